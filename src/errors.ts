@@ -1,0 +1,226 @@
+/**
+ * The one error class, and the one table that says what each failure means.
+ *
+ * A failure has a code; everything else follows from the code: whether trying again later can help, which exit
+ * code a command ends with, and a hint that tells the operator what to do. Nothing reads the text of a message to
+ * decide what to do next. Each catch names the codes it expects and rethrows the rest.
+ */
+
+/** `later`: the same try may succeed without anybody doing anything. `never`: somebody must change something. */
+export type Retry = 'later' | 'never';
+
+type Meaning = { readonly retry: Retry; readonly exit: 1 | 2 | 3; readonly hint: string };
+
+const meanings = {
+  // Configuration and usage
+  config_invalid: { retry: 'never', exit: 2, hint: 'Correct the file or the environment variable that is named.' },
+  usage: { retry: 'never', exit: 2, hint: 'See --help of the command.' },
+  not_found: { retry: 'never', exit: 2, hint: 'See ticketmaild mailbox list, or ticketmaild ticket list.' },
+  exists_already: { retry: 'never', exit: 2, hint: 'Choose another name.' },
+  password_missing: { retry: 'never', exit: 2, hint: 'Give the password at the prompt, or with --password-stdin.' },
+  password_sealed: {
+    retry: 'later',
+    exit: 1,
+    hint: 'The key that sealed it is not open here: see the key file under data_dir.',
+  },
+  address_in_use: { retry: 'later', exit: 1, hint: 'Does ticketmaild run already? Else choose another [http] listen.' },
+  // The mail server
+  name_not_found: {
+    retry: 'later',
+    exit: 1,
+    hint: 'The host name does not resolve: check its spelling and the DNS of this machine.',
+  },
+  connect_refused: {
+    retry: 'later',
+    exit: 1,
+    hint: 'Nothing listens there: check host and port, and that the mail server runs.',
+  },
+  connect_timeout: { retry: 'later', exit: 1, hint: 'No answer in time: check the network, a firewall, and the port.' },
+  connection_lost: {
+    retry: 'later',
+    exit: 1,
+    hint: 'The connection broke; the next poll goes on where this one ended.',
+  },
+  tls_untrusted: {
+    retry: 'later',
+    exit: 1,
+    hint: 'The certificate is not from a trusted authority: give its CA with --ca-file, or pin it with --fingerprint.',
+  },
+  tls_expired: { retry: 'later', exit: 1, hint: 'The certificate is out of date: renew it on the mail server.' },
+  tls_name_mismatch: {
+    retry: 'later',
+    exit: 1,
+    hint: 'The certificate is for another host name: use the name that it carries.',
+  },
+  tls_pin_mismatch: {
+    retry: 'later',
+    exit: 1,
+    hint: 'The server shows another certificate than the pinned one: if it was renewed on purpose, remove the mailbox and add it with the new one.',
+  },
+  tls_failed: {
+    retry: 'later',
+    exit: 1,
+    hint: 'TLS could not be agreed: check --tls (implicit, starttls) against the port.',
+  },
+  starttls_missing: {
+    retry: 'later',
+    exit: 1,
+    hint: 'The server offers no STARTTLS on this port: use --tls implicit, usually port 993.',
+  },
+  plaintext_refused: {
+    retry: 'never',
+    exit: 3,
+    hint: 'A password would cross the network unencrypted: use TLS, or add --allow-plaintext if you accept that.',
+  },
+  not_imap: { retry: 'later', exit: 1, hint: 'What answers there does not speak IMAP: check the port and --tls.' },
+  login_refused: {
+    retry: 'later',
+    exit: 1,
+    hint: 'The server refused user or password: set it anew with mailbox set-password.',
+  },
+  login_unsupported: {
+    retry: 'later',
+    exit: 1,
+    hint: 'The server offers no password login that this program knows (PLAIN, LOGIN).',
+  },
+  folder_missing: {
+    retry: 'later',
+    exit: 1,
+    hint: 'The folder does not exist: mailbox test lists the folders of the server.',
+  },
+  server_busy: { retry: 'later', exit: 1, hint: 'The server asks to slow down; it is tried again later.' },
+  server_refused: {
+    retry: 'later',
+    exit: 1,
+    hint: 'The server refused a command; its response code, if it gave a known one, is in the field "response_code".',
+  },
+  server_timeout: {
+    retry: 'later',
+    exit: 1,
+    hint: 'The server stopped answering in the middle; it is tried again later.',
+  },
+  server_nonsense: {
+    retry: 'later',
+    exit: 1,
+    hint: 'The server answered something that is not IMAP; if it stays, report it with the log.',
+  },
+  // The database
+  database_unavailable: {
+    retry: 'later',
+    exit: 1,
+    hint: 'The database cannot be reached: check that it runs and the [database] url.',
+  },
+  database_denied: {
+    retry: 'later',
+    exit: 1,
+    hint: 'The database refused the login or a right: check user, password and grants.',
+  },
+  database_outdated: {
+    retry: 'later',
+    exit: 1,
+    hint: 'The tables are missing, older or newer than this program: run ticketmaild migrate, or install the matching version.',
+  },
+  database_conflict: { retry: 'later', exit: 1, hint: 'Two writers met; it is tried again at once.' },
+  database_failed: {
+    retry: 'later',
+    exit: 1,
+    hint: 'The database reported an unexpected error; its code is in the field "cause".',
+  },
+  row_refused: {
+    retry: 'never',
+    exit: 1,
+    hint: 'The database refused the content of one row; the message is quarantined.',
+  },
+  lease_lost: { retry: 'later', exit: 1, hint: 'Another worker took this mailbox over; it goes on from there.' },
+  lease_taken: {
+    retry: 'later',
+    exit: 1,
+    hint: 'Another worker is visiting this mailbox right now; try again in a moment.',
+  },
+  // The disk
+  disk_full: { retry: 'later', exit: 1, hint: 'No space left under data_dir: free some; nothing is lost meanwhile.' },
+  disk_failed: {
+    retry: 'later',
+    exit: 1,
+    hint: 'A file under data_dir cannot be written: check owner, mode and the disk.',
+  },
+  source_gone: { retry: 'never', exit: 1, hint: 'The raw source is no longer kept (see [raw] keep_days).' },
+  // One message
+  parse_timeout: {
+    retry: 'never',
+    exit: 1,
+    hint: 'The message took too long to parse; it is quarantined with its source.',
+  },
+  parse_memory: {
+    retry: 'never',
+    exit: 1,
+    hint: 'The message took too much memory to parse; it is quarantined with its source.',
+  },
+  parse_failed: {
+    retry: 'never',
+    exit: 1,
+    hint: 'The message could not be parsed; it is quarantined with its source.',
+  },
+  parser_unavailable: {
+    retry: 'later',
+    exit: 1,
+    hint: 'The parse threads do not work: look at memory and load of this machine. No mail is touched meanwhile.',
+  },
+  // Ourselves
+  interrupted: { retry: 'later', exit: 1, hint: 'Stopped on request; the next start goes on where this one ended.' },
+  check_failed: { retry: 'never', exit: 1, hint: 'See the lines above.' },
+  refused: { retry: 'never', exit: 3, hint: 'A safety rule refused this.' },
+  unexpected: { retry: 'later', exit: 1, hint: 'This is a defect of ticketmaild: please report it with the log line.' },
+} as const satisfies Record<string, Meaning>;
+
+export type FailureCode = keyof typeof meanings;
+
+/** Values for the log line of a failure: numbers, booleans and short texts; never a secret, never mail content. */
+export type FailureFields = Readonly<Record<string, string | number | boolean | null>>;
+
+/** What went wrong, as data. `message` is one sentence for people; `hint` says what to do about it. */
+export class Failure extends Error {
+  readonly code: FailureCode;
+  readonly fields: FailureFields;
+  readonly hint: string;
+
+  constructor(
+    code: FailureCode,
+    message: string,
+    more: { fields?: FailureFields; cause?: unknown; hint?: string } = {},
+  ) {
+    super(message, more.cause === undefined ? undefined : { cause: more.cause });
+    this.name = 'Failure';
+    this.code = code;
+    this.fields = more.fields ?? {};
+    this.hint = more.hint ?? meanings[code].hint;
+  }
+
+  get retry(): Retry {
+    return meanings[this.code].retry;
+  }
+
+  /** 1 unexpected or outside trouble, 2 usage or configuration, 3 refused by a safety rule. */
+  get exitCode(): 1 | 2 | 3 {
+    return meanings[this.code].exit;
+  }
+}
+
+/** True when `error` is a failure with one of `codes`; the only way to ask. */
+export function isFailure(error: unknown, ...codes: readonly FailureCode[]): error is Failure {
+  return error instanceof Failure && (codes.length === 0 || codes.includes(error.code));
+}
+
+/** Any thrown thing as a failure: itself if it is one, else `unexpected` with the thing as its cause. */
+export function asFailure(error: unknown): Failure {
+  if (error instanceof Failure) return error;
+  const text = error instanceof Error ? error.message : String(error);
+  return new Failure('unexpected', text, { cause: error });
+}
+
+/** The short code of an outside error (`ECONNREFUSED`, `ER_DUP_ENTRY`), or its class; for the field `cause`. */
+export function causeCode(error: unknown): string {
+  if (typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string')
+    return error.code;
+  return error instanceof Error ? error.name : typeof error;
+}

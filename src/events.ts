@@ -1,0 +1,47 @@
+/**
+ * Every event that the daemon logs, by its constant name. The README lists them; a test compares the two.
+ *
+ * A log line is one name and fields; no values inside a sentence. An operator searches for the name, a machine
+ * groups by it, and neither breaks when a wording changes.
+ */
+export const events = {
+  daemonStarting: 'daemon.starting',
+  daemonReady: 'daemon.ready',
+  daemonStopping: 'daemon.stopping',
+  daemonStopped: 'daemon.stopped',
+  httpListening: 'http.listening',
+  databaseMigrated: 'database.migrated',
+  databaseUnavailable: 'database.unavailable',
+  databaseRecovered: 'database.recovered',
+  schedulerFailed: 'scheduler.failed',
+  leaseRecovered: 'lease.recovered',
+  cursorStarted: 'cursor.started',
+  cursorRestarted: 'cursor.restarted',
+  pollStarted: 'poll.started',
+  pollFinished: 'poll.finished',
+  pollIdle: 'poll.idle',
+  pollFailed: 'poll.failed',
+  pollRecovered: 'poll.recovered',
+  messageTicketOpened: 'message.ticket_opened',
+  messageReplyAdded: 'message.reply_added',
+  messageRecorded: 'message.recorded',
+  messageDuplicate: 'message.duplicate',
+  messageQuarantined: 'message.quarantined',
+  messageVanished: 'message.vanished',
+  actionFailed: 'action.failed',
+  housekeepingFinished: 'housekeeping.finished',
+  housekeepingFailed: 'housekeeping.failed',
+} as const;
+
+export type EventName = (typeof events)[keyof typeof events];
+
+/** Values of a log line: short texts and numbers; never a secret, never the text of a mail. */
+export type LogFields = Readonly<Record<string, unknown>>;
+
+/** The log as the workflows see it; a pino logger is one. */
+export interface Log {
+  debug(fields: LogFields, event: EventName): void;
+  info(fields: LogFields, event: EventName): void;
+  warn(fields: LogFields, event: EventName): void;
+  error(fields: LogFields, event: EventName): void;
+}
