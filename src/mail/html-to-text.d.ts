@@ -1,0 +1,6 @@
+/** What `text.ts` uses of html-to-text, which ships no types of its own. */
+declare module 'html-to-text' {
+  type Selector = { selector: string; format?: string; options?: Record<string, unknown> };
+  type Options = { wordwrap?: number | false; selectors?: Selector[]; limits?: { maxDepth?: number } };
+  export function compile(options: Options): (html: string) => string;
+}

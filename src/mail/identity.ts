@@ -1,0 +1,36 @@
+/**
+ * By what a mail is recognised again, wherever a server moved it: the hash of what its sender wrote.
+ *
+ * SHA-256 over the named fields and the body bytes. Trace fields (RFC 5322 section 3.6.7) are left out, since each
+ * server on the way adds its own; white space in fields is collapsed, since servers fold anew. A mail without a
+ * Message-ID is another matter: a device may send the same words twice and mean it, so there every byte counts, trace
+ * fields included. Everything is hashed where it lies, without a copy.
+ */
+import { createHash } from 'node:crypto';
+import type { SplitMail } from './headers.ts';
+
+const hashedFields = [
+  ...['from', 'sender', 'reply-to', 'to', 'cc', 'date', 'subject', 'message-id', 'in-reply-to', 'references'],
+  ...['content-type', 'content-transfer-encoding'],
+];
+
+/** 64 lower-case hex digits. */
+export function contentHash({ headers, body }: SplitMail): string {
+  const hash = createHash('sha256');
+  for (const field of hashedFields) {
+    for (const [name, rawValue] of headers) {
+      if (name === field) hash.update(`${name}:${rawValue.replace(/\s+/gu, ' ').trim()}\n`, 'latin1');
+    }
+  }
+  return hash.update('\n').update(body).digest('hex');
+}
+
+/** 64 lower-case hex digits, for a mail without a Message-ID. */
+export function wholeHash(source: Uint8Array): string {
+  return createHash('sha256').update(source).digest('hex');
+}
+
+/** The made-up Message-ID of a mail without one: the same mail gets the same one (`invalid`: RFC 2606 section 2). */
+export function madeUpMessageId(hash: string): string {
+  return `${hash}@missing.invalid`;
+}

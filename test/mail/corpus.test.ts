@@ -1,0 +1,65 @@
+/** Public mails, read in place: none stops the parser, and what their own test suites state holds as far as measured. */
+import { describe, expect, test } from 'vitest';
+import type { ParsedMessage } from '../../src/mail/message.ts';
+import { parseMessage } from '../../src/mail/parse.ts';
+import { compare, count, type Reading, type Tally } from './agreement.ts';
+import { corpusFolder, corpusPresent, readExpectations, readMail, readManifest } from './corpus.ts';
+
+/** Agreements as measured; what disagrees is mostly stated lossy, or names parts by other rules than ours. */
+const floors: Readonly<Record<string, number>> = {
+  subject: 120,
+  from_addr: 113,
+  from_name: 83,
+  to_addrs: 57,
+  message_id: 50,
+  date: 14,
+  text_first_line: 69,
+  text_equals: 22,
+  text_contains: 6,
+  html_contains: 6,
+  'attachment name': 71,
+  'attachment type': 32,
+  'attachment size': 12,
+};
+
+/** Of mails that are stated to be bounces, how many are recognised; and how many others are taken for one. */
+const bouncesMin = 164;
+const falseBouncesMax = 2;
+
+const reading = (parsed: ParsedMessage): Reading => ({
+  subject: parsed.subject,
+  fromAddress: parsed.from?.address ?? '',
+  fromName: parsed.from?.name ?? '',
+  toAddresses: parsed.to.map((one) => one.address),
+  messageId: parsed.messageId,
+  sentAtMs: parsed.sentAtMs,
+  text: parsed.text,
+  html: parsed.html ?? '',
+  attachments: parsed.attachments.map(({ name, type, sizeBytes, sha256 }) => ({ name, type, size: sizeBytes, sha256 })),
+});
+
+describe.skipIf(!corpusPresent)(`the public mails (looked for in ${corpusFolder}, TICKETMAILD_CORPUS)`, () => {
+  test('are all read, and agree with what is stated about them', { timeout: 60_000 }, async () => {
+    const expectations = new Map(readExpectations().map((one) => [one.file, one]));
+    const tally: Tally = new Map();
+    const failed: string[] = [];
+    let bounces = 0;
+    let falseBounces = 0;
+    for (const { path, tags } of readManifest()) {
+      const parsed = await parseMessage(readMail(path, tags)).catch((error: unknown) => {
+        failed.push(`${path}: ${String(error)}`);
+        return null;
+      });
+      const expected = expectations.get(path);
+      if (parsed === null || expected === undefined) continue;
+      count(tally, compare(expected, reading(parsed)));
+      if (parsed.kind === 'bounce' && expected.is_bounce === true) bounces++;
+      if (parsed.kind === 'bounce' && expected.is_bounce === false) falseBounces++;
+    }
+    expect(failed).toEqual([]);
+    const missed = Object.entries(floors).filter(([field, floor]) => (tally.get(field)?.agreed ?? 0) < floor);
+    expect(missed.map(([field, floor]) => `${field}: ${tally.get(field)?.agreed} instead of ${floor}`)).toEqual([]);
+    expect(bounces).toBeGreaterThanOrEqual(bouncesMin);
+    expect(falseBounces).toBeLessThanOrEqual(falseBouncesMax);
+  });
+});

@@ -1,0 +1,113 @@
+/** Whole mails through the parser: our own ones field by field, then arbitrary and damaged bytes. */
+import { hash } from 'node:crypto';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import type { ParsedMessage } from '../../src/mail/message.ts';
+import { parseMessage } from '../../src/mail/parse.ts';
+import { expectedOf, fixtureNames, readFixture, short } from './expected.ts';
+
+const bytes = (text: string) => new Uint8Array(Buffer.from(text, 'latin1'));
+
+describe('our own mails', () => {
+  test('are all written down', () => {
+    const files = readdirSync(join(import.meta.dirname, '../fixtures/mails')).map((file) => file.replace('.eml', ''));
+    expect(files.toSorted()).toEqual(fixtureNames.toSorted());
+  });
+
+  test.each(fixtureNames)('%s is read field by field', async (name) => {
+    expect(short(await parseMessage(readFixture(name)))).toEqual(expectedOf(name));
+  });
+
+  test('an attachment has the bytes that were sent, whatever their transfer encoding', async () => {
+    const { attachments } = await parseMessage(readFixture('attachment-rfc2231'));
+    const pdf = Buffer.concat([Buffer.from('%PDF-1.4 not really\n'), Uint8Array.from({ length: 256 }, (_, at) => at)]);
+    expect(Buffer.from(attachments[0]?.content ?? [])).toEqual(pdf);
+    expect(attachments[0]?.sha256).toBe(hash('sha256', pdf));
+    expect(Buffer.from(attachments[1]?.content ?? []).toString()).toBe('id;sum\r\n1;20\r\n');
+  });
+
+  test('the source stays as it was', async () => {
+    const source = readFixture('japanese-raw');
+    const before = hash('sha256', source);
+    await parseMessage(source);
+    expect(hash('sha256', source)).toBe(before);
+  });
+});
+
+describe('a mail that is declared wrongly', () => {
+  test('is read as windows-1252 when it is no UTF-8', async () => {
+    const { text } = await parseMessage(bytes('Content-Type: text/plain; charset=utf-8\r\n\r\nf\xfcr \x80 5\r\n'));
+    expect(text).toBe('für € 5\n');
+  });
+
+  test('keeps its format=flowed when it is read once more', async () => {
+    const { text } = await parseMessage(bytes('Content-Type: text/plain; format=flowed\r\n\r\nf\xfcr \r\nuns\r\n'));
+    expect(text).toBe('für uns');
+  });
+
+  test('keeps its UTF-8 when a single byte is broken', async () => {
+    const { text } = await parseMessage(bytes(`\r\n${Buffer.from('für über öfter').toString('latin1')} \xff\r\n`));
+    expect(text).toBe('für über öfter \ufffd\n');
+  });
+});
+
+describe('the parser gives up', () => {
+  test('with parse_failed on a header block that is too large', async () => {
+    await expect(parseMessage(bytes(`X: ${'y'.repeat(2_000_000)}\r\n\r\n`))).rejects.toMatchObject({
+      name: 'Failure',
+      code: 'parse_failed',
+    });
+  });
+});
+
+function expectSound(parsed: ParsedMessage): void {
+  for (const text of [parsed.text, parsed.html ?? '', parsed.subject, parsed.messageId]) {
+    expect(text).not.toContain('\0');
+    expect(text.isWellFormed()).toBe(true);
+  }
+  expect(parsed.text).not.toContain('\r');
+  expect(parsed.messageId).not.toBe('');
+  for (const { name, content, sizeBytes, sha256 } of parsed.attachments) {
+    expect(name).toMatch(/^[^/\\\0]{1,255}$/u);
+    expect(content.length).toBe(sizeBytes);
+    expect(content.buffer.byteLength).toBe(sizeBytes);
+    expect(hash('sha256', content)).toBe(sha256);
+  }
+}
+
+describe('any bytes at all', () => {
+  test('are read without a failure', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.uint8Array({ maxLength: 2000 }), async (source) => {
+        expectSound(await parseMessage(new Uint8Array(source)));
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  test('are read without a failure when they are a damaged mail', async () => {
+    const change = fc.record({
+      at: fc.double({ min: 0, max: 1, noNaN: true }),
+      cut: fc.nat(40),
+      put: fc.oneof(
+        fc.uint8Array({ maxLength: 8 }),
+        fc
+          .constantFrom('\r\n\r\n', '\r\n', '--', '=', '"', ';', '<', '>', '=?utf-8?B?', '\0', 'boundary=', ':')
+          .map(bytes),
+      ),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...fixtureNames), fc.array(change, { maxLength: 8 }), async (name, changes) => {
+        let source = Buffer.from(readFixture(name));
+        for (const { at, cut, put } of changes) {
+          const start = Math.floor(at * source.length);
+          source = Buffer.concat([source.subarray(0, start), put, source.subarray(start + cut)]);
+        }
+        expectSound(await parseMessage(new Uint8Array(source)));
+      }),
+      { numRuns: 400 },
+    );
+  });
+});
