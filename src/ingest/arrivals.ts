@@ -1,0 +1,181 @@
+/**
+ * From UIDs to arrivals: lists sizes, fetches whole sources window by window, has them parsed in the worker threads.
+ *
+ * While a window is parsed the next one is fetched. What a message turns out to be is a value, never a throw: too large, gone, answered without a body, not to be parsed. Only the connection's own
+ * failures throw.
+ */
+import { Failure } from '../errors.ts';
+import type { ParsedMessage } from '../mail/message.ts';
+import type { Clock, Digested, Digester, Listed, Session } from './ports.ts';
+import { readAhead, watched } from './read-ahead.ts';
+import { chunksOf, type WindowBounds, windowsOf } from './window.ts';
+
+/** A compressed raw source and the SHA-256 of what it was before. */
+export type RawSource = { readonly compressed: Uint8Array; readonly sha256: string };
+
+type Place = { readonly uid: number; readonly sizeBytes: number; readonly receivedAtMs: number | null };
+
+/** What came for one UID; `Raw` is its source, in memory or where it lies on the disk. */
+export type Arrival<Raw = RawSource> = Place &
+  (
+    | { readonly what: 'mail'; readonly parsed: ParsedMessage; readonly raw: Raw }
+    | { readonly what: 'quarantined'; readonly reason: QuarantineReason; readonly raw: Raw | null }
+    | { readonly what: 'vanished' }
+  );
+
+export type QuarantineReason =
+  | 'too_large'
+  | 'source_empty'
+  | 'parse_timeout'
+  | 'parse_memory'
+  | 'parse_failed'
+  | 'row_refused';
+
+export type ArrivalLimits = {
+  readonly messageBytesMax: number;
+  readonly window: WindowBounds;
+  /** How long a window may take to fetch beside the time that its bytes need at `bytesPerSMin`. */
+  readonly windowMs: number;
+};
+
+/** Whose mail comes from where. `lane` names the mailbox to the parse threads. */
+export type Arriving = {
+  readonly session: Session;
+  readonly digester: Digester;
+  readonly clock: Clock;
+  readonly lane: string;
+  readonly limits: ArrivalLimits;
+  readonly stop: AbortSignal;
+};
+
+type Expected = Place & { readonly fate: 'whole' | 'too_large' | 'gone' };
+type Fetching = { readonly expected: readonly Expected[]; readonly digests: ReadonlyMap<number, Promise<Digested>> };
+
+const sizesAtOnce = 500;
+const headerBytesMax = 256 * 1024;
+const emptyAnswersMax = 3;
+/** So many UIDs that a search found, and all of them gone a moment later, is no answer to act on. */
+const goneAtOnceMax = 50;
+/** A server slower than this is given up: it would hold its place for hours. */
+const bytesPerSMin = 16 * 1024;
+
+/** Windows of arrivals, one arrival for each of `uids`, in their order. Ends early when `stop` fires. */
+export async function* arrivals(from: Arriving, uids: readonly number[]): AsyncGenerator<readonly Arrival[]> {
+  yield* readAhead(settleWindows(from, readAhead(fetchWindows(from, uids))));
+}
+
+async function* fetchWindows(from: Arriving, uids: readonly number[]): AsyncGenerator<Fetching> {
+  for (const chunk of chunksOf(uids, sizesAtOnce)) {
+    if (from.stop.aborted) return;
+    const listed = await inTime(from, [], () => sizesOf(from.session, chunk));
+    const expected = expect(chunk, listed, from.limits.messageBytesMax);
+    for (const window of windowsOf(expected, from.limits.window)) {
+      if (from.stop.aborted) return;
+      yield { expected: window, digests: await inTime(from, window, () => fetchSources(from, window)) };
+    }
+  }
+}
+
+/**
+ * Sizes. What the server leaves out is asked for once more, and then searched for: a mail that is still found is not
+ * gone, whatever else the server says of it; its size is unknown then.
+ */
+async function sizesOf(session: Session, uids: readonly number[]): Promise<readonly Listed[]> {
+  const first = await session.sizes(uids);
+  const second = await session.sizes(without(uids, first));
+  const missing = without(uids, [...first, ...second]);
+  if (missing.length === 0) return [...first, ...second];
+  if (missing.length === uids.length && uids.length > goneAtOnceMax) {
+    throw new Failure('server_nonsense', `The server found ${uids.length} mails and then knows none of them.`);
+  }
+  const found = new Set(await session.listAbove(Math.min(...missing) - 1));
+  const third = missing.filter((uid) => found.has(uid)).map((uid) => ({ uid, sizeBytes: 0, receivedAtMs: null }));
+  return [...first, ...second, ...third];
+}
+
+function without(uids: readonly number[], listed: readonly Listed[]): readonly number[] {
+  const found = new Set(listed.map(({ uid }) => uid));
+  return uids.filter((uid) => !found.has(uid));
+}
+
+/** What to expect of each UID, from its size; a UID without a size is gone. */
+function expect(uids: readonly number[], listed: readonly Listed[], messageBytesMax: number): readonly Expected[] {
+  const byUid = new Map(listed.map((entry) => [entry.uid, entry]));
+  return uids.map((uid) => {
+    const entry = byUid.get(uid);
+    if (entry === undefined) return { uid, sizeBytes: 0, receivedAtMs: null, fate: 'gone' };
+    return { ...entry, fate: entry.sizeBytes > messageBytesMax ? 'too_large' : 'whole' };
+  });
+}
+
+/** Ends the session when `fetching` takes longer than the slowest server that is put up with. */
+async function inTime<T>(from: Arriving, window: readonly Expected[], fetching: () => Promise<T>): Promise<T> {
+  const done = new AbortController();
+  const bytes = window.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  const limitMs = from.limits.windowMs + (1000 * bytes) / bytesPerSMin;
+  let isLate = false;
+  const watch = from.clock.sleep(limitMs, done.signal).then(async () => {
+    if (done.signal.aborted) return;
+    isLate = true;
+    await from.session.close();
+  });
+  try {
+    return await fetching();
+  } catch (error) {
+    if (!isLate) throw error;
+    const message = `The server is too slow: a window of ${bytes} bytes did not come within ${Math.round(limitMs / 1000)} s.`;
+    throw new Failure('server_timeout', message, { cause: error });
+  } finally {
+    done.abort();
+    await watch;
+  }
+}
+
+/** Starts a digest for every source as it arrives. An answer without a body is asked for again, a few times. */
+async function fetchSources(
+  { session, digester, lane }: Arriving,
+  window: readonly Expected[],
+): Promise<Map<number, Promise<Digested>>> {
+  const digests = new Map<number, Promise<Digested>>();
+  for (let attempt = 0; attempt < emptyAnswersMax; attempt += 1) {
+    const missing = window
+      .filter((entry) => entry.fate === 'whole' && !digests.has(entry.uid))
+      .map((entry) => entry.uid);
+    if (missing.length === 0) break;
+    for await (const { uid, source } of session.fetch(missing)) {
+      if (source !== null && source.length > 0) digests.set(uid, watched(digester.digest(source, lane)));
+    }
+  }
+  return digests;
+}
+
+async function* settleWindows(from: Arriving, windows: AsyncGenerator<Fetching>): AsyncGenerator<readonly Arrival[]> {
+  for await (const { expected, digests } of windows) {
+    const settled: Arrival[] = [];
+    for (const entry of expected) settled.push(await settle(from, entry, digests.get(entry.uid)));
+    yield settled;
+  }
+}
+
+async function settle(from: Arriving, entry: Expected, digest: Promise<Digested> | undefined): Promise<Arrival> {
+  const { fate, ...place } = entry;
+  if (fate === 'gone') return { ...place, what: 'vanished' };
+  if (fate === 'too_large')
+    return { ...place, what: 'quarantined', reason: 'too_large', raw: await headerOnly(from, place.uid) };
+  if (digest === undefined) {
+    const still = await sizesOf(from.session, [place.uid]);
+    return still.length === 0
+      ? { ...place, what: 'vanished' }
+      : { ...place, what: 'quarantined', reason: 'source_empty', raw: null };
+  }
+  const digested = await digest;
+  const raw = { compressed: digested.compressed, sha256: digested.sha256 };
+  if (!digested.ok) return { ...place, what: 'quarantined', reason: digested.reason, raw };
+  return { ...place, what: 'mail', parsed: digested.parsed, raw };
+}
+
+/** The header block of a mail that is too large to download, as its raw source. */
+async function headerOnly({ session, digester }: Arriving, uid: number): Promise<RawSource | null> {
+  const header = await session.fetchHeader(uid, headerBytesMax);
+  return header === null ? null : digester.compress(header);
+}

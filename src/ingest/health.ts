@@ -1,0 +1,178 @@
+/**
+ * Whether the daemon can do its job, as `/readyz` and `check` tell it.
+ *
+ * A check is `ok`, `failing` (with reason and hint) or `unknown`; each says since when. The daemon is ready when
+ * database and scheduler are ok and not every active mailbox fails: one bad mailbox is shown, and does not make the
+ * whole not ready. Two facts come from the loop (last wake, database); the mailboxes are read when somebody asks.
+ */
+import type { Failure } from '../errors.ts';
+import type { Mailbox, MailboxHealth } from './mailbox.ts';
+import type { Clock, MailboxStore } from './ports.ts';
+
+export type Check = {
+  readonly status: 'ok' | 'failing' | 'unknown';
+  /** ISO 8601, UTC; null where that is not known. */
+  readonly since: string | null;
+  readonly reason: string | null;
+  readonly hint: string | null;
+};
+
+export type MailboxCheck = Check & {
+  readonly mailbox: string;
+  readonly last_success: string | null;
+  readonly next_poll: string | null;
+};
+
+export type Readiness = {
+  readonly ready: boolean;
+  readonly checks: {
+    readonly database: Check;
+    readonly scheduler: Check & { readonly lag_ms: number | null };
+    readonly mailboxes: Check & {
+      readonly ok: number;
+      readonly failing: number;
+      readonly paused: number;
+      readonly list: readonly MailboxCheck[];
+    };
+  };
+};
+
+/** What the loop tells about itself. */
+export interface Vitals {
+  /** The loop has woken and asked the database. */
+  woke(): void;
+  /** null: the database answered. True when that is news. */
+  database(failure: Failure | null): boolean;
+  /** How the last visit to a mailbox went here; null: well. It counts even when it could not be written down. */
+  visited(mailboxId: string, failure: Failure | null): void;
+}
+
+/** A mailbox that nobody could finish a visit to for so long after it was due is in trouble, whatever the reason. */
+const overdueMsMax = 15 * 60_000;
+
+type Trouble = { readonly failure: Failure; readonly sinceMs: number };
+
+/** A wake that is later than this means that the loop does not turn. */
+const lagMsMax = 15_000;
+
+/** Vitals to be told, and the readiness that follows from them. */
+export function createHealth(
+  clock: Clock,
+  store: Pick<MailboxStore, 'listMailboxes'>,
+): Vitals & { readiness(): Promise<Readiness> } {
+  let wokeAtMs: number | null = null;
+  let firstWokeAtMs: number | null = null;
+  const troubles = new Map<string, Trouble>();
+  let database: Check = { status: 'unknown', since: null, reason: 'not asked yet', hint: null };
+  return {
+    woke: () => {
+      wokeAtMs = clock.nowMs();
+      firstWokeAtMs ??= wokeAtMs;
+    },
+    database: (failure) => {
+      const next = failure === null ? ok(clock.nowMs()) : failing(failure, clock.nowMs());
+      const before = database;
+      const isChange = next.status !== before.status || next.reason !== before.reason;
+      if (isChange) database = next;
+      // That a database answers at the start is what everybody expects.
+      const isNews = isChange && !(before.status === 'unknown' && next.status === 'ok');
+      return isNews;
+    },
+    visited: (mailboxId, failure) => {
+      if (failure === null) troubles.delete(mailboxId);
+      else troubles.set(mailboxId, { failure, sinceMs: troubles.get(mailboxId)?.sinceMs ?? clock.nowMs() });
+    },
+    readiness: async () => {
+      const mailboxes = database.status === 'ok' ? await mailboxChecks(store, troubles, clock.nowMs()) : noMailboxes;
+      const scheduler = schedulerCheck(wokeAtMs, firstWokeAtMs, clock.nowMs());
+      const blind = mailboxes.failing > 0 && mailboxes.ok === 0;
+      return {
+        ready: database.status === 'ok' && scheduler.status === 'ok' && !blind,
+        checks: { database, scheduler, mailboxes },
+      };
+    },
+  };
+}
+
+function ok(sinceMs: number | null): Check {
+  return { status: 'ok', since: iso(sinceMs), reason: null, hint: null };
+}
+
+function failing(failure: Failure, sinceMs: number): Check {
+  return { status: 'failing', since: iso(sinceMs), reason: `${failure.code}: ${failure.message}`, hint: failure.hint };
+}
+
+function iso(atMs: number | null): string | null {
+  return atMs === null ? null : new Date(atMs).toISOString();
+}
+
+function schedulerCheck(
+  wokeAtMs: number | null,
+  sinceMs: number | null,
+  nowMs: number,
+): Check & { lag_ms: number | null } {
+  if (wokeAtMs === null) return { status: 'unknown', since: null, reason: 'starting', hint: null, lag_ms: null };
+  const lagMs = Math.max(0, nowMs - wokeAtMs);
+  if (lagMs <= lagMsMax) return { ...ok(sinceMs), lag_ms: lagMs };
+  const reason = `no wake for ${Math.round(lagMs / 1000)} s`;
+  return {
+    status: 'failing',
+    since: iso(wokeAtMs),
+    reason,
+    hint: 'The process is stuck or starved: see its CPU use and log.',
+    lag_ms: lagMs,
+  };
+}
+
+const noMailboxes: Readiness['checks']['mailboxes'] = {
+  status: 'unknown',
+  since: null,
+  reason: 'the database does not answer',
+  hint: null,
+  ok: 0,
+  failing: 0,
+  paused: 0,
+  list: [],
+};
+
+async function mailboxChecks(
+  store: Pick<MailboxStore, 'listMailboxes'>,
+  troubles: ReadonlyMap<string, Trouble>,
+  nowMs: number,
+): Promise<Readiness['checks']['mailboxes']> {
+  const all = await store.listMailboxes().catch(() => null);
+  if (all === null) return noMailboxes;
+  const active = all.filter((mailbox) => mailbox.state === 'active');
+  const list = active.map((mailbox) => mailboxCheck(mailbox, troubles.get(mailbox.id), nowMs));
+  const failed = list.filter((check) => check.status === 'failing');
+  const counts = { ok: list.length - failed.length, failing: failed.length, paused: all.length - list.length, list };
+  const first = failed[0];
+  if (first === undefined) return { status: 'ok', since: null, reason: null, hint: null, ...counts };
+  return {
+    status: 'failing',
+    since: first.since,
+    reason: `${failed.length} of ${list.length} fail`,
+    hint: first.hint,
+    ...counts,
+  };
+}
+
+function mailboxCheck(
+  { name, health }: Mailbox & { health: MailboxHealth },
+  trouble: Trouble | undefined,
+  nowMs: number,
+): MailboxCheck {
+  const { lastError, failures, lastSuccessAtMs, nextPollAtMs } = health;
+  const times = { mailbox: name, last_success: iso(lastSuccessAtMs), next_poll: iso(nextPollAtMs) };
+  if (trouble !== undefined) return { ...failing(trouble.failure, trouble.sinceMs), ...times };
+  if (failures > 0 && lastError !== null) {
+    const reason = `${lastError.code}: ${lastError.message}`;
+    return { status: 'failing', since: iso(lastError.atMs), reason, hint: lastError.hint, ...times };
+  }
+  if (nextPollAtMs !== null && nowMs - nextPollAtMs > overdueMsMax) {
+    const reason = 'overdue: it was due, and no visit has been finished since';
+    const hint = 'A visit is taking very long, or all places are taken: see the log and [poll] concurrency_max.';
+    return { status: 'failing', since: iso(nextPollAtMs), reason, hint, ...times };
+  }
+  return { ...ok(null), ...times };
+}

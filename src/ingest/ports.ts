@@ -1,0 +1,199 @@
+/**
+ * What the workflows need from the outside, as types: the only thing that `ingest/` knows about adapters.
+ *
+ * Adapters implement these; `compose.ts` hands them in. Every method rejects with a `Failure` (errors.ts) and with
+ * nothing else. Times are milliseconds since 1970 (UTC), durations are milliseconds, sizes are bytes.
+ */
+import type { ParsedMessage } from '../mail/message.ts';
+import type { SecretBytes } from '../secret/secret-bytes.ts';
+import type { AfterAction, Connection, Cursor, Mailbox, MailboxHealth, StoredPassword } from './mailbox.ts';
+import type {
+  Batch,
+  KnownMessage,
+  OutcomeRow,
+  PollResult,
+  RawPlace,
+  Reconciliation,
+  StoredMessage,
+  TicketSummary,
+} from './rows.ts';
+
+export interface MailboxStore {
+  /** Throws `exists_already` when the name is taken. `cursor` is the baseline that a probe found, or null. */
+  addMailbox(mailbox: Mailbox, password: SecretBytes, cursor: Cursor | null): Promise<void>;
+  /** Throws `not_found`. */
+  mailboxByName(name: string): Promise<Mailbox>;
+  mailboxById(id: string): Promise<Mailbox | null>;
+  listMailboxes(): Promise<readonly (Mailbox & { readonly health: MailboxHealth })[]>;
+  /** Pausing stops polls from the next one on; resuming makes the mailbox due at once. */
+  setMailboxState(id: string, state: 'active' | 'paused'): Promise<void>;
+  /** Also makes the mailbox due at once and forgets its failures. */
+  setPassword(id: string, password: SecretBytes): Promise<void>;
+  /** Removes settings, password, cursor and outcomes; tickets and messages stay. */
+  removeMailbox(id: string): Promise<void>;
+  /** null when the mailbox is gone. */
+  readPassword(id: string): Promise<StoredPassword | null>;
+}
+
+/** One worker's claim on a mailbox. Every write of a poll carries `epoch`: who lost the lease cannot write. */
+export type Lease = { readonly mailboxId: string; readonly owner: string; readonly epoch: number };
+
+export interface IngestStore {
+  /** Mailboxes that are active, due by the database's clock and not leased, the longest overdue first. */
+  dueMailboxes(limit: number): Promise<readonly Mailbox[]>;
+  /** One conditional UPDATE. `dead` names the owner of a lease whose process is known to be gone. null: somebody has it. */
+  takeLease(mailboxId: string, owner: string, leaseMs: number, dead: string | null): Promise<Lease | null>;
+  /** The owner of the lease in force, or null. */
+  leaseOwner(mailboxId: string): Promise<string | null>;
+  /** Ends the lease of `owner`, who is known not to use it any more, at once; leaves everything else as it is. */
+  freeLease(mailboxId: string, owner: string): Promise<void>;
+  /** Throws `lease_lost`. */
+  renewLease(lease: Lease, leaseMs: number): Promise<void>;
+  /** Writes how the poll went and lets go. Does nothing if the lease is lost. */
+  releaseLease(lease: Lease, result: PollResult): Promise<void>;
+  readCursor(mailboxId: string): Promise<Cursor | null>;
+  /** Sets the baseline, or the start in a new UIDVALIDITY. Throws `lease_lost`. */
+  setCursor(lease: Lease, cursor: Cursor): Promise<void>;
+  /** Every stored message whose Message-ID is one of `messageIds` (any number), in any mailbox; oldest first. */
+  knownMessages(messageIds: readonly string[]): Promise<readonly KnownMessage[]>;
+  /**
+   * One transaction: fence check (cursor and epoch), tickets, messages, attachments, outcomes.
+   * Throws `lease_lost`, `database_*` (nothing is stored, or, when the connection broke during the commit, it is
+   * unknown: read the cursor), or `row_refused` (nothing is stored; one of the rows can never be).
+   */
+  commitBatch(lease: Lease, batch: Batch): Promise<void>;
+  /** UIDs whose after-action is still to be driven, ascending. */
+  pendingActions(mailboxId: string, uidValidity: number, limit: number): Promise<readonly number[]>;
+  actionsDone(lease: Lease, uidValidity: number, uids: readonly number[]): Promise<void>;
+}
+
+export interface TicketReader {
+  /** Newest first. */
+  listTickets(limit: number): Promise<readonly TicketSummary[]>;
+  /** Throws `not_found`. Messages oldest first. */
+  ticketByRef(ref: string): Promise<TicketSummary & { readonly messages: readonly StoredMessage[] }>;
+  /** By UIDVALIDITY and UID, page after page, so that memory stays flat; `full` brings the messages along. */
+  outcomes(mailboxId: string, full: boolean): AsyncIterable<OutcomeRow>;
+  reconcile(): Promise<Reconciliation>;
+  /** Of `hashes` (SHA-256 of blobs), those that no attachment row names. */
+  unnamedBlobs(hashes: readonly string[]): Promise<readonly string[]>;
+  /** Of `segments`, those that an unresolved quarantined outcome still needs. */
+  neededSegments(segments: readonly string[]): Promise<readonly string[]>;
+}
+
+export interface DatabaseHealth {
+  /** Throws `database_*` when it cannot be reached. */
+  ping(): Promise<void>;
+}
+
+/** The folder as it was when it was selected. */
+export type FolderState = { readonly uidValidity: number; readonly uidNext: number; readonly messageCount: number };
+
+export type Listed = { readonly uid: number; readonly sizeBytes: number; readonly receivedAtMs: number | null };
+
+/** One fetched mail. `source` is null when the server answered without a body. */
+export type Fetched = { readonly uid: number; readonly source: Uint8Array<ArrayBuffer> | null };
+
+/** One IMAP connection with its folder selected. Every command has a deadline. Closing never throws. */
+export interface Session extends AsyncDisposable {
+  readonly folder: FolderState;
+  /** UIDs above `uid`, ascending. */
+  listAbove(uid: number): Promise<readonly number[]>;
+  /** The UID below the first mail that arrived at or after `atMs` (INTERNALDATE); `uidNext - 1` when there is none. */
+  uidBefore(atMs: number): Promise<number>;
+  /** Sizes and arrival times; a UID that is gone is left out. */
+  sizes(uids: readonly number[]): Promise<readonly Listed[]>;
+  /** Whole sources, never setting the read flag; a UID that is gone is left out. */
+  fetch(uids: readonly number[]): AsyncIterable<Fetched>;
+  /** Header block alone, at most `bytesMax` bytes. */
+  fetchHeader(uid: number, bytesMax: number): Promise<Uint8Array<ArrayBuffer> | null>;
+  /** Idempotent. A UID that is gone is no error. */
+  apply(action: AfterAction, uids: readonly number[]): Promise<void>;
+  /** The password is only borrowed by `open`; the session keeps none. */
+  close(): Promise<void>;
+}
+
+/** What a probe saw; nothing is changed on the server. */
+export type ProbeReport = {
+  readonly address: string;
+  readonly certificate: {
+    readonly subject: string;
+    readonly issuer: string;
+    readonly validUntilMs: number;
+    readonly fingerprint: string;
+  } | null;
+  readonly capabilities: readonly string[];
+  readonly folder: FolderState;
+  readonly folders: readonly string[];
+};
+
+export interface Sessions {
+  open(connection: Connection, password: SecretBytes, signal: AbortSignal): Promise<Session>;
+  /** Name, TLS, login, folder (EXAMINE, read-only). `step` is told each stage, for the terminal. */
+  probe(connection: Connection, password: SecretBytes, step: (name: string) => void): Promise<ProbeReport>;
+}
+
+/** What the parse threads give back for one source. */
+export type Digested =
+  | { readonly ok: true; readonly parsed: ParsedMessage; readonly compressed: Uint8Array; readonly sha256: string }
+  | {
+      readonly ok: false;
+      readonly reason: 'parse_timeout' | 'parse_memory' | 'parse_failed';
+      readonly compressed: Uint8Array;
+      readonly sha256: string;
+    };
+
+/** Parses, hashes and compresses beside the main thread. A source is consumed: its memory is given back when it is done. */
+export interface Digester extends AsyncDisposable {
+  /** `lane` names the mailbox: mailboxes take turns, so that one with slow mail does not keep the others waiting. */
+  digest(source: Uint8Array<ArrayBuffer>, lane: string): Promise<Digested>;
+  /** Compresses (zstd) and hashes without parsing. */
+  compress(source: Uint8Array<ArrayBuffer>): Promise<{ readonly compressed: Uint8Array; readonly sha256: string }>;
+}
+
+/** Content-addressed files of attachments. */
+export interface Blobs {
+  /** Writes those that are not there yet, all of them on the disk (fsync, folder included) when it resolves. */
+  write(blobs: readonly { readonly sha256: string; readonly content: Uint8Array }[]): Promise<void>;
+  read(sha256: string): Promise<Uint8Array>;
+  /** Names of files that were neither written nor written again since `beforeMs`. */
+  untouchedSince(beforeMs: number): AsyncIterable<string>;
+  /** Removes one of those, unless somebody needed it meanwhile: then false. */
+  removeUntouched(name: string, beforeMs: number): Promise<boolean>;
+}
+
+/** Append-only segment files of raw sources. */
+export interface RawSources extends AsyncDisposable {
+  /** Appends in order; all of it on the disk (one fsync) when it resolves. */
+  append(sources: readonly Uint8Array[]): Promise<readonly RawPlace[]>;
+  /** The source as it was fetched. Throws `source_gone` when its segment has expired. */
+  read(place: RawPlace): Promise<Uint8Array>;
+  /** Segments that were begun before `beforeMs`. */
+  segmentsBefore(beforeMs: number): Promise<readonly string[]>;
+  remove(segment: string): Promise<void>;
+}
+
+/** A listening server; disposing it closes it. */
+export interface HttpServer extends AsyncDisposable {
+  /** As `http://127.0.0.1:8025`. */
+  readonly address: string;
+}
+
+/** Who this worker is, and who is known to be gone. */
+export interface Workers {
+  /** Names host, boot, process and its start, so that no two workers ever share it. */
+  readonly me: string;
+  /** True when `owner` was a process of this machine that no longer runs; false when that cannot be known. */
+  isDead(owner: string): boolean;
+}
+
+/** Wakes on a schedule: five or six cron fields, seconds first when six. */
+export interface Wakes {
+  on(expression: string, wake: () => void): Disposable;
+}
+
+export interface Clock {
+  nowMs(): number;
+  /** Resolves after `ms`, or early when `signal` fires; never rejects. */
+  sleep(ms: number, signal: AbortSignal): Promise<void>;
+}

@@ -1,0 +1,27 @@
+/**
+ * Works on the next value while the consumer is still busy with this one: the whole of the pipeline.
+ *
+ * At most one value is ready and waiting, so memory stays bounded. Ending early (break, throw) ends the source too.
+ */
+
+/** The values of `source` in order; the next one is asked for before this one is handed out. Errors come in order. */
+export async function* readAhead<T>(source: AsyncGenerator<T>): AsyncGenerator<T> {
+  let next = watched(source.next());
+  try {
+    for (;;) {
+      const current = await next;
+      if (current.done === true) return;
+      next = watched(source.next());
+      yield current.value;
+    }
+  } finally {
+    await next.catch(() => null);
+    await source.return(undefined);
+  }
+}
+
+/** The same promise, marked as looked after: its rejection is seen where it is awaited, later, and not before. */
+export function watched<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => null);
+  return promise;
+}

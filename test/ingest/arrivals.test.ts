@@ -1,0 +1,178 @@
+/**
+ * What a server can answer and no real server answers on demand: bodies that are missing, mails that go in between.
+ * The session is a fake for that reason; everything that a real server does is tested with one.
+ */
+import { describe, expect, test } from 'vitest';
+import { systemClock } from '../../src/adapters/clock/clock.ts';
+import { isFailure } from '../../src/errors.ts';
+import { type Arrival, type Arriving, arrivals } from '../../src/ingest/arrivals.ts';
+import type { Digested, Digester, Fetched, Listed, Session } from '../../src/ingest/ports.ts';
+import { inTurns } from '../../src/ingest/turns.ts';
+import { mailArrival } from './mails.ts';
+
+const limits = { messageBytesMax: 1000, window: { messagesMax: 2, bytesMax: 10_000 }, windowMs: 60_000 };
+const never = new AbortController().signal;
+const bytes = (text: string) => new Uint8Array(Buffer.from(text));
+
+/** What becomes of each source: its own text says so. */
+const digester: Digester = {
+  digest: (source) => {
+    const text = Buffer.from(source).toString();
+    const raw = { compressed: source, sha256: 'b'.repeat(64) };
+    const arrival = mailArrival(1, { subject: text });
+    const parsed = arrival.what === 'mail' ? arrival.parsed : null;
+    const digested: Digested =
+      text === 'unparsable' || parsed === null
+        ? { ok: false, reason: 'parse_failed', ...raw }
+        : { ok: true, parsed, ...raw };
+    return Promise.resolve(digested);
+  },
+  compress: (source) => Promise.resolve({ compressed: source, sha256: 'c'.repeat(64) }),
+  [Symbol.asyncDispose]: () => Promise.resolve(),
+};
+
+type Script = {
+  readonly sizes: (uids: readonly number[], call: number) => readonly Listed[];
+  readonly fetch: (uids: readonly number[], call: number) => readonly Fetched[];
+};
+
+function session(script: Script): Session & { readonly asked: (readonly number[])[] } {
+  const asked: (readonly number[])[] = [];
+  let sizeCalls = 0;
+  return {
+    asked,
+    folder: { uidValidity: 1, uidNext: 100, messageCount: 0 },
+    listAbove: () => Promise.resolve([]),
+    uidBefore: () => Promise.resolve(0),
+    sizes: (uids) => Promise.resolve(script.sizes(uids, ++sizeCalls)),
+    fetch: async function* (uids) {
+      asked.push(uids);
+      yield* script.fetch(uids, asked.length);
+    },
+    fetchHeader: () => Promise.resolve(bytes('header')),
+    apply: () => Promise.resolve(),
+    close: () => Promise.resolve(),
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+}
+
+const listed = (uids: readonly number[]): Listed[] => uids.map((uid) => ({ uid, sizeBytes: 10, receivedAtMs: null }));
+const answered = (uids: readonly number[]): Fetched[] => uids.map((uid) => ({ uid, source: bytes(`mail ${uid}`) }));
+
+const from = (on: Session, given: Partial<Arriving> = {}): Arriving => ({
+  ...{ session: inTurns(on), digester, clock: systemClock, lane: 'box', limits, stop: never },
+  ...given,
+});
+
+async function arrive(on: Session, uids: readonly number[]): Promise<readonly Arrival[]> {
+  return (await Array.fromAsync(arrivals(from(on), uids))).flat();
+}
+
+const told = (all: readonly Arrival[]) =>
+  all.map((arrival) => `${arrival.uid} ${arrival.what}${arrival.what === 'quarantined' ? ` ${arrival.reason}` : ''}`);
+
+describe('what came for each UID', () => {
+  test('windows hold every UID once, in order', async () => {
+    const server = session({ sizes: listed, fetch: answered });
+    expect(told(await arrive(server, [3, 5, 8, 13, 21]))).toEqual(['3 mail', '5 mail', '8 mail', '13 mail', '21 mail']);
+    expect(server.asked).toEqual([[3, 5], [8, 13], [21]]);
+  });
+
+  test('an empty body is asked for again, and what comes then is taken (10)', async () => {
+    const fetch = (uids: readonly number[], call: number) =>
+      call === 1 ? [{ uid: 1, source: null }, ...answered([2])] : answered(uids);
+    const server = session({ sizes: listed, fetch });
+    expect(told(await arrive(server, [1, 2]))).toEqual(['1 mail', '2 mail']);
+    expect(server.asked).toEqual([[1, 2], [1]]);
+  });
+
+  test('a body that stays empty is kept aside, never taken for an empty mail, and the others go on (10)', async () => {
+    const fetch = (uids: readonly number[]) =>
+      uids.map((uid) => (uid === 1 ? { uid, source: new Uint8Array(0) } : { uid, source: bytes('x') }));
+    const server = session({ sizes: listed, fetch });
+    expect(told(await arrive(server, [1, 2]))).toEqual(['1 quarantined source_empty', '2 mail']);
+    expect(server.asked).toEqual([[1, 2], [1], [1]]);
+  });
+
+  test('a mail that is gone when its size is asked has vanished', async () => {
+    const server = session({ sizes: (uids) => listed(uids.filter((uid) => uid !== 2)), fetch: answered });
+    expect(told(await arrive(server, [1, 2, 3]))).toEqual(['1 mail', '2 vanished', '3 mail']);
+  });
+
+  test('a mail that goes between its size and its body has vanished', async () => {
+    const sizes = (uids: readonly number[], call: number) => (call === 1 ? listed(uids) : []);
+    const server = session({ sizes, fetch: (uids) => answered(uids.filter((uid) => uid !== 2)) });
+    expect(told(await arrive(server, [1, 2]))).toEqual(['1 mail', '2 vanished']);
+  });
+
+  test('a mail that is too large is not fetched; its header is kept', async () => {
+    const sizes = (uids: readonly number[]) =>
+      listed(uids).map((one) => (one.uid === 2 ? { ...one, sizeBytes: 1001 } : one));
+    const server = session({ sizes, fetch: answered });
+    const all = await arrive(server, [1, 2]);
+    expect(told(all)).toEqual(['1 mail', '2 quarantined too_large']);
+    expect(all[1]).toMatchObject({ raw: { compressed: bytes('header') } });
+    expect(server.asked).toEqual([[1]]);
+  });
+
+  test('a mail that cannot be parsed is kept aside with its source', async () => {
+    const server = session({
+      sizes: listed,
+      fetch: (uids) => uids.map((uid) => ({ uid, source: bytes('unparsable') })),
+    });
+    const all = await arrive(server, [1]);
+    expect(all[0]).toMatchObject({
+      what: 'quarantined',
+      reason: 'parse_failed',
+      raw: { compressed: bytes('unparsable') },
+    });
+  });
+
+  test('a mail that the server forgets to mention once has not vanished', async () => {
+    const sizes = (uids: readonly number[], call: number) =>
+      listed(call === 1 ? uids.filter((uid) => uid !== 2) : uids);
+    expect(told(await arrive(session({ sizes, fetch: answered }), [1, 2, 3]))).toEqual(['1 mail', '2 mail', '3 mail']);
+  });
+
+  test('a mail that is found and never sized is fetched all the same, and is kept aside when it has no body either', async () => {
+    const sizes = (uids: readonly number[]) => listed(uids.filter((uid) => uid < 2));
+    const fetch = (uids: readonly number[]) => answered(uids.filter((uid) => uid !== 3));
+    const server = { ...session({ sizes, fetch }), listAbove: () => Promise.resolve([2, 3]) };
+    const all = await arrive(server, [1, 2, 3, 4]);
+    expect(told(all)).toEqual(['1 mail', '2 mail', '3 quarantined source_empty', '4 vanished']);
+  });
+
+  test('a server that found thousands of mails and then knows none of them is not believed', async () => {
+    const server = session({ sizes: () => [], fetch: answered });
+    const uids = Array.from({ length: 1000 }, (_, index) => index + 1);
+    await expect(arrive(server, uids)).rejects.toSatisfy((error) => isFailure(error, 'server_nonsense'));
+  });
+
+  test('a server that drips is given up', async () => {
+    const { promise: closed, reject } = Promise.withResolvers<never>();
+    const dripping: Session = {
+      ...session({ sizes: listed, fetch: answered }),
+      fetch: async function* () {
+        yield* answered([1]);
+        await closed;
+      },
+      close: async () => reject(new Error('closed')),
+    };
+    const hasty = from(dripping, { limits: { ...limits, windowMs: 50 } });
+    await expect(Array.fromAsync(arrivals(hasty, [1, 2]))).rejects.toSatisfy((error) =>
+      isFailure(error, 'server_timeout'),
+    );
+  });
+
+  test('a stop keeps the next windows from being fetched', async () => {
+    const stop = new AbortController();
+    const server = session({ sizes: listed, fetch: answered });
+    const seen: Arrival[] = [];
+    for await (const window of arrivals(from(server, { stop: stop.signal }), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12])) {
+      seen.push(...window);
+      stop.abort();
+    }
+    expect(seen.length).toBeLessThan(12);
+    expect(seen.map(({ uid }) => uid)).toEqual(Array.from({ length: seen.length }, (_, index) => index + 1));
+  });
+});

@@ -1,0 +1,37 @@
+/** Parsed mails and arrivals for tests of the rules; every field can be given. */
+import type { Kept } from '../../src/ingest/keep.ts';
+import type { ParsedMessage } from '../../src/mail/message.ts';
+
+function parsedMail(given: Partial<ParsedMessage> = {}): ParsedMessage {
+  return {
+    messageId: 'one@example.test',
+    messageIdMissing: false,
+    inReplyTo: [],
+    references: [],
+    from: { name: 'Ada', address: 'ada@example.test' },
+    replyTo: [],
+    to: [{ name: 'Support', address: 'support@example.test' }],
+    cc: [],
+    subject: 'The printer',
+    sentAtMs: 1_700_000_000_000,
+    text: 'It does not print.\n',
+    html: null,
+    headers: [],
+    kind: 'human',
+    reportedMessageId: null,
+    attachments: [],
+    contentHash: 'a'.repeat(64),
+    ...given,
+  };
+}
+
+export function mailArrival(uid: number, given: Partial<ParsedMessage> = {}): Kept {
+  return {
+    uid,
+    sizeBytes: 1000,
+    receivedAtMs: 1_700_000_000_000 + uid,
+    what: 'mail',
+    parsed: parsedMail({ messageId: `${uid}@example.test`, contentHash: String(uid).padStart(64, '0'), ...given }),
+    raw: { segment: '20261124-a.zst', offset: uid, lengthBytes: 10, sha256: 'b'.repeat(64) },
+  };
+}
