@@ -1,0 +1,280 @@
+/**
+ * One connection to MySQL or MariaDB, as Kysely drives it.
+ *
+ * Every statement has a deadline: after it the connection is cut, and `database_unavailable` thrown. A statement larger
+ * than the server takes is not sent, because the server would hang up on it: `row_refused`. After an error of the
+ * connection the link is broken: nothing is sent on it any more, and the pool makes another one. Every error is a
+ * Failure. A statement with bytes among its values goes as a prepared one, so that a password never becomes text.
+ */
+import { connect, type Socket } from 'node:net';
+import type { CompiledQuery, DatabaseConnection, QueryResult } from 'kysely';
+import { type AuthPlugin, type Connection, type ConnectionOptions, createConnection } from 'mysql2';
+import type { DatabaseConfig } from '../../config.ts';
+import { Failure } from '../../errors.ts';
+import { mysqlFailure } from './failures.ts';
+import { cachingSha2Login, passwordSha1 } from './mysql-login.ts';
+
+export type MysqlConfig = Extract<DatabaseConfig, { kind: 'mysql' }>;
+
+export type MysqlLimits = {
+  readonly connectMs: number;
+  readonly statementMs: number;
+  /** For a change of a table, which can have to copy it. */
+  readonly changeMs: number;
+};
+
+/** What the server counts beside the values of a statement: its command, its attributes, each value's type and length. */
+const packetOverheadBytes = 1024;
+const valueOverheadBytes = 16;
+const bytesPerUnitMax = 3;
+const lockWaitS = 10;
+const preparedTooMany = 1461;
+/** For the INSERTs of every size; a server shared by many workers holds as many for each of their connections. */
+const preparedMax = 40;
+
+/**
+ * Strict, and lock waits that end before the deadline. The mode is set before any value is sent, because values
+ * are escaped with backslashes, which a server in the mode NO_BACKSLASH_ESCAPES would not understand.
+ */
+const sessionSql =
+  `set session sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO', ` +
+  `autocommit = 1, innodb_lock_wait_timeout = ${lockWaitS}, lock_wait_timeout = ${lockWaitS}`;
+
+export class MysqlLink implements DatabaseConnection {
+  readonly #connection: Connection;
+  readonly #socket: Socket;
+  readonly #where: string;
+  readonly #limits: MysqlLimits;
+  readonly #whenBroken: () => void;
+  #isBroken = false;
+  #packetBytesMax = Number.POSITIVE_INFINITY;
+
+  private constructor(config: MysqlConfig, limits: MysqlLimits, whenBroken: () => void) {
+    this.#where = placeOf(config);
+    this.#limits = limits;
+    this.#whenBroken = whenBroken;
+    this.#socket = dial(config);
+    this.#connection = createConnection(connectionOptions(config, limits, this.#socket));
+    this.#connection.on('error', () => this.discard());
+    this.#connection.on('end', () => this.discard());
+  }
+
+  /** Connects, logs in and sets the session up. `whenBroken` is told once, when the link is of no use any more. */
+  static async open(config: MysqlConfig, limits: MysqlLimits, whenBroken: () => void): Promise<MysqlLink> {
+    const link = MysqlLink.#begin(config, limits, whenBroken);
+    try {
+      await link.#connected();
+      await link.#run(sessionSql, []);
+      const rows = await link.#run('select @@session.max_allowed_packet as bytes', []);
+      if (isRows(rows)) link.#packetBytesMax = Number(rows[0]?.bytes);
+    } catch (error) {
+      link.discard();
+      throw error;
+    }
+    return link;
+  }
+
+  static #begin(config: MysqlConfig, limits: MysqlLimits, whenBroken: () => void): MysqlLink {
+    try {
+      return new MysqlLink(config, limits, whenBroken);
+    } catch (error) {
+      whenBroken();
+      throw mysqlFailure(error, placeOf(config));
+    }
+  }
+
+  get isBroken(): boolean {
+    return this.#isBroken;
+  }
+
+  /** The largest statement that the server takes. */
+  get packetBytesMax(): number {
+    return this.#packetBytesMax;
+  }
+
+  /** Cuts the connection; the server rolls back what was open. */
+  discard(): void {
+    if (this.#isBroken) return;
+    this.#isBroken = true;
+    this.#connection.destroy();
+    this.#socket.destroy();
+    this.#whenBroken();
+  }
+
+  /** Says goodbye to the server. */
+  async close(): Promise<void> {
+    if (this.#isBroken) return;
+    this.#isBroken = true;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, 1000);
+    this.#connection.end(() => resolve());
+    await promise;
+    clearTimeout(timer);
+    this.#socket.destroy();
+  }
+
+  async executeQuery<R>(compiled: CompiledQuery): Promise<QueryResult<R>> {
+    const result = await this.#run(compiled.sql, compiled.parameters);
+    if (isRows(result)) return { rows: result as readonly unknown[] as R[] };
+    const insertId = result.insertId === 0 ? {} : { insertId: BigInt(result.insertId) };
+    return { rows: [], numAffectedRows: BigInt(result.affectedRows), ...insertId };
+  }
+
+  /** Nothing here streams: what is long is read in pages. */
+  // biome-ignore lint/correctness/useYield: the interface asks for a generator.
+  async *streamQuery<R>(): AsyncIterableIterator<QueryResult<R>> {
+    throw new Failure('unexpected', 'Streaming from the database is not supported.');
+  }
+
+  #connected(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#connection.connect((error) => {
+        if (error === null || error === undefined) resolve();
+        else reject(mysqlFailure(error, this.#where));
+      });
+    });
+  }
+
+  #run(sql: string, values: readonly unknown[]): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      if (this.#isBroken) {
+        reject(new Failure('database_unavailable', `The connection to the database at ${this.#where} is broken.`));
+        return;
+      }
+      const deadlineMs = isTableChange(sql) ? this.#limits.changeMs : this.#limits.statementMs;
+      const timer = setTimeout(() => {
+        this.discard();
+        const message = `The database at ${this.#where} did not answer a statement within ${deadlineMs / 1000} s.`;
+        reject(new Failure('database_unavailable', message, { fields: { cause: 'deadline' } }));
+      }, deadlineMs);
+      const settle: Settle = (error, answer) => {
+        clearTimeout(timer);
+        if (error === null || error === undefined) resolve(answer as Answer);
+        else reject(this.#failed(error));
+      };
+      this.#trySend(() => this.#send(sql, values, settle), settle);
+    });
+  }
+
+  /** An INSERT goes as a prepared statement too: escaping the texts of mails takes twice the time of sending them. */
+  #send(sql: string, values: readonly unknown[], settle: Settle): void {
+    const hasBytes = values.some((value) => value instanceof Uint8Array);
+    if (!hasBytes && !(values.length > 0 && sql.startsWith('insert into '))) {
+      this.#sendText(sql, values, settle);
+      return;
+    }
+    this.#checkSize(values);
+    this.#connection.execute(sql, values.map(asBuffer) as never, (error: unknown, answer: unknown) => {
+      // The server has a limit of prepared statements for all its clients together.
+      const isFull = typeof error === 'object' && error !== null && 'errno' in error && error.errno === preparedTooMany;
+      if (isFull && !hasBytes) this.#trySend(() => this.#sendText(sql, values, settle), settle);
+      else settle(error, answer);
+    });
+  }
+
+  #sendText(sql: string, values: readonly unknown[], settle: Settle): void {
+    const text = values.length === 0 ? sql : this.#connection.format(sql, values as unknown[]);
+    this.#checkSize([text]);
+    this.#connection.query(text, settle);
+  }
+
+  #trySend(send: () => void, settle: Settle): void {
+    try {
+      send();
+    } catch (error) {
+      settle(error, undefined);
+    }
+  }
+
+  #checkSize(values: readonly unknown[]): void {
+    const bytesMax = this.#packetBytesMax - packetOverheadBytes;
+    const texts = values.filter((value) => typeof value === 'string');
+    const overheadBytes = values.length * valueOverheadBytes;
+    if (total(texts, (text) => text.length) * bytesPerUnitMax + overheadBytes <= bytesMax) return;
+    const bytes = total(texts, (text) => Buffer.byteLength(text)) + overheadBytes;
+    if (bytes <= bytesMax) return;
+    const message = `A statement of ${bytes} bytes is larger than the server takes (max_allowed_packet ${this.#packetBytesMax}).`;
+    throw new Failure('row_refused', message, { fields: { cause: 'ER_NET_PACKET_TOO_LARGE', errno: 1153, bytes } });
+  }
+
+  /** A server that shuts down, or became read-only, will not serve this connection again: the next may be another one. */
+  #failed(error: unknown): Failure {
+    const failure = mysqlFailure(error, this.#where);
+    if (failure.code === 'database_unavailable') this.discard();
+    return failure;
+  }
+}
+
+type Settle = (error: unknown, answer: unknown) => void;
+
+type Answer = readonly Record<string, unknown>[] | { readonly affectedRows: number; readonly insertId: number };
+
+function isRows(answer: Answer): answer is readonly Record<string, unknown>[] {
+  return Array.isArray(answer);
+}
+
+function total(texts: readonly string[], size: (text: string) => number): number {
+  let sum = 0;
+  for (const text of texts) sum += size(text);
+  return sum;
+}
+
+function isTableChange(sql: string): boolean {
+  return /^\s*(create|alter|drop)\b/i.test(sql);
+}
+
+/** The same bytes, not copied, in the one class that mysql2 sends as they are. */
+function asBuffer(value: unknown): unknown {
+  if (!(value instanceof Uint8Array)) return value;
+  return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+}
+
+/** Where the server is, for messages. */
+export function placeOf(config: MysqlConfig): string {
+  return config.socketPath ?? `${config.host}:${config.port}`;
+}
+
+function dial(config: MysqlConfig): Socket {
+  if (config.socketPath !== null) return connect(config.socketPath);
+  const { host, port } = config;
+  const socket = connect({ host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 });
+  // TLS checks the certificate against this name. Node leaves it empty for an IP address, and would then take a
+  // certificate for "localhost" from anybody whom the authority trusts.
+  Reflect.set(socket, '_host', host);
+  return socket;
+}
+
+function connectionOptions(config: MysqlConfig, limits: MysqlLimits, socket: Socket): ConnectionOptions {
+  const isPrivate = config.tls === 'verify' || config.socketPath !== null;
+  const login: AuthPlugin = () => {
+    const step = cachingSha2Login(config.password, isPrivate);
+    return (data) => step(data);
+  };
+  return {
+    host: config.host,
+    port: config.port,
+    stream: socket,
+    user: config.user,
+    database: config.database,
+    connectTimeout: limits.connectMs,
+    charset: 'UTF8MB4_UNICODE_CI',
+    timezone: 'Z',
+    dateStrings: true,
+    supportBigNumbers: true,
+    decimalNumbers: true,
+    multipleStatements: false,
+    // A server must not ask for files of this machine.
+    flags: ['-LOCAL_FILES'],
+    trace: false,
+    maxPreparedStatements: preparedMax,
+    // Read by mysql2 as bytes; its type says text.
+    ...(config.password === null ? {} : { passwordSha1: passwordSha1(config.password) as never }),
+    authPlugins: { caching_sha2_password: login },
+    ...(config.tls === 'verify' ? { ssl: tlsOptions(config.caPem) } : {}),
+  };
+}
+
+function tlsOptions(caPem: string | null): NonNullable<ConnectionOptions['ssl']> {
+  const options = { rejectUnauthorized: true, verifyIdentity: true, minVersion: 'TLSv1.2' };
+  return caPem === null ? options : { ...options, ca: caPem };
+}

@@ -1,0 +1,141 @@
+/**
+ * The tables as Kysely sees them; the same columns in both dialects (made by migrations.ts).
+ *
+ * Ids are UUIDs in text form. Times are text (times.ts). Yes and no are 1 and 0. Columns that end in `_json` hold JSON
+ * text. A column `x` beside `x_full` holds what fits an index; `x_full` holds the whole value, where it was longer.
+ */
+import type { ColumnType, Kysely, Selectable } from 'kysely';
+
+type Flag = 0 | 1;
+/** Written once: no statement may set it again. */
+type Fixed<T> = ColumnType<T, T, never>;
+
+export type MailboxTable = {
+  id: Fixed<string>;
+  name: string;
+  host: string;
+  port: number;
+  tls: string;
+  ca_pem: string | null;
+  fingerprint: string | null;
+  allow_plaintext: Flag;
+  user_name: string;
+  folder: string;
+  start_from: string;
+  start_at: string | null;
+  after_kind: string;
+  after_folder: string | null;
+  poll_interval_ms: number | null;
+  state: string;
+  password: Uint8Array;
+  password_form: string;
+  created_at: Fixed<string>;
+};
+
+export type MailboxStateTable = {
+  mailbox_id: Fixed<string>;
+  cursor_uid_validity: number | null;
+  cursor_uid: number | null;
+  lease_owner: string | null;
+  lease_epoch: number;
+  lease_until: string | null;
+  next_poll_at: string;
+  failures: number;
+  last_success_at: string | null;
+  last_error_code: string | null;
+  last_error_message: string | null;
+  last_error_hint: string | null;
+  last_error_at: string | null;
+};
+
+export type TicketTable = {
+  id: Fixed<string>;
+  ref: Fixed<string>;
+  mailbox_id: Fixed<string>;
+  subject: string;
+  subject_full: string | null;
+  requester_name: string;
+  requester_address: string;
+  status: string;
+  created_at: Fixed<string>;
+  updated_at: string;
+};
+
+export type MessageTable = {
+  id: Fixed<string>;
+  mailbox_id: Fixed<string>;
+  ticket_id: string | null;
+  kind: string;
+  /** Message-ID of RFC 5322, and its SHA-256 for the index. */
+  message_id: string;
+  message_id_hash: string;
+  message_id_missing: Flag;
+  reported_message_id: string | null;
+  content_hash: string;
+  from_name: string;
+  from_address: string;
+  from_json: string | null;
+  reply_to_json: string;
+  to_json: string;
+  cc_json: string;
+  in_reply_to_json: string;
+  references_json: string;
+  headers_json: string;
+  subject: string;
+  subject_full: string | null;
+  body_text: string;
+  body_html: string | null;
+  sent_at: string | null;
+  received_at: string;
+  created_at: Fixed<string>;
+};
+
+export type AttachmentTable = {
+  /** Id of the message row. */
+  message_id: Fixed<string>;
+  position: Fixed<number>;
+  name: string;
+  name_full: string | null;
+  type: string;
+  size_bytes: number;
+  sha256: string;
+  content_id: string | null;
+  inline: Flag;
+};
+
+export type OutcomeTable = {
+  mailbox_id: Fixed<string>;
+  uid_validity: Fixed<number>;
+  uid: Fixed<number>;
+  outcome: string;
+  reason: string | null;
+  ticket_id: string | null;
+  /** Id of the message row. */
+  message_id: string | null;
+  size_bytes: number;
+  received_at: string | null;
+  raw_segment: string | null;
+  raw_offset: number | null;
+  raw_length: number | null;
+  raw_sha256: string | null;
+  action_pending: Flag;
+  created_at: Fixed<string>;
+  resolved_at: string | null;
+};
+
+export type Tables = {
+  mailbox: MailboxTable;
+  mailbox_state: MailboxStateTable;
+  ticket: TicketTable;
+  message: MessageTable;
+  attachment: AttachmentTable;
+  outcome: OutcomeTable;
+  schema_migration: { number: number; name: string; applied_at: string };
+};
+
+export type Connected = Kysely<Tables>;
+
+export type MailboxRow = Selectable<MailboxTable>;
+export type MailboxStateRow = Selectable<MailboxStateTable>;
+export type MessageRow = Selectable<MessageTable>;
+export type AttachmentRow = Selectable<AttachmentTable>;

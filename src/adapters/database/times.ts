@@ -1,0 +1,30 @@
+/**
+ * Times at the edge of the database: milliseconds since 1970 inside, `YYYY-MM-DD HH:MM:SS.mmm` (UTC) in the tables.
+ *
+ * The text is what DATETIME(3) of MySQL takes and gives back, and what sorts rightly as text in SQLite. Years outside
+ * 1000 to 9999 fit neither: mails with such dates exist, so they become null or the nearest bound, never an error.
+ */
+
+const earliestMs = Date.UTC(1000, 0, 1);
+const latestMs = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
+
+/** Text of a time that must be there; outside the years 1000 to 9999 the nearest bound. */
+export function toDatabaseTime(timeMs: number): string {
+  const boundedMs = Math.min(Math.max(Number.isNaN(timeMs) ? 0 : Math.trunc(timeMs), earliestMs), latestMs);
+  return new Date(boundedMs).toISOString().replace('T', ' ').replace('Z', '');
+}
+
+/** Text of a time that a mail claims; null when it claims none, or one outside the years 1000 to 9999. */
+export function toClaimedTime(timeMs: number | null): string | null {
+  if (timeMs === null || !(timeMs >= earliestMs && timeMs <= latestMs)) return null;
+  return toDatabaseTime(timeMs);
+}
+
+/** Milliseconds since 1970 of a time as the database gives it. */
+export function fromDatabaseTime(text: string): number {
+  return Date.parse(`${text.replace(' ', 'T')}Z`);
+}
+
+export function fromOptionalTime(text: string | null): number | null {
+  return text === null ? null : fromDatabaseTime(text);
+}

@@ -1,0 +1,120 @@
+/**
+ * Mailboxes, mails and batches for the tests of the database.
+ */
+import { randomUUIDv7 } from 'node:crypto';
+import type { Mailbox } from '../../../src/ingest/mailbox.ts';
+import type { Batch, NewMessage, NewOutcome, NewTicket } from '../../../src/ingest/rows.ts';
+import type { Attachment, ParsedMessage } from '../../../src/mail/message.ts';
+import { SecretBytes } from '../../../src/secret/secret-bytes.ts';
+
+export const nowMs = Date.UTC(2024, 4, 17, 9, 30, 15, 250);
+
+export function secret(text: string): SecretBytes {
+  return SecretBytes.take(Buffer.from(text));
+}
+
+export function sampleMailbox(more: Partial<Mailbox> = {}): Mailbox {
+  const id = randomUUIDv7();
+  return {
+    id,
+    name: `box ${id}`,
+    connection: {
+      host: 'mail.example.org',
+      port: 993,
+      tls: 'implicit',
+      caPem: null,
+      fingerprint: null,
+      allowPlaintext: false,
+      user: 'support@example.org',
+      folder: 'INBOX',
+    },
+    start: { from: 'all' },
+    after: { kind: 'seen' },
+    pollIntervalMs: null,
+    state: 'active',
+    ...more,
+  };
+}
+
+export function sampleParsed(more: Partial<ParsedMessage> = {}): ParsedMessage {
+  return {
+    messageId: `${randomUUIDv7()}@example.org`,
+    messageIdMissing: false,
+    inReplyTo: [],
+    references: [],
+    from: { name: 'Ada', address: 'ada@example.org' },
+    replyTo: [],
+    to: [{ name: '', address: 'support@example.org' }],
+    cc: [],
+    subject: 'Printer on fire',
+    sentAtMs: nowMs,
+    text: 'It burns.\n',
+    html: null,
+    headers: [['x-mailer', 'sample']],
+    kind: 'human',
+    reportedMessageId: null,
+    attachments: [],
+    contentHash: 'c'.repeat(64),
+    ...more,
+  };
+}
+
+export function sampleAttachment(more: Partial<Attachment> = {}): Attachment {
+  return {
+    name: 'photo.png',
+    type: 'image/png',
+    sizeBytes: 3,
+    sha256: 'a'.repeat(64),
+    contentId: null,
+    inline: false,
+    content: new Uint8Array(new ArrayBuffer(3)),
+    ...more,
+  };
+}
+
+type Opened = { readonly ticket: NewTicket; readonly message: NewMessage; readonly outcome: NewOutcome };
+
+/** A mail that opens a ticket. */
+export function opened(uid: number, more: Partial<ParsedMessage> = {}): Opened {
+  const parsed = sampleParsed(more);
+  const ticket: NewTicket = {
+    id: randomUUIDv7(),
+    ref: randomUUIDv7().slice(-12),
+    subject: parsed.subject,
+    requester: parsed.from ?? { name: '', address: '' },
+    createdAtMs: nowMs,
+  };
+  const message: NewMessage = { id: randomUUIDv7(), ticketId: ticket.id, receivedAtMs: nowMs, parsed };
+  return { ticket, message, outcome: outcomeOf(uid, 'ticket_opened', ticket.id, message.id) };
+}
+
+export function outcomeOf(
+  uid: number,
+  outcome: NewOutcome['outcome'],
+  ticketId: string | null,
+  messageId: string | null,
+  more: Partial<NewOutcome> = {},
+): NewOutcome {
+  return {
+    uid,
+    outcome,
+    reason: null,
+    ticketId,
+    messageId,
+    sizeBytes: 1000,
+    receivedAtMs: nowMs,
+    raw: null,
+    actionPending: true,
+    ...more,
+  };
+}
+
+/** A batch of such mails; the cursor comes to stand at the last of them. */
+export function batchOf(uidValidity: number, mails: readonly Opened[]): Batch {
+  return {
+    cursor: { uidValidity, uid: Math.max(...mails.map((mail) => mail.outcome.uid)) },
+    tickets: mails.map((mail) => mail.ticket),
+    messages: mails.map((mail) => mail.message),
+    outcomes: mails.map((mail) => mail.outcome),
+  };
+}
