@@ -1,0 +1,89 @@
+/**
+ * Builds the imapflow client of one connection. Every option is set here, none is left to a default of the library.
+ *
+ * Its own logger is never used (passing none would switch it on): the logger given keeps the last refusal, because
+ * several methods answer a NO with `false` and say why only there, and drops the rest.
+ */
+import type { ImapFlowOptions } from 'imapflow';
+import { isLoopback } from '../../config/loopback.ts';
+import { Failure } from '../../errors.ts';
+import type { Connection } from '../../ingest/mailbox.ts';
+import type { SecretBytes } from '../../secret/secret-bytes.ts';
+import { type Refusal, refusalIn } from './failures.ts';
+import { ImapClient } from './login.ts';
+import type { Transport } from './transport.ts';
+
+export type ImapOptions = {
+  /** For name, TCP and TLS together, and once more for the greeting. */
+  readonly connectTimeoutMs: number;
+  /** How long the server may be silent during a command. */
+  readonly commandTimeoutMs: number;
+  /** The largest mail that is taken; a server that announces a larger one loses the connection. */
+  readonly literalBytesMax: number;
+};
+
+/** A SEARCH answer is one line: 200,000 UIDs are about 2 MB. */
+const lineBytesMax = 64 * 1024 * 1024;
+const framingBytesMax = 1024 * 1024;
+/** The longest delay of a timer: the library's own watchdog would also end a session that rests between commands. */
+const never = 2 ** 31 - 1;
+
+export type Client = { readonly imap: ImapClient; readonly lastRefusal: () => Refusal | null };
+
+function listen(): { logger: NonNullable<ImapFlowOptions['logger']>; lastRefusal: () => Refusal | null } {
+  let last: Refusal | null = null;
+  const warn = (entry: unknown): void => {
+    if (typeof entry === 'object' && entry !== null && 'err' in entry) last = refusalIn(entry.err) ?? last;
+  };
+  const drop = (): void => undefined;
+  // Without methods for `trace`, `debug` and `info` nothing is composed for them, which costs time on every mail.
+  const logger = { warn, error: drop, fatal: drop } as unknown as NonNullable<ImapFlowOptions['logger']>;
+  return { logger, lastRefusal: () => last };
+}
+
+/** Throws `plaintext_refused` when the password would cross a network in clear and nobody allowed that. */
+export function checkPlaintext({ tls, host, allowPlaintext }: Connection): void {
+  if (tls === 'none' && !allowPlaintext && !isLoopback(host))
+    throw new Failure('plaintext_refused', 'The connection would be unencrypted.', { fields: { host } });
+}
+
+/** A client that has not connected yet. `beforeLogin` is called when the login begins. */
+export function newClient(
+  connection: Connection,
+  password: SecretBytes,
+  transport: Transport,
+  options: ImapOptions,
+  beforeLogin: () => void,
+): Client {
+  const { logger, lastRefusal } = listen();
+  const flow: ImapFlowOptions = {
+    host: connection.host,
+    port: connection.port,
+    transport,
+    secure: connection.tls === 'implicit',
+    doSTARTTLS: connection.tls === 'starttls',
+    logger,
+    logRaw: false,
+    emitLogs: false,
+    clientInfo: { name: 'ticketmaild', version: false, vendor: false, 'support-url': false },
+    disableAutoIdle: true,
+    disableCompression: true,
+    disableBinary: true,
+    disableAutoEnable: false,
+    // Some servers announce revision 2 and answer SEARCH wrongly in it; nothing here needs it.
+    disableIMAP4rev2: true,
+    qresync: false,
+    verifyOnly: false,
+    includeMailboxes: false,
+    maxLockHoldTime: false,
+    idHashAlgorithm: 'sha256',
+    connectionTimeout: options.connectTimeoutMs,
+    greetingTimeout: options.connectTimeoutMs,
+    socketTimeout: never,
+    maxLineLength: lineBytesMax,
+    maxLiteralSize: options.literalBytesMax,
+    maxResponseSize: Math.max(lineBytesMax, options.literalBytesMax) + framingBytesMax,
+    maxResponseTokens: 1_000_000,
+  };
+  return { imap: new ImapClient(flow, connection.user, password, beforeLogin), lastRefusal };
+}

@@ -1,0 +1,239 @@
+/**
+ * The one place that turns errors of imapflow and Node into failures.
+ *
+ * It decides by error code, response code (RFC 5530) and the stage that the connection had reached, in one case that
+ * is named below by words. A server may repeat the password in whatever it says, in clear or in any disguise, so none
+ * of its words is ever shown. A failure tells the status (NO, BAD) and the response code if it is a known one, exactly;
+ * the cause is cut down to name and code. It carries no command, no response object and no mail content.
+ */
+import { Failure, type FailureCode } from '../../errors.ts';
+import { knownResponseCodes } from './response-codes.ts';
+import type { Stage } from './transport.ts';
+
+/**
+ * A NO or BAD as the server gave it: `code` is the response code in brackets, upper case. Code and text are whatever
+ * the server likes: they are there to decide by, not to be shown.
+ */
+export type Refusal = { readonly status: 'NO' | 'BAD'; readonly code: string | null; readonly text: string };
+
+/** What is known about the connection when an error comes up. */
+export type Circumstances = {
+  readonly stage: Stage;
+  /** What was being done, for the sentence: `opening the folder`. */
+  readonly doing: string;
+  /** True once the server has sent a BYE. */
+  readonly saidGoodbye: boolean;
+};
+
+const busyCodes: ReadonlySet<string> = new Set(['UNAVAILABLE', 'INUSE', 'LIMIT', 'THROTTLED']);
+/** These are no verdict on user and password. */
+const otherLoginCodes: ReadonlySet<string> = new Set([
+  'SERVERBUG',
+  'CONTACTADMIN',
+  'CLIENTBUG',
+  'CANNOT',
+  'BADCHARSET',
+]);
+
+const meanings: Readonly<Record<string, readonly [FailureCode, string]>> = {
+  ENOTFOUND: ['name_not_found', 'The host name does not resolve.'],
+  EAI_AGAIN: ['name_not_found', 'The name server does not answer.'],
+  EAI_NODATA: ['name_not_found', 'The host name has no address.'],
+  ENODATA: ['name_not_found', 'The host name has no address.'],
+  ECONNREFUSED: ['connect_refused', 'The server refuses the connection.'],
+  ETIMEDOUT: ['connect_timeout', 'The server does not answer.'],
+  ENETUNREACH: ['connect_timeout', 'There is no way to the network of the server.'],
+  EHOSTUNREACH: ['connect_timeout', 'There is no way to the server.'],
+  EHOSTDOWN: ['connect_timeout', 'The server does not answer.'],
+  ENETDOWN: ['connect_timeout', 'The network is down.'],
+  EADDRNOTAVAIL: ['connect_timeout', 'There is no way to the network of the server.'],
+  EACCES: ['connect_refused', 'This machine forbids the connection.'],
+  EPERM: ['connect_refused', 'This machine forbids the connection.'],
+  CONNECT_TIMEOUT: ['connect_timeout', 'The connection was not made in time.'],
+  GREETING_TIMEOUT: ['connect_timeout', 'The server accepted the connection and sent no greeting.'],
+  UPGRADE_TIMEOUT: ['tls_failed', 'The server did not finish the TLS handshake in time.'],
+  STARTTLS_INJECTION: ['tls_failed', 'Somebody put data between STARTTLS and the handshake.'],
+  CERT_HAS_EXPIRED: ['tls_expired', 'The certificate of the server has expired.'],
+  CERT_NOT_YET_VALID: ['tls_expired', 'The certificate of the server is not valid yet.'],
+  ERR_TLS_CERT_ALTNAME_INVALID: ['tls_name_mismatch', 'The certificate is for another host name.'],
+  HOSTNAME_MISMATCH: ['tls_name_mismatch', 'The certificate is for another host name.'],
+  ETIMEOUT: ['server_timeout', 'The server stopped answering.'],
+};
+
+/** Where the code knows more than the failure it becomes. */
+const hints: Readonly<Record<string, string>> = {
+  GREETING_TIMEOUT: 'Perhaps the port wants TLS from the first byte (as 993 does): try --tls implicit.',
+};
+
+/** What Node calls a chain that it does not trust (X509_V_ERR names without the prefix). */
+const untrustedCodes: ReadonlySet<string> = new Set([
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'CERT_UNTRUSTED',
+  'CERT_REVOKED',
+  'CERT_REJECTED',
+  'CERT_SIGNATURE_FAILURE',
+  'CERT_CHAIN_TOO_LONG',
+  'INVALID_CA',
+  'INVALID_PURPOSE',
+  'PATH_LENGTH_EXCEEDED',
+]);
+
+const lostCodes: ReadonlySet<string> = new Set([
+  'NoConnection',
+  'EConnectionClosed',
+  'StateLogout',
+  'ClosedAfterConnectText',
+  'ClosedAfterConnectTLS',
+  'NoMailboxSelected',
+  'ECONNRESET',
+  'ECONNABORTED',
+  'EPIPE',
+  'ERR_STREAM_DESTROYED',
+  'ERR_STREAM_WRITE_AFTER_END',
+  'ERR_STREAM_PREMATURE_CLOSE',
+]);
+
+/** These mean another thing once there is a connection. */
+const networkCodes: ReadonlySet<string> = new Set([
+  'ETIMEDOUT',
+  'ENETUNREACH',
+  'EHOSTUNREACH',
+  'EHOSTDOWN',
+  'ENETDOWN',
+]);
+
+function isConnected(stage: Stage): boolean {
+  return stage !== 'name' && stage !== 'connect';
+}
+
+const nonsenseCodes: ReadonlySet<string> = new Set([
+  'UnexpectedTag',
+  'MissingTag',
+  'InvalidResponse',
+  'ResponseProcessingFailed',
+  'LineTooLarge',
+  'LiteralTooLarge',
+  'ResponseTooLarge',
+  'TooManyTokens',
+  'TooManyResponses',
+  'MAX_IMAP_NESTING_REACHED',
+  'COMPRESS_TRAILING_DATA',
+]);
+
+function textProperty(error: unknown, name: string): string | null {
+  if (typeof error !== 'object' || error === null || !(name in error)) return null;
+  const value: unknown = Reflect.get(error, name);
+  return typeof value === 'string' ? value : null;
+}
+
+/** Where an error came from. Its message goes: it may quote what was read, as in "Unknown encoding: …". */
+function framesOf(error: Error): string | null {
+  const head = `${error.name}: ${error.message}`;
+  return error.stack?.startsWith(head) === true ? `${error.name}${error.stack.slice(head.length)}` : null;
+}
+
+/** A new error with nothing but name and code; errors of imapflow carry commands and responses. */
+function bareCause(error: unknown): Error {
+  const code = textProperty(error, 'code');
+  const bare = new Error(code ?? 'no code');
+  bare.name = error instanceof Error ? error.name : typeof error;
+  // These come from a defect, which can be found by its place alone.
+  if (error instanceof TypeError || error instanceof RangeError) bare.stack = framesOf(error) ?? bare.name;
+  return code === null ? bare : Object.assign(bare, { code });
+}
+
+/** The NO or BAD in an error of imapflow; null when it is none. */
+export function refusalIn(error: unknown): Refusal | null {
+  const status = textProperty(error, 'responseStatus');
+  if (status !== 'NO' && status !== 'BAD') return null;
+  const response: unknown = Reflect.get(Object(error), 'response');
+  const first =
+    typeof response === 'object' ? (response as { attributes?: { section?: { value?: unknown }[] }[] }) : null;
+  const inBrackets = first?.attributes?.[0]?.section?.[0]?.value;
+  const inWords = textProperty(error, 'code') === 'ETHROTTLE' ? 'THROTTLED' : null;
+  const code =
+    inWords ?? textProperty(error, 'serverResponseCode') ?? (typeof inBrackets === 'string' ? inBrackets : null);
+  return { status, code: code?.toUpperCase() ?? null, text: textProperty(error, 'responseText') ?? '' };
+}
+
+function refusedCode({ status, code, text }: Refusal, stage: Stage): FailureCode {
+  // Over quota is a full disk when something is to be stored there, and too much traffic otherwise.
+  if (code !== null && (busyCodes.has(code) || (code === 'OVERQUOTA' && stage !== 'act'))) return 'server_busy';
+  if (stage === 'login') {
+    // The one look at words: a limit on connections comes as [ALERT] or without any code, and is no wrong password.
+    if (/too many\b.*\bconnections/i.test(text)) return 'server_busy';
+    if (code === 'PRIVACYREQUIRED') return 'login_unsupported';
+    return status === 'NO' && !(code !== null && otherLoginCodes.has(code)) ? 'login_refused' : 'server_refused';
+  }
+  if (stage === 'folder' && code === 'NONEXISTENT') return 'folder_missing';
+  return 'server_refused';
+}
+
+function refusedSentence(code: FailureCode, doing: string): string {
+  if (code === 'login_refused') return 'The server refused user or password.';
+  return code === 'server_busy' ? `The server is too busy for ${doing}.` : `The server refused ${doing}.`;
+}
+
+/** The failure of a NO or BAD. */
+export function refused(refusal: Refusal, { stage, doing }: Circumstances): Failure {
+  const code = refusedCode(refusal, stage);
+  const isKnown = refusal.code !== null && knownResponseCodes.has(refusal.code);
+  return new Failure(code, refusedSentence(code, doing), {
+    fields: { status: refusal.status, ...(isKnown ? { response_code: refusal.code } : {}) },
+  });
+}
+
+/** The failure of a connection that is gone; a server that says goodbye before the login is done has no room for us. */
+export function lost({ stage, doing, saidGoodbye }: Circumstances, cause?: unknown): Failure {
+  const more = cause === undefined ? {} : { cause: bareCause(cause) };
+  if (stage === 'tls') return new Failure('tls_failed', 'The server broke the TLS handshake off.', more);
+  if (saidGoodbye && (stage === 'greeting' || stage === 'greeted' || stage === 'login'))
+    return new Failure('server_busy', 'The server said goodbye before the login.', more);
+  return new Failure('connection_lost', `The connection broke while ${doing}.`, more);
+}
+
+function byCode(code: string, error: unknown, circumstances: Circumstances): Failure | null {
+  const cause = bareCause(error);
+  if (lostCodes.has(code) || (networkCodes.has(code) && isConnected(circumstances.stage)))
+    return lost(circumstances, error);
+  const meaning = Object.hasOwn(meanings, code) ? meanings[code] : undefined;
+  if (meaning !== undefined) {
+    const hint = Object.hasOwn(hints, code) ? hints[code] : undefined;
+    const more = { cause, fields: { cause: code } };
+    return new Failure(meaning[0], meaning[1], hint === undefined ? more : { ...more, hint });
+  }
+  if (untrustedCodes.has(code))
+    return new Failure('tls_untrusted', 'The certificate of the server is not trusted.', {
+      cause,
+      fields: { cause: code },
+    });
+  if (nonsenseCodes.has(code) || code.startsWith('ParserError'))
+    return new Failure('server_nonsense', `The server did not speak IMAP while ${circumstances.doing}.`, {
+      cause,
+      fields: { cause: code },
+    });
+  if (code === 'EPROTO' || code.startsWith('ERR_SSL_') || code.startsWith('ERR_TLS_'))
+    return new Failure('tls_failed', 'TLS could not be agreed with the server.', { cause, fields: { cause: code } });
+  return null;
+}
+
+/** Any error of this adapter as a failure. A failure comes back as it is. */
+export function failureOf(error: unknown, circumstances: Circumstances): Failure {
+  if (error instanceof Failure) return error;
+  const refusal = refusalIn(error);
+  const code = textProperty(error, 'code');
+  if (refusal !== null) return refused(refusal, circumstances);
+  const known = code === null ? null : byCode(code, error, circumstances);
+  if (known !== null) return known;
+  // imapflow marks a refused or missing STARTTLS by this property alone.
+  if (code === null && typeof error === 'object' && error !== null && 'tlsFailed' in error)
+    return new Failure('starttls_missing', 'The server offers no STARTTLS.');
+  return new Failure('unexpected', `An unexpected error came up while ${circumstances.doing}.`, {
+    cause: bareCause(error),
+    fields: { cause: code },
+  });
+}

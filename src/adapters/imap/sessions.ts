@@ -1,0 +1,20 @@
+/**
+ * The mail server as the workflows see it: sessions over IMAP (RFC 9051, and RFC 3501 servers), and probes.
+ *
+ * This folder is the only one that knows imapflow. Connections are not kept: a session ends with its poll.
+ */
+import type { Sessions } from '../../ingest/ports.ts';
+import type { ImapOptions } from './client.ts';
+import { Link } from './link.ts';
+import { probe } from './probe.ts';
+import { openSession } from './session.ts';
+
+/** Deadlines in milliseconds; `literalBytesMax` is the largest mail that may be fetched. */
+export function imapSessions(options: ImapOptions): Sessions {
+  const ignore = (): void => undefined;
+  return {
+    open: async (connection, password, signal) =>
+      openSession(await Link.open(connection, password, options, signal, ignore), connection),
+    probe: (connection, password, step) => probe(connection, password, options, step),
+  };
+}

@@ -1,0 +1,46 @@
+/**
+ * What the adapter relies on in imapflow beyond its types. When a new version breaks one of these, read login.ts anew.
+ */
+import { createRequire } from 'node:module';
+import { ImapFlow } from 'imapflow';
+import { expect, test } from 'vitest';
+import { ImapClient } from '../../../src/adapters/imap/login.ts';
+import { newTransport } from '../../../src/adapters/imap/transport.ts';
+import { startScriptedServer } from './scripted-server.ts';
+import { plainTo, secret } from './setting.ts';
+
+const relied = ['authenticate', 'exec', 'setAuthenticationState', 'stats', 'close', 'logout'];
+
+test('imapflow is the version that the login was written for', () => {
+  const { dependencies } = createRequire(import.meta.url)('../../../package.json') as {
+    dependencies: Record<string, string>;
+  };
+  expect(ImapFlow.version).toBe('2.10.2');
+  expect(dependencies.imapflow).toBe(ImapFlow.version);
+});
+
+test('imapflow still has the inner methods, and connects through our authenticate with bytes', async () => {
+  for (const name of relied) expect(typeof Reflect.get(ImapFlow.prototype, name)).toBe('function');
+  await using server = await startScriptedServer();
+  const connection = plainTo(server.port);
+  const transport = newTransport(connection, () => undefined);
+  const options = {
+    host: connection.host,
+    port: connection.port,
+    secure: false,
+    doSTARTTLS: false,
+    logger: false,
+    transport,
+  } as const;
+  let logins = 0;
+  const client = new ImapClient(options, 'ada', secret('pw'), () => {
+    logins += 1;
+  });
+  await client.connect();
+  expect(logins).toBe(1);
+  expect(client.authenticated).toBe(true);
+  expect(client.state).toBe(client.states.AUTHENTICATED);
+  expect(Reflect.get(client, 'writeSocket')).toBe(transport.socket());
+  expect(server.lines).toContain(Buffer.from('\0ada\0pw').toString('base64'));
+  client.close();
+});

@@ -1,0 +1,84 @@
+/**
+ * A probe looks, tells its steps, and changes nothing.
+ */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { ProbeReport } from '../../../src/ingest/ports.ts';
+import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
+import { startScriptedServer } from './scripted-server.ts';
+import { connectionTo, failure, mail, openSession, plainTo, secret, sessions } from './setting.ts';
+
+let dovecot: Dovecot;
+
+beforeAll(async () => {
+  dovecot = await startDovecot();
+});
+
+afterAll(() => dovecot[Symbol.asyncDispose]());
+
+async function probed(connection: ReturnType<typeof plainTo>): Promise<{ report: ProbeReport; steps: string[] }> {
+  const steps: string[] = [];
+  const report = await sessions.probe(connection, secret(), (step) => steps.push(step));
+  return { report, steps };
+}
+
+test.each(['implicit', 'starttls'] as const)('a probe with --tls %s tells its steps and what it saw', async (tls) => {
+  const user = dovecot.newUser();
+  await dovecot.append(user, 'Büro', [mail('a'), mail('b')]);
+  const { report, steps } = await probed(connectionTo(dovecot, user, { tls, folder: 'Büro' }));
+  expect(steps).toEqual(['name', 'connect', 'tls', 'login', 'folder']);
+  expect(report).toMatchObject({
+    address: `127.0.0.1:${tls === 'implicit' ? dovecot.tlsPort : dovecot.port}`,
+    certificate: {
+      subject: 'CN=localhost',
+      issuer: 'CN=Test authority',
+      fingerprint: dovecot.fingerprint.replaceAll(':', '').toLowerCase(),
+    },
+    folder: { uidNext: 3, messageCount: 2 },
+  });
+  expect(report.certificate?.validUntilMs).toBeGreaterThan(Date.now());
+  expect(report.capabilities).toContain('UIDPLUS');
+  expect(report.folders).toEqual(expect.arrayContaining(['INBOX', 'Büro']));
+});
+
+test('a probe in clear has no certificate, and an address needs no name', async () => {
+  const { report, steps } = await probed(connectionTo(dovecot, 'ada', { tls: 'none', host: '127.0.0.1' }));
+  expect(report.certificate).toBeNull();
+  expect(steps).toEqual(['name', 'connect', 'login', 'folder']);
+});
+
+test('a probe changes neither flags nor numbers', async () => {
+  const user = dovecot.newUser();
+  await dovecot.append(user, 'INBOX', [mail('a'), mail('b')]);
+  const look = async (): Promise<unknown> => {
+    await using session = await openSession(connectionTo(dovecot, user));
+    return [session.folder, await dovecot.listFlags(user, 'INBOX')];
+  };
+  const before = await look();
+  await probed(connectionTo(dovecot, user));
+  expect(await look()).toEqual(before);
+});
+
+test('a probe sends nothing that could change a server', async () => {
+  await using server = await startScriptedServer();
+  await probed(plainTo(server.port));
+  const commands = new Set(server.lines.map((line) => line.split(' ')[1]).filter((word) => word !== undefined));
+  const harmless = ['CAPABILITY', 'AUTHENTICATE', 'LIST', 'LSUB', 'EXAMINE', 'LOGOUT'];
+  expect([...commands].filter((command) => !harmless.includes(command))).toEqual([]);
+});
+
+test('a probe of a missing folder names the folders that are there', async () => {
+  const user = dovecot.newUser();
+  await dovecot.createFolder(user, 'Заявки');
+  const missing = failure(sessions.probe(connectionTo(dovecot, user, { folder: 'no' }), secret(), () => undefined));
+  expect(await missing).toMatchObject({
+    code: 'folder_missing',
+    fields: { folders: expect.stringContaining('Заявки') },
+  });
+});
+
+test('a probe ends at the step that fails', async () => {
+  const steps: string[] = [];
+  const told = (step: string): void => void steps.push(step);
+  await failure(sessions.probe(connectionTo(dovecot, 'ada', { caPem: null }), secret(), told));
+  expect(steps).toEqual(['name', 'connect', 'tls']);
+});
