@@ -1,0 +1,56 @@
+/**
+ * Who this worker is, and which workers of this machine are gone.
+ *
+ * The name holds host, boot, PID name space, PID and the start time of the process, so that a reused PID, a reboot or
+ * a container with the same host name is never taken for the same worker. Only a process of this very boot and name
+ * space can be known to be dead; of every other one nothing is claimed, and its lease runs out by itself.
+ */
+import { readFileSync, readlinkSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { causeCode } from '../../errors.ts';
+import type { Workers } from '../../ingest/ports.ts';
+
+/** This process as a worker. Without /proc (not Linux) nobody is ever known to be dead. */
+export function thisWorker(): Workers {
+  const place = `${hostname().slice(0, 64)}/${bootId()}/${pidSpace()}`;
+  const start = startTime(process.pid);
+  return {
+    me: `${place}/${process.pid}/${start ?? 0}`,
+    isDead: (owner) => isDeadAt(owner, place, start !== null),
+  };
+}
+
+function isDeadAt(owner: string, place: string, procWorks: boolean): boolean {
+  if (!procWorks || !owner.startsWith(`${place}/`)) return false;
+  const [pid, start] = owner.slice(place.length + 1).split('/');
+  return startTime(Number(pid)) !== start;
+}
+
+function bootId(): string {
+  return readOrNull('/proc/sys/kernel/random/boot_id')?.slice(0, 8) ?? 'boot';
+}
+
+function pidSpace(): string {
+  try {
+    return readlinkSync('/proc/self/ns/pid').replace(/\D/g, '');
+  } catch (error) {
+    if (causeCode(error).startsWith('E')) return '0';
+    throw error;
+  }
+}
+
+/** Start of a process in clock ticks since boot: field 22 of /proc/PID/stat; null when there is no such process. */
+function startTime(pid: number): string | null {
+  const stat = readOrNull(`/proc/${pid}/stat`);
+  const afterName = stat?.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return afterName?.[0] === 'Z' ? null : (afterName?.[19] ?? null);
+}
+
+function readOrNull(path: string): string | null {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if (causeCode(error).startsWith('E')) return null;
+    throw error;
+  }
+}

@@ -1,0 +1,85 @@
+import { hash } from 'node:crypto';
+import { zstdDecompressSync } from 'node:zlib';
+import { expect, test } from 'vitest';
+import { createDigester } from '../../../src/adapters/parser/digester.ts';
+import { isFailure } from '../../../src/errors.ts';
+
+const mail = (text: string) => new Uint8Array(Buffer.from(text.replaceAll('\n', '\r\n')));
+
+const simple = `From: Ada <ada@example.test>
+To: support@example.test
+Subject: The printer
+Message-ID: <one@example.test>
+Content-Type: multipart/mixed; boundary=b
+
+--b
+Content-Type: text/plain
+
+It does not print.
+--b
+Content-Type: application/pdf; name=scan.pdf
+Content-Transfer-Encoding: base64
+
+aGVsbG8=
+--b--
+`;
+
+test('a source comes back parsed, hashed and compressed, and its memory is given back', async () => {
+  await using digester = createDigester({ threads: 1, timeoutMs: 10_000, memoryMb: 256 });
+  const source = mail(simple);
+  const before = Buffer.from(source);
+  const digested = await digester.digest(source, 'a');
+  if (!digested.ok) throw new Error(digested.reason);
+  expect(digested.parsed).toMatchObject({ subject: 'The printer', messageId: 'one@example.test' });
+  expect(Buffer.from(digested.parsed.attachments[0]?.content ?? []).toString()).toBe('hello');
+  expect(Buffer.from(zstdDecompressSync(digested.compressed))).toEqual(before);
+  expect(digested.sha256).toBe(hash('sha256', before, 'hex'));
+  expect(source).toHaveLength(0);
+});
+
+/** Decoding it takes some seconds and some hundred megabytes. */
+const slow = mail(
+  `Subject: slow\nContent-Type: text/plain; charset=iso-2022-jp\n\n${'abc \x1b$B%F%9%H\x1b(B\n'.repeat(5_000_000)}`,
+);
+
+test('a mail that takes too long is answered with the reason and its source, and the next one is parsed', async () => {
+  await using digester = createDigester({ threads: 1, timeoutMs: 1000, memoryMb: 2000 });
+  const before = Buffer.from(slow);
+  const digested = await digester.digest(new Uint8Array(slow), 'a');
+  expect(digested).toMatchObject({ ok: false, reason: 'parse_timeout' });
+  expect(before.equals(zstdDecompressSync(digested.compressed))).toBe(true);
+  expect(await digester.digest(mail(simple), 'a')).toMatchObject({ ok: true });
+});
+
+test('threads that cannot even parse a good mail fail the poll, and blame no mail', async () => {
+  await using digester = createDigester({ threads: 1, timeoutMs: 1, memoryMb: 256 });
+  await expect(digester.digest(mail(simple), 'a')).rejects.toSatisfy((error) => isFailure(error, 'parser_unavailable'));
+});
+
+test('a mail that takes too much memory costs its thread, not the process; others are parsed all the same', async () => {
+  await using digester = createDigester({ threads: 1, timeoutMs: 20_000, memoryMb: 64 });
+  const [first, second] = await Promise.all([
+    digester.digest(new Uint8Array(slow), 'a'),
+    digester.digest(mail(simple), 'a'),
+  ]);
+  expect(first).toMatchObject({ ok: false, reason: 'parse_memory' });
+  expect(second).toMatchObject({ ok: true });
+});
+
+test('threads that die before they can begin fail the poll, and the next one finds new threads', async () => {
+  await using digester = createDigester({ threads: 1, timeoutMs: 20_000, memoryMb: 8 });
+  for (let poll = 0; poll < 2; poll += 1) {
+    await expect(digester.digest(mail(simple), 'a')).rejects.toSatisfy((error) =>
+      isFailure(error, 'parser_unavailable'),
+    );
+  }
+});
+
+test('many sources at the same time keep their order and their content', async () => {
+  await using digester = createDigester({ threads: 2, timeoutMs: 10_000, memoryMb: 256 });
+  const subjects = Array.from({ length: 60 }, (_, index) => `number ${index}`);
+  const digested = await Promise.all(
+    subjects.map((subject) => digester.digest(mail(`Subject: ${subject}\n\ntext`), 'a')),
+  );
+  expect(digested.map((one) => (one.ok ? one.parsed.subject : one.reason))).toEqual(subjects);
+});

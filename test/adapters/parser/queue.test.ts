@@ -1,0 +1,53 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { createQueue } from '../../../src/adapters/parser/queue.ts';
+
+const bounds = { runningMax: 1, countMax: 3, bytesMax: 100, bytesOf: (task: string) => task.length };
+
+/** A queue whose worker notes its portions and answers after a moment. */
+function noted(given: Partial<typeof bounds> = {}) {
+  const portions: (readonly string[])[] = [];
+  const running = { now: 0, most: 0 };
+  const queue = createQueue<string, string>(
+    async (portion) => {
+      portions.push(portion);
+      running.now += 1;
+      running.most = Math.max(running.most, running.now);
+      await sleep(2);
+      running.now -= 1;
+      return portion.map((task) =>
+        task === 'bad' ? Promise.reject(new Error(task)) : Promise.resolve(task.toUpperCase()),
+      );
+    },
+    { ...bounds, ...given },
+  );
+  return { queue, portions, running };
+}
+
+test('what waits goes together, within the bounds, and each task gets its own answer', async () => {
+  const { queue, portions, running } = noted();
+  const answers = await Promise.all(['a', 'b', 'c', 'd', 'e', 'x'.repeat(100), 'f'].map((task) => queue(task, 'one')));
+  expect(answers.map((answer) => answer.slice(0, 1)).join('')).toBe('ABCDEXF');
+  expect(portions.map((portion) => portion.length)).toEqual([1, 3, 1, 1, 1]);
+  expect(running.most).toBe(1);
+});
+
+test('a lane that queues much keeps another waiting for one portion only', async () => {
+  const { queue, portions } = noted();
+  const much = Array.from({ length: 12 }, (_, index) => queue(`m${index}`, 'much'));
+  const little = queue('l', 'little');
+  await Promise.all([...much, little]);
+  expect(portions.findIndex((portion) => portion.includes('l'))).toBeLessThanOrEqual(2);
+});
+
+test('a task that fails fails alone', async () => {
+  const { queue } = noted();
+  const answers = await Promise.allSettled(['a', 'bad', 'b'].map((task) => queue(task, 'one')));
+  expect(answers.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+});
+
+test('as many portions as allowed are under way', async () => {
+  const { queue, running } = noted({ runningMax: 2, countMax: 1 });
+  await Promise.all(['a', 'b', 'c', 'd'].map((task) => queue(task, task)));
+  expect(running.most).toBe(2);
+});

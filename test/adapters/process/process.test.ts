@@ -1,0 +1,50 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { createIds } from '../../../src/adapters/process/ids.ts';
+import { thisWorker } from '../../../src/adapters/process/workers.ts';
+
+describe('ids', () => {
+  test('are UUIDs of version 7 that hold the time', () => {
+    const id = createIds(() => 0x0123456789ab)();
+    expect(id).toMatch(/^01234567-89ab-7000-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+  });
+
+  test('sort in the order in which they were made, whatever the clock does', () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat(3), { minLength: 1, maxLength: 50 }), (clock) => {
+        let reading = 0;
+        const next = createIds(() => 1_800_000_000_000 + (clock[reading++ % clock.length] ?? 0));
+        const ids = Array.from({ length: 10_000 }, next);
+        expect(ids.toSorted()).toEqual(ids);
+        expect(new Set(ids).size).toBe(ids.length);
+      }),
+      { numRuns: 20 },
+    );
+  });
+});
+
+describe('workers', () => {
+  test('a worker that runs is not dead, and one whose process has ended is', async () => {
+    const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)']);
+    const workers = thisWorker();
+    const [place] = /^.*(?=\/\d+\/\d+$)/.exec(workers.me) ?? [''];
+    await once(child, 'spawn');
+    const theirs = `${place}/${child.pid}`;
+    expect(workers.isDead(workers.me)).toBe(false);
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    expect(workers.isDead(`${theirs}/1`)).toBe(true);
+  });
+
+  test('a reused PID is not taken for the worker that had it before', () => {
+    const workers = thisWorker();
+    expect(workers.isDead(workers.me.replace(/\d+$/, '1'))).toBe(true);
+  });
+
+  test('of a worker on another host or boot nothing is claimed', () => {
+    const workers = thisWorker();
+    expect(workers.isDead('elsewhere/00000000/1/1/1')).toBe(false);
+  });
+});
