@@ -1,0 +1,184 @@
+/**
+ * From checked settings to the frozen Config: milliseconds and bytes, absolute paths, the database URL taken apart,
+ * secrets and certificates read from their files.
+ *
+ * Refuses what no single key shows: combinations that cannot work and ones that are not safe.
+ */
+import { isAbsolute, join, resolve } from 'node:path';
+import type { Config, DatabaseConfig } from '../config.ts';
+import { causeCode } from '../errors.ts';
+import { SecretBytes } from '../secret/secret-bytes.ts';
+import { readCertificates } from './certificates.ts';
+import { type DatabaseUrl, readDatabaseUrl } from './database-url.ts';
+import type { Document } from './document.ts';
+import { isLoopback } from './loopback.ts';
+import { butIs, type Problem } from './problems.ts';
+import type { Settings } from './settings.ts';
+
+/** What relative paths count from: in the file, and in an environment variable. null: they are refused. */
+export type Bases = { readonly file: string | null; readonly variable: string };
+
+export type Derivation = {
+  readonly settings: Settings;
+  readonly document: Document;
+  readonly bases: Bases;
+  readonly readFile: (path: string) => Uint8Array;
+};
+
+const megabyte = 1024 * 1024;
+
+/** The configuration, or everything that is wrong with the settings. */
+export function derive(from: Derivation): { config: Config; problems: readonly Problem[] } {
+  const { settings } = from;
+  const { poll, message } = settings;
+  const problems: Problem[] = [...combinations(from)];
+  const dataDir = absolute(from, 'data_dir', settings.data_dir, problems);
+  const config: Config = {
+    dataDir,
+    database: database(from, dataDir, problems),
+    migrateOnStart: settings.database.migrate,
+    http: listen(from, problems),
+    log: { level: settings.log.level },
+    poll: {
+      intervalMs: poll.interval_s * 1000,
+      concurrencyMax: poll.concurrency_max,
+      concurrencyPerHostMax: Math.min(poll.concurrency_per_host_max, poll.concurrency_max),
+      leaseMs: poll.lease_s * 1000,
+      connectTimeoutMs: poll.connect_timeout_s * 1000,
+      commandTimeoutMs: poll.command_timeout_s * 1000,
+      backOffMsMax: poll.back_off_s_max * 1000,
+    },
+    message: {
+      bytesMax: message.bytes_max_mb * megabyte,
+      batchMessagesMax: message.batch_messages_max,
+      batchBytesMax: message.batch_bytes_max_mb * megabyte,
+      parseTimeoutMs: message.parse_timeout_s * 1000,
+      parseMemoryMb: message.parse_memory_mb,
+      parseThreads: message.parse_threads,
+    },
+    raw: { keepDays: settings.raw.keep_days },
+    stop: { drainMs: settings.stop.drain_s * 1000 },
+  };
+  return { config, problems };
+}
+
+/** Keys that are each possible but not together. The one that was written is named. */
+function combinations({ settings, document }: Derivation): readonly Problem[] {
+  const { poll, message } = settings;
+  const written = (path: string): boolean => document.origin(path).kind !== 'default';
+  const problems: Problem[] = [];
+  if (poll.lease_s < poll.command_timeout_s) {
+    const path = written('poll.lease_s') ? 'poll.lease_s' : 'poll.command_timeout_s';
+    const rule = path === 'poll.lease_s' ? 'must be poll.command_timeout_s' : 'must be poll.lease_s';
+    const [limit, side] = path === 'poll.lease_s' ? [poll.command_timeout_s, 'or more'] : [poll.lease_s, 'or less'];
+    problems.push({ path, rule: `${rule} (${limit}) ${side}${butIs(document, path)}` });
+  }
+  if (poll.concurrency_per_host_max > poll.concurrency_max && written('poll.concurrency_per_host_max')) {
+    const path = 'poll.concurrency_per_host_max';
+    const rule = `must be poll.concurrency_max (${poll.concurrency_max}) or less${butIs(document, path)}`;
+    problems.push({ path, rule });
+  }
+  // A parse holds the source, its decoded text and its attachments at the same time.
+  const memory = message.bytes_max_mb * 4;
+  if (message.parse_memory_mb < memory) {
+    const path = written('message.parse_memory_mb') ? 'message.parse_memory_mb' : 'message.bytes_max_mb';
+    const rule =
+      path === 'message.bytes_max_mb'
+        ? `must be a quarter of message.parse_memory_mb (${message.parse_memory_mb}) or less${butIs(document, path)}`
+        : `must be 4 times message.bytes_max_mb (${memory}) or more${butIs(document, path)}`;
+    problems.push({ path, rule });
+  }
+  return problems;
+}
+
+function absolute(from: Derivation, path: string, value: string, problems: Problem[]): string {
+  const { document, bases } = from;
+  if (value === '') problems.push({ path, rule: 'must not be empty' });
+  if (isAbsolute(value)) return resolve(value);
+  const base = document.origin(path).kind === 'variable' ? bases.variable : bases.file;
+  if (base !== null) return resolve(base, value);
+  problems.push({
+    path,
+    rule: `must be an absolute path, such as "/var/lib/ticketmaild"${butIs(document, path) || `, not "${value}"`}`,
+  });
+  return value;
+}
+
+function listen({ settings, document }: Derivation, problems: Problem[]): Config['http'] {
+  const path = 'http.listen';
+  const value = settings.http.listen;
+  if (value === 'off') return null;
+  const [, ipv6, name, portText] = /^(?:\[([0-9a-f:.]+)\]|([a-z0-9.-]+)):(\d{1,5})$/i.exec(value) ?? [];
+  const host = ipv6 ?? name;
+  const port = Number(portText);
+  if (host === undefined || port > 65_535) {
+    const rule = 'must be HOST:PORT, as "127.0.0.1:8025" or "[::1]:8025", or "off"';
+    problems.push({ path, rule: `${rule}${butIs(document, path)}` });
+    return null;
+  }
+  if (!isLoopback(host) && !settings.http.expose) {
+    const rule = 'must be an address of this machine alone (127.0.0.1, [::1]) unless http.expose is true';
+    problems.push({ path, rule: `${rule}${butIs(document, path)}` });
+  }
+  return { host, port };
+}
+
+function database(from: Derivation, dataDir: string, problems: Problem[]): DatabaseConfig {
+  const url = readDatabaseUrl(from.settings.database.url);
+  if (url.kind === 'mysql') return mysql(from, url, problems);
+  for (const key of ['password_file', 'ca_file'] as const) {
+    const rule = 'must be left out with a database that is not MySQL or MariaDB';
+    if (from.settings.database[key] !== '') problems.push({ path: `database.${key}`, rule });
+  }
+  if (url.kind === 'sqlite') return { kind: 'sqlite', path: resolve(dataDir, url.path) };
+  problems.push({ path: 'database.url', rule: `${url.why} (its value is not shown)` });
+  return { kind: 'sqlite', path: join(dataDir, 'ticketmaild.db') };
+}
+
+function mysql(from: Derivation, url: DatabaseUrl & { kind: 'mysql' }, problems: Problem[]): DatabaseConfig {
+  const { tls, connections_max: connectionsMax } = from.settings.database;
+  const near = url.socketPath !== null || isLoopback(url.host);
+  const { kind, host, port, socketPath, user, database: name } = url;
+  return {
+    ...{ kind, host, port, socketPath, user },
+    password: password(from, url.password, problems),
+    database: name,
+    tls: tls === 'auto' ? (near ? 'off' : 'verify') : tls,
+    caPem: authorities(from, problems),
+    connectionsMax,
+  };
+}
+
+function password(from: Derivation, inUrl: Uint8Array | null, problems: Problem[]): SecretBytes | null {
+  const path = 'database.password_file';
+  const file = from.settings.database.password_file;
+  if (file === '') return inUrl === null ? null : SecretBytes.take(inUrl);
+  if (inUrl !== null) problems.push({ path, rule: 'must be left out when database.url holds the password' });
+  const bytes = readNamed(from, path, file, problems);
+  if (bytes === null) return null;
+  const end = bytes.at(-1) === 10 ? (bytes.at(-2) === 13 ? -2 : -1) : bytes.length;
+  const secret = SecretBytes.take(bytes.subarray(0, end));
+  if (secret.length === 0) problems.push({ path, rule: 'names an empty file' });
+  return secret;
+}
+
+function authorities(from: Derivation, problems: Problem[]): string | null {
+  const path = 'database.ca_file';
+  const file = from.settings.database.ca_file;
+  const bytes = file === '' ? null : readNamed(from, path, file, problems);
+  if (bytes === null) return null;
+  const certificates = readCertificates(new TextDecoder().decode(bytes));
+  if (certificates.kind === 'certificates') return certificates.pem;
+  problems.push({ path, rule: `must name a file of certificates, but ${JSON.stringify(file)} ${certificates.why}` });
+  return null;
+}
+
+/** The content of a file that a key names; null, and a problem, where it cannot be read. */
+function readNamed(from: Derivation, path: string, file: string, problems: Problem[]): Uint8Array | null {
+  try {
+    return from.readFile(absolute(from, path, file, problems));
+  } catch (error) {
+    problems.push({ path, rule: `names a file that cannot be read (${causeCode(error)})` });
+    return null;
+  }
+}

@@ -1,0 +1,79 @@
+/**
+ * Sentences about wrong settings: place, key, what is allowed, and the value that is there.
+ *
+ * Values that are or may be secrets are never quoted, long ones are cut, and control characters are escaped.
+ */
+import type { z } from 'zod';
+import { Failure } from '../errors.ts';
+import { type Document, isTable } from './document.ts';
+import { allSettings, neverShown, tableNames } from './settings.ts';
+import { nearest } from './spelling.ts';
+
+/** What is wrong with one key. `rule` goes on after the key: "must be …", "is not a known key". */
+export type Problem = { readonly path: string; readonly rule: string };
+
+const shownCharactersMax = 60;
+
+/** The problems of a document that the schema found, one a key. */
+export function schemaProblems(document: Document, issues: readonly z.core.$ZodIssue[]): readonly Problem[] {
+  const problems = issues.flatMap((issue): readonly Problem[] => {
+    const path = issue.path.join('.');
+    if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => unknownKey(document, issue.path, key));
+    return [{ path, rule: `must be ${issue.message}${butIs(document, path)}` }];
+  });
+  return problems.filter((problem, index) => problems.findIndex(({ path }) => path === problem.path) === index);
+}
+
+/** `, not VALUE` for the value at `path`, or nothing where it must not be shown. */
+export function butIs(document: Document, path: string): string {
+  const value = document.value(path);
+  return value === undefined || neverShown.has(path) ? '' : `, not ${shown(value)}`;
+}
+
+function unknownKey(document: Document, above: readonly PropertyKey[], key: string): Problem {
+  const path = [...above, key].join('.');
+  if (isTable(document.value(path))) {
+    const meant = nearest(path, tableNames);
+    return { path, rule: `is not a known table${meant === null ? '' : `; did you mean [${meant}]?`}` };
+  }
+  const meant = meantKey(above.join('.'), key);
+  return { path, rule: `is not a known key${meant === null ? '' : `; did you mean ${meant}?`}` };
+}
+
+/** The key of the same table that is spelt nearly so, else the same key of another table. */
+function meantKey(table: string, key: string): string | null {
+  const known = allSettings.map((setting) => setting.path);
+  const beside = known.filter((path) => path.slice(0, -1).join('.') === table).map((path) => path.at(-1) ?? '');
+  const near = nearest(key, beside);
+  if (near !== null) return table === '' ? near : `${table}.${near}`;
+  return known.find((path) => path.at(-1) === key)?.join('.') ?? null;
+}
+
+function shown(value: unknown): string {
+  if (value instanceof Date) return 'a date';
+  if (isTable(value)) return 'a table';
+  const text = JSON.stringify(value);
+  return text.length > shownCharactersMax ? `${text.slice(0, shownCharactersMax)}…` : text;
+}
+
+/** One failure of all `problems`, those further up in the file first: one line, with the number of the others. */
+export function failureOf(document: Document, problems: readonly Problem[]): Failure {
+  const sorted = problems.toSorted((a, b) => lineOf(document, a.path) - lineOf(document, b.path));
+  const [first, ...others] = sorted.map((problem) => sentence(document, problem));
+  const more = others.length === 0 ? '' : ` (and ${others.length} more)`;
+  return new Failure('config_invalid', `${first}${more}`, {
+    ...(others.length === 0 ? {} : { hint: `Correct these as well: ${others.join('; ')}` }),
+  });
+}
+
+function lineOf(document: Document, path: string): number {
+  const origin = document.origin(path);
+  return origin.kind === 'file' ? (origin.line ?? 0) : 0;
+}
+
+function sentence(document: Document, { path, rule }: Problem): string {
+  const origin = document.origin(path);
+  if (origin.kind === 'variable') return `${origin.name} ${rule}`;
+  if (origin.kind === 'default') return `${path} ${rule}`;
+  return `${document.file}${origin.line === null ? '' : `:${origin.line}`}: ${path} ${rule}`;
+}
