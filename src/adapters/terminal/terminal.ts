@@ -1,0 +1,115 @@
+/**
+ * Standard input, output and error as the commands use them: lines, tables, JSON, questions, passwords, progress.
+ *
+ * Text goes through `printable`, so nothing of a mail reaches a terminal as a command to it. Every write waits for a
+ * slow reader, so memory stays flat however long a listing is. What is asked goes to standard error, results alone go
+ * to standard output. What measures text is loaded when it is needed: most listings are JSON. Colours only on a terminal, and not when NO_COLOR is set (no-color.org).
+ */
+import { once } from 'node:events';
+import { createInterface } from 'node:readline/promises';
+import { styleText } from 'node:util';
+import { Failure } from '../../errors.ts';
+import type { SecretBytes } from '../../secret/secret-bytes.ts';
+import { type Keyboard, promptPassword, readPasswordToEnd } from './password.ts';
+import { jsonLine, printableLine, printableText } from './printable.ts';
+import type { Progress } from './progress.ts';
+import type { Column } from './table.ts';
+
+type Output = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number };
+type Input = NodeJS.ReadableStream & { readonly isTTY?: boolean };
+
+export type TerminalStreams = {
+  readonly stdin: Input;
+  readonly stdout: Output;
+  readonly stderr: Output;
+  /** False to print without colours, whatever the streams are. */
+  readonly colours: boolean;
+  readonly nowMs: () => number;
+};
+
+export type Style = 'bold' | 'green' | 'red' | 'yellow' | 'dim';
+
+export interface Terminal {
+  /** True when somebody looks at standard output. */
+  readonly isInteractive: boolean;
+  /** One line of result, made printable, in `style` where colours are shown. */
+  line(text: string, style?: Style): Promise<void>;
+  /** Text of several lines, made printable. */
+  text(text: string): Promise<void>;
+  json(value: unknown): Promise<void>;
+  table(columns: readonly Column[], rows: readonly (readonly string[])[]): Promise<void>;
+  /** One line on standard error: for people, never for scripts. */
+  note(text: string, style?: Style): void;
+  /** Shows a stage of work in place on standard error, if that is a terminal; '' takes it away. */
+  stage(text: string): void;
+  progress(label: string): Promise<Progress>;
+  /** True for yes. Throws `usage` where there is nobody to ask. */
+  confirm(question: string, otherwise: string): Promise<boolean>;
+  /** From the prompt. Throws `password_missing` where there is nobody to ask. */
+  askPassword(question: string): Promise<SecretBytes>;
+  /** All of standard input, as `--password-stdin` promises. */
+  readPassword(): Promise<SecretBytes>;
+}
+
+const silentProgress: Progress = { update: () => undefined, clear: () => undefined };
+
+/** The terminal of a process, or of a test. */
+export function openTerminal(streams: TerminalStreams): Terminal {
+  const { stdin, stdout, stderr } = streams;
+  const out = (text: string): Promise<void> => writeAll(stdout, text);
+  const err = (text: string): void => void stderr.write(text);
+  const widthOf = (output: Output): number => output.columns ?? 80;
+  return {
+    isInteractive: stdout.isTTY === true,
+    line: (text, style) => out(`${styled(streams, stdout, printableLine(text), style)}\n`),
+    text: (text) => out(`${printableText(text)}\n`),
+    json: (value) => out(`${jsonLine(value)}\n`),
+    async table(columns, rows) {
+      const { tableLines } = await import('./table.ts');
+      const [head, ...body] = tableLines(columns, rows, stdout.isTTY === true ? widthOf(stdout) : null);
+      await out([styled(streams, stdout, head ?? '', 'bold'), ...body, ''].join('\n'));
+    },
+    note: (text, style) => err(`${styled(streams, stderr, printableLine(text), style)}\n`),
+    stage(text) {
+      if (stderr.isTTY === true) err(`\r\x1b[K${printableLine(text).slice(0, widthOf(stderr) - 1)}`);
+    },
+    async progress(label) {
+      if (stderr.isTTY !== true) return silentProgress;
+      const { progressBar } = await import('./progress.ts');
+      return progressBar(printableLine(label), err, () => widthOf(stderr), streams.nowMs);
+    },
+    confirm: (question, otherwise) => confirm(streams, question, otherwise),
+    askPassword(question) {
+      if (isKeyboard(stdin)) return promptPassword(question, stdin, err);
+      throw new Failure('password_missing', 'there is no terminal to ask for the password at');
+    },
+    readPassword() {
+      // Typed by hand after all: then without an echo, too.
+      if (isKeyboard(stdin)) return promptPassword('Password: ', stdin, err);
+      return readPasswordToEnd(stdin as AsyncIterable<Uint8Array | string>);
+    },
+  };
+}
+
+function styled(streams: TerminalStreams, output: Output, text: string, style: Style | undefined): string {
+  if (style === undefined || output.isTTY !== true || !streams.colours) return text;
+  return styleText(style, text, { validateStream: false });
+}
+
+async function writeAll(output: Output, text: string): Promise<void> {
+  if (!output.write(text)) await once(output, 'drain');
+}
+
+function isKeyboard(input: Input): input is Input & Keyboard {
+  return input.isTTY === true && 'setRawMode' in input;
+}
+
+async function confirm({ stdin, stderr }: TerminalStreams, question: string, otherwise: string): Promise<boolean> {
+  if (stdin.isTTY !== true) throw new Failure('usage', 'there is no terminal to ask at', { hint: otherwise });
+  using questions = createInterface({ input: stdin, output: stderr });
+  // Ctrl-C and Ctrl-D close the questions without an answer: that is a no.
+  const closed = once(questions, 'close').then(() => '');
+  const asked = questions.question(`${question} [y/N] `).catch(() => '');
+  const answer = await Promise.race([asked, closed]);
+  return /^y(es)?$/i.test(answer.trim());
+}

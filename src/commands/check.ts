@@ -1,0 +1,156 @@
+/**
+ * `check`: tries the configuration, the data folder, the database, its tables and every mailbox, and says in plain
+ * words what is wrong.
+ *
+ * Each part is tried even when another failed, as far as that makes sense. Exit code 1 when anything failed, 2 when
+ * it is the configuration.
+ */
+import { randomUUID } from 'node:crypto';
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { App } from '../compose.ts';
+import type { Config, DatabaseConfig } from '../config.ts';
+import { asFailure, causeCode, Failure, isFailure } from '../errors.ts';
+import { withPassword } from '../ingest/credential.ts';
+import type { Mailbox } from '../ingest/mailbox.ts';
+import type { CommonOptions, Context } from './context.ts';
+import { certificateText, probeMailbox } from './mailbox-probe.ts';
+
+type Outcome<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly failure: Failure };
+
+/** Tries one part, prints its line, and gives back what the next parts need. */
+type Try = <T>(part: string, work: () => Promise<T>, told: (value: T) => string) => Promise<Outcome<T>>;
+
+export async function check(options: CommonOptions, context: Context): Promise<number> {
+  const results: Outcome<unknown>[] = [];
+  const attempt: Try = async (part, work, told) => {
+    const result = await outcomeOf(work);
+    results.push(result);
+    await print(options, context, part, result.ok ? told(result.value) : result.failure);
+    return result;
+  };
+  const config = await attempt('configuration', () => context.loadConfig(options.config ?? null), configText);
+  if (!config.ok) return config.failure.exitCode;
+  const app = await attempt(
+    'data folder',
+    () => openApp(config.value, context),
+    () => config.value.dataDir,
+  );
+  if (app.ok) {
+    await using opened = app.value;
+    await checkApp(opened, config.value, context, attempt);
+  }
+  return results.every((result) => result.ok) ? 0 : 1;
+}
+
+async function openApp(config: Config, context: Context): Promise<App> {
+  const app = await context.compose(config, 'quiet');
+  try {
+    await writeInto(config.dataDir);
+  } catch (error) {
+    await app[Symbol.asyncDispose]();
+    throw error;
+  }
+  return app;
+}
+
+async function writeInto(dataDir: string): Promise<void> {
+  const path = join(dataDir, `.check-${randomUUID()}`);
+  try {
+    await writeFile(path, 'check', { flag: 'wx', mode: 0o600 });
+    await rm(path);
+  } catch (error) {
+    throw new Failure('disk_failed', `data_dir ${dataDir} cannot be written to (${causeCode(error)})`, {
+      cause: error,
+    });
+  }
+}
+
+async function checkApp(app: App, config: Config, context: Context, attempt: Try): Promise<void> {
+  const database = await attempt(
+    'database',
+    () => reach(app),
+    () => databaseText(config.database),
+  );
+  if (!database.ok) return;
+  const tables = await attempt('tables', () => pendingMigrations(app, config), tablesText);
+  if (!tables.ok || tables.value > 0) return;
+  const mailboxes = await attempt(
+    'mailboxes',
+    () => app.store.listMailboxes(),
+    (found) => `${found.length} configured`,
+  );
+  for (const mailbox of mailboxes.ok ? mailboxes.value : []) {
+    await attempt(
+      `mailbox ${mailbox.name}`,
+      () => checkMailbox(app, mailbox, context),
+      (told) => told,
+    );
+  }
+}
+
+/** Without tables the database answers all the same; they are the next part. */
+async function reach(app: App): Promise<void> {
+  try {
+    await app.store.ping();
+  } catch (error) {
+    if (!isFailure(error, 'database_outdated')) throw error;
+  }
+}
+
+/** How many migrations are to be applied; a failure where starting would not apply them. */
+async function pendingMigrations(app: App, config: Config): Promise<number> {
+  const pending = (await app.migrations.status()).filter(({ appliedAtMs }) => appliedAtMs === null).length;
+  if (pending === 0 || config.migrateOnStart) return pending;
+  throw new Failure('database_outdated', `${pending} migrations are not applied`);
+}
+
+function tablesText(pending: number): string {
+  return pending === 0 ? 'up to date' : `${pending} migrations to apply, which the next start does`;
+}
+
+async function checkMailbox(app: App, mailbox: Mailbox, context: Context): Promise<string> {
+  const report = await withPassword(app.store, mailbox.id, (password) =>
+    probeMailbox(app, mailbox.connection, password, context),
+  );
+  const paused = mailbox.state === 'paused' ? ', paused' : '';
+  return `${report.folder.messageCount} messages in ${mailbox.connection.folder}, ${certificateText(report)}${paused}`;
+}
+
+async function outcomeOf<T>(work: () => Promise<T>): Promise<Outcome<T>> {
+  try {
+    return { ok: true, value: await work() };
+  } catch (error) {
+    return { ok: false, failure: asFailure(error) };
+  }
+}
+
+async function print(
+  options: CommonOptions,
+  { terminal }: Context,
+  part: string,
+  result: string | Failure,
+): Promise<void> {
+  const failure = result instanceof Failure ? result : null;
+  if (options.json === true) {
+    const { code = null, hint = null } = failure ?? {};
+    await terminal.json({ check: part, ok: failure === null, message: failure?.message ?? result, code, hint });
+    return;
+  }
+  const text = typeof result === 'string' ? result : result.message;
+  const word = failure === null ? 'ok    ' : 'failed';
+  await terminal.line(`${word}  ${part}: ${text}`, failure === null ? 'green' : 'red');
+  if (failure !== null) await terminal.line(`        hint: ${failure.hint}`);
+}
+
+function configText(config: Config): string {
+  const { http, poll } = config;
+  const health = http === null ? 'no health endpoints' : `health endpoints at ${http.host}:${http.port}`;
+  return `polls every ${poll.intervalMs / 1000} s, ${health}`;
+}
+
+function databaseText(database: DatabaseConfig): string {
+  if (database.kind === 'sqlite') return `SQLite in ${database.path}`;
+  const where = database.socketPath ?? `${database.host}:${database.port}`;
+  return `${database.database} at ${where} as ${database.user}, TLS ${database.tls}`;
+}

@@ -1,0 +1,41 @@
+/**
+ * `mailbox test`: probes a stored mailbox, read-only, and says what it found.
+ */
+
+import { withPassword } from '../ingest/credential.ts';
+import type { ProbeReport } from '../ingest/ports.ts';
+import { type CommonOptions, type Context, withApp } from './context.ts';
+import { probeJson, probeMailbox } from './mailbox-probe.ts';
+import { isoTime } from './times.ts';
+
+/** Throws `not_found`, and all that a probe throws. */
+export async function testMailbox(options: CommonOptions & { name: string }, context: Context): Promise<number> {
+  return await withApp(options, context, async (app) => {
+    const mailbox = await app.store.mailboxByName(options.name);
+    const report = await withPassword(app.store, mailbox.id, (password) =>
+      probeMailbox(app, mailbox.connection, password, context),
+    );
+    if (options.json === true) await context.terminal.json(probeJson(mailbox.name, report));
+    else for (const line of reportLines(mailbox.name, report)) await context.terminal.line(line);
+    return 0;
+  });
+}
+
+function reportLines(name: string, report: ProbeReport): readonly string[] {
+  const { certificate, folder } = report;
+  const shown =
+    certificate === null
+      ? ['certificate   none: the connection is not encrypted']
+      : [
+          `certificate   ${certificate.subject}, from ${certificate.issuer}, until ${isoTime(certificate.validUntilMs)}`,
+          `fingerprint   ${certificate.fingerprint}`,
+        ];
+  return [
+    `${name} works`,
+    `server        ${report.address}`,
+    ...shown,
+    `capabilities  ${report.capabilities.join(' ')}`,
+    `folder        ${folder.messageCount} messages, next UID ${folder.uidNext}, UIDVALIDITY ${folder.uidValidity}`,
+    `folders       ${report.folders.join(', ')}`,
+  ];
+}

@@ -1,0 +1,75 @@
+/**
+ * `poll [MAILBOX]`: one visit in the foreground, to one mailbox or to each active one after the other.
+ *
+ * A failing mailbox does not stop the others; the exit code is 1 when any failed.
+ */
+import type { App } from '../compose.ts';
+import { asFailure, type Failure } from '../errors.ts';
+import type { Mailbox } from '../ingest/mailbox.ts';
+import type { PollReport } from '../ingest/poll-ports.ts';
+import type { Outcome } from '../ingest/rows.ts';
+import { type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';
+import { durationText } from './times.ts';
+
+/** Throws `not_found` for a mailbox that is named but not there. */
+export async function pollMailboxes(options: CommonOptions & { name?: string }, context: Context): Promise<number> {
+  return await withApp(options, context, async (app, config) => {
+    await migrateFirst(app, config);
+    const mailboxes = await chosen(app, options.name ?? null);
+    if (mailboxes.length === 0) context.terminal.note('There is no active mailbox to poll.');
+    let failed = false;
+    for (const mailbox of mailboxes) {
+      if (context.signal.aborted) break;
+      failed = !(await pollOne(app, mailbox, options.json === true, context)) || failed;
+    }
+    return failed ? 1 : 0;
+  });
+}
+
+/** A paused mailbox is polled when it is named: somebody asks for it. */
+async function chosen(app: App, name: string | null): Promise<readonly Mailbox[]> {
+  if (name !== null) return [await app.store.mailboxByName(name)];
+  return (await app.store.listMailboxes()).filter(({ state }) => state === 'active');
+}
+
+async function pollOne(app: App, mailbox: Mailbox, json: boolean, { terminal, signal }: Context): Promise<boolean> {
+  const bar = await terminal.progress(mailbox.name);
+  try {
+    const report = await app.pollOnce(mailbox, signal, ({ done, total }) => bar.update(done, total));
+    bar.clear();
+    if (json) await terminal.json(reportJson(report));
+    else await terminal.line(`${mailbox.name}: ${outcomesText(report)} (${durationText(report.durationMs)})`);
+    return true;
+  } catch (error) {
+    bar.clear();
+    const failure = asFailure(error);
+    if (json) await terminal.json(failureJson(mailbox.name, failure));
+    terminal.note(`${mailbox.name}: ${failure.message}`, 'red');
+    terminal.note(`hint: ${failure.hint}`);
+    return false;
+  }
+}
+
+function reportJson(report: PollReport): Record<string, unknown> {
+  return { mailbox: report.mailbox, ok: true, outcomes: report.outcomes, duration_ms: Math.round(report.durationMs) };
+}
+
+function failureJson(name: string, { code, message, hint }: Failure): Record<string, unknown> {
+  return { mailbox: name, ok: false, error: { code, message, hint } };
+}
+
+const words: Readonly<Record<Outcome, readonly [one: string, many: string]>> = {
+  ticket_opened: ['ticket opened', 'tickets opened'],
+  reply_added: ['reply added', 'replies added'],
+  recorded: ['recorded', 'recorded'],
+  duplicate: ['duplicate', 'duplicates'],
+  quarantined: ['quarantined', 'quarantined'],
+  vanished: ['vanished', 'vanished'],
+};
+
+function outcomesText({ outcomes }: PollReport): string {
+  const parts = (Object.keys(words) as Outcome[])
+    .filter((outcome) => outcomes[outcome] > 0)
+    .map((outcome) => `${outcomes[outcome]} ${words[outcome][outcomes[outcome] === 1 ? 0 : 1]}`);
+  return parts.length === 0 ? 'no new mail' : parts.join(', ');
+}

@@ -1,0 +1,153 @@
+/**
+ * The command line: every command with its options, as commander reads it.
+ *
+ * A command's module is loaded when it is called, so that `--help` and a typing error cost little. What is misused
+ * is thrown by commander and told by `main.ts`; nothing here prints or exits.
+ */
+import { readFileSync } from 'node:fs';
+import { Command } from 'commander';
+import type { Context } from './context.ts';
+
+/** How a called command is run. `drains`: the first signal to stop lets it finish what is under way. */
+export type Start = (
+  command: (context: Context) => Promise<number>,
+  how: { readonly drains: boolean },
+) => Promise<void>;
+
+/** Where help and the version are written. */
+export type Print = (text: string) => void;
+
+/** Makes the action of a command of the function that `load` gives. */
+type Action = <T>(load: () => Promise<(args: T, context: Context) => Promise<number>>) => (args: T) => Promise<void>;
+
+type Actions = { readonly plain: Action; readonly draining: Action };
+
+const mailboxName = ['<name>', 'name of the mailbox'] as const;
+const passwordStdin = ['--password-stdin', 'read the password from standard input instead of asking for it'] as const;
+
+/** The whole command line; parsing it calls `start` for the command that is meant. */
+export function buildProgram(start: Start, print: Print): Command {
+  const program = new Command('ticketmaild')
+    .description('Reads ticket mailboxes over IMAP and turns each mail into a ticket.')
+    .version(version(), '--version', 'show the version')
+    .helpOption('--help', 'show this help')
+    .exitOverride()
+    .configureOutput({ writeOut: print, writeErr: () => undefined, outputError: () => undefined });
+  const action =
+    (drains: boolean): Action =>
+    (load) =>
+    (args) =>
+      start(async (context) => (await load())(args, context), { drains });
+  const actions = { plain: action(false), draining: action(true) };
+  addDaemonCommands(program, actions);
+  const mailbox = program.command('mailbox').description('add, list, test and change mailboxes');
+  addMailboxCommands(mailbox, actions);
+  addChangeCommands(mailbox, actions);
+  addTicketCommands(program, actions);
+  return program;
+}
+
+function version(): string {
+  const { version: text } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+  return text;
+}
+
+function configured(parent: Command, name: string, purpose: string): Command {
+  return parent.command(name).description(purpose).option('--config <file>', 'the configuration file');
+}
+
+function listing(parent: Command, name: string, purpose: string): Command {
+  return configured(parent, name, purpose).option('--json', 'print JSON, one object a line');
+}
+
+function addDaemonCommands(program: Command, { plain, draining }: Actions): void {
+  configured(program, 'run', 'run the daemon: poll every mailbox when it is due')
+    .option('--pretty', 'log lines for people instead of JSON')
+    .option('--no-migrate', 'leave the tables as they are')
+    .action(draining(async () => (await import('./run.ts')).runDaemon));
+  const poll = draining(async () => (await import('./poll.ts')).pollMailboxes);
+  listing(program, 'poll', 'visit one mailbox, or all that are active, once')
+    .argument('[mailbox]', 'name of the mailbox')
+    .action((name, options) => poll({ ...options, name }));
+  listing(program, 'check', 'try the configuration, the database and every mailbox').action(
+    plain(async () => (await import('./check.ts')).check),
+  );
+  listing(program, 'migrate', 'bring the tables up to date')
+    .option('--status', 'only show what is applied')
+    .action(plain(async () => (await import('./migrate.ts')).migrate));
+  listing(program, 'reconcile', 'count whether every mail seen is accounted for').action(
+    plain(async () => (await import('./reconcile.ts')).reconcile),
+  );
+}
+
+function addMailboxCommands(mailbox: Command, { plain }: Actions): void {
+  listing(mailbox, 'add', 'add a mailbox, once a probe of it succeeds')
+    .option('--name <name>', 'what it is to be called (required)')
+    .option('--host <host>', 'the IMAP server (required)')
+    .option('--port <port>', 'its port (default: 993, or 143 with starttls and none)')
+    .option('--tls <mode>', 'implicit, starttls or none (default: implicit)')
+    .option('--ca-file <file>', 'certificates (PEM) to trust instead of those of the system')
+    .option('--fingerprint <sha256>', 'the one certificate to trust')
+    .option('--user <user>', 'the login name (required)')
+    .option(...passwordStdin)
+    .option('--folder <folder>', 'the folder to poll (default: INBOX)')
+    .option('--from <start>', 'which mails: now, all or a date such as 2026-01-31 (default: now)')
+    .option('--after <action>', 'then: seen, move:FOLDER, delete or leave (default: seen)')
+    .option('--interval <seconds>', 'seconds between two polls (default: poll.interval_s)')
+    .option('--allow-plaintext', 'accept a password in clear to another machine with --tls none')
+    .option('--no-probe', 'store it untried')
+    .action(plain(async () => (await import('./mailbox-add.ts')).addMailbox));
+  listing(mailbox, 'list', 'list the mailboxes and how they fare').action(
+    plain(async () => (await import('./mailbox-list.ts')).listMailboxes),
+  );
+  const show = plain(async () => (await import('./mailbox-list.ts')).showMailbox);
+  listing(mailbox, 'show', 'show one mailbox, but for its password')
+    .argument(...mailboxName)
+    .action((name, options) => show({ ...options, name }));
+  const test = plain(async () => (await import('./mailbox-test.ts')).testMailbox);
+  listing(mailbox, 'test', 'try to log in and open the folder, changing nothing')
+    .argument(...mailboxName)
+    .action((name, options) => test({ ...options, name }));
+}
+
+function addChangeCommands(mailbox: Command, { plain }: Actions): void {
+  const pause = plain(async () => (await import('./mailbox-state.ts')).pauseMailbox);
+  configured(mailbox, 'pause', 'poll it no more until it is resumed')
+    .argument(...mailboxName)
+    .action((name, options) => pause({ ...options, name }));
+  const resume = plain(async () => (await import('./mailbox-state.ts')).resumeMailbox);
+  configured(mailbox, 'resume', 'poll it again, at once')
+    .argument(...mailboxName)
+    .action((name, options) => resume({ ...options, name }));
+  const remove = plain(async () => (await import('./mailbox-state.ts')).removeMailbox);
+  configured(mailbox, 'remove', 'forget its settings, password and cursor; tickets stay')
+    .argument(...mailboxName)
+    .option('--yes', 'do not ask')
+    .action((name, options) => remove({ ...options, name }));
+  const setPassword = plain(async () => (await import('./mailbox-state.ts')).setMailboxPassword);
+  configured(mailbox, 'set-password', 'store another password')
+    .argument(...mailboxName)
+    .option(...passwordStdin)
+    .action((name, options) => setPassword({ ...options, name }));
+}
+
+function addTicketCommands(program: Command, { plain }: Actions): void {
+  const ticket = program.command('ticket').description('list and show tickets');
+  listing(ticket, 'list', 'list tickets, the newest first')
+    .option('--limit <count>', 'at most so many (default: 50, with --json all)')
+    .action(plain(async () => (await import('./ticket-list.ts')).listTickets));
+  const show = plain(async () => (await import('./ticket-show.ts')).showTicket);
+  listing(ticket, 'show', 'show one ticket with its messages')
+    .argument('<ref>', 'reference of the ticket')
+    .action((ref, options) => show({ ...options, ref }));
+  const message = program.command('message').description('list what became of each mail');
+  listing(message, 'list', 'list the outcome of every mail of a mailbox')
+    .requiredOption('--mailbox <name>', 'name of the mailbox')
+    .option('--full', 'with the stored messages')
+    .action(plain(async () => (await import('./message-list.ts')).listMessages));
+  configured(message, 'source', 'save the raw source of one mail as a file')
+    .requiredOption('--mailbox <name>', 'name of the mailbox')
+    .requiredOption('--uid <uid>', 'its UID, as message list shows it')
+    .requiredOption('--output <file>', 'the file to write; it must not exist yet')
+    .action(plain(async () => (await import('./message-source.ts')).saveSource));
+}

@@ -1,0 +1,117 @@
+#!/usr/bin/env node
+/**
+ * From the command line to a command: the only file that acts on import, sets the exit code or listens to signals.
+ *
+ * Whatever is thrown ends here as one line and a hint on standard error. The first SIGINT or SIGTERM asks `run` and
+ * `poll` to finish what is under way, any other command and every further signal ends the process at once.
+ */
+import { asFailure, Failure } from './errors.ts';
+
+const oldestNode = 26;
+/** What is still open this long after the last word is not waited for. */
+const lingerMsMax = 2000;
+/** Started through npm, one Ctrl-C arrives twice: from the terminal and from npm. */
+const echoMsMax = 400;
+
+if (Number.parseInt(process.versions.node, 10) < oldestNode) {
+  process.stderr.write(
+    `ticketmaild: Node ${oldestNode} or newer is needed, this is ${process.versions.node}: ` +
+      'in a checkout, start it with npm run ticketmaild -- COMMAND\n',
+  );
+  process.exitCode = 2;
+} else {
+  endQuietlyWithoutReader();
+  end(await main(process.argv));
+}
+
+async function main(argv: readonly string[]): Promise<number> {
+  let exitCode = 0;
+  try {
+    const { buildProgram } = await import('./commands/program.ts');
+    const program = buildProgram(
+      async (command, { drains }) => {
+        exitCode = await command(await makeContext(watchSignals(drains)));
+      },
+      (text) => process.stdout.write(text),
+    );
+    await program.parseAsync(argv);
+    return exitCode;
+  } catch (error) {
+    return await tellFailure(error);
+  }
+}
+
+async function makeContext(signal: AbortSignal): Promise<import('./commands/context.ts').Context> {
+  const [{ readFileSync, writeFileSync }, { openTerminal }, { loadConfig, processEnvironment }] = await Promise.all([
+    import('node:fs'),
+    import('./adapters/terminal/terminal.ts'),
+    import('./config.ts'),
+  ]);
+  const { stdin, stdout, stderr } = process;
+  const colours = (processEnvironment().NO_COLOR ?? '') === '';
+  return {
+    terminal: openTerminal({ stdin, stdout, stderr, colours, nowMs: Date.now }),
+    signal,
+    nowMs: Date.now,
+    readFile: readFileSync,
+    writeNewFile: (path, bytes) => writeFileSync(path, bytes, { flag: 'wx', mode: 0o600 }),
+    loadConfig: async (file) => loadConfig({ file }),
+    async compose(config, choice) {
+      const [{ compose }, { createLog }] = await Promise.all([import('./compose.ts'), import('./log.ts')]);
+      const pretty = choice === 'daemon_pretty' || (choice === 'quiet' && stderr.isTTY);
+      const log =
+        choice === 'quiet'
+          ? createLog({ level: 'error', pretty, destination: stderr })
+          : createLog({ level: config.log.level, pretty });
+      return await compose(config, log);
+    },
+  };
+}
+
+/** The signal that asks the command to stop. */
+function watchSignals(drains: boolean): AbortSignal {
+  const stop = new AbortController();
+  let askedAtMs = Number.NEGATIVE_INFINITY;
+  for (const [name, number] of [['SIGINT', 2] as const, ['SIGTERM', 15] as const]) {
+    process.on(name, () => {
+      const isEcho = performance.now() - askedAtMs < echoMsMax;
+      if (isEcho) return;
+      if (!drains || stop.signal.aborted) process.exit(128 + number);
+      askedAtMs = performance.now();
+      stop.abort();
+    });
+  }
+  return stop.signal;
+}
+
+/** A reader such as `head` may leave early: that is no error of ours. */
+function endQuietlyWithoutReader(): void {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0);
+    throw error;
+  });
+}
+
+async function tellFailure(error: unknown): Promise<number> {
+  const { CommanderError } = await import('commander');
+  const { printableLine } = await import('./adapters/terminal/printable.ts');
+  if (error instanceof CommanderError && error.exitCode === 0) return 0;
+  const failure = error instanceof CommanderError ? misuse(error) : asFailure(error);
+  process.stderr.write(`ticketmaild: ${printableLine(failure.message)}\nhint: ${printableLine(failure.hint)}\n`);
+  // Nobody expected this one: only its stack tells where it came from.
+  if (failure.code === 'unexpected' && failure.cause instanceof Error) process.stderr.write(`${failure.cause.stack}\n`);
+  return failure.exitCode;
+}
+
+function misuse(error: import('commander').CommanderError): Failure {
+  if (error.code === 'commander.help') return new Failure('usage', 'a command is missing', { hint: 'See --help.' });
+  const message = error.message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' ');
+  // Commander quotes what is too much; it may be a password that was typed where none belongs.
+  if (error.code === 'commander.excessArguments') return new Failure('usage', message.replace(/\..*$/, ''));
+  return new Failure('usage', message);
+}
+
+function end(exitCode: number): void {
+  process.exitCode = exitCode;
+  setTimeout(() => process.exit(exitCode), lingerMsMax).unref();
+}

@@ -1,0 +1,242 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Ended, runCommand, startDaemon } from './support/daemon.ts';
+import { startDovecot } from './support/dovecot.ts';
+import { startFaultProxy } from './support/fault-proxy.ts';
+import { freePort } from './support/programs.ts';
+import { type TemporaryFolder, temporaryFolder } from './support/temporary.ts';
+
+/** Runs a command in a pseudo-terminal (util-linux). */
+const pseudoTerminal = 'script';
+const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
+
+let folder: TemporaryFolder;
+let env: Record<string, string>;
+
+beforeAll(async () => {
+  folder = await temporaryFolder('main');
+  env = { TICKETMAILD_DATA_DIR: join(folder.path, 'data'), TICKETMAILD_HTTP_LISTEN: 'off' };
+});
+
+afterAll(() => folder[Symbol.asyncDispose]());
+
+function run(args: readonly string[], more: { env?: Record<string, string>; input?: string } = {}): Promise<Ended> {
+  const options = { env: { ...env, ...more.env }, cwd: folder.path };
+  return runCommand(args, more.input === undefined ? options : { ...options, input: more.input });
+}
+
+test('plain Node runs it: the version is that of the package', async () => {
+  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
+  expect(await run(['--version'])).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' });
+});
+
+test('help goes to standard output and names every command', async () => {
+  const [all, mailbox] = await Promise.all([run(['--help']), run(['mailbox', '--help'])]);
+  expect([all.code, mailbox.code]).toEqual([0, 0]);
+  for (const name of ['run', 'poll', 'check', 'migrate', 'reconcile', 'mailbox', 'ticket', 'message'])
+    expect(all.stdout).toMatch(new RegExp(`^ {2}${name} `, 'm'));
+  for (const name of ['add', 'list', 'show', 'test', 'pause', 'resume', 'remove', 'set-password'])
+    expect(mailbox.stdout).toMatch(new RegExp(`^ {2}${name} `, 'm'));
+});
+
+describe('what is misused ends with one line, a hint and exit code 2', () => {
+  const seeHelp = 'See --help of the command.';
+
+  test.each<[args: readonly string[], message: string, hint: string]>([
+    [['mailbox'], 'a command is missing', 'See --help.'],
+    [['rum'], "unknown command 'rum' (Did you mean run?)", seeHelp],
+    [['run', '--prety'], "unknown option '--prety' (Did you mean --pretty?)", seeHelp],
+    [['mailbox', 'add', '--nme', 'x'], "unknown option '--nme' (Did you mean --name?)", seeHelp],
+    [['mailbox', 'add', '--password', 'hunter2'], "unknown option '--password'", seeHelp],
+    [['mailbox', 'add', '--name'], "option '--name <name>' argument missing", seeHelp],
+    [['mailbox', 'add', '--name', 'x'], 'missing: --host, --user', seeHelp],
+    [['mailbox', 'set-password', 'x', 'hunter2'], "too many arguments for 'set-password'", seeHelp],
+    [['mailbox', 'show'], "missing required argument 'name'", seeHelp],
+  ])('%j', async (args, message, hint) => {
+    const { code, stdout, stderr } = await run(args);
+    expect({ code, stdout, stderr }).toEqual({
+      code: 2,
+      stdout: '',
+      stderr: `ticketmaild: ${message}\nhint: ${hint}\n`,
+    });
+  });
+});
+
+describe('a configuration that is wrong ends with one line, a hint and exit code 2', () => {
+  test.each(['run', 'check', 'ticket list'])('%s', async (command) => {
+    const file = join(folder.path, 'wrong.toml');
+    writeFileSync(file, '# desk\n[poll]\ninterval_s = "soon"\n');
+    const { code, stdout, stderr } = await run([...command.split(' '), '--config', file]);
+    const message = 'wrong.toml:3: poll.interval_s must be a whole number of seconds from 1 to 86400, not "soon"';
+    expect(code).toBe(2);
+    if (command === 'check') expect(stdout).toContain(`failed  configuration: ${message}\n`);
+    else
+      expect(stderr).toBe(
+        `ticketmaild: ${message}\nhint: Correct the file or the environment variable that is named.\n`,
+      );
+  });
+
+  test('the file is found by its variable, and variables that are wrong are named', async () => {
+    const [file, variable] = await Promise.all([
+      run(['mailbox', 'list'], { env: { TICKETMAILD_CONFIG: 'none.toml' } }),
+      run(['mailbox', 'list'], { env: { TICKETMAILD_POLL_INTERVAL_S: 'soon' } }),
+    ]);
+    expect([file.code, variable.code]).toEqual([2, 2]);
+    expect(file.stderr).toMatch(/^ticketmaild: none.toml: there is no such configuration file\nhint: .+\n$/);
+    expect(variable.stderr).toMatch(/^ticketmaild: TICKETMAILD_POLL_INTERVAL_S must be a whole number of seconds /);
+  });
+});
+
+test('a safety rule that refuses ends with exit code 3, trouble outside with 1', async () => {
+  const add = ['mailbox', 'add', '--name', 'x', '--user', 'u', '--tls', 'none', '--password-stdin'];
+  const [refused, outside] = await Promise.all([
+    run([...add, '--host', 'mail.example'], { input: 'pw' }),
+    run([...add, '--host', '127.0.0.1', '--port', `${await freePort()}`], { input: 'pw' }),
+  ]);
+  expect(refused).toEqual({
+    code: 3,
+    stdout: '',
+    stderr:
+      'ticketmaild: --tls none to mail.example, which is another machine\n' +
+      'hint: A password would cross the network unencrypted: use TLS, or add --allow-plaintext if you accept that.\n',
+  });
+  expect(outside.code).toBe(1);
+  expect(outside.stderr).toMatch(/^ticketmaild: 127\.0\.0\.1:\d+: [^\n]+\nhint: [^\n]+\n$/);
+});
+
+test('a reader that leaves early is no error', async () => {
+  const child = spawn(process.execPath, [main, '--help'], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { PATH: process.env.PATH },
+  });
+  child.stdout.destroy();
+  let stderr = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text;
+  });
+  const [code] = await once(child, 'close');
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+});
+
+describe('signals', () => {
+  /** A mail server that takes every connection and never says a word. */
+  async function silentServer(): Promise<
+    AsyncDisposable & { readonly port: number; readonly connected: Promise<unknown> }
+  > {
+    const server = createServer((socket) => socket.on('error', () => undefined)).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const address = server.address();
+    if (address === null || typeof address === 'string') throw new Error('not listening');
+    return {
+      port: address.port,
+      connected: once(server, 'connection'),
+      async [Symbol.asyncDispose]() {
+        server.close();
+        await once(server, 'close');
+      },
+    };
+  }
+
+  async function add(name: string, port: number, own: Record<string, string>, more: readonly string[]): Promise<void> {
+    const server = ['--host', '127.0.0.1', '--port', `${port}`, '--tls', 'none', '--no-probe', '--password-stdin'];
+    const added = await run(['mailbox', 'add', '--name', name, ...server, ...more], { env: own, input: 'pw' });
+    expect(added).toMatchObject({ code: 0 });
+  }
+
+  test('the first asks run to drain, and it ends with exit code 0', async () => {
+    const own = { ...env, TICKETMAILD_DATA_DIR: join(folder.path, 'idle') };
+    await using daemon = startDaemon(['run'], { env: own, cwd: folder.path });
+    await daemon.waitFor(({ event }) => event === 'daemon.ready');
+    daemon.signal('SIGTERM');
+    const { code, stderr } = await daemon.exit;
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  });
+
+  test('the second ends it at once', async () => {
+    const own = { ...env, TICKETMAILD_DATA_DIR: join(folder.path, 'busy'), TICKETMAILD_STOP_DRAIN_S: '60' };
+    await using dovecot = await startDovecot();
+    await using proxy = await startFaultProxy({ host: '127.0.0.1', port: dovecot.port });
+    const user = dovecot.newUser();
+    await dovecot.append(user, 'INBOX', [
+      Buffer.from(`Subject: large\r\n\r\n${'x'.repeat(70)}\r\n`.padEnd(500_000, 'x')),
+    ]);
+    await add('stalling', proxy.port, own, ['--user', user, '--from', 'all']);
+    proxy.fault = { kind: 'stall_after', bytes: 100_000 };
+    await using daemon = startDaemon(['run'], { env: own, cwd: folder.path });
+    while (proxy.bytesFromServer < 100_000) await wait(20);
+    daemon.signal('SIGTERM');
+    await daemon.waitFor(({ event }) => event === 'daemon.stopping');
+    const ended = await Promise.race([daemon.exit, wait(500).then(() => 'draining')]);
+    expect(ended).toBe('draining');
+    const startedAt = performance.now();
+    daemon.signal('SIGTERM');
+    expect((await daemon.exit).code).toBe(143);
+    expect(performance.now() - startedAt).toBeLessThan(1000);
+  });
+
+  test('one is enough for a command that drains nothing', async () => {
+    const own = { ...env, TICKETMAILD_DATA_DIR: join(folder.path, 'tested') };
+    await using server = await silentServer();
+    await add('silent', server.port, own, ['--user', 'u']);
+    await using command = startDaemon(['mailbox', 'test', 'silent'], { env: own, cwd: folder.path });
+    await server.connected;
+    command.signal('SIGINT');
+    expect((await command.exit).code).toBe(130);
+  });
+});
+
+describe('at a terminal', () => {
+  /** Runs in a pseudo-terminal; `keys` are typed once `question` is shown. */
+  async function typed(
+    args: readonly string[],
+    question: string,
+    keys: string,
+  ): Promise<{ code: number; screen: string }> {
+    const command = [process.execPath, main, ...args].map((word) => `'${word}'`).join(' ');
+    const child = spawn(pseudoTerminal, ['--quiet', '--return', '--command', command, '/dev/null'], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+      env: { PATH: process.env.PATH, SHELL: '/bin/sh', TERM: 'xterm', ...env },
+      cwd: folder.path,
+    });
+    let screen = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      if (!screen.includes(question) && (screen + text).includes(question)) child.stdin.write(keys);
+      screen += text;
+    });
+    const [code] = await once(child, 'close');
+    return { code, screen };
+  }
+
+  const add = ['mailbox', 'add', '--host', '127.0.0.1', '--tls', 'none', '--user', 'desk', '--no-probe', '--name'];
+
+  test('the password is asked for and not shown', async () => {
+    const { code, screen } = await typed([...add, 'typed'], 'Password of "desk": ', 'hunter2\r');
+    expect(code).toBe(0);
+    expect(screen).toMatch(/^Password of "desk": \r\nadded typed: /);
+  });
+
+  test('Ctrl-C at the question stores nothing', async () => {
+    const { code, screen } = await typed([...add, 'stopped'], 'Password of "desk": ', 'hunt\u0003');
+    expect(code).toBe(1);
+    expect(screen).toBe(
+      'Password of "desk": \r\nticketmaild: stopped at the password prompt\r\nhint: Nothing was changed.\r\n',
+    );
+    expect((await run(['mailbox', 'show', 'stopped'])).code).toBe(2);
+  });
+
+  test('remove asks, and anything but a yes keeps the mailbox', async () => {
+    await run([...add, 'kept', '--password-stdin'], { input: 'pw' });
+    const no = await typed(['mailbox', 'remove', 'kept'], '[y/N]', 'n\r');
+    expect(no.code).toBe(1);
+    expect(no.screen).toContain('kept kept');
+    const yes = await typed(['mailbox', 'remove', 'kept'], '[y/N]', 'y\r');
+    expect(yes.code).toBe(0);
+    expect(yes.screen).toContain('removed kept');
+  });
+});
