@@ -1,0 +1,87 @@
+/**
+ * The whole program in this process: `compose` on a database of its own, with a mailbox on a test server.
+ *
+ * Everything is undone when it is disposed. Log lines are kept as objects.
+ */
+import { randomUUIDv7 } from 'node:crypto';
+import { join } from 'node:path';
+import { type App, compose } from '../../src/compose.ts';
+import { type Config, type DatabaseConfig, loadConfig } from '../../src/config.ts';
+import type { Mailbox } from '../../src/ingest/mailbox.ts';
+import { createLog } from '../../src/log.ts';
+import { SecretBytes } from '../../src/secret/secret-bytes.ts';
+import type { LogLine } from './daemon.ts';
+import type { Dovecot } from './dovecot.ts';
+import { temporaryFolder } from './temporary.ts';
+
+export type TestApp = {
+  readonly app: App;
+  readonly config: Config;
+  readonly lines: readonly LogLine[];
+  /** Adds an active mailbox on the test server for a new user; `given` overrides. */
+  addMailbox(
+    server: Pick<Dovecot, 'host' | 'tlsPort' | 'caPem'>,
+    user: string,
+    given?: Partial<Mailbox>,
+  ): Promise<Mailbox>;
+} & AsyncDisposable;
+
+/** `database` null: the embedded default. `env` as in the environment, `TICKETMAILD_…`. */
+export async function testApp(
+  database: DatabaseConfig | null,
+  env: Readonly<Record<string, string>> = {},
+): Promise<TestApp> {
+  await using building = new AsyncDisposableStack();
+  const folder = building.use(await temporaryFolder('app'));
+  const loaded = loadConfig({
+    file: null,
+    env: { TICKETMAILD_DATA_DIR: join(folder.path, 'data'), TICKETMAILD_HTTP_LISTEN: '127.0.0.1:0', ...env },
+  });
+  const config = database === null ? loaded : { ...loaded, database };
+  const lines: LogLine[] = [];
+  const log = createLog({
+    level: 'debug',
+    pretty: false,
+    destination: { write: (text: string) => void lines.push(JSON.parse(text)) },
+  });
+  const app = building.use(await compose(config, log));
+  await app.migrations.apply();
+  const undo = building.move();
+  return {
+    app,
+    config,
+    lines,
+    addMailbox: async (server, user, given = {}) => {
+      const mailbox = mailboxOn(server, user, given);
+      await app.store.addMailbox(mailbox, SecretBytes.take(Buffer.from('pw')), null);
+      return mailbox;
+    },
+    [Symbol.asyncDispose]: () => undo.disposeAsync(),
+  };
+}
+
+function mailboxOn(
+  server: Pick<Dovecot, 'host' | 'tlsPort' | 'caPem'>,
+  user: string,
+  given: Partial<Mailbox>,
+): Mailbox {
+  return {
+    id: randomUUIDv7(),
+    name: `box-${user}`,
+    connection: {
+      host: server.host,
+      port: server.tlsPort,
+      tls: 'implicit',
+      caPem: server.caPem,
+      fingerprint: null,
+      user,
+      folder: 'INBOX',
+      allowPlaintext: false,
+    },
+    start: { from: 'all' },
+    after: { kind: 'seen' },
+    pollIntervalMs: null,
+    state: 'active',
+    ...given,
+  };
+}

@@ -1,0 +1,170 @@
+/**
+ * A real Dovecot 2.3 of our own: free loopback ports (plain with STARTTLS, and TLS), mail in a temporary folder.
+ *
+ * Any user name exists, with password `pw`; `newUser` gives one that no other test has. What the tests do behind the
+ * client's back (mails, flags, expunges, a new UIDVALIDITY) goes through the file system and doveadm. A start that
+ * fails throws with the server's own log.
+ */
+import { chmod, chown, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type CertificateKind, readCertificates, type ServerCertificate } from './authority.ts';
+import { type DovecotLayout, dovecotSettings, mailOwner, passwordFile, specialUser } from './dovecot-settings.ts';
+import { type AppendOptions, deliver, makeMaildir } from './maildir.ts';
+import { freePort, type RunningServer, runProgram, startServer, untilGreets } from './programs.ts';
+import { certificatesTemplate } from './templates.ts';
+import { temporaryFolder } from './temporary.ts';
+
+export type Dovecot = {
+  /** The name in the server's certificate, which is also for 127.0.0.1. */
+  readonly host: 'localhost';
+  /** Plain, with STARTTLS. */
+  readonly port: number;
+  readonly tlsPort: number;
+  readonly caPem: string;
+  readonly caFile: string;
+  /** SHA-256 of the server's certificate, 32 bytes in hex with colons. */
+  readonly fingerprint: string;
+  /** The one user whose password is not `pw`. */
+  readonly specialUser: { readonly name: string; readonly password: string };
+  newUser(): string;
+  /** Puts mails into a folder, which is made when it is missing. Their UIDs follow their order. */
+  append(user: string, folder: string, messages: readonly Uint8Array[], options?: AppendOptions): Promise<void>;
+  createFolder(user: string, folder: string): Promise<void>;
+  deleteFolder(user: string, folder: string): Promise<void>;
+  /** Flags by UID, `\Recent` left out. */
+  listFlags(user: string, folder: string): Promise<Map<number, ReadonlySet<string>>>;
+  expunge(user: string, folder: string, uids: readonly number[]): Promise<void>;
+  /** The mails stay and are numbered anew from 1 under a new UIDVALIDITY, as after a restored backup. */
+  changeUidValidity(user: string, folder: string): Promise<void>;
+  /** Ends every session of a user. */
+  kick(user: string): Promise<void>;
+  /** What the server logged so far. */
+  log(): Promise<string>;
+  /** Ends it at once; its clients see their connections close. */
+  stop(): Promise<void>;
+  /** Stops it if it runs, and starts it on the same ports with the same mail. */
+  restart(): Promise<void>;
+} & AsyncDisposable;
+
+export type DovecotOptions = {
+  certificate?: CertificateKind;
+  /** More lines of configuration, for example `imap_capability = IMAP4rev1`. */
+  settings?: string;
+};
+
+const startTimeoutMs = 15_000;
+
+/** Starts one and waits until it greets on both ports. */
+export async function startDovecot(options: DovecotOptions = {}): Promise<Dovecot> {
+  const certificate = await readCertificates(await certificatesTemplate(), options.certificate);
+  const temporary = await temporaryFolder('dovecot');
+  const layout: DovecotLayout = {
+    folder: temporary.path,
+    port: await freePort(),
+    tlsPort: await freePort(),
+    certificate,
+    more: options.settings ?? '',
+  };
+  await writeFiles(layout);
+  let server = await launch(layout);
+  const stop = (): Promise<void> => end(server);
+  return {
+    ...addresses(layout),
+    ...mailActions(layout.folder),
+    log: () => readLog(layout.folder),
+    stop,
+    restart: async () => {
+      await stop();
+      server = await launch(layout);
+    },
+    [Symbol.asyncDispose]: async () => {
+      await stop();
+      await temporary[Symbol.asyncDispose]();
+    },
+  };
+}
+
+type Addresses = Pick<Dovecot, 'host' | 'port' | 'tlsPort' | 'caPem' | 'caFile' | 'fingerprint' | 'specialUser'>;
+
+function addresses({ port, tlsPort, certificate }: DovecotLayout): Addresses {
+  const { caPem, caFile, fingerprint }: ServerCertificate = certificate;
+  return { host: 'localhost', port, tlsPort, caPem, caFile, fingerprint, specialUser };
+}
+
+async function writeFiles(layout: DovecotLayout): Promise<void> {
+  const { folder } = layout;
+  // Dovecot's own users, the login processes and the owner of the mail have to pass.
+  await chmod(folder, 0o755);
+  await mkdir(join(folder, 'mail'));
+  await chown(join(folder, 'mail'), mailOwner().uid, mailOwner().gid);
+  await writeFile(join(folder, 'users'), passwordFile(), { mode: 0o644 });
+  await writeFile(join(folder, 'dovecot.conf'), dovecotSettings(layout));
+}
+
+async function launch(layout: DovecotLayout): Promise<RunningServer> {
+  const server = startServer('dovecot', ['-F', '-c', join(layout.folder, 'dovecot.conf')]);
+  try {
+    await untilGreets(server, layout.port, startTimeoutMs, () => server.output());
+  } catch (error) {
+    await end(server);
+    throw new Error(`dovecot did not start:\n${server.output()}${await readLog(layout.folder)}`, { cause: error });
+  }
+  return server;
+}
+
+async function end(server: RunningServer): Promise<void> {
+  // An orderly end takes a second, and ten with a client connected; the mails are files and lose nothing.
+  server.killAll();
+  await server.exit;
+}
+
+async function readLog(folder: string): Promise<string> {
+  return (await readdir(folder)).includes('log') ? readFile(join(folder, 'log'), 'utf8') : '';
+}
+
+let users = 0;
+
+type MailActions = Omit<Dovecot, keyof Addresses | 'log' | 'stop' | 'restart' | typeof Symbol.asyncDispose>;
+
+function mailActions(folder: string): MailActions {
+  const doveadm = (...args: string[]): Promise<string> =>
+    runProgram('doveadm', ['-c', join(folder, 'dovecot.conf'), ...args]);
+  const maildir = (user: string, name: string): string =>
+    join(folder, 'mail', user, 'mail', name.toUpperCase() === 'INBOX' ? '' : name);
+  return {
+    newUser: () => {
+      users += 1;
+      return `help${users}-${process.pid}@example.test`;
+    },
+    append: (user, name, messages, options) => deliver(maildir(user, name), mailOwner(), messages, options),
+    createFolder: async (user, name) => makeMaildir(maildir(user, name), mailOwner()),
+    deleteFolder: async (user, name) => void (await doveadm('mailbox', 'delete', '-u', user, '-s', name)),
+    listFlags: async (user, name) =>
+      parseFlags(await doveadm('-f', 'tab', 'fetch', '-u', user, 'uid flags', 'mailbox', name, 'all')),
+    expunge: async (user, name, uids) =>
+      void (await doveadm('expunge', '-u', user, 'mailbox', name, 'uid', uids.join(','))),
+    changeUidValidity: (user, name) => forgetNumbers(maildir(user, name)),
+    kick: async (user) => void (await doveadm('kick', user)),
+  };
+}
+
+function parseFlags(table: string): Map<number, ReadonlySet<string>> {
+  const rows = table
+    .trimEnd()
+    .split('\n')
+    .slice(1)
+    .map((row) => row.split('\t'));
+  return new Map(
+    rows.map(([uid, flags = '']) => [
+      Number(uid),
+      new Set(flags.split(' ').filter((flag) => flag !== '' && flag !== '\\Recent')),
+    ]),
+  );
+}
+
+/** Without its list of UIDs and its indexes, Dovecot numbers the mails it finds anew. */
+async function forgetNumbers(maildir: string): Promise<void> {
+  for (const name of await readdir(maildir)) {
+    if (/^dovecot(-uidlist|\.index.*)$/.test(name)) await rm(join(maildir, name));
+  }
+}

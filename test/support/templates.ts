@@ -1,0 +1,60 @@
+/**
+ * What every test server starts from, made once: the certificates and an empty MariaDB data folder.
+ *
+ * The global setup of a test run makes them in the run's folder; outside a run the first use in a process does.
+ */
+import { existsSync } from 'node:fs';
+import { mkdir, rename } from 'node:fs/promises';
+import { userInfo } from 'node:os';
+import { join } from 'node:path';
+import { makeCertificates } from './authority.ts';
+import { runProgram } from './programs.ts';
+import { runFolder } from './temporary.ts';
+
+/** Options that shape the data files: the template and every start must agree on them. */
+export const mariadbFileOptions: readonly string[] = [
+  '--no-defaults',
+  `--user=${userInfo().username}`,
+  '--innodb-log-file-size=8M',
+  '--innodb-buffer-pool-size=64M',
+  '--innodb-data-file-path=ibdata1:4M:autoextend',
+  '--innodb-temp-data-file-path=ibtmp1:4M:autoextend',
+  '--innodb-undo-tablespaces=0',
+  '--character-set-server=utf8mb4',
+  '--collation-server=utf8mb4_unicode_ci',
+];
+
+const made = new Map<string, Promise<string>>();
+
+/** The folder with the certificates. */
+export function certificatesTemplate(): Promise<string> {
+  return once('certificates', makeCertificates);
+}
+
+/** The folder with an empty MariaDB data folder in it. */
+export function mariadbTemplate(): Promise<string> {
+  return once('mariadb-template', makeMariadbData);
+}
+
+async function makeMariadbData(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  const own = [`--datadir=${join(folder, 'data')}`, `--tmpdir=${folder}`];
+  const quick = ['--auth-root-authentication-method=normal', '--skip-test-db', '--skip-name-resolve'];
+  await runProgram('mariadb-install-db', [...mariadbFileOptions, ...own, ...quick]);
+}
+
+/** Makes a template under another name first: a folder with the right name is always a whole one. */
+function once(name: string, make: (folder: string) => Promise<void>): Promise<string> {
+  const path = join(runFolder(), name);
+  const running = made.get(path) ?? makeAside(path, make);
+  made.set(path, running);
+  return running;
+}
+
+async function makeAside(path: string, make: (folder: string) => Promise<void>): Promise<string> {
+  if (existsSync(path)) return path;
+  const aside = `${path}.${process.pid}`;
+  await make(aside);
+  await rename(aside, path);
+  return path;
+}
