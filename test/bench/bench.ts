@@ -1,0 +1,126 @@
+/**
+ * `npm run bench -- ingest [--count 2000] [--runs 1] [--database mariadb|sqlite] [--json]`
+ * `npm run bench -- crash [--count 2000] [--kills 40] [--database mariadb|sqlite] [--json]`
+ *
+ * `ingest` measures how fast mails become tickets, beside imapflow fetching and dropping the same mails in the same
+ * run, and checks that every one of them is stored as it was sent. `crash` kills the daemon again and again while it
+ * works, and counts what is lost, doubled, empty or missing in the end. Exit code 1 when it is not, or when something fails; 2 for
+ * a wrong option. Dovecot and MariaDB must be installed; both are started here, with their data in temporary folders.
+ */
+import { parseArgs } from 'node:util';
+import { startDovecot } from '../support/dovecot.ts';
+import { startMariadb } from '../support/mariadb.ts';
+import { crashRun } from './crash.ts';
+import { defaultCount } from './generate.ts';
+import { type IngestRun, ingestOnce, type Servers } from './ingest.ts';
+import { medianRun, type Report, runFigures, tableOf } from './report.ts';
+import { wholeNumber } from './whole-number.ts';
+
+const usage =
+  'usage: npm run bench -- ingest [--count N] [--runs N] [--database mariadb|sqlite] [--json]\n' +
+  '       npm run bench -- crash [--count N] [--kills N] [--database mariadb|sqlite] [--json]';
+const lifeMsMax = 250;
+
+type Options = {
+  readonly benchmark: 'ingest' | 'crash';
+  readonly kills: number;
+  readonly count: number;
+  readonly runs: number;
+  readonly database: 'mariadb' | 'sqlite';
+  readonly json: boolean;
+};
+
+/** Throws a TypeError with one sentence for whatever is not allowed. */
+export function readOptions(args: readonly string[]): Options {
+  const { values, positionals } = parseArgs({
+    args: [...args],
+    options: {
+      count: { type: 'string', default: String(defaultCount) },
+      runs: { type: 'string', default: '1' },
+      kills: { type: 'string', default: '40' },
+      database: { type: 'string', default: 'mariadb' },
+      json: { type: 'boolean', default: false },
+    },
+    allowPositionals: true,
+  });
+  const [benchmark, ...others] = positionals;
+  if ((benchmark !== 'ingest' && benchmark !== 'crash') || others.length > 0) {
+    throw new TypeError('the benchmarks are: ingest, crash');
+  }
+  const { database, json } = values;
+  if (database !== 'mariadb' && database !== 'sqlite') {
+    throw new TypeError(`--database takes mariadb or sqlite, not ${database}`);
+  }
+  const [count, runs] = [wholeNumber('--count', values.count, 1), wholeNumber('--runs', values.runs, 1)];
+  return { benchmark, count, runs, kills: wholeNumber('--kills', values.kills, 1), database, json };
+}
+
+async function measure({ count, runs, database }: Options): Promise<Report> {
+  await using undo = new AsyncDisposableStack();
+  const { dovecot, mariadb } = await startServers(undo, database);
+  const done: IngestRun[] = [];
+  for (let run = 1; run <= runs; run++) {
+    done.push(await ingestOnce({ dovecot, mariadb }, count, (line) => progress(`run ${run} of ${runs}: ${line}`)));
+  }
+  const figures = done.map((run) => runFigures(run, count));
+  return {
+    ...medianRun(figures),
+    exact: done.every((run) => run.exact),
+    count,
+    database,
+    node: process.version,
+    runs: figures,
+  };
+}
+
+async function startServers(undo: AsyncDisposableStack, database: Options['database']): Promise<Servers> {
+  const dovecot = undo.use(await startDovecot());
+  const mariadb = database === 'mariadb' ? undo.use(await startMariadb({ durable: true })) : null;
+  return { dovecot, mariadb };
+}
+
+/** The exit code. */
+async function crash({ count, kills, database, json }: Options): Promise<number> {
+  await using undo = new AsyncDisposableStack();
+  const servers = await startServers(undo, database);
+  const seed = Date.now() % 1_000_000;
+  const report = await crashRun(servers, { count, kills, seed, lifeMsMax }, progress);
+  const { lost, doubled, emptyTickets, missingAttachments, misplaced, ...counts } = report.verification;
+  const wrong = { lost, doubled, emptyTickets, missingAttachments, misplaced };
+  const figures = {
+    kills,
+    kills_at_work: report.killsAtWork,
+    ...Object.fromEntries(Object.entries(wrong).map(([name, list]) => [name, list.length])),
+    ...counts,
+    seen_on_server: report.seen,
+    reconciled: report.reconciled,
+    seed,
+    database,
+  };
+  if (json) process.stdout.write(`${JSON.stringify(figures)}\n`);
+  else for (const [name, value] of Object.entries(figures)) process.stdout.write(`  ${name.padEnd(22)} ${value}\n`);
+  return report.exact && report.reconciled && report.seen === count ? 0 : 1;
+}
+
+/** One line that tells a person at a terminal what takes so long. */
+function progress(line: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`${line}\n`);
+}
+
+/** The exit code. */
+async function main(args: readonly string[]): Promise<number> {
+  let options: Options;
+  try {
+    options = readOptions(args);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    process.stderr.write(`${error.message}\n${usage}\n`);
+    return 2;
+  }
+  if (options.benchmark === 'crash') return crash(options);
+  const report = await measure(options);
+  process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : tableOf(report));
+  return report.exact ? 0 : 1;
+}
+
+if (import.meta.main) process.exitCode = await main(process.argv.slice(2));

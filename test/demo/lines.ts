@@ -1,0 +1,57 @@
+/**
+ * The lines that the demo shows for stored messages: reference, subject, sender, what happened.
+ *
+ * Columns are counted as a terminal shows them, East Asian letters and pictures two wide. What is too long is cut.
+ */
+
+/** As `message list --full --json` prints it, as far as it is shown here. */
+export type ListedMessage = {
+  readonly uid: number;
+  readonly outcome: string;
+  readonly reason: string | null;
+  readonly ticket: string | null;
+  readonly subject?: string;
+  readonly kind?: string;
+  readonly from?: { readonly name: string; readonly address: string } | null;
+  readonly attachments?: readonly { readonly name: string }[];
+};
+
+const subjectColumns = 40;
+const senderColumns = 22;
+const wideLetter =
+  /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\u3000-\u303f\uff01-\uff60\p{Emoji_Presentation}]|ー/u;
+
+export function messageLine(message: ListedMessage): string {
+  const sender = message.from?.name || message.from?.address || '(no sender)';
+  const cells = [column(message.subject ?? '', subjectColumns), column(sender, senderColumns)];
+  return [message.ticket ?? '(none)', ...cells, whatHappened(message)].join('  ');
+}
+
+function whatHappened({ outcome, reason, kind, attachments = [] }: ListedMessage): string {
+  // The parts of a delivery report are kept as attachments too, but say nothing to a reader.
+  const files = kind === 'bounce' ? '' : attachments.map((one) => one.name).join(', ');
+  const added = files === '' ? '' : `, with ${files}`;
+  if (outcome === 'ticket_opened') return `new ticket${added}`;
+  if (outcome === 'reply_added') return `${kind === 'bounce' ? 'bounce' : 'reply'} added to its ticket${added}`;
+  return reason === null ? outcome : `${outcome}: ${reason}`;
+}
+
+/** `text` cut or filled up to a width. */
+function column(text: string, columns: number): string {
+  const shown = widthOf(text) > columns ? `${leading(text, columns - 1)}…` : text;
+  return shown + ' '.repeat(columns - widthOf(shown));
+}
+
+/** As many letters from the start as fit. */
+function leading(text: string, columns: number): string {
+  let shown = '';
+  for (const letter of text) {
+    if (widthOf(shown + letter) > columns) break;
+    shown += letter;
+  }
+  return shown;
+}
+
+function widthOf(text: string): number {
+  return [...text].reduce((columns, letter) => columns + (wideLetter.test(letter) ? 2 : 1), 0);
+}
