@@ -47,6 +47,8 @@ export class MysqlLink implements DatabaseConnection {
   readonly #limits: MysqlLimits;
   readonly #whenBroken: () => void;
   #isBroken = false;
+  /** Rejects what is under way. */
+  #endWaiting: ((failure: Failure) => void) | null = null;
   #packetBytesMax = Number.POSITIVE_INFINITY;
 
   private constructor(config: MysqlConfig, limits: MysqlLimits, whenBroken: () => void) {
@@ -55,7 +57,7 @@ export class MysqlLink implements DatabaseConnection {
     this.#whenBroken = whenBroken;
     this.#socket = dial(config);
     this.#connection = createConnection(connectionOptions(config, limits, this.#socket));
-    this.#connection.on('error', () => this.discard());
+    this.#connection.on('error', (error) => this.discard(error));
     this.#connection.on('end', () => this.discard());
   }
 
@@ -92,13 +94,20 @@ export class MysqlLink implements DatabaseConnection {
     return this.#packetBytesMax;
   }
 
-  /** Cuts the connection; the server rolls back what was open. */
-  discard(): void {
+  /** Cuts the connection; the server rolls back what was open. `error` is why, where there is a reason. */
+  discard(error?: unknown): void {
     if (this.#isBroken) return;
     this.#isBroken = true;
     this.#connection.destroy();
     this.#socket.destroy();
+    // mysql2 forgets the callback of what was under way when it hears of the end first; when it does not, the callback
+    // knows better what went wrong, and comes now.
+    setImmediate(() => this.#endWaiting?.(error === undefined ? this.#broken() : mysqlFailure(error, this.#where)));
     this.#whenBroken();
+  }
+
+  #broken(): Failure {
+    return new Failure('database_unavailable', `The connection to the database at ${this.#where} broke.`);
   }
 
   /** Says goodbye to the server. */
@@ -128,7 +137,9 @@ export class MysqlLink implements DatabaseConnection {
 
   #connected(): Promise<void> {
     return new Promise((resolve, reject) => {
+      this.#endWaiting = reject;
       this.#connection.connect((error) => {
+        this.#endWaiting = null;
         if (error === null || error === undefined) resolve();
         else reject(mysqlFailure(error, this.#where));
       });
@@ -138,17 +149,22 @@ export class MysqlLink implements DatabaseConnection {
   #run(sql: string, values: readonly unknown[]): Promise<Answer> {
     return new Promise((resolve, reject) => {
       if (this.#isBroken) {
-        reject(new Failure('database_unavailable', `The connection to the database at ${this.#where} is broken.`));
+        reject(this.#broken());
         return;
       }
       const deadlineMs = isTableChange(sql) ? this.#limits.changeMs : this.#limits.statementMs;
       const timer = setTimeout(() => {
-        this.discard();
         const message = `The database at ${this.#where} did not answer a statement within ${deadlineMs / 1000} s.`;
         reject(new Failure('database_unavailable', message, { fields: { cause: 'deadline' } }));
+        this.discard();
       }, deadlineMs);
+      this.#endWaiting = (failure) => {
+        clearTimeout(timer);
+        reject(failure);
+      };
       const settle: Settle = (error, answer) => {
         clearTimeout(timer);
+        this.#endWaiting = null;
         if (error === null || error === undefined) resolve(answer as Answer);
         else reject(this.#failed(error));
       };

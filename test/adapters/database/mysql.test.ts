@@ -3,6 +3,7 @@
  */
 import { createServer, connect as dial } from 'node:net';
 import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Database, openDatabase } from '../../../src/adapters/database/database.ts';
@@ -46,6 +47,18 @@ async function leasedMailbox(db: Database) {
 }
 
 describe('a server that is down', () => {
+  test('a connection that breaks at any moment ends what is under way at once, not at its deadline', async () => {
+    await using proxy = await startFaultProxy(config);
+    await using db = await openDatabase({ ...config, port: proxy.port });
+    for (let round = 0; round < 150; round += 1) {
+      const statements = Promise.allSettled([db.ping(), db.listMailboxes(), db.listTickets(5)]);
+      await sleep(Math.random() * 3);
+      proxy.kill(round % 2 === 0 ? 'reset' : 'close');
+      const ended = await Promise.race([statements.then(() => true), sleep(3000).then(() => false)]);
+      expect(ended, `round ${round}`).toBe(true);
+    }
+  });
+
   test('opening works, statements fail, and they work again once it is back, without opening anew', async () => {
     await using db = await openDatabase(config);
     const { lease } = await leasedMailbox(db);
