@@ -1,8 +1,9 @@
 /**
  * From UIDs to arrivals: lists sizes, fetches whole sources window by window, has them parsed in the worker threads.
  *
- * While a window is parsed the next one is fetched. What a message turns out to be is a value, never a throw: too large, gone, answered without a body, not to be parsed. Only the connection's own
- * failures throw.
+ * While a window is parsed the next one is fetched. What a message turns out to be is a value, never a throw: too
+ * large, gone, answered without a body, not to be parsed. Only the connection's own failures throw, and parse threads
+ * that fail at everything.
  */
 import { Failure } from '../errors.ts';
 import type { ParsedMessage } from '../mail/message.ts';

@@ -50,7 +50,7 @@ export interface Vitals {
 /** A mailbox that nobody could finish a visit to for so long after it was due is in trouble, whatever the reason. */
 const overdueMsMax = 15 * 60_000;
 
-type Trouble = { readonly failure: Failure; readonly sinceMs: number };
+type Trouble = { readonly failure: Failure; readonly sinceMs: number; readonly atMs: number };
 
 /** A wake that is later than this means that the loop does not turn. */
 const lagMsMax = 15_000;
@@ -80,7 +80,10 @@ export function createHealth(
     },
     visited: (mailboxId, failure) => {
       if (failure === null) troubles.delete(mailboxId);
-      else troubles.set(mailboxId, { failure, sinceMs: troubles.get(mailboxId)?.sinceMs ?? clock.nowMs() });
+      else {
+        const atMs = clock.nowMs();
+        troubles.set(mailboxId, { failure, sinceMs: troubles.get(mailboxId)?.sinceMs ?? atMs, atMs });
+      }
     },
     readiness: async () => {
       const mailboxes = database.status === 'ok' ? await mailboxChecks(store, troubles, clock.nowMs()) : noMailboxes;
@@ -164,7 +167,9 @@ function mailboxCheck(
 ): MailboxCheck {
   const { lastError, failures, lastSuccessAtMs, nextPollAtMs } = health;
   const times = { mailbox: name, last_success: iso(lastSuccessAtMs), next_poll: iso(nextPollAtMs) };
-  if (trouble !== undefined) return { ...failing(trouble.failure, trouble.sinceMs), ...times };
+  // A success that is newer was another worker's.
+  if (trouble !== undefined && trouble.atMs >= (lastSuccessAtMs ?? 0))
+    return { ...failing(trouble.failure, trouble.sinceMs), ...times };
   if (failures > 0 && lastError !== null) {
     const reason = `${lastError.code}: ${lastError.message}`;
     return { status: 'failing', since: iso(lastError.atMs), reason, hint: lastError.hint, ...times };

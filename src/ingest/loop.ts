@@ -63,15 +63,23 @@ export function createLoop(ports: LoopPorts, settings: LoopSettings, stop: Abort
     running.set(mailbox.id, { host: mailbox.connection.host, ended: visit });
   };
 
+  /** A visit may leave a lease behind while this looks: then it is for the next wake. */
+  const recover = async () => {
+    mayHoldLeases = false;
+    try {
+      await recoverLeases(ports, (id) => running.has(id));
+    } catch (error) {
+      mayHoldLeases = true;
+      throw error;
+    }
+  };
+
   const ask = async () => {
     if (!isPrepared) {
       await ports.prepare();
       isPrepared = true;
     }
-    if (mayHoldLeases) {
-      await recoverLeases(ports, (id) => running.has(id));
-      mayHoldLeases = false;
-    }
+    if (mayHoldLeases) await recover();
     const due = await ports.store.dueMailboxes(dueAtOnce);
     if (!stop.aborted) for (const mailbox of admitted(due, running, settings)) start(mailbox);
   };

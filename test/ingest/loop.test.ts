@@ -171,6 +171,15 @@ describe('readiness', () => {
     expect(await vitals.readiness()).toMatchObject({ ready: true });
   });
 
+  test('a failure here is forgotten when another worker succeeded after it', async () => {
+    const later = { ...fine, lastSuccessAtMs: clock.nowMs() + 1 };
+    const vitals = createHealth(clock, store([later]));
+    vitals.database(null);
+    vitals.woke();
+    vitals.visited('box0', new Failure('connect_refused', 'not from here'));
+    expect(await vitals.readiness()).toMatchObject({ ready: true, checks: { mailboxes: { failing: 0 } } });
+  });
+
   test('a mailbox that has been due for long and gets no visit done is shown', async () => {
     const overdue = { ...fine, nextPollAtMs: clock.nowMs() - 16 * 60_000 };
     const readiness = await awake([fine, overdue]);

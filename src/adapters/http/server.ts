@@ -33,10 +33,14 @@ export async function startHttp(options: HttpOptions, ready: () => Promise<Readi
     return { address, [Symbol.asyncDispose]: () => server.close() };
   } catch (error) {
     await server.close();
-    const taken = causeCode(error) === 'EADDRINUSE';
-    const where = `${options.host}:${options.port}`;
-    throw new Failure(taken ? 'address_in_use' : 'unexpected', `cannot listen on ${where} (${causeCode(error)})`, {
-      cause: error,
-    });
+    throw refused(options, error);
   }
+}
+
+/** Any reason but a taken address lies in what was configured: a port below 1024, an address of another machine. */
+function refused({ host, port }: HttpOptions, error: unknown): Failure {
+  const code = causeCode(error);
+  const message = `cannot listen on ${host}:${port} (${code})`;
+  if (code === 'EADDRINUSE') return new Failure('address_in_use', message, { cause: error });
+  return new Failure('config_invalid', message, { cause: error, hint: 'Choose another [http] listen.' });
 }
