@@ -18,10 +18,71 @@ const meanings = {
   not_found: { retry: 'never', exit: 2, hint: 'See ticketmaild mailbox list, or ticketmaild ticket list.' },
   exists_already: { retry: 'never', exit: 2, hint: 'Choose another name.' },
   password_missing: { retry: 'never', exit: 2, hint: 'Give the password at the prompt, or with --password-stdin.' },
-  password_sealed: {
+  mailbox_invalid: {
     retry: 'later',
     exit: 1,
-    hint: 'The key that sealed it is not open here: see the key file under data_dir.',
+    hint: 'Correct the row in the table mailboxes: tls_mode is implicit, starttls or none; start_from all or time; after_kind seen, move, delete or leave; state active or paused; password_form plain or sealed.',
+  },
+  // Keys, sealed passwords, the switch
+  key_file_missing: {
+    retry: 'later',
+    exit: 1,
+    hint: 'Put the key file back from its backup, or let the running daemon write it: ticketmaild key rescue.',
+  },
+  key_file_refused: {
+    retry: 'later',
+    exit: 1,
+    hint: 'The key file must be a regular file of 32 to 256 bytes that belongs to this user or root, mode 0600.',
+  },
+  key_file_locked: {
+    retry: 'later',
+    exit: 1,
+    hint: 'Give the passphrase: [encryption] passphrase_file, the systemd credential ticketmaild-key-passphrase, or the prompt.',
+  },
+  key_unknown: {
+    retry: 'later',
+    exit: 1,
+    hint: 'The key that sealed this is not in the key file: put the key file with that key back, or set the password anew.',
+  },
+  password_damaged: {
+    retry: 'later',
+    exit: 1,
+    hint: 'The sealed password is not what was stored: set it anew with mailbox set-password. Who writes a readable password into the table sets password_form to plain.',
+  },
+  password_bound_elsewhere: {
+    retry: 'later',
+    exit: 1,
+    hint: 'Host, port, TLS, certificate or user changed since the password was sealed, or somebody changed the row: look first where it points (mailbox show NAME), and only if the change is yours set the password anew with mailbox set-password.',
+  },
+  switch_changed: {
+    retry: 'later',
+    exit: 1,
+    hint: 'Somebody changed the encryption switch meanwhile: see encryption status, then run the command again.',
+  },
+  switch_forged: {
+    retry: 'later',
+    exit: 3,
+    hint: 'The row in encryption_switch is not ours: the state before it stays in force. Find out who wrote it; encryption status shows both, and encryption accept-restored puts the one in force back.',
+  },
+  switch_rolled_back: {
+    retry: 'later',
+    exit: 3,
+    hint: 'The row in encryption_switch is older than the one accepted before. After restoring a backup of the database: encryption accept-restored.',
+  },
+  operation_running: {
+    retry: 'later',
+    exit: 3,
+    hint: 'Wait until it has ended, or see encryption status; what a dead process began is freed within 30 seconds.',
+  },
+  workers_lack_key: {
+    retry: 'later',
+    exit: 3,
+    hint: 'On another host: copy the key file there (owner, mode 0600), then run the command again. On this one: see why in encryption status and its log (a passphrase that it lacks?). --force goes on without them.',
+  },
+  daemon_unreachable: {
+    retry: 'later',
+    exit: 1,
+    hint: 'The daemon answers on data_dir/control.sock, to its own user and root: does it run, with the same data_dir?',
   },
   address_in_use: { retry: 'later', exit: 1, hint: 'Does ticketmaild run already? Else choose another [http] listen.' },
   // The mail server

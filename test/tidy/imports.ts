@@ -13,9 +13,10 @@ const rules = ['mail', 'secret', ...base];
 /** `adapters` stands for every adapter; an adapter itself reaches only its own folder. */
 const arrows: Readonly<Record<string, readonly string[]>> = {
   main: ['commands', 'compose', 'config', 'log', 'adapters/terminal', ...base],
-  commands: ['commands', 'compose', 'config', 'ingest', 'adapters/terminal', ...rules],
-  compose: ['adapters', 'ingest', 'config', 'log', ...rules],
-  adapters: ['ingest', 'config', ...rules],
+  commands: ['commands', 'compose', 'config', 'ingest', 'encryption', 'adapters/terminal', ...rules],
+  compose: ['adapters', 'ingest', 'encryption', 'config', 'log', ...rules],
+  adapters: ['ingest', 'encryption', 'config', ...rules],
+  encryption: ['encryption', 'ingest', ...rules],
   ingest: ['ingest', ...rules],
   mail: ['mail', 'errors'],
   secret: ['secret', 'errors'],
@@ -27,6 +28,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
 
 /** Each package, and each module of Node with one home, and the paths that may import it. */
 const homes: Readonly<Record<string, readonly string[]>> = {
+  'age-encryption': ['src/adapters/keyfile/'],
   commander: ['src/main.ts', 'src/commands/'],
   fastify: ['src/adapters/http/'],
   'html-to-text': ['src/mail/text.ts'],
@@ -114,7 +116,7 @@ function isAtHome(path: string, packageName: string): boolean {
   return (homes[packageName] ?? []).some((home) => (home.endsWith('/') ? path.startsWith(home) : path === home));
 }
 
-const pure = /^src\/(mail|secret|ingest)\//;
+const pure = /^src\/(mail|secret|encryption|ingest)\//;
 
 export const noInputOutput: Rule = (source) =>
   !pure.test(source.path)

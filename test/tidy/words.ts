@@ -23,7 +23,8 @@ const replacements: readonly (readonly [RegExp, string])[] = [
   [/\bwhite-?lists?(ed)?\b/gi, 'allowlist'],
   [/\b(master|slave)s?\b/gi, 'primary, replica'],
   [/\bmaster-?keys?\b/gi, 'key'],
-  [/\bkeyfiles?\b/gi, 'key file'],
+  // Names of things in the code, and the folder of the adapter, are written together.
+  [/(?<![\w/])[Kk]eyfiles?\b(?!\/)/g, 'key file'],
   [/\bencrypted passwords?\b/gi, 'sealed password'],
   [/\bre-?encrypt(s|ed|ing)?\b/gi, 'reseal'],
   [/\bdead[- ]letters?\b/gi, 'quarantine'],
@@ -75,7 +76,7 @@ const passedIn = [
 
 /** In the rules of mail and in the workflows, time and chance are parameters. */
 export const noClockNoChance: Rule = (source) =>
-  /^src\/(mail|ingest)\//.test(source.path)
+  /^src\/(mail|ingest|encryption)\//.test(source.path)
     ? passedIn.flatMap((pattern) =>
         matches(source, searched(source, pattern), pattern, (what) => `${what}: time and chance are passed in`),
       )

@@ -1,0 +1,157 @@
+/**
+ * The switch: the one row that says whether encryption is on, and the rules about which row is to be believed.
+ *
+ *     off -> enabling(k) -> on(k) -> on(k, next k2) -> rotating(k, k2) -> on(k2) -> disabling(k2) -> off
+ *
+ * Whoever can write the database can write the row, so a row counts only with a seal: an HMAC-SHA-256 (RFC 2104) over
+ * all of it, under a key derived (HKDF, RFC 5869) from a key of the key file. Against an older row that was valid once,
+ * the revision only ever rises: each worker remembers the row that it accepted last. `on` with a next key means that a
+ * rotation is announced and waits until every worker has that key.
+ */
+import { createHmac, hkdfSync, timingSafeEqual } from 'node:crypto';
+import { type Key, type KeyId, type KeySet, keyById } from './key.ts';
+
+export type SwitchState = 'off' | 'enabling' | 'on' | 'rotating' | 'disabling';
+
+export type SwitchRow = {
+  readonly state: SwitchState;
+  readonly keyId: KeyId | null;
+  readonly nextKeyId: KeyId | null;
+  /** 0 for the row that a new database has, then one more with every change. */
+  readonly revision: number;
+  /** `KEY ID:HMAC` (hex); null only in the first row. */
+  readonly seal: string | null;
+  readonly changedAtMs: number;
+  /** Who changed it, as `user@host`. */
+  readonly changedBy: string;
+};
+
+/** What a row says, before it is sealed. */
+export type SwitchChange = Omit<SwitchRow, 'seal'>;
+
+export type Verdict =
+  /** `unproven`: nobody here could check its seal, nor needs to; it must not be remembered. */
+  | { readonly kind: 'accepted'; readonly row: SwitchRow; readonly unproven?: true }
+  /** No key of ours made this, or it is no row that this program writes. */
+  | { readonly kind: 'forged'; readonly why: string }
+  /** It was valid once, or is gone. */
+  | { readonly kind: 'rolled_back'; readonly why: string }
+  /** The key that sealed it is not open here. */
+  | { readonly kind: 'unverified'; readonly keyId: KeyId };
+
+/** The row of a new database. */
+export const firstRow: SwitchRow = {
+  state: 'off',
+  keyId: null,
+  nextKeyId: null,
+  revision: 0,
+  seal: null,
+  changedAtMs: 0,
+  changedBy: '',
+};
+
+const derivedFor = 'ticketmaild switch seal 1';
+
+/**
+ * `change` with its seal under `key`, which must be its `keyId` unless it is `off`. Seals no row that would not be
+ * believed: every worker would stay with the one before it.
+ */
+export function sealSwitch(change: SwitchChange, key: Key): SwitchRow {
+  const isOurs = change.keyId === null || change.keyId === key.id;
+  const isWhole = [change.revision, change.changedAtMs].every(Number.isSafeInteger) && change.revision > 0;
+  if (!isOurs || !isWhole || !isWellFormed(change)) throw new Error(`no switch row: ${JSON.stringify(change)}`);
+  return { ...change, seal: `${key.id}:${hmac(change, key)}` };
+}
+
+function hmac(change: SwitchChange, key: Key): string {
+  const { state, keyId, nextKeyId, revision, changedAtMs, changedBy } = change;
+  const derived = Buffer.from(hkdfSync('sha256', key.object, Buffer.alloc(0), derivedFor, 32));
+  const content = JSON.stringify([state, keyId, nextKeyId, revision, changedAtMs, changedBy]);
+  const seal = createHmac('sha256', derived).update(content).digest('hex');
+  derived.fill(0);
+  return seal;
+}
+
+/** `row` null: the table is empty. `remembered` null: no row was ever accepted here. */
+export function judgeSwitch(row: SwitchRow | null, keys: KeySet, remembered: SwitchRow | null): Verdict {
+  const last = remembered ?? firstRow;
+  if (row === null) {
+    if (last.revision === 0) return { kind: 'accepted', row: firstRow };
+    return { kind: 'rolled_back', why: `the row is gone, and revision ${last.revision} was accepted before` };
+  }
+  if (row.revision < last.revision) {
+    return { kind: 'rolled_back', why: `revision ${row.revision} is older than ${last.revision}, accepted before` };
+  }
+  if (remembered !== null && isSameRow(row, remembered)) return { kind: 'accepted', row };
+  if (row.revision === 0) return judgeFirst(row);
+  return judgeSeal(row, keys, last);
+}
+
+function judgeFirst(row: SwitchRow): Verdict {
+  const isFirst = row.state === 'off' && row.keyId === null && row.nextKeyId === null && row.seal === null;
+  if (isFirst) return { kind: 'accepted', row };
+  return { kind: 'forged', why: 'revision 0 is off and has no seal' };
+}
+
+function judgeSeal(row: SwitchRow, keys: KeySet, last: SwitchRow): Verdict {
+  if (!isWellFormed(row)) return { kind: 'forged', why: `${row.state} does not go with the keys that the row names` };
+  const [, sealerId = '', seal = ''] = /^([0-9a-f]{16}):([0-9a-f]{64})$/.exec(row.seal ?? '') ?? [];
+  if (sealerId === '') return { kind: 'forged', why: 'it has no seal' };
+  if (row.keyId !== null && sealerId !== row.keyId) return { kind: 'forged', why: 'its seal is of another key' };
+  const key = keyById(keys, sealerId);
+  if (key === null) {
+    // Who has neither a key nor a memory goes by an `off` that he cannot verify, as by the row of a new database.
+    const isNewcomer = last.revision === 0 && keys.length === 0;
+    return row.state === 'off' && isNewcomer
+      ? { kind: 'accepted', row, unproven: true }
+      : { kind: 'unverified', keyId: sealerId };
+  }
+  if (!isEqualHex(hmac(row, key), seal)) return { kind: 'forged', why: 'its seal does not fit' };
+  if (row.revision > last.revision) return { kind: 'accepted', row };
+  return { kind: 'forged', why: `revision ${row.revision} was accepted with another content` };
+}
+
+function isWellFormed({ state, keyId, nextKeyId }: SwitchChange): boolean {
+  switch (state) {
+    case 'off':
+      return keyId === null && nextKeyId === null;
+    case 'enabling':
+    case 'disabling':
+      return keyId !== null && nextKeyId === null;
+    case 'on':
+      return keyId !== null && nextKeyId !== keyId;
+    case 'rotating':
+      return keyId !== null && nextKeyId !== null && nextKeyId !== keyId;
+    default:
+      return false;
+  }
+}
+
+function isEqualHex(a: string, b: string): boolean {
+  return timingSafeEqual(Buffer.from(a, 'hex'), Buffer.from(b, 'hex'));
+}
+
+/** True when both say the same, seal included. */
+export function isSameRow(a: SwitchRow, b: SwitchRow): boolean {
+  return (
+    a.state === b.state &&
+    a.keyId === b.keyId &&
+    a.nextKeyId === b.nextKeyId &&
+    a.revision === b.revision &&
+    a.seal === b.seal &&
+    a.changedAtMs === b.changedAtMs &&
+    a.changedBy === b.changedBy
+  );
+}
+
+/** The keys that a worker needs to open every password while the switch is so. */
+export function neededKeys({ keyId, nextKeyId, state }: SwitchRow): readonly KeyId[] {
+  if (keyId === null) return [];
+  return state === 'rotating' && nextKeyId !== null ? [keyId, nextKeyId] : [keyId];
+}
+
+/** The key that new passwords are sealed with; null while none are. */
+export function sealingKey({ state, keyId, nextKeyId }: SwitchRow): KeyId | null {
+  if (state === 'rotating') return nextKeyId;
+  return state === 'on' || state === 'enabling' ? keyId : null;
+}

@@ -1,0 +1,54 @@
+/**
+ * A process that seals and opens a password that it never has as a string, then looks for it in its own heap.
+ *
+ * Prints whether it is there, and whether the search finds a string that is there on purpose.
+ */
+import { randomFillSync, randomInt } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
+import { getHeapSnapshot } from 'node:v8';
+import { isFailure } from '../../src/errors.ts';
+import { newKey } from '../../src/secret/key.ts';
+import { sealPassword, unsealPassword } from '../../src/secret/sealed-password.ts';
+import { SecretBytes } from '../../src/secret/secret-bytes.ts';
+
+const lengthBytes = 30;
+
+function randomLetters(): Uint8Array {
+  const letters = new Uint8Array(new ArrayBuffer(4096), 0, lengthBytes);
+  for (let at = 0; at < lengthBytes; at += 1) letters[at] = 97 + randomInt(26);
+  return letters;
+}
+
+/** The snapshot holds every string of the heap as text. */
+async function heap(): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  for await (const piece of getHeapSnapshot()) pieces.push(piece as Buffer);
+  return Buffer.concat(pieces);
+}
+
+async function refused(sealed: Uint8Array): Promise<void> {
+  try {
+    unsealPassword(sealed, [key], context);
+  } catch (error) {
+    if (!isFailure(error, 'password_damaged')) throw error;
+    kept.push(error);
+  }
+}
+
+const none = { caPem: null, fingerprint: null, allowPlaintext: false };
+const context = { mailboxId: '1', connection: { host: '127.0.0.1', port: 993, tls: 'implicit', user: 'ada', ...none } };
+const key = newKey((bytes) => randomFillSync(bytes));
+const password = randomLetters();
+const control = randomLetters();
+const kept: unknown[] = [Buffer.from(control).toString('latin1')];
+for (let count = 0; count < 20; count += 1) {
+  using secret = SecretBytes.take(Uint8Array.from(password));
+  const sealed = sealPassword(secret, key, context);
+  using opened = unsealPassword(sealed, [key], context);
+  kept.push(opened, sealed);
+  await refused(password);
+  await refused(sealed.with(-1, 65).with(-2, 65));
+}
+await setImmediate();
+const text = await heap();
+process.stdout.write(JSON.stringify({ control: text.includes(control), password: text.includes(password) }));
