@@ -37,6 +37,8 @@ export type Config = {
   readonly dataDir: string;
   readonly database: DatabaseConfig;
   readonly migrateOnStart: boolean;
+  /** Where the passphrase of a protected key file is; read when it is needed. null: nowhere. */
+  readonly encryption: { readonly passphraseFile: string | null };
   /** null: no health endpoints. */
   readonly http: { readonly host: string; readonly port: number } | null;
   readonly log: { readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' };
@@ -99,7 +101,11 @@ export function loadConfig(source: ConfigSource): Config {
   const parsed = parseSettings(document.root);
   if (!parsed.ok) throw failureOf(document, schemaProblems(document, parsed.issues));
   const bases = { file: baseOf(found?.path ?? from.ownFile, from.ownFile), variable: from.cwd };
-  const { config, problems } = derive({ settings: parsed.settings, document, bases, readFile: from.readFile });
+  const credentials = from.env.CREDENTIALS_DIRECTORY || null;
+  const { config, problems } = derive({
+    ...{ settings: parsed.settings, document, bases, credentials },
+    readFile: from.readFile,
+  });
   if (problems.length > 0) throw failureOf(document, problems);
   return frozen(config);
 }

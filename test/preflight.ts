@@ -17,6 +17,7 @@ const needs: readonly Need[] = [
   { program: 'mariadb-install-db', packageName: 'mariadb-server-core' },
   { program: 'mariadb', packageName: 'mariadb-client-core' },
   { program: 'openssl', packageName: 'openssl' },
+  { program: 'age', packageName: 'age' },
 ];
 
 /** Its own folder keeps Dovecot's IMAP service, which has a package of its own. */
@@ -47,7 +48,7 @@ function missingPackages(): string[] {
 
 function advice(packages: readonly string[]): string {
   const command = `apt-get update && apt-get install -y --no-install-recommends ${packages.join(' ')}`;
-  return `The tests run against a real Dovecot and a real MariaDB. Run as root:\n  ${command}`;
+  return `The tests run against a real Dovecot, a real MariaDB and the age tool. Run as root:\n  ${command}`;
 }
 
 /** Null when it went well, else everything that apt printed. */

@@ -22,6 +22,8 @@ export type Derivation = {
   readonly settings: Settings;
   readonly document: Document;
   readonly bases: Bases;
+  /** The folder in which systemd puts credentials (systemd.exec(5)), or null. */
+  readonly credentials: string | null;
   readonly readFile: (path: string) => Uint8Array;
 };
 
@@ -37,6 +39,7 @@ export function derive(from: Derivation): { config: Config; problems: readonly P
     dataDir,
     database: database(from, dataDir, problems),
     migrateOnStart: settings.database.migrate,
+    encryption: { passphraseFile: passphraseFile(from, problems) },
     http: listen(from, problems),
     log: { level: settings.log.level },
     poll: {
@@ -102,6 +105,14 @@ function absolute(from: Derivation, path: string, value: string, problems: Probl
     rule: `must be an absolute path, such as "/var/lib/ticketmaild"${butIs(document, path) || `, not "${value}"`}`,
   });
   return value;
+}
+
+/** The file need not exist: a key file without a passphrase asks for none. */
+function passphraseFile(from: Derivation, problems: Problem[]): string | null {
+  const path = 'encryption.passphrase_file';
+  const file = from.settings.encryption.passphrase_file;
+  if (file !== '') return absolute(from, path, file, problems);
+  return from.credentials === null ? null : join(from.credentials, 'ticketmaild-key-passphrase');
 }
 
 function listen({ settings, document }: Derivation, problems: Problem[]): Config['http'] {

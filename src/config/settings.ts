@@ -35,6 +35,9 @@ const settings = table({
     connections_max: wholeNumber('connections', 1, 500, 10),
     migrate: yesOrNo(true),
   }).prefault({}),
+  encryption: table({
+    passphrase_file: text(''),
+  }).prefault({}),
   http: table({
     listen: text('127.0.0.1:8025'),
     expose: yesOrNo(false),
@@ -77,7 +80,11 @@ export type Setting = {
 };
 
 /** Values of these keys are or may be secrets: no error quotes them. */
-export const neverShown: ReadonlySet<string> = new Set(['database.url', 'database.password_file']);
+export const neverShown: ReadonlySet<string> = new Set([
+  'database.url',
+  'database.password_file',
+  'encryption.passphrase_file',
+]);
 
 /** The tables that a file may have, by name. */
 export const tableNames: readonly string[] = Object.entries(settings.shape)

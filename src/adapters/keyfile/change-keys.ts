@@ -1,0 +1,108 @@
+/**
+ * Changes of the key file that look at what is there first: replacing its keys, protecting them, taking that off, copying.
+ *
+ * A file that another process changed while the passphrase was worked on is never overwritten: that is `refused`, and
+ * nothing is lost. Errors: `key_file_missing`, `key_file_refused`, `key_file_locked`, `exists_already`, `disk_*`.
+ */
+import { Failure } from '../../errors.ts';
+import { checkSize, type KeySet, keySetContent } from '../../secret/key.ts';
+import type { SecretBytes } from '../../secret/secret-bytes.ts';
+import { writeCopy, writeOver } from './atomic-file.ts';
+import { type FileRules, shellWord } from './file-rules.ts';
+import { copyRules, type KeyReader, keyFileRules, naming } from './key-reader.ts';
+import { askOnce, type PassphraseSource } from './passphrase.ts';
+import { readSmallFile } from './read-file.ts';
+import { isWrapped, unwrapKeys, wrapKeys } from './wrap-keys.ts';
+
+export type Place = {
+  readonly path: string;
+  readonly folder: string;
+  readonly source: PassphraseSource;
+  readonly reader: KeyReader;
+  readonly workFactor: number;
+};
+
+/** What is at the path before a change. `identity` null: nothing. `wrapped` null: no age file. */
+type Before = { readonly identity: string | null; readonly wrapped: Uint8Array | null };
+
+/** Owner and mode do not matter for what is to be overwritten; it must only be possible to look at it. */
+const lookRules: FileRules = { ...copyRules, what: 'the key file', isLinkFollowed: false };
+
+async function lookAt(path: string): Promise<Before> {
+  const found = await readSmallFile(path, lookRules);
+  if (found?.content == null) return { identity: null, wrapped: null };
+  const wrapped = isWrapped(found.content) ? found.content.slice() : null;
+  found.content.fill(0);
+  return { identity: found.identity, wrapped };
+}
+
+/** Lends the content of a plain key file to `write`, and wipes it. */
+export async function writePlain(keys: KeySet, write: (content: Uint8Array) => Promise<void>): Promise<void> {
+  using content = keySetContent(keys);
+  await content.use(write);
+}
+
+/** What is protected by a passphrase stays so, by the same one. */
+export async function replaceKeys(place: Place, keys: KeySet): Promise<void> {
+  const before = await lookAt(place.path);
+  const { wrapped } = before;
+  if (wrapped === null) return await writePlain(keys, (content) => overwrite(place, before, content));
+  using asked = askOnce(place.source);
+  // Who changed the passphrase of the source alone must not lose the keys that the old one protects.
+  await naming(place.path, () => unwrapKeys(wrapped, asked.passphrase));
+  await overwriteWrapped(place, before, keys, await asked.passphrase());
+}
+
+/** `passphrase` is only lent. */
+export async function protectKeys(place: Place, passphrase: SecretBytes): Promise<void> {
+  const before = await lookAt(place.path);
+  if (before.wrapped !== null) {
+    const hint = 'For another passphrase take the one off first: ticketmaild key unprotect.';
+    throw new Failure('refused', `the key file ${place.path} is protected already`, { hint });
+  }
+  const reading = await place.reader.read();
+  if (reading === null) throw missing(place.path);
+  await overwriteWrapped(place, before, reading.keys, passphrase);
+}
+
+export async function unprotectKeys(place: Place): Promise<void> {
+  const before = await lookAt(place.path);
+  const { wrapped } = before;
+  if (before.identity === null) throw missing(place.path);
+  if (wrapped === null) throw new Failure('refused', `the key file ${place.path} is not protected by a passphrase`);
+  using asked = askOnce(place.source);
+  const keys = await naming(place.path, () => unwrapKeys(wrapped, asked.passphrase));
+  await writePlain(keys, (content) => overwrite(place, before, content));
+}
+
+/** A copy of what could not be used would be no backup: a plain file must at least have the size of one. */
+export async function copyKeyFile(place: Place, target: string): Promise<void> {
+  const found = await readSmallFile(place.path, await keyFileRules(place.folder));
+  if (found?.content == null) throw missing(place.path);
+  const { content } = found;
+  try {
+    if (!isWrapped(content)) await naming(place.path, async () => checkSize(content.length));
+    await writeCopy(target, content);
+  } finally {
+    content.fill(0);
+  }
+}
+
+async function overwriteWrapped(place: Place, before: Before, keys: KeySet, passphrase: SecretBytes): Promise<void> {
+  const wrapped = await wrapKeys(keys, passphrase, place.workFactor);
+  await overwrite(place, before, wrapped);
+  place.reader.remember(wrapped, keys);
+}
+
+async function overwrite({ path }: Place, before: Before, content: Uint8Array): Promise<void> {
+  await writeOver(path, content, async () => {
+    const { identity } = await lookAt(path);
+    if (identity === before.identity) return;
+    const hint = `Nothing was written. Look at it and run the command again: ls -l ${shellWord(path)}`;
+    throw new Failure('refused', `the key file ${path} changed while it was worked on`, { hint });
+  });
+}
+
+function missing(path: string): Failure {
+  return new Failure('key_file_missing', `there is no key file at ${path}`);
+}

@@ -1,0 +1,99 @@
+/**
+ * The key file, `encryption-key.bin` in the data folder: keys as they are, or protected by a passphrase as an age file.
+ *
+ * Refused is whatever others could read or put there: a link, a folder, a pipe, another owner, an open mode. Writing is
+ * atomic and never ends the protection of a file by itself. One thing at a time is done with it by each object; two
+ * processes meet at the link and the rename, and a file that changed under a change is left alone (`refused`). Errors:
+ * `key_file_missing`, `key_file_refused`, `key_file_locked`, `exists_already`, `refused`, `disk_full`, `disk_failed`.
+ */
+import { join } from 'node:path';
+import type { KeyFile, KeyFileReading } from '../../encryption/ports.ts';
+import { Failure, isFailure } from '../../errors.ts';
+import { type KeyId, keyIds } from '../../secret/key.ts';
+import type { SecretBytes } from '../../secret/secret-bytes.ts';
+import { workFactorDefault } from './age-passphrase.ts';
+import { writeNew } from './atomic-file.ts';
+import { copyKeyFile, type Place, protectKeys, replaceKeys, unprotectKeys, writePlain } from './change-keys.ts';
+import { shellWord } from './file-rules.ts';
+import { copyRules, createKeyReader, type KeyReader } from './key-reader.ts';
+import type { PassphraseSource } from './passphrase.ts';
+import { readSmallFile } from './read-file.ts';
+import { setAside } from './set-aside.ts';
+import { createTurns } from './turns.ts';
+import { watchFile } from './watch-file.ts';
+
+export type { PassphraseSource } from './passphrase.ts';
+
+/** What commands do with the key file beside. */
+export type KeyFileTools = {
+  /** Wraps the keys in the file with `passphrase`, which is only lent. Throws `refused` when they are wrapped already. */
+  protect(passphrase: SecretBytes): Promise<void>;
+  /** Takes the protection off, with the passphrase of the source. Throws `refused` when there is none. */
+  unprotect(): Promise<void>;
+  /** The file as it is, in a new file (mode 0600) anywhere. Throws `exists_already`. */
+  copyTo(path: string): Promise<void>;
+  /** Of another file, such as a backup, whoever owns it. Throws `not_found`, `key_file_refused`, `key_file_locked`. */
+  idsIn(path: string): Promise<readonly KeyId[]>;
+};
+
+export type KeyFileOptions = {
+  readonly dataDir: string;
+  /** Asked only when a wrapped file is to be opened or written. */
+  readonly passphrase: PassphraseSource;
+  readonly nowMs: () => number;
+  /** How often `watch` looks by itself; 5 seconds unless told otherwise. */
+  readonly pollMs?: number;
+  /** The base-2 logarithm of the cost of a passphrase. */
+  readonly workFactor?: number;
+};
+
+const fileName = 'encryption-key.bin';
+const pollMsDefault = 5000;
+
+/** Nothing is opened before the first call. */
+export function createKeyFile(options: KeyFileOptions): KeyFile & KeyFileTools {
+  const {
+    dataDir: folder,
+    passphrase: source,
+    nowMs,
+    pollMs = pollMsDefault,
+    workFactor = workFactorDefault,
+  } = options;
+  const path = join(folder, fileName);
+  const reader = createKeyReader({ path, folder, source, nowMs });
+  const place: Place = { path, folder, source, reader, workFactor };
+  const inTurn = createTurns();
+  return {
+    path,
+    read: () => inTurn(() => readingOf(reader)),
+    create: (keys, wrapped = null) =>
+      inTurn(() =>
+        wrapped === null ? writePlain(keys, (content) => writeNew(path, content)) : writeNew(path, wrapped),
+      ),
+    replace: (keys) => inTurn(() => replaceKeys(place, keys)),
+    setAside: (reason) => inTurn(() => setAside(path, reason, nowMs())),
+    watch: (onChange) => watchFile(path, onChange, { pollMs }),
+    protect: (passphrase) => inTurn(() => protectKeys(place, passphrase)),
+    unprotect: () => inTurn(() => unprotectKeys(place)),
+    copyTo: (target) => inTurn(() => copyKeyFile(place, target)),
+    idsIn: (other) => inTurn(() => idsIn(other, reader)),
+  };
+}
+
+async function readingOf(reader: KeyReader): Promise<KeyFileReading> {
+  try {
+    return (await reader.read()) ?? { kind: 'absent' };
+  } catch (error) {
+    if (isFailure(error, 'key_file_refused', 'key_file_locked', 'disk_failed'))
+      return { kind: 'refused', failure: error };
+    throw error;
+  }
+}
+
+async function idsIn(path: string, reader: KeyReader): Promise<readonly KeyId[]> {
+  const found = await readSmallFile(path, copyRules);
+  if (found?.content == null) {
+    throw new Failure('not_found', `there is no file at ${path}`, { hint: `Look for it: ls -l ${shellWord(path)}` });
+  }
+  return keyIds(await reader.keysOfOther(path, found.content));
+}

@@ -1,0 +1,161 @@
+/**
+ * Reads the key file and remembers what it read, so that a file that did not change costs one look.
+ *
+ * A wrapped file is known by its content: the same bytes are unwrapped once, whatever happens to name, owner and times. A
+ * passphrase that was wrong for them is not tried again for five seconds. Errors: `key_file_refused`, `key_file_locked`,
+ * `disk_failed`; messages name the file, never what is in it.
+ */
+
+import type { KeyFileReading } from '../../encryption/ports.ts';
+import { Failure, isFailure } from '../../errors.ts';
+import { type KeySet, parseKeySet } from '../../secret/key.ts';
+import { onDisk } from './disk-failures.ts';
+import { type FileRules, readableByOthers, shellWord, trustedOwners } from './file-rules.ts';
+import { askOnce, type PassphraseSource } from './passphrase.ts';
+import { readSmallFile } from './read-file.ts';
+import { isWrapped, unwrapKeys, wrappedBytesMax } from './wrap-keys.ts';
+
+type KeysReading = Extract<KeyFileReading, { kind: 'keys' }>;
+
+export type KeyReader = {
+  /** Throws what makes the file unusable; null when there is none. */
+  read(): Promise<KeysReading | null>;
+  /** The keys in `content` (wiped) of another file, at `path`; it leaves no trace in what is remembered. */
+  keysOfOther(path: string, content: Uint8Array): Promise<KeySet>;
+  /** What was just written: it need not be unwrapped to be known. */
+  remember(wrapped: Uint8Array, keys: KeySet): void;
+};
+
+type Unwrapped = { readonly wrapped: Uint8Array; readonly keys: KeySet };
+type Wrong = { readonly wrapped: Uint8Array; readonly failure: Failure; readonly atMs: number };
+
+const wrongAgainMs = 5000;
+/** Times of a disk are coarse: two changes within this time may look like one. */
+const settledMs = 2000;
+
+/** For the key file at its place: an owner we trust, nobody else can reach it, no link. */
+export async function keyFileRules(folder: string): Promise<FileRules> {
+  return {
+    what: 'the key file',
+    code: 'key_file_refused',
+    owners: await onDisk(folder, () => trustedOwners(folder)),
+    forbiddenMode: readableByOthers,
+    isLinkFollowed: false,
+    sizeBytesMax: wrappedBytesMax,
+  };
+}
+
+/** For a copy of it, which lies anywhere. */
+export const copyRules: FileRules = {
+  what: 'the file',
+  code: 'key_file_refused',
+  owners: null,
+  forbiddenMode: 0,
+  isLinkFollowed: true,
+  sizeBytesMax: wrappedBytesMax,
+};
+
+/** `path` lies in `folder`. `source` is asked when a wrapped file is to be opened. */
+export function createKeyReader(options: {
+  readonly path: string;
+  readonly folder: string;
+  readonly source: PassphraseSource;
+  readonly nowMs: () => number;
+}): KeyReader {
+  const { path, folder, source, nowMs } = options;
+  const opener = createOpener(source, nowMs);
+  let last: { readonly identity: string; readonly isSettled: boolean; readonly reading: KeysReading } | null = null;
+  const readContent = async (content: Uint8Array): Promise<KeysReading> => {
+    if (!isWrapped(content)) return { kind: 'keys', keys: plainKeys(path, content), wrapped: null };
+    const wrapped = content.slice();
+    return { kind: 'keys', keys: await opener.open(wrapped), wrapped };
+  };
+  const read = async (): Promise<KeysReading | null> => {
+    const atMs = nowMs();
+    const known = last?.isSettled === true ? last.identity : null;
+    const found = await readSmallFile(path, await keyFileRules(folder), known);
+    if (found === null) {
+      last = null;
+      opener.forget();
+      return null;
+    }
+    if (found.content === null && last !== null) return last.reading;
+    const reading = await naming(path, () => readContent(found.content ?? new Uint8Array(0)));
+    last = { identity: found.identity, isSettled: atMs - found.changedAtMs > settledMs, reading };
+    return reading;
+  };
+  const keysOfOther = (from: string, content: Uint8Array): Promise<KeySet> =>
+    naming(from, async () => {
+      if (!isWrapped(content)) return plainKeys(from, content);
+      using asked = askOnce(source);
+      return opener.known(content) ?? (await unwrapKeys(content, asked.passphrase));
+    });
+  return { read, keysOfOther, remember: opener.remember };
+}
+
+type Opener = {
+  known(wrapped: Uint8Array): KeySet | null;
+  open(wrapped: Uint8Array): Promise<KeySet>;
+  remember(wrapped: Uint8Array, keys: KeySet): void;
+  forget(): void;
+};
+
+function createOpener(source: PassphraseSource, nowMs: () => number): Opener {
+  let opened: Unwrapped | null = null;
+  let wrong: Wrong | null = null;
+  const known = (wrapped: Uint8Array): KeySet | null =>
+    opened !== null && isSame(opened.wrapped, wrapped) ? opened.keys : null;
+  const open = async (wrapped: Uint8Array): Promise<KeySet> => {
+    const before = known(wrapped);
+    if (before !== null) return before;
+    if (wrong !== null && isSame(wrong.wrapped, wrapped) && isRecent(nowMs() - wrong.atMs)) throw wrong.failure;
+    using asked = askOnce(source);
+    try {
+      const keys = await unwrapKeys(wrapped, asked.passphrase);
+      opened = { wrapped, keys };
+      return keys;
+    } catch (error) {
+      // Without a passphrase nothing was spent, and one may come at any moment.
+      if (asked.isGiven && isFailure(error)) wrong = { wrapped, failure: error, atMs: nowMs() };
+      throw error;
+    }
+  };
+  const remember = (wrapped: Uint8Array, keys: KeySet): void => {
+    opened = { wrapped, keys };
+  };
+  const forget = (): void => {
+    opened = null;
+    wrong = null;
+  };
+  return { known, open, remember, forget };
+}
+
+/** A clock that was set back says nothing. */
+function isRecent(ageMs: number): boolean {
+  return ageMs >= 0 && ageMs < wrongAgainMs;
+}
+
+function isSame(a: Uint8Array, b: Uint8Array): boolean {
+  return Buffer.compare(a, b) === 0;
+}
+
+/** Runs `task`; what it finds wrong with the keys in the file at `path` names that, with what to do. */
+export async function naming<T>(path: string, task: () => Promise<T>): Promise<T> {
+  try {
+    return await task();
+  } catch (error) {
+    if (!isFailure(error, 'key_file_refused', 'key_file_locked')) throw error;
+    throw new Failure(error.code, `${path}: ${error.message}`, { hint: error.hint });
+  }
+}
+
+/** Wipes `content`. */
+function plainKeys(path: string, content: Uint8Array): KeySet {
+  try {
+    return parseKeySet(content);
+  } catch (error) {
+    if (!isFailure(error, 'key_file_refused')) throw error;
+    const hint = `Put the right file in its place, as from its backup: install -m 600 FILE ${shellWord(path)}`;
+    throw new Failure(error.code, error.message, { hint });
+  }
+}

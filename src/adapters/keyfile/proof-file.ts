@@ -1,0 +1,64 @@
+/**
+ * The file `can-disable-encryption.txt` in the data folder, by which somebody shows that they reach the file system.
+ *
+ * It counts when it is a regular file of this user or root that others cannot write, and is newer than the asking: by its
+ * time of content, and by the time of its last change, which nobody sets (touch -d changes the first one only). What it says
+ * is not read. Errors: `disk_failed` when it cannot be looked at.
+ */
+import type { BigIntStats } from 'node:fs';
+import { lstat, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ProofFile } from '../../encryption/ports.ts';
+import { causeCode } from '../../errors.ts';
+import { syncFolder } from './atomic-file.ts';
+import { onDisk } from './disk-failures.ts';
+import { complaintAbout, type FileRules, shellWord, trustedOwners, writableByOthers } from './file-rules.ts';
+
+const fileName = 'can-disable-encryption.txt';
+
+export function createProofFile({ dataDir }: { readonly dataDir: string }): ProofFile {
+  const path = join(dataDir, fileName);
+  return {
+    path,
+    problem: (sinceMs) => onDisk(path, () => problemOf(path, dataDir, sinceMs)),
+    remove: () => onDisk(path, () => remove(path, dataDir)),
+  };
+}
+
+async function problemOf(path: string, folder: string, sinceMs: number): Promise<string | null> {
+  const stats = await lookAt(path);
+  if (stats === null) return `${path} is not there: make it with touch ${shellWord(path)}`;
+  const complaint = complaintAbout(path, stats, { ...rules, owners: await trustedOwners(folder) });
+  if (complaint !== null) return `${path} ${complaint.why}`;
+  const isNew = Number(stats.mtimeMs) > sinceMs && Number(stats.ctimeMs) > sinceMs;
+  if (isNew) return null;
+  return `${path} is older than this request: make it anew with rm ${shellWord(path)} && touch ${shellWord(path)}`;
+}
+
+/** Whatever it says, it is not read. */
+const rules: Omit<FileRules, 'owners'> = {
+  what: 'the proof',
+  code: 'disk_failed',
+  forbiddenMode: writableByOthers,
+  isLinkFollowed: false,
+  sizeBytesMax: Number.MAX_SAFE_INTEGER,
+};
+
+async function lookAt(path: string): Promise<BigIntStats | null> {
+  try {
+    return await lstat(path, { bigint: true });
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes(causeCode(error))) return null;
+    throw error;
+  }
+}
+
+/** Lasting, so that it does not stand there again after a power cut. */
+async function remove(path: string, folder: string): Promise<void> {
+  try {
+    await unlink(path);
+    await syncFolder(folder);
+  } catch (error) {
+    if (causeCode(error) !== 'ENOENT') throw error;
+  }
+}

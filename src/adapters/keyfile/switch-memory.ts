@@ -1,0 +1,105 @@
+/**
+ * The switch row that was accepted last, as JSON in `switch-state` beside the key file.
+ *
+ * It stands against an older row that was valid once, so a file that others could have written, or that is not exactly
+ * what this program writes, is `disk_failed` and never taken for "none": somebody must restore it, or accept the row of the
+ * database. Writing is atomic, and the revision only ever rises; of two processes that remember at once the last one
+ * wins, until the other remembers the next row that it sees.
+ */
+import { isUtf8 } from 'node:buffer';
+import { join } from 'node:path';
+import type { SwitchMemory } from '../../encryption/ports.ts';
+import { Failure, isFailure } from '../../errors.ts';
+import { isSameRow, type SwitchRow } from '../../secret/switch.ts';
+import { writeOver } from './atomic-file.ts';
+import { onDisk } from './disk-failures.ts';
+import { type FileRules, trustedOwners, writableByOthers } from './file-rules.ts';
+import { readSmallFile } from './read-file.ts';
+import { createTurns } from './turns.ts';
+
+const fileName = 'switch-state';
+const restoreHint =
+  'Restore it from a backup, or go by what the database says: ticketmaild encryption accept-restored (encryption status shows both).';
+
+export function createSwitchMemory({ dataDir }: { readonly dataDir: string }): SwitchMemory {
+  const path = join(dataDir, fileName);
+  const inTurn = createTurns();
+  const remember = async (row: SwitchRow): Promise<void> => {
+    const before = await read(path, dataDir);
+    const isNews = before === null || (row.revision >= before.revision && !isSameRow(row, before));
+    if (isNews) await writeOver(path, textOf(row));
+  };
+  return {
+    read: () => inTurn(() => read(path, dataDir)),
+    remember: (row) => inTurn(() => remember(row)),
+    overwrite: (row) => inTurn(() => writeOver(path, textOf(row))),
+  };
+}
+
+function textOf({ state, keyId, nextKeyId, revision, seal, changedAtMs, changedBy }: SwitchRow): Uint8Array {
+  return Buffer.from(`${JSON.stringify({ state, keyId, nextKeyId, revision, seal, changedAtMs, changedBy })}\n`);
+}
+
+async function read(path: string, folder: string): Promise<SwitchRow | null> {
+  const found = await readTrusted(path, folder);
+  if (found === null) return null;
+  const row = isUtf8(found) ? parseRow(Buffer.from(found).toString()) : null;
+  if (row !== null) return row;
+  throw new Failure('disk_failed', `the remembered switch ${path} is damaged`, { hint: restoreHint });
+}
+
+/** Puts the hint beside that of the file: what is wrong may be that somebody has been there. */
+async function readTrusted(path: string, folder: string): Promise<Uint8Array | null> {
+  try {
+    const owners = await onDisk(path, () => trustedOwners(folder));
+    const found = await readSmallFile(path, { ...rules, owners });
+    return found?.content ?? null;
+  } catch (error) {
+    if (!isFailure(error, 'disk_failed')) throw error;
+    const hint = `${error.hint}; then look at what it says. ${restoreHint}`;
+    throw new Failure('disk_failed', error.message, { hint, cause: error.cause });
+  }
+}
+
+const rules: Omit<FileRules, 'owners'> = {
+  what: 'the remembered switch',
+  code: 'disk_failed',
+  forbiddenMode: writableByOthers,
+  isLinkFollowed: false,
+  sizeBytesMax: 4096,
+};
+
+const states: readonly unknown[] = ['off', 'enabling', 'on', 'rotating', 'disabling'] satisfies SwitchRow['state'][];
+const isKeyId = (value: unknown): boolean => value === null || isText(value, /^[0-9a-f]{16}$/);
+const isText = (value: unknown, form: RegExp): boolean => typeof value === 'string' && form.test(value);
+const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && Number(value) >= 0;
+
+const checks: Readonly<Record<keyof SwitchRow, (value: unknown) => boolean>> = {
+  state: (value) => states.includes(value),
+  keyId: isKeyId,
+  nextKeyId: isKeyId,
+  revision: isCount,
+  seal: (value) => value === null || isText(value, /^[0-9a-f]{16}:[0-9a-f]{64}$/),
+  changedAtMs: isCount,
+  changedBy: (value) => typeof value === 'string',
+};
+
+/** null when it is not exactly a row. */
+function parseRow(text: string): SwitchRow | null {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isRow(value) ? value : null;
+  } catch (error) {
+    if (error instanceof SyntaxError) return null;
+    throw error;
+  }
+}
+
+function isRow(value: unknown): value is SwitchRow {
+  if (typeof value !== 'object' || value === null) return false;
+  const entries = Object.entries(value);
+  const isEach = entries.every(
+    ([name, field]) => Object.hasOwn(checks, name) && checks[name as keyof SwitchRow](field),
+  );
+  return isEach && entries.length === Object.keys(checks).length;
+}

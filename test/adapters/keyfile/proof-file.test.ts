@@ -1,0 +1,116 @@
+import { execFileSync } from 'node:child_process';
+import { chmod, chown, lstat, mkdir, symlink, utimes, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { createProofFile } from '../../../src/adapters/keyfile/proof-file.ts';
+import { type TemporaryFolder, temporaryFolder } from '../../support/temporary.ts';
+import { failureOf, pause } from './setting.ts';
+
+const isRoot = process.geteuid?.() === 0;
+const stranger = 54_321;
+let folder: TemporaryFolder;
+let path = '';
+
+beforeEach(async () => {
+  folder = await temporaryFolder('proof');
+  path = join(folder.path, 'can-disable-encryption.txt');
+});
+
+afterEach(() => folder[Symbol.asyncDispose]());
+
+const proof = () => createProofFile({ dataDir: folder.path });
+/** Asked a moment ago; the times of a disk are coarse. */
+async function asked(): Promise<number> {
+  const sinceMs = Date.now();
+  await pause(30);
+  return sinceMs;
+}
+
+describe('the proof', () => {
+  test('counts when it is made after the asking, even empty, and with the usual mode', async () => {
+    const sinceMs = await asked();
+    await writeFile(path, '', { mode: 0o644 });
+    expect(await proof().problem(sinceMs)).toBeNull();
+    expect(proof().path).toBe(path);
+  });
+
+  test('counts when it is touched after the asking', async () => {
+    await writeFile(path, 'yes');
+    const sinceMs = await asked();
+    execFileSync('touch', [path]);
+    expect(await proof().problem(sinceMs)).toBeNull();
+  });
+
+  test('that is missing is asked for', async () => {
+    expect(await proof().problem(0)).toBe(`${path} is not there: make it with touch ${path}`);
+    expect(await createProofFile({ dataDir: join(folder.path, 'no') }).problem(0)).toContain('is not there');
+  });
+
+  test('that was there before the asking does not count, whatever its times are set to', async () => {
+    await writeFile(path, 'yes');
+    const tomorrow = Date.now() / 1000 + 86_400;
+    await utimes(path, tomorrow, tomorrow);
+    const sinceMs = await asked();
+    expect(await proof().problem(sinceMs)).toContain('is older than this request');
+  });
+
+  test('that was only renamed or closed after the asking does not count', async () => {
+    await writeFile(path, 'yes', { mode: 0o666 });
+    const sinceMs = await asked();
+    await chmod(path, 0o600);
+    expect(await proof().problem(sinceMs)).toContain('is older than this request');
+  });
+
+  test('that others can write does not count', async () => {
+    await writeFile(path, 'yes');
+    for (const mode of [0o620, 0o602, 0o777]) {
+      await chmod(path, mode);
+      expect(await proof().problem(0)).toContain('can be changed by others than its owner');
+    }
+  });
+
+  test('that is no regular file does not count', async () => {
+    await writeFile(join(folder.path, 'real'), 'yes');
+    await symlink('real', path);
+    expect(await proof().problem(0)).toBe(`${path} is a symbolic link`);
+    await proof().remove();
+    await mkdir(path);
+    expect(await proof().problem(0)).toBe(`${path} is a folder`);
+  });
+
+  test.runIf(isRoot)('of another user does not count, unless root finds it in the folder of that user', async () => {
+    await writeFile(path, 'yes');
+    await chown(path, stranger, stranger);
+    expect(await proof().problem(0)).toContain(`belongs to user ${stranger}`);
+    await chown(folder.path, stranger, stranger);
+    expect(await proof().problem(0)).toBeNull();
+  });
+
+  test.runIf(isRoot)('of root counts for the service', async () => {
+    await chown(folder.path, stranger, stranger);
+    await writeFile(path, 'yes', { mode: 0o644 });
+    process.seteuid?.(stranger);
+    const problem = await proof()
+      .problem(0)
+      .finally(() => process.seteuid?.(0));
+    expect(problem).toBeNull();
+  });
+
+  test('is removed, and removing nothing is no error', async () => {
+    await writeFile(path, 'yes');
+    await proof().remove();
+    await proof().remove();
+    await expect(lstat(path)).rejects.toThrow('ENOENT');
+  });
+
+  test('that cannot be removed is disk_failed', async () => {
+    await mkdir(path);
+    expect((await failureOf(proof().remove())).code).toBe('disk_failed');
+  });
+
+  test.runIf(isRoot)('that cannot be looked at is disk_failed', async () => {
+    process.seteuid?.(stranger);
+    const failure = await failureOf(proof().problem(0)).finally(() => process.seteuid?.(0));
+    expect(failure.code).toBe('disk_failed');
+  });
+});
