@@ -6,12 +6,12 @@
  * all; then `database_conflict`. A reference that is taken, or a ticket that is gone, is `database_conflict` at once:
  * the caller must think again. When the connection breaks during the commit it is unknown what holds: read the cursor.
  */
-import { type InsertObject, type Selectable, sql } from 'kysely';
+import { type Selectable, sql } from 'kysely';
 import { Failure } from '../../errors.ts';
 import type { IngestStore, Lease } from '../../ingest/ports.ts';
 import type { Batch, KnownMessage } from '../../ingest/rows.ts';
 import type { DialectWords } from './dialect-words.ts';
-import { isTransient } from './failures.ts';
+import { insertRows } from './insert-rows.ts';
 import {
   dueMailboxes,
   freeLease,
@@ -25,14 +25,14 @@ import {
   takeLease,
 } from './lease-store.ts';
 import { attachmentRow, hashOf, messageRow, outcomeRow, ticketRow } from './message-rows.ts';
-import type { Connected, MessageTable, Tables } from './tables.ts';
+import type { Connected, MessageTable } from './tables.ts';
+import { inTransaction } from './transactions.ts';
 
-const triesMax = 3;
 const keysPerQuery = 500;
 
 export function ingestStore(db: Connected, words: DialectWords): IngestStore {
   return {
-    dueMailboxes: (limit) => dueMailboxes(db, words, limit),
+    dueMailboxes: (limit, keyIds) => dueMailboxes(db, words, limit, keyIds),
     takeLease: (mailboxId, owner, leaseMs, dead) => takeLease(db, words, mailboxId, owner, leaseMs, dead),
     leaseOwner: (mailboxId) => leaseOwner(db, words, mailboxId),
     freeLease: (mailboxId, owner) => freeLease(db, mailboxId, owner),
@@ -48,14 +48,7 @@ export function ingestStore(db: Connected, words: DialectWords): IngestStore {
 }
 
 async function commitBatch(db: Connected, words: DialectWords, lease: Lease, batch: Batch): Promise<void> {
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      await db.transaction().execute((transaction) => writeBatch(transaction, words, lease, batch));
-      return;
-    } catch (error) {
-      if (!(error instanceof Failure && isTransient(error)) || attempt === triesMax) throw error;
-    }
-  }
+  await inTransaction(db, (transaction) => writeBatch(transaction, words, lease, batch));
 }
 
 async function writeBatch(db: Connected, words: DialectWords, lease: Lease, batch: Batch): Promise<void> {
@@ -64,15 +57,15 @@ async function writeBatch(db: Connected, words: DialectWords, lease: Lease, batc
   await setCursor(db, words, lease, batch.cursor);
   await touchTickets(db, words, batch);
   const tickets = batch.tickets.map((ticket) => ticketRow(ticket, mailboxId));
-  await insert(db, words, 'ticket', tickets);
+  await insertRows(db, words, 'ticket', tickets);
   const messages = batch.messages.map((message) => messageRow(message, mailboxId, words.now));
-  await insert(db, words, 'message', messages);
+  await insertRows(db, words, 'message', messages);
   const attachments = batch.messages.flatMap(({ id, parsed }) =>
     parsed.attachments.map((attachment, position) => attachmentRow(attachment, id, position)),
   );
-  await insert(db, words, 'attachment', attachments);
+  await insertRows(db, words, 'attachment', attachments);
   const outcomes = batch.outcomes.map((outcome) => outcomeRow(outcome, mailboxId, uidValidity, words.now));
-  await insert(db, words, 'outcome', outcomes);
+  await insertRows(db, words, 'outcome', outcomes);
 }
 
 /** Moves the tickets that get a reply up; it also holds them, so that none can go before the message is in. */
@@ -90,34 +83,6 @@ async function touchTickets(db: Connected, words: DialectWords, batch: Batch): P
       throw new Failure('database_conflict', 'A ticket that was to get a reply is gone.', { fields: { key: null } });
     }
   }
-}
-
-async function insert<T extends keyof Tables & string>(
-  db: Connected,
-  words: DialectWords,
-  table: T,
-  rows: readonly InsertObject<Tables, T>[],
-): Promise<void> {
-  for (const chunk of chunks(rows, words)) await db.insertInto(table).values(chunk).execute();
-}
-
-/** Stretches of rows, each as long as one of the sizes and no larger than the dialect likes; a larger row goes alone. */
-function* chunks<R extends object>(rows: readonly R[], words: DialectWords): Iterable<readonly R[]> {
-  const unitsMax = words.insertUnitsMax();
-  for (let at = 0; at < rows.length; ) {
-    const left = rows.length - at;
-    const size = words.insertSizes.find((n) => n <= left && unitsOf(rows.slice(at, at + n)) <= unitsMax) ?? 1;
-    yield rows.slice(at, at + size);
-    at += size;
-  }
-}
-
-function unitsOf(rows: readonly object[]): number {
-  let units = 0;
-  for (const row of rows) {
-    for (const value of Object.values(row)) units += typeof value === 'string' ? value.length + 4 : 24;
-  }
-  return units;
 }
 
 function* portions<T>(values: readonly T[], size: number): Iterable<readonly T[]> {

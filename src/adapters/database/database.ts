@@ -1,15 +1,17 @@
 /**
- * The database of tickets and mailboxes: MySQL or MariaDB, or a SQLite file, behind the ports of `ingest/`.
+ * The database of tickets and mailboxes: MySQL or MariaDB, or a SQLite file, behind the ports of `ingest/` and `encryption/`.
  *
  * Opening connects to nothing: the first statement does, and after a failure the next one tries again, so a program
  * starts while the database is down and recovers by itself. Every method rejects with a Failure (see failures.ts).
  */
 import { type Dialect, Kysely, sql } from 'kysely';
 import type { DatabaseConfig } from '../../config.ts';
+import type { EncryptionStore } from '../../encryption/ports.ts';
 import type { DatabaseHealth, IngestStore, MailboxStore, TicketReader } from '../../ingest/ports.ts';
 import type { RawPlace } from '../../ingest/rows.ts';
 import { ingestStore } from './batch-store.ts';
 import { type DialectWords, mysqlWords, sqliteWords } from './dialect-words.ts';
+import { encryptionStore } from './encryption-store.ts';
 import { mailboxStore } from './mailbox-store.ts';
 import { type Migrations, migrationsOf } from './migrate.ts';
 import { MysqlPool, mysqlDialect } from './mysql-pool.ts';
@@ -21,6 +23,7 @@ export type Database = MailboxStore &
   IngestStore &
   TicketReader &
   DatabaseHealth &
+  EncryptionStore &
   AsyncDisposable & {
     readonly migrations: Migrations;
     /** Where the raw sources of these UIDs lie, in their order, in the newest UIDVALIDITY; what has none is left out. */
@@ -46,9 +49,10 @@ export async function openDatabase(config: DatabaseConfig, limits: Partial<Datab
     ...mailboxStore(db, words),
     ...ingestStore(db, words),
     ...ticketReader(db),
+    ...encryptionStore(db, words),
     // Reads a table: a cluster node without quorum answers `select 1` but nothing else.
     ping: async () => {
-      await sql`select 1 from mailbox limit 1`.execute(db);
+      await sql`select 1 from mailboxes limit 1`.execute(db);
     },
     rawPlaces: (mailboxId, uids) => rawPlaces(db, mailboxId, uids),
     migrations: migrationsOf(db, words),

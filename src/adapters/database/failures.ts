@@ -46,7 +46,7 @@ const sqliteNumbers = new Map<number, FailureCode>([
 /** What a second row under a unique key means. MySQL names the key, SQLite the column. */
 const uniqueKeys = new Map<string, readonly [FailureCode, string]>([
   ['mailbox_name', ['exists_already', 'A mailbox of this name exists already.']],
-  ['mailbox.name', ['exists_already', 'A mailbox of this name exists already.']],
+  ['mailboxes.name', ['exists_already', 'A mailbox of this name exists already.']],
   ['ticket_ref', ['database_conflict', 'A ticket of this reference exists already.']],
   ['ticket.ref', ['database_conflict', 'A ticket of this reference exists already.']],
 ]);

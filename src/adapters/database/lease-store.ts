@@ -10,23 +10,43 @@ import type { Cursor, Mailbox } from '../../ingest/mailbox.ts';
 import type { Lease } from '../../ingest/ports.ts';
 import type { PollResult } from '../../ingest/rows.ts';
 import type { DialectWords } from './dialect-words.ts';
-import { mailboxColumns, toCursor, toMailbox } from './mailbox-rows.ts';
+import { mailboxColumns, toCursor, validMailbox } from './mailbox-rows.ts';
+import { isWaiting } from './password-rows.ts';
 import type { Connected, Tables } from './tables.ts';
 
 type StateWhere = ExpressionBuilder<Tables, 'mailbox_state'>;
+type MailboxWhere = ExpressionBuilder<Tables, 'mailboxes'>;
 
-export async function dueMailboxes(db: Connected, words: DialectWords, limit: number): Promise<readonly Mailbox[]> {
-  const rows = await db
+/** A row that is no mailbox is passed over, however many of them are overdue for longest. */
+export async function dueMailboxes(
+  db: Connected,
+  words: DialectWords,
+  limit: number,
+  keyIds: readonly string[],
+): Promise<readonly Mailbox[]> {
+  const due = new Map<string, Mailbox>();
+  for (let offset = 0; due.size < limit; offset += limit) {
+    const rows = await duePage(db, words, keyIds).limit(limit).offset(offset).execute();
+    for (const row of rows) {
+      const mailbox = validMailbox(row);
+      if (mailbox !== null) due.set(mailbox.id, mailbox);
+    }
+    if (rows.length < limit) break;
+  }
+  return [...due.values()].slice(0, limit);
+}
+
+function duePage(db: Connected, words: DialectWords, keyIds: readonly string[]) {
+  return db
     .selectFrom('mailbox_state')
-    .innerJoin('mailbox', 'mailbox.id', 'mailbox_state.mailbox_id')
+    .innerJoin('mailboxes', 'mailboxes.id', 'mailbox_state.mailbox_id')
     .select(mailboxColumns)
-    .where('mailbox.state', '=', 'active')
+    .where('mailboxes.state', '=', 'active')
     .where('mailbox_state.next_poll_at', '<=', words.now)
     .where((where) => where.or([where('lease_owner', 'is', null), where('lease_until', '<=', words.now)]))
+    .where((where) => where.not(isWaiting(where as unknown as MailboxWhere, keyIds)))
     .orderBy('mailbox_state.next_poll_at')
-    .limit(limit)
-    .execute();
-  return rows.map(toMailbox);
+    .orderBy('mailbox_state.mailbox_id');
 }
 
 export async function takeLease(

@@ -1,52 +1,176 @@
 /**
- * Mailbox rows to and from the types of the workflows. A row with a word that this program does not know is refused.
+ * Mailbox rows to and from the types of the workflows.
+ *
+ * Others write rows too, so every value is checked: a row with a word that this program does not know, without a host, or
+ * with a port that cannot be is `mailbox_invalid`. Such a row is still listed, paused, so that somebody corrects it. An
+ * empty text stands for NULL where NULL is allowed. No value is quoted: it may be in the wrong column. A text that is too
+ * long makes a row invalid, too, and only so much of it is read as shows that.
  */
-import type { RawBuilder } from 'kysely';
+import { type RawBuilder, sql } from 'kysely';
 import { Failure } from '../../errors.ts';
-import type { AfterAction, Cursor, Mailbox, MailboxHealth, Start, TlsMode } from '../../ingest/mailbox.ts';
+import type { AfterAction, Connection, Cursor, Mailbox, MailboxHealth, Start, TlsMode } from '../../ingest/mailbox.ts';
 import type { MailboxRow, MailboxStateRow } from './tables.ts';
-import { fromDatabaseTime, fromOptionalTime, toDatabaseTime } from './times.ts';
+import { fromForeignTime, fromOptionalTime, toDatabaseTime } from './times.ts';
+
+/** Longer ones are `mailbox_invalid`. In characters. */
+const charactersMax = {
+  name: 255,
+  host: 255,
+  ca_pem: 65_536,
+  username: 1024,
+  folder: 1024,
+  after_folder: 1024,
+} as const;
+/** Of all other texts: words, hex digits and times, of which none that is valid is as long. */
+const wordCharactersMax = 64;
+
+type TextColumn =
+  | keyof typeof charactersMax
+  | 'tls_mode'
+  | 'fingerprint'
+  | 'start_from'
+  | 'start_at'
+  | 'after_kind'
+  | 'state'
+  | 'password_form'
+  | 'password_key_id'
+  | 'created_at'
+  | 'readable_since'
+  | 'readable_until';
+
+function limitOf(column: TextColumn): number {
+  return column in charactersMax ? charactersMax[column as keyof typeof charactersMax] : wordCharactersMax;
+}
+
+/** A text of a mailbox; of one that is too long, one character more than is allowed. SQLite ends it at a NUL. */
+export function shortColumn<C extends TextColumn>(column: C) {
+  return sql<MailboxRow[C]>`substr(${sql.ref(`mailboxes.${column}`)}, 1, ${sql.lit(limitOf(column) + 1)})`.as(column);
+}
+
+/** What `rowConnection` reads. */
+export const connectionColumns = [
+  shortColumn('host'),
+  'mailboxes.port',
+  shortColumn('tls_mode'),
+  shortColumn('ca_pem'),
+  shortColumn('fingerprint'),
+  'mailboxes.allow_plaintext',
+  shortColumn('username'),
+] as const;
 
 /** All columns of a mailbox but its password: listing mailboxes must not touch passwords. */
 export const mailboxColumns = [
-  'mailbox.id',
-  'mailbox.name',
-  'mailbox.host',
-  'mailbox.port',
-  'mailbox.tls',
-  'mailbox.ca_pem',
-  'mailbox.fingerprint',
-  'mailbox.allow_plaintext',
-  'mailbox.user_name',
-  'mailbox.folder',
-  'mailbox.start_from',
-  'mailbox.start_at',
-  'mailbox.after_kind',
-  'mailbox.after_folder',
-  'mailbox.poll_interval_ms',
-  'mailbox.state',
+  'mailboxes.id',
+  shortColumn('name'),
+  ...connectionColumns,
+  shortColumn('folder'),
+  shortColumn('start_from'),
+  shortColumn('start_at'),
+  shortColumn('after_kind'),
+  shortColumn('after_folder'),
+  'mailboxes.poll_interval_ms',
+  shortColumn('state'),
+  shortColumn('password_form'),
+  shortColumn('password_key_id'),
+  shortColumn('created_at'),
 ] as const;
 
-export type PlainMailboxRow = Omit<MailboxRow, 'password' | 'password_form' | 'created_at'>;
+export type PlainMailboxRow = Omit<MailboxRow, 'password' | 'readable_since' | 'readable_until'>;
 
+const portMax = 65_535;
+const intervalMsMin = 1000;
+const intervalMsMax = 86_400_000;
+
+/** Throws `mailbox_invalid`. */
 export function toMailbox(row: PlainMailboxRow): Mailbox {
+  for (const column of ['id', 'name', 'host', 'username', 'folder'] as const)
+    if (row[column].trim() === '') throw invalid(row, column, 'is empty');
+  for (const [column, max] of Object.entries(charactersMax) as [keyof typeof charactersMax, number][])
+    if (isLonger(row[column], max)) throw invalid(row, column, `has more than ${max} characters`);
+  if (!isWithin(row.port, 1, portMax)) throw invalid(row, 'port', `is not 1 to ${portMax}`);
+  passwordForm(row);
+  const tls = oneOf<TlsMode>(row, 'tls_mode', ['implicit', 'starttls', 'none']);
+  const connection = rowConnection(row);
+  if (connection.fingerprint !== null && !/^[0-9a-f]{64}$/.test(connection.fingerprint))
+    throw invalid(row, 'fingerprint', 'is not 64 hex digits');
   return {
     id: row.id,
     name: row.name,
-    connection: {
-      host: row.host,
-      port: row.port,
-      tls: oneOf<TlsMode>(row, 'tls', ['implicit', 'starttls', 'none']),
-      caPem: row.ca_pem,
-      fingerprint: row.fingerprint,
-      allowPlaintext: row.allow_plaintext === 1,
-      user: row.user_name,
-      folder: row.folder,
-    },
+    connection: { ...connection, tls, folder: row.folder },
     start: toStart(row),
     after: toAfterAction(row),
-    pollIntervalMs: row.poll_interval_ms,
-    state: oneOf(row, 'state', ['active', 'paused']),
+    pollIntervalMs: toInterval(row),
+    state: oneOf(row, 'state', ['active', 'paused', 'removing']),
+  };
+}
+
+/** A character is two units at most. */
+function isLonger(text: string | null, charactersMax: number): boolean {
+  return text !== null && text.length > charactersMax && [...text].length > charactersMax;
+}
+
+type ConnectionRow = Pick<
+  PlainMailboxRow,
+  'host' | 'port' | 'tls_mode' | 'ca_pem' | 'fingerprint' | 'allow_plaintext' | 'username'
+>;
+
+/** The server of a row, as far as a password is bound to it; nothing is checked. */
+export function rowConnection(row: ConnectionRow): Omit<Connection, 'tls' | 'folder'> & { readonly tls: string } {
+  return {
+    host: row.host,
+    port: row.port,
+    tls: row.tls_mode,
+    caPem: row.ca_pem === '' ? null : row.ca_pem,
+    fingerprint: row.fingerprint === '' ? null : (row.fingerprint?.toLowerCase() ?? null),
+    allowPlaintext: row.allow_plaintext === 1,
+    user: row.username,
+  };
+}
+
+/** The form is what the column says. Throws `mailbox_invalid`. */
+export function passwordForm(row: Pick<PlainMailboxRow, 'name' | 'password_form'>): 'plain' | 'sealed' {
+  return oneOf(row, 'password_form', ['plain', 'sealed']);
+}
+
+/** A row that is invalid is null. */
+export function validMailbox(row: PlainMailboxRow): Mailbox | null {
+  const read = readMailbox(row);
+  return read instanceof Failure ? null : read;
+}
+
+function readMailbox(row: PlainMailboxRow): Mailbox | Failure {
+  try {
+    return toMailbox(row);
+  } catch (error) {
+    if (error instanceof Failure && error.code === 'mailbox_invalid') return error;
+    throw error;
+  }
+}
+
+type StateRow = { readonly [K in Exclude<keyof MailboxStateRow, 'mailbox_id'>]: MailboxStateRow[K] | null };
+
+/** A row that is invalid is listed as paused, with what is wrong as its last error. `now` is the database's clock. */
+export function toListed(
+  row: PlainMailboxRow & StateRow & { readonly now: string },
+): Mailbox & { readonly health: MailboxHealth } {
+  const read = readMailbox(row);
+  const health = toHealth(row);
+  if (!(read instanceof Failure)) return { ...read, health };
+  const { code, message, hint } = read;
+  const lastError = { code, message, hint, atMs: fromForeignTime(row.now) ?? 0 };
+  return { ...stoppedMailbox(row), health: { ...health, failures: Math.max(1, health.failures), lastError } };
+}
+
+/** As much of an invalid row as can be shown; nothing visits it. */
+function stoppedMailbox(row: PlainMailboxRow): Mailbox {
+  return {
+    id: row.id,
+    name: row.name,
+    connection: { ...rowConnection(row), tls: 'implicit', folder: row.folder },
+    start: { from: 'time', atMs: fromForeignTime(row.created_at) ?? 0 },
+    after: { kind: 'leave' },
+    pollIntervalMs: null,
+    state: row.state === 'removing' ? 'removing' : 'paused',
   };
 }
 
@@ -57,11 +181,11 @@ export function fromMailbox(mailbox: Mailbox, now: RawBuilder<string>) {
     name: mailbox.name,
     host: connection.host,
     port: connection.port,
-    tls: connection.tls,
+    tls_mode: connection.tls,
     ca_pem: connection.caPem,
     fingerprint: connection.fingerprint,
     allow_plaintext: connection.allowPlaintext ? (1 as const) : (0 as const),
-    user_name: connection.user,
+    username: connection.user,
     folder: connection.folder,
     start_from: start.from,
     start_at: start.from === 'time' ? toDatabaseTime(start.atMs) : null,
@@ -73,9 +197,7 @@ export function fromMailbox(mailbox: Mailbox, now: RawBuilder<string>) {
   };
 }
 
-type HealthRow = { readonly [K in Exclude<keyof MailboxStateRow, 'mailbox_id'>]: MailboxStateRow[K] | null };
-
-export function toHealth(row: HealthRow): MailboxHealth {
+function toHealth(row: StateRow & Pick<PlainMailboxRow, 'password_form' | 'password_key_id'>): MailboxHealth {
   return {
     nextPollAtMs: fromOptionalTime(row.next_poll_at),
     failures: row.failures ?? 0,
@@ -87,9 +209,10 @@ export function toHealth(row: HealthRow): MailboxHealth {
             code: row.last_error_code,
             message: row.last_error_message ?? '',
             hint: row.last_error_hint ?? '',
-            atMs: row.last_error_at === null ? 0 : fromDatabaseTime(row.last_error_at),
+            atMs: fromOptionalTime(row.last_error_at) ?? 0,
           },
     cursor: toCursor(row),
+    password: { form: row.password_form === 'sealed' ? 'sealed' : 'plain', keyId: row.password_key_id },
   };
 }
 
@@ -101,20 +224,44 @@ export function toCursor(row: {
   return { uidValidity: row.cursor_uid_validity, uid: row.cursor_uid };
 }
 
+/** Without a time it is when the row was made: nobody meant all the mails that were there before. */
 function toStart(row: PlainMailboxRow): Start {
   const from = oneOf(row, 'start_from', ['all', 'time']);
   if (from === 'all') return { from };
-  return { from, atMs: row.start_at === null ? 0 : fromDatabaseTime(row.start_at) };
+  const atMs = fromForeignTime(row.start_at ?? row.created_at);
+  if (atMs === null) throw invalid(row, 'start_at', 'is no time of the form YYYY-MM-DD HH:MM:SS (UTC)');
+  return { from, atMs };
 }
 
 function toAfterAction(row: PlainMailboxRow): AfterAction {
   const kind = oneOf(row, 'after_kind', ['seen', 'move', 'delete', 'leave']);
-  return kind === 'move' ? { kind, folder: row.after_folder ?? '' } : { kind };
+  if (kind !== 'move') return { kind };
+  const folder = row.after_folder ?? '';
+  if (folder === '') throw invalid(row, 'after_folder', 'is empty, and after_kind is move');
+  return { kind, folder };
 }
 
-function oneOf<T extends string>(row: PlainMailboxRow, column: keyof PlainMailboxRow, words: readonly T[]): T {
+function toInterval({ poll_interval_ms: intervalMs, ...row }: PlainMailboxRow): number | null {
+  if (intervalMs === null || isWithin(intervalMs, intervalMsMin, intervalMsMax)) return intervalMs;
+  throw invalid(row, 'poll_interval_ms', `is not ${intervalMsMin} to ${intervalMsMax}`);
+}
+
+/** What is larger than any number comes as a text. */
+function isWithin(value: unknown, least: number, most: number): boolean {
+  return typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most;
+}
+
+function oneOf<T extends string>(
+  row: Pick<PlainMailboxRow, 'name'> & Partial<PlainMailboxRow>,
+  column: keyof PlainMailboxRow,
+  words: readonly T[],
+): T {
   const found = words.find((word) => word === row[column]);
   if (found !== undefined) return found;
-  const message = `Mailbox ${row.id} has an unknown value in the column ${column}; known are ${words.join(', ')}.`;
-  throw new Failure('database_failed', message, { hint: 'Correct the row, or install the version that wrote it.' });
+  throw invalid(row, column, `has an unknown word; known are ${words.join(', ')}`);
+}
+
+function invalid({ name }: Pick<PlainMailboxRow, 'name'>, column: string, what: string): Failure {
+  const message = `The row of mailbox ${JSON.stringify(name)} cannot be used: ${column} ${what}.`;
+  return new Failure('mailbox_invalid', message, { fields: { mailbox: name, column } });
 }

@@ -4,15 +4,19 @@
  * Passwords go in and out as bytes, in statements of their own. Errors are Failures: `not_found`, `exists_already`,
  * `database_*`.
  */
+import { sql } from 'kysely';
 import { Failure } from '../../errors.ts';
-import type { Cursor, Mailbox, StoredPassword } from '../../ingest/mailbox.ts';
+import type { Author, Cursor, Mailbox, NewPassword } from '../../ingest/mailbox.ts';
 import type { MailboxStore } from '../../ingest/ports.ts';
-import type { SecretBytes } from '../../secret/secret-bytes.ts';
+import { addAudit } from './audit-rows.ts';
 import type { DialectWords } from './dialect-words.ts';
-import { fromMailbox, mailboxColumns, toHealth, toMailbox } from './mailbox-rows.ts';
+import { fromMailbox, mailboxColumns, shortColumn, toListed, toMailbox } from './mailbox-rows.ts';
+import { lendPasswordColumns, readPassword } from './password-rows.ts';
 import type { Connected } from './tables.ts';
+import { inTransaction } from './transactions.ts';
 
 const outcomesPerDelete = 2000;
+const adoptedAtOnce = 500;
 
 const stateColumns = [
   'mailbox_state.cursor_uid_validity',
@@ -31,14 +35,15 @@ const stateColumns = [
 
 export function mailboxStore(db: Connected, words: DialectWords): MailboxStore {
   return {
-    addMailbox: (mailbox, password, cursor) => addMailbox(db, words, mailbox, password, cursor),
+    addMailbox: (mailbox, password, cursor, by) => addMailbox(db, words, mailbox, password, cursor, by),
     mailboxByName: (name) => mailboxByName(db, name),
     mailboxById: (id) => mailboxById(db, id),
-    listMailboxes: () => listMailboxes(db),
+    listMailboxes: () => listMailboxes(db, words),
     setMailboxState: (id, state) => setMailboxState(db, words, id, state),
-    setPassword: (id, password) => setPassword(db, words, id, password),
-    removeMailbox: (id) => removeMailbox(db, id),
-    readPassword: (id) => readPassword(db, id),
+    setPassword: (id, password, by) => setPassword(db, words, id, password, by),
+    removeMailbox: (id, by) => removeMailbox(db, words, id, by),
+    adoptMailboxes: () => adoptMailboxes(db, words),
+    readPassword: (id) => readPassword(db, words, id),
   };
 }
 
@@ -46,14 +51,15 @@ async function addMailbox(
   db: Connected,
   words: DialectWords,
   mailbox: Mailbox,
-  password: SecretBytes,
+  password: NewPassword,
   cursor: Cursor | null,
+  by: Author,
 ): Promise<void> {
-  await db.transaction().execute(async (transaction) => {
-    await password.use((bytes) =>
+  await inTransaction(db, async (transaction) => {
+    await lendPasswordColumns(password, words, (columns) =>
       transaction
-        .insertInto('mailbox')
-        .values({ ...fromMailbox(mailbox, words.now), password: bytes, password_form: 'plain' })
+        .insertInto('mailboxes')
+        .values({ ...fromMailbox(mailbox, words.now), ...columns })
         .execute(),
     );
     await transaction
@@ -67,29 +73,35 @@ async function addMailbox(
         failures: 0,
       })
       .execute();
+    await addAudit(transaction, words, [passwordSet(mailbox.id, mailbox.name, password, by)]);
   });
 }
 
+function passwordSet(mailboxId: string, name: string, password: NewPassword, by: Author) {
+  const keyId = password.form === 'sealed' ? password.keyId : null;
+  return { ...by, action: 'password.set', keyId, nextKeyId: null, mailboxId, detail: name };
+}
+
 async function mailboxByName(db: Connected, name: string): Promise<Mailbox> {
-  const row = await db.selectFrom('mailbox').select(mailboxColumns).where('name', '=', name).executeTakeFirst();
+  const row = await db.selectFrom('mailboxes').select(mailboxColumns).where('name', '=', name).executeTakeFirst();
   if (row === undefined) throw new Failure('not_found', `There is no mailbox named ${JSON.stringify(name)}.`);
   return toMailbox(row);
 }
 
 async function mailboxById(db: Connected, id: string): Promise<Mailbox | null> {
-  const row = await db.selectFrom('mailbox').select(mailboxColumns).where('id', '=', id).executeTakeFirst();
+  const row = await db.selectFrom('mailboxes').select(mailboxColumns).where('id', '=', id).executeTakeFirst();
   return row === undefined ? null : toMailbox(row);
 }
 
 /** One whose removal was interrupted has no state any more; it is listed, so that somebody removes it again. */
-async function listMailboxes(db: Connected) {
+async function listMailboxes(db: Connected, words: DialectWords) {
   const rows = await db
-    .selectFrom('mailbox')
-    .leftJoin('mailbox_state', 'mailbox_state.mailbox_id', 'mailbox.id')
-    .select([...mailboxColumns, ...stateColumns])
-    .orderBy('mailbox.name')
+    .selectFrom('mailboxes')
+    .leftJoin('mailbox_state', 'mailbox_state.mailbox_id', 'mailboxes.id')
+    .select([...mailboxColumns, ...stateColumns, words.now.as('now')])
+    .orderBy('mailboxes.name')
     .execute();
-  return rows.map((row) => ({ ...toMailbox(row), health: toHealth(row) }));
+  return rows.map(toListed);
 }
 
 async function setMailboxState(
@@ -98,8 +110,13 @@ async function setMailboxState(
   id: string,
   state: 'active' | 'paused',
 ): Promise<void> {
-  await db.transaction().execute(async (transaction) => {
-    const result = await transaction.updateTable('mailbox').set({ state }).where('id', '=', id).executeTakeFirst();
+  await inTransaction(db, async (transaction) => {
+    const result = await transaction
+      .updateTable('mailboxes')
+      .set({ state })
+      .where('id', '=', id)
+      .where('state', '<>', 'removing')
+      .executeTakeFirst();
     if (result.numUpdatedRows === 0n) throw gone(id);
     if (state === 'paused') return;
     await transaction
@@ -110,13 +127,20 @@ async function setMailboxState(
   });
 }
 
-async function setPassword(db: Connected, words: DialectWords, id: string, password: SecretBytes): Promise<void> {
-  await db.transaction().execute(async (transaction) => {
-    const result = await password.use((bytes) =>
+async function setPassword(
+  db: Connected,
+  words: DialectWords,
+  id: string,
+  password: NewPassword,
+  by: Author,
+): Promise<void> {
+  await inTransaction(db, async (transaction) => {
+    const result = await lendPasswordColumns(password, words, (columns) =>
       transaction
-        .updateTable('mailbox')
-        .set({ password: bytes, password_form: 'plain' })
+        .updateTable('mailboxes')
+        .set(columns)
         .where('id', '=', id)
+        .where('state', '<>', 'removing')
         .executeTakeFirst(),
     );
     if (result.numUpdatedRows === 0n) throw gone(id);
@@ -132,17 +156,36 @@ async function setPassword(db: Connected, words: DialectWords, id: string, passw
       })
       .where('mailbox_id', '=', id)
       .execute();
+    const name = (await nameOf(transaction, id)) ?? '';
+    await addAudit(transaction, words, [passwordSet(id, name, password, by)]);
   });
 }
 
+async function nameOf(db: Connected, id: string): Promise<string | null> {
+  const row = await db.selectFrom('mailboxes').select(shortColumn('name')).where('id', '=', id).executeTakeFirst();
+  return row?.name ?? null;
+}
+
 /**
- * The state goes first: without it no worker can take or keep a lease, so nothing is added behind our back. The
- * settings go last: a removal that was interrupted is found by name and ended by removing it again.
+ * The password goes at once, and nobody gives the mailbox a schedule again. Then the state: without it no worker can take
+ * or keep a lease, so nothing is added behind our back. The settings go last: a removal that was interrupted is found by
+ * name and ended by removing it again.
  */
-async function removeMailbox(db: Connected, id: string): Promise<void> {
+async function removeMailbox(db: Connected, words: DialectWords, id: string, by: Author): Promise<void> {
+  await db
+    .updateTable('mailboxes')
+    .set({ state: 'removing', password: new Uint8Array(0) })
+    .where('id', '=', id)
+    .execute();
   await db.deleteFrom('mailbox_state').where('mailbox_id', '=', id).execute();
   while (await removeOutcomes(db, id));
-  await db.deleteFrom('mailbox').where('id', '=', id).execute();
+  await inTransaction(db, async (transaction) => {
+    const detail = await nameOf(transaction, id);
+    const { numDeletedRows } = await transaction.deleteFrom('mailboxes').where('id', '=', id).executeTakeFirst();
+    if (numDeletedRows === 0n) return;
+    const removed = { ...by, action: 'mailbox.removed', keyId: null, nextKeyId: null, mailboxId: id, detail };
+    await addAudit(transaction, words, [removed]);
+  });
 }
 
 /** A stretch of them, so that no statement runs into the deadline; false when there was nothing left. */
@@ -170,23 +213,41 @@ async function removeOutcomes(db: Connected, mailboxId: string): Promise<boolean
   return true;
 }
 
-/** The bytes belong to the caller; the driver's own copy is wiped. */
-async function readPassword(db: Connected, id: string): Promise<StoredPassword | null> {
-  const row = await db
-    .selectFrom('mailbox')
-    .select(['password', 'password_form'])
-    .where('id', '=', id)
-    .executeTakeFirst();
-  if (row === undefined) return null;
-  const form = row.password_form;
-  if (form !== 'plain' && form !== 'sealed') {
-    row.password.fill(0);
-    throw new Failure('database_failed', `Mailbox ${id} has an unknown value in the column password_form.`);
+/** Those that somebody else wrote have no state yet. Usually there are none, and one query tells. */
+async function adoptMailboxes(db: Connected, words: DialectWords): Promise<number> {
+  for (let adopted = 0; ; ) {
+    const rows = await db
+      .selectFrom('mailboxes')
+      .leftJoin('mailbox_state', 'mailbox_state.mailbox_id', 'mailboxes.id')
+      .select('mailboxes.id')
+      .where('mailboxes.state', 'in', ['active', 'paused'])
+      .where('mailbox_state.mailbox_id', 'is', null)
+      .limit(adoptedAtOnce)
+      .execute();
+    const ids = rows.map((row) => row.id);
+    const more = ids.length === 0 ? 0 : await adopt(db, words, ids);
+    if (more === 0) return adopted;
+    adopted += more;
   }
-  const bytes = new Uint8Array(new ArrayBuffer(Math.max(4096, row.password.length)), 0, row.password.length);
-  bytes.set(row.password);
-  row.password.fill(0);
-  return { form, bytes };
+}
+
+/** Looks at the rows once more, so that none is adopted whose removal began meanwhile. */
+async function adopt(db: Connected, words: DialectWords, ids: readonly string[]): Promise<number> {
+  const insert = db
+    .insertInto('mailbox_state')
+    .columns(['mailbox_id', 'next_poll_at', 'lease_epoch', 'failures'])
+    .expression((from) =>
+      from
+        .selectFrom('mailboxes')
+        .select(['id', words.now.as('next_poll_at'), sql<number>`0`.as('lease_epoch'), sql<number>`0`.as('failures')])
+        .where('id', 'in', ids)
+        .where('state', 'in', ['active', 'paused']),
+    );
+  const result = await (words.kind === 'mysql'
+    ? insert.ignore()
+    : insert.onConflict((at) => at.doNothing())
+  ).executeTakeFirst();
+  return Number(result.numInsertedOrUpdatedRows ?? 0n);
 }
 
 function gone(id: string): Failure {

@@ -8,6 +8,7 @@ import { createHash } from 'node:crypto';
 import type { Insertable, RawBuilder } from 'kysely';
 import type { NewMessage, NewOutcome, NewTicket, StoredMessage } from '../../ingest/rows.ts';
 import type { Address, Attachment } from '../../mail/message.ts';
+import { shorten } from './short-text.ts';
 import type { AttachmentRow, AttachmentTable, MessageRow, MessageTable, OutcomeTable, TicketTable } from './tables.ts';
 import { fromDatabaseTime, fromOptionalTime, toClaimedTime, toDatabaseTime } from './times.ts';
 
@@ -16,14 +17,6 @@ type Row<T> = Insertable<T>;
 
 const shortCharacters = 255;
 const addressCharacters = 320;
-
-/** The first `charactersMax` code points of `text`. */
-function shorten(text: string, charactersMax: number): string {
-  const whole = text.toWellFormed();
-  if (whole.length <= charactersMax) return whole;
-  // Two units make a character at most, so twice as many units hold enough of them.
-  return [...whole.slice(0, charactersMax * 2)].slice(0, charactersMax).join('').toWellFormed();
-}
 
 /** Key of a Message-ID of any length. */
 export function hashOf(text: string): string {

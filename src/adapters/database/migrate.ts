@@ -9,7 +9,8 @@ import { createHash } from 'node:crypto';
 import { sql } from 'kysely';
 import { Failure, isFailure } from '../../errors.ts';
 import type { DialectWords } from './dialect-words.ts';
-import { type Migration, migrations } from './migrations.ts';
+import type { Migration } from './migration-step.ts';
+import { migrations } from './migrations.ts';
 import type { Connected } from './tables.ts';
 import { fromDatabaseTime } from './times.ts';
 
@@ -26,8 +27,8 @@ export type Migrations = {
 
 type OnEach = (migration: { readonly number: number; readonly name: string }) => void;
 
-/** Table, column, key, and entry that exist already. */
-const doneAlready = new Set<unknown>([1050, 1060, 1061]);
+/** Table, column and key that exist already. */
+const doneAlready = [1050, 1060, 1061];
 const lockTurnS = 1;
 const lockTurnsMax = 900;
 
@@ -116,20 +117,24 @@ async function takeLock(connection: Connected): Promise<string> {
 
 async function applyMissing(connection: Connected, words: DialectWords, onEach: OnEach): Promise<number> {
   await ensureRecord(connection, words);
-  const steps = await missingSteps(connection);
-  for (const step of steps) {
-    if (step.mysql !== null) await tolerant(() => sql.raw(step.mysql ?? '').execute(connection));
+  for (let count = 0; ; count += 1) {
+    // Asked before each step: on Galera the lock keeps nobody out who migrates through another node.
+    const [step] = await missingSteps(connection);
+    if (step === undefined) return count;
+    if (step.mysql !== null) await tolerant(step, () => sql.raw(step.mysql ?? '').execute(connection));
     await record(connection, words, step);
     onEach(step);
   }
-  return steps.length;
 }
 
-async function tolerant(run: () => Promise<unknown>): Promise<void> {
+/** A step that was applied but not recorded says so, each in its own way. */
+async function tolerant(step: Migration, run: () => Promise<unknown>): Promise<void> {
   try {
     await run();
   } catch (error) {
-    if (!isFailure(error, 'database_failed') || !doneAlready.has(error.fields.errno)) throw error;
+    if (!isFailure(error, 'database_failed', 'database_outdated')) throw error;
+    const number = error.fields['errno'];
+    if (!(step.mysqlDone ?? doneAlready).some((done) => done === number)) throw error;
   }
 }
 

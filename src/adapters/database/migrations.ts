@@ -4,20 +4,8 @@
  * MySQL cannot roll back DDL, so a step is one statement and may be met half way: applied but not yet recorded. An
  * index therefore is a step of its own. A step that one dialect does not need is null there, but keeps its number.
  */
-
-export type Migration = {
-  readonly number: number;
-  readonly name: string;
-  readonly mysql: string | null;
-  readonly sqlite: string | null;
-};
-
-const tableOptions = 'engine=InnoDB row_format=dynamic default character set=utf8mb4 collate=utf8mb4_unicode_ci';
-const ascii = 'character set ascii collate ascii_bin';
-const uuid = `char(36) ${ascii}`;
-const hash = `char(64) ${ascii}`;
-const word = `varchar(32) ${ascii}`;
-const exact = 'character set utf8mb4 collate utf8mb4_bin';
+import { encryptionMigrations } from './encryption-migrations.ts';
+import { ascii, exact, hash, index, type Migration, tableOptions, uuid, word } from './migration-step.ts';
 
 const mailbox: Migration = {
   number: 1,
@@ -263,12 +251,6 @@ const outcome: Migration = {
   ) strict, without rowid`,
 };
 
-function index(number: number, table: string, columns: readonly string[]): Migration {
-  const name = `${table}_${columns[0]}`;
-  const statement = `create index ${name} on ${table} (${columns.join(', ')})`;
-  return { number, name, mysql: statement, sqlite: statement };
-}
-
 /** In the order of their numbers. */
 export const migrations: readonly Migration[] = [
   mailbox,
@@ -285,4 +267,5 @@ export const migrations: readonly Migration[] = [
   index(12, 'outcome', ['message_id']),
   index(13, 'outcome', ['action_pending', 'mailbox_id', 'uid_validity', 'uid']),
   index(14, 'outcome', ['raw_segment']),
+  ...encryptionMigrations,
 ];

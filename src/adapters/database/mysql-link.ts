@@ -6,22 +6,14 @@
  * connection the link is broken: nothing is sent on it any more, and the pool makes another one. Every error is a
  * Failure. A statement with bytes among its values goes as a prepared one, so that a password never becomes text.
  */
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { CompiledQuery, DatabaseConnection, QueryResult } from 'kysely';
-import { type AuthPlugin, type Connection, type ConnectionOptions, createConnection } from 'mysql2';
-import type { DatabaseConfig } from '../../config.ts';
+import { type Connection, createConnection } from 'mysql2';
 import { Failure } from '../../errors.ts';
+import { readsPasswords, takeBytes, watchSocket } from './driver-bytes.ts';
 import { mysqlFailure } from './failures.ts';
-import { cachingSha2Login, passwordSha1 } from './mysql-login.ts';
-
-export type MysqlConfig = Extract<DatabaseConfig, { kind: 'mysql' }>;
-
-export type MysqlLimits = {
-  readonly connectMs: number;
-  readonly statementMs: number;
-  /** For a change of a table, which can have to copy it. */
-  readonly changeMs: number;
-};
+import { connectionOptions, dial, type MysqlConfig, type MysqlLimits, placeOf } from './mysql-options.ts';
 
 /** What the server counts beside the values of a statement: its command, its attributes, each value's type and length. */
 const packetOverheadBytes = 1024;
@@ -29,15 +21,14 @@ const valueOverheadBytes = 16;
 const bytesPerUnitMax = 3;
 const lockWaitS = 10;
 const preparedTooMany = 1461;
-/** For the INSERTs of every size; a server shared by many workers holds as many for each of their connections. */
-const preparedMax = 40;
 
 /**
  * Strict, and lock waits that end before the deadline. The mode is set before any value is sent, because values
- * are escaped with backslashes, which a server in the mode NO_BACKSLASH_ESCAPES would not understand.
+ * are escaped with backslashes, which a server in the mode NO_BACKSLASH_ESCAPES would not understand. A 30th of February
+ * that somebody else wrote must not stop a statement that copies it.
  */
 const sessionSql =
-  `set session sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO', ` +
+  `set session sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO,ALLOW_INVALID_DATES', ` +
   `autocommit = 1, innodb_lock_wait_timeout = ${lockWaitS}, lock_wait_timeout = ${lockWaitS}`;
 
 export class MysqlLink implements DatabaseConnection {
@@ -158,13 +149,17 @@ export class MysqlLink implements DatabaseConnection {
         reject(new Failure('database_unavailable', message, { fields: { cause: 'deadline' } }));
         this.discard();
       }, deadlineMs);
+      const watch = hasBytes(values) || readsPasswords(sql) ? watchSocket(this.#stream()) : null;
       this.#endWaiting = (failure) => {
         clearTimeout(timer);
+        watch?.[Symbol.dispose]();
         reject(failure);
       };
       const settle: Settle = (error, answer) => {
         clearTimeout(timer);
         this.#endWaiting = null;
+        if (watch !== null && Array.isArray(answer)) takeBytes(answer);
+        watch?.[Symbol.dispose]();
         if (error === null || error === undefined) resolve(answer as Answer);
         else reject(this.#failed(error));
       };
@@ -172,10 +167,14 @@ export class MysqlLink implements DatabaseConnection {
     });
   }
 
+  /** What mysql2 reads and writes: the socket, or TLS on it. */
+  #stream(): Duplex {
+    return Reflect.get(this.#connection, 'stream');
+  }
+
   /** An INSERT goes as a prepared statement too: escaping the texts of mails takes twice the time of sending them. */
   #send(sql: string, values: readonly unknown[], settle: Settle): void {
-    const hasBytes = values.some((value) => value instanceof Uint8Array);
-    if (!hasBytes && !(values.length > 0 && sql.startsWith('insert into '))) {
+    if (!hasBytes(values) && !(values.length > 0 && sql.startsWith('insert into '))) {
       this.#sendText(sql, values, settle);
       return;
     }
@@ -183,7 +182,7 @@ export class MysqlLink implements DatabaseConnection {
     this.#connection.execute(sql, values.map(asBuffer) as never, (error: unknown, answer: unknown) => {
       // The server has a limit of prepared statements for all its clients together.
       const isFull = typeof error === 'object' && error !== null && 'errno' in error && error.errno === preparedTooMany;
-      if (isFull && !hasBytes) this.#trySend(() => this.#sendText(sql, values, settle), settle);
+      if (isFull && !hasBytes(values)) this.#trySend(() => this.#sendText(sql, values, settle), settle);
       else settle(error, answer);
     });
   }
@@ -235,6 +234,10 @@ function total(texts: readonly string[], size: (text: string) => number): number
   return sum;
 }
 
+function hasBytes(values: readonly unknown[]): boolean {
+  return values.some((value) => value instanceof Uint8Array);
+}
+
 function isTableChange(sql: string): boolean {
   return /^\s*(create|alter|drop)\b/i.test(sql);
 }
@@ -243,54 +246,4 @@ function isTableChange(sql: string): boolean {
 function asBuffer(value: unknown): unknown {
   if (!(value instanceof Uint8Array)) return value;
   return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
-}
-
-/** Where the server is, for messages. */
-export function placeOf(config: MysqlConfig): string {
-  return config.socketPath ?? `${config.host}:${config.port}`;
-}
-
-function dial(config: MysqlConfig): Socket {
-  if (config.socketPath !== null) return connect(config.socketPath);
-  const { host, port } = config;
-  const socket = connect({ host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 });
-  // TLS checks the certificate against this name. Node leaves it empty for an IP address, and would then take a
-  // certificate for "localhost" from anybody whom the authority trusts.
-  Reflect.set(socket, '_host', host);
-  return socket;
-}
-
-function connectionOptions(config: MysqlConfig, limits: MysqlLimits, socket: Socket): ConnectionOptions {
-  const isPrivate = config.tls === 'verify' || config.socketPath !== null;
-  const login: AuthPlugin = () => {
-    const step = cachingSha2Login(config.password, isPrivate);
-    return (data) => step(data);
-  };
-  return {
-    host: config.host,
-    port: config.port,
-    stream: socket,
-    user: config.user,
-    database: config.database,
-    connectTimeout: limits.connectMs,
-    charset: 'UTF8MB4_UNICODE_CI',
-    timezone: 'Z',
-    dateStrings: true,
-    supportBigNumbers: true,
-    decimalNumbers: true,
-    multipleStatements: false,
-    // A server must not ask for files of this machine.
-    flags: ['-LOCAL_FILES'],
-    trace: false,
-    maxPreparedStatements: preparedMax,
-    // Read by mysql2 as bytes; its type says text.
-    ...(config.password === null ? {} : { passwordSha1: passwordSha1(config.password) as never }),
-    authPlugins: { caching_sha2_password: login },
-    ...(config.tls === 'verify' ? { ssl: tlsOptions(config.caPem) } : {}),
-  };
-}
-
-function tlsOptions(caPem: string | null): NonNullable<ConnectionOptions['ssl']> {
-  const options = { rejectUnauthorized: true, verifyIdentity: true, minVersion: 'TLSv1.2' };
-  return caPem === null ? options : { ...options, ca: caPem };
 }

@@ -14,7 +14,8 @@ import {
   MysqlQueryCompiler,
 } from 'kysely';
 import { Failure } from '../../errors.ts';
-import { type MysqlConfig, type MysqlLimits, MysqlLink, placeOf } from './mysql-link.ts';
+import { MysqlLink } from './mysql-link.ts';
+import { type MysqlConfig, type MysqlLimits, placeOf } from './mysql-options.ts';
 
 type Waiter = { readonly serve: (link: MysqlLink) => void; readonly fail: (error: unknown) => void };
 

@@ -21,7 +21,7 @@ export async function reconcile(db: Connected): Promise<Reconciliation> {
     messagesWithoutOutcome: await count(
       db,
       sql`select count(*) as count from message
-        inner join mailbox on mailbox.id = message.mailbox_id
+        inner join mailboxes on mailboxes.id = message.mailbox_id
         where not exists (select 1 from outcome where outcome.message_id = message.id)`,
     ),
     ticketsWithoutMessage: await count(

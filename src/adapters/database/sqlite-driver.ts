@@ -1,7 +1,8 @@
 /**
  * A SQLite file through node:sqlite, as Kysely's driver: one connection, one transaction at a time.
  *
- * Made with mode 0600, in WAL with synchronous=FULL: a committed row survives a power cut. A transaction takes the write
+ * Made with mode 0600, in WAL with synchronous=FULL: a committed row survives a power cut. What is deleted or written over
+ * is filled with zeros in the file (secure_delete). A transaction takes the write
  * lock at its start. Where another process holds it we wait beside the event loop, not in it, up to ten seconds; then
  * `database_conflict`. The file is opened with the first statement, and tried again with the next one if that fails.
  */
@@ -20,6 +21,7 @@ import {
   SqliteQueryCompiler,
 } from 'kysely';
 import { causeCode, Failure, isFailure } from '../../errors.ts';
+import { readsPasswords, takeBytes } from './driver-bytes.ts';
 import { sqliteFailure } from './failures.ts';
 
 const busyWaitMs = 10_000;
@@ -60,7 +62,11 @@ class SqliteLink implements DatabaseConnection {
   #run<R>(sql: string, values: readonly unknown[]): QueryResult<R> {
     const { statement, hasRows } = this.#prepare(sql);
     const bound = values as readonly SQLInputValue[];
-    if (hasRows) return { rows: statement.all(...bound) as R[] };
+    if (hasRows) {
+      const rows = statement.all(...bound);
+      if (readsPasswords(sql)) takeBytes(rows);
+      return { rows: rows as R[] };
+    }
     const { changes } = statement.run(...bound);
     return { rows: [], numAffectedRows: BigInt(changes) };
   }
@@ -128,6 +134,7 @@ async function openFile(path: string): Promise<SqliteLink> {
     const database = new DatabaseSync(path, { timeout: 0, enableForeignKeyConstraints: false });
     try {
       database.exec('pragma journal_mode = wal; pragma synchronous = full; pragma fullfsync = 1');
+      database.exec('pragma secure_delete = on');
     } catch (error) {
       database.close();
       throw error;

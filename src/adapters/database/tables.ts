@@ -1,10 +1,10 @@
 /**
  * The tables as Kysely sees them; the same columns in both dialects (made by migrations.ts).
  *
- * Ids are UUIDs in text form. Times are text (times.ts). Yes and no are 1 and 0. Columns that end in `_json` hold JSON
+ * Ids are UUIDs in text form; others may give a mailbox any id of up to 36 characters. Times are text (times.ts). Yes and no are 1 and 0. Columns that end in `_json` hold JSON
  * text. A column `x` beside `x_full` holds what fits an index; `x_full` holds the whole value, where it was longer.
  */
-import type { ColumnType, Kysely, Selectable } from 'kysely';
+import type { ColumnType, Generated, Kysely, Selectable } from 'kysely';
 
 type Flag = 0 | 1;
 /** Written once: no statement may set it again. */
@@ -15,11 +15,11 @@ export type MailboxTable = {
   name: string;
   host: string;
   port: number;
-  tls: string;
+  tls_mode: string;
   ca_pem: string | null;
   fingerprint: string | null;
   allow_plaintext: Flag;
-  user_name: string;
+  username: string;
   folder: string;
   start_from: string;
   start_at: string | null;
@@ -29,6 +29,11 @@ export type MailboxTable = {
   state: string;
   password: Uint8Array;
   password_form: string;
+  /** Of a sealed password; null where somebody else wrote the row. */
+  password_key_id: string | null;
+  /** The password stood readable here between these times, as far as this program saw it. */
+  readable_since: string | null;
+  readable_until: string | null;
   created_at: Fixed<string>;
 };
 
@@ -123,13 +128,56 @@ export type OutcomeTable = {
   resolved_at: string | null;
 };
 
+/** One row, whose id is 1. */
+export type EncryptionSwitchTable = {
+  id: Fixed<number>;
+  state: string;
+  key_id: string | null;
+  next_key_id: string | null;
+  revision: number;
+  seal: string | null;
+  changed_at: string;
+  changed_by: string;
+  operation_owner: string | null;
+  operation_until: string | null;
+  /** How many transactions have changed passwords. */
+  stretches: Generated<number>;
+};
+
+export type WorkerTable = {
+  worker: Fixed<string>;
+  host: string;
+  pid: number;
+  /** Separated by commas. */
+  key_ids: string;
+  vault: string;
+  revision: number;
+  started_at: Fixed<string>;
+  seen_at: string;
+};
+
+export type AuditTable = {
+  id: Generated<number>;
+  at: Fixed<string>;
+  who: Fixed<string>;
+  host: Fixed<string>;
+  action: Fixed<string>;
+  key_id: Fixed<string | null>;
+  next_key_id: Fixed<string | null>;
+  mailbox_id: Fixed<string | null>;
+  detail: Fixed<string | null>;
+};
+
 export type Tables = {
-  mailbox: MailboxTable;
+  mailboxes: MailboxTable;
   mailbox_state: MailboxStateTable;
   ticket: TicketTable;
   message: MessageTable;
   attachment: AttachmentTable;
   outcome: OutcomeTable;
+  encryption_switch: EncryptionSwitchTable;
+  workers: WorkerTable;
+  audit: AuditTable;
   schema_migration: { number: number; name: string; applied_at: string };
 };
 

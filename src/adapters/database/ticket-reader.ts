@@ -31,7 +31,7 @@ export function ticketReader(db: Connected): TicketReader {
 function summaries(db: Connected) {
   return db
     .selectFrom('ticket')
-    .leftJoin('mailbox', 'mailbox.id', 'ticket.mailbox_id')
+    .leftJoin('mailboxes', 'mailboxes.id', 'ticket.mailbox_id')
     .select([
       'ticket.id',
       'ticket.ref',
@@ -42,7 +42,7 @@ function summaries(db: Connected) {
       'ticket.status',
       'ticket.created_at',
       'ticket.updated_at',
-      'mailbox.name as mailbox_name',
+      'mailboxes.name as mailbox_name',
     ])
     .select((ticket) =>
       ticket

@@ -10,7 +10,7 @@ import { type Database, openDatabase } from '../../../src/adapters/database/data
 import { Failure } from '../../../src/errors.ts';
 import { startFaultProxy } from '../../support/fault-proxy.ts';
 import { type Mariadb, type MysqlConfig, startMariadb, type TestDatabase } from '../../support/mariadb.ts';
-import { batchOf, opened, sampleMailbox, secret } from './samples.ts';
+import { batchOf, by, opened, plain, sampleMailbox, secret } from './samples.ts';
 
 const minuteMs = 60_000;
 const packetBytesMax = 1_048_576;
@@ -40,7 +40,7 @@ async function failureOf(work: Promise<unknown>): Promise<Failure> {
 
 async function leasedMailbox(db: Database) {
   const mailbox = sampleMailbox();
-  await db.addMailbox(mailbox, secret('x'), null);
+  await db.addMailbox(mailbox, plain('x'), null, by);
   const lease = await db.takeLease(mailbox.id, 'me', minuteMs, null);
   if (lease === null) throw new Error('not taken');
   return { mailbox, lease };
@@ -97,7 +97,7 @@ describe('a server that hangs', () => {
   test('a statement that waits for a table lock ends at its deadline, and the next one works', async () => {
     await using db = await openDatabase(config, { statementMs: 400 });
     await db.ping();
-    const lock = mariadb.query(`use ${database.name}; lock tables mailbox write; select sleep(1.2)`);
+    const lock = mariadb.query(`use ${database.name}; lock tables mailboxes write; select sleep(1.2)`);
     await expect.poll(async () => (await failureOrNull(db.ping()))?.fields.cause, { timeout: 3000 }).toBe('deadline');
     await lock;
     await db.ping();
@@ -125,7 +125,7 @@ describe('a server that hangs', () => {
   test('who waits for a free connection waits no longer than for a statement', async () => {
     await using db = await openDatabase({ ...config, connectionsMax: 1 }, { statementMs: 300 });
     await db.ping();
-    const lock = mariadb.query(`use ${database.name}; lock tables mailbox write; select sleep(1)`);
+    const lock = mariadb.query(`use ${database.name}; lock tables mailboxes write; select sleep(1)`);
     await expect.poll(async () => (await failureOrNull(db.ping()))?.fields.cause, { timeout: 3000 }).toBe('deadline');
     const causes = await Promise.all(
       [db.ping(), db.ping(), db.ping()].map(async (ping) => (await failureOf(ping)).code),
@@ -170,12 +170,12 @@ describe('a server that refuses', () => {
     await using db = await openDatabase({ ...config, port: proxy.port });
     await mariadb.query('set global read_only = 1');
     try {
-      const failure = await failureOf(db.addMailbox(sampleMailbox(), secret('x'), null));
+      const failure = await failureOf(db.addMailbox(sampleMailbox(), plain('x'), null, by));
       expect(failure).toMatchObject({ code: 'database_unavailable', fields: { errno: 1290 } });
     } finally {
       await mariadb.query('set global read_only = 0');
     }
-    await db.addMailbox(sampleMailbox(), secret('x'), null);
+    await db.addMailbox(sampleMailbox(), plain('x'), null, by);
     expect(proxy.accepted).toBe(2);
   });
 

@@ -2,7 +2,7 @@
  * Mailboxes, mails and batches for the tests of the database.
  */
 import { randomUUIDv7 } from 'node:crypto';
-import type { Mailbox } from '../../../src/ingest/mailbox.ts';
+import type { Author, Mailbox, NewPassword } from '../../../src/ingest/mailbox.ts';
 import type { Batch, NewMessage, NewOutcome, NewTicket } from '../../../src/ingest/rows.ts';
 import type { Attachment, ParsedMessage } from '../../../src/mail/message.ts';
 import { SecretBytes } from '../../../src/secret/secret-bytes.ts';
@@ -11,6 +11,17 @@ export const nowMs = Date.UTC(2024, 4, 17, 9, 30, 15, 250);
 
 export function secret(text: string): SecretBytes {
   return SecretBytes.take(Buffer.from(text));
+}
+
+export const by: Author = { who: 'ada@desk', host: 'desk' };
+
+export function plain(text: string): NewPassword {
+  return { form: 'plain', password: secret(text) };
+}
+
+/** What stands for a sealed password: the store does not look into it. */
+export function sealed(keyId: string, text = `sealed under ${keyId}`): NewPassword {
+  return { form: 'sealed', sealed: Buffer.from(text), keyId };
 }
 
 export function sampleMailbox(more: Partial<Mailbox> = {}): Mailbox {

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { openDatabase } from '../../../src/adapters/database/database.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
-import { batchOf, opened, sampleMailbox, secret } from './samples.ts';
+import { batchOf, by, opened, plain, sampleMailbox } from './samples.ts';
 
 test('the file and its companions are for the owner alone', async () => {
   await using folder = await temporaryFolder('sqlite');
@@ -34,7 +34,7 @@ test('while another process writes we wait beside the event loop, and then go on
   await using db = await openDatabase({ kind: 'sqlite', path });
   await db.migrations.apply();
   const mailbox = sampleMailbox();
-  await db.addMailbox(mailbox, secret('x'), null);
+  await db.addMailbox(mailbox, plain('x'), null, by);
   const lease = await db.takeLease(mailbox.id, 'me', 60_000, null);
   if (lease === null) throw new Error('not taken');
   using other = new DatabaseSync(path);
@@ -55,9 +55,9 @@ test('a transaction that begins behind another writer sees what that one wrote',
   await using folder = await temporaryFolder('sqlite');
   const path = join(folder.path, 'tickets.db');
   await using db = await openDatabase({ kind: 'sqlite', path });
-  const count = await db.migrations.apply();
+  await db.migrations.apply();
   using other = new DatabaseSync(path);
-  other.exec(`drop index outcome_raw_segment; delete from schema_migration where number = ${count}`);
+  other.exec('drop index outcome_raw_segment; delete from schema_migration where number = 14');
   other.exec('begin immediate; create table unrelated (a text)');
   const work = db.migrations.apply();
   await sleep(60);
@@ -81,4 +81,22 @@ test('a file that is no database is told', async () => {
   await writeFile(path, 'not a database, but long enough to be taken for one at first'.repeat(100));
   await using db = await openDatabase({ kind: 'sqlite', path });
   await expect(db.ping()).rejects.toMatchObject({ code: 'database_failed', fields: { errno: 26 } });
+});
+
+test('a rebuilding waits for who reads the file, and empties the write-ahead log then', async () => {
+  await using folder = await temporaryFolder('sqlite');
+  const path = join(folder.path, 'tickets.db');
+  await using db = await openDatabase({ kind: 'sqlite', path });
+  await db.migrations.apply();
+  using other = new DatabaseSync(path);
+  other.exec('begin; select * from mailboxes');
+  let isDone = false;
+  const work = db.rebuildMailboxes().then(() => {
+    isDone = true;
+  });
+  await sleep(150);
+  expect(isDone).toBe(false);
+  other.exec('commit');
+  await work;
+  expect((await stat(`${path}-wal`)).size).toBe(0);
 });

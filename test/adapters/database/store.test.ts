@@ -12,7 +12,17 @@ import type { OutcomeRow } from '../../../src/ingest/rows.ts';
 import { SecretBytes } from '../../../src/secret/secret-bytes.ts';
 import { startMariadb } from '../../support/mariadb.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
-import { batchOf, nowMs, opened, outcomeOf, sampleAttachment, sampleMailbox, sampleParsed, secret } from './samples.ts';
+import {
+  batchOf,
+  by,
+  nowMs,
+  opened,
+  outcomeOf,
+  plain,
+  sampleAttachment,
+  sampleMailbox,
+  sampleParsed,
+} from './samples.ts';
 
 const kinds = ['sqlite', 'mariadb'] as const;
 const minuteMs = 60_000;
@@ -33,7 +43,7 @@ describe.each(kinds)('the store on %s', (kind) => {
 
   beforeEach(async () => {
     mailbox = sampleMailbox();
-    await db.addMailbox(mailbox, secret('p4ss'), null);
+    await db.addMailbox(mailbox, plain('p4ss'), null, by);
   });
 
   async function leased(owner = 'me'): Promise<Lease> {
@@ -43,7 +53,7 @@ describe.each(kinds)('the store on %s', (kind) => {
   }
 
   async function isDue(id: string): Promise<boolean> {
-    return (await db.dueMailboxes(10_000)).some((due) => due.id === id);
+    return (await db.dueMailboxes(10_000, [])).some((due) => due.id === id);
   }
 
   async function outcomesOf(id: string, full = false): Promise<OutcomeRow[]> {
@@ -73,7 +83,7 @@ describe.each(kinds)('the store on %s', (kind) => {
         pollIntervalMs: 90_000,
         state: 'paused',
       });
-      await db.addMailbox(full, secret('x'), { uidValidity: 4294967295, uid: 4294967294 });
+      await db.addMailbox(full, plain('x'), { uidValidity: 4294967295, uid: 4294967294 }, by);
       expect(await db.mailboxByName(full.name)).toEqual(full);
       expect(await db.mailboxById(full.id)).toEqual(full);
       expect(await db.readCursor(full.id)).toEqual({ uidValidity: 4294967295, uid: 4294967294 });
@@ -81,22 +91,22 @@ describe.each(kinds)('the store on %s', (kind) => {
 
     test('a name that is taken is refused, and another spelling of it is another name', async () => {
       const taken = { ...sampleMailbox(), name: mailbox.name };
-      await expect(db.addMailbox(taken, secret('x'), null)).rejects.toMatchObject({ code: 'exists_already' });
+      await expect(db.addMailbox(taken, plain('x'), null, by)).rejects.toMatchObject({ code: 'exists_already' });
       expect(await db.mailboxById(taken.id)).toBeNull();
-      await db.addMailbox({ ...taken, name: mailbox.name.toUpperCase() }, secret('x'), null);
+      await db.addMailbox({ ...taken, name: mailbox.name.toUpperCase() }, plain('x'), null, by);
     });
 
     test('an unknown name, and an unknown id, are told apart from a fault', async () => {
       await expect(db.mailboxByName('nobody')).rejects.toMatchObject({ code: 'not_found' });
       await expect(db.setMailboxState('nobody', 'paused')).rejects.toMatchObject({ code: 'not_found' });
-      await expect(db.setPassword('nobody', secret('x'))).rejects.toMatchObject({ code: 'not_found' });
+      await expect(db.setPassword('nobody', plain('x'), by)).rejects.toMatchObject({ code: 'not_found' });
       expect(await db.mailboxById('nobody')).toBeNull();
       expect(await db.readPassword('nobody')).toBeNull();
     });
 
     test('a password comes back byte for byte, whatever its bytes', async () => {
       const bytes = Uint8Array.from({ length: 256 }, (_, index) => index);
-      await db.setPassword(mailbox.id, SecretBytes.take(Uint8Array.from(bytes)));
+      await db.setPassword(mailbox.id, { form: 'plain', password: SecretBytes.take(Uint8Array.from(bytes)) }, by);
       const stored = await db.readPassword(mailbox.id);
       expect(stored?.form).toBe('plain');
       expect(Buffer.from(stored?.bytes ?? []).equals(bytes)).toBe(true);
@@ -117,7 +127,7 @@ describe.each(kinds)('the store on %s', (kind) => {
       const error = { code: 'login_refused', message: 'no', hint: 'set it' };
       await db.releaseLease(await leased(), { ok: false, nextPollAfterMs: minuteMs, error });
       expect(await healthOf(mailbox.id)).toMatchObject({ failures: 1, lastError: error });
-      await db.setPassword(mailbox.id, secret('new'));
+      await db.setPassword(mailbox.id, plain('new'), by);
       expect(await healthOf(mailbox.id)).toMatchObject({ failures: 0, lastError: null });
       expect(await isDue(mailbox.id)).toBe(true);
     });
@@ -139,7 +149,7 @@ describe.each(kinds)('the store on %s', (kind) => {
       const mail = opened(1);
       const lease = await leased();
       await db.commitBatch(lease, batchOf(1, [mail]));
-      await db.removeMailbox(mailbox.id);
+      await db.removeMailbox(mailbox.id, by);
       expect(await db.mailboxById(mailbox.id)).toBeNull();
       expect(await outcomesOf(mailbox.id)).toEqual([]);
       expect(await db.ticketByRef(mail.ticket.ref)).toMatchObject({ mailbox: null, messageCount: 1 });
@@ -202,15 +212,15 @@ describe.each(kinds)('the store on %s', (kind) => {
 
     test('the mailbox that is overdue for longest comes first', async () => {
       const others = [sampleMailbox(), sampleMailbox()];
-      for (const other of others) await db.addMailbox(other, secret('x'), null);
+      for (const other of others) await db.addMailbox(other, plain('x'), null, by);
       const ids = [others[1]?.id ?? '', mailbox.id, others[0]?.id ?? ''];
       for (const [index, id] of ids.entries()) {
         const lease = await db.takeLease(id, 'me', minuteMs, null);
         if (lease !== null) await db.releaseLease(lease, { ok: true, nextPollAfterMs: -(3 - index) * 1_000_000 });
       }
-      expect((await db.dueMailboxes(3)).map((due) => due.id)).toEqual(ids);
-      expect(await db.dueMailboxes(2)).toHaveLength(2);
-      for (const id of ids) await db.removeMailbox(id);
+      expect((await db.dueMailboxes(3, [])).map((due) => due.id)).toEqual(ids);
+      expect(await db.dueMailboxes(2, [])).toHaveLength(2);
+      for (const id of ids) await db.removeMailbox(id, by);
     });
   });
 
@@ -334,7 +344,7 @@ describe.each(kinds)('the store on %s', (kind) => {
 
     test('two workers on two mailboxes write at the same time', async () => {
       const other = sampleMailbox();
-      await db.addMailbox(other, secret('x'), null);
+      await db.addMailbox(other, plain('x'), null, by);
       await using second = await openDatabase(config);
       const leases = [await leased(), await second.takeLease(other.id, 'them', minuteMs, null)] as const;
       const mails = (from: number) => Array.from({ length: 20 }, (_, index) => opened(from + index));

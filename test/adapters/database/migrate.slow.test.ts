@@ -10,6 +10,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openDatabase } from '../../../src/adapters/database/database.ts';
 import { migrations } from '../../../src/adapters/database/migrations.ts';
 import type { DatabaseConfig } from '../../../src/config.ts';
+import { firstRow } from '../../../src/secret/switch.ts';
 import { type Mariadb, startMariadb } from '../../support/mariadb.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
 
@@ -83,12 +84,119 @@ describe.each(['sqlite', 'mariadb'] as const)('migrations on %s', (kind) => {
   });
 });
 
-test('a step that a crash left applied but not recorded is met again without harm', async () => {
+test('each step that a crash left applied but not recorded is met again without harm', async () => {
   const { config, run } = await fresh('mariadb');
   await using db = await openDatabase(config);
   await db.migrations.apply();
   await run('delete from schema_migration where number > 2');
   expect(await db.migrations.apply()).toBe(migrations.length - 2);
+});
+
+describe.each(['sqlite', 'mariadb'] as const)('the tables of the first version on %s', (kind) => {
+  const firstVersion = migrations.slice(0, 14);
+
+  /** With a mailbox that has every setting, and one with a sealed password and only what must be. */
+  async function oldTables(): Promise<Fresh> {
+    const { config, run } = await fresh(kind);
+    await run(
+      'create table schema_migration (number int not null primary key, name varchar(100), applied_at varchar(30))',
+    );
+    for (const { number, name, mysql, sqlite } of firstVersion) {
+      await run((kind === 'sqlite' ? sqlite : mysql) ?? '');
+      await run(`insert into schema_migration values (${number}, '${name}', '2024-01-01 00:00:00.000')`);
+    }
+    const time = `'2024-05-17 09:30:15.250'`;
+    await run(`insert into mailbox values ('0190f5a4-0000-7000-8000-000000000001', 'full', 'imap.example.org', 143,
+      'starttls', 'PEM', '${'f'.repeat(64)}', 1, 'ada', 'Tickets', 'time', ${time}, 'move', 'Done', 90000, 'paused',
+      x'00ff7034', 'plain', ${time})`);
+    await run(`insert into mailbox values ('0190f5a4-0000-7000-8000-000000000002', 'bare', 'h', 993,
+      'implicit', null, null, 0, 'u', 'INBOX', 'all', null, 'seen', null, null, 'active', x'7365616c6564', 'sealed', ${time})`);
+    await run(`insert into mailbox_state (mailbox_id, lease_epoch, next_poll_at, failures, cursor_uid_validity, cursor_uid)
+      select id, 7, ${time}, 3, 11, 12 from mailbox`);
+    return { config, run };
+  }
+
+  async function seen(config: DatabaseConfig) {
+    await using db = await openDatabase(config);
+    const mailboxes = await db.listMailboxes();
+    const passwords = await Promise.all(mailboxes.map(({ id }) => db.readPassword(id)));
+    return { mailboxes, passwords: passwords.map((stored) => [stored?.form, [...(stored?.bytes ?? [])]]) };
+  }
+
+  test('are brought up to date with everything that is in them', async () => {
+    const { config, run } = await oldTables();
+    await using db = await openDatabase(config);
+    expect(await db.migrations.apply()).toBe(migrations.length - firstVersion.length);
+    const { mailboxes, passwords } = await seen(config);
+    const health = { failures: 3, cursor: { uidValidity: 11, uid: 12 } };
+    expect(mailboxes).toMatchObject([
+      {
+        name: 'bare',
+        connection: { host: 'h', port: 993, tls: 'implicit', caPem: null, user: 'u', folder: 'INBOX' },
+        start: { from: 'all' },
+        after: { kind: 'seen' },
+        state: 'active',
+        health: { ...health, password: { form: 'sealed', keyId: null } },
+      },
+      {
+        name: 'full',
+        connection: {
+          host: 'imap.example.org',
+          port: 143,
+          tls: 'starttls',
+          caPem: 'PEM',
+          fingerprint: 'f'.repeat(64),
+          allowPlaintext: true,
+          user: 'ada',
+          folder: 'Tickets',
+        },
+        start: { from: 'time', atMs: Date.UTC(2024, 4, 17, 9, 30, 15, 250) },
+        after: { kind: 'move', folder: 'Done' },
+        pollIntervalMs: 90_000,
+        state: 'paused',
+        health: { ...health, password: { form: 'plain', keyId: null } },
+      },
+    ]);
+    expect(passwords).toEqual([
+      ['sealed', [...Buffer.from('sealed')]],
+      ['plain', [0, 255, 0x70, 0x34]],
+    ]);
+    expect((await db.readSwitch()).row).toEqual(firstRow);
+    expect(await db.readablePasswords()).toEqual([
+      { mailbox: 'full', sinceMs: Date.UTC(2024, 4, 17, 9, 30, 15, 250), untilMs: null },
+    ]);
+    await expect(run('select * from mailbox')).rejects.toThrow();
+    await expect(
+      run(`insert into mailboxes (name, host, username, password) values ('full', 'h', 'u', 'p')`),
+    ).rejects.toThrow();
+    await run(`insert into mailboxes (name, host, username, password) values ('new', 'h', 'u', 'p')`);
+    expect(await db.adoptMailboxes()).toBe(1);
+  });
+
+  if (kind === 'mariadb')
+    test('keep what is in them when every step is met twice', async () => {
+      const { config, run } = await oldTables();
+      await using db = await openDatabase(config);
+      await db.migrations.apply();
+      const before = await seen(config);
+      await db.writeSwitch({ ...firstRow, revision: 1, seal: 'x' }, 0, []);
+      for (const { number } of migrations.slice(firstVersion.length)) {
+        await run(`delete from schema_migration where number = ${number}`);
+        expect(await db.migrations.apply()).toBe(1);
+      }
+      expect(await seen(config)).toMatchObject({ mailboxes: before.mailboxes, passwords: before.passwords });
+      expect((await db.readSwitch()).row?.revision).toBe(1);
+    });
+
+  test('are left alone when the database has a table of that name which is not ours', async () => {
+    const { config, run } = await oldTables();
+    await run('create table mailboxes (a int)');
+    await using db = await openDatabase(config);
+    await expect(db.migrations.apply()).rejects.toMatchObject({ code: 'database_failed' });
+    await run('drop table mailboxes');
+    expect(await db.migrations.apply()).toBeGreaterThan(0);
+    expect((await seen(config)).mailboxes).toHaveLength(2);
+  });
 });
 
 test('who does not get the lock goes on waiting for it, and applies nothing meanwhile', async () => {

@@ -1,0 +1,89 @@
+/**
+ * How a connection to MySQL or MariaDB is made: its socket, its options, its login.
+ *
+ * Every option is named, so that no default of the driver decides. TLS checks certificate and host name.
+ */
+import { connect, type OnReadOpts, type Socket } from 'node:net';
+import type { AuthPlugin, ConnectionOptions } from 'mysql2';
+import type { DatabaseConfig } from '../../config.ts';
+import { cachingSha2Login, passwordSha1 } from './mysql-login.ts';
+
+export type MysqlConfig = Extract<DatabaseConfig, { kind: 'mysql' }>;
+
+export type MysqlLimits = {
+  readonly connectMs: number;
+  readonly statementMs: number;
+  /** For a change of a table, which can have to copy it. */
+  readonly changeMs: number;
+};
+
+/** For the INSERTs of every size; a server shared by many workers holds as many for each of their connections. */
+const preparedMax = 40;
+const readBytes = 65_536;
+
+/** Where the server is, for messages. */
+export function placeOf(config: MysqlConfig): string {
+  return config.socketPath ?? `${config.host}:${config.port}`;
+}
+
+/**
+ * Reads into a buffer of ours, which is wiped each time: the one that the runtime reads into keeps what came last, and a
+ * password may be in it. Under TLS the runtime decrypts into one of its own all the same.
+ */
+export function dial(config: MysqlConfig): Socket {
+  const onread = {
+    buffer: Buffer.alloc(readBytes),
+    callback: (length: number, buffer: Uint8Array): boolean => {
+      const chunk = Buffer.from(new ArrayBuffer(length));
+      chunk.set(buffer.subarray(0, length));
+      buffer.fill(0, 0, length);
+      return socket.push(chunk);
+    },
+  };
+  const socket: Socket =
+    config.socketPath === null ? dialHost(config, onread) : connect({ path: config.socketPath, onread });
+  return socket;
+}
+
+function dialHost({ host, port }: MysqlConfig, onread: OnReadOpts): Socket {
+  const socket = connect({ host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000, onread });
+  // TLS checks the certificate against this name. Node leaves it empty for an IP address, and would then take a
+  // certificate for "localhost" from anybody whom the authority trusts.
+  Reflect.set(socket, '_host', host);
+  return socket;
+}
+
+export function connectionOptions(config: MysqlConfig, limits: MysqlLimits, socket: Socket): ConnectionOptions {
+  const isPrivate = config.tls === 'verify' || config.socketPath !== null;
+  const login: AuthPlugin = () => {
+    const step = cachingSha2Login(config.password, isPrivate);
+    return (data) => step(data);
+  };
+  return {
+    host: config.host,
+    port: config.port,
+    stream: socket,
+    user: config.user,
+    database: config.database,
+    connectTimeout: limits.connectMs,
+    charset: 'UTF8MB4_UNICODE_CI',
+    timezone: 'Z',
+    dateStrings: true,
+    supportBigNumbers: true,
+    decimalNumbers: true,
+    multipleStatements: false,
+    // A server must not ask for files of this machine.
+    flags: ['-LOCAL_FILES'],
+    trace: false,
+    maxPreparedStatements: preparedMax,
+    // Read by mysql2 as bytes; its type says text.
+    ...(config.password === null ? {} : { passwordSha1: passwordSha1(config.password) as never }),
+    authPlugins: { caching_sha2_password: login },
+    ...(config.tls === 'verify' ? { ssl: tlsOptions(config.caPem) } : {}),
+  };
+}
+
+function tlsOptions(caPem: string | null): NonNullable<ConnectionOptions['ssl']> {
+  const options = { rejectUnauthorized: true, verifyIdentity: true, minVersion: 'TLSv1.2' };
+  return caPem === null ? options : { ...options, ca: caPem };
+}
