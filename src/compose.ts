@@ -5,21 +5,20 @@
  * start with the first mail. Disposing the result undoes everything, last built first.
  */
 import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { mkdir, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 
 import { cronWakes, systemClock } from './adapters/clock/clock.ts';
 import { type Database, openDatabase } from './adapters/database/database.ts';
 import { createBlobs } from './adapters/files/blobs.ts';
+import { makeDataFolder } from './adapters/files/data-folder.ts';
 import { createRawSources } from './adapters/files/segments.ts';
 import { imapSessions } from './adapters/imap/sessions.ts';
 import { createDigester } from './adapters/parser/digester.ts';
 import { createIds } from './adapters/process/ids.ts';
 import { boundHeaps } from './adapters/process/memory.ts';
 import { thisWorker } from './adapters/process/workers.ts';
+import { type AskPassphrase, composeEncryption, type Encryption } from './compose/encryption.ts';
 import type { Config } from './config.ts';
-import { causeCode, Failure } from './errors.ts';
 import { events, type Log } from './events.ts';
 import { type DaemonSettings, serve } from './ingest/daemon.ts';
 import type { Mailbox } from './ingest/mailbox.ts';
@@ -28,22 +27,25 @@ import type { PollPorts, PollProgress, PollReport } from './ingest/poll-ports.ts
 import type { Blobs, RawSources, Sessions } from './ingest/ports.ts';
 import { newReference } from './mail/ticket.ts';
 
-const writableByOthers = 0o002;
+export type App = AsyncDisposable &
+  Encryption & {
+    readonly store: Database;
+    readonly migrations: Database['migrations'];
+    readonly sessions: Sessions;
+    readonly raw: RawSources;
+    readonly blobs: Blobs;
+    /** One visit in the foreground. `stop` lets the window under way finish. */
+    pollOnce(mailbox: Mailbox, stop: AbortSignal, onProgress?: (progress: PollProgress) => void): Promise<PollReport>;
+    /** The daemon; resolves after `stop` fired and visits are drained. */
+    serve(stop: AbortSignal): Promise<void>;
+  };
 
-export type App = AsyncDisposable & {
-  readonly store: Database;
-  readonly migrations: Database['migrations'];
-  readonly sessions: Sessions;
-  readonly raw: RawSources;
-  readonly blobs: Blobs;
-  /** One visit in the foreground. `stop` lets the window under way finish. */
-  pollOnce(mailbox: Mailbox, stop: AbortSignal, onProgress?: (progress: PollProgress) => void): Promise<PollReport>;
-  /** The daemon; resolves after `stop` fired and visits are drained. */
-  serve(stop: AbortSignal): Promise<void>;
-};
-
-/** Throws `disk_failed` when the data folder cannot be made. */
-export async function compose(config: Config, log: Log): Promise<App> {
+/** Throws `disk_failed` when the data folder cannot be made. `askPassphrase`: null, and absent, for nobody to ask. */
+export async function compose(
+  config: Config,
+  log: Log,
+  people: { readonly askPassphrase?: AskPassphrase } = {},
+): Promise<App> {
   await using building = new AsyncDisposableStack();
   boundHeaps();
   await makeDataFolder(config.dataDir);
@@ -55,13 +57,18 @@ export async function compose(config: Config, log: Log): Promise<App> {
   const digester = building.use(createDigester({ threads, timeoutMs, memoryMb }));
   const { connectTimeoutMs, commandTimeoutMs } = config.poll;
   const sessions = imapSessions({ connectTimeoutMs, commandTimeoutMs, literalBytesMax: literalBytesMax(config) });
+  const workers = thisWorker();
+  const askPassphrase = people.askPassphrase ?? null;
+  const parts = { config, log, store, workers, clock: systemClock, askPassphrase };
+  const { encryption, daemon } = composeEncryption(parts);
   const ports: PollPorts = {
     store,
+    passwords: encryption.passwords,
     sessions,
     digester,
     blobs,
     raw,
-    workers: thisWorker(),
+    workers,
     clock: systemClock,
     log,
     newId,
@@ -75,6 +82,7 @@ export async function compose(config: Config, log: Log): Promise<App> {
   };
   const undo = building.move();
   return {
+    ...encryption,
     store,
     migrations: store.migrations,
     sessions,
@@ -82,35 +90,13 @@ export async function compose(config: Config, log: Log): Promise<App> {
     blobs,
     pollOnce: (mailbox, stop, onProgress) =>
       pollMailbox(mailbox, ports, settings, { failures: 0, stop, ...(onProgress === undefined ? {} : { onProgress }) }),
-    serve: (stop) => serve({ ...ports, store, prepare, wakes: cronWakes, listen: listener(config) }, settings, stop),
+    serve: (stop) => {
+      const { keep: keepEncryption, checks } = daemon;
+      const outside = { store, prepare, wakes: cronWakes, listen: listener(config), keepEncryption };
+      return serve({ ...ports, ...outside, encryptionChecks: checks }, settings, stop);
+    },
     [Symbol.asyncDispose]: () => undo.disposeAsync(),
   };
-}
-
-/** Makes the folder for us alone; one that others can write to is refused, since they could put anything in it. */
-async function makeDataFolder(dataDir: string): Promise<void> {
-  try {
-    await makeFolder(dataDir);
-    const { mode } = await stat(dataDir);
-    if ((mode & writableByOthers) === 0) return;
-  } catch (error) {
-    throw new Failure('disk_failed', `data_dir ${dataDir} cannot be made (${causeCode(error)})`, { cause: error });
-  }
-  const hint = `Close it: chmod o-w ${dataDir}; then look for files in it that are not yours.`;
-  throw new Failure('refused', `data_dir ${dataDir} can be written by everybody`, { hint });
-}
-
-/** Like a recursive mkdir, which never ends where a parent exists and can hold nothing (/proc). */
-async function makeFolder(path: string): Promise<void> {
-  try {
-    await mkdir(path, { mode: 0o700 });
-  } catch (error) {
-    if (causeCode(error) === 'EEXIST' && (await stat(path)).isDirectory()) return;
-    const isParentMissing = causeCode(error) === 'ENOENT' && !existsSync(dirname(path));
-    if (!isParentMissing) throw error;
-    await makeFolder(dirname(path));
-    await mkdir(path, { mode: 0o700 });
-  }
 }
 
 /** A server may announce a size and send more: the limit of a literal leaves room for what is asked, no more. */

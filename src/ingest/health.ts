@@ -1,16 +1,17 @@
 /**
  * Whether the daemon can do its job, as `/readyz` and `check` tell it.
  *
- * A check is `ok`, `failing` (with reason and hint) or `unknown`; each says since when. The daemon is ready when
- * database and scheduler are ok and not every active mailbox fails: one bad mailbox is shown, and does not make the
- * whole not ready. Two facts come from the loop (last wake, database); the mailboxes are read when somebody asks.
+ * A check is `ok`, `failing` (with reason and hint), `waiting` (a mailbox for want of a key) or `unknown`; each says since
+ * when. The daemon is ready when database and scheduler are ok, no key is wanting, and not every active mailbox fails or
+ * waits: one bad mailbox is shown, and does not make the whole not ready, nor does a key file that vanished while the keys
+ * are in memory. Facts come from the loop (last wake, database) and the vault; the mailboxes are read when somebody asks.
  */
 import type { Failure } from '../errors.ts';
-import type { Mailbox, MailboxHealth } from './mailbox.ts';
+import { isInvalid, type Mailbox, type MailboxHealth } from './mailbox.ts';
 import type { Clock, MailboxStore } from './ports.ts';
 
 export type Check = {
-  readonly status: 'ok' | 'failing' | 'unknown';
+  readonly status: 'ok' | 'failing' | 'waiting' | 'unknown';
   /** ISO 8601, UTC; null where that is not known. */
   readonly since: string | null;
   readonly reason: string | null;
@@ -28,14 +29,21 @@ export type Readiness = {
   readonly checks: {
     readonly database: Check;
     readonly scheduler: Check & { readonly lag_ms: number | null };
+    readonly vault: Check & { readonly state: string; readonly key_ids: readonly string[] };
+    readonly switch: Check & { readonly state: string; readonly revision: number };
     readonly mailboxes: Check & {
       readonly ok: number;
       readonly failing: number;
+      /** Cannot be opened for want of a key. */
+      readonly waiting: number;
       readonly paused: number;
       readonly list: readonly MailboxCheck[];
     };
   };
 };
+
+/** What the vault tells about itself; `wants` is true when passwords cannot be opened. */
+export type EncryptionChecks = Pick<Readiness['checks'], 'vault' | 'switch'> & { readonly wants: boolean };
 
 /** What the loop tells about itself. */
 export interface Vitals {
@@ -52,6 +60,8 @@ const overdueMsMax = 15 * 60_000;
 
 type Trouble = { readonly failure: Failure; readonly sinceMs: number; readonly atMs: number };
 
+const waitingHint = 'Put the key file with that key back from its backup, or set the password anew.';
+
 /** A wake that is later than this means that the loop does not turn. */
 const lagMsMax = 15_000;
 
@@ -59,6 +69,7 @@ const lagMsMax = 15_000;
 export function createHealth(
   clock: Clock,
   store: Pick<MailboxStore, 'listMailboxes'>,
+  encryption: () => EncryptionChecks,
 ): Vitals & { readiness(): Promise<Readiness> } {
   let wokeAtMs: number | null = null;
   let firstWokeAtMs: number | null = null;
@@ -86,12 +97,16 @@ export function createHealth(
       }
     },
     readiness: async () => {
-      const mailboxes = database.status === 'ok' ? await mailboxChecks(store, troubles, clock.nowMs()) : noMailboxes;
+      const { wants, ...vaultAndSwitch } = encryption();
+      const mailboxes =
+        database.status === 'ok'
+          ? await mailboxChecks(store, { troubles, vault: vaultAndSwitch.vault, nowMs: clock.nowMs() })
+          : noMailboxes;
       const scheduler = schedulerCheck(wokeAtMs, firstWokeAtMs, clock.nowMs());
-      const blind = mailboxes.failing > 0 && mailboxes.ok === 0;
+      const blind = mailboxes.failing + mailboxes.waiting > 0 && mailboxes.ok === 0;
       return {
-        ready: database.status === 'ok' && scheduler.status === 'ok' && !blind,
-        checks: { database, scheduler, mailboxes },
+        ready: database.status === 'ok' && scheduler.status === 'ok' && !wants && !blind,
+        checks: { database, scheduler, ...vaultAndSwitch, mailboxes },
       };
     },
   };
@@ -134,39 +149,55 @@ const noMailboxes: Readiness['checks']['mailboxes'] = {
   hint: null,
   ok: 0,
   failing: 0,
+  waiting: 0,
   paused: 0,
   list: [],
 };
 
+type MailboxFacts = {
+  readonly troubles: ReadonlyMap<string, Trouble>;
+  readonly vault: Readiness['checks']['vault'];
+  readonly nowMs: number;
+};
+
 async function mailboxChecks(
   store: Pick<MailboxStore, 'listMailboxes'>,
-  troubles: ReadonlyMap<string, Trouble>,
-  nowMs: number,
+  facts: MailboxFacts,
 ): Promise<Readiness['checks']['mailboxes']> {
   const all = await store.listMailboxes().catch(() => null);
   if (all === null) return noMailboxes;
-  const active = all.filter((mailbox) => mailbox.state === 'active');
-  const list = active.map((mailbox) => mailboxCheck(mailbox, troubles.get(mailbox.id), nowMs));
-  const failed = list.filter((check) => check.status === 'failing');
-  const counts = { ok: list.length - failed.length, failing: failed.length, paused: all.length - list.length, list };
-  const first = failed[0];
-  if (first === undefined) return { status: 'ok', since: null, reason: null, hint: null, ...counts };
-  return {
-    status: 'failing',
-    since: first.since,
-    reason: `${failed.length} of ${list.length} fail`,
-    hint: first.hint,
-    ...counts,
+  const active = all.filter((mailbox) => mailbox.state === 'active' || isInvalid(mailbox));
+  const list = active.map((mailbox) => mailboxCheck(mailbox, facts));
+  const of = (status: Check['status']) => list.filter((check) => check.status === status);
+  const [failed, waiting] = [of('failing'), of('waiting')];
+  const counts = {
+    ok: list.length - failed.length - waiting.length,
+    failing: failed.length,
+    waiting: waiting.length,
+    paused: all.length - list.length,
+    list,
   };
+  const first = failed[0] ?? waiting[0];
+  if (first === undefined) return { status: 'ok', since: null, reason: null, hint: null, ...counts };
+  const reason = [
+    failed.length > 0 ? `${failed.length} of ${list.length} fail` : '',
+    waiting.length > 0 ? `${waiting.length} of ${list.length} wait for a key` : '',
+  ];
+  const { since, hint } = first;
+  return { status: 'failing', since, reason: reason.filter((part) => part !== '').join(', '), hint, ...counts };
 }
 
 function mailboxCheck(
-  { name, health }: Mailbox & { health: MailboxHealth },
-  trouble: Trouble | undefined,
-  nowMs: number,
+  { id, name, health }: Mailbox & { health: MailboxHealth },
+  { troubles, vault, nowMs }: MailboxFacts,
 ): MailboxCheck {
-  const { lastError, failures, lastSuccessAtMs, nextPollAtMs } = health;
+  const { lastError, failures, lastSuccessAtMs, nextPollAtMs, password } = health;
   const times = { mailbox: name, last_success: iso(lastSuccessAtMs), next_poll: iso(nextPollAtMs) };
+  if (password.form === 'sealed' && password.keyId !== null && !vault.key_ids.includes(password.keyId)) {
+    const reason = `waiting: its password is sealed by key ${password.keyId}, which is not open here`;
+    return { status: 'waiting', since: vault.since, reason, hint: vault.hint ?? waitingHint, ...times };
+  }
+  const trouble = troubles.get(id);
   // A success that is newer was another worker's.
   if (trouble !== undefined && trouble.atMs >= (lastSuccessAtMs ?? 0))
     return { ...failing(trouble.failure, trouble.sinceMs), ...times };

@@ -8,6 +8,7 @@
 import { asFailure, type Failure } from '../errors.ts';
 import { events } from '../events.ts';
 import type { Vitals } from './health.ts';
+import { createInvalidTeller } from './invalid-rows.ts';
 import { recoverLeases } from './lease.ts';
 import type { Mailbox } from './mailbox.ts';
 import { pollMailbox } from './poll.ts';
@@ -17,7 +18,7 @@ import type { MailboxStore } from './ports.ts';
 export type LoopSettings = PollSettings & { readonly concurrencyMax: number; readonly concurrencyPerHostMax: number };
 
 export type LoopPorts = PollPorts & {
-  readonly store: PollPorts['store'] & Pick<MailboxStore, 'listMailboxes'>;
+  readonly store: PollPorts['store'] & Pick<MailboxStore, 'listMailboxes' | 'adoptMailboxes'>;
   /** Brings the tables up to date; called until it succeeds once. */
   readonly prepare: () => Promise<void>;
   readonly vitals: Vitals;
@@ -39,8 +40,8 @@ const dueAtOnce = 500;
 
 /** The loop; `stop` ends visits after the window they are at, and keeps new ones from starting. */
 export function createLoop(ports: LoopPorts, settings: LoopSettings, stop: AbortSignal): Loop {
-  const running = new Map<string, Running>();
-  const troubles = new Map<string, Trouble>();
+  const [running, troubles] = [new Map<string, Running>(), new Map<string, Trouble>()];
+  const tellInvalid = createInvalidTeller(ports);
   let isAsking = false;
   let isAbandoned = false;
   let isPrepared = false;
@@ -80,7 +81,9 @@ export function createLoop(ports: LoopPorts, settings: LoopSettings, stop: Abort
       isPrepared = true;
     }
     if (mayHoldLeases) await recover();
-    const due = await ports.store.dueMailboxes(dueAtOnce);
+    await ports.store.adoptMailboxes();
+    await tellInvalid();
+    const due = await ports.store.dueMailboxes(dueAtOnce, ports.passwords.keyIds());
     if (!stop.aborted) for (const mailbox of admitted(due, running, settings)) start(mailbox);
   };
 

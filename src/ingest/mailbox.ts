@@ -3,6 +3,7 @@
  *
  * Plain values; times are milliseconds since 1970 (UTC), durations milliseconds.
  */
+import type { SecretBytes } from '../secret/secret-bytes.ts';
 
 /** `implicit`: TLS from the first byte (RFC 8314). `starttls`: required upgrade. `none`: in clear. */
 export type TlsMode = 'implicit' | 'starttls' | 'none';
@@ -42,7 +43,8 @@ export type Mailbox = {
   readonly after: AfterAction;
   /** null: the configured default. */
   readonly pollIntervalMs: number | null;
-  readonly state: 'active' | 'paused';
+  /** `removing`: a removal was interrupted; it is ended by removing the mailbox again. */
+  readonly state: 'active' | 'paused' | 'removing';
 };
 
 /** How a mailbox fares; shown by `mailbox list` and `/readyz`. */
@@ -58,10 +60,32 @@ export type MailboxHealth = {
     readonly atMs: number;
   } | null;
   readonly cursor: Cursor | null;
+  /** How its password is stored; `keyId` is the column beside it, null where that is empty. */
+  readonly password: { readonly form: 'plain' | 'sealed'; readonly keyId: string | null };
 };
 
-/** How a password is stored. A sealed one begins its life with the key file; plain is what the helpdesk wrote. */
-export type StoredPassword = { readonly form: 'plain' | 'sealed'; readonly bytes: Uint8Array };
+/** True for a row that somebody else wrote with a value that is not allowed: it is listed as paused, with what is wrong. */
+export function isInvalid({ health }: { readonly health: MailboxHealth }): boolean {
+  return health.lastError?.code === 'mailbox_invalid';
+}
+
+/**
+ * A password as it is read, with the revision of the switch in the same query (null: the switch row is gone). The form is
+ * the column `password_form`, never guessed from the bytes.
+ */
+export type StoredPassword = {
+  readonly form: 'plain' | 'sealed';
+  readonly bytes: Uint8Array;
+  readonly switchRevision: number | null;
+};
+
+/** A password as it is to be stored. `sealed` is a JWE in ASCII. */
+export type NewPassword =
+  | { readonly form: 'plain'; readonly password: SecretBytes }
+  | { readonly form: 'sealed'; readonly sealed: Uint8Array; readonly keyId: string };
+
+/** Who changes something, for the audit table: `user@host`, and the host alone. */
+export type Author = { readonly who: string; readonly host: string };
 
 /** UIDVALIDITY and the last handled UID in it (RFC 9051 section 2.3.1.1). */
 export type Cursor = { readonly uidValidity: number; readonly uid: number };

@@ -3,11 +3,12 @@
  */
 import type { Log } from '../events.ts';
 import type { ArrivalLimits } from './arrivals.ts';
-import type { Blobs, Clock, Digester, IngestStore, MailboxStore, RawSources, Sessions, Workers } from './ports.ts';
+import type { Blobs, Clock, Digester, IngestStore, Passwords, RawSources, Sessions, Workers } from './ports.ts';
 import type { Outcome } from './rows.ts';
 
 export type PollPorts = {
-  readonly store: IngestStore & Pick<MailboxStore, 'readPassword'>;
+  readonly store: IngestStore;
+  readonly passwords: Passwords;
   readonly sessions: Sessions;
   readonly digester: Digester;
   readonly blobs: Blobs;

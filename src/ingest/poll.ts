@@ -11,7 +11,6 @@ import { type EventName, events } from '../events.ts';
 import { arrivals } from './arrivals.ts';
 import { backOffMs } from './backoff.ts';
 import { type CommitPlace, commitWindow } from './commit.ts';
-import { withPassword } from './credential.ts';
 import { startCursor } from './cursor.ts';
 import type { Decision } from './decide.ts';
 import { keepFiles } from './keep.ts';
@@ -97,7 +96,7 @@ async function visit(
   kept.lost.addEventListener('abort', endConnecting, { once: true });
   context.stop.addEventListener('abort', endConnecting, { once: true });
   if (context.stop.aborted) connecting.abort();
-  await using session = await withPassword(ports.store, mailbox.id, (password) =>
+  await using session = await ports.passwords.lend(mailbox, (password) =>
     ports.sessions.open(mailbox.connection, password, connecting.signal),
   );
   context.stop.removeEventListener('abort', endConnecting);

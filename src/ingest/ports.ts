@@ -6,7 +6,16 @@
  */
 import type { ParsedMessage } from '../mail/message.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
-import type { AfterAction, Connection, Cursor, Mailbox, MailboxHealth, StoredPassword } from './mailbox.ts';
+import type {
+  AfterAction,
+  Author,
+  Connection,
+  Cursor,
+  Mailbox,
+  MailboxHealth,
+  NewPassword,
+  StoredPassword,
+} from './mailbox.ts';
 import type {
   Batch,
   KnownMessage,
@@ -19,28 +28,44 @@ import type {
 } from './rows.ts';
 
 export interface MailboxStore {
-  /** Throws `exists_already` when the name is taken. `cursor` is the baseline that a probe found, or null. */
-  addMailbox(mailbox: Mailbox, password: SecretBytes, cursor: Cursor | null): Promise<void>;
+  /** Throws `exists_already` when the name is taken. `cursor` is the baseline that a probe found, or null. Audited. */
+  addMailbox(mailbox: Mailbox, password: NewPassword, cursor: Cursor | null, by: Author): Promise<void>;
   /** Throws `not_found`. */
   mailboxByName(name: string): Promise<Mailbox>;
   mailboxById(id: string): Promise<Mailbox | null>;
   listMailboxes(): Promise<readonly (Mailbox & { readonly health: MailboxHealth })[]>;
   /** Pausing stops polls from the next one on; resuming makes the mailbox due at once. */
   setMailboxState(id: string, state: 'active' | 'paused'): Promise<void>;
-  /** Also makes the mailbox due at once and forgets its failures. */
-  setPassword(id: string, password: SecretBytes): Promise<void>;
-  /** Removes settings, password, cursor and outcomes; tickets and messages stay. */
-  removeMailbox(id: string): Promise<void>;
+  /** Also makes the mailbox due at once and forgets its failures. Audited. */
+  setPassword(id: string, password: NewPassword, by: Author): Promise<void>;
+  /** Removes settings, password, cursor and outcomes; tickets and messages stay. Audited. */
+  removeMailbox(id: string, by: Author): Promise<void>;
+  /** Gives mailboxes that somebody else wrote into the table their schedule, due at once; tells how many. */
+  adoptMailboxes(): Promise<number>;
   /** null when the mailbox is gone. */
   readPassword(id: string): Promise<StoredPassword | null>;
+}
+
+/** Opens passwords, each for the length of one login. */
+export interface Passwords {
+  /**
+   * Lends the password of `mailbox` to `use` and wipes it. It is opened for the very connection in `mailbox`. Throws
+   * `not_found`, `key_file_missing`, `key_unknown`, `password_damaged`, `password_bound_elsewhere`, `database_*`.
+   */
+  lend<T>(mailbox: Mailbox, use: (password: SecretBytes) => Promise<T>): Promise<T>;
+  /** The keys that are open now. A mailbox whose password is sealed under none of them waits: it is not visited. */
+  keyIds(): readonly string[];
 }
 
 /** One worker's claim on a mailbox. Every write of a poll carries `epoch`: who lost the lease cannot write. */
 export type Lease = { readonly mailboxId: string; readonly owner: string; readonly epoch: number };
 
 export interface IngestStore {
-  /** Mailboxes that are active, due by the database's clock and not leased, the longest overdue first. */
-  dueMailboxes(limit: number): Promise<readonly Mailbox[]>;
+  /**
+   * Mailboxes that are active, due by the database's clock and not leased, the longest overdue first; but for those
+   * whose password is sealed under a key (its column) that is none of `keyIds`.
+   */
+  dueMailboxes(limit: number, keyIds: readonly string[]): Promise<readonly Mailbox[]>;
   /** One conditional UPDATE. `dead` names the owner of a lease whose process is known to be gone. null: somebody has it. */
   takeLease(mailboxId: string, owner: string, leaseMs: number, dead: string | null): Promise<Lease | null>;
   /** The owner of the lease in force, or null. */

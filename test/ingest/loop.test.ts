@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { Failure } from '../../src/errors.ts';
 import type { EventName } from '../../src/events.ts';
-import { createHealth } from '../../src/ingest/health.ts';
+import { createHealth, type EncryptionChecks } from '../../src/ingest/health.ts';
 import { admitted, createLoop, type LoopPorts, type LoopSettings } from '../../src/ingest/loop.ts';
 import type { Mailbox, MailboxHealth } from '../../src/ingest/mailbox.ts';
 
@@ -34,11 +34,20 @@ const fine: MailboxHealth = {
   lastSuccessAtMs: 1,
   lastError: null,
   cursor: null,
+  password: { form: 'plain', keyId: null },
 };
 const ill: MailboxHealth = {
   ...fine,
   failures: 2,
   lastError: { code: 'login_refused', message: 'no', hint: 'set it anew', atMs: 5 },
+};
+
+const good = { status: 'ok', since: null, reason: null, hint: null } as const;
+/** Encryption as it is while the switch is off. */
+const quiet: EncryptionChecks = {
+  wants: false,
+  vault: { ...good, state: 'closed', key_ids: [] },
+  switch: { ...good, state: 'off', revision: 0 },
 };
 
 describe('the limits of a wake', () => {
@@ -74,12 +83,13 @@ function loopOn(due: () => Promise<readonly Mailbox[]>) {
     listMailboxes: () => Promise.resolve([]),
     leaseOwner: () => Promise.resolve(null),
     takeLease: () => Promise.resolve({ mailboxId: 'a', owner: 'me', epoch: 1 }),
-    readPassword: refused,
+    adoptMailboxes: () => Promise.resolve(0),
     releaseLease: () => Promise.resolve(),
   };
-  const vitals = createHealth(clock, store);
+  const vitals = createHealth(clock, store, () => quiet);
   const ports = {
     store,
+    passwords: { lend: refused, keyIds: () => [] },
     vitals,
     log,
     clock,
@@ -127,15 +137,15 @@ describe('readiness', () => {
   const store = (health: readonly MailboxHealth[]) => ({
     listMailboxes: () => Promise.resolve(health.map((one, index) => ({ ...mailbox(`box${index}`), health: one }))),
   });
-  const awake = (health: readonly MailboxHealth[]) => {
-    const vitals = createHealth(clock, store(health));
+  const awake = (health: readonly MailboxHealth[], encryption = quiet) => {
+    const vitals = createHealth(clock, store(health), () => encryption);
     vitals.database(null);
     vitals.woke();
     return vitals.readiness();
   };
 
   test('nothing is known before the first wake, so it is not ready', async () => {
-    expect(await createHealth(clock, store([])).readiness()).toMatchObject({
+    expect(await createHealth(clock, store([]), () => quiet).readiness()).toMatchObject({
       ready: false,
       checks: { database: { status: 'unknown' } },
     });
@@ -152,7 +162,7 @@ describe('readiness', () => {
   });
 
   test('a database that is down makes it not ready, with reason and hint', async () => {
-    const vitals = createHealth(clock, store([fine]));
+    const vitals = createHealth(clock, store([fine]), () => quiet);
     vitals.woke();
     vitals.database(new Failure('database_unavailable', 'no answer'));
     const readiness = await vitals.readiness();
@@ -162,7 +172,7 @@ describe('readiness', () => {
   });
 
   test('a failure that could not even be written down is shown', async () => {
-    const vitals = createHealth(clock, store([fine]));
+    const vitals = createHealth(clock, store([fine]), () => quiet);
     vitals.database(null);
     vitals.woke();
     vitals.visited('box0', new Failure('disk_full', 'no space'));
@@ -173,7 +183,7 @@ describe('readiness', () => {
 
   test('a failure here is forgotten when another worker succeeded after it', async () => {
     const later = { ...fine, lastSuccessAtMs: clock.nowMs() + 1 };
-    const vitals = createHealth(clock, store([later]));
+    const vitals = createHealth(clock, store([later]), () => quiet);
     vitals.database(null);
     vitals.woke();
     vitals.visited('box0', new Failure('connect_refused', 'not from here'));
@@ -187,9 +197,28 @@ describe('readiness', () => {
     expect(readiness.checks.mailboxes.list[1]?.reason).toMatch(/^overdue/);
   });
 
+  const sealed: MailboxHealth = { ...fine, password: { form: 'sealed', keyId: '0123456789abcdef' } };
+  const bad = { status: 'failing', since: null, reason: 'key_file_missing: no key file', hint: 'put it back' } as const;
+
+  test('mailboxes that no open key fits are waiting, not failing, and it cannot do its job', async () => {
+    const vault = { ...bad, state: 'missing', key_ids: [] };
+    expect(await awake([sealed, fine], { ...quiet, vault, wants: true })).toMatchObject({
+      ready: false,
+      checks: { vault: { status: 'failing' }, mailboxes: { ok: 1, failing: 0, waiting: 1 } },
+    });
+  });
+
+  test('a key file that vanished while the keys are in memory is shown, and the work goes on', async () => {
+    const vault = { ...bad, state: 'orphaned', key_ids: ['0123456789abcdef'] };
+    expect(await awake([sealed], { ...quiet, vault })).toMatchObject({
+      ready: true,
+      checks: { vault: { status: 'failing', hint: 'put it back' }, mailboxes: { ok: 1, waiting: 0 } },
+    });
+  });
+
   test('a loop that does not turn is found by its lag', async () => {
     let nowMs = 0;
-    const vitals = createHealth({ ...clock, nowMs: () => nowMs }, store([fine]));
+    const vitals = createHealth({ ...clock, nowMs: () => nowMs }, store([fine]), () => quiet);
     vitals.database(null);
     vitals.woke();
     nowMs = 20_000;

@@ -53,7 +53,8 @@ export async function testApp(
     lines,
     addMailbox: async (server, user, given = {}) => {
       const mailbox = mailboxOn(server, user, given);
-      await app.store.addMailbox(mailbox, SecretBytes.take(Buffer.from('pw')), null);
+      using password = SecretBytes.take(Buffer.from('pw'));
+      await app.store.addMailbox(mailbox, await app.passwords.prepare(mailbox, password), null, app.author);
       return mailbox;
     },
     [Symbol.asyncDispose]: () => undo.disposeAsync(),

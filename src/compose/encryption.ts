@@ -1,0 +1,120 @@
+/**
+ * Builds everything about keys, sealed passwords and the switch, for the daemon and for the commands alike.
+ *
+ * Nothing is read before the vault's first refresh. The passphrase of a protected key file comes from the file that the
+ * configuration names (or systemd's credential), else from whoever sits at the terminal of a command.
+ */
+import { randomFillSync } from 'node:crypto';
+import { join } from 'node:path';
+import { createKeyFile, type KeyFileTools } from '../adapters/keyfile/key-file.ts';
+import { readPassphraseFile } from '../adapters/keyfile/passphrase-file.ts';
+import { createProofFile } from '../adapters/keyfile/proof-file.ts';
+import { createSwitchMemory } from '../adapters/keyfile/switch-memory.ts';
+import { thisAuthor } from '../adapters/process/author.ts';
+import type { Config } from '../config.ts';
+import { encryptionChecks } from '../encryption/checks.ts';
+import { createControl, type DisableAnswer, type RescueAnswer } from '../encryption/control.ts';
+import { startKeeper } from '../encryption/keeper.ts';
+import type { OperationPorts, Tell } from '../encryption/operation.ts';
+import { createPasswords, type PasswordKeeper } from '../encryption/passwords.ts';
+import type { EncryptionStore, KeyFile, ProofFile, SwitchMemory } from '../encryption/ports.ts';
+import { createSealing } from '../encryption/sealing.ts';
+import { createVault, type Vault } from '../encryption/vault.ts';
+import { asFailure } from '../errors.ts';
+import { events, type Log } from '../events.ts';
+import type { EncryptionChecks } from '../ingest/health.ts';
+import type { Author } from '../ingest/mailbox.ts';
+import type { Clock, MailboxStore, Workers } from '../ingest/ports.ts';
+import type { SecretBytes } from '../secret/secret-bytes.ts';
+
+/** Asks a person for the passphrase of the key file; null: there is nobody. */
+export type AskPassphrase = () => Promise<SecretBytes | null>;
+
+export type Encryption = {
+  readonly vault: Vault;
+  readonly keyFile: KeyFile & KeyFileTools;
+  readonly memory: SwitchMemory;
+  readonly proof: ProofFile;
+  readonly passwords: PasswordKeeper;
+  readonly author: Author;
+  /** The ports of one operation on the switch. */
+  operation(tell: Tell): OperationPorts;
+  /** Asks the daemon that runs on this data folder, over its control socket. Throws `daemon_unreachable`, and what it answers. */
+  readonly askDaemon: {
+    rescue(): Promise<RescueAnswer>;
+    disable(): Promise<DisableAnswer>;
+  };
+};
+
+/** What the daemon needs beside: it keeps in step and answers on the control socket until that is disposed. */
+export type DaemonEncryption = {
+  readonly keep: () => Promise<AsyncDisposable>;
+  readonly checks: () => EncryptionChecks;
+};
+
+export type EncryptionParts = {
+  readonly config: Config;
+  readonly log: Log;
+  readonly store: EncryptionStore & Pick<MailboxStore, 'readPassword'>;
+  readonly workers: Workers;
+  readonly clock: Clock;
+  readonly askPassphrase: AskPassphrase | null;
+};
+
+export function composeEncryption(parts: EncryptionParts): { encryption: Encryption; daemon: DaemonEncryption } {
+  const { config, log, store, workers, clock } = parts;
+  const { dataDir } = config;
+  const passphrase = async () =>
+    (await readPassphraseFile(config.encryption.passphraseFile)) ?? (await parts.askPassphrase?.()) ?? null;
+  const keyFile = createKeyFile({ dataDir, passphrase, nowMs: clock.nowMs });
+  const memory = createSwitchMemory({ dataDir });
+  const proof = createProofFile({ dataDir });
+  const author = thisAuthor();
+  const vault = createVault({ keyFile, memory, store, clock, log });
+  const sealReadable = createSealing({ store, vault, log, by: { ...author, who: `ticketmaild@${author.host}` } });
+  const passwords = createPasswords({ store, vault, sealReadable });
+  const operation = (tell: Tell): OperationPorts => ({
+    ...{ keyFile, memory, store, vault, clock, workers, tell },
+    by: author,
+    random: (bytes) => randomFillSync(bytes),
+  });
+  const controlPath = join(dataDir, 'control.sock');
+  const askDaemon = daemonAt(controlPath, author);
+  const encryption = { vault, keyFile, memory, proof, passwords, author, operation, askDaemon };
+  const { host } = author;
+  const keeper = { keyFile, vault, store, sealReadable, clock, workers, log, host, pid: process.pid };
+  const keep = async () => {
+    await using building = new AsyncDisposableStack();
+    building.use(await startKeeper(keeper));
+    building.use(await startControlSocket(controlPath, encryption, parts));
+    return building.move();
+  };
+  return { encryption, daemon: { keep, checks: () => encryptionChecks(vault) } };
+}
+
+/** The daemon is this program, of the same version and data folder: its answers have these forms. */
+function daemonAt(controlPath: string, { who }: Author): Encryption['askDaemon'] {
+  const ask = async (command: 'rescue' | 'disable'): Promise<unknown> => {
+    const client = await import('../adapters/control/client.ts');
+    return await client.askDaemon(controlPath, { command, who });
+  };
+  return {
+    rescue: async () => (await ask('rescue')) as RescueAnswer,
+    disable: async () => (await ask('disable')) as DisableAnswer,
+  };
+}
+
+/** A daemon without its control socket does its work all the same: that is told, and no reason to end. */
+async function startControlSocket(
+  controlPath: string,
+  { vault, keyFile, proof, operation }: Encryption,
+  { store, clock, log }: EncryptionParts,
+): Promise<AsyncDisposable | null> {
+  const { startControl } = await import('../adapters/control/server.ts');
+  try {
+    return await startControl(controlPath, createControl({ vault, keyFile, proof, store, clock, log, operation }));
+  } catch (error) {
+    log.warn({ error: asFailure(error) }, events.controlFailed);
+    return null;
+  }
+}

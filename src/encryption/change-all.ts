@@ -1,0 +1,206 @@
+/**
+ * Changes all passwords of a choice, stretch by stretch, each stretch in a transaction that checks the switch.
+ *
+ * What cannot be opened (`password_damaged`, `password_bound_elsewhere`, `key_unknown`) is left as it is and told at the
+ * end; anything else is thrown. A stop ends it between two stretches. Nothing is kept of a stretch that is done, so that
+ * memory stays flat. A pass that changed something is repeated: others write meanwhile.
+ */
+import { Failure, isFailure } from '../errors.ts';
+import type { Key, KeyId, KeySet } from '../secret/key.ts';
+import { sealedUnder, sealPassword, unsealPassword } from '../secret/sealed-password.ts';
+import { SecretBytes } from '../secret/secret-bytes.ts';
+import type { Operation, Unopened } from './operation.ts';
+import type { PasswordChange, PasswordChoice, PasswordCounts, PasswordRow, PasswordStretch } from './ports.ts';
+
+/** By mailbox name, so that one that is met twice is told once. */
+export type UnopenedByName = ReadonlyMap<string, Unopened>;
+
+export type Pass = {
+  readonly choice: PasswordChoice;
+  /** The switch must stay at this revision. */
+  readonly revision: number;
+  /** Of the audit row of each changed password. */
+  readonly action: 'password.sealed' | 'password.resealed' | 'password.unsealed';
+  /** What `kept` holds is wiped when the stretch is written. */
+  change(row: PasswordRow, kept: DisposableStack): Promise<PasswordChange>;
+  /** Told after each stretch how many more were changed. */
+  count(changed: number): void;
+};
+
+/** Where a pass counts. */
+export type Count = Pass['count'];
+
+const stretchRows = 200;
+const unopenedMax = 1000;
+/** Passes in a row that change nothing although some are left: they are none that this could ever reach. */
+const idlePassesMax = 5;
+
+type PassResult = { readonly changed: number; readonly unopened: UnopenedByName };
+
+/** One pass over all passwords of the choice; `total` is for the progress alone. Throws `switch_changed`. */
+async function changeAll(operation: Operation, pass: Pass, total: number): Promise<PassResult> {
+  const unopened = new Map<string, Unopened>();
+  let [after, seen, changed]: [string | null, number, number] = [null, 0, 0];
+  do {
+    operation.check();
+    const stretch = await changeStretch(operation, pass, after, unopened);
+    pass.count(stretch.changed);
+    after = stretch.lastId;
+    seen += stretch.seen;
+    changed += stretch.changed;
+    if (after !== null) operation.ports.tell.passwords(seen, Math.max(seen, total));
+  } while (after !== null);
+  return { changed, unopened };
+}
+
+/** The store may hand out a row a second time, after a deadlock: what is told is how it went in the end. */
+async function changeStretch(
+  { ports }: Operation,
+  { choice, revision, action, change }: Pass,
+  after: string | null,
+  unopened: Map<string, Unopened>,
+) {
+  using kept = new DisposableStack();
+  const { who, host } = ports.by;
+  const stretch: PasswordStretch = { choice, after, limit: stretchRows, revision, audit: { who, host, action } };
+  return await ports.store.changePasswords(stretch, async (row) => {
+    try {
+      const changed = await change(row, kept);
+      unopened.delete(row.name);
+      return changed;
+    } catch (error) {
+      if (!isFailure(error, 'password_damaged', 'password_bound_elsewhere', 'key_unknown')) throw error;
+      const { code, message } = error;
+      if (unopened.size < unopenedMax) unopened.set(row.name, { mailbox: row.name, code, message });
+      return null;
+    }
+  });
+}
+
+/** Passes until one changes nothing and no password is left that could be reached; those that could not be opened. */
+async function untilNoneIsLeft(
+  operation: Operation,
+  pass: Pass,
+  left: (counts: PasswordCounts) => number,
+): Promise<UnopenedByName> {
+  const { store } = operation.ports;
+  let total = left(await store.passwordCounts());
+  for (let idle = 0; idle < idlePassesMax; ) {
+    const { changed, unopened } = await changeAll(operation, pass, total);
+    total = left(await store.passwordCounts());
+    if (changed === 0 && (total === 0 || unopened.size > 0)) return unopened;
+    idle = changed === 0 ? idle + 1 : 0;
+  }
+  throw new Failure('unexpected', `${total} passwords are counted as left to do, and no pass over them meets one`);
+}
+
+/** Seals all that is readable under `key`; what cannot be sealed (empty, too long) is what it gives back. */
+export async function sealPlain(
+  operation: Operation,
+  key: Key,
+  revision: number,
+  count: Count,
+): Promise<UnopenedByName> {
+  return await untilNoneIsLeft(operation, sealingPass(key, revision, count), ({ plain }) => plain);
+}
+
+/** As `sealPlain`, in one pass: for a switch that is on, where workers seal as well. */
+export async function sealPlainOnce(
+  operation: Operation,
+  key: Key,
+  revision: number,
+  count: Count,
+): Promise<UnopenedByName> {
+  const { plain } = await operation.ports.store.passwordCounts();
+  return (await changeAll(operation, sealingPass(key, revision, count), plain)).unopened;
+}
+
+function sealingPass(key: Key, revision: number, count: Count): Pass {
+  return {
+    choice: 'plain',
+    revision,
+    action: 'password.sealed',
+    count,
+    change: async (row) => {
+      using password = SecretBytes.take(row.bytes);
+      return await sealed(password, key, row);
+    },
+  };
+}
+
+async function sealed(password: SecretBytes, key: Key, row: PasswordRow): Promise<PasswordChange> {
+  return { form: 'sealed', sealed: sealPassword(password, key, row), keyId: key.id };
+}
+
+async function resealed(row: PasswordRow, keys: KeySet, key: Key): Promise<PasswordChange> {
+  using password = unsealPassword(row.bytes, keys, row);
+  return await sealed(password, key, row);
+}
+
+/** Reseals under `key` all that, by its column, is under another or under none. */
+export async function resealOthers(
+  operation: Operation,
+  keys: KeySet,
+  key: Key,
+  revision: number,
+  count: Count,
+): Promise<UnopenedByName> {
+  const choice = { notUnder: key.id };
+  const pass: Pass = {
+    choice,
+    revision,
+    action: 'password.resealed',
+    count,
+    change: (row) => resealed(row, keys, key),
+  };
+  const { byKey } = await operation.ports.store.passwordCounts();
+  const total = byKey.filter(({ keyId }) => keyId !== key.id).reduce((sum, { count: more }) => sum + more, 0);
+  for (;;) {
+    const { changed, unopened } = await changeAll(operation, pass, total);
+    if (changed === 0) return unopened;
+  }
+}
+
+export type ByHeader = { readonly unopened: UnopenedByName; readonly neededIds: ReadonlySet<KeyId> };
+
+/**
+ * One pass over every sealed password itself, whose column anybody may have written, that reseals what is not under
+ * `key`. Of those that are left: what is wrong with them, and the keys that they need.
+ */
+export async function resealByHeader(
+  operation: Operation,
+  keys: KeySet,
+  key: Key,
+  revision: number,
+  count: Count,
+): Promise<ByHeader> {
+  const neededIds = new Set<KeyId>();
+  const change = async (row: PasswordRow): Promise<PasswordChange> => {
+    const keyId = sealedUnder(row.bytes);
+    if (keyId === key.id) return null;
+    try {
+      return await resealed(row, keys, key);
+    } catch (error) {
+      neededIds.add(keyId);
+      throw error;
+    }
+  };
+  const { sealed: total } = await operation.ports.store.passwordCounts();
+  const pass: Pass = { choice: 'sealed', revision, action: 'password.resealed', count, change };
+  const { unopened } = await changeAll(operation, pass, total);
+  return { unopened, neededIds };
+}
+
+/** Makes all that is sealed readable again. */
+export async function unsealAll(
+  operation: Operation,
+  keys: KeySet,
+  revision: number,
+  count: Count,
+): Promise<UnopenedByName> {
+  const change = async (row: PasswordRow, kept: DisposableStack): Promise<PasswordChange> => {
+    return { form: 'plain', password: kept.use(unsealPassword(row.bytes, keys, row)) };
+  };
+  const pass: Pass = { choice: 'sealed', revision, action: 'password.unsealed', count, change };
+  return await untilNoneIsLeft(operation, pass, ({ sealed: left }) => left);
+}

@@ -1,0 +1,204 @@
+/**
+ * What the running daemon does for commands of its host: it holds keys in memory that a command may be unable to open.
+ *
+ * `rescue` writes a key file back that vanished or went bad. `disable` switches encryption off for somebody who cannot
+ * open the key file but shows that they reach the file system: the request is remembered, and carried out when it comes
+ * again after a proof file was made. One request is worked on at a time.
+ */
+import { Failure, isFailure } from '../errors.ts';
+import { events, type Log } from '../events.ts';
+import type { Author } from '../ingest/mailbox.ts';
+import type { Clock } from '../ingest/ports.ts';
+import { type KeyId, type KeySet, keyById, keyIds } from '../secret/key.ts';
+import { disable } from './disable.ts';
+import type { OperationPorts, Tell, Unopened } from './operation.ts';
+import type { AuditEntry, EncryptionStore, KeyFile, KeyFileReading, ProofFile } from './ports.ts';
+import type { Vault, VaultView } from './vault.ts';
+
+export type ControlPorts = {
+  readonly vault: Vault;
+  readonly keyFile: Pick<KeyFile, 'path' | 'read' | 'create' | 'setAside'>;
+  readonly proof: ProofFile;
+  readonly store: Pick<EncryptionStore, 'audit'>;
+  readonly clock: Pick<Clock, 'nowMs'>;
+  readonly log: Log;
+  operation(tell: Tell): OperationPorts;
+};
+
+export type RescueAnswer = {
+  readonly path: string;
+  readonly key_ids: readonly KeyId[];
+  /** Where the file lies now that was there; null: there was none. */
+  readonly set_aside: string | null;
+  /** False when the database was away, so that the audit table lacks it. */
+  readonly recorded: boolean;
+};
+
+export type DisableAnswer =
+  /** The proof file is to be made, then the request made again. `problem`: what is wrong with the one that is there. */
+  | {
+      readonly state: 'asked';
+      readonly asked_at: string;
+      readonly expires_at: string;
+      readonly proof_path: string;
+      readonly problem: string | null;
+    }
+  | {
+      /** `disabling`: some passwords could not be opened; each is to be set anew, then the request made again. */
+      readonly state: 'off' | 'disabling';
+      readonly was_off: boolean;
+      readonly unsealed: number;
+      readonly unopened_count: number;
+      /** The first of them. */
+      readonly unopened: readonly Unopened[];
+      readonly set_aside: string | null;
+    };
+
+export type Control = {
+  /** Throws `refused` when there is nothing to rescue, `key_file_missing`, `key_file_locked`, `disk_*`. */
+  rescue(who: string): Promise<RescueAnswer>;
+  /** Throws `key_file_missing` when this daemon has no key either, and what switching off throws. */
+  disable(who: string): Promise<DisableAnswer>;
+};
+
+/** How long a request to switch off waits for its proof. */
+const requestMs = 15 * 60_000;
+const toldUnopenedMax = 50;
+
+const nobodyToTell: Tell = { step: () => undefined, passwords: () => undefined, waiting: () => undefined };
+
+export function createControl(ports: ControlPorts): Control {
+  const inTurn = createTurns();
+  let askedAtMs: number | null = null;
+  const isAsked = (): boolean => askedAtMs !== null && ports.clock.nowMs() - askedAtMs < requestMs;
+  const disableInTurn = async (who: string): Promise<DisableAnswer> => {
+    await ports.vault.refresh();
+    if (ports.vault.keys().length === 0 && ports.vault.view.state.kind !== 'closed') throw noKeyHere(ports.vault);
+    if (askedAtMs === null || !isAsked()) {
+      askedAtMs = ports.clock.nowMs();
+      await ports.store.audit([entryOf(ports, who, 'switch.disable_asked', null)]);
+      return asked(askedAtMs, ports.proof.path, null);
+    }
+    const problem = await ports.proof.problem(askedAtMs);
+    if (problem !== null) return asked(askedAtMs, ports.proof.path, problem);
+    const answer = await switchOff(ports, who);
+    if (answer.state === 'off') {
+      askedAtMs = null;
+      await ports.proof.remove();
+    }
+    return answer;
+  };
+  return {
+    rescue: (who) => inTurn(() => rescue(ports, who)),
+    disable: (who) => inTurn(() => disableInTurn(who)),
+  };
+}
+
+/** Each task begins when the one before it has ended, however that ended. */
+function createTurns(): <T>(task: () => Promise<T>) => Promise<T> {
+  let last: Promise<unknown> = Promise.resolve();
+  return (task) => {
+    const turn = last.then(task, task);
+    last = turn.catch(() => undefined);
+    return turn;
+  };
+}
+
+async function rescue(ports: ControlPorts, who: string): Promise<RescueAnswer> {
+  const { vault, keyFile } = ports;
+  await vault.refresh();
+  const keys = vault.keys();
+  const reading = await keyFile.read();
+  refuseRescue(vault, keys, reading, keyFile.path);
+  const setAside = await keyFile.setAside('damaged');
+  await keyFile.create(keys, vault.wrapped());
+  await vault.refresh();
+  ports.log.info({ key_ids: keyIds(keys), by: who }, events.keyRescued);
+  const detail = setAside === null ? null : `what was there: ${setAside}`;
+  const recorded = await record(ports, entryOf(ports, who, 'key.rescued', detail));
+  return { path: keyFile.path, key_ids: keyIds(keys), set_aside: setAside, recorded };
+}
+
+function refuseRescue(vault: Vault, keys: KeySet, reading: KeyFileReading, path: string): void {
+  if (keys.length === 0) {
+    if (vault.view.state.kind !== 'closed') throw noKeyHere(vault);
+    throw new Failure('refused', 'there is nothing to rescue: encryption is off, and no key is in use', {
+      hint: 'See ticketmaild encryption status.',
+    });
+  }
+  if (reading.kind === 'keys' && keys.every(({ id }) => keyById(reading.keys, id) !== null)) {
+    throw new Failure('refused', `there is nothing to rescue: the key file ${path} holds every key that is in use`, {
+      hint: 'See ticketmaild key show.',
+    });
+  }
+  // It is not damaged: somebody protected it, and a bare file in its place would undo that.
+  if (reading.kind === 'refused' && reading.failure.code === 'key_file_locked') {
+    throw new Failure('key_file_locked', `the key file ${path} is there; what this daemon lacks is its passphrase`, {
+      hint: 'Give it the passphrase ([encryption] passphrase_file), or move that file away and ask again.',
+    });
+  }
+}
+
+function noKeyHere({ view }: Vault): Failure {
+  const why = 'failure' in view.state ? view.state.failure.message : 'no key is open';
+  return new Failure('key_file_missing', `the daemon has no key in its memory either: ${why}`, {
+    hint: 'Put the key file back from its backup.',
+  });
+}
+
+function asked(askedAtMs: number, proofPath: string, problem: string | null): DisableAnswer {
+  return {
+    state: 'asked',
+    asked_at: new Date(askedAtMs).toISOString(),
+    expires_at: new Date(askedAtMs + requestMs).toISOString(),
+    proof_path: proofPath,
+    problem,
+  };
+}
+
+async function switchOff(ports: ControlPorts, who: string): Promise<DisableAnswer> {
+  const operation = ports.operation(nobodyToTell);
+  const by = { who, host: operation.by.host };
+  // Stopping the daemon does not cut it off: it would be left between on and off.
+  const options = { force: false, waitMs: 0, stop: new AbortController().signal };
+  const off = await disable({ ...operation, vault: withKeysInMemory(ports.vault), by }, options);
+  return {
+    state: off.unopened.length === 0 ? 'off' : 'disabling',
+    was_off: off.wasOff,
+    unsealed: off.unsealed,
+    unopened_count: off.unopened.length,
+    unopened: off.unopened.slice(0, toldUnopenedMax),
+    set_aside: off.setAside,
+  };
+}
+
+/** The same vault, where keys whose file is lost count as open: they open every password all the same. */
+function withKeysInMemory(vault: Vault): Vault {
+  const opened = (view: VaultView): VaultView =>
+    view.state.kind === 'orphaned' ? { ...view, state: { kind: 'open', keys: view.state.keys } } : view;
+  return {
+    get view() {
+      return opened(vault.view);
+    },
+    refresh: async () => opened(await vault.refresh()),
+    keys: () => vault.keys(),
+    wrapped: () => vault.wrapped(),
+  };
+}
+
+function entryOf(ports: ControlPorts, who: string, action: string, detail: string | null): AuditEntry {
+  const { host }: Author = ports.operation(nobodyToTell).by;
+  const { keyId, nextKeyId } = ports.vault.view.switch;
+  return { who, host, action, keyId, nextKeyId, mailboxId: null, detail };
+}
+
+/** False when the database is away: the key file is worth more than the row about it. */
+async function record({ store }: ControlPorts, entry: AuditEntry): Promise<boolean> {
+  try {
+    await store.audit([entry]);
+    return true;
+  } catch (error) {
+    if (isFailure(error) && error.code.startsWith('database_')) return false;
+    throw error;
+  }
+}

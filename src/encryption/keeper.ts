@@ -1,0 +1,107 @@
+/**
+ * Keeps a running daemon in step with key file and switch: file events, a short look at the row, and what follows.
+ *
+ * Every trigger is one turn: refresh the vault, seal what stands readable, tell the database which keys this worker holds.
+ * A database that is away ends no turn for good: the next one tries again.
+ */
+import { asFailure, isFailure } from '../errors.ts';
+import { events, type Log } from '../events.ts';
+import type { Clock, Workers } from '../ingest/ports.ts';
+import { keyIds } from '../secret/key.ts';
+import type { EncryptionStore, KeyFile, WorkerReport } from './ports.ts';
+import type { Vault } from './vault.ts';
+
+export type KeeperPorts = {
+  readonly keyFile: Pick<KeyFile, 'watch'>;
+  readonly vault: Vault;
+  readonly store: Pick<EncryptionStore, 'reportWorker' | 'removeWorker'>;
+  readonly sealReadable: () => Promise<void>;
+  readonly clock: Clock;
+  readonly workers: Workers;
+  readonly log: Log;
+  readonly host: string;
+  readonly pid: number;
+};
+
+/** How long after the last look at the row the next one comes. */
+const turnMs = 300;
+const firstTurnMs = 1500;
+const goodbyeMsMax = 2000;
+/** A worker that tells nothing for `liveMs` (operation.ts) counts as gone. */
+const reportMs = 2000;
+
+/**
+ * Takes turns until it is disposed; that also takes this worker off the list. Resolves after the first turn, or after a
+ * moment when the database keeps it waiting.
+ */
+export async function startKeeper(ports: KeeperPorts): Promise<AsyncDisposable> {
+  const ended = new AbortController();
+  let changed = new AbortController();
+  const takeTurn = createTurn(ports);
+  const turn = async (): Promise<void> => {
+    try {
+      await takeTurn();
+    } catch (error) {
+      ports.log.error({ error: asFailure(error) }, events.schedulerFailed);
+    }
+  };
+  const watch = ports.keyFile.watch(() => changed.abort());
+  const first = turn();
+  const turning = (async () => {
+    await first;
+    while (!ended.signal.aborted) {
+      await ports.clock.sleep(turnMs, AbortSignal.any([ended.signal, changed.signal]));
+      if (ended.signal.aborted) return;
+      changed = new AbortController();
+      await turn();
+    }
+  })();
+  await Promise.race([first, ports.clock.sleep(firstTurnMs, ended.signal)]);
+  return {
+    [Symbol.asyncDispose]: async () => {
+      watch[Symbol.dispose]();
+      ended.abort();
+      const gone = turning.then(() => tolerant(() => ports.store.removeWorker(ports.workers.me)));
+      // A database that is away keeps nobody from stopping: this worker is soon known to be gone anyway.
+      await Promise.race([gone, ports.clock.sleep(goodbyeMsMax, new AbortController().signal)]);
+    },
+  };
+}
+
+function createTurn(ports: KeeperPorts): () => Promise<void> {
+  let told = '';
+  let toldAtMs = Number.NEGATIVE_INFINITY;
+  return async () => {
+    const view = await ports.vault.refresh();
+    if (view.hasPlain) await ports.sealReadable();
+    const report = reportOf(ports);
+    const text = JSON.stringify(report);
+    if (text === told && ports.clock.nowMs() - toldAtMs < reportMs) return;
+    if (!(await tolerant(() => ports.store.reportWorker(report)))) return;
+    told = text;
+    toldAtMs = ports.clock.nowMs();
+  };
+}
+
+function reportOf({ vault, workers, host, pid }: KeeperPorts): WorkerReport {
+  const { state, switch: inForce } = vault.view;
+  return {
+    worker: workers.me,
+    host,
+    pid,
+    keyIds: keyIds(vault.keys()),
+    vault: state.kind,
+    revision: inForce.revision,
+  };
+}
+
+/** False when the database was away. */
+async function tolerant(task: () => Promise<void>): Promise<boolean> {
+  try {
+    await task();
+    return true;
+  } catch (error) {
+    if (isFailure(error) && error.code.startsWith('database_')) return false;
+    throw error;
+  }
+}

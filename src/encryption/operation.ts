@@ -1,0 +1,217 @@
+/**
+ * What every operation on the switch has in common: its ports, how it tells what it does, the claim on the switch that
+ * keeps two of them from running at once, and the way in which one change is made.
+ *
+ * An operation goes step by step: each step looks at the switch in force and does the next thing, so that one that was
+ * cut off anywhere goes on when it is run again. A row that is not believed stops it with that failure
+ * (`switch_forged`, `switch_rolled_back`, `key_unknown`, `disk_failed`); a stop is `interrupted`, a claim that
+ * somebody else has is `operation_running`.
+ */
+import { Failure, isFailure } from '../errors.ts';
+import type { Author } from '../ingest/mailbox.ts';
+import type { Clock, Workers } from '../ingest/ports.ts';
+import { type Key, type KeyId, type KeySet, keyById } from '../secret/key.ts';
+import { type SwitchRow, type SwitchState, sealSwitch } from '../secret/switch.ts';
+import type { AuditEntry, EncryptionStore, KeyFile, StoredWorker, SwitchMemory } from './ports.ts';
+import type { Vault, VaultView } from './vault.ts';
+
+export type OperationPorts = {
+  readonly keyFile: KeyFile;
+  readonly memory: SwitchMemory;
+  readonly store: EncryptionStore;
+  readonly vault: Vault;
+  readonly clock: Clock;
+  readonly workers: Workers;
+  readonly by: Author;
+  /** Fills with random bytes. */
+  readonly random: (bytes: Uint8Array) => Uint8Array;
+  readonly tell: Tell;
+};
+
+/** Told while an operation runs, for people. */
+export type Tell = {
+  /** A step that is done: one sentence. */
+  step(text: string): void;
+  passwords(done: number, total: number): void;
+  /** Live workers that lack the key, each time that this is asked; empty: all have it. */
+  waiting(lacking: readonly StoredWorker[]): void;
+};
+
+export type OperationOptions = {
+  /** Go on although live workers lack the key. */
+  readonly force: boolean;
+  /** How long to wait for them. */
+  readonly waitMs: number;
+  /** Ends the operation at the next safe place: `interrupted`. */
+  readonly stop: AbortSignal;
+};
+
+/** A password that could not be opened, and why. */
+export type Unopened = { readonly mailbox: string; readonly code: string; readonly message: string };
+
+/** An operation that has the claim on the switch. */
+export type Operation = {
+  readonly ports: OperationPorts;
+  /** Fires when the operation shall end. */
+  readonly ending: AbortSignal;
+  /** Throws `interrupted` or `operation_running` when it shall end; called where nothing is half done. */
+  check(): void;
+};
+
+/** A worker that has reported within this time counts as running. */
+export const liveMs = 10_000;
+
+/** The workers that run: they reported lately, and are not known to be dead. */
+export async function liveWorkers({
+  store,
+  workers,
+}: Pick<OperationPorts, 'store' | 'workers'>): Promise<readonly StoredWorker[]> {
+  return (await store.listWorkers(liveMs)).filter(({ live, worker }) => live && !workers.isDead(worker));
+}
+
+const claimMs = 30_000;
+const attemptsMax = 5;
+
+/** Runs `work` with the claim on the switch. Throws `operation_running` when somebody else has it. */
+export async function withClaim<T>(
+  ports: OperationPorts,
+  stop: AbortSignal,
+  work: (operation: Operation) => Promise<T>,
+): Promise<T> {
+  const { store, workers } = ports;
+  const owner = await store.claimOperation(workers.me, claimMs, (other) => workers.isDead(other));
+  if (owner !== null) {
+    throw new Failure('operation_running', `another operation on the switch is under way in ${owner}`, {
+      fields: { owner },
+    });
+  }
+  using claim = keepClaim(ports);
+  const check = () => {
+    if (claim.lost.aborted)
+      throw new Failure('operation_running', 'the claim on the switch was lost to another operation');
+    if (stop.aborted) throw interrupted();
+  };
+  try {
+    return await work({ ports, ending: AbortSignal.any([stop, claim.lost]), check });
+  } finally {
+    await endClaim(ports);
+  }
+}
+
+function interrupted(): Failure {
+  const hint = 'Run the same command again: it goes on where this one ended.';
+  return new Failure('interrupted', 'the operation was stopped on request before it was done', { hint });
+}
+
+/** Renews the claim three times in its length until disposed. `lost` fires when somebody else has it. */
+function keepClaim(ports: OperationPorts): Disposable & { readonly lost: AbortSignal } {
+  const lost = new AbortController();
+  const ended = new AbortController();
+  void renew(ports, lost, ended.signal);
+  return { lost: lost.signal, [Symbol.dispose]: () => ended.abort() };
+}
+
+/** A database that cannot be reached is no loss: the claim runs until its end. */
+async function renew(ports: OperationPorts, lost: AbortController, ended: AbortSignal): Promise<void> {
+  while (!ended.aborted && !lost.signal.aborted) {
+    await ports.clock.sleep(claimMs / 3, ended);
+    if (ended.aborted) return;
+    try {
+      await ports.store.renewOperation(ports.workers.me, claimMs);
+    } catch (error) {
+      if (isFailure(error, 'operation_running')) lost.abort();
+    }
+  }
+}
+
+/** What is not ended here ends by itself: how the operation went matters more. */
+async function endClaim({ store, workers }: OperationPorts): Promise<void> {
+  try {
+    await store.endOperation(workers.me);
+  } catch (error) {
+    if (!isFailure(error)) throw error;
+  }
+}
+
+/** Takes steps until one has a result. When the switch was changed under a step, it is decided anew, 5 times at most. */
+export async function untilDone<T>(operation: Operation, step: () => Promise<T | null>): Promise<T> {
+  for (let attempts = 1; ; ) {
+    operation.check();
+    try {
+      const result = await step();
+      if (result !== null) return result;
+    } catch (error) {
+      if (!isFailure(error, 'switch_changed') || attempts === attemptsMax) throw error;
+      attempts += 1;
+    }
+  }
+}
+
+/** The vault as it is now. Throws why the row in the table is not in force, when it is not. */
+export async function viewNow({ ports }: Operation): Promise<VaultView> {
+  const view = await ports.vault.refresh();
+  if (view.problem !== null) throw view.problem;
+  return view;
+}
+
+/** The keys of the key file. Throws `key_file_missing`, `key_file_refused`, `key_file_locked`. */
+export function openKeys({ state }: VaultView): KeySet {
+  if (state.kind === 'open') return state.keys;
+  if (state.kind === 'closed') throw new Failure('key_file_missing', 'there is no key file');
+  throw state.failure;
+}
+
+/** Throws `key_unknown`. */
+export function heldKey(keys: KeySet, id: KeyId | null): Key {
+  const key = keyById(keys, id);
+  if (key === null)
+    throw new Failure('key_unknown', `the key file does not hold key ${id}`, { fields: { key_id: id } });
+  return key;
+}
+
+export type NextSwitch = Pick<SwitchRow, 'state' | 'keyId' | 'nextKeyId'>;
+
+/** Seals and writes the row that follows `before`, and remembers it. Throws `switch_changed` when another came between. */
+export async function changeSwitch(
+  { ports, check }: Operation,
+  before: SwitchRow,
+  next: NextSwitch,
+  key: Key,
+  audit: readonly Pick<AuditEntry, 'action' | 'detail'>[],
+): Promise<void> {
+  check();
+  const row = newRow(ports, next, before.revision + 1, key);
+  const entries = audit.map((entry) => auditEntry(ports, { ...entry, keyId: key.id, nextKeyId: next.nextKeyId }));
+  await ports.store.writeSwitch(row, before.revision, entries);
+  await ports.memory.remember(row);
+}
+
+/** A sealed row of now. */
+export function newRow(
+  { clock, by }: Pick<OperationPorts, 'clock' | 'by'>,
+  { state, keyId, nextKeyId }: NextSwitch,
+  revision: number,
+  key: Key,
+): SwitchRow {
+  return sealSwitch({ state, keyId, nextKeyId, revision, changedAtMs: clock.nowMs(), changedBy: by.who }, key);
+}
+
+/** An entry about the switch or a key, by whom the operation runs for. */
+export function auditEntry(
+  { by }: Pick<OperationPorts, 'by'>,
+  entry: Pick<AuditEntry, 'action' | 'detail' | 'keyId' | 'nextKeyId'>,
+): AuditEntry {
+  return { who: by.who, host: by.host, mailboxId: null, ...entry };
+}
+
+const wayOut: Readonly<Record<Exclude<SwitchState, 'on'>, string>> = {
+  off: 'Switch encryption on first: ticketmaild encryption enable.',
+  enabling: 'Switching on is not finished: ticketmaild encryption enable goes on with it.',
+  rotating: 'A rotation is not finished: ticketmaild encryption rotate goes on with it.',
+  disabling: 'Switching off is not finished: ticketmaild encryption disable goes on with it.',
+};
+
+/** `what` is refused in this state of the switch; the hint names the command that leads out of it. */
+export function refusedWhile(state: Exclude<SwitchState, 'on'>, what: string): Failure {
+  return new Failure('refused', `${what} is not possible while the switch is ${state}`, { hint: wayOut[state] });
+}

@@ -1,0 +1,101 @@
+/**
+ * A new key in the place of one that is lost for good: the last resort, when neither a backup of the key file nor a
+ * running worker has it any more.
+ *
+ * The passwords that were sealed under the lost key stay as they are and can never be opened; their mailboxes wait until
+ * each is set anew. Refused while the key is open here, or in a live worker that could write it back (`key rescue`). Cut
+ * off anywhere, it goes on when it is run again.
+ */
+import { Failure } from '../errors.ts';
+import { type KeyId, keyById, newKey } from '../secret/key.ts';
+import type { SwitchRow } from '../secret/switch.ts';
+import {
+  auditEntry,
+  liveWorkers,
+  newRow,
+  type Operation,
+  type OperationOptions,
+  type OperationPorts,
+  refusedWhile,
+  untilDone,
+  withClaim,
+} from './operation.ts';
+import { waitForKey } from './wait-for-workers.ts';
+
+export type Replaced = {
+  readonly keyId: KeyId;
+  readonly lostKeyId: KeyId;
+  /** Passwords that nobody can open any more. */
+  readonly lost: number;
+  /** Where the file lies now that was at the place of the key file; null: there was none, or it is the one now in use. */
+  readonly setAside: string | null;
+};
+
+/** For a compare and swap on a table without a row. */
+const noRow = -1;
+
+type Run = { setAside: string | null };
+
+/** Throws `refused`, `operation_running`, `interrupted`, `workers_lack_key`, `switch_changed`, `disk_*`, `database_*`. */
+export async function replaceLostKey(ports: OperationPorts, options: OperationOptions): Promise<Replaced> {
+  return await withClaim(ports, options.stop, (operation) => {
+    const run: Run = { setAside: null };
+    return untilDone(operation, () => replace(operation, options, run));
+  });
+}
+
+async function replace(operation: Operation, options: OperationOptions, run: Run): Promise<Replaced> {
+  const { ports } = operation;
+  const { stored } = await ports.vault.refresh();
+  const remembered = await ports.memory.read();
+  const lostKeyId = lostKey(stored, remembered);
+  await refuseWhereItIsAlive(operation, lostKeyId);
+  const key = await newKeyFile(operation, run);
+  await waitForKey(operation, key.id, options);
+  const revision = Math.max(stored?.revision ?? 0, remembered?.revision ?? 0) + 1;
+  const row = newRow(ports, { state: 'on', keyId: key.id, nextKeyId: null }, revision, key);
+  const entry = {
+    action: 'switch.lost_key_replaced',
+    keyId: key.id,
+    nextKeyId: null,
+    detail: `key ${lostKeyId} is lost`,
+  };
+  operation.check();
+  await ports.store.writeSwitch(row, stored?.revision ?? noRow, [auditEntry(ports, entry)]);
+  await ports.memory.remember(row);
+  await ports.vault.refresh();
+  const { byKey } = await ports.store.passwordCounts();
+  const lost = byKey.filter(({ keyId }) => keyId !== key.id).reduce((sum, { count }) => sum + count, 0);
+  return { keyId: key.id, lostKeyId, lost, setAside: run.setAside };
+}
+
+/** Of the row that was in force here; on a host that never saw one, of the row in the table. */
+function lostKey(stored: SwitchRow | null, remembered: SwitchRow | null): KeyId {
+  const row = remembered ?? stored;
+  if (row === null || row.keyId === null) throw refusedWhile('off', 'replacing a lost key');
+  return row.keyId;
+}
+
+async function refuseWhereItIsAlive({ ports }: Operation, lostKeyId: KeyId): Promise<void> {
+  if (keyById(ports.vault.keys(), lostKeyId) !== null) {
+    const hint = 'To change it, run ticketmaild encryption rotate.';
+    throw new Failure('refused', `key ${lostKeyId} is not lost: it is open here`, { hint });
+  }
+  const holder = (await liveWorkers(ports)).find(({ keyIds }) => keyIds.includes(lostKeyId));
+  if (holder === undefined) return;
+  const hint = 'Let it write the key file back: ticketmaild key rescue, on that host.';
+  throw new Failure('refused', `key ${lostKeyId} is not lost: ${holder.host} (pid ${holder.pid}) holds it`, { hint });
+}
+
+/** A good key file is taken for the one that an interrupted run made; anything else at its place is set aside. */
+async function newKeyFile({ ports }: Operation, run: Run) {
+  const { keyFile } = ports;
+  const reading = await keyFile.read();
+  const [present] = reading.kind === 'keys' ? reading.keys : [];
+  if (present !== undefined) return present;
+  if (reading.kind === 'refused') run.setAside = await keyFile.setAside('damaged');
+  const key = newKey(ports.random);
+  await keyFile.create([key]);
+  ports.tell.step(`The key file ${keyFile.path} is written, with the key ${key.id}.`);
+  return key;
+}

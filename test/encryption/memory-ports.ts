@@ -1,0 +1,244 @@
+/**
+ * A host and a database in memory that keep the contracts of the operations: the world is what outlives every process.
+ *
+ * Rows are handed out as the database does it: as copies, which are wiped, and what comes back is written in the end.
+ * Time passes while somebody sleeps for a moment; a long sleep ends only with what it waits for.
+ */
+import type {
+  AuditEntry,
+  EncryptionStore,
+  KeyFile,
+  PasswordChange,
+  PasswordChoice,
+  PasswordRow,
+  PasswordStretch,
+  StoredWorker,
+  StretchResult,
+  SwitchMemory,
+} from '../../src/encryption/ports.ts';
+import { Failure } from '../../src/errors.ts';
+import type { KeyId, KeySet } from '../../src/secret/key.ts';
+import { firstRow, type SwitchRow } from '../../src/secret/switch.ts';
+import { type Fate, type Parts, type Process, processOver } from './process.ts';
+
+export type Stored = {
+  readonly id: string;
+  readonly name: string;
+  host: string;
+  form: 'plain' | 'sealed';
+  bytes: Uint8Array;
+  keyId: KeyId | null;
+};
+
+export type World = {
+  nowMs: number;
+  file: KeySet | Failure | null;
+  readonly asideFiles: { readonly path: string; readonly keys: KeySet }[];
+  remembered: SwitchRow | Failure | null;
+  row: SwitchRow | null;
+  readonly passwords: Map<string, Stored>;
+  audit: AuditEntry[];
+  claim: { readonly owner: string; readonly untilMs: number } | null;
+  workers: StoredWorker[];
+  rebuilds: number;
+};
+
+export function newWorld(): World {
+  return {
+    nowMs: 1_800_000_000_000,
+    file: null,
+    asideFiles: [],
+    remembered: null,
+    row: firstRow,
+    passwords: new Map(),
+    audit: [],
+    claim: null,
+    workers: [],
+    rebuilds: 0,
+  };
+}
+
+/** Another world that is the same until something happens in one of them. */
+export function copyOf(world: World): World {
+  const passwords = new Map([...world.passwords].map(([id, stored]) => [id, { ...stored }]));
+  return { ...world, passwords, asideFiles: [...world.asideFiles], audit: [...world.audit] };
+}
+
+/** A new process on this host, to which every other one is dead, but for those of `alive`. */
+export function startProcess(world: World, fate?: Fate, alive?: readonly string[]): Process {
+  return processOver(partsOf(world), fate, alive);
+}
+
+function partsOf(world: World): Parts {
+  return { keyFile: keyFileOf(world), memory: memoryOf(world), store: storeOf(world), clock: clockOf(world) };
+}
+
+function clockOf(world: World): Parts['clock'] {
+  return {
+    nowMs: () => world.nowMs,
+    sleep: async (ms, signal) => {
+      if (signal.aborted) return;
+      if (ms >= 1000) await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+      else world.nowMs += ms;
+    },
+  };
+}
+
+function keyFileOf(world: World): KeyFile {
+  const path = 'data/encryption-key.bin';
+  return {
+    path,
+    read: async () => {
+      if (world.file === null) return { kind: 'absent' };
+      if (world.file instanceof Failure) return { kind: 'refused', failure: world.file };
+      return { kind: 'keys', keys: world.file, wrapped: null };
+    },
+    create: async (keys) => {
+      if (world.file !== null) throw new Failure('exists_already', 'there is a key file');
+      world.file = [...keys];
+    },
+    replace: async (keys) => {
+      world.file = [...keys];
+    },
+    setAside: async (reason) => {
+      if (world.file === null) return null;
+      const keys = world.file instanceof Failure ? [] : world.file;
+      const aside = { path: `${path}.${reason}-${world.asideFiles.length}`, keys };
+      world.asideFiles.push(aside);
+      world.file = null;
+      return aside.path;
+    },
+    watch: () => ({ [Symbol.dispose]: () => undefined }),
+  };
+}
+
+function memoryOf(world: World): SwitchMemory {
+  const read = async (): Promise<SwitchRow | null> => {
+    if (world.remembered instanceof Failure) throw world.remembered;
+    return world.remembered;
+  };
+  return {
+    read,
+    remember: async (row) => {
+      if (row.revision >= ((await read())?.revision ?? 0)) world.remembered = row;
+    },
+    overwrite: async (row) => {
+      world.remembered = row;
+    },
+  };
+}
+
+function storeOf(world: World): EncryptionStore {
+  return {
+    readSwitch: async () => ({
+      row: world.row,
+      hasPlain: count(world, 'plain') > 0,
+      hasSealed: count(world, 'sealed') > 0,
+    }),
+    writeSwitch: async (row, expectedRevision, audit) => {
+      checkRevision(world, expectedRevision);
+      world.row = row;
+      world.audit.push(...audit);
+    },
+    ...claimsOf(world),
+    changePasswords: (stretch, change) => changePasswords(world, stretch, change),
+    passwordCounts: async () => passwordCounts(world),
+    readablePasswords: async () => [{ mailbox: 'desk', sinceMs: 1000, untilMs: null }],
+    countWaiting: async (keyIds) => waiting(world, keyIds),
+    rebuildMailboxes: async () => {
+      world.rebuilds += 1;
+    },
+    audit: async (entries) => void world.audit.push(...entries),
+    readAudit: async () => [],
+    reportWorker: async () => undefined,
+    removeWorker: async () => undefined,
+    listWorkers: async () => world.workers,
+  };
+}
+
+function checkRevision({ row }: World, expected: number): void {
+  const revision = row?.revision ?? 0;
+  if (revision !== expected) throw new Failure('switch_changed', `the switch is at revision ${revision}`);
+}
+
+function claimsOf(world: World): Pick<EncryptionStore, 'claimOperation' | 'renewOperation' | 'endOperation'> {
+  return {
+    claimOperation: async (owner, forMs, isDead) => {
+      const { claim } = world;
+      const isFree = claim === null || claim.owner === owner || claim.untilMs <= world.nowMs || isDead(claim.owner);
+      if (!isFree) return claim.owner;
+      world.claim = { owner, untilMs: world.nowMs + forMs };
+      return null;
+    },
+    renewOperation: async (owner, forMs) => {
+      if (world.claim?.owner !== owner) throw new Failure('operation_running', 'the claim is lost');
+      world.claim = { owner, untilMs: world.nowMs + forMs };
+    },
+    endOperation: async (owner) => {
+      if (world.claim?.owner === owner) world.claim = null;
+    },
+  };
+}
+
+function count(world: World, form: Stored['form']): number {
+  return [...world.passwords.values()].filter((stored) => stored.form === form).length;
+}
+
+function passwordCounts(world: World) {
+  const sealed = [...world.passwords.values()].filter(({ form }) => form === 'sealed');
+  const byKey = [...Map.groupBy(sealed, ({ keyId }) => keyId)];
+  return {
+    sealed: sealed.length,
+    plain: count(world, 'plain'),
+    byKey: byKey.map(([keyId, rows]) => ({ keyId, count: rows.length })),
+  };
+}
+
+function waiting(world: World, keyIds: readonly KeyId[]): number {
+  const isWaiting = ({ form, keyId }: Stored) => form === 'sealed' && !keyIds.includes(keyId ?? '');
+  return [...world.passwords.values()].filter(isWaiting).length;
+}
+
+function isChosen({ form, keyId }: Stored, choice: PasswordChoice): boolean {
+  if (choice === 'sealable') return form === 'plain';
+  return typeof choice === 'string' ? form === choice : form === 'sealed' && keyId !== choice.notUnder;
+}
+
+async function changePasswords(
+  world: World,
+  stretch: PasswordStretch,
+  change: (row: PasswordRow) => Promise<PasswordChange>,
+): Promise<StretchResult> {
+  checkRevision(world, stretch.revision);
+  const chosen = [...world.passwords.values()]
+    .filter((stored) => (stretch.after === null || stored.id > stretch.after) && isChosen(stored, stretch.choice))
+    .sort((a, b) => (a.id < b.id ? -1 : 1))
+    .slice(0, stretch.limit);
+  const changes = await Promise.all(chosen.map(async (stored) => [stored, await handOut(stored, change)] as const));
+  checkRevision(world, stretch.revision);
+  const written = changes.filter(([stored, made]) => write(stored, made));
+  const action = { ...stretch.audit, keyId: null, nextKeyId: null, detail: null };
+  world.audit.push(...written.map(([{ id }]) => ({ ...action, mailboxId: id })));
+  return { lastId: chosen.at(-1)?.id ?? null, seen: chosen.length, changed: written.length };
+}
+
+export function connectionOf({ host, name }: Stored): PasswordRow['connection'] {
+  return { host, port: 993, tls: 'implicit', caPem: null, fingerprint: null, allowPlaintext: false, user: name };
+}
+
+async function handOut(stored: Stored, change: (row: PasswordRow) => Promise<PasswordChange>): Promise<PasswordChange> {
+  const bytes = new Uint8Array(new ArrayBuffer(4096), 0, stored.bytes.length);
+  bytes.set(stored.bytes);
+  const { id: mailboxId, name, form } = stored;
+  const made = await change({ mailboxId, name, form, bytes, connection: connectionOf(stored) });
+  bytes.fill(0);
+  return made;
+}
+
+function write(stored: Stored, made: PasswordChange): boolean {
+  if (made === null) return false;
+  stored.form = made.form;
+  stored.keyId = made.form === 'sealed' ? made.keyId : null;
+  stored.bytes = made.form === 'sealed' ? made.sealed : made.password.use((bytes) => Uint8Array.from(bytes));
+  return true;
+}

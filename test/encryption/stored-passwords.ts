@@ -1,0 +1,105 @@
+/**
+ * Passwords in the world of a test: put there readable or sealed, and all of them opened as a worker would.
+ */
+import { randomFillSync } from 'node:crypto';
+import { Failure } from '../../src/errors.ts';
+import { type Key, type KeySet, newKey } from '../../src/secret/key.ts';
+import { sealPassword, unsealPassword } from '../../src/secret/sealed-password.ts';
+import { SecretBytes } from '../../src/secret/secret-bytes.ts';
+import { type SwitchChange, type SwitchRow, sealSwitch } from '../../src/secret/switch.ts';
+import { connectionOf, newWorld, type Stored, type World } from './memory-ports.ts';
+
+export const randomKey = (): Key => newKey((bytes) => randomFillSync(bytes));
+
+export function names(count: number): readonly string[] {
+  return Array.from({ length: count }, (_, index) => `box${String(index).padStart(5, '0')}`);
+}
+
+/** The password of the mailbox of that name, everywhere in these tests. */
+function passwordOf(name: string): string {
+  return `secret of ${name}`;
+}
+
+export function putPlain(world: World, ...all: readonly string[]): void {
+  for (const name of all) {
+    const bytes = new TextEncoder().encode(passwordOf(name));
+    world.passwords.set(name, { id: name, name, host: 'mail.example.test', form: 'plain', bytes, keyId: null });
+  }
+}
+
+/** `column` is what the row says about its key, the key itself unless told otherwise. */
+export async function putSealed(
+  world: World,
+  key: Key,
+  all: readonly string[],
+  column: string | null = key.id,
+): Promise<void> {
+  putPlain(world, ...all);
+  for (const name of all) {
+    const stored = storedOf(world, name);
+    using password = SecretBytes.take(stored.bytes);
+    stored.bytes = sealPassword(password, key, { mailboxId: name, connection: connectionOf(stored) });
+    stored.form = 'sealed';
+    stored.keyId = column;
+  }
+}
+
+export function storedOf(world: World, name: string): Stored {
+  const stored = world.passwords.get(name);
+  if (stored === undefined) throw new Error(`there is no ${name}`);
+  return stored;
+}
+
+/** The mailbox is pointed at another server, behind our back: its sealed password is bound to the one before. */
+export function pointElsewhere(world: World, name: string): void {
+  storedOf(world, name).host = 'other.example.test';
+}
+
+/** Every password that does not open, in the form it has, with what is in the key file; none: all is well. */
+export async function wrongPasswords(world: World): Promise<readonly string[]> {
+  const wrong: string[] = [];
+  for (const stored of world.passwords.values()) {
+    const text = await openedText(stored, keysInFile(world));
+    if (text !== passwordOf(stored.name)) wrong.push(`${stored.name}: ${text}`);
+  }
+  return wrong;
+}
+
+async function openedText(stored: Stored, keys: KeySet): Promise<string> {
+  const { id: mailboxId, form, bytes } = stored;
+  if (form === 'plain') return new TextDecoder().decode(bytes);
+  try {
+    using password = unsealPassword(bytes, keys, { mailboxId, connection: connectionOf(stored) });
+    return password.use((opened) => new TextDecoder().decode(opened));
+  } catch (error) {
+    if (error instanceof Failure) return error.code;
+    throw error;
+  }
+}
+
+export function keysInFile({ file }: World): KeySet {
+  return file === null || file instanceof Failure ? [] : file;
+}
+
+/** A row as an operation would have written it. */
+export function rowOf(key: Key, given: Partial<SwitchChange> = {}): SwitchRow {
+  const change = { state: 'on', keyId: key.id, nextKeyId: null, revision: 2, changedAtMs: 1, changedBy: 'eve@desk' };
+  return sealSwitch({ ...change, ...given } as SwitchChange, key);
+}
+
+/** A world in which the switch is at that state since long, all passwords as they should be. */
+export async function worldAt(
+  state: SwitchRow['state'],
+  keys: readonly [Key, ...KeySet],
+  all: readonly string[],
+  given: Partial<SwitchChange> = {},
+): Promise<World> {
+  const world = newWorld();
+  const [key] = keys;
+  world.file = keys;
+  world.row = rowOf(key, { state, keyId: state === 'off' ? null : key.id, ...given });
+  world.remembered = world.row;
+  if (state === 'off') putPlain(world, ...all);
+  else await putSealed(world, key, all);
+  return world;
+}

@@ -1,0 +1,236 @@
+import { randomFillSync } from 'node:crypto';
+import { describe, expect, test } from 'vitest';
+import type { KeyFileReading, SwitchReading } from '../../src/encryption/ports.ts';
+import { createVault } from '../../src/encryption/vault.ts';
+import { Failure } from '../../src/errors.ts';
+import type { EventName, LogFields } from '../../src/events.ts';
+import { type Key, newKey } from '../../src/secret/key.ts';
+import { firstRow, type SwitchChange, type SwitchRow, sealSwitch } from '../../src/secret/switch.ts';
+
+const [first, second] = [newKey((bytes) => randomFillSync(bytes)), newKey((bytes) => randomFillSync(bytes))] as const;
+
+function on(key: Key, revision: number, given: Partial<SwitchChange> = {}): SwitchRow {
+  const change = {
+    state: 'on',
+    keyId: key.id,
+    nextKeyId: null,
+    revision,
+    changedAtMs: 1,
+    changedBy: 'ada@desk',
+  } as const;
+  return sealSwitch({ ...change, ...given }, key);
+}
+
+function off(revision: number, key: Key): SwitchRow {
+  return on(key, revision, { state: 'off', keyId: null });
+}
+
+/** Key file, memory file and row are variables that a test sets; what is told is collected. */
+function world() {
+  const lines: { event: EventName; fields: LogFields }[] = [];
+  const collect = (fields: LogFields, event: EventName): void => void lines.push({ event, fields });
+  const at: {
+    file: KeyFileReading;
+    files: KeyFileReading[];
+    row: SwitchRow | null | Failure;
+    remembered: SwitchRow | null | Failure;
+    nowMs: number;
+    hasSealed: boolean;
+  } = { file: { kind: 'absent' }, files: [], row: firstRow, remembered: null, nowMs: 1000, hasSealed: false };
+  const vault = createVault({
+    keyFile: { path: 'data/encryption-key.bin', read: async () => at.files.shift() ?? at.file },
+    memory: {
+      read: async () => {
+        if (at.remembered instanceof Failure) throw at.remembered;
+        return at.remembered;
+      },
+      remember: async (row) => {
+        at.remembered = row;
+      },
+    },
+    store: {
+      readSwitch: async (): Promise<SwitchReading> => {
+        if (at.row instanceof Failure) throw at.row;
+        return { row: at.row, hasPlain: false, hasSealed: at.hasSealed };
+      },
+    },
+    clock: { nowMs: () => at.nowMs },
+    log: { debug: collect, info: collect, warn: collect, error: collect },
+  });
+  const told = (): readonly string[] => lines.splice(0).map(({ event }) => event);
+  return { at, vault, told };
+}
+
+const holds = (...keys: readonly Key[]): KeyFileReading => ({ kind: 'keys', keys, wrapped: null });
+const refused: KeyFileReading = { kind: 'refused', failure: new Failure('key_file_refused', 'others can read it') };
+
+describe('the vault', () => {
+  test('is closed without a key file while the switch is off, and says nothing', async () => {
+    const { vault, told } = world();
+    expect((await vault.refresh()).state.kind).toBe('closed');
+    expect(told()).toEqual([]);
+  });
+
+  test('opens with the key file and goes by the row that its key sealed', async () => {
+    const { at, vault, told } = world();
+    at.file = holds(first);
+    at.row = on(first, 1);
+    const view = await vault.refresh();
+    expect(view).toMatchObject({ state: { kind: 'open' }, switch: { state: 'on', revision: 1 }, problem: null });
+    expect(told()).toEqual(['switch.changed', 'vault.opened']);
+    expect(at.remembered).toEqual(at.row);
+    await vault.refresh();
+    expect(told()).toEqual([]);
+  });
+
+  test('misses the key file at the start, refuses a bad one, and opens when it is right', async () => {
+    const { at, vault, told } = world();
+    at.row = on(first, 1);
+    expect((await vault.refresh()).state).toMatchObject({ kind: 'missing', failure: { code: 'key_file_missing' } });
+    expect(told()).toEqual(['switch.unverified', 'vault.missing']);
+    at.file = refused;
+    expect((await vault.refresh()).state.kind).toBe('refused');
+    at.file = holds(second);
+    expect((await vault.refresh()).state).toMatchObject({ kind: 'refused', failure: { code: 'key_file_refused' } });
+    // What is sealed under a key that the file does hold can be opened all the same.
+    expect(vault.keys()).toEqual([second]);
+    at.file = holds(second, first);
+    expect((await vault.refresh()).state.kind).toBe('open');
+    expect(told()).toEqual(['vault.refused', 'vault.refused', 'switch.changed', 'switch.recovered', 'vault.opened']);
+  });
+
+  test.each([
+    ['vanishes', { kind: 'absent' } as const, 'key_file_missing'],
+    ['goes bad', refused, 'key_file_refused'],
+    ['holds another key', holds(second), 'key_file_refused'],
+  ])('keeps the keys in memory when the key file %s, tells it once, and recovers', async (_, file, code) => {
+    const { at, vault, told } = world();
+    at.file = holds(first);
+    at.row = on(first, 1);
+    await vault.refresh();
+    told();
+    at.file = file;
+    at.nowMs = 2000;
+    expect(await vault.refresh()).toMatchObject({ state: { kind: 'orphaned', failure: { code } }, stateSinceMs: 2000 });
+    at.nowMs = 3000;
+    expect((await vault.refresh()).stateSinceMs).toBe(2000);
+    expect(told()).toEqual(['vault.orphaned']);
+    expect(vault.keys().map(({ id }) => id)).toContain(first.id);
+    at.file = holds(first);
+    expect((await vault.refresh()).state.kind).toBe('open');
+    expect(told()).toEqual(['vault.opened']);
+  });
+
+  test('reads the key file again when the row needs a key that was written a moment after', async () => {
+    const { at, vault, told } = world();
+    at.files = [{ kind: 'absent' }];
+    at.file = holds(first);
+    at.row = on(first, 1, { state: 'enabling' });
+    expect((await vault.refresh()).state.kind).toBe('open');
+    expect(told()).toEqual(['switch.changed', 'vault.opened']);
+  });
+
+  test('closes when the switch went off by its own key and the key file is gone', async () => {
+    const { at, vault, told } = world();
+    at.file = holds(first);
+    at.row = on(first, 1);
+    await vault.refresh();
+    told();
+    at.row = off(3, first);
+    at.file = { kind: 'absent' };
+    expect(await vault.refresh()).toMatchObject({ state: { kind: 'closed' }, switch: { state: 'off' }, problem: null });
+    expect(told()).toEqual(['switch.changed', 'vault.closed']);
+  });
+
+  test.each([
+    ['an unsealed off', { ...off(6, first), seal: null }, 'switch_forged'],
+    ['an off sealed by a key of somebody else', off(6, second), 'key_unknown'],
+    ['the first row of a new database', firstRow, 'switch_rolled_back'],
+    ['an older row', on(first, 4), 'switch_rolled_back'],
+    ['no row', null, 'switch_rolled_back'],
+    ['another row of the same revision', on(first, 5, { changedBy: 'mallory@desk' }), 'switch_forged'],
+  ])('does not go by %s, keeps the last good switch, and tells it once', async (_, forged, code) => {
+    const { at, vault, told } = world();
+    at.file = holds(first);
+    at.row = on(first, 5);
+    await vault.refresh();
+    told();
+    at.row = forged;
+    const view = await vault.refresh();
+    expect(view).toMatchObject({ switch: { state: 'on', revision: 5 }, problem: { code } });
+    expect(view.state.kind).toBe('open');
+    await vault.refresh();
+    expect(told()).toHaveLength(1);
+    at.row = on(first, 5);
+    expect((await vault.refresh()).problem).toBeNull();
+    expect(told()).toEqual(['switch.recovered']);
+  });
+
+  test('goes by an off that it cannot verify when it has neither key nor memory, and does not remember it', async () => {
+    const { at, vault, told } = world();
+    at.row = off(7, first);
+    expect(await vault.refresh()).toMatchObject({ state: { kind: 'closed' }, switch: { revision: 7 }, problem: null });
+    expect([at.remembered, told()]).toEqual([null, ['switch.changed']]);
+    at.file = holds(second);
+    at.row = on(second, 8);
+    expect(await vault.refresh()).toMatchObject({ state: { kind: 'open' }, switch: { state: 'on', revision: 8 } });
+  });
+
+  test('remembers the switch over a restart, also while the database is away', async () => {
+    const { at, vault } = world();
+    at.file = holds(first);
+    at.remembered = on(first, 5);
+    at.row = new Failure('database_unavailable', 'away');
+    expect(await vault.refresh()).toMatchObject({ switch: { state: 'on', revision: 5 }, state: { kind: 'open' } });
+    at.row = firstRow;
+    expect(await vault.refresh()).toMatchObject({ switch: { revision: 5 }, problem: { code: 'switch_rolled_back' } });
+  });
+
+  test.each([
+    ['the first row', firstRow],
+    ['no row', null],
+    ['an off that it cannot verify', off(7, first)],
+  ] as const)('does not believe %s while passwords are sealed, although it remembers nothing', async (_, row) => {
+    const { at, vault } = world();
+    at.hasSealed = true;
+    at.row = row;
+    expect((await vault.refresh()).problem?.code).toBe('switch_rolled_back');
+    at.file = holds(second);
+    expect((await vault.refresh()).problem?.code).toMatch(/switch_rolled_back|key_unknown/);
+  });
+
+  test('goes back to an older row when a person wrote its memory file back', async () => {
+    const { at, vault } = world();
+    at.file = holds(first);
+    at.row = on(first, 5);
+    await vault.refresh();
+    await vault.refresh();
+    at.row = firstRow;
+    expect((await vault.refresh()).problem?.code).toBe('switch_rolled_back');
+    at.remembered = firstRow;
+    expect(await vault.refresh()).toMatchObject({ switch: { state: 'off', revision: 0 }, problem: null });
+  });
+
+  test('goes by what it knows when its memory file cannot be understood, and tells that', async () => {
+    const { at, vault, told } = world();
+    at.file = holds(first);
+    at.row = on(first, 1);
+    await vault.refresh();
+    told();
+    at.remembered = new Failure('disk_failed', 'switch-state is damaged');
+    at.row = firstRow;
+    expect(await vault.refresh()).toMatchObject({ switch: { state: 'on' }, problem: { code: 'disk_failed' } });
+    expect(told()).toEqual(['switch.memory_failed']);
+  });
+
+  test('refreshes one at a time, and who asks in the middle gets one that began after the asking', async () => {
+    const { at, vault } = world();
+    at.file = holds(first);
+    const running = vault.refresh();
+    at.row = on(first, 1);
+    const [asked, alsoAsked] = [vault.refresh(), vault.refresh()];
+    await running;
+    expect(await asked).toMatchObject({ switch: { state: 'on' } });
+    expect(await alsoAsked).toBe(await asked);
+  });
+});
