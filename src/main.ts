@@ -51,19 +51,20 @@ async function makeContext(signal: AbortSignal): Promise<import('./commands/cont
   const colours = (processEnvironment().NO_COLOR ?? '') === '';
   return {
     terminal: openTerminal({ stdin, stdout, stderr, colours, nowMs: Date.now }),
+    isAttended: stdin.isTTY === true,
     signal,
     nowMs: Date.now,
     readFile: readFileSync,
     writeNewFile: (path, bytes) => writeFileSync(path, bytes, { flag: 'wx', mode: 0o600 }),
     loadConfig: async (file) => loadConfig({ file }),
-    async compose(config, choice) {
+    async compose(config, choice, people) {
       const [{ compose }, { createLog }] = await Promise.all([import('./compose.ts'), import('./log.ts')]);
-      const pretty = choice === 'daemon_pretty' || (choice === 'quiet' && stderr.isTTY);
+      // A command tells by itself what is wrong, in its own words: a log line beside would say it twice.
       const log =
         choice === 'quiet'
-          ? createLog({ level: 'error', pretty, destination: stderr })
-          : createLog({ level: config.log.level, pretty });
-      return await compose(config, log);
+          ? createLog({ level: 'error', pretty: false, destination: { write: () => undefined } })
+          : createLog({ level: config.log.level, pretty: choice === 'daemon_pretty' });
+      return await compose(config, log, people);
     },
   };
 }

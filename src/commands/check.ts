@@ -1,6 +1,6 @@
 /**
- * `check`: tries the configuration, the data folder, the database, its tables and every mailbox, and says in plain
- * words what is wrong.
+ * `check`: tries the configuration, the data folder, the key file, the database, its tables, the switch and every mailbox,
+ * and says in plain words what is wrong.
  *
  * Each part is tried even when another failed, as far as that makes sense. Exit code 1 when anything failed, 2 when
  * it is the configuration.
@@ -11,9 +11,10 @@ import { join } from 'node:path';
 import type { App } from '../compose.ts';
 import type { Config, DatabaseConfig } from '../config.ts';
 import { asFailure, causeCode, Failure, isFailure } from '../errors.ts';
-import { withPassword } from '../ingest/credential.ts';
 import type { Mailbox } from '../ingest/mailbox.ts';
-import type { CommonOptions, Context } from './context.ts';
+import { type KeySet, keyIds } from '../secret/key.ts';
+import { type CommonOptions, type Context, composeFor } from './context.ts';
+import { counted } from './encryption-operation.ts';
 import { certificateText, probeMailbox } from './mailbox-probe.ts';
 
 type Outcome<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly failure: Failure };
@@ -44,7 +45,7 @@ export async function check(options: CommonOptions, context: Context): Promise<n
 }
 
 async function openApp(config: Config, context: Context): Promise<App> {
-  const app = await context.compose(config, 'quiet');
+  const app = await composeFor(config, context);
   try {
     await writeInto(config.dataDir);
   } catch (error) {
@@ -67,6 +68,7 @@ async function writeInto(dataDir: string): Promise<void> {
 }
 
 async function checkApp(app: App, config: Config, context: Context, attempt: Try): Promise<void> {
+  await attempt('key file', () => readKeyFile(app), keysText);
   const database = await attempt(
     'database',
     () => reach(app),
@@ -75,6 +77,11 @@ async function checkApp(app: App, config: Config, context: Context, attempt: Try
   if (!database.ok) return;
   const tables = await attempt('tables', () => pendingMigrations(app, config), tablesText);
   if (!tables.ok || tables.value > 0) return;
+  await attempt(
+    'switch',
+    () => checkSwitch(app),
+    (told) => told,
+  );
   const mailboxes = await attempt(
     'mailboxes',
     () => app.store.listMailboxes(),
@@ -110,11 +117,32 @@ function tablesText(pending: number): string {
 }
 
 async function checkMailbox(app: App, mailbox: Mailbox, context: Context): Promise<string> {
-  const report = await withPassword(app.store, mailbox.id, (password) =>
+  if (mailbox.state === 'removing') return `its removal was interrupted: mailbox remove ${mailbox.name} ends it`;
+  const report = await app.passwords.lend(mailbox, (password) =>
     probeMailbox(app, mailbox.connection, password, context),
   );
   const paused = mailbox.state === 'paused' ? ', paused' : '';
   return `${report.folder.messageCount} messages in ${mailbox.connection.folder}, ${certificateText(report)}${paused}`;
+}
+
+/** null: there is none, which is wrong only while the switch is on. */
+async function readKeyFile({ keyFile }: App): Promise<KeySet | null> {
+  const reading = await keyFile.read();
+  if (reading.kind === 'refused') throw reading.failure;
+  return reading.kind === 'keys' ? reading.keys : null;
+}
+
+function keysText(keys: KeySet | null): string {
+  return keys === null ? 'none' : `key ${keyIds(keys).join(', ')}`;
+}
+
+async function checkSwitch({ vault, store }: App): Promise<string> {
+  const { state, problem, switch: inForce } = await vault.refresh();
+  if (problem !== null) throw problem;
+  if ('failure' in state && (state.kind === 'missing' || inForce.state !== 'off')) throw state.failure;
+  const { sealed, plain } = await store.passwordCounts();
+  const key = inForce.keyId === null ? '' : ` under key ${inForce.keyId}`;
+  return `encryption is ${inForce.state}${key}; ${counted(sealed, 'password')} sealed, ${plain} readable`;
 }
 
 async function outcomeOf<T>(work: () => Promise<T>): Promise<Outcome<T>> {

@@ -4,9 +4,13 @@
 import type { Terminal } from '../adapters/terminal/terminal.ts';
 import type { App } from '../compose.ts';
 import type { Config } from '../config.ts';
+import { isFailure } from '../errors.ts';
+import { SecretBytes } from '../secret/secret-bytes.ts';
 
 export type Context = {
   readonly terminal: Terminal;
+  /** True when somebody sits at standard input, who can be asked. */
+  readonly isAttended: boolean;
   /** Fires when the process is asked to stop. */
   readonly signal: AbortSignal;
   readonly nowMs: () => number;
@@ -17,10 +21,13 @@ export type Context = {
   /** Writes a file for its owner alone; throws an error with the code EEXIST when there is one of that name. */
   readonly writeNewFile: (path: string, bytes: Uint8Array) => void;
   /** Builds the application; `log` says where its log lines go. */
-  readonly compose: (config: Config, log: LogChoice) => Promise<App>;
+  readonly compose: (config: Config, log: LogChoice, people?: People) => Promise<App>;
 };
 
-/** `daemon`: lines of JSON on standard output; `daemon_pretty`: for people; `quiet`: warnings on standard error. */
+/** `askPassphrase` asks for the passphrase of the key file; null: nobody gave one. */
+export type People = { readonly askPassphrase?: () => Promise<SecretBytes | null> };
+
+/** `daemon`: lines of JSON on standard output; `daemon_pretty`: for people; `quiet`: nowhere. */
 export type LogChoice = 'daemon' | 'daemon_pretty' | 'quiet';
 
 /** Options of every command. */
@@ -33,8 +40,52 @@ export async function withApp<T>(
   work: (app: App, config: Config) => Promise<T>,
 ): Promise<T> {
   const config = await context.loadConfig(options.config ?? null);
-  await using app = await context.compose(config, 'quiet');
+  await using app = await composeFor(config, context);
   return await work(app, config);
+}
+
+/** The application of a command, with somebody to ask for a passphrase where there is one. */
+export async function composeFor(config: Config, context: Context, log: LogChoice = 'quiet'): Promise<App> {
+  if (!context.isAttended) return await context.compose(config, log);
+  const person = askOnce(() => askPassphrase(context));
+  const app = await context.compose(config, log, { askPassphrase: person.ask });
+  const end = async (): Promise<void> => {
+    person[Symbol.dispose]();
+    await app[Symbol.asyncDispose]();
+  };
+  return { ...app, [Symbol.asyncDispose]: end };
+}
+
+/** Each asking gets a copy of the first answer: a rotation opens the key file several times. Disposing wipes it. */
+function askOnce(question: () => Promise<SecretBytes | null>): Disposable & {
+  readonly ask: () => Promise<SecretBytes | null>;
+} {
+  let answer: Promise<SecretBytes | null> | null = null;
+  let given: SecretBytes | null = null;
+  return {
+    async ask() {
+      answer ??= question();
+      given = await answer;
+      return given?.use(copyOf) ?? null;
+    },
+    [Symbol.dispose]: () => given?.wipe(),
+  };
+}
+
+function copyOf(bytes: Uint8Array): SecretBytes {
+  const copy = new Uint8Array(new ArrayBuffer(4096), 0, bytes.length);
+  copy.set(bytes);
+  return SecretBytes.take(copy);
+}
+
+/** Nothing typed is no passphrase; what needs the key then says that it is locked. */
+async function askPassphrase({ terminal }: Context): Promise<SecretBytes | null> {
+  try {
+    return await terminal.askPassword('Passphrase of the key file: ');
+  } catch (error) {
+    if (isFailure(error, 'password_missing')) return null;
+    throw error;
+  }
 }
 
 /** Brings the tables up to date first, unless the configuration leaves that to `ticketmaild migrate`. */

@@ -2,11 +2,12 @@
  * `mailbox add`: checks the options, asks for the password, probes the mail server, and only then stores the mailbox.
  *
  * A failing probe stores nothing. The probe changes nothing on the server; with `--from now` it gives the baseline.
+ * While encryption is on the password is stored sealed, or not at all.
  */
 import { randomUUIDv7 } from 'node:crypto';
 import type { App } from '../compose.ts';
 import { Failure, isFailure } from '../errors.ts';
-import type { Connection, Cursor } from '../ingest/mailbox.ts';
+import type { Connection, Cursor, Mailbox } from '../ingest/mailbox.ts';
 import type { ProbeReport } from '../ingest/ports.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';
@@ -18,12 +19,14 @@ import { isoTime } from './times.ts';
 export type AddOptions = CommonOptions &
   MailboxOptions & { readonly passwordStdin?: boolean /** false for `--no-probe`. */; readonly probe: boolean };
 
-/** Throws `usage`, `exists_already`, `password_missing`, and all that a probe throws. */
+/** Throws `usage`, `exists_already`, `password_missing`, all that a probe throws, and what keeps it from being sealed. */
 export async function addMailbox(options: AddOptions, context: Context): Promise<number> {
   const mailbox = readMailboxOptions(options, { readFile: context.readFile, nowMs: context.nowMs() });
   return await withApp(options, context, async (app, config) => {
     await migrateFirst(app, config);
     await refuseTakenName(app, mailbox.name);
+    // Whoever is asked for the passphrase of the key file is asked for that first.
+    await app.vault.refresh();
     using password = await newPassword(options, mailbox, context);
     const report = options.probe ? await probeFirst(app, mailbox, password, context) : null;
     const id = await store(app, mailbox, password, report);
@@ -89,11 +92,13 @@ async function store(
   password: SecretBytes,
   report: ProbeReport | null,
 ): Promise<string> {
-  const { name, connection, start, after, pollIntervalMs } = mailbox;
-  const id = randomUUIDv7();
-  const cursor = mailbox.startsNow && report !== null ? baseline(report) : null;
-  await app.store.addMailbox({ id, name, connection, start, after, pollIntervalMs, state: 'active' }, password, cursor);
-  return id;
+  const { startsNow, ...settings } = mailbox;
+  const added: Mailbox = { ...settings, id: randomUUIDv7(), state: 'active' };
+  const cursor = startsNow && report !== null ? baseline(report) : null;
+  // As late as can be: the switch may have been turned while the password was typed and tried.
+  const prepared = await app.passwords.prepare(added, password);
+  await app.store.addMailbox(added, prepared, cursor, app.author);
+  return added.id;
 }
 
 /** Everything that is in the folder now counts as handled. */

@@ -1,6 +1,8 @@
 /**
  * `mailbox list` and `mailbox show`: settings and health of mailboxes, from the database alone.
  */
+import type { App } from '../compose.ts';
+import { liveMs } from '../encryption/operation.ts';
 import { Failure } from '../errors.ts';
 import type { Mailbox, MailboxHealth } from '../ingest/mailbox.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
@@ -21,16 +23,31 @@ export async function listMailboxes(options: CommonOptions, context: Context): P
   const { terminal } = context;
   return await withApp(options, context, async (app) => {
     const mailboxes = await app.store.listMailboxes();
+    const held = await heldKeys(app);
     if (options.json === true) for (const mailbox of mailboxes) await terminal.json(mailboxJson(mailbox));
     else if (mailboxes.length === 0) terminal.note('There is no mailbox yet: add one with ticketmaild mailbox add.');
-    else await terminal.table(columns, mailboxes.map(row));
+    else
+      await terminal.table(
+        columns,
+        mailboxes.map((mailbox) => row(mailbox, held)),
+      );
     return 0;
   });
 }
 
-function row(mailbox: Listed): readonly string[] {
+/** Those that are open here, or in a worker that runs. */
+async function heldKeys({ vault, store }: App): Promise<ReadonlySet<string>> {
+  await vault.refresh();
+  const workers = (await store.listWorkers(liveMs)).filter(({ live }) => live);
+  return new Set([...vault.keys().map(({ id }) => id), ...workers.flatMap(({ keyIds }) => keyIds)]);
+}
+
+function row(mailbox: Listed, held: ReadonlySet<string>): readonly string[] {
   const { health } = mailbox;
-  const problem = health.lastError === null || health.failures === 0 ? '' : health.lastError.code;
+  const { form, keyId } = health.password;
+  const waits = form === 'sealed' && keyId !== null && !held.has(keyId);
+  const failure = health.lastError === null || health.failures === 0 ? '' : health.lastError.code;
+  const problem = waits ? 'waits for its key' : failure;
   return [mailbox.name, stateText(mailbox), shortTime(health.lastSuccessAtMs), problem, placeText(mailbox)];
 }
 

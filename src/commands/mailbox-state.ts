@@ -1,10 +1,19 @@
 /**
  * `mailbox pause`, `resume`, `remove` and `set-password`: each changes one mailbox, found by its name.
  */
+import type { App } from '../compose.ts';
+import { Failure, isFailure } from '../errors.ts';
+import type { Mailbox } from '../ingest/mailbox.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 import { newPassword } from './mailbox-add.ts';
+import { serverText } from './mailbox-view.ts';
 
 type NameOptions = CommonOptions & { readonly name: string };
+
+export type SetPasswordOptions = NameOptions & {
+  readonly passwordStdin?: boolean;
+  readonly acceptConnection?: boolean;
+};
 
 /** The running daemon leaves the mailbox alone from its next poll on. Throws `not_found`. */
 export function pauseMailbox(options: NameOptions, context: Context): Promise<number> {
@@ -23,36 +32,100 @@ async function setState(
   told: string,
 ): Promise<number> {
   return await withApp(options, context, async (app) => {
-    const mailbox = await app.store.mailboxByName(options.name);
+    const mailbox = await changeable(app, options.name);
     await app.store.setMailboxState(mailbox.id, state);
     await context.terminal.line(`${told} ${mailbox.name}`);
     return 0;
   });
 }
 
+/** What is half removed already can only be removed. Throws `not_found`, `refused`. */
+async function changeable(app: App, name: string): Promise<Mailbox> {
+  const mailbox = await app.store.mailboxByName(name);
+  if (mailbox.state !== 'removing') return mailbox;
+  throw new Failure('refused', `the removal of mailbox ${name} was interrupted`, {
+    hint: `End it with: ticketmaild mailbox remove ${name}`,
+  });
+}
+
+/** Also one whose row is invalid, which can only be listed: to remove it is one way out. Throws `not_found`. */
+async function anyMailbox(app: App, name: string): Promise<Mailbox> {
+  const mailbox = (await app.store.listMailboxes()).find((one) => one.name === name);
+  return mailbox ?? (await app.store.mailboxByName(name));
+}
+
 /** Asks first, unless told `--yes`. Tickets and messages stay. Throws `not_found`, `usage`. */
 export async function removeMailbox(options: NameOptions & { yes?: boolean }, context: Context): Promise<number> {
   const { terminal } = context;
   return await withApp(options, context, async (app) => {
-    const mailbox = await app.store.mailboxByName(options.name);
+    const mailbox = await anyMailbox(app, options.name);
     const question = `Remove ${mailbox.name} with its password and cursor (its tickets stay)?`;
     const sure = options.yes === true || (await terminal.confirm(question, 'Say that you are sure with --yes.'));
-    if (sure) await app.store.removeMailbox(mailbox.id);
+    if (sure) await app.store.removeMailbox(mailbox.id, app.author);
     await terminal.line(sure ? `removed ${mailbox.name}` : `kept ${mailbox.name}`);
     return sure ? 0 : 1;
   });
 }
 
-/** Stores another password; the mailbox is due at once. Throws `not_found`, `password_missing`. */
-export async function setMailboxPassword(
-  options: NameOptions & { passwordStdin?: boolean },
-  context: Context,
-): Promise<number> {
+/**
+ * Stores another password, sealed while encryption is on; the mailbox is due at once. Where it will be sent is told
+ * before it is asked for. Throws `not_found`, `password_missing`, `refused` when the server is not the one that the
+ * stored password was sealed for and nobody accepts that, and what keeps it from being sealed.
+ */
+export async function setMailboxPassword(options: SetPasswordOptions, context: Context): Promise<number> {
+  const { terminal } = context;
   return await withApp(options, context, async (app) => {
-    const mailbox = await app.store.mailboxByName(options.name);
+    const mailbox = await changeable(app, options.name);
+    // Whoever is asked for the passphrase of the key file is asked for that first.
+    await app.vault.refresh();
+    if (!(await isServerAccepted(app, mailbox, options, context))) {
+      terminal.note('Nothing was changed.');
+      return 1;
+    }
     using password = await newPassword(options, mailbox, context);
-    await app.store.setPassword(mailbox.id, password);
-    await context.terminal.line(`set the password of ${mailbox.name}; try it with: ticketmaild mailbox test`);
+    await app.store.setPassword(mailbox.id, await app.passwords.prepare(mailbox, password), app.author);
+    await terminal.line(`set the password of ${mailbox.name}; try it with: ticketmaild mailbox test ${mailbox.name}`);
     return 0;
   });
+}
+
+/**
+ * Whoever can write to the database can point a mailbox at a server of theirs. A password that is set then is sealed for
+ * that server, so a person looks at the place before the password is read. Throws `refused` where nobody can be asked.
+ */
+async function isServerAccepted(
+  app: App,
+  mailbox: Mailbox,
+  options: SetPasswordOptions,
+  context: Context,
+): Promise<boolean> {
+  const { terminal } = context;
+  const { name } = mailbox;
+  const place = `for ${serverText(mailbox)}`;
+  if (!(await isBoundElsewhere(app, mailbox))) {
+    terminal.note(place);
+    return true;
+  }
+  const changed = 'Host, port, TLS, certificate or user changed since the password was sealed';
+  terminal.note(`${changed}, or somebody changed the row of mailbox ${name}.`, 'yellow');
+  terminal.note('The new password will be sent to this server:', 'yellow');
+  terminal.note(place, 'bold');
+  if (options.acceptConnection === true) return true;
+  const hint = `Look at it first: ticketmaild mailbox show ${name}. If the change is yours, add --accept-connection.`;
+  if (options.passwordStdin === true || !context.isAttended)
+    throw new Failure('refused', `mailbox ${name} does not point where its password was sealed for`, { hint });
+  return await terminal.confirm('Is this your mail server, and was the change yours?', hint);
+}
+
+/** What cannot be opened says nothing about where it was meant to go. */
+async function isBoundElsewhere({ passwords }: App, mailbox: Mailbox): Promise<boolean> {
+  try {
+    await passwords.lend(mailbox, async () => undefined);
+    return false;
+  } catch (error) {
+    if (isFailure(error, 'password_bound_elsewhere')) return true;
+    if (isFailure(error, 'password_damaged', 'key_unknown', 'disk_failed')) return false;
+    if (isFailure(error, 'key_file_missing', 'key_file_refused', 'key_file_locked')) return false;
+    throw error;
+  }
 }

@@ -1,18 +1,17 @@
 /**
  * `mailbox test`: probes a stored mailbox, read-only, and says what it found.
  */
-
-import { withPassword } from '../ingest/credential.ts';
 import type { ProbeReport } from '../ingest/ports.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 import { probeJson, probeMailbox } from './mailbox-probe.ts';
 import { isoTime } from './times.ts';
 
-/** Throws `not_found`, and all that a probe throws. */
+/** Throws `not_found`, what keeps its password from being opened, and all that a probe throws. */
 export async function testMailbox(options: CommonOptions & { name: string }, context: Context): Promise<number> {
   return await withApp(options, context, async (app) => {
     const mailbox = await app.store.mailboxByName(options.name);
-    const report = await withPassword(app.store, mailbox.id, (password) =>
+    await app.vault.refresh();
+    const report = await app.passwords.lend(mailbox, (password) =>
       probeMailbox(app, mailbox.connection, password, context),
     );
     if (options.json === true) await context.terminal.json(probeJson(mailbox.name, report));

@@ -6,21 +6,11 @@
  */
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
-import type { Context } from './context.ts';
-
-/** How a called command is run. `drains`: the first signal to stop lets it finish what is under way. */
-export type Start = (
-  command: (context: Context) => Promise<number>,
-  how: { readonly drains: boolean },
-) => Promise<void>;
+import { type Actions, actionsOf, configured, listing, type Start } from './command-shape.ts';
+import { addEncryptionCommands, addKeyCommands } from './program-encryption.ts';
 
 /** Where help and the version are written. */
 export type Print = (text: string) => void;
-
-/** Makes the action of a command of the function that `load` gives. */
-type Action = <T>(load: () => Promise<(args: T, context: Context) => Promise<number>>) => (args: T) => Promise<void>;
-
-type Actions = { readonly plain: Action; readonly draining: Action };
 
 const mailboxName = ['<name>', 'name of the mailbox'] as const;
 const passwordStdin = ['--password-stdin', 'read the password from standard input instead of asking for it'] as const;
@@ -33,31 +23,20 @@ export function buildProgram(start: Start, print: Print): Command {
     .helpOption('--help', 'show this help')
     .exitOverride()
     .configureOutput({ writeOut: print, writeErr: () => undefined, outputError: () => undefined });
-  const action =
-    (drains: boolean): Action =>
-    (load) =>
-    (args) =>
-      start(async (context) => (await load())(args, context), { drains });
-  const actions = { plain: action(false), draining: action(true) };
+  const actions = actionsOf(start);
   addDaemonCommands(program, actions);
   const mailbox = program.command('mailbox').description('add, list, test and change mailboxes');
   addMailboxCommands(mailbox, actions);
   addChangeCommands(mailbox, actions);
   addTicketCommands(program, actions);
+  addKeyCommands(program, actions);
+  addEncryptionCommands(program, actions);
   return program;
 }
 
 function version(): string {
   const { version: text } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
   return text;
-}
-
-function configured(parent: Command, name: string, purpose: string): Command {
-  return parent.command(name).description(purpose).option('--config <file>', 'the configuration file');
-}
-
-function listing(parent: Command, name: string, purpose: string): Command {
-  return configured(parent, name, purpose).option('--json', 'print JSON, one object a line');
 }
 
 function addDaemonCommands(program: Command, { plain, draining }: Actions): void {
@@ -128,6 +107,7 @@ function addChangeCommands(mailbox: Command, { plain }: Actions): void {
   configured(mailbox, 'set-password', 'store another password')
     .argument(...mailboxName)
     .option(...passwordStdin)
+    .option('--accept-connection', 'the server, TLS or user changed since the password was sealed, and that is wanted')
     .action((name, options) => setPassword({ ...options, name }));
 }
 

@@ -1,7 +1,7 @@
 /**
  * `run`: the daemon. Ends when it is told to stop and what was under way is drained.
  */
-import type { CommonOptions, Context } from './context.ts';
+import { type CommonOptions, type Context, composeFor } from './context.ts';
 
 export type RunOptions = CommonOptions & {
   readonly pretty?: boolean;
@@ -9,11 +9,11 @@ export type RunOptions = CommonOptions & {
   readonly migrate: boolean;
 };
 
-/** Throws `config_invalid`; trouble outside is logged and tried again, never a reason to end. */
+/** At a terminal it asks for the passphrase of a protected key file. Throws `config_invalid`; trouble outside is logged and tried again, never a reason to end. */
 export async function runDaemon(options: RunOptions, context: Context): Promise<number> {
   const written = await context.loadConfig(options.config ?? null);
   const config = options.migrate ? written : { ...written, migrateOnStart: false };
-  await using app = await context.compose(config, options.pretty === true ? 'daemon_pretty' : 'daemon');
+  await using app = await composeFor(config, context, options.pretty === true ? 'daemon_pretty' : 'daemon');
   await app.serve(context.signal);
   return 0;
 }

@@ -72,6 +72,8 @@ describe('mailbox add', () => {
       folder: '受信箱',
       after: 'move:INBOX',
       interval_s: 15,
+      password_form: 'plain',
+      password_key_id: null,
     });
   });
 
@@ -187,7 +189,7 @@ describe('mailbox list, show and test', () => {
       const { code, out, err } = await desk.run(['mailbox', ...args]);
       expect(code).toBe(0);
       expect(out + err).not.toContain(user.password);
-      expect(out).not.toMatch(/password/i);
+      expect(out).not.toMatch(/password(?![_ ](form|key[_ ]id))/i);
     }
     const data = join(desk.folder, 'data');
     const files = readdirSync(data, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
@@ -380,8 +382,10 @@ describe('poll, ticket, message, reconcile', () => {
     expect(checked.json.map(({ check, ok }) => [check, ok])).toEqual([
       ['configuration', true],
       ['data folder', true],
+      ['key file', true],
       ['database', true],
       ['tables', true],
+      ['switch', true],
       ['mailboxes', true],
       ['mailbox broken', false],
       ['mailbox working', true],

@@ -1,0 +1,96 @@
+/**
+ * What both ends of the control socket agree on: one JSON line as the request, one as the answer.
+ *
+ * While a request is worked on, a line that says so comes every second, so that a daemon that hangs is told apart from
+ * one that is busy. An answer is `{ok: true, …}` or `{ok: false, code, message, hint}`.
+ */
+import { Failure, type FailureCode } from '../../errors.ts';
+
+export type ControlCommand = 'rescue' | 'disable';
+
+export type ControlRequest = {
+  readonly command: ControlCommand;
+  /** Who asks, as `user@host`. */
+  readonly who: string;
+};
+
+export const requestBytesMax = 4096;
+export const answerBytesMax = 64 * 1024;
+/** How long one line may take to arrive. */
+export const lineWaitMs = 5000;
+export const workingEveryMs = 1000;
+
+/** The shortest limit of the systems there are is 104 bytes with the NUL at its end (unix(7), unix(4)). */
+const pathBytesMax = 100;
+const whoLengthMax = 200;
+
+/** Throws `config_invalid` for a path that a socket cannot have. */
+export function checkPath(path: string): void {
+  const sizeBytes = Buffer.byteLength(path);
+  if (sizeBytes <= pathBytesMax) return;
+  throw new Failure(
+    'config_invalid',
+    `the path of the control socket has ${sizeBytes} bytes, at most ${pathBytesMax}: ${path}`,
+    { hint: 'Choose a data_dir with a shorter path.' },
+  );
+}
+
+/** The request in a line; null for anything else. */
+export function readRequest(line: string): ControlRequest | null {
+  const value = readObject(line);
+  if (value === null) return null;
+  const { command, who } = value;
+  if (command !== 'rescue' && command !== 'disable') return null;
+  if (typeof who !== 'string' || who === '' || who.length > whoLengthMax || /\p{C}/u.test(who)) return null;
+  return { command, who };
+}
+
+/** The object in a line of JSON; null for anything else. */
+export function readObject(line: string): Record<string, unknown> | null {
+  try {
+    const value: unknown = JSON.parse(line);
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? { ...value } : null;
+  } catch (error) {
+    if (error instanceof SyntaxError) return null;
+    throw error;
+  }
+}
+
+/** The failures that a daemon answers with; any other word in an answer is none of ours. */
+const answered: readonly FailureCode[] = [
+  'usage',
+  'refused',
+  'interrupted',
+  'unexpected',
+  'key_file_missing',
+  'key_file_refused',
+  'key_file_locked',
+  'key_unknown',
+  'exists_already',
+  'password_damaged',
+  'password_bound_elsewhere',
+  'switch_changed',
+  'switch_forged',
+  'switch_rolled_back',
+  'operation_running',
+  'workers_lack_key',
+  'database_unavailable',
+  'database_denied',
+  'database_outdated',
+  'database_conflict',
+  'database_failed',
+  'row_refused',
+  'disk_full',
+  'disk_failed',
+];
+
+export function failureAnswer({ code, message, hint }: Failure): Record<string, unknown> {
+  return { ok: false, code, message, hint };
+}
+
+/** The failure that an answer tells of. */
+export function answeredFailure({ code, message, hint }: Record<string, unknown>): Failure {
+  const known = answered.find((one) => one === code) ?? 'unexpected';
+  const text = typeof message === 'string' ? message : 'the daemon answered with a failure that it does not explain';
+  return new Failure(known, text, typeof hint === 'string' ? { hint } : {});
+}

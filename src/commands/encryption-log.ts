@@ -1,0 +1,57 @@
+/**
+ * `encryption log`: what was changed about keys, sealed passwords and the switch, by whom, the newest first.
+ */
+import type { StoredAudit } from '../encryption/ports.ts';
+import { Failure } from '../errors.ts';
+import { type CommonOptions, type Context, withApp } from './context.ts';
+import { isoTime, shortTime } from './times.ts';
+
+const columns = [
+  { title: 'WHEN (UTC)' },
+  { title: 'WHO', shrinks: true },
+  { title: 'WHAT' },
+  { title: 'KEY' },
+  { title: 'DETAIL', shrinks: true },
+];
+
+const limitForPeople = 50;
+const limitMax = 2_147_483_647;
+
+/** Scripts (`--json`) get all of it, people the newest, unless told a limit. Throws `usage`. */
+export async function listAudit(options: CommonOptions & { limit?: string }, context: Context): Promise<number> {
+  const { terminal } = context;
+  const limit = readLimit(options.limit) ?? (options.json === true ? limitMax : limitForPeople);
+  return await withApp(options, context, async (app) => {
+    const rows = await app.store.readAudit(limit);
+    if (options.json === true) for (const row of rows) await terminal.json(rowJson(row));
+    else if (rows.length === 0) terminal.note('Nothing was changed yet.');
+    else await terminal.table(columns, rows.map(cells));
+    const more = options.json !== true && options.limit === undefined && rows.length === limit;
+    if (more) terminal.note(`These are the newest ${limit}; --limit shows more.`);
+    return 0;
+  });
+}
+
+function readLimit(text: string | undefined): number | null {
+  if (text === undefined) return null;
+  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
+  throw new Failure('usage', `--limit must be a whole number from 1 to 999999999, not ${JSON.stringify(text)}`);
+}
+
+function rowJson(row: StoredAudit): Record<string, unknown> {
+  return {
+    at: isoTime(row.atMs),
+    who: row.who,
+    host: row.host,
+    action: row.action,
+    key_id: row.keyId,
+    next_key_id: row.nextKeyId,
+    mailbox_id: row.mailboxId,
+    detail: row.detail,
+  };
+}
+
+function cells(row: StoredAudit): readonly string[] {
+  const key = [row.keyId, row.nextKeyId].filter((id) => id !== null).join(', next ');
+  return [shortTime(row.atMs), row.who, row.action, key, row.detail ?? ''];
+}

@@ -1,0 +1,103 @@
+/**
+ * `encryption status`: what is sealed, under which key, and what is wrong, that first.
+ *
+ * Passwords that stand or once stood readable are listed with the advice to change them at the provider, unless encryption
+ * is off: then all of them do.
+ */
+import type { Style, Terminal } from '../adapters/terminal/terminal.ts';
+import { liveMs } from '../encryption/operation.ts';
+import { type EncryptionStatus, encryptionStatus } from '../encryption/status.ts';
+import { type CommonOptions, type Context, withApp } from './context.ts';
+import { counted, runOperation } from './encryption-operation.ts';
+
+/** Exit code 0 also when something is wrong: that is shown. */
+export async function showEncryption(options: CommonOptions, context: Context): Promise<number> {
+  const { terminal } = context;
+  return await withApp(options, context, async (app) => {
+    const status = await runOperation(app, context, 'looking', (ports) => encryptionStatus(ports, liveMs));
+    if (options.json === true) await terminal.json(status);
+    else await print(status, terminal);
+    return 0;
+  });
+}
+
+async function print(status: EncryptionStatus, terminal: Terminal): Promise<void> {
+  for (const { what, hint } of wrongs(status)) {
+    await terminal.line(`wrong      ${what}`, 'red');
+    await terminal.line(`  hint     ${hint}`);
+  }
+  for (const [text, style] of summary(status)) await terminal.line(text, style);
+  if (status.workers.length > 0) await terminal.table(workerColumns, status.workers.map(workerRow));
+  if (status.state === 'off') terminal.note('Switch it on with: ticketmaild encryption enable');
+  if (status.state === 'off' || status.readable.length === 0) return;
+  await terminal.line('These passwords stood readable in the database. Change them at the provider:', 'yellow');
+  await terminal.table(readableColumns, status.readable.map(readableRow));
+}
+
+type Wrong = { readonly what: string; readonly hint: string };
+
+function wrongs(status: EncryptionStatus): readonly Wrong[] {
+  const { problem, vault, plain, waiting, workers, state } = status;
+  const lacking = workers.filter(({ live, has_key: hasKey }) => live && !hasKey);
+  const found: (Wrong | false)[] = [
+    problem !== null && { what: problem.message, hint: problem.hint },
+    vault.reason !== null && { what: vault.reason, hint: vault.hint ?? '' },
+    waiting > 0 && {
+      what: `${waiting === 1 ? '1 mailbox waits' : `${waiting} mailboxes wait`}: nobody holds the key of the password`,
+      hint: 'Put the key file with that key back; where it is lost, see encryption replace-lost-key. Which: ticketmaild mailbox list.',
+    },
+    plain > 0 &&
+      state === 'on' && {
+        what: `${counted(plain, 'password')} readable although encryption is on`,
+        hint: 'A worker that runs seals within a second; else: ticketmaild encryption reseal.',
+      },
+    lacking.length > 0 && {
+      what: `without the key: ${lacking.map(({ host, pid }) => `${host} (pid ${pid})`).join(', ')}`,
+      hint: 'Copy the key file to those hosts (owner, mode 0600): they take it up within a second.',
+    },
+  ];
+  return found.filter((one) => one !== false);
+}
+
+function summary(status: EncryptionStatus): readonly (readonly [text: string, style?: Style])[] {
+  const { state, vault, sealed, plain } = status;
+  const changed = status.changed_at === null ? '' : `, since ${shown(status.changed_at)} UTC by ${status.changed_by}`;
+  const keys = [status.key_id, status.next_key_id].filter((id) => id !== null).join(', next ');
+  const open = vault.key_ids.length === 0 ? '' : `: ${vault.key_ids.join(', ')}`;
+  return [
+    [`encryption ${state}${changed} (revision ${status.revision})`, state === 'on' ? 'green' : 'bold'],
+    ...(status.stored_state === null ? [] : [[`in table   ${status.stored_state}`, 'red'] as const]),
+    ...(keys === '' ? [] : [[`key        ${keys}`] as const]),
+    [`vault here ${vault.state}${open}`],
+    [`passwords  ${sealed} sealed, ${plain} readable`],
+    ...status.by_key.map(
+      ({ key_id: id, count }) => [`           ${count} under ${id ?? 'a key that is not named'}`] as const,
+    ),
+  ];
+}
+
+const workerColumns = [
+  { title: 'WORKER ON' },
+  { title: 'PID', align: 'right' as const },
+  { title: 'RUNS' },
+  { title: 'HAS KEY' },
+  { title: 'VAULT' },
+  { title: 'REVISION', align: 'right' as const },
+  { title: 'SEEN (UTC)' },
+];
+
+function workerRow(worker: EncryptionStatus['workers'][number]): readonly string[] {
+  const { host, pid, live, has_key: hasKey, vault, revision, seen_at: seenAt } = worker;
+  return [host, `${pid}`, live ? 'yes' : 'no', hasKey ? 'yes' : 'no', vault, `${revision}`, shown(seenAt)];
+}
+
+const readableColumns = [{ title: 'MAILBOX', shrinks: true }, { title: 'SINCE (UTC)' }, { title: 'UNTIL (UTC)' }];
+
+function readableRow({ mailbox, since, until }: EncryptionStatus['readable'][number]): readonly string[] {
+  return [mailbox, shown(since), until === null ? 'still' : shown(until)];
+}
+
+/** `2026-01-31 08:30:00` of an ISO 8601 time. */
+function shown(time: string): string {
+  return time.slice(0, 19).replace('T', ' ');
+}

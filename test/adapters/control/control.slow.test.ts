@@ -1,0 +1,86 @@
+import { once } from 'node:events';
+import { createConnection, createServer, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { askDaemon } from '../../../src/adapters/control/client.ts';
+import { type ControlHandlers, startControl } from '../../../src/adapters/control/server.ts';
+import { Failure } from '../../../src/errors.ts';
+import { type TemporaryFolder, temporaryFolder } from '../../support/temporary.ts';
+
+let folder: TemporaryFolder;
+let path: string;
+
+beforeEach(async () => {
+  folder = await temporaryFolder('control');
+  path = join(folder.path, 'control.sock');
+});
+
+afterEach(() => folder[Symbol.asyncDispose]());
+
+const echo: ControlHandlers = {
+  rescue: async (who) => ({ done: 'rescue', who }),
+  disable: async (who) => ({ done: 'disable', who }),
+};
+
+const request = { command: 'rescue', who: 'ann@desk' } as const;
+
+async function connected(): Promise<Socket> {
+  const socket = createConnection(path);
+  socket.on('error', () => undefined);
+  await once(socket, 'connect');
+  return socket;
+}
+
+async function failureOf(work: Promise<unknown>): Promise<Failure> {
+  const error: unknown = await work.then(
+    () => null,
+    (thrown) => thrown,
+  );
+  if (error instanceof Failure) return error;
+  throw new Error(`no failure: ${String(error)}`);
+}
+
+describe('time limits of the control socket', () => {
+  test('a request that takes longer than a line may is waited for, as long as the daemon says that it works', async () => {
+    const slow = async (): Promise<object> => {
+      await wait(6500);
+      return { done: 'at last' };
+    };
+    await using _server = await startControl(path, { ...echo, disable: slow });
+    expect(await askDaemon(path, { ...request, command: 'disable' })).toEqual({ done: 'at last' });
+  });
+
+  test('a client that never ends its line is let go after 5 seconds', async () => {
+    await using _server = await startControl(path, echo);
+    const startedAt = performance.now();
+    const socket = await connected();
+    const drip = setInterval(() => socket.write(' '), 200);
+    let answer = '';
+    socket.setEncoding('utf8').on('data', (piece: string) => {
+      answer += piece;
+    });
+    await once(socket, 'close');
+    clearInterval(drip);
+    expect(performance.now() - startedAt).toBeGreaterThan(4500);
+    expect(performance.now() - startedAt).toBeLessThan(7500);
+    expect(JSON.parse(answer)).toMatchObject({ ok: false, code: 'usage' });
+  });
+
+  test('a daemon that hangs is told apart from one that works', async () => {
+    const server = createServer((socket) => {
+      socket.on('error', () => undefined);
+      socket.resume();
+    }).listen(path);
+    await once(server, 'listening');
+    const startedAt = performance.now();
+    const failure = await failureOf(askDaemon(path, request));
+    server.close();
+    await once(server, 'close');
+    expect(failure).toMatchObject({
+      code: 'daemon_unreachable',
+      message: `no daemon answers at ${path} (it does not answer in time)`,
+    });
+    expect(performance.now() - startedAt).toBeLessThan(8000);
+  });
+});

@@ -1,0 +1,309 @@
+import { execFile } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, lstat, readdir, rename, writeFile } from 'node:fs/promises';
+import { createConnection, createServer, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { askDaemon } from '../../../src/adapters/control/client.ts';
+import { type ControlHandlers, startControl } from '../../../src/adapters/control/server.ts';
+import { Failure } from '../../../src/errors.ts';
+import { type TemporaryFolder, temporaryFolder } from '../../support/temporary.ts';
+
+let folder: TemporaryFolder;
+let path: string;
+
+beforeEach(async () => {
+  folder = await temporaryFolder('control');
+  path = join(folder.path, 'control.sock');
+});
+
+afterEach(() => folder[Symbol.asyncDispose]());
+
+const echo: ControlHandlers = {
+  rescue: async (who) => ({ done: 'rescue', who }),
+  disable: async (who) => ({ done: 'disable', who }),
+};
+
+const request = { command: 'rescue', who: 'ann@desk' } as const;
+
+/** Sends `text` and collects all that comes back until the connection ends. */
+async function exchange(text: string | Uint8Array, how: { end: boolean } = { end: false }): Promise<string> {
+  const socket = createConnection(path);
+  let answer = '';
+  socket.setEncoding('utf8').on('data', (piece: string) => {
+    answer += piece;
+  });
+  socket.on('error', () => undefined);
+  if (how.end) socket.end(text);
+  else socket.write(text);
+  await once(socket, 'close');
+  return answer;
+}
+
+async function connected(): Promise<Socket> {
+  const socket = createConnection(path);
+  socket.on('error', () => undefined);
+  await once(socket, 'connect');
+  return socket;
+}
+
+/** A socket file that nobody listens to any more, as after kill -9. */
+async function leaveStaleSocket(): Promise<void> {
+  const server = createServer().listen(path);
+  await once(server, 'listening');
+  // Closing removes the file of that name: it is out of the way meanwhile.
+  const away = join(folder.path, 'away');
+  await rename(path, away);
+  server.close();
+  await once(server, 'close');
+  await rename(away, path);
+}
+
+async function failureOf(work: Promise<unknown>): Promise<Failure> {
+  const error: unknown = await work.then(
+    () => null,
+    (thrown) => thrown,
+  );
+  if (error instanceof Failure) return error;
+  throw new Error(`no failure: ${String(error)}`);
+}
+
+describe('a request', () => {
+  test('reaches its handler with who asks, and its result is the answer', async () => {
+    await using _server = await startControl(path, echo);
+    expect(await askDaemon(path, request)).toEqual({ done: 'rescue', who: 'ann@desk' });
+    expect(await askDaemon(path, { command: 'disable', who: 'bob@desk' })).toEqual({
+      done: 'disable',
+      who: 'bob@desk',
+    });
+  });
+
+  test('that fails comes back as the same failure, code, text and hint', async () => {
+    const refuse = async (): Promise<object> => {
+      throw new Failure('key_file_missing', 'there is no key here either', { hint: 'Look for a backup.' });
+    };
+    await using _server = await startControl(path, { ...echo, rescue: refuse });
+    const failure = await failureOf(askDaemon(path, request));
+    expect({ code: failure.code, message: failure.message, hint: failure.hint }).toEqual({
+      code: 'key_file_missing',
+      message: 'there is no key here either',
+      hint: 'Look for a backup.',
+    });
+  });
+
+  test('that a defect answers is told as one, and the daemon goes on', async () => {
+    const broken = async (): Promise<object> => {
+      throw new TypeError('x is not a function');
+    };
+    await using _server = await startControl(path, { ...echo, rescue: broken });
+    expect((await failureOf(askDaemon(path, request))).code).toBe('unexpected');
+    expect(await askDaemon(path, { ...request, command: 'disable' })).toMatchObject({ done: 'disable' });
+  });
+
+  test('that is worked on when the daemon stops is answered first', async () => {
+    let begin = (): void => undefined;
+    const begun = new Promise<void>((resolve) => {
+      begin = resolve;
+    });
+    const slow = async (): Promise<object> => {
+      begin();
+      await wait(300);
+      return { done: 'before the end' };
+    };
+    const server = await startControl(path, { ...echo, disable: slow });
+    const answer = askDaemon(path, { ...request, command: 'disable' });
+    await begun;
+    await server?.[Symbol.asyncDispose]();
+    expect(await answer).toEqual({ done: 'before the end' });
+  });
+});
+
+describe('the socket', () => {
+  test('is for its user alone, from the first moment on, and gone after the end', async () => {
+    const seen = new Set<string>();
+    const look = setInterval(async () => {
+      const there = await lstat(path).catch(() => null);
+      if (there !== null) seen.add((there.mode & 0o777).toString(8));
+    }, 1);
+    const before = process.umask();
+    const server = await startControl(path, echo);
+    expect(((await lstat(path)).mode & 0o777).toString(8)).toBe('600');
+    await wait(20);
+    clearInterval(look);
+    expect([...seen]).toEqual(['600']);
+    expect(process.umask()).toBe(before);
+    expect(await readdir(folder.path)).toEqual(['control.sock']);
+    await server?.[Symbol.asyncDispose]();
+    expect(await readdir(folder.path)).toEqual([]);
+  });
+
+  test.runIf(process.getuid?.() === 0)('refuses another user even where the folder is opened later', async () => {
+    await using _server = await startControl(path, echo);
+    await chmod(folder.path, 0o711);
+    const script = `const s = require('node:net').createConnection(process.argv[1]);
+      s.on('connect', () => { console.log('connected'); s.destroy(); }).on('error', (e) => console.log(e.code));`;
+    const { stdout } = await promisify(execFile)(process.execPath, ['-e', script, path], { uid: 65534, gid: 65534 });
+    expect(stdout.trim()).toBe('EACCES');
+  });
+
+  test('is not made in a folder that others can enter', async () => {
+    for (const mode of [0o710, 0o701, 0o755]) {
+      await chmod(folder.path, mode);
+      const failure = await failureOf(startControl(path, echo));
+      expect(failure).toMatchObject({ code: 'refused', hint: expect.stringContaining(`chmod 0700 ${folder.path}`) });
+    }
+    expect(await readdir(folder.path)).toEqual([]);
+  });
+
+  test('is not made at a path that is too long for one', async () => {
+    const long = join(folder.path, 'x'.repeat(100));
+    expect(await failureOf(startControl(long, echo))).toMatchObject({ code: 'config_invalid', exitCode: 2 });
+    expect(await failureOf(askDaemon(long, request))).toMatchObject({ code: 'config_invalid' });
+  });
+
+  test('of a process that died is replaced', async () => {
+    await leaveStaleSocket();
+    await using _server = await startControl(path, echo);
+    expect(await askDaemon(path, request)).toMatchObject({ done: 'rescue' });
+    expect(await readdir(folder.path)).toEqual(['control.sock']);
+  });
+
+  test('of a process that lives is left alone, and goes on', async () => {
+    await using first = await startControl(path, echo);
+    const second = await startControl(path, { ...echo, rescue: async () => ({ done: 'by the second' }) });
+    expect(first).not.toBeNull();
+    expect(second).toBeNull();
+    expect(await askDaemon(path, request)).toMatchObject({ done: 'rescue' });
+    expect(await readdir(folder.path)).toEqual(['control.sock']);
+  });
+
+  test('is made once when several start at the same time over a dead one', async () => {
+    for (let round = 0; round < 20; round += 1) {
+      await leaveStaleSocket();
+      const starts = Array.from({ length: 8 }, async (_, index) => {
+        // Some look while others have made theirs already.
+        await wait(index % 4);
+        return await startControl(path, echo);
+      });
+      const servers = await Promise.all(starts);
+      expect(servers.filter((server) => server !== null)).toHaveLength(1);
+      // The connections of those who looked are over.
+      await wait(20);
+      expect(await askDaemon(path, request)).toMatchObject({ done: 'rescue' });
+      for (const server of servers) await server?.[Symbol.asyncDispose]();
+      expect(await readdir(folder.path)).toEqual([]);
+    }
+  });
+
+  test('never takes the place of a thing that is no socket', async () => {
+    await writeFile(path, 'precious');
+    expect(await failureOf(startControl(path, echo))).toMatchObject({ code: 'refused' });
+    expect((await lstat(path)).isFile()).toBe(true);
+  });
+});
+
+describe('a client that misbehaves', () => {
+  test.each<[string, string | Uint8Array]>([
+    ['no JSON', 'rescue\n'],
+    ['no object', '["rescue"]\n'],
+    ['an unknown command', '{"command":"format","who":"ann@desk"}\n'],
+    ['a command of the prototype', '{"command":"constructor","who":"ann@desk"}\n'],
+    ['nobody who asks', '{"command":"rescue"}\n'],
+    ['who asks with a line feed', '{"command":"rescue","who":"ann\\ndesk"}\n'],
+    ['who asks at great length', `{"command":"rescue","who":"${'a'.repeat(300)}"}\n`],
+    ['bytes that are no text', Uint8Array.of(0xff, 0xfe, 0x00, 0x0a)],
+    ['a line without an end', `{"command":"rescue","who":"${'a'.repeat(5000)}`],
+    ['a line that is too long', `{"command":"rescue","who":"ann@desk","x":"${'a'.repeat(5000)}"}\n`],
+  ])('is told so, and harms nobody: %s', async (_title, text) => {
+    await using _server = await startControl(path, echo);
+    const answer = JSON.parse(await exchange(text));
+    expect(answer).toMatchObject({ ok: false, code: 'usage', hint: expect.any(String) });
+    expect(await askDaemon(path, request)).toMatchObject({ done: 'rescue' });
+  });
+
+  test('gets an answer also when it closes its side at once, as nc does', async () => {
+    const slow = (): Promise<object> => wait(100, { done: 'rescue' });
+    await using _server = await startControl(path, { ...echo, rescue: slow });
+    expect(JSON.parse(await exchange(`${JSON.stringify(request)}\n`, { end: true }))).toMatchObject({ ok: true });
+  });
+
+  test('and comes with many connections gets four, and the others are closed', async () => {
+    await using _server = await startControl(path, echo);
+    const flood = await Promise.all(Array.from({ length: 40 }, connected));
+    const open = new Set(flood);
+    for (const socket of flood) socket.resume().once('close', () => open.delete(socket));
+    await wait(500);
+    expect(open.size).toBe(4);
+    expect((await failureOf(askDaemon(path, request))).code).toBe('daemon_unreachable');
+    for (const socket of flood) socket.destroy();
+    await wait(50);
+    expect(await askDaemon(path, request)).toMatchObject({ done: 'rescue' });
+  });
+
+  test('and sends without an end is not read to it', async () => {
+    await using _server = await startControl(path, echo);
+    const socket = await connected();
+    const piece = Buffer.alloc(64 * 1024, 'x');
+    let sent = 0;
+    while (!socket.destroyed && sent < 100 * 1024 * 1024) {
+      sent += piece.length;
+      if (!socket.write(piece))
+        await Promise.race([once(socket, 'drain'), once(socket, 'close')]).catch(() => undefined);
+    }
+    socket.destroy();
+    expect(sent).toBeLessThan(10 * 1024 * 1024);
+    expect(await askDaemon(path, request)).toMatchObject({ done: 'rescue' });
+  });
+
+  test('and leaves in the middle of its request keeps nobody waiting', async () => {
+    const server = await startControl(path, { ...echo, rescue: () => wait(200, {}) });
+    const socket = await connected();
+    socket.write(`${JSON.stringify(request)}\n`);
+    await wait(50);
+    socket.destroy();
+    const idle = await connected();
+    const startedAt = performance.now();
+    await server?.[Symbol.asyncDispose]();
+    expect(performance.now() - startedAt).toBeLessThan(2000);
+    idle.destroy();
+  });
+});
+
+describe('a daemon that cannot be asked is daemon_unreachable', () => {
+  test('when there is none, or a dead one', async () => {
+    const none = await failureOf(askDaemon(path, request));
+    expect(none).toMatchObject({ code: 'daemon_unreachable', message: `no daemon answers at ${path} (ENOENT)` });
+    await leaveStaleSocket();
+    expect((await failureOf(askDaemon(path, request))).message).toContain('ECONNREFUSED');
+  });
+
+  test.each<[string, string, string | null]>([
+    ['no JSON', 'is not JSON', 'hello\n'],
+    ['too much', 'is too long', `${'x'.repeat(70_000)}\n`],
+    ['an early end', 'without an answer', null],
+  ])('when it answers %s', async (_title, why, answer) => {
+    const server = createServer((socket) => {
+      socket.on('error', () => undefined);
+      if (answer === null) socket.end();
+      else socket.write(answer);
+      socket.resume();
+    }).listen(path);
+    await once(server, 'listening');
+    const failure = await failureOf(askDaemon(path, request));
+    server.close();
+    await once(server, 'close');
+    expect(failure.code).toBe('daemon_unreachable');
+    expect(failure.message).toContain(why);
+  });
+
+  test('and a code that is none of ours is not believed', async () => {
+    const server = createServer((socket) => void socket.end('{"ok":false,"code":"toString","message":"x"}\n'));
+    server.listen(path);
+    await once(server, 'listening');
+    const failure = await failureOf(askDaemon(path, request));
+    server.close();
+    expect({ code: failure.code, exitCode: failure.exitCode }).toEqual({ code: 'unexpected', exitCode: 1 });
+  });
+});

@@ -1,0 +1,102 @@
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { App } from '../../src/compose.ts';
+import { type Control, type ControlPorts, createControl } from '../../src/encryption/control.ts';
+import { Failure } from '../../src/errors.ts';
+import { createLog } from '../../src/log.ts';
+import { type Desk, openDesk } from './desk.ts';
+
+let desk: Desk;
+let app: App;
+let keyFile: string;
+let nowMs: number;
+
+/** An application that has the keys open, as a daemon has. */
+beforeEach(async () => {
+  desk = await openDesk();
+  keyFile = join(desk.dataDir, 'encryption-key.bin');
+  await desk.run(['migrate']);
+  const enable = ['encryption', 'enable', '--accept-key-loss', '--backup-prepared'];
+  expect(await desk.run(enable)).toMatchObject({ code: 0 });
+  app = await desk.open();
+  await app.vault.refresh();
+  nowMs = Date.now() - 60_000;
+});
+
+afterEach(async () => {
+  await app[Symbol.asyncDispose]();
+  await desk[Symbol.asyncDispose]();
+});
+
+function control(given: Partial<ControlPorts> = {}): Control {
+  const { vault, keyFile, proof, store, operation } = app;
+  const log = createLog({ level: 'error', pretty: false, destination: { write: () => undefined } });
+  return createControl({ vault, keyFile, proof, store, operation, log, clock: { nowMs: () => nowMs }, ...given });
+}
+
+const proof = (): string => join(desk.dataDir, 'can-disable-encryption.txt');
+
+test('a request to switch off is forgotten after 15 minutes, and its proof with it', async () => {
+  const asking = control();
+  expect(await asking.disable('ann@desk')).toMatchObject({ state: 'asked', problem: null });
+  await writeFile(proof(), '');
+  nowMs += 15 * 60_000;
+  expect(await asking.disable('ann@desk')).toMatchObject({ state: 'asked', problem: null });
+  nowMs += 1000;
+  expect(await asking.disable('ann@desk')).toMatchObject({ state: 'asked', problem: expect.stringContaining('older') });
+});
+
+test('a request is carried out within 15 minutes, once, and the proof is taken away', async () => {
+  const asking = control();
+  await asking.disable('ann@desk');
+  await writeFile(proof(), '');
+  nowMs += 15 * 60_000 - 1;
+  expect(await asking.disable('bob@desk')).toMatchObject({ state: 'off', was_off: false });
+  await expect(readFile(proof())).rejects.toThrow('ENOENT');
+  expect(await asking.disable('ann@desk')).toMatchObject({ state: 'asked', problem: null });
+  const entries = await app.store.readAudit(20);
+  expect(entries.find(({ action }) => action === 'switch.off')).toMatchObject({ who: 'bob@desk' });
+  expect(entries.find(({ action }) => action === 'switch.disable_asked')).toMatchObject({ who: 'ann@desk' });
+});
+
+test('of two requests at the same time only one is carried out', async () => {
+  const asking = control();
+  await asking.disable('ann@desk');
+  await writeFile(proof(), '');
+  const answers = await Promise.all([asking.disable('ann@desk'), asking.disable('ann@desk')]);
+  expect(answers.map(({ state }) => state)).toEqual(['off', 'asked']);
+});
+
+test('a request that fails keeps nobody from the next one', async () => {
+  const failing = control({
+    proof: {
+      path: proof(),
+      problem: async () => {
+        throw new Failure('disk_failed', 'it cannot be looked at');
+      },
+      remove: async () => undefined,
+    },
+  });
+  await failing.disable('ann@desk');
+  await expect(failing.disable('ann@desk')).rejects.toThrow('it cannot be looked at');
+  await expect(failing.rescue('ann@desk')).rejects.toThrow('there is nothing to rescue');
+});
+
+test('a rescue does not wait for a database that is away', async () => {
+  const content = await readFile(keyFile);
+  await rm(keyFile);
+  const away = async (): Promise<void> => {
+    throw new Failure('database_unavailable', 'the database is away');
+  };
+  expect(await control({ store: { audit: away } }).rescue('ann@desk')).toMatchObject({ recorded: false });
+  expect(await readFile(keyFile)).toEqual(content);
+  expect(app.vault.view.state.kind).toBe('open');
+});
+
+test('two rescues at the same time write one key file', async () => {
+  await rm(keyFile);
+  const asking = control();
+  const results = await Promise.allSettled([asking.rescue('ann@desk'), asking.rescue('bob@desk')]);
+  expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected']);
+});

@@ -1,0 +1,189 @@
+import { chmod, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type Daemon, startDaemon } from '../support/daemon.ts';
+import { type Desk, openDesk } from './desk.ts';
+
+let desk: Desk;
+let keyFile: string;
+let daemon: Daemon;
+
+const secret = 'Zucker-und-Salz-91';
+const passphrase = 'three blind mice and a cat';
+const flags = ['--accept-key-loss', '--backup-prepared'];
+
+beforeEach(async () => {
+  desk = await openDesk();
+  keyFile = join(desk.dataDir, 'encryption-key.bin');
+  const server = ['--host', '127.0.0.1', '--port', '9', '--user', 'desk', '--no-probe', '--password-stdin'];
+  expect(await desk.run(['mailbox', 'add', '--name', 'one', ...server], secret)).toMatchObject({ code: 0 });
+  daemon = startDaemon(['run'], { env: desk.env, cwd: desk.folder });
+  await daemon.waitFor(({ event }) => event === 'daemon.ready');
+});
+
+afterEach(async () => {
+  daemon.signal('SIGTERM');
+  const { stdout, stderr } = await daemon.exit;
+  desk.expectNothingTold([secret, passphrase]);
+  expect(stdout + stderr).not.toContain(secret);
+  expect(await readdir(desk.dataDir)).not.toContain('control.sock');
+  await desk[Symbol.asyncDispose]();
+});
+
+async function report(...args: string[]): Promise<Record<string, unknown>> {
+  const { json, err } = await desk.run([...args, '--json']);
+  expect(json, err).toHaveLength(1);
+  return json[0] ?? {};
+}
+
+async function enable(): Promise<string> {
+  const { key_id: id } = await report('encryption', 'enable', ...flags);
+  await daemon.waitFor(({ event, state }) => event === 'switch.changed' && state === 'on');
+  return String(id);
+}
+
+async function untilStatus(holds: (status: Record<string, unknown>) => boolean): Promise<Record<string, unknown>> {
+  for (;;) {
+    const status = await report('encryption', 'status');
+    if (holds(status)) return status;
+    await wait(200);
+  }
+}
+
+test('a worker that runs takes the key up, rotates with it, and lets it go, without a restart', async () => {
+  const first = await enable();
+  await untilStatus(({ workers }) => JSON.stringify(workers).includes(`"key_ids":["${first}"]`));
+  const { out } = await desk.run(['encryption', 'status']);
+  expect(out).toMatch(
+    /^WORKER ON +PID +RUNS +HAS KEY +VAULT +REVISION +SEEN \(UTC\)\n\S+ +\d+ +yes +yes +open +2 +20/m,
+  );
+  const { key_id: second, former_kept: kept } = await report('encryption', 'rotate');
+  expect({ kept, isNew: second !== first }).toEqual({ kept: false, isNew: true });
+  await untilStatus(({ workers }) => JSON.stringify(workers).includes(`"key_ids":["${second}"]`));
+  expect(await report('encryption', 'disable', '--yes')).toMatchObject({ state: 'off' });
+  await daemon.waitFor(({ event, state }) => event === 'switch.changed' && state === 'off');
+});
+
+describe('key rescue', () => {
+  test('lets the daemon write back what was lost, and is recorded', async () => {
+    const id = await enable();
+    const content = await readFile(keyFile);
+    await rm(keyFile);
+    await daemon.waitFor(({ event }) => event === 'vault.orphaned');
+    const rescued = await report('key', 'rescue');
+    expect(rescued).toEqual({ path: keyFile, key_ids: [id], set_aside: null, recorded: true });
+    expect(await readFile(keyFile)).toEqual(content);
+    expect((await stat(keyFile)).mode & 0o777).toBe(0o600);
+    await daemon.waitFor(({ event }) => event === 'key.rescued');
+    const [entry] = (await desk.run(['encryption', 'log', '--json'])).json;
+    expect(entry).toMatchObject({ action: 'key.rescued', key_id: id, who: expect.stringMatching(/^.+@.+$/) });
+  });
+
+  test('keeps what was there aside', async () => {
+    await enable();
+    const content = await readFile(keyFile);
+    await writeFile(keyFile, 'nothing that could be a key');
+    const { code, out } = await desk.run(['key', 'rescue']);
+    expect(code).toBe(0);
+    expect(out).toMatch(
+      /^written back: \S+encryption-key\.bin, key [0-9a-f]{16}\nwhat was there is kept as \S+\.damaged-/,
+    );
+    expect(await readFile(keyFile)).toEqual(content);
+    const aside = (await readdir(desk.dataDir)).find((name) => name.includes('damaged'));
+    expect(await readFile(join(desk.dataDir, aside ?? ''), 'utf8')).toBe('nothing that could be a key');
+  });
+
+  test('has nothing to do while the key file is there, or encryption is off', async () => {
+    expect(await desk.run(['key', 'rescue'])).toMatchObject({
+      code: 3,
+      err: expect.stringMatching(/^there is nothing to rescue: encryption is off.+\nhint: .+\n$/),
+    });
+    await enable();
+    const content = await readFile(keyFile);
+    expect(await desk.run(['key', 'rescue'])).toMatchObject({
+      code: 3,
+      err: expect.stringMatching(/^there is nothing to rescue: the key file .+\nhint: .+\n$/),
+    });
+    expect(await readFile(keyFile)).toEqual(content);
+  });
+
+  test('does not take the protection of a passphrase off that the daemon lacks', async () => {
+    await enable();
+    expect(await desk.run(['key', 'protect', '--passphrase-stdin'], passphrase)).toMatchObject({ code: 0 });
+    const content = await readFile(keyFile);
+    await daemon.waitFor(({ event }) => event === 'vault.orphaned');
+    expect(await desk.run(['key', 'rescue'])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('what this daemon lacks is its passphrase'),
+    });
+    expect(await readFile(keyFile)).toEqual(content);
+  });
+
+  test('says so when the daemon holds no key either', async () => {
+    await enable();
+    await rename(keyFile, join(desk.folder, 'away'));
+    daemon.signal('SIGTERM');
+    await daemon.exit;
+    daemon = startDaemon(['run'], { env: desk.env, cwd: desk.folder });
+    await daemon.waitFor(({ event }) => event === 'daemon.ready');
+    expect(await desk.run(['key', 'rescue'])).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(/^the daemon has no key in its memory either: .+\nhint: Put the key file back.+\n$/),
+    });
+  });
+});
+
+describe('encryption disable where the key cannot be opened', () => {
+  const proof = (): string => join(desk.dataDir, 'can-disable-encryption.txt');
+
+  test('asks the daemon, which wants a proof of the file system that is newer than the request', async () => {
+    await writeFile(proof(), '');
+    await enable();
+    await desk.run(['key', 'protect', '--passphrase-stdin'], passphrase);
+    const asked = await desk.run(['encryption', 'disable', '--yes', '--json']);
+    expect(asked.code).toBe(1);
+    expect(asked.json).toEqual([
+      {
+        state: 'asked',
+        asked_at: expect.stringMatching(/Z$/),
+        expires_at: expect.stringMatching(/Z$/),
+        proof_path: proof(),
+        problem: null,
+      },
+    ]);
+    expect(asked.err).toContain(`touch ${proof()}`);
+
+    const old = await desk.run(['encryption', 'disable', '--yes']);
+    expect(old).toMatchObject({ code: 1, out: '' });
+    expect(old.err).toMatch(/^the proof file is not accepted: .+ is older than this request/);
+    await rm(proof());
+    await writeFile(proof(), '');
+    await chmod(proof(), 0o666);
+    expect((await report('encryption', 'disable', '--yes')).problem).toEqual(expect.any(String));
+    expect(await report('encryption', 'status')).toMatchObject({ state: 'on', sealed: 1 });
+
+    await chmod(proof(), 0o600);
+    const done = await desk.run(['encryption', 'disable', '--yes']);
+    expect(done).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^encryption is off\n1 password stored readable\n/),
+    });
+    expect(await report('encryption', 'status')).toMatchObject({ state: 'off', plain: 1 });
+    await expect(readFile(proof())).rejects.toThrow('ENOENT');
+    const actions = (await desk.run(['encryption', 'log', '--json'])).json.map(({ action }) => action);
+    expect(actions).toEqual(expect.arrayContaining(['switch.off', 'switch.disabling', 'switch.disable_asked']));
+  });
+
+  test('works as well when the key file is lost: the daemon has the key in its memory', async () => {
+    await enable();
+    await rm(keyFile);
+    expect(await report('encryption', 'disable', '--yes')).toMatchObject({ state: 'asked' });
+    await wait(20);
+    await writeFile(proof(), '');
+    expect(await report('encryption', 'disable', '--yes')).toMatchObject({
+      ...{ state: 'off', was_off: false, unsealed: 1, unopened_count: 0, set_aside: null },
+    });
+    expect(await report('encryption', 'status')).toMatchObject({ state: 'off', plain: 1, sealed: 0 });
+  });
+});
