@@ -1,33 +1,49 @@
 /**
  * `npm run bench -- ingest [--count 2000] [--runs 1] [--database mariadb|sqlite] [--json]`
  * `npm run bench -- crash [--count 2000] [--kills 40] [--database mariadb|sqlite] [--json]`
+ * `npm run bench -- core-dump [--mailboxes 200] [--database mariadb|sqlite] [--json]`
+ * `npm run bench -- switch-kills [--stride 1] [--database mariadb|sqlite] [--json]`
+ * `npm run bench -- live-switch [--mailboxes 1000] [--database mariadb|sqlite] [--json]`
+ * `npm run bench -- switch-size [--mailboxes 10000] [--database mariadb|sqlite] [--json]`
+ * `npm run bench -- database-files [--mailboxes 1000] [--database mariadb|sqlite] [--json]`
  *
  * `ingest` measures how fast mails become tickets, beside imapflow fetching and dropping the same mails in the same
  * run, and checks that every one of them is stored as it was sent. `crash` kills the daemon again and again while it
- * works, and counts what is lost, doubled, empty or missing in the end. Exit code 1 when it is not, or when something fails; 2 for
- * a wrong option. Dovecot and MariaDB must be installed; both are started here, with their data in temporary folders.
+ * works, and counts what is lost, doubled, empty or missing in the end. The others are about sealed passwords: what a core
+ * dump holds of them, operations killed before each of their effects, a switch under a daemon at work, its time and
+ * memory with many mailboxes, and what the files of the database still hold. Exit code 1 when something is not as promised,
+ * or fails; 2 for a wrong option. Dovecot and MariaDB must be installed; both are started here, with their data in
+ * temporary folders.
  */
 import { parseArgs } from 'node:util';
 import { startDovecot } from '../support/dovecot.ts';
 import { startMariadb } from '../support/mariadb.ts';
 import { crashRun } from './crash.ts';
+import { type EncryptionOptions, encryptionBenchmarks } from './encryption-benchmarks.ts';
 import { defaultCount } from './generate.ts';
 import { type IngestRun, ingestOnce, type Servers } from './ingest.ts';
 import { medianRun, type Report, runFigures, tableOf } from './report.ts';
 import { wholeNumber } from './whole-number.ts';
 
-const usage =
-  'usage: npm run bench -- ingest [--count N] [--runs N] [--database mariadb|sqlite] [--json]\n' +
-  '       npm run bench -- crash [--count N] [--kills N] [--database mariadb|sqlite] [--json]';
+const database = '[--database mariadb|sqlite] [--json]';
+const usage = [
+  `usage: npm run bench -- ingest [--count N] [--runs N] ${database}`,
+  `       npm run bench -- crash [--count N] [--kills N] ${database}`,
+  `       npm run bench -- core-dump [--mailboxes N] ${database}`,
+  `       npm run bench -- switch-kills [--stride N] ${database}`,
+  `       npm run bench -- live-switch [--mailboxes N] ${database}`,
+  `       npm run bench -- switch-size [--mailboxes N] ${database}`,
+  `       npm run bench -- database-files [--mailboxes N] ${database}`,
+].join('\n');
 const lifeMsMax = 250;
 
-type Options = {
-  readonly benchmark: 'ingest' | 'crash';
+type EncryptionName = keyof typeof encryptionBenchmarks;
+
+type Options = EncryptionOptions & {
+  readonly benchmark: 'ingest' | 'crash' | EncryptionName;
   readonly kills: number;
   readonly count: number;
   readonly runs: number;
-  readonly database: 'mariadb' | 'sqlite';
-  readonly json: boolean;
 };
 
 /** Throws a TypeError with one sentence for whatever is not allowed. */
@@ -38,21 +54,34 @@ export function readOptions(args: readonly string[]): Options {
       count: { type: 'string', default: String(defaultCount) },
       runs: { type: 'string', default: '1' },
       kills: { type: 'string', default: '40' },
+      mailboxes: { type: 'string' },
+      stride: { type: 'string', default: '1' },
       database: { type: 'string', default: 'mariadb' },
       json: { type: 'boolean', default: false },
     },
     allowPositionals: true,
   });
   const [benchmark, ...others] = positionals;
-  if ((benchmark !== 'ingest' && benchmark !== 'crash') || others.length > 0) {
-    throw new TypeError('the benchmarks are: ingest, crash');
-  }
+  if (!isBenchmark(benchmark) || others.length > 0) throw new TypeError(`the benchmarks are: ${names.join(', ')}`);
   const { database, json } = values;
   if (database !== 'mariadb' && database !== 'sqlite') {
     throw new TypeError(`--database takes mariadb or sqlite, not ${database}`);
   }
   const [count, runs] = [wholeNumber('--count', values.count, 1), wholeNumber('--runs', values.runs, 1)];
-  return { benchmark, count, runs, kills: wholeNumber('--kills', values.kills, 1), database, json };
+  const stride = wholeNumber('--stride', values.stride, 1);
+  const usual = isAboutEncryption(benchmark) ? encryptionBenchmarks[benchmark].mailboxes : 1;
+  const mailboxes = values.mailboxes === undefined ? usual : wholeNumber('--mailboxes', values.mailboxes, 1);
+  return { benchmark, count, runs, kills: wholeNumber('--kills', values.kills, 1), mailboxes, stride, database, json };
+}
+
+const names: readonly string[] = ['ingest', 'crash', ...Object.keys(encryptionBenchmarks)];
+
+function isBenchmark(name: string | undefined): name is Options['benchmark'] {
+  return name !== undefined && names.includes(name);
+}
+
+function isAboutEncryption(name: string): name is EncryptionName {
+  return Object.hasOwn(encryptionBenchmarks, name);
 }
 
 async function measure({ count, runs, database }: Options): Promise<Report> {
@@ -117,7 +146,9 @@ async function main(args: readonly string[]): Promise<number> {
     process.stderr.write(`${error.message}\n${usage}\n`);
     return 2;
   }
-  if (options.benchmark === 'crash') return crash(options);
+  const { benchmark } = options;
+  if (isAboutEncryption(benchmark)) return encryptionBenchmarks[benchmark].run(options, progress);
+  if (benchmark === 'crash') return crash(options);
   const report = await measure(options);
   process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : tableOf(report));
   return report.exact ? 0 : 1;

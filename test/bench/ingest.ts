@@ -36,7 +36,7 @@ export type IngestRun = {
 
 export const mailboxName = 'bench';
 const mailsAtOnce = 100;
-const mainFile = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+export const mainFile = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 const fetchAndDropFile = join(import.meta.dirname, 'fetch-and-drop.ts');
 
 export async function ingestOnce(

@@ -27,6 +27,8 @@ export type DovecotLayout = {
   readonly certificate: ServerCertificate;
   /** Lines to add at the end, which win over the ones before. */
   readonly more: string;
+  /** A file with `password=` and the password of everybody; null: it is `pw`. */
+  readonly passwordFile: string | null;
 };
 
 const connectionsMax = 2_000;
@@ -86,8 +88,9 @@ function internalUsers(): string {
   return `default_internal_user = ${username}\ndefault_internal_group = ${group}\ndefault_login_user = ${username}`;
 }
 
-function users({ folder }: DovecotLayout): string {
+function users({ folder, passwordFile: file }: DovecotLayout): string {
   const { uid, gid } = mailOwner();
+  const passwordOfAll = file === null ? `password=${password}` : `<${file}`;
   return `
 passdb {
   driver = passwd-file
@@ -95,7 +98,7 @@ passdb {
 }
 passdb {
   driver = static
-  args = password=${password}
+  args = ${passwordOfAll}
   username_filter = * !${specialUser.name}
 }
 userdb {

@@ -3,6 +3,7 @@
  */
 import { ImapFlow } from 'imapflow';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { newCanary } from './canary.ts';
 import { type Dovecot, startDovecot } from './dovecot.ts';
 
 let dovecot: Dovecot;
@@ -89,6 +90,14 @@ test('the special user has its own password, everybody else has pw', async () =>
   expect(client.authenticated).toBeTruthy();
   await expect(login(name)).rejects.toThrow();
   await expect(login('anybody', 'wrong')).rejects.toThrow();
+});
+
+test('everybody has the password that is given instead', async () => {
+  const password = newCanary();
+  await using server = await startDovecot({ password });
+  await using client = await login(server.newUser(), Buffer.from(password).toString(), server);
+  await expect(login(server.newUser(), 'pw', server)).rejects.toThrow();
+  expect(client.authenticated).toBeTruthy();
 });
 
 test('a restart cuts every session and comes back with the same mail on the same ports', async () => {

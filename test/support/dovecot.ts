@@ -50,6 +50,8 @@ export type DovecotOptions = {
   certificate?: CertificateKind;
   /** More lines of configuration, for example `imap_capability = IMAP4rev1`. */
   settings?: string;
+  /** Of every user, instead of `pw`: letters and digits. It is never text in this process. */
+  password?: Uint8Array;
 };
 
 const startTimeoutMs = 15_000;
@@ -64,8 +66,9 @@ export async function startDovecot(options: DovecotOptions = {}): Promise<Doveco
     tlsPort: await freePort(),
     certificate,
     more: options.settings ?? '',
+    passwordFile: options.password === undefined ? null : join(temporary.path, 'password-of-all'),
   };
-  await writeFiles(layout);
+  await writeFiles(layout, options.password);
   let server = await launch(layout);
   const stop = (): Promise<void> => end(server);
   return {
@@ -91,13 +94,15 @@ function addresses({ port, tlsPort, certificate }: DovecotLayout): Addresses {
   return { host: 'localhost', port, tlsPort, caPem, caFile, fingerprint, specialUser };
 }
 
-async function writeFiles(layout: DovecotLayout): Promise<void> {
-  const { folder } = layout;
+async function writeFiles(layout: DovecotLayout, password?: Uint8Array): Promise<void> {
+  const { folder, passwordFile: file } = layout;
   // Dovecot's own users, the login processes and the owner of the mail have to pass.
   await chmod(folder, 0o755);
   await mkdir(join(folder, 'mail'));
   await chown(join(folder, 'mail'), mailOwner().uid, mailOwner().gid);
   await writeFile(join(folder, 'users'), passwordFile(), { mode: 0o644 });
+  if (file !== null && password !== undefined)
+    await writeFile(file, Buffer.concat([Buffer.from('password='), password]), { mode: 0o600 });
   await writeFile(join(folder, 'dovecot.conf'), dovecotSettings(layout));
 }
 

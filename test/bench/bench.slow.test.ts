@@ -25,8 +25,10 @@ test.each(['mariadb', 'sqlite'])(
 );
 
 test.each([
-  [['nothing'], 'the benchmarks are: ingest, crash'],
+  [['nothing'], 'the benchmarks are: ingest, crash, core-dump, switch-kills, live-switch, switch-size, database-files'],
   [['ingest', '--count', '0'], '--count takes a whole number from 1 on, not 0'],
+  [['core-dump', '--mailboxes', '0'], '--mailboxes takes a whole number from 1 on, not 0'],
+  [['switch-kills', '--stride', 'x'], '--stride takes a whole number from 1 on, not x'],
   [['ingest', '--database', 'oracle'], '--database takes mariadb or sqlite, not oracle'],
   [['ingest', '--fast'], "Unknown option '--fast'"],
 ])('%j ends with exit code 2 and says why', async (args, message) => {
