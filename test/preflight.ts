@@ -17,6 +17,7 @@ const needs: readonly Need[] = [
   { program: 'mariadb-install-db', packageName: 'mariadb-server-core' },
   { program: 'mariadb', packageName: 'mariadb-client-core' },
   { program: 'openssl', packageName: 'openssl' },
+  { program: 'gcore', packageName: 'gdb' },
   { program: 'age', packageName: 'age' },
 ];
 

@@ -60,6 +60,7 @@ export function leftovers({ database }: Pick<Config, 'database'>, options: Commo
 const mysqlLeftovers: readonly string[] = [
   '- older dumps and backups of the database: delete them, or guard them as the passwords themselves',
   '- the files of the tables and of undo, until changed pages are written. At once, with the former values afterwards:',
+  "    wait until SHOW STATUS LIKE 'Innodb_history_list_length' shows 0 (no transaction from before is open)",
   '    SET GLOBAL innodb_max_dirty_pages_pct_lwm = 0; SET GLOBAL innodb_max_dirty_pages_pct = 0;',
   "    wait until SHOW STATUS LIKE 'Innodb_buffer_pool_pages_dirty' shows 0",
   '- the redo log, until it is written over. At once (MariaDB 10.9 or later), then the former size again:',

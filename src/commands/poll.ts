@@ -15,6 +15,8 @@ import { durationText } from './times.ts';
 export async function pollMailboxes(options: CommonOptions & { name?: string }, context: Context): Promise<number> {
   return await withApp(options, context, async (app, config) => {
     await migrateFirst(app, config);
+    // Rows that the helpdesk wrote have no schedule before somebody gives them one.
+    await app.store.adoptMailboxes();
     const { problem } = await app.vault.refresh();
     if (problem !== null) context.terminal.note(`${problem.message} (${problem.code}); hint: ${problem.hint}`, 'red');
     const mailboxes = await chosen(app, options.name ?? null);
