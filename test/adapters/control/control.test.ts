@@ -38,7 +38,8 @@ async function exchange(text: string | Uint8Array, how: { end: boolean } = { end
   socket.on('error', () => undefined);
   if (how.end) socket.end(text);
   else socket.write(text);
-  await once(socket, 'close');
+  // Not `once`, which an error would reject: what the server does not read resets the connection.
+  await new Promise((resolve) => socket.once('close', resolve));
   return answer;
 }
 
