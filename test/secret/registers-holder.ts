@@ -1,0 +1,31 @@
+/**
+ * A process that opens a sealed password again and again and wipes it each time, then rests, to be looked at.
+ *
+ * Argument `pool`: opened by Web Crypto, which works in a pool of threads; else as the daemon does it. The password comes
+ * in hex as the second argument, so that it stands nowhere as it is.
+ */
+import { randomFillSync } from 'node:crypto';
+import { CompactEncrypt, compactDecrypt } from 'jose';
+import { newKey } from '../../src/secret/key.ts';
+import { sealPassword, unsealPassword } from '../../src/secret/sealed-password.ts';
+import { SecretBytes } from '../../src/secret/secret-bytes.ts';
+
+const rounds = 40;
+const [, , how, hex = ''] = process.argv;
+const given = Buffer.from(new ArrayBuffer(4096), 0, hex.length / 2);
+given.write(hex, 'hex');
+const key = newKey((bytes) => randomFillSync(bytes));
+const server = { host: 'mail.example.test', port: 993, tls: 'implicit', user: 'desk' };
+const context = { mailboxId: '1', connection: { ...server, caPem: null, fingerprint: null, allowPlaintext: false } };
+if (how === 'pool') {
+  const made = key.object.toCryptoKey('AES-GCM', false, ['encrypt', 'decrypt']);
+  const sealed = await new CompactEncrypt(given).setProtectedHeader({ alg: 'dir', enc: 'A256GCM' }).encrypt(made);
+  given.fill(0);
+  for (let round = 0; round < rounds; round += 1) (await compactDecrypt(sealed, made)).plaintext.fill(0);
+} else {
+  using password = SecretBytes.take(given);
+  const sealed = sealPassword(password, key, context);
+  for (let round = 0; round < rounds; round += 1) unsealPassword(sealed, [key], context).wipe();
+}
+process.stdout.write('ready\n');
+setInterval(() => undefined, 1_000_000);
