@@ -4,7 +4,7 @@
  * Strict: an unknown key or variable, a wrong type, an impossible value or combination is refused with
  * `config_invalid`, in one line that names file, line (or variable), key and what is allowed, never a secret.
  */
-import { readFileSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
 import { dirname, relative, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { derive } from './config/derive.ts';
@@ -19,9 +19,9 @@ export type DatabaseConfig =
   | { readonly kind: 'sqlite'; readonly path: string }
   | {
       readonly kind: 'mysql';
-      readonly host: string;
-      readonly port: number;
-      /** Path of a unix socket instead of host and port, or null. */
+      /** At least one, in the order in which they are tried. */
+      readonly hosts: readonly { readonly host: string; readonly port: number }[];
+      /** Path of a unix socket instead of the host, or null. */
       readonly socketPath: string | null;
       readonly user: string;
       readonly password: SecretBytes | null;
@@ -52,7 +52,12 @@ export type Config = {
     readonly commandTimeoutMs: number;
     /** Longest wait after failures in a row. */
     readonly backOffMsMax: number;
+    /** Refused logins in a row after which a mailbox is left alone for `loginPauseMs`, or until its row changes. */
+    readonly loginRefusalsMax: number;
+    readonly loginPauseMs: number;
   };
+  /** Connections that stay open to hear of new mail at once (IDLE), in all and per mail host; 0: none. */
+  readonly push: { readonly connectionsMax: number; readonly connectionsPerHostMax: number };
   readonly message: {
     /** A larger mail is not downloaded: it goes to quarantine with its headers. */
     readonly bytesMax: number;
@@ -65,6 +70,8 @@ export type Config = {
   };
   readonly raw: { readonly keepDays: number };
   readonly stop: { readonly drainMs: number };
+  /** Tells workers that share a data folder apart; '' for the only one. */
+  readonly worker: { readonly name: string };
 };
 
 /** Where a configuration comes from; all but the file has the process as its default. */
@@ -73,7 +80,7 @@ export type ConfigSource = {
   readonly file: string | null;
   readonly env?: Environment;
   readonly cwd?: string;
-  /** Throws an error with the code ENOENT when there is no such file. */
+  /** Throws an error with the code ENOENT when there is no such file. By default regular files up to 1 MiB alone. */
   readonly readFile?: (path: string) => Uint8Array;
   /** The file of the machine, and the one that comes with the program. */
   readonly systemFile?: string;
@@ -88,13 +95,24 @@ export function processEnvironment(): Environment {
   return process.env;
 }
 
+/** How systemd started this process `pid` (sd_notify(3), sd_watchdog_enabled(3)); nulls where it did not. */
+export function servicePlace(
+  pid: number,
+  env: Environment = process.env,
+): { readonly notifySocket: string | null; readonly watchdogMs: number | null } {
+  const { NOTIFY_SOCKET: socket, WATCHDOG_USEC: micros, WATCHDOG_PID: watched } = env;
+  const isWatched =
+    /^[1-9]\d*$/.test(micros ?? '') && (watched === undefined || watched === '' || watched === `${pid}`);
+  return { notifySocket: socket || null, watchdogMs: isWatched ? Number(micros) / 1000 : null };
+}
+
 /**
  * Reads and checks the configuration. The file is the one of the command line, else TICKETMAILD_CONFIG, else
  * /etc/ticketmaild/ticketmaild.toml if it exists, else config/ticketmaild.toml of the program.
  * Throws `config_invalid`.
  */
 export function loadConfig(source: ConfigSource): Config {
-  const from = { ...{ env: process.env, cwd: process.cwd(), readFile: readFileSync, systemFile, ownFile }, ...source };
+  const from = { ...{ env: process.env, cwd: process.cwd(), readFile: readRegular, systemFile, ownFile }, ...source };
   const found = findFile(from);
   const shown = found === null ? null : shownPath(found.path, from.cwd);
   const document = readDocument(shown, found?.bytes ?? null, from.env);
@@ -125,16 +143,42 @@ function findFile({ file, env, cwd, readFile, systemFile, ownFile }: Required<Co
   });
 }
 
+const fileBytesMax = 1024 * 1024;
+
+/** Nothing that could keep the reader waiting, such as a FIFO. Throws EINVAL for it, EFBIG for what is over 1 MiB. */
+function readRegular(path: string): Uint8Array {
+  // Opening a FIFO would wait for a writer.
+  const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    const stat = fstatSync(file);
+    // A folder says by itself what it is.
+    if (!stat.isFile() && !stat.isDirectory()) throw Object.assign(new Error('not a regular file'), { code: 'EINVAL' });
+    if (stat.size > fileBytesMax) throw Object.assign(new Error('over 1 MiB'), { code: 'EFBIG' });
+    return readFileSync(file);
+  } finally {
+    closeSync(file);
+  }
+}
+
+const whys: Readonly<Record<string, string>> = {
+  EINVAL: 'is not a regular file',
+  EFBIG: 'is larger than 1 MiB',
+};
+
 function readIfThere(path: string, shown: string, readFile: (path: string) => Uint8Array): Uint8Array | null {
   try {
     return readFile(path);
   } catch (error) {
     const code = causeCode(error);
     if (code === 'ENOENT') return null;
-    throw new Failure('config_invalid', `${shown}: the configuration file cannot be read (${code})`, {
-      cause: error,
-      hint: 'Check that it is a file and that this user may read it.',
-    });
+    throw new Failure(
+      'config_invalid',
+      `${shown}: the configuration file ${whys[code] ?? `cannot be read (${code})`}`,
+      {
+        cause: error,
+        hint: 'It must be a regular file of at most 1 MiB that this user may read.',
+      },
+    );
   }
 }
 
@@ -147,10 +191,10 @@ function baseOf(path: string, ownFile: string): string | null {
   return path === ownFile ? dirname(dirname(path)) : dirname(path);
 }
 
-/** Relative for a file below the current folder, as people name it. */
+/** Relative for a file below the current folder, as people name it; below `/` are all. */
 function shownPath(path: string, cwd: string): string {
   const short = relative(cwd, path);
-  return short.startsWith('..') ? path : short;
+  return cwd === sep || short === '' || short.startsWith('..') ? path : short;
 }
 
 function frozen<T extends object>(value: T): T {

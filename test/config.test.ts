@@ -1,4 +1,7 @@
-import { readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { userInfo } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parse } from 'smol-toml';
 import { describe, expect, test } from 'vitest';
@@ -6,6 +9,7 @@ import { allSettings, parseSettings } from '../src/config/settings.ts';
 import { type Config, loadConfig } from '../src/config.ts';
 import { Failure } from '../src/errors.ts';
 import { certificatesTemplate } from './support/templates.ts';
+import { temporaryFolder } from './support/temporary.ts';
 
 const ownFile = fileURLToPath(new URL('../config/ticketmaild.toml', import.meta.url));
 
@@ -32,8 +36,12 @@ function load(toml: string, given: Given = {}): Config {
 }
 
 function failure(toml: string, given: Given = {}): Failure {
+  return caught(() => load(toml, given));
+}
+
+function caught(work: () => Config): Failure {
   try {
-    load(toml, given);
+    work();
   } catch (error) {
     if (error instanceof Failure) return error;
     throw error;
@@ -155,6 +163,16 @@ describe('what is wrong is told in one line', () => {
     expect(unreadable).toThrow('/: the configuration file cannot be read (EISDIR)');
   });
 
+  test('names the file by its whole path where it is not below the current folder, or all is', () => {
+    const readFile = (): Uint8Array => Buffer.from('[poll]\ninterval_s = 0');
+    const shown = (cwd: string): string =>
+      caught(() => loadConfig({ file: '/etc/ticketmaild/mail.toml', env: {}, cwd, readFile })).message.split(':')[0] ??
+      '';
+    expect(shown('/')).toBe('/etc/ticketmaild/mail.toml');
+    expect(shown('/var')).toBe('/etc/ticketmaild/mail.toml');
+    expect(shown('/etc')).toBe('ticketmaild/mail.toml');
+  });
+
   test('refuses a file that is not UTF-8', () => {
     const files = { '/srv/desk/mail.toml': Uint8Array.of(0x61, 0xff) };
     expect(failure('', { files }).message).toBe('mail.toml must be text in UTF-8');
@@ -167,9 +185,30 @@ describe('the database URL', () => {
   test('is taken apart, the password into bytes', () => {
     const { database } = load(url('mysql://desk%40home:p%40ss%C3%A9@db.example:3307/tickets'));
     if (database.kind !== 'mysql') throw new Error('not MySQL');
-    expect(database).toMatchObject({ host: 'db.example', port: 3307, user: 'desk@home', database: 'tickets' });
+    expect(database).toMatchObject({
+      hosts: [{ host: 'db.example', port: 3307 }],
+      user: 'desk@home',
+      database: 'tickets',
+    });
     expect(database.password?.use((bytes) => new TextDecoder().decode(bytes))).toBe('p@ssé');
     expect(JSON.stringify(database)).not.toMatch(/p@ss|p%40ss/);
+  });
+
+  test('may name several hosts, in the order in which they are tried', () => {
+    const { database } = load(url('mysql://u:a%2Cb@node1,node2:3307,[fd00::3],127.0.0.1:3308,127.0.0.1:3309/tickets'));
+    if (database.kind !== 'mysql') throw new Error('not MySQL');
+    expect(database).toMatchObject({
+      hosts: [
+        { host: 'node1', port: 3306 },
+        { host: 'node2', port: 3307 },
+        { host: 'fd00::3', port: 3306 },
+        { host: '127.0.0.1', port: 3308 },
+        { host: '127.0.0.1', port: 3309 },
+      ],
+      user: 'u',
+      database: 'tickets',
+    });
+    expect(database.password?.use((bytes) => new TextDecoder().decode(bytes))).toBe('a,b');
   });
 
   test('asks for TLS unless the database is on this machine', () => {
@@ -181,6 +220,8 @@ describe('the database URL', () => {
     expect(tls('mysql://u@[::1]/t')).toBe('off');
     expect(tls('mysql://u@localhost/t?socket=/run/mysqld/mysqld.sock')).toBe('off');
     expect(tls('mysql://u@10.0.0.5/t')).toBe('verify');
+    expect(tls('mysql://u@127.0.0.1,[::1]:3307,localhost/t')).toBe('off');
+    expect(tls('mysql://u@127.0.0.1,node2/t')).toBe('verify');
     expect(tls('mysql://u@127.0.0.1/t', 'tls = "verify"')).toBe('verify');
     expect(tls('mysql://u@10.0.0.5/t', 'tls = "off"')).toBe('off');
   });
@@ -207,6 +248,11 @@ describe('the database URL', () => {
     ['mysql://u:hunter2@h/t?ssl=hunter2', 'may have no other parameter than "socket"'],
     ['mysql://u:hunter2@h/t?socket=mysqld.sock', 'must give the socket as an absolute path'],
     ['mysql://u@h/t#hunter2', 'must not contain "#"'],
+    ['mysql://u:hunter2@h,/t', 'must be sqlite:PATH'],
+    ['mysql://u:hunter2@h,,i/t', 'must be sqlite:PATH'],
+    ['mysql://u:hunter2@h,i:x/t', 'must be sqlite:PATH'],
+    ['mysql://u:hunter2@h,i:3307,h/t', 'must name each host once'],
+    ['mysql://u:hunter2@h,i/t?socket=/x', 'must name one host alone when it gives a socket'],
     ['sqlite:', 'must name a file after "sqlite:"'],
     ['sqlite::memory:', 'must name a file after "sqlite:"'],
     ['sqlite://host/x', 'must be sqlite:PATH, without a host'],
@@ -240,6 +286,17 @@ describe('the database URL', () => {
     expect(told('mysql://u@h/t', 'none')).toBe(
       'mail.toml:3: database.password_file names a file that cannot be read (ENOENT)',
     );
+  });
+
+  test('says which user was refused a file that a key names', () => {
+    const content = Buffer.from(`${url('mysql://u@h/t')}\npassword_file = "secret"`);
+    const readFile = (path: string): Uint8Array => {
+      if (path.endsWith('.toml')) return content;
+      throw Object.assign(new Error('refused'), { code: 'EACCES' });
+    };
+    const told = caught(() => loadConfig({ file: 'mail.toml', env: {}, cwd: '/srv/desk', readFile }));
+    expect(told.message).toBe('mail.toml:3: database.password_file names a file that cannot be read (EACCES)');
+    expect(told.hint).toMatch(new RegExp(`^The user ${userInfo().username} tried to read it: `));
   });
 
   test('takes certificates from ca_file, and refuses a file without any', async () => {
@@ -320,4 +377,21 @@ describe('lines of keys', () => {
     const toml = 'data_dir = """\n[poll]\ninterval_s = 1\n"""\n[ "poll" ] # x\n"lease_s" = 60 # = 1\n  interval_s=0\n';
     expect(failure(toml).message).toContain('mail.toml:7: poll.interval_s must be');
   });
+});
+
+test('only regular files of at most 1 MiB are read, and nothing waits for a FIFO', async () => {
+  await using folder = await temporaryFolder('config');
+  const [fifo, large] = ['fifo.toml', 'large.toml'].map((name) => join(folder.path, name)) as [string, string];
+  execFileSync('mkfifo', [fifo]);
+  writeFileSync(large, '#'.repeat(1024 * 1024 + 1));
+  const source = { env: {}, cwd: folder.path };
+  const told = (why: string) => expect.objectContaining({ code: 'config_invalid', message: why });
+  expect(() => loadConfig({ ...source, file: fifo })).toThrow(
+    told('fifo.toml: the configuration file is not a regular file'),
+  );
+  expect(() => loadConfig({ ...source, file: large })).toThrow(
+    told('large.toml: the configuration file is larger than 1 MiB'),
+  );
+  writeFileSync(large, '#'.repeat(1024 * 1024));
+  expect(loadConfig({ ...source, file: large }).raw.keepDays).toBe(7);
 });

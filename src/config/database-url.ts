@@ -1,17 +1,19 @@
 /**
  * The forms of `[database] url`: `sqlite:PATH`, `mysql://USER:PASSWORD@HOST:PORT/NAME` and
- * `mysql://USER@localhost/NAME?socket=/PATH` (`mariadb://` is the same).
+ * `mysql://USER@localhost/NAME?socket=/PATH` (`mariadb://` is the same). Several hosts are separated by commas.
  *
  * The password leaves the URL as bytes. What is wrong is told without a single character of the URL, since a
  * password with a stray `@` or `/` may end up in any part of it.
  */
 
+export type DatabaseHost = { readonly host: string; readonly port: number };
+
 export type DatabaseUrl =
   | { readonly kind: 'sqlite'; readonly path: string }
   | {
       readonly kind: 'mysql';
-      readonly host: string;
-      readonly port: number;
+      /** At least one, in the order in which they are tried. */
+      readonly hosts: readonly DatabaseHost[];
       readonly socketPath: string | null;
       readonly user: string;
       readonly password: Uint8Array | null;
@@ -20,16 +22,27 @@ export type DatabaseUrl =
   | { readonly kind: 'wrong'; readonly why: string };
 
 const forms =
-  'sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/NAME or mysql://USER@localhost/NAME?socket=/PATH, ' +
+  'sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/NAME (HOST:PORT,HOST:PORT for several hosts) or ' +
+  'mysql://USER@localhost/NAME?socket=/PATH, ' +
   'with special characters of user and password written as %XX';
 
 /** Takes a database URL apart. */
 export function readDatabaseUrl(url: string): DatabaseUrl {
   if (url.startsWith('sqlite:')) return readSqlite(url);
   if (!/^(mysql|mariadb):\/\//.test(url)) return wrong(`must be ${forms}`);
-  const parts = URL.parse(url);
-  if (parts === null) return wrong(`must be ${forms}`);
-  return readMysql(parts);
+  const urls = oneUrlPerHost(url).map((one) => URL.parse(one));
+  const [first] = urls;
+  if (first === undefined || first === null || urls.includes(null)) return wrong(`must be ${forms}`);
+  return readMysql(
+    first,
+    urls.filter((one) => one !== null),
+  );
+}
+
+/** The syntax of URLs (RFC 3986) has one host only. Whatever else it holds is the same in each. */
+function oneUrlPerHost(url: string): readonly string[] {
+  const [, before = '', hosts = '', after = ''] = /^([a-z]+:\/\/(?:[^/?#]*@)?)([^/?#]*)(.*)$/s.exec(url) ?? [];
+  return hosts.split(',').map((host) => `${before}${host}${after}`);
 }
 
 function readSqlite(url: string): DatabaseUrl {
@@ -40,23 +53,27 @@ function readSqlite(url: string): DatabaseUrl {
   return { kind: 'sqlite', path };
 }
 
-function readMysql(parts: URL): DatabaseUrl {
+function readMysql(parts: URL, urls: readonly URL[]): DatabaseUrl {
   const user = decoded(parts.username);
   const password = decoded(parts.password);
   const database = decoded(parts.pathname.slice(1));
   if (user === null || password === null || database === null) return wrong('must write special characters as %XX');
   if (user === '') return wrong('must name the user, as mysql://USER@HOST/NAME');
-  if (parts.hostname === '') return wrong('must name the host, as mysql://USER@HOST/NAME');
+  if (urls.some((url) => url.hostname === '')) return wrong('must name the host, as mysql://USER@HOST/NAME');
   if (database === '' || database.includes('/')) return wrong('must end with the name of one database');
   if (parts.hash !== '') return wrong('must not contain "#": written as %23 it is taken as part of the password');
   const unknown = [...parts.searchParams.keys()].some((key) => key !== 'socket');
   if (unknown) return wrong('may have no other parameter than "socket" after the "?"');
   const socketPath = parts.searchParams.get('socket');
   if (socketPath !== null && !socketPath.startsWith('/')) return wrong('must give the socket as an absolute path');
+  if (socketPath !== null && urls.length > 1) return wrong('must name one host alone when it gives a socket');
+  if (new Set(urls.map(({ host }) => host)).size < urls.length) return wrong('must name each host once');
   return {
     kind: 'mysql',
-    host: parts.hostname.replace(/^\[|\]$/g, ''),
-    port: parts.port === '' ? 3306 : Number(parts.port),
+    hosts: urls.map(({ hostname, port }) => ({
+      host: hostname.replace(/^\[|\]$/g, ''),
+      port: port === '' ? 3306 : Number(port),
+    })),
     socketPath,
     user,
     password: password === '' ? null : new TextEncoder().encode(password),

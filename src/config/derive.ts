@@ -14,6 +14,7 @@ import type { Document } from './document.ts';
 import { isLoopback } from './loopback.ts';
 import { butIs, type Problem } from './problems.ts';
 import type { Settings } from './settings.ts';
+import { unreadableHint } from './this-user.ts';
 
 /** What relative paths count from: in the file, and in an environment variable. null: they are refused. */
 export type Bases = { readonly file: string | null; readonly variable: string };
@@ -50,6 +51,12 @@ export function derive(from: Derivation): { config: Config; problems: readonly P
       connectTimeoutMs: poll.connect_timeout_s * 1000,
       commandTimeoutMs: poll.command_timeout_s * 1000,
       backOffMsMax: poll.back_off_s_max * 1000,
+      loginRefusalsMax: poll.login_refusals_max,
+      loginPauseMs: poll.login_pause_h * 3_600_000,
+    },
+    push: {
+      connectionsMax: settings.push.connections_max,
+      connectionsPerHostMax: Math.min(settings.push.connections_per_host_max, settings.push.connections_max),
     },
     message: {
       bytesMax: message.bytes_max_mb * megabyte,
@@ -61,6 +68,7 @@ export function derive(from: Derivation): { config: Config; problems: readonly P
     },
     raw: { keepDays: settings.raw.keep_days },
     stop: { drainMs: settings.stop.drain_s * 1000 },
+    worker: { name: settings.worker.name },
   };
   return { config, problems };
 }
@@ -148,10 +156,10 @@ function database(from: Derivation, dataDir: string, problems: Problem[]): Datab
 
 function mysql(from: Derivation, url: DatabaseUrl & { kind: 'mysql' }, problems: Problem[]): DatabaseConfig {
   const { tls, connections_max: connectionsMax } = from.settings.database;
-  const near = url.socketPath !== null || isLoopback(url.host);
-  const { kind, host, port, socketPath, user, database: name } = url;
+  const near = url.socketPath !== null || url.hosts.every(({ host }) => isLoopback(host));
+  const { kind, hosts, socketPath, user, database: name } = url;
   return {
-    ...{ kind, host, port, socketPath, user },
+    ...{ kind, hosts, socketPath, user },
     password: password(from, url.password, problems),
     database: name,
     tls: tls === 'auto' ? (near ? 'off' : 'verify') : tls,
@@ -163,14 +171,25 @@ function mysql(from: Derivation, url: DatabaseUrl & { kind: 'mysql' }, problems:
 function password(from: Derivation, inUrl: Uint8Array | null, problems: Problem[]): SecretBytes | null {
   const path = 'database.password_file';
   const file = from.settings.database.password_file;
-  if (file === '') return inUrl === null ? null : SecretBytes.take(inUrl);
+  if (file === '' && inUrl !== null) return SecretBytes.take(inUrl);
   if (inUrl !== null) problems.push({ path, rule: 'must be left out when database.url holds the password' });
-  const bytes = readNamed(from, path, file, problems);
+  const bytes = file === '' ? passwordCredential(from) : readNamed(from, path, file, problems);
   if (bytes === null) return null;
   const end = bytes.at(-1) === 10 ? (bytes.at(-2) === 13 ? -2 : -1) : bytes.length;
   const secret = SecretBytes.take(bytes.subarray(0, end));
   if (secret.length === 0) problems.push({ path, rule: 'names an empty file' });
   return secret;
+}
+
+/** systemd's credential of the database password; null where there is none. */
+function passwordCredential({ credentials, readFile }: Derivation): Uint8Array | null {
+  if (credentials === null) return null;
+  try {
+    return readFile(join(credentials, 'ticketmaild-database-password'));
+  } catch (error) {
+    if (causeCode(error) === 'ENOENT') return null;
+    throw error;
+  }
 }
 
 function authorities(from: Derivation, problems: Problem[]): string | null {
@@ -189,7 +208,8 @@ function readNamed(from: Derivation, path: string, file: string, problems: Probl
   try {
     return from.readFile(absolute(from, path, file, problems));
   } catch (error) {
-    problems.push({ path, rule: `names a file that cannot be read (${causeCode(error)})` });
+    const rule = `names a file that cannot be read (${causeCode(error)})`;
+    problems.push({ path, rule, hint: unreadableHint(error) });
     return null;
   }
 }

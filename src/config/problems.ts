@@ -10,7 +10,12 @@ import { allSettings, neverShown, tableNames } from './settings.ts';
 import { nearest } from './spelling.ts';
 
 /** What is wrong with one key. `rule` goes on after the key: "must be …", "is not a known key". */
-export type Problem = { readonly path: string; readonly rule: string };
+export type Problem = {
+  readonly path: string;
+  readonly rule: string;
+  /** What helps, where that is not to correct the value. */
+  readonly hint?: string | null;
+};
 
 const shownCharactersMax = 60;
 
@@ -61,9 +66,11 @@ export function failureOf(document: Document, problems: readonly Problem[]): Fai
   const sorted = problems.toSorted((a, b) => lineOf(document, a.path) - lineOf(document, b.path));
   const [first, ...others] = sorted.map((problem) => sentence(document, problem));
   const more = others.length === 0 ? '' : ` (and ${others.length} more)`;
-  return new Failure('config_invalid', `${first}${more}`, {
-    ...(others.length === 0 ? {} : { hint: `Correct these as well: ${others.join('; ')}` }),
-  });
+  const hints = [
+    ...new Set(problems.map(({ hint }) => hint ?? '').filter((hint) => hint !== '')),
+    ...(others.length === 0 ? [] : [`Correct these as well: ${others.join('; ')}`]),
+  ];
+  return new Failure('config_invalid', `${first}${more}`, hints.length === 0 ? {} : { hint: hints.join(' ') });
 }
 
 function lineOf(document: Document, path: string): number {

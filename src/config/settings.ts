@@ -19,6 +19,7 @@ function choice<const T extends readonly [string, string, ...string[]]>(values: 
 }
 
 const text = (fallback: string) => z.string({ error: 'a text in quotes' }).default(fallback);
+const workerName = 'up to 16 small letters, digits and dashes in quotes';
 const yesOrNo = (fallback: boolean) => z.boolean({ error: 'true or false' }).default(fallback);
 
 function table<T extends z.core.$ZodLooseShape>(shape: T) {
@@ -53,6 +54,12 @@ const settings = table({
     connect_timeout_s: wholeNumber('seconds', 1, 600, 20),
     command_timeout_s: wholeNumber('seconds', 1, 3600, 60),
     back_off_s_max: wholeNumber('seconds', 1, 86_400, 900),
+    login_refusals_max: wholeNumber('refused logins', 1, 100, 3),
+    login_pause_h: wholeNumber('hours', 1, 720, 6),
+  }).prefault({}),
+  push: table({
+    connections_max: wholeNumber('connections', 0, 10_000, 200),
+    connections_per_host_max: wholeNumber('connections', 0, 10_000, 100),
   }).prefault({}),
   message: table({
     bytes_max_mb: wholeNumber('megabytes', 1, 1024, 50),
@@ -67,6 +74,12 @@ const settings = table({
   }).prefault({}),
   stop: table({
     drain_s: wholeNumber('seconds', 0, 3600, 20),
+  }).prefault({}),
+  worker: table({
+    name: z
+      .string({ error: workerName })
+      .regex(/^[a-z0-9-]{0,16}$/, { error: workerName })
+      .default(''),
   }).prefault({}),
 });
 

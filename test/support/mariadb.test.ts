@@ -26,7 +26,7 @@ test('what was committed is there again after a crash, at the same port', async 
   await mariadb.kill();
   await expect(mariadb.query('SELECT 1')).rejects.toThrow(/Can't connect/);
   await mariadb.restart();
-  expect(await mariadb.query(`SELECT id, @@port FROM ${name}.tickets`)).toBe(`7\t${config.port}\n`);
+  expect(await mariadb.query(`SELECT id, @@port FROM ${name}.tickets`)).toBe(`7\t${config.hosts[0]?.port}\n`);
 });
 
 test('an error in SQL fails with the words of the server', async () => {

@@ -47,7 +47,8 @@ export type MariadbOptions = {
 const startTimeoutMs = 30_000;
 const stopTimeoutMs = 10_000;
 
-const usersSql = ['127.0.0.1', 'localhost']
+/** The user `app`, who owns all databases whose names begin with app_. */
+export const usersSql = ['127.0.0.1', 'localhost']
   .map(
     (host) =>
       `CREATE USER IF NOT EXISTS app@'${host}' IDENTIFIED BY 'app';\nGRANT ALL ON \`app\\_%\`.* TO app@'${host}';\n`,
@@ -153,8 +154,7 @@ async function createDatabase(
   await query(`CREATE DATABASE ${name} CHARACTER SET ${characterSet}`);
   const config: MysqlConfig = {
     kind: 'mysql',
-    host: '127.0.0.1',
-    port,
+    hosts: [{ host: '127.0.0.1', port }],
     socketPath: null,
     user: 'app',
     password: SecretBytes.take(Buffer.from('app')),

@@ -2,41 +2,50 @@
  * A batch in one transaction: fence and cursor, tickets, messages, attachments, outcomes. All of it, or nothing.
  *
  * The fence is the first statement, so a worker without the lease writes nothing, and two of them take turns. Rows go
- * in few statements of bounded size. A deadlock or a lock that was held too long is tried again here, three times in
- * all; then `database_conflict`. A reference that is taken, or a ticket that is gone, is `database_conflict` at once:
- * the caller must think again. When the connection breaks during the commit it is unknown what holds: read the cursor.
+ * in few statements of bounded size. A deadlock or a lock that was held too long is tried again (transactions.ts); then
+ * `database_conflict`. A reference that is taken, or a ticket that is gone, is `database_conflict` at once: the caller
+ * must think again. When the connection breaks during the commit it is unknown what holds: read the cursor.
  */
 import { type Selectable, sql } from 'kysely';
 import { Failure } from '../../errors.ts';
 import type { IngestStore, Lease } from '../../ingest/ports.ts';
 import type { Batch, KnownMessage } from '../../ingest/rows.ts';
 import type { DialectWords } from './dialect-words.ts';
+import { dueMailboxes, hurry, hurryAll, scheduleOf, watchedRows } from './due-rows.ts';
 import { insertRows } from './insert-rows.ts';
 import {
-  dueMailboxes,
+  freeDeadLeases,
   freeLease,
+  freeLeasesOf,
   isHeld,
   leaseLost,
   leaseOwner,
+  noteVisit,
   readCursor,
   releaseLease,
-  renewLease,
+  renewLeases,
   setCursor,
   takeLease,
 } from './lease-store.ts';
 import { attachmentRow, hashOf, messageRow, outcomeRow, ticketRow } from './message-rows.ts';
+import { portions } from './portions.ts';
 import type { Connected, MessageTable } from './tables.ts';
 import { inTransaction } from './transactions.ts';
 
-const keysPerQuery = 500;
-
 export function ingestStore(db: Connected, words: DialectWords): IngestStore {
   return {
-    dueMailboxes: (limit, keyIds) => dueMailboxes(db, words, limit, keyIds),
-    takeLease: (mailboxId, owner, leaseMs, dead) => takeLease(db, words, mailboxId, owner, leaseMs, dead),
+    dueMailboxes: (limit, keyIds, refusalsMax) => dueMailboxes(db, words, limit, keyIds, refusalsMax),
+    scheduleOf: (mailboxId) => scheduleOf(db, words, mailboxId),
+    hurry: (codes, host) => hurry(db, words, codes, host),
+    hurryAll: () => hurryAll(db, words),
+    watchedRows: (mailboxIds) => watchedRows(db, mailboxIds),
+    takeLease: (...from) => takeLease(db, words, ...from),
     leaseOwner: (mailboxId) => leaseOwner(db, words, mailboxId),
-    freeLease: (mailboxId, owner) => freeLease(db, mailboxId, owner),
-    renewLease: (lease, leaseMs) => renewLease(db, words, lease, leaseMs),
+    freeLease: (mailboxId, owner) => freeLease(db, words, mailboxId, owner),
+    freeLeasesOf: (owner) => freeLeasesOf(db, words, owner),
+    freeDeadLeases: (liveMs) => freeDeadLeases(db, words, liveMs),
+    renewLeases: (leases, leaseMs) => renewLeases(db, words, leases, leaseMs),
+    noteVisit: (lease, nextPollAfterMs) => noteVisit(db, words, lease, nextPollAfterMs),
     releaseLease: (lease, result) => releaseLease(db, words, lease, result),
     readCursor: (mailboxId) => readCursor(db, mailboxId),
     setCursor: (lease, cursor) => setCursor(db, words, lease, cursor),
@@ -73,7 +82,7 @@ async function touchTickets(db: Connected, words: DialectWords, batch: Batch): P
   const added = new Set(batch.tickets.map((ticket) => ticket.id));
   const named = batch.messages.flatMap(({ ticketId }) => (ticketId === null || added.has(ticketId) ? [] : [ticketId]));
   // In one order for all writers, so that two of them do not wait for each other.
-  for (const ids of portions([...new Set(named)].sort(), keysPerQuery)) {
+  for (const ids of portions([...new Set(named)].sort())) {
     const result = await db
       .updateTable('ticket')
       .set({ updated_at: words.now })
@@ -85,10 +94,6 @@ async function touchTickets(db: Connected, words: DialectWords, batch: Batch): P
   }
 }
 
-function* portions<T>(values: readonly T[], size: number): Iterable<readonly T[]> {
-  for (let at = 0; at < values.length; at += size) yield values.slice(at, at + size);
-}
-
 type KnownRow = Pick<
   Selectable<MessageTable>,
   'id' | 'mailbox_id' | 'message_id_hash' | 'content_hash' | 'received_at'
@@ -98,7 +103,7 @@ type KnownRow = Pick<
 async function knownMessages(db: Connected, messageIds: readonly string[]): Promise<readonly KnownMessage[]> {
   const asked = new Map(messageIds.map((messageId) => [hashOf(messageId), messageId]));
   const rows: KnownRow[] = [];
-  for (const hashes of portions([...asked.keys()], keysPerQuery)) {
+  for (const hashes of portions([...asked.keys()])) {
     const found = await db
       .selectFrom('message')
       .leftJoin('ticket', 'ticket.id', 'message.ticket_id')
@@ -143,7 +148,7 @@ async function pendingActions(
 }
 
 async function actionsDone(db: Connected, lease: Lease, uidValidity: number, uids: readonly number[]): Promise<void> {
-  for (const portion of portions(uids, keysPerQuery)) {
+  for (const portion of portions(uids)) {
     const result = await db
       .updateTable('outcome')
       .set({ action_pending: 0 })

@@ -7,25 +7,34 @@
 import { type Dialect, Kysely, sql } from 'kysely';
 import type { DatabaseConfig } from '../../config.ts';
 import type { EncryptionStore } from '../../encryption/ports.ts';
-import type { DatabaseHealth, IngestStore, MailboxStore, TicketReader } from '../../ingest/ports.ts';
+import type { DatabaseHealth, QuarantineReader } from '../../ingest/daemon-ports.ts';
+import type { IngestStore, MailboxStore, TicketReader } from '../../ingest/ports.ts';
+import type { PoolCheck } from '../../ingest/readiness.ts';
 import type { RawPlace } from '../../ingest/rows.ts';
 import { ingestStore } from './batch-store.ts';
+import { lockForDaemon } from './daemon-lock.ts';
 import { type DialectWords, mysqlWords, sqliteWords } from './dialect-words.ts';
 import { encryptionStore } from './encryption-store.ts';
 import { mailboxStore } from './mailbox-store.ts';
 import { type Migrations, migrationsOf } from './migrate.ts';
 import { MysqlPool, mysqlDialect } from './mysql-pool.ts';
 import { sqliteDialect } from './sqlite-driver.ts';
-import type { Tables } from './tables.ts';
+import type { Connected, Tables } from './tables.ts';
 import { rawPlaces, ticketReader } from './ticket-reader.ts';
+import { fromDatabaseTime, fromOptionalTime } from './times.ts';
 
 export type Database = MailboxStore &
   IngestStore &
   TicketReader &
   DatabaseHealth &
+  QuarantineReader &
   EncryptionStore &
   AsyncDisposable & {
     readonly migrations: Migrations;
+    /** The connections to the server; null for a SQLite file. */
+    pool(): PoolCheck | null;
+    /** Keeps a second daemon away from a SQLite file until it is disposed. Throws `worker_running`. */
+    lockForDaemon(): Promise<Disposable>;
     /** Where the raw sources of these UIDs lie, in their order, in the newest UIDVALIDITY; what has none is left out. */
     rawPlaces(mailboxId: string, uids: readonly number[]): Promise<readonly RawPlace[]>;
   };
@@ -37,13 +46,23 @@ export type DatabaseLimits = {
   readonly statementMs: number;
   /** The same for a statement that changes a table. */
   readonly changeMs: number;
+  /** After each so long without an answer to a statement its server is asked, on another connection, whether it lives. */
+  readonly slowMs: number;
+  /** A connection that nobody used for `idleMs` is asked whether it still works, and has `answerMs` to answer. */
+  readonly idleMs: number;
+  readonly answerMs: number;
+  /** The longest time between two such questions. */
+  readonly askMs: number;
 };
 
-const usualLimits: DatabaseLimits = { connectMs: 5_000, statementMs: 30_000, changeMs: 600_000 };
+const usualLimits: DatabaseLimits = {
+  ...{ connectMs: 5_000, statementMs: 30_000, changeMs: 600_000 },
+  ...{ slowMs: 2_000, idleMs: 10_000, answerMs: 2_000, askMs: 60_000 },
+};
 
 /** `limits` are for MySQL; a SQLite file answers or fails. The password of `config` is borrowed until it is closed. */
 export async function openDatabase(config: DatabaseConfig, limits: Partial<DatabaseLimits> = {}): Promise<Database> {
-  const { dialect, words } = engineOf(config, { ...usualLimits, ...limits });
+  const { dialect, words, pool } = engineOf(config, { ...usualLimits, ...limits });
   const db = new Kysely<Tables>({ dialect });
   return {
     ...mailboxStore(db, words),
@@ -54,14 +73,39 @@ export async function openDatabase(config: DatabaseConfig, limits: Partial<Datab
     ping: async () => {
       await sql`select 1 from mailboxes limit 1`.execute(db);
     },
+    lockForDaemon: async () =>
+      config.kind === 'sqlite' ? await lockForDaemon(config.path) : { [Symbol.dispose]: () => undefined },
+    databaseNowMs: () => databaseNowMs(db, words),
+    quarantine: () => quarantine(db),
     rawPlaces: (mailboxId, uids) => rawPlaces(db, mailboxId, uids),
+    pool,
     migrations: migrationsOf(db, words),
     [Symbol.asyncDispose]: () => db.destroy(),
   };
 }
 
-function engineOf(config: DatabaseConfig, limits: DatabaseLimits): { dialect: Dialect; words: DialectWords } {
-  if (config.kind === 'sqlite') return { dialect: sqliteDialect(config.path), words: sqliteWords() };
+async function databaseNowMs(db: Connected, words: DialectWords): Promise<number> {
+  const { rows } = await sql<{ now: string }>`select ${words.now} as now`.execute(db);
+  return fromDatabaseTime(rows[0]?.now ?? '');
+}
+
+async function quarantine(db: Connected): Promise<{ readonly count: number; readonly oldestAtMs: number | null }> {
+  const row = await db
+    .selectFrom('outcome')
+    .select((of) => [of.fn.countAll<number>().as('count'), of.fn.min('created_at').as('oldest')])
+    .where('outcome', '=', 'quarantined')
+    .where('resolved_at', 'is', null)
+    .executeTakeFirst();
+  return { count: Number(row?.count ?? 0), oldestAtMs: fromOptionalTime(row?.oldest ?? null) };
+}
+
+type Engine = { readonly dialect: Dialect; readonly words: DialectWords; readonly pool: () => PoolCheck | null };
+
+function engineOf(config: DatabaseConfig, limits: DatabaseLimits): Engine {
+  if (config.kind === 'sqlite') {
+    return { dialect: sqliteDialect(config.path), words: sqliteWords(), pool: () => null };
+  }
   const pool = new MysqlPool(config, limits);
-  return { dialect: mysqlDialect(pool), words: mysqlWords(() => pool.packetBytesMax()) };
+  const words = mysqlWords(() => pool.packetBytesMax());
+  return { dialect: mysqlDialect(pool), words, pool: () => pool.stats() };
 }

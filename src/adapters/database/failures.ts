@@ -163,3 +163,10 @@ function numberOf(error: unknown, property: 'errno' | 'errcode'): number | null 
 export function isTransient(failure: Failure): boolean {
   return failure.code === 'database_conflict' && failure.fields.key === undefined && failure.fields.errno !== undefined;
 }
+
+const givenUpNumbers: ReadonlySet<unknown> = new Set([1020, 1213]);
+
+/** True when the server undid all of the statement to end a conflict, so that even `n = n + 1` may be sent again. */
+export function isGivenUp(failure: Failure): boolean {
+  return failure.code === 'database_conflict' && givenUpNumbers.has(failure.fields.errno);
+}

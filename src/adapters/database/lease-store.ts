@@ -1,53 +1,20 @@
 /**
- * The schedule and the leases: which mailboxes are due, who visits which, how the visit went, and the cursor.
+ * The leases: who visits which mailbox, how the visit went, and the cursor.
  *
  * A lease is taken with one conditional UPDATE, so exactly one of many workers gets it, on a cluster too. It lasts by
  * the database's clock. Each taking raises the epoch, and every later write names it: who lost the lease cannot write.
  */
 import { type ExpressionBuilder, type SqlBool, sql } from 'kysely';
 import { Failure } from '../../errors.ts';
-import type { Cursor, Mailbox } from '../../ingest/mailbox.ts';
+import type { Cursor } from '../../ingest/mailbox.ts';
 import type { Lease } from '../../ingest/ports.ts';
 import type { PollResult } from '../../ingest/rows.ts';
 import type { DialectWords } from './dialect-words.ts';
-import { mailboxColumns, toCursor, validMailbox } from './mailbox-rows.ts';
-import { isWaiting } from './password-rows.ts';
+import { toCursor } from './mailbox-rows.ts';
+import { portions } from './portions.ts';
 import type { Connected, Tables } from './tables.ts';
 
 type StateWhere = ExpressionBuilder<Tables, 'mailbox_state'>;
-type MailboxWhere = ExpressionBuilder<Tables, 'mailboxes'>;
-
-/** A row that is no mailbox is passed over, however many of them are overdue for longest. */
-export async function dueMailboxes(
-  db: Connected,
-  words: DialectWords,
-  limit: number,
-  keyIds: readonly string[],
-): Promise<readonly Mailbox[]> {
-  const due = new Map<string, Mailbox>();
-  for (let offset = 0; due.size < limit; offset += limit) {
-    const rows = await duePage(db, words, keyIds).limit(limit).offset(offset).execute();
-    for (const row of rows) {
-      const mailbox = validMailbox(row);
-      if (mailbox !== null) due.set(mailbox.id, mailbox);
-    }
-    if (rows.length < limit) break;
-  }
-  return [...due.values()].slice(0, limit);
-}
-
-function duePage(db: Connected, words: DialectWords, keyIds: readonly string[]) {
-  return db
-    .selectFrom('mailbox_state')
-    .innerJoin('mailboxes', 'mailboxes.id', 'mailbox_state.mailbox_id')
-    .select(mailboxColumns)
-    .where('mailboxes.state', '=', 'active')
-    .where('mailbox_state.next_poll_at', '<=', words.now)
-    .where((where) => where.or([where('lease_owner', 'is', null), where('lease_until', '<=', words.now)]))
-    .where((where) => where.not(isWaiting(where as unknown as MailboxWhere, keyIds)))
-    .orderBy('mailbox_state.next_poll_at')
-    .orderBy('mailbox_state.mailbox_id');
-}
 
 export async function takeLease(
   db: Connected,
@@ -56,8 +23,9 @@ export async function takeLease(
   owner: string,
   leaseMs: number,
   dead: string | null,
+  seenEpoch?: number,
 ): Promise<Lease | null> {
-  const take = db
+  const free = db
     .updateTable('mailbox_state')
     .set({ lease_owner: owner, lease_until: words.nowPlus(leaseMs) })
     .where('mailbox_id', '=', mailboxId)
@@ -68,6 +36,7 @@ export async function takeLease(
         ...(dead === null ? [] : [where('lease_owner', '=', dead)]),
       ]),
     );
+  const take = seenEpoch === undefined ? free : free.where('lease_epoch', '=', seenEpoch);
   if (words.kind === 'sqlite') {
     const raised = take.set({ lease_epoch: sql<number>`lease_epoch + 1` }).returning('lease_epoch');
     const row = await raised.executeTakeFirst();
@@ -89,23 +58,84 @@ export async function leaseOwner(db: Connected, words: DialectWords, mailboxId: 
   return row?.lease_owner ?? null;
 }
 
-export async function freeLease(db: Connected, mailboxId: string, owner: string): Promise<void> {
+export async function freeLease(db: Connected, words: DialectWords, mailboxId: string, owner: string): Promise<void> {
   await db
     .updateTable('mailbox_state')
-    .set({ lease_owner: null, lease_until: null })
+    .set({ lease_owner: null, lease_until: null, next_poll_at: words.now })
     .where('mailbox_id', '=', mailboxId)
     .where('lease_owner', '=', owner)
     .execute();
 }
 
-/** Also renews a lease that ran out but that nobody took: it protects as well as before. */
-export async function renewLease(db: Connected, words: DialectWords, lease: Lease, leaseMs: number): Promise<void> {
+/**
+ * Of workers that are known and have not reported for `liveMs`; who never reports (a visit by hand) keeps its lease to its
+ * end. A worker that only slept finds its lease gone: the fence refuses what it writes.
+ */
+export async function freeDeadLeases(db: Connected, words: DialectWords, liveMs: number): Promise<readonly string[]> {
+  const rows = await db
+    .selectFrom('mailbox_state')
+    .innerJoin('workers', 'workers.worker', 'mailbox_state.lease_owner')
+    .select('workers.worker')
+    .distinct()
+    .where('workers.seen_at', '<', words.nowPlus(-liveMs))
+    .execute();
+  const owners = rows.map((row) => row.worker);
+  for (const owner of owners) await freeLeasesOf(db, words, owner);
+  return owners;
+}
+
+export async function freeLeasesOf(db: Connected, words: DialectWords, owner: string): Promise<boolean> {
   const result = await db
     .updateTable('mailbox_state')
-    .set({ lease_until: words.nowPlus(leaseMs) })
-    .where((where) => isHeld(where, lease))
+    .set({ lease_owner: null, lease_until: null, next_poll_at: words.now })
+    .where('lease_owner', '=', owner)
     .executeTakeFirst();
-  if (result.numUpdatedRows !== 1n) throw leaseLost(lease);
+  return result.numUpdatedRows > 0n;
+}
+
+/** Also renews a lease that ran out but that nobody took: it protects as well as before. */
+export async function renewLeases(
+  db: Connected,
+  words: DialectWords,
+  leases: readonly Lease[],
+  leaseMs: number,
+): Promise<readonly Lease[]> {
+  const lost: Lease[] = [];
+  for (const some of portions(leases)) {
+    const ids = some.map(({ mailboxId }) => mailboxId);
+    const owner = some[0]?.owner ?? '';
+    await db
+      .updateTable('mailbox_state')
+      .set({ lease_until: words.nowPlus(leaseMs) })
+      .where('lease_owner', '=', owner)
+      .where('mailbox_id', 'in', ids)
+      .execute();
+    const held = await db
+      .selectFrom('mailbox_state')
+      .select(['mailbox_id', 'lease_epoch'])
+      .where('lease_owner', '=', owner)
+      .where('mailbox_id', 'in', ids)
+      .execute();
+    const epochs = new Map(held.map((row) => [row.mailbox_id, row.lease_epoch]));
+    lost.push(...some.filter(({ mailboxId, epoch }) => epochs.get(mailboxId) !== epoch));
+  }
+  return lost;
+}
+
+const noError = { last_error_code: null, last_error_message: null, last_error_hint: null, last_error_at: null };
+const noTrouble = { ...noError, failures: 0, failing_since: null, login_refusals: 0, refused_version: null };
+
+export async function noteVisit(
+  db: Connected,
+  words: DialectWords,
+  lease: Lease,
+  nextPollAfterMs: number,
+): Promise<void> {
+  await db
+    .updateTable('mailbox_state')
+    .set({ ...noTrouble, next_poll_at: words.nowPlus(nextPollAfterMs), last_success_at: words.now })
+    .where((where) => isHeld(where, lease))
+    .execute();
 }
 
 export async function releaseLease(
@@ -117,20 +147,28 @@ export async function releaseLease(
   const free = { lease_owner: null, lease_until: null, next_poll_at: words.nowPlus(result.nextPollAfterMs) };
   const update = db.updateTable('mailbox_state').where((where) => isHeld(where, lease));
   if (result.ok) {
-    const cleared = { last_error_code: null, last_error_message: null, last_error_hint: null, last_error_at: null };
-    await update.set({ ...free, ...cleared, failures: 0, last_success_at: words.now }).execute();
+    await update.set({ ...free, ...noTrouble, last_success_at: words.now }).execute();
     return;
   }
   await update
     .set({
       ...free,
+      ...refusal(result.refusedVersion),
       failures: sql<number>`failures + 1`,
+      failing_since: sql<string>`coalesce(failing_since, ${words.now})`,
       last_error_code: result.error.code.slice(0, 32),
       last_error_message: result.error.message.slice(0, 10_000).toWellFormed(),
       last_error_hint: result.error.hint.slice(0, 10_000).toWellFormed(),
       last_error_at: words.now,
     })
     .execute();
+}
+
+/** The count comes first: MySQL sets the columns one after the other, and the count asks for the version before. */
+function refusal(version: string | null) {
+  if (version === null) return {};
+  const again = sql<number>`case when refused_version = ${version} then login_refusals + 1 else 1 end`;
+  return { login_refusals: again, refused_version: version };
 }
 
 export async function readCursor(db: Connected, mailboxId: string): Promise<Cursor | null> {

@@ -36,7 +36,8 @@ type TextColumn =
   | 'password_key_id'
   | 'created_at'
   | 'readable_since'
-  | 'readable_until';
+  | 'readable_until'
+  | 'changed_at';
 
 function limitOf(column: TextColumn): number {
   return column in charactersMax ? charactersMax[column as keyof typeof charactersMax] : wordCharactersMax;
@@ -75,7 +76,7 @@ export const mailboxColumns = [
   shortColumn('created_at'),
 ] as const;
 
-export type PlainMailboxRow = Omit<MailboxRow, 'password' | 'readable_since' | 'readable_until'>;
+export type PlainMailboxRow = Omit<MailboxRow, 'password' | 'readable_since' | 'readable_until' | 'changed_at'>;
 
 const portMax = 65_535;
 const intervalMsMin = 1000;
@@ -85,6 +86,7 @@ const intervalMsMax = 86_400_000;
 export function toMailbox(row: PlainMailboxRow): Mailbox {
   for (const column of ['id', 'name', 'host', 'username', 'folder'] as const)
     if (row[column].trim() === '') throw invalid(row, column, 'is empty');
+    else if (/\p{Cc}/u.test(row[column])) throw invalid(row, column, 'has a control character');
   for (const [column, max] of Object.entries(charactersMax) as [keyof typeof charactersMax, number][])
     if (isLonger(row[column], max)) throw invalid(row, column, `has more than ${max} characters`);
   if (!isWithin(row.port, 1, portMax)) throw invalid(row, 'port', `is not 1 to ${portMax}`);
@@ -147,7 +149,9 @@ function readMailbox(row: PlainMailboxRow): Mailbox | Failure {
   }
 }
 
-type StateRow = { readonly [K in Exclude<keyof MailboxStateRow, 'mailbox_id'>]: MailboxStateRow[K] | null };
+type StateRow = {
+  readonly [K in Exclude<keyof MailboxStateRow, 'mailbox_id' | 'refused_version'>]: MailboxStateRow[K] | null;
+};
 
 /** A row that is invalid is listed as paused, with what is wrong as its last error. `now` is the database's clock. */
 export function toListed(
@@ -201,6 +205,8 @@ function toHealth(row: StateRow & Pick<PlainMailboxRow, 'password_form' | 'passw
   return {
     nextPollAtMs: fromOptionalTime(row.next_poll_at),
     failures: row.failures ?? 0,
+    failingSinceMs: fromOptionalTime(row.failing_since),
+    loginRefusals: row.login_refusals ?? 0,
     lastSuccessAtMs: fromOptionalTime(row.last_success_at),
     lastError:
       row.last_error_code === null

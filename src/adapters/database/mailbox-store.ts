@@ -31,6 +31,8 @@ const stateColumns = [
   'mailbox_state.last_error_message',
   'mailbox_state.last_error_hint',
   'mailbox_state.last_error_at',
+  'mailbox_state.failing_since',
+  'mailbox_state.login_refusals',
 ] as const;
 
 export function mailboxStore(db: Connected, words: DialectWords): MailboxStore {
@@ -39,6 +41,7 @@ export function mailboxStore(db: Connected, words: DialectWords): MailboxStore {
     mailboxByName: (name) => mailboxByName(db, name),
     mailboxById: (id) => mailboxById(db, id),
     listMailboxes: () => listMailboxes(db, words),
+    leasedMailboxes: () => leasedMailboxes(db, words),
     setMailboxState: (id, state) => setMailboxState(db, words, id, state),
     setPassword: (id, password, by) => setPassword(db, words, id, password, by),
     removeMailbox: (id, by) => removeMailbox(db, words, id, by),
@@ -104,6 +107,17 @@ async function listMailboxes(db: Connected, words: DialectWords) {
   return rows.map(toListed);
 }
 
+async function leasedMailboxes(db: Connected, words: DialectWords) {
+  const rows = await db
+    .selectFrom('mailbox_state')
+    .innerJoin('mailboxes', 'mailboxes.id', 'mailbox_state.mailbox_id')
+    .select(['mailboxes.id', shortColumn('name'), 'lease_owner'])
+    .where('lease_owner', 'is not', null)
+    .where('lease_until', '>', words.now)
+    .execute();
+  return rows.flatMap(({ id, name, lease_owner: owner }) => (owner === null ? [] : [{ id, name, owner }]));
+}
+
 async function setMailboxState(
   db: Connected,
   words: DialectWords,
@@ -121,7 +135,7 @@ async function setMailboxState(
     if (state === 'paused') return;
     await transaction
       .updateTable('mailbox_state')
-      .set({ next_poll_at: words.now })
+      .set({ next_poll_at: words.now, login_refusals: 0 })
       .where('mailbox_id', '=', id)
       .execute();
   });
@@ -149,10 +163,12 @@ async function setPassword(
       .set({
         next_poll_at: words.now,
         failures: 0,
+        login_refusals: 0,
         last_error_code: null,
         last_error_message: null,
         last_error_hint: null,
         last_error_at: null,
+        failing_since: null,
       })
       .where('mailbox_id', '=', id)
       .execute();

@@ -6,6 +6,7 @@
  */
 import { encryptionMigrations } from './encryption-migrations.ts';
 import { ascii, exact, hash, index, type Migration, tableOptions, uuid, word } from './migration-step.ts';
+import { serviceMigrations } from './service-migrations.ts';
 
 const mailbox: Migration = {
   number: 1,
@@ -268,4 +269,5 @@ export const migrations: readonly Migration[] = [
   index(13, 'outcome', ['action_pending', 'mailbox_id', 'uid_validity', 'uid']),
   index(14, 'outcome', ['raw_segment']),
   ...encryptionMigrations,
+  ...serviceMigrations,
 ];

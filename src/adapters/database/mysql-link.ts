@@ -1,10 +1,12 @@
 /**
  * One connection to MySQL or MariaDB, as Kysely drives it.
  *
- * Every statement has a deadline: after it the connection is cut, and `database_unavailable` thrown. A statement larger
- * than the server takes is not sent, because the server would hang up on it: `row_refused`. After an error of the
+ * Every statement has a deadline: after it the connection is cut, and `database_unavailable` thrown; its owner is told
+ * before, when the answer takes long. A statement larger than the server takes is not sent, because the server would hang
+ * up on it: `row_refused`. After an error of the
  * connection the link is broken: nothing is sent on it any more, and the pool makes another one. Every error is a
  * Failure. A statement with bytes among its values goes as a prepared one, so that a password never becomes text.
+ * Outside a transaction, a statement that the server gave up (deadlock, conflict with another node) is tried again.
  */
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -12,54 +14,62 @@ import type { CompiledQuery, DatabaseConnection, QueryResult } from 'kysely';
 import { type Connection, createConnection } from 'mysql2';
 import { Failure } from '../../errors.ts';
 import { readsPasswords, takeBytes, watchSocket } from './driver-bytes.ts';
-import { mysqlFailure } from './failures.ts';
-import { connectionOptions, dial, type MysqlConfig, type MysqlLimits, placeOf } from './mysql-options.ts';
+import { isGivenUp, mysqlFailure } from './failures.ts';
+import {
+  connectionOptions,
+  dial,
+  type MysqlConfig,
+  type MysqlLimits,
+  type MysqlPlace,
+  nameOf,
+} from './mysql-options.ts';
+import { type Answer, beginSession, isRows, isUpToDate } from './mysql-session.ts';
+import { tryAgain } from './transactions.ts';
 
 /** What the server counts beside the values of a statement: its command, its attributes, each value's type and length. */
 const packetOverheadBytes = 1024;
 const valueOverheadBytes = 16;
 const bytesPerUnitMax = 3;
-const lockWaitS = 10;
 const preparedTooMany = 1461;
 
-/**
- * Strict, and lock waits that end before the deadline. The mode is set before any value is sent, because values
- * are escaped with backslashes, which a server in the mode NO_BACKSLASH_ESCAPES would not understand. A 30th of February
- * that somebody else wrote must not stop a statement that copies it.
- */
-const sessionSql =
-  `set session sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO,ALLOW_INVALID_DATES', ` +
-  `autocommit = 1, innodb_lock_wait_timeout = ${lockWaitS}, lock_wait_timeout = ${lockWaitS}`;
+/** How to tell a link's owner something about it. */
+type Listener = () => void;
 
 export class MysqlLink implements DatabaseConnection {
+  readonly place: MysqlPlace;
+  /** Set by who begins and ends transactions: within one, no statement is repeated alone. */
+  isInTransaction = false;
+  /** Set when something was wrong at its place after it was opened: what it does now is the last that it does. */
+  isRetired = false;
   readonly #connection: Connection;
   readonly #socket: Socket;
   readonly #where: string;
   readonly #limits: MysqlLimits;
-  readonly #whenBroken: () => void;
+  #whenBroken: Listener | null = null;
+  #whenSlow: Listener | null = null;
   #isBroken = false;
   /** Rejects what is under way. */
   #endWaiting: ((failure: Failure) => void) | null = null;
   #packetBytesMax = Number.POSITIVE_INFINITY;
 
-  private constructor(config: MysqlConfig, limits: MysqlLimits, whenBroken: () => void) {
-    this.#where = placeOf(config);
+  private constructor(config: MysqlConfig, place: MysqlPlace, limits: MysqlLimits) {
+    this.place = place;
+    this.#where = nameOf(place);
     this.#limits = limits;
-    this.#whenBroken = whenBroken;
-    this.#socket = dial(config);
-    this.#connection = createConnection(connectionOptions(config, limits, this.#socket));
+    this.#socket = dial(place);
+    this.#connection = createConnection(connectionOptions(config, place, limits, this.#socket));
     this.#connection.on('error', (error) => this.discard(error));
     this.#connection.on('end', () => this.discard());
   }
 
-  /** Connects, logs in and sets the session up. `whenBroken` is told once, when the link is of no use any more. */
-  static async open(config: MysqlConfig, limits: MysqlLimits, whenBroken: () => void): Promise<MysqlLink> {
-    const link = MysqlLink.#begin(config, limits, whenBroken);
+  /** Connects, logs in and sets the session up. Throws when the server there cannot do the work (see mysql-session.ts). */
+  static async open(config: MysqlConfig, place: MysqlPlace, limits: MysqlLimits): Promise<MysqlLink> {
+    const link = MysqlLink.#begin(config, place, limits);
     try {
       await link.#connected();
-      await link.#run(sessionSql, []);
-      const rows = await link.#run('select @@session.max_allowed_packet as bytes', []);
-      if (isRows(rows)) link.#packetBytesMax = Number(rows[0]?.bytes);
+      const isChoosy = config.hosts.length > 1;
+      const session = await beginSession((sql) => link.#run(sql, [], limits.connectMs), link.#where, isChoosy);
+      link.#packetBytesMax = session.packetBytesMax;
     } catch (error) {
       link.discard();
       throw error;
@@ -67,13 +77,23 @@ export class MysqlLink implements DatabaseConnection {
     return link;
   }
 
-  static #begin(config: MysqlConfig, limits: MysqlLimits, whenBroken: () => void): MysqlLink {
+  static #begin(config: MysqlConfig, place: MysqlPlace, limits: MysqlLimits): MysqlLink {
     try {
-      return new MysqlLink(config, limits, whenBroken);
+      return new MysqlLink(config, place, limits);
     } catch (error) {
-      whenBroken();
-      throw mysqlFailure(error, placeOf(config));
+      throw mysqlFailure(error, nameOf(place));
     }
+  }
+
+  /** `listener` is told once, when the link breaks; at once when it has broken already. */
+  whenBroken(listener: Listener): void {
+    if (this.#isBroken) listener();
+    else this.#whenBroken = listener;
+  }
+
+  /** `listener` is told again and again while a statement has no answer for long. */
+  whenSlow(listener: Listener): void {
+    this.#whenSlow = listener;
   }
 
   get isBroken(): boolean {
@@ -94,7 +114,7 @@ export class MysqlLink implements DatabaseConnection {
     // mysql2 forgets the callback of what was under way when it hears of the end first; when it does not, the callback
     // knows better what went wrong, and comes now.
     setImmediate(() => this.#endWaiting?.(error === undefined ? this.#broken() : mysqlFailure(error, this.#where)));
-    this.#whenBroken();
+    this.#whenBroken?.();
   }
 
   #broken(): Failure {
@@ -114,7 +134,8 @@ export class MysqlLink implements DatabaseConnection {
   }
 
   async executeQuery<R>(compiled: CompiledQuery): Promise<QueryResult<R>> {
-    const result = await this.#run(compiled.sql, compiled.parameters);
+    const run = () => this.#run(compiled.sql, compiled.parameters);
+    const result = this.isInTransaction ? await run() : await tryAgain(run, isGivenUp);
     if (isRows(result)) return { rows: result as readonly unknown[] as R[] };
     const insertId = result.insertId === 0 ? {} : { insertId: BigInt(result.insertId) };
     return { rows: [], numAffectedRows: BigInt(result.affectedRows), ...insertId };
@@ -137,27 +158,46 @@ export class MysqlLink implements DatabaseConnection {
     });
   }
 
-  #run(sql: string, values: readonly unknown[]): Promise<Answer> {
+  /** Asks the server something; a link that gets no answer within `ms` is cut. False: take another one. */
+  async answers(ms: number): Promise<boolean> {
+    try {
+      if (await isUpToDate((sql) => this.#run(sql, [], ms), this.#packetBytesMax)) return true;
+      void this.close();
+      this.#whenBroken?.();
+      return false;
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      this.discard();
+      return false;
+    }
+  }
+
+  #run(sql: string, values: readonly unknown[], deadlineMs = this.#deadlineMs(sql)): Promise<Answer> {
     return new Promise((resolve, reject) => {
       if (this.#isBroken) {
         reject(this.#broken());
         return;
       }
-      const deadlineMs = isTableChange(sql) ? this.#limits.changeMs : this.#limits.statementMs;
-      const timer = setTimeout(() => {
+      const slow = setInterval(() => this.#whenSlow?.(), this.#limits.slowMs);
+      const deadline = setTimeout(() => {
         const message = `The database at ${this.#where} did not answer a statement within ${deadlineMs / 1000} s.`;
+        stopWaiting();
         reject(new Failure('database_unavailable', message, { fields: { cause: 'deadline' } }));
         this.discard();
       }, deadlineMs);
+      const stopWaiting = () => {
+        clearInterval(slow);
+        clearTimeout(deadline);
+        this.#endWaiting = null;
+      };
       const watch = hasBytes(values) || readsPasswords(sql) ? watchSocket(this.#stream()) : null;
       this.#endWaiting = (failure) => {
-        clearTimeout(timer);
+        stopWaiting();
         watch?.[Symbol.dispose]();
         reject(failure);
       };
       const settle: Settle = (error, answer) => {
-        clearTimeout(timer);
-        this.#endWaiting = null;
+        stopWaiting();
         if (watch !== null && Array.isArray(answer)) takeBytes(answer);
         watch?.[Symbol.dispose]();
         if (error === null || error === undefined) resolve(answer as Answer);
@@ -165,6 +205,10 @@ export class MysqlLink implements DatabaseConnection {
       };
       this.#trySend(() => this.#send(sql, values, settle), settle);
     });
+  }
+
+  #deadlineMs(sql: string): number {
+    return isTableChange(sql) ? this.#limits.changeMs : this.#limits.statementMs;
   }
 
   /** What mysql2 reads and writes: the socket, or TLS on it. */
@@ -221,12 +265,6 @@ export class MysqlLink implements DatabaseConnection {
 }
 
 type Settle = (error: unknown, answer: unknown) => void;
-
-type Answer = readonly Record<string, unknown>[] | { readonly affectedRows: number; readonly insertId: number };
-
-function isRows(answer: Answer): answer is readonly Record<string, unknown>[] {
-  return Array.isArray(answer);
-}
 
 function total(texts: readonly string[], size: (text: string) => number): number {
   let sum = 0;

@@ -15,22 +15,37 @@ export type MysqlLimits = {
   readonly statementMs: number;
   /** For a change of a table, which can have to copy it. */
   readonly changeMs: number;
+  /** After each so long without an answer to a statement its server is asked, on another connection, whether it lives. */
+  readonly slowMs: number;
+  /** A connection that nobody used for `idleMs` is asked whether it still works, and has `answerMs` to answer. */
+  readonly idleMs: number;
+  readonly answerMs: number;
+  /** The longest time between two such questions. */
+  readonly askMs: number;
 };
 
 /** For the INSERTs of every size; a server shared by many workers holds as many for each of their connections. */
 const preparedMax = 40;
 const readBytes = 65_536;
 
-/** Where the server is, for messages. */
-export function placeOf(config: MysqlConfig): string {
-  return config.socketPath ?? `${config.host}:${config.port}`;
+/** One server; the host is the name in its certificate too. */
+export type MysqlPlace = { readonly host: string; readonly port: number; readonly socketPath: string | null };
+
+/** At least one, in the order in which they are tried. */
+export function placesOf({ hosts, socketPath }: MysqlConfig): readonly MysqlPlace[] {
+  return hosts.map(({ host, port }) => ({ host, port, socketPath }));
+}
+
+/** Where a server is, for messages. */
+export function nameOf({ host, port, socketPath }: MysqlPlace): string {
+  return socketPath ?? `${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
 /**
  * Reads into a buffer of ours, which is wiped each time: the one that the runtime reads into keeps what came last, and a
  * password may be in it. Under TLS the runtime decrypts into one of its own all the same.
  */
-export function dial(config: MysqlConfig): Socket {
+export function dial(place: MysqlPlace): Socket {
   const onread = {
     buffer: Buffer.alloc(readBytes),
     callback: (length: number, buffer: Uint8Array): boolean => {
@@ -41,11 +56,11 @@ export function dial(config: MysqlConfig): Socket {
     },
   };
   const socket: Socket =
-    config.socketPath === null ? dialHost(config, onread) : connect({ path: config.socketPath, onread });
+    place.socketPath === null ? dialHost(place, onread) : connect({ path: place.socketPath, onread });
   return socket;
 }
 
-function dialHost({ host, port }: MysqlConfig, onread: OnReadOpts): Socket {
+function dialHost({ host, port }: MysqlPlace, onread: OnReadOpts): Socket {
   const socket = connect({ host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000, onread });
   // TLS checks the certificate against this name. Node leaves it empty for an IP address, and would then take a
   // certificate for "localhost" from anybody whom the authority trusts.
@@ -53,15 +68,20 @@ function dialHost({ host, port }: MysqlConfig, onread: OnReadOpts): Socket {
   return socket;
 }
 
-export function connectionOptions(config: MysqlConfig, limits: MysqlLimits, socket: Socket): ConnectionOptions {
-  const isPrivate = config.tls === 'verify' || config.socketPath !== null;
+export function connectionOptions(
+  config: MysqlConfig,
+  place: MysqlPlace,
+  limits: MysqlLimits,
+  socket: Socket,
+): ConnectionOptions {
+  const isPrivate = config.tls === 'verify' || place.socketPath !== null;
   const login: AuthPlugin = () => {
     const step = cachingSha2Login(config.password, isPrivate);
     return (data) => step(data);
   };
   return {
-    host: config.host,
-    port: config.port,
+    host: place.host,
+    port: place.port,
     stream: socket,
     user: config.user,
     database: config.database,

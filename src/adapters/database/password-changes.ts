@@ -170,6 +170,8 @@ async function writeChanges(db: Connected, words: DialectWords, alike: readonly 
         password_form: made.form,
         password_key_id: made.form === 'sealed' ? made.keyId : null,
         ...readableTimes(row.password_form === 'plain', made.form === 'plain', words),
+        // The password is the same in another form: that is no change to whoever works with the mailbox.
+        ...(words.kind === 'mysql' ? { changed_at: sql<string>`changed_at` } : {}),
       })
       .where('id', 'in', ids)
       .execute();

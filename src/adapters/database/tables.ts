@@ -35,6 +35,8 @@ export type MailboxTable = {
   readable_since: string | null;
   readable_until: string | null;
   created_at: Fixed<string>;
+  /** Changes with every change of the row; kept by the database. */
+  changed_at: Generated<string>;
 };
 
 export type MailboxStateTable = {
@@ -51,6 +53,10 @@ export type MailboxStateTable = {
   last_error_message: string | null;
   last_error_hint: string | null;
   last_error_at: string | null;
+  failing_since: string | null;
+  /** Refused logins in a row with the row as it was at `refused_version`. */
+  login_refusals: Generated<number>;
+  refused_version: string | null;
 };
 
 export type TicketTable = {

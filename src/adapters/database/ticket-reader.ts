@@ -8,11 +8,11 @@ import { Failure } from '../../errors.ts';
 import type { TicketReader } from '../../ingest/ports.ts';
 import type { Outcome, OutcomeRow, RawPlace, StoredMessage, TicketSummary } from '../../ingest/rows.ts';
 import { toStoredMessage } from './message-rows.ts';
+import { portions } from './portions.ts';
 import { reconcile } from './reconcile.ts';
 import type { AttachmentRow, Connected, MessageRow } from './tables.ts';
 import { fromDatabaseTime } from './times.ts';
 
-const keysPerQuery = 500;
 const outcomesPerPage = 500;
 /** With their texts, which can have megabytes each. */
 const messagesPerPage = 20;
@@ -224,8 +224,4 @@ export async function rawPlaces(
     }
   }
   return uids.flatMap((uid) => places.get(uid) ?? []);
-}
-
-function* portions<T>(values: readonly T[]): Iterable<readonly T[]> {
-  for (let at = 0; at < values.length; at += keysPerQuery) yield values.slice(at, at + keysPerQuery);
 }

@@ -10,6 +10,8 @@ import type { Connected } from './tables.ts';
 import { fromDatabaseTime } from './times.ts';
 
 const forgottenAfterMs = 86_400_000;
+/** More than anybody starts; what a table has beyond that is not ours. */
+const listedMax = 200;
 /** So far the clocks of two nodes of one database may be apart. */
 const aheadMsMax = 60_000;
 
@@ -39,7 +41,9 @@ export async function listWorkers(
     .selectFrom('workers')
     .selectAll()
     .select(sql<number>`seen_at between ${words.nowPlus(-liveMs)} and ${words.nowPlus(aheadMsMax)}`.as('live'))
+    .orderBy('live', 'desc')
     .orderBy('worker')
+    .limit(listedMax)
     .execute();
   return rows.map((row) => ({
     worker: row.worker,

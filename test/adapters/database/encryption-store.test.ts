@@ -438,7 +438,8 @@ describe.each(kinds)('encryption on %s', (kind) => {
       await db.setPassword(other.id, sealed(nextKeyId), by);
       await db.setPassword(unnamed.id, sealed(keyId), by);
       await opened.run(`update mailboxes set password_key_id = null where id = '${unnamed.id}'`);
-      const due = async (keyIds: readonly string[]) => (await db.dueMailboxes(10, keyIds)).map(({ id }) => id).sort();
+      const due = async (keyIds: readonly string[]) =>
+        (await db.dueMailboxes(10, keyIds, 3)).map(({ id }) => id).sort();
       expect(await due([])).toEqual([readable.id]);
       expect(await due([keyId])).toEqual([readable.id, under.id, unnamed.id].sort());
       expect(await due([keyId, nextKeyId])).toEqual([readable.id, under.id, other.id, unnamed.id].sort());

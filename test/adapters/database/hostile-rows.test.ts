@@ -99,7 +99,7 @@ describe.each(kinds)('hostile rows on %s', (kind) => {
       await written({ name: "'good'", id: "'g'", [column]: letters(max) });
       await written({ name: "'bad'", id: "'b'", [column]: letters(max + 1) });
       await db.adoptMailboxes();
-      expect((await db.dueMailboxes(10, [])).map(({ id }) => id)).toEqual(['g']);
+      expect((await db.dueMailboxes(10, [], 3)).map(({ id }) => id)).toEqual(['g']);
       const bad = (await db.listMailboxes()).find(({ id }) => id === 'b');
       expect(bad).toMatchObject({ state: 'paused', health: { lastError: { code: 'mailbox_invalid' } } });
       expect(bad?.health.lastError?.message).toContain(`${column} has more than ${max} characters`);
@@ -263,7 +263,7 @@ describe.each(kinds)('hostile rows on %s', (kind) => {
     const [listed] = await db.listMailboxes();
     expect(listed?.id).toBe('a');
     for (const timeMs of [listed?.health.nextPollAtMs, listed?.health.lastSuccessAtMs]) expect(timeMs).not.toBeNaN();
-    await db.dueMailboxes(10, []);
+    await db.dueMailboxes(10, [], 3);
     expect((await db.readablePasswords())[0]?.sinceMs).not.toBeNaN();
     expect(await sweep({ choice: 'sealable' })).toMatchObject({ changed: 1 });
     await db.rebuildMailboxes();

@@ -41,7 +41,10 @@ async function fresh(kind: 'sqlite' | 'mariadb'): Promise<Fresh> {
 
 test('migrations are numbered one after the other, and each is one statement', () => {
   expect(migrations.map((migration) => migration.number)).toEqual(migrations.map((_, index) => index + 1));
-  for (const { mysql, sqlite } of migrations) expect(`${mysql}${sqlite}`).not.toContain(';');
+  // The body of a trigger is part of its statement.
+  const body = /^create trigger .*?\bbegin\b[^;]*;\s*end$/s;
+  for (const { mysql, sqlite } of migrations)
+    for (const sql of [mysql, sqlite]) expect(sql?.replace(body, '') ?? '').not.toContain(';');
 });
 
 describe.each(['sqlite', 'mariadb'] as const)('migrations on %s', (kind) => {

@@ -29,6 +29,13 @@ beforeAll(async () => {
 });
 afterAll(() => stack.disposeAsync());
 
+type Host = { readonly host: string; readonly port: number };
+
+/** These hosts instead of those of a configuration. */
+function at(...hosts: readonly Host[]): Pick<MysqlConfig, 'hosts'> {
+  return { hosts: hosts.map(({ host, port }) => ({ host, port })) };
+}
+
 async function failureOf(work: Promise<unknown>): Promise<Failure> {
   const error = await work.then(
     () => null,
@@ -48,8 +55,8 @@ async function leasedMailbox(db: Database) {
 
 describe('a server that is down', () => {
   test('a connection that breaks at any moment ends what is under way at once, not at its deadline', async () => {
-    await using proxy = await startFaultProxy(config);
-    await using db = await openDatabase({ ...config, port: proxy.port });
+    await using proxy = await startFaultProxy(mariadb);
+    await using db = await openDatabase({ ...config, ...at(proxy) });
     for (let round = 0; round < 150; round += 1) {
       const statements = Promise.allSettled([db.ping(), db.listMailboxes(), db.listTickets(5)]);
       await sleep(Math.random() * 3);
@@ -81,8 +88,8 @@ describe('a server that is down', () => {
   });
 
   test('a connection that breaks within a batch leaves nothing of it', async () => {
-    await using proxy = await startFaultProxy({ host: '127.0.0.1', port: mariadb.port });
-    await using db = await openDatabase({ ...config, port: proxy.port, connectionsMax: 1 });
+    await using proxy = await startFaultProxy(mariadb);
+    await using db = await openDatabase({ ...config, ...at(proxy), connectionsMax: 1 });
     const { mailbox, lease } = await leasedMailbox(db);
     proxy.fault = { kind: 'latency', delayMs: 20 };
     const work = failureOf(db.commitBatch(lease, batchOf(1, [opened(1)])));
@@ -104,17 +111,17 @@ describe('a server that hangs', () => {
   });
 
   test('a server that accepts and says nothing is given up after the time for connecting', async () => {
-    await using proxy = await startFaultProxy({ host: '127.0.0.1', port: mariadb.port });
+    await using proxy = await startFaultProxy(mariadb);
     proxy.fault = { kind: 'blackhole' };
-    await using db = await openDatabase({ ...config, port: proxy.port }, { connectMs: 150 });
+    await using db = await openDatabase({ ...config, ...at(proxy) }, { connectMs: 150 });
     expect(await failureOf(db.ping())).toMatchObject({ code: 'database_unavailable', fields: { cause: 'ETIMEDOUT' } });
     proxy.fault = { kind: 'none' };
     await db.ping();
   });
 
   test('an open connection that falls silent is cut at the deadline', async () => {
-    await using proxy = await startFaultProxy({ host: '127.0.0.1', port: mariadb.port });
-    await using db = await openDatabase({ ...config, port: proxy.port }, { statementMs: 150 });
+    await using proxy = await startFaultProxy(mariadb);
+    await using db = await openDatabase({ ...config, ...at(proxy) }, { statementMs: 150 });
     await db.ping();
     proxy.fault = { kind: 'blackhole' };
     expect((await failureOf(db.ping())).fields.cause).toBe('deadline');
@@ -166,8 +173,8 @@ describe('a server that refuses', () => {
   });
 
   test('a read-only server is unavailable for writing, and its connections are given up', async () => {
-    await using proxy = await startFaultProxy({ host: '127.0.0.1', port: mariadb.port });
-    await using db = await openDatabase({ ...config, port: proxy.port });
+    await using proxy = await startFaultProxy(mariadb);
+    await using db = await openDatabase({ ...config, ...at(proxy) });
     await mariadb.query('set global read_only = 1');
     try {
       const failure = await failureOf(db.addMailbox(sampleMailbox(), plain('x'), null, by));
@@ -290,7 +297,7 @@ describe('TLS', () => {
 
   test('a certificate of the given authority for the host is taken, by name and by address', async () => {
     for (const host of ['localhost', '127.0.0.1']) {
-      await using db = await openDatabase({ ...verified(), host });
+      await using db = await openDatabase({ ...verified(), ...at({ host, port: mariadb.port }) });
       await db.ping();
     }
   });
@@ -304,17 +311,26 @@ describe('TLS', () => {
 
   test('a certificate for another address is refused, though it is one for localhost', async () => {
     await using between = await startForwarder('127.0.0.2', (bytes) => bytes);
-    await using db = await openDatabase({ ...verified(), host: '127.0.0.2', port: between.port });
+    await using db = await openDatabase({ ...verified(), ...at({ host: '127.0.0.2', port: between.port }) });
     expect((await failureOf(db.ping())).message).toContain('127.0.0.2');
-    await using open = await openDatabase({ ...config, host: '127.0.0.2', port: between.port });
+    await using open = await openDatabase({ ...config, ...at({ host: '127.0.0.2', port: between.port }) });
     await open.ping();
+  });
+
+  test('of several hosts each has to show a certificate for its own name', async () => {
+    await using between = await startForwarder('127.0.0.2', (bytes) => bytes);
+    const wrong = { host: '127.0.0.2', port: between.port };
+    await using db = await openDatabase({ ...verified(), ...at(wrong, { host: 'localhost', port: mariadb.port }) });
+    await db.ping();
+    await using bad = await openDatabase({ ...verified(), ...at(wrong, wrong) });
+    expect((await failureOf(bad.ping())).message).toContain('127.0.0.2');
   });
 
   test('a server whose offer of TLS was taken out on the way gets no login', async () => {
     await using between = await startForwarder('127.0.0.1', withoutTlsOffer);
-    await using db = await openDatabase({ ...verified(), port: between.port });
+    await using db = await openDatabase({ ...verified(), ...at({ host: '127.0.0.1', port: between.port }) });
     expect((await failureOf(db.ping())).fields.cause).toBe('HANDSHAKE_NO_SSL_SUPPORT');
-    await using open = await openDatabase({ ...config, port: between.port });
+    await using open = await openDatabase({ ...config, ...at({ host: '127.0.0.1', port: between.port }) });
     await open.ping();
   });
 
@@ -360,7 +376,7 @@ test('escapes, times and emoji are right whatever mode and time zone the server 
     const { mailbox, lease } = await leasedMailbox(db);
     await db.setCursor(lease, { uidValidity: 1, uid: 1 });
     const error = { code: 'x', message: `it's \\' "here" 😀`, hint: '\\' };
-    await db.releaseLease(lease, { ok: false, nextPollAfterMs: 1000, error });
+    await db.releaseLease(lease, { ok: false, nextPollAfterMs: 1000, error, refusedVersion: null });
     const health = (await db.listMailboxes()).find(({ id }) => id === mailbox.id)?.health;
     expect(health?.lastError).toMatchObject(error);
     expect(Math.abs((health?.lastError?.atMs ?? 0) - Date.now())).toBeLessThan(5000);

@@ -1,0 +1,8 @@
+/** Long lists of keys are asked for in several queries: a server takes only so many values in one. */
+
+const keysPerQuery = 500;
+
+/** `values` in their order, in portions that fit into one query each. */
+export function* portions<T>(values: readonly T[]): Iterable<readonly T[]> {
+  for (let at = 0; at < values.length; at += keysPerQuery) yield values.slice(at, at + keysPerQuery);
+}
