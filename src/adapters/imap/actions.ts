@@ -7,7 +7,7 @@
  */
 import { type Failure, isFailure } from '../../errors.ts';
 import type { AfterAction } from '../../ingest/mailbox.ts';
-import { isListed } from './folder.ts';
+import { isListed, search } from './folder.ts';
 import type { Link } from './link.ts';
 import { uidSets } from './uid-set.ts';
 
@@ -26,8 +26,8 @@ async function remove(link: Link, set: string): Promise<void> {
 }
 
 async function copyAndRemove(link: Link, set: string, target: string): Promise<void> {
-  const uncopied = await link.require('looking for mails', () => link.imap.search({ uid: set, deleted: false }, byUid));
-  for (const rest of uidSets(Array.isArray(uncopied) ? uncopied : [])) {
+  const uncopied = await search(link, 'looking for mails', { uid: set, deleted: false });
+  for (const rest of uidSets(uncopied)) {
     await link.require('copying mails', () => link.imap.messageCopy(rest, target, byUid));
   }
   await remove(link, set);

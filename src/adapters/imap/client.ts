@@ -2,15 +2,17 @@
  * Builds the imapflow client of one connection. Every option is set here, none is left to a default of the library.
  *
  * Its own logger is never used (passing none would switch it on): the logger given keeps the last refusal, because
- * several methods answer a NO with `false` and say why only there, and drops the rest.
+ * several methods answer a NO with `false` and say why only there, tells at once of a throttled command, which imapflow
+ * would wait out for minutes without a word, and drops the rest.
  */
 import type { ImapFlowOptions } from 'imapflow';
 import { isLoopback } from '../../config/loopback.ts';
 import { Failure } from '../../errors.ts';
 import type { Connection } from '../../ingest/mailbox.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
-import { type Refusal, refusalIn } from './failures.ts';
+import { isThrottled, refusalIn } from './failures.ts';
 import { ImapClient } from './login.ts';
+import type { Refusal } from './throttling.ts';
 import type { Transport } from './transport.ts';
 
 export type ImapOptions = {
@@ -23,17 +25,31 @@ export type ImapOptions = {
 };
 
 /** A SEARCH answer is one line: 200,000 UIDs are about 2 MB. */
-const lineBytesMax = 64 * 1024 * 1024;
+export const lineBytesMax = 64 * 1024 * 1024;
 const framingBytesMax = 1024 * 1024;
 /** The longest delay of a timer: the library's own watchdog would also end a session that rests between commands. */
 const never = 2 ** 31 - 1;
 
 export type Client = { readonly imap: ImapClient; readonly lastRefusal: () => Refusal | null };
 
-function listen(): { logger: NonNullable<ImapFlowOptions['logger']>; lastRefusal: () => Refusal | null } {
+/** What a client tells beside the results of its methods. */
+export type Told = {
+  /** The login begins. */
+  beforeLogin(): void;
+  /** A command was throttled; called before imapflow begins to wait. */
+  throttled(refusal: Refusal): void;
+};
+
+function listen(throttled: Told['throttled']): {
+  logger: NonNullable<ImapFlowOptions['logger']>;
+  lastRefusal: () => Refusal | null;
+} {
   let last: Refusal | null = null;
   const warn = (entry: unknown): void => {
-    if (typeof entry === 'object' && entry !== null && 'err' in entry) last = refusalIn(entry.err) ?? last;
+    const refusal = typeof entry === 'object' && entry !== null && 'err' in entry ? refusalIn(entry.err) : null;
+    if (refusal === null) return;
+    last = refusal;
+    if (isThrottled((entry as { err: unknown }).err)) throttled(refusal);
   };
   const drop = (): void => undefined;
   // Without methods for `trace`, `debug` and `info` nothing is composed for them, which costs time on every mail.
@@ -47,15 +63,15 @@ export function checkPlaintext({ tls, host, allowPlaintext }: Connection): void 
     throw new Failure('plaintext_refused', 'The connection would be unencrypted.', { fields: { host } });
 }
 
-/** A client that has not connected yet. `beforeLogin` is called when the login begins. */
+/** A client that has not connected yet. */
 export function newClient(
   connection: Connection,
   password: SecretBytes,
   transport: Transport,
   options: ImapOptions,
-  beforeLogin: () => void,
+  told: Told,
 ): Client {
-  const { logger, lastRefusal } = listen();
+  const { logger, lastRefusal } = listen(told.throttled);
   const flow: ImapFlowOptions = {
     host: connection.host,
     port: connection.port,
@@ -85,5 +101,5 @@ export function newClient(
     maxResponseSize: Math.max(lineBytesMax, options.literalBytesMax) + framingBytesMax,
     maxResponseTokens: 1_000_000,
   };
-  return { imap: new ImapClient(flow, connection.user, password, beforeLogin), lastRefusal };
+  return { imap: new ImapClient(flow, connection.user, password, told.beforeLogin), lastRefusal };
 }

@@ -1,31 +1,25 @@
 /**
  * The one place that turns errors of imapflow and Node into failures.
  *
- * It decides by error code, response code (RFC 5530) and the stage that the connection had reached, in one case that
- * is named below by words. A server may repeat the password in whatever it says, in clear or in any disguise, so none
+ * It decides by error code, response code (RFC 5530) and the stage that the connection had reached; throttling.ts also
+ * looks at words. A server may repeat the password in whatever it says, in clear or in any disguise, so none
  * of its words is ever shown. A failure tells the status (NO, BAD) and the response code if it is a known one, exactly;
  * the cause is cut down to name and code. It carries no command, no response object and no mail content.
  */
-import { Failure, type FailureCode } from '../../errors.ts';
+import { Failure, type FailureCode, type FailureFields } from '../../errors.ts';
 import { knownResponseCodes } from './response-codes.ts';
+import { farewellVerdict, type Refusal, type Verdict, verdict } from './throttling.ts';
 import type { Stage } from './transport.ts';
-
-/**
- * A NO or BAD as the server gave it: `code` is the response code in brackets, upper case. Code and text are whatever
- * the server likes: they are there to decide by, not to be shown.
- */
-export type Refusal = { readonly status: 'NO' | 'BAD'; readonly code: string | null; readonly text: string };
 
 /** What is known about the connection when an error comes up. */
 export type Circumstances = {
   readonly stage: Stage;
   /** What was being done, for the sentence: `opening the folder`. */
   readonly doing: string;
-  /** True once the server has sent a BYE. */
-  readonly saidGoodbye: boolean;
+  /** The words of the server's BYE: to decide by, not to be shown. null before it. */
+  readonly goodbye: string | null;
 };
 
-const busyCodes: ReadonlySet<string> = new Set(['UNAVAILABLE', 'INUSE', 'LIMIT', 'THROTTLED']);
 /** These are no verdict on user and password. */
 const otherLoginCodes: ReadonlySet<string> = new Set([
   'SERVERBUG',
@@ -39,6 +33,11 @@ const meanings: Readonly<Record<string, readonly [FailureCode, string]>> = {
   ENOTFOUND: ['name_not_found', 'The host name does not resolve.'],
   EAI_AGAIN: ['name_not_found', 'The name server does not answer.'],
   EAI_NODATA: ['name_not_found', 'The host name has no address.'],
+  EAI_NONAME: ['name_not_found', 'The host name does not resolve.'],
+  EAI_ADDRFAMILY: ['name_not_found', 'The host name has no address of a usable kind.'],
+  EAI_FAIL: ['name_not_found', 'The name server failed.'],
+  EAI_SYSTEM: ['name_not_found', 'This machine could not ask a name server.'],
+  EAI_MEMORY: ['name_not_found', 'This machine has no memory left to ask a name server.'],
   ENODATA: ['name_not_found', 'The host name has no address.'],
   ECONNREFUSED: ['connect_refused', 'The server refuses the connection.'],
   ETIMEDOUT: ['connect_timeout', 'The server does not answer.'],
@@ -47,6 +46,12 @@ const meanings: Readonly<Record<string, readonly [FailureCode, string]>> = {
   EHOSTDOWN: ['connect_timeout', 'The server does not answer.'],
   ENETDOWN: ['connect_timeout', 'The network is down.'],
   EADDRNOTAVAIL: ['connect_timeout', 'There is no way to the network of the server.'],
+  ENONET: ['connect_timeout', 'The network is down.'],
+  ERR_SOCKET_CONNECTION_TIMEOUT: ['connect_timeout', 'The server does not answer.'],
+  EMFILE: ['connect_refused', 'This process has no free file handle for a connection.'],
+  ENFILE: ['connect_refused', 'This machine has no free file handle for a connection.'],
+  ENOBUFS: ['connect_refused', 'This machine has no memory left for a connection.'],
+  ENOMEM: ['connect_refused', 'This machine has no memory left for a connection.'],
   EACCES: ['connect_refused', 'This machine forbids the connection.'],
   EPERM: ['connect_refused', 'This machine forbids the connection.'],
   CONNECT_TIMEOUT: ['connect_timeout', 'The connection was not made in time.'],
@@ -63,6 +68,13 @@ const meanings: Readonly<Record<string, readonly [FailureCode, string]>> = {
 /** Where the code knows more than the failure it becomes. */
 const hints: Readonly<Record<string, string>> = {
   GREETING_TIMEOUT: 'Perhaps the port wants TLS from the first byte (as 993 does): try --tls implicit.',
+  CERT_NOT_YET_VALID:
+    'Check the clock of this machine (timedatectl); if it is right, the mail server shows a certificate too early.',
+  EAI_AGAIN: 'The name could not be asked for: check the DNS of this machine.',
+  EMFILE: 'Raise LimitNOFILE of the service, or lower the number of connections.',
+  ENFILE: 'Raise fs.file-max of this machine, or lower the number of connections.',
+  ENOBUFS: 'Look at the memory of this machine.',
+  ENOMEM: 'Look at the memory of this machine.',
 };
 
 /** What Node calls a chain that it does not trust (X509_V_ERR names without the prefix). */
@@ -104,6 +116,7 @@ const networkCodes: ReadonlySet<string> = new Set([
   'EHOSTUNREACH',
   'EHOSTDOWN',
   'ENETDOWN',
+  'ENONET',
 ]);
 
 function isConnected(stage: Stage): boolean {
@@ -149,23 +162,27 @@ function bareCause(error: unknown): Error {
 /** The NO or BAD in an error of imapflow; null when it is none. */
 export function refusalIn(error: unknown): Refusal | null {
   const status = textProperty(error, 'responseStatus');
+  // The only one of imapflow's own: Exchange took the login and refused the first command after it.
+  if (status === null && typeof error === 'object' && error !== null && 'authenticationFailed' in error)
+    return { status: 'BAD', code: null, text: textProperty(error, 'response') ?? '' };
   if (status !== 'NO' && status !== 'BAD') return null;
   const response: unknown = Reflect.get(Object(error), 'response');
   const first =
     typeof response === 'object' ? (response as { attributes?: { section?: { value?: unknown }[] }[] }) : null;
   const inBrackets = first?.attributes?.[0]?.section?.[0]?.value;
-  const inWords = textProperty(error, 'code') === 'ETHROTTLE' ? 'THROTTLED' : null;
+  const inWords = isThrottled(error) ? 'THROTTLED' : null;
   const code =
     inWords ?? textProperty(error, 'serverResponseCode') ?? (typeof inBrackets === 'string' ? inBrackets : null);
   return { status, code: code?.toUpperCase() ?? null, text: textProperty(error, 'responseText') ?? '' };
 }
 
-function refusedCode({ status, code, text }: Refusal, stage: Stage): FailureCode {
-  // Over quota is a full disk when something is to be stored there, and too much traffic otherwise.
-  if (code !== null && (busyCodes.has(code) || (code === 'OVERQUOTA' && stage !== 'act'))) return 'server_busy';
+/** True when imapflow took the NO or BAD for a throttled command, and is about to wait. */
+export function isThrottled(error: unknown): boolean {
+  return textProperty(error, 'code') === 'ETHROTTLE';
+}
+
+function refusedCode({ status, code }: Refusal, stage: Stage): FailureCode {
   if (stage === 'login') {
-    // The one look at words: a limit on connections comes as [ALERT] or without any code, and is no wrong password.
-    if (/too many\b.*\bconnections/i.test(text)) return 'server_busy';
     if (code === 'PRIVACYREQUIRED') return 'login_unsupported';
     return status === 'NO' && !(code !== null && otherLoginCodes.has(code)) ? 'login_refused' : 'server_refused';
   }
@@ -178,22 +195,47 @@ function refusedSentence(code: FailureCode, doing: string): string {
   return code === 'server_busy' ? `The server is too busy for ${doing}.` : `The server refused ${doing}.`;
 }
 
+const beforeLogin: ReadonlySet<Stage> = new Set<Stage>(['name', 'connect', 'tls', 'greeting', 'greeted', 'login']);
+
+/** How far the connection had come when it was not logged in yet: whether it is about the host or about one user. */
+export function stageField(stage: Stage): FailureFields {
+  return beforeLogin.has(stage) ? { stage: stage === 'greeted' ? 'greeting' : stage } : {};
+}
+
+function verdictMore(found: Verdict): { fields: FailureFields; hint?: string } {
+  const fields = found.retryAfterMs === null ? {} : { retry_after_ms: found.retryAfterMs };
+  return found.hint === null ? { fields } : { fields, hint: found.hint };
+}
+
 /** The failure of a NO or BAD. */
 export function refused(refusal: Refusal, { stage, doing }: Circumstances): Failure {
-  const code = refusedCode(refusal, stage);
+  const found = verdict(refusal, stage);
+  const code = found?.code ?? refusedCode(refusal, stage);
   const isKnown = refusal.code !== null && knownResponseCodes.has(refusal.code);
+  const more = found === null ? { fields: {} } : verdictMore(found);
   return new Failure(code, refusedSentence(code, doing), {
-    fields: { status: refusal.status, ...(isKnown ? { response_code: refusal.code } : {}) },
+    ...more,
+    fields: {
+      status: refusal.status,
+      ...(isKnown ? { response_code: refusal.code } : {}),
+      ...more.fields,
+      ...(code === 'server_busy' ? stageField(stage) : {}),
+    },
   });
 }
 
 /** The failure of a connection that is gone; a server that says goodbye before the login is done has no room for us. */
-export function lost({ stage, doing, saidGoodbye }: Circumstances, cause?: unknown): Failure {
+export function lost({ stage, doing, goodbye }: Circumstances, cause?: unknown): Failure {
   const more = cause === undefined ? {} : { cause: bareCause(cause) };
   if (stage === 'tls') return new Failure('tls_failed', 'The server broke the TLS handshake off.', more);
-  if (saidGoodbye && (stage === 'greeting' || stage === 'greeted' || stage === 'login'))
-    return new Failure('server_busy', 'The server said goodbye before the login.', more);
-  return new Failure('connection_lost', `The connection broke while ${doing}.`, more);
+  const found = goodbye === null ? null : farewellVerdict(goodbye);
+  const busy = found === null ? { fields: {} } : verdictMore(found);
+  const fields = { ...busy.fields, ...stageField(stage) };
+  if (goodbye !== null && beforeLogin.has(stage))
+    return new Failure('server_busy', 'The server said goodbye before the login.', { ...more, ...busy, fields });
+  if (found !== null)
+    return new Failure('server_busy', `The server is too busy for ${doing}.`, { ...more, ...busy, fields });
+  return new Failure('connection_lost', `The connection broke while ${doing}.`, { ...more, fields });
 }
 
 function byCode(code: string, error: unknown, circumstances: Circumstances): Failure | null {

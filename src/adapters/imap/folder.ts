@@ -7,14 +7,22 @@
 import type { ListResponse, MailboxObject } from 'imapflow';
 import { Failure, isFailure } from '../../errors.ts';
 import type { FolderState } from '../../ingest/ports.ts';
+import { lineBytesMax } from './client.ts';
+import { commandBytesMax, restBytesMax } from './intake.ts';
 import type { Link } from './link.ts';
 
 const uidMax = 2 ** 32 - 1;
+/** Ten digits and a space. */
+const uidBytesMax = 11;
+/** Some ten thousand folders. */
+const foldersBytesMax = 4 * 1024 * 1024;
 
 /** Paths of the folders that can hold mail, as people write them. */
 export async function listFolders(link: Link): Promise<readonly string[]> {
-  const entries: readonly ListResponse[] = await link.require('listing the folders', () =>
-    link.imap.list({ listOnly: true }),
+  const entries: readonly ListResponse[] = await link.require(
+    'listing the folders',
+    () => link.imap.list({ listOnly: true }),
+    { bytesMax: foldersBytesMax },
   );
   return entries.filter(({ flags }) => !flags.has('\\Noselect') && !flags.has('\\NonExistent')).map(({ path }) => path);
 }
@@ -28,17 +36,31 @@ export async function isListed(link: Link, path: string): Promise<boolean> {
   );
 }
 
+/** UIDs of the selected folder; the answer may name each of its mails. */
+export async function search(
+  link: Link,
+  doing: string,
+  query: Parameters<Link['imap']['search']>[0],
+): Promise<readonly number[]> {
+  const { mailbox } = link.imap;
+  const answerBytes = mailbox === false ? 0 : Math.min(mailbox.exists * uidBytesMax, lineBytesMax);
+  const bytesMax = commandBytesMax + answerBytes;
+  const found = await link.require(doing, () => link.imap.search(query, { uid: true }), { bytesMax });
+  return Array.isArray(found) ? found : [];
+}
+
 /** UIDNEXT where the server does not tell it at SELECT (RFC 9051 section 6.3.2 requires it, old servers do not). */
 async function uidNextOf(link: Link, mailbox: MailboxObject): Promise<number> {
   if (mailbox.uidNext > 0) return mailbox.uidNext;
-  const uids = await link.require('finding the last mail', () => link.imap.search({ uid: '1:*' }, { uid: true }));
-  return (Array.isArray(uids) ? (uids.at(-1) ?? 0) : 0) + 1;
+  return ((await search(link, 'finding the last mail', { uid: '1:*' })).at(-1) ?? 0) + 1;
 }
 
 async function open(link: Link, path: string, isReadOnly: boolean): Promise<MailboxObject> {
   try {
     return await link.at('folder', () =>
-      link.run('opening the folder', () => link.imap.mailboxOpen(path, { readOnly: isReadOnly })),
+      link.run('opening the folder', () => link.imap.mailboxOpen(path, { readOnly: isReadOnly }), {
+        bytesMax: restBytesMax,
+      }),
     );
   } catch (error) {
     // Not every server says NONEXISTENT (RFC 5530).

@@ -3,36 +3,43 @@
  *
  * A command fails when the server is silent for `commandTimeoutMs` (bytes that arrive feed the watchdog, so a large
  * slow mail is fine), when it takes three times as long in all although bytes flow (a fetch may take longer), when the
- * connection breaks, and when the signal fires. Each of these ends the connection; the first reason is what every later command is told.
- * The watchdog is our own: it does not depend on the library settling its promises. It never throws by itself, and
- * an error event of the client is always heard, before, during and after.
+ * connection breaks, when the server says far more than was asked, and when the signal fires. Each of these ends the connection; the first reason is what every
+ * later command is told. The watchdog is our own: it does not depend on the library settling its promises. A throttled command also ends the
+ * connection at once: the library would sleep for minutes and then ask again. The link never throws by itself, and an
+ * error event of the client is always heard, before, during and after.
  */
 import { Failure } from '../../errors.ts';
 import type { Connection } from '../../ingest/mailbox.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { type Client, checkPlaintext, type ImapOptions, newClient } from './client.ts';
-import { type Circumstances, failureOf, lost, refused } from './failures.ts';
+import { type Circumstances, failureOf, lost, refused, stageField } from './failures.ts';
+import { inside } from './inside.ts';
+import { commandBytesMax, Intake, loginBytesMax, restBytesMax } from './intake.ts';
 import type { ImapClient } from './login.ts';
+import { pace } from './pace.ts';
 import { newTransport, type Stage, type Transport } from './transport.ts';
+import { Watchdog } from './watchdog.ts';
 
 const logoutMs = 2000;
-const wholeCommandFactor = 3;
-const checksPerTimeout = 8;
-/** A main thread that was busy is not a silent server: after a long turn there is only one check, and input to read. */
-const quietChecksMin = 4;
 const connecting: ReadonlySet<Stage> = new Set<Stage>(['name', 'connect', 'tls', 'greeting']);
+
+export type Bounds = {
+  /** False for what may take as long as bytes flow. */
+  readonly whole?: boolean;
+  /** What the server may say meanwhile, beside the literals that are expected; null goes on with what is left. */
+  readonly bytesMax?: number | null;
+};
 
 export class Link {
   readonly #options: ImapOptions;
   readonly #signal: AbortSignal;
   readonly #client: Client;
   readonly transport: Transport;
+  readonly intake: Intake;
   #stage: Stage = 'name';
   #doing = 'connecting';
   #ended: Failure | null = null;
   #fail: ((failure: Failure) => void) | null = null;
-  /** The last status of a tagged response: after a BAD, silence is a throttled server that the library waits for. */
-  #lastStatus = '';
 
   private constructor(
     connection: Connection,
@@ -47,13 +54,18 @@ export class Link {
       this.#stage = next;
       enter(next);
     };
-    this.transport = newTransport(connection, stage);
-    this.#client = newClient(connection, password, this.transport, options, () => stage('login'));
+    this.intake = new Intake(() => this.end(this.#tooMuch()));
+    this.transport = newTransport(connection, stage, (chunk) => this.intake.take(chunk));
+    this.#client = newClient(connection, password, this.transport, options, {
+      beforeLogin: () => {
+        stage('login');
+        pace(inside(this.imap).streamer);
+      },
+      // Once the library waits: closing ends the wait, and with it what is in flight.
+      throttled: (refusal) => queueMicrotask(() => this.end(refused(refusal, this.#circumstances))),
+    });
     this.imap.on('error', (error) => this.end(failureOf(error, this.#circumstances)));
     this.imap.on('close', () => this.end(lost(this.#circumstances)));
-    this.imap.on('response', ({ response }) => {
-      this.#lastStatus = response;
-    });
     signal.addEventListener('abort', this.#onAbort, { once: true });
   }
 
@@ -69,13 +81,18 @@ export class Link {
     if (signal.aborted) throw new Failure('interrupted', 'The connection was not begun: a stop was asked for.');
     const link = new Link(connection, password, options, signal, enter);
     try {
-      await link.run('logging in', () => link.imap.connect());
+      await link.run('logging in', () => link.imap.connect(), { bytesMax: loginBytesMax });
     } catch (error) {
       link.end(failureOf(error, link.#circumstances));
       throw error;
     }
     link.#stage = 'open';
     return link;
+  }
+
+  /** The largest mail that is taken. */
+  get literalBytesMax(): number {
+    return this.#options.literalBytesMax;
   }
 
   get imap(): ImapClient {
@@ -87,42 +104,54 @@ export class Link {
     return this.#ended !== null;
   }
 
+  /** Throws the failure that ended the connection, if one has. */
+  assertOpen(): void {
+    if (this.#ended !== null) throw this.#ended;
+  }
+
   get #circumstances(): Circumstances {
-    const saidGoodbye = (this.imap.byeReason ?? null) !== null;
-    return { stage: this.#stage, doing: this.#doing, saidGoodbye };
+    return { stage: this.#stage, doing: this.#doing, goodbye: this.imap.byeReason ?? null };
   }
 
   readonly #onAbort = (): void => this.end(new Failure('interrupted', `A stop was asked for while ${this.#doing}.`));
 
   /**
-   * Runs one command. `doing` says what, for messages. `whole` is false for what may take as long as bytes flow.
-   * Rejects with a `Failure`.
+   * Runs one command. `doing` says what, for messages. The command may let the watchdog rest. Rejects with a `Failure`.
    */
-  async run<T>(doing: string, command: () => Promise<T>, whole = true): Promise<T> {
-    if (this.#ended !== null) throw this.#ended;
+  async run<T>(
+    doing: string,
+    command: (watchdog: Watchdog) => Promise<T>,
+    { whole = true, bytesMax = commandBytesMax }: Bounds = {},
+  ): Promise<T> {
+    this.assertOpen();
     if (this.#fail !== null)
       throw new Failure('unexpected', `A session was asked for ${doing} before it was done with the last thing.`);
     this.#doing = doing;
-    this.#lastStatus = '';
     const { promise: failed, reject } = Promise.withResolvers<never>();
     this.#fail = reject;
-    const stopWatch = this.#watch(whole);
+    const watchdog = this.#watch(whole);
+    if (bytesMax !== null) this.intake.allow(bytesMax);
     try {
-      return await Promise.race([command(), failed]);
+      return await Promise.race([command(watchdog), failed]);
     } catch (error) {
       throw this.#ended ?? failureOf(error, this.#circumstances);
     } finally {
-      stopWatch();
+      watchdog.rest();
+      if (bytesMax !== null) this.intake.allow(restBytesMax);
       this.#fail = null;
     }
   }
 
   /** Like `run`, for the methods that answer a NO with `false`: that becomes a `Failure`. */
-  async require<T>(doing: string, command: () => Promise<T>): Promise<Exclude<T, false | undefined>> {
+  async require<T>(
+    doing: string,
+    command: () => Promise<T>,
+    bounds: Bounds = {},
+  ): Promise<Exclude<T, false | undefined>> {
     const before = this.#client.lastRefusal();
-    const result = await this.run(doing, command);
+    const result = await this.run(doing, command, bounds);
     if (result !== false && result !== undefined) return result as Exclude<T, false | undefined>;
-    if (this.#ended !== null) throw this.#ended;
+    this.assertOpen();
     const refusal = this.#client.lastRefusal();
     if (refusal !== null && refusal !== before) throw refused(refusal, this.#circumstances);
     throw new Failure('server_refused', `The server does not allow ${doing}.`);
@@ -166,10 +195,9 @@ export class Link {
   }
 
   #overdue(what: 'silent' | 'late', afterMs: number): Failure {
-    const fields = { after_ms: Math.round(afterMs) };
+    const fields = { after_ms: Math.round(afterMs), ...stageField(this.#stage) };
     if (this.#stage === 'tls')
       return new Failure('tls_failed', 'The server did not finish the TLS handshake in time.', { fields });
-    if (this.#lastStatus === 'BAD') return new Failure('server_busy', 'The server asks to slow down.', { fields });
     const sentence =
       what === 'silent'
         ? `The server fell silent while ${this.#doing}.`
@@ -177,38 +205,21 @@ export class Link {
     return new Failure('server_timeout', sentence, { fields });
   }
 
-  #watch(whole: boolean): () => void {
-    let begun = performance.now();
-    let isConnecting = connecting.has(this.#stage);
-    let heard = begun;
-    let received = this.imap.stats().received;
-    let quietChecks = 0;
-    let isStopped = false;
-    const check = (): void => {
-      if (isStopped) return;
-      const now = performance.now();
-      if (connecting.has(this.#stage) !== isConnecting) {
-        // Connecting and what follows have different deadlines: a slow network takes nothing from the login.
-        isConnecting = !isConnecting;
-        begun = now;
-      }
-      const arrived = this.imap.stats().received;
-      quietChecks = arrived === received ? quietChecks + 1 : 0;
-      if (quietChecks === 0) heard = now;
-      received = arrived;
-      const isLate = whole && now - begun > wholeCommandFactor * this.#silenceMsMax();
-      const isSilent = quietChecks >= quietChecksMin && now - heard >= this.#silenceMsMax();
-      if (isSilent) this.end(this.#overdue('silent', now - heard));
-      else if (isLate) this.end(this.#overdue('late', now - begun));
-    };
-    const every = Math.max(
-      5,
-      Math.min(this.#options.commandTimeoutMs, this.#options.connectTimeoutMs) / checksPerTimeout,
-    );
-    const timer = setInterval(() => setImmediate(check), every);
-    return () => {
-      isStopped = true;
-      clearInterval(timer);
-    };
+  #tooMuch(): Failure {
+    return new Failure('server_nonsense', `The server said far more than it was asked for while ${this.#doing}.`, {
+      fields: stageField(this.#stage),
+      hint: 'A great change in the folder by somebody else may be the reason; if it stays, report it to those who run the server.',
+    });
+  }
+
+  #watch(whole: boolean): Watchdog {
+    return new Watchdog({
+      received: () => this.imap.stats().received,
+      isConnecting: () => connecting.has(this.#stage),
+      silenceMsMax: () => this.#silenceMsMax(),
+      deadlineMsMin: Math.min(this.#options.commandTimeoutMs, this.#options.connectTimeoutMs),
+      whole,
+      overdue: (what, afterMs) => this.end(this.#overdue(what, afterMs)),
+    });
   }
 }

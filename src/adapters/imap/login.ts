@@ -1,29 +1,18 @@
 /**
- * The login, written by hand: the only file that touches what imapflow keeps to itself.
+ * The login, written by hand.
  *
  * imapflow wants the password as a string and joins it to further strings; strings cannot be wiped. Here the bytes go
  * from the secret into one scratch buffer, from there to the socket, and the buffer is wiped when the socket has
  * taken them. SASL PLAIN (RFC 4616) if the server offers it, else SASL LOGIN, else the LOGIN command with literals
  * (RFC 9051 section 6.2.3) unless the server forbids that. A server that asks once more than the mechanism has
  * answers gets the cancel line, never the password again. Relied upon: `authenticate` is called once TLS is settled,
- * `exec` with `onPlusTag`, `setAuthenticationState`, `writeSocket`, `expectCapabilityUpdate`.
+ * and what inside.ts names.
  */
 import type { Writable } from 'node:stream';
 import { ImapFlow, type ImapFlowOptions } from 'imapflow';
 import { Failure } from '../../errors.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
-
-type Token = { readonly type: 'ATOM' | 'TEXT'; readonly value: string };
-type Tagged = { next(): void };
-type Exec = (command: string, tokens: readonly Token[], options: { onPlusTag(): Promise<void> }) => Promise<Tagged>;
-
-/** What imapflow has and its types do not show. */
-type Inside = {
-  readonly exec: Exec;
-  readonly setAuthenticationState: () => Promise<void>;
-  readonly writeSocket: Writable;
-  expectCapabilityUpdate: boolean;
-};
+import { inside, type Token } from './inside.ts';
 
 /** One answer to a `+`: fills the scratch buffer from its start and says how many bytes the line has. */
 type Answer = (scratch: Uint8Array<ArrayBuffer>) => number;
@@ -153,27 +142,26 @@ export class ImapClient extends ImapFlow {
     if (password === null) throw new Error('a client logs in once');
     await this.#login(mechanismFor(this.capabilities, this.#user), password);
     this.authenticated = true;
-    await this.#inside.setAuthenticationState();
+    await inside(this).setAuthenticationState();
     return true;
-  }
-
-  get #inside(): Inside {
-    return this as unknown as Inside;
   }
 
   async #login(mechanism: Mechanism, password: SecretBytes): Promise<void> {
     const user = this.#user;
     const scratch = new Uint8Array(new ArrayBuffer(scratchBytesMin + 4 * (user.length + password.length)));
-    const inside = this.#inside;
+    const inner = inside(this);
     let step = 0;
     let broken: unknown = null;
     const answer = async (): Promise<void> => {
+      const socket = inner.writeSocket;
+      // Closed meanwhile: that ends the command.
+      if (socket === null) return;
       const lengthBytes = password.use((bytes) => {
         const fill = mechanism.answers(user, bytes)[step] ?? plainLine('*');
         return fill(scratch);
       });
       step += 1;
-      await writeLine(inside.writeSocket, scratch, lengthBytes);
+      await writeLine(socket, scratch, lengthBytes);
     };
     const onPlusTag = async (): Promise<void> => {
       try {
@@ -184,9 +172,9 @@ export class ImapClient extends ImapFlow {
         this.close();
       }
     };
-    inside.expectCapabilityUpdate = true;
+    inner.expectCapabilityUpdate = true;
     try {
-      const tagged = await inside.exec(mechanism.command, mechanism.tokens, { onPlusTag });
+      const tagged = await inner.exec(mechanism.command, mechanism.tokens, { onPlusTag });
       tagged.next();
     } catch (error) {
       throw broken ?? error;

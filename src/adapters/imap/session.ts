@@ -1,20 +1,26 @@
 /**
- * A selected folder: lists, fetches, and acts on mails by UID.
+ * A selected folder: lists, fetches, and acts on mails by UID, and waits for new ones.
  *
  * Every method rejects with a `Failure` and nothing else. One thing at a time: a second call before the first is
  * done, or inside the loop over `fetch`, is refused as `unexpected`, because it would wait for itself.
  */
 import type { FetchMessageObject } from 'imapflow';
-import { Failure } from '../../errors.ts';
+import { Failure, isFailure } from '../../errors.ts';
 import type { AfterAction, Connection } from '../../ingest/mailbox.ts';
 import type { Fetched, FolderState, Listed, Session } from '../../ingest/ports.ts';
 import { applyAction } from './actions.ts';
-import { selectFolder } from './folder.ts';
+import { Announcements } from './announcements.ts';
+import { search, selectFolder } from './folder.ts';
+import { type IdleEnd, idle } from './idle.ts';
+import { commandBytesMax, restBytesMax } from './intake.ts';
 import type { Link } from './link.ts';
+import { certificateEndsAtMs } from './tls.ts';
 import { uidSets } from './uid-set.ts';
 
 const dayMs = 24 * 60 * 60 * 1000;
 const datesAtATime = 500;
+/** An answer to FETCH without its literal: number, UID, size, date, and what a server adds. */
+const rowBytesMax = 512;
 
 /**
  * The bytes in an ArrayBuffer of their own, so that they can be moved to a thread. Node cuts small buffers out of a
@@ -52,23 +58,47 @@ class Asked {
     return { uid: row.uid, source: owned(row.source) };
   }
 
+  /** How many are to come, at most. */
+  get openCount(): number {
+    return this.#open.size;
+  }
+
   /** Those that the server mentioned and gave no body of. */
   bodiless(): readonly number[] {
     return [...this.#withoutBody].filter((uid) => this.#open.has(uid));
   }
 }
 
+/** The next answer among the rows; null after the last. What is no answer does not count as progress. */
+async function nextAnswer<T>(
+  rows: AsyncGenerator<FetchMessageObject>,
+  take: (row: FetchMessageObject) => T | null,
+): Promise<T | null> {
+  for (;;) {
+    const row = await rows.next();
+    if (row.done === true) return null;
+    const answer = take(row.value);
+    if (answer !== null) return answer;
+  }
+}
+
 class MailSession implements Session {
   readonly folder: FolderState;
+  readonly certificateEndsAtMs: number | null;
   readonly #link: Link;
+  readonly #announcements: Announcements;
   #isFetching = false;
+  #isIdleRefused = false;
 
-  constructor(link: Link, folder: FolderState) {
+  constructor(link: Link, announcements: Announcements, folder: FolderState) {
     this.#link = link;
+    this.#announcements = announcements;
     this.folder = folder;
+    this.certificateEndsAtMs = certificateEndsAtMs(link.transport.socket());
   }
 
   async listAbove(uid: number): Promise<readonly number[]> {
+    this.#announcements.forget();
     const uids = await this.#search('listing the mails', { uid: `${uid + 1}:*` });
     // RFC 9051 section 9: `n:*` names the last mail even when its UID is below n.
     const from = uids.findIndex((found) => found > uid);
@@ -90,23 +120,34 @@ class MailSession implements Session {
     const asked = new Set(uids);
     const found = new Map<number, Listed>();
     const query = { uid: true, size: true, internalDate: true };
-    for (const set of uidSets(uids)) {
-      for await (const row of this.#rows('reading sizes of mails', set, query, true)) {
-        if (!asked.has(row.uid)) continue;
-        // A row without a size may be a change of flags that comes by itself, or all that the server tells of the mail.
-        if (row.size !== undefined || !found.has(row.uid)) found.set(row.uid, listed(row));
-      }
-    }
+    // A row without a size may be a change of flags that comes by itself, or all that the server tells of the mail.
+    const sized = new Set<number>();
+    const take = (row: FetchMessageObject): Listed | null => {
+      const isMore = row.size === undefined ? !found.has(row.uid) : !sized.has(row.uid);
+      if (!asked.has(row.uid) || !isMore) return null;
+      if (row.size !== undefined) sized.add(row.uid);
+      return listed(row);
+    };
+    for await (const one of this.#answers('reading sizes of mails', uids, query, take)) found.set(one.uid, one);
     return [...found.values()].sort((a, b) => a.uid - b.uid);
   }
 
   async *fetch(uids: readonly number[]): AsyncGenerator<Fetched, void, undefined> {
     const asked = new Asked(uids);
-    for (const set of uidSets(uids)) {
-      for await (const row of this.#rows('fetching mails', set, { uid: true, source: true }, false)) {
-        const answer = asked.take(row);
-        if (answer !== null) yield answer;
+    const { intake, literalBytesMax } = this.#link;
+    let isAbandoned = true;
+    intake.expect(literalBytesMax);
+    try {
+      const query = { uid: true, source: true };
+      for await (const answer of this.#answers('fetching mails', uids, query, (row) => asked.take(row), false)) {
+        intake.expect(answer.source?.length ?? 0);
+        yield answer;
       }
+      isAbandoned = false;
+    } finally {
+      intake.expectNone();
+      // The rest comes all the same, in front of the answer to the next command.
+      if (isAbandoned) intake.expect(asked.openCount * literalBytesMax);
     }
     for (const uid of asked.bodiless()) yield { uid, source: null };
   }
@@ -114,16 +155,48 @@ class MailSession implements Session {
   async fetchHeader(uid: number, bytesMax: number): Promise<Uint8Array<ArrayBuffer> | null> {
     const query = { uid: true, bodyParts: [{ key: 'HEADER', start: 0, maxLength: bytesMax }] };
     let header: Uint8Array<ArrayBuffer> | null = null;
-    for await (const row of this.#rows('fetching a header', `${uid}`, query, true)) {
-      // A server that ignores the partial range is cut here.
-      if (row.uid === uid && row.headers) header = owned(row.headers.subarray(0, bytesMax));
-    }
+    // A server that ignores the partial range is cut here.
+    const take = (row: FetchMessageObject): Uint8Array<ArrayBuffer> | null =>
+      row.uid === uid && row.headers && header === null ? owned(row.headers.subarray(0, bytesMax)) : null;
+    this.#link.intake.expect(this.#link.literalBytesMax);
+    for await (const one of this.#answers('fetching a header', [uid], query, take)) header = one;
+    this.#link.intake.expectNone();
     return header;
   }
 
   async apply(action: AfterAction, uids: readonly number[]): Promise<void> {
     this.#assertFree('changing mails');
     await this.#link.at('act', () => applyAction(this.#link, action, uids));
+  }
+
+  /** Also false once the server has refused to idle. IDLE is part of revision 2 (RFC 9051 appendix E). */
+  get canWatch(): boolean {
+    const { capabilities } = this.#link.imap;
+    const isOffered = capabilities.has('IDLE') || (capabilities.has('IMAP4rev2') && !capabilities.has('IMAP4rev1'));
+    return isOffered && !this.#isIdleRefused;
+  }
+
+  /**
+   * See `Session.watch`. A server may end an IDLE on its own after a while: that is `quiet`, early. `server_refused`
+   * and `server_busy` leave the session usable, and after `server_refused` `canWatch` is false.
+   */
+  async watch(ms: number, stop: AbortSignal): Promise<IdleEnd> {
+    this.#assertFree('new mail');
+    if (!this.canWatch) throw new Failure('unexpected', 'The server announces no mail: it is to be asked instead.');
+    this.#link.assertOpen();
+    if (stop.aborted) return 'stopped';
+    if (this.#announcements.isNews) return 'news';
+    const { imap } = this.#link;
+    try {
+      return await this.#link.run(
+        'waiting for new mail',
+        (watchdog) => idle(imap, this.#announcements, ms, stop, watchdog),
+        { bytesMax: restBytesMax },
+      );
+    } catch (error) {
+      if (isFailure(error, 'server_refused')) this.#isIdleRefused = true;
+      throw error;
+    }
   }
 
   async close(): Promise<void> {
@@ -141,30 +214,34 @@ class MailSession implements Session {
 
   async #search(doing: string, query: Parameters<Link['imap']['search']>[0]): Promise<readonly number[]> {
     this.#assertFree(doing);
-    const found = await this.#link.require(doing, () => this.#link.imap.search(query, { uid: true }));
-    return Array.isArray(found) ? found : [];
+    return await search(this.#link, doing, query);
   }
 
-  /** The rows of one FETCH as they arrive; the next is read from the connection when the consumer asks for it. */
-  async *#rows(
+  /** What `take` finds in the rows as they arrive; the next is read from the connection when the consumer asks for it. */
+  async *#answers<T>(
     doing: string,
-    set: string,
+    uids: readonly number[],
     query: Parameters<Link['imap']['fetch']>[1],
-    whole: boolean,
-  ): AsyncGenerator<FetchMessageObject, void, undefined> {
-    this.#assertFree(doing);
-    const rows = this.#link.imap.fetch(set, query, { uid: true });
-    this.#isFetching = true;
-    try {
-      for (;;) {
-        const row = await this.#link.run(doing, () => rows.next(), whole);
-        if (row.done === true) return;
-        yield row.value;
+    take: (row: FetchMessageObject) => T | null,
+    whole = true,
+  ): AsyncGenerator<T, void, undefined> {
+    for (const set of uidSets(uids)) {
+      this.#assertFree(doing);
+      const rows = this.#link.imap.fetch(set, query, { uid: true });
+      this.#isFetching = true;
+      this.#link.intake.allow(commandBytesMax + uids.length * rowBytesMax);
+      try {
+        for (;;) {
+          const answer = await this.#link.run(doing, () => nextAnswer(rows, take), { whole, bytesMax: null });
+          if (answer === null) break;
+          yield answer;
+        }
+      } finally {
+        this.#isFetching = false;
+        this.#link.intake.allow(restBytesMax);
+        // On a connection that has ended there is nothing to wait for.
+        if (!this.#link.isEnded) await rows.return();
       }
-    } finally {
-      this.#isFetching = false;
-      // Lets the rest of an abandoned fetch run out; on a connection that has ended there is nothing to wait for.
-      if (!this.#link.isEnded) await rows.return();
     }
   }
 }
@@ -172,7 +249,8 @@ class MailSession implements Session {
 /** Selects the folder of `connection` for reading and writing. Closes the link when that fails. */
 export async function openSession(link: Link, { folder }: Connection): Promise<Session> {
   try {
-    return new MailSession(link, await selectFolder(link, folder, false));
+    const announcements = new Announcements(link.imap);
+    return new MailSession(link, announcements, await selectFolder(link, folder, false));
   } catch (error) {
     await link.close();
     throw error;

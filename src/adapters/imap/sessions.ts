@@ -9,12 +9,12 @@ import { Link } from './link.ts';
 import { probe } from './probe.ts';
 import { openSession } from './session.ts';
 
-/** Deadlines in milliseconds; `literalBytesMax` is the largest mail that may be fetched. */
-export function imapSessions(options: ImapOptions): Sessions {
+/** `options` is asked anew for each connection: deadlines in milliseconds, and the largest mail that may be fetched. */
+export function imapSessions(options: () => ImapOptions): Sessions {
   const ignore = (): void => undefined;
   return {
     open: async (connection, password, signal) =>
-      openSession(await Link.open(connection, password, options, signal, ignore), connection),
-    probe: (connection, password, step) => probe(connection, password, options, step),
+      openSession(await Link.open(connection, password, options(), signal, ignore), connection),
+    probe: (connection, password, step) => probe(connection, password, options(), step),
   };
 }

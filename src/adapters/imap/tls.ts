@@ -5,13 +5,20 @@
  * is checked by the transport right after the handshake, before it lets a byte of IMAP through. Nothing here
  * switches the check off: without a pin the handshake itself fails on what is not trusted.
  */
-import tls, { type ConnectionOptions, type SecureContext, type TLSSocket } from 'node:tls';
+import type { Socket } from 'node:net';
+import tls, { type ConnectionOptions, type SecureContext, TLSSocket } from 'node:tls';
 import { Failure } from '../../errors.ts';
 import type { Connection } from '../../ingest/mailbox.ts';
 import type { ProbeReport } from '../../ingest/ports.ts';
 
 const minVersion = 'TLSv1.2';
+const givenContextsMax = 64;
+
+/** Contexts are shared: one takes 30 KiB outside the heap, and a process holds up to a thousand sessions. */
 let systemContext: SecureContext | null = null;
+let pinnedContext: SecureContext | null = null;
+/** By PEM, the latest last. */
+const givenContexts = new Map<string, SecureContext>();
 
 /**
  * The system's authorities (what `update-ca-certificates` maintains) with those that Node carries, so that a
@@ -26,6 +33,15 @@ function systemAuthorities(): SecureContext {
 }
 
 function givenAuthorities(caPem: string): SecureContext {
+  const context = givenContexts.get(caPem) ?? newGivenContext(caPem);
+  givenContexts.delete(caPem);
+  givenContexts.set(caPem, context);
+  const [eldest] = givenContexts.keys();
+  if (givenContexts.size > givenContextsMax && eldest !== undefined) givenContexts.delete(eldest);
+  return context;
+}
+
+function newGivenContext(caPem: string): SecureContext {
   try {
     return tls.createSecureContext({ minVersion, ca: caPem });
   } catch (error) {
@@ -39,7 +55,8 @@ function givenAuthorities(caPem: string): SecureContext {
 /** Options for `tls.connect` without host and socket. `Failure` `tls_untrusted` when the given PEM is no certificate. */
 export function tlsOptions(connection: Connection): ConnectionOptions {
   if (connection.fingerprint !== null) {
-    return { secureContext: tls.createSecureContext({ minVersion }), rejectUnauthorized: false };
+    pinnedContext ??= tls.createSecureContext({ minVersion });
+    return { secureContext: pinnedContext, rejectUnauthorized: false };
   }
   const secureContext = connection.caPem === null ? systemAuthorities() : givenAuthorities(connection.caPem);
   return { secureContext, rejectUnauthorized: true };
@@ -61,6 +78,12 @@ export function refusedCertificate(socket: TLSSocket, connection: Connection): F
   return new Failure('tls_pin_mismatch', 'The server shows another certificate than the pinned one.', {
     fields: { pinned: connection.fingerprint, shown },
   });
+}
+
+/** When the certificate of the server ends; null without TLS. */
+export function certificateEndsAtMs(socket: Socket | null): number | null {
+  const certificate = socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined;
+  return certificate?.validToDate.getTime() ?? null;
 }
 
 /** The certificate of a connection for people; null without TLS. */

@@ -3,7 +3,8 @@
  *
  * A TLS socket is handed over only after its certificate is accepted: on a refused one nothing of IMAP has been sent,
  * neither with implicit TLS nor after STARTTLS. A server whose first byte is not `*` (RFC 9051 section 7.1: every
- * greeting starts so) is refused at once as `not_imap`. Each socket keeps an error listener for its whole life: an
+ * greeting starts so) is refused at once as `not_imap`. A peer that is gone is noticed by TCP's keep-alive, also while
+ * nobody has anything to say. Each socket keeps an error listener for its whole life: an
  * error after the close is nobody's business, and without a listener it would end the process.
  */
 import net from 'node:net';
@@ -22,6 +23,8 @@ export type Transport = ImapTransport & {
 };
 
 const asterisk = 0x2a;
+/** Short enough for the tables of a NAT; Linux then asks ten times, a second apart, before it gives up. */
+const keepAliveAfterMs = 60_000;
 
 function ignoreLateErrors(socket: net.Socket): void {
   // The same error also reaches the listeners of the one who uses the socket, while there is one.
@@ -40,8 +43,12 @@ function expectGreeting(socket: net.Socket, greeted: () => void): void {
   socket.on('data', look);
 }
 
-/** `enter` is told each stage as it begins. */
-export function newTransport(connection: Connection, enter: (stage: Stage) => void): Transport {
+/** `enter` is told each stage as it begins; `hear` gets what the server says, in clear, before imapflow does. */
+export function newTransport(
+  connection: Connection,
+  enter: (stage: Stage) => void,
+  hear: (chunk: Buffer) => void,
+): Transport {
   let current: net.Socket | TLSSocket | null = null;
 
   const keep = <T extends net.Socket>(socket: T): T => {
@@ -62,7 +69,10 @@ export function newTransport(connection: Connection, enter: (stage: Stage) => vo
     const { host, port, servername } = options;
     const ready = (): void => {
       enter('greeting');
+      socket.on('data', hear);
       onConnect();
+      // After imapflow has set its own, which would ask every five seconds.
+      socket.setKeepAlive(true, keepAliveAfterMs);
       expectGreeting(socket, () => enter('greeted'));
     };
     enter('name');
@@ -78,12 +88,15 @@ export function newTransport(connection: Connection, enter: (stage: Stage) => vo
 
   const upgrade = (plain: unknown, options: ImapTransportOptions, onSecure: () => void): TLSSocket => {
     enter('tls');
+    (plain as net.Socket).off('data', hear);
     const name = options.servername === undefined ? {} : { servername: options.servername };
     const within = { ...tlsOptions(connection), ...name, socket: plain as net.Socket, host: options.host };
     const socket: TLSSocket = tls.connect(within, () =>
       secured(socket, () => {
         enter('greeted');
+        socket.on('data', hear);
         onSecure();
+        socket.setKeepAlive(true, keepAliveAfterMs);
       }),
     );
     return keep(socket);

@@ -1,9 +1,11 @@
 /**
- * What the adapter relies on in imapflow beyond its types. When a new version breaks one of these, read login.ts anew.
+ * What the adapter relies on in imapflow beyond its types. When a new version breaks one of these, read inside.ts and
+ * what builds on it anew.
  */
 import { createRequire } from 'node:module';
 import { ImapFlow } from 'imapflow';
 import { expect, test } from 'vitest';
+import { inside } from '../../../src/adapters/imap/inside.ts';
 import { ImapClient } from '../../../src/adapters/imap/login.ts';
 import { newTransport } from '../../../src/adapters/imap/transport.ts';
 import { startScriptedServer } from './scripted-server.ts';
@@ -23,7 +25,11 @@ test('imapflow still has the inner methods, and connects through our authenticat
   for (const name of relied) expect(typeof Reflect.get(ImapFlow.prototype, name)).toBe('function');
   await using server = await startScriptedServer();
   const connection = plainTo(server.port);
-  const transport = newTransport(connection, () => undefined);
+  const transport = newTransport(
+    connection,
+    () => undefined,
+    () => undefined,
+  );
   const options = {
     host: connection.host,
     port: connection.port,
@@ -41,6 +47,9 @@ test('imapflow still has the inner methods, and connects through our authenticat
   expect(client.authenticated).toBe(true);
   expect(client.state).toBe(client.states.AUTHENTICATED);
   expect(Reflect.get(client, 'writeSocket')).toBe(transport.socket());
+  // The handlers are set by `connect`; ours of RECENT stays, because there is none in the library.
+  expect(Object.keys(inside(client).untaggedHandlers)).toEqual(expect.arrayContaining(['EXISTS', 'EXPUNGE']));
+  expect(inside(client).untaggedHandlers.RECENT).toBeUndefined();
   expect(server.lines).toContain(Buffer.from('\0ada\0pw').toString('base64'));
   client.close();
 });

@@ -41,7 +41,7 @@ const user = 'ada';
 const password = randomLetters();
 const control = randomLetters();
 const kept = [Buffer.from(control).toString('latin1')];
-const sessions = imapSessions({ connectTimeoutMs: 2000, commandTimeoutMs: 2000, literalBytesMax: 1_000_000 });
+const sessions = imapSessions(() => ({ connectTimeoutMs: 2000, commandTimeoutMs: 2000, literalBytesMax: 1_000_000 }));
 const open: Session[] = [];
 for (let count = 0; count < 20; count += 1) {
   const port = Number(process.argv[2 + (count % 2)]);

@@ -16,7 +16,11 @@ export async function tookMs(work: Promise<unknown>): Promise<number> {
 }
 
 /** Patient with a real server on a busy machine. */
-export const sessions = imapSessions({ connectTimeoutMs: 5000, commandTimeoutMs: 10_000, literalBytesMax: 50_000_000 });
+export const sessions = imapSessions(() => ({
+  connectTimeoutMs: 5000,
+  commandTimeoutMs: 10_000,
+  literalBytesMax: 50_000_000,
+}));
 
 /** For servers that are meant to be silent. */
 const hastyMs = 500;
@@ -46,7 +50,7 @@ export function openSession(connection: Connection, password = secret(), signal 
 }
 
 export function openHastily(connection: Connection, commandTimeoutMs = hastyMs, signal = never): Promise<Session> {
-  return imapSessions({ ...hasty, commandTimeoutMs }).open(connection, secret(), signal);
+  return imapSessions(() => ({ ...hasty, commandTimeoutMs })).open(connection, secret(), signal);
 }
 
 /** A mail with CRLF line ends, at least `bytes` long. */

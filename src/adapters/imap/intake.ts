@@ -1,0 +1,85 @@
+/**
+ * Counts what the server sends, before anything is parsed, and tells when it is more than it may be.
+ *
+ * A line costs a thousand times what its bytes cost on the way in, so a server that talks without end would take the
+ * whole thread long before a deadline. Each command, each rest and each pause between two has its own bound. Mails
+ * that were asked for come as literals (RFC 9051 section 4.3) and are cheap: those that are expected count apart.
+ */
+
+/** From the greeting until the login is done. */
+export const loginBytesMax = 64 * 1024;
+/** Beyond what a command asks for: a change of flags of some ten thousand mails. */
+export const commandBytesMax = 1024 * 1024;
+/** When a folder is opened, and while nothing was asked for: in IDLE, and between two commands. */
+export const restBytesMax = 256 * 1024;
+
+const lineFeed = 0x0a;
+/** `{`, the digits of a 64-bit number, `}`, CR and LF. */
+const markerBytesMax = 24;
+const marker = /(\{?)([0-9]+)\}\r?\n$/;
+
+export class Intake {
+  readonly #exceeded: () => void;
+  #left = loginBytesMax;
+  /** Of literals that are expected. */
+  #expected = 0;
+  /** Still to come of the literal that has begun. */
+  #literal = 0;
+  /** The end of what has come of the line that has begun, in latin1. */
+  #tail = '';
+
+  /** `exceeded` may be called more than once. */
+  constructor(exceeded: () => void) {
+    this.#exceeded = exceeded;
+  }
+
+  /** Begins anew with so many bytes; literals that are expected stay. */
+  allow(bytes: number): void {
+    this.#left = bytes;
+  }
+
+  /** So many bytes more may come as literals. */
+  expect(literalBytes: number): void {
+    this.#expected += literalBytes;
+  }
+
+  /** No literal is expected any more. */
+  expectNone(): void {
+    this.#expected = 0;
+  }
+
+  /** Counts what has arrived, in its order. */
+  take(chunk: Buffer): void {
+    for (let at = 0; at < chunk.length && this.#left >= 0; ) {
+      at += this.#literal > 0 ? this.#takeLiteral(chunk.length - at) : this.#takeLine(chunk, at);
+    }
+    if (this.#left < 0) this.#exceeded();
+  }
+
+  #takeLiteral(bytesMax: number): number {
+    const bytes = Math.min(this.#literal, bytesMax);
+    const expected = Math.min(this.#expected, bytes);
+    this.#literal -= bytes;
+    this.#expected -= expected;
+    this.#left -= bytes - expected;
+    return bytes;
+  }
+
+  #takeLine(chunk: Buffer, from: number): number {
+    const end = chunk.indexOf(lineFeed, from);
+    const to = end < 0 ? chunk.length : end + 1;
+    const tail = this.#tail + chunk.toString('latin1', Math.max(from, to - markerBytesMax), to);
+    this.#tail = end < 0 ? tail.slice(-markerBytesMax) : '';
+    this.#left -= to - from;
+    if (end >= 0) this.#literal = this.#announcedIn(tail.slice(-markerBytesMax));
+    return to - from;
+  }
+
+  /** The bytes of the literal that the end of a line announces. */
+  #announcedIn(tail: string): number {
+    const [all = '', brace, digits = '0'] = marker.exec(tail) ?? [];
+    // Zeros in front, by the dozen: no server does that, but where the literal ends would be seen differently later.
+    if (all.length === markerBytesMax && brace === '') this.#left = -1;
+    return brace === '{' ? Number(digits) : 0;
+  }
+}

@@ -1,0 +1,46 @@
+/**
+ * Errors of the network before and after there is a connection: each has a code of its own, none is a defect of ours.
+ */
+import { expect, test } from 'vitest';
+import { failureOf } from '../../../src/adapters/imap/failures.ts';
+import type { Stage } from '../../../src/adapters/imap/transport.ts';
+
+function failed(code: string, stage: Stage): ReturnType<typeof failureOf> {
+  return failureOf(Object.assign(new Error(`what ${code} says`), { code }), { stage, doing: 'testing', goodbye: null });
+}
+
+test.each([
+  ['ENOTFOUND', 'name_not_found'],
+  ['EAI_AGAIN', 'name_not_found'],
+  ['EAI_FAIL', 'name_not_found'],
+  ['EAI_NONAME', 'name_not_found'],
+  ['EAI_NODATA', 'name_not_found'],
+  ['EAI_SYSTEM', 'name_not_found'],
+  ['ECONNREFUSED', 'connect_refused'],
+  ['EACCES', 'connect_refused'],
+  ['EMFILE', 'connect_refused'],
+  ['ENFILE', 'connect_refused'],
+  ['ENOBUFS', 'connect_refused'],
+  ['ETIMEDOUT', 'connect_timeout'],
+  ['ERR_SOCKET_CONNECTION_TIMEOUT', 'connect_timeout'],
+  ['ENETUNREACH', 'connect_timeout'],
+  ['EHOSTUNREACH', 'connect_timeout'],
+  ['EHOSTDOWN', 'connect_timeout'],
+  ['ENETDOWN', 'connect_timeout'],
+  ['EADDRNOTAVAIL', 'connect_timeout'],
+  ['ECONNRESET', 'connection_lost'],
+])('%s before the connection is %s', (code, expected) => {
+  const failure = failed(code, code.startsWith('EAI') || code === 'ENOTFOUND' ? 'name' : 'connect');
+  expect(failure).toMatchObject({ code: expected, retry: 'later' });
+  expect(`${failure.message}${failure.hint}`).not.toContain('says');
+});
+
+test.each(['ETIMEDOUT', 'ENETUNREACH', 'EHOSTUNREACH', 'ENETDOWN', 'ECONNRESET', 'EPIPE'])(
+  '%s within the connection is connection_lost; before the login the stage is told',
+  (code) => {
+    expect(failed(code, 'open')).toMatchObject({ code: 'connection_lost', fields: {} });
+    expect(failed(code, 'open').fields.stage).toBeUndefined();
+    expect(failed(code, 'greeted')).toMatchObject({ code: 'connection_lost', fields: { stage: 'greeting' } });
+    expect(failed(code, 'login')).toMatchObject({ code: 'connection_lost', fields: { stage: 'login' } });
+  },
+);

@@ -1,0 +1,91 @@
+/**
+ * The count of what a server sends, and the turns of the event loop while it does.
+ */
+import { Transform } from 'node:stream';
+import { finished } from 'node:stream/promises';
+import { expect, test } from 'vitest';
+import { Intake } from '../../../src/adapters/imap/intake.ts';
+import { pace } from '../../../src/adapters/imap/pace.ts';
+
+/** How often the bound of `allowed` bytes was exceeded by `text`, in chunks of `chunkBytes`. */
+function exceeded(text: string, chunkBytes: number, allowed: number, expected: number): boolean {
+  let isExceeded = false;
+  const intake = new Intake(() => {
+    isExceeded = true;
+  });
+  intake.allow(allowed);
+  intake.expect(expected);
+  for (let at = 0; at < text.length; at += chunkBytes) intake.take(Buffer.from(text.slice(at, at + chunkBytes)));
+  return isExceeded;
+}
+
+const answer = (literal: string): string => `* 1 FETCH (UID 1 BODY[] {${literal.length}}\r\n${literal})\r\n`;
+const framing = answer('').length + 1;
+
+test.each([1, 2, 7, 1000])('in chunks of %i bytes, lines and literals count each to its own bound', (chunkBytes) => {
+  const one = 'a {9}\r\nb\r\n';
+  const text = answer(one) + answer('') + answer(one);
+  const lines = text.length - 2 * one.length;
+  expect(exceeded(text, chunkBytes, lines, 2 * one.length)).toBe(false);
+  expect(exceeded(text, chunkBytes, lines - 1, 2 * one.length)).toBe(true);
+  expect(exceeded(text, chunkBytes, lines, 2 * one.length - 1)).toBe(true);
+  expect(exceeded(text, chunkBytes, text.length, 0)).toBe(false);
+  expect(exceeded(text, chunkBytes, text.length - 1, 0)).toBe(true);
+});
+
+test.each([
+  ['a marker with dozens of zeros', `* OK {${'0'.repeat(30)}9}\r\n`],
+  ['the same with a bare line feed', `* OK {${'0'.repeat(30)}9}\n`],
+])('%s is no way around the bound', (_what, line) => {
+  for (const chunkBytes of [1, 5, 1000]) expect(exceeded(line, chunkBytes, 10_000, 10_000)).toBe(true);
+});
+
+test.each(['* OK 12}\r\n', '* OK {}\r\n', '* OK {12} \r\n', '* OK {a12}\r\n', '* OK {12}x\r\n'])(
+  'the line %j announces no literal',
+  (line) => {
+    const text = line + 'x'.repeat(framing);
+    expect(exceeded(text, 3, text.length - 1, 1000)).toBe(true);
+    expect(exceeded(text, 3, text.length, 1000)).toBe(false);
+  },
+);
+
+test('a parser that is paced gets everything in its order, and the event loop turns in between', async () => {
+  const got: Buffer[] = [];
+  let turns = 0;
+  const turnsAt: number[] = [];
+  const parser = new Transform({
+    transform: (chunk: Buffer, _encoding, done) => {
+      got.push(chunk);
+      turnsAt.push(turns);
+      done();
+    },
+  });
+  pace(parser);
+  const turn = (): void => {
+    turns += 1;
+    if (!parser.writableFinished) setImmediate(turn);
+  };
+  setImmediate(turn);
+  const all = Buffer.from(Array.from({ length: 100_000 }, (_, at) => (at * 7) % 251));
+  parser.write(all.subarray(0, 70_000));
+  parser.end(all.subarray(70_000));
+  await finished(parser.resume());
+  expect(Buffer.concat(got).equals(all)).toBe(true);
+  expect(got.length).toBeGreaterThan(10);
+  expect(new Set(turnsAt).size).toBe(got.length);
+});
+
+test('a parser that is destroyed in the middle is not given the rest', async () => {
+  let taken = 0;
+  const parser = new Transform({
+    transform: (_chunk, _encoding, done) => {
+      taken += 1;
+      parser.destroy();
+      done();
+    },
+  });
+  pace(parser);
+  parser.write(Buffer.alloc(100_000));
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  expect(taken).toBe(1);
+});
