@@ -27,7 +27,7 @@ const meanings = {
   key_file_missing: {
     retry: 'later',
     exit: 1,
-    hint: 'Put the key file back from its backup, or let the running daemon write it: ticketmaild key rescue.',
+    hint: 'Put the key file back from its backup; or, where ticketmaild status says orphaned, ticketmaild key rescue.',
   },
   key_file_refused: {
     retry: 'later',
@@ -83,6 +83,11 @@ const meanings = {
     retry: 'later',
     exit: 1,
     hint: 'The daemon answers on data_dir/control.sock, to its own user and root: does it run, with the same data_dir?',
+  },
+  worker_running: {
+    retry: 'later',
+    exit: 3,
+    hint: 'A SQLite file is for one daemon: stop the other one, or use MySQL or MariaDB for several workers.',
   },
   address_in_use: { retry: 'later', exit: 1, hint: 'Does ticketmaild run already? Else choose another [http] listen.' },
   // The mail server
@@ -169,7 +174,7 @@ const meanings = {
   database_unavailable: {
     retry: 'later',
     exit: 1,
-    hint: 'The database cannot be reached: check that it runs and the [database] url.',
+    hint: 'Check that the database runs, that it takes writes (is not read-only), and the [database] url.',
   },
   database_denied: {
     retry: 'later',
@@ -196,7 +201,7 @@ const meanings = {
   lease_taken: {
     retry: 'later',
     exit: 1,
-    hint: 'Another worker is visiting this mailbox right now; try again in a moment.',
+    hint: 'The worker that holds it fetches its mail, at once where the server announces it: see ticketmaild status.',
   },
   // The disk
   disk_full: { retry: 'later', exit: 1, hint: 'No space left under data_dir: free some; nothing is lost meanwhile.' },

@@ -9,10 +9,18 @@ export const events = {
   daemonReady: 'daemon.ready',
   daemonStopping: 'daemon.stopping',
   daemonStopped: 'daemon.stopped',
+  daemonFailed: 'daemon.failed',
   httpListening: 'http.listening',
   databaseMigrated: 'database.migrated',
   databaseUnavailable: 'database.unavailable',
   databaseRecovered: 'database.recovered',
+  databaseClockStepped: 'database.clock_stepped',
+  diskFailed: 'disk.failed',
+  diskRecovered: 'disk.recovered',
+  configReloaded: 'config.reloaded',
+  configRefused: 'config.refused',
+  hostHeld: 'host.held',
+  hostRecovered: 'host.recovered',
   schedulerFailed: 'scheduler.failed',
   leaseRecovered: 'lease.recovered',
   cursorStarted: 'cursor.started',
@@ -23,6 +31,8 @@ export const events = {
   pollIdle: 'poll.idle',
   pollFailed: 'poll.failed',
   pollRecovered: 'poll.recovered',
+  pushStarted: 'push.started',
+  pushEnded: 'push.ended',
   messageTicketOpened: 'message.ticket_opened',
   messageReplyAdded: 'message.reply_added',
   messageRecorded: 'message.recorded',
@@ -45,6 +55,8 @@ export const events = {
   sealingFailed: 'sealing.failed',
   keyRescued: 'key.rescued',
   controlFailed: 'control.failed',
+  logLevelChanged: 'log.level_changed',
+  logLost: 'log.lost',
   housekeepingFinished: 'housekeeping.finished',
   housekeepingFailed: 'housekeeping.failed',
 } as const;
@@ -61,3 +73,6 @@ export interface Log {
   warn(fields: LogFields, event: EventName): void;
   error(fields: LogFields, event: EventName): void;
 }
+
+/** A log whose level can be set while the program runs: `trace`, `debug`, `info`, `warn` or `error`. */
+export type AdjustableLog = Log & { level: string };

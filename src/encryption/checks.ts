@@ -1,6 +1,6 @@
 /** The vault and the switch as `/readyz` and `check` tell them. */
 import type { Failure } from '../errors.ts';
-import type { EncryptionChecks } from '../ingest/health.ts';
+import type { EncryptionChecks } from '../ingest/readiness.ts';
 import { keyIds } from '../secret/key.ts';
 import { neededKeys } from '../secret/switch.ts';
 import type { Vault } from './vault.ts';

@@ -7,6 +7,7 @@
 import { asFailure, isFailure } from '../errors.ts';
 import { events, type Log } from '../events.ts';
 import type { Clock, Workers } from '../ingest/ports.ts';
+import { createRepetition } from '../ingest/repetition.ts';
 import { keyIds } from '../secret/key.ts';
 import type { EncryptionStore, KeyFile, WorkerReport } from './ports.ts';
 import type { Vault } from './vault.ts';
@@ -38,11 +39,16 @@ export async function startKeeper(ports: KeeperPorts): Promise<AsyncDisposable> 
   const ended = new AbortController();
   let changed = new AbortController();
   const takeTurn = createTurn(ports);
+  const troubles = createRepetition();
   const turn = async (): Promise<void> => {
     try {
       await takeTurn();
+      troubles.tell('turn', null);
     } catch (error) {
-      ports.log.error({ error: asFailure(error) }, events.schedulerFailed);
+      const failure = asFailure(error);
+      // A turn comes three times a second.
+      const { isNews, count } = troubles.tell('turn', `${failure.code} ${failure.message}`);
+      if (isNews) ports.log.error({ failures: count, error: failure }, events.schedulerFailed);
     }
   };
   const watch = ports.keyFile.watch(() => changed.abort());
@@ -76,10 +82,10 @@ function createTurn(ports: KeeperPorts): () => Promise<void> {
     if (view.hasPlain) await ports.sealReadable();
     const report = reportOf(ports);
     const text = JSON.stringify(report);
-    if (text === told && ports.clock.nowMs() - toldAtMs < reportMs) return;
+    if (text === told && ports.clock.monotonicMs() - toldAtMs < reportMs) return;
     if (!(await tolerant(() => ports.store.reportWorker(report)))) return;
     told = text;
-    toldAtMs = ports.clock.nowMs();
+    toldAtMs = ports.clock.monotonicMs();
   };
 }
 

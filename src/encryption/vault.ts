@@ -231,16 +231,21 @@ function stateOf(file: KeyFileReading, wanted: readonly KeyId[], inMemory: KeySe
   const lacking = wanted.find((id) => keyById(keysIn(file), id) === null);
   if (file.kind === 'keys' && lacking === undefined) return { kind: 'open', keys: file.keys };
   if (file.kind === 'absent' && lacking === undefined) return { kind: 'closed' };
-  const failure = file.kind === 'refused' ? file.failure : lackOf(lacking ?? '', file.kind === 'absent', path);
+  const failure =
+    file.kind === 'refused' ? file.failure : lackOf(lacking ?? '', file.kind === 'absent', path, isInMemory);
   if (isInMemory) return { kind: 'orphaned', keys: joined(inMemory, keysIn(file)), failure };
   return file.kind === 'absent' ? { kind: 'missing', failure } : { kind: 'refused', keys: keysIn(file), failure };
 }
 
-function lackOf(keyId: KeyId, isAbsent: boolean, path: string): Failure {
+/** Only what still holds the key can write it back. */
+function lackOf(keyId: KeyId, isAbsent: boolean, path: string, isInMemory: boolean): Failure {
   const fields = { key_id: keyId };
-  if (isAbsent)
-    return new Failure('key_file_missing', `there is no key file at ${path}, and key ${keyId} is needed`, { fields });
-  const hint = 'Put the key file with that key back from its backup, or let the running daemon write it: key rescue.';
+  const rescue = isInMemory ? ', or let the running daemon write it: ticketmaild key rescue' : '';
+  const hint = `Put the key file${isAbsent ? '' : ' with that key'} back from its backup${rescue}.`;
+  if (isAbsent) {
+    const message = `there is no key file at ${path}, and key ${keyId} is needed`;
+    return new Failure('key_file_missing', message, { fields, hint });
+  }
   return new Failure('key_file_refused', `the key file at ${path} does not hold key ${keyId}, which is needed`, {
     fields,
     hint,

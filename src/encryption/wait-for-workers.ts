@@ -39,12 +39,12 @@ async function waitWhile(
   told?: (workers: readonly StoredWorker[]) => void,
 ): Promise<readonly StoredWorker[]> {
   const { clock } = operation.ports;
-  const endMs = clock.nowMs() + waitMs;
+  const endMs = clock.monotonicMs() + waitMs;
   for (;;) {
     operation.check();
     const workers = (await liveWorkers(operation.ports)).filter(isSo);
     told?.(workers);
-    if (workers.length === 0 || clock.nowMs() >= endMs) return workers;
+    if (workers.length === 0 || clock.monotonicMs() >= endMs) return workers;
     await clock.sleep(askEveryMs, operation.ending);
   }
 }

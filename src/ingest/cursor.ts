@@ -12,8 +12,7 @@ import type { IngestStore, Lease, Session } from './ports.ts';
 
 /** The cursor to go on from; a new one is stored before it is returned. */
 export async function startCursor(
-  mailbox: Mailbox,
-  lease: Lease,
+  { mailbox, lease, poll }: { readonly mailbox: Mailbox; readonly lease: Lease; readonly poll: string },
   session: Session,
   ports: Pick<PollPorts, 'log'> & { readonly store: IngestStore },
 ): Promise<Cursor> {
@@ -23,7 +22,7 @@ export async function startCursor(
   const uid = mailbox.start.from === 'all' ? 0 : await session.uidBefore(mailbox.start.atMs);
   const cursor = { uidValidity, uid };
   await ports.store.setCursor(lease, cursor);
-  const fields = { mailbox: mailbox.name, uid_validity: uidValidity, uid };
+  const fields = { mailbox: mailbox.name, poll, uid_validity: uidValidity, uid };
   if (stored === null) ports.log.info(fields, events.cursorStarted);
   else ports.log.warn({ ...fields, uid_validity_before: stored.uidValidity }, events.cursorRestarted);
   return cursor;

@@ -5,47 +5,116 @@
  * stop signal keeps new visits from starting and lets those under way finish their window; after the drain time it
  * returns all the same, and whatever was cut off is found again by the next start.
  */
+import { asFailure, type FailureCode } from '../errors.ts';
 import { events } from '../events.ts';
-import { createHealth, type EncryptionChecks, type Readiness } from './health.ts';
+import type { DatabaseHealth, Disk, HttpServer, QuarantineReader, Supervisor, Wakes } from './daemon-ports.ts';
+import { createDiskWatch } from './disk.ts';
+import { createFleet, type FleetPorts } from './fleet.ts';
+import { createHealth } from './health.ts';
+import { createHosts } from './hosts.ts';
 import { keepHouse } from './housekeeping.ts';
 import { createLoop, type LoopPorts, type LoopSettings } from './loop.ts';
-import type { Clock, HttpServer, MailboxStore, TicketReader, Wakes } from './ports.ts';
+import type { Clock, TicketReader } from './ports.ts';
+import { createPush } from './push.ts';
+import type { EncryptionChecks, Readiness } from './readiness.ts';
+import { supervise } from './supervise.ts';
+import { createTeller } from './tell.ts';
 
-export type DaemonPorts = Omit<LoopPorts, 'vitals'> & {
+export type DaemonPorts = Omit<LoopPorts, 'vitals' | 'teller' | 'fleet' | 'hosts' | 'push' | 'disk'> & {
   readonly store: LoopPorts['store'] &
-    Pick<MailboxStore, 'listMailboxes' | 'adoptMailboxes'> &
+    FleetPorts['store'] &
+    QuarantineReader &
+    DatabaseHealth &
     Pick<TicketReader, 'unnamedBlobs' | 'neededSegments'>;
+  readonly disk: Disk;
   readonly wakes: Wakes;
+  readonly supervisor: Supervisor;
   /** Keeps key file and switch in step, and answers on the control socket, until it is disposed. */
   readonly keepEncryption: () => Promise<AsyncDisposable>;
   readonly encryptionChecks: () => EncryptionChecks;
+  readonly configCheck: () => Readiness['checks']['config'];
+  /** Who this worker is, for `/readyz`. */
+  readonly self: () => Readiness['worker'];
   /** null: no endpoints are wanted. */
-  readonly listen: ((ready: () => Promise<Readiness>) => Promise<HttpServer>) | null;
+  readonly listen: ((readiness: () => Promise<Readiness>) => Promise<HttpServer>) | null;
 };
 
 export type DaemonSettings = LoopSettings & { readonly drainMs: number; readonly keepDays: number };
 
+/** Mailboxes that failed for want of a disk are due once there is one. */
+const diskCodes: readonly FailureCode[] = ['disk_full', 'disk_failed'];
+
 const everySecond = '* * * * * *';
 const everyHour = '0 17 * * * *';
+/** The first wake may have to wait for a database that is away; that keeps nobody from being ready to try again. */
+const firstWakeMsMax = 5000;
 
-/** Runs until `stop` fires. Throws only what keeps it from starting (`address_in_use`). */
-export async function serve(ports: DaemonPorts, settings: DaemonSettings, stop: AbortSignal): Promise<void> {
-  const { log } = ports;
-  const health = createHealth(ports.clock, ports.store, ports.encryptionChecks);
-  const loop = createLoop({ ...ports, vitals: health }, settings, stop);
+/** Runs until `stop` fires. `settings` is asked anew. Throws only what keeps it from starting (`address_in_use`). */
+export async function serve(ports: DaemonPorts, settings: () => DaemonSettings, stop: AbortSignal): Promise<void> {
+  const { log, supervisor, clock } = ports;
+  const { loop, health, push } = parts(ports, settings, stop);
   log.info({ worker: ports.workers.me }, events.daemonStarting);
   await using http = (await ports.listen?.(health.readiness)) ?? null;
   if (http !== null) log.info({ address: http.address }, events.httpListening);
   await using _encryption = await ports.keepEncryption();
   using _wakes = ports.wakes.on(everySecond, () => void loop.wake());
-  using _house = ports.wakes.on(everyHour, () => void keepHouse(ports, settings.keepDays));
-  void loop.wake();
+  using _house = ports.wakes.on(everyHour, () => {
+    // With a wrong clock every file looks old.
+    if (health.isClockRight()) void keepHouse(ports, settings().keepDays);
+  });
+  await Promise.race([loop.wake(), timeUp(clock, firstWakeMsMax)]);
+  using _supervised = supervise({ supervisor, clock, health, busy: loop.busy, open: push.open });
+  supervisor.ready();
   log.info({}, events.daemonReady);
   await fired(stop);
-  log.info({ drain_ms: settings.drainMs }, events.daemonStopping);
-  const drained = await Promise.race([loop.idle().then(() => true), timeUp(ports.clock, settings.drainMs)]);
+  supervisor.stopping();
+  const { drainMs } = settings();
+  log.info({ drain_ms: drainMs }, events.daemonStopping);
+  const drained = await Promise.race([loop.idle().then(() => true), timeUp(clock, drainMs)]);
   loop.abandon();
   log.info({ drained }, events.daemonStopped);
+}
+
+/** Each knows only what it is given here; what one tells another goes through the values below. */
+function parts(ports: DaemonPorts, settings: () => DaemonSettings, stop: AbortSignal) {
+  const { clock, store, log, meter } = ports;
+  const fleet = createFleet(ports);
+  const hosts = createHosts(clock, ports.random);
+  const limits = () => {
+    const { push: connections, concurrencyMax, concurrencyPerHostMax } = settings();
+    return { ...connections, rounds: { max: concurrencyMax, perHostMax: concurrencyPerHostMax } };
+  };
+  const push = createPush({ store, fleet, clock }, limits);
+  const health = createHealth({
+    clock,
+    store,
+    encryption: ports.encryptionChecks,
+    beside: () => ({
+      ...{
+        worker: ports.self(),
+        config: ports.configCheck(),
+        disk: disk.check(),
+        workers: fleet.check(),
+        servers: serversCheck(hosts.list()),
+      },
+      ...{ push: push.open(), isPushed: push.has, loginRefusalsMax: settings().loginRefusalsMax, ...loop.busy() },
+    }),
+  });
+  const teller = createTeller({ log, vitals: health, meter });
+  const disk = createDiskWatch(ports.disk, clock, (failure) => {
+    teller.disk(failure);
+    if (failure !== null) return;
+    store.hurry(diskCodes).catch((error: unknown) => teller.database(asFailure(error)));
+  });
+  const loop = createLoop({ ...ports, vitals: health, teller, fleet, hosts, push, disk }, settings, stop);
+  return { loop, health, push };
+}
+
+function serversCheck(list: Readiness['checks']['servers']['list']): Readiness['checks']['servers'] {
+  const [first] = list;
+  if (first === undefined) return { status: 'ok', since: null, reason: null, hint: null, list };
+  const reason = `${list.length === 1 ? `${first.host} is` : `${list.length} servers are`} left alone for now: ${first.reason}`;
+  return { status: 'failing', since: first.since, reason, hint: first.hint, list };
 }
 
 function fired(signal: AbortSignal): Promise<void> {

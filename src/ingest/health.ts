@@ -1,214 +1,200 @@
 /**
- * Whether the daemon can do its job, as `/readyz` and `check` tell it.
+ * What the daemon knows about itself: told by the loop as it happens, and put together when somebody asks.
  *
- * A check is `ok`, `failing` (with reason and hint), `waiting` (a mailbox for want of a key) or `unknown`; each says since
- * when. The daemon is ready when database and scheduler are ok, no key is wanting, and not every active mailbox fails or
- * waits: one bad mailbox is shown, and does not make the whole not ready, nor does a key file that vanished while the keys
- * are in memory. Facts come from the loop (last wake, database) and the vault; the mailboxes are read when somebody asks.
+ * It is ready when database, disk and scheduler are ok, no key is wanting, and not every active mailbox fails or waits: one
+ * bad mailbox is shown, and does not make the whole not ready, nor does a key file that vanished while the keys are in
+ * memory. Mailboxes and quarantine are read from the database when somebody asks.
  */
-import type { Failure } from '../errors.ts';
-import { isInvalid, type Mailbox, type MailboxHealth } from './mailbox.ts';
+import { type Failure, isFailure } from '../errors.ts';
+import type { DatabaseHealth, QuarantineReader } from './daemon-ports.ts';
+import { isoTime } from './iso-time.ts';
+import { type MailboxFacts, mailboxChecks, noMailboxes, type Trouble } from './mailbox-checks.ts';
 import type { Clock, MailboxStore } from './ports.ts';
+import type { CertificateCheck, Check, EncryptionChecks, Readiness } from './readiness.ts';
+import { type Turning, turning } from './turning.ts';
 
-export type Check = {
-  readonly status: 'ok' | 'failing' | 'waiting' | 'unknown';
-  /** ISO 8601, UTC; null where that is not known. */
-  readonly since: string | null;
-  readonly reason: string | null;
-  readonly hint: string | null;
-};
+/** What the loop tells. */
+export interface Vitals {
+  readonly turning: Turning;
+  /** null: the database answered. True when that is news. */
+  database(failure: Failure | null): boolean;
+  /** How far this machine's clock is ahead of the database's. */
+  clockOffset(ms: number): void;
+  /** How the last visit to a mailbox went here; null: well. It counts even when it could not be written down. */
+  visited(mailboxId: string, failure: Failure | null): void;
+  /** When the certificate of a mail server ends. */
+  certificate(host: string, port: number, endsAtMs: number): void;
+}
 
-export type MailboxCheck = Check & {
-  readonly mailbox: string;
-  readonly last_success: string | null;
-  readonly next_poll: string | null;
-};
-
-export type Readiness = {
-  readonly ready: boolean;
-  readonly checks: {
-    readonly database: Check;
-    readonly scheduler: Check & { readonly lag_ms: number | null };
-    readonly vault: Check & { readonly state: string; readonly key_ids: readonly string[] };
-    readonly switch: Check & { readonly state: string; readonly revision: number };
-    readonly mailboxes: Check & {
-      readonly ok: number;
-      readonly failing: number;
-      /** Cannot be opened for want of a key. */
-      readonly waiting: number;
-      readonly paused: number;
-      readonly list: readonly MailboxCheck[];
-    };
+export type HealthPorts = {
+  readonly clock: Clock;
+  readonly store: Pick<MailboxStore, 'listMailboxes'> & QuarantineReader & Pick<DatabaseHealth, 'pool'>;
+  readonly encryption: () => EncryptionChecks;
+  /** What others know, at the time of asking. */
+  readonly beside: () => Pick<Readiness['checks'], 'config' | 'disk' | 'workers' | 'servers' | 'push'> & {
+    readonly worker: Readiness['worker'];
+    readonly visits: number;
+    readonly due: number;
+    readonly dueMs: number;
+    readonly isPushed: (mailboxId: string) => boolean;
+    readonly loginRefusalsMax: number;
   };
 };
 
-/** What the vault tells about itself; `wants` is true when passwords cannot be opened. */
-export type EncryptionChecks = Pick<Readiness['checks'], 'vault' | 'switch'> & { readonly wants: boolean };
-
-/** What the loop tells about itself. */
-export interface Vitals {
-  /** The loop has woken and asked the database. */
-  woke(): void;
-  /** null: the database answered. True when that is news. */
-  database(failure: Failure | null): boolean;
-  /** How the last visit to a mailbox went here; null: well. It counts even when it could not be written down. */
-  visited(mailboxId: string, failure: Failure | null): void;
+export interface Health extends Vitals {
+  readiness(): Promise<Readiness>;
+  /** False while this machine's clock is far from the database's, or they were not compared yet. */
+  isClockRight(): boolean;
+  /** What keeps the daemon from its work, without asking the database; null: nothing. */
+  obstacle(): string | null;
 }
 
-/** A mailbox that nobody could finish a visit to for so long after it was due is in trouble, whatever the reason. */
-const overdueMsMax = 15 * 60_000;
+const clockOffsetMsMax = 10_000;
+const certificateDaysMin = 14;
+const certificatesMax = 1000;
+const dayMs = 86_400_000;
 
-type Trouble = { readonly failure: Failure; readonly sinceMs: number; readonly atMs: number };
-
-const waitingHint = 'Put the key file with that key back from its backup, or set the password anew.';
-
-/** A wake that is later than this means that the loop does not turn. */
-const lagMsMax = 15_000;
-
-/** Vitals to be told, and the readiness that follows from them. */
-export function createHealth(
-  clock: Clock,
-  store: Pick<MailboxStore, 'listMailboxes'>,
-  encryption: () => EncryptionChecks,
-): Vitals & { readiness(): Promise<Readiness> } {
-  let wokeAtMs: number | null = null;
-  let firstWokeAtMs: number | null = null;
+export function createHealth(ports: HealthPorts): Health {
+  const { clock, store } = ports;
+  const turns = turning(clock);
   const troubles = new Map<string, Trouble>();
+  const certificates = new Map<string, { host: string; port: number; endsAtMs: number }>();
   let database: Check = { status: 'unknown', since: null, reason: 'not asked yet', hint: null };
+  let clockCheck: Readiness['checks']['clock'] = { ...unknown('not compared yet'), offset_ms: null };
+
   return {
-    woke: () => {
-      wokeAtMs = clock.nowMs();
-      firstWokeAtMs ??= wokeAtMs;
-    },
+    turning: turns,
     database: (failure) => {
-      const next = failure === null ? ok(clock.nowMs()) : failing(failure, clock.nowMs());
+      const next = failure === null ? okSince(clock.nowMs()) : failing(failure, clock.nowMs());
       const before = database;
       const isChange = next.status !== before.status || next.reason !== before.reason;
       if (isChange) database = next;
       // That a database answers at the start is what everybody expects.
-      const isNews = isChange && !(before.status === 'unknown' && next.status === 'ok');
-      return isNews;
+      return isChange && !(before.status === 'unknown' && next.status === 'ok');
+    },
+    clockOffset: (ms) => {
+      clockCheck = clockCheckOf(ms, clockCheck, clock.nowMs());
     },
     visited: (mailboxId, failure) => {
-      if (failure === null) troubles.delete(mailboxId);
-      else {
-        const atMs = clock.nowMs();
-        troubles.set(mailboxId, { failure, sinceMs: troubles.get(mailboxId)?.sinceMs ?? atMs, atMs });
-      }
+      if (failure === null) return void troubles.delete(mailboxId);
+      const atMs = clock.nowMs();
+      troubles.set(mailboxId, { failure, sinceMs: troubles.get(mailboxId)?.sinceMs ?? atMs, atMs });
+    },
+    certificate: (host, port, endsAtMs) => {
+      certificates.delete(`${host}:${port}`);
+      certificates.set(`${host}:${port}`, { host, port, endsAtMs });
+      const [oldest] = certificates.keys();
+      if (certificates.size > certificatesMax && oldest !== undefined) certificates.delete(oldest);
+    },
+    isClockRight: () => clockCheck.status === 'ok',
+    obstacle: () => {
+      const wrong = [database, ports.beside().disk, turns.check()].find((check) => check.status === 'failing');
+      const { wants, vault } = ports.encryption();
+      return wrong?.reason ?? (wants ? vault.reason : null);
     },
     readiness: async () => {
-      const { wants, ...vaultAndSwitch } = encryption();
-      const mailboxes =
-        database.status === 'ok'
-          ? await mailboxChecks(store, { troubles, vault: vaultAndSwitch.vault, nowMs: clock.nowMs() })
-          : noMailboxes;
-      const scheduler = schedulerCheck(wokeAtMs, firstWokeAtMs, clock.nowMs());
+      const { wants, ...vaultAndSwitch } = ports.encryption();
+      const { vault } = vaultAndSwitch;
+      const { mailboxes, quarantine } =
+        database.status === 'ok' ? await stored(ports, { troubles, vault, nowMs: clock.nowMs() }) : nothingStored;
+      const { worker, config, disk, workers, servers, push, visits, due, dueMs } = ports.beside();
+      const scheduler = { ...turns.check(), visits, due, due_ms: dueMs };
       const blind = mailboxes.failing + mailboxes.waiting > 0 && mailboxes.ok === 0;
+      const isSound = database.status === 'ok' && scheduler.status === 'ok' && disk.status !== 'failing';
       return {
-        ready: database.status === 'ok' && scheduler.status === 'ok' && !wants && !blind,
-        checks: { database, scheduler, ...vaultAndSwitch, mailboxes },
+        ready: isSound && !wants && !blind,
+        worker,
+        checks: {
+          ...{ database: { ...database, pool: store.pool() }, disk, scheduler, config, ...vaultAndSwitch },
+          ...{ workers, servers, certificates: certificatesCheck([...certificates.values()], clock.nowMs()) },
+          ...{ clock: clockCheck, push, quarantine, mailboxes },
+        },
       };
     },
   };
 }
 
-function ok(sinceMs: number | null): Check {
-  return { status: 'ok', since: iso(sinceMs), reason: null, hint: null };
+function okSince(sinceMs: number): Check {
+  return { status: 'ok', since: new Date(sinceMs).toISOString(), reason: null, hint: null };
 }
 
 function failing(failure: Failure, sinceMs: number): Check {
-  return { status: 'failing', since: iso(sinceMs), reason: `${failure.code}: ${failure.message}`, hint: failure.hint };
+  const since = new Date(sinceMs).toISOString();
+  return { status: 'failing', since, reason: `${failure.code}: ${failure.message}`, hint: failure.hint };
 }
 
-function iso(atMs: number | null): string | null {
-  return atMs === null ? null : new Date(atMs).toISOString();
+function unknown(reason: string): Check {
+  return { status: 'unknown', since: null, reason, hint: null };
 }
 
-function schedulerCheck(
-  wokeAtMs: number | null,
-  sinceMs: number | null,
-  nowMs: number,
-): Check & { lag_ms: number | null } {
-  if (wokeAtMs === null) return { status: 'unknown', since: null, reason: 'starting', hint: null, lag_ms: null };
-  const lagMs = Math.max(0, nowMs - wokeAtMs);
-  if (lagMs <= lagMsMax) return { ...ok(sinceMs), lag_ms: lagMs };
-  const reason = `no wake for ${Math.round(lagMs / 1000)} s`;
+const noQuarantine: Readiness['checks']['quarantine'] = {
+  ...unknown('the database does not answer'),
+  ...{ count: 0, oldest: null },
+};
+
+const nothingStored = { mailboxes: noMailboxes, quarantine: noQuarantine };
+
+/** What is in the tables. */
+async function stored(
+  { store, beside }: HealthPorts,
+  facts: Pick<MailboxFacts, 'troubles' | 'vault' | 'nowMs'>,
+): Promise<Pick<Readiness['checks'], 'mailboxes' | 'quarantine'>> {
+  try {
+    const [all, held] = await Promise.all([store.listMailboxes(), store.quarantine()]);
+    const { isPushed, loginRefusalsMax } = beside();
+    return {
+      mailboxes: mailboxChecks(all, { ...facts, isPushed, loginRefusalsMax }),
+      quarantine: quarantineCheck(held),
+    };
+  } catch (error) {
+    // That the database is away is told by its own check, with the next wake.
+    if (!isFailure(error)) throw error;
+    return nothingStored;
+  }
+}
+
+/** Mail in quarantine is kept and waits for a person: it is told, and keeps nobody from working. */
+function quarantineCheck(held: Awaited<ReturnType<QuarantineReader['quarantine']>>): Readiness['checks']['quarantine'] {
+  const oldest = isoTime(held.oldestAtMs);
+  const counts = { count: held.count, oldest };
+  if (held.count === 0) return { status: 'ok', since: null, reason: null, hint: null, ...counts };
+  const reason = `${held.count} ${held.count === 1 ? 'mail waits' : 'mails wait'} in quarantine`;
   return {
-    status: 'failing',
-    since: iso(wokeAtMs),
+    status: 'warning',
+    since: oldest,
     reason,
-    hint: 'The process is stuck or starved: see its CPU use and log.',
-    lag_ms: lagMs,
+    hint: 'See message list --mailbox NAME and message source.',
+    ...counts,
   };
 }
 
-const noMailboxes: Readiness['checks']['mailboxes'] = {
-  status: 'unknown',
-  since: null,
-  reason: 'the database does not answer',
-  hint: null,
-  ok: 0,
-  failing: 0,
-  waiting: 0,
-  paused: 0,
-  list: [],
-};
-
-type MailboxFacts = {
-  readonly troubles: ReadonlyMap<string, Trouble>;
-  readonly vault: Readiness['checks']['vault'];
-  readonly nowMs: number;
-};
-
-async function mailboxChecks(
-  store: Pick<MailboxStore, 'listMailboxes'>,
-  facts: MailboxFacts,
-): Promise<Readiness['checks']['mailboxes']> {
-  const all = await store.listMailboxes().catch(() => null);
-  if (all === null) return noMailboxes;
-  const active = all.filter((mailbox) => mailbox.state === 'active' || isInvalid(mailbox));
-  const list = active.map((mailbox) => mailboxCheck(mailbox, facts));
-  const of = (status: Check['status']) => list.filter((check) => check.status === status);
-  const [failed, waiting] = [of('failing'), of('waiting')];
-  const counts = {
-    ok: list.length - failed.length - waiting.length,
-    failing: failed.length,
-    waiting: waiting.length,
-    paused: all.length - list.length,
-    list,
+function clockCheckOf(offsetMs: number, before: Check, nowMs: number): Readiness['checks']['clock'] {
+  const offset = { offset_ms: Math.round(offsetMs) };
+  if (Math.abs(offsetMs) <= clockOffsetMsMax)
+    return { ...(before.status === 'ok' ? { ...okSince(nowMs), since: before.since } : okSince(nowMs)), ...offset };
+  const side = offsetMs > 0 ? 'ahead of' : 'behind';
+  return {
+    status: 'warning',
+    since: before.status === 'warning' ? before.since : new Date(nowMs).toISOString(),
+    reason: `the clock of this machine is ${Math.round(Math.abs(offsetMs) / 1000)} s ${side} the database's`,
+    hint: 'Check the time service (timedatectl) on both. Leases and due times go by the database; times in the log do not.',
+    ...offset,
   };
-  const first = failed[0] ?? waiting[0];
-  if (first === undefined) return { status: 'ok', since: null, reason: null, hint: null, ...counts };
-  const reason = [
-    failed.length > 0 ? `${failed.length} of ${list.length} fail` : '',
-    waiting.length > 0 ? `${waiting.length} of ${list.length} wait for a key` : '',
-  ];
-  const { since, hint } = first;
-  return { status: 'failing', since, reason: reason.filter((part) => part !== '').join(', '), hint, ...counts };
 }
 
-function mailboxCheck(
-  { id, name, health }: Mailbox & { health: MailboxHealth },
-  { troubles, vault, nowMs }: MailboxFacts,
-): MailboxCheck {
-  const { lastError, failures, lastSuccessAtMs, nextPollAtMs, password } = health;
-  const times = { mailbox: name, last_success: iso(lastSuccessAtMs), next_poll: iso(nextPollAtMs) };
-  if (password.form === 'sealed' && password.keyId !== null && !vault.key_ids.includes(password.keyId)) {
-    const reason = `waiting: its password is sealed by key ${password.keyId}, which is not open here`;
-    return { status: 'waiting', since: vault.since, reason, hint: vault.hint ?? waitingHint, ...times };
-  }
-  const trouble = troubles.get(id);
-  // A success that is newer was another worker's.
-  if (trouble !== undefined && trouble.atMs >= (lastSuccessAtMs ?? 0))
-    return { ...failing(trouble.failure, trouble.sinceMs), ...times };
-  if (failures > 0 && lastError !== null) {
-    const reason = `${lastError.code}: ${lastError.message}`;
-    return { status: 'failing', since: iso(lastError.atMs), reason, hint: lastError.hint, ...times };
-  }
-  if (nextPollAtMs !== null && nowMs - nextPollAtMs > overdueMsMax) {
-    const reason = 'overdue: it was due, and no visit has been finished since';
-    const hint = 'A visit is taking very long, or all places are taken: see the log and [poll] concurrency_max.';
-    return { status: 'failing', since: iso(nextPollAtMs), reason, hint, ...times };
-  }
-  return { ...ok(null), ...times };
+function certificatesCheck(
+  known: readonly { readonly host: string; readonly port: number; readonly endsAtMs: number }[],
+  nowMs: number,
+): Readiness['checks']['certificates'] {
+  const list: readonly CertificateCheck[] = known
+    .map(({ host, port, endsAtMs }) => ({
+      ...{ host, port, valid_until: new Date(endsAtMs).toISOString() },
+      days_left: Math.floor((endsAtMs - nowMs) / dayMs),
+    }))
+    .sort((a, b) => a.days_left - b.days_left);
+  const [first] = list;
+  if (first === undefined || first.days_left >= certificateDaysMin)
+    return { status: 'ok', since: null, reason: null, hint: null, list };
+  const reason = `the certificate of ${first.host}:${first.port} ends in ${first.days_left} days`;
+  return { status: 'warning', since: null, reason, hint: 'Have it renewed on the mail server.', list };
 }

@@ -7,7 +7,7 @@ import type { Clock, MailboxStore } from './ports.ts';
 
 export type InvalidRowPorts = {
   readonly store: Pick<MailboxStore, 'listMailboxes'>;
-  readonly clock: Pick<Clock, 'nowMs'>;
+  readonly clock: Pick<Clock, 'monotonicMs'>;
   readonly log: Log;
 };
 
@@ -18,8 +18,8 @@ export function createInvalidTeller({ store, clock, log }: InvalidRowPorts): () 
   let told: ReadonlySet<string> = new Set();
   let nextAtMs = Number.NEGATIVE_INFINITY;
   return async () => {
-    if (clock.nowMs() < nextAtMs) return;
-    nextAtMs = clock.nowMs() + lookEveryMs;
+    if (clock.monotonicMs() < nextAtMs) return;
+    nextAtMs = clock.monotonicMs() + lookEveryMs;
     const invalid = (await store.listMailboxes()).filter(isInvalid);
     for (const { id, name, health } of invalid) {
       const { code, message, hint } = health.lastError ?? { code: '', message: '', hint: '' };

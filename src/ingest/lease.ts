@@ -1,42 +1,65 @@
 /**
- * Keeps a lease while a visit lasts, and takes over what dead processes of this machine have left behind.
+ * Keeps the leases of this process while its visits last, and takes over what dead processes of this machine left behind.
  *
- * Losing the lease is told by a signal; what is written after that is refused by the fence in the database anyway. A
- * database that cannot be reached is no loss: the lease runs until its end, and the fence decides.
+ * All leases are prolonged together, three times in their length, which is asked anew each time. Losing one is told by a signal; what is written after that
+ * is refused by the fence in the database anyway. A database that cannot be reached is no loss: the lease runs until
+ * its end, and the fence decides.
  */
 import { isFailure } from '../errors.ts';
 import { events } from '../events.ts';
 import type { PollPorts } from './poll-ports.ts';
-import type { IngestStore, Lease, MailboxStore } from './ports.ts';
+import type { Clock, IngestStore, Lease, MailboxStore } from './ports.ts';
 
-/** Renews `lease` three times in its length until disposed. `lost` fires when another worker has it. */
-export function keepLease(
-  lease: Lease,
-  leaseMs: number,
-  ports: Pick<PollPorts, 'clock'> & { readonly store: IngestStore },
-): Disposable & { readonly lost: AbortSignal } {
-  const lost = new AbortController();
-  const ended = new AbortController();
-  void renew(lease, leaseMs, ports, lost, ended.signal);
-  return { lost: lost.signal, [Symbol.dispose]: () => ended.abort() };
+export type KeptLease = Disposable & { readonly lost: AbortSignal };
+
+export interface Leases {
+  /** Prolongs `lease` until disposed. `lost` fires when another worker has it. */
+  keep(lease: Lease): KeptLease;
 }
 
-async function renew(
-  lease: Lease,
-  leaseMs: number,
-  ports: Pick<PollPorts, 'clock'> & { readonly store: IngestStore },
-  lost: AbortController,
-  ended: AbortSignal,
-): Promise<void> {
-  while (!ended.aborted && !lost.signal.aborted) {
-    await ports.clock.sleep(leaseMs / 3, ended);
-    if (ended.aborted) return;
+export function createLeases(
+  ports: { readonly clock: Clock; readonly store: Pick<IngestStore, 'renewLeases'> },
+  leaseMs: () => number,
+): Leases {
+  const held = new Map<Lease, AbortController>();
+  let renewing: AbortController | null = null;
+
+  const renew = async (): Promise<void> => {
+    const leases = [...held.keys()];
     try {
-      await ports.store.renewLease(lease, leaseMs);
+      for (const lease of await ports.store.renewLeases(leases, leaseMs())) held.get(lease)?.abort();
     } catch (error) {
-      if (isFailure(error, 'lease_lost')) lost.abort();
+      // The next turn tries again.
+      if (!isFailure(error)) throw error;
     }
-  }
+  };
+
+  const turn = async (ended: AbortSignal): Promise<void> => {
+    while (!ended.aborted) {
+      await ports.clock.sleep(leaseMs() / 3, ended);
+      if (!ended.aborted) await renew();
+    }
+  };
+
+  return {
+    keep: (lease) => {
+      const lost = new AbortController();
+      held.set(lease, lost);
+      if (renewing === null) {
+        renewing = new AbortController();
+        void turn(renewing.signal);
+      }
+      return {
+        lost: lost.signal,
+        [Symbol.dispose]: () => {
+          held.delete(lease);
+          if (held.size > 0) return;
+          renewing?.abort();
+          renewing = null;
+        },
+      };
+    },
+  };
 }
 
 /**
@@ -44,15 +67,14 @@ async function renew(
  * owner and could not let go of it because the database was away. `isVisited` says where we are at work.
  */
 export async function recoverLeases(
-  ports: Pick<PollPorts, 'workers' | 'log'> & { readonly store: IngestStore & Pick<MailboxStore, 'listMailboxes'> },
+  ports: Pick<PollPorts, 'workers' | 'log'> & { readonly store: IngestStore & Pick<MailboxStore, 'leasedMailboxes'> },
   isVisited: (mailboxId: string) => boolean,
 ): Promise<void> {
   const { store, workers, log } = ports;
-  for (const mailbox of await store.listMailboxes()) {
-    const owner = await store.leaseOwner(mailbox.id);
-    const isOurs = owner === workers.me && !isVisited(mailbox.id);
-    if (owner === null || !(isOurs || workers.isDead(owner))) continue;
-    await store.freeLease(mailbox.id, owner);
-    log.info({ mailbox: mailbox.name, worker: owner }, events.leaseRecovered);
+  for (const { id, name, owner } of await store.leasedMailboxes()) {
+    const isOurs = owner === workers.me && !isVisited(id);
+    if (!(isOurs || workers.isDead(owner))) continue;
+    await store.freeLease(id, owner);
+    log.info({ mailbox: name, worker: owner }, events.leaseRecovered);
   }
 }

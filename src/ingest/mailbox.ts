@@ -52,6 +52,10 @@ export type MailboxHealth = {
   readonly nextPollAtMs: number | null;
   /** Failed polls in a row; 0 after a success. */
   readonly failures: number;
+  /** When the first of them was. */
+  readonly failingSinceMs: number | null;
+  /** Refused logins in a row; from `[poll] login_refusals_max` on it is left alone for long. */
+  readonly loginRefusals: number;
   readonly lastSuccessAtMs: number | null;
   readonly lastError: {
     readonly code: string;

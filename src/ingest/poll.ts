@@ -1,74 +1,72 @@
 /**
  * One visit to one mailbox: the way of a message, from the lease to the action on the server.
  *
- * lease -> session -> cursor -> actions left over from a crash -> windows of arrivals -> commit -> actions. The cursor
- * moves only in the transaction that stores the outcomes, and the server is touched only after it, so that this may
- * end anywhere: the next visit goes on from what the database says. `stop` lets the window under way finish; a lost
- * lease, or a stop during the login, ends at once. Throws the failure of the visit after it is written down.
+ * lease -> session -> round, and where the connection may stay: rest -> round -> rest … A round is: cursor -> actions left
+ * over from a crash -> windows of arrivals -> commit -> actions. The cursor moves only in the transaction that stores the
+ * outcomes, and the server is touched only after it, so that this may end anywhere: the next visit goes on from what the
+ * database says. `stop` lets the window under way finish; a lost lease, or a stop during the login, ends at once. Throws
+ * the failure of the visit after it is written down.
  */
 import { asFailure, Failure, isFailure } from '../errors.ts';
 import { type EventName, events } from '../events.ts';
 import { arrivals } from './arrivals.ts';
-import { backOffMs } from './backoff.ts';
 import { type CommitPlace, commitWindow } from './commit.ts';
 import { startCursor } from './cursor.ts';
 import type { Decision } from './decide.ts';
 import { keepFiles } from './keep.ts';
-import { keepLease } from './lease.ts';
 import type { Mailbox } from './mailbox.ts';
+import { failedResult, intervalOf } from './next-poll.ts';
 import type { PollContext, PollPorts, PollReport, PollSettings } from './poll-ports.ts';
-import type { Lease, Session } from './ports.ts';
+import type { Lease } from './ports.ts';
 import { readAhead } from './read-ahead.ts';
+import { rest } from './rest.ts';
 import type { Outcome, PollResult } from './rows.ts';
 import { inTurns } from './turns.ts';
+import { hadMail, leaseLost, type Visit } from './visit.ts';
 import { chunksOf } from './window.ts';
 
-type Visit = {
-  readonly mailbox: Mailbox;
-  readonly lease: Lease;
-  readonly session: Session;
-  readonly counts: Record<Outcome, number>;
-  readonly context: PollContext;
-  readonly ports: PollPorts;
-  readonly settings: PollSettings;
-  readonly lost: AbortSignal;
-};
+type Round = Visit & { readonly poll: string; readonly counts: Record<Outcome, number> };
 
 const actionsAtOnce = 500;
 
-/** Visits `mailbox` once. Throws `lease_taken` when another worker is there, else the failure of the visit. */
+/** Visits `mailbox`. Throws `lease_taken` when another worker is there, else the failure of the visit. */
 export async function pollMailbox(
   mailbox: Mailbox,
   ports: PollPorts,
   settings: PollSettings,
   context: PollContext,
-): Promise<PollReport> {
-  const startedAtMs = ports.clock.nowMs();
-  const lease = await takeLease(mailbox, ports, settings);
-  const intervalMs = mailbox.pollIntervalMs ?? settings.intervalMs;
-  const counts = noOutcomes();
+): Promise<void> {
+  const lease = await takeLease(mailbox, ports, settings, context.due?.epoch);
+  const poll = begin(ports, context);
+  let nextPollAfterMs: number;
   try {
-    await visit(mailbox, lease, counts, ports, settings, context);
+    nextPollAfterMs = await visit({ mailbox, lease, ports, settings, context }, poll);
   } catch (error) {
     const failure = asFailure(error);
-    const nextPollAfterMs = backOffMs(context.failures + 1, intervalMs, settings.backOffMsMax, ports.random());
-    const { code, message, hint } = failure;
-    await letGo(lease, { ok: false, nextPollAfterMs, error: { code, message, hint } }, ports);
+    await letGo(lease, failedResult(failure, mailbox, settings, context.due, ports.random()), ports);
     throw failure;
   }
-  await ports.store.releaseLease(lease, { ok: true, nextPollAfterMs: context.stop.aborted ? 0 : intervalMs });
-  return { mailbox: mailbox.name, outcomes: counts, durationMs: ports.clock.nowMs() - startedAtMs };
+  await ports.store.releaseLease(lease, { ok: true, nextPollAfterMs: context.stop.aborted ? 0 : nextPollAfterMs });
 }
 
 function noOutcomes(): Record<Outcome, number> {
   return { ticket_opened: 0, reply_added: 0, recorded: 0, duplicate: 0, quarantined: 0, vanished: 0 };
 }
 
-/** Takes over at once from a process of this machine that is known to be dead, else only when the lease has run out. */
-async function takeLease(mailbox: Mailbox, ports: PollPorts, settings: PollSettings): Promise<Lease> {
+/**
+ * Takes over at once from a process of this machine that is known to be dead, else only when the lease has run out. Not when
+ * somebody has visited the mailbox since it was found due: what that visit found (a refused password, a server that asks for
+ * rest) is not known here.
+ */
+async function takeLease(
+  mailbox: Mailbox,
+  ports: PollPorts,
+  settings: PollSettings,
+  seenEpoch?: number,
+): Promise<Lease> {
   const owner = await ports.store.leaseOwner(mailbox.id);
   const dead = owner !== null && ports.workers.isDead(owner) ? owner : null;
-  const lease = await ports.store.takeLease(mailbox.id, ports.workers.me, settings.leaseMs, dead);
+  const lease = await ports.store.takeLease(mailbox.id, ports.workers.me, settings.leaseMs, dead, seenEpoch);
   if (lease === null) throw new Failure('lease_taken', `mailbox ${mailbox.name} is visited by another worker`);
   return lease;
 }
@@ -82,16 +80,18 @@ async function letGo(lease: Lease, result: PollResult, ports: PollPorts): Promis
   }
 }
 
-async function visit(
-  mailbox: Mailbox,
-  lease: Lease,
-  counts: Record<Outcome, number>,
-  ports: PollPorts,
-  settings: PollSettings,
-  context: PollContext,
-): Promise<void> {
+/** Names a round for the log. */
+function begin(ports: PollPorts, context: PollContext): string {
+  const poll = ports.newId();
+  context.onBegun?.(poll);
+  return poll;
+}
+
+/** Resolves with the time until the mailbox is due again. `poll` names the first round. */
+async function visit(given: Omit<Visit, 'session' | 'lost'>, poll: string): Promise<number> {
+  const { mailbox, lease, ports, settings, context } = given;
   const connecting = new AbortController();
-  using kept = keepLease(lease, settings.leaseMs, ports);
+  using kept = ports.leases.keep(lease);
   const endConnecting = () => connecting.abort();
   kept.lost.addEventListener('abort', endConnecting, { once: true });
   context.stop.addEventListener('abort', endConnecting, { once: true });
@@ -100,34 +100,50 @@ async function visit(
     ports.sessions.open(mailbox.connection, password, connecting.signal),
   );
   context.stop.removeEventListener('abort', endConnecting);
-  await work({ mailbox, lease, session: inTurns(session), counts, context, ports, settings, lost: kept.lost });
+  context.onOpened?.(session);
+  const open = { ...given, session: inTurns(session), lost: kept.lost };
+  const report = await round(open, poll);
+  const isOver = context.stop.aborted || !session.canWatch;
+  using place = isOver ? null : (context.stay?.(hadMail(report)) ?? null);
+  return place === null
+    ? intervalOf(mailbox, settings)
+    : await rest(open, place, () => round(open, begin(ports, context)));
 }
 
-/** All that happens while the session is open. A refused action does not keep new mail out; it is thrown at the end. */
-async function work(visit: Visit): Promise<void> {
-  const { session, ports, context, settings } = visit;
-  const cursor = await startCursor(visit.mailbox, visit.lease, session, ports);
-  let refusal = await driveActions(visit);
+async function round(open: Visit, poll: string): Promise<PollReport> {
+  const { mailbox, ports, context } = open;
+  const startedAtMs = ports.clock.monotonicMs();
+  const current = { ...open, poll, counts: noOutcomes() };
+  await work(current);
+  const durationMs = ports.clock.monotonicMs() - startedAtMs;
+  const report = { poll: current.poll, mailbox: mailbox.name, outcomes: current.counts, durationMs };
+  context.onRound?.(report);
+  return report;
+}
+
+/** Everything that is new, once. A refused action does not keep new mail out; it is thrown at the end. */
+async function work(round: Round): Promise<void> {
+  const { session, ports, context, settings, mailbox } = round;
+  const cursor = await startCursor(round, session, ports);
+  let refusal = await driveActions(round);
   const uids = await session.listAbove(cursor.uid);
-  ports.log.debug({ mailbox: visit.mailbox.name, new_mails: uids.length }, events.pollStarted);
+  ports.log.debug({ mailbox: mailbox.name, poll: round.poll, new_mails: uids.length }, events.pollStarted);
   let done = 0;
   context.onProgress?.({ done, total: uids.length });
   const { digester, clock } = ports;
-  const from = { session, digester, clock, lane: visit.mailbox.id, limits: settings.limits, stop: context.stop };
+  const from = { session, digester, clock, lane: mailbox.id, limits: settings.limits, stop: context.stop };
   for await (const window of readAhead(keepFiles(arrivals(from, uids), ports))) {
-    if (visit.lost.aborted) {
-      throw new Failure('lease_lost', `mailbox ${visit.mailbox.name} was taken over by another worker`);
-    }
-    const decisions = await commitWindow(window, placeOf(visit), ports.store);
-    record(visit, decisions);
-    refusal ??= await driveActions(visit);
+    if (round.lost.aborted) throw leaseLost(mailbox);
+    const decisions = await commitWindow(window, placeOf(round), ports.store);
+    record(round, decisions);
+    refusal ??= await driveActions(round);
     done += window.length;
     context.onProgress?.({ done, total: uids.length });
   }
   if (refusal !== null) throw refusal;
 }
 
-function placeOf({ mailbox, lease, session, ports }: Visit): CommitPlace {
+function placeOf({ mailbox, lease, session, ports }: Round): CommitPlace {
   const acts = mailbox.after.kind !== 'leave';
   const { newId, newRef } = ports;
   const maker = { mailboxId: mailbox.id, nowMs: ports.clock.nowMs(), acts, newId, newRef };
@@ -138,8 +154,8 @@ function placeOf({ mailbox, lease, session, ports }: Visit): CommitPlace {
  * Does on the server what is still to be done for stored mails, those of an earlier crash included. Repeating it does
  * no harm. A refusal by the server is returned; a broken connection is thrown.
  */
-async function driveActions(visit: Visit): Promise<Failure | null> {
-  const { mailbox, session, ports, lease } = visit;
+async function driveActions(round: Round): Promise<Failure | null> {
+  const { mailbox, session, ports, lease, poll } = round;
   const { uidValidity } = session.folder;
   const pending = await ports.store.pendingActions(mailbox.id, uidValidity, 100_000);
   try {
@@ -150,10 +166,7 @@ async function driveActions(visit: Visit): Promise<Failure | null> {
     return null;
   } catch (error) {
     if (!isFailure(error, 'server_refused', 'folder_missing')) throw error;
-    ports.log.warn(
-      { mailbox: mailbox.name, action: mailbox.after.kind, count: pending.length, error },
-      events.actionFailed,
-    );
+    round.context.onRefused?.({ poll, action: mailbox.after.kind, count: pending.length, failure: error });
     return error;
   }
 }
@@ -168,12 +181,14 @@ const eventOf: Record<Outcome, EventName> = {
 };
 
 /** Counts and logs what is committed. */
-function record(visit: Visit, decisions: readonly Decision[]): void {
-  const { mailbox, session, ports, counts } = visit;
+function record(round: Round, decisions: readonly Decision[]): void {
+  const { mailbox, session, ports, counts, poll } = round;
   for (const { outcome, ref } of decisions) {
     counts[outcome.outcome] += 1;
+    ports.meter.outcome(mailbox.name, outcome.outcome);
     const fields = {
       mailbox: mailbox.name,
+      poll,
       uid_validity: session.folder.uidValidity,
       uid: outcome.uid,
       size_bytes: outcome.sizeBytes,

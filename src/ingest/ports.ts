@@ -1,5 +1,6 @@
 /**
- * What the workflows need from the outside, as types: the only thing that `ingest/` knows about adapters.
+ * What the workflows need from the outside, as types: with `daemon-ports.ts` the only thing that `ingest/` knows about
+ * adapters.
  *
  * Adapters implement these; `compose.ts` hands them in. Every method rejects with a `Failure` (errors.ts) and with
  * nothing else. Times are milliseconds since 1970 (UTC), durations are milliseconds, sizes are bytes.
@@ -34,6 +35,8 @@ export interface MailboxStore {
   mailboxByName(name: string): Promise<Mailbox>;
   mailboxById(id: string): Promise<Mailbox | null>;
   listMailboxes(): Promise<readonly (Mailbox & { readonly health: MailboxHealth })[]>;
+  /** Those with a lease in force, and whose it is. */
+  leasedMailboxes(): Promise<readonly { readonly id: string; readonly name: string; readonly owner: string }[]>;
   /** Pausing stops polls from the next one on; resuming makes the mailbox due at once. */
   setMailboxState(id: string, state: 'active' | 'paused'): Promise<void>;
   /** Also makes the mailbox due at once and forgets its failures. Audited. */
@@ -60,20 +63,61 @@ export interface Passwords {
 /** One worker's claim on a mailbox. Every write of a poll carries `epoch`: who lost the lease cannot write. */
 export type Lease = { readonly mailboxId: string; readonly owner: string; readonly epoch: number };
 
+/** A mailbox that is due. */
+export type DueMailbox = Mailbox & {
+  readonly due: {
+    /** How long ago it became due. */
+    readonly overdueMs: number;
+    readonly failures: number;
+    /** Refused logins in a row with the row as it is now. */
+    readonly loginRefusals: number;
+    /** Changes whenever somebody changes the row. */
+    readonly version: string;
+    /** How often it had been leased. */
+    readonly epoch: number;
+  };
+};
+
+export type WatchedRow = { readonly version: string; readonly isActive: boolean };
+
 export interface IngestStore {
   /**
    * Mailboxes that are active, due by the database's clock and not leased, the longest overdue first; but for those
-   * whose password is sealed under a key (its column) that is none of `keyIds`.
+   * whose password is sealed under a key (its column) that is none of `keyIds`. One that is left alone after
+   * `loginRefusalsMax` refused logins is due as soon as its row changes.
    */
-  dueMailboxes(limit: number, keyIds: readonly string[]): Promise<readonly Mailbox[]>;
-  /** One conditional UPDATE. `dead` names the owner of a lease whose process is known to be gone. null: somebody has it. */
-  takeLease(mailboxId: string, owner: string, leaseMs: number, dead: string | null): Promise<Lease | null>;
+  dueMailboxes(limit: number, keyIds: readonly string[], loginRefusalsMax: number): Promise<readonly DueMailbox[]>;
+  /** How the schedule has a mailbox, due or not; null when it is gone. */
+  scheduleOf(mailboxId: string): Promise<DueMailbox['due'] | null>;
+  /** Makes the mailboxes due, of `host` or of any, that wait after a failure with one of `codes`. */
+  hurry(codes: readonly string[], host?: string): Promise<void>;
+  /** After the database's clock was set back: what waits without having failed is due, and no failure is in the future. */
+  hurryAll(): Promise<void>;
+  /** How the rows of these mailboxes are now; one that is gone is left out. */
+  watchedRows(mailboxIds: readonly string[]): Promise<ReadonlyMap<string, WatchedRow>>;
+  /**
+   * One conditional UPDATE. `dead` names the owner of a lease whose process is known to be gone. null: somebody has it, or
+   * has had it since it had the epoch `seenEpoch`.
+   */
+  takeLease(
+    mailboxId: string,
+    owner: string,
+    leaseMs: number,
+    dead: string | null,
+    seenEpoch?: number,
+  ): Promise<Lease | null>;
   /** The owner of the lease in force, or null. */
   leaseOwner(mailboxId: string): Promise<string | null>;
-  /** Ends the lease of `owner`, who is known not to use it any more, at once; leaves everything else as it is. */
+  /** Ends the lease of `owner`, who is known not to use it any more, at once, and makes the mailbox due. */
   freeLease(mailboxId: string, owner: string): Promise<void>;
-  /** Throws `lease_lost`. */
-  renewLease(lease: Lease, leaseMs: number): Promise<void>;
+  /** Frees the mailboxes of `owner`, who is known to be gone, and makes them due; tells whether there were any. */
+  freeLeasesOf(owner: string): Promise<boolean>;
+  /** Frees the mailboxes of workers that have not reported for `liveMs`; tells whose those were. */
+  freeDeadLeases(liveMs: number): Promise<readonly string[]>;
+  /** Prolongs leases of one owner; gives back those that are lost. */
+  renewLeases(leases: readonly Lease[], leaseMs: number): Promise<readonly Lease[]>;
+  /** Writes that a visit went well and keeps the lease. Does nothing if it is lost. */
+  noteVisit(lease: Lease, nextPollAfterMs: number): Promise<void>;
   /** Writes how the poll went and lets go. Does nothing if the lease is lost. */
   releaseLease(lease: Lease, result: PollResult): Promise<void>;
   readCursor(mailboxId: string): Promise<Cursor | null>;
@@ -106,11 +150,6 @@ export interface TicketReader {
   neededSegments(segments: readonly string[]): Promise<readonly string[]>;
 }
 
-export interface DatabaseHealth {
-  /** Throws `database_*` when it cannot be reached. */
-  ping(): Promise<void>;
-}
-
 /** The folder as it was when it was selected. */
 export type FolderState = { readonly uidValidity: number; readonly uidNext: number; readonly messageCount: number };
 
@@ -132,6 +171,16 @@ export interface Session extends AsyncDisposable {
   fetch(uids: readonly number[]): AsyncIterable<Fetched>;
   /** Header block alone, at most `bytesMax` bytes. */
   fetchHeader(uid: number, bytesMax: number): Promise<Uint8Array<ArrayBuffer> | null>;
+  /** When the certificate of the server ends; null without TLS. */
+  readonly certificateEndsAtMs: number | null;
+  /** True when the server announces new mail by itself (IDLE, RFC 2177). */
+  readonly canWatch: boolean;
+  /**
+   * Waits for new mail. `news`: the server has announced mail since `listAbove` was asked last, also before this was
+   * called; `quiet`: nothing within `ms`; `stopped`: `stop` fired. The server has answered in all three, so that the session
+   * can be used on. Throws when the connection is gone, or the server does not answer in time.
+   */
+  watch(ms: number, stop: AbortSignal): Promise<'news' | 'quiet' | 'stopped'>;
   /** Idempotent. A UID that is gone is no error. */
   apply(action: AfterAction, uids: readonly number[]): Promise<void>;
   /** The password is only borrowed by `open`; the session keeps none. */
@@ -198,12 +247,6 @@ export interface RawSources extends AsyncDisposable {
   remove(segment: string): Promise<void>;
 }
 
-/** A listening server; disposing it closes it. */
-export interface HttpServer extends AsyncDisposable {
-  /** As `http://127.0.0.1:8025`. */
-  readonly address: string;
-}
-
 /** Who this worker is, and who is known to be gone. */
 export interface Workers {
   /** Names host, boot, process and its start, so that no two workers ever share it. */
@@ -212,13 +255,10 @@ export interface Workers {
   isDead(owner: string): boolean;
 }
 
-/** Wakes on a schedule: five or six cron fields, seconds first when six. */
-export interface Wakes {
-  on(expression: string, wake: () => void): Disposable;
-}
-
 export interface Clock {
   nowMs(): number;
+  /** Only ever goes on, whatever is done to the time of day; for durations. */
+  monotonicMs(): number;
   /** Resolves after `ms`, or early when `signal` fires; never rejects. */
   sleep(ms: number, signal: AbortSignal): Promise<void>;
 }

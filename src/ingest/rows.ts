@@ -68,6 +68,8 @@ export type PollResult =
       readonly ok: false;
       readonly nextPollAfterMs: number;
       readonly error: { readonly code: string; readonly message: string; readonly hint: string };
+      /** The version of the row with which the login was refused; null when it was not about the login. */
+      readonly refusedVersion: string | null;
     };
 
 export type TicketSummary = {

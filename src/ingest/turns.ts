@@ -22,6 +22,11 @@ export function inTurns(session: Session): Session {
   };
   return {
     folder: session.folder,
+    certificateEndsAtMs: session.certificateEndsAtMs,
+    get canWatch() {
+      return session.canWatch;
+    },
+    watch: (ms, stop) => alone(() => session.watch(ms, stop)),
     listAbove: (uid) => alone(() => session.listAbove(uid)),
     uidBefore: (atMs) => alone(() => session.uidBefore(atMs)),
     sizes: (uids) => alone(() => session.sizes(uids)),

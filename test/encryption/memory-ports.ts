@@ -76,6 +76,7 @@ function partsOf(world: World): Parts {
 function clockOf(world: World): Parts['clock'] {
   return {
     nowMs: () => world.nowMs,
+    monotonicMs: () => world.nowMs,
     sleep: async (ms, signal) => {
       if (signal.aborted) return;
       if (ms >= 1000) await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));

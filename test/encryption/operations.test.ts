@@ -342,6 +342,7 @@ describe('every operation', () => {
     let takenOver = (): void => undefined;
     const clock: Process['clock'] = {
       nowMs: ports.clock.nowMs,
+      monotonicMs: ports.clock.monotonicMs,
       sleep: async (ms, signal) => {
         if (ms < 1000) return await ports.clock.sleep(ms, signal);
         sleeps.push(ms);

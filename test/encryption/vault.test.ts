@@ -86,7 +86,11 @@ describe('the vault', () => {
   test('misses the key file at the start, refuses a bad one, and opens when it is right', async () => {
     const { at, vault, told } = world();
     at.row = on(first, 1);
-    expect((await vault.refresh()).state).toMatchObject({ kind: 'missing', failure: { code: 'key_file_missing' } });
+    expect((await vault.refresh()).state).toMatchObject({
+      kind: 'missing',
+      // Nobody holds the key who could write it.
+      failure: { code: 'key_file_missing', hint: 'Put the key file back from its backup.' },
+    });
     expect(told()).toEqual(['switch.unverified', 'vault.missing']);
     at.file = refused;
     expect((await vault.refresh()).state.kind).toBe('refused');
@@ -100,10 +104,10 @@ describe('the vault', () => {
   });
 
   test.each([
-    ['vanishes', { kind: 'absent' } as const, 'key_file_missing'],
-    ['goes bad', refused, 'key_file_refused'],
-    ['holds another key', holds(second), 'key_file_refused'],
-  ])('keeps the keys in memory when the key file %s, tells it once, and recovers', async (_, file, code) => {
+    ['vanishes', { kind: 'absent' } as const, 'key_file_missing', /key rescue/],
+    ['goes bad', refused, 'key_file_refused', /./],
+    ['holds another key', holds(second), 'key_file_refused', /key rescue/],
+  ])('keeps the keys in memory when the key file %s, tells it once, and recovers', async (_, file, code, hint) => {
     const { at, vault, told } = world();
     at.file = holds(first);
     at.row = on(first, 1);
@@ -111,7 +115,10 @@ describe('the vault', () => {
     told();
     at.file = file;
     at.nowMs = 2000;
-    expect(await vault.refresh()).toMatchObject({ state: { kind: 'orphaned', failure: { code } }, stateSinceMs: 2000 });
+    expect(await vault.refresh()).toMatchObject({
+      state: { kind: 'orphaned', failure: { code, hint: expect.stringMatching(hint) } },
+      stateSinceMs: 2000,
+    });
     at.nowMs = 3000;
     expect((await vault.refresh()).stateSinceMs).toBe(2000);
     expect(told()).toEqual(['vault.orphaned']);

@@ -42,6 +42,9 @@ function session(script: Script): Session & { readonly asked: (readonly number[]
   return {
     asked,
     folder: { uidValidity: 1, uidNext: 100, messageCount: 0 },
+    certificateEndsAtMs: null,
+    canWatch: false,
+    watch: () => Promise.resolve('quiet'),
     listAbove: () => Promise.resolve([]),
     uidBefore: () => Promise.resolve(0),
     sizes: (uids) => Promise.resolve(script.sizes(uids, ++sizeCalls)),

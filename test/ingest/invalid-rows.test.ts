@@ -14,7 +14,7 @@ test('a row that cannot be understood is told once, and again after it was right
   const at = { nowMs: 0, rows: [row(lastError)] };
   const look = createInvalidTeller({
     store: { listMailboxes: async () => at.rows },
-    clock: { nowMs: () => at.nowMs },
+    clock: { monotonicMs: () => at.nowMs },
     log: { debug: tell, info: tell, warn: tell, error: tell },
   });
   for (at.nowMs = 0; at.nowMs < 120_000; at.nowMs += 1000) await look();

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { backOffMs } from '../../src/ingest/backoff.ts';
+import { backOffMs } from '../../src/ingest/next-poll.ts';
 import { readAhead } from '../../src/ingest/read-ahead.ts';
 import { chunksOf, windowsOf } from '../../src/ingest/window.ts';
 

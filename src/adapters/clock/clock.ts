@@ -2,10 +2,12 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { schedule } from 'node-cron';
 import { causeCode } from '../../errors.ts';
-import type { Clock, Wakes } from '../../ingest/ports.ts';
+import type { Wakes } from '../../ingest/daemon-ports.ts';
+import type { Clock } from '../../ingest/ports.ts';
 
 export const systemClock: Clock = {
   nowMs: () => Date.now(),
+  monotonicMs: () => performance.now(),
   sleep: async (ms, signal) => {
     try {
       await wait(ms, undefined, { signal, ref: false });
@@ -15,10 +17,36 @@ export const systemClock: Clock = {
   },
 };
 
-/** Wakes at the times of a cron expression, in UTC. A missed wake is not made up for: the next one does its work. */
+/**
+ * Wakes at the times of a cron expression, in UTC. A missed wake is not made up for: the next one does its work. When the
+ * time of day is set back, the next one would come only when that time has passed: so the schedule is made anew.
+ */
 export const cronWakes: Wakes = {
   on: (expression, wake) => {
-    const task = schedule(expression, wake, { timezone: 'UTC', suppressMissedWarning: true });
-    return { [Symbol.dispose]: () => void task.destroy() };
+    const begin = () => schedule(expression, wake, { timezone: 'UTC', suppressMissedWarning: true });
+    let task = begin();
+    let offsetMs = clockOffsetMs();
+    const watch = setInterval(() => {
+      const steppedMs = clockOffsetMs() - offsetMs;
+      if (Math.abs(steppedMs) < stepMsMin) return;
+      offsetMs += steppedMs;
+      void task.destroy();
+      task = begin();
+    }, watchMs);
+    watch.unref();
+    return {
+      [Symbol.dispose]: () => {
+        clearInterval(watch);
+        void task.destroy();
+      },
+    };
   },
 };
+
+const watchMs = 1000;
+/** A clock that is adjusted slowly does not step. */
+const stepMsMin = 1500;
+
+function clockOffsetMs(): number {
+  return Date.now() - performance.now();
+}

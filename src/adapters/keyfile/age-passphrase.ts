@@ -8,7 +8,7 @@
  */
 import { createCipheriv, createDecipheriv, randomBytes, type ScryptOptions, scrypt } from 'node:crypto';
 import { promisify } from 'node:util';
-import { type Identity, type Recipient, Stanza } from 'age-encryption';
+import type { Identity, Recipient, Stanza } from 'age-encryption';
 import { causeCode, Failure } from '../../errors.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { scratch } from './scratch.ts';
@@ -39,8 +39,12 @@ const deriveWith: (
   options: ScryptOptions,
 ) => Promise<Buffer> = promisify(scrypt);
 
-/** Protects the file key with `passphrase`, which is only lent. */
-export function passphraseRecipient(passphrase: SecretBytes, workFactor: number): Recipient {
+/** Protects the file key with `passphrase`, which is only lent. `age` is the library, which whoever needs it loads. */
+export function passphraseRecipient(
+  age: Pick<typeof import('age-encryption'), 'Stanza'>,
+  passphrase: SecretBytes,
+  workFactor: number,
+): Recipient {
   return {
     wrapFileKey: async (fileKey) => {
       const salt = randomBytes(saltBytes);
@@ -48,7 +52,7 @@ export function passphraseRecipient(passphrase: SecretBytes, workFactor: number)
       try {
         const sealer = createCipheriv(cipher, derived, zeroNonce, cipherOptions);
         const body = Buffer.concat([sealer.update(fileKey), sealer.final(), sealer.getAuthTag()]);
-        return [new Stanza([kind, encode(salt), String(workFactor)], body)];
+        return [new age.Stanza([kind, encode(salt), String(workFactor)], body)];
       } finally {
         derived.fill(0);
       }

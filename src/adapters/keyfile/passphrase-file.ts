@@ -5,6 +5,7 @@
  * end at its end is left off. No such file, or an empty one, is no passphrase.
  */
 import { open } from 'node:fs/promises';
+import { unreadableHint } from '../../config/this-user.ts';
 import { causeCode, Failure } from '../../errors.ts';
 import { SecretBytes } from '../../secret/secret-bytes.ts';
 
@@ -28,8 +29,10 @@ export async function readPassphraseFile(path: string | null): Promise<SecretByt
   } catch (error) {
     if (causeCode(error) === 'ENOENT') return null;
     if (error instanceof Failure) throw error;
+    const hint = unreadableHint(error);
     throw new Failure('key_file_locked', `the passphrase file ${path} cannot be read (${causeCode(error)})`, {
       cause: error,
+      ...(hint === null ? {} : { hint }),
     });
   }
 }

@@ -2,11 +2,12 @@
  * The keys of a key file, wrapped with a passphrase as an age file (age-encryption.org/v1), and taken out of one again.
  *
  * The age library makes and checks the header. The payload, one chunk of ChaCha20-Poly1305 under a key derived from the
- * file key, is done here, because the library's streams leave copies of the keys behind. Errors: `key_file_refused` for
- * a file that is damaged or holds no keys, `key_file_locked` for a passphrase that is missing or wrong.
+ * file key, is done here, because the library's streams leave copies of the keys behind. The library is loaded when the first
+ * file is wrapped or opened: most starts do without. Errors: `key_file_refused` for a file that is damaged or holds no keys,
+ * `key_file_locked` for a passphrase that is missing or wrong.
  */
 import { createCipheriv, createDecipheriv, createSecretKey, hkdfSync, type KeyObject, randomBytes } from 'node:crypto';
-import { Decrypter, Encrypter } from 'age-encryption';
+import type { Decrypter, Encrypter, Recipient } from 'age-encryption';
 import { Failure, isFailure } from '../../errors.ts';
 import { checkSize, type KeySet, keySetContent, parseKeySet } from '../../secret/key.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
@@ -49,10 +50,11 @@ export async function wrapKeys(
 ): Promise<Uint8Array> {
   if (passphrase.length === 0) throw new Failure('password_missing', 'the passphrase is empty');
   if (!(workFactor >= 1 && workFactor <= workFactorMax)) throw new Error(`a work factor is 1 to ${workFactorMax}`);
+  const age = await import('age-encryption');
   const fileKey = scratch(fileKeyBytes);
   using content = keySetContent(keys);
   try {
-    const header = await makeHeader(passphrase, workFactor, fileKey);
+    const header = await makeHeader(new age.Encrypter(), passphraseRecipient(age, passphrase, workFactor), fileKey);
     return content.use((plain) => Buffer.concat([header, sealPayload(plain, fileKey)]));
   } finally {
     fileKey.fill(0);
@@ -60,9 +62,7 @@ export async function wrapKeys(
 }
 
 /** An age file without content is header and empty payload. Puts the file key that the library made into `fileKey`. */
-async function makeHeader(passphrase: SecretBytes, workFactor: number, fileKey: Uint8Array): Promise<Uint8Array> {
-  const recipient = passphraseRecipient(passphrase, workFactor);
-  const encrypter = new Encrypter();
+async function makeHeader(encrypter: Encrypter, recipient: Recipient, fileKey: Uint8Array): Promise<Uint8Array> {
   let made: Uint8Array | null = null;
   encrypter.addRecipient({
     wrapFileKey: (its) => {
@@ -89,7 +89,8 @@ export async function unwrapKeys(wrapped: Uint8Array, passphrase: () => Promise<
   const { header, payload } = split(wrapped);
   // Known before anything is opened, since this cipher adds nothing but nonce and tag.
   checkSize(payload.length - emptyPayloadBytes);
-  const decrypter = new Decrypter();
+  const age = await import('age-encryption');
+  const decrypter = new age.Decrypter();
   decrypter.addIdentity(passphraseIdentity(passphrase));
   const fileKey = await openHeader(decrypter, header);
   try {

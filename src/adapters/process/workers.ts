@@ -13,7 +13,8 @@ import type { Workers } from '../../ingest/ports.ts';
 /** This process as a worker. Without /proc (not Linux) nobody is ever known to be dead. */
 export function thisWorker(): Workers {
   const place = `${hostname().slice(0, 64)}/${bootId()}/${pidSpace()}`;
-  const start = startTime(process.pid);
+  const stat = readOrNull('/proc/self/stat');
+  const start = stat === null ? null : startTimeIn(stat);
   return {
     me: `${place}/${process.pid}/${start ?? 0}`,
     isDead: (owner) => isDeadAt(owner, place, start !== null),
@@ -23,7 +24,18 @@ export function thisWorker(): Workers {
 function isDeadAt(owner: string, place: string, procWorks: boolean): boolean {
   if (!procWorks || !owner.startsWith(`${place}/`)) return false;
   const [pid, start] = owner.slice(place.length + 1).split('/');
-  return startTime(Number(pid)) !== start;
+  const stat = readOrNull(`/proc/${pid}/stat`);
+  // /proc may hide it, as it hides the workers of two units from one another; a signal finds it all the same.
+  return stat === null ? !isThere(Number(pid)) : startTimeIn(stat) !== start;
+}
+
+/** False for what is no PID, too. */
+function isThere(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return causeCode(error) === 'EPERM';
+  }
 }
 
 function bootId(): string {
@@ -39,11 +51,10 @@ function pidSpace(): string {
   }
 }
 
-/** Start of a process in clock ticks since boot: field 22 of /proc/PID/stat; null when there is no such process. */
-function startTime(pid: number): string | null {
-  const stat = readOrNull(`/proc/${pid}/stat`);
-  const afterName = stat?.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return afterName?.[0] === 'Z' ? null : (afterName?.[19] ?? null);
+/** Start of a process in clock ticks since boot: field 22 of /proc/PID/stat; null for one that has ended (a zombie). */
+function startTimeIn(stat: string): string | null {
+  const afterName = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return afterName[0] === 'Z' ? null : (afterName[19] ?? null);
 }
 
 function readOrNull(path: string): string | null {

@@ -1,0 +1,39 @@
+/**
+ * Compares this machine's clock with the database's, every ten seconds, and notices when the database's is set back.
+ *
+ * Due times are in the database's time. Set back by an hour, every mailbox would wait an hour more: so all that wait without
+ * having failed are made due, and those that failed begin their wait anew.
+ */
+import { events, type Log } from '../events.ts';
+import type { DatabaseHealth } from './daemon-ports.ts';
+import type { Vitals } from './health.ts';
+import type { Clock, IngestStore } from './ports.ts';
+
+export type ClockPorts = {
+  readonly store: Pick<DatabaseHealth, 'databaseNowMs'> & Pick<IngestStore, 'hurryAll'>;
+  readonly vitals: Pick<Vitals, 'clockOffset'>;
+  readonly clock: Clock;
+  readonly log: Log;
+};
+
+const everyMs = 10_000;
+const stepMsMin = 5000;
+
+/** Looks, if the last look is a while ago. Throws `database_*`. */
+export function createClockComparison({ store, vitals, clock, log }: ClockPorts): () => Promise<void> {
+  let lookedAtMs = Number.NEGATIVE_INFINITY;
+  let databaseAheadMs: number | null = null;
+  return async () => {
+    if (clock.monotonicMs() - lookedAtMs < everyMs) return;
+    const [timeMs, sinceMs] = [clock.nowMs(), clock.monotonicMs()];
+    const databaseMs = await store.databaseNowMs();
+    const halfMs = (clock.monotonicMs() - sinceMs) / 2;
+    vitals.clockOffset(timeMs + halfMs - databaseMs);
+    const aheadMs = databaseMs - (sinceMs + halfMs);
+    const steppedMs = databaseAheadMs === null ? 0 : aheadMs - databaseAheadMs;
+    if (steppedMs < -stepMsMin) await store.hurryAll();
+    if (Math.abs(steppedMs) > stepMsMin) log.warn({ stepped_ms: Math.round(steppedMs) }, events.databaseClockStepped);
+    databaseAheadMs = aheadMs;
+    lookedAtMs = clock.monotonicMs();
+  };
+}

@@ -1,0 +1,71 @@
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { diskProbe } from '../../../src/adapters/files/disk-probe.ts';
+import { runProgram } from '../../support/programs.ts';
+import { temporaryFolder } from '../../support/temporary.ts';
+
+const isRoot = process.getuid?.() === 0;
+
+/** A file system of 256 KB, mounted for a test. */
+async function tinyDisk() {
+  const folder = await temporaryFolder('probe');
+  const path = join(folder.path, 'data');
+  await mkdir(path);
+  await runProgram('mount', ['-t', 'tmpfs', '-o', 'size=256k,mode=0700', 'tiny', path]);
+  return {
+    path,
+    [Symbol.asyncDispose]: async () => {
+      await runProgram('umount', ['--lazy', path]);
+      await folder[Symbol.asyncDispose]();
+    },
+  };
+}
+
+test('a folder that can be written tells its free space, and nothing stays in it', async () => {
+  await using folder = await temporaryFolder('probe');
+  const { freeBytes } = await diskProbe(folder.path, '1').probe();
+  expect(freeBytes).toBeGreaterThan(0);
+  expect(await readdir(folder.path)).toEqual([]);
+});
+
+test('a folder that is gone is disk_failed, named, and well again when it is back', async () => {
+  await using folder = await temporaryFolder('probe');
+  const path = join(folder.path, 'data');
+  const disk = diskProbe(path, '1');
+  const message = `a file under data_dir ${path} cannot be written or read (ENOENT)`;
+  await expect(disk.probe()).rejects.toMatchObject({ code: 'disk_failed', message });
+  await mkdir(path);
+  await expect(disk.probe()).resolves.toMatchObject({ freeBytes: expect.any(Number) });
+});
+
+test('each worker on a folder has a file of its own', async () => {
+  await using folder = await temporaryFolder('probe');
+  // In the way of the second one alone.
+  await mkdir(join(folder.path, '.disk-probe-2'));
+  await diskProbe(folder.path, '1').probe();
+  await expect(diskProbe(folder.path, '2').probe()).rejects.toMatchObject({ code: 'disk_failed' });
+});
+
+test.skipIf(!isRoot)(
+  'a disk without room for more than crumbs is disk_full, and no half file stays (needs root to mount one)',
+  async () => {
+    await using disk = await tinyDisk();
+    const filler = join(disk.path, 'filler');
+    await runProgram('sh', ['-c', 'head -c 253952 /dev/zero > "$1"', 'sh', filler]);
+    const probe = diskProbe(disk.path, '1');
+    await expect(probe.probe()).rejects.toMatchObject({ code: 'disk_full' });
+    expect(await readdir(disk.path)).toEqual(['filler']);
+    await rm(filler);
+    expect((await probe.probe()).freeBytes).toBeGreaterThan(200_000);
+  },
+);
+
+test.skipIf(!isRoot)('a read-only file system is disk_failed (needs root to mount one)', async () => {
+  await using disk = await tinyDisk();
+  const probe = diskProbe(disk.path, '1');
+  await runProgram('mount', ['-o', 'remount,ro', disk.path]);
+  await expect(probe.probe()).rejects.toMatchObject({ code: 'disk_failed', message: expect.stringContaining('EROFS') });
+  await runProgram('mount', ['-o', 'remount,rw', disk.path]);
+  await expect(probe.probe()).resolves.toBeDefined();
+});
