@@ -1,40 +1,149 @@
 /**
- * The health endpoints: `/livez` says that the process turns, `/readyz` whether it can do its job.
+ * The HTTP endpoints: `/livez` says that the process turns, `/readyz` whether it can do its job, `/metrics` in numbers.
  *
- * Fastify; GET and HEAD only, no bodies, short time limits, nothing of the request is logged or echoed. An address
- * that is taken is `address_in_use`.
+ * GET and HEAD only. Every answer that is not one of the three is a fixed one: nothing of a request is echoed or logged, no
+ * text of an error gets out. Bodies are not read, headers are short, a slow client is cut off, and a connection is good for
+ * one request. Many who ask at once cost one lookup and share its bytes, and each is answered within five seconds, whatever
+ * hangs. An address that is taken is `address_in_use`.
  */
-import fastify from 'fastify';
+import fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
 import { causeCode, Failure } from '../../errors.ts';
-import type { Readiness } from '../../ingest/health.ts';
-import type { HttpServer } from '../../ingest/ports.ts';
+import type { HttpServer } from '../../ingest/daemon-ports.ts';
+import type { Readiness } from '../../ingest/readiness.ts';
+import { firstRequestOnly } from './first-request.ts';
+import { shared, within } from './share.ts';
 
 export type HttpOptions = { readonly host: string; readonly port: number };
 
-/** Listens; resolves with the address that was bound. `ready` is asked at every request to `/readyz`. */
-export async function startHttp(options: HttpOptions, ready: () => Promise<Readiness>): Promise<HttpServer> {
-  const server = fastify({
-    logger: false,
-    bodyLimit: 1024,
-    requestTimeout: 10_000,
-    connectionTimeout: 30_000,
-    forceCloseConnections: true,
-  });
-  server.addHook('onSend', async (_request, reply) => {
-    reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff');
-  });
-  server.get('/livez', async () => ({ status: 'ok' }));
-  server.get('/readyz', async (_request, reply) => {
-    const readiness = await ready();
-    return reply.code(readiness.ready ? 200 : 503).send(readiness);
-  });
+export type HttpAnswers = {
+  /** May fail, and may hang. */
+  readonly readiness: () => Promise<Readiness>;
+  /** The body of `/metrics`; null: there is none. */
+  readonly metrics: ((readiness: Readiness) => Promise<MetricsText>) | null;
+};
+
+export type MetricsText = { readonly contentType: string; readonly text: string };
+
+/** A probe gives up after five seconds or more. */
+const answerMs = 4_500;
+const sharing = { givenUpMs: 30_000, nowMs: () => performance.now() };
+const freshMs = 1_000;
+/** Who waits for a start hears soon that it is over. */
+const notReadyFreshMs = 200;
+const listedMax = 200;
+const connectionsMax = 256;
+const headBytesMax = 4096;
+/** The parser sees enough of a head that is too long to refuse it. */
+const limits = { headBytesMax: 2 * headBytesMax, headMs: 5_000, connectionMs: 10_000 };
+
+/** Listens; resolves with the address that was bound. Throws `address_in_use` or `config_invalid`. */
+export async function startHttp(options: HttpOptions, answers: HttpAnswers): Promise<HttpServer> {
+  const server = fixedAnswers();
+  addEndpoints(server, answers);
+  server.server.maxConnections = connectionsMax;
+  const cutOff = firstRequestOnly(server.server, limits);
   try {
     const address = await server.listen({ host: options.host, port: options.port });
-    return { address, [Symbol.asyncDispose]: () => server.close() };
+    return {
+      address,
+      [Symbol.asyncDispose]: async () => {
+        cutOff();
+        await server.close();
+      },
+    };
   } catch (error) {
     await server.close();
     throw refused(options, error);
   }
+}
+
+const paths: ReadonlySet<string> = new Set(['/livez', '/readyz', '/metrics']);
+
+/** A server that knows no path yet, and answers everything else. */
+function fixedAnswers(): FastifyInstance {
+  const server = fastify({
+    logger: false,
+    bodyLimit: 1024,
+    forceCloseConnections: true,
+    http: { maxHeaderSize: headBytesMax },
+    // Such as a path that cannot be decoded.
+    frameworkErrors: (_error, _request, reply: unknown) => void badRequest(reply as FastifyReply),
+  });
+  // Before any body is read or judged, which would have answers of its own.
+  server.addHook('onRequest', async (request, reply) => {
+    reply.headers(always);
+    const [path = ''] = request.url.split('?');
+    if (!paths.has(path)) return notFound(reply);
+    if (request.method === 'GET' || request.method === 'HEAD') return undefined;
+    return reply.code(405).header('allow', 'GET, HEAD').send({ error: 'method not allowed' });
+  });
+  server.setNotFoundHandler((_request, reply) => notFound(reply));
+  server.setErrorHandler((_error, _request, reply) => reply.code(500).send({ error: 'internal error' }));
+  return server;
+}
+
+const always = { connection: 'close', 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' };
+
+function badRequest(reply: FastifyReply): FastifyReply {
+  return reply.headers(always).code(400).send({ error: 'bad request' });
+}
+
+function notFound(reply: FastifyReply): FastifyReply {
+  return reply.code(404).send({ error: 'not found' });
+}
+
+type Body = { readonly code: number; readonly contentType: string; readonly bytes: Buffer };
+
+function json(code: number, value: object): Body {
+  return { code, contentType: 'application/json; charset=utf-8', bytes: Buffer.from(JSON.stringify(value)) };
+}
+
+const late = 'did not answer in time';
+
+function addEndpoints(server: FastifyInstance, answers: HttpAnswers): void {
+  const readiness = shared(
+    async () => {
+      const answer = await answers.readiness();
+      return { answer, body: json(answer.ready ? 200 : 503, shortened(answer)) };
+    },
+    { ...sharing, freshMs: ({ answer }) => (answer.ready ? freshMs : notReadyFreshMs) },
+  );
+  server.get('/livez', async () => ({ status: 'ok' }));
+  const readyz = async () => (await readiness()).body;
+  server.get('/readyz', answering(readyz, json(503, { ready: false, reason: late })));
+  const { metrics } = answers;
+  if (metrics === null) return;
+  const rendered = shared(
+    async (): Promise<Body> => {
+      const { contentType, text } = await metrics((await readiness()).answer);
+      return { code: 200, contentType, bytes: Buffer.from(text) };
+    },
+    { ...sharing, freshMs: () => freshMs },
+  );
+  server.get('/metrics', answering(rendered, json(503, { error: late })));
+}
+
+/** Those who ask at once wait together, so that who hung up and what hangs cost next to nothing. */
+function answering(lookUp: () => Promise<Body>, tooLate: Body) {
+  const together = shared(async () => (await within(lookUp(), answerMs)) ?? tooLate, { ...sharing, freshMs: () => 0 });
+  return async (_request: unknown, reply: FastifyReply) => {
+    const { code, contentType, bytes } = await together();
+    return reply.code(code).type(contentType).send(bytes);
+  };
+}
+
+/** Those in trouble come first, so that they stay. */
+function shortened(
+  readiness: Readiness,
+): Readiness & { readonly checks: { readonly mailboxes: { not_listed: number } } } {
+  const { checks } = readiness;
+  const { list } = checks.mailboxes;
+  const mailboxes = {
+    ...checks.mailboxes,
+    list: list.slice(0, listedMax),
+    not_listed: Math.max(0, list.length - listedMax),
+  };
+  return { ...readiness, checks: { ...checks, mailboxes } };
 }
 
 /** Any reason but a taken address lies in what was configured: a port below 1024, an address of another machine. */

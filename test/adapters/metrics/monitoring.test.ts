@@ -1,0 +1,150 @@
+/**
+ * The alerts and the dashboard that come with the program: they ask for metrics and labels that exist, and each alert says
+ * what to do. With promtool (Debian: prometheus) their language is checked too, and the alerts are run through cases.
+ */
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { findProgram, runProgram } from '../../support/programs.ts';
+import { temporaryFolder } from '../../support/temporary.ts';
+import { readExposition } from './exposition.ts';
+import { announced, fullRender } from './samples.ts';
+
+const root = join(import.meta.dirname, '../../..');
+const alertsPath = join(root, 'systemd/monitoring/alerts.yml');
+const alerts = await readFile(alertsPath, 'utf8');
+const dashboard = await readFile(join(root, 'systemd/monitoring/grafana-dashboard.json'), 'utf8');
+const rendered = await fullRender();
+
+/** One alert as its lines say it; every value is on one line. */
+type Alert = { readonly name: string; readonly lines: ReadonlyMap<string, string> };
+
+function alertsIn(text: string): readonly Alert[] {
+  return text
+    .split(/^ {6}- alert: /m)
+    .slice(1)
+    .map((block) => {
+      const [name = ''] = block.split('\n');
+      const lines = [...block.matchAll(/^ {8,10}(\w+): (\S.*)$/gm)].map(
+        ([, key = '', value = '']) => [key, value] as const,
+      );
+      return { name, lines: new Map(lines) };
+    });
+}
+
+/** Every expression of a dashboard: its panels, its variables and its annotations. */
+function queriesIn(value: unknown): readonly string[] {
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([key, inner]) =>
+    (key === 'expr' || key === 'definition') && typeof inner === 'string' ? [inner] : queriesIn(inner),
+  );
+}
+
+/** What an expression asks for: names of metrics, each with the labels that it is narrowed by. */
+function asked(expression: string): readonly { readonly name: string; readonly labels: readonly string[] }[] {
+  return [...expression.matchAll(/\b((?:ticketmaild|process|nodejs)_[a-z_]+)(?:\{([^}]*)\})?/g)].map(
+    ([, name = '', matchers = '']) => ({
+      name,
+      labels: [...matchers.matchAll(/(\w+)\s*(?:=~|!~|!=|=)\s*"/g)].map(([, label = '']) => label),
+    }),
+  );
+}
+
+/** What Prometheus adds to every sample. */
+const added = ['job', 'instance'];
+
+/** What an expression asks for that no render has. */
+function unknownIn(expressions: readonly string[]): string[] {
+  const known = new Map<string, Set<string>>();
+  for (const { name, labels } of readExposition(rendered))
+    known.set(name, new Set([...(known.get(name) ?? added), ...Object.keys(labels)]));
+  return expressions.flatMap(asked).flatMap(({ name, labels }) => {
+    const has = known.get(name);
+    if (has === undefined) return [name];
+    return labels.filter((label) => !has.has(label)).map((label) => `${name}{${label}}`);
+  });
+}
+
+const expressionsOfAlerts = alertsIn(alerts).map(({ lines }) => lines.get('expr') ?? '');
+const expressionsOfDashboard = queriesIn(JSON.parse(dashboard));
+
+test('alerts and dashboard ask only for metrics and labels that exist', () => {
+  expect(unknownIn(expressionsOfAlerts)).toEqual([]);
+  expect(unknownIn(expressionsOfDashboard)).toEqual([]);
+  expect(unknownIn(['rate(ticketmaild_mails_total[5m])', 'ticketmaild_ready{mailbox="a"}'])).toEqual([
+    'ticketmaild_mails_total',
+    'ticketmaild_ready{mailbox}',
+  ]);
+});
+
+test('every metric of our own has its place on the dashboard', () => {
+  const shown = new Set(expressionsOfDashboard.flatMap(asked).map(({ name }) => name.replace(/_bucket$/, '')));
+  expect([...announced(rendered).keys()].filter((name) => !shown.has(name) && name !== 'process_max_fds')).toEqual([]);
+});
+
+test('each alert has a severity, a summary and a description that says what to do', () => {
+  const all = alertsIn(alerts);
+  expect(all.length).toBeGreaterThan(20);
+  expect(new Set(all.map(({ name }) => name)).size).toBe(all.length);
+  for (const { name, lines } of all) {
+    expect(name).toMatch(/^Ticketmaild[A-Z]\w+$/);
+    expect([...lines.keys()].sort()).toEqual(expect.arrayContaining(['description', 'expr', 'severity', 'summary']));
+    expect(lines.get('severity')).toMatch(/^(critical|warning)$/);
+    expect(lines.get('description')?.length).toBeGreaterThan(80);
+  }
+});
+
+test('no alert offers a command with a name in it that somebody else chose', () => {
+  const descriptions = alertsIn(alerts).map(({ lines }) => lines.get('description') ?? '');
+  expect(descriptions.filter((text) => /ticketmaild [a-z][^.:;]*\{\{/.test(text))).toEqual([]);
+});
+
+test('the dashboard can be imported: a variable for the data source, rows, and panels that do not overlap', () => {
+  const { templating, panels, uid } = JSON.parse(dashboard);
+  expect(uid).toBe('ticketmaild');
+  expect(templating.list[0]).toMatchObject({ name: 'datasource', type: 'datasource', query: 'prometheus' });
+  const rows = panels.filter((panel: { type: string }) => panel.type === 'row');
+  expect(rows.map(({ title }: { title: string }) => title)).toEqual([
+    'Overview',
+    'Mail',
+    'Mailboxes',
+    'Servers',
+    'Process',
+  ]);
+  const taken = new Set<string>();
+  for (const { id, gridPos, datasource, type, title, description } of panels) {
+    if (type !== 'row')
+      expect([datasource.uid, title, description]).toEqual([
+        expect.stringMatching(/^\$\{datasource\}$/),
+        expect.stringMatching(/./),
+        expect.stringMatching(/./),
+      ]);
+    for (let x = gridPos.x; x < gridPos.x + gridPos.w; x += 1)
+      for (let y = gridPos.y; y < gridPos.y + gridPos.h; y += 1) {
+        expect(taken.has(`${x} ${y}`) || x >= 24).toBe(false);
+        taken.add(`${x} ${y}`);
+      }
+    expect(taken.has(`id ${id}`)).toBe(false);
+    taken.add(`id ${id}`);
+  }
+});
+
+const isWithoutPromtool = findProgram('promtool') === null;
+
+test.skipIf(isWithoutPromtool)(
+  'promtool reads alerts and dashboard, and the alerts do what their cases say',
+  async () => {
+    await using folder = await temporaryFolder('monitoring');
+    const rules = expressionsOfDashboard
+      .filter((expression) => !expression.startsWith('label_values'))
+      .map((expression) => expression.replaceAll('$__rate_interval', '1m').replaceAll('$__range', '6h'))
+      .map((expr, index) => ({ record: `panel:${index}`, expr }));
+    // JSON is YAML too.
+    const path = join(folder.path, 'dashboard.yml');
+    await writeFile(path, JSON.stringify({ groups: [{ name: 'dashboard', rules }] }));
+    expect(await runProgram('promtool', ['check', 'rules', alertsPath])).toContain('SUCCESS');
+    expect(await runProgram('promtool', ['check', 'rules', path])).toContain(`SUCCESS: ${rules.length} rules found`);
+    const cases = join(import.meta.dirname, 'alert-cases.yml');
+    expect(await runProgram('promtool', ['test', 'rules', cases])).toContain('SUCCESS');
+  },
+);

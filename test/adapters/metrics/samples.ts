@@ -1,0 +1,97 @@
+/** Readiness values and whole renders for tests: everything is known in them unless a test says otherwise. */
+import { createMetrics } from '../../../src/adapters/metrics/metrics.ts';
+import type { Check, MailboxCheck, Readiness } from '../../../src/ingest/readiness.ts';
+
+export const fine: Check = { status: 'ok', since: '2026-03-01T10:00:00.000Z', reason: null, hint: null };
+
+export function mailboxCheck(mailbox: string, more: Partial<MailboxCheck> = {}): MailboxCheck {
+  return {
+    ...fine,
+    mailbox,
+    host: 'imap.example.org',
+    last_success: '2026-03-01T10:00:00.000Z',
+    next_poll: '2026-03-01T10:01:00.000Z',
+    failures: 0,
+    pushed: false,
+    ...more,
+  };
+}
+
+/** A failing mailbox whose reason and hint must stay out of the metrics. */
+export const refusedMailbox = mailboxCheck('sales', {
+  status: 'failing',
+  reason: 'login_refused: the server refused user sales',
+  hint: 'Set the password anew.',
+  failures: 3,
+  last_success: null,
+});
+
+const worker = { host: 'desk1', pid: 100, live: true, seen_at: '2026-03-01T10:00:00.000Z' };
+
+/** `checks` replaces whole checks. */
+export function sampleReadiness(checks: Partial<Readiness['checks']> = {}): Readiness {
+  return {
+    ready: true,
+    worker: {
+      host: 'desk1',
+      pid: 100,
+      name: '',
+      version: '1.2.3',
+      started_at: '2026-03-01T09:00:00.000Z',
+      log_level: 'info',
+    },
+    checks: {
+      database: { ...fine, pool: { open: 4, busy: 3, waiting: 2, max: 10 } },
+      disk: { ...fine, free_bytes: 5e9 },
+      scheduler: { ...fine, lag_ms: 400, visits: 5, due: 6, due_ms: 1500 },
+      vault: { ...fine, state: 'open', key_ids: ['0123456789abcdef'] },
+      switch: { ...fine, status: 'failing', reason: 'switch_forged: the row is not ours', state: 'on', revision: 12 },
+      workers: { ...fine, live: 2, list: [worker, { ...worker, pid: 101 }, { ...worker, pid: 102, live: false }] },
+      servers: {
+        ...fine,
+        list: [
+          { ...fine, status: 'failing', host: 'down.example.org', port: 993, next_try: '2026-03-01T10:05:00.000Z' },
+        ],
+      },
+      certificates: {
+        ...fine,
+        list: [{ host: 'imap.example.org', port: 993, valid_until: '2026-03-31T00:00:00.000Z', days_left: 30 }],
+      },
+      config: { ...fine, needs_restart: [] },
+      clock: { ...fine, offset_ms: -250 },
+      push: { open: 7, max: 200 },
+      quarantine: { ...fine, count: 2, oldest: '2026-02-01T00:00:00.000Z' },
+      mailboxes: {
+        ...fine,
+        ok: 1,
+        failing: 1,
+        waiting: 0,
+        paused: 3,
+        list: [refusedMailbox, mailboxCheck('support', { pushed: true })],
+      },
+      ...checks,
+    },
+  };
+}
+
+/** Everything has been counted once and every gauge is known: each metric has a line. */
+export async function fullRender(readiness: Readiness = sampleReadiness()): Promise<string> {
+  using metrics = createMetrics({ version: '1.2.3' });
+  metrics.visit({ mailbox: 'support', host: 'imap.example.org', result: 'ok', durationMs: 120, lagMs: 800 });
+  metrics.visit({
+    mailbox: 'sales',
+    host: 'imap.example.org',
+    result: 'login_refused',
+    durationMs: 7_000,
+    lagMs: null,
+  });
+  metrics.outcome('support', 'ticket_opened');
+  metrics.outcome('support', 'ticket_opened');
+  metrics.pushed(300);
+  return metrics.render(readiness);
+}
+
+/** The metrics that a text announces, with their kinds. */
+export function announced(text: string): ReadonlyMap<string, string> {
+  return new Map([...text.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name = '', kind = '']) => [name, kind]));
+}
