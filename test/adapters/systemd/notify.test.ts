@@ -1,0 +1,121 @@
+import { spawn } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+import { createSupervisor } from '../../../src/adapters/systemd/notify.ts';
+import { ended } from '../../support/programs.ts';
+import { startNotifyListener } from '../../support/systemd-listener.ts';
+import { temporaryFolder } from '../../support/temporary.ts';
+
+const notifier = fileURLToPath(new URL('../../support/systemd-notifier.ts', import.meta.url));
+
+/** Runs the notifier; what it printed, and its exit code. */
+async function notify(
+  socket: string | null,
+  calls: readonly string[],
+  nodeOptions: readonly string[] = [],
+): Promise<{ readonly code: number | string; readonly output: string }> {
+  const env = { PATH: process.env.PATH, ...(socket === null ? {} : { NOTIFY_SOCKET: socket }) };
+  const quiet = ['--disable-warning=ExperimentalWarning', '--disable-warning=SecurityWarning'];
+  const child = spawn(process.execPath, [...quiet, ...nodeOptions, notifier, ...calls], {
+    env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (piece: string) => {
+      output += piece;
+    });
+  }
+  return { code: await ended(child), output };
+}
+
+const silent = { code: 0, output: '' };
+
+test.each([['on a path'], ['with an abstract name']])('a manager hears everything at a socket %s', async (kind) => {
+  await using folder = await temporaryFolder('notify');
+  const path = join(folder.path, 'socket');
+  const address = kind === 'on a path' ? path : `@${path}`;
+  await using listener = await startNotifyListener(address);
+  expect(await notify(address, ['ready', 'status=12 mailboxes', 'reloading', 'alive', 'stopping'])).toEqual(silent);
+  expect([
+    await listener.next(),
+    await listener.next(),
+    await listener.next(),
+    await listener.next(),
+    await listener.next(),
+  ]).toEqual(['READY=1', 'STATUS=12 mailboxes', 'RELOADING=1\nMONOTONIC_USEC=1234', 'WATCHDOG=1', 'STOPPING=1']);
+});
+
+test('a status is one short line of text, whatever is in it', async () => {
+  await using folder = await temporaryFolder('notify');
+  const address = join(folder.path, 'socket');
+  await using listener = await startNotifyListener(address);
+  const calls = ['a\nREADY=1', ' a\t\u001b[31mred\u2028\u0085b ', 'ü'.repeat(500), '🙂'.repeat(200), ''];
+  expect(await notify(address, [...calls.map((text) => `status=${text}`), 'alive'])).toEqual(silent);
+  expect(await listener.next()).toBe('STATUS=a READY=1');
+  expect(await listener.next()).toBe('STATUS=a [31mred b');
+  expect(await listener.next()).toBe(`STATUS=${'ü'.repeat(199)}…`);
+  expect(await listener.next()).toBe(`STATUS=${'🙂'.repeat(200)}`);
+  expect(await listener.next()).toBe('STATUS=');
+  expect(await listener.next()).toBe('WATCHDOG=1');
+});
+
+test('nothing happens without a manager, and node:ffi is not even loaded', async () => {
+  const calls = ['ready', 'status=x', 'reloading', 'alive', 'stopping'];
+  expect(await notify(null, calls, ['--no-experimental-ffi'])).toEqual(silent);
+  const supervisor = createSupervisor({ notifySocket: null, watchdogMs: 10_000, monotonicUs: () => 0n });
+  expect(supervisor.watchdogMs).toBe(10_000);
+});
+
+test('a manager that is gone is no trouble, nor one that does not read', async () => {
+  await using folder = await temporaryFolder('notify');
+  const address = join(folder.path, 'socket');
+  expect(await notify(address, ['ready', 'alive'])).toEqual(silent);
+  await using listener = await startNotifyListener(address);
+  listener.pause();
+  const many = Array.from({ length: 3000 }, () => `status=${'x'.repeat(200)}`);
+  expect(await notify(address, many)).toEqual(silent);
+});
+
+test.each([
+  ['a relative path', 'run/notify'],
+  ['no name', '@'],
+  ['a path that fits no address', `/${'x'.repeat(107)}`],
+  ['an abstract name that fits no address', `@${'x'.repeat(108)}`],
+])('a socket that cannot be one is refused: %s', async (_what, address) => {
+  const { code, output } = await notify(address, ['ready']);
+  expect({ code, told: JSON.parse(output) }).toEqual({
+    code: 0,
+    told: ['config_invalid', 'NOTIFY_SOCKET is no path of a socket, nor @ and a name', expect.any(String)],
+  });
+});
+
+test('the longest path and the longest name work', async () => {
+  await using folder = await temporaryFolder('notify');
+  const short = await mkdtemp(join(tmpdir(), 't-'));
+  await using stack = new AsyncDisposableStack();
+  stack.defer(() => rm(short, { recursive: true }));
+  for (const address of [`${short}/`.padEnd(107, 'x'), `@${folder.path}`.padEnd(108, 'x')]) {
+    await using listener = await startNotifyListener(address);
+    expect(await notify(address, ['ready'])).toEqual(silent);
+    expect(await listener.next()).toBe('READY=1');
+  }
+});
+
+test.each([
+  ['switched off', ['--no-experimental-ffi'], 'TypeError'],
+  ['not allowed', ['--permission', '--allow-fs-read=*'], 'ERR_ACCESS_DENIED'],
+])('a Node whose node:ffi is %s is told at once, with what to do', async (_what, nodeOptions, why) => {
+  const { code, output } = await notify('/run/nobody/notify', ['ready'], nodeOptions);
+  expect({ code, told: JSON.parse(output) }).toEqual({
+    code: 0,
+    told: [
+      'config_invalid',
+      `systemd cannot be told that the daemon works: no node:ffi (${why})`,
+      expect.stringContaining('--allow-ffi'),
+    ],
+  });
+});

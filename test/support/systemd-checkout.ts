@@ -1,0 +1,40 @@
+/**
+ * A clean checkout and the packages that the program needs, as somebody has them who is about to install it.
+ */
+
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, symlink } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { runProgram } from './programs.ts';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const parts = ['src', 'config', 'systemd', 'package.json', 'package-lock.json', '.npmrc', 'README.md', 'LICENSE'];
+
+/** Copies the checkout without packages and tests to `to`, which must not exist. */
+export async function copyCheckout(to: string): Promise<void> {
+  await mkdir(to);
+  await runProgram('cp', ['-R', ...parts.map((part) => join(root, part)), to]);
+}
+
+type Lock = { readonly packages: Readonly<Record<string, { readonly dev?: boolean; readonly bin?: unknown }>> };
+
+/** A node_modules at `to` with what `npm ci --omit=dev --ignore-scripts` puts there, copied from the one of this checkout. */
+export async function copyPackages(to: string): Promise<void> {
+  const lock: Lock = JSON.parse(await readFile(join(root, 'package-lock.json'), 'utf8'));
+  const wanted = Object.entries(lock.packages)
+    .filter(([path, { dev }]) => path.startsWith('node_modules/') && dev !== true && existsSync(join(root, path)))
+    .map(([path]) => path.slice('node_modules/'.length))
+    // What lies inside another package is copied with it.
+    .filter((path) => !path.includes('/node_modules/'));
+  const node = wanted.find((path) => /^node-(linux|bin)-/.test(path));
+  if (node === undefined) throw new Error('no Node among the packages: run npm ci');
+  // Its headers are a third of everything, and read by nobody.
+  const paths = wanted.map((path) => (path === node ? join(path, 'bin') : path));
+  await mkdir(join(to, '.bin'), { recursive: true });
+  for (const path of paths) {
+    await mkdir(dirname(join(to, path)), { recursive: true });
+    await runProgram('cp', ['-a', '--reflink=auto', join(root, 'node_modules', path), join(to, path)]);
+  }
+  await symlink(`../${node}/bin/node`, join(to, '.bin', 'node'));
+}
