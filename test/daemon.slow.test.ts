@@ -4,7 +4,7 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { Readiness } from '../src/ingest/health.ts';
+import type { Readiness } from '../src/ingest/readiness.ts';
 import { type Daemon, type LogLine, runCommand, startDaemon } from './support/daemon.ts';
 import { type Dovecot, startDovecot } from './support/dovecot.ts';
 import { startFaultProxy } from './support/fault-proxy.ts';

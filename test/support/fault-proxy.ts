@@ -6,6 +6,7 @@
  */
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { reset } from './reset.ts';
 
 export type Fault =
   | { readonly kind: 'none' }
@@ -82,7 +83,7 @@ function listen(listener: Server): Promise<number> {
 function accept(state: State, client: Socket, target: { readonly host: string; readonly port: number }): void {
   state.accepted += 1;
   if (state.fault.kind === 'refuse') {
-    client.resetAndDestroy();
+    reset(client);
     return;
   }
   const server = connect({ ...target, allowHalfOpen: true });
@@ -93,8 +94,8 @@ function accept(state: State, client: Socket, target: { readonly host: string; r
     socket.once('close', () => state.pairs.delete(pair));
   }
   // What goes wrong on one side is passed on to the other as a reset: a proxy has nobody to report it to.
-  client.once('error', () => server.resetAndDestroy());
-  server.once('error', () => client.resetAndDestroy());
+  client.once('error', () => reset(server));
+  server.once('error', () => reset(client));
   pass(client, server, (piece) => throughFault(towardsServer(state.fault), piece, 0));
   let seen = 0;
   pass(server, client, (piece) => {
@@ -155,15 +156,15 @@ async function write(from: Socket, to: Socket, passed: Passed, due: number): Pro
   if (passed.after === 'reset') {
     // What was written goes out first: the fault is a cut after so many bytes, not before them.
     await new Promise<void>((resolve) => to.write('', () => resolve()));
-    to.resetAndDestroy();
-    from.resetAndDestroy();
+    reset(to);
+    reset(from);
   }
 }
 
 function killPairs(state: State, how: 'reset' | 'close'): void {
   for (const { client, server } of state.pairs) {
     for (const socket of [client, server]) {
-      if (how === 'reset') socket.resetAndDestroy();
+      if (how === 'reset') reset(socket);
       else socket.end();
     }
   }

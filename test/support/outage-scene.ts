@@ -1,0 +1,128 @@
+/**
+ * A helpdesk with real daemons for the tests of what fails outside: mailboxes are written straight into its database, the
+ * daemons run as processes, and `/readyz` is asked as an operator would.
+ *
+ * Polls come every second and push is off, unless a test says otherwise.
+ */
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { DatabaseConfig } from '../../src/config.ts';
+import type { Mailbox } from '../../src/ingest/mailbox.ts';
+import type { Readiness } from '../../src/ingest/readiness.ts';
+import { SecretBytes } from '../../src/secret/secret-bytes.ts';
+import { type TestApp, testApp } from './app.ts';
+import { type Daemon, type Ended, type LogLine, runCommand, startDaemon } from './daemon.ts';
+import type { Dovecot } from './dovecot.ts';
+import { temporaryFolder } from './temporary.ts';
+
+export type Env = Readonly<Record<string, string>>;
+
+export type Desk = {
+  readonly folder: string;
+  readonly dataDir: string;
+  readonly env: Env;
+  readonly app: TestApp['app'];
+  /** A mailbox for a user; of a new one, with an empty INBOX, unless named. */
+  add(server: Pick<Dovecot, 'host' | 'tlsPort' | 'caPem'>, user: string, given?: Partial<Mailbox>): Promise<Mailbox>;
+  setPassword(mailbox: Mailbox, password: string): Promise<void>;
+  start(more?: Env): Daemon;
+  command(...args: readonly string[]): Promise<Ended>;
+} & AsyncDisposable;
+
+export type DeskOptions = {
+  /** null: the embedded default. */
+  readonly database?: { readonly url: string; readonly config: DatabaseConfig } | null;
+  readonly dataDir?: string;
+  readonly env?: Env;
+};
+
+export async function openDesk({ database = null, dataDir: given, env: more }: DeskOptions = {}): Promise<Desk> {
+  await using building = new AsyncDisposableStack();
+  const folder = building.use(await temporaryFolder('desk'));
+  const dataDir = given ?? join(folder.path, 'data');
+  const env: Env = {
+    TICKETMAILD_DATA_DIR: dataDir,
+    TICKETMAILD_HTTP_LISTEN: '127.0.0.1:0',
+    TICKETMAILD_POLL_INTERVAL_S: '1',
+    TICKETMAILD_POLL_BACK_OFF_S_MAX: '1',
+    TICKETMAILD_PUSH_CONNECTIONS_MAX: '0',
+    ...(database === null ? {} : { TICKETMAILD_DATABASE_URL: database.url }),
+    ...more,
+  };
+  const desk = building.use(await testApp(database?.config ?? null, { TICKETMAILD_DATA_DIR: dataDir }));
+  const undo = building.move();
+  return {
+    folder: folder.path,
+    dataDir,
+    env,
+    app: desk.app,
+    add: (server, user, mailbox) => desk.addMailbox(server, user, mailbox),
+    setPassword: (mailbox, password) => setPassword(desk, mailbox, password),
+    start: (also = {}) => undo.use(startDaemon(['run'], { env: { ...env, ...also } })),
+    command: (...args) => runCommand(args, { env }),
+    [Symbol.asyncDispose]: () => undo.disposeAsync(),
+  };
+}
+
+async function setPassword({ app }: TestApp, { id }: Mailbox, text: string): Promise<void> {
+  using password = SecretBytes.take(Buffer.from(text));
+  await app.store.setPassword(id, { form: 'plain', password }, app.author);
+}
+
+/** `headers`: more of them, each with its line end. */
+export const mail = (id: string, more = '', headers = ''): Buffer =>
+  Buffer.from(
+    `From: Ada <ada-${id}@example.test>\r\nTo: support@example.test\r\nSubject: ${id}\r\n` +
+      `Message-ID: <${id}@x>\r\n${headers}\r\nHello\r\n${more}`,
+  );
+
+export const named = (event: string) => (line: LogLine) => line['event'] === event;
+
+export function count(daemon: Daemon, event: string): number {
+  return daemon.lines.filter(named(event)).length;
+}
+
+/** How many mails became tickets, by the log. */
+export function opened(daemon: Daemon, mailbox?: string): number {
+  const isOf = (line: LogLine) => mailbox === undefined || line['mailbox'] === mailbox;
+  return daemon.lines.filter((line) => named('message.ticket_opened')(line) && isOf(line)).length;
+}
+
+export async function readiness(daemon: Daemon): Promise<{ readonly status: number; readonly body: Readiness }> {
+  const { address } = await daemon.waitFor(named('http.listening'));
+  const response = await fetch(`${address}/readyz`);
+  return { status: response.status, body: (await response.json()) as Readiness };
+}
+
+export async function metrics(daemon: Daemon): Promise<string> {
+  const { address } = await daemon.waitFor(named('http.listening'));
+  return await (await fetch(`${address}/metrics`)).text();
+}
+
+/** What `/readyz` says of one mailbox. */
+export async function checkOf(daemon: Daemon, mailbox: string) {
+  return (await readiness(daemon)).body.checks.mailboxes.list.find((check) => check.mailbox === mailbox);
+}
+
+/** Ready, and every check of the outside is ok: what failed has left nothing behind. */
+export function untilWell(daemon: Daemon): Promise<unknown> {
+  return until('everything is ok', async () => {
+    const { status, body } = await readiness(daemon);
+    const { database, scheduler, servers, mailboxes } = body.checks;
+    return status === 200 && [database, scheduler, servers, mailboxes].every((check) => check.status === 'ok');
+  });
+}
+
+/** Asks again and again; fails with `what`, and with what it saw last. */
+export async function until<T>(
+  what: string,
+  look: () => T | Promise<T>,
+  timeoutMs = 30_000,
+): Promise<Exclude<T, false | null | undefined>> {
+  let last: T | undefined;
+  for (const endMs = performance.now() + timeoutMs; performance.now() < endMs; await sleep(50)) {
+    last = await look();
+    if (last !== false && last !== null && last !== undefined) return last as Exclude<T, false | null | undefined>;
+  }
+  throw new Error(`it never came within ${timeoutMs} ms: ${what}`);
+}
