@@ -1,4 +1,4 @@
-/** The benchmark itself, on a few mails: its JSON, its exactness, its wrong options. */
+/** The benchmarks themselves, on a few mails and mailboxes: their JSON, their exactness, their wrong options. */
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -8,7 +8,7 @@ const benchFile = join(import.meta.dirname, 'bench.ts');
 const timeoutMs = 120_000;
 const bench = (...args: readonly string[]) => promisify(execFile)(process.execPath, [benchFile, ...args]);
 
-test.each(['mariadb', 'sqlite'])(
+test.concurrent.each(['mariadb', 'sqlite'])(
   'a run on 60 mails into %s stores all of them and prints one JSON object',
   async (database) => {
     const { stdout } = await bench('ingest', '--count', '60', '--database', database, '--json');
@@ -24,8 +24,82 @@ test.each(['mariadb', 'sqlite'])(
   timeoutMs,
 );
 
+/** The JSON of a run, whatever its exit code: aims are those of a machine with nothing else to do. */
+async function reportOf(...args: readonly string[]): Promise<unknown> {
+  const { stdout } = await bench(...args, '--json').catch((error: { readonly stdout: string }) => error);
+  return JSON.parse(stdout);
+}
+
+const figures = { count: expect.any(Number), median: expect.any(Number), p99: expect.any(Number) };
+const isRight = (aim: string): unknown => expect.arrayContaining([{ aim, met: true }]);
+
+const runs: readonly (readonly [args: readonly string[], expected: object])[] = [
+  [
+    ['push-latency', '--mailboxes', '3', '--count', '4'],
+    {
+      hibernating: {
+        mails: 4,
+        announcedToCommittedMs: figures,
+        deliveredToCommittedMs: figures,
+        unseen: 0,
+        exact: true,
+      },
+      usual: { mails: 1, exact: true },
+    },
+  ],
+  [
+    ['announce-delay', '--count', '1'],
+    { ways: expect.arrayContaining([{ way: expect.any(String), ms: expect.objectContaining(figures) }]) },
+  ],
+  [
+    ['many-quiet', '--mailboxes', '100', '--interval', '6'],
+    {
+      sizes: [1, 10, 100].map((mailboxes) => ({ mailboxes, lagMs: figures, exact: true, failed: 0 })),
+      aims: isRight('each mailbox is visited once an interval'),
+    },
+  ],
+  [
+    ['idle-connections', '--mailboxes', '8', '--count', '4', '--interval', '2'],
+    { steps: [0, 2, 4, 8].map((open) => ({ open })), mails: 4, exact: true },
+  ],
+  [
+    ['fleet', '--mailboxes', '24', '--count', '10'],
+    {
+      courses: ['pushed, killed', 'pushed, frozen', 'polled, killed'].map((course) => ({
+        ...{ course, waitedS: figures, mails: 10, exact: true },
+      })),
+    },
+  ],
+];
+
+test.concurrent.each(runs)(
+  '%j does its work right and prints one JSON object',
+  async (args, expected) => {
+    expect(await reportOf(...args)).toMatchObject(expected);
+  },
+  2 * timeoutMs,
+);
+
+test(
+  'a start that finds what an earlier one compiled takes less CPU time than one without',
+  async () => {
+    const report = await reportOf('start-up', '--mailboxes', '10', '--runs', '3');
+    const { courses } = report as { courses: readonly { course: string; cpuMs: { median: number } }[] };
+    const cpuMs = new Map(courses.map((one) => [one.course, one.cpuMs.median]));
+    expect([...cpuMs.keys()]).toEqual(['usual', 'no compile cache', 'no mailboxes']);
+    expect(cpuMs.get('usual')).toBeLessThan(cpuMs.get('no compile cache') ?? 0);
+  },
+  timeoutMs,
+);
+
 test.each([
-  [['nothing'], 'the benchmarks are: ingest, crash, core-dump, switch-kills, live-switch, switch-size, database-files'],
+  [
+    ['nothing'],
+    'the benchmarks are: ingest, crash, core-dump, switch-kills, live-switch, switch-size, database-files, ' +
+      'push-latency, announce-delay, many-quiet, idle-connections, start-up, fleet',
+  ],
+  [['fleet', '--database', 'sqlite'], 'fleet needs --database mariadb'],
+  [['many-quiet', '--interval', '0'], '--interval takes a whole number from 1 on, not 0'],
   [['ingest', '--count', '0'], '--count takes a whole number from 1 on, not 0'],
   [['core-dump', '--mailboxes', '0'], '--mailboxes takes a whole number from 1 on, not 0'],
   [['switch-kills', '--stride', 'x'], '--stride takes a whole number from 1 on, not x'],

@@ -6,13 +6,21 @@
  * `npm run bench -- live-switch [--mailboxes 1000] [--database mariadb|sqlite] [--json]`
  * `npm run bench -- switch-size [--mailboxes 10000] [--database mariadb|sqlite] [--json]`
  * `npm run bench -- database-files [--mailboxes 1000] [--database mariadb|sqlite] [--json]`
+ * `npm run bench -- push-latency [--mailboxes 50] [--count 1000] [--profile FOLDER] [--json]`
+ * `npm run bench -- announce-delay [--count 20] [--json]`
+ * `npm run bench -- many-quiet [--mailboxes 10000] [--interval 300] [--profile FOLDER] [--database mariadb|sqlite] [--json]`
+ * `npm run bench -- idle-connections [--mailboxes 1000] [--count 200] [--interval 60] [--database mariadb|sqlite] [--json]`
+ * `npm run bench -- start-up [--mailboxes 1000] [--runs 5] [--database mariadb|sqlite] [--json]`
+ * `npm run bench -- fleet [--mailboxes 400] [--count 200] [--json]`
  *
  * `ingest` measures how fast mails become tickets, beside imapflow fetching and dropping the same mails in the same
  * run, and checks that every one of them is stored as it was sent. `crash` kills the daemon again and again while it
  * works, and counts what is lost, doubled, empty or missing in the end. The others are about sealed passwords: what a core
  * dump holds of them, operations killed before each of their effects, a switch under a daemon at work, its time and
- * memory with many mailboxes, and what the files of the database still hold. Exit code 1 when something is not as promised,
- * or fails; 2 for a wrong option. Dovecot and MariaDB must be installed; both are started here, with their data in
+ * memory with many mailboxes, and what the files of the database still hold. The last six are about the daemon at work: from
+ * a mail's announcement to its ticket, how late the mail server announces, what many mailboxes and many open connections
+ * cost, how long a start takes, and how four workers share the mailboxes of one that is killed. Exit code 1 when something
+ * is not as promised, or fails; 2 for a wrong option. Dovecot and MariaDB must be installed; both are started here, with their data in
  * temporary folders.
  */
 import { parseArgs } from 'node:util';
@@ -23,6 +31,7 @@ import { type EncryptionOptions, encryptionBenchmarks } from './encryption-bench
 import { defaultCount } from './generate.ts';
 import { type IngestRun, ingestOnce, type Servers } from './ingest.ts';
 import { medianRun, type Report, runFigures, tableOf } from './report.ts';
+import { type ServiceOptions, serviceBenchmarks, withMariadbOnly } from './service-benchmarks.ts';
 import { wholeNumber } from './whole-number.ts';
 
 const database = '[--database mariadb|sqlite] [--json]';
@@ -34,25 +43,31 @@ const usage = [
   `       npm run bench -- live-switch [--mailboxes N] ${database}`,
   `       npm run bench -- switch-size [--mailboxes N] ${database}`,
   `       npm run bench -- database-files [--mailboxes N] ${database}`,
+  '       npm run bench -- push-latency [--mailboxes N] [--count N] [--profile FOLDER] [--json]',
+  '       npm run bench -- announce-delay [--count N] [--json]',
+  `       npm run bench -- many-quiet [--mailboxes N] [--interval SECONDS] [--profile FOLDER] ${database}`,
+  `       npm run bench -- idle-connections [--mailboxes N] [--count N] [--interval SECONDS] ${database}`,
+  `       npm run bench -- start-up [--mailboxes N] [--runs N] ${database}`,
+  '       npm run bench -- fleet [--mailboxes N] [--count N] [--json]',
 ].join('\n');
 const lifeMsMax = 250;
 
 type EncryptionName = keyof typeof encryptionBenchmarks;
 
-type Options = EncryptionOptions & {
-  readonly benchmark: 'ingest' | 'crash' | EncryptionName;
-  readonly kills: number;
-  readonly count: number;
-  readonly runs: number;
-};
+type ServiceName = keyof typeof serviceBenchmarks;
+
+type Options = EncryptionOptions &
+  ServiceOptions & { readonly benchmark: 'ingest' | 'crash' | EncryptionName | ServiceName; readonly kills: number };
 
 /** Throws a TypeError with one sentence for whatever is not allowed. */
 export function readOptions(args: readonly string[]): Options {
   const { values, positionals } = parseArgs({
     args: [...args],
     options: {
-      count: { type: 'string', default: String(defaultCount) },
-      runs: { type: 'string', default: '1' },
+      count: { type: 'string' },
+      runs: { type: 'string' },
+      interval: { type: 'string', default: '300' },
+      profile: { type: 'string' },
       kills: { type: 'string', default: '40' },
       mailboxes: { type: 'string' },
       stride: { type: 'string', default: '1' },
@@ -67,14 +82,38 @@ export function readOptions(args: readonly string[]): Options {
   if (database !== 'mariadb' && database !== 'sqlite') {
     throw new TypeError(`--database takes mariadb or sqlite, not ${database}`);
   }
-  const [count, runs] = [wholeNumber('--count', values.count, 1), wholeNumber('--runs', values.runs, 1)];
-  const stride = wholeNumber('--stride', values.stride, 1);
-  const usual = isAboutEncryption(benchmark) ? encryptionBenchmarks[benchmark].mailboxes : 1;
-  const mailboxes = values.mailboxes === undefined ? usual : wholeNumber('--mailboxes', values.mailboxes, 1);
-  return { benchmark, count, runs, kills: wholeNumber('--kills', values.kills, 1), mailboxes, stride, database, json };
+  if (database === 'sqlite' && withMariadbOnly.includes(benchmark)) {
+    throw new TypeError(`${benchmark} needs --database mariadb`);
+  }
+  const usual = usualOf(benchmark);
+  const given = (name: 'count' | 'runs' | 'mailboxes') => wholeNumber(`--${name}`, values[name] ?? `${usual[name]}`, 1);
+  return {
+    benchmark,
+    count: given('count'),
+    runs: given('runs'),
+    mailboxes: given('mailboxes'),
+    kills: wholeNumber('--kills', values.kills, 1),
+    stride: wholeNumber('--stride', values.stride, 1),
+    intervalS: wholeNumber('--interval', values.interval, 1),
+    profileFolder: values.profile ?? null,
+    database,
+    json,
+  };
 }
 
-const names: readonly string[] = ['ingest', 'crash', ...Object.keys(encryptionBenchmarks)];
+/** How much a benchmark does unless told otherwise. */
+function usualOf(benchmark: Options['benchmark']): Pick<Options, 'count' | 'runs' | 'mailboxes'> {
+  if (isAboutService(benchmark)) return serviceBenchmarks[benchmark];
+  const mailboxes = isAboutEncryption(benchmark) ? encryptionBenchmarks[benchmark].mailboxes : 1;
+  return { count: defaultCount, runs: 1, mailboxes };
+}
+
+const names: readonly string[] = [
+  'ingest',
+  'crash',
+  ...Object.keys(encryptionBenchmarks),
+  ...Object.keys(serviceBenchmarks),
+];
 
 function isBenchmark(name: string | undefined): name is Options['benchmark'] {
   return name !== undefined && names.includes(name);
@@ -82,6 +121,10 @@ function isBenchmark(name: string | undefined): name is Options['benchmark'] {
 
 function isAboutEncryption(name: string): name is EncryptionName {
   return Object.hasOwn(encryptionBenchmarks, name);
+}
+
+function isAboutService(name: string): name is ServiceName {
+  return Object.hasOwn(serviceBenchmarks, name);
 }
 
 async function measure({ count, runs, database }: Options): Promise<Report> {
@@ -148,6 +191,7 @@ async function main(args: readonly string[]): Promise<number> {
   }
   const { benchmark } = options;
   if (isAboutEncryption(benchmark)) return encryptionBenchmarks[benchmark].run(options, progress);
+  if (isAboutService(benchmark)) return serviceBenchmarks[benchmark].run(options, progress);
   if (benchmark === 'crash') return crash(options);
   const report = await measure(options);
   process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : tableOf(report));
