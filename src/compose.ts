@@ -6,25 +6,31 @@
  */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-
 import { cronWakes, systemClock } from './adapters/clock/clock.ts';
 import { type Database, openDatabase } from './adapters/database/database.ts';
 import { createBlobs } from './adapters/files/blobs.ts';
 import { makeDataFolder } from './adapters/files/data-folder.ts';
+import { diskProbe } from './adapters/files/disk-probe.ts';
 import { createRawSources } from './adapters/files/segments.ts';
 import { imapSessions } from './adapters/imap/sessions.ts';
 import { createDigester } from './adapters/parser/digester.ts';
+import { thisAuthor } from './adapters/process/author.ts';
 import { createIds } from './adapters/process/ids.ts';
 import { boundHeaps } from './adapters/process/memory.ts';
+import { version } from './adapters/process/version.ts';
 import { thisWorker } from './adapters/process/workers.ts';
-import { type AskPassphrase, composeEncryption, type Encryption } from './compose/encryption.ts';
-import type { Config } from './config.ts';
-import { events, type Log } from './events.ts';
-import { type DaemonSettings, serve } from './ingest/daemon.ts';
+import { type AskPassphrase, composeEncryption, type DaemonEncryption, type Encryption } from './compose/encryption.ts';
+import { createReload } from './compose/reload.ts';
+import { type Config, servicePlace } from './config.ts';
+import { type AdjustableLog, events } from './events.ts';
+import { type DaemonPorts, type DaemonSettings, serve } from './ingest/daemon.ts';
+import { createLeases } from './ingest/lease.ts';
 import type { Mailbox } from './ingest/mailbox.ts';
+import { noMeter } from './ingest/meter.ts';
 import { pollMailbox } from './ingest/poll.ts';
 import type { PollPorts, PollProgress, PollReport } from './ingest/poll-ports.ts';
 import type { Blobs, RawSources, Sessions } from './ingest/ports.ts';
+import type { Readiness } from './ingest/readiness.ts';
 import { newReference } from './mail/ticket.ts';
 
 export type App = AsyncDisposable &
@@ -37,13 +43,16 @@ export type App = AsyncDisposable &
     /** One visit in the foreground. `stop` lets the window under way finish. */
     pollOnce(mailbox: Mailbox, stop: AbortSignal, onProgress?: (progress: PollProgress) => void): Promise<PollReport>;
     /** The daemon; resolves after `stop` fired and visits are drained. */
-    serve(stop: AbortSignal): Promise<void>;
+    serve(stop: AbortSignal, reloads: Reloads): Promise<void>;
   };
+
+/** When somebody wants the configuration to be read again, and how that is done. */
+export type Reloads = { readonly on: (listener: () => void) => Disposable; readonly load: () => Promise<Config> };
 
 /** Throws `disk_failed` when the data folder cannot be made. `askPassphrase`: null, and absent, for nobody to ask. */
 export async function compose(
   config: Config,
-  log: Log,
+  log: AdjustableLog,
   people: { readonly askPassphrase?: AskPassphrase } = {},
 ): Promise<App> {
   await using building = new AsyncDisposableStack();
@@ -55,48 +64,42 @@ export async function compose(
   const blobs = createBlobs(join(config.dataDir, 'blobs'), newId);
   const { parseThreads: threads, parseTimeoutMs: timeoutMs, parseMemoryMb: memoryMb } = config.message;
   const digester = building.use(createDigester({ threads, timeoutMs, memoryMb }));
-  const { connectTimeoutMs, commandTimeoutMs } = config.poll;
-  const sessions = imapSessions({ connectTimeoutMs, commandTimeoutMs, literalBytesMax: literalBytesMax(config) });
+  const live: Live = { config };
+  const sessions = imapSessions(() => ({ ...live.config.poll, literalBytesMax: literalBytesMax(config) }));
   const workers = thisWorker();
   const askPassphrase = people.askPassphrase ?? null;
   const parts = { config, log, store, workers, clock: systemClock, askPassphrase };
   const { encryption, daemon } = composeEncryption(parts);
   const ports: PollPorts = {
-    store,
-    passwords: encryption.passwords,
-    sessions,
-    digester,
-    blobs,
-    raw,
-    workers,
-    clock: systemClock,
-    log,
+    ...{ store, passwords: encryption.passwords, sessions, digester, blobs, raw, workers, clock: systemClock, log },
+    leases: createLeases({ clock: systemClock, store }, () => live.config.poll.leaseMs),
+    meter: noMeter,
     newId,
     newRef: () => newReference(systemClock.nowMs(), randomBytes),
     random: Math.random,
   };
-  const settings = daemonSettings(config);
-  const prepare = async () => {
-    const applied = config.migrateOnStart ? await store.migrations.apply() : 0;
-    if (applied > 0) log.info({ applied }, events.databaseMigrated);
-  };
   const undo = building.move();
   return {
     ...encryption,
-    store,
-    migrations: store.migrations,
-    sessions,
-    raw,
-    blobs,
-    pollOnce: (mailbox, stop, onProgress) =>
-      pollMailbox(mailbox, ports, settings, { failures: 0, stop, ...(onProgress === undefined ? {} : { onProgress }) }),
-    serve: (stop) => {
-      const { keep: keepEncryption, checks } = daemon;
-      const outside = { store, prepare, wakes: cronWakes, listen: listener(config), keepEncryption };
-      return serve({ ...ports, ...outside, encryptionChecks: checks }, settings, stop);
-    },
+    ...{ store, migrations: store.migrations, sessions, raw, blobs },
+    pollOnce: (mailbox, stop, onProgress) => pollOnce(mailbox, ports, daemonSettings(config), { stop, onProgress }),
+    serve: (stop, reloads) => serveDaemon({ live, log, store, ports, daemon }, stop, reloads),
     [Symbol.asyncDispose]: () => undo.disposeAsync(),
   };
+}
+
+async function pollOnce(
+  mailbox: Mailbox,
+  ports: PollPorts,
+  settings: DaemonSettings,
+  { stop, onProgress }: { stop: AbortSignal; onProgress: ((progress: PollProgress) => void) | undefined },
+): Promise<PollReport> {
+  const { promise, resolve } = Promise.withResolvers<PollReport>();
+  const progress = onProgress === undefined ? {} : { onProgress };
+  // A login that is refused counts as one of a visit of the daemon.
+  const due = await ports.store.scheduleOf(mailbox.id);
+  await pollMailbox(mailbox, ports, settings, { due, stop, onRound: resolve, ...progress });
+  return await promise;
 }
 
 /** A server may announce a size and send more: the limit of a literal leaves room for what is asked, no more. */
@@ -106,12 +109,11 @@ function literalBytesMax(config: Config): number {
 
 function daemonSettings(config: Config): DaemonSettings {
   const { poll, message } = config;
+  const { intervalMs, backOffMsMax, leaseMs, loginRefusalsMax, loginPauseMs } = poll;
+  const { concurrencyMax, concurrencyPerHostMax } = poll;
   return {
-    intervalMs: poll.intervalMs,
-    backOffMsMax: poll.backOffMsMax,
-    leaseMs: poll.leaseMs,
-    concurrencyMax: poll.concurrencyMax,
-    concurrencyPerHostMax: poll.concurrencyPerHostMax,
+    ...{ intervalMs, backOffMsMax, leaseMs, loginRefusalsMax, loginPauseMs, concurrencyMax, concurrencyPerHostMax },
+    push: config.push,
     limits: {
       messageBytesMax: message.bytesMax,
       windowMs: 2 * poll.commandTimeoutMs,
@@ -122,12 +124,65 @@ function daemonSettings(config: Config): DaemonSettings {
   };
 }
 
-/** The HTTP package is loaded by the daemon alone; other commands do not pay for it. */
-function listener(config: Config): Parameters<typeof serve>[0]['listen'] {
+/** The configuration in force: a reload puts another one into its place. */
+type Live = { config: Config };
+
+type DaemonParts = {
+  readonly live: Live;
+  readonly log: AdjustableLog;
+  readonly store: Database;
+  readonly ports: PollPorts;
+  readonly daemon: DaemonEncryption;
+};
+
+/** What the daemon alone needs is loaded here: other commands do not pay for it. */
+async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads: Reloads): Promise<void> {
+  const { live, log, store, ports, daemon } = parts;
+  const { config } = live;
+  using _lock = await store.lockForDaemon();
+  const [{ createSupervisor }, { createMetrics }, { startHttp }] = await Promise.all([
+    import('./adapters/systemd/notify.ts'),
+    import('./adapters/metrics/metrics.ts'),
+    import('./adapters/http/server.ts'),
+  ]);
+  const supervisor = createSupervisor({ ...servicePlace(process.pid), monotonicUs });
+  using metrics = createMetrics({ version });
   const { http } = config;
-  if (http === null) return null;
-  return async (ready) => {
-    const { startHttp } = await import('./adapters/http/server.ts');
-    return startHttp(http, ready);
+  const adopt = (next: Config): void => {
+    live.config = { ...config, log: next.log, poll: next.poll, push: next.push, raw: next.raw, stop: next.stop };
   };
+  const { nowMs } = systemClock;
+  const reload = createReload({ load: reloads.load, log, supervisor, current: () => live.config, adopt, nowMs });
+  using _reloads = reloads.on(() => void reload.again());
+  const rendered = async (readiness: Readiness) => ({
+    contentType: metrics.contentType,
+    text: await metrics.render(readiness),
+  });
+  const daemonPorts: DaemonPorts = {
+    ...{ ...ports, store, meter: metrics, supervisor, wakes: cronWakes },
+    prepare: () => migrate(store, config, log),
+    disk: diskProbe(config.dataDir, `${process.pid}`),
+    keepEncryption: daemon.keep,
+    encryptionChecks: daemon.checks,
+    configCheck: reload.check,
+    self: selfOf(config, log),
+    listen: http === null ? null : (readiness) => startHttp(http, { readiness, metrics: rendered }),
+  };
+  await serve(daemonPorts, () => daemonSettings(live.config), stop);
+}
+
+async function migrate(store: Database, config: Config, log: AdjustableLog): Promise<void> {
+  const applied = config.migrateOnStart ? await store.migrations.apply() : 0;
+  if (applied > 0) log.info({ applied }, events.databaseMigrated);
+}
+
+function selfOf(config: Config, log: AdjustableLog): DaemonPorts['self'] {
+  const startedAt = new Date(systemClock.nowMs()).toISOString();
+  const { host } = thisAuthor();
+  const self = { host, pid: process.pid, name: config.worker.name, version, started_at: startedAt };
+  return () => ({ ...self, log_level: log.level });
+}
+
+function monotonicUs(): bigint {
+  return process.hrtime.bigint() / 1000n;
 }

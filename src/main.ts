@@ -5,6 +5,8 @@
  * Whatever is thrown ends here as one line and a hint on standard error. The first SIGINT or SIGTERM asks `run` and
  * `poll` to finish what is under way, any other command and every further signal ends the process at once.
  */
+import { enableCompileCache } from 'node:module';
+import { fileURLToPath } from 'node:url';
 import { asFailure, Failure } from './errors.ts';
 
 const oldestNode = 26;
@@ -20,6 +22,10 @@ if (Number.parseInt(process.versions.node, 10) < oldestNode) {
   );
   process.exitCode = 2;
 } else {
+  // What is compiled lies beside what it was compiled from, for who may write there; for others everything stays as it is.
+  // Never in a folder for temporary files: what lies in it is run.
+  enableCompileCache(fileURLToPath(new URL('../node_modules/.cache/ticketmaild', import.meta.url)));
+  keepDebuggerClosed();
   endQuietlyWithoutReader();
   end(await main(process.argv));
 }
@@ -53,20 +59,43 @@ async function makeContext(signal: AbortSignal): Promise<import('./commands/cont
     terminal: openTerminal({ stdin, stdout, stderr, colours, nowMs: Date.now }),
     isAttended: stdin.isTTY === true,
     signal,
+    onReload,
     nowMs: Date.now,
     readFile: readFileSync,
     writeNewFile: (path, bytes) => writeFileSync(path, bytes, { flag: 'wx', mode: 0o600 }),
     loadConfig: async (file) => loadConfig({ file }),
+    outside: {
+      fetchJson: async (...args) => (await import('./commands/status-question.ts')).fetchJson(...args),
+      inputPieces: async () => stdin,
+      filePieces: async (...args) => (await import('./commands/logs-source.ts')).filePieces(...args),
+      programPieces: async (...args) => (await import('./commands/logs-source.ts')).programPieces(...args),
+    },
     async compose(config, choice, people) {
-      const [{ compose }, { createLog }] = await Promise.all([import('./compose.ts'), import('./log.ts')]);
+      const [{ compose }, { createLog, isJournal }, { prettyLine }] = await Promise.all([
+        import('./compose.ts'),
+        import('./log.ts'),
+        import('./adapters/terminal/log-lines.ts'),
+      ]);
+      const coloured = colours && stdout.isTTY === true;
       // A command tells by itself what is wrong, in its own words: a log line beside would say it twice.
       const log =
         choice === 'quiet'
           ? createLog({ level: 'error', pretty: false, destination: { write: () => undefined } })
-          : createLog({ level: config.log.level, pretty: choice === 'daemon_pretty' });
+          : createLog({
+              level: config.log.level,
+              pretty: choice === 'daemon_pretty' && ((json) => prettyLine(json, coloured)),
+              journal: isJournal(processEnvironment().JOURNAL_STREAM),
+            });
+      process.once('exit', () => log.flush());
       return await compose(config, log, people);
     },
   };
+}
+
+/** SIGHUP asks for it (systemd's reload); without a listener it ends the process, as it does every program. */
+function onReload(listener: () => void): Disposable {
+  process.on('SIGHUP', listener);
+  return { [Symbol.dispose]: () => void process.off('SIGHUP', listener) };
 }
 
 /** The signal that asks the command to stop. */
@@ -85,6 +114,11 @@ function watchSignals(drains: boolean): AbortSignal {
   return stop.signal;
 }
 
+/** Without a listener SIGUSR1 opens Node's debugger on a port that every user of the machine can reach, and so the key. */
+function keepDebuggerClosed(): void {
+  process.on('SIGUSR1', () => undefined);
+}
+
 /** A reader such as `head` may leave early: that is no error of ours. */
 function endQuietlyWithoutReader(): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -98,10 +132,24 @@ async function tellFailure(error: unknown): Promise<number> {
   const { printableLine } = await import('./adapters/terminal/printable.ts');
   if (error instanceof CommanderError && error.exitCode === 0) return 0;
   const failure = error instanceof CommanderError ? misuse(error) : asFailure(error);
+  if (await toldJournal(failure)) return failure.exitCode;
   process.stderr.write(`ticketmaild: ${printableLine(failure.message)}\nhint: ${printableLine(failure.hint)}\n`);
   // Nobody expected this one: only its stack tells where it came from.
   if (failure.code === 'unexpected' && failure.cause instanceof Error) process.stderr.write(`${failure.cause.stack}\n`);
   return failure.exitCode;
+}
+
+/** In the journal the end of a daemon is a line like every other. False when standard error goes elsewhere. */
+async function toldJournal(failure: Failure): Promise<boolean> {
+  const [{ createLog, isJournal }, { events }, { processEnvironment }] = await Promise.all([
+    import('./log.ts'),
+    import('./events.ts'),
+    import('./config.ts'),
+  ]);
+  if (!isJournal(processEnvironment().JOURNAL_STREAM, 2)) return false;
+  const log = createLog({ level: 'error', pretty: false, journal: true, destination: process.stderr });
+  log.error({ error: failure }, events.daemonFailed);
+  return true;
 }
 
 function misuse(error: import('commander').CommanderError): Failure {

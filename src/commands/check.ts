@@ -15,6 +15,7 @@ import type { Mailbox } from '../ingest/mailbox.ts';
 import { type KeySet, keyIds } from '../secret/key.ts';
 import { type CommonOptions, type Context, composeFor } from './context.ts';
 import { counted } from './encryption-operation.ts';
+import { orRescue } from './encryption-texts.ts';
 import { certificateText, probeMailbox } from './mailbox-probe.ts';
 
 type Outcome<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly failure: Failure };
@@ -24,10 +25,12 @@ type Try = <T>(part: string, work: () => Promise<T>, told: (value: T) => string)
 
 export async function check(options: CommonOptions, context: Context): Promise<number> {
   const results: Outcome<unknown>[] = [];
+  const failedFirst = new Map<string, string>();
   const attempt: Try = async (part, work, told) => {
     const result = await outcomeOf(work);
     results.push(result);
-    await print(options, context, part, result.ok ? told(result.value) : result.failure);
+    if (result.ok) await print(options, context, part, told(result.value));
+    else await printFailure(options, context, part, result.failure, failedFirst);
     return result;
   };
   const config = await attempt('configuration', () => context.loadConfig(options.config ?? null), configText);
@@ -61,7 +64,11 @@ async function writeInto(dataDir: string): Promise<void> {
     await writeFile(path, 'check', { flag: 'wx', mode: 0o600 });
     await rm(path);
   } catch (error) {
-    throw new Failure('disk_failed', `data_dir ${dataDir} cannot be written to (${causeCode(error)})`, {
+    // On a full disk the file is made all the same, and stays empty.
+    await rm(path, { force: true }).catch(() => undefined);
+    const code = causeCode(error);
+    const isFull = code === 'ENOSPC' || code === 'EDQUOT';
+    throw new Failure(isFull ? 'disk_full' : 'disk_failed', `data_dir ${dataDir} cannot be written to (${code})`, {
       cause: error,
     });
   }
@@ -139,10 +146,15 @@ function keysText(keys: KeySet | null): string {
 async function checkSwitch({ vault, store }: App): Promise<string> {
   const { state, problem, switch: inForce } = await vault.refresh();
   if (problem !== null) throw problem;
-  if ('failure' in state && (state.kind === 'missing' || inForce.state !== 'off')) throw state.failure;
+  if (state.kind === 'missing') throw rescuable(state.failure);
+  if ('failure' in state && inForce.state !== 'off') throw state.failure;
   const { sealed, plain } = await store.passwordCounts();
   const key = inForce.keyId === null ? '' : ` under key ${inForce.keyId}`;
   return `encryption is ${inForce.state}${key}; ${counted(sealed, 'password')} sealed, ${plain} readable`;
+}
+
+function rescuable({ code, message, fields, hint }: Failure): Failure {
+  return new Failure(code, message, { fields, hint: `${hint} ${orRescue}` });
 }
 
 async function outcomeOf<T>(work: () => Promise<T>): Promise<Outcome<T>> {
@@ -153,22 +165,31 @@ async function outcomeOf<T>(work: () => Promise<T>): Promise<Outcome<T>> {
   }
 }
 
-async function print(
+async function print(options: CommonOptions, { terminal }: Context, part: string, text: string): Promise<void> {
+  if (options.json === true) await terminal.json({ check: part, ok: true, message: text, code: null, hint: null });
+  else await terminal.line(`ok      ${part}: ${text}`, 'green');
+}
+
+/** For people a failure that stands above already, such as a key that every mailbox wants, is told by its part alone. */
+async function printFailure(
   options: CommonOptions,
   { terminal }: Context,
   part: string,
-  result: string | Failure,
+  { code, message, hint }: Failure,
+  failedFirst: Map<string, string>,
 ): Promise<void> {
-  const failure = result instanceof Failure ? result : null;
   if (options.json === true) {
-    const { code = null, hint = null } = failure ?? {};
-    await terminal.json({ check: part, ok: failure === null, message: failure?.message ?? result, code, hint });
+    await terminal.json({ check: part, ok: false, message, code, hint });
     return;
   }
-  const text = typeof result === 'string' ? result : result.message;
-  const word = failure === null ? 'ok    ' : 'failed';
-  await terminal.line(`${word}  ${part}: ${text}`, failure === null ? 'green' : 'red');
-  if (failure !== null) await terminal.line(`        hint: ${failure.hint}`);
+  const sameAs = failedFirst.get(`${code} ${message}`);
+  if (sameAs !== undefined) {
+    await terminal.line(`failed  ${part}: for the same reason as ${sameAs}`, 'red');
+    return;
+  }
+  failedFirst.set(`${code} ${message}`, part);
+  await terminal.line(`failed  ${part}: ${message}`, 'red');
+  await terminal.line(`        hint: ${hint}`);
 }
 
 function configText(config: Config): string {
@@ -179,6 +200,6 @@ function configText(config: Config): string {
 
 function databaseText(database: DatabaseConfig): string {
   if (database.kind === 'sqlite') return `SQLite in ${database.path}`;
-  const where = database.socketPath ?? `${database.host}:${database.port}`;
+  const where = database.socketPath ?? database.hosts.map(({ host, port }) => `${host}:${port}`).join(', ');
   return `${database.database} at ${where} as ${database.user}, TLS ${database.tls}`;
 }

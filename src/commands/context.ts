@@ -6,6 +6,8 @@ import type { App } from '../compose.ts';
 import type { Config } from '../config.ts';
 import { isFailure } from '../errors.ts';
 import { SecretBytes } from '../secret/secret-bytes.ts';
+import type { Pieces } from './logs-source.ts';
+import type { Answer } from './status-question.ts';
 
 export type Context = {
   readonly terminal: Terminal;
@@ -13,6 +15,8 @@ export type Context = {
   readonly isAttended: boolean;
   /** Fires when the process is asked to stop. */
   readonly signal: AbortSignal;
+  /** Calls `listener` whenever the process is asked to read its configuration again, until that is disposed. */
+  readonly onReload: (listener: () => void) => Disposable;
   readonly nowMs: () => number;
   /** Reads the configuration; `file` is the option `--config`. Throws `config_invalid`. */
   readonly loadConfig: (file: string | null) => Promise<Config>;
@@ -20,8 +24,21 @@ export type Context = {
   readonly readFile: (path: string) => Uint8Array;
   /** Writes a file for its owner alone; throws an error with the code EEXIST when there is one of that name. */
   readonly writeNewFile: (path: string, bytes: Uint8Array) => void;
+  readonly outside: Outside;
   /** Builds the application; `log` says where its log lines go. */
   readonly compose: (config: Config, log: LogChoice, people?: People) => Promise<App>;
+};
+
+/** What `status` and `logs` reach beyond the data folder. */
+export type Outside = {
+  /** GET of JSON. Throws `daemon_unreachable`. */
+  readonly fetchJson: (url: string, timeoutMs: number) => Promise<Answer>;
+  /** Standard input. */
+  readonly inputPieces: () => Promise<Pieces>;
+  /** A file; with `follow` also what is added to it, until `stop` fires. Throws `usage`. */
+  readonly filePieces: (path: string, follow: boolean, stop: AbortSignal) => Promise<Pieces>;
+  /** What a program prints. Throws `usage` where there is none of that name, `check_failed` when it fails. */
+  readonly programPieces: (name: string, args: readonly string[], stop: AbortSignal) => Promise<Pieces>;
 };
 
 /** `askPassphrase` asks for the passphrase of the key file; null: nobody gave one. */

@@ -3,8 +3,9 @@
  */
 import type { StoredAudit } from '../encryption/ports.ts';
 import { Failure } from '../errors.ts';
+import { isoTime } from '../ingest/iso-time.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
-import { isoTime, shortTime } from './times.ts';
+import { shortTime } from './times.ts';
 
 const columns = [
   { title: 'WHEN (UTC)' },

@@ -9,6 +9,7 @@ import { liveMs } from '../encryption/operation.ts';
 import { type EncryptionStatus, encryptionStatus } from '../encryption/status.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 import { counted, runOperation } from './encryption-operation.ts';
+import { orRescue } from './encryption-texts.ts';
 
 /** Exit code 0 also when something is wrong: that is shown. */
 export async function showEncryption(options: CommonOptions, context: Context): Promise<number> {
@@ -41,7 +42,10 @@ function wrongs(status: EncryptionStatus): readonly Wrong[] {
   const lacking = workers.filter(({ live, has_key: hasKey }) => live && !hasKey);
   const found: (Wrong | false)[] = [
     problem !== null && { what: problem.message, hint: problem.hint },
-    vault.reason !== null && { what: vault.reason, hint: vault.hint ?? '' },
+    vault.reason !== null && {
+      what: vault.reason,
+      hint: vault.state === 'missing' ? `${vault.hint} ${orRescue}` : (vault.hint ?? ''),
+    },
     waiting > 0 && {
       what: `${waiting === 1 ? '1 mailbox waits' : `${waiting} mailboxes wait`}: nobody holds the key of the password`,
       hint: 'Put the key file with that key back; where it is lost, see encryption replace-lost-key. Which: ticketmaild mailbox list.',

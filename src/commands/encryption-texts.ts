@@ -6,6 +6,10 @@
 import type { Config } from '../config.ts';
 import type { CommonOptions } from './context.ts';
 
+/** A command never held the key itself; whether a daemon does, that daemon alone knows. */
+export const orRescue =
+  'Or, where ticketmaild status says orphaned, the running daemon writes it: ticketmaild key rescue.';
+
 /** A command of this program with the configuration file of this call. */
 export function commandLine(words: string, { config }: Pick<CommonOptions, 'config'>): string {
   return `ticketmaild ${words}${config === undefined ? '' : ` --config ${quoted(config)}`}`;

@@ -7,6 +7,7 @@
 import { randomUUIDv7 } from 'node:crypto';
 import type { App } from '../compose.ts';
 import { Failure, isFailure } from '../errors.ts';
+import { isoTime } from '../ingest/iso-time.ts';
 import type { Connection, Cursor, Mailbox } from '../ingest/mailbox.ts';
 import type { ProbeReport } from '../ingest/ports.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
@@ -14,7 +15,6 @@ import { type CommonOptions, type Context, migrateFirst, withApp } from './conte
 import { type MailboxOptions, type NewMailbox, readMailboxOptions } from './mailbox-options.ts';
 import { certificateText, probeMailbox } from './mailbox-probe.ts';
 import { afterText, placeText } from './mailbox-view.ts';
-import { isoTime } from './times.ts';
 
 export type AddOptions = CommonOptions &
   MailboxOptions & { readonly passwordStdin?: boolean /** false for `--no-probe`. */; readonly probe: boolean };

@@ -7,6 +7,7 @@
 import { isIP } from 'node:net';
 import { readCertificates } from '../config/certificates.ts';
 import { isLoopback } from '../config/loopback.ts';
+import { unreadableHint } from '../config/this-user.ts';
 import { causeCode, Failure } from '../errors.ts';
 import type { AfterAction, Connection, Start, TlsMode } from '../ingest/mailbox.ts';
 
@@ -113,7 +114,11 @@ function readCaFile(path: string, readFile: OptionSources['readFile']): string {
   try {
     bytes = readFile(path);
   } catch (error) {
-    throw new Failure('usage', `--ca-file ${quoted(path)} cannot be read (${causeCode(error)})`, { cause: error });
+    const hint = unreadableHint(error);
+    throw new Failure('usage', `--ca-file ${quoted(path)} cannot be read (${causeCode(error)})`, {
+      cause: error,
+      ...(hint === null ? {} : { hint }),
+    });
   }
   const certificates = readCertificates(new TextDecoder().decode(bytes));
   if (certificates.kind === 'certificates') return certificates.pem;

@@ -3,11 +3,11 @@
  */
 import type { App } from '../compose.ts';
 import { Failure, isFailure } from '../errors.ts';
+import { isoTime } from '../ingest/iso-time.ts';
 import type { Connection } from '../ingest/mailbox.ts';
 import type { ProbeReport } from '../ingest/ports.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import type { Context } from './context.ts';
-import { isoTime } from './times.ts';
 
 /** Read-only: nothing is changed on the server. Throws the failures of `Sessions.probe`. */
 export async function probeMailbox(

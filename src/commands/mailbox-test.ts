@@ -1,10 +1,11 @@
 /**
  * `mailbox test`: probes a stored mailbox, read-only, and says what it found.
  */
+
+import { isoTime } from '../ingest/iso-time.ts';
 import type { ProbeReport } from '../ingest/ports.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 import { probeJson, probeMailbox } from './mailbox-probe.ts';
-import { isoTime } from './times.ts';
 
 /** Throws `not_found`, what keeps its password from being opened, and all that a probe throws. */
 export async function testMailbox(options: CommonOptions & { name: string }, context: Context): Promise<number> {

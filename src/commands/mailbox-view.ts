@@ -2,8 +2,8 @@
  * Mailboxes as they are shown: never the password, nor how long it is.
  */
 import { domainToASCII } from 'node:url';
+import { isoTime } from '../ingest/iso-time.ts';
 import type { AfterAction, Connection, Mailbox, MailboxHealth } from '../ingest/mailbox.ts';
-import { isoTime } from './times.ts';
 
 /** As many as a key id has: nobody makes a certificate that begins alike. */
 const shownPinDigits = 16;
@@ -32,6 +32,7 @@ export function mailboxJson(mailbox: Listed): Record<string, unknown> {
     interval_s: mailbox.pollIntervalMs === null ? null : mailbox.pollIntervalMs / 1000,
     next_poll_at: isoTime(health.nextPollAtMs),
     failures: health.failures,
+    login_refusals: health.loginRefusals,
     last_success_at: isoTime(health.lastSuccessAtMs),
     last_error: errorJson(health.lastError),
     cursor: health.cursor === null ? null : { uid_validity: health.cursor.uidValidity, uid: health.cursor.uid },

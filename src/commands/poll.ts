@@ -4,7 +4,7 @@
  * A failing mailbox does not stop the others; the exit code is 1 when any failed.
  */
 import type { App } from '../compose.ts';
-import { asFailure, type Failure } from '../errors.ts';
+import { asFailure, Failure } from '../errors.ts';
 import type { Mailbox } from '../ingest/mailbox.ts';
 import type { PollReport } from '../ingest/poll-ports.ts';
 import type { Outcome } from '../ingest/rows.ts';
@@ -46,12 +46,21 @@ async function pollOne(app: App, mailbox: Mailbox, json: boolean, { terminal, si
     return true;
   } catch (error) {
     bar.clear();
-    const failure = asFailure(error);
+    const failure = toldFailure(asFailure(error), mailbox);
     if (json) await terminal.json(failureJson(mailbox.name, failure));
     terminal.note(`${mailbox.name}: ${failure.message}`, 'red');
     terminal.note(`hint: ${failure.hint}`);
     return false;
   }
+}
+
+/** The visit knows only that its lease is taken; here it matters that this is no trouble. */
+function toldFailure(failure: Failure, { name }: Mailbox): Failure {
+  if (failure.code !== 'lease_taken') return failure;
+  return new Failure('lease_taken', `a running daemon has mailbox ${name} and fetches its mail`, {
+    cause: failure,
+    hint: 'ticketmaild status shows how it fares there; new mail is fetched without this command.',
+  });
 }
 
 function reportJson(report: PollReport): Record<string, unknown> {

@@ -6,7 +6,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
-import { type Actions, actionsOf, configured, listing, type Start } from './command-shape.ts';
+import { type Actions, actionsOf, configured, listing, reporting, type Start } from './command-shape.ts';
 import { addEncryptionCommands, addKeyCommands } from './program-encryption.ts';
 
 /** Where help and the version are written. */
@@ -25,6 +25,7 @@ export function buildProgram(start: Start, print: Print): Command {
     .configureOutput({ writeOut: print, writeErr: () => undefined, outputError: () => undefined });
   const actions = actionsOf(start);
   addDaemonCommands(program, actions);
+  addSightCommands(program, actions);
   const mailbox = program.command('mailbox').description('add, list, test and change mailboxes');
   addMailboxCommands(mailbox, actions);
   addChangeCommands(mailbox, actions);
@@ -57,6 +58,32 @@ function addDaemonCommands(program: Command, { plain, draining }: Actions): void
   listing(program, 'reconcile', 'count whether every mail seen is accounted for').action(
     plain(async () => (await import('./reconcile.ts')).reconcile),
   );
+}
+
+/** What an operator looks at. */
+function addSightCommands(program: Command, { plain, draining }: Actions): void {
+  reporting(program, 'status', 'ask the running daemon how it fares; exit code 1 when it is not ready')
+    .option('--watch', 'draw it anew every 2 seconds, until Ctrl-C')
+    .option('--all', 'with the mailboxes that are fine')
+    .option('--address <host:port>', 'where to ask (default: http.listen, else the workers ticketmaild@1 to @9)')
+    .action(draining(async () => (await import('./status.ts')).showStatus));
+  const logs = plain(async () => (await import('./logs.ts')).showLogs);
+  program
+    .command('logs')
+    .description('show the log for people: the journal, a file, or what is piped in')
+    .argument('[file]', 'a file of JSON log lines')
+    .option('--follow', 'go on as lines are added')
+    .option('--since <time>', 'from then on: 15min, 2h, 08:30, today, 2026-01-31, "2026-01-31 08:30"')
+    .option('--lines <count>', 'only the last ones')
+    .option('--mailbox <name>', 'only of this mailbox')
+    .option('--level <level>', 'only of this level and above')
+    .option('--event <prefix>', 'only events that begin so, such as poll. or poll.failed')
+    .option('--unit <unit>', 'the unit of the journal (default: ticketmaild and ticketmaild@*)')
+    .action((file, options) => logs({ ...options, ...(file === undefined ? {} : { file }) }));
+  const level = plain(async () => (await import('./log-level.ts')).setLogLevel);
+  reporting(program, 'log-level', 'let the running daemon log more or less, until it starts or reloads')
+    .argument('<level>', 'trace, debug, info, warn or error')
+    .action((name, options) => level({ ...options, level: name }));
 }
 
 function addMailboxCommands(mailbox: Command, { plain }: Actions): void {

@@ -11,9 +11,12 @@ export type RunOptions = CommonOptions & {
 
 /** At a terminal it asks for the passphrase of a protected key file. Throws `config_invalid`; trouble outside is logged and tried again, never a reason to end. */
 export async function runDaemon(options: RunOptions, context: Context): Promise<number> {
-  const written = await context.loadConfig(options.config ?? null);
-  const config = options.migrate ? written : { ...written, migrateOnStart: false };
+  const load = async () => {
+    const written = await context.loadConfig(options.config ?? null);
+    return options.migrate ? written : { ...written, migrateOnStart: false };
+  };
+  const config = await load();
   await using app = await composeFor(config, context, options.pretty === true ? 'daemon_pretty' : 'daemon');
-  await app.serve(context.signal);
+  await app.serve(context.signal, { on: context.onReload, load });
   return 0;
 }

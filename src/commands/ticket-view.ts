@@ -1,8 +1,9 @@
 /**
  * Tickets and messages as `--json` prints them: the field names are a promise to scripts.
  */
+
+import { isoTime } from '../ingest/iso-time.ts';
 import type { OutcomeRow, StoredMessage, TicketSummary } from '../ingest/rows.ts';
-import { isoTime } from './times.ts';
 
 export function ticketJson(ticket: TicketSummary): Record<string, unknown> {
   return {

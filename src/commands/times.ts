@@ -3,20 +3,12 @@
  *
  * Others write to the database too: what is no time there arrives as NaN, and is shown as unknown. Nothing is thrown.
  */
-
-/** `2026-01-31T08:30:00.000Z`; null for null, and for what is no time. */
-export function isoTime(ms: number | null): string | null {
-  return ms === null || !isTime(ms) ? null : new Date(ms).toISOString();
-}
+import { isoTime } from '../ingest/iso-time.ts';
 
 /** `2026-01-31 08:30:00`, UTC; `never` for null, `unknown` for what is no time. */
 export function shortTime(ms: number | null): string {
   if (ms === null) return 'never';
   return isoTime(ms)?.slice(0, 19).replace('T', ' ') ?? 'unknown';
-}
-
-function isTime(ms: number): boolean {
-  return !Number.isNaN(new Date(ms).getTime());
 }
 
 /** `0.3 s`, `12 s`, `5 min`. */

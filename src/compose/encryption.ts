@@ -5,7 +5,8 @@
  * configuration names (or systemd's credential), else from whoever sits at the terminal of a command.
  */
 import { randomFillSync } from 'node:crypto';
-import { join } from 'node:path';
+import type { LogLevel } from '../adapters/control/protocol.ts';
+import { socketPath } from '../adapters/control/sockets.ts';
 import { createKeyFile, type KeyFileTools } from '../adapters/keyfile/key-file.ts';
 import { readPassphraseFile } from '../adapters/keyfile/passphrase-file.ts';
 import { createProofFile } from '../adapters/keyfile/proof-file.ts';
@@ -13,19 +14,19 @@ import { createSwitchMemory } from '../adapters/keyfile/switch-memory.ts';
 import { thisAuthor } from '../adapters/process/author.ts';
 import type { Config } from '../config.ts';
 import { encryptionChecks } from '../encryption/checks.ts';
-import { createControl, type DisableAnswer, type RescueAnswer } from '../encryption/control.ts';
+import { createControl } from '../encryption/control.ts';
 import { startKeeper } from '../encryption/keeper.ts';
 import type { OperationPorts, Tell } from '../encryption/operation.ts';
 import { createPasswords, type PasswordKeeper } from '../encryption/passwords.ts';
 import type { EncryptionStore, KeyFile, ProofFile, SwitchMemory } from '../encryption/ports.ts';
 import { createSealing } from '../encryption/sealing.ts';
 import { createVault, type Vault } from '../encryption/vault.ts';
-import { asFailure } from '../errors.ts';
-import { events, type Log } from '../events.ts';
-import type { EncryptionChecks } from '../ingest/health.ts';
+import type { AdjustableLog } from '../events.ts';
 import type { Author } from '../ingest/mailbox.ts';
 import type { Clock, MailboxStore, Workers } from '../ingest/ports.ts';
+import type { EncryptionChecks } from '../ingest/readiness.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
+import { type AskDaemon, daemonAt, levelSetter, startControlSocket } from './control.ts';
 
 /** Asks a person for the passphrase of the key file; null: there is nobody. */
 export type AskPassphrase = () => Promise<SecretBytes | null>;
@@ -39,11 +40,8 @@ export type Encryption = {
   readonly author: Author;
   /** The ports of one operation on the switch. */
   operation(tell: Tell): OperationPorts;
-  /** Asks the daemon that runs on this data folder, over its control socket. Throws `daemon_unreachable`, and what it answers. */
-  readonly askDaemon: {
-    rescue(): Promise<RescueAnswer>;
-    disable(): Promise<DisableAnswer>;
-  };
+  /** Asks what runs on this data folder. */
+  readonly askDaemon: AskDaemon;
 };
 
 /** What the daemon needs beside: it keeps in step and answers on the control socket until that is disposed. */
@@ -54,7 +52,7 @@ export type DaemonEncryption = {
 
 export type EncryptionParts = {
   readonly config: Config;
-  readonly log: Log;
+  readonly log: AdjustableLog;
   readonly store: EncryptionStore & Pick<MailboxStore, 'readPassword'>;
   readonly workers: Workers;
   readonly clock: Clock;
@@ -78,43 +76,18 @@ export function composeEncryption(parts: EncryptionParts): { encryption: Encrypt
     by: author,
     random: (bytes) => randomFillSync(bytes),
   });
-  const controlPath = join(dataDir, 'control.sock');
-  const askDaemon = daemonAt(controlPath, author);
+  const askDaemon = daemonAt(dataDir, author.who);
   const encryption = { vault, keyFile, memory, proof, passwords, author, operation, askDaemon };
   const { host } = author;
   const keeper = { keyFile, vault, store, sealReadable, clock, workers, log, host, pid: process.pid };
   const keep = async () => {
     await using building = new AsyncDisposableStack();
     building.use(await startKeeper(keeper));
-    building.use(await startControlSocket(controlPath, encryption, parts));
+    const { rescue, disable } = createControl({ ...encryption, store, clock, log });
+    const setLevel = levelSetter(log, { pid: process.pid, name: config.worker.name });
+    const handlers = { rescue, disable, log_level: async (who: string, level: LogLevel) => setLevel(who, level) };
+    building.use(await startControlSocket(socketPath(dataDir, config.worker.name), handlers, log));
     return building.move();
   };
   return { encryption, daemon: { keep, checks: () => encryptionChecks(vault) } };
-}
-
-/** The daemon is this program, of the same version and data folder: its answers have these forms. */
-function daemonAt(controlPath: string, { who }: Author): Encryption['askDaemon'] {
-  const ask = async (command: 'rescue' | 'disable'): Promise<unknown> => {
-    const client = await import('../adapters/control/client.ts');
-    return await client.askDaemon(controlPath, { command, who });
-  };
-  return {
-    rescue: async () => (await ask('rescue')) as RescueAnswer,
-    disable: async () => (await ask('disable')) as DisableAnswer,
-  };
-}
-
-/** A daemon without its control socket does its work all the same: that is told, and no reason to end. */
-async function startControlSocket(
-  controlPath: string,
-  { vault, keyFile, proof, operation }: Encryption,
-  { store, clock, log }: EncryptionParts,
-): Promise<AsyncDisposable | null> {
-  const { startControl } = await import('../adapters/control/server.ts');
-  try {
-    return await startControl(controlPath, createControl({ vault, keyFile, proof, store, clock, log, operation }));
-  } catch (error) {
-    log.warn({ error: asFailure(error) }, events.controlFailed);
-    return null;
-  }
 }

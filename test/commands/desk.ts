@@ -10,7 +10,9 @@ import { PassThrough, Readable, Writable } from 'node:stream';
 import { expect } from 'vitest';
 import { openTerminal } from '../../src/adapters/terminal/terminal.ts';
 import type { Context } from '../../src/commands/context.ts';
+import { filePieces, programPieces } from '../../src/commands/logs-source.ts';
 import { buildProgram } from '../../src/commands/program.ts';
+import { fetchJson } from '../../src/commands/status-question.ts';
 import { type App, compose } from '../../src/compose.ts';
 import { loadConfig } from '../../src/config.ts';
 import { isFailure } from '../../src/errors.ts';
@@ -90,9 +92,16 @@ async function run(args: readonly string[], seat: Seat): Promise<Ran> {
     }),
     isAttended: seat.stdin.isTTY === true,
     signal: AbortSignal.timeout(20_000),
+    onReload: () => ({ [Symbol.dispose]: () => undefined }),
     nowMs: () => nowMs,
     readFile: readFileSync,
     writeNewFile: (path, bytes) => writeFileSync(path, bytes, { flag: 'wx', mode: 0o600 }),
+    outside: {
+      fetchJson,
+      inputPieces: async () => seat.stdin,
+      filePieces: async (...args) => filePieces(...args),
+      programPieces: async (...args) => programPieces(...args),
+    },
     loadConfig: async (file) => configOf(file, seat.env),
     compose: (config, _, people) =>
       compose(config, createLog({ level: 'error', pretty: false, destination: silent }), people),

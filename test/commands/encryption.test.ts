@@ -504,6 +504,9 @@ describe('mailbox commands while encryption is on', () => {
       { check: 'switch', code: 'key_file_missing', hint: expect.any(String) },
       { check: 'mailbox one', code: 'key_file_missing' },
     ]);
+    const { out } = await desk.run(['check']);
+    expect(out.match(/there is no key file at/g)).toHaveLength(1);
+    expect(out).toMatch(/^failed {2}mailbox one: for the same reason as switch$/m);
   });
 
   test('leave alone what is half removed, but for removing it', async () => {

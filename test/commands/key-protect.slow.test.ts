@@ -46,7 +46,7 @@ describe('key protect and unprotect', () => {
   test('need a key file, before a passphrase is asked for', async () => {
     expect(await desk.run(['key', 'protect', '--passphrase-stdin'], passphrase)).toMatchObject({
       code: 1,
-      err: `there is no key file at ${keyFile}\nhint: ${'Put the key file back from its backup, or let the running daemon write it: ticketmaild key rescue.'}\n`,
+      err: `there is no key file at ${keyFile}\nhint: ${'Put the key file back from its backup; or, where ticketmaild status says orphaned, ticketmaild key rescue.'}\n`,
     });
     expect(await desk.run(['key', 'unprotect'])).toMatchObject({ code: 1 });
   });

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { userInfo } from 'node:os';
 import { describe, expect, test } from 'vitest';
 import { type MailboxOptions, type NewMailbox, readMailboxOptions } from '../../src/commands/mailbox-options.ts';
 import { Failure } from '../../src/errors.ts';
@@ -120,6 +121,16 @@ describe('what is wrong is told in one line', () => {
   ])('%j', (options, message) => {
     const told = failure(options);
     expect({ message: told.message, exitCode: told.exitCode }).toEqual({ message, exitCode: 2 });
+  });
+
+  test('a file of authorities that this user may not read names the user', () => {
+    const readFile = (): never => {
+      throw Object.assign(new Error('refused'), { code: 'EACCES' });
+    };
+    const told = (): unknown => readMailboxOptions({ ...least, caFile: '/root/ca.pem' }, { readFile, nowMs: 0 });
+    expect(told).toThrow(
+      expect.objectContaining({ hint: expect.stringContaining(`The user ${userInfo().username} tried to read it`) }),
+    );
   });
 
   test('all that is missing is named at once', () => {

@@ -1,5 +1,7 @@
-import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Dovecot, startDovecot } from '../support/dovecot.ts';
 import { freePort } from '../support/programs.ts';
@@ -297,6 +299,16 @@ describe('poll, ticket, message, reconcile', () => {
         outcomes: expect.objectContaining({ ticket_opened: 2 }),
       }),
     ]);
+    await using app = await fresh.open();
+    const { id } = await app.store.mailboxByName('support');
+    const lease = await app.store.takeLease(id, 'another', 60_000, null);
+    const taken = await fresh.run(['poll', 'support']);
+    expect(taken.code).toBe(1);
+    expect(taken.err).toMatch(
+      /^support: a running daemon has mailbox support and fetches its mail\nhint: ticketmaild status /,
+    );
+    if (lease === null) throw new Error('the lease was not free');
+    await app.store.releaseLease(lease, { ok: true, nextPollAfterMs: 60_000 });
     expect((await fresh.run(['poll'])).out).toMatch(/^support: no new mail \(\d+\.\d s\)\n$/);
 
     const tickets = (await fresh.run(['ticket', 'list', '--json'])).json;
@@ -442,5 +454,16 @@ describe('check and migrate', () => {
       code: 1,
       out: expect.stringMatching(/^failed {2}data folder: /m),
     });
+  });
+
+  test('a disk that takes no byte leaves no file behind', async () => {
+    await using full = await openDesk();
+    const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+    // As on a full disk a file can be made, and nothing be written to it.
+    const script = `trap '' XFSZ; ulimit -f 0; exec '${process.execPath}' '${main}' check`;
+    mkdirSync(full.dataDir, { mode: 0o700 });
+    const { stdout } = spawnSync('/bin/sh', ['-c', script], { env: full.env, encoding: 'utf8' });
+    expect(stdout).toMatch(/^failed {2}data folder: data_dir .+ cannot be written to \(EFBIG\)$/m);
+    expect(readdirSync(full.dataDir).filter((name) => name.startsWith('.check-'))).toEqual([]);
   });
 });

@@ -2,7 +2,8 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { isoTime, shortTime } from '../../src/commands/times.ts';
+import { shortTime } from '../../src/commands/times.ts';
+import { isoTime } from '../../src/ingest/iso-time.ts';
 import { type Desk, openDesk } from './desk.ts';
 
 let desk: Desk;
@@ -43,7 +44,7 @@ describe.each(['garbage', '', '2026-99-99 00:00:00.000'])('with %j where a time 
     expect(code).toBe(0);
     const workers = [expect.objectContaining({ host: 'beyond', seen_at: expect.stringMatching(/^20.+Z$/) })];
     // The empty text is before every other: that worker has been silent for long, and is forgotten.
-    if (text !== '') workers.unshift(expect.objectContaining({ host: 'elsewhere', seen_at: 'unknown' }));
+    if (text !== '') workers.push(expect.objectContaining({ host: 'elsewhere', seen_at: 'unknown' }));
     expect(json[0]?.workers).toEqual(workers);
     const people = await desk.run(['encryption', 'status']);
     expect(people.code).toBe(0);

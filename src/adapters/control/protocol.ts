@@ -4,15 +4,18 @@
  * While a request is worked on, a line that says so comes every second, so that a daemon that hangs is told apart from
  * one that is busy. An answer is `{ok: true, …}` or `{ok: false, code, message, hint}`.
  */
+import type { Config } from '../../config.ts';
 import { Failure, type FailureCode } from '../../errors.ts';
 
-export type ControlCommand = 'rescue' | 'disable';
+export type LogLevel = Config['log']['level'];
 
-export type ControlRequest = {
-  readonly command: ControlCommand;
-  /** Who asks, as `user@host`. */
-  readonly who: string;
-};
+/** `who` asks, as `user@host`. */
+export type ControlRequest =
+  | { readonly command: 'rescue' | 'disable'; readonly who: string }
+  | { readonly command: 'log_level'; readonly who: string; readonly level: LogLevel };
+
+/** The levels there are, from the most lines to the fewest. */
+const logLevels: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error'];
 
 export const requestBytesMax = 4096;
 export const answerBytesMax = 64 * 1024;
@@ -40,9 +43,10 @@ export function readRequest(line: string): ControlRequest | null {
   const value = readObject(line);
   if (value === null) return null;
   const { command, who } = value;
-  if (command !== 'rescue' && command !== 'disable') return null;
   if (typeof who !== 'string' || who === '' || who.length > whoLengthMax || /\p{C}/u.test(who)) return null;
-  return { command, who };
+  if (command === 'rescue' || command === 'disable') return { command, who };
+  const level = logLevels.find((one) => one === value.level);
+  return command === 'log_level' && level !== undefined ? { command, who, level } : null;
 }
 
 /** The object in a line of JSON; null for anything else. */

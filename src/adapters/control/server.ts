@@ -1,5 +1,5 @@
 /**
- * The control socket of a running daemon: lets commands of its own user, and root, ask for what needs the keys in its memory.
+ * The control socket of a running daemon: lets commands of its own user, and root, ask for what only it can do.
  *
  * A unix stream socket, mode 0600. Requests are small and few: 4 KiB, 5 seconds and 4 connections at most. Whatever a
  * client sends or fails to send, the daemon goes on; what a handler throws becomes the answer.
@@ -9,9 +9,10 @@ import { asFailure, Failure } from '../../errors.ts';
 import { linesOf } from './lines.ts';
 import { listenAt } from './place.ts';
 import {
-  type ControlCommand,
+  type ControlRequest,
   checkPath,
   failureAnswer,
+  type LogLevel,
   lineWaitMs,
   readRequest,
   requestBytesMax,
@@ -19,7 +20,11 @@ import {
 } from './protocol.ts';
 
 /** What is done for each command; `who` asks. The result is the answer. */
-export type ControlHandlers = Readonly<Record<ControlCommand, (who: string) => Promise<object>>>;
+export type ControlHandlers = {
+  rescue(who: string): Promise<object>;
+  disable(who: string): Promise<object>;
+  log_level(who: string, level: LogLevel): Promise<object>;
+};
 
 const connectionsMax = 4;
 
@@ -86,7 +91,7 @@ async function answerTo(line: string, socket: Socket, handlers: ControlHandlers)
   if (request === null) return failureAnswer(misuse());
   const tick = setInterval(() => socket.write('{"working":true}\n'), workingEveryMs);
   try {
-    return { ok: true, ...(await handlers[request.command](request.who)) };
+    return { ok: true, ...(await handle(request, handlers)) };
   } catch (error) {
     return failureAnswer(asFailure(error));
   } finally {
@@ -94,9 +99,14 @@ async function answerTo(line: string, socket: Socket, handlers: ControlHandlers)
   }
 }
 
+function handle(request: ControlRequest, handlers: ControlHandlers): Promise<object> {
+  const { command, who } = request;
+  return command === 'log_level' ? handlers.log_level(who, request.level) : handlers[command](who);
+}
+
 function misuse(): Failure {
   return new Failure('usage', 'the request is not one JSON line with a command that is known', {
-    hint: 'Ask with ticketmaild key rescue, or ticketmaild encryption disable.',
+    hint: 'Ask with ticketmaild key rescue, ticketmaild encryption disable, or ticketmaild log-level.',
   });
 }
 

@@ -7,15 +7,19 @@
  */
 import { once } from 'node:events';
 import { createInterface } from 'node:readline/promises';
-import { styleText } from 'node:util';
 import { Failure } from '../../errors.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { type Keyboard, promptPassword, readPasswordToEnd } from './password.ts';
 import { jsonLine, printableLine, printableText } from './printable.ts';
 import type { Progress } from './progress.ts';
+import type { Screen, Size } from './screen.ts';
+import { inStyle, type Style } from './style.ts';
+import type { StyledLine } from './styled.ts';
 import type { Column } from './table.ts';
 
-type Output = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number };
+export type { Style } from './style.ts';
+
+type Output = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number; readonly rows?: number };
 type Input = NodeJS.ReadableStream & { readonly isTTY?: boolean };
 
 export type TerminalStreams = {
@@ -27,8 +31,6 @@ export type TerminalStreams = {
   readonly nowMs: () => number;
 };
 
-export type Style = 'bold' | 'green' | 'red' | 'yellow' | 'dim';
-
 export interface Terminal {
   /** True when somebody looks at standard output. */
   readonly isInteractive: boolean;
@@ -38,6 +40,12 @@ export interface Terminal {
   text(text: string): Promise<void>;
   json(value: unknown): Promise<void>;
   table(columns: readonly Column[], rows: readonly (readonly string[])[]): Promise<void>;
+  /** Columns and rows of the terminal at standard output; null where that is none. */
+  size(): Size | null;
+  /** Lines of result, made printable; nothing is cut. */
+  styled(lines: readonly StyledLine[]): Promise<void>;
+  /** A picture that is drawn again and again. Throws `usage` where standard output is no terminal. */
+  screen(): Promise<Screen>;
   /** One line on standard error: for people, never for scripts. */
   note(text: string, style?: Style): void;
   /** Shows a stage of work in place on standard error, if that is a terminal; '' takes it away. */
@@ -69,6 +77,17 @@ export function openTerminal(streams: TerminalStreams): Terminal {
       const [head, ...body] = tableLines(columns, rows, stdout.isTTY === true ? widthOf(stdout) : null);
       await out([styled(streams, stdout, head ?? '', 'bold'), ...body, ''].join('\n'));
     },
+    size: () => sizeOf(stdout),
+    async styled(lines) {
+      const { styledText } = await import('./styled.ts');
+      const coloured = stdout.isTTY === true && streams.colours;
+      await out(lines.map((line) => `${styledText(line, coloured)}\n`).join(''));
+    },
+    async screen() {
+      const { createScreen } = await import('./screen.ts');
+      if (stdout.isTTY !== true) throw new Failure('usage', 'standard output is no terminal to draw on');
+      return createScreen(out, () => sizeOf(stdout) ?? { columns: 80, rows: 24 }, streams.colours);
+    },
     note: (text, style) => err(`${styled(streams, stderr, printableLine(text), style)}\n`),
     stage(text) {
       if (stderr.isTTY === true) err(`\r\x1b[K${printableLine(text).slice(0, widthOf(stderr) - 1)}`);
@@ -93,7 +112,12 @@ export function openTerminal(streams: TerminalStreams): Terminal {
 
 function styled(streams: TerminalStreams, output: Output, text: string, style: Style | undefined): string {
   if (style === undefined || output.isTTY !== true || !streams.colours) return text;
-  return styleText(style, text, { validateStream: false });
+  return inStyle(text, style);
+}
+
+/** A terminal that does not know its size says 0. */
+function sizeOf(output: Output): Size | null {
+  return output.isTTY === true ? { columns: output.columns || 80, rows: output.rows || 24 } : null;
 }
 
 async function writeAll(output: Output, text: string): Promise<void> {

@@ -21,6 +21,7 @@ afterEach(() => folder[Symbol.asyncDispose]());
 const echo: ControlHandlers = {
   rescue: async (who) => ({ done: 'rescue', who }),
   disable: async (who) => ({ done: 'disable', who }),
+  log_level: async (who, level) => ({ done: 'log_level', who, level }),
 };
 
 const request = { command: 'rescue', who: 'ann@desk' } as const;

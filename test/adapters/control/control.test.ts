@@ -24,6 +24,7 @@ afterEach(() => folder[Symbol.asyncDispose]());
 const echo: ControlHandlers = {
   rescue: async (who) => ({ done: 'rescue', who }),
   disable: async (who) => ({ done: 'disable', who }),
+  log_level: async (who, level) => ({ done: 'log_level', who, level }),
 };
 
 const request = { command: 'rescue', who: 'ann@desk' } as const;
@@ -78,6 +79,11 @@ describe('a request', () => {
     expect(await askDaemon(path, { command: 'disable', who: 'bob@desk' })).toEqual({
       done: 'disable',
       who: 'bob@desk',
+    });
+    expect(await askDaemon(path, { command: 'log_level', who: 'bob@desk', level: 'debug' })).toEqual({
+      done: 'log_level',
+      who: 'bob@desk',
+      level: 'debug',
     });
   });
 
@@ -211,6 +217,8 @@ describe('a client that misbehaves', () => {
     ['no object', '["rescue"]\n'],
     ['an unknown command', '{"command":"format","who":"ann@desk"}\n'],
     ['a command of the prototype', '{"command":"constructor","who":"ann@desk"}\n'],
+    ['a log level that there is not', '{"command":"log_level","who":"ann@desk","level":"loud"}\n'],
+    ['no log level', '{"command":"log_level","who":"ann@desk"}\n'],
     ['nobody who asks', '{"command":"rescue"}\n'],
     ['who asks with a line feed', '{"command":"rescue","who":"ann\\ndesk"}\n'],
     ['who asks at great length', `{"command":"rescue","who":"${'a'.repeat(300)}"}\n`],

@@ -158,6 +158,17 @@ describe('signals', () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   });
 
+  test('SIGUSR1 opens no debugger, and the daemon goes on', async () => {
+    const own = { ...env, TICKETMAILD_DATA_DIR: join(folder.path, 'debugged') };
+    await using daemon = startDaemon(['run'], { env: own, cwd: folder.path });
+    await daemon.waitFor(({ event }) => event === 'daemon.ready');
+    daemon.signal('SIGUSR1');
+    await wait(500);
+    expect(daemon.stderr()).toBe('');
+    daemon.signal('SIGTERM');
+    expect(await daemon.exit).toMatchObject({ code: 0, stderr: '' });
+  });
+
   test('the second ends it at once', async () => {
     const own = { ...env, TICKETMAILD_DATA_DIR: join(folder.path, 'busy'), TICKETMAILD_STOP_DRAIN_S: '60' };
     await using dovecot = await startDovecot();

@@ -1,0 +1,142 @@
+/**
+ * Log lines for people: the one renderer of `run --pretty` and `logs`.
+ *
+ * Time (local), level, event, mailbox and ticket come first, then what went wrong as `code: message`, then the fields that
+ * matter in reading order, last and dim the ids that connect lines. The hint has a line of its own, and so has each line
+ * of a stack. What is not one of our JSON lines is `null` to the reader, and shown as it is.
+ */
+import { events } from '../../events.ts';
+import type { Style } from './style.ts';
+import { type Piece, type StyledLine, styledText } from './styled.ts';
+
+export type LogEntry = {
+  readonly level: string;
+  readonly timeMs: number;
+  readonly event: string;
+  /** The other fields, in the order of the line. */
+  readonly fields: Readonly<Record<string, unknown>>;
+};
+
+/** From the least to the most urgent. */
+export const levelNames = ['trace', 'debug', 'info', 'warn', 'error'] as const;
+
+export type LevelName = (typeof levelNames)[number];
+
+const levelStyles: Readonly<Record<string, Style>> = { error: 'bold red', warn: 'yellow', info: 'green' };
+const readFirst = ['reason', 'failures', 'after_failures', 'code', 'action', 'count', 'uid'];
+/** Of no use to a reader but to find the lines that belong together. */
+const readLast = ['uid_validity', 'worker', 'poll', 'message'];
+const eventWidth = 21;
+const counting = events.pollFinished;
+const indent = ' '.repeat(26);
+const journalPriority = /^<[0-7]>(?=\{)/;
+
+/** A JSON line of ours, with or without the journal's priority before it; null for anything else. */
+export function readLogEntry(line: string): LogEntry | null {
+  const text = line.replace(journalPriority, '');
+  if (!text.startsWith('{')) return null;
+  const value = parsed(text);
+  if (typeof value !== 'object' || value === null) return null;
+  const { level, time, event, ...fields } = value as Record<string, unknown>;
+  if (typeof level !== 'string' || typeof time !== 'string' || typeof event !== 'string') return null;
+  const timeMs = Date.parse(time);
+  return Number.isNaN(timeMs) ? null : { level, timeMs, event, fields };
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    if (error instanceof SyntaxError) return null;
+    throw error;
+  }
+}
+
+/** The lines of an entry: one, and those of hint and stack. Of the counts of a visit those that are zero are left out. */
+export function logEntryLines({ level, timeMs, event, fields }: LogEntry): readonly StyledLine[] {
+  const { mailbox, ticket, error, hint, ...told } = fields;
+  const others =
+    event === counting ? Object.fromEntries(Object.entries(told).filter(([, count]) => count !== 0)) : told;
+  const { code, message, hint: ownHint, stack, ...about } = objectOf(error);
+  const failure = code === undefined && message === undefined ? '' : `${text(code)}: ${text(message)}`;
+  const style = levelStyles[level] ?? 'dim';
+  const head: readonly Piece[] = [
+    [localTime(timeMs), 'dim'],
+    ' ',
+    [level.toUpperCase().padEnd(5), style],
+    ' ',
+    [event.padEnd(eventWidth), 'bold'],
+    ...[mailbox, ticket].filter((one) => one !== undefined).map((one) => `  ${text(one)}`),
+    ...(failure === '' ? [] : ['  ', [failure, style] as const]),
+    ...fieldPieces({ ...others, ...about }),
+  ];
+  const help = ownHint ?? hint;
+  return [
+    trimmed(head),
+    ...(typeof help === 'string' && help !== '' ? [[indent, [`hint: ${help}`, 'bold'] as const]] : []),
+    ...(typeof stack === 'string' ? stack.split('\n').map((one): StyledLine => [indent, [one, 'dim']]) : []),
+  ];
+}
+
+/** Makes one text of a JSON line, as `run --pretty` prints it. */
+export function prettyLine(json: string, colours: boolean): string {
+  const entry = readLogEntry(json);
+  const lines = entry === null ? [[json]] : logEntryLines(entry);
+  return lines.map((line) => styledText(line, colours)).join('\n');
+}
+
+/** `2026-01-31 08:30:00` where this machine is. */
+export function localTime(ms: number): string {
+  const time = new Date(ms);
+  const day = [time.getFullYear(), time.getMonth() + 1, time.getDate()].map(twoDigits).join('-');
+  return `${day} ${[time.getHours(), time.getMinutes(), time.getSeconds()].map(twoDigits).join(':')}`;
+}
+
+/** The same with the distance to UTC: `2026-01-31 08:30:00 +01:00`. */
+export function clockTime(ms: number): string {
+  const minutes = -new Date(ms).getTimezoneOffset();
+  const distance = Math.abs(minutes);
+  const [hours, rest] = [Math.floor(distance / 60), distance % 60].map(twoDigits);
+  return `${localTime(ms)} ${minutes < 0 ? '-' : '+'}${hours}:${rest}`;
+}
+
+function twoDigits(value: number): string {
+  return `${value}`.padStart(2, '0');
+}
+
+function fieldPieces(fields: Readonly<Record<string, unknown>>): readonly Piece[] {
+  const names = Object.keys(fields).toSorted((a, b) => rank(a) - rank(b));
+  return names.flatMap((name, index): readonly Piece[] => {
+    const shown = `${name}=${value(fields[name])}`;
+    return [index === 0 ? '  ' : ' ', readLast.includes(name) ? [shown, 'dim'] : shown];
+  });
+}
+
+/** What is in neither list keeps its order, between the two. */
+function rank(name: string): number {
+  if (readFirst.includes(name)) return readFirst.indexOf(name) - readFirst.length;
+  return readLast.indexOf(name) + 1;
+}
+
+/** Without the space that fills the last column up. */
+function trimmed(line: StyledLine): StyledLine {
+  const last = line.at(-1);
+  if (last === undefined || typeof last === 'string') return line;
+  return [...line.slice(0, -1), [last[0].trimEnd(), last[1]]];
+}
+
+function objectOf(error: unknown): Readonly<Record<string, unknown>> {
+  if (typeof error === 'object' && error !== null) return { ...error };
+  return error === undefined ? {} : { message: error };
+}
+
+function text(one: unknown): string {
+  return typeof one === 'string' ? one : (JSON.stringify(one) ?? '?');
+}
+
+/** In quotation marks when it could be taken for more than one field. */
+function value(one: unknown): string {
+  if (typeof one === 'string') return /^[^\s"=]+$/.test(one) ? one : JSON.stringify(one);
+  if (Array.isArray(one)) return one.map(value).join(',');
+  return JSON.stringify(one) ?? '?';
+}

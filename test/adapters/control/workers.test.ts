@@ -1,0 +1,163 @@
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type ControlHandlers, startControl } from '../../../src/adapters/control/server.ts';
+import { socketPath, socketPaths } from '../../../src/adapters/control/sockets.ts';
+import { daemonAt, levelSetter, startControlSocket } from '../../../src/compose/control.ts';
+import { Failure } from '../../../src/errors.ts';
+import type { AdjustableLog } from '../../../src/events.ts';
+import { createLog } from '../../../src/log.ts';
+import { type TemporaryFolder, temporaryFolder } from '../../support/temporary.ts';
+
+let folder: TemporaryFolder;
+
+beforeEach(async () => {
+  folder = await temporaryFolder('workers');
+});
+
+afterEach(() => folder[Symbol.asyncDispose]());
+
+type Line = Record<string, unknown>;
+
+function logOf(lines: Line[], level: 'debug' | 'warn' | 'error' = 'warn'): AdjustableLog {
+  return createLog({ level, pretty: false, destination: { write: (line) => void lines.push(JSON.parse(line)) } });
+}
+
+/** A worker of that name, which answers with it. */
+async function worker(
+  name: string,
+  given: Partial<ControlHandlers> = {},
+): Promise<AsyncDisposable & { readonly log: AdjustableLog; readonly lines: readonly Line[] }> {
+  const lines: Line[] = [];
+  const log = logOf(lines);
+  const setLevel = levelSetter(log, { pid: 1, name });
+  const handlers: ControlHandlers = {
+    rescue: async () => ({ path: name }),
+    disable: async () => ({ state: 'off', who: name }),
+    log_level: async (who, level) => setLevel(who, level),
+    ...given,
+  };
+  const server = await startControlSocket(socketPath(folder.path, name), handlers, log);
+  return { log, lines, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
+}
+
+/** The socket file of a worker that died. */
+async function deadWorker(name: string): Promise<void> {
+  const server = createServer().listen(join(folder.path, 'made'));
+  await once(server, 'listening');
+  const { rename } = await import('node:fs/promises');
+  await rename(join(folder.path, 'made'), socketPath(folder.path, name));
+  server.close();
+  await once(server, 'close');
+}
+
+const noKey = async (): Promise<object> => {
+  throw new Failure('key_file_missing', 'no key here');
+};
+
+describe('several workers on one data folder', () => {
+  test('have a socket each, looked for by name, the one without a name first', async () => {
+    await using _b = await worker('b');
+    await using _a = await worker('a');
+    await writeFile(join(folder.path, 'control-a.sock.old'), '');
+    const paths = await socketPaths(folder.path);
+    expect(paths).toEqual(['control.sock', 'control-a.sock', 'control-b.sock'].map((name) => join(folder.path, name)));
+  });
+
+  test('a rescue is done by the first that answers', async () => {
+    await using _b = await worker('b');
+    await using _a = await worker('a');
+    expect(await daemonAt(folder.path, 'ann@desk').rescue()).toEqual({ path: 'a' });
+    await using _only = await worker('');
+    expect(await daemonAt(folder.path, 'ann@desk').rescue()).toEqual({ path: '' });
+  });
+
+  test('one that died is passed over, and so is one that holds no key', async () => {
+    await deadWorker('');
+    await deadWorker('a');
+    await using _b = await worker('b', { rescue: noKey });
+    await using _c = await worker('c');
+    expect(await daemonAt(folder.path, 'ann@desk').rescue()).toEqual({ path: 'c' });
+  });
+
+  test('when none holds a key that is said, not that others are away', async () => {
+    await deadWorker('a');
+    await using _b = await worker('b', { rescue: noKey });
+    await expect(daemonAt(folder.path, 'ann@desk').rescue()).rejects.toMatchObject({ code: 'key_file_missing' });
+  });
+
+  test('what one refuses is not asked of the next', async () => {
+    const refuse = async (): Promise<object> => {
+      throw new Failure('refused', 'there is nothing to rescue');
+    };
+    await using _a = await worker('a', { rescue: refuse });
+    await using _b = await worker('b');
+    await expect(daemonAt(folder.path, 'ann@desk').rescue()).rejects.toMatchObject({ code: 'refused' });
+  });
+
+  test('nobody there is daemon_unreachable, and names the usual place', async () => {
+    const asked = daemonAt(folder.path, 'ann@desk');
+    for (const work of [asked.rescue(), asked.disable(), asked.logLevel('debug')])
+      await expect(work).rejects.toMatchObject({
+        code: 'daemon_unreachable',
+        message: expect.stringContaining(join(folder.path, 'control.sock')),
+      });
+    const nowhere = daemonAt(join(folder.path, 'none'), 'ann@desk');
+    await expect(nowhere.rescue()).rejects.toMatchObject({ code: 'daemon_unreachable' });
+  });
+});
+
+describe('the log level', () => {
+  test('is told to every worker, and each says what it was', async () => {
+    await using a = await worker('a');
+    await using b = await worker('b');
+    await deadWorker('');
+    const { answers, failures } = await daemonAt(folder.path, 'ann@desk').logLevel('debug');
+    expect(answers).toEqual([
+      { pid: 1, worker: 'a', before: 'warn', level: 'debug' },
+      { pid: 1, worker: 'b', before: 'warn', level: 'debug' },
+    ]);
+    expect(failures).toEqual([]);
+    expect([a.log.level, b.log.level]).toEqual(['debug', 'debug']);
+    a.log.debug({}, 'poll.idle');
+    expect(a.lines.at(-1)).toMatchObject({ event: 'poll.idle' });
+  });
+
+  test('that one of them does not take is told beside', async () => {
+    const refuse = async (): Promise<object> => {
+      throw new Failure('usage', 'the request is not known here');
+    };
+    await using _a = await worker('a', { log_level: refuse });
+    await using _b = await worker('b');
+    const { answers, failures } = await daemonAt(folder.path, 'ann@desk').logLevel('debug');
+    expect(answers.map((one) => one.worker)).toEqual(['b']);
+    expect(failures).toMatchObject([{ code: 'usage' }]);
+  });
+
+  test('its change is in the log with who asked, also when the new level lets less through', () => {
+    const lines: Line[] = [];
+    const log = logOf(lines, 'warn');
+    const set = levelSetter(log, { pid: 1, name: '' });
+    set('ann@desk', 'error');
+    set('bob@desk', 'trace');
+    expect(lines).toMatchObject([
+      { event: 'log.level_changed', level_before: 'warn', level_now: 'error', by: 'ann@desk' },
+      { event: 'log.level_changed', level_before: 'error', level_now: 'trace', by: 'bob@desk' },
+    ]);
+  });
+});
+
+test('a daemon whose socket cannot be made says so and goes on', async () => {
+  await writeFile(socketPath(folder.path, ''), 'precious');
+  await using unnamed = await worker('');
+  expect(unnamed.lines).toMatchObject([{ event: 'control.failed', error: { code: 'refused' } }]);
+  await using _first = await worker('a');
+  const second = await startControl(socketPath(folder.path, 'a'), {
+    rescue: noKey,
+    disable: noKey,
+    log_level: noKey,
+  });
+  expect(second).toBeNull();
+});

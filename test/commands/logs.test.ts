@@ -1,0 +1,346 @@
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { appendFile, chmod, rename, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { setTimeout as wait } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { stripVTControlCharacters } from 'node:util';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { readSince } from '../../src/commands/logs-options.ts';
+import { type TemporaryFolder, temporaryFolder } from '../support/temporary.ts';
+import { type Looking, look, plainLines, start } from './sight.ts';
+
+let folder: TemporaryFolder;
+let file: string;
+
+beforeEach(async () => {
+  folder = await temporaryFolder('logs');
+  file = join(folder.path, 'daemon.log');
+});
+
+afterEach(() => folder[Symbol.asyncDispose]());
+
+const nowMs = Date.UTC(2026, 0, 31, 8, 30);
+const now = (): number => nowMs;
+
+/** A line that was logged `minutes` ago. */
+function line(minutes: number, event: string, more: object = {}): string {
+  const time = new Date(nowMs - minutes * 60_000).toISOString();
+  return `${JSON.stringify({ level: 'info', time, ...more, event })}\n`;
+}
+
+const night = [
+  line(90, 'daemon.starting'),
+  line(60, 'poll.failed', { level: 'warn', mailbox: 'sales', failures: 1 }),
+  'TypeError: something that is no JSON\n',
+  line(30, 'poll.finished', { mailbox: 'support', duration_ms: 7 }),
+  line(20, 'poll.idle', { level: 'debug', mailbox: 'support' }),
+  line(10, 'database.unavailable', { level: 'error' }),
+].join('');
+
+/** The events that are shown, and the first word of what is no entry. */
+function shown(out: string): readonly string[] {
+  return plainLines(out)
+    .filter((text) => text !== '')
+    .map((text) => /^\d{4}-\d\d-\d\d \S+ [A-Z]+ +(\S+)/.exec(text)?.[1] ?? text.split(' ')[0] ?? '');
+}
+
+const everything = [
+  'daemon.starting',
+  'poll.failed',
+  'TypeError:',
+  'poll.finished',
+  'poll.idle',
+  'database.unavailable',
+];
+
+describe('lines', () => {
+  test('of standard input and of a file are shown the same way', async () => {
+    await writeFile(file, night);
+    const [piped, read] = await Promise.all([look(['logs'], { input: night }), look(['logs', file])]);
+    expect(shown(piped.out)).toEqual(everything);
+    expect(read).toEqual(piped);
+  });
+
+  test('that come in small pieces are the same, also where a letter is cut in two', async () => {
+    const bytes = Buffer.from(line(1, 'poll.failed', { mailbox: 'Käse 🧀' }) + line(1, 'poll.idle'));
+    const pieces = Readable.from(Array.from(bytes, (_, index) => bytes.subarray(index, index + 1)));
+    const { out } = await look(['logs'], { input: pieces });
+    expect(shown(out)).toEqual(['poll.failed', 'poll.idle']);
+    expect(out).toContain('Käse 🧀');
+  });
+
+  test('without an end, at the end, are shown too', async () => {
+    expect((await look(['logs'], { input: 'half a line' })).out).toBe('half a line\n');
+  });
+
+  test('of hostile content send no command to the terminal', async () => {
+    const evil = '\x1b]0;title\x07\x1b[2J\x9b31m\u202e';
+    const input = `${evil}\n${line(1, 'poll.failed', { mailbox: evil, error: { code: evil, message: evil, hint: evil } })}{"${evil}`;
+    const { out } = await look(['logs'], { input, size: { columns: 80, rows: 24 }, colours: true });
+    expect(stripVTControlCharacters(out)).not.toMatch(/[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]/);
+    expect(out).not.toContain('\x1b]');
+  });
+
+  test('with the priority of the journal before them are read like any other', async () => {
+    expect(shown((await look(['logs'], { input: `<4>${line(1, 'poll.failed')}` })).out)).toEqual(['poll.failed']);
+  });
+
+  test('have colours on a terminal alone', async () => {
+    const size = { columns: 80, rows: 24 };
+    expect((await look(['logs'], { input: night, size, colours: true })).out).toContain('\x1b[');
+    expect((await look(['logs'], { input: night, size, colours: false })).out).not.toContain('\x1b[');
+    expect((await look(['logs'], { input: night, colours: true })).out).not.toContain('\x1b[');
+  });
+});
+
+describe('filters', () => {
+  test.each<[string, string[], string[]]>([
+    ['the last lines', ['--lines', '2'], ['poll.idle', 'database.unavailable']],
+    ['a mailbox', ['--mailbox', 'support'], ['poll.finished', 'poll.idle']],
+    [
+      'a level and above, with what is no JSON',
+      ['--level', 'warn'],
+      ['poll.failed', 'TypeError:', 'database.unavailable'],
+    ],
+    ['the beginning of an event', ['--event', 'poll.f'], ['poll.failed', 'poll.finished']],
+    ['a time', ['--since', '65min'], everything.slice(1)],
+    ['a time, and what is no JSON goes with the line before', ['--since', '45min'], everything.slice(3)],
+    ['several at once', ['--event', 'poll.', '--level', 'info', '--lines', '1'], ['poll.finished']],
+  ])('by %s', async (_title, args, events) => {
+    await writeFile(file, night);
+    const [piped, read] = await Promise.all([
+      look(['logs', ...args], { input: night, nowMs: now }),
+      look(['logs', file, ...args], { nowMs: now }),
+    ]);
+    expect(shown(piped.out)).toEqual(events);
+    expect(read.out).toBe(piped.out);
+  });
+
+  test.each<[string[], string]>([
+    [['--lines', '0'], '--lines must be a whole number from 1 to 100000, not "0"'],
+    [['--lines', '1e3'], '--lines must be'],
+    [['--level', 'loud'], '--level must be trace, debug, info, warn, error, not "loud"'],
+    [['--since', 'soon'], '--since "soon" is no time'],
+    [['--since', '2026-02-31T99:00'], 'is no time'],
+    [['a-file', '--unit', 'x'], '--unit is for the journal, not for a file'],
+  ])('that are wrong are told: %j', async (args, message) => {
+    const { code, err } = await look(['logs', ...args]);
+    expect({ code, err }).toEqual({ code: 2, err: expect.stringContaining(message) });
+  });
+
+  test('know times as people write them', () => {
+    const local = (...parts: [number, number, number, number?, number?, number?]): number =>
+      new Date(...parts).getTime();
+    const today = new Date(nowMs);
+    const midnight = local(today.getFullYear(), today.getMonth(), today.getDate());
+    const at = (text: string): number => readSince(text, nowMs);
+    expect(at('90s')).toBe(nowMs - 90_000);
+    expect(at('15m')).toBe(at('15 min'));
+    expect(at('2h')).toBe(nowMs - 7_200_000);
+    expect(at('3d ago')).toBe(nowMs - 3 * 86_400_000);
+    expect(at('today')).toBe(midnight);
+    expect(at('03:05')).toBe(new Date(midnight).setHours(3, 5));
+    expect(at('2026-01-30')).toBe(local(2026, 0, 30));
+    expect(at('2026-01-30 08:30')).toBe(local(2026, 0, 30, 8, 30));
+    expect(at('2026-01-30T08:30:15Z')).toBe(Date.UTC(2026, 0, 30, 8, 30, 15));
+    expect(at('2026-01-30T08:30:15.5+01:00')).toBe(Date.UTC(2026, 0, 30, 7, 30, 15, 500));
+  });
+});
+
+describe('a file that is followed', () => {
+  async function follow(...more: string[]): Promise<Looking & { stop: () => Promise<void> }> {
+    const stop = new AbortController();
+    const looking = start(['logs', file, '--follow', ...more], { stop: stop.signal, nowMs: now });
+    const end = async (): Promise<void> => {
+      stop.abort();
+      expect(await looking.end).toMatchObject({ code: 0, err: '' });
+    };
+    return { ...looking, stop: end };
+  }
+
+  async function until(looking: Looking, events: readonly string[]): Promise<void> {
+    const untilMs = performance.now() + 5000;
+    while (shown(looking.out()).length < events.length && performance.now() < untilMs) await wait(20);
+    expect(shown(looking.out())).toEqual(events);
+  }
+
+  test('shows its last lines and then what is added, filtered', async () => {
+    await writeFile(file, night);
+    const looking = await follow('--lines', '1', '--event', 'poll.');
+    await until(looking, ['poll.idle']);
+    await appendFile(file, line(0, 'daemon.ready') + line(0, 'poll.started').slice(0, 20));
+    await wait(400);
+    await appendFile(file, line(0, 'poll.started').slice(20));
+    await until(looking, ['poll.idle', 'poll.started']);
+    await looking.stop();
+  });
+
+  test('is followed across a rotation and when it is emptied, and loses nothing', async () => {
+    await writeFile(file, line(1, 'daemon.starting'));
+    const looking = await follow();
+    await until(looking, ['daemon.starting']);
+    await appendFile(file, line(1, 'poll.started'));
+    await rename(file, `${file}.1`);
+    await appendFile(`${file}.1`, line(1, 'poll.idle'));
+    await wait(400);
+    await writeFile(file, line(1, 'daemon.ready'));
+    await until(looking, ['daemon.starting', 'poll.started', 'poll.idle', 'daemon.ready']);
+    await truncate(file, 0);
+    await wait(700);
+    await appendFile(file, line(1, 'daemon.stopped'));
+    await until(looking, ['daemon.starting', 'poll.started', 'poll.idle', 'daemon.ready', 'daemon.stopped']);
+    await looking.stop();
+  });
+});
+
+describe('the journal', () => {
+  /** Calls a program in the place of journalctl, and gives what it was called with. */
+  async function asked(
+    args: readonly string[],
+    script: string,
+    input: string | null = null,
+  ): Promise<{ seen: Awaited<ReturnType<typeof look>>; args: unknown }> {
+    const { programPieces } = await import('../../src/commands/logs-source.ts');
+    let called: unknown = null;
+    const seen = await look(['logs', ...args], {
+      input,
+      nowMs: now,
+      outside: {
+        programPieces: async (name, given, stop) => {
+          called = [name, ...given];
+          return programPieces('/bin/sh', ['-c', script], stop);
+        },
+      },
+    });
+    return { seen, args: called };
+  }
+
+  const form = ['--output=json', '--output-fields=MESSAGE,_SYSTEMD_UNIT,UNIT', '--all', '--no-pager'];
+  const usual = ['journalctl', '--unit=ticketmaild', '--unit=ticketmaild@*', ...form];
+
+  /** What journalctl prints for the lines of `text`, all of one unit. */
+  function journal(text: string, unit = 'ticketmaild.service'): string {
+    const lines = text.trimEnd().split('\n');
+    return lines.map((MESSAGE) => `${JSON.stringify({ __CURSOR: 'x', MESSAGE, _SYSTEMD_UNIT: unit })}\n`).join('');
+  }
+
+  test('is read by journalctl where somebody sits at the terminal and names no file', async () => {
+    await writeFile(file, journal(night));
+    const { seen, args } = await asked([], `cat ${file}`);
+    expect(args).toEqual(usual);
+    expect(shown(seen.out)).toEqual(everything);
+  });
+
+  test.each<[string[], string[]]>([
+    [['--follow'], ['--follow', '--lines=10']],
+    [
+      ['--follow', '--since', '1h'],
+      ['--follow', `--since=@${nowMs / 1000 - 3600}`],
+    ],
+    [['--lines', '5'], ['--lines=5']],
+    [['--lines', '5', '--mailbox', 'support'], []],
+    [
+      ['--follow', '--lines', '5', '--mailbox', 'support'],
+      ['--follow', '--lines=5'],
+    ],
+  ])('is asked for what is wanted: %j', async (args, passed) => {
+    expect((await asked(args, ':')).args).toEqual([...usual, ...passed]);
+  });
+
+  test('of another unit is asked for as one argument, whatever its name', async () => {
+    const { args } = await asked(['--unit', 'x --vacuum-time=1s; reboot'], ':');
+    expect(args).toEqual(['journalctl', '--unit=x --vacuum-time=1s; reboot', ...form]);
+  });
+
+  test('is read without a terminal, as in a script, where its unit is named', async () => {
+    const { args } = await asked(['--unit', 'ticketmaild'], ':', '');
+    expect(args).toEqual(['journalctl', '--unit=ticketmaild', ...form]);
+    expect((await asked([], ':', '')).args).toBeNull();
+  });
+
+  test('says of each line which worker it is from, where that has a name', async () => {
+    const systemd = { MESSAGE: 'Started it.', UNIT: 'ticketmaild@2.service', _SYSTEMD_UNIT: 'init.scope' };
+    await writeFile(
+      file,
+      [
+        journal(line(3, 'poll.idle')),
+        journal(line(2, 'poll.finished', { error: { hint: 'Look.' } }), 'ticketmaild@1.service'),
+        `${JSON.stringify(systemd)}\n`,
+      ].join(''),
+    );
+    const { out } = (await asked([], `cat ${file}`)).seen;
+    expect(plainLines(out)).toEqual([
+      expect.stringMatching(/^\d{4}-.+ poll\.idle/),
+      expect.stringMatching(/^@1 \d{4}-.+ poll\.finished/),
+      expect.stringMatching(/^@1 +hint: Look\.$/),
+      '@2 Started it.',
+    ]);
+  });
+
+  test('has messages of bytes, of several lines, and what is none of its entries', async () => {
+    const bytes = { MESSAGE: [...Buffer.from('\x1b[2Jbytes\n')], _SYSTEMD_UNIT: 'ticketmaild.service' };
+    const lines = [bytes, { MESSAGE: 'one\ntwo' }, { MESSAGE: ['first', 'second'] }, { MESSAGE: null }, { other: 1 }];
+    await writeFile(file, `${lines.map((one) => JSON.stringify(one)).join('\n')}\n-- cursor: x\n`);
+    const { out } = (await asked([], `cat ${file}`)).seen;
+    const [first, ...others] = plainLines(out);
+    expect(first).toMatch(/bytes$/);
+    expect(first).not.toContain('\x1b');
+    expect(others).toEqual(['one', 'two', 'first', '', '{"other":1}', '-- cursor: x']);
+  });
+
+  test('is filtered here', async () => {
+    await writeFile(file, journal(night));
+    const { seen } = await asked(['--lines', '1', '--mailbox', 'support', '--level', 'info'], `cat ${file}`);
+    expect(shown(seen.out)).toEqual(['poll.finished']);
+  });
+
+  test('that journalctl cannot read is exit code 1, and that there is none is one clear line', async () => {
+    expect((await asked([], 'exit 3')).seen).toMatchObject({ code: 1, err: expect.stringContaining('exit code 3') });
+    const { programPieces } = await import('../../src/commands/logs-source.ts');
+    const none = await look(['logs'], {
+      input: null,
+      outside: { programPieces: async (_, args, stop) => programPieces('/nowhere/journalctl', args, stop) },
+    });
+    expect(none).toMatchObject({ code: 2, out: '' });
+    expect(none.err).toMatch(/^\S+ is not on this machine, so the journal cannot be read\nhint: .+\n$/);
+  });
+});
+
+test('a file that cannot be read is told in one line', async () => {
+  for (const path of [join(folder.path, 'none'), folder.path]) {
+    const { code, err, out } = await look(['logs', path]);
+    expect({ code, out }).toEqual({ code: 2, out: '' });
+    expect(err).toMatch(new RegExp(`^${path}: [^\n]+\nhint: [^\n]+\n$`));
+  }
+  await writeFile(file, '');
+  await chmod(file, 0o600);
+  expect(await look(['logs', file])).toEqual({ code: 0, out: '', err: '' });
+});
+
+describe('as a process', () => {
+  const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+
+  test('a reader that leaves early is no error, and an endless input does not fill the memory', async () => {
+    const endless = `yes '${line(1, 'poll.idle').trim()}'`;
+    const command = `${endless} | '${process.execPath}' --max-old-space-size=40 '${main}' logs | head -200000 | tail -1`;
+    const { promisify } = await import('node:util');
+    const { stdout, stderr } = await promisify(execFile)('/bin/sh', ['-c', command]);
+    expect(stderr).toBe('');
+    expect(stdout).toContain('poll.idle');
+  });
+
+  test('Ctrl-C ends it quietly', async () => {
+    await writeFile(file, night);
+    const child = spawn(process.execPath, [main, 'logs', file, '--follow'], { stdio: ['ignore', 'pipe', 'pipe'] });
+    let told = '';
+    child.stderr.on('data', (text) => {
+      told += String(text);
+    });
+    await once(child.stdout, 'data');
+    child.kill('SIGINT');
+    const [code] = await once(child, 'close');
+    expect({ code, told }).toEqual({ code: 130, told: '' });
+  });
+});
