@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, readFile, rename, rm, stat, symlink, truncate, unlink, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Readiness } from '../src/ingest/health.ts';
+import type { Readiness } from '../src/ingest/readiness.ts';
 import type { Daemon } from './support/daemon.ts';
 import { type Dovecot, startDovecot } from './support/dovecot.ts';
 import { enabled, named, openSetting, type Setting } from './support/encryption-setting.ts';

@@ -6,6 +6,8 @@
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { findFaketime } from './faults/faked-clock.ts';
+import { galeraLibraries } from './support/galera.ts';
 import { findProgram, runProgram } from './support/programs.ts';
 
 type Need = { readonly program: string; readonly packageName: string };
@@ -19,6 +21,8 @@ const needs: readonly Need[] = [
   { program: 'openssl', packageName: 'openssl' },
   { program: 'gcore', packageName: 'gdb' },
   { program: 'age', packageName: 'age' },
+  { program: 'systemctl', packageName: 'systemd' },
+  { program: 'python3', packageName: 'python3' },
 ];
 
 /** Its own folder keeps Dovecot's IMAP service, which has a package of its own. */
@@ -44,12 +48,14 @@ export async function preflight(): Promise<Preflight> {
 function missingPackages(): string[] {
   const missing = needs.filter(({ program }) => findProgram(program) === null).map(({ packageName }) => packageName);
   if (!imapServices.some((path) => existsSync(path))) missing.push('dovecot-imapd');
+  if (!galeraLibraries.some((path) => existsSync(path))) missing.push('galera-4');
+  if (findFaketime() === null) missing.push('libfaketime');
   return [...new Set(missing)];
 }
 
 function advice(packages: readonly string[]): string {
   const command = `apt-get update && apt-get install -y --no-install-recommends ${packages.join(' ')}`;
-  return `The tests run against a real Dovecot, a real MariaDB and the age tool. Run as root:\n  ${command}`;
+  return `The tests run against a real Dovecot, a real MariaDB with Galera, libfaketime, systemd, gdb, Python and the age tool. Run as root:\n  ${command}`;
 }
 
 /** Null when it went well, else everything that apt printed. */

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { allSettings } from '../src/config/settings.ts';
 import { events } from '../src/events.ts';
+import { fullRender } from './adapters/metrics/samples.ts';
 import { runCommand } from './support/daemon.ts';
 import { startDovecot } from './support/dovecot.ts';
 import { password } from './support/dovecot-settings.ts';
@@ -79,12 +80,19 @@ test('every event and every configuration key has its place', () => {
   expect(missing).toEqual([]);
 });
 
+test('every metric has its place, and no other is named', async () => {
+  const known = [...(await fullRender()).matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name);
+  const named = [...readme.matchAll(/`((?:ticketmaild|process|nodejs)_[a-z_]+)`/g)].map(([, name]) => name);
+  expect([...new Set(named)].sort()).toEqual(known.sort());
+});
+
 test('the sample log line has the fields of a real one', () => {
   const line = JSON.parse(blocks('json')[0] ?? '');
   expect(Object.keys(line)).toEqual([
     'level',
     'time',
     'mailbox',
+    'poll',
     'uid_validity',
     'uid',
     'size_bytes',
