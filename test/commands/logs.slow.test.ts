@@ -6,14 +6,16 @@ import { plainLines } from './sight.ts';
 
 const why = await whyNoSystemd();
 const title = `the journal of a unit${why === null ? '' : ` (left out: ${why})`}`;
-const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
-const program = `'${process.execPath}' '${main}'`;
+const checkout = fileURLToPath(new URL('../..', import.meta.url));
+/** The checkout as it is seen inside, wherever it lies. */
+const inside = '/srv/checkout';
+const program = `${inside}/node_modules/.bin/node ${inside}/src/main.ts`;
 
 describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
   let machine: Machine;
 
   beforeAll(async () => {
-    machine = await bootSystemd();
+    machine = await bootSystemd({ [checkout]: inside });
     await machine.get('mkdir -m 700 /run/data');
     const env = '-E TICKETMAILD_DATA_DIR=/run/data -E TICKETMAILD_HTTP_LISTEN=off';
     const add = 'mailbox add --name one --host 127.0.0.1 --port 9 --user x --no-probe --password-stdin';
