@@ -100,6 +100,11 @@ test.concurrent('a mailbox that is paused, or changed, is let go of within secon
 test.concurrent('a mailbox that rested with a worker that was killed is visited at once by the next one', async () => {
   await using at = await scene();
   await at.daemon.waitFor(named('push.started'));
+  const isDueLater = async () => {
+    const [box] = (await readiness(at.daemon)).body.checks.mailboxes.list;
+    return Date.parse(box?.next_poll ?? '') > Date.now() + 1_800_000;
+  };
+  await until('the next poll is far away', isDueLater);
   at.daemon.signal('SIGKILL');
   await at.daemon.exit;
   await dovecot.append(at.user, 'INBOX', [mail('meanwhile')]);
