@@ -67,6 +67,17 @@ test.concurrent('a wrong password is tried three times and then left alone, also
   expect((await readiness(second)).body.checks.mailboxes).toMatchObject({ ok: 3, failing: 0 });
 }, 60_000);
 
+test.concurrent('a login that is refused to the command poll counts as well', async () => {
+  await using desk = await openDesk();
+  const box = await desk.add(dovecot, dovecot.newUser());
+  await desk.setPassword(box, 'not the password');
+  for (const refusals of [1, 2]) {
+    expect(await desk.command('poll', box.name)).toMatchObject({ code: 1 });
+    const [listed] = await desk.app.store.listMailboxes();
+    expect(listed?.health).toMatchObject({ loginRefusals: refusals, failures: refusals });
+  }
+}, 60_000);
+
 test.concurrent('of 20 mailboxes of a server that refuses connections one tries for all, and all are back together (ZA#1861)', async () => {
   await using server = await startDovecot();
   await using desk = await openDesk({ env: { TICKETMAILD_LOG_LEVEL: 'debug' } });
