@@ -4,7 +4,11 @@
  * Works on bytes, since headers in the wild hold raw 8-bit text: a value that is no UTF-8 is read in the charset that
  * the mail declares for its body, else as windows-1252. Lines that are no field are skipped; it never fails.
  */
-import libmime from 'libmime';
+import { isUtf8 } from 'node:buffer';
+import { decodeText, isMostlyForeign } from './charset.ts';
+import { detectCharset } from './charset-detect.ts';
+import { charsetOfLabel } from './charset-labels.ts';
+import { decodeWords } from './encoded-words.ts';
 import type { Header } from './message.ts';
 
 /** One field: name in lower case, value as its raw bytes (one character a byte), still folded. */
@@ -58,20 +62,28 @@ const keptHeaders: ReadonlySet<string> = new Set([
 const keptValueLengthMax = 2000;
 const keptCountMax = 200;
 const charsetSearchBytes = 8192;
+/** More fields than anything but an attack has. */
+const fieldsMax = 10_000;
+/** Of a single field; what is beyond is not looked at. */
+const fieldLengthMax = 1_000_000;
 
 const lineFeed = 10;
 const carriageReturn = 13;
-const utf8 = new TextDecoder('utf-8', { fatal: true });
+const space = 32;
+const tab = 9;
+const escapeByte = 27;
+const dash = 45;
+const semicolon = 59;
 
 /** Cuts at the first empty line and lists the fields before it. */
 export function splitMail(source: Uint8Array<ArrayBuffer>): SplitMail {
-  const bodyStart = findBody(source);
-  const block = Buffer.from(source.buffer, source.byteOffset, bodyStart).toString('latin1');
-  return { headers: readFields(block), body: source.subarray(bodyStart) };
+  const bytes = Buffer.from(source.buffer, source.byteOffset, source.byteLength);
+  const bodyStart = findBody(bytes);
+  return { headers: readFields(bytes.toString('latin1', 0, bodyStart)), body: source.subarray(bodyStart) };
 }
 
 /** Offset of the first byte after the empty line, or the length where there is none. */
-function findBody(source: Uint8Array): number {
+function findBody(source: Buffer): number {
   for (let start = 0; start < source.length; ) {
     const end = source.indexOf(lineFeed, start);
     if (end < 0) return source.length;
@@ -81,14 +93,82 @@ function findBody(source: Uint8Array): number {
   return source.length;
 }
 
+/** The head of a part: its fields, and where its body begins. */
+export type PartHead = { readonly headers: readonly RawHeader[]; readonly bodyStart: number };
+
+/**
+ * Reads the head of a part that begins at `start`. Where the empty line is missing, the head ends before the first
+ * line that is no field, and before a line of two dashes, which is a boundary.
+ */
+export function readPartHead(source: Buffer, start: number): PartHead {
+  let at = start;
+  while (at < source.length) {
+    const found = source.indexOf(lineFeed, at);
+    const end = found < 0 ? source.length : found + 1;
+    const first = source[at];
+    const isEmpty = first === lineFeed || (first === carriageReturn && end === at + 2);
+    const fields = () => readFields(source.toString('latin1', start, at));
+    if (isEmpty) return { headers: fields(), bodyStart: end };
+    const isBoundary = first === dash && source[at + 1] === dash;
+    const isContinued = at > start && (first === space || first === tab || isBrokenOff(source, at));
+    if (isBoundary || (!isContinued && !isField(source, at, end))) return { headers: fields(), bodyStart: at };
+    at = end;
+  }
+  return { headers: readFields(source.toString('latin1', start)), bodyStart: source.length };
+}
+
+/** True when the line before ends with a semicolon: the next one lost the blank that makes it a part of the field. */
+function isBrokenOff(source: Buffer, lineStart: number): boolean {
+  let at = lineStart - 1;
+  while (source[at] === lineFeed || source[at] === carriageReturn) at -= 1;
+  return source[at] === semicolon;
+}
+
+/** True for a line that begins with a name of printable characters and a colon (RFC 5322 section 2.2). */
+function isField(source: Buffer, start: number, end: number): boolean {
+  let at = start;
+  while (at < end && (source[at] ?? 0) > 0x20 && (source[at] ?? 0) < 0x7f && source[at] !== 0x3a) at += 1;
+  const nameEnd = at;
+  while (at < end && (source[at] === space || source[at] === tab)) at += 1;
+  return nameEnd > start && source[at] === 0x3a;
+}
+
+const fieldName = /^[\x21-\x39\x3b-\x7e]+$/u;
+
+/** A parameter at the beginning of a line, as it is left over where mailers fold without a blank. */
+const looseParameter = /^[\w*-]{1,40}\s{0,9}=/u;
+
 function readFields(block: string): readonly RawHeader[] {
   const fields: RawHeader[] = [];
-  for (const field of block.split(/\r?\n(?![ \t])/u)) {
-    const colon = field.indexOf(':');
-    const name = field.slice(0, Math.max(colon, 0)).trimEnd().toLowerCase();
-    if (/^[\x21-\x39\x3b-\x7e]+$/u.test(name)) fields.push([name, field.slice(colon + 1)]);
+  let colon = -1;
+  for (let start = 0; start < block.length && fields.length < fieldsMax; ) {
+    const end = endOfField(block, start);
+    // Looked for anew only once it is passed: many lines without any would take the square.
+    if (colon < start) colon = block.indexOf(':', start);
+    if (colon < 0) colon = block.length;
+    const last = fields.at(-1);
+    const name = colon < end ? block.slice(start, colon).trimEnd().toLowerCase() : '';
+    if (fieldName.test(name)) fields.push([name, block.slice(colon + 1, withoutBreak(block, end))]);
+    else if (last?.[1].trimEnd().endsWith(';') && looseParameter.test(block.slice(start, start + 50))) {
+      fields[fields.length - 1] = [last[0], `${last[1]} ${block.slice(start, withoutBreak(block, end))}`];
+    }
+    start = end;
   }
   return fields;
+}
+
+/** Where the next field begins: after the first line end that no blank follows. */
+function endOfField(block: string, start: number): number {
+  for (let at = block.indexOf('\n', start); at >= 0; at = block.indexOf('\n', at + 1)) {
+    const next = block.charCodeAt(at + 1);
+    if (next !== space && next !== tab) return at + 1;
+  }
+  return block.length;
+}
+
+function withoutBreak(block: string, end: number): number {
+  if (block.charCodeAt(end - 1) !== lineFeed) return end;
+  return block.charCodeAt(end - 2) === carriageReturn ? end - 2 : end - 1;
 }
 
 /** The raw value of the first field of that name, or null. */
@@ -110,50 +190,51 @@ export function declaredCharset({ headers, body }: SplitMail): string | null {
   return null;
 }
 
+/**
+ * The charset for raw fields of the mail whose first bytes are `source`: null where they need none, being ASCII or
+ * UTF-8; what the mail declares; else what its bytes look like, since a single field is too short to tell.
+ */
+export function rawCharset(source: Buffer, mail: SplitMail): string | null {
+  const block = source.subarray(0, source.length - mail.body.length);
+  if (isUtf8(block) && !block.includes(escapeByte)) return null;
+  const declared = declaredCharset(mail);
+  if (declared !== null && charsetOfLabel(declared) !== 'windows-1252') return declared;
+  // The label that programs write by default is not believed over fields that are foreign throughout.
+  const fields = Buffer.from(mail.headers.map(([, value]) => (foreign.test(value) ? value : '')).join(' '), 'latin1');
+  const looksLike = isMostlyForeign(fields) ? detectCharset(fields) : null;
+  return looksLike ?? declared ?? detectCharset(source.subarray(0, block.length + charsetSearchBytes));
+}
+
+const foreign = /[\x80-\xff\x1b]/u;
+
 /** Unfolds and decodes the bytes to text; encoded words are left, for fields with a structure of their own. */
 export function unfold(rawValue: string, charset: string | null): string {
-  const unfolded = rawValue.replace(/\r?\n/gu, '');
-  const text = /[\x80-\xff\x1b]/u.test(unfolded) ? decodeBytes(unfolded, charset) : unfolded;
-  return plainLine(text);
+  const value = rawValue.slice(0, fieldLengthMax);
+  const unfolded = value.includes('\n') ? value.replace(/\r?\n/gu, '') : value;
+  if (!foreign.test(unfolded)) return plainLine(unfolded);
+  const escaped = unfolded.includes('=?') ? unfolded.replace(encodedWord, escapeRawBytes) : unfolded;
+  return plainLine(decodeText(Buffer.from(escaped, 'latin1'), null, charset));
 }
 
 /** Unfolds and decodes an unstructured field, encoded words (RFC 2047) included. */
 export function decodeField(rawValue: string, charset: string | null): string {
-  const value = unfold(rawValue.replace(encodedWord, escapeRawBytes), charset);
-  return value.includes('=?') ? plainLine(libmime.decodeWords(value)) : value;
+  const value = unfold(rawValue, charset);
+  return value.includes('=?') ? plainLine(decodeWords(value)) : value;
 }
 
 /** The Q form of an encoded word (RFC 2047 section 4.2). */
-const encodedWord = /=\?[^?\s]+\?q\?[^?]*\?=/giu;
+const encodedWord = /=\?[^?\s]{1,80}\?q\?[^?]*\?=/giu;
 
 /** Raw bytes do not belong in an encoded word; escaped they are read in the charset that the word names. */
 function escapeRawBytes(word: string): string {
   return word.replace(/[\x80-\xff]/gu, (byte) => `=${byte.charCodeAt(0).toString(16).toUpperCase()}`);
 }
 
-function decodeBytes(rawValue: string, charset: string | null): string {
-  const bytes = Buffer.from(rawValue, 'latin1');
-  // ISO-2022-JP is 7-bit text with escape sequences, so that it would pass for UTF-8.
-  if (/\x1b[$(]/u.test(rawValue)) return decoderFor('iso-2022-jp').decode(bytes);
-  try {
-    return utf8.decode(bytes);
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error;
-    return decoderFor(charset ?? 'windows-1252').decode(bytes);
-  }
-}
-
-function decoderFor(charset: string): TextDecoder {
-  try {
-    return new TextDecoder(charset);
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    return new TextDecoder('windows-1252');
-  }
-}
+const controls = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/u;
 
 /** One line without control characters (those that part words become spaces) and without broken surrogates. */
 export function plainLine(text: string): string {
+  if (!controls.test(text)) return text.trim().toWellFormed();
   return text
     .replace(/[\t\n\v\f\r\u0085\u2028\u2029]/gu, ' ')
     .replace(/[\u0000-\u001f\u007f-\u009f]/gu, '')

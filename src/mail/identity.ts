@@ -19,10 +19,17 @@ export function contentHash({ headers, body }: SplitMail): string {
   const hash = createHash('sha256');
   for (const field of hashedFields) {
     for (const [name, rawValue] of headers) {
-      if (name === field) hash.update(`${name}:${rawValue.replace(/\s+/gu, ' ').trim()}\n`, 'latin1');
+      if (name === field) hash.update(`${name}:${squeezed(rawValue)}\n`, 'latin1');
     }
   }
   return hash.update('\n').update(body).digest('hex');
+}
+
+const squeezedLengthMax = 1_000_000;
+
+/** Folded the same way everywhere; what is too long for that was not written by a mailer, and counts as it is. */
+function squeezed(rawValue: string): string {
+  return rawValue.length > squeezedLengthMax ? rawValue : rawValue.replace(/\s+/gu, ' ').trim();
 }
 
 /** 64 lower-case hex digits, for a mail without a Message-ID. */

@@ -8,8 +8,39 @@
 /** One mailbox of RFC 5322 section 3.4; groups are flattened. Both fields are decoded text, `name` may be empty. */
 export type Address = { readonly name: string; readonly address: string };
 
-/** What wrote the mail: a person, an automatic answer, a delivery report, a mailing list. */
-export type MessageKind = 'human' | 'auto_reply' | 'bounce' | 'list';
+/**
+ * What wrote the mail: a person, an automatic answer (RFC 3834), a delivery report (RFC 3464, and those older than it),
+ * a mailing list (RFC 2919), a complaint (RFC 5965), a confirmation of reading (RFC 8098).
+ */
+export type MessageKind = 'human' | 'auto_reply' | 'bounce' | 'list' | 'feedback_report' | 'read_receipt';
+
+/** One recipient of a delivery report. */
+export type BouncedRecipient = {
+  /** As the report names it, without angle brackets and type (`rfc822;`). */
+  readonly address: string;
+  /** Enhanced status code of RFC 3463, as `5.1.1`; null where the report has none and none follows from it. */
+  readonly status: string | null;
+  /** True when the mail will never be delivered to this recipient and a later one would not be either. */
+  readonly hard: boolean;
+  /** What the other server said, one line; empty where the report does not tell. */
+  readonly diagnostic: string;
+};
+
+/** What a delivery report says. */
+export type Bounce = {
+  /** Each recipient once, in the order of the report; empty where it names none. */
+  readonly recipients: readonly BouncedRecipient[];
+  /** Of the whole report: that of the first recipient which failed for good, else of the first. */
+  readonly status: string | null;
+  /** True when it failed for good for any recipient. False for a delay, and for trouble that may pass. */
+  readonly hard: boolean;
+};
+
+/** A stretch of `text`, in UTF-16 code units, that is not the sender's new words: `end` is the first one after it. */
+export type Mark = { readonly kind: 'quote' | 'signature'; readonly start: number; readonly end: number };
+
+/** Signed or encrypted by S/MIME (RFC 8551) or PGP (RFC 3156, RFC 9580), as far as the mail's form says; not verified. */
+export type Protection = 'smime_signed' | 'smime_encrypted' | 'pgp_signed' | 'pgp_encrypted';
 
 /** A part of the mail that is not its readable text. `sha256` is of the decoded bytes, 64 hex digits. */
 export type Attachment = {
@@ -52,8 +83,13 @@ export type ParsedMessage = {
   /** The fields that later rules ask for, see `keptHeaders` in `headers.ts`. */
   readonly headers: readonly Header[];
   readonly kind: MessageKind;
-  /** For a bounce: the Message-ID of the mail that could not be delivered, where the report tells it. */
+  /** What a delivery report says; null for every other kind. */
+  readonly bounce: Bounce | null;
+  /** For a bounce, a feedback report, a read receipt: the Message-ID of the mail that it is about, where it tells. */
   readonly reportedMessageId: string | null;
+  /** Quoted history and signature in `text`, ascending and without overlap; `text` itself is never cut. */
+  readonly marks: readonly Mark[];
+  readonly protection: Protection | null;
   readonly attachments: readonly Attachment[];
   /**
    * SHA-256 (64 hex digits) of what the sender wrote: originator fields and body bytes, but no trace fields (Received,
@@ -61,4 +97,6 @@ export type ParsedMessage = {
    * Message-ID, of all its bytes.
    */
   readonly contentHash: string;
+  /** Servers that it passed (fields Received); absent where nobody counted. */
+  readonly hopCount?: number;
 };

@@ -4,6 +4,7 @@
  * A comparison is loose where upstream suites differ from each other by habit: white space is collapsed, and an
  * attachment agrees when any part of the mail has all that is stated of it.
  */
+import type { ParsedMessage } from '../../src/mail/message.ts';
 import type { Expectation } from './corpus.ts';
 
 /** What is compared, whoever parsed it. */
@@ -23,6 +24,19 @@ export type Reading = {
     readonly sha256: string;
   }[];
 };
+
+/** What our own reader makes of a mail. */
+export const readingOf = (parsed: ParsedMessage): Reading => ({
+  subject: parsed.subject,
+  fromAddress: parsed.from?.address ?? '',
+  fromName: parsed.from?.name ?? '',
+  toAddresses: parsed.to.map((one) => one.address),
+  messageId: parsed.messageId,
+  sentAtMs: parsed.sentAtMs,
+  text: parsed.text,
+  html: parsed.html ?? '',
+  attachments: parsed.attachments.map(({ name, type, sizeBytes, sha256 }) => ({ name, type, size: sizeBytes, sha256 })),
+});
 
 /** Name of a field, and whether the reading agrees. Only stated fields are given. */
 export type Verdict = readonly [field: string, agrees: boolean];

@@ -37,7 +37,11 @@ const defaults: Omit<ShortMessage, 'messageId'> = {
   html: null,
   headers: [],
   kind: 'human',
+  bounce: null,
   reportedMessageId: null,
+  marks: [],
+  protection: null,
+  hopCount: 0,
   attachments: [],
 };
 
@@ -85,7 +89,7 @@ const differences: Readonly<Record<string, Partial<ShortMessage> & { readonly me
     html: '<p>This appears:</p><img src="cid:shot%201@kunde.example"><p>Why?</p>',
     headers: [['content-type', 'multipart/related; boundary="=_r1"']],
     attachments: [
-      part('attachment-1.png', 'image/png', 33, { contentId: 'shot 1@kunde.example', inline: true }),
+      part('image.png', 'image/png', 33, { contentId: 'shot 1@kunde.example', inline: true }),
       part('logo.png', 'image/png', 33, { contentId: 'logo@kunde.example' }),
     ],
   },
@@ -103,6 +107,7 @@ const differences: Readonly<Record<string, Partial<ShortMessage> & { readonly me
     ],
     subject: 'Re: Printer on floor three does not answer',
     text: 'It works again, thank you.\n\nOn Tue, 24 Nov 2026, Support wrote:\n> Please try once more.\n',
+    marks: [{ kind: 'quote', start: 28, end: 88 }],
     headers: [
       ['reply-to', '"Berg, Anna" <anna@privat.example>, team@kunde.example'],
       ['content-type', 'text/plain; charset=utf-8'],
@@ -121,9 +126,14 @@ const differences: Readonly<Record<string, Partial<ShortMessage> & { readonly me
       ['content-type', 'multipart/report; report-type=delivery-status; boundary="=_d1"'],
     ],
     kind: 'bounce',
+    bounce: {
+      recipients: [{ address: 'gone@kunde.example', status: '5.1.1', hard: true, diagnostic: '' }],
+      status: '5.1.1',
+      hard: true,
+    },
     reportedMessageId: 'answer-7@desk.example',
     attachments: [
-      part('attachment-1.txt', 'message/delivery-status', 116),
+      part('delivery-status.txt', 'message/delivery-status', 116),
       part('Antwort für Sie.eml', 'message/rfc822', 149),
     ],
   },
@@ -139,10 +149,11 @@ const differences: Readonly<Record<string, Partial<ShortMessage> & { readonly me
       ['content-type', 'multipart/report; report-type="delivery-status"; boundary="=_d2"'],
     ],
     kind: 'bounce',
+    bounce: { recipients: [], status: null, hard: false },
     reportedMessageId: 'answer-8@desk.example',
     attachments: [
-      part('attachment-1.txt', 'message/delivery-status', 36),
-      part('attachment-2.txt', 'text/rfc822-headers', 75),
+      part('delivery-status.txt', 'message/delivery-status', 36),
+      part('headers.txt', 'text/rfc822-headers', 75),
     ],
   },
   'auto-reply': {
@@ -233,10 +244,10 @@ const differences: Readonly<Record<string, Partial<ShortMessage> & { readonly me
     attachments: [
       part('.._.._etc_passwd', 'application/octet-stream', 4),
       part('C:_Users_anna_evil.exe', 'application/octet-stream', 2),
-      part('attachment-3.txt', 'text/x-log', 3),
+      part('attachment.txt', 'text/x-log', 3),
       part(`${'あ'.repeat(251)}.txt`, 'text/plain', 4),
       part('fdp_.exe', 'application/pdf', 4),
-      part('attachment-6.bin', 'application/octet-stream', 8),
+      part('attachment-2.bin', 'application/octet-stream', 8),
     ],
   },
   'boundary-never-appears': {

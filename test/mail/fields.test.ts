@@ -1,11 +1,10 @@
 /** The small readers behind the parser, on what mails in the wild hold. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { safeName, shownContentIds } from '../../src/mail/attachment.ts';
-import { classify } from '../../src/mail/classify.ts';
+import { shownContentIds } from '../../src/mail/attachment.ts';
+import { safeName } from '../../src/mail/attachment-names.ts';
 import { declaredCharset, decodeField, keep, splitMail } from '../../src/mail/headers.ts';
 import { contentHash } from '../../src/mail/identity.ts';
-import type { Header } from '../../src/mail/message.ts';
 import { readMessageId, readMessageIds } from '../../src/mail/message-id.ts';
 import { readSentAt } from '../../src/mail/sent-at.ts';
 import { storable, textOfHtml } from '../../src/mail/text.ts';
@@ -133,58 +132,6 @@ describe('the content hash', () => {
     ['a@b', 'b@b'],
   ])('changes with what the sender wrote (%j)', (before, after) => {
     expect(hashOf(mail.replace(before, after))).not.toBe(hashOf(mail));
-  });
-});
-
-describe('kinds', () => {
-  const kindOf = (headers: readonly Header[], fromAddress = 'a@b', partTypes: readonly string[] = []) =>
-    classify({ headers, fromAddress, partTypes });
-
-  test.each<[string, readonly Header[], string]>([
-    ['human', [], 'a person'],
-    ['human', [['auto-submitted', 'auto-generated']], 'monitoring'],
-    ['human', [['auto-submitted', 'no']], 'a person who says so'],
-    ['human', [['x-autoreply', 'no']], 'a mailer that says it is none'],
-    ['human', [['precedence', 'bulk']], 'a newsletter that names no list'],
-    ['human', [['content-type', 'multipart/report; report-type=disposition-notification']], 'a reading receipt'],
-    ['auto_reply', [['auto-submitted', 'Auto-Replied; owner="x"']], 'RFC 3834'],
-    ['auto_reply', [['x-autoreply', 'yes']], 'X-Autoreply'],
-    ['auto_reply', [['x-autorespond', 'Away']], 'X-Autorespond'],
-    ['auto_reply', [['precedence', 'auto_reply']], 'Precedence'],
-    [
-      'list',
-      [
-        ['list-id', '<l>'],
-        ['precedence', 'Bulk'],
-      ],
-      'a list',
-    ],
-    [
-      'bounce',
-      [
-        ['content-type', 'Multipart/Report; boundary=x; report-type="Delivery-Status"'],
-        ['auto-submitted', 'auto-replied'],
-      ],
-      'a report',
-    ],
-  ])('%s: %j (%s)', (kind, headers) => {
-    expect(kindOf(headers)).toBe(kind);
-  });
-
-  test('a report without its type is a bounce when it holds a delivery status', () => {
-    expect(kindOf([['content-type', 'multipart/report; boundary=x']], 'a@b', ['message/delivery-status'])).toBe(
-      'bounce',
-    );
-  });
-
-  test('an old bounce needs the mailer, the empty path and the failed recipients together', () => {
-    const headers: readonly Header[] = [
-      ['return-path', '<>'],
-      ['x-failed-recipients', 'c@d'],
-    ];
-    expect(kindOf(headers, 'Mailer-Daemon@x')).toBe('bounce');
-    expect(kindOf(headers, 'anna@x')).toBe('human');
-    expect(kindOf(headers.slice(1), 'Mailer-Daemon@x')).toBe('human');
   });
 });
 

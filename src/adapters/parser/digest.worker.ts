@@ -2,14 +2,23 @@
  * Runs in a worker thread: sources in, parsed messages out. Pure computation; a hang or a memory hole in here costs
  * this thread and the one message, nothing else. Buffers are moved back, not copied; a source is freed at once (a
  * transfer to nothing), because the collector, which sees only its small handle, would let many of them pile up.
+ *
+ * The memory limit of a thread bounds what V8 manages, not the contents of attachments, which are as large as the rules
+ * let them be: no transfer encoding makes more of a mail than it is; what is unpacked is attached beside what holds it
+ * (signed envelopes, up to three in each other; a winmail.dat that is not wholly read; mails within one, which are
+ * written anew in base64), and text compressed in a winmail.dat grows to 8 MB at most.
  */
 import { hash } from 'node:crypto';
+import { flushCompileCache } from 'node:module';
 import { zstdCompressSync } from 'node:zlib';
 import { move, transferableSymbol, valueSymbol } from 'piscina';
 import { isFailure } from '../../errors.ts';
 import type { Digested } from '../../ingest/ports.ts';
 import type { ParsedMessage } from '../../mail/message.ts';
 import { parseMessage } from '../../mail/parse.ts';
+
+// Threads are ended, and do not come to the end where it would be written.
+flushCompileCache();
 
 type Source = Uint8Array<ArrayBuffer>;
 

@@ -9,6 +9,8 @@
  * which fails the poll and leaves the mail where it is, instead of putting a whole mailbox into quarantine.
  */
 import { hash } from 'node:crypto';
+import { getCompileCacheDir } from 'node:module';
+import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { zstdCompress } from 'node:zlib';
 import { Piscina } from 'piscina';
@@ -29,7 +31,8 @@ type Death = Exclude<Digested, { ok: true }>['reason'];
 
 const triesMax = 2;
 const youngGenerationMb = 16;
-const together = { countMax: 16, bytesMax: 1024 * 1024 };
+/** `deadlineShare`: so little takes a moment; who breaks a portion has the whole of the deadline alone. */
+const together = { countMax: 16, bytesMax: 1024 * 1024, deadlineShare: 1 / 4 };
 const goodMail = Buffer.from('From: a@example.test\r\nSubject: good\r\n\r\ngood\r\n');
 const compressAside = promisify(zstdCompress);
 
@@ -51,6 +54,12 @@ export function createDigester(options: DigesterOptions): Digester {
   };
 }
 
+/** Nothing but where compiled code lies, if the process keeps any: a thread starts in a third of the time with it. */
+function environment(): Readonly<Record<string, string>> {
+  const folder = getCompileCacheDir();
+  return folder === undefined ? {} : { NODE_COMPILE_CACHE: dirname(folder) };
+}
+
 function startPool(options: DigesterOptions): Pool {
   const threads = new Piscina({
     filename: new URL('./digest.worker.ts', import.meta.url).href,
@@ -61,7 +70,7 @@ function startPool(options: DigesterOptions): Pool {
     concurrentTasksPerWorker: 1,
     atomics: 'disabled',
     resourceLimits: { maxOldGenerationSizeMb: options.memoryMb, maxYoungGenerationSizeMb: youngGenerationMb },
-    env: {},
+    env: environment(),
     execArgv: [],
   });
   const broken = new AbortController();
@@ -80,6 +89,7 @@ async function digestPortion(threads: Threads, tasks: readonly Task[]): Promise<
   const answers = await run(
     threads,
     tasks.map(({ source }) => source),
+    together.deadlineShare,
   );
   if (typeof answers === 'string') return tasks.map(() => Promise.resolve(null));
   for (const { source } of tasks) release(source);
@@ -107,10 +117,14 @@ function neverNull(): never {
 }
 
 /** The answers of a thread, or how it died; then the next task gets a new pool. */
-async function run(threads: Threads, sources: readonly Source[]): Promise<readonly Digested[] | Death> {
+async function run(
+  threads: Threads,
+  sources: readonly Source[],
+  deadlineShare = 1,
+): Promise<readonly Digested[] | Death> {
   threads.pool ??= startPool(threads.options);
   const { pool } = threads;
-  const deadline = AbortSignal.timeout(threads.options.timeoutMs);
+  const deadline = AbortSignal.timeout(Math.ceil(threads.options.timeoutMs * deadlineShare));
   try {
     return await pool.threads.run(sources, { signal: AbortSignal.any([deadline, pool.broken.signal]) });
   } catch (error) {

@@ -1,0 +1,171 @@
+/**
+ * Undoes the transfer encoding of a part (RFC 2045 section 6): base64, quoted-printable, uuencode, or none.
+ *
+ * Reads what mailers break: padding in the middle, lines cut anywhere, characters that do not belong, soft line
+ * breaks with blanks behind them, codes that are none (they stay as they are), names with rubbish around them. The
+ * result owns its whole ArrayBuffer. It never fails.
+ */
+import { decodeUuencode } from './uuencode.ts';
+
+type Encoding = 'base64' | 'quoted-printable' | 'uuencode' | 'none';
+
+const lineFeed = 0x0a;
+const carriageReturn = 0x0d;
+const space = 0x20;
+const tab = 0x09;
+const equalsSign = 0x3d;
+
+/** `value` is the field as sent. What is no known name means that nothing is to be undone. */
+export function encodingOf(value: string): Encoding {
+  const name = value
+    .slice(0, 100)
+    .replace(/\([^()]*\)/gu, '')
+    .toLowerCase()
+    .replace(/[^a-z0-9]/gu, '');
+  if (name.startsWith('base64')) return 'base64';
+  if (name.startsWith('quoted')) return 'quoted-printable';
+  return /^(?:x?uue|xuu$|uu$)/u.test(name) ? 'uuencode' : 'none';
+}
+
+/** The bytes that were sent. */
+export function decodeTransfer(raw: Buffer, encoding: Encoding): Uint8Array<ArrayBuffer> {
+  switch (encoding) {
+    case 'base64':
+      return decodeBase64(raw);
+    case 'quoted-printable':
+      return decodeQuotedPrintable(raw).slice();
+    case 'uuencode':
+      return decodeUuencode(raw) ?? new Uint8Array(raw);
+    default:
+      return new Uint8Array(raw);
+  }
+}
+
+/** As `decodeTransfer`, for bytes that are only looked at: they may be a view of `raw`. */
+export function viewDecoded(raw: Buffer, encoding: Encoding): Uint8Array<ArrayBufferLike> {
+  if (encoding === 'none') return raw;
+  return encoding === 'quoted-printable' ? decodeQuotedPrintable(raw) : decodeTransfer(raw, encoding);
+}
+
+function decodeBase64(raw: Buffer): Uint8Array<ArrayBuffer> {
+  const text = raw.toString('latin1');
+  try {
+    return Uint8Array.fromBase64(text);
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    return isPlainText(text) ? new Uint8Array(raw) : decodeBrokenBase64(raw);
+  }
+}
+
+/** Words with punctuation: somebody wrote `base64` over a text that is none. */
+function isPlainText(text: string): boolean {
+  const sample = text.slice(0, 1000).replace(/\s/gu, '');
+  const strangers = sample.match(/[^A-Za-z0-9+/=_-]/gu)?.length ?? 0;
+  return /\w \w/u.test(text.slice(0, 1000)) && strangers * 50 > sample.length;
+}
+
+const wholeBase64Line = /[A-Za-z0-9+/]+={0,2}\s*$/uy;
+const lineBytesMax = 1000;
+
+/** Value of each character of base64, and of the two of base64url; -1 for all else. */
+const sixBits = Int8Array.from({ length: 256 }, (_, code) =>
+  'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'.indexOf(
+    String.fromCharCode(code).replace('-', '+').replace('_', '/'),
+  ),
+);
+
+/**
+ * Skips strange characters. Padding ends a run; after it another one may begin, as where files were joined, if its line
+ * is nothing but base64: else it is a footer that was put below.
+ */
+function decodeBrokenBase64(raw: Buffer): Uint8Array<ArrayBuffer> {
+  const out = new Uint8Array(Math.ceil((raw.length * 3) / 4));
+  let length = 0;
+  let bits = 0;
+  let count = 0;
+  let isPadded = false;
+  for (let at = 0; at < raw.length; at += 1) {
+    const byte = raw[at] ?? 0;
+    const value = sixBits[byte] ?? -1;
+    if (byte === equalsSign) {
+      isPadded = true;
+      count = 0;
+    }
+    if (value < 0) continue;
+    if (isPadded && isFooter(raw, at)) break;
+    isPadded = false;
+    bits = ((bits << 6) | value) & 0xfff;
+    count += 6;
+    if (count < 8) continue;
+    count -= 8;
+    out[length++] = bits >> count;
+  }
+  return out.slice(0, length);
+}
+
+/** True for words behind the padding, and for a line below it that is not base64 alone. */
+function isFooter(raw: Buffer, at: number): boolean {
+  const before = raw[at - 1] ?? 0;
+  return before === space || before === tab || (before < space && !isBase64Line(raw, at));
+}
+
+function isBase64Line(raw: Buffer, start: number): boolean {
+  const found = raw.indexOf(lineFeed, start);
+  const end = Math.min(found < 0 ? raw.length : found, start + lineBytesMax);
+  wholeBase64Line.lastIndex = 0;
+  return wholeBase64Line.test(raw.toString('latin1', start, end));
+}
+
+/** Value of each hex digit, lower case too; -1 for all else. */
+const hexDigits = Int8Array.from({ length: 256 }, (_, code) => {
+  const value = Number.parseInt(String.fromCharCode(code), 16);
+  return Number.isNaN(value) ? -1 : value;
+});
+
+/** Blanks at the end of a line are no part of it (RFC 2045 section 6.7, rule 3). The result is a view. */
+function decodeQuotedPrintable(raw: Uint8Array): Uint8Array<ArrayBuffer> {
+  const out = new Uint8Array(raw.length);
+  const end = raw.length;
+  let length = 0;
+  /** What comes before it was written as a code, or is before a soft break: it stays. */
+  let solid = 0;
+  for (let at = 0; at < end; at += 1) {
+    const byte = raw[at] ?? 0;
+    if (byte !== equalsSign) {
+      if (byte === lineFeed) length = withoutBlanks(out, solid, length);
+      out[length++] = byte;
+      continue;
+    }
+    const code = codeAt(raw, at + 1);
+    const next = code >= 0 ? at + 3 : endOfSoftBreak(raw, at + 1);
+    if (code >= 0) out[length++] = code;
+    else if (next < 0) out[length++] = byte;
+    if (next >= 0) at = next - 1;
+    solid = length;
+  }
+  return out.subarray(0, length);
+}
+
+/** The byte of two hex digits, or a negative number. */
+function codeAt(raw: Uint8Array, at: number): number {
+  return ((hexDigits[raw[at] ?? 0] ?? -1) << 4) | (hexDigits[raw[at + 1] ?? 0] ?? -1);
+}
+
+/** The length without the blanks at the end of the line, a CR kept. */
+function withoutBlanks(out: Uint8Array, solid: number, length: number): number {
+  const isBroken = length > solid && out[length - 1] === carriageReturn;
+  let end = isBroken ? length - 1 : length;
+  while (end > solid && (out[end - 1] === space || out[end - 1] === tab)) end -= 1;
+  if (isBroken) out[end++] = carriageReturn;
+  return end;
+}
+
+/** Where the line after a soft line break begins, or -1 when it is none. Blanks behind the sign were added on the way. */
+function endOfSoftBreak(raw: Uint8Array, start: number): number {
+  let at = start;
+  while (raw[at] === space || raw[at] === tab) at += 1;
+  if (at >= raw.length) return at;
+  if (raw[at] === lineFeed) return at + 1;
+  if (raw[at] !== carriageReturn) return -1;
+  return raw[at + 1] === lineFeed ? at + 2 : at + 1;
+}

@@ -1,0 +1,74 @@
+/** What a person would see in a mail, or could open, is there, however the mail tries to hide it. */
+import { expect, test } from 'vitest';
+import { charsetOfLabel } from '../../src/mail/charset-labels.ts';
+import { parseMessage } from '../../src/mail/parse.ts';
+import { clearTextOf } from '../../src/mail/protection.ts';
+import { attribute, ids, legacyAttachment, tnef } from './tnef-writer.ts';
+
+const parse = (source: string) => parseMessage(new Uint8Array(Buffer.from(source, 'latin1')));
+
+test('words among the fields of signed text, and within the signature, stay', () => {
+  const signed = [
+    '-----BEGIN PGP SIGNED MESSAGE-----',
+    'Hash: SHA256, SHA512',
+    'Pay to account 1.',
+    'Note: pay to account 2.',
+    '',
+    'Hello',
+    '-----BEGIN PGP SIGNATURE-----',
+    'Version: GnuPG v2',
+    '',
+    'iQEzBAEBCAAdFiEE',
+    'Pay to account 3.',
+    '=njUN',
+    '-----END PGP SIGNATURE-----',
+    '',
+  ].join('\n');
+  expect(clearTextOf(signed)).toBe('Pay to account 1.\nNote: pay to account 2.\nHello\nPay to account 3.\n');
+});
+
+test('what is in angle brackets in enriched text and no command stays', async () => {
+  const { text } = await parse(
+    'Content-Type: text/enriched\r\n\r\n<bold>Ask</bold> <a@example.test>, <3 of us>, <<x> <no end\r\n',
+  );
+  expect(text).toBe('Ask <a@example.test>, <3 of us>, <x> <no end\n');
+});
+
+test.each(['base64', 'hex', 'utf7imap', '_internal', '_sbcs', '_dbcs', '_utf32', 'binary', 'ascii8bit'])(
+  'no text is turned into something else under the name %s',
+  async (charset) => {
+    const { text } = await parse(`Content-Type: text/plain; charset=${charset}\r\n\r\ngr\xfc\xdfe &AOQ-\r\n`);
+    expect(text).toBe('grüße &AOQ-\n');
+  },
+);
+
+test.each([
+  'cp437',
+  'IBM850',
+  'cp-858',
+  'maccyrillic',
+  'viscii',
+  'tis-620',
+  'koi8-t',
+  'iso-ir-100',
+  'hp-roman8',
+  'rk1048',
+])('the library is asked for %s', (label) => expect(charsetOfLabel(label)).not.toBeNull());
+
+const winmail = (stream: Buffer, text = '') =>
+  parse(
+    `Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n${text}\r\n--b\r\nContent-Type: application/ms-tnef; name=winmail.dat\r\nContent-Transfer-Encoding: base64\r\n\r\n${stream.toString('base64')}\r\n--b--\r\n`,
+  );
+const body = (text: string) => attribute(1, ids.body, `${text}\0`);
+const file = legacyAttachment('a.txt', 'aaaa');
+const names = async (stream: Buffer, text = '') => (await winmail(stream, text)).attachments.map(({ name }) => name);
+
+test('winmail.dat is attached beside its files when not all of it was read', async () => {
+  expect(await names(tnef(body('Hello you'), file), 'Hello, you!')).toEqual(['a.txt']);
+  expect(await names(tnef(body('Hello you'), file))).toEqual(['a.txt']);
+  expect(await names(tnef(body('Something else'), file), 'Hello, you!')).toEqual(['a.txt', 'winmail.dat']);
+  const whole = tnef(body('Hello you'), file);
+  expect(await names(whole.subarray(0, -5), 'Hello, you!')).toEqual(['a.txt', 'winmail.dat']);
+  const many = await names(tnef(...Array.from({ length: 1001 }, () => file)), 'Hello');
+  expect([many.length, many.at(-1)]).toEqual([1001, 'winmail.dat']);
+});
