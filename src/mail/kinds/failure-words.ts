@@ -1,0 +1,134 @@
+/**
+ * How delivery programs say that a mail did not arrive, in the languages they speak.
+ *
+ * One row a language or program; a row is a piece of a regular expression. Subjects are matched from their beginning,
+ * so that an answer ("Re: ...") to a bounce is none. All rows are without nested repeats: they see text of strangers.
+ */
+
+/** Beginnings of subjects. */
+const subjectRows: readonly string[] = [
+  // Sendmail, Postfix, Exim, qmail, and what was made in their likeness
+  'undeliver(?:able|ed)\\b',
+  'returned (?:(?:e-?)?mail|message)\\b|message returned|returned to sender|mail returned',
+  'postmaster notify:|postmaster warning:',
+  '(?:(?:e-?)?mail|message) deliver[a-z]{1,3} (?:has )?(?:failure|failed|failing|problem|error|warning|delayed|report|status|notification|notice|has)',
+  'mail (?:status report|failure|failed|system error|delivery|rejected|could not be delivered|undelivered)|failed mail\\b',
+  'message (?:status|delivery|delayed|undeliverable|could not be delivered|not delivered|you sent)|(?:your )?message (?:was|has) (?:not )?been (?:delayed|rejected|delivered)|your message to [^ ]{1,200} (?:could not|was not|has not)',
+  'deliver[a-z]{0,3} (?:status|failure|failed|problem|report|error|delayed|has|unsuccessful|notification)',
+  'failure (?:notice|notification|delivery)|failed delivery|failed to deliver|failed:',
+  '(?:permanent|temporary|transient) (?:delivery )?(?:failure|error)|non-?deliver(?:y|able)|\\[?postmaster\\]? e?-?mail delivery|\\[postmaster\\]',
+  'warning:? (?:could not|message|from|[^ ]{1,200}@|mail|your)|warning - |delayed (?:mail|message)|delay(?:ed)?:|delivery delay|mail delay',
+  "(?:unable|failed|failure|can(?:'t|not)|could not|couldn't) (?:to )?(?:deliver|send)|unzustellbar|bounced? (?:mail|message|notice)|rejected (?:mail|message|posting)|(?:mail )?bounce:|ndn:|ndr:|ndr\\b|dsn\\b",
+  'banned (?:contents?|files?)|(?:automatically )?rejected mail|mail not delivered|not delivered|recipient (?:not found|unknown)|user unknown|unknown (?:user|recipient|address)|inbox is full|mailbox (?:is )?full|address not found',
+  // Amazon SES over SNS
+  'aws notification message|amazon ses (?:email )?event notification',
+  // FML, Majordomo: not a member
+  'you [^ ]{1,200} are not member\\b|loop alert:',
+  // German
+  'unzustellbar|nicht zustellbar|benachrichti?(?:gung)?\\w{0,4} zum \\S{0,3}\\S{0,12}bermittlungsstatus|nachricht nicht (?:zugestellt|zustellbar)|zustell(?:ung|fehler|bericht)|(?:mail-?)?zustellung(?:sfehler|sstatus)?\\b|fehler (?:bei der|beim) (?:zustellung|versand)|unzugestellte|e-?mail (?:konnte nicht|unzustellbar)',
+  // French
+  'non[- ]?remis|(?:échec|echec|erreur)[^\\n]{0,20}(?:remise|distribution|livraison|envoi|acheminement)|(?:message|courrier|mail) non (?:remis|délivré|delivre|distribué|distribue|livré)|non distribuable|notification d.?état de remise|retour (?:de courrier|à l.expéditeur)',
+  // Spanish, Portuguese, Italian
+  'no (?:se puede |se pudo )?entrega(?:do|ble|r)|(?:error|fallo)[^\\n]{0,12}(?:entrega|env[ií]o)|(?:mensaje|correo) (?:no entregado|devuelto)|no se (?:ha podido|pudo|puede) entregar|notificaci[oó]n de (?:estado|error) de entrega',
+  '(?:falha|erro)[^\\n]{0,12}(?:entrega|envio)|(?:mensagem|e-?mail) n[aã]o entregue|n[aã]o (?:foi )?(?:entregue|poss[ií]vel entregar)|notifica[cç][aã]o de status de entrega',
+  'mancato recapito|non recapitabil[ei]|recapito (?:non riuscito|fallito)|(?:errore|notifica)[^\\n]{0,20}(?:consegna|recapito)|messaggio non (?:recapitat|consegnat)o|impossibile recapitare',
+  // Dutch, Swedish, Danish, Norwegian, Finnish
+  'onbestelbaar|niet (?:te bezorgen|bezorgd|afgeleverd)|(?:bezorging|aflevering) mislukt|kan niet worden bezorgd|onbezorgbaar',
+  'olevererbar|ej levererbart|(?:det )?gick inte att leverera|leveransfel|leverans(?:en)? misslyckades|kan ikke leveres|ikke leveret|ulever(?:er)?bar|ikke levert|leveringsfeil|leveringsfejl|toimitt?amaton|toimitus epäonnistui|viestiä ei voitu|ei voitu toimittaa',
+  // Polish, Czech, Slovak, Hungarian, Romanian, Croatian
+  'niedostarcz|nie można dostarczyć|niepowodzenie dostarcz|(?:błąd|blad) (?:dostarcz|doręcz)|zwrot (?:poczty|wiadomości)|nedoručiteln|nelze doručit|nedoručen|nie je možné doručiť|nedoručiteľn|kézbesíthetetlen|kézbesítési hiba|sikertelen kézbesítés|nem kézbesíthet|nelivrat|nu (?:s-a putut|se poate) livra|neisporučen|nije moguće isporučiti',
+  // Russian, Ukrainian, Bulgarian, Greek, Turkish
+  'недоставлен|не доставлен|не удалось доставить|ошибка (?:при )?доставк|сбой доставк|невозможно доставить|не удаётся доставить|не вдалося доставити|неможливо доставити|недостав|недоставим|δεν (?:παραδόθηκε|είναι δυνατή η παράδοση)|αποτυχία παράδοσης|μη παραδοτέο|teslim edilemedi|teslim edilemeyen|iletilemedi|teslimat (?:hatası|başarısız)',
+  // Japanese, Chinese, Korean
+  '配信不能|配信(?:エラー|失敗|できません)|送信(?:エラー|失敗|できません)|送信者に戻され|未配信|配送(?:エラー|不能|失敗)|エラーメール|メール配信|メールを配信|(?:メール|メッセージ)(?:の|を|が)?(?:配信|送信|送達)(?:エラー|失敗|でき)|退信|无法(?:投递|送达|传递)|未(?:能)?(?:送达|传递|投递)|投递失败|系统退信|發送失敗|傳送失敗|無法(?:傳遞|遞送|投遞|送達)|未傳遞|전송 ?실패|배달 ?(?:되지|실패|불가)|반송|전달되지',
+  // Hebrew, Arabic, Vietnamese, Thai, Indonesian
+  'לא ניתן למסור|לא נמסר|تعذر (?:تسليم|توصيل)|لم يتم (?:تسليم|التسليم)|không (?:thể )?gửi được|gửi không thành công|ไม่สามารถส่ง|tidak (?:dapat )?terkirim',
+];
+
+/** Subjects that say it further on. */
+const subjectInside =
+  '\\b(?:delivery (?:has )?(?:failed|failure)|non remis|could not be delivered|user unknown|returned to sender|undeliverable)\\b';
+/** And those of programs that answer to the subject of the mail and add it at the end. */
+const subjectEnd =
+  '[ :(\\u2013-](?:delivery failed|delivery failure|non remis|undeliverable|undelivered|unzustellbar|nicht zustellbar)\\W{0,3}$';
+
+/** Sentences and headlines of the text. `M` is whatever stands between two words of one sentence. */
+const M = '[^\\n.:]{0,60}';
+const textRows: readonly string[] = [
+  // The many ways to say it in English
+  `(?:could|can|was|has|have|were|will|is)(?:n.t| ?not(?: yet)?)\\b${M} be(?:en)? (?:delivered|sent|transmitted|relayed)|(?:could|can)(?:n.t| ?not) be (?:delivered|sent)`,
+  '(?:wasn.t|weren.t|was not|were not|not) (?:been )?(?:delivered|transmitted)|not yet been delivered|did ?n[o.]t (?:reach|receive|arrive)',
+  '(?:unable|not able|failed|failure|wasn.t able|couldn.t|could not|cannot|can.t|problem|error|trying) (?:to )?(?:deliver|be delivered|sending|send the message|reach|find user)(?:ing|y)?\\b',
+  'un-?deliver(?:able|ed)|non-?deliver(?:able|y)|deliver[a-z]{0,3} (?:of [^\\n]{0,80} |to [^\\n]{0,80} )?(?:has |have )?(?:failed|failure|been (?:delayed|postponed)|error|problem|incomplete)',
+  `(?:message|mail|delivery|e-?mail)${M} (?:has|have|had) (?:been )?(?:permanent|fatal|transient|failed|delayed|postponed|rejected|returned|bounced)`,
+  'had (?:permanent|transient|temporary|delivery)?[^\\n]{0,20}(?:errors?|problems?)|fatal (?:delivery )?errors?|following address(?:es|\\(es\\))? (?:failed|had)|failed (?:recipients?|address(?:es)?)|address(?:es)?(?:\\(es\\))? failed',
+  'could not be (?:reached|contacted|found|resolved|sent)|rejected by (?:the|a) (?:remote|server|recipient)|(?:was|were|been) (?:rejected|refused) by|permanent (?:error|failure)|returned to (?:sender|you)|returning message',
+  '(?:user|recipient|mailbox|account|address)[^\\n]{0,40} (?:unknown|is full|over quota|exceeds|does not exist|doesn.t exist|not found)|unknown (?:user|recipient)|no such (?:user|mailbox)|invalid (?:final delivery userid|user|recipient)|over quota|did not (?:exactly )?match|no matches|doesn.t have an? [^\\n]{1,60} account',
+  'message (?:expired|delayed|undeliverable|status)|will (?:be retried|retry|keep trying|continue (?:to try|trying))|attempts? (?:will continue|to deliver)|<<< no message collected|delivery report unavailable|transcript of session|error message below|not (?:a )?member of this mailing list|duplicated message-id|queued for|not accepting mail|delivery status notification|trouble delivering|rejected recipient|may not exist|failure reasons|(?:not authorized|not allowed) to (?:send|post)|delivery (?:of the (?:e-?mail|message) )?(?:was|has been) (?:stopped|blocked)',
+  // German, French
+  'nicht (?:zugestellt|zustellbar|ausgeliefert|übermittelt|erreicht)|unzustellbar|zustellung[^\\n]{0,60}(?:fehlgeschlagen|nicht möglich|gescheitert|verzögert)|konnte[^\\n]{0,80} nicht [^\\n]{0,30}(?:zugestellt|übermittelt|ausgeliefert|gesendet|gefunden)|(?:zustellung|übermittlung|nachricht)[^\\n]{0,60}fehlgeschlagen',
+  'n.a (?:pas |pu )(?:pu |pas )?(?:être |etre |été |ete )?(?:délivré|delivre|remis|distribué|distribue|livré|livre|envoyé|acheminé)|non (?:remis|délivré|distribué)|(?:échec|echec) (?:de|lors|d.)|impossible (?:de|d.) (?:remettre|délivrer|livrer|envoyer|distribuer)|pas pu (?:être|etre)',
+  // Spanish, Portuguese, Italian
+  'no (?:se )?(?:ha |pudo|puede|han )?[^\\n]{0,30}(?:entregad|entregar|enviad)[oa]?|n[aã]o (?:p[oôu]de|foi|ser[aá])[^\\n]{0,30}(?:entreg|envia)|falha na entrega|non (?:è stato|e. stato|può|puo|recapit|consegn)[^\\n]{0,40}|mancat[oa] (?:recapito|consegna)',
+  // Dutch, Nordic languages, Finnish
+  'niet (?:worden |kunnen )?[^\\n]{0,20}(?:bezorgd|afgeleverd|bezorgen|afleveren)|onbestelbaar|inte (?:att )?(?:leverera|levereras|levererats)|ikke (?:blive |bli |kunne )?[^\\n]{0,12}(?:leveres|leveret|levert|afleveres)|ei voit?u (?:toimittaa|lähettää)|toimit[^\\n]{0,20}epäonnistui',
+  // Central Europe
+  'nie (?:mogła|mogło|można|została|dostarczono|udało)[^\\n]{0,40}|niedostarcz|(?:nelze|nebyl[ao]?|nepodařilo|nie je možné|nebol[ao]?)[^\\n]{0,40}doruč|nedoruč|nem (?:sikerült|kézbesíthet|lehet)[^\\n]{0,40}|sikertelen|nu a (?:putut|fost)[^\\n]{0,30}livrat|nije (?:moguće|isporuč)',
+  // Russian, Ukrainian, Greek, Turkish
+  'не (?:было |может быть |удалось |удаётся |удается |могло быть )?достав|недостав|невозможно достав|не вдалося|не (?:було|може бути) достав|δεν (?:παραδόθηκε|ήταν δυνατή|μπόρεσε|είναι δυνατή)|teslim edile?m|iletileme|gönderileme',
+  // Japanese, Chinese, Korean
+  '(?:配信|送信|配送|配達|送達|お届け|転送)(?:する(?:こと)?|されま|が|でき|に|が?でき)?[^\\n]{0,12}(?:ません|なかった|失敗|不能)|エラーのため|届けることができ|送信できま|戻されて|无法|未能|未送达|退信|退回|失败|無法|失敗|배달[^\\n]{0,12}(?:못|없|않|실패)|전[송달][^\\n]{0,12}(?:못|없|않|실패)|반송',
+  // Hebrew, Arabic, Vietnamese, Indonesian
+  'לא ניתן|לא נמסר|تعذر|لم يتم|فشل|không thể|tidak dapat',
+];
+
+const subjectStart = new RegExp(`^[\\s*!:"'-]{0,6}(?:${subjectRows.join('|')})`, 'iu');
+const subjectAnywhere = new RegExp(subjectInside, 'iu');
+const subjectAtEnd = new RegExp(subjectEnd, 'iu');
+const answerPrefix =
+  /^\s{0,5}(?:re|aw|antw|sv|vs|fwd?|wg|tr|rv|enc|i|r|odp|vá|ynt|рез?|пересл|答复|回复|转发)\s{0,2}(?:\[\d+\])?[:：]/iu;
+const failureText = new RegExp(textRows.join('|'), 'iu');
+
+/** Whether a subject is that of a delivery report. Only the first 300 characters are looked at. */
+export function isFailureSubject(subject: string): boolean {
+  const start = subject.slice(0, 300);
+  if (subjectStart.test(start)) return true;
+  return answerPrefix.test(start) ? subjectAtEnd.test(start) : subjectAnywhere.test(start);
+}
+
+/** Whether a subject is that of an answer, or of a mail that is forwarded. */
+export function isAnsweredOrForwarded(subject: string): boolean {
+  return answerPrefix.test(subject.slice(0, 40));
+}
+
+/**
+ * Subjects and sentences in which programs say that they are programs: FML; X.400 gateways; and a text that begins with
+ * a drawn line.
+ */
+const automaticSubject = /^\s{0,3}(?:you [^ ]{1,200} are not member \(|loop alert: duplicated message-id)/iu;
+const automaticText =
+  /automatic(?:ally)? (?:generated|created|sent)|auto-?generated|(?:delivery status notification|message) is sent from (?:the )?mta|advisory-only|please do not re(?:ply|send|spond)|automatisch (?:erzeugt|erstellt|generiert)|généré automatiquement|自動的に|^\s{0,20}[*=]{10,200}\s*\n/iu;
+
+/** Whether a mail says of itself that a program wrote it. The caller gives a part of the text that is short enough. */
+export function saysAutomatic(subject: string, opening: string): boolean {
+  return automaticSubject.test(subject.slice(0, 300)) || automaticText.test(opening.slice(0, 1000));
+}
+
+/** What persons write around a failure: they greet, ask, and tell of themselves. */
+const personRows: readonly string[] = [
+  '(?:can|could|would|do) you\\b|please (?:help|have a look|look into|advise|call|tell|let (?:me|us) know|resend|send it again)|any ideas?\\b|what (?:is wrong|does (?:this|it|that)|should (?:i|we))|why (?:is|was|does|do|did|can)|(?:help|tell) me\\b',
+  '(?:^|\\n)\\s{0,5}(?:hello|hi|dear|good (?:morning|afternoon)|hallo|guten (?:tag|morgen)|sehr geehrte|liebe[rs]?|moin|servus|bonjour|hola|buenos|ciao|buongiorno)\\b(?!\\. this is)',
+  '\\bmy (?:e-?mail|mail|message|newsletter|account|boss|colleague|customer|parcel|order)|(?<!\\bafter )\\bi (?:get|got|tried|have|can.?t|cannot|wrote|sent)\\b|\\b(?:kind|best|warm) regards|\\bthanks\\b|\\bscreenshot',
+  'können sie|kannst du|könnt ihr|bitte (?:helfen|prüfen|schauen|nochmal|erneut|um)|was (?:heißt|bedeutet|soll)|\\b(?:warum|wieso)\\b|\\bmeine?[rmn]?\\b|\\bich (?:habe|bekomme|kann)|(?:viele|liebe|beste|freundliche[nm]?) grü(?:ß|ss)e',
+];
+const person = new RegExp(personRows.join('|'), 'iu');
+
+/** Whether the unquoted top of a text sounds like a person. The caller gives a part that is short enough. */
+export function asksLikePerson(opening: string): boolean {
+  return person.test(opening);
+}
+
+/** Whether a text says that a mail did not arrive. The caller gives a part that is short enough. */
+export function saysFailure(text: string): boolean {
+  return failureText.test(text);
+}
