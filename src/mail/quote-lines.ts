@@ -1,0 +1,112 @@
+/**
+ * The lines of a text, as offsets: nothing is copied until a line is asked for.
+ *
+ * A line is told by its first and last characters whether it is blank, quoted, or text, so that a mail without any
+ * mark costs one look at each line. Offsets are UTF-16 code units; only LF ends a line.
+ */
+
+/** What a line begins with. `weak` is a prefix that is a quote only next to other signs of one. */
+export const lineKinds = { blank: 0, text: 1, quote: 2, weak: 3 } as const;
+
+export type Lines = {
+  readonly text: string;
+  readonly count: number;
+  /** Offset of each line's first character, and one more: the offset after the text. */
+  readonly starts: Uint32Array;
+  /** One of `lineKinds` for each line. */
+  readonly kinds: Uint8Array;
+};
+
+/** Room for the lines of a usual mail; it doubles as needed, since a text may have millions. */
+const firstRoom = 128;
+
+export function splitLines(text: string): Lines {
+  let starts = new Uint32Array(firstRoom);
+  let kinds = new Uint8Array(firstRoom);
+  let count = 0;
+  let start = 0;
+  while (start < text.length) {
+    if (count + 1 === kinds.length) {
+      starts = grown(starts, new Uint32Array(2 * count + 2));
+      kinds = grown(kinds, new Uint8Array(2 * count + 2));
+    }
+    const isEmpty = text.charCodeAt(start) === 10;
+    const next = isEmpty ? start : text.indexOf('\n', start);
+    const end = next === -1 ? text.length : next + 1;
+    starts[count] = start;
+    kinds[count] = isEmpty ? lineKinds.blank : kindOf(text, start, end);
+    count += 1;
+    start = end;
+  }
+  starts[count] = text.length;
+  return { text, count, starts, kinds: kinds.subarray(0, count) };
+}
+
+function grown<Room extends Uint32Array | Uint8Array>(from: Room, to: Room): Room {
+  to.set(from);
+  return to;
+}
+
+/** The line without its line end. */
+export function lineAt(lines: Lines, index: number): string {
+  return lines.text.slice(startOf(lines, index), startOf(lines, index + 1)).trimEnd();
+}
+
+/** Offset of the first character of a line, of the first one after the text for any later line. */
+export function startOf(lines: Lines, index: number): number {
+  return index < lines.count ? (lines.starts[index] ?? 0) : lines.text.length;
+}
+
+export function lengthOf(lines: Lines, index: number): number {
+  return startOf(lines, index + 1) - startOf(lines, index);
+}
+
+/** The first line from `index` on that is not blank, at most `end`. */
+export function skipBlank(lines: Lines, index: number, end: number): number {
+  let at = index;
+  while (at < end && lines.kinds[at] === lineKinds.blank) at += 1;
+  return at;
+}
+
+/** The line after the last one before `index` that is not blank, at least `start`. */
+export function skipBlankBack(lines: Lines, index: number, start: number): number {
+  let at = index;
+  while (at > start && lines.kinds[at - 1] === lineKinds.blank) at -= 1;
+  return at;
+}
+
+/** Blank, and the marks of direction and width zero that mail of right-to-left languages puts before a line. */
+export function isBlankCode(code: number): boolean {
+  return (
+    code === 32 ||
+    (code >= 9 && code <= 13) ||
+    (code >= 160 && (code === 160 || code === 0x3000 || code === 0xfeff || (code >= 0x2000 && code <= 0x200f))) ||
+    (code >= 0x202a && code <= 0x202f)
+  );
+}
+
+/** `>`, and the same in the width of East Asian letters. */
+function isQuoteCode(code: number): boolean {
+  return code === 62 || code === 0xff1e;
+}
+
+function kindOf(text: string, start: number, end: number): number {
+  let at = start;
+  while (at < end && isBlankCode(text.charCodeAt(at))) at += 1;
+  if (at === end) return lineKinds.blank;
+  if (isQuoteCode(text.charCodeAt(at))) return lineKinds.quote;
+  return isWeak(text, at, end) ? lineKinds.weak : lineKinds.text;
+}
+
+/** `| ` of some readers, and up to three initials before a `>` (`JD> `). */
+function isWeak(text: string, start: number, end: number): boolean {
+  const first = text.charCodeAt(start);
+  if (first === 124) return text.indexOf('|', start + 1) === -1 || text.lastIndexOf('|', end - 1) === start;
+  let at = start;
+  while (at < start + 3 && isLatin(text.charCodeAt(at))) at += 1;
+  return at > start && at < end && text.charCodeAt(at) === 62;
+}
+
+function isLatin(code: number): boolean {
+  return (code >= 65 && code <= 90) || (code >= 97 && code <= 122);
+}
