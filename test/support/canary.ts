@@ -14,10 +14,19 @@ const ownBufferBytes = 4096;
 
 export const canaryBytes = 16;
 
+/** Each half has a byte with a letter in its hex form, so that no half of one form is the same in another one. */
 export function newCanary(lengthBytes = canaryBytes): Uint8Array {
   const canary = new Uint8Array(new ArrayBuffer(ownBufferBytes), 0, lengthBytes);
-  for (let at = 0; at < lengthBytes; at += 1) canary[at] = alphabet[randomInt(lettersAndDigits)] ?? 0;
+  const half = lengthBytes >> 1;
+  do {
+    for (let at = 0; at < lengthBytes; at += 1) canary[at] = alphabet[randomInt(lettersAndDigits)] ?? 0;
+  } while (lengthBytes >= canaryBytes && !(hasHexLetter(canary, 0, half) && hasHexLetter(canary, half, lengthBytes)));
   return canary;
+}
+
+function hasHexLetter(bytes: Uint8Array, from: number, to: number): boolean {
+  for (let at = from; at < to; at += 1) if (((bytes[at] ?? 0) & 15) > 9) return true;
+  return false;
 }
 
 /** The names say what was done to the bytes; `base64_1` is base64 with one byte before the canary, modulo 3. */
