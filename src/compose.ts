@@ -30,11 +30,14 @@ import { noMeter } from './ingest/meter.ts';
 import { pollMailbox } from './ingest/poll.ts';
 import type { PollPorts, PollProgress, PollReport } from './ingest/poll-ports.ts';
 import type { Blobs, RawSources, Sessions } from './ingest/ports.ts';
+import { createResolver, type Resolver } from './ingest/quarantine.ts';
 import type { Readiness } from './ingest/readiness.ts';
+import { type Replayed, replayMessage } from './ingest/replay.ts';
 import { newReference } from './mail/ticket.ts';
 
 export type App = AsyncDisposable &
-  Encryption & {
+  Encryption &
+  Pick<Resolver, 'settle' | 'restore'> & {
     readonly store: Database;
     readonly migrations: Database['migrations'];
     readonly sessions: Sessions;
@@ -42,6 +45,8 @@ export type App = AsyncDisposable &
     readonly blobs: Blobs;
     /** One visit in the foreground. `stop` lets the window under way finish. */
     pollOnce(mailbox: Mailbox, stop: AbortSignal, onProgress?: (progress: PollProgress) => void): Promise<PollReport>;
+    /** Reads a stored message again. Throws `not_found`. */
+    replay(id: string): Promise<Replayed>;
     /** The daemon; resolves after `stop` fired and visits are drained. */
     serve(stop: AbortSignal, reloads: Reloads): Promise<void>;
   };
@@ -78,9 +83,12 @@ export async function compose(
     newRef: () => newReference(systemClock.nowMs(), randomBytes),
     random: Math.random,
   };
+  const { settle, restore } = building.use(createResolver({ ...ports, store }, daemonSettings(config)));
   const undo = building.move();
   return {
     ...encryption,
+    ...{ settle, restore },
+    replay: (id) => replayMessage(id, { ...ports, store }, daemonSettings(config)),
     ...{ store, migrations: store.migrations, sessions, raw, blobs },
     pollOnce: (mailbox, stop, onProgress) => pollOnce(mailbox, ports, daemonSettings(config), { stop, onProgress }),
     serve: (stop, reloads) => serveDaemon({ live, log, store, ports, daemon }, stop, reloads),
@@ -98,7 +106,7 @@ async function pollOnce(
   const progress = onProgress === undefined ? {} : { onProgress };
   // A login that is refused counts as one of a visit of the daemon.
   const due = await ports.store.scheduleOf(mailbox.id);
-  await pollMailbox(mailbox, ports, settings, { due, stop, onRound: resolve, ...progress });
+  await pollMailbox(mailbox, ports, () => settings, { due, stop, onRound: resolve, ...progress });
   return await promise;
 }
 
@@ -119,6 +127,7 @@ function daemonSettings(config: Config): DaemonSettings {
       windowMs: 2 * poll.commandTimeoutMs,
       window: { messagesMax: message.batchMessagesMax, bytesMax: message.batchBytesMax },
     },
+    desk: { ...config.limits, ...config.tickets },
     drainMs: config.stop.drainMs,
     keepDays: config.raw.keepDays,
   };
@@ -149,7 +158,16 @@ async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads: Reloa
   using metrics = createMetrics({ version });
   const { http } = config;
   const adopt = (next: Config): void => {
-    live.config = { ...config, log: next.log, poll: next.poll, push: next.push, raw: next.raw, stop: next.stop };
+    live.config = {
+      ...config,
+      log: next.log,
+      poll: next.poll,
+      push: next.push,
+      limits: next.limits,
+      tickets: next.tickets,
+      raw: next.raw,
+      stop: next.stop,
+    };
   };
   const { nowMs } = systemClock;
   const reload = createReload({ load: reloads.load, log, supervisor, current: () => live.config, adopt, nowMs });

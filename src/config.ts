@@ -68,6 +68,14 @@ export type Config = {
     readonly parseMemoryMb: number;
     readonly parseThreads: number;
   };
+  /** Mails of one sender in one mailbox within an hour; more are quarantined. null: any number. */
+  readonly limits: {
+    readonly senderPerHourMax: number | null;
+    /** From addresses, lower-case, that it does not hold for. */
+    readonly senderExempt: readonly string[];
+  };
+  /** An answer that comes so long after its ticket was closed opens a new one. null: never. */
+  readonly tickets: { readonly reopenMs: number | null };
   readonly raw: { readonly keepDays: number };
   readonly stop: { readonly drainMs: number };
   /** Tells workers that share a data folder apart; '' for the only one. */

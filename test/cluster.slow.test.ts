@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Database, openDatabase } from '../src/adapters/database/database.ts';
 import type { Readiness } from '../src/ingest/readiness.ts';
-import { batchOf, by, opened, plain, sampleMailbox } from './adapters/database/samples.ts';
+import { batchOf, batchWith, by, opened, plain, sampleMailbox } from './adapters/database/samples.ts';
 import { testApp } from './support/app.ts';
 import { type Daemon, type LogLine, runCommand, startDaemon } from './support/daemon.ts';
 import { type Dovecot, startDovecot } from './support/dovecot.ts';
@@ -78,9 +78,10 @@ test('replies that are added to the same ticket through three nodes at once all 
         const reply = opened(uid);
         const message = { ...reply.message, ticketId: first.ticket.id };
         const outcome = { ...reply.outcome, ticketId: first.ticket.id };
-        return store.commitBatch(lease, {
-          ...{ cursor: { uidValidity: 1, uid }, tickets: [], messages: [message], outcomes: [outcome] },
-        });
+        return store.commitBatch(
+          lease,
+          batchWith({ cursor: { uidValidity: 1, uid }, messages: [message], outcomes: [outcome] }),
+        );
       }),
     );
   }

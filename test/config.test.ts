@@ -68,6 +68,14 @@ describe('the file that comes with the program', () => {
   });
 });
 
+test('a list is written as one in the file, and with commas in a variable', () => {
+  const senders = ['a@example.org', 'b@example.org'];
+  expect(load('[limits]\nsender_exempt = ["A@example.org", "b@example.org"]').limits.senderExempt).toEqual(senders);
+  const env = { TICKETMAILD_LIMITS_SENDER_EXEMPT: 'a@example.org, b@Example.org' };
+  expect(load('limits.sender_exempt = ["c@example.org"]', { env }).limits.senderExempt).toEqual(senders);
+  expect(load('', { env: { TICKETMAILD_LIMITS_SENDER_EXEMPT: '' } }).limits.senderExempt).toEqual([]);
+});
+
 describe('what is wrong is told in one line', () => {
   const wrong: readonly [toml: string, message: string][] = [
     [
@@ -87,6 +95,14 @@ describe('what is wrong is told in one line', () => {
       'mail.toml:1: poll.concurrency_max must be a whole number of polls from 1 to 256, not 300',
     ],
     ['data_dir = 5', 'mail.toml:1: data_dir must be a text in quotes, not 5'],
+    [
+      'limits.sender_exempt = ["monitor"]',
+      'mail.toml:1: limits.sender_exempt must be a list of at most 1000 mail addresses, as ["monitor@example.org"], not ["monitor"]',
+    ],
+    [
+      'limits.sender_exempt = "a@example.org"',
+      'mail.toml:1: limits.sender_exempt must be a list of at most 1000 mail addresses, as ["monitor@example.org"], not "a@example.org"',
+    ],
     ['data_dir = ""', 'mail.toml:1: data_dir must not be empty'],
     ['[database]\nmigrate = "yes"', 'mail.toml:2: database.migrate must be true or false, not "yes"'],
     ['[log]\nlevel = "loud"', 'mail.toml:2: log.level must be "trace", "debug", "info", "warn" or "error", not "loud"'],

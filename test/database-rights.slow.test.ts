@@ -23,8 +23,11 @@ GRANT ALTER, CREATE ON NAME.mailboxes TO WHO;`;
 const tableByTable = `
 GRANT SELECT ON NAME.schema_migration TO WHO;
 GRANT SELECT, INSERT ON NAME.audit TO WHO;
-GRANT SELECT, INSERT ON NAME.message TO WHO;
-GRANT SELECT, INSERT ON NAME.attachment TO WHO;
+GRANT SELECT, INSERT ON NAME.ticket_link TO WHO;
+GRANT SELECT, INSERT ON NAME.reply_key TO WHO;
+GRANT SELECT, INSERT, UPDATE ON NAME.message TO WHO;
+GRANT SELECT, INSERT, DELETE ON NAME.attachment TO WHO;
+GRANT SELECT, INSERT, DELETE ON NAME.message_reference TO WHO;
 GRANT SELECT, INSERT, UPDATE ON NAME.ticket TO WHO;
 GRANT SELECT, INSERT, UPDATE ON NAME.encryption_switch TO WHO;
 GRANT SELECT, INSERT, UPDATE, DELETE ON NAME.outcome TO WHO;
@@ -143,9 +146,34 @@ async function everydayCommands({ ask }: ReturnType<typeof asker>, desk: Desk, u
   await ask('mailbox set-password desk --password-stdin', password);
   await ask('poll desk');
   const [ticket = ''] = (await ask('ticket list --json')).split('\n');
-  await ask(`ticket show ${JSON.parse(ticket).ref}`);
+  await ask('mailbox set-addresses desk desk@x.example');
+  const { ref } = JSON.parse(ticket);
+  for (const what of ['show', 'close', 'reopen', 'reply-address', 'message-id']) await ask(`ticket ${what} ${ref}`);
   await ask('message list --mailbox desk');
   await ask(`message source --mailbox desk --uid 1 --output ${join(desk.folder, 'source')}`);
+}
+
+/** While the mails lie on the server that `everydayCommands` polled. */
+async function quarantineCommands(
+  { ask }: ReturnType<typeof asker>,
+  desk: Desk,
+  asRoot: (sql: string) => Promise<unknown>,
+): Promise<void> {
+  const ids = (await ask('quarantine list --json'))
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line).id);
+  await ask(`quarantine show ${ids[0]}`);
+  await ask('quarantine retry --reason parse_failed');
+  await ask(`quarantine export --all --folder ${desk.folder}`);
+  await ask(`quarantine release ${ids[0]}`);
+  await ask(`quarantine discard ${ids[1]} --yes`);
+  await ask('quarantine log');
+  await asRoot(`UPDATE NAME.attachment SET name = 'another';
+    DELETE FROM NAME.ticket; UPDATE NAME.message SET ticket_id = NULL;
+    UPDATE NAME.outcome SET outcome = 'recorded', ticket_id = NULL WHERE outcome IN ('ticket_opened', 'reply_added');`);
+  await ask('message replay --mailbox desk');
+  await ask('reconcile desk --repair');
 }
 
 const passphrase = 'Drei-Birnen-7';
@@ -182,6 +210,22 @@ async function otherCommands({ ask, typed }: ReturnType<typeof asker>, desk: Des
   await ask('mailbox remove desk --yes');
 }
 
+const large = (id: number) =>
+  Buffer.from(
+    `Subject: large ${id}\r\nMessage-ID: <large${id}@x.example>\r\n\r\n${'x'.repeat(76).concat('\r\n').repeat(20_000)}`,
+  );
+
+const firstMails = [
+  Buffer.from('Subject: first\r\nMessage-ID: <1@x.example>\r\n\r\nHello\r\n'),
+  Buffer.from('Subject: Fwd: first\r\nReferences: <1@x.example>\r\nMessage-ID: <2@x.example>\r\n\r\nSee below\r\n'),
+  Buffer.from('Subject: Re: lost\r\nIn-Reply-To: <0@x.example>\r\nMessage-ID: <3@x.example>\r\n\r\nWell\r\n'),
+  Buffer.from(
+    'Subject: file\r\nMessage-ID: <4@x.example>\r\nContent-Type: application/pdf; name=a.pdf\r\n\r\nhello\r\n',
+  ),
+  large(1),
+  large(2),
+];
+
 const reply = [
   'Subject: Re: first',
   'In-Reply-To: <1@x.example>',
@@ -197,12 +241,18 @@ test.each([
   ['table by table', tableByTable],
 ])('with rights given %s the daemon and every command work', { timeout: 120_000 }, async (_how, grants) => {
   const { asRoot, url } = await database(grants);
-  await using desk = await openDesk({ TICKETMAILD_DATABASE_URL: url, TICKETMAILD_POLL_INTERVAL_S: '1' });
+  await using desk = await openDesk({
+    TICKETMAILD_DATABASE_URL: url,
+    TICKETMAILD_POLL_INTERVAL_S: '1',
+    TICKETMAILD_MESSAGE_BYTES_MAX_MB: '1',
+    TICKETMAILD_MESSAGE_BATCH_BYTES_MAX_MB: '1',
+  });
   const user = dovecot.newUser();
-  await dovecot.append(user, 'INBOX', [Buffer.from('Subject: first\r\nMessage-ID: <1@x.example>\r\n\r\nHello\r\n')]);
+  await dovecot.append(user, 'INBOX', firstMails);
   const commands = asker(desk);
   await mariadb.query("SET GLOBAL log_output = 'TABLE'; SET GLOBAL general_log = 1; TRUNCATE mysql.general_log;");
   await everydayCommands(commands, desk, user);
+  await quarantineCommands(commands, desk, asRoot);
   {
     await using daemon = startDaemon(['run'], { env: desk.env });
     await daemon.waitFor(({ event }) => event === 'daemon.ready');

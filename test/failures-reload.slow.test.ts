@@ -20,7 +20,7 @@ beforeAll(async () => {
 afterAll(() => stack.disposeAsync());
 
 /** A daemon with a configuration file: `lines` are written into it below what every one has. */
-async function scene(lines: string, mailboxes = 1) {
+async function scene(lines: string, mailboxes = 1, env: Readonly<Record<string, undefined>> = {}) {
   await using building = new AsyncDisposableStack();
   const desk = building.use(await openDesk());
   const file = join(desk.folder, 'ticketmaild.toml');
@@ -29,7 +29,7 @@ async function scene(lines: string, mailboxes = 1) {
   await write(lines);
   const users = Array.from({ length: mailboxes }, () => dovecot.newUser());
   for (const user of users) await desk.add(dovecot, user);
-  const daemon = building.use(startDaemon(['run', '--config', file]));
+  const daemon = building.use(startDaemon(['run', '--config', file], { env }));
   await daemon.waitFor(named('daemon.ready'));
   await until('all are visited', () => count(daemon, 'cursor.started') === mailboxes);
   const undo = building.move();
@@ -57,6 +57,27 @@ test.concurrent('a shorter interval and another log level hold at once', async (
   await until('the mail', () => opened(daemon) === 1);
   await daemon.waitFor(named('poll.idle'));
   expect((await readiness(daemon)).body.worker.log_level).toBe('debug');
+}, 60_000);
+
+test.concurrent('limits of senders and tickets hold for a connection that rests, too', async () => {
+  const env = { TICKETMAILD_LIMITS_SENDER_PER_HOUR: undefined };
+  await using at = await scene('poll.interval_s = 3600\nlimits.sender_per_hour = 0', 1, env);
+  const { daemon, users } = at;
+  const same = (id: string) =>
+    Buffer.from(
+      mail(id)
+        .toString()
+        .replace(/^From: .*/, 'From: robot@example.test'),
+    );
+  const later = () => ({ receivedAt: new Date(Date.now() + 2000) });
+  await until('it rests', async () => (await readiness(daemon)).body.checks.push.open === 1);
+  await dovecot.append(users[0] ?? '', 'INBOX', [same('one'), same('two')], later());
+  await until('both', () => opened(daemon) === 2);
+  await at.write('poll.interval_s = 3600\nlimits.sender_per_hour = 2');
+  await reload(daemon);
+  await dovecot.append(users[0] ?? '', 'INBOX', [same('three')], later());
+  expect(await daemon.waitFor(named('message.quarantined'))).toMatchObject({ reason: 'sender_flood' });
+  expect(opened(daemon)).toBe(2);
 }, 60_000);
 
 test.concurrent('push is switched on, bounded anew and switched off again', async () => {

@@ -21,7 +21,7 @@ const limitMax = 2_147_483_647;
 /** Scripts (`--json`) get all of it, people the newest, unless told a limit. Throws `usage`. */
 export async function listAudit(options: CommonOptions & { limit?: string }, context: Context): Promise<number> {
   const { terminal } = context;
-  const limit = readLimit(options.limit) ?? (options.json === true ? limitMax : limitForPeople);
+  const limit = limitOf(options);
   return await withApp(options, context, async (app) => {
     const rows = await app.store.readAudit(limit);
     if (options.json === true) for (const row of rows) await terminal.json(rowJson(row));
@@ -33,13 +33,19 @@ export async function listAudit(options: CommonOptions & { limit?: string }, con
   });
 }
 
+/** Scripts get all, people the newest, unless told. Throws `usage`. */
+export function limitOf({ limit, json }: CommonOptions & { readonly limit?: string }): number {
+  return readLimit(limit) ?? (json === true ? limitMax : limitForPeople);
+}
+
 function readLimit(text: string | undefined): number | null {
   if (text === undefined) return null;
   if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
   throw new Failure('usage', `--limit must be a whole number from 1 to 999999999, not ${JSON.stringify(text)}`);
 }
 
-function rowJson(row: StoredAudit): Record<string, unknown> {
+/** The field names are a promise to scripts. */
+export function rowJson(row: StoredAudit): Record<string, unknown> {
   return {
     at: isoTime(row.atMs),
     who: row.who,

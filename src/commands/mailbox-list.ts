@@ -1,10 +1,12 @@
 /**
  * `mailbox list` and `mailbox show`: settings and health of mailboxes, from the database alone.
  */
+
 import type { App } from '../compose.ts';
 import { liveMs } from '../encryption/operation.ts';
 import { Failure } from '../errors.ts';
 import type { Mailbox, MailboxHealth } from '../ingest/mailbox.ts';
+import { uidValidityOf } from '../ingest/numbering.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 import { mailboxJson, placeText, stateText } from './mailbox-view.ts';
 import { shortTime } from './times.ts';
@@ -70,7 +72,7 @@ function lines(mailbox: Listed): readonly string[] {
   const { cursor, lastError } = mailbox.health;
   const extra: Record<string, unknown> = {
     ca_file: ca === null ? null : 'stored',
-    cursor: cursor === null ? null : `UID ${cursor.uid} in UIDVALIDITY ${cursor.uidValidity}`,
+    cursor: cursor === null ? null : `UID ${cursor.uid} in UIDVALIDITY ${uidValidityOf(cursor.uidValidity)}`,
     last_error: lastError === null ? null : `${lastError.code} at ${shortTime(lastError.atMs)}: ${lastError.message}`,
     hint: lastError?.hint ?? null,
   };

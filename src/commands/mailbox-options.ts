@@ -25,6 +25,7 @@ export type MailboxOptions = {
   readonly after?: string;
   readonly interval?: string;
   readonly allowPlaintext?: boolean;
+  readonly address?: readonly string[];
 };
 
 export type NewMailbox = {
@@ -35,6 +36,8 @@ export type NewMailbox = {
   readonly startsNow: boolean;
   readonly after: AfterAction;
   readonly pollIntervalMs: number | null;
+  /** Lower-case; empty: the user name, where it is an address. */
+  readonly addresses: readonly string[];
 };
 
 export type OptionSources = { readonly readFile: (path: string) => Uint8Array; readonly nowMs: number };
@@ -53,7 +56,19 @@ export function readMailboxOptions(options: MailboxOptions, sources: OptionSourc
     after: readAfter(options.after ?? 'seen', connection.folder),
     pollIntervalMs:
       options.interval === undefined ? null : wholeNumber('--interval', options.interval, 1, 86_400) * 1000,
+    addresses: readAddresses(options.address ?? []),
   };
+}
+
+const addressesMax = 100;
+
+/** Lower-case, each once. Throws `usage`. */
+export function readAddresses(texts: readonly string[]): readonly string[] {
+  for (const text of texts)
+    if (!/^[^\s@,;<>"+]{1,64}@[^\s@,;<>"]{1,255}$/u.test(text))
+      throw wrong('--address', 'must be a mail address without a plus part', text);
+  if (texts.length > addressesMax) throw new Failure('usage', `a mailbox has at most ${addressesMax} addresses`);
+  return [...new Set(texts.map((text) => text.toLowerCase()))];
 }
 
 function missing(options: MailboxOptions): Failure {

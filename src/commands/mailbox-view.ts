@@ -1,9 +1,11 @@
 /**
  * Mailboxes as they are shown: never the password, nor how long it is.
  */
+
 import { domainToASCII } from 'node:url';
 import { isoTime } from '../ingest/iso-time.ts';
 import type { AfterAction, Connection, Mailbox, MailboxHealth } from '../ingest/mailbox.ts';
+import { uidValidityOf } from '../ingest/numbering.ts';
 
 /** As many as a key id has: nobody makes a certificate that begins alike. */
 const shownPinDigits = 16;
@@ -25,6 +27,7 @@ export function mailboxJson(mailbox: Listed): Record<string, unknown> {
     allow_plaintext: connection.allowPlaintext,
     user: connection.user,
     folder: connection.folder,
+    addresses: mailbox.addresses,
     from: mailbox.start.from === 'all' ? 'all' : isoTime(mailbox.start.atMs),
     after: afterText(mailbox.after),
     password_form: health.password.form,
@@ -35,7 +38,10 @@ export function mailboxJson(mailbox: Listed): Record<string, unknown> {
     login_refusals: health.loginRefusals,
     last_success_at: isoTime(health.lastSuccessAtMs),
     last_error: errorJson(health.lastError),
-    cursor: health.cursor === null ? null : { uid_validity: health.cursor.uidValidity, uid: health.cursor.uid },
+    cursor:
+      health.cursor === null
+        ? null
+        : { uid_validity: uidValidityOf(health.cursor.uidValidity), uid: health.cursor.uid },
   };
 }
 

@@ -8,10 +8,12 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { type Actions, actionsOf, configured, listing, reporting, type Start } from './command-shape.ts';
 import { addEncryptionCommands, addKeyCommands } from './program-encryption.ts';
+import { addQuarantineCommands, addReconcileCommand, addReplayCommand } from './program-quarantine.ts';
 
 /** Where help and the version are written. */
 export type Print = (text: string) => void;
 
+const ticketRef = ['<ref>', 'reference of the ticket'] as const;
 const mailboxName = ['<name>', 'name of the mailbox'] as const;
 const passwordStdin = ['--password-stdin', 'read the password from standard input instead of asking for it'] as const;
 
@@ -30,6 +32,8 @@ export function buildProgram(start: Start, print: Print): Command {
   addMailboxCommands(mailbox, actions);
   addChangeCommands(mailbox, actions);
   addTicketCommands(program, actions);
+  addReconcileCommand(program, actions);
+  addQuarantineCommands(program, actions);
   addKeyCommands(program, actions);
   addEncryptionCommands(program, actions);
   return program;
@@ -55,9 +59,6 @@ function addDaemonCommands(program: Command, { plain, draining }: Actions): void
   listing(program, 'migrate', 'bring the tables up to date')
     .option('--status', 'only show what is applied')
     .action(plain(async () => (await import('./migrate.ts')).migrate));
-  listing(program, 'reconcile', 'count whether every mail seen is accounted for').action(
-    plain(async () => (await import('./reconcile.ts')).reconcile),
-  );
 }
 
 /** What an operator looks at. */
@@ -100,6 +101,11 @@ function addMailboxCommands(mailbox: Command, { plain }: Actions): void {
     .option('--from <start>', 'which mails: now, all or a date such as 2026-01-31 (default: now)')
     .option('--after <action>', 'then: seen, move:FOLDER, delete or leave (default: seen)')
     .option('--interval <seconds>', 'seconds between two polls (default: poll.interval_s)')
+    .option(
+      '--address <address>',
+      'where it gets its mail; may be repeated (default: the user, if it is an address)',
+      repeated,
+    )
     .option('--allow-plaintext', 'accept a password in clear to another machine with --tls none')
     .option('--no-probe', 'store it untried')
     .action(plain(async () => (await import('./mailbox-add.ts')).addMailbox));
@@ -130,6 +136,11 @@ function addChangeCommands(mailbox: Command, { plain }: Actions): void {
     .argument(...mailboxName)
     .option('--yes', 'do not ask')
     .action((name, options) => remove({ ...options, name }));
+  const setAddresses = plain(async () => (await import('./mailbox-addresses.ts')).setMailboxAddresses);
+  configured(mailbox, 'set-addresses', 'tell at which addresses it gets its mail')
+    .argument(...mailboxName)
+    .argument('[addresses...]', 'all of them (none: the user, if it is an address)')
+    .action((name, addresses, options) => setAddresses({ ...options, name, addresses }));
   const setPassword = plain(async () => (await import('./mailbox-state.ts')).setMailboxPassword);
   configured(mailbox, 'set-password', 'store another password')
     .argument(...mailboxName)
@@ -138,15 +149,38 @@ function addChangeCommands(mailbox: Command, { plain }: Actions): void {
     .action((name, options) => setPassword({ ...options, name }));
 }
 
-function addTicketCommands(program: Command, { plain }: Actions): void {
-  const ticket = program.command('ticket').description('list and show tickets');
+function repeated(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value];
+}
+
+function addTicketCommands(program: Command, actions: Actions): void {
+  const { plain } = actions;
+  const ticket = program.command('ticket').description('list, show and close tickets, make reply tokens');
   listing(ticket, 'list', 'list tickets, the newest first')
     .option('--limit <count>', 'at most so many (default: 50, with --json all)')
     .action(plain(async () => (await import('./ticket-list.ts')).listTickets));
   const show = plain(async () => (await import('./ticket-show.ts')).showTicket);
   listing(ticket, 'show', 'show one ticket with its messages')
-    .argument('<ref>', 'reference of the ticket')
+    .argument(...ticketRef)
     .action((ref, options) => show({ ...options, ref }));
+  const close = plain(async () => (await import('./ticket-state.ts')).closeTicket);
+  configured(ticket, 'close', 'close one ticket; an answer opens it again')
+    .argument(...ticketRef)
+    .action((ref, options) => close({ ...options, ref }));
+  const reopen = plain(async () => (await import('./ticket-state.ts')).reopenTicket);
+  configured(ticket, 'reopen', 'open one ticket again')
+    .argument(...ticketRef)
+    .action((ref, options) => reopen({ ...options, ref }));
+  const replyAddress = plain(async () => (await import('./ticket-token.ts')).printReplyAddress);
+  reporting(ticket, 'reply-address', 'print the address whose answers come into this ticket')
+    .argument(...ticketRef)
+    .option('--address <address>', 'the address to put the token into (default: the first of the mailbox)')
+    .action((ref, options) => replyAddress({ ...options, ref }));
+  const messageId = plain(async () => (await import('./ticket-token.ts')).printMessageId);
+  reporting(ticket, 'message-id', 'print a new Message-ID whose answers come into this ticket')
+    .argument(...ticketRef)
+    .option('--domain <domain>', 'what stands behind the @ (default: that of the mailbox)')
+    .action((ref, options) => messageId({ ...options, ref }));
   const message = program.command('message').description('list what became of each mail');
   listing(message, 'list', 'list the outcome of every mail of a mailbox')
     .requiredOption('--mailbox <name>', 'name of the mailbox')
@@ -157,4 +191,5 @@ function addTicketCommands(program: Command, { plain }: Actions): void {
     .requiredOption('--uid <uid>', 'its UID, as message list shows it')
     .requiredOption('--output <file>', 'the file to write; it must not exist yet')
     .action(plain(async () => (await import('./message-source.ts')).saveSource));
+  addReplayCommand(message, actions);
 }

@@ -72,7 +72,9 @@ const configShape: Shape = { ...check, needs_restart: ['string'] };
 /** How a reload went, and the settings that were changed since and wait for a restart. */
 export type ConfigCheck = Check & { readonly needs_restart: readonly string[] };
 
-export type Checks = Omit<Readiness['checks'], 'config'> & {
+export type Checks = Omit<Readiness['checks'], 'config' | 'quarantine'> & {
+  /** How many there are for each reason is told in its reason. */
+  readonly quarantine: Omit<Readiness['checks']['quarantine'], 'reasons'>;
   /** null: the daemon does not tell. */
   readonly config: ConfigCheck | null;
 };

@@ -12,6 +12,7 @@ const columns = [
   { title: 'STATUS' },
   { title: 'MESSAGES', align: 'right' as const },
   { title: 'UPDATED (UTC)' },
+  { title: 'MAILBOX', shrinks: true },
   { title: 'REQUESTER', shrinks: true },
   { title: 'SUBJECT', shrinks: true },
 ];
@@ -41,6 +42,14 @@ function readLimit(text: string | undefined): number | null {
 }
 
 function row(ticket: TicketSummary): readonly string[] {
-  const { ref, status, messageCount, updatedAtMs, requester, subject } = ticket;
-  return [ref, status, `${messageCount}`, shortTime(updatedAtMs), personText(requester), subject];
+  const { ref, status, messageCount, updatedAtMs, mailbox, requester, subject } = ticket;
+  return [
+    ref,
+    status,
+    `${messageCount}`,
+    shortTime(updatedAtMs),
+    mailbox ?? '(removed)',
+    personText(requester),
+    subject,
+  ];
 }

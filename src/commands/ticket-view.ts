@@ -3,7 +3,10 @@
  */
 
 import { isoTime } from '../ingest/iso-time.ts';
+import { lifeOf, uidValidityOf } from '../ingest/numbering.ts';
 import type { OutcomeRow, StoredMessage, TicketSummary } from '../ingest/rows.ts';
+import type { Bounce } from '../mail/message.ts';
+import { replyTextOf } from '../mail/quote.ts';
 
 export function ticketJson(ticket: TicketSummary): Record<string, unknown> {
   return {
@@ -11,6 +14,9 @@ export function ticketJson(ticket: TicketSummary): Record<string, unknown> {
     subject: ticket.subject,
     requester: person(ticket.requester),
     status: ticket.status,
+    closed_at: isoTime(ticket.closedAtMs),
+    merged_into: ticket.mergedInto,
+    links: ticket.links,
     mailbox: ticket.mailbox,
     message_count: ticket.messageCount,
     created_at: isoTime(ticket.createdAtMs),
@@ -20,15 +26,24 @@ export function ticketJson(ticket: TicketSummary): Record<string, unknown> {
 
 export function messageJson(message: StoredMessage): Record<string, unknown> {
   return {
+    id: message.id,
     message_id: message.messageId,
     from: message.from === null ? null : person(message.from),
     to: message.to.map(person),
     cc: message.cc.map(person),
+    reply_to: message.replyTo.map(person),
     subject: message.subject,
     sent_at: isoTime(message.sentAtMs),
     received_at: isoTime(message.receivedAtMs),
     kind: message.kind,
+    auto_submitted: message.autoSubmitted,
+    bounce: message.bounce === null ? null : bounceJson(message.bounce, message.reportedMessageId),
+    reported_message_id: message.reportedMessageId,
+    thread_rule: message.threadRule,
+    protection: message.protection,
     text: message.text,
+    reply_text: replyTextOf(message.text, message.marks),
+    marks: message.marks,
     html: message.html,
     in_reply_to: message.inReplyTo,
     references: message.references,
@@ -36,15 +51,22 @@ export function messageJson(message: StoredMessage): Record<string, unknown> {
   };
 }
 
+function bounceJson({ recipients, status, hard }: Bounce, original: string | null): Record<string, unknown> {
+  const addresses = recipients.map(({ address }) => address);
+  return { recipients: addresses, status, hard, original_message_id: original, details: recipients };
+}
+
 /** One line of `message list`; the fields of the message follow where one is stored and was asked for. */
 export function outcomeJson(row: OutcomeRow): Record<string, unknown> {
   return {
     uid: row.uid,
-    uid_validity: row.uidValidity,
+    uid_validity: uidValidityOf(row.uidValidity),
+    folder_life: lifeOf(row.uidValidity),
     outcome: row.outcome,
     reason: row.reason,
     ticket: row.ticket,
     at: isoTime(row.atMs),
+    resolved_at: isoTime(row.resolvedAtMs),
     size: row.sizeBytes,
     ...(row.message === null ? {} : messageJson(row.message)),
   };

@@ -11,7 +11,15 @@ import type { Supervisor } from '../ingest/daemon-ports.ts';
 import { isoTime } from '../ingest/iso-time.ts';
 import type { Readiness } from '../ingest/readiness.ts';
 
-const changeable: ReadonlySet<keyof Config> = new Set<keyof Config>(['log', 'poll', 'push', 'raw', 'stop']);
+const changeable: ReadonlySet<keyof Config> = new Set<keyof Config>([
+  'log',
+  'poll',
+  'push',
+  'limits',
+  'tickets',
+  'raw',
+  'stop',
+]);
 
 export type ReloadParts = {
   readonly load: () => Promise<Config>;

@@ -29,6 +29,7 @@ export type Derivation = {
 };
 
 const megabyte = 1024 * 1024;
+const dayMs = 86_400_000;
 
 /** The configuration, or everything that is wrong with the settings. */
 export function derive(from: Derivation): { config: Config; problems: readonly Problem[] } {
@@ -66,6 +67,11 @@ export function derive(from: Derivation): { config: Config; problems: readonly P
       parseMemoryMb: message.parse_memory_mb,
       parseThreads: message.parse_threads,
     },
+    limits: {
+      senderPerHourMax: settings.limits.sender_per_hour || null,
+      senderExempt: settings.limits.sender_exempt.map((address) => address.toLowerCase()),
+    },
+    tickets: { reopenMs: settings.tickets.reopen_days * dayMs || null },
     raw: { keepDays: settings.raw.keep_days },
     stop: { drainMs: settings.stop.drain_s * 1000 },
     worker: { name: settings.worker.name },

@@ -106,6 +106,11 @@ function tableFor(root: Record<string, unknown>, path: readonly string[]): Recor
 function typed(text: string, type: Setting['type']): unknown {
   if (type === 'number' && /^-?\d+(\.\d+)?$/.test(text)) return Number(text);
   if (type === 'boolean' && (text === 'true' || text === 'false')) return text === 'true';
+  if (type === 'list')
+    return text
+      .split(',')
+      .map((one) => one.trim())
+      .filter((one) => one !== '');
   return text;
 }
 

@@ -19,6 +19,13 @@ function choice<const T extends readonly [string, string, ...string[]]>(values: 
 }
 
 const text = (fallback: string) => z.string({ error: 'a text in quotes' }).default(fallback);
+const addressesMax = 1000;
+const mailAddresses = `a list of at most ${addressesMax} mail addresses, as ["monitor@example.org"]`;
+const addressForm = /^[^\s@,]{1,64}@[^\s@,]{1,255}$/u;
+const isAddressList = (value: unknown): value is readonly string[] =>
+  Array.isArray(value) &&
+  value.length <= addressesMax &&
+  value.every((one) => typeof one === 'string' && addressForm.test(one));
 const workerName = 'up to 16 small letters, digits and dashes in quotes';
 const yesOrNo = (fallback: boolean) => z.boolean({ error: 'true or false' }).default(fallback);
 
@@ -69,6 +76,13 @@ const settings = table({
     parse_memory_mb: wholeNumber('megabytes', 64, 16_384, 512),
     parse_threads: wholeNumber('threads', 1, 64, 1),
   }).prefault({}),
+  limits: table({
+    sender_per_hour: wholeNumber('mails', 0, 1_000_000, 100),
+    sender_exempt: z.custom<readonly string[]>(isAddressList, { error: mailAddresses }).default([]),
+  }).prefault({}),
+  tickets: table({
+    reopen_days: wholeNumber('days', 0, 3650, 0),
+  }).prefault({}),
   raw: table({
     keep_days: wholeNumber('days', 0, 3650, 7),
   }).prefault({}),
@@ -89,7 +103,8 @@ export type Settings = z.output<typeof settings>;
 export type Setting = {
   readonly path: readonly string[];
   readonly variable: string;
-  readonly type: 'number' | 'boolean' | 'text';
+  /** `list`: separated by commas. */
+  readonly type: 'number' | 'boolean' | 'text' | 'list';
 };
 
 /** Values of these keys are or may be secrets: no error quotes them. */
@@ -133,5 +148,6 @@ function inner(schema: unknown): unknown {
 
 function typeName(schema: unknown): Setting['type'] {
   if (schema instanceof z.ZodNumber) return 'number';
+  if (schema instanceof z.ZodCustom) return 'list';
   return schema instanceof z.ZodBoolean ? 'boolean' : 'text';
 }

@@ -157,8 +157,8 @@ export interface EncryptionStore {
   /** Writes the table of mailboxes anew, so that its file holds nothing of what was there before. */
   rebuildMailboxes(): Promise<void>;
   audit(entries: readonly AuditEntry[]): Promise<void>;
-  /** Newest first. */
-  readAudit(limit: number): Promise<readonly StoredAudit[]>;
+  /** Newest first: those about quarantine, or all the others. */
+  readAudit(limit: number, about?: 'quarantine'): Promise<readonly StoredAudit[]>;
   reportWorker(report: WorkerReport): Promise<void>;
   removeWorker(worker: string): Promise<void>;
   /** Also forgets those that have been silent for a day. */

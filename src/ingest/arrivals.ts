@@ -6,9 +6,11 @@
  * that fail at everything.
  */
 import { Failure } from '../errors.ts';
+import { messageIdIn } from '../mail/head.ts';
 import type { ParsedMessage } from '../mail/message.ts';
 import type { Clock, Digested, Digester, Listed, Session } from './ports.ts';
 import { readAhead, watched } from './read-ahead.ts';
+import type { QuarantineReason } from './rows.ts';
 import { chunksOf, type WindowBounds, windowsOf } from './window.ts';
 
 /** A compressed raw source and the SHA-256 of what it was before. */
@@ -20,17 +22,15 @@ type Place = { readonly uid: number; readonly sizeBytes: number; readonly receiv
 export type Arrival<Raw = RawSource> = Place &
   (
     | { readonly what: 'mail'; readonly parsed: ParsedMessage; readonly raw: Raw }
-    | { readonly what: 'quarantined'; readonly reason: QuarantineReason; readonly raw: Raw | null }
+    | {
+        readonly what: 'quarantined';
+        readonly reason: QuarantineReason;
+        readonly raw: Raw | null;
+        /** Of one of which the header alone was fetched. */
+        readonly headMessageId?: string | undefined;
+      }
     | { readonly what: 'vanished' }
   );
-
-export type QuarantineReason =
-  | 'too_large'
-  | 'source_empty'
-  | 'parse_timeout'
-  | 'parse_memory'
-  | 'parse_failed'
-  | 'row_refused';
 
 export type ArrivalLimits = {
   readonly messageBytesMax: number;
@@ -162,12 +162,12 @@ async function settle(from: Arriving, entry: Expected, digest: Promise<Digested>
   const { fate, ...place } = entry;
   if (fate === 'gone') return { ...place, what: 'vanished' };
   if (fate === 'too_large')
-    return { ...place, what: 'quarantined', reason: 'too_large', raw: await headerOnly(from, place.uid) };
+    return { ...place, what: 'quarantined', reason: 'too_large', ...(await headerOnly(from, place.uid)) };
   if (digest === undefined) {
     const still = await sizesOf(from.session, [place.uid]);
     return still.length === 0
       ? { ...place, what: 'vanished' }
-      : { ...place, what: 'quarantined', reason: 'source_empty', raw: null };
+      : { ...place, what: 'quarantined', reason: 'source_empty', ...(await headerOnly(from, place.uid)) };
   }
   const digested = await digest;
   const raw = { compressed: digested.compressed, sha256: digested.sha256 };
@@ -175,8 +175,13 @@ async function settle(from: Arriving, entry: Expected, digest: Promise<Digested>
   return { ...place, what: 'mail', parsed: digested.parsed, raw };
 }
 
-/** The header block of a mail that is too large to download, as its raw source. */
-async function headerOnly({ session, digester }: Arriving, uid: number): Promise<RawSource | null> {
+/** The header block of a mail that is too large to download, or has no content, as its raw source. */
+async function headerOnly(
+  { session, digester }: Arriving,
+  uid: number,
+): Promise<{ readonly raw: RawSource | null; readonly headMessageId?: string | undefined }> {
   const header = await session.fetchHeader(uid, headerBytesMax);
-  return header === null ? null : digester.compress(header);
+  if (header === null || header.length === 0) return { raw: null };
+  const headMessageId = messageIdIn(header) ?? undefined;
+  return { raw: await digester.compress(header), headMessageId };
 }

@@ -6,13 +6,24 @@
  * not moved, and the next poll starts over with it.
  */
 import { isFailure } from '../errors.ts';
-import { type Decision, decide, idsToKnow, type Maker } from './decide.ts';
+import { type Decision, decide } from './decide.ts';
 import type { Kept } from './keep.ts';
+import type { Copy, Known } from './known.ts';
+import { withoutPlus } from './loops.ts';
+import type { Maker } from './maker.ts';
 import type { IngestStore, Lease } from './ports.ts';
+import { questionOf } from './question.ts';
 import type { Batch } from './rows.ts';
+import { recipientsOf } from './window-state.ts';
 
 /** Where a window belongs, and what makes its new rows. */
-export type CommitPlace = { readonly lease: Lease; readonly uidValidity: number; readonly maker: Maker };
+export type CommitPlace = {
+  /** null: no lease, for mails that are taken out of quarantine; their outcomes take the place of those that wait. */
+  readonly lease: Lease | null;
+  /** Numbering of the UIDs. */
+  readonly uidValidity: number;
+  readonly maker: Maker;
+};
 
 const conflictsMax = 4;
 
@@ -42,22 +53,32 @@ function refused(arrival: Kept): Kept {
   return { uid, sizeBytes, receivedAtMs, what: 'quarantined', reason: 'row_refused', raw };
 }
 
-/** Decides and commits; a conflict (two equal references) is decided anew with new references. */
+/**
+ * Decides and commits; a conflict (two equal references, a ticket that was merged meanwhile) is decided anew with what is
+ * stored by then.
+ */
 async function commitOnce(
   window: readonly Kept[],
   place: CommitPlace,
   store: IngestStore,
   triesLeft: number,
 ): Promise<readonly Decision[]> {
-  const known = await store.knownMessages(idsToKnow(window));
+  const found = await store.lookUp(questionOf(window, place.maker));
+  // What is in quarantine is the mail itself, which is no mail before it.
+  const known = place.lease === null ? { ...found, handled: found.handled.filter(({ isKept }) => !isKept) } : found;
   const decisions = decide(window, known, place.maker);
   try {
-    await store.commitBatch(place.lease, batchOf(decisions, place.uidValidity));
+    await commit(batchOf(decisions, place.uidValidity), place, store);
   } catch (error) {
     if (!isFailure(error, 'database_conflict') || triesLeft <= 1) throw error;
     return commitOnce(window, place, store, triesLeft - 1);
   }
+  await linkCopies(decisions, known, place.maker, store);
   return decisions;
+}
+
+function commit(batch: Batch, { lease, maker }: CommitPlace, store: IngestStore): Promise<void> {
+  return lease === null ? store.commitReleased(maker.mailboxId, batch) : store.commitBatch(lease, batch);
 }
 
 function batchOf(decisions: readonly Decision[], uidValidity: number): Batch {
@@ -66,5 +87,33 @@ function batchOf(decisions: readonly Decision[], uidValidity: number): Batch {
     tickets: decisions.flatMap((decision) => decision.ticket ?? []),
     messages: decisions.flatMap((decision) => decision.message ?? []),
     outcomes: decisions.map((decision) => decision.outcome),
+    links: decisions.flatMap((decision) => decision.links),
+    merges: decisions.flatMap((decision) => decision.merges),
+    answered: [...new Set(decisions.flatMap((decision) => decision.answered ?? []))],
   };
+}
+
+/**
+ * A mail to two of our mailboxes may be committed in both at the same moment. The window is stored already, so that a
+ * failure here costs a link and nothing else.
+ */
+async function linkCopies(
+  decisions: readonly Decision[],
+  { ownAddresses }: Known,
+  { mailboxId, addresses }: Maker,
+  store: IngestStore,
+): Promise<void> {
+  const here = new Set(addresses.map(withoutPlus));
+  const isElsewhere = (address: string) => ownAddresses.has(withoutPlus(address)) && !here.has(withoutPlus(address));
+  const copies = decisions.flatMap(({ ticket, message }): Copy[] => {
+    if (ticket === null || message === null || !recipientsOf(message.parsed).some(isElsewhere)) return [];
+    const { messageId, contentHash } = message.parsed;
+    return [{ messageId, contentHash, ticketId: ticket.id }];
+  });
+  if (copies.length === 0) return;
+  try {
+    await store.linkCopies(mailboxId, copies);
+  } catch (error) {
+    if (!isFailure(error)) throw error;
+  }
 }

@@ -15,7 +15,11 @@ export interface DatabaseHealth {
 
 export interface QuarantineReader {
   /** Mails in quarantine that nobody has resolved, and when the first came. */
-  quarantine(): Promise<{ readonly count: number; readonly oldestAtMs: number | null }>;
+  quarantine(): Promise<{
+    readonly oldestAtMs: number | null;
+    /** How many there are for each reason; most first. */
+    readonly reasons: readonly { readonly reason: string; readonly count: number }[];
+  }>;
 }
 
 /** A worker as the database knows it. */

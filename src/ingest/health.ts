@@ -11,6 +11,7 @@ import { isoTime } from './iso-time.ts';
 import { type MailboxFacts, mailboxChecks, noMailboxes, type Trouble } from './mailbox-checks.ts';
 import type { Clock, MailboxStore } from './ports.ts';
 import type { CertificateCheck, Check, EncryptionChecks, Readiness } from './readiness.ts';
+import { createRenumberings, type Renumberings } from './renumberings.ts';
 import { type Turning, turning } from './turning.ts';
 
 /** What the loop tells. */
@@ -22,6 +23,7 @@ export interface Vitals {
   clockOffset(ms: number): void;
   /** How the last visit to a mailbox went here; null: well. It counts even when it could not be written down. */
   visited(mailboxId: string, failure: Failure | null): void;
+  readonly renumberings: Renumberings;
   /** When the certificate of a mail server ends. */
   certificate(host: string, port: number, endsAtMs: number): void;
 }
@@ -57,6 +59,7 @@ const dayMs = 86_400_000;
 export function createHealth(ports: HealthPorts): Health {
   const { clock, store } = ports;
   const turns = turning(clock);
+  const renumberings = createRenumberings(clock);
   const troubles = new Map<string, Trouble>();
   const certificates = new Map<string, { host: string; port: number; endsAtMs: number }>();
   let database: Check = { status: 'unknown', since: null, reason: 'not asked yet', hint: null };
@@ -64,6 +67,7 @@ export function createHealth(ports: HealthPorts): Health {
 
   return {
     turning: turns,
+    renumberings,
     database: (failure) => {
       const next = failure === null ? okSince(clock.nowMs()) : failing(failure, clock.nowMs());
       const before = database;
@@ -96,7 +100,9 @@ export function createHealth(ports: HealthPorts): Health {
       const { wants, ...vaultAndSwitch } = ports.encryption();
       const { vault } = vaultAndSwitch;
       const { mailboxes, quarantine } =
-        database.status === 'ok' ? await stored(ports, { troubles, vault, nowMs: clock.nowMs() }) : nothingStored;
+        database.status === 'ok'
+          ? await stored(ports, { troubles, vault, renumberings, nowMs: clock.nowMs() })
+          : nothingStored;
       const { worker, config, disk, workers, servers, push, visits, due, dueMs } = ports.beside();
       const scheduler = { ...turns.check(), visits, due, due_ms: dueMs };
       const blind = mailboxes.failing + mailboxes.waiting > 0 && mailboxes.ok === 0;
@@ -129,7 +135,7 @@ function unknown(reason: string): Check {
 
 const noQuarantine: Readiness['checks']['quarantine'] = {
   ...unknown('the database does not answer'),
-  ...{ count: 0, oldest: null },
+  ...{ count: 0, oldest: null, reasons: [] },
 };
 
 const nothingStored = { mailboxes: noMailboxes, quarantine: noQuarantine };
@@ -137,7 +143,7 @@ const nothingStored = { mailboxes: noMailboxes, quarantine: noQuarantine };
 /** What is in the tables. */
 async function stored(
   { store, beside }: HealthPorts,
-  facts: Pick<MailboxFacts, 'troubles' | 'vault' | 'nowMs'>,
+  facts: Pick<MailboxFacts, 'troubles' | 'vault' | 'renumberings' | 'nowMs'>,
 ): Promise<Pick<Readiness['checks'], 'mailboxes' | 'quarantine'>> {
   try {
     const [all, held] = await Promise.all([store.listMailboxes(), store.quarantine()]);
@@ -156,14 +162,17 @@ async function stored(
 /** Mail in quarantine is kept and waits for a person: it is told, and keeps nobody from working. */
 function quarantineCheck(held: Awaited<ReturnType<QuarantineReader['quarantine']>>): Readiness['checks']['quarantine'] {
   const oldest = isoTime(held.oldestAtMs);
-  const counts = { count: held.count, oldest };
-  if (held.count === 0) return { status: 'ok', since: null, reason: null, hint: null, ...counts };
-  const reason = `${held.count} ${held.count === 1 ? 'mail waits' : 'mails wait'} in quarantine`;
+  const { reasons } = held;
+  const count = reasons.reduce((sum, one) => sum + one.count, 0);
+  const counts = { count, oldest, reasons };
+  if (count === 0) return { status: 'ok', since: null, reason: null, hint: null, ...counts };
+  const each = reasons.map((one) => `${one.count} ${one.reason}`).join(', ');
+  const reason = `${count} ${count === 1 ? 'mail waits' : 'mails wait'} in quarantine: ${each}`;
   return {
     status: 'warning',
     since: oldest,
     reason,
-    hint: 'See message list --mailbox NAME and message source.',
+    hint: 'See ticketmaild quarantine list.',
     ...counts,
   };
 }

@@ -7,12 +7,14 @@ import type { Failure } from '../errors.ts';
 import { isoTime } from './iso-time.ts';
 import { isInvalid, type Mailbox, type MailboxHealth } from './mailbox.ts';
 import type { Check, CheckStatus, MailboxCheck, Readiness } from './readiness.ts';
+import { type Renumberings, renumberingsMax } from './renumberings.ts';
 
 export type Trouble = { readonly failure: Failure; readonly sinceMs: number; readonly atMs: number };
 
 export type MailboxFacts = {
   readonly troubles: ReadonlyMap<string, Trouble>;
   readonly vault: Readiness['checks']['vault'];
+  readonly renumberings: Pick<Renumberings, 'count'>;
   readonly isPushed: (mailboxId: string) => boolean;
   readonly loginRefusalsMax: number;
   readonly nowMs: number;
@@ -97,7 +99,17 @@ function stateOf({ id, health }: Listed, facts: MailboxFacts): Check {
     const hint = 'A visit is taking very long, or all places are taken: see the log and [poll] concurrency_max.';
     return { status: 'failing', since: isoTime(nextPollAtMs), reason, hint };
   }
+  const renumbered = facts.renumberings.count(id);
+  if (renumbered > renumberingsMax) return { status: 'warning', since: null, ...unstable(renumbered) };
   return { status: 'ok', since: null, reason: null, hint: null };
+}
+
+/** Nothing is lost by it: it is told because every mail is fetched again each time. */
+function unstable(count: number): Pick<Check, 'reason' | 'hint'> {
+  return {
+    reason: `folder_unstable: the server numbered the folder anew ${count} times within a day`,
+    hint: 'Each time all its mail is fetched to be recognised, so it is visited once an hour. Have the server keep its UIDVALIDITY (its index files, or the storage of the folder).',
+  };
 }
 
 function failing(code: string, message: string, hint: string, sinceMs: number, refusals: number | null): Check {

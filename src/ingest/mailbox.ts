@@ -43,6 +43,8 @@ export type Mailbox = {
   readonly after: AfterAction;
   /** null: the configured default. */
   readonly pollIntervalMs: number | null;
+  /** The addresses at which it gets its mail, lower-case; the user name where it is one and nothing else was told. */
+  readonly addresses: readonly string[];
   /** `removing`: a removal was interrupted; it is ended by removing the mailbox again. */
   readonly state: 'active' | 'paused' | 'removing';
 };

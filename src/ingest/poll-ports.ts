@@ -5,7 +5,9 @@ import type { Failure } from '../errors.ts';
 import type { Log } from '../events.ts';
 import type { ArrivalLimits } from './arrivals.ts';
 import type { Leases } from './lease.ts';
+import type { DeskRules } from './maker.ts';
 import type { Meter } from './meter.ts';
+import type { NumberingStore } from './numbering-ports.ts';
 import type {
   Blobs,
   Clock,
@@ -22,7 +24,7 @@ import type { PushPlace } from './push.ts';
 import type { Outcome } from './rows.ts';
 
 export type PollPorts = {
-  readonly store: IngestStore;
+  readonly store: IngestStore & NumberingStore;
   readonly passwords: Passwords;
   readonly sessions: Sessions;
   readonly leases: Leases;
@@ -46,6 +48,7 @@ export type PollSettings = {
   readonly loginRefusalsMax: number;
   readonly loginPauseMs: number;
   readonly limits: ArrivalLimits;
+  readonly desk: DeskRules;
 };
 
 /** One round of a visit: what was new, from the list to the commit. */
@@ -81,6 +84,8 @@ export type PollContext = {
   readonly onOpened?: (session: Session) => void;
   /** After each round: the first one, and those that the server's announcements begin. */
   readonly onRound?: (report: PollReport) => void;
+  /** Of this mailbox's folder: one more, and how many there were within a day. */
+  readonly renumberings?: { readonly note: () => number; readonly count: () => number };
   /** A place for the session to stay after the first round; null, or absent: none. */
   readonly stay?: (hadMail: boolean) => PushPlace | null;
 };

@@ -15,35 +15,45 @@ import { startCursor } from './cursor.ts';
 import type { Decision } from './decide.ts';
 import { keepFiles } from './keep.ts';
 import type { Mailbox } from './mailbox.ts';
+import { makerOf } from './maker.ts';
 import { failedResult, intervalOf } from './next-poll.ts';
 import type { PollContext, PollPorts, PollReport, PollSettings } from './poll-ports.ts';
 import type { Lease } from './ports.ts';
 import { readAhead } from './read-ahead.ts';
+import { renumberingsMax, unstableMs } from './renumberings.ts';
 import { rest } from './rest.ts';
 import type { Outcome, PollResult } from './rows.ts';
 import { inTurns } from './turns.ts';
 import { hadMail, leaseLost, type Visit } from './visit.ts';
 import { chunksOf } from './window.ts';
 
-type Round = Visit & { readonly poll: string; readonly counts: Record<Outcome, number> };
+type Round = Visit & {
+  readonly poll: string;
+  readonly counts: Record<Outcome, number>;
+  /** Of its session. */
+  readonly isFirst: boolean;
+};
 
 const actionsAtOnce = 500;
 
-/** Visits `mailbox`. Throws `lease_taken` when another worker is there, else the failure of the visit. */
+/**
+ * Visits `mailbox`. `settings` is asked anew in every round, since a visit may stay for days. Throws `lease_taken` when another
+ * worker is there, else the failure of the visit.
+ */
 export async function pollMailbox(
   mailbox: Mailbox,
   ports: PollPorts,
-  settings: PollSettings,
+  settings: () => PollSettings,
   context: PollContext,
 ): Promise<void> {
-  const lease = await takeLease(mailbox, ports, settings, context.due?.epoch);
+  const lease = await takeLease(mailbox, ports, settings(), context.due?.epoch);
   const poll = begin(ports, context);
   let nextPollAfterMs: number;
   try {
     nextPollAfterMs = await visit({ mailbox, lease, ports, settings, context }, poll);
   } catch (error) {
     const failure = asFailure(error);
-    await letGo(lease, failedResult(failure, mailbox, settings, context.due, ports.random()), ports);
+    await letGo(lease, failedResult(failure, mailbox, settings(), context.due, ports.random()), ports);
     throw failure;
   }
   await ports.store.releaseLease(lease, { ok: true, nextPollAfterMs: context.stop.aborted ? 0 : nextPollAfterMs });
@@ -102,18 +112,23 @@ async function visit(given: Omit<Visit, 'session' | 'lost'>, poll: string): Prom
   context.stop.removeEventListener('abort', endConnecting);
   context.onOpened?.(session);
   const open = { ...given, session: inTurns(session), lost: kept.lost };
-  const report = await round(open, poll);
+  const report = await round(open, poll, true);
   const isOver = context.stop.aborted || !session.canWatch;
   using place = isOver ? null : (context.stay?.(hadMail(report)) ?? null);
   return place === null
-    ? intervalOf(mailbox, settings)
-    : await rest(open, place, () => round(open, begin(ports, context)));
+    ? Math.max(intervalOf(mailbox, settings()), isUnstable(context) ? unstableMs : 0)
+    : await rest(open, place, () => round(open, begin(ports, context), false));
 }
 
-async function round(open: Visit, poll: string): Promise<PollReport> {
+/** Its folder is numbered anew again and again: each time all its mail is fetched to be recognised. */
+function isUnstable({ renumberings }: PollContext): boolean {
+  return (renumberings?.count() ?? 0) > renumberingsMax;
+}
+
+async function round(open: Visit, poll: string, isFirst: boolean): Promise<PollReport> {
   const { mailbox, ports, context } = open;
   const startedAtMs = ports.clock.monotonicMs();
-  const current = { ...open, poll, counts: noOutcomes() };
+  const current = { ...open, poll, isFirst, counts: noOutcomes() };
   await work(current);
   const durationMs = ports.clock.monotonicMs() - startedAtMs;
   const report = { poll: current.poll, mailbox: mailbox.name, outcomes: current.counts, durationMs };
@@ -125,43 +140,40 @@ async function round(open: Visit, poll: string): Promise<PollReport> {
 async function work(round: Round): Promise<void> {
   const { session, ports, context, settings, mailbox } = round;
   const cursor = await startCursor(round, session, ports);
-  let refusal = await driveActions(round);
+  const { uidValidity: numbering } = cursor;
+  let refusal = await driveActions(round, numbering);
   const uids = await session.listAbove(cursor.uid);
   ports.log.debug({ mailbox: mailbox.name, poll: round.poll, new_mails: uids.length }, events.pollStarted);
   let done = 0;
   context.onProgress?.({ done, total: uids.length });
   const { digester, clock } = ports;
-  const from = { session, digester, clock, lane: mailbox.id, limits: settings.limits, stop: context.stop };
+  const from = { session, digester, clock, lane: mailbox.id, limits: settings().limits, stop: context.stop };
   for await (const window of readAhead(keepFiles(arrivals(from, uids), ports))) {
     if (round.lost.aborted) throw leaseLost(mailbox);
-    const decisions = await commitWindow(window, placeOf(round), ports.store);
+    const decisions = await commitWindow(window, placeOf(round, numbering), ports.store);
     record(round, decisions);
-    refusal ??= await driveActions(round);
+    refusal ??= await driveActions(round, numbering);
     done += window.length;
     context.onProgress?.({ done, total: uids.length });
   }
   if (refusal !== null) throw refusal;
 }
 
-function placeOf({ mailbox, lease, session, ports }: Round): CommitPlace {
-  const acts = mailbox.after.kind !== 'leave';
-  const { newId, newRef } = ports;
-  const maker = { mailboxId: mailbox.id, nowMs: ports.clock.nowMs(), acts, newId, newRef };
-  return { lease, uidValidity: session.folder.uidValidity, maker };
+function placeOf({ mailbox, lease, ports, settings }: Round, numbering: number): CommitPlace {
+  return { lease, uidValidity: numbering, maker: makerOf(mailbox, ports, settings().desk) };
 }
 
 /**
  * Does on the server what is still to be done for stored mails, those of an earlier crash included. Repeating it does
  * no harm. A refusal by the server is returned; a broken connection is thrown.
  */
-async function driveActions(round: Round): Promise<Failure | null> {
+async function driveActions(round: Round, numbering: number): Promise<Failure | null> {
   const { mailbox, session, ports, lease, poll } = round;
-  const { uidValidity } = session.folder;
-  const pending = await ports.store.pendingActions(mailbox.id, uidValidity, 100_000);
+  const pending = await ports.store.pendingActions(mailbox.id, numbering, 100_000);
   try {
     for (const uids of chunksOf(pending, actionsAtOnce)) {
       await session.apply(mailbox.after, uids);
-      await ports.store.actionsDone(lease, uidValidity, uids);
+      await ports.store.actionsDone(lease, numbering, uids);
     }
     return null;
   } catch (error) {
@@ -183,7 +195,7 @@ const eventOf: Record<Outcome, EventName> = {
 /** Counts and logs what is committed. */
 function record(round: Round, decisions: readonly Decision[]): void {
   const { mailbox, session, ports, counts, poll } = round;
-  for (const { outcome, ref } of decisions) {
+  for (const { outcome, ref, changes } of decisions) {
     counts[outcome.outcome] += 1;
     ports.meter.outcome(mailbox.name, outcome.outcome);
     const fields = {
@@ -198,5 +210,10 @@ function record(round: Round, decisions: readonly Decision[]): void {
     };
     if (outcome.outcome === 'quarantined') ports.log.warn(fields, eventOf.quarantined);
     else ports.log.info(fields, eventOf[outcome.outcome]);
+    for (const change of changes) {
+      const about = { mailbox: mailbox.name, poll, message: outcome.messageId, ticket: change.ref };
+      if (change.what === 'reopened') ports.log.info(about, events.ticketReopened);
+      else ports.log.info({ ...about, into: change.into }, events.ticketMerged);
+    }
   }
 }

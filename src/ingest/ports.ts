@@ -7,6 +7,7 @@
  */
 import type { ParsedMessage } from '../mail/message.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
+import type { KnownStore } from './known.ts';
 import type {
   AfterAction,
   Author,
@@ -17,16 +18,7 @@ import type {
   NewPassword,
   StoredPassword,
 } from './mailbox.ts';
-import type {
-  Batch,
-  KnownMessage,
-  OutcomeRow,
-  PollResult,
-  RawPlace,
-  Reconciliation,
-  StoredMessage,
-  TicketSummary,
-} from './rows.ts';
+import type { Batch, OutcomeRow, PollResult, RawPlace, Reconciliation, StoredMessage, TicketSummary } from './rows.ts';
 
 export interface MailboxStore {
   /** Throws `exists_already` when the name is taken. `cursor` is the baseline that a probe found, or null. Audited. */
@@ -39,6 +31,8 @@ export interface MailboxStore {
   leasedMailboxes(): Promise<readonly { readonly id: string; readonly name: string; readonly owner: string }[]>;
   /** Pausing stops polls from the next one on; resuming makes the mailbox due at once. */
   setMailboxState(id: string, state: 'active' | 'paused'): Promise<void>;
+  /** None: the user name counts, where it is an address. Throws `not_found`. */
+  setAddresses(id: string, addresses: readonly string[]): Promise<void>;
   /** Also makes the mailbox due at once and forgets its failures. Audited. */
   setPassword(id: string, password: NewPassword, by: Author): Promise<void>;
   /** Removes settings, password, cursor and outcomes; tickets and messages stay. Audited. */
@@ -80,7 +74,7 @@ export type DueMailbox = Mailbox & {
 
 export type WatchedRow = { readonly version: string; readonly isActive: boolean };
 
-export interface IngestStore {
+export interface IngestStore extends KnownStore {
   /**
    * Mailboxes that are active, due by the database's clock and not leased, the longest overdue first; but for those
    * whose password is sealed under a key (its column) that is none of `keyIds`. One that is left alone after
@@ -123,14 +117,17 @@ export interface IngestStore {
   readCursor(mailboxId: string): Promise<Cursor | null>;
   /** Sets the baseline, or the start in a new UIDVALIDITY. Throws `lease_lost`. */
   setCursor(lease: Lease, cursor: Cursor): Promise<void>;
-  /** Every stored message whose Message-ID is one of `messageIds` (any number), in any mailbox; oldest first. */
-  knownMessages(messageIds: readonly string[]): Promise<readonly KnownMessage[]>;
   /**
-   * One transaction: fence check (cursor and epoch), tickets, messages, attachments, outcomes.
+   * One transaction: fence check (cursor and epoch), tickets, messages, attachments, outcomes, links, merges.
    * Throws `lease_lost`, `database_*` (nothing is stored, or, when the connection broke during the commit, it is
    * unknown: read the cursor), or `row_refused` (nothing is stored; one of the rows can never be).
    */
   commitBatch(lease: Lease, batch: Batch): Promise<void>;
+  /**
+   * The same without a lease and without moving the cursor: each outcome takes the place of the one of its UID, in the
+   * numbering of `cursor`, that waits in quarantine. `database_conflict` when one of those does not wait any more.
+   */
+  commitReleased(mailboxId: string, batch: Batch): Promise<void>;
   /** UIDs whose after-action is still to be driven, ascending. */
   pendingActions(mailboxId: string, uidValidity: number, limit: number): Promise<readonly number[]>;
   actionsDone(lease: Lease, uidValidity: number, uids: readonly number[]): Promise<void>;
@@ -151,7 +148,13 @@ export interface TicketReader {
 }
 
 /** The folder as it was when it was selected. */
-export type FolderState = { readonly uidValidity: number; readonly uidNext: number; readonly messageCount: number };
+export type FolderState = {
+  readonly uidValidity: number;
+  readonly uidNext: number;
+  readonly messageCount: number;
+  /** The server tells no UIDNEXT: it is one more than the last UID that is there now. */
+  readonly isUidNextGuessed?: true;
+};
 
 export type Listed = { readonly uid: number; readonly sizeBytes: number; readonly receivedAtMs: number | null };
 
@@ -202,7 +205,13 @@ export type ProbeReport = {
 };
 
 export interface Sessions {
-  open(connection: Connection, password: SecretBytes, signal: AbortSignal): Promise<Session>;
+  /** `how.readOnly`: EXAMINE instead of SELECT; `how.literalBytesMax`: takes mails up to that size. */
+  open(
+    connection: Connection,
+    password: SecretBytes,
+    signal: AbortSignal,
+    how?: { readonly readOnly?: true; readonly literalBytesMax?: number },
+  ): Promise<Session>;
   /** Name, TLS, login, folder (EXAMINE, read-only). `step` is told each stage, for the terminal. */
   probe(connection: Connection, password: SecretBytes, step: (name: string) => void): Promise<ProbeReport>;
 }
@@ -240,8 +249,8 @@ export interface Blobs {
 export interface RawSources extends AsyncDisposable {
   /** Appends in order; all of it on the disk (one fsync) when it resolves. */
   append(sources: readonly Uint8Array[]): Promise<readonly RawPlace[]>;
-  /** The source as it was fetched. Throws `source_gone` when its segment has expired. */
-  read(place: RawPlace): Promise<Uint8Array>;
+  /** The source as it was fetched, or its first `bytesMax` bytes. Throws `source_gone` when its segment has expired. */
+  read(place: RawPlace, bytesMax?: number): Promise<Uint8Array<ArrayBuffer>>;
   /** Segments that were begun before `beforeMs`. */
   segmentsBefore(beforeMs: number): Promise<readonly string[]>;
   remove(segment: string): Promise<void>;

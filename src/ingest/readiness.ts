@@ -88,7 +88,11 @@ export type Readiness = {
     readonly clock: Check & { readonly offset_ms: number | null };
     /** Connections on which servers announce mail. */
     readonly push: { readonly open: number; readonly max: number };
-    readonly quarantine: Check & { readonly count: number; readonly oldest: string | null };
+    readonly quarantine: Check & {
+      readonly count: number;
+      readonly oldest: string | null;
+      readonly reasons: readonly { readonly reason: string; readonly count: number }[];
+    };
     readonly mailboxes: Check & {
       readonly ok: number;
       readonly failing: number;

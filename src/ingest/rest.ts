@@ -26,13 +26,13 @@ type Heard = 'news' | 'quiet' | 'stopped' | Failure;
 export async function rest(visit: Visit, place: PushPlace, round: () => Promise<PollReport>): Promise<number> {
   const { mailbox, session, settings, context, lease, lost, ports } = visit;
   const { clock, store } = ports;
-  const intervalMs = intervalOf(mailbox, settings);
-  const quietMs = Math.min(intervalMs, quietMsMax);
   const end = AbortSignal.any([context.stop, place.end, lost]);
   let falseAlarms = 0;
   // The round before was the visit: it went well, whatever the rest brings.
-  await store.noteVisit(lease, intervalMs);
+  await store.noteVisit(lease, intervalOf(mailbox, settings()));
   for (;;) {
+    const intervalMs = intervalOf(mailbox, settings());
+    const quietMs = Math.min(intervalMs, quietMsMax);
     const sinceMs = clock.monotonicMs();
     const heard = await heardOf(() => session.watch(quietMs, end));
     if (lost.aborted) throw leaseLost(mailbox);
@@ -40,7 +40,7 @@ export async function rest(visit: Visit, place: PushPlace, round: () => Promise<
     const isCutShort = heard === 'quiet' && clock.monotonicMs() - sinceMs < Math.min(restMsMin, quietMs / 2);
     if (isFailure(heard) || isCutShort) return mayRestAgain(heard, visit, place) ? brokenMs : intervalMs;
     const isMail = await roundAfter(heard, visit, place, round);
-    await store.noteVisit(lease, intervalMs);
+    await store.noteVisit(lease, intervalOf(mailbox, settings()));
     falseAlarms = heard === 'quiet' || isMail ? 0 : falseAlarms + 1;
     await clock.sleep(Math.min(falseAlarmPause(falseAlarms), quietMs), end);
   }

@@ -10,7 +10,8 @@ export type Visit = {
   readonly session: Session;
   readonly context: PollContext;
   readonly ports: PollPorts;
-  readonly settings: PollSettings;
+  /** Those in force: a reload changes them while the visit rests. */
+  readonly settings: () => PollSettings;
   /** Fires when another worker has the lease. */
   readonly lost: AbortSignal;
 };

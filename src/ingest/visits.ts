@@ -66,7 +66,7 @@ export function createVisits(
       entry.isResting = true;
       freed();
     };
-    entry.ended = pollMailbox(mailbox, ports, settings(), contextOf(mailbox, ports, stop, { begun, rests }))
+    entry.ended = pollMailbox(mailbox, ports, settings, contextOf(mailbox, ports, stop, { begun, rests }))
       .catch((error: unknown) => {
         const failure = asFailure(error);
         reached(mailbox, failure, ports);
@@ -111,6 +111,10 @@ function contextOf(mailbox: DueMailbox, ports: LoopPorts, stop: AbortSignal, hea
     due,
     stop,
     onBegun: heard.begun,
+    renumberings: {
+      note: () => ports.vitals.renumberings.note(mailbox.id),
+      count: () => ports.vitals.renumberings.count(mailbox.id),
+    },
     onRefused: (refusal) => ports.teller.refused(mailbox, refusal),
     onOpened: ({ certificateEndsAtMs: endsAtMs }) => {
       reached(mailbox, null, ports);

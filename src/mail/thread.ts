@@ -1,40 +1,198 @@
 /**
  * Which ticket a mail belongs to, from what is known: pure.
  *
- * In order: a bounce or automatic answer joins the ticket of the mail it reports on; then In-Reply-To and References
- * (RFC 5322 section 3.6.4) against the Message-IDs that are stored, the nearest ancestor first. Messages of the same
- * mailbox win over those of other mailboxes, since one mail to two mailboxes has a ticket in each. Keyed reply
- * tokens and subject tags have their place here, after the references.
+ * The rules are tried in their order, and the first that finds a ticket decides: Message-IDs that the mail names (RFC 5322
+ * section 3.6.4) or that a report is about, the nearest first, in the own mailbox first; a reply token; mail that came too
+ * early; at last a tag in subject or text, which counts only for somebody who takes part in that ticket. A forward is no
+ * answer: a token in its recipient address alone takes it into a ticket. Nothing here fails.
  */
-import type { ParsedMessage } from './message.ts';
+import type { Clues } from './clues.ts';
+import type { MessageKind } from './message.ts';
+import { type ReplyToken, tokenInMessageId } from './reply-token.ts';
 
-/** A stored message that some Message-ID leads to. `ticketId` is null for one that is recorded without a ticket. */
-type Ancestor = { readonly mailboxId: string; readonly ticketId: string | null };
+/**
+ * Why a mail joined the ticket that it joined. `descendant`: a stored message names it; `sibling`: one names the same mail,
+ * which is not here; `own`: the helpdesk sent it, and it came back.
+ */
+export type ThreadRule =
+  | 'reported'
+  | 'in_reply_to'
+  | 'references'
+  | 'reply_token'
+  | 'descendant'
+  | 'sibling'
+  | 'subject_tag'
+  | 'body_tag'
+  | 'own';
 
-/** Stored messages by Message-ID, oldest first. */
-type Ancestors<A extends Ancestor> = ReadonlyMap<string, readonly A[]>;
+type Ticket = { readonly id: string; readonly mailboxId: string };
 
-/** Every Message-ID that could name the ticket of `parsed`, the most telling first. */
-export function ancestorIds(parsed: ParsedMessage): readonly string[] {
-  const reported = parsed.reportedMessageId === null ? [] : [parsed.reportedMessageId];
-  return [...new Set([...reported, ...parsed.inReplyTo, ...parsed.references.toReversed()])];
-}
+/** What is stored, as far as a mail may ask. A ticket that is gone is null. */
+export type Stored<T extends Ticket> = {
+  /** Messages of that Message-ID in all mailboxes, oldest first. */
+  readonly withId: (id: string) => readonly { readonly mailboxId: string; readonly ticket: T | null }[];
+  /** Messages of the mail's own mailbox that name that Message-ID, oldest first. Addresses in lower case. */
+  readonly naming: (id: string) => readonly Naming<T>[];
+  readonly ticketOf: (ref: string) => T | null;
+  readonly takesPart: (ticket: T, address: string) => boolean;
+  /** Whether the token was made with the key of this installation. */
+  readonly isOurs: (token: ReplyToken) => boolean;
+};
 
-/** The stored message whose ticket `parsed` belongs to, or null when it belongs to none. */
-export function ancestorOf<A extends Ancestor>(
-  parsed: ParsedMessage,
-  mailboxId: string,
-  ancestors: Ancestors<A>,
-): A | null {
-  for (const id of ancestorIds(parsed)) {
-    const found = (ancestors.get(id) ?? []).filter((ancestor) => ancestor.ticketId !== null);
-    const nearest = found.find((ancestor) => ancestor.mailboxId === mailboxId) ?? found[0];
-    if (nearest !== undefined) return nearest;
+export type Naming<T> = { readonly ticket: T | null; readonly from: string; readonly recipients: readonly string[] };
+
+/** The mail that looks for its ticket. `isOwn`: from an address of that mailbox. Addresses in lower case. */
+export type Seeker = {
+  readonly clues: Clues;
+  readonly mailboxId: string;
+  readonly kind: MessageKind;
+  readonly isOwn: boolean;
+  readonly recipients: () => readonly string[];
+};
+
+export type Tie<T> = { readonly ticket: T; readonly rule: ThreadRule };
+
+type Rule = {
+  /** Whether it holds for a forward, and for mail from addresses of its own mailbox. */
+  readonly forwards: boolean;
+  readonly own: boolean;
+  readonly find: <T extends Ticket>(mail: Seeker, stored: Stored<T>) => Tie<T> | null;
+};
+
+const rules: readonly Rule[] = [
+  { forwards: false, own: true, find: byNamedId },
+  { forwards: true, own: true, find: byRecipient },
+  { forwards: true, own: false, find: byDescendant },
+  { forwards: false, own: false, find: bySibling },
+  { forwards: false, own: false, find: byTag },
+];
+
+/** The ticket that the mail belongs to, or null when it belongs to none. */
+export function tieOf<T extends Ticket>(mail: Seeker, stored: Stored<T>): Tie<T> | null {
+  for (const rule of rules) {
+    if ((isForward(mail) && !rule.forwards) || (mail.isOwn && !rule.own)) continue;
+    const tie = rule.find(mail, stored);
+    if (tie !== null) return tie;
   }
   return null;
 }
 
-/** True for mail that a machine wrote in answer to something: it never opens a ticket. */
-export function opensNoTicket(parsed: ParsedMessage): boolean {
-  return parsed.kind === 'bounce' || parsed.kind === 'auto_reply';
+/** The ticket of which the mail is a forward; null for none, and for a mail that is no forward. */
+export function forwardedFrom<T extends Ticket>(mail: Seeker, stored: Stored<T>): T | null {
+  if (!isForward(mail)) return null;
+  return (byNamedId(mail, stored) ?? (mail.isOwn ? null : byTag(mail, stored)))?.ticket ?? null;
+}
+
+/** Tickets of its mailbox that the mail shows to be one conversation, each once. A forward, or a machine, shows nothing. */
+export function connectedTickets<T extends Ticket>(mail: Seeker, stored: Stored<T>): readonly T[] {
+  if (mail.clues.isForward || mail.isOwn || neverOpens(mail.kind)) return [];
+  const { named } = mail.clues;
+  const ancestors = named.flatMap(({ id }) =>
+    stored.withId(id).filter(({ mailboxId }) => mailboxId === mail.mailboxId),
+  );
+  const found = [...ancestors, ...descendants(mail, stored), ...siblings(mail, stored)].flatMap(
+    ({ ticket }) => ticket ?? [],
+  );
+  return [...new Map(found.map((ticket) => [ticket.id, ticket])).values()];
+}
+
+/** True for mail that a machine wrote about another mail, or in answer to one: it never opens a ticket. */
+export function neverOpens(kind: MessageKind): boolean {
+  return kind === 'bounce' || kind === 'auto_reply' || kind === 'feedback_report' || kind === 'read_receipt';
+}
+
+/** Mail whose sender and recipients take part in its ticket: a machine names whom it likes. */
+export const peopleKinds: readonly MessageKind[] = ['human', 'list'];
+
+/** Names of mail servers themselves (RFC 2142 section 5, and what most of them send their reports from). */
+const serverNames: ReadonlySet<string> = new Set(['mailer-daemon', 'postmaster']);
+
+/** Whether that address (lower-case) may use a tag at all: a mail server takes part in nothing. */
+export function canTakePart(address: string): boolean {
+  const [name = ''] = address.slice(0, Math.max(address.lastIndexOf('@'), 0)).split('+');
+  return address !== '' && !serverNames.has(name);
+}
+
+/** What a machine passes on is a report, not a forward. */
+function isForward({ clues, kind }: Seeker): boolean {
+  return clues.isForward && !neverOpens(kind);
+}
+
+/** Messages of the own mailbox and our tokens first, of any id; then those of other mailboxes. */
+function byNamedId<T extends Ticket>({ clues, mailboxId }: Seeker, stored: Stored<T>): Tie<T> | null {
+  for (const { id, rule } of clues.named) {
+    const ours = stored.withId(id).find((message) => message.mailboxId === mailboxId && message.ticket !== null);
+    if (ours !== undefined && ours.ticket !== null) return { ticket: ours.ticket, rule };
+    const ticket = ticketOfTokens([tokenInMessageId(id)], stored);
+    if (ticket !== null) return { ticket, rule: rule === 'reported' ? rule : 'reply_token' };
+  }
+  for (const { id, rule } of clues.named) {
+    const ticket = stored.withId(id).find((message) => message.ticket !== null)?.ticket ?? null;
+    if (ticket !== null) return { ticket, rule };
+  }
+  return null;
+}
+
+function byRecipient<T extends Ticket>({ clues }: Seeker, stored: Stored<T>): Tie<T> | null {
+  const ticket = ticketOfTokens([...clues.recipientTokens, clues.ownToken], stored);
+  return ticket === null ? null : { ticket, rule: 'reply_token' };
+}
+
+function ticketOfTokens<T extends Ticket>(tokens: readonly (ReplyToken | null)[], stored: Stored<T>): T | null {
+  for (const token of tokens) {
+    const ticket = token === null ? null : stored.ticketOf(token.ref);
+    if (token !== null && ticket !== null && stored.isOurs(token)) return ticket;
+  }
+  return null;
+}
+
+function byDescendant<T extends Ticket>(mail: Seeker, stored: Stored<T>): Tie<T> | null {
+  return tieTo('descendant', descendants(mail, stored));
+}
+
+/** Messages that name this mail and whose people know its sender: its id alone may have come to many. */
+function descendants<T extends Ticket>({ clues }: Seeker, stored: Stored<T>): readonly Naming<T>[] {
+  return stored.naming(clues.ownId).filter(knows(clues.sender));
+}
+
+/** True for messages from that sender or to it. What a newcomer says of himself is no proof: the stored mail has to know him. */
+function knows(sender: string): (message: Naming<unknown>) => boolean {
+  return ({ from, recipients }) => sender !== '' && (from === sender || recipients.includes(sender));
+}
+
+function bySibling<T extends Ticket>(mail: Seeker, stored: Stored<T>): Tie<T> | null {
+  return tieTo('sibling', siblings(mail, stored));
+}
+
+function tieTo<T extends Ticket>(rule: ThreadRule, found: readonly { readonly ticket: T | null }[]): Tie<T> | null {
+  const ticket = found.find((message) => message.ticket !== null)?.ticket ?? null;
+  return ticket === null ? null : { ticket, rule };
+}
+
+/**
+ * Messages that name the same mail, which is not here, and know its sender: a circular that went to hundreds has one
+ * Message-ID for all of them, and their answers have nothing to do with each other.
+ */
+function siblings<T extends Ticket>(mail: Seeker, stored: Stored<T>): readonly Naming<T>[] {
+  const { sender, named } = mail.clues;
+  if (sender === '') return [];
+  return named
+    .filter(({ id }) => !stored.withId(id).some(({ mailboxId }) => mailboxId === mail.mailboxId))
+    .flatMap(({ id }) => stored.naming(id))
+    .filter(knows(sender));
+}
+
+/** Anybody can write a reference: it counts for those alone who are in the conversation. */
+function byTag<T extends Ticket>({ clues }: Seeker, stored: Stored<T>): Tie<T> | null {
+  if (!canTakePart(clues.sender)) return null;
+  for (const [rule, refs] of [
+    ['subject_tag', clues.subjectTags],
+    ['body_tag', clues.textTags],
+  ] as const) {
+    for (const ref of refs) {
+      const ticket = stored.ticketOf(ref);
+      if (ticket !== null && stored.takesPart(ticket, clues.sender)) return { ticket, rule };
+    }
+  }
+  return null;
 }

@@ -39,6 +39,7 @@ test('what is not said has a safe default', () => {
     startsNow: true,
     after: { kind: 'seen' },
     pollIntervalMs: null,
+    addresses: [],
   });
 });
 

@@ -50,7 +50,7 @@ export const fine: Readiness = {
     config: { ...ok, needs_restart: [] },
     clock: { ...ok, offset_ms: 12 },
     push: { open: 2, max: 200 },
-    quarantine: { ...ok, count: 0, oldest: null },
+    quarantine: { ...ok, count: 0, oldest: null, reasons: [] },
     mailboxes: {
       ...{ ...ok, ok: 2, failing: 0, waiting: 0, paused: 1 },
       list: [mailbox('support', { pushed: true }), mailbox('sales', { pushed: true })],
@@ -106,7 +106,7 @@ export const bad: Readiness = {
         { host: 'mail.partner.example', port: 993, valid_until: ago(-6 * 1440), days_left: 6 },
       ],
     },
-    quarantine: { ...ok, count: 3, oldest: ago(2 * 1440) },
+    quarantine: { ...ok, count: 3, oldest: ago(2 * 1440), reasons: [] },
     mailboxes: {
       ...{ status: 'warning', since: ago(34), ok: 42, failing: 3, waiting: 0, paused: 1 },
       reason: 'mailboxes_failing: 3 of 45 mailboxes fail',

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Failure } from '../../src/errors.ts';
+import type { QuarantineReader } from '../../src/ingest/daemon-ports.ts';
 import { createHealth, type HealthPorts } from '../../src/ingest/health.ts';
 import type { MailboxHealth } from '../../src/ingest/mailbox.ts';
 import type { EncryptionChecks } from '../../src/ingest/readiness.ts';
@@ -34,7 +35,7 @@ type Scene = {
   readonly health?: readonly MailboxHealth[];
   readonly encryption?: EncryptionChecks;
   readonly beside?: Partial<ReturnType<HealthPorts['beside']>>;
-  readonly quarantine?: { readonly count: number; readonly oldestAtMs: number | null };
+  readonly quarantine?: Awaited<ReturnType<QuarantineReader['quarantine']>>;
   readonly clock?: HealthPorts['clock'];
 };
 
@@ -51,7 +52,7 @@ function healthOf(scene: Scene) {
     clock: scene.clock ?? clock,
     store: {
       listMailboxes: () => Promise.resolve(rows),
-      quarantine: () => Promise.resolve(scene.quarantine ?? { count: 0, oldestAtMs: null }),
+      quarantine: () => Promise.resolve(scene.quarantine ?? { oldestAtMs: null, reasons: [] }),
       pool: () => null,
     },
     encryption: () => scene.encryption ?? quiet,
@@ -66,6 +67,22 @@ function awake(scene: Scene) {
   health.turning.woke();
   return health;
 }
+
+test('a folder that is numbered anew again and again is told, and nobody is kept from working by it', async () => {
+  const health = awake({ health: [fine] });
+  for (let times = 0; times < 3; times += 1) health.renumberings.note('box0');
+  expect((await health.readiness()).checks.mailboxes.list).toMatchObject([{ status: 'ok' }]);
+  health.renumberings.note('box0');
+  expect(await health.readiness()).toMatchObject({
+    ready: true,
+    checks: {
+      mailboxes: {
+        status: 'ok',
+        list: [{ status: 'warning', reason: expect.stringMatching(/^folder_unstable: .* 4 times/) }],
+      },
+    },
+  });
+});
 
 describe('ready or not', () => {
   test('nothing is known before the first wake, so it is not ready', async () => {
@@ -213,7 +230,7 @@ describe('what somebody should look at, while the work goes on', () => {
   });
 
   test('mail in quarantine, and since when', async () => {
-    const health = awake({ quarantine: { count: 2, oldestAtMs: clock.nowMs() } });
+    const health = awake({ quarantine: { oldestAtMs: clock.nowMs(), reasons: [{ reason: 'too_large', count: 2 }] } });
     expect(await health.readiness()).toMatchObject({
       ready: true,
       checks: { quarantine: { status: 'warning', count: 2, oldest: new Date(clock.nowMs()).toISOString() } },

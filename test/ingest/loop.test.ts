@@ -4,6 +4,7 @@ import type { EventName } from '../../src/events.ts';
 import { createLoop, type LoopPorts, type LoopSettings } from '../../src/ingest/loop.ts';
 import { noMeter } from '../../src/ingest/meter.ts';
 import type { DueMailbox } from '../../src/ingest/ports.ts';
+import { createRenumberings } from '../../src/ingest/renumberings.ts';
 import { createTeller } from '../../src/ingest/tell.ts';
 import { turning } from '../../src/ingest/turning.ts';
 import { dueMailbox, handClock } from './samples.ts';
@@ -14,6 +15,7 @@ const settings: LoopSettings = {
   ...{ intervalMs: 1000, backOffMsMax: 1000, leaseMs: 60_000, loginRefusalsMax: 3, loginPauseMs: 1 },
   ...{ concurrencyMax: 4, concurrencyPerHostMax: 4, push: { connectionsMax: 0, connectionsPerHostMax: 0 } },
   limits: { messageBytesMax: 1, window: { messagesMax: 1, bytesMax: 1 }, windowMs: 1 },
+  desk: { senderPerHourMax: null, senderExempt: [], reopenMs: null },
 };
 
 /** A loop on a database of our making: `due` answers every wake, or throws. Every login is refused. */
@@ -36,6 +38,7 @@ function loopOn(due: () => Promise<readonly DueMailbox[]>, diskFails = false) {
     clockOffset: () => undefined,
     visited: (id: string) => void visited.push(id),
     certificate: () => undefined,
+    renumberings: createRenumberings(clock),
   };
   const store = {
     dueMailboxes: due,

@@ -10,6 +10,7 @@ const hour = 60 * minute;
 const settings: PollSettings = {
   ...{ intervalMs: minute, backOffMsMax: 15 * minute, leaseMs: minute, loginRefusalsMax: 3, loginPauseMs: 6 * hour },
   limits: { messageBytesMax: 1, window: { messagesMax: 1, bytesMax: 1 }, windowMs: 1 },
+  desk: { senderPerHourMax: null, senderExempt: [], reopenMs: null },
 };
 
 describe('the wait after failures in a row', () => {

@@ -15,7 +15,10 @@ type Heard = 'news' | 'quiet' | 'stopped' | Failure;
 type Step = { readonly heard: Heard; readonly afterMs?: number; readonly hasMail?: boolean };
 
 /** A connection that hears what `steps` say, one after the other, and is stopped after them. */
-function scene(steps: readonly Step[], more: { isDueAfter?: boolean; mayRest?: boolean } = {}) {
+function scene(
+  steps: readonly Step[],
+  more: { isDueAfter?: boolean; mayRest?: boolean; intervalMs?: () => number } = {},
+) {
   const clock = { ...handClock(), sleep: (ms: number) => Promise.resolve(void seen.pauses.push(ms)) };
   const seen = {
     ...{ asked: [] as number[], pauses: [] as number[], notes: [] as number[], broke: [] as unknown[] },
@@ -45,7 +48,7 @@ function scene(steps: readonly Step[], more: { isDueAfter?: boolean; mayRest?: b
   };
   const visit = {
     ...{ mailbox: mailbox('a'), session, lease: { mailboxId: 'a', owner: 'me', epoch: 1 }, lost: lost.signal },
-    settings: { intervalMs },
+    settings: () => ({ intervalMs: more.intervalMs?.() ?? intervalMs }),
     context: { stop: new AbortController().signal },
     ports: {
       clock,
@@ -79,6 +82,17 @@ test('an announcement begins a round, and so does silence of five minutes at mos
   expect(await resting()).toBe(intervalMs);
   expect(seen).toMatchObject({ rounds: 3, pushed: 1, broke: [], notes: Array(4).fill(intervalMs) });
   expect(seen.asked).toEqual([quietMs, quietMs, quietMs, quietMs]);
+});
+
+test('another interval holds from the next round on', async () => {
+  let now = intervalMs;
+  const steps = [{ heard: 'quiet' }, { heard: 'quiet' }] as const;
+  const { seen, resting } = scene(steps, { intervalMs: () => now });
+  const ended = resting();
+  now = 2 * minute;
+  expect(await ended).toBe(now);
+  expect(seen.asked.slice(1)).toEqual([now, now]);
+  expect(seen.notes.at(-1)).toBe(now);
 });
 
 test('a rest that is ended because the row changed leaves the mailbox due', async () => {

@@ -25,6 +25,7 @@ export function mailbox(name: string, host = 'mail.example.test'): Mailbox {
     start: { from: 'all' },
     after: { kind: 'seen' },
     pollIntervalMs: null,
+    addresses: [],
     state: 'active',
   };
 }

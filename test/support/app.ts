@@ -35,7 +35,13 @@ export async function testApp(
   const folder = building.use(await temporaryFolder('app'));
   const loaded = loadConfig({
     file: null,
-    env: { TICKETMAILD_DATA_DIR: join(folder.path, 'data'), TICKETMAILD_HTTP_LISTEN: '127.0.0.1:0', ...env },
+    env: {
+      TICKETMAILD_DATA_DIR: join(folder.path, 'data'),
+      TICKETMAILD_HTTP_LISTEN: '127.0.0.1:0',
+      // Tests send as much as they like.
+      TICKETMAILD_LIMITS_SENDER_PER_HOUR: '0',
+      ...env,
+    },
   });
   const config = database === null ? loaded : { ...loaded, database };
   const lines: LogLine[] = [];
@@ -82,6 +88,7 @@ function mailboxOn(
     start: { from: 'all' },
     after: { kind: 'seen' },
     pollIntervalMs: null,
+    addresses: [],
     state: 'active',
     ...given,
   };

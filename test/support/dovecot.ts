@@ -36,6 +36,10 @@ export type Dovecot = {
   expunge(user: string, folder: string, uids: readonly number[]): Promise<void>;
   /** The mails stay and are numbered anew from 1 under a new UIDVALIDITY, as after a restored backup. */
   changeUidValidity(user: string, folder: string): Promise<void>;
+  /** Takes `\Seen` away from every mail, as another client does. */
+  unsee(user: string, folder: string): Promise<void>;
+  /** A backup of the folder as it is, numbers included; what it gives puts that back. */
+  backUp(user: string, folder: string): Promise<() => Promise<void>>;
   /** Ends every session of a user. */
   kick(user: string): Promise<void>;
   /** What the server logged so far. */
@@ -149,6 +153,8 @@ function mailActions(folder: string): MailActions {
     expunge: async (user, name, uids) =>
       void (await doveadm('expunge', '-u', user, 'mailbox', name, 'uid', uids.join(','))),
     changeUidValidity: (user, name) => forgetNumbers(maildir(user, name)),
+    unsee: async (user, name) => void (await doveadm('flags', 'remove', '-u', user, '\\Seen', 'mailbox', name, 'all')),
+    backUp: (user, name) => backUp(maildir(user, name)),
     kick: async (user) => void (await doveadm('kick', user)),
   };
 }
@@ -165,6 +171,15 @@ function parseFlags(table: string): Map<number, ReadonlySet<string>> {
       new Set(flags.split(' ').filter((flag) => flag !== '' && flag !== '\\Recent')),
     ]),
   );
+}
+
+async function backUp(maildir: string): Promise<() => Promise<void>> {
+  const kept = `${maildir.replace(/\/$/, '')}.backup`;
+  await runProgram('cp', ['-a', maildir, kept]);
+  return async () => {
+    await rm(maildir, { recursive: true });
+    await runProgram('cp', ['-a', kept, maildir]);
+  };
 }
 
 /** Without its list of UIDs and its indexes, Dovecot numbers the mails it finds anew. */

@@ -1,5 +1,6 @@
 /**
- * The audit: who changed what about passwords, keys and the switch. Rows are only ever added.
+ * The audit: who changed what about passwords, keys and the switch, and who took what out of quarantine. Rows are only ever
+ * added.
  *
  * Each goes into the transaction of what it tells. A text that is too long is cut: a change does not fail for its audit.
  */
@@ -28,9 +29,16 @@ export async function addAudit(db: Connected, words: DialectWords, entries: read
   await insertRows(db, words, 'audit', rows);
 }
 
-/** Newest first. */
-export async function readAudit(db: Connected, limit: number): Promise<readonly StoredAudit[]> {
-  const rows = await db.selectFrom('audit').selectAll().orderBy('id', 'desc').limit(limit).execute();
+/** Newest first: those of quarantine, or all the others. */
+export async function readAudit(db: Connected, limit: number, about?: 'quarantine'): Promise<readonly StoredAudit[]> {
+  const isLike = about === 'quarantine' ? 'like' : 'not like';
+  const rows = await db
+    .selectFrom('audit')
+    .selectAll()
+    .where('action', isLike, 'quarantine.%')
+    .orderBy('id', 'desc')
+    .limit(limit)
+    .execute();
   return rows.map((row) => ({
     who: row.who,
     host: row.host,

@@ -1,22 +1,24 @@
 /**
- * A batch in one transaction: fence and cursor, tickets, messages, attachments, outcomes. All of it, or nothing.
+ * A batch in one transaction: fence and cursor, tickets, messages, attachments, outcomes, merges. All of it, or nothing.
  *
  * The fence is the first statement, so a worker without the lease writes nothing, and two of them take turns. Rows go
  * in few statements of bounded size. A deadlock or a lock that was held too long is tried again (transactions.ts); then
- * `database_conflict`. A reference that is taken, or a ticket that is gone, is `database_conflict` at once: the caller
+ * `database_conflict`. A reference that is taken, or a ticket that is gone or merged, is `database_conflict` at once: the caller
  * must think again. When the connection breaks during the commit it is unknown what holds: read the cursor.
  */
-import { type Selectable, sql } from 'kysely';
+import { sql } from 'kysely';
 import { Failure } from '../../errors.ts';
 import type { IngestStore, Lease } from '../../ingest/ports.ts';
-import type { Batch, KnownMessage } from '../../ingest/rows.ts';
+import type { Batch, NewMessage } from '../../ingest/rows.ts';
 import type { DialectWords } from './dialect-words.ts';
 import { dueMailboxes, hurry, hurryAll, scheduleOf, watchedRows } from './due-rows.ts';
 import { insertRows } from './insert-rows.ts';
+import { knownStore } from './known-messages.ts';
 import {
   freeDeadLeases,
   freeLease,
   freeLeasesOf,
+  holdMailbox,
   isHeld,
   leaseLost,
   leaseOwner,
@@ -29,8 +31,12 @@ import {
 } from './lease-store.ts';
 import { attachmentRow, hashOf, messageRow, outcomeRow, ticketRow } from './message-rows.ts';
 import { portions } from './portions.ts';
-import type { Connected, MessageTable } from './tables.ts';
+import { recogniseReturned } from './returned-rows.ts';
+import type { Connected } from './tables.ts';
+import { addLinks, mergeTickets } from './ticket-links.ts';
 import { inTransaction } from './transactions.ts';
+
+const storing: ReadonlySet<string> = new Set(['ticket_opened', 'reply_added', 'recorded']);
 
 export function ingestStore(db: Connected, words: DialectWords): IngestStore {
   return {
@@ -49,21 +55,54 @@ export function ingestStore(db: Connected, words: DialectWords): IngestStore {
     releaseLease: (lease, result) => releaseLease(db, words, lease, result),
     readCursor: (mailboxId) => readCursor(db, mailboxId),
     setCursor: (lease, cursor) => setCursor(db, words, lease, cursor),
-    knownMessages: (messageIds) => knownMessages(db, messageIds),
+    ...knownStore(db, words),
     commitBatch: (lease, batch) => commitBatch(db, words, lease, batch),
+    commitReleased: (mailboxId, batch) => commitReleased(db, words, mailboxId, batch),
     pendingActions: (mailboxId, uidValidity, limit) => pendingActions(db, mailboxId, uidValidity, limit),
     actionsDone: (lease, uidValidity, uids) => actionsDone(db, lease, uidValidity, uids),
   };
 }
 
 async function commitBatch(db: Connected, words: DialectWords, lease: Lease, batch: Batch): Promise<void> {
-  await inTransaction(db, (transaction) => writeBatch(transaction, words, lease, batch));
+  const { mailboxId } = lease;
+  await inTransaction(db, async (transaction) => {
+    await setCursor(transaction, words, lease, batch.cursor);
+    await writeMails(transaction, words, mailboxId, batch);
+    await insertRows(transaction, words, 'outcome', outcomesOf(batch, mailboxId, words));
+    await recogniseReturned(transaction, words, mailboxId, batch);
+    await mergeTickets(transaction, words, batch.merges);
+  });
 }
 
-async function writeBatch(db: Connected, words: DialectWords, lease: Lease, batch: Batch): Promise<void> {
-  const { mailboxId } = lease;
-  const { uidValidity } = batch.cursor;
-  await setCursor(db, words, lease, batch.cursor);
+/** A worker may be at the mailbox meanwhile: its batches and this one take turns. */
+async function commitReleased(db: Connected, words: DialectWords, mailboxId: string, batch: Batch): Promise<void> {
+  await inTransaction(db, async (transaction) => {
+    await holdMailbox(transaction, mailboxId);
+    await assertUnknown(transaction, mailboxId, batch);
+    await writeMails(transaction, words, mailboxId, batch);
+    for (const row of outcomesOf(batch, mailboxId, words)) await replaceOutcome(transaction, words, row);
+    await mergeTickets(transaction, words, batch.merges);
+  });
+}
+
+/** Nobody's lease kept others from storing the same mail since it was decided: `database_conflict` then. */
+async function assertUnknown(db: Connected, mailboxId: string, { outcomes }: Batch): Promise<void> {
+  const identities = outcomes.flatMap(({ outcome, identity }) =>
+    identity !== null && storing.has(outcome) ? [identity] : [],
+  );
+  if (identities.length === 0) return;
+  const twin = await db
+    .selectFrom('outcome')
+    .select('uid')
+    .where('mailbox_id', '=', mailboxId)
+    .where('identity', 'in', identities)
+    .where('outcome', 'in', [...storing])
+    .limit(1)
+    .executeTakeFirst();
+  if (twin !== undefined) throw conflict('The same mail was stored meanwhile.');
+}
+
+async function writeMails(db: Connected, words: DialectWords, mailboxId: string, batch: Batch): Promise<void> {
   await touchTickets(db, words, batch);
   const tickets = batch.tickets.map((ticket) => ticketRow(ticket, mailboxId));
   await insertRows(db, words, 'ticket', tickets);
@@ -73,60 +112,75 @@ async function writeBatch(db: Connected, words: DialectWords, lease: Lease, batc
     parsed.attachments.map((attachment, position) => attachmentRow(attachment, id, position)),
   );
   await insertRows(db, words, 'attachment', attachments);
-  const outcomes = batch.outcomes.map((outcome) => outcomeRow(outcome, mailboxId, uidValidity, words.now));
-  await insertRows(db, words, 'outcome', outcomes);
+  const references = batch.messages.flatMap((message) => referenceRows(message, mailboxId));
+  await insertRows(db, words, 'message_reference', references);
+  await addLinks(db, words, batch.links);
 }
 
-/** Moves the tickets that get a reply up; it also holds them, so that none can go before the message is in. */
-async function touchTickets(db: Connected, words: DialectWords, batch: Batch): Promise<void> {
-  const added = new Set(batch.tickets.map((ticket) => ticket.id));
-  const named = batch.messages.flatMap(({ ticketId }) => (ticketId === null || added.has(ticketId) ? [] : [ticketId]));
-  // In one order for all writers, so that two of them do not wait for each other.
-  for (const ids of portions([...new Set(named)].sort())) {
-    const result = await db
-      .updateTable('ticket')
-      .set({ updated_at: words.now })
-      .where('id', 'in', ids)
-      .executeTakeFirst();
-    if (result.numUpdatedRows !== BigInt(ids.length)) {
-      throw new Failure('database_conflict', 'A ticket that was to get a reply is gone.', { fields: { key: null } });
-    }
-  }
+function outcomesOf({ outcomes, cursor }: Batch, mailboxId: string, words: DialectWords) {
+  return outcomes.map((outcome) => outcomeRow(outcome, mailboxId, cursor.uidValidity, words.now));
 }
 
-type KnownRow = Pick<
-  Selectable<MessageTable>,
-  'id' | 'mailbox_id' | 'message_id_hash' | 'content_hash' | 'received_at'
-> & { readonly ticket_id: string | null; readonly ticket_ref: string | null };
+async function replaceOutcome(db: Connected, words: DialectWords, row: ReturnType<typeof outcomeRow>): Promise<void> {
+  const { mailbox_id: mailboxId, uid_validity: uidValidity, uid, created_at: _, ...columns } = row;
+  const { numUpdatedRows } = await db
+    .updateTable('outcome')
+    .set({ ...columns, resolved_at: columns.outcome === 'quarantined' ? null : words.now })
+    .where('mailbox_id', '=', mailboxId)
+    .where('uid_validity', '=', uidValidity)
+    .where('uid', '=', uid)
+    .where('outcome', '=', 'quarantined')
+    .where('resolved_at', 'is', null)
+    .executeTakeFirst();
+  if (numUpdatedRows !== 1n) throw conflict('A mail that was to be taken out of quarantine does not wait any more.');
+}
 
-/** The ticket of a message is null when somebody has deleted it: a reply then opens a new one. */
-async function knownMessages(db: Connected, messageIds: readonly string[]): Promise<readonly KnownMessage[]> {
-  const asked = new Map(messageIds.map((messageId) => [hashOf(messageId), messageId]));
-  const rows: KnownRow[] = [];
-  for (const hashes of portions([...asked.keys()])) {
-    const found = await db
-      .selectFrom('message')
-      .leftJoin('ticket', 'ticket.id', 'message.ticket_id')
-      .select(['message.id', 'message.mailbox_id', 'message_id_hash', 'content_hash', 'received_at'])
-      .select(['ticket.id as ticket_id', 'ticket.ref as ticket_ref'])
-      .where('message_id_hash', 'in', hashes)
-      .execute();
-    rows.push(...found);
-  }
-  rows.sort((a, b) => compare(a.received_at, b.received_at) || compare(a.id, b.id));
-  return rows.map((row) => ({
-    id: row.id,
-    mailboxId: row.mailbox_id,
-    messageId: asked.get(row.message_id_hash) ?? '',
-    contentHash: row.content_hash,
-    ticketId: row.ticket_id,
-    ticketRef: row.ticket_ref,
+function referenceRows({ id, missing }: NewMessage, mailboxId: string) {
+  return [...new Set(missing)].map((named) => ({
+    mailbox_id: mailboxId,
+    reference_hash: hashOf(named),
+    message_id: id,
   }));
 }
 
-function compare(a: string, b: string): number {
-  if (a === b) return 0;
-  return a < b ? -1 : 1;
+/**
+ * Moves the tickets that get a reply up; it also holds them, and those that are merged, so that none can go before the
+ * message is in. A closed one that a person answered is open again.
+ */
+export async function touchTickets(
+  db: Connected,
+  words: DialectWords,
+  batch: Pick<Batch, 'tickets' | 'messages' | 'merges' | 'answered'>,
+): Promise<void> {
+  const added = new Set(batch.tickets.map((ticket) => ticket.id));
+  const replied = batch.messages.flatMap(({ ticketId }) => ticketId ?? []);
+  const merged = batch.merges.flatMap(({ ticketId, intoId }) => [ticketId, intoId]);
+  const ids = [...new Set([...replied, ...merged])].filter((id) => !added.has(id));
+  // In one order for all writers, so that two of them do not wait for each other.
+  for (const portion of portions(ids.sort())) {
+    const result = await db
+      .updateTable('ticket')
+      .set({ ...openAgain(portion.filter((id) => batch.answered.includes(id))), updated_at: words.now })
+      .where('id', 'in', portion)
+      .where('status', '<>', 'merged')
+      .executeTakeFirst();
+    if (result.numUpdatedRows !== BigInt(portion.length)) throw conflict('A ticket that was to get a reply is gone.');
+  }
+}
+
+/** The time comes first: MySQL sets the columns one after the other, and it asks for the status before. */
+function openAgain(ids: readonly string[]) {
+  if (ids.length === 0) return {};
+  const isClosed = sql<boolean>`status = 'closed' and id in (${sql.join(ids)})`;
+  return {
+    closed_at: sql<string | null>`case when ${isClosed} then null else closed_at end`,
+    status: sql<string>`case when ${isClosed} then 'open' else status end`,
+  };
+}
+
+/** Nobody tries the same again: what to write has to be decided anew. */
+function conflict(message: string): Failure {
+  return new Failure('database_conflict', message, { fields: { key: null } });
 }
 
 async function pendingActions(

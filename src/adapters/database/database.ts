@@ -8,9 +8,14 @@ import { type Dialect, Kysely, sql } from 'kysely';
 import type { DatabaseConfig } from '../../config.ts';
 import type { EncryptionStore } from '../../encryption/ports.ts';
 import type { DatabaseHealth, QuarantineReader } from '../../ingest/daemon-ports.ts';
+import type { NumberingStore } from '../../ingest/numbering-ports.ts';
 import type { IngestStore, MailboxStore, TicketReader } from '../../ingest/ports.ts';
+import type { QuarantineStore } from '../../ingest/quarantine-ports.ts';
 import type { PoolCheck } from '../../ingest/readiness.ts';
+import type { ReconcileStore } from '../../ingest/reconcile-ports.ts';
+import type { ReplayStore } from '../../ingest/replay-ports.ts';
 import type { RawPlace } from '../../ingest/rows.ts';
+import type { TicketDesk } from '../../ingest/ticket-ports.ts';
 import { ingestStore } from './batch-store.ts';
 import { lockForDaemon } from './daemon-lock.ts';
 import { type DialectWords, mysqlWords, sqliteWords } from './dialect-words.ts';
@@ -18,16 +23,26 @@ import { encryptionStore } from './encryption-store.ts';
 import { mailboxStore } from './mailbox-store.ts';
 import { type Migrations, migrationsOf } from './migrate.ts';
 import { MysqlPool, mysqlDialect } from './mysql-pool.ts';
+import { numberingStore } from './numbering-rows.ts';
+import { quarantineStore } from './quarantine-rows.ts';
+import { reconcileStore } from './reconcile-rows.ts';
+import { replayStore } from './replay-rows.ts';
 import { sqliteDialect } from './sqlite-driver.ts';
 import type { Connected, Tables } from './tables.ts';
+import { ticketDesk } from './ticket-desk.ts';
 import { rawPlaces, ticketReader } from './ticket-reader.ts';
-import { fromDatabaseTime, fromOptionalTime } from './times.ts';
+import { fromDatabaseTime } from './times.ts';
 
 export type Database = MailboxStore &
   IngestStore &
+  NumberingStore &
   TicketReader &
+  TicketDesk &
   DatabaseHealth &
   QuarantineReader &
+  QuarantineStore &
+  ReconcileStore &
+  ReplayStore &
   EncryptionStore &
   AsyncDisposable & {
     readonly migrations: Migrations;
@@ -67,7 +82,12 @@ export async function openDatabase(config: DatabaseConfig, limits: Partial<Datab
   return {
     ...mailboxStore(db, words),
     ...ingestStore(db, words),
+    ...numberingStore(db, words),
+    ...quarantineStore(db, words),
+    ...reconcileStore(db, words),
+    ...replayStore(db, words),
     ...ticketReader(db),
+    ...ticketDesk(db, words),
     ...encryptionStore(db, words),
     // Reads a table: a cluster node without quorum answers `select 1` but nothing else.
     ping: async () => {
@@ -76,7 +96,6 @@ export async function openDatabase(config: DatabaseConfig, limits: Partial<Datab
     lockForDaemon: async () =>
       config.kind === 'sqlite' ? await lockForDaemon(config.path) : { [Symbol.dispose]: () => undefined },
     databaseNowMs: () => databaseNowMs(db, words),
-    quarantine: () => quarantine(db),
     rawPlaces: (mailboxId, uids) => rawPlaces(db, mailboxId, uids),
     pool,
     migrations: migrationsOf(db, words),
@@ -87,16 +106,6 @@ export async function openDatabase(config: DatabaseConfig, limits: Partial<Datab
 async function databaseNowMs(db: Connected, words: DialectWords): Promise<number> {
   const { rows } = await sql<{ now: string }>`select ${words.now} as now`.execute(db);
   return fromDatabaseTime(rows[0]?.now ?? '');
-}
-
-async function quarantine(db: Connected): Promise<{ readonly count: number; readonly oldestAtMs: number | null }> {
-  const row = await db
-    .selectFrom('outcome')
-    .select((of) => [of.fn.countAll<number>().as('count'), of.fn.min('created_at').as('oldest')])
-    .where('outcome', '=', 'quarantined')
-    .where('resolved_at', 'is', null)
-    .executeTakeFirst();
-  return { count: Number(row?.count ?? 0), oldestAtMs: fromOptionalTime(row?.oldest ?? null) };
 }
 
 type Engine = { readonly dialect: Dialect; readonly words: DialectWords; readonly pool: () => PoolCheck | null };

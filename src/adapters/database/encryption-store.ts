@@ -34,7 +34,7 @@ export function encryptionStore(db: Connected, words: DialectWords): EncryptionS
     countWaiting: (keyIds) => countWaiting(db, keyIds),
     rebuildMailboxes: () => (words.kind === 'mysql' ? rebuildTable(db) : rebuildFile(db)),
     audit: (entries) => addAudit(db, words, entries),
-    readAudit: (limit) => readAudit(db, limit),
+    readAudit: (limit, about) => readAudit(db, limit, about),
     reportWorker: (report) => reportWorker(db, words, report),
     removeWorker: (worker) => removeWorker(db, worker),
     listWorkers: (liveMs) => listWorkers(db, words, liveMs),

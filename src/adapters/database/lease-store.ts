@@ -191,6 +191,16 @@ export async function setCursor(db: Connected, words: DialectWords, lease: Lease
   if (result.numUpdatedRows !== 1n) throw leaseLost(lease);
 }
 
+/** Keeps batches of this mailbox waiting until the commit. Throws `not_found`. */
+export async function holdMailbox(db: Connected, mailboxId: string): Promise<void> {
+  const result = await db
+    .updateTable('mailbox_state')
+    .set({ lease_epoch: sql<number>`lease_epoch` })
+    .where('mailbox_id', '=', mailboxId)
+    .executeTakeFirst();
+  if (result.numUpdatedRows !== 1n) throw new Failure('not_found', `There is no mailbox ${mailboxId}.`);
+}
+
 export function isHeld(where: StateWhere, lease: Lease) {
   return where
     .and([

@@ -20,6 +20,7 @@ const charactersMax = {
   username: 1024,
   folder: 1024,
   after_folder: 1024,
+  addresses: 4096,
 } as const;
 /** Of all other texts: words, hex digits and times, of which none that is valid is as long. */
 const wordCharactersMax = 64;
@@ -70,6 +71,7 @@ export const mailboxColumns = [
   shortColumn('after_kind'),
   shortColumn('after_folder'),
   'mailboxes.poll_interval_ms',
+  shortColumn('addresses'),
   shortColumn('state'),
   shortColumn('password_form'),
   shortColumn('password_key_id'),
@@ -102,8 +104,19 @@ export function toMailbox(row: PlainMailboxRow): Mailbox {
     start: toStart(row),
     after: toAfterAction(row),
     pollIntervalMs: toInterval(row),
+    addresses: toAddresses(row),
     state: oneOf(row, 'state', ['active', 'paused', 'removing']),
   };
+}
+
+/** Lower-case; those of the column, else the user name where it is an address. */
+export function toAddresses({
+  addresses,
+  username,
+}: Pick<PlainMailboxRow, 'addresses' | 'username'>): readonly string[] {
+  const listed = (addresses ?? '').split(/[\s,]+/u).filter((address) => address.includes('@'));
+  const own = listed.length > 0 ? listed : [username.trim()].filter((name) => /^[^\s@]+@[^\s@]+$/u.test(name));
+  return [...new Set(own.map((address) => address.toLowerCase()))];
 }
 
 /** A character is two units at most. */
@@ -150,7 +163,9 @@ function readMailbox(row: PlainMailboxRow): Mailbox | Failure {
 }
 
 type StateRow = {
-  readonly [K in Exclude<keyof MailboxStateRow, 'mailbox_id' | 'refused_version'>]: MailboxStateRow[K] | null;
+  readonly [K in Exclude<keyof MailboxStateRow, 'mailbox_id' | 'refused_version' | 'folder_life' | 'cursor_start_uid'>]:
+    | MailboxStateRow[K]
+    | null;
 };
 
 /** A row that is invalid is listed as paused, with what is wrong as its last error. `now` is the database's clock. */
@@ -174,6 +189,7 @@ function stoppedMailbox(row: PlainMailboxRow): Mailbox {
     start: { from: 'time', atMs: fromForeignTime(row.created_at) ?? 0 },
     after: { kind: 'leave' },
     pollIntervalMs: null,
+    addresses: [],
     state: row.state === 'removing' ? 'removing' : 'paused',
   };
 }
@@ -196,6 +212,7 @@ export function fromMailbox(mailbox: Mailbox, now: RawBuilder<string>) {
     after_kind: after.kind,
     after_folder: after.kind === 'move' ? after.folder : null,
     poll_interval_ms: mailbox.pollIntervalMs === null ? null : Math.round(mailbox.pollIntervalMs),
+    addresses: mailbox.addresses.length === 0 ? null : mailbox.addresses.join(','),
     state: mailbox.state,
     created_at: now,
   };

@@ -43,6 +43,7 @@ export function mailboxStore(db: Connected, words: DialectWords): MailboxStore {
     listMailboxes: () => listMailboxes(db, words),
     leasedMailboxes: () => leasedMailboxes(db, words),
     setMailboxState: (id, state) => setMailboxState(db, words, id, state),
+    setAddresses: (id, addresses) => setAddresses(db, words, id, addresses),
     setPassword: (id, password, by) => setPassword(db, words, id, password, by),
     removeMailbox: (id, by) => removeMailbox(db, words, id, by),
     adoptMailboxes: () => adoptMailboxes(db, words),
@@ -71,6 +72,7 @@ async function addMailbox(
         mailbox_id: mailbox.id,
         cursor_uid_validity: cursor?.uidValidity ?? null,
         cursor_uid: cursor?.uid ?? null,
+        cursor_start_uid: cursor?.uid ?? null,
         lease_epoch: 0,
         next_poll_at: words.now,
         failures: 0,
@@ -139,6 +141,26 @@ async function setMailboxState(
       .where('mailbox_id', '=', id)
       .execute();
   });
+}
+
+/** A visit that rests sees the change by its stamp; the trigger of SQLite is older than this column. */
+async function setAddresses(
+  db: Connected,
+  words: DialectWords,
+  id: string,
+  addresses: readonly string[],
+): Promise<void> {
+  const stamp = sql<string>`strftime('%Y-%m-%d %H:%M:%f', 'now') || ' ' || hex(randomblob(4))`;
+  const result = await db
+    .updateTable('mailboxes')
+    .set({
+      addresses: addresses.length === 0 ? null : addresses.join(','),
+      ...(words.kind === 'sqlite' ? { changed_at: stamp } : {}),
+    })
+    .where('id', '=', id)
+    .where('state', '<>', 'removing')
+    .executeTakeFirst();
+  if (result.numUpdatedRows === 0n) throw gone(id);
 }
 
 async function setPassword(

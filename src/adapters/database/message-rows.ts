@@ -7,7 +7,7 @@
 import { createHash } from 'node:crypto';
 import type { Insertable, RawBuilder } from 'kysely';
 import type { NewMessage, NewOutcome, NewTicket, StoredMessage } from '../../ingest/rows.ts';
-import type { Address, Attachment } from '../../mail/message.ts';
+import type { Address, Attachment, Bounce, Header, Mark } from '../../mail/message.ts';
 import { shorten } from './short-text.ts';
 import type { AttachmentRow, AttachmentTable, MessageRow, MessageTable, OutcomeTable, TicketTable } from './tables.ts';
 import { fromDatabaseTime, fromOptionalTime, toClaimedTime, toDatabaseTime } from './times.ts';
@@ -33,6 +33,7 @@ export function ticketRow(ticket: NewTicket, mailboxId: string): Row<TicketTable
     requester_name: shorten(ticket.requester.name, shortCharacters),
     requester_address: shorten(ticket.requester.address, addressCharacters),
     status: 'open',
+    is_orphan: flag(ticket.isOrphan),
     created_at: created,
     updated_at: created,
   };
@@ -65,6 +66,10 @@ export function messageRow(message: NewMessage, mailboxId: string, now: RawBuild
     sent_at: toClaimedTime(parsed.sentAtMs),
     received_at: toDatabaseTime(message.receivedAtMs),
     created_at: now,
+    bounce_json: parsed.bounce === null ? null : JSON.stringify(parsed.bounce),
+    marks_json: parsed.marks.length === 0 ? null : JSON.stringify(parsed.marks),
+    protection: parsed.protection,
+    thread_rule: message.threadRule,
   } satisfies Record<keyof MessageTable, unknown>;
 }
 
@@ -99,20 +104,29 @@ export function outcomeRow(outcome: NewOutcome, mailboxId: string, uidValidity: 
     action_pending: flag(outcome.actionPending),
     created_at: now,
     resolved_at: null,
+    identity: outcome.identity,
   } satisfies Record<keyof OutcomeTable, unknown>;
 }
 
 export function toStoredMessage(row: MessageRow, attachments: readonly AttachmentRow[]): StoredMessage {
   return {
+    id: row.id,
     messageId: row.message_id,
     from: row.from_json === null ? null : fromJson<Address>(row.from_json),
     to: fromJson<Address[]>(row.to_json),
     cc: fromJson<Address[]>(row.cc_json),
+    replyTo: fromJson<Address[]>(row.reply_to_json),
     subject: row.subject_full ?? row.subject,
     sentAtMs: fromOptionalTime(row.sent_at),
     receivedAtMs: fromDatabaseTime(row.received_at),
     kind: row.kind,
+    autoSubmitted: fieldOf(fromJson<Header[]>(row.headers_json), 'auto-submitted'),
+    bounce: row.bounce_json === null ? null : fromJson<Bounce>(row.bounce_json),
+    reportedMessageId: row.reported_message_id,
+    threadRule: row.thread_rule,
+    protection: row.protection,
     text: row.body_text,
+    marks: row.marks_json === null ? [] : fromJson<Mark[]>(row.marks_json),
     html: row.body_html,
     inReplyTo: fromJson<string[]>(row.in_reply_to_json),
     references: fromJson<string[]>(row.references_json),
@@ -136,6 +150,10 @@ function shortAndFull<K extends 'subject' | 'name'>(column: K, text: string) {
 
 function flag(value: boolean): 0 | 1 {
   return value ? 1 : 0;
+}
+
+function fieldOf(headers: readonly Header[], name: string): string | null {
+  return headers.find((header) => header[0] === name)?.[1] ?? null;
 }
 
 /** Only what this program wrote into the column. */

@@ -5,6 +5,7 @@
  * index therefore is a step of its own. A step that one dialect does not need is null there, but keeps its number.
  */
 import { encryptionMigrations } from './encryption-migrations.ts';
+import { mailMigrations } from './mail-migrations.ts';
 import { ascii, exact, hash, index, type Migration, tableOptions, uuid, word } from './migration-step.ts';
 import { serviceMigrations } from './service-migrations.ts';
 
@@ -270,4 +271,5 @@ export const migrations: readonly Migration[] = [
   index(14, 'outcome', ['raw_segment']),
   ...encryptionMigrations,
   ...serviceMigrations,
+  ...mailMigrations,
 ];

@@ -26,6 +26,8 @@ export type MailboxTable = {
   after_kind: string;
   after_folder: string | null;
   poll_interval_ms: number | null;
+  /** Separated by commas; null: the user name, if it is an address. */
+  addresses: Generated<string | null>;
   state: string;
   password: Uint8Array;
   password_form: string;
@@ -57,6 +59,10 @@ export type MailboxStateTable = {
   /** Refused logins in a row with the row as it was at `refused_version`. */
   login_refusals: Generated<number>;
   refused_version: string | null;
+  /** How often the folder was found set back under the same UIDVALIDITY. */
+  folder_life: Generated<number>;
+  /** The cursor at which the first visit in this UIDVALIDITY began. */
+  cursor_start_uid: Generated<number | null>;
 };
 
 export type TicketTable = {
@@ -70,6 +76,11 @@ export type TicketTable = {
   status: string;
   created_at: Fixed<string>;
   updated_at: string;
+  /** When the status became `closed`; null where whoever wrote that did not say: `updated_at` then. */
+  closed_at: Generated<string | null>;
+  merged_into: Generated<string | null>;
+  /** Opened by an answer to mail that was not here. */
+  is_orphan: Generated<Flag>;
 };
 
 export type MessageTable = {
@@ -99,6 +110,10 @@ export type MessageTable = {
   sent_at: string | null;
   received_at: string;
   created_at: Fixed<string>;
+  bounce_json: string | null;
+  marks_json: string | null;
+  protection: string | null;
+  thread_rule: string | null;
 };
 
 export type AttachmentTable = {
@@ -132,7 +147,26 @@ export type OutcomeTable = {
   action_pending: Flag;
   created_at: Fixed<string>;
   resolved_at: string | null;
+  /** SHA-256 of Message-ID and content; null for what was never parsed. */
+  identity: Generated<string | null>;
 };
+
+export type TicketLinkTable = {
+  ticket_id: Fixed<string>;
+  other_id: Fixed<string>;
+  reason: Fixed<string>;
+  created_at: Fixed<string>;
+};
+
+/** A stored message (`message_id` is its row) names the Message-ID with that SHA-256. */
+export type MessageReferenceTable = {
+  mailbox_id: Fixed<string>;
+  reference_hash: Fixed<string>;
+  message_id: Fixed<string>;
+};
+
+/** One row, whose id is 1. */
+export type ReplyKeyTable = { id: Fixed<number>; secret: Fixed<Uint8Array>; created_at: Fixed<string> };
 
 /** One row, whose id is 1. */
 export type EncryptionSwitchTable = {
@@ -181,6 +215,9 @@ export type Tables = {
   message: MessageTable;
   attachment: AttachmentTable;
   outcome: OutcomeTable;
+  ticket_link: TicketLinkTable;
+  message_reference: MessageReferenceTable;
+  reply_key: ReplyKeyTable;
   encryption_switch: EncryptionSwitchTable;
   workers: WorkerTable;
   audit: AuditTable;

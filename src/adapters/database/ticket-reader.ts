@@ -4,14 +4,16 @@
  * Nothing is read without a bound but the messages of one ticket. Pages go by key, so a page costs the same anywhere.
  */
 import { sql } from 'kysely';
-import { Failure } from '../../errors.ts';
 import type { TicketReader } from '../../ingest/ports.ts';
 import type { Outcome, OutcomeRow, RawPlace, StoredMessage, TicketSummary } from '../../ingest/rows.ts';
+import type { ShownLink } from '../../ingest/ticket-ports.ts';
 import { toStoredMessage } from './message-rows.ts';
+import { noTicket } from './no-ticket.ts';
 import { portions } from './portions.ts';
 import { reconcile } from './reconcile.ts';
-import type { AttachmentRow, Connected, MessageRow } from './tables.ts';
-import { fromDatabaseTime } from './times.ts';
+import type { AttachmentRow, Connected, MessageRow, OutcomeTable } from './tables.ts';
+import { linksOf } from './ticket-links.ts';
+import { fromDatabaseTime, fromOptionalTime } from './times.ts';
 
 const outcomesPerPage = 500;
 /** With their texts, which can have megabytes each. */
@@ -32,6 +34,7 @@ function summaries(db: Connected) {
   return db
     .selectFrom('ticket')
     .leftJoin('mailboxes', 'mailboxes.id', 'ticket.mailbox_id')
+    .leftJoin('ticket as into', 'into.id', 'ticket.merged_into')
     .select([
       'ticket.id',
       'ticket.ref',
@@ -40,6 +43,8 @@ function summaries(db: Connected) {
       'ticket.requester_name',
       'ticket.requester_address',
       'ticket.status',
+      'ticket.closed_at',
+      'into.ref as merged_into_ref',
       'ticket.created_at',
       'ticket.updated_at',
       'mailboxes.name as mailbox_name',
@@ -55,12 +60,15 @@ function summaries(db: Connected) {
 
 type SummaryRow = Awaited<ReturnType<ReturnType<typeof summaries>['execute']>>[number];
 
-function toSummary(row: SummaryRow): TicketSummary {
+function toSummary(row: SummaryRow, links: ReadonlyMap<string, readonly ShownLink[]>): TicketSummary {
   return {
     ref: row.ref,
     subject: row.subject_full ?? row.subject,
     requester: { name: row.requester_name, address: row.requester_address },
     status: row.status,
+    closedAtMs: row.status === 'closed' ? fromOptionalTime(row.closed_at) : null,
+    mergedInto: row.merged_into_ref,
+    links: links.get(row.id) ?? [],
     mailbox: row.mailbox_name,
     messageCount: Number(row.message_count ?? 0),
     createdAtMs: fromDatabaseTime(row.created_at),
@@ -74,12 +82,16 @@ async function listTickets(db: Connected, limit: number): Promise<readonly Ticke
     .orderBy('ticket.id', 'desc')
     .limit(limit)
     .execute();
-  return rows.map(toSummary);
+  const links = await linksOf(
+    db,
+    rows.map(({ id }) => id),
+  );
+  return rows.map((row) => toSummary(row, links));
 }
 
 async function ticketByRef(db: Connected, ref: string) {
   const row = await summaries(db).where('ticket.ref', '=', ref).executeTakeFirst();
-  if (row === undefined) throw new Failure('not_found', `There is no ticket ${JSON.stringify(ref)}.`);
+  if (row === undefined) throw noTicket(ref);
   const rows = await db
     .selectFrom('message')
     .selectAll()
@@ -88,7 +100,8 @@ async function ticketByRef(db: Connected, ref: string) {
     .orderBy('id')
     .execute();
   const messages = await withAttachments(db, rows);
-  return { ...toSummary(row), messages: rows.flatMap(({ id }) => messages.get(id) ?? []) };
+  const links = await linksOf(db, [row.id]);
+  return { ...toSummary(row, links), messages: rows.flatMap(({ id }) => messages.get(id) ?? []) };
 }
 
 async function withAttachments(
@@ -148,7 +161,9 @@ async function* outcomesIn(
         reason: row.reason,
         ticket: row.ref,
         atMs: fromDatabaseTime(row.created_at),
+        resolvedAtMs: fromOptionalTime(row.resolved_at),
         sizeBytes: row.size_bytes,
+        held: row.outcome === 'quarantined' ? toRawPlace(row) : null,
         message: messages.get(row.message_id ?? '') ?? null,
       };
     }
@@ -161,13 +176,19 @@ function outcomePage(db: Connected, mailboxId: string, uidValidity: number, afte
     .selectFrom('outcome')
     .leftJoin('ticket', 'ticket.id', 'outcome.ticket_id')
     .select(['outcome.uid', 'outcome.outcome', 'outcome.reason', 'outcome.message_id'])
-    .select(['outcome.created_at', 'outcome.size_bytes', 'ticket.ref'])
+    .select(['outcome.created_at', 'outcome.resolved_at', 'outcome.size_bytes', 'ticket.ref'])
+    .select(['outcome.raw_segment', 'outcome.raw_offset', 'outcome.raw_length'])
     .where('outcome.mailbox_id', '=', mailboxId)
     .where('outcome.uid_validity', '=', uidValidity)
     .where('outcome.uid', '>', after)
     .orderBy('outcome.uid')
     .limit(limit)
     .execute();
+}
+
+function toRawPlace(row: Pick<OutcomeTable, 'raw_segment' | 'raw_offset' | 'raw_length'>): RawPlace | null {
+  const { raw_segment: segment, raw_offset: offset, raw_length: lengthBytes } = row;
+  return segment === null || offset === null || lengthBytes === null ? null : { segment, offset, lengthBytes };
 }
 
 async function messagesOf(
@@ -218,9 +239,9 @@ export async function rawPlaces(
       .where('uid', 'in', portion)
       .orderBy('uid_validity')
       .execute();
-    for (const { uid, raw_segment: segment, raw_offset: offset, raw_length: lengthBytes } of rows) {
-      if (segment !== null && offset !== null && lengthBytes !== null)
-        places.set(uid, { segment, offset, lengthBytes });
+    for (const row of rows) {
+      const place = toRawPlace(row);
+      if (place !== null) places.set(row.uid, place);
     }
   }
   return uids.flatMap((uid) => places.get(uid) ?? []);

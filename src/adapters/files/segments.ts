@@ -8,7 +8,7 @@
 import { type FileHandle, mkdir, open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { zstdDecompress } from 'node:zlib';
+import { createZstdDecompress, zstdDecompress } from 'node:zlib';
 import { causeCode, Failure } from '../../errors.ts';
 import type { RawSources } from '../../ingest/ports.ts';
 import type { RawPlace } from '../../ingest/rows.ts';
@@ -18,6 +18,7 @@ import { onDisk } from './failures.ts';
 type Segment = { readonly name: string; readonly day: string; readonly file: FileHandle; endOffset: number };
 
 const decompress = promisify(zstdDecompress);
+const blockBytesMax = 128 * 1024 + 1024;
 const namePattern = /^(\d{4})(\d{2})(\d{2})-[0-9a-f-]+\.zst$/;
 
 /** Segments under `folder`. `newId` makes file names that no other worker has. */
@@ -47,7 +48,7 @@ export function createRawSources(folder: string, clock: { nowMs(): number }, new
       last = appended.catch(() => null);
       return appended;
     },
-    read: (place) => onDisk('a raw source', () => readOne(folder, place)),
+    read: (place, bytesMax) => onDisk('a raw source', () => readOne(folder, place, bytesMax ?? null)),
     segmentsBefore: (beforeMs) => onDisk('the raw folder', () => listBefore(folder, beforeMs)),
     remove: (segment) => onDisk('a raw segment', () => rm(join(folder, segment), { force: true })),
     [Symbol.asyncDispose]: close,
@@ -82,19 +83,44 @@ async function writeWhole(file: FileHandle, sources: readonly Uint8Array[]): Pro
   if (bytesWritten !== total) throw Object.assign(new Error('short write'), { code: 'ENOSPC' });
 }
 
-async function readOne(folder: string, place: RawPlace): Promise<Uint8Array> {
+async function readOne(folder: string, place: RawPlace, bytesMax: number | null): Promise<Uint8Array<ArrayBuffer>> {
   try {
     await using file = await open(join(folder, place.segment), 'r');
-    const compressed = new Uint8Array(place.lengthBytes);
-    const { bytesRead } = await file.read(compressed, 0, place.lengthBytes, place.offset);
-    if (bytesRead !== place.lengthBytes)
-      throw new Failure('source_gone', `segment ${place.segment} is shorter than it was`);
-    return await decompress(compressed);
+    // The first block of a frame is never larger than what is read here.
+    const length = bytesMax === null ? place.lengthBytes : Math.min(place.lengthBytes, bytesMax + blockBytesMax);
+    const compressed = new Uint8Array(length);
+    const { bytesRead } = await file.read(compressed, 0, length, place.offset);
+    if (bytesRead !== length) throw new Failure('source_gone', `segment ${place.segment} is shorter than it was`);
+    return owned(bytesMax === null ? await decompress(compressed) : await decompressStart(compressed, bytesMax));
   } catch (error) {
     if (causeCode(error) === 'ENOENT')
       throw new Failure('source_gone', `segment ${place.segment} is gone`, { cause: error });
     throw error;
   }
+}
+
+/** Stops as soon as there is enough: little can become very much. */
+async function decompressStart(compressed: Uint8Array, bytesMax: number): Promise<Uint8Array> {
+  const pieces: Uint8Array[] = [];
+  let length = 0;
+  const stream = createZstdDecompress();
+  stream.on('error', () => undefined);
+  stream.write(compressed);
+  // The end of the frame is missing on purpose.
+  stream.flush(() => stream.push(null));
+  for await (const piece of stream) {
+    pieces.push(piece);
+    length += piece.length;
+    if (length >= bytesMax) break;
+  }
+  return Buffer.concat(pieces).subarray(0, bytesMax);
+}
+
+/** In an ArrayBuffer of its own, so that it can be moved to a thread. */
+function owned(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  return bytes.buffer instanceof ArrayBuffer && bytes.buffer.byteLength === bytes.byteLength
+    ? new Uint8Array(bytes.buffer)
+    : new Uint8Array(bytes);
 }
 
 async function listBefore(folder: string, beforeMs: number): Promise<readonly string[]> {

@@ -78,5 +78,6 @@ export async function selectFolder(link: Link, path: string, isReadOnly: boolean
   const uidValidity = Number(mailbox.uidValidity ?? 0);
   if (uidValidity < 1 || uidValidity > uidMax)
     throw new Failure('server_nonsense', 'The server tells no usable UIDVALIDITY for the folder.');
-  return Object.freeze({ uidValidity, uidNext: await uidNextOf(link, mailbox), messageCount: mailbox.exists });
+  const folder = { uidValidity, uidNext: await uidNextOf(link, mailbox), messageCount: mailbox.exists };
+  return Object.freeze(mailbox.uidNext > 0 ? folder : { ...folder, isUidNextGuessed: true });
 }

@@ -246,11 +246,11 @@ class MailSession implements Session {
   }
 }
 
-/** Selects the folder of `connection` for reading and writing. Closes the link when that fails. */
-export async function openSession(link: Link, { folder }: Connection): Promise<Session> {
+/** Selects the folder of `connection`, for reading and writing or for reading alone. Closes the link when that fails. */
+export async function openSession(link: Link, { folder }: Connection, isReadOnly: boolean): Promise<Session> {
   try {
     const announcements = new Announcements(link.imap);
-    return new MailSession(link, announcements, await selectFolder(link, folder, false));
+    return new MailSession(link, announcements, await selectFolder(link, folder, isReadOnly));
   } catch (error) {
     await link.close();
     throw error;

@@ -13,8 +13,12 @@ import { openSession } from './session.ts';
 export function imapSessions(options: () => ImapOptions): Sessions {
   const ignore = (): void => undefined;
   return {
-    open: async (connection, password, signal) =>
-      openSession(await Link.open(connection, password, options(), signal, ignore), connection),
+    open: async (connection, password, signal, { readOnly, literalBytesMax } = {}) => {
+      const usual = options();
+      const chosen = literalBytesMax === undefined ? usual : { ...usual, literalBytesMax };
+      const link = await Link.open(connection, password, chosen, signal, ignore);
+      return openSession(link, connection, readOnly === true);
+    },
     probe: (connection, password, step) => probe(connection, password, options(), step),
   };
 }

@@ -4,6 +4,7 @@
  * Reasons and hints stay out: of a reason only its code, the word before the colon, becomes a label. A count whose check is
  * `unknown` has no line.
  */
+import { knownReasons } from '../../ingest/quarantine-reasons.ts';
 import type { Check, CheckStatus, PoolCheck, Readiness } from '../../ingest/readiness.ts';
 import type { Gauges } from './gauges.ts';
 import { label, reasonCode, seconds, timestamp } from './label.ts';
@@ -148,13 +149,19 @@ function serverGauges(gauges: Gauges): Show {
 }
 
 function quarantineGauges(gauges: Gauges): Show {
-  const count = gauges.single('ticketmaild_quarantine_messages', 'Messages in quarantine.');
+  const count = gauges.many('ticketmaild_quarantine_messages', 'Messages in quarantine, by the reason for it.', [
+    'reason',
+  ]);
   const oldest = gauges.single(
     'ticketmaild_quarantine_oldest_timestamp_seconds',
     'When the oldest message in quarantine was put there; none when there is none.',
   );
   return ({ quarantine }) => {
-    count(known(quarantine, quarantine.count));
+    const counts = new Map([...knownReasons, ...quarantine.reasons.map(({ reason }) => reason)].map((one) => [one, 0]));
+    for (const { reason, count: ofReason } of quarantine.reasons) counts.set(reason, ofReason);
+    count(
+      [...counts].map(([reason, value]) => ({ labels: { reason: label(reason) }, value: known(quarantine, value) })),
+    );
     oldest(timestamp(quarantine.oldest));
   };
 }

@@ -57,6 +57,7 @@ describe.each(kinds)('rows of others on %s', (kind) => {
       },
       after: { kind: 'seen' },
       pollIntervalMs: null,
+      addresses: [],
       state: 'active',
     });
     // Only what arrives from then on, by the clock in UTC.

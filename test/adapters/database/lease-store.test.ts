@@ -159,7 +159,10 @@ describe.each(kinds)('the schedule in %s', (kind) => {
 
   test('what rests is told changed, paused and gone rows', async () => {
     const [same, changed, paused, gone] = [await add(), await add(), await add(), await add()];
-    const before = await on.db.watchedRows([same, changed, paused, gone]);
+    const named = await add();
+    const before = await on.db.watchedRows([same, changed, paused, gone, named]);
+    await on.db.setAddresses(named, ['new@example.org']);
+    expect((await on.db.watchedRows([named])).get(named)?.version).not.toBe(before.get(named)?.version);
     await touch(changed);
     await on.db.setMailboxState(paused, 'paused');
     await on.db.removeMailbox(gone, by);

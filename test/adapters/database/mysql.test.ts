@@ -10,7 +10,7 @@ import { type Database, openDatabase } from '../../../src/adapters/database/data
 import { Failure } from '../../../src/errors.ts';
 import { startFaultProxy } from '../../support/fault-proxy.ts';
 import { type Mariadb, type MysqlConfig, startMariadb, type TestDatabase } from '../../support/mariadb.ts';
-import { batchOf, by, opened, plain, sampleMailbox, secret } from './samples.ts';
+import { batchOf, batchWith, by, opened, plain, sampleMailbox, secret } from './samples.ts';
 
 const minuteMs = 60_000;
 const packetBytesMax = 1_048_576;
@@ -249,7 +249,7 @@ describe('a server that refuses', () => {
     const reply = opened(2);
     const message = { ...reply.message, ticketId: mail.ticket.id };
     const cursor = { uidValidity: 1, uid: 2 };
-    await db.commitBatch(lease, { cursor, tickets: [], messages: [message], outcomes: [reply.outcome] });
+    await db.commitBatch(lease, batchWith({ cursor, messages: [message], outcomes: [reply.outcome] }));
     await other;
     expect((await db.ticketByRef(mail.ticket.ref)).messages).toHaveLength(2);
     expect((await deadlocks()) - before).toBe(1);
@@ -272,7 +272,7 @@ describe('a server that refuses', () => {
       const order = worker % 2 === 0 ? mails : mails.toReversed();
       const cursor = { uidValidity: 1, uid: 200 };
       const messages = order.map((mail) => mail.message);
-      return db.commitBatch(lease, { cursor, tickets: [], messages, outcomes: order.map((mail) => mail.outcome) });
+      return db.commitBatch(lease, batchWith({ cursor, messages, outcomes: order.map((mail) => mail.outcome) }));
     });
     await Promise.all(replies);
   });

@@ -2,6 +2,7 @@
  * Mailboxes, mails and batches for the tests of the database.
  */
 import { randomUUIDv7 } from 'node:crypto';
+import type { Question } from '../../../src/ingest/known.ts';
 import type { Author, Mailbox, NewPassword } from '../../../src/ingest/mailbox.ts';
 import type { Batch, NewMessage, NewOutcome, NewTicket } from '../../../src/ingest/rows.ts';
 import type { Attachment, ParsedMessage } from '../../../src/mail/message.ts';
@@ -42,6 +43,7 @@ export function sampleMailbox(more: Partial<Mailbox> = {}): Mailbox {
     start: { from: 'all' },
     after: { kind: 'seen' },
     pollIntervalMs: null,
+    addresses: ['support@example.org'],
     state: 'active',
     ...more,
   };
@@ -63,7 +65,10 @@ export function sampleParsed(more: Partial<ParsedMessage> = {}): ParsedMessage {
     html: null,
     headers: [['x-mailer', 'sample']],
     kind: 'human',
+    bounce: null,
     reportedMessageId: null,
+    marks: [],
+    protection: null,
     attachments: [],
     contentHash: 'c'.repeat(64),
     ...more,
@@ -94,8 +99,16 @@ export function opened(uid: number, more: Partial<ParsedMessage> = {}): Opened {
     subject: parsed.subject,
     requester: parsed.from ?? { name: '', address: '' },
     createdAtMs: nowMs,
+    isOrphan: false,
   };
-  const message: NewMessage = { id: randomUUIDv7(), ticketId: ticket.id, receivedAtMs: nowMs, parsed };
+  const message: NewMessage = {
+    id: randomUUIDv7(),
+    ticketId: ticket.id,
+    threadRule: null,
+    receivedAtMs: nowMs,
+    parsed,
+    missing: [],
+  };
   return { ticket, message, outcome: outcomeOf(uid, 'ticket_opened', ticket.id, message.id) };
 }
 
@@ -116,16 +129,36 @@ export function outcomeOf(
     receivedAtMs: nowMs,
     raw: null,
     actionPending: true,
+    identity: null,
     ...more,
   };
 }
 
 /** A batch of such mails; the cursor comes to stand at the last of them. */
 export function batchOf(uidValidity: number, mails: readonly Opened[]): Batch {
-  return {
+  return batchWith({
     cursor: { uidValidity, uid: Math.max(...mails.map((mail) => mail.outcome.uid)) },
     tickets: mails.map((mail) => mail.ticket),
     messages: mails.map((mail) => mail.message),
     outcomes: mails.map((mail) => mail.outcome),
+  });
+}
+
+/** A batch of these parts, and of nothing else. */
+export function batchWith(parts: Partial<Batch> & Pick<Batch, 'cursor'>): Batch {
+  return { tickets: [], messages: [], outcomes: [], links: [], merges: [], answered: [], ...parts };
+}
+
+/** What is asked for, and nothing else. */
+export function questionWith(parts: Partial<Question> & Pick<Question, 'mailboxId'>): Question {
+  return {
+    messageIds: [],
+    refs: [],
+    claims: [],
+    identities: [],
+    senders: null,
+    overBeforeMs: null,
+    asksKey: false,
+    ...parts,
   };
 }

@@ -14,11 +14,13 @@ import { startMariadb } from '../../support/mariadb.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
 import {
   batchOf,
+  batchWith,
   by,
   nowMs,
   opened,
   outcomeOf,
   plain,
+  questionWith,
   sampleAttachment,
   sampleMailbox,
   sampleParsed,
@@ -58,6 +60,10 @@ describe.each(kinds)('the store on %s', (kind) => {
 
   async function outcomesOf(id: string, full = false): Promise<OutcomeRow[]> {
     return Array.fromAsync(db.outcomes(id, full));
+  }
+
+  async function knownOf(messageIds: readonly string[]) {
+    return (await db.lookUp(questionWith({ mailboxId: mailbox.id, messageIds }))).messages;
   }
 
   async function healthOf(id: string) {
@@ -272,7 +278,7 @@ describe.each(kinds)('the store on %s', (kind) => {
       expect(await outcomesOf(mailbox.id)).toHaveLength(1);
       expect(await db.readCursor(mailbox.id)).toEqual({ uidValidity: 1, uid: 1 });
       const ids = [...batch.messages, ...again.messages].map((message) => message.parsed.messageId);
-      expect(await db.knownMessages(ids)).toEqual([]);
+      expect(await knownOf(ids)).toEqual([]);
       await expect(db.ticketByRef(batch.tickets[0]?.ref ?? '')).rejects.toMatchObject({ code: 'not_found' });
     });
 
@@ -280,7 +286,7 @@ describe.each(kinds)('the store on %s', (kind) => {
       const lease = await leased();
       await db.setCursor(lease, { uidValidity: 1, uid: 5 });
       await db.setCursor(lease, { uidValidity: 1, uid: 5 });
-      await db.commitBatch(lease, { cursor: { uidValidity: 1, uid: 5 }, tickets: [], messages: [], outcomes: [] });
+      await db.commitBatch(lease, batchWith({ cursor: { uidValidity: 1, uid: 5 } }));
     });
 
     test('a reply moves its ticket up, and one to a ticket that is gone is refused', async () => {
@@ -288,14 +294,21 @@ describe.each(kinds)('the store on %s', (kind) => {
       const mail = opened(1);
       await db.commitBatch(lease, batchOf(1, [mail]));
       const parsed = sampleParsed();
-      const message = { id: opened(0).message.id, ticketId: mail.ticket.id, receivedAtMs: nowMs + 1, parsed };
+      const message = {
+        id: opened(0).message.id,
+        ticketId: mail.ticket.id,
+        threadRule: null,
+        receivedAtMs: nowMs + 1,
+        parsed,
+        missing: [],
+      };
       const outcomes = [outcomeOf(2, 'reply_added', mail.ticket.id, message.id)];
-      await db.commitBatch(lease, { cursor: { uidValidity: 1, uid: 2 }, tickets: [], messages: [message], outcomes });
+      await db.commitBatch(lease, batchWith({ cursor: { uidValidity: 1, uid: 2 }, messages: [message], outcomes }));
       const ticket = await db.ticketByRef(mail.ticket.ref);
       expect(ticket.messages.map((each) => each.messageId)).toEqual([mail.message.parsed.messageId, parsed.messageId]);
       expect(Math.abs(ticket.updatedAtMs - Date.now())).toBeLessThan(5000);
       const lonely = { ...message, id: opened(0).message.id, ticketId: opened(0).ticket.id };
-      const batch = { cursor: { uidValidity: 1, uid: 3 }, tickets: [], messages: [lonely], outcomes: [] };
+      const batch = batchWith({ cursor: { uidValidity: 1, uid: 3 }, messages: [lonely] });
       await expect(db.commitBatch(lease, batch)).rejects.toMatchObject({ code: 'database_conflict' });
     });
 
@@ -339,7 +352,7 @@ describe.each(kinds)('the store on %s', (kind) => {
       expect(message?.to).toHaveLength(3000);
       expect(message?.text).toBe('a \ufffd b 👩‍👩‍👧 \0 \u2028');
       expect(message?.attachments[0]).toMatchObject({ name: long, contentId: long });
-      expect(await db.knownMessages([`${long}@x`])).toHaveLength(1);
+      expect(await knownOf([`${long}@x`])).toHaveLength(1);
     });
 
     test('two workers on two mailboxes write at the same time', async () => {
@@ -369,17 +382,25 @@ describe.each(kinds)('the store on %s', (kind) => {
       await db.commitBatch(lease, batchOf(1, [earlier]));
       const ids = mails.map((mail) => mail.message.parsed.messageId);
       const asked = [...Array.from({ length: 1200 }, (_, index) => `unknown ${index}`), ...ids];
-      const known = await db.knownMessages(asked);
+      const known = await knownOf(asked);
       expect(known).toHaveLength(61);
       expect(known[0]).toEqual({
         id: twin.message.id,
         mailboxId: mailbox.id,
         messageId: ids[0],
         contentHash: 'c'.repeat(64),
-        ticketId: twin.ticket.id,
-        ticketRef: twin.ticket.ref,
+        ticket: {
+          id: twin.ticket.id,
+          ref: twin.ticket.ref,
+          mailboxId: mailbox.id,
+          status: 'open',
+          createdAtMs: nowMs,
+          closedAtMs: null,
+          isOrphan: false,
+          requesterAddress: 'ada@example.org',
+        },
       });
-      expect(await db.knownMessages([])).toEqual([]);
+      expect(await knownOf([])).toEqual([]);
     });
 
     async function leasedAgain(): Promise<Lease> {
@@ -406,7 +427,7 @@ describe.each(kinds)('the store on %s', (kind) => {
       const uids = Array.from({ length: 1203 }, (_, index) => index + 1);
       for (const uidValidity of [5, 4]) {
         const cursor = { uidValidity, uid: 1203 };
-        await db.commitBatch(lease, { cursor, tickets: [], messages: [], outcomes: uids.map(bare) });
+        await db.commitBatch(lease, batchWith({ cursor, outcomes: uids.map(bare) }));
       }
       const rows = await outcomesOf(mailbox.id);
       expect(rows.map((row) => [row.uidValidity, row.uid])).toEqual([4, 5].flatMap((v) => uids.map((uid) => [v, uid])));
@@ -451,15 +472,18 @@ describe.each(kinds)('the store on %s', (kind) => {
       const before = await db.reconcile();
       const lease = await leased();
       const [whole, noMessage, noOutcome] = [opened(1), opened(2), opened(3)];
-      await db.commitBatch(lease, {
-        cursor: { uidValidity: 1, uid: 1 },
-        tickets: [whole, noMessage, noOutcome].map((mail) => mail.ticket),
-        messages: [whole, noOutcome].map((mail) => mail.message),
-        outcomes: [whole, noMessage].map((mail) => mail.outcome),
-      });
+      await db.commitBatch(
+        lease,
+        batchWith({
+          cursor: { uidValidity: 1, uid: 1 },
+          tickets: [whole, noMessage, noOutcome].map((mail) => mail.ticket),
+          messages: [whole, noOutcome].map((mail) => mail.message),
+          outcomes: [whole, noMessage].map((mail) => mail.outcome),
+        }),
+      );
       const after = await db.reconcile();
       const grown = Object.entries(after).map(([name, count]) => [name, count - before[name as keyof typeof before]]);
-      expect(Object.fromEntries(grown)).toEqual({
+      expect(Object.fromEntries(grown)).toMatchObject({
         outcomes: 2,
         messages: 2,
         outcomesWithoutMessage: 1,

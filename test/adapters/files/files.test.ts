@@ -76,6 +76,17 @@ describe('attachments on the disk', () => {
 });
 
 describe('raw sources in segments', () => {
+  test('are read from their beginning, as far as asked, however much they become', async () => {
+    await using raw = createRawSources(folder, { nowMs: Date.now }, randomUUIDv7);
+    const noise = Buffer.from(Array.from({ length: 50_000 }, () => Math.random()).join('\n'));
+    for (const source of [Buffer.from('short'), noise, Buffer.alloc(20_000_000), Buffer.alloc(0)]) {
+      const [place] = await raw.append([zstdCompressSync(source)]);
+      if (place === undefined) throw new Error('no place');
+      expect(source.subarray(0, 1000).equals(await raw.read(place, 1000))).toBe(true);
+      expect(source.equals(await raw.read(place))).toBe(true);
+    }
+  });
+
   const clock = { nowMs: () => Date.UTC(2026, 10, 24, 12) };
   const compressed = (text: string) => zstdCompressSync(text);
 

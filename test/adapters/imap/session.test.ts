@@ -288,5 +288,5 @@ test('a server that tells no UIDNEXT is asked for the last UID', async () => {
   };
   await using server = await startScriptedServer({ script });
   await using session = await openSession(plainTo(server.port));
-  expect(session.folder).toEqual({ uidValidity: 7, uidNext: 13, messageCount: 3 });
+  expect(session.folder).toEqual({ uidValidity: 7, uidNext: 13, messageCount: 3, isUidNextGuessed: true });
 });

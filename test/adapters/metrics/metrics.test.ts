@@ -90,7 +90,7 @@ test('the gauges say what the readiness says', async () => {
   const end = Date.parse('2026-03-31T00:00:00Z') / 1000;
   expect(value('certificate_end_timestamp_seconds')).toEqual({ 'imap.example.org 993': end });
   expect(value('clock_offset_seconds')).toEqual({ '': -0.25 });
-  expect(value('quarantine_messages')).toEqual({ '': 2 });
+  expect(value('quarantine_messages')).toMatchObject({ too_large: 2, parse_failed: 0 });
   expect(value('quarantine_oldest_timestamp_seconds')).toEqual({ '': Date.parse('2026-02-01T00:00:00Z') / 1000 });
   expect(value('build_info')).toEqual({ [`1.2.3 ${process.versions.node}`]: 1 });
 });
@@ -115,7 +115,7 @@ test('what is not known has no line, and what is known again has one', async () 
     scheduler: { ...unknown, lag_ms: null, visits: 0, due: 0, due_ms: 0 },
     workers: { ...unknown, live: 0, list: [] },
     clock: { ...unknown, offset_ms: null },
-    quarantine: { ...unknown, count: 0, oldest: null },
+    quarantine: { ...unknown, count: 0, oldest: null, reasons: [] },
     mailboxes: { ...unknown, ok: 0, failing: 0, waiting: 0, paused: 0, list: [] },
   });
   const names = async (readiness = sampleReadiness()) =>

@@ -60,7 +60,12 @@ export function sampleReadiness(checks: Partial<Readiness['checks']> = {}): Read
       config: { ...fine, needs_restart: [] },
       clock: { ...fine, offset_ms: -250 },
       push: { open: 7, max: 200 },
-      quarantine: { ...fine, count: 2, oldest: '2026-02-01T00:00:00.000Z' },
+      quarantine: {
+        ...fine,
+        count: 2,
+        oldest: '2026-02-01T00:00:00.000Z',
+        reasons: [{ reason: 'too_large', count: 2 }],
+      },
       mailboxes: {
         ...fine,
         ok: 1,

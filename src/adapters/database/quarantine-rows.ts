@@ -1,0 +1,154 @@
+/**
+ * Mails in quarantine: the outcome rows that nobody has resolved, and those that were discarded.
+ *
+ * Every write asks in the same statement whether the row still waits, so that of two who resolve the same mail one does
+ * and the other is told. Mailboxes that were removed have no rows.
+ */
+import type { QuarantineReader } from '../../ingest/daemon-ports.ts';
+import type { HeldAgain, HeldFilter, HeldMail, QuarantineStore } from '../../ingest/quarantine-ports.ts';
+import type { DialectWords } from './dialect-words.ts';
+import type { Connected } from './tables.ts';
+import { fromDatabaseTime, fromOptionalTime } from './times.ts';
+
+const rowsPerPage = 500;
+
+export function quarantineStore(db: Connected, words: DialectWords): QuarantineStore & QuarantineReader {
+  return {
+    quarantine: () => quarantine(db),
+    heldMails: (filter) => heldMails(db, filter),
+    heldMail: (mailboxId, numbering, uid, discarded) => heldMail(db, mailboxId, numbering, uid, discarded ?? false),
+    discardHeld: (mail) => discardHeld(db, words, mail),
+    holdDiscarded: (mail) => holdDiscarded(db, mail),
+    holdAgain: (mail, found) => holdAgain(db, mail, found),
+  };
+}
+
+async function quarantine(db: Connected): ReturnType<QuarantineReader['quarantine']> {
+  const rows = await db
+    .selectFrom('outcome')
+    .select('reason')
+    .select((of) => [of.fn.countAll<number>().as('count'), of.fn.min('created_at').as('oldest')])
+    .where('outcome', '=', 'quarantined')
+    .where('resolved_at', 'is', null)
+    .groupBy('reason')
+    .execute();
+  const reasons = rows.map(({ reason, count }) => ({ reason: reason ?? '', count: Number(count) }));
+  const oldest = rows.flatMap((row) => fromOptionalTime(row.oldest) ?? []);
+  return {
+    reasons: reasons.toSorted((a, b) => b.count - a.count || (a.reason < b.reason ? -1 : 1)),
+    oldestAtMs: oldest.length === 0 ? null : Math.min(...oldest),
+  };
+}
+
+function held(db: Connected, discarded: boolean) {
+  return db
+    .selectFrom('outcome')
+    .innerJoin('mailboxes', 'mailboxes.id', 'outcome.mailbox_id')
+    .select(['outcome.mailbox_id', 'mailboxes.name', 'outcome.uid_validity', 'outcome.uid', 'outcome.reason'])
+    .select(['outcome.created_at', 'outcome.received_at', 'outcome.size_bytes', 'outcome.resolved_at'])
+    .select(['outcome.raw_segment', 'outcome.raw_offset', 'outcome.raw_length', 'outcome.raw_sha256'])
+    .where('outcome.outcome', '=', 'quarantined')
+    .where('outcome.resolved_at', discarded ? 'is not' : 'is', null);
+}
+
+type HeldRow = Awaited<ReturnType<ReturnType<typeof held>['execute']>>[number];
+
+function toHeldMail(row: HeldRow): HeldMail {
+  const { raw_segment: segment, raw_offset: offset, raw_length: lengthBytes, raw_sha256: sha256 } = row;
+  const isKept = segment !== null && offset !== null && lengthBytes !== null;
+  return {
+    mailboxId: row.mailbox_id,
+    mailbox: row.name,
+    numbering: row.uid_validity,
+    uid: row.uid,
+    reason: row.reason ?? '',
+    sinceMs: fromDatabaseTime(row.created_at),
+    discardedAtMs: fromOptionalTime(row.resolved_at),
+    receivedAtMs: fromOptionalTime(row.received_at),
+    sizeBytes: row.size_bytes,
+    raw: isKept ? { segment, offset, lengthBytes, sha256: sha256 ?? '' } : null,
+  };
+}
+
+async function* heldMails(
+  db: Connected,
+  { mailboxId, reason, discarded = false }: HeldFilter,
+): AsyncIterable<HeldMail> {
+  let last: HeldRow | undefined;
+  do {
+    let query = held(db, discarded)
+      .orderBy('outcome.mailbox_id')
+      .orderBy('outcome.uid_validity')
+      .orderBy('outcome.uid')
+      .limit(rowsPerPage);
+    if (mailboxId !== null) query = query.where('outcome.mailbox_id', '=', mailboxId);
+    if (reason !== null) query = query.where('outcome.reason', '=', reason);
+    const after = last;
+    if (after !== undefined) {
+      query = query.where((where) =>
+        where.or([
+          where('outcome.mailbox_id', '>', after.mailbox_id),
+          where.and([
+            where('outcome.mailbox_id', '=', after.mailbox_id),
+            where.or([
+              where('outcome.uid_validity', '>', after.uid_validity),
+              where.and([where('outcome.uid_validity', '=', after.uid_validity), where('outcome.uid', '>', after.uid)]),
+            ]),
+          ]),
+        ]),
+      );
+    }
+    const rows = await query.execute();
+    yield* rows.map(toHeldMail);
+    last = rows.length < rowsPerPage ? undefined : rows.at(-1);
+  } while (last !== undefined);
+}
+
+async function heldMail(
+  db: Connected,
+  mailboxId: string,
+  numbering: number | null,
+  uid: number,
+  discarded: boolean,
+): Promise<readonly HeldMail[]> {
+  let query = held(db, discarded).where('outcome.mailbox_id', '=', mailboxId).where('outcome.uid', '=', uid);
+  if (numbering !== null) query = query.where('outcome.uid_validity', '=', numbering);
+  return (await query.orderBy('outcome.uid_validity').execute()).map(toHeldMail);
+}
+
+function waiting(db: Connected, mail: HeldMail) {
+  return row(db, mail).where('resolved_at', 'is', null);
+}
+
+function row(db: Connected, { mailboxId, numbering, uid }: HeldMail) {
+  return db
+    .updateTable('outcome')
+    .where('mailbox_id', '=', mailboxId)
+    .where('uid_validity', '=', numbering)
+    .where('uid', '=', uid)
+    .where('outcome', '=', 'quarantined');
+}
+
+async function discardHeld(db: Connected, words: DialectWords, mail: HeldMail): Promise<boolean> {
+  const result = await waiting(db, mail).set({ resolved_at: words.now }).executeTakeFirst();
+  return result.numUpdatedRows === 1n;
+}
+
+async function holdDiscarded(db: Connected, mail: HeldMail): Promise<boolean> {
+  const result = await row(db, mail).where('resolved_at', 'is not', null).set({ resolved_at: null }).executeTakeFirst();
+  return result.numUpdatedRows === 1n;
+}
+
+async function holdAgain(db: Connected, mail: HeldMail, { reason, raw, sizeBytes }: HeldAgain): Promise<boolean> {
+  const result = await waiting(db, mail)
+    .set({
+      reason,
+      size_bytes: sizeBytes,
+      raw_segment: raw?.segment ?? null,
+      raw_offset: raw?.offset ?? null,
+      raw_length: raw?.lengthBytes ?? null,
+      raw_sha256: raw?.sha256 ?? null,
+    })
+    .executeTakeFirst();
+  return result.numUpdatedRows === 1n;
+}

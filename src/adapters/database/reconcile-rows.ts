@@ -1,0 +1,179 @@
+/**
+ * Outcomes as they are compared with a folder on the server, the row of a mail that was passed over, and messages that are put
+ * back where their row is gone.
+ */
+import { sql } from 'kysely';
+import { isFailure } from '../../errors.ts';
+import type { ComparedOutcome, LostMessage, ReconcileStore } from '../../ingest/reconcile-ports.ts';
+import type { Outcome } from '../../ingest/rows.ts';
+import type { ParsedMessage } from '../../mail/message.ts';
+import type { DialectWords } from './dialect-words.ts';
+import { insertRows } from './insert-rows.ts';
+import { holdMailbox } from './lease-store.ts';
+import { attachmentRow, messageRow, outcomeRow } from './message-rows.ts';
+import { wrongRows } from './reconcile.ts';
+import type { Connected } from './tables.ts';
+import { fromDatabaseTime, fromOptionalTime } from './times.ts';
+import { inTransaction } from './transactions.ts';
+
+const rowsPerPage = 5000;
+const mergesMax = 20;
+
+export function reconcileStore(db: Connected, words: DialectWords): ReconcileStore {
+  return {
+    comparedOutcomes: (mailboxId, numbering) => comparedOutcomes(db, mailboxId, numbering),
+    wrongRows: (counts, limit) => wrongRows(db, counts, limit),
+    lostMessages: (mailboxId) => lostMessages(db, mailboxId),
+    restoreMessage: (lost, parsed) =>
+      inTransaction(db, (transaction) => restoreMessage(transaction, words, lost, parsed)),
+    holdMissed: (mailboxId, numbering, mail) => holdMissed(db, words, mailboxId, numbering, mail),
+  };
+}
+
+async function* comparedOutcomes(db: Connected, mailboxId: string, numbering: number): AsyncGenerator<ComparedOutcome> {
+  let after: number | undefined = -1;
+  while (after !== undefined) {
+    const rows: readonly ComparedRow[] = await db
+      .selectFrom('outcome')
+      .select(['uid', 'outcome', 'resolved_at', 'action_pending'])
+      .where('mailbox_id', '=', mailboxId)
+      .where('uid_validity', '=', numbering)
+      .where('uid', '>', after)
+      .orderBy('uid')
+      .limit(rowsPerPage)
+      .execute();
+    yield* rows.map(toCompared);
+    after = rows.length < rowsPerPage ? undefined : rows.at(-1)?.uid;
+  }
+}
+
+type ComparedRow = {
+  readonly uid: number;
+  readonly outcome: string;
+  readonly resolved_at: string | null;
+  readonly action_pending: number;
+};
+
+function toCompared(row: ComparedRow): ComparedOutcome {
+  return {
+    uid: row.uid,
+    outcome: row.outcome as Outcome,
+    waits: row.outcome === 'quarantined' && row.resolved_at === null,
+    actionPending: row.action_pending === 1,
+  };
+}
+
+/** Its place is the primary key: of two who find the same mail one puts it in. */
+async function holdMissed(
+  db: Connected,
+  words: DialectWords,
+  mailboxId: string,
+  numbering: number,
+  mail: Parameters<ReconcileStore['holdMissed']>[2],
+): Promise<boolean> {
+  const row = outcomeRow(
+    {
+      ...mail,
+      ...{ outcome: 'quarantined', reason: 'missed', ticketId: null, messageId: null },
+      ...{ raw: null, actionPending: false, identity: null },
+    },
+    mailboxId,
+    numbering,
+    words.now,
+  );
+  try {
+    await db.insertInto('outcome').values(row).execute();
+    return true;
+  } catch (error) {
+    // The failure of a key that is taken names it.
+    if (isFailure(error, 'database_failed') && error.fields['key'] !== undefined) return false;
+    throw error;
+  }
+}
+
+function lost(db: Connected, mailboxId: string) {
+  return db
+    .selectFrom('outcome')
+    .leftJoin('message', 'message.id', 'outcome.message_id')
+    .leftJoin('ticket', 'ticket.id', 'outcome.ticket_id')
+    .select(['outcome.uid_validity', 'outcome.uid', 'outcome.ticket_id', 'outcome.message_id', 'ticket.ref'])
+    .select(['outcome.size_bytes', 'outcome.received_at', 'outcome.created_at', 'outcome.identity'])
+    .select(['outcome.raw_segment', 'outcome.raw_offset', 'outcome.raw_length', 'outcome.raw_sha256'])
+    .where('outcome.mailbox_id', '=', mailboxId)
+    .where('outcome.outcome', 'in', ['ticket_opened', 'reply_added', 'recorded'])
+    .where('outcome.message_id', 'is not', null)
+    .where('message.id', 'is', null)
+    .where((where) => where.or([where('outcome.ticket_id', 'is', null), where('ticket.id', 'is not', null)]))
+    .orderBy('outcome.uid_validity')
+    .orderBy('outcome.uid');
+}
+
+async function* lostMessages(db: Connected, mailboxId: string): AsyncGenerator<LostMessage> {
+  let after: { readonly uid_validity: number; readonly uid: number } = { uid_validity: -1, uid: -1 };
+  for (let isMore = true; isMore; ) {
+    const { uid_validity: numbering, uid } = after;
+    const rows = await lost(db, mailboxId)
+      .where(
+        sql<boolean>`(outcome.uid_validity > ${numbering} or (outcome.uid_validity = ${numbering} and outcome.uid > ${uid}))`,
+      )
+      .limit(rowsPerPage)
+      .execute();
+    yield* rows.map((row) => toLost(row, mailboxId));
+    isMore = rows.length === rowsPerPage;
+    after = rows.at(-1) ?? after;
+  }
+}
+
+type LostRow = Awaited<ReturnType<ReturnType<typeof lost>['execute']>>[number];
+
+function toLost(row: LostRow, mailboxId: string): LostMessage {
+  const { raw_segment: segment, raw_offset: offset, raw_length: lengthBytes } = row;
+  const isKept = segment !== null && offset !== null && lengthBytes !== null;
+  return {
+    mailboxId,
+    numbering: row.uid_validity,
+    uid: row.uid,
+    ticketId: row.ticket_id,
+    ticket: row.ref,
+    messageId: row.message_id ?? '',
+    sizeBytes: row.size_bytes,
+    receivedAtMs: fromOptionalTime(row.received_at) ?? fromDatabaseTime(row.created_at),
+    raw: isKept ? { segment, offset, lengthBytes, sha256: row.raw_sha256 ?? '' } : null,
+    identity: row.identity,
+  };
+}
+
+/** The mailbox is held, so that of two who restore the same message one does. */
+async function restoreMessage(
+  db: Connected,
+  words: DialectWords,
+  { mailboxId, numbering, uid, messageId: id, ticketId, receivedAtMs }: LostMessage,
+  parsed: ParsedMessage,
+): Promise<boolean> {
+  await holdMailbox(db, mailboxId);
+  const [still] = await lost(db, mailboxId)
+    .where('outcome.uid_validity', '=', numbering)
+    .where('outcome.uid', '=', uid)
+    .where('outcome.message_id', '=', id)
+    .execute();
+  if (still === undefined || still.ticket_id !== ticketId) return false;
+  const into = ticketId === null ? null : await mergedInto(db, ticketId);
+  if (into !== ticketId)
+    await db.updateTable('outcome').set({ ticket_id: into }).where('message_id', '=', id).execute();
+  const message = { id, ticketId: into, threadRule: null, receivedAtMs, parsed, missing: [] };
+  await insertRows(db, words, 'message', [messageRow(message, mailboxId, words.now)]);
+  await db.deleteFrom('attachment').where('message_id', '=', id).execute();
+  const attachments = parsed.attachments.map((one, position) => attachmentRow(one, id, position));
+  await insertRows(db, words, 'attachment', attachments);
+  return true;
+}
+
+/** The ticket that has the messages of `id` by now. */
+async function mergedInto(db: Connected, id: string): Promise<string> {
+  for (let [now, steps] = [id, 0]; ; steps += 1) {
+    const row = await db.selectFrom('ticket').select('merged_into').where('id', '=', now).executeTakeFirst();
+    const next = row?.merged_into ?? null;
+    if (next === null || steps === mergesMax) return now;
+    now = next;
+  }
+}

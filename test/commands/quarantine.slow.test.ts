@@ -1,0 +1,277 @@
+/**
+ * The commands of quarantine, replay and reconcile, as people and scripts call them, on a real Dovecot.
+ */
+import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Dovecot, startDovecot } from '../support/dovecot.ts';
+import { type Desk, openDesk } from './desk.ts';
+
+let dovecot: Dovecot;
+
+beforeAll(async () => {
+  dovecot = await startDovecot();
+});
+
+afterAll(() => dovecot?.[Symbol.asyncDispose]());
+
+const small = { TICKETMAILD_MESSAGE_BYTES_MAX_MB: '1', TICKETMAILD_MESSAGE_BATCH_BYTES_MAX_MB: '1' };
+
+function mail(id: string, from: string, body = 'It does not print.'): Buffer {
+  return Buffer.from(`From: ${from}\r\nSubject: about ${id}\r\nMessage-ID: <${id}@example.test>\r\n\r\n${body}\r\n`);
+}
+
+const large = (id: string, from: string) => mail(id, from, 'x'.repeat(76).concat('\r\n').repeat(20_000));
+
+/** A desk with the mailbox `support`, visited once. */
+async function deskWith(sources: readonly Buffer[]): Promise<{ readonly desk: Desk; readonly user: string }> {
+  const desk = await openDesk(small);
+  const user = dovecot.newUser();
+  await dovecot.append(user, 'INBOX', sources);
+  const server = ['--host', dovecot.host, '--port', `${dovecot.tlsPort}`, '--ca-file', dovecot.caFile];
+  const settings = ['--name', 'support', '--user', user, '--from', 'all', '--password-stdin'];
+  expect(await desk.run(['mailbox', 'add', ...server, ...settings], 'pw')).toMatchObject({ code: 0 });
+  expect(await desk.run(['poll'])).toMatchObject({ code: 0 });
+  return { desk, user };
+}
+
+const threeLarge = [
+  mail('a', 'ada@example.test'),
+  large('b', 'Bob <BOB@example.test>'),
+  large('c', 'cleo@example.test'),
+  large('d', '"\x1b[31mDora" <dora@example.test>'),
+];
+
+test('what is in quarantine is listed and shown with its reason, its sender and what helps', async () => {
+  const { desk } = await deskWith(threeLarge);
+  await using _ = desk;
+  const listed = await desk.run(['quarantine', 'list']);
+  expect(listed.code).toBe(0);
+  expect(listed.out).toMatch(/^ID +REASON +SINCE \(UTC\) +BYTES +FROM +SUBJECT/);
+  expect(listed.out).toMatch(/support\/\d+\/2 +too_large .* Bob <BOB@example\.test> +about b/);
+  expect(listed.out).not.toContain('\x1b[31m');
+  expect(listed.err).toContain('too_large: It is larger than [message] bytes_max_mb');
+  const { json } = await desk.run(['quarantine', 'list', '--json']);
+  expect(json).toMatchObject([
+    { mailbox: 'support', uid: 2, reason: 'too_large', kept: 'header', sender: 'bob@example.test', subject: 'about b' },
+    { uid: 3 },
+    { uid: 4 },
+  ]);
+  expect((await desk.run(['quarantine', 'list', '--json', '--sender', 'CLEO@example.test'])).json).toHaveLength(1);
+  expect((await desk.run(['quarantine', 'list', '--json', '--reason', 'parse_failed'])).out).toBe('');
+  expect(await desk.run(['quarantine', 'list', '--mailbox', 'sales'])).toMatchObject({ code: 2 });
+  const shown = await desk.run(['quarantine', 'show', 'support/2']);
+  expect(shown).toMatchObject({ code: 0, out: expect.stringMatching(/kept +its header alone/) });
+  const { id } = json[0] as { id: string };
+  expect((await desk.run(['quarantine', 'show', id, '--json'])).json).toEqual([json[0]]);
+  for (const wrong of ['support', 'support/9', 'sales/2', `${id}/1`])
+    expect(await desk.run(['quarantine', 'show', wrong])).toMatchObject({ code: 2, out: '' });
+});
+
+test('mails are released by sender, retried, discarded, and what is resolved is not there any more', async () => {
+  const { desk, user } = await deskWith(threeLarge);
+  await using _ = desk;
+  expect(await desk.run(['quarantine', 'retry'])).toMatchObject({ code: 2, err: expect.stringContaining('--all') });
+  const retried = await desk.run(['quarantine', 'retry', '--all', '--json']);
+  expect(retried).toMatchObject({ code: 1 });
+  expect(retried.json.map(({ result, reason }) => [result, reason])).toEqual(Array(3).fill(['held', 'too_large']));
+  const released = await desk.run(['quarantine', 'release', '--sender', 'bob@example.test']);
+  expect(released).toMatchObject({ code: 0, out: expect.stringMatching(/^support\/\d+\/2: ticket_opened \S+\n$/) });
+  expect(await desk.run(['quarantine', 'release', 'support/2'])).toMatchObject({ code: 2 });
+  expect(await desk.run(['quarantine', 'discard', 'support/3'])).toMatchObject({ code: 2 });
+  const asked = await desk.typed(['quarantine', 'discard', 'support/3'], [['Discard', 'n\r']]);
+  expect(asked).toMatchObject({ code: 1, err: expect.stringContaining('"about c"') });
+  expect(await desk.run(['quarantine', 'discard', 'support/3', '--yes'])).toMatchObject({
+    code: 0,
+    out: expect.stringMatching(/discarded\n$/),
+  });
+  expect((await desk.run(['quarantine', 'list', '--json'])).json.map(({ uid }) => uid)).toEqual([4]);
+  await dovecot.expunge(user, 'INBOX', [4]);
+  expect((await desk.run(['quarantine', 'show', 'support/4'])).out).toContain('takes in its header where it is gone');
+  expect((await desk.run(['quarantine', 'release', 'support/4', '--json'])).json).toMatchObject([
+    { result: 'taken_in', outcome: 'ticket_opened', header_only: true },
+  ]);
+  expect((await desk.run(['ticket', 'list', '--json'])).json).toHaveLength(3);
+  expect(await desk.run(['reconcile'])).toMatchObject({ code: 0, out: expect.stringContaining('all accounted for') });
+});
+
+test('what was kept is exported as files, never over another one', async () => {
+  const { desk } = await deskWith(threeLarge);
+  await using _ = desk;
+  const folder = join(desk.folder, 'new', 'folder');
+  expect(await desk.run(['quarantine', 'export', '--all', '--folder', folder])).toMatchObject({ code: 0 });
+  const files = readdirSync(folder).filter((name) => name.endsWith('.header.eml'));
+  expect(files).toHaveLength(3);
+  expect(statSync(folder).mode & 0o777).toBe(0o700);
+  expect(readFileSync(join(folder, files[0] ?? ''), 'latin1')).toContain('Subject: about');
+  expect(await desk.run(['quarantine', 'export', '--all', '--folder', folder])).toMatchObject({ code: 1 });
+  const file = join(folder, 'one.eml');
+  expect(await desk.run(['quarantine', 'export', 'support/2', '--output', file])).toMatchObject({ code: 0 });
+  expect(await desk.run(['quarantine', 'export', 'support/2', '--output', file])).toMatchObject({ code: 2 });
+  expect(await desk.run(['quarantine', 'export', '--all', '--output', file])).toMatchObject({ code: 2 });
+});
+
+test('a mailbox is reconciled with its server, and repaired', async () => {
+  const { desk } = await deskWith([
+    mail('a', 'ada@example.test'),
+    mail('b', 'bob@example.test'),
+    large('c', 'c@example.test'),
+  ]);
+  await using _ = desk;
+  const sound = await desk.run(['reconcile', 'support']);
+  expect(sound).toMatchObject({ code: 0, out: expect.stringMatching(/missing +0 [\s\S]*all accounted for\n$/) });
+  const [before] = (await desk.run(['reconcile', 'support', '--json'])).json;
+  expect(before).toMatchObject({ ok: true, on_server: 3, handled: 2, quarantined: 1, waiting: 0, missing: 0 });
+  await using app = await desk.open();
+  const { id } = await app.store.mailboxByName('support');
+  await forgetOutcome(desk, id, 2);
+  const found = await desk.run(['reconcile', 'support']);
+  expect(found).toMatchObject({ code: 1, out: expect.stringContaining('missing UIDs: 2') });
+  const repaired = await desk.run(['reconcile', 'support', '--repair', '--json']);
+  expect(repaired).toMatchObject({ code: 0 });
+  // Its message is still there: it is known again.
+  expect(repaired.json).toMatchObject([{ missing_uids: [2], repaired: [{ uid: 2, outcome: 'duplicate' }] }]);
+  expect(await desk.run(['reconcile', 'support'])).toMatchObject({ code: 0 });
+  expect((await desk.run(['ticket', 'list', '--json'])).json).toHaveLength(2);
+  expect(await desk.run(['reconcile', '--repair'])).toMatchObject({ code: 2 });
+});
+
+async function forgetOutcome(desk: Desk, mailboxId: string, uid: number): Promise<void> {
+  await execute(desk, `DELETE FROM outcome WHERE mailbox_id = '${mailboxId}' AND uid = ${uid}`);
+}
+
+async function execute(desk: Desk, statements: string): Promise<void> {
+  const { DatabaseSync } = await import('node:sqlite');
+  const name = readdirSync(desk.dataDir).find((file) => /\.(?:db|sqlite)$/.test(file)) ?? '';
+  const database = new DatabaseSync(join(desk.dataDir, name));
+  database.exec(statements);
+  database.close();
+}
+
+test('stored mails are replayed, one or all of a mailbox', async () => {
+  const { desk } = await deskWith([mail('a', 'ada@example.test'), mail('b', 'bob@example.test')]);
+  await using _ = desk;
+  const { json } = await desk.run(['message', 'list', '--mailbox', 'support', '--full', '--json']);
+  const { id } = json[0] as { id: string };
+  expect(await desk.run(['message', 'replay', id])).toMatchObject({ code: 0, out: `${id}: nothing changed\n` });
+  expect(await desk.run(['message', 'replay', '--mailbox', 'support'])).toMatchObject({
+    code: 0,
+    out: '0 changed, 2 as they were, 0 without a source, 0 not to be parsed\n',
+  });
+  const all = await desk.run(['message', 'replay', '--mailbox', 'support', '--json']);
+  expect(all.json).toHaveLength(3);
+  expect(all.json[2]).toEqual({ mailbox: 'support', messages: 2, changed: 0, unchanged: 2, source_gone: 0, failed: 0 });
+  for (const name of readdirSync(join(desk.dataDir, 'raw'))) rmSync(join(desk.dataDir, 'raw', name));
+  expect((await desk.run(['message', 'replay', '--mailbox', 'support'])).out).toMatch(
+    new RegExp(`2 without a source.*\\nwithout a source: ${id}, `),
+  );
+  expect(await desk.run(['message', 'replay', '--mailbox', 'support', '--since', 'soon'])).toMatchObject({ code: 2 });
+  expect(await desk.run(['message', 'replay'])).toMatchObject({ code: 2 });
+  expect(await desk.run(['message', 'replay', 'nobody'])).toMatchObject({ code: 2 });
+});
+
+test('what was discarded is told apart from what waits, can still be released, and who did what is in the log', async () => {
+  const { desk } = await deskWith(threeLarge);
+  await using _ = desk;
+  expect(await desk.run(['quarantine', 'discard', 'support/3', '--yes'])).toMatchObject({ code: 0 });
+  const list = ['message', 'list', '--mailbox', 'support'];
+  expect((await desk.run(list)).out).toMatch(/ 3 +quarantined +too_large \(discarded\)/);
+  const rows = (await desk.run([...list, '--full', '--json'])).json;
+  expect(rows.map(({ resolved_at: at }) => at === null)).toEqual([true, true, false, true]);
+  expect(rows[1]).toMatchObject({ sender: 'bob@example.test', subject: 'about b' });
+  expect((await desk.run([...list, '--full'])).out).toMatch(/Bob <BOB@example\.test> +about b/);
+  expect((await desk.run(['quarantine', 'list', '--discarded', '--json'])).json).toMatchObject([
+    { uid: 3, discarded_at: expect.any(String) },
+  ]);
+  expect((await desk.run(['quarantine', 'show', 'support/3'])).out).toMatch(/discarded +20/);
+  expect(await desk.run(['quarantine', 'discard', 'support/3', '--yes'])).toMatchObject({
+    out: expect.stringContaining('somebody has resolved it already'),
+  });
+  expect(await desk.run(['quarantine', 'release', '--all', '--discarded'])).toMatchObject({
+    code: 0,
+    out: expect.stringMatching(/support\/\d+\/3: ticket_opened \S+\n$/),
+  });
+  expect((await desk.run(['quarantine', 'list', '--discarded', '--json'])).out).toBe('');
+  const log = (await desk.run(['quarantine', 'log', '--json'])).json;
+  expect(log.map(({ action }) => action)).toEqual([
+    ...['quarantine.released', 'quarantine.discarded', 'quarantine.discarded'],
+  ]);
+  expect(log[0]).toMatchObject({ detail: expect.stringMatching(/^1 too_large: 1 ticket_opened: support\/\d+\/3$/) });
+  expect((await desk.run(['quarantine', 'log'])).out).toMatch(/quarantine\.discarded/);
+  expect((await desk.run(['encryption', 'log', '--json'])).out).not.toContain('quarantine.');
+});
+
+test('many mails that are retried or released are counted, with a line for each when asked, and a hint for each reason', async () => {
+  const { desk } = await deskWith(threeLarge);
+  await using _ = desk;
+  const retried = await desk.run(['quarantine', 'retry', '--all']);
+  expect(retried).toMatchObject({ code: 1, out: '3 mails: 3 still in quarantine (too_large)\n' });
+  expect(retried.err.match(/hint:/gu)).toHaveLength(1);
+  expect(await desk.run(['quarantine', 'retry', '--reason', 'to_large'])).toMatchObject({
+    code: 2,
+    err: expect.stringContaining('too_large, source_empty'),
+  });
+  const released = await desk.run(['quarantine', 'release', '--all', '-v']);
+  expect(released).toMatchObject({
+    code: 0,
+    out: expect.stringMatching(/(support.*\n){3}3 mails: 3 ticket_opened\n$/),
+  });
+});
+
+test('a stored mail that lost its message is named, and put back under its ticket; what was deleted with its ticket is not', async () => {
+  const { desk, user } = await deskWith(['a', 'b', 'c'].map((id) => mail(id, `${id}@example.test`)));
+  await using _ = desk;
+  const list = ['message', 'list', '--mailbox', 'support', '--full', '--json'];
+  const before = (await desk.run(list)).json;
+  await execute(desk, `DELETE FROM message; DELETE FROM ticket WHERE subject = 'about c'`);
+  const ticket = before[1]?.['ticket'];
+  const counted = await desk.run(['reconcile', '--json']);
+  expect(counted).toMatchObject({ code: 1 });
+  expect(counted.json).toMatchObject([
+    {
+      ...{ ok: false, outcomes_without_message: 2, tickets_without_message: 2, deleted: 1 },
+      wrong: expect.arrayContaining([
+        { count: 'outcomes_without_message', mailbox: 'support', uid: 2, ticket, message: before[1]?.['id'] },
+        { count: 'tickets_without_message', mailbox: 'support', uid: null, ticket, message: null },
+      ]),
+    },
+  ]);
+  expect((await desk.run(['reconcile'])).out).toContain(`  mailbox support  uid 2  ticket ${ticket}  message `);
+  expect(await desk.run(['reconcile', 'support'])).toMatchObject({
+    code: 1,
+    out: expect.stringContaining(`UID 2 of ticket ${ticket}`),
+  });
+  // One of them from its kept source, the other from the server.
+  await execute(desk, 'UPDATE outcome SET raw_segment = NULL, raw_offset = NULL, raw_length = NULL WHERE uid = 1');
+  const repaired = await desk.run(['reconcile', 'support', '--repair', '--json']);
+  expect(repaired).toMatchObject({ code: 0 });
+  expect(repaired.json).toMatchObject([
+    { ok: true, without_message_uids: [1, 2], restored: [{ uid: 1, result: 'restored' }, { result: 'restored' }] },
+  ]);
+  expect((await desk.run(list)).json.slice(0, 2)).toEqual(before.slice(0, 2));
+  expect(await desk.run(['reconcile'])).toMatchObject({ code: 0, out: expect.stringContaining('left over: 1 mails') });
+  expect(await desk.run(['reconcile', 'support'])).toMatchObject({ code: 0 });
+  // What is neither kept nor on the server stays lost.
+  await execute(desk, 'DELETE FROM message; UPDATE outcome SET raw_segment = NULL');
+  await dovecot.expunge(user, 'INBOX', [1]);
+  expect(await desk.run(['reconcile', 'support', '--repair'])).toMatchObject({
+    code: 1,
+    out: expect.stringMatching(/UID 1 of .*neither kept nor on the server[\s\S]*UID 2 of .*put back/),
+  });
+});
+
+test('a folder that was set back on its server is not said to be accounted for', async () => {
+  const { desk, user } = await deskWith([mail('a', 'a@example.test')]);
+  await using _ = desk;
+  const restore = await dovecot.backUp(user, 'INBOX');
+  await dovecot.append(user, 'INBOX', [mail('b', 'b@example.test'), mail('c', 'c@example.test')]);
+  expect(await desk.run(['poll'])).toMatchObject({ code: 0 });
+  await restore();
+  expect(await desk.run(['reconcile', 'support'])).toMatchObject({
+    code: 1,
+    out: '',
+    err: expect.stringMatching(/set back on the server[\s\S]*begins the folder anew/),
+  });
+  expect(await desk.run(['poll'])).toMatchObject({ code: 0 });
+  expect(await desk.run(['reconcile', 'support'])).toMatchObject({ code: 0 });
+});

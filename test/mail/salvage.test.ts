@@ -1,0 +1,68 @@
+import { describe, expect, test } from 'vitest';
+import { readHead } from '../../src/mail/head.ts';
+import { parseMessage } from '../../src/mail/parse.ts';
+import { headAlone, salvage } from '../../src/mail/salvage.ts';
+
+const bytes = (text: string) => new Uint8Array(Buffer.from(text.replaceAll('\n', '\r\n'), 'latin1'));
+
+const source = bytes(
+  'Received: by mx\nFrom: =?utf-8?Q?J=C3=BCrgen?= <J@Example.test>\nSubject: The\n printer\nMessage-ID: <a@x>\n' +
+    'References: <b@x> <c@x>\nContent-Type: multipart/mixed; boundary=b\n\n--b\nbroken',
+);
+
+describe('a mail that cannot be parsed', () => {
+  test('has its sender, its subject and its thread from the header, and is attached whole', async () => {
+    const head = await parseMessage(headAlone(source));
+    const salvaged = salvage(source, head, 'why');
+    expect(salvaged).toMatchObject({
+      ...{ from: { name: 'Jürgen', address: 'J@Example.test' }, subject: 'The printer', messageId: 'a@x' },
+      ...{ references: ['b@x', 'c@x'], text: 'why', html: null, marks: [] },
+      attachments: [{ name: 'original.eml', type: 'message/rfc822', sizeBytes: source.length }],
+    });
+    expect(Buffer.from(salvaged.attachments[0]?.content ?? [])).toEqual(Buffer.from(source));
+    expect(source.length).toBeGreaterThan(0);
+  });
+
+  test('is known again when it can be parsed some day: Message-ID and content are the same', async () => {
+    const salvaged = salvage(source, await parseMessage(headAlone(source)), 'why');
+    const { messageId, contentHash } = await parseMessage(new Uint8Array(source));
+    expect([salvaged.messageId, salvaged.contentHash]).toEqual([messageId, contentHash]);
+    const nameless = bytes('From: a@x\nSubject: no id\n\nbody');
+    const same = salvage(nameless, await parseMessage(headAlone(nameless)), 'why');
+    const parsed = await parseMessage(new Uint8Array(nameless));
+    expect([same.messageId, same.contentHash]).toEqual([parsed.messageId, parsed.contentHash]);
+  });
+
+  test('is a message even when nothing of it can be read', () => {
+    expect(salvage(source, null, 'why')).toMatchObject({
+      from: null,
+      subject: '',
+      messageIdMissing: true,
+      kind: 'human',
+    });
+    expect(salvage(new Uint8Array(0), null, 'why').attachments).toHaveLength(1);
+  });
+
+  test('does not take long, whatever its header is', async () => {
+    const endless = bytes(`From: a@x\nX-A: ${' x'.repeat(2_000_000)}\nSubject: s\n`);
+    const folded = bytes(`Subject: s${'\n '.repeat(1_000_000)}`);
+    for (const hostile of [endless, folded, bytes('a'.repeat(3_000_000)), bytes('a:b\n'.repeat(500_000))]) {
+      const begunAt = performance.now();
+      salvage(hostile, await parseMessage(headAlone(hostile)), 'why');
+      readHead(hostile);
+      expect(performance.now() - begunAt).toBeLessThan(2000);
+    }
+  });
+});
+
+test('who sent a mail and what it is about is read from its beginning, whatever that is', () => {
+  expect(readHead(source)).toEqual({
+    from: 'Jürgen <J@Example.test>',
+    address: 'j@example.test',
+    subject: 'The printer',
+  });
+  expect(readHead(bytes('From: A@X, b@x\nSubj'))).toMatchObject({ address: 'a@x', subject: '' });
+  expect(readHead(bytes('From: "a>b" <c@x> (d)\n\n')).address).toBe('c@x');
+  expect(readHead(bytes('From: nobody\n\n')).address).toBe('');
+  expect(readHead(new Uint8Array(0))).toEqual({ from: '', address: '', subject: '' });
+});
