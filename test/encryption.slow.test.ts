@@ -114,10 +114,13 @@ describe('a key file that goes bad under a running daemon', () => {
     await daemon.waitFor(named('vault.missing'));
     await writeFile(setting.keyFile, key.subarray(0, 20), { mode: 0o600 });
     await daemon.waitFor(named('vault.refused'));
-    expect(await readiness(daemon)).toMatchObject({
-      status: 503,
-      body: { checks: { vault: { state: 'refused' }, mailboxes: { waiting: 1, failing: 0 } } },
-    });
+    // A daemon that has just started has not looked around yet.
+    await expect
+      .poll(() => readiness(daemon), { timeout: 5000 })
+      .toMatchObject({
+        status: 503,
+        body: { checks: { vault: { state: 'refused' }, mailboxes: { waiting: 1, failing: 0 } } },
+      });
     await writeFile(setting.keyFile, key.subarray(20), { flag: 'a' });
     await daemon.waitFor(named('vault.opened'));
     await worksFor(setting, daemon, 'whole');
