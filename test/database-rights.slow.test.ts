@@ -5,7 +5,10 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { openDatabase } from '../src/adapters/database/database.ts';
 import { buildProgram } from '../src/commands/program.ts';
+import type { DatabaseConfig } from '../src/config.ts';
+import { SecretBytes } from '../src/secret/secret-bytes.ts';
 import { type Desk, openDesk } from './commands/desk.ts';
 import { startDaemon } from './support/daemon.ts';
 import { type Dovecot, startDovecot } from './support/dovecot.ts';
@@ -30,9 +33,13 @@ GRANT SELECT, INSERT, DELETE ON NAME.attachment TO WHO;
 GRANT SELECT, INSERT, DELETE ON NAME.message_reference TO WHO;
 GRANT SELECT, INSERT, UPDATE ON NAME.ticket TO WHO;
 GRANT SELECT, INSERT, UPDATE ON NAME.encryption_switch TO WHO;
+GRANT SELECT, INSERT, UPDATE ON NAME.admin_operation TO WHO;
 GRANT SELECT, INSERT, UPDATE, DELETE ON NAME.outcome TO WHO;
 GRANT SELECT, INSERT, UPDATE, DELETE ON NAME.mailbox_state TO WHO;
 GRANT SELECT, INSERT, UPDATE, DELETE ON NAME.workers TO WHO;
+GRANT SELECT, INSERT, UPDATE, DELETE ON NAME.admin_account TO WHO;
+GRANT SELECT, INSERT, UPDATE, DELETE ON NAME.admin_session TO WHO;
+GRANT SELECT, INSERT, UPDATE, DELETE ON NAME.admin_attempt TO WHO;
 GRANT SELECT, INSERT, UPDATE, DELETE, ALTER, CREATE ON NAME.mailboxes TO WHO;`;
 
 /** Those that need no database, or go on until they are stopped. */
@@ -60,7 +67,7 @@ async function emptyDatabase(grants: string) {
   const asRoot = (sql: string) => mariadb.query(sql.replaceAll('NAME', name).replaceAll('WHO', who));
   await mariadb.query(`CREATE DATABASE ${name} CHARACTER SET utf8mb4; CREATE USER ${who} IDENTIFIED BY 'pw';`);
   await asRoot(grants);
-  return { asRoot, url: `mysql://${name}:pw@127.0.0.1:${mariadb.port}/${name}` };
+  return { asRoot, name, url: `mysql://${name}:pw@127.0.0.1:${mariadb.port}/${name}` };
 }
 
 /** Rights of single tables for which no statement since the start of the log had any use. */
@@ -85,11 +92,11 @@ async function unusedRights(grants: string): Promise<readonly string[]> {
 
 /** With tables, made by somebody who may. */
 async function database(grants: string) {
-  const { asRoot, url } = await emptyDatabase(`GRANT ${migrating.join(', ')} ON NAME.* TO WHO;`);
+  const { asRoot, url, name } = await emptyDatabase(`GRANT ${migrating.join(', ')} ON NAME.* TO WHO;`);
   await using desk = await openDesk({ TICKETMAILD_DATABASE_URL: url });
   expect(await desk.run(['migrate'])).toMatchObject({ code: 0 });
   await asRoot(`REVOKE ALL ON NAME.* FROM WHO; ${grants}`);
-  return { asRoot, url };
+  return { asRoot, url, name };
 }
 
 test('the tables are made with six rights, and each one that is missing is named', { timeout: 60_000 }, async () => {
@@ -176,6 +183,45 @@ async function quarantineCommands(
   await ask('reconcile desk --repair');
 }
 
+const adminPassword = 'Sieben-Pflaumen-im-Korb-7';
+
+/** The commands, and what the page asks of the database: a sign-in that failed, one that did not, an operation. */
+async function adminPage({ ask }: ReturnType<typeof asker>, name: string): Promise<void> {
+  await ask('admin add ada --password-stdin', adminPassword);
+  await ask('admin list');
+  await ask('admin log');
+  await using db = await openDatabase(configOf(name));
+  const [bucket, token] = ['b'.repeat(64), 't'.repeat(64)];
+  await db.countAttempt(bucket, 60_000);
+  await db.forgetAttempts(bucket);
+  const ada = await db.accountByName('ADA');
+  if (ada === null) throw new Error('not added');
+  const audit = { who: 'ada', host: 'h', action: 'admin.signed_in', keyId: null, nextKeyId: null, mailboxId: null };
+  const nowMs = await db.databaseNowMs();
+  expect(await db.addSession(token, ada, nowMs, { ...audit, detail: null })).toBe(true);
+  expect(await db.readSession(token)).not.toBeNull();
+  await db.touchSession(token, nowMs + 1);
+  await db.removeSession(token);
+  const rest = { kind: 'enable', by: 'ada', worker: 'w', startedAtMs: nowMs, endedAtMs: null, detail: '{}' } as const;
+  expect(await db.beginOperation({ ...rest, number: 1, state: 'running' }, null)).toBe(true);
+  expect(await db.noteOperation({ ...rest, number: 1, state: 'done' })).toBe(true);
+  expect(await db.readOperation()).toMatchObject({ state: 'done' });
+  expect(await db.lastAudit('admin.signed_in')).not.toBeNull();
+  expect((await db.activitySince(nowMs - 3_600_000)).length).toBeGreaterThan(0);
+  await ask('admin set-password ada --password-stdin', adminPassword.toUpperCase());
+  await db.returnAttempt(bucket);
+  await ask('admin unlock');
+  await ask('admin remove ada --yes');
+}
+
+/** As the user of that name, who has the rights that are looked at. */
+function configOf(name: string): DatabaseConfig {
+  return {
+    ...{ kind: 'mysql', hosts: [{ host: '127.0.0.1', port: mariadb.port }], socketPath: null, user: name },
+    ...{ password: SecretBytes.take(Buffer.from('pw')), database: name, tls: 'off', caPem: null, connectionsMax: 2 },
+  };
+}
+
 const passphrase = 'Drei-Birnen-7';
 
 /** While a daemon runs, with whom they have to agree. */
@@ -240,7 +286,7 @@ test.each([
   ['on the whole database', wholeDatabase],
   ['table by table', tableByTable],
 ])('with rights given %s the daemon and every command work', { timeout: 120_000 }, async (_how, grants) => {
-  const { asRoot, url } = await database(grants);
+  const { asRoot, url, name } = await database(grants);
   await using desk = await openDesk({
     TICKETMAILD_DATABASE_URL: url,
     TICKETMAILD_POLL_INTERVAL_S: '1',
@@ -253,6 +299,7 @@ test.each([
   await mariadb.query("SET GLOBAL log_output = 'TABLE'; SET GLOBAL general_log = 1; TRUNCATE mysql.general_log;");
   await everydayCommands(commands, desk, user);
   await quarantineCommands(commands, desk, asRoot);
+  await adminPage(commands, name);
   {
     await using daemon = startDaemon(['run'], { env: desk.env });
     await daemon.waitFor(({ event }) => event === 'daemon.ready');

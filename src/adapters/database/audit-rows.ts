@@ -1,14 +1,15 @@
 /**
- * The audit: who changed what about passwords, keys and the switch, and who took what out of quarantine. Rows are only ever
- * added.
+ * The audit: who changed what about passwords, keys and the switch, and who took what out of quarantine, who signed in to the
+ * admin page. Rows are only ever added.
  *
  * Each goes into the transaction of what it tells. A text that is too long is cut: a change does not fail for its audit.
  */
-import type { AuditEntry, StoredAudit } from '../../encryption/ports.ts';
+import type { Selectable } from 'kysely';
+import type { AuditAbout, AuditEntry, StoredAudit } from '../../encryption/ports.ts';
 import type { DialectWords } from './dialect-words.ts';
 import { insertRows } from './insert-rows.ts';
 import { shorten } from './short-text.ts';
-import type { Connected } from './tables.ts';
+import type { AuditTable, Connected } from './tables.ts';
 import { fromDatabaseTime } from './times.ts';
 
 const nameCharacters = 255;
@@ -29,17 +30,33 @@ export async function addAudit(db: Connected, words: DialectWords, entries: read
   await insertRows(db, words, 'audit', rows);
 }
 
-/** Newest first: those of quarantine, or all the others. */
-export async function readAudit(db: Connected, limit: number, about?: 'quarantine'): Promise<readonly StoredAudit[]> {
-  const isLike = about === 'quarantine' ? 'like' : 'not like';
-  const rows = await db
+/** What a row is about is told by the beginning of its action. */
+const beginnings: Readonly<Record<AuditAbout, string>> = { quarantine: 'quarantine.%', admin: 'admin.%' };
+
+/** Newest first: those about that, or those that are about none of these. */
+export async function readAudit(db: Connected, limit: number, about?: AuditAbout): Promise<readonly StoredAudit[]> {
+  const all = db.selectFrom('audit').selectAll().orderBy('id', 'desc').limit(limit);
+  const some =
+    about === undefined
+      ? Object.values(beginnings).reduce((rest, beginning) => rest.where('action', 'not like', beginning), all)
+      : all.where('action', 'like', beginnings[about]);
+  return (await some.execute()).map(toStoredAudit);
+}
+
+/** The newest row of that action. */
+export async function lastAudit(db: Connected, action: string): Promise<StoredAudit | null> {
+  const row = await db
     .selectFrom('audit')
     .selectAll()
-    .where('action', isLike, 'quarantine.%')
+    .where('action', '=', action)
     .orderBy('id', 'desc')
-    .limit(limit)
-    .execute();
-  return rows.map((row) => ({
+    .limit(1)
+    .executeTakeFirst();
+  return row === undefined ? null : toStoredAudit(row);
+}
+
+function toStoredAudit(row: Selectable<AuditTable>): StoredAudit {
+  return {
     who: row.who,
     host: row.host,
     action: row.action,
@@ -48,5 +65,5 @@ export async function readAudit(db: Connected, limit: number, about?: 'quarantin
     mailboxId: row.mailbox_id,
     detail: row.detail,
     atMs: fromDatabaseTime(row.at),
-  }));
+  };
 }

@@ -1,10 +1,12 @@
 /**
- * The database of tickets and mailboxes: MySQL or MariaDB, or a SQLite file, behind the ports of `ingest/` and `encryption/`.
+ * The database of tickets and mailboxes: MySQL or MariaDB, or a SQLite file, behind the ports of `ingest/`, `encryption/` and
+ * `admin/`.
  *
  * Opening connects to nothing: the first statement does, and after a failure the next one tries again, so a program
  * starts while the database is down and recovers by itself. Every method rejects with a Failure (see failures.ts).
  */
 import { type Dialect, Kysely, sql } from 'kysely';
+import type { AdminStore } from '../../admin/ports.ts';
 import type { DatabaseConfig } from '../../config.ts';
 import type { EncryptionStore } from '../../encryption/ports.ts';
 import type { DatabaseHealth, QuarantineReader } from '../../ingest/daemon-ports.ts';
@@ -16,6 +18,7 @@ import type { ReconcileStore } from '../../ingest/reconcile-ports.ts';
 import type { ReplayStore } from '../../ingest/replay-ports.ts';
 import type { RawPlace } from '../../ingest/rows.ts';
 import type { TicketDesk } from '../../ingest/ticket-ports.ts';
+import { adminStore } from './admin-store.ts';
 import { ingestStore } from './batch-store.ts';
 import { lockForDaemon } from './daemon-lock.ts';
 import { type DialectWords, mysqlWords, sqliteWords } from './dialect-words.ts';
@@ -44,6 +47,7 @@ export type Database = MailboxStore &
   ReconcileStore &
   ReplayStore &
   EncryptionStore &
+  AdminStore &
   AsyncDisposable & {
     readonly migrations: Migrations;
     /** The connections to the server; null for a SQLite file. */
@@ -89,6 +93,7 @@ export async function openDatabase(config: DatabaseConfig, limits: Partial<Datab
     ...ticketReader(db),
     ...ticketDesk(db, words),
     ...encryptionStore(db, words),
+    ...adminStore(db, words),
     // Reads a table: a cluster node without quorum answers `select 1` but nothing else.
     ping: async () => {
       await sql`select 1 from mailboxes limit 1`.execute(db);

@@ -47,6 +47,8 @@ const sqliteNumbers = new Map<number, FailureCode>([
 const uniqueKeys = new Map<string, readonly [FailureCode, string]>([
   ['mailbox_name', ['exists_already', 'A mailbox of this name exists already.']],
   ['mailboxes.name', ['exists_already', 'A mailbox of this name exists already.']],
+  ['admin_account_name', ['exists_already', 'An admin of this name exists already.']],
+  ['admin_account.name_key', ['exists_already', 'An admin of this name exists already.']],
   ['ticket_ref', ['database_conflict', 'A ticket of this reference exists already.']],
   ['ticket.ref', ['database_conflict', 'A ticket of this reference exists already.']],
 ]);

@@ -4,6 +4,7 @@
  * MySQL cannot roll back DDL, so a step is one statement and may be met half way: applied but not yet recorded. An
  * index therefore is a step of its own. A step that one dialect does not need is null there, but keeps its number.
  */
+import { adminMigrations } from './admin-migrations.ts';
 import { encryptionMigrations } from './encryption-migrations.ts';
 import { mailMigrations } from './mail-migrations.ts';
 import { ascii, exact, hash, index, type Migration, tableOptions, uuid, word } from './migration-step.ts';
@@ -272,4 +273,5 @@ export const migrations: readonly Migration[] = [
   ...encryptionMigrations,
   ...serviceMigrations,
   ...mailMigrations,
+  ...adminMigrations,
 ];

@@ -5,6 +5,7 @@
  * and the other is told. Mailboxes that were removed have no rows.
  */
 import type { QuarantineReader } from '../../ingest/daemon-ports.ts';
+import type { HeldName } from '../../ingest/quarantine-id.ts';
 import type { HeldAgain, HeldFilter, HeldMail, QuarantineStore } from '../../ingest/quarantine-ports.ts';
 import type { DialectWords } from './dialect-words.ts';
 import type { Connected } from './tables.ts';
@@ -17,6 +18,8 @@ export function quarantineStore(db: Connected, words: DialectWords): QuarantineS
     quarantine: () => quarantine(db),
     heldMails: (filter) => heldMails(db, filter),
     heldMail: (mailboxId, numbering, uid, discarded) => heldMail(db, mailboxId, numbering, uid, discarded ?? false),
+    heldNamed: (name, discarded) => heldNamed(db, name, discarded),
+    heldPage: (reason, offset, limit) => heldPage(db, reason, offset, limit),
     discardHeld: (mail) => discardHeld(db, words, mail),
     holdDiscarded: (mail) => holdDiscarded(db, mail),
     holdAgain: (mail, found) => holdAgain(db, mail, found),
@@ -41,17 +44,21 @@ async function quarantine(db: Connected): ReturnType<QuarantineReader['quarantin
 }
 
 function held(db: Connected, discarded: boolean) {
+  return heldRows(db)
+    .where('outcome.outcome', '=', 'quarantined')
+    .where('outcome.resolved_at', discarded ? 'is not' : 'is', null);
+}
+
+function heldRows(db: Connected) {
   return db
     .selectFrom('outcome')
     .innerJoin('mailboxes', 'mailboxes.id', 'outcome.mailbox_id')
     .select(['outcome.mailbox_id', 'mailboxes.name', 'outcome.uid_validity', 'outcome.uid', 'outcome.reason'])
     .select(['outcome.created_at', 'outcome.received_at', 'outcome.size_bytes', 'outcome.resolved_at'])
-    .select(['outcome.raw_segment', 'outcome.raw_offset', 'outcome.raw_length', 'outcome.raw_sha256'])
-    .where('outcome.outcome', '=', 'quarantined')
-    .where('outcome.resolved_at', discarded ? 'is not' : 'is', null);
+    .select(['outcome.raw_segment', 'outcome.raw_offset', 'outcome.raw_length', 'outcome.raw_sha256']);
 }
 
-type HeldRow = Awaited<ReturnType<ReturnType<typeof held>['execute']>>[number];
+type HeldRow = Awaited<ReturnType<ReturnType<typeof heldRows>['execute']>>[number];
 
 function toHeldMail(row: HeldRow): HeldMail {
   const { raw_segment: segment, raw_offset: offset, raw_length: lengthBytes, raw_sha256: sha256 } = row;
@@ -114,6 +121,51 @@ async function heldMail(
   let query = held(db, discarded).where('outcome.mailbox_id', '=', mailboxId).where('outcome.uid', '=', uid);
   if (numbering !== null) query = query.where('outcome.uid_validity', '=', numbering);
   return (await query.orderBy('outcome.uid_validity').execute()).map(toHeldMail);
+}
+
+/** A name is compared to the letter, whatever the collation says. */
+async function heldNamed(db: Connected, name: HeldName, discarded: boolean): Promise<readonly HeldMail[]> {
+  let query = held(db, discarded).where('mailboxes.name', '=', name.mailbox).where('outcome.uid', '=', name.uid);
+  if (name.numbering !== null) query = query.where('outcome.uid_validity', '=', name.numbering);
+  const rows = await query.orderBy('outcome.uid_validity').execute();
+  return rows.filter((row) => row.name === name.mailbox).map(toHeldMail);
+}
+
+/**
+ * The index alone tells which those are, unless a reason is asked for; only their rows are read whole. No condition beside
+ * the join: with one, SQLite begins at all that are in quarantine.
+ */
+async function heldPage(
+  db: Connected,
+  reason: string | null,
+  offset: number,
+  limit: number,
+): Promise<readonly HeldMail[]> {
+  let chosen = db
+    .selectFrom('outcome')
+    .select(['mailbox_id', 'uid_validity', 'uid'])
+    .where('outcome', '=', 'quarantined')
+    .where('resolved_at', 'is', null)
+    .orderBy('created_at', 'desc')
+    .orderBy('mailbox_id', 'desc')
+    .orderBy('uid_validity', 'desc')
+    .orderBy('uid', 'desc')
+    .limit(limit)
+    .offset(offset);
+  if (reason !== null) chosen = chosen.where('reason', '=', reason);
+  const rows = await heldRows(db)
+    .innerJoin(chosen.as('chosen'), (join) =>
+      join
+        .onRef('chosen.mailbox_id', '=', 'outcome.mailbox_id')
+        .onRef('chosen.uid_validity', '=', 'outcome.uid_validity')
+        .onRef('chosen.uid', '=', 'outcome.uid'),
+    )
+    .orderBy('outcome.created_at', 'desc')
+    .orderBy('outcome.mailbox_id', 'desc')
+    .orderBy('outcome.uid_validity', 'desc')
+    .orderBy('outcome.uid', 'desc')
+    .execute();
+  return rows.map(toHeldMail);
 }
 
 function waiting(db: Connected, mail: HeldMail) {

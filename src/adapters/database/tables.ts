@@ -208,6 +208,40 @@ export type AuditTable = {
   detail: Fixed<string | null>;
 };
 
+export type AdminAccountTable = {
+  id: Fixed<string>;
+  name: Fixed<string>;
+  /** The name as it is compared. */
+  name_key: Fixed<string>;
+  password_hash: string;
+  created_at: Fixed<string>;
+  password_changed_at: string;
+  last_sign_in_at: string | null;
+};
+
+export type AdminSessionTable = {
+  token_hash: Fixed<string>;
+  account_id: Fixed<string>;
+  created_at: Fixed<string>;
+  seen_at: string;
+};
+
+/** Sign-ins that were tried, counted in a bucket (an address, a name) until its window ends. */
+export type AdminAttemptTable = { bucket: Fixed<string>; count: number; window_until: string };
+
+/** One row, whose id is 1. */
+export type AdminOperationTable = {
+  id: Fixed<number>;
+  number: number;
+  kind: string;
+  started_by: string;
+  started_at: string;
+  ended_at: string | null;
+  worker: string;
+  state: string;
+  detail: string;
+};
+
 export type Tables = {
   mailboxes: MailboxTable;
   mailbox_state: MailboxStateTable;
@@ -221,6 +255,10 @@ export type Tables = {
   encryption_switch: EncryptionSwitchTable;
   workers: WorkerTable;
   audit: AuditTable;
+  admin_account: AdminAccountTable;
+  admin_session: AdminSessionTable;
+  admin_attempt: AdminAttemptTable;
+  admin_operation: AdminOperationTable;
   schema_migration: { number: number; name: string; applied_at: string };
 };
 

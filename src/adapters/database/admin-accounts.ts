@@ -1,0 +1,213 @@
+/**
+ * Who may sign in to the admin page, and who is signed in.
+ *
+ * A change and its audit row are one transaction. The account's row is written first in each of them, so that of a
+ * sign-in and a change of the password at the same moment the later one sees what the earlier one did. A time that is
+ * none counts as 1970, and a session of such a time as long over. Errors are Failures.
+ */
+import type { Selectable } from 'kysely';
+import type { Account, AdminStore, StoredSession } from '../../admin/ports.ts';
+import type { AuditEntry } from '../../encryption/ports.ts';
+import { addAudit } from './audit-rows.ts';
+import type { DialectWords } from './dialect-words.ts';
+import type { AdminAccountTable, Connected } from './tables.ts';
+import { fromForeignTime, toDatabaseTime } from './times.ts';
+import { inTransaction } from './transactions.ts';
+
+type Accounts = Pick<
+  AdminStore,
+  | 'accountByName'
+  | 'listAccounts'
+  | 'countAccounts'
+  | 'addAccount'
+  | 'setPasswordHash'
+  | 'rehash'
+  | 'removeAccount'
+  | 'addSession'
+  | 'readSession'
+  | 'touchSession'
+  | 'removeSession'
+  | 'removeSessionsBefore'
+>;
+
+export function adminAccounts(db: Connected, words: DialectWords): Accounts {
+  return {
+    accountByName: (name) => accountByName(db, name),
+    listAccounts: async () =>
+      (await db.selectFrom('admin_account').selectAll().orderBy('name_key').execute()).map(toAccount),
+    countAccounts: () => countAccounts(db),
+    addAccount: (account, audit) => addAccount(db, words, account, audit),
+    setPasswordHash: (id, passwordHash, changedAtMs, audit) =>
+      setPasswordHash(db, words, { id, passwordHash, changedAtMs }, audit),
+    rehash: (id, before, passwordHash) => rehash(db, id, before, passwordHash),
+    removeAccount: (id, audit) => removeAccount(db, words, id, audit),
+    addSession: (tokenHash, account, atMs, audit) => addSession(db, words, { tokenHash, account, atMs }, audit),
+    readSession: (tokenHash) => readSession(db, tokenHash),
+    touchSession: (tokenHash, atMs) => touchSession(db, tokenHash, atMs),
+    removeSession: async (tokenHash) => {
+      await db.deleteFrom('admin_session').where('token_hash', '=', tokenHash).execute();
+    },
+    removeSessionsBefore: (seenAtMs, createdAtMs) => removeSessionsBefore(db, seenAtMs, createdAtMs),
+  };
+}
+
+/** In lower case, composed (Unicode normal form C): what is equal here is the same name, in both dialects. */
+function keyOf(name: string): string {
+  return name.toWellFormed().normalize('NFC').toLowerCase();
+}
+
+function toAccount(row: Selectable<AdminAccountTable>): Account {
+  return {
+    id: row.id,
+    name: row.name,
+    passwordHash: row.password_hash,
+    createdAtMs: fromForeignTime(row.created_at) ?? 0,
+    passwordChangedAtMs: fromForeignTime(row.password_changed_at) ?? 0,
+    lastSignInAtMs: fromForeignTime(row.last_sign_in_at),
+  };
+}
+
+async function accountByName(db: Connected, name: string): Promise<Account | null> {
+  const row = await db.selectFrom('admin_account').selectAll().where('name_key', '=', keyOf(name)).executeTakeFirst();
+  return row === undefined ? null : toAccount(row);
+}
+
+async function countAccounts(db: Connected): Promise<number> {
+  const row = await db
+    .selectFrom('admin_account')
+    .select((account) => account.fn.countAll<number>().as('count'))
+    .executeTakeFirst();
+  return Number(row?.count ?? 0);
+}
+
+/** Throws `exists_already`. */
+async function addAccount(
+  db: Connected,
+  words: DialectWords,
+  account: Omit<Account, 'lastSignInAtMs'>,
+  audit: AuditEntry,
+): Promise<void> {
+  await inTransaction(db, async (transaction) => {
+    await transaction
+      .insertInto('admin_account')
+      .values({
+        id: account.id,
+        name: account.name.toWellFormed(),
+        name_key: keyOf(account.name),
+        password_hash: account.passwordHash,
+        created_at: toDatabaseTime(account.createdAtMs),
+        password_changed_at: toDatabaseTime(account.passwordChangedAtMs),
+        last_sign_in_at: null,
+      })
+      .execute();
+    await addAudit(transaction, words, [audit]);
+  });
+}
+
+async function setPasswordHash(
+  db: Connected,
+  words: DialectWords,
+  change: { readonly id: string; readonly passwordHash: string; readonly changedAtMs: number },
+  audit: AuditEntry,
+): Promise<boolean> {
+  return inTransaction(db, async (transaction) => {
+    const result = await transaction
+      .updateTable('admin_account')
+      .set({ password_hash: change.passwordHash, password_changed_at: toDatabaseTime(change.changedAtMs) })
+      .where('id', '=', change.id)
+      .executeTakeFirst();
+    if (result.numUpdatedRows !== 1n) return false;
+    await transaction.deleteFrom('admin_session').where('account_id', '=', change.id).execute();
+    await addAudit(transaction, words, [audit]);
+    return true;
+  });
+}
+
+async function rehash(db: Connected, id: string, before: string, passwordHash: string): Promise<void> {
+  await db
+    .updateTable('admin_account')
+    .set({ password_hash: passwordHash })
+    .where('id', '=', id)
+    .where('password_hash', '=', before)
+    .execute();
+}
+
+async function removeAccount(db: Connected, words: DialectWords, id: string, audit: AuditEntry): Promise<boolean> {
+  return inTransaction(db, async (transaction) => {
+    const result = await transaction.deleteFrom('admin_account').where('id', '=', id).executeTakeFirst();
+    if (result.numDeletedRows !== 1n) return false;
+    await transaction.deleteFrom('admin_session').where('account_id', '=', id).execute();
+    await addAudit(transaction, words, [audit]);
+    return true;
+  });
+}
+
+type NewSession = {
+  readonly tokenHash: string;
+  readonly account: Pick<Account, 'id' | 'passwordChangedAtMs'>;
+  readonly atMs: number;
+};
+
+async function addSession(
+  db: Connected,
+  words: DialectWords,
+  { tokenHash, account, atMs }: NewSession,
+  audit: AuditEntry,
+): Promise<boolean> {
+  const at = toDatabaseTime(atMs);
+  return inTransaction(db, async (transaction) => {
+    const result = await transaction
+      .updateTable('admin_account')
+      .set({ last_sign_in_at: at })
+      .where('id', '=', account.id)
+      .where('password_changed_at', '=', toDatabaseTime(account.passwordChangedAtMs))
+      .executeTakeFirst();
+    if (result.numUpdatedRows !== 1n) return false;
+    await transaction
+      .insertInto('admin_session')
+      .values({ token_hash: tokenHash, account_id: account.id, created_at: at, seen_at: at })
+      .execute();
+    await addAudit(transaction, words, [audit]);
+    return true;
+  });
+}
+
+/** One without its account is none. */
+async function readSession(db: Connected, tokenHash: string): Promise<StoredSession | null> {
+  const row = await db
+    .selectFrom('admin_session')
+    .innerJoin('admin_account', 'admin_account.id', 'admin_session.account_id')
+    .selectAll('admin_account')
+    .select(['admin_session.created_at as begun_at', 'admin_session.seen_at'])
+    .where('admin_session.token_hash', '=', tokenHash)
+    .executeTakeFirst();
+  if (row === undefined) return null;
+  return {
+    account: toAccount(row),
+    createdAtMs: fromForeignTime(row.begun_at) ?? 0,
+    seenAtMs: fromForeignTime(row.seen_at) ?? 0,
+  };
+}
+
+/** Never back: of two pages at once the later one counts. */
+async function touchSession(db: Connected, tokenHash: string, atMs: number): Promise<void> {
+  const at = toDatabaseTime(atMs);
+  await db
+    .updateTable('admin_session')
+    .set({ seen_at: at })
+    .where('token_hash', '=', tokenHash)
+    .where('seen_at', '<', at)
+    .execute();
+}
+
+async function removeSessionsBefore(db: Connected, seenAtMs: number, createdAtMs: number): Promise<void> {
+  await db
+    .deleteFrom('admin_session')
+    .where((where) =>
+      where.or([
+        where('seen_at', '<', toDatabaseTime(seenAtMs)),
+        where('created_at', '<', toDatabaseTime(createdAtMs)),
+      ]),
+    )
+    .execute();
+}

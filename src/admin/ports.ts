@@ -1,0 +1,96 @@
+/**
+ * What the workflows of the admin page need from the database, as types.
+ *
+ * Every method rejects with a `Failure` and with nothing else. Times are milliseconds since 1970 (UTC).
+ */
+import type { AuditEntry, StoredAudit } from '../encryption/ports.ts';
+import type { OperationKind } from './desk.ts';
+
+/** Somebody who may sign in. `passwordHash`: Argon2id (RFC 9106) in PHC string format; the password is not to be had from it. */
+export type Account = {
+  /** UUID (RFC 9562). */
+  readonly id: string;
+  /** As it was written; two that differ in case alone are the same name. */
+  readonly name: string;
+  readonly passwordHash: string;
+  readonly createdAtMs: number;
+  readonly passwordChangedAtMs: number;
+  readonly lastSignInAtMs: number | null;
+};
+
+export type StoredSession = {
+  readonly account: Account;
+  readonly createdAtMs: number;
+  readonly seenAtMs: number;
+};
+
+/** The one row of the operation that the page started last. */
+export type StoredOperation = {
+  /** Counts the operations; compare and swap is on it and on `worker`. */
+  readonly number: number;
+  readonly kind: OperationKind;
+  readonly by: string;
+  readonly startedAtMs: number;
+  readonly endedAtMs: number | null;
+  /** Who runs it, as in `Workers.me`. */
+  readonly worker: string;
+  readonly state: 'running' | 'done' | 'failed';
+  /** JSON, written by `operations.ts` alone. */
+  readonly detail: string;
+};
+
+export interface AdminStore {
+  /** By name, those of the other case included. */
+  accountByName(name: string): Promise<Account | null>;
+  listAccounts(): Promise<readonly Account[]>;
+  countAccounts(): Promise<number>;
+  /** Throws `exists_already`. */
+  addAccount(account: Omit<Account, 'lastSignInAtMs'>, audit: AuditEntry): Promise<void>;
+  /** Ends every session of the account as well. False: there is no such account. */
+  setPasswordHash(accountId: string, passwordHash: string, changedAtMs: number, audit: AuditEntry): Promise<boolean>;
+  /** Of the same password under higher parameters: sessions stay. Does nothing when the hash is not `before` any more. */
+  rehash(accountId: string, before: string, passwordHash: string): Promise<void>;
+  /** With its sessions. False: there is no such account. */
+  removeAccount(accountId: string, audit: AuditEntry): Promise<boolean>;
+
+  /**
+   * `tokenHash`: SHA-256 of the token, 64 hex digits. Also notes the sign-in on the account. False, and nothing is
+   * written: the account is gone, or its password was changed since it was read.
+   */
+  addSession(
+    tokenHash: string,
+    account: Pick<Account, 'id' | 'passwordChangedAtMs'>,
+    atMs: number,
+    audit: AuditEntry,
+  ): Promise<boolean>;
+  readSession(tokenHash: string): Promise<StoredSession | null>;
+  touchSession(tokenHash: string, atMs: number): Promise<void>;
+  removeSession(tokenHash: string): Promise<void>;
+  /** Those not seen since, or begun before. */
+  removeSessionsBefore(seenAtMs: number, createdAtMs: number): Promise<void>;
+
+  /** Adds one to the bucket (64 hex digits) and tells how many there are in its window, by the database's clock. */
+  countAttempt(bucket: string, windowMs: number): Promise<{ readonly count: number; readonly endsInMs: number }>;
+  /** Takes one off the bucket again, of those that it has. */
+  returnAttempt(bucket: string): Promise<void>;
+  forgetAttempts(bucket: string): Promise<void>;
+  /** Of all buckets. */
+  forgetAllAttempts(audit: AuditEntry): Promise<void>;
+
+  readOperation(): Promise<StoredOperation | null>;
+  /** Takes the place of the row that was read (`before`; null: none). False: another is there by now. */
+  beginOperation(next: StoredOperation, before: StoredOperation | null): Promise<boolean>;
+  /** False: it is not that worker's operation any more. */
+  noteOperation(next: Pick<StoredOperation, 'number' | 'worker' | 'state' | 'endedAtMs' | 'detail'>): Promise<boolean>;
+
+  /** The newest row of that action. */
+  lastAudit(action: string): Promise<StoredAudit | null>;
+  /**
+   * By whole hours in UTC, of the database's clock; hours without any are left out. Mails: those whose outcome was stored
+   * since then, duplicates and quarantine included, but not those that were gone before they were fetched. Tickets:
+   * those that such mail opened; mail that was released from quarantine opens one when it is released.
+   */
+  activitySince(
+    sinceMs: number,
+  ): Promise<readonly { readonly startMs: number; readonly mails: number; readonly tickets: number }[]>;
+}
