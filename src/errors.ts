@@ -241,6 +241,11 @@ const meanings = {
 
 export type FailureCode = keyof typeof meanings;
 
+/** What to do about a failure that is known by its code alone, as a table has it; null: the code is none of ours. */
+export function hintOf(code: string): string | null {
+  return Object.hasOwn(meanings, code) ? meanings[code as FailureCode].hint : null;
+}
+
 /** Values for the log line of a failure: numbers, booleans and short texts; never a secret, never mail content. */
 export type FailureFields = Readonly<Record<string, string | number | boolean | null>>;
 

@@ -4,6 +4,7 @@
  * Sender and subject are read from what was kept, and are a stranger's: the terminal makes them printable.
  */
 import type { App } from '../compose.ts';
+import { headOf, heldById } from '../ingest/held-mails.ts';
 import { isoTime } from '../ingest/iso-time.ts';
 import { lifeOf, uidValidityOf } from '../ingest/numbering.ts';
 import { heldId } from '../ingest/quarantine-id.ts';
@@ -11,7 +12,7 @@ import type { HeldMail } from '../ingest/quarantine-ports.ts';
 import { hasWholeSource, reasonMeaning } from '../ingest/quarantine-reasons.ts';
 import type { MailHead } from '../mail/head.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
-import { chosenMails, headOf, heldById, type SelectionOptions } from './quarantine-selection.ts';
+import { chosenMails, type SelectionOptions } from './quarantine-selection.ts';
 import { shortTime } from './times.ts';
 
 const columns = [
@@ -31,7 +32,7 @@ export async function listQuarantine(options: SelectionOptions, context: Context
     const reasons = new Set<string>();
     let page: (readonly string[])[] = [];
     for await (const mail of chosenMails(app, options)) {
-      const head = await headOf(app, mail);
+      const head = await headOf(app.raw, mail);
       reasons.add(mail.reason);
       if (options.json === true) await terminal.json(heldJson(mail, head));
       else page.push(cells(mail, head));
@@ -55,8 +56,8 @@ export async function listQuarantine(options: SelectionOptions, context: Context
 export async function showHeldMail(options: CommonOptions & { id: string }, context: Context): Promise<number> {
   const { terminal } = context;
   return await withApp(options, context, async (app) => {
-    const mail = await heldById(app, options.id);
-    const head = await headOf(app, mail);
+    const mail = await heldById(app.store, options.id);
+    const head = await headOf(app.raw, mail);
     if (options.json === true) await terminal.json(heldJson(mail, head));
     else for (const [name, text] of lines(mail, head)) await terminal.line(`${name.padEnd(10)}${text}`);
     return 0;
@@ -125,7 +126,7 @@ export function heldJson(mail: HeldMail, head: MailHead | null): Record<string, 
 
 /** What a mail in quarantine is called in a sentence. */
 export async function heldText(app: App, mail: HeldMail): Promise<string> {
-  const head = await headOf(app, mail);
+  const head = await headOf(app.raw, mail);
   const subject = head === null || head.subject === '' ? '' : ` ${JSON.stringify(head.subject)}`;
   return `${heldId(mail)} (${mail.reason})${subject}`;
 }

@@ -5,14 +5,21 @@
  * or its source does not keep the others; trouble with the database or the disk ends the command.
  */
 import type { App } from '../compose.ts';
-import { asFailure, type Failure } from '../errors.ts';
-import type { Settled, Way } from '../ingest/quarantine.ts';
+import type { Way } from '../ingest/quarantine.ts';
 import { heldId } from '../ingest/quarantine-id.ts';
 import type { HeldMail } from '../ingest/quarantine-ports.ts';
-import { reasonMeaning } from '../ingest/quarantine-reasons.ts';
+import {
+  discardOne,
+  isOver,
+  resultHint,
+  resultName,
+  resultSentence,
+  type SettleResult,
+  settleOne,
+} from '../ingest/settle-held.ts';
+import { countsText, createSettleTally, type SettleTally, settleActions } from '../ingest/settle-tally.ts';
 import { type Context, migrateFirst, withApp } from './context.ts';
 import { heldText } from './quarantine-list.ts';
-import { counted, createTally, type Tally } from './quarantine-log.ts';
 import { assertChosen, chosenMails, type SelectionOptions } from './quarantine-selection.ts';
 
 /** `verbose`: a line for each of many, instead of for failures alone. */
@@ -37,13 +44,14 @@ async function settleAll(options: SettleOptions, context: Context, way: Way): Pr
     const mails = await Array.fromAsync(chosenMails(app, options));
     if (mails.length === 0) terminal.note('Nothing is in quarantine there.');
     const each = eachOf(options, mails);
-    const tally = createTally();
+    const tally = createSettleTally();
     try {
       const waiting = await settleThose(app, mails, { way, each, tally, context });
-      if (each !== 'json' && mails.length > 1) await terminal.line(`${tally.mails()} mails: ${counted(tally.results)}`);
+      if (each !== 'json' && mails.length > 1)
+        await terminal.line(`${tally.mails()} mails: ${countsText(tally.results)}`);
       return waiting === 0 && !signal.aborted ? 0 : 1;
     } finally {
-      await tally.write(app, way === 'retry' ? 'quarantine.retried' : 'quarantine.released');
+      await tally.write(app.store, app.author, settleActions[way]);
     }
   });
 }
@@ -56,7 +64,7 @@ function eachOf({ json, verbose }: SettleOptions, mails: readonly HeldMail[]): S
 type Settlement = {
   readonly way: Way;
   readonly each: 'json' | 'line' | 'failure';
-  readonly tally: Tally;
+  readonly tally: SettleTally;
   readonly context: Context;
 };
 
@@ -78,8 +86,8 @@ async function settleThose(
     if (!isOver(result)) waiting += 1;
     if (each === 'json') await terminal.json(resultJson(mail, result));
     else if (each === 'line' || result.what === 'failed' || result.what === 'gone')
-      await terminal.line(`${heldId(mail)}: ${sentence(result)}`, isOver(result) ? 'green' : 'yellow');
-    const hint = hintOf(result);
+      await terminal.line(`${heldId(mail)}: ${resultSentence(result)}`, isOver(result) ? 'green' : 'yellow');
+    const hint = resultHint(result);
     if (hint !== null) hints.add(hint);
   }
   bar.clear();
@@ -87,75 +95,7 @@ async function settleThose(
   return waiting;
 }
 
-type Result = Settled | { readonly what: 'failed'; readonly failure: Failure };
-
-/** One that was discarded waits again while that is tried, and stays discarded where nothing came of it. */
-async function settleOne(app: App, mail: HeldMail, way: Way): Promise<Result> {
-  if (mail.discardedAtMs === null) return await trySettling(app, mail, way);
-  if (!(await app.store.holdDiscarded(mail))) return { what: 'resolved' };
-  const result = await trySettling(app, mail, way);
-  if (result.what === 'gone' || result.what === 'failed') await app.store.discardHeld(mail);
-  return result;
-}
-
-async function trySettling(app: App, mail: HeldMail, way: Way): Promise<Result> {
-  try {
-    return await app.settle(mail, way);
-  } catch (error) {
-    const failure = asFailure(error);
-    if (/^(?:database_|disk_|unexpected)/u.test(failure.code)) throw error;
-    return { what: 'failed', failure };
-  }
-}
-
-function isOver({ what }: Result): boolean {
-  return what === 'taken_in' || what === 'resolved';
-}
-
-function resultName(result: Result): string {
-  switch (result.what) {
-    case 'taken_in':
-      return result.outcome;
-    case 'held':
-      return `still in quarantine (${result.reason})`;
-    case 'gone':
-      return 'without a source';
-    case 'resolved':
-      return 'resolved by somebody else';
-    case 'failed':
-      return `failed (${result.failure.code})`;
-  }
-}
-
-function hintOf(result: Result): string | null {
-  if (result.what === 'failed') return result.failure.hint;
-  return result.what === 'held' ? `${result.reason}: ${reasonMeaning(result.reason).hint}` : null;
-}
-
-const forms: Readonly<Record<(Settled & { what: 'taken_in' })['form'], string>> = {
-  whole: '',
-  attached: ', with the mail attached as original.eml',
-  header: ', from its header: the content was never fetched, and is not on the server',
-};
-
-function sentence(result: Result): string {
-  switch (result.what) {
-    case 'taken_in': {
-      const ticket = result.ref === null ? '' : ` ${result.ref}`;
-      return `${result.outcome}${ticket}${forms[result.form]}`;
-    }
-    case 'held':
-      return `still in quarantine (${result.reason})`;
-    case 'gone':
-      return 'still in quarantine: its source is not kept, and not under its number on the server; quarantine discard ends that';
-    case 'resolved':
-      return 'somebody else has resolved it';
-    case 'failed':
-      return result.failure.message;
-  }
-}
-
-function resultJson(mail: HeldMail, result: Result): Record<string, unknown> {
+function resultJson(mail: HeldMail, result: SettleResult): Record<string, unknown> {
   const id = heldId(mail);
   if (result.what === 'failed') {
     const { code, message, hint } = result.failure;
@@ -181,24 +121,24 @@ export async function discardHeldMails(options: DiscardOptions, context: Context
       terminal.note('Nothing was changed.');
       return 1;
     }
-    const tally = createTally();
+    const tally = createSettleTally();
     try {
-      for (const mail of mails) await discardOne(app, mail, { tally, context, each: eachOf(options, mails) });
+      for (const mail of mails) await discardIt(app, mail, { tally, context, each: eachOf(options, mails) });
       if (options.json !== true && mails.length > 1)
-        await terminal.line(`${mails.length} mails: ${counted(tally.results)}`);
+        await terminal.line(`${mails.length} mails: ${countsText(tally.results)}`);
     } finally {
-      await tally.write(app, 'quarantine.discarded');
+      await tally.write(app.store, app.author, settleActions.discard);
     }
     return 0;
   });
 }
 
-async function discardOne(
+async function discardIt(
   app: App,
   mail: HeldMail,
   { tally, context: { terminal }, each }: Omit<Settlement, 'way'>,
 ): Promise<void> {
-  const result = (await app.store.discardHeld(mail)) ? 'discarded' : 'resolved';
+  const { what: result } = await discardOne(app.store, mail);
   tally.add(mail, result);
   if (each === 'json') await terminal.json({ id: heldId(mail), result });
   else if (each === 'line' || result === 'resolved')

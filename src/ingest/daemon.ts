@@ -37,6 +37,8 @@ export type DaemonPorts = Omit<LoopPorts, 'vitals' | 'teller' | 'fleet' | 'hosts
   readonly self: () => Readiness['worker'];
   /** null: no endpoints are wanted. */
   readonly listen: ((readiness: () => Promise<Readiness>) => Promise<HttpServer>) | null;
+  /** Serves the admin page until it is disposed. null: none is wanted. */
+  readonly openAdmin: ((readiness: () => Promise<Readiness>) => Promise<AsyncDisposable>) | null;
 };
 
 export type DaemonSettings = LoopSettings & { readonly drainMs: number; readonly keepDays: number };
@@ -57,6 +59,8 @@ export async function serve(ports: DaemonPorts, settings: () => DaemonSettings, 
   await using http = (await ports.listen?.(health.readiness)) ?? null;
   if (http !== null) log.info({ address: http.address }, events.httpListening);
   await using _encryption = await ports.keepEncryption();
+  await using admin = new AsyncDisposableStack();
+  if (ports.openAdmin !== null) admin.use(await ports.openAdmin(health.readiness));
   using _wakes = ports.wakes.on(everySecond, () => void loop.wake());
   using _house = ports.wakes.on(everyHour, () => {
     // With a wrong clock every file looks old.
@@ -70,7 +74,8 @@ export async function serve(ports: DaemonPorts, settings: () => DaemonSettings, 
   supervisor.stopping();
   const { drainMs } = settings();
   log.info({ drain_ms: drainMs }, events.daemonStopping);
-  const drained = await Promise.race([loop.idle().then(() => true), timeUp(clock, drainMs)]);
+  const ended = Promise.all([loop.idle(), admin.disposeAsync()]).then(() => true);
+  const drained = await Promise.race([ended, timeUp(clock, drainMs)]);
   loop.abandon();
   log.info({ drained }, events.daemonStopped);
 }

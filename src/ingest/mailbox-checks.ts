@@ -76,11 +76,11 @@ function mailboxCheck(mailbox: Listed, facts: MailboxFacts): MailboxCheck {
   };
 }
 
-function stateOf({ id, health }: Listed, facts: MailboxFacts): Check {
+function stateOf({ id, health }: Listed, facts: MailboxFacts): Check & Pick<MailboxCheck, 'stored'> {
   const { troubles, vault, nowMs, loginRefusalsMax } = facts;
   const { lastError, failures, failingSinceMs, lastSuccessAtMs, nextPollAtMs, password, loginRefusals } = health;
   if (password.form === 'sealed' && password.keyId !== null && !vault.key_ids.includes(password.keyId)) {
-    const reason = `waiting: its password is sealed by key ${password.keyId}, which is not open here`;
+    const reason = `waiting: its password is sealed by ${keyText(password.keyId)}, which is not open here`;
     return { status: 'waiting', since: vault.since, reason, hint: vault.hint ?? waitingHint };
   }
   const isPaused = loginRefusals >= loginRefusalsMax;
@@ -92,7 +92,8 @@ function stateOf({ id, health }: Listed, facts: MailboxFacts): Check {
   }
   if (failures > 0 && lastError !== null) {
     const { code, message, hint, atMs } = lastError;
-    return failing(code, message, hint, failingSinceMs ?? atMs, isPaused ? loginRefusals : null);
+    const check = failing(code, message, hint, failingSinceMs ?? atMs, isPaused ? loginRefusals : null);
+    return { ...check, stored: { code, message } };
   }
   if (nextPollAtMs !== null && nowMs - nextPollAtMs > overdueMsMax) {
     const reason = 'overdue: it was due, and no visit has been finished since';
@@ -102,6 +103,11 @@ function stateOf({ id, health }: Listed, facts: MailboxFacts): Check {
   const renumbered = facts.renumberings.count(id);
   if (renumbered > renumberingsMax) return { status: 'warning', since: null, ...unstable(renumbered) };
   return { status: 'ok', since: null, reason: null, hint: null };
+}
+
+/** The column may hold anything. */
+function keyText(keyId: string): string {
+  return /^[0-9a-f]{16}$/.test(keyId) ? `key ${keyId}` : 'a key whose id is none';
 }
 
 /** Nothing is lost by it: it is told because every mail is fetched again each time. */

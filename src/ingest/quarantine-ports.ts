@@ -1,4 +1,5 @@
 /** Mails in quarantine as rows: what is read of them, and what is written but for taking them in (a batch does that). */
+import type { HeldName } from './quarantine-id.ts';
 import type { RawPlace } from './rows.ts';
 
 /** A mail that is in quarantine: it waits, or it was discarded. */
@@ -35,6 +36,13 @@ export interface QuarantineStore {
   heldMails(filter: HeldFilter): AsyncIterable<HeldMail>;
   /** Those of that UID that wait, or that were discarded; `numbering` null: in any numbering. */
   heldMail(mailboxId: string, numbering: number | null, uid: number, discarded?: boolean): Promise<readonly HeldMail[]>;
+  /** The same by the name of the mailbox. */
+  heldNamed(name: HeldName, discarded: boolean): Promise<readonly HeldMail[]>;
+  /**
+   * Of those that wait, from the `offset`th on, no more than `limit`: the newest first, and of one time the highest mailbox
+   * id, numbering and UID. `reason` null: any.
+   */
+  heldPage(reason: string | null, offset: number, limit: number): Promise<readonly HeldMail[]>;
   /** Ends its waiting without taking it in. False: it did not wait any more. */
   discardHeld(mail: HeldMail): Promise<boolean>;
   /** One that was discarded waits again. False: it is not discarded any more. */

@@ -72,7 +72,13 @@ export const knownReasons: readonly string[] = Object.keys(reasons);
 
 /** Never fails: a code that is not known is its own explanation. */
 export function reasonMeaning(code: string): ReasonMeaning {
-  return reasons[code] ?? { source: 'whole', meaning: `It was put here as ${code}.`, hint: releaseHint };
+  return (
+    (Object.hasOwn(reasons, code) ? reasons[code] : undefined) ?? {
+      source: 'whole',
+      meaning: `It was put here as ${code}.`,
+      hint: releaseHint,
+    }
+  );
 }
 
 /** True when the source that was kept, if any, is the whole mail. */

@@ -24,6 +24,8 @@ export type MailboxCheck = Check & {
   readonly failures: number;
   /** True while this worker holds a connection on which the server announces mail. */
   readonly pushed: boolean;
+  /** Reason and hint were read from the table, as these: whoever can write there may have written them. */
+  readonly stored?: { readonly code: string; readonly message: string };
 };
 
 export type WorkerCheck = {

@@ -6,6 +6,7 @@
  * into quarantine and takes it out of there at once, so that it is safe wherever it is interrupted.
  */
 import { Failure } from '../errors.ts';
+import { commandOn, toldCommand } from '../shell.ts';
 import { isSetBack } from './cursor.ts';
 import type { Mailbox } from './mailbox.ts';
 import { uidValidityOf } from './numbering.ts';
@@ -68,7 +69,7 @@ export async function reconcileFolder(mailbox: Mailbox, ports: ReconcilePorts): 
 
 function numberingIn({ cursor }: Place, { folder }: Session, { name }: Mailbox): number {
   if (cursor === null) {
-    const hint = `Visit it first: ticketmaild poll ${name}`;
+    const hint = `Visit it first: ${toldCommand(commandOn('poll', name))}`;
     throw new Failure('check_failed', `mailbox ${name} was never visited`, { hint });
   }
   if (uidValidityOf(cursor.uidValidity) !== folder.uidValidity) {
@@ -83,7 +84,8 @@ function setBack({ name }: Mailbox): Failure {
 }
 
 function begunAnew(name: string, why: string): Failure {
-  const hint = `The next visit begins the folder anew and recognises what is here already: ticketmaild poll ${name}, or wait for the daemon.`;
+  const visit = toldCommand(commandOn('poll', name));
+  const hint = `The next visit begins the folder anew and recognises what is here already. Wait for the daemon, or: ${visit}`;
   return new Failure('check_failed', `the folder of ${name} cannot be compared: ${why}`, { hint });
 }
 
