@@ -19,6 +19,7 @@ import { createIds } from './adapters/process/ids.ts';
 import { boundHeaps } from './adapters/process/memory.ts';
 import { version } from './adapters/process/version.ts';
 import { thisWorker } from './adapters/process/workers.ts';
+import { openAdmin } from './compose/admin.ts';
 import { type AskPassphrase, composeEncryption, type DaemonEncryption, type Encryption } from './compose/encryption.ts';
 import { createReload } from './compose/reload.ts';
 import { type Config, servicePlace } from './config.ts';
@@ -52,7 +53,12 @@ export type App = AsyncDisposable &
   };
 
 /** When somebody wants the configuration to be read again, and how that is done. */
-export type Reloads = { readonly on: (listener: () => void) => Disposable; readonly load: () => Promise<Config> };
+export type Reloads = {
+  readonly on: (listener: () => void) => Disposable;
+  readonly load: () => Promise<Config>;
+  /** The file that the command line names, absolute; null: none. Commands that people are told to run name it too. */
+  readonly configFile: string | null;
+};
 
 /** Throws `disk_failed` when the data folder cannot be made. `askPassphrase`: null, and absent, for nobody to ask. */
 export async function compose(
@@ -91,7 +97,7 @@ export async function compose(
     replay: (id) => replayMessage(id, { ...ports, store }, daemonSettings(config)),
     ...{ store, migrations: store.migrations, sessions, raw, blobs },
     pollOnce: (mailbox, stop, onProgress) => pollOnce(mailbox, ports, daemonSettings(config), { stop, onProgress }),
-    serve: (stop, reloads) => serveDaemon({ live, log, store, ports, daemon }, stop, reloads),
+    serve: (stop, reloads) => serveDaemon({ live, log, store, ports, daemon, encryption }, stop, reloads),
     [Symbol.asyncDispose]: () => undo.disposeAsync(),
   };
 }
@@ -142,11 +148,12 @@ type DaemonParts = {
   readonly store: Database;
   readonly ports: PollPorts;
   readonly daemon: DaemonEncryption;
+  readonly encryption: Encryption;
 };
 
 /** What the daemon alone needs is loaded here: other commands do not pay for it. */
 async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads: Reloads): Promise<void> {
-  const { live, log, store, ports, daemon } = parts;
+  const { live, log, store, ports, daemon, encryption } = parts;
   const { config } = live;
   using _lock = await store.lockForDaemon();
   const [{ createSupervisor }, { createMetrics }, { startHttp }] = await Promise.all([
@@ -156,7 +163,16 @@ async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads: Reloa
   ]);
   const supervisor = createSupervisor({ ...servicePlace(process.pid), monotonicUs });
   using metrics = createMetrics({ version });
-  const { http } = config;
+  const { http, admin, database } = config;
+  const { control } = daemon;
+  const { raw, workers } = ports;
+  const { configFile } = reloads;
+  // Each with sessions of its own, under the limits of now: several people may take mails out at once.
+  const settle: Resolver['settle'] = async (mail, way) => {
+    await using resolver = createResolver({ ...ports, store }, daemonSettings(live.config));
+    return await resolver.settle(mail, way);
+  };
+  const page = { ...{ store, log, encryption, control, settle, raw, workers }, database, configFile };
   const adopt = (next: Config): void => {
     live.config = {
       ...config,
@@ -185,6 +201,7 @@ async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads: Reloa
     configCheck: reload.check,
     self: selfOf(config, log),
     listen: http === null ? null : (readiness) => startHttp(http, { readiness, metrics: rendered }),
+    openAdmin: admin === null ? null : (readiness) => openAdmin({ ...page, config: admin }, readiness),
   };
   await serve(daemonPorts, () => daemonSettings(live.config), stop);
 }

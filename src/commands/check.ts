@@ -10,12 +10,11 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { App } from '../compose.ts';
 import type { Config, DatabaseConfig } from '../config.ts';
+import { counted, orRescue } from '../encryption/texts.ts';
 import { asFailure, causeCode, Failure, isFailure } from '../errors.ts';
 import type { Mailbox } from '../ingest/mailbox.ts';
 import { type KeySet, keyIds } from '../secret/key.ts';
 import { type CommonOptions, type Context, composeFor } from './context.ts';
-import { counted } from './encryption-operation.ts';
-import { orRescue } from './encryption-texts.ts';
 import { certificateText, probeMailbox } from './mailbox-probe.ts';
 
 type Outcome<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly failure: Failure };

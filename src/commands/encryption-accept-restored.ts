@@ -7,11 +7,12 @@
 import type { App } from '../compose.ts';
 import { type Accepted, acceptRestored } from '../encryption/accept-restored.ts';
 import type { PasswordCounts } from '../encryption/ports.ts';
+import { counted } from '../encryption/texts.ts';
 import { isFailure } from '../errors.ts';
 import { isoTime } from '../ingest/iso-time.ts';
 import type { SwitchRow } from '../secret/switch.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
-import { counted, runOperation } from './encryption-operation.ts';
+import { runOperation } from './encryption-operation.ts';
 import { shortTime } from './times.ts';
 
 const columns = [

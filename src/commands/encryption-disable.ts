@@ -7,8 +7,10 @@
 import type { App } from '../compose.ts';
 import type { DisableAnswer } from '../encryption/control.ts';
 import { disable } from '../encryption/disable.ts';
+import { counted } from '../encryption/texts.ts';
+import { quoted } from '../shell.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
-import { counted, operationOptions, runOperation, tellUnopened } from './encryption-operation.ts';
+import { operationOptions, runOperation, tellUnopened } from './encryption-operation.ts';
 
 type DisableOptions = CommonOptions & { readonly yes?: boolean };
 type Asked = Extract<DisableAnswer, { readonly state: 'asked' }>;
@@ -62,6 +64,6 @@ function tellAsked(answer: Asked, { terminal }: Context): void {
   terminal.note(
     'The key cannot be opened here, so the running daemon was asked. It wants to see that you reach its files:',
   );
-  terminal.note(`1. make this file, as the daemon's user or root: touch ${answer.proof_path}`);
+  terminal.note(`1. make this file, as the daemon's user or root: touch ${quoted(answer.proof_path)}`);
   terminal.note(`2. run the command again before ${answer.expires_at}`);
 }

@@ -5,10 +5,10 @@
  * where it was when it is run again.
  */
 import { enable } from '../encryption/enable.ts';
+import { backupAdvice, counted, explanation, leftovers, questions } from '../encryption/texts.ts';
 import { Failure } from '../errors.ts';
 import { type Context, migrateFirst, withApp } from './context.ts';
-import { counted, operationOptions, runOperation, sayer, type WaitOptions } from './encryption-operation.ts';
-import { backupAdvice, explanation, leftovers, questions } from './encryption-texts.ts';
+import { operationOptions, runOperation, sayer, type WaitOptions } from './encryption-operation.ts';
 
 export type EnableOptions = WaitOptions & { readonly acceptKeyLoss?: boolean; readonly backupPrepared?: boolean };
 
@@ -18,7 +18,7 @@ export async function enableEncryption(options: EnableOptions, context: Context)
   if (!context.isAttended) requireFlags(options);
   return await withApp(options, context, async (app, config) => {
     const keyFile = app.keyFile.path;
-    if (!(await acknowledged(options, context, explanation(keyFile, config)))) {
+    if (!(await acknowledged(options, context, explanation(keyFile, config.database)))) {
       context.terminal.note('Nothing was changed.');
       return 1;
     }
@@ -32,7 +32,8 @@ export async function enableEncryption(options: EnableOptions, context: Context)
     await say(`sealed    ${counted(done.sealed, 'password')}`);
     await say(`key       ${done.keyId}`);
     await say(`key file  ${keyFile} (${made})`);
-    for (const line of [...backupAdvice(options), ...leftovers(config, options)]) await say(line);
+    for (const line of [...backupAdvice(options.config ?? null), ...leftovers(config.database, options.config ?? null)])
+      await say(line);
     return 0;
   });
 }

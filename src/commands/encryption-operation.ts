@@ -80,8 +80,3 @@ export function tellUnopened(unopened: readonly Unopened[], { terminal }: Pick<C
   if (unopened.length > 0)
     terminal.note('Set each of these anew: ticketmaild mailbox set-password NAME. The others are done.');
 }
-
-/** A number with its word: `1 password`, `2 passwords`. */
-export function counted(count: number, word: string): string {
-  return `${count} ${word}${count === 1 ? '' : 's'}`;
-}

@@ -5,9 +5,9 @@
  * else goes on: mailboxes wait until their passwords are set anew.
  */
 import { replaceLostKey } from '../encryption/replace-lost-key.ts';
+import { backupAdvice, counted } from '../encryption/texts.ts';
 import { type Context, withApp } from './context.ts';
-import { counted, operationOptions, runOperation, sayer, type WaitOptions } from './encryption-operation.ts';
-import { backupAdvice } from './encryption-texts.ts';
+import { operationOptions, runOperation, sayer, type WaitOptions } from './encryption-operation.ts';
 
 export type ReplaceOptions = WaitOptions & { readonly acceptPasswordLoss?: boolean };
 
@@ -35,7 +35,7 @@ export async function replaceKey(options: ReplaceOptions, context: Context): Pro
     await say(`lost      ${lostKeyId}`);
     if (setAside !== null) await say(`what was at its place: ${setAside}`);
     await say('Set each password anew: ticketmaild mailbox set-password NAME. Until then its mailbox waits.');
-    for (const line of backupAdvice(options)) await say(line);
+    for (const line of backupAdvice(options.config ?? null)) await say(line);
     return 0;
   });
 }

@@ -6,16 +6,9 @@
  */
 import { reseal } from '../encryption/reseal.ts';
 import { rotate } from '../encryption/rotate.ts';
+import { backupAdvice, counted } from '../encryption/texts.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
-import {
-  counted,
-  operationOptions,
-  runOperation,
-  sayer,
-  tellUnopened,
-  type WaitOptions,
-} from './encryption-operation.ts';
-import { backupAdvice } from './encryption-texts.ts';
+import { operationOptions, runOperation, sayer, tellUnopened, type WaitOptions } from './encryption-operation.ts';
 
 /** Throws `workers_lack_key`, `operation_running`, `refused` while encryption is off, `key_file_*`. */
 export async function rotateKey(options: WaitOptions, context: Context): Promise<number> {
@@ -34,7 +27,7 @@ export async function rotateKey(options: WaitOptions, context: Context): Promise
     await say(`key file  ${app.keyFile.path}`);
     await say('A backup of the key file from before does not hold the new key. Backups of the database from before');
     await say(`need the former one, ${formerKeyId}: keep its backup as long as you keep those.`);
-    for (const line of backupAdvice(options).slice(0, -1)) await say(line);
+    for (const line of backupAdvice(options.config ?? null).slice(0, -1)) await say(line);
     tellUnopened(unopened, context);
     return unopened.length === 0 ? 0 : 1;
   });

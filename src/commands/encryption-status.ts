@@ -7,9 +7,9 @@
 import type { Style, Terminal } from '../adapters/terminal/terminal.ts';
 import { liveMs } from '../encryption/operation.ts';
 import { type EncryptionStatus, encryptionStatus } from '../encryption/status.ts';
+import { wrongsOf } from '../encryption/wrongs.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
-import { counted, runOperation } from './encryption-operation.ts';
-import { orRescue } from './encryption-texts.ts';
+import { runOperation } from './encryption-operation.ts';
 
 /** Exit code 0 also when something is wrong: that is shown. */
 export async function showEncryption(options: CommonOptions, context: Context): Promise<number> {
@@ -23,7 +23,7 @@ export async function showEncryption(options: CommonOptions, context: Context): 
 }
 
 async function print(status: EncryptionStatus, terminal: Terminal): Promise<void> {
-  for (const { what, hint } of wrongs(status)) {
+  for (const { what, hint } of wrongsOf(status)) {
     await terminal.line(`wrong      ${what}`, 'red');
     await terminal.line(`  hint     ${hint}`);
   }
@@ -33,34 +33,6 @@ async function print(status: EncryptionStatus, terminal: Terminal): Promise<void
   if (status.state === 'off' || status.readable.length === 0) return;
   await terminal.line('These passwords stood readable in the database. Change them at the provider:', 'yellow');
   await terminal.table(readableColumns, status.readable.map(readableRow));
-}
-
-type Wrong = { readonly what: string; readonly hint: string };
-
-function wrongs(status: EncryptionStatus): readonly Wrong[] {
-  const { problem, vault, plain, waiting, workers, state } = status;
-  const lacking = workers.filter(({ live, has_key: hasKey }) => live && !hasKey);
-  const found: (Wrong | false)[] = [
-    problem !== null && { what: problem.message, hint: problem.hint },
-    vault.reason !== null && {
-      what: vault.reason,
-      hint: vault.state === 'missing' ? `${vault.hint} ${orRescue}` : (vault.hint ?? ''),
-    },
-    waiting > 0 && {
-      what: `${waiting === 1 ? '1 mailbox waits' : `${waiting} mailboxes wait`}: nobody holds the key of the password`,
-      hint: 'Put the key file with that key back; where it is lost, see encryption replace-lost-key. Which: ticketmaild mailbox list.',
-    },
-    plain > 0 &&
-      state === 'on' && {
-        what: `${counted(plain, 'password')} readable although encryption is on`,
-        hint: 'A worker that runs seals within a second; else: ticketmaild encryption reseal.',
-      },
-    lacking.length > 0 && {
-      what: `without the key: ${lacking.map(({ host, pid }) => `${host} (pid ${pid})`).join(', ')}`,
-      hint: 'Copy the key file to those hosts (owner, mode 0600): they take it up within a second.',
-    },
-  ];
-  return found.filter((one) => one !== false);
 }
 
 function summary(status: EncryptionStatus): readonly (readonly [text: string, style?: Style])[] {

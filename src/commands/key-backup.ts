@@ -4,9 +4,9 @@
  * It needs neither the database nor the passphrase of a protected key file.
  */
 import { relative, resolve } from 'node:path';
+import { commandLine } from '../encryption/texts.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 import { sayer } from './encryption-operation.ts';
-import { commandLine } from './encryption-texts.ts';
 import { recordKeyChange } from './key-record.ts';
 
 /** Throws `exists_already`, `key_file_missing`, `disk_*`. */
@@ -19,7 +19,9 @@ export async function backUpKey(options: CommonOptions & { readonly file: string
     if (options.json === true) await terminal.json({ file, key_file: app.keyFile.path, recorded });
     else await terminal.line(`copied the key file to ${file}`, 'green');
     const say = sayer(options, terminal);
-    await say(`Verify it now, and wherever you bring it: ${commandLine(`key verify ${options.file}`, options)}`);
+    await say(
+      `Verify it now, and wherever you bring it: ${commandLine(`key verify ${options.file}`, options.config ?? null)}`,
+    );
     await say('Keep it apart from the backups of the database: whoever has both has the passwords.');
     if (!relative(config.dataDir, file).startsWith('..'))
       terminal.note(`note: ${file} lies in data_dir itself: what loses the one loses the other`, 'yellow');

@@ -4,6 +4,7 @@
 import type { App } from '../compose.ts';
 import { Failure, isFailure } from '../errors.ts';
 import type { Mailbox } from '../ingest/mailbox.ts';
+import { commandOn, toldCommand } from '../shell.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 import { newPassword } from './mailbox-add.ts';
 import { serverText } from './mailbox-view.ts';
@@ -44,7 +45,7 @@ async function changeable(app: App, name: string): Promise<Mailbox> {
   const mailbox = await app.store.mailboxByName(name);
   if (mailbox.state !== 'removing') return mailbox;
   throw new Failure('refused', `the removal of mailbox ${name} was interrupted`, {
-    hint: `End it with: ticketmaild mailbox remove ${name}`,
+    hint: `End it with: ${toldCommand(commandOn('mailbox remove', name))}`,
   });
 }
 
@@ -84,7 +85,8 @@ export async function setMailboxPassword(options: SetPasswordOptions, context: C
     }
     using password = await newPassword(options, mailbox, context);
     await app.store.setPassword(mailbox.id, await app.passwords.prepare(mailbox, password), app.author);
-    await terminal.line(`set the password of ${mailbox.name}; try it with: ticketmaild mailbox test ${mailbox.name}`);
+    const test = toldCommand(commandOn('mailbox test', mailbox.name));
+    await terminal.line(`set the password of ${mailbox.name}; try it with: ${test}`);
     return 0;
   });
 }
@@ -111,7 +113,8 @@ async function isServerAccepted(
   terminal.note('The new password will be sent to this server:', 'yellow');
   terminal.note(place, 'bold');
   if (options.acceptConnection === true) return true;
-  const hint = `Look at it first: ticketmaild mailbox show ${name}. If the change is yours, add --accept-connection.`;
+  const show = toldCommand(commandOn('mailbox show', name));
+  const hint = `Look at it first; then, if the change is yours, add --accept-connection. To look: ${show}`;
   if (options.passwordStdin === true || !context.isAttended)
     throw new Failure('refused', `mailbox ${name} does not point where its password was sealed for`, { hint });
   return await terminal.confirm('Is this your mail server, and was the change yours?', hint);

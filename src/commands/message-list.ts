@@ -2,10 +2,10 @@
  * `message list`: what became of every mail of a mailbox, one line for each UID that has an outcome.
  */
 import type { App } from '../compose.ts';
+import { headOf } from '../ingest/held-mails.ts';
 import type { OutcomeRow } from '../ingest/rows.ts';
 import type { MailHead } from '../mail/head.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
-import { headOf } from './quarantine-selection.ts';
 import { outcomeJson, personText } from './ticket-view.ts';
 import { shortTime } from './times.ts';
 
@@ -40,7 +40,8 @@ export async function listMessages(options: ListOptions, context: Context): Prom
 type Headed = readonly [row: OutcomeRow, head: MailHead | null];
 
 async function* withHeads(app: App, rows: AsyncIterable<OutcomeRow>, full: boolean): AsyncGenerator<Headed> {
-  for await (const row of rows) yield [row, full && row.held !== null ? await headOf(app, { raw: row.held }) : null];
+  for await (const row of rows)
+    yield [row, full && row.held !== null ? await headOf(app.raw, { raw: row.held }) : null];
 }
 
 async function printTables(

@@ -5,6 +5,7 @@
  * obey them. Throws `not_found` where no source is kept, `source_gone` where its time has passed.
  */
 import { causeCode, Failure } from '../errors.ts';
+import { commandWith, toldCommand } from '../shell.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 
 export type SourceOptions = CommonOptions & {
@@ -20,7 +21,8 @@ export async function saveSource(options: SourceOptions, context: Context): Prom
     const mailbox = await app.store.mailboxByName(options.mailbox);
     const [place] = await app.store.rawPlaces(mailbox.id, [uid]);
     if (place === undefined) {
-      const hint = `See which there are: ticketmaild message list --mailbox ${mailbox.name}`;
+      const list = toldCommand(commandWith('message list', 'mailbox', mailbox.name));
+      const hint = `See which there are: ${list}`;
       throw new Failure('not_found', `no source of UID ${uid} in mailbox ${mailbox.name} is kept`, { hint });
     }
     const source = await app.raw.read(place);

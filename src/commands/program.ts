@@ -7,6 +7,7 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { type Actions, actionsOf, configured, listing, reporting, type Start } from './command-shape.ts';
+import { addAdminCommands } from './program-admin.ts';
 import { addEncryptionCommands, addKeyCommands } from './program-encryption.ts';
 import { addQuarantineCommands, addReconcileCommand, addReplayCommand } from './program-quarantine.ts';
 
@@ -36,6 +37,7 @@ export function buildProgram(start: Start, print: Print): Command {
   addQuarantineCommands(program, actions);
   addKeyCommands(program, actions);
   addEncryptionCommands(program, actions);
+  addAdminCommands(program, actions);
   return program;
 }
 

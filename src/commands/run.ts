@@ -1,6 +1,7 @@
 /**
  * `run`: the daemon. Ends when it is told to stop and what was under way is drained.
  */
+import { resolve } from 'node:path';
 import { type CommonOptions, type Context, composeFor } from './context.ts';
 
 export type RunOptions = CommonOptions & {
@@ -16,7 +17,8 @@ export async function runDaemon(options: RunOptions, context: Context): Promise<
     return options.migrate ? written : { ...written, migrateOnStart: false };
   };
   const config = await load();
+  const configFile = options.config === undefined ? null : resolve(options.config);
   await using app = await composeFor(config, context, options.pretty === true ? 'daemon_pretty' : 'daemon');
-  await app.serve(context.signal, { on: context.onReload, load });
+  await app.serve(context.signal, { on: context.onReload, load, configFile });
   return 0;
 }

@@ -8,6 +8,7 @@ import { Failure } from '../errors.ts';
 import { withoutPlus } from '../ingest/loops.ts';
 import type { TicketPlace } from '../ingest/ticket-ports.ts';
 import { replyAddress, replyMessageId } from '../mail/reply-token.ts';
+import { commandOn, toldCommand } from '../shell.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 import { referenceOf } from './ticket-ref.ts';
 
@@ -53,7 +54,7 @@ async function addressOf({ ref, mailbox }: TicketPlace, option: '--address' | '-
   if (address !== undefined) return address;
   if (mailbox !== null)
     throw new Failure('usage', `mailbox ${mailbox.name} has no address`, {
-      hint: `Tell which it has: ticketmaild mailbox set-addresses ${mailbox.name} ADDRESS; or give ${option}.`,
+      hint: `Give ${option}; or tell which it has: ${toldCommand(commandOn('mailbox set-addresses', mailbox.name, ' ADDRESS'))}`,
     });
   const heir = await heirOf(ref, app);
   const [now = ''] = heir?.addresses ?? [];

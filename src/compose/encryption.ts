@@ -14,7 +14,7 @@ import { createSwitchMemory } from '../adapters/keyfile/switch-memory.ts';
 import { thisAuthor } from '../adapters/process/author.ts';
 import type { Config } from '../config.ts';
 import { encryptionChecks } from '../encryption/checks.ts';
-import { createControl } from '../encryption/control.ts';
+import { type Control, createControl } from '../encryption/control.ts';
 import { startKeeper } from '../encryption/keeper.ts';
 import type { OperationPorts, Tell } from '../encryption/operation.ts';
 import { createPasswords, type PasswordKeeper } from '../encryption/passwords.ts';
@@ -48,6 +48,8 @@ export type Encryption = {
 export type DaemonEncryption = {
   readonly keep: () => Promise<AsyncDisposable>;
   readonly checks: () => EncryptionChecks;
+  /** The admin page asks by the same requests as the control socket. */
+  readonly control: Control;
 };
 
 export type EncryptionParts = {
@@ -80,14 +82,15 @@ export function composeEncryption(parts: EncryptionParts): { encryption: Encrypt
   const encryption = { vault, keyFile, memory, proof, passwords, author, operation, askDaemon };
   const { host } = author;
   const keeper = { keyFile, vault, store, sealReadable, clock, workers, log, host, pid: process.pid };
+  const control = createControl({ ...encryption, store, clock, log });
   const keep = async () => {
     await using building = new AsyncDisposableStack();
     building.use(await startKeeper(keeper));
-    const { rescue, disable } = createControl({ ...encryption, store, clock, log });
+    const { rescue, disable } = control;
     const setLevel = levelSetter(log, { pid: process.pid, name: config.worker.name });
     const handlers = { rescue, disable, log_level: async (who: string, level: LogLevel) => setLevel(who, level) };
     building.use(await startControlSocket(socketPath(dataDir, config.worker.name), handlers, log));
     return building.move();
   };
-  return { encryption, daemon: { keep, checks: () => encryptionChecks(vault) } };
+  return { encryption, daemon: { keep, checks: () => encryptionChecks(vault), control } };
 }

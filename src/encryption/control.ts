@@ -3,14 +3,16 @@
  *
  * `rescue` writes a key file back that vanished or went bad. `disable` switches encryption off for somebody who cannot
  * open the key file but shows that they reach the file system: the request is remembered, and carried out when it comes
- * again after a proof file was made. One request is worked on at a time.
+ * again after a proof file was made. The admin page asks and confirms by the same request. It is in memory alone: whoever
+ * can write the database must not be able to date it back. One thing is done at a time.
  */
-import { Failure, isFailure } from '../errors.ts';
+import { asFailure, Failure, isFailure } from '../errors.ts';
 import { events, type Log } from '../events.ts';
 import type { Author } from '../ingest/mailbox.ts';
 import type { Clock } from '../ingest/ports.ts';
 import { type KeyId, type KeySet, keyById, keyIds } from '../secret/key.ts';
 import { disable } from './disable.ts';
+import { createDisableRequests, type DisableRequest, type DisableRequests, problemIn } from './disable-requests.ts';
 import type { OperationPorts, Tell, Unopened } from './operation.ts';
 import type { AuditEntry, EncryptionStore, KeyFile, KeyFileReading, ProofFile } from './ports.ts';
 import type { Vault, VaultView } from './vault.ts';
@@ -59,39 +61,74 @@ export type Control = {
   rescue(who: string): Promise<RescueAnswer>;
   /** Throws `key_file_missing` when this daemon has no key either, and what switching off throws. */
   disable(who: string): Promise<DisableAnswer>;
+  /** The request that waits; null: there is none, or its time is over. */
+  request(): DisableRequest | null;
+  /** Asks to switch off; a request that waits already stays as it is. Throws `key_file_missing`, `database_*`. */
+  askDisable(who: string): Promise<void>;
+  /**
+   * Looks at the proof, and calls `begin` when all is well with it. Both give back why not, one sentence; null: it has
+   * begun, and the request is over. Throws `disk_failed`, and what `begin` throws.
+   */
+  confirmDisable(begin: () => Promise<string | null>): Promise<string | null>;
+  /** Throws `database_*`; the request is gone all the same. */
+  cancelDisable(who: string): Promise<void>;
 };
 
-/** How long a request to switch off waits for its proof. */
-const requestMs = 15 * 60_000;
 const toldUnopenedMax = 50;
 
 const nobodyToTell: Tell = { step: () => undefined, passwords: () => undefined, waiting: () => undefined };
 
 export function createControl(ports: ControlPorts): Control {
   const inTurn = createTurns();
-  let askedAtMs: number | null = null;
-  const isAsked = (): boolean => askedAtMs !== null && ports.clock.nowMs() - askedAtMs < requestMs;
+  const record = (who: string, action: string) => ports.store.audit([entryOf(ports, who, action, null)]);
+  const requests = createDisableRequests({ ...ports, record });
   const disableInTurn = async (who: string): Promise<DisableAnswer> => {
-    await ports.vault.refresh();
-    if (ports.vault.keys().length === 0 && ports.vault.view.state.kind !== 'closed') throw noKeyHere(ports.vault);
-    if (askedAtMs === null || !isAsked()) {
-      askedAtMs = ports.clock.nowMs();
-      await ports.store.audit([entryOf(ports, who, 'switch.disable_asked', null)]);
-      return asked(askedAtMs, ports.proof.path, null);
-    }
-    const problem = await ports.proof.problem(askedAtMs);
-    if (problem !== null) return asked(askedAtMs, ports.proof.path, problem);
+    await refuseWithoutKey(ports.vault);
+    const waiting = requests.current();
+    if (waiting === null) return asked(await requests.ask(who), ports.proof.path, null);
+    const problem = problemIn(await requests.look(waiting));
+    if (problem !== null) return asked(waiting, ports.proof.path, problem);
     const answer = await switchOff(ports, who);
-    if (answer.state === 'off') {
-      askedAtMs = null;
-      await ports.proof.remove();
-    }
+    if (answer.state === 'off') await requests.end();
     return answer;
   };
   return {
     rescue: (who) => inTurn(() => rescue(ports, who)),
     disable: (who) => inTurn(() => disableInTurn(who)),
+    request: requests.current,
+    askDisable: (who) =>
+      inTurn(async () => {
+        await refuseWithoutKey(ports.vault);
+        if (requests.current() === null) await requests.ask(who);
+      }),
+    confirmDisable: (begin) => inTurn(() => confirm(ports, requests, begin)),
+    cancelDisable: (who) => inTurn(() => requests.cancel(who)),
   };
+}
+
+async function refuseWithoutKey(vault: Vault): Promise<void> {
+  await vault.refresh();
+  if (vault.keys().length === 0 && vault.view.state.kind !== 'closed') throw noKeyHere(vault);
+}
+
+async function confirm(
+  { log }: ControlPorts,
+  requests: DisableRequests,
+  begin: () => Promise<string | null>,
+): Promise<string | null> {
+  const waiting = requests.current();
+  if (waiting === null) return 'Nobody asked to switch off, or the time to prove it is over: ask again.';
+  const problem = problemIn(await requests.look(waiting));
+  if (problem !== null) return `The proof file is not accepted: ${problem}.`;
+  const why = await begin();
+  if (why !== null) return why;
+  try {
+    await requests.end();
+  } catch (error) {
+    // It has begun, and what is left of the proof is older than any request to come.
+    log.warn({ error: asFailure(error) }, events.controlFailed);
+  }
+  return null;
 }
 
 /** Each task begins when the one before it has ended, however that ended. */
@@ -146,11 +183,11 @@ function noKeyHere({ view }: Vault): Failure {
   });
 }
 
-function asked(askedAtMs: number, proofPath: string, problem: string | null): DisableAnswer {
+function asked({ askedAtMs, expiresAtMs }: DisableRequest, proofPath: string, problem: string | null): DisableAnswer {
   return {
     state: 'asked',
     asked_at: new Date(askedAtMs).toISOString(),
-    expires_at: new Date(askedAtMs + requestMs).toISOString(),
+    expires_at: new Date(expiresAtMs).toISOString(),
     proof_path: proofPath,
     problem,
   };
@@ -173,7 +210,7 @@ async function switchOff(ports: ControlPorts, who: string): Promise<DisableAnswe
 }
 
 /** The same vault, where keys whose file is lost count as open: they open every password all the same. */
-function withKeysInMemory(vault: Vault): Vault {
+export function withKeysInMemory(vault: Vault): Vault {
   const opened = (view: VaultView): VaultView =>
     view.state.kind === 'orphaned' ? { ...view, state: { kind: 'open', keys: view.state.keys } } : view;
   return {

@@ -67,6 +67,9 @@ export type AuditEntry = {
 
 export type StoredAudit = AuditEntry & { readonly atMs: number };
 
+/** `admin`: accounts, and what was done or refused on the admin page beside keys and the switch. */
+export type AuditAbout = 'quarantine' | 'admin';
+
 /** A password in the middle of a change. `bytes` are wiped by the store when `change` is done. */
 export type PasswordRow = SealContext & {
   readonly name: string;
@@ -157,18 +160,29 @@ export interface EncryptionStore {
   /** Writes the table of mailboxes anew, so that its file holds nothing of what was there before. */
   rebuildMailboxes(): Promise<void>;
   audit(entries: readonly AuditEntry[]): Promise<void>;
-  /** Newest first: those about quarantine, or all the others. */
-  readAudit(limit: number, about?: 'quarantine'): Promise<readonly StoredAudit[]>;
+  /** Newest first: those about quarantine, or about the admin page, or all the others. */
+  readAudit(limit: number, about?: AuditAbout): Promise<readonly StoredAudit[]>;
   reportWorker(report: WorkerReport): Promise<void>;
   removeWorker(worker: string): Promise<void>;
   /** Also forgets those that have been silent for a day. */
   listWorkers(liveMs: number): Promise<readonly StoredWorker[]>;
 }
 
+/** One thing that a proof file must be, in the order in which they are looked at. */
+export type ProofCheck = {
+  /** It is there, as a regular file; it is of a user whom we trust, and others cannot write it; it is newer than the request. */
+  readonly name: 'exists' | 'owner' | 'newer';
+  readonly ok: boolean;
+  /** One sentence; null: it is so, or there is no file to look at. */
+  readonly why: string | null;
+  /** What to do, where the sentence does not say it. */
+  readonly hint: string | null;
+};
+
 /** The file by which somebody shows that they reach the file system: `data/can-disable-encryption.txt`. */
 export interface ProofFile {
   readonly path: string;
-  /** null when it is there, a regular file of ours or root's, and newer than `sinceMs`; else what is wrong, one sentence. */
-  problem(sinceMs: number): Promise<string | null>;
+  /** Each of the three checks, against a request of `sinceMs`. Throws `disk_failed` when it cannot be looked at. */
+  checks(sinceMs: number): Promise<readonly ProofCheck[]>;
   remove(): Promise<void>;
 }

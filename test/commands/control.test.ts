@@ -68,11 +68,58 @@ test('of two requests at the same time only one is carried out', async () => {
   expect(answers.map(({ state }) => state)).toEqual(['off', 'asked']);
 });
 
+test('the admin page confirms what the command asked for, and the other way round', async () => {
+  const asking = control();
+  expect(asking.request()).toBeNull();
+  expect(await asking.confirmDisable(async () => null)).toContain('Nobody asked');
+  await asking.disable('ann@desk');
+  await asking.askDisable('bob (admin page)');
+  expect(asking.request()).toEqual({
+    by: 'ann@desk',
+    askedAtMs: nowMs,
+    expiresAtMs: nowMs + 15 * 60_000,
+    checks: null,
+  });
+  let begun = 0;
+  const begin = async () => {
+    begun += 1;
+    return begun === 1 ? 'Somebody else is at it.' : null;
+  };
+  expect(await asking.confirmDisable(begin)).toContain('is not there');
+  expect(begun).toBe(0);
+  expect(asking.request()?.checks?.map(({ ok }) => ok)).toEqual([false, false, false]);
+  await writeFile(proof(), '');
+  expect(await asking.confirmDisable(begin)).toBe('Somebody else is at it.');
+  expect(await asking.confirmDisable(begin)).toBeNull();
+  expect(asking.request()).toBeNull();
+  await expect(readFile(proof())).rejects.toThrow('ENOENT');
+  expect(await asking.confirmDisable(begin)).toContain('Nobody asked');
+  expect(begun).toBe(2);
+  await asking.askDisable('bob (admin page)');
+  await writeFile(proof(), '');
+  expect(await asking.disable('ann@desk')).toMatchObject({ state: 'off' });
+});
+
+test('a request that is taken back is over, and its proof proves nothing any more', async () => {
+  const asking = control();
+  await asking.askDisable('bob (admin page)');
+  await writeFile(proof(), '');
+  await asking.cancelDisable('eve (admin page)');
+  await asking.cancelDisable('eve (admin page)');
+  expect(asking.request()).toBeNull();
+  expect(await asking.confirmDisable(async () => null)).toContain('Nobody asked');
+  nowMs = Date.now() + 1000;
+  expect(await asking.disable('ann@desk')).toMatchObject({ state: 'asked', problem: null });
+  expect(await asking.disable('ann@desk')).toMatchObject({ state: 'asked', problem: expect.stringContaining('older') });
+  const cancelled = (await app.store.readAudit(20)).filter(({ action }) => action === 'switch.disable_cancelled');
+  expect(cancelled.map(({ who }) => who)).toEqual(['eve (admin page)']);
+});
+
 test('a request that fails keeps nobody from the next one', async () => {
   const failing = control({
     proof: {
       path: proof(),
-      problem: async () => {
+      checks: async () => {
         throw new Failure('disk_failed', 'it cannot be looked at');
       },
       remove: async () => undefined,

@@ -125,7 +125,9 @@ describe('the password of a mailbox that somebody pointed elsewhere', () => {
       expect({ code, out }).toEqual({ code: 3, out: '' });
       expect(err).toContain(theirs);
       expect(err).toMatch(/since the password was sealed, or somebody changed the row of mailbox one\.\n/);
-      expect(err).toMatch(/\nhint: [^\n]*mailbox show one\b[^\n]*--accept-connection\.\n$/);
+      expect(err).toMatch(
+        /\nhint: Look at it first; [^\n]*--accept-connection\. [^\n]*: ticketmaild mailbox show one\n$/,
+      );
     }
     await expect(opened()).rejects.toMatchObject({ code: 'password_bound_elsewhere' });
   });

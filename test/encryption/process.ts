@@ -43,6 +43,8 @@ const effects = {
     'changePasswords',
     'rebuildMailboxes',
     'audit',
+    'beginOperation',
+    'noteOperation',
   ],
 } as const;
 

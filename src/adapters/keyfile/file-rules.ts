@@ -88,7 +88,7 @@ function wrongMode(path: string, mode: number, forbidden: number): Complaint {
 }
 
 /** Only the daemon's user is to have it: whoever else asks is told to be that user, not to take it over. */
-const otherUser = 'Run this as the user of the daemon, or as root. Only if this is that user:';
+const otherUser = 'If this user is not the one of the daemon, ask as that one, or as root. If it is:';
 
 /** Why the system refuses to open a file that is there. `stats` null: its folder is closed as well. */
 export function accessDenied(path: string, folder: string, stats: BigIntStats | null): Complaint {

@@ -8,6 +8,7 @@ import { open } from 'node:fs/promises';
 import { unreadableHint } from '../../config/this-user.ts';
 import { causeCode, Failure } from '../../errors.ts';
 import { SecretBytes } from '../../secret/secret-bytes.ts';
+import { quoted } from '../../shell.ts';
 
 const lengthMax = 4096;
 const readableByOthers = 0o007;
@@ -19,7 +20,7 @@ export async function readPassphraseFile(path: string | null): Promise<SecretByt
     await using file = await open(path, 'r');
     const { mode } = await file.stat();
     if ((mode & readableByOthers) !== 0) {
-      const hint = `Close it: chmod o-rwx ${path}; and choose another passphrase if somebody may have read it.`;
+      const hint = `Close it: chmod o-rwx ${quoted(path)}; and choose another passphrase if somebody may have read it.`;
       throw new Failure('key_file_locked', `the passphrase file ${path} can be read by everybody`, { hint });
     }
     const content = new Uint8Array(new ArrayBuffer(2 * lengthMax), 0, lengthMax + 2);

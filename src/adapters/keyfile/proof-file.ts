@@ -8,11 +8,18 @@
 import type { BigIntStats } from 'node:fs';
 import { lstat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ProofFile } from '../../encryption/ports.ts';
+import type { ProofCheck, ProofFile } from '../../encryption/ports.ts';
 import { causeCode } from '../../errors.ts';
 import { syncFolder } from './atomic-file.ts';
 import { onDisk } from './disk-failures.ts';
-import { complaintAbout, type FileRules, shellWord, trustedOwners, writableByOthers } from './file-rules.ts';
+import {
+  type Complaint,
+  complaintAbout,
+  type FileRules,
+  shellWord,
+  trustedOwners,
+  writableByOthers,
+} from './file-rules.ts';
 
 const fileName = 'can-disable-encryption.txt';
 
@@ -20,19 +27,33 @@ export function createProofFile({ dataDir }: { readonly dataDir: string }): Proo
   const path = join(dataDir, fileName);
   return {
     path,
-    problem: (sinceMs) => onDisk(path, () => problemOf(path, dataDir, sinceMs)),
+    checks: (sinceMs) => onDisk(path, () => checksOf(path, dataDir, sinceMs)),
     remove: () => onDisk(path, () => remove(path, dataDir)),
   };
 }
 
-async function problemOf(path: string, folder: string, sinceMs: number): Promise<string | null> {
+async function checksOf(path: string, folder: string, sinceMs: number): Promise<readonly ProofCheck[]> {
   const stats = await lookAt(path);
-  if (stats === null) return `${path} is not there: make it with touch ${shellWord(path)}`;
+  const absent: Complaint = { why: `is not there: make it with touch ${shellWord(path)}`, hint: '' };
+  if (stats === null || !stats.isFile()) {
+    const complaint = stats === null ? absent : complaintAbout(path, stats, { ...rules, owners: null });
+    return [check('exists', path, complaint), unseen('owner'), unseen('newer')];
+  }
   const complaint = complaintAbout(path, stats, { ...rules, owners: await trustedOwners(folder) });
-  if (complaint !== null) return `${path} ${complaint.why}`;
   const isNew = Number(stats.mtimeMs) > sinceMs && Number(stats.ctimeMs) > sinceMs;
-  if (isNew) return null;
-  return `${path} is older than this request: make it anew with rm ${shellWord(path)} && touch ${shellWord(path)}`;
+  const anew = `rm ${shellWord(path)} && touch ${shellWord(path)}`;
+  const age = isNew ? null : { why: `is older than this request: make it anew with ${anew}`, hint: '' };
+  return [check('exists', path, null), check('owner', path, complaint), check('newer', path, age)];
+}
+
+function check(name: ProofCheck['name'], path: string, complaint: Complaint | null): ProofCheck {
+  if (complaint === null) return { name, ok: true, why: null, hint: null };
+  const { why, hint } = complaint;
+  return { name, ok: false, why: `${path} ${why}`, hint: hint === '' ? null : hint };
+}
+
+function unseen(name: ProofCheck['name']): ProofCheck {
+  return { name, ok: false, why: null, hint: null };
 }
 
 /** Whatever it says, it is not read. */

@@ -3,6 +3,7 @@ import { chmod, chown, lstat, mkdir, symlink, utimes, writeFile } from 'node:fs/
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createProofFile } from '../../../src/adapters/keyfile/proof-file.ts';
+import { problemIn } from '../../../src/encryption/disable-requests.ts';
 import { type TemporaryFolder, temporaryFolder } from '../../support/temporary.ts';
 import { failureOf, pause } from './setting.ts';
 
@@ -18,7 +19,8 @@ beforeEach(async () => {
 
 afterEach(() => folder[Symbol.asyncDispose]());
 
-const proof = () => createProofFile({ dataDir: folder.path });
+const proof = (dataDir = folder.path) => createProofFile({ dataDir });
+const problem = async (sinceMs: number) => problemIn(await proof().checks(sinceMs));
 /** Asked a moment ago; the times of a disk are coarse. */
 async function asked(): Promise<number> {
   const sinceMs = Date.now();
@@ -30,7 +32,7 @@ describe('the proof', () => {
   test('counts when it is made after the asking, even empty, and with the usual mode', async () => {
     const sinceMs = await asked();
     await writeFile(path, '', { mode: 0o644 });
-    expect(await proof().problem(sinceMs)).toBeNull();
+    expect(await problem(sinceMs)).toBeNull();
     expect(proof().path).toBe(path);
   });
 
@@ -38,12 +40,12 @@ describe('the proof', () => {
     await writeFile(path, 'yes');
     const sinceMs = await asked();
     execFileSync('touch', [path]);
-    expect(await proof().problem(sinceMs)).toBeNull();
+    expect(await problem(sinceMs)).toBeNull();
   });
 
   test('that is missing is asked for', async () => {
-    expect(await proof().problem(0)).toBe(`${path} is not there: make it with touch ${path}`);
-    expect(await createProofFile({ dataDir: join(folder.path, 'no') }).problem(0)).toContain('is not there');
+    expect(await problem(0)).toBe(`${path} is not there: make it with touch ${path}`);
+    expect(problemIn(await proof(join(folder.path, 'no')).checks(0))).toContain('is not there');
   });
 
   test('that was there before the asking does not count, whatever its times are set to', async () => {
@@ -51,49 +53,72 @@ describe('the proof', () => {
     const tomorrow = Date.now() / 1000 + 86_400;
     await utimes(path, tomorrow, tomorrow);
     const sinceMs = await asked();
-    expect(await proof().problem(sinceMs)).toContain('is older than this request');
+    expect(await problem(sinceMs)).toContain('is older than this request');
   });
 
   test('that was only renamed or closed after the asking does not count', async () => {
     await writeFile(path, 'yes', { mode: 0o666 });
     const sinceMs = await asked();
     await chmod(path, 0o600);
-    expect(await proof().problem(sinceMs)).toContain('is older than this request');
+    expect(await problem(sinceMs)).toContain('is older than this request');
   });
 
   test('that others can write does not count', async () => {
     await writeFile(path, 'yes');
     for (const mode of [0o620, 0o602, 0o777]) {
       await chmod(path, mode);
-      expect(await proof().problem(0)).toContain('can be changed by others than its owner');
+      expect(await problem(0)).toContain('can be changed by others than its owner');
     }
   });
 
   test('that is no regular file does not count', async () => {
     await writeFile(join(folder.path, 'real'), 'yes');
     await symlink('real', path);
-    expect(await proof().problem(0)).toBe(`${path} is a symbolic link`);
+    expect(await problem(0)).toBe(`${path} is a symbolic link`);
     await proof().remove();
     await mkdir(path);
-    expect(await proof().problem(0)).toBe(`${path} is a folder`);
+    expect(await problem(0)).toBe(`${path} is a folder`);
   });
 
   test.runIf(isRoot)('of another user does not count, unless root finds it in the folder of that user', async () => {
     await writeFile(path, 'yes');
     await chown(path, stranger, stranger);
-    expect(await proof().problem(0)).toContain(`belongs to user ${stranger}`);
+    expect(await problem(0)).toContain(`belongs to user ${stranger}`);
     await chown(folder.path, stranger, stranger);
-    expect(await proof().problem(0)).toBeNull();
+    expect(await problem(0)).toBeNull();
   });
 
   test.runIf(isRoot)('of root counts for the service', async () => {
     await chown(folder.path, stranger, stranger);
     await writeFile(path, 'yes', { mode: 0o644 });
     process.seteuid?.(stranger);
-    const problem = await proof()
-      .problem(0)
-      .finally(() => process.seteuid?.(0));
-    expect(problem).toBeNull();
+    expect(await problem(0).finally(() => process.seteuid?.(0))).toBeNull();
+  });
+
+  test('is told check by check', async () => {
+    const named = async (sinceMs: number) =>
+      (await proof().checks(sinceMs)).map(({ name, ok, why, hint }) => [name, ok, why, hint]);
+    const unseen = (name: string) => [name, false, null, null];
+    const absent = `${path} is not there: make it with touch ${path}`;
+    expect(await named(0)).toEqual([['exists', false, absent, null], unseen('owner'), unseen('newer')]);
+    await symlink('nowhere', path);
+    const link = `${path} is a symbolic link`;
+    expect(await named(0)).toEqual([['exists', false, link, expect.any(String)], unseen('owner'), unseen('newer')]);
+    await proof().remove();
+    await writeFile(path, '');
+    await chmod(path, 0o666);
+    const writable = [
+      'owner',
+      false,
+      `${path} can be changed by others than its owner: its mode is 0666`,
+      `Close it: chmod 600 ${path}`,
+    ];
+    const older = `${path} is older than this request: make it anew with rm ${path} && touch ${path}`;
+    const fine = (name: string) => [name, true, null, null];
+    expect(await named(0)).toEqual([fine('exists'), writable, fine('newer')]);
+    expect(await named(Date.now() + 60_000)).toEqual([fine('exists'), writable, ['newer', false, older, null]]);
+    await chmod(path, 0o644);
+    expect(await named(0)).toEqual([fine('exists'), fine('owner'), fine('newer')]);
   });
 
   test('is removed, and removing nothing is no error', async () => {
@@ -110,7 +135,7 @@ describe('the proof', () => {
 
   test.runIf(isRoot)('that cannot be looked at is disk_failed', async () => {
     process.seteuid?.(stranger);
-    const failure = await failureOf(proof().problem(0)).finally(() => process.seteuid?.(0));
+    const failure = await failureOf(problem(0)).finally(() => process.seteuid?.(0));
     expect(failure.code).toBe('disk_failed');
   });
 });

@@ -3,36 +3,40 @@
  *
  * Lines of plain text. Commands in them can be copied as they are.
  */
-import type { Config } from '../config.ts';
-import type { CommonOptions } from './context.ts';
+import { quoted } from '../shell.ts';
+
+/** Where the passwords are stored. */
+export type DatabasePlace = { readonly kind: 'sqlite'; readonly path: string } | { readonly kind: 'mysql' };
 
 /** A command never held the key itself; whether a daemon does, that daemon alone knows. */
 export const orRescue =
   'Or, where ticketmaild status says orphaned, the running daemon writes it: ticketmaild key rescue.';
 
-/** A command of this program with the configuration file of this call. */
-export function commandLine(words: string, { config }: Pick<CommonOptions, 'config'>): string {
-  return `ticketmaild ${words}${config === undefined ? '' : ` --config ${quoted(config)}`}`;
+/** A command of this program with the configuration file that was given to this one; null: none was. */
+export function commandLine(words: string, configFile: string | null): string {
+  return `ticketmaild ${words}${configFile === null ? '' : ` --config ${quoted(configFile)}`}`;
 }
 
-/** For a POSIX shell. */
-function quoted(word: string): string {
-  return /^[\w./@%+=:,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
-}
-
-export function explanation(keyFile: string, { database }: Pick<Config, 'database'>): readonly string[] {
+export function explanation(keyFile: string, database: Pick<DatabasePlace, 'kind'>): readonly string[] {
   return [
     `Encryption seals the mailbox passwords in the database under a key that lies in ${keyFile}.`,
     'It protects the database, its dumps and its backups: whoever has only those has no password.',
     'It does not protect from whoever has both the key file and the database: never put both into the same backup.',
     'Workers that run take it up within a second; nothing is restarted, and no poll is cut off.',
-    ...(database.kind === 'mysql' ? [scrubAdvice] : []),
+    ...preparation(database),
   ];
 }
 
+/** What to have done on the database before encryption is switched on, the line to run set in; empty: nothing. */
+export function preparation({ kind }: Pick<DatabasePlace, 'kind'>): readonly string[] {
+  return kind === 'mysql' ? scrubAdvice : [];
+}
+
 /** It clears undo pages as they are freed, which nothing does afterwards. */
-const scrubAdvice =
-  'With MariaDB, have its administrator run this first: SET GLOBAL innodb_immediate_scrub_data_uncompressed = ON;';
+const scrubAdvice = [
+  'With MariaDB, have its administrator run this first:',
+  '  SET GLOBAL innodb_immediate_scrub_data_uncompressed = ON;',
+];
 
 export const questions = {
   keyLoss: 'If data/encryption-key.bin is lost, all sealed passwords are lost with it. Do you accept that?',
@@ -40,23 +44,23 @@ export const questions = {
 } as const;
 
 /** What to do once encryption is on. */
-export function backupAdvice(options: CommonOptions): readonly string[] {
+export function backupAdvice(configFile: string | null): readonly string[] {
   return [
     'Back the key file up now, apart from the backups of the database, and verify the copy:',
-    `  ${commandLine('key backup /PATH/encryption-key.bin', options)}`,
-    `  ${commandLine('key verify /PATH/encryption-key.bin', options)}`,
-    `Switching it off again needs this file system: ${commandLine('encryption disable', options)}, run on this host.`,
+    `  ${commandLine('key backup /PATH/encryption-key.bin', configFile)}`,
+    `  ${commandLine('key verify /PATH/encryption-key.bin', configFile)}`,
+    `Switching it off again needs this file system: ${commandLine('encryption disable', configFile)}, run on this host.`,
   ];
 }
 
 /** Where passwords may still be found that stood readable, with what clears it: in that order, as sealing writes logs too. */
-export function leftovers({ database }: Pick<Config, 'database'>, options: CommonOptions): readonly string[] {
+export function leftovers(database: DatabasePlace, configFile: string | null): readonly string[] {
   return [
     'The passwords that stood readable until now may still be found in:',
     ...(database.kind === 'sqlite' ? sqliteLeftovers(database.path) : mysqlLeftovers),
     '- snapshots and freed blocks of the file systems below',
     'Surest is to change them at the provider. Which ones those are:',
-    `  ${commandLine('encryption status', options)}`,
+    `  ${commandLine('encryption status', configFile)}`,
   ];
 }
 
@@ -76,4 +80,9 @@ const mysqlLeftovers: readonly string[] = [
 
 function sqliteLeftovers(path: string): readonly string[] {
   return [`- older copies and backups of ${path}: delete them, or guard them as the passwords themselves`];
+}
+
+/** A number with its word: `1 password`, `2 passwords`. */
+export function counted(count: number, word: string): string {
+  return `${count} ${word}${count === 1 ? '' : 's'}`;
 }

@@ -1,0 +1,120 @@
+/**
+ * `admin add`, `list`, `set-password`, `remove` and `unlock`: who may sign in to the admin page.
+ *
+ * They work on the database alone, whether the daemon runs or not; it goes by what is there at the next request.
+ */
+import { randomFillSync, randomUUIDv7 } from 'node:crypto';
+import {
+  type AccountPorts,
+  addAccount,
+  findAccount,
+  readAdminName,
+  removeAccount,
+  requireFreeName,
+  requireGoodPassword,
+  setAccountPassword,
+  unlockSignIn,
+} from '../admin/accounts.ts';
+import { attemptLimits } from '../admin/attempt-limits.ts';
+import type { Account } from '../admin/ports.ts';
+import type { App } from '../compose.ts';
+import { isoTime } from '../ingest/iso-time.ts';
+import { pageLines } from './admin-page.ts';
+import { newAdminPassword } from './admin-password.ts';
+import { type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';
+import { shortTime } from './times.ts';
+
+type NameOptions = CommonOptions & { readonly name: string };
+type PasswordOptions = NameOptions & { readonly passwordStdin?: boolean };
+
+const columns = [
+  { title: 'NAME', shrinks: true },
+  { title: 'ADDED (UTC)' },
+  { title: 'PASSWORD SET (UTC)' },
+  { title: 'LAST SIGN-IN (UTC)' },
+];
+
+function portsOf({ store, author }: App, { nowMs }: Context): AccountPorts {
+  return { store, clock: { nowMs }, author, newId: randomUUIDv7, random: (bytes) => randomFillSync(bytes) };
+}
+
+/** Ends by telling where the page is. Throws `usage`, `exists_already`, `password_missing`. */
+export async function addAdmin(options: PasswordOptions, context: Context): Promise<number> {
+  const { terminal } = context;
+  const name = readAdminName(options.name);
+  return await withApp(options, context, async (app, config) => {
+    await migrateFirst(app, config);
+    const ports = portsOf(app, context);
+    await requireFreeName(ports, name);
+    using password = await newAdminPassword(options, context, { name, check: requireGoodPassword });
+    await addAccount(ports, name, password);
+    await terminal.line(`added admin ${name}`);
+    for (const line of pageLines(config.admin, app.author.host)) terminal.note(line);
+    return 0;
+  });
+}
+
+export async function listAdmins(options: CommonOptions, context: Context): Promise<number> {
+  const { terminal } = context;
+  return await withApp(options, context, async ({ store }) => {
+    const accounts = await store.listAccounts();
+    if (options.json === true) for (const account of accounts) await terminal.json(accountJson(account));
+    else if (accounts.length === 0) terminal.note('There is no admin yet: add one with ticketmaild admin add NAME.');
+    else await terminal.table(columns, accounts.map(cells));
+    return 0;
+  });
+}
+
+/** The field names are a promise to scripts. */
+function accountJson(account: Account): Record<string, unknown> {
+  return {
+    name: account.name,
+    added_at: isoTime(account.createdAtMs),
+    password_set_at: isoTime(account.passwordChangedAtMs),
+    last_sign_in_at: account.lastSignInAtMs === null ? null : isoTime(account.lastSignInAtMs),
+  };
+}
+
+function cells({ name, createdAtMs, passwordChangedAtMs, lastSignInAtMs }: Account): readonly string[] {
+  return [name, shortTime(createdAtMs), shortTime(passwordChangedAtMs), shortTime(lastSignInAtMs)];
+}
+
+/** Whoever is signed in by the former password is so no more. Throws `not_found`, `usage`, `password_missing`. */
+export async function setAdminPassword(options: PasswordOptions, context: Context): Promise<number> {
+  const { terminal } = context;
+  return await withApp(options, context, async (app) => {
+    const ports = portsOf(app, context);
+    const account = await findAccount(ports, options.name);
+    const { name } = account;
+    using password = await newAdminPassword(options, context, { name, check: requireGoodPassword });
+    await setAccountPassword(ports, account, password);
+    await terminal.line(`set the password of admin ${name}; whoever was signed in under that name is signed out`);
+    return 0;
+  });
+}
+
+/** Asks first, unless told `--yes`. Throws `not_found`, `usage`. */
+export async function removeAdmin(options: NameOptions & { yes?: boolean }, context: Context): Promise<number> {
+  const { terminal } = context;
+  return await withApp(options, context, async (app) => {
+    const ports = portsOf(app, context);
+    const account = await findAccount(ports, options.name);
+    const question = `Remove admin ${account.name}, who is signed out at once?`;
+    const sure = options.yes === true || (await terminal.confirm(question, 'Say that you are sure with --yes.'));
+    if (sure) await removeAccount(ports, account);
+    await terminal.line(`${sure ? 'removed' : 'kept'} admin ${account.name}`);
+    if (sure && (await app.store.countAccounts()) === 0) terminal.note('Nobody can sign in to the admin page now.');
+    return sure ? 0 : 1;
+  });
+}
+
+/** For whoever is told of too many tries, which others on the same address may have made. */
+export async function unlockAdmins(options: CommonOptions, context: Context): Promise<number> {
+  const { terminal } = context;
+  return await withApp(options, context, async (app) => {
+    await unlockSignIn(app);
+    const seconds = attemptLimits.askAgainMs / 1000;
+    await terminal.line(`forgot all tries to sign in; a daemon that runs notices within ${seconds} seconds`);
+    return 0;
+  });
+}

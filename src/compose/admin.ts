@@ -1,0 +1,64 @@
+/**
+ * The admin page, put together: what it shows and does comes from the workflows of `src/admin`, and the web server knows
+ * only that. Both are loaded when the daemon starts: commands do not pay for them.
+ */
+import { randomFillSync } from 'node:crypto';
+import { systemClock } from '../adapters/clock/clock.ts';
+import type { Database } from '../adapters/database/database.ts';
+import type { AdminDesk } from '../admin/desk.ts';
+import { thisUser } from '../config/this-user.ts';
+import type { AdminConfig, DatabaseConfig } from '../config.ts';
+import type { Control } from '../encryption/control.ts';
+import type { Log } from '../events.ts';
+import type { RawSources, Workers } from '../ingest/ports.ts';
+import type { Resolver } from '../ingest/quarantine.ts';
+import type { Readiness } from '../ingest/readiness.ts';
+import type { Encryption } from './encryption.ts';
+
+export type AdminParts = {
+  readonly config: AdminConfig;
+  readonly database: DatabaseConfig;
+  /** Absolute; null: the daemon was started without one. */
+  readonly configFile: string | null;
+  readonly store: Database;
+  readonly encryption: Encryption;
+  readonly control: Control;
+  readonly settle: Resolver['settle'];
+  readonly raw: RawSources;
+  readonly workers: Workers;
+  readonly log: Log;
+};
+
+/** Serves the page until it is disposed. Trouble with the page is told, and keeps nobody from anything else. */
+export async function openAdmin(parts: AdminParts, readiness: () => Promise<Readiness>): Promise<AsyncDisposable> {
+  const { config, log } = parts;
+  const { keepAdminPage } = await import('../adapters/web/server.ts');
+  await using building = new AsyncDisposableStack();
+  const desk = await openDesk(parts, readiness, building);
+  building.use(await keepAdminPage(config, desk, log));
+  return building.move();
+}
+
+async function openDesk(
+  parts: AdminParts,
+  readiness: () => Promise<Readiness>,
+  building: AsyncDisposableStack,
+): Promise<AdminDesk> {
+  const [{ createSignIn }, { createRefusals }, { createEncryptionDesk }, { createOverviewDesk }] = await Promise.all([
+    import('../admin/sign-in.ts'),
+    import('../admin/refusals.ts'),
+    import('../admin/encryption-desk.ts'),
+    import('../admin/overview-desk.ts'),
+  ]);
+  const { config, database, configFile, store, encryption, control, settle, raw, workers, log } = parts;
+  const { author } = encryption;
+  const common = { store, author, log, workers, clock: systemClock };
+  const refusals = building.use(createRefusals(common));
+  const random = (bytes: Uint8Array): Uint8Array => randomFillSync(bytes);
+  const signIn = createSignIn({ ...common, random, idleMs: () => config.idleMs });
+  const encryptionDesk = building.use(
+    createEncryptionDesk({ ...encryption, ...common, control, configFile, user: thisUser(), database }),
+  );
+  const overview = building.use(createOverviewDesk({ ...common, readiness, raw, settle }));
+  return { ...signIn, refused: (refusal) => refusals.refused(refusal), ...encryptionDesk, ...overview };
+}
