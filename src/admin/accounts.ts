@@ -1,0 +1,92 @@
+/**
+ * Accounts of admins: who may sign in to the admin page.
+ *
+ * A password is stored one way (`src/secret/admin-password.ts`); a new one ends every admin session of its account. Each
+ * change and its audit row are one transaction.
+ */
+import { Failure } from '../errors.ts';
+import type { Author } from '../ingest/mailbox.ts';
+import type { Clock } from '../ingest/ports.ts';
+import { adminPasswordProblem, adminSaltBytes, hashAdminPassword } from '../secret/admin-password.ts';
+import type { SecretBytes } from '../secret/secret-bytes.ts';
+import { adminAudit, isAdminName } from './names.ts';
+import type { Account, AdminStore } from './ports.ts';
+
+export type AccountPorts = {
+  readonly store: AdminStore;
+  readonly clock: Pick<Clock, 'nowMs'>;
+  /** Fills bytes, as randomFillSync of node:crypto does. */
+  readonly random: (bytes: Uint8Array) => Uint8Array;
+  readonly newId: () => string;
+  readonly author: Author;
+};
+
+/** The name as it is stored. Throws `usage`. */
+export function readAdminName(text: string): string {
+  const name = text.normalize('NFC');
+  if (isAdminName(name)) return name;
+  const rule =
+    'must be 1 to 64 printable characters, without a space at its ends or "-" at its beginning, and not "somebody"';
+  throw new Failure('usage', `the name of an admin ${rule}`, { hint: 'Choose another name.' });
+}
+
+/** Nobody has that name yet. Throws `exists_already`. */
+export async function requireFreeName({ store }: AccountPorts, name: string): Promise<void> {
+  const account = await store.accountByName(name);
+  if (account === null) return;
+  throw new Failure('exists_already', `an admin named ${JSON.stringify(account.name)} exists already`);
+}
+
+/** Throws `usage` for a name or password that is none, `exists_already`. */
+export async function addAccount(ports: AccountPorts, given: string, password: SecretBytes): Promise<Account> {
+  const name = readAdminName(given);
+  const passwordHash = await hashOf(ports, password);
+  await requireFreeName(ports, name);
+  const nowMs = ports.clock.nowMs();
+  const account = { id: ports.newId(), name, passwordHash, createdAtMs: nowMs, passwordChangedAtMs: nowMs };
+  await ports.store.addAccount(account, adminAudit(ports.author, 'admin.added', name));
+  return { ...account, lastSignInAtMs: null };
+}
+
+/** By name, in whatever case. Throws `not_found`. */
+export async function findAccount({ store }: AccountPorts, name: string): Promise<Account> {
+  return (await store.accountByName(name)) ?? missing(name);
+}
+
+/** Ends every admin session of the account, and lets its name try again at once. Throws `usage`, `not_found`. */
+export async function setAccountPassword(
+  ports: AccountPorts,
+  { id, name }: Account,
+  password: SecretBytes,
+): Promise<void> {
+  const { store, clock, author } = ports;
+  const passwordHash = await hashOf(ports, password);
+  const audit = adminAudit(author, 'admin.password_changed', name);
+  if (!(await store.setPasswordHash(id, passwordHash, clock.nowMs(), audit))) missing(name);
+}
+
+/** Its admin sessions end. Throws `not_found`. */
+export async function removeAccount({ store, author }: AccountPorts, { id, name }: Account): Promise<void> {
+  if (!(await store.removeAccount(id, adminAudit(author, 'admin.removed', name)))) missing(name);
+}
+
+/** Every address and name may try to sign in again; a daemon that runs notices within `askAgainMs` (attempt-limits.ts). */
+export async function unlockSignIn({ store, author }: Pick<AccountPorts, 'store' | 'author'>): Promise<void> {
+  await store.forgetAllAttempts(adminAudit(author, 'admin.unlocked', null));
+}
+
+/** Throws `usage`. */
+export function requireGoodPassword(password: SecretBytes): void {
+  const problem = adminPasswordProblem(password);
+  if (problem !== null) throw new Failure('usage', problem, { hint: 'Nothing was changed: choose another one.' });
+}
+
+async function hashOf({ random }: AccountPorts, password: SecretBytes): Promise<string> {
+  requireGoodPassword(password);
+  return await hashAdminPassword(password, random(new Uint8Array(adminSaltBytes)));
+}
+
+function missing(name: string): never {
+  const hint = 'See ticketmaild admin list.';
+  throw new Failure('not_found', `there is no admin named ${JSON.stringify(name)}`, { hint });
+}

@@ -1,0 +1,162 @@
+/**
+ * The page Server > Encryption: what it shows, and what can be done there. Each thing that is done is the workflow of the
+ * command of that name, with the same rules and the same audit.
+ *
+ * To begin with switching off needs a proof file, which only somebody makes who reaches the file system; the request that
+ * it must be newer than is in the memory of this daemon, so that is where it is confirmed.
+ */
+import type { Control } from '../encryption/control.ts';
+import type { DisableRequest } from '../encryption/disable-requests.ts';
+import { liveMs, type OperationPorts, type Tell } from '../encryption/operation.ts';
+import type { EncryptionStore, KeyFile, KeyFileReading, ProofCheck, ProofFile } from '../encryption/ports.ts';
+import { type EncryptionStatus, encryptionStatus } from '../encryption/status.ts';
+import { commandLine, type DatabasePlace, leftovers, preparation } from '../encryption/texts.ts';
+import type { Vault } from '../encryption/vault.ts';
+import type { Log } from '../events.ts';
+import type { Author } from '../ingest/mailbox.ts';
+import type { Clock, Workers } from '../ingest/ports.ts';
+import { type KeyId, keyIds } from '../secret/key.ts';
+import { neededKeys } from '../secret/switch.ts';
+import { quoted } from '../shell.ts';
+import type { AdminDesk, BackupVerdict, BackupVerified, EncryptionView, ProofRequest } from './desk.ts';
+import { underWay } from './encryption-progress.ts';
+import { whoOnPage } from './names.ts';
+import { createOperations, type Operations } from './operations.ts';
+import type { AdminStore } from './ports.ts';
+import { troublesOf } from './troubles.ts';
+
+export type EncryptionDeskPorts = {
+  readonly store: EncryptionStore &
+    Pick<AdminStore, 'readOperation' | 'beginOperation' | 'noteOperation' | 'lastAudit'>;
+  readonly vault: Vault;
+  readonly keyFile: Pick<KeyFile, 'path' | 'read'>;
+  readonly proof: Pick<ProofFile, 'path'>;
+  /** The one that the control socket uses as well. */
+  readonly control: Control;
+  readonly workers: Workers;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly author: Author;
+  /** The ports of one operation on the switch. */
+  operation(tell: Tell): OperationPorts;
+  /** Absolute; null: the daemon was started without one. */
+  readonly configFile: string | null;
+  /** See TroublePlace. */
+  readonly user: string;
+  readonly database: DatabasePlace;
+};
+
+export type EncryptionDesk = AsyncDisposable &
+  Pick<AdminDesk, 'encryption' | 'start' | 'askDisable' | 'confirmDisable' | 'cancelDisable' | 'verifyBackup'>;
+
+/** Of a backup that holds every key; its detail is their ids. */
+const verifiedAction = 'key.backup_verified';
+
+/** Looks at once, and every few seconds, for an operation that a dead daemon left behind. Disposing stops what runs. */
+export function createEncryptionDesk(ports: EncryptionDeskPorts): EncryptionDesk {
+  const operations = createOperations(ports);
+  const { control, vault } = ports;
+  return {
+    encryption: () => look(ports, operations),
+    start: (kind, by) => operations.start(kind, by),
+    askDisable: async (by) => {
+      const { switch: inForce } = await vault.refresh();
+      if (inForce.state !== 'off') await control.askDisable(whoOnPage(by));
+    },
+    confirmDisable: async (by) => {
+      const why = await control.confirmDisable(async () => {
+        const answer = await operations.startProven(by);
+        return answer.kind === 'started' ? null : answer.sentence;
+      });
+      return why === null ? { kind: 'started' } : { kind: 'refused', sentence: why };
+    },
+    cancelDisable: (by) => control.cancelDisable(whoOnPage(by)),
+    verifyBackup: (held, by) => verify(ports, held, by),
+    [Symbol.asyncDispose]: () => operations[Symbol.asyncDispose](),
+  };
+}
+
+const nobodyToTell: Tell = { step: () => undefined, passwords: () => undefined, waiting: () => undefined };
+
+async function look(ports: EncryptionDeskPorts, operations: Operations): Promise<EncryptionView> {
+  const { keyFile, vault, control, configFile, database, workers, author } = ports;
+  const [status, operation, reading] = await Promise.all([
+    encryptionStatus(ports.operation(nobodyToTell), liveMs),
+    operations.view(),
+    keyFile.read(),
+  ]);
+  const request = control.request();
+  const place = { keyFilePath: keyFile.path, configFile, me: workers.me, host: author.host, user: ports.user };
+  return {
+    ...underWay(status, operation, request !== null),
+    status,
+    troubles: troublesOf(status, vault.view, place),
+    operation,
+    proofRequest: request && proofRequest(request, ports.proof.path),
+    keyFile: keyFileView(keyFile.path, reading, vault),
+    backup: await lastVerified(ports, keysToHold(reading, vault)),
+    commands: {
+      backup: commandLine(`key backup ${copyOf(status)}`, configFile),
+      verify: commandLine(`key verify ${copyOf(status)}`, configFile),
+      status: commandLine('encryption status', configFile),
+    },
+    leftovers: status.state === 'off' ? preparation(database) : leftovers(database, configFile),
+  };
+}
+
+/** In the home folder of whoever runs the command, under a name that the copy of another key does not have. */
+function copyOf({ key_id: keyId, next_key_id: next }: EncryptionStatus): string {
+  return `~/ticketmaild-key-${[keyId, next].filter((id) => id !== null && isKeyId(id)).join('-') || 'copy'}.bin`;
+}
+
+function proofRequest({ by, askedAtMs, expiresAtMs, checks }: DisableRequest, path: string): ProofRequest {
+  const told = checks?.map(({ name, ok, why, hint }: ProofCheck) => {
+    return { name, ok, why: hint === null ? why : `${why}. ${hint}` };
+  });
+  return { by, askedAtMs, expiresAtMs, path, command: `touch ${quoted(path)}`, checks: told ?? null };
+}
+
+function keyFileView(path: string, reading: KeyFileReading, vault: Vault): EncryptionView['keyFile'] {
+  const isLocked = reading.kind === 'refused' && reading.failure.code === 'key_file_locked';
+  const isProtected = isLocked || (reading.kind === 'keys' && reading.wrapped !== null);
+  return { path, isProtected, keyIds: keyIds(reading.kind === 'keys' ? reading.keys : vault.keys()) };
+}
+
+/**
+ * What a backup must hold: every key of the key file, and the one in use, which another file at its place may lack. Where
+ * that file cannot be read: what is in memory, and what the switch names, even one that only that key could verify.
+ */
+function keysToHold(reading: KeyFileReading, { view, keys }: Vault): readonly KeyId[] {
+  const { problem, stored, switch: inForce } = view;
+  const row = problem?.code === 'key_unknown' && stored !== null ? stored : inForce;
+  const inFile = keyIds(reading.kind === 'keys' ? reading.keys : keys());
+  return [...new Set([...inFile, ...neededKeys(row)])];
+}
+
+/** null when the last one that was compared lacks a key of now. */
+async function lastVerified({ store }: EncryptionDeskPorts, wanted: readonly KeyId[]): Promise<BackupVerified | null> {
+  const row = wanted.length === 0 ? null : await store.lastAudit(verifiedAction);
+  if (row === null) return null;
+  const held = (row.detail ?? '').split(' ').filter(isKeyId);
+  return wanted.every((id) => held.includes(id)) ? { atMs: row.atMs, by: row.who, keyIds: held } : null;
+}
+
+function isKeyId(text: string): boolean {
+  return /^[0-9a-f]{16}$/.test(text);
+}
+
+async function verify(ports: EncryptionDeskPorts, given: readonly string[], by: string): Promise<BackupVerdict> {
+  const { keyFile, vault, store, author } = ports;
+  const { switch: inForce } = await vault.refresh();
+  const wanted = keysToHold(await keyFile.read(), vault);
+  if (wanted.length === 0) return { kind: 'no_key' };
+  const lacks = wanted.filter((id) => !given.includes(id));
+  const isSame = lacks.length === 0;
+  // Of what a browser sent only ids that are known here are written down.
+  const held = wanted.filter((id) => given.includes(id));
+  const detail = isSame ? held.join(' ') : `lacks ${lacks.join(' ')}`;
+  const { keyId, nextKeyId } = inForce;
+  const entry = { who: whoOnPage(by), host: author.host, keyId, nextKeyId, mailboxId: null, detail };
+  await store.audit([{ ...entry, action: isSame ? verifiedAction : 'key.backup_differs' }]);
+  return isSame ? { kind: 'same' } : { kind: 'lacks', keyIds: lacks };
+}

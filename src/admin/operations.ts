@@ -1,0 +1,155 @@
+/**
+ * Operations on the switch that the daemon runs for the admin page: one at a time, whichever worker was asked.
+ *
+ *     running -> done | failed
+ *
+ * What is under way stands in one row of the database, so that the page of any worker shows it. A row whose worker is gone
+ * is taken over when the sealed switch says that it is half way (operation-look.ts); every other one just ends. A daemon that stops ends `enable` and `rotate` at the next safe place, gives `disable`
+ * some time to end, and leaves the row `running` for the next start.
+ */
+import { asFailure, Failure } from '../errors.ts';
+import { events } from '../events.ts';
+import { isoTime } from '../ingest/iso-time.ts';
+import type { Clock } from '../ingest/ports.ts';
+import { createRepetition } from '../ingest/repetition.ts';
+import type { OperationKind, OperationView, Started } from './desk.ts';
+import { whoOnPage } from './names.ts';
+import { byWhom, detailText, emptyDetail, operationView } from './operation-detail.ts';
+import { takeOver } from './operation-look.ts';
+import { launch, nextNumber, type OperationsPorts, type Running } from './operation-run.ts';
+import { whyNot } from './operation-work.ts';
+import type { StoredOperation } from './ports.ts';
+
+export type Operations = AsyncDisposable & {
+  /** `by`: the name of an admin. `disable` only goes on with what was proven. Throws `database_*`. */
+  start(kind: OperationKind, by: string): Promise<Started>;
+  /** Switches off, for somebody who has shown the proof file. Throws `database_*`. */
+  startProven(by: string): Promise<Started>;
+  /** Throws `database_*`. */
+  view(): Promise<OperationView | null>;
+};
+
+const lookEveryMs = 3000;
+/** How long `disable` goes on after the daemon began to stop: it would be left between on and off. */
+const finishMs = 10_000;
+const goodbyeMs = 5000;
+
+/** Looks at once, and every few seconds, for what a daemon that is gone left behind. */
+export function createOperations(ports: OperationsPorts): Operations {
+  const [ended, over] = [new AbortController(), new AbortController()];
+  const running: Running = { ports, ended: ended.signal, over: over.signal, active: new Map() };
+  const inTurn = createTurns();
+  const looking = keepLooking(running, () => inTurn(() => takeOver(running)));
+  const start = (kind: OperationKind, by: string, isProven: boolean) =>
+    inTurn(async () => {
+      await takeOver(running);
+      return await begin(running, kind, by, isProven);
+    });
+  return {
+    start: (kind, by) => start(kind, by, false),
+    startProven: (by) => start('disable', by, true),
+    view: async () => {
+      const row = await ports.store.readOperation();
+      return row === null
+        ? null
+        : operationView(row, { keyFilePath: ports.keyFile.path, configFile: ports.configFile });
+    },
+    [Symbol.asyncDispose]: async () => {
+      ended.abort();
+      await within(
+        ports.clock,
+        finishMs,
+        looking.then(() => allOf(running)),
+      );
+      over.abort();
+      await within(ports.clock, goodbyeMs, allOf(running));
+    },
+  };
+}
+
+/** Each task begins when the one before it has ended, however that ended. */
+function createTurns(): <T>(task: () => Promise<T>) => Promise<T> {
+  let last: Promise<unknown> = Promise.resolve();
+  return (task) => {
+    const turn = last.then(task, task);
+    last = turn.catch(() => undefined);
+    return turn;
+  };
+}
+
+async function allOf({ active }: Running): Promise<void> {
+  await Promise.all(active.values());
+}
+
+async function within(clock: Clock, ms: number, task: Promise<unknown>): Promise<void> {
+  const done = new AbortController();
+  await Promise.race([task, clock.sleep(ms, done.signal)]);
+  done.abort();
+}
+
+async function keepLooking({ ports, ended }: Running, take: () => Promise<void>): Promise<void> {
+  const troubles = createRepetition();
+  while (!ended.aborted) {
+    try {
+      await take();
+      troubles.tell('look', null);
+    } catch (error) {
+      const failure = asFailure(error);
+      // That the database is away is told by the scheduler.
+      const isNews = troubles.tell('look', failure.code).isNews && !failure.code.startsWith('database_');
+      if (isNews) ports.log.error({ error: failure }, events.adminOperationFailed);
+    }
+    await ports.clock.sleep(lookEveryMs, ended);
+  }
+}
+
+async function begin(running: Running, kind: OperationKind, by: string, isProven: boolean): Promise<Started> {
+  const { store, vault, clock, workers } = running.ports;
+  const before = await store.readOperation();
+  if (before?.state === 'running') return refused(underWay(before));
+  const { switch: inForce } = await vault.refresh();
+  const why = running.ended.aborted ? stopping : whyNot(kind, inForce, isProven);
+  if (why !== null) return refused(sentenceOf(why));
+  const row: StoredOperation = {
+    ...{ number: nextNumber(before), kind, by, startedAtMs: clock.nowMs(), endedAtMs: null },
+    ...{ worker: workers.me, state: 'running', detail: detailText(emptyDetail) },
+  };
+  if (!(await store.beginOperation(row, before))) {
+    const other = await store.readOperation();
+    return refused(other === null ? 'Somebody else was faster.' : underWay(other));
+  }
+  const who = whoOnPage(by);
+  await record(running.ports, who, kind);
+  // A proof is needed to begin with switching off, not to go on with it.
+  launch(running, row, { who, isResumed: false, isBound: kind === 'disable' && !isProven });
+  return { kind: 'started' };
+}
+
+const stopping = new Failure('interrupted', 'this daemon is stopping', { hint: 'Try again in a moment.' });
+
+function refused(sentence: string): Started {
+  return { kind: 'refused', sentence };
+}
+
+function sentenceOf({ message, hint }: Pick<Failure, 'message' | 'hint'>): string {
+  return `${message.charAt(0).toUpperCase()}${message.slice(1)}. ${hint}`;
+}
+
+const began: Readonly<Record<OperationKind, string>> = {
+  enable: 'to switch encryption on',
+  rotate: 'to rotate the key',
+  disable: 'to switch encryption off',
+};
+
+function underWay(row: StoredOperation): string {
+  const { kind, startedAtMs, state } = row;
+  const time = (isoTime(startedAtMs) ?? '').slice(0, 19).replace('T', ' ');
+  const how = state === 'running' ? 'that is still under way' : 'that was a moment ago';
+  return `${byWhom(row)} began ${began[kind]} at ${time} UTC, and ${how}.`;
+}
+
+async function record({ store, author, vault }: OperationsPorts, who: string, kind: OperationKind): Promise<void> {
+  const { keyId, nextKeyId } = vault.view.switch;
+  const entry = { who, host: author.host, keyId, nextKeyId, mailboxId: null };
+  await store.audit([{ ...entry, action: 'admin.operation_started', detail: kind }]);
+}

@@ -1,0 +1,35 @@
+/**
+ * The password of an admin is nowhere in a core dump once it was looked at: neither in memory that was freed nor in the
+ * registers of the threads that computed its hash.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+import { newCanary } from '../support/canary.ts';
+import { gcore, searchCore, smallCore } from '../support/memory-search.ts';
+import { temporaryFolder } from '../support/temporary.ts';
+
+const holder = fileURLToPath(new URL('./admin-password-holder.ts', import.meta.url));
+
+async function hitsAfter(...how: readonly string[]): Promise<number> {
+  const canary = newCanary(16);
+  await using folder = await temporaryFolder('admin-password');
+  const child = spawn(process.execPath, [...smallCore, holder, Buffer.from(canary).toString('hex'), ...how]);
+  try {
+    const [told] = await once(child.stdout, 'data');
+    expect(String(told)).toBe('true\n');
+    const core = await gcore(child.pid ?? 0, folder.path);
+    if (core === null) throw new Error('gcore is not installed');
+    const { hits } = await searchCore(core, canary);
+    return hits.filter(({ form }) => form === 'text').reduce((sum, { count }) => sum + count, 0);
+  } finally {
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+  }
+}
+
+test('a password that was hashed and verified is in no memory and in no register afterwards', async () => {
+  expect(await hitsAfter('kept')).toBeGreaterThan(0);
+  expect(await hitsAfter()).toBe(0);
+}, 90_000);
