@@ -33,6 +33,20 @@ export type DatabaseConfig =
       readonly connectionsMax: number;
     };
 
+/** How the admin page is reached. */
+export type AdminConfig = {
+  readonly host: string;
+  readonly port: number;
+  /** Files (PEM) of the certificate chain and its key, read when they are needed and again when they change; null: HTTP. */
+  readonly tls: { readonly certificateFile: string; readonly keyFile: string } | null;
+  /** Addresses of proxies: only they may connect, and X-Forwarded-For is believed from them. Empty: there is none. */
+  readonly proxies: readonly string[];
+  /** The origin under which browsers reach it, as `https://desk.example.org`; null: by the name of the listening address. */
+  readonly origin: string | null;
+  /** A session ends when nothing is asked for so long. */
+  readonly idleMs: number;
+};
+
 export type Config = {
   readonly dataDir: string;
   readonly database: DatabaseConfig;
@@ -41,6 +55,8 @@ export type Config = {
   readonly encryption: { readonly passphraseFile: string | null };
   /** null: no health endpoints. */
   readonly http: { readonly host: string; readonly port: number } | null;
+  /** Where the admin page is served; null: nowhere. */
+  readonly admin: AdminConfig | null;
   readonly log: { readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' };
   readonly poll: {
     readonly intervalMs: number;

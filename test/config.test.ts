@@ -145,6 +145,36 @@ describe('what is wrong is told in one line', () => {
       'mail.toml:2: http.listen must be HOST:PORT, as "127.0.0.1:8025" or "[::1]:8025", or "off", not "127.0.0.1:70000"',
     ],
     [
+      '[admin]\nlisten = "8026"',
+      'mail.toml:2: admin.listen must be HOST:PORT, as "127.0.0.1:8026" or "[::1]:8026", or "off", not "8026"',
+    ],
+    [
+      '[admin]\nlisten = "desk.example.org:8026"',
+      'mail.toml:2: admin.listen must be an address of this machine alone (127.0.0.1, [::1]) unless admin.tls_certificate_file and admin.tls_key_file are given, or admin.proxies, not "desk.example.org:8026"',
+    ],
+    [
+      '[admin]\ntls_certificate_file = "/c"',
+      'mail.toml:2: admin.tls_certificate_file needs admin.tls_key_file as well',
+    ],
+    ['[admin]\ntls_key_file = "/k"', 'mail.toml:2: admin.tls_key_file needs admin.tls_certificate_file as well'],
+    [
+      '[admin]\nproxies = ["proxy.example.org"]',
+      'mail.toml:2: admin.proxies must be a list of at most 20 IP addresses, as ["10.0.0.7"], not ["proxy.example.org"]',
+    ],
+    [
+      '[admin]\nproxies = ["10.0.0.7"]',
+      'admin.origin must be https://HOST or https://HOST:PORT, without a path, the one of the proxy, when admin.proxies is given',
+    ],
+    [
+      '[admin]\nproxies = ["10.0.0.7"]\norigin = "http://localhost:8026"',
+      'mail.toml:3: admin.origin must be https://HOST or https://HOST:PORT, without a path, not "http://localhost:8026"',
+    ],
+    [
+      '[admin]\nlisten = "[::]:8026"\ntls_certificate_file = "/c"\ntls_key_file = "/k"',
+      'admin.origin must be https://HOST or https://HOST:PORT, without a path when admin.listen is every address',
+    ],
+    ['[admin]\nidle_min = 0', 'mail.toml:2: admin.idle_min must be a whole number of minutes from 1 to 1440, not 0'],
+    [
       '[database]\npassword_file = "/x"',
       'mail.toml:2: database.password_file must be left out with a database that is not MySQL or MariaDB',
     ],
@@ -192,6 +222,57 @@ describe('what is wrong is told in one line', () => {
   test('refuses a file that is not UTF-8', () => {
     const files = { '/srv/desk/mail.toml': Uint8Array.of(0x61, 0xff) };
     expect(failure('', { files }).message).toBe('mail.toml must be text in UTF-8');
+  });
+});
+
+describe('the admin page', () => {
+  const admin = (toml: string, given: Given = {}): Config['admin'] => load(`[admin]\n${toml}`, given).admin;
+
+  test('is served to this machine alone unless told otherwise, and may be off', () => {
+    expect(admin('')).toEqual({
+      ...{ host: '127.0.0.1', port: 8026, tls: null, proxies: [], origin: null, idleMs: 1_800_000 },
+    });
+    expect(admin('listen = "off"\ntls_key_file = "/k"')).toBeNull();
+    expect(admin('listen = "[::1]:0"\nidle_min = 1')).toMatchObject({ host: '::1', port: 0, idleMs: 60_000 });
+  });
+
+  test('may be reached from elsewhere with TLS, its files counting from the folder of the file', () => {
+    const files = 'tls_certificate_file = "tls/chain.pem"\ntls_key_file = "/etc/ssl/key.pem"';
+    expect(admin(`listen = "10.0.0.5:8026"\n${files}`)).toMatchObject({
+      host: '10.0.0.5',
+      tls: { certificateFile: '/srv/desk/tls/chain.pem', keyFile: '/etc/ssl/key.pem' },
+      origin: null,
+    });
+    const origin = 'origin = "https://Desk.Example.org:443"';
+    expect(admin(`listen = "0.0.0.0:8026"\n${files}\n${origin}`)).toMatchObject({ origin: 'https://desk.example.org' });
+  });
+
+  test('may be reached through proxies under their https origin', () => {
+    const env = {
+      TICKETMAILD_ADMIN_PROXIES: '10.0.0.7, fd00::7',
+      TICKETMAILD_ADMIN_ORIGIN: 'https://desk.example.org:8443',
+    };
+    expect(admin('listen = "10.0.0.5:8026"', { env })).toMatchObject({
+      proxies: ['10.0.0.7', 'fd00::7'],
+      origin: 'https://desk.example.org:8443',
+    });
+  });
+
+  test.each(['http://localhost:8026', 'http://127.0.0.1', 'http://[::1]:9000', 'https://desk.example.org'])(
+    'on this machine alone may have the origin %s',
+    (origin) => {
+      expect(admin(`origin = "${origin}"`)?.origin).toBe(origin);
+    },
+  );
+
+  test.each([
+    ...['http://desk.example.org', 'https://desk.example.org/', 'https://desk.example.org/admin', 'desk.example.org'],
+    ...['https://a@desk.example.org', 'https://desk.example.org?x', 'https://', 'https://a b', 'ftp://localhost', '*'],
+  ])('is refused the origin %s', (origin) => {
+    const { message } = failure(`[admin]\norigin = "${origin}"`);
+    expect(message).toBe(
+      `mail.toml:2: admin.origin must be https://HOST or https://HOST:PORT, without a path (http:// for localhost alone), not "${origin}"`,
+    );
   });
 });
 

@@ -4,29 +4,18 @@
  *
  * Refuses what no single key shows: combinations that cannot work and ones that are not safe.
  */
-import { isAbsolute, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { Config, DatabaseConfig } from '../config.ts';
 import { causeCode } from '../errors.ts';
 import { SecretBytes } from '../secret/secret-bytes.ts';
+import { admin } from './admin.ts';
 import { readCertificates } from './certificates.ts';
 import { type DatabaseUrl, readDatabaseUrl } from './database-url.ts';
-import type { Document } from './document.ts';
+import { absolute, type Derivation } from './derivation.ts';
+import { http } from './listen.ts';
 import { isLoopback } from './loopback.ts';
 import { butIs, type Problem } from './problems.ts';
-import type { Settings } from './settings.ts';
 import { unreadableHint } from './this-user.ts';
-
-/** What relative paths count from: in the file, and in an environment variable. null: they are refused. */
-export type Bases = { readonly file: string | null; readonly variable: string };
-
-export type Derivation = {
-  readonly settings: Settings;
-  readonly document: Document;
-  readonly bases: Bases;
-  /** The folder in which systemd puts credentials (systemd.exec(5)), or null. */
-  readonly credentials: string | null;
-  readonly readFile: (path: string) => Uint8Array;
-};
 
 const megabyte = 1024 * 1024;
 const dayMs = 86_400_000;
@@ -42,7 +31,8 @@ export function derive(from: Derivation): { config: Config; problems: readonly P
     database: database(from, dataDir, problems),
     migrateOnStart: settings.database.migrate,
     encryption: { passphraseFile: passphraseFile(from, problems) },
-    http: listen(from, problems),
+    http: http(from, problems),
+    admin: admin(from, problems),
     log: { level: settings.log.level },
     poll: {
       intervalMs: poll.interval_s * 1000,
@@ -108,44 +98,12 @@ function combinations({ settings, document }: Derivation): readonly Problem[] {
   return problems;
 }
 
-function absolute(from: Derivation, path: string, value: string, problems: Problem[]): string {
-  const { document, bases } = from;
-  if (value === '') problems.push({ path, rule: 'must not be empty' });
-  if (isAbsolute(value)) return resolve(value);
-  const base = document.origin(path).kind === 'variable' ? bases.variable : bases.file;
-  if (base !== null) return resolve(base, value);
-  problems.push({
-    path,
-    rule: `must be an absolute path, such as "/var/lib/ticketmaild"${butIs(document, path) || `, not "${value}"`}`,
-  });
-  return value;
-}
-
 /** The file need not exist: a key file without a passphrase asks for none. */
 function passphraseFile(from: Derivation, problems: Problem[]): string | null {
   const path = 'encryption.passphrase_file';
   const file = from.settings.encryption.passphrase_file;
   if (file !== '') return absolute(from, path, file, problems);
   return from.credentials === null ? null : join(from.credentials, 'ticketmaild-key-passphrase');
-}
-
-function listen({ settings, document }: Derivation, problems: Problem[]): Config['http'] {
-  const path = 'http.listen';
-  const value = settings.http.listen;
-  if (value === 'off') return null;
-  const [, ipv6, name, portText] = /^(?:\[([0-9a-f:.]+)\]|([a-z0-9.-]+)):(\d{1,5})$/i.exec(value) ?? [];
-  const host = ipv6 ?? name;
-  const port = Number(portText);
-  if (host === undefined || port > 65_535) {
-    const rule = 'must be HOST:PORT, as "127.0.0.1:8025" or "[::1]:8025", or "off"';
-    problems.push({ path, rule: `${rule}${butIs(document, path)}` });
-    return null;
-  }
-  if (!isLoopback(host) && !settings.http.expose) {
-    const rule = 'must be an address of this machine alone (127.0.0.1, [::1]) unless http.expose is true';
-    problems.push({ path, rule: `${rule}${butIs(document, path)}` });
-  }
-  return { host, port };
 }
 
 function database(from: Derivation, dataDir: string, problems: Problem[]): DatabaseConfig {

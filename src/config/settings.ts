@@ -5,6 +5,7 @@
  * seconds from 1 to 86400"), so that one sentence can be made of it. The names of the environment variables follow
  * from the schema.
  */
+import { isIP } from 'node:net';
 import { z } from 'zod';
 
 function wholeNumber(of: string, from: number, to: number, fallback: number) {
@@ -26,6 +27,10 @@ const isAddressList = (value: unknown): value is readonly string[] =>
   Array.isArray(value) &&
   value.length <= addressesMax &&
   value.every((one) => typeof one === 'string' && addressForm.test(one));
+const proxiesMax = 20;
+const ipAddresses = `a list of at most ${proxiesMax} IP addresses, as ["10.0.0.7"]`;
+const isIpList = (value: unknown): value is readonly string[] =>
+  Array.isArray(value) && value.length <= proxiesMax && value.every((one) => typeof one === 'string' && isIP(one) > 0);
 const workerName = 'up to 16 small letters, digits and dashes in quotes';
 const yesOrNo = (fallback: boolean) => z.boolean({ error: 'true or false' }).default(fallback);
 
@@ -49,6 +54,14 @@ const settings = table({
   http: table({
     listen: text('127.0.0.1:8025'),
     expose: yesOrNo(false),
+  }).prefault({}),
+  admin: table({
+    listen: text('127.0.0.1:8026'),
+    tls_certificate_file: text(''),
+    tls_key_file: text(''),
+    proxies: z.custom<readonly string[]>(isIpList, { error: ipAddresses }).default([]),
+    origin: text(''),
+    idle_min: wholeNumber('minutes', 1, 1440, 30),
   }).prefault({}),
   log: table({
     level: choice(['trace', 'debug', 'info', 'warn', 'error'], 'info'),

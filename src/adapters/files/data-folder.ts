@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { causeCode, Failure } from '../../errors.ts';
+import { quoted } from '../../shell.ts';
 
 const writableByOthers = 0o002;
 
@@ -15,7 +16,7 @@ export async function makeDataFolder(dataDir: string): Promise<void> {
   } catch (error) {
     throw new Failure('disk_failed', `data_dir ${dataDir} cannot be made (${causeCode(error)})`, { cause: error });
   }
-  const hint = `Close it: chmod o-w ${dataDir}; then look for files in it that are not yours.`;
+  const hint = `Close it: chmod o-w ${quoted(dataDir)}; then look for files in it that are not yours.`;
   throw new Failure('refused', `data_dir ${dataDir} can be written by everybody`, { hint });
 }
 

@@ -1,0 +1,248 @@
+/**
+ * The script of the admin page. Everything but the fingerprints of a copy works without it.
+ *
+ * It refreshes what is in `main`, copies commands, keeps the button of a form back until its boxes are ticked, and computes
+ * the fingerprints of a copy of the key file, which never leaves the browser.
+ */
+const main = document.querySelector('#main');
+const notice = document.querySelector('#notice');
+const live = document.querySelector('#live');
+const copyHoldMs = 2000;
+
+document.documentElement.classList.add('script');
+
+/* Refresh: as often as `main` says, while the page is seen and nobody is in the middle of something there. */
+
+let announced = main.dataset.announce;
+let timer = 0;
+const flashMs = 8_000;
+
+function plan() {
+  clearTimeout(timer);
+  const seconds = Number(main.dataset.refresh);
+  if (seconds > 0) timer = setTimeout(refresh, seconds * 1000);
+}
+
+/** True while an exchange would take something away from a person: typed, chosen, opened, marked, focused. */
+function isBusy() {
+  if (document.hidden) return true;
+  const focused = document.activeElement;
+  if (focused !== main && main.contains(focused) && foldOf(focused) === null) return true;
+  const selection = getSelection();
+  if (!selection.isCollapsed && main.contains(selection.anchorNode)) return true;
+  if (main.querySelector('details[open]:not([id])')) return true;
+  return [...main.querySelectorAll('input')].some(
+    (field) =>
+      field.type !== 'hidden' && (field.value !== field.defaultValue || field.checked !== field.defaultChecked),
+  );
+}
+
+/** What unfolds and has a name is found again after an exchange, with the focus on it. */
+function foldOf(element) {
+  const fold = element.closest('summary')?.parentElement;
+  return fold?.id ? fold : null;
+}
+
+async function refresh() {
+  if (isBusy()) {
+    tellPause(true);
+    return plan();
+  }
+  tellPause(false);
+  const address = new URL(location.href);
+  address.searchParams.set('refresh', '1');
+  try {
+    const answer = await fetch(address, { redirect: 'manual', cache: 'no-store', signal: AbortSignal.timeout(15_000) });
+    // A redirect leads to the sign-in page.
+    if (answer.type === 'opaqueredirect' || answer.status === 401 || answer.status === 403) return signedOut();
+    if (!answer.ok) throw new Error(`${answer.status}`);
+    const text = await answer.text();
+    if (!isBusy()) exchange(new DOMParser().parseFromString(text, 'text/html'));
+    notify('');
+  } catch {
+    notify('The daemon does not answer at the moment. Trying again…');
+  }
+  plan();
+}
+
+function exchange(page) {
+  const next = page.querySelector('#main');
+  if (!next) return;
+  const open = [...main.querySelectorAll('details[open][id]')].map(({ id }) => id);
+  const focused = foldOf(document.activeElement)?.id;
+  const { scrollX, scrollY } = window;
+  main.replaceChildren(...document.adoptNode(next).childNodes);
+  for (const name of ['refresh', 'announce']) {
+    if (name in next.dataset) main.dataset[name] = next.dataset[name];
+    else delete main.dataset[name];
+  }
+  for (const id of open) document.getElementById(id)?.setAttribute('open', '');
+  if (focused) document.getElementById(focused)?.querySelector('summary').focus({ preventScroll: true });
+  window.scrollTo(scrollX, scrollY);
+  forgetFlash(page.title !== document.title);
+  document.title = page.title;
+  announce();
+  prepare();
+}
+
+/** What the last form led to was told of the state before; that all went well need not be read for ever. */
+function forgetFlash(isAnother) {
+  const flash = document.querySelector('.flash');
+  if (flash && (isAnother || (flash.matches('.good') && performance.now() > flashMs))) flash.remove();
+}
+
+/** Reads out what is another than before; the end of an operation too, when the page stops to refresh itself. */
+function announce() {
+  const text = main.dataset.announce ?? document.title;
+  if (text !== announced) live.textContent = text;
+  announced = text;
+}
+
+function notify(text) {
+  if (notice.textContent !== text) notice.textContent = text;
+  notice.hidden = text === '';
+}
+
+/** Nothing of the page stays on the screen, and it stops to refresh itself. */
+function signedOut() {
+  const [card, heading, text, link] = ['section', 'h1', 'p', 'a'].map((name) => document.createElement(name));
+  card.className = 'card';
+  heading.textContent = 'Signed out';
+  text.textContent = 'You were signed out: nothing was asked for long, or the password was changed. ';
+  link.href = '/admin/sign-in';
+  link.textContent = 'Sign in again';
+  text.append(link);
+  card.append(heading, text);
+  for (const one of document.querySelectorAll('.top nav, .who, .flash')) one.remove();
+  document.title = 'Signed out · ticketmaild';
+  main.replaceChildren(card);
+  delete main.dataset.refresh;
+  notify('');
+  live.textContent = heading.textContent;
+}
+
+function tellPause(isPaused) {
+  const text = main.querySelector('[data-live]');
+  if (text && !document.hidden)
+    text.textContent = isPaused ? ' · not refreshed while you use it' : ' · refreshes itself';
+}
+
+document.addEventListener('visibilitychange', () => {
+  if (!document.hidden && main.dataset.refresh && timer) {
+    clearTimeout(timer);
+    refresh();
+  }
+});
+
+/* Copying a command */
+
+document.addEventListener('click', async ({ target }) => {
+  const button = target.closest?.('[data-copy]');
+  if (!button) return;
+  const text = button.parentElement.querySelector('code').textContent;
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = 'Copied';
+    live.textContent = 'Copied';
+  } catch {
+    getSelection().selectAllChildren(button.parentElement.querySelector('code'));
+    button.textContent = 'Press Ctrl+C';
+    live.textContent = 'The command is marked: copy it with Ctrl+C';
+  }
+  setTimeout(() => {
+    button.textContent = 'Copy';
+  }, copyHoldMs);
+});
+
+/* A form with boxes answers when all are ticked. */
+
+function syncBoxes(form) {
+  const button = form.querySelector('button[type="submit"]');
+  button.disabled = [...form.querySelectorAll('input[type="checkbox"][required]')].some(({ checked }) => !checked);
+}
+
+function prepare() {
+  for (const box of main.querySelectorAll('input[type="checkbox"][required]')) syncBoxes(box.form);
+}
+
+document.addEventListener('change', ({ target }) => {
+  if (target.matches('input[type="checkbox"][required]')) syncBoxes(target.form);
+  const verify = target.closest('[data-verify]');
+  if (verify) judge(verify);
+});
+
+/* The fingerprints of a copy of the key file: the first 16 hex digits of SHA-256("ticketmaild key id\0" || key). */
+
+const keyBytes = 32;
+const keysMax = 8;
+const idPrefix = new TextEncoder().encode('ticketmaild key id\0');
+const protectedPrefix = 'age-encryption.org/v1';
+
+/** `keyIds` null: it is no key file, and `text` says why. */
+async function readCopy(file) {
+  const size = file.size;
+  const start = await file.slice(0, protectedPrefix.length).text();
+  if (start === protectedPrefix) {
+    const text = 'This copy is protected by a passphrase, so a browser cannot open it. Compare on the server:';
+    return { keyIds: null, text, isProtected: true };
+  }
+  if (size === 0 || size % keyBytes !== 0 || size > keyBytes * keysMax) {
+    const text = `This is not a copy of the key file: it has ${size} bytes, and a key file has ${keyBytes} for each of 1 to ${keysMax} keys.`;
+    return { keyIds: null, text };
+  }
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  const ids = [];
+  for (let at = 0; at < bytes.length; at += keyBytes) ids.push(await keyIdOf(bytes.subarray(at, at + keyBytes)));
+  bytes.fill(0);
+  return { keyIds: [...new Set(ids)], text: '' };
+}
+
+async function keyIdOf(key) {
+  const input = new Uint8Array(idPrefix.length + key.length);
+  input.set(idPrefix);
+  input.set(key, idPrefix.length);
+  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', input));
+  input.fill(0);
+  return [...digest.subarray(0, 8)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+/** Says what was chosen, and puts its fingerprints into the form. */
+async function judge(verify) {
+  const verdict = verify.querySelector('[data-verdict]');
+  const field = verify.querySelector('[name="key_ids"]');
+  const [file] = verify.querySelector('input[type="file"]').files;
+  field.value = '';
+  const say = (text, tone) => {
+    verdict.textContent = text;
+    verdict.className = `verdict ${tone}`;
+    return field.value !== '';
+  };
+  if (!file) return say('Choose the copy of the key file first.', 'bad');
+  try {
+    const { keyIds, text, isProtected } = await readCopy(file);
+    if (keyIds === null) {
+      if (isProtected) document.getElementById('verify-command').open = true;
+      return say(text, 'bad');
+    }
+    field.value = keyIds.join(' ');
+    const lacking = verify.dataset.verify.split(' ').filter((id) => id !== '' && !keyIds.includes(id));
+    const found = `Fingerprint${keyIds.length === 1 ? '' : 's'} of this copy: ${keyIds.join(', ')}.`;
+    if (lacking.length === 0) return say(`${found} It is the same: it holds every key of the key file.`, 'good');
+    return say(`${found} It lacks ${lacking.join(', ')}: an older copy, or of another server.`, 'bad');
+  } catch {
+    return say('The browser cannot read this file, or it has changed since: choose it again.', 'bad');
+  }
+}
+
+document.addEventListener('submit', async (event) => {
+  const verify = event.target.querySelector('[data-verify]');
+  if (!verify) return;
+  event.preventDefault();
+  // Only the fingerprints: the field of the file has no name.
+  if (await judge(verify)) event.target.submit();
+});
+
+// The browser keeps ticked boxes when a page is loaded again or gone back to.
+addEventListener('pageshow', prepare);
+prepare();
+plan();

@@ -1,0 +1,33 @@
+/** The sign-in page; where there is no account, it says how one is made. */
+import type { Frame } from './frame.ts';
+import { layout } from './layout.ts';
+import { markup, nothing } from './markup.ts';
+import { command, postForm } from './parts.ts';
+
+export type SignInView = {
+  /** Why the attempt before was refused. */
+  readonly error: string | null;
+  /** The browser sent a cookie of a sign-in that has ended; why it ended is not told. */
+  readonly wasSignedOut: boolean;
+  readonly hasNoAccount: boolean;
+};
+
+export function signInPage(frame: Frame, { error, wasSignedOut, hasNoAccount }: SignInView): string {
+  const marks = error === null ? nothing : markup` aria-invalid="true" aria-describedby="sign-in-error"`;
+  const form = postForm(
+    frame,
+    'sign-in',
+    markup`<label for="name">Name</label><input id="name" name="name" type="text" autocomplete="username" autocapitalize="none" spellcheck="false" maxlength="200" required autofocus${marks}>
+<label for="password">Password</label><input id="password" name="password" type="password" autocomplete="current-password" maxlength="1000" required${marks}>
+<button type="submit" class="primary">Sign In</button>`,
+  );
+  const wrong = markup`<p id="sign-in-error" class="error" role="alert">${error}</p>`;
+  const first = markup`<div class="box warn"><h2>There is no admin account</h2><p>Make one on the server. It asks for a password.</p>${command('ticketmaild admin add NAME')}</div>`;
+  const ended = markup`<p class="box warn">You were signed out: nothing was asked for long, or the password was changed.</p>`;
+  return layout(frame, {
+    title: 'Sign in',
+    place: null,
+    width: 'slim',
+    main: markup`<section class="card lone"><h1>Sign In</h1>${error === null ? nothing : wrong}${wasSignedOut ? ended : nothing}${hasNoAccount ? first : nothing}${form}</section>`,
+  });
+}

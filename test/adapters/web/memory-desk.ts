@@ -1,0 +1,123 @@
+/** A desk of the admin page that remembers what it was asked, with accounts and admin sessions in memory. */
+import { randomBytes } from 'node:crypto';
+import type {
+  AdminDesk,
+  BackupVerdict,
+  EncryptionView,
+  OverviewView,
+  QuarantineView,
+  Refusal,
+  Session,
+  SignInAnswer,
+  Started,
+} from '../../../src/admin/desk.ts';
+import type { EncryptionStatus } from '../../../src/encryption/status.ts';
+import type { SecretBytes } from '../../../src/secret/secret-bytes.ts';
+
+export type MemoryDesk = AdminDesk & {
+  readonly refusals: Refusal[];
+  /** What was changed, a line each: the call and its values. */
+  readonly done: string[];
+  /** Of each lookup of an admin session: whether it was a use. */
+  readonly uses: boolean[];
+  readonly sessions: Map<string, Session>;
+  /** What calls do instead, by name. */
+  readonly instead: Partial<AdminDesk>;
+  verdict: BackupVerdict;
+  started: Started;
+  unfinished: EncryptionView['unfinished'];
+};
+
+export const adminName = 'ada';
+export const adminPassword = 'päss wörd&=%+0';
+
+export function memoryDesk(instead: Partial<AdminDesk> = {}): MemoryDesk {
+  const done: string[] = [];
+  const sessions = new Map<string, Session>();
+  const desk: MemoryDesk = {
+    ...{ refusals: [], done, uses: [], sessions, instead },
+    ...{ verdict: { kind: 'same' }, started: { kind: 'started' }, unfinished: null },
+    signIn: async (name, password, address) => signIn(desk, name, password, address),
+    async session(token, isUse) {
+      desk.uses.push(isUse);
+      return sessions.get(token) ?? null;
+    },
+    async signOut(token) {
+      done.push(`sign out ${sessions.get(token)?.name ?? 'nobody'}`);
+      sessions.delete(token);
+    },
+    hasNoAccount: async () => false,
+    refused: (refusal) => void desk.refusals.push(refusal),
+    encryption: async () => encryptionView(desk.unfinished),
+    async start(kind, by) {
+      done.push(`start ${kind} ${by}`);
+      return desk.started;
+    },
+    askDisable: async (by) => void done.push(`ask-disable ${by}`),
+    async confirmDisable(by) {
+      done.push(`confirm-disable ${by}`);
+      return desk.started;
+    },
+    cancelDisable: async (by) => void done.push(`cancel-disable ${by}`),
+    async verifyBackup(keyIds, by) {
+      done.push(`verify-backup ${keyIds.join(' ')} ${by}`);
+      return desk.verdict;
+    },
+    async overview(query) {
+      done.push(`overview ${JSON.stringify(query)}`);
+      return { ...overview, query };
+    },
+    async quarantine(query) {
+      done.push(`quarantine ${JSON.stringify(query)}`);
+      return { ...quarantine, query };
+    },
+    async settle(id, way, by) {
+      done.push(`settle ${id} ${way} ${by}`);
+      return { isDone: true, sentence: 'It became ticket TM-1.' };
+    },
+    ...instead,
+  };
+  return desk;
+}
+
+async function signIn(desk: MemoryDesk, name: string, password: SecretBytes, address: string): Promise<SignInAnswer> {
+  const isRight =
+    password.use((bytes) => new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes)) === adminPassword;
+  password.wipe();
+  desk.done.push(`sign in ${name} from ${address}`);
+  if (name === 'limited') return { kind: 'limited', retryAfterS: 90 };
+  if (name === 'busy') return { kind: 'busy' };
+  if (name !== adminName || !isRight) return { kind: 'refused' };
+  const token = randomBytes(32).toString('base64url');
+  const session = { accountId: '1', name, csrf: randomBytes(32).toString('base64url'), signedInAtMs: 0 };
+  desk.sessions.set(token, session);
+  return { kind: 'signed_in', token, session };
+}
+
+const nobody = { list: [], page: 1, pages: 1, total: 0 } as const;
+
+const overview: OverviewView = {
+  ...{ atMs: 1_700_000_000_000, isReady: true, wrongs: [] },
+  counts: { ok: 0, failing: 0, waiting: 0, paused: 0, unknown: 0 },
+  query: { page: 1, show: 'all', search: '' },
+  ...{ mailboxes: nobody, activity: null, quarantine: { count: 0, reasons: [] }, workers: [] },
+};
+
+const quarantine: QuarantineView = { query: { page: 1, reason: null }, reasons: [], mails: nobody };
+
+const status: EncryptionStatus = {
+  ...{ state: 'off', key_id: null, next_key_id: null, revision: 0, changed_at: null, changed_by: null },
+  ...{ sealed: 0, plain: 3, by_key: [], waiting: 0, problem: null, stored_state: null },
+  vault: { state: 'closed', key_ids: [], reason: null, hint: null },
+  ...{ workers: [], readable: [] },
+} as unknown as EncryptionStatus;
+
+function encryptionView(unfinished: EncryptionView['unfinished']): EncryptionView {
+  return {
+    ...{ face: 'off', status, troubles: [], operation: null, progress: null, unfinished, proofRequest: null },
+    keyFile: { path: '/var/lib/ticketmaild/encryption-key.bin', isProtected: false, keyIds: [] },
+    backup: null,
+    commands: { backup: 'cp a b', verify: 'ticketmaild key verify b', status: 'ticketmaild status' },
+    leftovers: [],
+  };
+}
