@@ -7,6 +7,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { findFaketime } from './faults/faked-clock.ts';
+import { browserPrograms } from './support/browser.ts';
 import { galeraLibraries } from './support/galera.ts';
 import { findProgram, runProgram } from './support/programs.ts';
 
@@ -49,13 +50,14 @@ function missingPackages(): string[] {
   const missing = needs.filter(({ program }) => findProgram(program) === null).map(({ packageName }) => packageName);
   if (!imapServices.some((path) => existsSync(path))) missing.push('dovecot-imapd');
   if (!galeraLibraries.some((path) => existsSync(path))) missing.push('galera-4');
+  if (browserPrograms.every((program) => findProgram(program) === null)) missing.push('chromium');
   if (findFaketime() === null) missing.push('libfaketime');
   return [...new Set(missing)];
 }
 
 function advice(packages: readonly string[]): string {
   const command = `apt-get update && apt-get install -y --no-install-recommends ${packages.join(' ')}`;
-  return `The tests run against a real Dovecot, a real MariaDB with Galera, libfaketime, systemd, gdb, Python and the age tool. Run as root:\n  ${command}`;
+  return `The tests run against a real Dovecot, a real MariaDB with Galera, libfaketime, systemd, gdb, Python, Chromium and the age tool. Run as root:\n  ${command}`;
 }
 
 /** Null when it went well, else everything that apt printed. */

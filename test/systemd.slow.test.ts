@@ -39,8 +39,9 @@ test('the unit of several workers is the other one but for name and address', as
       return text.slice(text.indexOf('[Unit]'));
     }),
   );
-  const own = /^Environment=TICKETMAILD_(WORKER_NAME=%i|HTTP_LISTEN=127\.0\.0\.1:803%i)\n/gm;
-  expect(many.match(own)).toHaveLength(2);
+  const own =
+    /^Environment=TICKETMAILD_(WORKER_NAME=%i|HTTP_LISTEN=127\.0\.0\.1:803%i|ADMIN_LISTEN=127\.0\.0\.1:804%i)\n/gm;
+  expect(many.match(own)).toHaveLength(3);
   expect(
     many.replace(own, '').replace(' (worker %i)', '').replace('Identifier=ticketmaild-%i', 'Identifier=ticketmaild'),
   ).toBe(one);

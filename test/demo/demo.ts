@@ -25,7 +25,7 @@ const mailbox = 'demo';
 const arrivalAfterMs = 3_000;
 const mainFile = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
-type Settings = { readonly configFile: string; readonly healthAddress: string };
+type Settings = { readonly configFile: string; readonly healthAddress: string; readonly adminAddress: string };
 
 /** Whatever ends it, the daemon is stopped in order and nothing stays behind. */
 async function demo(once: boolean, stop: AbortSignal): Promise<void> {
@@ -60,7 +60,7 @@ async function story({ once, waiting, mailServer, settings, daemon, stop }: Scen
   const showUntil = messageDisplay(daemon, settings, stop);
   say(heading('\nTickets'));
   const [first] = await showUntil(waiting);
-  say(`\nHealth: ${settings.healthAddress}/readyz`);
+  say(`\nHealth: ${settings.healthAddress}/readyz\nAdmin page: ${settings.adminAddress}`);
   say(nextCommands(first?.ticket ?? 'REF', settings.configFile));
   await sleep(arrivalAfterMs, undefined, { signal: stop });
   say(heading('Another mail arrives'));
@@ -72,7 +72,7 @@ async function story({ once, waiting, mailServer, settings, daemon, stop }: Scen
 }
 
 async function writeSettings(folder: string): Promise<Settings> {
-  const listen = `127.0.0.1:${await freePort()}`;
+  const [listen, adminListen] = [`127.0.0.1:${await freePort()}`, `127.0.0.1:${await freePort()}`];
   const configFile = join(folder, 'ticketmaild.toml');
   const lines = [
     `data_dir = ${JSON.stringify(join(folder, 'data'))}`,
@@ -80,9 +80,11 @@ async function writeSettings(folder: string): Promise<Settings> {
     `url = ${JSON.stringify(`sqlite:${join(folder, 'tickets.db')}`)}`,
     '[http]',
     `listen = ${JSON.stringify(listen)}`,
+    '[admin]',
+    `listen = ${JSON.stringify(adminListen)}`,
   ];
   await writeFile(configFile, `${lines.join('\n')}\n`);
-  return { configFile, healthAddress: `http://${listen}` };
+  return { configFile, healthAddress: `http://${listen}`, adminAddress: `http://${adminListen}/admin` };
 }
 
 async function addMailbox(server: DemoMailServer, settings: Settings): Promise<void> {
@@ -118,7 +120,14 @@ async function listMessages({ configFile }: Settings): Promise<readonly ListedMe
 }
 
 function nextCommands(ref: string, configFile: string): string {
-  const commands = ['ticket list', `ticket show ${ref}`, 'mailbox list', `message list --mailbox ${mailbox}`, 'check'];
+  const commands = [
+    'ticket list',
+    `ticket show ${ref}`,
+    'mailbox list',
+    `message list --mailbox ${mailbox}`,
+    'check',
+    'admin add ada',
+  ];
   const lines = commands.map((command) => `  npm run -s ticketmaild -- ${command} --config ${configFile}`);
   return ['Try in a second terminal, in this folder:', ...lines, ''].join('\n');
 }

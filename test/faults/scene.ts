@@ -140,6 +140,7 @@ async function oneWorker(plan: Plan, own: Own): Promise<Worker> {
     TICKETMAILD_DATA_DIR: own.dataDir,
     TICKETMAILD_DATABASE_URL: plan.urlAt(own.databaseLink.port),
     TICKETMAILD_HTTP_LISTEN: `127.0.0.1:${httpPort}`,
+    TICKETMAILD_ADMIN_LISTEN: 'off',
     TICKETMAILD_POLL_INTERVAL_S: String(pollIntervalS),
     TICKETMAILD_POLL_LEASE_S: String(leaseS),
     TICKETMAILD_POLL_CONNECT_TIMEOUT_S: String(commandTimeoutS),

@@ -38,6 +38,7 @@ export async function testApp(
     env: {
       TICKETMAILD_DATA_DIR: join(folder.path, 'data'),
       TICKETMAILD_HTTP_LISTEN: '127.0.0.1:0',
+      TICKETMAILD_ADMIN_LISTEN: 'off',
       // Tests send as much as they like.
       TICKETMAILD_LIMITS_SENDER_PER_HOUR: '0',
       ...env,

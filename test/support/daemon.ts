@@ -44,7 +44,12 @@ export function startDaemon(args: readonly string[], options: DaemonOptions = {}
     stdio: ['pipe', 'pipe', 'pipe'],
     cwd: options.cwd,
     // Tests send as much as they like.
-    env: { PATH: process.env.PATH, TICKETMAILD_LIMITS_SENDER_PER_HOUR: '0', ...options.env },
+    env: {
+      PATH: process.env.PATH,
+      TICKETMAILD_LIMITS_SENDER_PER_HOUR: '0',
+      TICKETMAILD_ADMIN_LISTEN: 'off',
+      ...options.env,
+    },
   });
   const printed = { out: '', err: '' };
   const lines: LogLine[] = [];

@@ -7,15 +7,16 @@
 import { posix } from 'node:path';
 import { lineAt, type Problem, type Rule, type Source } from './source.ts';
 
-const base = ['errors', 'events'];
+const base = ['errors', 'events', 'shell'];
 const rules = ['mail', 'secret', ...base];
 
 /** `adapters` stands for every adapter; an adapter itself reaches only its own folder. */
 const arrows: Readonly<Record<string, readonly string[]>> = {
   main: ['commands', 'compose', 'config', 'log', 'adapters/terminal', ...base],
-  commands: ['commands', 'compose', 'config', 'ingest', 'encryption', 'adapters/terminal', ...rules],
-  compose: ['adapters', 'ingest', 'encryption', 'config', 'log', ...rules],
-  adapters: ['ingest', 'encryption', 'config', ...rules],
+  commands: ['commands', 'compose', 'config', 'admin', 'ingest', 'encryption', 'adapters/terminal', ...rules],
+  compose: ['adapters', 'admin', 'ingest', 'encryption', 'config', 'log', ...rules],
+  adapters: ['admin', 'ingest', 'encryption', 'config', ...rules],
+  admin: ['admin', 'encryption', 'ingest', ...rules],
   encryption: ['encryption', 'ingest', ...rules],
   ingest: ['ingest', ...rules],
   mail: ['mail', 'errors'],
@@ -24,14 +25,17 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   log: ['events', 'errors'],
   events: [],
   errors: [],
+  shell: [],
 };
 
 /** Each package, and each module of Node with one home, and the paths that may import it. */
 const homes: Readonly<Record<string, readonly string[]>> = {
+  '@fastify/cookie': ['src/adapters/web/'],
   'age-encryption': ['src/adapters/keyfile/'],
   chardet: ['src/mail/charset-detect.ts'],
   commander: ['src/main.ts', 'src/commands/'],
-  fastify: ['src/adapters/http/'],
+  fastify: ['src/adapters/http/', 'src/adapters/web/'],
+  hono: ['src/adapters/web/'],
   'html-to-text': ['src/mail/text.ts'],
   'ical.js': ['src/mail/calendar-lines.ts'],
   imapflow: ['src/adapters/imap/'],
@@ -118,7 +122,7 @@ function isAtHome(path: string, packageName: string): boolean {
   return (homes[packageName] ?? []).some((home) => (home.endsWith('/') ? path.startsWith(home) : path === home));
 }
 
-const pure = /^src\/(mail|secret|encryption|ingest)\//;
+const pure = /^src\/(admin|mail|secret|encryption|ingest)\//;
 
 export const noInputOutput: Rule = (source) =>
   !pure.test(source.path)
