@@ -3,10 +3,15 @@
  *
  * Node reads into a piece of memory, copies what came into one of the right size and gives the first one back as it is: a
  * password stays in it for anybody who sees the memory. Node can read into a buffer of its user instead (`onread` of
- * net.connect), but has no option for that on the side of a server: here it is set on the socket itself. Where another
- * version of Node has no such place, pieces come in the usual way and are wiped, and a test fails.
+ * net.connect), but has no option for that on the side of a server: here it is set on the socket itself. A version of Node
+ * that has no such place would leave passwords behind, so nothing is read there at all.
  */
-import type { Socket } from 'node:net';
+import { Socket } from 'node:net';
+
+/** False: this version of Node cannot do it. */
+export function canReadOnce(): boolean {
+  return placesOf(new Socket()) !== null;
+}
 
 /**
  * Overwrites what calls that are over left below on the stack: TLS deciphers into 16 KB of it, and does not wipe them. To be
@@ -30,7 +35,7 @@ const bufferBytes = 64 * 1024;
 
 /**
  * What it gives is for all sockets of a server: each piece was looked at before the next one is read. For a socket that
- * has read nothing yet, a TLS socket too.
+ * has read nothing yet, a TLS socket too; one that cannot be read so is cut off.
  */
 export function createOneCopy(): (socket: Socket, take: Take) => void {
   const buffer = Buffer.alloc(bufferBytes);
@@ -40,23 +45,26 @@ export function createOneCopy(): (socket: Socket, take: Take) => void {
       take(piece);
       piece.fill(0);
     });
-    if (isOurs) return void socket.resume();
-    socket.on('data', (piece: Buffer) => {
-      take(piece);
-      piece.fill(0);
-    });
+    if (isOurs) socket.resume();
+    else socket.destroy();
   };
 }
 
-/** Does what the constructor of net.Socket does with `onread`. False: it does it in another way. */
+/** Where the constructor of net.Socket puts what `onread` gives; null: it does it in another way. */
+function placesOf(socket: Socket): { readonly buffer: symbol; readonly callback: symbol } | null {
+  const own = Object.getOwnPropertySymbols(socket);
+  const [buffer, callback] = ['kBuffer', 'kBufferCb'].map((name) => own.find((key) => key.description === name));
+  return buffer === undefined || callback === undefined ? null : { buffer, callback };
+}
+
+/** Does what that constructor does. False: it cannot be done. */
 function readInto(socket: Socket, buffer: Buffer, onRead: (length: number) => void): boolean {
   const handle: unknown = Reflect.get(socket, '_handle');
-  const own = Object.getOwnPropertySymbols(socket);
-  const [place, callback] = ['kBuffer', 'kBufferCb'].map((name) => own.find((key) => key.description === name));
-  if (place === undefined || callback === undefined || !canRead(handle)) return false;
-  Reflect.set(socket, place, buffer);
+  const places = placesOf(socket);
+  if (places === null || !canRead(handle)) return false;
+  Reflect.set(socket, places.buffer, buffer);
   // What it returns says whether to go on.
-  Reflect.set(socket, callback, (length: number) => {
+  Reflect.set(socket, places.callback, (length: number) => {
     onRead(length);
     return true;
   });

@@ -15,6 +15,7 @@ import { events, type Log } from '../../events.ts';
 import { readAssets } from './assets.ts';
 import { type Certificate, markOf, readCertificate } from './certificate.ts';
 import { bodyBytesMax } from './checks.ts';
+import { canReadOnce } from './one-copy.ts';
 import { createGate } from './one-request.ts';
 import { createPeers } from './peers.ts';
 import { createPlace } from './place.ts';
@@ -108,7 +109,14 @@ async function tryToServe(parts: Parts): Promise<Page | null> {
   }
 }
 
+/** Rather no page than one that leaves what people type in the memory. */
+function wouldLeavePasswords(): Failure {
+  const message = `Node ${process.versions.node} cannot read a connection into a buffer of ours: the admin page is not served`;
+  return new Failure('unexpected', message, { hint: 'Run it with the Node that npm ci installs.' });
+}
+
 async function open({ config, desk, log, tell, pace }: Parts): Promise<Page> {
+  if (!canReadOnce()) throw wouldLeavePasswords();
   await using undo = new AsyncDisposableStack();
   const peers = createPeers(config.proxies);
   const { answerMs, headMs, bodyMs, connectionsMax, answersMax } = pace;
