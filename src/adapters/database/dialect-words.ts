@@ -12,11 +12,21 @@ export type DialectWords = {
   nowPlus(ms: number): RawBuilder<string>;
   /** How many rows an INSERT may have, largest first: few different statements, so that they stay prepared. */
   readonly insertSizes: readonly [number, ...number[]];
+  /**
+   * How many rows a change of rows by their keys may have, largest first. With many more keys a server reads the whole table,
+   * and waits for everybody who holds a row of it.
+   */
+  readonly changeSizes: readonly [number, ...number[]];
   /** Size of the values of an INSERT with several rows, in UTF-16 units, which take 3 bytes at most. */
   insertUnitsMax(): number;
+  /** Up to that size an INSERT may have any number of rows: there is nothing to gain from a prepared one. */
+  readonly smallInsertUnitsMax: number;
 };
 
 const insertUnitsMax = 2_000_000;
+
+/** Up to that size escaping the texts of an INSERT is cheaper than more statements, and than preparing them. */
+export const textUnitsMax = 8_192;
 
 /** `packetBytesMax` tells the largest statement that the server takes. */
 export function mysqlWords(packetBytesMax: () => number): DialectWords {
@@ -24,8 +34,10 @@ export function mysqlWords(packetBytesMax: () => number): DialectWords {
     kind: 'mysql',
     now: sql<string>`utc_timestamp(3)`,
     nowPlus: (ms) => sql<string>`utc_timestamp(3) + interval ${Math.round(ms) * 1000} microsecond`,
-    insertSizes: [32, 16, 8, 4, 2, 1],
+    insertSizes: [100, 64, 32, 16, 8, 4, 2, 1],
+    changeSizes: [32, 16, 8, 4, 2, 1],
     insertUnitsMax: () => Math.min(insertUnitsMax, Math.floor(packetBytesMax() / 8)),
+    smallInsertUnitsMax: textUnitsMax,
   };
 }
 
@@ -36,6 +48,8 @@ export function sqliteWords(): DialectWords {
     nowPlus: (ms) => sql<string>`strftime('%Y-%m-%d %H:%M:%f', 'now', ${`${(ms / 1000).toFixed(3)} seconds`})`,
     // There is no round trip to save.
     insertSizes: [1],
+    changeSizes: [1],
     insertUnitsMax: () => insertUnitsMax,
+    smallInsertUnitsMax: 0,
   };
 }

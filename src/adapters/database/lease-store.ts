@@ -4,7 +4,7 @@
  * A lease is taken with one conditional UPDATE, so exactly one of many workers gets it, on a cluster too. It lasts by
  * the database's clock. Each taking raises the epoch, and every later write names it: who lost the lease cannot write.
  */
-import { type ExpressionBuilder, type SqlBool, sql } from 'kysely';
+import { type ExpressionBuilder, type RawBuilder, type SqlBool, sql } from 'kysely';
 import { Failure } from '../../errors.ts';
 import type { Cursor } from '../../ingest/mailbox.ts';
 import type { Lease } from '../../ingest/ports.ts';
@@ -153,6 +153,7 @@ export async function releaseLease(
   await update
     .set({
       ...free,
+      next_poll_at: nextVisit(result.refusedVersion, words, free.next_poll_at),
       ...refusal(result.refusedVersion),
       failures: sql<number>`failures + 1`,
       failing_since: sql<string>`coalesce(failing_since, ${words.now})`,
@@ -162,6 +163,14 @@ export async function releaseLease(
       last_error_at: words.now,
     })
     .execute();
+}
+
+/** At once when the row was changed while it was refused as it had been: whoever set a new password waits for the next visit. */
+function nextVisit(version: string | null, words: DialectWords, next: RawBuilder<string>): RawBuilder<string> {
+  if (version === null) return next;
+  const isChanged = sql<boolean>`exists(select 1 from mailboxes
+    where mailboxes.id = mailbox_state.mailbox_id and mailboxes.changed_at <> ${version})`;
+  return sql<string>`case when ${isChanged} then ${words.now} else ${next} end`;
 }
 
 /** The count comes first: MySQL sets the columns one after the other, and the count asks for the version before. */

@@ -4,7 +4,7 @@
  * No text of a mail may be too long or too strange for its column: what an index needs is cut at a code point, the
  * whole value stays in a long column beside it; half a surrogate pair becomes U+FFFD. Lists are JSON text.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Insertable, RawBuilder } from 'kysely';
 import type { NewMessage, NewOutcome, NewTicket, StoredMessage } from '../../ingest/rows.ts';
 import type { Address, Attachment, Bounce, Header, Mark } from '../../mail/message.ts';
@@ -20,7 +20,7 @@ const addressCharacters = 320;
 
 /** Key of a Message-ID of any length. */
 export function hashOf(text: string): string {
-  return createHash('sha256').update(text.toWellFormed()).digest('hex');
+  return hash('sha256', text.toWellFormed(), 'hex');
 }
 
 export function ticketRow(ticket: NewTicket, mailboxId: string): Row<TicketTable> {

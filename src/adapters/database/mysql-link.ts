@@ -13,6 +13,7 @@ import type { Duplex } from 'node:stream';
 import type { CompiledQuery, DatabaseConnection, QueryResult } from 'kysely';
 import { type Connection, createConnection } from 'mysql2';
 import { Failure } from '../../errors.ts';
+import { textUnitsMax } from './dialect-words.ts';
 import { readsPasswords, takeBytes, watchSocket } from './driver-bytes.ts';
 import { isGivenUp, mysqlFailure } from './failures.ts';
 import {
@@ -216,17 +217,19 @@ export class MysqlLink implements DatabaseConnection {
     return Reflect.get(this.#connection, 'stream');
   }
 
-  /** An INSERT goes as a prepared statement too: escaping the texts of mails takes twice the time of sending them. */
+  /** A large INSERT goes as a prepared statement too: escaping the texts of mails takes twice the time of sending them. */
   #send(sql: string, values: readonly unknown[], settle: Settle): void {
-    if (!hasBytes(values) && !(values.length > 0 && sql.startsWith('insert into '))) {
+    const isSecret = hasBytes(values);
+    if (!isSecret && !(sql.startsWith('insert into ') && total(textsIn(values), lengthOf) > textUnitsMax)) {
       this.#sendText(sql, values, settle);
       return;
     }
     this.#checkSize(values);
-    this.#connection.execute(sql, values.map(asBuffer) as never, (error: unknown, answer: unknown) => {
+    const bound = isSecret ? values.map(asBuffer) : values;
+    this.#connection.execute(sql, bound as never, (error: unknown, answer: unknown) => {
       // The server has a limit of prepared statements for all its clients together.
       const isFull = typeof error === 'object' && error !== null && 'errno' in error && error.errno === preparedTooMany;
-      if (isFull && !hasBytes(values)) this.#trySend(() => this.#sendText(sql, values, settle), settle);
+      if (isFull && !isSecret) this.#trySend(() => this.#sendText(sql, values, settle), settle);
       else settle(error, answer);
     });
   }
@@ -247,9 +250,9 @@ export class MysqlLink implements DatabaseConnection {
 
   #checkSize(values: readonly unknown[]): void {
     const bytesMax = this.#packetBytesMax - packetOverheadBytes;
-    const texts = values.filter((value) => typeof value === 'string');
+    const texts = textsIn(values);
     const overheadBytes = values.length * valueOverheadBytes;
-    if (total(texts, (text) => text.length) * bytesPerUnitMax + overheadBytes <= bytesMax) return;
+    if (total(texts, lengthOf) * bytesPerUnitMax + overheadBytes <= bytesMax) return;
     const bytes = total(texts, (text) => Buffer.byteLength(text)) + overheadBytes;
     if (bytes <= bytesMax) return;
     const message = `A statement of ${bytes} bytes is larger than the server takes (max_allowed_packet ${this.#packetBytesMax}).`;
@@ -272,8 +275,16 @@ function total(texts: readonly string[], size: (text: string) => number): number
   return sum;
 }
 
+function textsIn(values: readonly unknown[]): readonly string[] {
+  return values.filter((value) => typeof value === 'string');
+}
+
+function lengthOf(text: string): number {
+  return text.length;
+}
+
 function hasBytes(values: readonly unknown[]): boolean {
-  return values.some((value) => value instanceof Uint8Array);
+  return values.some((value) => typeof value === 'object' && value instanceof Uint8Array);
 }
 
 function isTableChange(sql: string): boolean {

@@ -17,9 +17,9 @@ import type {
 } from '../../encryption/ports.ts';
 import { addAudit } from './audit-rows.ts';
 import type { DialectWords } from './dialect-words.ts';
-import { chunks } from './insert-rows.ts';
 import { connectionColumns, rowConnection, shortColumn } from './mailbox-rows.ts';
 import { isSealable, passwordBytes } from './password-rows.ts';
+import { sized } from './portions.ts';
 import { countStretch, holdSwitch } from './switch-rows.ts';
 import type { Connected, Tables } from './tables.ts';
 import { inTransaction } from './transactions.ts';
@@ -86,7 +86,7 @@ async function changeThese(
       return made === null ? [] : [{ row, made }];
     });
     for (const alike of groups(changed)) {
-      for (const chunk of chunks(alike, words)) await writeChanges(db, words, chunk);
+      for (const chunk of sized(alike, words.changeSizes)) await writeChanges(db, words, chunk);
     }
     if (changed.length > 0) await countStretch(db);
     await addAudit(

@@ -6,3 +6,12 @@ const keysPerQuery = 500;
 export function* portions<T>(values: readonly T[]): Iterable<readonly T[]> {
   for (let at = 0; at < values.length; at += keysPerQuery) yield values.slice(at, at + keysPerQuery);
 }
+
+/** `values` in their order, each portion as long as one of `sizes`, the largest that fits: few different statements. */
+export function* sized<T>(values: readonly T[], sizes: readonly [number, ...number[]]): Iterable<readonly T[]> {
+  for (let at = 0; at < values.length; ) {
+    const size = sizes.find((one) => one <= values.length - at) ?? 1;
+    yield values.slice(at, at + size);
+    at += size;
+  }
+}

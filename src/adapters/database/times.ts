@@ -12,7 +12,8 @@ const latestMs = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
 /** Text of a time that must be there; outside the years 1000 to 9999 the nearest bound. */
 export function toDatabaseTime(timeMs: number): string {
   const boundedMs = Math.min(Math.max(Number.isNaN(timeMs) ? 0 : Math.trunc(timeMs), earliestMs), latestMs);
-  return new Date(boundedMs).toISOString().replace('T', ' ').replace('Z', '');
+  const iso = new Date(boundedMs).toISOString();
+  return `${iso.slice(0, 10)} ${iso.slice(11, 23)}`;
 }
 
 /** Text of a time that a mail claims; null when it claims none, or one outside the years 1000 to 9999. */

@@ -76,6 +76,19 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     expect(await due()).toMatchObject([{ id, loginRefusals: 1 }]);
   });
 
+  test('a row that was changed while its login was refused as it had been is due at once, and once', async () => {
+    const id = await add();
+    const version = await versionOf(id);
+    const error = { code: 'login_refused', message: 'no', hint: 'do' };
+    const refused = { ok: false, nextPollAfterMs: 6 * hour, error, refusedVersion: version } as const;
+    const held = await lease(id);
+    await touch(id);
+    await on.db.releaseLease(held, refused);
+    expect(await due()).toMatchObject([{ id, failures: 1, loginRefusals: 0 }]);
+    await fail(id, 'connect_refused', hour);
+    expect(await due()).toEqual([]);
+  });
+
   test('who found a mailbox due gets no lease on it once somebody else has visited it', async () => {
     const id = await add();
     const [seen] = await due();
