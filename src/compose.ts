@@ -1,18 +1,16 @@
 /**
  * The composition root: builds the adapters from the configuration and hands them to the workflows.
  *
- * Nothing outside is touched but the data folder: the database is connected when it is first asked, the parse threads
+ * Nothing outside is touched but the data folder: the database is connected when it is first asked, the threads
  * start with the first mail. Disposing the result undoes everything, last built first.
  */
 import { randomBytes } from 'node:crypto';
-import { join } from 'node:path';
 import { cronWakes, systemClock } from './adapters/clock/clock.ts';
 import { type Database, openDatabase } from './adapters/database/database.ts';
-import { createBlobs } from './adapters/files/blobs.ts';
 import { makeDataFolder } from './adapters/files/data-folder.ts';
 import { diskProbe } from './adapters/files/disk-probe.ts';
-import { createRawSources } from './adapters/files/segments.ts';
-import { imapSessions } from './adapters/imap/sessions.ts';
+import { createStorage } from './adapters/files/storage.ts';
+import type { ImapOptions } from './adapters/imap/client.ts';
 import { createDigester } from './adapters/parser/digester.ts';
 import { thisAuthor } from './adapters/process/author.ts';
 import { createIds } from './adapters/process/ids.ts';
@@ -30,7 +28,7 @@ import type { Mailbox } from './ingest/mailbox.ts';
 import { noMeter } from './ingest/meter.ts';
 import { pollMailbox } from './ingest/poll.ts';
 import type { PollPorts, PollProgress, PollReport } from './ingest/poll-ports.ts';
-import type { Blobs, RawSources, Sessions } from './ingest/ports.ts';
+import type { Blobs, Digester, RawSources, Sessions } from './ingest/ports.ts';
 import { createResolver, type Resolver } from './ingest/quarantine.ts';
 import type { Readiness } from './ingest/readiness.ts';
 import { type Replayed, replayMessage } from './ingest/replay.ts';
@@ -71,12 +69,20 @@ export async function compose(
   await makeDataFolder(config.dataDir);
   const store = building.use(await openDatabase(config.database));
   const newId = createIds(systemClock.nowMs);
-  const raw = building.use(createRawSources(join(config.dataDir, 'raw'), systemClock, newId));
-  const blobs = createBlobs(join(config.dataDir, 'blobs'), newId);
+  const storage = building.use(createStorage(config.dataDir, systemClock, newId));
+  const { blobs, raw } = storage;
   const { parseThreads: threads, parseTimeoutMs: timeoutMs, parseMemoryMb: memoryMb } = config.message;
-  const digester = building.use(createDigester({ threads, timeoutMs, memoryMb }));
+  const parser = building.use(createDigester({ threads, timeoutMs, memoryMb }));
+  const digester: Digester = {
+    ...parser,
+    // What is parsed is stored: both threads load at the same time.
+    prepare: () => {
+      parser.prepare();
+      storage.prepare();
+    },
+  };
   const live: Live = { config };
-  const sessions = imapSessions(() => ({ ...live.config.poll, literalBytesMax: literalBytesMax(config) }));
+  const sessions = sessionsOnDemand(() => ({ ...live.config.poll, literalBytesMax: literalBytesMax(config) }));
   const workers = thisWorker();
   const askPassphrase = people.askPassphrase ?? null;
   const parts = { config, log, store, workers, clock: systemClock, askPassphrase };
@@ -114,6 +120,19 @@ async function pollOnce(
   const due = await ports.store.scheduleOf(mailbox.id);
   await pollMailbox(mailbox, ports, () => settings, { due, stop, onRound: resolve, ...progress });
   return await promise;
+}
+
+/** What speaks IMAP is loaded when it is first needed: commands that ask no mail server do not pay for it. */
+function sessionsOnDemand(options: () => ImapOptions): Sessions {
+  let loading: Promise<Sessions> | null = null;
+  const loaded = () => {
+    loading ??= import('./adapters/imap/sessions.ts').then(({ imapSessions }) => imapSessions(options));
+    return loading;
+  };
+  return {
+    open: async (...args) => await (await loaded()).open(...args),
+    probe: async (...args) => await (await loaded()).probe(...args),
+  };
 }
 
 /** A server may announce a size and send more: the limit of a literal leaves room for what is asked, no more. */
@@ -160,6 +179,8 @@ async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads: Reloa
     import('./adapters/systemd/notify.ts'),
     import('./adapters/metrics/metrics.ts'),
     import('./adapters/http/server.ts'),
+    // Here at once: a file that is missing, or replaced later, is not found out at the first visit.
+    import('./adapters/imap/sessions.ts'),
   ]);
   const supervisor = createSupervisor({ ...servicePlace(process.pid), monotonicUs });
   using metrics = createMetrics({ version });

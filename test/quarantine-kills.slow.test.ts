@@ -53,7 +53,7 @@ test.each(['sqlite', 'mariadb'])('no mail is lost or doubled, in %s', { timeout:
   await using daemon = startDaemon(['run'], { env: desk.env });
   await daemon.waitFor(({ event, uid }) => event === 'message.quarantined' && uid === count);
   let kills = 0;
-  for (let lifeMs = 700; ; lifeMs += 150) {
+  for (let lifeMs = 500; ; lifeMs += 100) {
     const release = startDaemon(['quarantine', 'release', '--all'], { env: desk.env });
     const isOver = await Promise.race([release.exit.then(() => true), pause(lifeMs).then(() => false)]);
     release.signal('SIGKILL');

@@ -13,6 +13,7 @@ import type { Digested } from '../src/ingest/ports.ts';
 import { createResolver, type ResolvingPorts } from '../src/ingest/quarantine.ts';
 import type { HeldMail } from '../src/ingest/quarantine-ports.ts';
 import { parseMessage } from '../src/mail/parse.ts';
+import { recognised } from '../src/mail/recognise.ts';
 import { newReference } from '../src/mail/ticket.ts';
 import { type TestApp, testApp } from './support/app.ts';
 import { type Dovecot, startDovecot } from './support/dovecot.ts';
@@ -71,7 +72,7 @@ function resolverOn({ app }: TestApp, given: Partial<ResolvingPorts['store']> = 
   const digest = async (source: Uint8Array<ArrayBuffer>): Promise<Digested> => {
     const raw = { compressed: zstdCompressSync(source), sha256: 'b'.repeat(64) };
     if (Buffer.from(source).includes('broken body')) return { ok: false, reason: 'parse_timeout', ...raw };
-    return { ok: true, parsed: await parseMessage(source), ...raw };
+    return { ok: true, ...recognised(await parseMessage(source)), ...raw };
   };
   const ports = {
     ...{ blobs: app.blobs, raw: app.raw, passwords: app.passwords, sessions: app.sessions },

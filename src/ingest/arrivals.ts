@@ -1,15 +1,15 @@
 /**
  * From UIDs to arrivals: lists sizes, fetches whole sources window by window, has them parsed in the worker threads.
  *
- * While a window is parsed the next one is fetched. What a message turns out to be is a value, never a throw: too
- * large, gone, answered without a body, not to be parsed. Only the connection's own failures throw, and parse threads
- * that fail at everything.
+ * While a window is parsed the next one is fetched; of those that are one large mail there is only one at a time. What a
+ * message turns out to be is a value, never a throw: too large, gone, answered without a body, not to be parsed. Only the
+ * connection's own failures throw, and parse threads that fail at everything.
  */
 import { Failure } from '../errors.ts';
 import { messageIdIn } from '../mail/head.ts';
-import type { ParsedMessage } from '../mail/message.ts';
+import type { Recognised } from '../mail/recognise.ts';
 import type { Clock, Digested, Digester, Listed, Session } from './ports.ts';
-import { readAhead, watched } from './read-ahead.ts';
+import { createGate, type Gate, readAhead, watched } from './read-ahead.ts';
 import type { QuarantineReason } from './rows.ts';
 import { chunksOf, type WindowBounds, windowsOf } from './window.ts';
 
@@ -21,7 +21,7 @@ type Place = { readonly uid: number; readonly sizeBytes: number; readonly receiv
 /** What came for one UID; `Raw` is its source, in memory or where it lies on the disk. */
 export type Arrival<Raw = RawSource> = Place &
   (
-    | { readonly what: 'mail'; readonly parsed: ParsedMessage; readonly raw: Raw }
+    | (Recognised & { readonly what: 'mail'; readonly raw: Raw })
     | {
         readonly what: 'quarantined';
         readonly reason: QuarantineReason;
@@ -62,15 +62,34 @@ const bytesPerSMin = 16 * 1024;
 
 /** Windows of arrivals, one arrival for each of `uids`, in their order. Ends early when `stop` fires. */
 export async function* arrivals(from: Arriving, uids: readonly number[]): AsyncGenerator<readonly Arrival[]> {
-  yield* readAhead(settleWindows(from, readAhead(fetchWindows(from, uids))));
+  // The threads load while sizes and the first sources are on their way.
+  if (uids.length > 0) from.digester.prepare();
+  const large = createGate();
+  for await (const window of settleWindows(from, readAhead(fetchWindows(from, uids, large)), large)) {
+    let isTaken = false;
+    try {
+      yield window;
+      isTaken = true;
+    } finally {
+      // Who asks for the next one has written the files of this one.
+      if (!isTaken) large.close();
+      else if (isLarge(window, from.limits)) large.leave();
+    }
+  }
 }
 
-async function* fetchWindows(from: Arriving, uids: readonly number[]): AsyncGenerator<Fetching> {
+/** True for a mail that is a window of its own because of its size. */
+function isLarge(window: readonly Place[], { messageBytesMax, window: { bytesMax } }: ArrivalLimits): boolean {
+  return window.some(({ sizeBytes }) => sizeBytes > bytesMax && sizeBytes <= messageBytesMax);
+}
+
+async function* fetchWindows(from: Arriving, uids: readonly number[], large: Gate): AsyncGenerator<Fetching> {
   for (const chunk of chunksOf(uids, sizesAtOnce)) {
     if (from.stop.aborted) return;
     const listed = await inTime(from, [], () => sizesOf(from.session, chunk));
     const expected = expect(chunk, listed, from.limits.messageBytesMax);
     for (const window of windowsOf(expected, from.limits.window)) {
+      if (isLarge(window, from.limits) && !(await large.enter())) return;
       if (from.stop.aborted) return;
       yield { expected: window, digests: await inTime(from, window, () => fetchSources(from, window)) };
     }
@@ -132,8 +151,16 @@ async function inTime<T>(from: Arriving, window: readonly Expected[], fetching: 
   }
 }
 
+async function fetchSources(from: Arriving, window: readonly Expected[]): Promise<Map<number, Promise<Digested>>> {
+  try {
+    return await digestSources(from, window);
+  } finally {
+    from.digester.hurry(from.lane);
+  }
+}
+
 /** Starts a digest for every source as it arrives. An answer without a body is asked for again, a few times. */
-async function fetchSources(
+async function digestSources(
   { session, digester, lane }: Arriving,
   window: readonly Expected[],
 ): Promise<Map<number, Promise<Digested>>> {
@@ -144,18 +171,31 @@ async function fetchSources(
       .map((entry) => entry.uid);
     if (missing.length === 0) break;
     for await (const { uid, source } of session.fetch(missing)) {
-      if (source !== null && source.length > 0) digests.set(uid, watched(digester.digest(source, lane)));
+      if (source !== null && source.length > 0) digests.set(uid, watched(digester.digest(source, lane, true)));
     }
   }
   return digests;
 }
 
-async function* settleWindows(from: Arriving, windows: AsyncGenerator<Fetching>): AsyncGenerator<readonly Arrival[]> {
-  for await (const { expected, digests } of windows) {
-    const settled: Arrival[] = [];
-    for (const entry of expected) settled.push(await settle(from, entry, digests.get(entry.uid)));
-    yield settled;
+async function* settleWindows(
+  from: Arriving,
+  windows: AsyncGenerator<Fetching>,
+  large: Gate,
+): AsyncGenerator<readonly Arrival[]> {
+  for await (const window of windows) {
+    try {
+      yield await settleAll(from, window);
+    } catch (error) {
+      large.close();
+      throw error;
+    }
   }
+}
+
+async function settleAll(from: Arriving, { expected, digests }: Fetching): Promise<readonly Arrival[]> {
+  const settled: Arrival[] = [];
+  for (const entry of expected) settled.push(await settle(from, entry, digests.get(entry.uid)));
+  return settled;
 }
 
 async function settle(from: Arriving, entry: Expected, digest: Promise<Digested> | undefined): Promise<Arrival> {
@@ -172,7 +212,8 @@ async function settle(from: Arriving, entry: Expected, digest: Promise<Digested>
   const digested = await digest;
   const raw = { compressed: digested.compressed, sha256: digested.sha256 };
   if (!digested.ok) return { ...place, what: 'quarantined', reason: digested.reason, raw };
-  return { ...place, what: 'mail', parsed: digested.parsed, raw };
+  const { parsed, clues, identity } = digested;
+  return { ...place, what: 'mail', parsed, clues, identity, raw };
 }
 
 /** The header block of a mail that is too large to download, or has no content, as its raw source. */

@@ -6,8 +6,7 @@
  * new UIDVALIDITY, a crash between fetch and commit), also when its message and its ticket were deleted since; an equal
  * Message-ID with other content is another mail. Mails of one window see each other, in the order of their UIDs.
  */
-import { type Clues, cluesOf } from '../mail/clues.ts';
-import { mailIdentity } from '../mail/mail-identity.ts';
+import type { Clues } from '../mail/clues.ts';
 import type { Address, ParsedMessage } from '../mail/message.ts';
 import { neverOpens, type Seeker, type ThreadRule, tieOf } from '../mail/thread.ts';
 import { requesterOf, ticketSubject } from '../mail/ticket.ts';
@@ -60,8 +59,7 @@ export function decide(arrivals: readonly Kept[], known: Known, maker: Maker): r
 }
 
 function mailOf(arrival: Kept & { what: 'mail' }, state: WindowState, maker: Maker): Mail {
-  const { uid, sizeBytes, receivedAtMs, parsed, raw } = arrival;
-  const clues = cluesOf(parsed);
+  const { uid, sizeBytes, receivedAtMs, parsed, clues, identity, raw } = arrival;
   return {
     ...{ parsed, clues },
     seeker: {
@@ -70,7 +68,7 @@ function mailOf(arrival: Kept & { what: 'mail' }, state: WindowState, maker: Mak
       recipients: once(() => recipientsOf(parsed)),
     },
     arrivedAtMs: receivedAtMs ?? maker.nowMs,
-    place: { uid, sizeBytes, receivedAtMs, raw, actionPending: maker.acts, identity: mailIdentity(parsed) },
+    place: { uid, sizeBytes, receivedAtMs, raw, actionPending: maker.acts, identity },
   };
 }
 

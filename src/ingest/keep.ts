@@ -1,13 +1,12 @@
 /**
  * Brings the files of a window to the disk, before any row names them: attachments as blobs, raw sources in a segment.
  *
- * When a window comes out of here both are synced, and the memory that held them is given back. What a crash leaves
+ * When a window comes out of here both are synced, and the memory that held them is gone: they consume it. What a crash leaves
  * behind then is a file that nobody names; housekeeping removes it. A duplicate's source is kept for nothing, which is
  * the price of writing the files while the window before is still being committed.
  */
 import type { Arrival, RawSource } from './arrivals.ts';
 import type { Blobs, RawSources } from './ports.ts';
-import { release } from './release.ts';
 import type { RawPlace } from './rows.ts';
 
 /** Where a raw source lies, and the SHA-256 of what it was before compression. */
@@ -34,8 +33,6 @@ async function keepWindow(
     ports.raw.append(sources.map(({ compressed }) => compressed)),
     ports.blobs.write(attachments),
   ]);
-  for (const { content } of attachments) release(content);
-  for (const { compressed } of sources) release(compressed);
   const placeOf = new Map(sources.map((source, index) => [source, places[index]]));
   return window.map((arrival) => asKept(arrival, placeOf));
 }

@@ -19,7 +19,7 @@ import { makerOf } from './maker.ts';
 import { failedResult, intervalOf } from './next-poll.ts';
 import type { PollContext, PollPorts, PollReport, PollSettings } from './poll-ports.ts';
 import type { Lease } from './ports.ts';
-import { readAhead } from './read-ahead.ts';
+import { readAhead, watched } from './read-ahead.ts';
 import { renumberingsMax, unstableMs } from './renumberings.ts';
 import { rest } from './rest.ts';
 import type { Outcome, PollResult } from './rows.ts';
@@ -74,11 +74,21 @@ async function takeLease(
   settings: PollSettings,
   seenEpoch?: number,
 ): Promise<Lease> {
-  const owner = await ports.store.leaseOwner(mailbox.id);
-  const dead = owner !== null && ports.workers.isDead(owner) ? owner : null;
-  const lease = await ports.store.takeLease(mailbox.id, ports.workers.me, settings.leaseMs, dead, seenEpoch);
+  const take = (dead: string | null) =>
+    ports.store.takeLease(mailbox.id, ports.workers.me, settings.leaseMs, dead, seenEpoch);
+  const lease = (await take(null)) ?? (await takeFromDead(mailbox, ports, take));
   if (lease === null) throw new Failure('lease_taken', `mailbox ${mailbox.name} is visited by another worker`);
   return lease;
+}
+
+/** Asked only where somebody has it: most leases are free. */
+async function takeFromDead(
+  mailbox: Mailbox,
+  { store, workers }: PollPorts,
+  take: (dead: string) => Promise<Lease | null>,
+): Promise<Lease | null> {
+  const owner = await store.leaseOwner(mailbox.id);
+  return owner !== null && workers.isDead(owner) ? await take(owner) : null;
 }
 
 /** The failure of the visit is what matters; that it could not be written down as well is no news. */
@@ -141,21 +151,31 @@ async function work(round: Round): Promise<void> {
   const { session, ports, context, settings, mailbox } = round;
   const cursor = await startCursor(round, session, ports);
   const { uidValidity: numbering } = cursor;
-  let refusal = await driveActions(round, numbering);
+  let refusal = await driveActions(round, numbering, await leftOver(round, numbering));
+  let driving: Promise<Failure | null> = Promise.resolve(null);
   const uids = await session.listAbove(cursor.uid);
   ports.log.debug({ mailbox: mailbox.name, poll: round.poll, new_mails: uids.length }, events.pollStarted);
   let done = 0;
   context.onProgress?.({ done, total: uids.length });
   const { digester, clock } = ports;
   const from = { session, digester, clock, lane: mailbox.id, limits: settings().limits, stop: context.stop };
-  for await (const window of readAhead(keepFiles(arrivals(from, uids), ports))) {
-    if (round.lost.aborted) throw leaseLost(mailbox);
-    const decisions = await commitWindow(window, placeOf(round, numbering), ports.store);
-    record(round, decisions);
-    refusal ??= await driveActions(round, numbering);
-    done += window.length;
-    context.onProgress?.({ done, total: uids.length });
+  try {
+    for await (const window of readAhead(keepFiles(arrivals(from, uids), ports))) {
+      if (round.lost.aborted) throw leaseLost(mailbox);
+      const decisions = await commitWindow(window, placeOf(round, numbering), ports.store);
+      record(round, decisions);
+      const refused = await driving;
+      refusal ??= refused;
+      // Beside the commit of the next window: both wait for others most of the time.
+      driving = watched(driveActions(round, numbering, pendingOf(decisions)));
+      done += window.length;
+      context.onProgress?.({ done, total: uids.length });
+    }
+  } finally {
+    await Promise.allSettled([driving]);
   }
+  const refused = await driving;
+  refusal ??= refused;
   if (refusal !== null) throw refusal;
 }
 
@@ -164,12 +184,11 @@ function placeOf({ mailbox, lease, ports, settings }: Round, numbering: number):
 }
 
 /**
- * Does on the server what is still to be done for stored mails, those of an earlier crash included. Repeating it does
- * no harm. A refusal by the server is returned; a broken connection is thrown.
+ * Does on the server what is still to be done for stored mails. Repeating it does no harm. A refusal by the server is
+ * returned; a broken connection is thrown.
  */
-async function driveActions(round: Round, numbering: number): Promise<Failure | null> {
+async function driveActions(round: Round, numbering: number, pending: readonly number[]): Promise<Failure | null> {
   const { mailbox, session, ports, lease, poll } = round;
-  const pending = await ports.store.pendingActions(mailbox.id, numbering, 100_000);
   try {
     for (const uids of chunksOf(pending, actionsAtOnce)) {
       await session.apply(mailbox.after, uids);
@@ -181,6 +200,15 @@ async function driveActions(round: Round, numbering: number): Promise<Failure | 
     round.context.onRefused?.({ poll, action: mailbox.after.kind, count: pending.length, failure: error });
     return error;
   }
+}
+
+/** Of an earlier crash, of actions that were refused, and of mails that came out of quarantine. */
+function leftOver({ mailbox, ports }: Round, numbering: number): Promise<readonly number[]> {
+  return ports.store.pendingActions(mailbox.id, numbering, 100_000);
+}
+
+function pendingOf(decisions: readonly Decision[]): readonly number[] {
+  return decisions.flatMap(({ outcome: { uid, actionPending } }) => (actionPending ? [uid] : []));
 }
 
 const eventOf: Record<Outcome, EventName> = {

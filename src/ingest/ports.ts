@@ -5,7 +5,7 @@
  * Adapters implement these; `compose.ts` hands them in. Every method rejects with a `Failure` (errors.ts) and with
  * nothing else. Times are milliseconds since 1970 (UTC), durations are milliseconds, sizes are bytes.
  */
-import type { ParsedMessage } from '../mail/message.ts';
+import type { Recognised } from '../mail/recognise.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import type { KnownStore } from './known.ts';
 import type {
@@ -159,7 +159,7 @@ export type FolderState = {
 export type Listed = { readonly uid: number; readonly sizeBytes: number; readonly receivedAtMs: number | null };
 
 /** One fetched mail. `source` is null when the server answered without a body. */
-export type Fetched = { readonly uid: number; readonly source: Uint8Array<ArrayBuffer> | null };
+export type Fetched = { readonly uid: number; readonly source: Uint8Array | null };
 
 /** One IMAP connection with its folder selected. Every command has a deadline. Closing never throws. */
 export interface Session extends AsyncDisposable {
@@ -173,7 +173,7 @@ export interface Session extends AsyncDisposable {
   /** Whole sources, never setting the read flag; a UID that is gone is left out. */
   fetch(uids: readonly number[]): AsyncIterable<Fetched>;
   /** Header block alone, at most `bytesMax` bytes. */
-  fetchHeader(uid: number, bytesMax: number): Promise<Uint8Array<ArrayBuffer> | null>;
+  fetchHeader(uid: number, bytesMax: number): Promise<Uint8Array | null>;
   /** When the certificate of the server ends; null without TLS. */
   readonly certificateEndsAtMs: number | null;
   /** True when the server announces new mail by itself (IDLE, RFC 2177). */
@@ -218,7 +218,7 @@ export interface Sessions {
 
 /** What the parse threads give back for one source. */
 export type Digested =
-  | { readonly ok: true; readonly parsed: ParsedMessage; readonly compressed: Uint8Array; readonly sha256: string }
+  | (Recognised & { readonly ok: true; readonly compressed: Uint8Array; readonly sha256: string })
   | {
       readonly ok: false;
       readonly reason: 'parse_timeout' | 'parse_memory' | 'parse_failed';
@@ -228,15 +228,25 @@ export type Digested =
 
 /** Parses, hashes and compresses beside the main thread. A source is consumed: its memory is given back when it is done. */
 export interface Digester extends AsyncDisposable {
-  /** `lane` names the mailbox: mailboxes take turns, so that one with slow mail does not keep the others waiting. */
-  digest(source: Uint8Array<ArrayBuffer>, lane: string): Promise<Digested>;
+  /** Sources come soon: what is slow to start, if anything is, is started now, and not waited for. */
+  prepare(): void;
+  /**
+   * `lane` names the mailbox: mailboxes take turns, so that one with slow mail does not keep the others waiting.
+   * `isFollowed`: more of the same mailbox come at once, until `hurry`, and may be awaited.
+   */
+  digest(source: Uint8Array, lane: string, isFollowed?: boolean): Promise<Digested>;
+  /** Nothing follows in that lane for now. */
+  hurry(lane: string): void;
   /** Compresses (zstd) and hashes without parsing. */
-  compress(source: Uint8Array<ArrayBuffer>): Promise<{ readonly compressed: Uint8Array; readonly sha256: string }>;
+  compress(source: Uint8Array): Promise<{ readonly compressed: Uint8Array; readonly sha256: string }>;
 }
 
 /** Content-addressed files of attachments. */
 export interface Blobs {
-  /** Writes those that are not there yet, all of them on the disk (fsync, folder included) when it resolves. */
+  /**
+   * Writes those that are not there yet, all of them on the disk (fsync, folder included) when it resolves. Their contents
+   * are consumed, also where it fails: what is the whole of its buffer has length 0 afterwards.
+   */
   write(blobs: readonly { readonly sha256: string; readonly content: Uint8Array }[]): Promise<void>;
   read(sha256: string): Promise<Uint8Array>;
   /** Names of files that were neither written nor written again since `beforeMs`. */
@@ -246,8 +256,8 @@ export interface Blobs {
 }
 
 /** Append-only segment files of raw sources. */
-export interface RawSources extends AsyncDisposable {
-  /** Appends in order; all of it on the disk (one fsync) when it resolves. */
+export interface RawSources {
+  /** Appends in order; all of it on the disk (one fsync) when it resolves. Sources are consumed, as those of blobs are. */
   append(sources: readonly Uint8Array[]): Promise<readonly RawPlace[]>;
   /** The source as it was fetched, or its first `bytesMax` bytes. Throws `source_gone` when its segment has expired. */
   read(place: RawPlace, bytesMax?: number): Promise<Uint8Array<ArrayBuffer>>;

@@ -18,7 +18,7 @@ export type Fetching = {
 };
 
 export type FetchedAgain =
-  | { readonly what: 'whole'; readonly source: Uint8Array<ArrayBuffer> }
+  | { readonly what: 'whole'; readonly source: Uint8Array }
   | { readonly what: 'too_large' | 'source_empty'; readonly sizeBytes: number }
   /** It was deleted (`isSure`), or its folder has other numbers now and it may be there under one of them. */
   | { readonly what: 'gone'; readonly isSure: boolean };

@@ -8,6 +8,7 @@
  */
 import { isFailure } from '../errors.ts';
 import type { ParsedMessage } from '../mail/message.ts';
+import { recognised } from '../mail/recognise.ts';
 import { headAlone, salvage } from '../mail/salvage.ts';
 import { commitWindow } from './commit.ts';
 import type { Decision } from './decide.ts';
@@ -73,7 +74,7 @@ type Settling = {
 };
 
 type Found =
-  | { readonly what: 'whole'; readonly source: Uint8Array<ArrayBuffer>; readonly raw: KeptRaw | null }
+  | { readonly what: 'whole'; readonly source: Uint8Array; readonly raw: KeptRaw | null }
   | { readonly what: 'held'; readonly reason: 'too_large' | 'source_empty' }
   | { readonly what: 'gone'; readonly isSure: boolean };
 
@@ -166,7 +167,7 @@ async function takeHeader(settling: Settling): Promise<Settled | null> {
 }
 
 /** null: it is not on this disk (any more). */
-async function keptSource({ mail, ports }: Settling): Promise<Uint8Array<ArrayBuffer> | null> {
+async function keptSource({ mail, ports }: Settling): Promise<Uint8Array | null> {
   if (mail.raw === null) return null;
   try {
     return await ports.raw.read(mail.raw);
@@ -194,7 +195,7 @@ async function take(
   const place = { mailboxId: mailbox.id, lease: null, uidValidity: numbering, maker: { ...maker, acts } };
   const sizeBytes = mail.sizeBytes > 0 ? mail.sizeBytes : sourceBytes;
   try {
-    const kept = { what: 'mail' as const, uid, sizeBytes, receivedAtMs, parsed, raw };
+    const kept = { what: 'mail' as const, uid, sizeBytes, receivedAtMs, ...recognised(parsed), raw };
     const [decision] = await commitWindow([kept], place, ports.store);
     return decision ?? null;
   } catch (error) {

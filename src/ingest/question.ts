@@ -1,6 +1,4 @@
 /** What the mails of a window ask of the database, all of them together. Pure. */
-import { cluesOf } from '../mail/clues.ts';
-import { mailIdentity } from '../mail/mail-identity.ts';
 import { tokenInMessageId } from '../mail/reply-token.ts';
 import { canTakePart } from '../mail/thread.ts';
 import type { Kept } from './keep.ts';
@@ -12,8 +10,8 @@ import { overBefore } from './reopening.ts';
 export function questionOf(arrivals: readonly Kept[], maker: Maker): Question {
   const mails = arrivals.flatMap((arrival) => {
     if (arrival.what !== 'mail') return [];
-    const { parsed, receivedAtMs } = arrival;
-    return [{ parsed, clues: cluesOf(parsed), arrivedAtMs: receivedAtMs ?? maker.nowMs }];
+    const { parsed, clues, identity, receivedAtMs } = arrival;
+    return [{ parsed, clues, identity, arrivedAtMs: receivedAtMs ?? maker.nowMs }];
   });
   const all = mails.map(({ clues }) => clues);
   const tokens = all.flatMap(({ ownToken, recipientTokens, named }) => [
@@ -30,7 +28,7 @@ export function questionOf(arrivals: readonly Kept[], maker: Maker): Question {
     messageIds: [...new Set(ids)],
     refs: [...new Set([...tokens.map(({ ref }) => ref), ...mentions])],
     claims: [...new Map(tags.map((claim) => [`${claim.ref} ${claim.address}`, claim])).values()],
-    identities: mails.map(({ parsed }) => mailIdentity(parsed)),
+    identities: mails.map(({ identity }) => identity),
     senders: senderSpan(mails, maker),
     overBeforeMs: overBefore(
       mails.map(({ arrivedAtMs }) => arrivedAtMs),

@@ -20,6 +20,34 @@ export async function* readAhead<T>(source: AsyncGenerator<T>): AsyncGenerator<T
   }
 }
 
+/** One value at a time is between `enter` and `leave`; for those that are too large to be two. */
+export type Gate = {
+  /** Waits until the one before has left. False: nobody is let in any more. */
+  readonly enter: () => Promise<boolean>;
+  readonly leave: () => void;
+  /** To be called when the consumer ends early, else who waits would wait for ever, and the consumer for him. */
+  readonly close: () => void;
+};
+
+export function createGate(): Gate {
+  let before: PromiseWithResolvers<void> | null = null;
+  let isClosed = false;
+  const leave = () => before?.resolve();
+  return {
+    enter: async () => {
+      await before?.promise;
+      if (isClosed) return false;
+      before = Promise.withResolvers();
+      return true;
+    },
+    leave,
+    close: () => {
+      isClosed = true;
+      leave();
+    },
+  };
+}
+
 /** The same promise, marked as looked after: its rejection is seen where it is awaited, later, and not before. */
 export function watched<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => null);

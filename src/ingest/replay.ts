@@ -7,6 +7,7 @@
  */
 import { isFailure } from '../errors.ts';
 import type { ParsedMessage } from '../mail/message.ts';
+import { recognised } from '../mail/recognise.ts';
 import { type Decision, decide } from './decide.ts';
 import type { Kept } from './keep.ts';
 import { makerOf } from './maker.ts';
@@ -51,7 +52,7 @@ export async function replayMessage(
   return await replace(mail, parsed, ports, settings, conflictsMax);
 }
 
-async function sourceOf({ source }: StoredMail, { raw }: ReplayPorts): Promise<Uint8Array<ArrayBuffer> | null> {
+async function sourceOf({ source }: StoredMail, { raw }: ReplayPorts): Promise<Uint8Array | null> {
   if (source === null) return null;
   try {
     return await raw.read(source.raw);
@@ -94,7 +95,7 @@ async function decideAgain(
   const mailbox = await ports.store.mailboxById(mail.mailboxId);
   if (mailbox === null || mail.source === null) return null;
   const { uid, sizeBytes, raw } = mail.source;
-  const arrival: Kept = { what: 'mail', uid, sizeBytes, receivedAtMs: mail.receivedAtMs, parsed, raw };
+  const arrival: Kept = { what: 'mail', uid, sizeBytes, receivedAtMs: mail.receivedAtMs, ...recognised(parsed), raw };
   const maker = makerOf(mailbox, ports, settings.desk, true);
   const known = await ports.store.lookUp(questionOf([arrival], maker));
   const others = known.messages.filter(({ id }) => id !== mail.id);

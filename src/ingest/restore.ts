@@ -36,7 +36,7 @@ export async function restoreMessage(
   return (await ports.store.restoreMessage(lost, parsed)) ? 'restored' : 'resolved';
 }
 
-async function kept({ raw }: LostMessage, ports: RestorePorts): Promise<Uint8Array<ArrayBuffer> | null> {
+async function kept({ raw }: LostMessage, ports: RestorePorts): Promise<Uint8Array | null> {
   if (raw === null) return null;
   try {
     return await ports.raw.read(raw);
@@ -46,11 +46,7 @@ async function kept({ raw }: LostMessage, ports: RestorePorts): Promise<Uint8Arr
   }
 }
 
-async function fetched(
-  lost: LostMessage,
-  mailbox: Mailbox,
-  servers: ServerSources,
-): Promise<Uint8Array<ArrayBuffer> | null> {
+async function fetched(lost: LostMessage, mailbox: Mailbox, servers: ServerSources): Promise<Uint8Array | null> {
   const found = await servers.fetch(lost, mailbox, null);
   return found.what === 'whole' ? found.source : null;
 }

@@ -4,8 +4,10 @@
  * A name from a mail is data, never a path: separators and control characters are replaced, and so are the marks
  * that turn the direction of writing, which make `exe.pdf` look like something else. It never fails.
  */
-import libmime from 'libmime';
 import { declaredCharset, decodeField, firstRaw, splitMail } from './headers.ts';
+import { onDemand } from './on-demand.ts';
+
+const libmime = onDemand((require) => require('libmime') as typeof import('libmime').default);
 
 const nameLengthMax = 255;
 const extensionLengthMax = 20;
@@ -101,13 +103,13 @@ function wordFor(type: string): string {
 const unknownExtension = 'bin';
 
 function extensionOf(type: string): string {
-  const extension = extensions.get(type) ?? libmime.detectExtension(type);
+  const extension = extensions.get(type) ?? libmime().detectExtension(type);
   return extension === unknownExtension && /^(?:text|message)\//u.test(type) ? 'txt' : extension;
 }
 
 /** The type that a file of that name usually has. */
 export function typeOfName(name: string): string {
-  return libmime.detectMimeType(name);
+  return libmime().detectMimeType(name);
 }
 
 /** A name that is only a name, or null when nothing is left of it. */

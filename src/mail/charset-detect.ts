@@ -4,7 +4,9 @@
  * A statistical detector is asked about a sample, and believed only where it is fairly sure: of a few letters it knows
  * nothing, and then windows-1252 is the likeliest. It never fails; null means that nothing can be said.
  */
-import { analyse } from 'chardet';
+import { onDemand } from './on-demand.ts';
+
+const chardet = onDemand((require) => require('chardet') as typeof import('chardet'));
 
 const sampleBytesMax = 16_384;
 const foreignBytesMin = 4;
@@ -43,7 +45,9 @@ export function detectCharset(bytes: Uint8Array): string | null {
   const start = Math.max(0, first - 256);
   const sample = bytes.subarray(start, start + sampleBytesMax);
   if (!hasEnough(sample)) return null;
-  const best = analyse(sample).find(({ name }) => believed.has(name));
+  const best = chardet()
+    .analyse(sample)
+    .find(({ name }) => believed.has(name));
   return best === undefined || best.confidence < confidenceMin ? null : (believed.get(best.name) ?? null);
 }
 

@@ -5,7 +5,9 @@
  * Charsets are replaced by their supersets, in which mailers really write: GBK under the name GB2312, windows-1252
  * under that of ISO-8859-1.
  */
-import iconv from 'iconv-lite';
+import { onDemand } from './on-demand.ts';
+
+const iconv = onDemand((require) => require('iconv-lite') as typeof import('iconv-lite'));
 
 /** One row for each name that the Encoding Standard does not have, by its letters and digits alone. */
 const aliases: ReadonlyMap<string, string | null> = new Map<string, string | null>([
@@ -148,5 +150,5 @@ const libraryNames =
 
 function libraryName(name: string): string | null {
   const isCharset = libraryNames.test(name.replace(/[^a-z0-9]/gu, ''));
-  return isCharset && iconv.encodingExists(name) ? name : null;
+  return isCharset && iconv().encodingExists(name) ? name : null;
 }

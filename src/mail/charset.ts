@@ -6,11 +6,13 @@
  * (see `charset-detect.ts`). Any bytes and any name give text; what cannot be read becomes U+FFFD. It never fails.
  */
 import { isAscii, isUtf8 } from 'node:buffer';
-import iconv from 'iconv-lite';
 import { detectCharset } from './charset-detect.ts';
 import { charsetOfLabel } from './charset-labels.ts';
 import { decodeHz, decodeIso2022Kr } from './charset-shifted.ts';
 import { decodeUtf16 } from './charset-utf16.ts';
+import { onDemand } from './on-demand.ts';
+
+const iconv = onDemand((require) => require('iconv-lite') as typeof import('iconv-lite'));
 
 const escapeByte = 0x1b;
 
@@ -113,7 +115,7 @@ function decodeAs(bytes: Uint8Array, charset: string): string {
   if (charset === 'utf-7') return decodeUtf7(bytes);
   if (charset.startsWith('utf-16')) return decodeUtf16(bytes, charset);
   const decoder = decoderOf(charset);
-  return decoder === null ? iconv.decode(bufferOf(bytes), charset) : decoder.decode(bytes);
+  return decoder === null ? iconv().decode(bufferOf(bytes), charset) : decoder.decode(bytes);
 }
 
 /** ISO-2022-JP has no such bytes: some programs write their own charset under its name. */
@@ -126,7 +128,7 @@ function decodeEightBitJapanese(bytes: Uint8Array): string {
 /** The library is slow at it, and nobody writes so much of it. */
 function decodeUtf7(bytes: Uint8Array): string {
   const start = bufferOf(bytes.subarray(0, utf7BytesMax));
-  return iconv.decode(start, 'utf-7') + asciiText(bytes.subarray(utf7BytesMax));
+  return iconv().decode(start, 'utf-7') + asciiText(bytes.subarray(utf7BytesMax));
 }
 
 /** Escapes with nothing between them, as joined words have, are no error in mails, but one in the Encoding Standard. */

@@ -39,19 +39,22 @@ const mentionTextMax = 2_000;
 
 const tag = /\[#(\d{6}-[0-9a-hjkmnp-tv-z]{6})\]/giu;
 const mention = /(?<![\w-])(\d{6}-[0-9a-hjkmnp-tv-z]{6})(?![\w-])/giu;
+/** Found much faster than a mention, and in every mention. */
+const mentionStart = /\d{6}-/;
 /** Fields in which servers say which address a mail came to; there is no standard for any of them. */
 const deliveryFields: ReadonlySet<string> = new Set(['delivered-to', 'x-original-to', 'envelope-to', 'x-envelope-to']);
 
 export function cluesOf(parsed: ParsedMessage): Clues {
   const { messageId, subject, text } = parsed;
+  const mentioning = `${subject}\n${text.slice(0, mentionTextMax)}`;
   return {
     ownId: messageId,
     named: namedIds(parsed),
     ownToken: tokenInMessageId(messageId),
     recipientTokens: tokensInAddresses(recipientTexts(parsed)),
-    subjectTags: refsIn(subject, tag),
+    subjectTags: subject.includes('[#') ? refsIn(subject, tag) : [],
     textTags: text.includes('[#') ? refsIn(text.slice(0, tagTextMax), tag) : [],
-    mentions: refsIn(`${subject}\n${text.slice(0, mentionTextMax)}`, mention),
+    mentions: mentionStart.test(mentioning) ? refsIn(mentioning, mention) : [],
     sender: (parsed.from?.address ?? '').toLowerCase(),
     isForward: forwards(subject, text),
     isAutomatic: isAutomatic(parsed),

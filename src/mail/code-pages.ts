@@ -5,7 +5,9 @@
  * windows-1252: letters of ASCII are right in all of them. It never fails; bytes that mean nothing become U+FFFD.
  */
 import { isUtf8 } from 'node:buffer';
-import iconv from 'iconv-lite';
+import { onDemand } from './on-demand.ts';
+
+const iconv = onDemand((require) => require('iconv-lite') as typeof import('iconv-lite'));
 
 const fallbackLabel = 'windows-1252';
 
@@ -54,7 +56,7 @@ const dosCodePages: ReadonlySet<number> = new Set([
 /** Text of `bytes` in that code page. */
 export function decodeCodePage(bytes: Uint8Array, codePage: number): string {
   const label = labelOf(codePage);
-  if (dosCodePages.has(codePage)) return iconv.decode(bytes, `cp${codePage}`);
+  if (dosCodePages.has(codePage)) return iconv().decode(bytes, `cp${codePage}`);
   return decoderOf(label ?? fallbackLabel).decode(bytes);
 }
 

@@ -17,7 +17,7 @@ export type MailHead = {
 const headBytesMax = 256 * 1024;
 const fieldLengthMax = 2000;
 
-export function readHead(source: Uint8Array<ArrayBuffer>): MailHead {
+export function readHead(source: Uint8Array): MailHead {
   const mail = splitMail(source.subarray(0, headBytesMax));
   const charset = declaredCharset(mail);
   const field = (name: string) => decodeField((firstRaw(mail.headers, name) ?? '').slice(0, fieldLengthMax), charset);
@@ -26,7 +26,7 @@ export function readHead(source: Uint8Array<ArrayBuffer>): MailHead {
 }
 
 /** null where there is none. The same as the parser finds. */
-export function messageIdIn(source: Uint8Array<ArrayBuffer>): string | null {
+export function messageIdIn(source: Uint8Array): string | null {
   const mail = splitMail(source.subarray(0, headBytesMax));
   const raw = (firstRaw(mail.headers, 'message-id') ?? '').slice(0, fieldLengthMax);
   return readMessageId(unfold(raw, declaredCharset(mail)));

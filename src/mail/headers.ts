@@ -15,7 +15,7 @@ import type { Header } from './message.ts';
 export type RawHeader = readonly [name: string, rawValue: string];
 
 /** A mail cut in two; `body` is a view of the same bytes. */
-export type SplitMail = { readonly headers: readonly RawHeader[]; readonly body: Uint8Array<ArrayBuffer> };
+export type SplitMail = { readonly headers: readonly RawHeader[]; readonly body: Uint8Array };
 
 /** The fields that rules ask for later; values are cut at `keptValueLengthMax` characters. */
 const keptHeaders: ReadonlySet<string> = new Set([
@@ -76,7 +76,7 @@ const dash = 45;
 const semicolon = 59;
 
 /** Cuts at the first empty line and lists the fields before it. */
-export function splitMail(source: Uint8Array<ArrayBuffer>): SplitMail {
+export function splitMail(source: Uint8Array): SplitMail {
   const bytes = Buffer.from(source.buffer, source.byteOffset, source.byteLength);
   const bodyStart = findBody(bytes);
   return { headers: readFields(bytes.toString('latin1', 0, bodyStart)), body: source.subarray(bodyStart) };

@@ -3,10 +3,10 @@
  *
  * Takes any bytes, as mail servers do: what is missing or unreadable is null or empty, a missing Message-ID is made
  * up from the content. Works on the bytes in memory and copies only what is decoded. No mail is known that it cannot
- * read; should a rule fail over one all the same, it throws `parse_failed`, with what happened as the cause. The time
- * it takes grows with the mail, and is for the caller to limit.
+ * read; should a rule fail over one all the same, it throws `parse_failed`, with what happened as the cause, and
+ * `parser_unavailable` where a library cannot be loaded. The time it takes grows with the mail, and is for the caller to limit.
  */
-import { Failure } from '../errors.ts';
+import { Failure, isFailure } from '../errors.ts';
 import { readAddresses } from './addresses.ts';
 import { readBody } from './body.ts';
 import { classify } from './classify.ts';
@@ -22,15 +22,16 @@ const lineFeed = 0x0a;
 const carriageReturn = 0x0d;
 
 /** Everything of one mail. `source` is only read, and nothing of the result refers to it. */
-export async function parseMessage(source: Uint8Array<ArrayBuffer>): Promise<ParsedMessage> {
+export async function parseMessage(source: Uint8Array): Promise<ParsedMessage> {
   try {
     return readMessage(source);
   } catch (cause) {
+    if (isFailure(cause, 'parser_unavailable')) throw cause;
     throw new Failure('parse_failed', 'a rule failed over the message', { cause });
   }
 }
 
-function readMessage(source: Uint8Array<ArrayBuffer>): ParsedMessage {
+function readMessage(source: Uint8Array): ParsedMessage {
   const bytes = withLineFeeds(Buffer.from(source.buffer, source.byteOffset, source.byteLength));
   const mail = splitMail(bytes);
   const { headers } = mail;
@@ -72,7 +73,7 @@ function readMessage(source: Uint8Array<ArrayBuffer>): ParsedMessage {
 }
 
 /** Mails of old Macintoshes end their lines with CR alone. */
-function withLineFeeds(bytes: Buffer<ArrayBuffer>): Buffer<ArrayBuffer> {
+function withLineFeeds(bytes: Buffer): Buffer {
   if (bytes.includes(lineFeed) || !bytes.includes(carriageReturn)) return bytes;
   return Buffer.from(bytes.map((byte) => (byte === carriageReturn ? lineFeed : byte)));
 }

@@ -16,7 +16,7 @@ const fieldsMax = 200;
 const leftOut = /^(?:content-|mime-version|received|dkim-|arc-|x-)/u;
 
 /** A small mail with the header of `source` and `text` (ASCII), to be parsed in its place. */
-export function headAlone(source: Uint8Array<ArrayBuffer>, text = ''): Uint8Array<ArrayBuffer> {
+export function headAlone(source: Uint8Array, text = ''): Uint8Array<ArrayBuffer> {
   const { headers } = splitMail(source.subarray(0, headBytesMax));
   const fields = headers
     .filter(([name]) => !leftOut.test(name))
@@ -29,7 +29,7 @@ export function headAlone(source: Uint8Array<ArrayBuffer>, text = ''): Uint8Arra
  * `source` as a message. `head` is `headAlone` parsed, null when not even that could be. `note` is its text. `source` is
  * copied into the attachment.
  */
-export function salvage(source: Uint8Array<ArrayBuffer>, head: ParsedMessage | null, note: string): ParsedMessage {
+export function salvage(source: Uint8Array, head: ParsedMessage | null, note: string): ParsedMessage {
   const mail = splitMail(source);
   const isNamed = head !== null && !head.messageIdMissing && firstRaw(mail.headers, 'message-id') !== null;
   const hash = isNamed ? contentHash(mail) : wholeHash(source);

@@ -5,7 +5,7 @@
  * grow with the number of elements and words times how deep they nest. What is too long, too deep or too much, alone or
  * for all parts of a mail together, gets its tags cut out instead. It never fails and renders nothing.
  */
-import { compile } from 'html-to-text';
+import { onDemand } from './on-demand.ts';
 
 const lineFeed = 0x0a;
 const carriageReturn = 0x0d;
@@ -30,21 +30,24 @@ const hiddenSelectors = [
 /** Stands between the cells of a row until all text is there; a tab would be taken for white space. */
 const cellMark = '\u001f';
 
-const convert = compile({
-  wordwrap: false,
-  selectors: [
-    { selector: 'img', format: 'skip' },
-    // The button that indents: no quotation.
-    { selector: 'blockquote[style*="border:none" i]', format: 'block' },
-    { selector: 'blockquote[style*="border: none" i]', format: 'block' },
-    // Of newsletters: a line for the list of mails, which the reader of the mail does not see.
-    ...hiddenSelectors.map((selector) => ({ selector, format: 'skip' })),
-    { selector: 'tr', format: 'block', options: { leadingLineBreaks: 1, trailingLineBreaks: 1 } },
-    ...['td', 'th'].map((selector) => ({ selector, format: 'inlineSurround', options: { suffix: cellMark } })),
-    { selector: 'a', options: { hideLinkHrefIfSameAsText: true, noAnchorUrl: true } },
-    ...['h1', 'h2', 'h3', 'h4', 'h5', 'h6'].map((selector) => ({ selector, options: { uppercase: false } })),
-  ],
-  limits: { maxDepth: convertedDepthMax },
+const converter = onDemand((require) => {
+  const { compile } = require('html-to-text') as typeof import('html-to-text');
+  return compile({
+    wordwrap: false,
+    selectors: [
+      { selector: 'img', format: 'skip' },
+      // The button that indents: no quotation.
+      { selector: 'blockquote[style*="border:none" i]', format: 'block' },
+      { selector: 'blockquote[style*="border: none" i]', format: 'block' },
+      // Of newsletters: a line for the list of mails, which the reader of the mail does not see.
+      ...hiddenSelectors.map((selector) => ({ selector, format: 'skip' })),
+      { selector: 'tr', format: 'block', options: { leadingLineBreaks: 1, trailingLineBreaks: 1 } },
+      ...['td', 'th'].map((selector) => ({ selector, format: 'inlineSurround', options: { suffix: cellMark } })),
+      { selector: 'a', options: { hideLinkHrefIfSameAsText: true, noAnchorUrl: true } },
+      ...['h1', 'h2', 'h3', 'h4', 'h5', 'h6'].map((selector) => ({ selector, options: { uppercase: false } })),
+    ],
+    limits: { maxDepth: convertedDepthMax },
+  });
 });
 
 /** LF line ends, no NUL, no lone surrogate. */
@@ -94,7 +97,7 @@ export function textOfHtml(html: string, budget: HtmlBudget = htmlBudget()): str
   budget.left -= fits ? cost : budget.left / 2;
   if (!fits) return storable(withoutTags(html)).trim();
   try {
-    const text = withTabs(convert(html));
+    const text = withTabs(converter()(html));
     // Where all of it is hidden, it is hidden for another reason.
     const isUseless = text.trim() === '' || text.length > growthMax * html.length;
     return storable(isUseless ? withoutTags(html) : text).trim();

@@ -14,6 +14,7 @@ const carriageReturn = 0x0d;
 const space = 0x20;
 const tab = 0x09;
 const equalsSign = 0x3d;
+const base64Blanks: ReadonlySet<number> = new Set([tab, lineFeed, 0x0c, carriageReturn, space]);
 
 /** `value` is the field as sent. What is no known name means that nothing is to be undone. */
 export function encodingOf(value: string): Encoding {
@@ -33,7 +34,7 @@ export function decodeTransfer(raw: Buffer, encoding: Encoding): Uint8Array<Arra
     case 'base64':
       return decodeBase64(raw);
     case 'quoted-printable':
-      return decodeQuotedPrintable(raw).slice();
+      return ownBytes(decodeQuotedPrintable(raw));
     case 'uuencode':
       return decodeUuencode(raw) ?? new Uint8Array(raw);
     default:
@@ -47,21 +48,70 @@ export function viewDecoded(raw: Buffer, encoding: Encoding): Uint8Array<ArrayBu
   return encoding === 'quoted-printable' ? decodeQuotedPrintable(raw) : decodeTransfer(raw, encoding);
 }
 
+/** What `bytes` view, at the beginning of a buffer that is nobody else's and is freed. */
+function ownBytes({ buffer, length }: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(buffer.byteLength === length ? buffer : buffer.transfer(length));
+}
+
 function decodeBase64(raw: Buffer): Uint8Array<ArrayBuffer> {
-  const text = raw.toString('latin1');
+  const decoded = decodeWholeBase64(raw);
+  if (decoded !== null) return decoded;
+  return isPlainText(raw.toString('latin1', 0, 1000)) ? new Uint8Array(raw) : decodeBrokenBase64(raw);
+}
+
+/** Text that is decoded at a time. */
+const pieceBytes = 64 * 1024;
+
+/** Piece by piece into the place where it stays, so that a large file is in memory once. null when a character is strange. */
+function decodeWholeBase64(raw: Buffer): Uint8Array<ArrayBuffer> | null {
+  const out = new Uint8Array(decodedSizeMax(raw));
+  let length = 0;
+  let at = 0;
+  for (let isPadded = false; !isPadded && length < out.length; ) {
+    const text = raw.toString('latin1', at, at + pieceBytes);
+    const isLast = at + pieceBytes >= raw.length;
+    const done = decodePiece(text, out.subarray(length), isLast);
+    if (done === null || done.read === 0) return null;
+    const padding = text.indexOf('=');
+    isPadded = padding >= 0 && padding < done.read;
+    at += done.read;
+    length += done.written;
+  }
+  return isBlank(raw, at) ? ownBytes(out.subarray(0, length)) : null;
+}
+
+function decodePiece(text: string, out: Uint8Array, isLast: boolean): { read: number; written: number } | null {
   try {
-    return Uint8Array.fromBase64(text);
+    return out.setFromBase64(text, { lastChunkHandling: isLast ? 'loose' : 'stop-before-partial' });
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
-    return isPlainText(text) ? new Uint8Array(raw) : decodeBrokenBase64(raw);
+    return null;
   }
 }
 
+/** Just what comes out where nothing but breaks stands between lines of one length. */
+function decodedSizeMax(raw: Buffer): number {
+  let end = raw.length;
+  while (end > 0 && ((raw[end - 1] ?? 0) <= space || raw[end - 1] === equalsSign)) end -= 1;
+  const lineBytes = raw.indexOf(lineFeed) + 1;
+  let breaks = 0;
+  for (let at = lineBytes - 1; at >= 0 && at < end && raw[at] === lineFeed; at += lineBytes)
+    breaks += raw[at - 1] === carriageReturn ? 2 : 1;
+  return Math.floor(((end - breaks) * 3) / 4);
+}
+
+/** True when nothing but the white space that base64 may have comes from `start` on. */
+function isBlank(raw: Buffer, start: number): boolean {
+  let at = start;
+  while (at < raw.length && base64Blanks.has(raw[at] ?? 0)) at += 1;
+  return at === raw.length;
+}
+
 /** Words with punctuation: somebody wrote `base64` over a text that is none. */
-function isPlainText(text: string): boolean {
-  const sample = text.slice(0, 1000).replace(/\s/gu, '');
+function isPlainText(start: string): boolean {
+  const sample = start.replace(/\s/gu, '');
   const strangers = sample.match(/[^A-Za-z0-9+/=_-]/gu)?.length ?? 0;
-  return /\w \w/u.test(text.slice(0, 1000)) && strangers * 50 > sample.length;
+  return /\w \w/u.test(start) && strangers * 50 > sample.length;
 }
 
 const wholeBase64Line = /[A-Za-z0-9+/]+={0,2}\s*$/uy;
@@ -100,7 +150,7 @@ function decodeBrokenBase64(raw: Buffer): Uint8Array<ArrayBuffer> {
     count -= 8;
     out[length++] = bits >> count;
   }
-  return out.slice(0, length);
+  return ownBytes(out.subarray(0, length));
 }
 
 /** True for words behind the padding, and for a line below it that is not base64 alone. */

@@ -8,6 +8,7 @@ import { isFailure } from '../../src/errors.ts';
 import { type Arrival, type Arriving, arrivals } from '../../src/ingest/arrivals.ts';
 import type { Digested, Digester, Fetched, Listed, Session } from '../../src/ingest/ports.ts';
 import { inTurns } from '../../src/ingest/turns.ts';
+import { recognised } from '../../src/mail/recognise.ts';
 import { mailArrival } from './mails.ts';
 
 const limits = { messageBytesMax: 1000, window: { messagesMax: 2, bytesMax: 10_000 }, windowMs: 60_000 };
@@ -20,13 +21,14 @@ const digester: Digester = {
     const text = Buffer.from(source).toString();
     const raw = { compressed: source, sha256: 'b'.repeat(64) };
     const arrival = mailArrival(1, { subject: text });
-    const parsed = arrival.what === 'mail' ? arrival.parsed : null;
     const digested: Digested =
-      text === 'unparsable' || parsed === null
+      text === 'unparsable' || arrival.what !== 'mail'
         ? { ok: false, reason: 'parse_failed', ...raw }
-        : { ok: true, parsed, ...raw };
+        : { ok: true, ...recognised(arrival.parsed), ...raw };
     return Promise.resolve(digested);
   },
+  hurry: () => undefined,
+  prepare: () => undefined,
   compress: (source) => Promise.resolve({ compressed: source, sha256: 'c'.repeat(64) }),
   [Symbol.asyncDispose]: () => Promise.resolve(),
 };
@@ -165,6 +167,43 @@ describe('what came for each UID', () => {
     await expect(Array.fromAsync(arrivals(hasty, [1, 2]))).rejects.toSatisfy((error) =>
       isFailure(error, 'server_timeout'),
     );
+  });
+
+  describe('two large mails', () => {
+    const [large, small] = [900, 10];
+    const sizes = (uids: readonly number[]) =>
+      uids.map((uid) => ({ uid, sizeBytes: uid % 10 === 0 ? large : small, receivedAtMs: null }));
+    const bounds = { ...limits, window: { messagesMax: 2, bytesMax: 100 } };
+    const settled = () => new Promise((resolve) => setTimeout(resolve, 20));
+
+    test('the second one is fetched when the first one is stored, small ones before it earlier', async () => {
+      const server = session({ sizes, fetch: answered });
+      const windows = arrivals(from(server, { limits: bounds }), [10, 11, 12, 20, 21]);
+      expect(told((await windows.next()).value ?? [])).toEqual(['10 mail']);
+      await settled();
+      expect(server.asked).toEqual([[10], [11, 12]]);
+      expect(told((await windows.next()).value ?? [])).toEqual(['11 mail', '12 mail']);
+      await settled();
+      expect(server.asked).toEqual([[10], [11, 12], [20]]);
+      expect(told((await Array.fromAsync(windows)).flat())).toEqual(['20 mail', '21 mail']);
+    });
+
+    test('a consumer that goes leaves nobody waiting, and the second one where it is', async () => {
+      const server = session({ sizes, fetch: answered });
+      for await (const window of arrivals(from(server, { limits: bounds }), [10, 20])) {
+        expect(told(window)).toEqual(['10 mail']);
+        break;
+      }
+      expect(server.asked).toEqual([[10]]);
+    });
+
+    test('when the first one cannot be parsed for a reason of ours, that ends it all', async () => {
+      const server = session({ sizes, fetch: answered });
+      const broken = { ...digester, digest: () => Promise.reject(new Error('no thread')) };
+      const windows = arrivals(from(server, { limits: bounds, digester: broken }), [10, 20]);
+      await expect(Array.fromAsync(windows)).rejects.toThrow('no thread');
+      expect(server.asked).toEqual([[10]]);
+    });
   });
 
   test('a stop keeps the next windows from being fetched', async () => {

@@ -1,6 +1,7 @@
 /** Parsed mails and arrivals for tests of the rules; every field can be given. */
 import type { Kept } from '../../src/ingest/keep.ts';
 import type { ParsedMessage } from '../../src/mail/message.ts';
+import { recognised } from '../../src/mail/recognise.ts';
 
 function parsedMail(given: Partial<ParsedMessage> = {}): ParsedMessage {
   return {
@@ -34,7 +35,9 @@ export function mailArrival(uid: number, given: Partial<ParsedMessage> = {}): Ke
     sizeBytes: 1000,
     receivedAtMs: 1_700_000_000_000 + uid,
     what: 'mail',
-    parsed: parsedMail({ messageId: `${uid}@example.test`, contentHash: String(uid).padStart(64, '0'), ...given }),
+    ...recognised(
+      parsedMail({ messageId: `${uid}@example.test`, contentHash: String(uid).padStart(64, '0'), ...given }),
+    ),
     raw: { segment: '20261124-a.zst', offset: uid, lengthBytes: 10, sha256: 'b'.repeat(64) },
   };
 }

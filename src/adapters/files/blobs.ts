@@ -1,24 +1,28 @@
 /**
  * Attachments as content-addressed files: `blobs/ab/ab12…` holds the bytes whose SHA-256 that is.
  *
- * A blob is written to a temporary name, synced, renamed, and its folder synced, so that it exists whole or not at
+ * The storage thread writes them (blob-writer.ts). A blob is written to a temporary name, synced, renamed, and its folder synced, so that it exists whole or not at
  * all. One that is there already is only touched: its new time of change keeps housekeeping away from it. Files are
  * readable by their owner alone.
  */
-import { mkdir, open, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { causeCode, Failure } from '../../errors.ts';
 import type { Blobs } from '../../ingest/ports.ts';
+import { release, takeOver } from '../../ingest/release.ts';
+import { chunksOf } from '../../ingest/window.ts';
 import { onDisk } from './failures.ts';
+import type { StorageThread } from './storage-thread.ts';
 
 type Blob = { readonly sha256: string; readonly content: Uint8Array };
 
-const writersMax = 16;
+/** So many are open at a time, and known to the thread: a mail can have thousands. */
+const blobsAtOnce = 64;
 
-/** Blobs under `folder`, which is made when the first one is written. `newId` gives temporary names. */
-export function createBlobs(folder: string, newId: () => string): Blobs {
+/** Blobs under `folder`, where `thread` writes them. `newId` gives temporary names. */
+export function createBlobs(folder: string, newId: () => string, thread: StorageThread): Blobs {
   return {
-    write: (blobs) => onDisk('an attachment', () => writeAll(folder, blobs, newId)),
+    write: (blobs) => onDisk('an attachment', () => writeAll(blobs, newId, thread)),
     read: (sha256) => onDisk('an attachment', () => readFile(pathOf(folder, sha256))),
     untouchedSince: (beforeMs) => listUntouched(folder, beforeMs),
     removeUntouched: (name, beforeMs) => onDisk('an attachment', () => removeUntouched(folder, name, beforeMs)),
@@ -26,56 +30,25 @@ export function createBlobs(folder: string, newId: () => string): Blobs {
 }
 
 function pathOf(folder: string, sha256: string): string {
+  return join(folder, checkedHash(sha256).slice(0, 2), sha256);
+}
+
+/** What is no hash never becomes a path. */
+function checkedHash(sha256: string): string {
   if (!/^[0-9a-f]{64}$/.test(sha256)) throw new Failure('not_found', 'that is not the SHA-256 of a blob');
-  return join(folder, sha256.slice(0, 2), sha256);
+  return sha256;
 }
 
-async function writeAll(folder: string, blobs: readonly Blob[], newId: () => string): Promise<void> {
-  const waiting = [...new Map(blobs.map((blob) => [blob.sha256, blob])).values()];
-  const changed = new Set<string>();
-  const writer = async () => {
-    for (let blob = waiting.pop(); blob !== undefined; blob = waiting.pop()) {
-      const path = pathOf(folder, blob.sha256);
-      if (await touch(path, blob.content.length)) continue;
-      await writeOne(path, blob.content, newId());
-      changed.add(dirname(path));
+async function writeAll(blobs: readonly Blob[], newId: () => string, thread: StorageThread): Promise<void> {
+  try {
+    const once = [...new Map(blobs.map((blob) => [checkedHash(blob.sha256), blob.content]))];
+    for (const portion of chunksOf(once, blobsAtOnce)) {
+      const moved = portion.map(([sha256, content]) => ({ sha256, content: takeOver(content) }));
+      await thread.run({ what: 'blobs', id: newId(), blobs: moved });
     }
-  };
-  await Promise.all(Array.from({ length: Math.min(writersMax, waiting.length) }, writer));
-  await Promise.all([...changed].map(syncFolder));
-}
-
-/** True when the whole blob is there; its time is now, so that it is not taken for unused. */
-async function touch(path: string, sizeBytes: number): Promise<boolean> {
-  try {
-    const now = new Date();
-    await utimes(path, now, now);
-    return (await stat(path)).size === sizeBytes;
-  } catch (error) {
-    if (causeCode(error) === 'ENOENT') return false;
-    throw error;
+  } finally {
+    for (const { content } of blobs) release(content);
   }
-}
-
-async function writeOne(path: string, content: Uint8Array, id: string): Promise<void> {
-  const created = await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  if (created !== undefined) await syncFolder(dirname(created));
-  const temporary = `${path}.${id}.tmp`;
-  try {
-    await using file = await open(temporary, 'wx', 0o600);
-    await file.writeFile(content);
-    await file.sync();
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  }
-  await rename(temporary, path);
-}
-
-/** Makes new names in `folder` last (fsync of a folder). */
-export async function syncFolder(folder: string): Promise<void> {
-  await using handle = await open(folder, 'r');
-  await handle.sync();
 }
 
 const removing = '.removing';

@@ -2,85 +2,56 @@
  * Raw sources in append-only segment files under `raw/`: one file for a worker and a day, frames of zstd (RFC 8878)
  * one after the other, so that a whole batch costs one fsync and expiry is the deletion of a file.
  *
- * A row elsewhere holds segment, offset and length. After a failed write the file is left as it is and a new one is
+ * The storage thread appends (segment-writer.ts). A row elsewhere holds segment, offset and length. After a failed write the file is left as it is and a new one is
  * begun, so that an offset is never wrong. Files are readable by their owner alone.
  */
-import { type FileHandle, mkdir, open, readdir, rm } from 'node:fs/promises';
+import { open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { createZstdDecompress, zstdDecompress } from 'node:zlib';
 import { causeCode, Failure } from '../../errors.ts';
 import type { RawSources } from '../../ingest/ports.ts';
+import { takeOver } from '../../ingest/release.ts';
 import type { RawPlace } from '../../ingest/rows.ts';
-import { syncFolder } from './blobs.ts';
 import { onDisk } from './failures.ts';
-
-type Segment = { readonly name: string; readonly day: string; readonly file: FileHandle; endOffset: number };
+import type { Start } from './storage-tasks.ts';
+import type { StorageThread } from './storage-thread.ts';
 
 const decompress = promisify(zstdDecompress);
 const blockBytesMax = 128 * 1024 + 1024;
 const namePattern = /^(\d{4})(\d{2})(\d{2})-[0-9a-f-]+\.zst$/;
 
-/** Segments under `folder`. `newId` makes file names that no other worker has. */
-export function createRawSources(folder: string, clock: { nowMs(): number }, newId: () => string): RawSources {
-  let current: Segment | null = null;
-  let last: Promise<unknown> = Promise.resolve();
-  const close = async () => {
-    const closing = current;
-    current = null;
-    await closing?.file.close();
-  };
-  const appendNow = async (sources: readonly Uint8Array[]) => {
+/** Segments under `folder`, where `thread` writes them. `newId` makes file names that no other worker has. */
+export function createRawSources(
+  folder: string,
+  { clock, newId }: { readonly clock: { nowMs(): number }; readonly newId: () => string },
+  thread: StorageThread,
+): RawSources {
+  const append = async (sources: readonly Uint8Array[]): Promise<readonly RawPlace[]> => {
+    if (sources.length === 0) return [];
     const day = new Date(clock.nowMs()).toISOString().slice(0, 10).replaceAll('-', '');
-    if (current !== null && current.day !== day) await close();
-    current ??= await begin(folder, day, newId());
-    try {
-      return await write(current, sources);
-    } catch (error) {
-      await close();
-      throw error;
-    }
+    const moved = sources.map(takeOver);
+    const lengths = moved.map(({ length }) => length);
+    const start = await thread.run({ what: 'append', id: newId(), day, sources: moved });
+    return placesFrom(start, lengths);
   };
   return {
-    append: (sources) => {
-      if (sources.length === 0) return Promise.resolve([]);
-      const appended = last.then(() => onDisk('a raw source', () => appendNow(sources)));
-      last = appended.catch(() => null);
-      return appended;
-    },
+    append: (sources) => onDisk('a raw source', () => append(sources)),
     read: (place, bytesMax) => onDisk('a raw source', () => readOne(folder, place, bytesMax ?? null)),
     segmentsBefore: (beforeMs) => onDisk('the raw folder', () => listBefore(folder, beforeMs)),
     remove: (segment) => onDisk('a raw segment', () => rm(join(folder, segment), { force: true })),
-    [Symbol.asyncDispose]: close,
   };
 }
 
-async function begin(folder: string, day: string, id: string): Promise<Segment> {
-  await mkdir(folder, { recursive: true, mode: 0o700 });
-  const name = `${day}-${id}.zst`;
-  const file = await open(join(folder, name), 'ax', 0o600);
-  await syncFolder(folder);
-  return { name, day, file, endOffset: 0 };
-}
-
-async function write(segment: Segment, sources: readonly Uint8Array[]): Promise<readonly RawPlace[]> {
-  let offset = segment.endOffset;
-  const places = sources.map(({ length }) => {
-    const place = { segment: segment.name, offset, lengthBytes: length };
-    offset += length;
+/** One after the other. */
+function placesFrom(start: Start | null, lengths: readonly number[]): readonly RawPlace[] {
+  if (start === null) throw new Error('raw sources were appended and have no place');
+  let { offset } = start;
+  return lengths.map((lengthBytes) => {
+    const place = { segment: start.segment, offset, lengthBytes };
+    offset += lengthBytes;
     return place;
   });
-  await writeWhole(segment.file, sources);
-  await segment.file.datasync();
-  segment.endOffset = offset;
-  return places;
-}
-
-/** Writes all of `sources`; a short write is an error, because the offsets would be wrong. */
-async function writeWhole(file: FileHandle, sources: readonly Uint8Array[]): Promise<void> {
-  const total = sources.reduce((sum, source) => sum + source.length, 0);
-  const { bytesWritten } = await file.writev(sources as Uint8Array[]);
-  if (bytesWritten !== total) throw Object.assign(new Error('short write'), { code: 'ENOSPC' });
 }
 
 async function readOne(folder: string, place: RawPlace, bytesMax: number | null): Promise<Uint8Array<ArrayBuffer>> {

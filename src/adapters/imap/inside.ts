@@ -3,7 +3,8 @@
  *
  * Relied upon: `exec` with `onPlusTag`, whose tagged answer holds the reader until `next`; one command on the wire at
  * a time; `setAuthenticationState`, `writeSocket`, `expectCapabilityUpdate`; a handler in `untaggedHandlers` hears every
- * line of its kind that the command in flight does not take for itself. library.test.ts checks each.
+ * line of its kind that the command in flight does not take for itself; of the parser, a Transform that calls back once it
+ * has taken a chunk, what `ImapParser` names, where a literal may be filled from outside. library.test.ts checks each.
  */
 import type { Transform, Writable } from 'node:stream';
 import type { ImapFlow } from 'imapflow';
@@ -24,9 +25,23 @@ export type Inside = {
   readonly writeSocket: Writable | null;
   readonly untaggedHandlers: Record<string, (line: { readonly command: string }) => Promise<void>>;
   expectCapabilityUpdate: boolean;
-  /** Cuts what arrives into lines and literals. */
-  readonly streamer: Transform;
+  readonly streamer: ImapParser;
 };
+
+/** Cuts what arrives into lines and literals. */
+export type ImapParser = Transform & {
+  /** One of `parserState`. */
+  state: number;
+  /** How much of the literal that has begun is still to come, and the pieces that have come. */
+  literalWaiting: number;
+  literalBuffer: readonly Buffer[];
+  /** Those of the line under way that are whole. */
+  readonly literals: Buffer[];
+  /** All that it got, for `stats()`. */
+  readBytesCounter: number;
+};
+
+export const parserState = { line: 1, literal: 2 } as const;
 
 export function inside(imap: ImapFlow): Inside {
   return imap as unknown as Inside;

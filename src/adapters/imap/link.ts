@@ -10,6 +10,7 @@
  */
 import { Failure } from '../../errors.ts';
 import type { Connection } from '../../ingest/mailbox.ts';
+import { takeSlab } from '../../ingest/slabs.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { type Client, checkPlaintext, type ImapOptions, newClient } from './client.ts';
 import { type Circumstances, failureOf, lost, refused, stageField } from './failures.ts';
@@ -59,7 +60,7 @@ export class Link {
     this.#client = newClient(connection, password, this.transport, options, {
       beforeLogin: () => {
         stage('login');
-        pace(inside(this.imap).streamer);
+        pace(inside(this.imap).streamer, takeSlab);
       },
       // Once the library waits: closing ends the wait, and with it what is in flight.
       throttled: (refusal) => queueMicrotask(() => this.end(refused(refusal, this.#circumstances))),

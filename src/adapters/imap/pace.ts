@@ -1,26 +1,74 @@
 /**
- * Lets others have their turn while a server sends faster than is parsed.
+ * Stands before the parser of imapflow: mails go past it into memory of ours, and the rest in turns.
  *
- * imapflow takes whatever the socket holds in one go, half a megabyte and more: thousands of short lines, during which
- * no other mailbox is heard. Here its parser gets little at a time, and the event loop turns in between. Relied upon:
- * `streamer` is a Transform that calls back once it has taken a chunk. Only for a connection on which TLS is settled:
- * what somebody puts behind the answer to STARTTLS is found by its place in the same chunk.
+ * A literal (RFC 9051 section 4.3) is copied from what the socket gives into the one place where it stays; the parser would
+ * collect its pieces and join them. What is not a literal costs a thousand times as much: imapflow takes whatever the socket
+ * holds in one go, half a megabyte and more, thousands of short lines, during which no other mailbox is heard. So it gets
+ * little at a time, and the event loop turns in between. Relied upon: what inside.ts names of the parser. Only for a
+ * connection on which TLS is settled: what somebody puts behind the answer to STARTTLS is found by its place in the same chunk.
  */
-import type { Transform } from 'node:stream';
+import type { ImapParser } from './inside.ts';
+import { parserState } from './inside.ts';
 
-/** A thousand short lines, or some milliseconds. */
+/** What is looked at between two glances at the clock: fifty short lines. */
 const sliceBytes = 8 * 1024;
+/** After so long the others have their turn. */
+const turnMs = 2;
 
-/** From now on `parser` takes one slice for each turn of the event loop. */
-export function pace(parser: Transform): void {
-  const take = parser._transform.bind(parser);
+/** From now on literals of `parser` lie in what `take` gives for their length, and it gets the rest slice by slice. */
+export function pace(parser: ImapParser, take: (lengthBytes: number) => Buffer): void {
+  const parse = parser._transform.bind(parser);
+  let turnedAtMs = 0;
+  let literal: { readonly bytes: Buffer; filled: number } | null = null;
+
+  /** Puts what belongs to the literal that has begun into its place; returns where the rest of the chunk begins. */
+  const fill = (chunk: Buffer, from: number): number => {
+    literal ??= begin();
+    const { bytes } = literal;
+    const count = Math.min(bytes.length - literal.filled, chunk.length - from);
+    chunk.copy(bytes, literal.filled, from, from + count);
+    literal.filled += count;
+    parser.literalWaiting -= count;
+    parser.readBytesCounter += count;
+    if (parser.literalWaiting === 0) {
+      parser.literals.push(bytes);
+      parser.state = parserState.line;
+      literal = null;
+    }
+    return from + count;
+  };
+  /** With what the parser has of it already. */
+  const begin = () => {
+    const pieces = parser.literalBuffer;
+    const filled = pieces.reduce((sum, piece) => sum + piece.length, 0);
+    const bytes = take(filled + parser.literalWaiting);
+    let at = 0;
+    for (const piece of pieces) at += piece.copy(bytes, at);
+    parser.literalBuffer = [];
+    return { bytes, filled };
+  };
+
   parser._transform = (chunk: Buffer, encoding, done) => {
-    const step = (from: number): void => {
-      const to = from + sliceBytes;
-      const isLast = to >= chunk.length;
-      const next = (): void => (isLast || parser.destroyed ? done() : step(to));
-      take(chunk.subarray(from, to), encoding, () => setImmediate(next));
+    const step = (start: number): void => {
+      const isLiteral = parser.state === parserState.literal && parser.literalWaiting > 0;
+      const from = isLiteral && !parser.destroyed ? fill(chunk, start) : start;
+      if (from >= chunk.length || parser.destroyed) {
+        done();
+        return;
+      }
+      const to = Math.min(from + sliceBytes, chunk.length);
+      parse(chunk.subarray(from, to), encoding, () => afterTurn(() => step(to)));
     };
     step(0);
+  };
+  const afterTurn = (next: () => void): void => {
+    if (performance.now() - turnedAtMs < turnMs) {
+      next();
+      return;
+    }
+    setImmediate(() => {
+      turnedAtMs = performance.now();
+      next();
+    });
   };
 }

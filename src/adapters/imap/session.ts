@@ -8,6 +8,7 @@ import type { FetchMessageObject } from 'imapflow';
 import { Failure, isFailure } from '../../errors.ts';
 import type { AfterAction, Connection } from '../../ingest/mailbox.ts';
 import type { Fetched, FolderState, Listed, Session } from '../../ingest/ports.ts';
+import { inSlab } from '../../ingest/slabs.ts';
 import { applyAction } from './actions.ts';
 import { Announcements } from './announcements.ts';
 import { search, selectFolder } from './folder.ts';
@@ -21,16 +22,6 @@ const dayMs = 24 * 60 * 60 * 1000;
 const datesAtATime = 500;
 /** An answer to FETCH without its literal: number, UID, size, date, and what a server adds. */
 const rowBytesMax = 512;
-
-/**
- * The bytes in an ArrayBuffer of their own, so that they can be moved to a thread. Node cuts small buffers out of a
- * shared one, and only those are copied.
- */
-function owned(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
-  const { buffer, byteLength } = bytes;
-  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) return new Uint8Array(buffer);
-  return new Uint8Array(bytes);
-}
 
 function listed(row: FetchMessageObject): Listed {
   const atMs = row.internalDate instanceof Date ? row.internalDate.getTime() : 0;
@@ -55,7 +46,7 @@ class Asked {
       return null;
     }
     this.#open.delete(row.uid);
-    return { uid: row.uid, source: owned(row.source) };
+    return { uid: row.uid, source: inSlab(row.source) };
   }
 
   /** How many are to come, at most. */
@@ -152,12 +143,12 @@ class MailSession implements Session {
     for (const uid of asked.bodiless()) yield { uid, source: null };
   }
 
-  async fetchHeader(uid: number, bytesMax: number): Promise<Uint8Array<ArrayBuffer> | null> {
+  async fetchHeader(uid: number, bytesMax: number): Promise<Uint8Array | null> {
     const query = { uid: true, bodyParts: [{ key: 'HEADER', start: 0, maxLength: bytesMax }] };
-    let header: Uint8Array<ArrayBuffer> | null = null;
+    let header: Uint8Array | null = null;
     // A server that ignores the partial range is cut here.
-    const take = (row: FetchMessageObject): Uint8Array<ArrayBuffer> | null =>
-      row.uid === uid && row.headers && header === null ? owned(row.headers.subarray(0, bytesMax)) : null;
+    const take = (row: FetchMessageObject): Uint8Array | null =>
+      row.uid === uid && row.headers && header === null ? new Uint8Array(row.headers.subarray(0, bytesMax)) : null;
     this.#link.intake.expect(this.#link.literalBytesMax);
     for await (const one of this.#answers('fetching a header', [uid], query, take)) header = one;
     this.#link.intake.expectNone();

@@ -10,44 +10,56 @@
  */
 import { hash } from 'node:crypto';
 import { flushCompileCache } from 'node:module';
-import { zstdCompressSync } from 'node:zlib';
+import { constants, zstdCompressSync } from 'node:zlib';
 import { move, transferableSymbol, valueSymbol } from 'piscina';
 import { isFailure } from '../../errors.ts';
-import type { Digested } from '../../ingest/ports.ts';
-import type { ParsedMessage } from '../../mail/message.ts';
+import { release } from '../../ingest/release.ts';
 import { parseMessage } from '../../mail/parse.ts';
+import { type Recognised, recognised } from '../../mail/recognise.ts';
+import type { Compressed } from './compress.ts';
 
 // Threads are ended, and do not come to the end where it would be written.
 flushCompileCache();
 
-type Source = Uint8Array<ArrayBuffer>;
+type Source = Uint8Array;
+/** `isCompressed`: that was done elsewhere. */
+export type Portion = { readonly sources: readonly Source[]; readonly isCompressed: boolean };
+export type Parsed = (Recognised & { readonly ok: true }) | { readonly ok: false; readonly reason: 'parse_failed' };
+/** Says nothing of the mail: a library is missing. */
+export type Unavailable = { readonly ok: false; readonly reason: 'parser_unavailable' };
 
-/** Resolves with a `Digested` for each source, in order. Rejects only for what is a defect of ours. */
-export async function digest(sources: readonly Source[]): Promise<unknown> {
-  const digests: Digested[] = [];
+/** More than zstd adds to what it cannot compress (RFC 8878 section 3.1.1). */
+const frameBytesMax = 1024;
+
+/** Resolves with a `Parsed`, or a `Digested`, for each source, in order. Rejects only for what is a defect of ours. */
+export async function digest({ sources, isCompressed }: Portion): Promise<unknown> {
+  const answers: (Parsed | Unavailable)[] = [];
   const buffers = new Set<ArrayBufferLike>();
   for (const source of sources) {
-    const digested = await digestOne(source);
-    source.buffer.transfer(0);
-    buffers.add(digested.compressed.buffer);
-    if (digested.ok) for (const { content } of digested.parsed.attachments) buffers.add(content.buffer);
-    digests.push(digested);
+    const answer = await parsed(source);
+    const raw = isCompressed ? null : compress(source);
+    release(source);
+    if (raw !== null) buffers.add(raw.compressed.buffer);
+    if (answer.ok) for (const { content } of answer.parsed.attachments) buffers.add(content.buffer);
+    answers.push({ ...answer, ...raw });
   }
-  return move({ [transferableSymbol]: [...buffers], [valueSymbol]: digests } as never);
+  return move({ [transferableSymbol]: [...buffers], [valueSymbol]: answers } as never);
 }
 
-async function digestOne(source: Source): Promise<Digested> {
-  const parsed = await parseOrNull(source);
-  const compressed = new Uint8Array(zstdCompressSync(source, { pledgedSrcSize: source.length }));
-  const raw = { compressed, sha256: hash('sha256', source, 'hex') };
-  return parsed === null ? { ok: false, reason: 'parse_failed', ...raw } : { ok: true, parsed, ...raw };
+/** Level 1 takes a quarter less time than the usual 3, and half a percent more room; a piece that holds all is not joined. */
+function compress(source: Source): Compressed {
+  const params = { [constants.ZSTD_c_compressionLevel]: 1 };
+  const options = { params, pledgedSrcSize: source.length, chunkSize: source.length + frameBytesMax };
+  const compressed = new Uint8Array(zstdCompressSync(source, options));
+  return { compressed, sha256: hash('sha256', source, 'hex') };
 }
 
-async function parseOrNull(source: Source): Promise<ParsedMessage | null> {
+async function parsed(source: Source): Promise<Parsed | Unavailable> {
   try {
-    return await parseMessage(source);
+    return { ok: true, ...recognised(await parseMessage(source)) };
   } catch (error) {
-    if (isFailure(error, 'parse_failed')) return null;
+    if (isFailure(error, 'parse_failed')) return { ok: false, reason: 'parse_failed' };
+    if (isFailure(error, 'parser_unavailable')) return { ok: false, reason: 'parser_unavailable' };
     throw error;
   }
 }

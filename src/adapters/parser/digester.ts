@@ -3,26 +3,28 @@
  *
  * Sources of a mailbox that wait go to a thread together, which spares most of the cost of the way there and back;
  * then the next mailbox has its turn. When a thread dies at them, each is tried alone, in its turn; one at which a
- * thread passes the deadline, or dies twice, is answered as a value with the reason,
- * its source compressed by the main thread (a thread gets a copy, so that it is still here then). Before a message is
- * blamed, a mail that is known to be good must pass: threads that cannot even parse that one are `parser_unavailable`,
- * which fails the poll and leaves the mail where it is, instead of putting a whole mailbox into quarantine.
+ * thread passes the deadline, or dies twice, is answered as a value with the reason and its source. The memory of a
+ * small source is shared with the thread. A large one is compressed here first and then moved there, so that it is in
+ * memory once, and can be had again when the thread dies. Before a message is blamed, a mail that is known to be good must
+ * pass: threads that cannot even parse that one are `parser_unavailable`, which fails the poll and leaves the mail where it
+ * is, instead of putting a whole mailbox into quarantine.
  */
-import { hash } from 'node:crypto';
 import { getCompileCacheDir } from 'node:module';
 import { dirname } from 'node:path';
-import { promisify } from 'node:util';
-import { zstdCompress } from 'node:zlib';
 import { Piscina } from 'piscina';
-import { causeCode, Failure } from '../../errors.ts';
+import { causeCode, Failure, isFailure } from '../../errors.ts';
 import type { Digested, Digester } from '../../ingest/ports.ts';
-import { release } from '../../ingest/release.ts';
+import { takeOver } from '../../ingest/release.ts';
+import { giveBack } from '../../ingest/slabs.ts';
+import { type Compressed, compress, compressLarge, decompress } from './compress.ts';
+import type { Parsed, Portion, Unavailable } from './digest.worker.ts';
 import { createQueue } from './queue.ts';
 
 export type DigesterOptions = { readonly threads: number; readonly timeoutMs: number; readonly memoryMb: number };
 
-type Source = Uint8Array<ArrayBuffer>;
-type Task = { readonly source: Source; readonly isAlone: boolean };
+type Source = Uint8Array;
+/** `large`: the compressed source where it is large. */
+type Task = { readonly source: Source; readonly isAlone: boolean; readonly large: Compressed | null };
 /** `broken` fires when a thread dies before it took a task: such a pool never starts another one. */
 type Pool = { readonly threads: Piscina; readonly broken: AbortController };
 type Threads = { readonly options: DigesterOptions; pool: Pool | null };
@@ -32,21 +34,33 @@ type Death = Exclude<Digested, { ok: true }>['reason'];
 const triesMax = 2;
 const youngGenerationMb = 16;
 /** `deadlineShare`: so little takes a moment; who breaks a portion has the whole of the deadline alone. */
-const together = { countMax: 16, bytesMax: 1024 * 1024, deadlineShare: 1 / 4 };
+const together = {
+  ...{ countMax: 16, bytesMax: 1024 * 1024, countEnough: 8, bytesEnough: 256 * 1024 },
+  deadlineShare: 1 / 4,
+};
 const goodMail = Buffer.from('From: a@example.test\r\nSubject: good\r\n\r\ngood\r\n');
-const compressAside = promisify(zstdCompress);
 
-/** A pool of `threads` workers, started when the first source comes. */
+/** A pool of `threads` workers, started when the first source comes, or is said to come soon. */
 export function createDigester(options: DigesterOptions): Digester {
   const threads: Threads = { options, pool: null };
   const queue = createQueue<Task, Digested | null>((tasks) => digestPortion(threads, tasks), {
     ...together,
     runningMax: options.threads,
-    bytesOf: ({ source, isAlone }) => (isAlone ? together.bytesMax : source.length),
+    bytesOf: ({ source, isAlone }) => (isAlone ? together.bytesMax + 1 : source.length),
   });
+  const alone = async (task: Omit<Task, 'isAlone'>, lane: string) =>
+    (await queue.add({ ...task, isAlone: true }, lane)) ?? neverNull();
   return {
-    digest: async (source, lane) =>
-      (await queue({ source, isAlone: false }, lane)) ?? (await queue({ source, isAlone: true }, lane)) ?? neverNull(),
+    prepare: () => {
+      poolOf(threads);
+    },
+    digest: async (source, lane, isFollowed) => {
+      // It comes late: more of its lane may have come to an end before.
+      if (source.length > together.bytesMax) return await alone({ source, large: await compressLarge(source) }, lane);
+      const task = { source, large: null };
+      return (await queue.add({ ...task, isAlone: false }, lane, isFollowed)) ?? (await alone(task, lane));
+    },
+    hurry: queue.hurry,
     compress,
     [Symbol.asyncDispose]: async () => {
       await threads.pool?.threads.destroy();
@@ -58,6 +72,16 @@ export function createDigester(options: DigesterOptions): Digester {
 function environment(): Readonly<Record<string, string>> {
   const folder = getCompileCacheDir();
   return folder === undefined ? {} : { NODE_COMPILE_CACHE: dirname(folder) };
+}
+
+/** One that broke while nobody used it, as it may when it is prepared, does not cost a source one of its tries. */
+function poolOf(threads: Threads): Pool {
+  if (threads.pool?.broken.signal.aborted) {
+    void Promise.allSettled([threads.pool.threads.close()]);
+    threads.pool = null;
+  }
+  threads.pool ??= startPool(threads.options);
+  return threads.pool;
 }
 
 function startPool(options: DigesterOptions): Pool {
@@ -82,34 +106,44 @@ function startPool(options: DigesterOptions): Pool {
 async function digestPortion(threads: Threads, tasks: readonly Task[]): Promise<readonly Promise<Digested | null>[]> {
   const [first] = tasks;
   if (tasks.length === 1 && first !== undefined) {
-    const digested = digestAlone(threads, first.source);
+    const digested = digestAlone(threads, first);
     await Promise.allSettled([digested]);
     return [digested];
   }
-  const answers = await run(
-    threads,
-    tasks.map(({ source }) => source),
-    together.deadlineShare,
-  );
+  const portion = { sources: tasks.map(({ source }) => source), isCompressed: false };
+  const answers = await run<Digested>(threads, portion, together.deadlineShare);
   if (typeof answers === 'string') return tasks.map(() => Promise.resolve(null));
-  for (const { source } of tasks) release(source);
+  for (const { source } of tasks) giveBack(source);
   return answers.map((answer) => Promise.resolve(answer));
 }
 
 /** Tries again once, for a death that need not be the message's fault; a deadline passed alone is proof enough. */
-async function digestAlone(threads: Threads, source: Source): Promise<Digested> {
+async function digestAlone(threads: Threads, { source, large }: Task): Promise<Digested> {
   let death: Death = 'parse_failed';
   for (let attempt = 1; attempt <= triesMax && death !== 'parse_timeout'; attempt += 1) {
-    const answers = await run(threads, [source]);
-    const answer = typeof answers === 'string' ? answers : answers[0];
-    if (typeof answer === 'object') {
-      release(source);
-      return answer;
-    }
-    death = answer ?? 'parse_failed';
+    const answer = await (large === null ? trySmall(threads, source) : tryLarge(threads, source, large));
+    if (typeof answer === 'object') return answer;
+    death = answer;
   }
   await provePool(threads);
-  return { ok: false, reason: death, ...(await compress(source)) };
+  return { ok: false, reason: death, ...(large ?? (await compress(source))) };
+}
+
+async function trySmall(threads: Threads, source: Source): Promise<Digested | Death> {
+  const answers = await run<Digested>(threads, { sources: [source], isCompressed: false });
+  if (typeof answers === 'string') return answers;
+  giveBack(source);
+  return answers[0] ?? 'parse_failed';
+}
+
+/** `source` is moved to the thread, and is empty when it was before. */
+async function tryLarge(threads: Threads, source: Source, large: Compressed): Promise<Digested | Death> {
+  const moved = takeOver(source.length > 0 ? source : await decompress(large));
+  giveBack(source);
+  const answers = await run<Parsed>(threads, { sources: [moved], isCompressed: true }, 1, [moved.buffer]);
+  if (typeof answers === 'string') return answers;
+  const [answer] = answers;
+  return answer === undefined ? 'parse_failed' : { ...answer, ...large };
 }
 
 function neverNull(): never {
@@ -117,17 +151,21 @@ function neverNull(): never {
 }
 
 /** The answers of a thread, or how it died; then the next task gets a new pool. */
-async function run(
+async function run<Answer extends Parsed | Digested>(
   threads: Threads,
-  sources: readonly Source[],
+  portion: Portion,
   deadlineShare = 1,
-): Promise<readonly Digested[] | Death> {
-  threads.pool ??= startPool(threads.options);
-  const { pool } = threads;
+  moved: readonly ArrayBuffer[] = [],
+): Promise<readonly Answer[] | Death> {
+  const pool = poolOf(threads);
   const deadline = AbortSignal.timeout(Math.ceil(threads.options.timeoutMs * deadlineShare));
   try {
-    return await pool.threads.run(sources, { signal: AbortSignal.any([deadline, pool.broken.signal]) });
+    const signal = AbortSignal.any([deadline, pool.broken.signal]);
+    const transferList = [...moved] as never;
+    const answers: readonly (Answer | Unavailable)[] = await pool.threads.run(portion, { signal, transferList });
+    return answers.map(usable);
   } catch (error) {
+    if (isFailure(error)) throw error;
     if (threads.pool === pool) threads.pool = null;
     // Others may still be at work in the old one.
     void Promise.allSettled([pool.threads.close()]);
@@ -137,15 +175,18 @@ async function run(
   }
 }
 
+function usable<Answer extends Parsed | Digested>(answer: Answer | Unavailable): Answer {
+  if (answer.ok || answer.reason !== 'parser_unavailable') return answer as Answer;
+  throw new Failure('parser_unavailable', 'a library that a mail needs cannot be loaded', {
+    hint: 'Files of ticketmaild are missing: install it anew, or, when an upgrade has just replaced them, restart it. No mail is touched meanwhile.',
+  });
+}
+
 async function provePool(threads: Threads): Promise<void> {
-  const answers = await run(threads, [new Uint8Array(goodMail)]);
+  const answers = await run(threads, { sources: [new Uint8Array(goodMail)], isCompressed: false });
   if (typeof answers !== 'string' && answers[0]?.ok) return;
   const why = typeof answers === 'string' ? answers : 'parse_failed';
   throw new Failure('parser_unavailable', 'the parse threads fail at a mail that is known to be good', {
     fields: { why },
   });
-}
-
-async function compress(source: Source): Promise<{ compressed: Uint8Array; sha256: string }> {
-  return { compressed: await compressAside(source), sha256: hash('sha256', source, 'hex') };
 }

@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { zstdCompressSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { createBlobs } from '../../../src/adapters/files/blobs.ts';
-import { createRawSources } from '../../../src/adapters/files/segments.ts';
+import { createStorage } from '../../../src/adapters/files/storage.ts';
 import { isFailure } from '../../../src/errors.ts';
 
 const dayMs = 86_400_000;
+const clock = { nowMs: () => Date.UTC(2026, 10, 24, 12) };
 let folder = '';
 
 beforeEach(async () => {
@@ -17,11 +17,16 @@ beforeEach(async () => {
 
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-const blobOf = (text: string) => ({ sha256: hash('sha256', text, 'hex'), content: Buffer.from(text) });
+/** In a buffer of its own, as the parse threads give it. */
+const blobOf = (text: string) => ({
+  sha256: hash('sha256', text, 'hex'),
+  content: new Uint8Array(Buffer.from(text)),
+});
 
 describe('attachments on the disk', () => {
   test('are found again under their hash, readable by their owner alone', async () => {
-    const blobs = createBlobs(join(folder, 'blobs'), randomUUIDv7);
+    await using storage = createStorage(folder, clock, randomUUIDv7);
+    const { blobs } = storage;
     const blob = blobOf('a scan');
     await blobs.write([blob, blob, blobOf('another')]);
     const path = join(folder, 'blobs', blob.sha256.slice(0, 2), blob.sha256);
@@ -30,29 +35,33 @@ describe('attachments on the disk', () => {
   });
 
   test('a half-written file of an earlier crash is replaced by the whole one', async () => {
-    const blobs = createBlobs(join(folder, 'blobs'), randomUUIDv7);
+    await using storage = createStorage(folder, clock, randomUUIDv7);
+    const { blobs } = storage;
     const blob = blobOf('the whole scan');
     await blobs.write([blob]);
     const path = join(folder, 'blobs', blob.sha256.slice(0, 2), blob.sha256);
     await writeFile(path, 'the wh');
-    await blobs.write([blob]);
+    await blobs.write([blobOf('the whole scan')]);
     expect(await readFile(path, 'utf8')).toBe('the whole scan');
   });
 
   test('no temporary file is left behind', async () => {
-    const blobs = createBlobs(join(folder, 'blobs'), randomUUIDv7);
+    await using storage = createStorage(folder, clock, randomUUIDv7);
+    const { blobs } = storage;
     await blobs.write(Array.from({ length: 40 }, (_, index) => blobOf(`number ${index}`)));
     const names = (await readdir(join(folder, 'blobs'), { recursive: true })).filter((name) => name.includes('.'));
     expect(names).toEqual([]);
   });
 
   test('a name that is no hash never becomes a path', async () => {
-    const blobs = createBlobs(folder, randomUUIDv7);
+    await using storage = createStorage(folder, clock, randomUUIDv7);
+    const { blobs } = storage;
     await expect(blobs.read('../../etc/passwd')).rejects.toSatisfy((error) => isFailure(error, 'not_found'));
   });
 
   test('a blob that is needed again is not removed as unused', async () => {
-    const blobs = createBlobs(join(folder, 'blobs'), randomUUIDv7);
+    await using storage = createStorage(folder, clock, randomUUIDv7);
+    const { blobs } = storage;
     const [old, again] = [blobOf('old'), blobOf('again')];
     await blobs.write([old, again]);
     const longAgo = new Date(Date.now() - 3 * dayMs);
@@ -61,7 +70,7 @@ describe('attachments on the disk', () => {
     const before = Date.now() - dayMs;
     const untouched = (await Array.fromAsync(blobs.untouchedSince(before))).sort();
     expect(untouched).toEqual([old.sha256, again.sha256].sort());
-    await blobs.write([again]);
+    await blobs.write([blobOf('again')]);
     expect(await blobs.removeUntouched(again.sha256, before)).toBe(false);
     expect(await blobs.removeUntouched(old.sha256, before)).toBe(true);
     expect(Buffer.from(await blobs.read(again.sha256)).toString()).toBe('again');
@@ -70,14 +79,16 @@ describe('attachments on the disk', () => {
 
   test('a folder that cannot be written is a failure that names the reason', async () => {
     await writeFile(join(folder, 'blobs'), 'a file where a folder should be');
-    const blobs = createBlobs(join(folder, 'blobs'), randomUUIDv7);
+    await using storage = createStorage(folder, clock, randomUUIDv7);
+    const { blobs } = storage;
     await expect(blobs.write([blobOf('x')])).rejects.toSatisfy((error) => isFailure(error, 'disk_failed'));
   });
 });
 
 describe('raw sources in segments', () => {
   test('are read from their beginning, as far as asked, however much they become', async () => {
-    await using raw = createRawSources(folder, { nowMs: Date.now }, randomUUIDv7);
+    await using storage = createStorage(folder, clock, randomUUIDv7);
+    const { raw } = storage;
     const noise = Buffer.from(Array.from({ length: 50_000 }, () => Math.random()).join('\n'));
     for (const source of [Buffer.from('short'), noise, Buffer.alloc(20_000_000), Buffer.alloc(0)]) {
       const [place] = await raw.append([zstdCompressSync(source)]);
@@ -87,11 +98,11 @@ describe('raw sources in segments', () => {
     }
   });
 
-  const clock = { nowMs: () => Date.UTC(2026, 10, 24, 12) };
   const compressed = (text: string) => zstdCompressSync(text);
 
   test('come back as they were, from one file for a day', async () => {
-    await using raw = createRawSources(folder, clock, randomUUIDv7);
+    await using storage = createStorage(folder, clock, randomUUIDv7);
+    const { raw } = storage;
     const places = [
       ...(await raw.append([compressed('one'), compressed('two')])),
       ...(await raw.append([compressed('three')])),
@@ -102,7 +113,8 @@ describe('raw sources in segments', () => {
   });
 
   test('appends that run at the same time do not mix', async () => {
-    await using raw = createRawSources(folder, clock, randomUUIDv7);
+    await using storage = createStorage(folder, clock, randomUUIDv7);
+    const { raw } = storage;
     const texts = Array.from({ length: 50 }, (_, index) => `message ${index} ${'x'.repeat(index * 10)}`);
     const places = (await Promise.all(texts.map((text) => raw.append([compressed(text)])))).flat();
     const found = await Promise.all(places.map(async (place) => Buffer.from(await raw.read(place)).toString()));
@@ -111,7 +123,8 @@ describe('raw sources in segments', () => {
 
   test('a new day begins a new segment; old ones are listed once their day is over and the time has passed', async () => {
     let now = Date.UTC(2026, 10, 20, 23);
-    await using raw = createRawSources(folder, { nowMs: () => now }, randomUUIDv7);
+    await using storage = createStorage(folder, { nowMs: () => now }, randomUUIDv7);
+    const { raw } = storage;
     const [first] = await raw.append([compressed('a')]);
     now += 2 * 3_600_000;
     const [second] = await raw.append([compressed('b')]);
@@ -121,7 +134,8 @@ describe('raw sources in segments', () => {
   });
 
   test('a source whose segment has expired is gone, and says so', async () => {
-    await using raw = createRawSources(folder, clock, randomUUIDv7);
+    await using storage = createStorage(folder, clock, randomUUIDv7);
+    const { raw } = storage;
     const [place] = await raw.append([compressed('short-lived')]);
     if (place === undefined) throw new Error('nothing was appended');
     await raw.remove(place.segment);

@@ -1,11 +1,8 @@
 /**
- * The count of what a server sends, and the turns of the event loop while it does.
+ * The count of what a server sends.
  */
-import { Transform } from 'node:stream';
-import { finished } from 'node:stream/promises';
 import { expect, test } from 'vitest';
 import { Intake } from '../../../src/adapters/imap/intake.ts';
-import { pace } from '../../../src/adapters/imap/pace.ts';
 
 /** How often the bound of `allowed` bytes was exceeded by `text`, in chunks of `chunkBytes`. */
 function exceeded(text: string, chunkBytes: number, allowed: number, expected: number): boolean {
@@ -48,44 +45,3 @@ test.each(['* OK 12}\r\n', '* OK {}\r\n', '* OK {12} \r\n', '* OK {a12}\r\n', '*
     expect(exceeded(text, 3, text.length, 1000)).toBe(false);
   },
 );
-
-test('a parser that is paced gets everything in its order, and the event loop turns in between', async () => {
-  const got: Buffer[] = [];
-  let turns = 0;
-  const turnsAt: number[] = [];
-  const parser = new Transform({
-    transform: (chunk: Buffer, _encoding, done) => {
-      got.push(chunk);
-      turnsAt.push(turns);
-      done();
-    },
-  });
-  pace(parser);
-  const turn = (): void => {
-    turns += 1;
-    if (!parser.writableFinished) setImmediate(turn);
-  };
-  setImmediate(turn);
-  const all = Buffer.from(Array.from({ length: 100_000 }, (_, at) => (at * 7) % 251));
-  parser.write(all.subarray(0, 70_000));
-  parser.end(all.subarray(70_000));
-  await finished(parser.resume());
-  expect(Buffer.concat(got).equals(all)).toBe(true);
-  expect(got.length).toBeGreaterThan(10);
-  expect(new Set(turnsAt).size).toBe(got.length);
-});
-
-test('a parser that is destroyed in the middle is not given the rest', async () => {
-  let taken = 0;
-  const parser = new Transform({
-    transform: (_chunk, _encoding, done) => {
-      taken += 1;
-      parser.destroy();
-      done();
-    },
-  });
-  pace(parser);
-  parser.write(Buffer.alloc(100_000));
-  await new Promise((resolve) => setTimeout(resolve, 20));
-  expect(taken).toBe(1);
-});

@@ -2,6 +2,7 @@
  * Reading a folder: listing, dates, sizes, sources and headers, in real and in odd servers.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { giveBack } from '../../../src/ingest/slabs.ts';
 import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
 import { type Script, startScriptedServer } from './scripted-server.ts';
 import { connectionTo, failure, fetchAll, mail, openSession, plainTo } from './setting.ts';
@@ -78,22 +79,21 @@ test('sizes and arrival times are told, and UIDs that are gone are left out', as
   expect(await session.sizes([])).toEqual([]);
 });
 
-test('sources come in order, byte by byte, each in memory of its own that can be moved', async () => {
+test('sources come in order, byte by byte, each in memory that can be given back at once', async () => {
   const user = dovecot.newUser();
   const bytes = Buffer.from(Array.from({ length: 70_000 }, (_, at) => 1 + ((at * 7) % 255)));
   const binary = Buffer.concat([
     mail('binary'),
     Buffer.from(bytes.toString('latin1').replaceAll(/[\r\n]/g, '-'), 'latin1'),
   ]);
-  const mails = [mail('a'), binary, mail('b', 40_000), mail('c', 400_000)];
+  const mails = [mail('a'), binary, mail('b', 40_000), mail('c', 1_400_000)];
   await dovecot.append(user, 'INBOX', mails);
   await using session = await openSession(connectionTo(dovecot, user));
   const found: Buffer[] = [];
   for await (const { source } of session.fetch([4, 1, 2, 3, 99])) {
     if (source === null) throw new Error('no source');
-    expect(source.byteLength).toBe(source.buffer.byteLength);
-    found.push(Buffer.from(structuredClone(source, { transfer: [source.buffer] })));
-    expect(source.byteLength).toBe(0);
+    found.push(Buffer.from(source));
+    giveBack(source);
   }
   expect(found.map((one, index) => one.equals(mails[index] ?? Buffer.alloc(0)))).toEqual([true, true, true, true]);
 });

@@ -1,4 +1,4 @@
-import { hash } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 import { zstdDecompressSync } from 'node:zlib';
 import { expect, test } from 'vitest';
 import { createDigester } from '../../../src/adapters/parser/digester.ts';
@@ -37,6 +37,23 @@ test('a source comes back parsed, hashed and compressed, and its memory is given
   expect(source).toHaveLength(0);
 });
 
+test('a large source is moved, not copied, and comes back just as a small one does', async () => {
+  await using digester = createDigester({ threads: 1, timeoutMs: 10_000, memoryMb: 256 });
+  const content = randomBytes(3_000_000);
+  const encoded = content.toString('base64').replace(/.{76}/gu, '$&\r\n');
+  const large = mail(simple.replace('aGVsbG8=', encoded));
+  const before = Buffer.from(large);
+  const digesting = digester.digest(large, 'a');
+  expect(await digester.digest(mail(simple), 'a')).toMatchObject({ ok: true });
+  const digested = await digesting;
+  if (!digested.ok) throw new Error(digested.reason);
+  expect(content.equals(digested.parsed.attachments[0]?.content ?? new Uint8Array(0))).toBe(true);
+  expect(before.equals(zstdDecompressSync(digested.compressed))).toBe(true);
+  expect(digested.compressed.buffer.byteLength).toBe(digested.compressed.length);
+  expect(digested.sha256).toBe(hash('sha256', before, 'hex'));
+  expect(large).toHaveLength(0);
+});
+
 /** Reading its pages takes some seconds and some hundred megabytes. */
 const page = `--b\nContent-Type: text/html\n\n${'<div>'.repeat(98)}${'<b>x</b>'.repeat(9800)}\n`;
 const slow = mail(`Subject: slow\nContent-Type: multipart/mixed; boundary=b\n\n${page.repeat(1500)}`);
@@ -47,6 +64,7 @@ test('a mail that takes too long is answered with the reason and its source, and
   const digested = await digester.digest(new Uint8Array(slow), 'a');
   expect(digested).toMatchObject({ ok: false, reason: 'parse_timeout' });
   expect(before.equals(zstdDecompressSync(digested.compressed))).toBe(true);
+  expect(digested.sha256).toBe(hash('sha256', before, 'hex'));
   expect(await digester.digest(mail(simple), 'a')).toMatchObject({ ok: true });
 });
 
@@ -61,7 +79,9 @@ test('a mail that takes too much memory costs its thread, not the process; other
     digester.digest(new Uint8Array(slow), 'a'),
     digester.digest(mail(simple), 'a'),
   ]);
-  expect(first).toMatchObject({ ok: false, reason: 'parse_memory' });
+  expect(first).toMatchObject({ ok: false, reason: 'parse_memory', sha256: hash('sha256', slow, 'hex') });
+  // Moved to a thread twice, and gone with it.
+  expect(Buffer.from(slow).equals(zstdDecompressSync(first.compressed))).toBe(true);
   expect(second).toMatchObject({ ok: true });
 });
 

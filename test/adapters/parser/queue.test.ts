@@ -2,7 +2,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { createQueue } from '../../../src/adapters/parser/queue.ts';
 
-const bounds = { runningMax: 1, countMax: 3, bytesMax: 100, bytesOf: (task: string) => task.length };
+const bounds = {
+  runningMax: 1,
+  countMax: 3,
+  bytesMax: 100,
+  countEnough: 2,
+  bytesEnough: 50,
+  bytesOf: (task: string) => task.length,
+};
 
 /** A queue whose worker notes its portions and answers after a moment. */
 function noted(given: Partial<typeof bounds> = {}) {
@@ -26,7 +33,9 @@ function noted(given: Partial<typeof bounds> = {}) {
 
 test('what waits goes together, within the bounds, and each task gets its own answer', async () => {
   const { queue, portions, running } = noted();
-  const answers = await Promise.all(['a', 'b', 'c', 'd', 'e', 'x'.repeat(100), 'f'].map((task) => queue(task, 'one')));
+  const answers = await Promise.all(
+    ['a', 'b', 'c', 'd', 'e', 'x'.repeat(100), 'f'].map((task) => queue.add(task, 'one')),
+  );
   expect(answers.map((answer) => answer.slice(0, 1)).join('')).toBe('ABCDEXF');
   expect(portions.map((portion) => portion.length)).toEqual([1, 3, 1, 1, 1]);
   expect(running.most).toBe(1);
@@ -34,20 +43,45 @@ test('what waits goes together, within the bounds, and each task gets its own an
 
 test('a lane that queues much keeps another waiting for one portion only', async () => {
   const { queue, portions } = noted();
-  const much = Array.from({ length: 12 }, (_, index) => queue(`m${index}`, 'much'));
-  const little = queue('l', 'little');
+  const much = Array.from({ length: 12 }, (_, index) => queue.add(`m${index}`, 'much'));
+  const little = queue.add('l', 'little');
   await Promise.all([...much, little]);
   expect(portions.findIndex((portion) => portion.includes('l'))).toBeLessThanOrEqual(2);
 });
 
 test('a task that fails fails alone', async () => {
   const { queue } = noted();
-  const answers = await Promise.allSettled(['a', 'bad', 'b'].map((task) => queue(task, 'one')));
+  const answers = await Promise.allSettled(['a', 'bad', 'b'].map((task) => queue.add(task, 'one')));
   expect(answers.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
 });
 
 test('as many portions as allowed are under way', async () => {
   const { queue, running } = noted({ runningMax: 2, countMax: 1 });
-  await Promise.all(['a', 'b', 'c', 'd'].map((task) => queue(task, task)));
+  await Promise.all(['a', 'b', 'c', 'd'].map((task) => queue.add(task, task)));
   expect(running.most).toBe(2);
+});
+
+test('a lane that expects more waits until there is enough for a portion, by count or by bytes', async () => {
+  const { queue, portions } = noted();
+  const alone = queue.add('a', 'one', true);
+  await sleep(10);
+  expect(portions).toEqual([]);
+  const large = queue.add('x'.repeat(60), 'two', true);
+  await large;
+  await Promise.all([alone, queue.add('b', 'one', true)]);
+  expect(portions).toEqual([['x'.repeat(60)], ['a', 'b']]);
+});
+
+test('what waits is handed out when nothing follows, and others do not wait for it', async () => {
+  const { queue, portions } = noted();
+  const waiting = queue.add('a', 'one', true);
+  await queue.add('b', 'two');
+  expect(portions).toEqual([['b']]);
+  queue.hurry('one');
+  queue.hurry('never seen');
+  expect(await waiting).toBe('A');
+  const next = queue.add('c', 'one', true);
+  await queue.add('d', 'one');
+  expect(await next).toBe('C');
+  expect(portions.slice(1)).toEqual([['a'], ['c', 'd']]);
 });
