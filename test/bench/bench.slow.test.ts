@@ -95,9 +95,16 @@ test(
 test.each([
   [
     ['nothing'],
-    'the benchmarks are: ingest, crash, core-dump, switch-kills, live-switch, switch-size, database-files, ' +
+    'the benchmarks are: performance, ingest, crash, core-dump, switch-kills, live-switch, switch-size, database-files, ' +
       'push-latency, announce-delay, many-quiet, idle-connections, start-up, fleet',
   ],
+  [['performance', '--database', 'sqlite'], 'performance needs --database mariadb'],
+  [
+    ['--only', 'nothing'],
+    '--only takes a scene of the performance report: single, larger, many, huge, empty-visit, embedded, cost',
+  ],
+  [['ingest', '--only', 'single'], '--only takes a scene of the performance report'],
+  [['--largest', 'x'], '--largest takes a whole number from 1 on, not x'],
   [['fleet', '--database', 'sqlite'], 'fleet needs --database mariadb'],
   [['many-quiet', '--interval', '0'], '--interval takes a whole number from 1 on, not 0'],
   [['ingest', '--count', '0'], '--count takes a whole number from 1 on, not 0'],

@@ -1,4 +1,6 @@
 /**
+ * `npm run bench [-- performance] [--only SCENE] [--runs 5] [--count 2000] [--largest 20000] [--mailboxes 50]
+ *                                 [--visits 300] [--huge-mb 45] [--json]`
  * `npm run bench -- ingest [--count 2000] [--runs 1] [--database mariadb|sqlite] [--json]`
  * `npm run bench -- crash [--count 2000] [--kills 40] [--database mariadb|sqlite] [--json]`
  * `npm run bench -- core-dump [--mailboxes 200] [--database mariadb|sqlite] [--json]`
@@ -13,15 +15,16 @@
  * `npm run bench -- start-up [--mailboxes 1000] [--runs 5] [--database mariadb|sqlite] [--json]`
  * `npm run bench -- fleet [--mailboxes 400] [--count 200] [--json]`
  *
- * `ingest` measures how fast mails become tickets, beside imapflow fetching and dropping the same mails in the same
- * run, and checks that every one of them is stored as it was sent. `crash` kills the daemon again and again while it
- * works, and counts what is lost, doubled, empty or missing in the end. The others are about sealed passwords: what a core
- * dump holds of them, operations killed before each of their effects, a switch under a daemon at work, its time and
- * memory with many mailboxes, and what the files of the database still hold. The last six are about the daemon at work: from
- * a mail's announcement to its ticket, how late the mail server announces, what many mailboxes and many open connections
- * cost, how long a start takes, and how four workers share the mailboxes of one that is killed. Exit code 1 when something
- * is not as promised, or fails; 2 for a wrong option. Dovecot and MariaDB must be installed; both are started here, with their data in
- * temporary folders.
+ * Without a name it is `performance`: the report on speed, memory and CPU time, in scenes (performance/), with the aim of
+ * each figure beside it. `ingest` measures how fast mails become tickets, beside imapflow fetching and dropping the same
+ * mails in the same run, and checks that every one of them is stored as it was sent. `crash` kills the daemon again and
+ * again while it works, and counts what is lost, doubled, empty or missing in the end. The others are about sealed
+ * passwords: what a core dump holds of them, operations killed before each of their effects, a switch under a daemon at
+ * work, its time and memory with many mailboxes, and what the files of the database still hold. The last six are about the
+ * daemon at work: from a mail's announcement to its ticket, how late the mail server announces, what many mailboxes and
+ * many open connections cost, how long a start takes, and how four workers share the mailboxes of one that is killed. Exit
+ * code 1 when something is not as promised, or fails; 2 for a wrong option. Dovecot and MariaDB must be installed; both are
+ * started here, with their data in temporary folders.
  */
 import { parseArgs } from 'node:util';
 import { startDovecot } from '../support/dovecot.ts';
@@ -30,13 +33,17 @@ import { crashRun } from './crash.ts';
 import { type EncryptionOptions, encryptionBenchmarks } from './encryption-benchmarks.ts';
 import { defaultCount } from './generate.ts';
 import { type IngestRun, ingestOnce, type Servers } from './ingest.ts';
+import { performanceDefaults, performanceRun, sceneNames } from './performance/performance.ts';
+import type { PerformanceOptions } from './performance/scene.ts';
 import { medianRun, type Report, runFigures, tableOf } from './report.ts';
 import { type ServiceOptions, serviceBenchmarks, withMariadbOnly } from './service-benchmarks.ts';
 import { wholeNumber } from './whole-number.ts';
 
 const database = '[--database mariadb|sqlite] [--json]';
 const usage = [
-  `usage: npm run bench -- ingest [--count N] [--runs N] ${database}`,
+  'usage: npm run bench [-- performance] [--only SCENE] [--runs N] [--count N] [--largest N] [--mailboxes N]',
+  '                                      [--visits N] [--huge-mb N] [--json]',
+  `       npm run bench -- ingest [--count N] [--runs N] ${database}`,
   `       npm run bench -- crash [--count N] [--kills N] ${database}`,
   `       npm run bench -- core-dump [--mailboxes N] ${database}`,
   `       npm run bench -- switch-kills [--stride N] ${database}`,
@@ -57,7 +64,13 @@ type EncryptionName = keyof typeof encryptionBenchmarks;
 type ServiceName = keyof typeof serviceBenchmarks;
 
 type Options = EncryptionOptions &
-  ServiceOptions & { readonly benchmark: 'ingest' | 'crash' | EncryptionName | ServiceName; readonly kills: number };
+  ServiceOptions &
+  PerformanceOptions & {
+    readonly benchmark: 'performance' | 'ingest' | 'crash' | EncryptionName | ServiceName;
+    readonly kills: number;
+    /** The one scene of the performance report; null: all of them. */
+    readonly only: string | null;
+  };
 
 /** Throws a TypeError with one sentence for whatever is not allowed. */
 export function readOptions(args: readonly string[]): Options {
@@ -72,11 +85,15 @@ export function readOptions(args: readonly string[]): Options {
       mailboxes: { type: 'string' },
       stride: { type: 'string', default: '1' },
       database: { type: 'string', default: 'mariadb' },
+      only: { type: 'string' },
+      largest: { type: 'string', default: `${performanceDefaults.largest}` },
+      visits: { type: 'string', default: `${performanceDefaults.visits}` },
+      'huge-mb': { type: 'string', default: `${performanceDefaults.hugeMb}` },
       json: { type: 'boolean', default: false },
     },
     allowPositionals: true,
   });
-  const [benchmark, ...others] = positionals;
+  const [benchmark = 'performance', ...others] = positionals;
   if (!isBenchmark(benchmark) || others.length > 0) throw new TypeError(`the benchmarks are: ${names.join(', ')}`);
   const { database, json } = values;
   if (database !== 'mariadb' && database !== 'sqlite') {
@@ -84,6 +101,9 @@ export function readOptions(args: readonly string[]): Options {
   }
   if (database === 'sqlite' && withMariadbOnly.includes(benchmark)) {
     throw new TypeError(`${benchmark} needs --database mariadb`);
+  }
+  if (values.only !== undefined && !(benchmark === 'performance' && sceneNames.includes(values.only))) {
+    throw new TypeError(`--only takes a scene of the performance report: ${sceneNames.join(', ')}`);
   }
   const usual = usualOf(benchmark);
   const given = (name: 'count' | 'runs' | 'mailboxes') => wholeNumber(`--${name}`, values[name] ?? `${usual[name]}`, 1);
@@ -96,6 +116,10 @@ export function readOptions(args: readonly string[]): Options {
     stride: wholeNumber('--stride', values.stride, 1),
     intervalS: wholeNumber('--interval', values.interval, 1),
     profileFolder: values.profile ?? null,
+    only: values.only ?? null,
+    largest: wholeNumber('--largest', values.largest, 1),
+    visits: wholeNumber('--visits', values.visits, 1),
+    hugeMb: wholeNumber('--huge-mb', values['huge-mb'], 1),
     database,
     json,
   };
@@ -103,20 +127,22 @@ export function readOptions(args: readonly string[]): Options {
 
 /** How much a benchmark does unless told otherwise. */
 function usualOf(benchmark: Options['benchmark']): Pick<Options, 'count' | 'runs' | 'mailboxes'> {
+  if (benchmark === 'performance') return performanceDefaults;
   if (isAboutService(benchmark)) return serviceBenchmarks[benchmark];
   const mailboxes = isAboutEncryption(benchmark) ? encryptionBenchmarks[benchmark].mailboxes : 1;
   return { count: defaultCount, runs: 1, mailboxes };
 }
 
 const names: readonly string[] = [
+  'performance',
   'ingest',
   'crash',
   ...Object.keys(encryptionBenchmarks),
   ...Object.keys(serviceBenchmarks),
 ];
 
-function isBenchmark(name: string | undefined): name is Options['benchmark'] {
-  return name !== undefined && names.includes(name);
+function isBenchmark(name: string): name is Options['benchmark'] {
+  return names.includes(name);
 }
 
 function isAboutEncryption(name: string): name is EncryptionName {
@@ -192,6 +218,7 @@ async function main(args: readonly string[]): Promise<number> {
   const { benchmark } = options;
   if (isAboutEncryption(benchmark)) return encryptionBenchmarks[benchmark].run(options, progress);
   if (isAboutService(benchmark)) return serviceBenchmarks[benchmark].run(options, progress);
+  if (benchmark === 'performance') return performanceRun(options, progress);
   if (benchmark === 'crash') return crash(options);
   const report = await measure(options);
   process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : tableOf(report));

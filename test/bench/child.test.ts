@@ -1,6 +1,7 @@
 /** A measured child: what it printed, how long it took, how much it used; and its words when it fails. */
+import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
-import { runMeasured } from './child.ts';
+import { runMeasured, serviceEnv } from './child.ts';
 
 const timeoutMs = 30_000;
 
@@ -21,6 +22,10 @@ test.runIf(process.platform === 'linux')(
     expect(measured.wallS).toBeGreaterThan(busyMs / 1000);
     expect(measured.peakRssMb).toBeGreaterThan(150);
     expect(measured.peakRssMb).toBeLessThan(600);
+    const { cpuSByThread } = measured;
+    expect(cpuSByThread.get('main')).toBeGreaterThan((busyMs * 0.7) / 1000);
+    const others = [...cpuSByThread].filter(([name]) => name !== 'main');
+    expect(others.reduce((sum, [, cpuS]) => sum + cpuS, 0)).toBeGreaterThan((busyMs * 0.7) / 1000);
   },
   timeoutMs,
 );
@@ -34,4 +39,10 @@ test('the child gets the given environment and input, and nothing else', async (
 test('a child that fails throws with what it printed', async () => {
   const failing = runMeasured(['-e', `console.log('half'); console.error('broken'); process.exit(3)`]);
   await expect(failing).rejects.toThrow(/ended with 3:\nbroken\nhalf/);
+});
+
+test('what is measured runs with the environment that the service has', async () => {
+  const unit = await readFile(new URL('../../systemd/ticketmaild.service', import.meta.url), 'utf8');
+  const lines = Object.entries(serviceEnv).map(([name, value]) => `Environment=${name}=${value}`);
+  expect(unit.match(/^Environment=.*$/gm)).toEqual(lines);
 });

@@ -3,7 +3,8 @@
  *
  * In the same run imapflow first fetches the same mails and drops them, as the yardstick. Then one `poll` of the
  * daemon does all its work on them, and everything that was stored is compared with what was sent. The database
- * syncs every commit to the disk, as in production. A command that fails throws with what it printed.
+ * syncs every commit to the disk, as in production. However many mails there are, few of them are in memory here. A
+ * command that fails throws with what it printed.
  */
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,9 +12,10 @@ import type { Dovecot } from '../support/dovecot.ts';
 import { password } from '../support/dovecot-settings.ts';
 import type { Mariadb } from '../support/mariadb.ts';
 import { temporaryFolder } from '../support/temporary.ts';
-import { type ChildOptions, type Measured, runMeasured } from './child.ts';
+import { type ChildOptions, type Measured, runMeasured, serviceEnv } from './child.ts';
 import type { Account, Dropped } from './fetch-and-drop.ts';
-import { generateMails } from './generate.ts';
+import { type GeneratedMail, generateMails } from './generate.ts';
+import { openSentMails } from './sent-mails.ts';
 import { type ExpectedMail, isExact, type Verification, verifyIngest } from './verify.ts';
 
 /** A running MariaDB, or null for SQLite in a file. */
@@ -27,6 +29,7 @@ export type IngestRun = {
     /** The whole process: start of the program, connections and end included. */
     readonly wallS: number;
     readonly cpuS: number | null;
+    readonly cpuSByThread: ReadonlyMap<string, number>;
     readonly peakRssMb: number | null;
   };
   readonly verification: Verification;
@@ -34,47 +37,105 @@ export type IngestRun = {
   readonly exact: boolean;
 };
 
+/** A mailbox on the server, and what was put into it. */
+export type FilledMailbox = {
+  readonly user: string;
+  readonly count: number;
+  readonly mails: Iterable<ExpectedMail>;
+};
+
 export const mailboxName = 'bench';
 const mailsAtOnce = 100;
 export const mainFile = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 const fetchAndDropFile = join(import.meta.dirname, 'fetch-and-drop.ts');
+/** Generated mails have 400 senders: the more mails, the more of each. The limit is looked at all the same. */
+const sentByOneMax = 1_000_000;
 
+/** With a mailbox of its own. */
 export async function ingestOnce(
-  { dovecot, mariadb }: Servers,
+  servers: Servers,
   count: number,
   progress: (line: string) => void,
 ): Promise<IngestRun> {
-  await using folder = await temporaryFolder('bench');
-  const user = dovecot.newUser();
+  using sent = openSentMails();
+  const user = servers.dovecot.newUser();
   progress(`filling a mailbox with ${count} mails`);
-  const mails = await fillMailbox(dovecot, user, count);
-  const dataDir = join(folder.path, 'data');
-  const databaseUrl =
-    mariadb === null ? `sqlite:${join(folder.path, 'bench.db')}` : (await mariadb.createDatabase()).url;
-  const options = { env: { TICKETMAILD_DATA_DIR: dataDir, TICKETMAILD_DATABASE_URL: databaseUrl } };
-  await addMailbox(dovecot, user, options);
-  progress('fetching and dropping them with imapflow');
-  const fetchAndDrop = await measureFetchAndDrop(dovecot, user, count);
-  progress('fetching them with the daemon');
-  const product = await measurePoll(options);
-  progress('comparing what is stored with what was sent');
-  const verification = await verifyIngest({ mails, databaseUrl, dataDir });
-  return { fetchAndDrop, product, verification, exact: isExact(mails, verification) };
+  await appendMails(servers.dovecot, user, generateMails({ count }), sent.add);
+  return await ingestBesideDrop(servers, { user, count, mails: sent.mails }, progress);
 }
 
-/** Appends the mails in portions, so that few of them are in memory at a time; gives what each of them is. */
+/** Fetched and dropped first, then with the daemon into a new database. */
+export async function ingestBesideDrop(
+  servers: Servers,
+  filled: FilledMailbox,
+  progress: (line: string) => void,
+): Promise<IngestRun> {
+  progress('fetching and dropping them with imapflow');
+  const fetchAndDrop = await measureFetchAndDrop(servers.dovecot, filled);
+  return { fetchAndDrop, ...(await ingestFilled(servers, filled, progress)) };
+}
+
+/** Into a new database and data folder, which are removed at the end. */
+export async function ingestFilled(
+  { dovecot, mariadb }: Servers,
+  { user, mails }: FilledMailbox,
+  progress: (line: string) => void,
+): Promise<Omit<IngestRun, 'fetchAndDrop'>> {
+  await using place = await openPlace(mariadb);
+  const { dataDir, databaseUrl } = place;
+  const env = {
+    ...serviceEnv,
+    TICKETMAILD_DATA_DIR: dataDir,
+    TICKETMAILD_DATABASE_URL: databaseUrl,
+    TICKETMAILD_LIMITS_SENDER_PER_HOUR: `${sentByOneMax}`,
+  };
+  await addMailbox(dovecot, user, { env });
+  progress('fetching them with the daemon');
+  const product = await measurePoll({ env });
+  progress('comparing what is stored with what was sent');
+  const verification = await verifyIngest({ mails, databaseUrl, dataDir });
+  return { product, verification, exact: isExact(mails, verification) };
+}
+
+type Place = { readonly dataDir: string; readonly databaseUrl: string } & AsyncDisposable;
+
+async function openPlace(mariadb: Mariadb | null): Promise<Place> {
+  await using building = new AsyncDisposableStack();
+  const folder = building.use(await temporaryFolder('bench'));
+  const dataDir = join(folder.path, 'data');
+  const database = await mariadb?.createDatabase();
+  if (database !== undefined) building.defer(async () => void (await mariadb?.query(`DROP DATABASE ${database.name}`)));
+  const undo = building.move();
+  return {
+    dataDir,
+    databaseUrl: database?.url ?? `sqlite:${join(folder.path, 'bench.db')}`,
+    [Symbol.asyncDispose]: () => undo.disposeAsync(),
+  };
+}
+
+/** Gives what each of the generated mails is. */
 export async function fillMailbox(dovecot: Dovecot, user: string, count: number): Promise<readonly ExpectedMail[]> {
   const expected: ExpectedMail[] = [];
+  await appendMails(dovecot, user, generateMails({ count }), (mail) => void expected.push(mail));
+  return expected;
+}
+
+/** Appends the mails in portions, so that few of them are in memory at a time; `keep` is told what each of them is. */
+export async function appendMails(
+  dovecot: Dovecot,
+  user: string,
+  mails: Iterable<GeneratedMail>,
+  keep: (mail: ExpectedMail) => void,
+): Promise<void> {
   let portion: Uint8Array[] = [];
-  for (const { bytes, ...described } of generateMails({ count })) {
-    expected.push(described);
+  for (const { bytes, ...described } of mails) {
+    keep(described);
     portion.push(withCrlf(bytes));
     if (portion.length < mailsAtOnce) continue;
     await dovecot.append(user, 'INBOX', portion);
     portion = [];
   }
   if (portion.length > 0) await dovecot.append(user, 'INBOX', portion);
-  return expected;
 }
 
 /** The line ends that a mail has on its way (RFC 5322 section 2.1). */
@@ -88,19 +149,24 @@ export async function addMailbox(dovecot: Dovecot, user: string, options: ChildO
   await runMeasured([mainFile, 'mailbox', 'add', ...server, ...account], { ...options, input: `${password}\n` });
 }
 
-async function measureFetchAndDrop(dovecot: Dovecot, user: string, count: number): Promise<IngestRun['fetchAndDrop']> {
-  const { host, tlsPort, caPem } = dovecot;
-  const account: Account = { host, port: tlsPort, caPem, user, password };
-  const { stdout, cpuS } = await runMeasured([fetchAndDropFile], { input: JSON.stringify(account) });
+export async function measureFetchAndDrop(
+  dovecot: Dovecot,
+  { user, count }: FilledMailbox,
+): Promise<IngestRun['fetchAndDrop']> {
+  const { stdout, cpuS } = await runMeasured([fetchAndDropFile], { input: JSON.stringify(accountOf(dovecot, user)) });
   const dropped = JSON.parse(stdout) as Dropped;
   if (dropped.messages !== count) throw new Error(`imapflow fetched ${dropped.messages} mails of ${count}`);
   return { durationS: dropped.duration_ms / 1000, cpuS, bytes: dropped.bytes };
 }
 
+export function accountOf({ host, tlsPort, caPem }: Dovecot, user: string): Account {
+  return { host, port: tlsPort, caPem, user, password };
+}
+
 async function measurePoll(options: ChildOptions): Promise<IngestRun['product']> {
   const measured = await runMeasured([mainFile, 'poll', mailboxName, '--json'], options);
-  const { wallS, cpuS, peakRssMb } = measured;
-  return { durationS: reportedDurationS(measured), wallS, cpuS, peakRssMb };
+  const { wallS, cpuS, cpuSByThread, peakRssMb } = measured;
+  return { durationS: reportedDurationS(measured), wallS, cpuS, cpuSByThread, peakRssMb };
 }
 
 function reportedDurationS({ stdout }: Measured): number | null {

@@ -5,7 +5,7 @@ import { medianRun, runFigures, tableOf } from './report.ts';
 
 const run: IngestRun = {
   fetchAndDrop: { durationS: 0.5, cpuS: 0.4, bytes: 50_000_000 },
-  product: { durationS: 2, wallS: 2.5, cpuS: 3, peakRssMb: 201.26 },
+  product: { durationS: 2, wallS: 2.5, cpuS: 3, cpuSByThread: new Map([['main', 1.5]]), peakRssMb: 201.26 },
   verification: {
     ...{ tickets: 950, messages: 1000, attachmentsIdentical: 100 },
     ...{ lost: [], doubled: [], emptyTickets: [], misplaced: [], missingAttachments: ['<a@x>'] },
@@ -22,7 +22,7 @@ test('rates are counted over the poll time that the daemon reports', () => {
 });
 
 test('without a reported time the rate is that of the whole process, and what was not measured is null', () => {
-  const product = { durationS: null, wallS: 2.5, cpuS: null, peakRssMb: null };
+  const product = { durationS: null, wallS: 2.5, cpuS: null, cpuSByThread: new Map(), peakRssMb: null };
   expect(runFigures({ ...run, product }, 1000)).toMatchObject({
     ...{ messages_per_s: 400, poll_s: null, client_cpu_s_per_1000: null, peak_rss_mb: null },
   });

@@ -14,6 +14,8 @@ export type RunFigures = {
   readonly attachments_identical: number;
   readonly peak_rss_mb: number | null;
   readonly client_cpu_s_per_1000: number | null;
+  /** By the names of threads; those of one name together. */
+  readonly cpu_s_per_1000_by_thread: Readonly<Record<string, number>>;
   readonly ratio_to_fetch_and_drop: number;
   readonly fetch_and_drop_per_s: number;
   readonly fetch_and_drop_cpu_s_per_1000: number | null;
@@ -49,6 +51,9 @@ export function runFigures({ fetchAndDrop, product, verification }: IngestRun, c
     attachments_identical: verification.attachmentsIdentical,
     peak_rss_mb: product.peakRssMb === null ? null : rounded(product.peakRssMb, 1),
     client_cpu_s_per_1000: per1000(product.cpuS),
+    cpu_s_per_1000_by_thread: Object.fromEntries(
+      [...product.cpuSByThread].map(([name, cpuS]) => [name, rounded((cpuS * 1000) / count, 3)]),
+    ),
     ratio_to_fetch_and_drop: rounded(perSecond / fetchAndDropPerSecond, 3),
     fetch_and_drop_per_s: rounded(fetchAndDropPerSecond, 1),
     fetch_and_drop_cpu_s_per_1000: per1000(fetchAndDrop.cpuS),

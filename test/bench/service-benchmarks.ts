@@ -52,8 +52,8 @@ export const serviceBenchmarks = {
   { readonly mailboxes: number; readonly count: number; readonly runs: number; readonly run: ServiceBenchmark }
 >;
 
-/** They are about what SQLite has not: a commit that reaches a server's disk, and several workers. */
-export const withMariadbOnly: readonly string[] = ['push-latency', 'fleet'];
+/** They are about what SQLite has not (a commit that reaches a server's disk, several workers), or choose it themselves. */
+export const withMariadbOnly: readonly string[] = ['performance', 'push-latency', 'fleet'];
 
 async function withDatabase<T>(
   database: ServiceOptions['database'],

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { type Daemon, type DaemonOptions, type Ended, runCommand, startDaemon } from '../support/daemon.ts';
 import type { Mariadb } from '../support/mariadb.ts';
 import { temporaryFolder } from '../support/temporary.ts';
+import { serviceEnv } from './child.ts';
 
 export type Setting = {
   /** Holds everything of this installation; the data folder and an embedded database are in it. */
@@ -37,6 +38,7 @@ export async function openSetting(
   const databaseUrl =
     mariadb === null ? `sqlite:${join(folder.path, 'bench.db')}` : (await mariadb.createDatabase()).url;
   const env = {
+    ...serviceEnv,
     TICKETMAILD_DATA_DIR: dataDir,
     TICKETMAILD_DATABASE_URL: databaseUrl,
     TICKETMAILD_HTTP_LISTEN: 'off',

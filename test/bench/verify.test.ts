@@ -81,6 +81,11 @@ const spoilings: readonly (readonly [title: string, sql: string, expected: Parti
     { attachmentsIdentical: 0, missingAttachments: ['<file@x>'] },
   ],
   [
+    'an attachment whose row names another file is missing',
+    "UPDATE attachment SET sha256 = 'other'",
+    { attachmentsIdentical: 0, missingAttachments: ['<file@x>'] },
+  ],
+  [
     'a stored message that nobody sent is not exact',
     "INSERT INTO message VALUES ('m9', 'who@x', 't1')",
     { messages: 4 },

@@ -3,15 +3,16 @@
  * attachment there byte for byte.
  *
  * It reads the tables with SQL of its own and the attachment files from the data folder, and asks the product
- * nothing, so that a mistake of the product cannot hide itself. Mails are known by their Message-ID. It throws when
- * the database cannot be read; what is wrong in it comes back as lists.
+ * nothing, so that a mistake of the product cannot hide itself. Mails are known by their Message-ID. Neither the mails nor
+ * the rows are in memory all at once. It throws when the database cannot be read; what is wrong in it comes back as lists.
  */
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { createConnection } from 'mysql2/promise';
+import { createConnection } from 'mysql2';
 import { causeCode } from '../../src/errors.ts';
+import { type AttachmentRow, type Comparison, type MessageRow, openComparison, type TicketRow } from './comparison.ts';
 import type { GeneratedMail } from './generate.ts';
 
 /** What is known of a mail that was sent; its source is not needed. */
@@ -42,81 +43,30 @@ export type VerifyOptions = {
   readonly dataDir: string;
 };
 
-type TicketRow = { readonly id: string };
-type MessageRow = { readonly id: string; readonly messageId: string; readonly ticketId: string | null };
-type AttachmentRow = { readonly messageRowId: string; readonly sha256: string };
-type Stored = {
-  readonly tickets: readonly TicketRow[];
-  readonly messages: readonly MessageRow[];
-  readonly attachments: readonly AttachmentRow[];
-};
-
 export async function verifyIngest({ mails, databaseUrl, dataDir }: VerifyOptions): Promise<Verification> {
-  const expected = [...mails];
-  const stored = await readStored(databaseUrl);
-  const missingAttachments = await withoutAttachment(expected, stored, dataDir);
-  const attached = expected.filter((mail) => mail.attachSha256 !== null).length;
-  return {
-    tickets: stored.tickets.length,
-    messages: stored.messages.length,
-    attachmentsIdentical: attached - missingAttachments.length,
-    missingAttachments,
-    ...compareMessages(expected, stored),
-  };
+  using comparison = openComparison();
+  for (const mail of mails) comparison.sent(mail);
+  await readStored(databaseUrl, comparison);
+  const compared = comparison.compare();
+  const missingAttachments: string[] = [];
+  let attachmentsIdentical = 0;
+  for (const { messageId, sha256, isNamed } of comparison.attached()) {
+    if (isNamed && (await blobSha256(dataDir, sha256)) === sha256) attachmentsIdentical += 1;
+    else missingAttachments.push(messageId);
+  }
+  return { ...compared, attachmentsIdentical, missingAttachments };
 }
 
 /** True when everything is stored as it was sent: one message a mail, one ticket a mail that is no reply. */
 export function isExact(mails: Iterable<ExpectedMail>, verification: Verification): boolean {
-  const expected = [...mails];
+  const expected = { messages: 0, tickets: 0 };
+  for (const { replyTo } of mails) {
+    expected.messages += 1;
+    if (replyTo === null) expected.tickets += 1;
+  }
   const { lost, doubled, emptyTickets, misplaced, missingAttachments } = verification;
   const wrong = [lost, doubled, emptyTickets, misplaced, missingAttachments].flat();
-  const tickets = expected.filter((mail) => mail.replyTo === null).length;
-  return wrong.length === 0 && verification.messages === expected.length && verification.tickets === tickets;
-}
-
-function compareMessages(
-  expected: readonly ExpectedMail[],
-  { tickets, messages }: Stored,
-): Pick<Verification, 'lost' | 'doubled' | 'emptyTickets' | 'misplaced'> {
-  const rows = Map.groupBy(messages, (message) => bracketed(message.messageId));
-  const used = new Set(messages.map((message) => message.ticketId));
-  return {
-    lost: expected.map((mail) => mail.messageId).filter((id) => !rows.has(id)),
-    doubled: [...rows].filter(([, same]) => same.length > 1).map(([id]) => id),
-    emptyTickets: tickets.map((ticket) => ticket.id).filter((id) => !used.has(id)),
-    misplaced: misplacedMails(expected, rows),
-  };
-}
-
-function misplacedMails(expected: readonly ExpectedMail[], rows: ReadonlyMap<string, MessageRow[]>): readonly string[] {
-  const ticketOf = (messageId: string) => rows.get(messageId)?.[0]?.ticketId ?? null;
-  const openers = new Set<string>();
-  const misplaced: string[] = [];
-  for (const { messageId, replyTo } of expected) {
-    const ticketId = ticketOf(messageId);
-    if (!rows.has(messageId)) continue;
-    if (replyTo === null) {
-      if (ticketId === null || openers.has(ticketId)) misplaced.push(messageId);
-      else openers.add(ticketId);
-    } else if (ticketId === null || ticketId !== ticketOf(replyTo)) misplaced.push(messageId);
-  }
-  return misplaced;
-}
-
-async function withoutAttachment(
-  expected: readonly ExpectedMail[],
-  { messages, attachments }: Stored,
-  dataDir: string,
-): Promise<readonly string[]> {
-  const rowIds = new Map(messages.map((message) => [bracketed(message.messageId), message.id]));
-  const named = new Set(attachments.map(({ messageRowId, sha256 }) => `${messageRowId} ${sha256}`));
-  const missing: string[] = [];
-  for (const { messageId, attachSha256 } of expected) {
-    if (attachSha256 === null) continue;
-    const isNamed = named.has(`${rowIds.get(messageId)} ${attachSha256}`);
-    if (!isNamed || (await blobSha256(dataDir, attachSha256)) !== attachSha256) missing.push(messageId);
-  }
-  return missing;
+  return wrong.length === 0 && verification.messages === expected.messages && verification.tickets === expected.tickets;
 }
 
 /** Of the bytes on the disk; null when there is no such file. */
@@ -130,10 +80,6 @@ async function blobSha256(dataDir: string, sha256: string): Promise<string | nul
   }
 }
 
-function bracketed(messageId: string): string {
-  return `<${messageId}>`;
-}
-
 const queries = {
   tickets: 'SELECT id FROM ticket',
   messages: 'SELECT id, message_id AS messageId, ticket_id AS ticketId FROM message',
@@ -141,37 +87,33 @@ const queries = {
 } as const;
 
 /** All three tables at one moment. */
-async function readStored(databaseUrl: string): Promise<Stored> {
-  return databaseUrl.startsWith('sqlite:')
-    ? readSqlite(databaseUrl.slice('sqlite:'.length))
-    : await readMysql(databaseUrl);
+async function readStored(databaseUrl: string, comparison: Comparison): Promise<void> {
+  if (databaseUrl.startsWith('sqlite:')) readSqlite(databaseUrl.slice('sqlite:'.length), comparison);
+  else await readMysql(databaseUrl, comparison);
 }
 
-function readSqlite(path: string): Stored {
+function readSqlite(path: string, comparison: Comparison): void {
   const database = new DatabaseSync(path, { readOnly: true });
   try {
-    const rows = <T>(query: string) => database.prepare(query).all() as unknown as T[];
-    return {
-      tickets: rows<TicketRow>(queries.tickets),
-      messages: rows<MessageRow>(queries.messages),
-      attachments: rows<AttachmentRow>(queries.attachments),
-    };
+    database.exec('BEGIN');
+    const rows = <T>(query: string) => database.prepare(query).iterate() as unknown as Iterable<T>;
+    for (const row of rows<TicketRow>(queries.tickets)) comparison.ticket(row);
+    for (const row of rows<MessageRow>(queries.messages)) comparison.message(row);
+    for (const row of rows<AttachmentRow>(queries.attachments)) comparison.attachment(row);
   } finally {
     database.close();
   }
 }
 
-async function readMysql(url: string): Promise<Stored> {
-  const connection = await createConnection(url);
+async function readMysql(url: string, comparison: Comparison): Promise<void> {
+  const connection = createConnection(url);
+  const rows = <T>(query: string) => connection.query(query).stream() as AsyncIterable<T>;
   try {
-    const rows = async <T>(query: string) => (await connection.query(query))[0] as T[];
-    await connection.query('START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY');
-    return {
-      tickets: await rows<TicketRow>(queries.tickets),
-      messages: await rows<MessageRow>(queries.messages),
-      attachments: await rows<AttachmentRow>(queries.attachments),
-    };
+    await connection.promise().query('START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY');
+    for await (const row of rows<TicketRow>(queries.tickets)) comparison.ticket(row);
+    for await (const row of rows<MessageRow>(queries.messages)) comparison.message(row);
+    for await (const row of rows<AttachmentRow>(queries.attachments)) comparison.attachment(row);
   } finally {
-    await connection.end();
+    await connection.promise().end();
   }
 }

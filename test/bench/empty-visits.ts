@@ -1,0 +1,83 @@
+/**
+ * Visits to an empty mailbox, again and again, and the CPU time that one costs: connect, TLS, login, select, search, logout.
+ *
+ * `bare` is imapflow alone, `session` the program's own session, `whole` a whole visit with lease and database. Reads one
+ * JSON object from standard input and prints one. The environment names data folder and database, and the mailbox is set
+ * up there. Anything that goes wrong ends it with exit code 1.
+ */
+import { json } from 'node:stream/consumers';
+import { ImapFlow } from 'imapflow';
+import { type App, compose } from '../../src/compose.ts';
+import { loadConfig } from '../../src/config.ts';
+import type { Connection } from '../../src/ingest/mailbox.ts';
+import { createLog } from '../../src/log.ts';
+import { SecretBytes } from '../../src/secret/secret-bytes.ts';
+import type { Account } from './fetch-and-drop.ts';
+
+export type VisitKind = 'bare' | 'session' | 'whole';
+
+export type VisitsOrder = {
+  readonly kind: VisitKind;
+  readonly account: Account;
+  readonly mailbox: string;
+  readonly warmUps: number;
+  readonly visits: number;
+};
+
+export type VisitsAnswer = { readonly cpu_ms: number; readonly wall_ms: number };
+
+const signal = new AbortController().signal;
+
+async function measure(order: VisitsOrder): Promise<VisitsAnswer> {
+  if (order.kind === 'bare') return await repeat(order, () => visitBare(order.account));
+  await using app = await compose(loadConfig({ file: null }), quietLog());
+  if (order.kind === 'session') return await repeat(order, () => visitWithSession(order.account, app));
+  await app.vault.refresh();
+  const mailbox = await app.store.mailboxByName(order.mailbox);
+  return await repeat(order, async () => void (await app.pollOnce(mailbox, signal)));
+}
+
+/** CPU and wall time of one visit. */
+async function repeat({ warmUps, visits }: VisitsOrder, visit: () => Promise<void>): Promise<VisitsAnswer> {
+  for (let done = 0; done < warmUps; done++) await visit();
+  const cpuBefore = process.cpuUsage();
+  const startedAtMs = performance.now();
+  for (let done = 0; done < visits; done++) await visit();
+  const { user, system } = process.cpuUsage(cpuBefore);
+  return { cpu_ms: (user + system) / 1000 / visits, wall_ms: (performance.now() - startedAtMs) / visits };
+}
+
+async function visitBare({ host, port, caPem, user, password }: Account): Promise<void> {
+  const client = new ImapFlow({
+    host,
+    port,
+    secure: true,
+    tls: { ca: caPem },
+    auth: { user, pass: password },
+    logger: false,
+  });
+  await client.connect();
+  const lock = await client.getMailboxLock('INBOX');
+  await client.search({ uid: '1:*' }, { uid: true });
+  lock.release();
+  await client.logout();
+}
+
+async function visitWithSession({ host, port, caPem, user, password: text }: Account, app: App): Promise<void> {
+  const connection: Connection = {
+    ...{ host, port, caPem, user },
+    ...{ tls: 'implicit', fingerprint: null, allowPlaintext: false, folder: 'INBOX' },
+  };
+  using password = SecretBytes.take(Buffer.from(text));
+  await using session = await app.sessions.open(connection, password, signal);
+  await session.listAbove(0);
+}
+
+function quietLog(): ReturnType<typeof createLog> {
+  return createLog({ level: 'error', pretty: false, destination: { write: () => undefined } });
+}
+
+if (import.meta.main) {
+  const order = (await json(process.stdin)) as VisitsOrder;
+  process.stdout.write(`${JSON.stringify(await measure(order))}\n`);
+}

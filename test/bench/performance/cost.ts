@@ -1,0 +1,99 @@
+/**
+ * `cost`: where the CPU time of a mail goes: fetch, parse, files, database.
+ *
+ * Processes that go as far as one stage each are measured whole, with one mail and with all; what a stage costs is the
+ * difference to the stage before, without the start of the process, and with all that V8 compiles while it warms up. Fails
+ * with what a process printed.
+ */
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Dovecot } from '../../support/dovecot.ts';
+import { runMeasured } from '../child.ts';
+import { addMailbox, mailboxName } from '../ingest.ts';
+import { openSetting, type Setting } from '../setting.ts';
+import { type Stage, type StageOrder, stages } from '../stages.ts';
+import { isExact, verifyIngest } from '../verify.ts';
+import { fillOnce, type Reusable } from './filled.ts';
+import { figure, type RunValues, type Scene, type SceneContext, type SceneRuns } from './scene.ts';
+
+const stagesFile = join(import.meta.dirname, '../stages.ts');
+/** What the program's own start uses, so that this one is as quick. */
+const compileCache = fileURLToPath(new URL('../../../node_modules/.cache/ticketmaild', import.meta.url));
+
+export const cost: Scene = {
+  name: 'cost',
+  about: ({ count }) => `CPU seconds per 1,000 mails by stage, ${count} mails of one mailbox into MariaDB`,
+  database: 'mariadb',
+  figures: [
+    figure('fetch_s_per_1000', 'fetch', 2),
+    figure('parse_s_per_1000', 'parse threads', 2),
+    figure('files_s_per_1000', 'files', 2),
+    figure('database_s_per_1000', 'database', 2),
+    figure('all_s_per_1000', 'all of them', 2),
+    figure('start_s', 'start: a process with one mail, CPU seconds', 2),
+  ],
+  run: runAll,
+};
+
+async function runAll({ dovecot, mariadb, count, runs, progress }: SceneContext): Promise<SceneRuns> {
+  using filled = await fillOnce(dovecot, count, progress);
+  const values: RunValues[] = [];
+  let isAllExact = true;
+  for (let run = 1; run <= runs; run++) {
+    progress(`run ${run} of ${runs}`);
+    await using first = await openWith(dovecot, mariadb, filled);
+    await using whole = await openWith(dovecot, mariadb, filled);
+    const start = await cpuByStage(first, 1);
+    const all = await cpuByStage(whole, count);
+    isAllExact &&= isExact(filled.mails, await verifyIngest({ mails: filled.mails, ...whole }));
+    values.push(valuesOf(start, all, count));
+  }
+  return { runs: values, exact: isAllExact };
+}
+
+async function openWith(dovecot: Dovecot, mariadb: SceneContext['mariadb'], { user }: Reusable): Promise<Setting> {
+  const setting = await openSetting(mariadb);
+  try {
+    await addMailbox(dovecot, user, { env: setting.env });
+    return setting;
+  } catch (error) {
+    await setting[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+type CpuByStage = Readonly<Record<Stage, number | null>>;
+
+/** The last one stores; those before leave the database as it is. */
+async function cpuByStage({ env }: Setting, count: number): Promise<CpuByStage> {
+  const cpuS: Record<Stage, number | null> = { fetch: null, parse: null, store: null, commit: null };
+  for (const stage of stages) {
+    const order: StageOrder = { stage, mailbox: mailboxName, count };
+    const options = { env: { ...env, NODE_COMPILE_CACHE: compileCache }, input: JSON.stringify(order) };
+    cpuS[stage] = (await runMeasured([stagesFile], options)).cpuS;
+  }
+  return cpuS;
+}
+
+function valuesOf(start: CpuByStage, all: CpuByStage, count: number): RunValues {
+  const mails = Math.max(1, count - 1);
+  const perMails = (stage: Stage) => difference(all[stage], start[stage], mails / 1000);
+  const upTo = {
+    fetch: perMails('fetch'),
+    parse: perMails('parse'),
+    store: perMails('store'),
+    commit: perMails('commit'),
+  };
+  return {
+    fetch_s_per_1000: upTo.fetch,
+    parse_s_per_1000: difference(upTo.parse, upTo.fetch),
+    files_s_per_1000: difference(upTo.store, upTo.parse),
+    database_s_per_1000: difference(upTo.commit, upTo.store),
+    all_s_per_1000: upTo.commit,
+    start_s: start.commit,
+  };
+}
+
+function difference(one: number | null, other: number | null, divisor = 1): number | null {
+  return one === null || other === null ? null : (one - other) / divisor;
+}

@@ -1,0 +1,61 @@
+/**
+ * The performance report: scenes, one after the other, each with servers of its own that are new.
+ *
+ * `--only` takes one of them. The exit code is 0 when everything is stored as it was sent and every aim is met, else 1.
+ * Aims are those of a machine with nothing else to do. Throws when a command fails.
+ */
+import { startDovecot } from '../../support/dovecot.ts';
+import { startMariadb } from '../../support/mariadb.ts';
+import { cost } from './cost.ts';
+import { emptyVisit } from './empty-visit.ts';
+import { huge } from './huge.ts';
+import { larger } from './larger.ts';
+import { many } from './many.ts';
+import { isAllWell, reportText, type SceneReport, sceneReport } from './report.ts';
+import type { PerformanceOptions, Scene } from './scene.ts';
+import { embedded, single } from './single.ts';
+
+const scenes: readonly Scene[] = [single, larger, many, huge, emptyVisit, embedded, cost];
+
+export const sceneNames: readonly string[] = scenes.map(({ name }) => name);
+
+/** How much is done unless told otherwise. */
+export const performanceDefaults = {
+  count: 2000,
+  runs: 5,
+  mailboxes: 50,
+  largest: 20_000,
+  visits: 300,
+  hugeMb: 45,
+} as const;
+
+/** `only` null: all of them. */
+export async function performanceRun(
+  { only, json, ...options }: PerformanceOptions & { readonly only: string | null; readonly json: boolean },
+  progress: (line: string) => void,
+): Promise<number> {
+  const reports: SceneReport[] = [];
+  for (const scene of scenes) {
+    if (only !== null && scene.name !== only) continue;
+    const report = await runScene(scene, options, (line) => progress(`${scene.name}: ${line}`));
+    reports.push(report);
+  }
+  const isMet = isAllWell(reports);
+  const { count, largest, mailboxes, visits, hugeMb } = options;
+  const sizes = { count, largest, mailboxes, visits, huge_mb: hugeMb };
+  const report = { node: process.version, ...sizes, is_met: isMet, scenes: reports };
+  process.stdout.write(json ? `${JSON.stringify(report)}\n` : reportText(reports));
+  return isMet ? 0 : 1;
+}
+
+async function runScene(
+  { name, about, figures, database, run }: Scene,
+  options: PerformanceOptions,
+  progress: (line: string) => void,
+): Promise<SceneReport> {
+  await using undo = new AsyncDisposableStack();
+  const dovecot = undo.use(await startDovecot());
+  const mariadb = database === 'mariadb' ? undo.use(await startMariadb({ durable: true })) : null;
+  const runs = await run({ ...options, dovecot, mariadb, progress });
+  return sceneReport({ name, about: about(options), figures }, runs);
+}

@@ -1,0 +1,123 @@
+/**
+ * A mailbox's mails as far as one stage and no further, so that what each stage costs is the difference of two processes.
+ *
+ * `fetch` drops the sources as they come; `parse` drops what the parse threads made of them; `store` has hashed and written
+ * the files too; `commit` is everything. Reads one JSON object from standard input. The environment names data folder and
+ * database, and the mailbox is set up there. Anything that goes wrong ends it with exit code 1.
+ */
+import { randomBytes } from 'node:crypto';
+import { json } from 'node:stream/consumers';
+import { systemClock } from '../../src/adapters/clock/clock.ts';
+import { createDigester } from '../../src/adapters/parser/digester.ts';
+import { createIds } from '../../src/adapters/process/ids.ts';
+import { thisWorker } from '../../src/adapters/process/workers.ts';
+import { type App, compose } from '../../src/compose.ts';
+import { type Config, loadConfig } from '../../src/config.ts';
+import { type Arriving, arrivals } from '../../src/ingest/arrivals.ts';
+import { type CommitPlace, commitWindow } from '../../src/ingest/commit.ts';
+import { keepFiles } from '../../src/ingest/keep.ts';
+import type { Mailbox } from '../../src/ingest/mailbox.ts';
+import { makerOf } from '../../src/ingest/maker.ts';
+import type { Session } from '../../src/ingest/ports.ts';
+import { inTurns } from '../../src/ingest/turns.ts';
+import { chunksOf } from '../../src/ingest/window.ts';
+import { createLog } from '../../src/log.ts';
+import { newReference } from '../../src/mail/ticket.ts';
+
+export const stages = ['fetch', 'parse', 'store', 'commit'] as const;
+export type Stage = (typeof stages)[number];
+
+export type StageOrder = { readonly stage: Stage; readonly mailbox: string; readonly count: number };
+
+type Work = {
+  readonly app: App;
+  readonly config: Config;
+  readonly mailbox: Mailbox;
+  readonly session: Session;
+  /** Of the mails. */
+  readonly uids: readonly number[];
+};
+
+const signal = new AbortController().signal;
+const leaseMs = 600_000;
+
+/** How many mails went as far as the stage. */
+async function work({ stage, mailbox: name, count }: StageOrder): Promise<number> {
+  const config = loadConfig({ file: null });
+  const log = createLog({ level: 'error', pretty: false, destination: { write: () => undefined } });
+  await using app = await compose(config, log);
+  await app.vault.refresh();
+  const mailbox = await app.store.mailboxByName(name);
+  await using opened = await app.passwords.lend(mailbox, (password) =>
+    app.sessions.open(mailbox.connection, password, signal),
+  );
+  const session = inTurns(opened);
+  const uids = (await session.listAbove(0)).slice(0, count);
+  const given = { app, config, mailbox, session, uids };
+  return stage === 'fetch' ? await fetchAlone(given) : await digestAnd(stage, given);
+}
+
+async function fetchAlone({ session, config, uids }: Work): Promise<number> {
+  let fetched = 0;
+  for (const some of chunksOf(uids, config.message.batchMessagesMax)) {
+    await session.sizes(some);
+    for await (const { source } of session.fetch(some)) fetched += source === null ? 0 : 1;
+  }
+  return fetched;
+}
+
+async function digestAnd(stage: Exclude<Stage, 'fetch'>, given: Work): Promise<number> {
+  const { app, config, uids } = given;
+  const { parseThreads: threads, parseTimeoutMs: timeoutMs, parseMemoryMb: memoryMb } = config.message;
+  await using digester = createDigester({ threads, timeoutMs, memoryMb });
+  const arriving = arrivals(arrivingFrom(given, digester), uids);
+  if (stage === 'parse') return await counted(arriving, async () => undefined);
+  const kept = keepFiles(arriving, app);
+  if (stage === 'store') return await counted(kept, async () => undefined);
+  const place = await commitPlace(given);
+  return await counted(kept, async (window) => void (await commitWindow(window, place, app.store)));
+}
+
+async function counted<T>(
+  windows: AsyncIterable<readonly T[]>,
+  then: (window: readonly T[]) => Promise<void>,
+): Promise<number> {
+  let count = 0;
+  for await (const window of windows) {
+    await then(window);
+    count += window.length;
+  }
+  return count;
+}
+
+function arrivingFrom({ config, mailbox, session }: Work, digester: Arriving['digester']): Arriving {
+  const { bytesMax, batchMessagesMax, batchBytesMax } = config.message;
+  return {
+    ...{ session, digester, clock: systemClock, lane: mailbox.id, stop: signal },
+    limits: {
+      messageBytesMax: bytesMax,
+      windowMs: 2 * config.poll.commandTimeoutMs,
+      window: { messagesMax: batchMessagesMax, bytesMax: batchBytesMax },
+    },
+  };
+}
+
+/** With a lease of its own, and the folder taken from its first mail on. */
+async function commitPlace({ app, config, mailbox, session }: Work): Promise<CommitPlace> {
+  const lease = await app.store.takeLease(mailbox.id, thisWorker().me, leaseMs, null);
+  if (lease === null) throw new Error('somebody else visits the mailbox');
+  const { uidValidity } = session.folder;
+  await app.store.setCursor(lease, { uidValidity, uid: 0 });
+  const source = {
+    clock: systemClock,
+    newId: createIds(systemClock.nowMs),
+    newRef: () => newReference(systemClock.nowMs(), randomBytes),
+  };
+  return { lease, uidValidity, maker: makerOf(mailbox, source, { ...config.limits, ...config.tickets }) };
+}
+
+if (import.meta.main) {
+  const order = (await json(process.stdin)) as StageOrder;
+  const done = await work(order);
+  if (done !== order.count) throw new Error(`${done} mails of ${order.count} went as far as ${order.stage}`);
+}
