@@ -199,8 +199,7 @@ test('case 13 (ZA#5192): counted from end to end, every mail is there once, howe
       'INBOX',
       batch.map((subject) => mail({ subject })),
     );
-    proxy.fault =
-      sent < subjects.length ? { kind: 'cut_after', bytes: 3000 + Math.random() * 6000 } : { kind: 'none' };
+    proxy.fault = sent < subjects.length ? { kind: 'cut_after', bytes: 3000 + Math.random() * 6000 } : { kind: 'none' };
     await visit(at, mailbox).catch((error: unknown) => {
       expect(error).toMatchObject({ code: expect.stringMatching(/^(connection_lost|server_nonsense)$/) });
       broken += 1;
