@@ -21,7 +21,6 @@ import type { HeldMail, QuarantineStore } from './quarantine-ports.ts';
 import { hasWholeSource, reasonMeaning } from './quarantine-reasons.ts';
 import { type ServerSources, serverSources } from './quarantine-source.ts';
 import type { LostMessage, ReconcileStore } from './reconcile-ports.ts';
-import { release } from './release.ts';
 import { type Restored, restoreMessage } from './restore.ts';
 import type { Outcome } from './rows.ts';
 
@@ -187,7 +186,6 @@ async function take(
 ): Promise<Decision | null> {
   const { uid, receivedAtMs, numbering } = mail;
   await ports.blobs.write(parsed.attachments);
-  for (const { content } of parsed.attachments) release(content);
   const { cursor } = await ports.store.readPlace(mailbox.id);
   const maker = makerOf(mailbox, ports, settings.desk, way === 'release');
   // In a numbering that is over the mail has another UID now.

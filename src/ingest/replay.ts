@@ -14,7 +14,6 @@ import { makerOf } from './maker.ts';
 import type { PollPorts, PollSettings } from './poll-ports.ts';
 import type { MailboxStore } from './ports.ts';
 import { questionOf } from './question.ts';
-import { release } from './release.ts';
 import type { Replacement, ReplayStore, StoredMail } from './replay-ports.ts';
 
 export type Replayed =
@@ -48,7 +47,6 @@ export async function replayMessage(
   if (!digested.ok) return { what: 'failed', reason: digested.reason };
   const { parsed } = digested;
   await ports.blobs.write(parsed.attachments);
-  for (const { content } of parsed.attachments) release(content);
   return await replace(mail, parsed, ports, settings, conflictsMax);
 }
 

@@ -10,7 +10,6 @@ import type { Mailbox } from './mailbox.ts';
 import type { PollPorts } from './poll-ports.ts';
 import type { ServerSources } from './quarantine-source.ts';
 import type { LostMessage, ReconcileStore } from './reconcile-ports.ts';
-import { release } from './release.ts';
 
 /** `gone`: its source is neither here nor on the server; `other`: what is there is another mail, or cannot be parsed. */
 export type Restored = 'restored' | 'resolved' | 'gone' | 'other';
@@ -32,7 +31,6 @@ export async function restoreMessage(
   const { parsed } = digested;
   if (lost.identity !== null && mailIdentity(parsed) !== lost.identity) return 'other';
   await ports.blobs.write(parsed.attachments);
-  for (const { content } of parsed.attachments) release(content);
   return (await ports.store.restoreMessage(lost, parsed)) ? 'restored' : 'resolved';
 }
 
