@@ -13,8 +13,8 @@ import { createStorage } from './adapters/files/storage.ts';
 import type { ImapOptions } from './adapters/imap/client.ts';
 import { createDigester } from './adapters/parser/digester.ts';
 import { thisAuthor } from './adapters/process/author.ts';
+import { tuneEngine } from './adapters/process/engine.ts';
 import { createIds } from './adapters/process/ids.ts';
-import { boundHeaps } from './adapters/process/memory.ts';
 import { version } from './adapters/process/version.ts';
 import { thisWorker } from './adapters/process/workers.ts';
 import { openAdmin } from './compose/admin.ts';
@@ -65,7 +65,7 @@ export async function compose(
   people: { readonly askPassphrase?: AskPassphrase } = {},
 ): Promise<App> {
   await using building = new AsyncDisposableStack();
-  boundHeaps();
+  tuneEngine();
   await makeDataFolder(config.dataDir);
   const store = building.use(await openDatabase(config.database));
   const newId = createIds(systemClock.nowMs);

@@ -1,34 +1,19 @@
-#!/usr/bin/env node
 /**
  * From the command line to a command: the only file that acts on import, sets the exit code or listens to signals.
  *
  * Whatever is thrown ends here as one line and a hint on standard error. The first SIGINT or SIGTERM asks `run` and
  * `poll` to finish what is under way, any other command and every further signal ends the process at once.
  */
-import { enableCompileCache } from 'node:module';
-import { fileURLToPath } from 'node:url';
 import { asFailure, Failure } from './errors.ts';
 
-const oldestNode = 26;
 /** What is still open this long after the last word is not waited for. */
 const lingerMsMax = 2000;
 /** Started through npm, one Ctrl-C arrives twice: from the terminal and from npm. */
 const echoMsMax = 400;
 
-if (Number.parseInt(process.versions.node, 10) < oldestNode) {
-  process.stderr.write(
-    `ticketmaild: Node ${oldestNode} or newer is needed, this is ${process.versions.node}: ` +
-      'in a checkout, start it with npm run ticketmaild -- COMMAND\n',
-  );
-  process.exitCode = 2;
-} else {
-  // What is compiled lies beside what it was compiled from, for who may write there; for others everything stays as it is.
-  // Never in a folder for temporary files: what lies in it is run.
-  enableCompileCache(fileURLToPath(new URL('../node_modules/.cache/ticketmaild', import.meta.url)));
-  keepDebuggerClosed();
-  endQuietlyWithoutReader();
-  end(await main(process.argv));
-}
+keepDebuggerClosed();
+endQuietlyWithoutReader();
+end(await main(process.argv));
 
 async function main(argv: readonly string[]): Promise<number> {
   let exitCode = 0;

@@ -14,7 +14,7 @@ import { type TemporaryFolder, temporaryFolder } from './support/temporary.ts';
 
 /** Runs a command in a pseudo-terminal (util-linux). */
 const pseudoTerminal = 'script';
-const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
+const main = fileURLToPath(new URL('../src/ticketmaild.js', import.meta.url));
 
 let folder: TemporaryFolder;
 let env: Record<string, string>;
@@ -34,6 +34,16 @@ function run(args: readonly string[], more: { env?: Record<string, string>; inpu
 test('plain Node runs it: the version is that of the package', async () => {
   const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
   expect(await run(['--version'])).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' });
+});
+
+test('an old Node says what it lacks', async () => {
+  const old = `data:text/javascript,Object.defineProperty(process.versions, 'node', { value: '20.20.2' })`;
+  const { code, stdout, stderr } = await runCommand(['--version'], { env, nodeOptions: ['--import', old] });
+  expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+  expect(stderr).toBe(
+    'ticketmaild: Node 26 or newer is needed, this is 20.20.2\n' +
+      'hint: In a checkout, start it with npm run ticketmaild -- COMMAND.\n',
+  );
 });
 
 test('help goes to standard output and names every command', async () => {

@@ -50,7 +50,9 @@ test('the unit of several workers is the other one but for name and address', as
 test('nothing that is installed starts Node without its debugger kept closed', async () => {
   for (const name of ['ticketmaild.service', 'ticketmaild@.service', 'ticketmaild', 'install']) {
     const text = await readFile(join(units, name), 'utf8');
-    const starts = text.split('\n').filter((line) => /^[^#]*node_modules\/\.bin\/node"? .*(main\.ts|\\$)/.test(line));
+    const starts = text
+      .split('\n')
+      .filter((line) => /^[^#]*node_modules\/\.bin\/node"? .*(ticketmaild\.js|\\$)/.test(line));
     expect({ name, starts }).toEqual({ name, starts: [expect.stringContaining('--disable-sigusr1 ')] });
   }
 });

@@ -201,7 +201,7 @@ describe('the lock file', () => {
 });
 
 describe('the program', () => {
-  const main = join(root, 'src/main.ts');
+  const main = join(root, 'src/ticketmaild.js');
   let commands: string[] = [];
 
   beforeAll(async () => {

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { ended } from '../support/programs.ts';
 import type { AdminScene } from './admin-scene.ts';
 
-const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+const main = fileURLToPath(new URL('../../src/ticketmaild.js', import.meta.url));
 
 /** Throws with what it printed when it fails. `ticketmaild` is the program under test, with the environment of its daemon. */
 export async function shellRun(

@@ -46,7 +46,7 @@ export type FilledMailbox = {
 
 export const mailboxName = 'bench';
 const mailsAtOnce = 100;
-export const mainFile = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+export const mainFile = fileURLToPath(new URL('../../src/ticketmaild.js', import.meta.url));
 const fetchAndDropFile = join(import.meta.dirname, 'fetch-and-drop.ts');
 /** Generated mails have 400 senders: the more mails, the more of each. The limit is looked at all the same. */
 const sentByOneMax = 1_000_000;

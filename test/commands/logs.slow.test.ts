@@ -9,7 +9,7 @@ const title = `the journal of a unit${why === null ? '' : ` (left out: ${why})`}
 const checkout = fileURLToPath(new URL('../..', import.meta.url));
 /** The checkout as it is seen inside, wherever it lies. */
 const inside = '/srv/checkout';
-const program = `${inside}/node_modules/.bin/node ${inside}/src/main.ts`;
+const program = `${inside}/node_modules/.bin/node ${inside}/src/ticketmaild.js`;
 
 describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
   let machine: Machine;

@@ -320,7 +320,7 @@ test('a file that cannot be read is told in one line', async () => {
 });
 
 describe('as a process', () => {
-  const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+  const main = fileURLToPath(new URL('../../src/ticketmaild.js', import.meta.url));
 
   test('a reader that leaves early is no error, and an endless input does not fill the memory', async () => {
     const endless = `yes '${line(1, 'poll.idle').trim()}'`;

@@ -458,7 +458,7 @@ describe('check and migrate', () => {
 
   test('a disk that takes no byte leaves no file behind', async () => {
     await using full = await openDesk();
-    const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+    const main = fileURLToPath(new URL('../../src/ticketmaild.js', import.meta.url));
     // As on a full disk a file can be made, and nothing be written to it.
     const script = `trap '' XFSZ; ulimit -f 0; exec '${process.execPath}' '${main}' check`;
     mkdirSync(full.dataDir, { mode: 0o700 });

@@ -8,7 +8,7 @@ import { runMeasured } from '../bench/child.ts';
 import { runFolderVariable, temporaryFolder } from '../support/temporary.ts';
 
 const demoFile = join(import.meta.dirname, 'demo.ts');
-const mainFile = join(import.meta.dirname, '../../src/main.ts');
+const mainFile = join(import.meta.dirname, '../../src/ticketmaild.js');
 const timeoutMs = 60_000;
 
 type Demo = {

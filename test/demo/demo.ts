@@ -23,7 +23,7 @@ import { stopSignal } from './stop-signals.ts';
 
 const mailbox = 'demo';
 const arrivalAfterMs = 3_000;
-const mainFile = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+const mainFile = fileURLToPath(new URL('../../src/ticketmaild.js', import.meta.url));
 
 type Settings = { readonly configFile: string; readonly healthAddress: string; readonly adminAddress: string };
 

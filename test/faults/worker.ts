@@ -62,7 +62,7 @@ export type WorkerPlan = {
   readonly faketime: string | null;
 };
 
-const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+const main = fileURLToPath(new URL('../../src/ticketmaild.js', import.meta.url));
 const restartMs = 1_000;
 const ownNames = `mount --bind "$1" /etc/hosts && if [ -e /etc/resolv.conf ]; then mount --bind "$2" /etc/resolv.conf; fi && shift 2 && exec "$@"`;
 
