@@ -1,9 +1,10 @@
 /**
  * From UIDs to arrivals: lists sizes, fetches whole sources window by window, has them parsed in the worker threads.
  *
- * While a window is parsed the next one is fetched; of those that are one large mail there is only one at a time. What a
- * message turns out to be is a value, never a throw: too large, gone, answered without a body, not to be parsed. Only the
- * connection's own failures throw, and parse threads that fail at everything.
+ * While a window is parsed the next one is fetched; of those that are one large mail there is only one at a time. A server
+ * that sends far more than the sizes it told is taken at its word no more: each mail is a window of its own from then on,
+ * and counts as a large one. What a message turns out to be is a value, never a throw: too large, gone, answered without
+ * a body, not to be parsed. Only the connection's own failures throw, and parse threads that fail at everything.
  */
 import { Failure } from '../errors.ts';
 import { messageIdIn } from '../mail/head.ts';
@@ -50,7 +51,18 @@ export type Arriving = {
 };
 
 type Expected = Place & { readonly fate: 'whole' | 'too_large' | 'gone' };
-type Fetching = { readonly expected: readonly Expected[]; readonly digests: ReadonlyMap<number, Promise<Digested>> };
+type Fetched = {
+  readonly digests: ReadonlyMap<number, Promise<Digested>>;
+  /** The server sent far more than it had said, so that the rest was not waited for. */
+  readonly isCut: boolean;
+};
+/** `isAlone`: it has passed the gate, and leaves it when its files are written. */
+type Fetching = {
+  readonly expected: readonly Expected[];
+  readonly digests: Fetched['digests'];
+  readonly isAlone: boolean;
+};
+type Settled = { readonly window: readonly Arrival[]; readonly isAlone: boolean };
 
 const sizesAtOnce = 500;
 const headerBytesMax = 256 * 1024;
@@ -59,13 +71,15 @@ const emptyAnswersMax = 3;
 const goneAtOnceMax = 50;
 /** A server slower than this is given up: it would hold its place for hours. */
 const bytesPerSMin = 16 * 1024;
+/** Servers count line ends and encodings their own way, but not that far. */
+const sizeErrorMax = 1.5;
 
 /** Windows of arrivals, one arrival for each of `uids`, in their order. Ends early when `stop` fires. */
 export async function* arrivals(from: Arriving, uids: readonly number[]): AsyncGenerator<readonly Arrival[]> {
   // The threads load while sizes and the first sources are on their way.
   if (uids.length > 0) from.digester.prepare();
   const large = createGate();
-  for await (const window of settleWindows(from, readAhead(fetchWindows(from, uids, large)), large)) {
+  for await (const { window, isAlone } of settleWindows(from, readAhead(fetchWindows(from, uids, large)), large)) {
     let isTaken = false;
     try {
       yield window;
@@ -73,7 +87,7 @@ export async function* arrivals(from: Arriving, uids: readonly number[]): AsyncG
     } finally {
       // Who asks for the next one has written the files of this one.
       if (!isTaken) large.close();
-      else if (isLarge(window, from.limits)) large.leave();
+      else if (isAlone) large.leave();
     }
   }
 }
@@ -84,16 +98,52 @@ function isLarge(window: readonly Place[], { messageBytesMax, window: { bytesMax
 }
 
 async function* fetchWindows(from: Arriving, uids: readonly number[], large: Gate): AsyncGenerator<Fetching> {
+  const sizes = { areTrue: true };
   for (const chunk of chunksOf(uids, sizesAtOnce)) {
     if (from.stop.aborted) return;
     const listed = await inTime(from, [], () => sizesOf(from.session, chunk));
     const expected = expect(chunk, listed, from.limits.messageBytesMax);
-    for (const window of windowsOf(expected, from.limits.window)) {
-      if (isLarge(window, from.limits) && !(await large.enter())) return;
-      if (from.stop.aborted) return;
-      yield { expected: window, digests: await inTime(from, window, () => fetchSources(from, window)) };
-    }
+    if (!(yield* fetchChunk(from, expected, large, sizes))) return;
   }
+}
+
+/** Ends with false when nothing more is wanted. */
+async function* fetchChunk(
+  from: Arriving,
+  chunk: readonly Expected[],
+  large: Gate,
+  sizes: { areTrue: boolean },
+): AsyncGenerator<Fetching, boolean> {
+  for (let rest = chunk; rest.length > 0; ) {
+    const window: readonly Expected[] = sizes.areTrue ? firstOf(rest, from.limits.window) : rest.slice(0, 1);
+    const isAlone = !sizes.areTrue || isLarge(window, from.limits);
+    if (isAlone && !(await large.enter())) return false;
+    if (from.stop.aborted) return false;
+    const { expected, digests } = await fetchWindow(from, window);
+    if (expected.length < window.length) sizes.areTrue = false;
+    if (expected.length > 0) yield { expected, digests, isAlone };
+    rest = rest.slice(expected.length);
+  }
+  return true;
+}
+
+/** All of the window, or its beginning when the server sent far more than it had said. */
+async function fetchWindow(
+  from: Arriving,
+  window: readonly Expected[],
+): Promise<Pick<Fetching, 'expected' | 'digests'>> {
+  const { digests, isCut } = await inTime(from, window, () => fetchSources(from, window));
+  return { expected: isCut ? answeredFirst(window, digests) : window, digests };
+}
+
+function firstOf(rest: readonly Expected[], bounds: WindowBounds): readonly Expected[] {
+  return windowsOf(rest, bounds)[0] ?? [];
+}
+
+/** Those up to the first whose answer has not come: they can be stored, since the cursor passes over nobody. */
+function answeredFirst(window: readonly Expected[], digests: Fetched['digests']): readonly Expected[] {
+  const end = window.findIndex(({ uid, fate }) => fate === 'whole' && !digests.has(uid));
+  return end < 0 ? window : window.slice(0, end);
 }
 
 /**
@@ -131,7 +181,7 @@ function expect(uids: readonly number[], listed: readonly Listed[], messageBytes
 /** Ends the session when `fetching` takes longer than the slowest server that is put up with. */
 async function inTime<T>(from: Arriving, window: readonly Expected[], fetching: () => Promise<T>): Promise<T> {
   const done = new AbortController();
-  const bytes = window.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  const bytes = sizeOf(window);
   const limitMs = from.limits.windowMs + (1000 * bytes) / bytesPerSMin;
   let isLate = false;
   const watch = from.clock.sleep(limitMs, done.signal).then(async () => {
@@ -151,7 +201,7 @@ async function inTime<T>(from: Arriving, window: readonly Expected[], fetching: 
   }
 }
 
-async function fetchSources(from: Arriving, window: readonly Expected[]): Promise<Map<number, Promise<Digested>>> {
+async function fetchSources(from: Arriving, window: readonly Expected[]): Promise<Fetched> {
   try {
     return await digestSources(from, window);
   } finally {
@@ -159,32 +209,41 @@ async function fetchSources(from: Arriving, window: readonly Expected[]): Promis
   }
 }
 
-/** Starts a digest for every source as it arrives. An answer without a body is asked for again, a few times. */
+/**
+ * Starts a digest for every source as it arrives. An answer without a body is asked for again, a few times. What is left when
+ * the bytes are far more than was said does not count: the connection skips it.
+ */
 async function digestSources(
-  { session, digester, lane }: Arriving,
+  { session, digester, lane, limits }: Arriving,
   window: readonly Expected[],
-): Promise<Map<number, Promise<Digested>>> {
+): Promise<Fetched> {
   const digests = new Map<number, Promise<Digested>>();
+  const bytesMax = sizeErrorMax * Math.max(limits.window.bytesMax, sizeOf(window));
+  let bytes = 0;
   for (let attempt = 0; attempt < emptyAnswersMax; attempt += 1) {
     const missing = window
       .filter((entry) => entry.fate === 'whole' && !digests.has(entry.uid))
       .map((entry) => entry.uid);
+    const wanted = digests.size + missing.length;
     if (missing.length === 0) break;
     for await (const { uid, source } of session.fetch(missing)) {
-      if (source !== null && source.length > 0) digests.set(uid, watched(digester.digest(source, lane, true)));
+      if (source === null || source.length === 0) continue;
+      bytes += source.length;
+      digests.set(uid, watched(digester.digest(source, lane, true)));
+      if (bytes > bytesMax && digests.size < wanted) return { digests, isCut: true };
     }
   }
-  return digests;
+  return { digests, isCut: false };
 }
 
-async function* settleWindows(
-  from: Arriving,
-  windows: AsyncGenerator<Fetching>,
-  large: Gate,
-): AsyncGenerator<readonly Arrival[]> {
-  for await (const window of windows) {
+function sizeOf(window: readonly Expected[]): number {
+  return window.reduce((sum, { fate, sizeBytes }) => sum + (fate === 'whole' ? sizeBytes : 0), 0);
+}
+
+async function* settleWindows(from: Arriving, windows: AsyncGenerator<Fetching>, large: Gate): AsyncGenerator<Settled> {
+  for await (const fetching of windows) {
     try {
-      yield await settleAll(from, window);
+      yield { window: await settleAll(from, fetching), isAlone: fetching.isAlone };
     } catch (error) {
       large.close();
       throw error;

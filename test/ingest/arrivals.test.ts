@@ -169,6 +169,43 @@ describe('what came for each UID', () => {
     );
   });
 
+  describe('sizes that are far too small', () => {
+    /** Each of them is nearly as large as a window may be. */
+    const sent = (uids: readonly number[]): Fetched[] =>
+      uids.map((uid) => ({ uid, source: bytes(`mail ${uid}`.padEnd(limits.window.bytesMax - 1)) }));
+    const uids = [1, 2, 3, 4, 5, 6, 7];
+    const wide = { ...limits, messageBytesMax: 20_000, window: { ...limits.window, messagesMax: 5 } };
+    const windowsFrom = async (on: Session) =>
+      (await Array.fromAsync(arrivals(from(on, { limits: wide }), uids))).map((window) => window.map(({ uid }) => uid));
+
+    test('end the window with what has come, and each mail comes alone from then on', async () => {
+      const on = session({ sizes: listed, fetch: sent });
+      expect(await windowsFrom(on)).toEqual([[1, 2], [3], [4], [5], [6], [7]]);
+      expect(on.asked).toEqual([[1, 2, 3, 4, 5], [3], [4], [5], [6], [7]]);
+    });
+
+    test('do the same when the answers come in another order: nobody is passed over, nobody comes twice', async () => {
+      const on = session({ sizes: listed, fetch: (asked) => sent(asked.toReversed()) });
+      expect(await windowsFrom(on)).toEqual([[1], [2], [3], [4], [5], [6], [7]]);
+      expect(on.asked).toEqual([[1, 2, 3, 4, 5], [1], [2], [3], [4], [5], [6], [7]]);
+    });
+
+    test('do no harm while all of them together are small, or the last one comes', async () => {
+      const small = session({ sizes: () => listed(uids).map((one) => ({ ...one, sizeBytes: 0 })), fetch: answered });
+      expect(await windowsFrom(small)).toEqual([
+        [1, 2, 3, 4, 5],
+        [6, 7],
+      ]);
+      const two = { ...wide, window: { ...wide.window, messagesMax: 2 } };
+      const on = session({ sizes: listed, fetch: sent });
+      const windows = await Array.fromAsync(arrivals(from(on, { limits: two }), [1, 2, 3, 4]));
+      expect(windows.map((window) => window.map(({ uid }) => uid))).toEqual([
+        [1, 2],
+        [3, 4],
+      ]);
+    });
+  });
+
   describe('two large mails', () => {
     const [large, small] = [900, 10];
     const sizes = (uids: readonly number[]) =>
