@@ -3,7 +3,7 @@
  *
  * Sources of a mailbox that wait go to a thread together, which spares most of the cost of the way there and back;
  * then the next mailbox has its turn. When a thread dies at them, each is tried alone, in its turn; one at which a
- * thread passes the deadline, or dies twice, is answered as a value with the reason and its source. The memory of a
+ * thread passes the deadline, or dies again, is answered as a value with the reason and its source. The memory of a
  * small source is shared with the thread. A large one is compressed here first and then moved there, so that it is in
  * memory once, and can be had again when the thread dies. Before a message is blamed, a mail that is known to be good must
  * pass: threads that cannot even parse that one are `parser_unavailable`, which fails the poll and leaves the mail where it
@@ -17,6 +17,7 @@ import type { Digested, Digester } from '../../ingest/ports.ts';
 import { takeOver } from '../../ingest/release.ts';
 import { giveBack } from '../../ingest/slabs.ts';
 import { type Compressed, compress, compressLarge, decompress } from './compress.ts';
+import { Deadlines } from './deadlines.ts';
 import type { Parsed, Portion, Unavailable } from './digest.worker.ts';
 import { createQueue } from './queue.ts';
 
@@ -25,9 +26,9 @@ export type DigesterOptions = { readonly threads: number; readonly timeoutMs: nu
 type Source = Uint8Array;
 /** `large`: the compressed source where it is large. */
 type Task = { readonly source: Source; readonly isAlone: boolean; readonly large: Compressed | null };
-/** `broken` fires when a thread dies before it took a task: such a pool never starts another one. */
-type Pool = { readonly threads: Piscina; readonly broken: AbortController };
-type Threads = { readonly options: DigesterOptions; pool: Pool | null };
+/** `broken`: why a thread died before it took a task; such a pool never starts another one. */
+type Pool = { readonly threads: Piscina; readonly running: Set<AbortController>; broken: unknown };
+type Threads = { readonly options: DigesterOptions; readonly deadlines: Deadlines; pool: Pool | null };
 /** How a thread ended. */
 type Death = Exclude<Digested, { ok: true }>['reason'];
 
@@ -42,7 +43,7 @@ const goodMail = Buffer.from('From: a@example.test\r\nSubject: good\r\n\r\ngood\
 
 /** A pool of `threads` workers, started when the first source comes, or is said to come soon. */
 export function createDigester(options: DigesterOptions): Digester {
-  const threads: Threads = { options, pool: null };
+  const threads: Threads = { options, deadlines: new Deadlines(), pool: null };
   const queue = createQueue<Task, Digested | null>((tasks) => digestPortion(threads, tasks), {
     ...together,
     runningMax: options.threads,
@@ -76,7 +77,7 @@ function environment(): Readonly<Record<string, string>> {
 
 /** One that broke while nobody used it, as it may when it is prepared, does not cost a source one of its tries. */
 function poolOf(threads: Threads): Pool {
-  if (threads.pool?.broken.signal.aborted) {
+  if (threads.pool !== null && threads.pool.broken !== null) {
     void Promise.allSettled([threads.pool.threads.close()]);
     threads.pool = null;
   }
@@ -97,9 +98,12 @@ function startPool(options: DigesterOptions): Pool {
     env: environment(),
     execArgv: [],
   });
-  const broken = new AbortController();
-  threads.on('error', (error) => broken.abort(error));
-  return { threads, broken };
+  const pool: Pool = { threads, running: new Set(), broken: null };
+  threads.on('error', (error) => {
+    pool.broken = error;
+    for (const one of pool.running) one.abort();
+  });
+  return pool;
 }
 
 /** One answer for each task, in order; null: it was in a portion at which a thread died, and is to be tried alone. */
@@ -117,10 +121,14 @@ async function digestPortion(threads: Threads, tasks: readonly Task[]): Promise<
   return answers.map((answer) => Promise.resolve(answer));
 }
 
-/** Tries again once, for a death that need not be the message's fault; a deadline passed alone is proof enough. */
+/**
+ * Tries again once, for a death that need not be the message's fault; a deadline passed alone is proof enough, and so is
+ * the memory that a large one took, which nobody else is to wait for twice.
+ */
 async function digestAlone(threads: Threads, { source, large }: Task): Promise<Digested> {
   let death: Death = 'parse_failed';
-  for (let attempt = 1; attempt <= triesMax && death !== 'parse_timeout'; attempt += 1) {
+  const isProven = () => death === 'parse_timeout' || (death === 'parse_memory' && large !== null);
+  for (let attempt = 1; attempt <= triesMax && !isProven(); attempt += 1) {
     const answer = await (large === null ? trySmall(threads, source) : tryLarge(threads, source, large));
     if (typeof answer === 'object') return answer;
     death = answer;
@@ -158,20 +166,26 @@ async function run<Answer extends Parsed | Digested>(
   moved: readonly ArrayBuffer[] = [],
 ): Promise<readonly Answer[] | Death> {
   const pool = poolOf(threads);
-  const deadline = AbortSignal.timeout(Math.ceil(threads.options.timeoutMs * deadlineShare));
+  const ending = new AbortController();
+  let isLate = false;
+  using _deadline = threads.deadlines.start(threads.options.timeoutMs * deadlineShare, () => {
+    isLate = true;
+    ending.abort();
+  });
+  pool.running.add(ending);
   try {
-    const signal = AbortSignal.any([deadline, pool.broken.signal]);
-    const transferList = [...moved] as never;
-    const answers: readonly (Answer | Unavailable)[] = await pool.threads.run(portion, { signal, transferList });
+    const given = { signal: ending.signal, transferList: [...moved] as never };
+    const answers: readonly (Answer | Unavailable)[] = await pool.threads.run(portion, given);
     return answers.map(usable);
   } catch (error) {
     if (isFailure(error)) throw error;
     if (threads.pool === pool) threads.pool = null;
     // Others may still be at work in the old one.
     void Promise.allSettled([pool.threads.close()]);
-    if (deadline.aborted) return 'parse_timeout';
-    const cause = pool.broken.signal.aborted ? pool.broken.signal.reason : error;
-    return causeCode(cause) === 'ERR_WORKER_OUT_OF_MEMORY' ? 'parse_memory' : 'parse_failed';
+    if (isLate) return 'parse_timeout';
+    return causeCode(pool.broken ?? error) === 'ERR_WORKER_OUT_OF_MEMORY' ? 'parse_memory' : 'parse_failed';
+  } finally {
+    pool.running.delete(ending);
   }
 }
 

@@ -80,7 +80,7 @@ test('a mail that takes too much memory costs its thread, not the process; other
     digester.digest(mail(simple), 'a'),
   ]);
   expect(first).toMatchObject({ ok: false, reason: 'parse_memory', sha256: hash('sha256', slow, 'hex') });
-  // Moved to a thread twice, and gone with it.
+  // Moved to a thread, and gone with it.
   expect(Buffer.from(slow).equals(zstdDecompressSync(first.compressed))).toBe(true);
   expect(second).toMatchObject({ ok: true });
 });
