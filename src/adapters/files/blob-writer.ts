@@ -5,12 +5,15 @@
  * a task is done finds every blob of it after a crash. When one fails, no temporary file of the task stays. Throws what the
  * file system says.
  */
-import { closeSync, openSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { causeCode } from '../../errors.ts';
 import { release } from '../../ingest/release.ts';
 import type { BlobsTask } from './storage-tasks.ts';
 import { inTurn, makeFolder, quietly, syncAll, syncFolders } from './sync.ts';
+
+/** What is read at a time to compare. */
+const pieceBytes = 256 * 1024;
 
 /** A blob under its temporary name. */
 type Draft = { readonly path: string; readonly temporary: string; readonly descriptor: number };
@@ -39,7 +42,7 @@ async function writeAll({ root, lasting }: Place, { id, blobs }: BlobsTask): Pro
   try {
     for (const { sha256, content } of blobs) {
       const path = pathOf(root, sha256);
-      if (!touch(path, content.length)) {
+      if (!touch(path, content)) {
         const draft = begin(path, id, toSync);
         drafts.push(draft);
         writeFileSync(draft.descriptor, content);
@@ -60,10 +63,11 @@ function pathOf(root: string, sha256: string): string {
   return join(root, sha256.slice(0, 2), sha256);
 }
 
-/** True when the whole blob is there; its time is now, so that it is not taken for unused. */
-function touch(path: string, sizeBytes: number): boolean {
-  if (statSync(path, { throwIfNoEntry: false })?.size !== sizeBytes) return false;
+/** True when the whole blob is there, unharmed; its time is now, so that it is not taken for unused. */
+function touch(path: string, content: Uint8Array): boolean {
+  if (statSync(path, { throwIfNoEntry: false })?.size !== content.length) return false;
   try {
+    if (!holds(path, content)) return false;
     const now = new Date();
     utimesSync(path, now, now);
     return true;
@@ -71,6 +75,22 @@ function touch(path: string, sizeBytes: number): boolean {
     // Housekeeping has just moved it away.
     if (causeCode(error) === 'ENOENT') return false;
     throw error;
+  }
+}
+
+/** Whether the file has these bytes, of which few are in memory twice. */
+function holds(path: string, content: Uint8Array): boolean {
+  const descriptor = openSync(path, 'r');
+  try {
+    const piece = Buffer.allocUnsafe(Math.min(pieceBytes, content.length));
+    for (let at = 0; at < content.length; ) {
+      const count = readSync(descriptor, piece, 0, piece.length, at);
+      if (count === 0 || !piece.subarray(0, count).equals(content.subarray(at, at + count))) return false;
+      at += count;
+    }
+    return true;
+  } finally {
+    closeSync(descriptor);
   }
 }
 

@@ -2,9 +2,10 @@
  * Appends raw sources to the segment of the day, in the storage thread; see segments.ts for what a segment is.
  *
  * Appends go one after the other, each with one write and one fdatasync. After one that failed, the file is left as it is
- * and a new one is begun. Throws what the file system says.
+ * and a new one is begun; so it is when somebody took the file away, which an open file does not tell by itself. Throws what
+ * the file system says.
  */
-import { closeSync, openSync, writevSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, statSync, writevSync } from 'node:fs';
 import { join } from 'node:path';
 import { release } from '../../ingest/release.ts';
 import type { AppendTask, Bytes, Start } from './storage-tasks.ts';
@@ -22,10 +23,12 @@ export function createSegmentWriter(folder: string): (task: AppendTask) => Promi
     if (closing !== null) quietly(() => closeSync(closing.descriptor));
   };
   return inTurn(async (task) => {
-    if (current?.day !== task.day) close();
     try {
+      if (current?.day !== task.day || !isInPlace(folder, current)) close();
       current ??= await begin(folder, task);
-      return await write(current, task.sources);
+      const start = await write(current, task.sources);
+      if (!isInPlace(folder, current)) throw Object.assign(new Error('removed meanwhile'), { code: 'ENOENT' });
+      return start;
     } catch (error) {
       close();
       throw error;
@@ -33,6 +36,13 @@ export function createSegmentWriter(folder: string): (task: AppendTask) => Promi
       for (const source of task.sources) release(source);
     }
   });
+}
+
+/** Whether the name still leads to the file that is open. */
+function isInPlace(folder: string, { name, descriptor }: Segment): boolean {
+  const open = fstatSync(descriptor);
+  const named = statSync(join(folder, name), { throwIfNoEntry: false });
+  return named?.ino === open.ino && named.dev === open.dev;
 }
 
 async function begin(folder: string, { day, id }: AppendTask): Promise<Segment> {

@@ -45,6 +45,16 @@ describe('attachments on the disk', () => {
     expect(await readFile(path, 'utf8')).toBe('the whole scan');
   });
 
+  test('one that was damaged is written anew when a mail has it again', async () => {
+    await using storage = createStorage(folder, clock, randomUUIDv7);
+    const blob = blobOf('the whole scan');
+    await storage.blobs.write([blob]);
+    const path = join(folder, 'blobs', blob.sha256.slice(0, 2), blob.sha256);
+    await writeFile(path, 'the hole scan.');
+    await storage.blobs.write([blobOf('the whole scan')]);
+    expect(await readFile(path, 'utf8')).toBe('the whole scan');
+  });
+
   test('no temporary file is left behind', async () => {
     await using storage = createStorage(folder, clock, randomUUIDv7);
     const { blobs } = storage;

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { hash, randomUUIDv7 } from 'node:crypto';
-import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Worker } from 'node:worker_threads';
@@ -123,6 +123,35 @@ test('folders are for their owner alone, and made again when somebody removed th
   await rm(join(folder.path, 'blobs'), { recursive: true });
   await write();
   expect(await readFile(path, 'utf8')).toBe('number 0');
+});
+
+const takenAway: readonly (readonly [what: string, take: (raw: string, segment: string) => Promise<void>])[] = [
+  ['the segment is deleted', (raw, segment) => rm(join(raw, segment))],
+  [
+    'the segment is replaced',
+    (raw, segment) =>
+      writeFile(join(raw, `${segment}.new`), 'x').then(() => rename(join(raw, `${segment}.new`), join(raw, segment))),
+  ],
+  ['the folder is deleted', (raw) => rm(raw, { recursive: true })],
+  [
+    'the folder is moved elsewhere, with a link to it',
+    async (raw) => {
+      await rename(raw, `${raw}-elsewhere`);
+      await symlink(`${raw}-elsewhere`, raw);
+    },
+  ],
+];
+
+test.each(takenAway)('when %s while it is written to, later sources are found again', async (_what, take) => {
+  await using folder = await temporaryFolder('storage');
+  await using storage = open(folder.path);
+  const [first] = await storage.raw.append([compressed('before')]);
+  await take(join(folder.path, 'raw'), first?.segment ?? '');
+  const later = [
+    ...(await storage.raw.append([compressed('after')])),
+    ...(await storage.raw.append([compressed('last')])),
+  ];
+  expect(await textsAt(storage.raw, later)).toEqual(['after', 'last']);
 });
 
 test('what the file system refuses is told with its code, for the one alone, and passes', async () => {
