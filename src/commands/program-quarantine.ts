@@ -9,6 +9,7 @@ export function addReconcileCommand(program: Command, { draining }: Actions): vo
   listing(program, 'reconcile', 'count whether every mail seen is accounted for')
     .argument('[mailbox]', 'compare with the folder of this mailbox on its server')
     .option('--repair', 'fetch the mails of that mailbox that were passed over, and put lost messages back')
+    .option('--files', 'look whether attachments and raw sources are on the disk, too')
     .action((name, options) => reconcile({ ...options, name }));
 }
 

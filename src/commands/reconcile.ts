@@ -1,13 +1,20 @@
 /**
  * `reconcile`: counts whether every message seen has one outcome and every outcome what it says. `reconcile MAILBOX`
- * compares the folder on the server with the outcomes, and with `--repair` fetches what was passed over.
+ * compares the folder on the server with the outcomes, and with `--repair` fetches what was passed over. `reconcile --files`
+ * also looks for the files that rows name.
  */
 import { Failure } from '../errors.ts';
+import type { FilesReport } from '../ingest/check-files.ts';
 import type { WrongRow } from '../ingest/reconcile-ports.ts';
 import type { Reconciliation } from '../ingest/rows.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
+import { areThere, filesJson, filesOf, tellFiles } from './reconcile-files.ts';
 
-export type ReconcileOptions = CommonOptions & { readonly name?: string; readonly repair?: boolean };
+export type ReconcileOptions = CommonOptions & {
+  readonly name?: string;
+  readonly repair?: boolean;
+  readonly files?: boolean;
+};
 
 type Row = readonly [key: keyof Reconciliation, json: string, meaning: string];
 
@@ -34,29 +41,46 @@ const leftovers: readonly Row[] = [
 /** Of each number that is wrong. */
 const rowsShownMax = 20;
 
-/** Exit code 1 when a number is wrong. */
+/** Exit code 1 when a number is wrong, or a file. */
 export async function reconcile(options: ReconcileOptions, context: Context): Promise<number> {
   if (options.name !== undefined) {
+    if (options.files === true) throw new Failure('usage', '--files is for all mailboxes: name none');
     const { reconcileMailbox } = await import('./reconcile-mailbox.ts');
     return await reconcileMailbox({ ...options, name: options.name }, context);
   }
   if (options.repair === true) throw new Failure('usage', '--repair is for one mailbox: name it');
-  const { terminal } = context;
-  return await withApp(options, context, async (app) => {
-    const found = await app.store.reconcile();
-    const wrong = wrongs.map(([key]) => key).filter((key) => found[key] !== 0);
+  return await withApp(options, context, async (app, config) => {
+    const numbers = await app.store.reconcile();
+    const wrong = wrongs.map(([key]) => key).filter((key) => numbers[key] !== 0);
     const rows = wrong.length === 0 ? [] : await app.store.wrongRows(wrong, rowsShownMax);
-    const ok = wrong.length === 0;
-    if (options.json === true) {
-      await terminal.json({ ok, ...numbersJson(found), wrong: rows.map(rowJson) });
-      return ok ? 0 : 1;
-    }
-    await tell(found, rows, context);
+    const files = options.files === true ? await filesOf(app, config.raw.keepDays, rowsShownMax, context) : null;
+    const ok = wrong.length === 0 && (files === null || areThere(files));
+    await (options.json === true ? tellJson : tell)({ ok, numbers, rows, files }, context);
     return ok ? 0 : 1;
   });
 }
 
-async function tell(found: Reconciliation, rows: readonly WrongRow[], { terminal }: Context): Promise<void> {
+type Found = {
+  readonly ok: boolean;
+  readonly numbers: Reconciliation;
+  /** Some of those that are wrong. */
+  readonly rows: readonly WrongRow[];
+  /** null: they were not looked for. */
+  readonly files: FilesReport | null;
+};
+
+async function tellJson({ ok, numbers, rows, files }: Found, { terminal }: Context): Promise<void> {
+  const more = files === null ? {} : filesJson(files);
+  await terminal.json({ ok, ...numbersJson(numbers), wrong: rows.map(rowJson), ...more });
+}
+
+async function tell({ ok, numbers, rows, files }: Found, context: Context): Promise<void> {
+  await tellNumbers(numbers, rows, context);
+  if (files !== null) await tellFiles(files, rowsShownMax, context);
+  await context.terminal.line(ok ? 'all accounted for' : 'not all accounted for', ok ? 'green' : 'red');
+}
+
+async function tellNumbers(found: Reconciliation, rows: readonly WrongRow[], { terminal }: Context): Promise<void> {
   const { outcomes, messages, links, references, mergedTickets } = found;
   await terminal.line(`${outcomes} outcomes, ${messages} messages`);
   await terminal.line(`${links} links between tickets, ${references} references, ${mergedTickets} merged tickets`);
@@ -70,10 +94,8 @@ async function tell(found: Reconciliation, rows: readonly WrongRow[], { terminal
     for (const row of shown) await terminal.line(`  ${rowText(row)}`);
     if (shown.length < found[key]) await terminal.line('  …');
   }
-  const ok = rows.length === 0;
   if (found.outcomesWithoutMessage > 0)
     terminal.note('hint: reconcile MAILBOX --repair puts messages back whose source is kept, or is on the server.');
-  await terminal.line(ok ? 'all accounted for' : 'not all accounted for', ok ? 'green' : 'red');
 }
 
 function numbersJson(found: Reconciliation): Record<string, number> {

@@ -249,6 +249,8 @@ export interface Blobs {
    */
   write(blobs: readonly { readonly sha256: string; readonly content: Uint8Array }[]): Promise<void>;
   read(sha256: string): Promise<Uint8Array>;
+  /** In bytes; null when there is no such file. */
+  lengthOf(sha256: string): Promise<number | null>;
   /** Names of files that were neither written nor written again since `beforeMs`. */
   untouchedSince(beforeMs: number): AsyncIterable<string>;
   /** Removes one of those, unless somebody needed it meanwhile: then false. */
@@ -261,6 +263,10 @@ export interface RawSources {
   append(sources: readonly Uint8Array[]): Promise<readonly RawPlace[]>;
   /** The source as it was fetched, or its first `bytesMax` bytes. Throws `source_gone` when its segment has expired. */
   read(place: RawPlace, bytesMax?: number): Promise<Uint8Array<ArrayBuffer>>;
+  /** In bytes; null when there is no such segment. */
+  lengthOf(segment: string): Promise<number | null>;
+  /** Whether nothing was appended to it since `beforeMs`, by its name. */
+  isBefore(segment: string, beforeMs: number): boolean;
   /** Segments that were begun before `beforeMs`. */
   segmentsBefore(beforeMs: number): Promise<readonly string[]>;
   remove(segment: string): Promise<void>;

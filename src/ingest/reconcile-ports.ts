@@ -39,7 +39,25 @@ export type WrongRow = {
   readonly message: string | null;
 };
 
+/** A file of an attachment that messages name. */
+export type NamedBlob = { readonly sha256: string; readonly sizeBytes: number; readonly messageId: string };
+
+/** A file of raw sources that outcomes name. */
+export type NamedSegment = {
+  readonly segment: string;
+  /** Where the last source that is named ends. */
+  readonly endOffset: number;
+  readonly mails: number;
+  /** Of them, those that wait in quarantine: for these the source is all there is. */
+  readonly waiting: number;
+};
+
 export interface ReconcileStore {
+  countNamedBlobs(): Promise<number>;
+  /** Each file once, by its hash, page after page. */
+  namedBlobs(): AsyncIterable<NamedBlob>;
+  namedSegments(): Promise<readonly NamedSegment[]>;
+
   /** The first `limit` rows of each count that is to be 0. */
   wrongRows(counts: readonly (keyof Reconciliation)[], limit: number): Promise<readonly WrongRow[]>;
   /** Of all numberings. */

@@ -1,8 +1,9 @@
 /**
  * The commands of quarantine, replay and reconcile, as people and scripts call them, on a real Dovecot.
  */
-import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { readdirSync, readFileSync, rmSync, statSync, truncateSync } from 'node:fs';
+import { glob } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Dovecot, startDovecot } from '../support/dovecot.ts';
 import { type Desk, openDesk } from './desk.ts';
@@ -109,6 +110,42 @@ test('what was kept is exported as files, never over another one', async () => {
   expect(await desk.run(['quarantine', 'export', 'support/2', '--output', file])).toMatchObject({ code: 0 });
   expect(await desk.run(['quarantine', 'export', 'support/2', '--output', file])).toMatchObject({ code: 2 });
   expect(await desk.run(['quarantine', 'export', '--all', '--output', file])).toMatchObject({ code: 2 });
+});
+
+test('files that rows name are looked for, and what is missing is named', async () => {
+  const boundary =
+    'Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: image/png\r\n\r\npicture\r\n--b--';
+  const withPicture = Buffer.from(`From: ada@example.test\r\nMessage-ID: <p@example.test>\r\n${boundary}\r\n`);
+  const { desk } = await deskWith([withPicture, large('b', 'bob@example.test')]);
+  await using _ = desk;
+  const sound = await desk.run(['reconcile', '--files']);
+  expect(sound).toMatchObject({ code: 0, out: expect.stringMatching(/^1 files of attachments, 1 of raw sources$/m) });
+  expect((await desk.run(['reconcile', '--files', '--json'])).json).toMatchObject([
+    {
+      ok: true,
+      attachment_files: 1,
+      attachment_files_wrong: 0,
+      source_files: 1,
+      source_files_wrong: 0,
+      wrong_files: [],
+    },
+  ]);
+  const [picture] = await Array.fromAsync(glob('blobs/*/*', { cwd: desk.dataDir }));
+  const [source] = await Array.fromAsync(glob('raw/*', { cwd: desk.dataDir }));
+  if (picture === undefined || source === undefined) throw new Error('no files');
+  truncateSync(join(desk.dataDir, picture), 3);
+  rmSync(join(desk.dataDir, source));
+  const found = await desk.run(['reconcile', '--files']);
+  expect(found.code).toBe(1);
+  expect(found.out).toContain('wrong: 1 attachments whose file is missing, or not as long as it was');
+  expect(found.out).toMatch(new RegExp(`^ {2}attachment ${basename(picture)}  message \\S+$`, 'm'));
+  expect(found.out).toContain('wrong: 2 mails whose raw source is missing, 1 of them in quarantine');
+  expect(found.out).toMatch(new RegExp(`^ {2}source ${basename(source)}$`, 'm'));
+  expect(found.out).toMatch(/^not all accounted for$/m);
+  expect((await desk.run(['reconcile', '--files', '--json'])).json).toMatchObject([
+    { ok: false, attachment_files_wrong: 1, mails_without_source: 2, quarantined_without_source: 1 },
+  ]);
+  expect(await desk.run(['reconcile', 'support', '--files'])).toMatchObject({ code: 2 });
 });
 
 test('a mailbox is reconciled with its server, and repaired', async () => {

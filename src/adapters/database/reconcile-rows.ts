@@ -4,7 +4,13 @@
  */
 import { sql } from 'kysely';
 import { isFailure } from '../../errors.ts';
-import type { ComparedOutcome, LostMessage, ReconcileStore } from '../../ingest/reconcile-ports.ts';
+import type {
+  ComparedOutcome,
+  LostMessage,
+  NamedBlob,
+  NamedSegment,
+  ReconcileStore,
+} from '../../ingest/reconcile-ports.ts';
 import type { Outcome } from '../../ingest/rows.ts';
 import type { ParsedMessage } from '../../mail/message.ts';
 import type { DialectWords } from './dialect-words.ts';
@@ -21,6 +27,9 @@ const mergesMax = 20;
 
 export function reconcileStore(db: Connected, words: DialectWords): ReconcileStore {
   return {
+    countNamedBlobs: () => countNamedBlobs(db),
+    namedBlobs: () => namedBlobs(db),
+    namedSegments: () => namedSegments(db),
     comparedOutcomes: (mailboxId, numbering) => comparedOutcomes(db, mailboxId, numbering),
     wrongRows: (counts, limit) => wrongRows(db, counts, limit),
     lostMessages: (mailboxId) => lostMessages(db, mailboxId),
@@ -28,6 +37,51 @@ export function reconcileStore(db: Connected, words: DialectWords): ReconcileSto
       inTransaction(db, (transaction) => restoreMessage(transaction, words, lost, parsed)),
     holdMissed: (mailboxId, numbering, mail) => holdMissed(db, words, mailboxId, numbering, mail),
   };
+}
+
+async function countNamedBlobs(db: Connected): Promise<number> {
+  const row = await db
+    .selectFrom('attachment')
+    .select((of) => of.fn.count<number>('sha256').distinct().as('count'))
+    .executeTakeFirst();
+  return Number(row?.count ?? 0);
+}
+
+async function* namedBlobs(db: Connected): AsyncGenerator<NamedBlob> {
+  let after: string | undefined = '';
+  while (after !== undefined) {
+    const rows: readonly { sha256: string; size: number; message: string }[] = await db
+      .selectFrom('attachment')
+      .select((of) => ['sha256', of.fn.max('size_bytes').as('size'), of.fn.min('message_id').as('message')])
+      .where('sha256', '>', after)
+      .groupBy('sha256')
+      .orderBy('sha256')
+      .limit(rowsPerPage)
+      .execute();
+    for (const { sha256, size, message } of rows) yield { sha256, sizeBytes: Number(size), messageId: message };
+    after = rows.length < rowsPerPage ? undefined : rows.at(-1)?.sha256;
+  }
+}
+
+async function namedSegments(db: Connected): Promise<readonly NamedSegment[]> {
+  const rows = await db
+    .selectFrom('outcome')
+    .select((of) => [
+      'raw_segment',
+      of.fn.max(sql<number>`raw_offset + raw_length`).as('end'),
+      of.fn.countAll<number>().as('mails'),
+      of.fn
+        .sum<number>(sql<number>`case when outcome = 'quarantined' and resolved_at is null then 1 else 0 end`)
+        .as('waiting'),
+    ])
+    .where('raw_segment', 'is not', null)
+    .groupBy('raw_segment')
+    .orderBy('raw_segment')
+    .execute();
+  return rows.map(({ raw_segment: segment, end, mails, waiting }) => ({
+    ...{ segment: segment ?? '', endOffset: Number(end) },
+    ...{ mails: Number(mails), waiting: Number(waiting) },
+  }));
 }
 
 async function* comparedOutcomes(db: Connected, mailboxId: string, numbering: number): AsyncGenerator<ComparedOutcome> {

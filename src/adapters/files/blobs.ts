@@ -24,9 +24,21 @@ export function createBlobs(folder: string, newId: () => string, thread: Storage
   return {
     write: (blobs) => onDisk('an attachment', () => writeAll(blobs, newId, thread)),
     read: (sha256) => onDisk('an attachment', () => readFile(pathOf(folder, sha256))),
+    lengthOf: (sha256) => onDisk('an attachment', () => lengthAt(pathOf(folder, sha256))),
     untouchedSince: (beforeMs) => listUntouched(folder, beforeMs),
     removeUntouched: (name, beforeMs) => onDisk('an attachment', () => removeUntouched(folder, name, beforeMs)),
   };
+}
+
+/** In bytes; null when there is no such file. */
+export async function lengthAt(path: string): Promise<number | null> {
+  try {
+    const found = await stat(path);
+    return found.isFile() ? found.size : null;
+  } catch (error) {
+    if (causeCode(error) === 'ENOENT' || causeCode(error) === 'ENOTDIR') return null;
+    throw error;
+  }
 }
 
 function pathOf(folder: string, sha256: string): string {

@@ -13,6 +13,7 @@ import { causeCode, Failure } from '../../errors.ts';
 import type { RawSources } from '../../ingest/ports.ts';
 import { takeOver } from '../../ingest/release.ts';
 import type { RawPlace } from '../../ingest/rows.ts';
+import { lengthAt } from './blobs.ts';
 import { onDisk } from './failures.ts';
 import type { Start } from './storage-tasks.ts';
 import type { StorageThread } from './storage-thread.ts';
@@ -38,6 +39,8 @@ export function createRawSources(
   return {
     append: (sources) => onDisk('a raw source', () => append(sources)),
     read: (place, bytesMax) => onDisk('a raw source', () => readOne(folder, place, bytesMax ?? null)),
+    lengthOf: (segment) => onDisk('a raw segment', () => lengthAt(join(folder, segment))),
+    isBefore,
     segmentsBefore: (beforeMs) => onDisk('the raw folder', () => listBefore(folder, beforeMs)),
     remove: (segment) => onDisk('a raw segment', () => rm(join(folder, segment), { force: true })),
   };
@@ -99,8 +102,11 @@ async function listBefore(folder: string, beforeMs: number): Promise<readonly st
     if (causeCode(error) === 'ENOENT') return [];
     throw error;
   });
-  return names.filter((name) => {
-    const parts = namePattern.exec(name);
-    return parts !== null && Date.UTC(Number(parts[1]), Number(parts[2]) - 1, Number(parts[3]) + 1) <= beforeMs;
-  });
+  return names.filter((name) => isBefore(name, beforeMs));
+}
+
+/** Whether the day in its name was over at `beforeMs`; false for what is no name of a segment. */
+function isBefore(name: string, beforeMs: number): boolean {
+  const parts = namePattern.exec(name);
+  return parts !== null && Date.UTC(Number(parts[1]), Number(parts[2]) - 1, Number(parts[3]) + 1) <= beforeMs;
 }

@@ -462,6 +462,14 @@ describe.each(kinds)('the store on %s', (kind) => {
       expect(await db.neededSegments(['one', 'two', 'three'])).toEqual(['one']);
       expect(await db.unnamedBlobs([])).toEqual([]);
       expect(await db.neededSegments([])).toEqual([]);
+      const segments = (await db.namedSegments()).filter(({ segment }) => ['one', 'two'].includes(segment));
+      expect(segments).toEqual([
+        { segment: 'one', endOffset: 15, mails: 1, waiting: 1 },
+        { segment: 'two', endOffset: 15, mails: 1, waiting: 0 },
+      ]);
+      const blobs = await Array.fromAsync(db.namedBlobs());
+      expect(blobs).toContainEqual({ sha256: named, sizeBytes: 3, messageId: mail.message.id });
+      expect(await db.countNamedBlobs()).toBe(blobs.length);
       expect(await db.rawPlaces(mailbox.id, [2, 1, 3])).toEqual([
         { segment: 'one', offset: 5, lengthBytes: 10 },
         { segment: 'two', offset: 5, lengthBytes: 10 },
