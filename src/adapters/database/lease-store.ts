@@ -168,14 +168,23 @@ export async function releaseLease(
 /** At once when the row was changed while it was refused as it had been: whoever set a new password waits for the next visit. */
 function nextVisit(version: string | null, words: DialectWords, next: RawBuilder<string>): RawBuilder<string> {
   if (version === null) return next;
-  const isChanged = sql<boolean>`exists(select 1 from mailboxes
-    where mailboxes.id = mailbox_state.mailbox_id and mailboxes.changed_at <> ${version})`;
-  return sql<string>`case when ${isChanged} then ${words.now} else ${next} end`;
+  return sql<string>`case when ${isChangedSince(sql`${version}`)} then ${words.now} else ${next} end`;
 }
 
-/** The count comes first: MySQL sets the columns one after the other, and the count asks for the version before. */
+function isChangedSince(version: RawBuilder<unknown>): RawBuilder<boolean> {
+  return sql<boolean>`exists(select 1 from mailboxes
+    where mailboxes.id = mailbox_state.mailbox_id and mailboxes.changed_at <> ${version})`;
+}
+
+/**
+ * Without a `version` it failed for another reason: refusals of the row as it was before are over, or it would stay due for
+ * having been changed. The count comes first: MySQL sets the columns one after the other, and it asks for the version before.
+ */
 function refusal(version: string | null) {
-  if (version === null) return {};
+  if (version === null) {
+    const isOver = isChangedSince(sql`mailbox_state.refused_version`);
+    return { login_refusals: sql<number>`case when ${isOver} then 0 else login_refusals end` };
+  }
   const again = sql<number>`case when refused_version = ${version} then login_refusals + 1 else 1 end`;
   return { login_refusals: again, refused_version: version };
 }

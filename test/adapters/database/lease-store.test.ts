@@ -76,6 +76,17 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     expect(await due()).toMatchObject([{ id, loginRefusals: 1 }]);
   });
 
+  test('a change of the row ends the pause once: when the server is away then, it waits as after any failure', async () => {
+    const id = await add();
+    const version = await versionOf(id);
+    for (let refusal = 1; refusal <= refusalsMax; refusal += 1) await fail(id, 'login_refused', 6 * hour, version);
+    await fail(id, 'connect_refused', hour);
+    await touch(id);
+    expect(await due()).toMatchObject([{ id, loginRefusals: 0 }]);
+    await fail(id, 'connect_refused', hour);
+    expect(await due()).toEqual([]);
+  });
+
   test('a row that was changed while its login was refused as it had been is due at once, and once', async () => {
     const id = await add();
     const version = await versionOf(id);
