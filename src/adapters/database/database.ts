@@ -25,12 +25,10 @@ import { type DialectWords, mysqlWords, sqliteWords } from './dialect-words.ts';
 import { encryptionStore } from './encryption-store.ts';
 import { mailboxStore } from './mailbox-store.ts';
 import { type Migrations, migrationsOf } from './migrate.ts';
-import { MysqlPool, mysqlDialect } from './mysql-pool.ts';
 import { numberingStore } from './numbering-rows.ts';
 import { quarantineStore } from './quarantine-rows.ts';
 import { reconcileStore } from './reconcile-rows.ts';
 import { replayStore } from './replay-rows.ts';
-import { sqliteDialect } from './sqlite-driver.ts';
 import type { Connected, Tables } from './tables.ts';
 import { ticketDesk } from './ticket-desk.ts';
 import { rawPlaces, ticketReader } from './ticket-reader.ts';
@@ -81,7 +79,7 @@ const usualLimits: DatabaseLimits = {
 
 /** `limits` are for MySQL; a SQLite file answers or fails. The password of `config` is borrowed until it is closed. */
 export async function openDatabase(config: DatabaseConfig, limits: Partial<DatabaseLimits> = {}): Promise<Database> {
-  const { dialect, words, pool } = engineOf(config, { ...usualLimits, ...limits });
+  const { dialect, words, pool } = await engineOf(config, { ...usualLimits, ...limits });
   const db = new Kysely<Tables>({ dialect });
   return {
     ...mailboxStore(db, words),
@@ -115,10 +113,13 @@ async function databaseNowMs(db: Connected, words: DialectWords): Promise<number
 
 type Engine = { readonly dialect: Dialect; readonly words: DialectWords; readonly pool: () => PoolCheck | null };
 
-function engineOf(config: DatabaseConfig, limits: DatabaseLimits): Engine {
+/** Either loads its own driver alone. */
+async function engineOf(config: DatabaseConfig, limits: DatabaseLimits): Promise<Engine> {
   if (config.kind === 'sqlite') {
+    const { sqliteDialect } = await import('./sqlite-driver.ts');
     return { dialect: sqliteDialect(config.path), words: sqliteWords(), pool: () => null };
   }
+  const { MysqlPool, mysqlDialect } = await import('./mysql-pool.ts');
   const pool = new MysqlPool(config, limits);
   const words = mysqlWords(() => pool.packetBytesMax());
   return { dialect: mysqlDialect(pool), words, pool: () => pool.stats() };
