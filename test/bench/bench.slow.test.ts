@@ -1,8 +1,11 @@
 /** The benchmarks themselves, on a few mails and mailboxes: their JSON, their exactness, their wrong options. */
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { glob, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
+import { runFolderVariable, temporaryFolder } from '../support/temporary.ts';
 
 const benchFile = join(import.meta.dirname, 'bench.ts');
 const timeoutMs = 120_000;
@@ -95,7 +98,7 @@ test(
 test.each([
   [
     ['nothing'],
-    'the benchmarks are: performance, ingest, crash, core-dump, switch-kills, live-switch, switch-size, database-files, ' +
+    'there is no benchmark nothing: they are performance, ingest, crash, core-dump, switch-kills, live-switch, switch-size, database-files, ' +
       'push-latency, announce-delay, many-quiet, idle-connections, start-up, fleet',
   ],
   [['performance', '--database', 'sqlite'], 'performance needs --database mariadb'],
@@ -103,8 +106,12 @@ test.each([
     ['--only', 'nothing'],
     '--only takes a scene of the performance report: single, larger, many, huge, empty-visit, embedded, cost',
   ],
-  [['ingest', '--only', 'single'], '--only takes a scene of the performance report'],
-  [['--largest', 'x'], '--largest takes a whole number from 1 on, not x'],
+  [['ingest', '--only', 'single'], 'ingest takes no --only'],
+  [['single'], 'single is a scene of the performance report: --only single'],
+  [['performance', 'extra'], 'there is no benchmark extra'],
+  [['--largest', 'x'], '--largest takes a whole number from 2000 on, not x'],
+  [['--count', '300', '--largest', '299'], '--largest takes a whole number from 300 on, not 299'],
+  [['--huge-mb', '50'], '--huge-mb takes a whole number from 1 to 49, not 50'],
   [['fleet', '--database', 'sqlite'], 'fleet needs --database mariadb'],
   [['many-quiet', '--interval', '0'], '--interval takes a whole number from 1 on, not 0'],
   [['ingest', '--count', '0'], '--count takes a whole number from 1 on, not 0'],
@@ -114,4 +121,16 @@ test.each([
   [['ingest', '--fast'], "Unknown option '--fast'"],
 ])('%j ends with exit code 2 and says why', async (args, message) => {
   await expect(bench(...args)).rejects.toMatchObject({ code: 2, stderr: expect.stringContaining(message) });
+});
+
+test.each(['SIGINT', 'SIGTERM'] as const)('%s leaves no folder and no server behind', async (signal) => {
+  await using folder = await temporaryFolder('interrupted');
+  const env = { ...process.env, TMPDIR: folder.path, [runFolderVariable]: undefined };
+  const child = spawn(process.execPath, [benchFile, '--only', 'single', '--runs', '1'], { env, stdio: 'pipe' });
+  const masters = () => Array.fromAsync(glob('ticketmaild-*/dovecot-*/run/master', { cwd: folder.path }));
+  await expect.poll(async () => (await masters()).length, { timeout: 30_000 }).toBe(1);
+  child.kill(signal);
+  const [code] = await once(child, 'close');
+  expect(code).toBe(signal === 'SIGINT' ? 130 : 143);
+  expect(await readdir(folder.path)).toEqual([]);
 });

@@ -58,6 +58,8 @@ const usage = [
   '       npm run bench -- fleet [--mailboxes N] [--count N] [--json]',
 ].join('\n');
 const lifeMsMax = 250;
+/** A larger mail is one of those that the daemon does not fetch ([message] bytes_max_mb). */
+const hugeMbMax = 49;
 
 type EncryptionName = keyof typeof encryptionBenchmarks;
 
@@ -86,7 +88,7 @@ export function readOptions(args: readonly string[]): Options {
       stride: { type: 'string', default: '1' },
       database: { type: 'string', default: 'mariadb' },
       only: { type: 'string' },
-      largest: { type: 'string', default: `${performanceDefaults.largest}` },
+      largest: { type: 'string' },
       visits: { type: 'string', default: `${performanceDefaults.visits}` },
       'huge-mb': { type: 'string', default: `${performanceDefaults.hugeMb}` },
       json: { type: 'boolean', default: false },
@@ -94,7 +96,8 @@ export function readOptions(args: readonly string[]): Options {
     allowPositionals: true,
   });
   const [benchmark = 'performance', ...others] = positionals;
-  if (!isBenchmark(benchmark) || others.length > 0) throw new TypeError(`the benchmarks are: ${names.join(', ')}`);
+  const [unknown] = isBenchmark(benchmark) ? others : [benchmark];
+  if (!isBenchmark(benchmark) || unknown !== undefined) throw new TypeError(unknownName(unknown ?? benchmark));
   const { database, json } = values;
   if (database !== 'mariadb' && database !== 'sqlite') {
     throw new TypeError(`--database takes mariadb or sqlite, not ${database}`);
@@ -102,7 +105,8 @@ export function readOptions(args: readonly string[]): Options {
   if (database === 'sqlite' && withMariadbOnly.includes(benchmark)) {
     throw new TypeError(`${benchmark} needs --database mariadb`);
   }
-  if (values.only !== undefined && !(benchmark === 'performance' && sceneNames.includes(values.only))) {
+  if (values.only !== undefined && benchmark !== 'performance') throw new TypeError(`${benchmark} takes no --only`);
+  if (values.only !== undefined && !sceneNames.includes(values.only)) {
     throw new TypeError(`--only takes a scene of the performance report: ${sceneNames.join(', ')}`);
   }
   const usual = usualOf(benchmark);
@@ -117,12 +121,22 @@ export function readOptions(args: readonly string[]): Options {
     intervalS: wholeNumber('--interval', values.interval, 1),
     profileFolder: values.profile ?? null,
     only: values.only ?? null,
-    largest: wholeNumber('--largest', values.largest, 1),
+    largest: largestOf(values.largest, given('count')),
     visits: wholeNumber('--visits', values.visits, 1),
-    hugeMb: wholeNumber('--huge-mb', values['huge-mb'], 1),
+    hugeMb: wholeNumber('--huge-mb', values['huge-mb'], 1, hugeMbMax),
     database,
     json,
   };
+}
+
+function unknownName(name: string): string {
+  const scene = sceneNames.includes(name) ? `; ${name} is a scene of the performance report: --only ${name}` : '';
+  return `there is no benchmark ${name}: they are ${names.join(', ')}${scene}`;
+}
+
+/** At least as many as the others have. */
+function largestOf(given: string | undefined, count: number): number {
+  return given === undefined ? Math.max(performanceDefaults.largest, count) : wholeNumber('--largest', given, count);
 }
 
 /** How much a benchmark does unless told otherwise. */
@@ -207,6 +221,10 @@ function progress(line: string): void {
 
 /** The exit code. */
 async function main(args: readonly string[]): Promise<number> {
+  if (args.includes('--help')) {
+    process.stdout.write(`${usage}\n`);
+    return 0;
+  }
   let options: Options;
   try {
     options = readOptions(args);
@@ -225,4 +243,17 @@ async function main(args: readonly string[]): Promise<number> {
   return report.exact ? 0 : 1;
 }
 
-if (import.meta.main) process.exitCode = await main(process.argv.slice(2));
+/** Servers and daemons end with this process, and its folder goes as it exits. Once: npm passes a Ctrl-C on. */
+function endOnSignals(): void {
+  for (const [name, number] of [['SIGINT', 2] as const, ['SIGTERM', 15] as const]) {
+    process.once(name, () => {
+      process.stderr.write('bench: interrupted, its servers are ended and its folder is removed\n');
+      process.exit(128 + number);
+    });
+  }
+}
+
+if (import.meta.main) {
+  endOnSignals();
+  process.exitCode = await main(process.argv.slice(2));
+}

@@ -9,6 +9,7 @@
 import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { causeCode } from '../../src/errors.ts';
+import { endWithUs } from '../support/programs.ts';
 
 export type Measured = {
   readonly stdout: string;
@@ -39,6 +40,7 @@ export async function runMeasured(args: readonly string[], options: ChildOptions
   const cpuBeforeS = endedChildrenCpuS();
   const startedAtMs = performance.now();
   const child = spawn(process.execPath, args, { env: { ...options.env }, stdio: 'pipe' });
+  endWithUs(child);
   const peak = { rssMb: null as number | null };
   const threads = new Map<string, ThreadStat>();
   const timer = setInterval(() => {

@@ -1,5 +1,5 @@
 /**
- * The program under test as a process of its own: `node src/main.ts COMMAND …`.
+ * The program under test as a process of its own: `node src/ticketmaild.js COMMAND …`.
  *
  * Its log lines on standard output are collected as objects. Waiting for a line fails with everything the process
  * printed when the time is up or the process ends first, so that a test never just times out. The environment is
@@ -7,7 +7,7 @@
  */
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { ended } from './programs.ts';
+import { ended, endWithUs } from './programs.ts';
 
 export type LogLine = Readonly<Record<string, unknown>>;
 
@@ -35,7 +35,7 @@ export type DaemonOptions = {
   readonly nodeOptions?: readonly string[];
 };
 
-const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+const main = fileURLToPath(new URL('../../src/ticketmaild.js', import.meta.url));
 const waitTimeoutMs = 20_000;
 
 /** Starts a command that goes on until it is told to stop. */
@@ -51,6 +51,7 @@ export function startDaemon(args: readonly string[], options: DaemonOptions = {}
       ...options.env,
     },
   });
+  endWithUs(child);
   const printed = { out: '', err: '' };
   const lines: LogLine[] = [];
   const listeners = new Set<() => void>();

@@ -88,6 +88,7 @@ export function startServer(program: string, args: readonly string[]): RunningSe
   const exit = ended(child).finally(() => {
     hasEnded = true;
   });
+  endWithUs(child, () => killGroup(child));
   return {
     pid: child.pid ?? -1,
     exit,
@@ -96,6 +97,22 @@ export function startServer(program: string, args: readonly string[]): RunningSe
     killAll: () => killGroup(child),
     output: () => output,
   };
+}
+
+const running = new Map<ChildProcess, () => void>();
+
+/** Ends `child` as this process exits, before its temporary folders are removed. */
+export function endWithUs(child: ChildProcess, end: () => void = () => void child.kill('SIGKILL')): void {
+  if (running.size === 0) process.prependOnceListener('exit', endAll);
+  running.set(child, end);
+  child.once('close', () => {
+    running.delete(child);
+    if (running.size === 0) process.off('exit', endAll);
+  });
+}
+
+function endAll(): void {
+  for (const end of running.values()) end();
 }
 
 function killGroup(child: ChildProcess): void {

@@ -27,7 +27,8 @@ export function runFolder(): string {
 function makeOwnRunFolder(): string {
   const path = mkdtempSync(join(tmpdir(), 'ticketmaild-'));
   chmodSync(path, 0o755);
-  process.once('exit', () => rmSync(path, { recursive: true, force: true }));
+  // What was killed just now may still be writing.
+  process.once('exit', () => rmSync(path, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 }));
   return path;
 }
 

@@ -4,14 +4,16 @@
  * `--only` takes one of them. The exit code is 0 when everything is stored as it was sent and every aim is met, else 1.
  * Aims are those of a machine with nothing else to do. Throws when a command fails.
  */
+import { availableParallelism, loadavg } from 'node:os';
 import { startDovecot } from '../../support/dovecot.ts';
 import { startMariadb } from '../../support/mariadb.ts';
+import { rounded } from '../quantiles.ts';
 import { cost } from './cost.ts';
 import { emptyVisit } from './empty-visit.ts';
 import { huge } from './huge.ts';
 import { larger } from './larger.ts';
 import { many } from './many.ts';
-import { isAllWell, reportText, type SceneReport, sceneReport } from './report.ts';
+import { closingText, isAllWell, reportText, type SceneReport, sceneReport } from './report.ts';
 import type { PerformanceOptions, Scene } from './scene.ts';
 import { embedded, single } from './single.ts';
 
@@ -34,6 +36,7 @@ export async function performanceRun(
   { only, json, ...options }: PerformanceOptions & { readonly only: string | null; readonly json: boolean },
   progress: (line: string) => void,
 ): Promise<number> {
+  const loadBefore = rounded(loadavg()[0] ?? null, 1);
   const reports: SceneReport[] = [];
   for (const scene of scenes) {
     if (only !== null && scene.name !== only) continue;
@@ -41,11 +44,22 @@ export async function performanceRun(
     reports.push(report);
   }
   const isMet = isAllWell(reports);
+  const machine = { cores: availableParallelism(), load_before: loadBefore, other_sizes: otherSizes(options) };
   const { count, largest, mailboxes, visits, hugeMb } = options;
   const sizes = { count, largest, mailboxes, visits, huge_mb: hugeMb };
-  const report = { node: process.version, ...sizes, is_met: isMet, scenes: reports };
-  process.stdout.write(json ? `${JSON.stringify(report)}\n` : reportText(reports));
+  const report = { node: process.version, ...machine, ...sizes, is_met: isMet, scenes: reports };
+  process.stdout.write(json ? `${JSON.stringify(report)}\n` : reportText(reports) + closingText(reports, machine));
   return isMet ? 0 : 1;
+}
+
+/** What is not as usual, as options; an aim is that of the usual size. */
+function otherSizes(options: PerformanceOptions): readonly string[] {
+  const sizes = ['count', 'mailboxes', 'largest', 'visits', 'hugeMb'] as const;
+  return sizes
+    .filter((size) => options[size] !== performanceDefaults[size])
+    .map(
+      (size) => `--${size === 'hugeMb' ? 'huge-mb' : size} ${options[size]} instead of ${performanceDefaults[size]}`,
+    );
 }
 
 async function runScene(

@@ -1,6 +1,6 @@
 /** The report's figures follow from the runs, and so does whether everything is well. */
 import { expect, test } from 'vitest';
-import { isAllWell, reportText, sceneReport } from './report.ts';
+import { closingText, isAllWell, reportText, sceneReport } from './report.ts';
 import { atLeast, atMost, below, figure, isMet, medianOf } from './scene.ts';
 
 const scene = {
@@ -40,6 +40,18 @@ test('what could not be measured is shown as such, and no aim is met by it', () 
 test('the table tells what is stored otherwise', () => {
   expect(reportText([reportOf([good])])).toMatch(/^scene: some mails \(one run\)\n(?!.*differs)/);
   expect(reportText([reportOf([good], false)])).toContain('What is stored differs from what was sent.');
+});
+
+test('in the end it says how many aims were not met, and what may be the reason', () => {
+  const machine = { cores: 4, load_before: 2.5, other_sizes: ['--count 20 instead of 2000'] };
+  expect(closingText([reportOf([good])], machine)).toBe('');
+  expect(closingText([reportOf([{ ...good, memory: 400 }])], machine)).toBe(
+    '\n1 aim was not met. Aims are those of 2 cores with nothing else to do; this machine has 4, and the load before was 2.5.' +
+      ' The sizes were others: --count 20 instead of 2000.\n',
+  );
+  expect(closingText([reportOf([{ ...good, memory: 400, rate: 1 }])], { ...machine, load_before: null })).toMatch(
+    /^\n2 aims were not met\. .* this machine has 4\. The/,
+  );
 });
 
 test('an aim is judged before it is rounded, and its bound counts', () => {

@@ -60,6 +60,24 @@ export function isAllWell(scenes: readonly SceneReport[]): boolean {
   return scenes.every(({ exact, figures }) => exact && figures.every(({ is_met }) => is_met !== false));
 }
 
+export type Machine = {
+  readonly cores: number;
+  /** Processes that ran or waited in the minute before the first scene, on average; null where it is not known. */
+  readonly load_before: number | null;
+  /** For example `--count 20 instead of 2000`. */
+  readonly other_sizes: readonly string[];
+};
+
+/** How many aims were not met, and what may be the reason beside the program; nothing when all were. */
+export function closingText(scenes: readonly SceneReport[], { cores, load_before, other_sizes }: Machine): string {
+  const missed = scenes.flatMap(({ figures }) => figures).filter(({ is_met }) => is_met === false).length;
+  if (missed === 0) return '';
+  const aims = missed === 1 ? '1 aim was not met' : `${missed} aims were not met`;
+  const busy = load_before === null ? '' : `, and the load before was ${load_before}`;
+  const sizes = other_sizes.length === 0 ? '' : ` The sizes were others: ${other_sizes.join(', ')}.`;
+  return `\n${aims}. Aims are those of 2 cores with nothing else to do; this machine has ${cores}${busy}.${sizes}\n`;
+}
+
 /** One scene below the other. */
 export function reportText(scenes: readonly SceneReport[]): string {
   return scenes.map(sceneText).join('\n');
