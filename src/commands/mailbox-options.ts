@@ -142,7 +142,7 @@ function readCaFile(path: string, readFile: OptionSources['readFile']): string {
 
 function readFingerprint(text: string): string {
   const digits = text
-    .replace(/^sha-?256[:=]/i, '')
+    .replace(/^sha-?256(?: fingerprint)?[:=]/i, '')
     .replaceAll(/[:\s]/g, '')
     .toLowerCase();
   if (/^[0-9a-f]{64}$/.test(digits)) return digits;

@@ -171,6 +171,8 @@ function lines(
 ): readonly (readonly [name: string, count: number, meaning: string])[] {
   const { gone } = report;
   const moved = after.kind === 'delete' ? 'deleted' : 'moved';
+  const mayBeOurs = after.kind !== 'seen' && report.actionsPending > 0;
+  const takenAway = mayBeOurs ? `by somebody else, or ${moved} by this program as it was cut off` : 'by somebody else';
   return [
     ['on server', report.onServer, `mails in the folder (UIDVALIDITY ${report.uidValidity})`],
     ['handled', report.handled, 'of them have an outcome'],
@@ -181,7 +183,7 @@ function lines(
     ['gone', gone.byUs, `have an outcome and were ${moved}, as this mailbox says`],
     ['gone', gone.vanished, 'vanished before they could be fetched'],
     ['gone', gone.held, 'wait in quarantine and are not on the server any more'],
-    ['gone', gone.otherwise, 'have an outcome, and somebody else took them away'],
+    ['gone', gone.otherwise, `have an outcome, and were taken away ${takenAway}`],
     ['pending', report.actionsPending, `are still to be ${after.kind === 'seen' ? 'marked' : moved} on the server`],
   ];
 }

@@ -70,7 +70,7 @@ const refusedHint =
 
 function checkOf(needsRestart: readonly string[]): Omit<ConfigCheck, 'since'> {
   if (needsRestart.length === 0) return { status: 'ok', reason: null, hint: null, needs_restart: [] };
-  const reason = `restart_needed: ${needsRestart.join(', ')} changed, and hold from the next start on`;
+  const reason = `restart_needed: what changed in ${needsRestart.join(', ')} holds from the next start on`;
   return { status: 'warning', reason, hint: 'Restart the daemon when it suits.', needs_restart: needsRestart };
 }
 

@@ -43,6 +43,11 @@ test('what is not said has a safe default', () => {
   });
 });
 
+test('a fingerprint may be given as openssl prints it', () => {
+  const printed = `sha256 Fingerprint=${'AB:'.repeat(31)}AB`;
+  expect(read({ fingerprint: printed }).connection.fingerprint).toBe('ab'.repeat(32));
+});
+
 test('everything can be said', () => {
   const fingerprint = 'AB:'.repeat(31).concat('AB');
   const mailbox = read({

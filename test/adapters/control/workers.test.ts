@@ -99,8 +99,8 @@ describe('several workers on one data folder', () => {
 
   test('nobody there is daemon_unreachable, and names the usual place', async () => {
     const asked = daemonAt(folder.path, 'ann@desk');
-    for (const work of [asked.rescue(), asked.disable(), asked.logLevel('debug')])
-      await expect(work).rejects.toMatchObject({
+    for (const ask of [asked.rescue, asked.disable, () => asked.logLevel('debug')])
+      await expect(ask()).rejects.toMatchObject({
         code: 'daemon_unreachable',
         message: expect.stringContaining(join(folder.path, 'control.sock')),
       });
