@@ -6,13 +6,12 @@
  * up there. Anything that goes wrong ends it with exit code 1.
  */
 import { json } from 'node:stream/consumers';
-import { ImapFlow } from 'imapflow';
 import { type App, compose } from '../../src/compose.ts';
 import { loadConfig } from '../../src/config.ts';
 import type { Connection } from '../../src/ingest/mailbox.ts';
 import { createLog } from '../../src/log.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';
-import type { Account } from './fetch-and-drop.ts';
+import { type Account, clientOf } from './fetch-and-drop.ts';
 
 export type VisitKind = 'bare' | 'session' | 'whole';
 
@@ -47,15 +46,8 @@ async function repeat({ warmUps, visits }: VisitsOrder, visit: () => Promise<voi
   return { cpu_ms: (user + system) / 1000 / visits, wall_ms: (performance.now() - startedAtMs) / visits };
 }
 
-async function visitBare({ host, port, caPem, user, password }: Account): Promise<void> {
-  const client = new ImapFlow({
-    host,
-    port,
-    secure: true,
-    tls: { ca: caPem },
-    auth: { user, pass: password },
-    logger: false,
-  });
+async function visitBare(account: Account): Promise<void> {
+  const client = clientOf(account);
   await client.connect();
   const lock = await client.getMailboxLock('INBOX');
   await client.search({ uid: '1:*' }, { uid: true });

@@ -18,9 +18,9 @@ export type Account = {
 
 export type Dropped = { readonly messages: number; readonly bytes: number; readonly duration_ms: number };
 
-async function fetchAndDrop({ host, port, caPem, user, password }: Account): Promise<Dropped> {
-  const startedAtMs = performance.now();
-  const client = new ImapFlow({
+/** imapflow as it comes, not connected yet. */
+export function clientOf({ host, port, caPem, user, password }: Account): ImapFlow {
+  return new ImapFlow({
     host,
     port,
     secure: true,
@@ -28,6 +28,11 @@ async function fetchAndDrop({ host, port, caPem, user, password }: Account): Pro
     auth: { user, pass: password },
     logger: false,
   });
+}
+
+async function fetchAndDrop(account: Account): Promise<Dropped> {
+  const startedAtMs = performance.now();
+  const client = clientOf(account);
   await client.connect();
   const lock = await client.getMailboxLock('INBOX', { readOnly: true });
   let messages = 0;

@@ -1,0 +1,71 @@
+/**
+ * A server that sends far more than the sizes it tells, through a real connection: what is skipped there is fetched again, and no
+ * byte of one mail gets into another.
+ */
+import { createHash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { systemClock } from '../../../src/adapters/clock/clock.ts';
+import { type Arriving, arrivals } from '../../../src/ingest/arrivals.ts';
+import type { Digester } from '../../../src/ingest/ports.ts';
+import { giveBack } from '../../../src/ingest/slabs.ts';
+import { inTurns } from '../../../src/ingest/turns.ts';
+import { type Script, startScriptedServer } from './scripted-server.ts';
+import { mail, never, openSession, plainTo } from './setting.ts';
+
+const uids = [1, 2, 3, 4, 5, 6, 7, 8, 9];
+const mails = new Map(uids.map((uid) => [uid, mail(`number ${uid}`, 200_000 + uid * 1_000)]));
+const hashOf = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
+
+/** UIDs of a set such as `1:3,7`. */
+const uidsIn = (set: string) =>
+  set.split(',').flatMap((range) => {
+    const [first = 0, last = first] = range.split(':').map(Number);
+    return Array.from({ length: last - first + 1 }, (_, index) => first + index);
+  });
+
+/** Every mail is one byte long, it says. */
+const script: Script = (command, rest, tag, { say, socket }) => {
+  if (command !== 'UID FETCH') return false;
+  const isSizes = rest.includes('RFC822.SIZE');
+  for (const uid of uidsIn(rest.split(' ')[0] ?? '')) {
+    const source = mails.get(uid) ?? Buffer.alloc(0);
+    if (isSizes) say(`* ${uid} FETCH (UID ${uid} RFC822.SIZE 1 INTERNALDATE "17-May-2024 09:30:15 +0000")`);
+    else
+      socket.write(
+        Buffer.concat([
+          Buffer.from(`* ${uid} FETCH (UID ${uid} BODY[] {${source.length}}\r\n`),
+          source,
+          Buffer.from(')\r\n'),
+        ]),
+      );
+  }
+  say(`${tag} OK done`);
+  return true;
+};
+
+/** Looks into a source late, as a thread does, and gives its memory back. */
+const digester: Digester = {
+  digest: async (source) => {
+    await sleep(5);
+    const sha256 = hashOf(source);
+    giveBack(source);
+    return { ok: false, reason: 'parse_failed', compressed: new Uint8Array(), sha256 };
+  },
+  hurry: () => undefined,
+  prepare: () => undefined,
+  compress: () => Promise.reject(new Error('nothing is to be compressed')),
+  [Symbol.asyncDispose]: () => Promise.resolve(),
+};
+
+test('all of them come, once, in order, as they were sent', async () => {
+  await using server = await startScriptedServer({ exists: uids.length, script });
+  await using session = await openSession(plainTo(server.port, { allowPlaintext: true }));
+  const window = { messagesMax: 5, bytesMax: 300_000 };
+  const limits = { messageBytesMax: 1_000_000, window, windowMs: 30_000 };
+  const from: Arriving = { session: inTurns(session), digester, clock: systemClock, lane: 'box', limits, stop: never };
+  const windows = await Array.fromAsync(arrivals(from, uids));
+  const found = windows.flat().map((one) => [one.uid, one.what === 'quarantined' ? one.raw?.sha256 : one.what]);
+  expect(found).toEqual([...mails].map(([uid, bytes]) => [uid, hashOf(bytes)]));
+  expect(windows.map((one) => one.length)).toEqual([3, 1, 1, 1, 1, 1, 1]);
+});
