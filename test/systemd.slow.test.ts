@@ -9,14 +9,14 @@ import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod, copyFile, readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Dovecot, startDovecot } from './support/dovecot.ts';
 import { startMariadb } from './support/mariadb.ts';
 import { freePort } from './support/programs.ts';
 import { bootSystemd, type Machine, whyNoSystemd } from './support/systemd.ts';
-import { copyCheckout, copyPackages } from './support/systemd-checkout.ts';
+import { copyCheckout, copyPackages, dropIn, npmStandIn } from './support/systemd-checkout.ts';
 import { temporaryFolder } from './support/temporary.ts';
 
 const install = '/srv/checkout/systemd/install';
@@ -314,6 +314,18 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     expect(await versions()).toHaveLength(2);
   });
 
+  test('going back to the version before leaves its folder, where somebody stands', async () => {
+    const now = await machine.get(current);
+    const versions = lines(await machine.get('ls -d /usr/local/lib/ticketmaild/*-*'));
+    const before = versions.find((version) => version !== now) ?? '';
+    const back = `cd ${before} && sleep 1 && systemd/install --packages node_modules`;
+    expect(await machine.get(back)).toMatch(new RegExp(`after ${basename(now)}\\. To go back: cd ${now} `));
+    await machine.get(`cd ${before} && ticketmaild --version`);
+    await machine.get('mkdir /tmp/gone && cd /tmp/gone && rmdir /tmp/gone && ticketmaild mailbox list');
+    await machine.get(`sleep 1; ${install}`);
+    expect(lines(await machine.get('ls -d /usr/local/lib/ticketmaild/*-*'))).toHaveLength(2);
+  });
+
   test.each([
     ['whose packages cannot be fetched', 'touch /root/npm-fails', 'npm could not fetch the packages'],
     [
@@ -391,6 +403,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     for (const left of [data, '/etc/ticketmaild', 'encryption-key.bin', 'user ticketmaild']) {
       expect(stdout).toContain(left);
     }
+    expect(await machine.run('/srv/checkout/systemd/uninstall')).toMatchObject({ code: 0, stderr: '' });
     await machine.get(`test -s ${data}/encryption-key.bin -a -s ${data}/ticketmaild.db -a -s ${configuration}`);
     await machine.get('getent passwd ticketmaild && [ "$(systemctl is-system-running)" = running ]');
     const gone = '/usr/local/lib/ticketmaild /usr/local/bin/ticketmaild /usr/local/lib/systemd/system/ticketmaild*';
@@ -423,7 +436,7 @@ async function openPlace(): Promise<Place> {
   const { name } = await mariadb.createDatabase();
   const machine = building.use(await bootSystemd({ [checkout]: '/srv/checkout', [packages]: '/srv/packages' }));
   const port = await freePort();
-  await machine.get(npm);
+  await machine.get(npmStandIn);
   const address = `Environment=TICKETMAILD_HTTP_LISTEN=127.0.0.1:${port}`;
   const stall = "process.on('SIGUSR2', () => { for (;;); });\n";
   await machine.run('cat >/etc/stall.mjs', { input: stall });
@@ -462,20 +475,6 @@ async function startSilentServer(): Promise<
     },
   };
 }
-
-/** A script that gives a unit settings of the sysadmin's own. */
-function dropIn(name: string, settings: string, unit = 'ticketmaild'): string {
-  const folder = `/etc/systemd/system/${unit}.service.d`;
-  const write = `printf '[Service]\\n%s\\n' '${settings}' >${folder}/${name}.conf`;
-  return `mkdir -p ${folder} && ${write} && systemctl daemon-reload`;
-}
-
-/** Stands in for npm: writes down how it was called. */
-const npm = `
-mkdir -p /usr/local/sbin && cd /usr/local/sbin && ln -sf /srv/packages/.bin/node node
-printf '%s\\n' '#!/bin/sh' 'echo "$PWD $*" >>/root/npm-calls' '[ ! -e /root/npm-fails ] || exit 1' \
-  'cp -R /srv/packages node_modules' >npm
-chmod 755 npm`;
 
 type JournalEntry = { readonly [field: string]: string; readonly MESSAGE: string };
 type LogLine = Readonly<Record<string, unknown>>;

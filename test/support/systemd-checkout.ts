@@ -1,5 +1,6 @@
 /**
- * A clean checkout and the packages that the program needs, as somebody has them who is about to install it.
+ * A clean checkout and the packages that the program needs, as somebody has them who is about to install it, and what a
+ * machine gets beside: a stand-in for npm, and settings of its own for a unit.
  */
 
 import { existsSync } from 'node:fs';
@@ -38,3 +39,17 @@ export async function copyPackages(to: string): Promise<void> {
   }
   await symlink(`../${node}/bin/node`, join(to, '.bin', 'node'));
 }
+
+/** A script that gives a unit settings of the sysadmin's own. */
+export function dropIn(name: string, settings: string, unit = 'ticketmaild'): string {
+  const folder = `/etc/systemd/system/${unit}.service.d`;
+  const write = `printf '[Service]\\n%s\\n' '${settings}' >${folder}/${name}.conf`;
+  return `mkdir -p ${folder} && ${write} && systemctl daemon-reload`;
+}
+
+/** Stands in for npm: writes down how it was called. */
+export const npmStandIn = `
+mkdir -p /usr/local/sbin && cd /usr/local/sbin && ln -sf /srv/packages/.bin/node node
+printf '%s\\n' '#!/bin/sh' 'echo "$PWD $*" >>/root/npm-calls' '[ ! -e /root/npm-fails ] || exit 1' \
+  'cp -R /srv/packages node_modules' >npm
+chmod 755 npm`;

@@ -5,10 +5,11 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { buildProgram } from '../../../src/commands/program.ts';
 import { findProgram, runProgram } from '../../support/programs.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
 import { readExposition } from './exposition.ts';
-import { announced, fullRender } from './samples.ts';
+import { announced, fullRender, mailboxCheck, sampleReadiness } from './samples.ts';
 
 const root = join(import.meta.dirname, '../../..');
 const alertsPath = join(root, 'systemd/monitoring/alerts.yml');
@@ -97,6 +98,63 @@ test('each alert has a severity, a summary and a description that says what to d
 test('no alert offers a command with a name in it that somebody else chose', () => {
   const descriptions = alertsIn(alerts).map(({ lines }) => lines.get('description') ?? '');
   expect(descriptions.filter((text) => /ticketmaild [a-z][^.:;]*\{\{/.test(text))).toEqual([]);
+});
+
+/** The options that a command named in a text cannot do without, and that the text does not name. */
+function optionsMissing(text: string): readonly string[] {
+  const program = buildProgram(
+    async () => undefined,
+    () => undefined,
+  );
+  return [...text.matchAll(/\bticketmaild ([a-z-]+) ?([a-z-]*)([^.:;]*)/g)].flatMap(([, first, second, rest = '']) => {
+    const group = program.commands.find((command) => command.name() === first);
+    const command = group?.commands.find((inner) => inner.name() === second) ?? group;
+    return (command?.options ?? [])
+      .filter(({ mandatory, long }) => mandatory && long != null && !rest.includes(long))
+      .map(({ long }) => `${first} ${second} ${long}`);
+  });
+}
+
+test('no alert offers a command without an option that it needs', () => {
+  expect(alertsIn(alerts).flatMap(({ lines }) => optionsMissing(lines.get('description') ?? ''))).toEqual([]);
+  expect(optionsMissing('See ticketmaild message list for the reason.')).toEqual(['message list --mailbox']);
+});
+
+/** The values of a label in the samples that a selector of an expression lets through. */
+function selected(expression: string, text: string, wanted: string): readonly (string | undefined)[] {
+  const [, name, matchers = ''] = /\b(ticketmaild_[a-z_]+)\{([^}]*)\}/.exec(expression) ?? [];
+  const all = [...matchers.matchAll(/(\w+)(=~|!~|!=|=)"([^"]*)"/g)];
+  return readExposition(text)
+    .filter((sample) => sample.name === name)
+    .filter(({ labels }) =>
+      all.every(([, label = '', operator = '', value = '']) => {
+        const has = operator.endsWith('~')
+          ? new RegExp(`^(?:${value})$`).test(labels[label] ?? '')
+          : labels[label] === value;
+        return has !== operator.startsWith('!');
+      }),
+    )
+    .map(({ labels }) => labels[wanted]);
+}
+
+test('a mailbox is told to fail when its visits fail, not when it waits for a key or is only to be looked at', async () => {
+  const list = [
+    mailboxCheck('refused', { status: 'failing', reason: 'login_refused: x' }),
+    mailboxCheck('expired', { status: 'failing', reason: 'tls_expired: x' }),
+    mailboxCheck('sealed', { status: 'waiting', reason: 'waiting: x' }),
+    mailboxCheck('unstable', { status: 'warning', reason: 'folder_unstable: x' }),
+  ];
+  const { mailboxes } = sampleReadiness().checks;
+  const text = await fullRender(sampleReadiness({ mailboxes: { ...mailboxes, list } }));
+  const told = (name: string) => {
+    const expression =
+      alertsIn(alerts)
+        .find((alert) => alert.name === name)
+        ?.lines.get('expr') ?? '';
+    return selected(expression, text, 'mailbox');
+  };
+  expect(told('TicketmaildMailboxFailing')).toEqual(['expired']);
+  expect(told('TicketmaildLoginRefused')).toEqual(['refused']);
 });
 
 test('the dashboard can be imported: a variable for the data source, rows, and panels that do not overlap', () => {
