@@ -137,7 +137,10 @@ async function lostForGood(setting: Setting, follow: Follow, works: Works): Prom
   await follow('encryption replace-lost-key');
   await daemon.waitFor(named('vault.opened'));
   const set = ['mailbox', 'set-password', setting.user, '--password-stdin'];
-  expect(await setting.command(set, 'pw\n')).toMatchObject({ code: 0 });
+  expect(await setting.command(set, 'pw\n')).toMatchObject({ code: 3 });
+  // "In a script, once you have looked".
+  expect(chapter).toMatch(/set-password NAME`, which asks .+ `--accept-connection`\)\. Nothing else is lost:/s);
+  expect(await setting.command([...set, '--accept-connection'], 'pw\n')).toMatchObject({ code: 0 });
   await works(daemon);
 }
 

@@ -7,7 +7,7 @@
  */
 import { Failure, isFailure } from '../errors.ts';
 import type { Key, KeyId, KeySet } from '../secret/key.ts';
-import { sealedUnder, sealPassword, unsealPassword } from '../secret/sealed-password.ts';
+import { type Origin, originOf, sealedUnder, sealPassword, unsealPassword } from '../secret/sealed-password.ts';
 import { SecretBytes } from '../secret/secret-bytes.ts';
 import type { Operation, Unopened } from './operation.ts';
 import type { PasswordChange, PasswordChoice, PasswordCounts, PasswordRow, PasswordStretch } from './ports.ts';
@@ -94,17 +94,20 @@ async function untilNoneIsLeft(
   throw new Failure('unexpected', `${total} passwords are counted as left to do, and no pass over them meets one`);
 }
 
-/** Seals all that is readable under `key`; what cannot be sealed (empty, too long) is what it gives back. */
+/**
+ * Seals all that is readable under `key`, for a switch that is not on yet: what stands there is what has been in use. What
+ * cannot be sealed (empty, too long) is what it gives back.
+ */
 export async function sealPlain(
   operation: Operation,
   key: Key,
   revision: number,
   count: Count,
 ): Promise<UnopenedByName> {
-  return await untilNoneIsLeft(operation, sealingPass(key, revision, count), ({ plain }) => plain);
+  return await untilNoneIsLeft(operation, sealingPass(key, revision, count, 'command'), ({ plain }) => plain);
 }
 
-/** As `sealPlain`, in one pass: for a switch that is on, where workers seal as well. */
+/** As `sealPlain`, in one pass: for a switch that is on, where workers seal as well, and mark what they seal. */
 export async function sealPlainOnce(
   operation: Operation,
   key: Key,
@@ -112,10 +115,10 @@ export async function sealPlainOnce(
   count: Count,
 ): Promise<UnopenedByName> {
   const { plain } = await operation.ports.store.passwordCounts();
-  return (await changeAll(operation, sealingPass(key, revision, count), plain)).unopened;
+  return (await changeAll(operation, sealingPass(key, revision, count, 'table'), plain)).unopened;
 }
 
-function sealingPass(key: Key, revision: number, count: Count): Pass {
+function sealingPass(key: Key, revision: number, count: Count, origin: Origin): Pass {
   return {
     choice: 'plain',
     revision,
@@ -123,18 +126,18 @@ function sealingPass(key: Key, revision: number, count: Count): Pass {
     count,
     change: async (row) => {
       using password = SecretBytes.take(row.bytes);
-      return await sealed(password, key, row);
+      return sealed(password, key, row, origin);
     },
   };
 }
 
-async function sealed(password: SecretBytes, key: Key, row: PasswordRow): Promise<PasswordChange> {
-  return { form: 'sealed', sealed: sealPassword(password, key, row), keyId: key.id };
+function sealed(password: SecretBytes, key: Key, row: PasswordRow, origin: Origin): PasswordChange {
+  return { form: 'sealed', sealed: sealPassword(password, key, row, origin), keyId: key.id };
 }
 
 async function resealed(row: PasswordRow, keys: KeySet, key: Key): Promise<PasswordChange> {
   using password = unsealPassword(row.bytes, keys, row);
-  return await sealed(password, key, row);
+  return sealed(password, key, row, originOf(row.bytes));
 }
 
 /** Reseals under `key` all that, by its column, is under another or under none. */

@@ -2,9 +2,10 @@
  * Keeps a running daemon in step with key file and switch: file events, a short look at the row, and what follows.
  *
  * Every trigger is one turn: refresh the vault, seal what stands readable, tell the database which keys this worker holds.
- * A database that is away ends no turn for good: the next one tries again.
+ * A database that is away ends no turn for good: the next one tries again. A report that fails while the database works is
+ * told, since to all others this worker seems dead.
  */
-import { asFailure, isFailure } from '../errors.ts';
+import { asFailure, type Failure, isFailure } from '../errors.ts';
 import { events, type Log } from '../events.ts';
 import type { Clock, Workers } from '../ingest/ports.ts';
 import { createRepetition } from '../ingest/repetition.ts';
@@ -77,13 +78,16 @@ export async function startKeeper(ports: KeeperPorts): Promise<AsyncDisposable> 
 function createTurn(ports: KeeperPorts): () => Promise<void> {
   let told = '';
   let toldAtMs = Number.NEGATIVE_INFINITY;
+  const tellReport = createReportTeller(ports.log);
   return async () => {
     const view = await ports.vault.refresh();
     if (view.hasPlain) await ports.sealReadable();
     const report = reportOf(ports);
     const text = JSON.stringify(report);
     if (text === told && ports.clock.monotonicMs() - toldAtMs < reportMs) return;
-    if (!(await tolerant(() => ports.store.reportWorker(report)))) return;
+    const failure = await tolerant(() => ports.store.reportWorker(report));
+    tellReport(failure);
+    if (failure !== null) return;
     told = text;
     toldAtMs = ports.clock.monotonicMs();
   };
@@ -101,13 +105,23 @@ function reportOf({ vault, workers, host, pid }: KeeperPorts): WorkerReport {
   };
 }
 
-/** False when the database was away. */
-async function tolerant(task: () => Promise<void>): Promise<boolean> {
+function createReportTeller(log: Log): (failure: Failure | null) => void {
+  const troubles = createRepetition();
+  return (failure) => {
+    // The scheduler tells that the database is away.
+    if (failure?.code === 'database_unavailable') return;
+    const { isNews, count } = troubles.tell('report', failure && `${failure.code} ${failure.message}`);
+    if (failure !== null && isNews) log.warn({ failures: count, error: failure }, events.workerReportFailed);
+  };
+}
+
+/** Why the database did not do it; null when it did. */
+async function tolerant(task: () => Promise<void>): Promise<Failure | null> {
   try {
     await task();
-    return true;
+    return null;
   } catch (error) {
-    if (isFailure(error) && error.code.startsWith('database_')) return false;
+    if (isFailure(error) && error.code.startsWith('database_')) return error;
     throw error;
   }
 }

@@ -5,19 +5,23 @@
  * used. A readable one that turns up while the switch is on is sealed first, then used. What cannot be opened is thrown:
  * `key_file_missing`, `key_file_refused`, `key_file_locked`, `key_unknown`, `password_damaged`, `password_bound_elsewhere`.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { Failure, isFailure } from '../errors.ts';
-import type { Mailbox, NewPassword, StoredPassword } from '../ingest/mailbox.ts';
-import type { MailboxStore, Passwords } from '../ingest/ports.ts';
+import type { Connection, Mailbox, NewPassword, StoredPassword } from '../ingest/mailbox.ts';
+import type { MailboxStore } from '../ingest/mailbox-ports.ts';
+import type { Passwords } from '../ingest/ports.ts';
 import { type Key, keyById, keyIds } from '../secret/key.ts';
 import {
   isPassword,
+  type Origin,
+  originOf,
   passwordBytesMax,
   type SealContext,
   sealPassword,
   unsealPassword,
 } from '../secret/sealed-password.ts';
 import { SecretBytes } from '../secret/secret-bytes.ts';
-import { sealingKey } from '../secret/switch.ts';
+import { firstRow, sealingKey } from '../secret/switch.ts';
 import type { Vault } from './vault.ts';
 
 export type PasswordPorts = {
@@ -27,24 +31,47 @@ export type PasswordPorts = {
   readonly sealReadable: () => Promise<void>;
 };
 
-export type PasswordKeeper = Passwords & {
-  /** `password` in the form that the switch asks for now. Fails closed: throws when it is on and its key is not open here. */
-  prepare(mailbox: Mailbox, password: SecretBytes): Promise<NewPassword>;
-};
+export interface PasswordKeeper extends Passwords {
+  /** As of `Passwords`; also tells who gave the password, for certain. */
+  lend<T>(mailbox: Mailbox, use: (password: SecretBytes, origin: Origin) => Promise<T>): Promise<T>;
+  /**
+   * Hands `password` to `write` in the form that the switch asks for now; anew when the switch was turned before it was
+   * written (`switch_changed`), 5 times at most. Fails closed: throws when it is on and its key is not open here.
+   */
+  store<T>(
+    mailbox: Mailbox,
+    password: SecretBytes,
+    origin: Origin,
+    write: (prepared: NewPassword) => Promise<T>,
+  ): Promise<T>;
+}
+
+const triesMax = 5;
 
 export function createPasswords(ports: PasswordPorts): PasswordKeeper {
   return {
     lend: async (mailbox, use) => {
-      using password = await openPassword(mailbox, ports);
-      return await use(password);
+      const opened = await openPassword(mailbox, ports);
+      using password = opened.password;
+      return await use(password, opened.origin);
     },
     keyIds: () => keyIds(ports.vault.keys()),
-    prepare: (mailbox, password) => prepare(mailbox, password, ports.vault),
+    store: async (mailbox, password, origin, write) => {
+      for (let tries = 1; ; tries += 1) {
+        try {
+          return await write(await prepare(mailbox, password, origin, ports.vault));
+        } catch (error) {
+          if (!isFailure(error, 'switch_changed') || tries === triesMax) throw error;
+        }
+      }
+    },
   };
 }
 
+type Opened = { readonly password: SecretBytes; readonly origin: Origin };
+
 /** Key file and password may change between two reads: one that no open key fits is looked at once more. */
-async function openPassword(mailbox: Mailbox, ports: PasswordPorts): Promise<SecretBytes> {
+async function openPassword(mailbox: Mailbox, ports: PasswordPorts): Promise<Opened> {
   const stored = await readSealed(mailbox, ports);
   try {
     return opened(stored, mailbox, ports.vault);
@@ -64,8 +91,7 @@ async function openPassword(mailbox: Mailbox, ports: PasswordPorts): Promise<Sec
 async function readSealed(mailbox: Mailbox, ports: PasswordPorts): Promise<StoredPassword> {
   const stored = await read(mailbox, ports);
   if (stored.switchRevision !== (ports.vault.view.stored?.revision ?? null)) await ports.vault.refresh();
-  const { state } = ports.vault.view.switch;
-  if (stored.form === 'sealed' || (state !== 'on' && state !== 'rotating')) return stored;
+  if (stored.form === 'sealed' || !isOn(ports.vault)) return stored;
   stored.bytes.fill(0);
   await ports.sealReadable();
   return await read(mailbox, ports);
@@ -77,29 +103,45 @@ async function read({ id, name }: Mailbox, { store }: PasswordPorts): Promise<St
   return stored;
 }
 
-function opened({ form, bytes }: StoredPassword, mailbox: Mailbox, vault: Vault): SecretBytes {
-  if (form === 'sealed') return unsealPassword(bytes, vault.keys(), contextOf(mailbox));
-  if (isPassword(bytes)) return SecretBytes.take(bytes);
+function isOn({ view }: Vault): boolean {
+  return view.switch.state === 'on' || view.switch.state === 'rotating';
+}
+
+function opened({ form, bytes, connection }: StoredPassword, mailbox: Mailbox, vault: Vault): Opened {
+  if (form === 'sealed')
+    return { password: unsealPassword(bytes, vault.keys(), contextOf(mailbox)), origin: originOf(bytes) };
+  // Nothing binds a readable one: it may have been written with another server, after `mailbox` was read.
+  if (!isSameServer(connection, mailbox.connection)) {
+    bytes.fill(0);
+    throw new Failure('database_conflict', `mailbox ${mailbox.name} was changed while a visit began`);
+  }
+  if (isPassword(bytes)) return { password: SecretBytes.take(bytes), origin: isOn(vault) ? 'table' : 'command' };
   bytes.fill(0);
   const message = `the readable password of mailbox ${mailbox.name} is not 1 to ${passwordBytesMax} bytes without NUL`;
   throw new Failure('password_damaged', message, { hint: 'Set it anew with mailbox set-password.' });
+}
+
+function isSameServer(stored: StoredPassword['connection'], { folder: _, ...used }: Connection): boolean {
+  return isDeepStrictEqual(stored, used);
 }
 
 function contextOf({ id, connection }: Mailbox): SealContext {
   return { mailboxId: id, connection };
 }
 
-async function prepare(mailbox: Mailbox, password: SecretBytes, vault: Vault): Promise<NewPassword> {
-  const { problem, switch: inForce, state } = await vault.refresh();
+async function prepare(mailbox: Mailbox, password: SecretBytes, origin: Origin, vault: Vault): Promise<NewPassword> {
+  const { problem, switch: inForce, stored, state } = await vault.refresh();
   if (problem !== null) throw problem;
+  const switchRevision = stored?.revision ?? firstRow.revision;
   const keyId = sealingKey(inForce);
   if (keyId === null) {
     // Without any memory here, a switch whose key is not open looks like off.
     if (state.kind === 'missing' || (state.kind === 'refused' && inForce.revision > 0)) throw state.failure;
-    return { form: 'plain', password };
+    return { form: 'plain', password, switchRevision };
   }
   const key: Key | null = keyById(vault.keys(), keyId);
   if (key === null)
     throw 'failure' in state ? state.failure : new Failure('key_unknown', `key ${keyId} is not open here`);
-  return { form: 'sealed', sealed: sealPassword(password, key, contextOf(mailbox)), keyId };
+  const sealed = sealPassword(password, key, contextOf(mailbox), origin);
+  return { form: 'sealed', sealed, keyId, switchRevision };
 }

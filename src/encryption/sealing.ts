@@ -1,5 +1,6 @@
 /**
- * Seals what stands readable in the table while the switch is on: what the helpdesk writes, whether it is due or not.
+ * Seals what stands readable in the table while the switch is on: what the helpdesk writes, whether it is due or not. Each
+ * is marked as one that came out of the table: nobody but its writer has said where it is to go.
  *
  * Stretch by stretch, each in a transaction that checks that the row of the switch is the one that was looked at, so that
  * nothing is sealed after the switch went off. While that row is forged or rolled back, the last good switch counts, here
@@ -52,7 +53,7 @@ async function sweep(ports: SealingPorts, key: Key, revision: number): Promise<n
   const change = async (row: PasswordRow): Promise<PasswordChange> => {
     try {
       using password = SecretBytes.take(row.bytes);
-      return { form: 'sealed', sealed: sealPassword(password, key, row), keyId: key.id };
+      return { form: 'sealed', sealed: sealPassword(password, key, row, 'table'), keyId: key.id };
     } catch (error) {
       if (!isFailure(error)) throw error;
       refusal ??= error;

@@ -3,9 +3,11 @@
  *
  * Its protected header names the key and holds a hash of what the password is for (`ctx`): the mailbox, the server and
  * the user. The tag covers the header, so a sealed password that was copied to another mailbox, or whose mailbox was
- * pointed at another server, is refused. Exactly one header is taken, in exactly the form in which it is written: no
- * other algorithm, no compression, no further member ever reaches the decryption. Whatever is in doubt fails closed with
- * `password_damaged`; the plaintext is never a string, and every copy of it that is made here is wiped.
+ * pointed at another server, is refused. It also marks one that came readable out of the table while encryption was on
+ * (`"from":"table"`): whoever wrote it there has chosen the server that it is bound to. Exactly this header is taken, in
+ * exactly the form in which it is written: no other algorithm, no compression, no further member ever reaches the
+ * decryption. Whatever is in doubt fails closed with `password_damaged`; the plaintext is never a string, and every copy
+ * of it that is made here is wiped.
  *
  * The cipher runs in this thread. In a pool of threads, as Web Crypto has it, the vector registers of a resting thread
  * keep the last block that it worked on, and a core dump shows them; here they are written over at once.
@@ -29,6 +31,12 @@ export type SealContext = {
   };
 };
 
+/**
+ * Who gave the password: a command, or what stood in the table before encryption was on (`command`); or somebody who wrote
+ * it into the table while encryption was on (`table`). It stays so under every other key.
+ */
+export type Origin = 'command' | 'table';
+
 /** A sealed password, taken apart; nothing of it is believed yet. */
 type Sealed = {
   readonly header: string;
@@ -37,6 +45,7 @@ type Sealed = {
   readonly tag: Buffer;
   readonly keyId: KeyId;
   readonly boundTo: string;
+  readonly origin: Origin;
 };
 
 const alg = 'dir';
@@ -54,7 +63,8 @@ const contextTag = 'ticketmaild password context 1';
 /** Five parts: header, no encrypted key, IV of 12 bytes, ciphertext, tag of 16 bytes. */
 const compactForm = /^([A-Za-z0-9_-]+)\.\.([A-Za-z0-9_-]{16})\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{22})$/;
 /** The header in the form in which it is written; so nothing hostile is ever parsed, and no member can be there twice. */
-const headerForm = /^\{"alg":"dir","enc":"A256GCM","kid":"([0-9a-f]{16})","ctx":"([A-Za-z0-9_-]{43})"\}$/;
+const headerForm =
+  /^\{"alg":"dir","enc":"A256GCM","kid":"([0-9a-f]{16})","ctx":"([A-Za-z0-9_-]{43})"(,"from":"table")?\}$/;
 /** What every sealed password begins with: base64url of the header up to the key id, a multiple of 3 bytes. */
 const opening = Buffer.from(Buffer.from(`{"alg":"${alg}","enc":"${enc}","kid":"`).toString('base64url'));
 
@@ -62,10 +72,12 @@ const opening = Buffer.from(Buffer.from(`{"alg":"${alg}","enc":"${enc}","kid":"`
  * ASCII bytes of a JWE in compact form (RFC 7516 section 7.1); the password is only lent. Throws `password_damaged` when it
  * is not 1 to 1024 bytes without NUL.
  */
-export function sealPassword(password: SecretBytes, key: Key, context: SealContext): Uint8Array {
+export function sealPassword(password: SecretBytes, key: Key, context: SealContext, origin: Origin): Uint8Array {
   return password.use((plaintext) => {
     if (!isPassword(plaintext)) throw notSealable();
-    const header = base64url(Buffer.from(JSON.stringify({ alg, enc, kid: key.id, ctx: contextHash(context) })));
+    const mark = origin === 'table' ? { from: origin } : {};
+    const members = { alg, enc, kid: key.id, ctx: contextHash(context), ...mark };
+    const header = base64url(Buffer.from(JSON.stringify(members)));
     const iv = randomFillSync(Buffer.alloc(ivBytes));
     const sealing = createCipheriv(cipher, key.object, iv, { authTagLength: tagBytes }).setAAD(Buffer.from(header));
     const ciphertext = Buffer.concat([sealing.update(plaintext), sealing.final()]);
@@ -92,6 +104,11 @@ export function sealedUnder(sealed: Uint8Array): KeyId {
   return readSealed(sealed).keyId;
 }
 
+/** What its header says: to be believed of one that `unsealPassword` opens. Throws `password_damaged`. */
+export function originOf(sealed: Uint8Array): Origin {
+  return readSealed(sealed).origin;
+}
+
 /** Only what begins as a sealed password does becomes a string: a plain password may stand here by mistake. */
 function readSealed(sealed: Uint8Array): Sealed {
   if (sealed.length > sealedBytesMax) throw damaged(`it is larger than ${sealedBytesMax} bytes`);
@@ -100,10 +117,11 @@ function readSealed(sealed: Uint8Array): Sealed {
   const [, header = '', iv = '', ciphertext = '', tag = ''] = compactForm.exec(text) ?? [];
   if (header === '') throw damaged('it does not have the five parts of a JWE');
   if (![header, iv, ciphertext, tag].every(isCanonical)) throw damaged('one of its parts is no base64url');
-  const [, keyId = '', boundTo = ''] = headerForm.exec(Buffer.from(header, 'base64url').toString('latin1')) ?? [];
+  const [, keyId = '', boundTo = '', mark] = headerForm.exec(Buffer.from(header, 'base64url').toString('latin1')) ?? [];
   if (keyId === '') throw damaged('its header is not the one that this program writes');
   const bytes = (part: string) => Buffer.from(part, 'base64url');
-  return { header, iv: bytes(iv), ciphertext: bytes(ciphertext), tag: bytes(tag), keyId, boundTo };
+  const origin = mark === undefined ? 'command' : 'table';
+  return { header, iv: bytes(iv), ciphertext: bytes(ciphertext), tag: bytes(tag), keyId, boundTo, origin };
 }
 
 /** False when characters are missing, or bits are set that belong to no byte (RFC 4648 section 3.5). */

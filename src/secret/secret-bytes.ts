@@ -5,6 +5,7 @@
  * moving heap and leaves copies of them behind. Every printed form (JSON, text, inspection) is a fixed word. After
  * `wipe` the bytes are zeros and `use` throws.
  */
+import { timingSafeEqual } from 'node:crypto';
 import { inspect } from 'node:util';
 
 const scratchBytes = 4096;
@@ -33,6 +34,11 @@ export class SecretBytes {
   use<T>(reader: (bytes: Uint8Array<ArrayBuffer>) => T): T {
     if (this.#bytes === null) throw new Error('secret bytes are used after they were wiped');
     return reader(this.#bytes);
+  }
+
+  /** In the same time wherever they differ. Of different length: false. */
+  equals(other: SecretBytes): boolean {
+    return this.use((mine) => other.use((theirs) => mine.length === theirs.length && timingSafeEqual(mine, theirs)));
   }
 
   wipe(): void {

@@ -68,7 +68,11 @@ export function processOver(parts: Parts, fate: Fate = () => undefined, alive: r
     store,
     vault: createVault({ keyFile, memory, store, clock: parts.clock, log: silent }),
     clock: parts.clock,
-    workers: { me, isDead: (owner) => owner.startsWith(placeOfProcesses) && owner !== me && !alive.includes(owner) },
+    workers: {
+      me,
+      isDead: (owner) => owner.startsWith(placeOfProcesses) && owner !== me && !alive.includes(owner),
+      isOfEarlierBoot: () => false,
+    },
     by: { who: 'ada@desk', host: 'desk' },
     random: (bytes) => randomFillSync(bytes),
     tell: {

@@ -10,7 +10,7 @@ import { liveMs } from '../../src/encryption/operation.ts';
 import { createPasswords } from '../../src/encryption/passwords.ts';
 import { type EncryptionStatus, encryptionStatus } from '../../src/encryption/status.ts';
 import type { Mailbox } from '../../src/ingest/mailbox.ts';
-import { by, plain, sampleMailbox } from '../adapters/database/samples.ts';
+import { by, plainNow, sampleMailbox } from '../adapters/database/samples.ts';
 import { startMariadb } from '../support/mariadb.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 import { type Fate, type Process, processOver } from './process.ts';
@@ -64,7 +64,7 @@ function hostOver(database: Database, dataDir: string): RealHost {
     start,
     addMailboxes: async (count) => {
       for (let added = 0; added < count; added += 1)
-        await database.addMailbox(sampleMailbox(), plain(password), null, by);
+        await database.addMailbox(sampleMailbox(), await plainNow(database, password), null, by);
     },
     openAll: async () => {
       const { vault } = start();

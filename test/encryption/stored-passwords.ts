@@ -38,7 +38,7 @@ export async function putSealed(
   for (const name of all) {
     const stored = storedOf(world, name);
     using password = SecretBytes.take(stored.bytes);
-    stored.bytes = sealPassword(password, key, { mailboxId: name, connection: connectionOf(stored) });
+    stored.bytes = sealPassword(password, key, { mailboxId: name, connection: connectionOf(stored) }, 'command');
     stored.form = 'sealed';
     stored.keyId = column;
   }

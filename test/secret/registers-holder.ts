@@ -24,7 +24,7 @@ if (how === 'pool') {
   for (let round = 0; round < rounds; round += 1) (await compactDecrypt(sealed, made)).plaintext.fill(0);
 } else {
   using password = SecretBytes.take(given);
-  const sealed = sealPassword(password, key, context);
+  const sealed = sealPassword(password, key, context, 'command');
   for (let round = 0; round < rounds; round += 1) unsealPassword(sealed, [key], context).wipe();
 }
 process.stdout.write('ready\n');

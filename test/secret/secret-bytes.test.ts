@@ -53,3 +53,10 @@ test('secret bytes are wiped at the end of their block', () => {
   }
   expect(lent.every((byte) => byte === 0)).toBe(true);
 });
+
+test('two are equal when all bytes are', () => {
+  const of = (text: string) => SecretBytes.take(Buffer.from(text));
+  expect(['same', 'Same', 'sam', 'samee', ''].map((text) => of('same').equals(of(text)))).toEqual([
+    ...[true, false, false, false, false],
+  ]);
+});

@@ -1,0 +1,83 @@
+import { expect, test } from 'vitest';
+import { type KeeperPorts, startKeeper } from '../../src/encryption/keeper.ts';
+import { Failure } from '../../src/errors.ts';
+import type { LogFields } from '../../src/events.ts';
+
+const view = { state: { kind: 'closed' }, switch: { revision: 0 }, hasPlain: false };
+
+/** A keeper whose turns come by hand; `at.failure` is what becomes of its reports. */
+async function scene() {
+  const at: { failure: Failure | null; monotonicMs: number } = { failure: null, monotonicMs: 0 };
+  const reports: string[] = [];
+  const lines: unknown[] = [];
+  let waiting: (() => void)[] = [];
+  const note = (fields: LogFields, event: string) =>
+    void lines.push([event, (fields['error'] as Failure).code, fields['failures']]);
+  const ports = {
+    keyFile: { watch: () => ({ [Symbol.dispose]: () => undefined }) },
+    vault: { view, refresh: async () => view, keys: () => [], wrapped: () => null },
+    store: {
+      reportWorker: async ({ worker }: { worker: string }) => {
+        if (at.failure !== null) throw at.failure;
+        reports.push(worker);
+      },
+      removeWorker: async () => undefined,
+    },
+    sealReadable: async () => undefined,
+    clock: {
+      nowMs: () => at.monotonicMs,
+      monotonicMs: () => at.monotonicMs,
+      sleep: (_ms: number, signal: AbortSignal) =>
+        new Promise<void>((resolve) => {
+          waiting.push(resolve);
+          signal.addEventListener('abort', () => resolve());
+        }),
+    },
+    workers: { me: 'me', isDead: () => false },
+    log: { debug: note, info: note, warn: note, error: note },
+    ...{ host: 'desk', pid: 1 },
+  };
+  const keeper = await startKeeper(ports as unknown as KeeperPorts);
+  const turns = async (count: number) => {
+    for (let turn = 0; turn < count; turn += 1) {
+      at.monotonicMs += 2000;
+      const due = waiting;
+      waiting = [];
+      for (const wake of due) wake();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  };
+  return { at, reports, lines, turns, [Symbol.asyncDispose]: () => keeper[Symbol.asyncDispose]() };
+}
+
+test('a report that fails is told when its reason changes and now and then, and comes again with the next turn', async () => {
+  await using keeper = await scene();
+  const { at, reports, lines, turns } = keeper;
+  await turns(1);
+  expect(reports).toEqual(['me', 'me']);
+  at.failure = new Failure('database_failed', 'The database reported an error.');
+  await turns(3);
+  at.failure = new Failure('database_denied', 'The database refuses access.');
+  await turns(1);
+  expect(lines).toEqual([
+    ['worker.report_failed', 'database_failed', 1],
+    ['worker.report_failed', 'database_failed', 2],
+    ['worker.report_failed', 'database_denied', 4],
+  ]);
+  at.failure = null;
+  await turns(1);
+  expect(reports).toHaveLength(3);
+  at.failure = new Failure('database_denied', 'The database refuses access.');
+  await turns(1);
+  expect(lines).toHaveLength(4);
+});
+
+test('a database that is away is told by the scheduler, not for each worker that cannot report', async () => {
+  await using keeper = await scene();
+  keeper.at.failure = new Failure('database_unavailable', 'away');
+  await keeper.turns(5);
+  expect(keeper.lines).toEqual([]);
+  keeper.at.failure = null;
+  await keeper.turns(1);
+  expect(keeper.reports).toHaveLength(2);
+});

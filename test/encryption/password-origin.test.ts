@@ -1,0 +1,108 @@
+/**
+ * Who gave a password, through all that happens to it: the mark of one that came out of the table while encryption was on.
+ */
+import { describe, expect, test } from 'vitest';
+import { enable } from '../../src/encryption/enable.ts';
+import type { OperationOptions } from '../../src/encryption/operation.ts';
+import { createPasswords } from '../../src/encryption/passwords.ts';
+import { reseal } from '../../src/encryption/reseal.ts';
+import { rotate } from '../../src/encryption/rotate.ts';
+import { createSealing } from '../../src/encryption/sealing.ts';
+import { createLog } from '../../src/log.ts';
+import { type Origin, originOf, sealPassword } from '../../src/secret/sealed-password.ts';
+import { SecretBytes } from '../../src/secret/secret-bytes.ts';
+import { sampleMailbox } from '../adapters/database/samples.ts';
+import { connectionOf, newWorld, startProcess, type World } from './memory-ports.ts';
+import { putPlain, putSealed, randomKey, storedOf, worldAt, wrongPasswords } from './stored-passwords.ts';
+
+const options: OperationOptions = { force: false, waitMs: 2000, stop: new AbortController().signal };
+const log = createLog({ level: 'error', pretty: false, destination: { write: () => undefined } });
+
+const origins = (world: World): Readonly<Record<string, Origin>> =>
+  Object.fromEntries([...world.passwords.values()].map(({ name, bytes }) => [name, originOf(bytes)]));
+
+/** What a worker does with what it finds readable. */
+async function sealOnSight(world: World): Promise<void> {
+  const ports = startProcess(world);
+  await ports.vault.refresh();
+  await createSealing({ ...ports, log })();
+}
+
+/** Encryption is on; one password was given by a command, another stood in the table and was sealed on sight. */
+async function bothKinds(): Promise<World> {
+  const world = await worldAt('on', [randomKey()], ['command']);
+  putPlain(world, 'table');
+  await sealOnSight(world);
+  return world;
+}
+
+const both = { command: 'command', table: 'table' };
+
+describe('the mark', () => {
+  test('is put on what is sealed on sight, and on nothing else', async () => {
+    expect(origins(await bothKinds())).toEqual(both);
+  });
+
+  test('is put on what a rotation or resealing finds readable', async () => {
+    for (const operation of [rotate, reseal]) {
+      const world = await worldAt('on', [randomKey()], ['command']);
+      putPlain(world, 'table');
+      await operation(startProcess(world), options);
+      expect(origins(world)).toEqual(both);
+    }
+  });
+
+  test('is not put on what was there before encryption was on, but on what is found later', async () => {
+    const world = newWorld();
+    putPlain(world, 'command');
+    await enable(startProcess(world), options);
+    putPlain(world, 'table');
+    await enable(startProcess(world), options);
+    expect(origins(world)).toEqual(both);
+  });
+
+  test('stays through rotations and resealing, and is put on nothing that has none', async () => {
+    const world = await bothKinds();
+    const [former] = world.file as readonly [ReturnType<typeof randomKey>];
+    for (let count = 0; count < 2; count += 1) await rotate(startProcess(world), options);
+    expect(origins(world)).toEqual(both);
+    expect(await wrongPasswords(world)).toEqual([]);
+    // As after a restored backup: both are under the first key again, one of them by its header alone.
+    const [key] = world.file as readonly [ReturnType<typeof randomKey>];
+    world.file = [key, former];
+    await putSealed(world, former, ['command'], key.id);
+    const stored = storedOf(world, 'table');
+    using password = SecretBytes.take(Buffer.from('secret of table'));
+    stored.bytes = sealPassword(password, former, { mailboxId: 'table', connection: connectionOf(stored) }, 'table');
+    stored.keyId = former.id;
+    expect(await reseal(startProcess(world), options)).toMatchObject({ resealed: 2, unopened: [] });
+    expect(origins(world)).toEqual(both);
+    expect(await wrongPasswords(world)).toEqual([]);
+  });
+});
+
+test('who lends a password tells its origin, and one that is moved to another server keeps it', async () => {
+  const world = await bothKinds();
+  putPlain(world, 'new');
+  const { vault } = startProcess(world);
+  await vault.refresh();
+  const readPassword = async (id: string) => {
+    const stored = storedOf(world, id);
+    const connection = { ...connectionOf(stored), tls: 'implicit' as const };
+    return { ...stored, connection, bytes: Uint8Array.from(stored.bytes), switchRevision: world.row?.revision ?? null };
+  };
+  const passwords = createPasswords({ vault, store: { readPassword }, sealReadable: async () => undefined });
+  const mailboxOf = (name: string) =>
+    sampleMailbox({
+      id: name,
+      connection: { ...connectionOf(storedOf(world, name)), tls: 'implicit', folder: 'INBOX' },
+    });
+  // Also one that could not be sealed on sight.
+  for (const [name, origin] of Object.entries({ ...both, new: 'table' })) {
+    const moved = await passwords.lend(mailboxOf(name), async (password, from) => {
+      expect(from).toBe(origin);
+      return await passwords.store(mailboxOf(name), password, from, async (prepared) => prepared);
+    });
+    expect(moved.form === 'sealed' && originOf(moved.sealed)).toBe(origin);
+  }
+});
