@@ -11,7 +11,8 @@ import { Failure } from '../../errors.ts';
 import type { IngestStore, Lease } from '../../ingest/ports.ts';
 import type { Batch, NewMessage } from '../../ingest/rows.ts';
 import type { DialectWords } from './dialect-words.ts';
-import { dueMailboxes, hurry, hurryAll, scheduleOf, watchedRows } from './due-rows.ts';
+import { dueMailboxes } from './due-list.ts';
+import { hurry, hurryAll, hurryStranded, scheduleOf, watchedRows } from './due-rows.ts';
 import { insertRows } from './insert-rows.ts';
 import { knownStore } from './known-messages.ts';
 import {
@@ -40,19 +41,21 @@ const storing: ReadonlySet<string> = new Set(['ticket_opened', 'reply_added', 'r
 
 export function ingestStore(db: Connected, words: DialectWords): IngestStore {
   return {
-    dueMailboxes: (limit, keyIds, refusalsMax) => dueMailboxes(db, words, limit, keyIds, refusalsMax),
+    dueMailboxes: (limit, keyIds, loginRefusalsMax, closed = []) =>
+      dueMailboxes(db, words, { limit, keyIds, loginRefusalsMax, closed }),
     scheduleOf: (mailboxId) => scheduleOf(db, words, mailboxId),
     hurry: (codes, host) => hurry(db, words, codes, host),
     hurryAll: () => hurryAll(db, words),
+    hurryStranded: (intervalMs) => hurryStranded(db, words, intervalMs),
     watchedRows: (mailboxIds) => watchedRows(db, mailboxIds),
     takeLease: (...from) => takeLease(db, words, ...from),
     leaseOwner: (mailboxId) => leaseOwner(db, words, mailboxId),
     freeLease: (mailboxId, owner) => freeLease(db, words, mailboxId, owner),
     freeLeasesOf: (owner) => freeLeasesOf(db, words, owner),
-    freeDeadLeases: (liveMs) => freeDeadLeases(db, words, liveMs),
+    freeDeadLeases: (liveMs, me) => freeDeadLeases(db, words, liveMs, me),
     renewLeases: (leases, leaseMs) => renewLeases(db, words, leases, leaseMs),
     noteVisit: (lease, nextPollAfterMs) => noteVisit(db, words, lease, nextPollAfterMs),
-    releaseLease: (lease, result) => releaseLease(db, words, lease, result),
+    releaseLease: (lease, result, version) => releaseLease(db, words, lease, result, version),
     readCursor: (mailboxId) => readCursor(db, mailboxId),
     setCursor: (lease, cursor) => setCursor(db, words, lease, cursor),
     ...knownStore(db, words),

@@ -10,14 +10,16 @@ import type { AdminStore } from '../../admin/ports.ts';
 import type { DatabaseConfig } from '../../config.ts';
 import type { EncryptionStore } from '../../encryption/ports.ts';
 import type { DatabaseHealth, QuarantineReader } from '../../ingest/daemon-ports.ts';
+import type { MailboxStore } from '../../ingest/mailbox-ports.ts';
 import type { NumberingStore } from '../../ingest/numbering-ports.ts';
-import type { IngestStore, MailboxStore, TicketReader } from '../../ingest/ports.ts';
+import type { IngestStore, TicketReader } from '../../ingest/ports.ts';
 import type { QuarantineStore } from '../../ingest/quarantine-ports.ts';
 import type { PoolCheck } from '../../ingest/readiness.ts';
 import type { ReconcileStore } from '../../ingest/reconcile-ports.ts';
 import type { ReplayStore } from '../../ingest/replay-ports.ts';
 import type { RawPlace } from '../../ingest/rows.ts';
 import type { TicketDesk } from '../../ingest/ticket-ports.ts';
+import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { adminStore } from './admin-store.ts';
 import { ingestStore } from './batch-store.ts';
 import { lockForDaemon } from './daemon-lock.ts';
@@ -50,6 +52,8 @@ export type Database = MailboxStore &
     readonly migrations: Migrations;
     /** The connections to the server; null for a SQLite file. */
     pool(): PoolCheck | null;
+    /** Another password from the next connection on; it is borrowed until the database is closed. */
+    usePassword(password: SecretBytes): void;
     /** Keeps a second daemon away from a SQLite file until it is disposed. Throws `worker_running`. */
     lockForDaemon(): Promise<Disposable>;
     /** Where the raw sources of these UIDs lie, in their order, in the newest UIDVALIDITY; what has none is left out. */
@@ -79,7 +83,7 @@ const usualLimits: DatabaseLimits = {
 
 /** `limits` are for MySQL; a SQLite file answers or fails. The password of `config` is borrowed until it is closed. */
 export async function openDatabase(config: DatabaseConfig, limits: Partial<DatabaseLimits> = {}): Promise<Database> {
-  const { dialect, words, pool } = await engineOf(config, { ...usualLimits, ...limits });
+  const { dialect, words, pool, usePassword } = await engineOf(config, { ...usualLimits, ...limits });
   const db = new Kysely<Tables>({ dialect });
   return {
     ...mailboxStore(db, words),
@@ -101,6 +105,7 @@ export async function openDatabase(config: DatabaseConfig, limits: Partial<Datab
     databaseNowMs: () => databaseNowMs(db, words),
     rawPlaces: (mailboxId, uids) => rawPlaces(db, mailboxId, uids),
     pool,
+    usePassword,
     migrations: migrationsOf(db, words),
     [Symbol.asyncDispose]: () => db.destroy(),
   };
@@ -111,16 +116,26 @@ async function databaseNowMs(db: Connected, words: DialectWords): Promise<number
   return fromDatabaseTime(rows[0]?.now ?? '');
 }
 
-type Engine = { readonly dialect: Dialect; readonly words: DialectWords; readonly pool: () => PoolCheck | null };
+type Engine = Pick<Database, 'usePassword'> & {
+  readonly dialect: Dialect;
+  readonly words: DialectWords;
+  readonly pool: () => PoolCheck | null;
+};
 
 /** Either loads its own driver alone. */
 async function engineOf(config: DatabaseConfig, limits: DatabaseLimits): Promise<Engine> {
   if (config.kind === 'sqlite') {
     const { sqliteDialect } = await import('./sqlite-driver.ts');
-    return { dialect: sqliteDialect(config.path), words: sqliteWords(), pool: () => null };
+    return {
+      dialect: sqliteDialect(config.path),
+      words: sqliteWords(),
+      pool: () => null,
+      usePassword: () => undefined,
+    };
   }
   const { MysqlPool, mysqlDialect } = await import('./mysql-pool.ts');
   const pool = new MysqlPool(config, limits);
   const words = mysqlWords(() => pool.packetBytesMax());
-  return { dialect: mysqlDialect(pool), words, pool: () => pool.stats() };
+  const usePassword = (password: SecretBytes) => pool.usePassword(password);
+  return { dialect: mysqlDialect(pool), words, pool: () => pool.stats(), usePassword };
 }

@@ -1,38 +1,15 @@
 /**
- * The schedule: which mailboxes are due, which of them wait no longer, and whether the rows of those that rest have changed.
+ * The schedule: how it has a mailbox, which of them wait no longer, and whether the rows of those that rest have changed.
  *
- * Due times go by the database's clock. Rows come as whoever wrote them left them: one that is no mailbox is passed over.
+ * Due times go by the database's clock.
  */
-import type { ExpressionBuilder } from 'kysely';
 import type { DueMailbox, WatchedRow } from '../../ingest/ports.ts';
 import type { DialectWords } from './dialect-words.ts';
-import { mailboxColumns, shortColumn, validMailbox } from './mailbox-rows.ts';
-import { isWaiting } from './password-rows.ts';
+import { shortColumn } from './mailbox-rows.ts';
 import { portions } from './portions.ts';
-import type { Connected, Tables } from './tables.ts';
+import type { Connected } from './tables.ts';
 import { fromDatabaseTime } from './times.ts';
-
-type MailboxWhere = ExpressionBuilder<Tables, 'mailboxes'>;
-
-/** A row that is no mailbox is passed over, however many of them are overdue for longest. */
-export async function dueMailboxes(
-  db: Connected,
-  words: DialectWords,
-  limit: number,
-  keyIds: readonly string[],
-  loginRefusalsMax: number,
-): Promise<readonly DueMailbox[]> {
-  const due = new Map<string, DueMailbox>();
-  for (let offset = 0; due.size < limit; offset += limit) {
-    const rows = await duePage(db, words, keyIds, loginRefusalsMax).limit(limit).offset(offset).execute();
-    for (const row of rows) {
-      const mailbox = validMailbox(row);
-      if (mailbox !== null) due.set(mailbox.id, { ...mailbox, due: dueOf(row) });
-    }
-    if (rows.length < limit) break;
-  }
-  return [...due.values()].slice(0, limit);
-}
+import { aheadMsMax } from './worker-rows.ts';
 
 /** How the schedule has one mailbox, due or not. */
 export async function scheduleOf(
@@ -44,7 +21,7 @@ export async function scheduleOf(
   return row === undefined ? null : dueOf(row);
 }
 
-function scheduled(db: Connected, words: DialectWords) {
+export function scheduled(db: Connected, words: DialectWords) {
   return db
     .selectFrom('mailbox_state')
     .innerJoin('mailboxes', 'mailboxes.id', 'mailbox_state.mailbox_id')
@@ -52,28 +29,9 @@ function scheduled(db: Connected, words: DialectWords) {
     .select(['next_poll_at', 'failures', 'login_refusals', 'refused_version', 'lease_epoch', words.now.as('now')]);
 }
 
-function duePage(db: Connected, words: DialectWords, keyIds: readonly string[], loginRefusalsMax: number) {
-  return scheduled(db, words)
-    .select(mailboxColumns)
-    .where('mailboxes.state', '=', 'active')
-    .where((where) =>
-      where.or([
-        where('mailbox_state.next_poll_at', '<=', words.now),
-        where.and([
-          where('login_refusals', '>=', loginRefusalsMax),
-          where('refused_version', '<>', where.ref('mailboxes.changed_at')),
-        ]),
-      ]),
-    )
-    .where((where) => where.or([where('lease_owner', 'is', null), where('lease_until', '<=', words.now)]))
-    .where((where) => where.not(isWaiting(where as unknown as MailboxWhere, keyIds)))
-    .orderBy('mailbox_state.next_poll_at')
-    .orderBy('mailbox_state.mailbox_id');
-}
-
 type ScheduledRow = Awaited<ReturnType<ReturnType<typeof scheduled>['execute']>>[number];
 
-function dueOf(row: ScheduledRow): DueMailbox['due'] {
+export function dueOf(row: ScheduledRow): DueMailbox['due'] {
   const overdueMs = fromDatabaseTime(row.now) - fromDatabaseTime(row.next_poll_at);
   return {
     overdueMs: Number.isNaN(overdueMs) ? 0 : Math.max(0, overdueMs),
@@ -137,6 +95,29 @@ async function waitAnew(db: Connected, words: DialectWords): Promise<void> {
       .where('last_error_at', '=', failedAt)
       .execute();
   }
+}
+
+/** The longest pause of [poll] login_pause_h (config/settings.ts), and a day: no mailbox that failed waits longer. */
+const pauseMsMax = 31 * 86_400_000;
+
+/**
+ * What was put off by a clock that ran ahead, and has been set right since. Who failed tells when, so that each begins its
+ * wait anew; who did not fail waits for its own interval at most. A visit too many does no harm.
+ */
+export async function hurryStranded(db: Connected, words: DialectWords, intervalMs: number): Promise<void> {
+  await waitAnew(db, words);
+  const rows = await db
+    .selectFrom('mailbox_state')
+    .innerJoin('mailboxes', 'mailboxes.id', 'mailbox_state.mailbox_id')
+    .select(['mailbox_id', 'next_poll_at', 'failures', 'poll_interval_ms', words.now.as('now')])
+    .where('next_poll_at', '>', words.now)
+    .execute();
+  const stranded = rows.filter((row) => {
+    const waitMs = fromDatabaseTime(row.next_poll_at) - fromDatabaseTime(row.now);
+    return !(waitMs <= aheadMsMax + (row.failures > 0 ? pauseMsMax : (row.poll_interval_ms ?? intervalMs)));
+  });
+  for (const ids of portions(stranded.map((row) => row.mailbox_id)))
+    await db.updateTable('mailbox_state').set({ next_poll_at: words.now }).where('mailbox_id', 'in', ids).execute();
 }
 
 export async function watchedRows(

@@ -13,8 +13,12 @@ import type { DialectWords } from './dialect-words.ts';
 import { toCursor } from './mailbox-rows.ts';
 import { portions } from './portions.ts';
 import type { Connected, Tables } from './tables.ts';
+import { aheadMsMax } from './worker-rows.ts';
 
 type StateWhere = ExpressionBuilder<Tables, 'mailbox_state'>;
+
+/** So far ahead no lease lasts: [poll] lease_s is an hour at most (config/settings.ts), and clocks of nodes are apart. */
+const leaseMsMax = 3_600_000 + aheadMsMax;
 
 export async function takeLease(
   db: Connected,
@@ -32,7 +36,7 @@ export async function takeLease(
     .where((where) =>
       where.or([
         where('lease_owner', 'is', null),
-        where('lease_until', '<=', words.now),
+        isRunOut(where, words),
         ...(dead === null ? [] : [where('lease_owner', '=', dead)]),
       ]),
     );
@@ -54,8 +58,18 @@ export async function leaseOwner(db: Connected, words: DialectWords, mailboxId: 
     .select('lease_owner')
     .where('mailbox_id', '=', mailboxId)
     .where('lease_until', '>', words.now)
+    .where('lease_until', '<=', words.nowPlus(leaseMsMax))
     .executeTakeFirst();
   return row?.lease_owner ?? null;
+}
+
+/**
+ * Its end is over, or lies further ahead than that of any lease: the database's clock ran ahead when it was written. Should
+ * its owner be alive, nothing is stored twice: whoever takes the lease raises the epoch, and each write of the owner before
+ * names the old one and is refused.
+ */
+export function isRunOut(where: StateWhere, words: DialectWords) {
+  return where.or([where('lease_until', '<=', words.now), where('lease_until', '>', words.nowPlus(leaseMsMax))]);
 }
 
 export async function freeLease(db: Connected, words: DialectWords, mailboxId: string, owner: string): Promise<void> {
@@ -68,16 +82,29 @@ export async function freeLease(db: Connected, words: DialectWords, mailboxId: s
 }
 
 /**
- * Of workers that are known and have not reported for `liveMs`; who never reports (a visit by hand) keeps its lease to its
- * end. A worker that only slept finds its lease gone: the fence refuses what it writes.
+ * Of workers that are known and have not reported for `liveMs`, or that have reported in the future: their clock was wrong
+ * then, and they would never fall silent. Who never reports (a visit by hand) keeps its lease to its end. A worker that only
+ * slept, or that reports again in a moment, finds its lease gone: the fence refuses what it writes. Who asks is alive,
+ * whatever became of its reports.
  */
-export async function freeDeadLeases(db: Connected, words: DialectWords, liveMs: number): Promise<readonly string[]> {
+export async function freeDeadLeases(
+  db: Connected,
+  words: DialectWords,
+  liveMs: number,
+  me: string,
+): Promise<readonly string[]> {
   const rows = await db
     .selectFrom('mailbox_state')
     .innerJoin('workers', 'workers.worker', 'mailbox_state.lease_owner')
     .select('workers.worker')
     .distinct()
-    .where('workers.seen_at', '<', words.nowPlus(-liveMs))
+    .where('workers.worker', '<>', me)
+    .where((where) =>
+      where.or([
+        where('workers.seen_at', '<', words.nowPlus(-liveMs)),
+        where('workers.seen_at', '>', words.nowPlus(aheadMsMax)),
+      ]),
+    )
     .execute();
   const owners = rows.map((row) => row.worker);
   for (const owner of owners) await freeLeasesOf(db, words, owner);
@@ -142,33 +169,44 @@ export async function releaseLease(
   db: Connected,
   words: DialectWords,
   lease: Lease,
-  result: PollResult,
+  result: PollResult | null,
+  version?: string,
 ): Promise<void> {
-  const free = { lease_owner: null, lease_until: null, next_poll_at: words.nowPlus(result.nextPollAfterMs) };
-  const update = db.updateTable('mailbox_state').where((where) => isHeld(where, lease));
-  if (result.ok) {
-    await update.set({ ...free, ...noTrouble, last_success_at: words.now }).execute();
+  const free = { lease_owner: null, lease_until: null };
+  if (result === null) {
+    await db
+      .updateTable('mailbox_state')
+      .where((where) => isHeld(where, lease))
+      .set(free)
+      .execute();
     return;
   }
-  await update
-    .set({
-      ...free,
-      next_poll_at: nextVisit(result.refusedVersion, words, free.next_poll_at),
-      ...refusal(result.refusedVersion),
-      failures: sql<number>`failures + 1`,
-      failing_since: sql<string>`coalesce(failing_since, ${words.now})`,
-      last_error_code: result.error.code.slice(0, 32),
-      last_error_message: result.error.message.slice(0, 10_000).toWellFormed(),
-      last_error_hint: result.error.hint.slice(0, 10_000).toWellFormed(),
-      last_error_at: words.now,
-    })
+  const { numUpdatedRows } = await db
+    .updateTable('mailbox_state')
+    .where((where) => isHeld(where, lease))
+    .$if(version !== undefined, (update) => update.where(({ not }) => not(isChangedSince(sql`${version}`))))
+    .set({ ...free, next_poll_at: words.nowPlus(result.nextPollAfterMs), ...outcomeOf(result, words) })
+    .executeTakeFirst();
+  if (numUpdatedRows > 0n || version === undefined) return;
+  // What the visit found is about the row as it was: whoever changed it waits for the next visit.
+  await db
+    .updateTable('mailbox_state')
+    .where((where) => isHeld(where, lease))
+    .set({ ...free, next_poll_at: words.now })
     .execute();
 }
 
-/** At once when the row was changed while it was refused as it had been: whoever set a new password waits for the next visit. */
-function nextVisit(version: string | null, words: DialectWords, next: RawBuilder<string>): RawBuilder<string> {
-  if (version === null) return next;
-  return sql<string>`case when ${isChangedSince(sql`${version}`)} then ${words.now} else ${next} end`;
+function outcomeOf(result: PollResult, words: DialectWords) {
+  if (result.ok) return { ...noTrouble, last_success_at: words.now };
+  return {
+    ...refusal(result.refusedVersion),
+    failures: sql<number>`failures + 1`,
+    failing_since: sql<string>`coalesce(failing_since, ${words.now})`,
+    last_error_code: result.error.code.slice(0, 32),
+    last_error_message: result.error.message.slice(0, 10_000).toWellFormed(),
+    last_error_hint: result.error.hint.slice(0, 10_000).toWellFormed(),
+    last_error_at: words.now,
+  };
 }
 
 function isChangedSince(version: RawBuilder<unknown>): RawBuilder<boolean> {

@@ -2,16 +2,7 @@
  * The steps that came with bounces, marks, links between tickets and quarantine. Numbered, never edited, one statement
  * each, as in migrations.ts.
  */
-import { ascii, hash, index, type Migration, tableOptions, uuid, word } from './migration-step.ts';
-
-function column(number: number, table: string, name: string, mysql: string, sqlite: string): Migration {
-  return {
-    number,
-    name: `${table}_${name}`,
-    mysql: `alter table ${table} add column ${name} ${mysql}`,
-    sqlite: `alter table ${table} add column ${name} ${sqlite}`,
-  };
-}
+import { ascii, column, hash, index, type Migration, tableOptions, uuid, word } from './migration-step.ts';
 
 /** Two tickets that have to do with each other: one row for each pair and reason. */
 const ticketLink: Migration = {

@@ -163,9 +163,10 @@ function readMailbox(row: PlainMailboxRow): Mailbox | Failure {
 }
 
 type StateRow = {
-  readonly [K in Exclude<keyof MailboxStateRow, 'mailbox_id' | 'refused_version' | 'folder_life' | 'cursor_start_uid'>]:
-    | MailboxStateRow[K]
-    | null;
+  readonly [K in Exclude<
+    keyof MailboxStateRow,
+    'mailbox_id' | 'refused_version' | 'folder_life' | 'cursor_start_uid' | 'cursor_folder'
+  >]: MailboxStateRow[K] | null;
 };
 
 /** A row that is invalid is listed as paused, with what is wrong as its last error. `now` is the database's clock. */

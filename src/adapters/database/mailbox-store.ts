@@ -2,16 +2,19 @@
  * Mailboxes: settings, passwords, how they fare. Implements MailboxStore of the ports.
  *
  * Passwords go in and out as bytes, in statements of their own. Errors are Failures: `not_found`, `exists_already`,
- * `database_*`.
+ * `switch_changed`, `database_*`.
  */
 import { sql } from 'kysely';
 import { Failure } from '../../errors.ts';
 import type { Author, Cursor, Mailbox, NewPassword } from '../../ingest/mailbox.ts';
-import type { MailboxStore } from '../../ingest/ports.ts';
+import type { MailboxStore } from '../../ingest/mailbox-ports.ts';
+import { folderKey } from '../../ingest/numbering.ts';
 import { addAudit } from './audit-rows.ts';
 import type { DialectWords } from './dialect-words.ts';
+import { mailboxChanges, nameOf, passwordSet } from './mailbox-changes.ts';
 import { fromMailbox, mailboxColumns, shortColumn, toListed, toMailbox } from './mailbox-rows.ts';
 import { lendPasswordColumns, readPassword } from './password-rows.ts';
+import { holdSwitchToWrite } from './switch-rows.ts';
 import type { Connected } from './tables.ts';
 import { inTransaction } from './transactions.ts';
 
@@ -37,14 +40,12 @@ const stateColumns = [
 
 export function mailboxStore(db: Connected, words: DialectWords): MailboxStore {
   return {
+    ...mailboxChanges(db, words),
     addMailbox: (mailbox, password, cursor, by) => addMailbox(db, words, mailbox, password, cursor, by),
     mailboxByName: (name) => mailboxByName(db, name),
     mailboxById: (id) => mailboxById(db, id),
     listMailboxes: () => listMailboxes(db, words),
     leasedMailboxes: () => leasedMailboxes(db, words),
-    setMailboxState: (id, state) => setMailboxState(db, words, id, state),
-    setAddresses: (id, addresses) => setAddresses(db, words, id, addresses),
-    setPassword: (id, password, by) => setPassword(db, words, id, password, by),
     removeMailbox: (id, by) => removeMailbox(db, words, id, by),
     adoptMailboxes: () => adoptMailboxes(db, words),
     readPassword: (id) => readPassword(db, words, id),
@@ -60,6 +61,7 @@ async function addMailbox(
   by: Author,
 ): Promise<void> {
   await inTransaction(db, async (transaction) => {
+    await holdSwitchToWrite(transaction, words, password.switchRevision);
     await lendPasswordColumns(password, words, (columns) =>
       transaction
         .insertInto('mailboxes')
@@ -73,6 +75,7 @@ async function addMailbox(
         cursor_uid_validity: cursor?.uidValidity ?? null,
         cursor_uid: cursor?.uid ?? null,
         cursor_start_uid: cursor?.uid ?? null,
+        cursor_folder: cursor === null ? null : folderKey(mailbox.connection),
         lease_epoch: 0,
         next_poll_at: words.now,
         failures: 0,
@@ -80,11 +83,6 @@ async function addMailbox(
       .execute();
     await addAudit(transaction, words, [passwordSet(mailbox.id, mailbox.name, password, by)]);
   });
-}
-
-function passwordSet(mailboxId: string, name: string, password: NewPassword, by: Author) {
-  const keyId = password.form === 'sealed' ? password.keyId : null;
-  return { ...by, action: 'password.set', keyId, nextKeyId: null, mailboxId, detail: name };
 }
 
 async function mailboxByName(db: Connected, name: string): Promise<Mailbox> {
@@ -118,90 +116,6 @@ async function leasedMailboxes(db: Connected, words: DialectWords) {
     .where('lease_until', '>', words.now)
     .execute();
   return rows.flatMap(({ id, name, lease_owner: owner }) => (owner === null ? [] : [{ id, name, owner }]));
-}
-
-async function setMailboxState(
-  db: Connected,
-  words: DialectWords,
-  id: string,
-  state: 'active' | 'paused',
-): Promise<void> {
-  await inTransaction(db, async (transaction) => {
-    const result = await transaction
-      .updateTable('mailboxes')
-      .set({ state })
-      .where('id', '=', id)
-      .where('state', '<>', 'removing')
-      .executeTakeFirst();
-    if (result.numUpdatedRows === 0n) throw gone(id);
-    if (state === 'paused') return;
-    await transaction
-      .updateTable('mailbox_state')
-      .set({ next_poll_at: words.now, login_refusals: 0 })
-      .where('mailbox_id', '=', id)
-      .execute();
-  });
-}
-
-/** A visit that rests sees the change by its stamp; the trigger of SQLite is older than this column. */
-async function setAddresses(
-  db: Connected,
-  words: DialectWords,
-  id: string,
-  addresses: readonly string[],
-): Promise<void> {
-  const stamp = sql<string>`strftime('%Y-%m-%d %H:%M:%f', 'now') || ' ' || hex(randomblob(4))`;
-  const result = await db
-    .updateTable('mailboxes')
-    .set({
-      addresses: addresses.length === 0 ? null : addresses.join(','),
-      ...(words.kind === 'sqlite' ? { changed_at: stamp } : {}),
-    })
-    .where('id', '=', id)
-    .where('state', '<>', 'removing')
-    .executeTakeFirst();
-  if (result.numUpdatedRows === 0n) throw gone(id);
-}
-
-async function setPassword(
-  db: Connected,
-  words: DialectWords,
-  id: string,
-  password: NewPassword,
-  by: Author,
-): Promise<void> {
-  await inTransaction(db, async (transaction) => {
-    const result = await lendPasswordColumns(password, words, (columns) =>
-      transaction
-        .updateTable('mailboxes')
-        .set(columns)
-        .where('id', '=', id)
-        .where('state', '<>', 'removing')
-        .executeTakeFirst(),
-    );
-    if (result.numUpdatedRows === 0n) throw gone(id);
-    await transaction
-      .updateTable('mailbox_state')
-      .set({
-        next_poll_at: words.now,
-        failures: 0,
-        login_refusals: 0,
-        last_error_code: null,
-        last_error_message: null,
-        last_error_hint: null,
-        last_error_at: null,
-        failing_since: null,
-      })
-      .where('mailbox_id', '=', id)
-      .execute();
-    const name = (await nameOf(transaction, id)) ?? '';
-    await addAudit(transaction, words, [passwordSet(id, name, password, by)]);
-  });
-}
-
-async function nameOf(db: Connected, id: string): Promise<string | null> {
-  const row = await db.selectFrom('mailboxes').select(shortColumn('name')).where('id', '=', id).executeTakeFirst();
-  return row?.name ?? null;
 }
 
 /**
@@ -286,8 +200,4 @@ async function adopt(db: Connected, words: DialectWords, ids: readonly string[])
     : insert.onConflict((at) => at.doNothing())
   ).executeTakeFirst();
   return Number(result.numInsertedOrUpdatedRows ?? 0n);
-}
-
-function gone(id: string): Failure {
-  return new Failure('not_found', `There is no mailbox ${id}.`);
 }

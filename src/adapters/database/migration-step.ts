@@ -24,3 +24,13 @@ export function index(number: number, table: string, columns: readonly string[])
   const statement = `create index ${name} on ${table} (${columns.join(', ')})`;
   return { number, name, mysql: statement, sqlite: statement };
 }
+
+/** One more column in both dialects. */
+export function column(number: number, table: string, name: string, mysql: string, sqlite: string): Migration {
+  return {
+    number,
+    name: `${table}_${name}`,
+    mysql: `alter table ${table} add column ${name} ${mysql}`,
+    sqlite: `alter table ${table} add column ${name} ${sqlite}`,
+  };
+}

@@ -7,7 +7,7 @@
 import { adminMigrations } from './admin-migrations.ts';
 import { encryptionMigrations } from './encryption-migrations.ts';
 import { mailMigrations } from './mail-migrations.ts';
-import { ascii, exact, hash, index, type Migration, tableOptions, uuid, word } from './migration-step.ts';
+import { ascii, column, exact, hash, index, type Migration, tableOptions, uuid, word } from './migration-step.ts';
 import { serviceMigrations } from './service-migrations.ts';
 
 const mailbox: Migration = {
@@ -274,4 +274,6 @@ export const migrations: readonly Migration[] = [
   ...serviceMigrations,
   ...mailMigrations,
   ...adminMigrations,
+  // Of which folder the cursor is (numbering.ts, `folderKey`); null: of the one that is visited next.
+  column(57, 'mailbox_state', 'cursor_folder', `${hash} null`, 'text null'),
 ];

@@ -4,11 +4,20 @@
  * The one that worked last, then those that are written after it, and round. One that fails is tried last from then on.
  * While another than the first is in use, the first is to be tried once a minute, by a connection that nobody waits for:
  * the way back.
+ *
+ * A disk that hangs, or a primary cut off from its majority, lets everybody log in and read, and ends no change. So a
+ * place where a statement ended at its deadline, and nothing was changed while that waited, failed too; and because a
+ * login there proves nothing, it rests: 2 minutes, then 4, 8 … 15, until a change is committed there. A resting place
+ * is used when no other one works. Waits for locks end before the deadline, and count as nothing.
  */
 import { Failure } from '../../errors.ts';
 import { type MysqlPlace, nameOf } from './mysql-options.ts';
 
 const firstAgainMs = 60_000;
+const restMsMax = 15 * 60_000;
+
+/** When a statement ended at its deadline, and for how long the place is left alone since. */
+type Rest = { readonly sinceMs: number; readonly ms: number };
 
 export class MysqlHosts {
   /** In the order in which they are written. */
@@ -16,6 +25,10 @@ export class MysqlHosts {
   /** Which of them is tried first. */
   #chosen = 0;
   #firstAgainAtMs = 0;
+  /** Until a change is committed there; a rest that is over counts for how long the next one is. */
+  readonly #rests = new Map<MysqlPlace, Rest>();
+  /** When a change was committed there last. */
+  readonly #changedAtMs = new Map<MysqlPlace, number>();
 
   /** At least one place. */
   constructor(places: readonly MysqlPlace[]) {
@@ -23,27 +36,55 @@ export class MysqlHosts {
   }
 
   /** All of them, in the order in which they are to be tried. */
-  order(): readonly MysqlPlace[] {
-    return [...this.places.slice(this.#chosen), ...this.places.slice(0, this.#chosen)];
+  order(nowMs: number): readonly MysqlPlace[] {
+    const chosen = this.places.slice(this.#chosen, this.#chosen + 1);
+    const others = [...this.places.slice(this.#chosen + 1), ...this.places.slice(0, this.#chosen)];
+    const resting = others.filter((place) => this.#isResting(place, nowMs));
+    return [...chosen, ...others.filter((place) => !resting.includes(place)), ...resting];
   }
 
   /** The first one, when another is in use and it is time to try the first again; that is then done. */
   wayBack(nowMs: number): MysqlPlace | null {
-    if (this.#chosen === 0 || nowMs < this.#firstAgainAtMs) return null;
+    const [first] = this.places;
+    if (first === undefined || this.#chosen === 0) return null;
+    if (nowMs < this.#firstAgainAtMs || this.#isResting(first, nowMs)) return null;
     this.#firstAgainAtMs = nowMs + firstAgainMs;
-    return this.places[0] ?? null;
+    return first;
   }
 
   /** No connection to `place` could be opened, or it stands still: the one after it is tried first from now on. */
   failed(place: MysqlPlace, nowMs: number): void {
-    const at = this.places.indexOf(place);
-    if (at === this.#chosen) this.#choose((at + 1) % this.places.length, nowMs);
+    if (this.places.indexOf(place) !== this.#chosen) return;
+    const [, next = place] = this.order(nowMs);
+    this.#choose(this.places.indexOf(next), nowMs);
   }
 
-  /** A connection to `place` was opened. */
-  worked(place: MysqlPlace, nowMs: number): void {
+  /** A connection to `place`, begun at `sinceMs`, was opened. False: `place` has been left since, so it says nothing. */
+  worked(place: MysqlPlace, sinceMs: number, nowMs: number): boolean {
+    if ((this.#rests.get(place)?.sinceMs ?? Number.NEGATIVE_INFINITY) > sinceMs) return false;
     const at = this.places.indexOf(place);
     if (at !== this.#chosen) this.#choose(at, nowMs);
+    return true;
+  }
+
+  /** A change was committed at `place`: whatever was wrong there is over. */
+  changed(place: MysqlPlace, nowMs: number): void {
+    this.#changedAtMs.set(place, nowMs);
+    this.#rests.delete(place);
+  }
+
+  /** A statement at `place`, sent at `sinceMs`, ended at its deadline. What was sent before the rest began adds nothing to it. */
+  late(place: MysqlPlace, sinceMs: number, nowMs: number): void {
+    const changedAtMs = this.#changedAtMs.get(place) ?? Number.NEGATIVE_INFINITY;
+    if (this.places.length === 1 || changedAtMs >= sinceMs) return;
+    const last = this.#rests.get(place) ?? { sinceMs: Number.NEGATIVE_INFINITY, ms: firstAgainMs };
+    if (sinceMs >= last.sinceMs) this.#rests.set(place, { sinceMs: nowMs, ms: Math.min(2 * last.ms, restMsMax) });
+    this.failed(place, nowMs);
+  }
+
+  #isResting(place: MysqlPlace, nowMs: number): boolean {
+    const rest = this.#rests.get(place);
+    return rest !== undefined && nowMs < rest.sinceMs + rest.ms;
   }
 
   #choose(at: number, nowMs: number): void {

@@ -3,14 +3,13 @@
  *
  * Every statement has a deadline: after it the connection is cut, and `database_unavailable` thrown; its owner is told
  * before, when the answer takes long. A statement larger than the server takes is not sent, because the server would hang
- * up on it: `row_refused`. After an error of the
- * connection the link is broken: nothing is sent on it any more, and the pool makes another one. Every error is a
- * Failure. A statement with bytes among its values goes as a prepared one, so that a password never becomes text.
+ * up on it: `row_refused`. After an error of the connection the link is broken: nothing is sent on it any more, and the
+ * pool makes another one. Every error is a Failure. A statement with bytes among its values goes as a prepared one, so that a password never becomes text.
  * Outside a transaction, a statement that the server gave up (deadlock, conflict with another node) is tried again.
  */
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { CompiledQuery, DatabaseConnection, QueryResult } from 'kysely';
+import { CompiledQuery, type DatabaseConnection, type QueryResult } from 'kysely';
 import { type Connection, createConnection } from 'mysql2';
 import { Failure } from '../../errors.ts';
 import { textUnitsMax } from './dialect-words.ts';
@@ -25,30 +24,39 @@ import {
   nameOf,
 } from './mysql-options.ts';
 import { type Answer, beginSession, isRows, isUpToDate } from './mysql-session.ts';
+import { asBuffer, changesRows, checkSize, hasBytes, isTableChange, textUnits } from './mysql-statements.ts';
 import { tryAgain } from './transactions.ts';
 
-/** What the server counts beside the values of a statement: its command, its attributes, each value's type and length. */
-const packetOverheadBytes = 1024;
-const valueOverheadBytes = 16;
-const bytesPerUnitMax = 3;
 const preparedTooMany = 1461;
 
-/** How to tell a link's owner something about it. */
-type Listener = () => void;
+/** What a link tells its owner. */
+export type LinkOwner = {
+  /** Once, when it breaks. */
+  broken(): void;
+  /** Again and again while a statement has no answer for long. */
+  slow(): void;
+  /** A statement that was sent at `sinceMs` ended at its deadline; the link breaks next. */
+  late(sinceMs: number): void;
+  /** A change was committed. */
+  changed(): void;
+};
 
 export class MysqlLink implements DatabaseConnection {
   readonly place: MysqlPlace;
-  /** Set by who begins and ends transactions: within one, no statement is repeated alone. */
-  isInTransaction = false;
+  /** When it was begun to be opened. */
+  readonly beganAtMs = performance.now();
   /** Set when something was wrong at its place after it was opened: what it does now is the last that it does. */
   isRetired = false;
   readonly #connection: Connection;
   readonly #socket: Socket;
   readonly #where: string;
   readonly #limits: MysqlLimits;
-  #whenBroken: Listener | null = null;
-  #whenSlow: Listener | null = null;
+  #owner: LinkOwner | null = null;
   #isBroken = false;
+  /** Within a transaction no statement is repeated alone. */
+  #isInTransaction = false;
+  /** Set while a change waits for its commit. */
+  #hasChanged = false;
   /** Rejects what is under way. */
   #endWaiting: ((failure: Failure) => void) | null = null;
   #packetBytesMax = Number.POSITIVE_INFINITY;
@@ -86,15 +94,10 @@ export class MysqlLink implements DatabaseConnection {
     }
   }
 
-  /** `listener` is told once, when the link breaks; at once when it has broken already. */
-  whenBroken(listener: Listener): void {
-    if (this.#isBroken) listener();
-    else this.#whenBroken = listener;
-  }
-
-  /** `listener` is told again and again while a statement has no answer for long. */
-  whenSlow(listener: Listener): void {
-    this.#whenSlow = listener;
+  /** Tells `owner` from now on, at once when the link has broken already. */
+  belongTo(owner: LinkOwner): void {
+    this.#owner = owner;
+    if (this.#isBroken) owner.broken();
   }
 
   get isBroken(): boolean {
@@ -115,7 +118,7 @@ export class MysqlLink implements DatabaseConnection {
     // mysql2 forgets the callback of what was under way when it hears of the end first; when it does not, the callback
     // knows better what went wrong, and comes now.
     setImmediate(() => this.#endWaiting?.(error === undefined ? this.#broken() : mysqlFailure(error, this.#where)));
-    this.#whenBroken?.();
+    this.#owner?.broken();
   }
 
   #broken(): Failure {
@@ -136,10 +139,34 @@ export class MysqlLink implements DatabaseConnection {
 
   async executeQuery<R>(compiled: CompiledQuery): Promise<QueryResult<R>> {
     const run = () => this.#run(compiled.sql, compiled.parameters);
-    const result = this.isInTransaction ? await run() : await tryAgain(run, isGivenUp);
+    const result = this.#isInTransaction ? await run() : await tryAgain(run, isGivenUp);
+    if (changesRows(result)) this.#hasChanged = true;
+    if (!this.#isInTransaction) this.#committed();
     if (isRows(result)) return { rows: result as readonly unknown[] as R[] };
     const insertId = result.insertId === 0 ? {} : { insertId: BigInt(result.insertId) };
     return { rows: [], numAffectedRows: BigInt(result.affectedRows), ...insertId };
+  }
+
+  async begin(): Promise<void> {
+    await this.executeQuery(CompiledQuery.raw('begin'));
+    this.#isInTransaction = true;
+  }
+
+  async commit(): Promise<void> {
+    await this.executeQuery(CompiledQuery.raw('commit'));
+    this.#isInTransaction = false;
+    this.#committed();
+  }
+
+  async rollback(): Promise<void> {
+    await this.executeQuery(CompiledQuery.raw('rollback'));
+    this.#isInTransaction = false;
+    this.#hasChanged = false;
+  }
+
+  #committed(): void {
+    if (this.#hasChanged) this.#owner?.changed();
+    this.#hasChanged = false;
   }
 
   /** Nothing here streams: what is long is read in pages. */
@@ -164,7 +191,7 @@ export class MysqlLink implements DatabaseConnection {
     try {
       if (await isUpToDate((sql) => this.#run(sql, [], ms), this.#packetBytesMax)) return true;
       void this.close();
-      this.#whenBroken?.();
+      this.#owner?.broken();
       return false;
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
@@ -173,17 +200,22 @@ export class MysqlLink implements DatabaseConnection {
     }
   }
 
-  #run(sql: string, values: readonly unknown[], deadlineMs = this.#deadlineMs(sql)): Promise<Answer> {
+  /** `ms` is for questions of the link itself: instead of the deadline of a statement. */
+  #run(sql: string, values: readonly unknown[], ms: number | null = null): Promise<Answer> {
+    const deadlineMs = ms ?? this.#deadlineMs(sql);
+    const sinceMs = performance.now();
     return new Promise((resolve, reject) => {
       if (this.#isBroken) {
         reject(this.#broken());
         return;
       }
-      const slow = setInterval(() => this.#whenSlow?.(), this.#limits.slowMs);
+      const slow = setInterval(() => this.#owner?.slow(), this.#limits.slowMs);
       const deadline = setTimeout(() => {
         const message = `The database at ${this.#where} did not answer a statement within ${deadlineMs / 1000} s.`;
         stopWaiting();
         reject(new Failure('database_unavailable', message, { fields: { cause: 'deadline' } }));
+        // How long a change of a table takes says nothing about the server.
+        if (ms === null && !isTableChange(sql)) this.#owner?.late(sinceMs);
         this.discard();
       }, deadlineMs);
       const stopWaiting = () => {
@@ -220,11 +252,11 @@ export class MysqlLink implements DatabaseConnection {
   /** A large INSERT goes as a prepared statement too: escaping the texts of mails takes twice the time of sending them. */
   #send(sql: string, values: readonly unknown[], settle: Settle): void {
     const isSecret = hasBytes(values);
-    if (!isSecret && !(sql.startsWith('insert into ') && total(textsIn(values), lengthOf) > textUnitsMax)) {
+    if (!isSecret && !(sql.startsWith('insert into ') && textUnits(values) > textUnitsMax)) {
       this.#sendText(sql, values, settle);
       return;
     }
-    this.#checkSize(values);
+    checkSize(values, this.#packetBytesMax);
     const bound = isSecret ? values.map(asBuffer) : values;
     this.#connection.execute(sql, bound as never, (error: unknown, answer: unknown) => {
       // The server has a limit of prepared statements for all its clients together.
@@ -236,7 +268,7 @@ export class MysqlLink implements DatabaseConnection {
 
   #sendText(sql: string, values: readonly unknown[], settle: Settle): void {
     const text = values.length === 0 ? sql : this.#connection.format(sql, values as unknown[]);
-    this.#checkSize([text]);
+    checkSize([text], this.#packetBytesMax);
     this.#connection.query(text, settle);
   }
 
@@ -248,17 +280,6 @@ export class MysqlLink implements DatabaseConnection {
     }
   }
 
-  #checkSize(values: readonly unknown[]): void {
-    const bytesMax = this.#packetBytesMax - packetOverheadBytes;
-    const texts = textsIn(values);
-    const overheadBytes = values.length * valueOverheadBytes;
-    if (total(texts, lengthOf) * bytesPerUnitMax + overheadBytes <= bytesMax) return;
-    const bytes = total(texts, (text) => Buffer.byteLength(text)) + overheadBytes;
-    if (bytes <= bytesMax) return;
-    const message = `A statement of ${bytes} bytes is larger than the server takes (max_allowed_packet ${this.#packetBytesMax}).`;
-    throw new Failure('row_refused', message, { fields: { cause: 'ER_NET_PACKET_TOO_LARGE', errno: 1153, bytes } });
-  }
-
   /** A server that shuts down, or became read-only, will not serve this connection again: the next may be another one. */
   #failed(error: unknown): Failure {
     const failure = mysqlFailure(error, this.#where);
@@ -268,31 +289,3 @@ export class MysqlLink implements DatabaseConnection {
 }
 
 type Settle = (error: unknown, answer: unknown) => void;
-
-function total(texts: readonly string[], size: (text: string) => number): number {
-  let sum = 0;
-  for (const text of texts) sum += size(text);
-  return sum;
-}
-
-function textsIn(values: readonly unknown[]): readonly string[] {
-  return values.filter((value) => typeof value === 'string');
-}
-
-function lengthOf(text: string): number {
-  return text.length;
-}
-
-function hasBytes(values: readonly unknown[]): boolean {
-  return values.some((value) => typeof value === 'object' && value instanceof Uint8Array);
-}
-
-function isTableChange(sql: string): boolean {
-  return /^\s*(create|alter|drop)\b/i.test(sql);
-}
-
-/** The same bytes, not copied, in the one class that mysql2 sends as they are. */
-function asBuffer(value: unknown): unknown {
-  if (!(value instanceof Uint8Array)) return value;
-  return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
-}

@@ -5,10 +5,10 @@
  * when it is back. Who waits for a free connection waits no longer than a statement may take: `database_unavailable`.
  * With several hosts a connection goes to the first that can do the work (mysql-hosts.ts). Where one connection broke,
  * the others are used no more, so that none stays behind on a server that is dead, read-only or without quorum. A server
- * that is silent for long is asked on a connection of its own; when that fails, all connections to it are cut.
+ * that is silent for long is asked on a connection of its own; when that fails, all connections to it are cut. One that
+ * logs us in and ends no change is left at the deadline of a statement, when another one can do the work.
  */
 import {
-  CompiledQuery,
   type DatabaseConnection,
   type Dialect,
   type Driver,
@@ -18,6 +18,7 @@ import {
 } from 'kysely';
 import { Failure, isFailure } from '../../errors.ts';
 import type { PoolCheck } from '../../ingest/readiness.ts';
+import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { MysqlHosts, noHostWorks } from './mysql-hosts.ts';
 import { standsStill } from './mysql-life.ts';
 import { MysqlLink } from './mysql-link.ts';
@@ -26,10 +27,15 @@ import { type MysqlConfig, type MysqlLimits, type MysqlPlace, nameOf, placesOf }
 /** A connection that nobody uses, and since when. */
 type Free = { readonly link: MysqlLink; readonly sinceMs: number };
 
-type Waiter = { readonly serve: (link: MysqlLink) => void; readonly fail: (error: unknown) => void };
+type Waiter = {
+  readonly serve: (link: MysqlLink) => void;
+  readonly fail: (error: unknown) => void;
+  /** Set when its time is over: a link that comes now would have no owner. */
+  isOver: boolean;
+};
 
 export class MysqlPool implements Driver {
-  readonly #config: MysqlConfig;
+  #config: MysqlConfig;
   readonly #limits: MysqlLimits;
   readonly #hosts: MysqlHosts;
   readonly #links = new Set<MysqlLink>();
@@ -49,6 +55,11 @@ export class MysqlPool implements Driver {
     this.#config = config;
     this.#limits = limits;
     this.#hosts = new MysqlHosts(placesOf(config));
+  }
+
+  /** From the next connection on; those that are open stay. */
+  usePassword(password: SecretBytes): void {
+    this.#config = { ...this.#config, password };
   }
 
   stats(): PoolCheck {
@@ -86,15 +97,11 @@ export class MysqlPool implements Driver {
   }
 
   async beginTransaction(connection: DatabaseConnection): Promise<void> {
-    const link = connection as MysqlLink;
-    link.isInTransaction = true;
-    await link.executeQuery(CompiledQuery.raw('begin'));
+    await (connection as MysqlLink).begin();
   }
 
   async commitTransaction(connection: DatabaseConnection): Promise<void> {
-    const link = connection as MysqlLink;
-    await link.executeQuery(CompiledQuery.raw('commit'));
-    link.isInTransaction = false;
+    await (connection as MysqlLink).commit();
   }
 
   /** Never throws: what caused the rollback is the news. A link that cannot roll back is cut, which does the same. */
@@ -102,8 +109,7 @@ export class MysqlPool implements Driver {
     const link = connection as MysqlLink;
     if (link.isBroken) return;
     try {
-      await link.executeQuery(CompiledQuery.raw('rollback'));
-      link.isInTransaction = false;
+      await link.rollback();
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
       link.discard();
@@ -135,12 +141,10 @@ export class MysqlPool implements Driver {
       const link = await this.#openSomewhere();
       this.#take(link);
       return link;
-    } catch (error) {
-      // Its place is free again once this is over.
-      queueMicrotask(() => this.#serveNext());
-      throw error;
     } finally {
       this.#opening -= 1;
+      // There is room for another one when it failed, or broke as soon as it was open.
+      this.#serveNext();
     }
   }
 
@@ -148,9 +152,13 @@ export class MysqlPool implements Driver {
     const nowMs = performance.now();
     this.#links.add(link);
     this.#askedAtMs.set(link, nowMs);
-    link.whenBroken(() => this.#forget(link));
-    link.whenSlow(() => void this.#question(link.place));
-    this.#hosts.worked(link.place, nowMs);
+    link.isRetired = !this.#hosts.worked(link.place, link.beganAtMs, nowMs);
+    link.belongTo({
+      broken: () => this.#forget(link),
+      slow: () => void this.#question(link.place),
+      late: (sinceMs) => this.#hosts.late(link.place, sinceMs, performance.now()),
+      changed: () => this.#hosts.changed(link.place, performance.now()),
+    });
     this.#packetBytesMax = Math.min(this.#packetBytesMax, link.packetBytesMax);
   }
 
@@ -169,7 +177,7 @@ export class MysqlPool implements Driver {
 
   /** A link that nobody waited for is one of ours if there is room for it. */
   async #welcome(link: MysqlLink): Promise<void> {
-    this.#hosts.worked(link.place, performance.now());
+    this.#hosts.worked(link.place, link.beganAtMs, performance.now());
     if (this.#isClosed || this.#links.size + this.#opening >= this.#config.connectionsMax) return link.close();
     this.#take(link);
     await this.releaseConnection(link);
@@ -192,7 +200,7 @@ export class MysqlPool implements Driver {
   /** A host that refuses us (a wrong password) ends it: the others would do the same. */
   async #openSomewhere(): Promise<MysqlLink> {
     const failures = new Map<MysqlPlace, Failure>();
-    for (const place of this.#hosts.order()) {
+    for (const place of this.#hosts.order(performance.now())) {
       try {
         return await MysqlLink.open(this.#config, place, this.#limits);
       } catch (error) {
@@ -205,24 +213,28 @@ export class MysqlPool implements Driver {
   }
 
   #wait(): Promise<MysqlLink> {
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
-        const message = `No connection to the database at ${placesOf(this.#config).map(nameOf).join(', ')} became free in time.`;
-        reject(new Failure('database_unavailable', message, { fields: { cause: 'pool_busy' } }));
-      }, this.#limits.statementMs);
-      const waiter: Waiter = {
-        serve: (link) => {
-          clearTimeout(timer);
-          resolve(link);
-        },
-        fail: (error) => {
-          clearTimeout(timer);
-          reject(error);
-        },
-      };
-      this.#waiting.push(waiter);
-    });
+    const { promise, resolve, reject } = Promise.withResolvers<MysqlLink>();
+    const timer = setTimeout(() => {
+      waiter.isOver = true;
+      // It waits no longer in the row when a connection is being opened for it.
+      const at = this.#waiting.indexOf(waiter);
+      if (at >= 0) this.#waiting.splice(at, 1);
+      const message = `No connection to the database at ${placesOf(this.#config).map(nameOf).join(', ')} became free in time.`;
+      reject(new Failure('database_unavailable', message, { fields: { cause: 'pool_busy' } }));
+    }, this.#limits.statementMs);
+    const waiter: Waiter = {
+      serve: (link) => {
+        clearTimeout(timer);
+        resolve(link);
+      },
+      fail: (error) => {
+        clearTimeout(timer);
+        reject(error);
+      },
+      isOver: false,
+    };
+    this.#waiting.push(waiter);
+    return promise;
   }
 
   /** A broken link leaves its place to who waits. */
@@ -250,7 +262,13 @@ export class MysqlPool implements Driver {
   #serveNext(): void {
     if (this.#links.size + this.#opening >= this.#config.connectionsMax) return;
     const waiter = this.#waiting.shift();
-    if (waiter !== undefined) this.#open().then(waiter.serve, waiter.fail);
+    if (waiter !== undefined) this.#open().then((link) => this.#hand(link, waiter), waiter.fail);
+  }
+
+  /** A link that was opened for somebody whose time is over meanwhile is for the next, or rests. */
+  #hand(link: MysqlLink, waiter: Waiter): void {
+    if (waiter.isOver) void this.releaseConnection(link);
+    else waiter.serve(link);
   }
 }
 

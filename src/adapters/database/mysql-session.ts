@@ -9,7 +9,15 @@
  */
 import { Failure } from '../../errors.ts';
 
-export type Answer = readonly Record<string, unknown>[] | { readonly affectedRows: number; readonly insertId: number };
+/** What comes of a statement without rows; of an UPDATE, `affectedRows` also has the rows that were the same before. */
+type Outcome = {
+  readonly affectedRows: number;
+  readonly changedRows: number;
+  readonly insertId: number;
+  readonly info: string;
+};
+
+export type Answer = readonly Record<string, unknown>[] | Outcome;
 
 type Run = (sql: string) => Promise<Answer>;
 

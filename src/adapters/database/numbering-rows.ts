@@ -4,10 +4,10 @@
  * Every write names the lease. Forgetting goes in portions, so that no statement holds many rows for long; when it is
  * interrupted the rest stays until the next time, which does no harm.
  */
-import { type ExpressionBuilder, sql } from 'kysely';
+import { type ExpressionBuilder, sql, type Updateable } from 'kysely';
 import { Failure } from '../../errors.ts';
 import type { Cursor } from '../../ingest/mailbox.ts';
-import type { NumberingStore, Place } from '../../ingest/numbering-ports.ts';
+import type { Beginning, NumberingStore, Place } from '../../ingest/numbering-ports.ts';
 import type { Lease, Listed } from '../../ingest/ports.ts';
 import type { DialectWords } from './dialect-words.ts';
 import { isHeld, leaseLost } from './lease-store.ts';
@@ -23,7 +23,8 @@ export function numberingStore(db: Connected, words: DialectWords): NumberingSto
     readPlace: (mailboxId) => readPlace(db, mailboxId),
     isNumberingUsed: (mailboxId, numbering) => isNumberingUsed(db, mailboxId, numbering),
     lastHandled: (mailboxId, cursor, limit) => lastHandled(db, mailboxId, cursor, limit),
-    beginNumbering: (lease, cursor, life) => beginNumbering(db, words, lease, cursor, life),
+    beginNumbering: (lease, numbering) => beginNumbering(db, words, lease, numbering),
+    nameFolder: (lease, folder) => nameFolder(db, words, lease, folder),
     forgetNumberings: (lease, numbering) => forgetNumberings(db, lease, numbering),
   };
 }
@@ -31,11 +32,14 @@ export function numberingStore(db: Connected, words: DialectWords): NumberingSto
 async function readPlace(db: Connected, mailboxId: string): Promise<Place> {
   const row = await db
     .selectFrom('mailbox_state')
-    .select(['cursor_uid_validity', 'cursor_uid', 'folder_life', 'cursor_start_uid'])
+    .select(['cursor_uid_validity', 'cursor_uid', 'folder_life', 'cursor_start_uid', 'cursor_folder'])
     .where('mailbox_id', '=', mailboxId)
     .executeTakeFirst();
   if (row === undefined) throw new Failure('not_found', `There is no mailbox ${JSON.stringify(mailboxId)}.`);
-  return { cursor: toCursor(row), life: row.folder_life, startUid: row.cursor_start_uid };
+  return {
+    ...{ cursor: toCursor(row), life: row.folder_life },
+    ...{ startUid: row.cursor_start_uid, folder: row.cursor_folder },
+  };
 }
 
 async function isNumberingUsed(db: Connected, mailboxId: string, numbering: number): Promise<boolean> {
@@ -75,13 +79,25 @@ async function beginNumbering(
   db: Connected,
   words: DialectWords,
   lease: Lease,
-  cursor: Cursor,
-  life: number,
+  { cursor: { uidValidity, uid }, life, folder }: Beginning,
 ): Promise<void> {
-  const { uidValidity, uid } = cursor;
+  const cursor = { cursor_uid_validity: uidValidity, cursor_uid: uid, cursor_start_uid: uid };
+  await setState(db, words, lease, { ...cursor, folder_life: life, cursor_folder: folder });
+}
+
+async function nameFolder(db: Connected, words: DialectWords, lease: Lease, folder: string): Promise<void> {
+  await setState(db, words, lease, { cursor_folder: folder });
+}
+
+async function setState(
+  db: Connected,
+  words: DialectWords,
+  lease: Lease,
+  values: Updateable<Tables['mailbox_state']>,
+): Promise<void> {
   const result = await db
     .updateTable('mailbox_state')
-    .set({ cursor_uid_validity: uidValidity, cursor_uid: uid, cursor_start_uid: uid, folder_life: life })
+    .set(values)
     .where((where) => isHeld(where, lease))
     .where('lease_until', '>', words.now)
     .executeTakeFirst();

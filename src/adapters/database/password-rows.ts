@@ -9,7 +9,7 @@ import { type ExpressionBuilder, type RawBuilder, type SqlBool, sql } from 'kyse
 import type { NewPassword, StoredPassword } from '../../ingest/mailbox.ts';
 import { passwordBytesMax } from '../../secret/sealed-password.ts';
 import type { DialectWords } from './dialect-words.ts';
-import { passwordForm, shortColumn } from './mailbox-rows.ts';
+import { connectionColumns, passwordForm, rowConnection, shortColumn } from './mailbox-rows.ts';
 import type { Connected, Tables } from './tables.ts';
 
 /** What the column of MySQL takes; a sealed password is no longer. */
@@ -37,14 +37,15 @@ export async function readPassword(db: Connected, words: DialectWords, id: strin
   const row = await db
     .selectFrom('mailboxes')
     .leftJoin('encryption_switch', (join) => join.on('encryption_switch.id', '=', 1))
-    .select([shortColumn('name'), shortColumn('password_form'), 'encryption_switch.revision'])
+    .select([shortColumn('name'), shortColumn('password_form'), ...connectionColumns, 'encryption_switch.revision'])
     .select(passwordBytes(words).as('password'))
     .where('mailboxes.id', '=', id)
     .where('mailboxes.state', '<>', 'removing')
     .executeTakeFirst();
   if (row === undefined) return null;
   try {
-    return { form: passwordForm(row), bytes: row.password, switchRevision: row.revision };
+    const [form, connection] = [passwordForm(row), rowConnection(row)];
+    return { form, bytes: row.password, switchRevision: row.revision, connection };
   } catch (error) {
     row.password.fill(0);
     throw error;
@@ -55,13 +56,15 @@ export async function readPassword(db: Connected, words: DialectWords, id: strin
 export function lendPasswordColumns<T>(
   password: NewPassword,
   words: DialectWords,
-  use: (columns: ReturnType<typeof sealedColumns>) => T,
+  use: (columns: PasswordColumns) => T,
 ): T {
   if (password.form === 'sealed') return use(sealedColumns(password.sealed, password.keyId));
   return password.password.use((bytes) =>
     use({ ...sealedColumns(bytes, null), password_form: 'plain', readable_since: words.now }),
   );
 }
+
+export type PasswordColumns = ReturnType<typeof sealedColumns>;
 
 function sealedColumns(password: Uint8Array, keyId: string | null) {
   return {

@@ -120,6 +120,12 @@ export async function holdSwitch(db: Connected, words: DialectWords, revision: n
   if ((row?.revision ?? firstRow.revision) !== revision) throw switchChanged(revision);
 }
 
+/** The same for who is about to write a password. Before anything else in the transaction: all lock the switch first. */
+export async function holdSwitchToWrite(db: Connected, words: DialectWords, revision: number): Promise<void> {
+  await holdSwitch(db, words, revision);
+  await countStretch(db);
+}
+
 /**
  * Writes to the row that `holdSwitch` holds. On Galera a lock is known to its own node alone, and only what is written
  * makes one of two transactions on different nodes fail.

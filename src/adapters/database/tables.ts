@@ -63,6 +63,8 @@ export type MailboxStateTable = {
   folder_life: Generated<number>;
   /** The cursor at which the first visit in this UIDVALIDITY began. */
   cursor_start_uid: Generated<number | null>;
+  /** Of which folder the cursor is (SHA-256); null: not known. */
+  cursor_folder: Generated<string | null>;
 };
 
 export type TicketTable = {

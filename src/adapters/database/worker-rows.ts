@@ -1,7 +1,8 @@
 /**
  * The workers that run, the keys that each has open, and when each was heard of last.
  *
- * The database's clock decides, and who was heard of in its future is not believed to be live.
+ * The database's clock decides, and who was heard of in its future is not believed to be live: its clock ran ahead then. What
+ * lies a day in the future is forgotten like what is a day old, or it would stay in the list for as long as the clock was wrong.
  */
 import { sql } from 'kysely';
 import type { StoredWorker, WorkerReport } from '../../encryption/ports.ts';
@@ -13,7 +14,7 @@ const forgottenAfterMs = 86_400_000;
 /** More than anybody starts; what a table has beyond that is not ours. */
 const listedMax = 200;
 /** So far the clocks of two nodes of one database may be apart. */
-const aheadMsMax = 60_000;
+export const aheadMsMax = 60_000;
 
 /** When it started stays what its first report said. */
 export async function reportWorker(db: Connected, words: DialectWords, report: WorkerReport): Promise<void> {
@@ -36,7 +37,15 @@ export async function listWorkers(
   words: DialectWords,
   liveMs: number,
 ): Promise<readonly StoredWorker[]> {
-  await db.deleteFrom('workers').where('seen_at', '<', words.nowPlus(-forgottenAfterMs)).execute();
+  await db
+    .deleteFrom('workers')
+    .where((where) =>
+      where.or([
+        where('seen_at', '<', words.nowPlus(-forgottenAfterMs)),
+        where('seen_at', '>', words.nowPlus(forgottenAfterMs)),
+      ]),
+    )
+    .execute();
   const rows = await db
     .selectFrom('workers')
     .selectAll()

@@ -218,15 +218,20 @@ describe.each(kinds)('hostile rows on %s', (kind) => {
       await expect(db.renewOperation('mallory', minuteMs)).rejects.toMatchObject({ code: 'operation_running' });
     });
 
-    test('a worker that was heard of in the future is not live', async () => {
+    test('a worker that was heard of in the future is not live, and from a day on it is forgotten', async () => {
       await db.reportWorker(report);
       for (const [seen, live] of [
         [ahead(30_000), true],
         [ahead(2 * minuteMs), false],
-        ["'9999-12-31 23:59:59.999'", false],
+        [ahead(23 * 60 * minuteMs), false],
       ]) {
         await opened.run(`update workers set seen_at = ${seen}`);
         expect(await db.listWorkers(minuteMs)).toMatchObject([{ worker: 'a', live }]);
+      }
+      for (const seen of [ahead(25 * 60 * minuteMs), "'9999-12-31 23:59:59.999'"]) {
+        await db.reportWorker(report);
+        await opened.run(`update workers set seen_at = ${seen}`);
+        expect(await db.listWorkers(minuteMs)).toEqual([]);
       }
       await db.reportWorker(report);
       expect(await db.listWorkers(minuteMs)).toMatchObject([{ live: true }]);

@@ -3,6 +3,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { toDatabaseTime } from '../../../src/adapters/database/times.ts';
 import type { Lease } from '../../../src/ingest/ports.ts';
 import type { PollResult } from '../../../src/ingest/rows.ts';
 import { kinds, type Opened, openKind } from './databases.ts';
@@ -87,16 +88,36 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     expect(await due()).toEqual([]);
   });
 
-  test('a row that was changed while its login was refused as it had been is due at once, and once', async () => {
+  test.each<[string, PollResult]>([
+    [
+      'refused login',
+      {
+        ...{ ok: false, nextPollAfterMs: 6 * hour, refusedVersion: 'the one before' },
+        error: { code: 'login_refused', message: 'no', hint: 'do' },
+      },
+    ],
+    [
+      'server that asks for rest',
+      {
+        ...{ ok: false, nextPollAfterMs: hour, refusedVersion: null },
+        error: { code: 'server_busy', message: 'no', hint: 'do' },
+      },
+    ],
+    ['visit that went well', { ok: true, nextPollAfterMs: hour }],
+  ])('a row that was changed meanwhile is due at once, and a %s says nothing about it', async (_what, result) => {
     const id = await add();
     const version = await versionOf(id);
-    const error = { code: 'login_refused', message: 'no', hint: 'do' };
-    const refused = { ok: false, nextPollAfterMs: 6 * hour, error, refusedVersion: version } as const;
     const held = await lease(id);
     await touch(id);
-    await on.db.releaseLease(held, refused);
-    expect(await due()).toMatchObject([{ id, failures: 1, loginRefusals: 0 }]);
-    await fail(id, 'connect_refused', hour);
+    await on.db.releaseLease(held, result, version);
+    expect(await due()).toMatchObject([{ id, failures: 0, loginRefusals: 0 }]);
+    expect((await on.db.listMailboxes())[0]?.health).toMatchObject({ lastSuccessAtMs: null, lastError: null });
+    expect(await on.db.leaseOwner(id)).toBeNull();
+    // The row as it is now.
+    await on.db.releaseLease(await lease(id), result, await versionOf(id));
+    expect(await due()).toEqual([]);
+    // Of a lease that is lost nothing is written.
+    await on.db.releaseLease(held, result, version);
     expect(await due()).toEqual([]);
   });
 
@@ -115,6 +136,22 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     await fail(id, 'server_busy', hour);
     await touch(id);
     expect(await due()).toEqual([]);
+  });
+
+  test('a visit that came to nothing leaves all as it was, but for the lease', async () => {
+    const [failed, alone] = [await add(), await add()];
+    await fail(failed, 'connect_refused', 0);
+    await fail(alone, 'login_refused', 6 * hour, await versionOf(alone));
+    const before = await on.db.listMailboxes();
+    for (const id of [failed, alone]) {
+      const held = await lease(id);
+      await on.db.releaseLease({ ...held, epoch: held.epoch - 1 }, null);
+      expect(await on.db.leaseOwner(id)).toBe('me');
+      await on.db.releaseLease(held, null);
+      expect(await on.db.leaseOwner(id)).toBeNull();
+    }
+    expect(await on.db.listMailboxes()).toEqual(before);
+    expect(await due()).toMatchObject([{ id: failed, failures: 1 }]);
   });
 
   test('a visit that went well forgets failures and refusals, and keeps the lease while it rests', async () => {
@@ -174,6 +211,79 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     expect(Math.abs(nextMs - nowMs - 6 * hour)).toBeLessThan(5000);
   });
 
+  /** As if the database's clock had been so far ahead when `column` was written. */
+  const putOff = (id: string, column: string, ms: number) =>
+    on.run(
+      kind === 'mariadb'
+        ? `update mailbox_state set ${column} = ${column} + interval ${ms / 1000} second where mailbox_id = '${id}'`
+        : `update mailbox_state set ${column} = strftime('%Y-%m-%d %H:%M:%f', ${column}, '+${ms / 1000} seconds')
+             where mailbox_id = '${id}'`,
+    );
+
+  test.each([hour, 24 * hour, 400 * 24 * hour])(
+    'what a clock that was %i ms ahead has put off is put right',
+    async (ms) => {
+      const [well, failing, regular, rare, paused] = [await add(), await add(), await add(), await add(), await add()];
+      for (const id of [well, regular])
+        await on.db.releaseLease(await lease(id), { ok: true, nextPollAfterMs: minute });
+      await on.db.releaseLease(await lease(rare), { ok: true, nextPollAfterMs: 23 * hour });
+      await on.run(`update mailboxes set poll_interval_ms = ${24 * hour} where id = '${rare}'`);
+      await fail(failing, 'folder_missing', 10 * minute);
+      await fail(paused, 'login_refused', 720 * hour, await versionOf(paused));
+      await putOff(well, 'next_poll_at', ms);
+      for (const column of ['next_poll_at', 'last_error_at']) await putOff(failing, column, ms);
+      expect(await due()).toEqual([]);
+      await on.db.hurryStranded(minute);
+      expect(await dueIds()).toEqual([well]);
+      const nowMs = await on.db.databaseNowMs();
+      const waits = new Map(
+        (await on.db.listMailboxes()).map(({ id, health }) => [id, (health.nextPollAtMs ?? 0) - nowMs]),
+      );
+      for (const [id, waitMs] of [
+        [failing, 10 * minute],
+        [regular, minute],
+        [rare, 23 * hour],
+        [paused, 720 * hour],
+      ] as const)
+        expect(Math.abs((waits.get(id) ?? 0) - waitMs)).toBeLessThan(10_000);
+    },
+  );
+
+  test('a mailbox that failed waits for no more than the longest pause, whatever was written', async () => {
+    const id = await add();
+    await fail(id, 'folder_missing', minute);
+    await putOff(id, 'next_poll_at', 800 * hour);
+    await on.db.hurryStranded(minute);
+    expect(await dueIds()).toEqual([id]);
+  });
+
+  test('a lease that ends later than any can is over, and who had it cannot write', async () => {
+    const id = await add();
+    const longest = await on.db.takeLease(id, 'me', hour, null);
+    expect(await dueIds()).toEqual([]);
+    expect(await on.db.leaseOwner(id)).toBe('me');
+    expect(await on.db.takeLease(id, 'you', minute, null)).toBeNull();
+    await putOff(id, 'lease_until', 10 * minute);
+    expect(await dueIds()).toEqual([id]);
+    expect(await on.db.leaseOwner(id)).toBeNull();
+    expect(await on.db.takeLease(id, 'you', minute, null)).toMatchObject({ owner: 'you', epoch: 2 });
+    const cursor = { uidValidity: 1, uid: 1 };
+    await expect(on.db.setCursor(longest as Lease, cursor)).rejects.toMatchObject({ code: 'lease_lost' });
+  });
+
+  test('the mailboxes of a worker that was heard of in the future are free', async () => {
+    const id = await add();
+    await on.db.reportWorker({ host: 'h', pid: 1, keyIds: [], vault: 'closed', revision: 0, worker: 'silent' });
+    await lease(id, 'silent');
+    const seenAhead = (ms: number) =>
+      on.run(`update workers set seen_at = '${toDatabaseTime(Date.now() + ms)}' where worker = 'silent'`);
+    await seenAhead(minute / 2);
+    expect(await on.db.freeDeadLeases(10_000, 'me')).toEqual([]);
+    await seenAhead(2 * minute);
+    expect(await on.db.freeDeadLeases(10_000, 'me')).toEqual(['silent']);
+    expect(await dueIds()).toEqual([id]);
+  });
+
   test('without a step nothing that failed is hurried', async () => {
     const id = await add();
     await fail(id, 'folder_missing', hour);
@@ -206,8 +316,22 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     await on.db.reportWorker({ ...report, worker: 'live' });
     await lease(live, 'live');
     await lease(byHand, 'unknown');
-    expect(await on.db.freeDeadLeases(300)).toEqual(['silent']);
+    expect(await on.db.freeDeadLeases(300, 'me')).toEqual(['silent']);
     expect(await dueIds()).toEqual([silent]);
     expect([await on.db.leaseOwner(live), await on.db.leaseOwner(byHand)]).toEqual(['live', 'unknown']);
+  });
+
+  test('a worker that asks for the mailboxes of silent ones keeps its own, though its reports did not get through', async () => {
+    const [mine, silent] = [await add(), await add()];
+    for (const [id, worker] of [
+      [mine, 'mute'],
+      [silent, 'silent'],
+    ] as const) {
+      await on.db.reportWorker({ host: 'h', pid: 1, keyIds: [], vault: 'closed', revision: 0, worker });
+      await lease(id, worker);
+    }
+    await sleep(40);
+    expect(await on.db.freeDeadLeases(20, 'mute')).toEqual(['silent']);
+    expect(await on.db.leaseOwner(mine)).toBe('mute');
   });
 });

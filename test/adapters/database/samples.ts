@@ -2,6 +2,7 @@
  * Mailboxes, mails and batches for the tests of the database.
  */
 import { randomUUIDv7 } from 'node:crypto';
+import type { EncryptionStore } from '../../../src/encryption/ports.ts';
 import type { Question } from '../../../src/ingest/known.ts';
 import type { Author, Mailbox, NewPassword } from '../../../src/ingest/mailbox.ts';
 import type { Batch, NewMessage, NewOutcome, NewTicket } from '../../../src/ingest/rows.ts';
@@ -16,13 +17,19 @@ export function secret(text: string): SecretBytes {
 
 export const by: Author = { who: 'ada@desk', host: 'desk' };
 
+/** As it was prepared for the row that a new database has. */
 export function plain(text: string): NewPassword {
-  return { form: 'plain', password: secret(text) };
+  return { form: 'plain', password: secret(text), switchRevision: 0 };
+}
+
+/** As it would be prepared now, if encryption were off. */
+export async function plainNow(store: Pick<EncryptionStore, 'readSwitch'>, text: string): Promise<NewPassword> {
+  return { ...plain(text), switchRevision: (await store.readSwitch()).row?.revision ?? 0 };
 }
 
 /** What stands for a sealed password: the store does not look into it. */
 export function sealed(keyId: string, text = `sealed under ${keyId}`): NewPassword {
-  return { form: 'sealed', sealed: Buffer.from(text), keyId };
+  return { form: 'sealed', sealed: Buffer.from(text), keyId, switchRevision: 0 };
 }
 
 export function sampleMailbox(more: Partial<Mailbox> = {}): Mailbox {

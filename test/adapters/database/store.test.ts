@@ -112,7 +112,11 @@ describe.each(kinds)('the store on %s', (kind) => {
 
     test('a password comes back byte for byte, whatever its bytes', async () => {
       const bytes = Uint8Array.from({ length: 256 }, (_, index) => index);
-      await db.setPassword(mailbox.id, { form: 'plain', password: SecretBytes.take(Uint8Array.from(bytes)) }, by);
+      await db.setPassword(
+        mailbox.id,
+        { form: 'plain', password: SecretBytes.take(Uint8Array.from(bytes)), switchRevision: 0 },
+        by,
+      );
       const stored = await db.readPassword(mailbox.id);
       expect(stored?.form).toBe('plain');
       expect(Buffer.from(stored?.bytes ?? []).equals(bytes)).toBe(true);
