@@ -5,7 +5,7 @@
  * as deleted and left to the next one who tidies up. Without MOVE (RFC 6851) a mail is copied and then removed; mails
  * that are marked already were copied by an earlier try and are not copied again.
  */
-import { type Failure, isFailure } from '../../errors.ts';
+import { Failure, isFailure } from '../../errors.ts';
 import type { AfterAction } from '../../ingest/mailbox.ts';
 import { isListed, search } from './folder.ts';
 import type { Link } from './link.ts';
@@ -43,13 +43,27 @@ async function isTargetMissing(link: Link, refusal: Failure, target: string): Pr
   return refusal.fields.response_code === 'TRYCREATE' || !(await isListed(link, target));
 }
 
+async function create(link: Link, target: string): Promise<void> {
+  try {
+    await link.require('creating the target folder', () => link.imap.mailboxCreate(target));
+  } catch (error) {
+    if (!isFailure(error, 'server_refused')) throw error;
+    const separator = /^[!-~]$/.exec(link.imap.namespace?.delimiter ?? '')?.[0];
+    const help = separator === undefined ? '' : ` Its names of folders are separated by "${separator}".`;
+    throw new Failure('server_refused', `The server refused to create the folder ${JSON.stringify(target)}.`, {
+      ...{ fields: error.fields, cause: error.cause },
+      hint: `Make it on the server, or name another one: mailbox set NAME --after move:FOLDER.${help}`,
+    });
+  }
+}
+
 async function move(link: Link, set: string, target: string): Promise<void> {
   try {
     await moveOnce(link, set, target);
   } catch (error) {
     if (!isFailure(error, 'server_refused') || link.isEnded || !(await isTargetMissing(link, error, target)))
       throw error;
-    await link.require('creating the target folder', () => link.imap.mailboxCreate(target));
+    await create(link, target);
     await moveOnce(link, set, target);
   }
 }

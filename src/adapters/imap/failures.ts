@@ -227,7 +227,8 @@ export function refused(refusal: Refusal, { stage, doing }: Circumstances): Fail
 /** The failure of a connection that is gone; a server that says goodbye before the login is done has no room for us. */
 export function lost({ stage, doing, goodbye }: Circumstances, cause?: unknown): Failure {
   const more = cause === undefined ? {} : { cause: bareCause(cause) };
-  if (stage === 'tls') return new Failure('tls_failed', 'The server broke the TLS handshake off.', more);
+  if (stage === 'tls')
+    return new Failure('tls_failed', 'The server broke the TLS handshake off.', { ...more, fields: stageField(stage) });
   const found = goodbye === null ? null : farewellVerdict(goodbye);
   const busy = found === null ? { fields: {} } : verdictMore(found);
   const fields = { ...busy.fields, ...stageField(stage) };

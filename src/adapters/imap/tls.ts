@@ -10,27 +10,16 @@ import tls, { type ConnectionOptions, type SecureContext, TLSSocket } from 'node
 import { Failure } from '../../errors.ts';
 import type { Connection } from '../../ingest/mailbox.ts';
 import type { ProbeReport } from '../../ingest/ports.ts';
+import { systemAuthorities } from './system-authorities.ts';
 
 const minVersion = 'TLSv1.2';
 const givenContextsMax = 64;
 
 /** Contexts are shared: one takes 30 KiB outside the heap, and a process holds up to a thousand sessions. */
-let systemContext: SecureContext | null = null;
+const systemContext = systemAuthorities();
 let pinnedContext: SecureContext | null = null;
 /** By PEM, the latest last. */
 const givenContexts = new Map<string, SecureContext>();
-
-/**
- * The system's authorities (what `update-ca-certificates` maintains) with those that Node carries, so that a
- * machine without a certificate store works too. Read once a process: parsing 150 certificates takes milliseconds.
- */
-function systemAuthorities(): SecureContext {
-  systemContext ??= tls.createSecureContext({
-    minVersion,
-    ca: [...new Set([...tls.getCACertificates('default'), ...tls.getCACertificates('system')])],
-  });
-  return systemContext;
-}
 
 function givenAuthorities(caPem: string): SecureContext {
   const context = givenContexts.get(caPem) ?? newGivenContext(caPem);
@@ -58,7 +47,7 @@ export function tlsOptions(connection: Connection): ConnectionOptions {
     pinnedContext ??= tls.createSecureContext({ minVersion });
     return { secureContext: pinnedContext, rejectUnauthorized: false };
   }
-  const secureContext = connection.caPem === null ? systemAuthorities() : givenAuthorities(connection.caPem);
+  const secureContext = connection.caPem === null ? systemContext() : givenAuthorities(connection.caPem);
   return { secureContext, rejectUnauthorized: true };
 }
 

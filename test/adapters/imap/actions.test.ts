@@ -113,6 +113,18 @@ test.each([
   expect(refused.fields).toEqual({ status: 'NO', response_code: 'OVERQUOTA' });
 });
 
+test('a target folder that the server does not make is named, with the separator that its names have', async () => {
+  await using server = await startDovecot({ settings: 'namespace inbox {\n  separator = .\n}' });
+  const user = await filled(server);
+  await using session = await openSession(connectionTo(server, user));
+  const refused = await failure(session.apply({ kind: 'move', folder: 'Büro/Done' }, [1]));
+  expect(refused).toMatchObject({
+    code: 'server_refused',
+    message: 'The server refused to create the folder "Büro/Done".',
+    hint: expect.stringContaining('--after move:FOLDER. Its names of folders are separated by ".".'),
+  });
+});
+
 test('the target folder is made only when the server says that it is missing', async () => {
   let isThere = false;
   const script: Script = (command, _rest, tag, { say }) => {

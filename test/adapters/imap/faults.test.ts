@@ -2,6 +2,7 @@
  * The network and the server going wrong at every moment: each ends in the right failure, in time, and none in a crash.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { isHostTrouble } from '../../../src/ingest/hosts.ts';
 import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
 import { type FaultProxy, startFaultProxy } from '../../support/fault-proxy.ts';
 import { freePort } from '../../support/programs.ts';
@@ -67,7 +68,9 @@ test.each([
 ] as const)('with --tls %s a connection that is reset at once is %s', async (tls, code) => {
   const connection = { ...throughProxy('ada'), tls };
   proxy.fault = { kind: 'refuse' };
-  expect((await failure(openSession(connection))).code).toMatch(code);
+  const reset = await failure(openSession(connection));
+  expect(reset.code).toMatch(code);
+  expect(isHostTrouble(reset)).toBe(true);
 });
 
 test.each([

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { systemClock } from '../../../src/adapters/clock/clock.ts';
 import { type Arriving, arrivals } from '../../../src/ingest/arrivals.ts';
+import { createNarrowings } from '../../../src/ingest/narrowing.ts';
 import type { Digester } from '../../../src/ingest/ports.ts';
 import { giveBack } from '../../../src/ingest/slabs.ts';
 import { inTurns } from '../../../src/ingest/turns.ts';
@@ -63,7 +64,10 @@ test('all of them come, once, in order, as they were sent', async () => {
   await using session = await openSession(plainTo(server.port, { allowPlaintext: true }));
   const window = { messagesMax: 5, bytesMax: 300_000 };
   const limits = { messageBytesMax: 1_000_000, window, windowMs: 30_000 };
-  const from: Arriving = { session: inTurns(session), digester, clock: systemClock, lane: 'box', limits, stop: never };
+  const narrowing = createNarrowings().of('box', { uidValidity: 7, uid: 0 });
+  const from: Arriving = {
+    ...{ session: inTurns(session), digester, clock: systemClock, lane: 'box', limits, narrowing, stop: never },
+  };
   const windows = await Array.fromAsync(arrivals(from, uids));
   const found = windows.flat().map((one) => [one.uid, one.what === 'quarantined' ? one.raw?.sha256 : one.what]);
   expect(found).toEqual([...mails].map(([uid, bytes]) => [uid, hashOf(bytes)]));

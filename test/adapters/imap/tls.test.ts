@@ -2,9 +2,10 @@
  * Whom the adapter trusts with a password, and that nothing is said before that is settled.
  */
 import { readFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { isHostTrouble } from '../../../src/ingest/hosts.ts';
 import type { Connection } from '../../../src/ingest/mailbox.ts';
 import { type CertificateKind, readCertificates } from '../../support/authority.ts';
 import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
@@ -142,10 +143,18 @@ test('TLS to a port in clear is tls_failed', async () => {
   expect((await failure(openSession(connectionTo(dovecot, 'ada', { port: dovecot.port })))).code).toBe('tls_failed');
 });
 
-test('a server that breaks the handshake off is tls_failed', async () => {
-  await using server = await startScriptedServer({}, (socket) => void socket.once('data', () => socket.destroy()));
-  expect((await failure(openSession(to(server, 'implicit', {})))).code).toBe('tls_failed');
-});
+test.each<[string, (socket: Socket) => void]>([
+  ['at once', (socket) => socket.destroy()],
+  ['once we have spoken', (socket) => void socket.once('data', () => socket.destroy())],
+])(
+  'a server that breaks the handshake off %s is tls_failed, and that is the trouble of all its mailboxes',
+  async (_, serve) => {
+    await using server = await startScriptedServer({}, serve);
+    const broken = await failure(openSession(to(server, 'implicit', {})));
+    expect(broken).toMatchObject({ code: 'tls_failed', fields: { stage: 'tls' } });
+    expect(isHostTrouble(broken)).toBe(true);
+  },
+);
 
 test('clear text to a TLS port, where nobody speaks first, ends by its deadline', async () => {
   const refused = await failure(openHastily(plainTo(dovecot.tlsPort)));
