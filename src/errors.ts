@@ -89,6 +89,7 @@ const meanings = {
     exit: 3,
     hint: 'A SQLite file is for one daemon: stop the other one, or use MySQL or MariaDB for several workers.',
   },
+  address_missing: { retry: 'later', exit: 1, hint: 'No interface has that address yet. Else choose another listen.' },
   address_in_use: { retry: 'later', exit: 1, hint: 'Does ticketmaild run already? Else choose another [http] listen.' },
   // The mail server
   name_not_found: {
@@ -208,7 +209,7 @@ const meanings = {
   disk_failed: {
     retry: 'later',
     exit: 1,
-    hint: 'A file under data_dir cannot be written: check owner, mode and the disk.',
+    hint: 'A file under data_dir cannot be written: check owner, mode and the disk; EROFS under systemd: ReadWritePaths= in the unit.',
   },
   source_gone: { retry: 'never', exit: 1, hint: 'The raw source is no longer kept (see [raw] keep_days).' },
   // One message

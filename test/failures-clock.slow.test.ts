@@ -168,3 +168,24 @@ test.skipIf(library === null).concurrent(
   },
   60_000,
 );
+
+test.skipIf(library === null).concurrent.each([hourS / 2, 48 * hourS, 9000 * hourS])(
+  'a daemon whose clock was %i s ahead when the power went begins at once with the right time',
+  async (aheadS) => {
+    const at = await timedDesk({});
+    await using _desk = at.desk;
+    await at.set(aheadS);
+    const before = at.start();
+    await fetches(before, at.user, 'ahead');
+    // The visit ends, and the time of the next one is written.
+    await sleep(400);
+    before.signal('SIGKILL');
+    await before.exit;
+    await at.set(0);
+    const daemon = at.start();
+    await fetches(daemon, at.user, 'right');
+    daemon.signal('SIGTERM');
+    expect((await daemon.exit).code).toBe(0);
+  },
+  60_000,
+);

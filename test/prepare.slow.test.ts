@@ -8,6 +8,7 @@ import { systemClock } from '../src/adapters/clock/clock.ts';
 import { createStorage } from '../src/adapters/files/storage.ts';
 import { createDigester } from '../src/adapters/parser/digester.ts';
 import { arrivals } from '../src/ingest/arrivals.ts';
+import { createNarrowings } from '../src/ingest/narrowing.ts';
 import type { Digester, Session } from '../src/ingest/ports.ts';
 import { temporaryFolder } from './support/temporary.ts';
 
@@ -58,7 +59,9 @@ test('a visit prepares them before it asks for sizes, one without mail does not'
   };
   const session = { sizes, listAbove: () => Promise.resolve([]) } as unknown as Session;
   const limits = { messageBytesMax: 1000, window: { messagesMax: 2, bytesMax: 10_000 }, windowMs: 60_000 };
-  const from = { session, digester, clock: systemClock, lane: 'a', limits, stop: new AbortController().signal };
+  const narrowing = createNarrowings().of('a', { uidValidity: 1, uid: 0 });
+  const stop = new AbortController().signal;
+  const from = { session, digester, clock: systemClock, lane: 'a', limits, narrowing, stop };
   await Array.fromAsync(arrivals(from, []));
   expect(done).toEqual([]);
   await Array.fromAsync(arrivals(from, [1]));

@@ -2,6 +2,7 @@
  * Several workers on one database: they share the mailboxes evenly, take over from one that dies or stands still, and no
  * mail is lost or doubled, whatever the one that stood still does when it goes on.
  */
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -213,6 +214,56 @@ async function readOnlyForAWhile(
   await until('all are well', async () => (await databaseChecks()).every(({ status }) => status === 'ok'));
   await until('the mail', async () => (await subjects()).length === sent.length);
 }
+
+test('a worker whose reports do not get through says so and goes on with its visits', async () => {
+  const database = await mariadb.createDatabase();
+  await using desk = await openDesk({
+    database,
+    env: { TICKETMAILD_LOG_LEVEL: 'debug', TICKETMAILD_PUSH_CONNECTIONS_MAX: '10' },
+  });
+  const user = dovecot.newUser();
+  await dovecot.createFolder(user, 'INBOX');
+  await desk.add(dovecot, user);
+  const daemon = desk.start();
+  await daemon.waitFor(named('push.started'));
+  const trigger = "create trigger no_reports before update on workers for each row signal sqlstate '45000'";
+  await mariadb.query(`use ${database.name}; ${trigger}`);
+  await daemon.waitFor(named('worker.report_failed'));
+  const check = await until('it is taken for dead', async () => {
+    const { workers } = (await readiness(daemon)).body.checks;
+    return workers.status === 'warning' ? workers : null;
+  });
+  expect(check.reason).toBe('the reports of this worker do not get through to the database');
+  // Three looks at the workers.
+  await sleep(6000);
+  expect(daemon.lines.filter((line) => named('lease.recovered')(line) || named('poll.failed')(line))).toEqual([]);
+  await dovecot.append(user, 'INBOX', [mail('all-the-same')]);
+  await daemon.waitFor(named('message.ticket_opened'));
+  await mariadb.query(`use ${database.name}; drop trigger no_reports`);
+  await until('it is heard again', async () => (await readiness(daemon)).body.checks.workers.status === 'ok' || null);
+}, 60_000);
+
+test('after a start of the machine its workers of before are forgotten, and those of other hosts are shown', async () => {
+  const database = await mariadb.createDatabase();
+  await using desk = await openDesk({ database });
+  const user = dovecot.newUser();
+  await dovecot.append(user, 'INBOX', [mail('waits')]);
+  const { id } = await desk.add(dovecot, user);
+  const query = (sql: string) => mariadb.query(`use ${database.name}; ${sql}`);
+  const before = `${hostname().slice(0, 64)}/00000000/1/1/1`;
+  const since = 'utc_timestamp(3) - interval 1 minute';
+  await query(`insert into workers (worker, host, pid, key_ids, vault, revision, started_at, seen_at) values
+    ('${before}', 'here', 1, '', 'closed', 0, ${since}, ${since}), ('far/00000000/1/1/1', 'far', 1, '', 'closed', 0, ${since}, ${since})`);
+  await query(`update mailbox_state set lease_owner = '${before}', lease_until = utc_timestamp(3) + interval 1 hour
+    where mailbox_id = '${id}'`);
+  const daemon = desk.start();
+  await daemon.waitFor(named('message.ticket_opened'));
+  await until('it is forgotten', async () => {
+    const { list } = (await readiness(daemon)).body.checks.workers;
+    return list.length === 2 && list.every(({ host }) => host !== 'here') ? list : null;
+  });
+  expect((await query('select worker from workers')).split('\n')).not.toContain(before);
+}, 60_000);
 
 test('a second daemon on a SQLite file is refused with a hint, and takes over when the first is gone', async () => {
   await using desk = await openDesk();

@@ -2,13 +2,14 @@
  * Where a round begins.
  *
  * A cursor of the folder's present numbering is taken as it is. A folder that is new to us, that was rebuilt under
- * another UIDVALIDITY (RFC 9051 section 2.3.1.1), or that was set back under the same one (restored from a backup, so
- * that UIDs will be used again) begins where the mailbox's start says: at its first mail, or at the first that arrived
- * since a time. What is there already is recognised by Message-ID and content later on.
+ * another UIDVALIDITY (RFC 9051 section 2.3.1.1), that was set back under the same one (restored from a backup, so that
+ * UIDs will be used again), or that is another one than before (somebody changed the row) begins where the mailbox's
+ * start says: at its first mail, or at the first that arrived since a time. What is there already is recognised by
+ * Message-ID and content later on.
  */
 import { events } from '../events.ts';
 import type { Cursor, Mailbox } from './mailbox.ts';
-import { numberingOf, uidValidityOf } from './numbering.ts';
+import { folderKey, numberingOf, uidValidityOf } from './numbering.ts';
 import type { NumberingStore, Place } from './numbering-ports.ts';
 import type { PollContext, PollPorts } from './poll-ports.ts';
 import type { FolderState, Lease, Listed, Session } from './ports.ts';
@@ -17,48 +18,95 @@ import { renumberingsMax } from './renumberings.ts';
 /** So many of the last mails are compared. */
 const lookedAt = 5;
 
-type Beginning = {
+type Begin = {
   readonly mailbox: Mailbox;
   readonly lease: Lease;
   readonly poll: string;
-  readonly context: Pick<PollContext, 'renumberings'>;
+  readonly context: Pick<PollContext, 'renumberings' | 'looks'>;
   /** The folder is as it was selected; later the cursor has gone on and the folder's numbers have not. */
   readonly isFirst: boolean;
+  readonly found: Found;
 };
 
+/** What was found out in a session so far. */
+export type Found = {
+  /** The mails that were handled last were looked at: the folder is the one that they are of. */
+  isTheSame: boolean;
+};
+
+type Ports = Pick<PollPorts, 'log'> & { readonly store: NumberingStore };
+
 /** The cursor to go on from; a new one is stored before it is returned. */
-export async function startCursor(
-  begin: Beginning,
-  session: Session,
-  ports: Pick<PollPorts, 'log'> & { readonly store: NumberingStore },
-): Promise<Cursor> {
-  const place = await ports.store.readPlace(begin.mailbox.id);
-  const { cursor } = place;
-  const isSame = cursor !== null && uidValidityOf(cursor.uidValidity) === session.folder.uidValidity;
-  if (isSame && !(begin.isFirst && (await isSetBack(begin.mailbox.id, session, cursor, ports.store)))) return cursor;
-  const { mailbox, lease, poll } = begin;
-  const { store, log } = ports;
+export async function startCursor(begin: Begin, session: Session, ports: Ports): Promise<Cursor> {
+  const { mailbox, lease } = begin;
+  const { store } = ports;
+  const place = await store.readPlace(mailbox.id);
+  const folder = folderKey(mailbox.connection);
+  if (place.cursor !== null && !isElsewhere(place, mailbox) && (await goesOn(place.cursor, begin, session, store))) {
+    if (place.folder === null) await store.nameFolder(lease, folder);
+    return place.cursor;
+  }
   const next = await nextNumbering(mailbox.id, session.folder, place, store);
   const uid = mailbox.start.from === 'all' ? 0 : await session.uidBefore(mailbox.start.atMs);
-  const begun = { uidValidity: next.numbering, uid };
-  await store.beginNumbering(lease, begun, next.life);
-  const fields = { mailbox: mailbox.name, poll, uid_validity: session.folder.uidValidity, uid };
-  if (cursor === null) {
+  const cursor = { uidValidity: next.numbering, uid };
+  await store.beginNumbering(lease, { cursor, life: next.life, folder });
+  if (place.cursor !== null) await store.forgetNumberings(lease, next.numbering);
+  tell(begin, session, place, cursor, ports);
+  return cursor;
+}
+
+/** Whether the folder has the numbers that it had. */
+async function goesOn(
+  cursor: Cursor,
+  { mailbox, isFirst, found, context }: Begin,
+  session: Session,
+  store: NumberingStore,
+): Promise<boolean> {
+  const { uidValidity, uidNext } = session.folder;
+  if (uidValidityOf(cursor.uidValidity) !== uidValidity) return false;
+  if (found.isTheSame) return true;
+  const looksQuiet = isFirst && uidNext === cursor.uid + 1;
+  if (looksQuiet && context.looks?.isDue() === false) return true;
+  const isOther = await (isFirst ? isSetBack : isReplaced)(mailbox.id, session, cursor, store);
+  context.looks?.note();
+  found.isTheSame = !isOther;
+  return !isOther;
+}
+
+/** True where the row of the mailbox points to another folder than the cursor is of. */
+export function isElsewhere({ folder }: Pick<Place, 'folder'>, { connection }: Mailbox): boolean {
+  return folder !== null && folder !== folderKey(connection);
+}
+
+function tell(
+  { mailbox, poll, context }: Begin,
+  { folder }: Session,
+  place: Place,
+  begun: Cursor,
+  { log }: Ports,
+): void {
+  const fields = { mailbox: mailbox.name, poll, uid_validity: folder.uidValidity, uid: begun.uid };
+  const before = place.cursor;
+  if (before === null) {
     log.info(fields, events.cursorStarted);
-    return begun;
+    return;
   }
-  await store.forgetNumberings(lease, next.numbering);
-  if (isSame) log.warn({ ...fields, uid_next: session.folder.uidNext, uid_before: cursor.uid }, events.cursorSetBack);
-  else log.warn({ ...fields, uid_validity_before: uidValidityOf(cursor.uidValidity) }, events.cursorRestarted);
-  const count = begin.context.renumberings?.note() ?? 0;
+  const uidValidityBefore = uidValidityOf(before.uidValidity);
+  if (isElsewhere(place, mailbox)) {
+    log.info({ ...fields, uid_validity_before: uidValidityBefore, reason: 'other_folder' }, events.cursorRestarted);
+    return;
+  }
+  if (uidValidityBefore === folder.uidValidity)
+    log.warn({ ...fields, uid_next: folder.uidNext, uid_before: before.uid }, events.cursorSetBack);
+  else log.warn({ ...fields, uid_validity_before: uidValidityBefore, reason: 'renumbered' }, events.cursorRestarted);
+  const count = context.renumberings?.note() ?? 0;
   if (count > renumberingsMax) log.warn({ mailbox: mailbox.name, poll, count }, events.cursorUnstable);
-  return begun;
 }
 
 /**
  * UIDNEXT is above every UID that was ever used; where the server does not tell it, or has mail above it, it proves
- * nothing. When new mail came first, it is above the cursor all the same: then the mails up to the cursor are others.
- * `cursor` must be older than the session.
+ * nothing. When as much new mail came as the backup lacked, or more, it is above the cursor all the same: then the mails up
+ * to the cursor are others. `cursor` must be older than the session.
  */
 export async function isSetBack(
   mailboxId: string,
@@ -67,21 +115,39 @@ export async function isSetBack(
   store: Pick<NumberingStore, 'lastHandled'>,
 ): Promise<boolean> {
   const { uidNext, isUidNextGuessed } = session.folder;
-  if (uidNext > cursor.uid + 1) return await areOthers(await store.lastHandled(mailboxId, cursor, lookedAt), session);
-  if (isUidNextGuessed === true || uidNext > cursor.uid) return false;
+  if (uidNext > cursor.uid) return await isReplaced(mailboxId, session, cursor, store);
+  if (isUidNextGuessed === true) return false;
   return (await session.listAbove(uidNext - 1)).length === 0;
 }
 
-/** True when under one of these UIDs there is a mail of another size that arrived at another time. */
-async function areOthers(handled: readonly Listed[], session: Session): Promise<boolean> {
-  if (handled.length === 0) return false;
-  const listed = new Map((await session.sizes(handled.map(({ uid }) => uid))).map((one) => [one.uid, one]));
-  return handled.some(({ uid, sizeBytes, receivedAtMs }) => {
+/** Whether one of the mails that were handled last is another one now. */
+async function isReplaced(
+  mailboxId: string,
+  session: Session,
+  cursor: Cursor,
+  store: Pick<NumberingStore, 'lastHandled'>,
+): Promise<boolean> {
+  return (await compared(await store.lastHandled(mailboxId, cursor, lookedAt), session)).some(isAnother);
+}
+
+type Compared = { readonly sizes: readonly [number, number]; readonly times: readonly [number, number] };
+
+/** What was handled beside what is there under its UID now; what cannot be told is left out. */
+async function compared(handled: readonly Listed[], session: Session): Promise<Compared[]> {
+  // Where no time was told, the size may be what the server fails at.
+  const dated = handled.filter(({ receivedAtMs }) => receivedAtMs !== null);
+  if (dated.length === 0) return [];
+  const listed = new Map((await session.sizes(dated.map(({ uid }) => uid))).map((one) => [one.uid, one]));
+  return dated.flatMap(({ uid, sizeBytes, receivedAtMs }) => {
     const now = listed.get(uid);
-    if (now === undefined || now.receivedAtMs === null || receivedAtMs === null) return false;
-    // Sizes alone are not believed: some servers tell another one once a mail was read.
-    return now.sizeBytes !== sizeBytes && now.receivedAtMs !== receivedAtMs;
+    if (now === undefined || now.receivedAtMs === null || receivedAtMs === null) return [];
+    return [{ sizes: [sizeBytes, now.sizeBytes], times: [receivedAtMs, now.receivedAtMs] }];
   });
+}
+
+/** Sizes alone are not believed: some servers tell another one once a mail was read. */
+function isAnother({ sizes, times }: Compared): boolean {
+  return sizes[0] !== sizes[1] && times[0] !== times[1];
 }
 
 /** One under which nothing is kept: a UIDVALIDITY may also come back. */

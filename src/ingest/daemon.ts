@@ -13,6 +13,7 @@ import { createFleet, type FleetPorts } from './fleet.ts';
 import { createHealth } from './health.ts';
 import { createHosts } from './hosts.ts';
 import { keepHouse } from './housekeeping.ts';
+import { keepListening } from './listening.ts';
 import { createLoop, type LoopPorts, type LoopSettings } from './loop.ts';
 import type { Clock, TicketReader } from './ports.ts';
 import { createPush } from './push.ts';
@@ -51,13 +52,14 @@ const everyHour = '0 17 * * * *';
 /** The first wake may have to wait for a database that is away; that keeps nobody from being ready to try again. */
 const firstWakeMsMax = 5000;
 
-/** Runs until `stop` fires. `settings` is asked anew. Throws only what keeps it from starting (`address_in_use`). */
+/** Runs until `stop` fires. `settings` is asked anew. Throws only what keeps it from starting (`config_invalid`). */
 export async function serve(ports: DaemonPorts, settings: () => DaemonSettings, stop: AbortSignal): Promise<void> {
   const { log, supervisor, clock } = ports;
   const { loop, health, push } = parts(ports, settings, stop);
   log.info({ worker: ports.workers.me }, events.daemonStarting);
-  await using http = (await ports.listen?.(health.readiness)) ?? null;
-  if (http !== null) log.info({ address: http.address }, events.httpListening);
+  await using http = new AsyncDisposableStack();
+  const { listen } = ports;
+  if (listen !== null) http.use(await keepListening(() => listen(health.readiness), ports));
   await using _encryption = await ports.keepEncryption();
   await using admin = new AsyncDisposableStack();
   if (ports.openAdmin !== null) admin.use(await ports.openAdmin(health.readiness));
@@ -100,7 +102,7 @@ function parts(ports: DaemonPorts, settings: () => DaemonSettings, stop: AbortSi
         config: ports.configCheck(),
         disk: disk.check(),
         workers: fleet.check(),
-        servers: serversCheck(hosts.list()),
+        held: hosts.list(),
       },
       ...{ push: push.open(), isPushed: push.has, loginRefusalsMax: settings().loginRefusalsMax, ...loop.busy() },
     }),
@@ -113,13 +115,6 @@ function parts(ports: DaemonPorts, settings: () => DaemonSettings, stop: AbortSi
   });
   const loop = createLoop({ ...ports, vitals: health, teller, fleet, hosts, push, disk }, settings, stop);
   return { loop, health, push };
-}
-
-function serversCheck(list: Readiness['checks']['servers']['list']): Readiness['checks']['servers'] {
-  const [first] = list;
-  if (first === undefined) return { status: 'ok', since: null, reason: null, hint: null, list };
-  const reason = `${list.length === 1 ? `${first.host} is` : `${list.length} servers are`} left alone for now: ${first.reason}`;
-  return { status: 'failing', since: first.since, reason, hint: first.hint, list };
 }
 
 function fired(signal: AbortSignal): Promise<void> {

@@ -3,7 +3,9 @@
  *
  * Every worker reports to the table `workers` (encryption/keeper.ts); who has not for ten seconds by the database's clock
  * counts as dead, and its mailboxes are freed for the others. If it only slept, the fence refuses whatever it still writes.
- * A process of this machine that has ended is known to be dead at once.
+ * A process of this machine that has ended is known to be dead at once. This one is alive, whatever its own row says: its
+ * reports may fail where all else works. One of an earlier boot of this machine that does not report is forgotten, too: should it
+ * be of another machine of the same name, it reports again and is back.
  */
 import { events, type Log } from '../events.ts';
 import type { SeenWorker, WorkerList } from './daemon-ports.ts';
@@ -48,20 +50,23 @@ export function createFleet(ports: FleetPorts): Fleet {
       if (clock.monotonicMs() - lookedAtMs < lookMs) return;
       const before = new Set(seen.filter((one) => !one.live).map((one) => one.worker));
       const all = await store.listWorkers(workerLiveMs);
-      seen = all.filter(({ worker }) => !workers.isDead(worker));
-      for (const { worker } of all) if (workers.isDead(worker)) await forget(worker);
+      const isSilent = ({ worker, live }: SeenWorker) => !live && worker !== workers.me && before.has(worker);
+      const isGone = (one: SeenWorker) =>
+        workers.isDead(one.worker) || (isSilent(one) && workers.isOfEarlierBoot(one.worker));
+      const gone = all.filter((one) => one.worker !== workers.me && isGone(one));
+      seen = all.filter((one) => !gone.includes(one));
+      for (const { worker } of gone) await forget(worker);
       live = [...new Set([workers.me, ...seen.filter((one) => one.live).map((one) => one.worker)])];
       // Seen dead twice: when the database's clock is set forward, everybody looks dead until the next report.
-      if (seen.some((one) => !one.live && before.has(one.worker)))
-        (await store.freeDeadLeases(workerLiveMs)).forEach(recovered);
+      if (seen.some(isSilent)) (await store.freeDeadLeases(workerLiveMs, workers.me)).forEach(recovered);
       lookedAtMs = clock.monotonicMs();
     },
     isHome: (mailboxId) => homeOf(mailboxId, live) === workers.me,
-    check: () => workersCheck(seen),
+    check: () => workersCheck(seen, workers.me),
   };
 }
 
-function workersCheck(seen: readonly SeenWorker[]): Readiness['checks']['workers'] {
+function workersCheck(seen: readonly SeenWorker[], me: string): Readiness['checks']['workers'] {
   const list = seen.map(({ host, pid, live, seenAtMs }) => ({
     host,
     pid,
@@ -69,14 +74,20 @@ function workersCheck(seen: readonly SeenWorker[]): Readiness['checks']['workers
     seen_at: isoTime(seenAtMs),
   }));
   const live = list.filter((one) => one.live).length;
-  const [dead] = list.filter((one) => !one.live);
+  const dead = seen.find((one) => !one.live);
   if (dead === undefined) return { status: 'ok', since: null, reason: null, hint: null, live, list };
+  const said = dead.worker === me ? unheard : silent(dead);
+  return { status: 'warning', since: isoTime(dead.seenAtMs), ...said, live, list };
+}
+
+const unheard = {
+  reason: 'the reports of this worker do not get through to the database',
+  hint: 'Its log says why (worker.report_failed). Other workers take it for dead and visit its mailboxes.',
+};
+
+function silent({ host, pid }: SeenWorker) {
   return {
-    status: 'warning',
-    since: dead.seen_at,
-    reason: `a worker on ${dead.host} (pid ${dead.pid}) does not report any more`,
+    reason: `a worker on ${host} (pid ${pid}) does not report any more`,
     hint: 'Its mailboxes are visited by the others. See its log; one that is gone for good is forgotten after a day.',
-    live,
-    list,
   };
 }

@@ -6,11 +6,16 @@
  * memory. Mailboxes and quarantine are read from the database when somebody asks.
  */
 import { type Failure, isFailure } from '../errors.ts';
+import { createCertificates } from './certificates.ts';
 import type { DatabaseHealth, QuarantineReader } from './daemon-ports.ts';
+import { createDatabaseCheck, okSince } from './database-check.ts';
+import { type Server, serverKey } from './hosts.ts';
 import { isoTime } from './iso-time.ts';
+import { createLooks, type Looks } from './looks.ts';
 import { type MailboxFacts, mailboxChecks, noMailboxes, type Trouble } from './mailbox-checks.ts';
-import type { Clock, MailboxStore } from './ports.ts';
-import type { CertificateCheck, Check, EncryptionChecks, Readiness } from './readiness.ts';
+import type { MailboxStore } from './mailbox-ports.ts';
+import type { Clock } from './ports.ts';
+import type { Check, EncryptionChecks, Readiness, ServerCheck } from './readiness.ts';
 import { createRenumberings, type Renumberings } from './renumberings.ts';
 import { type Turning, turning } from './turning.ts';
 
@@ -19,12 +24,15 @@ export interface Vitals {
   readonly turning: Turning;
   /** null: the database answered. True when that is news. */
   database(failure: Failure | null): boolean;
+  /** How long the database took to answer a small question. */
+  answered(ms: number): void;
   /** How far this machine's clock is ahead of the database's. */
   clockOffset(ms: number): void;
   /** How the last visit to a mailbox went here; null: well. It counts even when it could not be written down. */
   visited(mailboxId: string, failure: Failure | null): void;
   readonly renumberings: Renumberings;
-  /** When the certificate of a mail server ends. */
+  readonly looks: Looks;
+  /** When the certificate that a mail server has just shown ends. */
   certificate(host: string, port: number, endsAtMs: number): void;
 }
 
@@ -33,8 +41,10 @@ export type HealthPorts = {
   readonly store: Pick<MailboxStore, 'listMailboxes'> & QuarantineReader & Pick<DatabaseHealth, 'pool'>;
   readonly encryption: () => EncryptionChecks;
   /** What others know, at the time of asking. */
-  readonly beside: () => Pick<Readiness['checks'], 'config' | 'disk' | 'workers' | 'servers' | 'push'> & {
+  readonly beside: () => Pick<Readiness['checks'], 'config' | 'disk' | 'workers' | 'push'> & {
     readonly worker: Readiness['worker'];
+    /** Servers that are left alone. */
+    readonly held: readonly ServerCheck[];
     readonly visits: number;
     readonly due: number;
     readonly dueMs: number;
@@ -52,67 +62,72 @@ export interface Health extends Vitals {
 }
 
 const clockOffsetMsMax = 10_000;
-const certificateDaysMin = 14;
-const certificatesMax = 1000;
-const dayMs = 86_400_000;
+
+/** On the monotonic clock. */
+type SeenTrouble = Trouble;
 
 export function createHealth(ports: HealthPorts): Health {
   const { clock, store } = ports;
   const turns = turning(clock);
   const renumberings = createRenumberings(clock);
-  const troubles = new Map<string, Trouble>();
-  const certificates = new Map<string, { host: string; port: number; endsAtMs: number }>();
-  let database: Check = { status: 'unknown', since: null, reason: 'not asked yet', hint: null };
+  const troubles = new Map<string, SeenTrouble>();
+  const certificates = createCertificates(clock);
+  const database = createDatabaseCheck(clock);
   let clockCheck: Readiness['checks']['clock'] = { ...unknown('not compared yet'), offset_ms: null };
+  /** Times in the tables are by that clock. */
+  const databaseNowMs = () => clock.nowMs() - (clockCheck.offset_ms ?? 0);
 
   return {
     turning: turns,
     renumberings,
-    database: (failure) => {
-      const next = failure === null ? okSince(clock.nowMs()) : failing(failure, clock.nowMs());
-      const before = database;
-      const isChange = next.status !== before.status || next.reason !== before.reason;
-      if (isChange) database = next;
-      // That a database answers at the start is what everybody expects.
-      return isChange && !(before.status === 'unknown' && next.status === 'ok');
-    },
+    looks: createLooks(clock),
+    database: database.tell,
+    answered: database.answered,
     clockOffset: (ms) => {
       clockCheck = clockCheckOf(ms, clockCheck, clock.nowMs());
     },
     visited: (mailboxId, failure) => {
       if (failure === null) return void troubles.delete(mailboxId);
-      const atMs = clock.nowMs();
+      const atMs = clock.monotonicMs();
       troubles.set(mailboxId, { failure, sinceMs: troubles.get(mailboxId)?.sinceMs ?? atMs, atMs });
     },
-    certificate: (host, port, endsAtMs) => {
-      certificates.delete(`${host}:${port}`);
-      certificates.set(`${host}:${port}`, { host, port, endsAtMs });
-      const [oldest] = certificates.keys();
-      if (certificates.size > certificatesMax && oldest !== undefined) certificates.delete(oldest);
-    },
+    certificate: certificates.note,
     isClockRight: () => clockCheck.status === 'ok',
     obstacle: () => {
-      const wrong = [database, ports.beside().disk, turns.check()].find((check) => check.status === 'failing');
+      const wrong = [database.check(), ports.beside().disk, turns.check()].find((check) => check.status === 'failing');
       const { wants, vault } = ports.encryption();
       return wrong?.reason ?? (wants ? vault.reason : null);
     },
     readiness: async () => {
       const { wants, ...vaultAndSwitch } = ports.encryption();
       const { vault } = vaultAndSwitch;
-      const { mailboxes, quarantine } =
-        database.status === 'ok'
-          ? await stored(ports, { troubles, vault, renumberings, nowMs: clock.nowMs() })
+      const { mailboxes, quarantine, used } =
+        database.check().status === 'ok'
+          ? await stored(ports, {
+              troubles: shifted(troubles, databaseNowMs() - clock.monotonicMs()),
+              vault,
+              renumberings,
+              nowMs: databaseNowMs(),
+            })
           : nothingStored;
-      const { worker, config, disk, workers, servers, push, visits, due, dueMs } = ports.beside();
+      const { worker, config, disk, workers, held, push, visits, due, dueMs } = ports.beside();
+      const isUsed = (server: Server) => used === null || used.has(serverKey(server));
       const scheduler = { ...turns.check(), visits, due, due_ms: dueMs };
       const blind = mailboxes.failing + mailboxes.waiting > 0 && mailboxes.ok === 0;
-      const isSound = database.status === 'ok' && scheduler.status === 'ok' && disk.status !== 'failing';
+      const isSound = database.check().status === 'ok' && scheduler.status === 'ok' && disk.status !== 'failing';
       return {
         ready: isSound && !wants && !blind,
         worker,
         checks: {
-          ...{ database: { ...database, pool: store.pool() }, disk, scheduler, config, ...vaultAndSwitch },
-          ...{ workers, servers, certificates: certificatesCheck([...certificates.values()], clock.nowMs()) },
+          ...{
+            database: { ...database.check(), pool: store.pool() },
+            disk,
+            scheduler,
+            config,
+            ...vaultAndSwitch,
+          },
+          ...{ workers, servers: serversCheck(held.filter(isUsed)) },
+          certificates: certificates.check(isUsed),
           ...{ clock: clockCheck, push, quarantine, mailboxes },
         },
       };
@@ -120,13 +135,10 @@ export function createHealth(ports: HealthPorts): Health {
   };
 }
 
-function okSince(sinceMs: number): Check {
-  return { status: 'ok', since: new Date(sinceMs).toISOString(), reason: null, hint: null };
-}
-
-function failing(failure: Failure, sinceMs: number): Check {
-  const since = new Date(sinceMs).toISOString();
-  return { status: 'failing', since, reason: `${failure.code}: ${failure.message}`, hint: failure.hint };
+/** When they were stamped the clock of this machine may have been wrong. */
+function shifted(seen: ReadonlyMap<string, SeenTrouble>, ms: number): ReadonlyMap<string, Trouble> {
+  const shift = ({ failure, sinceMs, atMs }: SeenTrouble) => ({ failure, sinceMs: sinceMs + ms, atMs: atMs + ms });
+  return new Map([...seen].map(([id, trouble]) => [id, shift(trouble)]));
 }
 
 function unknown(reason: string): Check {
@@ -138,17 +150,24 @@ const noQuarantine: Readiness['checks']['quarantine'] = {
   ...{ count: 0, oldest: null, reasons: [] },
 };
 
-const nothingStored = { mailboxes: noMailboxes, quarantine: noQuarantine };
+const nothingStored: Stored = { mailboxes: noMailboxes, quarantine: noQuarantine, used: null };
+
+type Stored = Pick<Readiness['checks'], 'mailboxes' | 'quarantine'> & {
+  /** Servers of active mailboxes, by `serverKey`; what was seen of others is over. null: not known. */
+  readonly used: ReadonlySet<string> | null;
+};
 
 /** What is in the tables. */
 async function stored(
   { store, beside }: HealthPorts,
   facts: Pick<MailboxFacts, 'troubles' | 'vault' | 'renumberings' | 'nowMs'>,
-): Promise<Pick<Readiness['checks'], 'mailboxes' | 'quarantine'>> {
+): Promise<Stored> {
   try {
     const [all, held] = await Promise.all([store.listMailboxes(), store.quarantine()]);
     const { isPushed, loginRefusalsMax } = beside();
+    const active = all.filter(({ state }) => state === 'active');
     return {
+      used: new Set(active.map(({ connection }) => serverKey(connection))),
       mailboxes: mailboxChecks(all, { ...facts, isPushed, loginRefusalsMax }),
       quarantine: quarantineCheck(held),
     };
@@ -177,6 +196,13 @@ function quarantineCheck(held: Awaited<ReturnType<QuarantineReader['quarantine']
   };
 }
 
+function serversCheck(list: readonly ServerCheck[]): Readiness['checks']['servers'] {
+  const [first] = list;
+  if (first === undefined) return { status: 'ok', since: null, reason: null, hint: null, list };
+  const reason = `${list.length === 1 ? `${first.host} is` : `${list.length} servers are`} left alone for now: ${first.reason}`;
+  return { status: 'failing', since: first.since, reason, hint: first.hint, list };
+}
+
 function clockCheckOf(offsetMs: number, before: Check, nowMs: number): Readiness['checks']['clock'] {
   const offset = { offset_ms: Math.round(offsetMs) };
   if (Math.abs(offsetMs) <= clockOffsetMsMax)
@@ -189,21 +215,4 @@ function clockCheckOf(offsetMs: number, before: Check, nowMs: number): Readiness
     hint: 'Check the time service (timedatectl) on both. Leases and due times go by the database; times in the log do not.',
     ...offset,
   };
-}
-
-function certificatesCheck(
-  known: readonly { readonly host: string; readonly port: number; readonly endsAtMs: number }[],
-  nowMs: number,
-): Readiness['checks']['certificates'] {
-  const list: readonly CertificateCheck[] = known
-    .map(({ host, port, endsAtMs }) => ({
-      ...{ host, port, valid_until: new Date(endsAtMs).toISOString() },
-      days_left: Math.floor((endsAtMs - nowMs) / dayMs),
-    }))
-    .sort((a, b) => a.days_left - b.days_left);
-  const [first] = list;
-  if (first === undefined || first.days_left >= certificateDaysMin)
-    return { status: 'ok', since: null, reason: null, hint: null, list };
-  const reason = `the certificate of ${first.host}:${first.port} ends in ${first.days_left} days`;
-  return { status: 'warning', since: null, reason, hint: 'Have it renewed on the mail server.', list };
 }

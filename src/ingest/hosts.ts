@@ -11,26 +11,30 @@ import type { Clock } from './ports.ts';
 import type { ServerCheck } from './readiness.ts';
 
 /** Nobody was reached who could have said something about one mailbox. */
-export const hostTroubleCodes: readonly FailureCode[] = [
-  'name_not_found',
-  'connect_refused',
-  'connect_timeout',
-  'not_imap',
-];
+const unreached: readonly FailureCode[] = ['name_not_found', 'connect_refused', 'connect_timeout', 'not_imap'];
+/** Before the user plays a part, a server that breaks off or says nothing does so to everybody. */
+const brokenOff: readonly FailureCode[] = ['connection_lost', 'server_timeout', 'tls_failed'];
+
+/**
+ * All that host trouble is stored as, and some that is none: to visit those at once when their server is back does no harm.
+ * Without `server_busy`: that is mostly a server that asks one user for rest.
+ */
+export const hostTroubleCodes: readonly FailureCode[] = [...unreached, ...brokenOff];
 
 /** These come before or beside the server: they say nothing about it. */
 const beside =
   /^(database|lease|key|password|switch|disk|parse|parser|row|mailbox|plaintext)_|^(interrupted|not_found|unexpected)$/;
-
-/** Before the user plays a part, a server that breaks off or says nothing does so to everybody. */
-const atOnce: readonly FailureCode[] = ['connection_lost', 'server_timeout', 'server_busy'];
 /** A lack on this machine. */
 const ownLack = /^(EMFILE|ENFILE|ENOBUFS|ENOMEM|EAI_SYSTEM|EAI_MEMORY)$/;
 
-function isHostTrouble({ code, fields }: Failure): boolean {
-  if (hostTroubleCodes.includes(code)) return true;
-  const { stage } = fields;
-  return atOnce.includes(code) && (stage === 'greeting' || (stage === 'tls' && code !== 'server_busy'));
+const beforeUser: readonly unknown[] = ['name', 'connect', 'tls', 'greeting'];
+
+/** True for a failure that says something about all mailboxes of the server. */
+export function isHostTrouble(failure: Failure): boolean {
+  const { code, fields } = failure;
+  if (saysNothing(failure)) return false;
+  if (code === 'server_busy') return fields['stage'] === 'greeting';
+  return unreached.includes(code) || (brokenOff.includes(code) && beforeUser.includes(fields['stage']));
 }
 
 export type Server = Pick<Connection, 'host' | 'port'>;
@@ -44,8 +48,8 @@ export interface Hosts {
   admits(server: Server): boolean;
   began(server: Server, mailboxId: string): void;
   /**
-   * How the visit went; null: well. `held`: the server is left alone from now on; `back`: it was, and can be reached again; else
-   * null.
+   * How the visit went, told once: null when its session is open, else what kept it from that. `held`: the server is left
+   * alone from now on; `back`: it was, and can be reached again; else null.
    */
   ended(server: Server, mailboxId: string, failure: Failure | null): 'held' | 'back' | null;
   list(): readonly ServerCheck[];
@@ -63,7 +67,8 @@ type Held = {
 };
 
 const failuresBeforeHold = 2;
-const holdMsMax = 60_000;
+/** No mailbox waits for longer after host trouble: somebody has to be due when a try is allowed. */
+export const holdMsMax = 60_000;
 
 export function createHosts(clock: Clock, random: () => number): Hosts {
   const troubles = new Map<string, Held>();
@@ -97,8 +102,11 @@ export function createHosts(clock: Clock, random: () => number): Hosts {
       if (held !== null && isTry) held.trying = null;
       if (failure !== null && saysNothing(failure)) return null;
       if (failure !== null && isHostTrouble(failure)) return missed(server, failure, isTry);
+      const wasHeld = held !== null && isHeld(held);
+      // What failed beside the try may have reached the server before it went.
+      if (failure !== null && wasHeld && !isTry) return null;
       troubles.delete(key);
-      return held !== null && isHeld(held) ? 'back' : null;
+      return wasHeld ? 'back' : null;
     },
     list: () => [...troubles.values()].filter(isHeld).map((held) => serverCheck(held, clock)),
   };

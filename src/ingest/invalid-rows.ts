@@ -3,7 +3,8 @@
  */
 import { events, type Log } from '../events.ts';
 import { isInvalid } from './mailbox.ts';
-import type { Clock, MailboxStore } from './ports.ts';
+import type { MailboxStore } from './mailbox-ports.ts';
+import type { Clock } from './ports.ts';
 
 export type InvalidRowPorts = {
   readonly store: Pick<MailboxStore, 'listMailboxes'>;

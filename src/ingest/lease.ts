@@ -7,8 +7,9 @@
  */
 import { isFailure } from '../errors.ts';
 import { events } from '../events.ts';
+import type { MailboxStore } from './mailbox-ports.ts';
 import type { PollPorts } from './poll-ports.ts';
-import type { Clock, IngestStore, Lease, MailboxStore } from './ports.ts';
+import type { Clock, IngestStore, Lease } from './ports.ts';
 
 export type KeptLease = Disposable & { readonly lost: AbortSignal };
 

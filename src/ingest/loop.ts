@@ -14,8 +14,8 @@ import type { Fleet } from './fleet.ts';
 import type { Vitals } from './health.ts';
 import type { Hosts } from './hosts.ts';
 import { createInvalidTeller } from './invalid-rows.ts';
+import type { MailboxStore } from './mailbox-ports.ts';
 import type { PollPorts, PollSettings } from './poll-ports.ts';
-import type { MailboxStore } from './ports.ts';
 import type { Push, PushLimits } from './push.ts';
 import type { Teller } from './tell.ts';
 import { createVisits, type Visits } from './visits.ts';
@@ -98,9 +98,9 @@ function createAsk(
   visits: Visits,
   waiting: Waiting,
 ): () => Promise<void> {
-  const { store, vitals, fleet, push } = ports;
+  const { store, clock, vitals, fleet, push, hosts, passwords } = ports;
   const tellInvalid = createInvalidTeller(ports);
-  const compareClocks = createClockComparison(ports);
+  const compareClocks = createClockComparison(ports, () => settings().intervalMs);
   let isPrepared = false;
   let { intervalMs } = settings();
 
@@ -124,11 +124,14 @@ function createAsk(
     await visits.recoverLeases();
     await fleet.refresh();
     await compareClocks();
+    const askedAtMs = clock.monotonicMs();
     await store.adoptMailboxes();
+    vitals.answered(clock.monotonicMs() - askedAtMs);
     await tellInvalid();
     await push.refresh();
     await keepInterval();
-    const due = await store.dueMailboxes(dueAtOnce, ports.passwords.keyIds(), settings().loginRefusalsMax);
+    const closed = hosts.list().filter((server) => !hosts.admits(server));
+    const due = await store.dueMailboxes(dueAtOnce, passwords.keyIds(), settings().loginRefusalsMax, closed);
     waiting.put(due, due.length < dueAtOnce);
   };
 }

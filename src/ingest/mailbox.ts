@@ -83,12 +83,18 @@ export type StoredPassword = {
   readonly form: 'plain' | 'sealed';
   readonly bytes: Uint8Array;
   readonly switchRevision: number | null;
+  /** Of the same row: where it is to be sent. */
+  readonly connection: Omit<Connection, 'tls' | 'folder'> & { readonly tls: string };
 };
 
-/** A password as it is to be stored. `sealed` is a JWE in ASCII. */
-export type NewPassword =
+/**
+ * A password as it is to be stored, in the form that the switch asked for at this revision (0: there is no row). It is
+ * stored at no other. `sealed` is a JWE in ASCII.
+ */
+export type NewPassword = { readonly switchRevision: number } & (
   | { readonly form: 'plain'; readonly password: SecretBytes }
-  | { readonly form: 'sealed'; readonly sealed: Uint8Array; readonly keyId: string };
+  | { readonly form: 'sealed'; readonly sealed: Uint8Array; readonly keyId: string }
+);
 
 /** Who changes something, for the audit table: `user@host`, and the host alone. */
 export type Author = { readonly who: string; readonly host: string };

@@ -1,11 +1,13 @@
 /**
  * When a mailbox is due again: after its interval when all is well, later and later while it fails.
  *
- * A server that says how long to wait is obeyed. After a few refused logins in a row the mailbox is left alone for hours, so
+ * A server that says how long to wait is obeyed. Where nobody could reach the server, hosts.ts spaces the visits, and each
+ * mailbox waits for a minute at most. After a few refused logins in a row the mailbox is left alone for hours, so
  * that its account is not locked; a change of its row ends that at once (the query for what is due sees to it). Pure;
  * randomness comes in.
  */
 import type { Failure } from '../errors.ts';
+import { holdMsMax, isHostTrouble } from './hosts.ts';
 import type { Mailbox } from './mailbox.ts';
 import type { PollSettings } from './poll-ports.ts';
 import type { DueMailbox } from './ports.ts';
@@ -37,14 +39,24 @@ export function failedResult(
 ): PollResult {
   const { code, message, hint } = failure;
   const refusedVersion = code === 'login_refused' ? (due?.version ?? null) : null;
-  const isPaused = refusedVersion !== null && (due?.loginRefusals ?? 0) + 1 >= settings.loginRefusalsMax;
-  const waitMs = backOffMs((due?.failures ?? 0) + 1, intervalOf(mailbox, settings), settings.backOffMsMax, random);
+  const isPaused = due !== null && pausesLogins(failure, due, settings);
+  const waitMsMax = isHostTrouble(failure) ? Math.min(settings.backOffMsMax, holdMsMax) : settings.backOffMsMax;
+  const waitMs = backOffMs((due?.failures ?? 0) + 1, intervalOf(mailbox, settings), waitMsMax, random);
   return {
     ok: false,
     nextPollAfterMs: Math.max(waitMs, askedToWaitMs(failure), isPaused ? settings.loginPauseMs : 0),
     error: { code, message, hint },
     refusedVersion,
   };
+}
+
+/** True for the refused login after which a mailbox is left alone for long. */
+export function pausesLogins(
+  { code }: Failure,
+  { loginRefusals }: Pick<DueMailbox['due'], 'loginRefusals'>,
+  { loginRefusalsMax }: Pick<PollSettings, 'loginRefusalsMax'>,
+): boolean {
+  return code === 'login_refused' && loginRefusals + 1 >= loginRefusalsMax;
 }
 
 /** How long the server has asked to be left alone. */

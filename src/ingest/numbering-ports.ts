@@ -8,7 +8,12 @@ export type Place = {
   readonly life: number;
   /** Where the first visit in this numbering began; null where that was before this was kept. */
   readonly startUid: number | null;
+  /** Of which folder the cursor is (`folderKey`); null where that was not kept. */
+  readonly folder: string | null;
 };
+
+/** A numbering that begins, with the folder that it is of (`folderKey`). */
+export type Beginning = { readonly cursor: Cursor; readonly life: number; readonly folder: string };
 
 /** `Cursor.uidValidity` is a numbering here and everywhere else. */
 export interface NumberingStore {
@@ -18,8 +23,10 @@ export interface NumberingStore {
   isNumberingUsed(mailboxId: string, numbering: number): Promise<boolean>;
   /** The last mails up to that cursor that have an outcome, at most `limit`. */
   lastHandled(mailboxId: string, cursor: Cursor, limit: number): Promise<readonly Listed[]>;
-  /** Begins a numbering. Throws `lease_lost`. */
-  beginNumbering(lease: Lease, cursor: Cursor, life: number): Promise<void>;
+  /** Throws `lease_lost`. */
+  beginNumbering(lease: Lease, beginning: Beginning): Promise<void>;
+  /** Keeps of which folder the cursor is, which goes on. Throws `lease_lost`. */
+  nameFolder(lease: Lease, folder: string): Promise<void>;
   /**
    * Forgets what only the numberings before `numbering` needed: outcomes of duplicates, whose mail is told by another
    * outcome; mails in quarantine of which nothing was kept; after-actions, whose mails have other UIDs now. Throws

@@ -7,6 +7,7 @@ import type { ArrivalLimits } from './arrivals.ts';
 import type { Leases } from './lease.ts';
 import type { DeskRules } from './maker.ts';
 import type { Meter } from './meter.ts';
+import type { Narrowings } from './narrowing.ts';
 import type { NumberingStore } from './numbering-ports.ts';
 import type {
   Blobs,
@@ -28,6 +29,7 @@ export type PollPorts = {
   readonly passwords: Passwords;
   readonly sessions: Sessions;
   readonly leases: Leases;
+  readonly narrowings: Narrowings;
   readonly digester: Digester;
   readonly blobs: Blobs;
   readonly raw: RawSources;
@@ -86,6 +88,10 @@ export type PollContext = {
   readonly onRound?: (report: PollReport) => void;
   /** Of this mailbox's folder: one more, and how many there were within a day. */
   readonly renumberings?: { readonly note: () => number; readonly count: () => number };
+  /** When it was last looked whether its folder is the one that was handled; left out: never. */
+  readonly looks?: { readonly isDue: () => boolean; readonly note: () => void };
+  /** A round ended such that the next visit goes another way; what it has stored. */
+  readonly onSetBack?: (report: PollReport) => void;
   /** A place for the session to stay after the first round; null, or absent: none. */
   readonly stay?: (hadMail: boolean) => PushPlace | null;
 };

@@ -1,14 +1,16 @@
 /**
  * One visit to one mailbox: the way of a message, from the lease to the action on the server.
  *
- * lease -> session -> round, and where the connection may stay: rest -> round -> rest … A round is: cursor -> actions left
- * over from a crash -> windows of arrivals -> commit -> actions. The cursor moves only in the transaction that stores the
- * outcomes, and the server is touched only after it, so that this may end anywhere: the next visit goes on from what the
- * database says. `stop` lets the window under way finish; a lost lease, or a stop during the login, ends at once. Throws
- * the failure of the visit after it is written down.
+ * lease -> session -> round, and where the connection may stay: rest -> round -> rest … A round is: cursor -> actions
+ * left over from a crash -> windows of arrivals -> commit -> actions. The cursor moves only in the transaction that
+ * stores the outcomes, and the server is touched only after it, so that this may end anywhere: the next visit goes on
+ * from what the database says, and goes another way where this one broke at a mail or at an action (narrowing.ts).
+ * `stop` lets the window under way finish; a lost lease, or a stop during the login, ends at once. Throws the failure
+ * of the visit after it is written down.
  */
 import { asFailure, Failure, isFailure } from '../errors.ts';
 import { type EventName, events } from '../events.ts';
+import { driveActions, leftOver } from './actions.ts';
 import { arrivals } from './arrivals.ts';
 import { type CommitPlace, commitWindow } from './commit.ts';
 import { startCursor } from './cursor.ts';
@@ -16,6 +18,7 @@ import type { Decision } from './decide.ts';
 import { keepFiles } from './keep.ts';
 import type { Mailbox } from './mailbox.ts';
 import { makerOf } from './maker.ts';
+import type { Narrowing } from './narrowing.ts';
 import { failedResult, intervalOf } from './next-poll.ts';
 import type { PollContext, PollPorts, PollReport, PollSettings } from './poll-ports.ts';
 import type { Lease } from './ports.ts';
@@ -25,16 +28,12 @@ import { rest } from './rest.ts';
 import type { Outcome, PollResult } from './rows.ts';
 import { inTurns } from './turns.ts';
 import { hadMail, leaseLost, type Visit } from './visit.ts';
-import { chunksOf } from './window.ts';
 
 type Round = Visit & {
   readonly poll: string;
   readonly counts: Record<Outcome, number>;
-  /** Of its session. */
-  readonly isFirst: boolean;
+  readonly narrowing: Narrowing;
 };
-
-const actionsAtOnce = 500;
 
 /**
  * Visits `mailbox`. `settings` is asked anew in every round, since a visit may stay for days. Throws `lease_taken` when another
@@ -53,10 +52,14 @@ export async function pollMailbox(
     nextPollAfterMs = await visit({ mailbox, lease, ports, settings, context }, poll);
   } catch (error) {
     const failure = asFailure(error);
-    await letGo(lease, failedResult(failure, mailbox, settings(), context.due, ports.random()), ports);
+    // A stop says nothing about the mailbox.
+    const isCutOff = failure.code === 'interrupted' && context.stop.aborted;
+    const result = isCutOff ? null : failedResult(failure, mailbox, settings(), context.due, ports.random());
+    await letGo(lease, result, ports, context);
     throw failure;
   }
-  await ports.store.releaseLease(lease, { ok: true, nextPollAfterMs: context.stop.aborted ? 0 : nextPollAfterMs });
+  const result = { ok: true as const, nextPollAfterMs: context.stop.aborted ? 0 : nextPollAfterMs };
+  await ports.store.releaseLease(lease, result, context.due?.version);
 }
 
 function noOutcomes(): Record<Outcome, number> {
@@ -92,9 +95,9 @@ async function takeFromDead(
 }
 
 /** The failure of the visit is what matters; that it could not be written down as well is no news. */
-async function letGo(lease: Lease, result: PollResult, ports: PollPorts): Promise<void> {
+async function letGo(lease: Lease, result: PollResult | null, ports: PollPorts, { due }: PollContext): Promise<void> {
   try {
-    await ports.store.releaseLease(lease, result);
+    await ports.store.releaseLease(lease, result, due?.version);
   } catch (error) {
     if (!isFailure(error)) throw error;
   }
@@ -108,26 +111,37 @@ function begin(ports: PollPorts, context: PollContext): string {
 }
 
 /** Resolves with the time until the mailbox is due again. `poll` names the first round. */
-async function visit(given: Omit<Visit, 'session' | 'lost'>, poll: string): Promise<number> {
+async function visit(given: Omit<Visit, 'session' | 'lost' | 'found'>, poll: string): Promise<number> {
   const { mailbox, lease, ports, settings, context } = given;
-  const connecting = new AbortController();
   using kept = ports.leases.keep(lease);
-  const endConnecting = () => connecting.abort();
-  kept.lost.addEventListener('abort', endConnecting, { once: true });
-  context.stop.addEventListener('abort', endConnecting, { once: true });
-  if (context.stop.aborted) connecting.abort();
-  await using session = await ports.passwords.lend(mailbox, (password) =>
-    ports.sessions.open(mailbox.connection, password, connecting.signal),
-  );
-  context.stop.removeEventListener('abort', endConnecting);
+  await using session = await login(given, kept.lost);
   context.onOpened?.(session);
-  const open = { ...given, session: inTurns(session), lost: kept.lost };
-  const report = await round(open, poll, true);
+  const open = { ...given, session: inTurns(session), lost: kept.lost, found: { isTheSame: false } };
+  const { report, isSpent } = await round(open, poll, true);
+  // The rest comes on a new one.
+  if (isSpent) return 0;
   const isOver = context.stop.aborted || !session.canWatch;
   using place = isOver ? null : (context.stay?.(hadMail(report)) ?? null);
   return place === null
     ? Math.max(intervalOf(mailbox, settings()), isUnstable(context) ? unstableMs : 0)
-    : await rest(open, place, () => round(open, begin(ports, context), false));
+    : await rest(open, place, async () => (await round(open, begin(ports, context), false)).report);
+}
+
+/** A stop ends the login, and not the session that it leads to; a lost lease ends both. `stop` outlives the visit by far. */
+async function login({ mailbox, ports, context }: Pick<Visit, 'mailbox' | 'ports' | 'context'>, lost: AbortSignal) {
+  const { stop } = context;
+  const ending = new AbortController();
+  const end = () => ending.abort();
+  lost.addEventListener('abort', end, { once: true });
+  stop.addEventListener('abort', end, { once: true });
+  if (stop.aborted) end();
+  try {
+    return await ports.passwords.lend(mailbox, (password) =>
+      ports.sessions.open(mailbox.connection, password, ending.signal),
+    );
+  } finally {
+    stop.removeEventListener('abort', end);
+  }
 }
 
 /** Its folder is numbered anew again and again: each time all its mail is fetched to be recognised. */
@@ -135,39 +149,64 @@ function isUnstable({ renumberings }: PollContext): boolean {
   return (renumberings?.count() ?? 0) > renumberingsMax;
 }
 
-async function round(open: Visit, poll: string, isFirst: boolean): Promise<PollReport> {
+type Done = { readonly report: PollReport; readonly isSpent: boolean };
+
+async function round(open: Visit, poll: string, isFirst: boolean): Promise<Done> {
   const { mailbox, ports, context } = open;
-  const startedAtMs = ports.clock.monotonicMs();
-  const current = { ...open, poll, isFirst, counts: noOutcomes() };
-  await work(current);
-  const durationMs = ports.clock.monotonicMs() - startedAtMs;
-  const report = { poll: current.poll, mailbox: mailbox.name, outcomes: current.counts, durationMs };
-  context.onRound?.(report);
-  return report;
+  const { clock } = ports;
+  const startedAtMs = clock.monotonicMs();
+  const counts = noOutcomes();
+  const report = () => ({
+    ...{ poll, mailbox: mailbox.name, outcomes: counts },
+    durationMs: clock.monotonicMs() - startedAtMs,
+  });
+  const current = { ...open, poll, isFirst, counts };
+  const cursor = await startCursor(current, open.session, ports);
+  const narrowing = ports.narrowings.of(mailbox.id, cursor);
+  try {
+    await work({ ...current, narrowing }, cursor.uidValidity);
+  } finally {
+    if (narrowing.isSetBack) context.onSetBack?.(report());
+  }
+  const done = report();
+  context.onRound?.(done);
+  return { report: done, isSpent: narrowing.isSpent };
 }
 
 /** Everything that is new, once. A refused action does not keep new mail out; it is thrown at the end. */
-async function work(round: Round): Promise<void> {
-  const { session, ports, context, settings, mailbox } = round;
-  const cursor = await startCursor(round, session, ports);
-  const { uidValidity: numbering } = cursor;
-  let refusal = await driveActions(round, numbering, await leftOver(round, numbering));
-  let driving: Promise<Failure | null> = Promise.resolve(null);
-  const uids = await session.listAbove(cursor.uid);
+async function work(round: Round, numbering: number): Promise<void> {
+  const { narrowing, context } = round;
+  const first = narrowing.actsLast ? null : await driveActions(round, numbering, await leftOver(round, numbering));
+  const later = await takeNew(round, numbering);
+  if (!narrowing.isSpent && !context.stop.aborted) narrowing.passed();
+  const isDue = narrowing.actsLast && !narrowing.isSpent;
+  const last = isDue ? await driveActions(round, numbering, await leftOver(round, numbering)) : null;
+  const refusal = first ?? later ?? last;
+  if (refusal !== null) throw refusal;
+}
+
+/** All new mail; the first refusal of what was to be done with it on the server. */
+async function takeNew(round: Round, numbering: number): Promise<Failure | null> {
+  const { session, ports, context, settings, mailbox, narrowing } = round;
+  const uids = narrowing.newOf(await session.listAbove(narrowing.listFrom));
   ports.log.debug({ mailbox: mailbox.name, poll: round.poll, new_mails: uids.length }, events.pollStarted);
   let done = 0;
   context.onProgress?.({ done, total: uids.length });
   const { digester, clock } = ports;
-  const from = { session, digester, clock, lane: mailbox.id, limits: settings().limits, stop: context.stop };
+  const lane = mailbox.id;
+  const from = { session, digester, clock, lane, limits: settings().limits, narrowing, stop: context.stop };
+  let refusal: Failure | null = null;
+  let driving: Promise<Failure | null> = Promise.resolve(null);
   try {
-    for await (const window of readAhead(keepFiles(arrivals(from, uids), ports))) {
+    for await (const window of readAhead(keepFiles(arrivals(from, uids), ports), () => narrowing.isCareful)) {
       if (round.lost.aborted) throw leaseLost(mailbox);
       const decisions = await commitWindow(window, placeOf(round, numbering), ports.store);
       record(round, decisions);
       const refused = await driving;
       refusal ??= refused;
       // Beside the commit of the next window: both wait for others most of the time.
-      driving = watched(driveActions(round, numbering, pendingOf(decisions)));
+      if (!narrowing.actsLast) driving = watched(driveActions(round, numbering, pendingOf(decisions)));
+      if (narrowing.isCareful) await driving;
       done += window.length;
       context.onProgress?.({ done, total: uids.length });
     }
@@ -175,36 +214,11 @@ async function work(round: Round): Promise<void> {
     await Promise.allSettled([driving]);
   }
   const refused = await driving;
-  refusal ??= refused;
-  if (refusal !== null) throw refusal;
+  return refusal ?? refused;
 }
 
 function placeOf({ mailbox, lease, ports, settings }: Round, numbering: number): CommitPlace {
   return { lease, uidValidity: numbering, maker: makerOf(mailbox, ports, settings().desk) };
-}
-
-/**
- * Does on the server what is still to be done for stored mails. Repeating it does no harm. A refusal by the server is
- * returned; a broken connection is thrown.
- */
-async function driveActions(round: Round, numbering: number, pending: readonly number[]): Promise<Failure | null> {
-  const { mailbox, session, ports, lease, poll } = round;
-  try {
-    for (const uids of chunksOf(pending, actionsAtOnce)) {
-      await session.apply(mailbox.after, uids);
-      await ports.store.actionsDone(lease, numbering, uids);
-    }
-    return null;
-  } catch (error) {
-    if (!isFailure(error, 'server_refused', 'folder_missing')) throw error;
-    round.context.onRefused?.({ poll, action: mailbox.after.kind, count: pending.length, failure: error });
-    return error;
-  }
-}
-
-/** Of an earlier crash, of actions that were refused, and of mails that came out of quarantine. */
-function leftOver({ mailbox, ports }: Round, numbering: number): Promise<readonly number[]> {
-  return ports.store.pendingActions(mailbox.id, numbering, 100_000);
 }
 
 function pendingOf(decisions: readonly Decision[]): readonly number[] {

@@ -1,6 +1,6 @@
 /**
- * What the workflows need from the outside, as types: with `daemon-ports.ts` the only thing that `ingest/` knows about
- * adapters.
+ * What the workflows need from the outside, as types: with the other files called `*-ports.ts` the only thing that
+ * `ingest/` knows about adapters.
  *
  * Adapters implement these; `compose.ts` hands them in. Every method rejects with a `Failure` (errors.ts) and with
  * nothing else. Times are milliseconds since 1970 (UTC), durations are milliseconds, sizes are bytes.
@@ -8,40 +8,8 @@
 import type { Recognised } from '../mail/recognise.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import type { KnownStore } from './known.ts';
-import type {
-  AfterAction,
-  Author,
-  Connection,
-  Cursor,
-  Mailbox,
-  MailboxHealth,
-  NewPassword,
-  StoredPassword,
-} from './mailbox.ts';
+import type { AfterAction, Connection, Cursor, Mailbox } from './mailbox.ts';
 import type { Batch, OutcomeRow, PollResult, RawPlace, Reconciliation, StoredMessage, TicketSummary } from './rows.ts';
-
-export interface MailboxStore {
-  /** Throws `exists_already` when the name is taken. `cursor` is the baseline that a probe found, or null. Audited. */
-  addMailbox(mailbox: Mailbox, password: NewPassword, cursor: Cursor | null, by: Author): Promise<void>;
-  /** Throws `not_found`. */
-  mailboxByName(name: string): Promise<Mailbox>;
-  mailboxById(id: string): Promise<Mailbox | null>;
-  listMailboxes(): Promise<readonly (Mailbox & { readonly health: MailboxHealth })[]>;
-  /** Those with a lease in force, and whose it is. */
-  leasedMailboxes(): Promise<readonly { readonly id: string; readonly name: string; readonly owner: string }[]>;
-  /** Pausing stops polls from the next one on; resuming makes the mailbox due at once. */
-  setMailboxState(id: string, state: 'active' | 'paused'): Promise<void>;
-  /** None: the user name counts, where it is an address. Throws `not_found`. */
-  setAddresses(id: string, addresses: readonly string[]): Promise<void>;
-  /** Also makes the mailbox due at once and forgets its failures. Audited. */
-  setPassword(id: string, password: NewPassword, by: Author): Promise<void>;
-  /** Removes settings, password, cursor and outcomes; tickets and messages stay. Audited. */
-  removeMailbox(id: string, by: Author): Promise<void>;
-  /** Gives mailboxes that somebody else wrote into the table their schedule, due at once; tells how many. */
-  adoptMailboxes(): Promise<number>;
-  /** null when the mailbox is gone. */
-  readPassword(id: string): Promise<StoredPassword | null>;
-}
 
 /** Opens passwords, each for the length of one login. */
 export interface Passwords {
@@ -78,15 +46,27 @@ export interface IngestStore extends KnownStore {
   /**
    * Mailboxes that are active, due by the database's clock and not leased, the longest overdue first; but for those
    * whose password is sealed under a key (its column) that is none of `keyIds`. One that is left alone after
-   * `loginRefusalsMax` refused logins is due as soon as its row changes.
+   * `loginRefusalsMax` refused logins is due as soon as its row changes. Where there are more than `limit`, those that
+   * failed get half of the list at most while others are due, and no server takes all of it from the others. Mailboxes of
+   * `closed` servers are left out, of as many of these as one statement can name.
    */
-  dueMailboxes(limit: number, keyIds: readonly string[], loginRefusalsMax: number): Promise<readonly DueMailbox[]>;
+  dueMailboxes(
+    limit: number,
+    keyIds: readonly string[],
+    loginRefusalsMax: number,
+    closed?: readonly Pick<Connection, 'host' | 'port'>[],
+  ): Promise<readonly DueMailbox[]>;
   /** How the schedule has a mailbox, due or not; null when it is gone. */
   scheduleOf(mailboxId: string): Promise<DueMailbox['due'] | null>;
   /** Makes the mailboxes due, of `host` or of any, that wait after a failure with one of `codes`. */
   hurry(codes: readonly string[], host?: string): Promise<void>;
   /** After the database's clock was set back: what waits without having failed is due, and no failure is in the future. */
   hurryAll(): Promise<void>;
+  /**
+   * The same for what was written while the database's clock ran ahead, as far as that can be seen afterwards: mailboxes that
+   * wait longer than any does are due. `intervalMs`: of those that have no interval of their own.
+   */
+  hurryStranded(intervalMs: number): Promise<void>;
   /** How the rows of these mailboxes are now; one that is gone is left out. */
   watchedRows(mailboxIds: readonly string[]): Promise<ReadonlyMap<string, WatchedRow>>;
   /**
@@ -106,14 +86,19 @@ export interface IngestStore extends KnownStore {
   freeLease(mailboxId: string, owner: string): Promise<void>;
   /** Frees the mailboxes of `owner`, who is known to be gone, and makes them due; tells whether there were any. */
   freeLeasesOf(owner: string): Promise<boolean>;
-  /** Frees the mailboxes of workers that have not reported for `liveMs`; tells whose those were. */
-  freeDeadLeases(liveMs: number): Promise<readonly string[]>;
+  /** Frees the mailboxes of workers other than `me` that have not reported for `liveMs`; tells whose those were. */
+  freeDeadLeases(liveMs: number, me: string): Promise<readonly string[]>;
   /** Prolongs leases of one owner; gives back those that are lost. */
   renewLeases(leases: readonly Lease[], leaseMs: number): Promise<readonly Lease[]>;
   /** Writes that a visit went well and keeps the lease. Does nothing if it is lost. */
   noteVisit(lease: Lease, nextPollAfterMs: number): Promise<void>;
-  /** Writes how the poll went and lets go. Does nothing if the lease is lost. */
-  releaseLease(lease: Lease, result: PollResult): Promise<void>;
+  /**
+  /**
+   * Writes how the poll went and lets go; null: it came to nothing, and the mailbox is due as it was before. Does nothing
+   * if the lease is lost. When the row is not `version` any more, the poll was about what is no more: the mailbox is due at
+   * once, and nothing is written.
+   */
+  releaseLease(lease: Lease, result: PollResult | null, version?: string): Promise<void>;
   readCursor(mailboxId: string): Promise<Cursor | null>;
   /** Sets the baseline, or the start in a new UIDVALIDITY. Throws `lease_lost`. */
   setCursor(lease: Lease, cursor: Cursor): Promise<void>;
@@ -278,6 +263,8 @@ export interface Workers {
   readonly me: string;
   /** True when `owner` was a process of this machine that no longer runs; false when that cannot be known. */
   isDead(owner: string): boolean;
+  /** True when `owner` has the name of this host and ran in another boot of it, or on another machine of that name. */
+  isOfEarlierBoot(owner: string): boolean;
 }
 
 export interface Clock {

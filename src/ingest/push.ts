@@ -58,7 +58,7 @@ type Resting = {
 
 const lookMs = 2000;
 const quietMsMin = 10 * 60_000;
-/** A rest shorter than this counts as broken off. */
+/** A rest shorter than this counts as broken off; a longer one, and an hour without, make up for all before. */
 const shortRestMs = 60_000;
 const breaksMax = 3;
 const penaltyMs = 3_600_000;
@@ -103,8 +103,12 @@ export function createPush(ports: PushPorts, limits: () => PushLimits): Push {
             done();
           }
         },
-        broke: (isRefused = false) =>
-          isRefused ? barred.add(id, breaksMax) : clock.monotonicMs() - one.sinceMs >= shortRestMs || barred.add(id, 1),
+        broke: (isRefused = false) => {
+          if (isRefused) return barred.add(id, breaksMax);
+          if (clock.monotonicMs() - one.sinceMs < shortRestMs) return barred.add(id, 1);
+          barred.forget(id);
+          return true;
+        },
         [Symbol.dispose]: () => void resting.delete(id),
       };
     },
@@ -127,20 +131,22 @@ export function createPush(ports: PushPorts, limits: () => PushLimits): Push {
 /** Mailboxes whose connections did not rest, too often to try again for a while. */
 function createBarred(clock: Clock) {
   const breaks = new Map<string, { readonly count: number; readonly untilMs: number }>();
+  const countOf = (mailboxId: string): number => {
+    const broken = breaks.get(mailboxId);
+    if (broken === undefined) return 0;
+    if (clock.monotonicMs() < broken.untilMs) return broken.count;
+    breaks.delete(mailboxId);
+    return 0;
+  };
   return {
-    has: (mailboxId: string): boolean => {
-      const broken = breaks.get(mailboxId);
-      if (broken === undefined || broken.count < breaksMax) return false;
-      if (clock.monotonicMs() < broken.untilMs) return true;
-      breaks.delete(mailboxId);
-      return false;
-    },
+    has: (mailboxId: string): boolean => countOf(mailboxId) >= breaksMax,
     /** False when it is barred now. */
     add: (mailboxId: string, times: number): boolean => {
-      const count = (breaks.get(mailboxId)?.count ?? 0) + times;
+      const count = countOf(mailboxId) + times;
       breaks.set(mailboxId, { count, untilMs: clock.monotonicMs() + penaltyMs });
       return count < breaksMax;
     },
+    forget: (mailboxId: string): void => void breaks.delete(mailboxId),
   };
 }
 

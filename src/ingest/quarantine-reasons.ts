@@ -23,6 +23,11 @@ const reasons: Readonly<Record<string, ReasonMeaning>> = {
     meaning: 'The server lists it and gives no content.',
     hint: 'quarantine retry asks for it again; if it stays so, the mail is damaged on the server, and quarantine release takes in its header.',
   },
+  fetch_failed: {
+    source: 'none',
+    meaning: 'The server lists it and fails whenever it is fetched, while it gives other mails.',
+    hint: 'quarantine retry fetches it again: once the server can read it, or, where it is larger than the server says, with a higher [message] bytes_max_mb.',
+  },
   missed: {
     source: 'none',
     meaning: 'It was passed over, and reconcile found that.',

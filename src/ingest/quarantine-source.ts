@@ -4,6 +4,7 @@
  * A session of its own, for reading alone (EXAMINE) and beside the one that a worker may hold: the cursor and the lease are
  * not touched. It stays open for the next mail of the same mailbox until it is disposed.
  */
+import { isElsewhere } from './cursor.ts';
 import type { Mailbox } from './mailbox.ts';
 import { uidValidityOf } from './numbering.ts';
 import type { NumberingStore } from './numbering-ports.ts';
@@ -56,10 +57,10 @@ export function serverSources(ports: Fetching, usualBytesMax: number): ServerSou
   };
   const fetch = async (mail: ServerMail, mailbox: Mailbox, sizeMax: number | null): Promise<FetchedAgain> => {
     const { uid } = mail;
-    const { cursor } = await ports.store.readPlace(mailbox.id);
+    const place = await ports.store.readPlace(mailbox.id);
     const session = await sessionFor(mailbox, sizeMax ?? mail.sizeBytes);
-    const isSame = session.folder.uidValidity === uidValidityOf(mail.numbering);
-    if (!isSame || cursor?.uidValidity !== mail.numbering)
+    const isSame = session.folder.uidValidity === uidValidityOf(mail.numbering) && !isElsewhere(place, mailbox);
+    if (!isSame || place.cursor?.uidValidity !== mail.numbering)
       return { what: 'gone', isSure: sizeMax === null && !(await hasSize(session, mail.sizeBytes)) };
     const [listed] = await session.sizes([uid]);
     if (listed === undefined) return { what: 'gone', isSure: true };

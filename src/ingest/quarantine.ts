@@ -11,12 +11,14 @@ import type { ParsedMessage } from '../mail/message.ts';
 import { recognised } from '../mail/recognise.ts';
 import { headAlone, salvage } from '../mail/salvage.ts';
 import { commitWindow } from './commit.ts';
+import { isElsewhere } from './cursor.ts';
 import type { Decision } from './decide.ts';
 import type { KeptRaw } from './keep.ts';
 import type { Mailbox } from './mailbox.ts';
+import type { MailboxStore } from './mailbox-ports.ts';
 import { makerOf } from './maker.ts';
 import type { PollPorts, PollSettings } from './poll-ports.ts';
-import type { Digested, MailboxStore } from './ports.ts';
+import type { Digested } from './ports.ts';
 import type { HeldMail, QuarantineStore } from './quarantine-ports.ts';
 import { hasWholeSource, reasonMeaning } from './quarantine-reasons.ts';
 import { type ServerSources, serverSources } from './quarantine-source.ts';
@@ -186,15 +188,15 @@ async function take(
 ): Promise<Decision | null> {
   const { uid, receivedAtMs, numbering } = mail;
   await ports.blobs.write(parsed.attachments);
-  const { cursor } = await ports.store.readPlace(mailbox.id);
+  const place = await ports.store.readPlace(mailbox.id);
   const maker = makerOf(mailbox, ports, settings.desk, way === 'release');
-  // In a numbering that is over the mail has another UID now.
-  const acts = maker.acts && cursor?.uidValidity === numbering;
-  const place = { mailboxId: mailbox.id, lease: null, uidValidity: numbering, maker: { ...maker, acts } };
+  // In a numbering that is over, or in another folder, the mail has another UID now.
+  const acts = maker.acts && place.cursor?.uidValidity === numbering && !isElsewhere(place, mailbox);
+  const into = { mailboxId: mailbox.id, lease: null, uidValidity: numbering, maker: { ...maker, acts } };
   const sizeBytes = mail.sizeBytes > 0 ? mail.sizeBytes : sourceBytes;
   try {
     const kept = { what: 'mail' as const, uid, sizeBytes, receivedAtMs, ...recognised(parsed), raw };
-    const [decision] = await commitWindow([kept], place, ports.store);
+    const [decision] = await commitWindow([kept], into, ports.store);
     return decision ?? null;
   } catch (error) {
     if (!isFailure(error, 'database_conflict')) throw error;

@@ -4,15 +4,20 @@
  * At most one value is ready and waiting, so memory stays bounded. Ending early (break, throw) ends the source too.
  */
 
-/** The values of `source` in order; the next one is asked for before this one is handed out. Errors come in order. */
-export async function* readAhead<T>(source: AsyncGenerator<T>): AsyncGenerator<T> {
+/**
+ * The values of `source` in order; the next one is asked for before this one is handed out, or, where `waits` says so,
+ * after the consumer is done with it. Errors come in order.
+ */
+export async function* readAhead<T>(source: AsyncGenerator<T>, waits: () => boolean = () => false): AsyncGenerator<T> {
   let next = watched(source.next());
   try {
     for (;;) {
       const current = await next;
       if (current.done === true) return;
-      next = watched(source.next());
+      const isAhead = !waits();
+      if (isAhead) next = watched(source.next());
       yield current.value;
+      if (!isAhead) next = watched(source.next());
     }
   } finally {
     await next.catch(() => null);

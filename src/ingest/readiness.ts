@@ -66,7 +66,8 @@ export type Readiness = {
     readonly log_level: string;
   };
   readonly checks: {
-    readonly database: Check & { readonly pool: PoolCheck | null };
+    /** `answer_ms`: how long a small question took last. */
+    readonly database: Check & { readonly pool: PoolCheck | null; readonly answer_ms: number | null };
     /** The disk under data_dir. */
     readonly disk: Check & { readonly free_bytes: number | null };
     readonly scheduler: Check & {

@@ -7,7 +7,7 @@
  */
 import { Failure } from '../errors.ts';
 import { commandOn, toldCommand } from '../shell.ts';
-import { isSetBack } from './cursor.ts';
+import { isElsewhere, isSetBack } from './cursor.ts';
 import type { Mailbox } from './mailbox.ts';
 import { uidValidityOf } from './numbering.ts';
 import type { NumberingStore, Place } from './numbering-ports.ts';
@@ -50,11 +50,14 @@ export type FolderReport = {
 
 /** Throws `check_failed` where there is nothing to compare with, and what a session throws. */
 export async function reconcileFolder(mailbox: Mailbox, ports: ReconcilePorts): Promise<FolderReport> {
-  const { cursor: before } = await ports.store.readPlace(mailbox.id);
+  const last = await ports.store.readPlace(mailbox.id);
+  const { cursor: before } = last;
   const never = new AbortController().signal;
   await using session = await ports.passwords.lend(mailbox, (password) =>
     ports.sessions.open(mailbox.connection, password, never, { readOnly: true }),
   );
+  if (before !== null && isElsewhere(last, mailbox))
+    throw begunAnew(mailbox.name, 'its row points to another one since the last visit');
   const isSame = before !== null && uidValidityOf(before.uidValidity) === session.folder.uidValidity;
   if (isSame && (await isSetBack(mailbox.id, session, before, ports.store))) throw setBack(mailbox);
   const uids = (await session.listAbove(0)).toSorted((a, b) => a - b);

@@ -10,9 +10,9 @@ import type { ParsedMessage } from '../mail/message.ts';
 import { recognised } from '../mail/recognise.ts';
 import { type Decision, decide } from './decide.ts';
 import type { Kept } from './keep.ts';
+import type { MailboxStore } from './mailbox-ports.ts';
 import { makerOf } from './maker.ts';
 import type { PollPorts, PollSettings } from './poll-ports.ts';
-import type { MailboxStore } from './ports.ts';
 import { questionOf } from './question.ts';
 import type { Replacement, ReplayStore, StoredMail } from './replay-ports.ts';
 

@@ -15,6 +15,7 @@ export type Outcome = 'ticket_opened' | 'reply_added' | 'recorded' | 'duplicate'
 export type QuarantineReason =
   | 'too_large'
   | 'source_empty'
+  | 'fetch_failed'
   | 'parse_timeout'
   | 'parse_memory'
   | 'parse_failed'

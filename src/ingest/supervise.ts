@@ -69,6 +69,7 @@ function sentenceOf({ health, busy, open }: SupervisePorts, latest: Readiness | 
   if (obstacle !== null) return `Not ready: ${obstacle}`;
   const troubles = latest === null ? [] : troublesOf(latest);
   const [first, ...others] = troubles;
+  if (latest !== null && !latest.ready && first === undefined) return `Not ready: ${reasonOf(unknownOf(latest))}`;
   if (latest !== null && !latest.ready && first !== undefined) return `Not ready: ${reasonOf(first)}`;
   const { visits, due } = busy();
   const parts = [
@@ -94,6 +95,11 @@ function troublesOf({ checks }: Readiness): readonly Named[] {
   const { vault, switch: switched, database, disk, scheduler, config, servers, mailboxes } = checks;
   const all = Object.entries({ database, disk, scheduler, vault, switch: switched, config, servers, mailboxes });
   return all.filter(([, { status }]) => status === 'failing' || status === 'waiting' || status === 'warning');
+}
+
+/** At the start nothing is known yet. */
+function unknownOf({ checks: { database, mailboxes } }: Readiness): Named {
+  return database.status === 'unknown' ? ['database', database] : ['mailboxes', mailboxes];
 }
 
 function reasonOf([name, { reason }]: Named): string {

@@ -10,6 +10,7 @@ import type { Vitals } from './health.ts';
 import type { Mailbox } from './mailbox.ts';
 import type { Meter } from './meter.ts';
 import type { ActionRefusal, PollReport } from './poll-ports.ts';
+import type { DueMailbox } from './ports.ts';
 import { createRepetition } from './repetition.ts';
 
 export type TellPorts = { readonly log: Log; readonly vitals: Vitals; readonly meter: Meter };
@@ -19,6 +20,8 @@ export interface Teller {
   round(mailbox: Mailbox, report: PollReport, lagMs: number | null): void;
   /** The visit ended with `failure`; `poll` names its last round, null: it had none. */
   failed(mailbox: Mailbox, failure: Failure, durationMs: number, poll: string | null): void;
+  /** Its login was refused so often that it is left alone for `ms`, unless somebody changes it. */
+  paused(mailbox: DueMailbox, ms: number): void;
   /** The server refused an action; the visit fails for it at its end. */
   refused(mailbox: Mailbox, refusal: ActionRefusal): void;
   database(failure: Failure | null): void;
@@ -48,10 +51,16 @@ export function createTeller(ports: TellPorts): Teller {
       meter.visit({ mailbox: name, host: connection.host, result: failure.code, durationMs, lagMs: null });
       const { isNews, count } = troubles.tell(id, failure.code);
       vitals.visited(id, failure);
-      const fields = { mailbox: name, ...(poll === null ? {} : { poll }), failures: count, error: failure };
+      const about = { mailbox: name, server: `${connection.host}:${connection.port}` };
+      const fields = { ...about, ...(poll === null ? {} : { poll }), failures: count, error: failure };
       if (!isNews) log.debug(fields, events.pollFailed);
       else if (failure.code === 'unexpected') log.error(fields, events.pollFailed);
       else log.warn(fields, events.pollFailed);
+    },
+    paused: ({ name, connection, due }, ms) => {
+      const server = `${connection.host}:${connection.port}`;
+      const fields = { mailbox: name, server, refusals: due.loginRefusals + 1, for_h: ms / 3_600_000 };
+      log.warn(fields, events.loginPaused);
     },
     refused: ({ id, name }, { poll, action, count, failure }) => {
       const { isNews, count: failures } = refusals.tell(id, failure.code);

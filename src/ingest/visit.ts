@@ -1,5 +1,6 @@
 /** A visit whose session is open: what poll.ts and rest.ts share. */
 import { Failure } from '../errors.ts';
+import type { Found } from './cursor.ts';
 import type { Mailbox } from './mailbox.ts';
 import type { PollContext, PollPorts, PollReport, PollSettings } from './poll-ports.ts';
 import type { Lease, Session } from './ports.ts';
@@ -14,6 +15,7 @@ export type Visit = {
   readonly settings: () => PollSettings;
   /** Fires when another worker has the lease. */
   readonly lost: AbortSignal;
+  readonly found: Found;
 };
 
 /** True when the round had any mail to decide about. */

@@ -10,6 +10,7 @@ import { isRetryOf, type UnderWay } from './due.ts';
 import { hostTroubleCodes } from './hosts.ts';
 import { recoverLeases } from './lease.ts';
 import type { LoopPorts, LoopSettings } from './loop.ts';
+import { pausesLogins } from './next-poll.ts';
 import { pollMailbox } from './poll.ts';
 import type { PollContext } from './poll-ports.ts';
 import type { DueMailbox } from './ports.ts';
@@ -28,7 +29,7 @@ export interface Visits {
   recoverLeases(): Promise<void>;
 }
 
-type Running = UnderWay & { poll: string | null; isResting: boolean; ended: Promise<void> };
+type Running = UnderWay & { poll: string | null; isOpen: boolean; isResting: boolean; ended: Promise<void> };
 
 /** `freed` is called whenever a visit leaves its place: it has ended, or rests. */
 export function createVisits(
@@ -48,28 +49,24 @@ export function createVisits(
     if (failure.code.startsWith('database_')) mayHoldLeases = true;
     if (failure.code.startsWith('disk_')) disk.suspect();
     teller.failed(mailbox, failure, durationMs, poll);
+    const { loginPauseMs } = settings();
+    if (pausesLogins(failure, mailbox.due, settings())) teller.paused(mailbox, loginPauseMs);
   };
 
   const start = (mailbox: DueMailbox): void => {
     const { id, connection } = mailbox;
     const entry: Running = {
-      ...{ host: connection.host, isRetry: isRetryOf(mailbox), isResting: false },
+      ...{ host: connection.host, isRetry: isRetryOf(mailbox), isOpen: false, isResting: false },
       ...{ poll: null, ended: Promise.resolve() },
     };
     const startedAtMs = clock.monotonicMs();
     running.set(id, entry);
     hosts.began(connection, id);
-    const begun = (poll: string) => {
-      entry.poll = poll;
-    };
-    const rests = () => {
-      entry.isResting = true;
-      freed();
-    };
-    entry.ended = pollMailbox(mailbox, ports, settings, contextOf(mailbox, ports, stop, { begun, rests }))
+    entry.ended = pollMailbox(mailbox, ports, settings, contextOf(mailbox, ports, stop, entry, freed))
       .catch((error: unknown) => {
         const failure = asFailure(error);
-        reached(mailbox, failure, ports);
+        // How an open session ends tells nothing new of its server: that may have gone, and come back, meanwhile.
+        if (!entry.isOpen) reached(mailbox, failure, ports);
         failed(mailbox, failure, clock.monotonicMs() - startedAtMs, entry.poll);
       })
       .finally(() => {
@@ -102,23 +99,37 @@ export function createVisits(
   };
 }
 
-type Heard = { readonly begun: (poll: string) => void; readonly rests: () => void };
-
-function contextOf(mailbox: DueMailbox, ports: LoopPorts, stop: AbortSignal, heard: Heard): PollContext {
+/** What the visit tells goes into `entry`. */
+function contextOf(
+  mailbox: DueMailbox,
+  ports: LoopPorts,
+  stop: AbortSignal,
+  entry: Running,
+  freed: () => void,
+): PollContext {
   const { due, connection, name } = mailbox;
   let lagMs: number | null = due.overdueMs;
   return {
     due,
     stop,
-    onBegun: heard.begun,
+    onBegun: (poll) => {
+      entry.poll = poll;
+    },
     renumberings: {
       note: () => ports.vitals.renumberings.note(mailbox.id),
       count: () => ports.vitals.renumberings.count(mailbox.id),
     },
+    looks: {
+      isDue: () => ports.vitals.looks.isDue(mailbox.id),
+      note: () => ports.vitals.looks.note(mailbox.id),
+    },
     onRefused: (refusal) => ports.teller.refused(mailbox, refusal),
     onOpened: ({ certificateEndsAtMs: endsAtMs }) => {
+      entry.isOpen = true;
       reached(mailbox, null, ports);
-      if (endsAtMs !== null) ports.vitals.certificate(connection.host, connection.port, endsAtMs);
+      // A pinned one is taken whatever its dates.
+      if (endsAtMs !== null && connection.fingerprint === null)
+        ports.vitals.certificate(connection.host, connection.port, endsAtMs);
     },
     onRound: (report) => {
       ports.teller.round(mailbox, report, lagMs);
@@ -127,7 +138,8 @@ function contextOf(mailbox: DueMailbox, ports: LoopPorts, stop: AbortSignal, hea
     stay: (hadMail) => {
       const place = ports.push.admit(mailbox, due.version, hadMail);
       if (place === null) return null;
-      heard.rests();
+      entry.isResting = true;
+      freed();
       ports.log.debug({ mailbox: name }, events.pushStarted);
       return place;
     },
@@ -141,6 +153,6 @@ function reached({ id, connection }: DueMailbox, failure: Failure | null, ports:
   if (news === 'held') ports.log.warn({ host, port, error: failure }, events.hostHeld);
   if (news !== 'back') return;
   ports.log.info({ host, port }, events.hostRecovered);
-  // Those that failed wait for long by now. If the database is away, they come when their time has come.
+  // Those that failed may have to wait for long. If the database is away, they come when their time has come.
   ports.store.hurry(hostTroubleCodes, host).catch((error: unknown) => ports.teller.database(asFailure(error)));
 }

@@ -17,7 +17,7 @@ import { createLog } from '../../src/log.ts';
 import { newKey } from '../../src/secret/key.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';
 import { type SwitchRow, sealSwitch } from '../../src/secret/switch.ts';
-import { by, plain, sampleMailbox } from '../adapters/database/samples.ts';
+import { by, plainNow, sampleMailbox } from '../adapters/database/samples.ts';
 import { type TestApp, testApp } from '../support/app.ts';
 
 const isRoot = process.geteuid?.() === 0;
@@ -62,7 +62,8 @@ async function restarted(): Promise<{ app: App; desk: EncryptionDesk }> {
 }
 
 async function addMailboxes(count: number): Promise<void> {
-  for (let added = 0; added < count; added += 1) await app.store.addMailbox(sampleMailbox(), plain('p4ss'), null, by);
+  for (let added = 0; added < count; added += 1)
+    await app.store.addMailbox(sampleMailbox(), await plainNow(app.store, 'p4ss'), null, by);
 }
 
 async function switchOn(): Promise<string> {

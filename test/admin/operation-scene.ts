@@ -17,7 +17,7 @@ import type { PasswordCounts } from '../../src/encryption/ports.ts';
 import type { EventName, Log, LogFields } from '../../src/events.ts';
 import type { Clock } from '../../src/ingest/ports.ts';
 import type { SwitchRow } from '../../src/secret/switch.ts';
-import { by, plain, sampleMailbox } from '../adapters/database/samples.ts';
+import { by, plainNow, sampleMailbox } from '../adapters/database/samples.ts';
 import { type Fate, type Process, processOver } from '../encryption/process.ts';
 import { startMariadb } from '../support/mariadb.ts';
 import { temporaryFolder } from '../support/temporary.ts';
@@ -86,7 +86,7 @@ async function openScene(config: Parameters<typeof openDatabase>[0] | null): Pro
     ...{ database, dataDir, logged, command },
     addMailboxes: async (count) => {
       for (let added = 0; added < count; added += 1)
-        await database.addMailbox(sampleMailbox(), plain(password), null, by);
+        await database.addMailbox(sampleMailbox(), await plainNow(database, password), null, by);
     },
     worker: async ({ fate, store, isReporting = false } = {}) => {
       const process = processOver(parts, fate, alive);

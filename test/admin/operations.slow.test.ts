@@ -13,7 +13,7 @@ import { reseal } from '../../src/encryption/reseal.ts';
 import { Failure } from '../../src/errors.ts';
 import { events } from '../../src/events.ts';
 import { newKey } from '../../src/secret/key.ts';
-import { by, plain } from '../adapters/database/samples.ts';
+import { by, plainNow } from '../adapters/database/samples.ts';
 import { Death } from '../encryption/process.ts';
 import { isOver, password, type Scene, type Server, startServer, viewWhen, type Worker } from './operation-scene.ts';
 
@@ -118,11 +118,8 @@ describe('operations of the page', () => {
     await startedAndOver(worker, 'enable');
     const [mailbox] = await scene.database.listMailboxes();
     if (mailbox === undefined) throw new Error('there is no mailbox');
-    const damaged = {
-      form: 'sealed',
-      sealed: Buffer.from('damaged'),
-      keyId: (await scene.row())?.keyId ?? '',
-    } as const;
+    const { keyId, revision: switchRevision } = (await scene.row()) ?? { keyId: null, revision: 0 };
+    const damaged = { form: 'sealed', sealed: Buffer.from('damaged'), keyId: keyId ?? '', switchRevision } as const;
     await scene.database.setPassword(mailbox.id, damaged, scene.command().by);
     await worker.operations.startProven('ann');
     const view = await viewWhen(worker, isOver);
@@ -313,7 +310,8 @@ describe('a row that somebody wrote into the database', () => {
       if (reading.kind !== 'keys') throw new Error('there is no key file');
       await keyFile.replace([...reading.keys, newKey(random)]);
       // Readable, by somebody who writes the table: sealing it is for the workers.
-      await scene.database.setPassword((await scene.database.listMailboxes())[0]?.id ?? '', plain(password), by);
+      const readable = await plainNow(scene.database, password);
+      await scene.database.setPassword((await scene.database.listMailboxes())[0]?.id ?? '', readable, by);
       const before = await world();
       const effects: string[] = [];
       const looking = await scene.worker({ fate: (effect) => void effects.push(effect) });

@@ -22,9 +22,9 @@ const list = [
   { host: 'desk', pid: 7, live: true, seen_at: '2026-01-31T08:30:00.000Z' },
   { host: 'other', pid: 8, live: false, seen_at: null },
 ];
-const beside: Pick<Readiness['checks'], 'config' | 'disk' | 'workers' | 'servers' | 'push'> = {
+const beside: Pick<Readiness['checks'], 'config' | 'disk' | 'workers' | 'push'> = {
   ...{ config: { ...good, needs_restart: [] }, disk: { ...good, free_bytes: null } },
-  ...{ workers: { ...good, live: 1, list }, servers: { ...good, list: [] }, push: { open: 0, max: 0 } },
+  ...{ workers: { ...good, live: 1, list }, push: { open: 0, max: 0 } },
 };
 
 export type OverviewScene = { readonly desk: OverviewDesk; readonly health: Health };
@@ -40,7 +40,7 @@ export function overviewOf({ app }: TestApp, given: Partial<OverviewDeskPorts> =
   const health = createHealth({
     ...{ clock: systemClock, store, encryption: () => encryption },
     beside: () => ({
-      ...{ ...beside, worker, visits: 0, due: 0, dueMs: 0, loginRefusalsMax: 3 },
+      ...{ ...beside, worker, held: [], visits: 0, due: 0, dueMs: 0, loginRefusalsMax: 3 },
       isPushed: () => false,
     }),
   });

@@ -3,7 +3,7 @@
  *
  * It knows as much IMAP as a visit needs; `script` may answer any command first. `arrive` adds a mail without a word.
  */
-import { type Script, type ScriptedServer, startScriptedServer } from '../adapters/imap/scripted-server.ts';
+import { type Script, type ScriptedServer, startScriptedServer, type Talk } from '../adapters/imap/scripted-server.ts';
 
 export type ScriptedMailbox = ScriptedServer & {
   /** UID of the new mail, which is also its number. */
@@ -16,6 +16,8 @@ export type ScriptedMailboxOptions = {
   readonly script?: Script;
   /** The answer to a fetch of a source, without its line end; null: as usual. */
   readonly answerTo?: (uid: number) => string | null;
+  /** How a fetch ends at a mail, after the answers before it; null: as usual. `asked` is the fetch without its UIDs. */
+  readonly endsAt?: (uid: number, asked: string) => 'refused' | 'throttled' | 'dropped' | null;
 };
 
 export async function startScriptedMailbox(options: ScriptedMailboxOptions): Promise<ScriptedMailbox> {
@@ -34,8 +36,13 @@ export async function startScriptedMailbox(options: ScriptedMailboxOptions): Pro
       if (options.script?.(command, rest, tag, talk) === true) return true;
       const { say } = talk;
       if (command === 'UID SEARCH') say(`* SEARCH ${sources.map((_, index) => index + 1).join(' ')}`);
-      else if (command === 'UID FETCH') for (const uid of uidsIn(rest, sources.length)) say(fetched(uid, rest));
-      else return false;
+      else if (command === 'UID FETCH') {
+        for (const uid of uidsIn(rest, sources.length)) {
+          const end = options.endsAt?.(uid, rest.slice(rest.indexOf(' '))) ?? null;
+          if (end !== null) return broken(end, tag, talk);
+          say(fetched(uid, rest));
+        }
+      } else return false;
       say(`${tag} OK done`);
       return true;
     },
@@ -43,6 +50,13 @@ export async function startScriptedMailbox(options: ScriptedMailboxOptions): Pro
   return Object.assign(server, {
     arrive: (source: Uint8Array) => sources.push(Buffer.from(source).toString('latin1')),
   });
+}
+
+function broken(end: 'refused' | 'throttled' | 'dropped', tag: string, { say, socket }: Talk): true {
+  if (end === 'refused') say(`${tag} NO [SERVERBUG] Internal error occurred.`);
+  else if (end === 'throttled') say(`${tag} NO [UNAVAILABLE] Not now.`);
+  else socket.end();
+  return true;
 }
 
 /** The UIDs of a set such as `1:3,5` that are at most `last`. */

@@ -4,8 +4,9 @@
  */
 import { describe, expect, test } from 'vitest';
 import { systemClock } from '../../src/adapters/clock/clock.ts';
-import { isFailure } from '../../src/errors.ts';
-import { type Arrival, type Arriving, arrivals } from '../../src/ingest/arrivals.ts';
+import { Failure, isFailure } from '../../src/errors.ts';
+import { type Arrival, type ArrivalLimits, type Arriving, arrivals } from '../../src/ingest/arrivals.ts';
+import { createNarrowings } from '../../src/ingest/narrowing.ts';
 import type { Digested, Digester, Fetched, Listed, Session } from '../../src/ingest/ports.ts';
 import { inTurns } from '../../src/ingest/turns.ts';
 import { recognised } from '../../src/mail/recognise.ts';
@@ -66,6 +67,7 @@ const answered = (uids: readonly number[]): Fetched[] => uids.map((uid) => ({ ui
 
 const from = (on: Session, given: Partial<Arriving> = {}): Arriving => ({
   ...{ session: inTurns(on), digester, clock: systemClock, lane: 'box', limits, stop: never },
+  narrowing: createNarrowings().of('box', { uidValidity: 1, uid: 0 }),
   ...given,
 });
 
@@ -240,6 +242,110 @@ describe('what came for each UID', () => {
       const windows = arrivals(from(server, { limits: bounds, digester: broken }), [10, 20]);
       await expect(Array.fromAsync(windows)).rejects.toThrow('no thread');
       expect(server.asked).toEqual([[10]]);
+    });
+  });
+
+  describe('a server that fails at a mail', () => {
+    const five = { ...limits, window: { messagesMax: 5, bytesMax: 10_000 } };
+    const broken = new Failure('connection_lost', 'broken');
+    /** Answers up to the bad one, then fails. */
+    const failing = (bad: number, given: Partial<Session> = {}) => {
+      const asked: (readonly number[])[] = [];
+      const fetch = async function* (uids: readonly number[]) {
+        asked.push(uids);
+        for (const uid of uids) {
+          if (uid === bad) throw broken;
+          yield* answered([uid]);
+        }
+      };
+      return { ...session({ sizes: listed, fetch: answered }), fetch, ...given, asked };
+    };
+    /** One visit after the other, each from where the one before has ended. */
+    async function* visitsTo(server: Session, last: number, bounds: ArrivalLimits = five) {
+      const narrowings = createNarrowings();
+      for (let uid = 0, visit = 0; uid < last && visit < 20; visit += 1) {
+        const narrowing = narrowings.of('box', { uidValidity: 1, uid });
+        const all = Array.from({ length: last }, (_, index) => index + 1);
+        const uids = narrowing.newOf(all.filter((one) => one > narrowing.listFrom));
+        const came: Arrival[] = [];
+        const error = await (async () => {
+          for await (const window of arrivals(from(server, { limits: bounds, narrowing }), uids)) came.push(...window);
+        })().then(
+          () => null,
+          (thrown: unknown) => thrown,
+        );
+        uid = came.at(-1)?.uid ?? uid;
+        yield { came: told(came), error, narrowing };
+      }
+    }
+
+    test('what came whole before it is taken; then mails come one by one, and the bad one is given up', async () => {
+      const server = failing(3);
+      const visits = await Array.fromAsync(visitsTo(server, 6));
+      expect(visits.map(({ came }) => came)).toEqual([
+        ['1 mail', '2 mail'],
+        [],
+        [],
+        ['3 quarantined fetch_failed'],
+        ['4 mail', '5 mail', '6 mail'],
+      ]);
+      expect(visits.map(({ error }) => error)).toEqual([broken, broken, broken, null, null]);
+      expect(server.asked).toEqual([[1, 2, 3, 4, 5], [3], [3], [6], [3], [4], [5], [6]]);
+    });
+
+    test('one that is too large and gives no header is found in the same way, and nobody before it is passed over', async () => {
+      const sizes = (uids: readonly number[]) =>
+        listed(uids).map((one) => (one.uid === 2 ? { ...one, sizeBytes: 1001 } : one));
+      const fetchHeader = () => Promise.reject(new Failure('server_refused', 'no'));
+      const server = failing(0, { sizes: (uids) => Promise.resolve(sizes(uids)), fetchHeader });
+      const visits = await Array.fromAsync(visitsTo(server, 3));
+      expect(visits.map(({ came }) => came)).toEqual([[], ['1 mail'], [], ['2 quarantined fetch_failed'], ['3 mail']]);
+      // What came after one that is too large is not taken before it.
+      const late = await visitsTo(failing(3, { sizes: server.sizes }), 3).next();
+      expect(late.value?.came).toEqual(['1 mail']);
+    });
+
+    test('the next one is not asked for while one is looked at', async () => {
+      const server = failing(5);
+      const narrowings = createNarrowings();
+      const first = narrowings.of('box', { uidValidity: 1, uid: 0 });
+      await expect(Array.fromAsync(arrivals(from(server, { limits: five, narrowing: first }), [5]))).rejects.toBe(
+        broken,
+      );
+      const narrowing = narrowings.of('box', { uidValidity: 1, uid: 0 });
+      for await (const window of arrivals(from(server, { limits: five, narrowing }), [1, 2, 3])) {
+        await new Promise((resolve) => setTimeout(resolve, 10));
+        expect(server.asked.at(-1)).toEqual(window.map(({ uid }) => uid));
+      }
+    });
+
+    test('too slow is no failure of a mail: what came is taken, the rest comes one by one, with more and more time', async () => {
+      let closed = Promise.withResolvers<never>();
+      const slow: Session = {
+        ...session({ sizes: listed, fetch: answered }),
+        fetch: async function* (uids) {
+          closed = Promise.withResolvers<never>();
+          for (const uid of uids) {
+            if (uid === 2) await Promise.race([closed.promise, new Promise((resolve) => setTimeout(resolve, 100))]);
+            yield* answered([uid]);
+          }
+        },
+        close: async () => closed.reject(new Error('closed')),
+      };
+      const visits = await Array.fromAsync(visitsTo(slow, 3, { ...five, windowMs: 40 }));
+      expect(visits.length).toBeGreaterThan(3);
+      expect(visits.flatMap(({ came }) => came)).toEqual(['1 mail', '2 mail', '3 mail']);
+      expect(visits[0]?.came).toEqual(['1 mail']);
+      expect(visits.slice(0, -1).every(({ error }) => isFailure(error, 'server_timeout'))).toBe(true);
+    });
+
+    test('a server that found thousands and knows none of them is not asked for each of them', async () => {
+      const server = session({ sizes: () => [], fetch: answered });
+      const narrowings = createNarrowings();
+      const of = () => narrowings.of('box', { uidValidity: 1, uid: 0 });
+      const uids = Array.from({ length: 1000 }, (_, index) => index + 1);
+      await expect(Array.fromAsync(arrivals(from(server, { narrowing: of() }), uids))).rejects.toThrow();
+      expect(of().isCareful).toBe(false);
     });
   });
 

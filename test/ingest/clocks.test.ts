@@ -1,13 +1,21 @@
 import { expect, test } from 'vitest';
 import { Failure } from '../../src/errors.ts';
-import { createClockComparison } from '../../src/ingest/clocks.ts';
+import { type ClockPorts, createClockComparison } from '../../src/ingest/clocks.ts';
 
 /** Clocks that step apart: the time of day here, the database's, and the one that only goes on. */
 function scene() {
-  const at = { monotonicMs: 0, aheadHereMs: 0, aheadThereMs: 0, isAway: false, roundTripMs: 0 };
-  const seen = { offsets: [] as number[], stepped: [] as unknown[], hurried: 0, asked: 0 };
+  const at = {
+    monotonicMs: 0,
+    aheadHereMs: 0,
+    aheadThereMs: 0,
+    isAway: false,
+    isStuck: false,
+    roundTripMs: 0,
+    intervalMs: 60_000,
+  };
+  const seen = { offsets: [] as number[], stepped: [] as unknown[], hurried: 0, stranded: [] as number[], asked: 0 };
   const baseMs = 1_800_000_000_000;
-  const compare = createClockComparison({
+  const ports: ClockPorts = {
     clock: {
       nowMs: () => baseMs + at.monotonicMs + at.aheadHereMs,
       monotonicMs: () => at.monotonicMs,
@@ -25,13 +33,18 @@ function scene() {
       hurryAll: async () => {
         seen.hurried += 1;
       },
+      hurryStranded: async (intervalMs) => {
+        seen.stranded.push(intervalMs);
+        if (at.isStuck) throw new Failure('database_conflict', 'somebody is in the way');
+      },
     },
     vitals: { clockOffset: (ms) => void seen.offsets.push(ms) },
     log: {
       ...{ debug: () => undefined, info: () => undefined, error: () => undefined },
       warn: (fields, event) => void seen.stepped.push([event, fields['stepped_ms']]),
     },
-  });
+  };
+  const compare = createClockComparison(ports, () => at.intervalMs);
   const later = async (ms = 10_000) => {
     at.monotonicMs += ms;
     await compare();
@@ -47,7 +60,7 @@ test('clocks are compared every ten seconds, and half of the way of the answer i
   await later(5000);
   expect(seen.asked).toBe(1);
   await later(5000);
-  expect(seen).toEqual({ offsets: [700, 700], stepped: [], hurried: 0, asked: 2 });
+  expect(seen).toMatchObject({ offsets: [700, 700], stepped: [], hurried: 0, asked: 2 });
 });
 
 test('a step of this clock is an offset, and no step of the database', async () => {
@@ -92,4 +105,17 @@ test('a database that is away is asked again with the next wake, and a step mean
   at.aheadThereMs = -600_000;
   await later(1000);
   expect(seen).toMatchObject({ stepped: [['database.clock_stepped', -600_000]], hurried: 1, asked: 3 });
+});
+
+test('the first look that succeeds goes for what a clock that ran ahead has put off before, and no later one', async () => {
+  const { at, seen, later } = scene();
+  at.isStuck = true;
+  await expect(later()).rejects.toMatchObject({ code: 'database_conflict' });
+  at.isStuck = false;
+  at.intervalMs = 30_000;
+  await later(1000);
+  await later();
+  at.aheadThereMs = -3_600_000;
+  await later();
+  expect(seen).toMatchObject({ stranded: [60_000, 30_000], hurried: 1 });
 });

@@ -1,8 +1,15 @@
 import { describe, expect, test } from 'vitest';
 import type { EventName } from '../../src/events.ts';
-import { startCursor } from '../../src/ingest/cursor.ts';
-import { lifeOf, numberingOf, numberingText, readNumbering, uidValidityOf } from '../../src/ingest/numbering.ts';
-import type { Place } from '../../src/ingest/numbering-ports.ts';
+import { type Found, startCursor } from '../../src/ingest/cursor.ts';
+import {
+  folderKey,
+  lifeOf,
+  numberingOf,
+  numberingText,
+  readNumbering,
+  uidValidityOf,
+} from '../../src/ingest/numbering.ts';
+import type { Beginning, Place } from '../../src/ingest/numbering-ports.ts';
 import type { FolderState, Listed, Session } from '../../src/ingest/ports.ts';
 import { heldId, readHeldId } from '../../src/ingest/quarantine-id.ts';
 import { knownReasons, reasonMeaning } from '../../src/ingest/quarantine-reasons.ts';
@@ -17,11 +24,17 @@ type Scene = {
   readonly place: Place;
   readonly folder: Folder;
   readonly isFirst?: boolean;
+  /** false: it was looked a short while ago. */
+  readonly isLookDue?: boolean;
+  readonly found?: Found;
   readonly used?: readonly number[];
 };
 
 const lease = { mailboxId: 'support', owner: 'me', epoch: 1 };
-const at = (uidValidity: number, uid: number, life = 0): Place => ({ cursor: { uidValidity, uid }, life, startUid: 0 });
+const here = folderKey(mailbox('support').connection);
+const at = (uidValidity: number, uid: number, life = 0): Place => ({
+  ...{ cursor: { uidValidity, uid }, life, startUid: 0, folder: here },
+});
 const folder = (uidValidity: number, uidNext: number, uids: readonly number[] = []): Folder => ({
   ...{ uidValidity, uidNext, messageCount: uids.length, uids },
 });
@@ -29,14 +42,18 @@ const folder = (uidValidity: number, uidNext: number, uids: readonly number[] = 
 async function begun(scene: Scene, notes = createRenumberings(handClock())) {
   const events: EventName[] = [];
   const forgotten: number[] = [];
-  let stored: unknown = null;
+  let stored: Beginning | null = null;
+  let named: string | null = null;
   const write = (_: unknown, event: EventName) => void events.push(event);
   const store = {
     readPlace: async () => scene.place,
     lastHandled: async () => scene.handled ?? [],
     isNumberingUsed: async (_: string, numbering: number) => (scene.used ?? []).includes(numbering),
-    beginNumbering: async (_: unknown, cursor: unknown, life: number) => {
-      stored = { cursor, life };
+    beginNumbering: async (_: unknown, beginning: Beginning) => {
+      stored = beginning;
+    },
+    nameFolder: async (_: unknown, name: string) => {
+      named = name;
     },
     forgetNumberings: async (_: unknown, numbering: number) => void forgotten.push(numbering),
   };
@@ -47,10 +64,13 @@ async function begun(scene: Scene, notes = createRenumberings(handClock())) {
   } as unknown as Session;
   const box = mailbox('support');
   const renumberings = { note: () => notes.note(box.id), count: () => notes.count(box.id) };
-  const begin = { mailbox: box, lease, poll: 'p', isFirst: scene.isFirst ?? true, context: { renumberings } };
+  const looks = { isDue: () => scene.isLookDue ?? true, note: () => undefined };
+  const found = scene.found ?? { isTheSame: false };
+  const context = { renumberings, looks };
+  const begin = { mailbox: box, lease, poll: 'p', isFirst: scene.isFirst ?? true, context, found };
   const log = { debug: write, info: write, warn: write, error: write };
   const cursor = await startCursor(begin, session, { store, log });
-  return { cursor, stored, events, forgotten };
+  return { cursor, stored, named, events, forgotten };
 }
 
 describe('where a round begins', () => {
@@ -58,17 +78,17 @@ describe('where a round begins', () => {
     const place = at(7, 5);
     expect(await begun({ place, folder: folder(7, 6) })).toEqual({
       cursor: place.cursor,
-      stored: null,
+      ...{ stored: null, named: null },
       events: [],
       forgotten: [],
     });
   });
 
   test('a new folder begins at its first mail', async () => {
-    const found = await begun({ place: { cursor: null, life: 0, startUid: null }, folder: folder(7, 6) });
+    const found = await begun({ place: { cursor: null, life: 0, startUid: null, folder: null }, folder: folder(7, 6) });
     expect(found).toMatchObject({
       cursor: { uidValidity: 7, uid: 0 },
-      stored: { life: 0 },
+      stored: { life: 0, folder: here },
       events: ['cursor.started'],
     });
   });
@@ -101,6 +121,28 @@ describe('where a round begins', () => {
     expect((await begun({ ...unknown, listed: [{ ...one, sizeBytes: 1 }] })).events).toEqual([]);
   });
 
+  describe('when just as much new mail came as the backup lacked', () => {
+    const one = { uid: 5, sizeBytes: 100, receivedAtMs: 1000 };
+    const other = { ...one, sizeBytes: 99, receivedAtMs: 2000 };
+    const scene = { place: at(7, 5), folder: folder(7, 6), handled: [one], used: [7] };
+
+    test('that is found out when it is looked, which is not at every visit', async () => {
+      expect((await begun({ ...scene, listed: [other] })).events).toEqual(['cursor.set_back']);
+      expect((await begun({ ...scene, listed: [other], isLookDue: false })).events).toEqual([]);
+      expect((await begun({ ...scene, listed: [one] })).events).toEqual([]);
+    });
+
+    test('it is looked in a session that stays, once, before more mail covers it', async () => {
+      const found = { isTheSame: false };
+      const first = { ...scene, isLookDue: false, found };
+      expect((await begun({ ...first, listed: [other] })).events).toEqual([]);
+      expect((await begun({ ...first, listed: [other], isFirst: false })).events).toEqual(['cursor.set_back']);
+      expect((await begun({ ...first, listed: [one], isFirst: false })).events).toEqual([]);
+      expect(found.isTheSame).toBe(true);
+      expect((await begun({ ...first, listed: [other], isFirst: false })).events).toEqual([]);
+    });
+  });
+
   test('it can be set back again', async () => {
     const found = await begun({
       place: at(numberingOf(7, 1), 5, 1),
@@ -108,6 +150,35 @@ describe('where a round begins', () => {
       used: [7, numberingOf(7, 1)],
     });
     expect(found).toMatchObject({ cursor: { uidValidity: numberingOf(7, 2), uid: 0 }, stored: { life: 2 } });
+  });
+
+  test('a cursor of which no folder was kept is taken to be of the one that is visited', async () => {
+    const found = await begun({ place: { ...at(7, 5), folder: null }, folder: folder(7, 6) });
+    expect(found).toMatchObject({ cursor: { uidValidity: 7, uid: 5 }, stored: null, named: here, events: [] });
+  });
+
+  describe('when the row points to another folder than before', () => {
+    const elsewhere = { ...at(7, 5), folder: 'a'.repeat(64) };
+    const one = { uid: 5, sizeBytes: 100, receivedAtMs: 1000 };
+
+    test('it is begun anew, though it has the same UIDVALIDITY and more mail', async () => {
+      const found = await begun({ place: elsewhere, folder: folder(7, 50), handled: [one], used: [7] });
+      expect(found).toMatchObject({
+        ...{ cursor: { uidValidity: numberingOf(7, 1), uid: 0 }, stored: { life: 1, folder: here }, named: null },
+        ...{ events: ['cursor.restarted'], forgotten: [numberingOf(7, 1)] },
+      });
+    });
+
+    test('also where the mails that were handled last are there: another account may have got the same', async () => {
+      const scene = { place: elsewhere, folder: folder(7, 6), handled: [one], listed: [one], used: [7] };
+      expect((await begun(scene)).cursor).toEqual({ uidValidity: numberingOf(7, 1), uid: 0 });
+    });
+
+    test('and the server numbered it anew as well, that is no sign of an unstable server', async () => {
+      const notes = createRenumberings(handClock());
+      for (let times = 0; times < renumberingsMax + 2; times += 1)
+        expect((await begun({ place: elsewhere, folder: folder(8, 6) }, notes)).events).toEqual(['cursor.restarted']);
+    });
   });
 
   test('later in a session the numbers of its beginning prove nothing', async () => {
@@ -158,7 +229,7 @@ test('an id names a mail, also where the name of the mailbox has slashes', () =>
 test('each reason has a meaning and a hint of its own', () => {
   const all: Record<QuarantineReason, true> = {
     ...{ too_large: true, source_empty: true, parse_timeout: true, parse_memory: true, parse_failed: true },
-    ...{ row_refused: true, own_address: true, sender_flood: true, mail_loop: true },
+    ...{ fetch_failed: true, row_refused: true, own_address: true, sender_flood: true, mail_loop: true },
   };
   expect(Object.keys(all).filter((reason) => !knownReasons.includes(reason))).toEqual([]);
   expect(new Set(knownReasons.map((reason) => reasonMeaning(reason).meaning)).size).toBe(knownReasons.length);

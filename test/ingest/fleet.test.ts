@@ -3,16 +3,16 @@ import type { SeenWorker } from '../../src/ingest/daemon-ports.ts';
 import { createFleet } from '../../src/ingest/fleet.ts';
 import { handClock } from './samples.ts';
 
-/** Workers as the database tells them; `gone` are processes of this machine that are known to have ended. */
+/** Workers as the database tells them; `gone` are processes of this machine that are known to have ended, `old` ones of an earlier boot. */
 function scene() {
   const clock = handClock();
-  const at = { seenAtMs: 0, live: new Map<string, boolean>([['me', true]]), gone: new Set<string>() };
+  const at = { seenAtMs: 0, live: new Map([['me', true]]), gone: new Set<string>(), old: new Set<string>() };
   const seen = { asked: 0, freedDead: 0, freedOf: [] as string[], removed: [] as string[], lines: [] as unknown[] };
   const leased = new Set<string>();
   const dead = () => [...leased].filter((owner) => at.live.get(owner) === false);
   const fleet = createFleet({
     clock,
-    workers: { me: 'me', isDead: (owner) => at.gone.has(owner) },
+    workers: { me: 'me', isDead: (owner) => at.gone.has(owner), isOfEarlierBoot: (owner) => at.old.has(owner) },
     log: {
       ...{ debug: () => undefined, info: () => undefined, error: () => undefined },
       warn: (fields, event) => void seen.lines.push([event, fields['worker']]),
@@ -24,9 +24,9 @@ function scene() {
           ([worker, live]): SeenWorker => ({ worker, host: `host-${worker}`, pid: 7, live, seenAtMs: at.seenAtMs }),
         );
       },
-      freeDeadLeases: async () => {
+      freeDeadLeases: async (_liveMs, me) => {
         seen.freedDead += 1;
-        const freed = dead();
+        const freed = dead().filter((owner) => owner !== me);
         for (const owner of freed) leased.delete(owner);
         return freed;
       },
@@ -133,4 +133,64 @@ test('a process of this machine that has ended is forgotten, and its mailboxes a
   expect(seen.removed).toEqual(['dead']);
   expect(seen.lines).toEqual([['lease.recovered', 'dead']]);
   expect(fleet.check()).toMatchObject({ status: 'ok', live: 1 });
+});
+
+test('one whose own reports do not get through frees and forgets the others alone', async () => {
+  const { at, seen, leased, fleet, later } = scene();
+  at.live.set('me', false);
+  leased.add('me');
+  for (let looks = 0; looks < 5; looks += 1) await later();
+  expect(seen.freedDead).toBe(0);
+  at.gone.add('me');
+  await later();
+  expect(seen).toMatchObject({ freedDead: 0, freedOf: [], removed: [], lines: [] });
+  expect(mailboxes.every(fleet.isHome)).toBe(true);
+  expect(fleet.check()).toMatchObject({
+    status: 'warning',
+    reason: 'the reports of this worker do not get through to the database',
+  });
+  at.live.set('far', false);
+  leased.add('far');
+  await later();
+  await later();
+  expect(seen.lines).toEqual([['lease.recovered', 'far']]);
+  expect([...leased]).toEqual(['me']);
+});
+
+test('one of an earlier boot that is silent at two looks is forgotten, and its mailboxes are free', async () => {
+  const { at, seen, leased, fleet, later } = scene();
+  for (const worker of ['rebooted', 'far']) {
+    at.live.set(worker, false);
+    leased.add(worker);
+  }
+  at.old.add('rebooted');
+  await later();
+  expect(seen.removed).toEqual([]);
+  await later();
+  expect(seen.removed).toEqual(['rebooted']);
+  expect(seen.lines).toEqual([
+    ['lease.recovered', 'rebooted'],
+    ['lease.recovered', 'far'],
+  ]);
+  expect(fleet.check()).toMatchObject({ live: 1, list: [{ host: 'host-me' }, { host: 'host-far' }] });
+});
+
+test('one of another machine of the same name that reports stays, and is back when it reports again', async () => {
+  const { at, seen, fleet, later } = scene();
+  at.live.set('clone', true);
+  at.old.add('clone');
+  for (let looks = 0; looks < 3; looks += 1) await later();
+  at.live.set('clone', false);
+  await later();
+  at.live.set('clone', true);
+  await later();
+  expect(seen.removed).toEqual([]);
+  at.live.set('clone', false);
+  await later();
+  await later();
+  expect(seen.removed).toEqual(['clone']);
+  at.live.set('clone', true);
+  await later();
+  expect(fleet.check()).toMatchObject({ status: 'ok', live: 2 });
+  expect(mailboxes.every(fleet.isHome)).toBe(false);
 });

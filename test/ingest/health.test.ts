@@ -37,15 +37,20 @@ type Scene = {
   readonly beside?: Partial<ReturnType<HealthPorts['beside']>>;
   readonly quarantine?: Awaited<ReturnType<QuarantineReader['quarantine']>>;
   readonly clock?: HealthPorts['clock'];
+  /** Of each mailbox; the usual one where it is left out. */
+  readonly hosts?: readonly string[];
 };
 
 function healthOf(scene: Scene) {
-  const rows = (scene.health ?? []).map((one, index) => ({ ...mailbox(`box${index}`), health: one }));
+  const rows = (scene.health ?? []).map((one, index) => ({
+    ...mailbox(`box${index}`, scene.hosts?.[index]),
+    health: one,
+  }));
   const worker = { host: 'desk', pid: 1, name: '', version: '0', started_at: '', log_level: 'info' };
   const beside = {
     ...{ worker, visits: 0, due: 0, dueMs: 0, isPushed: () => false, loginRefusalsMax: 3 },
     ...{ config: { ...good, needs_restart: [] }, disk: { ...good, free_bytes: 1 } },
-    ...{ workers: { ...good, live: 1, list: [] }, servers: { ...good, list: [] } },
+    ...{ workers: { ...good, live: 1, list: [] }, held: [] },
     push: { open: 0, max: 0 },
   };
   return createHealth({
@@ -171,6 +176,19 @@ describe('mailboxes', () => {
     expect(await health.readiness()).toMatchObject({ ready: true, checks: { mailboxes: { failing: 0 } } });
   });
 
+  test('nor does a failure from a time when the clock of this machine was ahead outlive the success of another', async () => {
+    const at = { ms: 1_800_000_000_000, aheadMs: 600_000 };
+    const own = { ...clock, nowMs: () => at.ms + at.aheadMs, monotonicMs: () => at.ms };
+    const row = { ...fine, nextPollAtMs: at.ms, lastSuccessAtMs: at.ms + 1000 };
+    const health = awake({ health: [row], clock: own });
+    health.visited('box0', new Failure('connect_refused', 'not from here'));
+    at.aheadMs = 0;
+    at.ms += 2000;
+    health.clockOffset(0);
+    health.turning.woke();
+    expect(await health.readiness()).toMatchObject({ ready: true, checks: { mailboxes: { failing: 0 } } });
+  });
+
   test('a mailbox that has been due for long and gets no visit done is shown', async () => {
     const overdue = { ...fine, nextPollAtMs: clock.nowMs() - 16 * 60_000 };
     const { list } = (await awake({ health: [fine, overdue] }).readiness()).checks.mailboxes;
@@ -218,7 +236,7 @@ describe('what somebody should look at, while the work goes on', () => {
   });
 
   test('a certificate that ends soon', async () => {
-    const health = awake({});
+    const health = awake({ health: [fine, fine], hosts: ['mail.example.test', 'other.example.test'] });
     health.certificate('mail.example.test', 993, clock.nowMs() + 3.5 * 86_400_000);
     health.certificate('other.example.test', 993, clock.nowMs() + 300 * 86_400_000);
     const { certificates } = (await health.readiness()).checks;
@@ -227,6 +245,51 @@ describe('what somebody should look at, while the work goes on', () => {
       reason: expect.stringContaining('mail.example.test:993 ends in 3 days'),
     });
     expect(certificates.list.map(({ days_left: days }) => days)).toEqual([3, 300]);
+  });
+
+  test('but not the certificate of a server that nobody visits any more', async () => {
+    const own = handClock();
+    const health = awake({ health: [fine], clock: own });
+    health.certificate('former.example.test', 993, own.nowMs());
+    health.certificate('mail.example.test', 1993, own.nowMs());
+    expect((await health.readiness()).checks.certificates).toMatchObject({ status: 'ok', list: [] });
+    // Another worker has that mailbox now, and has seen the next certificate.
+    health.certificate('mail.example.test', 993, own.nowMs());
+    expect((await health.readiness()).checks.certificates).toMatchObject({ status: 'warning' });
+    own.at.ms += 26 * 3_600_000;
+    expect((await health.readiness()).checks.certificates).toMatchObject({ status: 'ok', list: [] });
+  });
+
+  test('a server that is left alone, as long as a mailbox is there', async () => {
+    const held = ['mail.example.test', 'former.example.test'].map((host) => ({
+      ...({
+        host,
+        port: 993,
+        status: 'failing',
+        since: '',
+        reason: 'connect_refused: no',
+        hint: '',
+        next_try: '',
+      } as const),
+    }));
+    const { servers } = (await awake({ health: [fine], beside: { held } }).readiness()).checks;
+    expect(servers).toMatchObject({ status: 'failing', list: [{ host: 'mail.example.test' }] });
+    expect(servers.list).toHaveLength(1);
+    expect((await awake({ health: [], beside: { held } }).readiness()).checks.servers).toMatchObject({ status: 'ok' });
+  });
+
+  test('a clock of this machine that is ahead makes no mailbox overdue, and one that is behind hides none', async () => {
+    const due = (agoMs: number): MailboxHealth => ({ ...fine, nextPollAtMs: clock.nowMs() - agoMs });
+    const [ahead, behind] = [awake({ health: [due(20 * 60_000)] }), awake({ health: [due(0)] })];
+    ahead.clockOffset(20 * 60_000);
+    behind.clockOffset(-20 * 60_000);
+    expect((await ahead.readiness()).checks.mailboxes).toMatchObject({ ok: 1, failing: 0 });
+    expect((await behind.readiness()).checks.mailboxes).toMatchObject({ ok: 0, failing: 1 });
+    // A success that another worker wrote since, by the clock of the database.
+    const other = awake({ health: [{ ...fine, lastSuccessAtMs: clock.nowMs() - 1000 }] });
+    other.clockOffset(20 * 60_000);
+    other.visited('box0', new Failure('connect_refused', 'not from here'));
+    expect((await other.readiness()).checks.mailboxes).toMatchObject({ ok: 1, failing: 0 });
   });
 
   test('mail in quarantine, and since when', async () => {

@@ -83,6 +83,34 @@ test('a server that is silent before anybody says a name is in trouble, one that
   expect(hosts.admits(mail)).toBe(false);
 });
 
+test('what failed beside the try, of before the server went, does not bring it back', () => {
+  const { clock, hosts } = scene();
+  hosts.ended(mail, 'old', null);
+  hosts.ended(mail, 'a', refused);
+  hosts.ended(mail, 'b', refused);
+  const late = [new Failure('server_timeout', 'silent while fetching mails'), new Failure('login_refused', 'no')];
+  for (const failure of late) expect(hosts.ended(mail, 'old', failure)).toBeNull();
+  expect(hosts.admits(mail)).toBe(false);
+  clock.at.ms += 2000;
+  hosts.began(mail, 'c');
+  expect(hosts.ended(mail, 'c', new Failure('login_refused', 'no'))).toBe('back');
+});
+
+test.each<[string, Failure['code'], string | null, boolean]>([
+  ['resets connections at once', 'connection_lost', 'connect', true],
+  ['breaks the handshake off', 'tls_failed', 'tls', true],
+  ['says goodbye in place of a greeting', 'server_busy', 'greeting', true],
+  ['agrees on no TLS with us', 'tls_failed', null, false],
+  ['shows a certificate that has expired', 'tls_expired', null, false],
+  ['has no room for one user', 'server_busy', 'login', false],
+  ['breaks a session off', 'connection_lost', null, false],
+])('a server that %s: %s at stage %s, left alone: %s', (_, code, stage, isLeftAlone) => {
+  const { hosts } = scene();
+  const failure = new Failure(code, 'no', { fields: stage === null ? {} : { stage } });
+  for (const id of ['a', 'b']) hosts.ended(mail, id, failure);
+  expect(hosts.admits(mail)).toBe(!isLeftAlone);
+});
+
 test('too many open files here say nothing about the server', () => {
   const { hosts } = scene();
   for (const id of ['a', 'b', 'c'])

@@ -1,9 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { Failure } from '../../src/errors.ts';
 import type { EventName } from '../../src/events.ts';
+import { createHosts, type Hosts } from '../../src/ingest/hosts.ts';
+import { createLooks } from '../../src/ingest/looks.ts';
 import { createLoop, type LoopPorts, type LoopSettings } from '../../src/ingest/loop.ts';
 import { noMeter } from '../../src/ingest/meter.ts';
-import type { DueMailbox } from '../../src/ingest/ports.ts';
+import type { DueMailbox, IngestStore } from '../../src/ingest/ports.ts';
 import { createRenumberings } from '../../src/ingest/renumberings.ts';
 import { createTeller } from '../../src/ingest/tell.ts';
 import { turning } from '../../src/ingest/turning.ts';
@@ -18,8 +20,10 @@ const settings: LoopSettings = {
   desk: { senderPerHourMax: null, senderExempt: [], reopenMs: null },
 };
 
+type Answer = (...asked: Parameters<IngestStore['dueMailboxes']>) => Promise<readonly DueMailbox[]>;
+
 /** A loop on a database of our making: `due` answers every wake, or throws. Every login is refused. */
-function loopOn(due: () => Promise<readonly DueMailbox[]>, diskFails = false) {
+function loopOn(due: Answer, given: { diskFails?: boolean; hosts?: Hosts } = {}) {
   const clock = handClock();
   const lines: Line[] = [];
   const visited: string[] = [];
@@ -39,11 +43,14 @@ function loopOn(due: () => Promise<readonly DueMailbox[]>, diskFails = false) {
     visited: (id: string) => void visited.push(id),
     certificate: () => undefined,
     renumberings: createRenumberings(clock),
+    looks: createLooks(clock),
+    answered: () => undefined,
   };
   const store = {
     dueMailboxes: due,
     listMailboxes: () => Promise.resolve([]),
     leasedMailboxes: () => Promise.resolve([]),
+    hurryStranded: () => Promise.resolve(),
     databaseNowMs: () => Promise.resolve(clock.nowMs()),
     leaseOwner: () => Promise.resolve(null),
     takeLease: () => Promise.resolve({ mailboxId: 'a', owner: 'me', epoch: 1 }),
@@ -56,9 +63,9 @@ function loopOn(due: () => Promise<readonly DueMailbox[]>, diskFails = false) {
     passwords: { lend: () => Promise.reject(new Failure('login_refused', 'refused')), keyIds: () => [] },
     leases: { keep: () => ({ lost: new AbortController().signal, [Symbol.dispose]: () => undefined }) },
     fleet: { refresh: () => Promise.resolve(), isHome: () => true },
-    hosts: { admits: () => true, began: () => undefined, ended: () => false, list: () => [] },
+    hosts: given.hosts ?? createHosts(clock, () => 0),
     push: { refresh: () => Promise.resolve() },
-    disk: { refresh: () => Promise.resolve(), isFailing: diskFails },
+    disk: { refresh: () => Promise.resolve(), isFailing: given.diskFails ?? false },
     prepare: () => Promise.resolve(),
     workers: { me: 'me', isDead: () => false },
     newId: () => 'p1',
@@ -95,9 +102,28 @@ describe('what the log hears of trouble', () => {
 
 test('while nothing can be written no visit begins, and the mailboxes that wait are counted', async () => {
   const due = [dueMailbox('a', 'a', { overdueMs: 5000 }), dueMailbox('b')];
-  const { loop, visited } = loopOn(() => Promise.resolve(due), true);
+  const { loop, visited } = loopOn(() => Promise.resolve(due), { diskFails: true });
   await loop.wake();
   await loop.idle();
   expect(visited).toEqual([]);
   expect(loop.busy()).toEqual({ visits: 0, due: 2, dueMs: 5000 });
+});
+
+test('the mailboxes of a server that is left alone are asked for when one of them may try, and not before', async () => {
+  const clock = handClock();
+  const hosts = createHosts(clock, () => 0);
+  const server = { host: 'away.example', port: 993 };
+  for (const id of ['a', 'b']) hosts.ended(server, id, new Failure('connect_refused', 'nobody'));
+  const asked: unknown[] = [];
+  const answer: Answer = async (...[, , , closed]) => {
+    asked.push(closed?.map(({ host, port }) => ({ host, port })));
+    return [];
+  };
+  const { loop } = loopOn(answer, { hosts });
+  await loop.wake();
+  clock.at.ms += 2000;
+  await loop.wake();
+  hosts.began(server, 'a');
+  await loop.wake();
+  expect(asked).toEqual([[server], [], [server]]);
 });

@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { Failure, type FailureFields } from '../../src/errors.ts';
-import { backOffMs, failedResult, intervalOf } from '../../src/ingest/next-poll.ts';
+import { createHosts } from '../../src/ingest/hosts.ts';
+import { backOffMs, failedResult, intervalOf, pausesLogins } from '../../src/ingest/next-poll.ts';
 import type { PollSettings } from '../../src/ingest/poll-ports.ts';
-import { dueMailbox, mailbox } from './samples.ts';
+import { dueMailbox, handClock, mailbox } from './samples.ts';
 
 const second = 1000;
 const minute = 60 * second;
@@ -63,6 +64,37 @@ describe('what a failed visit writes down', () => {
     expect(resultOf(asked(second)).nextPollAfterMs).toBe(15 * second);
   });
 
+  test('after trouble of its server it waits for a minute at most, unless the server asked for more', () => {
+    const waitAfter = (failure: Failure) => resultOf(failure, dueAfter({ failures: 9 })).nextPollAfterMs;
+    const at = (code: Failure['code'], fields: FailureFields) => waitAfter(new Failure(code, 'no', { fields }));
+    expect(at('connect_refused', {})).toBe(minute);
+    expect(at('tls_failed', { stage: 'tls' })).toBe(minute);
+    expect(at('server_busy', { stage: 'greeting' })).toBe(minute);
+    expect(at('server_busy', { stage: 'greeting', retry_after_ms: 20 * minute })).toBe(20 * minute);
+    for (const own of [lost, refused()]) expect(waitAfter(own)).toBe(15 * minute);
+    expect(at('server_timeout', { stage: 'login' })).toBe(15 * minute);
+    expect(at('connect_refused', { cause: 'EMFILE' })).toBe(15 * minute);
+    expect(resultOf(new Failure('connect_refused', 'no')).nextPollAfterMs).toBe(15 * second);
+  });
+
+  test('so that a server with a single mailbox is tried once a minute, too', () => {
+    const clock = handClock();
+    const hosts = createHosts(clock, () => 0);
+    const server = mailbox('a').connection;
+    const away = new Failure('connect_refused', 'nobody there');
+    const waits: number[] = [];
+    let failures = 0;
+    for (let triedAtMs = clock.at.ms; failures < 12; triedAtMs = clock.at.ms) {
+      hosts.began(server, 'a');
+      hosts.ended(server, 'a', away);
+      clock.at.ms += resultOf(away, dueAfter({ failures })).nextPollAfterMs;
+      failures += 1;
+      while (!hosts.admits(server)) clock.at.ms += second;
+      waits.push((clock.at.ms - triedAtMs) / second);
+    }
+    expect(waits).toEqual([15, 30, ...Array(10).fill(60)]);
+  });
+
   test('the third refused login of the same row leaves the mailbox alone for hours', () => {
     expect(resultOf(refused(), dueAfter({ loginRefusals: 1 }))).toMatchObject({
       nextPollAfterMs: 15 * second,
@@ -94,4 +126,13 @@ describe('what a failed visit writes down', () => {
       nextPollAfterMs: 15 * second,
     });
   });
+});
+
+test.each([
+  ['login_refused', 2, true],
+  ['login_refused', 1, false],
+  ['login_refused', 5, true],
+  ['server_busy', 9, false],
+] as const)('%s after %i refused logins pauses logins: %j', (code, loginRefusals, pauses) => {
+  expect(pausesLogins(new Failure(code, 'no'), { loginRefusals }, { loginRefusalsMax: 3 })).toBe(pauses);
 });

@@ -117,6 +117,35 @@ test('where a server ends resting connections again and again, the mailbox is po
   expect(place?.broke()).toBe(true);
 });
 
+describe('short rests', () => {
+  const month = 30 * 86_400_000;
+  const rest = ({ clock, admit }: Scene, ms: number) => {
+    const place = admit('a');
+    clock.at.ms += ms;
+    const mayRest = place?.broke();
+    place?.[Symbol.dispose]();
+    return mayRest;
+  };
+
+  test('of which each comes more than an hour after the one before are forgotten', () => {
+    const at = scene();
+    for (let time = 0; time < 5; time += 1) {
+      expect(rest(at, 5000)).toBe(true);
+      at.clock.at.ms += month;
+    }
+  });
+
+  test('are forgotten with the first long one', () => {
+    const at = scene();
+    for (let time = 0; time < 5; time += 1) {
+      expect(rest(at, 5000)).toBe(true);
+      expect(rest(at, 5000)).toBe(true);
+      expect(rest(at, 600_000)).toBe(true);
+    }
+    expect([1, 2, 3].map(() => rest(at, 5000))).toEqual([true, true, false]);
+  });
+});
+
 test('a server that will not let a connection rest is not asked again for an hour', () => {
   const { admit } = scene();
   const place = admit('a');

@@ -5,6 +5,7 @@ import type { Vitals } from '../../src/ingest/health.ts';
 import type { Mailbox } from '../../src/ingest/mailbox.ts';
 import { noMeter } from '../../src/ingest/meter.ts';
 import type { PollReport } from '../../src/ingest/poll-ports.ts';
+import type { DueMailbox } from '../../src/ingest/ports.ts';
 import { createTeller, type Teller } from '../../src/ingest/tell.ts';
 
 type Line = { readonly level: string; readonly event: string; readonly failures: unknown };
@@ -36,4 +37,12 @@ test('a visit that fails in a way that nobody expected is an error, at growing i
   const { teller, told } = listening();
   for (let visit = 0; visit < 10; visit += 1) teller.failed(mailbox, new Failure('unexpected', 'x'), 1, 'p');
   expect(told()).toEqual([1, 2, 4, 8].map((failures) => ({ level: 'error', event: 'poll.failed', failures })));
+});
+
+test('that a mailbox is left alone after refused logins is told every time', () => {
+  const { teller, told } = listening();
+  const refused = { ...mailbox, due: { loginRefusals: 2 } } as DueMailbox;
+  for (let times = 0; times < 3; times += 1) teller.paused(refused, 6 * 3_600_000);
+  expect(told()).toHaveLength(3);
+  expect(told()[0]).toMatchObject({ level: 'warn', event: 'login.paused' });
 });
