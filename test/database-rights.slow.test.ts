@@ -150,6 +150,7 @@ async function everydayCommands({ ask }: ReturnType<typeof asker>, desk: Desk, u
   const server = `--host localhost --port ${dovecot.tlsPort} --ca-file ${dovecot.caFile} --user ${user} --from all`;
   await ask(`mailbox add --name desk ${server} --password-stdin`, password);
   for (const what of ['list', 'show desk', 'test desk', 'pause desk', 'resume desk']) await ask(`mailbox ${what}`);
+  await ask('mailbox set desk --interval 1');
   await ask('mailbox set-password desk --password-stdin', password);
   await ask('poll desk');
   const [ticket = ''] = (await ask('ticket list --json')).split('\n');

@@ -102,7 +102,7 @@ async function ofALargeMail(name: string): Promise<string | null> {
 
 async function ofAnUnvisited(name: string): Promise<string | null> {
   const session = { folder: {}, listAbove: () => Promise.resolve([]), [Symbol.asyncDispose]: () => Promise.resolve() };
-  const store = { readPlace: () => Promise.resolve({ cursor: null, startUid: null }) };
+  const store = { readPlace: () => Promise.resolve({ cursor: null, startUid: null, folder: null }) };
   const ports = {
     store,
     passwords: { lend: () => Promise.resolve(session) },

@@ -35,6 +35,7 @@ export async function replaceKey(options: ReplaceOptions, context: Context): Pro
     await say(`lost      ${lostKeyId}`);
     if (setAside !== null) await say(`what was at its place: ${setAside}`);
     await say('Set each password anew: ticketmaild mailbox set-password NAME. Until then its mailbox waits.');
+    await say('It asks whether the server is yours (in a script: --accept-connection).');
     for (const line of backupAdvice(options.config ?? null)) await say(line);
     return 0;
   });

@@ -12,9 +12,9 @@ import type { Connection, Cursor, Mailbox } from '../ingest/mailbox.ts';
 import type { ProbeReport } from '../ingest/ports.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';
-import { type MailboxOptions, type NewMailbox, readMailboxOptions } from './mailbox-options.ts';
-import { certificateText, probeMailbox } from './mailbox-probe.ts';
-import { afterText, placeText } from './mailbox-view.ts';
+import { afterText, type MailboxOptions, type NewMailbox, readMailboxOptions } from './mailbox-options.ts';
+import { certificateText, noteTarget, probeMailbox } from './mailbox-probe.ts';
+import { placeText } from './mailbox-view.ts';
 
 export type AddOptions = CommonOptions &
   MailboxOptions & { readonly passwordStdin?: boolean /** false for `--no-probe`. */; readonly probe: boolean };
@@ -47,7 +47,11 @@ async function refuseTakenName(app: App, name: string): Promise<void> {
 }
 
 /** Two mailboxes on one folder are allowed, and hardly ever meant: each mail gets a ticket in both. */
-async function warnOfTwin(app: App, { name, connection }: NewMailbox, { terminal }: Context): Promise<void> {
+export async function warnOfTwin(
+  app: App,
+  { name, connection }: Pick<NewMailbox, 'name' | 'connection'>,
+  { terminal }: Context,
+): Promise<void> {
   const { host, user, folder } = connection;
   const same = (other: Connection) =>
     other.host.toLowerCase() === host.toLowerCase() && other.user === user && other.folder === folder;
@@ -66,8 +70,7 @@ async function probeFirst(
 ): Promise<ProbeReport> {
   try {
     const report = await probeMailbox(app, connection, password, context);
-    const isMissing = after.kind === 'move' && !report.folders.includes(after.folder);
-    if (isMissing) context.terminal.note(`note: there is no folder ${after.folder} yet: the first move makes it`);
+    noteTarget(after, report, context);
     return report;
   } catch (error) {
     if (!isFailure(error, 'login_refused')) throw error;
@@ -96,8 +99,9 @@ async function store(
   const added: Mailbox = { ...settings, id: randomUUIDv7(), state: 'active' };
   const cursor = startsNow && report !== null ? baseline(report) : null;
   // As late as can be: the switch may have been turned while the password was typed and tried.
-  const prepared = await app.passwords.prepare(added, password);
-  await app.store.addMailbox(added, prepared, cursor, app.author);
+  await app.passwords.store(added, password, 'command', (prepared) =>
+    app.store.addMailbox(added, prepared, cursor, app.author),
+  );
   return added.id;
 }
 

@@ -1,5 +1,5 @@
 /**
- * The options of `mailbox add`, checked and turned into a mailbox without its password.
+ * The options of `mailbox add` and `mailbox set`, checked and turned into a mailbox without its password.
  *
  * Pure: files and the clock come in. Each mistake is one `usage` failure that names the option, what is allowed, and
  * what was given; a password on an unencrypted connection to another machine is `plaintext_refused`.
@@ -9,7 +9,8 @@ import { readCertificates } from '../config/certificates.ts';
 import { isLoopback } from '../config/loopback.ts';
 import { unreadableHint } from '../config/this-user.ts';
 import { causeCode, Failure } from '../errors.ts';
-import type { AfterAction, Connection, Start, TlsMode } from '../ingest/mailbox.ts';
+import type { AfterAction, Connection, Mailbox, Start, TlsMode } from '../ingest/mailbox.ts';
+import { folderKey } from '../ingest/numbering.ts';
 
 /** As the command line has them: texts, not yet checked. */
 export type MailboxOptions = {
@@ -54,10 +55,70 @@ export function readMailboxOptions(options: MailboxOptions, sources: OptionSourc
     start: readStart(from, sources.nowMs),
     startsNow: from === 'now',
     after: readAfter(options.after ?? 'seen', connection.folder),
-    pollIntervalMs:
-      options.interval === undefined ? null : wholeNumber('--interval', options.interval, 1, 86_400) * 1000,
+    pollIntervalMs: options.interval === undefined ? null : readInterval(options.interval),
     addresses: readAddresses(options.address ?? []),
   };
+}
+
+/** What `mailbox set` changes; what is not named stays. */
+export type MailboxChanges = Omit<MailboxOptions, 'address'> & {
+  /** Trust the authorities of the system again, and nothing else. */
+  readonly systemCa?: boolean;
+};
+
+/** The mailbox as it is to be. Throws `usage`, `plaintext_refused`. */
+export function readMailboxChanges(options: MailboxChanges, mailbox: Mailbox, sources: OptionSources): Mailbox {
+  const { name, from, after, interval } = options;
+  const connection = changedConnection(options, mailbox.connection, sources.readFile);
+  if (from !== undefined && folderKey(connection) === folderKey(mailbox.connection))
+    throw new Failure(
+      'usage',
+      '--from says where another folder begins: it goes with another host, port, user or folder',
+    );
+  return {
+    ...mailbox,
+    name: name === undefined ? mailbox.name : readName(name),
+    connection,
+    start: from === undefined ? mailbox.start : readStart(from, sources.nowMs),
+    after: readAfter(after ?? afterText(mailbox.after), connection.folder),
+    pollIntervalMs: interval === undefined ? mailbox.pollIntervalMs : changedInterval(interval),
+  };
+}
+
+/** Another mode takes its own usual port along, where the port was the usual one. */
+function changedConnection(
+  options: MailboxChanges,
+  { host, port, tls, caPem, fingerprint, allowPlaintext, user, folder }: Connection,
+  readFile: OptionSources['readFile'],
+): Connection {
+  const isTrustGiven = options.systemCa === true || (options.caFile ?? options.fingerprint) !== undefined;
+  if (options.systemCa === true && (options.caFile ?? options.fingerprint) !== undefined)
+    throw new Failure('usage', '--system-ca excludes --ca-file and --fingerprint');
+  const mode = options.tls ?? tls;
+  const isUsualPort = mode !== tls && port === defaultPort(tls);
+  const asked = readConnection(
+    {
+      ...options,
+      ...{ host: options.host ?? host, tls: mode, user: options.user ?? user, folder: options.folder ?? folder },
+      ...(options.port === undefined && !isUsualPort ? { port: `${port}` } : {}),
+      allowPlaintext: mode === 'none' && (options.allowPlaintext === true || allowPlaintext),
+    },
+    readFile,
+  );
+  return isTrustGiven || asked.tls === 'none' ? asked : { ...asked, caPem, fingerprint };
+}
+
+function readInterval(text: string): number {
+  return wholeNumber('--interval', text, 1, 86_400) * 1000;
+}
+
+function changedInterval(text: string): number | null {
+  return text === 'default' ? null : readInterval(text);
+}
+
+/** As the option `--after` is written. */
+export function afterText(after: AfterAction): string {
+  return after.kind === 'move' ? `move:${after.folder}` : after.kind;
 }
 
 const addressesMax = 100;
@@ -78,7 +139,7 @@ function missing(options: MailboxOptions): Failure {
 
 function readName(name: string): string {
   if (/^[\p{L}\p{N}][\p{L}\p{N}\p{M}._@+ -]{0,62}$/u.test(name) && !name.endsWith(' ')) return name.normalize('NFC');
-  throw wrong('--name', 'must be 1 to 63 letters, digits and ". _ @ + -", a letter or digit first', name);
+  throw wrong('--name', 'must be 1 to 63 letters, digits, blanks and . _ @ + - with a letter or digit first', name);
 }
 
 type Reachable = MailboxOptions & { readonly host: string; readonly user: string };

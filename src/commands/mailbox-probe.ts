@@ -4,7 +4,7 @@
 import type { App } from '../compose.ts';
 import { Failure, isFailure } from '../errors.ts';
 import { isoTime } from '../ingest/iso-time.ts';
-import type { Connection } from '../ingest/mailbox.ts';
+import type { AfterAction, Connection } from '../ingest/mailbox.ts';
 import type { ProbeReport } from '../ingest/ports.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import type { Context } from './context.ts';
@@ -60,4 +60,14 @@ export function probeJson(name: string, report: ProbeReport): Record<string, unk
     uid_next: folder.uidNext,
     folders: report.folders,
   };
+}
+
+/** A folder that mails are moved to is made by the first move; a misspelt one, too. */
+export function noteTarget(
+  after: AfterAction,
+  { folders }: ProbeReport,
+  { terminal }: Pick<Context, 'terminal'>,
+): void {
+  if (after.kind !== 'move' || folders.includes(after.folder)) return;
+  terminal.note(`note: there is no folder ${after.folder} yet: the first move makes it, if the server allows the name`);
 }

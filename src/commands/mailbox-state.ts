@@ -2,11 +2,12 @@
  * `mailbox pause`, `resume`, `remove` and `set-password`: each changes one mailbox, found by its name.
  */
 import type { App } from '../compose.ts';
-import { Failure, isFailure } from '../errors.ts';
+import { Failure } from '../errors.ts';
 import type { Mailbox } from '../ingest/mailbox.ts';
 import { commandOn, toldCommand } from '../shell.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 import { newPassword } from './mailbox-add.ts';
+import { doubtOf } from './mailbox-doubt.ts';
 import { serverText } from './mailbox-view.ts';
 
 type NameOptions = CommonOptions & { readonly name: string };
@@ -43,7 +44,13 @@ async function setState(
 /** What is half removed already can only be removed. Throws `not_found`, `refused`. */
 async function changeable(app: App, name: string): Promise<Mailbox> {
   const mailbox = await app.store.mailboxByName(name);
-  if (mailbox.state !== 'removing') return mailbox;
+  refuseHalfRemoved(mailbox);
+  return mailbox;
+}
+
+/** Throws `refused`. */
+export function refuseHalfRemoved({ name, state }: Mailbox): void {
+  if (state !== 'removing') return;
   throw new Failure('refused', `the removal of mailbox ${name} was interrupted`, {
     hint: `End it with: ${toldCommand(commandOn('mailbox remove', name))}`,
   });
@@ -70,8 +77,8 @@ export async function removeMailbox(options: NameOptions & { yes?: boolean }, co
 
 /**
  * Stores another password, sealed while encryption is on; the mailbox is due at once. Where it will be sent is told
- * before it is asked for. Throws `not_found`, `password_missing`, `refused` when the server is not the one that the
- * stored password was sealed for and nobody accepts that, and what keeps it from being sealed.
+ * before it is asked for. Throws `not_found`, `password_missing`, `refused` when nothing vouches for the server and nobody
+ * accepts it, and what keeps it from being sealed.
  */
 export async function setMailboxPassword(options: SetPasswordOptions, context: Context): Promise<number> {
   const { terminal } = context;
@@ -84,7 +91,9 @@ export async function setMailboxPassword(options: SetPasswordOptions, context: C
       return 1;
     }
     using password = await newPassword(options, mailbox, context);
-    await app.store.setPassword(mailbox.id, await app.passwords.prepare(mailbox, password), app.author);
+    await app.passwords.store(mailbox, password, 'command', (prepared) =>
+      app.store.setPassword(mailbox.id, prepared, app.author),
+    );
     const test = toldCommand(commandOn('mailbox test', mailbox.name));
     await terminal.line(`set the password of ${mailbox.name}; try it with: ${test}`);
     return 0;
@@ -92,8 +101,8 @@ export async function setMailboxPassword(options: SetPasswordOptions, context: C
 }
 
 /**
- * Whoever can write to the database can point a mailbox at a server of theirs. A password that is set then is sealed for
- * that server, so a person looks at the place before the password is read. Throws `refused` where nobody can be asked.
+ * A password that is set is sealed for the server that the row names, so where nothing vouches for that, a person looks at
+ * it before the password is read. Throws `refused` where nobody can be asked.
  */
 async function isServerAccepted(
   app: App,
@@ -102,33 +111,18 @@ async function isServerAccepted(
   context: Context,
 ): Promise<boolean> {
   const { terminal } = context;
-  const { name } = mailbox;
+  const doubt = await doubtOf(app, mailbox);
   const place = `for ${serverText(mailbox)}`;
-  if (!(await isBoundElsewhere(app, mailbox))) {
+  if (doubt === null) {
     terminal.note(place);
     return true;
   }
-  const changed = 'Host, port, TLS, certificate or user changed since the password was sealed';
-  terminal.note(`${changed}, or somebody changed the row of mailbox ${name}.`, 'yellow');
+  terminal.note(doubt.told, 'yellow');
   terminal.note('The new password will be sent to this server:', 'yellow');
   terminal.note(place, 'bold');
   if (options.acceptConnection === true) return true;
-  const show = toldCommand(commandOn('mailbox show', name));
-  const hint = `Look at it first; then, if the change is yours, add --accept-connection. To look: ${show}`;
-  if (options.passwordStdin === true || !context.isAttended)
-    throw new Failure('refused', `mailbox ${name} does not point where its password was sealed for`, { hint });
-  return await terminal.confirm('Is this your mail server, and was the change yours?', hint);
-}
-
-/** What cannot be opened says nothing about where it was meant to go. */
-async function isBoundElsewhere({ passwords }: App, mailbox: Mailbox): Promise<boolean> {
-  try {
-    await passwords.lend(mailbox, async () => undefined);
-    return false;
-  } catch (error) {
-    if (isFailure(error, 'password_bound_elsewhere')) return true;
-    if (isFailure(error, 'password_damaged', 'key_unknown', 'disk_failed')) return false;
-    if (isFailure(error, 'key_file_missing', 'key_file_refused', 'key_file_locked')) return false;
-    throw error;
-  }
+  const show = toldCommand(commandOn('mailbox show', mailbox.name));
+  const hint = `Look at it first; then, ${doubt.condition}, add --accept-connection. To look: ${show}`;
+  if (options.passwordStdin === true || !context.isAttended) throw new Failure('refused', doubt.refusal, { hint });
+  return await terminal.confirm(doubt.question, hint);
 }

@@ -5,7 +5,7 @@
 import { isoTime } from '../ingest/iso-time.ts';
 import type { ProbeReport } from '../ingest/ports.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
-import { probeJson, probeMailbox } from './mailbox-probe.ts';
+import { noteTarget, probeJson, probeMailbox } from './mailbox-probe.ts';
 
 /** Throws `not_found`, what keeps its password from being opened, and all that a probe throws. */
 export async function testMailbox(options: CommonOptions & { name: string }, context: Context): Promise<number> {
@@ -15,6 +15,7 @@ export async function testMailbox(options: CommonOptions & { name: string }, con
     const report = await app.passwords.lend(mailbox, (password) =>
       probeMailbox(app, mailbox.connection, password, context),
     );
+    noteTarget(mailbox.after, report, context);
     if (options.json === true) await context.terminal.json(probeJson(mailbox.name, report));
     else for (const line of reportLines(mailbox.name, report)) await context.terminal.line(line);
     return 0;

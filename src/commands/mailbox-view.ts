@@ -4,8 +4,9 @@
 
 import { domainToASCII } from 'node:url';
 import { isoTime } from '../ingest/iso-time.ts';
-import type { AfterAction, Connection, Mailbox, MailboxHealth } from '../ingest/mailbox.ts';
+import type { Connection, Mailbox, MailboxHealth } from '../ingest/mailbox.ts';
 import { uidValidityOf } from '../ingest/numbering.ts';
+import { afterText } from './mailbox-options.ts';
 
 /** As many as a key id has: nobody makes a certificate that begins alike. */
 const shownPinDigits = 16;
@@ -48,11 +49,6 @@ export function mailboxJson(mailbox: Listed): Record<string, unknown> {
 function errorJson(error: MailboxHealth['lastError']): Record<string, unknown> | null {
   if (error === null) return null;
   return { code: error.code, message: error.message, hint: error.hint, at: isoTime(error.atMs) };
-}
-
-/** As the option `--after` is written. */
-export function afterText(after: AfterAction): string {
-  return after.kind === 'move' ? `move:${after.folder}` : after.kind;
 }
 
 /** How the mailbox fares, in a word or two. */

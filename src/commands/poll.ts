@@ -1,12 +1,13 @@
 /**
  * `poll [MAILBOX]`: one visit in the foreground, to one mailbox or to each active one after the other.
  *
- * A failing mailbox does not stop the others; the exit code is 1 when any failed.
+ * A failing mailbox does not stop the others; the exit code is 1 when any failed. Where a visit ends at a mail that the
+ * server does not deliver, the next ones follow at once: nobody would know of it in the next run.
  */
 import type { App } from '../compose.ts';
 import { asFailure, Failure } from '../errors.ts';
 import type { Mailbox } from '../ingest/mailbox.ts';
-import type { PollReport } from '../ingest/poll-ports.ts';
+import type { PollProgress, PollReport } from '../ingest/poll-ports.ts';
 import type { Outcome } from '../ingest/rows.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';
 import { durationText } from './times.ts';
@@ -36,10 +37,13 @@ async function chosen(app: App, name: string | null): Promise<readonly Mailbox[]
   return (await app.store.listMailboxes()).filter(({ state }) => state === 'active');
 }
 
+/** So many visits in a row may fail at mails; the one after them may give such a mail up. */
+const setbacksMax = 3;
+
 async function pollOne(app: App, mailbox: Mailbox, json: boolean, { terminal, signal }: Context): Promise<boolean> {
   const bar = await terminal.progress(mailbox.name);
   try {
-    const report = await app.pollOnce(mailbox, signal, ({ done, total }) => bar.update(done, total));
+    const report = await visits(app, mailbox, signal, ({ done, total }) => bar.update(done, total));
     bar.clear();
     if (json) await terminal.json(reportJson(report));
     else await terminal.line(`${mailbox.name}: ${outcomesText(report)} (${durationText(report.durationMs)})`);
@@ -52,6 +56,39 @@ async function pollOne(app: App, mailbox: Mailbox, json: boolean, { terminal, si
     terminal.note(`hint: ${failure.hint}`);
     return false;
   }
+}
+
+/** One visit, and those that go another way after one that was set back; what all of them have stored. */
+async function visits(
+  app: App,
+  mailbox: Mailbox,
+  signal: AbortSignal,
+  onProgress: (progress: PollProgress) => void,
+): Promise<PollReport> {
+  let sum: PollReport | null = null;
+  for (let setbacks = 0; ; ) {
+    let setBack: PollReport | null = null;
+    const onSetBack = (report: PollReport) => {
+      setBack = report;
+    };
+    try {
+      const report = await app.pollOnce(mailbox, signal, { onProgress, onSetBack });
+      sum = added(sum, report);
+      if (setBack === null || signal.aborted) return sum;
+      setbacks = 0;
+    } catch (error) {
+      setbacks += 1;
+      if (setBack === null || setbacks > setbacksMax || signal.aborted) throw error;
+      sum = added(sum, setBack);
+    }
+  }
+}
+
+function added(sum: PollReport | null, report: PollReport): PollReport {
+  if (sum === null) return report;
+  const outcomes = { ...report.outcomes };
+  for (const name of Object.keys(outcomes) as Outcome[]) outcomes[name] += sum.outcomes[name];
+  return { ...report, outcomes, durationMs: sum.durationMs + report.durationMs };
 }
 
 /** The visit knows only that its lease is taken; here it matters that this is no trouble. */

@@ -138,6 +138,26 @@ function addChangeCommands(mailbox: Command, { plain }: Actions): void {
     .argument(...mailboxName)
     .option('--yes', 'do not ask')
     .action((name, options) => remove({ ...options, name }));
+  const set = plain(async () => (await import('./mailbox-set.ts')).setMailbox);
+  listing(mailbox, 'set', 'change settings, once a probe of the new ones succeeds')
+    .argument(...mailboxName)
+    .option('--name <name>', 'what it is to be called')
+    .option('--host <host>', 'the IMAP server')
+    .option('--port <port>', 'its port')
+    .option('--tls <mode>', 'implicit, starttls or none')
+    .option('--ca-file <file>', 'certificates (PEM) to trust instead of those of the system')
+    .option('--fingerprint <sha256>', 'the one certificate to trust')
+    .option('--system-ca', 'trust the authorities of the system again')
+    .option('--user <user>', 'the login name')
+    .option('--new-password', 'ask for another password, too')
+    .option(...passwordStdin)
+    .option('--folder <folder>', 'the folder to poll')
+    .option('--from <start>', 'where another folder begins: now, all or a date (default: as before)')
+    .option('--after <action>', 'seen, move:FOLDER, delete or leave')
+    .option('--interval <seconds>', 'seconds between two polls, or default')
+    .option('--allow-plaintext', 'accept a password in clear to another machine with --tls none')
+    .option('--no-probe', 'store it untried')
+    .action((name, options) => set({ ...options, mailbox: name }));
   const setAddresses = plain(async () => (await import('./mailbox-addresses.ts')).setMailboxAddresses);
   configured(mailbox, 'set-addresses', 'tell at which addresses it gets its mail')
     .argument(...mailboxName)
@@ -147,7 +167,7 @@ function addChangeCommands(mailbox: Command, { plain }: Actions): void {
   configured(mailbox, 'set-password', 'store another password')
     .argument(...mailboxName)
     .option(...passwordStdin)
-    .option('--accept-connection', 'the server, TLS or user changed since the password was sealed, and that is wanted')
+    .option('--accept-connection', 'the server is yours, although the stored password does not vouch for it')
     .action((name, options) => setPassword({ ...options, name }));
 }
 

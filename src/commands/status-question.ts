@@ -87,7 +87,7 @@ function unreachable(url: string, error: unknown, timeoutMs: number): Failure {
   if (/^HPE_|^ECONNRESET$|^EPROTO$/.test(code)) return notOurs(url, `it does not speak HTTP properly (${code})`);
   return new Failure('daemon_unreachable', `no daemon answers at ${host} (${code})`, {
     cause: error,
-    hint: 'Does it run? systemctl status ticketmaild. It listens where [http] listen said when it started, the worker ticketmaild@1 at 127.0.0.1:8031: another address with --address HOST:PORT.',
+    hint: "Does it run? systemctl status 'ticketmaild*'. It listens where [http] listen said when it started, the workers ticketmaild@1 to @9 at 127.0.0.1:8031 to 8039: another address with --address HOST:PORT.",
   });
 }
 

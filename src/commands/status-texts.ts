@@ -128,12 +128,14 @@ export function pushText({ open, max }: Checks['push']): string {
   return max === 0 ? 'off' : `${numberText(open)} of ${counted(max, 'connection')} open`;
 }
 
-export function quarantineText({ count, oldest }: Checks['quarantine'], nowMs: number): string {
+export function quarantineText({ status, count, oldest }: Checks['quarantine'], nowMs: number): string {
+  if (status === 'unknown') return 'not known now';
   if (count === 0) return 'empty';
   return `${counted(count, 'message')}${oldest === null ? '' : `, the oldest from ${agoText(oldest, nowMs)}`}`;
 }
 
-export function mailboxesText({ ok, failing, waiting, paused }: Checks['mailboxes']): string {
+export function mailboxesText({ status, ok, failing, waiting, paused }: Checks['mailboxes']): string {
+  if (status === 'unknown') return 'not known now';
   const parts = [
     `${numberText(ok)} ok`,
     `${numberText(failing)} failing`,

@@ -204,7 +204,8 @@ const fineColumns: readonly Column[] = [
 ];
 
 function fineLines({ checks, notListed }: Status, { nowMs, width, all }: ViewOptions): readonly StyledLine[] {
-  const { ok, paused, list } = checks.mailboxes;
+  const { status: known, ok, paused, list } = checks.mailboxes;
+  if (known === 'unknown') return [];
   const fine = list.filter((mailbox) => !isTrouble(mailbox));
   const rows = fine.map(({ mailbox, host, status, last_success: last, next_poll: next, pushed }) => [
     ...[mailbox, host, status, agoText(last, nowMs), inText(next, nowMs), pushed ? 'yes' : 'no'],

@@ -470,7 +470,9 @@ describe('encryption replace-lost-key', () => {
     const id = expect.stringMatching(/^[0-9a-f]{16}$/);
     expect(json).toEqual([{ state: 'on', key_id: id, lost_key_id: former, lost: 1, set_aside: null }]);
     expect(await report('encryption', 'status')).toMatchObject({ state: 'on', problem: null, waiting: 1 });
-    await desk.run(['mailbox', 'set-password', 'one', '--password-stdin'], secret);
+    const set = ['mailbox', 'set-password', 'one', '--password-stdin'];
+    expect(await desk.run(set, secret)).toMatchObject({ code: 3, out: '' });
+    expect(await desk.run([...set, '--accept-connection'], secret)).toMatchObject({ code: 0 });
     expect(await report('encryption', 'status')).toMatchObject({ waiting: 0, sealed: 1 });
   });
 });

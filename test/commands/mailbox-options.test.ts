@@ -91,7 +91,7 @@ test('the certificates of a CA file are kept, and nothing else of it', async () 
 });
 
 describe('what is wrong is told in one line', () => {
-  const name = 'must be 1 to 63 letters, digits and ". _ @ + -", a letter or digit first';
+  const name = 'must be 1 to 63 letters, digits, blanks and . _ @ + - with a letter or digit first';
   const host = 'must be a host name or an IP address alone, without a scheme or a port';
   const from = 'must be now, all, a date as 2026-01-31 or a time as 2026-01-31T08:30:00Z (UTC)';
   const fingerprint = 'must be a SHA-256 fingerprint, 64 hexadecimal digits, colons allowed';

@@ -91,23 +91,89 @@ describe('the password of a mailbox that points where it did', () => {
     expect(out).toMatch(/^ca file +stored$/m);
   });
 
-  test('that is damaged says nothing about the place, so it is set', async () => {
-    await addMailbox();
-    await enable();
-    sql(`update mailboxes set password = x'00'`);
-    expect(await piped()).toMatchObject({ code: 0, err: 'for desk at mail.example:993 (TLS implicit)\n' });
-    expect(await opened()).toBe(secret);
-  });
+  test.each([`''`, `x'00'`, `'of the helpdesk'`])(
+    'while encryption is off is set, whatever is stored: %s',
+    async (stored) => {
+      await addMailbox();
+      sql(`update mailboxes set port = 994, password = cast(${stored} as blob)`);
+      expect(await piped()).toMatchObject({ code: 0, err: 'for desk at mail.example:994 (TLS implicit)\n' });
+      expect(await opened()).toBe(secret);
+    },
+  );
 
-  test('whose key is lost is asked for as before, once there is another key', async () => {
+  test('is set by a command, was there before encryption, and is resealed: nothing is asked', async () => {
     await addMailbox();
     await enable();
-    sql(`update mailboxes set host = 'new.example'`);
-    await writeFile(join(desk.dataDir, 'encryption-key.bin'), Buffer.alloc(32, 7), { mode: 0o600 });
-    expect(await piped()).toMatchObject({ code: 1, err: expect.stringMatching(/^for desk at new\.example:993 /) });
-    expect(await desk.run(['encryption', 'replace-lost-key', '--accept-password-loss'])).toMatchObject({ code: 0 });
-    expect(await piped()).toMatchObject({ code: 0, err: 'for desk at new.example:993 (TLS implicit)\n' });
+    for (const command of ['rotate', 'reseal']) {
+      expect(await desk.run(['encryption', command])).toMatchObject({ code: 0 });
+      expect(await piped()).toMatchObject({ code: 0, err: 'for desk at mail.example:993 (TLS implicit)\n' });
+    }
+  });
+});
+
+describe('the password of a mailbox for whose server nothing vouches', () => {
+  const written = `password_form = 'plain', password_key_id = null`;
+  const encryption = async (...args: string[]): Promise<void> =>
+    expect(await desk.run(['encryption', ...args])).toMatchObject({ code: 0 });
+  /** As a running daemon does it within a second. */
+  const sealed = (): Promise<void> => encryption('reseal');
+  const evil = `port = 994, password = cast('x' as blob), ${written}`;
+  const table = /^The stored password of mailbox one was written into the table while encryption was on, /;
+  const closed =
+    /^The stored password of mailbox one cannot be opened here, so nothing tells where it was meant to go\./;
+
+  test.each<[title: string, told: RegExp, change: () => Promise<void> | void]>([
+    ['written with another server', table, () => sql(`update mailboxes set ${evil}`)],
+    [
+      '… and sealed on sight',
+      table,
+      () => {
+        sql(`update mailboxes set ${evil}`);
+        return sealed();
+      },
+    ],
+    [
+      '… and sealed anew under another key',
+      table,
+      async () => {
+        sql(`update mailboxes set ${evil}`);
+        await sealed();
+        await encryption('rotate');
+        await encryption('rotate');
+      },
+    ],
+    ['that was damaged', closed, () => sql(`update mailboxes set port = 994, password = x'00'`)],
+    ['that is none', closed, () => sql(`update mailboxes set port = 994, password = '', ${written}`)],
+    [
+      'whose key is lost',
+      closed,
+      async () => {
+        sql(`update mailboxes set port = 994`);
+        await writeFile(join(desk.dataDir, 'encryption-key.bin'), Buffer.alloc(32, 7), { mode: 0o600 });
+        // Nothing can be sealed before there is another key.
+        expect(await piped('--accept-connection')).toMatchObject({ code: 1, out: '' });
+        await encryption('replace-lost-key', '--accept-password-loss');
+      },
+    ],
+  ])('%s: is read only after somebody has looked at the server', async (_title, told, change) => {
+    await addMailbox();
+    await enable();
+    await change();
+    const place = 'for desk at mail.example:994 (TLS implicit)\n';
+    const refused = await piped();
+    expect({ code: refused.code, out: refused.out }).toEqual({ code: 3, out: '' });
+    expect(refused.err).toMatch(told);
+    expect(refused.err).toContain(`The new password will be sent to this server:\n${place}`);
+    expect(refused.err).toMatch(
+      /\nhint: Look at it first; then, if this is your mail server, add --accept-connection\. /,
+    );
+    const asked = await desk.typed(setPassword, [['Is this your mail server? [y/N]', 'n\n']]);
+    expect(asked).toMatchObject({ code: 1, out: '', err: expect.stringMatching(told) });
+    expect(asked.err).not.toContain(passwordQuestion);
+    expect(await piped('--accept-connection')).toMatchObject({ code: 0, err: expect.stringMatching(told) });
     expect(await opened()).toBe(secret);
+    // It is one that a command has set now.
+    expect(await piped()).toMatchObject({ code: 0, err: place });
   });
 });
 

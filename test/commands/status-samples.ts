@@ -36,7 +36,7 @@ export const fine: Readiness = {
   ready: true,
   worker,
   checks: {
-    database: { ...ok, pool: { open: 6, busy: 2, waiting: 0, max: 10 } },
+    database: { ...ok, pool: { open: 6, busy: 2, waiting: 0, max: 10 }, answer_ms: 3 },
     disk: { ...ok, free_bytes: 41_234_567_890 },
     scheduler: { ...ok, lag_ms: 400, visits: 3, due: 0, due_ms: 0 },
     vault: { ...ok, state: 'open', key_ids: ['1a2b3c4d5e6f7a8b'] },
@@ -71,7 +71,7 @@ export const bad: Readiness = {
   checks: {
     ...fine.checks,
     database: {
-      ...{ status: 'failing', since: ago(12), pool: { open: 0, busy: 0, waiting: 14, max: 10 } },
+      ...{ status: 'failing', since: ago(12), pool: { open: 0, busy: 0, waiting: 14, max: 10 }, answer_ms: null },
       reason: 'database_unavailable: the database at db.example.com:3306 does not answer (ECONNREFUSED)',
       hint: 'Check that the database runs, that it takes writes (is not read-only), and the [database] url.',
     },
