@@ -19,15 +19,16 @@ import { version } from './adapters/process/version.ts';
 import { thisWorker } from './adapters/process/workers.ts';
 import { openAdmin } from './compose/admin.ts';
 import { type AskPassphrase, composeEncryption, type DaemonEncryption, type Encryption } from './compose/encryption.ts';
-import { createReload } from './compose/reload.ts';
+import { adoptPassword, createReload } from './compose/reload.ts';
 import { type Config, servicePlace } from './config.ts';
 import { type AdjustableLog, events } from './events.ts';
 import { type DaemonPorts, type DaemonSettings, serve } from './ingest/daemon.ts';
 import { createLeases } from './ingest/lease.ts';
 import type { Mailbox } from './ingest/mailbox.ts';
 import { noMeter } from './ingest/meter.ts';
+import { createNarrowings } from './ingest/narrowing.ts';
 import { pollMailbox } from './ingest/poll.ts';
-import type { PollPorts, PollProgress, PollReport } from './ingest/poll-ports.ts';
+import type { PollContext, PollPorts, PollReport } from './ingest/poll-ports.ts';
 import type { Blobs, Digester, RawSources, Sessions } from './ingest/ports.ts';
 import { createResolver, type Resolver } from './ingest/quarantine.ts';
 import type { Readiness } from './ingest/readiness.ts';
@@ -43,12 +44,15 @@ export type App = AsyncDisposable &
     readonly raw: RawSources;
     readonly blobs: Blobs;
     /** One visit in the foreground. `stop` lets the window under way finish. */
-    pollOnce(mailbox: Mailbox, stop: AbortSignal, onProgress?: (progress: PollProgress) => void): Promise<PollReport>;
+    pollOnce(mailbox: Mailbox, stop: AbortSignal, heard?: Heard): Promise<PollReport>;
     /** Reads a stored message again. Throws `not_found`. */
     replay(id: string): Promise<Replayed>;
     /** The daemon; resolves after `stop` fired and visits are drained. */
     serve(stop: AbortSignal, reloads: Reloads): Promise<void>;
   };
+
+/** What somebody who waits for a visit is told meanwhile. */
+type Heard = Pick<PollContext, 'onProgress' | 'onSetBack'>;
 
 /** When somebody wants the configuration to be read again, and how that is done. */
 export type Reloads = {
@@ -90,6 +94,7 @@ export async function compose(
   const ports: PollPorts = {
     ...{ store, passwords: encryption.passwords, sessions, digester, blobs, raw, workers, clock: systemClock, log },
     leases: createLeases({ clock: systemClock, store }, () => live.config.poll.leaseMs),
+    narrowings: createNarrowings(),
     meter: noMeter,
     newId,
     newRef: () => newReference(systemClock.nowMs(), randomBytes),
@@ -102,7 +107,7 @@ export async function compose(
     ...{ settle, restore },
     replay: (id) => replayMessage(id, { ...ports, store }, daemonSettings(config)),
     ...{ store, migrations: store.migrations, sessions, raw, blobs },
-    pollOnce: (mailbox, stop, onProgress) => pollOnce(mailbox, ports, daemonSettings(config), { stop, onProgress }),
+    pollOnce: (mailbox, stop, heard = {}) => pollOnce(mailbox, ports, daemonSettings(config), { ...heard, stop }),
     serve: (stop, reloads) => serveDaemon({ live, log, store, ports, daemon, encryption }, stop, reloads),
     [Symbol.asyncDispose]: () => undo.disposeAsync(),
   };
@@ -112,13 +117,12 @@ async function pollOnce(
   mailbox: Mailbox,
   ports: PollPorts,
   settings: DaemonSettings,
-  { stop, onProgress }: { stop: AbortSignal; onProgress: ((progress: PollProgress) => void) | undefined },
+  context: Heard & Pick<PollContext, 'stop'>,
 ): Promise<PollReport> {
   const { promise, resolve } = Promise.withResolvers<PollReport>();
-  const progress = onProgress === undefined ? {} : { onProgress };
   // A login that is refused counts as one of a visit of the daemon.
   const due = await ports.store.scheduleOf(mailbox.id);
-  await pollMailbox(mailbox, ports, () => settings, { due, stop, onRound: resolve, ...progress });
+  await pollMailbox(mailbox, ports, () => settings, { ...context, due, onRound: resolve });
   return await promise;
 }
 
@@ -197,6 +201,7 @@ async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads: Reloa
   const adopt = (next: Config): void => {
     live.config = {
       ...config,
+      database: adoptPassword(live.config.database, next.database, (password) => store.usePassword(password)),
       log: next.log,
       poll: next.poll,
       push: next.push,

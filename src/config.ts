@@ -200,7 +200,10 @@ function readIfThere(path: string, shown: string, readFile: (path: string) => Ui
       `${shown}: the configuration file ${whys[code] ?? `cannot be read (${code})`}`,
       {
         cause: error,
-        hint: 'It must be a regular file of at most 1 MiB that this user may read.',
+        hint:
+          code === 'EACCES'
+            ? 'This user may not read it. That of the service: sudo ticketmaild …'
+            : 'It must be a regular file of at most 1 MiB that this user may read.',
       },
     );
   }

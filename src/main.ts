@@ -13,6 +13,7 @@ const echoMsMax = 400;
 
 keepDebuggerClosed();
 endQuietlyWithoutReader();
+tellDefects();
 end(await main(process.argv));
 
 async function main(argv: readonly string[]): Promise<number> {
@@ -109,6 +110,19 @@ function endQuietlyWithoutReader(): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(0);
     throw error;
+  });
+}
+
+/** Node would print what nobody caught with all of its properties, past the log and its redaction. */
+function tellDefects(): void {
+  let isTold = false;
+  process.on('uncaughtException', (error) => {
+    if (isTold) process.exit(1);
+    isTold = true;
+    tellFailure(error).then(
+      (exitCode) => process.exit(exitCode),
+      () => process.exit(1),
+    );
   });
 }
 

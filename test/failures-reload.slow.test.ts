@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Daemon, startDaemon } from './support/daemon.ts';
 import { type Dovecot, startDovecot } from './support/dovecot.ts';
+import { startMariadb } from './support/mariadb.ts';
 import { count, mail, named, openDesk, opened, readiness, until } from './support/outage-scene.ts';
 
 const stack = new AsyncDisposableStack();
@@ -96,6 +97,28 @@ test.concurrent('push is switched on, bounded anew and switched off again', asyn
     expect((await open()).max).toBe(max);
   }
   expect(count(daemon, 'poll.failed')).toBe(0);
+}, 60_000);
+
+test.concurrent('another password of the database holds after a reload, though the former is refused by then', async () => {
+  await using mariadb = await startMariadb();
+  const { url, name, config } = await mariadb.createDatabase();
+  const user = `rotated@'127.0.0.1'`;
+  await mariadb.query(`create user ${user} identified by 'first'; grant all on ${name}.* to ${user}`);
+  await using at = await openDesk({ database: { url, config } });
+  const passwordFile = join(at.folder, 'password');
+  await writeFile(passwordFile, 'first', { mode: 0o600 });
+  const daemon = at.start({
+    TICKETMAILD_DATABASE_URL: url.replace('app:app@', 'rotated@'),
+    TICKETMAILD_DATABASE_PASSWORD_FILE: passwordFile,
+  });
+  await daemon.waitFor(named('daemon.ready'));
+  await mariadb.query(`alter user ${user} identified by 'second'`);
+  await writeFile(passwordFile, 'second', { mode: 0o600 });
+  await mariadb.restart();
+  expect(await daemon.waitFor(named('database.unavailable'))).toMatchObject({ level: 'error' });
+  await until('refused', async () => JSON.stringify((await readiness(daemon)).body.checks).includes('database_denied'));
+  expect(await reload(daemon)).toMatchObject({ event: 'config.reloaded', needs_restart: [] });
+  await until('it is back', async () => (await readiness(daemon)).body.checks.database.status === 'ok');
 }, 60_000);
 
 test.concurrent('what needs a new start is named and stays as it is', async () => {

@@ -46,6 +46,19 @@ test('an old Node says what it lacks', async () => {
   );
 });
 
+test.each([
+  ['thrown where nobody catches', 'throw error'],
+  ['a rejection that nobody awaits', 'Promise.reject(error)'],
+])('a defect (%s) ends it with one line and its stack, without the properties of the error', async (_what, how) => {
+  const defect = `const error = Object.assign(new Error('a defect'), { options: { pass: ['hunt', 'er2'].join('') } });
+    setTimeout(() => { ${how}; }, 1500)`;
+  const nodeOptions = ['--import', `data:text/javascript,${encodeURIComponent(defect)}`];
+  const { code, stdout, stderr } = await runCommand(['run'], { env, nodeOptions, cwd: folder.path });
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/^ticketmaild: a defect\nhint: .+\nError: a defect\n {4}at /);
+  expect(stdout + stderr).not.toContain('hunter2');
+});
+
 test('help goes to standard output and names every command', async () => {
   const [all, mailbox] = await Promise.all([run(['--help']), run(['mailbox', '--help'])]);
   expect([all.code, mailbox.code]).toEqual([0, 0]);

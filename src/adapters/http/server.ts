@@ -36,7 +36,7 @@ const headBytesMax = 4096;
 /** The parser sees enough of a head that is too long to refuse it. */
 const limits = { headBytesMax: 2 * headBytesMax, headMs: 5_000, connectionMs: 10_000 };
 
-/** Listens; resolves with the address that was bound. Throws `address_in_use` or `config_invalid`. */
+/** Listens; resolves with the address that was bound. Throws `address_in_use`, `address_missing` or `config_invalid`. */
 export async function startHttp(options: HttpOptions, answers: HttpAnswers): Promise<HttpServer> {
   const server = fixedAnswers();
   addEndpoints(server, answers);
@@ -146,10 +146,11 @@ function shortened(
   return { ...readiness, checks: { ...checks, mailboxes } };
 }
 
-/** Any reason but a taken address lies in what was configured: a port below 1024, an address of another machine. */
+/** Other reasons than a taken address, or one that may come later, lie in what was configured: a port below 1024. */
 function refused({ host, port }: HttpOptions, error: unknown): Failure {
   const code = causeCode(error);
   const message = `cannot listen on ${host}:${port} (${code})`;
   if (code === 'EADDRINUSE') return new Failure('address_in_use', message, { cause: error });
+  if (code === 'EADDRNOTAVAIL') return new Failure('address_missing', message, { cause: error });
   return new Failure('config_invalid', message, { cause: error, hint: 'Choose another [http] listen.' });
 }

@@ -117,12 +117,17 @@ function machineGauges(gauges: Gauges): Show {
     'ticketmaild_clock_offset_seconds',
     'How far the clock of this machine is ahead of the clock of the database.',
   );
+  const answer = gauges.single(
+    'ticketmaild_database_answer_seconds',
+    'How long the database took to answer a small question.',
+  );
   const live = gauges.single('ticketmaild_workers_live', 'Workers that are alive, this one included.');
   const lost = gauges.single('ticketmaild_workers_lost', 'Workers that fell silent without having said goodbye.');
   return (checks) => {
-    const { clock, workers } = checks;
+    const { clock, database, workers } = checks;
     disk(checks.disk.free_bytes);
     offset(clock.offset_ms === null ? null : clock.offset_ms / 1000);
+    answer(database.answer_ms === null ? null : database.answer_ms / 1000);
     live(known(workers, workers.live));
     lost(known(workers, workers.list.filter((worker) => !worker.live).length));
   };

@@ -3,7 +3,8 @@
  *
  * The name holds host, boot, PID name space, PID and the start time of the process, so that a reused PID, a reboot or
  * a container with the same host name is never taken for the same worker. Only a process of this very boot and name
- * space can be known to be dead; of every other one nothing is claimed, and its lease runs out by itself.
+ * space can be known to be dead; of every other one nothing is claimed, and its lease runs out by itself. One of another boot
+ * is most likely of an earlier one; but another machine may have the same name, so that alone is no proof.
  */
 import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
@@ -12,12 +13,14 @@ import type { Workers } from '../../ingest/ports.ts';
 
 /** This process as a worker. Without /proc (not Linux) nobody is ever known to be dead. */
 export function thisWorker(): Workers {
-  const place = `${hostname().slice(0, 64)}/${bootId()}/${pidSpace()}`;
+  const [host, boot] = [hostname().slice(0, 64), bootId()];
+  const place = `${host}/${boot ?? 'boot'}/${pidSpace()}`;
   const stat = readOrNull('/proc/self/stat');
   const start = stat === null ? null : startTimeIn(stat);
   return {
     me: `${place}/${process.pid}/${start ?? 0}`,
     isDead: (owner) => isDeadAt(owner, place, start !== null),
+    isOfEarlierBoot: (owner) => boot !== null && isOfAnotherBoot(owner, host, boot),
   };
 }
 
@@ -29,6 +32,12 @@ function isDeadAt(owner: string, place: string, procWorks: boolean): boolean {
   return stat === null ? !isThere(Number(pid)) : startTimeIn(stat) !== start;
 }
 
+/** False for what is no name of a worker, too. */
+function isOfAnotherBoot(owner: string, host: string, boot: string): boolean {
+  const parts = owner.split('/');
+  return parts.length === 5 && parts[0] === host && bootIdPattern.test(parts[1] ?? '') && parts[1] !== boot;
+}
+
 /** False for what is no PID, too. */
 function isThere(pid: number): boolean {
   try {
@@ -38,8 +47,10 @@ function isThere(pid: number): boolean {
   }
 }
 
-function bootId(): string {
-  return readOrNull('/proc/sys/kernel/random/boot_id')?.slice(0, 8) ?? 'boot';
+const bootIdPattern = /^[0-9a-f]{8}$/;
+
+function bootId(): string | null {
+  return readOrNull('/proc/sys/kernel/random/boot_id')?.slice(0, 8) ?? null;
 }
 
 function pidSpace(): string {

@@ -164,7 +164,7 @@ test('what throws gives a 500 that says nothing of it, and the next request is a
   expect((await fetch(`${server.address}/readyz`)).status).toBe(200);
 });
 
-test('an address that is taken, and one that is not ours, are told apart', async () => {
+test('an address that is taken, one that is not there, and one that is none are told apart', async () => {
   await using first = await startHttp(somewhere, answers());
   const port = Number(new URL(first.address).port);
   await expect(startHttp({ host: '127.0.0.1', port }, answers())).rejects.toMatchObject({
@@ -172,6 +172,10 @@ test('an address that is taken, and one that is not ours, are told apart', async
     exitCode: 1,
   });
   await expect(startHttp({ host: '192.0.2.1', port: 0 }, answers())).rejects.toMatchObject({
+    code: 'address_missing',
+    exitCode: 1,
+  });
+  await expect(startHttp({ host: 'no.such.name.invalid', port: 0 }, answers())).rejects.toMatchObject({
     code: 'config_invalid',
     exitCode: 2,
   });

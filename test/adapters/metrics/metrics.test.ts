@@ -110,7 +110,7 @@ test('what is not known has no line, and what is known again has one', async () 
   using metrics = createMetrics({ version: '1.2.3' });
   const unknown = { ...fine, status: 'unknown' } as const;
   const blind = sampleReadiness({
-    database: { ...fine, status: 'failing', pool: null },
+    database: { ...fine, status: 'failing', pool: null, answer_ms: null },
     disk: { ...unknown, free_bytes: null },
     scheduler: { ...unknown, lag_ms: null, visits: 0, due: 0, due_ms: 0 },
     workers: { ...unknown, live: 0, list: [] },
@@ -181,7 +181,7 @@ test('nothing of a reason but its code, and nothing of a hint, becomes a label',
   const bare = { ...check, reason: secret };
   const text = await fullRender(
     sampleReadiness({
-      database: { ...check, pool: null },
+      database: { ...check, pool: null, answer_ms: null },
       disk: { ...bare, free_bytes: 1 },
       vault: { ...check, state: 'open', key_ids: [secret] },
       servers: { ...check, list: [{ ...check, host: 'mx', port: 993, next_try: secret }] },

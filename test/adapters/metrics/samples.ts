@@ -41,7 +41,7 @@ export function sampleReadiness(checks: Partial<Readiness['checks']> = {}): Read
       log_level: 'info',
     },
     checks: {
-      database: { ...fine, pool: { open: 4, busy: 3, waiting: 2, max: 10 } },
+      database: { ...fine, pool: { open: 4, busy: 3, waiting: 2, max: 10 }, answer_ms: 3 },
       disk: { ...fine, free_bytes: 5e9 },
       scheduler: { ...fine, lag_ms: 400, visits: 5, due: 6, due_ms: 1500 },
       vault: { ...fine, state: 'open', key_ids: ['0123456789abcdef'] },

@@ -1,7 +1,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { userInfo } from 'node:os';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { thisAuthor } from '../../../src/adapters/process/author.ts';
 import { createIds } from '../../../src/adapters/process/ids.ts';
 import { thisWorker } from '../../../src/adapters/process/workers.ts';
 
@@ -46,5 +48,29 @@ describe('workers', () => {
   test('of a worker on another host or boot nothing is claimed', () => {
     const workers = thisWorker();
     expect(workers.isDead('elsewhere/00000000/1/1/1')).toBe(false);
+    expect(workers.isOfEarlierBoot('elsewhere/00000000/1/1/1')).toBe(false);
   });
+
+  test('a worker of this host and another boot is told by its name, and by nothing else', () => {
+    const workers = thisWorker();
+    const [host, boot, ...rest] = workers.me.split('/');
+    const named = (...parts: readonly (string | undefined)[]) => workers.isOfEarlierBoot(parts.join('/'));
+    expect(named(host, '00000000', '1', '1', '1')).toBe(true);
+    expect(named(host, boot, '1', '1', '1')).toBe(false);
+    expect(named(host, boot, ...rest)).toBe(false);
+    expect(named(`${host}.example`, '00000000', '1', '1', '1')).toBe(false);
+    // What somebody else wrote, and the name of a worker on a system without /proc.
+    for (const parts of [[host], [host, '00000000'], [host, '', '1', '1', '1'], [host, 'boot', '0', '1', '0'], ['']])
+      expect(named(...parts)).toBe(false);
+  });
+});
+
+test.each([
+  ['ada', /^ada@/],
+  ['ada@corp.example', /^ada@corp\.example@/],
+  [undefined, new RegExp(`^${userInfo().username}@`)],
+  ['', new RegExp(`^${userInfo().username}@`)],
+  ['two words\n', new RegExp(`^${userInfo().username}@`)],
+])('who called by way of sudo is the author (%j)', (caller, who) => {
+  expect(thisAuthor({ SUDO_USER: caller }).who).toMatch(who);
 });
