@@ -79,7 +79,8 @@ function run({ command: [program, ...args] }: Step): Promise<StepResult> {
 async function runTests(quick: boolean, filters: readonly string[]): Promise<Counts> {
   const folder = mkdtempSync(join(tmpdir(), 'ticketmaild-counts-'));
   const countsFile = join(folder, 'counts.json');
-  const exclude = quick ? ['--exclude', '**/*.slow.test.ts'] : [];
+  // Two processes for all quick files rather than one for each: a quarter less time.
+  const exclude = quick ? ['--exclude', '**/*.slow.test.ts', '--no-isolate'] : [];
   const args = ['run', '--config', 'test/vitest.config.ts', ...exclude, ...filters];
   const child = spawn(join(programs, 'vitest'), args, {
     cwd: root,

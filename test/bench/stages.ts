@@ -18,6 +18,7 @@ import { type CommitPlace, commitWindow } from '../../src/ingest/commit.ts';
 import { keepFiles } from '../../src/ingest/keep.ts';
 import type { Mailbox } from '../../src/ingest/mailbox.ts';
 import { makerOf } from '../../src/ingest/maker.ts';
+import { createNarrowings } from '../../src/ingest/narrowing.ts';
 import type { Session } from '../../src/ingest/ports.ts';
 import { inTurns } from '../../src/ingest/turns.ts';
 import { chunksOf } from '../../src/ingest/window.ts';
@@ -94,6 +95,7 @@ function arrivingFrom({ config, mailbox, session }: Work, digester: Arriving['di
   const { bytesMax, batchMessagesMax, batchBytesMax } = config.message;
   return {
     ...{ session, digester, clock: systemClock, lane: mailbox.id, stop: signal },
+    narrowing: createNarrowings().of(mailbox.id, { uidValidity: session.folder.uidValidity, uid: 0 }),
     limits: {
       messageBytesMax: bytesMax,
       windowMs: 2 * config.poll.commandTimeoutMs,

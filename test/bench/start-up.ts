@@ -34,6 +34,7 @@ const askEveryMs = 5;
 const timeoutMs = 30_000;
 /** No visit falls into a start. */
 const dueAfterMs = 3_600_000;
+const intervalS = 7_200;
 
 export async function startUpRun(
   mariadb: Mariadb | null,
@@ -62,7 +63,8 @@ export async function startUpRun(
 }
 
 async function scheduled(mariadb: Mariadb | null, mailboxes: number): Promise<Fleet> {
-  const fleet = await openFleet(mariadb, manyRows(mailboxes), {});
+  // None is due while it is measured, and none waits longer than its interval: it would be due at the start.
+  const fleet = await openFleet(mariadb, manyRows(mailboxes), { TICKETMAILD_POLL_INTERVAL_S: `${intervalS}` });
   await spread(fleet.setting, 1, dueAfterMs);
   return fleet;
 }

@@ -86,6 +86,16 @@ function visitsAreSlow(seen: Seen): Sign {
   return now > before && 'visit_duration_seconds';
 }
 
+const answerTime = /^ticketmaild_database_answer_seconds /;
+/** No delay that is made is shorter. */
+const slowAnswerS = 0.4;
+
+function databaseIsSlow(seen: Seen): Sign {
+  const answerS = metricSum(seen.now, answerTime);
+  const slow = answerS === null ? null : answerS > slowAnswerS && 'database_answer_seconds';
+  return anyOf(visitsAreSlow(seen), slow);
+}
+
 function databaseFails(seen: Seen): Sign {
   const failing = badCheck(seen, 'database');
   if (typeof failing === 'string') return failing;
@@ -118,7 +128,11 @@ const slowMail: Told = {
   visible: visitsAreSlow,
 };
 const failedDatabase: Told = { visibleBy: 'database failing or 503', shownBy: 'every', visible: databaseFails };
-const slowDatabase: Told = { ...slowMail, visibleBy: `${slowMail.visibleBy}, or database failing` };
+const slowDatabase: Told = {
+  visibleBy: `${slowMail.visibleBy}, or database failing or slow to answer`,
+  shownBy: 'any',
+  visible: databaseIsSlow,
+};
 const failedDisk: Told = {
   visibleBy: 'disk not ok, or mailboxes failing',
   shownBy: 'every',

@@ -61,7 +61,9 @@ export async function testApp(
     addMailbox: async (server, user, given = {}) => {
       const mailbox = mailboxOn(server, user, given);
       using password = SecretBytes.take(Buffer.from('pw'));
-      await app.store.addMailbox(mailbox, await app.passwords.prepare(mailbox, password), null, app.author);
+      await app.passwords.store(mailbox, password, 'command', (prepared) =>
+        app.store.addMailbox(mailbox, prepared, null, app.author),
+      );
       return mailbox;
     },
     [Symbol.asyncDispose]: () => undo.disposeAsync(),

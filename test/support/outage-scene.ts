@@ -64,9 +64,11 @@ export async function openDesk({ database = null, dataDir: given, env: more }: D
   };
 }
 
-async function setPassword({ app }: TestApp, { id }: Mailbox, text: string): Promise<void> {
+async function setPassword({ app }: TestApp, mailbox: Mailbox, text: string): Promise<void> {
   using password = SecretBytes.take(Buffer.from(text));
-  await app.store.setPassword(id, { form: 'plain', password }, app.author);
+  await app.passwords.store(mailbox, password, 'command', (prepared) =>
+    app.store.setPassword(mailbox.id, prepared, app.author),
+  );
 }
 
 /** `headers`: more of them, each with its line end. */
