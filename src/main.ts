@@ -119,6 +119,8 @@ function tellDefects(): void {
   process.on('uncaughtException', (error) => {
     if (isTold) process.exit(1);
     isTold = true;
+    // It may be what telling needs that is broken.
+    setTimeout(() => process.exit(1), lingerMsMax);
     tellFailure(error).then(
       (exitCode) => process.exit(exitCode),
       () => process.exit(1),

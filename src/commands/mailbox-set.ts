@@ -182,9 +182,9 @@ async function tell(
 }
 
 /** What makes it another folder. */
-const elsewhere: readonly string[] = ['host', 'port', 'user', 'folder'].map(
-  (key) => connectionWords[key as keyof Connection],
-);
+const elsewhere: readonly string[] = [
+  ...[connectionWords.host, connectionWords.port, connectionWords.user, connectionWords.folder],
+];
 
 function beginningText({ start }: Mailbox): string {
   const begins = start.from === 'all' ? 'all of its mails' : `mails from ${isoTime(start.atMs)} on`;

@@ -83,6 +83,7 @@ function checkOf(needsRestart: readonly string[]): Omit<ConfigCheck, 'since'> {
   return { status: 'warning', reason, hint: 'Restart the daemon when it suits.', needs_restart: needsRestart };
 }
 
+/** Parts of the configuration that differ, another password of the database included. */
 function changed(before: Config, after: Config): readonly (keyof Config)[] {
   const keys = Object.keys(after) as (keyof Config)[];
   return keys.filter((key) => shown(before[key]) !== shown(after[key]) || hasOtherPassword(key, before, after));
