@@ -4,7 +4,8 @@
  * Passwords that stand or once stood readable are listed with the advice to change them at the provider, unless encryption
  * is off: then all of them do.
  */
-import type { Style, Terminal } from '../adapters/terminal/terminal.ts';
+import type { Style } from '../adapters/terminal/style.ts';
+import type { Terminal } from '../adapters/terminal/terminal.ts';
 import { liveMs } from '../encryption/operation.ts';
 import { type EncryptionStatus, encryptionStatus } from '../encryption/status.ts';
 import { wrongsOf } from '../encryption/wrongs.ts';

@@ -16,8 +16,6 @@ import { type Facts, readSigns, type Signs } from './kinds/signs.ts';
 import type { MessageKind, ParsedMessage } from './message.ts';
 import { reportedMessageId } from './report.ts';
 
-export type { Facts } from './kinds/signs.ts';
-
 /** What the rules found. */
 export type Verdict = Pick<ParsedMessage, 'kind' | 'bounce' | 'reportedMessageId'>;
 

@@ -22,8 +22,6 @@ import { setAside } from './set-aside.ts';
 import { createTurns } from './turns.ts';
 import { watchFile } from './watch-file.ts';
 
-export type { PassphraseSource } from './passphrase.ts';
-
 /** What commands do with the key file beside. */
 export type KeyFileTools = {
   /** Wraps the keys in the file with `passphrase`, which is only lent. Throws `refused` when they are wrapped already. */

@@ -17,8 +17,6 @@ import { inStyle, type Style } from './style.ts';
 import type { StyledLine } from './styled.ts';
 import type { Column } from './table.ts';
 
-export type { Style } from './style.ts';
-
 type Output = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number; readonly rows?: number };
 type Input = NodeJS.ReadableStream & { readonly isTTY?: boolean };
 
