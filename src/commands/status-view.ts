@@ -11,8 +11,25 @@ import { type Piece, type StyledLine, wrapped } from '../adapters/terminal/style
 import { type Column, cutToWidth, tableLines } from '../adapters/terminal/table.ts';
 import type { Check, CheckStatus, MailboxCheck } from '../ingest/readiness.ts';
 import type { Status } from './status-answer.ts';
-import * as facts from './status-texts.ts';
-import { agoText, inText, sinceText, spanText } from './status-texts.ts';
+import {
+  agoText,
+  certificatesText,
+  clockText,
+  configText,
+  databaseText,
+  diskText,
+  inText,
+  mailboxesText,
+  pushText,
+  quarantineText,
+  schedulerText,
+  serversText,
+  sinceText,
+  spanText,
+  switchText,
+  vaultText,
+  workersText,
+} from './status-texts.ts';
 
 export type ViewOptions = {
   readonly nowMs: number;
@@ -91,19 +108,19 @@ function checkLines(status: Status, options: ViewOptions): readonly StyledLine[]
   const { checks } = status;
   const { nowMs } = options;
   const rows: readonly (readonly [name: string, check: Check, what: string])[] = [
-    ['database', checks.database, facts.databaseText(checks.database)],
-    ['disk', checks.disk, facts.diskText(checks.disk)],
-    ['scheduler', checks.scheduler, facts.schedulerText(checks.scheduler)],
-    ['vault', checks.vault, facts.vaultText(checks.vault)],
-    ['switch', checks.switch, facts.switchText(checks.switch)],
-    ['workers', checks.workers, facts.workersText(checks.workers, nowMs)],
-    ['servers', checks.servers, facts.serversText(checks.servers, nowMs)],
-    ['certificates', checks.certificates, facts.certificatesText(checks.certificates)],
-    ...(checks.config === null ? [] : [['config', checks.config, facts.configText(checks.config)] as const]),
-    ['clock', checks.clock, facts.clockText(checks.clock)],
-    ['push', { status: 'ok', since: null, reason: null, hint: null }, facts.pushText(checks.push)],
-    ['quarantine', checks.quarantine, facts.quarantineText(checks.quarantine, nowMs)],
-    ['mailboxes', withoutHint(status), facts.mailboxesText(checks.mailboxes)],
+    ['database', checks.database, databaseText(checks.database)],
+    ['disk', checks.disk, diskText(checks.disk)],
+    ['scheduler', checks.scheduler, schedulerText(checks.scheduler)],
+    ['vault', checks.vault, vaultText(checks.vault)],
+    ['switch', checks.switch, switchText(checks.switch)],
+    ['workers', checks.workers, workersText(checks.workers, nowMs)],
+    ['servers', checks.servers, serversText(checks.servers, nowMs)],
+    ['certificates', checks.certificates, certificatesText(checks.certificates)],
+    ...(checks.config === null ? [] : [['config', checks.config, configText(checks.config)] as const]),
+    ['clock', checks.clock, clockText(checks.clock)],
+    ['push', { status: 'ok', since: null, reason: null, hint: null }, pushText(checks.push)],
+    ['quarantine', checks.quarantine, quarantineText(checks.quarantine, nowMs)],
+    ['mailboxes', withoutHint(status), mailboxesText(checks.mailboxes)],
   ];
   const head: StyledLine = [[`${checkColumns('CHECK', 'STATUS', 'SINCE').join('')}WHAT`, 'bold']];
   const sorted = rows.toSorted(([, a], [, b]) => urgency(a) - urgency(b));
