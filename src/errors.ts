@@ -7,7 +7,7 @@
  */
 
 /** `later`: the same try may succeed without anybody doing anything. `never`: somebody must change something. */
-export type Retry = 'later' | 'never';
+type Retry = 'later' | 'never';
 
 type Meaning = { readonly retry: Retry; readonly exit: 1 | 2 | 3; readonly hint: string };
 
@@ -295,4 +295,21 @@ export function causeCode(error: unknown): string {
   if (typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string')
     return error.code;
   return error instanceof Error ? error.name : typeof error;
+}
+
+/** Turns errors of the file system into failures; the paths they name are ours, not secrets. */
+
+const full = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
+
+/** Runs `task`; what the file system refuses becomes `disk_full` or `disk_failed`, naming `what`. */
+export async function onDisk<T>(what: string, task: () => Promise<T>): Promise<T> {
+  try {
+    return await task();
+  } catch (error) {
+    if (isFailure(error)) throw error;
+    const code = causeCode(error);
+    throw new Failure(full.has(code) ? 'disk_full' : 'disk_failed', `${what} cannot be written or read (${code})`, {
+      cause: error,
+    });
+  }
 }

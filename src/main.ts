@@ -37,7 +37,7 @@ async function makeContext(signal: AbortSignal): Promise<import('./commands/cont
   const [{ readFileSync, writeFileSync }, { openTerminal }, { loadConfig, processEnvironment }] = await Promise.all([
     import('node:fs'),
     import('./adapters/terminal/terminal.ts'),
-    import('./config.ts'),
+    import('./config/load.ts'),
   ]);
   const { stdin, stdout, stderr } = process;
   const colours = (processEnvironment().NO_COLOR ?? '') === '';
@@ -58,7 +58,7 @@ async function makeContext(signal: AbortSignal): Promise<import('./commands/cont
     },
     async compose(config, choice, people) {
       const [{ compose }, { createLog, isJournal }, { prettyLine }] = await Promise.all([
-        import('./compose.ts'),
+        import('./compose/compose.ts'),
         import('./log.ts'),
         import('./adapters/terminal/log-lines.ts'),
       ]);
@@ -130,7 +130,7 @@ function tellDefects(): void {
 
 async function tellFailure(error: unknown): Promise<number> {
   const { CommanderError } = await import('commander');
-  const { printableLine } = await import('./adapters/terminal/printable.ts');
+  const { printableLine } = await import('./text/printable.ts');
   if (error instanceof CommanderError && error.exitCode === 0) return 0;
   const failure = error instanceof CommanderError ? misuse(error) : asFailure(error);
   if (await toldJournal(failure)) return failure.exitCode;
@@ -145,7 +145,7 @@ async function toldJournal(failure: Failure): Promise<boolean> {
   const [{ createLog, isJournal }, { events }, { processEnvironment }] = await Promise.all([
     import('./log.ts'),
     import('./events.ts'),
-    import('./config.ts'),
+    import('./config/load.ts'),
   ]);
   if (!isJournal(processEnvironment().JOURNAL_STREAM, 2)) return false;
   const log = createLog({ level: 'error', pretty: false, journal: true, destination: process.stderr });

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openDatabase } from '../src/adapters/database/database.ts';
 import { buildProgram } from '../src/commands/program.ts';
-import type { DatabaseConfig } from '../src/config.ts';
+import type { DatabaseConfig } from '../src/config/config.ts';
 import { SecretBytes } from '../src/secret/secret-bytes.ts';
 import { type Desk, openDesk } from './commands/desk.ts';
 import { startDaemon } from './support/daemon.ts';

@@ -9,8 +9,7 @@ import { stripVTControlCharacters } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { localTime, prettyLine, readLogEntry } from '../src/adapters/terminal/log-lines.ts';
 import { Failure } from '../src/errors.ts';
-import { LineWriter } from '../src/log/line-writer.ts';
-import { createLog, isJournal, type LogOptions } from '../src/log.ts';
+import { createLog, isJournal, LineWriter, type LogOptions } from '../src/log.ts';
 import { temporaryFolder } from './support/temporary.ts';
 
 function logged(options: Omit<LogOptions, 'destination'>): { log: ReturnType<typeof createLog>; lines: string[] } {

@@ -3,7 +3,7 @@
  * already is known again, what is new comes in, and rows do not grow without end.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { DatabaseConfig } from '../src/config.ts';
+import type { DatabaseConfig } from '../src/config/config.ts';
 import type { Mailbox } from '../src/ingest/mailbox.ts';
 import { reconcileFolder } from '../src/ingest/reconcile.ts';
 import { startScriptedServer } from './adapters/imap/scripted-server.ts';

@@ -6,7 +6,7 @@
 import { randomBytes, randomUUIDv7 } from 'node:crypto';
 import { zstdCompressSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { DatabaseConfig } from '../src/config.ts';
+import type { DatabaseConfig } from '../src/config/config.ts';
 import { Failure } from '../src/errors.ts';
 import type { Mailbox } from '../src/ingest/mailbox.ts';
 import type { Digested } from '../src/ingest/ports.ts';

@@ -5,7 +5,7 @@ import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { allSettings } from '../src/config/settings.ts';
+import { allSettings } from '../src/config/schema.ts';
 import { events } from '../src/events.ts';
 import { fullRender } from './adapters/metrics/samples.ts';
 import { runCommand } from './support/daemon.ts';

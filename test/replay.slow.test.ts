@@ -3,7 +3,7 @@
  */
 import { DatabaseSync } from 'node:sqlite';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { DatabaseConfig } from '../src/config.ts';
+import type { DatabaseConfig } from '../src/config/config.ts';
 import type { Mailbox } from '../src/ingest/mailbox.ts';
 import { reconcileFolder } from '../src/ingest/reconcile.ts';
 import type { StoredMessage } from '../src/ingest/rows.ts';

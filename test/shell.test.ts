@@ -13,7 +13,7 @@ import { createSettleDesk } from '../src/admin/settle-desk.ts';
 import { heldById } from '../src/ingest/held-mails.ts';
 import type { HeldMail } from '../src/ingest/quarantine-ports.ts';
 import { type ReconcilePorts, reconcileFolder } from '../src/ingest/reconcile.ts';
-import { commandOn, commandWith, noCommand, quoted, toldWord } from '../src/shell.ts';
+import { commandOn, commandWith, noCommand, quoted, toldWord } from '../src/text/shell.ts';
 import { by, sampleMailbox } from './adapters/database/samples.ts';
 import { frame } from './adapters/web/views.ts';
 import { quarantine } from './adapters/web/views-mail.ts';

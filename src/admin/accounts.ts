@@ -4,9 +4,10 @@
  * A password is stored one way (`src/secret/admin-password.ts`); a new one ends every admin session of its account. Each
  * change and its audit row are one transaction.
  */
+
+import type { Clock } from '../async/clock.ts';
 import { Failure } from '../errors.ts';
 import type { Author } from '../ingest/mailbox.ts';
-import type { Clock } from '../ingest/ports.ts';
 import { adminPasswordProblem, adminSaltBytes, hashAdminPassword } from '../secret/admin-password.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import { adminAudit, isAdminName } from './names.ts';

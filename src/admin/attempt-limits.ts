@@ -6,10 +6,11 @@
  * remembered here: however fast it goes on, the database hears of it every few seconds only, which is often enough to
  * notice that somebody on the host made it forget.
  */
+
+import type { Clock } from '../async/clock.ts';
 import type { EncryptionStore } from '../encryption/ports.ts';
 import { events, type Log } from '../events.ts';
 import type { Author } from '../ingest/mailbox.ts';
-import type { Clock } from '../ingest/ports.ts';
 import { addressBucket } from './attempt-buckets.ts';
 import { adminAudit, whoOnPage } from './names.ts';
 import type { AdminStore } from './ports.ts';

@@ -5,6 +5,8 @@
  * To begin with switching off needs a proof file, which only somebody makes who reaches the file system; the request that
  * it must be newer than is in the memory of this daemon, so that is where it is confirmed.
  */
+
+import type { Clock } from '../async/clock.ts';
 import type { Control } from '../encryption/control.ts';
 import type { DisableRequest } from '../encryption/disable-requests.ts';
 import { liveMs, type OperationPorts, type Tell } from '../encryption/operation.ts';
@@ -14,10 +16,10 @@ import { commandLine, type DatabasePlace, leftovers, preparation } from '../encr
 import type { Vault } from '../encryption/vault.ts';
 import type { Log } from '../events.ts';
 import type { Author } from '../ingest/mailbox.ts';
-import type { Clock, Workers } from '../ingest/ports.ts';
+import type { Workers } from '../ingest/ports.ts';
 import { type KeyId, keyIds } from '../secret/key.ts';
 import { neededKeys } from '../secret/switch.ts';
-import { quoted } from '../shell.ts';
+import { quoted } from '../text/shell.ts';
 import type { AdminDesk, BackupVerdict, BackupVerified, EncryptionView, ProofRequest } from './desk.ts';
 import { underWay } from './encryption-progress.ts';
 import { whoOnPage } from './names.ts';

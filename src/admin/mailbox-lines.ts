@@ -4,7 +4,7 @@
 import { hintOf } from '../errors.ts';
 import type { Mailbox, MailboxHealth } from '../ingest/mailbox.ts';
 import type { CheckStatus, MailboxCheck } from '../ingest/readiness.ts';
-import { commandOn, toldCommand } from '../shell.ts';
+import { commandOn, toldCommand } from '../text/shell.ts';
 import type { MailboxLine, OverviewQuery, Page } from './desk.ts';
 
 /** `words`: what a search looks into, lower-case. */

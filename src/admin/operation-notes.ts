@@ -4,9 +4,10 @@
  * A step that cannot be written comes with the next one. The end is tried until it is written, so that no row says for
  * ever that something runs; a daemon that stops leaves the row to the next start.
  */
+
+import type { Clock } from '../async/clock.ts';
 import type { Tell } from '../encryption/operation.ts';
 import { isFailure } from '../errors.ts';
-import type { Clock } from '../ingest/ports.ts';
 import { type Detail, detailText } from './operation-detail.ts';
 import type { AdminStore, StoredOperation } from './ports.ts';
 

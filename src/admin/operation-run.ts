@@ -4,13 +4,15 @@
  * It never rejects: a failure ends in the row and in the log. When the daemon stops the row stays `running`, and the next
  * start goes on with it.
  */
+
+import type { Clock } from '../async/clock.ts';
 import type { OperationOptions, OperationPorts, Tell } from '../encryption/operation.ts';
 import type { EncryptionStore, KeyFile } from '../encryption/ports.ts';
 import type { Vault } from '../encryption/vault.ts';
 import { asFailure, type Failure, isFailure } from '../errors.ts';
 import { events, type Log } from '../events.ts';
 import type { Author } from '../ingest/mailbox.ts';
-import type { Clock, Workers } from '../ingest/ports.ts';
+import type { Workers } from '../ingest/ports.ts';
 import type { OperationKind } from './desk.ts';
 import { errorIn, parseDetail } from './operation-detail.ts';
 import { createNotes, type Notes } from './operation-notes.ts';

@@ -7,11 +7,12 @@
  * is taken over when the sealed switch says that it is half way (operation-look.ts); every other one just ends. A daemon that stops ends `enable` and `rotate` at the next safe place, gives `disable`
  * some time to end, and leaves the row `running` for the next start.
  */
+
+import type { Clock } from '../async/clock.ts';
 import { asFailure, Failure } from '../errors.ts';
 import { events } from '../events.ts';
-import { isoTime } from '../ingest/iso-time.ts';
-import type { Clock } from '../ingest/ports.ts';
 import { createRepetition } from '../ingest/repetition.ts';
+import { isoTime } from '../text/time.ts';
 import type { OperationKind, OperationView, Started } from './desk.ts';
 import { whoOnPage } from './names.ts';
 import { byWhom, detailText, emptyDetail, operationView } from './operation-detail.ts';

@@ -4,6 +4,9 @@
  * Nobody waits long for an answer: what was known a moment ago is shown while it is looked at anew (fresh.ts), and a database
  * that is away shows as wrong. Where nothing is known yet it is `database_unavailable`.
  */
+
+import { inTime, within } from '../async/deadline.ts';
+import { createFresh, type Fresh } from '../async/single-flight.ts';
 import type { Failure } from '../errors.ts';
 import { isFailure } from '../errors.ts';
 import type { QuarantineReader } from '../ingest/daemon-ports.ts';
@@ -14,7 +17,6 @@ import type { HeldMail } from '../ingest/quarantine-ports.ts';
 import { knownReasons, reasonMeaning } from '../ingest/quarantine-reasons.ts';
 import type { MailHead } from '../mail/head.ts';
 import type { Activity, AdminDesk, HeldLine, OverviewView, QuarantineView, ReasonLine } from './desk.ts';
-import { createFresh, type Fresh, inTime, within } from './fresh.ts';
 import { everyHour, firstHourMs } from './hours.ts';
 import { chosenMailboxes, placeOf } from './mailbox-lines.ts';
 import type { AdminStore } from './ports.ts';

@@ -6,10 +6,11 @@
  * room from any other reason, nor from anybody else: strangers cannot use up the room of somebody who is signed in. The
  * database is never waited for: rows that it does not take are lost, their log lines are not.
  */
+
+import type { Clock } from '../async/clock.ts';
 import type { AuditEntry, EncryptionStore } from '../encryption/ports.ts';
 import { events, type Log } from '../events.ts';
 import type { Author } from '../ingest/mailbox.ts';
-import type { Clock } from '../ingest/ports.ts';
 import { addressGroup } from './attempt-buckets.ts';
 import type { AdminDesk, Refusal, RefusalReason } from './desk.ts';
 import { adminAudit, whoOnPage } from './names.ts';

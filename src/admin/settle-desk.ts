@@ -5,12 +5,14 @@
  * It runs on by itself when nobody waits for it any more. Each mail is settled by one at a time; who comes second hears what
  * became of it. Throws what the database and the disk throw.
  */
+
+import type { Clock } from '../async/clock.ts';
+import { within } from '../async/deadline.ts';
 import type { EncryptionStore } from '../encryption/ports.ts';
 import { isFailure } from '../errors.ts';
 import { events, type Log } from '../events.ts';
 import { heldById } from '../ingest/held-mails.ts';
 import type { Author } from '../ingest/mailbox.ts';
-import type { Clock } from '../ingest/ports.ts';
 import type { Resolver } from '../ingest/quarantine.ts';
 import { heldId } from '../ingest/quarantine-id.ts';
 import type { HeldMail, QuarantineStore } from '../ingest/quarantine-ports.ts';
@@ -24,9 +26,8 @@ import {
   settleOne,
 } from '../ingest/settle-held.ts';
 import { createSettleTally, settleActions } from '../ingest/settle-tally.ts';
-import { commandOn, toldCommand } from '../shell.ts';
+import { commandOn, toldCommand } from '../text/shell.ts';
 import type { AdminDesk, Settlement } from './desk.ts';
-import { within } from './fresh.ts';
 import { whoOnPage } from './names.ts';
 
 export type SettleDeskPorts = {

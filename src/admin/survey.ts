@@ -3,11 +3,12 @@
  *
  * While the database is away nothing is known of mailboxes and quarantine: what was known last is kept, and told as such.
  */
-import { isoTime } from '../ingest/iso-time.ts';
+
+import type { Clock } from '../async/clock.ts';
 import type { MailboxStore } from '../ingest/mailbox-ports.ts';
-import type { Clock } from '../ingest/ports.ts';
 import { knownReasons } from '../ingest/quarantine-reasons.ts';
 import type { Check, Readiness } from '../ingest/readiness.ts';
+import { isoTime } from '../text/time.ts';
 import type { OverviewView, WorkerLine } from './desk.ts';
 import { type ListedMailbox, listedMailboxes, type StoredMailbox, timeOf } from './mailbox-lines.ts';
 

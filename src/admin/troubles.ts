@@ -9,7 +9,7 @@ import { commandLine } from '../encryption/texts.ts';
 import type { VaultView } from '../encryption/vault.ts';
 import { type Wrong, wrongsOf } from '../encryption/wrongs.ts';
 import type { Failure } from '../errors.ts';
-import { quoted } from '../shell.ts';
+import { quoted } from '../text/shell.ts';
 import type { Trouble } from './desk.ts';
 
 export type TroublePlace = {

@@ -17,12 +17,11 @@ import {
 } from '../admin/accounts.ts';
 import { attemptLimits } from '../admin/attempt-limits.ts';
 import type { Account } from '../admin/ports.ts';
-import type { App } from '../compose.ts';
-import { isoTime } from '../ingest/iso-time.ts';
+import type { App } from '../compose/compose.ts';
+import { isoTime, shortTime } from '../text/time.ts';
 import { pageLines } from './admin-page.ts';
 import { newAdminPassword } from './admin-password.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';
-import { shortTime } from './times.ts';
 
 type NameOptions = CommonOptions & { readonly name: string };
 type PasswordOptions = NameOptions & { readonly passwordStdin?: boolean };

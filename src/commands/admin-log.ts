@@ -3,11 +3,11 @@
  * first.
  */
 import type { StoredAudit } from '../encryption/ports.ts';
+import { shortTime } from '../text/time.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 import { limitOf, rowJson } from './encryption-log.ts';
-import { shortTime } from './times.ts';
 
-const columns = [
+const adminLogColumns = [
   { title: 'WHEN (UTC)' },
   { title: 'WHO', shrinks: true },
   { title: 'WHAT' },
@@ -25,11 +25,11 @@ export async function listAdminLog(
     const rows = await app.store.readAudit(limit, 'admin');
     if (options.json === true) for (const row of rows) await terminal.json(rowJson(row));
     else if (rows.length === 0) terminal.note('Nothing has happened about the admin page yet.');
-    else await terminal.table(columns, rows.map(cells));
+    else await terminal.table(adminLogColumns, rows.map(adminLogCells));
     return 0;
   });
 }
 
-function cells({ atMs, who, action, detail }: StoredAudit): readonly string[] {
+function adminLogCells({ atMs, who, action, detail }: StoredAudit): readonly string[] {
   return [shortTime(atMs), who, action, detail ?? ''];
 }

@@ -2,8 +2,8 @@
  * Where the admin page is, in words: its address by the configuration, and how to get there from another machine.
  */
 
-import { isLoopback } from '../config/loopback.ts';
-import type { AdminConfig } from '../config.ts';
+import type { AdminConfig } from '../config/config.ts';
+import { isLoopback } from '../config/machine.ts';
 
 /** `thisHost`: the name of this machine. */
 export function pageLines(admin: AdminConfig | null, thisHost: string): readonly string[] {

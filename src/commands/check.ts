@@ -8,8 +8,8 @@
 import { randomUUID } from 'node:crypto';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { App } from '../compose.ts';
-import type { Config, DatabaseConfig } from '../config.ts';
+import type { App } from '../compose/compose.ts';
+import type { Config, DatabaseConfig } from '../config/config.ts';
 import { counted, orRescue } from '../encryption/texts.ts';
 import { asFailure, causeCode, Failure, isFailure } from '../errors.ts';
 import type { Mailbox } from '../ingest/mailbox.ts';

@@ -2,8 +2,8 @@
  * What a command is given beside its options. `main.ts` makes it of the process, a test of whatever it likes.
  */
 import type { Terminal } from '../adapters/terminal/terminal.ts';
-import type { App } from '../compose.ts';
-import type { Config } from '../config.ts';
+import type { App } from '../compose/compose.ts';
+import type { Config } from '../config/config.ts';
 import { isFailure } from '../errors.ts';
 import { SecretBytes } from '../secret/secret-bytes.ts';
 import type { Pieces } from './logs-source.ts';

@@ -4,16 +4,15 @@
  * An older row looks the same whether a backup was restored or somebody wants encryption off unseen, so a person on this
  * host decides: what the database says is shown beside what was accepted last, before anything is changed.
  */
-import type { App } from '../compose.ts';
+import type { App } from '../compose/compose.ts';
 import { type Accepted, acceptRestored } from '../encryption/accept-restored.ts';
 import type { PasswordCounts } from '../encryption/ports.ts';
 import { counted } from '../encryption/texts.ts';
 import { isFailure } from '../errors.ts';
-import { isoTime } from '../ingest/iso-time.ts';
 import type { SwitchRow } from '../secret/switch.ts';
+import { isoTime, shortTime } from '../text/time.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 import { runOperation } from './encryption-operation.ts';
-import { shortTime } from './times.ts';
 
 const columns = [
   { title: '' },

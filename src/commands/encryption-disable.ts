@@ -4,11 +4,11 @@
  * Whoever can open the key file here has shown that. Where it cannot be opened the running daemon does it, which has
  * the key in its memory: it wants to see a proof file in the data folder, made after it was asked.
  */
-import type { App } from '../compose.ts';
+import type { App } from '../compose/compose.ts';
 import type { DisableAnswer } from '../encryption/control.ts';
 import { disable } from '../encryption/disable.ts';
 import { counted } from '../encryption/texts.ts';
-import { quoted } from '../shell.ts';
+import { quoted } from '../text/shell.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 import { operationOptions, runOperation, tellUnopened } from './encryption-operation.ts';
 

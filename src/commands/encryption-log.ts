@@ -3,11 +3,10 @@
  */
 import type { StoredAudit } from '../encryption/ports.ts';
 import { Failure } from '../errors.ts';
-import { isoTime } from '../ingest/iso-time.ts';
+import { isoTime, shortTime } from '../text/time.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
-import { shortTime } from './times.ts';
 
-const columns = [
+const encryptionLogColumns = [
   { title: 'WHEN (UTC)' },
   { title: 'WHO', shrinks: true },
   { title: 'WHAT' },
@@ -26,7 +25,7 @@ export async function listAudit(options: CommonOptions & { limit?: string }, con
     const rows = await app.store.readAudit(limit);
     if (options.json === true) for (const row of rows) await terminal.json(rowJson(row));
     else if (rows.length === 0) terminal.note('Nothing was changed yet.');
-    else await terminal.table(columns, rows.map(cells));
+    else await terminal.table(encryptionLogColumns, rows.map(encryptionLogCells));
     const more = options.json !== true && options.limit === undefined && rows.length === limit;
     if (more) terminal.note(`These are the newest ${limit}; --limit shows more.`);
     return 0;
@@ -58,7 +57,7 @@ export function rowJson(row: StoredAudit): Record<string, unknown> {
   };
 }
 
-function cells(row: StoredAudit): readonly string[] {
+function encryptionLogCells(row: StoredAudit): readonly string[] {
   const key = [row.keyId, row.nextKeyId].filter((id) => id !== null).join(', next ');
   return [shortTime(row.atMs), row.who, row.action, key, row.detail ?? ''];
 }

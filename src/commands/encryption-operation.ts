@@ -5,7 +5,7 @@
  * each time that they change. The result alone goes to standard output.
  */
 import type { Terminal } from '../adapters/terminal/terminal.ts';
-import type { App } from '../compose.ts';
+import type { App } from '../compose/compose.ts';
 import type { OperationOptions, OperationPorts, Tell, Unopened } from '../encryption/operation.ts';
 import type { StoredWorker } from '../encryption/ports.ts';
 import { Failure } from '../errors.ts';

@@ -5,8 +5,8 @@
  * its next start: that is said before anything is changed.
  */
 import { timingSafeEqual } from 'node:crypto';
-import type { App } from '../compose.ts';
-import type { Config } from '../config.ts';
+import type { App } from '../compose/compose.ts';
+import type { Config } from '../config/config.ts';
 import { Failure, isFailure } from '../errors.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';

@@ -2,7 +2,7 @@
  * Rows of the audit table about the key file. The key file is worth more than the row: a database that is away is told,
  * and stops nothing.
  */
-import type { App } from '../compose.ts';
+import type { App } from '../compose/compose.ts';
 import { isFailure } from '../errors.ts';
 import type { Context } from './context.ts';
 

@@ -3,7 +3,7 @@
  */
 import { lstat } from 'node:fs/promises';
 import { userInfo } from 'node:os';
-import type { App } from '../compose.ts';
+import type { App } from '../compose/compose.ts';
 import type { KeyFileReading } from '../encryption/ports.ts';
 import { causeCode } from '../errors.ts';
 import { keyIds } from '../secret/key.ts';

@@ -5,7 +5,7 @@
  * compared with, and that is said.
  */
 import { resolve } from 'node:path';
-import type { App } from '../compose.ts';
+import type { App } from '../compose/compose.ts';
 import { Failure, isFailure } from '../errors.ts';
 import { type KeyId, keyIds } from '../secret/key.ts';
 import { neededKeys } from '../secret/switch.ts';

@@ -5,12 +5,12 @@
  * While encryption is on the password is stored sealed, or not at all.
  */
 import { randomUUIDv7 } from 'node:crypto';
-import type { App } from '../compose.ts';
+import type { App } from '../compose/compose.ts';
 import { Failure, isFailure } from '../errors.ts';
-import { isoTime } from '../ingest/iso-time.ts';
 import type { Connection, Cursor, Mailbox } from '../ingest/mailbox.ts';
 import type { ProbeReport } from '../ingest/ports.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
+import { isoTime } from '../text/time.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';
 import { afterText, type MailboxOptions, type NewMailbox, readMailboxOptions } from './mailbox-options.ts';
 import { certificateText, noteTarget, probeMailbox } from './mailbox-probe.ts';

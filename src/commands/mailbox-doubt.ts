@@ -5,7 +5,7 @@
  * server is the stored password: it opens for exactly this connection, and a command has given it. One that was written into
  * the table was bound to whatever stood beside it; one that cannot be opened is bound to nothing.
  */
-import type { App } from '../compose.ts';
+import type { App } from '../compose/compose.ts';
 import { isFailure } from '../errors.ts';
 import type { Mailbox } from '../ingest/mailbox.ts';
 

@@ -2,14 +2,14 @@
  * `mailbox list` and `mailbox show`: settings and health of mailboxes, from the database alone.
  */
 
-import type { App } from '../compose.ts';
+import type { App } from '../compose/compose.ts';
 import { liveMs } from '../encryption/operation.ts';
 import { Failure } from '../errors.ts';
 import type { Mailbox, MailboxHealth } from '../ingest/mailbox.ts';
 import { uidValidityOf } from '../ingest/numbering.ts';
+import { shortTime } from '../text/time.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 import { mailboxJson, placeText, stateText } from './mailbox-view.ts';
-import { shortTime } from './times.ts';
 
 type Listed = Mailbox & { readonly health: MailboxHealth };
 

@@ -5,9 +5,7 @@
  * what was given; a password on an unencrypted connection to another machine is `plaintext_refused`.
  */
 import { isIP } from 'node:net';
-import { readCertificates } from '../config/certificates.ts';
-import { isLoopback } from '../config/loopback.ts';
-import { unreadableHint } from '../config/this-user.ts';
+import { isLoopback, readCertificates, unreadableHint } from '../config/machine.ts';
 import { causeCode, Failure } from '../errors.ts';
 import type { AfterAction, Connection, Mailbox, Start, TlsMode } from '../ingest/mailbox.ts';
 import { folderKey } from '../ingest/numbering.ts';

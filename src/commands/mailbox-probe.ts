@@ -1,12 +1,12 @@
 /**
  * A probe as commands show it: each stage in place on the terminal, and a failure that says all there is to say.
  */
-import type { App } from '../compose.ts';
+import type { App } from '../compose/compose.ts';
 import { Failure, isFailure } from '../errors.ts';
-import { isoTime } from '../ingest/iso-time.ts';
 import type { AfterAction, Connection } from '../ingest/mailbox.ts';
 import type { ProbeReport } from '../ingest/ports.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
+import { isoTime } from '../text/time.ts';
 import type { Context } from './context.ts';
 
 /** Read-only: nothing is changed on the server. Throws the failures of `Sessions.probe`. */

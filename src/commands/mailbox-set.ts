@@ -6,15 +6,15 @@
  * pointed elsewhere is refused (`password_bound_elsewhere`), whatever is to be changed about its server.
  */
 import { isDeepStrictEqual } from 'node:util';
-import type { App } from '../compose.ts';
+import type { App } from '../compose/compose.ts';
 import { Failure, isFailure } from '../errors.ts';
-import { isoTime } from '../ingest/iso-time.ts';
 import type { Connection, Mailbox } from '../ingest/mailbox.ts';
 import type { Versioned } from '../ingest/mailbox-ports.ts';
 import type { ProbeReport } from '../ingest/ports.ts';
 import type { Origin } from '../secret/sealed-password.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
-import { commandOn, toldCommand } from '../shell.ts';
+import { commandOn, toldCommand } from '../text/shell.ts';
+import { isoTime } from '../text/time.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 import { newPassword, warnOfTwin } from './mailbox-add.ts';
 import { doubtOf } from './mailbox-doubt.ts';

@@ -1,10 +1,10 @@
 /**
  * `mailbox pause`, `resume`, `remove` and `set-password`: each changes one mailbox, found by its name.
  */
-import type { App } from '../compose.ts';
+import type { App } from '../compose/compose.ts';
 import { Failure } from '../errors.ts';
 import type { Mailbox } from '../ingest/mailbox.ts';
-import { commandOn, toldCommand } from '../shell.ts';
+import { commandOn, toldCommand } from '../text/shell.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 import { newPassword } from './mailbox-add.ts';
 import { doubtOf } from './mailbox-doubt.ts';

@@ -2,8 +2,8 @@
  * `mailbox test`: probes a stored mailbox, read-only, and says what it found.
  */
 
-import { isoTime } from '../ingest/iso-time.ts';
 import type { ProbeReport } from '../ingest/ports.ts';
+import { isoTime } from '../text/time.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 import { noteTarget, probeJson, probeMailbox } from './mailbox-probe.ts';
 

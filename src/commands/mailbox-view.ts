@@ -3,9 +3,9 @@
  */
 
 import { domainToASCII } from 'node:url';
-import { isoTime } from '../ingest/iso-time.ts';
 import type { Connection, Mailbox, MailboxHealth } from '../ingest/mailbox.ts';
 import { uidValidityOf } from '../ingest/numbering.ts';
+import { isoTime } from '../text/time.ts';
 import { afterText } from './mailbox-options.ts';
 
 /** As many as a key id has: nobody makes a certificate that begins alike. */

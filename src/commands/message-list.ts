@@ -1,13 +1,13 @@
 /**
  * `message list`: what became of every mail of a mailbox, one line for each UID that has an outcome.
  */
-import type { App } from '../compose.ts';
+import type { App } from '../compose/compose.ts';
 import { headOf } from '../ingest/held-mails.ts';
 import type { OutcomeRow } from '../ingest/rows.ts';
 import type { MailHead } from '../mail/head.ts';
+import { shortTime } from '../text/time.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 import { outcomeJson, personText } from './ticket-view.ts';
-import { shortTime } from './times.ts';
 
 const columns = [
   { title: 'UID', align: 'right' as const },

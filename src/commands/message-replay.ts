@@ -4,7 +4,7 @@
  * One message by its id, or all of a mailbox. The exit code is 1 when any could not be read again; of one, that is
  * `source_gone`.
  */
-import type { App } from '../compose.ts';
+import type { App } from '../compose/compose.ts';
 import { Failure } from '../errors.ts';
 import type { Replayed } from '../ingest/replay.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';

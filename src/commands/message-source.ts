@@ -5,7 +5,7 @@
  * obey them. Throws `not_found` where no source is kept, `source_gone` where its time has passed.
  */
 import { causeCode, Failure } from '../errors.ts';
-import { commandWith, toldCommand } from '../shell.ts';
+import { commandWith, toldCommand } from '../text/shell.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 
 export type SourceOptions = CommonOptions & {

@@ -2,9 +2,8 @@
  * `migrate`: brings the tables up to date, and shows every migration with the time it was applied.
  */
 
-import { isoTime } from '../ingest/iso-time.ts';
+import { isoTime, shortTime } from '../text/time.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
-import { shortTime } from './times.ts';
 
 const columns = [{ title: 'NUMBER', align: 'right' as const }, { title: 'NAME' }, { title: 'APPLIED (UTC)' }];
 

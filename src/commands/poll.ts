@@ -4,13 +4,13 @@
  * A failing mailbox does not stop the others; the exit code is 1 when any failed. Where a visit ends at a mail that the
  * server does not deliver, the next ones follow at once: nobody would know of it in the next run.
  */
-import type { App } from '../compose.ts';
+import type { App } from '../compose/compose.ts';
 import { asFailure, Failure } from '../errors.ts';
 import type { Mailbox } from '../ingest/mailbox.ts';
 import type { PollProgress, PollReport } from '../ingest/poll-ports.ts';
 import type { Outcome } from '../ingest/rows.ts';
+import { durationText } from '../text/time.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';
-import { durationText } from './times.ts';
 
 /** Throws `not_found` for a mailbox that is named but not there. */
 export async function pollMailboxes(options: CommonOptions & { name?: string }, context: Context): Promise<number> {

@@ -5,7 +5,7 @@
  * says so in its name. Throws `not_found`, `source_gone` for one; of many, what is gone is told and the exit code is 1.
  */
 import { mkdirSync } from 'node:fs';
-import type { App } from '../compose.ts';
+import type { App } from '../compose/compose.ts';
 import { causeCode, Failure, isFailure } from '../errors.ts';
 import { numberingText } from '../ingest/numbering.ts';
 import { heldId } from '../ingest/quarantine-id.ts';

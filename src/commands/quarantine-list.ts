@@ -3,17 +3,16 @@
  *
  * Sender and subject are read from what was kept, and are a stranger's: the terminal makes them printable.
  */
-import type { App } from '../compose.ts';
+import type { App } from '../compose/compose.ts';
 import { headOf, heldById } from '../ingest/held-mails.ts';
-import { isoTime } from '../ingest/iso-time.ts';
 import { lifeOf, uidValidityOf } from '../ingest/numbering.ts';
 import { heldId } from '../ingest/quarantine-id.ts';
 import type { HeldMail } from '../ingest/quarantine-ports.ts';
 import { hasWholeSource, reasonMeaning } from '../ingest/quarantine-reasons.ts';
 import type { MailHead } from '../mail/head.ts';
+import { isoTime, shortTime } from '../text/time.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 import { chosenMails, type SelectionOptions } from './quarantine-selection.ts';
-import { shortTime } from './times.ts';
 
 const columns = [
   { title: 'ID' },

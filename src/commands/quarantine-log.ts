@@ -2,11 +2,11 @@
  * `quarantine log`: who took what out of quarantine, or discarded it, by a command or on the admin page.
  */
 import type { StoredAudit } from '../encryption/ports.ts';
+import { shortTime } from '../text/time.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 import { limitOf, rowJson } from './encryption-log.ts';
-import { shortTime } from './times.ts';
 
-const columns = [
+const quarantineLogColumns = [
   { title: 'WHEN (UTC)' },
   { title: 'WHO', shrinks: true },
   { title: 'WHAT' },
@@ -24,11 +24,11 @@ export async function listQuarantineLog(
     const rows = await app.store.readAudit(limit, 'quarantine');
     if (options.json === true) for (const row of rows) await terminal.json(rowJson(row));
     else if (rows.length === 0) terminal.note('Nobody has taken anything out of quarantine yet.');
-    else await terminal.table(columns, rows.map(cells));
+    else await terminal.table(quarantineLogColumns, rows.map(quarantineLogCells));
     return 0;
   });
 }
 
-function cells({ atMs, who, action, detail }: StoredAudit): readonly string[] {
+function quarantineLogCells({ atMs, who, action, detail }: StoredAudit): readonly string[] {
   return [shortTime(atMs), who, action, detail ?? ''];
 }

@@ -4,7 +4,7 @@
  * A line for one mail, counts for many; the exit code is 1 when any of them still waits, and the audit has a row of it. What fails for one mail because of its server
  * or its source does not keep the others; trouble with the database or the disk ends the command.
  */
-import type { App } from '../compose.ts';
+import type { App } from '../compose/compose.ts';
 import type { Way } from '../ingest/quarantine.ts';
 import { heldId } from '../ingest/quarantine-id.ts';
 import type { HeldMail } from '../ingest/quarantine-ports.ts';

@@ -3,7 +3,7 @@
  *
  * A command that changes something refuses to be called without any of them. Throws `usage`, `not_found`.
  */
-import type { App } from '../compose.ts';
+import type { App } from '../compose/compose.ts';
 import { Failure } from '../errors.ts';
 import { headOf, heldById } from '../ingest/held-mails.ts';
 import type { HeldMail } from '../ingest/quarantine-ports.ts';

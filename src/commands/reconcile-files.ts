@@ -1,5 +1,5 @@
 /** What `reconcile --files` adds: whether the files that rows name are there, and how that is told. */
-import type { App } from '../compose.ts';
+import type { App } from '../compose/compose.ts';
 import { checkFiles, type FilesReport } from '../ingest/check-files.ts';
 import type { Context } from './context.ts';
 

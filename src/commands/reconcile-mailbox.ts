@@ -4,7 +4,7 @@
  * Looks only, and works while the daemon runs. `--repair` fetches what is missing and puts back what is lost. The exit code is 1
  * when anything is missing afterwards. Throws `not_found`, `check_failed` when there is nothing to compare with, and what a login throws.
  */
-import type { App } from '../compose.ts';
+import type { App } from '../compose/compose.ts';
 import type { Mailbox } from '../ingest/mailbox.ts';
 import { uidValidityOf } from '../ingest/numbering.ts';
 import type { Listed } from '../ingest/ports.ts';
@@ -32,7 +32,7 @@ export async function reconcileMailbox(options: MailboxOptions, context: Context
     const left = report.missing.length - repaired.length + losses.filter(isLeft).length;
     const found = { report, repaired, losses, left };
     if (options.json === true) await context.terminal.json(reportJson(mailbox, found));
-    else await tell(mailbox, found, context);
+    else await reportMailbox(mailbox, found, context);
     return left === 0 ? 0 : 1;
   });
 }
@@ -84,7 +84,7 @@ function isLeft({ result }: Lost): boolean {
   return result !== 'restored' && result !== 'resolved';
 }
 
-type Found = {
+type MailboxFindings = {
   readonly report: FolderReport;
   readonly repaired: readonly Repaired[];
   readonly losses: readonly Lost[];
@@ -92,7 +92,7 @@ type Found = {
   readonly left: number;
 };
 
-function reportJson({ name }: Mailbox, { report, repaired, losses, left }: Found): Record<string, unknown> {
+function reportJson({ name }: Mailbox, { report, repaired, losses, left }: MailboxFindings): Record<string, unknown> {
   return {
     mailbox: name,
     ok: left === 0,
@@ -128,7 +128,11 @@ function resultJson(result: Settled): Record<string, unknown> {
   return result.what === 'held' ? { result: 'held', reason: result.reason } : { result: result.what };
 }
 
-async function tell(mailbox: Mailbox, { report, repaired, losses, left }: Found, { terminal }: Context): Promise<void> {
+async function reportMailbox(
+  mailbox: Mailbox,
+  { report, repaired, losses, left }: MailboxFindings,
+  { terminal }: Context,
+): Promise<void> {
   for (const [name, count, meaning] of lines(mailbox, report)) {
     if (count > 0 || name === 'on server' || name === 'missing')
       await terminal.line(`${name.padEnd(14)}${`${count}`.padStart(8)}  ${meaning}`);

@@ -5,7 +5,7 @@
  * daemon does not run, it listens elsewhere, or something else listens there.
  */
 import { request } from 'node:http';
-import type { Config } from '../config.ts';
+import type { Config } from '../config/config.ts';
 import { causeCode, Failure } from '../errors.ts';
 
 export type Answer = { readonly status: number; readonly body: unknown };

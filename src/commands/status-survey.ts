@@ -17,7 +17,7 @@ export type Heard = Told | { readonly address: string; readonly late: Failure };
 /** What was heard, at least one, and sentences about why it is not what was asked for. */
 export type Survey = { readonly notes: readonly string[]; readonly heard: readonly Heard[]; readonly atMs: number };
 
-type Place = {
+type SurveyTarget = {
   /** Where to ask first; or why that is not known. */
   readonly url: string | Failure;
   readonly note: string | null;
@@ -31,7 +31,10 @@ const defaultUrl = 'http://127.0.0.1:8025';
 const workerUrls = Array.from({ length: 9 }, (_, index) => `http://127.0.0.1:${8031 + index}`);
 
 /** Where to ask. Throws `usage`. */
-export async function placeToAsk(options: CommonOptions & { address?: string }, context: Context): Promise<Place> {
+export async function placeToAsk(
+  options: CommonOptions & { address?: string },
+  context: Context,
+): Promise<SurveyTarget> {
   const { address, config } = options;
   if (address !== undefined) return { url: givenAddress(address), note: null, orWorkers: false };
   try {
@@ -45,7 +48,7 @@ export async function placeToAsk(options: CommonOptions & { address?: string }, 
 }
 
 /** Asks. Throws `daemon_unreachable` when nobody answers, `interrupted`. */
-export async function survey(place: Place, context: Context): Promise<Survey> {
+export async function survey(place: SurveyTarget, context: Context): Promise<Survey> {
   const notes = place.note === null ? [] : [place.note];
   const first = await askFirst(place.url, context);
   if ('status' in first) return { notes, heard: [first], atMs: context.nowMs() };
@@ -56,7 +59,7 @@ export async function survey(place: Place, context: Context): Promise<Survey> {
   return { notes: [...notes, instead], heard, atMs: context.nowMs() };
 }
 
-async function askFirst(url: Place['url'], context: Context): Promise<Heard | Failure> {
+async function askFirst(url: SurveyTarget['url'], context: Context): Promise<Heard | Failure> {
   if (url instanceof Failure) return url;
   try {
     return await ask(url, context);

@@ -3,9 +3,9 @@
  */
 import { Failure } from '../errors.ts';
 import type { TicketSummary } from '../ingest/rows.ts';
+import { shortTime } from '../text/time.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 import { personText, ticketJson } from './ticket-view.ts';
-import { shortTime } from './times.ts';
 
 const columns = [
   { title: 'REF' },

@@ -3,10 +3,10 @@
  */
 import type { StoredMessage } from '../ingest/rows.ts';
 import type { ShownLink } from '../ingest/ticket-ports.ts';
+import { shortTime } from '../text/time.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 import { referenceOf } from './ticket-ref.ts';
 import { messageJson, personText, ticketJson } from './ticket-view.ts';
-import { shortTime } from './times.ts';
 
 /** Throws `not_found`. */
 export async function showTicket(options: CommonOptions & { ref: string }, context: Context): Promise<number> {

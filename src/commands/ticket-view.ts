@@ -2,11 +2,11 @@
  * Tickets and messages as `--json` prints them: the field names are a promise to scripts.
  */
 
-import { isoTime } from '../ingest/iso-time.ts';
 import { lifeOf, uidValidityOf } from '../ingest/numbering.ts';
 import type { OutcomeRow, StoredMessage, TicketSummary } from '../ingest/rows.ts';
 import type { Bounce } from '../mail/message.ts';
 import { replyTextOf } from '../mail/quote.ts';
+import { isoTime } from '../text/time.ts';
 
 export function ticketJson(ticket: TicketSummary): Record<string, unknown> {
   return {

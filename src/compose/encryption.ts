@@ -4,30 +4,33 @@
  * Nothing is read before the vault's first refresh. The passphrase of a protected key file comes from the file that the
  * configuration names (or systemd's credential), else from whoever sits at the terminal of a command.
  */
+
 import { randomFillSync } from 'node:crypto';
-import type { LogLevel } from '../adapters/control/protocol.ts';
-import { socketPath } from '../adapters/control/sockets.ts';
+import type { ControlRequest, LogLevel } from '../adapters/control/protocol.ts';
+import type { ControlHandlers } from '../adapters/control/server.ts';
+import { socketPath, socketPaths } from '../adapters/control/sockets.ts';
 import { createKeyFile, type KeyFileTools } from '../adapters/keyfile/key-file.ts';
 import { readPassphraseFile } from '../adapters/keyfile/passphrase-file.ts';
 import { createProofFile } from '../adapters/keyfile/proof-file.ts';
 import { createSwitchMemory } from '../adapters/keyfile/switch-memory.ts';
 import { thisAuthor } from '../adapters/process/author.ts';
-import type { Config } from '../config.ts';
+import type { Clock } from '../async/clock.ts';
+import type { Config } from '../config/config.ts';
 import { encryptionChecks } from '../encryption/checks.ts';
-import { type Control, createControl } from '../encryption/control.ts';
+import { type Control, createControl, type DisableAnswer, type RescueAnswer } from '../encryption/control.ts';
 import { startKeeper } from '../encryption/keeper.ts';
 import type { OperationPorts, Tell } from '../encryption/operation.ts';
 import { createPasswords, type PasswordKeeper } from '../encryption/passwords.ts';
 import type { EncryptionStore, KeyFile, ProofFile, SwitchMemory } from '../encryption/ports.ts';
 import { createSealing } from '../encryption/sealing.ts';
 import { createVault, type Vault } from '../encryption/vault.ts';
-import type { AdjustableLog } from '../events.ts';
+import { asFailure, causeCode, type Failure, isFailure } from '../errors.ts';
+import { type AdjustableLog, events, type Log } from '../events.ts';
 import type { Author } from '../ingest/mailbox.ts';
 import type { MailboxStore } from '../ingest/mailbox-ports.ts';
-import type { Clock, Workers } from '../ingest/ports.ts';
+import type { Workers } from '../ingest/ports.ts';
 import type { EncryptionChecks } from '../ingest/readiness.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
-import { type AskDaemon, daemonAt, levelSetter, startControlSocket } from './control.ts';
 
 /** Asks a person for the passphrase of the key file; null: there is nobody. */
 export type AskPassphrase = () => Promise<SecretBytes | null>;
@@ -53,7 +56,7 @@ export type DaemonEncryption = {
   readonly control: Control;
 };
 
-export type EncryptionParts = {
+type EncryptionParts = {
   readonly config: Config;
   readonly log: AdjustableLog;
   readonly store: EncryptionStore & Pick<MailboxStore, 'readPassword'>;
@@ -94,4 +97,108 @@ export function composeEncryption(parts: EncryptionParts): { encryption: Encrypt
     return building.move();
   };
   return { encryption, daemon: { keep, checks: () => encryptionChecks(vault), control } };
+}
+
+/**
+ * Both ends of the control socket, put together: the one of the daemon, and the one of the commands that ask it.
+ *
+ * Several workers may share a data folder. What one of them can do for all (write the key file back, switch encryption
+ * off) is asked of the first that answers; what each does for itself (the log level) is told to every one.
+ */
+
+type LevelAnswer = {
+  /** Which daemon this is: its process id. */
+  readonly pid: number;
+  readonly worker: string;
+  readonly before: string;
+  readonly level: string;
+};
+
+/** Asks the daemons that run on a data folder. Each throws `daemon_unreachable`, and what is answered. */
+type AskDaemon = {
+  rescue(): Promise<RescueAnswer>;
+  disable(): Promise<DisableAnswer>;
+  /** Told to every worker that there is. */
+  logLevel(level: LogLevel): Promise<LevelAnswers>;
+};
+
+/** `failures`: of those that are there and did not do it. */
+type LevelAnswers = { readonly answers: readonly LevelAnswer[]; readonly failures: readonly Failure[] };
+
+/** A daemon without its control socket does its work all the same: that is told, and no reason to end. */
+export async function startControlSocket(path: string, handlers: ControlHandlers, log: Log): Promise<AsyncDisposable> {
+  const { startControl } = await import('../adapters/control/server.ts');
+  try {
+    return (await startControl(path, handlers)) ?? nothing;
+  } catch (error) {
+    log.warn({ error: asFailure(error) }, events.controlFailed);
+    return nothing;
+  }
+}
+
+const nothing: AsyncDisposable = { [Symbol.asyncDispose]: async () => undefined };
+
+/** Sets the level of a log; the line that tells so is written while the more talkative of the two levels holds. */
+export function levelSetter(
+  log: AdjustableLog,
+  worker: { readonly pid: number; readonly name: string },
+): (who: string, level: LogLevel) => LevelAnswer {
+  return (who, level) => {
+    const before = log.level;
+    const tell = (): void => log.warn({ level_before: before, level_now: level, by: who }, events.logLevelChanged);
+    if (level === 'error') tell();
+    log.level = level;
+    if (level !== 'error') tell();
+    return { pid: worker.pid, worker: worker.name, before, level };
+  };
+}
+
+/** The daemons are this program, of the same version and data folder: their answers have these forms. */
+export function daemonAt(dataDir: string, who: string): AskDaemon {
+  return {
+    rescue: async () => (await askFirst(dataDir, { command: 'rescue', who })) as RescueAnswer,
+    disable: async () => (await askFirst(dataDir, { command: 'disable', who })) as DisableAnswer,
+    logLevel: (level) => tellAll(dataDir, { command: 'log_level', who, level }),
+  };
+}
+
+/** Loaded when somebody is asked: most commands ask nobody. */
+async function ask(path: string, request: ControlRequest): Promise<Record<string, unknown>> {
+  const { askDaemon } = await import('../adapters/control/client.ts');
+  return await askDaemon(path, request);
+}
+
+/** The first that answers counts; one that holds no key either leaves it to the next. */
+async function askFirst(dataDir: string, request: ControlRequest): Promise<unknown> {
+  const failures: Failure[] = [];
+  for (const path of await socketPaths(dataDir)) {
+    try {
+      return await ask(path, request);
+    } catch (error) {
+      if (!isFailure(error, 'daemon_unreachable', 'key_file_missing')) throw error;
+      failures.push(error);
+    }
+  }
+  throw mostTelling(failures);
+}
+
+async function tellAll(dataDir: string, request: ControlRequest): Promise<LevelAnswers> {
+  const paths = await socketPaths(dataDir);
+  const told = await Promise.allSettled(paths.map((path) => ask(path, request)));
+  const answers = told.flatMap((one) => (one.status === 'fulfilled' ? [one.value as unknown as LevelAnswer] : []));
+  const failures = told.flatMap((one) => (one.status === 'rejected' ? [asFailure(one.reason)] : []));
+  if (answers.length === 0) throw mostTelling(failures);
+  return { answers, failures: failures.filter((failure) => !isAbsence(failure)) };
+}
+
+/** Nobody is there, or left a socket behind as it died: no worker that could have been told. */
+function isAbsence({ code, cause }: Failure): boolean {
+  return code === 'daemon_unreachable' && ['ENOENT', 'ECONNREFUSED'].includes(causeCode(cause));
+}
+
+/** What a daemon said, or that it hangs, counts more than that another is not there. */
+function mostTelling(failures: readonly Failure[]): Failure {
+  const said = failures.find((failure) => !isAbsence(failure)) ?? failures[0];
+  if (said === undefined) throw new TypeError('nobody was asked');
+  return said;
 }

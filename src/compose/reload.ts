@@ -5,13 +5,13 @@
  * else was changed is named in the log: it holds from the next start on. A configuration that is not valid is told and changes
  * nothing.
  */
-import type { Config, DatabaseConfig } from '../config.ts';
+import type { Config, DatabaseConfig } from '../config/config.ts';
 import { asFailure } from '../errors.ts';
 import { type AdjustableLog, events } from '../events.ts';
 import type { Supervisor } from '../ingest/daemon-ports.ts';
-import { isoTime } from '../ingest/iso-time.ts';
 import type { Readiness } from '../ingest/readiness.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
+import { isoTime } from '../text/time.ts';
 
 /** A login takes no longer. */
 const loginMsMax = 60_000;

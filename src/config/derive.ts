@@ -4,18 +4,15 @@
  *
  * Refuses what no single key shows: combinations that cannot work and ones that are not safe.
  */
-import { join, resolve } from 'node:path';
-import type { Config, DatabaseConfig } from '../config.ts';
+
+import { isAbsolute, join, resolve } from 'node:path';
 import { causeCode } from '../errors.ts';
 import { SecretBytes } from '../secret/secret-bytes.ts';
-import { admin } from './admin.ts';
-import { readCertificates } from './certificates.ts';
+import type { AdminConfig, Config, DatabaseConfig } from './config.ts';
 import { type DatabaseUrl, readDatabaseUrl } from './database-url.ts';
-import { absolute, type Derivation } from './derivation.ts';
-import { http } from './listen.ts';
-import { isLoopback } from './loopback.ts';
-import { butIs, type Problem } from './problems.ts';
-import { unreadableHint } from './this-user.ts';
+import { butIs, type Document, type Problem } from './document.ts';
+import { isLoopback, readCertificates, unreadableHint } from './machine.ts';
+import type { Settings } from './schema.ts';
 
 const megabyte = 1024 * 1024;
 const dayMs = 86_400_000;
@@ -176,4 +173,139 @@ function readNamed(from: Derivation, path: string, file: string, problems: Probl
     problems.push({ path, rule, hint: unreadableHint(error) });
     return null;
   }
+}
+
+/**
+ * How the admin page is reached, from the keys of [admin].
+ *
+ * Refuses whatever would let a sign-in cross a network in clear, or believe a header that anybody may send: an address that
+ * others can reach needs TLS or a named proxy, a proxy needs the https origin that browsers use.
+ */
+
+/** null: there is none. */
+function admin(from: Derivation, problems: Problem[]): AdminConfig | null {
+  const { settings, document } = from;
+  const path = 'admin.listen';
+  const value = settings.admin.listen;
+  if (value === 'off') return null;
+  const address = readAddress(value);
+  if (address === null) {
+    const rule = 'must be HOST:PORT, as "127.0.0.1:8026" or "[::1]:8026", or "off"';
+    problems.push({ path, rule: `${rule}${butIs(document, path)}` });
+    return null;
+  }
+  const tls = tlsFiles(from, problems);
+  const { proxies } = settings.admin;
+  const isInClear = tls === null && proxies.length === 0;
+  if (isInClear && !isLoopback(address.host)) {
+    const rule =
+      'must be an address of this machine alone (127.0.0.1, [::1]) unless admin.tls_certificate_file and admin.tls_key_file are given, or admin.proxies';
+    problems.push({ path, rule: `${rule}${butIs(document, path)}` });
+  }
+  const origin = originOf(from, { isInClear, isAnyAddress: everyAddress.has(address.host) && tls !== null }, problems);
+  return { ...address, tls, proxies, origin, idleMs: settings.admin.idle_min * 60_000 };
+}
+
+const everyAddress: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
+
+/** The files are read when the page is served: one that is missing keeps no mail waiting. */
+function tlsFiles(from: Derivation, problems: Problem[]): AdminConfig['tls'] {
+  const { tls_certificate_file: certificate, tls_key_file: key } = from.settings.admin;
+  if (certificate === '' && key === '') return null;
+  const [given, missing] =
+    certificate === '' ? ['tls_key_file', 'tls_certificate_file'] : ['tls_certificate_file', 'tls_key_file'];
+  if (certificate === '' || key === '') {
+    problems.push({ path: `admin.${given}`, rule: `needs admin.${missing} as well` });
+    return null;
+  }
+  return {
+    certificateFile: absolute(from, 'admin.tls_certificate_file', certificate, problems),
+    keyFile: absolute(from, 'admin.tls_key_file', key, problems),
+  };
+}
+
+type Reach = {
+  /** Neither TLS nor a proxy. */
+  readonly isInClear: boolean;
+  /** It listens on every address, so that none is the name that browsers use. */
+  readonly isAnyAddress: boolean;
+};
+
+/** As browsers write it (RFC 6454 section 6.2): small letters, without a port that goes without saying. */
+function originOf(from: Derivation, { isInClear, isAnyAddress }: Reach, problems: Problem[]): string | null {
+  const path = 'admin.origin';
+  const value = from.settings.admin.origin;
+  const isForProxies = from.settings.admin.proxies.length > 0;
+  if (value === '') {
+    if (isForProxies)
+      problems.push({ path, rule: `must be ${allowed}, the one of the proxy, when admin.proxies is given` });
+    else if (isAnyAddress) problems.push({ path, rule: `must be ${allowed} when admin.listen is every address` });
+    return null;
+  }
+  const url = /^https?:\/\/[^/?#@\\\s]+$/i.test(value) ? URL.parse(value) : null;
+  const isSecure = url?.protocol === 'https:';
+  const isNear = url !== null && isInClear && isLoopback(url.hostname.replace(/^\[(.*)\]$/, '$1'));
+  if (url !== null && (isSecure || isNear)) return url.origin;
+  const near = isInClear ? ' (http:// for localhost alone)' : '';
+  problems.push({ path, rule: `must be ${allowed}${near}${butIs(from.document, path)}` });
+  return null;
+}
+
+const allowed = 'https://HOST or https://HOST:PORT, without a path';
+
+/** Addresses to listen on, as HOST:PORT: of the health endpoints, and the form that all of them share. */
+
+type ListenAddress = { readonly host: string; readonly port: number };
+
+/** An IPv6 address stands in brackets, which the result lacks. null: `value` is none. */
+function readAddress(value: string): ListenAddress | null {
+  const [, ipv6, name, portText] = /^(?:\[([0-9a-f:.]+)\]|([a-z0-9.-]+)):(\d{1,5})$/i.exec(value) ?? [];
+  const host = ipv6 ?? name;
+  const port = Number(portText);
+  return host === undefined || port > 65_535 ? null : { host, port };
+}
+
+function http({ settings, document }: Derivation, problems: Problem[]): Config['http'] {
+  const path = 'http.listen';
+  const value = settings.http.listen;
+  if (value === 'off') return null;
+  const address = readAddress(value);
+  if (address === null) {
+    const rule = 'must be HOST:PORT, as "127.0.0.1:8025" or "[::1]:8025", or "off"';
+    problems.push({ path, rule: `${rule}${butIs(document, path)}` });
+    return null;
+  }
+  if (!isLoopback(address.host) && !settings.http.expose) {
+    const rule = 'must be an address of this machine alone (127.0.0.1, [::1]) unless http.expose is true';
+    problems.push({ path, rule: `${rule}${butIs(document, path)}` });
+  }
+  return address;
+}
+
+/** What the configuration is derived from, and the one way to make a path of a text. */
+
+/** What relative paths count from: in the file, and in an environment variable. null: they are refused. */
+type Bases = { readonly file: string | null; readonly variable: string };
+
+type Derivation = {
+  readonly settings: Settings;
+  readonly document: Document;
+  readonly bases: Bases;
+  /** The folder in which systemd puts credentials (systemd.exec(5)), or null. */
+  readonly credentials: string | null;
+  readonly readFile: (path: string) => Uint8Array;
+};
+
+/** The path that `value`, written at the key `path`, names; a problem where nothing says what it counts from. */
+function absolute(from: Derivation, path: string, value: string, problems: Problem[]): string {
+  const { document, bases } = from;
+  if (value === '') problems.push({ path, rule: 'must not be empty' });
+  if (isAbsolute(value)) return resolve(value);
+  const base = document.origin(path).kind === 'variable' ? bases.variable : bases.file;
+  if (base !== null) return resolve(base, value);
+  problems.push({
+    path,
+    rule: `must be an absolute path, such as "/var/lib/ticketmaild"${butIs(document, path) || `, not "${value}"`}`,
+  });
+  return value;
 }

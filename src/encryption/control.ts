@@ -6,10 +6,11 @@
  * again after a proof file was made. The admin page asks and confirms by the same request. It is in memory alone: whoever
  * can write the database must not be able to date it back. One thing is done at a time.
  */
+
+import type { Clock } from '../async/clock.ts';
 import { asFailure, Failure, isFailure } from '../errors.ts';
 import { events, type Log } from '../events.ts';
 import type { Author } from '../ingest/mailbox.ts';
-import type { Clock } from '../ingest/ports.ts';
 import { type KeyId, type KeySet, keyById, keyIds } from '../secret/key.ts';
 import { disable } from './disable.ts';
 import { createDisableRequests, type DisableRequest, type DisableRequests, problemIn } from './disable-requests.ts';

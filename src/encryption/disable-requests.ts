@@ -3,7 +3,7 @@
  *
  * Both the control socket and the admin page ask by it. It ends when it is carried out, taken back, or after 15 minutes.
  */
-import type { Clock } from '../ingest/ports.ts';
+import type { Clock } from '../async/clock.ts';
 import type { ProofCheck, ProofFile } from './ports.ts';
 
 /** Somebody asked to switch off, and it waits for its proof. */

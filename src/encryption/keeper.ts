@@ -5,9 +5,11 @@
  * A database that is away ends no turn for good: the next one tries again. A report that fails while the database works is
  * told, since to all others this worker seems dead.
  */
+
+import type { Clock } from '../async/clock.ts';
 import { asFailure, type Failure, isFailure } from '../errors.ts';
 import { events, type Log } from '../events.ts';
-import type { Clock, Workers } from '../ingest/ports.ts';
+import type { Workers } from '../ingest/ports.ts';
 import { createRepetition } from '../ingest/repetition.ts';
 import { keyIds } from '../secret/key.ts';
 import type { EncryptionStore, KeyFile, WorkerReport } from './ports.ts';

@@ -7,9 +7,11 @@
  * (`switch_forged`, `switch_rolled_back`, `key_unknown`, `disk_failed`); a stop is `interrupted`, a claim that
  * somebody else has is `operation_running`.
  */
+
+import type { Clock } from '../async/clock.ts';
 import { Failure, isFailure } from '../errors.ts';
 import type { Author } from '../ingest/mailbox.ts';
-import type { Clock, Workers } from '../ingest/ports.ts';
+import type { Workers } from '../ingest/ports.ts';
 import { type Key, type KeyId, type KeySet, keyById } from '../secret/key.ts';
 import { type SwitchRow, type SwitchState, sealSwitch } from '../secret/switch.ts';
 import type { AuditEntry, EncryptionStore, KeyFile, StoredWorker, SwitchMemory } from './ports.ts';

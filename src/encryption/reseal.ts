@@ -29,7 +29,7 @@ export type Resealed = {
   readonly droppedKeyIds: readonly KeyId[];
 };
 
-type Run = { resealed: number; sealed: number };
+type ResealRun = { resealed: number; sealed: number };
 
 /**
  * Throws `refused`, `key_file_*`, `operation_running`, `interrupted`, what is wrong with the switch, `disk_*`,
@@ -37,12 +37,12 @@ type Run = { resealed: number; sealed: number };
  */
 export async function reseal(ports: OperationPorts, options: OperationOptions): Promise<Resealed> {
   return await withClaim(ports, options.stop, (operation) => {
-    const run: Run = { resealed: 0, sealed: 0 };
+    const run: ResealRun = { resealed: 0, sealed: 0 };
     return untilDone(operation, () => resealEverything(operation, run));
   });
 }
 
-async function resealEverything(operation: Operation, run: Run): Promise<Resealed> {
+async function resealEverything(operation: Operation, run: ResealRun): Promise<Resealed> {
   const view = await viewNow(operation);
   const row = view.switch;
   if (row.state !== 'on') throw refusedWhile(row.state, 'resealing');

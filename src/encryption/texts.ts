@@ -3,7 +3,7 @@
  *
  * Lines of plain text. Commands in them can be copied as they are.
  */
-import { quoted } from '../shell.ts';
+import { quoted } from '../text/shell.ts';
 
 /** Where the passwords are stored. */
 export type DatabasePlace = { readonly kind: 'sqlite'; readonly path: string } | { readonly kind: 'mysql' };

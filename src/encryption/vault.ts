@@ -8,9 +8,10 @@
  *     closed -> open -> orphaned -> open      the key file vanished or went bad while we run: work goes on
  *     closed -> missing | refused -> open     the switch is on, and no usable key was seen yet: mailboxes wait
  */
+
+import type { Clock } from '../async/clock.ts';
 import { asFailure, Failure, isFailure } from '../errors.ts';
 import { events, type Log } from '../events.ts';
-import type { Clock } from '../ingest/ports.ts';
 import { type KeyId, type KeySet, keyById, keyIds } from '../secret/key.ts';
 import { firstRow, isSameRow, judgeSwitch, neededKeys, type SwitchRow, type Verdict } from '../secret/switch.ts';
 import type { EncryptionStore, KeyFile, KeyFileReading, SwitchMemory, SwitchReading } from './ports.ts';

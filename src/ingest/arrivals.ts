@@ -7,16 +7,18 @@
  * answered without a body, not to be parsed, given up. Only the connection's own failures throw, after what had come
  * whole before them, and parse threads that fail at everything.
  */
+
+import { giveBack } from '../async/buffer-pool.ts';
+import type { Clock } from '../async/clock.ts';
+import { createGate, type Gate, readAhead, watched } from '../async/prefetch.ts';
 import { Failure } from '../errors.ts';
 import { messageIdIn } from '../mail/head.ts';
 import type { Recognised } from '../mail/recognise.ts';
 import { bytesOf, inTime } from './in-time.ts';
 import type { Narrowing } from './narrowing.ts';
-import type { Clock, Digested, Digester, Listed, Session } from './ports.ts';
-import { createGate, type Gate, readAhead, watched } from './read-ahead.ts';
+import type { Digested, Digester, Listed, Session } from './ports.ts';
 import type { QuarantineReason } from './rows.ts';
 import { sizesOf } from './sizes.ts';
-import { giveBack } from './slabs.ts';
 import { type WindowBounds, windowsOf } from './window.ts';
 
 /** A compressed raw source and the SHA-256 of what it was before. */

@@ -1,8 +1,9 @@
 /**
  * When the certificates end that mail servers showed: told before they do, and only as long as somebody goes there.
  */
+
+import type { Clock } from '../async/clock.ts';
 import { type Server, serverKey } from './hosts.ts';
-import type { Clock } from './ports.ts';
 import type { CertificateCheck, Readiness } from './readiness.ts';
 
 const daysMin = 14;

@@ -4,7 +4,9 @@
  * Looked at are their lengths, not their contents. A daemon may be at work meanwhile: it writes a file before the row
  * that names it.
  */
-import type { Blobs, Clock, RawSources } from './ports.ts';
+
+import type { Clock } from '../async/clock.ts';
+import type { Blobs, RawSources } from './ports.ts';
 import type { NamedBlob, NamedSegment, ReconcileStore } from './reconcile-ports.ts';
 
 export type FilesPorts = {

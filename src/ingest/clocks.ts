@@ -5,10 +5,12 @@
  * having failed are made due, and those that failed begin their wait anew. It may also have been set back while nobody looked
  * (the machine was started anew with the right time): so the first look goes for what waits longer than anything does.
  */
+
+import type { Clock } from '../async/clock.ts';
 import { events, type Log } from '../events.ts';
 import type { DatabaseHealth } from './daemon-ports.ts';
 import type { Vitals } from './health.ts';
-import type { Clock, IngestStore } from './ports.ts';
+import type { IngestStore } from './ports.ts';
 
 export type ClockPorts = {
   readonly store: Pick<DatabaseHealth, 'databaseNowMs'> & Pick<IngestStore, 'hurryAll' | 'hurryStranded'>;

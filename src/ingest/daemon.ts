@@ -5,6 +5,8 @@
  * stop signal keeps new visits from starting and lets those under way finish their window; after the drain time it
  * returns all the same, and whatever was cut off is found again by the next start.
  */
+
+import type { Clock } from '../async/clock.ts';
 import { asFailure, type FailureCode } from '../errors.ts';
 import { events } from '../events.ts';
 import type { DatabaseHealth, Disk, HttpServer, QuarantineReader, Supervisor, Wakes } from './daemon-ports.ts';
@@ -15,7 +17,7 @@ import { createHosts } from './hosts.ts';
 import { keepHouse } from './housekeeping.ts';
 import { keepListening } from './listening.ts';
 import { createLoop, type LoopPorts, type LoopSettings } from './loop.ts';
-import type { Clock, TicketReader } from './ports.ts';
+import type { TicketReader } from './ports.ts';
 import { createPush } from './push.ts';
 import type { EncryptionChecks, Readiness } from './readiness.ts';
 import { supervise } from './supervise.ts';

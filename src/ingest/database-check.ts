@@ -1,6 +1,7 @@
 /** Whether the database answers, since when that is so, and how quickly. */
+
+import type { Clock } from '../async/clock.ts';
 import type { Failure } from '../errors.ts';
-import type { Clock } from './ports.ts';
 import type { Check, Readiness } from './readiness.ts';
 
 const startReason = 'it has not answered yet: connecting, or bringing its tables up to date';

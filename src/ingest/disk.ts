@@ -4,9 +4,10 @@
  * While they cannot, no visit begins: what it fetched could not be kept, and would be fetched again and again. A probe that
  * does not come back (a disk that hangs) counts as failing. Little space left is a warning.
  */
+
+import type { Clock } from '../async/clock.ts';
 import { asFailure, Failure } from '../errors.ts';
 import type { Disk } from './daemon-ports.ts';
-import type { Clock } from './ports.ts';
 import type { Readiness } from './readiness.ts';
 
 export interface DiskWatch {

@@ -7,11 +7,13 @@
  * reports may fail where all else works. One of an earlier boot of this machine that does not report is forgotten, too: should it
  * be of another machine of the same name, it reports again and is back.
  */
+
+import type { Clock } from '../async/clock.ts';
 import { events, type Log } from '../events.ts';
+import { isoTime } from '../text/time.ts';
 import type { SeenWorker, WorkerList } from './daemon-ports.ts';
 import { homeOf } from './homes.ts';
-import { isoTime } from './iso-time.ts';
-import type { Clock, IngestStore, Workers } from './ports.ts';
+import type { IngestStore, Workers } from './ports.ts';
 import type { Readiness } from './readiness.ts';
 
 export type FleetPorts = {

@@ -5,16 +5,17 @@
  * bad mailbox is shown, and does not make the whole not ready, nor does a key file that vanished while the keys are in
  * memory. Mailboxes and quarantine are read from the database when somebody asks.
  */
+
+import type { Clock } from '../async/clock.ts';
 import { type Failure, isFailure } from '../errors.ts';
+import { isoTime } from '../text/time.ts';
 import { createCertificates } from './certificates.ts';
 import type { DatabaseHealth, QuarantineReader } from './daemon-ports.ts';
 import { createDatabaseCheck, okSince } from './database-check.ts';
 import { type Server, serverKey } from './hosts.ts';
-import { isoTime } from './iso-time.ts';
 import { createLooks, type Looks } from './looks.ts';
 import { type MailboxFacts, mailboxChecks, noMailboxes, type Trouble } from './mailbox-checks.ts';
 import type { MailboxStore } from './mailbox-ports.ts';
-import type { Clock } from './ports.ts';
 import type { Check, EncryptionChecks, Readiness, ServerCheck } from './readiness.ts';
 import { createRenumberings, type Renumberings } from './renumberings.ts';
 import { type Turning, turning } from './turning.ts';

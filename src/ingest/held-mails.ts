@@ -5,7 +5,7 @@
  */
 import { Failure, isFailure } from '../errors.ts';
 import { type MailHead, readHead } from '../mail/head.ts';
-import { toldWord } from '../shell.ts';
+import { toldWord } from '../text/shell.ts';
 import type { RawSources } from './ports.ts';
 import { heldId, readHeldId } from './quarantine-id.ts';
 import type { HeldMail, QuarantineStore } from './quarantine-ports.ts';

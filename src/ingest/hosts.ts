@@ -5,9 +5,10 @@
  * a minute, and when that one gets through, all are visited again. So an outage costs one connection at a time and not
  * one of every mailbox, and ends everywhere within a minute.
  */
+
+import type { Clock } from '../async/clock.ts';
 import { asFailure, type Failure, type FailureCode } from '../errors.ts';
 import type { Connection } from './mailbox.ts';
-import type { Clock } from './ports.ts';
 import type { ServerCheck } from './readiness.ts';
 
 /** Nobody was reached who could have said something about one mailbox. */

@@ -2,9 +2,11 @@
  * Removes what nobody needs any more: raw sources past their time, and attachment files that no row names (a crash
  * between file and commit leaves those). What an unresolved quarantined message needs stays, however old.
  */
+
+import type { Clock } from '../async/clock.ts';
 import { asFailure } from '../errors.ts';
 import { events, type Log } from '../events.ts';
-import type { Blobs, Clock, RawSources, TicketReader } from './ports.ts';
+import type { Blobs, RawSources, TicketReader } from './ports.ts';
 
 export type HousekeepingPorts = {
   readonly store: Pick<TicketReader, 'unnamedBlobs' | 'neededSegments'>;

@@ -1,10 +1,11 @@
 /**
  * Tells of rows that others wrote wrongly: no visit meets them, so somebody has to hear of them, once.
  */
+
+import type { Clock } from '../async/clock.ts';
 import { events, type Log } from '../events.ts';
 import { isInvalid } from './mailbox.ts';
 import type { MailboxStore } from './mailbox-ports.ts';
-import type { Clock } from './ports.ts';
 
 export type InvalidRowPorts = {
   readonly store: Pick<MailboxStore, 'listMailboxes'>;

@@ -5,11 +5,13 @@
  * is refused by the fence in the database anyway. A database that cannot be reached is no loss: the lease runs until
  * its end, and the fence decides.
  */
+
+import type { Clock } from '../async/clock.ts';
 import { isFailure } from '../errors.ts';
 import { events } from '../events.ts';
 import type { MailboxStore } from './mailbox-ports.ts';
 import type { PollPorts } from './poll-ports.ts';
-import type { Clock, IngestStore, Lease } from './ports.ts';
+import type { IngestStore, Lease } from './ports.ts';
 
 export type KeptLease = Disposable & { readonly lost: AbortSignal };
 

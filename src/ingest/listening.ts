@@ -5,10 +5,11 @@
  * Mail does not wait for it: it is told once, and tried again every few seconds. Any other reason not to listen is one of the
  * configuration, and keeps the daemon from starting.
  */
+
+import type { Clock } from '../async/clock.ts';
 import { asFailure, Failure, isFailure } from '../errors.ts';
 import { events, type Log } from '../events.ts';
 import type { HttpServer } from './daemon-ports.ts';
-import type { Clock } from './ports.ts';
 
 const retryMs = 5000;
 

@@ -4,7 +4,7 @@
  * A folder that was restored from a backup, and has just as many new mails as the backup lacked, looks as if nothing had
  * happened. To find out costs two questions, so it is asked once an hour, and once in each session that stays.
  */
-import type { Clock } from './ports.ts';
+import type { Clock } from '../async/clock.ts';
 
 const everyMs = 3_600_000;
 

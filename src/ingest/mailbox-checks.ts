@@ -4,7 +4,7 @@
  * A failure here counts even when it could not be written down, and is forgotten when another worker succeeded after it.
  */
 import type { Failure } from '../errors.ts';
-import { isoTime } from './iso-time.ts';
+import { isoTime } from '../text/time.ts';
 import { isInvalid, type Mailbox, type MailboxHealth } from './mailbox.ts';
 import type { Check, CheckStatus, MailboxCheck, Readiness } from './readiness.ts';
 import { type Renumberings, renumberingsMax } from './renumberings.ts';

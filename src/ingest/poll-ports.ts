@@ -1,6 +1,8 @@
 /**
  * What one visit needs and gives back: the ports it works with, its settings, its report.
  */
+
+import type { Clock } from '../async/clock.ts';
 import type { Failure } from '../errors.ts';
 import type { Log } from '../events.ts';
 import type { ArrivalLimits } from './arrivals.ts';
@@ -11,7 +13,6 @@ import type { Narrowings } from './narrowing.ts';
 import type { NumberingStore } from './numbering-ports.ts';
 import type {
   Blobs,
-  Clock,
   Digester,
   DueMailbox,
   IngestStore,

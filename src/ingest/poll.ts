@@ -8,6 +8,8 @@
  * `stop` lets the window under way finish; a lost lease, or a stop during the login, ends at once. Throws the failure
  * of the visit after it is written down.
  */
+
+import { readAhead, watched } from '../async/prefetch.ts';
 import { asFailure, Failure, isFailure } from '../errors.ts';
 import { type EventName, events } from '../events.ts';
 import { driveActions, leftOver } from './actions.ts';
@@ -22,7 +24,6 @@ import type { Narrowing } from './narrowing.ts';
 import { failedResult, intervalOf } from './next-poll.ts';
 import type { PollContext, PollPorts, PollReport, PollSettings } from './poll-ports.ts';
 import type { Lease } from './ports.ts';
-import { readAhead, watched } from './read-ahead.ts';
 import { renumberingsMax, unstableMs } from './renumberings.ts';
 import { rest } from './rest.ts';
 import type { Outcome, PollResult } from './rows.ts';

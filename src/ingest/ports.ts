@@ -5,6 +5,7 @@
  * Adapters implement these; `compose.ts` hands them in. Every method rejects with a `Failure` (errors.ts) and with
  * nothing else. Times are milliseconds since 1970 (UTC), durations are milliseconds, sizes are bytes.
  */
+
 import type { Recognised } from '../mail/recognise.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import type { KnownStore } from './known.ts';
@@ -265,12 +266,4 @@ export interface Workers {
   isDead(owner: string): boolean;
   /** True when `owner` has the name of this host and ran in another boot of it, or on another machine of that name. */
   isOfEarlierBoot(owner: string): boolean;
-}
-
-export interface Clock {
-  nowMs(): number;
-  /** Only ever goes on, whatever is done to the time of day; for durations. */
-  monotonicMs(): number;
-  /** Resolves after `ms`, or early when `signal` fires; never rejects. */
-  sleep(ms: number, signal: AbortSignal): Promise<void>;
 }

@@ -6,10 +6,12 @@
  * taken, a mailbox that has just had mail gets that of the one that has been quiet for longest; when limits are lowered, the
  * quietest go. Where servers end resting connections again and again, the mailbox is only polled for an hour.
  */
+
+import type { Clock } from '../async/clock.ts';
+import { createPlaces, type PlaceLimits } from '../async/semaphore.ts';
 import type { Fleet } from './fleet.ts';
 import type { Mailbox } from './mailbox.ts';
-import { createPlaces, type PlaceLimits } from './places.ts';
-import type { Clock, IngestStore } from './ports.ts';
+import type { IngestStore } from './ports.ts';
 
 export type PushLimits = {
   readonly connectionsMax: number;

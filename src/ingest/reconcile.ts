@@ -6,7 +6,7 @@
  * into quarantine and takes it out of there at once, so that it is safe wherever it is interrupted.
  */
 import { Failure } from '../errors.ts';
-import { commandOn, toldCommand } from '../shell.ts';
+import { commandOn, toldCommand } from '../text/shell.ts';
 import { isElsewhere, isSetBack } from './cursor.ts';
 import type { Mailbox } from './mailbox.ts';
 import { uidValidityOf } from './numbering.ts';

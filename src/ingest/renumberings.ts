@@ -4,7 +4,7 @@
  * A server that forgets its numbering again and again has every mail fetched again and again. Nothing is lost or stored
  * twice by that; it only costs, so such a mailbox is visited more rarely, and somebody is told.
  */
-import type { Clock } from './ports.ts';
+import type { Clock } from '../async/clock.ts';
 
 /** More often than that within a day is no rebuilding but a fault of the server. */
 export const renumberingsMax = 3;

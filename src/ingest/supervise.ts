@@ -4,9 +4,10 @@
  * A database, a key or a mail server that is missing is no reason to be ended: only an event loop or a scheduler that
  * stands still is, since nothing but a new start helps then. The sentence says what `/readyz` says.
  */
+
+import type { Clock } from '../async/clock.ts';
 import type { Supervisor } from './daemon-ports.ts';
 import type { Health } from './health.ts';
-import type { Clock } from './ports.ts';
 import type { Check, Readiness } from './readiness.ts';
 
 export type SupervisePorts = {

@@ -4,7 +4,7 @@
  * Waiting for a database within the deadlines of its statements is turning, too; a wake that does not come, or that is
  * lost in a question for minutes, is not. Goes by the monotonic clock: a step of the time of day is no stand-still.
  */
-import type { Clock } from './ports.ts';
+import type { Clock } from '../async/clock.ts';
 import type { Check } from './readiness.ts';
 
 export interface Turning {

@@ -67,13 +67,15 @@ function read(type: Notification['type'], json: Json): Notification {
   const told = list(about.bouncedRecipients ?? about.complainedRecipients ?? about.recipients);
   return {
     type,
-    groups: told.map((one) => toGroup(one, text(about.smtpResponse))).filter(({ address }) => isAddress(address)),
+    groups: told
+      .map((one) => notificationToGroup(one, text(about.smtpResponse)))
+      .filter(({ address }) => isAddress(address)),
     isPermanent: text(about.bounceType) === 'Permanent',
     messageId: messageIdOf(object(json.mail)),
   };
 }
 
-function toGroup(one: unknown, response: string): StatusGroup {
+function notificationToGroup(one: unknown, response: string): StatusGroup {
   const address = typeof one === 'string' ? one : text(object(one).emailAddress);
   const diagnostic = text(object(one).diagnosticCode) || response;
   return {

@@ -9,7 +9,7 @@ const lineFeed = 0x0a;
 const carriageReturn = 0x0d;
 const lineEnd = Buffer.from('\r\n');
 
-const decoders = {
+const utf16Decoders = {
   'utf-16le': new TextDecoder('utf-16le', { ignoreBOM: true }),
   'utf-16be': new TextDecoder('utf-16be', { ignoreBOM: true }),
 } as const;
@@ -18,11 +18,11 @@ const decoders = {
 export function decodeUtf16(bytes: Uint8Array, charset: string): string {
   const order = charset === 'utf-16le' || charset === 'utf-16be' ? charset : orderOf(bytes);
   const mended = withoutLineEnds(bytes, order === 'utf-16le');
-  return decoders[order].decode(mended.subarray(0, mended.length - (mended.length % 2)));
+  return utf16Decoders[order].decode(mended.subarray(0, mended.length - (mended.length % 2)));
 }
 
 /** Without a mark: the half that is mostly zero is the upper one. RFC 2781 section 4.3 says big-endian else. */
-function orderOf(bytes: Uint8Array): keyof typeof decoders {
+function orderOf(bytes: Uint8Array): keyof typeof utf16Decoders {
   let upperFirst = 0;
   let upperLast = 0;
   for (let at = 0; at + 1 < Math.min(bytes.length, 1000); at += 2) {

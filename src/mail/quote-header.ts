@@ -11,7 +11,7 @@ import { type HeaderRole, headerLabels } from './quote-words.ts';
 const labelLengthMax = 24;
 const blockLinesMax = 24;
 /** A long list of recipients is wrapped. */
-const wrappedLinesMax = 6;
+const wrappedHeaderLinesMax = 6;
 /** A text with more labels than that is data, and no block is looked for in the rest of it. */
 const triesMax = 5_000;
 
@@ -83,7 +83,7 @@ function blockEnd(lines: Lines, index: number, rolesAt: RolesAt): number {
   for (let at = index; at < lines.count && at < index + blockLinesMax; at += 1) {
     const meanings = rolesAt(at);
     if (meanings === 0) {
-      if (wrapped >= wrappedLinesMax || !mayFollow(lines, at, rolesAt)) break;
+      if (wrapped >= wrappedHeaderLinesMax || !mayFollow(lines, at, rolesAt)) break;
       wrapped += 1;
       continue;
     }

@@ -20,7 +20,7 @@ const zoneHours: Readonly<Record<string, number>> = {
   pdt: -7,
 };
 
-const usual =
+const usualDate =
   /(?<day>\d{1,2})[\s.-]+(?<month>[a-z]{3})[a-z]*[\s.,-]+(?<year>\d{2,4})[\s,]+(?<hour>\d{1,2})[:.](?<minute>\d{1,2})(?:[:.](?<second>\d{1,2}))?(?:\.\d+)?\s*(?<zone>[+-]\s?\d{4}|[a-z]{1,5})?/iu;
 const asctime =
   /(?<month>[a-z]{3})\s+(?<day>\d{1,2}),?\s+(?<hour>\d{1,2}):(?<minute>\d{2})(?::(?<second>\d{2}))?\s+(?<zone>[a-z]{1,5}\s+)?(?<year>\d{4})/iu;
@@ -30,7 +30,7 @@ const iso =
 /** Milliseconds since 1970 (UTC), or null. `value` is the unfolded field. */
 export function readSentAt(value: string): number | null {
   const text = value.slice(0, 200);
-  const groups = (usual.exec(text) ?? asctime.exec(text) ?? iso.exec(text))?.groups;
+  const groups = (usualDate.exec(text) ?? asctime.exec(text) ?? iso.exec(text))?.groups;
   if (groups === undefined) return null;
   const number = (name: string) => Number(groups[name] ?? 0);
   const year = fullYear(number('year'), groups.year?.length ?? 0);

@@ -70,7 +70,7 @@ const rules: readonly Rule[] = [
 /** The ticket that the mail belongs to, or null when it belongs to none. */
 export function tieOf<T extends Ticket>(mail: Seeker, stored: Stored<T>): Tie<T> | null {
   for (const rule of rules) {
-    if ((isForward(mail) && !rule.forwards) || (mail.isOwn && !rule.own)) continue;
+    if ((isForwardByPerson(mail) && !rule.forwards) || (mail.isOwn && !rule.own)) continue;
     const tie = rule.find(mail, stored);
     if (tie !== null) return tie;
   }
@@ -79,7 +79,7 @@ export function tieOf<T extends Ticket>(mail: Seeker, stored: Stored<T>): Tie<T>
 
 /** The ticket of which the mail is a forward; null for none, and for a mail that is no forward. */
 export function forwardedFrom<T extends Ticket>(mail: Seeker, stored: Stored<T>): T | null {
-  if (!isForward(mail)) return null;
+  if (!isForwardByPerson(mail)) return null;
   return (byNamedId(mail, stored) ?? (mail.isOwn ? null : byTag(mail, stored)))?.ticket ?? null;
 }
 
@@ -114,7 +114,7 @@ export function canTakePart(address: string): boolean {
 }
 
 /** What a machine passes on is a report, not a forward. */
-function isForward({ clues, kind }: Seeker): boolean {
+function isForwardByPerson({ clues, kind }: Seeker): boolean {
   return clues.isForward && !neverOpens(kind);
 }
 

@@ -22,7 +22,7 @@ export type TnefMessage = {
 };
 
 /** MAPI properties, by their number; the sender is who it was sent for, else who sent it. */
-const tags = {
+const messageTags = {
   subject: 0x0037,
   senderNames: [0x0042, 0x0c1a],
   senderAddresses: [0x5d02, 0x5d01, 0x0065, 0x0c1f],
@@ -53,14 +53,14 @@ function fieldsOf({ subject, properties, codePage }: TnefMessage): readonly stri
     const texts = numbers.map((number) => unlessEmpty(textIn(properties.get(number), codePage)));
     return plainLine(texts.find((text) => text !== null) ?? '').slice(0, 1000);
   };
-  const sender = read(...tags.senderNames);
-  const address = read(...tags.senderAddresses);
-  const sentAtMs = tags.times.map((number) => timeIn(properties.get(number))).find((time) => time !== null);
-  const messageId = read(tags.messageId);
+  const sender = read(...messageTags.senderNames);
+  const address = read(...messageTags.senderAddresses);
+  const sentAtMs = messageTags.times.map((number) => timeIn(properties.get(number))).find((time) => time !== null);
+  const messageId = read(messageTags.messageId);
   return [
     ...(sender === '' && address === '' ? [] : [`From: ${encoded(sender)} <${isAddress(address) ? address : ''}>`]),
-    ...[tags.to, tags.cc].flatMap((number, index) => recipients(index === 0 ? 'To' : 'Cc', read(number))),
-    `Subject: ${encoded(read(tags.subject) || plainLine(subject).slice(0, 1000))}`,
+    ...[messageTags.to, messageTags.cc].flatMap((number, index) => recipients(index === 0 ? 'To' : 'Cc', read(number))),
+    `Subject: ${encoded(read(messageTags.subject) || plainLine(subject).slice(0, 1000))}`,
     ...(sentAtMs === undefined ? [] : [`Date: ${new Date(sentAtMs).toUTCString().replace('GMT', '+0000')}`]),
     ...(/^<[\x21-\x7e]{1,500}>$/u.test(messageId) ? [`Message-ID: ${messageId}`] : []),
   ];

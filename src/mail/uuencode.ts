@@ -19,7 +19,7 @@ const carriageReturn = 0x0d;
 const filesMax = 1000;
 const headLengthMax = 1000;
 /** The longest line: a length of 63 and as many bytes in fours, and what some programs put behind. */
-const lineBytesMax = 100;
+const uuencodeLineBytesMax = 100;
 /** What all programs write into a line, but for the last. */
 const usualLineBytes = 45;
 /** Characters that a line may have too few or too many. */
@@ -112,7 +112,7 @@ function decodeLines(bytes: Buffer, start: number, { size }: Measured): Uint8Arr
   const content = new Uint8Array(size);
   let length = 0;
   for (let at = start; length < size; ) {
-    const lineEnd = endOfLine(bytes, at, lineBytesMax);
+    const lineEnd = endOfLine(bytes, at, uuencodeLineBytesMax);
     length = decodeLine(bytes, at, lineEnd, content, length);
     at = afterBreak(bytes, lineEnd);
   }
@@ -124,7 +124,7 @@ function measureLines(bytes: Buffer, start: number): Measured {
   let hasFullLine = false;
   let at = start;
   while (at < bytes.length) {
-    const lineEnd = endOfLine(bytes, at, lineBytesMax);
+    const lineEnd = endOfLine(bytes, at, uuencodeLineBytesMax);
     const count = countOf(bytes, at);
     if (!isFileLine(bytes, at, lineEnd, count)) break;
     size += count;
@@ -168,7 +168,7 @@ function afterEnd(bytes: Buffer, start: number): number {
   let at = start;
   // Some programs end with an empty line instead of one of length zero.
   if (bytes[at] === lineFeed || bytes[at] === carriageReturn) at = afterBreak(bytes, at);
-  const lineEnd = endOfLine(bytes, at, lineBytesMax);
+  const lineEnd = endOfLine(bytes, at, uuencodeLineBytesMax);
   return bytes.toString('latin1', at, lineEnd).trimEnd() === 'end' ? afterBreak(bytes, lineEnd) : start;
 }
 

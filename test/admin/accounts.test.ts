@@ -4,7 +4,7 @@
 import { describe, expect, test } from 'vitest';
 import { readAdminName } from '../../src/admin/accounts.ts';
 import { addressBucket, addressGroup, nameBucket } from '../../src/admin/attempt-buckets.ts';
-import { createHashTurns } from '../../src/admin/hash-turns.ts';
+import { createHashTurns } from '../../src/async/semaphore.ts';
 
 describe('the name of an admin', () => {
   test.each([

@@ -10,7 +10,7 @@ import {
   type EncryptionDesk,
   type EncryptionDeskPorts,
 } from '../../src/admin/encryption-desk.ts';
-import { type App, compose } from '../../src/compose.ts';
+import { type App, compose } from '../../src/compose/compose.ts';
 import { createControl } from '../../src/encryption/control.ts';
 import { enable } from '../../src/encryption/enable.ts';
 import { createLog } from '../../src/log.ts';

@@ -1,8 +1,9 @@
 /** A value that many ask for: who waits how long for which look. */
 import { expect, test } from 'vitest';
-import { createFresh, inTime, within } from '../../src/admin/fresh.ts';
+import type { Clock } from '../../src/async/clock.ts';
+import { inTime, within } from '../../src/async/deadline.ts';
+import { createFresh } from '../../src/async/single-flight.ts';
 import { Failure } from '../../src/errors.ts';
-import type { Clock } from '../../src/ingest/ports.ts';
 
 const settings = { freshMs: 1000, usableMs: 30_000, quickMs: 25, waitMs: 3000 };
 

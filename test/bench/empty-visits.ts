@@ -6,8 +6,8 @@
  * up there. Anything that goes wrong ends it with exit code 1.
  */
 import { json } from 'node:stream/consumers';
-import { type App, compose } from '../../src/compose.ts';
-import { loadConfig } from '../../src/config.ts';
+import { type App, compose } from '../../src/compose/compose.ts';
+import { loadConfig } from '../../src/config/load.ts';
 import type { Connection } from '../../src/ingest/mailbox.ts';
 import { createLog } from '../../src/log.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';

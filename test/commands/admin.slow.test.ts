@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { pageLines } from '../../src/commands/admin-page.ts';
-import type { AdminConfig } from '../../src/config.ts';
+import type { AdminConfig } from '../../src/config/config.ts';
 import { verifyAdminPassword } from '../../src/secret/admin-password.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';
 import { type Desk, nowMs, openDesk } from './desk.ts';

@@ -1,7 +1,7 @@
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import type { App } from '../../src/compose.ts';
+import type { App } from '../../src/compose/compose.ts';
 import { type Control, type ControlPorts, createControl } from '../../src/encryption/control.ts';
 import { Failure } from '../../src/errors.ts';
 import { createLog } from '../../src/log.ts';

@@ -8,7 +8,7 @@ import type { Context, Outside } from '../../src/commands/context.ts';
 import { filePieces, programPieces } from '../../src/commands/logs-source.ts';
 import { buildProgram } from '../../src/commands/program.ts';
 import { fetchJson } from '../../src/commands/status-question.ts';
-import { loadConfig } from '../../src/config.ts';
+import { loadConfig } from '../../src/config/load.ts';
 import { isFailure } from '../../src/errors.ts';
 
 export type SightOptions = {

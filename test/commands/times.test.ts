@@ -2,8 +2,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { shortTime } from '../../src/commands/times.ts';
-import { isoTime } from '../../src/ingest/iso-time.ts';
+import { isoTime, shortTime } from '../../src/text/time.ts';
 import { type Desk, openDesk } from './desk.ts';
 
 let desk: Desk;

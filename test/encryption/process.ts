@@ -5,10 +5,10 @@
  * -9 would: from then on nothing of that process has any effect. Another process over the same parts goes on from there.
  */
 import { randomFillSync } from 'node:crypto';
+import type { Clock } from '../../src/async/clock.ts';
 import type { OperationPorts } from '../../src/encryption/operation.ts';
 import type { EncryptionStore, KeyFile, SwitchMemory } from '../../src/encryption/ports.ts';
 import { createVault } from '../../src/encryption/vault.ts';
-import type { Clock } from '../../src/ingest/ports.ts';
 
 /** What outlives every process. */
 export type Parts = {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { createPlaces } from '../../src/ingest/places.ts';
+import { createPlaces } from '../../src/async/semaphore.ts';
 
 /** `pass` lets the time of a slow round go by; `served` are the hosts that got a place, with the way to give it back. */
 function scene(max: number, perHostMax: number) {

@@ -2,7 +2,7 @@
  * Memory that is used again: never for two at a time, whoever gives it back and how often.
  */
 import { expect, test } from 'vitest';
-import { giveBack, inSlab, takeSlab } from '../../src/ingest/slabs.ts';
+import { giveBack, inSlab, takeSlab } from '../../src/async/buffer-pool.ts';
 
 test('memory that was given back is used again, for a source of about its size', () => {
   const first = takeSlab(5_000);

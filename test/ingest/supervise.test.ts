@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
+import type { Clock } from '../../src/async/clock.ts';
 import type { Supervisor } from '../../src/ingest/daemon-ports.ts';
-import type { Clock } from '../../src/ingest/ports.ts';
 import type { Readiness } from '../../src/ingest/readiness.ts';
 import { supervise } from '../../src/ingest/supervise.ts';
 import { turning } from '../../src/ingest/turning.ts';

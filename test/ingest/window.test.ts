@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { readAhead } from '../../src/async/prefetch.ts';
 import { backOffMs } from '../../src/ingest/next-poll.ts';
-import { readAhead } from '../../src/ingest/read-ahead.ts';
 import { chunksOf, windowsOf } from '../../src/ingest/window.ts';
 
 const sized = fc.array(fc.record({ sizeBytes: fc.nat(5000) }));

@@ -5,8 +5,9 @@
  */
 import { randomUUIDv7 } from 'node:crypto';
 import { join } from 'node:path';
-import { type App, compose } from '../../src/compose.ts';
-import { type Config, type DatabaseConfig, loadConfig } from '../../src/config.ts';
+import { type App, compose } from '../../src/compose/compose.ts';
+import type { Config, DatabaseConfig } from '../../src/config/config.ts';
+import { loadConfig } from '../../src/config/load.ts';
 import type { Mailbox } from '../../src/ingest/mailbox.ts';
 import { createLog } from '../../src/log.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';

@@ -7,7 +7,7 @@
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { DatabaseConfig } from '../../src/config.ts';
+import type { DatabaseConfig } from '../../src/config/config.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';
 import { readCertificates } from './authority.ts';
 import { freePort, type RunningServer, runProgram, startServer, untilGreets } from './programs.ts';

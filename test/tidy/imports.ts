@@ -48,9 +48,9 @@ const homes: Readonly<Record<string, readonly string[]>> = {
   pino: ['src/log.ts'],
   piscina: ['src/adapters/parser/'],
   'prom-client': ['src/adapters/metrics/'],
-  'smol-toml': ['src/config.ts', 'src/config/'],
+  'smol-toml': ['src/config/config.ts', 'src/config/'],
   'string-width': ['src/adapters/terminal/'],
-  zod: ['src/config.ts', 'src/config/'],
+  zod: ['src/config/config.ts', 'src/config/'],
   'node:ffi': ['src/adapters/systemd/'],
   'node:sqlite': ['src/adapters/database/'],
 };

@@ -10,7 +10,7 @@ import { chmod, link, lstat, mkdtemp, rename, rm, stat } from 'node:fs/promises'
 import { createConnection, type Server } from 'node:net';
 import { dirname, join } from 'node:path';
 import { causeCode, Failure } from '../../errors.ts';
-import { quoted } from '../../shell.ts';
+import { quoted } from '../../text/shell.ts';
 
 const enterable = 0o011;
 const connectWaitMs = 1000;

@@ -4,7 +4,7 @@
  * While a request is worked on, a line that says so comes every second, so that a daemon that hangs is told apart from
  * one that is busy. An answer is `{ok: true, …}` or `{ok: false, code, message, hint}`.
  */
-import type { Config } from '../../config.ts';
+import type { Config } from '../../config/config.ts';
 import { Failure, type FailureCode } from '../../errors.ts';
 
 export type LogLevel = Config['log']['level'];

@@ -47,7 +47,7 @@ const session: Migration = {
 };
 
 /** The driver throws at a larger number. */
-const exactly = (column: string) => `check (${column} between 0 and ${Number.MAX_SAFE_INTEGER})`;
+const exactlyAdmin = (column: string) => `check (${column} between 0 and ${Number.MAX_SAFE_INTEGER})`;
 
 const attempt: Migration = {
   number: 53,
@@ -59,7 +59,7 @@ const attempt: Migration = {
   ) ${tableOptions}`,
   sqlite: `create table admin_attempt (
     bucket text not null primary key,
-    count integer not null ${exactly('count')},
+    count integer not null ${exactlyAdmin('count')},
     window_until text not null
   ) strict, without rowid`,
 };
@@ -81,7 +81,7 @@ const operation: Migration = {
   ) ${tableOptions}`,
   sqlite: `create table admin_operation (
     id integer not null primary key,
-    number integer not null ${exactly('number')},
+    number integer not null ${exactlyAdmin('number')},
     kind text not null,
     started_by text not null,
     started_at text not null,

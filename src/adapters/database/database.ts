@@ -7,7 +7,7 @@
  */
 import { type Dialect, Kysely, sql } from 'kysely';
 import type { AdminStore } from '../../admin/ports.ts';
-import type { DatabaseConfig } from '../../config.ts';
+import type { DatabaseConfig } from '../../config/config.ts';
 import type { EncryptionStore } from '../../encryption/ports.ts';
 import type { DatabaseHealth, QuarantineReader } from '../../ingest/daemon-ports.ts';
 import type { MailboxStore } from '../../ingest/mailbox-ports.ts';

@@ -5,7 +5,7 @@
  */
 import { connect, type OnReadOpts, type Socket } from 'node:net';
 import type { AuthPlugin, ConnectionOptions } from 'mysql2';
-import type { DatabaseConfig } from '../../config.ts';
+import type { DatabaseConfig } from '../../config/config.ts';
 import { cachingSha2Login, passwordSha1 } from './mysql-login.ts';
 
 export type MysqlConfig = Extract<DatabaseConfig, { kind: 'mysql' }>;

@@ -7,8 +7,8 @@
  */
 import { closeSync, openSync, readSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { release } from '../../async/buffer-pool.ts';
 import { causeCode } from '../../errors.ts';
-import { release } from '../../ingest/release.ts';
 import type { BlobsTask } from './storage-tasks.ts';
 import { inTurn, makeFolder, quietly, syncAll, syncFolders } from './sync.ts';
 
@@ -43,7 +43,7 @@ async function writeAll({ root, lasting }: Place, { id, blobs }: BlobsTask): Pro
     for (const { sha256, content } of blobs) {
       const path = pathOf(root, sha256);
       if (!touch(path, content)) {
-        const draft = begin(path, id, toSync);
+        const draft = beginBlob(path, id, toSync);
         drafts.push(draft);
         writeFileSync(draft.descriptor, content);
       }
@@ -95,7 +95,7 @@ function holds(path: string, content: Uint8Array): boolean {
 }
 
 /** Makes the folder when it is not there: it is the first one in it, or somebody removed it meanwhile. */
-function begin(path: string, id: string, toSync: Set<string>): Draft {
+function beginBlob(path: string, id: string, toSync: Set<string>): Draft {
   const folder = dirname(path);
   const temporary = `${path}.${id}.tmp`;
   const open = () => ({ path, temporary, descriptor: openSync(temporary, 'wx', 0o600) });

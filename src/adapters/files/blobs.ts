@@ -7,11 +7,10 @@
  */
 import { readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { causeCode, Failure } from '../../errors.ts';
+import { release, takeOver } from '../../async/buffer-pool.ts';
+import { causeCode, Failure, onDisk } from '../../errors.ts';
 import type { Blobs } from '../../ingest/ports.ts';
-import { release, takeOver } from '../../ingest/release.ts';
 import { chunksOf } from '../../ingest/window.ts';
-import { onDisk } from './failures.ts';
 import type { StorageThread } from './storage-thread.ts';
 
 type Blob = { readonly sha256: string; readonly content: Uint8Array };

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { causeCode, Failure } from '../../errors.ts';
-import { quoted } from '../../shell.ts';
+import { quoted } from '../../text/shell.ts';
 
 const writableByOthers = 0o002;
 

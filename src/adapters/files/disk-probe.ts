@@ -1,8 +1,8 @@
 /** Whether a file can be written and synced under the data folder, and how much room is left there. */
 import { open, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
+import { onDisk } from '../../errors.ts';
 import type { Disk } from '../../ingest/daemon-ports.ts';
-import { onDisk } from './failures.ts';
 
 /** Larger than what a full file system may still find room for. */
 const probeBytes = 16 * 1024;

@@ -7,7 +7,7 @@
  */
 import { closeSync, fstatSync, openSync, statSync, writevSync } from 'node:fs';
 import { join } from 'node:path';
-import { release } from '../../ingest/release.ts';
+import { release } from '../../async/buffer-pool.ts';
 import type { AppendTask, Bytes, Start } from './storage-tasks.ts';
 import { inTurn, makeFolder, quietly, syncData, syncFolders } from './sync.ts';
 
@@ -25,7 +25,7 @@ export function createSegmentWriter(folder: string): (task: AppendTask) => Promi
   return inTurn(async (task) => {
     try {
       if (current?.day !== task.day || !isInPlace(folder, current)) close();
-      current ??= await begin(folder, task);
+      current ??= await beginSegment(folder, task);
       const start = await write(current, task.sources);
       if (!isInPlace(folder, current)) throw Object.assign(new Error('removed meanwhile'), { code: 'ENOENT' });
       return start;
@@ -45,7 +45,7 @@ function isInPlace(folder: string, { name, descriptor }: Segment): boolean {
   return named?.ino === open.ino && named.dev === open.dev;
 }
 
-async function begin(folder: string, { day, id }: AppendTask): Promise<Segment> {
+async function beginSegment(folder: string, { day, id }: AppendTask): Promise<Segment> {
   const above = makeFolder(folder);
   const name = `${day}-${id}.zst`;
   const descriptor = openSync(join(folder, name), 'ax', 0o600);

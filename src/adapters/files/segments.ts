@@ -9,12 +9,11 @@ import { open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { createZstdDecompress, zstdDecompress } from 'node:zlib';
-import { causeCode, Failure } from '../../errors.ts';
+import { takeOver } from '../../async/buffer-pool.ts';
+import { causeCode, Failure, onDisk } from '../../errors.ts';
 import type { RawSources } from '../../ingest/ports.ts';
-import { takeOver } from '../../ingest/release.ts';
 import type { RawPlace } from '../../ingest/rows.ts';
 import { lengthAt } from './blobs.ts';
-import { onDisk } from './failures.ts';
 import type { Start } from './storage-tasks.ts';
 import type { StorageThread } from './storage-thread.ts';
 

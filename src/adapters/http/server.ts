@@ -7,11 +7,11 @@
  * hangs. An address that is taken is `address_in_use`.
  */
 import fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
+import { shared, withinLimit } from '../../async/single-flight.ts';
 import { causeCode, Failure } from '../../errors.ts';
 import type { HttpServer } from '../../ingest/daemon-ports.ts';
 import type { Readiness } from '../../ingest/readiness.ts';
 import { firstRequestOnly } from './first-request.ts';
-import { shared, within } from './share.ts';
 
 export type HttpOptions = { readonly host: string; readonly port: number };
 
@@ -125,7 +125,10 @@ function addEndpoints(server: FastifyInstance, answers: HttpAnswers): void {
 
 /** Those who ask at once wait together, so that who hung up and what hangs cost next to nothing. */
 function answering(lookUp: () => Promise<Body>, tooLate: Body) {
-  const together = shared(async () => (await within(lookUp(), answerMs)) ?? tooLate, { ...sharing, freshMs: () => 0 });
+  const together = shared(async () => (await withinLimit(lookUp(), answerMs)) ?? tooLate, {
+    ...sharing,
+    freshMs: () => 0,
+  });
   return async (_request: unknown, reply: FastifyReply) => {
     const { code, contentType, bytes } = await together();
     return reply.code(code).type(contentType).send(bytes);

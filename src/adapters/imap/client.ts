@@ -6,7 +6,7 @@
  * would wait out for minutes without a word, and drops the rest.
  */
 import type { ImapFlowOptions } from 'imapflow';
-import { isLoopback } from '../../config/loopback.ts';
+import { isLoopback } from '../../config/machine.ts';
 import { Failure } from '../../errors.ts';
 import type { Connection } from '../../ingest/mailbox.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';

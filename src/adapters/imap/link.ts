@@ -8,9 +8,10 @@
  * connection at once: the library would sleep for minutes and then ask again. The link never throws by itself, and an
  * error event of the client is always heard, before, during and after.
  */
+
+import { takeSlab } from '../../async/buffer-pool.ts';
 import { Failure } from '../../errors.ts';
 import type { Connection } from '../../ingest/mailbox.ts';
-import { takeSlab } from '../../ingest/slabs.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { type Client, checkPlaintext, type ImapOptions, newClient } from './client.ts';
 import { type Circumstances, failureOf, lost, refused, stageField } from './failures.ts';

@@ -5,10 +5,10 @@
  * done, or inside the loop over `fetch`, is refused as `unexpected`, because it would wait for itself.
  */
 import type { FetchMessageObject } from 'imapflow';
+import { inSlab } from '../../async/buffer-pool.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import type { AfterAction, Connection } from '../../ingest/mailbox.ts';
 import type { Fetched, FolderState, Listed, Session } from '../../ingest/ports.ts';
-import { inSlab } from '../../ingest/slabs.ts';
 import { applyAction } from './actions.ts';
 import { Announcements } from './announcements.ts';
 import { search, selectFolder } from './folder.ts';

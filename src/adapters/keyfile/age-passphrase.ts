@@ -11,7 +11,7 @@ import { promisify } from 'node:util';
 import type { Identity, Recipient, Stanza } from 'age-encryption';
 import { causeCode, Failure } from '../../errors.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
-import { scratch } from './scratch.ts';
+import { scratch } from '../../secret/secret-bytes.ts';
 
 /** The base-2 logarithm of scrypt's N. 18 costs 256 MiB of memory and about a second; 20 four times as much. */
 export const workFactorDefault = 18;

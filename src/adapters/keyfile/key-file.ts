@@ -7,6 +7,7 @@
  * `key_file_missing`, `key_file_refused`, `key_file_locked`, `exists_already`, `refused`, `disk_full`, `disk_failed`.
  */
 import { join } from 'node:path';
+import { createTurns } from '../../async/mutex.ts';
 import type { KeyFile, KeyFileReading } from '../../encryption/ports.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import { type KeyId, keyIds } from '../../secret/key.ts';
@@ -19,7 +20,6 @@ import { copyRules, createKeyReader, type KeyReader } from './key-reader.ts';
 import type { PassphraseSource } from './passphrase.ts';
 import { readSmallFile } from './read-file.ts';
 import { setAside } from './set-aside.ts';
-import { createTurns } from './turns.ts';
 import { watchFile } from './watch-file.ts';
 
 /** What commands do with the key file beside. */

@@ -5,10 +5,10 @@
  * end at its end is left off. No such file, or an empty one, is no passphrase.
  */
 import { open } from 'node:fs/promises';
-import { unreadableHint } from '../../config/this-user.ts';
+import { unreadableHint } from '../../config/machine.ts';
 import { causeCode, Failure } from '../../errors.ts';
 import { SecretBytes } from '../../secret/secret-bytes.ts';
-import { quoted } from '../../shell.ts';
+import { quoted } from '../../text/shell.ts';
 
 const lengthMax = 4096;
 const readableByOthers = 0o007;

@@ -21,10 +21,10 @@ import {
   writableByOthers,
 } from './file-rules.ts';
 
-const fileName = 'can-disable-encryption.txt';
+const proofFileName = 'can-disable-encryption.txt';
 
 export function createProofFile({ dataDir }: { readonly dataDir: string }): ProofFile {
-  const path = join(dataDir, fileName);
+  const path = join(dataDir, proofFileName);
   return {
     path,
     checks: (sinceMs) => onDisk(path, () => checksOf(path, dataDir, sinceMs)),
@@ -36,10 +36,10 @@ async function checksOf(path: string, folder: string, sinceMs: number): Promise<
   const stats = await lookAt(path);
   const absent: Complaint = { why: `is not there: make it with touch ${shellWord(path)}`, hint: '' };
   if (stats === null || !stats.isFile()) {
-    const complaint = stats === null ? absent : complaintAbout(path, stats, { ...rules, owners: null });
+    const complaint = stats === null ? absent : complaintAbout(path, stats, { ...proofFileRules, owners: null });
     return [check('exists', path, complaint), unseen('owner'), unseen('newer')];
   }
-  const complaint = complaintAbout(path, stats, { ...rules, owners: await trustedOwners(folder) });
+  const complaint = complaintAbout(path, stats, { ...proofFileRules, owners: await trustedOwners(folder) });
   const isNew = Number(stats.mtimeMs) > sinceMs && Number(stats.ctimeMs) > sinceMs;
   const anew = `rm ${shellWord(path)} && touch ${shellWord(path)}`;
   const age = isNew ? null : { why: `is older than this request: make it anew with ${anew}`, hint: '' };
@@ -57,7 +57,7 @@ function unseen(name: ProofCheck['name']): ProofCheck {
 }
 
 /** Whatever it says, it is not read. */
-const rules: Omit<FileRules, 'owners'> = {
+const proofFileRules: Omit<FileRules, 'owners'> = {
   what: 'the proof',
   code: 'disk_failed',
   forbiddenMode: writableByOthers,

@@ -9,6 +9,7 @@ import { type BigIntStats, constants } from 'node:fs';
 import { type FileHandle, lstat, open, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { causeCode } from '../../errors.ts';
+import { scratch } from '../../secret/secret-bytes.ts';
 import { onDisk } from './disk-failures.ts';
 import {
   accessDenied,
@@ -19,7 +20,6 @@ import {
   shellWord,
   symbolicLink,
 } from './file-rules.ts';
-import { scratch } from './scratch.ts';
 
 /** `content` null: it is the known one. The caller wipes the content. */
 export type FileFound = {

@@ -8,6 +8,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { join } from 'node:path';
+import { createTurns } from '../../async/mutex.ts';
 import type { SwitchMemory } from '../../encryption/ports.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import { isSameRow, type SwitchRow } from '../../secret/switch.ts';
@@ -15,14 +16,13 @@ import { writeOver } from './atomic-file.ts';
 import { onDisk } from './disk-failures.ts';
 import { type FileRules, trustedOwners, writableByOthers } from './file-rules.ts';
 import { readSmallFile } from './read-file.ts';
-import { createTurns } from './turns.ts';
 
-const fileName = 'switch-state';
+const stateFileName = 'switch-state';
 const restoreHint =
   'Restore it from a backup, or go by what the database says: ticketmaild encryption accept-restored (encryption status shows both).';
 
 export function createSwitchMemory({ dataDir }: { readonly dataDir: string }): SwitchMemory {
-  const path = join(dataDir, fileName);
+  const path = join(dataDir, stateFileName);
   const inTurn = createTurns();
   const remember = async (row: SwitchRow): Promise<void> => {
     const before = await read(path, dataDir);
@@ -52,7 +52,7 @@ async function read(path: string, folder: string): Promise<SwitchRow | null> {
 async function readTrusted(path: string, folder: string): Promise<Uint8Array | null> {
   try {
     const owners = await onDisk(path, () => trustedOwners(folder));
-    const found = await readSmallFile(path, { ...rules, owners });
+    const found = await readSmallFile(path, { ...stateFileRules, owners });
     return found?.content ?? null;
   } catch (error) {
     if (!isFailure(error, 'disk_failed')) throw error;
@@ -61,7 +61,7 @@ async function readTrusted(path: string, folder: string): Promise<Uint8Array | n
   }
 }
 
-const rules: Omit<FileRules, 'owners'> = {
+const stateFileRules: Omit<FileRules, 'owners'> = {
   what: 'the remembered switch',
   code: 'disk_failed',
   forbiddenMode: writableByOthers,

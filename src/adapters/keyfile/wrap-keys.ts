@@ -11,6 +11,7 @@ import type { Decrypter, Encrypter, Recipient } from 'age-encryption';
 import { Failure, isFailure } from '../../errors.ts';
 import { checkSize, type KeySet, keySetContent, parseKeySet } from '../../secret/key.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
+import { scratch } from '../../secret/secret-bytes.ts';
 import {
   fileKeyBytes,
   passphraseIdentity,
@@ -19,7 +20,6 @@ import {
   workFactorDefault,
   workFactorMax,
 } from './age-passphrase.ts';
-import { scratch } from './scratch.ts';
 
 /** A protected key file with 8 keys has about 470 bytes. */
 export const wrappedBytesMax = 8192;

@@ -12,10 +12,9 @@
 import { getCompileCacheDir } from 'node:module';
 import { dirname } from 'node:path';
 import { Piscina } from 'piscina';
+import { giveBack, takeOver } from '../../async/buffer-pool.ts';
 import { causeCode, Failure, isFailure } from '../../errors.ts';
 import type { Digested, Digester } from '../../ingest/ports.ts';
-import { takeOver } from '../../ingest/release.ts';
-import { giveBack } from '../../ingest/slabs.ts';
 import { type Compressed, compress, compressLarge, decompress } from './compress.ts';
 import { Deadlines } from './deadlines.ts';
 import type { Parsed, Portion, Unavailable } from './digest.worker.ts';

@@ -1,7 +1,7 @@
 /** Who runs this program, for the audit table. */
 import { hostname } from 'node:os';
-import { thisUser } from '../../config/this-user.ts';
-import { processEnvironment } from '../../config.ts';
+import { processEnvironment } from '../../config/load.ts';
+import { thisUser } from '../../config/machine.ts';
 import type { Author } from '../../ingest/mailbox.ts';
 
 /**

@@ -5,7 +5,7 @@
  * them afterwards, and only where colours are shown.
  */
 import stringWidth from 'string-width';
-import { printableLine } from './printable.ts';
+import { printableLine } from '../../text/printable.ts';
 import { inStyle, type Style } from './style.ts';
 import { cutToWidth } from './table.ts';
 

@@ -5,7 +5,7 @@
  * width. Widths are those that a terminal shows: wide East Asian characters count two.
  */
 import stringWidth from 'string-width';
-import { printableLine } from './printable.ts';
+import { printableLine } from '../../text/printable.ts';
 
 export type Column = {
   readonly title: string;

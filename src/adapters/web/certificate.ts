@@ -6,7 +6,7 @@
  */
 import { readFile, stat } from 'node:fs/promises';
 import { createSecureContext, type SecureContext } from 'node:tls';
-import type { AdminConfig } from '../../config.ts';
+import type { AdminConfig } from '../../config/config.ts';
 import { causeCode, Failure } from '../../errors.ts';
 
 type Files = NonNullable<AdminConfig['tls']>;

@@ -6,7 +6,7 @@
  */
 import { BlockList, isIP } from 'node:net';
 import { addressGroup } from '../../admin/attempt-buckets.ts';
-import { isLoopback } from '../../config/loopback.ts';
+import { isLoopback } from '../../config/machine.ts';
 
 export type Peers = {
   /** False for all but the proxies, where there are any. */

@@ -5,8 +5,8 @@
  * of the same origin as ours. On loopback any name of this machine is, with any port, since tunnels choose their own.
  */
 
-import { isLoopback } from '../../config/loopback.ts';
-import type { AdminConfig } from '../../config.ts';
+import type { AdminConfig } from '../../config/config.ts';
+import { isLoopback } from '../../config/machine.ts';
 
 export type Place = {
   /** Browsers reach it by https. */

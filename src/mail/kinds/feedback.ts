@@ -6,12 +6,12 @@ import { readNotification } from '../bounce-notification.ts';
 import { splitMail } from '../headers.ts';
 import { type Facts, hasPart, type Signs } from './signs.ts';
 
-type Rule = (facts: Facts, signs: Signs) => boolean;
+type FeedbackRule = (facts: Facts, signs: Signs) => boolean;
 
 /** The word, with nothing or the token of a list after it: a person who asks about it writes more, or else. */
 const unsubscribe = /^\s{0,3}unsubscribe(?:[\s:]{1,3}(?=\S{0,200}[@\d=<_])\S{1,200})?\s{0,3}$/iu;
 
-const rules: readonly Rule[] = [
+const feedbackRules: readonly FeedbackRule[] = [
   // RFC 5965, RFC 6591 (authentication failures), RFC 6522
   (_, { reportType }) => reportType === 'feedback-report',
   (facts, { reportType }) => reportType !== null && hasPart(facts, 'message/feedback-report'),
@@ -24,7 +24,7 @@ const rules: readonly Rule[] = [
 ];
 
 export function isFeedback(facts: Facts, signs: Signs): boolean {
-  return rules.some((matches) => matches(facts, signs));
+  return feedbackRules.some((matches) => matches(facts, signs));
 }
 
 function hasReporterField(facts: Facts): boolean {

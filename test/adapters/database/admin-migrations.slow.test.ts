@@ -6,7 +6,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { afterAll, describe, expect, test } from 'vitest';
 import { openDatabase } from '../../../src/adapters/database/database.ts';
 import { migrations } from '../../../src/adapters/database/migrations.ts';
-import type { DatabaseConfig } from '../../../src/config.ts';
+import type { DatabaseConfig } from '../../../src/config/config.ts';
 import { startMariadb } from '../../support/mariadb.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
 import { by, nowMs } from './samples.ts';

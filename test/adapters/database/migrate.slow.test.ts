@@ -9,7 +9,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openDatabase } from '../../../src/adapters/database/database.ts';
 import { migrations } from '../../../src/adapters/database/migrations.ts';
-import type { DatabaseConfig } from '../../../src/config.ts';
+import type { DatabaseConfig } from '../../../src/config/config.ts';
 import { firstRow } from '../../../src/secret/switch.ts';
 import { type Mariadb, startMariadb } from '../../support/mariadb.ts';
 import { temporaryFolder } from '../../support/temporary.ts';

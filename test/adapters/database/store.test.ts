@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type Database, openDatabase } from '../../../src/adapters/database/database.ts';
-import type { DatabaseConfig } from '../../../src/config.ts';
+import type { DatabaseConfig } from '../../../src/config/config.ts';
 import type { Mailbox } from '../../../src/ingest/mailbox.ts';
 import type { Lease } from '../../../src/ingest/ports.ts';
 import type { OutcomeRow } from '../../../src/ingest/rows.ts';

@@ -1,6 +1,6 @@
 /** Many who ask at once, answers that are kept for a moment, and lookups that fail or never end. */
 import { expect, test, vi } from 'vitest';
-import { shared, within } from '../../../src/adapters/http/share.ts';
+import { shared, withinLimit } from '../../../src/async/single-flight.ts';
 
 function setting(lookUp: (turn: number) => Promise<number>) {
   let now = 0;
@@ -71,8 +71,8 @@ test('an answer that is late is null, and its failure later troubles nobody', as
   const never = new Promise<number>((_resolve, reject) => {
     fail = reject;
   });
-  expect(await within(never, 5)).toBeNull();
+  expect(await withinLimit(never, 5)).toBeNull();
   fail(new Error('too late to matter'));
-  expect(await within(Promise.resolve(1), 5)).toBe(1);
-  await expect(within(Promise.reject(new Error('away')), 5)).rejects.toThrow('away');
+  expect(await withinLimit(Promise.resolve(1), 5)).toBe(1);
+  await expect(withinLimit(Promise.reject(new Error('away')), 5)).rejects.toThrow('away');
 });

@@ -2,7 +2,7 @@
  * Reading a folder: listing, dates, sizes, sources and headers, in real and in odd servers.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { giveBack } from '../../../src/ingest/slabs.ts';
+import { giveBack } from '../../../src/async/buffer-pool.ts';
 import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
 import { type Script, startScriptedServer } from './scripted-server.ts';
 import { connectionTo, failure, fetchAll, mail, openSession, plainTo } from './setting.ts';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { jsonLine, printableLine, printableText } from '../../../src/adapters/terminal/printable.ts';
+import { jsonLine, printableLine, printableText } from '../../../src/text/printable.ts';
 
 test('escape sequences and bidirectional overrides become visible', () => {
   expect(printableLine('\u001b]0;owned\u0007 \u001b[31mred')).toBe('\\x1b]0;owned\\x07 \\x1b[31mred');

@@ -4,7 +4,7 @@
  * The drawing has no words in it, so that it can be stretched to any width; its scale stands beside it.
  */
 import type { Activity } from '../../../admin/desk.ts';
-import { isoTime } from '../../../ingest/iso-time.ts';
+import { isoTime } from '../../../text/time.ts';
 import { type Markup, markup } from './markup.ts';
 import { counted, fold, number } from './parts.ts';
 

@@ -2,7 +2,7 @@
  * Switching encryption off: why it needs the file system of the server, the request, and the proof file with its checks.
  */
 import type { EncryptionView, ProofRequest } from '../../../admin/desk.ts';
-import { quoted } from '../../../shell.ts';
+import { quoted } from '../../../text/shell.ts';
 import type { Frame } from './frame.ts';
 import { type Markup, markup, nothing } from './markup.ts';
 import { card, code, command, confirm, counted, postForm, timeUtc } from './parts.ts';

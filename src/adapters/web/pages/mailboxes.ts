@@ -16,7 +16,7 @@ export function overviewAddress({ show, search }: Pick<OverviewQuery, 'show' | '
 export function mailboxes({ mailboxes: part, query, counts, atMs }: OverviewView): Markup {
   const { list, page, pages, total } = part;
   return markup`<section class="card plain" id="mailboxes"><div class="cardhead"><h2>Mailboxes</h2>${choice(query, counts)}${search(query)}</div>
-${list.length === 0 ? none(query) : table(list, atMs)}
+${list.length === 0 ? none(query) : mailboxTable(list, atMs)}
 <div class="cardfoot">${total === 0 ? nothing : markup`<span class="soft">${counted(total, 'mailbox', 'mailboxes')}</span>`}${pager('Pages of mailboxes', page, pages, overviewAddress(query))}</div></section>`;
 }
 
@@ -49,7 +49,7 @@ function none({ show, search: word }: OverviewQuery): Markup {
   return markup`<p>There is no mailbox yet. Add one on the host: <code>ticketmaild mailbox add --help</code></p>`;
 }
 
-function table(list: readonly MailboxLine[], atMs: number): Markup {
+function mailboxTable(list: readonly MailboxLine[], atMs: number): Markup {
   return markup`<table class="cards"><caption class="unseen">Mailboxes, times in UTC</caption><thead><tr><th scope="col">Mailbox</th><th scope="col">State</th><th scope="col">Last success (UTC)</th><th scope="col">Next visit (UTC)</th></tr></thead><tbody>
 ${list.map((line) => row(line, atMs))}</tbody></table>`;
 }

@@ -5,7 +5,7 @@
  * it is gone. Who took a slab gives it back once, when nobody looks into it any more; one that is not given back is left to
  * the collector. What is larger than a slab gets memory of its own, which is given back in the same way. Never fails.
  */
-import { release } from './release.ts';
+import { Failure } from '../errors.ts';
 
 /** A source larger than this is rare, and its memory better free than kept. */
 const slabBytesMax = 1024 * 1024;
@@ -63,4 +63,28 @@ function slabSizeOf(lengthBytes: number): number {
   while (size < lengthBytes) size *= 2;
   const between = (size / 4) * 3;
   return size > slabBytesMin && between >= lengthBytes ? between : size;
+}
+
+/**
+ * Gives memory back at once, or away.
+ *
+ * The garbage collector sees the small handle of a buffer, not the megabytes behind it: left alone, the sources and
+ * attachments of many windows pile up before it looks. A buffer that was released or taken over has length 0.
+ */
+
+/** Frees the memory behind `bytes`; what is a part of a larger buffer belongs to others too and is left alone. */
+export function release(bytes: Uint8Array): void {
+  const { buffer } = bytes;
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === bytes.byteLength && !buffer.detached) buffer.transfer(0);
+}
+
+/**
+ * The same bytes in a buffer of their own, which can be moved to a thread. Who had them has them no more; a part of a
+ * larger buffer is copied. Throws when they were given away before: they would be taken for empty.
+ */
+export function takeOver(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  const { buffer } = bytes;
+  if (!(buffer instanceof ArrayBuffer)) return new Uint8Array(bytes);
+  if (buffer.detached) throw new Failure('unexpected', 'bytes that were given away are used again');
+  return buffer.byteLength === bytes.byteLength ? new Uint8Array(buffer.transfer()) : new Uint8Array(bytes);
 }

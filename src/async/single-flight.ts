@@ -4,10 +4,11 @@
  * What is known is given while it is looked up anew, as long as it is not too old. A look that takes too long, or fails, is
  * told with what was known before it; where nothing was, it is thrown. Of several who ask at once, one look serves all.
  */
-import { asFailure, Failure } from '../errors.ts';
-import type { Clock } from '../ingest/ports.ts';
+import { asFailure, type Failure } from '../errors.ts';
+import type { Clock } from './clock.ts';
+import { late, within } from './deadline.ts';
 
-export type Known<T> = {
+type Known<T> = {
   readonly value: T;
   /** When it was looked up. */
   readonly atMs: number;
@@ -15,7 +16,7 @@ export type Known<T> = {
   readonly trouble: Failure | null;
 };
 
-export type FreshSettings = {
+type FreshSettings = {
   /** So long it is not looked up again: milliseconds, or these by how long the last look took. */
   readonly freshMs: number | ((tookMs: number) => number);
   /** So long it may be shown while it is looked up again. */
@@ -102,30 +103,59 @@ export function createFresh<T>(lookUp: () => Promise<T>, clock: Clock, settings:
   };
 }
 
-function late(ms: number): Failure {
-  return new Failure('database_unavailable', `the database has not answered for ${ms / 1000} s`);
-}
-
 async function pause(clock: Clock, ms: number): Promise<null> {
   await clock.sleep(ms, new AbortController().signal);
   return null;
 }
 
-/** What `answer` resolves to in a box, or null when that takes longer than `ms`. What it says later is nobody's concern. */
-export async function within<T>(answer: Promise<T>, ms: number, clock: Clock): Promise<{ readonly value: T } | null> {
-  const done = new AbortController();
-  const boxed = answer.then((value) => ({ value }));
-  try {
-    return await Promise.race([boxed, clock.sleep(ms, done.signal).then(() => null)]);
-  } finally {
-    done.abort();
-    boxed.catch(() => undefined);
-  }
+/**
+ * Looking something up for many who ask at once.
+ *
+ * Whoever asks while a lookup is under way gets its answer too; an answer is good for a moment; a failure is not kept. A
+ * lookup that does not end keeps nobody waiting for ever: each asker has a limit, and after `givenUpMs` a new one begins.
+ */
+
+type ShareOptions<T> = {
+  /** How long an answer is good. */
+  readonly freshMs: (answer: T) => number;
+  /** How old a lookup under way may be before the next asker begins a new one. */
+  readonly givenUpMs: number;
+  /** A clock that only goes on. */
+  readonly nowMs: () => number;
+};
+
+export function shared<T>(lookUp: () => Promise<T>, { freshMs, givenUpMs, nowMs }: ShareOptions<T>): () => Promise<T> {
+  let latest: { readonly answer: Promise<T>; goodUntilMs: number } | null = null;
+  return () => {
+    if (latest !== null && nowMs() < latest.goodUntilMs) return latest.answer;
+    const mine = { answer: begin(lookUp), goodUntilMs: nowMs() + givenUpMs };
+    latest = mine;
+    mine.answer.then(
+      (value) => {
+        mine.goodUntilMs = nowMs() + freshMs(value);
+      },
+      () => {
+        mine.goodUntilMs = Number.NEGATIVE_INFINITY;
+      },
+    );
+    return mine.answer;
+  };
 }
 
-/** Throws `database_unavailable` when it takes longer than `ms`. */
-export async function inTime<T>(answer: Promise<T>, ms: number, clock: Clock): Promise<T> {
-  const done = await within(answer, ms, clock);
-  if (done === null) throw late(ms);
-  return done.value;
+/** A lookup that throws at once fails like one that throws later. */
+async function begin<T>(lookUp: () => Promise<T>): Promise<T> {
+  return lookUp();
+}
+
+/** Null when `answer` takes longer than `ms`; what it says later is nobody's concern. */
+export async function withinLimit<T>(answer: Promise<T>, ms: number): Promise<T | null> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<null>((resolve) => {
+    timer = setTimeout(resolve, ms, null);
+  });
+  try {
+    return await Promise.race([answer, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

@@ -5,35 +5,36 @@
  * start with the first mail. Disposing the result undoes everything, last built first.
  */
 import { randomBytes } from 'node:crypto';
-import { cronWakes, systemClock } from './adapters/clock/clock.ts';
-import { type Database, openDatabase } from './adapters/database/database.ts';
-import { makeDataFolder } from './adapters/files/data-folder.ts';
-import { diskProbe } from './adapters/files/disk-probe.ts';
-import { createStorage } from './adapters/files/storage.ts';
-import type { ImapOptions } from './adapters/imap/client.ts';
-import { createDigester } from './adapters/parser/digester.ts';
-import { thisAuthor } from './adapters/process/author.ts';
-import { tuneEngine } from './adapters/process/engine.ts';
-import { createIds } from './adapters/process/ids.ts';
-import { version } from './adapters/process/version.ts';
-import { thisWorker } from './adapters/process/workers.ts';
-import { openAdmin } from './compose/admin.ts';
-import { type AskPassphrase, composeEncryption, type DaemonEncryption, type Encryption } from './compose/encryption.ts';
-import { adoptPassword, createReload } from './compose/reload.ts';
-import { type Config, servicePlace } from './config.ts';
-import { type AdjustableLog, events } from './events.ts';
-import { type DaemonPorts, type DaemonSettings, serve } from './ingest/daemon.ts';
-import { createLeases } from './ingest/lease.ts';
-import type { Mailbox } from './ingest/mailbox.ts';
-import { noMeter } from './ingest/meter.ts';
-import { createNarrowings } from './ingest/narrowing.ts';
-import { pollMailbox } from './ingest/poll.ts';
-import type { PollContext, PollPorts, PollReport } from './ingest/poll-ports.ts';
-import type { Blobs, Digester, RawSources, Sessions } from './ingest/ports.ts';
-import { createResolver, type Resolver } from './ingest/quarantine.ts';
-import type { Readiness } from './ingest/readiness.ts';
-import { type Replayed, replayMessage } from './ingest/replay.ts';
-import { newReference } from './mail/ticket.ts';
+import { cronWakes, systemClock } from '../adapters/clock/clock.ts';
+import { type Database, openDatabase } from '../adapters/database/database.ts';
+import { makeDataFolder } from '../adapters/files/data-folder.ts';
+import { diskProbe } from '../adapters/files/disk-probe.ts';
+import { createStorage } from '../adapters/files/storage.ts';
+import type { ImapOptions } from '../adapters/imap/client.ts';
+import { createDigester } from '../adapters/parser/digester.ts';
+import { thisAuthor } from '../adapters/process/author.ts';
+import { tuneEngine } from '../adapters/process/engine.ts';
+import { createIds } from '../adapters/process/ids.ts';
+import { version } from '../adapters/process/version.ts';
+import { thisWorker } from '../adapters/process/workers.ts';
+import type { Config } from '../config/config.ts';
+import { servicePlace } from '../config/load.ts';
+import { type AdjustableLog, events } from '../events.ts';
+import { type DaemonPorts, type DaemonSettings, serve } from '../ingest/daemon.ts';
+import { createLeases } from '../ingest/lease.ts';
+import type { Mailbox } from '../ingest/mailbox.ts';
+import { noMeter } from '../ingest/meter.ts';
+import { createNarrowings } from '../ingest/narrowing.ts';
+import { pollMailbox } from '../ingest/poll.ts';
+import type { PollContext, PollPorts, PollReport } from '../ingest/poll-ports.ts';
+import type { Blobs, Digester, RawSources, Sessions } from '../ingest/ports.ts';
+import { createResolver, type Resolver } from '../ingest/quarantine.ts';
+import type { Readiness } from '../ingest/readiness.ts';
+import { type Replayed, replayMessage } from '../ingest/replay.ts';
+import { newReference } from '../mail/ticket.ts';
+import { openAdmin } from './admin.ts';
+import { type AskPassphrase, composeEncryption, type DaemonEncryption, type Encryption } from './encryption.ts';
+import { adoptPassword, createReload } from './reload.ts';
 
 export type App = AsyncDisposable &
   Encryption &
@@ -130,7 +131,7 @@ async function pollOnce(
 function sessionsOnDemand(options: () => ImapOptions): Sessions {
   let loading: Promise<Sessions> | null = null;
   const loaded = () => {
-    loading ??= import('./adapters/imap/sessions.ts').then(({ imapSessions }) => imapSessions(options));
+    loading ??= import('../adapters/imap/sessions.ts').then(({ imapSessions }) => imapSessions(options));
     return loading;
   };
   return {
@@ -180,11 +181,11 @@ async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads: Reloa
   const { config } = live;
   using _lock = await store.lockForDaemon();
   const [{ createSupervisor }, { createMetrics }, { startHttp }] = await Promise.all([
-    import('./adapters/systemd/notify.ts'),
-    import('./adapters/metrics/metrics.ts'),
-    import('./adapters/http/server.ts'),
+    import('../adapters/systemd/notify.ts'),
+    import('../adapters/metrics/metrics.ts'),
+    import('../adapters/http/server.ts'),
     // Here at once: a file that is missing, or replaced later, is not found out at the first visit.
-    import('./adapters/imap/sessions.ts'),
+    import('../adapters/imap/sessions.ts'),
   ]);
   const supervisor = createSupervisor({ ...servicePlace(process.pid), monotonicUs });
   using metrics = createMetrics({ version });
