@@ -15,7 +15,7 @@ import type { RawSources } from '../ingest/ports.ts';
 import { heldId } from '../ingest/quarantine-id.ts';
 import type { HeldMail } from '../ingest/quarantine-ports.ts';
 import { knownReasons, reasonMeaning } from '../ingest/quarantine-reasons.ts';
-import type { MailHead } from '../mail/head.ts';
+import type { MailHead } from '../mail/mime/structured-fields.ts';
 import type { Activity, AdminDesk, HeldLine, OverviewView, QuarantineView, ReasonLine } from './desk.ts';
 import { everyHour, firstHourMs } from './hours.ts';
 import { chosenMailboxes, placeOf } from './mailbox-lines.ts';

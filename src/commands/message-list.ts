@@ -4,7 +4,7 @@
 import type { App } from '../compose/compose.ts';
 import { headOf } from '../ingest/held-mails.ts';
 import type { OutcomeRow } from '../ingest/rows.ts';
-import type { MailHead } from '../mail/head.ts';
+import type { MailHead } from '../mail/mime/structured-fields.ts';
 import { shortTime } from '../text/time.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 import { outcomeJson, personText } from './ticket-view.ts';

@@ -9,7 +9,7 @@ import { lifeOf, uidValidityOf } from '../ingest/numbering.ts';
 import { heldId } from '../ingest/quarantine-id.ts';
 import type { HeldMail } from '../ingest/quarantine-ports.ts';
 import { hasWholeSource, reasonMeaning } from '../ingest/quarantine-reasons.ts';
-import type { MailHead } from '../mail/head.ts';
+import type { MailHead } from '../mail/mime/structured-fields.ts';
 import { isoTime, shortTime } from '../text/time.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 import { chosenMails, type SelectionOptions } from './quarantine-selection.ts';

@@ -5,9 +5,8 @@
 import { randomBytes } from 'node:crypto';
 import type { App } from '../compose/compose.ts';
 import { Failure } from '../errors.ts';
-import { withoutPlus } from '../ingest/loops.ts';
 import type { TicketPlace } from '../ingest/ticket-ports.ts';
-import { replyAddress, replyMessageId } from '../mail/reply-token.ts';
+import { replyAddress, replyMessageId, withoutPlus } from '../mail/thread/reply-token.ts';
 import { commandOn, toldCommand } from '../text/shell.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 import { referenceOf } from './ticket-ref.ts';

@@ -5,7 +5,7 @@
 import { lifeOf, uidValidityOf } from '../ingest/numbering.ts';
 import type { OutcomeRow, StoredMessage, TicketSummary } from '../ingest/rows.ts';
 import type { Bounce } from '../mail/message.ts';
-import { replyTextOf } from '../mail/quote.ts';
+import { replyTextOf } from '../mail/quote/quote.ts';
 import { isoTime } from '../text/time.ts';
 
 export function ticketJson(ticket: TicketSummary): Record<string, unknown> {

@@ -31,7 +31,7 @@ import type { Blobs, Digester, RawSources, Sessions } from '../ingest/ports.ts';
 import { createResolver, type Resolver } from '../ingest/quarantine.ts';
 import type { Readiness } from '../ingest/readiness.ts';
 import { type Replayed, replayMessage } from '../ingest/replay.ts';
-import { newReference } from '../mail/ticket.ts';
+import { newReference } from '../mail/thread/match.ts';
 import { openAdmin } from './admin.ts';
 import { type AskPassphrase, composeEncryption, type DaemonEncryption, type Encryption } from './encryption.ts';
 import { adoptPassword, createReload } from './reload.ts';

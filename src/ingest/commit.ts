@@ -6,10 +6,10 @@
  * not moved, and the next poll starts over with it.
  */
 import { isFailure } from '../errors.ts';
+import { withoutPlus } from '../mail/thread/reply-token.ts';
 import { type Decision, decide } from './decide.ts';
 import type { Kept } from './keep.ts';
 import type { Copy, Known } from './known.ts';
-import { withoutPlus } from './loops.ts';
 import type { Maker } from './maker.ts';
 import type { IngestStore, Lease } from './ports.ts';
 import { questionOf } from './question.ts';

@@ -6,10 +6,10 @@
  * new UIDVALIDITY, a crash between fetch and commit), also when its message and its ticket were deleted since; an equal
  * Message-ID with other content is another mail. Mails of one window see each other, in the order of their UIDs.
  */
-import type { Clues } from '../mail/clues.ts';
+
 import type { Address, ParsedMessage } from '../mail/message.ts';
-import { neverOpens, type Seeker, type ThreadRule, tieOf } from '../mail/thread.ts';
-import { requesterOf, ticketSubject } from '../mail/ticket.ts';
+import type { Clues } from '../mail/thread/match.ts';
+import { neverOpens, requesterOf, type Seeker, type ThreadRule, ticketSubject, tieOf } from '../mail/thread/match.ts';
 import type { Kept, KeptRaw } from './keep.ts';
 import type { Known, KnownTicket } from './known.ts';
 import { type LinkFrom, linksOf } from './links.ts';

@@ -4,7 +4,7 @@
  * Throws `usage` for what is no id, or names several; `not_found`; what database and disk throw.
  */
 import { Failure, isFailure } from '../errors.ts';
-import { type MailHead, readHead } from '../mail/head.ts';
+import { type MailHead, readHead } from '../mail/mime/structured-fields.ts';
 import { toldWord } from '../text/shell.ts';
 import type { RawSources } from './ports.ts';
 import { heldId, readHeldId } from './quarantine-id.ts';

@@ -4,7 +4,7 @@
  * A link gives nobody access: it tells those who work on a ticket that there is another one.
  */
 import type { ParsedMessage } from '../mail/message.ts';
-import { forwardedFrom, type Seeker } from '../mail/thread.ts';
+import { forwardedFrom, type Seeker } from '../mail/thread/match.ts';
 import type { KnownTicket } from './known.ts';
 import type { LinkReason } from './rows.ts';
 import type { WindowState } from './window-state.ts';

@@ -4,8 +4,8 @@
  * Nothing is dropped: what is kept aside here is in quarantine with its source, and can be released. What arrived before
  * its mailbox was added is an import and no flood; reports of servers are bounded by the mail that they are about.
  */
-import type { Clues } from '../mail/clues.ts';
 import type { Address, MessageKind, ParsedMessage } from '../mail/message.ts';
+import type { Clues } from '../mail/thread/match.ts';
 import type { SenderSpan } from './known.ts';
 import type { DeskRules, Maker } from './maker.ts';
 import type { QuarantineReason } from './rows.ts';
@@ -56,12 +56,4 @@ function countsAsSent(kind: MessageKind, sender: string, { senderExempt }: DeskR
  */
 export function representedBy({ replyTo }: ParsedMessage, isOwn: (address: string) => boolean): Address | null {
   return replyTo.find(({ address }) => address.includes('@') && !isOwn(address)) ?? null;
-}
-
-/** Lower-case, without the plus part (RFC 5233): it is the same mailbox. */
-export function withoutPlus(address: string): string {
-  const whole = address.toLowerCase();
-  const at = whole.lastIndexOf('@');
-  const plus = whole.indexOf('+');
-  return plus > 0 && plus < at ? whole.slice(0, plus) + whole.slice(at) : whole;
 }

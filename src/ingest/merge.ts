@@ -4,7 +4,7 @@
  * The younger one goes into the older one, and only where nobody can mind: it was opened by an answer to mail that was not
  * here, both are open, and who opened it is in the mail that connects them, or opened the other one, too. Tickets of one mailbox alone: its lease keeps others away.
  */
-import { connectedTickets, type Seeker } from '../mail/thread.ts';
+import { connectedTickets, type Seeker } from '../mail/thread/match.ts';
 import type { KnownTicket } from './known.ts';
 import type { WindowState } from './window-state.ts';
 

@@ -6,7 +6,7 @@
  * nothing else. Times are milliseconds since 1970 (UTC), durations are milliseconds, sizes are bytes.
  */
 
-import type { Recognised } from '../mail/recognise.ts';
+import type { Recognised } from '../mail/fingerprint.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import type { KnownStore } from './known.ts';
 import type { AfterAction, Connection, Cursor, Mailbox } from './mailbox.ts';

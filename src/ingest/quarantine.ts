@@ -7,9 +7,9 @@
  * to the next round of the worker. Throws what the database, the disk and the server throw.
  */
 import { isFailure } from '../errors.ts';
+import { headAlone, salvage } from '../mail/fallback-message.ts';
+import { recognised } from '../mail/fingerprint.ts';
 import type { ParsedMessage } from '../mail/message.ts';
-import { recognised } from '../mail/recognise.ts';
-import { headAlone, salvage } from '../mail/salvage.ts';
 import { commitWindow } from './commit.ts';
 import { isElsewhere } from './cursor.ts';
 import type { Decision } from './decide.ts';

@@ -1,6 +1,7 @@
 /** What the mails of a window ask of the database, all of them together. Pure. */
-import { tokenInMessageId } from '../mail/reply-token.ts';
-import { canTakePart } from '../mail/thread.ts';
+
+import { canTakePart } from '../mail/thread/match.ts';
+import { tokenInMessageId } from '../mail/thread/reply-token.ts';
 import type { Kept } from './keep.ts';
 import type { Question } from './known.ts';
 import { senderSpan } from './loops.ts';

@@ -6,8 +6,8 @@
  * stays the same row, so nothing can be there twice, however often it is done. Throws what database and disk throw.
  */
 import { isFailure } from '../errors.ts';
+import { recognised } from '../mail/fingerprint.ts';
 import type { ParsedMessage } from '../mail/message.ts';
-import { recognised } from '../mail/recognise.ts';
 import { type Decision, decide } from './decide.ts';
 import type { Kept } from './keep.ts';
 import type { MailboxStore } from './mailbox-ports.ts';

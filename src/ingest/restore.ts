@@ -5,7 +5,7 @@
  * Another mail than the one that was stored (its identity says so) is refused. Throws what disk, server and database throw.
  */
 import { isFailure } from '../errors.ts';
-import { mailIdentity } from '../mail/mail-identity.ts';
+import { mailIdentity } from '../mail/fingerprint.ts';
 import type { Mailbox } from './mailbox.ts';
 import type { PollPorts } from './poll-ports.ts';
 import type { ServerSources } from './quarantine-source.ts';

@@ -5,7 +5,7 @@
  * database adapter's business: a value here has any length.
  */
 import type { Bounce, Mark, ParsedMessage } from '../mail/message.ts';
-import type { ThreadRule } from '../mail/thread.ts';
+import type { ThreadRule } from '../mail/thread/match.ts';
 import type { Cursor } from './mailbox.ts';
 import type { ShownLink } from './ticket-ports.ts';
 

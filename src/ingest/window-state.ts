@@ -5,10 +5,9 @@
  */
 
 import type { ParsedMessage } from '../mail/message.ts';
-import { isOurToken } from '../mail/reply-token.ts';
-import { peopleKinds, type Stored } from '../mail/thread.ts';
+import { peopleKinds, type Stored } from '../mail/thread/match.ts';
+import { isOurToken, withoutPlus } from '../mail/thread/reply-token.ts';
 import type { Known, KnownMessage, KnownTicket } from './known.ts';
-import { withoutPlus } from './loops.ts';
 import type { Maker } from './maker.ts';
 import type { NewMessage } from './rows.ts';
 

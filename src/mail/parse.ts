@@ -7,16 +7,14 @@
  * `parser_unavailable` where a library cannot be loaded. The time it takes grows with the mail, and is for the caller to limit.
  */
 import { Failure, isFailure } from '../errors.ts';
-import { readAddresses } from './addresses.ts';
 import { readBody } from './body.ts';
-import { classify } from './classify.ts';
-import { decodeField, firstRaw, keep, type RawHeader, rawCharset, splitMail, unfold } from './headers.ts';
-import { contentHash, madeUpMessageId, wholeHash } from './identity.ts';
+import { classify } from './classify/classify.ts';
+import { contentHash, madeUpMessageId, wholeHash } from './fingerprint.ts';
 import type { ParsedMessage } from './message.ts';
-import { readMessageId, readMessageIds } from './message-id.ts';
-import { readTree } from './mime-tree.ts';
-import { markText } from './quote.ts';
-import { readSentAt } from './sent-at.ts';
+import { decodeField, firstRaw, keep, type RawHeader, rawCharset, splitMail, unfold } from './mime/headers.ts';
+import { readAddresses, readMessageId, readMessageIds, readSentAt } from './mime/structured-fields.ts';
+import { readTree } from './mime/tree.ts';
+import { markText } from './quote/quote.ts';
 
 const lineFeed = 0x0a;
 const carriageReturn = 0x0d;

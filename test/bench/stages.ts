@@ -24,7 +24,7 @@ import type { Session } from '../../src/ingest/ports.ts';
 import { inTurns } from '../../src/ingest/turns.ts';
 import { chunksOf } from '../../src/ingest/window.ts';
 import { createLog } from '../../src/log.ts';
-import { newReference } from '../../src/mail/ticket.ts';
+import { newReference } from '../../src/mail/thread/match.ts';
 
 export const stages = ['fetch', 'parse', 'store', 'commit'] as const;
 export type Stage = (typeof stages)[number];

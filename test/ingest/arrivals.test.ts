@@ -9,7 +9,7 @@ import { type Arrival, type ArrivalLimits, type Arriving, arrivals } from '../..
 import { createNarrowings } from '../../src/ingest/narrowing.ts';
 import type { Digested, Digester, Fetched, Listed, Session } from '../../src/ingest/ports.ts';
 import { inTurns } from '../../src/ingest/turns.ts';
-import { recognised } from '../../src/mail/recognise.ts';
+import { recognised } from '../../src/mail/fingerprint.ts';
 import { mailArrival } from './mails.ts';
 
 const limits = { messageBytesMax: 1000, window: { messagesMax: 2, bytesMax: 10_000 }, windowMs: 60_000 };

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { decide } from '../../src/ingest/decide.ts';
 import type { KnownMessage } from '../../src/ingest/known.ts';
 import { questionOf } from '../../src/ingest/question.ts';
-import { mailIdentity } from '../../src/mail/mail-identity.ts';
+import { mailIdentity } from '../../src/mail/fingerprint.ts';
 import { known, knownMessage, knownTicket, maker } from './known.ts';
 import { mailArrival } from './mails.ts';
 

@@ -1,7 +1,7 @@
 /** Parsed mails and arrivals for tests of the rules; every field can be given. */
 import type { Kept } from '../../src/ingest/keep.ts';
+import { recognised } from '../../src/mail/fingerprint.ts';
 import type { ParsedMessage } from '../../src/mail/message.ts';
-import { recognised } from '../../src/mail/recognise.ts';
 
 function parsedMail(given: Partial<ParsedMessage> = {}): ParsedMessage {
   return {

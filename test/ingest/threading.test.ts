@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { decide } from '../../src/ingest/decide.ts';
 import type { NamingMessage } from '../../src/ingest/known.ts';
 import type { ParsedMessage } from '../../src/mail/message.ts';
-import { replyAddress, replyMessageId } from '../../src/mail/reply-token.ts';
+import { replyAddress, replyMessageId } from '../../src/mail/thread/reply-token.ts';
 import { known, knownMessage, knownTicket, maker } from './known.ts';
 import { mailArrival } from './mails.ts';
 

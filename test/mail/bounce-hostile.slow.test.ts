@@ -1,7 +1,7 @@
 /** Mails that are made to keep the readers of kinds and reports busy: the time they take grows with the text, no more. */
 import { describe, expect, test } from 'vitest';
-import { makeAttachments } from '../../src/mail/attachment.ts';
-import { classify } from '../../src/mail/classify.ts';
+import { classify } from '../../src/mail/classify/classify.ts';
+import { makeAttachments } from '../../src/mail/mime/attachments.ts';
 
 const length = 1_000_000;
 /** Generous, since tests share the machine; quadratic time would be minutes. */

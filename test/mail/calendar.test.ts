@@ -1,7 +1,7 @@
 /** Invitations in words: what, when, where and who; and calendars that are broken, or made to cost. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { describeInvite } from '../../src/mail/calendar.ts';
+import { describeInvite } from '../../src/mail/formats/invitation.ts';
 
 /** 5 MB take under half a second on an idle machine; tests may run on a busy one. */
 const limitMs = 3000;

@@ -1,13 +1,11 @@
 /** The small readers behind the parser, on what mails in the wild hold. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { shownContentIds } from '../../src/mail/attachment.ts';
-import { safeName } from '../../src/mail/attachment-names.ts';
-import { declaredCharset, decodeField, keep, splitMail } from '../../src/mail/headers.ts';
-import { contentHash } from '../../src/mail/identity.ts';
-import { readMessageId, readMessageIds } from '../../src/mail/message-id.ts';
-import { readSentAt } from '../../src/mail/sent-at.ts';
-import { storable, textOfHtml } from '../../src/mail/text.ts';
+import { contentHash } from '../../src/mail/fingerprint.ts';
+import { safeName, shownContentIds } from '../../src/mail/mime/attachments.ts';
+import { declaredCharset, decodeField, keep, splitMail } from '../../src/mail/mime/headers.ts';
+import { readMessageId, readMessageIds, readSentAt } from '../../src/mail/mime/structured-fields.ts';
+import { storable, textOfHtml } from '../../src/mail/mime/text.ts';
 
 const bytes = (text: string) => new Uint8Array(Buffer.from(text, 'latin1'));
 

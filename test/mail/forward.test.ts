@@ -2,8 +2,7 @@
  * Forwards and replies by their subjects, and forwards by their text.
  */
 import { describe, expect, test } from 'vitest';
-import { isForward } from '../../src/mail/forward.ts';
-import { bareSubject, isForwardSubject, isReplySubject } from '../../src/mail/subject.ts';
+import { bareSubject, isForward, isForwardSubject, isReplySubject } from '../../src/mail/quote/forward.ts';
 
 test.each([
   'Fwd: a',

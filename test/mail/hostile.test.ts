@@ -1,7 +1,7 @@
 /** Mails made to cost: each is small, and must be read in about no time. Named after the part that could be slow. */
 import { expect, test } from 'vitest';
+import { readOpaqueSigned } from '../../src/mail/formats/smime.ts';
 import { parseMessage } from '../../src/mail/parse.ts';
-import { readOpaqueSigned } from '../../src/mail/protection.ts';
 
 const head = 'From: a@example.test\r\nMessage-ID: <x@example.test>\r\nSubject: s\r\n';
 const html = (body: string) => `${head}Content-Type: text/html\r\n\r\n${body}`;

@@ -1,7 +1,7 @@
 /** Libraries that are loaded with the first mail that needs them: once, and never as a fault of that mail. */
 import { expect, test, vi } from 'vitest';
 import { isFailure } from '../../src/errors.ts';
-import { onDemand } from '../../src/mail/on-demand.ts';
+import { onDemand } from '../../src/mail/lazy-require.ts';
 
 test('what is made is made when it is asked for, and once', () => {
   const make = vi.fn(() => ({}));

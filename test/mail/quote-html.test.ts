@@ -3,7 +3,7 @@
  */
 import { expect, test } from 'vitest';
 import { parseMessage } from '../../src/mail/parse.ts';
-import { replyTextOf } from '../../src/mail/quote.ts';
+import { replyTextOf } from '../../src/mail/quote/quote.ts';
 
 async function replyOf(html: string, subject = 'Re: order'): Promise<string> {
   const source = `Subject: ${subject}\r\nContent-Type: text/html; charset=utf-8\r\n\r\n<html><body>${html}</body></html>`;

@@ -3,7 +3,7 @@
  */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { markText, replyTextOf } from '../../src/mail/quote.ts';
+import { markText, replyTextOf } from '../../src/mail/quote/quote.ts';
 
 function reply(text: string, subject?: string): string {
   return replyTextOf(text, markText(text, subject));

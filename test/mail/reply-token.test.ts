@@ -1,14 +1,14 @@
 /** Reply tokens, and the other clues that a mail has of its ticket. */
 import { describe, expect, test } from 'vitest';
-import { cluesOf } from '../../src/mail/clues.ts';
 import type { ParsedMessage } from '../../src/mail/message.ts';
+import { cluesOf } from '../../src/mail/thread/match.ts';
 import {
   isOurToken,
   replyAddress,
   replyMessageId,
   tokenInMessageId,
   tokensInAddresses,
-} from '../../src/mail/reply-token.ts';
+} from '../../src/mail/thread/reply-token.ts';
 import { mailArrival } from '../ingest/mails.ts';
 
 const key = Uint8Array.from({ length: 32 }, (_, index) => index);

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { readHead } from '../../src/mail/head.ts';
+import { headAlone, salvage } from '../../src/mail/fallback-message.ts';
+import { readHead } from '../../src/mail/mime/structured-fields.ts';
 import { parseMessage } from '../../src/mail/parse.ts';
-import { headAlone, salvage } from '../../src/mail/salvage.ts';
 
 const bytes = (text: string) => new Uint8Array(Buffer.from(text.replaceAll('\n', '\r\n'), 'latin1'));
 

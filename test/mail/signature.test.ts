@@ -2,7 +2,7 @@
  * Signatures: delimiters, lines of mobiles, contact blocks, notices; and closing words, which are none.
  */
 import { describe, expect, test } from 'vitest';
-import { markText, replyTextOf } from '../../src/mail/quote.ts';
+import { markText, replyTextOf } from '../../src/mail/quote/quote.ts';
 
 function reply(text: string): string {
   return replyTextOf(text, markText(text));

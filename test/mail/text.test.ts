@@ -1,7 +1,7 @@
 /** Line ends of texts of any length. */
 import { expect, test } from 'vitest';
-import { markText } from '../../src/mail/quote.ts';
-import { storable, textOfHtml } from '../../src/mail/text.ts';
+import { storable, textOfHtml } from '../../src/mail/mime/text.ts';
+import { markText } from '../../src/mail/quote/quote.ts';
 
 test.each([
   ['Latin', 'line é\r\n'],

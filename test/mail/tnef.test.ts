@@ -7,10 +7,9 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { readRtf } from '../../src/mail/formats/rtf.ts';
+import { decompressRtf, readTnef } from '../../src/mail/formats/tnef.ts';
 import { parseMessage } from '../../src/mail/parse.ts';
-import { readRtf } from '../../src/mail/rtf.ts';
-import { decompressRtf } from '../../src/mail/rtf-compressed.ts';
-import { readTnef } from '../../src/mail/tnef.ts';
 import { corpusFolder } from './corpus.ts';
 import {
   attribute,

@@ -1,7 +1,7 @@
 /** Base64 that is longer than what is decoded at a time: where a piece ends must make no difference. */
 import { randomBytes } from 'node:crypto';
 import { expect, test } from 'vitest';
-import { decodeTransfer } from '../../src/mail/transfer-encoding.ts';
+import { decodeTransfer } from '../../src/mail/mime/transfer-encoding.ts';
 
 const content = randomBytes(200_000);
 const lines = (bytes: Buffer, length: number, lineBreak: string) =>

@@ -1,8 +1,8 @@
 /** What a person would see in a mail, or could open, is there, however the mail tries to hide it. */
 import { expect, test } from 'vitest';
-import { charsetOfLabel } from '../../src/mail/charset-labels.ts';
+import { charsetOfLabel } from '../../src/mail/charset/code-pages.ts';
+import { clearTextOf } from '../../src/mail/formats/smime.ts';
 import { parseMessage } from '../../src/mail/parse.ts';
-import { clearTextOf } from '../../src/mail/protection.ts';
 import { attribute, ids, legacyAttachment, tnef } from './tnef-writer.ts';
 
 const parse = (source: string) => parseMessage(new Uint8Array(Buffer.from(source, 'latin1')));

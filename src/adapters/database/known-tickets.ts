@@ -3,7 +3,7 @@
  */
 import { type RawBuilder, type Selectable, sql } from 'kysely';
 import type { Known, KnownTicket, Question } from '../../ingest/known.ts';
-import { peopleKinds } from '../../mail/thread.ts';
+import { peopleKinds } from '../../mail/thread/match.ts';
 import type { DialectWords } from './dialect-words.ts';
 import { portions } from './portions.ts';
 import type { Connected, TicketTable } from './tables.ts';

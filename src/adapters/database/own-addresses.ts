@@ -4,7 +4,7 @@
  * They are read again when they are some seconds old, so that thousands of mailboxes are not read for every window; a
  * visit knows the addresses of its own mailbox besides.
  */
-import { withoutPlus } from '../../ingest/loops.ts';
+import { withoutPlus } from '../../mail/thread/reply-token.ts';
 import { shortColumn, toAddresses } from './mailbox-rows.ts';
 import type { Connected } from './tables.ts';
 

@@ -8,7 +8,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { Failure } from '../../errors.ts';
 import type { Replacement, ReplayStore, StoredMail } from '../../ingest/replay-ports.ts';
 import type { NewMessage, Outcome } from '../../ingest/rows.ts';
-import { mailIdentity } from '../../mail/mail-identity.ts';
+import { mailIdentity } from '../../mail/fingerprint.ts';
 import { touchTickets } from './batch-store.ts';
 import type { DialectWords } from './dialect-words.ts';
 import { insertRows } from './insert-rows.ts';

@@ -14,8 +14,8 @@ import { constants, zstdCompressSync } from 'node:zlib';
 import { move, transferableSymbol, valueSymbol } from 'piscina';
 import { release } from '../../async/buffer-pool.ts';
 import { isFailure } from '../../errors.ts';
+import { type Recognised, recognised } from '../../mail/fingerprint.ts';
 import { parseMessage } from '../../mail/parse.ts';
-import { type Recognised, recognised } from '../../mail/recognise.ts';
 import type { Compressed } from './compress.ts';
 
 // Threads are ended, and do not come to the end where it would be written.

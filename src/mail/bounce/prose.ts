@@ -1,0 +1,353 @@
+/**
+ * Reads what a delivery program says in prose: whom the mail did not reach, and why.
+ *
+ * Programs differ in words but hardly in form: a line that begins with the address and goes on with the reason, a
+ * label before the address, a sentence that names it, a transcript of the SMTP session. The strongest form that is
+ * there counts. The mail that came back is cut off first, so that its addresses are none of a recipient.
+ */
+
+import { reasonIn } from './reasons.ts';
+import { addressesIn, type Found, oneLine } from './status.ts';
+
+/** What is read of a text; reports are shorter, the mails in them are not. */
+const reportMax = 16_000;
+const recipientsMax = 200;
+
+/** The line after which the mail that came back begins. */
+const originalLines: readonly RegExp[] = [
+  /^[^\p{L}\n]{0,40}(?:this is a copy of|below this line is|(?:the )?(?:headers?|body|text|copy|first \d+ lines|start|beginning)[\w ]{0,20} of (?:the |your )?(?:original|returned|unsent|message(?! generated))|original (?:message|mail|e-?mail)|(?:returned|unsent|undelivered) (?:message|mail|text)|message (?:headers?|text|contents?|body) follow|your (?:original )?message (?:follows|text)|mensaje original|message d'origine|ursprüngliche nachricht|originalnachricht|messaggio originale|mensagem original|original mail info|message log|オリジナル|元のメール|原始邮件|원본)/iu,
+  /^(?:[^\p{L}\n]{2,40}|(?:here is )?(?:a |the |your )?(?=(?:copy|first|header|original|returned|text|body|full)))[\w' ]{0,60}(?:original|returned|unsent|undelivered|message|mail)[\w ,']{0,60}\b(?:follows?|below|following|attached|including all headers)\b[^\n]{0,40}$/iu,
+  /^(?:>\s?)?(?:Received: (?:from|by|\()|Return-Path: ?<|DKIM-Signature: |X-Apparently-To: |Delivered-To: |From [^\s]{1,200} {1,2}[A-Z][a-z]{2} )/u,
+];
+
+/** The words of the report itself, without the mail that came back. */
+export function reportWords(text: string): string {
+  const start = text.slice(0, reportMax).replace(/\r\n?/gu, '\n');
+  const lines = start.split('\n');
+  const cut = lines.findIndex((line, index) => index > 0 && isOriginalLine(line) && hasWords(lines, index));
+  return cut < 0 ? start : lines.slice(0, cut).join('\n');
+}
+
+function isOriginalLine(line: string): boolean {
+  return line.length < 300 && originalLines.some((pattern) => pattern.test(line.trim()));
+}
+
+/** Not the first words of the text: some programs send the addresses after them. */
+function hasWords(lines: readonly string[], index: number): boolean {
+  return lines.slice(0, index).some((line) => /@|\p{L}{3}/u.test(line));
+}
+
+/** A recipient that the text names, and what it says of it. */
+export type Told = { readonly address: string; readonly words: string; readonly diagnostic: string };
+
+/** The recipients that the words of a report name. `strangers` are addresses that are none: ours, the server's. */
+export function recipientsIn(words: string, strangers: ReadonlySet<string>): readonly Told[] {
+  const isContact = (address: string) => /^(?:post-?ma?ster|mailer-daemon|abuse|support|help\w*)@/iu.test(address);
+  const found = forms.map((form) => form(words));
+  const isStranger = (address: string) => strangers.has(address.toLowerCase()) || isContact(address);
+  // Rather a stranger than nobody: a mail to oneself comes back too.
+  for (const isOut of [isStranger, isContact, () => false]) {
+    const best = found.map((some) => some.filter(({ address }) => !isOut(address))).find((some) => some.length > 0);
+    if (best !== undefined) return tell(words, best);
+  }
+  return [];
+}
+
+/**
+ * Users of the reporting server itself, whom some (AOL) name without their domain: single words on the lines after a
+ * sentence that says failure. `domain` is the server's.
+ */
+export function localRecipientsIn(words: string, domain: string): readonly string[] {
+  const lines = words.slice(0, 4000).split('\n');
+  const start = lines.findIndex((line) => /:\s{0,3}$/u.test(line) && saysFailure(line));
+  const after = lines.slice(start + 1).map((line) => line.trim());
+  const first = after.findIndex((line) => line !== '');
+  if (start < 0 || first < 0 || domain === '') return [];
+  const names = after.slice(first, first + recipientsMax);
+  const end = names.findIndex((line) => !/^[\w.+-]{2,64}$/u.test(line));
+  return names.slice(0, end < 0 ? undefined : end).map((name) => `${name}@${domain}`);
+}
+
+/** Whether the words name anybody but `strangers` (in small letters) as a recipient. */
+export function namesRecipient(words: string, strangers: ReadonlySet<string>): boolean {
+  return forms.some((form) => form(words).some(({ address }) => !strangers.has(address.toLowerCase())));
+}
+
+type Form = (words: string) => readonly Found[];
+
+const before = /^[\s>*•·"'<([-]*(?:(?:mailto|smtp|rfc822|to)[:;= ]\s?)?[<"']?$/iu;
+const after =
+  /^[>"')\]]*\s*(?:$|[:;,([<]|\.\.\.|-+\s|on \w|was|is |does|did|unknown|user|\d{3}[ -]|=|(?:invalid|error|no|host|not|has|delivery|mailbox|failed|rejected|account)\b)/iu;
+
+/**
+ * How delivery programs say that a mail did not arrive, in the languages they speak.
+ *
+ * One row a language or program; a row is a piece of a regular expression. Subjects are matched from their beginning,
+ * so that an answer ("Re: ...") to a bounce is none. All rows are without nested repeats: they see text of strangers.
+ */
+
+/** Sentences and headlines of the text. `M` is whatever stands between two words of one sentence. */
+const M = '[^\\n.:]{0,60}';
+const textRows: readonly string[] = [
+  // The many ways to say it in English
+  `(?:could|can|was|has|have|were|will|is)(?:n.t| ?not(?: yet)?)\\b${M} be(?:en)? (?:delivered|sent|transmitted|relayed)|(?:could|can)(?:n.t| ?not) be (?:delivered|sent)`,
+  '(?:wasn.t|weren.t|was not|were not|not) (?:been )?(?:delivered|transmitted)|not yet been delivered|did ?n[o.]t (?:reach|receive|arrive)',
+  '(?:unable|not able|failed|failure|wasn.t able|couldn.t|could not|cannot|can.t|problem|error|trying) (?:to )?(?:deliver|be delivered|sending|send the message|reach|find user)(?:ing|y)?\\b',
+  'un-?deliver(?:able|ed)|non-?deliver(?:able|y)|deliver[a-z]{0,3} (?:of [^\\n]{0,80} |to [^\\n]{0,80} )?(?:has |have )?(?:failed|failure|been (?:delayed|postponed)|error|problem|incomplete)',
+  `(?:message|mail|delivery|e-?mail)${M} (?:has|have|had) (?:been )?(?:permanent|fatal|transient|failed|delayed|postponed|rejected|returned|bounced)`,
+  'had (?:permanent|transient|temporary|delivery)?[^\\n]{0,20}(?:errors?|problems?)|fatal (?:delivery )?errors?|following address(?:es|\\(es\\))? (?:failed|had)|failed (?:recipients?|address(?:es)?)|address(?:es)?(?:\\(es\\))? failed',
+  'could not be (?:reached|contacted|found|resolved|sent)|rejected by (?:the|a) (?:remote|server|recipient)|(?:was|were|been) (?:rejected|refused) by|permanent (?:error|failure)|returned to (?:sender|you)|returning message',
+  '(?:user|recipient|mailbox|account|address)[^\\n]{0,40} (?:unknown|is full|over quota|exceeds|does not exist|doesn.t exist|not found)|unknown (?:user|recipient)|no such (?:user|mailbox)|invalid (?:final delivery userid|user|recipient)|over quota|did not (?:exactly )?match|no matches|doesn.t have an? [^\\n]{1,60} account',
+  'message (?:expired|delayed|undeliverable|status)|will (?:be retried|retry|keep trying|continue (?:to try|trying))|attempts? (?:will continue|to deliver)|<<< no message collected|delivery report unavailable|transcript of session|error message below|not (?:a )?member of this mailing list|duplicated message-id|queued for|not accepting mail|delivery status notification|trouble delivering|rejected recipient|may not exist|failure reasons|(?:not authorized|not allowed) to (?:send|post)|delivery (?:of the (?:e-?mail|message) )?(?:was|has been) (?:stopped|blocked)',
+  // German, French
+  'nicht (?:zugestellt|zustellbar|ausgeliefert|übermittelt|erreicht)|unzustellbar|zustellung[^\\n]{0,60}(?:fehlgeschlagen|nicht möglich|gescheitert|verzögert)|konnte[^\\n]{0,80} nicht [^\\n]{0,30}(?:zugestellt|übermittelt|ausgeliefert|gesendet|gefunden)|(?:zustellung|übermittlung|nachricht)[^\\n]{0,60}fehlgeschlagen',
+  'n.a (?:pas |pu )(?:pu |pas )?(?:être |etre |été |ete )?(?:délivré|delivre|remis|distribué|distribue|livré|livre|envoyé|acheminé)|non (?:remis|délivré|distribué)|(?:échec|echec) (?:de|lors|d.)|impossible (?:de|d.) (?:remettre|délivrer|livrer|envoyer|distribuer)|pas pu (?:être|etre)',
+  // Spanish, Portuguese, Italian
+  'no (?:se )?(?:ha |pudo|puede|han )?[^\\n]{0,30}(?:entregad|entregar|enviad)[oa]?|n[aã]o (?:p[oôu]de|foi|ser[aá])[^\\n]{0,30}(?:entreg|envia)|falha na entrega|non (?:è stato|e. stato|può|puo|recapit|consegn)[^\\n]{0,40}|mancat[oa] (?:recapito|consegna)',
+  // Dutch, Nordic languages, Finnish
+  'niet (?:worden |kunnen )?[^\\n]{0,20}(?:bezorgd|afgeleverd|bezorgen|afleveren)|onbestelbaar|inte (?:att )?(?:leverera|levereras|levererats)|ikke (?:blive |bli |kunne )?[^\\n]{0,12}(?:leveres|leveret|levert|afleveres)|ei voit?u (?:toimittaa|lähettää)|toimit[^\\n]{0,20}epäonnistui',
+  // Central Europe
+  'nie (?:mogła|mogło|można|została|dostarczono|udało)[^\\n]{0,40}|niedostarcz|(?:nelze|nebyl[ao]?|nepodařilo|nie je možné|nebol[ao]?)[^\\n]{0,40}doruč|nedoruč|nem (?:sikerült|kézbesíthet|lehet)[^\\n]{0,40}|sikertelen|nu a (?:putut|fost)[^\\n]{0,30}livrat|nije (?:moguće|isporuč)',
+  // Russian, Ukrainian, Greek, Turkish
+  'не (?:было |может быть |удалось |удаётся |удается |могло быть )?достав|недостав|невозможно достав|не вдалося|не (?:було|може бути) достав|δεν (?:παραδόθηκε|ήταν δυνατή|μπόρεσε|είναι δυνατή)|teslim edile?m|iletileme|gönderileme',
+  // Japanese, Chinese, Korean
+  '(?:配信|送信|配送|配達|送達|お届け|転送)(?:する(?:こと)?|されま|が|でき|に|が?でき)?[^\\n]{0,12}(?:ません|なかった|失敗|不能)|エラーのため|届けることができ|送信できま|戻されて|无法|未能|未送达|退信|退回|失败|無法|失敗|배달[^\\n]{0,12}(?:못|없|않|실패)|전[송달][^\\n]{0,12}(?:못|없|않|실패)|반송',
+  // Hebrew, Arabic, Vietnamese, Indonesian
+  'לא ניתן|לא נמסר|تعذر|لم يتم|فشل|không thể|tidak dapat',
+];
+
+const failureText = new RegExp(textRows.join('|'), 'iu');
+
+/**
+ * Reads what a delivery program says in prose: whom the mail did not reach, and why.
+ *
+ * Programs differ in words but hardly in form: a line that begins with the address and goes on with the reason, a
+ * label before the address, a sentence that names it, a transcript of the SMTP session. The strongest form that is
+ * there counts. The mail that came back is cut off first, so that its addresses are none of a recipient.
+ */
+
+const leadsToRecipient =
+  /(?:\b(?:to|for|addressed to|recipients?|address|e-?mail|user|userid|mailbox|account|full|size|into|message-id in|list|group|à|a|an|para|per|al|aan|till|til|do|для|на|quota)\b[^\n@]{0,14}|[:,(]\s{0,3})["'<(]{0,2}$/iu;
+
+const isSender =
+  /(?:\b(?:contact|from|by|sender|reply to|send (?:mail|an e-?mail) to|write to|von|de|mail|help at)\b|from:)[\s:"'<]{0,4}$/iu;
+
+const forms: readonly Form[] = [afterLabel, atLineStart, inSentences, inReplies, inTranscript];
+
+/** Each address once, with the words from where it stands to where the next one does. */
+function tell(words: string, found: readonly Found[]): readonly Told[] {
+  const seen = new Set<string>();
+  const firsts = found.filter(({ address }) => {
+    const isFirst = !seen.has(address.toLowerCase());
+    seen.add(address.toLowerCase());
+    return isFirst;
+  });
+  return firsts.slice(0, recipientsMax).map(({ address, start }, index) => {
+    const isOnly = firsts.length === 1;
+    const own = isOnly
+      ? words
+      : words.slice(lineStart(words, start), lineStart(words, firsts[index + 1]?.start ?? words.length + 1));
+    return { address, words: own.slice(0, 4000), diagnostic: diagnosticIn(own.slice(0, 4000), address) };
+  });
+}
+
+function lineStart(words: string, at: number): number {
+  return at > words.length ? words.length : words.lastIndexOf('\n', at) + 1;
+}
+
+/**
+ * `Original address: a@b` (PMDF), `Recipient: [SMTP:a@b]` (MailEnable), `Addressed To: a@b` (SurfControl). Where the
+ * address that the sender wrote has a label of its own, it counts.
+ */
+function afterLabel(words: string): readonly Found[] {
+  for (const label of [
+    /^[ \t]*Original address: /gimu,
+    /^[ \t>*-]{0,12}(?:Recipient(?: address)?|Failed recipient|Addressed to|Invalid recipient|Intended recipient|Destinataire|Destinatario|Empfänger|宛先)(?:\(s\))? ?[:：]/gimu,
+  ]) {
+    const found = [...words.matchAll(label)].flatMap(({ index, 0: text }) =>
+      firstOf(words, index + text.length, words.indexOf('\n', index + text.length)),
+    );
+    if (found.length > 0) return found;
+  }
+  return [];
+}
+
+function firstOf(words: string, from: number, to: number): readonly Found[] {
+  return addressesIn(words.slice(from, to < 0 ? undefined : to))
+    .slice(0, 1)
+    .map(({ address, start, end }) => ({ address, start: start + from, end: end + from }));
+}
+
+/** `<a@b>: reason` (Postfix, qmail), `  a@b` (Exim, Gmail), `a@b on Mon, ...` (Exchange), `a@b (reason)` (GroupWise). */
+function atLineStart(words: string): readonly Found[] {
+  const found: Found[] = [];
+  const introduction = words.search(/\p{L}/u);
+  for (let start = Math.max(introduction, 0); start < words.length; ) {
+    const next = words.indexOf('\n', start);
+    const end = next < 0 ? words.length : next;
+    const line = words.slice(start, end);
+    const first = line.includes('@') ? addressesIn(line)[0] : undefined;
+    if (first !== undefined && before.test(line.slice(0, first.start)) && after.test(line.slice(first.end)))
+      found.push({ address: first.address, start: start + first.start, end: start + first.end });
+    start = end + 1;
+  }
+  return found;
+}
+
+/** `Your message to a@b could not be delivered`: a sentence that says failure and names whom it was for. */
+function inSentences(words: string): readonly Found[] {
+  const found: Found[] = [];
+  let start = 0;
+  for (const sentence of words.split(/(?<=\n[ \t]{0,20}\n|[.!?:][ \n](?=\p{Lu}))/u)) {
+    const text = sentence.replace(/\n/gu, ' ');
+    const addresses = text.includes('@') ? addressesIn(text) : [];
+    if (addresses.length > 0 && (saysFailure(text.slice(0, 2000)) || reasonIn(text) !== null)) {
+      for (const { address, start: at, end } of addresses) {
+        if (
+          leadsToRecipient.test(text.slice(Math.max(0, at - 80), at)) &&
+          !isSender.test(text.slice(Math.max(0, at - 40), at))
+        )
+          found.push({ address, start: start + at, end: start + end });
+      }
+    }
+    start += sentence.length;
+  }
+  return found;
+}
+
+/** `550 <a@b>... User unknown`, as sendmail ends its transcript. */
+function inReplies(words: string): readonly Found[] {
+  return [
+    ...words.matchAll(/^[45]\d\d (?:[45]\.\d{1,3}\.\d{1,3} )?<?(?=[^\s<>@]{1,128}@[^\n]{1,255}\.\.\.)/gmu),
+  ].flatMap(({ index, 0: text }) => firstOf(words, index + text.length, words.indexOf('\n', index)));
+}
+
+/** The commands of the SMTP session. */
+function inTranscript(words: string): readonly Found[] {
+  return [...words.matchAll(/\bRCPT TO: ?</giu), ...words.matchAll(/\bRCPT TO: ?(?=[^<\s])/giu)].flatMap(
+    ({ index, 0: text }) => firstOf(words, index + text.length, words.indexOf('\n', index + text.length)),
+  );
+}
+
+/** The line that tells most: one with a reply code of SMTP, else one that names a reason. */
+export function diagnosticIn(words: string, address: string): string {
+  const lines = words.split('\n').map((line) => line.trim());
+  const withCode = lines.findIndex(
+    (line) => /(?:^|[\s:'"(])[45]\d\d[- #:]/u.test(line) && !/^(?:>>>|EHLO|MAIL FROM)/iu.test(line),
+  );
+  if (withCode >= 0) return oneLine(withNext(lines, withCode).replace(/^<<< |^\(reason: /u, ''));
+  const labelled = lines.find((line) =>
+    /^(?:reason|error|cause|grund|motif|motivo|diagnostic code)\b[^\n:]{0,20}: ?\S/iu.test(line),
+  );
+  if (labelled !== undefined) return oneLine(labelled.replace(/^[^:]{1,40}: ?/u, ''));
+  const withReason = lines.find(
+    (line) => line !== '' && !/^[-=*_#]{2}/u.test(line) && reasonIn(line.replaceAll(address, '')) !== null,
+  );
+  return oneLine(withReason ?? '');
+}
+
+/** A line and what it goes on with, up to an empty line. */
+function withNext(lines: readonly string[], index: number): string {
+  const rest = lines.slice(index, index + 6);
+  const end = rest.findIndex(
+    (line, at) => at > 0 && (line === '' || /^(?:<<<|>>>|\d{3} |-{3}|[<\w][^\s]*@)/u.test(line)),
+  );
+  return rest.slice(0, end < 0 ? undefined : end).join(' ');
+}
+
+/** Beginnings of subjects. */
+const subjectRows: readonly string[] = [
+  // Sendmail, Postfix, Exim, qmail, and what was made in their likeness
+  'undeliver(?:able|ed)\\b',
+  'returned (?:(?:e-?)?mail|message)\\b|message returned|returned to sender|mail returned',
+  'postmaster notify:|postmaster warning:',
+  '(?:(?:e-?)?mail|message) deliver[a-z]{1,3} (?:has )?(?:failure|failed|failing|problem|error|warning|delayed|report|status|notification|notice|has)',
+  'mail (?:status report|failure|failed|system error|delivery|rejected|could not be delivered|undelivered)|failed mail\\b',
+  'message (?:status|delivery|delayed|undeliverable|could not be delivered|not delivered|you sent)|(?:your )?message (?:was|has) (?:not )?been (?:delayed|rejected|delivered)|your message to [^ ]{1,200} (?:could not|was not|has not)',
+  'deliver[a-z]{0,3} (?:status|failure|failed|problem|report|error|delayed|has|unsuccessful|notification)',
+  'failure (?:notice|notification|delivery)|failed delivery|failed to deliver|failed:',
+  '(?:permanent|temporary|transient) (?:delivery )?(?:failure|error)|non-?deliver(?:y|able)|\\[?postmaster\\]? e?-?mail delivery|\\[postmaster\\]',
+  'warning:? (?:could not|message|from|[^ ]{1,200}@|mail|your)|warning - |delayed (?:mail|message)|delay(?:ed)?:|delivery delay|mail delay',
+  "(?:unable|failed|failure|can(?:'t|not)|could not|couldn't) (?:to )?(?:deliver|send)|unzustellbar|bounced? (?:mail|message|notice)|rejected (?:mail|message|posting)|(?:mail )?bounce:|ndn:|ndr:|ndr\\b|dsn\\b",
+  'banned (?:contents?|files?)|(?:automatically )?rejected mail|mail not delivered|not delivered|recipient (?:not found|unknown)|user unknown|unknown (?:user|recipient|address)|inbox is full|mailbox (?:is )?full|address not found',
+  // Amazon SES over SNS
+  'aws notification message|amazon ses (?:email )?event notification',
+  // FML, Majordomo: not a member
+  'you [^ ]{1,200} are not member\\b|loop alert:',
+  // German
+  'unzustellbar|nicht zustellbar|benachrichti?(?:gung)?\\w{0,4} zum \\S{0,3}\\S{0,12}bermittlungsstatus|nachricht nicht (?:zugestellt|zustellbar)|zustell(?:ung|fehler|bericht)|(?:mail-?)?zustellung(?:sfehler|sstatus)?\\b|fehler (?:bei der|beim) (?:zustellung|versand)|unzugestellte|e-?mail (?:konnte nicht|unzustellbar)',
+  // French
+  'non[- ]?remis|(?:échec|echec|erreur)[^\\n]{0,20}(?:remise|distribution|livraison|envoi|acheminement)|(?:message|courrier|mail) non (?:remis|délivré|delivre|distribué|distribue|livré)|non distribuable|notification d.?état de remise|retour (?:de courrier|à l.expéditeur)',
+  // Spanish, Portuguese, Italian
+  'no (?:se puede |se pudo )?entrega(?:do|ble|r)|(?:error|fallo)[^\\n]{0,12}(?:entrega|env[ií]o)|(?:mensaje|correo) (?:no entregado|devuelto)|no se (?:ha podido|pudo|puede) entregar|notificaci[oó]n de (?:estado|error) de entrega',
+  '(?:falha|erro)[^\\n]{0,12}(?:entrega|envio)|(?:mensagem|e-?mail) n[aã]o entregue|n[aã]o (?:foi )?(?:entregue|poss[ií]vel entregar)|notifica[cç][aã]o de status de entrega',
+  'mancato recapito|non recapitabil[ei]|recapito (?:non riuscito|fallito)|(?:errore|notifica)[^\\n]{0,20}(?:consegna|recapito)|messaggio non (?:recapitat|consegnat)o|impossibile recapitare',
+  // Dutch, Swedish, Danish, Norwegian, Finnish
+  'onbestelbaar|niet (?:te bezorgen|bezorgd|afgeleverd)|(?:bezorging|aflevering) mislukt|kan niet worden bezorgd|onbezorgbaar',
+  'olevererbar|ej levererbart|(?:det )?gick inte att leverera|leveransfel|leverans(?:en)? misslyckades|kan ikke leveres|ikke leveret|ulever(?:er)?bar|ikke levert|leveringsfeil|leveringsfejl|toimitt?amaton|toimitus epäonnistui|viestiä ei voitu|ei voitu toimittaa',
+  // Polish, Czech, Slovak, Hungarian, Romanian, Croatian
+  'niedostarcz|nie można dostarczyć|niepowodzenie dostarcz|(?:błąd|blad) (?:dostarcz|doręcz)|zwrot (?:poczty|wiadomości)|nedoručiteln|nelze doručit|nedoručen|nie je možné doručiť|nedoručiteľn|kézbesíthetetlen|kézbesítési hiba|sikertelen kézbesítés|nem kézbesíthet|nelivrat|nu (?:s-a putut|se poate) livra|neisporučen|nije moguće isporučiti',
+  // Russian, Ukrainian, Bulgarian, Greek, Turkish
+  'недоставлен|не доставлен|не удалось доставить|ошибка (?:при )?доставк|сбой доставк|невозможно доставить|не удаётся доставить|не вдалося доставити|неможливо доставити|недостав|недоставим|δεν (?:παραδόθηκε|είναι δυνατή η παράδοση)|αποτυχία παράδοσης|μη παραδοτέο|teslim edilemedi|teslim edilemeyen|iletilemedi|teslimat (?:hatası|başarısız)',
+  // Japanese, Chinese, Korean
+  '配信不能|配信(?:エラー|失敗|できません)|送信(?:エラー|失敗|できません)|送信者に戻され|未配信|配送(?:エラー|不能|失敗)|エラーメール|メール配信|メールを配信|(?:メール|メッセージ)(?:の|を|が)?(?:配信|送信|送達)(?:エラー|失敗|でき)|退信|无法(?:投递|送达|传递)|未(?:能)?(?:送达|传递|投递)|投递失败|系统退信|發送失敗|傳送失敗|無法(?:傳遞|遞送|投遞|送達)|未傳遞|전송 ?실패|배달 ?(?:되지|실패|불가)|반송|전달되지',
+  // Hebrew, Arabic, Vietnamese, Thai, Indonesian
+  'לא ניתן למסור|לא נמסר|تعذر (?:تسليم|توصيل)|لم يتم (?:تسليم|التسليم)|không (?:thể )?gửi được|gửi không thành công|ไม่สามารถส่ง|tidak (?:dapat )?terkirim',
+];
+
+/** Subjects that say it further on. */
+const subjectInside =
+  '\\b(?:delivery (?:has )?(?:failed|failure)|non remis|could not be delivered|user unknown|returned to sender|undeliverable)\\b';
+/** And those of programs that answer to the subject of the mail and add it at the end. */
+const subjectEnd =
+  '[ :(\\u2013-](?:delivery failed|delivery failure|non remis|undeliverable|undelivered|unzustellbar|nicht zustellbar)\\W{0,3}$';
+
+const subjectStart = new RegExp(`^[\\s*!:"'-]{0,6}(?:${subjectRows.join('|')})`, 'iu');
+const subjectAnywhere = new RegExp(subjectInside, 'iu');
+const subjectAtEnd = new RegExp(subjectEnd, 'iu');
+const answerPrefix =
+  /^\s{0,5}(?:re|aw|antw|sv|vs|fwd?|wg|tr|rv|enc|i|r|odp|vá|ynt|рез?|пересл|答复|回复|转发)\s{0,2}(?:\[\d+\])?[:：]/iu;
+
+/** Whether a subject is that of a delivery report. Only the first 300 characters are looked at. */
+export function isFailureSubject(subject: string): boolean {
+  const start = subject.slice(0, 300);
+  if (subjectStart.test(start)) return true;
+  return answerPrefix.test(start) ? subjectAtEnd.test(start) : subjectAnywhere.test(start);
+}
+
+/** Whether a subject is that of an answer, or of a mail that is forwarded. */
+export function isAnsweredOrForwarded(subject: string): boolean {
+  return answerPrefix.test(subject.slice(0, 40));
+}
+
+/**
+ * Subjects and sentences in which programs say that they are programs: FML; X.400 gateways; and a text that begins with
+ * a drawn line.
+ */
+const automaticSubject = /^\s{0,3}(?:you [^ ]{1,200} are not member \(|loop alert: duplicated message-id)/iu;
+const automaticText =
+  /automatic(?:ally)? (?:generated|created|sent)|auto-?generated|(?:delivery status notification|message) is sent from (?:the )?mta|advisory-only|please do not re(?:ply|send|spond)|automatisch (?:erzeugt|erstellt|generiert)|généré automatiquement|自動的に|^\s{0,20}[*=]{10,200}\s*\n/iu;
+
+/** Whether a mail says of itself that a program wrote it. The caller gives a part of the text that is short enough. */
+export function saysAutomatic(subject: string, opening: string): boolean {
+  return automaticSubject.test(subject.slice(0, 300)) || automaticText.test(opening.slice(0, 1000));
+}
+
+/** What persons write around a failure: they greet, ask, and tell of themselves. */
+const personRows: readonly string[] = [
+  '(?:can|could|would|do) you\\b|please (?:help|have a look|look into|advise|call|tell|let (?:me|us) know|resend|send it again)|any ideas?\\b|what (?:is wrong|does (?:this|it|that)|should (?:i|we))|why (?:is|was|does|do|did|can)|(?:help|tell) me\\b',
+  '(?:^|\\n)\\s{0,5}(?:hello|hi|dear|good (?:morning|afternoon)|hallo|guten (?:tag|morgen)|sehr geehrte|liebe[rs]?|moin|servus|bonjour|hola|buenos|ciao|buongiorno)\\b(?!\\. this is)',
+  '\\bmy (?:e-?mail|mail|message|newsletter|account|boss|colleague|customer|parcel|order)|(?<!\\bafter )\\bi (?:get|got|tried|have|can.?t|cannot|wrote|sent)\\b|\\b(?:kind|best|warm) regards|\\bthanks\\b|\\bscreenshot',
+  'können sie|kannst du|könnt ihr|bitte (?:helfen|prüfen|schauen|nochmal|erneut|um)|was (?:heißt|bedeutet|soll)|\\b(?:warum|wieso)\\b|\\bmeine?[rmn]?\\b|\\bich (?:habe|bekomme|kann)|(?:viele|liebe|beste|freundliche[nm]?) grü(?:ß|ss)e',
+];
+const person = new RegExp(personRows.join('|'), 'iu');
+
+/** Whether the unquoted top of a text sounds like a person. The caller gives a part that is short enough. */
+export function asksLikePerson(opening: string): boolean {
+  return person.test(opening);
+}
+
+/** Whether a text says that a mail did not arrive. The caller gives a part that is short enough. */
+export function saysFailure(text: string): boolean {
+  return failureText.test(text);
+}

@@ -1,0 +1,420 @@
+/**
+ * Reads RTF (version 1.9): the HTML that Outlook wrapped in it (MS-OXRTFEX), else its text without any looks.
+ *
+ * Takes any bytes and never fails: groups may stay open, words may be unknown, and what is no RTF is null. One pass,
+ * and the result is never longer than the bytes. Pictures, embedded objects and page headers are left out.
+ */
+import { decodeCodePage } from '../charset/code-pages.ts';
+
+/** Just one of both is there. Line ends are LF. */
+export type RtfBody = { readonly html: string; readonly text: null } | { readonly html: null; readonly text: string };
+
+/** Groups that lie deeper share the settings of the deepest one that counts. */
+const depthMax = 500;
+const wordLengthMax = 32;
+
+const backslash = 0x5c;
+const openingBrace = 0x7b;
+const closingBrace = 0x7d;
+
+/** Settings that end with their group. */
+type Group = {
+  /** Code page of the font. */
+  readonly codePage: number;
+  /** How many characters stand after `\u` for readers who do not know it. */
+  readonly replacementCount: number;
+  readonly isHidden: boolean;
+  readonly isFontTable: boolean;
+  /** Within `\*\htmltag`: a piece of the HTML itself. */
+  readonly isTag: boolean;
+  /** Written for readers of RTF only (`\htmlrtf`), or marked as hidden text (`\v`). */
+  readonly isSuppressed: boolean;
+};
+
+type Reader = {
+  readonly bytes: Uint8Array;
+  readonly output: RtfOutput;
+  readonly groups: Group[];
+  readonly fonts: Map<number, number>;
+  group: Group;
+  at: number;
+  /** Open groups that were too deep to be counted in `groups`. */
+  deeper: number;
+  documentCodePage: number;
+  defaultFont: number;
+  fontInTable: number;
+  isHtml: boolean;
+  /** After `\*`: the group is hidden unless its word is known. */
+  isStarred: boolean;
+  /** Characters still to skip after `\u`. */
+  skip: number;
+};
+
+/** Null for what does not start like RTF. */
+export function readRtf(bytes: Uint8Array): RtfBody | null {
+  if (Buffer.from(bytes.subarray(0, 5)).toString('latin1') !== '{\\rtf') return null;
+  const reader = startReader(bytes);
+  while (reader.at < bytes.length) readNext(reader);
+  const text = reader.output.text();
+  return reader.isHtml ? { html: text, text: null } : { html: null, text };
+}
+
+function startReader(bytes: Uint8Array): Reader {
+  return {
+    bytes,
+    output: makeRtfOutput(bytes.length),
+    groups: [],
+    fonts: new Map(),
+    group: {
+      codePage: 1252,
+      replacementCount: 1,
+      isHidden: false,
+      isFontTable: false,
+      isTag: false,
+      isSuppressed: false,
+    },
+    at: 0,
+    deeper: 0,
+    documentCodePage: 1252,
+    defaultFont: -1,
+    fontInTable: -1,
+    isHtml: false,
+    isStarred: false,
+    skip: 0,
+  };
+}
+
+function readNext(reader: Reader): void {
+  const byte = reader.bytes[reader.at++] ?? 0;
+  if (byte === backslash) readControl(reader);
+  else if (byte === openingBrace) openGroup(reader);
+  else if (byte === closingBrace) closeGroup(reader);
+  else if (byte !== 10 && byte !== 13 && byte !== 0) writeByte(reader, byte);
+}
+
+function openGroup(reader: Reader): void {
+  reader.skip = 0;
+  reader.isStarred = false;
+  if (reader.groups.length >= depthMax) reader.deeper += 1;
+  else reader.groups.push(reader.group);
+}
+
+function closeGroup(reader: Reader): void {
+  reader.skip = 0;
+  reader.isStarred = false;
+  if (reader.deeper > 0) reader.deeper -= 1;
+  else reader.group = reader.groups.pop() ?? reader.group;
+}
+
+function isShown({ group }: Reader): boolean {
+  return !group.isSuppressed && !group.isHidden;
+}
+
+function writeByte(reader: Reader, byte: number): void {
+  if (reader.skip > 0) reader.skip -= 1;
+  else if (isShown(reader))
+    reader.output.byte(byte, reader.group.isTag ? reader.documentCodePage : reader.group.codePage);
+}
+
+function writeCharacters(reader: Reader, text: string): void {
+  if (reader.skip > 0) reader.skip -= 1;
+  else if (isShown(reader)) reader.output.characters(text);
+}
+
+/** After a backslash: a word with its number, `'` and two hex digits, or one sign. */
+function readControl(reader: Reader): void {
+  const { bytes } = reader;
+  const start = reader.at;
+  while (isLetter(bytes[reader.at]) && reader.at - start < wordLengthMax) reader.at += 1;
+  if (reader.at === start) readSign(reader);
+  else readWord(reader, start);
+}
+
+function readWord(reader: Reader, start: number): void {
+  const { bytes } = reader;
+  const word = latin1(bytes, start, reader.at);
+  const numberStart = reader.at;
+  if (bytes[reader.at] === 0x2d) reader.at += 1;
+  while (isDigit(bytes[reader.at]) && reader.at - numberStart < 11) reader.at += 1;
+  const digits = latin1(bytes, numberStart, reader.at);
+  if (bytes[reader.at] === 0x20) reader.at += 1;
+  const number = digits === '' || digits === '-' ? null : Number(digits);
+  obey(reader, word, number);
+  reader.isStarred = false;
+}
+
+function readSign(reader: Reader): void {
+  const sign = String.fromCharCode(reader.bytes[reader.at++] ?? 0);
+  if (sign === "'") {
+    const byte = Number.parseInt(latin1(reader.bytes, reader.at, reader.at + 2), 16);
+    reader.at += 2;
+    if (!Number.isNaN(byte)) writeByte(reader, byte);
+  } else if (sign === '*') reader.isStarred = true;
+  else {
+    const character = characters.get(sign);
+    if (character !== undefined) writeCharacters(reader, character);
+  }
+}
+
+function isLetter(byte = 0): boolean {
+  return (byte >= 0x61 && byte <= 0x7a) || (byte >= 0x41 && byte <= 0x5a);
+}
+
+function isDigit(byte = 0): boolean {
+  return byte >= 0x30 && byte <= 0x39;
+}
+
+function latin1(bytes: Uint8Array, start: number, end: number): string {
+  let text = '';
+  for (let at = start; at < end && at < bytes.length; at++) text += String.fromCharCode(bytes[at] ?? 0);
+  return text;
+}
+
+function change(reader: Reader, settings: Partial<Group>): void {
+  reader.group = { ...reader.group, ...settings };
+}
+
+function obey(reader: Reader, word: string, number: number | null): void {
+  const act = actions.get(word);
+  const character = characters.get(word);
+  if (act !== undefined) act(reader, number ?? 0, number === null);
+  else if (character !== undefined) writeCharacters(reader, character);
+  else obeyQuietly(reader, word);
+}
+
+/** A word that writes nothing: it may hide its group, or choose a code page. */
+function obeyQuietly(reader: Reader, word: string): void {
+  if (reader.skip > 0) reader.skip -= 1;
+  if (reader.isStarred || hiddenGroups.has(word)) change(reader, { isHidden: true });
+  const codePage = documentCodePages.get(word);
+  if (codePage !== undefined) chooseDocumentCodePage(reader, codePage);
+}
+
+function chooseDocumentCodePage(reader: Reader, codePage: number): void {
+  reader.documentCodePage = codePage;
+  change(reader, { codePage });
+}
+
+function codePageOfFont(reader: Reader, font: number): number {
+  return reader.fonts.get(font) ?? reader.documentCodePage;
+}
+
+type Action = (reader: Reader, number: number, isBare: boolean) => void;
+
+const actions: ReadonlyMap<string, Action> = new Map<string, Action>([
+  ['ansicpg', (reader, number) => chooseDocumentCodePage(reader, number || 1252)],
+  // The wrapping of MS-OXRTFEX
+  ['fromhtml', (reader) => set(reader, { isHtml: true })],
+  ['htmltag', (reader) => change(reader, reader.isHtml ? { isTag: true, codePage: reader.documentCodePage } : hidden)],
+  ['mhtmltag', (reader) => change(reader, hidden)],
+  ['htmlrtf', (reader, number, isBare) => suppress(reader, reader.isHtml, isBare || number !== 0)],
+  ['v', (reader, number, isBare) => suppress(reader, !reader.isHtml, isBare || number !== 0)],
+  // Bullets stand in the HTML as well
+  ['pntext', (reader) => change(reader, reader.isHtml ? hidden : {})],
+  // Fonts and code pages
+  ['fonttbl', (reader) => change(reader, { isHidden: true, isFontTable: true })],
+  ['deff', (reader, number) => set(reader, { defaultFont: number })],
+  ['f', chooseFont],
+  ['fcharset', (reader, number) => defineFont(reader, fontCodePages.get(number))],
+  ['cpg', (reader, number) => defineFont(reader, number)],
+  ['plain', toPlain],
+  // Characters by number
+  ['uc', (reader, number) => change(reader, { replacementCount: Math.min(Math.max(number, 0), 100) })],
+  ['u', writeNumbered],
+  ['bin', (reader, number) => set(reader, { at: reader.at + Math.max(0, number) })],
+]);
+
+const hidden: Partial<Group> = { isHidden: true };
+
+function set(reader: Reader, values: Partial<Reader>): void {
+  Object.assign(reader, values);
+}
+
+function suppress(reader: Reader, applies: boolean, isSuppressed: boolean): void {
+  if (applies) change(reader, { isSuppressed });
+}
+
+/** Back to the default font; hidden text ends, but not what `\htmlrtf` suppresses. */
+function toPlain(reader: Reader): void {
+  change(reader, { codePage: codePageOfFont(reader, reader.defaultFont) });
+  suppress(reader, !reader.isHtml, false);
+}
+
+function chooseFont(reader: Reader, font: number): void {
+  if (reader.group.isFontTable) reader.fontInTable = font;
+  else change(reader, { codePage: codePageOfFont(reader, font) });
+}
+
+function defineFont(reader: Reader, codePage: number | undefined): void {
+  if (reader.group.isFontTable && codePage !== undefined && reader.fonts.size < 10_000)
+    reader.fonts.set(reader.fontInTable, codePage);
+}
+
+/** Numbers over 32767 are written as negative ones. */
+function writeNumbered(reader: Reader, number: number): void {
+  reader.skip = 0;
+  const code = number < 0 ? number + 0x10000 : number;
+  if (code > 0 && code <= 0xffff) writeCharacters(reader, String.fromCharCode(code));
+  reader.skip = reader.group.replacementCount;
+}
+
+/**
+ * The words of RTF 1.9 that matter for reading: what they write, what they hide, which code page they choose.
+ *
+ * Tables only. Words that are not here change how text looks, and are skipped.
+ */
+
+/** Words that stand for a character. */
+const characters: ReadonlyMap<string, string> = new Map([
+  ['par', '\n'],
+  ['line', '\n'],
+  ['row', '\n'],
+  ['sect', '\n'],
+  ['page', '\n'],
+  ['nestrow', '\n'],
+  ['tab', '\t'],
+  ['cell', '\t'],
+  ['nestcell', '\t'],
+  ['lquote', '\u2018'],
+  ['rquote', '\u2019'],
+  ['ldblquote', '\u201c'],
+  ['rdblquote', '\u201d'],
+  ['bullet', '\u2022'],
+  ['endash', '\u2013'],
+  ['emdash', '\u2014'],
+  ['enspace', '\u2002'],
+  ['emspace', '\u2003'],
+  ['qmspace', '\u2005'],
+  // The byte after the backslash is the whole word.
+  ['~', '\u00a0'],
+  ['_', '\u2011'],
+  ['{', '{'],
+  ['}', '}'],
+  ['\\', '\\'],
+  ['\n', '\n'],
+  ['\r', '\n'],
+]);
+
+/** Groups that hold what is not shown. */
+const hiddenGroups: ReadonlySet<string> = new Set([
+  'fonttbl',
+  'colortbl',
+  'stylesheet',
+  'info',
+  'pict',
+  'objdata',
+  'header',
+  'headerl',
+  'headerr',
+  'headerf',
+  'footer',
+  'footerl',
+  'footerr',
+  'footerf',
+  'fldinst',
+  'nonesttables',
+  'nonshppict',
+  'bkmkstart',
+  'bkmkend',
+  'datafield',
+  'themedata',
+  'listtable',
+  'listoverridetable',
+  'rsidtbl',
+  'generator',
+  'xmlnstbl',
+]);
+
+/** Words at the start that choose the code page of the whole document. */
+const documentCodePages: ReadonlyMap<string, number> = new Map([
+  ['ansi', 1252],
+  ['mac', 10000],
+  ['pc', 437],
+  ['pca', 850],
+]);
+
+/** Code page by the character set of a font. 0, 1 and 2 (symbols) follow the document. */
+const fontCodePages: ReadonlyMap<number, number> = new Map([
+  [77, 10000],
+  [128, 932],
+  [129, 949],
+  [130, 1361],
+  [134, 936],
+  [136, 950],
+  [161, 1253],
+  [162, 1254],
+  [163, 1258],
+  [177, 1255],
+  [178, 1256],
+  [186, 1257],
+  [204, 1251],
+  [222, 874],
+  [238, 1250],
+  [254, 437],
+  [255, 850],
+]);
+
+/**
+ * Collects the text of an RTF document: bytes in changing code pages, and characters by their number.
+ *
+ * Bytes of one code page are decoded together, since a character may take several of them. Never fails.
+ */
+
+type RtfOutput = {
+  /** A byte of a text in that code page. */
+  readonly byte: (byte: number, codePage: number) => void;
+  /** Characters as they are. */
+  readonly characters: (text: string) => void;
+  /** Everything so far. */
+  readonly text: () => string;
+};
+
+/** `bytesMax` is how many bytes there can be at most. */
+function makeRtfOutput(bytesMax: number): RtfOutput {
+  const pieces: string[] = [];
+  const waiting = Buffer.alloc(bytesMax);
+  const singles = new Map<number, string>();
+  let waitingCount = 0;
+  let isAscii = true;
+  let waitingCodePage = 0;
+
+  const decodeOne = (byte: number): string => {
+    const key = waitingCodePage * 256 + byte;
+    const known = singles.get(key);
+    if (known !== undefined) return known;
+    const text = decodeCodePage(Uint8Array.of(byte), waitingCodePage);
+    singles.set(key, text);
+    return text;
+  };
+  const flush = (): void => {
+    if (waitingCount === 0) return;
+    if (isAscii) pieces.push(waiting.toString('latin1', 0, waitingCount));
+    else if (waitingCount === 1) pieces.push(decodeOne(waiting[0] ?? 0));
+    else pieces.push(decodeCodePage(waiting.subarray(0, waitingCount), waitingCodePage));
+    waitingCount = 0;
+    isAscii = true;
+  };
+  const byte = (value: number, codePage: number): void => {
+    // Between two multi-byte texts ASCII belongs to either.
+    if (codePage !== waitingCodePage && !(isAscii && value < 128)) flush();
+    if (waitingCount === bytesMax) flush();
+    waitingCodePage = codePage;
+    if (value >= 128) isAscii = false;
+    waiting[waitingCount++] = value;
+  };
+  return {
+    byte,
+    characters: (text) => {
+      const code = text.charCodeAt(0);
+      if (text.length === 1 && code < 128) byte(code, waitingCodePage);
+      else {
+        flush();
+        pieces.push(text);
+      }
+    },
+    text: () => {
+      flush();
+      return pieces.join('');
+    },
+  };
+}

@@ -1,0 +1,183 @@
+/**
+ * Reads the two layers of a TNEF stream (MS-OXTNEF): its attributes, and the MAPI properties within some of them.
+ *
+ * Takes any bytes, trusts no length and no count: what reaches past the end is cut there, what cannot be read ends the
+ * list. Values are views of the bytes read. Checksums are not looked at: a damaged file is better than none.
+ */
+import { decodeCodePage, decodeWhole } from '../charset/code-pages.ts';
+
+const signature = 0x223e9f78;
+const headerBytes = 6;
+/** Level, name and length before the value, checksum after it. */
+const attributeHeadBytes = 9;
+const attributeTailBytes = 2;
+
+/** One attribute: `id` is the whole 32-bit name, type included. */
+type TnefAttribute = { readonly level: number; readonly id: number; readonly value: Uint8Array };
+
+/** One MAPI property: its type without the flag of many values, and its first value. */
+type MapiProperty = { readonly type: number; readonly value: Uint8Array };
+
+/** By property number; named properties are left out. */
+export type MapiProperties = ReadonlyMap<number, MapiProperty>;
+
+/** The attributes in their order; null when the bytes are no TNEF. */
+export function readAttributes(bytes: Uint8Array): Iterable<TnefAttribute> | null {
+  if (bytes.length < headerBytes || viewOf(bytes).getUint32(0, true) !== signature) return null;
+  return attributesOf(bytes);
+}
+
+function* attributesOf(bytes: Uint8Array): Iterable<TnefAttribute> {
+  const view = viewOf(bytes);
+  let at = headerBytes;
+  while (at + attributeHeadBytes <= bytes.length) {
+    const level = view.getUint8(at);
+    // Anything else is what a gateway put behind the stream.
+    if (level !== 1 && level !== 2) return;
+    const length = view.getUint32(at + 5, true);
+    const start = at + attributeHeadBytes;
+    yield { level, id: view.getUint32(at + 1, true), value: bytes.subarray(start, start + length) };
+    at = start + length + attributeTailBytes;
+  }
+}
+
+/** True when the attributes reach to the end of the stream, but for padding: nothing was cut off or put behind. */
+export function isWholeStream(bytes: Uint8Array): boolean {
+  const view = viewOf(bytes);
+  let at = headerBytes;
+  while (at + attributeHeadBytes <= bytes.length && (view.getUint8(at) === 1 || view.getUint8(at) === 2)) {
+    at += attributeHeadBytes + view.getUint32(at + 5, true) + attributeTailBytes;
+  }
+  return at <= bytes.length && bytes.subarray(at).every((byte) => byte <= 0x20);
+}
+
+const manyValues = 0x1000;
+const firstNamedProperty = 0x8000;
+
+/** Bytes of a value by its type, padding included; types of any length are not here. */
+const fixedBytes: ReadonlyMap<number, number> = new Map([
+  [0x0000, 0],
+  [0x0001, 0],
+  [0x0002, 4],
+  [0x0003, 4],
+  [0x0004, 4],
+  [0x0005, 8],
+  [0x0006, 8],
+  [0x0007, 8],
+  [0x000a, 4],
+  [0x000b, 4],
+  [0x0014, 8],
+  [0x0040, 8],
+  [0x0048, 16],
+]);
+
+/** Object, string of 8 bits, string of 16 bits, binary. */
+const lengthPrefixed: ReadonlySet<number> = new Set([0x000d, 0x001e, 0x001f, 0x0102]);
+
+/** The properties of an attribute that holds a list of them (MS-OXTNEF section 2.1.3.4). The first of a number counts. */
+export function readProperties(bytes: Uint8Array): MapiProperties {
+  const found = new Map<number, MapiProperty>();
+  const cursor = { bytes, view: viewOf(bytes), at: 0 };
+  let left = readNumber(cursor);
+  while (left !== null && left > 0 && cursor.at + 4 <= bytes.length) {
+    left -= 1;
+    const tag = readNumber(cursor) ?? 0;
+    const number = tag >>> 16;
+    if (number >= firstNamedProperty && !skipName(cursor)) break;
+    const property = readProperty(cursor, tag & 0xffff);
+    if (property === null) break;
+    if (property !== 'empty' && number < firstNamedProperty && !found.has(number)) found.set(number, property);
+  }
+  return found;
+}
+
+type Cursor = { readonly bytes: Uint8Array; readonly view: DataView; at: number };
+
+function readNumber(cursor: Cursor): number | null {
+  if (cursor.at + 4 > cursor.bytes.length) return null;
+  cursor.at += 4;
+  return cursor.view.getUint32(cursor.at - 4, true);
+}
+
+/** A GUID, then a number or a name. */
+function skipName(cursor: Cursor): boolean {
+  cursor.at += 16;
+  const kind = readNumber(cursor);
+  const numberOrLength = readNumber(cursor);
+  if (kind === null || numberOrLength === null) return false;
+  if (kind === 1) cursor.at += padded(numberOrLength);
+  return true;
+}
+
+/** Null when it cannot be read; then nothing after it can be, either. */
+function readProperty(cursor: Cursor, typeWithFlag: number): MapiProperty | 'empty' | null {
+  const type = typeWithFlag & ~manyValues;
+  const isPrefixed = lengthPrefixed.has(type);
+  const size = fixedBytes.get(type);
+  if (!isPrefixed && size === undefined) return null;
+  let count: number | null = 1;
+  if (isPrefixed || (typeWithFlag & manyValues) !== 0) count = readNumber(cursor);
+  if (count === null) return null;
+  let first: MapiProperty | 'empty' = 'empty';
+  for (let index = 0; index < count && cursor.at <= cursor.bytes.length; index++) {
+    const length = size ?? readNumber(cursor);
+    if (length === null) break;
+    if (first === 'empty') first = { type, value: cursor.bytes.subarray(cursor.at, cursor.at + length) };
+    // Values of no bytes could be counted for ever.
+    if (length === 0 && size === 0) break;
+    cursor.at += padded(length);
+  }
+  return first;
+}
+
+function padded(length: number): number {
+  return Math.ceil(length / 4) * 4;
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** Decodes values of TNEF attributes and MAPI properties (MS-OXCDATA section 2.11.1): text, numbers, times. */
+
+const utf16 = 1200;
+const unicodeType = 0x001f;
+const textTypes: ReadonlySet<number> = new Set([0x001e, unicodeType, 0x0102]);
+
+/** The text of a property, without its closing NUL; null where it is no text. */
+export function textIn(property: MapiProperty | undefined, codePage: number): string | null {
+  if (property === undefined || !textTypes.has(property.type)) return null;
+  if (property.type !== unicodeType) return decodeWhole(untilNul(property.value), codePage);
+  const text = decodeCodePage(property.value, utf16);
+  const end = text.indexOf('\0');
+  return end === -1 ? text : text.slice(0, end);
+}
+
+/** What stands before the first NUL. */
+export function untilNul(bytes: Uint8Array): Uint8Array {
+  const end = bytes.indexOf(0);
+  return end === -1 ? bytes : bytes.subarray(0, end);
+}
+
+/** Null for what is empty, or only white space. */
+export function unlessEmpty(text: string | null): string | null {
+  return text === null || text.trim() === '' ? null : text;
+}
+
+/** The first 32 bits as a number, fewer where there are fewer; 0 for nothing. */
+export function numberIn(bytes: Uint8Array | undefined): number {
+  if (bytes === undefined) return 0;
+  return ((bytes[0] ?? 0) | ((bytes[1] ?? 0) << 8) | ((bytes[2] ?? 0) << 16) | ((bytes[3] ?? 0) << 24)) >>> 0;
+}
+
+const millisecondsFrom1601To1970 = 11_644_473_600_000;
+const latestMs = 8_640_000_000_000_000;
+
+/** Milliseconds since 1970 of a FILETIME (100 ns since 1601); null for what is none. */
+export function timeIn(property: MapiProperty | undefined): number | null {
+  if (property?.type !== 0x0040 || property.value.length < 8) return null;
+  const low = numberIn(property.value);
+  const high = numberIn(property.value.subarray(4));
+  const atMs = Math.floor((high * 0x1_0000_0000 + low) / 10_000) - millisecondsFrom1601To1970;
+  return Math.abs(atMs) <= latestMs ? atMs : null;
+}

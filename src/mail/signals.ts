@@ -1,0 +1,110 @@
+/**
+ * The cheap signs that every rule about the kind of a mail looks at: who sends, where answers go, what form it has.
+ *
+ * Each sign is one look at one header field. Rules ask for them before they look at any text, so that the mail of a
+ * person costs a few look-ups and nothing more.
+ */
+import type { Address, Attachment } from './message.ts';
+
+/** What the rules look at. */
+export type Facts = {
+  /** All values of a header field, unfolded and decoded, by its lower-case name. */
+  readonly fields: (name: string) => readonly string[];
+  readonly from: Address | null;
+  readonly subject: string;
+  readonly text: string;
+  readonly html: string | null;
+  readonly attachments: readonly Attachment[];
+};
+
+/**
+ * Who the From field says it is: a delivery program, a postmaster or other minder of mail (person or program), nobody, or
+ * anybody else.
+ */
+export type Sender = 'mailer' | 'postmaster' | 'minder' | 'nobody' | 'other';
+
+export type Signs = {
+  readonly contentType: string;
+  /** `report-type` of a `multipart/report` (RFC 6522); empty where it has none; null for any other form. */
+  readonly reportType: string | null;
+  readonly sender: Sender;
+  /** The envelope names nobody to answer to (RFC 5321 section 4.5.5), or whom servers write for nobody. */
+  readonly hasNullPath: boolean;
+  /** First word of Auto-Submitted (RFC 3834 section 5), lower case; empty where it is missing or `no`. */
+  readonly autoSubmitted: string;
+};
+
+/** Programs that carry mail, by the local part of their address. */
+const mailerAddress =
+  /^(?:mailer[-_. ]?da?emon|mail[-_.]?daemon|mdaemon|mail[-_. ]?deliver[a-z]{0,3}(?:[-_. ]?(?:sub)?system)?|delivery[-_. ]?(?:sub)?system|mail[-_]?failure|ndr|dsn|non-?delivery|smtpd?-?daemon)(?:@|\\?@|$)/iu;
+/** And by what they are called. */
+const mailerName =
+  /^["' ]{0,3}(?:(?:internet )?mail deliver[a-z]{0,3} (?:sub)?(?:system|service)|delivery (?:sub)?system|mailer[- ]?da?emon|interscan|pmdf)\b/iu;
+/** Programs that do more than carry mail (forms of web sites too), and persons who mind them; they need more signs. */
+const minderAddress =
+  /^(?:[\w-]{0,24}(?:anti[-_]?(?:virus|spam)|gateway)[\w-]{0,40}|mail[-_]?(?:er|system)|auto-?mailer)@/iu;
+const minderName =
+  /^["' ]{0,3}(?:mail system|mail administrator|system administrator|microsoft (?:exchange|outlook)|symantec|mail gateway|content.filter)\b/iu;
+const postmasterAddress = /^(?:po{1,2}st|pos)[-_. ]?ma?ster\b/iu;
+
+/** Reads the signs of one mail. */
+export function readSigns(facts: Facts): Signs {
+  const contentType = (facts.fields('content-type')[0] ?? '').toLowerCase();
+  const returnPath = facts.fields('return-path')[0];
+  return {
+    contentType,
+    reportType: contentType.startsWith('multipart/report') ? reportTypeOf(contentType) : null,
+    sender: senderOf(facts),
+    hasNullPath:
+      returnPath !== undefined && /^(?:<\s*>$|<?mailer-daemon[>@]|mailer-daemon$|$)/iu.test(returnPath.slice(0, 32)),
+    autoSubmitted: firstWord(facts.fields('auto-submitted')[0] ?? ''),
+  };
+}
+
+function reportTypeOf(contentType: string): string {
+  return /;\s{0,20}report-type\s{0,20}=\s{0,20}"?([\w-]{1,60})/u.exec(contentType.slice(0, 2000))?.[1] ?? '';
+}
+
+function firstWord(value: string): string {
+  const word = /^[\w-]{1,40}/u.exec(value.trimStart().toLowerCase())?.[0] ?? '';
+  return word === 'no' ? '' : word;
+}
+
+function senderOf({ from }: Facts): Sender {
+  const address = (from?.address ?? '').slice(0, 320);
+  const name = (from?.name ?? '').slice(0, 320);
+  const isNamed = mailerName.test(name) || mailerAddress.test(name);
+  const isPostmaster = postmasterAddress.test(address);
+  if (mailerAddress.test(address) || (isNamed && (address === '' || isPostmaster))) return 'mailer';
+  if (isPostmaster) return 'postmaster';
+  if (isNamed || postmasterAddress.test(name) || minderAddress.test(address) || minderName.test(name)) return 'minder';
+  return address === '' && name === '' ? 'nobody' : 'other';
+}
+
+/** The first value of a field, or the empty string. */
+export function field(facts: Facts, name: string): string {
+  return facts.fields(name)[0] ?? '';
+}
+
+export function has(facts: Facts, name: string): boolean {
+  return facts.fields(name).length > 0;
+}
+
+export function hasPart(facts: Facts, type: string): boolean {
+  return facts.attachments.some((attachment) => attachment.type === type);
+}
+
+/** Exchange and others ask not to be answered by programs; desks, forms and whole firms write it on mail of persons too. */
+export function isSuppressed(facts: Facts): boolean {
+  return /^\s{0,5}(?!none\b)\S/iu.test(field(facts, 'x-auto-response-suppress'));
+}
+
+/** Old programs that answer write it, and so do newsletters and forms. */
+export function isBulk(facts: Facts): boolean {
+  return /^\s{0,5}(?:bulk|junk)\b/iu.test(field(facts, 'precedence'));
+}
+
+/** It names the mail that it answers to. */
+export function refers(facts: Facts): boolean {
+  return has(facts, 'in-reply-to') || has(facts, 'references');
+}
