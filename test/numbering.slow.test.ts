@@ -4,8 +4,8 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { DatabaseConfig } from '../src/config/config.ts';
-import type { Mailbox } from '../src/ingest/mailbox.ts';
-import { reconcileFolder } from '../src/ingest/reconcile.ts';
+import type { Mailbox } from '../src/ingest/model.ts';
+import { reconcileFolder } from '../src/ingest/repair/reconcile.ts';
 import { startScriptedServer } from './adapters/imap/scripted-server.ts';
 import { type TestApp, testApp } from './support/app.ts';
 import { type Dovecot, startDovecot } from './support/dovecot.ts';

@@ -7,8 +7,8 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { systemClock } from '../src/adapters/clock/clock.ts';
 import { createStorage } from '../src/adapters/files/storage.ts';
 import { createDigester } from '../src/adapters/parser/digester.ts';
-import { arrivals } from '../src/ingest/arrivals.ts';
-import { createNarrowings } from '../src/ingest/narrowing.ts';
+import { arrivals } from '../src/ingest/fetch/pipeline.ts';
+import { createNarrowings } from '../src/ingest/fetch/poison-message.ts';
 import type { Digester, Session } from '../src/ingest/ports.ts';
 import { temporaryFolder } from './support/temporary.ts';
 

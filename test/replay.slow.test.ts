@@ -4,9 +4,8 @@
 import { DatabaseSync } from 'node:sqlite';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { DatabaseConfig } from '../src/config/config.ts';
-import type { Mailbox } from '../src/ingest/mailbox.ts';
-import { reconcileFolder } from '../src/ingest/reconcile.ts';
-import type { StoredMessage } from '../src/ingest/rows.ts';
+import type { Mailbox, StoredMessage } from '../src/ingest/model.ts';
+import { reconcileFolder } from '../src/ingest/repair/reconcile.ts';
 import { type TestApp, testApp } from './support/app.ts';
 import { type Dovecot, startDovecot } from './support/dovecot.ts';
 import { type Mariadb, startMariadb } from './support/mariadb.ts';

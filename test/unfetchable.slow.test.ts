@@ -5,7 +5,7 @@
 import { chmod, readdir, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Mailbox } from '../src/ingest/mailbox.ts';
+import type { Mailbox } from '../src/ingest/model.ts';
 import { inClear, mailsOf } from './cases/scene.ts';
 import { type ScriptedMailboxOptions, startScriptedMailbox } from './cases/scripted-mailbox.ts';
 import { type TestApp, testApp } from './support/app.ts';

@@ -6,7 +6,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { homeOf } from '../src/ingest/homes.ts';
+import { homeOf } from '../src/ingest/scheduler/workers.ts';
 import type { Daemon, LogLine } from './support/daemon.ts';
 import { type Dovecot, startDovecot } from './support/dovecot.ts';
 import { type Mariadb, startMariadb } from './support/mariadb.ts';

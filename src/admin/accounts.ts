@@ -7,7 +7,7 @@
 
 import type { Clock } from '../async/clock.ts';
 import { Failure } from '../errors.ts';
-import type { Author } from '../ingest/mailbox.ts';
+import type { Author } from '../ingest/model.ts';
 import { adminPasswordProblem, adminSaltBytes, hashAdminPassword } from '../secret/admin-password.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import { adminAudit, isAdminName } from './names.ts';

@@ -10,7 +10,7 @@
 import type { Clock } from '../async/clock.ts';
 import type { EncryptionStore } from '../encryption/ports.ts';
 import { events, type Log } from '../events.ts';
-import type { Author } from '../ingest/mailbox.ts';
+import type { Author } from '../ingest/model.ts';
 import { addressBucket } from './attempt-buckets.ts';
 import { adminAudit, whoOnPage } from './names.ts';
 import type { AdminStore } from './ports.ts';

@@ -15,7 +15,7 @@ import { type EncryptionStatus, encryptionStatus } from '../encryption/status.ts
 import { commandLine, type DatabasePlace, leftovers, preparation } from '../encryption/texts.ts';
 import type { Vault } from '../encryption/vault.ts';
 import type { Log } from '../events.ts';
-import type { Author } from '../ingest/mailbox.ts';
+import type { Author } from '../ingest/model.ts';
 import type { Workers } from '../ingest/ports.ts';
 import { type KeyId, keyIds } from '../secret/key.ts';
 import { neededKeys } from '../secret/switch.ts';

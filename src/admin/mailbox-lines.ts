@@ -2,7 +2,7 @@
  * The mailboxes as the overview lists them: those in trouble first, then by name; a page of those that are asked for.
  */
 import { hintOf } from '../errors.ts';
-import type { Mailbox, MailboxHealth } from '../ingest/mailbox.ts';
+import type { Mailbox, MailboxHealth } from '../ingest/model.ts';
 import type { CheckStatus, MailboxCheck } from '../ingest/readiness.ts';
 import { commandOn, toldCommand } from '../text/shell.ts';
 import type { MailboxLine, OverviewQuery, Page } from './desk.ts';

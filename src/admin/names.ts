@@ -2,7 +2,7 @@
  * Names of admins: what one may be, and how one is written into the audit.
  */
 import type { AuditEntry } from '../encryption/ports.ts';
-import type { Author } from '../ingest/mailbox.ts';
+import type { Author } from '../ingest/model.ts';
 
 /** Who is named where there is no account: people type passwords into the field of a name. */
 const stranger = 'somebody';

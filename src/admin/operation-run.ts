@@ -11,7 +11,7 @@ import type { EncryptionStore, KeyFile } from '../encryption/ports.ts';
 import type { Vault } from '../encryption/vault.ts';
 import { asFailure, type Failure, isFailure } from '../errors.ts';
 import { events, type Log } from '../events.ts';
-import type { Author } from '../ingest/mailbox.ts';
+import type { Author } from '../ingest/model.ts';
 import type { Workers } from '../ingest/ports.ts';
 import type { OperationKind } from './desk.ts';
 import { errorIn, parseDetail } from './operation-detail.ts';

@@ -11,7 +11,7 @@
 import type { Clock } from '../async/clock.ts';
 import { asFailure, Failure } from '../errors.ts';
 import { events } from '../events.ts';
-import { createRepetition } from '../ingest/repetition.ts';
+import { createRepetition } from '../ingest/health/log-throttle.ts';
 import { isoTime } from '../text/time.ts';
 import type { OperationKind, OperationView, Started } from './desk.ts';
 import { whoOnPage } from './names.ts';

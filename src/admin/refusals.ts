@@ -10,7 +10,7 @@
 import type { Clock } from '../async/clock.ts';
 import type { AuditEntry, EncryptionStore } from '../encryption/ports.ts';
 import { events, type Log } from '../events.ts';
-import type { Author } from '../ingest/mailbox.ts';
+import type { Author } from '../ingest/model.ts';
 import { addressGroup } from './attempt-buckets.ts';
 import type { AdminDesk, Refusal, RefusalReason } from './desk.ts';
 import { adminAudit, whoOnPage } from './names.ts';

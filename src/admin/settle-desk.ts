@@ -11,21 +11,21 @@ import { within } from '../async/deadline.ts';
 import type { EncryptionStore } from '../encryption/ports.ts';
 import { isFailure } from '../errors.ts';
 import { events, type Log } from '../events.ts';
-import { heldById } from '../ingest/held-mails.ts';
-import type { Author } from '../ingest/mailbox.ts';
-import type { Resolver } from '../ingest/quarantine.ts';
-import { heldId } from '../ingest/quarantine-id.ts';
-import type { HeldMail, QuarantineStore } from '../ingest/quarantine-ports.ts';
+import type { Author } from '../ingest/model.ts';
 import {
+  createSettleTally,
   discardOne,
   isOver,
   resultHint,
   resultName,
   resultSentence,
   type SettleResult,
+  settleActions,
   settleOne,
-} from '../ingest/settle-held.ts';
-import { createSettleTally, settleActions } from '../ingest/settle-tally.ts';
+} from '../ingest/quarantine/actions.ts';
+import { heldById, heldId } from '../ingest/quarantine/read.ts';
+import type { Resolver } from '../ingest/quarantine/resolve.ts';
+import type { HeldMail, QuarantineStore } from '../ingest/stores.ts';
 import { commandOn, toldCommand } from '../text/shell.ts';
 import type { AdminDesk, Settlement } from './desk.ts';
 import { whoOnPage } from './names.ts';

@@ -11,7 +11,7 @@ import type { Clock } from '../async/clock.ts';
 import { createHashTurns, type HashTurns } from '../async/semaphore.ts';
 import type { EncryptionStore } from '../encryption/ports.ts';
 import { events, type Log } from '../events.ts';
-import type { Author } from '../ingest/mailbox.ts';
+import type { Author } from '../ingest/model.ts';
 import { adminSaltBytes, decoyHash, hashAdminPassword, verifyAdminPassword } from '../secret/admin-password.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import { addressGroup, nameBucket } from './attempt-buckets.ts';

@@ -5,9 +5,9 @@
  */
 
 import type { Clock } from '../async/clock.ts';
-import type { MailboxStore } from '../ingest/mailbox-ports.ts';
-import { knownReasons } from '../ingest/quarantine-reasons.ts';
+import { knownReasons } from '../ingest/quarantine/reasons.ts';
 import type { Check, Readiness } from '../ingest/readiness.ts';
+import type { MailboxStore } from '../ingest/stores.ts';
 import { isoTime } from '../text/time.ts';
 import type { OverviewView, WorkerLine } from './desk.ts';
 import { type ListedMailbox, listedMailboxes, type StoredMailbox, timeOf } from './mailbox-lines.ts';

@@ -12,7 +12,7 @@ import type { App } from '../compose/compose.ts';
 import type { Config, DatabaseConfig } from '../config/config.ts';
 import { counted, orRescue } from '../encryption/texts.ts';
 import { asFailure, causeCode, Failure, isFailure } from '../errors.ts';
-import type { Mailbox } from '../ingest/mailbox.ts';
+import type { Mailbox } from '../ingest/model.ts';
 import { type KeySet, keyIds } from '../secret/key.ts';
 import { type CommonOptions, type Context, composeFor } from './context.ts';
 import { certificateText, probeMailbox } from './mailbox-probe.ts';

@@ -7,7 +7,7 @@
 import { randomUUIDv7 } from 'node:crypto';
 import type { App } from '../compose/compose.ts';
 import { Failure, isFailure } from '../errors.ts';
-import type { Connection, Cursor, Mailbox } from '../ingest/mailbox.ts';
+import type { Connection, Cursor, Mailbox } from '../ingest/model.ts';
 import type { ProbeReport } from '../ingest/ports.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import { isoTime } from '../text/time.ts';

@@ -7,7 +7,7 @@
  */
 import type { App } from '../compose/compose.ts';
 import { isFailure } from '../errors.ts';
-import type { Mailbox } from '../ingest/mailbox.ts';
+import type { Mailbox } from '../ingest/model.ts';
 
 /** What a person is told and asked about the server. */
 export type Doubt = {

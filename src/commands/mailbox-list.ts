@@ -5,8 +5,8 @@
 import type { App } from '../compose/compose.ts';
 import { liveMs } from '../encryption/operation.ts';
 import { Failure } from '../errors.ts';
-import type { Mailbox, MailboxHealth } from '../ingest/mailbox.ts';
-import { uidValidityOf } from '../ingest/numbering.ts';
+import { uidValidityOf } from '../ingest/folder-epoch.ts';
+import type { Mailbox, MailboxHealth } from '../ingest/model.ts';
 import { shortTime } from '../text/time.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 import { mailboxJson, placeText, stateText } from './mailbox-view.ts';

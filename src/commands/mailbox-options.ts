@@ -7,8 +7,8 @@
 import { isIP } from 'node:net';
 import { isLoopback, readCertificates, unreadableHint } from '../config/machine.ts';
 import { causeCode, Failure } from '../errors.ts';
-import type { AfterAction, Connection, Mailbox, Start, TlsMode } from '../ingest/mailbox.ts';
-import { folderKey } from '../ingest/numbering.ts';
+import { folderKey } from '../ingest/folder-epoch.ts';
+import type { AfterAction, Connection, Mailbox, Start, TlsMode } from '../ingest/model.ts';
 
 /** As the command line has them: texts, not yet checked. */
 export type MailboxOptions = {

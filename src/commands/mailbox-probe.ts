@@ -3,7 +3,7 @@
  */
 import type { App } from '../compose/compose.ts';
 import { Failure, isFailure } from '../errors.ts';
-import type { AfterAction, Connection } from '../ingest/mailbox.ts';
+import type { AfterAction, Connection } from '../ingest/model.ts';
 import type { ProbeReport } from '../ingest/ports.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import { isoTime } from '../text/time.ts';

@@ -8,9 +8,9 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { App } from '../compose/compose.ts';
 import { Failure, isFailure } from '../errors.ts';
-import type { Connection, Mailbox } from '../ingest/mailbox.ts';
-import type { Versioned } from '../ingest/mailbox-ports.ts';
+import type { Connection, Mailbox } from '../ingest/model.ts';
 import type { ProbeReport } from '../ingest/ports.ts';
+import type { Versioned } from '../ingest/stores.ts';
 import type { Origin } from '../secret/sealed-password.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import { commandOn, toldCommand } from '../text/shell.ts';

@@ -3,7 +3,7 @@
  */
 import type { App } from '../compose/compose.ts';
 import { Failure } from '../errors.ts';
-import type { Mailbox } from '../ingest/mailbox.ts';
+import type { Mailbox } from '../ingest/model.ts';
 import { commandOn, toldCommand } from '../text/shell.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 import { newPassword } from './mailbox-add.ts';

@@ -3,8 +3,8 @@
  */
 
 import { domainToASCII } from 'node:url';
-import type { Connection, Mailbox, MailboxHealth } from '../ingest/mailbox.ts';
-import { uidValidityOf } from '../ingest/numbering.ts';
+import { uidValidityOf } from '../ingest/folder-epoch.ts';
+import type { Connection, Mailbox, MailboxHealth } from '../ingest/model.ts';
 import { isoTime } from '../text/time.ts';
 import { afterText } from './mailbox-options.ts';
 

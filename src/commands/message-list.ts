@@ -2,8 +2,8 @@
  * `message list`: what became of every mail of a mailbox, one line for each UID that has an outcome.
  */
 import type { App } from '../compose/compose.ts';
-import { headOf } from '../ingest/held-mails.ts';
-import type { OutcomeRow } from '../ingest/rows.ts';
+import type { OutcomeRow } from '../ingest/model.ts';
+import { headOf } from '../ingest/quarantine/read.ts';
 import type { MailHead } from '../mail/mime/structured-fields.ts';
 import { shortTime } from '../text/time.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';

@@ -6,7 +6,7 @@
  */
 import type { App } from '../compose/compose.ts';
 import { Failure } from '../errors.ts';
-import type { Replayed } from '../ingest/replay.ts';
+import type { Replayed } from '../ingest/repair/reprocess.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';
 import { readSince } from './logs-options.ts';
 

@@ -6,9 +6,8 @@
  */
 import type { App } from '../compose/compose.ts';
 import { asFailure, Failure } from '../errors.ts';
-import type { Mailbox } from '../ingest/mailbox.ts';
-import type { PollProgress, PollReport } from '../ingest/poll-ports.ts';
-import type { Outcome } from '../ingest/rows.ts';
+import type { Mailbox, Outcome } from '../ingest/model.ts';
+import type { PollProgress, PollReport } from '../ingest/poll/poll-context.ts';
 import { durationText } from '../text/time.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';
 

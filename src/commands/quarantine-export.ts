@@ -7,10 +7,10 @@
 import { mkdirSync } from 'node:fs';
 import type { App } from '../compose/compose.ts';
 import { causeCode, Failure, isFailure } from '../errors.ts';
-import { numberingText } from '../ingest/numbering.ts';
-import { heldId } from '../ingest/quarantine-id.ts';
-import type { HeldMail } from '../ingest/quarantine-ports.ts';
-import { hasWholeSource } from '../ingest/quarantine-reasons.ts';
+import { numberingText } from '../ingest/folder-epoch.ts';
+import { heldId } from '../ingest/quarantine/read.ts';
+import { hasWholeSource } from '../ingest/quarantine/reasons.ts';
+import type { HeldMail } from '../ingest/stores.ts';
 import { type Context, withApp } from './context.ts';
 import { assertChosen, chosenMails, type SelectionOptions } from './quarantine-selection.ts';
 

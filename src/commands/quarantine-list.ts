@@ -4,11 +4,10 @@
  * Sender and subject are read from what was kept, and are a stranger's: the terminal makes them printable.
  */
 import type { App } from '../compose/compose.ts';
-import { headOf, heldById } from '../ingest/held-mails.ts';
-import { lifeOf, uidValidityOf } from '../ingest/numbering.ts';
-import { heldId } from '../ingest/quarantine-id.ts';
-import type { HeldMail } from '../ingest/quarantine-ports.ts';
-import { hasWholeSource, reasonMeaning } from '../ingest/quarantine-reasons.ts';
+import { lifeOf, uidValidityOf } from '../ingest/folder-epoch.ts';
+import { headOf, heldById, heldId } from '../ingest/quarantine/read.ts';
+import { hasWholeSource, reasonMeaning } from '../ingest/quarantine/reasons.ts';
+import type { HeldMail } from '../ingest/stores.ts';
 import type { MailHead } from '../mail/mime/structured-fields.ts';
 import { isoTime, shortTime } from '../text/time.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';

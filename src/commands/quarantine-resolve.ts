@@ -5,19 +5,22 @@
  * or its source does not keep the others; trouble with the database or the disk ends the command.
  */
 import type { App } from '../compose/compose.ts';
-import type { Way } from '../ingest/quarantine.ts';
-import { heldId } from '../ingest/quarantine-id.ts';
-import type { HeldMail } from '../ingest/quarantine-ports.ts';
 import {
+  countsText,
+  createSettleTally,
   discardOne,
   isOver,
   resultHint,
   resultName,
   resultSentence,
   type SettleResult,
+  type SettleTally,
+  settleActions,
   settleOne,
-} from '../ingest/settle-held.ts';
-import { countsText, createSettleTally, type SettleTally, settleActions } from '../ingest/settle-tally.ts';
+} from '../ingest/quarantine/actions.ts';
+import { heldId } from '../ingest/quarantine/read.ts';
+import type { Way } from '../ingest/quarantine/resolve.ts';
+import type { HeldMail } from '../ingest/stores.ts';
 import { type Context, migrateFirst, withApp } from './context.ts';
 import { heldText } from './quarantine-list.ts';
 import { assertChosen, chosenMails, type SelectionOptions } from './quarantine-selection.ts';

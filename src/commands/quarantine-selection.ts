@@ -5,9 +5,9 @@
  */
 import type { App } from '../compose/compose.ts';
 import { Failure } from '../errors.ts';
-import { headOf, heldById } from '../ingest/held-mails.ts';
-import type { HeldMail } from '../ingest/quarantine-ports.ts';
-import { knownReasons } from '../ingest/quarantine-reasons.ts';
+import { headOf, heldById } from '../ingest/quarantine/read.ts';
+import { knownReasons } from '../ingest/quarantine/reasons.ts';
+import type { HeldMail } from '../ingest/stores.ts';
 import type { CommonOptions } from './context.ts';
 
 export type SelectionOptions = CommonOptions & {

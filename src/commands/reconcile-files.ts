@@ -1,6 +1,6 @@
 /** What `reconcile --files` adds: whether the files that rows name are there, and how that is told. */
 import type { App } from '../compose/compose.ts';
-import { checkFiles, type FilesReport } from '../ingest/check-files.ts';
+import { checkFiles, type FilesReport } from '../ingest/repair/reconcile.ts';
 import type { Context } from './context.ts';
 
 /** `listedMax`: how many of what is wrong are named one by one. */

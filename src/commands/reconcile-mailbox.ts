@@ -5,13 +5,13 @@
  * when anything is missing afterwards. Throws `not_found`, `check_failed` when there is nothing to compare with, and what a login throws.
  */
 import type { App } from '../compose/compose.ts';
-import type { Mailbox } from '../ingest/mailbox.ts';
-import { uidValidityOf } from '../ingest/numbering.ts';
+import { uidValidityOf } from '../ingest/folder-epoch.ts';
+import type { Mailbox } from '../ingest/model.ts';
 import type { Listed } from '../ingest/ports.ts';
-import type { Settled } from '../ingest/quarantine.ts';
-import { type FolderReport, reconcileFolder } from '../ingest/reconcile.ts';
-import type { LostMessage } from '../ingest/reconcile-ports.ts';
-import type { Restored } from '../ingest/restore.ts';
+import type { Settled } from '../ingest/quarantine/resolve.ts';
+import type { Restored } from '../ingest/quarantine/source.ts';
+import { type FolderReport, reconcileFolder } from '../ingest/repair/reconcile.ts';
+import type { LostMessage } from '../ingest/stores.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';
 
 type MailboxOptions = CommonOptions & { readonly name: string; readonly repair?: boolean };

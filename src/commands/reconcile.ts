@@ -4,9 +4,9 @@
  * also looks for the files that rows name.
  */
 import { Failure } from '../errors.ts';
-import type { FilesReport } from '../ingest/check-files.ts';
-import type { WrongRow } from '../ingest/reconcile-ports.ts';
-import type { Reconciliation } from '../ingest/rows.ts';
+import type { Reconciliation } from '../ingest/model.ts';
+import type { FilesReport } from '../ingest/repair/reconcile.ts';
+import type { WrongRow } from '../ingest/stores.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 import { areThere, filesJson, filesOf, tellFiles } from './reconcile-files.ts';
 

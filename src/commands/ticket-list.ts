@@ -2,7 +2,7 @@
  * `ticket list`: tickets, newest first.
  */
 import { Failure } from '../errors.ts';
-import type { TicketSummary } from '../ingest/rows.ts';
+import type { TicketSummary } from '../ingest/model.ts';
 import { shortTime } from '../text/time.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 import { personText, ticketJson } from './ticket-view.ts';

@@ -1,8 +1,7 @@
 /**
  * `ticket show`: one ticket with its messages, oldest first.
  */
-import type { StoredMessage } from '../ingest/rows.ts';
-import type { ShownLink } from '../ingest/ticket-ports.ts';
+import type { ShownLink, StoredMessage } from '../ingest/model.ts';
 import { shortTime } from '../text/time.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 import { referenceOf } from './ticket-ref.ts';

@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import type { App } from '../compose/compose.ts';
 import { Failure } from '../errors.ts';
-import type { TicketPlace } from '../ingest/ticket-ports.ts';
+import type { TicketPlace } from '../ingest/stores.ts';
 import { replyAddress, replyMessageId, withoutPlus } from '../mail/thread/reply-token.ts';
 import { commandOn, toldCommand } from '../text/shell.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';

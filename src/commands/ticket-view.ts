@@ -2,8 +2,8 @@
  * Tickets and messages as `--json` prints them: the field names are a promise to scripts.
  */
 
-import { lifeOf, uidValidityOf } from '../ingest/numbering.ts';
-import type { OutcomeRow, StoredMessage, TicketSummary } from '../ingest/rows.ts';
+import { lifeOf, uidValidityOf } from '../ingest/folder-epoch.ts';
+import type { OutcomeRow, StoredMessage, TicketSummary } from '../ingest/model.ts';
 import type { Bounce } from '../mail/message.ts';
 import { replyTextOf } from '../mail/quote/quote.ts';
 import { isoTime } from '../text/time.ts';

@@ -11,7 +11,7 @@ import { thisUser } from '../config/machine.ts';
 import type { Control } from '../encryption/control.ts';
 import type { Log } from '../events.ts';
 import type { RawSources, Workers } from '../ingest/ports.ts';
-import type { Resolver } from '../ingest/quarantine.ts';
+import type { Resolver } from '../ingest/quarantine/resolve.ts';
 import type { Readiness } from '../ingest/readiness.ts';
 import type { Encryption } from './encryption.ts';
 

@@ -26,10 +26,10 @@ import { createSealing } from '../encryption/sealing.ts';
 import { createVault, type Vault } from '../encryption/vault.ts';
 import { asFailure, causeCode, type Failure, isFailure } from '../errors.ts';
 import { type AdjustableLog, events, type Log } from '../events.ts';
-import type { Author } from '../ingest/mailbox.ts';
-import type { MailboxStore } from '../ingest/mailbox-ports.ts';
+import type { Author } from '../ingest/model.ts';
 import type { Workers } from '../ingest/ports.ts';
 import type { EncryptionChecks } from '../ingest/readiness.ts';
+import type { MailboxStore } from '../ingest/stores.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 
 /** Asks a person for the passphrase of the key file; null: there is nobody. */

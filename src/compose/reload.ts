@@ -8,7 +8,7 @@
 import type { Config, DatabaseConfig } from '../config/config.ts';
 import { asFailure } from '../errors.ts';
 import { type AdjustableLog, events } from '../events.ts';
-import type { Supervisor } from '../ingest/daemon-ports.ts';
+import type { Supervisor } from '../ingest/ports.ts';
 import type { Readiness } from '../ingest/readiness.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import { isoTime } from '../text/time.ts';

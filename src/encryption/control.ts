@@ -10,7 +10,7 @@
 import type { Clock } from '../async/clock.ts';
 import { asFailure, Failure, isFailure } from '../errors.ts';
 import { events, type Log } from '../events.ts';
-import type { Author } from '../ingest/mailbox.ts';
+import type { Author } from '../ingest/model.ts';
 import { type KeyId, type KeySet, keyById, keyIds } from '../secret/key.ts';
 import { disable } from './disable.ts';
 import { createDisableRequests, type DisableRequest, type DisableRequests, problemIn } from './disable-requests.ts';

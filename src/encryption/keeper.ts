@@ -9,8 +9,8 @@
 import type { Clock } from '../async/clock.ts';
 import { asFailure, type Failure, isFailure } from '../errors.ts';
 import { events, type Log } from '../events.ts';
+import { createRepetition } from '../ingest/health/log-throttle.ts';
 import type { Workers } from '../ingest/ports.ts';
-import { createRepetition } from '../ingest/repetition.ts';
 import { keyIds } from '../secret/key.ts';
 import type { EncryptionStore, KeyFile, WorkerReport } from './ports.ts';
 import type { Vault } from './vault.ts';

@@ -10,7 +10,7 @@
 
 import type { Clock } from '../async/clock.ts';
 import { Failure, isFailure } from '../errors.ts';
-import type { Author } from '../ingest/mailbox.ts';
+import type { Author } from '../ingest/model.ts';
 import type { Workers } from '../ingest/ports.ts';
 import { type Key, type KeyId, type KeySet, keyById } from '../secret/key.ts';
 import { type SwitchRow, type SwitchState, sealSwitch } from '../secret/switch.ts';

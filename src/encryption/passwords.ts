@@ -7,9 +7,9 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import { Failure, isFailure } from '../errors.ts';
-import type { Connection, Mailbox, NewPassword, StoredPassword } from '../ingest/mailbox.ts';
-import type { MailboxStore } from '../ingest/mailbox-ports.ts';
+import type { Connection, Mailbox, NewPassword, StoredPassword } from '../ingest/model.ts';
 import type { Passwords } from '../ingest/ports.ts';
+import type { MailboxStore } from '../ingest/stores.ts';
 import { type Key, keyById, keyIds } from '../secret/key.ts';
 import {
   isPassword,

@@ -8,7 +8,7 @@
  */
 import { type Failure, isFailure } from '../errors.ts';
 import { events, type Log } from '../events.ts';
-import type { Author } from '../ingest/mailbox.ts';
+import type { Author } from '../ingest/model.ts';
 import { type Key, keyById } from '../secret/key.ts';
 import { sealPassword } from '../secret/sealed-password.ts';
 import { SecretBytes } from '../secret/secret-bytes.ts';

@@ -6,11 +6,11 @@
  * nothing else. Times are milliseconds since 1970 (UTC), durations are milliseconds, sizes are bytes.
  */
 
+import type { FailureCode } from '../errors.ts';
 import type { Recognised } from '../mail/fingerprint.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
-import type { KnownStore } from './known.ts';
-import type { AfterAction, Connection, Cursor, Mailbox } from './mailbox.ts';
-import type { Batch, OutcomeRow, PollResult, RawPlace, Reconciliation, StoredMessage, TicketSummary } from './rows.ts';
+import type { AfterAction, Connection, Mailbox, Outcome, RawPlace } from './model.ts';
+import type { PoolCheck } from './readiness.ts';
 
 /** Opens passwords, each for the length of one login. */
 export interface Passwords {
@@ -21,116 +21,6 @@ export interface Passwords {
   lend<T>(mailbox: Mailbox, use: (password: SecretBytes) => Promise<T>): Promise<T>;
   /** The keys that are open now. A mailbox whose password is sealed under none of them waits: it is not visited. */
   keyIds(): readonly string[];
-}
-
-/** One worker's claim on a mailbox. Every write of a poll carries `epoch`: who lost the lease cannot write. */
-export type Lease = { readonly mailboxId: string; readonly owner: string; readonly epoch: number };
-
-/** A mailbox that is due. */
-export type DueMailbox = Mailbox & {
-  readonly due: {
-    /** How long ago it became due. */
-    readonly overdueMs: number;
-    readonly failures: number;
-    /** Refused logins in a row with the row as it is now. */
-    readonly loginRefusals: number;
-    /** Changes whenever somebody changes the row. */
-    readonly version: string;
-    /** How often it had been leased. */
-    readonly epoch: number;
-  };
-};
-
-export type WatchedRow = { readonly version: string; readonly isActive: boolean };
-
-export interface IngestStore extends KnownStore {
-  /**
-   * Mailboxes that are active, due by the database's clock and not leased, the longest overdue first; but for those
-   * whose password is sealed under a key (its column) that is none of `keyIds`. One that is left alone after
-   * `loginRefusalsMax` refused logins is due as soon as its row changes. Where there are more than `limit`, those that
-   * failed get half of the list at most while others are due, and no server takes all of it from the others. Mailboxes of
-   * `closed` servers are left out, of as many of these as one statement can name.
-   */
-  dueMailboxes(
-    limit: number,
-    keyIds: readonly string[],
-    loginRefusalsMax: number,
-    closed?: readonly Pick<Connection, 'host' | 'port'>[],
-  ): Promise<readonly DueMailbox[]>;
-  /** How the schedule has a mailbox, due or not; null when it is gone. */
-  scheduleOf(mailboxId: string): Promise<DueMailbox['due'] | null>;
-  /** Makes the mailboxes due, of `host` or of any, that wait after a failure with one of `codes`. */
-  hurry(codes: readonly string[], host?: string): Promise<void>;
-  /** After the database's clock was set back: what waits without having failed is due, and no failure is in the future. */
-  hurryAll(): Promise<void>;
-  /**
-   * The same for what was written while the database's clock ran ahead, as far as that can be seen afterwards: mailboxes that
-   * wait longer than any does are due. `intervalMs`: of those that have no interval of their own.
-   */
-  hurryStranded(intervalMs: number): Promise<void>;
-  /** How the rows of these mailboxes are now; one that is gone is left out. */
-  watchedRows(mailboxIds: readonly string[]): Promise<ReadonlyMap<string, WatchedRow>>;
-  /**
-   * One conditional UPDATE. `dead` names the owner of a lease whose process is known to be gone. null: somebody has it, or
-   * has had it since it had the epoch `seenEpoch`.
-   */
-  takeLease(
-    mailboxId: string,
-    owner: string,
-    leaseMs: number,
-    dead: string | null,
-    seenEpoch?: number,
-  ): Promise<Lease | null>;
-  /** The owner of the lease in force, or null. */
-  leaseOwner(mailboxId: string): Promise<string | null>;
-  /** Ends the lease of `owner`, who is known not to use it any more, at once, and makes the mailbox due. */
-  freeLease(mailboxId: string, owner: string): Promise<void>;
-  /** Frees the mailboxes of `owner`, who is known to be gone, and makes them due; tells whether there were any. */
-  freeLeasesOf(owner: string): Promise<boolean>;
-  /** Frees the mailboxes of workers other than `me` that have not reported for `liveMs`; tells whose those were. */
-  freeDeadLeases(liveMs: number, me: string): Promise<readonly string[]>;
-  /** Prolongs leases of one owner; gives back those that are lost. */
-  renewLeases(leases: readonly Lease[], leaseMs: number): Promise<readonly Lease[]>;
-  /** Writes that a visit went well and keeps the lease. Does nothing if it is lost. */
-  noteVisit(lease: Lease, nextPollAfterMs: number): Promise<void>;
-  /**
-  /**
-   * Writes how the poll went and lets go; null: it came to nothing, and the mailbox is due as it was before. Does nothing
-   * if the lease is lost. When the row is not `version` any more, the poll was about what is no more: the mailbox is due at
-   * once, and nothing is written.
-   */
-  releaseLease(lease: Lease, result: PollResult | null, version?: string): Promise<void>;
-  readCursor(mailboxId: string): Promise<Cursor | null>;
-  /** Sets the baseline, or the start in a new UIDVALIDITY. Throws `lease_lost`. */
-  setCursor(lease: Lease, cursor: Cursor): Promise<void>;
-  /**
-   * One transaction: fence check (cursor and epoch), tickets, messages, attachments, outcomes, links, merges.
-   * Throws `lease_lost`, `database_*` (nothing is stored, or, when the connection broke during the commit, it is
-   * unknown: read the cursor), or `row_refused` (nothing is stored; one of the rows can never be).
-   */
-  commitBatch(lease: Lease, batch: Batch): Promise<void>;
-  /**
-   * The same without a lease and without moving the cursor: each outcome takes the place of the one of its UID, in the
-   * numbering of `cursor`, that waits in quarantine. `database_conflict` when one of those does not wait any more.
-   */
-  commitReleased(mailboxId: string, batch: Batch): Promise<void>;
-  /** UIDs whose after-action is still to be driven, ascending. */
-  pendingActions(mailboxId: string, uidValidity: number, limit: number): Promise<readonly number[]>;
-  actionsDone(lease: Lease, uidValidity: number, uids: readonly number[]): Promise<void>;
-}
-
-export interface TicketReader {
-  /** Newest first. */
-  listTickets(limit: number): Promise<readonly TicketSummary[]>;
-  /** Throws `not_found`. Messages oldest first. */
-  ticketByRef(ref: string): Promise<TicketSummary & { readonly messages: readonly StoredMessage[] }>;
-  /** By UIDVALIDITY and UID, page after page, so that memory stays flat; `full` brings the messages along. */
-  outcomes(mailboxId: string, full: boolean): AsyncIterable<OutcomeRow>;
-  reconcile(): Promise<Reconciliation>;
-  /** Of `hashes` (SHA-256 of blobs), those that no attachment row names. */
-  unnamedBlobs(hashes: readonly string[]): Promise<readonly string[]>;
-  /** Of `segments`, those that an unresolved quarantined outcome still needs. */
-  neededSegments(segments: readonly string[]): Promise<readonly string[]>;
 }
 
 /** The folder as it was when it was selected. */
@@ -267,3 +157,93 @@ export interface Workers {
   /** True when `owner` has the name of this host and ran in another boot of it, or on another machine of that name. */
   isOfEarlierBoot(owner: string): boolean;
 }
+
+/**
+ * What the daemon needs beside what a visit needs (ports.ts): the machine and the database as things that may be ill, other
+ * workers, whoever started it, and those who ask how it is.
+ */
+
+export interface DatabaseHealth {
+  /** Throws `database_*` when it cannot be reached. */
+  ping(): Promise<void>;
+  /** The time of the database's clock. */
+  databaseNowMs(): Promise<number>;
+  /** Connections to it; null for a file. */
+  pool(): PoolCheck | null;
+}
+
+export interface QuarantineReader {
+  /** Mails in quarantine that nobody has resolved, and when the first came. */
+  quarantine(): Promise<{
+    readonly oldestAtMs: number | null;
+    /** How many there are for each reason; most first. */
+    readonly reasons: readonly { readonly reason: string; readonly count: number }[];
+  }>;
+}
+
+/** A worker as the database knows it. */
+export type SeenWorker = {
+  readonly worker: string;
+  readonly host: string;
+  readonly pid: number;
+  readonly live: boolean;
+  readonly seenAtMs: number;
+};
+
+export interface WorkerList {
+  /** `live`: it reported within `liveMs`, by the database's clock. */
+  listWorkers(liveMs: number): Promise<readonly SeenWorker[]>;
+}
+
+/** The disk under the data folder. */
+export interface Disk {
+  /** Writes, syncs and removes a small file. Throws `disk_full`, `disk_failed`. */
+  probe(): Promise<{ readonly freeBytes: number }>;
+}
+
+/** A listening server; disposing it closes it. */
+export interface HttpServer extends AsyncDisposable {
+  /** As `http://127.0.0.1:8025`. */
+  readonly address: string;
+}
+
+/** The service manager that started us (systemd), or nobody. Never throws. */
+export interface Supervisor {
+  /** Within so many milliseconds it wants to hear `alive`, else it ends us; null: it does not watch. */
+  readonly watchdogMs: number | null;
+  ready(): void;
+  reloading(): void;
+  stopping(): void;
+  /** One sentence for people, shown by `systemctl status`. */
+  status(sentence: string): void;
+  alive(): void;
+}
+
+/** Wakes on a schedule: five or six cron fields, seconds first when six. */
+export interface Wakes {
+  on(expression: string, wake: () => void): Disposable;
+}
+
+/**
+ * What the workflows count as it happens. What can be looked up when somebody asks is in the readiness (health.ts).
+ */
+
+type VisitCounted = {
+  readonly mailbox: string;
+  readonly host: string;
+  /** `ok`, or the failure that ended it. */
+  readonly result: 'ok' | FailureCode;
+  readonly durationMs: number;
+  /** How long after it was due it began; null for a round that the server's announcement began. */
+  readonly lagMs: number | null;
+};
+
+export interface Meter {
+  visit(visit: VisitCounted): void;
+  outcome(mailbox: string, outcome: Outcome): void;
+  /** From the server's announcement of mail to the commit of what it announced. */
+  pushed(ms: number): void;
+}
+
+/** For commands, whose numbers nobody asks for. */
+export const noMeter: Meter = { visit: () => undefined, outcome: () => undefined, pushed: () => undefined };

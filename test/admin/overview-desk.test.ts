@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { overviewPage } from '../../src/adapters/web/pages/overview.ts';
 import { quarantinePage } from '../../src/adapters/web/pages/quarantine.ts';
 import { Failure } from '../../src/errors.ts';
-import type { Mailbox } from '../../src/ingest/mailbox.ts';
+import type { Mailbox } from '../../src/ingest/model.ts';
 import { by, plain, sampleMailbox } from '../adapters/database/samples.ts';
 import { frame } from '../adapters/web/views.ts';
 import { type TestApp, testApp } from '../support/app.ts';

@@ -6,7 +6,7 @@ import { createServer, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { systemClock } from '../../src/adapters/clock/clock.ts';
 import { Failure } from '../../src/errors.ts';
-import type { Mailbox } from '../../src/ingest/mailbox.ts';
+import type { Mailbox } from '../../src/ingest/model.ts';
 import { quoted } from '../../src/text/shell.ts';
 import { by, plain, sampleMailbox } from '../adapters/database/samples.ts';
 import { type TestApp, testApp } from '../support/app.ts';

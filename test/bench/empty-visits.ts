@@ -8,7 +8,7 @@
 import { json } from 'node:stream/consumers';
 import { type App, compose } from '../../src/compose/compose.ts';
 import { loadConfig } from '../../src/config/load.ts';
-import type { Connection } from '../../src/ingest/mailbox.ts';
+import type { Connection } from '../../src/ingest/model.ts';
 import { createLog } from '../../src/log.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';
 import { type Account, clientOf } from './fetch-and-drop.ts';

@@ -3,7 +3,7 @@
  */
 import { hash } from 'node:crypto';
 import { expect, test } from 'vitest';
-import type { StoredMessage } from '../../src/ingest/rows.ts';
+import type { StoredMessage } from '../../src/ingest/model.ts';
 import { testApp } from '../support/app.ts';
 import { boxWith, mail, mailWith, messagesOf, type On, outcomesOf, sceneOfFile, ticketsOf, visit } from './scene.ts';
 import { tnefOf } from './tnef.ts';

@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import type { Mailbox } from '../../src/ingest/mailbox.ts';
+import type { Mailbox } from '../../src/ingest/model.ts';
 import { parseMessage } from '../../src/mail/parse.ts';
 import { type TestApp, testApp } from '../support/app.ts';
 import { startFaultProxy } from '../support/fault-proxy.ts';

@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, expect, test, vi } from 'vitest';
-import type { Mailbox } from '../../src/ingest/mailbox.ts';
+import type { Mailbox } from '../../src/ingest/model.ts';
 import type { Daemon } from '../support/daemon.ts';
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
 import { checkOf, type Desk, metrics, named, openDesk, opened, until } from '../support/outage-scene.ts';

@@ -9,7 +9,7 @@ import { createSwitchMemory } from '../../src/adapters/keyfile/switch-memory.ts'
 import { liveMs } from '../../src/encryption/operation.ts';
 import { createPasswords } from '../../src/encryption/passwords.ts';
 import { type EncryptionStatus, encryptionStatus } from '../../src/encryption/status.ts';
-import type { Mailbox } from '../../src/ingest/mailbox.ts';
+import type { Mailbox } from '../../src/ingest/model.ts';
 import { by, plainNow, sampleMailbox } from '../adapters/database/samples.ts';
 import { startMariadb } from '../support/mariadb.ts';
 import { temporaryFolder } from '../support/temporary.ts';

@@ -5,10 +5,10 @@
 import { describe, expect, test } from 'vitest';
 import { systemClock } from '../../src/adapters/clock/clock.ts';
 import { Failure, isFailure } from '../../src/errors.ts';
-import { type Arrival, type ArrivalLimits, type Arriving, arrivals } from '../../src/ingest/arrivals.ts';
-import { createNarrowings } from '../../src/ingest/narrowing.ts';
+import { type Arrival, type ArrivalLimits, type Arriving, arrivals } from '../../src/ingest/fetch/pipeline.ts';
+import { createNarrowings } from '../../src/ingest/fetch/poison-message.ts';
+import { inTurns } from '../../src/ingest/poll/serialized-session.ts';
 import type { Digested, Digester, Fetched, Listed, Session } from '../../src/ingest/ports.ts';
-import { inTurns } from '../../src/ingest/turns.ts';
 import { recognised } from '../../src/mail/fingerprint.ts';
 import { mailArrival } from './mails.ts';
 

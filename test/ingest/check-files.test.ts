@@ -1,7 +1,7 @@
 /** Which files count as missing: the database and the disk are fakes, both are tested with real ones elsewhere. */
 import { expect, test } from 'vitest';
-import { checkFiles } from '../../src/ingest/check-files.ts';
-import type { NamedSegment } from '../../src/ingest/reconcile-ports.ts';
+import { checkFiles } from '../../src/ingest/repair/reconcile.ts';
+import type { NamedSegment } from '../../src/ingest/stores.ts';
 
 const blobs = ['a', 'b', 'c', 'd'].map((letter) => ({ sha256: letter.repeat(64), sizeBytes: 5, messageId: letter }));
 const segment = (name: string, more: Partial<NamedSegment> = {}): NamedSegment => ({

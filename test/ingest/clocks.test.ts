@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { Failure } from '../../src/errors.ts';
-import { type ClockPorts, createClockComparison } from '../../src/ingest/clocks.ts';
+import { type ClockPorts, createClockComparison } from '../../src/ingest/scheduler/clock-skew.ts';
 
 /** Clocks that step apart: the time of day here, the database's, and the one that only goes on. */
 function scene() {

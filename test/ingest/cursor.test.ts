@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest';
 import type { EventName } from '../../src/events.ts';
-import { type Found, startCursor } from '../../src/ingest/cursor.ts';
 import {
   folderKey,
   lifeOf,
@@ -8,13 +7,14 @@ import {
   numberingText,
   readNumbering,
   uidValidityOf,
-} from '../../src/ingest/numbering.ts';
-import type { Beginning, Place } from '../../src/ingest/numbering-ports.ts';
+} from '../../src/ingest/folder-epoch.ts';
+import type { QuarantineReason } from '../../src/ingest/model.ts';
+import { createRenumberings, renumberingsMax, startCursor } from '../../src/ingest/poll/cursor.ts';
+import type { Found } from '../../src/ingest/poll/poll-context.ts';
 import type { FolderState, Listed, Session } from '../../src/ingest/ports.ts';
-import { heldId, readHeldId } from '../../src/ingest/quarantine-id.ts';
-import { knownReasons, reasonMeaning } from '../../src/ingest/quarantine-reasons.ts';
-import { createRenumberings, renumberingsMax } from '../../src/ingest/renumberings.ts';
-import type { QuarantineReason } from '../../src/ingest/rows.ts';
+import { heldId, readHeldId } from '../../src/ingest/quarantine/read.ts';
+import { knownReasons, reasonMeaning } from '../../src/ingest/quarantine/reasons.ts';
+import type { Beginning, Place } from '../../src/ingest/stores.ts';
 import { handClock, mailbox } from './samples.ts';
 
 type Folder = FolderState & { readonly uids?: readonly number[] };

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { decide } from '../../src/ingest/decide.ts';
-import type { KnownMessage } from '../../src/ingest/known.ts';
-import { questionOf } from '../../src/ingest/question.ts';
+import { decide } from '../../src/ingest/decide/decide.ts';
+import { questionOf } from '../../src/ingest/decide/lookup.ts';
+import type { KnownMessage } from '../../src/ingest/model.ts';
 import { mailIdentity } from '../../src/mail/fingerprint.ts';
 import { known, knownMessage, knownTicket, maker } from './known.ts';
 import { mailArrival } from './mails.ts';

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { Failure } from '../../src/errors.ts';
-import { createDiskWatch } from '../../src/ingest/disk.ts';
+import { createDiskWatch } from '../../src/ingest/health/checks.ts';
 import { handClock } from './samples.ts';
 
 const megabyte = 1024 * 1024;

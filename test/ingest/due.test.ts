@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { admitted, type UnderWay } from '../../src/ingest/due.ts';
-import { homeOf } from '../../src/ingest/homes.ts';
+import { admitted } from '../../src/ingest/scheduler/due-queue.ts';
+import type { UnderWay } from '../../src/ingest/scheduler/poll-runner.ts';
+import { homeOf } from '../../src/ingest/scheduler/workers.ts';
 import { dueMailbox } from './samples.ts';
 
 const limits = { concurrencyMax: 4, concurrencyPerHostMax: 2 };

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import type { SeenWorker } from '../../src/ingest/daemon-ports.ts';
-import { createFleet } from '../../src/ingest/fleet.ts';
+import type { SeenWorker } from '../../src/ingest/ports.ts';
+import { createFleet } from '../../src/ingest/scheduler/workers.ts';
 import { handClock } from './samples.ts';
 
 /** Workers as the database tells them; `gone` are processes of this machine that are known to have ended, `old` ones of an earlier boot. */

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { Failure } from '../../src/errors.ts';
-import type { QuarantineReader } from '../../src/ingest/daemon-ports.ts';
-import { createHealth, type HealthPorts } from '../../src/ingest/health.ts';
-import type { MailboxHealth } from '../../src/ingest/mailbox.ts';
+import { createHealth, type HealthPorts } from '../../src/ingest/health/health.ts';
+import type { MailboxHealth } from '../../src/ingest/model.ts';
+import type { QuarantineReader } from '../../src/ingest/ports.ts';
 import type { EncryptionChecks } from '../../src/ingest/readiness.ts';
 import { handClock, mailbox } from './samples.ts';
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { Failure } from '../../src/errors.ts';
-import { createHosts } from '../../src/ingest/hosts.ts';
+import { createHosts } from '../../src/ingest/scheduler/circuit-breaker.ts';
 import { handClock } from './samples.ts';
 
 const refused = new Failure('connect_refused', 'nobody there');

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { EventName, LogFields } from '../../src/events.ts';
-import { createInvalidTeller } from '../../src/ingest/invalid-rows.ts';
-import type { MailboxStore } from '../../src/ingest/mailbox-ports.ts';
+import { createInvalidTeller } from '../../src/ingest/health/reporter.ts';
+import type { MailboxStore } from '../../src/ingest/stores.ts';
 
 type Listed = Awaited<ReturnType<MailboxStore['listMailboxes']>>[number];
 

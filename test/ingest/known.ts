@@ -1,6 +1,7 @@
 /** What the database says, and what makes new rows, for tests of the decisions. */
-import type { Known, KnownMessage, KnownTicket } from '../../src/ingest/known.ts';
-import type { Maker } from '../../src/ingest/maker.ts';
+
+import type { Maker } from '../../src/ingest/decide/batch-context.ts';
+import type { Known, KnownMessage, KnownTicket } from '../../src/ingest/model.ts';
 
 export function maker(given: Partial<Maker> = {}): Maker {
   let ids = 0;

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { Failure } from '../../src/errors.ts';
-import { createLeases, recoverLeases } from '../../src/ingest/lease.ts';
-import type { Lease } from '../../src/ingest/ports.ts';
+import { createLeases, recoverLeases } from '../../src/ingest/scheduler/leases.ts';
+import type { Lease } from '../../src/ingest/stores.ts';
 
 const leaseOf = (mailboxId: string): Lease => ({ mailboxId, owner: 'me', epoch: 1 });
 

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { Failure } from '../../src/errors.ts';
 import type { Log } from '../../src/events.ts';
-import type { HttpServer } from '../../src/ingest/daemon-ports.ts';
-import { keepListening } from '../../src/ingest/listening.ts';
+import type { HttpServer } from '../../src/ingest/ports.ts';
+import { keepListening } from '../../src/ingest/scheduler/daemon.ts';
 
 const missing = () => new Failure('address_missing', 'cannot listen on 192.0.2.1:8025 (EADDRNOTAVAIL)');
 

@@ -1,14 +1,14 @@
 import { describe, expect, test } from 'vitest';
 import { Failure } from '../../src/errors.ts';
 import type { EventName } from '../../src/events.ts';
-import { createHosts, type Hosts } from '../../src/ingest/hosts.ts';
-import { createLooks } from '../../src/ingest/looks.ts';
-import { createLoop, type LoopPorts, type LoopSettings } from '../../src/ingest/loop.ts';
-import { noMeter } from '../../src/ingest/meter.ts';
-import type { DueMailbox, IngestStore } from '../../src/ingest/ports.ts';
-import { createRenumberings } from '../../src/ingest/renumberings.ts';
-import { createTeller } from '../../src/ingest/tell.ts';
-import { turning } from '../../src/ingest/turning.ts';
+import { turning } from '../../src/ingest/health/checks.ts';
+import { createTeller } from '../../src/ingest/health/reporter.ts';
+import { createLooks, createRenumberings } from '../../src/ingest/poll/cursor.ts';
+import { noMeter } from '../../src/ingest/ports.ts';
+import { createHosts, type Hosts } from '../../src/ingest/scheduler/circuit-breaker.ts';
+import type { LoopPorts, LoopSettings } from '../../src/ingest/scheduler/poll-runner.ts';
+import { createLoop } from '../../src/ingest/scheduler/scheduler.ts';
+import type { DueMailbox, IngestStore } from '../../src/ingest/stores.ts';
 import { dueMailbox, handClock } from './samples.ts';
 
 type Line = { readonly level: string; readonly event: EventName; readonly fields: Readonly<Record<string, unknown>> };

@@ -1,6 +1,6 @@
 /** Our own addresses, floods, circles. */
 import { describe, expect, test } from 'vitest';
-import { decide } from '../../src/ingest/decide.ts';
+import { decide } from '../../src/ingest/decide/decide.ts';
 import { withoutPlus } from '../../src/mail/thread/reply-token.ts';
 import { known, knownMessage, knownTicket, maker } from './known.ts';
 import { mailArrival } from './mails.ts';

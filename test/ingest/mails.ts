@@ -1,5 +1,5 @@
 /** Parsed mails and arrivals for tests of the rules; every field can be given. */
-import type { Kept } from '../../src/ingest/keep.ts';
+import type { Kept } from '../../src/ingest/fetch/store-files.ts';
 import { recognised } from '../../src/mail/fingerprint.ts';
 import type { ParsedMessage } from '../../src/mail/message.ts';
 

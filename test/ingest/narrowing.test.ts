@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Failure, type FailureCode } from '../../src/errors.ts';
-import { createNarrowings, type Narrowing } from '../../src/ingest/narrowing.ts';
+import { createNarrowings, type Narrowing } from '../../src/ingest/fetch/poison-message.ts';
 
 const broken = (code: FailureCode = 'connection_lost') => new Failure(code, 'broken');
 const mails = (uids: readonly number[]) => uids.map((uid) => ({ uid, sizeBytes: 10 * uid, receivedAtMs: null }));

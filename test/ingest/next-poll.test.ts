@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { Failure, type FailureFields } from '../../src/errors.ts';
-import { createHosts } from '../../src/ingest/hosts.ts';
-import { backOffMs, failedResult, intervalOf, pausesLogins } from '../../src/ingest/next-poll.ts';
-import type { PollSettings } from '../../src/ingest/poll-ports.ts';
+import { backOffMs, failedResult, intervalOf, pausesLogins } from '../../src/ingest/poll/backoff.ts';
+import type { PollSettings } from '../../src/ingest/poll/poll-context.ts';
+import { createHosts } from '../../src/ingest/scheduler/circuit-breaker.ts';
 import { dueMailbox, handClock, mailbox } from './samples.ts';
 
 const second = 1000;

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import type { WatchedRow } from '../../src/ingest/ports.ts';
-import { createPush, type Push, type PushPlace } from '../../src/ingest/push.ts';
+import type { PushPlace } from '../../src/ingest/poll/poll-context.ts';
+import { createPush, type Push } from '../../src/ingest/scheduler/idle-slots.ts';
+import type { WatchedRow } from '../../src/ingest/stores.ts';
 import { handClock, mailbox } from './samples.ts';
 
 type Scene = {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { createRepetition } from '../../src/ingest/repetition.ts';
+import { createRepetition } from '../../src/ingest/health/log-throttle.ts';
 
 test('a failure that repeats is news at first and at its 2nd, 4th, 8th time', () => {
   const { tell } = createRepetition();

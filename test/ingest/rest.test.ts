@@ -1,10 +1,8 @@
 import { expect, test } from 'vitest';
 import { Failure } from '../../src/errors.ts';
-import type { PollReport } from '../../src/ingest/poll-ports.ts';
+import { rest } from '../../src/ingest/poll/idle-loop.ts';
+import type { PollReport, PushPlace, Visit } from '../../src/ingest/poll/poll-context.ts';
 import type { Session } from '../../src/ingest/ports.ts';
-import type { PushPlace } from '../../src/ingest/push.ts';
-import { rest } from '../../src/ingest/rest.ts';
-import type { Visit } from '../../src/ingest/visit.ts';
 import { handClock, mailbox } from './samples.ts';
 
 const minute = 60_000;

@@ -1,8 +1,8 @@
 /** Mailboxes and clocks for the tests of the scheduler. */
 
 import type { Clock } from '../../src/async/clock.ts';
-import type { Mailbox } from '../../src/ingest/mailbox.ts';
-import type { DueMailbox } from '../../src/ingest/ports.ts';
+import type { Mailbox } from '../../src/ingest/model.ts';
+import type { DueMailbox } from '../../src/ingest/stores.ts';
 
 /** A clock that is set by hand; sleeping takes no time. */
 export function handClock(startMs = 1_800_000_000_000): Clock & { at: { ms: number } } {

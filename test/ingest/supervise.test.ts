@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
 import type { Clock } from '../../src/async/clock.ts';
-import type { Supervisor } from '../../src/ingest/daemon-ports.ts';
+import { turning } from '../../src/ingest/health/checks.ts';
+import type { Supervisor } from '../../src/ingest/ports.ts';
 import type { Readiness } from '../../src/ingest/readiness.ts';
-import { supervise } from '../../src/ingest/supervise.ts';
-import { turning } from '../../src/ingest/turning.ts';
+import { supervise } from '../../src/ingest/scheduler/watchdog.ts';
 import { sampleReadiness } from '../adapters/metrics/samples.ts';
 
 /** It goes on when `turn` is called, which gives what systemd was told by that; `told` is what it heard at the start. */

@@ -1,12 +1,12 @@
 import { expect, test } from 'vitest';
 import { Failure } from '../../src/errors.ts';
 import type { Log } from '../../src/events.ts';
-import type { Vitals } from '../../src/ingest/health.ts';
-import type { Mailbox } from '../../src/ingest/mailbox.ts';
-import { noMeter } from '../../src/ingest/meter.ts';
-import type { PollReport } from '../../src/ingest/poll-ports.ts';
-import type { DueMailbox } from '../../src/ingest/ports.ts';
-import { createTeller, type Teller } from '../../src/ingest/tell.ts';
+import type { Vitals } from '../../src/ingest/health/health.ts';
+import { createTeller, type Teller } from '../../src/ingest/health/reporter.ts';
+import type { Mailbox } from '../../src/ingest/model.ts';
+import type { PollReport } from '../../src/ingest/poll/poll-context.ts';
+import { noMeter } from '../../src/ingest/ports.ts';
+import type { DueMailbox } from '../../src/ingest/stores.ts';
 
 type Line = { readonly level: string; readonly event: string; readonly failures: unknown };
 

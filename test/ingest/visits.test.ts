@@ -5,11 +5,11 @@ import { getEventListeners } from 'node:events';
 import { setImmediate as settled } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { Failure } from '../../src/errors.ts';
-import { createHosts } from '../../src/ingest/hosts.ts';
-import type { LoopPorts, LoopSettings } from '../../src/ingest/loop.ts';
-import { noMeter } from '../../src/ingest/meter.ts';
-import type { PollResult } from '../../src/ingest/rows.ts';
-import { createVisits } from '../../src/ingest/visits.ts';
+import type { PollResult } from '../../src/ingest/model.ts';
+import { noMeter } from '../../src/ingest/ports.ts';
+import { createHosts } from '../../src/ingest/scheduler/circuit-breaker.ts';
+import type { LoopPorts, LoopSettings } from '../../src/ingest/scheduler/poll-runner.ts';
+import { createVisits } from '../../src/ingest/scheduler/poll-runner.ts';
 import { dueMailbox, handClock } from './samples.ts';
 
 const settings: LoopSettings = {

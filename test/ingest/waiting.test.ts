@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import type { UnderWay } from '../../src/ingest/due.ts';
-import { createWaiting } from '../../src/ingest/waiting.ts';
+import { createWaiting } from '../../src/ingest/scheduler/due-queue.ts';
+import type { UnderWay } from '../../src/ingest/scheduler/poll-runner.ts';
 import { dueMailbox } from './samples.ts';
 
 /** A list of mailboxes that wait, and visits that go on until they are ended by hand. */

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { readAhead } from '../../src/async/prefetch.ts';
-import { backOffMs } from '../../src/ingest/next-poll.ts';
-import { chunksOf, windowsOf } from '../../src/ingest/window.ts';
+import { chunksOf, windowsOf } from '../../src/ingest/fetch/batches.ts';
+import { backOffMs } from '../../src/ingest/poll/backoff.ts';
 
 const sized = fc.array(fc.record({ sizeBytes: fc.nat(5000) }));
 

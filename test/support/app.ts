@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { type App, compose } from '../../src/compose/compose.ts';
 import type { Config, DatabaseConfig } from '../../src/config/config.ts';
 import { loadConfig } from '../../src/config/load.ts';
-import type { Mailbox } from '../../src/ingest/mailbox.ts';
+import type { Mailbox } from '../../src/ingest/model.ts';
 import { createLog } from '../../src/log.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';
 import type { LogLine } from './daemon.ts';

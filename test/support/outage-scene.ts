@@ -7,7 +7,7 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DatabaseConfig } from '../../src/config/config.ts';
-import type { Mailbox } from '../../src/ingest/mailbox.ts';
+import type { Mailbox } from '../../src/ingest/model.ts';
 import type { Readiness } from '../../src/ingest/readiness.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';
 import { type TestApp, testApp } from './app.ts';

@@ -3,7 +3,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { schedule } from 'node-cron';
 import type { Clock } from '../../async/clock.ts';
 import { causeCode } from '../../errors.ts';
-import type { Wakes } from '../../ingest/daemon-ports.ts';
+import type { Wakes } from '../../ingest/ports.ts';
 
 export const systemClock: Clock = {
   nowMs: () => Date.now(),

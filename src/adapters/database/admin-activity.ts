@@ -6,7 +6,7 @@
  */
 import { type ExpressionBuilder, sql } from 'kysely';
 import type { Activity } from '../../admin/desk.ts';
-import type { Outcome } from '../../ingest/rows.ts';
+import type { Outcome } from '../../ingest/model.ts';
 import type { Connected, Tables } from './tables.ts';
 import { fromForeignTime, toDatabaseTime } from './times.ts';
 

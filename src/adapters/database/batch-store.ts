@@ -8,8 +8,8 @@
  */
 import { sql } from 'kysely';
 import { Failure } from '../../errors.ts';
-import type { IngestStore, Lease } from '../../ingest/ports.ts';
-import type { Batch, NewMessage } from '../../ingest/rows.ts';
+import type { Batch, NewMessage } from '../../ingest/model.ts';
+import type { IngestStore, Lease } from '../../ingest/stores.ts';
 import type { DialectWords } from './dialect-words.ts';
 import { dueMailboxes } from './due-list.ts';
 import { hurry, hurryAll, hurryStranded, scheduleOf, watchedRows } from './due-rows.ts';

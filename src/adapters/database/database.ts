@@ -9,16 +9,19 @@ import { type Dialect, Kysely, sql } from 'kysely';
 import type { AdminStore } from '../../admin/ports.ts';
 import type { DatabaseConfig } from '../../config/config.ts';
 import type { EncryptionStore } from '../../encryption/ports.ts';
-import type { DatabaseHealth, QuarantineReader } from '../../ingest/daemon-ports.ts';
-import type { MailboxStore } from '../../ingest/mailbox-ports.ts';
-import type { NumberingStore } from '../../ingest/numbering-ports.ts';
-import type { IngestStore, TicketReader } from '../../ingest/ports.ts';
-import type { QuarantineStore } from '../../ingest/quarantine-ports.ts';
+import type { RawPlace } from '../../ingest/model.ts';
+import type { DatabaseHealth, QuarantineReader } from '../../ingest/ports.ts';
 import type { PoolCheck } from '../../ingest/readiness.ts';
-import type { ReconcileStore } from '../../ingest/reconcile-ports.ts';
-import type { ReplayStore } from '../../ingest/replay-ports.ts';
-import type { RawPlace } from '../../ingest/rows.ts';
-import type { TicketDesk } from '../../ingest/ticket-ports.ts';
+import type {
+  IngestStore,
+  MailboxStore,
+  NumberingStore,
+  QuarantineStore,
+  ReconcileStore,
+  ReplayStore,
+  TicketDesk,
+  TicketReader,
+} from '../../ingest/stores.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { adminStore } from './admin-store.ts';
 import { ingestStore } from './batch-store.ts';

@@ -7,8 +7,8 @@
  * take all of a share while others are due; and servers that are left alone now are not looked at.
  */
 import { type ExpressionBuilder, type SqlBool, sql } from 'kysely';
-import type { Connection } from '../../ingest/mailbox.ts';
-import type { DueMailbox } from '../../ingest/ports.ts';
+import type { Connection } from '../../ingest/model.ts';
+import type { DueMailbox } from '../../ingest/stores.ts';
 import type { DialectWords } from './dialect-words.ts';
 import { dueOf, scheduled } from './due-rows.ts';
 import { isRunOut } from './lease-store.ts';

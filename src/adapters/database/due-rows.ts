@@ -3,7 +3,7 @@
  *
  * Due times go by the database's clock.
  */
-import type { DueMailbox, WatchedRow } from '../../ingest/ports.ts';
+import type { DueMailbox, WatchedRow } from '../../ingest/stores.ts';
 import type { DialectWords } from './dialect-words.ts';
 import { shortColumn } from './mailbox-rows.ts';
 import { portions } from './portions.ts';

@@ -14,7 +14,7 @@ import type {
   NamingMessage,
   Question,
   SentCount,
-} from '../../ingest/known.ts';
+} from '../../ingest/model.ts';
 import type { DialectWords } from './dialect-words.ts';
 import {
   continuationsOf,

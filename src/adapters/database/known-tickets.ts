@@ -2,7 +2,7 @@
  * Tickets as threading asks for them: a merged one leads to the one that it went into, one that is gone is null.
  */
 import { type RawBuilder, type Selectable, sql } from 'kysely';
-import type { Known, KnownTicket, Question } from '../../ingest/known.ts';
+import type { Known, KnownTicket, Question } from '../../ingest/model.ts';
 import { peopleKinds } from '../../mail/thread/match.ts';
 import type { DialectWords } from './dialect-words.ts';
 import { portions } from './portions.ts';

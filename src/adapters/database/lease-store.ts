@@ -6,9 +6,8 @@
  */
 import { type ExpressionBuilder, type RawBuilder, type SqlBool, sql } from 'kysely';
 import { Failure } from '../../errors.ts';
-import type { Cursor } from '../../ingest/mailbox.ts';
-import type { Lease } from '../../ingest/ports.ts';
-import type { PollResult } from '../../ingest/rows.ts';
+import type { Cursor, PollResult } from '../../ingest/model.ts';
+import type { Lease } from '../../ingest/stores.ts';
 import type { DialectWords } from './dialect-words.ts';
 import { toCursor } from './mailbox-rows.ts';
 import { portions } from './portions.ts';

@@ -8,8 +8,8 @@
 import { sql } from 'kysely';
 import type { AuditEntry } from '../../encryption/ports.ts';
 import { Failure } from '../../errors.ts';
-import type { Author, Mailbox, NewPassword } from '../../ingest/mailbox.ts';
-import type { MailboxStore, Versioned } from '../../ingest/mailbox-ports.ts';
+import type { Author, Mailbox, NewPassword } from '../../ingest/model.ts';
+import type { MailboxStore, Versioned } from '../../ingest/stores.ts';
 import { addAudit } from './audit-rows.ts';
 import type { DialectWords } from './dialect-words.ts';
 import { fromMailbox, mailboxColumns, passwordForm, shortColumn, toMailbox } from './mailbox-rows.ts';

@@ -8,7 +8,7 @@
  */
 import { type RawBuilder, sql } from 'kysely';
 import { Failure } from '../../errors.ts';
-import type { AfterAction, Connection, Cursor, Mailbox, MailboxHealth, Start, TlsMode } from '../../ingest/mailbox.ts';
+import type { AfterAction, Connection, Cursor, Mailbox, MailboxHealth, Start, TlsMode } from '../../ingest/model.ts';
 import type { MailboxRow, MailboxStateRow } from './tables.ts';
 import { fromForeignTime, fromOptionalTime, toDatabaseTime } from './times.ts';
 

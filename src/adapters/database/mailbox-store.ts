@@ -6,9 +6,9 @@
  */
 import { sql } from 'kysely';
 import { Failure } from '../../errors.ts';
-import type { Author, Cursor, Mailbox, NewPassword } from '../../ingest/mailbox.ts';
-import type { MailboxStore } from '../../ingest/mailbox-ports.ts';
-import { folderKey } from '../../ingest/numbering.ts';
+import { folderKey } from '../../ingest/folder-epoch.ts';
+import type { Author, Cursor, Mailbox, NewPassword } from '../../ingest/model.ts';
+import type { MailboxStore } from '../../ingest/stores.ts';
 import { addAudit } from './audit-rows.ts';
 import type { DialectWords } from './dialect-words.ts';
 import { mailboxChanges, nameOf, passwordSet } from './mailbox-changes.ts';

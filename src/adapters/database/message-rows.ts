@@ -6,7 +6,7 @@
  */
 import { hash } from 'node:crypto';
 import type { Insertable, RawBuilder } from 'kysely';
-import type { NewMessage, NewOutcome, NewTicket, StoredMessage } from '../../ingest/rows.ts';
+import type { NewMessage, NewOutcome, NewTicket, StoredMessage } from '../../ingest/model.ts';
 import type { Address, Attachment, Bounce, Header, Mark } from '../../mail/message.ts';
 import { shorten } from './short-text.ts';
 import type { AttachmentRow, AttachmentTable, MessageRow, MessageTable, OutcomeTable, TicketTable } from './tables.ts';

@@ -6,9 +6,9 @@
  */
 import { type ExpressionBuilder, sql, type Updateable } from 'kysely';
 import { Failure } from '../../errors.ts';
-import type { Cursor } from '../../ingest/mailbox.ts';
-import type { Beginning, NumberingStore, Place } from '../../ingest/numbering-ports.ts';
-import type { Lease, Listed } from '../../ingest/ports.ts';
+import type { Cursor } from '../../ingest/model.ts';
+import type { Listed } from '../../ingest/ports.ts';
+import type { Beginning, Lease, NumberingStore, Place } from '../../ingest/stores.ts';
 import type { DialectWords } from './dialect-words.ts';
 import { isHeld, leaseLost } from './lease-store.ts';
 import { toCursor } from './mailbox-rows.ts';

@@ -6,7 +6,7 @@
  * stood readable in the table.
  */
 import { type ExpressionBuilder, type RawBuilder, type SqlBool, sql } from 'kysely';
-import type { NewPassword, StoredPassword } from '../../ingest/mailbox.ts';
+import type { NewPassword, StoredPassword } from '../../ingest/model.ts';
 import { passwordBytesMax } from '../../secret/sealed-password.ts';
 import type { DialectWords } from './dialect-words.ts';
 import { connectionColumns, passwordForm, rowConnection, shortColumn } from './mailbox-rows.ts';

@@ -4,9 +4,8 @@
  * Every write asks in the same statement whether the row still waits, so that of two who resolve the same mail one does
  * and the other is told. Mailboxes that were removed have no rows.
  */
-import type { QuarantineReader } from '../../ingest/daemon-ports.ts';
-import type { HeldName } from '../../ingest/quarantine-id.ts';
-import type { HeldAgain, HeldFilter, HeldMail, QuarantineStore } from '../../ingest/quarantine-ports.ts';
+import type { QuarantineReader } from '../../ingest/ports.ts';
+import type { HeldAgain, HeldFilter, HeldMail, HeldName, QuarantineStore } from '../../ingest/stores.ts';
 import type { DialectWords } from './dialect-words.ts';
 import type { Connected } from './tables.ts';
 import { fromDatabaseTime, fromOptionalTime } from './times.ts';

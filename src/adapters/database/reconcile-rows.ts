@@ -4,14 +4,8 @@
  */
 import { sql } from 'kysely';
 import { isFailure } from '../../errors.ts';
-import type {
-  ComparedOutcome,
-  LostMessage,
-  NamedBlob,
-  NamedSegment,
-  ReconcileStore,
-} from '../../ingest/reconcile-ports.ts';
-import type { Outcome } from '../../ingest/rows.ts';
+import type { Outcome } from '../../ingest/model.ts';
+import type { ComparedOutcome, LostMessage, NamedBlob, NamedSegment, ReconcileStore } from '../../ingest/stores.ts';
 import type { ParsedMessage } from '../../mail/message.ts';
 import type { DialectWords } from './dialect-words.ts';
 import { insertRows } from './insert-rows.ts';

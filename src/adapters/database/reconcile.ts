@@ -5,8 +5,8 @@
  * What a helpdesk deletes on purpose leaves rows behind that name it: they are counted apart, and are nothing wrong.
  */
 import { sql } from 'kysely';
-import type { WrongRow } from '../../ingest/reconcile-ports.ts';
-import type { Reconciliation } from '../../ingest/rows.ts';
+import type { Reconciliation } from '../../ingest/model.ts';
+import type { WrongRow } from '../../ingest/stores.ts';
 import type { Connected } from './tables.ts';
 
 /** An outcome that names a message which is not there. */

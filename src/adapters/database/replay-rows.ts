@@ -6,8 +6,8 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import { Failure } from '../../errors.ts';
-import type { Replacement, ReplayStore, StoredMail } from '../../ingest/replay-ports.ts';
-import type { NewMessage, Outcome } from '../../ingest/rows.ts';
+import type { NewMessage, Outcome } from '../../ingest/model.ts';
+import type { Replacement, ReplayStore, StoredMail } from '../../ingest/stores.ts';
 import { mailIdentity } from '../../mail/fingerprint.ts';
 import { touchTickets } from './batch-store.ts';
 import type { DialectWords } from './dialect-words.ts';

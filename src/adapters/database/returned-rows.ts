@@ -6,7 +6,7 @@
  * discarded stays discarded, and one that somebody has released is a duplicate. Part of the transaction that stores the new row.
  */
 import { sql } from 'kysely';
-import type { Batch, NewOutcome } from '../../ingest/rows.ts';
+import type { Batch, NewOutcome } from '../../ingest/model.ts';
 import type { DialectWords } from './dialect-words.ts';
 import { hashOf } from './message-rows.ts';
 import type { Connected } from './tables.ts';

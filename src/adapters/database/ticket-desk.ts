@@ -1,7 +1,7 @@
 /**
  * One ticket for the commands: where it is, its state, and the key of its reply tokens.
  */
-import type { TicketDesk, TicketPlace } from '../../ingest/ticket-ports.ts';
+import type { TicketDesk, TicketPlace } from '../../ingest/stores.ts';
 import type { DialectWords } from './dialect-words.ts';
 import { shortColumn, toAddresses } from './mailbox-rows.ts';
 import { noTicket } from './no-ticket.ts';

@@ -3,9 +3,7 @@
  */
 import { sql } from 'kysely';
 import { Failure } from '../../errors.ts';
-import type { Copy } from '../../ingest/known.ts';
-import type { LinkReason, TicketLink, TicketMerge } from '../../ingest/rows.ts';
-import type { ShownLink } from '../../ingest/ticket-ports.ts';
+import type { Copy, LinkReason, ShownLink, TicketLink, TicketMerge } from '../../ingest/model.ts';
 import type { DialectWords } from './dialect-words.ts';
 import { hashOf } from './message-rows.ts';
 import { portions } from './portions.ts';

@@ -4,9 +4,8 @@
  * Nothing is read without a bound but the messages of one ticket. Pages go by key, so a page costs the same anywhere.
  */
 import { sql } from 'kysely';
-import type { TicketReader } from '../../ingest/ports.ts';
-import type { Outcome, OutcomeRow, RawPlace, StoredMessage, TicketSummary } from '../../ingest/rows.ts';
-import type { ShownLink } from '../../ingest/ticket-ports.ts';
+import type { Outcome, OutcomeRow, RawPlace, ShownLink, StoredMessage, TicketSummary } from '../../ingest/model.ts';
+import type { TicketReader } from '../../ingest/stores.ts';
 import { toStoredMessage } from './message-rows.ts';
 import { noTicket } from './no-ticket.ts';
 import { portions } from './portions.ts';

@@ -9,8 +9,8 @@ import { readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { release, takeOver } from '../../async/buffer-pool.ts';
 import { causeCode, Failure, onDisk } from '../../errors.ts';
+import { chunksOf } from '../../ingest/fetch/batches.ts';
 import type { Blobs } from '../../ingest/ports.ts';
-import { chunksOf } from '../../ingest/window.ts';
 import type { StorageThread } from './storage-thread.ts';
 
 type Blob = { readonly sha256: string; readonly content: Uint8Array };

@@ -2,7 +2,7 @@
 import { open, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { onDisk } from '../../errors.ts';
-import type { Disk } from '../../ingest/daemon-ports.ts';
+import type { Disk } from '../../ingest/ports.ts';
 
 /** Larger than what a full file system may still find room for. */
 const probeBytes = 16 * 1024;

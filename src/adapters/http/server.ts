@@ -9,7 +9,7 @@
 import fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
 import { shared, withinLimit } from '../../async/single-flight.ts';
 import { causeCode, Failure } from '../../errors.ts';
-import type { HttpServer } from '../../ingest/daemon-ports.ts';
+import type { HttpServer } from '../../ingest/ports.ts';
 import type { Readiness } from '../../ingest/readiness.ts';
 import { firstRequestOnly } from './first-request.ts';
 

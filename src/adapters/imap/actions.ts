@@ -6,7 +6,7 @@
  * that are marked already were copied by an earlier try and are not copied again.
  */
 import { Failure, isFailure } from '../../errors.ts';
-import type { AfterAction } from '../../ingest/mailbox.ts';
+import type { AfterAction } from '../../ingest/model.ts';
 import { isListed, search } from './folder.ts';
 import type { Link } from './link.ts';
 import { uidSets } from './uid-set.ts';

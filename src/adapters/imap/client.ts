@@ -8,7 +8,7 @@
 import type { ImapFlowOptions } from 'imapflow';
 import { isLoopback } from '../../config/machine.ts';
 import { Failure } from '../../errors.ts';
-import type { Connection } from '../../ingest/mailbox.ts';
+import type { Connection } from '../../ingest/model.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { isThrottled, refusalIn } from './failures.ts';
 import { ImapClient } from './login.ts';

@@ -11,7 +11,7 @@
 
 import { takeSlab } from '../../async/buffer-pool.ts';
 import { Failure } from '../../errors.ts';
-import type { Connection } from '../../ingest/mailbox.ts';
+import type { Connection } from '../../ingest/model.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { type Client, checkPlaintext, type ImapOptions, newClient } from './client.ts';
 import { type Circumstances, failureOf, lost, refused, stageField } from './failures.ts';

@@ -5,7 +5,7 @@
  */
 import { TLSSocket } from 'node:tls';
 import { Failure, isFailure } from '../../errors.ts';
-import type { Connection } from '../../ingest/mailbox.ts';
+import type { Connection } from '../../ingest/model.ts';
 import type { FolderState, ProbeReport } from '../../ingest/ports.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import type { ImapOptions } from './client.ts';

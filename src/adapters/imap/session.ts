@@ -7,7 +7,7 @@
 import type { FetchMessageObject } from 'imapflow';
 import { inSlab } from '../../async/buffer-pool.ts';
 import { Failure, isFailure } from '../../errors.ts';
-import type { AfterAction, Connection } from '../../ingest/mailbox.ts';
+import type { AfterAction, Connection } from '../../ingest/model.ts';
 import type { Fetched, FolderState, Listed, Session } from '../../ingest/ports.ts';
 import { applyAction } from './actions.ts';
 import { Announcements } from './announcements.ts';

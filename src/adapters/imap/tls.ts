@@ -8,7 +8,7 @@
 import type { Socket } from 'node:net';
 import tls, { type ConnectionOptions, type SecureContext, TLSSocket } from 'node:tls';
 import { Failure } from '../../errors.ts';
-import type { Connection } from '../../ingest/mailbox.ts';
+import type { Connection } from '../../ingest/model.ts';
 import type { ProbeReport } from '../../ingest/ports.ts';
 import { systemAuthorities } from './system-authorities.ts';
 

@@ -11,7 +11,7 @@ import net from 'node:net';
 import tls, { type TLSSocket } from 'node:tls';
 import type { ImapTransport, ImapTransportOptions } from 'imapflow';
 import { Failure } from '../../errors.ts';
-import type { Connection } from '../../ingest/mailbox.ts';
+import type { Connection } from '../../ingest/model.ts';
 import { refusedCertificate, tlsOptions } from './tls.ts';
 
 /** How far a connection has come; what an error means depends on it. */

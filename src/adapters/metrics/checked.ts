@@ -4,7 +4,7 @@
  * Reasons and hints stay out: of a reason only its code, the word before the colon, becomes a label. A count whose check is
  * `unknown` has no line.
  */
-import { knownReasons } from '../../ingest/quarantine-reasons.ts';
+import { knownReasons } from '../../ingest/quarantine/reasons.ts';
 import type { Check, CheckStatus, PoolCheck, Readiness } from '../../ingest/readiness.ts';
 import type { Gauges } from './gauges.ts';
 import { label, reasonCode, seconds, timestamp } from './label.ts';

@@ -7,7 +7,7 @@
  */
 import { Counter, Histogram, type Registry } from 'prom-client';
 import type { FailureCode } from '../../errors.ts';
-import type { Meter } from '../../ingest/meter.ts';
+import type { Meter } from '../../ingest/ports.ts';
 import { label, seconds } from './label.ts';
 
 /**

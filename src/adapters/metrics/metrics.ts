@@ -6,7 +6,7 @@
  * error, no address of a sender, no secret.
  */
 import { Registry } from 'prom-client';
-import type { Meter } from '../../ingest/meter.ts';
+import type { Meter } from '../../ingest/ports.ts';
 import type { Readiness } from '../../ingest/readiness.ts';
 import { checkedMetrics } from './checked.ts';
 import { countedMetrics } from './counted.ts';

@@ -2,7 +2,7 @@
 import { hostname } from 'node:os';
 import { processEnvironment } from '../../config/load.ts';
 import { thisUser } from '../../config/machine.ts';
-import type { Author } from '../../ingest/mailbox.ts';
+import type { Author } from '../../ingest/model.ts';
 
 /**
  * `user@host`; a user without a name is shown by number. Behind sudo, and behind the command that becomes the user of the

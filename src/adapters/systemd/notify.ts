@@ -7,7 +7,7 @@
  */
 import type { WrappedFunction } from 'node:ffi';
 import { causeCode, Failure } from '../../errors.ts';
-import type { Supervisor } from '../../ingest/daemon-ports.ts';
+import type { Supervisor } from '../../ingest/ports.ts';
 
 /** How systemd started us. */
 export type SupervisorPlace = {

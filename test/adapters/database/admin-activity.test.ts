@@ -3,7 +3,7 @@
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Database } from '../../../src/adapters/database/database.ts';
-import type { Lease } from '../../../src/ingest/ports.ts';
+import type { Lease } from '../../../src/ingest/stores.ts';
 import { kinds, type Opened, openKind } from './databases.ts';
 import { batchWith, by, nowMs, opened as openedBy, outcomeOf, plain, sampleMailbox } from './samples.ts';
 

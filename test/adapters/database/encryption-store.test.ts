@@ -12,7 +12,7 @@ import type {
   PasswordStretch,
   WorkerReport,
 } from '../../../src/encryption/ports.ts';
-import type { Mailbox } from '../../../src/ingest/mailbox.ts';
+import type { Mailbox } from '../../../src/ingest/model.ts';
 import { firstRow, type SwitchRow } from '../../../src/secret/switch.ts';
 import { kinds, type Opened, openKind } from './databases.ts';
 import { by, nowMs, plain, sampleMailbox, sealed, secret } from './samples.ts';

@@ -4,8 +4,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { toDatabaseTime } from '../../../src/adapters/database/times.ts';
-import type { Lease } from '../../../src/ingest/ports.ts';
-import type { PollResult } from '../../../src/ingest/rows.ts';
+import type { PollResult } from '../../../src/ingest/model.ts';
+import type { Lease } from '../../../src/ingest/stores.ts';
 import { kinds, type Opened, openKind } from './databases.ts';
 import { by, plain, sampleMailbox } from './samples.ts';
 

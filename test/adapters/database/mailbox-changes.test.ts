@@ -4,7 +4,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Database } from '../../../src/adapters/database/database.ts';
-import type { Mailbox, MailboxHealth, NewPassword } from '../../../src/ingest/mailbox.ts';
+import type { Mailbox, MailboxHealth, NewPassword } from '../../../src/ingest/model.ts';
 import { kinds, type Opened, openKind } from './databases.ts';
 import { by, plain, sampleMailbox, sealed } from './samples.ts';
 

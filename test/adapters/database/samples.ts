@@ -3,9 +3,16 @@
  */
 import { randomUUIDv7 } from 'node:crypto';
 import type { EncryptionStore } from '../../../src/encryption/ports.ts';
-import type { Question } from '../../../src/ingest/known.ts';
-import type { Author, Mailbox, NewPassword } from '../../../src/ingest/mailbox.ts';
-import type { Batch, NewMessage, NewOutcome, NewTicket } from '../../../src/ingest/rows.ts';
+import type {
+  Author,
+  Batch,
+  Mailbox,
+  NewMessage,
+  NewOutcome,
+  NewPassword,
+  NewTicket,
+  Question,
+} from '../../../src/ingest/model.ts';
 import type { Attachment, ParsedMessage } from '../../../src/mail/message.ts';
 import { SecretBytes } from '../../../src/secret/secret-bytes.ts';
 

@@ -4,9 +4,8 @@
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type Database, openDatabase } from '../../../src/adapters/database/database.ts';
-import type { Mailbox } from '../../../src/ingest/mailbox.ts';
-import type { Lease } from '../../../src/ingest/ports.ts';
-import type { NewMessage } from '../../../src/ingest/rows.ts';
+import type { Mailbox, NewMessage } from '../../../src/ingest/model.ts';
+import type { Lease } from '../../../src/ingest/stores.ts';
 import type { ParsedMessage } from '../../../src/mail/message.ts';
 import { kinds, type Opened, openKind } from './databases.ts';
 import { batchOf, batchWith, by, nowMs, opened, outcomeOf, plain, questionWith, sampleMailbox } from './samples.ts';

@@ -7,8 +7,8 @@ import type { Worker } from 'node:worker_threads';
 import { zstdCompressSync } from 'node:zlib';
 import { expect, test, vi } from 'vitest';
 import { createStorage } from '../../../src/adapters/files/storage.ts';
+import type { RawPlace } from '../../../src/ingest/model.ts';
 import type { RawSources } from '../../../src/ingest/ports.ts';
-import type { RawPlace } from '../../../src/ingest/rows.ts';
 import { runProgram } from '../../support/programs.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
 

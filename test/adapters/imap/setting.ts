@@ -3,7 +3,7 @@
  */
 import { imapSessions } from '../../../src/adapters/imap/sessions.ts';
 import { Failure } from '../../../src/errors.ts';
-import type { Connection } from '../../../src/ingest/mailbox.ts';
+import type { Connection } from '../../../src/ingest/model.ts';
 import type { Session } from '../../../src/ingest/ports.ts';
 import { SecretBytes } from '../../../src/secret/secret-bytes.ts';
 import type { Dovecot } from '../../support/dovecot.ts';

@@ -7,10 +7,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { systemClock } from '../../../src/adapters/clock/clock.ts';
 import { giveBack } from '../../../src/async/buffer-pool.ts';
-import { type Arriving, arrivals } from '../../../src/ingest/arrivals.ts';
-import { createNarrowings } from '../../../src/ingest/narrowing.ts';
+import { type Arriving, arrivals } from '../../../src/ingest/fetch/pipeline.ts';
+import { createNarrowings } from '../../../src/ingest/fetch/poison-message.ts';
+import { inTurns } from '../../../src/ingest/poll/serialized-session.ts';
 import type { Digester } from '../../../src/ingest/ports.ts';
-import { inTurns } from '../../../src/ingest/turns.ts';
 import { type Script, startScriptedServer } from './scripted-server.ts';
 import { mail, never, openSession, plainTo } from './setting.ts';
 

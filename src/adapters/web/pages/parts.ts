@@ -4,7 +4,7 @@
  * Pure functions from values to markup. Whatever stands in a status colour also says so in words and has a shape of its own.
  */
 
-import { knownReasons } from '../../../ingest/quarantine-reasons.ts';
+import { knownReasons } from '../../../ingest/quarantine/reasons.ts';
 import { isoTime } from '../../../text/time.ts';
 import type { Frame } from './frame.ts';
 import { type Markup, markup, nothing } from './markup.ts';
