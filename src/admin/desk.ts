@@ -4,7 +4,7 @@
  * A page is made of one of these values; what a person does there is one of these calls, which runs the same workflow as the
  * command of that name. Times are milliseconds since 1970 (UTC). No value here holds a secret but `SignedIn.token`.
  */
-import type { Unopened } from '../encryption/operation.ts';
+import type { Unopened } from '../encryption/operations/operation.ts';
 import type { EncryptionStatus } from '../encryption/status.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 

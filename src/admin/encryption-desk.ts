@@ -7,12 +7,11 @@
  */
 
 import type { Clock } from '../async/clock.ts';
-import type { Control } from '../encryption/control.ts';
-import type { DisableRequest } from '../encryption/disable-requests.ts';
-import { liveMs, type OperationPorts, type Tell } from '../encryption/operation.ts';
+import type { Control, DisableRequest } from '../encryption/control.ts';
+import { commandLine, type DatabasePlace, leftovers, preparation } from '../encryption/help.ts';
+import { liveMs, type OperationPorts, type Tell } from '../encryption/operations/operation.ts';
 import type { EncryptionStore, KeyFile, KeyFileReading, ProofCheck, ProofFile } from '../encryption/ports.ts';
 import { type EncryptionStatus, encryptionStatus } from '../encryption/status.ts';
-import { commandLine, type DatabasePlace, leftovers, preparation } from '../encryption/texts.ts';
 import type { Vault } from '../encryption/vault.ts';
 import type { Log } from '../events.ts';
 import type { Author } from '../ingest/model.ts';

@@ -5,8 +5,9 @@
  * ours counts as empty. Nothing is decided by it, and nothing of it is shown as words of ours that is not one of our
  * sentences (operation-words.ts): advice is made here, from the code of a failure and the kind of the operation.
  */
-import type { Unopened } from '../encryption/operation.ts';
-import { commandLine } from '../encryption/texts.ts';
+
+import { commandLine } from '../encryption/help.ts';
+import type { Unopened } from '../encryption/operations/operation.ts';
 import { type Failure, hintOf } from '../errors.ts';
 import type { OperationKind, OperationView } from './desk.ts';
 import { isAdminName } from './names.ts';

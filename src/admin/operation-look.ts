@@ -5,7 +5,7 @@
  *
  * Anybody who can write the database can write that row. So it is no order: it only reminds of what the switch says.
  */
-import { liveMs } from '../encryption/operation.ts';
+import { liveMs } from '../encryption/operations/operation.ts';
 import type { VaultView } from '../encryption/vault.ts';
 import { events } from '../events.ts';
 import { neededKeys } from '../secret/switch.ts';

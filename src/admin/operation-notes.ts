@@ -6,7 +6,7 @@
  */
 
 import type { Clock } from '../async/clock.ts';
-import type { Tell } from '../encryption/operation.ts';
+import type { Tell } from '../encryption/operations/operation.ts';
 import { isFailure } from '../errors.ts';
 import { type Detail, detailText } from './operation-detail.ts';
 import type { AdminStore, StoredOperation } from './ports.ts';

@@ -6,7 +6,7 @@
  */
 
 import type { Clock } from '../async/clock.ts';
-import type { OperationOptions, OperationPorts, Tell } from '../encryption/operation.ts';
+import type { OperationOptions, OperationPorts, Tell } from '../encryption/operations/operation.ts';
 import type { EncryptionStore, KeyFile } from '../encryption/ports.ts';
 import type { Vault } from '../encryption/vault.ts';
 import { asFailure, type Failure, isFailure } from '../errors.ts';

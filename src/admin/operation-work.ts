@@ -5,10 +5,15 @@
  * on the switch, at every look that the workflow takes. A row of the database starts nothing by itself.
  */
 import { withKeysInMemory } from '../encryption/control.ts';
-import { disable } from '../encryption/disable.ts';
-import { enable } from '../encryption/enable.ts';
-import { type OperationOptions, type OperationPorts, refusedWhile, type Unopened } from '../encryption/operation.ts';
-import { rotate } from '../encryption/rotate.ts';
+import { disable } from '../encryption/operations/disable.ts';
+import { enable } from '../encryption/operations/enable.ts';
+import {
+  type OperationOptions,
+  type OperationPorts,
+  refusedWhile,
+  type Unopened,
+} from '../encryption/operations/operation.ts';
+import { rotate } from '../encryption/operations/rotate.ts';
 import type { Vault } from '../encryption/vault.ts';
 import { Failure } from '../errors.ts';
 import type { SwitchRow } from '../secret/switch.ts';

@@ -4,10 +4,11 @@
  * The same findings as those of `encryption status`, with its sentences. Names in them may come from the database, and so
  * from anybody who can write it: no command is made of one.
  */
+
+import { commandLine } from '../encryption/help.ts';
 import type { EncryptionStatus } from '../encryption/status.ts';
-import { commandLine } from '../encryption/texts.ts';
+import { type Wrong, wrongsOf } from '../encryption/status.ts';
 import type { VaultView } from '../encryption/vault.ts';
-import { type Wrong, wrongsOf } from '../encryption/wrongs.ts';
 import type { Failure } from '../errors.ts';
 import { quoted } from '../text/shell.ts';
 import type { Trouble } from './desk.ts';

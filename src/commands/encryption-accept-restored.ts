@@ -5,9 +5,9 @@
  * host decides: what the database says is shown beside what was accepted last, before anything is changed.
  */
 import type { App } from '../compose/compose.ts';
-import { type Accepted, acceptRestored } from '../encryption/accept-restored.ts';
+import { counted } from '../encryption/help.ts';
+import { type Accepted, acceptRestored } from '../encryption/operations/trust-restored.ts';
 import type { PasswordCounts } from '../encryption/ports.ts';
-import { counted } from '../encryption/texts.ts';
 import { isFailure } from '../errors.ts';
 import type { SwitchRow } from '../secret/switch.ts';
 import { isoTime, shortTime } from '../text/time.ts';

@@ -6,8 +6,8 @@
  */
 import type { App } from '../compose/compose.ts';
 import type { DisableAnswer } from '../encryption/control.ts';
-import { disable } from '../encryption/disable.ts';
-import { counted } from '../encryption/texts.ts';
+import { counted } from '../encryption/help.ts';
+import { disable } from '../encryption/operations/disable.ts';
 import { quoted } from '../text/shell.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 import { operationOptions, runOperation, tellUnopened } from './encryption-operation.ts';

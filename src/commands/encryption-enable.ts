@@ -4,8 +4,9 @@
  * Off a terminal both acknowledgements are options, and without them nothing is touched. Interrupted anywhere, it goes on
  * where it was when it is run again.
  */
-import { enable } from '../encryption/enable.ts';
-import { backupAdvice, counted, explanation, leftovers, questions } from '../encryption/texts.ts';
+
+import { backupAdvice, counted, explanation, leftovers, questions } from '../encryption/help.ts';
+import { enable } from '../encryption/operations/enable.ts';
 import { Failure } from '../errors.ts';
 import { type Context, migrateFirst, withApp } from './context.ts';
 import { operationOptions, runOperation, sayer, type WaitOptions } from './encryption-operation.ts';

@@ -6,7 +6,7 @@
  */
 import type { Terminal } from '../adapters/terminal/terminal.ts';
 import type { App } from '../compose/compose.ts';
-import type { OperationOptions, OperationPorts, Tell, Unopened } from '../encryption/operation.ts';
+import type { OperationOptions, OperationPorts, Tell, Unopened } from '../encryption/operations/operation.ts';
 import type { StoredWorker } from '../encryption/ports.ts';
 import { Failure } from '../errors.ts';
 import type { CommonOptions, Context } from './context.ts';

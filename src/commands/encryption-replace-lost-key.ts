@@ -4,8 +4,9 @@
  * The last resort, so a person says that the passwords may be given up, at the terminal or with an option. Everything
  * else goes on: mailboxes wait until their passwords are set anew.
  */
-import { replaceLostKey } from '../encryption/replace-lost-key.ts';
-import { backupAdvice, counted } from '../encryption/texts.ts';
+
+import { backupAdvice, counted } from '../encryption/help.ts';
+import { replaceLostKey } from '../encryption/operations/replace-lost-key.ts';
 import { type Context, withApp } from './context.ts';
 import { operationOptions, runOperation, sayer, type WaitOptions } from './encryption-operation.ts';
 

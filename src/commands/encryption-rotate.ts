@@ -4,9 +4,9 @@
  * Workers that run go on logging in meanwhile. A password that cannot be opened keeps nobody from the others: it is told,
  * its key is kept, and the exit code is 1.
  */
-import { reseal } from '../encryption/reseal.ts';
-import { rotate } from '../encryption/rotate.ts';
-import { backupAdvice, counted } from '../encryption/texts.ts';
+
+import { backupAdvice, counted } from '../encryption/help.ts';
+import { reseal, rotate } from '../encryption/operations/rotate.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 import { operationOptions, runOperation, sayer, tellUnopened, type WaitOptions } from './encryption-operation.ts';
 

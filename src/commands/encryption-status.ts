@@ -6,9 +6,8 @@
  */
 import type { Style } from '../adapters/terminal/style.ts';
 import type { Terminal } from '../adapters/terminal/terminal.ts';
-import { liveMs } from '../encryption/operation.ts';
-import { type EncryptionStatus, encryptionStatus } from '../encryption/status.ts';
-import { wrongsOf } from '../encryption/wrongs.ts';
+import { liveMs } from '../encryption/operations/operation.ts';
+import { type EncryptionStatus, encryptionStatus, wrongsOf } from '../encryption/status.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 import { runOperation } from './encryption-operation.ts';
 

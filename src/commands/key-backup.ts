@@ -4,7 +4,7 @@
  * It needs neither the database nor the passphrase of a protected key file.
  */
 import { relative, resolve } from 'node:path';
-import { commandLine } from '../encryption/texts.ts';
+import { commandLine } from '../encryption/help.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 import { sayer } from './encryption-operation.ts';
 import { recordKeyChange } from './key-record.ts';

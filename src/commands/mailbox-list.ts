@@ -3,7 +3,7 @@
  */
 
 import type { App } from '../compose/compose.ts';
-import { liveMs } from '../encryption/operation.ts';
+import { liveMs } from '../encryption/operations/operation.ts';
 import { Failure } from '../errors.ts';
 import { uidValidityOf } from '../ingest/folder-epoch.ts';
 import type { Mailbox, MailboxHealth } from '../ingest/model.ts';

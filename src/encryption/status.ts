@@ -4,11 +4,15 @@
  * UTC; what is no time in the table is `unknown`. Fails with `database_*` and what the vault cannot survive; whatever is
  * wrong with key file or switch is shown.
  */
+
+import type { Failure } from '../errors.ts';
+import type { EncryptionChecks } from '../ingest/readiness.ts';
 import { type KeyId, keyIds } from '../secret/key.ts';
-import { isSameRow, type SwitchRow, type SwitchState } from '../secret/switch.ts';
-import type { OperationPorts } from './operation.ts';
+import { isSameRow, neededKeys, type SwitchRow, type SwitchState } from '../secret/switch.ts';
+import { counted, orRescue } from './help.ts';
+import type { OperationPorts } from './operations/operation.ts';
 import type { PasswordCounts, ReadablePassword, StoredWorker } from './ports.ts';
-import type { VaultState, VaultView } from './vault.ts';
+import type { Vault, VaultState, VaultView } from './vault.ts';
 
 export type EncryptionStatus = {
   readonly state: SwitchState;
@@ -108,4 +112,68 @@ function readableStatus({ mailbox, sinceMs, untilMs }: ReadablePassword): Encryp
 function isoTime(ms: number): string {
   const time = new Date(ms);
   return Number.isNaN(time.getTime()) ? 'unknown' : time.toISOString();
+}
+
+/** The vault and the switch as `/readyz` and `check` tell them. */
+
+/** A key file that is bad while the switch is off is told, and keeps nobody from working. */
+export function encryptionChecks({ view, keys }: Pick<Vault, 'view' | 'keys'>): EncryptionChecks {
+  const { state, problem, switch: inForce } = view;
+  const stateFailure = 'failure' in state ? state.failure : null;
+  const isShut = state.kind === 'missing' || state.kind === 'refused';
+  const isNeeded = state.kind === 'missing' || neededKeys(inForce).length > 0 || problem?.code === 'key_unknown';
+  return {
+    wants: isShut && isNeeded,
+    vault: { ...check(stateFailure, view.stateSinceMs), state: state.kind, key_ids: keyIds(keys()) },
+    switch: { ...check(problem, view.problemSinceMs), state: inForce.state, revision: inForce.revision },
+  };
+}
+
+function check(failure: Failure | null, sinceMs: number) {
+  const since = new Date(sinceMs).toISOString();
+  if (failure === null) return { status: 'ok', since, reason: null, hint: null } as const;
+  return { status: 'failing', since, reason: `${failure.code}: ${failure.message}`, hint: failure.hint } as const;
+}
+
+/**
+ * What is wrong with keys, sealed passwords and the switch, as `encryption status` and the admin page tell it: out of the
+ * status alone, the worst first.
+ */
+
+export type Wrong = {
+  /** `switch`: the row in the table is not in force. `vault`: the key file here. `workers`: others lack the key. */
+  readonly about: 'switch' | 'vault' | 'waiting' | 'plain' | 'workers';
+  /** One sentence without its full stop. */
+  readonly what: string;
+  readonly hint: string;
+};
+
+export function wrongsOf(status: EncryptionStatus): readonly Wrong[] {
+  const { problem, vault, plain, waiting, workers, state } = status;
+  const lacking = workers.filter(({ live, has_key: hasKey }) => live && !hasKey);
+  const found: (Wrong | false)[] = [
+    problem !== null && { about: 'switch', what: problem.message, hint: problem.hint },
+    vault.reason !== null && {
+      about: 'vault',
+      what: vault.reason,
+      hint: vault.state === 'missing' ? `${vault.hint} ${orRescue}` : (vault.hint ?? ''),
+    },
+    waiting > 0 && {
+      about: 'waiting',
+      what: `${waiting === 1 ? '1 mailbox waits' : `${waiting} mailboxes wait`}: nobody holds the key of the password`,
+      hint: 'Put the key file with that key back; where it is lost, see encryption replace-lost-key. Which: ticketmaild mailbox list.',
+    },
+    plain > 0 &&
+      state === 'on' && {
+        about: 'plain',
+        what: `${counted(plain, 'password')} readable although encryption is on`,
+        hint: 'A worker that runs seals within a second; else: ticketmaild encryption reseal.',
+      },
+    lacking.length > 0 && {
+      about: 'workers',
+      what: `without the key: ${lacking.map(({ host, pid }) => `${host} (pid ${pid})`).join(', ')}`,
+      hint: 'Copy the key file to those hosts (owner, mode 0600): they take it up within a second.',
+    },
+  ];
+  return found.filter((one) => one !== false);
 }

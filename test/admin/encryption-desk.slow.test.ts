@@ -12,7 +12,7 @@ import {
 } from '../../src/admin/encryption-desk.ts';
 import { type App, compose } from '../../src/compose/compose.ts';
 import { createControl } from '../../src/encryption/control.ts';
-import { enable } from '../../src/encryption/enable.ts';
+import { enable } from '../../src/encryption/operations/enable.ts';
 import { createLog } from '../../src/log.ts';
 import { newKey } from '../../src/secret/key.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';

@@ -12,9 +12,9 @@ import { createSwitchMemory } from '../../src/adapters/keyfile/switch-memory.ts'
 import type { OperationView } from '../../src/admin/desk.ts';
 import { createOperations, type Operations } from '../../src/admin/operations.ts';
 import type { Clock } from '../../src/async/clock.ts';
-import { startKeeper } from '../../src/encryption/keeper.ts';
 import { createPasswords } from '../../src/encryption/passwords.ts';
 import type { PasswordCounts } from '../../src/encryption/ports.ts';
+import { startKeeper } from '../../src/encryption/sync.ts';
 import type { EventName, Log, LogFields } from '../../src/events.ts';
 import type { SwitchRow } from '../../src/secret/switch.ts';
 import { by, plainNow, sampleMailbox } from '../adapters/database/samples.ts';

@@ -2,11 +2,10 @@
  * What each operation begins with, and what must be true when it is done, however often it died on the way.
  */
 import { expect } from 'vitest';
-import { disable } from '../../src/encryption/disable.ts';
-import { enable } from '../../src/encryption/enable.ts';
-import type { OperationOptions, OperationPorts } from '../../src/encryption/operation.ts';
-import { reseal } from '../../src/encryption/reseal.ts';
-import { rotate } from '../../src/encryption/rotate.ts';
+import { disable } from '../../src/encryption/operations/disable.ts';
+import { enable } from '../../src/encryption/operations/enable.ts';
+import type { OperationOptions, OperationPorts } from '../../src/encryption/operations/operation.ts';
+import { reseal, rotate } from '../../src/encryption/operations/rotate.ts';
 import { type Key, keyIds } from '../../src/secret/key.ts';
 import { eachDeath } from './deaths.ts';
 import { copyOf, newWorld, startProcess, type World } from './memory-ports.ts';

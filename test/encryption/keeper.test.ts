@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { type KeeperPorts, startKeeper } from '../../src/encryption/keeper.ts';
+import { type KeeperPorts, startKeeper } from '../../src/encryption/sync.ts';
 import { Failure } from '../../src/errors.ts';
 import type { LogFields } from '../../src/events.ts';
 

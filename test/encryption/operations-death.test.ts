@@ -2,7 +2,7 @@
  * An operation that dies at any of its effects leaves every password to be opened, and is finished when it is run again.
  */
 import { describe, expect, test } from 'vitest';
-import { acceptRestored } from '../../src/encryption/accept-restored.ts';
+import { acceptRestored } from '../../src/encryption/operations/trust-restored.ts';
 import { isFailure } from '../../src/errors.ts';
 import { firstRow } from '../../src/secret/switch.ts';
 import { dieEverywhere, expectHealthy, stories } from './death-stories.ts';

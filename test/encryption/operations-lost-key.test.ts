@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { replaceLostKey } from '../../src/encryption/replace-lost-key.ts';
-import { reseal } from '../../src/encryption/reseal.ts';
+import { replaceLostKey } from '../../src/encryption/operations/replace-lost-key.ts';
+import { reseal } from '../../src/encryption/operations/rotate.ts';
 import { Failure } from '../../src/errors.ts';
 import { firstRow } from '../../src/secret/switch.ts';
 import { startProcess } from './memory-ports.ts';

@@ -2,10 +2,10 @@
  * An operation on a real database, key file and memory file that dies at any of its effects, and is run again.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { disable } from '../../src/encryption/disable.ts';
-import { enable } from '../../src/encryption/enable.ts';
-import type { OperationOptions, OperationPorts } from '../../src/encryption/operation.ts';
-import { rotate } from '../../src/encryption/rotate.ts';
+import { disable } from '../../src/encryption/operations/disable.ts';
+import { enable } from '../../src/encryption/operations/enable.ts';
+import type { OperationOptions, OperationPorts } from '../../src/encryption/operations/operation.ts';
+import { rotate } from '../../src/encryption/operations/rotate.ts';
 import { eachDeath } from './deaths.ts';
 import { password, type RealServer, startServer } from './real-host.ts';
 

@@ -2,12 +2,11 @@
  * The operations on a real database, a real key file and a real memory file: what holds in memory holds there.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { acceptRestored } from '../../src/encryption/accept-restored.ts';
-import { disable } from '../../src/encryption/disable.ts';
-import { enable } from '../../src/encryption/enable.ts';
-import type { OperationOptions } from '../../src/encryption/operation.ts';
-import { reseal } from '../../src/encryption/reseal.ts';
-import { rotate } from '../../src/encryption/rotate.ts';
+import { disable } from '../../src/encryption/operations/disable.ts';
+import { enable } from '../../src/encryption/operations/enable.ts';
+import type { OperationOptions } from '../../src/encryption/operations/operation.ts';
+import { reseal, rotate } from '../../src/encryption/operations/rotate.ts';
+import { acceptRestored } from '../../src/encryption/operations/trust-restored.ts';
 import { firstRow } from '../../src/secret/switch.ts';
 import { password, type RealServer, startServer } from './real-host.ts';
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { acceptRestored } from '../../src/encryption/accept-restored.ts';
-import { enable } from '../../src/encryption/enable.ts';
-import { liveMs } from '../../src/encryption/operation.ts';
+import { enable } from '../../src/encryption/operations/enable.ts';
+import { liveMs } from '../../src/encryption/operations/operation.ts';
+import { acceptRestored } from '../../src/encryption/operations/trust-restored.ts';
 import { encryptionStatus } from '../../src/encryption/status.ts';
 import { Failure } from '../../src/errors.ts';
 import { firstRow, type SwitchRow } from '../../src/secret/switch.ts';

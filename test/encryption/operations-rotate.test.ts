@@ -1,8 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import type { OperationOptions } from '../../src/encryption/operation.ts';
+import type { OperationOptions } from '../../src/encryption/operations/operation.ts';
+import { reseal, rotate } from '../../src/encryption/operations/rotate.ts';
 import type { StoredWorker } from '../../src/encryption/ports.ts';
-import { reseal } from '../../src/encryption/reseal.ts';
-import { rotate } from '../../src/encryption/rotate.ts';
 import { keyIds } from '../../src/secret/key.ts';
 import { startProcess, type World } from './memory-ports.ts';
 import type { Process } from './process.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { disable } from '../../src/encryption/disable.ts';
-import { enable } from '../../src/encryption/enable.ts';
-import type { OperationOptions } from '../../src/encryption/operation.ts';
+import { disable } from '../../src/encryption/operations/disable.ts';
+import { enable } from '../../src/encryption/operations/enable.ts';
+import type { OperationOptions } from '../../src/encryption/operations/operation.ts';
 import type { StoredWorker } from '../../src/encryption/ports.ts';
 import { Failure } from '../../src/errors.ts';
 import { judgeSwitch } from '../../src/secret/switch.ts';

@@ -2,12 +2,11 @@
  * Who gave a password, through all that happens to it: the mark of one that came out of the table while encryption was on.
  */
 import { describe, expect, test } from 'vitest';
-import { enable } from '../../src/encryption/enable.ts';
-import type { OperationOptions } from '../../src/encryption/operation.ts';
+import { enable } from '../../src/encryption/operations/enable.ts';
+import type { OperationOptions } from '../../src/encryption/operations/operation.ts';
+import { reseal, rotate } from '../../src/encryption/operations/rotate.ts';
 import { createPasswords } from '../../src/encryption/passwords.ts';
-import { reseal } from '../../src/encryption/reseal.ts';
-import { rotate } from '../../src/encryption/rotate.ts';
-import { createSealing } from '../../src/encryption/sealing.ts';
+import { createSealing } from '../../src/encryption/sync.ts';
 import { createLog } from '../../src/log.ts';
 import { type Origin, originOf, sealPassword } from '../../src/secret/sealed-password.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';

@@ -6,7 +6,7 @@
  */
 import { randomFillSync } from 'node:crypto';
 import type { Clock } from '../../src/async/clock.ts';
-import type { OperationPorts } from '../../src/encryption/operation.ts';
+import type { OperationPorts } from '../../src/encryption/operations/operation.ts';
 import type { EncryptionStore, KeyFile, SwitchMemory } from '../../src/encryption/ports.ts';
 import { createVault } from '../../src/encryption/vault.ts';
 

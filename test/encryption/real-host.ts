@@ -6,7 +6,7 @@ import { systemClock } from '../../src/adapters/clock/clock.ts';
 import { type Database, openDatabase } from '../../src/adapters/database/database.ts';
 import { createKeyFile } from '../../src/adapters/keyfile/key-file.ts';
 import { createSwitchMemory } from '../../src/adapters/keyfile/switch-memory.ts';
-import { liveMs } from '../../src/encryption/operation.ts';
+import { liveMs } from '../../src/encryption/operations/operation.ts';
 import { createPasswords } from '../../src/encryption/passwords.ts';
 import { type EncryptionStatus, encryptionStatus } from '../../src/encryption/status.ts';
 import type { Mailbox } from '../../src/ingest/model.ts';

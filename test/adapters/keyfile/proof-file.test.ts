@@ -3,7 +3,7 @@ import { chmod, chown, lstat, mkdir, symlink, utimes, writeFile } from 'node:fs/
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createProofFile } from '../../../src/adapters/keyfile/proof-file.ts';
-import { problemIn } from '../../../src/encryption/disable-requests.ts';
+import { problemIn } from '../../../src/encryption/control.ts';
 import { type TemporaryFolder, temporaryFolder } from '../../support/temporary.ts';
 import { failureOf, pause } from './setting.ts';
 

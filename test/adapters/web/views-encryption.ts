@@ -4,7 +4,7 @@
  * The times are of one afternoon; nothing here is measured.
  */
 import type { EncryptionView, OperationView } from '../../../src/admin/desk.ts';
-import { preparation } from '../../../src/encryption/texts.ts';
+import { preparation } from '../../../src/encryption/help.ts';
 import { takeKey } from '../../../src/secret/key.ts';
 
 export const nowMs = Date.UTC(2026, 2, 17, 14, 32, 8);

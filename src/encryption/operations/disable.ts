@@ -7,9 +7,9 @@
  * removed. The key file is renamed, never deleted, and only when no sealed password is left. Cut off anywhere, it goes on
  * when it is run again. Refused while the switch is rotating.
  */
-import { keyById } from '../secret/key.ts';
-import type { SwitchRow } from '../secret/switch.ts';
-import { unsealAll } from './change-all.ts';
+import { keyById } from '../../secret/key.ts';
+import type { SwitchRow } from '../../secret/switch.ts';
+import type { VaultView } from '../vault.ts';
 import {
   auditEntry,
   changeSwitch,
@@ -24,7 +24,7 @@ import {
   viewNow,
   withClaim,
 } from './operation.ts';
-import type { VaultView } from './vault.ts';
+import { unsealAll } from './rewrite.ts';
 
 export type Disabled = {
   readonly unsealed: number;

@@ -6,9 +6,9 @@
  * each is set anew. Refused while the key is open here, or in a live worker that could write it back (`key rescue`). Cut
  * off anywhere, it goes on when it is run again.
  */
-import { Failure } from '../errors.ts';
-import { type KeyId, keyById, newKey } from '../secret/key.ts';
-import type { SwitchRow } from '../secret/switch.ts';
+import { Failure } from '../../errors.ts';
+import { type KeyId, keyById, newKey } from '../../secret/key.ts';
+import type { SwitchRow } from '../../secret/switch.ts';
 import {
   auditEntry,
   liveWorkers,
@@ -18,9 +18,9 @@ import {
   type OperationPorts,
   refusedWhile,
   untilDone,
+  waitForKey,
   withClaim,
 } from './operation.ts';
-import { waitForKey } from './wait-for-workers.ts';
 
 export type Replaced = {
   readonly keyId: KeyId;

@@ -8,9 +8,10 @@
  * accepted, so that it counts everywhere; so is a memory of the last row that cannot be understood. Fails with
  * `key_unknown` when the key that is needed is not in the key file.
  */
-import { Failure, isFailure } from '../errors.ts';
-import { type Key, type KeyId, type KeySet, keyById } from '../secret/key.ts';
-import { firstRow, judgeSwitch, neededKeys, type SwitchRow } from '../secret/switch.ts';
+import { Failure, isFailure } from '../../errors.ts';
+import { type Key, type KeyId, type KeySet, keyById } from '../../secret/key.ts';
+import { firstRow, judgeSwitch, neededKeys, type SwitchRow } from '../../secret/switch.ts';
+import type { PasswordCounts, SwitchMemory } from '../ports.ts';
 import {
   auditEntry,
   heldKey,
@@ -21,7 +22,6 @@ import {
   untilDone,
   withClaim,
 } from './operation.ts';
-import type { PasswordCounts, SwitchMemory } from './ports.ts';
 
 export type Accepted = {
   /** What the table held. */

@@ -8,12 +8,14 @@
  * file in the end, unless a password could not be opened. Cut off anywhere, it goes on when it is run again; cut off
  * behind `on(k2)`, the former key is left in the key file, and `reseal` drops it. Refused unless on or rotating.
  */
-import { Failure, isFailure } from '../errors.ts';
-import { type KeyId, type KeySet, keyById, keysMax, newKey } from '../secret/key.ts';
-import type { SwitchRow } from '../secret/switch.ts';
-import { resealByHeader, resealOthers, sealPlainOnce, type UnopenedByName } from './change-all.ts';
-import { dropKeys } from './drop-keys.ts';
+
+import { Failure, isFailure } from '../../errors.ts';
+import { type KeyId, type KeySet, keyById, keyIds, keysMax, newKey } from '../../secret/key.ts';
+import type { SwitchRow } from '../../secret/switch.ts';
+import type { KeyFile } from '../ports.ts';
+import type { VaultView } from '../vault.ts';
 import {
+  auditEntry,
   changeSwitch,
   heldKey,
   type Operation,
@@ -24,12 +26,13 @@ import {
   type Unopened,
   untilDone,
   viewNow,
+  waitForKey,
+  waitForRevision,
   withClaim,
 } from './operation.ts';
-import type { VaultView } from './vault.ts';
-import { waitForKey, waitForRevision } from './wait-for-workers.ts';
+import { resealByHeader, resealOthers, sealPlainOnce, type UnopenedByName } from './rewrite.ts';
 
-export type Rotated = {
+type Rotated = {
   readonly keyId: KeyId;
   readonly formerKeyId: KeyId;
   readonly resealed: number;
@@ -177,4 +180,92 @@ function stoppedBehind({ keyId, formerKeyId }: NonNullable<Run['rotated']>): Fai
   const hint = 'Run ticketmaild encryption reseal: it drops the former key, if no password needs it.';
   const message = `stopped on request: key ${keyId} is in use, and the former key ${formerKeyId} still in the key file`;
   return new Failure('interrupted', message, { hint });
+}
+
+/**
+ * Brings every password under the key of the switch, and drops from the key file what nothing needs any more.
+ *
+ * For passwords that came with a restored backup, or were left by a rotation. Each is opened with whichever key of the
+ * key file fits. Cut off anywhere, it goes on when it is run again. Refused unless the switch is on.
+ */
+
+type Resealed = {
+  readonly keyId: KeyId;
+  readonly resealed: number;
+  /** Of those that were readable. */
+  readonly sealed: number;
+  readonly unopened: readonly Unopened[];
+  readonly droppedKeyIds: readonly KeyId[];
+};
+
+type ResealRun = { resealed: number; sealed: number };
+
+/**
+ * Throws `refused`, `key_file_*`, `operation_running`, `interrupted`, what is wrong with the switch, `disk_*`,
+ * `database_*`.
+ */
+export async function reseal(ports: OperationPorts, options: OperationOptions): Promise<Resealed> {
+  return await withClaim(ports, options.stop, (operation) => {
+    const run: ResealRun = { resealed: 0, sealed: 0 };
+    return untilDone(operation, () => resealEverything(operation, run));
+  });
+}
+
+async function resealEverything(operation: Operation, run: ResealRun): Promise<Resealed> {
+  const view = await viewNow(operation);
+  const row = view.switch;
+  if (row.state !== 'on') throw refusedWhile(row.state, 'resealing');
+  const keys = openKeys(view);
+  const key = heldKey(keys, row.keyId);
+  const countResealed = (changed: number) => {
+    run.resealed += changed;
+  };
+  const others = await resealOthers(operation, keys, key, row.revision, countResealed);
+  const unsealable = await sealPlainOnce(operation, key, row.revision, (changed) => {
+    run.sealed += changed;
+  });
+  const byHeader = await resealByHeader(operation, keys, key, row.revision, countResealed);
+  const droppedKeyIds = await dropKeys(operation, row, keys, byHeader.neededIds);
+  const unopened = new Map([...others, ...byHeader.unopened, ...unsealable]);
+  return { keyId: key.id, ...run, unopened: [...unopened.values()], droppedKeyIds };
+}
+
+/**
+ * Takes keys out of the key file that nothing needs any more. A key that is dropped is only in backups from then on, so
+ * every doubt keeps it: what the switch names, what a sealed password names in its column or in itself stays.
+ */
+
+/**
+ * The ids of the dropped keys, all of `keys`, which are those that were looked at: one that somebody adds meanwhile stays.
+ * `neededIds` are kept beside those that the switch and the columns name. Throws `key_file_*`, `key_unknown` when the
+ * key of the switch is not in the file (then nothing is dropped), `disk_*`.
+ */
+async function dropKeys(
+  operation: Operation,
+  row: SwitchRow,
+  keys: KeySet,
+  neededIds: ReadonlySet<KeyId>,
+): Promise<readonly KeyId[]> {
+  const { store, keyFile, vault, tell } = operation.ports;
+  const { byKey } = await store.passwordCounts();
+  const needed = new Set([row.keyId, row.nextKeyId, ...neededIds, ...byKey.map(({ keyId }) => keyId)]);
+  const inFile = await keysInFile(keyFile);
+  heldKey(inFile, row.keyId);
+  const kept = inFile.filter(({ id }) => needed.has(id) || keyById(keys, id) === null);
+  const dropped = keyIds(inFile).filter((id) => keyById(kept, id) === null);
+  if (dropped.length === 0) return dropped;
+  operation.check();
+  await keyFile.replace(kept);
+  const entry = { action: 'key.dropped', nextKeyId: null, detail: null };
+  await store.audit(dropped.map((keyId) => auditEntry(operation.ports, { ...entry, keyId })));
+  await vault.refresh();
+  tell.step(`Dropped from the key file, as nothing needs it any more: ${dropped.join(', ')}.`);
+  return dropped;
+}
+
+async function keysInFile(keyFile: KeyFile): Promise<KeySet> {
+  const reading = await keyFile.read();
+  if (reading.kind === 'refused') throw reading.failure;
+  if (reading.kind === 'absent') throw new Failure('key_file_missing', `there is no key file at ${keyFile.path}`);
+  return reading.keys;
 }

@@ -5,12 +5,12 @@
  * end; anything else is thrown. A stop ends it between two stretches. Nothing is kept of a stretch that is done, so that
  * memory stays flat. A pass that changed something is repeated: others write meanwhile.
  */
-import { Failure, isFailure } from '../errors.ts';
-import type { Key, KeyId, KeySet } from '../secret/key.ts';
-import { type Origin, originOf, sealedUnder, sealPassword, unsealPassword } from '../secret/sealed-password.ts';
-import { SecretBytes } from '../secret/secret-bytes.ts';
+import { Failure, isFailure } from '../../errors.ts';
+import type { Key, KeyId, KeySet } from '../../secret/key.ts';
+import { type Origin, originOf, sealedUnder, sealPassword, unsealPassword } from '../../secret/sealed-password.ts';
+import { SecretBytes } from '../../secret/secret-bytes.ts';
+import type { PasswordChange, PasswordChoice, PasswordCounts, PasswordRow, PasswordStretch } from '../ports.ts';
 import type { Operation, Unopened } from './operation.ts';
-import type { PasswordChange, PasswordChoice, PasswordCounts, PasswordRow, PasswordStretch } from './ports.ts';
 
 /** By mailbox name, so that one that is met twice is told once. */
 export type UnopenedByName = ReadonlyMap<string, Unopened>;

@@ -6,10 +6,11 @@
  * Nothing but the key file is changed before every live worker holds the key. Cut off anywhere, it goes on when it is
  * run again; run while encryption is on, it seals what is readable. Refused while the switch is rotating or disabling.
  */
-import { Failure, isFailure } from '../errors.ts';
-import { type Key, type KeyId, newKey } from '../secret/key.ts';
-import type { SwitchRow } from '../secret/switch.ts';
-import { sealPlain, sealPlainOnce, type UnopenedByName } from './change-all.ts';
+import { Failure, isFailure } from '../../errors.ts';
+import { type Key, type KeyId, newKey } from '../../secret/key.ts';
+import type { SwitchRow } from '../../secret/switch.ts';
+import type { KeyFile } from '../ports.ts';
+import type { VaultView } from '../vault.ts';
 import {
   changeSwitch,
   heldKey,
@@ -20,11 +21,10 @@ import {
   refusedWhile,
   untilDone,
   viewNow,
+  waitForKey,
   withClaim,
 } from './operation.ts';
-import type { KeyFile } from './ports.ts';
-import type { VaultView } from './vault.ts';
-import { waitForKey } from './wait-for-workers.ts';
+import { sealPlain, sealPlainOnce, type UnopenedByName } from './rewrite.ts';
 
 export type Enabled = {
   readonly keyId: KeyId;
