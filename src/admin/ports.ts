@@ -3,8 +3,10 @@
  *
  * Every method rejects with a `Failure` and with nothing else. Times are milliseconds since 1970 (UTC).
  */
+
 import type { AuditEntry, StoredAudit } from '../encryption/ports.ts';
-import type { OperationKind } from './desk.ts';
+import type { Author } from '../ingest/model.ts';
+import type { OperationKind } from './service.ts';
 
 /** Somebody who may sign in. `passwordHash`: Argon2id (RFC 9106) in PHC string format; the password is not to be had from it. */
 export type Account = {
@@ -93,4 +95,30 @@ export interface AdminStore {
   activitySince(
     sinceMs: number,
   ): Promise<readonly { readonly startMs: number; readonly mails: number; readonly tickets: number }[]>;
+}
+
+/**
+ * Names of admins: what one may be, and how one is written into the audit.
+ */
+
+/** Who is named where there is no account: people type passwords into the field of a name. */
+const stranger = 'somebody';
+
+/** 1 to 64 printable characters (Unicode scalar values), no space but U+0020 within, no `-` first; not the word for strangers. */
+export function isAdminName(name: string): boolean {
+  return (
+    /^(?![ -])[\p{L}\p{M}\p{N}\p{P}\p{S} ]{1,64}(?<! )$/u.test(name) &&
+    name === name.normalize('NFC') &&
+    name.toLowerCase() !== stranger
+  );
+}
+
+/** The `who` of an audit row about something that was done, or tried, on the page. `name` null: nobody with an account. */
+export function whoOnPage(name: string | null): string {
+  return `${name ?? stranger} (admin page)`;
+}
+
+/** An audit row about accounts and the page itself. `detail`: never what a stranger typed. */
+export function adminAudit(author: Author, action: `admin.${string}`, detail: string | null): AuditEntry {
+  return { ...author, action, keyId: null, nextKeyId: null, mailboxId: null, detail };
 }

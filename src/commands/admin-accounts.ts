@@ -4,6 +4,7 @@
  * They work on the database alone, whether the daemon runs or not; it goes by what is there at the next request.
  */
 import { randomFillSync, randomUUIDv7 } from 'node:crypto';
+import type { Account } from '../admin/ports.ts';
 import {
   type AccountPorts,
   addAccount,
@@ -14,9 +15,8 @@ import {
   requireGoodPassword,
   setAccountPassword,
   unlockSignIn,
-} from '../admin/accounts.ts';
-import { attemptLimits } from '../admin/attempt-limits.ts';
-import type { Account } from '../admin/ports.ts';
+} from '../admin/sign-in/accounts.ts';
+import { attemptLimits } from '../admin/sign-in/limits.ts';
 import type { App } from '../compose/compose.ts';
 import { isoTime, shortTime } from '../text/time.ts';
 import { pageLines } from './admin-page.ts';

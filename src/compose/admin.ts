@@ -5,7 +5,7 @@
 import { randomFillSync } from 'node:crypto';
 import { systemClock } from '../adapters/clock/clock.ts';
 import type { Database } from '../adapters/database/database.ts';
-import type { AdminDesk } from '../admin/desk.ts';
+import type { AdminDesk } from '../admin/service.ts';
 import type { AdminConfig, DatabaseConfig } from '../config/config.ts';
 import { thisUser } from '../config/machine.ts';
 import type { Control } from '../encryption/control.ts';
@@ -45,10 +45,10 @@ async function openDesk(
   building: AsyncDisposableStack,
 ): Promise<AdminDesk> {
   const [{ createSignIn }, { createRefusals }, { createEncryptionDesk }, { createOverviewDesk }] = await Promise.all([
-    import('../admin/sign-in.ts'),
-    import('../admin/refusals.ts'),
-    import('../admin/encryption-desk.ts'),
-    import('../admin/overview-desk.ts'),
+    import('../admin/sign-in/sign-in.ts'),
+    import('../admin/sign-in/refusals.ts'),
+    import('../admin/views/encryption.ts'),
+    import('../admin/views/overview.ts'),
   ]);
   const { config, database, configFile, store, encryption, control, settle, raw, workers, log } = parts;
   const { author } = encryption;

@@ -2,8 +2,8 @@
  * Names of admins, what attempts are counted under, and whose turn it is to compute a hash.
  */
 import { describe, expect, test } from 'vitest';
-import { readAdminName } from '../../src/admin/accounts.ts';
-import { addressBucket, addressGroup, nameBucket } from '../../src/admin/attempt-buckets.ts';
+import { readAdminName } from '../../src/admin/sign-in/accounts.ts';
+import { addressBucket, addressGroup, nameBucket } from '../../src/admin/sign-in/limits.ts';
 import { createHashTurns } from '../../src/async/semaphore.ts';
 
 describe('the name of an admin', () => {

@@ -4,12 +4,12 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { systemClock } from '../../src/adapters/clock/clock.ts';
 import { thisWorker } from '../../src/adapters/process/workers.ts';
-import type { EncryptionView, Trouble } from '../../src/admin/desk.ts';
+import type { EncryptionView, Trouble } from '../../src/admin/service.ts';
 import {
   createEncryptionDesk,
   type EncryptionDesk,
   type EncryptionDeskPorts,
-} from '../../src/admin/encryption-desk.ts';
+} from '../../src/admin/views/encryption.ts';
 import { type App, compose } from '../../src/compose/compose.ts';
 import { createControl } from '../../src/encryption/control.ts';
 import { enable } from '../../src/encryption/operations/enable.ts';

@@ -1,16 +1,16 @@
 import { describe, expect, test } from 'vitest';
-import type { OperationView } from '../../src/admin/desk.ts';
-import { underWay } from '../../src/admin/encryption-progress.ts';
 import {
   type Detail,
   detailBytesMax,
   detailText,
   emptyDetail,
   operationView,
+  ownWords,
   parseDetail,
-} from '../../src/admin/operation-detail.ts';
-import { ownWords } from '../../src/admin/operation-words.ts';
-import { halfWay, whyNot } from '../../src/admin/operation-work.ts';
+} from '../../src/admin/operations/record.ts';
+import { halfWay, whyNot } from '../../src/admin/operations/runner.ts';
+import type { OperationView } from '../../src/admin/service.ts';
+import { underWay } from '../../src/admin/views/encryption.ts';
 import type { EncryptionStatus } from '../../src/encryption/status.ts';
 
 const keyFilePath = '/data/a (b)/encryption-key.bin';

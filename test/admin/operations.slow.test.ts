@@ -1,11 +1,10 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { OperationKind } from '../../src/admin/desk.ts';
-import { detailText, emptyDetail } from '../../src/admin/operation-detail.ts';
-import { ownWords } from '../../src/admin/operation-words.ts';
-import { runWork } from '../../src/admin/operation-work.ts';
+import { detailText, emptyDetail, ownWords } from '../../src/admin/operations/record.ts';
+import { runWork } from '../../src/admin/operations/runner.ts';
 import type { StoredOperation } from '../../src/admin/ports.ts';
+import type { OperationKind } from '../../src/admin/service.ts';
 import { disable } from '../../src/encryption/operations/disable.ts';
 import { enable } from '../../src/encryption/operations/enable.ts';
 import type { OperationOptions } from '../../src/encryption/operations/operation.ts';

@@ -3,7 +3,7 @@
  */
 
 import { systemClock } from '../../src/adapters/clock/clock.ts';
-import { createOverviewDesk, type OverviewDesk, type OverviewDeskPorts } from '../../src/admin/overview-desk.ts';
+import { createOverviewDesk, type OverviewDesk, type OverviewDeskPorts } from '../../src/admin/views/overview.ts';
 import { createHealth, type Health } from '../../src/ingest/health/health.ts';
 import type { Check, Readiness } from '../../src/ingest/readiness.ts';
 import { createLog } from '../../src/log.ts';

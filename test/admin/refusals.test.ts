@@ -3,8 +3,8 @@
  * and once the real thing.
  */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { Refusal } from '../../src/admin/desk.ts';
-import { createRefusals, type Refusals } from '../../src/admin/refusals.ts';
+import type { Refusal } from '../../src/admin/service.ts';
+import { createRefusals, type Refusals } from '../../src/admin/sign-in/refusals.ts';
 import type { AuditEntry } from '../../src/encryption/ports.ts';
 import { Failure } from '../../src/errors.ts';
 import { openKind } from '../adapters/database/databases.ts';

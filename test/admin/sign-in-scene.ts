@@ -4,7 +4,7 @@
 import { argon2Sync, createHash, randomBytes, randomFillSync, randomUUID } from 'node:crypto';
 import type { Database } from '../../src/adapters/database/database.ts';
 import type { Account } from '../../src/admin/ports.ts';
-import { createSignIn, type SignIn } from '../../src/admin/sign-in.ts';
+import { createSignIn, type SignIn } from '../../src/admin/sign-in/sign-in.ts';
 import type { EventName, Log, LogFields } from '../../src/events.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';
 

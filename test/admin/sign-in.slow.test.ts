@@ -3,8 +3,8 @@
  */
 import { createHash, randomBytes, randomFillSync } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { removeAccount, setAccountPassword } from '../../src/admin/accounts.ts';
-import { attemptLimits } from '../../src/admin/attempt-limits.ts';
+import { removeAccount, setAccountPassword } from '../../src/admin/sign-in/accounts.ts';
+import { attemptLimits } from '../../src/admin/sign-in/limits.ts';
 import { decoyHash } from '../../src/secret/admin-password.ts';
 import { kinds, type Opened, openKind } from '../adapters/database/databases.ts';
 import {

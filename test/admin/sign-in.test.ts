@@ -4,8 +4,8 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { unlockSignIn } from '../../src/admin/accounts.ts';
-import { attemptLimits } from '../../src/admin/attempt-limits.ts';
+import { unlockSignIn } from '../../src/admin/sign-in/accounts.ts';
+import { attemptLimits } from '../../src/admin/sign-in/limits.ts';
 import { kinds, type Opened, openKind } from '../adapters/database/databases.ts';
 import { address, adminTables, author, minuteMs, password, type Scene, signInOver } from './sign-in-scene.ts';
 

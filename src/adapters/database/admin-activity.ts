@@ -5,7 +5,7 @@
  * read, and of it no more than the hours that are asked for. Tickets and messages are not touched.
  */
 import { type ExpressionBuilder, sql } from 'kysely';
-import type { Activity } from '../../admin/desk.ts';
+import type { Activity } from '../../admin/service.ts';
 import type { Outcome } from '../../ingest/model.ts';
 import type { Connected, Tables } from './tables.ts';
 import { fromForeignTime, toDatabaseTime } from './times.ts';

@@ -7,8 +7,8 @@
  * rules for texts and numbers are others. A detail that is too long is not read.
  */
 import { sql } from 'kysely';
-import type { OperationKind } from '../../admin/desk.ts';
 import type { AdminStore, StoredOperation } from '../../admin/ports.ts';
+import type { OperationKind } from '../../admin/service.ts';
 import { isFailure } from '../../errors.ts';
 import type { DialectWords } from './dialect-words.ts';
 import { shorten } from './short-text.ts';

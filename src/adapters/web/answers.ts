@@ -1,7 +1,7 @@
 /**
  * What a request of the admin page is, and what comes of it, as values: the routes know neither fastify nor sockets.
  */
-import type { AdminDesk, RefusalReason, Session } from '../../admin/desk.ts';
+import type { AdminDesk, RefusalReason, Session } from '../../admin/service.ts';
 import { isFailure } from '../../errors.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import type { Flashes } from './flashes.ts';

@@ -6,7 +6,7 @@
  * to say otherwise.
  */
 import type { IncomingMessage } from 'node:http';
-import type { RefusalReason } from '../../admin/desk.ts';
+import type { RefusalReason } from '../../admin/service.ts';
 import type { Place } from './place.ts';
 
 export type Turned = { readonly reason: RefusalReason; readonly code?: number };

@@ -1,5 +1,5 @@
 /** Pages that say one thing: a request that was turned away, or something that failed. Nothing of the request is in them. */
-import type { RefusalReason } from '../../admin/desk.ts';
+import type { RefusalReason } from '../../admin/service.ts';
 import { type Answer, page } from './answers.ts';
 import { messagePage } from './pages/message.ts';
 

@@ -5,7 +5,7 @@
  * proxy was written by whoever it is, and is not looked at.
  */
 import { BlockList, isIP } from 'node:net';
-import { addressGroup } from '../../admin/attempt-buckets.ts';
+import { addressGroup } from '../../admin/sign-in/limits.ts';
 import { isLoopback } from '../../config/machine.ts';
 
 export type Peers = {

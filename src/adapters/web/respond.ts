@@ -1,7 +1,7 @@
 /**
  * From a request to what is answered: who is it, may they, what came of it, and what if it fails or hangs.
  */
-import type { AdminDesk, RefusalReason } from '../../admin/desk.ts';
+import type { AdminDesk, RefusalReason } from '../../admin/service.ts';
 import { asFailure, type Failure } from '../../errors.ts';
 import { events, type Log } from '../../events.ts';
 import { type Answer, goTo, paths, type Refused, type Route, type Sent, type SignedIn, type Visit } from './answers.ts';

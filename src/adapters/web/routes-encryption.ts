@@ -3,7 +3,7 @@
  *
  * What is asked without the acknowledgements, or goes on with what nobody began, is refused here, whatever the page offered.
  */
-import type { BackupVerdict, OperationKind, Started } from '../../admin/desk.ts';
+import type { BackupVerdict, OperationKind, Started } from '../../admin/service.ts';
 import {
   type Answer,
   frameFor,

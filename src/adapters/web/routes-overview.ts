@@ -4,7 +4,7 @@
  * What stands in an address is taken where it means something, and left out where it does not: a page is shown in any case.
  */
 
-import type { OverviewQuery } from '../../admin/desk.ts';
+import type { OverviewQuery } from '../../admin/service.ts';
 import {
   type Answer,
   frameFor,

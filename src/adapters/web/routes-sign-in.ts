@@ -5,7 +5,7 @@
  * account that is not theirs by a form from elsewhere. Signing in gives a token that was not there before and drops that
  * cookie, so that what somebody planted is worth nothing. What was wrong is shown at once, without a detour that needs memory.
  */
-import type { SignInAnswer } from '../../admin/desk.ts';
+import type { SignInAnswer } from '../../admin/service.ts';
 import {
   type Answer,
   goTo,

@@ -8,7 +8,7 @@
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
-import type { AdminDesk } from '../../admin/desk.ts';
+import type { AdminDesk } from '../../admin/service.ts';
 import type { AdminConfig } from '../../config/config.ts';
 import { asFailure, causeCode, Failure } from '../../errors.ts';
 import { events, type Log } from '../../events.ts';

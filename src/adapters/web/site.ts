@@ -8,7 +8,7 @@
 import type { IncomingMessage } from 'node:http';
 import fastifyCookie from '@fastify/cookie';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
-import type { AdminDesk, RefusalReason } from '../../admin/desk.ts';
+import type { AdminDesk, RefusalReason } from '../../admin/service.ts';
 import type { Log } from '../../events.ts';
 import type { Answer, Route, RouteParts, Routes, Sent } from './answers.ts';
 import type { Asset, Assets } from './assets.ts';

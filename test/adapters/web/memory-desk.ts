@@ -10,7 +10,7 @@ import type {
   Session,
   SignInAnswer,
   Started,
-} from '../../../src/admin/desk.ts';
+} from '../../../src/admin/service.ts';
 import type { EncryptionStatus } from '../../../src/encryption/status.ts';
 import type { SecretBytes } from '../../../src/secret/secret-bytes.ts';
 

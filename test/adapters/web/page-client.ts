@@ -3,7 +3,7 @@ import { request as httpRequest, type IncomingHttpHeaders, type RequestOptions }
 import { request as httpsRequest } from 'node:https';
 import { connect } from 'node:net';
 import { type AdminPace, keepAdminPage } from '../../../src/adapters/web/server.ts';
-import type { AdminDesk } from '../../../src/admin/desk.ts';
+import type { AdminDesk } from '../../../src/admin/service.ts';
 import type { AdminConfig } from '../../../src/config/config.ts';
 import type { Failure } from '../../../src/errors.ts';
 import type { EventName, Log, LogFields } from '../../../src/events.ts';

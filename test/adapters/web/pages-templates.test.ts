@@ -11,7 +11,7 @@ import { messagePage } from '../../../src/adapters/web/pages/message.ts';
 import { overviewPage } from '../../../src/adapters/web/pages/overview.ts';
 import { quarantinePage } from '../../../src/adapters/web/pages/quarantine.ts';
 import { signInPage } from '../../../src/adapters/web/pages/sign-in.ts';
-import type { EncryptionView } from '../../../src/admin/desk.ts';
+import type { EncryptionView } from '../../../src/admin/service.ts';
 import { frame, pages, strangerFrame } from './views.ts';
 import * as encryption from './views-encryption.ts';
 import * as mail from './views-mail.ts';

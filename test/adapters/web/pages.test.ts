@@ -1,6 +1,6 @@
 /** What is asked of the desk, what becomes of the answer, and what is shown when there is none. */
 import { beforeEach, describe, expect, test } from 'vitest';
-import type { AdminDesk } from '../../../src/admin/desk.ts';
+import type { AdminDesk } from '../../../src/admin/service.ts';
 import { Failure } from '../../../src/errors.ts';
 import { type MemoryDesk, memoryDesk } from './memory-desk.ts';
 import { browser, openPage, signedIn } from './page-client.ts';

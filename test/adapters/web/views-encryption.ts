@@ -3,7 +3,7 @@
  *
  * The times are of one afternoon; nothing here is measured.
  */
-import type { EncryptionView, OperationView } from '../../../src/admin/desk.ts';
+import type { EncryptionView, OperationView } from '../../../src/admin/service.ts';
 import { preparation } from '../../../src/encryption/help.ts';
 import { takeKey } from '../../../src/secret/key.ts';
 

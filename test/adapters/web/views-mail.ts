@@ -3,7 +3,7 @@
  *
  * The times are of one afternoon; nothing here is measured.
  */
-import type { HeldLine, MailboxLine, OverviewView, QuarantineView, ReasonLine } from '../../../src/admin/desk.ts';
+import type { HeldLine, MailboxLine, OverviewView, QuarantineView, ReasonLine } from '../../../src/admin/service.ts';
 import { dayMs, hourMs, keyFilePath, keyTwo, minuteMs, nowMs, secondMs } from './views-encryption.ts';
 
 function mailbox(name: string, host: string, more: Partial<MailboxLine> = {}): MailboxLine {

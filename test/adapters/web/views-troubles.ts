@@ -1,5 +1,5 @@
 /** Server › Encryption with something wrong, one view for each: key missing, refused, orphaned, switch forged. */
-import type { EncryptionView, Trouble } from '../../../src/admin/desk.ts';
+import type { EncryptionView, Trouble } from '../../../src/admin/service.ts';
 import { keyFilePath, keyOne, on, onStatus, onVerified, workerLine } from './views-encryption.ts';
 
 function broken(

@@ -3,7 +3,7 @@
  *
  * The drawing has no words in it, so that it can be stretched to any width; its scale stands beside it.
  */
-import type { Activity } from '../../../admin/desk.ts';
+import type { Activity } from '../../../admin/service.ts';
 import { isoTime } from '../../../text/time.ts';
 import { type Markup, markup } from './markup.ts';
 import { counted, fold, number } from './parts.ts';

@@ -4,7 +4,7 @@
  * The script of this page reads the copy that is chosen, computes the fingerprints of its keys in the browser, and sends
  * those alone: the field for the file has no name, so that no browser sends it.
  */
-import type { EncryptionView } from '../../../admin/desk.ts';
+import type { EncryptionView } from '../../../admin/service.ts';
 import type { Frame } from './frame.ts';
 import { type Markup, markup, nothing } from './markup.ts';
 import { badge, card, code, command, fingerprints, fold, postForm, timeUtc } from './parts.ts';

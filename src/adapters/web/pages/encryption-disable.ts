@@ -1,7 +1,7 @@
 /**
  * Switching encryption off: why it needs the file system of the server, the request, and the proof file with its checks.
  */
-import type { EncryptionView, ProofRequest } from '../../../admin/desk.ts';
+import type { EncryptionView, ProofRequest } from '../../../admin/service.ts';
 import { quoted } from '../../../text/shell.ts';
 import type { Frame } from './frame.ts';
 import { type Markup, markup, nothing } from './markup.ts';

@@ -1,7 +1,7 @@
 /**
  * Encryption is off: what it protects and what it does not, what switching it on binds to, and the form.
  */
-import type { EncryptionView } from '../../../admin/desk.ts';
+import type { EncryptionView } from '../../../admin/service.ts';
 import type { EnableForm, Frame } from './frame.ts';
 import { type Markup, markup, nothing } from './markup.ts';
 import { card, code, command, counted, facts, fingerprints, postForm } from './parts.ts';

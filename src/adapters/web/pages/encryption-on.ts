@@ -2,7 +2,7 @@
  * Encryption is on: its state in figures, who holds the key, which passwords once stood readable, where traces of them may
  * be, and the rotation of the key.
  */
-import type { EncryptionView } from '../../../admin/desk.ts';
+import type { EncryptionView } from '../../../admin/service.ts';
 import type { Frame } from './frame.ts';
 import { type Markup, markup, nothing } from './markup.ts';
 import {

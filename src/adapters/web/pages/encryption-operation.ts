@@ -3,7 +3,7 @@
  *
  * Progress is what the database says, so that it is the same after a reload, after a restart, and on every worker.
  */
-import type { EncryptionView, OperationKind, OperationView } from '../../../admin/desk.ts';
+import type { EncryptionView, OperationKind, OperationView } from '../../../admin/service.ts';
 import type { Frame } from './frame.ts';
 import { type Markup, markup, nothing } from './markup.ts';
 import { card, code, command, counted, fold, foreign, number, postForm, timeUtc } from './parts.ts';

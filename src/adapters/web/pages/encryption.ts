@@ -4,7 +4,7 @@
  * Each face (off, working, on, disabling) has a file of its own beside this one; what can be wrong, cut off or finished is
  * shown on every face.
  */
-import type { EncryptionView } from '../../../admin/desk.ts';
+import type { EncryptionView } from '../../../admin/service.ts';
 import { backup } from './encryption-backup.ts';
 import { askToSwitchOff, proof } from './encryption-disable.ts';
 import { offFace } from './encryption-enable.ts';

@@ -1,5 +1,5 @@
 /** What every page of the admin has around its content, as a value. */
-import type { Session } from '../../../admin/desk.ts';
+import type { Session } from '../../../admin/service.ts';
 
 export type Frame = {
   /** null: nobody is signed in. */

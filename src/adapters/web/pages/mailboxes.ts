@@ -3,7 +3,7 @@
  *
  * In a narrow window each row becomes a card; the style sheet has the names of its columns for that.
  */
-import type { MailboxLine, OverviewQuery, OverviewView } from '../../../admin/desk.ts';
+import type { MailboxLine, OverviewQuery, OverviewView } from '../../../admin/service.ts';
 import { type Markup, markup, nothing } from './markup.ts';
 import { badge, counted, foreign, number, pager, saidElsewhere, type Tone, timeNear, timeUtc } from './parts.ts';
 

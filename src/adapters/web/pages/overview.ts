@@ -2,7 +2,7 @@
  * The overview: whether the daemon can do its job and what is wrong, first; then figures, the last day, what waits in
  * quarantine, the workers; then the mailboxes, those in trouble first.
  */
-import type { OverviewView } from '../../../admin/desk.ts';
+import type { OverviewView } from '../../../admin/service.ts';
 import { chart } from './chart.ts';
 import type { Frame } from './frame.ts';
 import { layout, type Refresh } from './layout.ts';

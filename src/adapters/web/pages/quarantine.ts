@@ -3,7 +3,7 @@
  *
  * Sender and subject were written by strangers: any length, any direction, any character; they stay in their own place.
  */
-import type { HeldLine, QuarantineView, ReasonLine } from '../../../admin/desk.ts';
+import type { HeldLine, QuarantineView, ReasonLine } from '../../../admin/service.ts';
 import { commandOn, noCommand } from '../../../text/shell.ts';
 import type { Frame } from './frame.ts';
 import { layout } from './layout.ts';

@@ -5,13 +5,13 @@
  * change and its audit row are one transaction.
  */
 
-import type { Clock } from '../async/clock.ts';
-import { Failure } from '../errors.ts';
-import type { Author } from '../ingest/model.ts';
-import { adminPasswordProblem, adminSaltBytes, hashAdminPassword } from '../secret/admin-password.ts';
-import type { SecretBytes } from '../secret/secret-bytes.ts';
-import { adminAudit, isAdminName } from './names.ts';
-import type { Account, AdminStore } from './ports.ts';
+import type { Clock } from '../../async/clock.ts';
+import { Failure } from '../../errors.ts';
+import type { Author } from '../../ingest/model.ts';
+import { adminPasswordProblem, adminSaltBytes, hashAdminPassword } from '../../secret/admin-password.ts';
+import type { SecretBytes } from '../../secret/secret-bytes.ts';
+import type { Account, AdminStore } from '../ports.ts';
+import { adminAudit, isAdminName } from '../ports.ts';
 
 export type AccountPorts = {
   readonly store: AdminStore;

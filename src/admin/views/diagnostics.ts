@@ -5,13 +5,13 @@
  * from anybody who can write it: no command is made of one.
  */
 
-import { commandLine } from '../encryption/help.ts';
-import type { EncryptionStatus } from '../encryption/status.ts';
-import { type Wrong, wrongsOf } from '../encryption/status.ts';
-import type { VaultView } from '../encryption/vault.ts';
-import type { Failure } from '../errors.ts';
-import { quoted } from '../text/shell.ts';
-import type { Trouble } from './desk.ts';
+import { commandLine } from '../../encryption/help.ts';
+import type { EncryptionStatus } from '../../encryption/status.ts';
+import { type Wrong, wrongsOf } from '../../encryption/status.ts';
+import type { VaultView } from '../../encryption/vault.ts';
+import type { Failure } from '../../errors.ts';
+import { quoted } from '../../text/shell.ts';
+import type { Trouble } from '../service.ts';
 
 export type TroublePlace = {
   readonly keyFilePath: string;

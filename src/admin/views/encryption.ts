@@ -6,25 +6,32 @@
  * it must be newer than is in the memory of this daemon, so that is where it is confirmed.
  */
 
-import type { Clock } from '../async/clock.ts';
-import type { Control, DisableRequest } from '../encryption/control.ts';
-import { commandLine, type DatabasePlace, leftovers, preparation } from '../encryption/help.ts';
-import { liveMs, type OperationPorts, type Tell } from '../encryption/operations/operation.ts';
-import type { EncryptionStore, KeyFile, KeyFileReading, ProofCheck, ProofFile } from '../encryption/ports.ts';
-import { type EncryptionStatus, encryptionStatus } from '../encryption/status.ts';
-import type { Vault } from '../encryption/vault.ts';
-import type { Log } from '../events.ts';
-import type { Author } from '../ingest/model.ts';
-import type { Workers } from '../ingest/ports.ts';
-import { type KeyId, keyIds } from '../secret/key.ts';
-import { neededKeys } from '../secret/switch.ts';
-import { quoted } from '../text/shell.ts';
-import type { AdminDesk, BackupVerdict, BackupVerified, EncryptionView, ProofRequest } from './desk.ts';
-import { underWay } from './encryption-progress.ts';
-import { whoOnPage } from './names.ts';
-import { createOperations, type Operations } from './operations.ts';
-import type { AdminStore } from './ports.ts';
-import { troublesOf } from './troubles.ts';
+import type { Clock } from '../../async/clock.ts';
+import type { Control, DisableRequest } from '../../encryption/control.ts';
+import { commandLine, type DatabasePlace, leftovers, preparation } from '../../encryption/help.ts';
+import { liveMs, type OperationPorts, type Tell } from '../../encryption/operations/operation.ts';
+import type { EncryptionStore, KeyFile, KeyFileReading, ProofCheck, ProofFile } from '../../encryption/ports.ts';
+import { type EncryptionStatus, encryptionStatus } from '../../encryption/status.ts';
+import type { Vault } from '../../encryption/vault.ts';
+import type { Log } from '../../events.ts';
+import type { Author } from '../../ingest/model.ts';
+import type { Workers } from '../../ingest/ports.ts';
+import { type KeyId, keyIds } from '../../secret/key.ts';
+import { neededKeys } from '../../secret/switch.ts';
+import { quoted } from '../../text/shell.ts';
+import { createOperations, type Operations } from '../operations/operations.ts';
+import { halfWay } from '../operations/runner.ts';
+import { type AdminStore, whoOnPage } from '../ports.ts';
+import type {
+  AdminDesk,
+  BackupVerdict,
+  BackupVerified,
+  EncryptionView,
+  OperationKind,
+  OperationView,
+  ProofRequest,
+} from '../service.ts';
+import { troublesOf } from './diagnostics.ts';
 
 export type EncryptionDeskPorts = {
   readonly store: EncryptionStore &
@@ -160,4 +167,40 @@ async function verify(ports: EncryptionDeskPorts, given: readonly string[], by: 
   const entry = { who: whoOnPage(by), host: author.host, keyId, nextKeyId, mailboxId: null, detail };
   await store.audit([{ ...entry, action: isSame ? verifiedAction : 'key.backup_differs' }]);
   return isSame ? { kind: 'same' } : { kind: 'lacks', keyIds: lacks };
+}
+
+/** What is under way with the switch, out of its state, the counted passwords and the operation of the page. Pure. */
+
+export type UnderWay = Pick<EncryptionView, 'face' | 'progress' | 'unfinished'>;
+
+/** `isAsked`: switching off was asked for, and waits for its proof file. */
+export function underWay(status: EncryptionStatus, operation: OperationView | null, isAsked: boolean): UnderWay {
+  const running = operation?.state === 'running' ? operation : null;
+  const begun = halfWay({ state: status.state, nextKeyId: status.next_key_id });
+  const kind = begun ?? running?.kind ?? null;
+  return {
+    face: kind === null ? faceAtRest(status, isAsked) : 'working',
+    progress: kind === null ? null : progressOf(kind, status, running),
+    unfinished: running === null ? begun : null,
+  };
+}
+
+function faceAtRest({ state }: EncryptionStatus, isAsked: boolean): EncryptionView['face'] {
+  if (state === 'off') return 'off';
+  return isAsked ? 'disabling' : 'on';
+}
+
+function progressOf(kind: OperationKind, status: EncryptionStatus, running: OperationView | null) {
+  const { sealed, plain } = status;
+  const total = sealed + plain;
+  if (kind === 'rotate') return { done: rotated(status, running), total };
+  return { done: kind === 'enable' ? sealed : plain, total };
+}
+
+/** Under the key that they are to be under in the end, which is not known before it is announced. */
+function rotated(status: EncryptionStatus, running: OperationView | null): number {
+  const { next_key_id: nextKeyId, key_id: keyId, changed_at: changedAt, by_key: byKey } = status;
+  const isBegun = nextKeyId !== null || running === null || Date.parse(changedAt ?? '') >= running.startedAtMs;
+  if (!isBegun) return 0;
+  return byKey.find(({ key_id: id }) => id === (nextKeyId ?? keyId))?.count ?? 0;
 }

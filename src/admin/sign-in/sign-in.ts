@@ -7,18 +7,17 @@
  * same answer. Rejects with `database_*` alone.
  */
 import { createHash } from 'node:crypto';
-import type { Clock } from '../async/clock.ts';
-import { createHashTurns, type HashTurns } from '../async/semaphore.ts';
-import type { EncryptionStore } from '../encryption/ports.ts';
-import { events, type Log } from '../events.ts';
-import type { Author } from '../ingest/model.ts';
-import { adminSaltBytes, decoyHash, hashAdminPassword, verifyAdminPassword } from '../secret/admin-password.ts';
-import type { SecretBytes } from '../secret/secret-bytes.ts';
-import { addressGroup, nameBucket } from './attempt-buckets.ts';
-import { type Attempt, type AttemptLimits, createAttemptLimits } from './attempt-limits.ts';
-import type { AdminDesk, Session, SignInAnswer } from './desk.ts';
-import { adminAudit, isAdminName, whoOnPage } from './names.ts';
-import type { Account, AdminStore } from './ports.ts';
+import type { Clock } from '../../async/clock.ts';
+import { createHashTurns, type HashTurns } from '../../async/semaphore.ts';
+import type { EncryptionStore } from '../../encryption/ports.ts';
+import { events, type Log } from '../../events.ts';
+import type { Author } from '../../ingest/model.ts';
+import { adminSaltBytes, decoyHash, hashAdminPassword, verifyAdminPassword } from '../../secret/admin-password.ts';
+import type { SecretBytes } from '../../secret/secret-bytes.ts';
+import type { Account, AdminStore } from '../ports.ts';
+import { adminAudit, isAdminName, whoOnPage } from '../ports.ts';
+import type { AdminDesk, Session, SignInAnswer } from '../service.ts';
+import { type Attempt, type AttemptLimits, addressGroup, createAttemptLimits, nameBucket } from './limits.ts';
 
 export type SignInPorts = {
   readonly store: AdminStore & Pick<EncryptionStore, 'audit'>;

@@ -1,11 +1,11 @@
 /**
  * The mailboxes as the overview lists them: those in trouble first, then by name; a page of those that are asked for.
  */
-import { hintOf } from '../errors.ts';
-import type { Mailbox, MailboxHealth } from '../ingest/model.ts';
-import type { CheckStatus, MailboxCheck } from '../ingest/readiness.ts';
-import { commandOn, toldCommand } from '../text/shell.ts';
-import type { MailboxLine, OverviewQuery, Page } from './desk.ts';
+import { hintOf } from '../../errors.ts';
+import type { Mailbox, MailboxHealth } from '../../ingest/model.ts';
+import type { CheckStatus, MailboxCheck } from '../../ingest/readiness.ts';
+import { commandOn, toldCommand } from '../../text/shell.ts';
+import type { MailboxLine, OverviewQuery, Page } from '../service.ts';
 
 /** `words`: what a search looks into, lower-case. */
 export type ListedMailbox = { readonly line: MailboxLine; readonly words: readonly [name: string, host: string] };

@@ -6,12 +6,12 @@
  * became of it. Throws what the database and the disk throw.
  */
 
-import type { Clock } from '../async/clock.ts';
-import { within } from '../async/deadline.ts';
-import type { EncryptionStore } from '../encryption/ports.ts';
-import { isFailure } from '../errors.ts';
-import { events, type Log } from '../events.ts';
-import type { Author } from '../ingest/model.ts';
+import type { Clock } from '../../async/clock.ts';
+import { within } from '../../async/deadline.ts';
+import type { EncryptionStore } from '../../encryption/ports.ts';
+import { isFailure } from '../../errors.ts';
+import { events, type Log } from '../../events.ts';
+import type { Author } from '../../ingest/model.ts';
 import {
   createSettleTally,
   discardOne,
@@ -22,13 +22,13 @@ import {
   type SettleResult,
   settleActions,
   settleOne,
-} from '../ingest/quarantine/actions.ts';
-import { heldById, heldId } from '../ingest/quarantine/read.ts';
-import type { Resolver } from '../ingest/quarantine/resolve.ts';
-import type { HeldMail, QuarantineStore } from '../ingest/stores.ts';
-import { commandOn, toldCommand } from '../text/shell.ts';
-import type { AdminDesk, Settlement } from './desk.ts';
-import { whoOnPage } from './names.ts';
+} from '../../ingest/quarantine/actions.ts';
+import { heldById, heldId } from '../../ingest/quarantine/read.ts';
+import type { Resolver } from '../../ingest/quarantine/resolve.ts';
+import type { HeldMail, QuarantineStore } from '../../ingest/stores.ts';
+import { commandOn, toldCommand } from '../../text/shell.ts';
+import { whoOnPage } from '../ports.ts';
+import type { AdminDesk, Settlement } from '../service.ts';
 
 export type SettleDeskPorts = {
   readonly store: QuarantineStore & Pick<EncryptionStore, 'audit'>;

@@ -7,13 +7,13 @@
  * database is never waited for: rows that it does not take are lost, their log lines are not.
  */
 
-import type { Clock } from '../async/clock.ts';
-import type { AuditEntry, EncryptionStore } from '../encryption/ports.ts';
-import { events, type Log } from '../events.ts';
-import type { Author } from '../ingest/model.ts';
-import { addressGroup } from './attempt-buckets.ts';
-import type { AdminDesk, Refusal, RefusalReason } from './desk.ts';
-import { adminAudit, whoOnPage } from './names.ts';
+import type { Clock } from '../../async/clock.ts';
+import type { AuditEntry, EncryptionStore } from '../../encryption/ports.ts';
+import { events, type Log } from '../../events.ts';
+import type { Author } from '../../ingest/model.ts';
+import { adminAudit, whoOnPage } from '../ports.ts';
+import type { AdminDesk, Refusal, RefusalReason } from '../service.ts';
+import { addressGroup } from './limits.ts';
 
 export type RefusalPorts = {
   readonly store: Pick<EncryptionStore, 'audit'>;
