@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { migrations } from '../../src/adapters/database/migrations.ts';
+import { migrations } from '../../src/adapters/database/schema/migrations.ts';
 import { clockVariables, findFaketime, setClock } from '../faults/faked-clock.ts';
 import { testApp } from '../support/app.ts';
 import { runCommand } from '../support/daemon.ts';

@@ -23,21 +23,20 @@ import type {
   TicketReader,
 } from '../../ingest/stores.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
-import { adminStore } from './admin-store.ts';
-import { ingestStore } from './batch-store.ts';
-import { lockForDaemon } from './daemon-lock.ts';
-import { type DialectWords, mysqlWords, sqliteWords } from './dialect-words.ts';
-import { encryptionStore } from './encryption-store.ts';
-import { mailboxStore } from './mailbox-store.ts';
-import { type Migrations, migrationsOf } from './migrate.ts';
-import { numberingStore } from './numbering-rows.ts';
-import { quarantineStore } from './quarantine-rows.ts';
-import { reconcileStore } from './reconcile-rows.ts';
-import { replayStore } from './replay-rows.ts';
-import type { Connected, Tables } from './tables.ts';
-import { ticketDesk } from './ticket-desk.ts';
-import { rawPlaces, ticketReader } from './ticket-reader.ts';
-import { fromDatabaseTime } from './times.ts';
+import { adminStore } from './admin/store.ts';
+import { encryptionStore } from './encryption/store.ts';
+import { numberingStore } from './mailboxes/folders.ts';
+import { mailboxStore } from './mailboxes/store.ts';
+import { ingestStore } from './messages/batch.ts';
+import { quarantineStore } from './messages/quarantine.ts';
+import { rawPlaces, ticketReader } from './messages/reader.ts';
+import { reconcileStore } from './messages/reconcile.ts';
+import { replayStore } from './messages/reprocess.ts';
+import { ticketDesk } from './messages/tickets.ts';
+import { type Migrations, migrationsOf } from './schema/migrate.ts';
+import { type DialectWords, fromDatabaseTime, mysqlWords, sqliteWords } from './sql/dialect.ts';
+import type { Connected, Tables } from './sql/tables.ts';
+import { lockForDaemon } from './sqlite.ts';
 
 export type Database = MailboxStore &
   IngestStore &
@@ -128,7 +127,7 @@ type Engine = Pick<Database, 'usePassword'> & {
 /** Either loads its own driver alone. */
 async function engineOf(config: DatabaseConfig, limits: DatabaseLimits): Promise<Engine> {
   if (config.kind === 'sqlite') {
-    const { sqliteDialect } = await import('./sqlite-driver.ts');
+    const { sqliteDialect } = await import('./sqlite.ts');
     return {
       dialect: sqliteDialect(config.path),
       words: sqliteWords(),
@@ -136,7 +135,7 @@ async function engineOf(config: DatabaseConfig, limits: DatabaseLimits): Promise
       usePassword: () => undefined,
     };
   }
-  const { MysqlPool, mysqlDialect } = await import('./mysql-pool.ts');
+  const { MysqlPool, mysqlDialect } = await import('./mysql/pool.ts');
   const pool = new MysqlPool(config, limits);
   const words = mysqlWords(() => pool.packetBytesMax());
   const usePassword = (password: SecretBytes) => pool.usePassword(password);

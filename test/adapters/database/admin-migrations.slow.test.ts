@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterAll, describe, expect, test } from 'vitest';
 import { openDatabase } from '../../../src/adapters/database/database.ts';
-import { migrations } from '../../../src/adapters/database/migrations.ts';
+import { migrations } from '../../../src/adapters/database/schema/migrations.ts';
 import type { DatabaseConfig } from '../../../src/config/config.ts';
 import { startMariadb } from '../../support/mariadb.ts';
 import { temporaryFolder } from '../../support/temporary.ts';

@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { lockForDaemon } from '../../../src/adapters/database/daemon-lock.ts';
+import { lockForDaemon } from '../../../src/adapters/database/sqlite.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
 
-const source = fileURLToPath(new URL('../../../src/adapters/database/daemon-lock.ts', import.meta.url));
+const source = fileURLToPath(new URL('../../../src/adapters/database/sqlite.ts', import.meta.url));
 
 /** Another process that takes the lock and holds it until it is killed. */
 async function holder(path: string) {

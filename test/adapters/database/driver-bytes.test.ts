@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { readsPasswords, takeBytes, watchSocket } from '../../../src/adapters/database/driver-bytes.ts';
+import { readsPasswords, takeBytes, watchSocket } from '../../../src/adapters/database/sql/driver-buffers.ts';
 
 function isZero(bytes: Uint8Array): boolean {
   return bytes.every((byte) => byte === 0);

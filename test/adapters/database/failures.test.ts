@@ -3,7 +3,7 @@
  */
 import { inspect } from 'node:util';
 import { expect, test } from 'vitest';
-import { mysqlFailure, sqliteFailure } from '../../../src/adapters/database/failures.ts';
+import { mysqlFailure, sqliteFailure } from '../../../src/adapters/database/sql/errors.ts';
 import type { Failure, FailureCode } from '../../../src/errors.ts';
 
 const where = 'db.example.org:3306';

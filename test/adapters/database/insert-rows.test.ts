@@ -3,9 +3,14 @@
  */
 import { Kysely, MysqlAdapter, MysqlIntrospector, MysqlQueryCompiler } from 'kysely';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { mysqlWords, sqliteWords, textUnitsMax } from '../../../src/adapters/database/dialect-words.ts';
-import { chunks, insertRows } from '../../../src/adapters/database/insert-rows.ts';
-import type { Tables } from '../../../src/adapters/database/tables.ts';
+import {
+  chunks,
+  insertRows,
+  mysqlWords,
+  sqliteWords,
+  textUnitsMax,
+} from '../../../src/adapters/database/sql/dialect.ts';
+import type { Tables } from '../../../src/adapters/database/sql/tables.ts';
 import { kinds, type Opened, openKind } from './databases.ts';
 import { batchOf, by, opened, plain, sampleMailbox } from './samples.ts';
 

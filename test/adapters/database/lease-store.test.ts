@@ -3,7 +3,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { toDatabaseTime } from '../../../src/adapters/database/times.ts';
+import { toDatabaseTime } from '../../../src/adapters/database/sql/dialect.ts';
 import type { PollResult } from '../../../src/ingest/model.ts';
 import type { Lease } from '../../../src/ingest/stores.ts';
 import { kinds, type Opened, openKind } from './databases.ts';

@@ -8,7 +8,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openDatabase } from '../../../src/adapters/database/database.ts';
-import { migrations } from '../../../src/adapters/database/migrations.ts';
+import { migrations } from '../../../src/adapters/database/schema/migrations.ts';
 import type { DatabaseConfig } from '../../../src/config/config.ts';
 import { firstRow } from '../../../src/secret/switch.ts';
 import { type Mariadb, startMariadb } from '../../support/mariadb.ts';

@@ -4,9 +4,9 @@
 import { CompiledQuery } from 'kysely';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { openDatabase } from '../../../src/adapters/database/database.ts';
-import { MysqlHosts } from '../../../src/adapters/database/mysql-hosts.ts';
-import { MysqlLink } from '../../../src/adapters/database/mysql-link.ts';
-import { placesOf } from '../../../src/adapters/database/mysql-options.ts';
+import { MysqlLink } from '../../../src/adapters/database/mysql/connection.ts';
+import { MysqlHosts } from '../../../src/adapters/database/mysql/hosts.ts';
+import { placesOf } from '../../../src/adapters/database/mysql/options.ts';
 import { Failure } from '../../../src/errors.ts';
 import { startFaultProxy } from '../../support/fault-proxy.ts';
 import { type Mariadb, type MysqlConfig, startMariadb } from '../../support/mariadb.ts';

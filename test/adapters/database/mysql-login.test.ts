@@ -3,7 +3,7 @@
  */
 import { constants, createHash, generateKeyPairSync, privateDecrypt } from 'node:crypto';
 import { expect, test } from 'vitest';
-import { cachingSha2Login, passwordSha1 } from '../../../src/adapters/database/mysql-login.ts';
+import { cachingSha2Login, passwordSha1 } from '../../../src/adapters/database/mysql/options.ts';
 import { secret } from './samples.ts';
 
 const scramble = Buffer.from('abcdefghijklmnopqrst\0', 'latin1');

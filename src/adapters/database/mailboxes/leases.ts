@@ -1,0 +1,271 @@
+/**
+ * The leases: who visits which mailbox, how the visit went, and the cursor.
+ *
+ * A lease is taken with one conditional UPDATE, so exactly one of many workers gets it, on a cluster too. It lasts by
+ * the database's clock. Each taking raises the epoch, and every later write names it: who lost the lease cannot write.
+ */
+import { type ExpressionBuilder, type RawBuilder, type SqlBool, sql } from 'kysely';
+import { Failure } from '../../../errors.ts';
+import type { Cursor, PollResult } from '../../../ingest/model.ts';
+import type { Lease } from '../../../ingest/stores.ts';
+import { toCursor } from '../rows/mailboxes.ts';
+import { aheadMsMax } from '../rows/workers.ts';
+import type { DialectWords } from '../sql/dialect.ts';
+import { portions } from '../sql/dialect.ts';
+import type { Connected, Tables } from '../sql/tables.ts';
+
+type StateWhere = ExpressionBuilder<Tables, 'mailbox_state'>;
+
+/** So far ahead no lease lasts: [poll] lease_s is an hour at most (config/settings.ts), and clocks of nodes are apart. */
+const leaseMsMax = 3_600_000 + aheadMsMax;
+
+export async function takeLease(
+  db: Connected,
+  words: DialectWords,
+  mailboxId: string,
+  owner: string,
+  leaseMs: number,
+  dead: string | null,
+  seenEpoch?: number,
+): Promise<Lease | null> {
+  const free = db
+    .updateTable('mailbox_state')
+    .set({ lease_owner: owner, lease_until: words.nowPlus(leaseMs) })
+    .where('mailbox_id', '=', mailboxId)
+    .where((where) =>
+      where.or([
+        where('lease_owner', 'is', null),
+        isRunOut(where, words),
+        ...(dead === null ? [] : [where('lease_owner', '=', dead)]),
+      ]),
+    );
+  const take = seenEpoch === undefined ? free : free.where('lease_epoch', '=', seenEpoch);
+  if (words.kind === 'sqlite') {
+    const raised = take.set({ lease_epoch: sql<number>`lease_epoch + 1` }).returning('lease_epoch');
+    const row = await raised.executeTakeFirst();
+    return row === undefined ? null : { mailboxId, owner, epoch: row.lease_epoch };
+  }
+  // The epoch comes back with the answer to the UPDATE itself, where an INSERT would tell its new id.
+  const raised = take.set({ lease_epoch: sql<number>`last_insert_id(lease_epoch + 1)` });
+  const result = await db.executeQuery(raised.compile());
+  return result.numAffectedRows === 1n ? { mailboxId, owner, epoch: Number(result.insertId) } : null;
+}
+
+export async function leaseOwner(db: Connected, words: DialectWords, mailboxId: string): Promise<string | null> {
+  const row = await db
+    .selectFrom('mailbox_state')
+    .select('lease_owner')
+    .where('mailbox_id', '=', mailboxId)
+    .where('lease_until', '>', words.now)
+    .where('lease_until', '<=', words.nowPlus(leaseMsMax))
+    .executeTakeFirst();
+  return row?.lease_owner ?? null;
+}
+
+/**
+ * Its end is over, or lies further ahead than that of any lease: the database's clock ran ahead when it was written. Should
+ * its owner be alive, nothing is stored twice: whoever takes the lease raises the epoch, and each write of the owner before
+ * names the old one and is refused.
+ */
+export function isRunOut(where: StateWhere, words: DialectWords) {
+  return where.or([where('lease_until', '<=', words.now), where('lease_until', '>', words.nowPlus(leaseMsMax))]);
+}
+
+export async function freeLease(db: Connected, words: DialectWords, mailboxId: string, owner: string): Promise<void> {
+  await db
+    .updateTable('mailbox_state')
+    .set({ lease_owner: null, lease_until: null, next_poll_at: words.now })
+    .where('mailbox_id', '=', mailboxId)
+    .where('lease_owner', '=', owner)
+    .execute();
+}
+
+/**
+ * Of workers that are known and have not reported for `liveMs`, or that have reported in the future: their clock was wrong
+ * then, and they would never fall silent. Who never reports (a visit by hand) keeps its lease to its end. A worker that only
+ * slept, or that reports again in a moment, finds its lease gone: the fence refuses what it writes. Who asks is alive,
+ * whatever became of its reports.
+ */
+export async function freeDeadLeases(
+  db: Connected,
+  words: DialectWords,
+  liveMs: number,
+  me: string,
+): Promise<readonly string[]> {
+  const rows = await db
+    .selectFrom('mailbox_state')
+    .innerJoin('workers', 'workers.worker', 'mailbox_state.lease_owner')
+    .select('workers.worker')
+    .distinct()
+    .where('workers.worker', '<>', me)
+    .where((where) =>
+      where.or([
+        where('workers.seen_at', '<', words.nowPlus(-liveMs)),
+        where('workers.seen_at', '>', words.nowPlus(aheadMsMax)),
+      ]),
+    )
+    .execute();
+  const owners = rows.map((row) => row.worker);
+  for (const owner of owners) await freeLeasesOf(db, words, owner);
+  return owners;
+}
+
+export async function freeLeasesOf(db: Connected, words: DialectWords, owner: string): Promise<boolean> {
+  const result = await db
+    .updateTable('mailbox_state')
+    .set({ lease_owner: null, lease_until: null, next_poll_at: words.now })
+    .where('lease_owner', '=', owner)
+    .executeTakeFirst();
+  return result.numUpdatedRows > 0n;
+}
+
+/** Also renews a lease that ran out but that nobody took: it protects as well as before. */
+export async function renewLeases(
+  db: Connected,
+  words: DialectWords,
+  leases: readonly Lease[],
+  leaseMs: number,
+): Promise<readonly Lease[]> {
+  const lost: Lease[] = [];
+  for (const some of portions(leases)) {
+    const ids = some.map(({ mailboxId }) => mailboxId);
+    const owner = some[0]?.owner ?? '';
+    await db
+      .updateTable('mailbox_state')
+      .set({ lease_until: words.nowPlus(leaseMs) })
+      .where('lease_owner', '=', owner)
+      .where('mailbox_id', 'in', ids)
+      .execute();
+    const held = await db
+      .selectFrom('mailbox_state')
+      .select(['mailbox_id', 'lease_epoch'])
+      .where('lease_owner', '=', owner)
+      .where('mailbox_id', 'in', ids)
+      .execute();
+    const epochs = new Map(held.map((row) => [row.mailbox_id, row.lease_epoch]));
+    lost.push(...some.filter(({ mailboxId, epoch }) => epochs.get(mailboxId) !== epoch));
+  }
+  return lost;
+}
+
+const noError = { last_error_code: null, last_error_message: null, last_error_hint: null, last_error_at: null };
+const noTrouble = { ...noError, failures: 0, failing_since: null, login_refusals: 0, refused_version: null };
+
+export async function noteVisit(
+  db: Connected,
+  words: DialectWords,
+  lease: Lease,
+  nextPollAfterMs: number,
+): Promise<void> {
+  await db
+    .updateTable('mailbox_state')
+    .set({ ...noTrouble, next_poll_at: words.nowPlus(nextPollAfterMs), last_success_at: words.now })
+    .where((where) => isHeld(where, lease))
+    .execute();
+}
+
+export async function releaseLease(
+  db: Connected,
+  words: DialectWords,
+  lease: Lease,
+  result: PollResult | null,
+  version?: string,
+): Promise<void> {
+  const free = { lease_owner: null, lease_until: null };
+  if (result === null) {
+    await db
+      .updateTable('mailbox_state')
+      .where((where) => isHeld(where, lease))
+      .set(free)
+      .execute();
+    return;
+  }
+  const { numUpdatedRows } = await db
+    .updateTable('mailbox_state')
+    .where((where) => isHeld(where, lease))
+    .$if(version !== undefined, (update) => update.where(({ not }) => not(isChangedSince(sql`${version}`))))
+    .set({ ...free, next_poll_at: words.nowPlus(result.nextPollAfterMs), ...outcomeOf(result, words) })
+    .executeTakeFirst();
+  if (numUpdatedRows > 0n || version === undefined) return;
+  // What the visit found is about the row as it was: whoever changed it waits for the next visit.
+  await db
+    .updateTable('mailbox_state')
+    .where((where) => isHeld(where, lease))
+    .set({ ...free, next_poll_at: words.now })
+    .execute();
+}
+
+function outcomeOf(result: PollResult, words: DialectWords) {
+  if (result.ok) return { ...noTrouble, last_success_at: words.now };
+  return {
+    ...refusal(result.refusedVersion),
+    failures: sql<number>`failures + 1`,
+    failing_since: sql<string>`coalesce(failing_since, ${words.now})`,
+    last_error_code: result.error.code.slice(0, 32),
+    last_error_message: result.error.message.slice(0, 10_000).toWellFormed(),
+    last_error_hint: result.error.hint.slice(0, 10_000).toWellFormed(),
+    last_error_at: words.now,
+  };
+}
+
+function isChangedSince(version: RawBuilder<unknown>): RawBuilder<boolean> {
+  return sql<boolean>`exists(select 1 from mailboxes
+    where mailboxes.id = mailbox_state.mailbox_id and mailboxes.changed_at <> ${version})`;
+}
+
+/**
+ * Without a `version` it failed for another reason: refusals of the row as it was before are over, or it would stay due for
+ * having been changed. The count comes first: MySQL sets the columns one after the other, and it asks for the version before.
+ */
+function refusal(version: string | null) {
+  if (version === null) {
+    const isOver = isChangedSince(sql`mailbox_state.refused_version`);
+    return { login_refusals: sql<number>`case when ${isOver} then 0 else login_refusals end` };
+  }
+  const again = sql<number>`case when refused_version = ${version} then login_refusals + 1 else 1 end`;
+  return { login_refusals: again, refused_version: version };
+}
+
+export async function readCursor(db: Connected, mailboxId: string): Promise<Cursor | null> {
+  const row = await db
+    .selectFrom('mailbox_state')
+    .select(['cursor_uid_validity', 'cursor_uid'])
+    .where('mailbox_id', '=', mailboxId)
+    .executeTakeFirst();
+  return row === undefined ? null : toCursor(row);
+}
+
+/** The fence of every batch: it moves the cursor only for who holds the lease, and locks the row until the commit. */
+export async function setCursor(db: Connected, words: DialectWords, lease: Lease, cursor: Cursor): Promise<void> {
+  const result = await db
+    .updateTable('mailbox_state')
+    .set({ cursor_uid_validity: cursor.uidValidity, cursor_uid: cursor.uid })
+    .where((where) => isHeld(where, lease))
+    .where('lease_until', '>', words.now)
+    .executeTakeFirst();
+  if (result.numUpdatedRows !== 1n) throw leaseLost(lease);
+}
+
+/** Keeps batches of this mailbox waiting until the commit. Throws `not_found`. */
+export async function holdMailbox(db: Connected, mailboxId: string): Promise<void> {
+  const result = await db
+    .updateTable('mailbox_state')
+    .set({ lease_epoch: sql<number>`lease_epoch` })
+    .where('mailbox_id', '=', mailboxId)
+    .executeTakeFirst();
+  if (result.numUpdatedRows !== 1n) throw new Failure('not_found', `There is no mailbox ${mailboxId}.`);
+}
+
+export function isHeld(where: StateWhere, lease: Lease) {
+  return where
+    .and([
+      where('mailbox_state.mailbox_id', '=', lease.mailboxId),
+      where('mailbox_state.lease_owner', '=', lease.owner),
+      where('mailbox_state.lease_epoch', '=', lease.epoch),
+    ])
+    .$castTo<SqlBool>();
+}
+
+export function leaseLost(lease: Lease): Failure {
+  return new Failure('lease_lost', 'The lease on the mailbox was lost.', { fields: { mailbox: lease.mailboxId } });
+}

@@ -1,0 +1,284 @@
+/**
+ * The mailboxes that are due, the longest overdue first, and no crowd of them keeps the others off the list.
+ *
+ * A list of the longest overdue alone would fill up with those that nobody can visit, and they stay the longest overdue. So
+ * those that failed and those that did not share it: half for each, and what one leaves free is the other's. A server of
+ * which very many are due (it hangs, or its limit is used up) is left out of a second look, so that its mailboxes cannot
+ * take all of a share while others are due; and servers that are left alone now are not looked at.
+ */
+import { type ExpressionBuilder, type SqlBool, sql } from 'kysely';
+import type { Connection } from '../../../ingest/model.ts';
+import type { DueMailbox, WatchedRow } from '../../../ingest/stores.ts';
+import { isWaiting, mailboxColumns, shortColumn, validMailbox } from '../rows/mailboxes.ts';
+import { aheadMsMax } from '../rows/workers.ts';
+import { type DialectWords, fromDatabaseTime, portions } from '../sql/dialect.ts';
+import type { Connected, Tables } from '../sql/tables.ts';
+import { isRunOut } from './leases.ts';
+
+type MailboxWhere = ExpressionBuilder<Tables, 'mailboxes'>;
+type Server = Pick<Connection, 'host' | 'port'>;
+
+type DueQuestion = {
+  readonly limit: number;
+  readonly keyIds: readonly string[];
+  readonly loginRefusalsMax: number;
+  /** Servers of which no mailbox is wanted. */
+  readonly closed: readonly Server[];
+};
+
+/** `at` is the text of the table: what sorts there sorts here. */
+type Candidate = { readonly mailbox: DueMailbox; readonly at: string };
+
+/** So many looks for each share; a second one is needed only where a server has a crowd of mailboxes. */
+const looksMax = 4;
+/** A server that has more than this part of a list is left out of the next look. */
+const crowdPart = 4;
+/** So many servers a statement names. The mailboxes of further ones are a crowd like any other. */
+const namedMax = 100;
+
+export async function dueMailboxes(
+  db: Connected,
+  words: DialectWords,
+  question: DueQuestion,
+): Promise<readonly DueMailbox[]> {
+  const { limit } = question;
+  const well = await candidates(db, words, question, false, limit);
+  const failingMax = Math.max(Math.floor(limit / 2), limit - well.length);
+  const failing = shared(await candidates(db, words, question, true, failingMax), failingMax);
+  const chosen = [...shared(well, limit - failing.length), ...failing];
+  return chosen.sort(byAge).map(({ mailbox }) => mailbox);
+}
+
+/** Those that failed, or those that did not: the `limit` longest overdue of all, and of the servers that have no crowd of them. */
+async function candidates(
+  db: Connected,
+  words: DialectWords,
+  question: DueQuestion,
+  isFailing: boolean,
+  limit: number,
+): Promise<readonly Candidate[]> {
+  const found = new Map<string, Candidate>();
+  let leftOut = question.closed.slice(0, namedMax);
+  for (let look = 0; look < looksMax && limit > 0; look += 1) {
+    const some = await longestDue(db, words, { ...question, closed: leftOut }, isFailing, limit);
+    for (const candidate of some) found.set(candidate.mailbox.id, candidate);
+    const crowds = some.length < limit ? [] : crowdsOf(some, limit);
+    if (crowds.length === 0) break;
+    leftOut = [...leftOut, ...crowds];
+  }
+  return [...found.values()];
+}
+
+/** A row that is no mailbox is passed over, however many of them are overdue for longest. */
+async function longestDue(
+  db: Connected,
+  words: DialectWords,
+  question: DueQuestion,
+  isFailing: boolean,
+  limit: number,
+): Promise<readonly Candidate[]> {
+  const found = new Map<string, Candidate>();
+  for (let offset = 0; found.size < limit; offset += limit) {
+    const rows = await duePage(db, words, question, isFailing).limit(limit).offset(offset).execute();
+    for (const row of rows) {
+      const mailbox = validMailbox(row);
+      if (mailbox !== null) found.set(mailbox.id, { mailbox: { ...mailbox, due: dueOf(row) }, at: row.next_poll_at });
+    }
+    if (rows.length < limit) break;
+  }
+  return [...found.values()].slice(0, limit);
+}
+
+function duePage(db: Connected, words: DialectWords, question: DueQuestion, isFailing: boolean) {
+  const { keyIds, loginRefusalsMax, closed } = question;
+  const due = scheduled(db, words)
+    .select(mailboxColumns)
+    .where('mailboxes.state', '=', 'active')
+    .where((where) => where.or([where('lease_owner', 'is', null), isRunOut(where, words)]))
+    .where((where) => where.not(isWaiting(where as unknown as MailboxWhere, keyIds)))
+    .where((where) => where.and(closed.map((server) => where.not(isAt(server, words)))))
+    .orderBy('mailbox_state.next_poll_at')
+    .orderBy('mailbox_state.mailbox_id');
+  if (!isFailing) return due.where('failures', '=', 0).where('mailbox_state.next_poll_at', '<=', words.now);
+  return due
+    .where('failures', '<>', 0)
+    .where((where) =>
+      where.or([
+        where('mailbox_state.next_poll_at', '<=', words.now),
+        where.and([
+          where('login_refusals', '>=', loginRefusalsMax),
+          where('refused_version', '<>', where.ref('mailboxes.changed_at')),
+        ]),
+      ]),
+    );
+}
+
+/** By the very bytes of the name: another name may be another server, also where the table takes the two for the same. */
+function isAt({ host, port }: Server, words: DialectWords) {
+  const name = words.kind === 'mysql' ? sql`cast(mailboxes.host as binary)` : sql`mailboxes.host`;
+  return sql<SqlBool>`(${name} = ${host} and mailboxes.port = ${port})`;
+}
+
+/** Servers that have more than their part of a list of `limit`. */
+function crowdsOf(candidates: readonly Candidate[], limit: number): readonly Server[] {
+  const crowds = Map.groupBy(candidates, serverOf)
+    .values()
+    .filter((crowd) => crowd.length > limit / crowdPart);
+  return crowds.flatMap(([first]) => (first === undefined ? [] : [first.mailbox.connection])).toArray();
+}
+
+/** At most `limit` of them, by age; where there are more, each server gets its part first, and what is left goes by age alone. */
+function shared(candidates: readonly Candidate[], limit: number): readonly Candidate[] {
+  const counts = new Map<string, number>();
+  const [parts, rest]: [Candidate[], Candidate[]] = [[], []];
+  for (const candidate of candidates.toSorted(byAge)) {
+    const count = (counts.get(serverOf(candidate)) ?? 0) + 1;
+    counts.set(serverOf(candidate), count);
+    (count <= Math.max(1, limit / crowdPart) ? parts : rest).push(candidate);
+  }
+  return [...parts, ...rest].slice(0, limit);
+}
+
+function serverOf({ mailbox: { connection } }: Candidate): string {
+  return `${connection.host}:${connection.port}`;
+}
+
+function byAge(a: Candidate, b: Candidate): number {
+  return compared(a.at, b.at) || compared(a.mailbox.id, b.mailbox.id);
+}
+
+function compared(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}
+
+/**
+ * The schedule: how it has a mailbox, which of them wait no longer, and whether the rows of those that rest have changed.
+ *
+ * Due times go by the database's clock.
+ */
+
+/** How the schedule has one mailbox, due or not. */
+export async function scheduleOf(
+  db: Connected,
+  words: DialectWords,
+  mailboxId: string,
+): Promise<DueMailbox['due'] | null> {
+  const row = await scheduled(db, words).where('mailbox_state.mailbox_id', '=', mailboxId).executeTakeFirst();
+  return row === undefined ? null : dueOf(row);
+}
+
+function scheduled(db: Connected, words: DialectWords) {
+  return db
+    .selectFrom('mailbox_state')
+    .innerJoin('mailboxes', 'mailboxes.id', 'mailbox_state.mailbox_id')
+    .select(shortColumn('changed_at'))
+    .select(['next_poll_at', 'failures', 'login_refusals', 'refused_version', 'lease_epoch', words.now.as('now')]);
+}
+
+type ScheduledRow = Awaited<ReturnType<ReturnType<typeof scheduled>['execute']>>[number];
+
+function dueOf(row: ScheduledRow): DueMailbox['due'] {
+  const overdueMs = fromDatabaseTime(row.now) - fromDatabaseTime(row.next_poll_at);
+  return {
+    overdueMs: Number.isNaN(overdueMs) ? 0 : Math.max(0, overdueMs),
+    failures: row.failures,
+    loginRefusals: row.refused_version === row.changed_at ? row.login_refusals : 0,
+    version: row.changed_at,
+    epoch: row.lease_epoch,
+  };
+}
+
+/** The name of a host is compared as it is written. */
+export async function hurry(
+  db: Connected,
+  words: DialectWords,
+  codes: readonly string[],
+  host?: string,
+): Promise<void> {
+  const all = db
+    .selectFrom('mailbox_state')
+    .innerJoin('mailboxes', 'mailboxes.id', 'mailbox_state.mailbox_id')
+    .select('mailbox_state.mailbox_id');
+  const rows = await (host === undefined ? all : all.where('mailboxes.host', '=', host))
+    .where('mailbox_state.last_error_code', 'in', codes)
+    .where('mailbox_state.next_poll_at', '>', words.now)
+    .execute();
+  for (const ids of portions(rows.map((row) => row.mailbox_id))) {
+    await db
+      .updateTable('mailbox_state')
+      .set({ next_poll_at: words.now })
+      .where('mailbox_id', 'in', ids)
+      .where('last_error_code', 'in', codes)
+      .execute();
+  }
+}
+
+export async function hurryAll(db: Connected, words: DialectWords): Promise<void> {
+  await db
+    .updateTable('mailbox_state')
+    .set({ next_poll_at: words.now })
+    .where('next_poll_at', '>', words.now)
+    .where('failures', '=', 0)
+    .execute();
+  await waitAnew(db, words);
+}
+
+/** Those that failed at a time that is yet to come: each waits as long as it was to wait then, from now on. */
+async function waitAnew(db: Connected, words: DialectWords): Promise<void> {
+  const rows = await db
+    .selectFrom('mailbox_state')
+    .select(['mailbox_id', 'next_poll_at', 'last_error_at'])
+    .where('failures', '>', 0)
+    .where('last_error_at', '>', words.now)
+    .execute();
+  for (const { mailbox_id: id, next_poll_at: nextPollAt, last_error_at: failedAt } of rows) {
+    const waitMs = fromDatabaseTime(nextPollAt) - fromDatabaseTime(failedAt ?? '');
+    // Another worker may have done it, or visited it, meanwhile.
+    await db
+      .updateTable('mailbox_state')
+      .set({ next_poll_at: words.nowPlus(Math.max(waitMs || 0, 0)), last_error_at: words.now })
+      .where('mailbox_id', '=', id)
+      .where('last_error_at', '=', failedAt)
+      .execute();
+  }
+}
+
+/** The longest pause of [poll] login_pause_h (config/settings.ts), and a day: no mailbox that failed waits longer. */
+const pauseMsMax = 31 * 86_400_000;
+
+/**
+ * What was put off by a clock that ran ahead, and has been set right since. Who failed tells when, so that each begins its
+ * wait anew; who did not fail waits for its own interval at most. A visit too many does no harm.
+ */
+export async function hurryStranded(db: Connected, words: DialectWords, intervalMs: number): Promise<void> {
+  await waitAnew(db, words);
+  const rows = await db
+    .selectFrom('mailbox_state')
+    .innerJoin('mailboxes', 'mailboxes.id', 'mailbox_state.mailbox_id')
+    .select(['mailbox_id', 'next_poll_at', 'failures', 'poll_interval_ms', words.now.as('now')])
+    .where('next_poll_at', '>', words.now)
+    .execute();
+  const stranded = rows.filter((row) => {
+    const waitMs = fromDatabaseTime(row.next_poll_at) - fromDatabaseTime(row.now);
+    return !(waitMs <= aheadMsMax + (row.failures > 0 ? pauseMsMax : (row.poll_interval_ms ?? intervalMs)));
+  });
+  for (const ids of portions(stranded.map((row) => row.mailbox_id)))
+    await db.updateTable('mailbox_state').set({ next_poll_at: words.now }).where('mailbox_id', 'in', ids).execute();
+}
+
+export async function watchedRows(
+  db: Connected,
+  mailboxIds: readonly string[],
+): Promise<ReadonlyMap<string, WatchedRow>> {
+  const found = new Map<string, WatchedRow>();
+  for (const ids of portions(mailboxIds)) {
+    const rows = await db
+      .selectFrom('mailboxes')
+      .select(['mailboxes.id', shortColumn('changed_at'), shortColumn('state')])
+      .where('mailboxes.id', 'in', ids)
+      .execute();
+    for (const row of rows) found.set(row.id, { version: row.changed_at, isActive: row.state === 'active' });
+  }
+  return found;
+}

@@ -1,0 +1,399 @@
+/**
+ * Mailboxes: settings, passwords, how they fare. Implements MailboxStore of the ports.
+ *
+ * Passwords go in and out as bytes, in statements of their own. Errors are Failures: `not_found`, `exists_already`,
+ * `switch_changed`, `database_*`.
+ */
+
+import { sql } from 'kysely';
+import type { AuditEntry } from '../../../encryption/ports.ts';
+import { Failure } from '../../../errors.ts';
+import { folderKey } from '../../../ingest/folder-epoch.ts';
+import type { Author, Cursor, Mailbox, NewPassword } from '../../../ingest/model.ts';
+import type { MailboxStore, Versioned } from '../../../ingest/stores.ts';
+import { holdSwitchToWrite } from '../encryption/switch.ts';
+import { addAudit } from '../rows/audit.ts';
+import {
+  fromMailbox,
+  lendPasswordColumns,
+  mailboxColumns,
+  type PasswordColumns,
+  passwordForm,
+  readPassword,
+  shortColumn,
+  toListed,
+  toMailbox,
+} from '../rows/mailboxes.ts';
+import type { DialectWords } from '../sql/dialect.ts';
+import type { Connected } from '../sql/tables.ts';
+import { inTransaction } from '../sql/transactions.ts';
+
+const outcomesPerDelete = 2000;
+const adoptedAtOnce = 500;
+
+const stateColumns = [
+  'mailbox_state.cursor_uid_validity',
+  'mailbox_state.cursor_uid',
+  'mailbox_state.lease_owner',
+  'mailbox_state.lease_epoch',
+  'mailbox_state.lease_until',
+  'mailbox_state.next_poll_at',
+  'mailbox_state.failures',
+  'mailbox_state.last_success_at',
+  'mailbox_state.last_error_code',
+  'mailbox_state.last_error_message',
+  'mailbox_state.last_error_hint',
+  'mailbox_state.last_error_at',
+  'mailbox_state.failing_since',
+  'mailbox_state.login_refusals',
+] as const;
+
+export function mailboxStore(db: Connected, words: DialectWords): MailboxStore {
+  return {
+    ...mailboxChanges(db, words),
+    addMailbox: (mailbox, password, cursor, by) => addMailbox(db, words, mailbox, password, cursor, by),
+    mailboxByName: (name) => mailboxByName(db, name),
+    mailboxById: (id) => mailboxById(db, id),
+    listMailboxes: () => listMailboxes(db, words),
+    leasedMailboxes: () => leasedMailboxes(db, words),
+    removeMailbox: (id, by) => removeMailbox(db, words, id, by),
+    adoptMailboxes: () => adoptMailboxes(db, words),
+    readPassword: (id) => readPassword(db, words, id),
+  };
+}
+
+async function addMailbox(
+  db: Connected,
+  words: DialectWords,
+  mailbox: Mailbox,
+  password: NewPassword,
+  cursor: Cursor | null,
+  by: Author,
+): Promise<void> {
+  await inTransaction(db, async (transaction) => {
+    await holdSwitchToWrite(transaction, words, password.switchRevision);
+    await lendPasswordColumns(password, words, (columns) =>
+      transaction
+        .insertInto('mailboxes')
+        .values({ ...fromMailbox(mailbox, words.now), ...columns })
+        .execute(),
+    );
+    await transaction
+      .insertInto('mailbox_state')
+      .values({
+        mailbox_id: mailbox.id,
+        cursor_uid_validity: cursor?.uidValidity ?? null,
+        cursor_uid: cursor?.uid ?? null,
+        cursor_start_uid: cursor?.uid ?? null,
+        cursor_folder: cursor === null ? null : folderKey(mailbox.connection),
+        lease_epoch: 0,
+        next_poll_at: words.now,
+        failures: 0,
+      })
+      .execute();
+    await addAudit(transaction, words, [passwordSet(mailbox.id, mailbox.name, password, by)]);
+  });
+}
+
+async function mailboxByName(db: Connected, name: string): Promise<Mailbox> {
+  const row = await db.selectFrom('mailboxes').select(mailboxColumns).where('name', '=', name).executeTakeFirst();
+  if (row === undefined) throw new Failure('not_found', `There is no mailbox named ${JSON.stringify(name)}.`);
+  return toMailbox(row);
+}
+
+async function mailboxById(db: Connected, id: string): Promise<Mailbox | null> {
+  const row = await db.selectFrom('mailboxes').select(mailboxColumns).where('id', '=', id).executeTakeFirst();
+  return row === undefined ? null : toMailbox(row);
+}
+
+/** One whose removal was interrupted has no state any more; it is listed, so that somebody removes it again. */
+async function listMailboxes(db: Connected, words: DialectWords) {
+  const rows = await db
+    .selectFrom('mailboxes')
+    .leftJoin('mailbox_state', 'mailbox_state.mailbox_id', 'mailboxes.id')
+    .select([...mailboxColumns, ...stateColumns, words.now.as('now')])
+    .orderBy('mailboxes.name')
+    .execute();
+  return rows.map(toListed);
+}
+
+async function leasedMailboxes(db: Connected, words: DialectWords) {
+  const rows = await db
+    .selectFrom('mailbox_state')
+    .innerJoin('mailboxes', 'mailboxes.id', 'mailbox_state.mailbox_id')
+    .select(['mailboxes.id', shortColumn('name'), 'lease_owner'])
+    .where('lease_owner', 'is not', null)
+    .where('lease_until', '>', words.now)
+    .execute();
+  return rows.flatMap(({ id, name, lease_owner: owner }) => (owner === null ? [] : [{ id, name, owner }]));
+}
+
+/**
+ * The password goes at once, and nobody gives the mailbox a schedule again. Then the state: without it no worker can take
+ * or keep a lease, so nothing is added behind our back. The settings go last: a removal that was interrupted is found by
+ * name and ended by removing it again.
+ */
+async function removeMailbox(db: Connected, words: DialectWords, id: string, by: Author): Promise<void> {
+  await db
+    .updateTable('mailboxes')
+    .set({ state: 'removing', password: new Uint8Array(0) })
+    .where('id', '=', id)
+    .execute();
+  await db.deleteFrom('mailbox_state').where('mailbox_id', '=', id).execute();
+  while (await removeOutcomes(db, id));
+  await inTransaction(db, async (transaction) => {
+    const detail = await nameOf(transaction, id);
+    const { numDeletedRows } = await transaction.deleteFrom('mailboxes').where('id', '=', id).executeTakeFirst();
+    if (numDeletedRows === 0n) return;
+    const removed = { ...by, action: 'mailbox.removed', keyId: null, nextKeyId: null, mailboxId: id, detail };
+    await addAudit(transaction, words, [removed]);
+  });
+}
+
+/** A stretch of them, so that no statement runs into the deadline; false when there was nothing left. */
+async function removeOutcomes(db: Connected, mailboxId: string): Promise<boolean> {
+  const rows = await db
+    .selectFrom('outcome')
+    .select(['uid_validity', 'uid'])
+    .where('mailbox_id', '=', mailboxId)
+    .orderBy('uid_validity')
+    .orderBy('uid')
+    .limit(outcomesPerDelete)
+    .execute();
+  const last = rows.at(-1);
+  if (last === undefined) return false;
+  await db
+    .deleteFrom('outcome')
+    .where('mailbox_id', '=', mailboxId)
+    .where((where) =>
+      where.or([
+        where('uid_validity', '<', last.uid_validity),
+        where.and([where('uid_validity', '=', last.uid_validity), where('uid', '<=', last.uid)]),
+      ]),
+    )
+    .execute();
+  return true;
+}
+
+/** Those that somebody else wrote have no state yet. Usually there are none, and one query tells. */
+async function adoptMailboxes(db: Connected, words: DialectWords): Promise<number> {
+  for (let adopted = 0; ; ) {
+    const rows = await db
+      .selectFrom('mailboxes')
+      .leftJoin('mailbox_state', 'mailbox_state.mailbox_id', 'mailboxes.id')
+      .select('mailboxes.id')
+      .where('mailboxes.state', 'in', ['active', 'paused'])
+      .where('mailbox_state.mailbox_id', 'is', null)
+      .limit(adoptedAtOnce)
+      .execute();
+    const ids = rows.map((row) => row.id);
+    const more = ids.length === 0 ? 0 : await adopt(db, words, ids);
+    if (more === 0) return adopted;
+    adopted += more;
+  }
+}
+
+/** Looks at the rows once more, so that none is adopted whose removal began meanwhile. */
+async function adopt(db: Connected, words: DialectWords, ids: readonly string[]): Promise<number> {
+  const insert = db
+    .insertInto('mailbox_state')
+    .columns(['mailbox_id', 'next_poll_at', 'lease_epoch', 'failures'])
+    .expression((from) =>
+      from
+        .selectFrom('mailboxes')
+        .select(['id', words.now.as('next_poll_at'), sql<number>`0`.as('lease_epoch'), sql<number>`0`.as('failures')])
+        .where('id', 'in', ids)
+        .where('state', 'in', ['active', 'paused']),
+    );
+  const result = await (words.kind === 'mysql'
+    ? insert.ignore()
+    : insert.onConflict((at) => at.doNothing())
+  ).executeTakeFirst();
+  return Number(result.numInsertedOrUpdatedRows ?? 0n);
+}
+
+/**
+ * Changes of a mailbox that is there: its state, its addresses, its password, its settings. Part of MailboxStore.
+ *
+ * Each makes the mailbox due at once, but for the addresses, and is seen by a visit that rests: the row has another version
+ * then. A password is written at the revision of the switch that it is prepared for, or not at all, as its key may be gone
+ * after that. Errors are Failures: `not_found`, `exists_already`, `refused`, `switch_changed`, `database_*`.
+ */
+
+type Changes = Pick<
+  MailboxStore,
+  'setMailboxState' | 'setAddresses' | 'setPassword' | 'versionedMailbox' | 'changeMailbox'
+>;
+
+function mailboxChanges(db: Connected, words: DialectWords): Changes {
+  return {
+    setMailboxState: (id, state) => setMailboxState(db, words, id, state),
+    setAddresses: (id, addresses) => setAddresses(db, words, id, addresses),
+    setPassword: (id, password, by) => setPassword(db, words, id, password, by),
+    versionedMailbox: (name) => versionedMailbox(db, name),
+    changeMailbox: (before, after, password, by) => changeMailbox(db, words, before, after, password, by),
+  };
+}
+
+async function setMailboxState(
+  db: Connected,
+  words: DialectWords,
+  id: string,
+  state: 'active' | 'paused',
+): Promise<void> {
+  await inTransaction(db, async (transaction) => {
+    const result = await transaction
+      .updateTable('mailboxes')
+      .set({ state })
+      .where('id', '=', id)
+      .where('state', '<>', 'removing')
+      .executeTakeFirst();
+    if (result.numUpdatedRows === 0n) throw gone(id);
+    if (state === 'paused') return;
+    await transaction
+      .updateTable('mailbox_state')
+      .set({ next_poll_at: words.now, login_refusals: 0 })
+      .where('mailbox_id', '=', id)
+      .execute();
+  });
+}
+
+/** A visit that rests sees the change by its stamp; the trigger of SQLite is older than this column. */
+async function setAddresses(
+  db: Connected,
+  words: DialectWords,
+  id: string,
+  addresses: readonly string[],
+): Promise<void> {
+  const stamp = sql<string>`strftime('%Y-%m-%d %H:%M:%f', 'now') || ' ' || hex(randomblob(4))`;
+  const result = await db
+    .updateTable('mailboxes')
+    .set({
+      addresses: addresses.length === 0 ? null : addresses.join(','),
+      ...(words.kind === 'sqlite' ? { changed_at: stamp } : {}),
+    })
+    .where('id', '=', id)
+    .where('state', '<>', 'removing')
+    .executeTakeFirst();
+  if (result.numUpdatedRows === 0n) throw gone(id);
+}
+
+async function setPassword(
+  db: Connected,
+  words: DialectWords,
+  id: string,
+  password: NewPassword,
+  by: Author,
+): Promise<void> {
+  await inTransaction(db, async (transaction) => {
+    await holdSwitchToWrite(transaction, words, password.switchRevision);
+    const result = await lendPasswordColumns(password, words, (columns) =>
+      transaction
+        .updateTable('mailboxes')
+        .set(columns)
+        .where('id', '=', id)
+        .where('state', '<>', 'removing')
+        .executeTakeFirst(),
+    );
+    if (result.numUpdatedRows === 0n) throw gone(id);
+    await startAfresh(transaction, words, id);
+    const name = (await nameOf(transaction, id)) ?? '';
+    await addAudit(transaction, words, [passwordSet(id, name, password, by)]);
+  });
+}
+
+/** Due at once, and without the failures of how it was before. */
+async function startAfresh(db: Connected, words: DialectWords, id: string): Promise<void> {
+  await db
+    .updateTable('mailbox_state')
+    .set({
+      next_poll_at: words.now,
+      failures: 0,
+      login_refusals: 0,
+      last_error_code: null,
+      last_error_message: null,
+      last_error_hint: null,
+      last_error_at: null,
+      failing_since: null,
+    })
+    .where('mailbox_id', '=', id)
+    .execute();
+}
+
+async function versionedMailbox(db: Connected, name: string): Promise<Versioned> {
+  const row = await db
+    .selectFrom('mailboxes')
+    .select([...mailboxColumns, shortColumn('changed_at')])
+    .where('name', '=', name)
+    .executeTakeFirst();
+  if (row === undefined) throw new Failure('not_found', `There is no mailbox named ${JSON.stringify(name)}.`);
+  const password = { form: passwordForm(row), keyId: row.password_key_id };
+  return { mailbox: toMailbox(row), version: row.changed_at, password };
+}
+
+/** Columns that are as they were are not written: a sealed password is bound to some of them. */
+async function changeMailbox(
+  db: Connected,
+  words: DialectWords,
+  { mailbox: before, version, password: stored }: Versioned,
+  after: Mailbox,
+  password: NewPassword | null,
+  by: Author,
+): Promise<void> {
+  const settings = changedColumns(before, after);
+  await inTransaction(db, async (transaction) => {
+    if (password !== null) await holdSwitchToWrite(transaction, words, password.switchRevision);
+    const change = (columns: Partial<PasswordColumns>) =>
+      transaction
+        .updateTable('mailboxes')
+        .set({ ...settings, ...columns })
+        .where('id', '=', before.id)
+        .where('changed_at', '=', version)
+        .where('password_form', '=', stored.form)
+        .where('password_key_id', stored.keyId === null ? 'is' : '=', stored.keyId)
+        .where('state', '<>', 'removing')
+        .executeTakeFirst();
+    const result = await (password === null ? change({}) : lendPasswordColumns(password, words, change));
+    if (result.numUpdatedRows === 0n) throw changedMeanwhile(before);
+    await startAfresh(transaction, words, before.id);
+    const entries = password === null ? [] : [passwordSet(before.id, after.name, password, by)];
+    await addAudit(transaction, words, [settingsChanged(before, Object.keys(settings), by), ...entries]);
+  });
+}
+
+type Columns = Omit<ReturnType<typeof fromMailbox>, 'id' | 'created_at'>;
+
+function changedColumns(before: Mailbox, after: Mailbox): Partial<Columns> {
+  const was = new Map(Object.entries(settingsOf(before)));
+  return Object.fromEntries(Object.entries(settingsOf(after)).filter(([column, value]) => value !== was.get(column)));
+}
+
+function settingsOf(mailbox: Mailbox): Columns {
+  const { id: _, created_at: __, ...settings } = fromMailbox(mailbox, sql`null`);
+  return settings;
+}
+
+function changedMeanwhile({ name }: Mailbox): Failure {
+  const hint = 'Nothing was changed. Look at it, and do it again.';
+  return new Failure('refused', `somebody else changed mailbox ${name} at the same time`, { hint });
+}
+
+async function nameOf(db: Connected, id: string): Promise<string | null> {
+  const row = await db.selectFrom('mailboxes').select(shortColumn('name')).where('id', '=', id).executeTakeFirst();
+  return row?.name ?? null;
+}
+
+/** The line of the audit about a password that was set. */
+function passwordSet(mailboxId: string, name: string, password: NewPassword, by: Author) {
+  const keyId = password.form === 'sealed' ? password.keyId : null;
+  return { ...by, action: 'password.set', keyId, nextKeyId: null, mailboxId, detail: name };
+}
+
+function settingsChanged({ id, name }: Mailbox, columns: readonly string[], by: Author): AuditEntry {
+  const detail = `${name}: ${columns.join(', ')}`;
+  return { ...by, action: 'mailbox.changed', keyId: null, nextKeyId: null, mailboxId: id, detail };
+}
+
+function gone(id: string): Failure {
+  return new Failure('not_found', `There is no mailbox ${id}.`);
+}

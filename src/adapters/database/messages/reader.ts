@@ -1,0 +1,245 @@
+/**
+ * Reading back: tickets with their messages, outcomes page after page, and the counts of `reconcile`.
+ *
+ * Nothing is read without a bound but the messages of one ticket. Pages go by key, so a page costs the same anywhere.
+ */
+import { sql } from 'kysely';
+import type { Outcome, OutcomeRow, RawPlace, ShownLink, StoredMessage, TicketSummary } from '../../../ingest/model.ts';
+import type { TicketReader } from '../../../ingest/stores.ts';
+import { toStoredMessage } from '../rows/messages.ts';
+import { fromDatabaseTime, fromOptionalTime, portions } from '../sql/dialect.ts';
+import type { AttachmentRow, Connected, MessageRow, OutcomeTable } from '../sql/tables.ts';
+import { reconcile } from './reconcile.ts';
+import { linksOf, noTicket } from './tickets.ts';
+
+const outcomesPerPage = 500;
+/** With their texts, which can have megabytes each. */
+const messagesPerPage = 20;
+
+export function ticketReader(db: Connected): TicketReader {
+  return {
+    listTickets: (limit) => listTickets(db, limit),
+    ticketByRef: (ref) => ticketByRef(db, ref),
+    outcomes: (mailboxId, full) => outcomes(db, mailboxId, full),
+    reconcile: () => reconcile(db),
+    unnamedBlobs: (hashes) => unnamedBlobs(db, hashes),
+    neededSegments: (segments) => neededSegments(db, segments),
+  };
+}
+
+function summaries(db: Connected) {
+  return db
+    .selectFrom('ticket')
+    .leftJoin('mailboxes', 'mailboxes.id', 'ticket.mailbox_id')
+    .leftJoin('ticket as into', 'into.id', 'ticket.merged_into')
+    .select([
+      'ticket.id',
+      'ticket.ref',
+      'ticket.subject',
+      'ticket.subject_full',
+      'ticket.requester_name',
+      'ticket.requester_address',
+      'ticket.status',
+      'ticket.closed_at',
+      'into.ref as merged_into_ref',
+      'ticket.created_at',
+      'ticket.updated_at',
+      'mailboxes.name as mailbox_name',
+    ])
+    .select((ticket) =>
+      ticket
+        .selectFrom('message')
+        .whereRef('message.ticket_id', '=', 'ticket.id')
+        .select((message) => message.fn.countAll<number>().as('count'))
+        .as('message_count'),
+    );
+}
+
+type SummaryRow = Awaited<ReturnType<ReturnType<typeof summaries>['execute']>>[number];
+
+function toSummary(row: SummaryRow, links: ReadonlyMap<string, readonly ShownLink[]>): TicketSummary {
+  return {
+    ref: row.ref,
+    subject: row.subject_full ?? row.subject,
+    requester: { name: row.requester_name, address: row.requester_address },
+    status: row.status,
+    closedAtMs: row.status === 'closed' ? fromOptionalTime(row.closed_at) : null,
+    mergedInto: row.merged_into_ref,
+    links: links.get(row.id) ?? [],
+    mailbox: row.mailbox_name,
+    messageCount: Number(row.message_count ?? 0),
+    createdAtMs: fromDatabaseTime(row.created_at),
+    updatedAtMs: fromDatabaseTime(row.updated_at),
+  };
+}
+
+async function listTickets(db: Connected, limit: number): Promise<readonly TicketSummary[]> {
+  const rows = await summaries(db)
+    .orderBy('ticket.created_at', 'desc')
+    .orderBy('ticket.id', 'desc')
+    .limit(limit)
+    .execute();
+  const links = await linksOf(
+    db,
+    rows.map(({ id }) => id),
+  );
+  return rows.map((row) => toSummary(row, links));
+}
+
+async function ticketByRef(db: Connected, ref: string) {
+  const row = await summaries(db).where('ticket.ref', '=', ref).executeTakeFirst();
+  if (row === undefined) throw noTicket(ref);
+  const rows = await db
+    .selectFrom('message')
+    .selectAll()
+    .where('ticket_id', '=', row.id)
+    .orderBy('received_at')
+    .orderBy('id')
+    .execute();
+  const messages = await withAttachments(db, rows);
+  const links = await linksOf(db, [row.id]);
+  return { ...toSummary(row, links), messages: rows.flatMap(({ id }) => messages.get(id) ?? []) };
+}
+
+async function withAttachments(
+  db: Connected,
+  rows: readonly MessageRow[],
+): Promise<ReadonlyMap<string, StoredMessage>> {
+  const byMessage = new Map<string, AttachmentRow[]>(rows.map((row) => [row.id, []]));
+  for (const ids of portions([...byMessage.keys()])) {
+    const attachments = await db
+      .selectFrom('attachment')
+      .selectAll()
+      .where('message_id', 'in', ids)
+      .orderBy('message_id')
+      .orderBy('position')
+      .execute();
+    for (const attachment of attachments) byMessage.get(attachment.message_id)?.push(attachment);
+  }
+  return new Map(rows.map((row) => [row.id, toStoredMessage(row, byMessage.get(row.id) ?? [])]));
+}
+
+async function* outcomes(db: Connected, mailboxId: string, full: boolean): AsyncIterable<OutcomeRow> {
+  let uidValidity = await validityAfter(db, mailboxId, -1);
+  while (uidValidity !== null) {
+    yield* outcomesIn(db, mailboxId, uidValidity, full);
+    uidValidity = await validityAfter(db, mailboxId, uidValidity);
+  }
+}
+
+async function validityAfter(db: Connected, mailboxId: string, after: number): Promise<number | null> {
+  const row = await db
+    .selectFrom('outcome')
+    .select('uid_validity')
+    .where('mailbox_id', '=', mailboxId)
+    .where('uid_validity', '>', after)
+    .orderBy('uid_validity')
+    .limit(1)
+    .executeTakeFirst();
+  return row?.uid_validity ?? null;
+}
+
+async function* outcomesIn(
+  db: Connected,
+  mailboxId: string,
+  uidValidity: number,
+  full: boolean,
+): AsyncIterable<OutcomeRow> {
+  const pageSize = full ? messagesPerPage : outcomesPerPage;
+  let after: number | undefined = -1;
+  while (after !== undefined) {
+    const rows = await outcomePage(db, mailboxId, uidValidity, after, pageSize);
+    const messages = full ? await messagesOf(db, rows) : new Map<string, StoredMessage>();
+    for (const row of rows) {
+      yield {
+        uidValidity,
+        uid: row.uid,
+        outcome: row.outcome as Outcome,
+        reason: row.reason,
+        ticket: row.ref,
+        atMs: fromDatabaseTime(row.created_at),
+        resolvedAtMs: fromOptionalTime(row.resolved_at),
+        sizeBytes: row.size_bytes,
+        held: row.outcome === 'quarantined' ? toRawPlace(row) : null,
+        message: messages.get(row.message_id ?? '') ?? null,
+      };
+    }
+    after = rows.length < pageSize ? undefined : rows.at(-1)?.uid;
+  }
+}
+
+function outcomePage(db: Connected, mailboxId: string, uidValidity: number, after: number, limit: number) {
+  return db
+    .selectFrom('outcome')
+    .leftJoin('ticket', 'ticket.id', 'outcome.ticket_id')
+    .select(['outcome.uid', 'outcome.outcome', 'outcome.reason', 'outcome.message_id'])
+    .select(['outcome.created_at', 'outcome.resolved_at', 'outcome.size_bytes', 'ticket.ref'])
+    .select(['outcome.raw_segment', 'outcome.raw_offset', 'outcome.raw_length'])
+    .where('outcome.mailbox_id', '=', mailboxId)
+    .where('outcome.uid_validity', '=', uidValidity)
+    .where('outcome.uid', '>', after)
+    .orderBy('outcome.uid')
+    .limit(limit)
+    .execute();
+}
+
+function toRawPlace(row: Pick<OutcomeTable, 'raw_segment' | 'raw_offset' | 'raw_length'>): RawPlace | null {
+  const { raw_segment: segment, raw_offset: offset, raw_length: lengthBytes } = row;
+  return segment === null || offset === null || lengthBytes === null ? null : { segment, offset, lengthBytes };
+}
+
+async function messagesOf(
+  db: Connected,
+  rows: readonly { readonly message_id: string | null }[],
+): Promise<ReadonlyMap<string, StoredMessage>> {
+  const ids = rows.flatMap((row) => row.message_id ?? []);
+  if (ids.length === 0) return new Map();
+  return withAttachments(db, await db.selectFrom('message').selectAll().where('id', 'in', ids).execute());
+}
+
+async function unnamedBlobs(db: Connected, hashes: readonly string[]): Promise<readonly string[]> {
+  const named = new Set<string>();
+  for (const portion of portions(hashes)) {
+    const query = db.selectFrom('attachment').select('sha256').distinct().where('sha256', 'in', portion);
+    for (const row of await query.execute()) named.add(row.sha256);
+  }
+  return hashes.filter((hash) => !named.has(hash));
+}
+
+async function neededSegments(db: Connected, segments: readonly string[]): Promise<readonly string[]> {
+  const needed = new Set<string | null>();
+  for (const portion of portions(segments)) {
+    const rows = await db
+      .selectFrom('outcome')
+      .select('raw_segment')
+      .distinct()
+      .where('raw_segment', 'in', portion)
+      .where('outcome', '=', 'quarantined')
+      .where('resolved_at', 'is', sql<null>`null`)
+      .execute();
+    for (const row of rows) needed.add(row.raw_segment);
+  }
+  return segments.filter((segment) => needed.has(segment));
+}
+
+export async function rawPlaces(
+  db: Connected,
+  mailboxId: string,
+  uids: readonly number[],
+): Promise<readonly RawPlace[]> {
+  const places = new Map<number, RawPlace>();
+  for (const portion of portions(uids)) {
+    const rows = await db
+      .selectFrom('outcome')
+      .select(['uid', 'raw_segment', 'raw_offset', 'raw_length'])
+      .where('mailbox_id', '=', mailboxId)
+      .where('uid', 'in', portion)
+      .orderBy('uid_validity')
+      .execute();
+    for (const row of rows) {
+      const place = toRawPlace(row);
+      if (place !== null) places.set(row.uid, place);
+    }
+  }
+  return uids.flatMap((uid) => places.get(uid) ?? []);
+}

@@ -1,0 +1,335 @@
+/**
+ * Outcomes as they are compared with a folder on the server, the row of a mail that was passed over, and messages that are put
+ * back where their row is gone.
+ */
+
+import { sql } from 'kysely';
+import { isFailure } from '../../../errors.ts';
+import type { Outcome, Reconciliation } from '../../../ingest/model.ts';
+import type {
+  ComparedOutcome,
+  LostMessage,
+  NamedBlob,
+  NamedSegment,
+  ReconcileStore,
+  WrongRow,
+} from '../../../ingest/stores.ts';
+import type { ParsedMessage } from '../../../mail/message.ts';
+import { holdMailbox } from '../mailboxes/leases.ts';
+import { attachmentRow, messageRow, outcomeRow } from '../rows/messages.ts';
+import { type DialectWords, fromDatabaseTime, fromOptionalTime, insertRows } from '../sql/dialect.ts';
+import type { Connected } from '../sql/tables.ts';
+import { inTransaction } from '../sql/transactions.ts';
+
+const rowsPerPage = 5000;
+const mergesMax = 20;
+
+export function reconcileStore(db: Connected, words: DialectWords): ReconcileStore {
+  return {
+    countNamedBlobs: () => countNamedBlobs(db),
+    namedBlobs: () => namedBlobs(db),
+    namedSegments: () => namedSegments(db),
+    comparedOutcomes: (mailboxId, numbering) => comparedOutcomes(db, mailboxId, numbering),
+    wrongRows: (counts, limit) => wrongRows(db, counts, limit),
+    lostMessages: (mailboxId) => lostMessages(db, mailboxId),
+    restoreMessage: (lost, parsed) =>
+      inTransaction(db, (transaction) => restoreMessage(transaction, words, lost, parsed)),
+    holdMissed: (mailboxId, numbering, mail) => holdMissed(db, words, mailboxId, numbering, mail),
+  };
+}
+
+async function countNamedBlobs(db: Connected): Promise<number> {
+  const row = await db
+    .selectFrom('attachment')
+    .select((of) => of.fn.count<number>('sha256').distinct().as('count'))
+    .executeTakeFirst();
+  return Number(row?.count ?? 0);
+}
+
+async function* namedBlobs(db: Connected): AsyncGenerator<NamedBlob> {
+  let after: string | undefined = '';
+  while (after !== undefined) {
+    const rows: readonly { sha256: string; size: number; message: string }[] = await db
+      .selectFrom('attachment')
+      .select((of) => ['sha256', of.fn.max('size_bytes').as('size'), of.fn.min('message_id').as('message')])
+      .where('sha256', '>', after)
+      .groupBy('sha256')
+      .orderBy('sha256')
+      .limit(rowsPerPage)
+      .execute();
+    for (const { sha256, size, message } of rows) yield { sha256, sizeBytes: Number(size), messageId: message };
+    after = rows.length < rowsPerPage ? undefined : rows.at(-1)?.sha256;
+  }
+}
+
+async function namedSegments(db: Connected): Promise<readonly NamedSegment[]> {
+  const rows = await db
+    .selectFrom('outcome')
+    .select((of) => [
+      'raw_segment',
+      of.fn.max(sql<number>`raw_offset + raw_length`).as('end'),
+      of.fn.countAll<number>().as('mails'),
+      of.fn
+        .sum<number>(sql<number>`case when outcome = 'quarantined' and resolved_at is null then 1 else 0 end`)
+        .as('waiting'),
+    ])
+    .where('raw_segment', 'is not', null)
+    .groupBy('raw_segment')
+    .orderBy('raw_segment')
+    .execute();
+  return rows.map(({ raw_segment: segment, end, mails, waiting }) => ({
+    ...{ segment: segment ?? '', endOffset: Number(end) },
+    ...{ mails: Number(mails), waiting: Number(waiting) },
+  }));
+}
+
+async function* comparedOutcomes(db: Connected, mailboxId: string, numbering: number): AsyncGenerator<ComparedOutcome> {
+  let after: number | undefined = -1;
+  while (after !== undefined) {
+    const rows: readonly ComparedRow[] = await db
+      .selectFrom('outcome')
+      .select(['uid', 'outcome', 'resolved_at', 'action_pending'])
+      .where('mailbox_id', '=', mailboxId)
+      .where('uid_validity', '=', numbering)
+      .where('uid', '>', after)
+      .orderBy('uid')
+      .limit(rowsPerPage)
+      .execute();
+    yield* rows.map(toCompared);
+    after = rows.length < rowsPerPage ? undefined : rows.at(-1)?.uid;
+  }
+}
+
+type ComparedRow = {
+  readonly uid: number;
+  readonly outcome: string;
+  readonly resolved_at: string | null;
+  readonly action_pending: number;
+};
+
+function toCompared(row: ComparedRow): ComparedOutcome {
+  return {
+    uid: row.uid,
+    outcome: row.outcome as Outcome,
+    waits: row.outcome === 'quarantined' && row.resolved_at === null,
+    actionPending: row.action_pending === 1,
+  };
+}
+
+/** Its place is the primary key: of two who find the same mail one puts it in. */
+async function holdMissed(
+  db: Connected,
+  words: DialectWords,
+  mailboxId: string,
+  numbering: number,
+  mail: Parameters<ReconcileStore['holdMissed']>[2],
+): Promise<boolean> {
+  const row = outcomeRow(
+    {
+      ...mail,
+      ...{ outcome: 'quarantined', reason: 'missed', ticketId: null, messageId: null },
+      ...{ raw: null, actionPending: false, identity: null },
+    },
+    mailboxId,
+    numbering,
+    words.now,
+  );
+  try {
+    await db.insertInto('outcome').values(row).execute();
+    return true;
+  } catch (error) {
+    // The failure of a key that is taken names it.
+    if (isFailure(error, 'database_failed') && error.fields['key'] !== undefined) return false;
+    throw error;
+  }
+}
+
+function lost(db: Connected, mailboxId: string) {
+  return db
+    .selectFrom('outcome')
+    .leftJoin('message', 'message.id', 'outcome.message_id')
+    .leftJoin('ticket', 'ticket.id', 'outcome.ticket_id')
+    .select(['outcome.uid_validity', 'outcome.uid', 'outcome.ticket_id', 'outcome.message_id', 'ticket.ref'])
+    .select(['outcome.size_bytes', 'outcome.received_at', 'outcome.created_at', 'outcome.identity'])
+    .select(['outcome.raw_segment', 'outcome.raw_offset', 'outcome.raw_length', 'outcome.raw_sha256'])
+    .where('outcome.mailbox_id', '=', mailboxId)
+    .where('outcome.outcome', 'in', ['ticket_opened', 'reply_added', 'recorded'])
+    .where('outcome.message_id', 'is not', null)
+    .where('message.id', 'is', null)
+    .where((where) => where.or([where('outcome.ticket_id', 'is', null), where('ticket.id', 'is not', null)]))
+    .orderBy('outcome.uid_validity')
+    .orderBy('outcome.uid');
+}
+
+async function* lostMessages(db: Connected, mailboxId: string): AsyncGenerator<LostMessage> {
+  let after: { readonly uid_validity: number; readonly uid: number } = { uid_validity: -1, uid: -1 };
+  for (let isMore = true; isMore; ) {
+    const { uid_validity: numbering, uid } = after;
+    const rows = await lost(db, mailboxId)
+      .where(
+        sql<boolean>`(outcome.uid_validity > ${numbering} or (outcome.uid_validity = ${numbering} and outcome.uid > ${uid}))`,
+      )
+      .limit(rowsPerPage)
+      .execute();
+    yield* rows.map((row) => toLost(row, mailboxId));
+    isMore = rows.length === rowsPerPage;
+    after = rows.at(-1) ?? after;
+  }
+}
+
+type LostRow = Awaited<ReturnType<ReturnType<typeof lost>['execute']>>[number];
+
+function toLost(row: LostRow, mailboxId: string): LostMessage {
+  const { raw_segment: segment, raw_offset: offset, raw_length: lengthBytes } = row;
+  const isKept = segment !== null && offset !== null && lengthBytes !== null;
+  return {
+    mailboxId,
+    numbering: row.uid_validity,
+    uid: row.uid,
+    ticketId: row.ticket_id,
+    ticket: row.ref,
+    messageId: row.message_id ?? '',
+    sizeBytes: row.size_bytes,
+    receivedAtMs: fromOptionalTime(row.received_at) ?? fromDatabaseTime(row.created_at),
+    raw: isKept ? { segment, offset, lengthBytes, sha256: row.raw_sha256 ?? '' } : null,
+    identity: row.identity,
+  };
+}
+
+/** The mailbox is held, so that of two who restore the same message one does. */
+async function restoreMessage(
+  db: Connected,
+  words: DialectWords,
+  { mailboxId, numbering, uid, messageId: id, ticketId, receivedAtMs }: LostMessage,
+  parsed: ParsedMessage,
+): Promise<boolean> {
+  await holdMailbox(db, mailboxId);
+  const [still] = await lost(db, mailboxId)
+    .where('outcome.uid_validity', '=', numbering)
+    .where('outcome.uid', '=', uid)
+    .where('outcome.message_id', '=', id)
+    .execute();
+  if (still === undefined || still.ticket_id !== ticketId) return false;
+  const into = ticketId === null ? null : await mergedInto(db, ticketId);
+  if (into !== ticketId)
+    await db.updateTable('outcome').set({ ticket_id: into }).where('message_id', '=', id).execute();
+  const message = { id, ticketId: into, threadRule: null, receivedAtMs, parsed, missing: [] };
+  await insertRows(db, words, 'message', [messageRow(message, mailboxId, words.now)]);
+  await db.deleteFrom('attachment').where('message_id', '=', id).execute();
+  const attachments = parsed.attachments.map((one, position) => attachmentRow(one, id, position));
+  await insertRows(db, words, 'attachment', attachments);
+  return true;
+}
+
+/** The ticket that has the messages of `id` by now. */
+async function mergedInto(db: Connected, id: string): Promise<string> {
+  for (let [now, steps] = [id, 0]; ; steps += 1) {
+    const row = await db.selectFrom('ticket').select('merged_into').where('id', '=', now).executeTakeFirst();
+    const next = row?.merged_into ?? null;
+    if (next === null || steps === mergesMax) return now;
+    now = next;
+  }
+}
+
+/**
+ * Counts what must be 0 in a healthy database: outcomes, messages, tickets and cursors that do not fit together; and how
+ * much there is.
+ *
+ * What a helpdesk deletes on purpose leaves rows behind that name it: they are counted apart, and are nothing wrong.
+ */
+
+/** An outcome that names a message which is not there. */
+const namesNoMessage = sql`message.id is null and (outcome.message_id is not null
+  or outcome.outcome in ('ticket_opened', 'reply_added', 'recorded'))`;
+/** Somebody has deleted its ticket, too. */
+const isDeleted = sql`outcome.ticket_id is not null
+  and not exists (select 1 from ticket where ticket.id = outcome.ticket_id)`;
+
+/** What is to be 0: where the rows are, and of what they tell in `WrongRow`. */
+const wrongs = {
+  outcomesWithoutMessage: {
+    from: sql`outcome left join message on message.id = outcome.message_id
+      left join mailboxes on mailboxes.id = outcome.mailbox_id left join ticket on ticket.id = outcome.ticket_id
+      where ${namesNoMessage} and not (${isDeleted})`,
+    told: sql`mailboxes.name as mailbox, outcome.uid as uid, ticket.ref as ticket, outcome.message_id as message`,
+  },
+  // The outcomes of a removed mailbox are gone on purpose.
+  messagesWithoutOutcome: {
+    from: sql`message inner join mailboxes on mailboxes.id = message.mailbox_id
+      left join ticket on ticket.id = message.ticket_id
+      where not exists (select 1 from outcome where outcome.message_id = message.id)`,
+    told: sql`mailboxes.name as mailbox, null as uid, ticket.ref as ticket, message.id as message`,
+  },
+  // What was merged has given its messages to another ticket.
+  ticketsWithoutMessage: {
+    from: sql`ticket left join mailboxes on mailboxes.id = ticket.mailbox_id
+      where merged_into is null and status <> 'merged'
+        and not exists (select 1 from message where message.ticket_id = ticket.id)`,
+    told: sql`mailboxes.name as mailbox, null as uid, ticket.ref as ticket, null as message`,
+  },
+  mergedTicketsWithMessage: {
+    from: sql`ticket left join mailboxes on mailboxes.id = ticket.mailbox_id
+      where merged_into is not null and exists (select 1 from message where message.ticket_id = ticket.id)`,
+    told: sql`mailboxes.name as mailbox, null as uid, ticket.ref as ticket, null as message`,
+  },
+  outcomesAboveCursor: {
+    from: sql`outcome inner join mailbox_state on mailbox_state.mailbox_id = outcome.mailbox_id
+      left join mailboxes on mailboxes.id = outcome.mailbox_id left join ticket on ticket.id = outcome.ticket_id
+      where outcome.uid_validity = mailbox_state.cursor_uid_validity and outcome.uid > mailbox_state.cursor_uid`,
+    told: sql`mailboxes.name as mailbox, outcome.uid as uid, ticket.ref as ticket, outcome.message_id as message`,
+  },
+} as const;
+
+type Wrong = keyof typeof wrongs;
+
+/** One query for each number. */
+const counts: Readonly<Record<Exclude<keyof Reconciliation, Wrong>, ReturnType<typeof sql>>> = {
+  outcomes: sql`select count(*) as count from outcome`,
+  messages: sql`select count(*) as count from message`,
+  links: sql`select count(*) as count from ticket_link`,
+  references: sql`select count(*) as count from message_reference`,
+  mergedTickets: sql`select count(*) as count from ticket where merged_into is not null`,
+  deletedMails: sql`select count(*) as count from outcome
+    left join message on message.id = outcome.message_id where ${namesNoMessage} and ${isDeleted}`,
+  linksWithoutTicket: sql`select count(*) as count from ticket_link
+    where not exists (select 1 from ticket where ticket.id = ticket_link.ticket_id)
+      or not exists (select 1 from ticket where ticket.id = ticket_link.other_id)`,
+  referencesWithoutMessage: sql`select count(*) as count from message_reference
+    where not exists (select 1 from message where message.id = message_reference.message_id)`,
+};
+
+export async function reconcile(db: Connected): Promise<Reconciliation> {
+  const found: [string, number][] = [];
+  for (const [name, { from }] of Object.entries(wrongs))
+    found.push([name, await count(db, sql`select count(*) as count from ${from}`)]);
+  for (const [name, query] of Object.entries(counts)) found.push([name, await count(db, query)]);
+  return Object.fromEntries(found) as Reconciliation;
+}
+
+/** The first rows of each of `names` that is to be 0. */
+async function wrongRows(
+  db: Connected,
+  names: readonly (keyof Reconciliation)[],
+  limit: number,
+): Promise<readonly WrongRow[]> {
+  const found: WrongRow[] = [];
+  for (const name of names) {
+    if (!isWrong(name)) continue;
+    const { from, told } = wrongs[name];
+    const { rows } = await sql<Omit<WrongRow, 'count'>>`select ${told} from ${from} limit ${sql.lit(limit)}`.execute(
+      db,
+    );
+    for (const { mailbox, uid, ticket, message } of rows) found.push({ count: name, mailbox, uid, ticket, message });
+  }
+  return found;
+}
+
+function isWrong(name: keyof Reconciliation): name is Wrong {
+  return Object.hasOwn(wrongs, name);
+}
+
+async function count(db: Connected, query: ReturnType<typeof sql>): Promise<number> {
+  const { rows } = await query.execute(db);
+  const [row] = rows as readonly { readonly count: number }[];
+  return Number(row?.count ?? 0);
+}

@@ -1,0 +1,211 @@
+/**
+ * Stored messages with the places of their sources, and a message as it is replaced by what its source says today.
+ *
+ * The row keeps its id, its mailbox, the time it arrived and the time it was stored. What changed is told by the name of the
+ * column; where nothing changed nothing is written.
+ */
+import { isDeepStrictEqual } from 'node:util';
+import { Failure } from '../../../errors.ts';
+import type { NewMessage, Outcome } from '../../../ingest/model.ts';
+import type { Replacement, ReplayStore, StoredMail } from '../../../ingest/stores.ts';
+import { mailIdentity } from '../../../mail/fingerprint.ts';
+import { attachmentRow, hashOf, messageRow, ticketRow } from '../rows/messages.ts';
+import type { DialectWords } from '../sql/dialect.ts';
+import { fromDatabaseTime, insertRows, toDatabaseTime } from '../sql/dialect.ts';
+import type { AttachmentRow, Connected, MessageRow } from '../sql/tables.ts';
+import { inTransaction } from '../sql/transactions.ts';
+import { touchTickets } from './batch.ts';
+import { addLinks, mergeTickets } from './tickets.ts';
+
+const rowsPerPage = 500;
+const storing = ['ticket_opened', 'reply_added', 'recorded'] as const;
+/** Of these the row is the truth, not the source. */
+const staying: ReadonlySet<string> = new Set([
+  'id',
+  'mailbox_id',
+  'ticket_id',
+  'thread_rule',
+  'received_at',
+  'created_at',
+]);
+
+export function replayStore(db: Connected, words: DialectWords): ReplayStore {
+  return {
+    storedMail: (id) => storedMail(db, id),
+    storedMails: (mailboxId, sinceMs) => storedMails(db, mailboxId, sinceMs),
+    replaceMessage: (mail, replacement) =>
+      inTransaction(db, (transaction) => replaceMessage(transaction, words, mail, replacement)),
+  };
+}
+
+async function storedMail(db: Connected, id: string): Promise<StoredMail> {
+  const row = await db
+    .selectFrom('message')
+    .select(['id', 'mailbox_id', 'ticket_id', 'received_at'])
+    .where('id', '=', id)
+    .executeTakeFirst();
+  if (row === undefined) {
+    const hint = 'It is the "id" that message list --full --json and ticket show --json print.';
+    throw new Failure('not_found', `There is no message ${JSON.stringify(id)}.`, { hint });
+  }
+  return {
+    id,
+    mailboxId: row.mailbox_id,
+    ticketId: row.ticket_id,
+    receivedAtMs: fromDatabaseTime(row.received_at),
+    source: await sourceOf(db, id),
+  };
+}
+
+/** Its own outcome, or that of the same mail under another number: the same source. */
+async function sourceOf(db: Connected, id: string): Promise<StoredMail['source']> {
+  const rows = await db
+    .selectFrom('outcome')
+    .select(['uid_validity', 'uid', 'outcome', 'size_bytes', 'raw_segment', 'raw_offset', 'raw_length', 'raw_sha256'])
+    .where('message_id', '=', id)
+    .orderBy('created_at')
+    .limit(rowsPerPage)
+    .execute();
+  const kept = rows.flatMap((row) => {
+    const { raw_segment: segment, raw_offset: offset, raw_length: lengthBytes, raw_sha256: sha256 } = row;
+    if (segment === null || offset === null || lengthBytes === null) return [];
+    return [{ row, raw: { segment, offset, lengthBytes, sha256: sha256 ?? '' } }];
+  });
+  const own = rows.find(({ outcome }) => isStoring(outcome));
+  const last = kept.at(-1);
+  if (own === undefined || last === undefined) return null;
+  const { raw } = kept.find(({ row }) => row === own) ?? last;
+  const { uid_validity: numbering, uid, size_bytes: sizeBytes } = own;
+  return { numbering, uid, outcome: own.outcome as Outcome, sizeBytes, raw };
+}
+
+function isStoring(outcome: string): boolean {
+  return storing.some((one) => one === outcome);
+}
+
+async function* storedMails(db: Connected, mailboxId: string, sinceMs: number | null): AsyncGenerator<string> {
+  let last: { readonly id: string; readonly received_at: string } | undefined;
+  do {
+    let query = db
+      .selectFrom('message')
+      .select(['id', 'received_at'])
+      .where('mailbox_id', '=', mailboxId)
+      .orderBy('received_at')
+      .orderBy('id')
+      .limit(rowsPerPage);
+    if (sinceMs !== null) query = query.where('received_at', '>=', toDatabaseTime(sinceMs));
+    const after = last;
+    if (after !== undefined) {
+      query = query.where((where) =>
+        where.or([
+          where('received_at', '>', after.received_at),
+          where.and([where('received_at', '=', after.received_at), where('id', '>', after.id)]),
+        ]),
+      );
+    }
+    const rows = await query.execute();
+    yield* rows.map(({ id }) => id);
+    last = rows.length < rowsPerPage ? undefined : rows.at(-1);
+  } while (last !== undefined);
+}
+
+async function replaceMessage(
+  db: Connected,
+  words: DialectWords,
+  mail: StoredMail,
+  { parsed, joined }: Replacement,
+): Promise<readonly string[]> {
+  const { id, mailboxId, receivedAtMs } = mail;
+  const before = await heldMessage(db, mail);
+  const [inTicket] = joined?.messages ?? [];
+  const message: NewMessage = inTicket ?? { id, ticketId: null, threadRule: null, receivedAtMs, parsed, missing: [] };
+  const after = messageRow(message, mailboxId, words.now);
+  const attachments = parsed.attachments.map((one, position) => attachmentRow(one, id, position));
+  const changed = changedColumns(before, after);
+  const hasOther = !isDeepStrictEqual(await attachmentsOf(db, id), attachments);
+  if (hasOther) {
+    await db.deleteFrom('attachment').where('message_id', '=', id).execute();
+    await insertRows(db, words, 'attachment', attachments);
+  }
+  if (joined !== null) await joinTicket(db, words, mailboxId, joined);
+  const into = inTicket === undefined ? {} : { ticket_id: inTicket.ticketId, thread_rule: inTicket.threadRule };
+  const columns = { ...Object.fromEntries(changed.map((name) => [name, after[name as keyof typeof after]])), ...into };
+  if (Object.keys(columns).length > 0) {
+    await db.updateTable('message').set(columns).where('id', '=', id).execute();
+    await updateOutcome(db, id, message, joined);
+  }
+  if (joined !== null) await mergeTickets(db, words, joined.merges);
+  return [...changed.map(toldName), ...(hasOther ? ['attachments'] : []), ...(joined === null ? [] : ['ticket'])];
+}
+
+/** Locked until the commit. */
+async function heldMessage(db: Connected, { id, ticketId }: StoredMail): Promise<MessageRow> {
+  const held = await db
+    .updateTable('message')
+    .set((row) => ({ kind: row.ref('kind') }))
+    .where('id', '=', id)
+    .executeTakeFirst();
+  const row = await db.selectFrom('message').selectAll().where('id', '=', id).executeTakeFirst();
+  if (held.numUpdatedRows === 1n && row !== undefined && row.ticket_id === ticketId) return row;
+  throw new Failure('database_conflict', 'A message was changed meanwhile.', { fields: { key: null } });
+}
+
+function changedColumns(before: MessageRow, after: ReturnType<typeof messageRow>): readonly string[] {
+  return Object.keys(after).filter(
+    (name) => !staying.has(name) && before[name as keyof MessageRow] !== after[name as keyof typeof after],
+  );
+}
+
+/** The field as `--json` has it. */
+function toldName(column: string): string {
+  return column.replace(/_json$|_full$|^body_|_hash$/u, '');
+}
+
+async function attachmentsOf(db: Connected, id: string): Promise<readonly AttachmentRow[]> {
+  const rows = await db.selectFrom('attachment').selectAll().where('message_id', '=', id).orderBy('position').execute();
+  // A row of a driver is no plain object.
+  return rows.map((row) => ({ ...row }));
+}
+
+async function joinTicket(
+  db: Connected,
+  words: DialectWords,
+  mailboxId: string,
+  joined: NonNullable<Replacement['joined']>,
+): Promise<void> {
+  await touchTickets(db, words, joined);
+  await insertRows(
+    db,
+    words,
+    'ticket',
+    joined.tickets.map((ticket) => ticketRow(ticket, mailboxId)),
+  );
+  for (const { id, missing } of joined.messages) {
+    await db.deleteFrom('message_reference').where('mailbox_id', '=', mailboxId).where('message_id', '=', id).execute();
+    const rows = [...new Set(missing)].map((named) => ({
+      ...{ mailbox_id: mailboxId, reference_hash: hashOf(named), message_id: id },
+    }));
+    await insertRows(db, words, 'message_reference', rows);
+  }
+  await addLinks(db, words, joined.links);
+}
+
+/** The kind is the reason why something was only recorded. */
+async function updateOutcome(
+  db: Connected,
+  id: string,
+  { parsed }: NewMessage,
+  joined: Replacement['joined'],
+): Promise<void> {
+  const identity = mailIdentity(parsed);
+  const [next] = joined?.outcomes ?? [];
+  const rows = db.updateTable('outcome').where('message_id', '=', id);
+  if (next !== undefined) {
+    const { outcome, reason, ticketId } = next;
+    await rows.set({ outcome, reason, ticket_id: ticketId, identity }).where('outcome', 'in', storing).execute();
+    await rows.set({ ticket_id: ticketId }).where('outcome', '=', 'duplicate').execute();
+    return;
+  }
+  await rows.set({ identity }).where('outcome', 'in', storing).execute();
+  await rows.set({ reason: parsed.kind }).where('outcome', '=', 'recorded').where('reason', '<>', 'own_mail').execute();
+}

@@ -1,0 +1,184 @@
+/**
+ * Links between tickets, and tickets that go into others.
+ */
+
+import { randomBytes } from 'node:crypto';
+import { sql } from 'kysely';
+import { Failure } from '../../../errors.ts';
+import type { Copy, LinkReason, ShownLink, TicketLink, TicketMerge } from '../../../ingest/model.ts';
+import type { TicketDesk, TicketPlace } from '../../../ingest/stores.ts';
+import { shortColumn, toAddresses } from '../rows/mailboxes.ts';
+import { hashOf } from '../rows/messages.ts';
+import { type DialectWords, portions } from '../sql/dialect.ts';
+import type { Connected } from '../sql/tables.ts';
+
+/** One that is there already stays. */
+export async function addLinks(db: Connected, words: DialectWords, links: readonly TicketLink[]): Promise<void> {
+  for (const portion of portions(links)) {
+    const rows = portion.map(({ ticketId, otherId, reason }) => ({
+      ...{ ticket_id: ticketId, other_id: otherId, reason },
+      created_at: words.now,
+    }));
+    const insert = db.insertInto('ticket_link').values(rows);
+    await (words.kind === 'mysql' ? insert.ignore() : insert.onConflict((at) => at.doNothing())).execute();
+  }
+}
+
+/**
+ * The tickets are locked already (batch-store.ts). `database_conflict` when one of them is not open any more: somebody
+ * works on it.
+ */
+export async function mergeTickets(db: Connected, words: DialectWords, merges: readonly TicketMerge[]): Promise<void> {
+  for (const { ticketId, intoId } of merges) {
+    const { numUpdatedRows } = await db
+      .updateTable('ticket')
+      .set({ status: 'merged', merged_into: intoId, updated_at: words.now })
+      .where('id', '=', ticketId)
+      .where('status', '=', 'open')
+      .executeTakeFirst();
+    if (numUpdatedRows !== 1n)
+      throw new Failure('database_conflict', 'A ticket that was to be merged is not open.', { fields: { key: null } });
+    await moveMessages(db, ticketId, intoId);
+  }
+}
+
+/** Outcomes are found by their messages: there is no index of their tickets. */
+async function moveMessages(db: Connected, ticketId: string, intoId: string): Promise<void> {
+  const rows = await db.selectFrom('message').select('id').where('ticket_id', '=', ticketId).execute();
+  const moved = { ticket_id: intoId };
+  for (const ids of portions(rows.map(({ id }) => id))) {
+    await db.updateTable('message').set(moved).where('id', 'in', ids).execute();
+    await db.updateTable('outcome').set(moved).where('message_id', 'in', ids).execute();
+  }
+}
+
+export async function linkCopies(
+  db: Connected,
+  words: DialectWords,
+  mailboxId: string,
+  copies: readonly Copy[],
+): Promise<void> {
+  const ours = new Map(copies.map((copy) => [`${hashOf(copy.messageId)} ${copy.contentHash}`, copy.ticketId]));
+  const hashes = [...new Set(copies.map(({ messageId }) => hashOf(messageId)))];
+  const links: TicketLink[] = [];
+  for (const portion of portions(hashes)) {
+    const rows = await db
+      .selectFrom('message')
+      .innerJoin('ticket', 'ticket.id', 'message.ticket_id')
+      .select(['message_id_hash', 'content_hash', 'ticket.id'])
+      .where('message_id_hash', 'in', portion)
+      .where('message.mailbox_id', '<>', mailboxId)
+      .where('ticket.status', '<>', sql.lit('merged'))
+      .execute();
+    for (const { message_id_hash: hash, content_hash: content, id: otherId } of rows) {
+      const ticketId = ours.get(`${hash} ${content}`);
+      if (ticketId !== undefined && ticketId !== otherId) links.push({ ticketId, otherId, reason: 'same_message' });
+    }
+  }
+  await addLinks(db, words, links);
+}
+
+/** Of each of these tickets, in the order in which the links were made. */
+export async function linksOf(
+  db: Connected,
+  ticketIds: readonly string[],
+): Promise<ReadonlyMap<string, readonly ShownLink[]>> {
+  const links = new Map<string, ShownLink[]>();
+  for (const portion of portions(ticketIds)) {
+    for (const [mine, other, direction] of [
+      ['ticket_id', 'other_id', 'to'],
+      ['other_id', 'ticket_id', 'from'],
+    ] as const) {
+      const rows = await db
+        .selectFrom('ticket_link')
+        .innerJoin('ticket', 'ticket.id', `ticket_link.${other}`)
+        .select([`ticket_link.${mine} as mine`, 'ticket.ref', 'reason'])
+        .where(`ticket_link.${mine}`, 'in', portion)
+        .orderBy('ticket_link.created_at')
+        .orderBy('ticket.ref')
+        .execute();
+      for (const row of rows) {
+        const link = { ticket: row.ref, reason: row.reason as LinkReason, direction };
+        links.set(row.mine, [...(links.get(row.mine) ?? []), link]);
+      }
+    }
+  }
+  return links;
+}
+
+/**
+ * One ticket for the commands: where it is, its state, and the key of its reply tokens.
+ */
+
+export function ticketDesk(db: Connected, words: DialectWords): TicketDesk {
+  return {
+    ticketPlace: (ref) => ticketPlace(db, ref),
+    setTicketState: (id, state) => setTicketState(db, words, id, state),
+    replyKey: () => replyKey(db, words),
+  };
+}
+
+async function ticketPlace(db: Connected, ref: string): Promise<TicketPlace> {
+  const row = await db
+    .selectFrom('ticket')
+    .leftJoin('mailboxes', 'mailboxes.id', 'ticket.mailbox_id')
+    .leftJoin('ticket as other', 'other.id', 'ticket.merged_into')
+    .select(['ticket.id', 'ticket.ref', 'ticket.status', 'other.ref as merged_into_ref'])
+    .select(['mailboxes.id as mailbox_id', shortColumn('name'), shortColumn('addresses'), shortColumn('username')])
+    .where('ticket.ref', '=', ref)
+    .executeTakeFirst();
+  if (row === undefined) throw noTicket(ref);
+  return {
+    ...{ id: row.id, ref: row.ref, status: row.status, mergedInto: row.merged_into_ref },
+    mailbox: row.mailbox_id === null ? null : { name: row.name, addresses: toAddresses(row) },
+  };
+}
+
+async function setTicketState(
+  db: Connected,
+  words: DialectWords,
+  id: string,
+  state: 'open' | 'closed',
+): Promise<boolean> {
+  const { numUpdatedRows } = await db
+    .updateTable('ticket')
+    .set({ status: state, closed_at: state === 'closed' ? words.now : null, updated_at: words.now })
+    .where('id', '=', id)
+    .where('status', 'not in', [state, 'merged'])
+    .executeTakeFirst();
+  return numUpdatedRows === 1n;
+}
+
+/** What a ticket that is not there is told with. */
+
+export function noTicket(ref: string): Failure {
+  return new Failure('not_found', `There is no ticket ${JSON.stringify(ref)}.`, {
+    hint: 'See ticketmaild ticket list.',
+  });
+}
+
+/**
+ * The key of the reply tokens: 32 random bytes in the database, so that every worker and a restored backup share it.
+ *
+ * Made once, by whoever asks for a token first; of several at the same moment one is the first. It opens no password: it
+ * keeps strangers out of tickets.
+ */
+
+const keyBytes = 32;
+
+/** null as long as nobody needed one. */
+export async function readReplyKey(db: Connected): Promise<Uint8Array | null> {
+  const row = await db.selectFrom('reply_key').select('secret').where('id', '=', 1).executeTakeFirst();
+  return row?.secret ?? null;
+}
+
+/** Makes it if there is none. */
+async function replyKey(db: Connected, words: DialectWords): Promise<Uint8Array> {
+  const stored = await readReplyKey(db);
+  if (stored !== null) return stored;
+  const insert = db.insertInto('reply_key').values({ id: 1, secret: randomBytes(keyBytes), created_at: words.now });
+  await (words.kind === 'mysql' ? insert.ignore() : insert.onConflict((at) => at.doNothing())).execute();
+  const made = await readReplyKey(db);
+  if (made === null) throw new Failure('database_failed', 'The key of the reply tokens was stored and is not there.');
+  return made;
+}

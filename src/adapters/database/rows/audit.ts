@@ -1,0 +1,67 @@
+/**
+ * The audit: who changed what about passwords, keys and the switch, and who took what out of quarantine, who signed in to the
+ * admin page. Rows are only ever added.
+ *
+ * Each goes into the transaction of what it tells. A text that is too long is cut: a change does not fail for its audit.
+ */
+import type { Selectable } from 'kysely';
+import type { AuditAbout, AuditEntry, StoredAudit } from '../../../encryption/ports.ts';
+import type { DialectWords } from '../sql/dialect.ts';
+import { fromDatabaseTime, insertRows, shorten } from '../sql/dialect.ts';
+import type { AuditTable, Connected } from '../sql/tables.ts';
+
+const nameCharacters = 255;
+const actionCharacters = 64;
+const detailCharacters = 1000;
+
+export async function addAudit(db: Connected, words: DialectWords, entries: readonly AuditEntry[]): Promise<void> {
+  const rows = entries.map((entry) => ({
+    at: words.now,
+    who: shorten(entry.who, nameCharacters),
+    host: shorten(entry.host, nameCharacters),
+    action: shorten(entry.action, actionCharacters),
+    key_id: entry.keyId,
+    next_key_id: entry.nextKeyId,
+    mailbox_id: entry.mailboxId,
+    detail: entry.detail === null ? null : shorten(entry.detail, detailCharacters),
+  }));
+  await insertRows(db, words, 'audit', rows);
+}
+
+/** What a row is about is told by the beginning of its action. */
+const beginnings: Readonly<Record<AuditAbout, string>> = { quarantine: 'quarantine.%', admin: 'admin.%' };
+
+/** Newest first: those about that, or those that are about none of these. */
+export async function readAudit(db: Connected, limit: number, about?: AuditAbout): Promise<readonly StoredAudit[]> {
+  const all = db.selectFrom('audit').selectAll().orderBy('id', 'desc').limit(limit);
+  const some =
+    about === undefined
+      ? Object.values(beginnings).reduce((rest, beginning) => rest.where('action', 'not like', beginning), all)
+      : all.where('action', 'like', beginnings[about]);
+  return (await some.execute()).map(toStoredAudit);
+}
+
+/** The newest row of that action. */
+export async function lastAudit(db: Connected, action: string): Promise<StoredAudit | null> {
+  const row = await db
+    .selectFrom('audit')
+    .selectAll()
+    .where('action', '=', action)
+    .orderBy('id', 'desc')
+    .limit(1)
+    .executeTakeFirst();
+  return row === undefined ? null : toStoredAudit(row);
+}
+
+function toStoredAudit(row: Selectable<AuditTable>): StoredAudit {
+  return {
+    who: row.who,
+    host: row.host,
+    action: row.action,
+    keyId: row.key_id,
+    nextKeyId: row.next_key_id,
+    mailboxId: row.mailbox_id,
+    detail: row.detail,
+    atMs: fromDatabaseTime(row.at),
+  };
+}

@@ -1,0 +1,168 @@
+/**
+ * Messages, attachments, tickets and outcomes as rows, and messages back.
+ *
+ * No text of a mail may be too long or too strange for its column: what an index needs is cut at a code point, the
+ * whole value stays in a long column beside it; half a surrogate pair becomes U+FFFD. Lists are JSON text.
+ */
+import { hash } from 'node:crypto';
+import type { Insertable, RawBuilder } from 'kysely';
+import type { NewMessage, NewOutcome, NewTicket, StoredMessage } from '../../../ingest/model.ts';
+import type { Address, Attachment, Bounce, Header, Mark } from '../../../mail/message.ts';
+import { fromDatabaseTime, fromOptionalTime, shorten, toClaimedTime, toDatabaseTime } from '../sql/dialect.ts';
+import type {
+  AttachmentRow,
+  AttachmentTable,
+  MessageRow,
+  MessageTable,
+  OutcomeTable,
+  TicketTable,
+} from '../sql/tables.ts';
+
+/** A row to insert: every column a plain value, but the time it is written, which is the database's. */
+type Row<T> = Insertable<T>;
+
+const shortCharacters = 255;
+const addressCharacters = 320;
+
+/** Key of a Message-ID of any length. */
+export function hashOf(text: string): string {
+  return hash('sha256', text.toWellFormed(), 'hex');
+}
+
+export function ticketRow(ticket: NewTicket, mailboxId: string): Row<TicketTable> {
+  const created = toDatabaseTime(ticket.createdAtMs);
+  return {
+    id: ticket.id,
+    ref: ticket.ref,
+    mailbox_id: mailboxId,
+    ...shortAndFull('subject', ticket.subject),
+    requester_name: shorten(ticket.requester.name, shortCharacters),
+    requester_address: shorten(ticket.requester.address, addressCharacters),
+    status: 'open',
+    is_orphan: flag(ticket.isOrphan),
+    created_at: created,
+    updated_at: created,
+  };
+}
+
+export function messageRow(message: NewMessage, mailboxId: string, now: RawBuilder<string>) {
+  const { parsed } = message;
+  return {
+    id: message.id,
+    mailbox_id: mailboxId,
+    ticket_id: message.ticketId,
+    kind: parsed.kind,
+    message_id: parsed.messageId.toWellFormed(),
+    message_id_hash: hashOf(parsed.messageId),
+    message_id_missing: flag(parsed.messageIdMissing),
+    reported_message_id: parsed.reportedMessageId?.toWellFormed() ?? null,
+    content_hash: parsed.contentHash,
+    from_name: shorten(parsed.from?.name ?? '', shortCharacters),
+    from_address: shorten(parsed.from?.address ?? '', addressCharacters),
+    from_json: parsed.from === null ? null : JSON.stringify(parsed.from),
+    reply_to_json: JSON.stringify(parsed.replyTo),
+    to_json: JSON.stringify(parsed.to),
+    cc_json: JSON.stringify(parsed.cc),
+    in_reply_to_json: JSON.stringify(parsed.inReplyTo),
+    references_json: JSON.stringify(parsed.references),
+    headers_json: JSON.stringify(parsed.headers),
+    ...shortAndFull('subject', parsed.subject),
+    body_text: parsed.text.toWellFormed(),
+    body_html: parsed.html?.toWellFormed() ?? null,
+    sent_at: toClaimedTime(parsed.sentAtMs),
+    received_at: toDatabaseTime(message.receivedAtMs),
+    created_at: now,
+    bounce_json: parsed.bounce === null ? null : JSON.stringify(parsed.bounce),
+    marks_json: parsed.marks.length === 0 ? null : JSON.stringify(parsed.marks),
+    protection: parsed.protection,
+    thread_rule: message.threadRule,
+  } satisfies Record<keyof MessageTable, unknown>;
+}
+
+export function attachmentRow(attachment: Attachment, messageId: string, position: number): Row<AttachmentTable> {
+  return {
+    message_id: messageId,
+    position,
+    ...shortAndFull('name', attachment.name),
+    type: shorten(attachment.type, shortCharacters),
+    size_bytes: attachment.sizeBytes,
+    sha256: attachment.sha256,
+    content_id: attachment.contentId?.toWellFormed() ?? null,
+    inline: flag(attachment.inline),
+  };
+}
+
+export function outcomeRow(outcome: NewOutcome, mailboxId: string, uidValidity: number, now: RawBuilder<string>) {
+  return {
+    mailbox_id: mailboxId,
+    uid_validity: uidValidity,
+    uid: outcome.uid,
+    outcome: outcome.outcome,
+    reason: outcome.reason,
+    ticket_id: outcome.ticketId,
+    message_id: outcome.messageId,
+    size_bytes: outcome.sizeBytes,
+    received_at: toClaimedTime(outcome.receivedAtMs),
+    raw_segment: outcome.raw?.segment ?? null,
+    raw_offset: outcome.raw?.offset ?? null,
+    raw_length: outcome.raw?.lengthBytes ?? null,
+    raw_sha256: outcome.raw?.sha256 ?? null,
+    action_pending: flag(outcome.actionPending),
+    created_at: now,
+    resolved_at: null,
+    identity: outcome.identity,
+  } satisfies Record<keyof OutcomeTable, unknown>;
+}
+
+export function toStoredMessage(row: MessageRow, attachments: readonly AttachmentRow[]): StoredMessage {
+  return {
+    id: row.id,
+    messageId: row.message_id,
+    from: row.from_json === null ? null : fromJson<Address>(row.from_json),
+    to: fromJson<Address[]>(row.to_json),
+    cc: fromJson<Address[]>(row.cc_json),
+    replyTo: fromJson<Address[]>(row.reply_to_json),
+    subject: row.subject_full ?? row.subject,
+    sentAtMs: fromOptionalTime(row.sent_at),
+    receivedAtMs: fromDatabaseTime(row.received_at),
+    kind: row.kind,
+    autoSubmitted: fieldOf(fromJson<Header[]>(row.headers_json), 'auto-submitted'),
+    bounce: row.bounce_json === null ? null : fromJson<Bounce>(row.bounce_json),
+    reportedMessageId: row.reported_message_id,
+    threadRule: row.thread_rule,
+    protection: row.protection,
+    text: row.body_text,
+    marks: row.marks_json === null ? [] : fromJson<Mark[]>(row.marks_json),
+    html: row.body_html,
+    inReplyTo: fromJson<string[]>(row.in_reply_to_json),
+    references: fromJson<string[]>(row.references_json),
+    attachments: attachments.map((attachment) => ({
+      name: attachment.name_full ?? attachment.name,
+      type: attachment.type,
+      sizeBytes: attachment.size_bytes,
+      sha256: attachment.sha256,
+      contentId: attachment.content_id,
+      inline: attachment.inline === 1,
+    })),
+  };
+}
+
+function shortAndFull<K extends 'subject' | 'name'>(column: K, text: string) {
+  const short = shorten(text, shortCharacters);
+  const whole = text.toWellFormed();
+  return { [column]: short, [`${column}_full`]: short === whole ? null : whole } as Record<K, string> &
+    Record<`${K}_full`, string | null>;
+}
+
+function flag(value: boolean): 0 | 1 {
+  return value ? 1 : 0;
+}
+
+function fieldOf(headers: readonly Header[], name: string): string | null {
+  return headers.find((header) => header[0] === name)?.[1] ?? null;
+}
+
+/** Only what this program wrote into the column. */
+function fromJson<T>(text: string): T {
+  return JSON.parse(text) as T;
+}

@@ -1,0 +1,174 @@
+/**
+ * The one place that turns errors of mysql2 and node:sqlite into a Failure.
+ *
+ * What the server says about a statement can quote the values in it, and mysql2 hangs the whole statement on its
+ * errors. So neither the error nor its text goes on, but for the codes below that speak of the connection or the
+ * schema alone; the code itself is in the fields `cause` and `errno`.
+ */
+import { causeCode, Failure, type FailureCode, type FailureFields } from '../../../errors.ts';
+
+type Entry = readonly [code: FailureCode, numbers: readonly number[]];
+
+/** Error numbers of MySQL 8.4 to 9 and MariaDB 10.6 to 12; a number that only one of them has means the same. */
+const mysqlNumbers = new Map<number, FailureCode>(
+  (
+    [
+      // Starting, stopping, full, blocked, killed, read-only (a replica after a fail-over), no quorum (Galera).
+      [
+        'database_unavailable',
+        [
+          1040, 1042, 1043, 1047, 1049, 1053, 1129, 1152, 1158, 1159, 1160, 1161, 1180, 1203, 1226, 1290, 1317, 1792,
+          1836, 1927, 1969, 3024, 3032, 3100, 3169, 4031,
+        ],
+      ],
+      ['database_denied', [1044, 1045, 1130, 1131, 1142, 1143, 1227, 1251, 1370, 1410, 1698, 1820, 1862, 3118, 3159]],
+      ['database_outdated', [1054, 1146]],
+      ['database_conflict', [1020, 1205, 1213]],
+      ['row_refused', [1118, 1153, 1264, 1265, 1292, 1300, 1301, 1366, 1406, 1977]],
+      ['disk_full', [1021, 1114]],
+    ] satisfies readonly Entry[]
+  ).flatMap(([code, numbers]) => numbers.map((number): [number, FailureCode] => [number, code])),
+);
+
+/** Primary result codes of SQLite (the low byte of the extended ones). */
+const sqliteNumbers = new Map<number, FailureCode>([
+  [3, 'database_denied'],
+  [5, 'database_conflict'],
+  [6, 'database_conflict'],
+  [8, 'database_denied'],
+  [10, 'database_unavailable'],
+  [13, 'disk_full'],
+  [14, 'database_unavailable'],
+  [18, 'row_refused'],
+  [23, 'database_denied'],
+]);
+
+/** What a second row under a unique key means. MySQL names the key, SQLite the column. */
+const uniqueKeys = new Map<string, readonly [FailureCode, string]>([
+  ['mailbox_name', ['exists_already', 'A mailbox of this name exists already.']],
+  ['mailboxes.name', ['exists_already', 'A mailbox of this name exists already.']],
+  ['admin_account_name', ['exists_already', 'An admin of this name exists already.']],
+  ['admin_account.name_key', ['exists_already', 'An admin of this name exists already.']],
+  ['ticket_ref', ['database_conflict', 'A ticket of this reference exists already.']],
+  ['ticket.ref', ['database_conflict', 'A ticket of this reference exists already.']],
+]);
+
+const sentences: Partial<Record<FailureCode, string>> = {
+  database_unavailable: 'The database cannot be used right now',
+  database_denied: 'The database refuses access',
+  database_outdated: 'The database does not have the tables that this program needs',
+  database_conflict: 'Another writer was in the way',
+  row_refused: 'The database does not take the content of a row',
+  disk_full: 'The disk of the database is full',
+};
+
+const serverDiskHint = 'Free space on the disk of the database server; nothing is lost meanwhile.';
+/** Their texts name users, hosts, databases, tables and columns, never values. */
+const speakingNumbers = new Set([1040, 1044, 1045, 1047, 1049, 1053, 1054, 1129, 1130, 1142, 1146, 1227, 1290, 1836]);
+
+const duplicateEntry = 1062;
+const sqliteUnique = new Set([1555, 2067, 2579]);
+
+/** `where` is the server as people write it, `host:port` or the path of the socket. */
+export function mysqlFailure(error: unknown, where: string): Failure {
+  if (error instanceof Failure) return error;
+  const number = numberOf(error, 'errno');
+  const fields: FailureFields = { cause: causeCode(error), ...(number === null ? {} : { errno: number }) };
+  const said = error instanceof Error ? error.message : '';
+  if (number === duplicateEntry) return duplicate(/for key '(?:[^'.]*\.)?([^'.]*)'$/.exec(said)?.[1], fields);
+  const code =
+    number === null || number < 1000 ? connectionCode(error) : (mysqlNumbers.get(number) ?? 'database_failed');
+  const speaks = number === null || number < 1000 || speakingNumbers.has(number);
+  const sentence = sentences[code] ?? 'The database reported an error';
+  const detail = speaks && said !== '' ? said.replace(/\.$/, '') : causeCode(error);
+  const message = code === 'row_refused' ? `${sentence} (${detail}).` : `${sentence} at ${where}: ${detail}.`;
+  return new Failure(code, message, { fields, ...hintOf(code, error) });
+}
+
+function hintOf(code: FailureCode, error: unknown): { hint?: string } {
+  if (code === 'disk_full') return { hint: serverDiskHint };
+  const cause = causeCode(error);
+  if (cause === 'HANDSHAKE_SSL_ERROR') {
+    return { hint: 'The certificate of the database is not trusted: give its authority with ca, or correct the host.' };
+  }
+  if (cause === 'HANDSHAKE_NO_SSL_SUPPORT') return { hint: 'Enable TLS in the database server, or set tls=off.' };
+  return {};
+}
+
+/** An error without a number of the server: the network's, or the driver's. */
+function connectionCode(error: unknown): FailureCode {
+  const cause = causeCode(error);
+  if (cause === 'AUTH_SWITCH_PLUGIN_ERROR' || cause === 'MYSQL_CLEAR_PASSWORD_NOT_ENABLED') return 'database_denied';
+  const isFatal = typeof error === 'object' && error !== null && 'fatal' in error && error.fatal === true;
+  const isNamed = /^(E[A-Z]+|PROTOCOL_|HANDSHAKE_|ERR_TLS|ERR_SSL|ERR_STREAM|ERR_SOCKET|CERT_|UNABLE_|DEPTH_)/.test(
+    cause,
+  );
+  return isFatal || (isNamed && cause !== 'Error') ? 'database_unavailable' : 'database_failed';
+}
+
+/** `where` is the path of the file. */
+export function sqliteFailure(error: unknown, where: string): Failure {
+  if (error instanceof Failure) return error;
+  const number = numberOf(error, 'errcode');
+  const said = error instanceof Error ? error.message : '';
+  const fields: FailureFields = { cause: causeCode(error), ...(number === null ? {} : { errno: number }) };
+  if (number !== null && sqliteUnique.has(number))
+    return duplicate(/failed: ([a-z_]+\.[a-z_]+)/.exec(said)?.[1], fields);
+  const code = number === null ? systemCode(error) : resultCode(number, said);
+  const sentence = sentences[code] ?? 'The database reported an error';
+  // SQLite's own sentences name tables, columns and files; they quote no value.
+  const detail = said === '' ? causeCode(error) : said;
+  return new Failure(code, code === 'row_refused' ? `${sentence} (${detail}).` : `${sentence}, ${where}: ${detail}.`, {
+    fields,
+  });
+}
+
+/** SQLite has one number for all errors in a statement, so a missing table is told by its words alone. */
+function resultCode(number: number, said: string): FailureCode {
+  if (number === 1 && /^no such (table|column)|has no column/.test(said)) return 'database_outdated';
+  return sqliteNumbers.get(number & 0xff) ?? 'database_failed';
+}
+
+/** The file cannot be made or opened. */
+function systemCode(error: unknown): FailureCode {
+  switch (causeCode(error)) {
+    case 'EACCES':
+    case 'EPERM':
+    case 'EROFS':
+      return 'database_denied';
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return 'disk_full';
+    case 'ENOENT':
+    case 'ENOTDIR':
+    case 'EISDIR':
+    case 'EIO':
+    case 'EMFILE':
+      return 'database_unavailable';
+    default:
+      return 'database_failed';
+  }
+}
+
+function duplicate(key: string | undefined, fields: FailureFields): Failure {
+  const [code, message] = uniqueKeys.get(key ?? '') ?? ['database_failed', 'A row of this key exists already.'];
+  return new Failure(code, message, { fields: { ...fields, key: key ?? null } });
+}
+
+function numberOf(error: unknown, property: 'errno' | 'errcode'): number | null {
+  if (typeof error !== 'object' || error === null) return null;
+  const value: unknown = Reflect.get(error, property);
+  return typeof value === 'number' && value > 0 ? value : null;
+}
+
+/** True when the same transaction may succeed at once: a deadlock, or a lock that somebody held for too long. */
+export function isTransient(failure: Failure): boolean {
+  return failure.code === 'database_conflict' && failure.fields.key === undefined && failure.fields.errno !== undefined;
+}
+
+const givenUpNumbers: ReadonlySet<unknown> = new Set([1020, 1213]);
+
+/** True when the server undid all of the statement to end a conflict, so that even `n = n + 1` may be sent again. */
+export function isGivenUp(failure: Failure): boolean {
+  return failure.code === 'database_conflict' && givenUpNumbers.has(failure.fields.errno);
+}
