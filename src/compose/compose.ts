@@ -7,8 +7,7 @@
 import { randomBytes } from 'node:crypto';
 import { cronWakes, systemClock } from '../adapters/clock/clock.ts';
 import { type Database, openDatabase } from '../adapters/database/database.ts';
-import { makeDataFolder } from '../adapters/files/data-folder.ts';
-import { diskProbe } from '../adapters/files/disk-probe.ts';
+import { diskProbe, makeDataFolder } from '../adapters/files/data-folder.ts';
 import { createStorage } from '../adapters/files/storage.ts';
 import type { ImapOptions } from '../adapters/imap/client.ts';
 import { createDigester } from '../adapters/parser/digester.ts';
@@ -131,7 +130,7 @@ async function pollOnce(
 function sessionsOnDemand(options: () => ImapOptions): Sessions {
   let loading: Promise<Sessions> | null = null;
   const loaded = () => {
-    loading ??= import('../adapters/imap/sessions.ts').then(({ imapSessions }) => imapSessions(options));
+    loading ??= import('../adapters/imap/session.ts').then(({ imapSessions }) => imapSessions(options));
     return loading;
   };
   return {
@@ -185,7 +184,7 @@ async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads: Reloa
     import('../adapters/metrics/metrics.ts'),
     import('../adapters/http/server.ts'),
     // Here at once: a file that is missing, or replaced later, is not found out at the first visit.
-    import('../adapters/imap/sessions.ts'),
+    import('../adapters/imap/session.ts'),
   ]);
   const supervisor = createSupervisor({ ...servicePlace(process.pid), monotonicUs });
   using metrics = createMetrics({ version });

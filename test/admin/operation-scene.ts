@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { systemClock } from '../../src/adapters/clock/clock.ts';
 import { type Database, openDatabase } from '../../src/adapters/database/database.ts';
 import { createKeyFile } from '../../src/adapters/keyfile/key-file.ts';
-import { createSwitchMemory } from '../../src/adapters/keyfile/switch-memory.ts';
+import { createSwitchMemory } from '../../src/adapters/keyfile/state-files.ts';
 import { createOperations, type Operations } from '../../src/admin/operations/operations.ts';
 import type { OperationView } from '../../src/admin/service.ts';
 import type { Clock } from '../../src/async/clock.ts';

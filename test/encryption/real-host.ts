@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { systemClock } from '../../src/adapters/clock/clock.ts';
 import { type Database, openDatabase } from '../../src/adapters/database/database.ts';
 import { createKeyFile } from '../../src/adapters/keyfile/key-file.ts';
-import { createSwitchMemory } from '../../src/adapters/keyfile/switch-memory.ts';
+import { createSwitchMemory } from '../../src/adapters/keyfile/state-files.ts';
 import { liveMs } from '../../src/encryption/operations/operation.ts';
 import { createPasswords } from '../../src/encryption/passwords.ts';
 import { type EncryptionStatus, encryptionStatus } from '../../src/encryption/status.ts';

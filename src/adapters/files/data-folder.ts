@@ -1,8 +1,10 @@
 /** The data folder: made for us alone, and refused where everybody could put something into it. */
+
 import { existsSync } from 'node:fs';
-import { mkdir, stat } from 'node:fs/promises';
-import { dirname } from 'node:path';
-import { causeCode, Failure } from '../../errors.ts';
+import { mkdir, open, rm, stat, statfs } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { causeCode, Failure, onDisk } from '../../errors.ts';
+import type { Disk } from '../../ingest/ports.ts';
 import { quoted } from '../../text/shell.ts';
 
 const writableByOthers = 0o002;
@@ -31,4 +33,32 @@ async function makeFolder(path: string): Promise<void> {
     await makeFolder(dirname(path));
     await mkdir(path, { mode: 0o700 });
   }
+}
+
+/** Whether a file can be written and synced under the data folder, and how much room is left there. */
+
+/** Larger than what a full file system may still find room for. */
+const probeBytes = 16 * 1024;
+
+/** `name` tells the files of several workers apart. */
+export function diskProbe(dataDir: string, name: string): Disk {
+  const path = join(dataDir, `.disk-probe-${name}`);
+  return {
+    probe: () =>
+      onDisk(`a file under data_dir ${dataDir}`, async () => {
+        try {
+          await write(path);
+        } finally {
+          await rm(path, { force: true });
+        }
+        const { bavail, bsize } = await statfs(dataDir);
+        return { freeBytes: bavail * bsize };
+      }),
+  };
+}
+
+async function write(path: string): Promise<void> {
+  await using file = await open(path, 'w', 0o600);
+  await file.writeFile(new Uint8Array(probeBytes).fill(1));
+  await file.sync();
 }

@@ -9,7 +9,7 @@
 import { getCompileCacheDir } from 'node:module';
 import { dirname } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import type { Answered, Asked, Ended, Folders, Start, Task } from './storage-tasks.ts';
+import type { Answered, Asked, Ended, Folders, Start, Task } from './writers.ts';
 
 export type StorageThread = {
   /** Starts the thread, without waiting for it. Never throws: what is wrong is told to the first task. */

@@ -7,9 +7,8 @@
 import { flushCompileCache } from 'node:module';
 import { parentPort, workerData } from 'node:worker_threads';
 import { causeCode } from '../../errors.ts';
-import { createBlobWriter } from './blob-writer.ts';
-import { createSegmentWriter } from './segment-writer.ts';
-import type { Answered, Asked, Ended, Folders, Task } from './storage-tasks.ts';
+import type { Answered, Asked, Ended, Folders, Task } from './writers.ts';
+import { createBlobWriter, createSegmentWriter } from './writers.ts';
 
 // Threads are ended, and do not come to the end where it would be written.
 flushCompileCache();

@@ -10,7 +10,7 @@ import { isLoopback } from '../../config/machine.ts';
 import { Failure } from '../../errors.ts';
 import type { Connection } from '../../ingest/model.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
-import { isThrottled, refusalIn } from './failures.ts';
+import { isThrottled, refusalIn } from './errors.ts';
 import { ImapClient } from './login.ts';
 import type { Refusal } from './throttling.ts';
 import type { Transport } from './transport.ts';

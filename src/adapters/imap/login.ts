@@ -12,7 +12,7 @@ import type { Writable } from 'node:stream';
 import { ImapFlow, type ImapFlowOptions } from 'imapflow';
 import { Failure } from '../../errors.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
-import { inside, type Token } from './inside.ts';
+import { inside, type Token } from './imapflow-internals.ts';
 
 /** One answer to a `+`: fills the scratch buffer from its start and says how many bytes the line has. */
 type Answer = (scratch: Uint8Array<ArrayBuffer>) => number;

@@ -4,19 +4,21 @@
  * Every method rejects with a `Failure` and nothing else. One thing at a time: a second call before the first is
  * done, or inside the loop over `fetch`, is refused as `unexpected`, because it would wait for itself.
  */
+
+import { TLSSocket } from 'node:tls';
 import type { FetchMessageObject } from 'imapflow';
 import { inSlab } from '../../async/buffer-pool.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import type { AfterAction, Connection } from '../../ingest/model.ts';
-import type { Fetched, FolderState, Listed, Session } from '../../ingest/ports.ts';
-import { applyAction } from './actions.ts';
-import { Announcements } from './announcements.ts';
-import { search, selectFolder } from './folder.ts';
-import { type IdleEnd, idle } from './idle.ts';
-import { commandBytesMax, restBytesMax } from './intake.ts';
-import type { Link } from './link.ts';
-import { certificateEndsAtMs } from './tls.ts';
-import { uidSets } from './uid-set.ts';
+import type { Fetched, FolderState, Listed, ProbeReport, Session, Sessions } from '../../ingest/ports.ts';
+import type { SecretBytes } from '../../secret/secret-bytes.ts';
+import type { ImapOptions } from './client.ts';
+import { Link } from './connection.ts';
+import { applyAction, listFolders, search, selectFolder, uidSets } from './folder.ts';
+import { Announcements, type IdleEnd, idle } from './idle.ts';
+import { commandBytesMax, restBytesMax } from './limits.ts';
+import { certificateEndsAtMs, describeCertificate } from './tls.ts';
+import type { Stage } from './transport.ts';
 
 const dayMs = 24 * 60 * 60 * 1000;
 const datesAtATime = 500;
@@ -245,5 +247,72 @@ export async function openSession(link: Link, { folder }: Connection, isReadOnly
   } catch (error) {
     await link.close();
     throw error;
+  }
+}
+
+/**
+ * The mail server as the workflows see it: sessions over IMAP (RFC 9051, and RFC 3501 servers), and probes.
+ *
+ * This folder is the only one that knows imapflow. Connections are not kept: a session ends with its poll.
+ */
+
+/** `options` is asked anew for each connection: deadlines in milliseconds, and the largest mail that may be fetched. */
+export function imapSessions(options: () => ImapOptions): Sessions {
+  const ignore = (): void => undefined;
+  return {
+    open: async (connection, password, signal, { readOnly, literalBytesMax } = {}) => {
+      const usual = options();
+      const chosen = literalBytesMax === undefined ? usual : { ...usual, literalBytesMax };
+      const link = await Link.open(connection, password, chosen, signal, ignore);
+      return openSession(link, connection, readOnly === true);
+    },
+    probe: (connection, password, step) => probe(connection, password, options(), step),
+  };
+}
+
+/**
+ * Looks at a mail server and changes nothing there: name, connection, certificate, login, folder (EXAMINE, RFC 9051
+ * section 6.3.3), folders and capabilities. Fails like a session does, at the first stage that does not work; when
+ * only the folder is missing, the failure names those that are there.
+ */
+
+const foldersTextLengthMax = 500;
+const told: ReadonlySet<Stage> = new Set<Stage>(['name', 'connect', 'tls', 'login', 'folder']);
+
+async function examine(link: Link, path: string, folders: readonly string[]): Promise<FolderState> {
+  try {
+    return await selectFolder(link, path, true);
+  } catch (error) {
+    if (!isFailure(error, 'folder_missing')) throw error;
+    const fields = { ...error.fields, folders: folders.join(', ').slice(0, foldersTextLengthMax) };
+    throw new Failure('folder_missing', error.message, { fields, cause: error.cause });
+  }
+}
+
+async function report(link: Link, connection: Connection): Promise<ProbeReport> {
+  const socket = link.transport.socket();
+  const address = `${socket?.remoteAddress ?? connection.host}:${socket?.remotePort ?? connection.port}`;
+  const certificate = socket instanceof TLSSocket ? describeCertificate(socket) : null;
+  const folders = await listFolders(link);
+  const folder = await examine(link, connection.folder, folders);
+  return { address, certificate, capabilities: [...link.imap.capabilities.keys()].sort(), folder, folders };
+}
+
+/** See `Sessions.probe`: `step` is told `name`, `connect`, `tls`, `login`, `folder` as each begins. */
+export async function probe(
+  connection: Connection,
+  password: SecretBytes,
+  options: ImapOptions,
+  step: (name: string) => void,
+): Promise<ProbeReport> {
+  const enter = (stage: Stage): void => {
+    if (told.has(stage)) step(stage);
+  };
+  const link = await Link.open(connection, password, options, new AbortController().signal, enter);
+  try {
+    step('folder');
+    return await report(link, connection);
+  } finally {
+    await link.close();
   }
 }

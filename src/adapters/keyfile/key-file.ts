@@ -12,15 +12,12 @@ import type { KeyFile, KeyFileReading } from '../../encryption/ports.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import { type KeyId, keyIds } from '../../secret/key.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
-import { workFactorDefault } from './age-passphrase.ts';
-import { writeNew } from './atomic-file.ts';
-import { copyKeyFile, type Place, protectKeys, replaceKeys, unprotectKeys, writePlain } from './change-keys.ts';
-import { shellWord } from './file-rules.ts';
-import { copyRules, createKeyReader, type KeyReader } from './key-reader.ts';
-import type { PassphraseSource } from './passphrase.ts';
-import { readSmallFile } from './read-file.ts';
-import { setAside } from './set-aside.ts';
+import type { PassphraseSource } from './age.ts';
+import { workFactorDefault } from './age.ts';
+import { copyRules, createKeyReader, type KeyReader } from './reader.ts';
+import { readSmallFile, shellWord, writeNew } from './small-file.ts';
 import { watchFile } from './watch-file.ts';
+import { copyKeyFile, type Place, protectKeys, replaceKeys, setAside, unprotectKeys, writePlain } from './writer.ts';
 
 /** What commands do with the key file beside. */
 export type KeyFileTools = {

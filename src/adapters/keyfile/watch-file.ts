@@ -8,7 +8,7 @@
 import { type FSWatcher, lstatSync, statSync, watch } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { causeCode } from '../../errors.ts';
-import { identityOf } from './read-file.ts';
+import { identityOf } from './small-file.ts';
 
 /** As `watch` of node:fs. */
 export type StartEvents = (

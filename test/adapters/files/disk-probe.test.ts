@@ -1,7 +1,7 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { diskProbe } from '../../../src/adapters/files/disk-probe.ts';
+import { diskProbe } from '../../../src/adapters/files/data-folder.ts';
 import { runProgram } from '../../support/programs.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
 

@@ -2,7 +2,7 @@
  * Errors of the network before and after there is a connection: each has a code of its own, none is a defect of ours.
  */
 import { expect, test } from 'vitest';
-import { failureOf, lost } from '../../../src/adapters/imap/failures.ts';
+import { failureOf, lost } from '../../../src/adapters/imap/errors.ts';
 import type { Stage } from '../../../src/adapters/imap/transport.ts';
 
 function failed(code: string, stage: Stage): ReturnType<typeof failureOf> {

@@ -3,8 +3,8 @@
  */
 import type { Duplex } from 'node:stream';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { commandBytesMax, loginBytesMax, restBytesMax } from '../../../src/adapters/imap/intake.ts';
-import { imapSessions } from '../../../src/adapters/imap/sessions.ts';
+import { commandBytesMax, loginBytesMax, restBytesMax } from '../../../src/adapters/imap/limits.ts';
+import { imapSessions } from '../../../src/adapters/imap/session.ts';
 import type { Session } from '../../../src/ingest/ports.ts';
 import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
 import { type Script, startScriptedServer } from './scripted-server.ts';

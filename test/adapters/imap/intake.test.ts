@@ -2,7 +2,7 @@
  * The count of what a server sends.
  */
 import { expect, test } from 'vitest';
-import { Intake } from '../../../src/adapters/imap/intake.ts';
+import { Intake } from '../../../src/adapters/imap/limits.ts';
 
 /** How often the bound of `allowed` bytes was exceeded by `text`, in chunks of `chunkBytes`. */
 function exceeded(text: string, chunkBytes: number, allowed: number, expected: number): boolean {

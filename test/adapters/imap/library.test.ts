@@ -5,7 +5,7 @@
 import { createRequire } from 'node:module';
 import { ImapFlow } from 'imapflow';
 import { expect, test } from 'vitest';
-import { inside } from '../../../src/adapters/imap/inside.ts';
+import { inside } from '../../../src/adapters/imap/imapflow-internals.ts';
 import { ImapClient } from '../../../src/adapters/imap/login.ts';
 import { newTransport } from '../../../src/adapters/imap/transport.ts';
 import { startScriptedServer } from './scripted-server.ts';

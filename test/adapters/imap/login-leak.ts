@@ -6,7 +6,7 @@
 import { randomInt } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 import { getHeapSnapshot } from 'node:v8';
-import { imapSessions } from '../../../src/adapters/imap/sessions.ts';
+import { imapSessions } from '../../../src/adapters/imap/session.ts';
 import type { Session } from '../../../src/ingest/ports.ts';
 import { SecretBytes } from '../../../src/secret/secret-bytes.ts';
 

@@ -5,8 +5,7 @@ import { Transform } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { ImapFlow } from 'imapflow';
 import { expect, test } from 'vitest';
-import { type ImapParser, inside } from '../../../src/adapters/imap/inside.ts';
-import { pace } from '../../../src/adapters/imap/pace.ts';
+import { type ImapParser, inside, pace } from '../../../src/adapters/imap/imapflow-internals.ts';
 import { seededRandom } from '../../bench/random.ts';
 
 type Item = { readonly payload: Buffer; readonly literals: readonly Buffer[]; readonly next: () => void };

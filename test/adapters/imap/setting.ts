@@ -1,7 +1,7 @@
 /**
  * What the tests of the IMAP adapter share: short deadlines, connections to the test server, mails, passwords.
  */
-import { imapSessions } from '../../../src/adapters/imap/sessions.ts';
+import { imapSessions } from '../../../src/adapters/imap/session.ts';
 import { Failure } from '../../../src/errors.ts';
 import type { Connection } from '../../../src/ingest/model.ts';
 import type { Session } from '../../../src/ingest/ports.ts';

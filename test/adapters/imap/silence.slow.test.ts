@@ -2,7 +2,7 @@
  * Servers that fall silent, at every stage: each command ends by its deadline, and what only looks like silence does not.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { imapSessions } from '../../../src/adapters/imap/sessions.ts';
+import { imapSessions } from '../../../src/adapters/imap/session.ts';
 import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
 import { type FaultProxy, startFaultProxy } from '../../support/fault-proxy.ts';
 import { type Script, startScriptedServer, type Talk } from './scripted-server.ts';

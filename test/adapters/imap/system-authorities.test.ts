@@ -3,7 +3,7 @@ import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import tls, { type SecureContext } from 'node:tls';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { systemAuthorities } from '../../../src/adapters/imap/system-authorities.ts';
+import { systemAuthorities } from '../../../src/adapters/imap/tls.ts';
 import { readCertificates } from '../../support/authority.ts';
 import { certificatesTemplate } from '../../support/templates.ts';
 import { temporaryFolder } from '../../support/temporary.ts';

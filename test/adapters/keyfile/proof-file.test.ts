@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { chmod, chown, lstat, mkdir, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { createProofFile } from '../../../src/adapters/keyfile/proof-file.ts';
+import { createProofFile } from '../../../src/adapters/keyfile/state-files.ts';
 import { problemIn } from '../../../src/encryption/control.ts';
 import { type TemporaryFolder, temporaryFolder } from '../../support/temporary.ts';
 import { failureOf, pause } from './setting.ts';

@@ -3,7 +3,7 @@ import { chmod, readFile, stat, symlink, utimes, writeFile } from 'node:fs/promi
 import { join } from 'node:path';
 import { Decrypter, Encrypter } from 'age-encryption';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { wrapKeys } from '../../../src/adapters/keyfile/wrap-keys.ts';
+import { wrapKeys } from '../../../src/adapters/keyfile/age.ts';
 import { Failure } from '../../../src/errors.ts';
 import { type KeySet, keyIds } from '../../../src/secret/key.ts';
 import { runProgram } from '../../support/programs.ts';

@@ -2,7 +2,7 @@ import { randomFillSync } from 'node:crypto';
 import { chmod, chown, mkdir, readdir, readFile, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { createSwitchMemory } from '../../../src/adapters/keyfile/switch-memory.ts';
+import { createSwitchMemory } from '../../../src/adapters/keyfile/state-files.ts';
 import { newKey } from '../../../src/secret/key.ts';
 import { firstRow, type SwitchRow, sealSwitch } from '../../../src/secret/switch.ts';
 import { type TemporaryFolder, temporaryFolder } from '../../support/temporary.ts';

@@ -9,11 +9,8 @@
 import type { KeyFileReading } from '../../encryption/ports.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import { type KeySet, parseKeySet } from '../../secret/key.ts';
-import { onDisk } from './disk-failures.ts';
-import { type FileRules, readableByOthers, shellWord, trustedOwners } from './file-rules.ts';
-import { askOnce, type PassphraseSource } from './passphrase.ts';
-import { readSmallFile } from './read-file.ts';
-import { isWrapped, unwrapKeys, wrappedBytesMax } from './wrap-keys.ts';
+import { askOnce, isWrapped, type PassphraseSource, unwrapKeys, wrappedBytesMax } from './age.ts';
+import { type FileRules, onDisk, readableByOthers, readSmallFile, shellWord, trustedOwners } from './small-file.ts';
 
 type KeysReading = Extract<KeyFileReading, { kind: 'keys' }>;
 

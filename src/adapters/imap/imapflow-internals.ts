@@ -1,4 +1,53 @@
 /**
+ * What imapflow has and its types do not show, in one place. login.ts, idle.ts, pace.ts and announcements.ts build on it.
+ *
+ * Relied upon: `exec` with `onPlusTag`, whose tagged answer holds the reader until `next`; one command on the wire at
+ * a time; `setAuthenticationState`, `writeSocket`, `expectCapabilityUpdate`; a handler in `untaggedHandlers` hears every
+ * line of its kind that the command in flight does not take for itself; of the parser, a Transform that calls back once it
+ * has taken a chunk, what `ImapParser` names, where a literal may be filled from outside. library.test.ts checks each.
+ */
+import type { Transform, Writable } from 'node:stream';
+import type { ImapFlow } from 'imapflow';
+
+export type Token = { readonly type: 'ATOM' | 'TEXT'; readonly value: string };
+
+/** The tagged OK of a command; nothing more is read until `next` is called. A NO or BAD is a rejection instead. */
+type Tagged = { next(): void };
+
+type Inside = {
+  readonly exec: (
+    command: string,
+    tokens: readonly Token[],
+    options: { onPlusTag(): Promise<void> },
+  ) => Promise<Tagged>;
+  readonly setAuthenticationState: () => Promise<void>;
+  /** null once the client is closed. */
+  readonly writeSocket: Writable | null;
+  readonly untaggedHandlers: Record<string, (line: { readonly command: string }) => Promise<void>>;
+  expectCapabilityUpdate: boolean;
+  readonly streamer: ImapParser;
+};
+
+/** Cuts what arrives into lines and literals. */
+export type ImapParser = Transform & {
+  /** One of `parserState`. */
+  state: number;
+  /** How much of the literal that has begun is still to come, and the pieces that have come. */
+  literalWaiting: number;
+  literalBuffer: readonly Buffer[];
+  /** Those of the line under way that are whole. */
+  readonly literals: Buffer[];
+  /** All that it got, for `stats()`. */
+  readBytesCounter: number;
+};
+
+const parserState = { line: 1, literal: 2 } as const;
+
+export function inside(imap: ImapFlow): Inside {
+  return imap as unknown as Inside;
+}
+
+/**
  * Stands before the parser of imapflow: mails go past it into memory of ours, and the rest in turns.
  *
  * A literal (RFC 9051 section 4.3) is copied from what the socket gives into the one place where it stays; the parser would
@@ -7,8 +56,6 @@
  * little at a time, and the event loop turns in between. Relied upon: what inside.ts names of the parser. Only for a
  * connection on which TLS is settled: what somebody puts behind the answer to STARTTLS is found by its place in the same chunk.
  */
-import type { ImapParser } from './inside.ts';
-import { parserState } from './inside.ts';
 
 /** What is looked at between two glances at the clock: fifty short lines. */
 const sliceBytes = 8 * 1024;

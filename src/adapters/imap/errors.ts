@@ -7,8 +7,7 @@
  * the cause is cut down to name and code. It carries no command, no response object and no mail content.
  */
 import { Failure, type FailureCode, type FailureFields } from '../../errors.ts';
-import { knownResponseCodes } from './response-codes.ts';
-import { farewellVerdict, type Refusal, type Verdict, verdict } from './throttling.ts';
+import { farewellVerdict, knownResponseCodes, type Refusal, type Verdict, verdict } from './throttling.ts';
 import type { Stage } from './transport.ts';
 
 /** What is known about the connection when an error comes up. */

@@ -14,13 +14,11 @@ import { Failure } from '../../errors.ts';
 import type { Connection } from '../../ingest/model.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { type Client, checkPlaintext, type ImapOptions, newClient } from './client.ts';
-import { type Circumstances, failureOf, lost, refused, stageField } from './failures.ts';
-import { inside } from './inside.ts';
-import { commandBytesMax, Intake, loginBytesMax, restBytesMax } from './intake.ts';
+import { type Circumstances, failureOf, lost, refused, stageField } from './errors.ts';
+import { inside, pace } from './imapflow-internals.ts';
+import { commandBytesMax, Intake, loginBytesMax, restBytesMax, Watchdog } from './limits.ts';
 import type { ImapClient } from './login.ts';
-import { pace } from './pace.ts';
 import { newTransport, type Stage, type Transport } from './transport.ts';
-import { Watchdog } from './watchdog.ts';
 
 const logoutMs = 2000;
 const connecting: ReadonlySet<Stage> = new Set<Stage>(['name', 'connect', 'tls', 'greeting']);
