@@ -5,28 +5,43 @@
  * to the desk by names of ours. What fails is a page that says so: the database in a sentence, anything else in none. An
  * answer is there within 30 seconds, whatever hangs.
  */
+
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
+import { gzipSync } from 'node:zlib';
 import fastifyCookie from '@fastify/cookie';
-import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import fastify from 'fastify';
 import type { AdminDesk, RefusalReason } from '../../admin/service.ts';
 import type { Log } from '../../events.ts';
-import type { Answer, Route, RouteParts, Routes, Sent } from './answers.ts';
-import type { Asset, Assets } from './assets.ts';
-import { bodyBytesMax, checkForm, expectsNothing, originOf, pathOf, type Turned } from './checks.ts';
-import { createFlashes } from './flashes.ts';
-import { type Form, readForm } from './form.ts';
-import { headersOf } from './headers.ts';
-import { refusalAnswer } from './messages.ts';
-import { OneRequest } from './one-request.ts';
-import type { Peers } from './peers.ts';
-import type { Place } from './place.ts';
-import { respond } from './respond.ts';
-import { encryptionRoutes } from './routes-encryption.ts';
-import { overviewRoutes } from './routes-overview.ts';
-import { signInRoutes } from './routes-sign-in.ts';
-import { type Cookies, cookiesOf, tokenIn } from './tokens.ts';
+import { type Cookies, cookiesOf, type Form, readForm, tokenIn } from './http/form.ts';
+import {
+  bodyBytesMax,
+  checkForm,
+  expectsNothing,
+  originOf,
+  type Peers,
+  type Place,
+  pathOf,
+  type Turned,
+} from './http/request-checks.ts';
+import { OneRequest } from './http/single-request-connection.ts';
+import { encryptionRoutes } from './routes/encryption.ts';
+import { respond } from './routes/handler.ts';
+import { overviewRoutes } from './routes/overview.ts';
+import {
+  type Answer,
+  createFlashes,
+  type Route,
+  type RouteParts,
+  type Routes,
+  refusalAnswer,
+  type Sent,
+} from './routes/responses.ts';
+import { signInRoutes } from './routes/sign-in.ts';
 
-export type SiteParts = {
+type SiteParts = {
   readonly desk: AdminDesk;
   readonly log: Log;
   readonly place: Place;
@@ -217,4 +232,76 @@ function sendAsset(asset: Asset, assets: Assets, request: FastifyRequest, reply:
   reply.type(asset.contentType).header('vary', 'accept-encoding');
   const takesZipped = /\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))/i.test(request.headers['accept-encoding'] ?? '');
   return takesZipped ? reply.header('content-encoding', 'gzip').send(asset.zipped) : reply.send(asset.bytes);
+}
+
+/** The headers that every answer of the admin page has. */
+
+/**
+ * Nothing but our own files, no frame around it, no form to elsewhere. `same-origin` and not `no-referrer`: with the latter
+ * browsers send `Origin: null` with a form (Fetch standard, "append a request Origin header"), and the origin could not be
+ * checked.
+ */
+const always = {
+  'content-security-policy':
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+  'x-frame-options': 'DENY',
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'same-origin',
+  'permissions-policy':
+    'accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), magnetometer=(), microphone=(), midi=(), payment=(), publickey-credentials-get=(), screen-wake-lock=(), usb=(), xr-spatial-tracking=()',
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-resource-policy': 'same-origin',
+  'cache-control': 'no-store',
+  // A connection is for one request: see one-request.ts.
+  connection: 'close',
+} as const;
+
+/** A week: it holds for every port of that host name, where others may serve what is not https. */
+const strictTransport = { 'strict-transport-security': 'max-age=604800' } as const;
+
+/** `isSecure`: browsers reach the page by https (RFC 6797 section 7.2 forbids the last one elsewhere). */
+export function headersOf(isSecure: boolean): Readonly<Record<string, string>> {
+  return isSecure ? { ...always, ...strictTransport } : always;
+}
+
+/**
+ * Style, script and icon of the admin page: read and compressed once, and named by what is in them.
+ *
+ * Pages are not compressed: they hold the CSRF value beside words that a stranger chose, and lengths would tell of it (BREACH).
+ */
+
+type Asset = {
+  readonly bytes: Buffer;
+  /** The same, in gzip (RFC 1952). */
+  readonly zipped: Buffer;
+  readonly contentType: string;
+  readonly etag: string;
+};
+
+type Assets = {
+  /** Changes with any of them. */
+  readonly version: string;
+  /** By path, as `/admin/assets/admin.css`. */
+  readonly byPath: ReadonlyMap<string, Asset>;
+};
+
+const contentTypes = {
+  'admin.css': 'text/css; charset=utf-8',
+  'admin.js': 'text/javascript; charset=utf-8',
+  'icon.svg': 'image/svg+xml',
+} as const;
+
+export async function readAssets(): Promise<Assets> {
+  const whole = createHash('sha256');
+  const byPath = new Map<string, Asset>();
+  for (const [name, contentType] of Object.entries(contentTypes)) {
+    const bytes = await readFile(new URL(`assets/${name}`, import.meta.url));
+    whole.update(`${name}\0${bytes.length}\0`).update(bytes);
+    byPath.set(`/admin/assets/${name}`, { bytes, zipped: gzipSync(bytes), contentType, etag: `"${digest(bytes)}"` });
+  }
+  return { version: whole.digest('hex').slice(0, 16), byPath };
+}
+
+function digest(bytes: Buffer): string {
+  return createHash('sha256').update(bytes).digest('base64url').slice(0, 22);
 }

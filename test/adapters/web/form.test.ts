@@ -1,6 +1,6 @@
 /** Forms out of bytes: what is one, what is none, and that no password stays behind. */
 import { expect, test } from 'vitest';
-import { readForm } from '../../../src/adapters/web/form.ts';
+import { readForm } from '../../../src/adapters/web/http/form.ts';
 
 const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, 'latin1'));
 

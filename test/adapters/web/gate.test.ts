@@ -2,8 +2,8 @@
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { expect, test } from 'vitest';
-import { createGate, type OneRequest } from '../../../src/adapters/web/one-request.ts';
-import { createPeers } from '../../../src/adapters/web/peers.ts';
+import { createPeers } from '../../../src/adapters/web/http/request-checks.ts';
+import { createGate, type OneRequest } from '../../../src/adapters/web/http/single-request-connection.ts';
 
 const limits = {
   ...{ headBytesMax: 1024, bodyBytesMax: 64, headMs: 5_000, bodyMs: 5_000, connectionMs: 5_000, lingerMs: 100 },

@@ -1,7 +1,6 @@
 /** Whose request it is and under which name it comes: hosts, origins, proxies. */
 import { describe, expect, test } from 'vitest';
-import { createPeers } from '../../../src/adapters/web/peers.ts';
-import { createPlace } from '../../../src/adapters/web/place.ts';
+import { createPeers, createPlace } from '../../../src/adapters/web/http/request-checks.ts';
 
 const clear = { host: '127.0.0.1', tls: null, origin: null };
 const tls = { certificateFile: '/c', keyFile: '/k' };

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { encryptionPage } from '../../../src/adapters/web/pages/encryption.ts';
-import type { Frame } from '../../../src/adapters/web/pages/frame.ts';
+import type { Frame } from '../../../src/adapters/web/pages/layout.ts';
 import type { EncryptionView } from '../../../src/admin/service.ts';
 import { axeFindings, type OpenedPage, sidewaysPixels, startBrowser, type TestBrowser } from '../../support/browser.ts';
 import { type TemporaryFolder, temporaryFolder } from '../../support/temporary.ts';

@@ -6,8 +6,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
-import { readAssets } from '../../../src/adapters/web/assets.ts';
-import { headersOf } from '../../../src/adapters/web/headers.ts';
+import { headersOf, readAssets } from '../../../src/adapters/web/site.ts';
 import { pages } from './views.ts';
 
 export type Sent = { readonly path: string; readonly contentType: string; readonly body: string };

@@ -4,8 +4,8 @@
  * What they show is in views-mail.ts, views-encryption.ts and views-troubles.ts.
  */
 import { encryptionPage } from '../../../src/adapters/web/pages/encryption.ts';
-import type { EnableForm, Frame } from '../../../src/adapters/web/pages/frame.ts';
-import { messagePage } from '../../../src/adapters/web/pages/message.ts';
+import type { EnableForm, Frame } from '../../../src/adapters/web/pages/layout.ts';
+import { messagePage } from '../../../src/adapters/web/pages/layout.ts';
 import { overviewPage } from '../../../src/adapters/web/pages/overview.ts';
 import { quarantinePage } from '../../../src/adapters/web/pages/quarantine.ts';
 import { type SignInView, signInPage } from '../../../src/adapters/web/pages/sign-in.ts';

@@ -3,9 +3,9 @@
  */
 import type { EncryptionView, ProofRequest } from '../../../admin/service.ts';
 import { quoted } from '../../../text/shell.ts';
-import type { Frame } from './frame.ts';
-import { type Markup, markup, nothing } from './markup.ts';
-import { card, code, command, confirm, counted, postForm, timeUtc } from './parts.ts';
+import { card, code, command, confirm, counted, postForm, timeUtc } from './components.ts';
+import type { Frame } from './layout.ts';
+import { type Markup, markup, nothing } from './layout.ts';
 
 const why = markup`<p>Every password then stands readable in the database again. A browser alone must not be able to do that: whoever takes over an admin's browser would have all of them. So it needs a file on this server, which shows that you reach its disk.</p>`;
 

@@ -4,9 +4,9 @@
  * Progress is what the database says, so that it is the same after a reload, after a restart, and on every worker.
  */
 import type { EncryptionView, OperationKind, OperationView } from '../../../admin/service.ts';
-import type { Frame } from './frame.ts';
-import { type Markup, markup, nothing } from './markup.ts';
-import { card, code, command, counted, fold, foreign, number, postForm, timeUtc } from './parts.ts';
+import { card, code, command, counted, fold, foreign, number, postForm, timeUtc } from './components.ts';
+import type { Frame } from './layout.ts';
+import { type Markup, markup, nothing } from './layout.ts';
 
 type Words = {
   readonly doing: string;

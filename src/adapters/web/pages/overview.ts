@@ -2,13 +2,26 @@
  * The overview: whether the daemon can do its job and what is wrong, first; then figures, the last day, what waits in
  * quarantine, the workers; then the mailboxes, those in trouble first.
  */
-import type { OverviewView } from '../../../admin/service.ts';
-import { chart } from './chart.ts';
-import type { Frame } from './frame.ts';
-import { layout, type Refresh } from './layout.ts';
-import { mailboxes, overviewAddress } from './mailboxes.ts';
-import { type Markup, markup, nothing } from './markup.ts';
-import { badge, card, counted, fold, foreign, number, reasonName, time, timeAgo } from './parts.ts';
+
+import type { Activity, MailboxLine, OverviewQuery, OverviewView } from '../../../admin/service.ts';
+import { isoTime } from '../../../text/time.ts';
+import {
+  badge,
+  card,
+  counted,
+  fold,
+  foreign,
+  number,
+  pager,
+  reasonName,
+  saidElsewhere,
+  type Tone,
+  time,
+  timeAgo,
+  timeNear,
+  timeUtc,
+} from './components.ts';
+import { type Frame, layout, type Markup, markup, nothing, type Refresh } from './layout.ts';
 
 export function overviewPage(frame: Frame, view: OverviewView): string {
   const main = markup`<div class="head"><h1>Overview</h1>${readinessBadge(view)}<p class="asof">As of ${time(view.atMs)} UTC<span class="scripted" data-live> · refreshes itself</span></p></div>
@@ -130,4 +143,148 @@ function workers({ workers: all, atMs }: OverviewView): Markup {
       ? fold('more-workers', `${rows.length - workersShown} more`, list(rows.slice(workersShown)))
       : nothing;
   return card('plain', 'Workers', markup`${list(rows.slice(0, workersShown))}${rest}`);
+}
+
+/**
+ * Mails and tickets by hour: bars for the eye, and a table with the same figures for everybody.
+ *
+ * The drawing has no words in it, so that it can be stretched to any width; its scale stands beside it.
+ */
+
+const slot = 10;
+const height = 100;
+
+function chart(activity: Activity): Markup {
+  const mails = activity.reduce((sum, hour) => sum + hour.mails, 0);
+  const tickets = activity.reduce((sum, hour) => sum + hour.tickets, 0);
+  const most = Math.max(1, ...activity.flatMap((hour) => [hour.mails, hour.tickets]));
+  const top = niceTop(most);
+  const said = `${counted(mails, 'mail')} and ${counted(tickets, 'ticket')} in the last ${counted(activity.length, 'hour')}. The figures are in the table below.`;
+  return markup`<div class="chart"><p class="legend"><span class="mails">Mails</span> <span class="tickets">New tickets</span></p>
+<div class="plot"><p class="scale" aria-hidden="true"><span>${number(top)}</span><span>${top % 2 === 0 ? number(top / 2) : ''}</span><span>0</span></p>
+<svg viewBox="0 0 ${activity.length * slot} ${height}" preserveAspectRatio="none" role="img" aria-label="${said}"><path class="grid" d="M0 0H${activity.length * slot}M0 ${height / 2}H${activity.length * slot}M0 ${height}H${activity.length * slot}"/><path class="mails" d="${bars(activity, 1, (hour) => hour.mails / top)}"/><path class="tickets" d="${bars(activity, 5, (hour) => hour.tickets / top)}"/>${activity.map(slotOf)}</svg></div>
+<p class="hours" aria-hidden="true">${hourMarks(activity)}</p></div>
+${fold('by-hour', 'Figures by hour', table(activity))}`;
+}
+
+/** The next round number: 1, 2, 4, 5, 10 and so on, times a power of ten. */
+function niceTop(most: number): number {
+  const power = 10 ** Math.floor(Math.log10(most));
+  return Math.ceil(([1, 2, 4, 5, 6, 8, 10].find((step) => step * power >= most) ?? 10) * power);
+}
+
+/** One path for all bars of a kind, each 4 wide and `offset` behind the beginning of its hour. */
+function bars(activity: Activity, offset: number, share: (hour: Activity[number]) => number): string {
+  return activity
+    .map((hour, index) => {
+      const tall = Math.round(share(hour) * height * 10) / 10;
+      return tall === 0 ? '' : `M${index * slot + offset} ${height}v-${tall}h4v${tall}z`;
+    })
+    .join('');
+}
+
+/** What the pointer finds over an hour. */
+function slotOf(hour: Activity[number], index: number): Markup {
+  const said = `${range(hour.startMs)}: ${counted(hour.mails, 'mail')}, ${counted(hour.tickets, 'new ticket')}`;
+  return markup`<rect x="${index * slot}" width="${slot}" height="${height}"><title>${said}</title></rect>`;
+}
+
+/** Every sixth hour. */
+function hourMarks(activity: Activity): readonly Markup[] {
+  return activity.filter((_, index) => index % 6 === 0).map(({ startMs }) => markup`<span>${clock(startMs)}</span>`);
+}
+
+function clock(atMs: number): string {
+  return isoTime(atMs)?.slice(11, 16) ?? '';
+}
+
+function range(startMs: number): string {
+  return `${clock(startMs)}–${clock(startMs + 3_600_000)}`;
+}
+
+function table(activity: Activity): Markup {
+  const rows = activity
+    .toReversed()
+    .map(
+      (hour) =>
+        markup`<tr><th scope="row">${range(hour.startMs)}</th><td>${number(hour.mails)}</td><td>${number(hour.tickets)}</td></tr>`,
+    );
+  return markup`<table class="small hourly"><caption class="unseen">Mails and new tickets by hour, the newest first</caption><thead><tr><th scope="col">Hour (UTC)</th><th scope="col">Mails</th><th scope="col">New tickets</th></tr></thead><tbody>${rows}</tbody></table>`;
+}
+
+/**
+ * The mailboxes of the overview: a choice of states, a search, and one row a mailbox with what is wrong and what helps.
+ *
+ * In a narrow window each row becomes a card; the style sheet has the names of its columns for that.
+ */
+
+/** The address of a part of the list, to which one more value can be added. */
+function overviewAddress({ show, search }: Pick<OverviewQuery, 'show' | 'search'>): string {
+  const asked = new URLSearchParams({ show, ...(search === '' ? {} : { search }) });
+  return `/admin/overview?${asked}&`;
+}
+
+function mailboxes({ mailboxes: part, query, counts, atMs }: OverviewView): Markup {
+  const { list, page, pages, total } = part;
+  return markup`<section class="card plain" id="mailboxes"><div class="cardhead"><h2>Mailboxes</h2>${choice(query, counts)}${search(query)}</div>
+${list.length === 0 ? none(query) : mailboxTable(list, atMs)}
+<div class="cardfoot">${total === 0 ? nothing : markup`<span class="soft">${counted(total, 'mailbox', 'mailboxes')}</span>`}${pager('Pages of mailboxes', page, pages, overviewAddress(query))}</div></section>`;
+}
+
+const states: readonly (readonly [OverviewQuery['show'], string])[] = [
+  ['all', 'All'],
+  ['failing', 'Failing'],
+  ['waiting', 'Waiting'],
+  ['paused', 'Paused'],
+];
+
+function choice({ show, search: word }: OverviewQuery, counts: OverviewView['counts']): Markup {
+  const all = counts.ok + counts.failing + counts.waiting + counts.paused + counts.unknown;
+  const links = states.map(([state, text]) => {
+    const mark = state === show ? markup` aria-current="true"` : nothing;
+    const count = state === 'all' ? all : counts[state];
+    const address = overviewAddress({ show: state, search: word }).slice(0, -1);
+    return markup`<li><a href="${address}#mailboxes"${mark}>${text} <span class="soft">${number(count)}</span></a></li>`;
+  });
+  return markup`<ul class="choice" aria-label="State">${links}</ul>`;
+}
+
+function search({ show, search: word }: OverviewQuery): Markup {
+  const clear = markup`<a href="${overviewAddress({ show, search: '' }).slice(0, -1)}#mailboxes">Clear</a>`;
+  return markup`<form class="search" method="get" action="/admin/overview" role="search"><input type="hidden" name="show" value="${show}"><label class="unseen" for="search">Part of a name or host</label><input id="search" name="search" type="search" value="${word}" placeholder="Name or host" maxlength="200" autocomplete="off" spellcheck="false"><button type="submit">Search</button>${word === '' ? nothing : clear}</form>`;
+}
+
+function none({ show, search: word }: OverviewQuery): Markup {
+  if (word !== '') return markup`<p class="soft">No mailbox here has <bdi>${word}</bdi> in its name or host.</p>`;
+  if (show !== 'all') return markup`<p class="soft">No mailbox is ${show}.</p>`;
+  return markup`<p>There is no mailbox yet. Add one on the host: <code>ticketmaild mailbox add --help</code></p>`;
+}
+
+function mailboxTable(list: readonly MailboxLine[], atMs: number): Markup {
+  return markup`<table class="cards"><caption class="unseen">Mailboxes, times in UTC</caption><thead><tr><th scope="col">Mailbox</th><th scope="col">State</th><th scope="col">Last success (UTC)</th><th scope="col">Next visit (UTC)</th></tr></thead><tbody>
+${list.map((line) => row(line, atMs))}</tbody></table>`;
+}
+
+const badges: Readonly<Record<MailboxLine['state'], readonly [Tone, string]>> = {
+  ok: ['good', 'OK'],
+  failing: ['bad', 'Failing'],
+  waiting: ['warn', 'Waiting for a key'],
+  paused: ['idle', 'Paused'],
+  unknown: ['unknown', 'Not visited yet'],
+};
+
+function row(line: MailboxLine, atMs: number): Markup {
+  const [tone, text] = badges[line.state];
+  const none = markup`<span class="soft">${line.state === 'unknown' ? 'when it has a place' : 'none'}</span>`;
+  const next = line.nextPollMs === null || line.state === 'paused' ? none : timeNear(line.nextPollMs, atMs);
+  const pushed = line.isPushed ? markup` <small>server announces mail</small>` : nothing;
+  return markup`<tr><th scope="row"><bdi>${line.name}</bdi><small><bdi>${line.host}</bdi></small></th><td>${badge(tone, text)}${pushed}${wrong(line.error)}</td><td>${timeNear(line.lastSuccessMs, atMs)}</td><td>${next}</td></tr>
+`;
+}
+
+function wrong(error: MailboxLine['error']): Markup {
+  if (error === null) return nothing;
+  const { reason, said, hint, sinceMs } = error;
+  const since = sinceMs === null ? nothing : markup` <small>since ${timeUtc(sinceMs)}</small>`;
+  return markup`<p class="reason">${foreign(reason, 600)}${said === null ? nothing : markup` ${saidElsewhere(said)}`}${since}</p>${hint === null ? nothing : markup`<p class="hint">${hint}</p>`}`;
 }

@@ -5,9 +5,6 @@
  */
 import type { HeldLine, QuarantineView, ReasonLine } from '../../../admin/service.ts';
 import { commandOn, noCommand } from '../../../text/shell.ts';
-import type { Frame } from './frame.ts';
-import { layout } from './layout.ts';
-import { type Markup, markup, nothing } from './markup.ts';
 import {
   code,
   command,
@@ -20,7 +17,9 @@ import {
   reasonName,
   size,
   timeUtc,
-} from './parts.ts';
+} from './components.ts';
+import type { Frame } from './layout.ts';
+import { layout, type Markup, markup, nothing } from './layout.ts';
 
 export function quarantinePage(frame: Frame, view: QuarantineView): string {
   const { mails } = view;

@@ -1,8 +1,8 @@
 /** The sign-in page; where there is no account, it says how one is made. */
-import type { Frame } from './frame.ts';
-import { layout } from './layout.ts';
-import { markup, nothing } from './markup.ts';
-import { command, postForm } from './parts.ts';
+
+import { command, postForm } from './components.ts';
+import type { Frame } from './layout.ts';
+import { layout, markup, nothing } from './layout.ts';
 
 export type SignInView = {
   /** Why the attempt before was refused. */

@@ -4,7 +4,9 @@
  * What stands in an address is taken where it means something, and left out where it does not: a page is shown in any case.
  */
 
-import type { OverviewQuery } from '../../admin/service.ts';
+import type { OverviewQuery } from '../../../admin/service.ts';
+import { overviewPage } from '../pages/overview.ts';
+import { quarantinePage } from '../pages/quarantine.ts';
 import {
   type Answer,
   frameFor,
@@ -18,12 +20,10 @@ import {
   type Route,
   type RouteParts,
   type Routes,
+  refusalAnswer,
   type Sent,
   type SignedIn,
-} from './answers.ts';
-import { refusalAnswer } from './messages.ts';
-import { overviewPage } from './pages/overview.ts';
-import { quarantinePage } from './pages/quarantine.ts';
+} from './responses.ts';
 
 export function overviewRoutes(parts: RouteParts): Routes {
   const start = async (): Promise<Answer> => goTo('/admin');

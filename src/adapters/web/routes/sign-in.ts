@@ -5,7 +5,9 @@
  * account that is not theirs by a form from elsewhere. Signing in gives a token that was not there before and drops that
  * cookie, so that what somebody planted is worth nothing. What was wrong is shown at once, without a detour that needs memory.
  */
-import type { SignInAnswer } from '../../admin/service.ts';
+import type { SignInAnswer } from '../../../admin/service.ts';
+import { isSameToken, newToken, signInCsrf } from '../http/form.ts';
+import { signInPage } from '../pages/sign-in.ts';
 import {
   type Answer,
   goTo,
@@ -17,9 +19,7 @@ import {
   type Sent,
   type SignedIn,
   type Visit,
-} from './answers.ts';
-import { signInPage } from './pages/sign-in.ts';
-import { isSameToken, newToken, signInCsrf } from './tokens.ts';
+} from './responses.ts';
 
 export function signInRoutes(parts: RouteParts): Routes {
   return new Map([

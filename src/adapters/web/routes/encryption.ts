@@ -3,7 +3,10 @@
  *
  * What is asked without the acknowledgements, or goes on with what nobody began, is refused here, whatever the page offered.
  */
-import type { BackupVerdict, OperationKind, Started } from '../../admin/service.ts';
+import type { BackupVerdict, OperationKind, Started } from '../../../admin/service.ts';
+import { encryptionPage } from '../pages/encryption.ts';
+import { proofFaults } from '../pages/encryption-disable.ts';
+import type { EnableForm, Flash } from '../pages/layout.ts';
 import {
   type Answer,
   frameFor,
@@ -15,13 +18,10 @@ import {
   type Route,
   type RouteParts,
   type Routes,
+  refusalAnswer,
   type Sent,
   type SignedIn,
-} from './answers.ts';
-import { refusalAnswer } from './messages.ts';
-import { encryptionPage } from './pages/encryption.ts';
-import { proofFaults } from './pages/encryption-disable.ts';
-import type { EnableForm, Flash } from './pages/frame.ts';
+} from './responses.ts';
 
 type Change = (visit: SignedIn, sent: Sent) => Promise<Answer | Refused>;
 

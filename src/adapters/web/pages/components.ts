@@ -6,8 +6,8 @@
 
 import { knownReasons } from '../../../ingest/quarantine/reasons.ts';
 import { isoTime } from '../../../text/time.ts';
-import type { Frame } from './frame.ts';
-import { type Markup, markup, nothing } from './markup.ts';
+import type { Frame } from './layout.ts';
+import { type Markup, markup, nothing } from './layout.ts';
 
 export type Tone = 'good' | 'bad' | 'warn' | 'idle' | 'unknown' | 'busy';
 

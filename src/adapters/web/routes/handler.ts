@@ -1,12 +1,25 @@
 /**
  * From a request to what is answered: who is it, may they, what came of it, and what if it fails or hangs.
  */
-import type { AdminDesk, RefusalReason } from '../../admin/service.ts';
-import { asFailure, type Failure } from '../../errors.ts';
-import { events, type Log } from '../../events.ts';
-import { type Answer, goTo, paths, type Refused, type Route, type Sent, type SignedIn, type Visit } from './answers.ts';
-import { type Asked, databaseAnswer, failedAnswer, lateAnswer, refusalAnswer } from './messages.ts';
-import { isSameToken } from './tokens.ts';
+import type { AdminDesk, RefusalReason } from '../../../admin/service.ts';
+import { asFailure, type Failure } from '../../../errors.ts';
+import { events, type Log } from '../../../events.ts';
+import { isSameToken } from '../http/form.ts';
+import {
+  type Answer,
+  type Asked,
+  databaseAnswer,
+  failedAnswer,
+  goTo,
+  lateAnswer,
+  paths,
+  type Refused,
+  type Route,
+  refusalAnswer,
+  type Sent,
+  type SignedIn,
+  type Visit,
+} from './responses.ts';
 
 export type RespondParts = {
   readonly desk: Pick<AdminDesk, 'session'>;
