@@ -6,7 +6,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { systemClock } from '../src/adapters/clock/clock.ts';
 import { createStorage } from '../src/adapters/files/storage.ts';
-import { createDigester } from '../src/adapters/parser/digester.ts';
+import { createDigester } from '../src/adapters/parser/parser-pool.ts';
 import { arrivals } from '../src/ingest/fetch/pipeline.ts';
 import { createNarrowings } from '../src/ingest/fetch/poison-message.ts';
 import type { Digester, Session } from '../src/ingest/ports.ts';

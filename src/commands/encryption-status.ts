@@ -4,8 +4,9 @@
  * Passwords that stand or once stood readable are listed with the advice to change them at the provider, unless encryption
  * is off: then all of them do.
  */
-import type { Style } from '../adapters/terminal/style.ts';
+
 import type { Terminal } from '../adapters/terminal/terminal.ts';
+import type { Style } from '../adapters/terminal/text-layout.ts';
 import { liveMs } from '../encryption/operations/operation.ts';
 import { type EncryptionStatus, encryptionStatus, wrongsOf } from '../encryption/status.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';

@@ -6,7 +6,7 @@
  * printable; it has no fields, so `--mailbox` and `--event` leave it out, and with `--since` it goes with the line before it.
  */
 import { type LogEntry, levelNames, logEntryLines, readLogEntry } from '../adapters/terminal/log-lines.ts';
-import type { StyledLine } from '../adapters/terminal/styled.ts';
+import type { StyledLine } from '../adapters/terminal/text-layout.ts';
 import { Failure } from '../errors.ts';
 import type { Context } from './context.ts';
 import { type JournalLine, journalArgs, ownUnits, readJournalLine } from './logs-journal.ts';

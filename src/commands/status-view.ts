@@ -6,9 +6,15 @@
  * are broken to the width.
  */
 import { clockTime } from '../adapters/terminal/log-lines.ts';
-import type { Style } from '../adapters/terminal/style.ts';
-import { type Piece, type StyledLine, wrapped } from '../adapters/terminal/styled.ts';
-import { type Column, cutToWidth, tableLines } from '../adapters/terminal/table.ts';
+import type { Style } from '../adapters/terminal/text-layout.ts';
+import {
+  type Column,
+  cutToWidth,
+  type Piece,
+  type StyledLine,
+  tableLines,
+  wrapped,
+} from '../adapters/terminal/text-layout.ts';
 import type { Check, CheckStatus, MailboxCheck } from '../ingest/readiness.ts';
 import type { Status } from './status-answer.ts';
 import {

@@ -6,7 +6,7 @@
  */
 import { setTimeout as wait } from 'node:timers/promises';
 import { localTime } from '../adapters/terminal/log-lines.ts';
-import type { StyledLine } from '../adapters/terminal/styled.ts';
+import type { StyledLine } from '../adapters/terminal/text-layout.ts';
 import { Failure, isFailure } from '../errors.ts';
 import type { CommonOptions, Context } from './context.ts';
 import { type Heard, placeToAsk, type Survey, survey } from './status-survey.ts';

@@ -8,11 +8,11 @@
 import { randomFillSync } from 'node:crypto';
 import type { ControlRequest, LogLevel } from '../adapters/control/protocol.ts';
 import type { ControlHandlers } from '../adapters/control/server.ts';
-import { socketPath, socketPaths } from '../adapters/control/sockets.ts';
+import { socketPath, socketPaths } from '../adapters/control/socket.ts';
 import { readPassphraseFile } from '../adapters/keyfile/age.ts';
 import { createKeyFile, type KeyFileTools } from '../adapters/keyfile/key-file.ts';
 import { createProofFile, createSwitchMemory } from '../adapters/keyfile/state-files.ts';
-import { thisAuthor } from '../adapters/process/author.ts';
+import { thisAuthor } from '../adapters/process/worker-identity.ts';
 import type { Clock } from '../async/clock.ts';
 import type { Config } from '../config/config.ts';
 import { type Control, createControl, type DisableAnswer, type RescueAnswer } from '../encryption/control.ts';

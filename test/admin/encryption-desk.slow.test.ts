@@ -3,7 +3,7 @@ import { chmod, chown, readFile, rm, stat, symlink, utimes, writeFile } from 'no
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { systemClock } from '../../src/adapters/clock/clock.ts';
-import { thisWorker } from '../../src/adapters/process/workers.ts';
+import { thisWorker } from '../../src/adapters/process/worker-identity.ts';
 import type { EncryptionView, Trouble } from '../../src/admin/service.ts';
 import {
   createEncryptionDesk,

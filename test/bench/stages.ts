@@ -8,9 +8,9 @@
 import { randomBytes } from 'node:crypto';
 import { json } from 'node:stream/consumers';
 import { systemClock } from '../../src/adapters/clock/clock.ts';
-import { createDigester } from '../../src/adapters/parser/digester.ts';
-import { createIds } from '../../src/adapters/process/ids.ts';
-import { thisWorker } from '../../src/adapters/process/workers.ts';
+import { createDigester } from '../../src/adapters/parser/parser-pool.ts';
+import { createIds } from '../../src/adapters/process/uuid-v7.ts';
+import { thisWorker } from '../../src/adapters/process/worker-identity.ts';
 import { type App, compose } from '../../src/compose/compose.ts';
 import type { Config } from '../../src/config/config.ts';
 import { loadConfig } from '../../src/config/load.ts';

@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { socketPath } from '../../src/adapters/control/sockets.ts';
+import { socketPath } from '../../src/adapters/control/socket.ts';
 import { levelSetter, startControlSocket } from '../../src/compose/encryption.ts';
 import { Failure } from '../../src/errors.ts';
 import type { AdjustableLog } from '../../src/events.ts';

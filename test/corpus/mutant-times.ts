@@ -5,7 +5,7 @@
  * The clock also counts while others have the processor, so a late one is parsed again, alone: it is a violation when it is
  * late each time. So is one at which a thread dies, or gives up.
  */
-import { createDigester } from '../../src/adapters/parser/digester.ts';
+import { createDigester } from '../../src/adapters/parser/parser-pool.ts';
 import { isFailure } from '../../src/errors.ts';
 import type { Digester } from '../../src/ingest/ports.ts';
 import { parseMessage } from '../../src/mail/parse.ts';

@@ -7,8 +7,16 @@
 import { once } from 'node:events';
 import { createConnection, type Socket } from 'node:net';
 import { causeCode, Failure } from '../../errors.ts';
-import { type Lines, linesOf } from './lines.ts';
-import { answerBytesMax, answeredFailure, type ControlRequest, checkPath, lineWaitMs, readObject } from './protocol.ts';
+import {
+  answerBytesMax,
+  answeredFailure,
+  type ControlRequest,
+  checkPath,
+  type Lines,
+  linesOf,
+  lineWaitMs,
+  readObject,
+} from './protocol.ts';
 
 /** A daemon that says for so long that it is working is not waited for any longer. */
 const answerWaitMs = 15 * 60_000;

@@ -6,18 +6,18 @@
  */
 import { createServer, type Server, type Socket } from 'node:net';
 import { asFailure, Failure } from '../../errors.ts';
-import { linesOf } from './lines.ts';
-import { listenAt } from './place.ts';
 import {
   type ControlRequest,
   checkPath,
   failureAnswer,
   type LogLevel,
+  linesOf,
   lineWaitMs,
   readRequest,
   requestBytesMax,
   workingEveryMs,
 } from './protocol.ts';
+import { listenAt } from './socket.ts';
 
 /** What is done for each command; `who` asks. The result is the answer. */
 export type ControlHandlers = {

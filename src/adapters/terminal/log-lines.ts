@@ -6,8 +6,8 @@
  * of a stack. What is not one of our JSON lines is `null` to the reader, and shown as it is.
  */
 import { events } from '../../events.ts';
-import type { Style } from './style.ts';
-import { type Piece, type StyledLine, styledText } from './styled.ts';
+import type { Style } from './text-layout.ts';
+import { type Piece, type StyledLine, styledText } from './text-layout.ts';
 
 export type LogEntry = {
   readonly level: string;

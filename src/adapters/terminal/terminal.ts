@@ -5,17 +5,14 @@
  * slow reader, so memory stays flat however long a listing is. What is asked goes to standard error, results alone go
  * to standard output. What measures text is loaded when it is needed: most listings are JSON. Colours only on a terminal, and not when NO_COLOR is set (no-color.org).
  */
+
 import { once } from 'node:events';
 import { createInterface } from 'node:readline/promises';
 import { Failure } from '../../errors.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { jsonLine, printableLine, printableText } from '../../text/printable.ts';
 import { type Keyboard, promptPassword, readPasswordToEnd } from './password.ts';
-import type { Progress } from './progress.ts';
-import type { Screen, Size } from './screen.ts';
-import { inStyle, type Style } from './style.ts';
-import type { StyledLine } from './styled.ts';
-import type { Column } from './table.ts';
+import { type Column, cutToWidth, inStyle, type Style, type StyledLine, styledText } from './text-layout.ts';
 
 type Output = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number; readonly rows?: number };
 type Input = NodeJS.ReadableStream & { readonly isTTY?: boolean };
@@ -71,18 +68,18 @@ export function openTerminal(streams: TerminalStreams): Terminal {
     text: (text) => out(`${printableText(text)}\n`),
     json: (value) => out(`${jsonLine(value)}\n`),
     async table(columns, rows) {
-      const { tableLines } = await import('./table.ts');
+      const { tableLines } = await import('./text-layout.ts');
       const [head, ...body] = tableLines(columns, rows, stdout.isTTY === true ? widthOf(stdout) : null);
       await out([styled(streams, stdout, head ?? '', 'bold'), ...body, ''].join('\n'));
     },
     size: () => sizeOf(stdout),
     async styled(lines) {
-      const { styledText } = await import('./styled.ts');
+      const { styledText } = await import('./text-layout.ts');
       const coloured = stdout.isTTY === true && streams.colours;
       await out(lines.map((line) => `${styledText(line, coloured)}\n`).join(''));
     },
     async screen() {
-      const { createScreen } = await import('./screen.ts');
+      const { createScreen } = await import('./terminal.ts');
       if (stdout.isTTY !== true) throw new Failure('usage', 'standard output is no terminal to draw on');
       return createScreen(out, () => sizeOf(stdout) ?? { columns: 80, rows: 24 }, streams.colours);
     },
@@ -92,7 +89,7 @@ export function openTerminal(streams: TerminalStreams): Terminal {
     },
     async progress(label) {
       if (stderr.isTTY !== true) return silentProgress;
-      const { progressBar } = await import('./progress.ts');
+      const { progressBar } = await import('./terminal.ts');
       return progressBar(printableLine(label), err, () => widthOf(stderr), streams.nowMs);
     },
     confirm: (question, otherwise) => confirm(streams, question, otherwise),
@@ -134,4 +131,99 @@ async function confirm({ stdin, stderr }: TerminalStreams, question: string, oth
   const asked = questions.question(`${question} [y/N] `).catch(() => '');
   const answer = await Promise.race([asked, closed]);
   return /^y(es)?$/i.test(answer.trim());
+}
+
+/**
+ * A picture on a terminal that is drawn again and again, in place and without flicker.
+ *
+ * Each picture is one write that overwrites the one before line by line; nothing is blank in between. Lines are cut to the
+ * width, and the picture to the height, of the terminal as it is at that moment.
+ */
+
+export type Size = { readonly columns: number; readonly rows: number };
+
+export type Screen = {
+  draw(lines: readonly StyledLine[]): Promise<void>;
+  /** Leaves the last picture where it is, and the cursor below it. */
+  end(): Promise<void>;
+};
+
+const clear = '\x1b[2J';
+const home = '\x1b[H';
+const toLineEnd = '\x1b[K';
+const toScreenEnd = '\x1b[J';
+const hideCursor = '\x1b[?25l';
+const showCursor = '\x1b[?25h';
+// A terminal that knows it shows the whole picture at once; any other ignores it.
+const beginPicture = '\x1b[?2026h';
+const endPicture = '\x1b[?2026l';
+
+export function createScreen(print: (text: string) => Promise<void>, size: () => Size, colours: boolean): Screen {
+  let drawnIn: Size | null = null;
+  return {
+    async draw(lines) {
+      const { columns, rows } = size();
+      // The text of a window that changed its size is somewhere else.
+      const isNew = drawnIn?.columns !== columns || drawnIn.rows !== rows;
+      drawnIn = { columns, rows };
+      const shown = cutToHeight(lines, rows - 1).map((line) => `${styledText(line, colours, columns)}${toLineEnd}\n`);
+      const start = isNew ? hideCursor + clear + home : home;
+      await print(`${beginPicture}${start}${shown.join('')}${toScreenEnd}${endPicture}`);
+    },
+    async end() {
+      if (drawnIn !== null) await print(showCursor);
+      drawnIn = null;
+    },
+  };
+}
+
+function cutToHeight(lines: readonly StyledLine[], height: number): readonly StyledLine[] {
+  if (lines.length <= height) return lines;
+  const kept = Math.max(0, height - 1);
+  return [...lines.slice(0, kept), [[`… ${lines.length - kept} more lines: make the window taller`, 'dim']]];
+}
+
+/**
+ * A progress bar on one line, redrawn in place: for a terminal, and only when there is much to do.
+ *
+ * It is drawn at most ten times a second, and taken away without a trace when the work is done.
+ */
+
+export type Progress = {
+  update(done: number, total: number): void;
+  clear(): void;
+};
+
+const totalMin = 50;
+const redrawAfterMs = 100;
+const barWidth = 30;
+const toLineStart = '\r\x1b[K';
+
+/** `print` writes to a terminal `width()` columns wide. */
+export function progressBar(
+  label: string,
+  print: (text: string) => void,
+  width: () => number,
+  nowMs: () => number,
+): Progress {
+  let drawnAtMs: number | null = null;
+  return {
+    update(done, total) {
+      const now = nowMs();
+      if (total < totalMin || (drawnAtMs !== null && now - drawnAtMs < redrawAfterMs && done < total)) return;
+      drawnAtMs = now;
+      print(toLineStart + cutToWidth(barLine(label, done, total), width() - 1));
+    },
+    clear() {
+      if (drawnAtMs !== null) print(toLineStart);
+      drawnAtMs = null;
+    },
+  };
+}
+
+function barLine(label: string, done: number, total: number): string {
+  const share = Math.min(1, done / total);
+  const filled = Math.round(share * barWidth);
+  const bar = '█'.repeat(filled) + '░'.repeat(barWidth - filled);
+  return `${label} ${bar} ${Math.floor(share * 100)} % (${done} of ${total})`;
 }

@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type ControlHandlers, startControl } from '../../../src/adapters/control/server.ts';
-import { socketPath, socketPaths } from '../../../src/adapters/control/sockets.ts';
+import { socketPath, socketPaths } from '../../../src/adapters/control/socket.ts';
 import { daemonAt, levelSetter, startControlSocket } from '../../../src/compose/encryption.ts';
 import { Failure } from '../../../src/errors.ts';
 import type { AdjustableLog } from '../../../src/events.ts';

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { Deadlines } from '../../../src/adapters/parser/deadlines.ts';
+import { Deadlines } from '../../../src/adapters/parser/parser-pool.ts';
 
 test('each is over when its time has passed, once, and none that was disposed', async () => {
   const deadlines = new Deadlines();

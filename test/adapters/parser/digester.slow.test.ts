@@ -1,7 +1,7 @@
 import { hash, randomBytes } from 'node:crypto';
 import { zstdDecompressSync } from 'node:zlib';
 import { expect, test } from 'vitest';
-import { createDigester } from '../../../src/adapters/parser/digester.ts';
+import { createDigester } from '../../../src/adapters/parser/parser-pool.ts';
 import { isFailure } from '../../../src/errors.ts';
 
 const mail = (text: string) => new Uint8Array(Buffer.from(text.replaceAll('\n', '\r\n')));

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { createQueue } from '../../../src/adapters/parser/queue.ts';
+import { createQueue } from '../../../src/adapters/parser/fair-queue.ts';
 
 const bounds = {
   runningMax: 1,

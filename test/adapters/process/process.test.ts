@@ -3,9 +3,8 @@ import { once } from 'node:events';
 import { userInfo } from 'node:os';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { thisAuthor } from '../../../src/adapters/process/author.ts';
-import { createIds } from '../../../src/adapters/process/ids.ts';
-import { thisWorker } from '../../../src/adapters/process/workers.ts';
+import { createIds } from '../../../src/adapters/process/uuid-v7.ts';
+import { thisAuthor, thisWorker } from '../../../src/adapters/process/worker-identity.ts';
 
 describe('ids', () => {
   test('are UUIDs of version 7 that hold the time', () => {

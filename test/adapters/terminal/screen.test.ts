@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { createScreen, type Size } from '../../../src/adapters/terminal/screen.ts';
+import { createScreen, type Size } from '../../../src/adapters/terminal/terminal.ts';
 
 /** What each picture prints. */
 function screen(colours = false) {

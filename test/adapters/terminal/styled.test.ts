@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import stringWidth from 'string-width';
 import { expect, test } from 'vitest';
-import { styledText, wrapped } from '../../../src/adapters/terminal/styled.ts';
+import { styledText, wrapped } from '../../../src/adapters/terminal/text-layout.ts';
 
 test('what is hostile in a piece is made printable, whatever its style', () => {
   const evil = '\x1b[2J\x9b\u202e\n';

@@ -1,6 +1,6 @@
 import stringWidth from 'string-width';
 import { expect, test } from 'vitest';
-import { cutToWidth, tableLines } from '../../../src/adapters/terminal/table.ts';
+import { cutToWidth, tableLines } from '../../../src/adapters/terminal/text-layout.ts';
 
 const columns = [{ title: 'REF' }, { title: 'N', align: 'right' as const }, { title: 'SUBJECT', shrinks: true }];
 

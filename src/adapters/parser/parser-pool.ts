@@ -9,6 +9,7 @@
  * pass: threads that cannot even parse that one are `parser_unavailable`, which fails the poll and leaves the mail where it
  * is, instead of putting a whole mailbox into quarantine.
  */
+
 import { getCompileCacheDir } from 'node:module';
 import { dirname } from 'node:path';
 import { Piscina } from 'piscina';
@@ -16,11 +17,10 @@ import { giveBack, takeOver } from '../../async/buffer-pool.ts';
 import { causeCode, Failure, isFailure } from '../../errors.ts';
 import type { Digested, Digester } from '../../ingest/ports.ts';
 import { type Compressed, compress, compressLarge, decompress } from './compress.ts';
-import { Deadlines } from './deadlines.ts';
-import type { Parsed, Portion, Unavailable } from './digest.worker.ts';
-import { createQueue } from './queue.ts';
+import { createQueue } from './fair-queue.ts';
+import type { Parsed, Portion, Unavailable } from './parse.worker.ts';
 
-export type DigesterOptions = { readonly threads: number; readonly timeoutMs: number; readonly memoryMb: number };
+type DigesterOptions = { readonly threads: number; readonly timeoutMs: number; readonly memoryMb: number };
 
 type Source = Uint8Array;
 /** `large`: the compressed source where it is large. */
@@ -86,7 +86,7 @@ function poolOf(threads: Threads): Pool {
 
 function startPool(options: DigesterOptions): Pool {
   const threads = new Piscina({
-    filename: new URL('./digest.worker.ts', import.meta.url).href,
+    filename: new URL('./parse.worker.ts', import.meta.url).href,
     name: 'digest',
     minThreads: 1,
     maxThreads: options.threads,
@@ -202,4 +202,49 @@ async function provePool(threads: Threads): Promise<void> {
   throw new Failure('parser_unavailable', 'the parse threads fail at a mail that is known to be good', {
     fields: { why },
   });
+}
+
+/**
+ * Deadlines in time that this process has run: when the machine stood still for a while (a paused virtual machine, a frozen
+ * control group, SIGSTOP), no mail is to blame for it. One timer for all of them.
+ */
+
+const tickMs = 50;
+/** What counts of a tick that comes late: this thread may have been busy while the other one ran. */
+const lateMsMax = 1_000;
+
+type Open = { leftMs: number; countedAtMs: number; readonly onOver: () => void };
+
+export class Deadlines {
+  readonly #open = new Set<Open>();
+  readonly #nowMs: () => number;
+  #timer: NodeJS.Timeout | null = null;
+
+  /** `nowMs`: a clock that only goes on. */
+  constructor(nowMs: () => number = () => performance.now()) {
+    this.#nowMs = nowMs;
+  }
+
+  /** Calls `onOver` once, when `ms` have passed; never after it was disposed. Keeps no process alive. */
+  start(ms: number, onOver: () => void): Disposable {
+    const open = { leftMs: ms, countedAtMs: this.#nowMs(), onOver };
+    this.#open.add(open);
+    this.#timer ??= setInterval(() => this.#tick(), tickMs).unref();
+    return { [Symbol.dispose]: () => this.#open.delete(open) };
+  }
+
+  #tick(): void {
+    if (this.#open.size === 0) this.#rest();
+    const nowMs = this.#nowMs();
+    for (const open of this.#open) {
+      open.leftMs -= Math.min(nowMs - open.countedAtMs, lateMsMax);
+      open.countedAtMs = nowMs;
+      if (open.leftMs <= 0 && this.#open.delete(open)) open.onOver();
+    }
+  }
+
+  #rest(): void {
+    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#timer = null;
+  }
 }

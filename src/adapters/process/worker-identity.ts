@@ -6,9 +6,13 @@
  * space can be known to be dead; of every other one nothing is claimed, and its lease runs out by itself. One of another boot
  * is most likely of an earlier one; but another machine may have the same name, so that alone is no proof.
  */
+
 import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
+import { processEnvironment } from '../../config/load.ts';
+import { thisUser } from '../../config/machine.ts';
 import { causeCode } from '../../errors.ts';
+import type { Author } from '../../ingest/model.ts';
 import type { Workers } from '../../ingest/ports.ts';
 
 /** This process as a worker. Without /proc (not Linux) nobody is ever known to be dead. */
@@ -76,3 +80,21 @@ function readOrNull(path: string): string | null {
     throw error;
   }
 }
+
+/** Who runs this program, for the audit table. */
+
+/**
+ * `user@host`; a user without a name is shown by number. Behind sudo, and behind the command that becomes the user of the
+ * service, it is who called.
+ */
+export function thisAuthor(environment: { readonly SUDO_USER?: string | undefined } = processEnvironment()): Author {
+  const host = hostname().slice(0, 64);
+  const caller = /^[\w.@-]{1,64}$/.exec(environment.SUDO_USER ?? '')?.[0];
+  return { who: `${caller ?? thisUser().slice(0, 64)}@${host}`, host };
+}
+
+/** The version of this program, as package.json has it. */
+
+export const version: string = JSON.parse(
+  readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'),
+).version;

@@ -4,6 +4,8 @@
  * Only columns that are marked `shrinks` give way, the widest first, down to a few characters; the others keep their
  * width. Widths are those that a terminal shows: wide East Asian characters count two.
  */
+
+import { styleText } from 'node:util';
 import stringWidth from 'string-width';
 import { printableLine } from '../../text/printable.ts';
 
@@ -73,4 +75,82 @@ function cell(text: string, width: number, align: 'left' | 'right'): string {
   const cut = cutToWidth(text, width);
   const space = ' '.repeat(Math.max(0, width - stringWidth(cut)));
   return align === 'right' ? space + cut : cut + space;
+}
+
+/**
+ * Lines of which parts have a style: what `status` and `logs` are made of.
+ *
+ * Texts are made printable here, so that nothing from outside reaches a terminal as a command to it; styles are put around
+ * them afterwards, and only where colours are shown.
+ */
+
+/** Text as it is, or in a style. */
+export type Piece = string | readonly [text: string, style: Style];
+
+export type StyledLine = readonly Piece[];
+
+/** One line without its end; `width` in columns, null for as wide as it is. */
+export function styledText(line: StyledLine, colours: boolean, width: number | null = null): string {
+  let left = width ?? Number.POSITIVE_INFINITY;
+  let text = '';
+  for (const [words, style] of line.map(partsOf)) {
+    const shown = left === Number.POSITIVE_INFINITY ? words : cutToWidth(words, left);
+    text += colours && style !== null ? inStyle(shown, style) : shown;
+    left -= stringWidth(shown);
+    if (shown !== words || left <= 0) break;
+  }
+  return text;
+}
+
+function partsOf(piece: Piece): readonly [text: string, style: Style | null] {
+  return typeof piece === 'string' ? [printableLine(piece), null] : [printableLine(piece[0]), piece[1]];
+}
+
+/** `text` in lines of at most `width` columns, broken at spaces; a word that is longer is cut in pieces. */
+export function wrapped(text: string, width: number): readonly string[] {
+  const lines: string[] = [];
+  let line = '';
+  for (const word of printableLine(text)
+    .split(' ')
+    .flatMap((one) => broken(one, width))) {
+    if (line === '') line = word;
+    else if (stringWidth(line) + 1 + stringWidth(word) <= width) line += ` ${word}`;
+    else {
+      lines.push(line);
+      line = word;
+    }
+  }
+  return [...lines, line];
+}
+
+/** Pieces of `word` that fit. */
+function broken(word: string, width: number): readonly string[] {
+  if (stringWidth(word) <= width) return [word];
+  const pieces = [''];
+  for (const { segment } of segments.segment(word)) {
+    const last = pieces.length - 1;
+    if (stringWidth(`${pieces[last]}${segment}`) > width && pieces[last] !== '') pieces.push(segment);
+    else pieces[last] += segment;
+  }
+  return pieces;
+}
+
+/** Colours and weight of text on a terminal, by name. */
+
+const formats = {
+  bold: ['bold'],
+  green: ['green'],
+  red: ['red'],
+  yellow: ['yellow'],
+  dim: ['dim'],
+  'bold green': ['bold', 'green'],
+  'bold red': ['bold', 'red'],
+  'bold yellow': ['bold', 'yellow'],
+} as const;
+
+export type Style = keyof typeof formats;
+
+/** `text` in a style, as a terminal understands it. */
+export function inStyle(text: string, style: Style): string {
+  return styleText([...formats[style]], text, { validateStream: false });
 }
