@@ -51,10 +51,10 @@ async function makeContext(signal: AbortSignal): Promise<import('./commands/cont
     writeNewFile: (path, bytes) => writeFileSync(path, bytes, { flag: 'wx', mode: 0o600 }),
     loadConfig: async (file) => loadConfig({ file }),
     outside: {
-      fetchJson: async (...args) => (await import('./commands/status-question.ts')).fetchJson(...args),
+      fetchJson: async (...args) => (await import('./commands/status/client.ts')).fetchJson(...args),
       inputPieces: async () => stdin,
-      filePieces: async (...args) => (await import('./commands/logs-source.ts')).filePieces(...args),
-      programPieces: async (...args) => (await import('./commands/logs-source.ts')).programPieces(...args),
+      filePieces: async (...args) => (await import('./commands/logs.ts')).filePieces(...args),
+      programPieces: async (...args) => (await import('./commands/logs.ts')).programPieces(...args),
     },
     async compose(config, choice, people) {
       const [{ compose }, { createLog, isJournal }, { prettyLine }] = await Promise.all([

@@ -15,7 +15,7 @@ import { asFailure, causeCode, Failure, isFailure } from '../errors.ts';
 import type { Mailbox } from '../ingest/model.ts';
 import { type KeySet, keyIds } from '../secret/key.ts';
 import { type CommonOptions, type Context, composeFor } from './context.ts';
-import { certificateText, probeMailbox } from './mailbox-probe.ts';
+import { certificateText, probeMailbox } from './mailbox/probe.ts';
 
 type Outcome<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly failure: Failure };
 

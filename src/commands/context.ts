@@ -6,8 +6,6 @@ import type { App } from '../compose/compose.ts';
 import type { Config } from '../config/config.ts';
 import { isFailure } from '../errors.ts';
 import { SecretBytes } from '../secret/secret-bytes.ts';
-import type { Pieces } from './logs-source.ts';
-import type { Answer } from './status-question.ts';
 
 export type Context = {
   readonly terminal: Terminal;
@@ -109,3 +107,21 @@ async function askPassphrase({ terminal }: Context): Promise<SecretBytes | null>
 export async function migrateFirst(app: App, config: Config): Promise<void> {
   if (config.migrateOnStart) await app.migrations.apply();
 }
+
+/**
+ * Where `logs` reads from: a file, which may grow and be rotated, or a program.
+ *
+ * Pieces of bytes as they come, never the whole. Where something goes on, `null` says once that all there was so far has
+ * been read. What cannot be read is `usage`.
+ */
+
+export type Pieces = AsyncIterable<Uint8Array | null>;
+
+/**
+ * One question to the HTTP side of a running daemon, and where that listens.
+ *
+ * The answer is limited in time and size. Whatever keeps it away is `daemon_unreachable`, with the hint that helps: the
+ * daemon does not run, it listens elsewhere, or something else listens there.
+ */
+
+export type Answer = { readonly status: number; readonly body: unknown };

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { pageLines } from '../../src/commands/admin-page.ts';
+import { pageLines } from '../../src/commands/admin.ts';
 import type { AdminConfig } from '../../src/config/config.ts';
 import { verifyAdminPassword } from '../../src/secret/admin-password.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';

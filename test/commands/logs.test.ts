@@ -7,7 +7,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { stripVTControlCharacters } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { readSince } from '../../src/commands/logs-options.ts';
+import { readSince } from '../../src/commands/logs.ts';
 import { type TemporaryFolder, temporaryFolder } from '../support/temporary.ts';
 import { type Looking, look, plainLines, start } from './sight.ts';
 
@@ -202,7 +202,7 @@ describe('the journal', () => {
     script: string,
     input: string | null = null,
   ): Promise<{ seen: Awaited<ReturnType<typeof look>>; args: unknown }> {
-    const { programPieces } = await import('../../src/commands/logs-source.ts');
+    const { programPieces } = await import('../../src/commands/logs.ts');
     let called: unknown = null;
     const seen = await look(['logs', ...args], {
       input,
@@ -298,7 +298,7 @@ describe('the journal', () => {
 
   test('that journalctl cannot read is exit code 1, and that there is none is one clear line', async () => {
     expect((await asked([], 'exit 3')).seen).toMatchObject({ code: 1, err: expect.stringContaining('exit code 3') });
-    const { programPieces } = await import('../../src/commands/logs-source.ts');
+    const { programPieces } = await import('../../src/commands/logs.ts');
     const none = await look(['logs'], {
       input: null,
       outside: { programPieces: async (_, args, stop) => programPieces('/nowhere/journalctl', args, stop) },

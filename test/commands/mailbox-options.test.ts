@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { describe, expect, test } from 'vitest';
-import { type MailboxOptions, type NewMailbox, readMailboxOptions } from '../../src/commands/mailbox-options.ts';
+import { type MailboxOptions, type NewMailbox, readMailboxOptions } from '../../src/commands/mailbox/options.ts';
 import { Failure } from '../../src/errors.ts';
 import { certificatesTemplate } from '../support/templates.ts';
 

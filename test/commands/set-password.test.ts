@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { serverText } from '../../src/commands/mailbox-view.ts';
+import { serverText } from '../../src/commands/mailbox/view.ts';
 import type { Connection } from '../../src/ingest/model.ts';
 import { certificatesTemplate } from '../support/templates.ts';
 import { type Desk, openDesk, type Ran } from './desk.ts';

@@ -5,9 +5,9 @@ import { PassThrough, Readable, Writable } from 'node:stream';
 import { stripVTControlCharacters } from 'node:util';
 import { openTerminal } from '../../src/adapters/terminal/terminal.ts';
 import type { Context, Outside } from '../../src/commands/context.ts';
-import { filePieces, programPieces } from '../../src/commands/logs-source.ts';
+import { filePieces, programPieces } from '../../src/commands/logs.ts';
 import { buildProgram } from '../../src/commands/program.ts';
-import { fetchJson } from '../../src/commands/status-question.ts';
+import { fetchJson } from '../../src/commands/status/client.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { isFailure } from '../../src/errors.ts';
 

@@ -1,7 +1,6 @@
 import stringWidth from 'string-width';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { spanText } from '../../src/commands/status-texts.ts';
-import { statusLines } from '../../src/commands/status-view.ts';
+import { spanText, statusLines } from '../../src/commands/status/view.ts';
 import { Failure } from '../../src/errors.ts';
 import type { Readiness } from '../../src/ingest/readiness.ts';
 import { look, plainLines, type SightOptions } from './sight.ts';
@@ -166,7 +165,7 @@ describe('no answer that helps', () => {
 
   test('comes from a daemon that hangs', async () => {
     server.status = 0;
-    const { fetchJson } = await import('../../src/commands/status-question.ts');
+    const { fetchJson } = await import('../../src/commands/status/client.ts');
     const err = await failure({ outside: { fetchJson: (url) => fetchJson(url, 200) } });
     expect(err).toMatch(/does not answer within 0\.2 s\nhint: It hangs/);
   });

@@ -1,5 +1,5 @@
 /** One line of `message list --full --json`, as far as it is compared; and the same of a mail that was only parsed. */
-import { messageJson } from '../../src/commands/ticket-view.ts';
+import { messageJson } from '../../src/commands/ticket.ts';
 import type { ParsedMessage } from '../../src/mail/message.ts';
 
 export type Person = { readonly name: string; readonly address: string };

@@ -1,0 +1,186 @@
+/**
+ * `admin add`, `list`, `set-password`, `remove` and `unlock`: who may sign in to the admin page.
+ *
+ * They work on the database alone, whether the daemon runs or not; it goes by what is there at the next request.
+ */
+
+import { randomFillSync, randomUUIDv7, timingSafeEqual } from 'node:crypto';
+import type { Account } from '../admin/ports.ts';
+import {
+  type AccountPorts,
+  addAccount,
+  findAccount,
+  readAdminName,
+  removeAccount,
+  requireFreeName,
+  requireGoodPassword,
+  setAccountPassword,
+  unlockSignIn,
+} from '../admin/sign-in/accounts.ts';
+import { attemptLimits } from '../admin/sign-in/limits.ts';
+import type { App } from '../compose/compose.ts';
+import type { AdminConfig } from '../config/config.ts';
+import { isLoopback } from '../config/machine.ts';
+import { Failure } from '../errors.ts';
+import type { SecretBytes } from '../secret/secret-bytes.ts';
+import { isoTime, shortTime } from '../text/time.ts';
+import { type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';
+
+type NameOptions = CommonOptions & { readonly name: string };
+type PasswordOptions = NameOptions & { readonly passwordStdin?: boolean };
+
+const columns = [
+  { title: 'NAME', shrinks: true },
+  { title: 'ADDED (UTC)' },
+  { title: 'PASSWORD SET (UTC)' },
+  { title: 'LAST SIGN-IN (UTC)' },
+];
+
+function portsOf({ store, author }: App, { nowMs }: Context): AccountPorts {
+  return { store, clock: { nowMs }, author, newId: randomUUIDv7, random: (bytes) => randomFillSync(bytes) };
+}
+
+/** Ends by telling where the page is. Throws `usage`, `exists_already`, `password_missing`. */
+export async function addAdmin(options: PasswordOptions, context: Context): Promise<number> {
+  const { terminal } = context;
+  const name = readAdminName(options.name);
+  return await withApp(options, context, async (app, config) => {
+    await migrateFirst(app, config);
+    const ports = portsOf(app, context);
+    await requireFreeName(ports, name);
+    using password = await newAdminPassword(options, context, { name, check: requireGoodPassword });
+    await addAccount(ports, name, password);
+    await terminal.line(`added admin ${name}`);
+    for (const line of pageLines(config.admin, app.author.host)) terminal.note(line);
+    return 0;
+  });
+}
+
+export async function listAdmins(options: CommonOptions, context: Context): Promise<number> {
+  const { terminal } = context;
+  return await withApp(options, context, async ({ store }) => {
+    const accounts = await store.listAccounts();
+    if (options.json === true) for (const account of accounts) await terminal.json(accountJson(account));
+    else if (accounts.length === 0) terminal.note('There is no admin yet: add one with ticketmaild admin add NAME.');
+    else await terminal.table(columns, accounts.map(cells));
+    return 0;
+  });
+}
+
+/** The field names are a promise to scripts. */
+function accountJson(account: Account): Record<string, unknown> {
+  return {
+    name: account.name,
+    added_at: isoTime(account.createdAtMs),
+    password_set_at: isoTime(account.passwordChangedAtMs),
+    last_sign_in_at: account.lastSignInAtMs === null ? null : isoTime(account.lastSignInAtMs),
+  };
+}
+
+function cells({ name, createdAtMs, passwordChangedAtMs, lastSignInAtMs }: Account): readonly string[] {
+  return [name, shortTime(createdAtMs), shortTime(passwordChangedAtMs), shortTime(lastSignInAtMs)];
+}
+
+/** Whoever is signed in by the former password is so no more. Throws `not_found`, `usage`, `password_missing`. */
+export async function setAdminPassword(options: PasswordOptions, context: Context): Promise<number> {
+  const { terminal } = context;
+  return await withApp(options, context, async (app) => {
+    const ports = portsOf(app, context);
+    const account = await findAccount(ports, options.name);
+    const { name } = account;
+    using password = await newAdminPassword(options, context, { name, check: requireGoodPassword });
+    await setAccountPassword(ports, account, password);
+    await terminal.line(`set the password of admin ${name}; whoever was signed in under that name is signed out`);
+    return 0;
+  });
+}
+
+/** Asks first, unless told `--yes`. Throws `not_found`, `usage`. */
+export async function removeAdmin(options: NameOptions & { yes?: boolean }, context: Context): Promise<number> {
+  const { terminal } = context;
+  return await withApp(options, context, async (app) => {
+    const ports = portsOf(app, context);
+    const account = await findAccount(ports, options.name);
+    const question = `Remove admin ${account.name}, who is signed out at once?`;
+    const sure = options.yes === true || (await terminal.confirm(question, 'Say that you are sure with --yes.'));
+    if (sure) await removeAccount(ports, account);
+    await terminal.line(`${sure ? 'removed' : 'kept'} admin ${account.name}`);
+    if (sure && (await app.store.countAccounts()) === 0) terminal.note('Nobody can sign in to the admin page now.');
+    return sure ? 0 : 1;
+  });
+}
+
+/** For whoever is told of too many tries, which others on the same address may have made. */
+export async function unlockAdmins(options: CommonOptions, context: Context): Promise<number> {
+  const { terminal } = context;
+  return await withApp(options, context, async (app) => {
+    await unlockSignIn(app);
+    const seconds = attemptLimits.askAgainMs / 1000;
+    await terminal.line(`forgot all tries to sign in; a daemon that runs notices within ${seconds} seconds`);
+    return 0;
+  });
+}
+
+/**
+ * Where the admin page is, in words: its address by the configuration, and how to get there from another machine.
+ */
+
+/** `thisHost`: the name of this machine. */
+export function pageLines(admin: AdminConfig | null, thisHost: string): readonly string[] {
+  if (admin === null) {
+    return [
+      'The admin page is off. To have it: [admin] listen = "127.0.0.1:8026" in the configuration, then restart the daemon.',
+    ];
+  }
+  const { host, port, origin } = admin;
+  const page = `${origin ?? ownOrigin(admin, thisHost)}/admin`;
+  const there = `Where the daemon serves the admin page: ${page}`;
+  if (origin !== null || !isLoopback(host)) return [there];
+  const tunnel = `ssh -L ${port}:${inUrl(host)}:${port} ${thisHost}`;
+  return [`${there} (from this machine alone; from another one first: ${tunnel})`];
+}
+
+/** One that listens on every address is reached by the name of its machine. */
+function ownOrigin({ host, port, tls }: AdminConfig, thisHost: string): string {
+  const isEverywhere = host === '0.0.0.0' || host === '::';
+  return `${tls === null ? 'http' : 'https'}://${isEverywhere ? thisHost : inUrl(host)}:${port}`;
+}
+
+function inUrl(host: string): string {
+  return host.includes(':') ? `[${host}]` : host;
+}
+
+/**
+ * The password of an admin as a person gives it: from the prompt, twice, or all of standard input. Never an argument.
+ */
+
+/** `check` sees it before it is asked for again. Throws what that throws, `password_missing`, `usage` for two that differ. */
+export async function newAdminPassword(
+  { passwordStdin }: { readonly passwordStdin?: boolean },
+  { terminal }: Context,
+  { name, check }: { readonly name: string; readonly check: (password: SecretBytes) => void },
+): Promise<SecretBytes> {
+  const isPiped = passwordStdin === true;
+  const first = isPiped
+    ? await terminal.readPassword()
+    : await terminal.askPassword(`New password of admin ${JSON.stringify(name)}: `);
+  try {
+    check(first);
+    if (!isPiped) {
+      using second = await terminal.askPassword('The same again: ');
+      if (!isEqual(first, second)) throw different();
+    }
+    return first;
+  } catch (error) {
+    first.wipe();
+    throw error;
+  }
+}
+
+function isEqual(a: SecretBytes, b: SecretBytes): boolean {
+  return a.length === b.length && a.use((first) => b.use((second) => timingSafeEqual(first, second)));
+}
+
+function different(): Failure {
+  return new Failure('usage', 'the two passwords are not the same', { hint: 'Nothing was changed: try it again.' });
+}

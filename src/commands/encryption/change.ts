@@ -1,0 +1,338 @@
+/**
+ * `encryption enable`: explains, asks for two acknowledgements, then makes a key file and seals every password.
+ *
+ * Off a terminal both acknowledgements are options, and without them nothing is touched. Interrupted anywhere, it goes on
+ * where it was when it is run again.
+ */
+
+import type { App } from '../../compose/compose.ts';
+import type { DisableAnswer } from '../../encryption/control.ts';
+import { backupAdvice, counted, explanation, leftovers, questions } from '../../encryption/help.ts';
+import { disable } from '../../encryption/operations/disable.ts';
+import { enable } from '../../encryption/operations/enable.ts';
+import { replaceLostKey } from '../../encryption/operations/replace-lost-key.ts';
+import { reseal, rotate } from '../../encryption/operations/rotate.ts';
+import { type Accepted, acceptRestored } from '../../encryption/operations/trust-restored.ts';
+import type { PasswordCounts } from '../../encryption/ports.ts';
+import { Failure, isFailure } from '../../errors.ts';
+import type { SwitchRow } from '../../secret/switch.ts';
+import { quoted } from '../../text/shell.ts';
+import { isoTime, shortTime } from '../../text/time.ts';
+import { type CommonOptions, type Context, migrateFirst, withApp } from '../context.ts';
+import { operationOptions, runOperation, sayer, tellUnopened, type WaitOptions } from './operation.ts';
+
+export type EnableOptions = WaitOptions & { readonly acceptKeyLoss?: boolean; readonly backupPrepared?: boolean };
+
+/** Throws `usage` for a missing acknowledgement, `workers_lack_key`, `operation_running`, and all that sealing throws. */
+export async function enableEncryption(options: EnableOptions, context: Context): Promise<number> {
+  const how = operationOptions(options, context);
+  if (!context.isAttended) requireFlags(options);
+  return await withApp(options, context, async (app, config) => {
+    const keyFile = app.keyFile.path;
+    if (!(await acknowledged(options, context, explanation(keyFile, config.database)))) {
+      context.terminal.note('Nothing was changed.');
+      return 1;
+    }
+    await migrateFirst(app, config);
+    const done = await runOperation(app, context, 'sealing passwords', (ports) => enable(ports, how));
+    const { terminal } = context;
+    if (options.json === true) await terminal.json(enabledJson(done, keyFile));
+    else await terminal.line(`encryption is ${done.wasOn ? 'on, as it was' : 'on'}`, 'green');
+    const say = sayer(options, terminal);
+    const made = done.createdKeyFile ? 'made now' : 'it was there';
+    await say(`sealed    ${counted(done.sealed, 'password')}`);
+    await say(`key       ${done.keyId}`);
+    await say(`key file  ${keyFile} (${made})`);
+    for (const line of [...backupAdvice(options.config ?? null), ...leftovers(config.database, options.config ?? null)])
+      await say(line);
+    return 0;
+  });
+}
+
+function enabledJson(done: Awaited<ReturnType<typeof enable>>, keyFile: string): Record<string, unknown> {
+  return {
+    state: 'on',
+    key_id: done.keyId,
+    key_file: keyFile,
+    created_key_file: done.createdKeyFile,
+    sealed: done.sealed,
+    was_on: done.wasOn,
+  };
+}
+
+function missingFlags({ acceptKeyLoss, backupPrepared }: EnableOptions): readonly string[] {
+  return [
+    ...(acceptKeyLoss === true ? [] : ['--accept-key-loss']),
+    ...(backupPrepared === true ? [] : ['--backup-prepared']),
+  ];
+}
+
+function requireFlags(options: EnableOptions): void {
+  const missing = missingFlags(options);
+  if (missing.length === 0) return;
+  throw new Failure('usage', `missing: ${missing.join(', ')}`, {
+    hint: 'Both are acknowledgements, see encryption enable --help; at a terminal they are asked for.',
+  });
+}
+
+async function acknowledged(
+  options: EnableOptions,
+  { terminal }: Context,
+  explained: readonly string[],
+): Promise<boolean> {
+  const missing = missingFlags(options);
+  if (missing.length === 0) return true;
+  for (const line of explained) terminal.note(line);
+  const asked = [
+    ['--accept-key-loss', questions.keyLoss],
+    ['--backup-prepared', questions.backup],
+  ] as const;
+  for (const [flag, question] of asked) {
+    if (missing.includes(flag) && !(await terminal.confirm(question, `Acknowledge it with ${flag}.`))) return false;
+  }
+  return true;
+}
+
+/**
+ * `encryption disable`: stores every password readable again. It needs the file system, never the database alone.
+ *
+ * Whoever can open the key file here has shown that. Where it cannot be opened the running daemon does it, which has
+ * the key in its memory: it wants to see a proof file in the data folder, made after it was asked.
+ */
+
+type DisableOptions = CommonOptions & { readonly yes?: boolean };
+type Asked = Extract<DisableAnswer, { readonly state: 'asked' }>;
+type Done = Exclude<DisableAnswer, Asked>;
+
+/** Throws `usage`, `operation_running`, `daemon_unreachable`, `key_file_*`. */
+export async function disableEncryption(options: DisableOptions, context: Context): Promise<number> {
+  const { terminal } = context;
+  return await withApp(options, context, async (app) => {
+    const question = 'Switch encryption off, and store every password readable in the database?';
+    const sure = options.yes === true || (await terminal.confirm(question, 'Say that you are sure with --yes.'));
+    if (!sure) {
+      terminal.note('Nothing was changed.');
+      return 1;
+    }
+    const { state } = await app.vault.refresh();
+    const answer =
+      state.kind === 'open' || state.kind === 'closed' ? await here(app, context) : await app.askDaemon.disable();
+    if (options.json === true) await terminal.json(answer);
+    if (answer.state !== 'asked') return await tellDone(answer, options, context);
+    tellAsked(answer, context);
+    return 1;
+  });
+}
+
+async function here(app: App, context: Context): Promise<Done> {
+  const how = operationOptions({}, context);
+  const done = await runOperation(app, context, 'storing passwords readable', (ports) => disable(ports, how));
+  const { unsealed, unopened, setAside, wasOff } = done;
+  const state = unopened.length === 0 ? 'off' : 'disabling';
+  return { state, was_off: wasOff, unsealed, unopened_count: unopened.length, unopened, set_aside: setAside };
+}
+
+async function tellDone(answer: Done, options: CommonOptions, context: Context): Promise<number> {
+  const { terminal } = context;
+  if (options.json !== true) {
+    if (answer.state === 'disabling')
+      await terminal.line('encryption is not off yet: some passwords stay sealed', 'red');
+    else await terminal.line(answer.was_off ? 'encryption is off, as it was' : 'encryption is off', 'green');
+    await terminal.line(`${counted(answer.unsealed, 'password')} stored readable`);
+    if (answer.set_aside !== null)
+      await terminal.line(`The key file is kept, for backups of the database from before, as ${answer.set_aside}`);
+  }
+  tellUnopened(answer.unopened, context);
+  if (answer.state === 'disabling') terminal.note('Then run the command again.');
+  return answer.unopened_count === 0 ? 0 : 1;
+}
+
+function tellAsked(answer: Asked, { terminal }: Context): void {
+  if (answer.problem !== null) terminal.note(`the proof file is not accepted: ${answer.problem}`, 'red');
+  terminal.note(
+    'The key cannot be opened here, so the running daemon was asked. It wants to see that you reach its files:',
+  );
+  terminal.note(`1. make this file, as the daemon's user or root: touch ${quoted(answer.proof_path)}`);
+  terminal.note(`2. run the command again before ${answer.expires_at}`);
+}
+
+/**
+ * `encryption rotate` and `reseal`: every password under a new key, or every password under the key in use.
+ *
+ * Workers that run go on logging in meanwhile. A password that cannot be opened keeps nobody from the others: it is told,
+ * its key is kept, and the exit code is 1.
+ */
+
+/** Throws `workers_lack_key`, `operation_running`, `refused` while encryption is off, `key_file_*`. */
+export async function rotateKey(options: WaitOptions, context: Context): Promise<number> {
+  const how = operationOptions(options, context);
+  const { terminal } = context;
+  return await withApp(options, context, async (app) => {
+    const done = await runOperation(app, context, 'resealing passwords', (ports) => rotate(ports, how));
+    const { keyId, formerKeyId, resealed, unopened, formerKept } = done;
+    if (options.json === true) {
+      const keys = { key_id: keyId, former_key_id: formerKeyId, former_kept: formerKept };
+      await terminal.json({ state: 'on', ...keys, key_file: app.keyFile.path, resealed, unopened });
+    } else await terminal.line(`${counted(resealed, 'password')} resealed`, 'green');
+    const say = sayer(options, terminal);
+    await say(`key       ${keyId}`);
+    await say(`former    ${formerKeyId}, ${formerKept ? 'still' : 'no longer'} in the key file`);
+    await say(`key file  ${app.keyFile.path}`);
+    await say('A backup of the key file from before does not hold the new key. Backups of the database from before');
+    await say(`need the former one, ${formerKeyId}: keep its backup as long as you keep those.`);
+    for (const line of backupAdvice(options.config ?? null).slice(0, -1)) await say(line);
+    tellUnopened(unopened, context);
+    return unopened.length === 0 ? 0 : 1;
+  });
+}
+
+/** Throws `operation_running`, `refused` while encryption is off, `key_file_*`. */
+export async function resealPasswords(options: CommonOptions, context: Context): Promise<number> {
+  const how = operationOptions(options, context);
+  const { terminal } = context;
+  return await withApp(options, context, async (app) => {
+    const done = await runOperation(app, context, 'resealing passwords', (ports) => reseal(ports, how));
+    const { keyId, resealed, sealed, unopened, droppedKeyIds } = done;
+    if (options.json === true)
+      await terminal.json({ state: 'on', key_id: keyId, resealed, sealed, unopened, dropped_key_ids: droppedKeyIds });
+    else {
+      await terminal.line(
+        `${resealed} resealed, ${sealed} that stood readable sealed, all under key ${keyId}`,
+        'green',
+      );
+      if (droppedKeyIds.length > 0) await terminal.line(`dropped from the key file: ${droppedKeyIds.join(', ')}`);
+    }
+    tellUnopened(unopened, context);
+    return unopened.length === 0 ? 0 : 1;
+  });
+}
+
+/**
+ * `encryption replace-lost-key`: a new key where the old one is lost for good, and what was sealed under it with it.
+ *
+ * The last resort, so a person says that the passwords may be given up, at the terminal or with an option. Everything
+ * else goes on: mailboxes wait until their passwords are set anew.
+ */
+
+export type ReplaceOptions = WaitOptions & { readonly acceptPasswordLoss?: boolean };
+
+const question = 'Give up every password that is sealed under the lost key? Each then has to be set anew.';
+
+/** Throws `usage`, `refused` while the key is held somewhere, `workers_lack_key`, `operation_running`. */
+export async function replaceKey(options: ReplaceOptions, context: Context): Promise<number> {
+  const how = operationOptions(options, context);
+  const { terminal } = context;
+  return await withApp(options, context, async (app) => {
+    const sure =
+      options.acceptPasswordLoss === true ||
+      (await terminal.confirm(question, 'Acknowledge it with --accept-password-loss.'));
+    if (!sure) {
+      terminal.note('Nothing was changed.');
+      return 1;
+    }
+    const done = await runOperation(app, context, 'looking', (ports) => replaceLostKey(ports, how));
+    const { keyId, lostKeyId, lost, setAside } = done;
+    if (options.json === true)
+      await terminal.json({ state: 'on', key_id: keyId, lost_key_id: lostKeyId, lost, set_aside: setAside });
+    else await terminal.line(`a new key is in use; ${counted(lost, 'password')} under the lost one`, 'green');
+    const say = sayer(options, terminal);
+    await say(`key       ${keyId}`);
+    await say(`lost      ${lostKeyId}`);
+    if (setAside !== null) await say(`what was at its place: ${setAside}`);
+    await say('Set each password anew: ticketmaild mailbox set-password NAME. Until then its mailbox waits.');
+    await say('It asks whether the server is yours (in a script: --accept-connection).');
+    for (const line of backupAdvice(options.config ?? null)) await say(line);
+    return 0;
+  });
+}
+
+/**
+ * `encryption accept-restored`: after a backup of the database was restored, its older switch is to count again.
+ *
+ * An older row looks the same whether a backup was restored or somebody wants encryption off unseen, so a person on this
+ * host decides: what the database says is shown beside what was accepted last, before anything is changed.
+ */
+
+const columns = [
+  { title: '' },
+  { title: 'STATE' },
+  { title: 'KEY' },
+  { title: 'REVISION', align: 'right' as const },
+  { title: 'CHANGED (UTC)' },
+  { title: 'BY', shrinks: true },
+];
+
+type AcceptOptions = CommonOptions & { readonly yes?: boolean; readonly acceptOff?: boolean };
+
+/** Throws `usage`, `refused` when there is nothing to accept, `key_unknown`, `switch_forged`. */
+export async function acceptRestoredSwitch(options: AcceptOptions, context: Context): Promise<number> {
+  const { terminal } = context;
+  return await withApp(options, context, async (app) => {
+    const { problem } = await app.vault.refresh();
+    const [{ row }, remembered] = await Promise.all([app.store.readSwitch(), acceptedLast(app)]);
+    if (options.json !== true) await terminal.table(columns, [cells('found', row), cells('accepted last', remembered)]);
+    const question = 'Accept what was found, for this host and every worker?';
+    // Where nothing is wrong there is nothing to decide: that is what is told then.
+    const sure =
+      problem === null ||
+      options.yes === true ||
+      (await terminal.confirm(question, 'Say that you are sure with --yes.'));
+    if (!sure) {
+      terminal.note('Nothing was changed.');
+      return 1;
+    }
+    const done = await accept(app, options, context);
+    if (options.json === true) await terminal.json(acceptedJson(done));
+    else await terminal.line(acceptedText(done.accepted, done.counts), 'green');
+    return 0;
+  });
+}
+
+/** That encryption would be off afterwards is asked for itself, at a terminal. */
+async function accept(app: App, options: AcceptOptions, context: Context): Promise<Accepted> {
+  const run = (acceptOff: boolean): Promise<Accepted> =>
+    runOperation(app, context, 'looking', (ports) => acceptRestored(ports, { acceptOff }));
+  try {
+    return await run(options.acceptOff === true);
+  } catch (error) {
+    if (!isFailure(error, 'refused') || error.fields['would_be_off'] !== true || !context.isAttended) throw error;
+    if (!(await context.terminal.confirm(`Attention: ${error.message}. Is that meant?`, error.hint))) throw error;
+    return await run(true);
+  }
+}
+
+/** null also when the file that remembers it cannot be understood: then there is nothing to compare with. */
+async function acceptedLast({ memory }: Pick<App, 'memory'>): Promise<SwitchRow | null> {
+  try {
+    return await memory.read();
+  } catch (error) {
+    if (isFailure(error, 'disk_failed')) return null;
+    throw error;
+  }
+}
+
+function cells(name: string, row: SwitchRow | null): readonly string[] {
+  if (row === null) return [name, 'none', '', '', '', ''];
+  const key = [row.keyId, row.nextKeyId].filter((id) => id !== null).join(', next ');
+  return [name, row.state, key, `${row.revision}`, shortTime(row.changedAtMs), row.changedBy];
+}
+
+function acceptedText({ state, revision }: SwitchRow, { sealed, plain }: PasswordCounts): string {
+  return `accepted: encryption is ${state} (revision ${revision}); ${counted(sealed, 'password')} sealed, ${plain} readable`;
+}
+
+function acceptedJson(done: Accepted): Record<string, unknown> {
+  const { found, remembered, accepted, counts } = done;
+  return {
+    ...rowJson(accepted),
+    sealed: counts.sealed,
+    plain: counts.plain,
+    found: found === null ? null : rowJson(found),
+    remembered: remembered === null ? null : rowJson(remembered),
+  };
+}
+
+function rowJson({ state, keyId, nextKeyId, revision, changedAtMs, changedBy }: SwitchRow): Record<string, unknown> {
+  const changed = { changed_at: isoTime(changedAtMs), changed_by: changedBy };
+  return { state, key_id: keyId, next_key_id: nextKeyId, revision, ...changed };
+}

@@ -1,0 +1,132 @@
+/**
+ * `mailbox add`: checks the options, asks for the password, probes the mail server, and only then stores the mailbox.
+ *
+ * A failing probe stores nothing. The probe changes nothing on the server; with `--from now` it gives the baseline.
+ * While encryption is on the password is stored sealed, or not at all.
+ */
+import { randomUUIDv7 } from 'node:crypto';
+import type { App } from '../../compose/compose.ts';
+import { Failure, isFailure } from '../../errors.ts';
+import type { Connection, Cursor, Mailbox } from '../../ingest/model.ts';
+import type { ProbeReport } from '../../ingest/ports.ts';
+import type { SecretBytes } from '../../secret/secret-bytes.ts';
+import { isoTime } from '../../text/time.ts';
+import { type CommonOptions, type Context, migrateFirst, withApp } from '../context.ts';
+import { afterText, type MailboxOptions, type NewMailbox, readMailboxOptions } from './options.ts';
+import { certificateText, noteTarget, probeMailbox } from './probe.ts';
+import { placeText } from './view.ts';
+
+export type AddOptions = CommonOptions &
+  MailboxOptions & { readonly passwordStdin?: boolean /** false for `--no-probe`. */; readonly probe: boolean };
+
+/** Throws `usage`, `exists_already`, `password_missing`, all that a probe throws, and what keeps it from being sealed. */
+export async function addMailbox(options: AddOptions, context: Context): Promise<number> {
+  const mailbox = readMailboxOptions(options, { readFile: context.readFile, nowMs: context.nowMs() });
+  return await withApp(options, context, async (app, config) => {
+    await migrateFirst(app, config);
+    await refuseTakenName(app, mailbox.name);
+    // Whoever is asked for the passphrase of the key file is asked for that first.
+    await app.vault.refresh();
+    using password = await newPassword(options, mailbox, context);
+    const report = options.probe ? await probeFirst(app, mailbox, password, context) : null;
+    const id = await store(app, mailbox, password, report);
+    await tell(options, context, id, mailbox, report);
+    await warnOfTwin(app, mailbox, context);
+    return 0;
+  });
+}
+
+async function refuseTakenName(app: App, name: string): Promise<void> {
+  try {
+    await app.store.mailboxByName(name);
+  } catch (error) {
+    if (isFailure(error, 'not_found')) return;
+    throw error;
+  }
+  throw new Failure('exists_already', `a mailbox named ${JSON.stringify(name)} exists already`);
+}
+
+/** Two mailboxes on one folder are allowed, and hardly ever meant: each mail gets a ticket in both. */
+export async function warnOfTwin(
+  app: App,
+  { name, connection }: Pick<NewMailbox, 'name' | 'connection'>,
+  { terminal }: Context,
+): Promise<void> {
+  const { host, user, folder } = connection;
+  const same = (other: Connection) =>
+    other.host.toLowerCase() === host.toLowerCase() && other.user === user && other.folder === folder;
+  const others = (await app.store.listMailboxes()).filter((other) => other.name !== name);
+  const twin = others.find((other) => same(other.connection));
+  if (twin !== undefined)
+    terminal.note(`note: mailbox ${twin.name} reads this folder too: each mail opens a ticket in both`);
+}
+
+/** Nothing is stored yet, so what helps after a refused password is another try at adding. */
+async function probeFirst(
+  app: App,
+  { connection, after }: NewMailbox,
+  password: SecretBytes,
+  context: Context,
+): Promise<ProbeReport> {
+  try {
+    const report = await probeMailbox(app, connection, password, context);
+    noteTarget(after, report, context);
+    return report;
+  } catch (error) {
+    if (!isFailure(error, 'login_refused')) throw error;
+    const hint = 'Nothing was stored: check --user and the password, then add it again.';
+    throw new Failure('login_refused', error.message, { fields: error.fields, cause: error.cause, hint });
+  }
+}
+
+/** From the prompt, or all of standard input. */
+export function newPassword(
+  options: { readonly passwordStdin?: boolean },
+  mailbox: Pick<NewMailbox, 'connection'>,
+  { terminal }: Context,
+): Promise<SecretBytes> {
+  if (options.passwordStdin === true) return terminal.readPassword();
+  return terminal.askPassword(`Password of ${JSON.stringify(mailbox.connection.user)}: `);
+}
+
+async function store(
+  app: App,
+  mailbox: NewMailbox,
+  password: SecretBytes,
+  report: ProbeReport | null,
+): Promise<string> {
+  const { startsNow, ...settings } = mailbox;
+  const added: Mailbox = { ...settings, id: randomUUIDv7(), state: 'active' };
+  const cursor = startsNow && report !== null ? baseline(report) : null;
+  // As late as can be: the switch may have been turned while the password was typed and tried.
+  await app.passwords.store(added, password, 'command', (prepared) =>
+    app.store.addMailbox(added, prepared, cursor, app.author),
+  );
+  return added.id;
+}
+
+/** Everything that is in the folder now counts as handled. */
+function baseline({ folder }: ProbeReport): Cursor {
+  return { uidValidity: folder.uidValidity, uid: folder.uidNext - 1 };
+}
+
+async function tell(
+  options: AddOptions,
+  { terminal }: Context,
+  id: string,
+  mailbox: NewMailbox,
+  report: ProbeReport | null,
+): Promise<void> {
+  const { name, start } = mailbox;
+  const messages = report === null ? null : report.folder.messageCount;
+  if (options.json === true) {
+    const from = start.from === 'all' ? 'all' : isoTime(start.atMs);
+    await terminal.json({ id, name, probed: report !== null, messages, from, after: afterText(mailbox.after) });
+    return;
+  }
+  const probed =
+    report === null
+      ? 'not probed'
+      : `${messages} ${messages === 1 ? 'message' : 'messages'} there; ${certificateText(report)}`;
+  await terminal.line(`added ${name}: ${placeText(mailbox)} (${probed})`);
+}

@@ -1,0 +1,257 @@
+/**
+ * The options of `mailbox add` and `mailbox set`, checked and turned into a mailbox without its password.
+ *
+ * Pure: files and the clock come in. Each mistake is one `usage` failure that names the option, what is allowed, and
+ * what was given; a password on an unencrypted connection to another machine is `plaintext_refused`.
+ */
+import { isIP } from 'node:net';
+import { isLoopback, readCertificates, unreadableHint } from '../../config/machine.ts';
+import { causeCode, Failure } from '../../errors.ts';
+import { folderKey } from '../../ingest/folder-epoch.ts';
+import type { AfterAction, Connection, Mailbox, Start, TlsMode } from '../../ingest/model.ts';
+
+/** As the command line has them: texts, not yet checked. */
+export type MailboxOptions = {
+  readonly name?: string;
+  readonly host?: string;
+  readonly port?: string;
+  readonly tls?: string;
+  readonly caFile?: string;
+  readonly fingerprint?: string;
+  readonly user?: string;
+  readonly folder?: string;
+  readonly from?: string;
+  readonly after?: string;
+  readonly interval?: string;
+  readonly allowPlaintext?: boolean;
+  readonly address?: readonly string[];
+};
+
+export type NewMailbox = {
+  readonly name: string;
+  readonly connection: Connection;
+  readonly start: Start;
+  /** True for `--from now`: the mails that are there when the mailbox is added are left alone. */
+  readonly startsNow: boolean;
+  readonly after: AfterAction;
+  readonly pollIntervalMs: number | null;
+  /** Lower-case; empty: the user name, where it is an address. */
+  readonly addresses: readonly string[];
+};
+
+export type OptionSources = { readonly readFile: (path: string) => Uint8Array; readonly nowMs: number };
+
+/** Throws `usage`, `plaintext_refused`. */
+export function readMailboxOptions(options: MailboxOptions, sources: OptionSources): NewMailbox {
+  const { name, host, user } = options;
+  if (name === undefined || host === undefined || user === undefined) throw missing(options);
+  const connection = readConnection({ ...options, host, user }, sources.readFile);
+  const from = options.from ?? 'now';
+  return {
+    name: readName(name),
+    connection,
+    start: readStart(from, sources.nowMs),
+    startsNow: from === 'now',
+    after: readAfter(options.after ?? 'seen', connection.folder),
+    pollIntervalMs: options.interval === undefined ? null : readInterval(options.interval),
+    addresses: readAddresses(options.address ?? []),
+  };
+}
+
+/** What `mailbox set` changes; what is not named stays. */
+export type MailboxChanges = Omit<MailboxOptions, 'address'> & {
+  /** Trust the authorities of the system again, and nothing else. */
+  readonly systemCa?: boolean;
+};
+
+/** The mailbox as it is to be. Throws `usage`, `plaintext_refused`. */
+export function readMailboxChanges(options: MailboxChanges, mailbox: Mailbox, sources: OptionSources): Mailbox {
+  const { name, from, after, interval } = options;
+  const connection = changedConnection(options, mailbox.connection, sources.readFile);
+  if (from !== undefined && folderKey(connection) === folderKey(mailbox.connection))
+    throw new Failure(
+      'usage',
+      '--from says where another folder begins: it goes with another host, port, user or folder',
+    );
+  return {
+    ...mailbox,
+    name: name === undefined ? mailbox.name : readName(name),
+    connection,
+    start: from === undefined ? mailbox.start : readStart(from, sources.nowMs),
+    after: readAfter(after ?? afterText(mailbox.after), connection.folder),
+    pollIntervalMs: interval === undefined ? mailbox.pollIntervalMs : changedInterval(interval),
+  };
+}
+
+/** Another mode takes its own usual port along, where the port was the usual one. */
+function changedConnection(
+  options: MailboxChanges,
+  { host, port, tls, caPem, fingerprint, allowPlaintext, user, folder }: Connection,
+  readFile: OptionSources['readFile'],
+): Connection {
+  const isTrustGiven = options.systemCa === true || (options.caFile ?? options.fingerprint) !== undefined;
+  if (options.systemCa === true && (options.caFile ?? options.fingerprint) !== undefined)
+    throw new Failure('usage', '--system-ca excludes --ca-file and --fingerprint');
+  const mode = options.tls ?? tls;
+  const isUsualPort = mode !== tls && port === defaultPort(tls);
+  const asked = readConnection(
+    {
+      ...options,
+      ...{ host: options.host ?? host, tls: mode, user: options.user ?? user, folder: options.folder ?? folder },
+      ...(options.port === undefined && !isUsualPort ? { port: `${port}` } : {}),
+      allowPlaintext: mode === 'none' && (options.allowPlaintext === true || allowPlaintext),
+    },
+    readFile,
+  );
+  return isTrustGiven || asked.tls === 'none' ? asked : { ...asked, caPem, fingerprint };
+}
+
+function readInterval(text: string): number {
+  return wholeNumber('--interval', text, 1, 86_400) * 1000;
+}
+
+function changedInterval(text: string): number | null {
+  return text === 'default' ? null : readInterval(text);
+}
+
+/** As the option `--after` is written. */
+export function afterText(after: AfterAction): string {
+  return after.kind === 'move' ? `move:${after.folder}` : after.kind;
+}
+
+const addressesMax = 100;
+
+/** Lower-case, each once. Throws `usage`. */
+export function readAddresses(texts: readonly string[]): readonly string[] {
+  for (const text of texts)
+    if (!/^[^\s@,;<>"+]{1,64}@[^\s@,;<>"]{1,255}$/u.test(text))
+      throw wrong('--address', 'must be a mail address without a plus part', text);
+  if (texts.length > addressesMax) throw new Failure('usage', `a mailbox has at most ${addressesMax} addresses`);
+  return [...new Set(texts.map((text) => text.toLowerCase()))];
+}
+
+function missing(options: MailboxOptions): Failure {
+  const names = (['name', 'host', 'user'] as const).filter((name) => options[name] === undefined);
+  return new Failure('usage', `missing: ${names.map((name) => `--${name}`).join(', ')}`);
+}
+
+function readName(name: string): string {
+  if (/^[\p{L}\p{N}][\p{L}\p{N}\p{M}._@+ -]{0,62}$/u.test(name) && !name.endsWith(' ')) return name.normalize('NFC');
+  throw wrong('--name', 'must be 1 to 63 letters, digits, blanks and . _ @ + - with a letter or digit first', name);
+}
+
+type Reachable = MailboxOptions & { readonly host: string; readonly user: string };
+
+function readConnection(options: Reachable, readFile: OptionSources['readFile']): Connection {
+  const host = readHost(options.host);
+  const tls = readTls(options.tls ?? 'implicit');
+  const port = options.port === undefined ? defaultPort(tls) : wholeNumber('--port', options.port, 1, 65_535);
+  const allowPlaintext = options.allowPlaintext === true;
+  if (tls === 'none' && (options.caFile ?? options.fingerprint) !== undefined)
+    throw new Failure('usage', '--ca-file and --fingerprint mean nothing with --tls none');
+  if (options.caFile !== undefined && options.fingerprint !== undefined)
+    throw new Failure('usage', '--ca-file and --fingerprint exclude each other: a pinned certificate is trusted alone');
+  if (tls === 'none' && !isLoopback(host) && !allowPlaintext)
+    throw new Failure('plaintext_refused', `--tls none to ${host}, which is another machine`);
+  return {
+    ...{ host, port, tls, allowPlaintext },
+    caPem: options.caFile === undefined ? null : readCaFile(options.caFile, readFile),
+    fingerprint: options.fingerprint === undefined ? null : readFingerprint(options.fingerprint),
+    user: oneLine('--user', options.user),
+    folder: oneLine('--folder', options.folder ?? 'INBOX'),
+  };
+}
+
+function readHost(text: string): string {
+  const host = text.replace(/^\[(.*)\]$/, '$1').replace(/\.$/, '');
+  if (
+    isIP(host) !== 0 ||
+    /^(?=.{1,253}$)[\p{L}\p{N}_]([\p{L}\p{N}_-]*[\p{L}\p{N}])?(\.[\p{L}\p{N}_]([\p{L}\p{N}_-]*[\p{L}\p{N}])?)*$/u.test(
+      host,
+    )
+  )
+    return host;
+  throw wrong('--host', 'must be a host name or an IP address alone, without a scheme or a port', text);
+}
+
+function readTls(text: string): TlsMode {
+  if (text === 'implicit' || text === 'starttls' || text === 'none') return text;
+  throw wrong('--tls', 'must be implicit, starttls or none', text);
+}
+
+function defaultPort(tls: TlsMode): number {
+  return tls === 'implicit' ? 993 : 143;
+}
+
+function readCaFile(path: string, readFile: OptionSources['readFile']): string {
+  let bytes: Uint8Array;
+  try {
+    bytes = readFile(path);
+  } catch (error) {
+    const hint = unreadableHint(error);
+    throw new Failure('usage', `--ca-file ${quoted(path)} cannot be read (${causeCode(error)})`, {
+      cause: error,
+      ...(hint === null ? {} : { hint }),
+    });
+  }
+  const certificates = readCertificates(new TextDecoder().decode(bytes));
+  if (certificates.kind === 'certificates') return certificates.pem;
+  throw new Failure('usage', `--ca-file ${quoted(path)} ${certificates.why}`);
+}
+
+function readFingerprint(text: string): string {
+  const digits = text
+    .replace(/^sha-?256(?: fingerprint)?[:=]/i, '')
+    .replaceAll(/[:\s]/g, '')
+    .toLowerCase();
+  if (/^[0-9a-f]{64}$/.test(digits)) return digits;
+  throw wrong('--fingerprint', 'must be a SHA-256 fingerprint, 64 hexadecimal digits, colons allowed', text);
+}
+
+function readStart(text: string, nowMs: number): Start {
+  if (text === 'all') return { from: 'all' };
+  const atMs = text === 'now' ? nowMs : dateMs(text);
+  if (atMs !== null && atMs > nowMs) throw wrong('--from', 'must not lie in the future', text);
+  if (atMs !== null) return { from: 'time', atMs };
+  throw wrong('--from', 'must be now, all, a date as 2026-01-31 or a time as 2026-01-31T08:30:00Z (UTC)', text);
+}
+
+const dateForm = /^(\d{4})-(\d\d)-(\d\d)(T\d\d:\d\d(:\d\d(\.\d{1,3})?)?(Z|[+-]\d\d:\d\d)?)?$/;
+
+/** A date or ISO 8601 time, UTC unless it says otherwise; null for anything else, 30 February included. */
+function dateMs(text: string): number | null {
+  const [, year, month, day, time, , , zone] = dateForm.exec(text) ?? [];
+  if (year === undefined || month === undefined || day === undefined) return null;
+  const midnight = new Date(Date.UTC(Number(year), Number(month) - 1, Number(day)));
+  if (midnight.toISOString().slice(0, 10) !== `${year}-${month}-${day}`) return null;
+  const ms = Date.parse(time === undefined ? `${text}T00:00:00Z` : zone === undefined ? `${text}Z` : text);
+  return Number.isNaN(ms) ? null : ms;
+}
+
+function readAfter(text: string, polledFolder: string): AfterAction {
+  if (text === 'seen' || text === 'delete' || text === 'leave') return { kind: text };
+  const folder = /^move:(.+)$/u.exec(text)?.[1];
+  if (folder === undefined) throw wrong('--after', 'must be seen, move:FOLDER, delete or leave', text);
+  if (folder.toLowerCase() === polledFolder.toLowerCase())
+    throw new Failure('usage', `--after must move to another folder than the polled one, not ${quoted(text)}`);
+  return { kind: 'move', folder: oneLine('--after', folder) };
+}
+
+function wholeNumber(option: string, text: string, from: number, to: number): number {
+  const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= from && value <= to) return value;
+  throw wrong(option, `must be a whole number from ${from} to ${to}`, text);
+}
+
+function oneLine(option: string, text: string): string {
+  if (text !== '' && text.length <= 1000 && !/\p{Cc}/u.test(text)) return text.normalize('NFC');
+  throw wrong(option, 'must be a text on one line', text);
+}
+
+function wrong(option: string, rule: string, given: string): Failure {
+  return new Failure('usage', `${option} ${rule}, not ${quoted(given)}`);
+}
+
+function quoted(text: string): string {
+  return JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}…` : text);
+}

@@ -1,0 +1,209 @@
+/**
+ * `mailbox set`: changes settings of a mailbox. What is not named stays as it is.
+ *
+ * Another server, account or folder is probed first, and a failing probe changes nothing. The stored password goes along: it
+ * is opened for the server that it was sealed for, tried at the new one, and sealed for that. So a row that somebody else
+ * pointed elsewhere is refused (`password_bound_elsewhere`), whatever is to be changed about its server.
+ */
+
+import { isDeepStrictEqual } from 'node:util';
+import type { App } from '../../compose/compose.ts';
+import { Failure, isFailure } from '../../errors.ts';
+import type { Connection, Mailbox } from '../../ingest/model.ts';
+import type { ProbeReport } from '../../ingest/ports.ts';
+import type { Versioned } from '../../ingest/stores.ts';
+import type { Origin } from '../../secret/sealed-password.ts';
+import type { SecretBytes } from '../../secret/secret-bytes.ts';
+import { commandOn, toldCommand } from '../../text/shell.ts';
+import { isoTime } from '../../text/time.ts';
+import { type CommonOptions, type Context, withApp } from '../context.ts';
+import { newPassword, warnOfTwin } from './add.ts';
+import { type MailboxChanges, readAddresses, readMailboxChanges } from './options.ts';
+import { certificateText, noteTarget, probeMailbox } from './probe.ts';
+import { doubtOf, refuseHalfRemoved } from './state.ts';
+import { placeText, serverText } from './view.ts';
+
+export type SetOptions = CommonOptions &
+  MailboxChanges & {
+    /** The mailbox as it is called now; `name` is what it is to be called. */
+    readonly mailbox: string;
+    readonly passwordStdin?: boolean;
+    readonly newPassword?: boolean;
+    /** False for `--no-probe`. */
+    readonly probe: boolean;
+  };
+
+/** Throws `usage`, `not_found`, `exists_already`, `refused`, all that a probe throws, and what keeps a password closed. */
+export async function setMailbox(options: SetOptions, context: Context): Promise<number> {
+  return await withApp(options, context, async (app) => {
+    const before = await app.store.versionedMailbox(options.mailbox);
+    refuseHalfRemoved(before.mailbox);
+    const sources = { readFile: context.readFile, nowMs: context.nowMs() };
+    const after = readMailboxChanges(options, before.mailbox, sources);
+    const changed = changedSettings(before.mailbox, after);
+    if (changed.length === 0) {
+      refuseNothing(options);
+      await tell(after, changed, null, options, context);
+      return 0;
+    }
+    // Whoever is asked for the passphrase of the key file is asked for that first.
+    await app.vault.refresh();
+    const report = await change({ app, before, after, options, context });
+    if (report !== null) noteTarget(after.after, report, context);
+    await tell(after, changed, report, options, context);
+    await warnOfTwin(app, after, context);
+    return 0;
+  });
+}
+
+type Change = {
+  readonly app: App;
+  readonly before: Versioned;
+  readonly after: Mailbox;
+  readonly options: SetOptions;
+  readonly context: Context;
+};
+
+/** Stored, and before that tried where it points now; null: not tried. */
+async function change(given: Change): Promise<ProbeReport | null> {
+  const { app, before, after, options } = given;
+  const isGiven = options.passwordStdin === true || options.newPassword === true;
+  const [was, is] = [before.mailbox.connection, after.connection];
+  const needsSealing = !isSame({ ...was, folder: is.folder }, is);
+  if (!isGiven && !needsSealing && (isSame(was, is) || !options.probe)) {
+    await app.store.changeMailbox(before, after, null, app.author);
+    return null;
+  }
+  if (!isGiven)
+    return await app.passwords.lend(before.mailbox, (password, from) => tryAndStore(given, password, from, false));
+  await refuseDoubtfulServer(given);
+  given.context.terminal.note(`for ${serverText(after)}`);
+  using password = await newPassword(options, after, given.context);
+  return await tryAndStore(given, password, 'command', true);
+}
+
+/** A readable password is bound to nothing, so it can stay as it is stored. */
+async function tryAndStore(
+  { app, before, after, options, context }: Change,
+  password: SecretBytes,
+  origin: Origin,
+  isNew: boolean,
+): Promise<ProbeReport | null> {
+  const report = options.probe ? await probe(app, after.connection, password, isNew, context) : null;
+  // As late as can be: the switch may have been turned while it was tried.
+  await app.passwords.store(after, password, origin, (prepared) => {
+    const isStored = !isNew && prepared.form === 'plain' && before.password.form === 'plain';
+    return app.store.changeMailbox(before, after, isStored ? null : prepared, app.author);
+  });
+  return report;
+}
+
+/** As `password_bound_elsewhere` does for the stored one: nobody's host gets a new password unseen. */
+async function refuseDoubtfulServer({ app, before, options }: Change): Promise<void> {
+  const doubt = await doubtOf(app, before.mailbox);
+  if (doubt === null) return;
+  const show = toldCommand(commandOn('mailbox show', options.mailbox));
+  throw new Failure('refused', doubt.refusal, {
+    hint: `Look at it first; then, ${doubt.condition}, use mailbox set-password with --accept-connection. To look: ${show}`,
+  });
+}
+
+async function probe(
+  app: App,
+  connection: Connection,
+  password: SecretBytes,
+  isNew: boolean,
+  context: Context,
+): Promise<ProbeReport> {
+  try {
+    return await probeMailbox(app, connection, password, context);
+  } catch (error) {
+    if (!isFailure(error, 'login_refused')) throw error;
+    const help = isNew ? 'Check user and password.' : 'When the password is another one there, add --new-password.';
+    const hint = `Nothing was changed. ${help}`;
+    throw new Failure('login_refused', error.message, { fields: error.fields, cause: error.cause, hint });
+  }
+}
+
+const connectionWords: Record<keyof Connection, string> = {
+  ...{ host: 'host', port: 'port', tls: 'TLS', caPem: 'authorities', fingerprint: 'fingerprint' },
+  ...{ allowPlaintext: 'plaintext allowed', user: 'user', folder: 'folder' },
+};
+
+/** In the words of the options. */
+function changedSettings(before: Mailbox, after: Mailbox): readonly string[] {
+  const keys = Object.keys(connectionWords) as (keyof Connection)[];
+  const connection = keys.filter((key) => before.connection[key] !== after.connection[key]);
+  return [
+    ...(before.name === after.name ? [] : ['name']),
+    ...connection.map((key) => connectionWords[key]),
+    ...(isSame(before.start, after.start) ? [] : ['start']),
+    ...(isSame(before.after, after.after) ? [] : ['after']),
+    ...(before.pollIntervalMs === after.pollIntervalMs ? [] : ['interval']),
+  ];
+}
+
+function isSame<T>(one: T, other: T): boolean {
+  return isDeepStrictEqual(one, other);
+}
+
+/** A setting that is so already is fine; none at all is a mistake. Throws `usage`. */
+function refuseNothing(options: SetOptions): void {
+  const { mailbox, passwordStdin, newPassword: isNew, config: _, json: __, probe: ___, ...settings } = options;
+  if (passwordStdin === true || isNew === true) {
+    const hint = `For the password alone: ${toldCommand(commandOn('mailbox set-password', mailbox))}`;
+    throw new Failure('usage', `nothing else is to change about mailbox ${mailbox}`, { hint });
+  }
+  if (Object.keys(settings).length > 0) return;
+  const hint = 'ticketmaild mailbox set --help lists what can be changed.';
+  throw new Failure('usage', `nothing is to change about mailbox ${mailbox}`, { hint });
+}
+
+async function tell(
+  after: Mailbox,
+  changed: readonly string[],
+  report: ProbeReport | null,
+  options: SetOptions,
+  { terminal }: Context,
+): Promise<void> {
+  const messages = report === null ? null : report.folder.messageCount;
+  if (options.json === true) {
+    await terminal.json({ id: after.id, name: after.name, changed, probed: report !== null, messages });
+    return;
+  }
+  if (changed.length === 0) {
+    await terminal.line(`nothing changed: ${after.name} is so already`);
+    return;
+  }
+  const there = `${messages} ${messages === 1 ? 'message' : 'messages'} there`;
+  const probed = report === null ? '' : ` (${there}; ${certificateText(report)})`;
+  await terminal.line(`changed ${after.name}: ${changed.join(', ')}; now ${placeText(after)}${probed}`);
+  if (changed.some((word) => elsewhere.includes(word))) terminal.note(beginningText(after));
+}
+
+/** What makes it another folder. */
+const elsewhere: readonly string[] = [
+  ...[connectionWords.host, connectionWords.port, connectionWords.user, connectionWords.folder],
+];
+
+function beginningText({ start }: Mailbox): string {
+  const begins = start.from === 'all' ? 'all of its mails' : `mails from ${isoTime(start.atMs)} on`;
+  return `begun anew there: ${begins} are taken in, but for those that are here already`;
+}
+
+/** `mailbox set-addresses`: at which addresses a mailbox gets its mail. */
+
+/** In place of those before; without any the user name counts again, where it is an address. Throws `not_found`, `usage`. */
+export async function setMailboxAddresses(
+  options: CommonOptions & { readonly name: string; readonly addresses: readonly string[] },
+  context: Context,
+): Promise<number> {
+  const addresses = readAddresses(options.addresses);
+  return await withApp(options, context, async (app) => {
+    const { id, name } = await app.store.mailboxByName(options.name);
+    await app.store.setAddresses(id, addresses);
+    const now = (await app.store.mailboxById(id))?.addresses ?? [];
+    await context.terminal.line(now.length === 0 ? `${name} has no address` : `${name} gets mail at ${now.join(', ')}`);
+    return 0;
+  });
+}

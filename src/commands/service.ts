@@ -1,0 +1,81 @@
+/**
+ * `run`: the daemon. Ends when it is told to stop and what was under way is drained.
+ */
+
+import { resolve } from 'node:path';
+import { levelNames } from '../adapters/terminal/log-lines.ts';
+import { Failure } from '../errors.ts';
+import { isoTime, shortTime } from '../text/time.ts';
+import { type CommonOptions, type Context, composeFor, withApp } from './context.ts';
+
+export type RunOptions = CommonOptions & {
+  readonly pretty?: boolean;
+  /** false for `--no-migrate`: the tables are left as they are, whatever the configuration says. */
+  readonly migrate: boolean;
+};
+
+/** At a terminal it asks for the passphrase of a protected key file. Throws `config_invalid`; trouble outside is logged and tried again, never a reason to end. */
+export async function runDaemon(options: RunOptions, context: Context): Promise<number> {
+  const load = async () => {
+    const written = await context.loadConfig(options.config ?? null);
+    return options.migrate ? written : { ...written, migrateOnStart: false };
+  };
+  const config = await load();
+  const configFile = options.config === undefined ? null : resolve(options.config);
+  await using app = await composeFor(config, context, options.pretty === true ? 'daemon_pretty' : 'daemon');
+  await app.serve(context.signal, { on: context.onReload, load, configFile });
+  return 0;
+}
+
+/**
+ * `log-level`: the daemons that run on this data folder log more or less, without a restart.
+ *
+ * It lasts until the next start or reload; what lasts longer stands in the configuration.
+ */
+
+/** Throws `usage`, `daemon_unreachable`. Exit code 1 when one of several workers did not do it. */
+export async function setLogLevel(options: CommonOptions & { level: string }, context: Context): Promise<number> {
+  const { terminal } = context;
+  const level = levelNames.find((name) => name === options.level);
+  if (level === undefined)
+    throw new Failure('usage', `the level must be ${levelNames.join(', ')}, not "${options.level}"`);
+  return await withApp(options, context, async ({ askDaemon }) => {
+    const { answers, failures } = await askDaemon.logLevel(level);
+    if (options.json === true) await terminal.json({ workers: answers });
+    else
+      for (const { pid, worker, before, level: now } of answers)
+        await terminal.line(`${worker === '' ? '' : `worker ${worker}, `}pid ${pid}: ${before} -> ${now}`);
+    if (options.json !== true) terminal.note('until its next start or reload; to keep it, set [log] level', 'dim');
+    for (const { message, hint } of failures) terminal.note(`not done: ${message} (${hint})`, 'red');
+    return failures.length === 0 ? 0 : 1;
+  });
+}
+
+/**
+ * `migrate`: brings the tables up to date, and shows every migration with the time it was applied.
+ */
+
+const columns = [{ title: 'NUMBER', align: 'right' as const }, { title: 'NAME' }, { title: 'APPLIED (UTC)' }];
+
+/** Changes nothing with `--status`. Exit code 0 also when nothing was to be done. */
+export async function migrate(options: CommonOptions & { status?: boolean }, context: Context): Promise<number> {
+  const { terminal } = context;
+  return await withApp(options, context, async (app) => {
+    const applied = options.status === true ? 0 : await app.migrations.apply();
+    const migrations = await app.migrations.status();
+    if (options.json === true) {
+      for (const { number, name, appliedAtMs } of migrations)
+        await terminal.json({ number, name, applied_at: isoTime(appliedAtMs) });
+      return 0;
+    }
+    const rows = migrations.map(({ number, name, appliedAtMs }) => [
+      `${number}`,
+      name,
+      appliedAtMs === null ? 'not yet' : shortTime(appliedAtMs),
+    ]);
+    await terminal.table(columns, rows);
+    const pending = migrations.filter(({ appliedAtMs }) => appliedAtMs === null).length;
+    terminal.note(options.status === true ? `${pending} to apply` : `${applied} applied`);
+    return 0;
+  });
+}
