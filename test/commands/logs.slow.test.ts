@@ -2,7 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { bootSystemd, type Machine, whyNoSystemd } from '../support/systemd.ts';
-import { plainLines } from './sight.ts';
+import { plainLines } from './mailbox/sight.ts';
 
 const why = await whyNoSystemd();
 const title = `the journal of a unit${why === null ? '' : ` (left out: ${why})`}`;

@@ -9,7 +9,7 @@ import { stripVTControlCharacters } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { readSince } from '../../src/commands/logs.ts';
 import { type TemporaryFolder, temporaryFolder } from '../support/temporary.ts';
-import { type Looking, look, plainLines, start } from './sight.ts';
+import { type Looking, look, plainLines, start } from './mailbox/sight.ts';
 
 let folder: TemporaryFolder;
 let file: string;

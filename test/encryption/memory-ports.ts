@@ -19,7 +19,7 @@ import type {
 import { Failure } from '../../src/errors.ts';
 import type { KeyId, KeySet } from '../../src/secret/key.ts';
 import { firstRow, type SwitchRow } from '../../src/secret/switch.ts';
-import { type Fate, type Parts, type Process, processOver } from './process.ts';
+import { type Fate, type Parts, type Process, processOver } from './operations/process.ts';
 
 export type Stored = {
   readonly id: string;

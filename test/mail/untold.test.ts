@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { charsetOfLabel } from '../../src/mail/charset/code-pages.ts';
 import { clearTextOf } from '../../src/mail/formats/smime.ts';
 import { parseMessage } from '../../src/mail/parse.ts';
-import { attribute, ids, legacyAttachment, tnef } from './tnef-writer.ts';
+import { attribute, ids, legacyAttachment, tnef } from './formats/tnef-writer.ts';
 
 const parse = (source: string) => parseMessage(new Uint8Array(Buffer.from(source, 'latin1')));
 

@@ -1,0 +1,337 @@
+/**
+ * What a failed visit leaves in the schedule, and what ends the wait: on both databases.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { toDatabaseTime } from '../../../../src/adapters/database/sql/dialect.ts';
+import type { PollResult } from '../../../../src/ingest/model.ts';
+import type { Lease } from '../../../../src/ingest/stores.ts';
+import { kinds, type Opened, openKind } from '../databases.ts';
+import { by, plain, sampleMailbox } from '../samples.ts';
+
+const minute = 60_000;
+const hour = 60 * minute;
+const stack = new AsyncDisposableStack();
+const refusalsMax = 3;
+
+afterAll(() => stack.disposeAsync());
+
+describe.each(kinds)('the schedule in %s', (kind) => {
+  let on: Opened;
+
+  beforeAll(async () => {
+    on = await openKind(kind, stack);
+  });
+  beforeEach(() => on.empty('mailbox_state', 'mailboxes', 'workers'));
+
+  async function add(host = 'mail.example.org'): Promise<string> {
+    const mailbox = sampleMailbox();
+    await on.db.addMailbox({ ...mailbox, connection: { ...mailbox.connection, host } }, plain('x'), null, by);
+    return mailbox.id;
+  }
+
+  async function lease(id: string, owner = 'me'): Promise<Lease> {
+    const taken = await on.db.takeLease(id, owner, minute, null);
+    if (taken === null) throw new Error('not taken');
+    return taken;
+  }
+
+  const due = async () => (await on.db.dueMailboxes(100, [], refusalsMax)).map(({ id, due: how }) => ({ id, ...how }));
+  const dueIds = async () => (await due()).map(({ id }) => id).sort();
+
+  async function fail(
+    id: string,
+    code: string,
+    nextPollAfterMs: number,
+    refusedVersion: string | null = null,
+  ): Promise<void> {
+    const result: PollResult = {
+      ok: false,
+      nextPollAfterMs,
+      error: { code, message: 'no', hint: 'do' },
+      refusedVersion,
+    };
+    await on.db.releaseLease(await lease(id), result);
+  }
+
+  /** The row changes, as a helpdesk would change it. */
+  const touch = async (id: string) => {
+    await sleep(5);
+    await on.run(`update mailboxes set folder = 'Other' where id = '${id}'`);
+  };
+
+  const versionOf = async (id: string) => (await on.db.watchedRows([id])).get(id)?.version ?? '';
+
+  test('refused logins are counted for the row as it is, and a change of the row ends the pause at once', async () => {
+    const id = await add();
+    const version = await versionOf(id);
+    for (let refusal = 1; refusal < refusalsMax; refusal += 1) {
+      await fail(id, 'login_refused', 0, version);
+      expect(await due()).toMatchObject([{ id, failures: refusal, loginRefusals: refusal, version }]);
+    }
+    await fail(id, 'login_refused', 6 * hour, version);
+    expect(await due()).toEqual([]);
+    await touch(id);
+    expect(await due()).toMatchObject([{ id, failures: 3, loginRefusals: 0 }]);
+    await fail(id, 'login_refused', 0, await versionOf(id));
+    expect(await due()).toMatchObject([{ id, loginRefusals: 1 }]);
+  });
+
+  test('a change of the row ends the pause once: when the server is away then, it waits as after any failure', async () => {
+    const id = await add();
+    const version = await versionOf(id);
+    for (let refusal = 1; refusal <= refusalsMax; refusal += 1) await fail(id, 'login_refused', 6 * hour, version);
+    await fail(id, 'connect_refused', hour);
+    await touch(id);
+    expect(await due()).toMatchObject([{ id, loginRefusals: 0 }]);
+    await fail(id, 'connect_refused', hour);
+    expect(await due()).toEqual([]);
+  });
+
+  test.each<[string, PollResult]>([
+    [
+      'refused login',
+      {
+        ...{ ok: false, nextPollAfterMs: 6 * hour, refusedVersion: 'the one before' },
+        error: { code: 'login_refused', message: 'no', hint: 'do' },
+      },
+    ],
+    [
+      'server that asks for rest',
+      {
+        ...{ ok: false, nextPollAfterMs: hour, refusedVersion: null },
+        error: { code: 'server_busy', message: 'no', hint: 'do' },
+      },
+    ],
+    ['visit that went well', { ok: true, nextPollAfterMs: hour }],
+  ])('a row that was changed meanwhile is due at once, and a %s says nothing about it', async (_what, result) => {
+    const id = await add();
+    const version = await versionOf(id);
+    const held = await lease(id);
+    await touch(id);
+    await on.db.releaseLease(held, result, version);
+    expect(await due()).toMatchObject([{ id, failures: 0, loginRefusals: 0 }]);
+    expect((await on.db.listMailboxes())[0]?.health).toMatchObject({ lastSuccessAtMs: null, lastError: null });
+    expect(await on.db.leaseOwner(id)).toBeNull();
+    // The row as it is now.
+    await on.db.releaseLease(await lease(id), result, await versionOf(id));
+    expect(await due()).toEqual([]);
+    // Of a lease that is lost nothing is written.
+    await on.db.releaseLease(held, result, version);
+    expect(await due()).toEqual([]);
+  });
+
+  test('who found a mailbox due gets no lease on it once somebody else has visited it', async () => {
+    const id = await add();
+    const [seen] = await due();
+    await fail(id, 'login_refused', 6 * hour, seen?.version);
+    expect(await on.db.takeLease(id, 'late', minute, null, seen?.epoch)).toBeNull();
+    await touch(id);
+    const [again] = await due();
+    expect(await on.db.takeLease(id, 'late', minute, null, again?.epoch)).toMatchObject({ owner: 'late' });
+  });
+
+  test('a wait for another reason does not end with a change of the row', async () => {
+    const id = await add();
+    await fail(id, 'server_busy', hour);
+    await touch(id);
+    expect(await due()).toEqual([]);
+  });
+
+  test('a visit that came to nothing leaves all as it was, but for the lease', async () => {
+    const [failed, alone] = [await add(), await add()];
+    await fail(failed, 'connect_refused', 0);
+    await fail(alone, 'login_refused', 6 * hour, await versionOf(alone));
+    const before = await on.db.listMailboxes();
+    for (const id of [failed, alone]) {
+      const held = await lease(id);
+      await on.db.releaseLease({ ...held, epoch: held.epoch - 1 }, null);
+      expect(await on.db.leaseOwner(id)).toBe('me');
+      await on.db.releaseLease(held, null);
+      expect(await on.db.leaseOwner(id)).toBeNull();
+    }
+    expect(await on.db.listMailboxes()).toEqual(before);
+    expect(await due()).toMatchObject([{ id: failed, failures: 1 }]);
+  });
+
+  test('a visit that went well forgets failures and refusals, and keeps the lease while it rests', async () => {
+    const id = await add();
+    await fail(id, 'login_refused', 0, await versionOf(id));
+    const held = await lease(id);
+    await on.db.noteVisit(held, hour);
+    const [row] = await on.db.listMailboxes();
+    expect(row?.health).toMatchObject({
+      failures: 0,
+      loginRefusals: 0,
+      lastError: null,
+      lastSuccessAtMs: expect.any(Number),
+    });
+    expect(await on.db.leaseOwner(id)).toBe('me');
+    await on.db.noteVisit({ ...held, epoch: held.epoch - 1 }, 0);
+    expect((await on.db.listMailboxes())[0]?.health.nextPollAtMs).toBeGreaterThan(Date.now() + hour / 2);
+    // Whoever rested there is gone: nobody hears of new mail.
+    await on.db.freeLease(id, 'me');
+    expect(await dueIds()).toEqual([id]);
+  });
+
+  test('when a server is back those that could not reach it are due, and nobody else', async () => {
+    const [lost, busy, other] = [await add('back'), await add('back'), await add('away')];
+    await fail(lost, 'connect_refused', hour);
+    await fail(busy, 'server_busy', hour);
+    await fail(other, 'connect_refused', hour);
+    await on.db.hurry(['connect_refused', 'connect_timeout'], 'back');
+    expect(await dueIds()).toEqual([lost]);
+  });
+
+  /** As if the database's clock had been set back by an hour since. */
+  const setBack = () =>
+    on.run(
+      kind === 'mariadb'
+        ? 'update mailbox_state set next_poll_at = next_poll_at + interval 1 hour, last_error_at = last_error_at + interval 1 hour'
+        : `update mailbox_state set next_poll_at = strftime('%Y-%m-%d %H:%M:%f', next_poll_at, '+1 hour'), last_error_at = strftime('%Y-%m-%d %H:%M:%f', last_error_at, '+1 hour')`,
+    );
+
+  test('after the clock was set back those that are well are due, and those that failed wait their time, once', async () => {
+    const [well, brief, long] = [await add(), await add(), await add()];
+    await on.db.releaseLease(await lease(well), { ok: true, nextPollAfterMs: minute });
+    await fail(brief, 'folder_missing', 300);
+    await fail(long, 'login_refused', 6 * hour, await versionOf(long));
+    await setBack();
+    await sleep(400);
+    expect(await due()).toEqual([]);
+    await on.db.hurryAll();
+    expect(await dueIds()).toEqual([well]);
+    await sleep(400);
+    // A second worker that notices the step makes nobody wait longer.
+    await on.db.hurryAll();
+    expect(await dueIds()).toEqual([well, brief].sort());
+    const rows = await on.db.listMailboxes();
+    const nextMs = rows.find(({ id }) => id === long)?.health.nextPollAtMs ?? 0;
+    const nowMs = await on.db.databaseNowMs();
+    expect(Math.abs(nextMs - nowMs - 6 * hour)).toBeLessThan(5000);
+  });
+
+  /** As if the database's clock had been so far ahead when `column` was written. */
+  const putOff = (id: string, column: string, ms: number) =>
+    on.run(
+      kind === 'mariadb'
+        ? `update mailbox_state set ${column} = ${column} + interval ${ms / 1000} second where mailbox_id = '${id}'`
+        : `update mailbox_state set ${column} = strftime('%Y-%m-%d %H:%M:%f', ${column}, '+${ms / 1000} seconds')
+             where mailbox_id = '${id}'`,
+    );
+
+  test.each([hour, 24 * hour, 400 * 24 * hour])(
+    'what a clock that was %i ms ahead has put off is put right',
+    async (ms) => {
+      const [well, failing, regular, rare, paused] = [await add(), await add(), await add(), await add(), await add()];
+      for (const id of [well, regular])
+        await on.db.releaseLease(await lease(id), { ok: true, nextPollAfterMs: minute });
+      await on.db.releaseLease(await lease(rare), { ok: true, nextPollAfterMs: 23 * hour });
+      await on.run(`update mailboxes set poll_interval_ms = ${24 * hour} where id = '${rare}'`);
+      await fail(failing, 'folder_missing', 10 * minute);
+      await fail(paused, 'login_refused', 720 * hour, await versionOf(paused));
+      await putOff(well, 'next_poll_at', ms);
+      for (const column of ['next_poll_at', 'last_error_at']) await putOff(failing, column, ms);
+      expect(await due()).toEqual([]);
+      await on.db.hurryStranded(minute);
+      expect(await dueIds()).toEqual([well]);
+      const nowMs = await on.db.databaseNowMs();
+      const waits = new Map(
+        (await on.db.listMailboxes()).map(({ id, health }) => [id, (health.nextPollAtMs ?? 0) - nowMs]),
+      );
+      for (const [id, waitMs] of [
+        [failing, 10 * minute],
+        [regular, minute],
+        [rare, 23 * hour],
+        [paused, 720 * hour],
+      ] as const)
+        expect(Math.abs((waits.get(id) ?? 0) - waitMs)).toBeLessThan(10_000);
+    },
+  );
+
+  test('a mailbox that failed waits for no more than the longest pause, whatever was written', async () => {
+    const id = await add();
+    await fail(id, 'folder_missing', minute);
+    await putOff(id, 'next_poll_at', 800 * hour);
+    await on.db.hurryStranded(minute);
+    expect(await dueIds()).toEqual([id]);
+  });
+
+  test('a lease that ends later than any can is over, and who had it cannot write', async () => {
+    const id = await add();
+    const longest = await on.db.takeLease(id, 'me', hour, null);
+    expect(await dueIds()).toEqual([]);
+    expect(await on.db.leaseOwner(id)).toBe('me');
+    expect(await on.db.takeLease(id, 'you', minute, null)).toBeNull();
+    await putOff(id, 'lease_until', 10 * minute);
+    expect(await dueIds()).toEqual([id]);
+    expect(await on.db.leaseOwner(id)).toBeNull();
+    expect(await on.db.takeLease(id, 'you', minute, null)).toMatchObject({ owner: 'you', epoch: 2 });
+    const cursor = { uidValidity: 1, uid: 1 };
+    await expect(on.db.setCursor(longest as Lease, cursor)).rejects.toMatchObject({ code: 'lease_lost' });
+  });
+
+  test('the mailboxes of a worker that was heard of in the future are free', async () => {
+    const id = await add();
+    await on.db.reportWorker({ host: 'h', pid: 1, keyIds: [], vault: 'closed', revision: 0, worker: 'silent' });
+    await lease(id, 'silent');
+    const seenAhead = (ms: number) =>
+      on.run(`update workers set seen_at = '${toDatabaseTime(Date.now() + ms)}' where worker = 'silent'`);
+    await seenAhead(minute / 2);
+    expect(await on.db.freeDeadLeases(10_000, 'me')).toEqual([]);
+    await seenAhead(2 * minute);
+    expect(await on.db.freeDeadLeases(10_000, 'me')).toEqual(['silent']);
+    expect(await dueIds()).toEqual([id]);
+  });
+
+  test('without a step nothing that failed is hurried', async () => {
+    const id = await add();
+    await fail(id, 'folder_missing', hour);
+    await on.db.hurryAll();
+    expect(await due()).toEqual([]);
+  });
+
+  test('what rests is told changed, paused and gone rows', async () => {
+    const [same, changed, paused, gone] = [await add(), await add(), await add(), await add()];
+    const named = await add();
+    const before = await on.db.watchedRows([same, changed, paused, gone, named]);
+    await on.db.setAddresses(named, ['new@example.org']);
+    expect((await on.db.watchedRows([named])).get(named)?.version).not.toBe(before.get(named)?.version);
+    await touch(changed);
+    await on.db.setMailboxState(paused, 'paused');
+    await on.db.removeMailbox(gone, by);
+    const after = await on.db.watchedRows([same, changed, paused, gone]);
+    expect(after.get(same)).toEqual(before.get(same));
+    expect(after.get(changed)?.version).not.toBe(before.get(changed)?.version);
+    expect(after.get(paused)?.isActive).toBe(false);
+    expect([...after.keys()].sort()).toEqual([same, changed, paused].sort());
+  });
+
+  test('the mailboxes of a worker that fell silent are free and due, those of a live and of an unknown one are not', async () => {
+    const [silent, live, byHand] = [await add(), await add(), await add()];
+    const report = { host: 'h', pid: 1, keyIds: [], vault: 'closed', revision: 0 } as const;
+    await on.db.reportWorker({ ...report, worker: 'silent' });
+    await lease(silent, 'silent');
+    await sleep(400);
+    await on.db.reportWorker({ ...report, worker: 'live' });
+    await lease(live, 'live');
+    await lease(byHand, 'unknown');
+    expect(await on.db.freeDeadLeases(300, 'me')).toEqual(['silent']);
+    expect(await dueIds()).toEqual([silent]);
+    expect([await on.db.leaseOwner(live), await on.db.leaseOwner(byHand)]).toEqual(['live', 'unknown']);
+  });
+
+  test('a worker that asks for the mailboxes of silent ones keeps its own, though its reports did not get through', async () => {
+    const [mine, silent] = [await add(), await add()];
+    for (const [id, worker] of [
+      [mine, 'mute'],
+      [silent, 'silent'],
+    ] as const) {
+      await on.db.reportWorker({ host: 'h', pid: 1, keyIds: [], vault: 'closed', revision: 0, worker });
+      await lease(id, worker);
+    }
+    await sleep(40);
+    expect(await on.db.freeDeadLeases(20, 'mute')).toEqual(['silent']);
+    expect(await on.db.leaseOwner(mine)).toBe('mute');
+  });
+});

@@ -1,0 +1,371 @@
+/**
+ * What threading asks of the store and what it writes besides mails, on both databases: look-ups, links, merges, closed
+ * tickets, mails out of quarantine, the key of the reply tokens.
+ */
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { type Database, openDatabase } from '../../../../src/adapters/database/database.ts';
+import type { Mailbox, NewMessage } from '../../../../src/ingest/model.ts';
+import type { Lease } from '../../../../src/ingest/stores.ts';
+import type { ParsedMessage } from '../../../../src/mail/message.ts';
+import { kinds, type Opened, openKind } from '../databases.ts';
+import { batchOf, batchWith, by, nowMs, opened, outcomeOf, plain, questionWith, sampleMailbox } from '../samples.ts';
+
+const minuteMs = 60_000;
+const person = (address: string) => ({ name: '', address });
+
+describe.each(kinds)('threads in the store on %s', (kind) => {
+  const stack = new AsyncDisposableStack();
+  let place: Opened;
+  let db: Database;
+  let mailbox: Mailbox;
+  let lease: Lease;
+
+  beforeAll(async () => {
+    place = await openKind(kind, stack);
+    db = place.db;
+  });
+  afterAll(() => stack.disposeAsync());
+  beforeEach(async () => {
+    [mailbox, lease] = await leasedMailbox(db);
+  });
+
+  async function leasedMailbox(on: Database, more: Partial<Mailbox> = {}): Promise<[Mailbox, Lease]> {
+    const added = sampleMailbox(more);
+    await on.addMailbox(added, plain('x'), null, by);
+    const taken = await on.takeLease(added.id, 'me', minuteMs, null);
+    if (taken === null) throw new Error('the lease is taken');
+    return [added, taken];
+  }
+
+  /** Commits mails that open tickets; `missing` is what each of them names. */
+  async function store(uid: number, parsed: Partial<ParsedMessage> = {}, more: Partial<NewMessage> = {}) {
+    const mail = opened(uid, parsed);
+    const message = { ...mail.message, ...more };
+    await db.commitBatch(lease, batchOf(1, [{ ...mail, message }]));
+    return { ...mail, message };
+  }
+
+  const ask = (parts: Parameters<typeof questionWith>[0] | Omit<Parameters<typeof questionWith>[0], 'mailboxId'>) =>
+    db.lookUp(questionWith({ mailboxId: mailbox.id, ...parts }));
+
+  describe('look-ups', () => {
+    test('who names a Message-ID is found in the own mailbox, with the people of the mail', async () => {
+      const mail = await store(1, { cc: [person('Cc@x')], from: person('Bob@x') }, { missing: ['gone@x', 'two@x'] });
+      const { naming } = await ask({ messageIds: ['gone@x', 'other@x'] });
+      expect(naming).toEqual([
+        {
+          named: 'gone@x',
+          ticket: expect.objectContaining({ id: mail.ticket.id, isOrphan: false, status: 'open' }),
+          from: 'bob@x',
+          recipients: ['support@example.org', 'cc@x'],
+        },
+      ]);
+      const [other] = await leasedMailbox(db);
+      expect((await ask({ mailboxId: other.id, messageIds: ['gone@x'] })).naming).toEqual([]);
+    });
+
+    test('a claim is true for the requester’s neighbours in From, To and Cc, letter by letter', async () => {
+      const people = {
+        from: person('From@x'),
+        to: [person('tó@x'), { name: '"address":"liar@x"', address: 't@x' }],
+        cc: [person('CC@x')],
+      };
+      const mail = await store(1, people);
+      const ref = mail.ticket.ref.toUpperCase();
+      await place.run(`update ticket set ref = '${ref}' where id = '${mail.ticket.id}'`);
+      const addresses = ['from@x', 'fróm@x', 'tó@x', 'to@x', 'tö@x', 'cc@x', 'rom@x', 'liar@x', 't@x', '%', "o'x@x"];
+      const { participants } = await ask({
+        refs: [ref, 'NONE'],
+        claims: [...addresses.map((address) => ({ ref, address })), { ref: 'NONE', address: 'from@x' }],
+      });
+      expect(participants.map(({ address }) => address).sort()).toEqual(['cc@x', 'from@x', 't@x', 'tó@x'].sort());
+      expect(new Set(participants.map(({ ticketId }) => ticketId))).toEqual(new Set([mail.ticket.id]));
+    });
+
+    test.each(['human', 'list', 'auto_reply', 'bounce', 'feedback_report', 'read_receipt'] as const)(
+      'whom a mail of the kind %s names takes part, or not',
+      async (kind) => {
+        const mail = await store(1, { kind, from: person('from@x'), cc: [person('cc@x')] });
+        const ref = mail.ticket.ref.toUpperCase();
+        await place.run(`update ticket set ref = '${ref}' where id = '${mail.ticket.id}'`);
+        const claims = ['from@x', 'cc@x'].map((address) => ({ ref, address }));
+        const { participants } = await ask({ refs: [ref], claims });
+        expect(participants).toHaveLength(kind === 'human' || kind === 'list' ? 2 : 0);
+      },
+    );
+
+    test('what continues a ticket that was closed long ago is found, along a chain, and what was merged is where it went', async () => {
+      const [old, second, third, lost, recent] = [
+        await store(1, { messageId: 'old@x' }),
+        await store(2),
+        await store(3),
+        await store(4),
+        await store(5, { messageId: 'recent@x' }),
+      ];
+      const chain = [
+        [second, old],
+        [lost, second],
+        [third, recent],
+      ] as const;
+      const links = chain.map(([{ ticket }, { ticket: other }]) => ({
+        ...{ ticketId: ticket.id, otherId: other.id, reason: 'continues' as const },
+      }));
+      const mentions = { ticketId: third.ticket.id, otherId: old.ticket.id, reason: 'mentions' as const };
+      await db.commitBatch(lease, batchWith({ cursor: { uidValidity: 1, uid: 5 }, links: [...links, mentions] }));
+      const close = (id: string, day: string) =>
+        place.run(`update ticket set status = 'closed', closed_at = '2024-01-${day} 00:00:00' where id = '${id}'`);
+      for (const { ticket } of [old, second]) await close(ticket.id, '01');
+      await close(recent.ticket.id, '09');
+      await place.run(
+        `update ticket set status = 'merged', merged_into = '${third.ticket.id}' where id = '${lost.ticket.id}'`,
+      );
+      const asked = { messageIds: ['old@x', 'recent@x'] };
+      const { continuations } = await ask({ ...asked, overBeforeMs: Date.UTC(2024, 0, 5) });
+      expect(continuations.map(({ closedId, ticket }) => [closedId, ticket.id])).toEqual([
+        [old.ticket.id, second.ticket.id],
+        [second.ticket.id, third.ticket.id],
+      ]);
+      expect((await ask(asked)).continuations).toEqual([]);
+    });
+
+    test('a hundred and fifty claims are answered, too', async () => {
+      const mail = await store(1);
+      const ref = mail.ticket.ref.toUpperCase();
+      await place.run(`update ticket set ref = '${ref}' where id = '${mail.ticket.id}'`);
+      const claims = Array.from({ length: 150 }, (_, index) => ({ ref, address: `a${index}@x` }));
+      const { participants } = await ask({ refs: [ref], claims: [...claims, { ref, address: 'ada@example.org' }] });
+      expect(participants).toEqual([{ ticketId: mail.ticket.id, address: 'ada@example.org' }]);
+    });
+
+    test('what was handled is known by its identity in its mailbox, after its message is gone, too', async () => {
+      const mail = opened(1);
+      const outcomes = [
+        { ...mail.outcome, identity: 'a'.repeat(64) },
+        outcomeOf(2, 'quarantined', null, null, { reason: 'own_address', identity: 'b'.repeat(64) }),
+        outcomeOf(3, 'duplicate', null, null, { identity: 'c'.repeat(64) }),
+      ];
+      await db.commitBatch(lease, batchWith({ ...batchOf(1, [mail]), outcomes }));
+      await place.run(`delete from message where id = '${mail.message.id}'`);
+      await place.run(`delete from ticket where id = '${mail.ticket.id}'`);
+      const identities = ['a', 'b', 'c', 'd'].map((letter) => letter.repeat(64));
+      const { handled } = await ask({ identities });
+      expect(handled.toSorted((a, b) => (a.identity < b.identity ? -1 : 1))).toEqual([
+        { identity: identities[0], isKept: false },
+        { identity: identities[1], isKept: true },
+      ]);
+      const [other] = await leasedMailbox(db);
+      expect((await ask({ mailboxId: other.id, identities })).handled).toEqual([]);
+    });
+
+    test('mails of a sender are counted by the minute, in any case of letters, within the span', async () => {
+      const at = (uid: number, ms: number, address = 'Bot@x') =>
+        store(uid, { from: person(address) }, { receivedAtMs: nowMs + ms });
+      await at(1, 0);
+      await at(2, 100, 'bot@X');
+      await at(3, 2 * minuteMs);
+      await at(4, -90 * minuteMs);
+      await at(5, 0, 'bót@x');
+      const senders = { addresses: ['bot@x', 'x@x'], fromMs: nowMs - 60 * minuteMs, toMs: nowMs + 3 * minuteMs };
+      await place.run(`update mailboxes set created_at = '2020-01-01 00:00:00' where id = '${mailbox.id}'`);
+      const { sent, addedAtMs } = await ask({ senders });
+      const counts = sent.filter(({ address }) => address === 'bot@x');
+      expect(counts.reduce((sum, { count }) => sum + count, 0)).toBe(3);
+      expect(counts.map(({ atMs }) => atMs % minuteMs)).toEqual(counts.map(() => 0));
+      expect(addedAtMs).toBe(Date.UTC(2020, 0, 1));
+    });
+
+    test('a merged ticket leads to the one that it went into, also over several', async () => {
+      const mails = [await store(1), await store(2), await store(3)];
+      const [first, second, third] = mails.map(({ ticket }) => ticket.id);
+      await place.run(`update ticket set status = 'merged', merged_into = '${second}' where id = '${first}'`);
+      await place.run(`update ticket set status = 'merged', merged_into = '${third}' where id = '${second}'`);
+      const ref = mails[0]?.ticket.ref ?? '';
+      const { messages, tickets } = await ask({ messageIds: [mails[0]?.message.parsed.messageId ?? ''], refs: [ref] });
+      expect(messages[0]?.ticket?.id).toBe(third);
+      expect(tickets.map(({ ticket }) => ticket.id)).toEqual([third]);
+      await place.run(`update ticket set status = 'merged', merged_into = '${first}' where id = '${third}'`);
+      expect((await ask({ refs: [ref] })).tickets).toEqual([]);
+    });
+
+    test('a closed ticket tells since when, whoever closed it', async () => {
+      const mail = await store(1);
+      const closed = async () => (await ask({ messageIds: [mail.message.parsed.messageId] })).messages[0]?.ticket;
+      await place.run(
+        `update ticket set status = 'closed', closed_at = '2024-01-02 03:04:05' where id = '${mail.ticket.id}'`,
+      );
+      expect(await closed()).toMatchObject({ status: 'closed', closedAtMs: Date.UTC(2024, 0, 2, 3, 4, 5) });
+      await place.run(
+        `update ticket set closed_at = null, updated_at = '2024-02-02 03:04:05' where id = '${mail.ticket.id}'`,
+      );
+      expect(await closed()).toMatchObject({ closedAtMs: Date.UTC(2024, 1, 2, 3, 4, 5) });
+    });
+
+    test('the addresses of all mailboxes are our own: those that were told, else the user', async () => {
+      await using fresh = await openDatabase(place.config);
+      const [named] = await leasedMailbox(fresh, { addresses: ['desk@example.net', 'help@example.net'] });
+      expect((await fresh.mailboxByName(named.name)).addresses).toEqual(['desk@example.net', 'help@example.net']);
+      const { ownAddresses } = await fresh.lookUp(questionWith({ mailboxId: named.id }));
+      expect([...ownAddresses]).toEqual(expect.arrayContaining(['desk@example.net', 'support@example.org']));
+      await fresh.setAddresses(named.id, []);
+      expect((await fresh.mailboxById(named.id))?.addresses).toEqual(['support@example.org']);
+      await expect(fresh.setAddresses('nobody', [])).rejects.toMatchObject({ code: 'not_found' });
+    });
+  });
+
+  describe('merges', () => {
+    const merge = (ticketId: string, intoId: string) =>
+      db.commitBatch(
+        lease,
+        batchWith({
+          cursor: { uidValidity: 1, uid: 9 },
+          merges: [{ ticketId, intoId }],
+          links: [{ ticketId, otherId: intoId, reason: 'merged' }],
+        }),
+      );
+
+    test('messages and outcomes go along, and the old reference tells where', async () => {
+      const [old, young] = [await store(1), await store(2)];
+      await merge(young.ticket.id, old.ticket.id);
+      const ticket = await db.ticketByRef(old.ticket.ref);
+      expect(ticket.messages.map(({ messageId }) => messageId)).toEqual(
+        [old, young].map(({ message }) => message.parsed.messageId),
+      );
+      expect(ticket.links).toEqual([{ ticket: young.ticket.ref, reason: 'merged', direction: 'from' }]);
+      expect(await db.ticketByRef(young.ticket.ref)).toMatchObject({
+        status: 'merged',
+        mergedInto: old.ticket.ref,
+        messages: [],
+      });
+      const rows = await Array.fromAsync(db.outcomes(mailbox.id, false));
+      expect(rows.map((row) => row.ticket)).toEqual([old.ticket.ref, old.ticket.ref]);
+    });
+
+    test('a ticket of the same batch can be merged', async () => {
+      const old = await store(1);
+      const young = opened(2);
+      const merges = [{ ticketId: young.ticket.id, intoId: old.ticket.id }];
+      await db.commitBatch(lease, { ...batchOf(1, [young]), merges });
+      expect((await db.ticketByRef(old.ticket.ref)).messages).toHaveLength(2);
+    });
+
+    test.each(['closed', 'merged'])('one that is %s meanwhile stays, and nothing is stored', async (status) => {
+      const [old, young] = [await store(1), await store(2)];
+      await place.run(`update ticket set status = '${status}' where id = '${young.ticket.id}'`);
+      await expect(merge(young.ticket.id, old.ticket.id)).rejects.toMatchObject({ code: 'database_conflict' });
+      expect((await db.ticketByRef(old.ticket.ref)).messages).toHaveLength(1);
+      expect((await db.readCursor(mailbox.id))?.uid).toBe(2);
+    });
+
+    test('a reply to a ticket that another worker has merged meanwhile is decided anew', async () => {
+      const [old, young] = [await store(1), await store(2)];
+      await using second = await openDatabase(place.config);
+      const [, theirs] = await leasedMailbox(second);
+      await merge(young.ticket.id, old.ticket.id);
+      const reply = opened(1);
+      const message = { ...reply.message, ticketId: young.ticket.id };
+      const batch = batchWith({ cursor: { uidValidity: 1, uid: 1 }, messages: [message], outcomes: [reply.outcome] });
+      await expect(second.commitBatch(theirs, batch)).rejects.toMatchObject({ code: 'database_conflict' });
+    });
+  });
+
+  test('a closed ticket that a person answered is open again, another one stays closed', async () => {
+    const [one, two] = [await store(1), await store(2)];
+    await place.run(`update ticket set status = 'closed', closed_at = '2024-01-01 00:00:00'`);
+    const replies = [one, two].map((mail, index) => {
+      const reply = opened(3 + index);
+      return { ...reply, message: { ...reply.message, ticketId: mail.ticket.id } };
+    });
+    await db.commitBatch(lease, { ...batchOf(1, replies), tickets: [], answered: [one.ticket.id] });
+    expect(await db.ticketByRef(one.ticket.ref)).toMatchObject({ status: 'open', closedAtMs: null });
+    expect(await db.ticketByRef(two.ticket.ref)).toMatchObject({ status: 'closed', closedAtMs: Date.UTC(2024, 0, 1) });
+  });
+
+  test('a helpdesk’s own state is left alone by answers', async () => {
+    const one = await store(1);
+    await place.run(`update ticket set status = 'waiting' where id = '${one.ticket.id}'`);
+    const reply = opened(2);
+    const message = { ...reply.message, ticketId: one.ticket.id };
+    await db.commitBatch(lease, {
+      ...batchOf(1, [{ ...reply, message }]),
+      ...{ tickets: [], answered: [one.ticket.id] },
+    });
+    expect((await db.ticketByRef(one.ticket.ref)).status).toBe('waiting');
+  });
+
+  describe('links', () => {
+    test('the tickets of one mail in two mailboxes are linked once, by whichever comes last', async () => {
+      const same = { messageId: 'copy@x', contentHash: '9'.repeat(64) };
+      const here = await store(1, same);
+      const [theirBox, theirLease] = await leasedMailbox(db);
+      const there = opened(1, same);
+      const other = opened(2, { ...same, contentHash: '8'.repeat(64) });
+      await db.commitBatch(theirLease, batchOf(1, [there, other]));
+      const copies = (ticketId: string) => [{ ...same, ticketId }];
+      await db.linkCopies(theirBox.id, copies(there.ticket.id));
+      await db.linkCopies(theirBox.id, copies(there.ticket.id));
+      expect((await db.ticketByRef(there.ticket.ref)).links).toEqual([
+        { ticket: here.ticket.ref, reason: 'same_message', direction: 'to' },
+      ]);
+      const listed = (await db.listTickets(100)).find(({ ref }) => ref === here.ticket.ref);
+      expect(listed?.links).toEqual([{ ticket: there.ticket.ref, reason: 'same_message', direction: 'from' }]);
+    });
+  });
+
+  describe('mail out of quarantine', () => {
+    const raw = { segment: 'one', offset: 5, lengthBytes: 10, sha256: 'e'.repeat(64) };
+    const released = (uid: number) => {
+      const mail = opened(uid);
+      return { mail, batch: batchOf(1, [{ ...mail, outcome: { ...mail.outcome, raw } }]) };
+    };
+
+    beforeEach(async () => {
+      const held = outcomeOf(4, 'quarantined', null, null, { reason: 'sender_flood', raw, actionPending: false });
+      await db.commitBatch(lease, batchWith({ cursor: { uidValidity: 1, uid: 9 }, outcomes: [held] }));
+    });
+
+    test('takes the place of its outcome, without a lease and with the cursor where it was', async () => {
+      const { mail, batch } = released(4);
+      await db.commitReleased(mailbox.id, batch);
+      const rows = await Array.fromAsync(db.outcomes(mailbox.id, true));
+      expect(rows).toMatchObject([{ uid: 4, outcome: 'ticket_opened', reason: null, ticket: mail.ticket.ref }]);
+      expect(await db.readCursor(mailbox.id)).toEqual({ uidValidity: 1, uid: 9 });
+      expect(await db.pendingActions(mailbox.id, 1, 10)).toEqual([4]);
+      expect(await db.neededSegments(['one'])).toEqual([]);
+    });
+
+    test('of two who take it out one does', async () => {
+      const results = await Promise.allSettled([1, 2].map(() => db.commitReleased(mailbox.id, released(4).batch)));
+      expect(results.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+      expect((await db.listTickets(1000)).filter(({ mailbox: name }) => name === mailbox.name)).toHaveLength(1);
+    });
+
+    test('what is no quarantined mail, or is resolved, is not replaced, and nothing is stored', async () => {
+      await expect(db.commitReleased(mailbox.id, released(5).batch)).rejects.toMatchObject({
+        code: 'database_conflict',
+      });
+      await place.run(`update outcome set resolved_at = '2024-01-01 00:00:00' where mailbox_id = '${mailbox.id}'`);
+      await expect(db.commitReleased(mailbox.id, released(4).batch)).rejects.toMatchObject({
+        code: 'database_conflict',
+      });
+      await expect(db.commitReleased('nobody', released(4).batch)).rejects.toMatchObject({ code: 'not_found' });
+      expect((await db.listTickets(1000)).filter(({ mailbox: name }) => name === mailbox.name)).toEqual([]);
+    });
+
+    test('a mail that is kept aside again waits on', async () => {
+      const again = outcomeOf(4, 'quarantined', null, null, { reason: 'row_refused', raw, actionPending: false });
+      await db.commitReleased(mailbox.id, batchWith({ cursor: { uidValidity: 1, uid: 4 }, outcomes: [again] }));
+      expect(await db.neededSegments(['one'])).toEqual(['one']);
+    });
+  });
+
+  test('the key of the reply tokens is made once, whoever asks first, and is nowhere before', async () => {
+    await place.run('delete from reply_key');
+    expect((await ask({ asksKey: true })).replyKey).toBeNull();
+    await using second = await openDatabase(place.config);
+    const keys = await Promise.all([db, second, db, second, db, db, db, db].map((on) => on.replyKey()));
+    expect(keys.map((key) => key.length)).toEqual(keys.map(() => 32));
+    expect(new Set(keys.map((key) => Buffer.from(key).toString('hex'))).size).toBe(1);
+    expect(Buffer.from((await ask({ asksKey: true })).replyKey ?? []).equals(Buffer.from(keys[0] ?? []))).toBe(true);
+    expect((await ask({})).replyKey).toBeNull();
+  });
+});

@@ -1,0 +1,290 @@
+/**
+ * What changes under open connections: a server that falls silent or is only slow, its limits, its mode, connections that
+ * somebody ends there, and a commit whose answer never comes.
+ */
+import { createServer, connect as dial, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { type Database, openDatabase } from '../../../../src/adapters/database/database.ts';
+import { Failure } from '../../../../src/errors.ts';
+import { testApp } from '../../../support/app.ts';
+import { type Dovecot, startDovecot } from '../../../support/dovecot.ts';
+import { startFaultProxy } from '../../../support/fault-proxy.ts';
+import { type Mariadb, type MysqlConfig, startMariadb } from '../../../support/mariadb.ts';
+import { reset } from '../../../support/reset.ts';
+import { batchOf, by, opened, plain, sampleMailbox } from '../samples.ts';
+
+const minuteMs = 60_000;
+
+const stack = new AsyncDisposableStack();
+let mariadb: Mariadb;
+let dovecot: Dovecot;
+let config: MysqlConfig;
+
+beforeAll(async () => {
+  [mariadb, dovecot] = await Promise.all([startMariadb(), startDovecot()]);
+  stack.use(mariadb);
+  stack.use(dovecot);
+  config = (await mariadb.createDatabase()).config;
+  await using db = await openDatabase(config);
+  await db.migrations.apply();
+});
+afterAll(() => stack.disposeAsync());
+afterEach(() => vi.restoreAllMocks());
+
+type Host = { readonly host: string; readonly port: number };
+
+/** The configuration with these hosts instead. */
+function at(...hosts: readonly Host[]): MysqlConfig {
+  return { ...config, hosts: hosts.map(({ host, port }) => ({ host, port })) };
+}
+
+async function failureOf(work: Promise<unknown>): Promise<Failure> {
+  const error = await work.then(
+    () => null,
+    (reason: unknown) => reason,
+  );
+  if (error instanceof Failure) return error;
+  throw new Error('expected a failure', { cause: error });
+}
+
+async function leasedMailbox(db: Database) {
+  const mailbox = sampleMailbox();
+  await db.addMailbox(mailbox, plain('x'), null, by);
+  const lease = await db.takeLease(mailbox.id, 'me', minuteMs, null);
+  if (lease === null) throw new Error('not taken');
+  return { mailbox, lease };
+}
+
+/** Holds all of a table for so long; resolves once it is held, with what to await its end by. */
+async function holdTable(name: string, seconds: number): Promise<{ readonly ended: Promise<string> }> {
+  const ended = mariadb.query(`use ${config.database}; lock tables ${name} write; select sleep(${seconds})`);
+  await expect.poll(() => mariadb.query('show open tables where in_use > 0')).toContain(name);
+  return { ended };
+}
+
+describe('an answer that does not come', () => {
+  const limits = { slowMs: 150, connectMs: 200, statementMs: 20_000 };
+
+  test('from a server that stands still is not waited for until the deadline, and the next host is used', async () => {
+    await using first = await startFaultProxy(mariadb);
+    await using second = await startFaultProxy(mariadb);
+    await using db = await openDatabase(at(first, second), limits);
+    await Promise.all(Array.from({ length: 4 }, () => db.ping()));
+    first.fault = { kind: 'blackhole' };
+    const startedAtMs = performance.now();
+    const failures = await Promise.all(Array.from({ length: 3 }, () => failureOf(db.ping())));
+    expect(performance.now() - startedAtMs).toBeLessThan(2000);
+    for (const failure of failures)
+      expect(failure).toMatchObject({ code: 'database_unavailable', fields: { cause: 'silent' } });
+    // The fourth was not in use.
+    expect(db.pool()?.open).toBe(0);
+    await db.ping();
+    // Four connections and the question.
+    expect([first.accepted, second.accepted]).toEqual([5, 1]);
+  });
+
+  test('from a server that is at work is waited for', async () => {
+    await using proxy = await startFaultProxy(mariadb);
+    await using db = await openDatabase(at(proxy), limits);
+    await db.ping();
+    const { ended } = await holdTable('mailboxes', 0.8);
+    await db.ping();
+    await ended;
+    // It was asked more than once meanwhile, and the connection was kept.
+    expect(proxy.accepted).toBeGreaterThan(2);
+    await expect.poll(() => proxy.open).toBe(1);
+    await db.ping();
+    expect(proxy.open).toBe(1);
+  });
+
+  test('from a server that has no room to be asked is waited for', async () => {
+    await mariadb.query(`grant usage on *.* to app@'127.0.0.1' with max_user_connections 1`);
+    try {
+      await using proxy = await startFaultProxy(mariadb);
+      await using db = await openDatabase({ ...at(proxy), connectionsMax: 1 }, limits);
+      await db.ping();
+      const { ended } = await holdTable('mailboxes', 0.8);
+      await db.ping();
+      await ended;
+      expect(proxy.accepted).toBeGreaterThan(1);
+    } finally {
+      await mariadb.query(`grant usage on *.* to app@'127.0.0.1' with max_user_connections 0`);
+    }
+  });
+});
+
+test('once the first host works again all go back there, and nobody waits for it as long as it does not', async () => {
+  await using first = await startFaultProxy(mariadb);
+  await using second = await startFaultProxy(mariadb);
+  await using db = await openDatabase(at(first, second), {
+    connectMs: 400,
+    idleMs: 10 * minuteMs,
+    askMs: 10 * minuteMs,
+  });
+  await db.ping();
+  first.fault = { kind: 'blackhole' };
+  first.kill('reset');
+  await expect.poll(() => db.pool()?.open).toBe(0);
+  await Promise.all(Array.from({ length: 4 }, () => db.ping()));
+  const toFirst = first.accepted;
+  const now = performance.now.bind(performance);
+  let aheadMs = 61_000;
+  vi.spyOn(performance, 'now').mockImplementation(() => now() + aheadMs);
+  const askedAtMs = now();
+  await db.ping();
+  expect(now() - askedAtMs).toBeLessThan(300);
+  await expect.poll(() => first.accepted).toBe(toFirst + 1);
+  await expect.poll(() => first.open).toBe(0);
+  expect(second.open).toBe(4);
+  first.fault = { kind: 'none' };
+  await db.ping();
+  expect(first.accepted).toBe(toFirst + 1);
+  aheadMs = 122_000;
+  await db.ping();
+  await expect.poll(() => [first.open, second.open]).toEqual([1, 0]);
+  await db.ping();
+  expect(db.pool()).toMatchObject({ open: 1, busy: 0 });
+});
+
+test('a limit of the size of statements that is raised counts without a restart', async () => {
+  const before = (await mariadb.query('select @@global.max_allowed_packet')).trim();
+  await mariadb.query('set global max_allowed_packet = 1048576');
+  try {
+    await using db = await openDatabase(config, { askMs: 300 });
+    const { lease } = await leasedMailbox(db);
+    const large = batchOf(1, [opened(1, { html: 'x'.repeat(2_000_000) })]);
+    expect(await failureOf(db.commitBatch(lease, large))).toMatchObject({ code: 'row_refused' });
+    await mariadb.query('set global max_allowed_packet = 16777216');
+    await sleep(300);
+    await db.commitBatch(lease, large);
+    // Lowered, it is the limit of new connections alone; the next question finds that out.
+    await mariadb.query('set global max_allowed_packet = 1048576');
+    await sleep(300);
+    const other = batchOf(1, [opened(2, { html: 'x'.repeat(2_000_000) })]);
+    expect(await failureOf(db.commitBatch(lease, other))).toMatchObject({ code: 'row_refused' });
+    await db.commitBatch(lease, batchOf(1, [opened(2)]));
+  } finally {
+    await mariadb.query(`set global max_allowed_packet = ${before}`);
+  }
+});
+
+test('connections that the server has ended meanwhile, all or some of them, are noticed before they are used', async () => {
+  await using db = await openDatabase(config);
+  for (let round = 0; round < 10; round += 1) {
+    await Promise.all(Array.from({ length: 6 }, () => db.ping()));
+    await endConnections(round % 2 === 0 ? 99 : 3);
+    await sleep(50);
+    await Promise.all(Array.from({ length: 6 }, () => db.ping()));
+  }
+});
+
+test('a statement whose connection somebody ends at the server fails at once, and the next one works', async () => {
+  await using db = await openDatabase(config);
+  await db.ping();
+  const { ended } = await holdTable('mailboxes', 1);
+  const failure = failureOf(db.ping());
+  await sleep(100);
+  const startedAtMs = performance.now();
+  await endConnections(99);
+  expect((await failure).code).toBe('database_unavailable');
+  expect(performance.now() - startedAtMs).toBeLessThan(700);
+  await ended;
+  await db.ping();
+});
+
+async function endConnections(count: number): Promise<void> {
+  const list = await mariadb.query(`select id from information_schema.processlist where user = 'app' limit ${count}`);
+  const kills = list.split('\n').flatMap((id) => (id === '' ? [] : [`kill connection ${id};`]));
+  // Where one of them breaks, the others to that server are closed by ourselves, and gone before we come to them.
+  await mariadb.query(kills.join('\n')).catch((error: Error) => expect(error.message).toContain('Unknown thread id'));
+}
+
+describe('a commit whose answer is lost', () => {
+  test('is not repeated: what it stored holds, and the next visit goes on after it', async () => {
+    const losing = { isOn: false, lost: 0 };
+    const commits = new WeakSet<Socket>();
+    const batches = new WeakSet<Socket>();
+    await using way = await startWay(
+      (piece, pass, client) => {
+        if (piece.includes('insert into `outcome`')) batches.add(client);
+        if (losing.isOn && batches.has(client) && piece.includes('\x03commit')) commits.add(client);
+        pass();
+      },
+      (_piece, pass, client) => {
+        if (!commits.has(client)) return pass();
+        losing.lost += 1;
+        reset(client);
+      },
+    );
+    const { config: to } = await mariadb.createDatabase();
+    await using app = await testApp({ ...to, ...at(way), database: to.database });
+    const user = dovecot.newUser();
+    await dovecot.append(user, 'INBOX', ['one', 'two', 'three'].map(mail));
+    const mailbox = await app.addMailbox(dovecot, user);
+    const never = new AbortController().signal;
+    losing.isOn = true;
+    const failure = await failureOf(app.app.pollOnce(mailbox, never));
+    expect(failure).toMatchObject({ code: 'database_unavailable', retry: 'later' });
+    expect(losing.lost).toBe(1);
+    losing.isOn = false;
+    const { outcomes } = await app.app.pollOnce(mailbox, never);
+    expect(Object.values(outcomes).reduce((sum, count) => sum + count, 0)).toBe(0);
+    const stored = await Array.fromAsync(app.app.store.outcomes(mailbox.id, false));
+    expect(stored.map(({ uid, outcome }) => [uid, outcome])).toEqual([1, 2, 3].map((uid) => [uid, 'ticket_opened']));
+    expect(await app.app.store.listTickets(9)).toHaveLength(3);
+    expect((await app.app.store.reconcile()).outcomesWithoutMessage).toBe(0);
+    // Seen is what the visit does after its commit.
+    const flags = [...(await dovecot.listFlags(user, 'INBOX')).values()];
+    expect(flags.every((set) => set.has('\\Seen'))).toBe(true);
+  });
+
+  const mail = (id: string): Buffer =>
+    Buffer.from(`From: a@x.test\r\nTo: b@x.test\r\nSubject: ${id}\r\nMessage-ID: <${id}@x>\r\n\r\nHello\r\n`);
+});
+
+test('rows that a worker holds which stands still within a transaction are free some seconds later', async () => {
+  let isStill = false;
+  await using way = await startWay((piece, pass) => {
+    isStill ||= piece.includes('insert into `ticket`');
+    if (!isStill) pass();
+  });
+  await using still = await openDatabase(at(way), { slowMs: minuteMs, statementMs: minuteMs });
+  await using other = await openDatabase(config);
+  const { mailbox, lease } = await leasedMailbox(still);
+  const work = failureOf(still.commitBatch(lease, batchOf(1, [opened(1)])));
+  await expect.poll(() => isStill).toBe(true);
+  const startedAtMs = performance.now();
+  const taken = await other.takeLease(mailbox.id, 'other', minuteMs, 'me');
+  expect(taken?.epoch).toBe(2);
+  expect(performance.now() - startedAtMs).toBeLessThan(9000);
+  expect((await work).code).toBe('database_unavailable');
+  expect(await other.readCursor(mailbox.id)).toBeNull();
+});
+
+/** A way to the database on which somebody decides what becomes of each piece, and of each answer. */
+async function startWay(
+  toServer: (piece: Buffer, pass: () => void, client: Socket) => void,
+  toClient: (piece: Buffer, pass: () => void, client: Socket) => void = (_piece, pass) => pass(),
+) {
+  const sockets = new Set<Socket>();
+  const listener = createServer((client) => {
+    const server = dial(mariadb.port, '127.0.0.1');
+    client.on('data', (piece: Buffer) => toServer(piece, () => void server.write(piece), client));
+    server.on('data', (piece: Buffer) => toClient(piece, () => void client.write(piece), client));
+    for (const [one, another] of [[client, server] as const, [server, client] as const]) {
+      sockets.add(one);
+      one.on('error', () => another.destroy());
+      one.on('close', () => another.destroy());
+    }
+  });
+  await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve));
+  const { port } = listener.address() as { port: number };
+  return {
+    ...{ host: '127.0.0.1', port },
+    [Symbol.asyncDispose]: async () => {
+      for (const socket of sockets) socket.destroy();
+      await new Promise<void>((resolve) => listener.close(() => resolve()));
+    },
+  };
+}

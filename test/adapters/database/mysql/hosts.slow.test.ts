@@ -1,0 +1,393 @@
+/**
+ * Several database hosts: which one is used, when another one, and what is said when none works.
+ */
+import { CompiledQuery } from 'kysely';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { openDatabase } from '../../../../src/adapters/database/database.ts';
+import { MysqlLink } from '../../../../src/adapters/database/mysql/connection.ts';
+import { MysqlHosts } from '../../../../src/adapters/database/mysql/hosts.ts';
+import { placesOf } from '../../../../src/adapters/database/mysql/options.ts';
+import { Failure } from '../../../../src/errors.ts';
+import { startFaultProxy } from '../../../support/fault-proxy.ts';
+import { type Mariadb, type MysqlConfig, startMariadb } from '../../../support/mariadb.ts';
+import { freePort } from '../../../support/programs.ts';
+import { by, plain, sampleMailbox, secret } from '../samples.ts';
+
+const stack = new AsyncDisposableStack();
+let mariadb: Mariadb;
+let config: MysqlConfig;
+
+beforeAll(async () => {
+  mariadb = stack.use(await startMariadb());
+  config = (await mariadb.createDatabase()).config;
+  await using db = await openDatabase(config);
+  await db.migrations.apply();
+});
+afterAll(() => stack.disposeAsync());
+afterEach(() => vi.restoreAllMocks());
+
+type Host = { readonly host: string; readonly port: number };
+
+/** The configuration with these hosts instead. */
+function at(...hosts: readonly Host[]): MysqlConfig {
+  return { ...config, hosts: hosts.map(({ host, port }) => ({ host, port })) };
+}
+
+async function failureOf(work: Promise<unknown>): Promise<Failure> {
+  const error = await work.then(
+    () => null,
+    (reason: unknown) => reason,
+  );
+  if (error instanceof Failure) return error;
+  throw new Error('expected a failure', { cause: error });
+}
+
+const closedPort = async (): Promise<Host> => ({ host: '127.0.0.1', port: await freePort() });
+
+describe('the order', () => {
+  const [a, b, c] = ['a', 'b', 'c'].map((host) => ({ host, port: 3306, socketPath: null }));
+  if (a === undefined || b === undefined || c === undefined) throw new Error('three were made');
+  const names = (hosts: MysqlHosts, nowMs = 0) => hosts.order(nowMs).map(({ host }) => host);
+
+  test('is that of the configuration, then the one that worked comes first', () => {
+    const hosts = new MysqlHosts([a, b, c]);
+    expect(names(hosts)).toEqual(['a', 'b', 'c']);
+    hosts.worked(c, 0, 0);
+    expect(names(hosts)).toEqual(['c', 'a', 'b']);
+  });
+
+  test('goes on with the next one when the one in use fails, and from the last one to the first', () => {
+    const hosts = new MysqlHosts([a, b, c]);
+    hosts.failed(b, 0);
+    expect(names(hosts)).toEqual(['a', 'b', 'c']);
+    hosts.failed(a, 0);
+    expect(names(hosts)).toEqual(['b', 'c', 'a']);
+    hosts.failed(b, 0);
+    hosts.failed(c, 0);
+    expect(names(hosts)).toEqual(['a', 'b', 'c']);
+    const alone = new MysqlHosts([a]);
+    alone.failed(a, 0);
+    expect([names(alone), alone.wayBack(90_000)]).toEqual([['a'], null]);
+  });
+
+  test('has a way back to the first once a minute, as long as another one is in use', () => {
+    const hosts = new MysqlHosts([a, b, c]);
+    expect(hosts.wayBack(1_000_000)).toBeNull();
+    hosts.worked(b, 1000, 1000);
+    expect([60_999, 61_000, 61_001, 120_999, 121_000].map((nowMs) => hosts.wayBack(nowMs)?.host ?? null)).toEqual([
+      ...[null, 'a', null, null, 'a'],
+    ]);
+    hosts.worked(a, 121_001, 121_001);
+    expect([names(hosts), hosts.wayBack(1_000_000)]).toEqual([['a', 'b', 'c'], null]);
+  });
+
+  const minuteMs = 60_000;
+  const deadlineMs = 30_000;
+
+  test('leaves a place where statements end at their deadline, each time for longer, until a change is committed', () => {
+    const hosts = new MysqlHosts([a, b]);
+    let nowMs = 0;
+    const restAfterDeadline = (): number => {
+      hosts.late(a, nowMs, nowMs + deadlineMs);
+      const sinceMs = nowMs + deadlineMs;
+      expect(names(hosts, sinceMs)).toEqual(['b', 'a']);
+      nowMs = sinceMs;
+      while (hosts.wayBack(nowMs) === null) nowMs += minuteMs / 4;
+      const restMs = nowMs - sinceMs;
+      expect(hosts.worked(a, nowMs, nowMs)).toBe(true);
+      return restMs / minuteMs;
+    };
+    expect(Array.from({ length: 6 }, restAfterDeadline)).toEqual([2, 4, 8, 15, 15, 15]);
+    nowMs += 600 * minuteMs;
+    expect(restAfterDeadline()).toBe(15);
+    hosts.changed(a, nowMs);
+    nowMs += minuteMs;
+    expect(restAfterDeadline()).toBe(2);
+  });
+
+  test('takes statements that hang at the same time for one trouble', () => {
+    const hosts = new MysqlHosts([a, b]);
+    for (const sinceMs of [0, 10, 20_000]) hosts.late(a, sinceMs, sinceMs + deadlineMs);
+    expect([2, 2.5].map((minutes) => hosts.wayBack(minutes * minuteMs))).toEqual([null, a]);
+  });
+
+  test('stays where a change was committed while a statement waited for its deadline, and where there is no other', () => {
+    const hosts = new MysqlHosts([a, b]);
+    hosts.changed(a, 10);
+    hosts.late(a, 5, 5 + deadlineMs);
+    expect(names(hosts)).toEqual(['a', 'b']);
+    hosts.late(a, 11, 11 + deadlineMs);
+    expect(names(hosts)).toEqual(['b', 'a']);
+    const alone = new MysqlHosts([a]);
+    alone.late(a, 0, deadlineMs);
+    expect([names(alone), alone.wayBack(90 * minuteMs), alone.worked(a, 0, deadlineMs)]).toEqual([['a'], null, true]);
+  });
+
+  test('has places that rest behind all others, also where another one fails, as long as they rest', () => {
+    const hosts = new MysqlHosts([a, b, c]);
+    hosts.late(a, 0, deadlineMs);
+    expect(names(hosts, deadlineMs)).toEqual(['b', 'c', 'a']);
+    hosts.failed(c, deadlineMs);
+    hosts.failed(b, deadlineMs);
+    expect(names(hosts, deadlineMs)).toEqual(['c', 'b', 'a']);
+    hosts.failed(c, deadlineMs);
+    expect(names(hosts, deadlineMs)).toEqual(['b', 'c', 'a']);
+    hosts.failed(b, deadlineMs);
+    expect(names(hosts, deadlineMs + 2 * minuteMs)).toEqual(['c', 'a', 'b']);
+    // What works is used first, resting or not.
+    hosts.worked(a, deadlineMs + 1, deadlineMs + 2);
+    expect(names(hosts, deadlineMs + 2)).toEqual(['a', 'b', 'c']);
+  });
+
+  test('does not come back for a login that began before the place was left', () => {
+    const hosts = new MysqlHosts([a, b]);
+    hosts.late(a, 0, deadlineMs);
+    expect([hosts.worked(a, deadlineMs - 1, deadlineMs + 1), names(hosts)]).toEqual([false, ['b', 'a']]);
+    expect([hosts.worked(a, deadlineMs + 1, deadlineMs + 2), names(hosts)]).toEqual([true, ['a', 'b']]);
+  });
+});
+
+test('a host that refuses is passed over, and what worked is asked first from then on', async () => {
+  await using first = await startFaultProxy(mariadb);
+  await using second = await startFaultProxy(mariadb);
+  await using db = await openDatabase(at(first, second));
+  await db.ping();
+  expect([first.accepted, second.accepted]).toEqual([1, 0]);
+  first.fault = { kind: 'refuse' };
+  first.kill('reset');
+  await expect.poll(() => db.pool()?.open).toBe(0);
+  await db.ping();
+  await Promise.all(Array.from({ length: 6 }, () => db.ping()));
+  expect([first.accepted, second.accepted]).toEqual([2, 6]);
+});
+
+test('a host that says nothing is given up after the time for connecting', async () => {
+  await using first = await startFaultProxy(mariadb);
+  await using second = await startFaultProxy(mariadb);
+  first.fault = { kind: 'blackhole' };
+  await using db = await openDatabase(at(first, second), { connectMs: 200 });
+  await db.ping();
+  first.fault = { kind: 'none' };
+  await Promise.all(Array.from({ length: 4 }, () => db.ping()));
+  expect([first.accepted, second.accepted]).toEqual([1, 4]);
+});
+
+test('a connection that rested is asked before it is used, and all others to a dead host go with it', async () => {
+  await using first = await startFaultProxy(mariadb);
+  await using second = await startFaultProxy(mariadb);
+  const limits = { connectMs: 200, idleMs: 100, answerMs: 150 };
+  await using db = await openDatabase(at(first, second), limits);
+  await Promise.all(Array.from({ length: 8 }, () => db.ping()));
+  expect(db.pool()).toEqual({ open: 8, busy: 0, waiting: 0, max: 10 });
+  first.fault = { kind: 'blackhole' };
+  await new Promise((resolve) => setTimeout(resolve, 120));
+  const startedAtMs = performance.now();
+  await Promise.all(Array.from({ length: 8 }, () => db.ping()));
+  expect(performance.now() - startedAtMs).toBeLessThan(1500);
+  expect(db.pool()).toMatchObject({ open: 8, busy: 0 });
+  expect(second.accepted).toBe(8);
+});
+
+test('a host that becomes read-only is left, with all the connections that rest there', async () => {
+  await using other = await startMariadb();
+  await using first = await startFaultProxy(other);
+  await using second = await startFaultProxy(mariadb);
+  const name = config.database;
+  await other.query(`create database ${name}`);
+  await using there = await openDatabase(at(other));
+  await there.migrations.apply();
+  await using db = await openDatabase(at(first, second));
+  await Promise.all(Array.from({ length: 5 }, () => db.ping()));
+  await other.query('set global read_only = 1');
+  const failure = await failureOf(db.addMailbox(sampleMailbox(), plain('x'), null, by));
+  expect(failure).toMatchObject({ code: 'database_unavailable', fields: { errno: 1290 } });
+  expect(failure.message).toContain(`127.0.0.1:${first.port}`);
+  expect(db.pool()?.open).toBe(0);
+  await expect.poll(() => first.open).toBe(0);
+  const mailbox = sampleMailbox();
+  await db.addMailbox(mailbox, plain('x'), null, by);
+  await using here = await openDatabase(config);
+  expect(await here.mailboxById(mailbox.id)).not.toBeNull();
+});
+
+describe('a host that lets everybody log in', () => {
+  test('and commits nothing is left at the deadline, and not gone back to after the usual minute', async () => {
+    await using other = await startMariadb();
+    await other.query(`create database ${config.database}`);
+    await using there = await openDatabase(at(other));
+    await there.migrations.apply();
+    await using first = await startFaultProxy(other);
+    await using second = await startFaultProxy(mariadb);
+    await using db = await openDatabase(at(first, second), { statementMs: 800 });
+    await db.addMailbox(sampleMailbox(), plain('x'), null, by);
+    const undo = await holdCommits(other);
+    expect((await failureOf(db.addMailbox(sampleMailbox(), plain('x'), null, by))).fields.cause).toBe('deadline');
+    const mailbox = sampleMailbox();
+    await db.addMailbox(mailbox, plain('x'), null, by);
+    await using here = await openDatabase(config);
+    expect(await here.mailboxById(mailbox.id)).not.toBeNull();
+    await expect.poll(() => [first.open, second.open]).toEqual([0, 1]);
+    const now = performance.now.bind(performance);
+    let aheadMs = 61_000;
+    vi.spyOn(performance, 'now').mockImplementation(() => now() + aheadMs);
+    const toFirst = first.accepted;
+    await db.ping();
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect([first.accepted, first.open, second.open]).toEqual([toFirst, 0, 1]);
+    await undo();
+    aheadMs = 122_000;
+    await db.ping();
+    await expect.poll(() => [first.open, second.open]).toEqual([1, 0]);
+    const again = sampleMailbox();
+    await db.addMailbox(again, plain('x'), null, by);
+    expect(await there.mailboxById(again.id)).not.toBeNull();
+  });
+
+  test('is kept after a statement that ended at its deadline when the others cannot do the work', async () => {
+    await using replica = await startMariadb();
+    await replica.query(`create database ${config.database}`);
+    await using there = await openDatabase(at(replica));
+    await there.migrations.apply();
+    await replica.query('set global read_only = 1');
+    await using first = await startFaultProxy(mariadb);
+    await using second = await startFaultProxy(replica);
+    await using db = await openDatabase(at(first, second), { statementMs: 400 });
+    await db.ping();
+    const { ended } = await holdTable('ticket', 1);
+    expect((await failureOf(db.listTickets(1))).fields.cause).toBe('deadline');
+    await db.addMailbox(sampleMailbox(), plain('x'), null, by);
+    await db.addMailbox(sampleMailbox(), plain('x'), null, by);
+    await ended;
+    // The other one was asked once, and refused.
+    await expect.poll(() => [first.open, second.open, second.accepted]).toEqual([1, 0, 1]);
+    expect(db.pool()).toMatchObject({ open: 1, busy: 0 });
+  });
+
+  test('is not left for one statement that is slow while others commit their changes', async () => {
+    await using first = await startFaultProxy(mariadb);
+    await using second = await startFaultProxy(mariadb);
+    await using db = await openDatabase(at(first, second), { statementMs: 800 });
+    await Promise.all([db.ping(), db.ping()]);
+    const { ended } = await holdTable('ticket', 1.5);
+    const slow = failureOf(db.listTickets(1));
+    await db.addMailbox(sampleMailbox(), plain('x'), null, by);
+    expect((await slow).fields.cause).toBe('deadline');
+    await db.ping();
+    expect(second.accepted).toBe(0);
+    await ended;
+  });
+});
+
+describe('a connection tells', () => {
+  /** One of its own, and what it has told so far. */
+  async function openLink(deadlineMs: number) {
+    const [place] = placesOf(config);
+    if (place === undefined) throw new Error('there is one');
+    const told: string[] = [];
+    const limits = {
+      ...{ connectMs: 5000, statementMs: deadlineMs, changeMs: deadlineMs, slowMs: 5000 },
+      ...{ idleMs: 5000, answerMs: 5000, askMs: 5000 },
+    };
+    const link = await MysqlLink.open(config, place, limits);
+    link.belongTo({
+      broken: () => told.push('broken'),
+      slow: () => told.push('slow'),
+      late: () => told.push('late'),
+      changed: () => told.push('changed'),
+    });
+    /** What it tells while this is done. */
+    const toldBy = async (...steps: readonly string[]): Promise<readonly string[]> => {
+      for (const step of steps) {
+        if (step === 'begin' || step === 'commit' || step === 'rollback') await link[step]();
+        else await link.executeQuery(CompiledQuery.raw(step));
+      }
+      return told.splice(0);
+    };
+    return { link, told, toldBy };
+  }
+
+  test('of a change once that is committed, and of nothing that changes nothing', async () => {
+    const { link, toldBy } = await openLink(5000);
+    await toldBy('create table probe (a int primary key, b int)');
+    expect(await toldBy('insert into probe values (1, 1), (2, 2)')).toEqual(['changed']);
+    expect(await toldBy('select * from probe', 'update probe set b = 9 where a = 3')).toEqual([]);
+    expect(await toldBy('update probe set b = 1 where a = 1')).toEqual([]);
+    expect(await toldBy('begin', 'update probe set b = 5 where a = 1', 'select 1')).toEqual([]);
+    expect(await toldBy('commit')).toEqual(['changed']);
+    expect(await toldBy('begin', 'delete from probe', 'rollback')).toEqual([]);
+    expect(await toldBy('begin', 'select * from probe', 'commit', 'drop table probe')).toEqual([]);
+    await link.close();
+  });
+
+  test('of a statement that ended at its deadline before it breaks, but not of a change of a table', async () => {
+    const { ended } = await holdTable('ticket', 1.5);
+    for (const [sql, expected] of [
+      ['select count(*) from ticket', ['late', 'broken']],
+      [`alter table ticket comment 'x'`, ['broken']],
+    ] as const) {
+      const { told, toldBy } = await openLink(300);
+      expect((await failureOf(toldBy(sql))).fields.cause).toBe('deadline');
+      expect(told).toEqual(expected);
+    }
+    await ended;
+  });
+});
+
+/** Lets nobody commit until it is told to end, as a disk that hangs; reading and logging in go on. */
+async function holdCommits(server: Mariadb): Promise<() => Promise<void>> {
+  const stages = ['start', 'flush', 'block_ddl', 'block_commit'].map((stage) => `backup stage ${stage};`);
+  const ended = server.query(`${stages.join(' ')} select sleep(60)`).catch(String);
+  const holder = () => server.query(`select id from information_schema.processlist where info = 'select sleep(60)'`);
+  await expect.poll(holder).not.toBe('');
+  return async () => {
+    await server.query(`kill ${await holder()}`);
+    await ended;
+  };
+}
+
+/** Holds all of a table for so long; resolves once it is held, with what to await its end by. */
+async function holdTable(name: string, seconds: number): Promise<{ readonly ended: Promise<string> }> {
+  const ended = mariadb.query(`use ${config.database}; lock tables ${name} write; select sleep(${seconds})`);
+  await expect.poll(() => mariadb.query('show open tables where in_use > 0')).toContain(name);
+  return { ended };
+}
+
+test('a connection that is in use when another one breaks is closed once it comes back', async () => {
+  await using proxy = await startFaultProxy(mariadb);
+  await using db = await openDatabase(at(proxy), { statementMs: 400 });
+  await Promise.all([db.ping(), db.ping()]);
+  const [lockSeconds, { database }] = [1.5, config];
+  const lock = mariadb.query(`use ${database}; lock tables ticket write; select sleep(${lockSeconds})`);
+  await expect.poll(async () => (await mariadb.query('show open tables where in_use > 0')).length).toBeGreaterThan(0);
+  const slow = failureOf(db.listTickets(1));
+  const pings = Array.from({ length: 3 }, () => db.ping());
+  await Promise.all(pings);
+  expect((await slow).fields.cause).toBe('deadline');
+  await lock;
+  await expect.poll(() => proxy.open).toBe(0);
+  await db.ping();
+  expect(db.pool()).toMatchObject({ open: 1, busy: 0, waiting: 0 });
+});
+
+test('when no host works, each of them is named with its reason, again and again in the same words', async () => {
+  const [one, other] = [await closedPort(), await closedPort()];
+  await using db = await openDatabase(at(one, other));
+  for (let round = 0; round < 3; round += 1) {
+    const { code, message } = await failureOf(db.ping());
+    expect({ code, message }).toEqual({
+      code: 'database_unavailable',
+      message:
+        `None of the database hosts can be used right now: ` +
+        `127.0.0.1:${one.port} (ECONNREFUSED), 127.0.0.1:${other.port} (ECONNREFUSED).`,
+    });
+  }
+});
+
+test('a host that refuses the password is named, and the others are not asked', async () => {
+  await using second = await startFaultProxy(mariadb);
+  await using db = await openDatabase({ ...at(mariadb, second), password: secret('wrong') });
+  const failure = await failureOf(db.ping());
+  expect(failure.code).toBe('database_denied');
+  expect(failure.message).toContain(`127.0.0.1:${mariadb.port}`);
+  expect(second.accepted).toBe(0);
+});

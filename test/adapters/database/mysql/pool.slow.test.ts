@@ -1,0 +1,153 @@
+/**
+ * The pool keeps count: every connection has an owner, rests, or is gone, whatever happens while it is being opened.
+ */
+import { createServer, connect as dial, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { openDatabase } from '../../../../src/adapters/database/database.ts';
+import { Failure } from '../../../../src/errors.ts';
+import { startFaultLink } from '../../../support/fault-link.ts';
+import { type Mariadb, type MysqlConfig, startMariadb } from '../../../support/mariadb.ts';
+
+const stack = new AsyncDisposableStack();
+let mariadb: Mariadb;
+let config: MysqlConfig;
+
+beforeAll(async () => {
+  mariadb = stack.use(await startMariadb());
+  config = (await mariadb.createDatabase()).config;
+  await using db = await openDatabase(config);
+  await db.migrations.apply();
+});
+afterAll(() => stack.disposeAsync());
+
+type Host = { readonly host: string; readonly port: number };
+
+/** The configuration with these hosts instead. */
+function at(...hosts: readonly Host[]): MysqlConfig {
+  return { ...config, hosts: hosts.map(({ host, port }) => ({ host, port })) };
+}
+
+async function causeOf(work: Promise<unknown>): Promise<unknown> {
+  return work.then(
+    () => 'done',
+    (error: unknown) => (error instanceof Failure ? (error.fields.cause ?? error.code) : error),
+  );
+}
+
+/** A way to the database that can hold everything back and let it arrive later. */
+const startLink = () => startFaultLink({ host: '127.0.0.1', port: 0 }, mariadb);
+
+/** Nobody is asked whether he lives, and logins have all the time of the test. */
+const patient = { connectMs: 20_000, slowMs: 60_000, statementMs: 2000 };
+
+test('a connection that opens after the time of who waited for it is over is there for the next', async () => {
+  await using link = await startLink();
+  await using db = await openDatabase({ ...at(link), connectionsMax: 1 }, patient);
+  await db.ping();
+  link.set({ kind: 'blackhole' });
+  const first = causeOf(db.ping());
+  await sleep(1000);
+  const second = causeOf(db.ping());
+  expect(await first).toBe('deadline');
+  expect(await second).toBe('pool_busy');
+  link.set({ kind: 'none' });
+  await expect.poll(() => db.pool(), { timeout: 3000 }).toEqual({ open: 1, busy: 0, waiting: 0, max: 1 });
+  expect(await causeOf(db.ping())).toBe('done');
+});
+
+test('who stops waiting while a connection is being opened for him leaves it, and their turn, to the others', async () => {
+  await using link = await startLink();
+  await using db = await openDatabase({ ...at(link), connectionsMax: 1 }, patient);
+  await db.ping();
+  link.set({ kind: 'blackhole' });
+  const first = causeOf(db.ping());
+  await sleep(700);
+  const second = causeOf(db.ping());
+  await sleep(700);
+  const [third, fourth] = [causeOf(db.ping()), causeOf(db.ping())];
+  expect([await first, await second]).toEqual(['deadline', 'pool_busy']);
+  expect(db.pool()).toMatchObject({ open: 0, waiting: 2 });
+  link.set({ kind: 'none' });
+  expect([await third, await fourth]).toEqual(['done', 'done']);
+  await expect.poll(() => db.pool()).toEqual({ open: 1, busy: 0, waiting: 0, max: 1 });
+});
+
+test('a connection that is opened for somebody after the pool was closed is closed too', async () => {
+  await using link = await startLink();
+  await using db = await openDatabase({ ...at(link), connectionsMax: 1 }, patient);
+  await expect.poll(connections).toBe('0\n');
+  await db.ping();
+  link.set({ kind: 'blackhole' });
+  const first = causeOf(db.ping());
+  await sleep(1000);
+  const second = causeOf(db.ping());
+  expect([await first, await second]).toEqual(['deadline', 'pool_busy']);
+  await db[Symbol.asyncDispose]();
+  link.set({ kind: 'none' });
+  await expect.poll(connections, { timeout: 3000 }).toBe('0\n');
+});
+
+async function connections(): Promise<string> {
+  return mariadb.query(`select count(*) from information_schema.processlist where user = 'app'`);
+}
+
+test('who waits is served at once when a connection breaks in the moment in which it is open', async () => {
+  await using way = await startShortWay();
+  await using db = await openDatabase({ ...at(way), connectionsMax: 1 }, { statementMs: 5000 });
+  const startedAtMs = performance.now();
+  const ended = await Promise.all([causeOf(db.ping()), causeOf(db.ping())]);
+  expect(ended).toEqual(['database_unavailable', 'done']);
+  expect(performance.now() - startedAtMs).toBeLessThan(3000);
+  expect(db.pool()).toEqual({ open: 1, busy: 0, waiting: 0, max: 1 });
+});
+
+/** ERR_Packet, out of turn: 1927, the connection was killed. */
+const killed = Buffer.from('\x0e\x00\x00\x00\xff\x87\x07#70100Killed', 'latin1');
+
+/** A way to the database on which the first connection is ended in the same piece as the last answer to its login. */
+async function startShortWay() {
+  const sockets = new Set<Socket>();
+  let ends = 1;
+  const listener = createServer((client) => {
+    const server = dial(mariadb.port, '127.0.0.1');
+    let isLast = false;
+    client.on('data', (piece: Buffer) => {
+      isLast = ends > 0 && piece.includes('set session idle_transaction_timeout');
+      server.write(piece);
+    });
+    server.on('data', (piece: Buffer) => {
+      if (isLast) ends -= 1;
+      client.write(isLast ? Buffer.concat([piece, killed]) : piece);
+      isLast = false;
+    });
+    for (const [one, other] of [[client, server] as const, [server, client] as const]) {
+      sockets.add(one);
+      one.on('error', () => other.destroy());
+      one.on('close', () => other.destroy());
+    }
+  });
+  await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve));
+  const { port } = listener.address() as { port: number };
+  return {
+    ...{ host: '127.0.0.1', port },
+    [Symbol.asyncDispose]: async () => {
+      for (const socket of sockets) socket.destroy();
+      await new Promise<void>((resolve) => listener.close(() => resolve()));
+    },
+  };
+}
+
+test('after a time in which no host says a word, and many wait, every connection is free again', async () => {
+  await using link = await startLink();
+  const limits = { connectMs: 250, statementMs: 1500, slowMs: 100, idleMs: 500, answerMs: 100, askMs: 3000 };
+  await using db = await openDatabase({ ...at(link, link, link), connectionsMax: 4 }, limits);
+  await Promise.all(Array.from({ length: 4 }, () => db.ping()));
+  link.set({ kind: 'blackhole' });
+  const pings = Array.from({ length: 20 }, () => causeOf(db.ping()));
+  await sleep(1625);
+  link.set({ kind: 'none' });
+  await Promise.all(pings);
+  await expect.poll(() => db.pool(), { timeout: 5000 }).toMatchObject({ busy: 0, waiting: 0 });
+  await Promise.all(Array.from({ length: 8 }, () => db.ping()));
+});

@@ -1,0 +1,85 @@
+/**
+ * Errors of the drivers as failures: what each number means to the workflows, and what of its text may go on.
+ */
+import { inspect } from 'node:util';
+import { expect, test } from 'vitest';
+import { mysqlFailure, sqliteFailure } from '../../../../src/adapters/database/sql/errors.ts';
+import type { Failure, FailureCode } from '../../../../src/errors.ts';
+
+const where = 'db.example.org:3306';
+
+function mysql(errno: number | undefined, code: string, message: string, more: object = {}): Failure {
+  return mysqlFailure(Object.assign(new Error(message), { code, errno, sql: 'insert private-value', ...more }), where);
+}
+
+test.each<[number | undefined, string, FailureCode]>([
+  [1040, 'ER_CON_COUNT_ERROR', 'database_unavailable'],
+  [1047, 'ER_UNKNOWN_COM_ERROR', 'database_unavailable'],
+  [1053, 'ER_SERVER_SHUTDOWN', 'database_unavailable'],
+  [1290, 'ER_OPTION_PREVENTS_STATEMENT', 'database_unavailable'],
+  [1836, 'ER_READ_ONLY_MODE', 'database_unavailable'],
+  [1045, 'ER_ACCESS_DENIED_ERROR', 'database_denied'],
+  [1142, 'ER_TABLEACCESS_DENIED_ERROR', 'database_denied'],
+  [1146, 'ER_NO_SUCH_TABLE', 'database_outdated'],
+  [1054, 'ER_BAD_FIELD_ERROR', 'database_outdated'],
+  [1205, 'ER_LOCK_WAIT_TIMEOUT', 'database_conflict'],
+  [1213, 'ER_LOCK_DEADLOCK', 'database_conflict'],
+  [1118, 'ER_TOO_BIG_ROWSIZE', 'row_refused'],
+  [1153, 'ER_NET_PACKET_TOO_LARGE', 'row_refused'],
+  [1366, 'ER_TRUNCATED_WRONG_VALUE_FOR_FIELD', 'row_refused'],
+  [1406, 'ER_DATA_TOO_LONG', 'row_refused'],
+  [1114, 'ER_RECORD_FILE_FULL', 'disk_full'],
+  [1064, 'ER_PARSE_ERROR', 'database_failed'],
+  [-111, 'ECONNREFUSED', 'database_unavailable'],
+  [undefined, 'PROTOCOL_CONNECTION_LOST', 'database_unavailable'],
+  [undefined, 'ETIMEDOUT', 'database_unavailable'],
+  [undefined, 'AUTH_SWITCH_PLUGIN_ERROR', 'database_denied'],
+])('error %s (%s) of the server is %s', (errno, name, code) => {
+  expect(mysql(errno, name, 'some text')).toMatchObject({ code, fields: { cause: name } });
+});
+
+test('an error that the driver calls fatal, without any code, is a broken connection', () => {
+  const error = Object.assign(new Error('connection is in closed state'), { fatal: true });
+  expect(mysqlFailure(error, where).code).toBe('database_unavailable');
+  expect(mysqlFailure(new TypeError('bind parameters'), where).code).toBe('database_failed');
+});
+
+test('texts that quote values stay behind, texts that name users and tables go on', () => {
+  const quoting = [
+    mysql(1366, 'ER_X', "Incorrect string value: 'private-value' for column `a`.`b`"),
+    mysql(1064, 'ER_PARSE_ERROR', "You have an error near 'private-value'"),
+    mysql(1062, 'ER_DUP_ENTRY', "Duplicate entry 'private-value' for key 'PRIMARY'"),
+    mysql(1292, 'ER_X', "Incorrect datetime value: 'private-value'"),
+  ];
+  for (const failure of quoting) expect(inspect(failure, { depth: 9 })).not.toContain('private-value');
+  expect(mysql(1045, 'ER_ACCESS_DENIED_ERROR', "Access denied for user 'app'@'host'").message).toContain(
+    "'app'@'host'",
+  );
+});
+
+test.each([
+  ["Duplicate entry 'a' for key 'mailboxes.mailbox_name'", 'exists_already'],
+  ["Duplicate entry 'a' for key 'mailbox_name'", 'exists_already'],
+  ["Duplicate entry 'a' for key 'ticket_ref'", 'database_conflict'],
+  ["Duplicate entry 'x' for key 'ticket_ref'' for key 'PRIMARY'", 'database_failed'],
+])('of a second row the key decides, not the value: %s', (message, code) => {
+  expect(mysql(1062, 'ER_DUP_ENTRY', message).code).toBe(code);
+});
+
+test.each<[number, string, FailureCode]>([
+  [5, 'database is locked', 'database_conflict'],
+  [517, 'database is locked', 'database_conflict'],
+  [13, 'database or disk is full', 'disk_full'],
+  [14, 'unable to open database file', 'database_unavailable'],
+  [8, 'attempt to write a readonly database', 'database_denied'],
+  [18, 'string or blob too big', 'row_refused'],
+  [1, 'no such table: mailboxes', 'database_outdated'],
+  [1, 'near "selec": syntax error', 'database_failed'],
+  [11, 'database disk image is malformed', 'database_failed'],
+  [2067, 'UNIQUE constraint failed: mailboxes.name', 'exists_already'],
+  [2067, 'UNIQUE constraint failed: ticket.ref', 'database_conflict'],
+  [1555, 'UNIQUE constraint failed: message.id', 'database_failed'],
+])('result %i of SQLite (%s) is %s', (errcode, message, code) => {
+  const error = Object.assign(new Error(message), { code: 'ERR_SQLITE_ERROR', errcode });
+  expect(sqliteFailure(error, 'tickets.db')).toMatchObject({ code, fields: { errno: errcode } });
+});

@@ -1,0 +1,235 @@
+/**
+ * What the admin page turned away, told to log and audit within bounds: a clock that the test turns, rows that are kept,
+ * and once the real thing.
+ */
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { Refusal } from '../../../src/admin/service.ts';
+import { createRefusals, type Refusals } from '../../../src/admin/sign-in/refusals.ts';
+import type { AuditEntry } from '../../../src/encryption/ports.ts';
+import { Failure } from '../../../src/errors.ts';
+import { openKind } from '../../adapters/database/databases.ts';
+import { author, collectingLog, type Line } from './sign-in-scene.ts';
+
+const csrf: Refusal = { reason: 'csrf', who: null, address: '192.0.2.1', about: 'sign-in' };
+const first = 'somebody (admin page): csrf, sign-in, 192.0.2.1';
+
+/** A minute passes when the test says so. */
+function handClock() {
+  let end: (() => void) | null = null;
+  let sleeps = 0;
+  return {
+    sleeps: () => sleeps,
+    async sleep(ms: number, signal: AbortSignal): Promise<void> {
+      expect(ms).toBe(60_000);
+      sleeps += 1;
+      if (signal.aborted) return;
+      await new Promise<void>((resolve) => {
+        end = resolve;
+        signal.addEventListener('abort', () => resolve(), { once: true });
+      });
+    },
+    async minute(): Promise<void> {
+      end?.();
+      end = null;
+      await new Promise(setImmediate);
+    },
+  };
+}
+
+describe('refusals', () => {
+  let rows: AuditEntry[];
+  let lines: readonly Line[];
+  let clock: ReturnType<typeof handClock>;
+  let audit: (entries: readonly AuditEntry[]) => Promise<void>;
+  let refusals: Refusals;
+
+  beforeEach(() => {
+    rows = [];
+    clock = handClock();
+    audit = async (entries) => void rows.push(...entries);
+    const log = collectingLog();
+    lines = log.lines;
+    refusals = createRefusals({ store: { audit: (entries) => audit(entries) }, clock, author, log: log.log });
+  });
+  afterEach(() => refusals[Symbol.asyncDispose]());
+
+  const told = () => rows.map(({ who, detail }) => `${who}: ${detail}`);
+
+  test('are told at once, once, and a minute later with how many more there were', async () => {
+    for (let at = 0; at < 1000; at += 1) refusals.refused(csrf);
+    await new Promise(setImmediate);
+    expect(rows).toEqual([
+      {
+        ...{ who: 'somebody (admin page)', host: 'desk', action: 'admin.refused', detail: 'csrf, sign-in, 192.0.2.1' },
+        ...{ keyId: null, nextKeyId: null, mailboxId: null },
+      },
+    ]);
+    await clock.minute();
+    expect(told()).toEqual([first, `${first}, 999 more`]);
+    const line = { level: 'warn', ...csrf, event: 'admin.refused' };
+    expect(lines).toEqual([line, { ...line, more: 999 }]);
+    await clock.minute();
+    expect(told()).toHaveLength(2);
+  });
+
+  test('that come in the next minute are told at once again', async () => {
+    refusals.refused(csrf);
+    await clock.minute();
+    refusals.refused(csrf);
+    await clock.minute();
+    expect(told()).toEqual([first, first]);
+    expect(clock.sleeps()).toBe(2);
+  });
+
+  test('that differ in reason, place, address or person are told each', async () => {
+    refusals.refused(csrf);
+    refusals.refused({ ...csrf, reason: 'method' });
+    refusals.refused({ ...csrf, about: 'encryption/enable' });
+    refusals.refused({ ...csrf, address: '192.0.2.2' });
+    refusals.refused({ ...csrf, who: 'Ada' });
+    await new Promise(setImmediate);
+    expect(told()).toEqual([
+      first,
+      first.replace('csrf', 'method'),
+      first.replace('sign-in', 'encryption/enable'),
+      first.replace('192.0.2.1', '192.0.2.2'),
+      first.replace('somebody', 'Ada'),
+    ]);
+    expect(lines.map(({ level }) => level)).toEqual(['warn', 'info', 'warn', 'warn', 'warn']);
+  });
+
+  test('from ten thousand addresses are a few rows and a number for each reason', async () => {
+    for (let at = 0; at < 10_000; at += 1) {
+      const address = `2001:db8:${at.toString(16)}::1`;
+      refusals.refused({ ...csrf, address });
+      refusals.refused({ reason: 'not_found', who: null, about: 'request', address });
+    }
+    await clock.minute();
+    expect(rows).toHaveLength(2 * 17);
+    expect(lines).toHaveLength(2 * 17);
+    expect(told().slice(-2)).toEqual([
+      'somebody (admin page): csrf, elsewhere, 9984 more',
+      'somebody (admin page): not_found, elsewhere, 9984 more',
+    ]);
+    const counted = { who: null, about: null, address: null, more: 9984, event: 'admin.refused' };
+    expect(lines.slice(-2)).toEqual([
+      { level: 'warn', reason: 'csrf', ...counted },
+      { level: 'info', reason: 'not_found', ...counted },
+    ]);
+  });
+
+  test('of strangers, however many, hide neither another reason nor somebody who is signed in', async () => {
+    for (const reason of ['not_found', 'method', 'bad_request', 'foreign_host', 'csrf'] as const)
+      for (let at = 0; at < 300; at += 1)
+        refusals.refused({ reason, who: null, about: 'request', address: `198.51.${at >> 8}.${at & 255}` });
+    const before = rows.length;
+    const attacks: readonly Refusal[] = [
+      { reason: 'csrf', who: 'ada', about: 'encryption rotate', address: '127.0.0.1' },
+      { reason: 'foreign_origin', who: null, about: 'encryption rotate', address: '127.0.0.1' },
+      { reason: 'proof_refused', who: 'ada', about: 'encryption confirm-disable', address: '127.0.0.1' },
+      { reason: 'not_found', who: 'ada', about: 'request', address: '127.0.0.1' },
+    ];
+    for (const attack of attacks) refusals.refused(attack);
+    await new Promise(setImmediate);
+    expect(told().slice(before)).toEqual(
+      expect.arrayContaining([
+        'ada (admin page): csrf, encryption rotate, 127.0.0.1',
+        'somebody (admin page): foreign_origin, encryption rotate, 127.0.0.1',
+        'ada (admin page): proof_refused, encryption confirm-disable, 127.0.0.1',
+        'ada (admin page): not_found, request, 127.0.0.1',
+      ]),
+    );
+  });
+
+  test('of one account leave room for those of another', async () => {
+    for (let at = 0; at < 300; at += 1) refusals.refused({ ...csrf, who: 'eve', address: `198.51.${at}.1` });
+    refusals.refused({ ...csrf, who: 'ada' });
+    await new Promise(setImmediate);
+    expect(told()).toContain('ada (admin page): csrf, sign-in, 192.0.2.1');
+  });
+
+  test('from one client under many addresses are one', async () => {
+    for (let at = 0; at < 300; at += 1) refusals.refused({ ...csrf, address: `127.44.${at >> 8}.${at & 255}` });
+    for (let at = 0; at < 300; at += 1) refusals.refused({ ...csrf, address: `2001:db8::${at.toString(16)}` });
+    await clock.minute();
+    expect(told()).toEqual([
+      first.replace('192.0.2.1', '127.44.0.0'),
+      first.replace('192.0.2.1', '2001:db8::0'),
+      `${first.replace('192.0.2.1', '127.44.0.0')}, 299 more`,
+      `${first.replace('192.0.2.1', '2001:db8::0')}, 299 more`,
+    ]);
+  });
+
+  test('while the database does not answer, those of strangers take no place of somebody who is signed in', async () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    audit = async (entries) => {
+      await promise;
+      rows.push(...entries);
+    };
+    for (let minute = 0; minute < 30; minute += 1) {
+      for (let at = 0; at < 200; at += 1) refusals.refused({ ...csrf, address: `${at}` });
+      await clock.minute();
+    }
+    refusals.refused({ ...csrf, who: 'ada' });
+    resolve();
+    await refusals[Symbol.asyncDispose]();
+    expect(rows).toHaveLength(402);
+    expect(told()).toContain('ada (admin page): csrf, sign-in, 192.0.2.1');
+  });
+
+  test('that were counted are told when it ends, without waiting for the minute', async () => {
+    for (let at = 0; at < 3; at += 1) refusals.refused(csrf);
+    await refusals[Symbol.asyncDispose]();
+    expect(told()).toEqual([first, `${first}, 2 more`]);
+    refusals.refused(csrf);
+    await refusals[Symbol.asyncDispose]();
+    expect(told()).toHaveLength(3);
+    expect(clock.sleeps()).toBe(1);
+  });
+
+  test('while the database is away are in the log, and lose nothing but their rows', async () => {
+    audit = () => Promise.reject(new Failure('database_unavailable', 'it is away'));
+    refusals.refused(csrf);
+    await clock.minute();
+    expect(lines).toHaveLength(1);
+    audit = async (entries) => void rows.push(...entries);
+    refusals.refused(csrf);
+    await clock.minute();
+    expect(told()).toEqual([first]);
+  });
+
+  test('while the database does not answer wait in a bounded number', async () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    audit = async (entries) => {
+      await promise;
+      rows.push(...entries);
+    };
+    for (let minute = 0; minute < 40; minute += 1) {
+      for (let at = 0; at < 200; at += 1) refusals.refused({ ...csrf, address: `${at}` });
+      await clock.minute();
+    }
+    expect(lines).toHaveLength(40 * 17);
+    resolve();
+    await refusals[Symbol.asyncDispose]();
+    expect(rows).toHaveLength(401);
+  });
+
+  test('with a long address are cut', async () => {
+    refusals.refused({ ...csrf, address: 'f'.repeat(5000) });
+    await new Promise(setImmediate);
+    expect(told()).toEqual([`somebody (admin page): csrf, sign-in, ${'f'.repeat(64)}`]);
+  });
+});
+
+test('refusals are rows of a real database', async () => {
+  await using stack = new AsyncDisposableStack();
+  const { db } = await openKind('sqlite', stack);
+  const { log } = collectingLog();
+  const refusals = createRefusals({ store: db, clock: handClock(), author, log });
+  for (let at = 0; at < 5; at += 1) refusals.refused(csrf);
+  await refusals[Symbol.asyncDispose]();
+  expect((await db.readAudit(10, 'admin')).map(({ detail }) => detail)).toEqual([
+    'csrf, sign-in, 192.0.2.1, 4 more',
+    'csrf, sign-in, 192.0.2.1',
+  ]);
+});

@@ -1,0 +1,52 @@
+/**
+ * The overview and the quarantine over a real database, with the real health of a daemon that the test tells what it saw.
+ */
+
+import { systemClock } from '../../../src/adapters/clock/clock.ts';
+import { createOverviewDesk, type OverviewDesk, type OverviewDeskPorts } from '../../../src/admin/views/overview.ts';
+import { createHealth, type Health } from '../../../src/ingest/health/health.ts';
+import type { Check, Readiness } from '../../../src/ingest/readiness.ts';
+import { createLog } from '../../../src/log.ts';
+import type { TestApp } from '../../support/app.ts';
+
+const good: Check = { status: 'ok', since: null, reason: null, hint: null };
+const worker = {
+  host: 'desk',
+  pid: 7,
+  name: 'one',
+  version: '1',
+  started_at: '2026-01-31T08:30:00Z',
+  log_level: 'info',
+};
+const list = [
+  { host: 'desk', pid: 7, live: true, seen_at: '2026-01-31T08:30:00.000Z' },
+  { host: 'other', pid: 8, live: false, seen_at: null },
+];
+const beside: Pick<Readiness['checks'], 'config' | 'disk' | 'workers' | 'push'> = {
+  ...{ config: { ...good, needs_restart: [] }, disk: { ...good, free_bytes: null } },
+  ...{ workers: { ...good, live: 1, list }, push: { open: 0, max: 0 } },
+};
+
+export type OverviewScene = { readonly desk: OverviewDesk; readonly health: Health };
+
+/** After a wake that the database answered. */
+export function overviewOf({ app }: TestApp, given: Partial<OverviewDeskPorts> = {}): OverviewScene {
+  const { store, raw, settle, author } = app;
+  const encryption = {
+    wants: false,
+    vault: { ...good, state: 'closed', key_ids: [] },
+    switch: { ...good, state: 'off', revision: 1 },
+  };
+  const health = createHealth({
+    ...{ clock: systemClock, store, encryption: () => encryption },
+    beside: () => ({
+      ...{ ...beside, worker, held: [], visits: 0, due: 0, dueMs: 0, loginRefusalsMax: 3 },
+      isPushed: () => false,
+    }),
+  });
+  health.database(null);
+  health.turning.woke();
+  const log = createLog({ level: 'error', pretty: false, destination: { write: () => undefined } });
+  const ports = { ...{ store, raw, settle, author, log }, clock: systemClock, readiness: health.readiness, ...given };
+  return { desk: createOverviewDesk(ports), health };
+}

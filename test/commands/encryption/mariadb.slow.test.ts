@@ -1,0 +1,52 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Mariadb, startMariadb } from '../../support/mariadb.ts';
+import { type Desk, openDesk } from '../desk.ts';
+
+let mariadb: Mariadb;
+let desk: Desk;
+
+beforeAll(async () => {
+  mariadb = await startMariadb({ args: ['--log-bin=log', '--server-id=1'] });
+  const { url } = await mariadb.createDatabase();
+  desk = await openDesk({ TICKETMAILD_DATABASE_URL: url });
+});
+
+afterAll(async () => {
+  await desk[Symbol.asyncDispose]();
+  await mariadb[Symbol.asyncDispose]();
+});
+
+const secret = 'Zucker-und-Salz-91';
+
+test('the whole life of a key on MariaDB, and each statement that is recommended there can be run', async () => {
+  const server = ['--host', 'mail.example', '--user', 'desk', '--no-probe', '--password-stdin'];
+  for (const name of ['one', 'two']) await desk.run(['mailbox', 'add', '--name', name, ...server], secret);
+
+  const enabled = await desk.typed(
+    ['encryption', 'enable'],
+    [
+      ['Do you accept that? [y/N]', 'y\n'],
+      ['apart from the backups of the database? [y/N]', 'y\n'],
+    ],
+  );
+  expect(enabled.code).toBe(0);
+  expect(enabled.out).toMatch(/^encryption is on\nsealed {4}2 passwords\n/);
+  const before = /run this first: (SET GLOBAL .+;)/.exec(enabled.err)?.[1] ?? '';
+  const statements = enabled.out.split('\n').filter((line) => /^ +(SET|FLUSH|PURGE) .*;$/.test(line));
+  expect([before, ...statements]).toHaveLength(4);
+  const [newest = ''] = (await mariadb.query('SHOW BINARY LOGS')).trimEnd().split('\n').slice(-1);
+  const sql = [before, ...statements]
+    .join('\n')
+    .replace('ANOTHER SIZE', `${128 * 1024 * 1024}`)
+    .replace('THE NEWEST ONE', newest.split('\t')[0] ?? '');
+  await mariadb.query(sql);
+  expect(await mariadb.query(/SHOW STATUS LIKE '\w+'/.exec(enabled.out)?.[0] ?? '')).toMatch(/^\w+\t\d+\n$/);
+
+  for (const args of [['rotate'], ['reseal'], ['status'], ['log'], ['disable', '--yes']]) {
+    const ran = await desk.run(['encryption', ...args, '--json']);
+    expect({ args, code: ran.code, err: ran.err.includes('hint') }).toEqual({ args, code: 0, err: false });
+  }
+  const [status] = (await desk.run(['encryption', 'status', '--json'])).json;
+  expect(status).toMatchObject({ state: 'off', sealed: 0, plain: 2 });
+  desk.expectNothingTold([secret]);
+});

@@ -1,0 +1,161 @@
+import { readFileSync } from 'node:fs';
+import { userInfo } from 'node:os';
+import { describe, expect, test } from 'vitest';
+import { type MailboxOptions, type NewMailbox, readMailboxOptions } from '../../../src/commands/mailbox/options.ts';
+import { Failure } from '../../../src/errors.ts';
+import { certificatesTemplate } from '../../support/templates.ts';
+
+const nowMs = Date.UTC(2026, 0, 31, 8, 30);
+const least: MailboxOptions = { name: 'support', host: 'mail.example', user: 'desk' };
+
+function read(options: MailboxOptions): NewMailbox {
+  return readMailboxOptions({ ...least, ...options }, { readFile: readFileSync, nowMs });
+}
+
+function failure(options: MailboxOptions): Failure {
+  try {
+    read(options);
+  } catch (error) {
+    if (error instanceof Failure) return error;
+    throw error;
+  }
+  throw new Error('the options were accepted');
+}
+
+test('what is not said has a safe default', () => {
+  expect(read({})).toEqual({
+    name: 'support',
+    connection: {
+      host: 'mail.example',
+      port: 993,
+      tls: 'implicit',
+      allowPlaintext: false,
+      caPem: null,
+      fingerprint: null,
+      user: 'desk',
+      folder: 'INBOX',
+    },
+    start: { from: 'time', atMs: nowMs },
+    startsNow: true,
+    after: { kind: 'seen' },
+    pollIntervalMs: null,
+    addresses: [],
+  });
+});
+
+test('a fingerprint may be given as openssl prints it', () => {
+  const printed = `sha256 Fingerprint=${'AB:'.repeat(31)}AB`;
+  expect(read({ fingerprint: printed }).connection.fingerprint).toBe('ab'.repeat(32));
+});
+
+test('everything can be said', () => {
+  const fingerprint = 'AB:'.repeat(31).concat('AB');
+  const mailbox = read({
+    host: '[::1]',
+    port: '1143',
+    tls: 'starttls',
+    fingerprint: `SHA256:${fingerprint}`,
+    folder: 'Posteingang/Köln',
+    from: '2026-01-30',
+    after: 'move:Erledigt',
+    interval: '15',
+  });
+  expect(mailbox).toMatchObject({
+    connection: { host: '::1', port: 1143, tls: 'starttls', fingerprint: 'ab'.repeat(32), folder: 'Posteingang/Köln' },
+    start: { from: 'time', atMs: Date.UTC(2026, 0, 30) },
+    startsNow: false,
+    after: { kind: 'move', folder: 'Erledigt' },
+    pollIntervalMs: 15_000,
+  });
+});
+
+test('the port follows the TLS mode', () => {
+  expect(read({ tls: 'starttls' }).connection.port).toBe(143);
+  expect(read({ tls: 'none', host: '127.0.0.1' }).connection.port).toBe(143);
+});
+
+test.each([
+  ['all', { from: 'all' }],
+  ['2024-02-29', { from: 'time', atMs: Date.UTC(2024, 1, 29) }],
+  ['2026-01-30T10:00', { from: 'time', atMs: Date.UTC(2026, 0, 30, 10) }],
+  ['2026-01-30T10:00:00.500Z', { from: 'time', atMs: Date.UTC(2026, 0, 30, 10, 0, 0, 500) }],
+  ['2026-01-30T10:00:00+02:00', { from: 'time', atMs: Date.UTC(2026, 0, 30, 8) }],
+])('--from %s', (from, start) => {
+  expect(read({ from }).start).toEqual(start);
+});
+
+test('the certificates of a CA file are kept, and nothing else of it', async () => {
+  const folder = await certificatesTemplate();
+  const { caPem } = read({ caFile: `${folder}/ca.pem` }).connection;
+  expect(caPem).toMatch(/^-----BEGIN CERTIFICATE-----\n[\s\S]+-----END CERTIFICATE-----\n$/);
+});
+
+describe('what is wrong is told in one line', () => {
+  const name = 'must be 1 to 63 letters, digits, blanks and . _ @ + - with a letter or digit first';
+  const host = 'must be a host name or an IP address alone, without a scheme or a port';
+  const from = 'must be now, all, a date as 2026-01-31 or a time as 2026-01-31T08:30:00Z (UTC)';
+  const fingerprint = 'must be a SHA-256 fingerprint, 64 hexadecimal digits, colons allowed';
+
+  test.each<[MailboxOptions, string]>([
+    [{ name: '' }, `--name ${name}, not ""`],
+    [{ name: '-x' }, `--name ${name}, not "-x"`],
+    [{ name: 'a\u001b[2J' }, `--name ${name}, not "a\\u001b[2J"`],
+    [{ host: 'imaps://mail.example' }, `--host ${host}, not "imaps://mail.example"`],
+    [{ host: 'mail.example:993' }, `--host ${host}, not "mail.example:993"`],
+    [{ port: '0' }, '--port must be a whole number from 1 to 65535, not "0"'],
+    [{ port: '65536' }, '--port must be a whole number from 1 to 65535, not "65536"'],
+    [{ port: 'imap' }, '--port must be a whole number from 1 to 65535, not "imap"'],
+    [{ tls: 'ssl' }, '--tls must be implicit, starttls or none, not "ssl"'],
+    [{ fingerprint: 'ab:cd' }, `--fingerprint ${fingerprint}, not "ab:cd"`],
+    [{ caFile: '/no/such.pem' }, '--ca-file "/no/such.pem" cannot be read (ENOENT)'],
+    [{ caFile: '/etc/passwd' }, '--ca-file "/etc/passwd" holds no certificate (PEM)'],
+    [{ tls: 'none', host: 'localhost', caFile: 'x' }, '--ca-file and --fingerprint mean nothing with --tls none'],
+    [
+      { caFile: 'x', fingerprint: 'x' },
+      '--ca-file and --fingerprint exclude each other: a pinned certificate is trusted alone',
+    ],
+    [{ user: '' }, '--user must be a text on one line, not ""'],
+    [{ folder: 'a\nb' }, '--folder must be a text on one line, not "a\\nb"'],
+    [{ from: 'yesterday' }, `--from ${from}, not "yesterday"`],
+    [{ from: '2026-02-30' }, `--from ${from}, not "2026-02-30"`],
+    [{ from: '2026-01-30T25:00' }, `--from ${from}, not "2026-01-30T25:00"`],
+    [{ after: 'archive' }, '--after must be seen, move:FOLDER, delete or leave, not "archive"'],
+    [{ after: 'move:' }, '--after must be seen, move:FOLDER, delete or leave, not "move:"'],
+    [{ after: 'move:inbox' }, '--after must move to another folder than the polled one, not "move:inbox"'],
+    [{ interval: '0' }, '--interval must be a whole number from 1 to 86400, not "0"'],
+    [{ interval: '1m' }, '--interval must be a whole number from 1 to 86400, not "1m"'],
+  ])('%j', (options, message) => {
+    const told = failure(options);
+    expect({ message: told.message, exitCode: told.exitCode }).toEqual({ message, exitCode: 2 });
+  });
+
+  test('a file of authorities that this user may not read names the user', () => {
+    const readFile = (): never => {
+      throw Object.assign(new Error('refused'), { code: 'EACCES' });
+    };
+    const told = (): unknown => readMailboxOptions({ ...least, caFile: '/root/ca.pem' }, { readFile, nowMs: 0 });
+    expect(told).toThrow(
+      expect.objectContaining({ hint: expect.stringContaining(`The user ${userInfo().username} tried to read it`) }),
+    );
+  });
+
+  test('all that is missing is named at once', () => {
+    const read = (): NewMailbox => readMailboxOptions({ user: 'desk' }, { readFile: readFileSync, nowMs });
+    expect(read).toThrow('missing: --name, --host');
+  });
+
+  test('a password is not sent in clear to another machine unless that is accepted', () => {
+    const told = failure({ tls: 'none' });
+    expect(told.message).toBe('--tls none to mail.example, which is another machine');
+    expect(told.exitCode).toBe(3);
+    expect(read({ tls: 'none', allowPlaintext: true }).connection.allowPlaintext).toBe(true);
+    expect(read({ tls: 'none', host: 'localhost' }).connection.allowPlaintext).toBe(false);
+  });
+
+  test('a CA file that holds a private key is refused', async () => {
+    const folder = await certificatesTemplate();
+    const keys = { ...least, caFile: `${folder}/key.pem` };
+    const readFile = (): Uint8Array => Buffer.from('-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n');
+    expect(() => readMailboxOptions(keys, { readFile, nowMs })).toThrow(/holds a private key$/);
+  });
+});

@@ -1,0 +1,152 @@
+/**
+ * Answers of `/readyz` for tests of `status`, and a server that gives them.
+ */
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import type { Check, MailboxCheck, Readiness } from '../../../src/ingest/readiness.ts';
+
+/** The time at which the samples are true. */
+export const sampleMs = Date.UTC(2026, 0, 31, 3, 12, 9);
+
+/** `minutes` before that, as ISO 8601. */
+export function ago(minutes: number): string {
+  return new Date(sampleMs - minutes * 60_000).toISOString();
+}
+
+const started = ago(3 * 1440 + 4 * 60);
+const ok: Check = { status: 'ok', since: started, reason: null, hint: null };
+
+export function mailbox(name: string, more: Partial<MailboxCheck> = {}): MailboxCheck {
+  return {
+    ...ok,
+    mailbox: name,
+    host: 'imap.example.com',
+    last_success: ago(1),
+    next_poll: ago(-1),
+    failures: 0,
+    pushed: false,
+    ...more,
+  };
+}
+
+const worker = { host: 'desk1', pid: 4711, name: '', version: '0.1.0', started_at: started, log_level: 'info' };
+
+/** Everything is well. */
+export const fine: Readiness = {
+  ready: true,
+  worker,
+  checks: {
+    database: { ...ok, pool: { open: 6, busy: 2, waiting: 0, max: 10 }, answer_ms: 3 },
+    disk: { ...ok, free_bytes: 41_234_567_890 },
+    scheduler: { ...ok, lag_ms: 400, visits: 3, due: 0, due_ms: 0 },
+    vault: { ...ok, state: 'open', key_ids: ['1a2b3c4d5e6f7a8b'] },
+    switch: { ...ok, state: 'on', revision: 4 },
+    workers: { ...ok, live: 1, list: [{ host: 'desk1', pid: 4711, live: true, seen_at: ago(0) }] },
+    servers: { ...ok, list: [] },
+    certificates: {
+      ...ok,
+      list: [{ host: 'imap.example.com', port: 993, valid_until: ago(-60 * 1440), days_left: 60 }],
+    },
+    config: { ...ok, needs_restart: [] },
+    clock: { ...ok, offset_ms: 12 },
+    push: { open: 2, max: 200 },
+    quarantine: { ...ok, count: 0, oldest: null, reasons: [] },
+    mailboxes: {
+      ...{ ...ok, ok: 2, failing: 0, waiting: 0, paused: 1 },
+      list: [mailbox('support', { pushed: true }), mailbox('sales', { pushed: true })],
+    },
+  },
+};
+
+const refusedLogin: Partial<MailboxCheck> = {
+  ...{ status: 'failing', since: ago(34), failures: 12, last_success: ago(36), next_poll: ago(-2) },
+  reason: 'login_refused: imap.example.com:993 refused user or password',
+  hint: 'The server refused user or password: set it anew with mailbox set-password.',
+};
+
+/** A night that went wrong. */
+export const bad: Readiness = {
+  ready: false,
+  worker: { ...worker, name: 'a' },
+  checks: {
+    ...fine.checks,
+    database: {
+      ...{ status: 'failing', since: ago(12), pool: { open: 0, busy: 0, waiting: 14, max: 10 }, answer_ms: null },
+      reason: 'database_unavailable: the database at db.example.com:3306 does not answer (ECONNREFUSED)',
+      hint: 'Check that the database runs, that it takes writes (is not read-only), and the [database] url.',
+    },
+    scheduler: { ...ok, lag_ms: 700, visits: 8, due: 31, due_ms: 95_000 },
+    vault: {
+      ...{ status: 'warning', since: ago(65), state: 'orphaned', key_ids: ['1a2b3c4d5e6f7a8b'] },
+      reason: 'key_file_missing: the key file data/encryption-key.bin is gone',
+      hint: 'Put the key file back from its backup, or let the running daemon write it: ticketmaild key rescue.',
+    },
+    workers: {
+      ...{ ...ok, live: 1 },
+      list: [
+        { host: 'desk1', pid: 4711, live: true, seen_at: ago(0) },
+        { host: 'desk2', pid: 902, live: false, seen_at: ago(200) },
+      ],
+    },
+    servers: {
+      ...{ status: 'warning', since: ago(20), reason: 'connect_timeout: 1 mail server cannot be reached', hint: null },
+      list: [
+        {
+          ...{ host: 'mail.partner.example', port: 993, next_try: ago(-1), status: 'failing', since: ago(20) },
+          reason: 'connect_timeout: mail.partner.example:993 does not answer',
+          hint: 'No answer in time: check the network, a firewall, and the port.',
+        },
+      ],
+    },
+    certificates: {
+      ...{ status: 'warning', since: ago(1440), hint: 'Renew it on the mail server.' },
+      reason: 'certificate_ends: 1 certificate ends soon',
+      list: [
+        { host: 'imap.example.com', port: 993, valid_until: ago(-60 * 1440), days_left: 60 },
+        { host: 'mail.partner.example', port: 993, valid_until: ago(-6 * 1440), days_left: 6 },
+      ],
+    },
+    quarantine: { ...ok, count: 3, oldest: ago(2 * 1440), reasons: [] },
+    mailboxes: {
+      ...{ status: 'warning', since: ago(34), ok: 42, failing: 3, waiting: 0, paused: 1 },
+      reason: 'mailboxes_failing: 3 of 45 mailboxes fail',
+      hint: 'See the mailboxes in trouble.',
+      list: [
+        mailbox('support', refusedLogin),
+        mailbox('billing', { ...refusedLogin, failures: 7, since: ago(20) }),
+        mailbox('a-mailbox-with-a-rather-long-name', {
+          ...{ host: 'mail.partner.example', status: 'failing', failures: 3, since: ago(20), last_success: null },
+          reason: 'connect_timeout: mail.partner.example:993 does not answer within 20 s',
+          hint: 'No answer in time: check the network, a firewall, and the port.',
+        }),
+        ...Array.from({ length: 42 }, (_, index) => mailbox(`desk-${index + 1}`)),
+      ],
+    },
+  },
+};
+
+export type SampleServer = AsyncDisposable & { readonly port: number; answer: unknown; status: number };
+
+/** Answers GET /readyz on loopback with `answer`, a text as it is; `status` 0: with nothing at all. */
+export async function serveSample(answer: unknown, status: number, port = 0): Promise<SampleServer> {
+  const server: Server = createServer((request, response) => {
+    if (sample.status === 0) return;
+    const found = request.url === '/readyz';
+    response.writeHead(found ? sample.status : 404, { 'content-type': 'application/json' });
+    response.end(typeof sample.answer === 'string' ? sample.answer : JSON.stringify(sample.answer));
+  }).listen(port, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('not listening');
+  const sample: SampleServer = {
+    port: address.port,
+    answer,
+    status,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+  return sample;
+}

@@ -1,0 +1,371 @@
+import stringWidth from 'string-width';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { spanText, statusLines } from '../../../src/commands/status/view.ts';
+import { Failure } from '../../../src/errors.ts';
+import type { Readiness } from '../../../src/ingest/readiness.ts';
+import { look, plainLines, type SightOptions } from '../mailbox/sight.ts';
+import { ago, bad, fine, mailbox, type SampleServer, sampleMs, serveSample } from './samples.ts';
+
+let server: SampleServer;
+
+beforeEach(async () => {
+  server = await serveSample(fine, 200);
+});
+
+afterEach(() => server[Symbol.asyncDispose]());
+
+const nowMs = (): number => sampleMs;
+
+function status(args: readonly string[] = [], options: SightOptions = {}): ReturnType<typeof look> {
+  return look(['status', '--address', `127.0.0.1:${server.port}`, ...args], { nowMs, ...options });
+}
+
+/** The sample of a night that went wrong, with such mailboxes. */
+function withMailboxes(list: Readiness['checks']['mailboxes']['list']): Readiness {
+  return { ...bad, checks: { ...bad.checks, mailboxes: { ...bad.checks.mailboxes, list } } };
+}
+
+function many(count: number): Readiness['checks']['mailboxes']['list'] {
+  const reason = 'connect_refused: The server refuses the connection.';
+  return Array.from({ length: count }, (_, index) =>
+    mailbox(`box-${index}`, { status: 'failing', reason, hint: 'Look there.', failures: 1, since: ago(index) }),
+  );
+}
+
+describe('a daemon that is ready', () => {
+  test('is exit code 0, and each check is one line', async () => {
+    const { code, out, err } = await status();
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+    const lines = plainLines(out);
+    expect(lines[0]).toBe('READY');
+    expect(lines[1]).toBe('ticketmaild 0.1.0, pid 4711 on desk1, up 3 d 4 h, log level info');
+    expect(lines[2]).toMatch(/^as of 2026-01-31 \d\d:\d\d:09 [+-]\d\d:\d\d$/);
+    const checks = lines.slice(lines.findIndex((line) => line.startsWith('CHECK')) + 1);
+    expect(checks.slice(0, 13).map((line) => line.split(' ')[0])).toEqual(Object.keys(fine.checks));
+    expect(out).toContain('database      ok       3 d 4 h    2 busy, 6 open of 10 connections');
+    expect(lines.at(-1)).toBe('mailboxes: 2 fine, 1 paused (show them: --all)');
+  });
+
+  test('shows the mailboxes that are fine only when asked', async () => {
+    expect((await status()).out).not.toMatch(/^support/m);
+    expect((await status(['--all'])).out).toMatch(/^support +imap\.example\.com +ok +1 min ago +in 1 min +yes$/m);
+  });
+
+  test('in which a few things fail says so, and does not say that those are ready', async () => {
+    server.answer = { ...bad, ready: true };
+    const { code, out } = await status();
+    expect(code).toBe(0);
+    expect(plainLines(out)[0]).toBe('READY, in trouble: database (database_unavailable)');
+  });
+});
+
+describe('a daemon that is not ready', () => {
+  beforeEach(() => {
+    server.answer = bad;
+    server.status = 503;
+  });
+
+  test('is exit code 1, and says first what is wrong', async () => {
+    const { code, out } = await status();
+    const lines = plainLines(out);
+    expect(code).toBe(1);
+    expect(lines[0]).toBe('NOT READY: database (database_unavailable)');
+    expect(lines[1]).toMatch(/^look at: vault \(key_file_missing\), servers/);
+  });
+
+  test('has its checks in trouble first, with reason and hint', async () => {
+    const lines = plainLines((await status()).out);
+    const at = (start: string): number => lines.findIndex((line) => line.startsWith(start));
+    const order = ['database ', 'vault ', 'servers ', 'certificates ', 'mailboxes ', 'disk ', 'quarantine '].map(at);
+    expect(order).toEqual(order.toSorted((a, b) => a - b));
+    expect(lines[at('database ') + 1]?.trim()).toBe(bad.checks.database.reason);
+    expect(lines[at('database ') + 2]?.trim()).toBe(`hint: ${bad.checks.database.hint}`);
+  });
+
+  test('has mailboxes with the same trouble together, and the reason once', async () => {
+    const { out } = await status();
+    expect(out).toMatch(/^support .+ 12 x .+34 min.+in 2 min +36 min ago\nbilling .+ 7 x .+\n {2}login_refused: /m);
+    expect(out.match(/login_refused: /g)).toHaveLength(1);
+    expect(out).toMatch(/^a-mailbox-with-a-rather-long-name .+never$/m);
+  });
+
+  test.each([60, 80, 140])('fits in %i columns', async (columns) => {
+    const { out } = await status(['--all'], { size: { columns, rows: 24 } });
+    for (const line of plainLines(out)) expect(stringWidth(line)).toBeLessThanOrEqual(columns);
+  });
+
+  test('with thousands of mailboxes in trouble shows ten of each kind, and all when asked', async () => {
+    server.answer = withMailboxes([...many(3000), mailbox('one', { status: 'failing', reason: 'x: y', hint: 'z' })]);
+    const few = plainLines((await status()).out);
+    expect(few.filter((line) => line.startsWith('box-'))).toHaveLength(10);
+    expect(few).toContain('… 2990 more with the same trouble (show them: --all)');
+    expect(few.some((line) => line.startsWith('one '))).toBe(true);
+    const all = plainLines((await status(['--all'])).out);
+    expect(all.filter((line) => line.startsWith('box-'))).toHaveLength(3000);
+  });
+
+  test('says how many mailboxes the daemon left off its list', async () => {
+    const { checks } = withMailboxes(many(200));
+    server.answer = { ...bad, checks: { ...checks, mailboxes: { ...checks.mailboxes, not_listed: 4800 } } };
+    expect((await status()).out).toMatch(/^mailboxes: 42 fine, 1 paused, 4800 more that are not listed$/m);
+  });
+
+  test('cannot command the terminal with what it quotes', async () => {
+    const evil = '\x1b]0;title\x07\x1b[2J\x9b31m\u202e\n\t';
+    const one = mailbox(evil, { status: 'failing', reason: `${evil}: ${evil}`, hint: evil, host: evil });
+    server.answer = { ...withMailboxes([one]), worker: { ...bad.worker, name: evil, host: evil, log_level: evil } };
+    const { out } = await status(['--all'], { size: { columns: 80, rows: 24 } });
+    expect(out).not.toMatch(/[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]/);
+  });
+
+  test('has colours on a terminal alone', async () => {
+    const size = { columns: 80, rows: 24 };
+    expect((await status([], { size, colours: true })).out).toContain('\x1b[31m');
+    expect((await status([], { colours: true })).out).not.toContain('\x1b');
+  });
+
+  test('is one JSON object with --json, as the daemon gave it', async () => {
+    const { code, out } = await status(['--json']);
+    expect(code).toBe(1);
+    expect(JSON.parse(out)).toEqual(bad);
+  });
+});
+
+describe('no answer that helps', () => {
+  async function failure(options: SightOptions = {}): Promise<string> {
+    const { code, out, err } = await status([], options);
+    expect({ code, out }).toEqual({ code: 1, out: '' });
+    expect(err).toMatch(/^[^\n]+\nhint: [^\n]+\n$/);
+    return err;
+  }
+
+  test('since nobody listens is one line with what to look at', async () => {
+    await server[Symbol.asyncDispose]();
+    expect(await failure()).toMatch(/^no daemon answers at 127\.0\.0\.1:\d+ \(ECONNREFUSED\)\nhint: Does it run\?/);
+    server = await serveSample(fine, 200);
+  });
+
+  test.each<[string, unknown, number, RegExp]>([
+    ['another service', { hello: 1 }, 200, /not this ticketmaild: its answer lacks ready/],
+    ['something that is not JSON', '<html>', 200, /its answer \(HTTP 200\) is not JSON/],
+    ['a service that refuses', fine, 404, /it answers with HTTP 404/],
+    ['a service that talks on', `"${'x'.repeat(9_000_000)}"`, 200, /its answer is too long/],
+    ['another service that is not ready', { ready: false }, 503, /not this ticketmaild: its answer lacks worker/],
+    [
+      'a daemon whose database hangs',
+      { ready: false, reason: 'did not answer in time' },
+      503,
+      /^the daemon at 127\.0\.0\.1:\d+ is there, and could not say in time how it is\nhint: Most likely its database hangs/,
+    ],
+  ])('comes from %s', async (_title, answer, code, message) => {
+    server.answer = answer;
+    server.status = code;
+    expect(await failure()).toMatch(message);
+  });
+
+  test('comes from a daemon that hangs', async () => {
+    server.status = 0;
+    const { fetchJson } = await import('../../../src/commands/status/client.ts');
+    const err = await failure({ outside: { fetchJson: (url) => fetchJson(url, 200) } });
+    expect(err).toMatch(/does not answer within 0\.2 s\nhint: It hangs/);
+  });
+});
+
+/** Answers at these addresses; elsewhere nobody is. */
+function answering(answers: Readonly<Record<string, { status: number; body: unknown }>>): SightOptions {
+  const fetchJson = async (url: string): Promise<{ status: number; body: unknown }> => {
+    const answer = answers[new URL(url).host];
+    if (answer === undefined) throw new Failure('daemon_unreachable', `no daemon answers at ${new URL(url).host}`);
+    return answer;
+  };
+  return { nowMs, outside: { fetchJson } };
+}
+
+function worker(name: string, answer: Readiness): { status: number; body: unknown } {
+  return { status: answer.ready ? 200 : 503, body: { ...answer, worker: { ...answer.worker, name } } };
+}
+
+describe('one strange value', () => {
+  type Thing = { [name: string]: Thing };
+
+  /** The sample with `value` at `path`. */
+  function withValue(path: string, value: unknown): unknown {
+    const answer = structuredClone(bad) as unknown as Thing;
+    const names = path.split('.');
+    const last = names.pop() ?? '';
+    const parent = names.reduce((thing, name) => thing[name] as Thing, answer);
+    parent[last] = value as Thing;
+    return answer;
+  }
+
+  test.each<[string, unknown, RegExp]>([
+    ['checks.workers.list.1.pid', '18446744073709551615', /1 live, 1 gone \(desk2:1844674407370955\d+ 3 h/],
+    ['checks.workers.list.1.pid', null, /1 live, 1 gone \(desk2:\? 3 h/],
+    ['checks.workers.live', 'x', /^workers +ok .+\? live/m],
+    ['checks.disk.free_bytes', 'much', /^disk +ok .+free space not known/m],
+    ['checks.vault.status', 'on fire', /^vault +unknown /m],
+    ['checks.servers.list', 7, /^servers .+none left alone/m],
+    ['checks.clock', null, /^clock +unknown /m],
+    ['checks.scheduler.due_ms', {}, /31 due for up to \?/],
+    ['checks.mailboxes.list.0.failures', [], /^support .+ \? x /m],
+    ['worker.started_at', 1, / up \?| up -/],
+  ])('at %s leaves the rest readable, and is named', async (path, value, shown) => {
+    server.answer = withValue(path, value);
+    const { code, out, err } = await status(['--all'], { size: { columns: 200, rows: 24 }, colours: true });
+    expect({ code, err }).toEqual({ code: 1, err: '' });
+    const text = plainLines(out).join('\n');
+    expect(text).toMatch(/^NOT READY: database/);
+    expect(text).toMatch(shown);
+    expect(text).toContain(`not understood: ${path} (`);
+    expect(text).not.toMatch(/NaN|undefined/);
+  });
+});
+
+describe('a row', () => {
+  async function row(name: string, change: Partial<Readiness['checks']>): Promise<string> {
+    server.answer = { ...bad, checks: { ...bad.checks, ...change } };
+    const lines = plainLines((await status()).out);
+    return lines[lines.findIndex((line) => line.startsWith(`${name} `))] ?? '';
+  }
+
+  test('of servers says when the next try is', async () => {
+    expect(await row('servers', {})).toContain('left alone: mail.partner.example:993 (next try in 1 min)');
+  });
+
+  test('of workers says in the first second that none has reported', async () => {
+    const workers = { ...fine.checks.workers, live: 0, list: [] };
+    expect(await row('workers', { workers })).toMatch(/ none has reported yet$/);
+  });
+
+  test('of push is ok', async () => {
+    expect(await row('push', {})).toMatch(/^push +ok /);
+  });
+
+  test('of the disk leaves out what was free before it failed', async () => {
+    const disk = { ...fine.checks.disk, status: 'failing', reason: 'disk_full: x', hint: 'y' } as const;
+    expect(await row('disk', { disk })).toMatch(/^disk +failing .+ cannot be written to$/);
+  });
+
+  test('of the configuration says what waits for a restart, and is left out by a daemon that does not tell', async () => {
+    const config = { ...fine.checks.config, status: 'warning', reason: 'restart_needed: x', hint: null } as const;
+    expect(await row('config', { config: { ...config, needs_restart: ['database', 'http'] } })).toMatch(
+      / waits for a restart: database, http$/,
+    );
+    expect(await row('config', { config: { ...config, needs_restart: [] } })).toMatch(/ stays in force$/);
+    const { config: _, ...others } = bad.checks;
+    server.answer = { ...bad, checks: others };
+    const { out } = await status();
+    expect(out).not.toMatch(/^config/m);
+    expect(out).not.toContain('not understood');
+  });
+});
+
+describe('a configuration that is wrong', () => {
+  const env = { TICKETMAILD_LOG_LEVEL: 'loud' };
+
+  test.each([
+    [fine, 0],
+    [bad, 1],
+  ] as const)('is told beside what the daemon at the default address says', async (answer, code) => {
+    const options = { ...answering({ '127.0.0.1:8025': worker('', answer) }), env };
+    const seen = await look(['status'], options);
+    expect(seen.code).toBe(code);
+    expect(plainLines(seen.out)[0]).toMatch(/^the configuration is wrong: TICKETMAILD_LOG_LEVEL must be .+"loud"/);
+    expect(seen.out).toMatch(answer.ready ? /^READY$/m : /^NOT READY/m);
+    const json = await look(['status', '--json'], options);
+    expect(JSON.parse(json.out)).toEqual(worker('', answer).body);
+    expect(json.err).toMatch(/^the configuration is wrong: /);
+  });
+
+  test('without a daemon there is told with where else to ask', async () => {
+    const { code, out, err } = await look(['status'], { ...answering({}), env });
+    expect({ code, out }).toEqual({ code: 1, out: '' });
+    expect(err).toMatch(
+      /^the configuration is wrong: .+; and no daemon answers at 127\.0\.0\.1:8025\nhint: .+--address HOST:PORT/,
+    );
+  });
+});
+
+describe('workers of this host', () => {
+  const workers = { '127.0.0.1:8031': worker('1', fine), '127.0.0.1:8033': worker('3', bad) };
+
+  test('are asked where the daemon itself does not answer, and shown one below the other', async () => {
+    const { code, out } = await look(['status'], { ...answering(workers), size: { columns: 80, rows: 24 } });
+    expect(code).toBe(1);
+    const lines = plainLines(out);
+    expect(lines[0]).toBe('no daemon answers at 127.0.0.1:8025; these workers of this host answer instead:');
+    const titles = lines.flatMap((line, index) => (line.startsWith('== ') ? [[line, lines[index + 1]]] : []));
+    expect(titles).toEqual([
+      [expect.stringMatching(/^== worker 1 at 127\.0\.0\.1:8031 =+$/), 'READY'],
+      [expect.stringMatching(/^== worker 3 at 127\.0\.0\.1:8033 =+$/), expect.stringMatching(/^NOT READY/)],
+    ]);
+  });
+
+  test('that hang are told as such', async () => {
+    const late = { status: 503, body: { ready: false, reason: 'did not answer in time' } };
+    const { code, out } = await look(['status'], answering({ ...workers, '127.0.0.1:8033': late }));
+    expect(code).toBe(1);
+    expect(out).toMatch(/^READY$/m);
+    expect(out).toMatch(/^== ticketmaild at 127\.0\.0\.1:8033 =+\nthe daemon at .+ could not say in time/m);
+  });
+
+  test('are all ready for exit code 0, and one line of JSON each', async () => {
+    const options = answering({ ...workers, '127.0.0.1:8033': worker('3', fine) });
+    const { code, out } = await look(['status', '--json'], options);
+    expect(code).toBe(0);
+    expect(plainLines(out).map((line) => JSON.parse(line).worker.name)).toEqual(['1', '3']);
+  });
+
+  test('are not asked where the daemon answers, or an address is given', async () => {
+    const daemon = { ...workers, '127.0.0.1:8025': worker('', fine) };
+    expect((await look(['status'], answering(daemon))).out).not.toContain('== ');
+    expect(await look(['status', '--address', '127.0.0.1:8025'], answering(workers))).toMatchObject({
+      code: 1,
+      out: '',
+    });
+  });
+});
+
+describe('where to ask', () => {
+  test.each([
+    ['127.0.0.1:8025', 'http://127.0.0.1:8025/readyz'],
+    ['0.0.0.0:8031', 'http://127.0.0.1:8031/readyz'],
+    ['[::]:8031', 'http://[::1]:8031/readyz'],
+  ])('is [http] listen: %s', async (listen, url) => {
+    let asked = '';
+    const fetchJson = async (given: string): Promise<{ status: number; body: unknown }> => {
+      asked = given;
+      return { status: 200, body: fine };
+    };
+    const env = { TICKETMAILD_HTTP_LISTEN: listen, TICKETMAILD_HTTP_EXPOSE: 'true', TICKETMAILD_DATA_DIR: '/nowhere' };
+    expect(await look(['status'], { env, outside: { fetchJson } })).toMatchObject({ code: 0, err: '' });
+    expect(asked).toBe(url);
+  });
+
+  test.each(['off', '127.0.0.1:0'])('is nowhere with [http] listen = %s, and that is told', async (listen) => {
+    const { code, err } = await look(['status'], { ...answering({}), env: { TICKETMAILD_HTTP_LISTEN: listen } });
+    expect(code).toBe(1);
+    expect(err).toMatch(/^the daemon (answers nobody|listens on any free port).+\nhint: /);
+  });
+
+  test.each(['x', 'a:b', 'host:99999', 'http://h:1', '1.2.3.4:5/x', 'u@h:1'])('is not "%s"', async (address) => {
+    expect(await look(['status', '--address', address])).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('--address must be HOST:PORT'),
+    });
+  });
+});
+
+test('times are told as people say them', () => {
+  const [second, minute, hour, day] = [1000, 60_000, 3_600_000, 86_400_000];
+  const told = [-5 * second, 59 * second, 119 * second, 60 * minute, 3 * hour + 5 * minute, 4 * day + 3 * hour];
+  expect(told.map(spanText)).toEqual(['0 s', '59 s', '1 min', '1 h', '3 h 5 min', '4 d 3 h']);
+});
+
+test('a picture without a width breaks nothing', () => {
+  const lines = statusLines(
+    { ...bad, notListed: 0, strange: [] },
+    { nowMs: sampleMs, asOfMs: sampleMs, width: null, all: false },
+  );
+  expect(lines.flat().some((piece) => piece[0] === bad.checks.database.reason)).toBe(true);
+});

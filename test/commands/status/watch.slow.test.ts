@@ -1,0 +1,96 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import { describe, expect, test } from 'vitest';
+import { type Looking, look, plainLines, type SightOptions, start } from '../mailbox/sight.ts';
+import { bad, fine, type SampleServer, sampleMs, serveSample } from './samples.ts';
+
+const size = { columns: 80, rows: 40 };
+
+type Watching = Looking & { stop: () => Promise<number> };
+
+function watch(server: Pick<SampleServer, 'port'>, options: SightOptions = {}): Watching {
+  const stop = new AbortController();
+  let nowMs = sampleMs;
+  const looking = start(['status', '--watch', '--address', `127.0.0.1:${server.port}`], {
+    ...{ size, colours: true, stop: stop.signal, nowMs: () => (nowMs += 1000) },
+    ...options,
+  });
+  const end = async (): Promise<number> => {
+    stop.abort();
+    const { code, err } = await looking.end;
+    expect(err).toBe('');
+    return code;
+  };
+  return { ...looking, stop: end };
+}
+
+/** The last picture, as lines. */
+function picture({ out }: Looking): readonly string[] {
+  return plainLines(out().split('\x1b[?2026h').at(-1) ?? '');
+}
+
+/** The first line of the picture begins so. */
+async function untilTold(looking: Looking, text: string): Promise<void> {
+  const untilMs = performance.now() + 8000;
+  while (!picture(looking)[0]?.startsWith(text) && performance.now() < untilMs) await wait(20);
+  expect(picture(looking)[0]).toMatch(new RegExp(`^${text}`));
+}
+
+describe('status --watch', () => {
+  test('draws again in place, follows what changes, and ends at once with the last exit code', async () => {
+    await using server = await serveSample(fine, 200);
+    const watching = watch(server);
+    await untilTold(watching, 'READY');
+    server.answer = bad;
+    server.status = 503;
+    await untilTold(watching, 'NOT READY: database');
+    const startedAt = performance.now();
+    expect(await watching.stop()).toBe(1);
+    expect(performance.now() - startedAt).toBeLessThan(500);
+    const out = watching.out();
+    // The screen is cleared once, and never in between: that would flicker.
+    expect(out.match(/\x1b\[2J/g)).toHaveLength(1);
+    expect(out.endsWith('\x1b[?25h')).toBe(true);
+  });
+
+  test('keeps the last picture without its colours while there is no answer, and goes on when there is one', async () => {
+    const first = await serveSample(fine, 200);
+    const watching = watch(first);
+    await untilTold(watching, 'READY');
+    await first[Symbol.asyncDispose]();
+    await untilTold(watching, 'NO ANSWER since');
+    expect(picture(watching)[0]).toMatch(/^NO ANSWER since \d{4}-\d\d-\d\d [\d:]+ \(\d+ s\): no daemon answers at/);
+    expect(picture(watching)).toContain('What it said before:');
+    const last = watching.out().split('\x1b[?2026h').at(-1) ?? '';
+    expect(last).not.toContain('\x1b[32m');
+    await using second = await serveSample(fine, 200, first.port);
+    expect(second.port).toBe(first.port);
+    await untilTold(watching, 'READY');
+    expect(await watching.stop()).toBe(0);
+  });
+
+  test('may begin before the daemon does, and ends while a question is under way', async () => {
+    await using server = await serveSample(fine, 0);
+    const watching = watch(server);
+    await wait(100);
+    const startedAt = performance.now();
+    expect(await watching.stop()).toBe(1);
+    expect(performance.now() - startedAt).toBeLessThan(500);
+  });
+
+  test('never draws more than the terminal has', async () => {
+    await using server = await serveSample(bad, 503);
+    const watching = watch(server, { size: { columns: 60, rows: 10 } });
+    await untilTold(watching, 'NOT READY');
+    expect(picture(watching).at(-1)).toMatch(/^… \d+ more lines: make the window taller$/);
+    expect(picture(watching).length).toBeLessThan(10);
+    await watching.stop();
+  });
+
+  test.each([
+    [['--json'], size, '--watch and --json do not go together'],
+    [[], null, '--watch draws on a terminal, and standard output is none'],
+  ])('is refused where it cannot be: %j', async (args, terminal, message) => {
+    const { code, err } = await look(['status', '--watch', ...args], { size: terminal });
+    expect({ code, err }).toEqual({ code: 2, err: expect.stringContaining(message) });
+  });
+});

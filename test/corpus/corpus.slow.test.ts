@@ -1,0 +1,27 @@
+/**
+ * The public mails and a thousand broken ones through the real program: what their suites state is met as before and as
+ * listed, each mail has an outcome, none stops a parse, and memory stays flat.
+ */
+import { describe, expect, test } from 'vitest';
+import { corpusFolder, corpusPresent } from '../mail/corpus.ts';
+import { corpusViolations } from './corpus.ts';
+import { ingestCorpus } from './ingest.ts';
+import { readBases } from './mutants.ts';
+import { runMutations } from './mutation-run.ts';
+import { readCorpus } from './stated.ts';
+
+const silent = { now: () => undefined, counting: () => ({ [Symbol.dispose]: () => undefined }) };
+
+describe.skipIf(!corpusPresent)(`the public mails (looked for in ${corpusFolder}, TICKETMAILD_CORPUS)`, () => {
+  test('are stored and read back as their own test suites state, but for the known differences', async () => {
+    const run = await ingestCorpus(readCorpus(), silent);
+    expect(corpusViolations(run)).toEqual([]);
+  }, 180_000);
+});
+
+test('a thousand broken mails have one outcome each and do no harm', async () => {
+  const options = { seed: 1, count: 1_000, isSqlite: false, stop: new AbortController().signal };
+  const { mails, violations } = await runMutations(options, readBases(), silent);
+  expect(violations.map(({ mutant, what }) => `${mutant?.index ?? 'program'}: ${what}`)).toEqual([]);
+  expect(mails).toBe(1_000);
+}, 120_000);

@@ -1,0 +1,128 @@
+/**
+ * What each operation begins with, and what must be true when it is done, however often it died on the way.
+ */
+import { expect } from 'vitest';
+import { disable } from '../../../src/encryption/operations/disable.ts';
+import { enable } from '../../../src/encryption/operations/enable.ts';
+import type { OperationOptions, OperationPorts } from '../../../src/encryption/operations/operation.ts';
+import { reseal, rotate } from '../../../src/encryption/operations/rotate.ts';
+import { type Key, keyIds } from '../../../src/secret/key.ts';
+import { copyOf, newWorld, startProcess, type World } from '../memory-ports.ts';
+import { keysInFile, names, putPlain, putSealed, randomKey, worldAt, wrongPasswords } from '../stored-passwords.ts';
+import { eachDeath } from './deaths.ts';
+
+const options: OperationOptions = { force: false, waitMs: 0, stop: new AbortController().signal };
+
+export type Story = {
+  readonly title: string;
+  /** Fewer deaths than this would mean that the test has lost sight of some. */
+  readonly deathsMin: number;
+  begin(passwords: number): Promise<World>;
+  run(ports: OperationPorts): Promise<unknown>;
+  end(world: World): void;
+};
+
+const [key, other] = [randomKey(), randomKey()] as const;
+
+const forms = (world: World) => [...new Set([...world.passwords.values()].map(({ form }) => form))];
+const columns = (world: World) => [...new Set([...world.passwords.values()].map(({ keyId }) => keyId))];
+
+function isOnUnderOneKey(world: World): void {
+  expect(world.row).toMatchObject({ state: 'on', nextKeyId: null });
+  expect(forms(world)).toEqual(['sealed']);
+  expect(columns(world)).toEqual([world.row?.keyId]);
+  expect(keyIds(keysInFile(world))).toEqual([world.row?.keyId]);
+}
+
+function isOff(world: World, ...keys: readonly Key[]): void {
+  expect(world.row).toMatchObject({ state: 'off', keyId: null });
+  expect(forms(world)).toEqual(['plain']);
+  expect(world.file).toBeNull();
+  expect(world.asideFiles.map((aside) => aside.keys)).toEqual([keys]);
+}
+
+export const stories: readonly Story[] = [
+  {
+    title: 'enable',
+    deathsMin: 18,
+    begin: async (passwords) => {
+      const world = newWorld();
+      putPlain(world, ...names(passwords));
+      return world;
+    },
+    run: (ports) => enable(ports, options),
+    end: (world) => {
+      isOnUnderOneKey(world);
+      expect(world.rebuilds).toBeGreaterThan(0);
+      expect(world.audit.filter(({ action }) => action === 'password.sealed')).toHaveLength(world.passwords.size);
+    },
+  },
+  {
+    title: 'rotate',
+    deathsMin: 24,
+    begin: (passwords) => worldAt('on', [key], names(passwords)),
+    run: (ports) => rotate(ports, options),
+    end: (world) => {
+      isOnUnderOneKey(world);
+      expect(world.row?.keyId).not.toBe(key.id);
+    },
+  },
+  {
+    title: 'disable',
+    deathsMin: 18,
+    begin: (passwords) => worldAt('on', [key], names(passwords)),
+    run: (ports) => disable(ports, options),
+    end: (world) => isOff(world, key),
+  },
+  {
+    title: 'disable in the middle of enabling',
+    deathsMin: 18,
+    begin: async (passwords) => {
+      const world = await worldAt('enabling', [key], names(passwords));
+      putPlain(world, 'plain');
+      return world;
+    },
+    run: (ports) => disable(ports, options),
+    end: (world) => isOff(world, key),
+  },
+  {
+    title: 'reseal',
+    deathsMin: 12,
+    begin: async (passwords) => {
+      const world = await worldAt('on', [key, other], ['first']);
+      await putSealed(world, other, names(passwords));
+      putPlain(world, 'plain');
+      return world;
+    },
+    run: (ports) => reseal(ports, options),
+    end: isOnUnderOneKey,
+  },
+];
+
+/** What a worker that starts now sees: a switch in force, whose keys are open, and every password opens. */
+export async function expectHealthy(world: World): Promise<void> {
+  expect(await wrongPasswords(world)).toEqual([]);
+  const { problem, state } = await startProcess(world).vault.refresh();
+  expect(problem).toBeNull();
+  expect(['open', 'closed']).toContain(state.kind);
+}
+
+/** Runs the same command again, in a new process that nothing happens to. */
+export async function expectToFinish(world: World, { run, end }: Story): Promise<void> {
+  await run(startProcess(world));
+  await expectHealthy(world);
+  end(world);
+  expect(world.claim).toBeNull();
+}
+
+/** One death at each effect, and the same command again; how many deaths there were. */
+export async function dieEverywhere(story: Story, passwords: number): Promise<number> {
+  const beginning = await story.begin(passwords);
+  return await eachDeath(async (life) => {
+    const world = copyOf(beginning);
+    const hasDied = await life((fate) => story.run(startProcess(world, fate)));
+    await expectHealthy(world);
+    if (hasDied) await expectToFinish(world, story);
+    else story.end(world);
+  });
+}

@@ -1,0 +1,123 @@
+/**
+ * The ports of one process over what outlives it: key file, memory file and database, real ones or in memory.
+ *
+ * Every effect on the outside goes through one place, where a test can let the process die before or after it, as kill
+ * -9 would: from then on nothing of that process has any effect. Another process over the same parts goes on from there.
+ */
+import { randomFillSync } from 'node:crypto';
+import type { Clock } from '../../../src/async/clock.ts';
+import type { OperationPorts } from '../../../src/encryption/operations/operation.ts';
+import type { EncryptionStore, KeyFile, SwitchMemory } from '../../../src/encryption/ports.ts';
+import { createVault } from '../../../src/encryption/vault.ts';
+
+/** What outlives every process. */
+export type Parts = {
+  readonly keyFile: KeyFile;
+  readonly memory: SwitchMemory;
+  readonly store: EncryptionStore;
+  readonly clock: Clock;
+};
+
+export type Process = OperationPorts & {
+  readonly told: {
+    readonly steps: string[];
+    /** The hosts that were waited for, each time. */
+    readonly waiting: (readonly string[])[];
+    readonly passwords: (readonly [number, number])[];
+  };
+};
+
+/** It is told each effect before it takes place and after; throws `Death` to let the process die there. */
+export type Fate = (effect: string, when: 'before' | 'after') => void;
+
+export class Death extends Error {}
+
+const effects = {
+  keyFile: ['create', 'replace', 'setAside'],
+  memory: ['remember', 'overwrite'],
+  store: [
+    'writeSwitch',
+    'claimOperation',
+    'renewOperation',
+    'endOperation',
+    'changePasswords',
+    'rebuildMailboxes',
+    'audit',
+    'beginOperation',
+    'noteOperation',
+  ],
+} as const;
+
+/** Workers of other hosts are not known to be dead. */
+const placeOfProcesses = 'desk/1/1/';
+
+let processes = 0;
+
+/** A new process, to which every other one of this host is dead, but for those of `alive`. */
+export function processOver(parts: Parts, fate: Fate = () => undefined, alive: readonly string[] = []): Process {
+  processes += 1;
+  const me = `${placeOfProcesses}${processes}/0`;
+  const life = { isOver: false };
+  const keyFile = mortal('keyFile', parts.keyFile, fate, life);
+  const memory = mortal('memory', parts.memory, fate, life);
+  const store = mortal('store', parts.store, fate, life);
+  const told: Process['told'] = { steps: [], waiting: [], passwords: [] };
+  return {
+    keyFile,
+    memory,
+    store,
+    vault: createVault({ keyFile, memory, store, clock: parts.clock, log: silent }),
+    clock: parts.clock,
+    workers: {
+      me,
+      isDead: (owner) => owner.startsWith(placeOfProcesses) && owner !== me && !alive.includes(owner),
+      isOfEarlierBoot: () => false,
+    },
+    by: { who: 'ada@desk', host: 'desk' },
+    random: (bytes) => randomFillSync(bytes),
+    tell: {
+      step: (text) => void told.steps.push(text),
+      passwords: (done, total) => void told.passwords.push([done, total]),
+      waiting: (lacking) => void told.waiting.push(lacking.map(({ host }) => host)),
+    },
+    told,
+  };
+}
+
+function ignore(): void {
+  // What the vault logs is tested with the vault.
+}
+
+const silent = { debug: ignore, info: ignore, warn: ignore, error: ignore };
+
+function mortal<Part extends object>(
+  name: keyof typeof effects,
+  part: Part,
+  fate: Fate,
+  life: { isOver: boolean },
+): Part {
+  const names: readonly string[] = effects[name];
+  return new Proxy(part, {
+    get: (target, method) => {
+      const value: unknown = Reflect.get(target, method);
+      if (typeof value !== 'function' || !names.includes(String(method))) return value;
+      return async (...given: unknown[]) => {
+        const meet = (when: 'before' | 'after') => meetFate(`${name}.${String(method)}`, when, fate, life);
+        meet('before');
+        const result: unknown = await value.apply(target, given);
+        meet('after');
+        return result;
+      };
+    },
+  });
+}
+
+function meetFate(effect: string, when: 'before' | 'after', fate: Fate, life: { isOver: boolean }): void {
+  if (life.isOver) throw new Death('nothing of a dead process has an effect');
+  try {
+    fate(effect, when);
+  } catch (error) {
+    life.isOver = true;
+    throw error;
+  }
+}

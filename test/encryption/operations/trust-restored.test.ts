@@ -1,0 +1,249 @@
+import { describe, expect, test } from 'vitest';
+import { enable } from '../../../src/encryption/operations/enable.ts';
+import { liveMs } from '../../../src/encryption/operations/operation.ts';
+import { acceptRestored } from '../../../src/encryption/operations/trust-restored.ts';
+import { encryptionStatus } from '../../../src/encryption/status.ts';
+import { Failure } from '../../../src/errors.ts';
+import { firstRow, type SwitchRow } from '../../../src/secret/switch.ts';
+import { newWorld, startProcess, type World } from '../memory-ports.ts';
+import { keysInFile, putPlain, putSealed, randomKey, rowOf, worldAt, wrongPasswords } from '../stored-passwords.ts';
+
+/** Nobody has said that encryption may be off afterwards. */
+const asItIs = { acceptOff: false };
+const options = { force: false, waitMs: 1000, stop: new AbortController().signal };
+
+/** On since long with `keys`, and then a backup of the database was restored that has `row` in it. */
+async function restoredTo(row: SwitchRow | null, keys = [randomKey(), randomKey()] as const): Promise<World> {
+  const world = await worldAt('on', keys, ['a'], { revision: 9 });
+  world.row = row;
+  return world;
+}
+
+async function problemOf(world: World): Promise<string | null> {
+  return (await startProcess(world).vault.refresh()).problem?.code ?? null;
+}
+
+describe('accepting what was restored', () => {
+  test('writes the older row anew above every revision that was seen', async () => {
+    const keys = [randomKey(), randomKey()] as const;
+    const found = rowOf(keys[1], { revision: 4, state: 'enabling' });
+    const world = await restoredTo(found, keys);
+    const remembered = world.remembered;
+    expect(await problemOf(world)).toBe('switch_rolled_back');
+    const done = await acceptRestored(startProcess(world), asItIs);
+    expect(done).toMatchObject({ found, remembered, counts: { sealed: 1, plain: 0 } });
+    expect(done.accepted).toMatchObject({ state: 'enabling', keyId: keys[1].id, revision: 10, changedBy: 'ada@desk' });
+    expect(world.row).toEqual(done.accepted);
+    expect(world.remembered).toEqual(done.accepted);
+    expect(await problemOf(world)).toBeNull();
+    expect(world.audit).toMatchObject([
+      { action: 'switch.restored_accepted', keyId: keys[1].id, detail: expect.stringContaining('revision 4') },
+    ]);
+  });
+
+  test('accepts another row of the same revision, as two histories have', async () => {
+    const keys = [randomKey(), randomKey()] as const;
+    const world = await restoredTo(rowOf(keys[0], { revision: 9, changedBy: 'bob@desk' }), keys);
+    expect(await problemOf(world)).toBe('switch_forged');
+    expect((await acceptRestored(startProcess(world), asItIs)).accepted).toMatchObject({ state: 'on', revision: 10 });
+  });
+
+  test('accepts the first row of a backup from before it was switched on when that is said, and enable seals', async () => {
+    const world = await restoredTo(firstRow);
+    putPlain(world, 'a', 'b');
+    const [key] = keysInFile(world);
+    await expect(acceptRestored(startProcess(world), asItIs)).rejects.toMatchObject({
+      code: 'refused',
+      hint: expect.stringContaining('--accept-off'),
+    });
+    const done = await acceptRestored(startProcess(world), { acceptOff: true });
+    expect(done).toMatchObject({ found: firstRow, accepted: { state: 'off', keyId: null, revision: 10 } });
+    expect(done.accepted.seal).toContain(key?.id);
+    expect(done.counts).toMatchObject({ sealed: 0, plain: 2 });
+    expect(await enable(startProcess(world), options)).toMatchObject({ keyId: key?.id, sealed: 2 });
+    expect(world.row).toMatchObject({ state: 'on', revision: 12 });
+  });
+
+  test.each([
+    ['the first row', firstRow],
+    ['no row', null],
+    ['a row that nobody sealed', { ...firstRow, revision: 2 ** 50 }],
+  ] as const)('puts what was in force back in the place of %s while passwords are sealed', async (_, row) => {
+    const keys = [randomKey(), randomKey()] as const;
+    const world = await restoredTo(row, keys);
+    const done = await acceptRestored(startProcess(world), { acceptOff: true });
+    expect(done).toMatchObject({ found: row, accepted: { state: 'on', keyId: keys[0].id, revision: 10 } });
+    expect(await problemOf(world)).toBeNull();
+  });
+
+  test('takes the key of the sealed passwords for that of the switch where nobody remembers one', async () => {
+    const keys = [randomKey(), randomKey()] as const;
+    const world = await restoredTo(firstRow, keys);
+    world.remembered = null;
+    expect(await problemOf(world)).toBe('switch_rolled_back');
+    const done = await acceptRestored(startProcess(world), asItIs);
+    expect(done.accepted).toMatchObject({ state: 'on', keyId: keys[0].id, revision: 1 });
+  });
+
+  test('accepts the first row without any key, which it cannot seal, when no password is sealed', async () => {
+    const world = await restoredTo(firstRow);
+    world.file = null;
+    await expect(acceptRestored(startProcess(world), asItIs)).rejects.toMatchObject({ code: 'key_unknown' });
+    expect(world.remembered).toMatchObject({ revision: 9 });
+    putPlain(world, 'a');
+    expect(await acceptRestored(startProcess(world), { acceptOff: true })).toMatchObject({ accepted: firstRow });
+    expect(world.remembered).toEqual(firstRow);
+    expect(world.row).toEqual(firstRow);
+    expect(await problemOf(world)).toBeNull();
+    expect(world.audit.map(({ action }) => action)).toEqual(['switch.restored_accepted']);
+  });
+
+  test('says which key is needed, and how to add it', async () => {
+    const [key, old] = [randomKey(), randomKey()];
+    const world = await restoredTo(rowOf(old, { revision: 4 }), [key, randomKey()]);
+    await expect(acceptRestored(startProcess(world), asItIs)).rejects.toMatchObject({
+      code: 'key_unknown',
+      fields: { key_id: old.id },
+      hint: expect.stringContaining('cat OLD >>'),
+    });
+    world.file = [key, old];
+    expect((await acceptRestored(startProcess(world), asItIs)).accepted.keyId).toBe(old.id);
+  });
+
+  test('asks for both keys of a rotation', async () => {
+    const [key, next] = [randomKey(), randomKey()];
+    const row = rowOf(key, { revision: 4, state: 'rotating', nextKeyId: next.id });
+    const world = await restoredTo(row, [key, randomKey()]);
+    await expect(acceptRestored(startProcess(world), asItIs)).rejects.toMatchObject({ fields: { key_id: next.id } });
+    world.file = [key, next];
+    expect((await acceptRestored(startProcess(world), asItIs)).accepted).toMatchObject({
+      state: 'rotating',
+      revision: 10,
+    });
+  });
+
+  test('never goes by a row that nobody sealed', async () => {
+    const keys = [randomKey(), randomKey()] as const;
+    const rows = [
+      { ...rowOf(keys[0], { revision: 4, state: 'off', keyId: null }), seal: null },
+      { ...rowOf(keys[1], { revision: 4 }), changedBy: 'mallory@desk' },
+      { ...firstRow, state: 'on', keyId: keys[1].id } as const,
+    ];
+    for (const row of rows) {
+      const world = await restoredTo(row, keys);
+      await acceptRestored(startProcess(world), { acceptOff: true });
+      expect(world.row).toMatchObject({ state: 'on', keyId: keys[0].id, revision: 10 });
+    }
+  });
+
+  test('has nothing to accept when the row is in force', async () => {
+    for (const world of [newWorld(), await worldAt('on', [randomKey()], ['a'])]) {
+      await expect(acceptRestored(startProcess(world), asItIs)).rejects.toMatchObject({ code: 'refused' });
+      expect(world.audit).toEqual([]);
+    }
+  });
+
+  test('writes a memory anew that cannot be understood', async () => {
+    const world = await worldAt('on', [randomKey()], ['a'], { revision: 9 });
+    world.remembered = new Failure('disk_failed', 'switch-state is damaged');
+    expect(await problemOf(world)).toBe('disk_failed');
+    const done = await acceptRestored(startProcess(world), asItIs);
+    expect(done).toMatchObject({ remembered: null, accepted: { state: 'on', revision: 10 } });
+    expect(await problemOf(world)).toBeNull();
+  });
+
+  test('is refused with what is wrong with the key file', async () => {
+    const world = await restoredTo(firstRow);
+    world.file = new Failure('key_file_locked', 'no passphrase');
+    await expect(acceptRestored(startProcess(world), asItIs)).rejects.toMatchObject({ code: 'key_file_locked' });
+  });
+});
+
+describe('the status', () => {
+  test('of a new database says that it is off', async () => {
+    const world = newWorld();
+    putPlain(world, 'a');
+    expect(await encryptionStatus(startProcess(world), liveMs)).toEqual({
+      state: 'off',
+      key_id: null,
+      next_key_id: null,
+      revision: 0,
+      changed_at: null,
+      changed_by: null,
+      sealed: 0,
+      plain: 1,
+      by_key: [],
+      waiting: 0,
+      problem: null,
+      stored_state: null,
+      vault: { state: 'closed', key_ids: [], reason: null, hint: null },
+      workers: [],
+      readable: [{ mailbox: 'desk', since: '1970-01-01T00:00:01.000Z', until: null }],
+    });
+  });
+
+  test('shows keys, workers, and what waits', async () => {
+    const [key, next, other] = [randomKey(), randomKey(), randomKey()];
+    const world = await worldAt('on', [key, next], ['a', 'b'], { nextKeyId: next.id });
+    await putSealed(world, other, ['c']);
+    const facts = { pid: 7, vault: 'open', revision: 2, startedAtMs: 0, seenAtMs: 1000, live: true };
+    world.workers = [
+      { worker: 'east/1', host: 'east', keyIds: [key.id, next.id], ...facts },
+      { worker: 'west/1', host: 'west', keyIds: [key.id], ...facts, live: false },
+    ];
+    const status = await encryptionStatus(startProcess(world), liveMs);
+    expect(status).toMatchObject({
+      state: 'on',
+      key_id: key.id,
+      next_key_id: next.id,
+      changed_at: '1970-01-01T00:00:00.001Z',
+      changed_by: 'eve@desk',
+      by_key: [
+        { key_id: key.id, count: 2 },
+        { key_id: other.id, count: 1 },
+      ],
+      waiting: 1,
+      vault: { state: 'open', key_ids: [key.id, next.id] },
+    });
+    expect(status.workers[0]).toEqual({
+      worker: 'east/1',
+      host: 'east',
+      pid: 7,
+      live: true,
+      key_ids: [key.id, next.id],
+      has_key: true,
+      vault: 'open',
+      revision: 2,
+      seen_at: '1970-01-01T00:00:01.000Z',
+    });
+    expect(status.workers[1]).toMatchObject({ live: false, has_key: false });
+  });
+
+  test('shows what is wrong: the row that is not believed, and the key file', async () => {
+    const world = await restoredTo(firstRow);
+    world.file = null;
+    expect(await encryptionStatus(startProcess(world), liveMs)).toMatchObject({
+      state: 'on',
+      revision: 9,
+      stored_state: 'off',
+      problem: { code: 'switch_rolled_back', hint: expect.stringContaining('accept-restored') },
+      vault: {
+        state: 'missing',
+        key_ids: [],
+        reason: expect.stringContaining('no key file'),
+        hint: expect.any(String),
+      },
+    });
+    world.file = [randomKey()];
+    world.remembered = new Failure('disk_failed', 'switch-state is damaged');
+    expect(await encryptionStatus(startProcess(world), liveMs)).toMatchObject({
+      problem: { code: 'disk_failed' },
+      stored_state: null,
+    });
+    world.file = null;
+    world.remembered = rowOf(randomKey(), { revision: 9 });
+    world.row = null;
+    expect(await encryptionStatus(startProcess(world), liveMs)).toMatchObject({ stored_state: 'gone' });
+    expect(await wrongPasswords(world)).toEqual(['a: key_unknown']);
+  });
+});

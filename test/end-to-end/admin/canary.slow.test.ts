@@ -1,0 +1,140 @@
+/**
+ * Two passwords that the test alone knows, that of the mailboxes and that of the admin, looked for in every answer of the admin
+ * page in every state of encryption, off too, in the log at level trace, in the audit and in all tables.
+ *
+ * That the search finds what is there is shown by the table of mailboxes before encryption is on.
+ */
+import { chmod, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import type { Got } from '../../adapters/web/page-client.ts';
+import {
+  type AdminScene,
+  adminName,
+  bothBoxes,
+  encryptionPath,
+  openAdminScene,
+  type SignedIn,
+  signIn,
+  untilSwitch,
+} from '../../admin/admin-scene.ts';
+import { changingForms, createAttacker } from '../../admin/attacker.ts';
+import { newCanary } from '../../support/canary.ts';
+import type { Daemon } from '../../support/daemon.ts';
+import { countFormsIn } from '../../support/form-search.ts';
+import { named, until } from '../../support/outage-scene.ts';
+
+const pages = [
+  '/admin/sign-in',
+  '/admin/overview',
+  '/admin/overview?show=failing&search=refused',
+  '/admin/quarantine',
+  encryptionPath,
+  `${encryptionPath}?refresh=1`,
+  '/admin/assets/admin.js',
+  '/admin/nothing',
+];
+
+const textOf = ({ status, headers, text }: Got): string => `${status} ${JSON.stringify(headers)}\n${text}`;
+
+test('neither a mailbox password nor that of an admin is in any answer, line or row', async () => {
+  const [canary, adminCanary] = [newCanary(), newCanary(20)];
+  await using scene = await openAdminScene({
+    password: canary,
+    adminPassword: adminCanary,
+    env: { TICKETMAILD_LOG_LEVEL: 'trace', TICKETMAILD_POLL_BACK_OFF_S_MAX: '1' },
+  });
+  // One whose password the server does not know.
+  await scene.rows(
+    `insert into mailboxes (name, host, port, tls_mode, allow_plaintext, username, password) select 'refused', host, port, tls_mode, allow_plaintext, 'refused', concat(password, 'x') from mailboxes limit 1`,
+  );
+  expect(countFormsIn(canary, Buffer.from(await tablesOf(scene)))).not.toEqual([]);
+  const seen: string[] = [];
+  let daemon = await scene.start();
+  await daemon.waitFor(named('poll.failed'));
+  const mallory = createAttacker(scene.address);
+  const ada = await signIn(scene, { password: Buffer.from(adminCanary).toString() });
+  const look = (client: SignedIn) => lookEverywhere(client, seen);
+  await look(ada);
+  for (const name of ['', adminName, 'nobody', Buffer.from(adminCanary).toString()]) {
+    const { csrf } = ada;
+    seen.push(textOf(await mallory.post('/admin/sign-in', { csrf, name, password: Buffer.from(canary).toString() })));
+  }
+  await ada.form('server/encryption/enable', bothBoxes);
+  await look(ada);
+  await untilSwitch(scene, 'on');
+  await look(ada);
+  for (const [path, fields] of changingForms.filter(([path]) => path !== 'sign-out'))
+    seen.push(textOf(await ada.formThenPage(path, fields)));
+  await operationOver(scene);
+  await look(ada);
+  await chmod(scene.keyFile, 0o644);
+  await until('it is orphaned', async () => (await ada.get(encryptionPath)).text.includes('in memory alone'));
+  await look(ada);
+  await rename(scene.keyFile, `${scene.keyFile}.away`);
+  seen.push(await restarted(daemon));
+  daemon = await scene.start();
+  await look(ada);
+  await rename(`${scene.keyFile}.away`, scene.keyFile);
+  await chmod(scene.keyFile, 0o600);
+  await scene.rows(`update encryption_switch set state = 'off'`);
+  await until('it is forged', async () => (await ada.get(encryptionPath)).text.includes('Somebody changed the switch'));
+  await look(ada);
+  await scene.rows(`update encryption_switch set state = 'on'`);
+  await until('it is well', async () => (await ada.get(encryptionPath)).text.includes('Ask to Switch Off'));
+  const audit = await scene.command(['admin', 'log', '--json']);
+  const rows = await tablesOf(scene);
+  seen.push(audit.stdout, (await scene.command(['encryption', 'log', '--json'])).stdout);
+  // While encryption is on, no table holds either.
+  expect(countFormsIn(canary, Buffer.from(rows))).toEqual([]);
+  await switchOff(scene, ada);
+  await look(ada);
+  seen.push(await restarted(daemon), ...mallory.answers);
+  const everything = Buffer.from(seen.join('\n'));
+  expect(everything.length).toBeGreaterThan(500_000);
+  expect(countFormsIn(canary, everything)).toEqual([]);
+  expect(countFormsIn(adminCanary, everything)).toEqual([]);
+  expect(countFormsIn(adminCanary, Buffer.from(`${rows}\n${await tablesOf(scene)}`))).toEqual([]);
+}, 180_000);
+
+async function lookEverywhere(client: SignedIn, seen: string[]): Promise<void> {
+  for (const path of pages) {
+    seen.push(textOf(await client.get(path)));
+    seen.push(textOf(await client.get(path, { accept: 'application/json' })));
+  }
+  const { csrf } = client;
+  seen.push(textOf(await client.post(`${encryptionPath}/verify-backup`, { csrf, key_ids: '0123456789abcdef' })));
+  seen.push(textOf(await client.post(`${encryptionPath}/enable`, { csrf })));
+}
+
+/** The end of a daemon, with everything that it printed. */
+async function restarted(daemon: Daemon): Promise<string> {
+  daemon.signal('SIGTERM');
+  const { stdout, stderr } = await daemon.exit;
+  return `${stdout}\n${stderr}`;
+}
+
+async function operationOver(scene: AdminScene): Promise<void> {
+  await until(
+    'the operation is over',
+    async () => (await scene.rows('select state from admin_operation'))[0] === 'done',
+  );
+}
+
+async function switchOff(scene: AdminScene, ada: SignedIn): Promise<void> {
+  await ada.form('server/encryption/cancel-disable');
+  await ada.form('server/encryption/ask-disable');
+  // The clock of files goes in ticks of some milliseconds: one that was made at once may be as old as the request.
+  await until('the proof is accepted', async () => {
+    await writeFile(join(scene.dataDir, 'can-disable-encryption.txt'), '');
+    const { text } = await ada.formThenPage('server/encryption/confirm-disable');
+    return text.includes('Encryption is being switched off');
+  });
+  await untilSwitch(scene, 'off');
+}
+
+async function tablesOf({ rows }: AdminScene): Promise<string> {
+  const names = await rows('show tables');
+  const all = await Promise.all(names.map((name) => rows(`select * from \`${name}\``)));
+  return all.flat().join('\n');
+}

@@ -1,0 +1,332 @@
+/**
+ * The rights that the README gives to the users of the database are enough for the daemon and for every command, and none
+ * of them can be left out: of each right on a table some statement makes use.
+ */
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { openDatabase } from '../../src/adapters/database/database.ts';
+import { buildProgram } from '../../src/commands/program.ts';
+import type { DatabaseConfig } from '../../src/config/config.ts';
+import { SecretBytes } from '../../src/secret/secret-bytes.ts';
+import { type Desk, openDesk } from '../commands/desk.ts';
+import { startDaemon } from '../support/daemon.ts';
+import { type Dovecot, startDovecot } from '../support/dovecot.ts';
+import { password } from '../support/dovecot-settings.ts';
+import { type Mariadb, startMariadb } from '../support/mariadb.ts';
+
+/** What bringing the tables up to date needs. */
+const migrating = ['SELECT', 'INSERT', 'CREATE', 'ALTER', 'INDEX', 'DROP'];
+
+/** On a database NAME for a user WHO; the second line is for `encryption enable`, which writes that table anew. */
+const wholeDatabase = `
+GRANT SELECT, INSERT, UPDATE, DELETE ON NAME.* TO WHO;
+GRANT ALTER, CREATE ON NAME.mailboxes TO WHO;`;
+
+const tableByTable = `
+GRANT SELECT ON NAME.schema_migration TO WHO;
+GRANT SELECT, INSERT ON NAME.audit TO WHO;
+GRANT SELECT, INSERT ON NAME.ticket_link TO WHO;
+GRANT SELECT, INSERT ON NAME.reply_key TO WHO;
+GRANT SELECT, INSERT, UPDATE ON NAME.message TO WHO;
+GRANT SELECT, INSERT, DELETE ON NAME.attachment TO WHO;
+GRANT SELECT, INSERT, DELETE ON NAME.message_reference TO WHO;
+GRANT SELECT, INSERT, UPDATE ON NAME.ticket TO WHO;
+GRANT SELECT, INSERT, UPDATE ON NAME.encryption_switch TO WHO;
+GRANT SELECT, INSERT, UPDATE ON NAME.admin_operation TO WHO;
+GRANT SELECT, INSERT, UPDATE, DELETE ON NAME.outcome TO WHO;
+GRANT SELECT, INSERT, UPDATE, DELETE ON NAME.mailbox_state TO WHO;
+GRANT SELECT, INSERT, UPDATE, DELETE ON NAME.workers TO WHO;
+GRANT SELECT, INSERT, UPDATE, DELETE ON NAME.admin_account TO WHO;
+GRANT SELECT, INSERT, UPDATE, DELETE ON NAME.admin_session TO WHO;
+GRANT SELECT, INSERT, UPDATE, DELETE ON NAME.admin_attempt TO WHO;
+GRANT SELECT, INSERT, UPDATE, DELETE, ALTER, CREATE ON NAME.mailboxes TO WHO;`;
+
+/** Those that need no database, or go on until they are stopped. */
+const notAsked = ['run', 'logs', 'status', 'log-level'];
+
+let mariadb: Mariadb;
+let dovecot: Dovecot;
+
+beforeAll(async () => {
+  [mariadb, dovecot] = await Promise.all([startMariadb(), startDovecot()]);
+});
+
+afterAll(async () => {
+  await mariadb[Symbol.asyncDispose]();
+  await dovecot[Symbol.asyncDispose]();
+});
+
+let databases = 0;
+
+/** An empty database and a user of its own, with the rights that `grants` gives; `NAME` and `WHO` in SQL are the two. */
+async function emptyDatabase(grants: string) {
+  databases += 1;
+  const name = `rights_${databases}`;
+  const who = `rights_${databases}@'127.0.0.1'`;
+  const asRoot = (sql: string) => mariadb.query(sql.replaceAll('NAME', name).replaceAll('WHO', who));
+  await mariadb.query(`CREATE DATABASE ${name} CHARACTER SET utf8mb4; CREATE USER ${who} IDENTIFIED BY 'pw';`);
+  await asRoot(grants);
+  return { asRoot, name, url: `mysql://${name}:pw@127.0.0.1:${mariadb.port}/${name}` };
+}
+
+/** Rights of single tables for which no statement since the start of the log had any use. */
+async function unusedRights(grants: string): Promise<readonly string[]> {
+  const log = await mariadb.query("SELECT LOWER(REPLACE(argument, '`', '')) FROM mysql.general_log;");
+  const uses: Readonly<Record<string, (table: string) => string>> = {
+    SELECT: (table) => `select .*(from|join) ${table}\\b`,
+    INSERT: (table) => `insert (ignore )?into ${table}\\b`,
+    UPDATE: (table) => `update ${table}\\b|insert into ${table}\\b.*on duplicate key update`,
+    DELETE: (table) => `delete from ${table}\\b`,
+    ALTER: (table) => `alter table ${table}\\b`,
+    // MariaDB makes a new table to write one anew.
+    CREATE: (table) => `alter table ${table}\\b`,
+  };
+  return [...grants.matchAll(/GRANT ([A-Z, ]+) ON NAME\.(\w+)/g)].flatMap(([, rights = '', table = '']) =>
+    rights
+      .split(', ')
+      .filter((right) => !new RegExp(uses[right]?.(table) ?? '$^').test(log))
+      .map((right) => `${right} ON ${table}`),
+  );
+}
+
+/** With tables, made by somebody who may. */
+async function database(grants: string) {
+  const { asRoot, url, name } = await emptyDatabase(`GRANT ${migrating.join(', ')} ON NAME.* TO WHO;`);
+  await using desk = await openDesk({ TICKETMAILD_DATABASE_URL: url });
+  expect(await desk.run(['migrate'])).toMatchObject({ code: 0 });
+  await asRoot(`REVOKE ALL ON NAME.* FROM WHO; ${grants}`);
+  return { asRoot, url, name };
+}
+
+test('the tables are made with six rights, and each one that is missing is named', { timeout: 60_000 }, async () => {
+  for (const missing of migrating) {
+    const rest = migrating.filter((right) => right !== missing);
+    const { url } = await emptyDatabase(`GRANT ${rest.join(', ')} ON NAME.* TO WHO;`);
+    await using desk = await openDesk({ TICKETMAILD_DATABASE_URL: url });
+    const { code, err } = await desk.run(['migrate']);
+    expect({ code, err }).toEqual({ code: 1, err: expect.stringContaining(`${missing} command denied`) });
+  }
+});
+
+/** Runs commands that must succeed, and remembers which. */
+function asker(desk: Desk) {
+  const asked = new Set<string>();
+  const remember = (args: readonly string[]) => {
+    asked.add(args[0] ?? '').add(args.slice(0, 2).join(' '));
+  };
+  return {
+    asked,
+    ask: async (line: string, input?: string): Promise<string> => {
+      const args = line.split(' ');
+      remember(args);
+      const { code, out, err } = await desk.run(args, input);
+      expect({ line, code, said: code === 0 ? '' : `${out}${err}` }).toEqual({ line, code: 0, said: '' });
+      return out;
+    },
+    typed: async (line: string, answers: Parameters<Desk['typed']>[1]): Promise<void> => {
+      remember(line.split(' '));
+      expect(await desk.typed(line.split(' '), answers)).toMatchObject({ code: 0 });
+    },
+  };
+}
+
+/** The full names of all commands. */
+function commandNames(): string[] {
+  const program = buildProgram(
+    () => Promise.resolve(),
+    () => undefined,
+  );
+  return program.commands.flatMap((command) =>
+    command.commands.length === 0
+      ? [command.name()]
+      : command.commands.map((inner) => `${command.name()} ${inner.name()}`),
+  );
+}
+
+async function everydayCommands({ ask }: ReturnType<typeof asker>, desk: Desk, user: string): Promise<void> {
+  await ask('check');
+  await ask('migrate');
+  const server = `--host localhost --port ${dovecot.tlsPort} --ca-file ${dovecot.caFile} --user ${user} --from all`;
+  await ask(`mailbox add --name desk ${server} --password-stdin`, password);
+  for (const what of ['list', 'show desk', 'test desk', 'pause desk', 'resume desk']) await ask(`mailbox ${what}`);
+  await ask('mailbox set desk --interval 1');
+  await ask('mailbox set-password desk --password-stdin', password);
+  await ask('poll desk');
+  const [ticket = ''] = (await ask('ticket list --json')).split('\n');
+  await ask('mailbox set-addresses desk desk@x.example');
+  const { ref } = JSON.parse(ticket);
+  for (const what of ['show', 'close', 'reopen', 'reply-address', 'message-id']) await ask(`ticket ${what} ${ref}`);
+  await ask('message list --mailbox desk');
+  await ask(`message source --mailbox desk --uid 1 --output ${join(desk.folder, 'source')}`);
+}
+
+/** While the mails lie on the server that `everydayCommands` polled. */
+async function quarantineCommands(
+  { ask }: ReturnType<typeof asker>,
+  desk: Desk,
+  asRoot: (sql: string) => Promise<unknown>,
+): Promise<void> {
+  const ids = (await ask('quarantine list --json'))
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line).id);
+  await ask(`quarantine show ${ids[0]}`);
+  await ask('quarantine retry --reason parse_failed');
+  await ask(`quarantine export --all --folder ${desk.folder}`);
+  await ask(`quarantine release ${ids[0]}`);
+  await ask(`quarantine discard ${ids[1]} --yes`);
+  await ask('quarantine log');
+  await asRoot(`UPDATE NAME.attachment SET name = 'another';
+    DELETE FROM NAME.ticket; UPDATE NAME.message SET ticket_id = NULL;
+    UPDATE NAME.outcome SET outcome = 'recorded', ticket_id = NULL WHERE outcome IN ('ticket_opened', 'reply_added');`);
+  await ask('message replay --mailbox desk');
+  await ask('reconcile desk --repair');
+}
+
+const adminPassword = 'Sieben-Pflaumen-im-Korb-7';
+
+/** The commands, and what the page asks of the database: a sign-in that failed, one that did not, an operation. */
+async function adminPage({ ask }: ReturnType<typeof asker>, name: string): Promise<void> {
+  await ask('admin add ada --password-stdin', adminPassword);
+  await ask('admin list');
+  await ask('admin log');
+  await using db = await openDatabase(configOf(name));
+  const [bucket, token] = ['b'.repeat(64), 't'.repeat(64)];
+  await db.countAttempt(bucket, 60_000);
+  await db.forgetAttempts(bucket);
+  const ada = await db.accountByName('ADA');
+  if (ada === null) throw new Error('not added');
+  const audit = { who: 'ada', host: 'h', action: 'admin.signed_in', keyId: null, nextKeyId: null, mailboxId: null };
+  const nowMs = await db.databaseNowMs();
+  expect(await db.addSession(token, ada, nowMs, { ...audit, detail: null })).toBe(true);
+  expect(await db.readSession(token)).not.toBeNull();
+  await db.touchSession(token, nowMs + 1);
+  await db.removeSession(token);
+  const rest = { kind: 'enable', by: 'ada', worker: 'w', startedAtMs: nowMs, endedAtMs: null, detail: '{}' } as const;
+  expect(await db.beginOperation({ ...rest, number: 1, state: 'running' }, null)).toBe(true);
+  expect(await db.noteOperation({ ...rest, number: 1, state: 'done' })).toBe(true);
+  expect(await db.readOperation()).toMatchObject({ state: 'done' });
+  expect(await db.lastAudit('admin.signed_in')).not.toBeNull();
+  expect((await db.activitySince(nowMs - 3_600_000)).length).toBeGreaterThan(0);
+  await ask('admin set-password ada --password-stdin', adminPassword.toUpperCase());
+  await db.returnAttempt(bucket);
+  await ask('admin unlock');
+  await ask('admin remove ada --yes');
+}
+
+/** As the user of that name, who has the rights that are looked at. */
+function configOf(name: string): DatabaseConfig {
+  return {
+    ...{ kind: 'mysql', hosts: [{ host: '127.0.0.1', port: mariadb.port }], socketPath: null, user: name },
+    ...{ password: SecretBytes.take(Buffer.from('pw')), database: name, tls: 'off', caPem: null, connectionsMax: 2 },
+  };
+}
+
+const passphrase = 'Drei-Birnen-7';
+
+/** While a daemon runs, with whom they have to agree. */
+async function encryptionCommands(
+  { ask }: ReturnType<typeof asker>,
+  desk: Desk,
+  spoilSwitch: readonly (() => Promise<unknown>)[],
+): Promise<void> {
+  await ask('encryption enable --accept-key-loss --backup-prepared');
+  for (const what of ['status', 'rotate', 'reseal', 'log']) await ask(`encryption ${what}`);
+  for (const spoil of spoilSwitch) {
+    await spoil();
+    await ask('encryption accept-restored --yes');
+  }
+  const copy = join(desk.folder, 'copy');
+  await ask('key show');
+  await ask(`key backup ${copy}`);
+  await ask(`key verify ${copy}`);
+  await rm(join(desk.dataDir, 'encryption-key.bin'));
+  await ask('key rescue');
+}
+
+async function otherCommands({ ask, typed }: ReturnType<typeof asker>, desk: Desk): Promise<void> {
+  await ask('key protect --passphrase-stdin', passphrase);
+  await typed('key unprotect', [['Passphrase', `${passphrase}\n`]]);
+  await ask('encryption disable --yes');
+  await ask('encryption enable --accept-key-loss --backup-prepared');
+  await rm(join(desk.dataDir, 'encryption-key.bin'));
+  await ask('encryption replace-lost-key --accept-password-loss');
+  await ask('mailbox set-password desk --password-stdin --accept-connection', password);
+  await ask('reconcile');
+  await ask('mailbox remove desk --yes');
+}
+
+const large = (id: number) =>
+  Buffer.from(
+    `Subject: large ${id}\r\nMessage-ID: <large${id}@x.example>\r\n\r\n${'x'.repeat(76).concat('\r\n').repeat(20_000)}`,
+  );
+
+const firstMails = [
+  Buffer.from('Subject: first\r\nMessage-ID: <1@x.example>\r\n\r\nHello\r\n'),
+  Buffer.from('Subject: Fwd: first\r\nReferences: <1@x.example>\r\nMessage-ID: <2@x.example>\r\n\r\nSee below\r\n'),
+  Buffer.from('Subject: Re: lost\r\nIn-Reply-To: <0@x.example>\r\nMessage-ID: <3@x.example>\r\n\r\nWell\r\n'),
+  Buffer.from(
+    'Subject: file\r\nMessage-ID: <4@x.example>\r\nContent-Type: application/pdf; name=a.pdf\r\n\r\nhello\r\n',
+  ),
+  large(1),
+  large(2),
+];
+
+const reply = [
+  'Subject: Re: first',
+  'In-Reply-To: <1@x.example>',
+  'Content-Type: application/pdf; name=a.pdf',
+  'Content-Disposition: attachment; filename=a.pdf',
+  '',
+  'More',
+  '',
+].join('\r\n');
+
+test.each([
+  ['on the whole database', wholeDatabase],
+  ['table by table', tableByTable],
+])('with rights given %s the daemon and every command work', { timeout: 120_000 }, async (_how, grants) => {
+  const { asRoot, url, name } = await database(grants);
+  await using desk = await openDesk({
+    TICKETMAILD_DATABASE_URL: url,
+    TICKETMAILD_POLL_INTERVAL_S: '1',
+    TICKETMAILD_MESSAGE_BYTES_MAX_MB: '1',
+    TICKETMAILD_MESSAGE_BATCH_BYTES_MAX_MB: '1',
+  });
+  const user = dovecot.newUser();
+  await dovecot.append(user, 'INBOX', firstMails);
+  const commands = asker(desk);
+  await mariadb.query("SET GLOBAL log_output = 'TABLE'; SET GLOBAL general_log = 1; TRUNCATE mysql.general_log;");
+  await everydayCommands(commands, desk, user);
+  await quarantineCommands(commands, desk, asRoot);
+  await adminPage(commands, name);
+  {
+    await using daemon = startDaemon(['run'], { env: desk.env });
+    await daemon.waitFor(({ event }) => event === 'daemon.ready');
+    await encryptionCommands(commands, desk, [
+      () => asRoot('UPDATE NAME.encryption_switch SET revision = revision + 1;'),
+      () => asRoot('DELETE FROM NAME.encryption_switch;'),
+    ]);
+    await dovecot.append(user, 'INBOX', [Buffer.from(reply)]);
+    await daemon.waitFor(({ event }) => event === 'message.reply_added');
+    daemon.signal('SIGTERM');
+    expect((await daemon.exit).code).toBe(0);
+    expect(daemon.lines.filter((line) => JSON.stringify(line).includes('database_denied'))).toEqual([]);
+  }
+  await otherCommands(commands, desk);
+  expect(await unusedRights(grants)).toEqual([]);
+  expect(commandNames().filter((name) => !commands.asked.has(name) && !notAsked.includes(name))).toEqual([]);
+});
+
+test('enabling encryption without the right to write its table anew says so, and is finished by the same command', {
+  timeout: 60_000,
+}, async () => {
+  const { url, asRoot } = await database('GRANT SELECT, INSERT, UPDATE, DELETE ON NAME.* TO WHO;');
+  await using desk = await openDesk({ TICKETMAILD_DATABASE_URL: url });
+  const enable = ['encryption', 'enable', '--accept-key-loss', '--backup-prepared'];
+  const refused = await desk.run(enable);
+  expect(refused).toMatchObject({ code: 1, err: expect.stringContaining('ALTER command denied') });
+  await asRoot('GRANT ALTER, CREATE ON NAME.mailboxes TO WHO;');
+  expect(await desk.run(enable)).toMatchObject({ code: 0, out: expect.stringContaining('encryption is on') });
+});

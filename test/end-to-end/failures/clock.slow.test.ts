@@ -1,0 +1,191 @@
+/**
+ * Clocks that jump: that of the daemon and that of the database, forward and back. Mail goes on being fetched, the check
+ * `clock` tells the difference, and no step is taken for a stand-still or a dead worker.
+ *
+ * The time of day of a process is set with libfaketime (Debian's package `faketime`); without it these tests are left out.
+ */
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { clockVariables, createFakedClock, type FakedClock, findFaketime, setClock } from '../../faults/faked-clock.ts';
+import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
+import { type Mariadb, startMariadb } from '../../support/mariadb.ts';
+import {
+  checkOf,
+  count,
+  type Desk,
+  mail,
+  metrics,
+  named,
+  openDesk,
+  opened,
+  readiness,
+  until,
+} from '../../support/outage-scene.ts';
+import { temporaryFolder } from '../../support/temporary.ts';
+
+const library = findFaketime();
+const hourS = 3600;
+const stack = new AsyncDisposableStack();
+let dovecot: Dovecot;
+let mariadb: Mariadb;
+let timedMariadb: Mariadb;
+let databaseClock: FakedClock;
+
+beforeAll(async () => {
+  dovecot = stack.use(await startDovecot());
+  if (library === null) return;
+  const folder = stack.use(await temporaryFolder('clock'));
+  databaseClock = await createFakedClock(library, join(folder.path, 'database'));
+  mariadb = stack.use(await startMariadb());
+  timedMariadb = stack.use(await databaseClock.inherited(() => startMariadb()));
+});
+
+afterAll(() => stack.disposeAsync());
+
+type Daemon = ReturnType<Desk['start']>;
+
+const clockCheck = async (daemon: Daemon) => (await readiness(daemon)).body.checks.clock;
+
+async function untilClock(daemon: Daemon, what: string, pattern: RegExp | null): Promise<void> {
+  await until(`clock: ${what}`, async () => {
+    const { status, reason } = await clockCheck(daemon);
+    return pattern === null ? status === 'ok' : status === 'warning' && pattern.test(reason ?? '');
+  });
+}
+
+async function fetches(daemon: Daemon, user: string, id: string): Promise<void> {
+  const before = opened(daemon);
+  await dovecot.append(user, 'INBOX', [mail(id)]);
+  await until(`mail ${id}`, () => opened(daemon) === before + 1 || null);
+}
+
+const inClear = {
+  host: '127.0.0.1',
+  tls: 'none',
+  allowPlaintext: true,
+  caPem: null,
+  fingerprint: null,
+  folder: 'INBOX',
+} as const;
+
+/** A daemon whose own clock can be set. */
+async function timedDesk(database: Parameters<typeof openDesk>[0]) {
+  const desk = await openDesk(database);
+  const clockFile = join(desk.folder, 'clock');
+  await setClock(clockFile, 0);
+  const user = dovecot.newUser();
+  // An hour ago the certificates of these tests did not exist.
+  await desk.add(dovecot, user, { connection: { ...inClear, port: dovecot.port, user } });
+  const start = () => desk.start(clockVariables(library ?? '', clockFile));
+  return { desk, user, start, set: (offsetS: number) => setClock(clockFile, offsetS) };
+}
+
+test.skipIf(library === null).concurrent(
+  'the clock of the daemon jumps an hour ahead, then an hour back',
+  async () => {
+    const at = await timedDesk({ database: await mariadb.createDatabase() });
+    await using _desk = at.desk;
+    const encrypted = await at.desk.add(dovecot, dovecot.newUser());
+    const daemon = at.start();
+    await fetches(daemon, at.user, 'right');
+    await untilClock(daemon, 'right', null);
+    await at.set(hourS);
+    await fetches(daemon, at.user, 'ahead');
+    await untilClock(daemon, 'ahead', /^the clock of this machine is 3(599|600|601) s ahead of the database's$/);
+    expect(await metrics(daemon)).toMatch(/^ticketmaild_clock_offset_seconds 3(599|600)(\.\d+)?$/m);
+    await at.set(-hourS);
+    await fetches(daemon, at.user, 'behind');
+    await untilClock(daemon, 'behind', /^the clock of this machine is 3(599|600|601) s behind the database's$/);
+    const { status, body } = await readiness(daemon);
+    // A wrong clock is a warning: the work goes on, and the wakes are not taken for lost.
+    expect([status, body.checks.scheduler.status]).toEqual([200, 'ok']);
+    const early = await until('a certificate of a time to come', async () => {
+      const check = await checkOf(daemon, encrypted.name);
+      return check?.status === 'failing' ? check : null;
+    });
+    expect(early).toMatchObject({ reason: 'tls_expired: The certificate of the server is not valid yet.' });
+    expect(early.hint).toMatch(/clock of this machine/);
+    await at.set(0);
+    await fetches(daemon, at.user, 'right-again');
+    await untilClock(daemon, 'right again', null);
+    await until('it is ready', async () => (await checkOf(daemon, encrypted.name))?.status === 'ok');
+    expect(count(daemon, 'database.clock_stepped')).toBe(0);
+  },
+  90_000,
+);
+
+test.skipIf(library === null).concurrent(
+  'the clock of the database jumps an hour ahead, then two hours back',
+  async () => {
+    await using desk = await openDesk({ database: await timedMariadb.createDatabase() });
+    const [user, failing] = [dovecot.newUser(), dovecot.newUser()];
+    await desk.add(dovecot, user);
+    const box = await desk.add(dovecot, failing);
+    await desk.add(dovecot, failing, { name: 'no-folder', connection: { ...box.connection, folder: 'Later' } });
+    const daemon = desk.start();
+    await fetches(daemon, user, 'right');
+    await daemon.waitFor(named('poll.failed'));
+    await sleep(2500);
+    await databaseClock.set(hourS);
+    try {
+      await fetches(daemon, user, 'ahead');
+      const ahead = await daemon.waitFor(named('database.clock_stepped'));
+      expect(Math.abs(Number(ahead['stepped_ms']) - hourS * 1000)).toBeLessThan(5000);
+      await untilClock(daemon, 'behind', /behind the database's$/);
+      await databaseClock.set(-hourS);
+      await fetches(daemon, user, 'behind');
+      const isBack = (line: Readonly<Record<string, unknown>>) => Number(line['stepped_ms']) < 0;
+      const back = await daemon.waitFor((line) => named('database.clock_stepped')(line) && isBack(line));
+      expect(Math.abs(Number(back['stepped_ms']) + 2 * hourS * 1000)).toBeLessThan(5000);
+      // The one that fails is not put off for the two hours either.
+      await dovecot.createFolder(failing, 'Later');
+      await daemon.waitFor((line) => named('poll.recovered')(line) && line['mailbox'] === 'no-folder');
+    } finally {
+      await databaseClock.set(0);
+    }
+    await fetches(daemon, user, 'right-again');
+    await untilClock(daemon, 'right again', null);
+    await until('it is ready', async () => (await readiness(daemon)).body.checks.mailboxes.status === 'ok' || null);
+  },
+  90_000,
+);
+
+test.skipIf(library === null).concurrent(
+  'with the embedded database both clocks are one, and its jumps are seen all the same',
+  async () => {
+    const at = await timedDesk({});
+    await using _desk = at.desk;
+    const daemon = at.start();
+    await fetches(daemon, at.user, 'right');
+    await untilClock(daemon, 'compared', null);
+    await at.set(-hourS);
+    await daemon.waitFor(named('database.clock_stepped'));
+    await fetches(daemon, at.user, 'behind');
+    expect(await clockCheck(daemon)).toMatchObject({ status: 'ok' });
+    await at.set(hourS);
+    await fetches(daemon, at.user, 'ahead');
+  },
+  60_000,
+);
+
+test.skipIf(library === null).concurrent.each([hourS / 2, 48 * hourS, 9000 * hourS])(
+  'a daemon whose clock was %i s ahead when the power went begins at once with the right time',
+  async (aheadS) => {
+    const at = await timedDesk({});
+    await using _desk = at.desk;
+    await at.set(aheadS);
+    const before = at.start();
+    await fetches(before, at.user, 'ahead');
+    // The visit ends, and the time of the next one is written.
+    await sleep(400);
+    before.signal('SIGKILL');
+    await before.exit;
+    await at.set(0);
+    const daemon = at.start();
+    await fetches(daemon, at.user, 'right');
+    daemon.signal('SIGTERM');
+    expect((await daemon.exit).code).toBe(0);
+  },
+  60_000,
+);

@@ -1,0 +1,173 @@
+/**
+ * A disk under data_dir that is full, or that is read-only: visits wait, the check says why, nothing is lost, and all of it
+ * comes in as soon as there is room again. The disk is a small file system of its own, which takes root to mount.
+ */
+import { randomBytes } from 'node:crypto';
+import { mkdir, readdir, readFile, rm, statfs, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
+import { startFaultProxy } from '../../support/fault-proxy.ts';
+import { type Mariadb, startMariadb } from '../../support/mariadb.ts';
+import {
+  count,
+  type Desk,
+  mail,
+  metrics,
+  named,
+  openDesk,
+  opened,
+  readiness,
+  until,
+  untilWell,
+} from '../../support/outage-scene.ts';
+import { runProgram } from '../../support/programs.ts';
+import { temporaryFolder } from '../../support/temporary.ts';
+
+const isRoot = process.getuid?.() === 0;
+const stack = new AsyncDisposableStack();
+let dovecot: Dovecot;
+let mariadb: Mariadb;
+
+beforeAll(async () => {
+  dovecot = stack.use(await startDovecot());
+  mariadb = stack.use(await startMariadb());
+});
+
+afterAll(() => stack.disposeAsync());
+
+/** On a file system of 48 MB, which warns that it is small and works. */
+async function smallDisk(): Promise<{ readonly path: string } & AsyncDisposable> {
+  const folder = await temporaryFolder('disk');
+  const path = join(folder.path, 'data');
+  await mkdir(path);
+  await runProgram('mount', ['-t', 'tmpfs', '-o', 'size=48m,mode=0700', 'full', path]);
+  return {
+    path,
+    [Symbol.asyncDispose]: async () => {
+      // A test that failed may have left a read-only view on top of it.
+      while ((await readFile('/proc/self/mounts', 'utf8')).includes(` ${path} `))
+        await runProgram('umount', ['--lazy', path]);
+      await folder[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Takes what is left of it, to the last block. */
+async function fill(path: string): Promise<void> {
+  const { bavail, bsize } = await statfs(path);
+  await writeFile(join(path, 'filler'), new Uint8Array(bavail * bsize)).catch(() => undefined);
+}
+
+const diskCheck = async (daemon: ReturnType<Desk['start']>) => (await readiness(daemon)).body.checks.disk;
+
+async function isFailingFor(daemon: ReturnType<Desk['start']>, code: string): Promise<void> {
+  const { status, body } = await until(`${code} is told`, async () => {
+    const answer = await readiness(daemon);
+    return answer.body.checks.disk.status === 'failing' ? answer : null;
+  });
+  expect(status).toBe(503);
+  expect(body.checks.disk.reason).toMatch(new RegExp(`^${code}: a file under data_dir .* cannot be written`));
+  expect(body.checks.disk.hint).toMatch(/data_dir/);
+  const text = await metrics(daemon);
+  expect(text).toContain(`ticketmaild_check_reason{check="disk",code="${code}"} 1`);
+  expect(text).toContain('ticketmaild_check_status{check="disk",status="failing"} 1');
+  expect(text).toMatch(/^ticketmaild_ready 0$/m);
+}
+
+/** What no compression makes small enough for the rest of a block. */
+const large = (id: string) =>
+  mail(
+    id,
+    randomBytes(45_000)
+      .toString('hex')
+      .replace(/(.{76})/g, '$1\r\n'),
+  );
+
+test.skipIf(!isRoot).concurrent(
+  'a full disk keeps visits waiting, and nothing is lost (needs root to mount one)',
+  async () => {
+    await using disk = await smallDisk();
+    await using proxy = await startFaultProxy({ host: '127.0.0.1', port: dovecot.tlsPort });
+    await using desk = await openDesk({ database: await mariadb.createDatabase(), dataDir: disk.path });
+    const user = dovecot.newUser();
+    await desk.add({ ...dovecot, tlsPort: proxy.port }, user);
+    const daemon = desk.start();
+    await dovecot.append(user, 'INBOX', [large('before')]);
+    await until('the first mail', () => opened(daemon) === 1 || null);
+    expect(await diskCheck(daemon)).toMatchObject({ status: 'warning', free_bytes: expect.any(Number) });
+    await fill(disk.path);
+    const mails = Array.from({ length: 20 }, (_, index) => large(`full-${index}`));
+    await dovecot.append(user, 'INBOX', mails);
+    await isFailingFor(daemon, 'disk_full');
+    const { accepted } = proxy;
+    await sleep(4000);
+    expect(proxy.accepted - accepted).toBeLessThanOrEqual(1);
+    expect([opened(daemon), count(daemon, 'disk.failed')]).toEqual([1, 1]);
+    expect(
+      (await dovecot.listFlags(user, 'INBOX'))
+        .values()
+        .filter((flags) => flags.has('\\Seen'))
+        .toArray(),
+    ).toHaveLength(1);
+    await rm(join(disk.path, 'filler'));
+    await daemon.waitFor(named('disk.recovered'));
+    await until('the others', () => opened(daemon) === 21 || null);
+    await untilWell(daemon);
+    expect((await desk.command('reconcile')).code).toBe(0);
+    expect(count(daemon, 'message.quarantined')).toBe(0);
+  },
+  60_000,
+);
+
+test.skipIf(!isRoot).concurrent(
+  'a file system that became read-only keeps visits waiting (needs root to mount one)',
+  async () => {
+    await using disk = await smallDisk();
+    await using desk = await openDesk({ database: await mariadb.createDatabase(), dataDir: disk.path });
+    const user = dovecot.newUser();
+    await desk.add(dovecot, user);
+    const daemon = desk.start();
+    await dovecot.append(user, 'INBOX', [large('before')]);
+    await until('the first mail', () => opened(daemon) === 1 || null);
+    await runProgram('mount', ['--bind', disk.path, disk.path]);
+    await runProgram('mount', ['-o', 'remount,bind,ro', disk.path]);
+    await isFailingFor(daemon, 'disk_failed');
+    await dovecot.append(user, 'INBOX', [large('meanwhile'), large('meanwhile-too')]);
+    await sleep(2500);
+    expect(opened(daemon)).toBe(1);
+    await runProgram('umount', ['--lazy', disk.path]);
+    await daemon.waitFor(named('disk.recovered'));
+    await until('the others', () => opened(daemon) === 3 || null);
+    await untilWell(daemon);
+    expect(await readdir(disk.path)).not.toContainEqual(expect.stringMatching(/^\.disk-probe/));
+  },
+  60_000,
+);
+
+test.skipIf(!isRoot).concurrent(
+  'the embedded database on a full disk: not ready, no mail lost, and back by itself (needs root)',
+  async () => {
+    await using disk = await smallDisk();
+    await using desk = await openDesk({ dataDir: disk.path });
+    const user = dovecot.newUser();
+    await desk.add(dovecot, user);
+    const daemon = desk.start();
+    await dovecot.append(user, 'INBOX', [large('before')]);
+    await until('the first mail', () => opened(daemon) === 1 || null);
+    await fill(disk.path);
+    await dovecot.append(
+      user,
+      'INBOX',
+      Array.from({ length: 10 }, (_, index) => large(`full-${index}`)),
+    );
+    await isFailingFor(daemon, 'disk_full');
+    await rm(join(disk.path, 'filler'));
+    await daemon.waitFor(named('disk.recovered'));
+    await until('the others', () => opened(daemon) === 11 || null);
+    await untilWell(daemon);
+    expect((await desk.command('reconcile')).code).toBe(0);
+  },
+  60_000,
+);

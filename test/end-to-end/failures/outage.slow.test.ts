@@ -1,0 +1,65 @@
+/**
+ * Promises two and three together: database and mail server crash again and again while mail is being fetched; one
+ * daemon, never restarted, brings all of it in, once.
+ */
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { addMailbox, fillMailbox, mailboxName } from '../../bench/ingest.ts';
+import { isExact, verifyIngest } from '../../bench/verify.ts';
+import { runCommand, startDaemon } from '../../support/daemon.ts';
+import { startDovecot } from '../../support/dovecot.ts';
+import { startMariadb } from '../../support/mariadb.ts';
+import { temporaryFolder } from '../../support/temporary.ts';
+
+const count = 600;
+const outages = 9;
+
+test('crashes of the database and of the mail server cost time, no mail and no restart', async () => {
+  await using folder = await temporaryFolder('outage');
+  await using dovecot = await startDovecot();
+  await using mariadb = await startMariadb({ durable: true });
+  const { url } = await mariadb.createDatabase();
+  const dataDir = join(folder.path, 'data');
+  const env = {
+    TICKETMAILD_DATA_DIR: dataDir,
+    TICKETMAILD_DATABASE_URL: url,
+    TICKETMAILD_HTTP_LISTEN: 'off',
+    TICKETMAILD_POLL_INTERVAL_S: '1',
+    TICKETMAILD_POLL_BACK_OFF_S_MAX: '1',
+    TICKETMAILD_MESSAGE_BATCH_MESSAGES_MAX: '10',
+  };
+  const user = dovecot.newUser();
+  const mails = await fillMailbox(dovecot, user, count);
+  await addMailbox(dovecot, user, { env });
+  await using daemon = startDaemon(['run'], { env });
+  await daemon.waitFor((line) => line['event'] === 'cursor.started');
+  for (let outage = 0; outage < outages; outage += 1) {
+    await sleep(100 + Math.random() * 400);
+    const server =
+      outage % 3 === 2
+        ? { end: dovecot.stop, restart: dovecot.restart }
+        : { end: mariadb.kill, restart: mariadb.restart };
+    await server.end();
+    await sleep(200);
+    await server.restart();
+  }
+  const seen = async () =>
+    [...(await dovecot.listFlags(user, 'INBOX')).values()].filter((flags) => flags.has('\\Seen')).length;
+  for (const endMs = Date.now() + 60_000; (await seen()) < count && Date.now() < endMs; ) await sleep(300);
+  const verification = await verifyIngest({ mails, databaseUrl: url, dataDir });
+  expect(verification).toMatchObject({
+    lost: [],
+    doubled: [],
+    emptyTickets: [],
+    misplaced: [],
+    missingAttachments: [],
+  });
+  expect([isExact(mails, verification), await seen()]).toEqual([true, count]);
+  expect(await runCommand(['reconcile'], { env })).toMatchObject({ code: 0 });
+  const listed = await runCommand(['message', 'list', '--mailbox', mailboxName, '--json'], { env });
+  expect(listed.stdout.trim().split('\n')).toHaveLength(count);
+  expect(daemon.lines.some((line) => line['event'] === 'poll.failed')).toBe(true);
+  daemon.signal('SIGTERM');
+  expect((await daemon.exit).code).toBe(0);
+}, 150_000);

@@ -1,0 +1,251 @@
+/**
+ * Mails that a server lists and does not deliver, on a real Dovecot and on servers that say what a test wants: those
+ * before and after come in, that one is set aside, and a server that is ill altogether costs no mail its ticket.
+ */
+import { chmod, readdir, rm } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Mailbox } from '../../../src/ingest/model.ts';
+import { inClear, mailsOf } from '../../cases/scene.ts';
+import { type ScriptedMailboxOptions, startScriptedMailbox } from '../../cases/scripted-mailbox.ts';
+import { type TestApp, testApp } from '../../support/app.ts';
+import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
+import { named, openDesk, until } from '../../support/outage-scene.ts';
+import { runFolder } from '../../support/temporary.ts';
+
+const never = new AbortController().signal;
+/** The server that a mailbox names is given in its connection. */
+const nowhere = { host: 'localhost', tlsPort: 1, caPem: '' } as const;
+let dovecot: Dovecot;
+
+beforeAll(async () => {
+  dovecot = await startDovecot();
+});
+
+afterAll(() => dovecot?.[Symbol.asyncDispose]());
+
+async function outcomesOf({ app }: Pick<TestApp, 'app'>, mailbox: Mailbox): Promise<string[]> {
+  const rows = await Array.fromAsync(app.store.outcomes(mailbox.id, false));
+  return rows.map(({ uid, outcome, reason }) => `${uid} ${reason ?? outcome}`);
+}
+
+/** How each of some visits ended: `ok`, or the code of its failure. */
+async function visits(on: TestApp, mailbox: Mailbox, count: number): Promise<string[]> {
+  const ends: string[] = [];
+  for (let visit = 0; visit < count; visit += 1)
+    ends.push(
+      await on.app.pollOnce(mailbox, never).then(
+        () => 'ok',
+        (failure) => failure.code,
+      ),
+    );
+  return ends;
+}
+
+async function scripted(on: TestApp, options: ScriptedMailboxOptions, given: Partial<Mailbox> = {}) {
+  const server = await startScriptedMailbox(options);
+  const mailbox = await on.addMailbox(nowhere, `user-${server.port}`, { ...inClear(server.port, 'ada'), ...given });
+  return { server, mailbox, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
+}
+
+/** Files of the mails of a user, in the order of their UIDs. */
+async function filesOf(user: string): Promise<string[]> {
+  const all = await readdir(runFolder(), { recursive: true });
+  const found = all.filter((path) => path.includes(`/${user}/`) && basename(path).includes('S='));
+  return found.sort((a, b) => basename(a).localeCompare(basename(b))).map((path) => join(runFolder(), path));
+}
+
+const tickets = (uids: readonly number[]) => uids.map((uid) => `${uid} ticket_opened`);
+const isBody = (asked: string) => asked.includes('BODY.PEEK[]');
+const bodies = ({ lines }: { readonly lines: readonly string[] }) =>
+  lines.flatMap((line) => / UID FETCH (\S+) .*BODY\.PEEK\[\]/.exec(line)?.[1] ?? []);
+
+describe('on a real Dovecot', () => {
+  test('a mail whose file cannot be read is set aside, and comes in once it can be', async () => {
+    await using on = await testApp(null);
+    const user = dovecot.newUser();
+    await dovecot.append(user, 'INBOX', mailsOf(5));
+    const mailbox = await on.addMailbox(dovecot, user);
+    const [, , third = ''] = await filesOf(user);
+    await chmod(third, 0o000);
+    expect(await visits(on, mailbox, 2)).toEqual(['connection_lost', 'connection_lost']);
+    expect(await outcomesOf(on, mailbox)).toEqual(tickets([1, 2]));
+    expect(await visits(on, mailbox, 2)).toEqual(['connection_lost', 'ok']);
+    const healthOf = async () => (await on.app.store.listMailboxes())[0]?.health;
+    // The rest is not to wait for the interval.
+    expect((await healthOf())?.nextPollAtMs).toBeLessThan(Date.now() + 1000);
+    expect(await visits(on, mailbox, 1)).toEqual(['ok']);
+    expect(await outcomesOf(on, mailbox)).toEqual([...tickets([1, 2]), '3 fetch_failed', ...tickets([4, 5])]);
+    expect(await healthOf()).toMatchObject({ failures: 0, cursor: { uid: 5 }, lastError: null });
+    const [held] = await Array.fromAsync(on.app.store.heldMails({ mailboxId: mailbox.id, reason: null }));
+    if (held === undefined) throw new Error('nothing is in quarantine');
+    await expect(on.app.settle(held, 'retry')).rejects.toMatchObject({ code: 'connection_lost' });
+    const [, , moved = ''] = await filesOf(user);
+    await chmod(moved, 0o600);
+    expect(await on.app.settle(held, 'retry')).toMatchObject({ what: 'taken_in', outcome: 'ticket_opened' });
+    expect(await outcomesOf(on, mailbox)).toEqual(tickets([1, 2, 3, 4, 5]));
+  });
+
+  test('a mail whose file is gone while it is listed costs the others nothing', async () => {
+    await using on = await testApp(null);
+    const user = dovecot.newUser();
+    await dovecot.append(user, 'INBOX', mailsOf(5));
+    const mailbox = await on.addMailbox(dovecot, user);
+    await dovecot.listFlags(user, 'INBOX');
+    const [, , third = ''] = await filesOf(user);
+    await rm(third);
+    await visits(on, mailbox, 2);
+    const outcomes = await outcomesOf(on, mailbox);
+    expect(outcomes.filter((line) => !line.startsWith('3 '))).toEqual(tickets([1, 2, 4, 5]));
+    expect(outcomes.filter((line) => line.startsWith('3 ') && line !== '3 vanished')).toEqual([]);
+  });
+
+  test('a daemon goes on by itself', async () => {
+    await using desk = await openDesk();
+    const user = dovecot.newUser();
+    await dovecot.append(user, 'INBOX', mailsOf(6));
+    const [, second = '', , fourth = ''] = await filesOf(user);
+    await Promise.all([second, fourth].map((path) => chmod(path, 0o000)));
+    const mailbox = await desk.add(dovecot, user);
+    const daemon = desk.start();
+    await until('the last one', async () => (await outcomesOf(desk, mailbox)).length === 6, 100_000);
+    expect(await outcomesOf(desk, mailbox)).toEqual([
+      ...['1 ticket_opened', '2 fetch_failed', '3 ticket_opened', '4 fetch_failed'],
+      ...tickets([5, 6]),
+    ]);
+    await daemon.waitFor(named('poll.recovered'));
+    expect(daemon.lines.filter(named('message.quarantined'))).toHaveLength(2);
+    // Eight visits, a second apart at least.
+  }, 120_000);
+});
+
+describe('a mail at which the server', () => {
+  const fails = {
+    'refuses the fetch': { endsAt: (uid, asked) => (uid === 3 && isBody(asked) ? 'refused' : null) },
+    'drops the connection': { endsAt: (uid, asked) => (uid === 3 && isBody(asked) ? 'dropped' : null) },
+    'fails to tell the size': { endsAt: (uid) => (uid === 3 ? 'dropped' : null) },
+    'announces more than is ever taken': {
+      answerTo: (uid) => (uid === 3 ? '* 3 FETCH (UID 3 BODY[] {2900000}\r\nFrom: ada@example.test' : null),
+    },
+  } as const satisfies Record<string, Pick<ScriptedMailboxOptions, 'answerTo' | 'endsAt'>>;
+
+  test.each(Object.entries(fails))('%s is set aside', async (_title, how) => {
+    await using on = await testApp(null, { TICKETMAILD_MESSAGE_BYTES_MAX_MB: '1' });
+    await using at = await scripted(on, { sources: mailsOf(5), ...how });
+    const { server, mailbox } = at;
+    expect((await visits(on, mailbox, 5)).slice(3)).toEqual(['ok', 'ok']);
+    expect(await outcomesOf(on, mailbox)).toEqual([...tickets([1, 2]), '3 fetch_failed', ...tickets([4, 5])]);
+    // From now on it costs nothing more, and is not asked for.
+    const before = server.lines.length;
+    server.arrive(mailsOf(1)[0] ?? Buffer.alloc(0));
+    server.arrive(mailsOf(1)[0] ?? Buffer.alloc(0));
+    expect(await visits(on, mailbox, 1)).toEqual(['ok']);
+    const asked = server.lines.slice(before);
+    expect(bodies({ lines: asked })).toEqual(['6:7']);
+    expect(asked.filter((line) => /UID SEARCH/.test(line))).toHaveLength(1);
+    expect(await outcomesOf(on, mailbox)).toHaveLength(7);
+  });
+
+  test('fails, and the only one there is, is left failing until another one comes', async () => {
+    await using on = await testApp(null);
+    await using at = await scripted(on, { sources: mailsOf(1), endsAt: fails['refuses the fetch'].endsAt });
+    const { server, mailbox } = at;
+    const one: ScriptedMailboxOptions = {
+      sources: mailsOf(1),
+      endsAt: (_, asked) => (isBody(asked) ? 'refused' : null),
+    };
+    await using lone = await scripted(on, one);
+    expect(await visits(on, lone.mailbox, 7)).toEqual(Array.from({ length: 7 }, () => 'server_refused'));
+    expect(await outcomesOf(on, lone.mailbox)).toEqual([]);
+    expect(await visits(on, mailbox, 1)).toEqual(['ok']);
+    for (const source of mailsOf(2)) server.arrive(source);
+    expect(await visits(on, mailbox, 4)).toEqual(['server_refused', 'server_refused', 'server_refused', 'ok']);
+    expect(await outcomesOf(on, mailbox)).toEqual([...tickets([1, 2]), '3 fetch_failed']);
+  });
+});
+
+describe('a server', () => {
+  test.each(['refused', 'dropped'] as const)('that is ill altogether (%s) costs no mail its ticket', async (how) => {
+    await using on = await testApp(null);
+    let isIll = true;
+    await using at = await scripted(on, {
+      sources: mailsOf(4),
+      endsAt: (_, asked) => (isIll && isBody(asked) ? how : null),
+    });
+    expect(await visits(on, at.mailbox, 12)).not.toContain('ok');
+    expect(await outcomesOf(on, at.mailbox)).toEqual([]);
+    isIll = false;
+    expect(await visits(on, at.mailbox, 1)).toEqual(['ok']);
+    expect(await outcomesOf(on, at.mailbox)).toEqual(tickets([1, 2, 3, 4]));
+    expect(
+      bodies(at.server)
+        .slice(-4)
+        .every((uids) => /^\d$/.test(uids)),
+    ).toBe(true);
+  });
+
+  test('that has no room at a mail, or is away, is waited for', async () => {
+    await using on = await testApp(null);
+    await using at = await scripted(on, {
+      sources: mailsOf(4),
+      endsAt: (uid, asked) => (uid === 3 && isBody(asked) ? 'throttled' : null),
+    });
+    expect(new Set(await visits(on, at.mailbox, 8))).toEqual(new Set(['server_busy']));
+    expect(await outcomesOf(on, at.mailbox)).toEqual(tickets([1, 2]));
+    await at.server[Symbol.asyncDispose]();
+    expect(new Set(await visits(on, at.mailbox, 8))).toEqual(new Set(['connect_refused']));
+    expect(await outcomesOf(on, at.mailbox)).toEqual(tickets([1, 2]));
+  });
+
+  test('that breaks the connection at what is to be done with a mail keeps new mail out no longer', async () => {
+    await using on = await testApp(null);
+    const storesEnd: ScriptedMailboxOptions['script'] = (command, _rest, _tag, { socket }) => {
+      if (command !== 'UID STORE') return false;
+      socket.end();
+      return true;
+    };
+    await using at = await scripted(on, { sources: mailsOf(2), script: storesEnd });
+    const { server, mailbox } = at;
+    for (const count of [2, 3, 4, 5]) {
+      expect(await visits(on, mailbox, 1)).toEqual(['connection_lost']);
+      expect(await outcomesOf(on, mailbox)).toHaveLength(count);
+      server.arrive(mailsOf(1)[0] ?? Buffer.alloc(0));
+    }
+  });
+});
+
+describe('the command poll', () => {
+  test('gets past such mails in one run', async () => {
+    await using desk = await openDesk();
+    await using server = await startScriptedMailbox({
+      sources: mailsOf(7),
+      endsAt: (uid, asked) => (uid % 3 === 0 && isBody(asked) ? 'dropped' : null),
+    });
+    const mailbox = await desk.add(nowhere, 'seven', inClear(server.port, 'ada'));
+    const { code, stdout, stderr } = await desk.command('poll', mailbox.name);
+    expect(code, stderr).toBe(0);
+    expect(stdout).toContain('5 tickets opened, 2 quarantined');
+    expect(await outcomesOf(desk, mailbox)).toHaveLength(7);
+  });
+
+  test('ends soon where the server is ill, and logs in once where the password is refused', async () => {
+    await using desk = await openDesk();
+    await using ill = await startScriptedMailbox({
+      sources: mailsOf(3),
+      endsAt: (_, asked) => (isBody(asked) ? 'refused' : null),
+    });
+    await using refusing = await startScriptedMailbox({
+      sources: [],
+      script: (command, _rest, tag, { say }) => {
+        if (command === 'AUTHENTICATE') say(`${tag} NO [AUTHENTICATIONFAILED] no`);
+        return command === 'AUTHENTICATE';
+      },
+    });
+    const logins = ({ lines }: { readonly lines: readonly string[] }) =>
+      lines.filter((line) => line.includes('AUTHENTICATE')).length;
+    await desk.add(nowhere, 'ill', inClear(ill.port, 'ada'));
+    await desk.add(nowhere, 'refused', inClear(refusing.port, 'ada'));
+    expect((await desk.command('poll')).code).toBe(1);
+    expect([logins(ill), logins(refusing)]).toEqual([4, 1]);
+  });
+});

@@ -1,0 +1,74 @@
+/**
+ * `quarantine release` as a process that is killed at random moments, again and again, beside a running daemon: each mail is
+ * stored once, and marked on the server once it is.
+ */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { openDesk } from '../../commands/desk.ts';
+import { runCommand, startDaemon } from '../../support/daemon.ts';
+import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
+import { type Mariadb, startMariadb } from '../../support/mariadb.ts';
+
+let dovecot: Dovecot;
+let mariadb: Mariadb;
+
+beforeAll(async () => {
+  [dovecot, mariadb] = await Promise.all([startDovecot(), startMariadb()]);
+});
+
+afterAll(async () => {
+  await dovecot?.[Symbol.asyncDispose]();
+  await mariadb?.[Symbol.asyncDispose]();
+});
+
+const count = 40;
+const killsMin = 4;
+
+function large(id: number): Buffer {
+  const head = `From: a${id}@example.test\r\nSubject: large ${id}\r\nMessage-ID: <${id}@example.test>\r\n\r\n`;
+  return Buffer.from(head + 'x'.repeat(76).concat('\r\n').repeat(14_000));
+}
+
+async function pause(ms: number): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+test.each(['sqlite', 'mariadb'])('no mail is lost or doubled, in %s', { timeout: 240_000 }, async (kind) => {
+  const url = kind === 'sqlite' ? {} : { TICKETMAILD_DATABASE_URL: (await mariadb.createDatabase()).url };
+  await using desk = await openDesk({
+    ...url,
+    TICKETMAILD_MESSAGE_BYTES_MAX_MB: '1',
+    TICKETMAILD_MESSAGE_BATCH_BYTES_MAX_MB: '1',
+    TICKETMAILD_POLL_INTERVAL_S: '1',
+    TICKETMAILD_PUSH_CONNECTIONS_MAX: '0',
+  });
+  const user = dovecot.newUser();
+  await dovecot.append(
+    user,
+    'INBOX',
+    Array.from({ length: count }, (_, index) => large(index)),
+  );
+  const server = ['--host', dovecot.host, '--port', `${dovecot.tlsPort}`, '--ca-file', dovecot.caFile];
+  const settings = ['--name', 'support', '--user', user, '--from', 'all', '--password-stdin'];
+  expect(await desk.run(['mailbox', 'add', ...server, ...settings], 'pw')).toMatchObject({ code: 0 });
+  await using daemon = startDaemon(['run'], { env: desk.env });
+  await daemon.waitFor(({ event, uid }) => event === 'message.quarantined' && uid === count);
+  let kills = 0;
+  for (let lifeMs = 500; ; lifeMs += 100) {
+    const release = startDaemon(['quarantine', 'release', '--all'], { env: desk.env });
+    const isOver = await Promise.race([release.exit.then(() => true), pause(lifeMs).then(() => false)]);
+    release.signal('SIGKILL');
+    await release.exit;
+    if (isOver) break;
+    kills += 1;
+  }
+  expect(kills).toBeGreaterThanOrEqual(killsMin);
+  expect(await runCommand(['quarantine', 'list', '--json'], { env: desk.env })).toMatchObject({ code: 0, stdout: '' });
+  const tickets = (await desk.run(['ticket', 'list', '--json'])).json.map(({ subject }) => subject);
+  expect(tickets.toSorted()).toEqual(Array.from({ length: count }, (_, index) => `large ${index}`).toSorted());
+  expect(await desk.run(['reconcile'])).toMatchObject({ code: 0 });
+  expect(await desk.run(['reconcile', 'support', '--json'])).toMatchObject({ code: 0 });
+  const seen = async () =>
+    [...(await dovecot.listFlags(user, 'INBOX')).values()].filter((set) => set.has('\\Seen')).length;
+  for (let tries = 0; tries < 40 && (await seen()) < count; tries += 1) await pause(500);
+  expect(await seen()).toBe(count);
+});

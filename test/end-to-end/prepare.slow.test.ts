@@ -1,0 +1,69 @@
+/**
+ * Threads that are told that work comes soon start at once, once, and not for nothing.
+ */
+import { randomUUIDv7 } from 'node:crypto';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { systemClock } from '../../src/adapters/clock/clock.ts';
+import { createStorage } from '../../src/adapters/files/storage.ts';
+import { createDigester } from '../../src/adapters/parser/parser-pool.ts';
+import { arrivals } from '../../src/ingest/fetch/pipeline.ts';
+import { createNarrowings } from '../../src/ingest/fetch/poison-message.ts';
+import type { Digester, Session } from '../../src/ingest/ports.ts';
+import { temporaryFolder } from '../support/temporary.ts';
+
+const started = vi.fn();
+const parser = () => createDigester({ threads: 1, timeoutMs: 10_000, memoryMb: 256 });
+const mail = () => new Uint8Array(Buffer.from('Subject: prepared\r\n\r\ntext\r\n'));
+
+beforeEach(() => {
+  started.mockClear();
+  process.on('worker', started);
+});
+
+afterEach(() => {
+  process.off('worker', started);
+});
+
+test('the parse thread that is prepared is the one that parses, and can be ended while it starts', async () => {
+  await using digester = parser();
+  digester.prepare?.();
+  digester.prepare?.();
+  await vi.waitFor(() => expect(started).toHaveBeenCalledTimes(1));
+  expect(await digester.digest(mail(), 'a')).toMatchObject({ ok: true });
+  expect(started).toHaveBeenCalledTimes(1);
+  const other = parser();
+  other.prepare?.();
+  await other[Symbol.asyncDispose]();
+});
+
+test('the storage thread that is prepared is the one that writes; none starts afterwards', async () => {
+  await using folder = await temporaryFolder('prepare');
+  await using storage = createStorage(folder.path, { nowMs: Date.now }, randomUUIDv7);
+  storage.prepare();
+  storage.prepare();
+  await storage.raw.append([mail()]);
+  await storage[Symbol.asyncDispose]();
+  storage.prepare();
+  await nextTurn();
+  expect(started).toHaveBeenCalledTimes(1);
+});
+
+test('a visit prepares them before it asks for sizes, one without mail does not', async () => {
+  const done: string[] = [];
+  await using parses = parser();
+  const digester: Digester = { ...parses, prepare: () => void done.push('prepared') };
+  const sizes = () => {
+    done.push('sizes');
+    return Promise.resolve([]);
+  };
+  const session = { sizes, listAbove: () => Promise.resolve([]) } as unknown as Session;
+  const limits = { messageBytesMax: 1000, window: { messagesMax: 2, bytesMax: 10_000 }, windowMs: 60_000 };
+  const narrowing = createNarrowings().of('a', { uidValidity: 1, uid: 0 });
+  const stop = new AbortController().signal;
+  const from = { session, digester, clock: systemClock, lane: 'a', limits, narrowing, stop };
+  await Array.fromAsync(arrivals(from, []));
+  expect(done).toEqual([]);
+  await Array.fromAsync(arrivals(from, [1]));
+  expect(done.slice(0, 2)).toEqual(['prepared', 'sizes']);
+});

@@ -1,0 +1,256 @@
+/**
+ * Stored mails read again from their sources, on both databases; and folders compared with their outcomes, on a real Dovecot.
+ */
+import { DatabaseSync } from 'node:sqlite';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { DatabaseConfig } from '../../src/config/config.ts';
+import type { Mailbox, StoredMessage } from '../../src/ingest/model.ts';
+import { reconcileFolder } from '../../src/ingest/repair/reconcile.ts';
+import { type TestApp, testApp } from '../support/app.ts';
+import { type Dovecot, startDovecot } from '../support/dovecot.ts';
+import { type Mariadb, startMariadb } from '../support/mariadb.ts';
+
+let dovecot: Dovecot;
+let mariadb: Mariadb;
+const never = new AbortController().signal;
+
+beforeAll(async () => {
+  [dovecot, mariadb] = await Promise.all([startDovecot(), startMariadb()]);
+});
+
+afterAll(async () => {
+  await dovecot?.[Symbol.asyncDispose]();
+  await mariadb?.[Symbol.asyncDispose]();
+});
+
+function mail(id: string, headers = '', body = 'It does not print.'): Buffer {
+  return Buffer.from(
+    `From: ${id}@example.test\r\nSubject: about ${id}\r\nMessage-ID: <${id}@example.test>\r\n${headers}\r\n${body}\r\n`,
+  );
+}
+
+const withFile = mail(
+  'file',
+  'Content-Type: multipart/mixed; boundary=b\r\n',
+  '--b\r\n\r\ntext\r\n--b\r\nContent-Type: application/pdf; name=a.pdf\r\n\r\nhello\r\n--b--',
+);
+
+/** What an older version of the program, or somebody at its database, has left there. */
+async function execute({ config }: TestApp, sql: string): Promise<void> {
+  if (config.database.kind === 'mysql') {
+    await mariadb.query(`USE ${config.database.database}; ${sql}`);
+    return;
+  }
+  const database = new DatabaseSync(config.database.path);
+  database.exec(sql);
+  database.close();
+}
+
+async function messagesOf({ app }: TestApp, mailbox: Mailbox): Promise<StoredMessage[]> {
+  return (await Array.fromAsync(app.store.outcomes(mailbox.id, true))).flatMap((row) => row.message ?? []);
+}
+
+async function outcomesOf({ app }: TestApp, mailbox: Mailbox): Promise<string[]> {
+  const rows = await Array.fromAsync(app.store.outcomes(mailbox.id, false));
+  return rows.map(({ uid, outcome, reason }) => `${uid} ${outcome}${reason === null ? '' : ` (${reason})`}`);
+}
+
+const sound = {
+  outcomesWithoutMessage: 0,
+  messagesWithoutOutcome: 0,
+  ticketsWithoutMessage: 0,
+  mergedTicketsWithMessage: 0,
+  referencesWithoutMessage: 0,
+};
+
+const databases = ['sqlite', 'mariadb'] as const;
+
+describe.each(databases)('in %s', (kind) => {
+  const databaseOf = async (): Promise<DatabaseConfig | null> =>
+    kind === 'sqlite' ? null : (await mariadb.createDatabase()).config;
+
+  async function visited(sources: readonly Buffer[], given: Partial<Mailbox> = {}) {
+    await using building = new AsyncDisposableStack();
+    const on = building.use(await testApp(await databaseOf()));
+    const user = dovecot.newUser();
+    await dovecot.append(user, 'INBOX', sources);
+    const mailbox = await on.addMailbox(dovecot, user, given);
+    await on.app.pollOnce(mailbox, never);
+    const undo = building.move();
+    return { on, user, mailbox, [Symbol.asyncDispose]: () => undo.disposeAsync() };
+  }
+
+  test('a message that is as its source says is left alone', async () => {
+    await using at = await visited([withFile, mail('b')]);
+    for (const { id } of await messagesOf(at.on, at.mailbox))
+      expect(await at.on.app.replay(id)).toEqual({ what: 'replayed', changed: [], ref: null, outcome: null });
+    await expect(at.on.app.replay('nobody')).rejects.toMatchObject({ code: 'not_found' });
+  });
+
+  test('text, headers and attachments are brought up to date, and the ticket stays', async () => {
+    await using at = await visited([withFile]);
+    const [before] = await messagesOf(at.on, at.mailbox);
+    if (before === undefined) throw new Error('no message');
+    await execute(
+      at.on,
+      `UPDATE message SET body_text = 'old', headers_json = '[]', subject = 'old'; DELETE FROM attachment`,
+    );
+    expect(await at.on.app.replay(before.id)).toEqual({
+      what: 'replayed',
+      changed: ['headers', 'subject', 'text', 'attachments'],
+      ref: null,
+      outcome: null,
+    });
+    expect(await messagesOf(at.on, at.mailbox)).toEqual([before]);
+    expect(await at.on.app.replay(before.id)).toMatchObject({ changed: [] });
+    expect(await outcomesOf(at.on, at.mailbox)).toEqual(['1 ticket_opened']);
+  });
+
+  test('a person who was taken for a machine gets a ticket, once', async () => {
+    await using at = await visited([mail('one', 'Auto-Submitted: auto-replied\r\n'), mail('two')]);
+    expect(await outcomesOf(at.on, at.mailbox)).toEqual(['1 recorded (auto_reply)', '2 ticket_opened']);
+    const [, two] = await messagesOf(at.on, at.mailbox);
+    await execute(
+      at.on,
+      `DELETE FROM ticket; UPDATE message SET ticket_id = NULL, kind = 'auto_reply';
+       UPDATE outcome SET outcome = 'recorded', reason = 'auto_reply', ticket_id = NULL`,
+    );
+    const ids = await Array.fromAsync(at.on.app.store.storedMails(at.mailbox.id, null));
+    for (let round = 0; round < 2; round += 1) for (const id of ids) await at.on.app.replay(id);
+    expect(await outcomesOf(at.on, at.mailbox)).toEqual(['1 recorded (auto_reply)', '2 ticket_opened']);
+    const [ticket, ...more] = await at.on.app.store.listTickets(10);
+    expect([ticket?.subject, ticket?.messageCount, more]).toEqual(['about two', 1, []]);
+    expect((await messagesOf(at.on, at.mailbox))[1]).toEqual(two);
+    expect(await at.on.app.store.reconcile()).toMatchObject(sound);
+  });
+
+  test('two who replay the same message at the same time open one ticket', async () => {
+    await using at = await visited([mail('two')]);
+    const [two] = await messagesOf(at.on, at.mailbox);
+    await execute(
+      at.on,
+      `DELETE FROM ticket; UPDATE message SET ticket_id = NULL, kind = 'auto_reply';
+       UPDATE outcome SET outcome = 'recorded', reason = 'auto_reply', ticket_id = NULL`,
+    );
+    const id = two?.id ?? '';
+    const results = await Promise.all([at.on.app.replay(id), at.on.app.replay(id), at.on.app.replay(id)]);
+    expect(results.filter((one) => one.what === 'replayed' && one.outcome === 'ticket_opened')).toHaveLength(1);
+    expect(await at.on.app.store.listTickets(10)).toHaveLength(1);
+  });
+
+  test('an automatic answer that was recorded joins the ticket that it answers to', async () => {
+    await using at = await visited([
+      mail('one'),
+      mail('auto', 'Auto-Submitted: auto-replied\r\nIn-Reply-To: <one@example.test>\r\n'),
+    ]);
+    await execute(
+      at.on,
+      `UPDATE message SET ticket_id = NULL WHERE message_id = 'auto@example.test';
+       UPDATE outcome SET outcome = 'recorded', reason = 'auto_reply', ticket_id = NULL WHERE uid = 2`,
+    );
+    const [, auto] = await messagesOf(at.on, at.mailbox);
+    const [ticket] = await at.on.app.store.listTickets(10);
+    expect(await at.on.app.replay(auto?.id ?? '')).toMatchObject({ outcome: 'reply_added', ref: ticket?.ref });
+    expect(await outcomesOf(at.on, at.mailbox)).toEqual(['1 ticket_opened', '2 reply_added']);
+  });
+
+  test('a message whose source has expired stays as it is', async () => {
+    await using at = await visited([mail('one')]);
+    const [one] = await messagesOf(at.on, at.mailbox);
+    for (const segment of await at.on.app.raw.segmentsBefore(Date.now() + 3 * 86_400_000))
+      await at.on.app.raw.remove(segment);
+    expect(await at.on.app.replay(one?.id ?? '')).toEqual({ what: 'source_gone' });
+  });
+
+  test('a folder is accounted for: handled, waiting, before the start, taken away by us and by others', async () => {
+    const old = new Date(Date.now() - 400 * 86_400_000);
+    await using on = await testApp(await databaseOf());
+    const user = dovecot.newUser();
+    await dovecot.append(user, 'INBOX', [mail('old')], { receivedAt: old });
+    const mailbox = await on.addMailbox(dovecot, user, { start: { from: 'time', atMs: Date.now() - 60_000 } });
+    await dovecot.append(user, 'INBOX', [mail('a'), mail('b'), mail('c')]);
+    await on.app.pollOnce(mailbox, never);
+    await dovecot.expunge(user, 'INBOX', [3]);
+    await dovecot.append(user, 'INBOX', [mail('d')]);
+    expect(await on.app.store.takeLease(mailbox.id, 'another worker', 600_000, null)).not.toBeNull();
+    expect(await reconcileFolder(mailbox, on.app)).toMatchObject({
+      ...{ cursorUid: 4, onServer: 4, handled: 2, held: 0, waiting: 1, beforeStart: 1, missing: [] },
+      ...{ gone: { byUs: 0, vanished: 0, held: 0, otherwise: 1 }, actionsPending: 0 },
+    });
+    const flags = await dovecot.listFlags(user, 'INBOX');
+    expect(flags.get(5)?.has('\\Seen')).toBe(false);
+  });
+
+  test('a message that is lost is named, and put back once, with its attachments, where its ticket is by now', async () => {
+    await using at = await visited([withFile, mail('b')]);
+    const { store } = at.on.app;
+    const before = await messagesOf(at.on, at.mailbox);
+    const [into] = await store.listTickets(1);
+    await execute(
+      at.on,
+      `UPDATE ticket SET status = 'merged', merged_into = (SELECT ticket_id FROM outcome WHERE uid = 2)
+         WHERE subject = 'about file';
+       DELETE FROM attachment; DELETE FROM message WHERE message_id = 'file@example.test'`,
+    );
+    expect(into?.subject).toBe('about b');
+    const names = ['outcomesWithoutMessage', 'messagesWithoutOutcome', 'outcomesAboveCursor'] as const;
+    expect(await store.wrongRows(names, 20)).toMatchObject([
+      { count: 'outcomesWithoutMessage', mailbox: at.mailbox.name, uid: 1, message: before[0]?.id },
+    ]);
+    const [lost, ...more] = await Array.fromAsync(store.lostMessages(at.mailbox.id));
+    if (lost === undefined || more.length > 0) throw new Error('not one message is lost');
+    const results = await Promise.all([at.on.app.restore(lost), at.on.app.restore(lost)]);
+    expect(results.sort()).toEqual(['resolved', 'restored']);
+    expect(await messagesOf(at.on, at.mailbox)).toEqual(before);
+    expect((await store.ticketByRef(into?.ref ?? '')).messageCount).toBe(2);
+    expect(await store.reconcile()).toMatchObject(sound);
+    // Another mail under its number is refused.
+    await execute(
+      at.on,
+      `DELETE FROM message; UPDATE outcome SET raw_segment = NULL, identity = '${'f'.repeat(64)}' WHERE uid = 1`,
+    );
+    const [again] = await Array.fromAsync(store.lostMessages(at.mailbox.id));
+    expect(again === undefined ? null : await at.on.app.restore(again)).toBe('other');
+  });
+
+  test('a mail whose ticket and message were deleted is counted apart', async () => {
+    await using at = await visited([mail('a'), mail('b')]);
+    const { store } = at.on.app;
+    await execute(
+      at.on,
+      `DELETE FROM message WHERE message_id = 'b@example.test'; DELETE FROM ticket WHERE subject = 'about b'`,
+    );
+    expect(await store.reconcile()).toMatchObject({ ...sound, deletedMails: 1 });
+    expect(await Array.fromAsync(store.lostMessages(at.mailbox.id))).toEqual([]);
+    await execute(at.on, 'DELETE FROM message');
+    expect(await store.reconcile()).toMatchObject({
+      outcomesWithoutMessage: 1,
+      ticketsWithoutMessage: 1,
+      deletedMails: 1,
+    });
+    expect(await store.wrongRows(['outcomesWithoutMessage', 'ticketsWithoutMessage'], 1)).toMatchObject([
+      { uid: 1, ticket: expect.any(String) },
+      { uid: null, ticket: expect.any(String), message: null },
+    ]);
+  });
+
+  test('a mail that was passed over is found, fetched, and then it is not missing any more', async () => {
+    await using at = await visited([mail('a'), mail('b'), mail('c')], { after: { kind: 'leave' } });
+    await execute(
+      at.on,
+      `DELETE FROM message WHERE message_id = 'b@example.test'; DELETE FROM ticket WHERE subject = 'about b';
+       DELETE FROM outcome WHERE uid = 2`,
+    );
+    const { missing, storedAs } = await reconcileFolder(at.mailbox, at.on.app);
+    expect(missing).toMatchObject([{ uid: 2, sizeBytes: mail('b').length, receivedAtMs: expect.any(Number) }]);
+    const { store } = at.on.app;
+    for (const isNew of [true, false]) {
+      for (const one of missing) expect(await store.holdMissed(at.mailbox.id, storedAs, one)).toBe(isNew);
+    }
+    const [held] = await store.heldMail(at.mailbox.id, storedAs, 2);
+    if (held === undefined) throw new Error('not held');
+    expect(await at.on.app.settle(held, 'retry')).toMatchObject({ what: 'taken_in', outcome: 'ticket_opened' });
+    expect((await reconcileFolder(at.mailbox, at.on.app)).missing).toEqual([]);
+    expect(await outcomesOf(at.on, at.mailbox)).toEqual(['1 ticket_opened', '2 ticket_opened', '3 ticket_opened']);
+  });
+});

@@ -1,0 +1,62 @@
+/** What the database says, and what makes new rows, for tests of the decisions. */
+
+import type { Maker } from '../../../src/ingest/decide/batch-context.ts';
+import type { Known, KnownMessage, KnownTicket } from '../../../src/ingest/model.ts';
+
+export function maker(given: Partial<Maker> = {}): Maker {
+  let ids = 0;
+  let refs = 0;
+  return {
+    mailboxId: 'box',
+    addresses: ['support@example.test'],
+    nowMs: 1_800_000_000_000,
+    acts: true,
+    released: false,
+    rules: { senderPerHourMax: null, senderExempt: [], reopenMs: null },
+    newId: () => `id${++ids}`,
+    newRef: () => `ref${++refs}`,
+    ...given,
+  };
+}
+
+export function knownTicket(given: Partial<KnownTicket> = {}): KnownTicket {
+  return {
+    id: 't0',
+    ref: '261124-AAAAAA',
+    mailboxId: 'box',
+    status: 'open',
+    createdAtMs: 1_600_000_000_000,
+    closedAtMs: null,
+    isOrphan: false,
+    requesterAddress: 'req@example.test',
+    ...given,
+  };
+}
+
+export function knownMessage(given: Partial<KnownMessage> = {}): KnownMessage {
+  return {
+    id: 'm0',
+    mailboxId: 'box',
+    messageId: 'old@example.test',
+    contentHash: 'c'.repeat(64),
+    ticket: knownTicket(),
+    ...given,
+  };
+}
+
+/** These things are known, and nothing else. */
+export function known(given: Partial<Known> = {}): Known {
+  return {
+    messages: [],
+    naming: [],
+    tickets: [],
+    participants: [],
+    continuations: [],
+    handled: [],
+    sent: [],
+    addedAtMs: 0,
+    ownAddresses: new Set(),
+    replyKey: null,
+    ...given,
+  };
+}

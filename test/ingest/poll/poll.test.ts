@@ -1,0 +1,339 @@
+/**
+ * Whole visits against a real Dovecot, on both databases: what is fetched, once, and what is done on the server.
+ * Titles name what went wrong for others.
+ */
+import { DatabaseSync } from 'node:sqlite';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { DatabaseConfig } from '../../../src/config/config.ts';
+import { isFailure } from '../../../src/errors.ts';
+import type { Mailbox, StoredMessage } from '../../../src/ingest/model.ts';
+import { type TestApp, testApp } from '../../support/app.ts';
+import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
+import { type Mariadb, startMariadb } from '../../support/mariadb.ts';
+
+let dovecot: Dovecot;
+let mariadb: Mariadb;
+const never = new AbortController().signal;
+
+beforeAll(async () => {
+  [dovecot, mariadb] = await Promise.all([startDovecot(), startMariadb()]);
+});
+
+afterAll(async () => {
+  await dovecot?.[Symbol.asyncDispose]();
+  await mariadb?.[Symbol.asyncDispose]();
+});
+
+type MailOptions = { id?: string | null; subject?: string; headers?: readonly string[]; body?: string };
+
+function mail({ id, subject = 'The printer', headers = [], body = 'It does not print.' }: MailOptions): Buffer {
+  const lines = [
+    'From: Ada Lovelace <ada@example.test>',
+    'To: support@example.test',
+    `Subject: ${subject}`,
+    'Date: Tue, 24 Nov 2026 10:00:00 +0000',
+    ...(id === null ? [] : [`Message-ID: <${id ?? 'one@example.test'}>`]),
+    ...headers,
+  ];
+  return Buffer.from(`${lines.join('\r\n')}\r\n\r\n${body}\r\n`);
+}
+
+async function outcomesOf(on: TestApp, mailbox: Mailbox): Promise<string[]> {
+  const rows = await Array.fromAsync(on.app.store.outcomes(mailbox.id, false));
+  return rows.map((row) => `${row.uid} ${row.outcome}${row.reason === null ? '' : ` (${row.reason})`}`);
+}
+
+async function messagesOf(on: TestApp, mailbox: Mailbox): Promise<StoredMessage[]> {
+  const rows = await Array.fromAsync(on.app.store.outcomes(mailbox.id, true));
+  return rows.flatMap((row) => row.message ?? []);
+}
+
+/** What the helpdesk, or somebody at its database, does behind our back. */
+async function execute({ config }: TestApp, sql: string): Promise<void> {
+  if (config.database.kind === 'mysql') {
+    await mariadb.query(`USE ${config.database.database}; ${sql}`);
+    return;
+  }
+  const database = new DatabaseSync(config.database.path);
+  database.exec(sql);
+  database.close();
+}
+
+describe.each(['sqlite', 'mariadb'])('a visit, stored in %s', (kind) => {
+  const database = async (): Promise<DatabaseConfig | null> =>
+    kind === 'sqlite' ? null : (await mariadb.createDatabase()).config;
+
+  test('turns mails into tickets and replies, and marks them seen', async () => {
+    await using on = await testApp(await database());
+    const user = dovecot.newUser();
+    await dovecot.append(user, 'INBOX', [
+      mail({ id: 'a@x' }),
+      mail({ id: 'b@x', subject: 'Re: The printer', headers: ['In-Reply-To: <a@x>'] }),
+      mail({ id: 'c@x', subject: 'Another' }),
+    ]);
+    const mailbox = await on.addMailbox(dovecot, user);
+    const report = await on.app.pollOnce(mailbox, never);
+    expect(report.outcomes).toMatchObject({ ticket_opened: 2, reply_added: 1, quarantined: 0 });
+    const tickets = await on.app.store.listTickets(10);
+    expect(tickets.map(({ subject, messageCount }) => [subject, messageCount]).sort()).toEqual([
+      ['Another', 1],
+      ['The printer', 2],
+    ]);
+    const flags = await dovecot.listFlags(user, 'INBOX');
+    expect([...flags.values()].every((set) => set.has('\\Seen'))).toBe(true);
+    expect(await on.app.store.reconcile()).toMatchObject({
+      outcomes: 3,
+      messages: 3,
+      outcomesWithoutMessage: 0,
+      messagesWithoutOutcome: 0,
+      ticketsWithoutMessage: 0,
+      outcomesAboveCursor: 0,
+    });
+  });
+
+  test('a second visit finds nothing new: one mail, one ticket, however often the timer fires (18)', async () => {
+    await using on = await testApp(await database());
+    const user = dovecot.newUser();
+    await dovecot.append(user, 'INBOX', [mail({})]);
+    const mailbox = await on.addMailbox(dovecot, user);
+    for (let visit = 0; visit < 3; visit += 1) await on.app.pollOnce(mailbox, never);
+    expect(await outcomesOf(on, mailbox)).toEqual(['1 ticket_opened']);
+  });
+
+  test('two visits at the same time: one goes, the other is told that the mailbox is taken (19, 35)', async () => {
+    await using on = await testApp(await database());
+    const user = dovecot.newUser();
+    await dovecot.append(
+      user,
+      'INBOX',
+      Array.from({ length: 30 }, (_, index) => mail({ id: `${index}@x` })),
+    );
+    const mailbox = await on.addMailbox(dovecot, user);
+    const visits = await Promise.allSettled([on.app.pollOnce(mailbox, never), on.app.pollOnce(mailbox, never)]);
+    const refused = visits.filter((visit) => visit.status === 'rejected');
+    expect(refused.map(({ reason }) => isFailure(reason, 'lease_taken'))).toEqual([true]);
+    expect(await outcomesOf(on, mailbox)).toHaveLength(30);
+  });
+
+  test('a mail that another client has read already is fetched all the same (1, 3)', async () => {
+    await using on = await testApp(await database());
+    const user = dovecot.newUser();
+    await dovecot.append(user, 'INBOX', [mail({})], { flags: ['\\Seen'] });
+    const mailbox = await on.addMailbox(dovecot, user);
+    await on.app.pollOnce(mailbox, never);
+    expect(await outcomesOf(on, mailbox)).toEqual(['1 ticket_opened']);
+  });
+
+  test('mails without a Message-ID, or with an empty one, are all kept apart (7, 8)', async () => {
+    await using on = await testApp(await database());
+    const user = dovecot.newUser();
+    const empty = (body: string) => mail({ id: null, headers: ['Message-ID: '], body });
+    await dovecot.append(user, 'INBOX', [
+      mail({ id: null, body: 'one' }),
+      mail({ id: null, body: 'two' }),
+      empty('three'),
+      empty('four'),
+    ]);
+    const mailbox = await on.addMailbox(dovecot, user);
+    await on.app.pollOnce(mailbox, never);
+    expect(await outcomesOf(on, mailbox)).toEqual([
+      '1 ticket_opened',
+      '2 ticket_opened',
+      '3 ticket_opened',
+      '4 ticket_opened',
+    ]);
+  });
+
+  test('two alarms of a device that sends no Message-ID are two tickets, though they say the same', async () => {
+    await using on = await testApp(await database());
+    const user = dovecot.newUser();
+    const alarm = (trace: string, line: string) =>
+      Buffer.from(`Received: ${trace}\r\nFrom: pump@example.test\r\nSubject: Alarm\r\n${line}`);
+    const same = '\r\nThe pump is on fire.\r\n';
+    await dovecot.append(user, 'INBOX', [
+      alarm('by mx id 1', same),
+      alarm('by mx id 2', same),
+      alarm('by mx id 3', 'The pump 1 is on fire\r\n'),
+      alarm('by mx id 3', 'The pump 2 has exploded\r\n'),
+    ]);
+    const mailbox = await on.addMailbox(dovecot, user);
+    expect((await on.app.pollOnce(mailbox, never)).outcomes).toMatchObject({ ticket_opened: 4, duplicate: 0 });
+  });
+
+  test('a folder that was rebuilt under a new UIDVALIDITY brings nothing twice (28, 83)', async () => {
+    await using on = await testApp(await database());
+    const user = dovecot.newUser();
+    await dovecot.append(user, 'INBOX', [mail({ id: 'a@x' }), mail({ id: null, body: 'no id' })]);
+    const mailbox = await on.addMailbox(dovecot, user);
+    await on.app.pollOnce(mailbox, never);
+    await dovecot.changeUidValidity(user, 'INBOX');
+    await dovecot.append(user, 'INBOX', [mail({ id: 'new@x' })]);
+    const report = await on.app.pollOnce(mailbox, never);
+    expect(report.outcomes).toMatchObject({ duplicate: 2, ticket_opened: 1 });
+    expect(await on.app.store.listTickets(10)).toHaveLength(3);
+    expect(on.lines.some(({ event }) => event === 'cursor.restarted')).toBe(true);
+  });
+
+  test('a mailbox that starts now does not bring old mail, not even after a new UIDVALIDITY', async () => {
+    await using on = await testApp(await database());
+    const user = dovecot.newUser();
+    const lastYear = new Date(Date.now() - 400 * 86_400_000);
+    await dovecot.append(user, 'INBOX', [mail({ id: 'old@x' })], { receivedAt: lastYear });
+    const mailbox = await on.addMailbox(dovecot, user, { start: { from: 'time', atMs: Date.now() - 60_000 } });
+    await on.app.pollOnce(mailbox, never);
+    expect(await outcomesOf(on, mailbox)).toEqual([]);
+    await dovecot.append(user, 'INBOX', [mail({ id: 'new@x' })]);
+    await on.app.pollOnce(mailbox, never);
+    expect(await outcomesOf(on, mailbox)).toEqual(['2 ticket_opened']);
+    await dovecot.changeUidValidity(user, 'INBOX');
+    expect((await on.app.pollOnce(mailbox, never)).outcomes).toMatchObject({ duplicate: 1, ticket_opened: 0 });
+  });
+
+  test('a mail that is too large is kept aside with its headers, unread, and the others go on (60, 61)', async () => {
+    await using on = await testApp(await database(), {
+      TICKETMAILD_MESSAGE_BYTES_MAX_MB: '1',
+      TICKETMAILD_MESSAGE_BATCH_BYTES_MAX_MB: '1',
+    });
+    const user = dovecot.newUser();
+    await dovecot.append(user, 'INBOX', [
+      mail({ id: 'a@x' }),
+      mail({ id: 'big@x', body: 'x'.repeat(76).concat('\r\n').repeat(20_000) }),
+      mail({ id: 'b@x' }),
+    ]);
+    const mailbox = await on.addMailbox(dovecot, user);
+    await on.app.pollOnce(mailbox, never);
+    expect(await outcomesOf(on, mailbox)).toEqual(['1 ticket_opened', '2 quarantined (too_large)', '3 ticket_opened']);
+    const flags = await dovecot.listFlags(user, 'INBOX');
+    expect([...flags].map(([uid, set]) => [uid, set.has('\\Seen')])).toEqual([
+      [1, true],
+      [2, false],
+      [3, true],
+    ]);
+  });
+
+  test('subjects, names and addresses longer than any column, and 4-byte letters, are stored (63, 71)', async () => {
+    await using on = await testApp(await database());
+    const user = dovecot.newUser();
+    const long = `${'very '.repeat(400)}long`;
+    const from = `From: "${'N'.repeat(2000)}" <${'a'.repeat(900)}@example.test>`;
+    const encoded = `=?UTF-8?B?${Buffer.from('Drucker 🖨️ 👍').toString('base64')}?=`;
+    const source = Buffer.from(
+      mail({ id: `${'i'.repeat(3000)}@x`, subject: long })
+        .toString()
+        .replace(/^From:.*$/m, from),
+    );
+    await dovecot.append(user, 'INBOX', [
+      source,
+      mail({ id: 'e@x', subject: encoded, headers: ['Content-Type: text/plain; charset=utf-8'], body: 'Hallo 👋🏽' }),
+    ]);
+    const mailbox = await on.addMailbox(dovecot, user);
+    await on.app.pollOnce(mailbox, never);
+    expect(await outcomesOf(on, mailbox)).toEqual(['1 ticket_opened', '2 ticket_opened']);
+    const [first, second] = await messagesOf(on, mailbox);
+    expect(first?.subject).toBe(long);
+    expect(first?.messageId).toHaveLength(3002);
+    expect(second).toMatchObject({ subject: 'Drucker 🖨️ 👍', text: expect.stringContaining('👋🏽') });
+  });
+
+  test('moving, deleting and leaving happen on the server as the mailbox says, after the commit (11, 16)', async () => {
+    await using on = await testApp(await database());
+    const visit = async (after: Mailbox['after']) => {
+      const user = dovecot.newUser();
+      await dovecot.append(user, 'INBOX', [mail({ id: `${user}@x` })]);
+      const mailbox = await on.addMailbox(dovecot, user, { after });
+      await on.app.pollOnce(mailbox, never);
+      return user;
+    };
+    const [moved, deleted, left] = [
+      await visit({ kind: 'move', folder: 'Erledigt/Prüfung' }),
+      await visit({ kind: 'delete' }),
+      await visit({ kind: 'leave' }),
+    ];
+    expect((await dovecot.listFlags(moved, 'INBOX')).size).toBe(0);
+    expect((await dovecot.listFlags(moved, 'Erledigt/Prüfung')).size).toBe(1);
+    expect((await dovecot.listFlags(deleted, 'INBOX')).size).toBe(0);
+    expect([...(await dovecot.listFlags(left, 'INBOX')).values()].map((set) => set.has('\\Seen'))).toEqual([false]);
+  });
+
+  test('an action that a crash kept from happening is driven by the next visit (22, 23)', async () => {
+    await using on = await testApp(await database());
+    const user = dovecot.newUser();
+    await dovecot.append(user, 'INBOX', [mail({})]);
+    const mailbox = await on.addMailbox(dovecot, user, { after: { kind: 'move', folder: 'a//b' } });
+    await expect(on.app.pollOnce(mailbox, never)).rejects.toSatisfy((error) =>
+      isFailure(error, 'server_refused', 'folder_missing'),
+    );
+    expect(await outcomesOf(on, mailbox)).toEqual(['1 ticket_opened']);
+    await on.app.pollOnce({ ...mailbox, after: { kind: 'delete' } }, never);
+    expect((await dovecot.listFlags(user, 'INBOX')).size).toBe(0);
+    expect(await outcomesOf(on, mailbox)).toEqual(['1 ticket_opened']);
+  });
+
+  test('folders with umlauts and Cyrillic letters are found (75)', async () => {
+    await using on = await testApp(await database());
+    const user = dovecot.newUser();
+    for (const folder of ['Büro/Anfragen', 'Заявки']) {
+      await dovecot.append(user, folder, [mail({ id: `${encodeURIComponent(folder)}@x` })]);
+      const mailbox = await on.addMailbox(dovecot, user, { name: folder });
+      const inFolder = { ...mailbox, connection: { ...mailbox.connection, folder } };
+      expect((await on.app.pollOnce(inFolder, never)).outcomes.ticket_opened).toBe(1);
+    }
+  });
+
+  test('a reply to a ticket that somebody deleted opens a new one, and blocks nothing (27, 55)', async () => {
+    await using on = await testApp(await database());
+    const user = dovecot.newUser();
+    const mailbox = await on.addMailbox(dovecot, user);
+    await dovecot.append(user, 'INBOX', [mail({ id: 'a@x' })]);
+    await on.app.pollOnce(mailbox, never);
+    await execute(on, 'DELETE FROM ticket');
+    await dovecot.append(user, 'INBOX', [mail({ id: 'b@x', headers: ['In-Reply-To: <a@x>'] }), mail({ id: 'c@x' })]);
+    await on.app.pollOnce(mailbox, never);
+    expect(await outcomesOf(on, mailbox)).toEqual(['1 ticket_opened', '2 ticket_opened', '3 ticket_opened']);
+    expect(await on.app.store.listTickets(10)).toHaveLength(2);
+  });
+
+  test('the raw source of every stored mail can be read back as it was', async () => {
+    await using on = await testApp(await database());
+    const user = dovecot.newUser();
+    const sources = Array.from({ length: 25 }, (_, index) => mail({ id: `${index}@x`, body: `body ${index}` }));
+    await dovecot.append(user, 'INBOX', sources);
+    const mailbox = await on.addMailbox(dovecot, user);
+    await on.app.pollOnce(mailbox, never);
+    const places = await on.app.store.rawPlaces(
+      mailbox.id,
+      sources.map((_, index) => index + 1),
+    );
+    const found = await Promise.all(places.map(async (place) => Buffer.from(await on.app.raw.read(place)).toString()));
+    expect(found).toEqual(sources.map(String));
+  });
+});
+
+test('a mail that the database will never take is quarantined alone, with its source; the rest of its window is stored (43, 52)', async () => {
+  await using narrow = await startMariadb({ args: ['--max-allowed-packet=1M'] });
+  await using on = await testApp((await narrow.createDatabase()).config);
+  const user = dovecot.newUser();
+  const huge = mail({ id: 'huge@x', body: 'too much for one packet\r\n'.repeat(80_000) });
+  const small = (index: number) => mail({ id: `${index}@x` });
+  await dovecot.append(user, 'INBOX', [
+    small(1),
+    small(2),
+    small(3),
+    huge,
+    small(5),
+    mail({ id: 'r@x', headers: ['In-Reply-To: <1@x>'] }),
+  ]);
+  const mailbox = await on.addMailbox(dovecot, user);
+  await on.app.pollOnce(mailbox, never);
+  expect(await outcomesOf(on, mailbox)).toEqual([
+    '1 ticket_opened',
+    '2 ticket_opened',
+    '3 ticket_opened',
+    '4 quarantined (row_refused)',
+    '5 ticket_opened',
+    '6 reply_added',
+  ]);
+  const [place] = await on.app.store.rawPlaces(mailbox.id, [4]);
+  if (place === undefined) throw new Error('the source of the quarantined mail was not kept');
+  expect(huge.equals(await on.app.raw.read(place))).toBe(true);
+});

@@ -1,0 +1,106 @@
+/** Reply tokens, and the other clues that a mail has of its ticket. */
+import { describe, expect, test } from 'vitest';
+import type { ParsedMessage } from '../../../src/mail/message.ts';
+import { cluesOf } from '../../../src/mail/thread/match.ts';
+import {
+  isOurToken,
+  replyAddress,
+  replyMessageId,
+  tokenInMessageId,
+  tokensInAddresses,
+} from '../../../src/mail/thread/reply-token.ts';
+import { mailArrival } from '../../ingest/decide/mails.ts';
+
+const key = Uint8Array.from({ length: 32 }, (_, index) => index);
+const ref = '261124-7KQ3MX';
+
+describe('a reply token', () => {
+  test('is the reference and 16 letters, and nobody makes it without the key', () => {
+    const address = replyAddress(key, ref, 'support@example.test') ?? '';
+    expect(address).toBe('support+261124-7kq3mx-w0akqv3m0ja5epwh@example.test');
+    const [token] = tokensInAddresses([address]);
+    expect(token).toEqual({ ref, mac: 'w0akqv3m0ja5epwh' });
+    expect(token && isOurToken(key, token)).toBe(true);
+    expect(token && isOurToken(key.toReversed(), token)).toBe(false);
+    expect(token && isOurToken(key, { ...token, ref: '261124-7KQ3MY' })).toBe(false);
+    expect(isOurToken(key, { ref, mac: '' })).toBe(false);
+  });
+
+  test('takes the place of a plus part, and needs room for 31 characters before the @', () => {
+    expect(replyAddress(key, ref, 'a+b@x')).toMatch(/^a\+261124-7kq3mx-[0-9a-z]{16}@x$/);
+    expect(replyAddress(key, ref, `${'a'.repeat(33)}@x`)).toMatch(/^.{64}@x$/);
+    for (const address of [`${'a'.repeat(34)}@x`, 'nobody', '@x', '+a@x'])
+      expect(replyAddress(key, ref, address)).toBeNull();
+  });
+
+  test('in a Message-ID is found in any case of letters', () => {
+    const id = replyMessageId(key, ref, Uint8Array.of(1, 255), 'Example.test');
+    expect(id).toBe('tm.261124-7kq3mx.w0akqv3m0ja5epwh.01ff@Example.test');
+    for (const written of [id, id.toUpperCase()]) {
+      const token = tokenInMessageId(written);
+      expect(token && isOurToken(key, token)).toBe(true);
+    }
+  });
+
+  test.each(['a@x', 'tm.1@x', `x${replyMessageId(key, ref, key, 'x')}`, 'tm.261124-7kq3mx.short.01@x'])(
+    'is not in %s',
+    (id) => {
+      expect(tokenInMessageId(id)).toBeNull();
+    },
+  );
+
+  test('of thousands of recipients the first twenty are looked at', () => {
+    const texts = Array.from({ length: 3000 }, () => replyAddress(key, ref, 'support@x') ?? '');
+    expect(tokensInAddresses(texts)).toHaveLength(20);
+  });
+});
+
+function clues(given: Partial<ParsedMessage>) {
+  const arrival = mailArrival(1, given);
+  if (arrival.what !== 'mail') throw new Error('no mail');
+  return cluesOf(arrival.parsed);
+}
+
+describe('the clues of a mail', () => {
+  test('named Message-IDs come once, the most telling first', () => {
+    const { named } = clues({ reportedMessageId: 'r@x', inReplyTo: ['b@x', 'r@x'], references: ['a@x', 'b@x', 'c@x'] });
+    expect(named).toEqual([
+      { id: 'r@x', rule: 'reported' },
+      { id: 'b@x', rule: 'in_reply_to' },
+      { id: 'c@x', rule: 'references' },
+      { id: 'a@x', rule: 'references' },
+    ]);
+  });
+
+  test.each([
+    ['[#261124-7kq3mx]', [ref]],
+    ['Re: [#261124-7KQ3MX] printer [#261124-AAAAAA] [#261124-7KQ3MX]', [ref, '261124-AAAAAA']],
+    ['[261124-7KQ3MX] #261124-7KQ3MX (#261124-7KQ3MX)', []],
+    ['[#261124-7KQ3MU] [#261124-7KQ3M] [#26112-7KQ3MXX]', []],
+  ])('the tags of the subject %s are %j', (subject, tags) => {
+    expect(clues({ subject }).subjectTags).toEqual(tags);
+  });
+
+  test('a mention needs no brackets, and is looked for at the beginning of the text', () => {
+    expect(clues({ subject: 'Ticket 261124-7kq3mx, please' }).mentions).toEqual([ref]);
+    expect(clues({ text: `${'x '.repeat(500)}#${ref}` }).mentions).toEqual([ref]);
+    expect(clues({ text: `${'x '.repeat(1500)}${ref}` }).mentions).toEqual([]);
+    expect(clues({ text: `1${ref} ${ref}A ${ref}-1` }).mentions).toEqual([]);
+  });
+
+  test('a megabyte of the worst text takes no time', () => {
+    const worst = ['[#', '[#261124-', '261124-7KQ3M', '1', '-1'].map((part) => part.repeat(1_000_000 / part.length));
+    const startedAtMs = performance.now();
+    for (const text of worst) clues({ subject: text, text, to: [{ name: '', address: text }] });
+    expect(performance.now() - startedAtMs).toBeLessThan(1000);
+  });
+
+  test.each([
+    ['WG: x', '', true],
+    ['Re: x', '', false],
+    ['x', '', false],
+    ['AW: WG: x', '', false],
+  ])('%s is a forward: %s%s', (subject, text, isForward) => {
+    expect(clues({ subject, text }).isForward).toBe(isForward);
+  });
+});

@@ -1,0 +1,155 @@
+/**
+ * Commands that are shown for copying, run by a shell as they stand: of whatever name somebody wrote into the database,
+ * exactly that name arrives as one argument, and nothing else runs.
+ */
+import { spawnSync } from 'node:child_process';
+import { readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { systemClock } from '../../src/adapters/clock/clock.ts';
+import { quarantinePage } from '../../src/adapters/web/pages/quarantine.ts';
+import { listedMailboxes } from '../../src/admin/views/mailboxes.ts';
+import { createSettleDesk } from '../../src/admin/views/quarantine.ts';
+import { heldById } from '../../src/ingest/quarantine/read.ts';
+import { type ReconcilePorts, reconcileFolder } from '../../src/ingest/repair/reconcile.ts';
+import type { HeldMail } from '../../src/ingest/stores.ts';
+import { commandOn, commandWith, noCommand, quoted, toldWord } from '../../src/text/shell.ts';
+import { by, sampleMailbox } from '../adapters/database/samples.ts';
+import { frame } from '../adapters/web/views.ts';
+import { quarantine } from '../adapters/web/views-mail.ts';
+import { type TemporaryFolder, temporaryFolder } from '../support/temporary.ts';
+
+let folder: TemporaryFolder;
+
+beforeAll(async () => {
+  folder = await temporaryFolder('shell');
+  const stub = '#!/bin/sh\nfor one in "$@"; do printf "%s\\n" "$one"; done\n';
+  writeFileSync(join(folder.path, 'ticketmaild'), stub, { mode: 0o755 });
+});
+
+afterAll(() => folder[Symbol.asyncDispose]());
+
+const hostile = [
+  ...['support;touch$IFS./pwned;#', '$(touch pwned)', '`touch pwned`', '"$(touch pwned)"'],
+  ...["a' ; touch pwned ; '", "a\\' ; touch pwned ; '", "\\';touch pwned;'", "'", '\\', '"', "''", '\\\\'],
+  ...['a|touch pwned', 'a&touch pwned', '>pwned', '<(touch pwned)', '{a,b}', '*', '?', '~', '=ls', '!!', '#', '%1'],
+  ...['-rf', '--', '--help', '-', '- x', 'a b  c', ' a', 'müller 受信', 'A=touch', '$HOME', 'a/b/c', '[a]', '^a'],
+];
+const notForShells = [
+  ...['a\ntouch pwned', 'a\rb', 'a\u0000b', '\u001b[201~touch pwned\r', 'a\tb', '\u007f', '\u0085', '\u202egnp'],
+  ...['a\u200bb', 'a\u2028b', '\ud800', 'a\ufffdb', '\u{e0041}'],
+];
+
+/** What `ticketmaild` gets from each of the lines, one argument a line. */
+function argumentsOf(lines: readonly string[], shell = 'sh'): readonly string[] {
+  const line = lines.join('\n');
+  const env = { PATH: `${folder.path}:${process.env.PATH ?? ''}`, HOME: '/nowhere' };
+  const { stdout, stderr, status } = spawnSync(shell, ['-c', line], { cwd: folder.path, env, encoding: 'utf8' });
+  expect({ stderr, status, files: readdirSync(folder.path) }, line).toEqual({
+    ...{ stderr: '', status: 0, files: ['ticketmaild'] },
+  });
+  return stdout.split('\n').slice(0, -1);
+}
+
+/** The command that ends a hint or a sentence, as a person copies it; null: there is none. */
+function commandIn(text: string): string | null {
+  const at = text.indexOf('ticketmaild ');
+  return at < 0 ? null : text.slice(at);
+}
+
+function held(mailbox: string): HeldMail {
+  return {
+    ...{ mailboxId: 'm', mailbox, numbering: 7, uid: 1, reason: 'mail_loop', sinceMs: 1, discardedAtMs: null },
+    ...{ receivedAtMs: null, sizeBytes: 300 * 1024 * 1024, raw: null },
+  };
+}
+
+const characters: Readonly<Record<string, string>> = { lt: '<', gt: '>', amp: '&', quot: '"', '#39': "'" };
+
+/** What the button of the page copies. */
+function onThePage(mailbox: string): string | null {
+  const [line] = quarantine.mails.list.map((mail) => ({ ...mail, mailbox, id: `${mailbox}/7/1` }));
+  const list = line === undefined ? [] : [line];
+  const page = quarantinePage(frame, { ...quarantine, mails: { ...quarantine.mails, list } });
+  const [, shown = null] = /<div class="command"><pre><code>(.*?)<\/code>/s.exec(page) ?? [];
+  if (shown === null) expect(page).toContain(noCommand);
+  return shown === null
+    ? null
+    : shown.replace(/<[^>]*>/g, '').replace(/&([a-z#0-9]+);/g, (_, name: string) => characters[name] ?? '?');
+}
+
+function ofARemoval(name: string): string | null {
+  const health = {
+    ...{ nextPollAtMs: null, failures: 0, failingSinceMs: null, loginRefusals: 0, lastSuccessAtMs: null },
+  };
+  const rest = { lastError: null, cursor: null, password: { form: 'plain', keyId: null } } as const;
+  const [listed] = listedMailboxes(
+    [],
+    [{ ...sampleMailbox({ name, state: 'removing' }), health: { ...health, ...rest } }],
+  );
+  return commandIn(listed?.line.error?.hint ?? '');
+}
+
+async function ofALargeMail(name: string): Promise<string | null> {
+  const store = { heldNamed: () => Promise.resolve([held(name)]) };
+  const ports = { store, clock: systemClock, author: by } as unknown as Parameters<typeof createSettleDesk>[0];
+  await using desk = createSettleDesk(ports, () => undefined);
+  const { sentence } = await desk.settle(`${name}/7/1`, 'release', 'ada');
+  expect(sentence).toContain('too large');
+  // The sentence begins with the id.
+  return commandIn(sentence.slice(name.length));
+}
+
+async function ofAnUnvisited(name: string): Promise<string | null> {
+  const session = { folder: {}, listAbove: () => Promise.resolve([]), [Symbol.asyncDispose]: () => Promise.resolve() };
+  const store = { readPlace: () => Promise.resolve({ cursor: null, startUid: null, folder: null }) };
+  const ports = {
+    store,
+    passwords: { lend: () => Promise.resolve(session) },
+    sessions: {},
+  } as unknown as ReconcilePorts;
+  const failure = await reconcileFolder(sampleMailbox({ name }), ports).catch((error: unknown) => error);
+  expect(failure).toMatchObject({ code: 'check_failed' });
+  return commandIn((failure as { readonly hint: string }).hint);
+}
+
+async function ofTwoMails(name: string): Promise<string> {
+  const store = { heldNamed: () => Promise.resolve([held('other'), held(name)]) };
+  const failure = await heldById(store, 'other/1').catch((error: unknown) => error);
+  return (failure as { readonly hint: string }).hint.replace('Give this: ', '');
+}
+
+test.each(hostile)('of the name %j exactly that arrives, and nothing else runs', async (name) => {
+  const lead = name.startsWith('-') ? ['--'] : [];
+  const id = `${name}/7/1`;
+  const lines: readonly (readonly [string | null, readonly string[]])[] = [
+    [commandOn('poll', name), ['poll', ...lead, name]],
+    [commandOn('mailbox set-addresses', name, ' ADDRESS'), ['mailbox', 'set-addresses', ...lead, name, 'ADDRESS']],
+    [commandWith('message list', 'mailbox', name), ['message', 'list', `--mailbox=${name}`]],
+    [`ticketmaild ${toldWord(name)}`, [name]],
+    [onThePage(name), ['quarantine', 'release', ...lead, id]],
+    [ofARemoval(name), ['mailbox', 'remove', ...lead, name]],
+    [await ofALargeMail(name), ['quarantine', 'release', ...lead, id]],
+    [await ofAnUnvisited(name), ['poll', ...lead, name]],
+    [`ticketmaild ${await ofTwoMails(name)}`, [id]],
+  ];
+  expect(lines.filter(([line]) => line === null)).toEqual([]);
+  expect(argumentsOf(lines.map(([line]) => line ?? ''))).toEqual(lines.flatMap(([, expected]) => expected));
+});
+
+test('the same in bash, with several words', () => {
+  const line = `ticketmaild ${hostile.map(quoted).join(' ')} ${quoted('')}`;
+  expect(argumentsOf([line], 'bash')).toEqual([...hostile, '']);
+});
+
+test.each(notForShells)('of the name %j no command is shown at all', async (name) => {
+  expect([commandOn('poll', name), commandWith('message list', 'mailbox', name)]).toEqual([null, null]);
+  expect([toldWord(name), await ofTwoMails(name)]).toEqual([noCommand, noCommand]);
+  expect(onThePage(name)).toBeNull();
+  expect([ofARemoval(name), await ofALargeMail(name), await ofAnUnvisited(name)]).toEqual([null, null, null]);
+});
+
+test('a plain name stands as it is', () => {
+  expect(commandOn('mailbox remove', 'support-berlin')).toBe('ticketmaild mailbox remove support-berlin');
+  expect(quoted('/var/lib/ticketmaild/encryption-key.bin')).toBe('/var/lib/ticketmaild/encryption-key.bin');
+});

@@ -1,0 +1,92 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { isoTime, shortTime } from '../../src/text/time.ts';
+import { type Desk, openDesk } from '../commands/desk.ts';
+
+let desk: Desk;
+
+const enable = ['encryption', 'enable', '--accept-key-loss', '--backup-prepared'];
+const add = ['mailbox', 'add', '--name', 'one', '--host', 'h.example', '--user', 'u', '--no-probe', '--password-stdin'];
+
+beforeEach(async () => {
+  desk = await openDesk();
+  expect(await desk.run(add, 'Zucker-und-Salz-91')).toMatchObject({ code: 0 });
+  expect(await desk.run(enable)).toMatchObject({ code: 0 });
+});
+
+afterEach(() => desk[Symbol.asyncDispose]());
+
+function sql(statement: string): void {
+  const database = new DatabaseSync(join(desk.dataDir, 'ticketmaild.db'));
+  database.exec(statement);
+  database.close();
+}
+
+test('what is no time is unknown for people and null for scripts', () => {
+  for (const ms of [Number.NaN, Number.POSITIVE_INFINITY, 8.64e15 + 1])
+    expect([shortTime(ms), isoTime(ms)]).toEqual(['unknown', null]);
+  expect([shortTime(null), isoTime(null)]).toEqual(['never', null]);
+  expect([shortTime(0), isoTime(0)]).toEqual(['1970-01-01 00:00:00', '1970-01-01T00:00:00.000Z']);
+});
+
+describe.each(['garbage', '', '2026-99-99 00:00:00.000'])('with %j where a time belongs', (text) => {
+  test('encryption status forgets a worker that was seen then, and shows one that was started then', async () => {
+    await using app = await desk.open();
+    const idle = { keyIds: [], vault: 'closed', revision: 0 };
+    await app.store.reportWorker({ worker: 'w1', host: 'elsewhere', pid: 4711, ...idle });
+    await app.store.reportWorker({ worker: 'w2', host: 'beyond', pid: 4712, ...idle });
+    sql(`update workers set started_at = '${text}'`);
+    sql(`update workers set seen_at = '${text}' where worker = 'w1'`);
+    const { code, json } = await desk.run(['encryption', 'status', '--json']);
+    expect(code).toBe(0);
+    // As text it lies before or after every time, more than a day away.
+    const workers = [expect.objectContaining({ host: 'beyond', seen_at: expect.stringMatching(/^20.+Z$/) })];
+    expect(json[0]?.workers).toEqual(workers);
+    const people = await desk.run(['encryption', 'status']);
+    expect(people.code).toBe(0);
+    expect(people.out).not.toContain('elsewhere');
+  });
+
+  test('encryption log shows the entry', async () => {
+    sql(`update audit set at = '${text}'`);
+    const { code, json } = await desk.run(['encryption', 'log', '--json']);
+    expect(code).toBe(0);
+    expect(json[0]).toMatchObject({ at: null, action: 'switch.on' });
+    expect(await desk.run(['encryption', 'log'])).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^unknown .*switch\.on/m),
+    });
+  });
+
+  test('a switch row is shown beside the one in force, and that one is put back', async () => {
+    sql(`update encryption_switch set changed_at = '${text}'`);
+    const { code, json } = await desk.run(['encryption', 'status', '--json']);
+    expect(code).toBe(0);
+    expect(json[0]).toMatchObject({ state: 'on', problem: { code: 'switch_forged' }, stored_state: 'on' });
+    expect((await desk.run(['encryption', 'status'])).code).toBe(0);
+    const accepted = await desk.run(['encryption', 'accept-restored', '--yes']);
+    expect(accepted).toMatchObject({ code: 0, out: expect.stringMatching(/^found +on .* unknown /m) });
+    expect((await desk.run(['encryption', 'status', '--json'])).json).toMatchObject([{ state: 'on', problem: null }]);
+  });
+
+  test('a switch row that was found is printed without its time for scripts', async () => {
+    sql(`update encryption_switch set changed_at = '${text}'`);
+    const { code, json } = await desk.run(['encryption', 'accept-restored', '--yes', '--json']);
+    expect(code).toBe(0);
+    expect(json).toMatchObject([{ state: 'on', found: { state: 'on', changed_at: null } }]);
+  });
+
+  test('a switch row that nobody here can check ends both commands in an orderly way', async () => {
+    await rm(join(desk.dataDir, 'encryption-key.bin'));
+    await rm(join(desk.dataDir, 'switch-state'));
+    sql(`update encryption_switch set changed_at = '${text}'`);
+    expect((await desk.run(['encryption', 'status'])).code).toBe(0);
+    expect((await desk.run(['encryption', 'status', '--json'])).json).toHaveLength(1);
+    expect(await desk.run(['encryption', 'accept-restored', '--yes'])).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(/which is not in the key file\nhint: /),
+    });
+  });
+});
