@@ -230,7 +230,7 @@ type Action = <T>(load: () => Promise<(args: T, context: Context) => Promise<num
 export type Actions = { readonly plain: Action; readonly draining: Action };
 
 /** A command's module is loaded when the command is called, so that the others do not pay for it. */
-export function actionsOf(start: Start): Actions {
+function actionsOf(start: Start): Actions {
   const action =
     (drains: boolean): Action =>
     (load) =>
@@ -239,15 +239,15 @@ export function actionsOf(start: Start): Actions {
   return { plain: action(false), draining: action(true) };
 }
 
-export function configured(parent: Command, name: string, purpose: string): Command {
+function configured(parent: Command, name: string, purpose: string): Command {
   return parent.command(name).description(purpose).option('--config <file>', 'the configuration file');
 }
 
-export function listing(parent: Command, name: string, purpose: string): Command {
+function listing(parent: Command, name: string, purpose: string): Command {
   return configured(parent, name, purpose).option('--json', 'print JSON, one object a line');
 }
 
-export function reporting(parent: Command, name: string, purpose: string): Command {
+function reporting(parent: Command, name: string, purpose: string): Command {
   return configured(parent, name, purpose).option('--json', 'print the result as one JSON object');
 }
 
@@ -257,7 +257,7 @@ export function reporting(parent: Command, name: string, purpose: string): Comma
 
 const adminName = ['<name>', 'name of the admin'] as const;
 
-export function addAdminCommands(program: Command, { plain }: Actions): void {
+function addAdminCommands(program: Command, { plain }: Actions): void {
   const admin = program.command('admin').description('who may sign in to the admin page');
   const add = plain(async () => (await import('./admin.ts')).addAdmin);
   configured(admin, 'add', 'let somebody sign in to the admin page')
@@ -293,7 +293,7 @@ const yes = ['--yes', 'do not ask'] as const;
 const wait = ['--wait <seconds>', 'how long to wait for workers that lack the key (default: 30)'] as const;
 const force = ['--force', 'go on although a worker that runs lacks the key'] as const;
 
-export function addKeyCommands(program: Command, { plain }: Actions): void {
+function addKeyCommands(program: Command, { plain }: Actions): void {
   const key = program.command('key').description('show, back up, protect and rescue the key file');
   reporting(key, 'show', 'show the fingerprints and the state of the key file, never its bytes').action(
     plain(async () => (await import('./key.ts')).showKey),
@@ -317,7 +317,7 @@ export function addKeyCommands(program: Command, { plain }: Actions): void {
   );
 }
 
-export function addEncryptionCommands(program: Command, { plain, draining }: Actions): void {
+function addEncryptionCommands(program: Command, { plain, draining }: Actions): void {
   const encryption = program.command('encryption').description('seal the passwords in the database under a key file');
   reporting(encryption, 'status', 'show what is sealed, under which key, and what is wrong').action(
     plain(async () => (await import('./encryption/status.ts')).showEncryption),
@@ -358,7 +358,7 @@ export function addEncryptionCommands(program: Command, { plain, draining }: Act
  * The commands of quarantine and replay, with their options, as commander reads them.
  */
 
-export function addReconcileCommand(program: Command, { draining }: Actions): void {
+function addReconcileCommand(program: Command, { draining }: Actions): void {
   const reconcile = draining(async () => (await import('./reconcile.ts')).reconcile);
   listing(program, 'reconcile', 'count whether every mail seen is accounted for')
     .argument('[mailbox]', 'compare with the folder of this mailbox on its server')
@@ -367,7 +367,7 @@ export function addReconcileCommand(program: Command, { draining }: Actions): vo
     .action((name, options) => reconcile({ ...options, name }));
 }
 
-export function addQuarantineCommands(program: Command, { plain, draining }: Actions): void {
+function addQuarantineCommands(program: Command, { plain, draining }: Actions): void {
   const quarantine = program.command('quarantine').description('look at mails that were kept aside, and resolve them');
   filtered(listing(quarantine, 'list', 'list the mails that wait in quarantine, and why'))
     .option('--discarded', 'those that were discarded, instead of those that wait')
@@ -398,7 +398,7 @@ export function addQuarantineCommands(program: Command, { plain, draining }: Act
     .action(plain(async () => (await import('./audit-log.ts')).listQuarantineLog));
 }
 
-export function addReplayCommand(message: Command, { draining }: Actions): void {
+function addReplayCommand(message: Command, { draining }: Actions): void {
   const replay = draining(async () => (await import('./message.ts')).replayMessages);
   listing(message, 'replay', 'read stored mails again from their sources, under the rules of now')
     .argument('[id]', 'id of one message, as message list --full --json shows it')

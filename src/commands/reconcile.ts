@@ -50,7 +50,6 @@ const rowsShownMax = 20;
 export async function reconcile(options: ReconcileOptions, context: Context): Promise<number> {
   if (options.name !== undefined) {
     if (options.files === true) throw new Failure('usage', '--files is for all mailboxes: name none');
-    const { reconcileMailbox } = await import('./reconcile.ts');
     return await reconcileMailbox({ ...options, name: options.name }, context);
   }
   if (options.repair === true) throw new Failure('usage', '--repair is for one mailbox: name it');

@@ -1,4 +1,8 @@
-/** What is stored about mailboxes, their settings and their passwords, as a port. */
+/**
+ * Store ports: the database operations that ingest, quarantine and repair need, implemented by `adapters/database`.
+ *
+ * Every call may throw a `Failure` of the database. Times are milliseconds since 1970 (UTC).
+ */
 
 import type { ParsedMessage } from '../mail/message.ts';
 import type {

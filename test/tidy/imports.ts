@@ -7,32 +7,33 @@
 import { posix } from 'node:path';
 import { lineAt, type Problem, type Rule, type Source } from './source.ts';
 
-const base = ['errors', 'events', 'shell'];
+const base = ['errors', 'events', 'async', 'text'];
 const rules = ['mail', 'secret', ...base];
 
 /** `adapters` stands for every adapter; an adapter itself reaches only its own folder. */
 const arrows: Readonly<Record<string, readonly string[]>> = {
   main: ['commands', 'compose', 'config', 'log', 'adapters/terminal', ...base],
-  commands: ['commands', 'compose', 'config', 'admin', 'ingest', 'encryption', 'adapters/terminal', ...rules],
+  commands: ['compose', 'config', 'admin', 'ingest', 'encryption', 'adapters/terminal', ...rules],
   compose: ['adapters', 'admin', 'ingest', 'encryption', 'config', 'log', ...rules],
   adapters: ['admin', 'ingest', 'encryption', 'config', ...rules],
-  admin: ['admin', 'encryption', 'ingest', ...rules],
-  encryption: ['encryption', 'ingest', ...rules],
-  ingest: ['ingest', ...rules],
-  mail: ['mail', 'errors'],
-  secret: ['secret', 'errors'],
-  config: ['config', 'secret', 'errors'],
+  admin: ['encryption', 'ingest', ...rules],
+  encryption: ['ingest', ...rules],
+  ingest: rules,
+  mail: ['errors', 'async', 'text'],
+  secret: ['errors'],
+  config: ['secret', 'errors', 'text'],
   log: ['events', 'errors'],
+  async: ['errors'],
   events: [],
   errors: [],
-  shell: [],
+  text: [],
 };
 
 /** Each package, and each module of Node with one home, and the paths that may import it. */
 const homes: Readonly<Record<string, readonly string[]>> = {
   '@fastify/cookie': ['src/adapters/web/'],
   'age-encryption': ['src/adapters/keyfile/'],
-  chardet: ['src/mail/charset/decode.ts'],
+  chardet: ['src/mail/charset/'],
   commander: ['src/main.ts', 'src/commands/'],
   fastify: ['src/adapters/http/', 'src/adapters/web/'],
   hono: ['src/adapters/web/'],
@@ -40,7 +41,7 @@ const homes: Readonly<Record<string, readonly string[]>> = {
   'ical.js': ['src/mail/formats/icalendar.ts'],
   imapflow: ['src/adapters/imap/'],
   kysely: ['src/adapters/database/'],
-  'iconv-lite': ['src/mail/charset/decode.ts', 'src/mail/charset/code-pages.ts', 'src/mail/charset/code-pages.ts'],
+  'iconv-lite': ['src/mail/charset/'],
   libmime: ['src/mail/mime/attachments.ts'],
   mysql2: ['src/adapters/database/'],
   'node-cron': ['src/adapters/clock/'],
@@ -48,9 +49,9 @@ const homes: Readonly<Record<string, readonly string[]>> = {
   pino: ['src/log.ts'],
   piscina: ['src/adapters/parser/'],
   'prom-client': ['src/adapters/metrics/'],
-  'smol-toml': ['src/config/config.ts', 'src/config/'],
+  'smol-toml': ['src/config/'],
   'string-width': ['src/adapters/terminal/'],
-  zod: ['src/config/config.ts', 'src/config/'],
+  zod: ['src/config/'],
   'node:ffi': ['src/adapters/systemd/'],
   'node:sqlite': ['src/adapters/database/'],
 };
@@ -139,4 +140,18 @@ export function orphans(sources: readonly Source[]): Problem[] {
   return sources
     .filter(({ path }) => path !== 'src/main.ts' && !/\.(worker|d)\.ts$/.test(path) && !reached.has(path))
     .map(({ path }) => ({ path, line: 1, what: 'nobody imports this file' }));
+}
+
+/** Files on an import cycle (of types too) or between two: peels off files without imports or importers until none is left. */
+export function cycles(sources: readonly Source[]): Problem[] {
+  const graph = new Map(
+    sources.map((source) => [source.path, importsOf(source).map(({ specifier }) => target(source, specifier))]),
+  );
+  for (;;) {
+    const imported = new Set([...graph.values()].flat());
+    const peeled = [...graph].filter(([path, imports]) => !imported.has(path) || !imports.some((to) => graph.has(to)));
+    if (peeled.length === 0) break;
+    for (const [path] of peeled) graph.delete(path);
+  }
+  return [...graph.keys()].map((path) => ({ path, line: 1, what: 'part of an import cycle' }));
 }

@@ -28,8 +28,8 @@ async function composedWith(urlIn: (folder: string) => string): Promise<readonly
   return await loadedBy(`
     process.env.TICKETMAILD_DATABASE_URL = ${JSON.stringify(urlIn(folder.path))};
     process.env.TICKETMAILD_DATA_DIR = ${JSON.stringify(folder.path)};
-    const { loadConfig } = await import('${root}/src/config.ts');
-    const { compose } = await import('${root}/src/compose.ts');
+    const { loadConfig } = await import('${root}/src/config/load.ts');
+    const { compose } = await import('${root}/src/compose/compose.ts');
     const { createLog } = await import('${root}/src/log.ts');
     const log = createLog({ level: 'error', pretty: false, destination: { write: () => undefined } });
     await using app = await compose(loadConfig({ file: null }), log);
@@ -44,7 +44,7 @@ test('a command that asks no mail server loads no IMAP', async () => {
 
 test('a parse thread loads libraries when a mail needs them', async () => {
   const parsing = (source: string) => `
-    await import('${root}/src/adapters/parser/digest.worker.ts');
+    await import('${root}/src/adapters/parser/parse.worker.ts');
     const { parseMessage } = await import('${root}/src/mail/parse.ts');
     await parseMessage(new Uint8Array(Buffer.from(${JSON.stringify(source)})));
   `;

@@ -1,18 +1,28 @@
 /**
- * How long files and functions may be.
+ * Size limits of files, folders and functions.
  *
- * Groups of tests are no functions in this sense. Functions are found by their shape after formatting: a header that ends a line with `{`, and the first later line
- * that closes at the same indentation.
+ * Groups of tests are no functions in this sense. Functions are found by their shape after formatting: a header that
+ * ends a line with `{`, and the first later line that closes at the same indentation.
  */
+import { posix } from 'node:path';
 import type { Problem, Rule, Source } from './source.ts';
 
-const fileLinesMax = 300;
+const fileLinesMax = 450;
+const folderFilesMax = 16;
 const functionLinesMax = 70;
 
 export const fileLength: Rule = ({ path, text }) => {
   const lines = text.trimEnd().split('\n').length;
   return lines <= fileLinesMax ? [] : [{ path, line: lines, what: `${lines} lines, at most ${fileLinesMax}` }];
 };
+
+/** Folders with too many files of their own; sub-folders count separately. */
+export function crowdedFolders(sources: readonly Source[]): Problem[] {
+  const folders = Map.groupBy(sources, ({ path }) => posix.dirname(path));
+  return [...folders]
+    .filter(([, members]) => members.length > folderFilesMax)
+    .map(([path, { length }]) => ({ path, line: 1, what: `${length} files, at most ${folderFilesMax}` }));
+}
 
 export const functionLength: Rule = (source) =>
   functionsOf(source)

@@ -51,7 +51,7 @@ export const noConsole: Rule = (source) =>
 
 /** A power of the process, and the one file that has it. */
 const powers: readonly (readonly [RegExp, string])[] = [
-  [/\bprocess\s*\.\s*env\b/g, 'src/config/config.ts'],
+  [/\bprocess\s*\.\s*env\b/g, 'src/config/load.ts'],
   [/\bprocess\s*\.\s*(exit|exitCode|abort|reallyExit)\b/g, 'src/main.ts'],
   [/\bprocess\s*\.\s*(on|once|addListener|prependListener)\b/g, 'src/main.ts'],
   [/import\s*\{[^}]*\b(env|exit|exitCode)\b[^}]*\}\s*from\s*'node:process'/g, 'src/main.ts'],

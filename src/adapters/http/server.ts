@@ -179,7 +179,7 @@ export type FirstRequestLimits = {
 };
 
 /** Lets `server` see the first request of each connection alone. The result cuts off all that are open or still come. */
-export function firstRequestOnly(server: Server, limits: FirstRequestLimits): () => void {
+function firstRequestOnly(server: Server, limits: FirstRequestLimits): () => void {
   const serve = server.listeners('connection') as ((stream: Duplex) => void)[];
   server.removeAllListeners('connection');
   const open = new Set<Socket>();

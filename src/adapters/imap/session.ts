@@ -240,7 +240,7 @@ class MailSession implements Session {
 }
 
 /** Selects the folder of `connection`, for reading and writing or for reading alone. Closes the link when that fails. */
-export async function openSession(link: Link, { folder }: Connection, isReadOnly: boolean): Promise<Session> {
+async function openSession(link: Link, { folder }: Connection, isReadOnly: boolean): Promise<Session> {
   try {
     const announcements = new Announcements(link.imap);
     return new MailSession(link, announcements, await selectFolder(link, folder, isReadOnly));
@@ -299,7 +299,7 @@ async function report(link: Link, connection: Connection): Promise<ProbeReport> 
 }
 
 /** See `Sessions.probe`: `step` is told `name`, `connect`, `tls`, `login`, `folder` as each begins. */
-export async function probe(
+async function probe(
   connection: Connection,
   password: SecretBytes,
   options: ImapOptions,

@@ -63,7 +63,7 @@ const visitBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 3
 const lagBuckets = [0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800];
 const pushBuckets = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 
-export function countedMetrics(registry: Registry): Meter {
+function countedMetrics(registry: Registry): Meter {
   const visit = visitMetrics(registry);
   const messages = new Counter({
     name: 'ticketmaild_messages_total',

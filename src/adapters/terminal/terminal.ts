@@ -12,7 +12,15 @@ import { Failure } from '../../errors.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { jsonLine, printableLine, printableText } from '../../text/printable.ts';
 import { type Keyboard, promptPassword, readPasswordToEnd } from './password.ts';
-import { type Column, cutToWidth, inStyle, type Style, type StyledLine, styledText } from './text-layout.ts';
+import {
+  type Column,
+  cutToWidth,
+  inStyle,
+  type Style,
+  type StyledLine,
+  styledText,
+  tableLines,
+} from './text-layout.ts';
 
 type Output = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number; readonly rows?: number };
 type Input = NodeJS.ReadableStream & { readonly isTTY?: boolean };
@@ -68,18 +76,15 @@ export function openTerminal(streams: TerminalStreams): Terminal {
     text: (text) => out(`${printableText(text)}\n`),
     json: (value) => out(`${jsonLine(value)}\n`),
     async table(columns, rows) {
-      const { tableLines } = await import('./text-layout.ts');
       const [head, ...body] = tableLines(columns, rows, stdout.isTTY === true ? widthOf(stdout) : null);
       await out([styled(streams, stdout, head ?? '', 'bold'), ...body, ''].join('\n'));
     },
     size: () => sizeOf(stdout),
     async styled(lines) {
-      const { styledText } = await import('./text-layout.ts');
       const coloured = stdout.isTTY === true && streams.colours;
       await out(lines.map((line) => `${styledText(line, coloured)}\n`).join(''));
     },
     async screen() {
-      const { createScreen } = await import('./terminal.ts');
       if (stdout.isTTY !== true) throw new Failure('usage', 'standard output is no terminal to draw on');
       return createScreen(out, () => sizeOf(stdout) ?? { columns: 80, rows: 24 }, streams.colours);
     },
@@ -89,7 +94,6 @@ export function openTerminal(streams: TerminalStreams): Terminal {
     },
     async progress(label) {
       if (stderr.isTTY !== true) return silentProgress;
-      const { progressBar } = await import('./terminal.ts');
       return progressBar(printableLine(label), err, () => widthOf(stderr), streams.nowMs);
     },
     confirm: (question, otherwise) => confirm(streams, question, otherwise),
@@ -200,7 +204,7 @@ const barWidth = 30;
 const toLineStart = '\r\x1b[K';
 
 /** `print` writes to a terminal `width()` columns wide. */
-export function progressBar(
+function progressBar(
   label: string,
   print: (text: string) => void,
   width: () => number,

@@ -225,7 +225,7 @@ const bytesMax = 1024 * 1024;
 const cleansePlaintext = 2;
 
 /** Throws `config_invalid`, naming the file and never what is in it. */
-export async function readCertificate(files: Files): Promise<Certificate> {
+async function readCertificate(files: Files): Promise<Certificate> {
   // Looked at first: what changes while it is read is read again.
   const mark = await markOf(files);
   const cert = await read(files.certificateFile);
@@ -244,7 +244,7 @@ export async function readCertificate(files: Files): Promise<Certificate> {
 }
 
 /** Throws `config_invalid`. */
-export async function markOf({ certificateFile, keyFile }: Files): Promise<string> {
+async function markOf({ certificateFile, keyFile }: Files): Promise<string> {
   const marks: string[] = [];
   for (const path of [certificateFile, keyFile]) {
     try {

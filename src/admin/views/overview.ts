@@ -167,7 +167,7 @@ export type Survey = Stored & {
 };
 
 /** Each look remembers what the one before it found in the database. */
-export function surveyor({ readiness, store, clock }: SurveyPorts): () => Promise<Survey> {
+function surveyor({ readiness, store, clock }: SurveyPorts): () => Promise<Survey> {
   let last: Stored | null = null;
   let beside: Beside = { readMs: Number.NEGATIVE_INFINITY, list: [] };
   return async () => {
@@ -259,12 +259,12 @@ const hourMs = 3_600_000;
 const hours = 24;
 
 /** When the first of the hours began that are shown at `nowMs`. */
-export function firstHourMs(nowMs: number): number {
+function firstHourMs(nowMs: number): number {
   return Math.floor(nowMs / hourMs) * hourMs - (hours - 1) * hourMs;
 }
 
 /** Every hour, also those without any. `known` may lack some, and may go further back. */
-export function everyHour(known: Activity, nowMs: number): Activity {
+function everyHour(known: Activity, nowMs: number): Activity {
   const byStart = new Map(known.map((hour) => [hour.startMs, hour]));
   const first = firstHourMs(nowMs);
   return Array.from({ length: hours }, (_, index) => {

@@ -280,6 +280,11 @@ const changedAt: Migration = {
   sqlite: `alter table mailboxes add column changed_at text not null default ''`,
 };
 
+const settings = [
+  ...['name', 'host', 'port', 'tls_mode', 'ca_pem', 'fingerprint', 'allow_plaintext', 'username', 'folder'],
+  ...['start_from', 'start_at', 'after_kind', 'after_folder', 'poll_interval_ms', 'state'],
+];
+
 const columnsOf = (row: 'new' | 'old') => settings.map((column) => `${row}.${column}`).join(', ');
 
 /** Sealing a password is no change of it; MySQL is told so in the statement that seals. */
@@ -436,9 +441,4 @@ export const migrations: readonly Migration[] = [
   ...adminMigrations,
   // Of which folder the cursor is (numbering.ts, `folderKey`); null: of the one that is visited next.
   column(57, 'mailbox_state', 'cursor_folder', `${hash} null`, 'text null'),
-];
-
-const settings = [
-  ...['name', 'host', 'port', 'tls_mode', 'ca_pem', 'fingerprint', 'allow_plaintext', 'username', 'folder'],
-  ...['start_from', 'start_at', 'after_kind', 'after_folder', 'poll_interval_ms', 'state'],
 ];
