@@ -204,12 +204,7 @@ const barWidth = 30;
 const toLineStart = '\r\x1b[K';
 
 /** `print` writes to a terminal `width()` columns wide. */
-function progressBar(
-  label: string,
-  print: (text: string) => void,
-  width: () => number,
-  nowMs: () => number,
-): Progress {
+function progressBar(label: string, print: (text: string) => void, width: () => number, nowMs: () => number): Progress {
   let drawnAtMs: number | null = null;
   return {
     update(done, total) {

@@ -17,14 +17,14 @@ import type { EncryptionChecks, Readiness } from '../readiness.ts';
 import type { TicketReader } from '../stores.ts';
 import { createHosts } from './circuit-breaker.ts';
 import { createPush } from './idle-slots.ts';
-import type { LoopPorts, LoopSettings } from './poll-runner.ts';
+import type { SchedulerPorts, SchedulerSettings } from './poll-runner.ts';
 import { keepHouse } from './retention.ts';
-import { createLoop } from './scheduler.ts';
+import { createScheduler } from './scheduler.ts';
 import { supervise } from './watchdog.ts';
 import { createFleet, type FleetPorts } from './workers.ts';
 
-export type DaemonPorts = Omit<LoopPorts, 'vitals' | 'teller' | 'fleet' | 'hosts' | 'push' | 'disk'> & {
-  readonly store: LoopPorts['store'] &
+export type DaemonPorts = Omit<SchedulerPorts, 'vitals' | 'teller' | 'fleet' | 'hosts' | 'push' | 'disk'> & {
+  readonly store: SchedulerPorts['store'] &
     FleetPorts['store'] &
     QuarantineReader &
     DatabaseHealth &
@@ -44,7 +44,7 @@ export type DaemonPorts = Omit<LoopPorts, 'vitals' | 'teller' | 'fleet' | 'hosts
   readonly openAdmin: ((readiness: () => Promise<Readiness>) => Promise<AsyncDisposable>) | null;
 };
 
-export type DaemonSettings = LoopSettings & { readonly drainMs: number; readonly keepDays: number };
+export type DaemonSettings = SchedulerSettings & { readonly drainMs: number; readonly keepDays: number };
 
 /** Mailboxes that failed for want of a disk are due once there is one. */
 const diskCodes: readonly FailureCode[] = ['disk_full', 'disk_failed'];
@@ -115,7 +115,7 @@ function parts(ports: DaemonPorts, settings: () => DaemonSettings, stop: AbortSi
     if (failure !== null) return;
     store.hurry(diskCodes).catch((error: unknown) => teller.database(asFailure(error)));
   });
-  const loop = createLoop({ ...ports, vitals: health, teller, fleet, hosts, push, disk }, settings, stop);
+  const loop = createScheduler({ ...ports, vitals: health, teller, fleet, hosts, push, disk }, settings, stop);
   return { loop, health, push };
 }
 

@@ -7,7 +7,7 @@
  */
 import { type Connection, serverKey } from '../model.ts';
 import type { DueMailbox } from '../stores.ts';
-import { isRetryOf, type Limits, type LoopPorts, type UnderWay, type Visits } from './poll-runner.ts';
+import { isRetryOf, type Limits, type SchedulerPorts, type UnderWay, type Visits } from './poll-runner.ts';
 
 type Server = Pick<Connection, 'host' | 'port'>;
 
@@ -85,7 +85,7 @@ export interface Waiting {
 }
 
 export function createWaiting(
-  ports: Pick<LoopPorts, 'fleet' | 'hosts' | 'disk'>,
+  ports: Pick<SchedulerPorts, 'fleet' | 'hosts' | 'disk'>,
   limits: () => Limits,
   visits: Pick<Visits, 'underWay' | 'start'>,
 ): Waiting {
@@ -94,13 +94,13 @@ export function createWaiting(
   let isWhole = true;
   return {
     put: (due, isAll) => {
-      list = due.filter(({ id }) => !visits.underWay.has(id));
+      list = due.filter(({ id }) => !visits.inProgress.has(id));
       isWhole = isAll;
     },
     begin: () => {
       if (disk.isFailing || list.length === 0) return;
       const ours = { isHome: fleet.isHome, admitsServer: hosts.admits, held: hosts.list() };
-      const chosen = new Set(admitted(list, visits.underWay, limits(), ours));
+      const chosen = new Set(admitted(list, visits.inProgress, limits(), ours));
       if (chosen.size === 0) return;
       list = list.filter((mailbox) => !chosen.has(mailbox));
       for (const mailbox of chosen) visits.start(mailbox);

@@ -22,7 +22,7 @@ import type { Fleet } from './workers.ts';
 
 export interface Visits {
   /** By mailbox id. */
-  readonly underWay: ReadonlyMap<string, UnderWay>;
+  readonly inProgress: ReadonlyMap<string, UnderWay>;
   start(mailbox: DueMailbox): void;
   /** Those that do not rest. */
   busy(): number;
@@ -38,8 +38,8 @@ type Running = UnderWay & { poll: string | null; isOpen: boolean; isResting: boo
 
 /** `freed` is called whenever a visit leaves its place: it has ended, or rests. */
 export function createVisits(
-  ports: LoopPorts,
-  settings: () => LoopSettings,
+  ports: SchedulerPorts,
+  settings: () => SchedulerSettings,
   stop: AbortSignal,
   freed: () => void,
 ): Visits {
@@ -81,7 +81,7 @@ export function createVisits(
   };
 
   return {
-    underWay: running,
+    inProgress: running,
     start,
     busy: () => [...running.values()].filter(({ isResting }) => !isResting).length,
     idle: async () => {
@@ -107,7 +107,7 @@ export function createVisits(
 /** What the visit tells goes into `entry`. */
 function contextOf(
   mailbox: DueMailbox,
-  ports: LoopPorts,
+  ports: SchedulerPorts,
   stop: AbortSignal,
   entry: Running,
   freed: () => void,
@@ -152,7 +152,7 @@ function contextOf(
 }
 
 /** What a visit tells about its server; null: it was reached. */
-function reached({ id, connection }: DueMailbox, failure: Failure | null, ports: LoopPorts): void {
+function reached({ id, connection }: DueMailbox, failure: Failure | null, ports: SchedulerPorts): void {
   const news = ports.hosts.ended(connection, id, failure);
   const { host, port } = connection;
   if (news === 'held') ports.log.warn({ host, port, error: failure }, events.hostHeld);
@@ -187,9 +187,9 @@ export function isRetryOf({ due }: DueMailbox): boolean {
  * cannot be written, or nothing at a mail server can be reached, no visit begins that could only fail.
  */
 
-export type LoopSettings = PollSettings & Limits & { readonly push: Omit<PushLimits, 'rounds'> };
+export type SchedulerSettings = PollSettings & Limits & { readonly push: Omit<PushLimits, 'rounds'> };
 
-export type LoopPorts = PollPorts & {
+export type SchedulerPorts = PollPorts & {
   readonly store: PollPorts['store'] &
     Pick<MailboxStore, 'listMailboxes' | 'leasedMailboxes' | 'adoptMailboxes'> &
     Pick<DatabaseHealth, 'databaseNowMs'>;

@@ -10,9 +10,9 @@ import { asFailure } from '../../errors.ts';
 import { createInvalidTeller } from '../health/reporter.ts';
 import { createClockComparison } from './clock-skew.ts';
 import { createWaiting, type Waiting } from './due-queue.ts';
-import { createVisits, type LoopPorts, type LoopSettings, type Visits } from './poll-runner.ts';
+import { createVisits, type SchedulerPorts, type SchedulerSettings, type Visits } from './poll-runner.ts';
 
-interface Loop {
+interface Scheduler {
   /** Looks for due mailboxes and starts visits; does nothing while the last wake is still asking. */
   wake(): Promise<void>;
   /** Resolves when no visit is under way. */
@@ -26,7 +26,11 @@ interface Loop {
 const dueAtOnce = 500;
 
 /** The loop; `stop` ends visits after the window they are at, and keeps new ones from starting. `settings` is asked anew. */
-export function createLoop(ports: LoopPorts, settings: () => LoopSettings, stop: AbortSignal): Loop {
+export function createScheduler(
+  ports: SchedulerPorts,
+  settings: () => SchedulerSettings,
+  stop: AbortSignal,
+): Scheduler {
   const { vitals, disk, teller } = ports;
   const visits = createVisits(ports, settings, stop, () => next());
   const waiting = createWaiting(ports, settings, visits);
@@ -68,8 +72,8 @@ export function createLoop(ports: LoopPorts, settings: () => LoopSettings, stop:
 
 /** Everything that a wake has to ask the database. */
 function createAsk(
-  ports: LoopPorts,
-  settings: () => LoopSettings,
+  ports: SchedulerPorts,
+  settings: () => SchedulerSettings,
   visits: Visits,
   waiting: Waiting,
 ): () => Promise<void> {

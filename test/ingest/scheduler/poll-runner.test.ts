@@ -8,11 +8,11 @@ import { Failure } from '../../../src/errors.ts';
 import type { PollResult } from '../../../src/ingest/model.ts';
 import { noMeter } from '../../../src/ingest/ports.ts';
 import { createHosts } from '../../../src/ingest/scheduler/circuit-breaker.ts';
-import type { LoopPorts, LoopSettings } from '../../../src/ingest/scheduler/poll-runner.ts';
+import type { SchedulerPorts, SchedulerSettings } from '../../../src/ingest/scheduler/poll-runner.ts';
 import { createVisits } from '../../../src/ingest/scheduler/poll-runner.ts';
 import { dueMailbox, handClock } from '../samples.ts';
 
-const settings: LoopSettings = {
+const settings: SchedulerSettings = {
   ...{ intervalMs: 1000, backOffMsMax: 1000, leaseMs: 60_000, loginRefusalsMax: 3, loginPauseMs: 1 },
   ...{ concurrencyMax: 4, concurrencyPerHostMax: 4, push: { connectionsMax: 0, connectionsPerHostMax: 0 } },
   limits: { messageBytesMax: 1, window: { messagesMax: 1, bytesMax: 1 }, windowMs: 1 },
@@ -56,7 +56,7 @@ function scene(loginOf: (user: string) => Login) {
     sessions: { open: ({ user }: { user: string }, _: unknown, signal: AbortSignal) => open(user, signal) },
     log: { debug: log, info: log, warn: log },
     teller: { failed: () => undefined },
-  } as unknown as LoopPorts;
+  } as unknown as SchedulerPorts;
   const visits = createVisits(
     ports,
     () => settings,

@@ -6,14 +6,14 @@ import { createTeller } from '../../../src/ingest/health/reporter.ts';
 import { createLooks, createRenumberings } from '../../../src/ingest/poll/cursor.ts';
 import { noMeter } from '../../../src/ingest/ports.ts';
 import { createHosts, type Hosts } from '../../../src/ingest/scheduler/circuit-breaker.ts';
-import type { LoopPorts, LoopSettings } from '../../../src/ingest/scheduler/poll-runner.ts';
-import { createLoop } from '../../../src/ingest/scheduler/scheduler.ts';
+import type { SchedulerPorts, SchedulerSettings } from '../../../src/ingest/scheduler/poll-runner.ts';
+import { createScheduler } from '../../../src/ingest/scheduler/scheduler.ts';
 import type { DueMailbox, IngestStore } from '../../../src/ingest/stores.ts';
 import { dueMailbox, handClock } from '../samples.ts';
 
 type Line = { readonly level: string; readonly event: EventName; readonly fields: Readonly<Record<string, unknown>> };
 
-const settings: LoopSettings = {
+const settings: SchedulerSettings = {
   ...{ intervalMs: 1000, backOffMsMax: 1000, leaseMs: 60_000, loginRefusalsMax: 3, loginPauseMs: 1 },
   ...{ concurrencyMax: 4, concurrencyPerHostMax: 4, push: { connectionsMax: 0, connectionsPerHostMax: 0 } },
   limits: { messageBytesMax: 1, window: { messagesMax: 1, bytesMax: 1 }, windowMs: 1 },
@@ -70,8 +70,8 @@ function loopOn(due: Answer, given: { diskFails?: boolean; hosts?: Hosts } = {})
     workers: { me: 'me', isDead: () => false },
     newId: () => 'p1',
     random: () => 0,
-  } as unknown as LoopPorts;
-  return { loop: createLoop(ports, () => settings, new AbortController().signal), lines, visited };
+  } as unknown as SchedulerPorts;
+  return { loop: createScheduler(ports, () => settings, new AbortController().signal), lines, visited };
 }
 
 describe('what the log hears of trouble', () => {
