@@ -87,7 +87,7 @@ export interface Waiting {
 export function createWaiting(
   ports: Pick<SchedulerPorts, 'fleet' | 'hosts' | 'disk'>,
   limits: () => Limits,
-  visits: Pick<Visits, 'underWay' | 'start'>,
+  visits: Pick<Visits, 'inProgress' | 'start'>,
 ): Waiting {
   const { fleet, hosts, disk } = ports;
   let list: readonly DueMailbox[] = [];

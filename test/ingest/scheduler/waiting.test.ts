@@ -21,7 +21,7 @@ function scene(limits = { concurrencyMax: 2, concurrencyPerHostMax: 2 }) {
     },
     () => limits,
     {
-      underWay,
+      inProgress: underWay,
       start: ({ id, connection }) => {
         order.push(id);
         underWay.set(id, { host: connection.host, isRetry: false, isResting: false });
