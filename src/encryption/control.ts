@@ -150,9 +150,9 @@ async function rescue(ports: ControlPorts, who: string): Promise<RescueAnswer> {
   const setAside = await keyFile.setAside('damaged');
   await keyFile.create(keys, vault.wrapped());
   await vault.refresh();
-  ports.log.info({ key_ids: keyIds(keys), by: who }, events.keyRescued);
+  ports.log.info({ key_ids: keyIds(keys), by: who }, events.keyRecovered);
   const detail = setAside === null ? null : `what was there: ${setAside}`;
-  const recorded = await record(ports, entryOf(ports, who, 'key.rescued', detail));
+  const recorded = await record(ports, entryOf(ports, who, 'key.recovered', detail));
   return { path: keyFile.path, key_ids: keyIds(keys), set_aside: setAside, recorded };
 }
 

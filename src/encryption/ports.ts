@@ -28,8 +28,6 @@ export interface KeyFile {
   replace(keys: KeySet): Promise<void>;
   /** Renames what is there to `encryption-key.bin.REASON-TIME`, overwriting nothing; its new path, or null without a file. */
   setAside(reason: 'disabled' | 'damaged'): Promise<string | null>;
-  /** Tells every change that could matter, file events first, a slow look as a safety net. */
-  watch(onChange: () => void): Disposable;
 }
 
 /** The switch row that was accepted last, beside the key file (`data/switch-state`). */

@@ -16,11 +16,10 @@ import { type Key, keyById, keyIds } from '../secret/key.ts';
 import { sealPassword } from '../secret/sealed-password.ts';
 import { SecretBytes } from '../secret/secret-bytes.ts';
 import { firstRow, sealingKey } from '../secret/switch.ts';
-import type { EncryptionStore, KeyFile, PasswordChange, PasswordRow, WorkerReport } from './ports.ts';
+import type { EncryptionStore, PasswordChange, PasswordRow, WorkerReport } from './ports.ts';
 import type { Vault } from './vault.ts';
 
 export type KeeperPorts = {
-  readonly keyFile: Pick<KeyFile, 'watch'>;
   readonly vault: Vault;
   readonly store: Pick<EncryptionStore, 'reportWorker' | 'removeWorker'>;
   readonly sealReadable: () => Promise<void>;
@@ -44,7 +43,6 @@ const reportMs = 2000;
  */
 export async function startKeeper(ports: KeeperPorts): Promise<AsyncDisposable> {
   const ended = new AbortController();
-  let changed = new AbortController();
   const takeTurn = createTurn(ports);
   const troubles = createRepetition();
   const turn = async (): Promise<void> => {
@@ -58,21 +56,17 @@ export async function startKeeper(ports: KeeperPorts): Promise<AsyncDisposable> 
       if (isNews) ports.log.error({ failures: count, error: failure }, events.schedulerFailed);
     }
   };
-  const watch = ports.keyFile.watch(() => changed.abort());
   const first = turn();
   const turning = (async () => {
     await first;
     while (!ended.signal.aborted) {
-      await ports.clock.sleep(turnMs, AbortSignal.any([ended.signal, changed.signal]));
-      if (ended.signal.aborted) return;
-      changed = new AbortController();
-      await turn();
+      await ports.clock.sleep(turnMs, ended.signal);
+      if (!ended.signal.aborted) await turn();
     }
   })();
   await Promise.race([first, ports.clock.sleep(firstTurnMs, ended.signal)]);
   return {
     [Symbol.asyncDispose]: async () => {
-      watch[Symbol.dispose]();
       ended.abort();
       const gone = turning.then(() => tolerant(() => ports.store.removeWorker(ports.workers.me)));
       // A database that is away keeps nobody from stopping: this worker is soon known to be gone anyway.
@@ -117,7 +111,7 @@ function createReportTeller(log: Log): (failure: Failure | null) => void {
     // The scheduler tells that the database is away.
     if (failure?.code === 'database_unavailable') return;
     const { isNews, count } = troubles.tell('report', failure && `${failure.code} ${failure.message}`);
-    if (failure !== null && isNews) log.warn({ failures: count, error: failure }, events.workerReportFailed);
+    if (failure !== null && isNews) log.warn({ failures: count, error: failure }, events.workerHeartbeatFailed);
   };
 }
 
@@ -165,7 +159,7 @@ export function createSealing(ports: SealingPorts): () => Promise<void> {
       told = null;
     } catch (error) {
       if (!isFailure(error)) throw error;
-      if (error.code !== told && error.code !== 'switch_changed') ports.log.warn({ error }, events.sealingFailed);
+      if (error.code !== told && error.code !== 'switch_changed') ports.log.warn({ error }, events.passwordsSealFailed);
       told = error.code;
     }
   };

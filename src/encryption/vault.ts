@@ -297,5 +297,5 @@ function tellSwitch(before: VaultView, now: VaultView, log: Log): void {
   else if (problem.code === 'switch_rolled_back') log.error({ ...fields, error: problem }, events.switchRolledBack);
   else if (problem.code === 'key_unknown') log.error({ ...fields, error: problem }, events.switchUnverified);
   else if (problem.code === 'switch_forged') log.error({ ...fields, error: problem }, events.switchForged);
-  else log.error({ ...fields, error: problem }, events.switchMemoryFailed);
+  else log.error({ ...fields, error: problem }, events.switchStateFileInvalid);
 }

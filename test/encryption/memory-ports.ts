@@ -109,7 +109,6 @@ function keyFileOf(world: World): KeyFile {
       world.file = null;
       return aside.path;
     },
-    watch: () => ({ [Symbol.dispose]: () => undefined }),
   };
 }
 

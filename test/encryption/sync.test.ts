@@ -14,7 +14,6 @@ async function scene() {
   const note = (fields: LogFields, event: string) =>
     void lines.push([event, (fields['error'] as Failure).code, fields['failures']]);
   const ports = {
-    keyFile: { watch: () => ({ [Symbol.dispose]: () => undefined }) },
     vault: { view, refresh: async () => view, keys: () => [], wrapped: () => null },
     store: {
       reportWorker: async ({ worker }: { worker: string }) => {
@@ -60,9 +59,9 @@ test('a report that fails is told when its reason changes and now and then, and 
   at.failure = new Failure('database_denied', 'The database refuses access.');
   await turns(1);
   expect(lines).toEqual([
-    ['worker.report_failed', 'database_failed', 1],
-    ['worker.report_failed', 'database_failed', 2],
-    ['worker.report_failed', 'database_denied', 4],
+    ['worker.heartbeat_failed', 'database_failed', 1],
+    ['worker.heartbeat_failed', 'database_failed', 2],
+    ['worker.heartbeat_failed', 'database_denied', 4],
   ]);
   at.failure = null;
   await turns(1);

@@ -227,7 +227,7 @@ describe('the vault', () => {
     at.remembered = new Failure('disk_failed', 'switch-state is damaged');
     at.row = firstRow;
     expect(await vault.refresh()).toMatchObject({ switch: { state: 'on' }, problem: { code: 'disk_failed' } });
-    expect(told()).toEqual(['switch.memory_failed']);
+    expect(told()).toEqual(['switch.state_file_invalid']);
   });
 
   test('refreshes one at a time, and who asks in the middle gets one that began after the asking', async () => {

@@ -137,7 +137,6 @@ describe('a key file that goes bad under a running daemon', () => {
     await rename(`${setting.dataDir}.away`, setting.dataDir);
     let opened = 0;
     await daemon.waitFor((line) => named('vault.opened')(line) && ++opened === 2);
-    // The watch has to be on the folder that came back.
     await unlink(setting.keyFile);
     let orphaned = 0;
     await daemon.waitFor((line) => named('vault.orphaned')(line) && ++orphaned === 2);

@@ -16,7 +16,6 @@ import type { PassphraseSource } from './age.ts';
 import { workFactorDefault } from './age.ts';
 import { copyRules, createKeyReader, type KeyReader } from './reader.ts';
 import { readSmallFile, shellWord, writeNew } from './small-file.ts';
-import { watchFile } from './watch-file.ts';
 import { copyKeyFile, type Place, protectKeys, replaceKeys, setAside, unprotectKeys, writePlain } from './writer.ts';
 
 /** What commands do with the key file beside. */
@@ -36,24 +35,15 @@ export type KeyFileOptions = {
   /** Asked only when a wrapped file is to be opened or written. */
   readonly passphrase: PassphraseSource;
   readonly nowMs: () => number;
-  /** How often `watch` looks by itself; 5 seconds unless told otherwise. */
-  readonly pollMs?: number;
   /** The base-2 logarithm of the cost of a passphrase. */
   readonly workFactor?: number;
 };
 
 const fileName = 'encryption-key.bin';
-const pollMsDefault = 5000;
 
 /** Nothing is opened before the first call. */
 export function createKeyFile(options: KeyFileOptions): KeyFile & KeyFileTools {
-  const {
-    dataDir: folder,
-    passphrase: source,
-    nowMs,
-    pollMs = pollMsDefault,
-    workFactor = workFactorDefault,
-  } = options;
+  const { dataDir: folder, passphrase: source, nowMs, workFactor = workFactorDefault } = options;
   const path = join(folder, fileName);
   const reader = createKeyReader({ path, folder, source, nowMs });
   const place: Place = { path, folder, source, reader, workFactor };
@@ -67,7 +57,6 @@ export function createKeyFile(options: KeyFileOptions): KeyFile & KeyFileTools {
       ),
     replace: (keys) => inTurn(() => replaceKeys(place, keys)),
     setAside: (reason) => inTurn(() => setAside(path, reason, nowMs())),
-    watch: (onChange) => watchFile(path, onChange, { pollMs }),
     protect: (passphrase) => inTurn(() => protectKeys(place, passphrase)),
     unprotect: () => inTurn(() => unprotectKeys(place)),
     copyTo: (target) => inTurn(() => copyKeyFile(place, target)),
