@@ -245,4 +245,8 @@ document.addEventListener('submit', async (event) => {
 // The browser keeps ticked boxes when a page is loaded again or gone back to.
 addEventListener('pageshow', prepare);
 prepare();
+// A file that was chosen before this script was loaded fired its event unheard.
+for (const verify of main.querySelectorAll('[data-verify]')) {
+  if (verify.querySelector('input[type="file"]').files.length > 0) judge(verify);
+}
 plan();
