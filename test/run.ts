@@ -1,23 +1,33 @@
 /**
- * `npm test`: every check of the project, one after the other, one status line each.
+ * Test runner behind `npm test`: types, lint, unused code, then vitest; one status line per step.
  *
- * All steps run even if an earlier one failed; what a failed step printed follows its line. The last line is
- * `N passed, N failed` (tests and steps together), and the exit code is 1 when anything failed. `--quick` leaves out
- * the slow test files and the search for unused code. Other arguments go to vitest, to choose files.
+ * All steps run even if an earlier one failed; the output of a failed step follows its line. The last line is
+ * `N passed, N failed` (tests and steps together), and the exit code is 1 when anything failed. Selections by file name:
+ * `--quick` runs `*.test.ts` without servers that are slow to start, the default adds `*.slow.test.ts`, `--long` runs
+ * the `*.long.test.ts` alone: long forms of proofs that the others have in short. Other arguments choose files (vitest).
  */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { delimiter, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { preflight } from './preflight.ts';
-import { type Counts, countsVariable } from './reporter.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const programs = join(root, 'node_modules', '.bin');
 
 type Step = { readonly name: string; readonly command: readonly [string, ...string[]] };
+type Counts = { readonly passed: number; readonly failed: number; readonly skipped: number };
 type StepResult = { readonly passed: boolean; readonly text: string };
+
+type Selection = 'quick' | 'normal' | 'long';
+
+const selectionArgs: Readonly<Record<Selection, readonly string[]>> = {
+  // Two processes for all quick files rather than one for each: a quarter less time.
+  quick: ['--exclude', '**/*.{slow,long}.test.ts', '--no-isolate'],
+  normal: ['--exclude', '**/*.long.test.ts'],
+  long: ['.long.test.ts'],
+};
 
 const types: Step = { name: 'types', command: ['tsc', '--noEmit'] };
 const lint: Step = { name: 'lint', command: ['biome', 'check', '--error-on-warnings', '.'] };
@@ -29,17 +39,17 @@ async function main(args: readonly string[]): Promise<number> {
     print(`Node ${process.versions.node} is too old: run npm test, which uses the Node 26 that npm ci installed.`);
     return 1;
   }
-  const quick = args.includes('--quick');
+  const selection = args.includes('--quick') ? 'quick' : args.includes('--long') ? 'long' : 'normal';
   const ready = await timed('preflight', async () => {
     const found = await preflight();
     return { passed: found.kind === 'ready', text: found.text };
   });
-  const checks = quick ? [types, lint] : [types, lint, unused];
+  const checks = selection === 'quick' ? [types, lint] : [types, lint, unused];
   const results = await Promise.all(checks.map((step) => timed(step.name, () => run(step))));
   const steps = [ready, ...results];
-  // Without the servers nearly every test would fail for the one reason that was just given.
-  const filters = args.filter((argument) => argument !== '--quick');
-  const tests = ready.passed ? await runTests(quick, filters) : { passed: 0, failed: 0, skipped: 0 };
+  // Without the servers nearly every test would fail for the same reason.
+  const filters = args.filter((argument) => argument !== '--quick' && argument !== '--long');
+  const tests = ready.passed ? await runTests(selection, filters) : { passed: 0, failed: 0, skipped: 0 };
   const passed = tests.passed + steps.filter((step) => step.passed).length;
   const failed = tests.failed + steps.filter((step) => !step.passed).length;
   print(`${passed} passed, ${failed} failed${tests.skipped > 0 ? `, ${tests.skipped} skipped` : ''}`);
@@ -75,27 +85,44 @@ function run({ command: [program, ...args] }: Step): Promise<StepResult> {
   });
 }
 
-/** Runs vitest, which prints for itself, and reads the counts that the reporter leaves behind. */
-async function runTests(quick: boolean, filters: readonly string[]): Promise<Counts> {
-  const folder = mkdtempSync(join(tmpdir(), 'ticketmaild-counts-'));
-  const countsFile = join(folder, 'counts.json');
-  // Two processes for all quick files rather than one for each: a quarter less time.
-  const exclude = quick ? ['--exclude', '**/*.slow.test.ts', '--no-isolate'] : [];
-  const args = ['run', '--config', 'test/vitest.config.ts', ...exclude, ...filters];
+/** Runs vitest with its own reporters: one for people, and one in JSON for the counts. */
+async function runTests(selection: Selection, filters: readonly string[]): Promise<Counts> {
+  const folder = mkdtempSync(join(tmpdir(), 'ticketmaild-results-'));
+  const resultsFile = join(folder, 'results.json');
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${resultsFile}`];
+  const args = ['run', '--config', 'test/vitest.config.ts', ...reporters, ...selectionArgs[selection], ...filters];
   const child = spawn(join(programs, 'vitest'), args, {
     cwd: root,
-    env: { ...environment(), [countsVariable]: countsFile },
+    env: environment(),
     stdio: ['ignore', 'inherit', 'inherit'],
   });
   const code = await new Promise((resolve) => child.once('close', resolve));
-  const counts = readCounts(countsFile);
+  const counts = readCounts(resultsFile);
   rmSync(folder, { recursive: true });
-  // Vitest itself can fail without a failed test: no test found, a broken configuration, a crash.
+  // Vitest itself can fail without a failed test: a file or hook that throws, no test found, a crash.
   return code === 0 || counts.failed > 0 ? counts : { ...counts, failed: 1 };
 }
 
+type Results = {
+  readonly numPassedTests: number;
+  readonly numFailedTests: number;
+  readonly testResults: readonly {
+    readonly name: string;
+    readonly assertionResults: readonly { readonly status: string; readonly fullName: string }[];
+  }[];
+};
+
+/** Counts of the JSON reporter; prints the title of each skipped test, so that none is left out unseen. */
 function readCounts(path: string): Counts {
-  return existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : { passed: 0, failed: 0, skipped: 0 };
+  if (!existsSync(path)) return { passed: 0, failed: 0, skipped: 0 };
+  const results: Results = JSON.parse(readFileSync(path, 'utf8'));
+  const skipped = results.testResults.flatMap(({ name, assertionResults }) =>
+    assertionResults
+      .filter(({ status }) => status === 'skipped' || status === 'pending')
+      .map(({ fullName }) => `skipped  ${relative(root, name)} > ${fullName}`),
+  );
+  for (const line of skipped) print(line);
+  return { passed: results.numPassedTests, failed: results.numFailedTests, skipped: skipped.length };
 }
 
 /** The tools start with `env node`: they must find the Node of the project first. */

@@ -1,9 +1,8 @@
 /**
- * Settings of vitest: two worker processes, because each may run a mail server and a database of its own.
+ * Vitest configuration: two worker processes, because each may run a mail server and a database of its own.
  */
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
-import { FileReporter } from './reporter.ts';
 
 export default defineConfig({
   root: fileURLToPath(new URL('..', import.meta.url)),
@@ -15,6 +14,5 @@ export default defineConfig({
     hookTimeout: 60_000,
     teardownTimeout: 10_000,
     globalSetup: ['test/support/global-setup.ts'],
-    reporters: [new FileReporter()],
   },
 });
