@@ -5,11 +5,11 @@
  */
 
 import type { AuditEntry, StoredAudit } from '../encryption/ports.ts';
-import type { Author } from '../ingest/model.ts';
-import type { OperationKind } from './service.ts';
+import type { AuditActor } from '../ingest/model.ts';
+import type { HourlyActivity, OperationKind } from './service.ts';
 
 /** Somebody who may sign in. `passwordHash`: Argon2id (RFC 9106) in PHC string format; the password is not to be had from it. */
-export type Account = {
+export type AdminAccount = {
   /** UUID (RFC 9562). */
   readonly id: string;
   /** As it was written; two that differ in case alone are the same name. */
@@ -20,8 +20,8 @@ export type Account = {
   readonly lastSignInAtMs: number | null;
 };
 
-export type StoredSession = {
-  readonly account: Account;
+export type StoredAdminSession = {
+  readonly account: AdminAccount;
   readonly createdAtMs: number;
   readonly seenAtMs: number;
 };
@@ -43,15 +43,15 @@ export type StoredOperation = {
 
 export interface AdminStore {
   /** By name, those of the other case included. */
-  accountByName(name: string): Promise<Account | null>;
-  listAccounts(): Promise<readonly Account[]>;
+  accountByName(name: string): Promise<AdminAccount | null>;
+  listAccounts(): Promise<readonly AdminAccount[]>;
   countAccounts(): Promise<number>;
-  /** Throws `exists_already`. */
-  addAccount(account: Omit<Account, 'lastSignInAtMs'>, audit: AuditEntry): Promise<void>;
+  /** Throws `already_exists`. */
+  addAccount(account: Omit<AdminAccount, 'lastSignInAtMs'>, audit: AuditEntry): Promise<void>;
   /** Ends every session of the account as well. False: there is no such account. */
   setPasswordHash(accountId: string, passwordHash: string, changedAtMs: number, audit: AuditEntry): Promise<boolean>;
   /** Of the same password under higher parameters: sessions stay. Does nothing when the hash is not `before` any more. */
-  rehash(accountId: string, before: string, passwordHash: string): Promise<void>;
+  upgradePasswordHash(accountId: string, before: string, passwordHash: string): Promise<void>;
   /** With its sessions. False: there is no such account. */
   removeAccount(accountId: string, audit: AuditEntry): Promise<boolean>;
 
@@ -61,11 +61,11 @@ export interface AdminStore {
    */
   addSession(
     tokenHash: string,
-    account: Pick<Account, 'id' | 'passwordChangedAtMs'>,
+    account: Pick<AdminAccount, 'id' | 'passwordChangedAtMs'>,
     atMs: number,
     audit: AuditEntry,
   ): Promise<boolean>;
-  readSession(tokenHash: string): Promise<StoredSession | null>;
+  readSession(tokenHash: string): Promise<StoredAdminSession | null>;
   touchSession(tokenHash: string, atMs: number): Promise<void>;
   removeSession(tokenHash: string): Promise<void>;
   /** Those not seen since, or begun before. */
@@ -74,16 +74,18 @@ export interface AdminStore {
   /** Adds one to the bucket (64 hex digits) and tells how many there are in its window, by the database's clock. */
   countAttempt(bucket: string, windowMs: number): Promise<{ readonly count: number; readonly endsInMs: number }>;
   /** Takes one off the bucket again, of those that it has. */
-  returnAttempt(bucket: string): Promise<void>;
-  forgetAttempts(bucket: string): Promise<void>;
+  uncountAttempt(bucket: string): Promise<void>;
+  clearAttempts(bucket: string): Promise<void>;
   /** Of all buckets. */
-  forgetAllAttempts(audit: AuditEntry): Promise<void>;
+  clearAllAttempts(audit: AuditEntry): Promise<void>;
 
   readOperation(): Promise<StoredOperation | null>;
   /** Takes the place of the row that was read (`before`; null: none). False: another is there by now. */
   beginOperation(next: StoredOperation, before: StoredOperation | null): Promise<boolean>;
   /** False: it is not that worker's operation any more. */
-  noteOperation(next: Pick<StoredOperation, 'number' | 'worker' | 'state' | 'endedAtMs' | 'detail'>): Promise<boolean>;
+  updateOperation(
+    next: Pick<StoredOperation, 'number' | 'worker' | 'state' | 'endedAtMs' | 'detail'>,
+  ): Promise<boolean>;
 
   /** The newest row of that action. */
   lastAudit(action: string): Promise<StoredAudit | null>;
@@ -92,9 +94,7 @@ export interface AdminStore {
    * since then, duplicates and quarantine included, but not those that were gone before they were fetched. Tickets:
    * those that such mail opened; mail that was released from quarantine opens one when it is released.
    */
-  activitySince(
-    sinceMs: number,
-  ): Promise<readonly { readonly startMs: number; readonly mails: number; readonly tickets: number }[]>;
+  activitySince(sinceMs: number): Promise<HourlyActivity>;
 }
 
 /**
@@ -102,23 +102,23 @@ export interface AdminStore {
  */
 
 /** Who is named where there is no account: people type passwords into the field of a name. */
-const stranger = 'somebody';
+const unknownUser = 'somebody';
 
 /** 1 to 64 printable characters (Unicode scalar values), no space but U+0020 within, no `-` first; not the word for strangers. */
 export function isAdminName(name: string): boolean {
   return (
     /^(?![ -])[\p{L}\p{M}\p{N}\p{P}\p{S} ]{1,64}(?<! )$/u.test(name) &&
     name === name.normalize('NFC') &&
-    name.toLowerCase() !== stranger
+    name.toLowerCase() !== unknownUser
   );
 }
 
 /** The `who` of an audit row about something that was done, or tried, on the page. `name` null: nobody with an account. */
-export function whoOnPage(name: string | null): string {
-  return `${name ?? stranger} (admin page)`;
+export function pageActor(name: string | null): string {
+  return `${name ?? unknownUser} (admin page)`;
 }
 
 /** An audit row about accounts and the page itself. `detail`: never what a stranger typed. */
-export function adminAudit(author: Author, action: `admin.${string}`, detail: string | null): AuditEntry {
+export function adminAudit(author: AuditActor, action: `admin.${string}`, detail: string | null): AuditEntry {
   return { ...author, action, keyId: null, nextKeyId: null, mailboxId: null, detail };
 }

@@ -9,7 +9,7 @@ import type { EncryptionStatus } from '../encryption/status.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 
 /** Somebody who is signed in. */
-export type Session = {
+export type AdminSession = {
   readonly accountId: string;
   readonly name: string;
   /** Every form that changes something carries it; 43 characters of base64url. */
@@ -17,9 +17,9 @@ export type Session = {
   readonly signedInAtMs: number;
 };
 
-export type SignInAnswer =
+export type SignInResult =
   /** `token`: what the browser's cookie holds, 43 characters of base64url; only its hash is stored. */
-  | { readonly kind: 'signed_in'; readonly token: string; readonly session: Session }
+  | { readonly kind: 'signed_in'; readonly token: string; readonly session: AdminSession }
   /** Wrong name or password: which of the two is not told. */
   | { readonly kind: 'refused' }
   | { readonly kind: 'limited'; readonly retryAfterS: number }
@@ -70,18 +70,18 @@ export type OperationView = {
   /** Where the key file was put, after switching off. */
   readonly setAside: string | null;
   /** The daemon ended just before the end: what may be left to do, and the command that does it. */
-  readonly left: { readonly what: string; readonly command: string } | null;
+  readonly followUp: { readonly what: string; readonly command: string } | null;
 };
 
 /** One thing that is wrong. */
-export type Trouble = {
+export type Diagnostic = {
   readonly title: string;
   /** What happened. */
-  readonly what: string;
+  readonly description: string;
   /** What still works meanwhile. */
-  readonly works: string;
+  readonly unaffected: string;
   /** What to do. */
-  readonly todo: string;
+  readonly remedy: string;
   /** The exact command; null: none helps. */
   readonly command: string | null;
 };
@@ -89,7 +89,7 @@ export type Trouble = {
 /** Switching off was asked for, and waits for the proof file. */
 export type ProofRequest = {
   readonly by: string;
-  readonly askedAtMs: number;
+  readonly requestedAtMs: number;
   readonly expiresAtMs: number;
   /** `data/can-disable-encryption.txt`, as an absolute path. */
   readonly path: string;
@@ -107,10 +107,10 @@ export type EncryptionView = {
    * What the page is mainly about. `working`: passwords are being sealed, resealed or made readable, or that was cut off half
    * way. `disabling`: encryption is on, and switching it off waits for the proof file (`proofRequest`).
    */
-  readonly face: 'off' | 'working' | 'on' | 'disabling';
+  readonly mode: 'off' | 'working' | 'on' | 'disabling';
   readonly status: EncryptionStatus;
   /** Not empty: something is wrong, and that comes first. */
-  readonly troubles: readonly Trouble[];
+  readonly diagnostics: readonly Diagnostic[];
   readonly operation: OperationView | null;
   /** Of the passwords, as the database has them now; null: nothing is under way. */
   readonly progress: { readonly done: number; readonly total: number } | null;
@@ -133,7 +133,7 @@ export type EncryptionView = {
 };
 
 /** `refused`: nothing was changed; `sentence` says why. */
-export type Started = { readonly kind: 'started' } | { readonly kind: 'refused'; readonly sentence: string };
+export type OperationStart = { readonly kind: 'started' } | { readonly kind: 'refused'; readonly sentence: string };
 
 export type MailboxLine = {
   readonly name: string;
@@ -142,18 +142,18 @@ export type MailboxLine = {
   readonly state: 'ok' | 'failing' | 'waiting' | 'paused' | 'unknown';
   readonly lastSuccessMs: number | null;
   readonly nextPollMs: number | null;
-  readonly isPushed: boolean;
+  readonly isIdling: boolean;
   readonly error: {
     readonly reason: string;
     /** What the database has of it, which whoever can write there may have written; null: nothing beside `reason`. */
-    readonly said: string | null;
+    readonly storedMessage: string | null;
     /** Words of this program, never of the database or a server. */
     readonly hint: string | null;
     readonly sinceMs: number | null;
   } | null;
 };
 
-export type HeldLine = {
+export type QuarantinedLine = {
   readonly id: string;
   readonly mailbox: string;
   readonly reason: string;
@@ -165,7 +165,7 @@ export type HeldLine = {
 };
 
 /** One part of a list. Pages count from 1. */
-export type Page<T> = {
+export type ListPage<T> = {
   readonly list: readonly T[];
   readonly page: number;
   readonly pages: number;
@@ -180,7 +180,11 @@ export type OverviewQuery = {
 };
 
 /** Whole hours in UTC, the oldest first; the last one is not over. */
-export type Activity = readonly { readonly startMs: number; readonly mails: number; readonly tickets: number }[];
+export type HourlyActivity = readonly {
+  readonly startMs: number;
+  readonly messages: number;
+  readonly tickets: number;
+}[];
 
 export type ReasonLine = {
   readonly reason: string;
@@ -201,13 +205,13 @@ export type OverviewView = {
   readonly atMs: number;
   readonly isReady: boolean;
   /** Checks that are not ok, as on /readyz. */
-  readonly wrongs: readonly { readonly check: string; readonly reason: string; readonly hint: string | null }[];
+  readonly failingChecks: readonly { readonly check: string; readonly reason: string; readonly hint: string | null }[];
   /** `unknown`: not visited yet. */
   readonly counts: Readonly<Record<'ok' | 'failing' | 'waiting' | 'paused' | 'unknown', number>>;
   readonly query: OverviewQuery;
-  readonly mailboxes: Page<MailboxLine>;
+  readonly mailboxes: ListPage<MailboxLine>;
   /** The last 24 hours; null: not known yet. */
-  readonly activity: Activity | null;
+  readonly activity: HourlyActivity | null;
   readonly quarantine: { readonly count: number; readonly reasons: readonly ReasonLine[] };
   readonly workers: readonly WorkerLine[];
 };
@@ -217,36 +221,36 @@ export type QuarantineQuery = { readonly page: number; readonly reason: string |
 export type QuarantineView = {
   readonly query: QuarantineQuery;
   readonly reasons: readonly ReasonLine[];
-  readonly mails: Page<HeldLine>;
+  readonly messages: ListPage<QuarantinedLine>;
 };
 
 /** What became of one mail in quarantine, as one sentence; `isDone` false: it still waits, or there is no such mail. */
-export type Settlement = { readonly isDone: boolean; readonly sentence: string };
+export type QuarantineActionResult = { readonly isDone: boolean; readonly sentence: string };
 
-export interface AdminDesk {
+export interface AdminService {
   /** `password` is wiped. Throws `database_*`. */
-  signIn(name: string, password: SecretBytes, address: string): Promise<SignInAnswer>;
+  signIn(name: string, password: SecretBytes, address: string): Promise<SignInResult>;
   /** null: nobody is signed in by that token. `isUse` false: a page that refreshes itself, which keeps nobody signed in. */
-  session(token: string, isUse: boolean): Promise<Session | null>;
+  session(token: string, isUse: boolean): Promise<AdminSession | null>;
   signOut(token: string): Promise<void>;
   /** True while there is no account yet. */
   hasNoAccount(): Promise<boolean>;
   /** Tells audit and log, within bounds. Never rejects, and does not wait for the database. */
-  refused(refusal: Refusal): void;
+  recordRefusal(refusal: Refusal): void;
 
   encryption(): Promise<EncryptionView>;
   /** Begins or goes on with `enable` or `rotate`, or goes on with a `disable` that was proven; it runs on by itself. */
-  start(kind: OperationKind, by: string): Promise<Started>;
-  askDisable(by: string): Promise<void>;
+  startOperation(kind: OperationKind, by: string): Promise<OperationStart>;
+  requestDisable(by: string): Promise<void>;
   /** Looks at the proof file, and begins to switch off when all is well with it. */
-  confirmDisable(by: string): Promise<Started>;
+  confirmDisable(by: string): Promise<OperationStart>;
   cancelDisable(by: string): Promise<void>;
   /** `keyIds`: fingerprints that a browser computed of a copy. */
   verifyBackup(keyIds: readonly string[], by: string): Promise<BackupVerdict>;
 
   overview(query: OverviewQuery): Promise<OverviewView>;
   quarantine(query: QuarantineQuery): Promise<QuarantineView>;
-  settle(id: string, way: 'retry' | 'release' | 'discard', by: string): Promise<Settlement>;
+  resolveQuarantined(id: string, way: 'retry' | 'release' | 'discard', by: string): Promise<QuarantineActionResult>;
 }
 
 /** `same`: it holds every key of the key file. `lacks`: it does not hold these, which are in use. */

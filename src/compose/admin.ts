@@ -5,12 +5,12 @@
 import { randomFillSync } from 'node:crypto';
 import { systemClock } from '../adapters/clock/clock.ts';
 import type { Database } from '../adapters/database/database.ts';
-import type { AdminDesk } from '../admin/service.ts';
+import type { AdminService } from '../admin/service.ts';
 import type { AdminConfig, DatabaseConfig } from '../config/config.ts';
 import { thisUser } from '../config/machine.ts';
 import type { Control } from '../encryption/control.ts';
 import type { Log } from '../events.ts';
-import type { RawSources, Workers } from '../ingest/ports.ts';
+import type { RawSources, WorkerIdentity } from '../ingest/ports.ts';
 import type { Resolver } from '../ingest/quarantine/resolve.ts';
 import type { Readiness } from '../ingest/readiness.ts';
 import type { Encryption } from './encryption.ts';
@@ -23,42 +23,43 @@ export type AdminParts = {
   readonly store: Database;
   readonly encryption: Encryption;
   readonly control: Control;
-  readonly settle: Resolver['settle'];
+  readonly resolve: Resolver['resolve'];
   readonly raw: RawSources;
-  readonly workers: Workers;
+  readonly workers: WorkerIdentity;
   readonly log: Log;
 };
 
 /** Serves the page until it is disposed. Trouble with the page is told, and keeps nobody from anything else. */
-export async function openAdmin(parts: AdminParts, readiness: () => Promise<Readiness>): Promise<AsyncDisposable> {
+export async function startAdmin(parts: AdminParts, readiness: () => Promise<Readiness>): Promise<AsyncDisposable> {
   const { config, log } = parts;
   const { keepAdminPage } = await import('../adapters/web/server.ts');
   await using building = new AsyncDisposableStack();
-  const desk = await openDesk(parts, readiness, building);
-  building.use(await keepAdminPage(config, desk, log));
+  const service = await openService(parts, readiness, building);
+  building.use(await keepAdminPage(config, service, log));
   return building.move();
 }
 
-async function openDesk(
+async function openService(
   parts: AdminParts,
   readiness: () => Promise<Readiness>,
   building: AsyncDisposableStack,
-): Promise<AdminDesk> {
-  const [{ createSignIn }, { createRefusals }, { createEncryptionDesk }, { createOverviewDesk }] = await Promise.all([
-    import('../admin/sign-in/sign-in.ts'),
-    import('../admin/sign-in/refusals.ts'),
-    import('../admin/views/encryption.ts'),
-    import('../admin/views/overview.ts'),
-  ]);
-  const { config, database, configFile, store, encryption, control, settle, raw, workers, log } = parts;
+): Promise<AdminService> {
+  const [{ createSignIn }, { createRefusals }, { createEncryptionService }, { createOverviewService }] =
+    await Promise.all([
+      import('../admin/sign-in/sign-in.ts'),
+      import('../admin/sign-in/refusals.ts'),
+      import('../admin/views/encryption.ts'),
+      import('../admin/views/overview.ts'),
+    ]);
+  const { config, database, configFile, store, encryption, control, resolve, raw, workers, log } = parts;
   const { author } = encryption;
   const common = { store, author, log, workers, clock: systemClock };
   const refusals = building.use(createRefusals(common));
   const random = (bytes: Uint8Array): Uint8Array => randomFillSync(bytes);
-  const signIn = createSignIn({ ...common, random, idleMs: () => config.idleMs });
-  const encryptionDesk = building.use(
-    createEncryptionDesk({ ...encryption, ...common, control, configFile, user: thisUser(), database }),
+  const signIn = createSignIn({ ...common, random, idleMs: () => config.sessionTimeoutMs });
+  const encryptionService = building.use(
+    createEncryptionService({ ...encryption, ...common, control, configFile, user: thisUser(), database }),
   );
-  const overview = building.use(createOverviewDesk({ ...common, readiness, raw, settle }));
-  return { ...signIn, refused: (refusal) => refusals.refused(refusal), ...encryptionDesk, ...overview };
+  const overview = building.use(createOverviewService({ ...common, readiness, raw, resolve }));
+  return { ...signIn, recordRefusal: (refusal) => refusals.recordRefusal(refusal), ...encryptionService, ...overview };
 }

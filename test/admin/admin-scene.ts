@@ -73,7 +73,7 @@ export async function openAdminScene(options: AdminSceneOptions = {}): Promise<A
     TICKETMAILD_HTTP_LISTEN: '127.0.0.1:0',
     TICKETMAILD_ADMIN_LISTEN: new URL(address).host,
     TICKETMAILD_POLL_INTERVAL_S: `${pollIntervalS}`,
-    TICKETMAILD_PUSH_CONNECTIONS_MAX: '0',
+    TICKETMAILD_IDLE_CONNECTIONS_MAX: '0',
     ...options.env,
   };
   const command: AdminScene['command'] = (args, input = '') => runCommand(args, { env, input: `${input}` });
@@ -140,7 +140,7 @@ async function addMailboxes({ command, rows, dovecot, users, resting, password }
   const server = ['--host', '127.0.0.1', '--port', `${dovecot.port}`, '--tls', 'none', '--from', 'all'];
   const add = ['mailbox', 'add', '--name', first, '--user', first, '--password-stdin', ...server];
   await mustRun(command(add, Buffer.from(password).toString()));
-  const columns = 'host, port, tls_mode, allow_plaintext, folder, start_from, after_kind, password';
+  const columns = 'host, port, tls_mode, allow_plaintext, folder, since_kind, on_success, password';
   const copies = [
     ...others.map((user) => ({ id: 'uuid()', user, state: 'active' })),
     ...Array.from({ length: resting }, (_, index) => {

@@ -10,7 +10,7 @@ import { once } from 'node:events';
 import { readFile, stat } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { createSecureContext, type SecureContext, TLSSocket } from 'node:tls';
-import type { AdminDesk } from '../../admin/service.ts';
+import type { AdminService } from '../../admin/service.ts';
 import type { AdminConfig } from '../../config/config.ts';
 import { asFailure, causeCode, Failure } from '../../errors.ts';
 import { events, type Log } from '../../events.ts';
@@ -43,7 +43,7 @@ const closeMs = 5_000;
  */
 export async function keepAdminPage(
   config: AdminConfig,
-  desk: AdminDesk,
+  desk: AdminService,
   log: Log,
   pace: Partial<AdminPace> = {},
 ): Promise<AsyncDisposable> {
@@ -73,7 +73,7 @@ export async function keepAdminPage(
 
 type Parts = {
   readonly config: AdminConfig;
-  readonly desk: AdminDesk;
+  readonly desk: AdminService;
   readonly log: Log;
   readonly tell: (failure: Failure | null) => void;
   readonly pace: AdminPace;

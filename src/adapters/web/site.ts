@@ -13,7 +13,7 @@ import { gzipSync } from 'node:zlib';
 import fastifyCookie from '@fastify/cookie';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import fastify from 'fastify';
-import type { AdminDesk, RefusalReason } from '../../admin/service.ts';
+import type { AdminService, RefusalReason } from '../../admin/service.ts';
 import type { Log } from '../../events.ts';
 import { type Cookies, cookiesOf, type Form, readForm, tokenIn } from './http/form.ts';
 import {
@@ -42,7 +42,7 @@ import {
 import { signInRoutes } from './routes/sign-in.ts';
 
 type SiteParts = {
-  readonly desk: AdminDesk;
+  readonly desk: AdminService;
   readonly log: Log;
   readonly place: Place;
   readonly peers: Peers;
@@ -91,7 +91,7 @@ function bareServer(site: Site): FastifyInstance {
       void turn(site, request as FastifyRequest, reply as FastifyReply, { reason: 'bad_request' }, 'request'),
     clientErrorHandler(error, socket) {
       const address = socket instanceof OneRequest ? socket.peer : '';
-      site.desk.refused({ reason: 'bad_request', who: null, address, about: 'request' });
+      site.desk.recordRefusal({ reason: 'bad_request', who: null, address, about: 'request' });
       const isLong = 'code' in error && error.code === 'HPE_HEADER_OVERFLOW';
       if (socket.writable)
         socket.write(bareAnswer(isLong ? '431 Request Header Fields Too Large' : '400 Bad Request', site));
@@ -166,7 +166,7 @@ function turn(site: Site, request: FastifyRequest, reply: FastifyReply, turned: 
 
 function refuse(site: Site, request: FastifyRequest, reason: RefusalReason, about: string, who: string | null): void {
   const peer = request.raw.socket instanceof OneRequest ? request.raw.socket.peer : '';
-  site.desk.refused({ reason, about, who, address: addressOf(site, request) ?? peer });
+  site.desk.recordRefusal({ reason, about, who, address: addressOf(site, request) ?? peer });
 }
 
 const forms = new WeakMap<IncomingMessage, Form>();

@@ -13,11 +13,11 @@ import { liveMs } from '../../encryption/operations/operation.ts';
 import type { VaultView } from '../../encryption/vault.ts';
 import { asFailure, Failure } from '../../errors.ts';
 import { events } from '../../events.ts';
-import { createRepetition } from '../../ingest/health/log-throttle.ts';
+import { createLogThrottle } from '../../ingest/health/log-throttle.ts';
 import { neededKeys } from '../../secret/switch.ts';
 import { isoTime } from '../../text/time.ts';
-import { type StoredOperation, whoOnPage } from '../ports.ts';
-import type { OperationKind, OperationView, Started } from '../service.ts';
+import { pageActor, type StoredOperation } from '../ports.ts';
+import type { OperationKind, OperationStart, OperationView } from '../service.ts';
 import { byWhom, type Detail, detailText, emptyDetail, errorIn, operationView, parseDetail } from './record.ts';
 import {
   cutOff,
@@ -33,9 +33,9 @@ import {
 
 export type Operations = AsyncDisposable & {
   /** `by`: the name of an admin. `disable` only goes on with what was proven. Throws `database_*`. */
-  start(kind: OperationKind, by: string): Promise<Started>;
+  start(kind: OperationKind, by: string): Promise<OperationStart>;
   /** Switches off, for somebody who has shown the proof file. Throws `database_*`. */
-  startProven(by: string): Promise<Started>;
+  startProven(by: string): Promise<OperationStart>;
   /** Throws `database_*`. */
   view(): Promise<OperationView | null>;
 };
@@ -99,22 +99,22 @@ async function within(clock: Clock, ms: number, task: Promise<unknown>): Promise
 }
 
 async function keepLooking({ ports, ended }: Running, take: () => Promise<void>): Promise<void> {
-  const troubles = createRepetition();
+  const troubles = createLogThrottle();
   while (!ended.aborted) {
     try {
       await take();
-      troubles.tell('look', null);
+      troubles.record('look', null);
     } catch (error) {
       const failure = asFailure(error);
       // That the database is away is told by the scheduler.
-      const isNews = troubles.tell('look', failure.code).isNews && !failure.code.startsWith('database_');
+      const isNews = troubles.record('look', failure.code).shouldLog && failure.domain !== 'database';
       if (isNews) ports.log.error({ error: failure }, events.adminOperationFailed);
     }
     await ports.clock.sleep(lookEveryMs, ended);
   }
 }
 
-async function begin(running: Running, kind: OperationKind, by: string, isProven: boolean): Promise<Started> {
+async function begin(running: Running, kind: OperationKind, by: string, isProven: boolean): Promise<OperationStart> {
   const { store, vault, clock, workers } = running.ports;
   const before = await store.readOperation();
   if (before?.state === 'running') return refused(underWay(before));
@@ -123,13 +123,13 @@ async function begin(running: Running, kind: OperationKind, by: string, isProven
   if (why !== null) return refused(sentenceOf(why));
   const row: StoredOperation = {
     ...{ number: nextNumber(before), kind, by, startedAtMs: clock.nowMs(), endedAtMs: null },
-    ...{ worker: workers.me, state: 'running', detail: detailText(emptyDetail) },
+    ...{ worker: workers.name, state: 'running', detail: detailText(emptyDetail) },
   };
   if (!(await store.beginOperation(row, before))) {
     const other = await store.readOperation();
     return refused(other === null ? 'Somebody else was faster.' : underWay(other));
   }
-  const who = whoOnPage(by);
+  const who = pageActor(by);
   await record(running.ports, who, kind);
   // A proof is needed to begin with switching off, not to go on with it.
   launch(running, row, { who, isResumed: false, isBound: kind === 'disable' && !isProven });
@@ -138,7 +138,7 @@ async function begin(running: Running, kind: OperationKind, by: string, isProven
 
 const stopping = new Failure('interrupted', 'this daemon is stopping', { hint: 'Try again in a moment.' });
 
-function refused(sentence: string): Started {
+function refused(sentence: string): OperationStart {
   return { kind: 'refused', sentence };
 }
 
@@ -183,7 +183,7 @@ async function takeOver(running: Running): Promise<void> {
   if (!canDo(row.kind, view) && (await canAnother(ports, view))) return;
   const detail = parseDetail(row.detail);
   const steps = [...detail.steps, 'The daemon that ran this ended; another one goes on with it.'];
-  const next = { ...row, number: nextNumber(row), worker: ports.workers.me, endedAtMs: null };
+  const next = { ...row, number: nextNumber(row), worker: ports.workers.name, endedAtMs: null };
   const taken = { ...next, detail: detailText({ ...detail, steps, waiting: [], isCutShort: false }) };
   if (!(await ports.store.beginOperation(taken, row))) return;
   launch(running, taken, { who: whoOf(ports, row, view), isResumed: true, isBound: true });
@@ -192,7 +192,7 @@ async function takeOver(running: Running): Promise<void> {
 /** Its worker is dead, or silent, or this one, which knows nothing of it. */
 async function isLeftBehind({ ports, active }: Running, { worker, number }: StoredOperation): Promise<boolean> {
   const { workers, store } = ports;
-  if (worker === workers.me) return !active.has(number);
+  if (worker === workers.name) return !active.has(number);
   if (workers.isDead(worker)) return true;
   return !(await store.listWorkers(liveMs)).some((other) => other.live && other.worker === worker);
 }
@@ -207,9 +207,9 @@ async function endRow(ports: OperationsPorts, row: StoredOperation, { switch: in
       ? { ...before, waiting: [], error: null, steps: [...before.steps, endedBefore], isCutShort: true }
       : { ...before, waiting: [], error: errorIn(failure), isCutShort: false };
   const state = failure === null ? 'done' : 'failed';
-  const next = { ...row, number: nextNumber(row), worker: workers.me, endedAtMs: clock.nowMs(), state } as const;
+  const next = { ...row, number: nextNumber(row), worker: workers.name, endedAtMs: clock.nowMs(), state } as const;
   if (!(await store.beginOperation({ ...next, detail: detailText(detail) }, row))) return;
-  const fields = { operation: row.kind, by: whoOnPage(byWhom(row)) };
+  const fields = { operation: row.kind, by: pageActor(byWhom(row)) };
   if (failure === null) log.info({ ...fields, cut_short: true }, events.adminOperationFinished);
   else log.error({ ...fields, error: failure }, events.adminOperationFailed);
 }
@@ -222,12 +222,12 @@ function canDo(kind: OperationKind, { problem, state }: VaultView): boolean {
 /** A worker that runs holds every key that the switch names. */
 async function canAnother({ store, workers }: OperationsPorts, view: VaultView): Promise<boolean> {
   const needed = neededKeys(view.switch);
-  const others = (await store.listWorkers(liveMs)).filter(({ live, worker }) => live && worker !== workers.me);
+  const others = (await store.listWorkers(liveMs)).filter(({ live, worker }) => live && worker !== workers.name);
   return others.some(({ keyIds, vault }) => vault === 'open' && needed.every((id) => keyIds.includes(id)));
 }
 
 /** The name in the row counts when the sealed switch says the same; else it is this daemon. */
 function whoOf({ author }: OperationsPorts, { by }: StoredOperation, view: VaultView): string {
-  const who = whoOnPage(by);
+  const who = pageActor(by);
   return view.switch.changedBy === who ? who : `ticketmaild@${author.host}`;
 }

@@ -78,7 +78,7 @@ export function operationView(row: StoredOperation, { keyFilePath, configFile }:
     error: error && errorView(error, words(error.message)),
     unopened: unopened.map(({ mailbox, code }) => ({ mailbox, ...whyUnopened(code) })),
     setAside: setAside !== null && isAside(setAside, keyFilePath) ? setAside : null,
-    left: isCutShort && state === 'done' ? leftBehind(kind, configFile) : null,
+    followUp: isCutShort && state === 'done' ? leftBehind(kind, configFile) : null,
   };
 }
 
@@ -101,7 +101,7 @@ const pageHints: ReadonlyMap<string, string> = new Map([
 
 const unopenedReasons: ReadonlyMap<string, string> = new Map([
   ['password_damaged', 'it is not what was stored, or cannot be sealed'],
-  ['password_bound_elsewhere', 'it was sealed for another mailbox, server or user'],
+  ['password_binding_mismatch', 'it was sealed for another mailbox, server or user'],
   ['key_unknown', 'the key that it needs is not open here'],
 ]);
 
@@ -122,7 +122,7 @@ const leftovers: Readonly<Record<OperationKind, readonly [what: string, words: s
   disable: ['The key file may still be at its place. This sets it aside:', 'encryption disable'],
 };
 
-function leftBehind(kind: OperationKind, configFile: string | null): OperationView['left'] {
+function leftBehind(kind: OperationKind, configFile: string | null): OperationView['followUp'] {
   const [what, words] = leftovers[kind];
   return { what, command: commandLine(words, configFile) };
 }

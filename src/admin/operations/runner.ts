@@ -21,24 +21,24 @@ import type { EncryptionStore, KeyFile } from '../../encryption/ports.ts';
 import type { Vault } from '../../encryption/vault.ts';
 import { asFailure, Failure, isFailure } from '../../errors.ts';
 import { events, type Log } from '../../events.ts';
-import type { Author } from '../../ingest/model.ts';
-import type { Workers } from '../../ingest/ports.ts';
+import type { AuditActor } from '../../ingest/model.ts';
+import type { WorkerIdentity } from '../../ingest/ports.ts';
 import type { SwitchRow } from '../../secret/switch.ts';
 import type { AdminStore, StoredOperation } from '../ports.ts';
 import type { OperationKind } from '../service.ts';
 import { type Detail, detailText, errorIn, parseDetail } from './record.ts';
 
 export type OperationsPorts = {
-  readonly store: Pick<AdminStore, 'readOperation' | 'beginOperation' | 'noteOperation'> &
+  readonly store: Pick<AdminStore, 'readOperation' | 'beginOperation' | 'updateOperation'> &
     Pick<EncryptionStore, 'audit' | 'listWorkers'>;
   readonly vault: Vault;
   readonly keyFile: Pick<KeyFile, 'path'>;
   /** Absolute; null: the daemon was started without one. */
   readonly configFile: string | null;
-  readonly workers: Workers;
+  readonly workers: WorkerIdentity;
   readonly clock: Clock;
   readonly log: Log;
-  readonly author: Author;
+  readonly author: AuditActor;
   /** The ports of one operation on the switch. */
   operation(tell: Tell): OperationPorts;
 };
@@ -283,7 +283,7 @@ type Notes = {
 };
 
 type NotePorts = {
-  readonly store: Pick<AdminStore, 'noteOperation'>;
+  readonly store: Pick<AdminStore, 'updateOperation'>;
   readonly clock: Clock;
   /** The daemon stops. */
   readonly ended: AbortSignal;
@@ -298,7 +298,9 @@ function createNotes(ports: NotePorts, { number, worker }: StoredOperation, befo
   let writing: Promise<void> = Promise.resolve();
   const write = async (state: StoredOperation['state'], endedAtMs: number | null): Promise<boolean> => {
     isTold = true;
-    return await isWritten(() => store.noteOperation({ number, worker, state, endedAtMs, detail: detailText(detail) }));
+    return await isWritten(() =>
+      store.updateOperation({ number, worker, state, endedAtMs, detail: detailText(detail) }),
+    );
   };
   const change = (more: Partial<Detail>): void => {
     detail = { ...detail, ...more };

@@ -7,10 +7,10 @@
 
 import type { Clock } from '../../async/clock.ts';
 import { Failure } from '../../errors.ts';
-import type { Author } from '../../ingest/model.ts';
+import type { AuditActor } from '../../ingest/model.ts';
 import { adminPasswordProblem, adminSaltBytes, hashAdminPassword } from '../../secret/admin-password.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
-import type { Account, AdminStore } from '../ports.ts';
+import type { AdminAccount, AdminStore } from '../ports.ts';
 import { adminAudit, isAdminName } from '../ports.ts';
 
 export type AccountPorts = {
@@ -19,7 +19,7 @@ export type AccountPorts = {
   /** Fills bytes, as randomFillSync of node:crypto does. */
   readonly random: (bytes: Uint8Array) => Uint8Array;
   readonly newId: () => string;
-  readonly author: Author;
+  readonly author: AuditActor;
 };
 
 /** The name as it is stored. Throws `usage`. */
@@ -31,15 +31,15 @@ export function readAdminName(text: string): string {
   throw new Failure('usage', `the name of an admin ${rule}`, { hint: 'Choose another name.' });
 }
 
-/** Nobody has that name yet. Throws `exists_already`. */
+/** Nobody has that name yet. Throws `already_exists`. */
 export async function requireFreeName({ store }: AccountPorts, name: string): Promise<void> {
   const account = await store.accountByName(name);
   if (account === null) return;
-  throw new Failure('exists_already', `an admin named ${JSON.stringify(account.name)} exists already`);
+  throw new Failure('already_exists', `an admin named ${JSON.stringify(account.name)} exists already`);
 }
 
-/** Throws `usage` for a name or password that is none, `exists_already`. */
-export async function addAccount(ports: AccountPorts, given: string, password: SecretBytes): Promise<Account> {
+/** Throws `usage` for a name or password that is none, `already_exists`. */
+export async function addAccount(ports: AccountPorts, given: string, password: SecretBytes): Promise<AdminAccount> {
   const name = readAdminName(given);
   const passwordHash = await hashOf(ports, password);
   await requireFreeName(ports, name);
@@ -50,14 +50,14 @@ export async function addAccount(ports: AccountPorts, given: string, password: S
 }
 
 /** By name, in whatever case. Throws `not_found`. */
-export async function findAccount({ store }: AccountPorts, name: string): Promise<Account> {
+export async function findAccount({ store }: AccountPorts, name: string): Promise<AdminAccount> {
   return (await store.accountByName(name)) ?? missing(name);
 }
 
 /** Ends every admin session of the account, and lets its name try again at once. Throws `usage`, `not_found`. */
 export async function setAccountPassword(
   ports: AccountPorts,
-  { id, name }: Account,
+  { id, name }: AdminAccount,
   password: SecretBytes,
 ): Promise<void> {
   const { store, clock, author } = ports;
@@ -67,13 +67,13 @@ export async function setAccountPassword(
 }
 
 /** Its admin sessions end. Throws `not_found`. */
-export async function removeAccount({ store, author }: AccountPorts, { id, name }: Account): Promise<void> {
+export async function removeAccount({ store, author }: AccountPorts, { id, name }: AdminAccount): Promise<void> {
   if (!(await store.removeAccount(id, adminAudit(author, 'admin.removed', name)))) missing(name);
 }
 
 /** Every address and name may try to sign in again; a daemon that runs notices within `askAgainMs` (attempt-limits.ts). */
 export async function unlockSignIn({ store, author }: Pick<AccountPorts, 'store' | 'author'>): Promise<void> {
-  await store.forgetAllAttempts(adminAudit(author, 'admin.unlocked', null));
+  await store.clearAllAttempts(adminAudit(author, 'admin.unlocked', null));
 }
 
 /** Throws `usage`. */

@@ -11,35 +11,35 @@ import { createHash, createHmac } from 'node:crypto';
 import type { Clock } from '../../async/clock.ts';
 import type { EncryptionStore } from '../../encryption/ports.ts';
 import { events, type Log } from '../../events.ts';
-import type { Author } from '../../ingest/model.ts';
-import { type AdminStore, adminAudit, whoOnPage } from '../ports.ts';
+import type { AuditActor } from '../../ingest/model.ts';
+import { type AdminStore, adminAudit, pageActor } from '../ports.ts';
 
 /** `nameBucket`: see attempt-buckets.ts. */
-export type Attempt = { readonly address: string; readonly nameBucket: string };
+export type SignInAttempt = { readonly address: string; readonly nameBucket: string };
 
 type AttemptPorts = {
-  readonly store: Pick<AdminStore, 'countAttempt' | 'returnAttempt' | 'forgetAttempts'> &
+  readonly store: Pick<AdminStore, 'countAttempt' | 'uncountAttempt' | 'clearAttempts'> &
     Pick<EncryptionStore, 'audit'>;
   readonly clock: Pick<Clock, 'nowMs'>;
-  readonly author: Author;
+  readonly author: AuditActor;
   readonly log: Log;
 };
 
 /** What rejects does so with `database_*`. */
 export type AttemptLimits = {
   /** The seconds that an address has to wait, without asking the database; null: it must be asked. */
-  restOf(address: string): number | null;
+  blockedForS(address: string): number | null;
   /** Counts it. Gives the seconds to wait, or null within the limits. */
-  count(attempt: Attempt): Promise<number | null>;
+  count(attempt: SignInAttempt): Promise<number | null>;
   /** It succeeded: its name begins anew, and its address has one more. */
-  succeed(attempt: Attempt): Promise<void>;
+  recordSuccess(attempt: SignInAttempt): Promise<void>;
 };
 
-export const attemptLimits = { windowMs: 15 * 60_000, perAddress: 20, perName: 50, askAgainMs: 3_000 } as const;
+export const attemptLimits = { windowMs: 15 * 60_000, perAddress: 20, perName: 50, recheckMs: 3_000 } as const;
 const rememberedMax = 1000;
 
 export function createAttemptLimits(ports: AttemptPorts): AttemptLimits {
-  const { perAddress, perName, askAgainMs } = attemptLimits;
+  const { perAddress, perName, recheckMs: askAgainMs } = attemptLimits;
   const { clock, store } = ports;
   /** Until when the address of a bucket has to wait, and from when on it is asked again whether that is still so. */
   const resting = new Map<string, { readonly untilMs: number; readonly askFromMs: number }>();
@@ -49,7 +49,7 @@ export function createAttemptLimits(ports: AttemptPorts): AttemptLimits {
     resting.set(bucket, { untilMs, askFromMs: clock.nowMs() + askAgainMs });
   };
   return {
-    restOf(address) {
+    blockedForS(address) {
       const bucket = addressBucket(address);
       const { untilMs = 0, askFromMs = 0 } = resting.get(bucket) ?? {};
       const nowMs = clock.nowMs();
@@ -72,9 +72,9 @@ export function createAttemptLimits(ports: AttemptPorts): AttemptLimits {
       const ofName = await count(ports, nameBucket, { max: perName, about: 'name', address });
       return ofName === null ? null : seconds(ofName);
     },
-    async succeed({ nameBucket, address }) {
-      await store.forgetAttempts(nameBucket);
-      await store.returnAttempt(addressBucket(address));
+    async recordSuccess({ nameBucket, address }) {
+      await store.clearAttempts(nameBucket);
+      await store.uncountAttempt(addressBucket(address));
     },
   };
 }
@@ -94,7 +94,7 @@ async function count(ports: AttemptPorts, bucket: string, limit: Limit): Promise
 }
 
 async function tellLimited({ store, author, log }: AttemptPorts, { about, address }: Limit): Promise<void> {
-  const who = whoOnPage(null);
+  const who = pageActor(null);
   log.warn({ reason: 'sign_in_limited', who: null, address, about }, events.adminRefused);
   await store.audit([adminAudit({ ...author, who }, 'admin.sign_in_limited', `limit of the ${about}, ${address}`)]);
 }

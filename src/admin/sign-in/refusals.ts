@@ -10,19 +10,19 @@
 import type { Clock } from '../../async/clock.ts';
 import type { AuditEntry, EncryptionStore } from '../../encryption/ports.ts';
 import { events, type Log } from '../../events.ts';
-import type { Author } from '../../ingest/model.ts';
-import { adminAudit, whoOnPage } from '../ports.ts';
-import type { AdminDesk, Refusal, RefusalReason } from '../service.ts';
+import type { AuditActor } from '../../ingest/model.ts';
+import { adminAudit, pageActor } from '../ports.ts';
+import type { AdminService, Refusal, RefusalReason } from '../service.ts';
 import { addressGroup } from './limits.ts';
 
 export type RefusalPorts = {
   readonly store: Pick<EncryptionStore, 'audit'>;
   readonly clock: Pick<Clock, 'sleep'>;
-  readonly author: Author;
+  readonly author: AuditActor;
   readonly log: Log;
 };
 
-export type Refusals = Pick<AdminDesk, 'refused'> & AsyncDisposable;
+export type Refusals = Pick<AdminService, 'recordRefusal'> & AsyncDisposable;
 
 const windowMs = 60_000;
 /** Unlike refusals of one person and reason that are told one by one within a window: there are fewer forms and pages. */
@@ -35,7 +35,7 @@ const addressCharacters = 64;
 const ordinary: ReadonlySet<RefusalReason> = new Set(['not_signed_in', 'not_found', 'method']);
 
 /** All of one reason and of one person (`who` null: any stranger) within a window. */
-type Heap = Pick<Refusal, 'reason' | 'who'> & {
+type RefusalGroup = Pick<Refusal, 'reason' | 'who'> & {
   readonly told: Map<string, { readonly refusal: Refusal; more: number }>;
   /** Beyond `distinctMax`. */
   untold: number;
@@ -46,14 +46,14 @@ export function createRefusals(ports: RefusalPorts): Refusals {
   const { clock, log, author } = ports;
   const stop = new AbortController();
   const writer = createWriter(ports.store);
-  const heaps = new Map<string, Heap>();
+  const heaps = new Map<string, RefusalGroup>();
   let window: Promise<void> | null = null;
-  const tell = ({ reason, who, about, address }: Told, more: number): void => {
+  const tell = ({ reason, who, about, address }: ReportedRefusal, more: number): void => {
     const level = ordinary.has(reason) ? 'info' : 'warn';
-    log[level]({ reason, who, about, address, ...(more > 0 ? { more } : {}) }, events.adminRefused);
+    log[level]({ reason, who, about, address, ...(more > 0 ? { repeated: more } : {}) }, events.adminRefused);
     const where = about === null ? 'elsewhere' : `${about}, ${address}`;
     const detail = `${reason}, ${where}${more > 0 ? `, ${more} more` : ''}`;
-    writer.add(adminAudit({ ...author, who: whoOnPage(who) }, 'admin.refused', detail));
+    writer.add(adminAudit({ ...author, who: pageActor(who) }, 'admin.refused', detail));
   };
   const tellCounted = (): void => {
     for (const { reason, who, told, untold } of heaps.values()) {
@@ -68,10 +68,10 @@ export function createRefusals(ports: RefusalPorts): Refusals {
     window = null;
   };
   return {
-    refused(given) {
+    recordRefusal(given) {
       const refusal = { ...given, address: given.address.slice(0, addressCharacters) };
       if (!stop.signal.aborted) window ??= runWindow();
-      if (isNew(heapOf(heaps, refusal), refusal)) tell(refusal, 0);
+      if (isNew(groupOf(heaps, refusal), refusal)) tell(refusal, 0);
     },
     async [Symbol.asyncDispose]() {
       stop.abort();
@@ -83,9 +83,12 @@ export function createRefusals(ports: RefusalPorts): Refusals {
 }
 
 /** Of what is told as a number, `about` and `address` are null. */
-type Told = Omit<Refusal, 'about' | 'address'> & { readonly about: string | null; readonly address: string | null };
+type ReportedRefusal = Omit<Refusal, 'about' | 'address'> & {
+  readonly about: string | null;
+  readonly address: string | null;
+};
 
-function heapOf(heaps: Map<string, Heap>, { reason, who }: Refusal): Heap {
+function groupOf(heaps: Map<string, RefusalGroup>, { reason, who }: Refusal): RefusalGroup {
   const key = JSON.stringify([reason, who]);
   const heap = heaps.get(key) ?? { reason, who, told: new Map(), untold: 0 };
   heaps.set(key, heap);
@@ -93,7 +96,7 @@ function heapOf(heaps: Map<string, Heap>, { reason, who }: Refusal): Heap {
 }
 
 /** Counts it. False: it is told as a number, later. */
-function isNew(heap: Heap, refusal: Refusal): boolean {
+function isNew(heap: RefusalGroup, refusal: Refusal): boolean {
   const { told } = heap;
   const key = JSON.stringify([refusal.about, addressGroup(refusal.address)]);
   const before = told.get(key);

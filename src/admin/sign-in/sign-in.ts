@@ -8,16 +8,16 @@
  */
 import { createHash } from 'node:crypto';
 import type { Clock } from '../../async/clock.ts';
-import { createHashTurns, type HashTurns } from '../../async/semaphore.ts';
+import { createFairSemaphore, type FairSemaphore } from '../../async/semaphore.ts';
 import type { EncryptionStore } from '../../encryption/ports.ts';
 import { events, type Log } from '../../events.ts';
-import type { Author } from '../../ingest/model.ts';
+import type { AuditActor } from '../../ingest/model.ts';
 import { adminSaltBytes, decoyHash, hashAdminPassword, verifyAdminPassword } from '../../secret/admin-password.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
-import type { Account, AdminStore } from '../ports.ts';
-import { adminAudit, isAdminName, whoOnPage } from '../ports.ts';
-import type { AdminDesk, Session, SignInAnswer } from '../service.ts';
-import { type Attempt, type AttemptLimits, addressGroup, createAttemptLimits, nameBucket } from './limits.ts';
+import type { AdminAccount, AdminStore } from '../ports.ts';
+import { adminAudit, isAdminName, pageActor } from '../ports.ts';
+import type { AdminService, AdminSession, SignInResult } from '../service.ts';
+import { type AttemptLimits, addressGroup, createAttemptLimits, nameBucket, type SignInAttempt } from './limits.ts';
 
 export type SignInPorts = {
   readonly store: AdminStore & Pick<EncryptionStore, 'audit'>;
@@ -26,11 +26,11 @@ export type SignInPorts = {
   readonly random: (bytes: Uint8Array) => Uint8Array;
   /** An admin session ends when nothing is asked for so long. */
   readonly idleMs: () => number;
-  readonly author: Author;
+  readonly author: AuditActor;
   readonly log: Log;
 };
 
-export type SignIn = Pick<AdminDesk, 'signIn' | 'session' | 'signOut' | 'hasNoAccount'>;
+export type SignIn = Pick<AdminService, 'signIn' | 'session' | 'signOut' | 'hasNoAccount'>;
 
 const minuteMs = 60_000;
 /** Those who wait cost next to nothing, and are answered in time. */
@@ -42,7 +42,7 @@ const tokenForm = /^[A-Za-z0-9_-]{43}$/;
 
 type Parts = SignInPorts & {
   readonly limits: AttemptLimits;
-  readonly turns: HashTurns;
+  readonly turns: FairSemaphore;
   readonly decoy: string;
   /** Of the buckets of names. */
   readonly bucketKey: Uint8Array;
@@ -52,7 +52,7 @@ export function createSignIn(ports: SignInPorts): SignIn {
   const parts = {
     ...ports,
     limits: createAttemptLimits(ports),
-    turns: createHashTurns(hashes),
+    turns: createFairSemaphore(hashes),
     decoy: decoyHash(ports.random),
     bucketKey: ports.random(new Uint8Array(tokenBytes)),
   };
@@ -70,34 +70,34 @@ export function createSignIn(ports: SignInPorts): SignIn {
   };
 }
 
-async function signIn(parts: Parts, name: string, address: string, password: SecretBytes): Promise<SignInAnswer> {
+async function signIn(parts: Parts, name: string, address: string, password: SecretBytes): Promise<SignInResult> {
   const { limits, turns } = parts;
-  const restS = limits.restOf(address);
+  const restS = limits.blockedForS(address);
   if (restS !== null) return { kind: 'limited', retryAfterS: restS };
-  const looked = await turns.take(addressGroup(address), () => look(parts, name, address, password));
+  const looked = await turns.run(addressGroup(address), () => verifyAttempt(parts, name, address, password));
   if (looked === null) return { kind: 'busy' };
   if ('retryAfterS' in looked) return { kind: 'limited', ...looked };
   const { account, attempt, verified } = looked;
-  const answer = account !== null && verified.ok ? await begin(parts, account, address) : null;
-  if (account === null || answer === null) return await refuse(parts, account, address);
-  await limits.succeed(attempt);
-  if (verified.isOutdated) await raise(parts, account, address, password);
+  const answer = account !== null && verified.ok ? await openSession(parts, account, address) : null;
+  if (account === null || answer === null) return await recordFailure(parts, account, address);
+  await limits.recordSuccess(attempt);
+  if (verified.isOutdated) await upgradeHash(parts, account, address, password);
   return answer;
 }
 
-type Looked = {
-  readonly account: Account | null;
-  readonly attempt: Attempt;
+type VerifiedAttempt = {
+  readonly account: AdminAccount | null;
+  readonly attempt: SignInAttempt;
   readonly verified: Awaited<ReturnType<typeof verifyAdminPassword>>;
 };
 
 /** Counts the attempt and, within the limits, looks at the password. */
-async function look(
+async function verifyAttempt(
   { store, bucketKey, limits, decoy }: Parts,
   name: string,
   address: string,
   password: SecretBytes,
-): Promise<Looked | { readonly retryAfterS: number }> {
+): Promise<VerifiedAttempt | { readonly retryAfterS: number }> {
   const account = isAdminName(name.normalize('NFC')) ? await store.accountByName(name) : null;
   const attempt = { address, nameBucket: nameBucket(bucketKey, name, account?.passwordChangedAtMs ?? null) };
   const retryAfterS = await limits.count(attempt);
@@ -105,42 +105,46 @@ async function look(
   return { account, attempt, verified: await verifyAdminPassword(password, account?.passwordHash ?? decoy) };
 }
 
-async function refuse({ store, author, log }: Parts, account: Account | null, address: string): Promise<SignInAnswer> {
+async function recordFailure(
+  { store, author, log }: Parts,
+  account: AdminAccount | null,
+  address: string,
+): Promise<SignInResult> {
   const name = account?.name ?? null;
   log.warn({ reason: 'sign_in_refused', who: name, address, about: 'sign-in' }, events.adminRefused);
-  await store.audit([adminAudit({ ...author, who: whoOnPage(name) }, 'admin.sign_in_refused', address)]);
+  await store.audit([adminAudit({ ...author, who: pageActor(name) }, 'admin.sign_in_refused', address)]);
   return { kind: 'refused' };
 }
 
 /** Null: the password was changed, or the account removed, while this one was looked at. */
-async function begin(parts: Parts, account: Account, address: string): Promise<SignInAnswer | null> {
+async function openSession(parts: Parts, account: AdminAccount, address: string): Promise<SignInResult | null> {
   const { store, clock, author, log, idleMs } = parts;
   const nowMs = clock.nowMs();
   const token = base64url(parts.random(new Uint8Array(tokenBytes)));
   await store.removeSessionsBefore(nowMs - idleMs(), nowMs - sessionMsMax);
-  const audit = adminAudit({ ...author, who: whoOnPage(account.name) }, 'admin.signed_in', address);
+  const audit = adminAudit({ ...author, who: pageActor(account.name) }, 'admin.signed_in', address);
   if (!(await store.addSession(hashOf(token), account, nowMs, audit))) return null;
   log.info({ who: account.name, address }, events.adminSignedIn);
-  return { kind: 'signed_in', token, session: shown(token, account, nowMs) };
+  return { kind: 'signed_in', token, session: sessionFrom(token, account, nowMs) };
 }
 
 /** The hash under the parameters of now. Whoever is in stays in when it cannot be had: the next sign-in tries again. */
-async function raise(
+async function upgradeHash(
   { store, turns, random }: Parts,
-  account: Account,
+  account: AdminAccount,
   address: string,
   password: SecretBytes,
 ): Promise<void> {
   const salt = random(new Uint8Array(adminSaltBytes));
-  const hash = await turns.take(addressGroup(address), () => hashAdminPassword(password, salt));
-  if (hash !== null) await store.rehash(account.id, account.passwordHash, hash);
+  const hash = await turns.run(addressGroup(address), () => hashAdminPassword(password, salt));
+  if (hash !== null) await store.upgradePasswordHash(account.id, account.passwordHash, hash);
 }
 
 async function sessionOf(
   { store, clock, idleMs }: SignInPorts,
   token: string,
   isUse: boolean,
-): Promise<Session | null> {
+): Promise<AdminSession | null> {
   if (!tokenForm.test(token)) return null;
   const tokenHash = hashOf(token);
   const stored = await store.readSession(tokenHash);
@@ -152,7 +156,7 @@ async function sessionOf(
     return null;
   }
   if (isUse && unseenMs >= touchAfterMs(idleMs())) await store.touchSession(tokenHash, nowMs);
-  return shown(token, stored.account, stored.createdAtMs);
+  return sessionFrom(token, stored.account, stored.createdAtMs);
 }
 
 /** A write for each page would be too many; the shortest of idle times is a minute. */
@@ -160,7 +164,7 @@ function touchAfterMs(idleMs: number): number {
   return Math.min(minuteMs, idleMs / 10);
 }
 
-function shown(token: string, account: Account, signedInAtMs: number): Session {
+function sessionFrom(token: string, account: AdminAccount, signedInAtMs: number): AdminSession {
   return { accountId: account.id, name: account.name, csrf: csrfOf(token), signedInAtMs };
 }
 

@@ -14,16 +14,16 @@ import type { EncryptionStore, KeyFile, KeyFileReading, ProofCheck, ProofFile } 
 import { type EncryptionStatus, encryptionStatus } from '../../encryption/status.ts';
 import type { Vault } from '../../encryption/vault.ts';
 import type { Log } from '../../events.ts';
-import type { Author } from '../../ingest/model.ts';
-import type { Workers } from '../../ingest/ports.ts';
+import type { AuditActor } from '../../ingest/model.ts';
+import type { WorkerIdentity } from '../../ingest/ports.ts';
 import { type KeyId, keyIds } from '../../secret/key.ts';
 import { neededKeys } from '../../secret/switch.ts';
-import { quoted } from '../../text/shell.ts';
+import { shellArg } from '../../text/shell.ts';
 import { createOperations, type Operations } from '../operations/operations.ts';
 import { halfWay } from '../operations/runner.ts';
-import { type AdminStore, whoOnPage } from '../ports.ts';
+import { type AdminStore, pageActor } from '../ports.ts';
 import type {
-  AdminDesk,
+  AdminService,
   BackupVerdict,
   BackupVerified,
   EncryptionView,
@@ -31,20 +31,20 @@ import type {
   OperationView,
   ProofRequest,
 } from '../service.ts';
-import { troublesOf } from './diagnostics.ts';
+import { diagnose } from './diagnostics.ts';
 
-export type EncryptionDeskPorts = {
+export type EncryptionServicePorts = {
   readonly store: EncryptionStore &
-    Pick<AdminStore, 'readOperation' | 'beginOperation' | 'noteOperation' | 'lastAudit'>;
+    Pick<AdminStore, 'readOperation' | 'beginOperation' | 'updateOperation' | 'lastAudit'>;
   readonly vault: Vault;
   readonly keyFile: Pick<KeyFile, 'path' | 'read'>;
   readonly proof: Pick<ProofFile, 'path'>;
   /** The one that the control socket uses as well. */
   readonly control: Control;
-  readonly workers: Workers;
+  readonly workers: WorkerIdentity;
   readonly clock: Clock;
   readonly log: Log;
-  readonly author: Author;
+  readonly author: AuditActor;
   /** The ports of one operation on the switch. */
   operation(tell: Tell): OperationPorts;
   /** Absolute; null: the daemon was started without one. */
@@ -54,22 +54,25 @@ export type EncryptionDeskPorts = {
   readonly database: DatabasePlace;
 };
 
-export type EncryptionDesk = AsyncDisposable &
-  Pick<AdminDesk, 'encryption' | 'start' | 'askDisable' | 'confirmDisable' | 'cancelDisable' | 'verifyBackup'>;
+export type EncryptionService = AsyncDisposable &
+  Pick<
+    AdminService,
+    'encryption' | 'startOperation' | 'requestDisable' | 'confirmDisable' | 'cancelDisable' | 'verifyBackup'
+  >;
 
 /** Of a backup that holds every key; its detail is their ids. */
 const verifiedAction = 'key.backup_verified';
 
 /** Looks at once, and every few seconds, for an operation that a dead daemon left behind. Disposing stops what runs. */
-export function createEncryptionDesk(ports: EncryptionDeskPorts): EncryptionDesk {
+export function createEncryptionService(ports: EncryptionServicePorts): EncryptionService {
   const operations = createOperations(ports);
   const { control, vault } = ports;
   return {
-    encryption: () => look(ports, operations),
-    start: (kind, by) => operations.start(kind, by),
-    askDisable: async (by) => {
+    encryption: () => readEncryptionView(ports, operations),
+    startOperation: (kind, by) => operations.start(kind, by),
+    requestDisable: async (by) => {
       const { switch: inForce } = await vault.refresh();
-      if (inForce.state !== 'off') await control.askDisable(whoOnPage(by));
+      if (inForce.state !== 'off') await control.askDisable(pageActor(by));
     },
     confirmDisable: async (by) => {
       const why = await control.confirmDisable(async () => {
@@ -78,7 +81,7 @@ export function createEncryptionDesk(ports: EncryptionDeskPorts): EncryptionDesk
       });
       return why === null ? { kind: 'started' } : { kind: 'refused', sentence: why };
     },
-    cancelDisable: (by) => control.cancelDisable(whoOnPage(by)),
+    cancelDisable: (by) => control.cancelDisable(pageActor(by)),
     verifyBackup: (held, by) => verify(ports, held, by),
     [Symbol.asyncDispose]: () => operations[Symbol.asyncDispose](),
   };
@@ -86,7 +89,7 @@ export function createEncryptionDesk(ports: EncryptionDeskPorts): EncryptionDesk
 
 const nobodyToTell: Tell = { step: () => undefined, passwords: () => undefined, waiting: () => undefined };
 
-async function look(ports: EncryptionDeskPorts, operations: Operations): Promise<EncryptionView> {
+async function readEncryptionView(ports: EncryptionServicePorts, operations: Operations): Promise<EncryptionView> {
   const { keyFile, vault, control, configFile, database, workers, author } = ports;
   const [status, operation, reading] = await Promise.all([
     encryptionStatus(ports.operation(nobodyToTell), liveMs),
@@ -94,11 +97,11 @@ async function look(ports: EncryptionDeskPorts, operations: Operations): Promise
     keyFile.read(),
   ]);
   const request = control.request();
-  const place = { keyFilePath: keyFile.path, configFile, me: workers.me, host: author.host, user: ports.user };
+  const context = { keyFilePath: keyFile.path, configFile, me: workers.name, host: author.host, user: ports.user };
   return {
-    ...underWay(status, operation, request !== null),
+    ...operationProgress(status, operation, request !== null),
     status,
-    troubles: troublesOf(status, vault.view, place),
+    diagnostics: diagnose(status, vault.view, context),
     operation,
     proofRequest: request && proofRequest(request, ports.proof.path),
     keyFile: keyFileView(keyFile.path, reading, vault),
@@ -121,7 +124,7 @@ function proofRequest({ by, askedAtMs, expiresAtMs, checks }: DisableRequest, pa
   const told = checks?.map(({ name, ok, why, hint }: ProofCheck) => {
     return { name, ok, why: hint === null ? why : `${why}. ${hint}` };
   });
-  return { by, askedAtMs, expiresAtMs, path, command: `touch ${quoted(path)}`, checks: told ?? null };
+  return { by, requestedAtMs: askedAtMs, expiresAtMs, path, command: `touch ${shellArg(path)}`, checks: told ?? null };
 }
 
 function keyFileView(path: string, reading: KeyFileReading, vault: Vault): EncryptionView['keyFile'] {
@@ -142,7 +145,10 @@ function keysToHold(reading: KeyFileReading, { view, keys }: Vault): readonly Ke
 }
 
 /** null when the last one that was compared lacks a key of now. */
-async function lastVerified({ store }: EncryptionDeskPorts, wanted: readonly KeyId[]): Promise<BackupVerified | null> {
+async function lastVerified(
+  { store }: EncryptionServicePorts,
+  wanted: readonly KeyId[],
+): Promise<BackupVerified | null> {
   const row = wanted.length === 0 ? null : await store.lastAudit(verifiedAction);
   if (row === null) return null;
   const held = (row.detail ?? '').split(' ').filter(isKeyId);
@@ -153,7 +159,7 @@ function isKeyId(text: string): boolean {
   return /^[0-9a-f]{16}$/.test(text);
 }
 
-async function verify(ports: EncryptionDeskPorts, given: readonly string[], by: string): Promise<BackupVerdict> {
+async function verify(ports: EncryptionServicePorts, given: readonly string[], by: string): Promise<BackupVerdict> {
   const { keyFile, vault, store, author } = ports;
   const { switch: inForce } = await vault.refresh();
   const wanted = keysToHold(await keyFile.read(), vault);
@@ -164,28 +170,32 @@ async function verify(ports: EncryptionDeskPorts, given: readonly string[], by: 
   const held = wanted.filter((id) => given.includes(id));
   const detail = isSame ? held.join(' ') : `lacks ${lacks.join(' ')}`;
   const { keyId, nextKeyId } = inForce;
-  const entry = { who: whoOnPage(by), host: author.host, keyId, nextKeyId, mailboxId: null, detail };
+  const entry = { who: pageActor(by), host: author.host, keyId, nextKeyId, mailboxId: null, detail };
   await store.audit([{ ...entry, action: isSame ? verifiedAction : 'key.backup_differs' }]);
   return isSame ? { kind: 'same' } : { kind: 'lacks', keyIds: lacks };
 }
 
 /** What is under way with the switch, out of its state, the counted passwords and the operation of the page. Pure. */
 
-export type UnderWay = Pick<EncryptionView, 'face' | 'progress' | 'unfinished'>;
+export type OperationProgress = Pick<EncryptionView, 'mode' | 'progress' | 'unfinished'>;
 
 /** `isAsked`: switching off was asked for, and waits for its proof file. */
-export function underWay(status: EncryptionStatus, operation: OperationView | null, isAsked: boolean): UnderWay {
+export function operationProgress(
+  status: EncryptionStatus,
+  operation: OperationView | null,
+  isAsked: boolean,
+): OperationProgress {
   const running = operation?.state === 'running' ? operation : null;
   const begun = halfWay({ state: status.state, nextKeyId: status.next_key_id });
   const kind = begun ?? running?.kind ?? null;
   return {
-    face: kind === null ? faceAtRest(status, isAsked) : 'working',
+    mode: kind === null ? idleMode(status, isAsked) : 'working',
     progress: kind === null ? null : progressOf(kind, status, running),
     unfinished: running === null ? begun : null,
   };
 }
 
-function faceAtRest({ state }: EncryptionStatus, isAsked: boolean): EncryptionView['face'] {
+function idleMode({ state }: EncryptionStatus, isAsked: boolean): EncryptionView['mode'] {
   if (state === 'off') return 'off';
   return isAsked ? 'disabling' : 'on';
 }
@@ -193,12 +203,12 @@ function faceAtRest({ state }: EncryptionStatus, isAsked: boolean): EncryptionVi
 function progressOf(kind: OperationKind, status: EncryptionStatus, running: OperationView | null) {
   const { sealed, plain } = status;
   const total = sealed + plain;
-  if (kind === 'rotate') return { done: rotated(status, running), total };
+  if (kind === 'rotate') return { done: countUnderNewKey(status, running), total };
   return { done: kind === 'enable' ? sealed : plain, total };
 }
 
 /** Under the key that they are to be under in the end, which is not known before it is announced. */
-function rotated(status: EncryptionStatus, running: OperationView | null): number {
+function countUnderNewKey(status: EncryptionStatus, running: OperationView | null): number {
   const { next_key_id: nextKeyId, key_id: keyId, changed_at: changedAt, by_key: byKey } = status;
   const isBegun = nextKeyId !== null || running === null || Date.parse(changedAt ?? '') >= running.startedAtMs;
   if (!isBegun) return 0;

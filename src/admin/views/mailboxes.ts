@@ -4,8 +4,8 @@
 import { hintOf } from '../../errors.ts';
 import type { Mailbox, MailboxHealth } from '../../ingest/model.ts';
 import type { CheckStatus, MailboxCheck } from '../../ingest/readiness.ts';
-import { commandOn, toldCommand } from '../../text/shell.ts';
-import type { MailboxLine, OverviewQuery, Page } from '../service.ts';
+import { commandOrNotice, shellCommand } from '../../text/shell.ts';
+import type { ListPage, MailboxLine, OverviewQuery } from '../service.ts';
 
 /** `words`: what a search looks into, lower-case. */
 export type ListedMailbox = { readonly line: MailboxLine; readonly words: readonly [name: string, host: string] };
@@ -33,9 +33,9 @@ function checkedLine(check: MailboxCheck): MailboxLine {
     name: mailbox,
     host,
     state: stateOf(check),
-    lastSuccessMs: timeOf(success),
-    nextPollMs: timeOf(check.next_poll),
-    isPushed: check.pushed,
+    lastSuccessMs: timestampMs(success),
+    nextPollMs: timestampMs(check.next_poll),
+    isIdling: check.idling,
     error: errorOf(check),
   };
 }
@@ -54,31 +54,31 @@ const otherCode = 'an error that this version does not know';
  */
 function errorOf({ reason, hint, since, stored }: MailboxCheck): MailboxLine['error'] {
   if (reason === null) return null;
-  const sinceMs = timeOf(since);
-  if (stored === undefined) return { reason, said: null, hint, sinceMs };
+  const sinceMs = timestampMs(since);
+  if (stored === undefined) return { reason, storedMessage: null, hint, sinceMs };
   const { code, message } = stored;
   const ours = hintOf(code);
   // Behind the message stands what was made of it.
   const added = reason.slice(`${code}: ${message}`.length).trim();
   const advice = [added, ours ?? ''].filter((part) => part !== '').join(' ');
   return {
-    ...{ reason: ours === null ? otherCode : code, said: message === '' ? null : message },
+    ...{ reason: ours === null ? otherCode : code, storedMessage: message === '' ? null : message },
     ...{ hint: advice === '' ? null : advice, sinceMs },
   };
 }
 
 function pausedLine({ name, connection, state, health }: StoredMailbox): MailboxLine {
   const reason = 'its removal was interrupted';
-  const hint = `Remove it again: ${toldCommand(commandOn('mailbox remove', name))}`;
+  const hint = `Remove it again: ${commandOrNotice(shellCommand('mailbox remove', name))}`;
   return {
     ...{ name, host: connection.host, state: 'paused', lastSuccessMs: health.lastSuccessAtMs },
-    ...{ nextPollMs: null, isPushed: false },
-    error: state === 'removing' ? { reason, said: null, hint, sinceMs: null } : null,
+    ...{ nextPollMs: null, isIdling: false },
+    error: state === 'removing' ? { reason, storedMessage: null, hint, sinceMs: null } : null,
   };
 }
 
 /** Of ISO 8601. What is no time is null. */
-export function timeOf(iso: string | null): number | null {
+export function timestampMs(iso: string | null): number | null {
   const ms = iso === null ? Number.NaN : Date.parse(iso);
   return Number.isNaN(ms) ? null : ms;
 }
@@ -94,11 +94,11 @@ export function chosenMailboxes(
 }
 
 /** Where `page` lies among `total`, counted from 1; one behind the last is the last. `from`: of its first, from 0. */
-export function placeOf(
+export function pageBounds(
   total: number,
   page: number,
   size: number,
-): Omit<Page<never>, 'list'> & { readonly from: number } {
+): Omit<ListPage<never>, 'list'> & { readonly from: number } {
   const pages = Math.max(1, Math.ceil(total / size));
   const shown = Math.min(Math.max(1, Math.trunc(page) || 1), pages);
   return { page: shown, pages, total, from: (shown - 1) * size };

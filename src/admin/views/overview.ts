@@ -7,21 +7,21 @@
 
 import type { Clock } from '../../async/clock.ts';
 import { inTime, within } from '../../async/deadline.ts';
-import { createFresh, type Fresh } from '../../async/single-flight.ts';
+import { type StaleWhileRevalidate, staleWhileRevalidate } from '../../async/single-flight.ts';
 import { type Failure, isFailure } from '../../errors.ts';
 import type { QuarantineReader, RawSources } from '../../ingest/ports.ts';
-import { headOf, heldId } from '../../ingest/quarantine/read.ts';
-import { knownReasons, reasonMeaning } from '../../ingest/quarantine/reasons.ts';
+import { headerOf, quarantineId } from '../../ingest/quarantine/read.ts';
+import { describeReason, quarantineReasons } from '../../ingest/quarantine/reasons.ts';
 import type { Check, Readiness } from '../../ingest/readiness.ts';
-import type { HeldMail, MailboxStore } from '../../ingest/stores.ts';
+import type { MailboxStore, QuarantinedMessage } from '../../ingest/stores.ts';
 import type { MailHead } from '../../mail/mime/structured-fields.ts';
 import { isoTime } from '../../text/time.ts';
 import type { AdminStore } from '../ports.ts';
 import type {
-  Activity,
-  AdminDesk,
-  HeldLine,
+  AdminService,
+  HourlyActivity,
   OverviewView,
+  QuarantinedLine,
   QuarantineView,
   ReasonLine,
   WorkerLine,
@@ -30,23 +30,23 @@ import {
   chosenMailboxes,
   type ListedMailbox,
   listedMailboxes,
-  placeOf,
+  pageBounds,
   type StoredMailbox,
-  timeOf,
+  timestampMs,
 } from './mailboxes.ts';
-import { createSettleDesk, type SettleDeskPorts } from './quarantine.ts';
+import { createQuarantineActions, type QuarantineActionPorts } from './quarantine.ts';
 
 /** `readiness`: what `/readyz` is made of. */
-export type OverviewDeskPorts = SurveyPorts &
-  SettleDeskPorts & {
+export type OverviewServicePorts = OverviewDataPorts &
+  QuarantineActionPorts & {
     readonly store: QuarantineReader & Pick<AdminStore, 'activitySince'>;
     readonly raw: Pick<RawSources, 'read'>;
   };
 
 /** Disposing waits for what is being taken out of quarantine. */
-export type OverviewDesk = AsyncDisposable & Pick<AdminDesk, 'overview' | 'quarantine' | 'settle'>;
+export type OverviewService = AsyncDisposable & Pick<AdminService, 'overview' | 'quarantine' | 'resolveQuarantined'>;
 
-type Reasons = Awaited<ReturnType<QuarantineReader['quarantine']>>['reasons'];
+type Reasons = Awaited<ReturnType<QuarantineReader['quarantineCounts']>>['reasons'];
 
 const mailboxesPerPage = 50;
 const mailsPerPage = 25;
@@ -60,58 +60,61 @@ const reasonSettings = { freshMs: 0, usableMs: 30_000, quickMs: 25, waitMs };
 const activityFreshMs = (tookMs: number): number => (tookMs < 100 ? 10_000 : minuteMs);
 const activitySettings = { freshMs: activityFreshMs, usableMs: 10 * minuteMs, quickMs: 25, waitMs: 25 };
 
-export function createOverviewDesk(ports: OverviewDeskPorts): OverviewDesk {
+export function createOverviewService(ports: OverviewServicePorts): OverviewService {
   const { clock, store } = ports;
-  const survey = createFresh(surveyor(ports), clock, surveySettings);
-  const reasons = createFresh(async () => (await store.quarantine()).reasons, clock, reasonSettings);
-  const activity = createFresh(() => store.activitySince(firstHourMs(clock.nowMs())), clock, activitySettings);
-  const settling = createSettleDesk(ports, reasons.outdate);
+  const survey = staleWhileRevalidate(overviewDataReader(ports), clock, surveySettings);
+  const reasons = staleWhileRevalidate(async () => (await store.quarantineCounts()).reasons, clock, reasonSettings);
+  const activity = staleWhileRevalidate(() => store.activitySince(firstHourMs(clock.nowMs())), clock, activitySettings);
+  const settling = createQuarantineActions(ports, reasons.invalidate);
   return {
     overview: async (query) => {
-      const known = await survey.ask();
+      const known = await survey.get();
       return overviewOf(known.value, query, {
         trouble: known.trouble,
         activity: await knownActivity(activity, clock.nowMs()),
       });
     },
     quarantine: async (query) => {
-      const known = await reasons.ask();
-      const { from, ...place } = placeOf(totalOf(known.value, query.reason), query.page, mailsPerPage);
-      const mails = await inTime(store.heldPage(query.reason, from, mailsPerPage), waitMs, clock);
-      const list = await Promise.all(mails.map((mail) => heldLine(mail, ports)));
-      return { query, reasons: known.value.map(reasonLine), mails: { ...place, list } } satisfies QuarantineView;
+      const known = await reasons.get();
+      const { from, ...place } = pageBounds(totalOf(known.value, query.reason), query.page, mailsPerPage);
+      const mails = await inTime(store.quarantinePage(query.reason, from, mailsPerPage), waitMs, clock);
+      const list = await Promise.all(mails.map((mail) => quarantinedLine(mail, ports)));
+      return { query, reasons: known.value.map(reasonLine), messages: { ...place, list } } satisfies QuarantineView;
     },
-    settle: settling.settle,
+    resolveQuarantined: settling.resolveQuarantined,
     [Symbol.asyncDispose]: () => settling[Symbol.asyncDispose](),
   };
 }
 
 function overviewOf(
-  survey: Survey,
+  survey: OverviewData,
   query: OverviewView['query'],
-  { trouble, activity }: { readonly trouble: Failure | null; readonly activity: Activity | null },
+  { trouble, activity }: { readonly trouble: Failure | null; readonly activity: HourlyActivity | null },
 ): OverviewView {
   const chosen = chosenMailboxes(survey.mailboxes, query);
-  const { from, ...place } = placeOf(chosen.length, query.page, mailboxesPerPage);
+  const { from, ...place } = pageBounds(chosen.length, query.page, mailboxesPerPage);
   const { counts, quarantine, workers, atMs } = survey;
   return {
     ...{ atMs, query, counts, workers, activity },
     isReady: survey.isReady && trouble === null,
-    wrongs: trouble === null ? survey.wrongs : [troubleLine(trouble), ...survey.wrongs],
+    failingChecks: trouble === null ? survey.wrongs : [staleDataLine(trouble), ...survey.wrongs],
     mailboxes: { ...place, list: chosen.slice(from, from + mailboxesPerPage).map(({ line }) => line) },
     quarantine: { count: quarantine.count, reasons: quarantine.reasons.map(reasonLine) },
   };
 }
 
 /** Everything below it is older than it should be. */
-function troubleLine({ code, message, hint }: Failure): OverviewView['wrongs'][number] {
+function staleDataLine({ code, message, hint }: Failure): OverviewView['failingChecks'][number] {
   return { check: 'overview', reason: `${code}: ${message}; shown is what was known before`, hint };
 }
 
 /** null: not known yet, or not since long. */
-async function knownActivity(activity: Fresh<Activity>, nowMs: number): Promise<Activity | null> {
+async function knownActivity(
+  activity: StaleWhileRevalidate<HourlyActivity>,
+  nowMs: number,
+): Promise<HourlyActivity | null> {
   try {
-    const { value, atMs } = await activity.ask();
+    const { value, atMs } = await activity.get();
     return nowMs - atMs < activitySettings.usableMs ? everyHour(value, nowMs) : null;
   } catch (error) {
     if (isFailure(error)) return null;
@@ -125,17 +128,20 @@ function totalOf(reasons: Reasons, reason: string | null): number {
 }
 
 function reasonLine({ reason, count }: Reasons[number]): ReasonLine {
-  const { meaning, hint } = reasonMeaning(reason);
+  const { meaning, hint } = describeReason(reason);
   // A code that is not known may say anything: it is shown as a code, and not within a sentence of ours.
-  const isKnown = knownReasons.includes(reason);
+  const isKnown = quarantineReasons.includes(reason);
   return { reason, count, meaning: isKnown ? meaning : 'This version does not know that reason.', hint };
 }
 
-async function heldLine(mail: HeldMail, { raw, clock }: Pick<OverviewDeskPorts, 'raw' | 'clock'>): Promise<HeldLine> {
-  const head: MailHead | null = (await within(headOf(raw, mail), headsMs, clock))?.value ?? null;
-  const { mailbox, reason, sinceMs, sizeBytes } = mail;
+async function quarantinedLine(
+  mail: QuarantinedMessage,
+  { raw, clock }: Pick<OverviewServicePorts, 'raw' | 'clock'>,
+): Promise<QuarantinedLine> {
+  const head: MailHead | null = (await within(headerOf(raw, mail), headsMs, clock))?.value ?? null;
+  const { mailbox, reason, quarantinedAtMs: sinceMs, sizeBytes } = mail;
   return {
-    ...{ id: heldId(mail), mailbox, reason, sinceMs, sizeBytes },
+    ...{ id: quarantineId(mail), mailbox, reason, sinceMs, sizeBytes },
     from: head?.from ?? null,
     subject: head?.subject ?? null,
   };
@@ -147,7 +153,7 @@ async function heldLine(mail: HeldMail, { raw, clock }: Pick<OverviewDeskPorts, 
  * While the database is away nothing is known of mailboxes and quarantine: what was known last is kept, and told as such.
  */
 
-export type SurveyPorts = {
+export type OverviewDataPorts = {
   readonly readiness: () => Promise<Readiness>;
   readonly store: Pick<MailboxStore, 'listMailboxes'>;
   readonly clock: Clock;
@@ -160,66 +166,73 @@ type Stored = {
   readonly quarantine: Readiness['checks']['quarantine'];
 };
 
-export type Survey = Stored & {
+export type OverviewData = Stored & {
   readonly isReady: boolean;
-  readonly wrongs: OverviewView['wrongs'];
+  readonly wrongs: OverviewView['failingChecks'];
   readonly workers: readonly WorkerLine[];
 };
 
 /** Each look remembers what the one before it found in the database. */
-function surveyor({ readiness, store, clock }: SurveyPorts): () => Promise<Survey> {
+function overviewDataReader({ readiness, store, clock }: OverviewDataPorts): () => Promise<OverviewData> {
   let last: Stored | null = null;
-  let beside: Beside = { readMs: Number.NEGATIVE_INFINITY, list: [] };
+  let beside: UnpolledMailboxes = { readMs: Number.NEGATIVE_INFINITY, list: [] };
   return async () => {
     const atMs = clock.nowMs();
     const seen = await readiness();
     const { mailboxes, quarantine } = seen.checks;
-    if (mailboxes.status === 'unknown' && last !== null) return surveyOf(seen, last, last.atMs);
+    if (mailboxes.status === 'unknown' && last !== null) return overviewData(seen, last, last.atMs);
     const { failing, waiting, paused } = mailboxes;
     const listed = new Set(mailboxes.list.map(({ mailbox }) => mailbox));
     if (isOutdated(beside, { nowMs: clock.monotonicMs(), paused, listed }))
-      beside = await readBeside(store, clock, listed);
+      beside = await readUnpolled(store, clock, listed);
     const lines = listedMailboxes(mailboxes.list, beside.list);
     const unknown = lines.filter(({ line }) => line.state === 'unknown').length;
     const counts = { ok: mailboxes.ok - unknown, failing, waiting, paused, unknown };
     const stored = { atMs, counts, quarantine, mailboxes: lines };
     if (mailboxes.status !== 'unknown') last = stored;
-    return surveyOf(seen, stored, null);
+    return overviewData(seen, stored, null);
   };
 }
 
 /** Mailboxes that are not among the checks. They are seldom others than before: to read all mailboxes is dear. */
-type Beside = { readonly readMs: number; readonly list: readonly StoredMailbox[] };
+type UnpolledMailboxes = { readonly readMs: number; readonly list: readonly StoredMailbox[] };
 
-const besideMsMax = 60_000;
+const unpolledAgeMsMax = 60_000;
 
 function isOutdated(
-  { readMs, list }: Beside,
+  { readMs, list }: UnpolledMailboxes,
   { nowMs, paused, listed }: { readonly nowMs: number; readonly paused: number; readonly listed: ReadonlySet<string> },
 ): boolean {
   if (paused === 0 && list.length === 0) return false;
-  return list.length !== paused || nowMs - readMs > besideMsMax || list.some(({ name }) => listed.has(name));
+  return list.length !== paused || nowMs - readMs > unpolledAgeMsMax || list.some(({ name }) => listed.has(name));
 }
 
-async function readBeside(store: SurveyPorts['store'], clock: Clock, listed: ReadonlySet<string>): Promise<Beside> {
+async function readUnpolled(
+  store: OverviewDataPorts['store'],
+  clock: Clock,
+  listed: ReadonlySet<string>,
+): Promise<UnpolledMailboxes> {
   const readMs = clock.monotonicMs();
   return { readMs, list: (await store.listMailboxes()).filter(({ name }) => !listed.has(name)) };
 }
 
 /** `oldMs`: when mailboxes and quarantine were read, when that is not now. */
-function surveyOf({ ready, worker, checks }: Readiness, stored: Stored, oldMs: number | null): Survey {
+function overviewData({ ready, worker, checks }: Readiness, stored: Stored, oldMs: number | null): OverviewData {
   return {
     ...stored,
     isReady: ready,
-    wrongs: wrongsOf(checks, oldMs),
+    wrongs: failingChecks(checks, oldMs),
     workers: checks.workers.list.map(({ host, pid, live, seen_at }) => ({
-      ...{ host, pid, isLive: live, seenAtMs: timeOf(seen_at) },
+      ...{ host, pid, isLive: live, seenAtMs: timestampMs(seen_at) },
       isThisOne: host === worker.host && pid === worker.pid,
     })),
   };
 }
 
-function wrongsOf({ push: _, ...checks }: Readiness['checks'], oldMs: number | null): OverviewView['wrongs'] {
+function failingChecks(
+  { idle: _, ...checks }: Readiness['checks'],
+  oldMs: number | null,
+): OverviewView['failingChecks'] {
   const told = Object.entries({ ...checks, ...tables(checks) }).map(([check, one]: [string, Check]) => ({
     check,
     ...one,
@@ -239,12 +252,12 @@ function tables({ mailboxes, quarantine }: Pick<Readiness['checks'], 'mailboxes'
     mailboxes: isFailing
       ? { ...mailboxes, hint: 'They are listed below, the first ones, each with its hint.' }
       : mailboxes,
-    quarantine: count === 0 ? quarantine : { ...quarantine, reason: heldText(count, reasons) },
+    quarantine: count === 0 ? quarantine : { ...quarantine, reason: quarantineSummary(count, reasons) },
   };
 }
 
-function heldText(count: number, reasons: Readiness['checks']['quarantine']['reasons']): string {
-  const known = reasons.filter(({ reason }) => knownReasons.includes(reason));
+function quarantineSummary(count: number, reasons: Readiness['checks']['quarantine']['reasons']): string {
+  const known = reasons.filter(({ reason }) => quarantineReasons.includes(reason));
   const rest = known.reduce((left, one) => left - one.count, count);
   const each = [
     ...known.map((one) => `${one.count} ${one.reason}`),
@@ -264,11 +277,11 @@ function firstHourMs(nowMs: number): number {
 }
 
 /** Every hour, also those without any. `known` may lack some, and may go further back. */
-function everyHour(known: Activity, nowMs: number): Activity {
+function everyHour(known: HourlyActivity, nowMs: number): HourlyActivity {
   const byStart = new Map(known.map((hour) => [hour.startMs, hour]));
   const first = firstHourMs(nowMs);
   return Array.from({ length: hours }, (_, index) => {
     const startMs = first + index * hourMs;
-    return byStart.get(startMs) ?? { startMs, mails: 0, tickets: 0 };
+    return byStart.get(startMs) ?? { startMs, messages: 0, tickets: 0 };
   });
 }

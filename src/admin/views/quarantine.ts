@@ -11,35 +11,39 @@ import { within } from '../../async/deadline.ts';
 import type { EncryptionStore } from '../../encryption/ports.ts';
 import { isFailure } from '../../errors.ts';
 import { events, type Log } from '../../events.ts';
-import type { Author } from '../../ingest/model.ts';
+import type { AuditActor } from '../../ingest/model.ts';
 import {
-  createSettleTally,
+  createResolveTally,
   discardOne,
   isOver,
+  quarantineActions,
+  type ResolveResult,
+  resolveOne,
   resultHint,
   resultName,
   resultSentence,
-  type SettleResult,
-  settleActions,
-  settleOne,
 } from '../../ingest/quarantine/actions.ts';
-import { heldById, heldId } from '../../ingest/quarantine/read.ts';
+import { quarantinedById, quarantineId } from '../../ingest/quarantine/read.ts';
 import type { Resolver } from '../../ingest/quarantine/resolve.ts';
-import type { HeldMail, QuarantineStore } from '../../ingest/stores.ts';
-import { commandOn, toldCommand } from '../../text/shell.ts';
-import { whoOnPage } from '../ports.ts';
-import type { AdminDesk, Settlement } from '../service.ts';
+import type { QuarantinedMessage, QuarantineStore } from '../../ingest/stores.ts';
+import { commandOrNotice, shellCommand } from '../../text/shell.ts';
+import { pageActor } from '../ports.ts';
+import type { AdminService, QuarantineActionResult } from '../service.ts';
 
-export type SettleDeskPorts = {
+export type QuarantineActionPorts = {
   readonly store: QuarantineStore & Pick<EncryptionStore, 'audit'>;
   /** Under the settings of then. It is called for several mails at once, and holds no connection afterwards. */
-  readonly settle: Resolver['settle'];
+  readonly resolve: Resolver['resolve'];
   readonly clock: Clock;
-  readonly author: Author;
+  readonly author: AuditActor;
   readonly log: Pick<Log, 'info'>;
 };
 
-type Click = { readonly mail: HeldMail; readonly way: keyof typeof settleActions; readonly by: string };
+type QuarantineAction = {
+  readonly mail: QuarantinedMessage;
+  readonly way: keyof typeof quarantineActions;
+  readonly by: string;
+};
 
 /** So long a page waits for it. */
 const waitMsMax = 20_000;
@@ -50,20 +54,20 @@ const clicksUnderWayMax = 20;
 const unknown = 'This mail does not wait in quarantine: somebody else has resolved it, or there never was one.';
 
 /** `changed` is called when one is over. Disposing waits for those that are under way. */
-export function createSettleDesk(
-  ports: SettleDeskPorts,
+export function createQuarantineActions(
+  ports: QuarantineActionPorts,
   changed: () => void,
-): AsyncDisposable & Pick<AdminDesk, 'settle'> {
+): AsyncDisposable & Pick<AdminService, 'resolveQuarantined'> {
   const lasts = new Map<string, Promise<unknown>>();
   const underWay = new Map<Promise<unknown>, number>();
 
   /** After those of the same mail that came before it. */
-  const queued = (click: Click): Promise<Settlement> => {
-    const id = heldId(click.mail);
+  const queued = (click: QuarantineAction): Promise<QuarantineActionResult> => {
+    const id = quarantineId(click.mail);
     const before = lasts.get(id) ?? Promise.resolve();
     const mine = before.then(
-      () => settleClick(click, ports),
-      () => settleClick(click, ports),
+      () => runAction(click, ports),
+      () => runAction(click, ports),
     );
     lasts.set(id, mine);
     underWay.set(mine, click.mail.sizeBytes);
@@ -76,15 +80,15 @@ export function createSettleDesk(
     return mine;
   };
 
-  const begin = async (id: string, way: Click['way'], by: string): Promise<Settlement> => {
-    const mail = await waitingMail(ports.store, id);
+  const begin = async (id: string, way: QuarantineAction['way'], by: string): Promise<QuarantineActionResult> => {
+    const mail = await readQuarantined(ports.store, id);
     if (mail === null) return { isDone: false, sentence: unknown };
-    const refusal = way === 'discard' ? null : tooMuch(mail, [...underWay.values()]);
+    const refusal = way === 'discard' ? null : refusalForSize(mail, [...underWay.values()]);
     return refusal ?? (await queued({ mail, way, by }));
   };
 
   return {
-    async settle(id, way, by) {
+    async resolveQuarantined(id, way, by) {
       const done = await within(begin(id, way, by), waitMsMax, ports.clock);
       if (done !== null) return done.value;
       return {
@@ -99,9 +103,9 @@ export function createSettleDesk(
 }
 
 /** The page lists what waits: a mail that was discarded meanwhile is somebody else's doing, and stays discarded. */
-async function waitingMail(store: QuarantineStore, id: string): Promise<HeldMail | null> {
+async function readQuarantined(store: QuarantineStore, id: string): Promise<QuarantinedMessage | null> {
   try {
-    const mail = await heldById(store, id);
+    const mail = await quarantinedById(store, id);
     return mail.discardedAtMs === null ? mail : null;
   } catch (error) {
     if (isFailure(error, 'usage', 'not_found')) return null;
@@ -109,10 +113,10 @@ async function waitingMail(store: QuarantineStore, id: string): Promise<HeldMail
   }
 }
 
-function tooMuch(mail: HeldMail, sizes: readonly number[]): Settlement | null {
-  const id = heldId(mail);
+function refusalForSize(mail: QuarantinedMessage, sizes: readonly number[]): QuarantineActionResult | null {
+  const id = quarantineId(mail);
   if (mail.sizeBytes > bytesUnderWayMax) {
-    const line = toldCommand(commandOn('quarantine release', id));
+    const line = commandOrNotice(shellCommand('quarantine release', id));
     const sentence = `${id} is too large to be taken in by the daemon. On the server, a command does it: ${line}`;
     return { isDone: false, sentence };
   }
@@ -121,21 +125,31 @@ function tooMuch(mail: HeldMail, sizes: readonly number[]): Settlement | null {
   return { isDone: false, sentence: `${id} still waits: others are being taken in. Try again in a minute.` };
 }
 
-async function settleClick({ mail, way, by }: Click, ports: SettleDeskPorts): Promise<Settlement> {
+async function runAction(
+  { mail, way, by }: QuarantineAction,
+  ports: QuarantineActionPorts,
+): Promise<QuarantineActionResult> {
   const { store, author, log } = ports;
-  const [still] = await store.heldMail(mail.mailboxId, mail.numbering, mail.uid);
-  const result: SettleResult = still === undefined ? { what: 'resolved' } : await settled(still, way, ports);
-  const tally = createSettleTally();
+  const [still] = await store.quarantinedByUid(mail.mailboxId, mail.folderEpoch, mail.uid);
+  const result: ResolveResult = still === undefined ? { what: 'resolved' } : await settled(still, way, ports);
+  const tally = createResolveTally();
   tally.add(mail, resultName(result));
   const ticket = result.what === 'taken_in' ? result.ref : null;
-  log.info({ mail: heldId(mail), way, result: resultName(result), ticket, by }, events.quarantineSettled);
-  await tally.write(store, { who: whoOnPage(by), host: author.host }, settleActions[way]);
+  log.info(
+    { quarantine_id: quarantineId(mail), action: way, result: resultName(result), ticket, by },
+    events.quarantineResolved,
+  );
+  await tally.write(store, { who: pageActor(by), host: author.host }, quarantineActions[way]);
   const hint = resultHint(result);
-  const sentence = `${heldId(mail)}: ${resultSentence(result)}.`;
+  const sentence = `${quarantineId(mail)}: ${resultSentence(result)}.`;
   return { isDone: isOver(result), sentence: hint === null ? sentence : `${sentence} ${hint}` };
 }
 
-async function settled(mail: HeldMail, way: Click['way'], ports: SettleDeskPorts): Promise<SettleResult> {
+async function settled(
+  mail: QuarantinedMessage,
+  way: QuarantineAction['way'],
+  ports: QuarantineActionPorts,
+): Promise<ResolveResult> {
   if (way === 'discard') return await discardOne(ports.store, mail);
-  return await settleOne(ports, mail, way);
+  return await resolveOne(ports, mail, way);
 }

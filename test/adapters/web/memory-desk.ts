@@ -1,39 +1,39 @@
 /** A desk of the admin page that remembers what it was asked, with accounts and admin sessions in memory. */
 import { randomBytes } from 'node:crypto';
 import type {
-  AdminDesk,
+  AdminService,
+  AdminSession,
   BackupVerdict,
   EncryptionView,
+  OperationStart,
   OverviewView,
   QuarantineView,
   Refusal,
-  Session,
-  SignInAnswer,
-  Started,
+  SignInResult,
 } from '../../../src/admin/service.ts';
 import type { EncryptionStatus } from '../../../src/encryption/status.ts';
 import type { SecretBytes } from '../../../src/secret/secret-bytes.ts';
 
-export type MemoryDesk = AdminDesk & {
+export type MemoryDesk = AdminService & {
   readonly refusals: Refusal[];
   /** What was changed, a line each: the call and its values. */
   readonly done: string[];
   /** Of each lookup of an admin session: whether it was a use. */
   readonly uses: boolean[];
-  readonly sessions: Map<string, Session>;
+  readonly sessions: Map<string, AdminSession>;
   /** What calls do instead, by name. */
-  readonly instead: Partial<AdminDesk>;
+  readonly instead: Partial<AdminService>;
   verdict: BackupVerdict;
-  started: Started;
+  started: OperationStart;
   unfinished: EncryptionView['unfinished'];
 };
 
 export const adminName = 'ada';
 export const adminPassword = 'päss wörd&=%+0';
 
-export function memoryDesk(instead: Partial<AdminDesk> = {}): MemoryDesk {
+export function memoryDesk(instead: Partial<AdminService> = {}): MemoryDesk {
   const done: string[] = [];
-  const sessions = new Map<string, Session>();
+  const sessions = new Map<string, AdminSession>();
   const desk: MemoryDesk = {
     ...{ refusals: [], done, uses: [], sessions, instead },
     ...{ verdict: { kind: 'same' }, started: { kind: 'started' }, unfinished: null },
@@ -47,13 +47,13 @@ export function memoryDesk(instead: Partial<AdminDesk> = {}): MemoryDesk {
       sessions.delete(token);
     },
     hasNoAccount: async () => false,
-    refused: (refusal) => void desk.refusals.push(refusal),
+    recordRefusal: (refusal) => void desk.refusals.push(refusal),
     encryption: async () => encryptionView(desk.unfinished),
-    async start(kind, by) {
+    async startOperation(kind, by) {
       done.push(`start ${kind} ${by}`);
       return desk.started;
     },
-    askDisable: async (by) => void done.push(`ask-disable ${by}`),
+    requestDisable: async (by) => void done.push(`ask-disable ${by}`),
     async confirmDisable(by) {
       done.push(`confirm-disable ${by}`);
       return desk.started;
@@ -71,7 +71,7 @@ export function memoryDesk(instead: Partial<AdminDesk> = {}): MemoryDesk {
       done.push(`quarantine ${JSON.stringify(query)}`);
       return { ...quarantine, query };
     },
-    async settle(id, way, by) {
+    async resolveQuarantined(id, way, by) {
       done.push(`settle ${id} ${way} ${by}`);
       return { isDone: true, sentence: 'It became ticket TM-1.' };
     },
@@ -80,7 +80,7 @@ export function memoryDesk(instead: Partial<AdminDesk> = {}): MemoryDesk {
   return desk;
 }
 
-async function signIn(desk: MemoryDesk, name: string, password: SecretBytes, address: string): Promise<SignInAnswer> {
+async function signIn(desk: MemoryDesk, name: string, password: SecretBytes, address: string): Promise<SignInResult> {
   const isRight =
     password.use((bytes) => new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes)) === adminPassword;
   password.wipe();
@@ -97,13 +97,13 @@ async function signIn(desk: MemoryDesk, name: string, password: SecretBytes, add
 const nobody = { list: [], page: 1, pages: 1, total: 0 } as const;
 
 const overview: OverviewView = {
-  ...{ atMs: 1_700_000_000_000, isReady: true, wrongs: [] },
+  ...{ atMs: 1_700_000_000_000, isReady: true, failingChecks: [] },
   counts: { ok: 0, failing: 0, waiting: 0, paused: 0, unknown: 0 },
   query: { page: 1, show: 'all', search: '' },
   ...{ mailboxes: nobody, activity: null, quarantine: { count: 0, reasons: [] }, workers: [] },
 };
 
-const quarantine: QuarantineView = { query: { page: 1, reason: null }, reasons: [], mails: nobody };
+const quarantine: QuarantineView = { query: { page: 1, reason: null }, reasons: [], messages: nobody };
 
 const status: EncryptionStatus = {
   ...{ state: 'off', key_id: null, next_key_id: null, revision: 0, changed_at: null, changed_by: null },
@@ -114,7 +114,7 @@ const status: EncryptionStatus = {
 
 function encryptionView(unfinished: EncryptionView['unfinished']): EncryptionView {
   return {
-    ...{ face: 'off', status, troubles: [], operation: null, progress: null, unfinished, proofRequest: null },
+    ...{ mode: 'off', status, diagnostics: [], operation: null, progress: null, unfinished, proofRequest: null },
     keyFile: { path: '/var/lib/ticketmaild/encryption-key.bin', isProtected: false, keyIds: [] },
     backup: null,
     commands: { backup: 'cp a b', verify: 'ticketmaild key verify b', status: 'ticketmaild status' },

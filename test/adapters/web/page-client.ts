@@ -3,7 +3,7 @@ import { request as httpRequest, type IncomingHttpHeaders, type RequestOptions }
 import { request as httpsRequest } from 'node:https';
 import { connect } from 'node:net';
 import { type AdminPace, keepAdminPage } from '../../../src/adapters/web/server.ts';
-import type { AdminDesk } from '../../../src/admin/service.ts';
+import type { AdminService } from '../../../src/admin/service.ts';
 import type { AdminConfig } from '../../../src/config/config.ts';
 import type { Failure } from '../../../src/errors.ts';
 import type { EventName, Log, LogFields } from '../../../src/events.ts';
@@ -18,7 +18,7 @@ export function memoryLog(): Log & { readonly lines: Line[] } {
 }
 
 export const loopback: AdminConfig = {
-  ...{ host: '127.0.0.1', port: 0, tls: null, proxies: [], origin: null, idleMs: 60_000 },
+  ...{ host: '127.0.0.1', port: 0, tls: null, proxies: [], origin: null, sessionTimeoutMs: 60_000 },
 };
 
 export type OpenPage = AsyncDisposable & {
@@ -29,7 +29,7 @@ export type OpenPage = AsyncDisposable & {
 };
 
 export async function openPage(
-  desk: AdminDesk,
+  desk: AdminService,
   config: Partial<AdminConfig> = {},
   pace: Partial<AdminPace> = {},
 ): Promise<OpenPage> {

@@ -138,7 +138,7 @@ describe('whatever stands in a view', () => {
     const long = 'm'.repeat(20_000);
     const page = quarantinePage(frame, {
       ...mail.quarantine,
-      mails: { ...mail.quarantine.mails, list: filled(mail.quarantine.mails.list, long) },
+      messages: { ...mail.quarantine.messages, list: filled(mail.quarantine.messages.list, long) },
     });
     expect(readMarkup(pagesWith('a < b & "c"')['message'] ?? '').text).toContain('a &lt; b &amp; &quot;c&quot;');
     expect(page).toContain(`<bdi class="foreign">${'m'.repeat(300)}…</bdi>`);
@@ -204,7 +204,7 @@ describe('what a page asks for', () => {
   });
 
   test('each form of a mail knows the part of the list that it is on', () => {
-    const { mails, query } = mail.quarantineChosen;
+    const { messages: mails, query } = mail.quarantineChosen;
     const view = { ...mail.quarantineChosen, mails: { ...mails, page: 3, pages: 4 } };
     const forms = quarantinePage(frame, view).match(/<form [^>]*settle.*?<\/form>/gs) ?? [];
     expect(forms.length).toBeGreaterThan(2);

@@ -1,6 +1,6 @@
 /** What is asked of the desk, what becomes of the answer, and what is shown when there is none. */
 import { beforeEach, describe, expect, test } from 'vitest';
-import type { AdminDesk } from '../../../src/admin/service.ts';
+import type { AdminService } from '../../../src/admin/service.ts';
 import { Failure } from '../../../src/errors.ts';
 import { type MemoryDesk, memoryDesk } from './memory-desk.ts';
 import { browser, openPage, signedIn } from './page-client.ts';
@@ -14,7 +14,7 @@ beforeEach(() => {
 const encryption = '/admin/server/encryption';
 const both = { accept_key_loss: 'yes', backup_prepared: 'yes' };
 
-async function opened(instead: Partial<AdminDesk> = {}, answerMs = 30_000) {
+async function opened(instead: Partial<AdminService> = {}, answerMs = 30_000) {
   desk = memoryDesk(instead);
   const page = await openPage(desk, {}, { answerMs });
   const browser = await signedIn(page);

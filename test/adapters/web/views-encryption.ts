@@ -55,9 +55,9 @@ const offStatus: EncryptionView['status'] = {
 };
 
 export const off: EncryptionView = {
-  face: 'off',
+  mode: 'off',
   status: offStatus,
-  troubles: [],
+  diagnostics: [],
   operation: null,
   progress: null,
   unfinished: null,
@@ -122,13 +122,13 @@ const enabled: OperationView = {
   error: null,
   unopened: [],
   setAside: null,
-  left: null,
+  followUp: null,
 };
 
 /** Just switched on: no copy of the key file was verified yet. */
 export const on: EncryptionView = {
   ...off,
-  face: 'on',
+  mode: 'on',
   status: onStatus,
   operation: enabled,
   keyFile: { path: keyFilePath, isProtected: false, keyIds: [keyOne] },
@@ -154,7 +154,7 @@ export const onProtected: EncryptionView = {
 
 export const working: EncryptionView = {
   ...off,
-  face: 'working',
+  mode: 'working',
   status: { ...onStatus, state: 'enabling', sealed: 120, plain: 80, by_key: [{ key_id: keyOne, count: 120 }] },
   operation: { ...enabled, state: 'running', endedAtMs: null, steps: enabled.steps.slice(0, 2) },
   progress: { done: 120, total: 200 },
@@ -163,7 +163,7 @@ export const working: EncryptionView = {
 
 export const starting: EncryptionView = {
   ...off,
-  face: 'working',
+  mode: 'working',
   status: { ...offStatus, workers: [{ ...workerLine('desk1.example.org', 811, true), vault: 'closed' }] },
   operation: { ...enabled, state: 'running', endedAtMs: null, steps: [] },
 };
@@ -219,7 +219,7 @@ const request: NonNullable<EncryptionView['proofRequest']> = {
   checks: null,
 };
 
-export const disabling: EncryptionView = { ...onVerified, face: 'disabling', proofRequest: request };
+export const disabling: EncryptionView = { ...onVerified, mode: 'disabling', proofRequest: request };
 
 export const disablingRefused: EncryptionView = {
   ...disabling,

@@ -3,7 +3,13 @@
  *
  * The times are of one afternoon; nothing here is measured.
  */
-import type { HeldLine, MailboxLine, OverviewView, QuarantineView, ReasonLine } from '../../../src/admin/service.ts';
+import type {
+  MailboxLine,
+  OverviewView,
+  QuarantinedLine,
+  QuarantineView,
+  ReasonLine,
+} from '../../../src/admin/service.ts';
 import { dayMs, hourMs, keyFilePath, keyTwo, minuteMs, nowMs, secondMs } from './views-encryption.ts';
 
 function mailbox(name: string, host: string, more: Partial<MailboxLine> = {}): MailboxLine {
@@ -13,7 +19,7 @@ function mailbox(name: string, host: string, more: Partial<MailboxLine> = {}): M
     state: 'ok',
     lastSuccessMs: nowMs - 24 * secondMs,
     nextPollMs: nowMs + 36 * secondMs,
-    isPushed: false,
+    isIdling: false,
     error: null,
     ...more,
   };
@@ -80,7 +86,7 @@ const reasons: readonly ReasonLine[] = [
   {
     reason: 'too_large',
     count: 3,
-    meaning: 'It is larger than [message] bytes_max_mb: only its header was fetched.',
+    meaning: 'It is larger than [message] max_size_mb: only its header was fetched.',
     hint: 'Release fetches it all the same; or raise the limit, then retry.',
   },
   {
@@ -100,7 +106,7 @@ const reasons: readonly ReasonLine[] = [
 export const overview: OverviewView = {
   atMs: nowMs,
   isReady: true,
-  wrongs: [
+  failingChecks: [
     { check: 'mailboxes', reason: '2 of 50 mailboxes fail', hint: 'They are listed below, each with its hint.' },
     {
       check: 'certificates',
@@ -122,7 +128,7 @@ export const overview: OverviewView = {
 
 export const overviewCalm: OverviewView = {
   ...overview,
-  wrongs: [],
+  failingChecks: [],
   counts: { ok: 8, failing: 0, waiting: 0, paused: 0, unknown: 0 },
   mailboxes: { list: mailboxes.slice(5, 13), page: 1, pages: 1, total: 8 },
   quarantine: { count: 0, reasons: [] },
@@ -132,7 +138,7 @@ export const overviewCalm: OverviewView = {
 export const overviewBroken: OverviewView = {
   ...overview,
   isReady: false,
-  wrongs: [
+  failingChecks: [
     {
       check: 'vault',
       reason: `key_file_missing: encryption is on, and there is no key file at ${keyFilePath}`,
@@ -145,7 +151,7 @@ export const overviewBroken: OverviewView = {
   activity: null,
 };
 
-function held(uid: number, reason: string, from: string | null, subject: string | null): HeldLine {
+function held(uid: number, reason: string, from: string | null, subject: string | null): QuarantinedLine {
   const id = `support-berlin/1698765432/${uid}`;
   return {
     id,
@@ -162,7 +168,7 @@ function held(uid: number, reason: string, from: string | null, subject: string 
 export const quarantine: QuarantineView = {
   query: { page: 1, reason: null },
   reasons,
-  mails: {
+  messages: {
     list: [
       held(811, 'too_large', '"Ana Pereira" <ana@studio.example>', 'Scans of all 40 invoices, as you asked'),
       held(12, 'own_address', 'noreply@example.org', 'Re: Re: Re: Automatic reply: your ticket has been received'),
@@ -186,11 +192,11 @@ export const quarantine: QuarantineView = {
 export const quarantineEmpty: QuarantineView = {
   query: { page: 1, reason: null },
   reasons: [],
-  mails: { list: [], page: 1, pages: 1, total: 0 },
+  messages: { list: [], page: 1, pages: 1, total: 0 },
 };
 
 export const quarantineChosen: QuarantineView = {
   query: { page: 2, reason: 'sender_flood' },
   reasons,
-  mails: { ...quarantine.mails, list: quarantine.mails.list.slice(2, 5), page: 2, total: 41 },
+  messages: { ...quarantine.messages, list: quarantine.messages.list.slice(2, 5), page: 2, total: 41 },
 };

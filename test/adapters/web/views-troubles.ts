@@ -1,9 +1,9 @@
 /** Server › Encryption with something wrong, one view for each: key missing, refused, orphaned, switch forged. */
-import type { EncryptionView, Trouble } from '../../../src/admin/service.ts';
+import type { Diagnostic, EncryptionView } from '../../../src/admin/service.ts';
 import { keyFilePath, keyOne, on, onStatus, onVerified, workerLine } from './views-encryption.ts';
 
 function broken(
-  trouble: Trouble,
+  trouble: Diagnostic,
   vault: Partial<EncryptionView['status']['vault']>,
   more: Partial<EncryptionView['status']> = {},
 ): EncryptionView {
@@ -13,7 +13,7 @@ function broken(
     ...onVerified,
     operation: null,
     status,
-    troubles: [trouble],
+    diagnostics: [trouble],
     backup: null,
     keyFile: { ...on.keyFile, keyIds },
   };
@@ -24,9 +24,9 @@ const putBack = `install -o ticketmaild -g ticketmaild -m 600 /media/safe/encryp
 export const missing = broken(
   {
     title: 'The key file is missing',
-    what: `Encryption is on, and there is no key file at ${keyFilePath}.`,
-    works: 'Nothing is lost: no login is tried, every mailbox waits, and mail stays on its server.',
-    todo: 'Put the key file back from its backup. The daemon notices within a second.',
+    description: `Encryption is on, and there is no key file at ${keyFilePath}.`,
+    unaffected: 'Nothing is lost: no login is tried, every mailbox waits, and mail stays on its server.',
+    remedy: 'Put the key file back from its backup. The daemon notices within a second.',
     command: putBack,
   },
   { state: 'missing', key_ids: [], reason: 'there is no key file', hint: 'Put it back.' },
@@ -39,9 +39,9 @@ export const missing = broken(
 export const refused = broken(
   {
     title: 'The key file is refused',
-    what: `The key file ${keyFilePath} can be read by others: its mode is 0644.`,
-    works: 'Mailboxes wait, and mail stays on its server.',
-    todo: 'Take the rights of the others away.',
+    description: `The key file ${keyFilePath} can be read by others: its mode is 0644.`,
+    unaffected: 'Mailboxes wait, and mail stays on its server.',
+    remedy: 'Take the rights of the others away.',
     command: `chmod 600 ${keyFilePath}`,
   },
   { state: 'refused', key_ids: [], reason: 'its mode is 0644', hint: 'chmod 600' },
@@ -50,9 +50,9 @@ export const refused = broken(
 export const orphaned = broken(
   {
     title: 'The key file has vanished',
-    what: `The key file ${keyFilePath} is gone since this daemon took it up.`,
-    works: 'Everything: the daemon has the keys in its memory. It must not be restarted before the file is back.',
-    todo: 'Put it back from its backup, or let the running daemon write it.',
+    description: `The key file ${keyFilePath} is gone since this daemon took it up.`,
+    unaffected: 'Everything: the daemon has the keys in its memory. It must not be restarted before the file is back.',
+    remedy: 'Put it back from its backup, or let the running daemon write it.',
     command: 'sudo -u ticketmaild ticketmaild key rescue',
   },
   {
@@ -65,9 +65,9 @@ export const orphaned = broken(
 export const forged = broken(
   {
     title: 'Somebody else changed the switch',
-    what: 'The row in encryption_switch says off, and no key of ours sealed it.',
-    works: 'Everything: what was in force stays in force, and passwords stay sealed.',
-    todo: 'Find out who writes to the database. Then put the row right.',
+    description: 'The row in encryption_switch says off, and no key of ours sealed it.',
+    unaffected: 'Everything: what was in force stays in force, and passwords stay sealed.',
+    remedy: 'Find out who writes to the database. Then put the row right.',
     command: 'sudo -u ticketmaild ticketmaild encryption accept-restored',
   },
   {},

@@ -90,7 +90,7 @@ async function openScene(config: Parameters<typeof openDatabase>[0] | null): Pro
     },
     worker: async ({ fate, store, isReporting = false } = {}) => {
       const process = processOver(parts, fate, alive);
-      alive.push(process.workers.me);
+      alive.push(process.workers.name);
       const worker = await startWorker(process, logOf(logged), isReporting, store ?? {});
       const stop = async () => {
         await worker.disposeAsync();
@@ -108,7 +108,7 @@ async function openScene(config: Parameters<typeof openDatabase>[0] | null): Pro
 }
 
 function bury(alive: string[], { workers }: Process): void {
-  if (alive.includes(workers.me)) alive.splice(alive.indexOf(workers.me), 1);
+  if (alive.includes(workers.name)) alive.splice(alive.indexOf(workers.name), 1);
 }
 
 function logOf(logged: (readonly [EventName, LogFields])[]): Log {
@@ -145,7 +145,7 @@ async function openAll(process: Process, database: Database): Promise<readonly s
   const mailboxes = await database.listMailboxes();
   return await Promise.all(
     mailboxes.map((mailbox) =>
-      passwords.lend(mailbox, async (lent) => lent.use((bytes) => new TextDecoder().decode(bytes))),
+      passwords.withPassword(mailbox, async (lent) => lent.use((bytes) => new TextDecoder().decode(bytes))),
     ),
   );
 }

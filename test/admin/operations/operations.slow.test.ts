@@ -460,14 +460,14 @@ describe('a database that is away', () => {
   test('does not leave the row running: the end is tried again', async () => {
     await scene.addMailboxes(1);
     let refused = 0;
-    const noteOperation: Scene['database']['noteOperation'] = async (next) => {
+    const updateOperation: Scene['database']['updateOperation'] = async (next) => {
       if (next.state !== 'running' && refused < 3) {
         refused += 1;
         throw new Failure('database_unavailable', 'it is away');
       }
-      return await scene.database.noteOperation(next);
+      return await scene.database.updateOperation(next);
     };
-    const worker = await scene.worker({ store: { noteOperation } });
+    const worker = await scene.worker({ store: { updateOperation } });
     expect(await startedAndOver(worker, 'enable')).toMatchObject({ state: 'done' });
     expect(refused).toBe(3);
     // By the one that ran it: it did not have to be found left behind.

@@ -10,7 +10,7 @@ import {
 } from '../../../src/admin/operations/record.ts';
 import { halfWay, whyNot } from '../../../src/admin/operations/runner.ts';
 import type { OperationView } from '../../../src/admin/service.ts';
-import { underWay } from '../../../src/admin/views/encryption.ts';
+import { operationProgress } from '../../../src/admin/views/encryption.ts';
 import type { EncryptionStatus } from '../../../src/encryption/status.ts';
 
 const keyFilePath = '/data/a (b)/encryption-key.bin';
@@ -77,11 +77,11 @@ describe('the detail of an operation', () => {
     ]);
     const cutShort = detailText({ ...emptyDetail, isCutShort: true });
     const left = (kind: 'enable' | 'rotate' | 'disable') =>
-      operationView({ ...row, kind, state: 'done', detail: cutShort }, place).left?.command;
+      operationView({ ...row, kind, state: 'done', detail: cutShort }, place).followUp?.command;
     expect(left('enable')).toBe('ticketmaild encryption enable --config /etc/t.toml');
     expect(left('rotate')).toBe('ticketmaild encryption reseal --config /etc/t.toml');
     expect(left('disable')).toBe('ticketmaild encryption disable --config /etc/t.toml');
-    expect(view.left).toBeNull();
+    expect(view.followUp).toBeNull();
   });
 
   test('shows nothing as words of ours that is not', () => {
@@ -166,36 +166,49 @@ describe('what is under way', () => {
   const running = (kind: OperationView['kind']) => ({ kind, state: 'running', startedAtMs }) as OperationView;
 
   test('is told by the switch when nobody works on it: that is unfinished', () => {
-    expect(underWay(status({ state: 'off' }), null, false)).toEqual({ face: 'off', progress: null, unfinished: null });
-    expect(underWay(status({ state: 'on' }), null, false)).toEqual({ face: 'on', progress: null, unfinished: null });
+    expect(operationProgress(status({ state: 'off' }), null, false)).toEqual({
+      face: 'off',
+      progress: null,
+      unfinished: null,
+    });
+    expect(operationProgress(status({ state: 'on' }), null, false)).toEqual({
+      face: 'on',
+      progress: null,
+      unfinished: null,
+    });
     const enabling = { face: 'working', progress: { done: 6, total: 10 }, unfinished: 'enable' };
-    expect(underWay(status({ state: 'enabling' }), null, false)).toEqual(enabling);
+    expect(operationProgress(status({ state: 'enabling' }), null, false)).toEqual(enabling);
     const rotating = { face: 'working', progress: { done: 2, total: 10 }, unfinished: 'rotate' };
-    expect(underWay(status({ state: 'rotating', next_key_id: 'k2' }), null, false)).toEqual(rotating);
-    expect(underWay(status({ state: 'on', next_key_id: 'k2' }), null, false)).toEqual(rotating);
+    expect(operationProgress(status({ state: 'rotating', next_key_id: 'k2' }), null, false)).toEqual(rotating);
+    expect(operationProgress(status({ state: 'on', next_key_id: 'k2' }), null, false)).toEqual(rotating);
     const disabling = { face: 'working', progress: { done: 4, total: 10 }, unfinished: 'disable' };
-    expect(underWay(status({ state: 'disabling' }), null, false)).toEqual(disabling);
+    expect(operationProgress(status({ state: 'disabling' }), null, false)).toEqual(disabling);
   });
 
   test('waits for the proof file only while encryption is on and nothing is being made readable', () => {
-    const faces = (['on', 'disabling', 'off'] as const).map((state) => underWay(status({ state }), null, true).face);
+    const faces = (['on', 'disabling', 'off'] as const).map(
+      (state) => operationProgress(status({ state }), null, true).face,
+    );
     expect(faces).toEqual(['disabling', 'working', 'off']);
-    expect(underWay(status({ state: 'on' }), running('disable'), true).face).toBe('working');
-    expect(underWay(status({ state: 'on' }), null, false).face).toBe('on');
+    expect(operationProgress(status({ state: 'on' }), running('disable'), true).face).toBe('working');
+    expect(operationProgress(status({ state: 'on' }), null, false).face).toBe('on');
   });
 
   test('is told by the operation before the switch says it and after', () => {
     const progress = { done: 6, total: 10 };
-    expect(underWay(status({ state: 'off' }), running('enable'), false)).toEqual({
+    expect(operationProgress(status({ state: 'off' }), running('enable'), false)).toEqual({
       face: 'working',
       progress,
       unfinished: null,
     });
-    expect(underWay(status({ state: 'on' }), running('rotate'), false).progress).toEqual({ done: 0, total: 10 });
+    expect(operationProgress(status({ state: 'on' }), running('rotate'), false).progress).toEqual({
+      done: 0,
+      total: 10,
+    });
     const behind = { state: 'on', key_id: 'k2', changed_at: '2026-01-31T08:31:00.000Z' } as const;
-    expect(underWay(status(behind), running('rotate'), false).progress).toEqual({ done: 2, total: 10 });
-    expect(underWay(status({ state: 'off' }), running('disable'), false).face).toBe('working');
+    expect(operationProgress(status(behind), running('rotate'), false).progress).toEqual({ done: 2, total: 10 });
+    expect(operationProgress(status({ state: 'off' }), running('disable'), false).face).toBe('working');
     const over = { ...running('enable'), state: 'failed' } as OperationView;
-    expect(underWay(status({ state: 'enabling' }), over, false).unfinished).toBe('enable');
+    expect(operationProgress(status({ state: 'enabling' }), over, false).unfinished).toBe('enable');
   });
 });

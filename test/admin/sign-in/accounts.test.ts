@@ -4,7 +4,7 @@
 import { describe, expect, test } from 'vitest';
 import { readAdminName } from '../../../src/admin/sign-in/accounts.ts';
 import { addressBucket, addressGroup, nameBucket } from '../../../src/admin/sign-in/limits.ts';
-import { createHashTurns } from '../../../src/async/semaphore.ts';
+import { createFairSemaphore } from '../../../src/async/semaphore.ts';
 
 describe('the name of an admin', () => {
   test.each([
@@ -85,7 +85,7 @@ describe('attempts are counted', () => {
 describe('turns', () => {
   /** What began, in its order; each ends when the test says so. */
   function queue(waitingMax: number) {
-    const turns = createHashTurns({ runningMax: 2, waitingMax });
+    const turns = createFairSemaphore({ runningMax: 2, waitingMax });
     const begun: string[] = [];
     const ends = new Map<string, (works: boolean) => void>();
     return {
@@ -93,7 +93,7 @@ describe('turns', () => {
       begun,
       /** `title`: the group, and which one of it. */
       take: (title: string) =>
-        turns.take(title.slice(0, 1), async () => {
+        turns.run(title.slice(0, 1), async () => {
           begun.push(title);
           const { promise, resolve } = Promise.withResolvers<boolean>();
           ends.set(title, resolve);
@@ -122,8 +122,8 @@ describe('turns', () => {
       expect(await taken[at + 1]).toBe(title);
     }
     expect(begun).toEqual(['a0', 'a1', 'a2', 'a3', 'a4']);
-    expect(await turns.take('a', async () => 'free again')).toBe('free again');
-    expect(await turns.take('b', async () => 'and again')).toBe('and again');
+    expect(await turns.run('a', async () => 'free again')).toBe('free again');
+    expect(await turns.run('b', async () => 'and again')).toBe('and again');
   });
 
   test('groups take turns, however many one comes with', async () => {

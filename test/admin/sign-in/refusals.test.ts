@@ -67,7 +67,7 @@ describe('refusals', () => {
     await clock.minute();
     expect(told()).toEqual([first, `${first}, 999 more`]);
     const line = { level: 'warn', ...csrf, event: 'admin.refused' };
-    expect(lines).toEqual([line, { ...line, more: 999 }]);
+    expect(lines).toEqual([line, { ...line, repeated: 999 }]);
     await clock.minute();
     expect(told()).toHaveLength(2);
   });
@@ -111,7 +111,7 @@ describe('refusals', () => {
       'somebody (admin page): csrf, elsewhere, 9984 more',
       'somebody (admin page): not_found, elsewhere, 9984 more',
     ]);
-    const counted = { who: null, about: null, address: null, more: 9984, event: 'admin.refused' };
+    const counted = { who: null, about: null, address: null, repeated: 9984, event: 'admin.refused' };
     expect(lines.slice(-2)).toEqual([
       { level: 'warn', reason: 'csrf', ...counted },
       { level: 'info', reason: 'not_found', ...counted },

@@ -3,7 +3,7 @@
  */
 import { argon2Sync, createHash, randomBytes, randomFillSync, randomUUID } from 'node:crypto';
 import type { Database } from '../../../src/adapters/database/database.ts';
-import type { Account } from '../../../src/admin/ports.ts';
+import type { AdminAccount } from '../../../src/admin/ports.ts';
 import { createSignIn, type SignIn } from '../../../src/admin/sign-in/sign-in.ts';
 import type { EventName, Log, LogFields } from '../../../src/events.ts';
 import { SecretBytes } from '../../../src/secret/secret-bytes.ts';
@@ -21,7 +21,7 @@ export type Scene = SignIn & {
   readonly lines: Line[];
   /** Signs in as somebody who types this. */
   try(name: string, typed?: string, from?: string): ReturnType<SignIn['signIn']>;
-  addAccount(name: string, passwordHash?: string): Promise<Omit<Account, 'lastSignInAtMs'>>;
+  addAccount(name: string, passwordHash?: string): Promise<Omit<AdminAccount, 'lastSignInAtMs'>>;
   /** Somebody who signed in already: the token, without the time that a hash takes. */
   begun(name?: string): Promise<string>;
   /** Of the account, as it is stored now. */

@@ -163,7 +163,7 @@ describe.each(kinds)('signing in on %s', (kind) => {
     expect(await scene.try('Eve', 'x')).toMatchObject({ kind: 'limited' });
     const counted = () => on.run('select count from admin_attempt order by count desc limit 1');
     expect(await counted()).toBe(`${attemptLimits.perAddress + 1}`);
-    scene.clock.ms += attemptLimits.askAgainMs - 1;
+    scene.clock.ms += attemptLimits.recheckMs - 1;
     for (let at = 0; at < 5; at += 1) expect(await scene.try('Eve', 'x')).toMatchObject({ kind: 'limited' });
     expect(await counted()).toBe(`${attemptLimits.perAddress + 1}`);
     scene.clock.ms += 1;
@@ -187,7 +187,7 @@ describe.each(kinds)('signing in on %s', (kind) => {
       expect(await scene.try('Eve', 'x')).toMatchObject({ kind: 'limited' });
       await unlockSignIn({ store: on.db, author });
       expect(await scene.try('Eve', 'x')).toMatchObject({ kind: 'limited' });
-      scene.clock.ms += attemptLimits.askAgainMs;
+      scene.clock.ms += attemptLimits.recheckMs;
     }
     expect(await scene.try('Eve', 'x')).toEqual({ kind: 'refused' });
     const rows = await scene.audit();

@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { systemClock } from '../../../src/adapters/clock/clock.ts';
 import { thisWorker } from '../../../src/adapters/process/worker-identity.ts';
-import type { EncryptionView, Trouble } from '../../../src/admin/service.ts';
+import type { Diagnostic, EncryptionView } from '../../../src/admin/service.ts';
 import {
-  createEncryptionDesk,
-  type EncryptionDesk,
-  type EncryptionDeskPorts,
+  createEncryptionService,
+  type EncryptionService,
+  type EncryptionServicePorts,
 } from '../../../src/admin/views/encryption.ts';
 import { type App, compose } from '../../../src/compose/compose.ts';
 import { createControl } from '../../../src/encryption/control.ts';
@@ -30,7 +30,7 @@ const silent = { step: () => undefined, passwords: () => undefined, waiting: () 
 
 let host: TestApp;
 let app: App;
-let desk: EncryptionDesk;
+let desk: EncryptionService;
 let keyFile: string;
 let proof: string;
 let kept: AsyncDisposableStack;
@@ -47,16 +47,16 @@ beforeEach(async () => {
 });
 afterEach(() => kept.disposeAsync());
 
-function deskOf(over: App, given: Partial<EncryptionDeskPorts> = {}): EncryptionDesk {
+function deskOf(over: App, given: Partial<EncryptionServicePorts> = {}): EncryptionService {
   const clock = { ...systemClock, nowMs: () => systemClock.nowMs() - askedAgoMs };
   const control = createControl({ ...over, clock, log });
   const database = { kind: 'sqlite', path: '/data/ticketmaild.sqlite' } as const;
   const common = { control, workers: thisWorker(), clock: systemClock, log, configFile, user: 'root', database };
-  return kept.use(createEncryptionDesk({ ...over, ...common, ...given }));
+  return kept.use(createEncryptionService({ ...over, ...common, ...given }));
 }
 
 /** The application as after a restart: nothing of what was in memory. */
-async function restarted(): Promise<{ app: App; desk: EncryptionDesk }> {
+async function restarted(): Promise<{ app: App; desk: EncryptionService }> {
   const again = kept.use(await compose(host.config, log));
   return { app: again, desk: deskOf(again) };
 }
@@ -247,7 +247,7 @@ describe('switching off', () => {
 describe('what is wrong', () => {
   const putBack = () => `install -o root -m 600 /PATH/encryption-key.bin ${keyFile}`;
 
-  async function troubles(at: EncryptionDesk = desk): Promise<readonly Trouble[]> {
+  async function troubles(at: EncryptionService = desk): Promise<readonly Diagnostic[]> {
     const all = (await at.encryption()).troubles;
     for (const { title, what, works, todo } of all)
       for (const text of [title, what, works, todo]) expect(text).not.toMatch(/^$|undefined|null/);
@@ -371,7 +371,7 @@ describe('what is wrong', () => {
     await app.store.reportWorker({ ...report, worker: 'evil/1/1/7/0', host: app.author.host });
     expect((await troubles())[0]?.command).toBe(`ticketmaild encryption status${withConfig}`);
     await app.store.removeWorker('evil/1/1/7/0');
-    await app.store.reportWorker({ ...report, worker: thisWorker().me, host: app.author.host });
+    await app.store.reportWorker({ ...report, worker: thisWorker().name, host: app.author.host });
     expect(await troubles()).toEqual([]);
   });
 });

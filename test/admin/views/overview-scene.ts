@@ -3,7 +3,11 @@
  */
 
 import { systemClock } from '../../../src/adapters/clock/clock.ts';
-import { createOverviewDesk, type OverviewDesk, type OverviewDeskPorts } from '../../../src/admin/views/overview.ts';
+import {
+  createOverviewService,
+  type OverviewService,
+  type OverviewServicePorts,
+} from '../../../src/admin/views/overview.ts';
 import { createHealth, type Health } from '../../../src/ingest/health/health.ts';
 import type { Check, Readiness } from '../../../src/ingest/readiness.ts';
 import { createLog } from '../../../src/log.ts';
@@ -22,15 +26,15 @@ const list = [
   { host: 'desk', pid: 7, live: true, seen_at: '2026-01-31T08:30:00.000Z' },
   { host: 'other', pid: 8, live: false, seen_at: null },
 ];
-const beside: Pick<Readiness['checks'], 'config' | 'disk' | 'workers' | 'push'> = {
+const beside: Pick<Readiness['checks'], 'config' | 'disk' | 'workers' | 'idle'> = {
   ...{ config: { ...good, needs_restart: [] }, disk: { ...good, free_bytes: null } },
-  ...{ workers: { ...good, live: 1, list }, push: { open: 0, max: 0 } },
+  ...{ workers: { ...good, live: 1, list }, idle: { open: 0, max: 0 } },
 };
 
-export type OverviewScene = { readonly desk: OverviewDesk; readonly health: Health };
+export type OverviewScene = { readonly desk: OverviewService; readonly health: Health };
 
 /** After a wake that the database answered. */
-export function overviewOf({ app }: TestApp, given: Partial<OverviewDeskPorts> = {}): OverviewScene {
+export function overviewOf({ app }: TestApp, given: Partial<OverviewServicePorts> = {}): OverviewScene {
   const { store, raw, settle, author } = app;
   const encryption = {
     wants: false,
@@ -44,9 +48,9 @@ export function overviewOf({ app }: TestApp, given: Partial<OverviewDeskPorts> =
       isPushed: () => false,
     }),
   });
-  health.database(null);
-  health.turning.woke();
+  health.recordDatabase(null);
+  health.liveness.tick();
   const log = createLog({ level: 'error', pretty: false, destination: { write: () => undefined } });
   const ports = { ...{ store, raw, settle, author, log }, clock: systemClock, readiness: health.readiness, ...given };
-  return { desk: createOverviewDesk(ports), health };
+  return { desk: createOverviewService(ports), health };
 }

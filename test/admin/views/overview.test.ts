@@ -43,7 +43,7 @@ async function visited(
   id: string,
   error: { readonly code: string; readonly message: string; readonly hint: string } | null,
 ): Promise<void> {
-  const lease = await app.store.takeLease(id, 'somebody', 60_000, null);
+  const lease = await app.store.acquireLease(id, 'somebody', 60_000, null);
   if (lease === null) throw new Error('somebody has it');
   const nextPollAfterMs = 60_000;
   const failed = error === null ? null : { ok: false as const, nextPollAfterMs, error, refusedVersion: null };
@@ -52,11 +52,11 @@ async function visited(
 
 /** Puts a mail into quarantine as if a visit had. */
 async function hold({ app }: TestApp, { id }: Mailbox, uid: number, reason: string, source: string | null = null) {
-  await app.store.holdMissed(id, 7, { uid, sizeBytes: 100, receivedAtMs: Date.now() });
-  const [missed] = await app.store.heldMail(id, 7, uid);
+  await app.store.quarantineMissed(id, 7, { uid, sizeBytes: 100, receivedAtMs: Date.now() });
+  const [missed] = await app.store.quarantinedByUid(id, 7, uid);
   const [place] = source === null ? [] : await app.raw.append([zstdCompressSync(Buffer.from(source))]);
   const raw = place === undefined ? null : { ...place, sha256: 'a'.repeat(64) };
-  if (missed !== undefined) await app.store.holdAgain(missed, { reason, raw, sizeBytes: 100 });
+  if (missed !== undefined) await app.store.requarantine(missed, { reason, raw, sizeBytes: 100 });
 }
 
 function onBoth(title: string, run: (on: TestApp) => Promise<void>): void {
@@ -72,10 +72,10 @@ onBoth('mailboxes in trouble come first, then all by name, the paused ones among
   await addMailbox(on, 'sales', { state: 'paused' });
   const [zulu, renumbered] = [await addMailbox(on, 'zulu'), await addMailbox(on, 'unstable')];
   for (const name of ['Box', 'alpha', 'support']) await addMailbox(on, name);
-  health.visited(zulu.id, new Failure('login_refused', 'no such user', { hint: 'set it' }));
+  health.recordPoll(zulu.id, new Failure('login_refused', 'no such user', { hint: 'set it' }));
   const [alpha] = (await on.app.store.listMailboxes()).filter(({ name }) => name === 'alpha');
   await visited(on, alpha?.id ?? '', null);
-  for (let times = 0; times < 4; times += 1) health.renumberings.note(renumbered.id);
+  for (let times = 0; times < 4; times += 1) health.uidValidityChanges.note(renumbered.id);
   const { mailboxes, counts, isReady, wrongs, workers } = await desk.overview(all);
   expect(mailboxes.list.map(({ name, state }) => `${name} ${state}`)).toEqual([
     ...['zulu failing', 'unstable unknown', 'alpha ok', 'Box unknown', 'sales paused', 'support unknown'],
@@ -86,7 +86,7 @@ onBoth('mailboxes in trouble come first, then all by name, the paused ones among
     nextPollMs: expect.any(Number),
     error: { reason: 'login_refused: no such user', said: null, hint: 'set it', sinceMs: expect.any(Number) },
   });
-  expect(mailboxes.list[1]?.error?.reason).toMatch(/^folder_unstable: /);
+  expect(mailboxes.list[1]?.error?.reason).toMatch(/^uidvalidity_unstable: /);
   expect(counts).toEqual({ ok: 1, failing: 1, waiting: 0, paused: 1, unknown: 3 });
   expect(isReady).toBe(true);
   expect(wrongs.map(({ check, reason }) => `${check}: ${reason}`)).toEqual([
@@ -237,7 +237,7 @@ onBoth('quarantine is shown the newest first, with what strangers wrote as they 
   await hold(on, mailbox, 3, 'mail_loop');
   await hold(on, mailbox, 4, 'from_the_future');
   const view = await desk.quarantine(any);
-  const newestFirst = (await Array.fromAsync(on.app.store.heldMails({ mailboxId: null, reason: null })))
+  const newestFirst = (await Array.fromAsync(on.app.store.quarantinedMessages({ mailboxId: null, reason: null })))
     .toSorted((a, b) => b.sinceMs - a.sinceMs || b.uid - a.uid)
     .map(({ uid }) => `support/7/${uid}`);
   expect(view.mails).toMatchObject({ page: 1, pages: 1, total: 4 });

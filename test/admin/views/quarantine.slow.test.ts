@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { systemClock } from '../../../src/adapters/clock/clock.ts';
 import { Failure } from '../../../src/errors.ts';
 import type { Mailbox } from '../../../src/ingest/model.ts';
-import { quoted } from '../../../src/text/shell.ts';
+import { shellArg } from '../../../src/text/shell.ts';
 import { by, plain, sampleMailbox } from '../../adapters/database/samples.ts';
 import { type TestApp, testApp } from '../../support/app.ts';
 import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
@@ -31,7 +31,7 @@ const all = { page: 1, show: 'all', search: '' } as const;
 const any = { page: 1, reason: null };
 const ada = 'Ada';
 const bob = 'Bob';
-const small = { TICKETMAILD_MESSAGE_BYTES_MAX_MB: '1', TICKETMAILD_MESSAGE_BATCH_BYTES_MAX_MB: '1' };
+const small = { TICKETMAILD_MESSAGE_MAX_SIZE_MB: '1', TICKETMAILD_MESSAGE_BATCH_MAX_MB: '1' };
 const hops = 'Received: from a by b; Tue, 24 Nov 2026 10:00:00 +0000\r\n'.repeat(60);
 const subject = '<img src=x onerror=alert(1)> &amp; \'"`';
 
@@ -156,7 +156,8 @@ test('nobody waits for a server that hangs: it goes on by itself, and is in the 
   const port = typeof address === 'object' && address !== null ? address.port : 0;
   await using on = await testApp(null, small);
   const mailbox = await on.addMailbox({ ...dovecot, tlsPort: port }, 'nobody');
-  for (const uid of [1, 2]) await on.app.store.holdMissed(mailbox.id, 7, { uid, sizeBytes: 100, receivedAtMs: null });
+  for (const uid of [1, 2])
+    await on.app.store.quarantineMissed(mailbox.id, 7, { uid, sizeBytes: 100, receivedAtMs: null });
   let isPatient = false;
   const sleep = (ms: number, signal: AbortSignal) => systemClock.sleep(isPatient ? ms : Math.min(ms, 200), signal);
   const clock = { ...systemClock, sleep };
@@ -184,11 +185,11 @@ test('nobody waits for a server that hangs: it goes on by itself, and is in the 
 test('a mail that is too large for the memory of the daemon is left to the command', async () => {
   await using on = await testApp(null, small);
   const mailbox = await on.addMailbox(dovecot, dovecot.newUser());
-  await on.app.store.holdMissed(mailbox.id, 7, { uid: 1, sizeBytes: 300 * 1024 * 1024, receivedAtMs: null });
+  await on.app.store.quarantineMissed(mailbox.id, 7, { uid: 1, sizeBytes: 300 * 1024 * 1024, receivedAtMs: null });
   const { desk } = overviewOf(on);
   const { isDone, sentence } = await desk.settle(`${mailbox.name}/7/1`, 'release', ada);
   expect(isDone).toBe(false);
-  expect(sentence).toContain(`: ticketmaild quarantine release ${quoted(`${mailbox.name}/7/1`)}`);
+  expect(sentence).toContain(`: ticketmaild quarantine release ${shellArg(`${mailbox.name}/7/1`)}`);
   expect((await desk.settle(`${mailbox.name}/7/1`, 'discard', ada)).isDone).toBe(true);
 });
 
@@ -198,10 +199,10 @@ test('while the database is away the overview says so and shows what was known, 
   const { desk, health } = overviewOf(on);
   const mailbox = sampleMailbox({ name: 'support' });
   await on.app.store.addMailbox(mailbox, plain('pw'), null, by);
-  await on.app.store.holdMissed(mailbox.id, 7, { uid: 1, sizeBytes: 100, receivedAtMs: null });
+  await on.app.store.quarantineMissed(mailbox.id, 7, { uid: 1, sizeBytes: 100, receivedAtMs: null });
   expect((await desk.overview(all)).counts).toMatchObject({ unknown: 1 });
   await server.stop();
-  health.database(new Failure('database_unavailable', 'nobody answers'));
+  health.recordDatabase(new Failure('database_unavailable', 'nobody answers'));
   const away = await expect
     .poll(() => desk.overview(all), { timeout: 5000 })
     .toMatchObject({
@@ -222,7 +223,7 @@ test('while the database is away the overview says so and shows what was known, 
     code: 'database_unavailable',
   });
   await server.restart();
-  health.database(null);
+  health.recordDatabase(null);
   await expect
     .poll(async () => (await desk.overview(all)).wrongs.map(({ check }) => check), { timeout: 10_000 })
     .toEqual(['clock', 'quarantine']);

@@ -7,14 +7,14 @@
  */
 
 import { type Selectable, sql } from 'kysely';
-import type { Account, AdminStore, StoredSession } from '../../../admin/ports.ts';
+import type { AdminAccount, AdminStore, StoredAdminSession } from '../../../admin/ports.ts';
 import type { AuditEntry } from '../../../encryption/ports.ts';
 import { isFailure } from '../../../errors.ts';
 import { addAudit } from '../rows/audit.ts';
-import { type DialectWords, fromForeignTime, toDatabaseTime } from '../sql/dialect.ts';
+import { fromForeignTime, type SqlDialect, toDatabaseTime } from '../sql/dialect.ts';
 import { isTransient } from '../sql/errors.ts';
-import type { AdminAccountTable, Connected } from '../sql/tables.ts';
-import { inTransaction, tryAgain } from '../sql/transactions.ts';
+import type { AdminAccountTable, SqlExecutor } from '../sql/tables.ts';
+import { inTransaction, withRetries } from '../sql/transactions.ts';
 
 type Accounts = Pick<
   AdminStore,
@@ -23,7 +23,7 @@ type Accounts = Pick<
   | 'countAccounts'
   | 'addAccount'
   | 'setPasswordHash'
-  | 'rehash'
+  | 'upgradePasswordHash'
   | 'removeAccount'
   | 'addSession'
   | 'readSession'
@@ -32,18 +32,18 @@ type Accounts = Pick<
   | 'removeSessionsBefore'
 >;
 
-export function adminAccounts(db: Connected, words: DialectWords): Accounts {
+export function adminAccounts(db: SqlExecutor, dialect: SqlDialect): Accounts {
   return {
     accountByName: (name) => accountByName(db, name),
     listAccounts: async () =>
       (await db.selectFrom('admin_account').selectAll().orderBy('name_key').execute()).map(toAccount),
     countAccounts: () => countAccounts(db),
-    addAccount: (account, audit) => addAccount(db, words, account, audit),
+    addAccount: (account, audit) => addAccount(db, dialect, account, audit),
     setPasswordHash: (id, passwordHash, changedAtMs, audit) =>
-      setPasswordHash(db, words, { id, passwordHash, changedAtMs }, audit),
-    rehash: (id, before, passwordHash) => rehash(db, id, before, passwordHash),
-    removeAccount: (id, audit) => removeAccount(db, words, id, audit),
-    addSession: (tokenHash, account, atMs, audit) => addSession(db, words, { tokenHash, account, atMs }, audit),
+      setPasswordHash(db, dialect, { id, passwordHash, changedAtMs }, audit),
+    upgradePasswordHash: (id, before, passwordHash) => rehash(db, id, before, passwordHash),
+    removeAccount: (id, audit) => removeAccount(db, dialect, id, audit),
+    addSession: (tokenHash, account, atMs, audit) => addSession(db, dialect, { tokenHash, account, atMs }, audit),
     readSession: (tokenHash) => readSession(db, tokenHash),
     touchSession: (tokenHash, atMs) => touchSession(db, tokenHash, atMs),
     removeSession: async (tokenHash) => {
@@ -58,7 +58,7 @@ function keyOf(name: string): string {
   return name.toWellFormed().normalize('NFC').toLowerCase();
 }
 
-function toAccount(row: Selectable<AdminAccountTable>): Account {
+function toAccount(row: Selectable<AdminAccountTable>): AdminAccount {
   return {
     id: row.id,
     name: row.name,
@@ -69,12 +69,12 @@ function toAccount(row: Selectable<AdminAccountTable>): Account {
   };
 }
 
-async function accountByName(db: Connected, name: string): Promise<Account | null> {
+async function accountByName(db: SqlExecutor, name: string): Promise<AdminAccount | null> {
   const row = await db.selectFrom('admin_account').selectAll().where('name_key', '=', keyOf(name)).executeTakeFirst();
   return row === undefined ? null : toAccount(row);
 }
 
-async function countAccounts(db: Connected): Promise<number> {
+async function countAccounts(db: SqlExecutor): Promise<number> {
   const row = await db
     .selectFrom('admin_account')
     .select((account) => account.fn.countAll<number>().as('count'))
@@ -82,11 +82,11 @@ async function countAccounts(db: Connected): Promise<number> {
   return Number(row?.count ?? 0);
 }
 
-/** Throws `exists_already`. */
+/** Throws `already_exists`. */
 async function addAccount(
-  db: Connected,
-  words: DialectWords,
-  account: Omit<Account, 'lastSignInAtMs'>,
+  db: SqlExecutor,
+  dialect: SqlDialect,
+  account: Omit<AdminAccount, 'lastSignInAtMs'>,
   audit: AuditEntry,
 ): Promise<void> {
   await inTransaction(db, async (transaction) => {
@@ -102,13 +102,13 @@ async function addAccount(
         last_sign_in_at: null,
       })
       .execute();
-    await addAudit(transaction, words, [audit]);
+    await addAudit(transaction, dialect, [audit]);
   });
 }
 
 async function setPasswordHash(
-  db: Connected,
-  words: DialectWords,
+  db: SqlExecutor,
+  dialect: SqlDialect,
   change: { readonly id: string; readonly passwordHash: string; readonly changedAtMs: number },
   audit: AuditEntry,
 ): Promise<boolean> {
@@ -120,12 +120,12 @@ async function setPasswordHash(
       .executeTakeFirst();
     if (result.numUpdatedRows !== 1n) return false;
     await transaction.deleteFrom('admin_session').where('account_id', '=', change.id).execute();
-    await addAudit(transaction, words, [audit]);
+    await addAudit(transaction, dialect, [audit]);
     return true;
   });
 }
 
-async function rehash(db: Connected, id: string, before: string, passwordHash: string): Promise<void> {
+async function rehash(db: SqlExecutor, id: string, before: string, passwordHash: string): Promise<void> {
   await db
     .updateTable('admin_account')
     .set({ password_hash: passwordHash })
@@ -134,25 +134,25 @@ async function rehash(db: Connected, id: string, before: string, passwordHash: s
     .execute();
 }
 
-async function removeAccount(db: Connected, words: DialectWords, id: string, audit: AuditEntry): Promise<boolean> {
+async function removeAccount(db: SqlExecutor, dialect: SqlDialect, id: string, audit: AuditEntry): Promise<boolean> {
   return inTransaction(db, async (transaction) => {
     const result = await transaction.deleteFrom('admin_account').where('id', '=', id).executeTakeFirst();
     if (result.numDeletedRows !== 1n) return false;
     await transaction.deleteFrom('admin_session').where('account_id', '=', id).execute();
-    await addAudit(transaction, words, [audit]);
+    await addAudit(transaction, dialect, [audit]);
     return true;
   });
 }
 
 type NewSession = {
   readonly tokenHash: string;
-  readonly account: Pick<Account, 'id' | 'passwordChangedAtMs'>;
+  readonly account: Pick<AdminAccount, 'id' | 'passwordChangedAtMs'>;
   readonly atMs: number;
 };
 
 async function addSession(
-  db: Connected,
-  words: DialectWords,
+  db: SqlExecutor,
+  dialect: SqlDialect,
   { tokenHash, account, atMs }: NewSession,
   audit: AuditEntry,
 ): Promise<boolean> {
@@ -169,13 +169,13 @@ async function addSession(
       .insertInto('admin_session')
       .values({ token_hash: tokenHash, account_id: account.id, created_at: at, seen_at: at })
       .execute();
-    await addAudit(transaction, words, [audit]);
+    await addAudit(transaction, dialect, [audit]);
     return true;
   });
 }
 
 /** One without its account is none. */
-async function readSession(db: Connected, tokenHash: string): Promise<StoredSession | null> {
+async function readSession(db: SqlExecutor, tokenHash: string): Promise<StoredAdminSession | null> {
   const row = await db
     .selectFrom('admin_session')
     .innerJoin('admin_account', 'admin_account.id', 'admin_session.account_id')
@@ -192,7 +192,7 @@ async function readSession(db: Connected, tokenHash: string): Promise<StoredSess
 }
 
 /** Never back: of two pages at once the later one counts. */
-async function touchSession(db: Connected, tokenHash: string, atMs: number): Promise<void> {
+async function touchSession(db: SqlExecutor, tokenHash: string, atMs: number): Promise<void> {
   const at = toDatabaseTime(atMs);
   await db
     .updateTable('admin_session')
@@ -202,7 +202,7 @@ async function touchSession(db: Connected, tokenHash: string, atMs: number): Pro
     .execute();
 }
 
-async function removeSessionsBefore(db: Connected, seenAtMs: number, createdAtMs: number): Promise<void> {
+async function removeSessionsBefore(db: SqlExecutor, seenAtMs: number, createdAtMs: number): Promise<void> {
   await db
     .deleteFrom('admin_session')
     .where((where) =>
@@ -218,59 +218,59 @@ async function removeSessionsBefore(db: Connected, seenAtMs: number, createdAtMs
  * Sign-ins that were tried: a count for each bucket (an address, a name) that begins anew when its window has ended.
  *
  * The database's clock decides, and one statement counts, so that none of many at once is missed. A window that ends
- * later than any that begins now was written under another clock and is over. Old buckets go, a portion at a time,
+ * later than any that begins now was written under another clock and is over. Old buckets go, a chunk at a time,
  * whenever a window begins.
  */
 
-type Attempts = Pick<AdminStore, 'countAttempt' | 'returnAttempt' | 'forgetAttempts' | 'forgetAllAttempts'>;
+type Attempts = Pick<AdminStore, 'countAttempt' | 'uncountAttempt' | 'clearAttempts' | 'clearAllAttempts'>;
 type Attempt = Awaited<ReturnType<AdminStore['countAttempt']>>;
 
 /** So far the clocks of two nodes of one database may be apart. */
 const aheadMsMax = 60_000;
 /** More than one begins at a time, so that the table shrinks. */
-const forgottenAtOnce = 100;
+const purgedAtOnce = 100;
 
-export function adminAttempts(db: Connected, words: DialectWords): Attempts {
+export function adminAttempts(db: SqlExecutor, dialect: SqlDialect): Attempts {
   return {
-    countAttempt: (bucket, windowMs) => countAttempt(db, words, bucket, windowMs),
-    returnAttempt: (bucket) => returnAttempt(db, bucket),
-    forgetAttempts: async (bucket) => {
+    countAttempt: (bucket, windowMs) => countAttempt(db, dialect, bucket, windowMs),
+    uncountAttempt: (bucket) => uncountAttempt(db, bucket),
+    clearAttempts: async (bucket) => {
       await db.deleteFrom('admin_attempt').where('bucket', '=', bucket).execute();
     },
-    forgetAllAttempts: (audit) => forgetAll(db, words, audit),
+    clearAllAttempts: (audit) => clearAll(db, dialect, audit),
   };
 }
 
-async function countAttempt(db: Connected, words: DialectWords, bucket: string, windowMs: number): Promise<Attempt> {
+async function countAttempt(db: SqlExecutor, dialect: SqlDialect, bucket: string, windowMs: number): Promise<Attempt> {
   const attempt = await inTransaction(db, async (transaction) => {
-    await addAttempt(transaction, words, bucket, windowMs);
-    return readAttempt(transaction, words, bucket, windowMs);
+    await addAttempt(transaction, dialect, bucket, windowMs);
+    return readAttempt(transaction, dialect, bucket, windowMs);
   });
-  if (attempt.count === 1) await forgetOld(db, words);
+  if (attempt.count === 1) await purgeExpired(db, dialect);
   return attempt;
 }
 
 /** The count comes first: MySQL sets the columns one after the other, and it asks for the end that was there before. */
-async function addAttempt(db: Connected, words: DialectWords, bucket: string, windowMs: number): Promise<void> {
+async function addAttempt(db: SqlExecutor, dialect: SqlDialect, bucket: string, windowMs: number): Promise<void> {
   const until = sql.ref<string>('admin_attempt.window_until');
-  const isOver = sql`${until} <= ${words.now} or ${until} > ${words.nowPlus(windowMs + aheadMsMax)}`;
+  const isOver = sql`${until} <= ${dialect.now} or ${until} > ${dialect.nowPlus(windowMs + aheadMsMax)}`;
   const next = {
     count: sql<number>`case when ${isOver} then 1 else ${sql.ref('admin_attempt.count')} + 1 end`,
-    window_until: sql<string>`case when ${isOver} then ${words.nowPlus(windowMs)} else ${until} end`,
+    window_until: sql<string>`case when ${isOver} then ${dialect.nowPlus(windowMs)} else ${until} end`,
   };
-  const insert = db.insertInto('admin_attempt').values({ bucket, count: 1, window_until: words.nowPlus(windowMs) });
+  const insert = db.insertInto('admin_attempt').values({ bucket, count: 1, window_until: dialect.nowPlus(windowMs) });
   const upsert =
-    words.kind === 'mysql'
+    dialect.kind === 'mysql'
       ? insert.onDuplicateKeyUpdate(next)
       : insert.onConflict((conflict) => conflict.column('bucket').doUpdateSet(next));
   await upsert.execute();
 }
 
 /** The row is ours until the commit. */
-async function readAttempt(db: Connected, words: DialectWords, bucket: string, windowMs: number): Promise<Attempt> {
+async function readAttempt(db: SqlExecutor, dialect: SqlDialect, bucket: string, windowMs: number): Promise<Attempt> {
   const row = await db
     .selectFrom('admin_attempt')
-    .select(['count', 'window_until', words.now.as('now')])
+    .select(['count', 'window_until', dialect.now.as('now')])
     .where('bucket', '=', bucket)
     .executeTakeFirst();
   const [untilMs, nowMs] = [fromForeignTime(row?.window_until ?? null), fromForeignTime(row?.now ?? null)];
@@ -279,8 +279,8 @@ async function readAttempt(db: Connected, words: DialectWords, bucket: string, w
 }
 
 /** Of a window that is over by now it makes no difference. */
-async function returnAttempt(db: Connected, bucket: string): Promise<void> {
-  await tryAgain(async () => {
+async function uncountAttempt(db: SqlExecutor, bucket: string): Promise<void> {
+  await withRetries(async () => {
     await db
       .updateTable('admin_attempt')
       .set((row) => ({ count: row('count', '-', 1) }))
@@ -290,20 +290,20 @@ async function returnAttempt(db: Connected, bucket: string): Promise<void> {
   }, isTransient);
 }
 
-async function forgetAll(db: Connected, words: DialectWords, audit: AuditEntry): Promise<void> {
+async function clearAll(db: SqlExecutor, dialect: SqlDialect, audit: AuditEntry): Promise<void> {
   await inTransaction(db, async (transaction) => {
     await transaction.deleteFrom('admin_attempt').execute();
-    await addAudit(transaction, words, [audit]);
+    await addAudit(transaction, dialect, [audit]);
   });
 }
 
-async function forgetOld(db: Connected, words: DialectWords): Promise<void> {
+async function purgeExpired(db: SqlExecutor, dialect: SqlDialect): Promise<void> {
   const rows = await db
     .selectFrom('admin_attempt')
     .select('bucket')
-    .where('window_until', '<=', words.now)
+    .where('window_until', '<=', dialect.now)
     .orderBy('window_until')
-    .limit(forgottenAtOnce)
+    .limit(purgedAtOnce)
     .execute();
   if (rows.length === 0) return;
   const buckets = rows.map((row) => row.bucket);
@@ -311,7 +311,7 @@ async function forgetOld(db: Connected, words: DialectWords): Promise<void> {
     await db
       .deleteFrom('admin_attempt')
       .where('bucket', 'in', buckets)
-      .where('window_until', '<=', words.now)
+      .where('window_until', '<=', dialect.now)
       .execute();
   } catch (error) {
     // They are as good a moment later, when the next window begins.

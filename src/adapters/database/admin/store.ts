@@ -7,20 +7,20 @@
 
 import { type ExpressionBuilder, sql } from 'kysely';
 import type { AdminStore, StoredOperation } from '../../../admin/ports.ts';
-import type { Activity, OperationKind } from '../../../admin/service.ts';
+import type { HourlyActivity, OperationKind } from '../../../admin/service.ts';
 import { isFailure } from '../../../errors.ts';
 import type { Outcome } from '../../../ingest/model.ts';
 import { lastAudit } from '../rows/audit.ts';
-import { type DialectWords, fromForeignTime, fromOptionalTime, shorten, toDatabaseTime } from '../sql/dialect.ts';
-import type { Connected, Tables } from '../sql/tables.ts';
+import { fromForeignTime, fromOptionalTime, type SqlDialect, toDatabaseTime, truncate } from '../sql/dialect.ts';
+import type { SqlExecutor, Tables } from '../sql/tables.ts';
 import { inTransaction } from '../sql/transactions.ts';
 import { adminAccounts, adminAttempts } from './accounts.ts';
 
-export function adminStore(db: Connected, words: DialectWords): AdminStore {
+export function adminStore(db: SqlExecutor, dialect: SqlDialect): AdminStore {
   return {
-    ...adminAccounts(db, words),
-    ...adminAttempts(db, words),
-    ...adminOperation(db, words),
+    ...adminAccounts(db, dialect),
+    ...adminAttempts(db, dialect),
+    ...adminOperation(db, dialect),
     lastAudit: (action) => lastAudit(db, action),
     activitySince: (sinceMs) => activitySince(db, sinceMs),
   };
@@ -35,7 +35,7 @@ export function adminStore(db: Connected, words: DialectWords): AdminStore {
  * rules for texts and numbers are others. A detail that is too long is not read.
  */
 
-type Operations = Pick<AdminStore, 'readOperation' | 'beginOperation' | 'noteOperation'>;
+type Operations = Pick<AdminStore, 'readOperation' | 'beginOperation' | 'updateOperation'>;
 type State = StoredOperation['state'];
 
 const operationId = 1;
@@ -47,19 +47,19 @@ const detailBytesMax = 65_536;
 const kinds: readonly OperationKind[] = ['enable', 'rotate', 'disable'];
 const states: readonly State[] = ['running', 'done', 'failed'];
 
-function adminOperation(db: Connected, words: DialectWords): Operations {
+function adminOperation(db: SqlExecutor, dialect: SqlDialect): Operations {
   return {
     readOperation: async () => {
       const row = await selectRow(db).executeTakeFirst();
       return row === undefined ? null : toOperation(row);
     },
-    beginOperation: (next, before) => beginOperation(db, words, next, before),
-    noteOperation: (next) => noteOperation(db, next),
+    beginOperation: (next, before) => beginOperation(db, dialect, next, before),
+    updateOperation: (next) => updateOperation(db, next),
   };
 }
 
 /** Of each text only so much as shows that it is too long. */
-function selectRow(db: Connected) {
+function selectRow(db: SqlExecutor) {
   const short = <C extends string>(column: C, characters: number) =>
     sql<string | null>`substr(${sql.ref(column)}, 1, ${sql.lit(characters + 1)})`.as(column);
   return db
@@ -101,7 +101,7 @@ function toRow(operation: StoredOperation) {
   return {
     number: operation.number,
     kind: operation.kind,
-    started_by: shorten(operation.by, nameCharacters),
+    started_by: truncate(operation.by, nameCharacters),
     started_at: toDatabaseTime(operation.startedAtMs),
     ...noted(operation),
     worker: operation.worker,
@@ -113,14 +113,14 @@ function noted({ state, endedAtMs, detail }: Pick<StoredOperation, 'state' | 'en
 }
 
 async function beginOperation(
-  db: Connected,
-  words: DialectWords,
+  db: SqlExecutor,
+  dialect: SqlDialect,
   next: StoredOperation,
   before: StoredOperation | null,
 ): Promise<boolean> {
   const answer = await inTransaction(db, async (transaction) => {
     const query = selectRow(transaction);
-    const row = await (words.kind === 'mysql' ? query.forUpdate() : query).executeTakeFirst();
+    const row = await (dialect.kind === 'mysql' ? query.forUpdate() : query).executeTakeFirst();
     if (row === undefined) return 'absent';
     if (!isSame(toOperation(row), before)) return 'another';
     await transaction.updateTable('admin_operation').set(toRow(next)).where('id', '=', operationId).execute();
@@ -135,7 +135,7 @@ function isSame(one: StoredOperation | null, other: StoredOperation | null): boo
 }
 
 /** False: somebody else was faster. */
-async function addFirst(db: Connected, next: StoredOperation): Promise<boolean> {
+async function addFirst(db: SqlExecutor, next: StoredOperation): Promise<boolean> {
   try {
     await db
       .insertInto('admin_operation')
@@ -148,7 +148,7 @@ async function addFirst(db: Connected, next: StoredOperation): Promise<boolean> 
   }
 }
 
-async function noteOperation(db: Connected, next: Parameters<AdminStore['noteOperation']>[0]): Promise<boolean> {
+async function updateOperation(db: SqlExecutor, next: Parameters<AdminStore['updateOperation']>[0]): Promise<boolean> {
   const result = await db
     .updateTable('admin_operation')
     .set(noted(next))
@@ -169,25 +169,25 @@ async function noteOperation(db: Connected, next: Parameters<AdminStore['noteOpe
 /** All but `vanished`: of that no mail was ever here. */
 const mails: readonly Outcome[] = ['ticket_opened', 'reply_added', 'recorded', 'duplicate', 'quarantined'];
 
-type Count = { readonly mails: number; readonly tickets: number };
+type Count = { readonly messages: number; readonly tickets: number };
 
 /** Hours without any are left out; the oldest first. */
-async function activitySince(db: Connected, sinceMs: number): Promise<Activity> {
+async function activitySince(db: SqlExecutor, sinceMs: number): Promise<HourlyActivity> {
   const since = toDatabaseTime(sinceMs);
   const hours = new Map<number, Count>();
   const add = (hour: string | null, more: Partial<Count>) => {
     const startMs = fromForeignTime(`${hour}:00`);
     if (startMs === null) return;
-    const { mails, tickets } = hours.get(startMs) ?? { mails: 0, tickets: 0 };
-    hours.set(startMs, { mails: mails + (more.mails ?? 0), tickets: tickets + (more.tickets ?? 0) });
+    const { messages, tickets } = hours.get(startMs) ?? { messages: 0, tickets: 0 };
+    hours.set(startMs, { messages: messages + (more.messages ?? 0), tickets: tickets + (more.tickets ?? 0) });
   };
   for (const row of await untouched(db, since)) {
     const count = Number(row.count);
-    add(row.stored, { mails: count, tickets: row.outcome === 'ticket_opened' ? count : 0 });
+    add(row.stored, { messages: count, tickets: row.outcome === 'ticket_opened' ? count : 0 });
   }
   for (const row of await resolved(db, since)) {
     const count = Number(row.count);
-    if (row.is_new === 1) add(row.stored, { mails: count });
+    if (row.is_new === 1) add(row.stored, { messages: count });
     if (row.outcome === 'ticket_opened') add(row.resolved, { tickets: count });
   }
   return [...hours].map(([startMs, count]) => ({ startMs, ...count })).sort((a, b) => a.startMs - b.startMs);
@@ -198,7 +198,7 @@ const hourOf = (column: 'created_at' | 'resolved_at') => sql<string | null>`subs
 const counted = (outcome: ExpressionBuilder<Tables, 'outcome'>) => outcome.fn.countAll<number>().as('count');
 
 /** What never was in quarantine, or still waits there. */
-function untouched(db: Connected, since: string) {
+function untouched(db: SqlExecutor, since: string) {
   return db
     .selectFrom('outcome')
     .select(['outcome', hourOf('created_at').as('stored')])
@@ -211,7 +211,7 @@ function untouched(db: Connected, since: string) {
 }
 
 /** What left quarantine, which is seldom much: who was stored since then left it since then. */
-function resolved(db: Connected, since: string) {
+function resolved(db: SqlExecutor, since: string) {
   return db
     .selectFrom('outcome')
     .select(['outcome', hourOf('created_at').as('stored'), hourOf('resolved_at').as('resolved')])

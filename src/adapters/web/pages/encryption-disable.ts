@@ -2,14 +2,14 @@
  * Switching encryption off: why it needs the file system of the server, the request, and the proof file with its checks.
  */
 import type { EncryptionView, ProofRequest } from '../../../admin/service.ts';
-import { quoted } from '../../../text/shell.ts';
+import { shellArg } from '../../../text/shell.ts';
 import { card, code, command, confirm, counted, postForm, timeUtc } from './components.ts';
 import type { Frame } from './layout.ts';
 import { type Markup, markup, nothing } from './layout.ts';
 
 const why = markup`<p>Every password then stands readable in the database again. A browser alone must not be able to do that: whoever takes over an admin's browser would have all of them. So it needs a file on this server, which shows that you reach its disk.</p>`;
 
-export function askToSwitchOff(frame: Frame, { unfinished, status, troubles }: EncryptionView): Markup {
+export function askToSwitchOff(frame: Frame, { unfinished, status, diagnostics: troubles }: EncryptionView): Markup {
   // Without a key no password can be made readable.
   const hasKey = status.vault.state === 'open' || status.vault.state === 'orphaned';
   if (unfinished !== null || status.state !== 'on' || !hasKey) return nothing;
@@ -30,10 +30,10 @@ export function askToSwitchOff(frame: Frame, { unfinished, status, troubles }: E
 /** The request waits for its file. */
 export function proof(frame: Frame, { proofRequest: request, status }: EncryptionView): Markup {
   if (request === null) return nothing;
-  const { by, askedAtMs, expiresAtMs, path, checks } = request;
+  const { by, requestedAtMs: askedAtMs, expiresAtMs, path, checks } = request;
   // What is there is not right: it has to go first.
   const isAnew = checks !== null && isInTheWay(checks);
-  const line = isAnew ? `rm ${quoted(path)} && touch ${quoted(path)}` : request.command;
+  const line = isAnew ? `rm ${shellArg(path)} && touch ${shellArg(path)}` : request.command;
   const confirmForm = postForm(
     frame,
     'server/encryption/confirm-disable',

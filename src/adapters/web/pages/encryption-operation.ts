@@ -100,7 +100,7 @@ export function unfinished(frame: Frame, { unfinished: kind }: EncryptionView): 
 }
 
 /** `first`: it failed, or left passwords behind, so it comes before the rest of the page. */
-export function lastOperation({ operation, face }: EncryptionView, at: 'first' | 'last'): Markup {
+export function lastOperation({ operation, mode: face }: EncryptionView, at: 'first' | 'last'): Markup {
   if (operation === null || operation.state === 'running') return nothing;
   const needsLook = operation.state === 'failed' || operation.unopened.length > 0;
   if (needsLook !== (at === 'first') || face === 'working') return nothing;
@@ -120,7 +120,7 @@ function failure(error: OperationView['error']): Markup {
 }
 
 function details(operation: OperationView, done: string | null = null): Markup {
-  const { by, startedAtMs, endedAtMs, steps, unopened, setAside, left: more } = operation;
+  const { by, startedAtMs, endedAtMs, steps, unopened, setAside, followUp: more } = operation;
   const when = markup`${endedAtMs === null ? markup`started ${timeUtc(startedAtMs)}` : markup`ended ${timeUtc(endedAtMs)}`}, started by <bdi>${by}</bdi>`;
   const kept =
     setAside === null

@@ -33,7 +33,7 @@ export function encryptionPage(frame: Frame, view: EncryptionView, form: EnableF
   // A form that was refused is not taken away from under whoever corrects it.
   const live = form === null ? refresh(view, text) : null;
   const main = markup`<div class="head"><h1><span class="crumb">Server ›</span> Encryption</h1>${badge(tone, text)}${live === null ? nothing : asOf(frame.atMs)}</div>
-${view.troubles.map(trouble)}${lastOperation(view, 'first')}${unfinished(frame, view)}
+${view.diagnostics.map(diagnosticCard)}${lastOperation(view, 'first')}${unfinished(frame, view)}
 ${face(frame, view, form)}
 ${lastOperation(view, 'last')}`;
   return layout(frame, {
@@ -46,10 +46,10 @@ ${lastOperation(view, 'last')}`;
 }
 
 function face(frame: Frame, view: EncryptionView, form: EnableForm | null): Markup {
-  if (view.face === 'off') return offFace(frame, view, form);
-  if (view.face === 'working') return markup`${working(view)}${byHand}${state(view)}${workers(view)}`;
+  if (view.mode === 'off') return offFace(frame, view, form);
+  if (view.mode === 'working') return markup`${working(view)}${byHand}${state(view)}${workers(view)}`;
   const rest = markup`${state(view)}${workers(view)}${readable(view)}${leftovers(view)}`;
-  if (view.face === 'disabling') return markup`${proof(frame, view)}${backup(frame, view)}${rest}`;
+  if (view.mode === 'disabling') return markup`${proof(frame, view)}${backup(frame, view)}${rest}`;
   const isVerified = view.backup !== null;
   const copy = backup(frame, view);
   return markup`${isVerified ? nothing : copy}${state(view)}${isVerified ? copy : nothing}${workers(view)}${readable(view)}${leftovers(view)}${rotation(frame, view)}${askToSwitchOff(frame, view)}`;
@@ -57,14 +57,14 @@ function face(frame: Frame, view: EncryptionView, form: EnableForm | null): Mark
 
 function stateOf(view: EncryptionView): readonly [Tone, string] {
   const kind = kindOf(view);
-  if (view.face === 'working') {
+  if (view.mode === 'working') {
     const words = { enable: 'Being switched on', rotate: 'Key being rotated', disable: 'Being switched off' } as const;
     return ['busy', words[kind]];
   }
-  if (view.face === 'off') return ['idle', view.unfinished === null ? 'Off' : 'Cut off half way'];
+  if (view.mode === 'off') return ['idle', view.unfinished === null ? 'Off' : 'Cut off half way'];
   if (view.unfinished !== null) return ['warn', 'Cut off half way'];
-  if (view.troubles.length > 0) return ['bad', 'On, and something is wrong'];
-  if (view.face === 'disabling') return ['warn', 'On, asked to switch off'];
+  if (view.diagnostics.length > 0) return ['bad', 'On, and something is wrong'];
+  if (view.mode === 'disabling') return ['warn', 'On, asked to switch off'];
   return ['good', 'On'];
 }
 
@@ -75,14 +75,20 @@ const byHand = markup`<noscript><p><a href="${address}">Show how far it is</a></
 
 /** Without a script a page with boxes to tick stays as it is. */
 function refresh(view: EncryptionView, text: string): Refresh {
-  if (view.face === 'working') return { seconds: 2, secondsWithoutScript: 2, address, announce: progressText(view) };
-  const announce = `Encryption: ${text}${view.troubles.length === 0 ? '' : `. ${view.troubles.map(({ title }) => title).join('. ')}`}.`;
-  return { seconds: 10, secondsWithoutScript: view.face === 'off' ? null : 60, address, announce };
+  if (view.mode === 'working') return { seconds: 2, secondsWithoutScript: 2, address, announce: progressText(view) };
+  const announce = `Encryption: ${text}${view.diagnostics.length === 0 ? '' : `. ${view.diagnostics.map(({ title }) => title).join('. ')}`}.`;
+  return { seconds: 10, secondsWithoutScript: view.mode === 'off' ? null : 60, address, announce };
 }
 
 /** One thing that is wrong: what happened, what still works, what to do, the exact command. */
-function trouble({ title, what, works, todo, command: line }: EncryptionView['troubles'][number]): Markup {
-  return markup`<section class="card bad"><h2>${title}</h2><dl class="trouble"><div><dt>What happened</dt><dd>${what}</dd></div><div><dt>What still works</dt><dd>${works}</dd></div><div><dt>What to do</dt><dd>${todo}${line === null ? nothing : command(line)}</dd></div></dl></section>
+function diagnosticCard({
+  title,
+  description,
+  unaffected,
+  remedy,
+  command: line,
+}: EncryptionView['diagnostics'][number]): Markup {
+  return markup`<section class="card bad"><h2>${title}</h2><dl class="trouble"><div><dt>What happened</dt><dd>${description}</dd></div><div><dt>What still works</dt><dd>${unaffected}</dd></div><div><dt>What to do</dt><dd>${remedy}${line === null ? nothing : command(line)}</dd></div></dl></section>
 `;
 }
 

@@ -6,7 +6,7 @@
  */
 
 import { html } from 'hono/html';
-import type { Session } from '../../../admin/service.ts';
+import type { AdminSession } from '../../../admin/service.ts';
 
 type Place = 'overview' | 'quarantine' | 'encryption';
 
@@ -95,7 +95,7 @@ function flash({ flash: told }: Frame): Markup {
 
 export type Frame = {
   /** null: nobody is signed in. */
-  readonly session: Session | null;
+  readonly session: AdminSession | null;
   /** The value of the hidden field `csrf`, also on the sign-in page. */
   readonly csrf: string;
   /** What the form that was sent before led to; shown once. */

@@ -3,7 +3,7 @@
  * quarantine, the workers; then the mailboxes, those in trouble first.
  */
 
-import type { Activity, MailboxLine, OverviewQuery, OverviewView } from '../../../admin/service.ts';
+import type { HourlyActivity, MailboxLine, OverviewQuery, OverviewView } from '../../../admin/service.ts';
 import { isoTime } from '../../../text/time.ts';
 import {
   badge,
@@ -32,13 +32,13 @@ ${mailboxes(view)}`;
   return layout(frame, { title: titleOf(view), place: 'overview', main, refresh: refresh(view) });
 }
 
-function titleOf({ isReady, wrongs: found }: OverviewView): string {
+function titleOf({ isReady, failingChecks: found }: OverviewView): string {
   if (!isReady) return 'Not ready';
   return found.length === 0 ? 'Overview' : `Overview (${found.length} to look at)`;
 }
 
 function refresh(view: OverviewView): Refresh {
-  const { isReady, wrongs: found, counts } = view;
+  const { isReady, failingChecks: found, counts } = view;
   const state = isReady ? 'Ready' : 'Not ready';
   return {
     seconds: 10,
@@ -48,14 +48,14 @@ function refresh(view: OverviewView): Refresh {
   };
 }
 
-function readinessBadge({ isReady, wrongs: found }: OverviewView): Markup {
+function readinessBadge({ isReady, failingChecks: found }: OverviewView): Markup {
   if (!isReady) return badge('bad', 'Not ready');
   if (isGrave(found)) return badge('bad', 'Ready, with something wrong');
   return found.length === 0 ? badge('good', 'Ready') : badge('warn', 'Ready, with something to look at');
 }
 
 /** The next start, or the next change of the switch, would not go well. */
-function isGrave(found: OverviewView['wrongs']): boolean {
+function isGrave(found: OverviewView['failingChecks']): boolean {
   return found.some(({ check }) => check === 'vault' || check === 'switch');
 }
 
@@ -75,7 +75,7 @@ const checkNames: Readonly<Record<string, string>> = {
   mailboxes: 'Mailboxes',
 };
 
-function wrongs({ isReady, wrongs: found }: OverviewView): Markup {
+function wrongs({ isReady, failingChecks: found }: OverviewView): Markup {
   if (found.length === 0) return nothing;
   const rows = found.map(({ check, reason, hint }) => {
     const name = checkNames[check] ?? check;
@@ -88,7 +88,7 @@ function wrongs({ isReady, wrongs: found }: OverviewView): Markup {
 }
 
 function figures({ counts, quarantine: held, activity }: OverviewView): Markup {
-  const sum = (of: 'mails' | 'tickets'): string =>
+  const sum = (of: 'messages' | 'tickets'): string =>
     activity === null ? '–' : number(activity.reduce((all, hour) => all + hour[of], 0));
   const all = '/admin/overview?show=';
   return markup`<ul class="figures">
@@ -98,7 +98,7 @@ ${figure(counts.waiting > 0 ? 'warn' : 'idle', counts.waiting, 'Waiting for a ke
 ${figure('idle', counts.paused, 'Paused', `${all}paused#mailboxes`)}
 ${counts.unknown > 0 ? figure('idle', counts.unknown, 'Not visited yet', `${all}all#mailboxes`) : nothing}
 ${figure(held.count > 0 ? 'warn' : 'idle', held.count, 'In quarantine', '/admin/quarantine')}
-<li><div class="figure idle"><b>${sum('mails')}</b><span>Mails, 24 h</span></div></li>
+<li><div class="figure idle"><b>${sum('messages')}</b><span>Mails, 24 h</span></div></li>
 <li><div class="figure idle"><b>${sum('tickets')}</b><span>New tickets, 24 h</span></div></li>
 </ul>`;
 }
@@ -154,15 +154,15 @@ function workers({ workers: all, atMs }: OverviewView): Markup {
 const slot = 10;
 const height = 100;
 
-function chart(activity: Activity): Markup {
-  const mails = activity.reduce((sum, hour) => sum + hour.mails, 0);
+function chart(activity: HourlyActivity): Markup {
+  const mails = activity.reduce((sum, hour) => sum + hour.messages, 0);
   const tickets = activity.reduce((sum, hour) => sum + hour.tickets, 0);
-  const most = Math.max(1, ...activity.flatMap((hour) => [hour.mails, hour.tickets]));
+  const most = Math.max(1, ...activity.flatMap((hour) => [hour.messages, hour.tickets]));
   const top = niceTop(most);
   const said = `${counted(mails, 'mail')} and ${counted(tickets, 'ticket')} in the last ${counted(activity.length, 'hour')}. The figures are in the table below.`;
   return markup`<div class="chart"><p class="legend"><span class="mails">Mails</span> <span class="tickets">New tickets</span></p>
 <div class="plot"><p class="scale" aria-hidden="true"><span>${number(top)}</span><span>${top % 2 === 0 ? number(top / 2) : ''}</span><span>0</span></p>
-<svg viewBox="0 0 ${activity.length * slot} ${height}" preserveAspectRatio="none" role="img" aria-label="${said}"><path class="grid" d="M0 0H${activity.length * slot}M0 ${height / 2}H${activity.length * slot}M0 ${height}H${activity.length * slot}"/><path class="mails" d="${bars(activity, 1, (hour) => hour.mails / top)}"/><path class="tickets" d="${bars(activity, 5, (hour) => hour.tickets / top)}"/>${activity.map(slotOf)}</svg></div>
+<svg viewBox="0 0 ${activity.length * slot} ${height}" preserveAspectRatio="none" role="img" aria-label="${said}"><path class="grid" d="M0 0H${activity.length * slot}M0 ${height / 2}H${activity.length * slot}M0 ${height}H${activity.length * slot}"/><path class="mails" d="${bars(activity, 1, (hour) => hour.messages / top)}"/><path class="tickets" d="${bars(activity, 5, (hour) => hour.tickets / top)}"/>${activity.map(slotOf)}</svg></div>
 <p class="hours" aria-hidden="true">${hourMarks(activity)}</p></div>
 ${fold('by-hour', 'Figures by hour', table(activity))}`;
 }
@@ -174,7 +174,7 @@ function niceTop(most: number): number {
 }
 
 /** One path for all bars of a kind, each 4 wide and `offset` behind the beginning of its hour. */
-function bars(activity: Activity, offset: number, share: (hour: Activity[number]) => number): string {
+function bars(activity: HourlyActivity, offset: number, share: (hour: HourlyActivity[number]) => number): string {
   return activity
     .map((hour, index) => {
       const tall = Math.round(share(hour) * height * 10) / 10;
@@ -184,13 +184,13 @@ function bars(activity: Activity, offset: number, share: (hour: Activity[number]
 }
 
 /** What the pointer finds over an hour. */
-function slotOf(hour: Activity[number], index: number): Markup {
-  const said = `${range(hour.startMs)}: ${counted(hour.mails, 'mail')}, ${counted(hour.tickets, 'new ticket')}`;
+function slotOf(hour: HourlyActivity[number], index: number): Markup {
+  const said = `${range(hour.startMs)}: ${counted(hour.messages, 'mail')}, ${counted(hour.tickets, 'new ticket')}`;
   return markup`<rect x="${index * slot}" width="${slot}" height="${height}"><title>${said}</title></rect>`;
 }
 
 /** Every sixth hour. */
-function hourMarks(activity: Activity): readonly Markup[] {
+function hourMarks(activity: HourlyActivity): readonly Markup[] {
   return activity.filter((_, index) => index % 6 === 0).map(({ startMs }) => markup`<span>${clock(startMs)}</span>`);
 }
 
@@ -202,12 +202,12 @@ function range(startMs: number): string {
   return `${clock(startMs)}–${clock(startMs + 3_600_000)}`;
 }
 
-function table(activity: Activity): Markup {
+function table(activity: HourlyActivity): Markup {
   const rows = activity
     .toReversed()
     .map(
       (hour) =>
-        markup`<tr><th scope="row">${range(hour.startMs)}</th><td>${number(hour.mails)}</td><td>${number(hour.tickets)}</td></tr>`,
+        markup`<tr><th scope="row">${range(hour.startMs)}</th><td>${number(hour.messages)}</td><td>${number(hour.tickets)}</td></tr>`,
     );
   return markup`<table class="small hourly"><caption class="unseen">Mails and new tickets by hour, the newest first</caption><thead><tr><th scope="col">Hour (UTC)</th><th scope="col">Mails</th><th scope="col">New tickets</th></tr></thead><tbody>${rows}</tbody></table>`;
 }
@@ -277,14 +277,14 @@ function row(line: MailboxLine, atMs: number): Markup {
   const [tone, text] = badges[line.state];
   const none = markup`<span class="soft">${line.state === 'unknown' ? 'when it has a place' : 'none'}</span>`;
   const next = line.nextPollMs === null || line.state === 'paused' ? none : timeNear(line.nextPollMs, atMs);
-  const pushed = line.isPushed ? markup` <small>server announces mail</small>` : nothing;
+  const pushed = line.isIdling ? markup` <small>server announces mail</small>` : nothing;
   return markup`<tr><th scope="row"><bdi>${line.name}</bdi><small><bdi>${line.host}</bdi></small></th><td>${badge(tone, text)}${pushed}${wrong(line.error)}</td><td>${timeNear(line.lastSuccessMs, atMs)}</td><td>${next}</td></tr>
 `;
 }
 
 function wrong(error: MailboxLine['error']): Markup {
   if (error === null) return nothing;
-  const { reason, said, hint, sinceMs } = error;
+  const { reason, storedMessage: said, hint, sinceMs } = error;
   const since = sinceMs === null ? nothing : markup` <small>since ${timeUtc(sinceMs)}</small>`;
   return markup`<p class="reason">${foreign(reason, 600)}${said === null ? nothing : markup` ${saidElsewhere(said)}`}${since}</p>${hint === null ? nothing : markup`<p class="hint">${hint}</p>`}`;
 }

@@ -3,8 +3,8 @@
  *
  * Sender and subject were written by strangers: any length, any direction, any character; they stay in their own place.
  */
-import type { HeldLine, QuarantineView, ReasonLine } from '../../../admin/service.ts';
-import { commandOn, noCommand } from '../../../text/shell.ts';
+import type { QuarantinedLine, QuarantineView, ReasonLine } from '../../../admin/service.ts';
+import { noCommandNotice, shellCommand } from '../../../text/shell.ts';
 import {
   code,
   command,
@@ -22,7 +22,7 @@ import type { Frame } from './layout.ts';
 import { layout, type Markup, markup, nothing } from './layout.ts';
 
 export function quarantinePage(frame: Frame, view: QuarantineView): string {
-  const { mails } = view;
+  const { messages: mails } = view;
   const main = markup`<div class="head"><h1>Quarantine</h1><p class="asof">Times in UTC</p></div>
 <p class="lead">Mails that are kept aside instead of becoming tickets, each with its reason. Nothing is lost: they wait until somebody decides.</p>
 ${view.reasons.length === 0 ? nothing : reasons(view)}
@@ -57,14 +57,14 @@ function choice(reason: string | null, text: Markup | string, count: number, isC
   return markup`<a href="${address(reason).slice(0, -1)}"${mark}>${text} <b>${number(count)}</b></a>`;
 }
 
-function list(frame: Frame, { mails, query, reasons: all }: QuarantineView): Markup {
+function list(frame: Frame, { messages: mails, query, reasons: all }: QuarantineView): Markup {
   const place = { page: `${mails.page}`, ...(query.reason === null ? {} : { reason: query.reason }) };
   const rows = mails.list.map((mail) => item(frame, mail, all, place));
   return markup`<section class="card plain"><div class="cardhead"><h2>Mails</h2><span class="soft">${counted(mails.total, 'mail')}${query.reason === null ? '' : markup` as ${reasonName(query.reason)}`}</span></div><ul class="held">${rows}</ul>
 <div class="cardfoot">${pager('Pages of mails', mails.page, mails.pages, address(query.reason))}</div></section>`;
 }
 
-function item(frame: Frame, mail: HeldLine, all: readonly ReasonLine[], place: Place): Markup {
+function item(frame: Frame, mail: QuarantinedLine, all: readonly ReasonLine[], place: Place): Markup {
   const { subject, from } = mail;
   const meaning = all.find(({ reason }) => reason === mail.reason)?.meaning ?? null;
   const title = subject === null ? markup`<span class="soft">Subject not kept</span>` : subjectOf(subject);
@@ -81,7 +81,7 @@ function subjectOf(subject: string): Markup {
 /** The part of the list that is shown, where a form leads back to. */
 type Place = Readonly<Record<string, string>>;
 
-function acts(frame: Frame, { id, subject }: HeldLine, place: Place): Markup {
+function acts(frame: Frame, { id, subject }: QuarantinedLine, place: Place): Markup {
   const of = markup`<span class="unseen">: ${foreign(subject ?? id, 60)}</span>`;
   const button = (way: string, text: string, style: string): Markup =>
     postForm(frame, 'quarantine/settle', markup`<button type="submit" class="${style}">${text}${of}</button>`, {
@@ -95,6 +95,8 @@ function acts(frame: Frame, { id, subject }: HeldLine, place: Place): Markup {
 
 /** The id begins with the name of the mailbox, which may hold anything. */
 function bringsBack(id: string): Markup {
-  const line = commandOn('quarantine release', id);
-  return line === null ? markup`<p class="hint">quarantine release, with its id; ${noCommand}.</p>` : command(line);
+  const line = shellCommand('quarantine release', id);
+  return line === null
+    ? markup`<p class="hint">quarantine release, with its id; ${noCommandNotice}.</p>`
+    : command(line);
 }

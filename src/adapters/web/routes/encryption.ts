@@ -3,7 +3,7 @@
  *
  * What is asked without the acknowledgements, or goes on with what nobody began, is refused here, whatever the page offered.
  */
-import type { BackupVerdict, OperationKind, Started } from '../../../admin/service.ts';
+import type { BackupVerdict, OperationKind, OperationStart } from '../../../admin/service.ts';
 import { encryptionPage } from '../pages/encryption.ts';
 import { proofFaults } from '../pages/encryption-disable.ts';
 import type { EnableForm, Flash } from '../pages/layout.ts';
@@ -38,11 +38,11 @@ export function encryptionRoutes(parts: RouteParts): Routes {
     ],
     form('enable', (visit, { fields }) => enable(visit, fields, parts)),
     form('rotate', async (visit) =>
-      started(visit, 'rotate', await parts.desk.start('rotate', visit.session.name), parts),
+      started(visit, 'rotate', await parts.desk.startOperation('rotate', visit.session.name), parts),
     ),
     form('continue', (visit, { fields }) => goOn(visit, fields, parts)),
     form('ask-disable', async (visit) => {
-      await parts.desk.askDisable(visit.session.name);
+      await parts.desk.requestDisable(visit.session.name);
       return told(visit, { tone: 'good', text: 'Now create the file on the server, as the page says.' });
     }),
     form('confirm-disable', async (visit) => {
@@ -68,7 +68,7 @@ async function show(visit: SignedIn, parts: RouteParts, form: EnableForm | null,
 async function enable(visit: SignedIn, fields: Sent['fields'], parts: RouteParts): Promise<Answer | Refused> {
   const form = { keyLoss: fields.get('accept_key_loss') === 'yes', backup: fields.get('backup_prepared') === 'yes' };
   if (form.keyLoss && form.backup)
-    return started(visit, 'enable', await parts.desk.start('enable', visit.session.name), parts);
+    return started(visit, 'enable', await parts.desk.startOperation('enable', visit.session.name), parts);
   parts.flashes.put(visit.token, { tone: 'bad', text: 'Nothing was changed: both boxes must be ticked.' });
   return { refused: 'not_acknowledged', answer: await show(visit, parts, form, 422) };
 }
@@ -82,8 +82,8 @@ async function goOn(visit: SignedIn, fields: Sent['fields'], parts: RouteParts):
     return { refused: 'bad_request', answer: refusalAnswer('bad_request', parts.assets, 422, true) };
   const { unfinished } = await parts.desk.encryption();
   const sentence = 'Nothing was changed: there is nothing of that kind to go on with.';
-  const answer: Started =
-    unfinished === kind ? await parts.desk.start(kind, visit.session.name) : { kind: 'refused', sentence };
+  const answer: OperationStart =
+    unfinished === kind ? await parts.desk.startOperation(kind, visit.session.name) : { kind: 'refused', sentence };
   return started(visit, kind, answer, parts);
 }
 
@@ -93,7 +93,7 @@ const begun: Readonly<Record<OperationKind, string>> = {
   disable: 'Encryption is being switched off. It goes on by itself, whether or not this page is open.',
 };
 
-function started(visit: SignedIn, kind: OperationKind, answer: Started, parts: RouteParts): Answer | Refused {
+function started(visit: SignedIn, kind: OperationKind, answer: OperationStart, parts: RouteParts): Answer | Refused {
   if (answer.kind === 'started') return goToTold(paths.encryption, visit, parts, { tone: 'good', text: begun[kind] });
   const flash: Flash = { tone: 'bad', text: answer.sentence };
   return { refused: 'not_possible_now', answer: goToTold(paths.encryption, visit, parts, flash) };

@@ -1,7 +1,7 @@
 /**
  * From a request to what is answered: who is it, may they, what came of it, and what if it fails or hangs.
  */
-import type { AdminDesk, RefusalReason } from '../../../admin/service.ts';
+import type { AdminService, RefusalReason } from '../../../admin/service.ts';
 import { asFailure, type Failure } from '../../../errors.ts';
 import { events, type Log } from '../../../events.ts';
 import { isSameToken } from '../http/form.ts';
@@ -22,7 +22,7 @@ import {
 } from './responses.ts';
 
 export type RespondParts = {
-  readonly desk: Pick<AdminDesk, 'session'>;
+  readonly desk: Pick<AdminService, 'session'>;
   readonly log: Log;
   readonly answerMs: number;
   readonly assets: string;
@@ -97,7 +97,7 @@ function notSignedIn(wantsJson: boolean, isForm: boolean): Response {
 type Failing = { readonly route: Route; readonly who: string | null; readonly asked: Asked };
 
 function failed(failure: Failure, { route, who, asked }: Failing, { log, assets }: RespondParts): Response {
-  if (failure.code.startsWith('database_')) return accepted(databaseAnswer(assets, asked));
+  if (failure.domain === 'database') return accepted(databaseAnswer(assets, asked));
   log.error({ page: route.about, who, error: failure }, events.adminRequestFailed);
   return accepted(failedAnswer(assets, asked));
 }

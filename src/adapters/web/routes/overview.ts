@@ -82,7 +82,7 @@ async function settle(visit: SignedIn, { fields }: Sent, parts: RouteParts): Pro
   const way = ways.find((one) => one === fields.get('way'));
   if (way === undefined || id === '' || id.length > idMax)
     return { refused: 'bad_request', answer: refusalAnswer('bad_request', parts.assets, 422, true) };
-  const { isDone, sentence } = await parts.desk.settle(id, way, visit.session.name);
+  const { isDone, sentence } = await parts.desk.resolveQuarantined(id, way, visit.session.name);
   return goToTold(listPath(fields), visit, parts, { tone: isDone ? 'good' : 'bad', text: sentence });
 }
 

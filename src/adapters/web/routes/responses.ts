@@ -3,7 +3,7 @@
  */
 
 import { createHash } from 'node:crypto';
-import type { AdminDesk, RefusalReason, Session } from '../../../admin/service.ts';
+import type { AdminService, AdminSession, RefusalReason } from '../../../admin/service.ts';
 import { isFailure } from '../../../errors.ts';
 import type { SecretBytes } from '../../../secret/secret-bytes.ts';
 import { type Flash, type Frame, messagePage } from '../pages/layout.ts';
@@ -25,7 +25,7 @@ export type Visit = {
 /** `fields`: of the form, all but the password. */
 export type Sent = { readonly fields: ReadonlyMap<string, string>; readonly password: SecretBytes | null };
 
-export type SignedIn = Visit & { readonly token: string; readonly session: Session };
+export type SignedIn = Visit & { readonly token: string; readonly session: AdminSession };
 
 export type Answer = {
   readonly code: number;
@@ -57,7 +57,7 @@ export type Routes = ReadonlyMap<string, Route>;
 
 /** What the routes are made of. */
 export type RouteParts = {
-  readonly desk: AdminDesk;
+  readonly desk: AdminService;
   readonly flashes: Flashes;
   /** The version of the assets. */
   readonly assets: string;
@@ -104,7 +104,7 @@ export async function orTold(
   try {
     return await work();
   } catch (error) {
-    if (!isFailure(error) || error.code === 'unexpected' || error.code.startsWith('database_')) throw error;
+    if (!isFailure(error) || error.code === 'unexpected' || error.domain === 'database') throw error;
     const text = `Nothing came of it: ${error.message}. ${error.hint}`;
     const refused = error.code === 'operation_running' ? 'operation_running' : 'not_possible_now';
     return { refused, answer: goToTold(to, visit, parts, { tone: 'bad', text }) };

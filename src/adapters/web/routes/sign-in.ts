@@ -5,7 +5,7 @@
  * account that is not theirs by a form from elsewhere. Signing in gives a token that was not there before and drops that
  * cookie, so that what somebody planted is worth nothing. What was wrong is shown at once, without a detour that needs memory.
  */
-import type { SignInAnswer } from '../../../admin/service.ts';
+import type { SignInResult } from '../../../admin/service.ts';
 import { isSameToken, newToken, signInCsrf } from '../http/form.ts';
 import { signInPage } from '../pages/sign-in.ts';
 import {
@@ -77,7 +77,7 @@ async function signIn(visit: Visit, { fields, password }: Sent, parts: RoutePart
 
 const codes = { refused: 403, limited: 429, busy: 503 } as const;
 
-function sentence(answer: Exclude<SignInAnswer, { kind: 'signed_in' }>): string {
+function sentence(answer: Exclude<SignInResult, { kind: 'signed_in' }>): string {
   if (answer.kind === 'refused') return 'Name or password is wrong.';
   if (answer.kind === 'busy') return 'Too many are signing in at this moment. Please try again in a few seconds.';
   const minutes = Math.max(1, Math.ceil(answer.retryAfterS / 60));

@@ -26,7 +26,7 @@ describe.each(kinds)('mails and tickets by the hour on %s', (kind) => {
   async function lease(): Promise<Lease> {
     const mailbox = sampleMailbox();
     await db.addMailbox(mailbox, plain('x'), null, by);
-    const taken = await db.takeLease(mailbox.id, 'me', 60_000, null);
+    const taken = await db.acquireLease(mailbox.id, 'me', 60_000, null);
     if (taken === null) throw new Error('not taken');
     return taken;
   }

@@ -5,7 +5,7 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type Database, openDatabase } from '../../../../src/adapters/database/database.ts';
-import type { Account, StoredOperation } from '../../../../src/admin/ports.ts';
+import type { AdminAccount, StoredOperation } from '../../../../src/admin/ports.ts';
 import type { AuditEntry } from '../../../../src/encryption/ports.ts';
 import { kinds, type Opened, openKind } from '../databases.ts';
 import { by, nowMs } from '../samples.ts';
@@ -18,7 +18,7 @@ function entry(action: string, more: Partial<AuditEntry> = {}): AuditEntry {
   return { ...by, action, keyId: null, nextKeyId: null, mailboxId: null, detail: null, ...more };
 }
 
-function newAccount(name: string, more: Partial<Account> = {}): Omit<Account, 'lastSignInAtMs'> {
+function newAccount(name: string, more: Partial<AdminAccount> = {}): Omit<AdminAccount, 'lastSignInAtMs'> {
   return {
     ...{ id: randomUUID(), name, passwordHash: hash },
     ...{ createdAtMs: nowMs, passwordChangedAtMs: nowMs + 1, ...more },
@@ -55,13 +55,13 @@ describe.each(kinds)('the admin page on %s', (kind) => {
   afterAll(() => stack.disposeAsync());
   beforeEach(() => opened.empty('admin_account', 'admin_session', 'admin_attempt', 'admin_operation', 'audit'));
 
-  async function added(name: string, more: Partial<Account> = {}): Promise<Account> {
+  async function added(name: string, more: Partial<AdminAccount> = {}): Promise<AdminAccount> {
     const account = newAccount(name, more);
     await db.addAccount(account, entry('admin.added', { detail: name }));
     return { ...account, lastSignInAtMs: null };
   }
 
-  async function signedIn(account: Account, atMs = nowMs): Promise<string> {
+  async function signedIn(account: AdminAccount, atMs = nowMs): Promise<string> {
     const token = newToken();
     expect(await db.addSession(token, account, atMs, entry('admin.signed_in'))).toBe(true);
     return token;
@@ -97,7 +97,7 @@ describe.each(kinds)('the admin page on %s', (kind) => {
       const ada = await added('Ada Ünser');
       for (const name of ['Ada Ünser', 'ADA ÜNSER', 'ada u\u0308nser'])
         await expect(db.addAccount(newAccount(name), entry('admin.added'))).rejects.toMatchObject({
-          code: 'exists_already',
+          code: 'already_exists',
         });
       expect(await db.listAccounts()).toEqual([ada]);
       expect(await actions()).toEqual(['admin.added']);
@@ -113,16 +113,16 @@ describe.each(kinds)('the admin page on %s', (kind) => {
         ),
       );
       const lost = ends.flatMap((end) => (end.status === 'rejected' ? [end.reason.code] : []));
-      expect(lost).toEqual(Array.from({ length: 19 }, () => 'exists_already'));
+      expect(lost).toEqual(Array.from({ length: 19 }, () => 'already_exists'));
       expect(await actions()).toEqual(['admin.added']);
     });
 
     test('a hash of higher parameters replaces the one that it was made from alone, and ends no session', async () => {
       const ada = await added('ada');
       const token = await signedIn(ada);
-      await db.rehash(ada.id, 'another', otherHash);
+      await db.upgradePasswordHash(ada.id, 'another', otherHash);
       expect((await db.accountByName('ada'))?.passwordHash).toBe(hash);
-      await db.rehash(ada.id, hash, otherHash);
+      await db.upgradePasswordHash(ada.id, hash, otherHash);
       const after = await db.accountByName('ada');
       expect(after).toEqual({ ...ada, passwordHash: otherHash, lastSignInAtMs: nowMs });
       expect(await db.readSession(token)).toMatchObject({ account: after });
@@ -258,19 +258,19 @@ describe.each(kinds)('the admin page on %s', (kind) => {
         expect(endsInMs).toBeLessThanOrEqual(minuteMs);
       }
       expect(await db.countAttempt(other, minuteMs)).toMatchObject({ count: 1 });
-      await db.forgetAttempts(bucket);
+      await db.clearAttempts(bucket);
       expect(await db.countAttempt(bucket, minuteMs)).toMatchObject({ count: 1 });
       expect(await db.countAttempt(other, minuteMs)).toMatchObject({ count: 2 });
     });
 
     test('are given back one by one, and never below none', async () => {
-      await db.returnAttempt(bucket);
+      await db.uncountAttempt(bucket);
       expect(await opened.run('select * from admin_attempt')).toBe('');
       for (let index = 0; index < 5; index += 1) await countOf(db);
       await db.countAttempt(other, minuteMs);
-      await Promise.all([db.returnAttempt(bucket), db.returnAttempt(bucket)]);
+      await Promise.all([db.uncountAttempt(bucket), db.uncountAttempt(bucket)]);
       expect(await countOf(db)).toBe(4);
-      for (let index = 0; index < 7; index += 1) await db.returnAttempt(bucket);
+      for (let index = 0; index < 7; index += 1) await db.uncountAttempt(bucket);
       expect(await countOf(db)).toBe(1);
       expect(await db.countAttempt(other, minuteMs)).toMatchObject({ count: 2 });
     });
@@ -281,7 +281,7 @@ describe.each(kinds)('the admin page on %s', (kind) => {
       await Promise.all(
         both.map(async (one) => {
           await countOf(one);
-          await one.returnAttempt(bucket);
+          await one.uncountAttempt(bucket);
         }),
       );
       expect(await countOf(db)).toBe(1);
@@ -291,7 +291,7 @@ describe.each(kinds)('the admin page on %s', (kind) => {
       await countOf(db);
       await db.countAttempt(other, minuteMs);
       for (let index = 0; index < 2; index += 1) {
-        await db.forgetAllAttempts(entry('admin.unlocked'));
+        await db.clearAllAttempts(entry('admin.unlocked'));
         expect(await opened.run('select * from admin_attempt')).toBe('');
       }
       expect(await actions()).toEqual(['admin.unlocked', 'admin.unlocked']);
@@ -353,9 +353,9 @@ describe.each(kinds)('the admin page on %s', (kind) => {
       expect(await db.beginOperation(first, null)).toBe(true);
       expect(await db.readOperation()).toEqual(first);
       const next = { state: 'done', endedAtMs: nowMs + 5, detail: 'x'.repeat(65_000) } as const;
-      expect(await db.noteOperation({ ...first, ...next })).toBe(true);
+      expect(await db.updateOperation({ ...first, ...next })).toBe(true);
       // Once more the same: that nothing changes is not that it is another's.
-      expect(await db.noteOperation({ ...first, ...next })).toBe(true);
+      expect(await db.updateOperation({ ...first, ...next })).toBe(true);
       expect(await db.readOperation()).toEqual({ ...first, ...next });
     });
 
@@ -376,11 +376,11 @@ describe.each(kinds)('the admin page on %s', (kind) => {
     test('is noted by who runs it alone', async () => {
       const first = operation();
       const second = operation({ number: 2, worker: 'host 2 boot' });
-      expect(await db.noteOperation(first)).toBe(false);
+      expect(await db.updateOperation(first)).toBe(false);
       await db.beginOperation(first, null);
       await db.beginOperation(second, first);
-      expect(await db.noteOperation({ ...first, state: 'failed' })).toBe(false);
-      expect(await db.noteOperation({ ...second, worker: first.worker, state: 'failed' })).toBe(false);
+      expect(await db.updateOperation({ ...first, state: 'failed' })).toBe(false);
+      expect(await db.updateOperation({ ...second, worker: first.worker, state: 'failed' })).toBe(false);
       expect(await db.readOperation()).toEqual(second);
     });
 
@@ -443,13 +443,13 @@ describe.each(kinds)('the admin page on %s', (kind) => {
     test('is read by what it is about, and the newest row of an action by its name', async () => {
       const all = ['switch.on', 'admin.added', 'quarantine.retried', 'administrator.x', 'key.backup_verified'];
       await db.audit(
-        [...all, 'admin.refused', 'key.rescued'].map((action, index) => entry(action, { detail: `${index}` })),
+        [...all, 'admin.refused', 'key.recovered'].map((action, index) => entry(action, { detail: `${index}` })),
       );
       const read = async (about?: 'quarantine' | 'admin') =>
         (await db.readAudit(100, about)).map(({ action }) => action);
       expect(await read('admin')).toEqual(['admin.refused', 'admin.added']);
       expect(await read('quarantine')).toEqual(['quarantine.retried']);
-      expect(await read()).toEqual(['key.rescued', 'key.backup_verified', 'administrator.x', 'switch.on']);
+      expect(await read()).toEqual(['key.recovered', 'key.backup_verified', 'administrator.x', 'switch.on']);
       expect(await db.readAudit(1, 'admin')).toMatchObject([{ action: 'admin.refused' }]);
       await db.audit([entry('key.backup_verified', { detail: 'again' })]);
       expect(await db.lastAudit('key.backup_verified')).toMatchObject({ ...by, detail: 'again' });
