@@ -18,7 +18,7 @@ export type NewRow = {
   readonly password: Uint8Array;
 };
 
-const columns = 'id, name, host, port, tls_mode, ca_pem, username, start_from, after_kind, password';
+const columns = 'id, name, host, port, tls_mode, ca_pem, username, since_kind, on_success, password';
 const rowsAtOnce = 500;
 /** How long SQLite waits for another writer. */
 const busyMs = 10_000;

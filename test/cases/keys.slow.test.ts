@@ -42,7 +42,7 @@ afterAll(() => stack.disposeAsync());
 const told: Daemon[] = [];
 
 function start(): void {
-  const env = { ...setting.env, TICKETMAILD_LOG_LEVEL: 'trace', TICKETMAILD_POLL_BACK_OFF_S_MAX: '1' };
+  const env = { ...setting.env, TICKETMAILD_LOG_LEVEL: 'trace', TICKETMAILD_POLL_BACKOFF_MAX_S: '1' };
   daemon = stack.use(startDaemon(['run'], { env }));
   told.push(daemon);
 }
@@ -68,7 +68,7 @@ const unsealed = async (): Promise<number> =>
 
 /** A mailbox as the helpdesk writes it: with the password of the first one, readable. */
 const copied = (name: string, password: string): string =>
-  `INSERT INTO mailboxes (name, host, port, tls_mode, username, password, start_from)
+  `INSERT INTO mailboxes (name, host, port, tls_mode, username, password, since_kind)
    VALUES ('${name}', '127.0.0.1', ${dovecot.port}, 'none', '${name}', ${password}, 'all')`;
 
 const readable = (): string => `X'${Buffer.from(canary).toString('hex')}'`;

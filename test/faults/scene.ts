@@ -145,8 +145,8 @@ async function oneWorker(plan: Plan, own: Own): Promise<Worker> {
     TICKETMAILD_POLL_LEASE_S: String(leaseS),
     TICKETMAILD_POLL_CONNECT_TIMEOUT_S: String(commandTimeoutS),
     TICKETMAILD_POLL_COMMAND_TIMEOUT_S: String(commandTimeoutS),
-    TICKETMAILD_POLL_BACK_OFF_S_MAX: '5',
-    TICKETMAILD_MESSAGE_BYTES_MAX_MB: String(mailMbMax),
+    TICKETMAILD_POLL_BACKOFF_MAX_S: '5',
+    TICKETMAILD_MESSAGE_MAX_SIZE_MB: String(mailMbMax),
   };
   const mailHost = plan.isRoot ? 'mail.example.test' : 'localhost';
   const folder = join(plan.folder, `worker-${own.index + 1}`);
@@ -193,7 +193,7 @@ async function addMailboxes(
     ({ name, user }) =>
       `('${name}', '${host}', ${first.mailLink.port}, '${dovecot.caPem}', '${user}', x'${password}', 'all')`,
   );
-  const columns = 'name, host, port, ca_pem, username, password, start_from';
+  const columns = 'name, host, port, ca_pem, username, password, since_kind';
   await mariadb.query(`USE ${database}; INSERT INTO mailboxes (${columns}) VALUES ${rows.join(',')};`);
   // The folders are there before the first visit.
   for (const { user } of mailboxes) await dovecot.append(user, 'INBOX', []);

@@ -1,143 +1,142 @@
 /**
- * The database of tickets and mailboxes: MySQL or MariaDB, or a SQLite file, behind the ports of `ingest/`, `encryption/` and
- * `admin/`.
+ * Database adapter: MySQL, MariaDB or a SQLite file behind the store ports of `ingest/`, `encryption/` and `admin/`.
  *
- * Opening connects to nothing: the first statement does, and after a failure the next one tries again, so a program
- * starts while the database is down and recovers by itself. Every method rejects with a Failure (see failures.ts).
+ * Opening connects to nothing: the first statement does, and after a failure the next one tries again. A program
+ * therefore starts while the database is down and recovers automatically. Every method rejects with a Failure.
  */
 import { type Dialect, Kysely, sql } from 'kysely';
 import type { AdminStore } from '../../admin/ports.ts';
 import type { DatabaseConfig } from '../../config/config.ts';
 import type { EncryptionStore } from '../../encryption/ports.ts';
-import type { RawPlace } from '../../ingest/model.ts';
+import type { RawLocation } from '../../ingest/model.ts';
 import type { DatabaseHealth, QuarantineReader } from '../../ingest/ports.ts';
 import type { PoolCheck } from '../../ingest/readiness.ts';
 import type {
+  FolderStore,
   IngestStore,
   MailboxStore,
-  NumberingStore,
   QuarantineStore,
   ReconcileStore,
-  ReplayStore,
-  TicketDesk,
+  ReprocessStore,
   TicketReader,
+  TicketStore,
 } from '../../ingest/stores.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { adminStore } from './admin/store.ts';
 import { encryptionStore } from './encryption/store.ts';
-import { numberingStore } from './mailboxes/folders.ts';
+import { folderEpochStore } from './mailboxes/folders.ts';
 import { mailboxStore } from './mailboxes/store.ts';
 import { ingestStore } from './messages/batch.ts';
 import { quarantineStore } from './messages/quarantine.ts';
 import { rawPlaces, ticketReader } from './messages/reader.ts';
 import { reconcileStore } from './messages/reconcile.ts';
-import { replayStore } from './messages/reprocess.ts';
-import { ticketDesk } from './messages/tickets.ts';
-import { type Migrations, migrationsOf } from './schema/migrate.ts';
-import { type DialectWords, fromDatabaseTime, mysqlWords, sqliteWords } from './sql/dialect.ts';
-import type { Connected, Tables } from './sql/tables.ts';
+import { reprocessStore } from './messages/reprocess.ts';
+import { ticketStore } from './messages/tickets.ts';
+import { createMigrations, type Migrations } from './schema/migrate.ts';
+import { fromDatabaseTime, mysqlDialect, type SqlDialect, sqliteDialect } from './sql/dialect.ts';
+import type { SqlExecutor, Tables } from './sql/tables.ts';
 import { lockForDaemon } from './sqlite.ts';
 
 export type Database = MailboxStore &
   IngestStore &
-  NumberingStore &
+  FolderStore &
   TicketReader &
-  TicketDesk &
+  TicketStore &
   DatabaseHealth &
   QuarantineReader &
   QuarantineStore &
   ReconcileStore &
-  ReplayStore &
+  ReprocessStore &
   EncryptionStore &
   AdminStore &
   AsyncDisposable & {
     readonly migrations: Migrations;
-    /** The connections to the server; null for a SQLite file. */
+    /** Statistics of the connection pool; null for a SQLite file. */
     pool(): PoolCheck | null;
-    /** Another password from the next connection on; it is borrowed until the database is closed. */
+    /** Changes the password for new connections; it is borrowed until the database is closed. */
     usePassword(password: SecretBytes): void;
-    /** Keeps a second daemon away from a SQLite file until it is disposed. Throws `worker_running`. */
+    /** Locks a SQLite file against a second daemon until disposed. Throws `worker_running`. */
     lockForDaemon(): Promise<Disposable>;
     /** Where the raw sources of these UIDs lie, in their order, in the newest UIDVALIDITY; what has none is left out. */
-    rawPlaces(mailboxId: string, uids: readonly number[]): Promise<readonly RawPlace[]>;
+    rawPlaces(mailboxId: string, uids: readonly number[]): Promise<readonly RawLocation[]>;
   };
 
 export type DatabaseLimits = {
-  /** How long a connection, its login included, may take. */
-  readonly connectMs: number;
-  /** How long a statement may take before the connection is cut. */
-  readonly statementMs: number;
-  /** The same for a statement that changes a table. */
-  readonly changeMs: number;
-  /** After each so long without an answer to a statement its server is asked, on another connection, whether it lives. */
-  readonly slowMs: number;
-  /** A connection that nobody used for `idleMs` is asked whether it still works, and has `answerMs` to answer. */
-  readonly idleMs: number;
-  readonly answerMs: number;
-  /** The longest time between two such questions. */
-  readonly askMs: number;
+  /** For a connection including its login. */
+  readonly connectTimeoutMs: number;
+  /** For a statement; after it the connection is cut. */
+  readonly statementTimeoutMs: number;
+  /** For DDL, which may copy a table. */
+  readonly schemaChangeTimeoutMs: number;
+  /** A statement without an answer for this long starts a liveness probe of its server, and again after each such time. */
+  readonly probeAfterMs: number;
+  /** A connection idle for this long is pinged before use. */
+  readonly pingAfterIdleMs: number;
+  readonly pingTimeoutMs: number;
+  /** The longest time between two pings of a connection. */
+  readonly pingIntervalMs: number;
 };
 
-const usualLimits: DatabaseLimits = {
-  ...{ connectMs: 5_000, statementMs: 30_000, changeMs: 600_000 },
-  ...{ slowMs: 2_000, idleMs: 10_000, answerMs: 2_000, askMs: 60_000 },
+const defaultLimits: DatabaseLimits = {
+  ...{ connectTimeoutMs: 5_000, statementTimeoutMs: 30_000, schemaChangeTimeoutMs: 600_000 },
+  ...{ probeAfterMs: 2_000, pingAfterIdleMs: 10_000, pingTimeoutMs: 2_000, pingIntervalMs: 60_000 },
 };
 
-/** `limits` are for MySQL; a SQLite file answers or fails. The password of `config` is borrowed until it is closed. */
+/** `limits` apply to MySQL alone. The password of `config` is borrowed until the database is closed. */
 export async function openDatabase(config: DatabaseConfig, limits: Partial<DatabaseLimits> = {}): Promise<Database> {
-  const { dialect, words, pool, usePassword } = await engineOf(config, { ...usualLimits, ...limits });
-  const db = new Kysely<Tables>({ dialect });
+  const { kyselyDialect, dialect, pool, usePassword } = await loadDriver(config, { ...defaultLimits, ...limits });
+  const db = new Kysely<Tables>({ dialect: kyselyDialect });
   return {
-    ...mailboxStore(db, words),
-    ...ingestStore(db, words),
-    ...numberingStore(db, words),
-    ...quarantineStore(db, words),
-    ...reconcileStore(db, words),
-    ...replayStore(db, words),
+    ...mailboxStore(db, dialect),
+    ...ingestStore(db, dialect),
+    ...folderEpochStore(db, dialect),
+    ...quarantineStore(db, dialect),
+    ...reconcileStore(db, dialect),
+    ...reprocessStore(db, dialect),
     ...ticketReader(db),
-    ...ticketDesk(db, words),
-    ...encryptionStore(db, words),
-    ...adminStore(db, words),
-    // Reads a table: a cluster node without quorum answers `select 1` but nothing else.
+    ...ticketStore(db, dialect),
+    ...encryptionStore(db, dialect),
+    ...adminStore(db, dialect),
+    // Reads a table: a Galera node without quorum answers `select 1` and refuses every table.
     ping: async () => {
       await sql`select 1 from mailboxes limit 1`.execute(db);
     },
     lockForDaemon: async () =>
       config.kind === 'sqlite' ? await lockForDaemon(config.path) : { [Symbol.dispose]: () => undefined },
-    databaseNowMs: () => databaseNowMs(db, words),
+    databaseNowMs: () => databaseNowMs(db, dialect),
     rawPlaces: (mailboxId, uids) => rawPlaces(db, mailboxId, uids),
     pool,
     usePassword,
-    migrations: migrationsOf(db, words),
+    migrations: createMigrations(db, dialect),
     [Symbol.asyncDispose]: () => db.destroy(),
   };
 }
 
-async function databaseNowMs(db: Connected, words: DialectWords): Promise<number> {
-  const { rows } = await sql<{ now: string }>`select ${words.now} as now`.execute(db);
+async function databaseNowMs(db: SqlExecutor, dialect: SqlDialect): Promise<number> {
+  const { rows } = await sql<{ now: string }>`select ${dialect.now} as now`.execute(db);
   return fromDatabaseTime(rows[0]?.now ?? '');
 }
 
-type Engine = Pick<Database, 'usePassword'> & {
-  readonly dialect: Dialect;
-  readonly words: DialectWords;
+type LoadedDriver = Pick<Database, 'usePassword'> & {
+  readonly kyselyDialect: Dialect;
+  readonly dialect: SqlDialect;
   readonly pool: () => PoolCheck | null;
 };
 
-/** Either loads its own driver alone. */
-async function engineOf(config: DatabaseConfig, limits: DatabaseLimits): Promise<Engine> {
+/** Imports the driver of the configured database alone. */
+async function loadDriver(config: DatabaseConfig, limits: DatabaseLimits): Promise<LoadedDriver> {
   if (config.kind === 'sqlite') {
-    const { sqliteDialect } = await import('./sqlite.ts');
+    const { kyselySqliteDialect } = await import('./sqlite.ts');
     return {
-      dialect: sqliteDialect(config.path),
-      words: sqliteWords(),
+      kyselyDialect: kyselySqliteDialect(config.path),
+      dialect: sqliteDialect(),
       pool: () => null,
       usePassword: () => undefined,
     };
   }
-  const { MysqlPool, mysqlDialect } = await import('./mysql/pool.ts');
+  const { MysqlPool, kyselyMysqlDialect } = await import('./mysql/pool.ts');
   const pool = new MysqlPool(config, limits);
-  const words = mysqlWords(() => pool.packetBytesMax());
+  const dialect = mysqlDialect(() => pool.packetBytesMax());
   const usePassword = (password: SecretBytes) => pool.usePassword(password);
-  return { dialect: mysqlDialect(pool), words, pool: () => pool.stats(), usePassword };
+  return { kyselyDialect: kyselyMysqlDialect(pool), dialect, pool: () => pool.stats(), usePassword };
 }

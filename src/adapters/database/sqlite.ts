@@ -22,7 +22,7 @@ import {
   SqliteQueryCompiler,
 } from 'kysely';
 import { causeCode, Failure, isFailure } from '../../errors.ts';
-import { readsPasswords, takeBytes } from './sql/driver-buffers.ts';
+import { detachBytes, readsPasswords } from './sql/driver-buffers.ts';
 import { sqliteFailure } from './sql/errors.ts';
 
 const busyWaitMs = 10_000;
@@ -65,7 +65,7 @@ class SqliteLink implements DatabaseConnection {
     const bound = values as readonly SQLInputValue[];
     if (hasRows) {
       const rows = statement.all(...bound);
-      if (readsPasswords(sql)) takeBytes(rows);
+      if (readsPasswords(sql)) detachBytes(rows);
       return { rows: rows as R[] };
     }
     const { changes } = statement.run(...bound);
@@ -174,7 +174,7 @@ async function whenNotBusy<T>(path: string, work: () => T | Promise<T>): Promise
   }
 }
 
-export function sqliteDialect(path: string): Dialect {
+export function kyselySqliteDialect(path: string): Dialect {
   return {
     createDriver: () => new SqliteFile(path),
     createAdapter: () => new SqliteAdapter(),

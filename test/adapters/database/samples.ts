@@ -4,14 +4,14 @@
 import { randomUUIDv7 } from 'node:crypto';
 import type { EncryptionStore } from '../../../src/encryption/ports.ts';
 import type {
-  Author,
+  AuditActor,
   Batch,
+  LookupRequest,
   Mailbox,
   NewMessage,
   NewOutcome,
   NewPassword,
   NewTicket,
-  Question,
 } from '../../../src/ingest/model.ts';
 import type { Attachment, ParsedMessage } from '../../../src/mail/message.ts';
 import { SecretBytes } from '../../../src/secret/secret-bytes.ts';
@@ -22,7 +22,7 @@ export function secret(text: string): SecretBytes {
   return SecretBytes.take(Buffer.from(text));
 }
 
-export const by: Author = { who: 'ada@desk', host: 'desk' };
+export const by: AuditActor = { who: 'ada@desk', host: 'desk' };
 
 /** As it was prepared for the row that a new database has. */
 export function plain(text: string): NewPassword {
@@ -55,7 +55,7 @@ export function sampleMailbox(more: Partial<Mailbox> = {}): Mailbox {
       folder: 'INBOX',
     },
     start: { from: 'all' },
-    after: { kind: 'seen' },
+    postAction: { kind: 'seen' },
     pollIntervalMs: null,
     addresses: ['support@example.org'],
     state: 'active',
@@ -164,15 +164,15 @@ export function batchWith(parts: Partial<Batch> & Pick<Batch, 'cursor'>): Batch 
 }
 
 /** What is asked for, and nothing else. */
-export function questionWith(parts: Partial<Question> & Pick<Question, 'mailboxId'>): Question {
+export function questionWith(parts: Partial<LookupRequest> & Pick<LookupRequest, 'mailboxId'>): LookupRequest {
   return {
     messageIds: [],
     refs: [],
     claims: [],
     identities: [],
     senders: null,
-    overBeforeMs: null,
-    asksKey: false,
+    closedBeforeMs: null,
+    needsReplyKey: false,
     ...parts,
   };
 }

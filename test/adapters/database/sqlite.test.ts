@@ -35,7 +35,7 @@ test('while another process writes we wait beside the event loop, and then go on
   await db.migrations.apply();
   const mailbox = sampleMailbox();
   await db.addMailbox(mailbox, plain('x'), null, by);
-  const lease = await db.takeLease(mailbox.id, 'me', 60_000, null);
+  const lease = await db.acquireLease(mailbox.id, 'me', 60_000, null);
   if (lease === null) throw new Error('not taken');
   using other = new DatabaseSync(path);
   other.exec('begin immediate');

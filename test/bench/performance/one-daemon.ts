@@ -39,7 +39,7 @@ export async function storeWithDaemon({ mariadb, rows, count, mails, watch }: Wo
   await using setting = await openSetting(mariadb);
   await addMailboxes(setting.databaseUrl, rows);
   // What a mailbox does unless told otherwise.
-  await runSql(setting.databaseUrl, "UPDATE mailboxes SET after_kind = 'seen'");
+  await runSql(setting.databaseUrl, "UPDATE mailboxes SET on_success = 'seen'");
   await using _watch = await watch?.(setting);
   await using daemon = setting.start(['run']);
   const finished = () => daemon.lines.filter(({ event }) => event === 'poll.finished');

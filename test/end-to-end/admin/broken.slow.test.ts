@@ -41,7 +41,7 @@ const hostile = [
 
 beforeAll(async () => {
   [scene, browser] = await Promise.all([
-    openAdminScene({ mailboxes: 2, env: { TICKETMAILD_POLL_BACK_OFF_S_MAX: '1' } }),
+    openAdminScene({ mailboxes: 2, env: { TICKETMAILD_POLL_BACKOFF_MAX_S: '1' } }),
     startBrowser(),
   ]);
   daemon = await scene.start();
@@ -97,7 +97,7 @@ test('what hostile mail, servers and rows say is shown and never runs', async ()
   });
   await scene.dovecot.append(user, 'INBOX', mails);
   const word = (text: string) => `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
-  const columns = 'tls_mode, allow_plaintext, start_from, after_kind, password';
+  const columns = 'tls_mode, allow_plaintext, since_kind, on_success, password';
   for (const [index, text] of hostile.entries()) {
     await scene.rows(
       `insert into mailboxes (name, host, port, username, folder, ${columns}) select ${word(`${index} ${text}`)}, ${index === 0 ? word(text) : 'host'}, ${index === 1 ? server.port : 'port'}, username, ${word(index === 1 ? 'INBOX' : text)}, ${columns} from mailboxes where name = ${word(user)};` +

@@ -23,20 +23,20 @@ import { addAudit, readAudit } from '../rows/audit.ts';
 import {
   connectionColumns,
   isSealable,
-  isWaiting,
+  lacksOpenKey,
   passwordBytes,
   rowConnection,
   shortColumn,
 } from '../rows/mailboxes.ts';
 import { listWorkers, removeWorker, reportWorker } from '../rows/workers.ts';
-import { type DialectWords, fromForeignTime, sized } from '../sql/dialect.ts';
-import type { Connected, Tables } from '../sql/tables.ts';
+import { chunksOfSizes, fromForeignTime, type SqlDialect } from '../sql/dialect.ts';
+import type { SqlExecutor, Tables } from '../sql/tables.ts';
 import { inTransaction } from '../sql/transactions.ts';
 import {
   claimOperation,
-  countStretch,
+  countPasswordWrite,
   endOperation,
-  holdSwitch,
+  lockSwitch,
   readSwitch,
   renewOperation,
   writeSwitch,
@@ -45,47 +45,47 @@ import {
 const emptyTriesMax = 100;
 const emptyStepMs = 50;
 
-export function encryptionStore(db: Connected, words: DialectWords): EncryptionStore {
+export function encryptionStore(db: SqlExecutor, dialect: SqlDialect): EncryptionStore {
   return {
-    readSwitch: () => readSwitch(db, words),
-    writeSwitch: (row, expectedRevision, audit) => writeSwitch(db, words, row, expectedRevision, audit),
-    claimOperation: (owner, forMs, isDead) => claimOperation(db, words, owner, forMs, isDead),
-    renewOperation: (owner, forMs) => renewOperation(db, words, owner, forMs),
+    readSwitch: () => readSwitch(db, dialect),
+    writeSwitch: (row, expectedRevision, audit) => writeSwitch(db, dialect, row, expectedRevision, audit),
+    claimOperation: (owner, forMs, isDead) => claimOperation(db, dialect, owner, forMs, isDead),
+    renewOperation: (owner, forMs) => renewOperation(db, dialect, owner, forMs),
     endOperation: (owner) => endOperation(db, owner),
-    changePasswords: words.kind === 'mysql' ? onServer(db, words) : inFile(db, words),
+    changePasswords: dialect.kind === 'mysql' ? onServer(db, dialect) : inFile(db, dialect),
     passwordCounts: () => passwordCounts(db),
     readablePasswords: () => readablePasswords(db),
     countWaiting: (keyIds) => countWaiting(db, keyIds),
-    rebuildMailboxes: () => (words.kind === 'mysql' ? rebuildTable(db) : rebuildFile(db)),
-    audit: (entries) => addAudit(db, words, entries),
+    rebuildMailboxes: () => (dialect.kind === 'mysql' ? rebuildTable(db) : rebuildFile(db)),
+    audit: (entries) => addAudit(db, dialect, entries),
     readAudit: (limit, about) => readAudit(db, limit, about),
-    reportWorker: (report) => reportWorker(db, words, report),
+    reportWorker: (report) => reportWorker(db, dialect, report),
     removeWorker: (worker) => removeWorker(db, worker),
-    listWorkers: (liveMs) => listWorkers(db, words, liveMs),
+    listWorkers: (liveMs) => listWorkers(db, dialect, liveMs),
   };
 }
 
 type ChangePasswords = EncryptionStore['changePasswords'];
 
-function onServer(db: Connected, words: DialectWords): ChangePasswords {
-  return (stretch, change) => changePasswords(db, words, stretch, change);
+function onServer(db: SqlExecutor, dialect: SqlDialect): ChangePasswords {
+  return (stretch, change) => changePasswords(db, dialect, stretch, change);
 }
 
 /**
  * What stood readable must not stay in the log. Where somebody is reading in it, the next stretch tries again. What another
  * program without secure_delete left in unused parts of the file goes with `rebuildMailboxes` alone.
  */
-function inFile(db: Connected, words: DialectWords): ChangePasswords {
+function inFile(db: SqlExecutor, dialect: SqlDialect): ChangePasswords {
   let isEmptied = true;
   return async (stretch, change) => {
-    const result = await changePasswords(db, words, stretch, change);
+    const result = await changePasswords(db, dialect, stretch, change);
     if (result.changed > 0) isEmptied = false;
     if (!isEmptied) isEmptied = await emptyLog(db);
     return result;
   };
 }
 
-async function passwordCounts(db: Connected): Promise<PasswordCounts> {
+async function passwordCounts(db: SqlExecutor): Promise<PasswordCounts> {
   const rows = await db
     .selectFrom('mailboxes')
     .select((mailbox) => ['password_form', 'password_key_id', mailbox.fn.countAll<number>().as('count')])
@@ -100,38 +100,38 @@ async function passwordCounts(db: Connected): Promise<PasswordCounts> {
 }
 
 /** A row of somebody else has been readable since it was made, for all that is known. */
-async function readablePasswords(db: Connected): Promise<readonly ReadablePassword[]> {
+async function readablePasswords(db: SqlExecutor): Promise<readonly ReadablePassword[]> {
   const rows = await db
     .selectFrom('mailboxes')
     .select([shortColumn('name'), shortColumn('password_form'), shortColumn('created_at')])
-    .select([shortColumn('readable_since'), shortColumn('readable_until')])
+    .select([shortColumn('plaintext_since'), shortColumn('plaintext_until')])
     .where('state', '<>', 'removing')
-    .where((where) => where.or([where('readable_since', 'is not', null), where('password_form', '=', 'plain')]))
+    .where((where) => where.or([where('plaintext_since', 'is not', null), where('password_form', '=', 'plain')]))
     .orderBy('mailboxes.name')
     .execute();
   return rows.map((row) => {
-    const sinceMs = fromForeignTime(row.readable_since ?? row.created_at) ?? 0;
-    const untilMs = row.password_form === 'plain' ? null : (fromForeignTime(row.readable_until) ?? sinceMs);
+    const sinceMs = fromForeignTime(row.plaintext_since ?? row.created_at) ?? 0;
+    const untilMs = row.password_form === 'plain' ? null : (fromForeignTime(row.plaintext_until) ?? sinceMs);
     return { mailbox: row.name, sinceMs, untilMs };
   });
 }
 
-async function countWaiting(db: Connected, keyIds: readonly string[]): Promise<number> {
+async function countWaiting(db: SqlExecutor, keyIds: readonly string[]): Promise<number> {
   const row = await db
     .selectFrom('mailboxes')
     .select((mailbox) => mailbox.fn.countAll<number>().as('count'))
     .where('state', '=', 'active')
-    .where((where) => isWaiting(where, keyIds))
+    .where((where) => lacksOpenKey(where, keyIds))
     .executeTakeFirst();
   return Number(row?.count ?? 0);
 }
 
-async function rebuildTable(db: Connected): Promise<void> {
+async function rebuildTable(db: SqlExecutor): Promise<void> {
   await sql`alter table mailboxes engine=InnoDB`.execute(db);
 }
 
 /** The whole file, and the write-ahead log emptied, as soon as nobody is reading in it. */
-async function rebuildFile(db: Connected): Promise<void> {
+async function rebuildFile(db: SqlExecutor): Promise<void> {
   await sql`vacuum`.execute(db);
   for (let attempt = 1; attempt <= emptyTriesMax; attempt += 1) {
     if (await emptyLog(db)) return;
@@ -142,7 +142,7 @@ async function rebuildFile(db: Connected): Promise<void> {
 }
 
 /** Writes what is in the write-ahead log into the file, and cuts it to nothing; false while somebody is reading in it. */
-async function emptyLog(db: Connected): Promise<boolean> {
+async function emptyLog(db: SqlExecutor): Promise<boolean> {
   const emptied = await sql<{ busy: number }>`pragma wal_checkpoint(truncate)`.execute(db);
   return emptied.rows[0]?.busy === 0;
 }
@@ -162,13 +162,13 @@ type MailboxWhere = ExpressionBuilder<Tables, 'mailboxes'>;
 
 /** `change` must not use the store: the transaction holds what it would wait for. It may be called again for a row. */
 async function changePasswords(
-  db: Connected,
-  words: DialectWords,
+  db: SqlExecutor,
+  dialect: SqlDialect,
   stretch: PasswordStretch,
   change: Change,
 ): Promise<StretchResult> {
-  const ids = await nextIds(db, words, stretch);
-  const counts = await inTransaction(db, (transaction) => changeThese(transaction, words, stretch, ids, change));
+  const ids = await nextIds(db, dialect, stretch);
+  const counts = await inTransaction(db, (transaction) => changeThese(transaction, dialect, stretch, ids, change));
   const lastId = ids.at(-1) ?? null;
   // An id that is not UTF-8, which SQLite allows, comes out as another one, and might be met again for ever.
   return { lastId: lastId === stretch.after ? null : lastId, ...counts };
@@ -176,25 +176,25 @@ async function changePasswords(
 
 /** No id is the least that there can be: in MySQL, which fills ids up with spaces, one of control characters is below ''. */
 async function nextIds(
-  db: Connected,
-  words: DialectWords,
+  db: SqlExecutor,
+  dialect: SqlDialect,
   { choice, after, limit }: PasswordStretch,
 ): Promise<readonly string[]> {
   const query = db
     .selectFrom('mailboxes')
     .select('id')
-    .where((where) => isChosen(where, words, choice))
+    .where((where) => isChosen(where, dialect, choice))
     .orderBy('id')
     .limit(limit);
   const rows = await (after === null ? query : query.where('id', '>', after)).execute();
   return rows.map((row) => row.id);
 }
 
-function isChosen(where: MailboxWhere, words: DialectWords, choice: PasswordChoice) {
+function isChosen(where: MailboxWhere, dialect: SqlDialect, choice: PasswordChoice) {
   const isThere = where('state', '<>', 'removing');
   const isPlain = where('password_form', '=', 'plain');
   if (choice === 'plain') return where.and([isThere, isPlain]);
-  if (choice === 'sealable') return where.and([isThere, isPlain, isSealable(words)]);
+  if (choice === 'sealable') return where.and([isThere, isPlain, isSealable(dialect)]);
   const isSealed = where('password_form', '=', 'sealed');
   if (choice === 'sealed') return where.and([isThere, isSealed]);
   const isUnderOther = [where('password_key_id', 'is', null), where('password_key_id', '<>', choice.notUnder)];
@@ -202,15 +202,15 @@ function isChosen(where: MailboxWhere, words: DialectWords, choice: PasswordChoi
 }
 
 async function changeThese(
-  db: Connected,
-  words: DialectWords,
+  db: SqlExecutor,
+  dialect: SqlDialect,
   stretch: PasswordStretch,
   ids: readonly string[],
   change: Change,
 ): Promise<{ readonly seen: number; readonly changed: number }> {
-  await holdSwitch(db, words, stretch.revision);
+  await lockSwitch(db, dialect, stretch.revision);
   if (ids.length === 0) return { seen: 0, changed: 0 };
-  const rows = await holdRows(db, words, stretch.choice, ids);
+  const rows = await holdRows(db, dialect, stretch.choice, ids);
   const changes = await changesOf(rows, change);
   try {
     const changed = rows.flatMap((row, index) => {
@@ -218,12 +218,12 @@ async function changeThese(
       return made === null ? [] : [{ row, made }];
     });
     for (const alike of groups(changed)) {
-      for (const chunk of sized(alike, words.changeSizes)) await writeChanges(db, words, chunk);
+      for (const chunk of chunksOfSizes(alike, dialect.changeSizes)) await writeChanges(db, dialect, chunk);
     }
-    if (changed.length > 0) await countStretch(db);
+    if (changed.length > 0) await countPasswordWrite(db);
     await addAudit(
       db,
-      words,
+      dialect,
       changed.map((one) => auditOf(one, stretch.audit)),
     );
     return { seen: rows.length, changed: changed.length };
@@ -236,15 +236,15 @@ type HeldRow = Awaited<ReturnType<typeof holdRows>>[number];
 type Changed = { readonly row: HeldRow; readonly made: Made };
 
 /** Those of `ids` that are still in the choice, in their order. */
-async function holdRows(db: Connected, words: DialectWords, choice: PasswordChoice, ids: readonly string[]) {
+async function holdRows(db: SqlExecutor, dialect: SqlDialect, choice: PasswordChoice, ids: readonly string[]) {
   const query = db
     .selectFrom('mailboxes')
     .select(['id', shortColumn('name'), ...connectionColumns])
-    .select([shortColumn('password_form'), shortColumn('password_key_id'), passwordBytes(words).as('password')])
+    .select([shortColumn('password_form'), shortColumn('password_key_id'), passwordBytes(dialect).as('password')])
     .where('id', 'in', ids)
-    .where((where) => isChosen(where, words, choice))
+    .where((where) => isChosen(where, dialect, choice))
     .orderBy('id');
-  return await (words.kind === 'mysql' ? query.forUpdate() : query).execute();
+  return await (dialect.kind === 'mysql' ? query.forUpdate() : query).execute();
 }
 
 /** All at once. Ends when each has ended: nothing may be under way when the transaction ends. */
@@ -265,7 +265,7 @@ async function changeOf(row: HeldRow, change: Change): Promise<PasswordChange> {
   }
 }
 
-/** The form is one of two words, because the row is in the choice. */
+/** The form is one of two dialect, because the row is in the choice. */
 function toPasswordRow(row: HeldRow): PasswordRow {
   return {
     mailboxId: row.id,
@@ -288,7 +288,7 @@ function groups(changed: readonly Changed[]): Iterable<readonly Changed[]> {
 }
 
 /** One statement: a trip to the server for each row would take most of the time. */
-async function writeChanges(db: Connected, words: DialectWords, alike: readonly Changed[]): Promise<void> {
+async function writeChanges(db: SqlExecutor, dialect: SqlDialect, alike: readonly Changed[]): Promise<void> {
   const [first] = alike;
   if (first === undefined) return;
   const { row, made } = first;
@@ -301,9 +301,9 @@ async function writeChanges(db: Connected, words: DialectWords, alike: readonly 
         password: sql<Uint8Array>`case id ${sql.join(whens, sql` `)} end`,
         password_form: made.form,
         password_key_id: made.form === 'sealed' ? made.keyId : null,
-        ...readableTimes(row.password_form === 'plain', made.form === 'plain', words),
+        ...readableTimes(row.password_form === 'plain', made.form === 'plain', dialect),
         // The password is the same in another form: that is no change to whoever works with the mailbox.
-        ...(words.kind === 'mysql' ? { changed_at: sql<string>`changed_at` } : {}),
+        ...(dialect.kind === 'mysql' ? { changed_at: sql<string>`changed_at` } : {}),
       })
       .where('id', 'in', ids)
       .execute();
@@ -322,14 +322,14 @@ function lendBytes(
   return made.password.use((bytes) => lendBytes(others, [...lent, bytes], use));
 }
 
-type ReadableTimes = { readable_since?: RawBuilder<string>; readable_until?: RawBuilder<string> | null };
+type ReadableTimes = { plaintext_since?: RawBuilder<string>; plaintext_until?: RawBuilder<string> | null };
 
 /** What was readable stays told, over disabling and enabling too, as the password is the same; a row of somebody else has been readable since it was made, for all that is known. */
-function readableTimes(wasPlain: boolean, isPlain: boolean, words: DialectWords): ReadableTimes {
-  const since = sql<string>`coalesce(readable_since, created_at)`;
-  const sinceNow = sql<string>`coalesce(readable_since, ${words.now})`;
-  if (isPlain) return { readable_since: wasPlain ? since : sinceNow, readable_until: null };
-  return wasPlain ? { readable_since: since, readable_until: words.now } : {};
+function readableTimes(wasPlain: boolean, isPlain: boolean, dialect: SqlDialect): ReadableTimes {
+  const since = sql<string>`coalesce(plaintext_since, created_at)`;
+  const sinceNow = sql<string>`coalesce(plaintext_since, ${dialect.now})`;
+  if (isPlain) return { plaintext_since: wasPlain ? since : sinceNow, plaintext_until: null };
+  return wasPlain ? { plaintext_since: since, plaintext_until: dialect.now } : {};
 }
 
 /** A key that takes the place of another is told as the next one. */

@@ -12,9 +12,9 @@ import { Failure, isFailure } from '../../../errors.ts';
 import { firstRow, type SwitchRow, type SwitchState } from '../../../secret/switch.ts';
 import { addAudit } from '../rows/audit.ts';
 import { isSealable } from '../rows/mailboxes.ts';
-import type { DialectWords } from '../sql/dialect.ts';
+import type { SqlDialect } from '../sql/dialect.ts';
 import { fromDatabaseTime, toDatabaseTime } from '../sql/dialect.ts';
-import type { Connected, EncryptionSwitchTable } from '../sql/tables.ts';
+import type { EncryptionSwitchTable, SqlExecutor } from '../sql/tables.ts';
 import { inTransaction } from '../sql/transactions.ts';
 
 const switchId = 1;
@@ -23,10 +23,10 @@ const claimTriesMax = 10;
 const claimMsMax = 600_000;
 
 /** One query. */
-export async function readSwitch(db: Connected, words: DialectWords): Promise<SwitchReading> {
+export async function readSwitch(db: SqlExecutor, dialect: SqlDialect): Promise<SwitchReading> {
   const reading = await sql<SwitchColumns & { readonly has_plain: number; readonly has_sealed: number }>`
     select encryption_switch.*, exists(
-      select 1 from mailboxes where password_form = 'plain' and state <> 'removing' and ${isSealable(words)}
+      select 1 from mailboxes where password_form = 'plain' and state <> 'removing' and ${isSealable(dialect)}
     ) as has_plain, exists(
       select 1 from mailboxes where password_form = 'sealed' and state <> 'removing'
     ) as has_sealed
@@ -67,8 +67,8 @@ function toSwitchRow(row: SwitchColumns): SwitchRow | null {
  * its absence. Throws `switch_changed`.
  */
 export async function writeSwitch(
-  db: Connected,
-  words: DialectWords,
+  db: SqlExecutor,
+  dialect: SqlDialect,
   row: SwitchRow,
   expectedRevision: number,
   audit: readonly AuditEntry[],
@@ -84,12 +84,12 @@ export async function writeSwitch(
       if (expectedRevision > firstRow.revision) throw switchChanged(expectedRevision);
       await addSwitch(transaction, row);
     }
-    await addAudit(transaction, words, audit);
+    await addAudit(transaction, dialect, audit);
   });
 }
 
 /** Throws `switch_changed` when somebody else has put a row there. */
-async function addSwitch(db: Connected, row: SwitchRow): Promise<void> {
+async function addSwitch(db: SqlExecutor, row: SwitchRow): Promise<void> {
   try {
     await db
       .insertInto('encryption_switch')
@@ -114,34 +114,34 @@ function fromSwitchRow(row: SwitchRow) {
 }
 
 /** Holds the row until the transaction ends. Throws `switch_changed`. */
-export async function holdSwitch(db: Connected, words: DialectWords, revision: number): Promise<void> {
+export async function lockSwitch(db: SqlExecutor, dialect: SqlDialect, revision: number): Promise<void> {
   const query = db.selectFrom('encryption_switch').select('revision').where('id', '=', switchId);
-  const row = await (words.kind === 'mysql' ? query.forUpdate() : query).executeTakeFirst();
+  const row = await (dialect.kind === 'mysql' ? query.forUpdate() : query).executeTakeFirst();
   if ((row?.revision ?? firstRow.revision) !== revision) throw switchChanged(revision);
 }
 
 /** The same for who is about to write a password. Before anything else in the transaction: all lock the switch first. */
-export async function holdSwitchToWrite(db: Connected, words: DialectWords, revision: number): Promise<void> {
-  await holdSwitch(db, words, revision);
-  await countStretch(db);
+export async function lockSwitchForWrite(db: SqlExecutor, dialect: SqlDialect, revision: number): Promise<void> {
+  await lockSwitch(db, dialect, revision);
+  await countPasswordWrite(db);
 }
 
 /**
  * Writes to the row that `holdSwitch` holds. On Galera a lock is known to its own node alone, and only what is written
  * makes one of two transactions on different nodes fail.
  */
-export async function countStretch(db: Connected): Promise<void> {
+export async function countPasswordWrite(db: SqlExecutor): Promise<void> {
   await db
     .updateTable('encryption_switch')
-    .set({ stretches: sql<number>`stretches + 1` })
+    .set({ password_writes: sql<number>`password_writes + 1` })
     .where('id', '=', switchId)
     .execute();
 }
 
 /** Not even who has the claim gets it again: it keeps two operations of one process apart, too. */
 export async function claimOperation(
-  db: Connected,
-  words: DialectWords,
+  db: SqlExecutor,
+  dialect: SqlDialect,
   owner: string,
   forMs: number,
   isDead: (owner: string) => boolean,
@@ -149,8 +149,8 @@ export async function claimOperation(
   let current: string | null = null;
   for (let attempt = 1; attempt <= claimTriesMax; attempt += 1) {
     const dead = current !== null && isDead(current) ? current : null;
-    if (await takeClaim(db, words, owner, forMs, dead)) return null;
-    const row = await readClaim(db, words);
+    if (await takeClaim(db, dialect, owner, forMs, dead)) return null;
+    const row = await readClaim(db, dialect);
     if (row === null) await restoreFirstRow(db);
     current = row?.operation_owner ?? null;
     if (current !== null && !isDead(current)) return current;
@@ -159,22 +159,22 @@ export async function claimOperation(
 }
 
 async function takeClaim(
-  db: Connected,
-  words: DialectWords,
+  db: SqlExecutor,
+  dialect: SqlDialect,
   owner: string,
   forMs: number,
   dead: string | null,
 ): Promise<boolean> {
   const result = await db
     .updateTable('encryption_switch')
-    .set({ operation_owner: owner, operation_until: words.nowPlus(forMs) })
+    .set({ operation_owner: owner, operation_until: dialect.nowPlus(forMs) })
     .where('id', '=', switchId)
     .where((where) =>
       where.or([
         where('operation_owner', 'is', null),
         where('operation_until', 'is', null),
-        where('operation_until', '<=', words.now),
-        where('operation_until', '>', words.nowPlus(claimMsMax)),
+        where('operation_until', '<=', dialect.now),
+        where('operation_until', '>', dialect.nowPlus(claimMsMax)),
         ...(dead === null ? [] : [where('operation_owner', '=', dead)]),
       ]),
     )
@@ -183,8 +183,8 @@ async function takeClaim(
 }
 
 /** null: there is no row. The owner is null when no claim is in force. */
-async function readClaim(db: Connected, words: DialectWords) {
-  const isInForce = sql<SqlBool>`operation_until > ${words.now} and operation_until <= ${words.nowPlus(claimMsMax)}`;
+async function readClaim(db: SqlExecutor, dialect: SqlDialect) {
+  const isInForce = sql<SqlBool>`operation_until > ${dialect.now} and operation_until <= ${dialect.nowPlus(claimMsMax)}`;
   const row = await db
     .selectFrom('encryption_switch')
     .select((column) =>
@@ -195,7 +195,7 @@ async function readClaim(db: Connected, words: DialectWords) {
   return row ?? null;
 }
 
-async function restoreFirstRow(db: Connected): Promise<void> {
+async function restoreFirstRow(db: SqlExecutor): Promise<void> {
   try {
     await addSwitch(db, firstRow);
   } catch (error) {
@@ -205,10 +205,15 @@ async function restoreFirstRow(db: Connected): Promise<void> {
 }
 
 /** Also renews a claim that ran out but that nobody took. Throws `operation_running` when somebody has it. */
-export async function renewOperation(db: Connected, words: DialectWords, owner: string, forMs: number): Promise<void> {
+export async function renewOperation(
+  db: SqlExecutor,
+  dialect: SqlDialect,
+  owner: string,
+  forMs: number,
+): Promise<void> {
   const result = await db
     .updateTable('encryption_switch')
-    .set({ operation_until: words.nowPlus(forMs) })
+    .set({ operation_until: dialect.nowPlus(forMs) })
     .where('id', '=', switchId)
     .where('operation_owner', '=', owner)
     .executeTakeFirst();
@@ -216,7 +221,7 @@ export async function renewOperation(db: Connected, words: DialectWords, owner: 
   throw new Failure('operation_running', 'This operation lost its claim on the encryption switch to another one.');
 }
 
-export async function endOperation(db: Connected, owner: string): Promise<void> {
+export async function endOperation(db: SqlExecutor, owner: string): Promise<void> {
   await db
     .updateTable('encryption_switch')
     .set({ operation_owner: null, operation_until: null })

@@ -1,5 +1,5 @@
 /**
- * Numberings of folders as rows: where a mailbox is, and what of the numberings before the present one is forgotten.
+ * Numberings of folders as rows: where a mailbox is, and what of the folder epochs before the present one is forgotten.
  *
  * Every write names the lease. Forgetting goes in portions, so that no statement holds many rows for long; when it is
  * interrupted the rest stays until the next time, which does no harm.
@@ -7,58 +7,58 @@
 import { type ExpressionBuilder, sql, type Updateable } from 'kysely';
 import { Failure } from '../../../errors.ts';
 import type { Cursor } from '../../../ingest/model.ts';
-import type { Listed } from '../../../ingest/ports.ts';
-import type { Beginning, Lease, NumberingStore, Place } from '../../../ingest/stores.ts';
+import type { ListedMessage } from '../../../ingest/ports.ts';
+import type { FolderProgress, FolderStore, Lease, NewFolderEpoch } from '../../../ingest/stores.ts';
 import { toCursor } from '../rows/mailboxes.ts';
-import type { DialectWords } from '../sql/dialect.ts';
+import type { SqlDialect } from '../sql/dialect.ts';
 import { fromOptionalTime } from '../sql/dialect.ts';
-import type { Connected, Tables } from '../sql/tables.ts';
+import type { SqlExecutor, Tables } from '../sql/tables.ts';
 import { inTransaction } from '../sql/transactions.ts';
-import { isHeld, leaseLost } from './leases.ts';
+import { isLeaseOwner, leaseLost } from './leases.ts';
 
 const rowsPerPortion = 2000;
 
-export function numberingStore(db: Connected, words: DialectWords): NumberingStore {
+export function folderEpochStore(db: SqlExecutor, dialect: SqlDialect): FolderStore {
   return {
-    readPlace: (mailboxId) => readPlace(db, mailboxId),
-    isNumberingUsed: (mailboxId, numbering) => isNumberingUsed(db, mailboxId, numbering),
+    readFolderProgress: (mailboxId) => readFolderProgress(db, mailboxId),
+    isEpochUsed: (mailboxId, folderEpoch) => isEpochUsed(db, mailboxId, folderEpoch),
     lastHandled: (mailboxId, cursor, limit) => lastHandled(db, mailboxId, cursor, limit),
-    beginNumbering: (lease, numbering) => beginNumbering(db, words, lease, numbering),
-    nameFolder: (lease, folder) => nameFolder(db, words, lease, folder),
-    forgetNumberings: (lease, numbering) => forgetNumberings(db, lease, numbering),
+    beginFolderEpoch: (lease, folderEpoch) => beginFolderEpoch(db, dialect, lease, folderEpoch),
+    recordFolder: (lease, folder) => recordFolder(db, dialect, lease, folder),
+    forgetEarlierEpochs: (lease, folderEpoch) => forgetEarlierEpochs(db, lease, folderEpoch),
   };
 }
 
-async function readPlace(db: Connected, mailboxId: string): Promise<Place> {
+async function readFolderProgress(db: SqlExecutor, mailboxId: string): Promise<FolderProgress> {
   const row = await db
     .selectFrom('mailbox_state')
-    .select(['cursor_uid_validity', 'cursor_uid', 'folder_life', 'cursor_start_uid', 'cursor_folder'])
+    .select(['cursor_uid_validity', 'cursor_uid', 'folder_generation', 'cursor_start_uid', 'cursor_folder_hash'])
     .where('mailbox_id', '=', mailboxId)
     .executeTakeFirst();
   if (row === undefined) throw new Failure('not_found', `There is no mailbox ${JSON.stringify(mailboxId)}.`);
   return {
-    ...{ cursor: toCursor(row), life: row.folder_life },
-    ...{ startUid: row.cursor_start_uid, folder: row.cursor_folder },
+    ...{ cursor: toCursor(row), generation: row.folder_generation },
+    ...{ startUid: row.cursor_start_uid, folder: row.cursor_folder_hash },
   };
 }
 
-async function isNumberingUsed(db: Connected, mailboxId: string, numbering: number): Promise<boolean> {
+async function isEpochUsed(db: SqlExecutor, mailboxId: string, folderEpoch: number): Promise<boolean> {
   const row = await db
     .selectFrom('outcome')
     .select('uid')
     .where('mailbox_id', '=', mailboxId)
-    .where('uid_validity', '=', numbering)
+    .where('uid_validity', '=', folderEpoch)
     .limit(1)
     .executeTakeFirst();
   return row !== undefined;
 }
 
 async function lastHandled(
-  db: Connected,
+  db: SqlExecutor,
   mailboxId: string,
-  { uidValidity, uid }: Cursor,
+  { folderEpoch: uidValidity, uid }: Cursor,
   limit: number,
-): Promise<readonly Listed[]> {
+): Promise<readonly ListedMessage[]> {
   const rows = await db
     .selectFrom('outcome')
     .select(['uid', 'size_bytes', 'received_at'])
@@ -75,43 +75,43 @@ async function lastHandled(
   }));
 }
 
-async function beginNumbering(
-  db: Connected,
-  words: DialectWords,
+async function beginFolderEpoch(
+  db: SqlExecutor,
+  dialect: SqlDialect,
   lease: Lease,
-  { cursor: { uidValidity, uid }, life, folder }: Beginning,
+  { cursor: { folderEpoch: uidValidity, uid }, generation: life, folder }: NewFolderEpoch,
 ): Promise<void> {
   const cursor = { cursor_uid_validity: uidValidity, cursor_uid: uid, cursor_start_uid: uid };
-  await setState(db, words, lease, { ...cursor, folder_life: life, cursor_folder: folder });
+  await setState(db, dialect, lease, { ...cursor, folder_generation: life, cursor_folder_hash: folder });
 }
 
-async function nameFolder(db: Connected, words: DialectWords, lease: Lease, folder: string): Promise<void> {
-  await setState(db, words, lease, { cursor_folder: folder });
+async function recordFolder(db: SqlExecutor, dialect: SqlDialect, lease: Lease, folder: string): Promise<void> {
+  await setState(db, dialect, lease, { cursor_folder_hash: folder });
 }
 
 async function setState(
-  db: Connected,
-  words: DialectWords,
+  db: SqlExecutor,
+  dialect: SqlDialect,
   lease: Lease,
   values: Updateable<Tables['mailbox_state']>,
 ): Promise<void> {
   const result = await db
     .updateTable('mailbox_state')
     .set(values)
-    .where((where) => isHeld(where, lease))
-    .where('lease_until', '>', words.now)
+    .where((where) => isLeaseOwner(where, lease))
+    .where('lease_until', '>', dialect.now)
     .executeTakeFirst();
   if (result.numUpdatedRows !== 1n) throw leaseLost(lease);
 }
 
-async function forgetNumberings(db: Connected, lease: Lease, present: number): Promise<void> {
-  for (let numbering = await numberingAfter(db, lease.mailboxId, -1); numbering !== null; ) {
-    if (numbering !== present) await forgetNumbering(db, lease, numbering);
-    numbering = await numberingAfter(db, lease.mailboxId, numbering);
+async function forgetEarlierEpochs(db: SqlExecutor, lease: Lease, present: number): Promise<void> {
+  for (let folderEpoch = await numberingAfter(db, lease.mailboxId, -1); folderEpoch !== null; ) {
+    if (folderEpoch !== present) await forgetNumbering(db, lease, folderEpoch);
+    folderEpoch = await numberingAfter(db, lease.mailboxId, folderEpoch);
   }
 }
 
-async function numberingAfter(db: Connected, mailboxId: string, after: number): Promise<number | null> {
+async function numberingAfter(db: SqlExecutor, mailboxId: string, after: number): Promise<number | null> {
   const row = await db
     .selectFrom('outcome')
     .select('uid_validity')
@@ -124,9 +124,9 @@ async function numberingAfter(db: Connected, mailboxId: string, after: number): 
 }
 
 /** Portions by UID, of rows to forget alone: a DELETE with a limit is not in both dialects. */
-async function forgetNumbering(db: Connected, { mailboxId, ...lease }: Lease, numbering: number): Promise<void> {
+async function forgetNumbering(db: SqlExecutor, { mailboxId, ...lease }: Lease, folderEpoch: number): Promise<void> {
   for (let after = -1; ; ) {
-    const last = await lastOfPortion(db, mailboxId, numbering, after);
+    const last = await lastOfPortion(db, mailboxId, folderEpoch, after);
     if (last === null) return;
     const from = after;
     await inTransaction(db, async (transaction) => {
@@ -135,7 +135,7 @@ async function forgetNumbering(db: Connected, { mailboxId, ...lease }: Lease, nu
         .updateTable('outcome')
         .set({ action_pending: 0 })
         .where('mailbox_id', '=', mailboxId)
-        .where('uid_validity', '=', numbering)
+        .where('uid_validity', '=', folderEpoch)
         .where('uid', '>', from)
         .where('uid', '<=', last)
         .where('action_pending', '=', 1)
@@ -143,7 +143,7 @@ async function forgetNumbering(db: Connected, { mailboxId, ...lease }: Lease, nu
       await transaction
         .deleteFrom('outcome')
         .where('mailbox_id', '=', mailboxId)
-        .where('uid_validity', '=', numbering)
+        .where('uid_validity', '=', folderEpoch)
         .where('uid', '>', from)
         .where('uid', '<=', last)
         .where(forgotten)
@@ -166,16 +166,16 @@ function forgotten(where: ExpressionBuilder<Tables, 'outcome'>) {
 }
 
 async function lastOfPortion(
-  db: Connected,
+  db: SqlExecutor,
   mailboxId: string,
-  numbering: number,
+  folderEpoch: number,
   after: number,
 ): Promise<number | null> {
   const rows = await db
     .selectFrom('outcome')
     .select('uid')
     .where('mailbox_id', '=', mailboxId)
-    .where('uid_validity', '=', numbering)
+    .where('uid_validity', '=', folderEpoch)
     .where('uid', '>', after)
     .where((where) => where.or([forgotten(where), where('action_pending', '=', 1)]))
     .orderBy('uid')
@@ -185,11 +185,11 @@ async function lastOfPortion(
 }
 
 /** Writes nothing, and holds the row until the commit, as the fence of a batch does. */
-async function assertHeld(db: Connected, lease: Lease): Promise<void> {
+async function assertHeld(db: SqlExecutor, lease: Lease): Promise<void> {
   const result = await db
     .updateTable('mailbox_state')
     .set({ lease_epoch: sql<number>`lease_epoch` })
-    .where((where) => isHeld(where, lease))
+    .where((where) => isLeaseOwner(where, lease))
     .executeTakeFirst();
   if (result.numUpdatedRows !== 1n) throw leaseLost(lease);
 }

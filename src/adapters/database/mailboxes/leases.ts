@@ -9,19 +9,19 @@ import { Failure } from '../../../errors.ts';
 import type { Cursor, PollResult } from '../../../ingest/model.ts';
 import type { Lease } from '../../../ingest/stores.ts';
 import { toCursor } from '../rows/mailboxes.ts';
-import { aheadMsMax } from '../rows/workers.ts';
-import type { DialectWords } from '../sql/dialect.ts';
-import { portions } from '../sql/dialect.ts';
-import type { Connected, Tables } from '../sql/tables.ts';
+import { clockSkewMsMax } from '../rows/workers.ts';
+import type { SqlDialect } from '../sql/dialect.ts';
+import { chunks } from '../sql/dialect.ts';
+import type { SqlExecutor, Tables } from '../sql/tables.ts';
 
 type StateWhere = ExpressionBuilder<Tables, 'mailbox_state'>;
 
 /** So far ahead no lease lasts: [poll] lease_s is an hour at most (config/settings.ts), and clocks of nodes are apart. */
-const leaseMsMax = 3_600_000 + aheadMsMax;
+const leaseMsMax = 3_600_000 + clockSkewMsMax;
 
-export async function takeLease(
-  db: Connected,
-  words: DialectWords,
+export async function acquireLease(
+  db: SqlExecutor,
+  dialect: SqlDialect,
   mailboxId: string,
   owner: string,
   leaseMs: number,
@@ -30,17 +30,17 @@ export async function takeLease(
 ): Promise<Lease | null> {
   const free = db
     .updateTable('mailbox_state')
-    .set({ lease_owner: owner, lease_until: words.nowPlus(leaseMs) })
+    .set({ lease_owner: owner, lease_until: dialect.nowPlus(leaseMs) })
     .where('mailbox_id', '=', mailboxId)
     .where((where) =>
       where.or([
         where('lease_owner', 'is', null),
-        isRunOut(where, words),
+        isLeaseExpired(where, dialect),
         ...(dead === null ? [] : [where('lease_owner', '=', dead)]),
       ]),
     );
   const take = seenEpoch === undefined ? free : free.where('lease_epoch', '=', seenEpoch);
-  if (words.kind === 'sqlite') {
+  if (dialect.kind === 'sqlite') {
     const raised = take.set({ lease_epoch: sql<number>`lease_epoch + 1` }).returning('lease_epoch');
     const row = await raised.executeTakeFirst();
     return row === undefined ? null : { mailboxId, owner, epoch: row.lease_epoch };
@@ -51,13 +51,13 @@ export async function takeLease(
   return result.numAffectedRows === 1n ? { mailboxId, owner, epoch: Number(result.insertId) } : null;
 }
 
-export async function leaseOwner(db: Connected, words: DialectWords, mailboxId: string): Promise<string | null> {
+export async function leaseOwner(db: SqlExecutor, dialect: SqlDialect, mailboxId: string): Promise<string | null> {
   const row = await db
     .selectFrom('mailbox_state')
     .select('lease_owner')
     .where('mailbox_id', '=', mailboxId)
-    .where('lease_until', '>', words.now)
-    .where('lease_until', '<=', words.nowPlus(leaseMsMax))
+    .where('lease_until', '>', dialect.now)
+    .where('lease_until', '<=', dialect.nowPlus(leaseMsMax))
     .executeTakeFirst();
   return row?.lease_owner ?? null;
 }
@@ -67,14 +67,19 @@ export async function leaseOwner(db: Connected, words: DialectWords, mailboxId: 
  * its owner be alive, nothing is stored twice: whoever takes the lease raises the epoch, and each write of the owner before
  * names the old one and is refused.
  */
-export function isRunOut(where: StateWhere, words: DialectWords) {
-  return where.or([where('lease_until', '<=', words.now), where('lease_until', '>', words.nowPlus(leaseMsMax))]);
+export function isLeaseExpired(where: StateWhere, dialect: SqlDialect) {
+  return where.or([where('lease_until', '<=', dialect.now), where('lease_until', '>', dialect.nowPlus(leaseMsMax))]);
 }
 
-export async function freeLease(db: Connected, words: DialectWords, mailboxId: string, owner: string): Promise<void> {
+export async function reclaimLease(
+  db: SqlExecutor,
+  dialect: SqlDialect,
+  mailboxId: string,
+  owner: string,
+): Promise<void> {
   await db
     .updateTable('mailbox_state')
-    .set({ lease_owner: null, lease_until: null, next_poll_at: words.now })
+    .set({ lease_owner: null, lease_until: null, next_poll_at: dialect.now })
     .where('mailbox_id', '=', mailboxId)
     .where('lease_owner', '=', owner)
     .execute();
@@ -86,9 +91,9 @@ export async function freeLease(db: Connected, words: DialectWords, mailboxId: s
  * slept, or that reports again in a moment, finds its lease gone: the fence refuses what it writes. Who asks is alive,
  * whatever became of its reports.
  */
-export async function freeDeadLeases(
-  db: Connected,
-  words: DialectWords,
+export async function reclaimDeadLeases(
+  db: SqlExecutor,
+  dialect: SqlDialect,
   liveMs: number,
   me: string,
 ): Promise<readonly string[]> {
@@ -100,20 +105,20 @@ export async function freeDeadLeases(
     .where('workers.worker', '<>', me)
     .where((where) =>
       where.or([
-        where('workers.seen_at', '<', words.nowPlus(-liveMs)),
-        where('workers.seen_at', '>', words.nowPlus(aheadMsMax)),
+        where('workers.seen_at', '<', dialect.nowPlus(-liveMs)),
+        where('workers.seen_at', '>', dialect.nowPlus(clockSkewMsMax)),
       ]),
     )
     .execute();
   const owners = rows.map((row) => row.worker);
-  for (const owner of owners) await freeLeasesOf(db, words, owner);
+  for (const owner of owners) await reclaimLeasesOf(db, dialect, owner);
   return owners;
 }
 
-export async function freeLeasesOf(db: Connected, words: DialectWords, owner: string): Promise<boolean> {
+export async function reclaimLeasesOf(db: SqlExecutor, dialect: SqlDialect, owner: string): Promise<boolean> {
   const result = await db
     .updateTable('mailbox_state')
-    .set({ lease_owner: null, lease_until: null, next_poll_at: words.now })
+    .set({ lease_owner: null, lease_until: null, next_poll_at: dialect.now })
     .where('lease_owner', '=', owner)
     .executeTakeFirst();
   return result.numUpdatedRows > 0n;
@@ -121,18 +126,18 @@ export async function freeLeasesOf(db: Connected, words: DialectWords, owner: st
 
 /** Also renews a lease that ran out but that nobody took: it protects as well as before. */
 export async function renewLeases(
-  db: Connected,
-  words: DialectWords,
+  db: SqlExecutor,
+  dialect: SqlDialect,
   leases: readonly Lease[],
   leaseMs: number,
 ): Promise<readonly Lease[]> {
   const lost: Lease[] = [];
-  for (const some of portions(leases)) {
+  for (const some of chunks(leases)) {
     const ids = some.map(({ mailboxId }) => mailboxId);
     const owner = some[0]?.owner ?? '';
     await db
       .updateTable('mailbox_state')
-      .set({ lease_until: words.nowPlus(leaseMs) })
+      .set({ lease_until: dialect.nowPlus(leaseMs) })
       .where('lease_owner', '=', owner)
       .where('mailbox_id', 'in', ids)
       .execute();
@@ -149,24 +154,24 @@ export async function renewLeases(
 }
 
 const noError = { last_error_code: null, last_error_message: null, last_error_hint: null, last_error_at: null };
-const noTrouble = { ...noError, failures: 0, failing_since: null, login_refusals: 0, refused_version: null };
+const noTrouble = { ...noError, failures: 0, failing_since: null, login_failures: 0, login_failed_version: null };
 
-export async function noteVisit(
-  db: Connected,
-  words: DialectWords,
+export async function recordPollSuccess(
+  db: SqlExecutor,
+  dialect: SqlDialect,
   lease: Lease,
   nextPollAfterMs: number,
 ): Promise<void> {
   await db
     .updateTable('mailbox_state')
-    .set({ ...noTrouble, next_poll_at: words.nowPlus(nextPollAfterMs), last_success_at: words.now })
-    .where((where) => isHeld(where, lease))
+    .set({ ...noTrouble, next_poll_at: dialect.nowPlus(nextPollAfterMs), last_success_at: dialect.now })
+    .where((where) => isLeaseOwner(where, lease))
     .execute();
 }
 
 export async function releaseLease(
-  db: Connected,
-  words: DialectWords,
+  db: SqlExecutor,
+  dialect: SqlDialect,
   lease: Lease,
   result: PollResult | null,
   version?: string,
@@ -175,36 +180,36 @@ export async function releaseLease(
   if (result === null) {
     await db
       .updateTable('mailbox_state')
-      .where((where) => isHeld(where, lease))
+      .where((where) => isLeaseOwner(where, lease))
       .set(free)
       .execute();
     return;
   }
   const { numUpdatedRows } = await db
     .updateTable('mailbox_state')
-    .where((where) => isHeld(where, lease))
+    .where((where) => isLeaseOwner(where, lease))
     .$if(version !== undefined, (update) => update.where(({ not }) => not(isChangedSince(sql`${version}`))))
-    .set({ ...free, next_poll_at: words.nowPlus(result.nextPollAfterMs), ...outcomeOf(result, words) })
+    .set({ ...free, next_poll_at: dialect.nowPlus(result.nextPollAfterMs), ...outcomeOf(result, dialect) })
     .executeTakeFirst();
   if (numUpdatedRows > 0n || version === undefined) return;
   // What the visit found is about the row as it was: whoever changed it waits for the next visit.
   await db
     .updateTable('mailbox_state')
-    .where((where) => isHeld(where, lease))
-    .set({ ...free, next_poll_at: words.now })
+    .where((where) => isLeaseOwner(where, lease))
+    .set({ ...free, next_poll_at: dialect.now })
     .execute();
 }
 
-function outcomeOf(result: PollResult, words: DialectWords) {
-  if (result.ok) return { ...noTrouble, last_success_at: words.now };
+function outcomeOf(result: PollResult, dialect: SqlDialect) {
+  if (result.ok) return { ...noTrouble, last_success_at: dialect.now };
   return {
     ...refusal(result.refusedVersion),
     failures: sql<number>`failures + 1`,
-    failing_since: sql<string>`coalesce(failing_since, ${words.now})`,
+    failing_since: sql<string>`coalesce(failing_since, ${dialect.now})`,
     last_error_code: result.error.code.slice(0, 32),
     last_error_message: result.error.message.slice(0, 10_000).toWellFormed(),
     last_error_hint: result.error.hint.slice(0, 10_000).toWellFormed(),
-    last_error_at: words.now,
+    last_error_at: dialect.now,
   };
 }
 
@@ -219,14 +224,14 @@ function isChangedSince(version: RawBuilder<unknown>): RawBuilder<boolean> {
  */
 function refusal(version: string | null) {
   if (version === null) {
-    const isOver = isChangedSince(sql`mailbox_state.refused_version`);
-    return { login_refusals: sql<number>`case when ${isOver} then 0 else login_refusals end` };
+    const isOver = isChangedSince(sql`mailbox_state.login_failed_version`);
+    return { login_failures: sql<number>`case when ${isOver} then 0 else login_failures end` };
   }
-  const again = sql<number>`case when refused_version = ${version} then login_refusals + 1 else 1 end`;
-  return { login_refusals: again, refused_version: version };
+  const again = sql<number>`case when login_failed_version = ${version} then login_failures + 1 else 1 end`;
+  return { login_failures: again, login_failed_version: version };
 }
 
-export async function readCursor(db: Connected, mailboxId: string): Promise<Cursor | null> {
+export async function readCursor(db: SqlExecutor, mailboxId: string): Promise<Cursor | null> {
   const row = await db
     .selectFrom('mailbox_state')
     .select(['cursor_uid_validity', 'cursor_uid'])
@@ -236,18 +241,18 @@ export async function readCursor(db: Connected, mailboxId: string): Promise<Curs
 }
 
 /** The fence of every batch: it moves the cursor only for who holds the lease, and locks the row until the commit. */
-export async function setCursor(db: Connected, words: DialectWords, lease: Lease, cursor: Cursor): Promise<void> {
+export async function setCursor(db: SqlExecutor, dialect: SqlDialect, lease: Lease, cursor: Cursor): Promise<void> {
   const result = await db
     .updateTable('mailbox_state')
-    .set({ cursor_uid_validity: cursor.uidValidity, cursor_uid: cursor.uid })
-    .where((where) => isHeld(where, lease))
-    .where('lease_until', '>', words.now)
+    .set({ cursor_uid_validity: cursor.folderEpoch, cursor_uid: cursor.uid })
+    .where((where) => isLeaseOwner(where, lease))
+    .where('lease_until', '>', dialect.now)
     .executeTakeFirst();
   if (result.numUpdatedRows !== 1n) throw leaseLost(lease);
 }
 
 /** Keeps batches of this mailbox waiting until the commit. Throws `not_found`. */
-export async function holdMailbox(db: Connected, mailboxId: string): Promise<void> {
+export async function lockMailbox(db: SqlExecutor, mailboxId: string): Promise<void> {
   const result = await db
     .updateTable('mailbox_state')
     .set({ lease_epoch: sql<number>`lease_epoch` })
@@ -256,7 +261,7 @@ export async function holdMailbox(db: Connected, mailboxId: string): Promise<voi
   if (result.numUpdatedRows !== 1n) throw new Failure('not_found', `There is no mailbox ${mailboxId}.`);
 }
 
-export function isHeld(where: StateWhere, lease: Lease) {
+export function isLeaseOwner(where: StateWhere, lease: Lease) {
   return where
     .and([
       where('mailbox_state.mailbox_id', '=', lease.mailboxId),

@@ -8,12 +8,12 @@
  */
 import { type ExpressionBuilder, type SqlBool, sql } from 'kysely';
 import type { Connection } from '../../../ingest/model.ts';
-import type { DueMailbox, WatchedRow } from '../../../ingest/stores.ts';
-import { isWaiting, mailboxColumns, shortColumn, validMailbox } from '../rows/mailboxes.ts';
-import { aheadMsMax } from '../rows/workers.ts';
-import { type DialectWords, fromDatabaseTime, portions } from '../sql/dialect.ts';
-import type { Connected, Tables } from '../sql/tables.ts';
-import { isRunOut } from './leases.ts';
+import type { DueMailbox, MailboxVersion } from '../../../ingest/stores.ts';
+import { lacksOpenKey, mailboxColumns, mailboxOrNull, shortColumn } from '../rows/mailboxes.ts';
+import { clockSkewMsMax } from '../rows/workers.ts';
+import { chunks, fromDatabaseTime, type SqlDialect } from '../sql/dialect.ts';
+import type { SqlExecutor, Tables } from '../sql/tables.ts';
+import { isLeaseExpired } from './leases.ts';
 
 type MailboxWhere = ExpressionBuilder<Tables, 'mailboxes'>;
 type Server = Pick<Connection, 'host' | 'port'>;
@@ -37,22 +37,22 @@ const crowdPart = 4;
 const namedMax = 100;
 
 export async function dueMailboxes(
-  db: Connected,
-  words: DialectWords,
+  db: SqlExecutor,
+  dialect: SqlDialect,
   question: DueQuestion,
 ): Promise<readonly DueMailbox[]> {
   const { limit } = question;
-  const well = await candidates(db, words, question, false, limit);
+  const well = await candidates(db, dialect, question, false, limit);
   const failingMax = Math.max(Math.floor(limit / 2), limit - well.length);
-  const failing = shared(await candidates(db, words, question, true, failingMax), failingMax);
+  const failing = shared(await candidates(db, dialect, question, true, failingMax), failingMax);
   const chosen = [...shared(well, limit - failing.length), ...failing];
   return chosen.sort(byAge).map(({ mailbox }) => mailbox);
 }
 
 /** Those that failed, or those that did not: the `limit` longest overdue of all, and of the servers that have no crowd of them. */
 async function candidates(
-  db: Connected,
-  words: DialectWords,
+  db: SqlExecutor,
+  dialect: SqlDialect,
   question: DueQuestion,
   isFailing: boolean,
   limit: number,
@@ -60,7 +60,7 @@ async function candidates(
   const found = new Map<string, Candidate>();
   let leftOut = question.closed.slice(0, namedMax);
   for (let look = 0; look < looksMax && limit > 0; look += 1) {
-    const some = await longestDue(db, words, { ...question, closed: leftOut }, isFailing, limit);
+    const some = await longestDue(db, dialect, { ...question, closed: leftOut }, isFailing, limit);
     for (const candidate of some) found.set(candidate.mailbox.id, candidate);
     const crowds = some.length < limit ? [] : crowdsOf(some, limit);
     if (crowds.length === 0) break;
@@ -71,17 +71,17 @@ async function candidates(
 
 /** A row that is no mailbox is passed over, however many of them are overdue for longest. */
 async function longestDue(
-  db: Connected,
-  words: DialectWords,
+  db: SqlExecutor,
+  dialect: SqlDialect,
   question: DueQuestion,
   isFailing: boolean,
   limit: number,
 ): Promise<readonly Candidate[]> {
   const found = new Map<string, Candidate>();
   for (let offset = 0; found.size < limit; offset += limit) {
-    const rows = await duePage(db, words, question, isFailing).limit(limit).offset(offset).execute();
+    const rows = await duePage(db, dialect, question, isFailing).limit(limit).offset(offset).execute();
     for (const row of rows) {
-      const mailbox = validMailbox(row);
+      const mailbox = mailboxOrNull(row);
       if (mailbox !== null) found.set(mailbox.id, { mailbox: { ...mailbox, due: dueOf(row) }, at: row.next_poll_at });
     }
     if (rows.length < limit) break;
@@ -89,33 +89,33 @@ async function longestDue(
   return [...found.values()].slice(0, limit);
 }
 
-function duePage(db: Connected, words: DialectWords, question: DueQuestion, isFailing: boolean) {
+function duePage(db: SqlExecutor, dialect: SqlDialect, question: DueQuestion, isFailing: boolean) {
   const { keyIds, loginRefusalsMax, closed } = question;
-  const due = scheduled(db, words)
+  const due = scheduled(db, dialect)
     .select(mailboxColumns)
     .where('mailboxes.state', '=', 'active')
-    .where((where) => where.or([where('lease_owner', 'is', null), isRunOut(where, words)]))
-    .where((where) => where.not(isWaiting(where as unknown as MailboxWhere, keyIds)))
-    .where((where) => where.and(closed.map((server) => where.not(isAt(server, words)))))
+    .where((where) => where.or([where('lease_owner', 'is', null), isLeaseExpired(where, dialect)]))
+    .where((where) => where.not(lacksOpenKey(where as unknown as MailboxWhere, keyIds)))
+    .where((where) => where.and(closed.map((server) => where.not(isAt(server, dialect)))))
     .orderBy('mailbox_state.next_poll_at')
     .orderBy('mailbox_state.mailbox_id');
-  if (!isFailing) return due.where('failures', '=', 0).where('mailbox_state.next_poll_at', '<=', words.now);
+  if (!isFailing) return due.where('failures', '=', 0).where('mailbox_state.next_poll_at', '<=', dialect.now);
   return due
     .where('failures', '<>', 0)
     .where((where) =>
       where.or([
-        where('mailbox_state.next_poll_at', '<=', words.now),
+        where('mailbox_state.next_poll_at', '<=', dialect.now),
         where.and([
-          where('login_refusals', '>=', loginRefusalsMax),
-          where('refused_version', '<>', where.ref('mailboxes.changed_at')),
+          where('login_failures', '>=', loginRefusalsMax),
+          where('login_failed_version', '<>', where.ref('mailboxes.changed_at')),
         ]),
       ]),
     );
 }
 
 /** By the very bytes of the name: another name may be another server, also where the table takes the two for the same. */
-function isAt({ host, port }: Server, words: DialectWords) {
-  const name = words.kind === 'mysql' ? sql`cast(mailboxes.host as binary)` : sql`mailboxes.host`;
+function isAt({ host, port }: Server, dialect: SqlDialect) {
+  const name = dialect.kind === 'mysql' ? sql`cast(mailboxes.host as binary)` : sql`mailboxes.host`;
   return sql<SqlBool>`(${name} = ${host} and mailboxes.port = ${port})`;
 }
 
@@ -160,20 +160,27 @@ function compared(a: string, b: string): number {
 
 /** How the schedule has one mailbox, due or not. */
 export async function scheduleOf(
-  db: Connected,
-  words: DialectWords,
+  db: SqlExecutor,
+  dialect: SqlDialect,
   mailboxId: string,
 ): Promise<DueMailbox['due'] | null> {
-  const row = await scheduled(db, words).where('mailbox_state.mailbox_id', '=', mailboxId).executeTakeFirst();
+  const row = await scheduled(db, dialect).where('mailbox_state.mailbox_id', '=', mailboxId).executeTakeFirst();
   return row === undefined ? null : dueOf(row);
 }
 
-function scheduled(db: Connected, words: DialectWords) {
+function scheduled(db: SqlExecutor, dialect: SqlDialect) {
   return db
     .selectFrom('mailbox_state')
     .innerJoin('mailboxes', 'mailboxes.id', 'mailbox_state.mailbox_id')
     .select(shortColumn('changed_at'))
-    .select(['next_poll_at', 'failures', 'login_refusals', 'refused_version', 'lease_epoch', words.now.as('now')]);
+    .select([
+      'next_poll_at',
+      'failures',
+      'login_failures',
+      'login_failed_version',
+      'lease_epoch',
+      dialect.now.as('now'),
+    ]);
 }
 
 type ScheduledRow = Awaited<ReturnType<ReturnType<typeof scheduled>['execute']>>[number];
@@ -183,7 +190,7 @@ function dueOf(row: ScheduledRow): DueMailbox['due'] {
   return {
     overdueMs: Number.isNaN(overdueMs) ? 0 : Math.max(0, overdueMs),
     failures: row.failures,
-    loginRefusals: row.refused_version === row.changed_at ? row.login_refusals : 0,
+    loginRefusals: row.login_failed_version === row.changed_at ? row.login_failures : 0,
     version: row.changed_at,
     epoch: row.lease_epoch,
   };
@@ -191,8 +198,8 @@ function dueOf(row: ScheduledRow): DueMailbox['due'] {
 
 /** The name of a host is compared as it is written. */
 export async function hurry(
-  db: Connected,
-  words: DialectWords,
+  db: SqlExecutor,
+  dialect: SqlDialect,
   codes: readonly string[],
   host?: string,
 ): Promise<void> {
@@ -202,77 +209,77 @@ export async function hurry(
     .select('mailbox_state.mailbox_id');
   const rows = await (host === undefined ? all : all.where('mailboxes.host', '=', host))
     .where('mailbox_state.last_error_code', 'in', codes)
-    .where('mailbox_state.next_poll_at', '>', words.now)
+    .where('mailbox_state.next_poll_at', '>', dialect.now)
     .execute();
-  for (const ids of portions(rows.map((row) => row.mailbox_id))) {
+  for (const ids of chunks(rows.map((row) => row.mailbox_id))) {
     await db
       .updateTable('mailbox_state')
-      .set({ next_poll_at: words.now })
+      .set({ next_poll_at: dialect.now })
       .where('mailbox_id', 'in', ids)
       .where('last_error_code', 'in', codes)
       .execute();
   }
 }
 
-export async function hurryAll(db: Connected, words: DialectWords): Promise<void> {
+export async function makeAllDue(db: SqlExecutor, dialect: SqlDialect): Promise<void> {
   await db
     .updateTable('mailbox_state')
-    .set({ next_poll_at: words.now })
-    .where('next_poll_at', '>', words.now)
+    .set({ next_poll_at: dialect.now })
+    .where('next_poll_at', '>', dialect.now)
     .where('failures', '=', 0)
     .execute();
-  await waitAnew(db, words);
+  await waitAnew(db, dialect);
 }
 
 /** Those that failed at a time that is yet to come: each waits as long as it was to wait then, from now on. */
-async function waitAnew(db: Connected, words: DialectWords): Promise<void> {
+async function waitAnew(db: SqlExecutor, dialect: SqlDialect): Promise<void> {
   const rows = await db
     .selectFrom('mailbox_state')
     .select(['mailbox_id', 'next_poll_at', 'last_error_at'])
     .where('failures', '>', 0)
-    .where('last_error_at', '>', words.now)
+    .where('last_error_at', '>', dialect.now)
     .execute();
   for (const { mailbox_id: id, next_poll_at: nextPollAt, last_error_at: failedAt } of rows) {
     const waitMs = fromDatabaseTime(nextPollAt) - fromDatabaseTime(failedAt ?? '');
     // Another worker may have done it, or visited it, meanwhile.
     await db
       .updateTable('mailbox_state')
-      .set({ next_poll_at: words.nowPlus(Math.max(waitMs || 0, 0)), last_error_at: words.now })
+      .set({ next_poll_at: dialect.nowPlus(Math.max(waitMs || 0, 0)), last_error_at: dialect.now })
       .where('mailbox_id', '=', id)
       .where('last_error_at', '=', failedAt)
       .execute();
   }
 }
 
-/** The longest pause of [poll] login_pause_h (config/settings.ts), and a day: no mailbox that failed waits longer. */
+/** The longest pause of [poll] login_suspend_h (config/settings.ts), and a day: no mailbox that failed waits longer. */
 const pauseMsMax = 31 * 86_400_000;
 
 /**
  * What was put off by a clock that ran ahead, and has been set right since. Who failed tells when, so that each begins its
  * wait anew; who did not fail waits for its own interval at most. A visit too many does no harm.
  */
-export async function hurryStranded(db: Connected, words: DialectWords, intervalMs: number): Promise<void> {
-  await waitAnew(db, words);
+export async function makeStrandedDue(db: SqlExecutor, dialect: SqlDialect, intervalMs: number): Promise<void> {
+  await waitAnew(db, dialect);
   const rows = await db
     .selectFrom('mailbox_state')
     .innerJoin('mailboxes', 'mailboxes.id', 'mailbox_state.mailbox_id')
-    .select(['mailbox_id', 'next_poll_at', 'failures', 'poll_interval_ms', words.now.as('now')])
-    .where('next_poll_at', '>', words.now)
+    .select(['mailbox_id', 'next_poll_at', 'failures', 'poll_interval_ms', dialect.now.as('now')])
+    .where('next_poll_at', '>', dialect.now)
     .execute();
   const stranded = rows.filter((row) => {
     const waitMs = fromDatabaseTime(row.next_poll_at) - fromDatabaseTime(row.now);
-    return !(waitMs <= aheadMsMax + (row.failures > 0 ? pauseMsMax : (row.poll_interval_ms ?? intervalMs)));
+    return !(waitMs <= clockSkewMsMax + (row.failures > 0 ? pauseMsMax : (row.poll_interval_ms ?? intervalMs)));
   });
-  for (const ids of portions(stranded.map((row) => row.mailbox_id)))
-    await db.updateTable('mailbox_state').set({ next_poll_at: words.now }).where('mailbox_id', 'in', ids).execute();
+  for (const ids of chunks(stranded.map((row) => row.mailbox_id)))
+    await db.updateTable('mailbox_state').set({ next_poll_at: dialect.now }).where('mailbox_id', 'in', ids).execute();
 }
 
-export async function watchedRows(
-  db: Connected,
+export async function mailboxVersions(
+  db: SqlExecutor,
   mailboxIds: readonly string[],
-): Promise<ReadonlyMap<string, WatchedRow>> {
-  const found = new Map<string, WatchedRow>();
-  for (const ids of portions(mailboxIds)) {
+): Promise<ReadonlyMap<string, MailboxVersion>> {
+  const found = new Map<string, MailboxVersion>();
+  for (const ids of chunks(mailboxIds)) {
     const rows = await db
       .selectFrom('mailboxes')
       .select(['mailboxes.id', shortColumn('changed_at'), shortColumn('state')])

@@ -1,7 +1,7 @@
 /**
  * Mailboxes: settings, passwords, how they fare. Implements MailboxStore of the ports.
  *
- * Passwords go in and out as bytes, in statements of their own. Errors are Failures: `not_found`, `exists_already`,
+ * Passwords go in and out as bytes, in statements of their own. Errors are Failures: `not_found`, `already_exists`,
  * `switch_changed`, `database_*`.
  */
 
@@ -9,23 +9,23 @@ import { sql } from 'kysely';
 import type { AuditEntry } from '../../../encryption/ports.ts';
 import { Failure } from '../../../errors.ts';
 import { folderKey } from '../../../ingest/folder-epoch.ts';
-import type { Author, Cursor, Mailbox, NewPassword } from '../../../ingest/model.ts';
-import type { MailboxStore, Versioned } from '../../../ingest/stores.ts';
-import { holdSwitchToWrite } from '../encryption/switch.ts';
+import type { AuditActor, Cursor, Mailbox, NewPassword } from '../../../ingest/model.ts';
+import type { MailboxStore, VersionedMailbox } from '../../../ingest/stores.ts';
+import { lockSwitchForWrite } from '../encryption/switch.ts';
 import { addAudit } from '../rows/audit.ts';
 import {
-  fromMailbox,
-  lendPasswordColumns,
   mailboxColumns,
+  mailboxRow,
   type PasswordColumns,
   passwordForm,
   readPassword,
   shortColumn,
-  toListed,
+  toListedMailbox,
   toMailbox,
+  withPasswordColumns,
 } from '../rows/mailboxes.ts';
-import type { DialectWords } from '../sql/dialect.ts';
-import type { Connected } from '../sql/tables.ts';
+import type { SqlDialect } from '../sql/dialect.ts';
+import type { SqlExecutor } from '../sql/tables.ts';
 import { inTransaction } from '../sql/transactions.ts';
 
 const outcomesPerDelete = 2000;
@@ -45,85 +45,85 @@ const stateColumns = [
   'mailbox_state.last_error_hint',
   'mailbox_state.last_error_at',
   'mailbox_state.failing_since',
-  'mailbox_state.login_refusals',
+  'mailbox_state.login_failures',
 ] as const;
 
-export function mailboxStore(db: Connected, words: DialectWords): MailboxStore {
+export function mailboxStore(db: SqlExecutor, dialect: SqlDialect): MailboxStore {
   return {
-    ...mailboxChanges(db, words),
-    addMailbox: (mailbox, password, cursor, by) => addMailbox(db, words, mailbox, password, cursor, by),
+    ...mailboxChanges(db, dialect),
+    addMailbox: (mailbox, password, cursor, by) => addMailbox(db, dialect, mailbox, password, cursor, by),
     mailboxByName: (name) => mailboxByName(db, name),
     mailboxById: (id) => mailboxById(db, id),
-    listMailboxes: () => listMailboxes(db, words),
-    leasedMailboxes: () => leasedMailboxes(db, words),
-    removeMailbox: (id, by) => removeMailbox(db, words, id, by),
-    adoptMailboxes: () => adoptMailboxes(db, words),
-    readPassword: (id) => readPassword(db, words, id),
+    listMailboxes: () => listMailboxes(db, dialect),
+    leasedMailboxes: () => leasedMailboxes(db, dialect),
+    removeMailbox: (id, by) => removeMailbox(db, dialect, id, by),
+    scheduleNewMailboxes: () => scheduleNewMailboxes(db, dialect),
+    readPassword: (id) => readPassword(db, dialect, id),
   };
 }
 
 async function addMailbox(
-  db: Connected,
-  words: DialectWords,
+  db: SqlExecutor,
+  dialect: SqlDialect,
   mailbox: Mailbox,
   password: NewPassword,
   cursor: Cursor | null,
-  by: Author,
+  by: AuditActor,
 ): Promise<void> {
   await inTransaction(db, async (transaction) => {
-    await holdSwitchToWrite(transaction, words, password.switchRevision);
-    await lendPasswordColumns(password, words, (columns) =>
+    await lockSwitchForWrite(transaction, dialect, password.switchRevision);
+    await withPasswordColumns(password, dialect, (columns) =>
       transaction
         .insertInto('mailboxes')
-        .values({ ...fromMailbox(mailbox, words.now), ...columns })
+        .values({ ...mailboxRow(mailbox, dialect.now), ...columns })
         .execute(),
     );
     await transaction
       .insertInto('mailbox_state')
       .values({
         mailbox_id: mailbox.id,
-        cursor_uid_validity: cursor?.uidValidity ?? null,
+        cursor_uid_validity: cursor?.folderEpoch ?? null,
         cursor_uid: cursor?.uid ?? null,
         cursor_start_uid: cursor?.uid ?? null,
-        cursor_folder: cursor === null ? null : folderKey(mailbox.connection),
+        cursor_folder_hash: cursor === null ? null : folderKey(mailbox.connection),
         lease_epoch: 0,
-        next_poll_at: words.now,
+        next_poll_at: dialect.now,
         failures: 0,
       })
       .execute();
-    await addAudit(transaction, words, [passwordSet(mailbox.id, mailbox.name, password, by)]);
+    await addAudit(transaction, dialect, [passwordSet(mailbox.id, mailbox.name, password, by)]);
   });
 }
 
-async function mailboxByName(db: Connected, name: string): Promise<Mailbox> {
+async function mailboxByName(db: SqlExecutor, name: string): Promise<Mailbox> {
   const row = await db.selectFrom('mailboxes').select(mailboxColumns).where('name', '=', name).executeTakeFirst();
   if (row === undefined) throw new Failure('not_found', `There is no mailbox named ${JSON.stringify(name)}.`);
   return toMailbox(row);
 }
 
-async function mailboxById(db: Connected, id: string): Promise<Mailbox | null> {
+async function mailboxById(db: SqlExecutor, id: string): Promise<Mailbox | null> {
   const row = await db.selectFrom('mailboxes').select(mailboxColumns).where('id', '=', id).executeTakeFirst();
   return row === undefined ? null : toMailbox(row);
 }
 
 /** One whose removal was interrupted has no state any more; it is listed, so that somebody removes it again. */
-async function listMailboxes(db: Connected, words: DialectWords) {
+async function listMailboxes(db: SqlExecutor, dialect: SqlDialect) {
   const rows = await db
     .selectFrom('mailboxes')
     .leftJoin('mailbox_state', 'mailbox_state.mailbox_id', 'mailboxes.id')
-    .select([...mailboxColumns, ...stateColumns, words.now.as('now')])
+    .select([...mailboxColumns, ...stateColumns, dialect.now.as('now')])
     .orderBy('mailboxes.name')
     .execute();
-  return rows.map(toListed);
+  return rows.map(toListedMailbox);
 }
 
-async function leasedMailboxes(db: Connected, words: DialectWords) {
+async function leasedMailboxes(db: SqlExecutor, dialect: SqlDialect) {
   const rows = await db
     .selectFrom('mailbox_state')
     .innerJoin('mailboxes', 'mailboxes.id', 'mailbox_state.mailbox_id')
     .select(['mailboxes.id', shortColumn('name'), 'lease_owner'])
     .where('lease_owner', 'is not', null)
-    .where('lease_until', '>', words.now)
+    .where('lease_until', '>', dialect.now)
     .execute();
   return rows.flatMap(({ id, name, lease_owner: owner }) => (owner === null ? [] : [{ id, name, owner }]));
 }
@@ -133,7 +133,7 @@ async function leasedMailboxes(db: Connected, words: DialectWords) {
  * or keep a lease, so nothing is added behind our back. The settings go last: a removal that was interrupted is found by
  * name and ended by removing it again.
  */
-async function removeMailbox(db: Connected, words: DialectWords, id: string, by: Author): Promise<void> {
+async function removeMailbox(db: SqlExecutor, dialect: SqlDialect, id: string, by: AuditActor): Promise<void> {
   await db
     .updateTable('mailboxes')
     .set({ state: 'removing', password: new Uint8Array(0) })
@@ -146,12 +146,12 @@ async function removeMailbox(db: Connected, words: DialectWords, id: string, by:
     const { numDeletedRows } = await transaction.deleteFrom('mailboxes').where('id', '=', id).executeTakeFirst();
     if (numDeletedRows === 0n) return;
     const removed = { ...by, action: 'mailbox.removed', keyId: null, nextKeyId: null, mailboxId: id, detail };
-    await addAudit(transaction, words, [removed]);
+    await addAudit(transaction, dialect, [removed]);
   });
 }
 
 /** A stretch of them, so that no statement runs into the deadline; false when there was nothing left. */
-async function removeOutcomes(db: Connected, mailboxId: string): Promise<boolean> {
+async function removeOutcomes(db: SqlExecutor, mailboxId: string): Promise<boolean> {
   const rows = await db
     .selectFrom('outcome')
     .select(['uid_validity', 'uid'])
@@ -176,7 +176,7 @@ async function removeOutcomes(db: Connected, mailboxId: string): Promise<boolean
 }
 
 /** Those that somebody else wrote have no state yet. Usually there are none, and one query tells. */
-async function adoptMailboxes(db: Connected, words: DialectWords): Promise<number> {
+async function scheduleNewMailboxes(db: SqlExecutor, dialect: SqlDialect): Promise<number> {
   for (let adopted = 0; ; ) {
     const rows = await db
       .selectFrom('mailboxes')
@@ -187,25 +187,25 @@ async function adoptMailboxes(db: Connected, words: DialectWords): Promise<numbe
       .limit(adoptedAtOnce)
       .execute();
     const ids = rows.map((row) => row.id);
-    const more = ids.length === 0 ? 0 : await adopt(db, words, ids);
+    const more = ids.length === 0 ? 0 : await adopt(db, dialect, ids);
     if (more === 0) return adopted;
     adopted += more;
   }
 }
 
 /** Looks at the rows once more, so that none is adopted whose removal began meanwhile. */
-async function adopt(db: Connected, words: DialectWords, ids: readonly string[]): Promise<number> {
+async function adopt(db: SqlExecutor, dialect: SqlDialect, ids: readonly string[]): Promise<number> {
   const insert = db
     .insertInto('mailbox_state')
     .columns(['mailbox_id', 'next_poll_at', 'lease_epoch', 'failures'])
     .expression((from) =>
       from
         .selectFrom('mailboxes')
-        .select(['id', words.now.as('next_poll_at'), sql<number>`0`.as('lease_epoch'), sql<number>`0`.as('failures')])
+        .select(['id', dialect.now.as('next_poll_at'), sql<number>`0`.as('lease_epoch'), sql<number>`0`.as('failures')])
         .where('id', 'in', ids)
         .where('state', 'in', ['active', 'paused']),
     );
-  const result = await (words.kind === 'mysql'
+  const result = await (dialect.kind === 'mysql'
     ? insert.ignore()
     : insert.onConflict((at) => at.doNothing())
   ).executeTakeFirst();
@@ -217,7 +217,7 @@ async function adopt(db: Connected, words: DialectWords, ids: readonly string[])
  *
  * Each makes the mailbox due at once, but for the addresses, and is seen by a visit that rests: the row has another version
  * then. A password is written at the revision of the switch that it is prepared for, or not at all, as its key may be gone
- * after that. Errors are Failures: `not_found`, `exists_already`, `refused`, `switch_changed`, `database_*`.
+ * after that. Errors are Failures: `not_found`, `already_exists`, `refused`, `switch_changed`, `database_*`.
  */
 
 type Changes = Pick<
@@ -225,19 +225,19 @@ type Changes = Pick<
   'setMailboxState' | 'setAddresses' | 'setPassword' | 'versionedMailbox' | 'changeMailbox'
 >;
 
-function mailboxChanges(db: Connected, words: DialectWords): Changes {
+function mailboxChanges(db: SqlExecutor, dialect: SqlDialect): Changes {
   return {
-    setMailboxState: (id, state) => setMailboxState(db, words, id, state),
-    setAddresses: (id, addresses) => setAddresses(db, words, id, addresses),
-    setPassword: (id, password, by) => setPassword(db, words, id, password, by),
+    setMailboxState: (id, state) => setMailboxState(db, dialect, id, state),
+    setAddresses: (id, addresses) => setAddresses(db, dialect, id, addresses),
+    setPassword: (id, password, by) => setPassword(db, dialect, id, password, by),
     versionedMailbox: (name) => versionedMailbox(db, name),
-    changeMailbox: (before, after, password, by) => changeMailbox(db, words, before, after, password, by),
+    changeMailbox: (before, after, password, by) => changeMailbox(db, dialect, before, after, password, by),
   };
 }
 
 async function setMailboxState(
-  db: Connected,
-  words: DialectWords,
+  db: SqlExecutor,
+  dialect: SqlDialect,
   id: string,
   state: 'active' | 'paused',
 ): Promise<void> {
@@ -252,7 +252,7 @@ async function setMailboxState(
     if (state === 'paused') return;
     await transaction
       .updateTable('mailbox_state')
-      .set({ next_poll_at: words.now, login_refusals: 0 })
+      .set({ next_poll_at: dialect.now, login_failures: 0 })
       .where('mailbox_id', '=', id)
       .execute();
   });
@@ -260,8 +260,8 @@ async function setMailboxState(
 
 /** A visit that rests sees the change by its stamp; the trigger of SQLite is older than this column. */
 async function setAddresses(
-  db: Connected,
-  words: DialectWords,
+  db: SqlExecutor,
+  dialect: SqlDialect,
   id: string,
   addresses: readonly string[],
 ): Promise<void> {
@@ -270,7 +270,7 @@ async function setAddresses(
     .updateTable('mailboxes')
     .set({
       addresses: addresses.length === 0 ? null : addresses.join(','),
-      ...(words.kind === 'sqlite' ? { changed_at: stamp } : {}),
+      ...(dialect.kind === 'sqlite' ? { changed_at: stamp } : {}),
     })
     .where('id', '=', id)
     .where('state', '<>', 'removing')
@@ -279,15 +279,15 @@ async function setAddresses(
 }
 
 async function setPassword(
-  db: Connected,
-  words: DialectWords,
+  db: SqlExecutor,
+  dialect: SqlDialect,
   id: string,
   password: NewPassword,
-  by: Author,
+  by: AuditActor,
 ): Promise<void> {
   await inTransaction(db, async (transaction) => {
-    await holdSwitchToWrite(transaction, words, password.switchRevision);
-    const result = await lendPasswordColumns(password, words, (columns) =>
+    await lockSwitchForWrite(transaction, dialect, password.switchRevision);
+    const result = await withPasswordColumns(password, dialect, (columns) =>
       transaction
         .updateTable('mailboxes')
         .set(columns)
@@ -296,20 +296,20 @@ async function setPassword(
         .executeTakeFirst(),
     );
     if (result.numUpdatedRows === 0n) throw gone(id);
-    await startAfresh(transaction, words, id);
+    await startAfresh(transaction, dialect, id);
     const name = (await nameOf(transaction, id)) ?? '';
-    await addAudit(transaction, words, [passwordSet(id, name, password, by)]);
+    await addAudit(transaction, dialect, [passwordSet(id, name, password, by)]);
   });
 }
 
 /** Due at once, and without the failures of how it was before. */
-async function startAfresh(db: Connected, words: DialectWords, id: string): Promise<void> {
+async function startAfresh(db: SqlExecutor, dialect: SqlDialect, id: string): Promise<void> {
   await db
     .updateTable('mailbox_state')
     .set({
-      next_poll_at: words.now,
+      next_poll_at: dialect.now,
       failures: 0,
-      login_refusals: 0,
+      login_failures: 0,
       last_error_code: null,
       last_error_message: null,
       last_error_hint: null,
@@ -320,7 +320,7 @@ async function startAfresh(db: Connected, words: DialectWords, id: string): Prom
     .execute();
 }
 
-async function versionedMailbox(db: Connected, name: string): Promise<Versioned> {
+async function versionedMailbox(db: SqlExecutor, name: string): Promise<VersionedMailbox> {
   const row = await db
     .selectFrom('mailboxes')
     .select([...mailboxColumns, shortColumn('changed_at')])
@@ -333,16 +333,16 @@ async function versionedMailbox(db: Connected, name: string): Promise<Versioned>
 
 /** Columns that are as they were are not written: a sealed password is bound to some of them. */
 async function changeMailbox(
-  db: Connected,
-  words: DialectWords,
-  { mailbox: before, version, password: stored }: Versioned,
+  db: SqlExecutor,
+  dialect: SqlDialect,
+  { mailbox: before, version, password: stored }: VersionedMailbox,
   after: Mailbox,
   password: NewPassword | null,
-  by: Author,
+  by: AuditActor,
 ): Promise<void> {
   const settings = changedColumns(before, after);
   await inTransaction(db, async (transaction) => {
-    if (password !== null) await holdSwitchToWrite(transaction, words, password.switchRevision);
+    if (password !== null) await lockSwitchForWrite(transaction, dialect, password.switchRevision);
     const change = (columns: Partial<PasswordColumns>) =>
       transaction
         .updateTable('mailboxes')
@@ -353,15 +353,15 @@ async function changeMailbox(
         .where('password_key_id', stored.keyId === null ? 'is' : '=', stored.keyId)
         .where('state', '<>', 'removing')
         .executeTakeFirst();
-    const result = await (password === null ? change({}) : lendPasswordColumns(password, words, change));
+    const result = await (password === null ? change({}) : withPasswordColumns(password, dialect, change));
     if (result.numUpdatedRows === 0n) throw changedMeanwhile(before);
-    await startAfresh(transaction, words, before.id);
+    await startAfresh(transaction, dialect, before.id);
     const entries = password === null ? [] : [passwordSet(before.id, after.name, password, by)];
-    await addAudit(transaction, words, [settingsChanged(before, Object.keys(settings), by), ...entries]);
+    await addAudit(transaction, dialect, [settingsChanged(before, Object.keys(settings), by), ...entries]);
   });
 }
 
-type Columns = Omit<ReturnType<typeof fromMailbox>, 'id' | 'created_at'>;
+type Columns = Omit<ReturnType<typeof mailboxRow>, 'id' | 'created_at'>;
 
 function changedColumns(before: Mailbox, after: Mailbox): Partial<Columns> {
   const was = new Map(Object.entries(settingsOf(before)));
@@ -369,7 +369,7 @@ function changedColumns(before: Mailbox, after: Mailbox): Partial<Columns> {
 }
 
 function settingsOf(mailbox: Mailbox): Columns {
-  const { id: _, created_at: __, ...settings } = fromMailbox(mailbox, sql`null`);
+  const { id: _, created_at: __, ...settings } = mailboxRow(mailbox, sql`null`);
   return settings;
 }
 
@@ -378,18 +378,18 @@ function changedMeanwhile({ name }: Mailbox): Failure {
   return new Failure('refused', `somebody else changed mailbox ${name} at the same time`, { hint });
 }
 
-async function nameOf(db: Connected, id: string): Promise<string | null> {
+async function nameOf(db: SqlExecutor, id: string): Promise<string | null> {
   const row = await db.selectFrom('mailboxes').select(shortColumn('name')).where('id', '=', id).executeTakeFirst();
   return row?.name ?? null;
 }
 
 /** The line of the audit about a password that was set. */
-function passwordSet(mailboxId: string, name: string, password: NewPassword, by: Author) {
+function passwordSet(mailboxId: string, name: string, password: NewPassword, by: AuditActor) {
   const keyId = password.form === 'sealed' ? password.keyId : null;
   return { ...by, action: 'password.set', keyId, nextKeyId: null, mailboxId, detail: name };
 }
 
-function settingsChanged({ id, name }: Mailbox, columns: readonly string[], by: Author): AuditEntry {
+function settingsChanged({ id, name }: Mailbox, columns: readonly string[], by: AuditActor): AuditEntry {
   const detail = `${name}: ${columns.join(', ')}`;
   return { ...by, action: 'mailbox.changed', keyId: null, nextKeyId: null, mailboxId: id, detail };
 }

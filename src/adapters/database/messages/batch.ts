@@ -11,83 +11,90 @@ import { Failure } from '../../../errors.ts';
 import type { Batch, NewMessage } from '../../../ingest/model.ts';
 import type { IngestStore, Lease } from '../../../ingest/stores.ts';
 import {
-  freeDeadLeases,
-  freeLease,
-  freeLeasesOf,
-  holdMailbox,
-  isHeld,
+  acquireLease,
+  isLeaseOwner,
   leaseLost,
   leaseOwner,
-  noteVisit,
+  lockMailbox,
   readCursor,
+  reclaimDeadLeases,
+  reclaimLease,
+  reclaimLeasesOf,
+  recordPollSuccess,
   releaseLease,
   renewLeases,
   setCursor,
-  takeLease,
 } from '../mailboxes/leases.ts';
-import { dueMailboxes, hurry, hurryAll, hurryStranded, scheduleOf, watchedRows } from '../mailboxes/schedule.ts';
+import {
+  dueMailboxes,
+  hurry,
+  mailboxVersions,
+  makeAllDue,
+  makeStrandedDue,
+  scheduleOf,
+} from '../mailboxes/schedule.ts';
 import { attachmentRow, hashOf, messageRow, outcomeRow, ticketRow } from '../rows/messages.ts';
-import type { DialectWords } from '../sql/dialect.ts';
-import { insertRows, portions } from '../sql/dialect.ts';
-import type { Connected } from '../sql/tables.ts';
+import type { SqlDialect } from '../sql/dialect.ts';
+import { chunks, insertRows } from '../sql/dialect.ts';
+import type { SqlExecutor } from '../sql/tables.ts';
 import { inTransaction } from '../sql/transactions.ts';
-import { knownStore } from './lookup.ts';
-import { recogniseReturned } from './quarantine.ts';
+import { lookupStore } from './lookup.ts';
+import { matchRequarantined } from './quarantine.ts';
 import { addLinks, mergeTickets } from './tickets.ts';
 
 const storing: ReadonlySet<string> = new Set(['ticket_opened', 'reply_added', 'recorded']);
 
-export function ingestStore(db: Connected, words: DialectWords): IngestStore {
+export function ingestStore(db: SqlExecutor, dialect: SqlDialect): IngestStore {
   return {
     dueMailboxes: (limit, keyIds, loginRefusalsMax, closed = []) =>
-      dueMailboxes(db, words, { limit, keyIds, loginRefusalsMax, closed }),
-    scheduleOf: (mailboxId) => scheduleOf(db, words, mailboxId),
-    hurry: (codes, host) => hurry(db, words, codes, host),
-    hurryAll: () => hurryAll(db, words),
-    hurryStranded: (intervalMs) => hurryStranded(db, words, intervalMs),
-    watchedRows: (mailboxIds) => watchedRows(db, mailboxIds),
-    takeLease: (...from) => takeLease(db, words, ...from),
-    leaseOwner: (mailboxId) => leaseOwner(db, words, mailboxId),
-    freeLease: (mailboxId, owner) => freeLease(db, words, mailboxId, owner),
-    freeLeasesOf: (owner) => freeLeasesOf(db, words, owner),
-    freeDeadLeases: (liveMs, me) => freeDeadLeases(db, words, liveMs, me),
-    renewLeases: (leases, leaseMs) => renewLeases(db, words, leases, leaseMs),
-    noteVisit: (lease, nextPollAfterMs) => noteVisit(db, words, lease, nextPollAfterMs),
-    releaseLease: (lease, result, version) => releaseLease(db, words, lease, result, version),
+      dueMailboxes(db, dialect, { limit, keyIds, loginRefusalsMax, closed }),
+    scheduleOf: (mailboxId) => scheduleOf(db, dialect, mailboxId),
+    makeDue: (codes, host) => hurry(db, dialect, codes, host),
+    makeAllDue: () => makeAllDue(db, dialect),
+    makeStrandedDue: (intervalMs) => makeStrandedDue(db, dialect, intervalMs),
+    mailboxVersions: (mailboxIds) => mailboxVersions(db, mailboxIds),
+    acquireLease: (...from) => acquireLease(db, dialect, ...from),
+    leaseOwner: (mailboxId) => leaseOwner(db, dialect, mailboxId),
+    reclaimLease: (mailboxId, owner) => reclaimLease(db, dialect, mailboxId, owner),
+    reclaimLeasesOf: (owner) => reclaimLeasesOf(db, dialect, owner),
+    reclaimDeadLeases: (liveMs, me) => reclaimDeadLeases(db, dialect, liveMs, me),
+    renewLeases: (leases, leaseMs) => renewLeases(db, dialect, leases, leaseMs),
+    recordPollSuccess: (lease, nextPollAfterMs) => recordPollSuccess(db, dialect, lease, nextPollAfterMs),
+    releaseLease: (lease, result, version) => releaseLease(db, dialect, lease, result, version),
     readCursor: (mailboxId) => readCursor(db, mailboxId),
-    setCursor: (lease, cursor) => setCursor(db, words, lease, cursor),
-    ...knownStore(db, words),
-    commitBatch: (lease, batch) => commitBatch(db, words, lease, batch),
-    commitReleased: (mailboxId, batch) => commitReleased(db, words, mailboxId, batch),
+    setCursor: (lease, cursor) => setCursor(db, dialect, lease, cursor),
+    ...lookupStore(db, dialect),
+    commitBatch: (lease, batch) => commitBatch(db, dialect, lease, batch),
+    commitResolved: (mailboxId, batch) => commitResolved(db, dialect, mailboxId, batch),
     pendingActions: (mailboxId, uidValidity, limit) => pendingActions(db, mailboxId, uidValidity, limit),
-    actionsDone: (lease, uidValidity, uids) => actionsDone(db, lease, uidValidity, uids),
+    completeActions: (lease, uidValidity, uids) => completeActions(db, lease, uidValidity, uids),
   };
 }
 
-async function commitBatch(db: Connected, words: DialectWords, lease: Lease, batch: Batch): Promise<void> {
+async function commitBatch(db: SqlExecutor, dialect: SqlDialect, lease: Lease, batch: Batch): Promise<void> {
   const { mailboxId } = lease;
   await inTransaction(db, async (transaction) => {
-    await setCursor(transaction, words, lease, batch.cursor);
-    await writeMails(transaction, words, mailboxId, batch);
-    await insertRows(transaction, words, 'outcome', outcomesOf(batch, mailboxId, words));
-    await recogniseReturned(transaction, words, mailboxId, batch);
-    await mergeTickets(transaction, words, batch.merges);
+    await setCursor(transaction, dialect, lease, batch.cursor);
+    await writeMails(transaction, dialect, mailboxId, batch);
+    await insertRows(transaction, dialect, 'outcome', outcomesOf(batch, mailboxId, dialect));
+    await matchRequarantined(transaction, dialect, mailboxId, batch);
+    await mergeTickets(transaction, dialect, batch.merges);
   });
 }
 
 /** A worker may be at the mailbox meanwhile: its batches and this one take turns. */
-async function commitReleased(db: Connected, words: DialectWords, mailboxId: string, batch: Batch): Promise<void> {
+async function commitResolved(db: SqlExecutor, dialect: SqlDialect, mailboxId: string, batch: Batch): Promise<void> {
   await inTransaction(db, async (transaction) => {
-    await holdMailbox(transaction, mailboxId);
+    await lockMailbox(transaction, mailboxId);
     await assertUnknown(transaction, mailboxId, batch);
-    await writeMails(transaction, words, mailboxId, batch);
-    for (const row of outcomesOf(batch, mailboxId, words)) await replaceOutcome(transaction, words, row);
-    await mergeTickets(transaction, words, batch.merges);
+    await writeMails(transaction, dialect, mailboxId, batch);
+    for (const row of outcomesOf(batch, mailboxId, dialect)) await replaceOutcome(transaction, dialect, row);
+    await mergeTickets(transaction, dialect, batch.merges);
   });
 }
 
 /** Nobody's lease kept others from storing the same mail since it was decided: `database_conflict` then. */
-async function assertUnknown(db: Connected, mailboxId: string, { outcomes }: Batch): Promise<void> {
+async function assertUnknown(db: SqlExecutor, mailboxId: string, { outcomes }: Batch): Promise<void> {
   const identities = outcomes.flatMap(({ outcome, identity }) =>
     identity !== null && storing.has(outcome) ? [identity] : [],
   );
@@ -103,30 +110,30 @@ async function assertUnknown(db: Connected, mailboxId: string, { outcomes }: Bat
   if (twin !== undefined) throw conflict('The same mail was stored meanwhile.');
 }
 
-async function writeMails(db: Connected, words: DialectWords, mailboxId: string, batch: Batch): Promise<void> {
-  await touchTickets(db, words, batch);
+async function writeMails(db: SqlExecutor, dialect: SqlDialect, mailboxId: string, batch: Batch): Promise<void> {
+  await touchTickets(db, dialect, batch);
   const tickets = batch.tickets.map((ticket) => ticketRow(ticket, mailboxId));
-  await insertRows(db, words, 'ticket', tickets);
-  const messages = batch.messages.map((message) => messageRow(message, mailboxId, words.now));
-  await insertRows(db, words, 'message', messages);
+  await insertRows(db, dialect, 'ticket', tickets);
+  const messages = batch.messages.map((message) => messageRow(message, mailboxId, dialect.now));
+  await insertRows(db, dialect, 'message', messages);
   const attachments = batch.messages.flatMap(({ id, parsed }) =>
     parsed.attachments.map((attachment, position) => attachmentRow(attachment, id, position)),
   );
-  await insertRows(db, words, 'attachment', attachments);
+  await insertRows(db, dialect, 'attachment', attachments);
   const references = batch.messages.flatMap((message) => referenceRows(message, mailboxId));
-  await insertRows(db, words, 'message_reference', references);
-  await addLinks(db, words, batch.links);
+  await insertRows(db, dialect, 'message_reference', references);
+  await addLinks(db, dialect, batch.links);
 }
 
-function outcomesOf({ outcomes, cursor }: Batch, mailboxId: string, words: DialectWords) {
-  return outcomes.map((outcome) => outcomeRow(outcome, mailboxId, cursor.uidValidity, words.now));
+function outcomesOf({ outcomes, cursor }: Batch, mailboxId: string, dialect: SqlDialect) {
+  return outcomes.map((outcome) => outcomeRow(outcome, mailboxId, cursor.folderEpoch, dialect.now));
 }
 
-async function replaceOutcome(db: Connected, words: DialectWords, row: ReturnType<typeof outcomeRow>): Promise<void> {
+async function replaceOutcome(db: SqlExecutor, dialect: SqlDialect, row: ReturnType<typeof outcomeRow>): Promise<void> {
   const { mailbox_id: mailboxId, uid_validity: uidValidity, uid, created_at: _, ...columns } = row;
   const { numUpdatedRows } = await db
     .updateTable('outcome')
-    .set({ ...columns, resolved_at: columns.outcome === 'quarantined' ? null : words.now })
+    .set({ ...columns, resolved_at: columns.outcome === 'quarantined' ? null : dialect.now })
     .where('mailbox_id', '=', mailboxId)
     .where('uid_validity', '=', uidValidity)
     .where('uid', '=', uid)
@@ -149,8 +156,8 @@ function referenceRows({ id, missing }: NewMessage, mailboxId: string) {
  * message is in. A closed one that a person answered is open again.
  */
 export async function touchTickets(
-  db: Connected,
-  words: DialectWords,
+  db: SqlExecutor,
+  dialect: SqlDialect,
   batch: Pick<Batch, 'tickets' | 'messages' | 'merges' | 'answered'>,
 ): Promise<void> {
   const added = new Set(batch.tickets.map((ticket) => ticket.id));
@@ -158,14 +165,14 @@ export async function touchTickets(
   const merged = batch.merges.flatMap(({ ticketId, intoId }) => [ticketId, intoId]);
   const ids = [...new Set([...replied, ...merged])].filter((id) => !added.has(id));
   // In one order for all writers, so that two of them do not wait for each other.
-  for (const portion of portions(ids.sort())) {
+  for (const chunk of chunks(ids.sort())) {
     const result = await db
       .updateTable('ticket')
-      .set({ ...openAgain(portion.filter((id) => batch.answered.includes(id))), updated_at: words.now })
-      .where('id', 'in', portion)
+      .set({ ...openAgain(chunk.filter((id) => batch.answered.includes(id))), updated_at: dialect.now })
+      .where('id', 'in', chunk)
       .where('status', '<>', 'merged')
       .executeTakeFirst();
-    if (result.numUpdatedRows !== BigInt(portion.length)) throw conflict('A ticket that was to get a reply is gone.');
+    if (result.numUpdatedRows !== BigInt(chunk.length)) throw conflict('A ticket that was to get a reply is gone.');
   }
 }
 
@@ -185,7 +192,7 @@ function conflict(message: string): Failure {
 }
 
 async function pendingActions(
-  db: Connected,
+  db: SqlExecutor,
   mailboxId: string,
   uidValidity: number,
   limit: number,
@@ -202,20 +209,25 @@ async function pendingActions(
   return rows.map((row) => row.uid);
 }
 
-async function actionsDone(db: Connected, lease: Lease, uidValidity: number, uids: readonly number[]): Promise<void> {
-  for (const portion of portions(uids)) {
+async function completeActions(
+  db: SqlExecutor,
+  lease: Lease,
+  uidValidity: number,
+  uids: readonly number[],
+): Promise<void> {
+  for (const chunk of chunks(uids)) {
     const result = await db
       .updateTable('outcome')
       .set({ action_pending: 0 })
       .where('mailbox_id', '=', lease.mailboxId)
       .where('uid_validity', '=', uidValidity)
-      .where('uid', 'in', portion)
+      .where('uid', 'in', chunk)
       .where((where) =>
         where.exists(
           where
             .selectFrom('mailbox_state')
             .select(sql`1`.as('held'))
-            .where((state) => isHeld(state, lease)),
+            .where((state) => isLeaseOwner(state, lease)),
         ),
       )
       .executeTakeFirst();

@@ -7,32 +7,32 @@
 
 import { type RawBuilder, type Selectable, sql } from 'kysely';
 import type {
-  Handled,
-  Known,
-  KnownMessage,
-  KnownStore,
-  KnownTicket,
-  NamingMessage,
-  Question,
+  HandledMessage,
+  LookupMessage,
+  LookupRequest,
+  LookupResult,
+  LookupStore,
+  LookupTicket,
+  ReferencingMessage,
   SentCount,
 } from '../../../ingest/model.ts';
-import { peopleKinds } from '../../../mail/thread/match.ts';
+import { participantKinds } from '../../../mail/thread/match.ts';
 import { withoutPlus } from '../../../mail/thread/reply-token.ts';
 import { shortColumn, toAddresses } from '../rows/mailboxes.ts';
 import { hashOf } from '../rows/messages.ts';
-import { type DialectWords, fromDatabaseTime, fromOptionalTime, portions, toDatabaseTime } from '../sql/dialect.ts';
-import type { Connected, MessageTable, TicketTable } from '../sql/tables.ts';
+import { chunks, fromDatabaseTime, fromOptionalTime, type SqlDialect, toDatabaseTime } from '../sql/dialect.ts';
+import type { MessageTable, SqlExecutor, TicketTable } from '../sql/tables.ts';
 import { linkCopies, readReplyKey } from './tickets.ts';
 
 /** Of the messages that name one Message-ID, the newest: thousands may answer to one circular. */
 const namingMax = 20;
 const minuteCharacters = 16;
 
-export function knownStore(db: Connected, words: DialectWords): KnownStore {
+export function lookupStore(db: SqlExecutor, dialect: SqlDialect): LookupStore {
   const memory = { ownAddresses: createOwnAddresses(db), addedAt: createAddedAt(db) };
   return {
-    lookUp: (question) => lookUp(db, words, question, memory),
-    linkCopies: (mailboxId, copies) => linkCopies(db, words, mailboxId, copies),
+    lookUp: (question) => lookUp(db, dialect, question, memory),
+    linkCopies: (mailboxId, copies) => linkCopies(db, dialect, mailboxId, copies),
   };
 }
 
@@ -42,17 +42,22 @@ type Memory = {
   readonly addedAt: (mailboxId: string) => Promise<number>;
 };
 
-async function lookUp(db: Connected, words: DialectWords, question: Question, memory: Memory): Promise<Known> {
-  const { mailboxId, messageIds, refs, claims, identities, senders, overBeforeMs, asksKey } = question;
+async function lookUp(
+  db: SqlExecutor,
+  dialect: SqlDialect,
+  question: LookupRequest,
+  memory: Memory,
+): Promise<LookupResult> {
+  const { mailboxId, messageIds, refs, claims, identities, senders, closedBeforeMs, needsReplyKey } = question;
   const asked = new Map(messageIds.map((messageId) => [hashOf(messageId), messageId]));
   const hashes = [...asked.keys()];
   const [messages, naming, handled, { sent, addedAtMs }, own, replyKey, named] = await Promise.all([
     messageRows(db, hashes),
     namingRows(db, mailboxId, hashes),
     handledBefore(db, mailboxId, identities),
-    sentCounts(db, words, mailboxId, senders, memory.addedAt),
+    sentCounts(db, dialect, mailboxId, senders, memory.addedAt),
     memory.ownAddresses(),
-    asksKey ? readReplyKey(db) : null,
+    needsReplyKey ? readReplyKey(db) : null,
     ticketRows(db, 'ref', refs),
   ]);
   const ticketOf = await knownTickets(db, [...messages, ...naming, ...named]);
@@ -68,13 +73,13 @@ async function lookUp(db: Connected, words: DialectWords, question: Question, me
   const all = [...found.messages, ...found.naming, ...tickets].flatMap(({ ticket }) => ticket ?? []);
   return {
     ...found,
-    continuations: overBeforeMs === null ? [] : await continuationsOf(db, all, overBeforeMs),
-    participants: await participantsOf(db, words, claims, tickets),
+    continuations: closedBeforeMs === null ? [] : await continuationsOf(db, all, closedBeforeMs),
+    participants: await participantsOf(db, dialect, claims, tickets),
     ...{ handled, sent, addedAtMs, ownAddresses: own, replyKey },
   };
 }
 
-type TicketOf = (row: TicketRows) => KnownTicket | null;
+type TicketOf = (row: TicketRows) => LookupTicket | null;
 
 type MessageRow = Pick<
   Selectable<MessageTable>,
@@ -82,15 +87,15 @@ type MessageRow = Pick<
 > &
   TicketRows;
 
-async function messageRows(db: Connected, hashes: readonly string[]): Promise<readonly MessageRow[]> {
+async function messageRows(db: SqlExecutor, hashes: readonly string[]): Promise<readonly MessageRow[]> {
   const rows: MessageRow[] = [];
-  for (const portion of portions(hashes)) {
+  for (const chunk of chunks(hashes)) {
     const found = await db
       .selectFrom('message')
       .leftJoin('ticket', 'ticket.id', 'message.ticket_id')
       .select(['message.id', 'message.mailbox_id', 'message_id_hash', 'content_hash', 'received_at'])
       .select(ticketColumns)
-      .where('message_id_hash', 'in', portion)
+      .where('message_id_hash', 'in', chunk)
       .execute();
     rows.push(...found);
   }
@@ -102,7 +107,7 @@ function compare(a: string, b: string): number {
   return a < b ? -1 : 1;
 }
 
-function toKnown(row: MessageRow, asked: ReadonlyMap<string, string>, ticketOf: TicketOf): KnownMessage {
+function toKnown(row: MessageRow, asked: ReadonlyMap<string, string>, ticketOf: TicketOf): LookupMessage {
   return {
     id: row.id,
     mailboxId: row.mailbox_id,
@@ -115,15 +120,19 @@ function toKnown(row: MessageRow, asked: ReadonlyMap<string, string>, ticketOf: 
 type NamingRow = Pick<Selectable<MessageTable>, 'id' | 'from_address' | 'to_json' | 'cc_json'> &
   TicketRows & { readonly reference_hash: string };
 
-async function namingRows(db: Connected, mailboxId: string, hashes: readonly string[]): Promise<readonly NamingRow[]> {
+async function namingRows(
+  db: SqlExecutor,
+  mailboxId: string,
+  hashes: readonly string[],
+): Promise<readonly NamingRow[]> {
   const rows: NamingRow[] = [];
-  for (const portion of portions(hashes)) {
+  for (const chunk of chunks(hashes)) {
     const named = db
       .selectFrom('message_reference')
       .select(['reference_hash', 'message_id'])
       .select(sql<number>`row_number() over (partition by reference_hash order by message_id desc)`.as('place'))
       .where('mailbox_id', '=', mailboxId)
-      .where('reference_hash', 'in', portion);
+      .where('reference_hash', 'in', chunk);
     const found = await db
       .selectFrom(named.as('named'))
       .innerJoin('message', 'message.id', 'named.message_id')
@@ -137,7 +146,7 @@ async function namingRows(db: Connected, mailboxId: string, hashes: readonly str
   return rows.sort((a, b) => compare(a.id, b.id));
 }
 
-function toNaming(row: NamingRow, asked: ReadonlyMap<string, string>, ticketOf: TicketOf): NamingMessage {
+function toNaming(row: NamingRow, asked: ReadonlyMap<string, string>, ticketOf: TicketOf): ReferencingMessage {
   return {
     named: asked.get(row.reference_hash) ?? '',
     ticket: ticketOf(row),
@@ -153,21 +162,21 @@ function addressesIn(json: string): readonly string[] {
 
 /** Duplicates are left out: what they repeat has an outcome of its own. */
 async function handledBefore(
-  db: Connected,
+  db: SqlExecutor,
   mailboxId: string,
   identities: readonly string[],
-): Promise<readonly Handled[]> {
-  const handled: Handled[] = [];
-  for (const portion of portions(identities)) {
+): Promise<readonly HandledMessage[]> {
+  const handled: HandledMessage[] = [];
+  for (const chunk of chunks(identities)) {
     const rows = await db
       .selectFrom('outcome')
       .select(['identity', 'outcome'])
       .where('mailbox_id', '=', mailboxId)
-      .where('identity', 'in', portion)
+      .where('identity', 'in', chunk)
       .where('outcome', '<>', 'duplicate')
       .execute();
     for (const row of rows)
-      if (row.identity !== null) handled.push({ identity: row.identity, isKept: row.outcome === 'quarantined' });
+      if (row.identity !== null) handled.push({ identity: row.identity, isQuarantined: row.outcome === 'quarantined' });
   }
   return handled;
 }
@@ -176,21 +185,21 @@ type Sent = { readonly sent: readonly SentCount[]; readonly addedAtMs: number };
 
 /** By the minute; in any case of letters, but letter by letter: the collation of MySQL takes ü for u. */
 async function sentCounts(
-  db: Connected,
-  words: DialectWords,
+  db: SqlExecutor,
+  dialect: SqlDialect,
   mailboxId: string,
-  senders: Question['senders'],
+  senders: LookupRequest['senders'],
   addedAt: (mailboxId: string) => Promise<number>,
 ): Promise<Sent> {
   if (senders === null) return { sent: [], addedAtMs: 0 };
   const addedAtMs = await addedAt(mailboxId);
   const sent: SentCount[] = [];
   if (senders.toMs < addedAtMs) return { sent, addedAtMs };
-  const isSqlite = words.kind === 'sqlite';
+  const isSqlite = dialect.kind === 'sqlite';
   const address = isSqlite ? sql<string>`from_address collate nocase` : sql.ref<string>('from_address');
   const written = isSqlite ? sql<string>`lower(from_address)` : sql<string>`lower(from_address) collate utf8mb4_bin`;
   const minute = sql<string>`substr(received_at, 1, ${sql.lit(minuteCharacters)})`;
-  for (const addresses of portions(senders.addresses)) {
+  for (const addresses of chunks(senders.addresses)) {
     const rows = await db
       .selectFrom('message')
       .select([written.as('address'), minute.as('minute'), (message) => message.fn.countAll<number>().as('count')])
@@ -209,7 +218,7 @@ async function sentCounts(
 }
 
 /** It never changes, so each is read once. */
-function createAddedAt(db: Connected): (mailboxId: string) => Promise<number> {
+function createAddedAt(db: SqlExecutor): (mailboxId: string) => Promise<number> {
   const known = new Map<string, number>();
   return async (mailboxId) => {
     const before = known.get(mailboxId);
@@ -258,14 +267,14 @@ type TicketRows = {
 };
 
 async function ticketRows(
-  db: Connected,
+  db: SqlExecutor,
   column: 'id' | 'ref',
   values: readonly string[],
 ): Promise<readonly TicketRows[]> {
   const rows: TicketRows[] = [];
-  for (const portion of portions(values)) {
+  for (const chunk of chunks(values)) {
     rows.push(
-      ...(await db.selectFrom('ticket').select(ticketColumns).where(`ticket.${column}`, 'in', portion).execute()),
+      ...(await db.selectFrom('ticket').select(ticketColumns).where(`ticket.${column}`, 'in', chunk).execute()),
     );
   }
   return rows;
@@ -273,9 +282,9 @@ async function ticketRows(
 
 /** The ticket that a row is about by now. Queries only when there are merged ones. */
 async function knownTickets(
-  db: Connected,
+  db: SqlExecutor,
   rows: readonly TicketRows[],
-): Promise<(row: TicketRows) => KnownTicket | null> {
+): Promise<(row: TicketRows) => LookupTicket | null> {
   const byId = new Map<string, TicketRows>();
   let added = rows;
   for (let turn = 0; turn <= mergesMax; turn += 1) {
@@ -294,7 +303,7 @@ async function knownTickets(
   };
 }
 
-function toTicket(row: TicketRows): KnownTicket | null {
+function toTicket(row: TicketRows): LookupTicket | null {
   if (row.ticket_id === null) return null;
   return {
     id: row.ticket_id,
@@ -310,20 +319,20 @@ function toTicket(row: TicketRows): KnownTicket | null {
 }
 
 /**
- * What continues those of `tickets` that were closed before `overBeforeMs`, and what continues that if it was as well: one
+ * What continues those of `tickets` that were closed before `closedBeforeMs`, and what continues that if it was as well: one
  * query for a closed ticket, and none where there is no such ticket.
  */
 async function continuationsOf(
-  db: Connected,
-  tickets: readonly KnownTicket[],
-  overBeforeMs: number,
-): Promise<Known['continuations']> {
-  const found: { readonly closedId: string; readonly ticket: KnownTicket }[] = [];
+  db: SqlExecutor,
+  tickets: readonly LookupTicket[],
+  closedBeforeMs: number,
+): Promise<LookupResult['continuations']> {
+  const found: { readonly closedId: string; readonly ticket: LookupTicket }[] = [];
   const asked = new Set<string>();
   let added = tickets;
   for (let turn = 0; turn < continuationsMax; turn += 1) {
     const over = added.filter(
-      ({ id, closedAtMs }) => closedAtMs !== null && closedAtMs < overBeforeMs && !asked.has(id),
+      ({ id, closedAtMs }) => closedAtMs !== null && closedAtMs < closedBeforeMs && !asked.has(id),
     );
     const ids = [...new Set(over.map(({ id }) => id))];
     if (ids.length === 0) break;
@@ -335,15 +344,15 @@ async function continuationsOf(
   return found;
 }
 
-async function continuing(db: Connected, ids: readonly string[]): Promise<Known['continuations']> {
-  const found: { readonly closedId: string; readonly ticket: KnownTicket }[] = [];
-  for (const portion of portions(ids)) {
+async function continuing(db: SqlExecutor, ids: readonly string[]): Promise<LookupResult['continuations']> {
+  const found: { readonly closedId: string; readonly ticket: LookupTicket }[] = [];
+  for (const chunk of chunks(ids)) {
     const rows = await db
       .selectFrom('ticket_link')
       .innerJoin('ticket', 'ticket.id', 'ticket_link.ticket_id')
       .select('ticket_link.other_id as closed_id')
       .select(ticketColumns)
-      .where('ticket_link.other_id', 'in', portion)
+      .where('ticket_link.other_id', 'in', chunk)
       .where('ticket_link.reason', '=', 'continues')
       .orderBy('ticket.created_at')
       .orderBy('ticket.id')
@@ -362,11 +371,11 @@ async function continuing(db: Connected, ids: readonly string[]): Promise<Known[
  * their case), since the collation takes ü for u.
  */
 async function participantsOf(
-  db: Connected,
-  words: DialectWords,
-  claims: Question['claims'],
-  tickets: Known['tickets'],
-): Promise<Known['participants']> {
+  db: SqlExecutor,
+  dialect: SqlDialect,
+  claims: LookupRequest['claims'],
+  tickets: LookupResult['tickets'],
+): Promise<LookupResult['participants']> {
   const byRef = new Map(tickets.map(({ ref, ticket }) => [ref, ticket.id]));
   const asked = claims.flatMap(({ ref, address }) => {
     const ticketId = byRef.get(ref);
@@ -376,7 +385,7 @@ async function participantsOf(
   for (let at = 0; at < asked.length; at += claimsPerQuery) {
     const some = asked.slice(at, at + claimsPerQuery);
     const { rows } = await sql<{ claim: number | bigint; is_true: number | bigint }>`${sql.join(
-      some.map(({ ticketId, address }, claim) => exists(words, ticketId, address, claim)),
+      some.map(({ ticketId, address }, claim) => exists(dialect, ticketId, address, claim)),
       sql` union all `,
     )}`.execute(db);
     for (const row of rows) {
@@ -388,11 +397,11 @@ async function participantsOf(
 }
 
 /** What is inside a text of the JSON cannot look like this: its quotation marks are escaped. */
-function exists(words: DialectWords, ticketId: string, address: string, claim: number) {
-  const bytes = (text: RawBuilder<unknown>) => (words.kind === 'mysql' ? sql`cast(${text} as binary)` : text);
+function exists(dialect: SqlDialect, ticketId: string, address: string, claim: number) {
+  const bytes = (text: RawBuilder<unknown>) => (dialect.kind === 'mysql' ? sql`cast(${text} as binary)` : text);
   const written = JSON.stringify({ address }).slice(1, -1);
   const holds = (column: string) => sql`instr(${bytes(sql`lower(${sql.ref(column)})`)}, ${bytes(sql`${written}`)}) > 0`;
-  return sql`select ${sql.lit(claim)} as claim, exists(select 1 from message where message.ticket_id = ${ticketId} and message.kind in (${sql.join(peopleKinds.map((kind) => sql.lit(kind)))})
+  return sql`select ${sql.lit(claim)} as claim, exists(select 1 from message where message.ticket_id = ${ticketId} and message.kind in (${sql.join(participantKinds.map((kind) => sql.lit(kind)))})
     and (${bytes(sql`lower(message.from_address)`)} = ${bytes(sql`${address}`)}
       or ${holds('message.to_json')} or ${holds('message.cc_json')})) as is_true`;
 }
@@ -406,7 +415,7 @@ function exists(words: DialectWords, ticketId: string, address: string, claim: n
 
 const freshMs = 10_000;
 
-function createOwnAddresses(db: Connected): () => Promise<ReadonlySet<string>> {
+function createOwnAddresses(db: SqlExecutor): () => Promise<ReadonlySet<string>> {
   let read: { readonly atMs: number; readonly addresses: Promise<ReadonlySet<string>> } | null = null;
   return async () => {
     if (read === null || performance.now() - read.atMs > freshMs) {
@@ -420,7 +429,7 @@ function createOwnAddresses(db: Connected): () => Promise<ReadonlySet<string>> {
   };
 }
 
-async function readAll(db: Connected): Promise<ReadonlySet<string>> {
+async function readAll(db: SqlExecutor): Promise<ReadonlySet<string>> {
   const rows = await db
     .selectFrom('mailboxes')
     .select([shortColumn('addresses'), shortColumn('username')])

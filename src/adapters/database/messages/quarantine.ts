@@ -8,27 +8,34 @@
 import { sql } from 'kysely';
 import type { Batch, NewOutcome } from '../../../ingest/model.ts';
 import type { QuarantineReader } from '../../../ingest/ports.ts';
-import type { HeldAgain, HeldFilter, HeldMail, HeldName, QuarantineStore } from '../../../ingest/stores.ts';
+import type {
+  QuarantinedMessage,
+  QuarantineFilter,
+  QuarantineName,
+  QuarantineStore,
+  Requarantine,
+} from '../../../ingest/stores.ts';
 import { hashOf } from '../rows/messages.ts';
-import { type DialectWords, fromDatabaseTime, fromOptionalTime, toClaimedTime } from '../sql/dialect.ts';
-import type { Connected } from '../sql/tables.ts';
+import { fromDatabaseTime, fromOptionalTime, type SqlDialect, toClaimedTime } from '../sql/dialect.ts';
+import type { SqlExecutor } from '../sql/tables.ts';
 
 const rowsPerPage = 500;
 
-export function quarantineStore(db: Connected, words: DialectWords): QuarantineStore & QuarantineReader {
+export function quarantineStore(db: SqlExecutor, dialect: SqlDialect): QuarantineStore & QuarantineReader {
   return {
-    quarantine: () => quarantine(db),
-    heldMails: (filter) => heldMails(db, filter),
-    heldMail: (mailboxId, numbering, uid, discarded) => heldMail(db, mailboxId, numbering, uid, discarded ?? false),
-    heldNamed: (name, discarded) => heldNamed(db, name, discarded),
-    heldPage: (reason, offset, limit) => heldPage(db, reason, offset, limit),
-    discardHeld: (mail) => discardHeld(db, words, mail),
-    holdDiscarded: (mail) => holdDiscarded(db, mail),
-    holdAgain: (mail, found) => holdAgain(db, mail, found),
+    quarantineCounts: () => quarantine(db),
+    quarantinedMessages: (filter) => quarantinedMessages(db, filter),
+    quarantinedByUid: (mailboxId, folderEpoch, uid, discarded) =>
+      quarantinedByUid(db, mailboxId, folderEpoch, uid, discarded ?? false),
+    quarantinedByName: (name, discarded) => quarantinedByName(db, name, discarded),
+    quarantinePage: (reason, offset, limit) => quarantinePage(db, reason, offset, limit),
+    discard: (mail) => discard(db, dialect, mail),
+    undiscard: (mail) => undiscard(db, mail),
+    requarantine: (mail, found) => requarantine(db, mail, found),
   };
 }
 
-async function quarantine(db: Connected): ReturnType<QuarantineReader['quarantine']> {
+async function quarantine(db: SqlExecutor): ReturnType<QuarantineReader['quarantineCounts']> {
   const rows = await db
     .selectFrom('outcome')
     .select('reason')
@@ -45,13 +52,13 @@ async function quarantine(db: Connected): ReturnType<QuarantineReader['quarantin
   };
 }
 
-function held(db: Connected, discarded: boolean) {
+function held(db: SqlExecutor, discarded: boolean) {
   return heldRows(db)
     .where('outcome.outcome', '=', 'quarantined')
     .where('outcome.resolved_at', discarded ? 'is not' : 'is', null);
 }
 
-function heldRows(db: Connected) {
+function heldRows(db: SqlExecutor) {
   return db
     .selectFrom('outcome')
     .innerJoin('mailboxes', 'mailboxes.id', 'outcome.mailbox_id')
@@ -62,16 +69,16 @@ function heldRows(db: Connected) {
 
 type HeldRow = Awaited<ReturnType<ReturnType<typeof heldRows>['execute']>>[number];
 
-function toHeldMail(row: HeldRow): HeldMail {
+function toHeldMail(row: HeldRow): QuarantinedMessage {
   const { raw_segment: segment, raw_offset: offset, raw_length: lengthBytes, raw_sha256: sha256 } = row;
   const isKept = segment !== null && offset !== null && lengthBytes !== null;
   return {
     mailboxId: row.mailbox_id,
     mailbox: row.name,
-    numbering: row.uid_validity,
+    folderEpoch: row.uid_validity,
     uid: row.uid,
     reason: row.reason ?? '',
-    sinceMs: fromDatabaseTime(row.created_at),
+    quarantinedAtMs: fromDatabaseTime(row.created_at),
     discardedAtMs: fromOptionalTime(row.resolved_at),
     receivedAtMs: fromOptionalTime(row.received_at),
     sizeBytes: row.size_bytes,
@@ -79,10 +86,10 @@ function toHeldMail(row: HeldRow): HeldMail {
   };
 }
 
-async function* heldMails(
-  db: Connected,
-  { mailboxId, reason, discarded = false }: HeldFilter,
-): AsyncIterable<HeldMail> {
+async function* quarantinedMessages(
+  db: SqlExecutor,
+  { mailboxId, reason, discarded = false }: QuarantineFilter,
+): AsyncIterable<QuarantinedMessage> {
   let last: HeldRow | undefined;
   do {
     let query = held(db, discarded)
@@ -113,22 +120,26 @@ async function* heldMails(
   } while (last !== undefined);
 }
 
-async function heldMail(
-  db: Connected,
+async function quarantinedByUid(
+  db: SqlExecutor,
   mailboxId: string,
-  numbering: number | null,
+  folderEpoch: number | null,
   uid: number,
   discarded: boolean,
-): Promise<readonly HeldMail[]> {
+): Promise<readonly QuarantinedMessage[]> {
   let query = held(db, discarded).where('outcome.mailbox_id', '=', mailboxId).where('outcome.uid', '=', uid);
-  if (numbering !== null) query = query.where('outcome.uid_validity', '=', numbering);
+  if (folderEpoch !== null) query = query.where('outcome.uid_validity', '=', folderEpoch);
   return (await query.orderBy('outcome.uid_validity').execute()).map(toHeldMail);
 }
 
 /** A name is compared to the letter, whatever the collation says. */
-async function heldNamed(db: Connected, name: HeldName, discarded: boolean): Promise<readonly HeldMail[]> {
+async function quarantinedByName(
+  db: SqlExecutor,
+  name: QuarantineName,
+  discarded: boolean,
+): Promise<readonly QuarantinedMessage[]> {
   let query = held(db, discarded).where('mailboxes.name', '=', name.mailbox).where('outcome.uid', '=', name.uid);
-  if (name.numbering !== null) query = query.where('outcome.uid_validity', '=', name.numbering);
+  if (name.folderEpoch !== null) query = query.where('outcome.uid_validity', '=', name.folderEpoch);
   const rows = await query.orderBy('outcome.uid_validity').execute();
   return rows.filter((row) => row.name === name.mailbox).map(toHeldMail);
 }
@@ -137,12 +148,12 @@ async function heldNamed(db: Connected, name: HeldName, discarded: boolean): Pro
  * The index alone tells which those are, unless a reason is asked for; only their rows are read whole. No condition beside
  * the join: with one, SQLite begins at all that are in quarantine.
  */
-async function heldPage(
-  db: Connected,
+async function quarantinePage(
+  db: SqlExecutor,
   reason: string | null,
   offset: number,
   limit: number,
-): Promise<readonly HeldMail[]> {
+): Promise<readonly QuarantinedMessage[]> {
   let chosen = db
     .selectFrom('outcome')
     .select(['mailbox_id', 'uid_validity', 'uid'])
@@ -170,30 +181,34 @@ async function heldPage(
   return rows.map(toHeldMail);
 }
 
-function waiting(db: Connected, mail: HeldMail) {
+function waiting(db: SqlExecutor, mail: QuarantinedMessage) {
   return row(db, mail).where('resolved_at', 'is', null);
 }
 
-function row(db: Connected, { mailboxId, numbering, uid }: HeldMail) {
+function row(db: SqlExecutor, { mailboxId, folderEpoch, uid }: QuarantinedMessage) {
   return db
     .updateTable('outcome')
     .where('mailbox_id', '=', mailboxId)
-    .where('uid_validity', '=', numbering)
+    .where('uid_validity', '=', folderEpoch)
     .where('uid', '=', uid)
     .where('outcome', '=', 'quarantined');
 }
 
-async function discardHeld(db: Connected, words: DialectWords, mail: HeldMail): Promise<boolean> {
-  const result = await waiting(db, mail).set({ resolved_at: words.now }).executeTakeFirst();
+async function discard(db: SqlExecutor, dialect: SqlDialect, mail: QuarantinedMessage): Promise<boolean> {
+  const result = await waiting(db, mail).set({ resolved_at: dialect.now }).executeTakeFirst();
   return result.numUpdatedRows === 1n;
 }
 
-async function holdDiscarded(db: Connected, mail: HeldMail): Promise<boolean> {
+async function undiscard(db: SqlExecutor, mail: QuarantinedMessage): Promise<boolean> {
   const result = await row(db, mail).where('resolved_at', 'is not', null).set({ resolved_at: null }).executeTakeFirst();
   return result.numUpdatedRows === 1n;
 }
 
-async function holdAgain(db: Connected, mail: HeldMail, { reason, raw, sizeBytes }: HeldAgain): Promise<boolean> {
+async function requarantine(
+  db: SqlExecutor,
+  mail: QuarantinedMessage,
+  { reason, raw, sizeBytes }: Requarantine,
+): Promise<boolean> {
   const result = await waiting(db, mail)
     .set({
       reason,
@@ -215,49 +230,54 @@ async function holdAgain(db: Connected, mail: HeldMail, { reason, raw, sizeBytes
  * discarded stays discarded, and one that somebody has released is a duplicate. Part of the transaction that stores the new row.
  */
 
-export async function recogniseReturned(
-  db: Connected,
-  words: DialectWords,
+export async function matchRequarantined(
+  db: SqlExecutor,
+  dialect: SqlDialect,
   mailboxId: string,
-  { outcomes, cursor: { uidValidity: numbering } }: Pick<Batch, 'outcomes' | 'cursor'>,
+  { outcomes, cursor: { folderEpoch } }: Pick<Batch, 'outcomes' | 'cursor'>,
 ): Promise<void> {
   for (const outcome of outcomes) {
     const { raw } = outcome;
     if (outcome.outcome !== 'quarantined' || raw === null) continue;
-    const place = { mailboxId, numbering, uid: outcome.uid };
+    const place = { mailboxId, folderEpoch, uid: outcome.uid };
     const before = await heldBefore(db, place, raw.sha256);
     for (const old of before) if (old.resolved_at === null) await giveWay(db, mailboxId, old);
     if (before.some((old) => old.resolved_at !== null))
-      await present(db, place).set({ resolved_at: words.now }).execute();
+      await present(db, place).set({ resolved_at: dialect.now }).execute();
     // A mail that was parsed is known by its identity.
-    else if (outcome.identity === null) await recogniseReleased(db, words, place, outcome);
+    else if (outcome.identity === null) await recogniseReleased(db, dialect, place, outcome);
   }
 }
 
-type Place = { readonly mailboxId: string; readonly numbering: number; readonly uid: number };
+type Place = { readonly mailboxId: string; readonly folderEpoch: number; readonly uid: number };
 
-function present(db: Connected, { mailboxId, numbering, uid }: Place) {
+function present(db: SqlExecutor, { mailboxId, folderEpoch, uid }: Place) {
   return db
     .updateTable('outcome')
     .where('mailbox_id', '=', mailboxId)
-    .where('uid_validity', '=', numbering)
+    .where('uid_validity', '=', folderEpoch)
     .where('uid', '=', uid);
 }
 
-/** Under other numberings. The index by outcome and time of resolution leads there: quarantine is small. */
-function heldBefore(db: Connected, { mailboxId, numbering }: Place, sha256: string) {
+/** Under other folder epochs. The index by outcome and time of resolution leads there: quarantine is small. */
+function heldBefore(db: SqlExecutor, { mailboxId, folderEpoch }: Place, sha256: string) {
   return db
     .selectFrom('outcome')
     .select(['uid_validity', 'uid', 'resolved_at'])
     .where('outcome', '=', 'quarantined')
     .where('mailbox_id', '=', mailboxId)
-    .where('uid_validity', '<>', numbering)
+    .where('uid_validity', '<>', folderEpoch)
     .where('raw_sha256', '=', sha256)
     .execute();
 }
 
 /** What was taken out of quarantine is in the same index. */
-async function recogniseReleased(db: Connected, words: DialectWords, place: Place, outcome: NewOutcome): Promise<void> {
+async function recogniseReleased(
+  db: SqlExecutor,
+  dialect: SqlDialect,
+  place: Place,
+  outcome: NewOutcome,
+): Promise<void> {
   const old = await db
     .selectFrom('outcome')
     .leftJoin('message', 'message.id', 'outcome.message_id')
@@ -265,7 +285,7 @@ async function recogniseReleased(db: Connected, words: DialectWords, place: Plac
     .where('outcome.outcome', 'in', ['ticket_opened', 'reply_added', 'recorded'])
     .where('outcome.resolved_at', 'is not', null)
     .where('outcome.mailbox_id', '=', place.mailboxId)
-    .where('outcome.uid_validity', '<>', place.numbering)
+    .where('outcome.uid_validity', '<>', place.folderEpoch)
     .where(isSameMail(outcome))
     .limit(1)
     .executeTakeFirst();
@@ -273,7 +293,7 @@ async function recogniseReleased(db: Connected, words: DialectWords, place: Plac
   const { ticket_id, message_id } = old;
   const known = { outcome: 'duplicate', reason: 'seen_before', ticket_id, message_id };
   await present(db, place)
-    .set({ ...known, resolved_at: words.now })
+    .set({ ...known, resolved_at: dialect.now })
     .execute();
 }
 
@@ -296,7 +316,7 @@ function isUnnamed(headMessageId: string | undefined) {
 }
 
 async function giveWay(
-  db: Connected,
+  db: SqlExecutor,
   mailboxId: string,
   old: { readonly uid_validity: number; readonly uid: number },
 ): Promise<void> {

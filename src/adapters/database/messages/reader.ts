@@ -4,11 +4,18 @@
  * Nothing is read without a bound but the messages of one ticket. Pages go by key, so a page costs the same anywhere.
  */
 import { sql } from 'kysely';
-import type { Outcome, OutcomeRow, RawPlace, ShownLink, StoredMessage, TicketSummary } from '../../../ingest/model.ts';
+import type {
+  MessageDetails,
+  Outcome,
+  OutcomeRow,
+  RawLocation,
+  TicketLinkView,
+  TicketSummary,
+} from '../../../ingest/model.ts';
 import type { TicketReader } from '../../../ingest/stores.ts';
 import { toStoredMessage } from '../rows/messages.ts';
-import { fromDatabaseTime, fromOptionalTime, portions } from '../sql/dialect.ts';
-import type { AttachmentRow, Connected, MessageRow, OutcomeTable } from '../sql/tables.ts';
+import { chunks, fromDatabaseTime, fromOptionalTime } from '../sql/dialect.ts';
+import type { AttachmentRow, MessageRow, OutcomeTable, SqlExecutor } from '../sql/tables.ts';
 import { reconcile } from './reconcile.ts';
 import { linksOf, noTicket } from './tickets.ts';
 
@@ -16,18 +23,18 @@ const outcomesPerPage = 500;
 /** With their texts, which can have megabytes each. */
 const messagesPerPage = 20;
 
-export function ticketReader(db: Connected): TicketReader {
+export function ticketReader(db: SqlExecutor): TicketReader {
   return {
     listTickets: (limit) => listTickets(db, limit),
     ticketByRef: (ref) => ticketByRef(db, ref),
     outcomes: (mailboxId, full) => outcomes(db, mailboxId, full),
     reconcile: () => reconcile(db),
-    unnamedBlobs: (hashes) => unnamedBlobs(db, hashes),
-    neededSegments: (segments) => neededSegments(db, segments),
+    unreferencedBlobs: (hashes) => unreferencedBlobs(db, hashes),
+    retainedSegments: (segments) => retainedSegments(db, segments),
   };
 }
 
-function summaries(db: Connected) {
+function summaries(db: SqlExecutor) {
   return db
     .selectFrom('ticket')
     .leftJoin('mailboxes', 'mailboxes.id', 'ticket.mailbox_id')
@@ -57,7 +64,7 @@ function summaries(db: Connected) {
 
 type SummaryRow = Awaited<ReturnType<ReturnType<typeof summaries>['execute']>>[number];
 
-function toSummary(row: SummaryRow, links: ReadonlyMap<string, readonly ShownLink[]>): TicketSummary {
+function toSummary(row: SummaryRow, links: ReadonlyMap<string, readonly TicketLinkView[]>): TicketSummary {
   return {
     ref: row.ref,
     subject: row.subject_full ?? row.subject,
@@ -73,7 +80,7 @@ function toSummary(row: SummaryRow, links: ReadonlyMap<string, readonly ShownLin
   };
 }
 
-async function listTickets(db: Connected, limit: number): Promise<readonly TicketSummary[]> {
+async function listTickets(db: SqlExecutor, limit: number): Promise<readonly TicketSummary[]> {
   const rows = await summaries(db)
     .orderBy('ticket.created_at', 'desc')
     .orderBy('ticket.id', 'desc')
@@ -86,7 +93,7 @@ async function listTickets(db: Connected, limit: number): Promise<readonly Ticke
   return rows.map((row) => toSummary(row, links));
 }
 
-async function ticketByRef(db: Connected, ref: string) {
+async function ticketByRef(db: SqlExecutor, ref: string) {
   const row = await summaries(db).where('ticket.ref', '=', ref).executeTakeFirst();
   if (row === undefined) throw noTicket(ref);
   const rows = await db
@@ -102,11 +109,11 @@ async function ticketByRef(db: Connected, ref: string) {
 }
 
 async function withAttachments(
-  db: Connected,
+  db: SqlExecutor,
   rows: readonly MessageRow[],
-): Promise<ReadonlyMap<string, StoredMessage>> {
+): Promise<ReadonlyMap<string, MessageDetails>> {
   const byMessage = new Map<string, AttachmentRow[]>(rows.map((row) => [row.id, []]));
-  for (const ids of portions([...byMessage.keys()])) {
+  for (const ids of chunks([...byMessage.keys()])) {
     const attachments = await db
       .selectFrom('attachment')
       .selectAll()
@@ -119,7 +126,7 @@ async function withAttachments(
   return new Map(rows.map((row) => [row.id, toStoredMessage(row, byMessage.get(row.id) ?? [])]));
 }
 
-async function* outcomes(db: Connected, mailboxId: string, full: boolean): AsyncIterable<OutcomeRow> {
+async function* outcomes(db: SqlExecutor, mailboxId: string, full: boolean): AsyncIterable<OutcomeRow> {
   let uidValidity = await validityAfter(db, mailboxId, -1);
   while (uidValidity !== null) {
     yield* outcomesIn(db, mailboxId, uidValidity, full);
@@ -127,7 +134,7 @@ async function* outcomes(db: Connected, mailboxId: string, full: boolean): Async
   }
 }
 
-async function validityAfter(db: Connected, mailboxId: string, after: number): Promise<number | null> {
+async function validityAfter(db: SqlExecutor, mailboxId: string, after: number): Promise<number | null> {
   const row = await db
     .selectFrom('outcome')
     .select('uid_validity')
@@ -140,7 +147,7 @@ async function validityAfter(db: Connected, mailboxId: string, after: number): P
 }
 
 async function* outcomesIn(
-  db: Connected,
+  db: SqlExecutor,
   mailboxId: string,
   uidValidity: number,
   full: boolean,
@@ -149,7 +156,7 @@ async function* outcomesIn(
   let after: number | undefined = -1;
   while (after !== undefined) {
     const rows = await outcomePage(db, mailboxId, uidValidity, after, pageSize);
-    const messages = full ? await messagesOf(db, rows) : new Map<string, StoredMessage>();
+    const messages = full ? await messagesOf(db, rows) : new Map<string, MessageDetails>();
     for (const row of rows) {
       yield {
         uidValidity,
@@ -160,7 +167,7 @@ async function* outcomesIn(
         atMs: fromDatabaseTime(row.created_at),
         resolvedAtMs: fromOptionalTime(row.resolved_at),
         sizeBytes: row.size_bytes,
-        held: row.outcome === 'quarantined' ? toRawPlace(row) : null,
+        quarantinedSource: row.outcome === 'quarantined' ? toRawPlace(row) : null,
         message: messages.get(row.message_id ?? '') ?? null,
       };
     }
@@ -168,7 +175,7 @@ async function* outcomesIn(
   }
 }
 
-function outcomePage(db: Connected, mailboxId: string, uidValidity: number, after: number, limit: number) {
+function outcomePage(db: SqlExecutor, mailboxId: string, uidValidity: number, after: number, limit: number) {
   return db
     .selectFrom('outcome')
     .leftJoin('ticket', 'ticket.id', 'outcome.ticket_id')
@@ -183,37 +190,37 @@ function outcomePage(db: Connected, mailboxId: string, uidValidity: number, afte
     .execute();
 }
 
-function toRawPlace(row: Pick<OutcomeTable, 'raw_segment' | 'raw_offset' | 'raw_length'>): RawPlace | null {
+function toRawPlace(row: Pick<OutcomeTable, 'raw_segment' | 'raw_offset' | 'raw_length'>): RawLocation | null {
   const { raw_segment: segment, raw_offset: offset, raw_length: lengthBytes } = row;
   return segment === null || offset === null || lengthBytes === null ? null : { segment, offset, lengthBytes };
 }
 
 async function messagesOf(
-  db: Connected,
+  db: SqlExecutor,
   rows: readonly { readonly message_id: string | null }[],
-): Promise<ReadonlyMap<string, StoredMessage>> {
+): Promise<ReadonlyMap<string, MessageDetails>> {
   const ids = rows.flatMap((row) => row.message_id ?? []);
   if (ids.length === 0) return new Map();
   return withAttachments(db, await db.selectFrom('message').selectAll().where('id', 'in', ids).execute());
 }
 
-async function unnamedBlobs(db: Connected, hashes: readonly string[]): Promise<readonly string[]> {
+async function unreferencedBlobs(db: SqlExecutor, hashes: readonly string[]): Promise<readonly string[]> {
   const named = new Set<string>();
-  for (const portion of portions(hashes)) {
-    const query = db.selectFrom('attachment').select('sha256').distinct().where('sha256', 'in', portion);
+  for (const chunk of chunks(hashes)) {
+    const query = db.selectFrom('attachment').select('sha256').distinct().where('sha256', 'in', chunk);
     for (const row of await query.execute()) named.add(row.sha256);
   }
   return hashes.filter((hash) => !named.has(hash));
 }
 
-async function neededSegments(db: Connected, segments: readonly string[]): Promise<readonly string[]> {
+async function retainedSegments(db: SqlExecutor, segments: readonly string[]): Promise<readonly string[]> {
   const needed = new Set<string | null>();
-  for (const portion of portions(segments)) {
+  for (const chunk of chunks(segments)) {
     const rows = await db
       .selectFrom('outcome')
       .select('raw_segment')
       .distinct()
-      .where('raw_segment', 'in', portion)
+      .where('raw_segment', 'in', chunk)
       .where('outcome', '=', 'quarantined')
       .where('resolved_at', 'is', sql<null>`null`)
       .execute();
@@ -223,17 +230,17 @@ async function neededSegments(db: Connected, segments: readonly string[]): Promi
 }
 
 export async function rawPlaces(
-  db: Connected,
+  db: SqlExecutor,
   mailboxId: string,
   uids: readonly number[],
-): Promise<readonly RawPlace[]> {
-  const places = new Map<number, RawPlace>();
-  for (const portion of portions(uids)) {
+): Promise<readonly RawLocation[]> {
+  const places = new Map<number, RawLocation>();
+  for (const chunk of chunks(uids)) {
     const rows = await db
       .selectFrom('outcome')
       .select(['uid', 'raw_segment', 'raw_offset', 'raw_length'])
       .where('mailbox_id', '=', mailboxId)
-      .where('uid', 'in', portion)
+      .where('uid', 'in', chunk)
       .orderBy('uid_validity')
       .execute();
     for (const row of rows) {

@@ -5,40 +5,40 @@
 
 import { sql } from 'kysely';
 import { isFailure } from '../../../errors.ts';
-import type { Outcome, Reconciliation } from '../../../ingest/model.ts';
+import type { ConsistencyCounts, Outcome } from '../../../ingest/model.ts';
 import type {
   ComparedOutcome,
+  InconsistentRow,
   LostMessage,
-  NamedBlob,
-  NamedSegment,
   ReconcileStore,
-  WrongRow,
+  ReferencedBlob,
+  ReferencedSegment,
 } from '../../../ingest/stores.ts';
 import type { ParsedMessage } from '../../../mail/message.ts';
-import { holdMailbox } from '../mailboxes/leases.ts';
+import { lockMailbox } from '../mailboxes/leases.ts';
 import { attachmentRow, messageRow, outcomeRow } from '../rows/messages.ts';
-import { type DialectWords, fromDatabaseTime, fromOptionalTime, insertRows } from '../sql/dialect.ts';
-import type { Connected } from '../sql/tables.ts';
+import { fromDatabaseTime, fromOptionalTime, insertRows, type SqlDialect } from '../sql/dialect.ts';
+import type { SqlExecutor } from '../sql/tables.ts';
 import { inTransaction } from '../sql/transactions.ts';
 
 const rowsPerPage = 5000;
 const mergesMax = 20;
 
-export function reconcileStore(db: Connected, words: DialectWords): ReconcileStore {
+export function reconcileStore(db: SqlExecutor, dialect: SqlDialect): ReconcileStore {
   return {
-    countNamedBlobs: () => countNamedBlobs(db),
-    namedBlobs: () => namedBlobs(db),
-    namedSegments: () => namedSegments(db),
-    comparedOutcomes: (mailboxId, numbering) => comparedOutcomes(db, mailboxId, numbering),
-    wrongRows: (counts, limit) => wrongRows(db, counts, limit),
+    countReferencedBlobs: () => countReferencedBlobs(db),
+    referencedBlobs: () => referencedBlobs(db),
+    referencedSegments: () => referencedSegments(db),
+    comparedOutcomes: (mailboxId, folderEpoch) => comparedOutcomes(db, mailboxId, folderEpoch),
+    inconsistentRows: (counts, limit) => inconsistentRows(db, counts, limit),
     lostMessages: (mailboxId) => lostMessages(db, mailboxId),
     restoreMessage: (lost, parsed) =>
-      inTransaction(db, (transaction) => restoreMessage(transaction, words, lost, parsed)),
-    holdMissed: (mailboxId, numbering, mail) => holdMissed(db, words, mailboxId, numbering, mail),
+      inTransaction(db, (transaction) => restoreMessage(transaction, dialect, lost, parsed)),
+    quarantineMissed: (mailboxId, folderEpoch, mail) => quarantineMissed(db, dialect, mailboxId, folderEpoch, mail),
   };
 }
 
-async function countNamedBlobs(db: Connected): Promise<number> {
+async function countReferencedBlobs(db: SqlExecutor): Promise<number> {
   const row = await db
     .selectFrom('attachment')
     .select((of) => of.fn.count<number>('sha256').distinct().as('count'))
@@ -46,7 +46,7 @@ async function countNamedBlobs(db: Connected): Promise<number> {
   return Number(row?.count ?? 0);
 }
 
-async function* namedBlobs(db: Connected): AsyncGenerator<NamedBlob> {
+async function* referencedBlobs(db: SqlExecutor): AsyncGenerator<ReferencedBlob> {
   let after: string | undefined = '';
   while (after !== undefined) {
     const rows: readonly { sha256: string; size: number; message: string }[] = await db
@@ -62,13 +62,13 @@ async function* namedBlobs(db: Connected): AsyncGenerator<NamedBlob> {
   }
 }
 
-async function namedSegments(db: Connected): Promise<readonly NamedSegment[]> {
+async function referencedSegments(db: SqlExecutor): Promise<readonly ReferencedSegment[]> {
   const rows = await db
     .selectFrom('outcome')
     .select((of) => [
       'raw_segment',
       of.fn.max(sql<number>`raw_offset + raw_length`).as('end'),
-      of.fn.countAll<number>().as('mails'),
+      of.fn.countAll<number>().as('messages'),
       of.fn
         .sum<number>(sql<number>`case when outcome = 'quarantined' and resolved_at is null then 1 else 0 end`)
         .as('waiting'),
@@ -77,20 +77,24 @@ async function namedSegments(db: Connected): Promise<readonly NamedSegment[]> {
     .groupBy('raw_segment')
     .orderBy('raw_segment')
     .execute();
-  return rows.map(({ raw_segment: segment, end, mails, waiting }) => ({
+  return rows.map(({ raw_segment: segment, end, messages, waiting }) => ({
     ...{ segment: segment ?? '', endOffset: Number(end) },
-    ...{ mails: Number(mails), waiting: Number(waiting) },
+    ...{ messages: Number(messages), waiting: Number(waiting) },
   }));
 }
 
-async function* comparedOutcomes(db: Connected, mailboxId: string, numbering: number): AsyncGenerator<ComparedOutcome> {
+async function* comparedOutcomes(
+  db: SqlExecutor,
+  mailboxId: string,
+  folderEpoch: number,
+): AsyncGenerator<ComparedOutcome> {
   let after: number | undefined = -1;
   while (after !== undefined) {
     const rows: readonly ComparedRow[] = await db
       .selectFrom('outcome')
       .select(['uid', 'outcome', 'resolved_at', 'action_pending'])
       .where('mailbox_id', '=', mailboxId)
-      .where('uid_validity', '=', numbering)
+      .where('uid_validity', '=', folderEpoch)
       .where('uid', '>', after)
       .orderBy('uid')
       .limit(rowsPerPage)
@@ -117,12 +121,12 @@ function toCompared(row: ComparedRow): ComparedOutcome {
 }
 
 /** Its place is the primary key: of two who find the same mail one puts it in. */
-async function holdMissed(
-  db: Connected,
-  words: DialectWords,
+async function quarantineMissed(
+  db: SqlExecutor,
+  dialect: SqlDialect,
   mailboxId: string,
-  numbering: number,
-  mail: Parameters<ReconcileStore['holdMissed']>[2],
+  folderEpoch: number,
+  mail: Parameters<ReconcileStore['quarantineMissed']>[2],
 ): Promise<boolean> {
   const row = outcomeRow(
     {
@@ -131,8 +135,8 @@ async function holdMissed(
       ...{ raw: null, actionPending: false, identity: null },
     },
     mailboxId,
-    numbering,
-    words.now,
+    folderEpoch,
+    dialect.now,
   );
   try {
     await db.insertInto('outcome').values(row).execute();
@@ -144,7 +148,7 @@ async function holdMissed(
   }
 }
 
-function lost(db: Connected, mailboxId: string) {
+function lost(db: SqlExecutor, mailboxId: string) {
   return db
     .selectFrom('outcome')
     .leftJoin('message', 'message.id', 'outcome.message_id')
@@ -161,13 +165,13 @@ function lost(db: Connected, mailboxId: string) {
     .orderBy('outcome.uid');
 }
 
-async function* lostMessages(db: Connected, mailboxId: string): AsyncGenerator<LostMessage> {
+async function* lostMessages(db: SqlExecutor, mailboxId: string): AsyncGenerator<LostMessage> {
   let after: { readonly uid_validity: number; readonly uid: number } = { uid_validity: -1, uid: -1 };
   for (let isMore = true; isMore; ) {
-    const { uid_validity: numbering, uid } = after;
+    const { uid_validity: folderEpoch, uid } = after;
     const rows = await lost(db, mailboxId)
       .where(
-        sql<boolean>`(outcome.uid_validity > ${numbering} or (outcome.uid_validity = ${numbering} and outcome.uid > ${uid}))`,
+        sql<boolean>`(outcome.uid_validity > ${folderEpoch} or (outcome.uid_validity = ${folderEpoch} and outcome.uid > ${uid}))`,
       )
       .limit(rowsPerPage)
       .execute();
@@ -184,7 +188,7 @@ function toLost(row: LostRow, mailboxId: string): LostMessage {
   const isKept = segment !== null && offset !== null && lengthBytes !== null;
   return {
     mailboxId,
-    numbering: row.uid_validity,
+    folderEpoch: row.uid_validity,
     uid: row.uid,
     ticketId: row.ticket_id,
     ticket: row.ref,
@@ -198,14 +202,14 @@ function toLost(row: LostRow, mailboxId: string): LostMessage {
 
 /** The mailbox is held, so that of two who restore the same message one does. */
 async function restoreMessage(
-  db: Connected,
-  words: DialectWords,
-  { mailboxId, numbering, uid, messageId: id, ticketId, receivedAtMs }: LostMessage,
+  db: SqlExecutor,
+  dialect: SqlDialect,
+  { mailboxId, folderEpoch, uid, messageId: id, ticketId, receivedAtMs }: LostMessage,
   parsed: ParsedMessage,
 ): Promise<boolean> {
-  await holdMailbox(db, mailboxId);
+  await lockMailbox(db, mailboxId);
   const [still] = await lost(db, mailboxId)
-    .where('outcome.uid_validity', '=', numbering)
+    .where('outcome.uid_validity', '=', folderEpoch)
     .where('outcome.uid', '=', uid)
     .where('outcome.message_id', '=', id)
     .execute();
@@ -214,15 +218,15 @@ async function restoreMessage(
   if (into !== ticketId)
     await db.updateTable('outcome').set({ ticket_id: into }).where('message_id', '=', id).execute();
   const message = { id, ticketId: into, threadRule: null, receivedAtMs, parsed, missing: [] };
-  await insertRows(db, words, 'message', [messageRow(message, mailboxId, words.now)]);
+  await insertRows(db, dialect, 'message', [messageRow(message, mailboxId, dialect.now)]);
   await db.deleteFrom('attachment').where('message_id', '=', id).execute();
   const attachments = parsed.attachments.map((one, position) => attachmentRow(one, id, position));
-  await insertRows(db, words, 'attachment', attachments);
+  await insertRows(db, dialect, 'attachment', attachments);
   return true;
 }
 
 /** The ticket that has the messages of `id` by now. */
-async function mergedInto(db: Connected, id: string): Promise<string> {
+async function mergedInto(db: SqlExecutor, id: string): Promise<string> {
   for (let [now, steps] = [id, 0]; ; steps += 1) {
     const row = await db.selectFrom('ticket').select('merged_into').where('id', '=', now).executeTakeFirst();
     const next = row?.merged_into ?? null;
@@ -283,13 +287,13 @@ const wrongs = {
 type Wrong = keyof typeof wrongs;
 
 /** One query for each number. */
-const counts: Readonly<Record<Exclude<keyof Reconciliation, Wrong>, ReturnType<typeof sql>>> = {
+const counts: Readonly<Record<Exclude<keyof ConsistencyCounts, Wrong>, ReturnType<typeof sql>>> = {
   outcomes: sql`select count(*) as count from outcome`,
   messages: sql`select count(*) as count from message`,
   links: sql`select count(*) as count from ticket_link`,
   references: sql`select count(*) as count from message_reference`,
   mergedTickets: sql`select count(*) as count from ticket where merged_into is not null`,
-  deletedMails: sql`select count(*) as count from outcome
+  deletedMessages: sql`select count(*) as count from outcome
     left join message on message.id = outcome.message_id where ${namesNoMessage} and ${isDeleted}`,
   linksWithoutTicket: sql`select count(*) as count from ticket_link
     where not exists (select 1 from ticket where ticket.id = ticket_link.ticket_id)
@@ -298,37 +302,37 @@ const counts: Readonly<Record<Exclude<keyof Reconciliation, Wrong>, ReturnType<t
     where not exists (select 1 from message where message.id = message_reference.message_id)`,
 };
 
-export async function reconcile(db: Connected): Promise<Reconciliation> {
+export async function reconcile(db: SqlExecutor): Promise<ConsistencyCounts> {
   const found: [string, number][] = [];
   for (const [name, { from }] of Object.entries(wrongs))
     found.push([name, await count(db, sql`select count(*) as count from ${from}`)]);
   for (const [name, query] of Object.entries(counts)) found.push([name, await count(db, query)]);
-  return Object.fromEntries(found) as Reconciliation;
+  return Object.fromEntries(found) as ConsistencyCounts;
 }
 
 /** The first rows of each of `names` that is to be 0. */
-async function wrongRows(
-  db: Connected,
-  names: readonly (keyof Reconciliation)[],
+async function inconsistentRows(
+  db: SqlExecutor,
+  names: readonly (keyof ConsistencyCounts)[],
   limit: number,
-): Promise<readonly WrongRow[]> {
-  const found: WrongRow[] = [];
+): Promise<readonly InconsistentRow[]> {
+  const found: InconsistentRow[] = [];
   for (const name of names) {
     if (!isWrong(name)) continue;
     const { from, told } = wrongs[name];
-    const { rows } = await sql<Omit<WrongRow, 'count'>>`select ${told} from ${from} limit ${sql.lit(limit)}`.execute(
-      db,
-    );
+    const { rows } = await sql<
+      Omit<InconsistentRow, 'count'>
+    >`select ${told} from ${from} limit ${sql.lit(limit)}`.execute(db);
     for (const { mailbox, uid, ticket, message } of rows) found.push({ count: name, mailbox, uid, ticket, message });
   }
   return found;
 }
 
-function isWrong(name: keyof Reconciliation): name is Wrong {
+function isWrong(name: keyof ConsistencyCounts): name is Wrong {
   return Object.hasOwn(wrongs, name);
 }
 
-async function count(db: Connected, query: ReturnType<typeof sql>): Promise<number> {
+async function count(db: SqlExecutor, query: ReturnType<typeof sql>): Promise<number> {
   const { rows } = await query.execute(db);
   const [row] = rows as readonly { readonly count: number }[];
   return Number(row?.count ?? 0);

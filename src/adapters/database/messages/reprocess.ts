@@ -7,12 +7,12 @@
 import { isDeepStrictEqual } from 'node:util';
 import { Failure } from '../../../errors.ts';
 import type { NewMessage, Outcome } from '../../../ingest/model.ts';
-import type { Replacement, ReplayStore, StoredMail } from '../../../ingest/stores.ts';
-import { mailIdentity } from '../../../mail/fingerprint.ts';
+import type { MessageReplacement, ReprocessStore, ReprocessTarget } from '../../../ingest/stores.ts';
+import { dedupKey } from '../../../mail/fingerprint.ts';
 import { attachmentRow, hashOf, messageRow, ticketRow } from '../rows/messages.ts';
-import type { DialectWords } from '../sql/dialect.ts';
+import type { SqlDialect } from '../sql/dialect.ts';
 import { fromDatabaseTime, insertRows, toDatabaseTime } from '../sql/dialect.ts';
-import type { AttachmentRow, Connected, MessageRow } from '../sql/tables.ts';
+import type { AttachmentRow, MessageRow, SqlExecutor } from '../sql/tables.ts';
 import { inTransaction } from '../sql/transactions.ts';
 import { touchTickets } from './batch.ts';
 import { addLinks, mergeTickets } from './tickets.ts';
@@ -29,16 +29,16 @@ const staying: ReadonlySet<string> = new Set([
   'created_at',
 ]);
 
-export function replayStore(db: Connected, words: DialectWords): ReplayStore {
+export function reprocessStore(db: SqlExecutor, dialect: SqlDialect): ReprocessStore {
   return {
-    storedMail: (id) => storedMail(db, id),
-    storedMails: (mailboxId, sinceMs) => storedMails(db, mailboxId, sinceMs),
+    reprocessTarget: (id) => reprocessTarget(db, id),
+    messageIdsSince: (mailboxId, sinceMs) => messageIdsSince(db, mailboxId, sinceMs),
     replaceMessage: (mail, replacement) =>
-      inTransaction(db, (transaction) => replaceMessage(transaction, words, mail, replacement)),
+      inTransaction(db, (transaction) => replaceMessage(transaction, dialect, mail, replacement)),
   };
 }
 
-async function storedMail(db: Connected, id: string): Promise<StoredMail> {
+async function reprocessTarget(db: SqlExecutor, id: string): Promise<ReprocessTarget> {
   const row = await db
     .selectFrom('message')
     .select(['id', 'mailbox_id', 'ticket_id', 'received_at'])
@@ -58,7 +58,7 @@ async function storedMail(db: Connected, id: string): Promise<StoredMail> {
 }
 
 /** Its own outcome, or that of the same mail under another number: the same source. */
-async function sourceOf(db: Connected, id: string): Promise<StoredMail['source']> {
+async function sourceOf(db: SqlExecutor, id: string): Promise<ReprocessTarget['source']> {
   const rows = await db
     .selectFrom('outcome')
     .select(['uid_validity', 'uid', 'outcome', 'size_bytes', 'raw_segment', 'raw_offset', 'raw_length', 'raw_sha256'])
@@ -75,15 +75,15 @@ async function sourceOf(db: Connected, id: string): Promise<StoredMail['source']
   const last = kept.at(-1);
   if (own === undefined || last === undefined) return null;
   const { raw } = kept.find(({ row }) => row === own) ?? last;
-  const { uid_validity: numbering, uid, size_bytes: sizeBytes } = own;
-  return { numbering, uid, outcome: own.outcome as Outcome, sizeBytes, raw };
+  const { uid_validity: folderEpoch, uid, size_bytes: sizeBytes } = own;
+  return { folderEpoch, uid, outcome: own.outcome as Outcome, sizeBytes, raw };
 }
 
 function isStoring(outcome: string): boolean {
   return storing.some((one) => one === outcome);
 }
 
-async function* storedMails(db: Connected, mailboxId: string, sinceMs: number | null): AsyncGenerator<string> {
+async function* messageIdsSince(db: SqlExecutor, mailboxId: string, sinceMs: number | null): AsyncGenerator<string> {
   let last: { readonly id: string; readonly received_at: string } | undefined;
   do {
     let query = db
@@ -110,36 +110,36 @@ async function* storedMails(db: Connected, mailboxId: string, sinceMs: number | 
 }
 
 async function replaceMessage(
-  db: Connected,
-  words: DialectWords,
-  mail: StoredMail,
-  { parsed, joined }: Replacement,
+  db: SqlExecutor,
+  dialect: SqlDialect,
+  mail: ReprocessTarget,
+  { parsed, joined }: MessageReplacement,
 ): Promise<readonly string[]> {
   const { id, mailboxId, receivedAtMs } = mail;
   const before = await heldMessage(db, mail);
   const [inTicket] = joined?.messages ?? [];
   const message: NewMessage = inTicket ?? { id, ticketId: null, threadRule: null, receivedAtMs, parsed, missing: [] };
-  const after = messageRow(message, mailboxId, words.now);
+  const after = messageRow(message, mailboxId, dialect.now);
   const attachments = parsed.attachments.map((one, position) => attachmentRow(one, id, position));
   const changed = changedColumns(before, after);
   const hasOther = !isDeepStrictEqual(await attachmentsOf(db, id), attachments);
   if (hasOther) {
     await db.deleteFrom('attachment').where('message_id', '=', id).execute();
-    await insertRows(db, words, 'attachment', attachments);
+    await insertRows(db, dialect, 'attachment', attachments);
   }
-  if (joined !== null) await joinTicket(db, words, mailboxId, joined);
+  if (joined !== null) await joinTicket(db, dialect, mailboxId, joined);
   const into = inTicket === undefined ? {} : { ticket_id: inTicket.ticketId, thread_rule: inTicket.threadRule };
   const columns = { ...Object.fromEntries(changed.map((name) => [name, after[name as keyof typeof after]])), ...into };
   if (Object.keys(columns).length > 0) {
     await db.updateTable('message').set(columns).where('id', '=', id).execute();
     await updateOutcome(db, id, message, joined);
   }
-  if (joined !== null) await mergeTickets(db, words, joined.merges);
+  if (joined !== null) await mergeTickets(db, dialect, joined.merges);
   return [...changed.map(toldName), ...(hasOther ? ['attachments'] : []), ...(joined === null ? [] : ['ticket'])];
 }
 
 /** Locked until the commit. */
-async function heldMessage(db: Connected, { id, ticketId }: StoredMail): Promise<MessageRow> {
+async function heldMessage(db: SqlExecutor, { id, ticketId }: ReprocessTarget): Promise<MessageRow> {
   const held = await db
     .updateTable('message')
     .set((row) => ({ kind: row.ref('kind') }))
@@ -161,22 +161,22 @@ function toldName(column: string): string {
   return column.replace(/_json$|_full$|^body_|_hash$/u, '');
 }
 
-async function attachmentsOf(db: Connected, id: string): Promise<readonly AttachmentRow[]> {
+async function attachmentsOf(db: SqlExecutor, id: string): Promise<readonly AttachmentRow[]> {
   const rows = await db.selectFrom('attachment').selectAll().where('message_id', '=', id).orderBy('position').execute();
   // A row of a driver is no plain object.
   return rows.map((row) => ({ ...row }));
 }
 
 async function joinTicket(
-  db: Connected,
-  words: DialectWords,
+  db: SqlExecutor,
+  dialect: SqlDialect,
   mailboxId: string,
-  joined: NonNullable<Replacement['joined']>,
+  joined: NonNullable<MessageReplacement['joined']>,
 ): Promise<void> {
-  await touchTickets(db, words, joined);
+  await touchTickets(db, dialect, joined);
   await insertRows(
     db,
-    words,
+    dialect,
     'ticket',
     joined.tickets.map((ticket) => ticketRow(ticket, mailboxId)),
   );
@@ -185,19 +185,19 @@ async function joinTicket(
     const rows = [...new Set(missing)].map((named) => ({
       ...{ mailbox_id: mailboxId, reference_hash: hashOf(named), message_id: id },
     }));
-    await insertRows(db, words, 'message_reference', rows);
+    await insertRows(db, dialect, 'message_reference', rows);
   }
-  await addLinks(db, words, joined.links);
+  await addLinks(db, dialect, joined.links);
 }
 
 /** The kind is the reason why something was only recorded. */
 async function updateOutcome(
-  db: Connected,
+  db: SqlExecutor,
   id: string,
   { parsed }: NewMessage,
-  joined: Replacement['joined'],
+  joined: MessageReplacement['joined'],
 ): Promise<void> {
-  const identity = mailIdentity(parsed);
+  const identity = dedupKey(parsed);
   const [next] = joined?.outcomes ?? [];
   const rows = db.updateTable('outcome').where('message_id', '=', id);
   if (next !== undefined) {

@@ -5,22 +5,22 @@
 import { randomBytes } from 'node:crypto';
 import { sql } from 'kysely';
 import { Failure } from '../../../errors.ts';
-import type { Copy, LinkReason, ShownLink, TicketLink, TicketMerge } from '../../../ingest/model.ts';
-import type { TicketDesk, TicketPlace } from '../../../ingest/stores.ts';
+import type { LinkReason, MessageCopy, TicketLink, TicketLinkView, TicketMerge } from '../../../ingest/model.ts';
+import type { TicketHeader, TicketStore } from '../../../ingest/stores.ts';
 import { shortColumn, toAddresses } from '../rows/mailboxes.ts';
 import { hashOf } from '../rows/messages.ts';
-import { type DialectWords, portions } from '../sql/dialect.ts';
-import type { Connected } from '../sql/tables.ts';
+import { chunks, type SqlDialect } from '../sql/dialect.ts';
+import type { SqlExecutor } from '../sql/tables.ts';
 
 /** One that is there already stays. */
-export async function addLinks(db: Connected, words: DialectWords, links: readonly TicketLink[]): Promise<void> {
-  for (const portion of portions(links)) {
-    const rows = portion.map(({ ticketId, otherId, reason }) => ({
+export async function addLinks(db: SqlExecutor, dialect: SqlDialect, links: readonly TicketLink[]): Promise<void> {
+  for (const chunk of chunks(links)) {
+    const rows = chunk.map(({ ticketId, otherId, reason }) => ({
       ...{ ticket_id: ticketId, other_id: otherId, reason },
-      created_at: words.now,
+      created_at: dialect.now,
     }));
     const insert = db.insertInto('ticket_link').values(rows);
-    await (words.kind === 'mysql' ? insert.ignore() : insert.onConflict((at) => at.doNothing())).execute();
+    await (dialect.kind === 'mysql' ? insert.ignore() : insert.onConflict((at) => at.doNothing())).execute();
   }
 }
 
@@ -28,11 +28,15 @@ export async function addLinks(db: Connected, words: DialectWords, links: readon
  * The tickets are locked already (batch-store.ts). `database_conflict` when one of them is not open any more: somebody
  * works on it.
  */
-export async function mergeTickets(db: Connected, words: DialectWords, merges: readonly TicketMerge[]): Promise<void> {
+export async function mergeTickets(
+  db: SqlExecutor,
+  dialect: SqlDialect,
+  merges: readonly TicketMerge[],
+): Promise<void> {
   for (const { ticketId, intoId } of merges) {
     const { numUpdatedRows } = await db
       .updateTable('ticket')
-      .set({ status: 'merged', merged_into: intoId, updated_at: words.now })
+      .set({ status: 'merged', merged_into: intoId, updated_at: dialect.now })
       .where('id', '=', ticketId)
       .where('status', '=', 'open')
       .executeTakeFirst();
@@ -43,30 +47,30 @@ export async function mergeTickets(db: Connected, words: DialectWords, merges: r
 }
 
 /** Outcomes are found by their messages: there is no index of their tickets. */
-async function moveMessages(db: Connected, ticketId: string, intoId: string): Promise<void> {
+async function moveMessages(db: SqlExecutor, ticketId: string, intoId: string): Promise<void> {
   const rows = await db.selectFrom('message').select('id').where('ticket_id', '=', ticketId).execute();
   const moved = { ticket_id: intoId };
-  for (const ids of portions(rows.map(({ id }) => id))) {
+  for (const ids of chunks(rows.map(({ id }) => id))) {
     await db.updateTable('message').set(moved).where('id', 'in', ids).execute();
     await db.updateTable('outcome').set(moved).where('message_id', 'in', ids).execute();
   }
 }
 
 export async function linkCopies(
-  db: Connected,
-  words: DialectWords,
+  db: SqlExecutor,
+  dialect: SqlDialect,
   mailboxId: string,
-  copies: readonly Copy[],
+  copies: readonly MessageCopy[],
 ): Promise<void> {
   const ours = new Map(copies.map((copy) => [`${hashOf(copy.messageId)} ${copy.contentHash}`, copy.ticketId]));
   const hashes = [...new Set(copies.map(({ messageId }) => hashOf(messageId)))];
   const links: TicketLink[] = [];
-  for (const portion of portions(hashes)) {
+  for (const chunk of chunks(hashes)) {
     const rows = await db
       .selectFrom('message')
       .innerJoin('ticket', 'ticket.id', 'message.ticket_id')
       .select(['message_id_hash', 'content_hash', 'ticket.id'])
-      .where('message_id_hash', 'in', portion)
+      .where('message_id_hash', 'in', chunk)
       .where('message.mailbox_id', '<>', mailboxId)
       .where('ticket.status', '<>', sql.lit('merged'))
       .execute();
@@ -75,16 +79,16 @@ export async function linkCopies(
       if (ticketId !== undefined && ticketId !== otherId) links.push({ ticketId, otherId, reason: 'same_message' });
     }
   }
-  await addLinks(db, words, links);
+  await addLinks(db, dialect, links);
 }
 
 /** Of each of these tickets, in the order in which the links were made. */
 export async function linksOf(
-  db: Connected,
+  db: SqlExecutor,
   ticketIds: readonly string[],
-): Promise<ReadonlyMap<string, readonly ShownLink[]>> {
-  const links = new Map<string, ShownLink[]>();
-  for (const portion of portions(ticketIds)) {
+): Promise<ReadonlyMap<string, readonly TicketLinkView[]>> {
+  const links = new Map<string, TicketLinkView[]>();
+  for (const chunk of chunks(ticketIds)) {
     for (const [mine, other, direction] of [
       ['ticket_id', 'other_id', 'to'],
       ['other_id', 'ticket_id', 'from'],
@@ -93,7 +97,7 @@ export async function linksOf(
         .selectFrom('ticket_link')
         .innerJoin('ticket', 'ticket.id', `ticket_link.${other}`)
         .select([`ticket_link.${mine} as mine`, 'ticket.ref', 'reason'])
-        .where(`ticket_link.${mine}`, 'in', portion)
+        .where(`ticket_link.${mine}`, 'in', chunk)
         .orderBy('ticket_link.created_at')
         .orderBy('ticket.ref')
         .execute();
@@ -110,15 +114,15 @@ export async function linksOf(
  * One ticket for the commands: where it is, its state, and the key of its reply tokens.
  */
 
-export function ticketDesk(db: Connected, words: DialectWords): TicketDesk {
+export function ticketStore(db: SqlExecutor, dialect: SqlDialect): TicketStore {
   return {
-    ticketPlace: (ref) => ticketPlace(db, ref),
-    setTicketState: (id, state) => setTicketState(db, words, id, state),
-    replyKey: () => replyKey(db, words),
+    ticketHeader: (ref) => ticketHeader(db, ref),
+    setTicketState: (id, state) => setTicketState(db, dialect, id, state),
+    replyKey: () => replyKey(db, dialect),
   };
 }
 
-async function ticketPlace(db: Connected, ref: string): Promise<TicketPlace> {
+async function ticketHeader(db: SqlExecutor, ref: string): Promise<TicketHeader> {
   const row = await db
     .selectFrom('ticket')
     .leftJoin('mailboxes', 'mailboxes.id', 'ticket.mailbox_id')
@@ -135,14 +139,14 @@ async function ticketPlace(db: Connected, ref: string): Promise<TicketPlace> {
 }
 
 async function setTicketState(
-  db: Connected,
-  words: DialectWords,
+  db: SqlExecutor,
+  dialect: SqlDialect,
   id: string,
   state: 'open' | 'closed',
 ): Promise<boolean> {
   const { numUpdatedRows } = await db
     .updateTable('ticket')
-    .set({ status: state, closed_at: state === 'closed' ? words.now : null, updated_at: words.now })
+    .set({ status: state, closed_at: state === 'closed' ? dialect.now : null, updated_at: dialect.now })
     .where('id', '=', id)
     .where('status', 'not in', [state, 'merged'])
     .executeTakeFirst();
@@ -167,17 +171,17 @@ export function noTicket(ref: string): Failure {
 const keyBytes = 32;
 
 /** null as long as nobody needed one. */
-export async function readReplyKey(db: Connected): Promise<Uint8Array | null> {
+export async function readReplyKey(db: SqlExecutor): Promise<Uint8Array | null> {
   const row = await db.selectFrom('reply_key').select('secret').where('id', '=', 1).executeTakeFirst();
   return row?.secret ?? null;
 }
 
 /** Makes it if there is none. */
-async function replyKey(db: Connected, words: DialectWords): Promise<Uint8Array> {
+async function replyKey(db: SqlExecutor, dialect: SqlDialect): Promise<Uint8Array> {
   const stored = await readReplyKey(db);
   if (stored !== null) return stored;
-  const insert = db.insertInto('reply_key').values({ id: 1, secret: randomBytes(keyBytes), created_at: words.now });
-  await (words.kind === 'mysql' ? insert.ignore() : insert.onConflict((at) => at.doNothing())).execute();
+  const insert = db.insertInto('reply_key').values({ id: 1, secret: randomBytes(keyBytes), created_at: dialect.now });
+  await (dialect.kind === 'mysql' ? insert.ignore() : insert.onConflict((at) => at.doNothing())).execute();
   const made = await readReplyKey(db);
   if (made === null) throw new Failure('database_failed', 'The key of the reply tokens was stored and is not there.');
   return made;

@@ -1,104 +1,114 @@
 /**
- * One connection to MySQL or MariaDB, as Kysely drives it.
+ * MySQL connection with statement timeouts, as Kysely drives it: every error is a Failure.
  *
- * Every statement has a deadline: after it the connection is cut, and `database_unavailable` thrown; its owner is told
- * before, when the answer takes long. A statement larger than the server takes is not sent, because the server would hang
- * up on it: `row_refused`. After an error of the connection the link is broken: nothing is sent on it any more, and the
- * pool makes another one. Every error is a Failure. A statement with bytes among its values goes as a prepared one, so that a password never becomes text.
- * Outside a transaction, a statement that the server gave up (deadlock, conflict with another node) is tried again.
+ * At its timeout a statement fails with `database_unavailable` and the connection is cut; the owner is notified earlier,
+ * when the answer is slow. A statement above `max_allowed_packet` is not sent, because the server would drop the
+ * connection: `row_refused`. After a connection error nothing more is sent, and the pool opens another connection. A
+ * statement with bytes among its values is sent as a prepared statement, so that a password never becomes text. Outside a
+ * transaction, a statement that the server rolled back (deadlock, certification conflict) is retried.
  */
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { CompiledQuery, type DatabaseConnection, type QueryResult } from 'kysely';
 import { type Connection, createConnection } from 'mysql2';
 import { Failure } from '../../../errors.ts';
-import { textUnitsMax } from '../sql/dialect.ts';
-import { readsPasswords, takeBytes, watchSocket } from '../sql/driver-buffers.ts';
-import { isGivenUp, mysqlFailure } from '../sql/errors.ts';
-import { tryAgain } from '../sql/transactions.ts';
-import { connectionOptions, dial, type MysqlConfig, type MysqlLimits, type MysqlPlace, nameOf } from './options.ts';
+import { textProtocolUnitsMax } from '../sql/dialect.ts';
+import { detachBytes, readsPasswords, recordForWipe } from '../sql/driver-buffers.ts';
+import { isRolledBackConflict, mysqlFailure } from '../sql/errors.ts';
+import { withRetries } from '../sql/transactions.ts';
 import {
-  type Answer,
+  connectionOptions,
+  type MysqlConfig,
+  type MysqlLimits,
+  type MysqlServer,
+  openSocket,
+  serverName,
+} from './options.ts';
+import {
   asBuffer,
-  beginSession,
+  assertFitsPacket,
   changesRows,
-  checkSize,
   hasBytes,
+  hasCurrentPacketLimit,
   isRows,
-  isTableChange,
-  isUpToDate,
+  isSchemaChange,
+  type StatementResult,
+  setUpSession,
   textUnits,
 } from './session.ts';
 
-const preparedTooMany = 1461;
+const tooManyPrepared = 1461;
 
-/** What a link tells its owner. */
-export type LinkOwner = {
+/** Notifications to the pool. */
+export type ConnectionOwner = {
   /** Once, when it breaks. */
   broken(): void;
-  /** Again and again while a statement has no answer for long. */
+  /** After every `probeAfterMs` that a statement waits for its answer. */
   slow(): void;
-  /** A statement that was sent at `sinceMs` ended at its deadline; the link breaks next. */
-  late(sinceMs: number): void;
-  /** A change was committed. */
-  changed(): void;
+  /** A statement sent at `sinceMs` timed out; the connection breaks next. */
+  timedOut(sinceMs: number): void;
+  /** A write was committed. */
+  committed(): void;
 };
 
-export class MysqlLink implements DatabaseConnection {
-  readonly place: MysqlPlace;
-  /** When it was begun to be opened. */
-  readonly beganAtMs = performance.now();
-  /** Set when something was wrong at its place after it was opened: what it does now is the last that it does. */
+export class MysqlConnection implements DatabaseConnection {
+  readonly server: MysqlServer;
+  /** When opening began. */
+  readonly openedAtMs = performance.now();
+  /** Set by the pool after a failure at the server: the connection is closed when it is released. */
   isRetired = false;
-  readonly #connection: Connection;
+  readonly #client: Connection;
   readonly #socket: Socket;
-  readonly #where: string;
+  readonly #name: string;
   readonly #limits: MysqlLimits;
-  #owner: LinkOwner | null = null;
+  #owner: ConnectionOwner | null = null;
   #isBroken = false;
-  /** Within a transaction no statement is repeated alone. */
+  /** Within a transaction no single statement is retried. */
   #isInTransaction = false;
-  /** Set while a change waits for its commit. */
-  #hasChanged = false;
-  /** Rejects what is under way. */
-  #endWaiting: ((failure: Failure) => void) | null = null;
+  #hasUncommittedWrite = false;
+  /** Rejects the login or statement in progress. */
+  #rejectPending: ((failure: Failure) => void) | null = null;
   #packetBytesMax = Number.POSITIVE_INFINITY;
 
-  private constructor(config: MysqlConfig, place: MysqlPlace, limits: MysqlLimits) {
-    this.place = place;
-    this.#where = nameOf(place);
+  private constructor(config: MysqlConfig, server: MysqlServer, limits: MysqlLimits) {
+    this.server = server;
+    this.#name = serverName(server);
     this.#limits = limits;
-    this.#socket = dial(place);
-    this.#connection = createConnection(connectionOptions(config, place, limits, this.#socket));
-    this.#connection.on('error', (error) => this.discard(error));
-    this.#connection.on('end', () => this.discard());
+    this.#socket = openSocket(server);
+    this.#client = createConnection(connectionOptions(config, server, limits, this.#socket));
+    this.#client.on('error', (error) => this.discard(error));
+    this.#client.on('end', () => this.discard());
   }
 
-  /** Connects, logs in and sets the session up. Throws when the server there cannot do the work (see mysql-session.ts). */
-  static async open(config: MysqlConfig, place: MysqlPlace, limits: MysqlLimits): Promise<MysqlLink> {
-    const link = MysqlLink.#begin(config, place, limits);
+  /** Connects, logs in and sets up the session. Throws when the server is unfit (session.ts). */
+  static async open(config: MysqlConfig, server: MysqlServer, limits: MysqlLimits): Promise<MysqlConnection> {
+    const connection = MysqlConnection.#create(config, server, limits);
     try {
-      await link.#connected();
-      const isChoosy = config.hosts.length > 1;
-      const session = await beginSession((sql) => link.#run(sql, [], limits.connectMs), link.#where, isChoosy);
-      link.#packetBytesMax = session.packetBytesMax;
+      await connection.#login();
+      const hasFailover = config.hosts.length > 1;
+      const session = await setUpSession(
+        (sql) => connection.#run(sql, [], limits.connectTimeoutMs),
+        connection.#name,
+        hasFailover,
+      );
+      connection.#packetBytesMax = session.packetBytesMax;
     } catch (error) {
-      link.discard();
+      connection.discard();
       throw error;
     }
-    return link;
+    return connection;
   }
 
-  static #begin(config: MysqlConfig, place: MysqlPlace, limits: MysqlLimits): MysqlLink {
+  static #create(config: MysqlConfig, server: MysqlServer, limits: MysqlLimits): MysqlConnection {
     try {
-      return new MysqlLink(config, place, limits);
+      return new MysqlConnection(config, server, limits);
     } catch (error) {
-      throw mysqlFailure(error, nameOf(place));
+      throw mysqlFailure(error, serverName(server));
     }
   }
 
-  /** Tells `owner` from now on, at once when the link has broken already. */
-  belongTo(owner: LinkOwner): void {
+  /** Notifies `owner` from now on, immediately when the connection is broken already. */
+  setOwner(owner: ConnectionOwner): void {
     this.#owner = owner;
     if (this.#isBroken) owner.broken();
   }
@@ -107,34 +117,36 @@ export class MysqlLink implements DatabaseConnection {
     return this.#isBroken;
   }
 
-  /** The largest statement that the server takes. */
+  /** `max_allowed_packet` of the server. */
   get packetBytesMax(): number {
     return this.#packetBytesMax;
   }
 
-  /** Cuts the connection; the server rolls back what was open. `error` is why, where there is a reason. */
+  /** Cuts the connection; the server rolls back an open transaction. `error` is the reason, where there is one. */
   discard(error?: unknown): void {
     if (this.#isBroken) return;
     this.#isBroken = true;
-    this.#connection.destroy();
+    this.#client.destroy();
     this.#socket.destroy();
-    // mysql2 forgets the callback of what was under way when it hears of the end first; when it does not, the callback
-    // knows better what went wrong, and comes now.
-    setImmediate(() => this.#endWaiting?.(error === undefined ? this.#broken() : mysqlFailure(error, this.#where)));
+    // mysql2 drops the callback of the statement in progress when the end arrives first. Otherwise the callback runs
+    // before this, and its error is the more precise one.
+    setImmediate(() =>
+      this.#rejectPending?.(error === undefined ? this.#brokenFailure() : mysqlFailure(error, this.#name)),
+    );
     this.#owner?.broken();
   }
 
-  #broken(): Failure {
-    return new Failure('database_unavailable', `The connection to the database at ${this.#where} broke.`);
+  #brokenFailure(): Failure {
+    return new Failure('database_unavailable', `The connection to the database at ${this.#name} broke.`);
   }
 
-  /** Says goodbye to the server. */
+  /** Closes in order (COM_QUIT), within one second. */
   async close(): Promise<void> {
     if (this.#isBroken) return;
     this.#isBroken = true;
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, 1000);
-    this.#connection.end(() => resolve());
+    this.#client.end(() => resolve());
     await promise;
     clearTimeout(timer);
     this.#socket.destroy();
@@ -142,9 +154,9 @@ export class MysqlLink implements DatabaseConnection {
 
   async executeQuery<R>(compiled: CompiledQuery): Promise<QueryResult<R>> {
     const run = () => this.#run(compiled.sql, compiled.parameters);
-    const result = this.#isInTransaction ? await run() : await tryAgain(run, isGivenUp);
-    if (changesRows(result)) this.#hasChanged = true;
-    if (!this.#isInTransaction) this.#committed();
+    const result = this.#isInTransaction ? await run() : await withRetries(run, isRolledBackConflict);
+    if (changesRows(result)) this.#hasUncommittedWrite = true;
+    if (!this.#isInTransaction) this.#noteCommit();
     if (isRows(result)) return { rows: result as readonly unknown[] as R[] };
     const insertId = result.insertId === 0 ? {} : { insertId: BigInt(result.insertId) };
     return { rows: [], numAffectedRows: BigInt(result.affectedRows), ...insertId };
@@ -158,41 +170,41 @@ export class MysqlLink implements DatabaseConnection {
   async commit(): Promise<void> {
     await this.executeQuery(CompiledQuery.raw('commit'));
     this.#isInTransaction = false;
-    this.#committed();
+    this.#noteCommit();
   }
 
   async rollback(): Promise<void> {
     await this.executeQuery(CompiledQuery.raw('rollback'));
     this.#isInTransaction = false;
-    this.#hasChanged = false;
+    this.#hasUncommittedWrite = false;
   }
 
-  #committed(): void {
-    if (this.#hasChanged) this.#owner?.changed();
-    this.#hasChanged = false;
+  #noteCommit(): void {
+    if (this.#hasUncommittedWrite) this.#owner?.committed();
+    this.#hasUncommittedWrite = false;
   }
 
-  /** Nothing here streams: what is long is read in pages. */
+  /** Unsupported: long results are read in pages. */
   // biome-ignore lint/correctness/useYield: the interface asks for a generator.
   async *streamQuery<R>(): AsyncIterableIterator<QueryResult<R>> {
     throw new Failure('unexpected', 'Streaming from the database is not supported.');
   }
 
-  #connected(): Promise<void> {
+  #login(): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#endWaiting = reject;
-      this.#connection.connect((error) => {
-        this.#endWaiting = null;
+      this.#rejectPending = reject;
+      this.#client.connect((error) => {
+        this.#rejectPending = null;
         if (error === null || error === undefined) resolve();
-        else reject(mysqlFailure(error, this.#where));
+        else reject(mysqlFailure(error, this.#name));
       });
     });
   }
 
-  /** Asks the server something; a link that gets no answer within `ms` is cut. False: take another one. */
-  async answers(ms: number): Promise<boolean> {
+  /** Pings the server; without an answer within `timeoutMs` the connection is cut. False: use another one. */
+  async isUsable(timeoutMs: number): Promise<boolean> {
     try {
-      if (await isUpToDate((sql) => this.#run(sql, [], ms), this.#packetBytesMax)) return true;
+      if (await hasCurrentPacketLimit((sql) => this.#run(sql, [], timeoutMs), this.#packetBytesMax)) return true;
       void this.close();
       this.#owner?.broken();
       return false;
@@ -203,76 +215,76 @@ export class MysqlLink implements DatabaseConnection {
     }
   }
 
-  /** `ms` is for questions of the link itself: instead of the deadline of a statement. */
-  #run(sql: string, values: readonly unknown[], ms: number | null = null): Promise<Answer> {
-    const deadlineMs = ms ?? this.#deadlineMs(sql);
+  /** `timeoutMs` replaces the statement timeout for statements of the connection itself. */
+  #run(sql: string, values: readonly unknown[], timeoutMs: number | null = null): Promise<StatementResult> {
+    const deadlineMs = timeoutMs ?? this.#timeoutMs(sql);
     const sinceMs = performance.now();
     return new Promise((resolve, reject) => {
       if (this.#isBroken) {
-        reject(this.#broken());
+        reject(this.#brokenFailure());
         return;
       }
-      const slow = setInterval(() => this.#owner?.slow(), this.#limits.slowMs);
+      const slow = setInterval(() => this.#owner?.slow(), this.#limits.probeAfterMs);
       const deadline = setTimeout(() => {
-        const message = `The database at ${this.#where} did not answer a statement within ${deadlineMs / 1000} s.`;
+        const message = `The database at ${this.#name} did not answer a statement within ${deadlineMs / 1000} s.`;
         stopWaiting();
         reject(new Failure('database_unavailable', message, { fields: { cause: 'deadline' } }));
-        // How long a change of a table takes says nothing about the server.
-        if (ms === null && !isTableChange(sql)) this.#owner?.late(sinceMs);
+        // The duration of DDL says nothing about the health of the server.
+        if (timeoutMs === null && !isSchemaChange(sql)) this.#owner?.timedOut(sinceMs);
         this.discard();
       }, deadlineMs);
       const stopWaiting = () => {
         clearInterval(slow);
         clearTimeout(deadline);
-        this.#endWaiting = null;
+        this.#rejectPending = null;
       };
-      const watch = hasBytes(values) || readsPasswords(sql) ? watchSocket(this.#stream()) : null;
-      this.#endWaiting = (failure) => {
+      const recorded = hasBytes(values) || readsPasswords(sql) ? recordForWipe(this.#stream()) : null;
+      this.#rejectPending = (failure) => {
         stopWaiting();
-        watch?.[Symbol.dispose]();
+        recorded?.[Symbol.dispose]();
         reject(failure);
       };
       const settle: Settle = (error, answer) => {
         stopWaiting();
-        if (watch !== null && Array.isArray(answer)) takeBytes(answer);
-        watch?.[Symbol.dispose]();
-        if (error === null || error === undefined) resolve(answer as Answer);
-        else reject(this.#failed(error));
+        if (recorded !== null && Array.isArray(answer)) detachBytes(answer);
+        recorded?.[Symbol.dispose]();
+        if (error === null || error === undefined) resolve(answer as StatementResult);
+        else reject(this.#toFailure(error));
       };
       this.#trySend(() => this.#send(sql, values, settle), settle);
     });
   }
 
-  #deadlineMs(sql: string): number {
-    return isTableChange(sql) ? this.#limits.changeMs : this.#limits.statementMs;
+  #timeoutMs(sql: string): number {
+    return isSchemaChange(sql) ? this.#limits.schemaChangeTimeoutMs : this.#limits.statementTimeoutMs;
   }
 
-  /** What mysql2 reads and writes: the socket, or TLS on it. */
+  /** The stream that mysql2 reads and writes: the socket, or TLS on it. */
   #stream(): Duplex {
-    return Reflect.get(this.#connection, 'stream');
+    return Reflect.get(this.#client, 'stream');
   }
 
-  /** A large INSERT goes as a prepared statement too: escaping the texts of mails takes twice the time of sending them. */
+  /** A large INSERT is sent as a prepared statement too: escaping its texts takes twice the time of sending them. */
   #send(sql: string, values: readonly unknown[], settle: Settle): void {
     const isSecret = hasBytes(values);
-    if (!isSecret && !(sql.startsWith('insert into ') && textUnits(values) > textUnitsMax)) {
+    if (!isSecret && !(sql.startsWith('insert into ') && textUnits(values) > textProtocolUnitsMax)) {
       this.#sendText(sql, values, settle);
       return;
     }
-    checkSize(values, this.#packetBytesMax);
+    assertFitsPacket(values, this.#packetBytesMax);
     const bound = isSecret ? values.map(asBuffer) : values;
-    this.#connection.execute(sql, bound as never, (error: unknown, answer: unknown) => {
-      // The server has a limit of prepared statements for all its clients together.
-      const isFull = typeof error === 'object' && error !== null && 'errno' in error && error.errno === preparedTooMany;
+    this.#client.execute(sql, bound as never, (error: unknown, answer: unknown) => {
+      // `max_prepared_stmt_count` limits all clients of the server together.
+      const isFull = typeof error === 'object' && error !== null && 'errno' in error && error.errno === tooManyPrepared;
       if (isFull && !isSecret) this.#trySend(() => this.#sendText(sql, values, settle), settle);
       else settle(error, answer);
     });
   }
 
   #sendText(sql: string, values: readonly unknown[], settle: Settle): void {
-    const text = values.length === 0 ? sql : this.#connection.format(sql, values as unknown[]);
-    checkSize([text], this.#packetBytesMax);
-    this.#connection.query(text, settle);
+    const text = values.length === 0 ? sql : this.#client.format(sql, values as unknown[]);
+    assertFitsPacket([text], this.#packetBytesMax);
+    this.#client.query(text, settle);
   }
 
   #trySend(send: () => void, settle: Settle): void {
@@ -283,9 +295,9 @@ export class MysqlLink implements DatabaseConnection {
     }
   }
 
-  /** A server that shuts down, or became read-only, will not serve this connection again: the next may be another one. */
-  #failed(error: unknown): Failure {
-    const failure = mysqlFailure(error, this.#where);
+  /** A server that shuts down or became read-only never serves this connection again, so it is cut. */
+  #toFailure(error: unknown): Failure {
+    const failure = mysqlFailure(error, this.#name);
     if (failure.code === 'database_unavailable') this.discard();
     return failure;
   }

@@ -1,7 +1,7 @@
 /**
- * How a connection to MySQL or MariaDB is made: its socket, its options, its login.
+ * Connection options for mysql2: server address, socket, TLS and login without the password as a string.
  *
- * Every option is named, so that no default of the driver decides. TLS checks certificate and host name.
+ * Every option is set, so that no default of the driver decides. TLS verifies certificate and host name.
  */
 
 import { constants, createHash, publicEncrypt } from 'node:crypto';
@@ -13,41 +13,41 @@ import type { SecretBytes } from '../../../secret/secret-bytes.ts';
 export type MysqlConfig = Extract<DatabaseConfig, { kind: 'mysql' }>;
 
 export type MysqlLimits = {
-  readonly connectMs: number;
-  readonly statementMs: number;
-  /** For a change of a table, which can have to copy it. */
-  readonly changeMs: number;
-  /** After each so long without an answer to a statement its server is asked, on another connection, whether it lives. */
-  readonly slowMs: number;
-  /** A connection that nobody used for `idleMs` is asked whether it still works, and has `answerMs` to answer. */
-  readonly idleMs: number;
-  readonly answerMs: number;
-  /** The longest time between two such questions. */
-  readonly askMs: number;
+  readonly connectTimeoutMs: number;
+  readonly statementTimeoutMs: number;
+  /** For DDL, which may copy a table. */
+  readonly schemaChangeTimeoutMs: number;
+  /** A statement without an answer for this long starts a liveness probe of its server, and again after each such time. */
+  readonly probeAfterMs: number;
+  /** A connection idle for this long is pinged before use. */
+  readonly pingAfterIdleMs: number;
+  readonly pingTimeoutMs: number;
+  /** The longest time between two pings of a connection. */
+  readonly pingIntervalMs: number;
 };
 
-/** For the INSERTs of every size; a server shared by many workers holds as many for each of their connections. */
+/** Enough for the INSERTs of every size; the server holds as many per connection of each worker. */
 const preparedMax = 40;
 const readBytes = 65_536;
 
-/** One server; the host is the name in its certificate too. */
-export type MysqlPlace = { readonly host: string; readonly port: number; readonly socketPath: string | null };
+/** Address of a server; its certificate must name `host`. */
+export type MysqlServer = { readonly host: string; readonly port: number; readonly socketPath: string | null };
 
-/** At least one, in the order in which they are tried. */
-export function placesOf({ hosts, socketPath }: MysqlConfig): readonly MysqlPlace[] {
+/** The configured servers, at least one, in failover order. */
+export function serversOf({ hosts, socketPath }: MysqlConfig): readonly MysqlServer[] {
   return hosts.map(({ host, port }) => ({ host, port, socketPath }));
 }
 
-/** Where a server is, for messages. */
-export function nameOf({ host, port, socketPath }: MysqlPlace): string {
+/** `host:port` or the path of the socket, for messages. */
+export function serverName({ host, port, socketPath }: MysqlServer): string {
   return socketPath ?? `${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
 /**
- * Reads into a buffer of ours, which is wiped each time: the one that the runtime reads into keeps what came last, and a
- * password may be in it. Under TLS the runtime decrypts into one of its own all the same.
+ * Reads into one buffer that is wiped after each read: the runtime's own read buffer would retain the last data, and a
+ * password may be in it. Under TLS the runtime decrypts into a buffer of its own all the same.
  */
-export function dial(place: MysqlPlace): Socket {
+export function openSocket(server: MysqlServer): Socket {
   const onread = {
     buffer: Buffer.alloc(readBytes),
     callback: (length: number, buffer: Uint8Array): boolean => {
@@ -58,36 +58,36 @@ export function dial(place: MysqlPlace): Socket {
     },
   };
   const socket: Socket =
-    place.socketPath === null ? dialHost(place, onread) : connect({ path: place.socketPath, onread });
+    server.socketPath === null ? dialHost(server, onread) : connect({ path: server.socketPath, onread });
   return socket;
 }
 
-function dialHost({ host, port }: MysqlPlace, onread: OnReadOpts): Socket {
+function dialHost({ host, port }: MysqlServer, onread: OnReadOpts): Socket {
   const socket = connect({ host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000, onread });
-  // TLS checks the certificate against this name. Node leaves it empty for an IP address, and would then take a
-  // certificate for "localhost" from anybody whom the authority trusts.
+  // TLS checks the certificate against this name. Node leaves it empty for an IP address, and would then accept any
+  // certificate of the authority for "localhost".
   Reflect.set(socket, '_host', host);
   return socket;
 }
 
 export function connectionOptions(
   config: MysqlConfig,
-  place: MysqlPlace,
+  server: MysqlServer,
   limits: MysqlLimits,
   socket: Socket,
 ): ConnectionOptions {
-  const isPrivate = config.tls === 'verify' || place.socketPath !== null;
+  const isPrivate = config.tls === 'verify' || server.socketPath !== null;
   const login: AuthPlugin = () => {
     const step = cachingSha2Login(config.password, isPrivate);
     return (data) => step(data);
   };
   return {
-    host: place.host,
-    port: place.port,
+    host: server.host,
+    port: server.port,
     stream: socket,
     user: config.user,
     database: config.database,
-    connectTimeout: limits.connectMs,
+    connectTimeout: limits.connectTimeoutMs,
     charset: 'UTF8MB4_UNICODE_CI',
     timezone: 'Z',
     dateStrings: true,
@@ -98,7 +98,7 @@ export function connectionOptions(
     flags: ['-LOCAL_FILES'],
     trace: false,
     maxPreparedStatements: preparedMax,
-    // Read by mysql2 as bytes; its type says text.
+    // mysql2 reads it as bytes; its type declares a string.
     ...(config.password === null ? {} : { passwordSha1: passwordSha1(config.password) as never }),
     authPlugins: { caching_sha2_password: login },
     ...(config.tls === 'verify' ? { ssl: tlsOptions(config.caPem) } : {}),
@@ -110,13 +110,11 @@ function tlsOptions(caPem: string | null): NonNullable<ConnectionOptions['ssl']>
   return caPem === null ? options : { ...options, ca: caPem };
 }
 
-/**
- * Login to MySQL and MariaDB without the password ever being a string.
- *
- * mysql2 wants a string and keeps it in every connection. It gets instead the SHA-1 of the password, which is all that
- * `mysql_native_password` needs, and a plugin of our own for `caching_sha2_password` (the default of MySQL 8 and
- * later), which borrows the bytes for the moment. The whole password leaves only through TLS, through a unix socket, or
- * encrypted with the server's RSA key. Other methods are refused: `sha256_password`, `mysql_clear_password`.
+/*
+ * Login. mysql2 wants the password as a string and stores it in every connection. It gets instead the SHA-1 of the
+ * password, which is all that `mysql_native_password` needs, and the plugin below for `caching_sha2_password` (the default
+ * since MySQL 8), which borrows the bytes for one login. The whole password leaves only through TLS, through a unix
+ * socket, or encrypted with the server's RSA key. Other methods are refused: `sha256_password`, `mysql_clear_password`.
  */
 
 const requestServerKey = Buffer.from([2]);
@@ -131,7 +129,7 @@ export function passwordSha1(password: SecretBytes): Buffer {
 
 type LoginStep = (data: Buffer) => Buffer | null;
 
-/** One login by `caching_sha2_password`. `isPrivate`: what we write cannot be read on its way. */
+/** One login by `caching_sha2_password`. `isPrivate`: the transport is encrypted or local. */
 export function cachingSha2Login(password: SecretBytes | null, isPrivate: boolean): LoginStep {
   let scramble: Buffer | null = null;
   let keyWanted = false;

@@ -1,12 +1,10 @@
 /**
- * The connections to MySQL, as Kysely's driver: made when they are needed, up to a limit, kept when they are free.
+ * Connection pool for MySQL and MariaDB as a Kysely driver: opens connections on demand, up to a limit, with failover.
  *
- * Nothing connects before the first statement, so a program starts while the database is down, and goes on by itself
- * when it is back. Who waits for a free connection waits no longer than a statement may take: `database_unavailable`.
- * With several hosts a connection goes to the first that can do the work (mysql-hosts.ts). Where one connection broke,
- * the others are used no more, so that none stays behind on a server that is dead, read-only or without quorum. A server
- * that is silent for long is asked on a connection of its own; when that fails, all connections to it are cut. One that
- * logs us in and ends no change is left at the deadline of a statement, when another one can do the work.
+ * Nothing connects before the first statement, so a program starts while the database is down and recovers
+ * automatically. A wait for a free connection ends at the statement timeout: `database_unavailable`. mysql2's own pool
+ * lost: it neither fails over between hosts nor retires the other connections to a server where one broke. A server
+ * that leaves a statement unanswered is probed with a new login (probe.ts); when that fails, all its connections are cut.
  */
 import {
   type DatabaseConnection,
@@ -19,33 +17,33 @@ import {
 import { Failure, isFailure } from '../../../errors.ts';
 import type { PoolCheck } from '../../../ingest/readiness.ts';
 import type { SecretBytes } from '../../../secret/secret-bytes.ts';
-import { MysqlLink } from './connection.ts';
-import { MysqlHosts, noHostWorks, standsStill } from './hosts.ts';
-import { type MysqlConfig, type MysqlLimits, type MysqlPlace, nameOf, placesOf } from './options.ts';
+import { MysqlConnection } from './connection.ts';
+import { allHostsFailed, MysqlFailover } from './failover.ts';
+import { type MysqlConfig, type MysqlLimits, type MysqlServer, serverName, serversOf } from './options.ts';
+import { probeFailure } from './probe.ts';
 
-/** A connection that nobody uses, and since when. */
-type Free = { readonly link: MysqlLink; readonly sinceMs: number };
+/** An idle connection. */
+type Free = { readonly connection: MysqlConnection; readonly sinceMs: number };
 
 type Waiter = {
-  readonly serve: (link: MysqlLink) => void;
+  readonly serve: (connection: MysqlConnection) => void;
   readonly fail: (error: unknown) => void;
-  /** Set when its time is over: a link that comes now would have no owner. */
-  isOver: boolean;
+  /** Set at the timeout: a connection that becomes free later belongs to the next waiter. */
+  hasTimedOut: boolean;
 };
 
 export class MysqlPool implements Driver {
   #config: MysqlConfig;
   readonly #limits: MysqlLimits;
-  readonly #hosts: MysqlHosts;
-  readonly #links = new Set<MysqlLink>();
-  /** Those of them that nobody uses. */
+  readonly #failover: MysqlFailover;
+  readonly #connections = new Set<MysqlConnection>();
+  /** The idle ones among `#connections`; the last one used is taken first. */
   readonly #free: Free[] = [];
-  /** When each of them was asked last whether it still works. */
-  readonly #askedAtMs = new WeakMap<MysqlLink, number>();
+  readonly #pingedAtMs = new WeakMap<MysqlConnection, number>();
   readonly #waiting: Waiter[] = [];
-  /** Those that are silent, and are being asked whether they live. */
-  readonly #questioned = new Set<MysqlPlace>();
-  /** Connections that are being opened. */
+  /** Servers with a probe in progress (single-flight). */
+  readonly #probed = new Set<MysqlServer>();
+  /** Number of connections in the process of opening. */
   #opening = 0;
   #isClosed = false;
   #packetBytesMax = Number.POSITIVE_INFINITY;
@@ -53,225 +51,228 @@ export class MysqlPool implements Driver {
   constructor(config: MysqlConfig, limits: MysqlLimits) {
     this.#config = config;
     this.#limits = limits;
-    this.#hosts = new MysqlHosts(placesOf(config));
+    this.#failover = new MysqlFailover(serversOf(config));
   }
 
-  /** From the next connection on; those that are open stay. */
+  /** Applies to new connections; open ones stay. */
   usePassword(password: SecretBytes): void {
     this.#config = { ...this.#config, password };
   }
 
   stats(): PoolCheck {
-    const open = this.#links.size;
+    const open = this.#connections.size;
     const max = this.#config.connectionsMax;
     return { open, busy: open - this.#free.length, waiting: this.#waiting.length, max };
   }
 
-  /** The largest statement that the servers seen so far take. */
+  /** The smallest `max_allowed_packet` of the servers seen so far. */
   packetBytesMax(): number {
     return this.#packetBytesMax;
   }
 
   async init(): Promise<void> {
-    // Connections are made when they are needed.
+    // Connections open on demand.
   }
 
-  async acquireConnection(): Promise<MysqlLink> {
-    void this.#goBack();
+  async acquireConnection(): Promise<MysqlConnection> {
+    void this.#failback();
     for (let free = this.#free.pop(); free !== undefined; free = this.#free.pop()) {
-      if (this.#isFresh(free) || (await this.#answers(free.link))) return free.link;
+      if (this.#isFresh(free) || (await this.#ping(free.connection))) return free.connection;
     }
-    if (this.#links.size + this.#opening < this.#config.connectionsMax) return this.#open();
+    if (this.#connections.size + this.#opening < this.#config.connectionsMax) return this.#open();
     return this.#wait();
   }
 
-  async releaseConnection(connection: DatabaseConnection): Promise<void> {
-    const link = connection as MysqlLink;
-    if (link.isBroken) return;
-    if (this.#isClosed) return link.close();
-    if (link.isRetired) return this.#retire(link);
+  async releaseConnection(used: DatabaseConnection): Promise<void> {
+    const connection = used as MysqlConnection;
+    if (connection.isBroken) return;
+    if (this.#isClosed) return connection.close();
+    if (connection.isRetired) return this.#retire(connection);
     const waiter = this.#waiting.shift();
-    if (waiter === undefined) this.#free.push({ link, sinceMs: performance.now() });
-    else waiter.serve(link);
+    if (waiter === undefined) this.#free.push({ connection, sinceMs: performance.now() });
+    else waiter.serve(connection);
   }
 
   async beginTransaction(connection: DatabaseConnection): Promise<void> {
-    await (connection as MysqlLink).begin();
+    await (connection as MysqlConnection).begin();
   }
 
   async commitTransaction(connection: DatabaseConnection): Promise<void> {
-    await (connection as MysqlLink).commit();
+    await (connection as MysqlConnection).commit();
   }
 
-  /** Never throws: what caused the rollback is the news. A link that cannot roll back is cut, which does the same. */
-  async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
-    const link = connection as MysqlLink;
-    if (link.isBroken) return;
+  /** Never throws: the caller reports what caused the rollback. Cutting the connection rolls back too. */
+  async rollbackTransaction(used: DatabaseConnection): Promise<void> {
+    const connection = used as MysqlConnection;
+    if (connection.isBroken) return;
     try {
-      await link.rollback();
+      await connection.rollback();
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
-      link.discard();
+      connection.discard();
     }
   }
 
-  /** Links in use are closed as they come back. */
+  /** Connections in use close when they are released. */
   async destroy(): Promise<void> {
     this.#isClosed = true;
     const closed = new Failure('database_unavailable', 'The database was closed by this program.');
     for (const waiter of this.#waiting.splice(0)) waiter.fail(closed);
-    await Promise.all(this.#free.splice(0).map(({ link }) => link.close()));
+    await Promise.all(this.#free.splice(0).map(({ connection }) => connection.close()));
   }
 
-  #isFresh({ link, sinceMs }: Free): boolean {
-    const { idleMs, askMs } = this.#limits;
+  #isFresh({ connection, sinceMs }: Free): boolean {
+    const { pingAfterIdleMs, pingIntervalMs } = this.#limits;
     const nowMs = performance.now();
-    return nowMs - sinceMs < idleMs && nowMs - (this.#askedAtMs.get(link) ?? 0) < askMs;
+    const pingedAtMs = this.#pingedAtMs.get(connection) ?? 0;
+    return nowMs - sinceMs < pingAfterIdleMs && nowMs - pingedAtMs < pingIntervalMs;
   }
 
-  #answers(link: MysqlLink): Promise<boolean> {
-    this.#askedAtMs.set(link, performance.now());
-    return link.answers(this.#limits.answerMs);
+  #ping(connection: MysqlConnection): Promise<boolean> {
+    this.#pingedAtMs.set(connection, performance.now());
+    return connection.isUsable(this.#limits.pingTimeoutMs);
   }
 
-  async #open(): Promise<MysqlLink> {
+  async #open(): Promise<MysqlConnection> {
     this.#opening += 1;
     try {
-      const link = await this.#openSomewhere();
-      this.#take(link);
-      return link;
+      const connection = await this.#openOnAnyServer();
+      this.#add(connection);
+      return connection;
     } finally {
       this.#opening -= 1;
-      // There is room for another one when it failed, or broke as soon as it was open.
+      // A connection that failed to open, or broke at once, leaves room for another one.
       this.#serveNext();
     }
   }
 
-  #take(link: MysqlLink): void {
+  #add(connection: MysqlConnection): void {
     const nowMs = performance.now();
-    this.#links.add(link);
-    this.#askedAtMs.set(link, nowMs);
-    link.isRetired = !this.#hosts.worked(link.place, link.beganAtMs, nowMs);
-    link.belongTo({
-      broken: () => this.#forget(link),
-      slow: () => void this.#question(link.place),
-      late: (sinceMs) => this.#hosts.late(link.place, sinceMs, performance.now()),
-      changed: () => this.#hosts.changed(link.place, performance.now()),
+    this.#connections.add(connection);
+    this.#pingedAtMs.set(connection, nowMs);
+    connection.isRetired = !this.#failover.connected(connection.server, connection.openedAtMs, nowMs);
+    connection.setOwner({
+      broken: () => this.#remove(connection),
+      slow: () => void this.#probe(connection.server),
+      timedOut: (sinceMs) => this.#failover.timedOut(connection.server, sinceMs, performance.now()),
+      committed: () => this.#failover.committed(connection.server, performance.now()),
     });
-    this.#packetBytesMax = Math.min(this.#packetBytesMax, link.packetBytesMax);
+    this.#packetBytesMax = Math.min(this.#packetBytesMax, connection.packetBytesMax);
   }
 
-  /** Once the first host works again, everything goes back there; what is in use elsewhere follows as it comes back. */
-  async #goBack(): Promise<void> {
-    const first = this.#hosts.wayBack(performance.now());
+  /** Failback: once the first host works again, connections elsewhere are retired, those in use when released. */
+  async #failback(): Promise<void> {
+    const first = this.#failover.failbackCandidate(performance.now());
     if (first === null) return;
     try {
-      await this.#welcome(await MysqlLink.open(this.#config, first, this.#limits));
+      await this.#adopt(await MysqlConnection.open(this.#config, first, this.#limits));
     } catch (error) {
       if (!isFailure(error)) throw error;
       return;
     }
-    for (const { place } of this.#links) if (place !== first) this.#distrust(place);
+    for (const { server } of this.#connections) if (server !== first) this.#retireAll(server);
   }
 
-  /** A link that nobody waited for is one of ours if there is room for it. */
-  async #welcome(link: MysqlLink): Promise<void> {
-    this.#hosts.worked(link.place, link.beganAtMs, performance.now());
-    if (this.#isClosed || this.#links.size + this.#opening >= this.#config.connectionsMax) return link.close();
-    this.#take(link);
-    await this.releaseConnection(link);
+  /** Adds a connection without a waiter, if the limit permits. */
+  async #adopt(connection: MysqlConnection): Promise<void> {
+    this.#failover.connected(connection.server, connection.openedAtMs, performance.now());
+    if (this.#isClosed || this.#connections.size + this.#opening >= this.#config.connectionsMax)
+      return connection.close();
+    this.#add(connection);
+    await this.releaseConnection(connection);
   }
 
-  /** When a server stands still, nobody waits for it until his deadline. */
-  async #question(place: MysqlPlace): Promise<void> {
-    if (this.#questioned.has(place)) return;
-    this.#questioned.add(place);
+  /** Cuts all connections to a frozen server, so that their statements fail before the deadline. */
+  async #probe(server: MysqlServer): Promise<void> {
+    if (this.#probed.has(server)) return;
+    this.#probed.add(server);
     try {
-      const silence = await standsStill(this.#config, place, this.#limits);
-      if (silence === null) return;
-      this.#hosts.failed(place, performance.now());
-      for (const link of this.#links) if (link.place === place) link.discard(silence);
+      const failure = await probeFailure(this.#config, server, this.#limits);
+      if (failure === null) return;
+      this.#failover.connectFailed(server, performance.now());
+      for (const connection of this.#connections) if (connection.server === server) connection.discard(failure);
     } finally {
-      this.#questioned.delete(place);
+      this.#probed.delete(server);
     }
   }
 
-  /** A host that refuses us (a wrong password) ends it: the others would do the same. */
-  async #openSomewhere(): Promise<MysqlLink> {
-    const failures = new Map<MysqlPlace, Failure>();
-    for (const place of this.#hosts.order(performance.now())) {
+  /** A refused login (a wrong password) ends the search: the other hosts would refuse it too. */
+  async #openOnAnyServer(): Promise<MysqlConnection> {
+    const failures = new Map<MysqlServer, Failure>();
+    for (const server of this.#failover.order(performance.now())) {
       try {
-        return await MysqlLink.open(this.#config, place, this.#limits);
+        return await MysqlConnection.open(this.#config, server, this.#limits);
       } catch (error) {
         if (!isFailure(error, 'database_unavailable')) throw error;
-        this.#hosts.failed(place, performance.now());
-        failures.set(place, error);
+        this.#failover.connectFailed(server, performance.now());
+        failures.set(server, error);
       }
     }
-    throw noHostWorks(this.#hosts.places, failures);
+    throw allHostsFailed(this.#failover.servers, failures);
   }
 
-  #wait(): Promise<MysqlLink> {
-    const { promise, resolve, reject } = Promise.withResolvers<MysqlLink>();
+  #wait(): Promise<MysqlConnection> {
+    const { promise, resolve, reject } = Promise.withResolvers<MysqlConnection>();
     const timer = setTimeout(() => {
-      waiter.isOver = true;
-      // It waits no longer in the row when a connection is being opened for it.
+      waiter.hasTimedOut = true;
+      // A waiter with a connection in the process of opening has left the queue already.
       const at = this.#waiting.indexOf(waiter);
       if (at >= 0) this.#waiting.splice(at, 1);
-      const message = `No connection to the database at ${placesOf(this.#config).map(nameOf).join(', ')} became free in time.`;
+      const servers = serversOf(this.#config).map(serverName).join(', ');
+      const message = `No connection to the database at ${servers} became free in time.`;
       reject(new Failure('database_unavailable', message, { fields: { cause: 'pool_busy' } }));
-    }, this.#limits.statementMs);
+    }, this.#limits.statementTimeoutMs);
     const waiter: Waiter = {
-      serve: (link) => {
+      serve: (connection) => {
         clearTimeout(timer);
-        resolve(link);
+        resolve(connection);
       },
       fail: (error) => {
         clearTimeout(timer);
         reject(error);
       },
-      isOver: false,
+      hasTimedOut: false,
     };
     this.#waiting.push(waiter);
     return promise;
   }
 
-  /** A broken link leaves its place to who waits. */
-  #forget(link: MysqlLink): void {
-    this.#links.delete(link);
-    this.#distrust(link.place);
+  /** After one connection broke, the others to its server are not trusted: it may be dead, read-only or without quorum. */
+  #remove(connection: MysqlConnection): void {
+    this.#connections.delete(connection);
+    this.#retireAll(connection.server);
     this.#serveNext();
   }
 
-  /** Closes the free connections to `place`; those in use follow as they come back. */
-  #distrust(place: MysqlPlace): void {
-    for (const link of this.#links) link.isRetired ||= link.place === place;
-    const kept = this.#free.filter(({ link }) => !link.isRetired && !link.isBroken);
-    const gone = this.#free.filter(({ link }) => link.isRetired);
-    this.#free.splice(0, this.#free.length, ...kept);
-    for (const { link } of gone) this.#retire(link);
+  /** Closes the idle connections to `server` now, and those in use when they are released. */
+  #retireAll(server: MysqlServer): void {
+    for (const connection of this.#connections) connection.isRetired ||= connection.server === server;
+    const usable = this.#free.filter(({ connection }) => !connection.isRetired && !connection.isBroken);
+    const retired = this.#free.filter(({ connection }) => connection.isRetired);
+    this.#free.splice(0, this.#free.length, ...usable);
+    for (const { connection } of retired) this.#retire(connection);
   }
 
-  #retire(link: MysqlLink): void {
-    this.#links.delete(link);
-    void link.close();
+  #retire(connection: MysqlConnection): void {
+    this.#connections.delete(connection);
+    void connection.close();
     this.#serveNext();
   }
 
   #serveNext(): void {
-    if (this.#links.size + this.#opening >= this.#config.connectionsMax) return;
+    if (this.#connections.size + this.#opening >= this.#config.connectionsMax) return;
     const waiter = this.#waiting.shift();
-    if (waiter !== undefined) this.#open().then((link) => this.#hand(link, waiter), waiter.fail);
+    if (waiter !== undefined) this.#open().then((connection) => this.#handOver(connection, waiter), waiter.fail);
   }
 
-  /** A link that was opened for somebody whose time is over meanwhile is for the next, or rests. */
-  #hand(link: MysqlLink, waiter: Waiter): void {
-    if (waiter.isOver) void this.releaseConnection(link);
-    else waiter.serve(link);
+  /** A connection whose waiter has timed out goes to the next waiter, or becomes idle. */
+  #handOver(connection: MysqlConnection, waiter: Waiter): void {
+    if (waiter.hasTimedOut) void this.releaseConnection(connection);
+    else waiter.serve(connection);
   }
 }
 
-export function mysqlDialect(pool: MysqlPool): Dialect {
+export function kyselyMysqlDialect(pool: MysqlPool): Dialect {
   return {
     createDriver: () => pool,
     createAdapter: () => new MysqlAdapter(),

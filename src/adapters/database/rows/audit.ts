@@ -6,33 +6,33 @@
  */
 import type { Selectable } from 'kysely';
 import type { AuditAbout, AuditEntry, StoredAudit } from '../../../encryption/ports.ts';
-import type { DialectWords } from '../sql/dialect.ts';
-import { fromDatabaseTime, insertRows, shorten } from '../sql/dialect.ts';
-import type { AuditTable, Connected } from '../sql/tables.ts';
+import type { SqlDialect } from '../sql/dialect.ts';
+import { fromDatabaseTime, insertRows, truncate } from '../sql/dialect.ts';
+import type { AuditTable, SqlExecutor } from '../sql/tables.ts';
 
 const nameCharacters = 255;
 const actionCharacters = 64;
 const detailCharacters = 1000;
 
-export async function addAudit(db: Connected, words: DialectWords, entries: readonly AuditEntry[]): Promise<void> {
+export async function addAudit(db: SqlExecutor, dialect: SqlDialect, entries: readonly AuditEntry[]): Promise<void> {
   const rows = entries.map((entry) => ({
-    at: words.now,
-    who: shorten(entry.who, nameCharacters),
-    host: shorten(entry.host, nameCharacters),
-    action: shorten(entry.action, actionCharacters),
+    at: dialect.now,
+    who: truncate(entry.who, nameCharacters),
+    host: truncate(entry.host, nameCharacters),
+    action: truncate(entry.action, actionCharacters),
     key_id: entry.keyId,
     next_key_id: entry.nextKeyId,
     mailbox_id: entry.mailboxId,
-    detail: entry.detail === null ? null : shorten(entry.detail, detailCharacters),
+    detail: entry.detail === null ? null : truncate(entry.detail, detailCharacters),
   }));
-  await insertRows(db, words, 'audit', rows);
+  await insertRows(db, dialect, 'audit', rows);
 }
 
 /** What a row is about is told by the beginning of its action. */
 const beginnings: Readonly<Record<AuditAbout, string>> = { quarantine: 'quarantine.%', admin: 'admin.%' };
 
 /** Newest first: those about that, or those that are about none of these. */
-export async function readAudit(db: Connected, limit: number, about?: AuditAbout): Promise<readonly StoredAudit[]> {
+export async function readAudit(db: SqlExecutor, limit: number, about?: AuditAbout): Promise<readonly StoredAudit[]> {
   const all = db.selectFrom('audit').selectAll().orderBy('id', 'desc').limit(limit);
   const some =
     about === undefined
@@ -42,7 +42,7 @@ export async function readAudit(db: Connected, limit: number, about?: AuditAbout
 }
 
 /** The newest row of that action. */
-export async function lastAudit(db: Connected, action: string): Promise<StoredAudit | null> {
+export async function lastAudit(db: SqlExecutor, action: string): Promise<StoredAudit | null> {
   const row = await db
     .selectFrom('audit')
     .selectAll()

@@ -9,19 +9,19 @@
 import { type ExpressionBuilder, type RawBuilder, type SqlBool, sql } from 'kysely';
 import { Failure } from '../../../errors.ts';
 import type {
-  AfterAction,
   Connection,
   Cursor,
   Mailbox,
   MailboxHealth,
   NewPassword,
-  Start,
+  PostAction,
+  StartPoint,
   StoredPassword,
   TlsMode,
 } from '../../../ingest/model.ts';
 import { passwordBytesMax } from '../../../secret/sealed-password.ts';
-import { type DialectWords, fromForeignTime, fromOptionalTime, toDatabaseTime } from '../sql/dialect.ts';
-import type { Connected, MailboxRow, MailboxStateRow, Tables } from '../sql/tables.ts';
+import { fromForeignTime, fromOptionalTime, type SqlDialect, toDatabaseTime } from '../sql/dialect.ts';
+import type { MailboxRow, MailboxStateRow, SqlExecutor, Tables } from '../sql/tables.ts';
 
 /** Longer ones are `mailbox_invalid`. In characters. */
 const charactersMax = {
@@ -30,25 +30,25 @@ const charactersMax = {
   ca_pem: 65_536,
   username: 1024,
   folder: 1024,
-  after_folder: 1024,
+  on_success_folder: 1024,
   addresses: 4096,
 } as const;
-/** Of all other texts: words, hex digits and times, of which none that is valid is as long. */
+/** Of all other texts: dialect, hex digits and times, of which none that is valid is as long. */
 const wordCharactersMax = 64;
 
 type TextColumn =
   | keyof typeof charactersMax
   | 'tls_mode'
   | 'fingerprint'
-  | 'start_from'
-  | 'start_at'
-  | 'after_kind'
+  | 'since_kind'
+  | 'since_at'
+  | 'on_success'
   | 'state'
   | 'password_form'
   | 'password_key_id'
   | 'created_at'
-  | 'readable_since'
-  | 'readable_until'
+  | 'plaintext_since'
+  | 'plaintext_until'
   | 'changed_at';
 
 function limitOf(column: TextColumn): number {
@@ -77,10 +77,10 @@ export const mailboxColumns = [
   shortColumn('name'),
   ...connectionColumns,
   shortColumn('folder'),
-  shortColumn('start_from'),
-  shortColumn('start_at'),
-  shortColumn('after_kind'),
-  shortColumn('after_folder'),
+  shortColumn('since_kind'),
+  shortColumn('since_at'),
+  shortColumn('on_success'),
+  shortColumn('on_success_folder'),
   'mailboxes.poll_interval_ms',
   shortColumn('addresses'),
   shortColumn('state'),
@@ -89,7 +89,7 @@ export const mailboxColumns = [
   shortColumn('created_at'),
 ] as const;
 
-type PlainMailboxRow = Omit<MailboxRow, 'password' | 'readable_since' | 'readable_until' | 'changed_at'>;
+type PlainMailboxRow = Omit<MailboxRow, 'password' | 'plaintext_since' | 'plaintext_until' | 'changed_at'>;
 
 const portMax = 65_535;
 const intervalMsMin = 1000;
@@ -113,7 +113,7 @@ export function toMailbox(row: PlainMailboxRow): Mailbox {
     name: row.name,
     connection: { ...connection, tls, folder: row.folder },
     start: toStart(row),
-    after: toAfterAction(row),
+    postAction: toAfterAction(row),
     pollIntervalMs: toInterval(row),
     addresses: toAddresses(row),
     state: oneOf(row, 'state', ['active', 'paused', 'removing']),
@@ -159,7 +159,7 @@ export function passwordForm(row: Pick<PlainMailboxRow, 'name' | 'password_form'
 }
 
 /** A row that is invalid is null. */
-export function validMailbox(row: PlainMailboxRow): Mailbox | null {
+export function mailboxOrNull(row: PlainMailboxRow): Mailbox | null {
   const read = readMailbox(row);
   return read instanceof Failure ? null : read;
 }
@@ -176,12 +176,12 @@ function readMailbox(row: PlainMailboxRow): Mailbox | Failure {
 type StateRow = {
   readonly [K in Exclude<
     keyof MailboxStateRow,
-    'mailbox_id' | 'refused_version' | 'folder_life' | 'cursor_start_uid' | 'cursor_folder'
+    'mailbox_id' | 'login_failed_version' | 'folder_generation' | 'cursor_start_uid' | 'cursor_folder_hash'
   >]: MailboxStateRow[K] | null;
 };
 
 /** A row that is invalid is listed as paused, with what is wrong as its last error. `now` is the database's clock. */
-export function toListed(
+export function toListedMailbox(
   row: PlainMailboxRow & StateRow & { readonly now: string },
 ): Mailbox & { readonly health: MailboxHealth } {
   const read = readMailbox(row);
@@ -199,15 +199,15 @@ function stoppedMailbox(row: PlainMailboxRow): Mailbox {
     name: row.name,
     connection: { ...rowConnection(row), tls: 'implicit', folder: row.folder },
     start: { from: 'time', atMs: fromForeignTime(row.created_at) ?? 0 },
-    after: { kind: 'leave' },
+    postAction: { kind: 'leave' },
     pollIntervalMs: null,
     addresses: [],
     state: row.state === 'removing' ? 'removing' : 'paused',
   };
 }
 
-export function fromMailbox(mailbox: Mailbox, now: RawBuilder<string>) {
-  const { connection, start, after } = mailbox;
+export function mailboxRow(mailbox: Mailbox, now: RawBuilder<string>) {
+  const { connection, start, postAction: after } = mailbox;
   return {
     id: mailbox.id,
     name: mailbox.name,
@@ -219,10 +219,10 @@ export function fromMailbox(mailbox: Mailbox, now: RawBuilder<string>) {
     allow_plaintext: connection.allowPlaintext ? (1 as const) : (0 as const),
     username: connection.user,
     folder: connection.folder,
-    start_from: start.from,
-    start_at: start.from === 'time' ? toDatabaseTime(start.atMs) : null,
-    after_kind: after.kind,
-    after_folder: after.kind === 'move' ? after.folder : null,
+    since_kind: start.from,
+    since_at: start.from === 'time' ? toDatabaseTime(start.atMs) : null,
+    on_success: after.kind,
+    on_success_folder: after.kind === 'move' ? after.folder : null,
     poll_interval_ms: mailbox.pollIntervalMs === null ? null : Math.round(mailbox.pollIntervalMs),
     addresses: mailbox.addresses.length === 0 ? null : mailbox.addresses.join(','),
     state: mailbox.state,
@@ -235,7 +235,7 @@ function toHealth(row: StateRow & Pick<PlainMailboxRow, 'password_form' | 'passw
     nextPollAtMs: fromOptionalTime(row.next_poll_at),
     failures: row.failures ?? 0,
     failingSinceMs: fromOptionalTime(row.failing_since),
-    loginRefusals: row.login_refusals ?? 0,
+    loginRefusals: row.login_failures ?? 0,
     lastSuccessAtMs: fromOptionalTime(row.last_success_at),
     lastError:
       row.last_error_code === null
@@ -256,23 +256,23 @@ export function toCursor(row: {
   readonly cursor_uid: number | null;
 }): Cursor | null {
   if (row.cursor_uid_validity === null || row.cursor_uid === null) return null;
-  return { uidValidity: row.cursor_uid_validity, uid: row.cursor_uid };
+  return { folderEpoch: row.cursor_uid_validity, uid: row.cursor_uid };
 }
 
 /** Without a time it is when the row was made: nobody meant all the mails that were there before. */
-function toStart(row: PlainMailboxRow): Start {
-  const from = oneOf(row, 'start_from', ['all', 'time']);
+function toStart(row: PlainMailboxRow): StartPoint {
+  const from = oneOf(row, 'since_kind', ['all', 'time']);
   if (from === 'all') return { from };
-  const atMs = fromForeignTime(row.start_at ?? row.created_at);
-  if (atMs === null) throw invalid(row, 'start_at', 'is no time of the form YYYY-MM-DD HH:MM:SS (UTC)');
+  const atMs = fromForeignTime(row.since_at ?? row.created_at);
+  if (atMs === null) throw invalid(row, 'since_at', 'is no time of the form YYYY-MM-DD HH:MM:SS (UTC)');
   return { from, atMs };
 }
 
-function toAfterAction(row: PlainMailboxRow): AfterAction {
-  const kind = oneOf(row, 'after_kind', ['seen', 'move', 'delete', 'leave']);
+function toAfterAction(row: PlainMailboxRow): PostAction {
+  const kind = oneOf(row, 'on_success', ['seen', 'move', 'delete', 'leave']);
   if (kind !== 'move') return { kind };
-  const folder = row.after_folder ?? '';
-  if (folder === '') throw invalid(row, 'after_folder', 'is empty, and after_kind is move');
+  const folder = row.on_success_folder ?? '';
+  if (folder === '') throw invalid(row, 'on_success_folder', 'is empty, and on_success is move');
   return { kind, folder };
 }
 
@@ -313,29 +313,29 @@ function invalid({ name }: Pick<PlainMailboxRow, 'name'>, column: string, what: 
 const storedBytesMax = 4096;
 
 /** The column as bytes, whatever it holds; of more than 4096 bytes the first 4097. A part of no bytes is NULL in SQLite. */
-export function passwordBytes(words: DialectWords): RawBuilder<Uint8Array> {
-  return words.kind === 'mysql'
+export function passwordBytes(dialect: SqlDialect): RawBuilder<Uint8Array> {
+  return dialect.kind === 'mysql'
     ? sql<Uint8Array>`mailboxes.password`
     : sql<Uint8Array>`coalesce(substr(cast(mailboxes.password as blob), 1, ${sql.lit(storedBytesMax + 1)}), x'')`;
 }
 
 /** Its bytes are such that they can be sealed: neither empty nor too long, and without a NUL byte. */
-export function isSealable(words: DialectWords): RawBuilder<SqlBool> {
+export function isSealable(dialect: SqlDialect): RawBuilder<SqlBool> {
   const max = sql.lit(passwordBytesMax);
   // The length in bytes comes first: SQLite knows it without reading the value.
-  return words.kind === 'mysql'
+  return dialect.kind === 'mysql'
     ? sql<SqlBool>`(length(mailboxes.password) between 1 and ${max} and locate(0x00, mailboxes.password) = 0)`
     : sql<SqlBool>`(octet_length(mailboxes.password) between 1 and ${max}
         and instr(cast(mailboxes.password as blob), x'00') = 0)`;
 }
 
 /** The password and the revision of the switch in one query. The bytes belong to the caller. */
-export async function readPassword(db: Connected, words: DialectWords, id: string): Promise<StoredPassword | null> {
+export async function readPassword(db: SqlExecutor, dialect: SqlDialect, id: string): Promise<StoredPassword | null> {
   const row = await db
     .selectFrom('mailboxes')
     .leftJoin('encryption_switch', (join) => join.on('encryption_switch.id', '=', 1))
     .select([shortColumn('name'), shortColumn('password_form'), ...connectionColumns, 'encryption_switch.revision'])
-    .select(passwordBytes(words).as('password'))
+    .select(passwordBytes(dialect).as('password'))
     .where('mailboxes.id', '=', id)
     .where('mailboxes.state', '<>', 'removing')
     .executeTakeFirst();
@@ -350,14 +350,14 @@ export async function readPassword(db: Connected, words: DialectWords, id: strin
 }
 
 /** Lends the columns of a new password, which hold its bytes, to `use`. */
-export function lendPasswordColumns<T>(
+export function withPasswordColumns<T>(
   password: NewPassword,
-  words: DialectWords,
+  dialect: SqlDialect,
   use: (columns: PasswordColumns) => T,
 ): T {
   if (password.form === 'sealed') return use(sealedColumns(password.sealed, password.keyId));
   return password.password.use((bytes) =>
-    use({ ...sealedColumns(bytes, null), password_form: 'plain', readable_since: words.now }),
+    use({ ...sealedColumns(bytes, null), password_form: 'plain', plaintext_since: dialect.now }),
   );
 }
 
@@ -368,8 +368,8 @@ function sealedColumns(password: Uint8Array, keyId: string | null) {
     password,
     password_form: 'sealed' as 'plain' | 'sealed',
     password_key_id: keyId,
-    readable_since: null as RawBuilder<string> | null,
-    readable_until: null as RawBuilder<string> | null,
+    plaintext_since: null as RawBuilder<string> | null,
+    plaintext_until: null as RawBuilder<string> | null,
   };
 }
 
@@ -377,7 +377,7 @@ function sealedColumns(password: Uint8Array, keyId: string | null) {
  * Sealed, but its key is not open: such a password waits. One without a key in its column may be under any key, so it
  * waits only while none is open.
  */
-export function isWaiting(where: ExpressionBuilder<Tables, 'mailboxes'>, keyIds: readonly string[]) {
+export function lacksOpenKey(where: ExpressionBuilder<Tables, 'mailboxes'>, keyIds: readonly string[]) {
   const isSealed = where('mailboxes.password_form', '=', 'sealed');
   if (keyIds.length === 0) return isSealed;
   const named = where('mailboxes.password_key_id', 'is not', null);

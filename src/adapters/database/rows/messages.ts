@@ -6,9 +6,9 @@
  */
 import { hash } from 'node:crypto';
 import type { Insertable, RawBuilder } from 'kysely';
-import type { NewMessage, NewOutcome, NewTicket, StoredMessage } from '../../../ingest/model.ts';
+import type { MessageDetails, NewMessage, NewOutcome, NewTicket } from '../../../ingest/model.ts';
 import type { Address, Attachment, Bounce, Header, Mark } from '../../../mail/message.ts';
-import { fromDatabaseTime, fromOptionalTime, shorten, toClaimedTime, toDatabaseTime } from '../sql/dialect.ts';
+import { fromDatabaseTime, fromOptionalTime, toClaimedTime, toDatabaseTime, truncate } from '../sql/dialect.ts';
 import type {
   AttachmentRow,
   AttachmentTable,
@@ -36,8 +36,8 @@ export function ticketRow(ticket: NewTicket, mailboxId: string): Row<TicketTable
     ref: ticket.ref,
     mailbox_id: mailboxId,
     ...shortAndFull('subject', ticket.subject),
-    requester_name: shorten(ticket.requester.name, shortCharacters),
-    requester_address: shorten(ticket.requester.address, addressCharacters),
+    requester_name: truncate(ticket.requester.name, shortCharacters),
+    requester_address: truncate(ticket.requester.address, addressCharacters),
     status: 'open',
     is_orphan: flag(ticket.isOrphan),
     created_at: created,
@@ -57,8 +57,8 @@ export function messageRow(message: NewMessage, mailboxId: string, now: RawBuild
     message_id_missing: flag(parsed.messageIdMissing),
     reported_message_id: parsed.reportedMessageId?.toWellFormed() ?? null,
     content_hash: parsed.contentHash,
-    from_name: shorten(parsed.from?.name ?? '', shortCharacters),
-    from_address: shorten(parsed.from?.address ?? '', addressCharacters),
+    from_name: truncate(parsed.from?.name ?? '', shortCharacters),
+    from_address: truncate(parsed.from?.address ?? '', addressCharacters),
     from_json: parsed.from === null ? null : JSON.stringify(parsed.from),
     reply_to_json: JSON.stringify(parsed.replyTo),
     to_json: JSON.stringify(parsed.to),
@@ -84,7 +84,7 @@ export function attachmentRow(attachment: Attachment, messageId: string, positio
     message_id: messageId,
     position,
     ...shortAndFull('name', attachment.name),
-    type: shorten(attachment.type, shortCharacters),
+    type: truncate(attachment.type, shortCharacters),
     size_bytes: attachment.sizeBytes,
     sha256: attachment.sha256,
     content_id: attachment.contentId?.toWellFormed() ?? null,
@@ -114,7 +114,7 @@ export function outcomeRow(outcome: NewOutcome, mailboxId: string, uidValidity: 
   } satisfies Record<keyof OutcomeTable, unknown>;
 }
 
-export function toStoredMessage(row: MessageRow, attachments: readonly AttachmentRow[]): StoredMessage {
+export function toStoredMessage(row: MessageRow, attachments: readonly AttachmentRow[]): MessageDetails {
   return {
     id: row.id,
     messageId: row.message_id,
@@ -148,7 +148,7 @@ export function toStoredMessage(row: MessageRow, attachments: readonly Attachmen
 }
 
 function shortAndFull<K extends 'subject' | 'name'>(column: K, text: string) {
-  const short = shorten(text, shortCharacters);
+  const short = truncate(text, shortCharacters);
   const whole = text.toWellFormed();
   return { [column]: short, [`${column}_full`]: short === whole ? null : whole } as Record<K, string> &
     Record<`${K}_full`, string | null>;

@@ -6,50 +6,50 @@
  */
 import { sql } from 'kysely';
 import type { StoredWorker, WorkerReport } from '../../../encryption/ports.ts';
-import type { DialectWords } from '../sql/dialect.ts';
+import type { SqlDialect } from '../sql/dialect.ts';
 import { fromDatabaseTime } from '../sql/dialect.ts';
-import type { Connected } from '../sql/tables.ts';
+import type { SqlExecutor } from '../sql/tables.ts';
 
 const forgottenAfterMs = 86_400_000;
 /** More than anybody starts; what a table has beyond that is not ours. */
 const listedMax = 200;
 /** So far the clocks of two nodes of one database may be apart. */
-export const aheadMsMax = 60_000;
+export const clockSkewMsMax = 60_000;
 
 /** When it started stays what its first report said. */
-export async function reportWorker(db: Connected, words: DialectWords, report: WorkerReport): Promise<void> {
+export async function reportWorker(db: SqlExecutor, dialect: SqlDialect, report: WorkerReport): Promise<void> {
   const { worker, host, pid, vault, revision } = report;
-  const facts = { host, pid, key_ids: report.keyIds.join(','), vault, revision, seen_at: words.now };
-  const insert = db.insertInto('workers').values({ worker, started_at: words.now, ...facts });
+  const facts = { host, pid, key_ids: report.keyIds.join(','), vault, revision, seen_at: dialect.now };
+  const insert = db.insertInto('workers').values({ worker, started_at: dialect.now, ...facts });
   const upsert =
-    words.kind === 'mysql'
+    dialect.kind === 'mysql'
       ? insert.onDuplicateKeyUpdate(facts)
       : insert.onConflict((conflict) => conflict.column('worker').doUpdateSet(facts));
   await upsert.execute();
 }
 
-export async function removeWorker(db: Connected, worker: string): Promise<void> {
+export async function removeWorker(db: SqlExecutor, worker: string): Promise<void> {
   await db.deleteFrom('workers').where('worker', '=', worker).execute();
 }
 
 export async function listWorkers(
-  db: Connected,
-  words: DialectWords,
+  db: SqlExecutor,
+  dialect: SqlDialect,
   liveMs: number,
 ): Promise<readonly StoredWorker[]> {
   await db
     .deleteFrom('workers')
     .where((where) =>
       where.or([
-        where('seen_at', '<', words.nowPlus(-forgottenAfterMs)),
-        where('seen_at', '>', words.nowPlus(forgottenAfterMs)),
+        where('seen_at', '<', dialect.nowPlus(-forgottenAfterMs)),
+        where('seen_at', '>', dialect.nowPlus(forgottenAfterMs)),
       ]),
     )
     .execute();
   const rows = await db
     .selectFrom('workers')
     .selectAll()
-    .select(sql<number>`seen_at between ${words.nowPlus(-liveMs)} and ${words.nowPlus(aheadMsMax)}`.as('live'))
+    .select(sql<number>`seen_at between ${dialect.nowPlus(-liveMs)} and ${dialect.nowPlus(clockSkewMsMax)}`.as('live'))
     .orderBy('live', 'desc')
     .orderBy('worker')
     .limit(listedMax)

@@ -8,9 +8,9 @@
 import { createHash } from 'node:crypto';
 import { sql } from 'kysely';
 import { Failure, isFailure } from '../../../errors.ts';
-import type { DialectWords, Migration } from '../sql/dialect.ts';
+import type { Migration, SqlDialect } from '../sql/dialect.ts';
 import { fromDatabaseTime } from '../sql/dialect.ts';
-import type { Connected } from '../sql/tables.ts';
+import type { SqlExecutor } from '../sql/tables.ts';
 import { migrations } from './migrations.ts';
 
 export type MigrationStatus = { readonly number: number; readonly name: string; readonly appliedAtMs: number | null };
@@ -31,11 +31,11 @@ const doneAlready = [1050, 1060, 1061];
 const lockTurnS = 1;
 const lockTurnsMax = 900;
 
-export function migrationsOf(db: Connected, words: DialectWords): Migrations {
+export function createMigrations(db: SqlExecutor, dialect: SqlDialect): Migrations {
   return {
     status: () => status(db),
     apply: (onEach = () => undefined) =>
-      words.kind === 'mysql' ? applyMysql(db, words, onEach) : applySqlite(db, words, onEach),
+      dialect.kind === 'mysql' ? applyMysql(db, dialect, onEach) : applySqlite(db, dialect, onEach),
     check: async () => {
       const rows = await status(db);
       refuseNewer(rows);
@@ -45,7 +45,7 @@ export function migrationsOf(db: Connected, words: DialectWords): Migrations {
   };
 }
 
-async function status(db: Connected): Promise<readonly MigrationStatus[]> {
+async function status(db: SqlExecutor): Promise<readonly MigrationStatus[]> {
   const applied = await readApplied(db);
   const own = migrations.map(({ number, name }) => ({ number, name, appliedAtMs: null }));
   const byNumber = new Map<number, MigrationStatus>(own.map((row) => [row.number, row]));
@@ -54,7 +54,7 @@ async function status(db: Connected): Promise<readonly MigrationStatus[]> {
 }
 
 /** What is recorded as applied; nothing in a new database, which has not even the table for it. */
-async function readApplied(db: Connected): Promise<readonly MigrationStatus[]> {
+async function readApplied(db: SqlExecutor): Promise<readonly MigrationStatus[]> {
   try {
     const rows = await db.selectFrom('schema_migration').selectAll().orderBy('number').execute();
     return rows.map((row) => ({ number: row.number, name: row.name, appliedAtMs: fromDatabaseTime(row.applied_at) }));
@@ -72,20 +72,20 @@ function refuseNewer(rows: readonly MigrationStatus[]): void {
   throw new Failure('database_outdated', message);
 }
 
-async function missingSteps(db: Connected): Promise<readonly Migration[]> {
+async function missingSteps(db: SqlExecutor): Promise<readonly Migration[]> {
   const applied = await readApplied(db);
   refuseNewer(applied);
   const numbers = new Set(applied.map((row) => row.number));
   return migrations.filter((migration) => !numbers.has(migration.number));
 }
 
-function applyMysql(db: Connected, words: DialectWords, onEach: OnEach): Promise<number> {
+function applyMysql(db: SqlExecutor, dialect: SqlDialect, onEach: OnEach): Promise<number> {
   return db.connection().execute(async (connection) => {
     const steps = await missingSteps(connection);
     if (steps.length === 0) return 0;
     const lock = await takeLock(connection);
     try {
-      return await applyMissing(connection, words, onEach);
+      return await applyMissing(connection, dialect, onEach);
     } finally {
       await releaseLock(connection, lock);
     }
@@ -93,7 +93,7 @@ function applyMysql(db: Connected, words: DialectWords, onEach: OnEach): Promise
 }
 
 /** The connection that holds the lock gives it back as it ends, so a broken one has nothing to give back. */
-async function releaseLock(connection: Connected, lock: string): Promise<void> {
+async function releaseLock(connection: SqlExecutor, lock: string): Promise<void> {
   try {
     await sql`select release_lock(${lock})`.execute(connection);
   } catch (error) {
@@ -101,7 +101,7 @@ async function releaseLock(connection: Connected, lock: string): Promise<void> {
   }
 }
 
-async function takeLock(connection: Connected): Promise<string> {
+async function takeLock(connection: SqlExecutor): Promise<string> {
   const named = await sql<{ name: string }>`select database() as name`.execute(connection);
   const digest = createHash('sha256')
     .update(named.rows[0]?.name ?? '')
@@ -114,14 +114,14 @@ async function takeLock(connection: Connected): Promise<string> {
   throw new Failure('database_conflict', 'Another process has been migrating the database for too long.');
 }
 
-async function applyMissing(connection: Connected, words: DialectWords, onEach: OnEach): Promise<number> {
-  await ensureRecord(connection, words);
+async function applyMissing(connection: SqlExecutor, dialect: SqlDialect, onEach: OnEach): Promise<number> {
+  await ensureRecord(connection, dialect);
   for (let count = 0; ; count += 1) {
     // Asked before each step: on Galera the lock keeps nobody out who migrates through another node.
     const [step] = await missingSteps(connection);
     if (step === undefined) return count;
     if (step.mysql !== null) await tolerant(step, () => sql.raw(step.mysql ?? '').execute(connection));
-    await record(connection, words, step);
+    await record(connection, dialect, step);
     onEach(step);
   }
 }
@@ -137,29 +137,29 @@ async function tolerant(step: Migration, run: () => Promise<unknown>): Promise<v
   }
 }
 
-async function applySqlite(db: Connected, words: DialectWords, onEach: OnEach): Promise<number> {
+async function applySqlite(db: SqlExecutor, dialect: SqlDialect, onEach: OnEach): Promise<number> {
   let count = 0;
   if ((await missingSteps(db)).length === 0) return 0;
-  await ensureRecord(db, words);
+  await ensureRecord(db, dialect);
   for (;;) {
-    const step = await db.transaction().execute((transaction) => applyNext(transaction, words));
+    const step = await db.transaction().execute((transaction) => applyNext(transaction, dialect));
     if (step === null) return count;
     count += 1;
     onEach(step);
   }
 }
 
-async function applyNext(transaction: Connected, words: DialectWords): Promise<Migration | null> {
+async function applyNext(transaction: SqlExecutor, dialect: SqlDialect): Promise<Migration | null> {
   const [step] = await missingSteps(transaction);
   if (step === undefined) return null;
   if (step.sqlite !== null) await sql.raw(step.sqlite).execute(transaction);
-  await record(transaction, words, step);
+  await record(transaction, dialect, step);
   return step;
 }
 
-async function ensureRecord(db: Connected, words: DialectWords): Promise<void> {
+async function ensureRecord(db: SqlExecutor, dialect: SqlDialect): Promise<void> {
   const statement =
-    words.kind === 'mysql'
+    dialect.kind === 'mysql'
       ? `create table if not exists schema_migration (number int unsigned not null primary key,
          name varchar(100) not null, applied_at datetime(3) not null)
          engine=InnoDB default character set=utf8mb4 collate=utf8mb4_unicode_ci`
@@ -169,8 +169,8 @@ async function ensureRecord(db: Connected, words: DialectWords): Promise<void> {
 }
 
 /** On Galera two nodes may have made the step; the second record is the same. */
-async function record(db: Connected, words: DialectWords, step: Migration): Promise<void> {
-  const row = { number: step.number, name: step.name, applied_at: words.now };
+async function record(db: SqlExecutor, dialect: SqlDialect, step: Migration): Promise<void> {
+  const row = { number: step.number, name: step.name, applied_at: dialect.now };
   const insert = db.insertInto('schema_migration').values(row);
-  await (words.kind === 'mysql' ? insert.ignore() : insert.onConflict((at) => at.doNothing())).execute();
+  await (dialect.kind === 'mysql' ? insert.ignore() : insert.onConflict((at) => at.doNothing())).execute();
 }

@@ -439,6 +439,6 @@ export const migrations: readonly Migration[] = [
   ...serviceMigrations,
   ...mailMigrations,
   ...adminMigrations,
-  // Of which folder the cursor is (numbering.ts, `folderKey`); null: of the one that is visited next.
+  // Of which folder the cursor is (folder-epoch.ts, `folderKey`); null: of the one that is visited next.
   column(57, 'mailbox_state', 'cursor_folder', `${hash} null`, 'text null'),
 ];

@@ -4,9 +4,9 @@
  * The clock is the database's own: leases and due times of several workers are compared with one clock.
  */
 import { CompiledQuery, type InsertObject, type RawBuilder, sql } from 'kysely';
-import type { Connected, Tables } from './tables.ts';
+import type { SqlExecutor, Tables } from './tables.ts';
 
-export type DialectWords = {
+export type SqlDialect = {
   readonly kind: 'mysql' | 'sqlite';
   readonly now: RawBuilder<string>;
   /** The time that many milliseconds from now. */
@@ -27,10 +27,10 @@ export type DialectWords = {
 const insertUnitsMax = 2_000_000;
 
 /** Up to that size escaping the texts of an INSERT is cheaper than more statements, and than preparing them. */
-export const textUnitsMax = 8_192;
+export const textProtocolUnitsMax = 8_192;
 
 /** `packetBytesMax` tells the largest statement that the server takes. */
-export function mysqlWords(packetBytesMax: () => number): DialectWords {
+export function mysqlDialect(packetBytesMax: () => number): SqlDialect {
   return {
     kind: 'mysql',
     now: sql<string>`utc_timestamp(3)`,
@@ -38,11 +38,11 @@ export function mysqlWords(packetBytesMax: () => number): DialectWords {
     insertSizes: [100, 64, 32, 16, 8, 4, 2, 1],
     changeSizes: [32, 16, 8, 4, 2, 1],
     insertUnitsMax: () => Math.min(insertUnitsMax, Math.floor(packetBytesMax() / 8)),
-    smallInsertUnitsMax: textUnitsMax,
+    smallInsertUnitsMax: textProtocolUnitsMax,
   };
 }
 
-export function sqliteWords(): DialectWords {
+export function sqliteDialect(): SqlDialect {
   return {
     kind: 'sqlite',
     now: sql<string>`strftime('%Y-%m-%d %H:%M:%f', 'now')`,
@@ -68,31 +68,31 @@ type Row = Readonly<Record<string, unknown>>;
 type Statement = { readonly one: CompiledQuery; readonly further: string };
 
 /** By table and columns. The database's own time is part of a statement, so each dialect has its own. */
-const statements = new WeakMap<DialectWords, Map<string, Statement>>();
+const statements = new WeakMap<SqlDialect, Map<string, Statement>>();
 
 export async function insertRows<T extends keyof Tables & string>(
-  db: Connected,
-  words: DialectWords,
+  db: SqlExecutor,
+  dialect: SqlDialect,
   table: T,
   rows: readonly InsertObject<Tables, T>[],
 ): Promise<void> {
-  for (const chunk of chunks(rows, words)) await db.executeQuery(insertOf(db, words, table, chunk));
+  for (const chunk of insertChunks(rows, dialect)) await db.executeQuery(insertOf(db, dialect, table, chunk));
 }
 
 /**
  * Stretches of rows: all the rest where that is small, else as long as one of the sizes and no larger than the dialect
  * likes; a larger row goes alone.
  */
-export function* chunks<R extends object>(rows: readonly R[], words: DialectWords): Iterable<readonly R[]> {
-  const unitsMax = words.insertUnitsMax();
+export function* insertChunks<R extends object>(rows: readonly R[], dialect: SqlDialect): Iterable<readonly R[]> {
+  const unitsMax = dialect.insertUnitsMax();
   const units = unitsBefore(rows);
   const unitsIn = (from: number, to: number) => (units[to] ?? 0) - (units[from] ?? 0);
   for (let at = 0; at < rows.length; ) {
     const from = at;
     const left = rows.length - from;
     const fits = (size: number) => size <= left && unitsIn(from, from + size) <= unitsMax;
-    const isSmall = unitsIn(from, rows.length) <= Math.min(words.smallInsertUnitsMax, unitsMax);
-    const size = isSmall ? left : (words.insertSizes.find(fits) ?? 1);
+    const isSmall = unitsIn(from, rows.length) <= Math.min(dialect.smallInsertUnitsMax, unitsMax);
+    const size = isSmall ? left : (dialect.insertSizes.find(fits) ?? 1);
     yield rows.slice(at, at + size);
     at += size;
   }
@@ -110,18 +110,18 @@ function unitsBefore(rows: readonly object[]): readonly number[] {
 }
 
 function insertOf<T extends keyof Tables & string>(
-  db: Connected,
-  words: DialectWords,
+  db: SqlExecutor,
+  dialect: SqlDialect,
   table: T,
   rows: readonly InsertObject<Tables, T>[],
 ): CompiledQuery {
   const first: Row = rows[0] ?? {};
   const columns = Object.keys(first);
-  const parameters = parametersOf(rows, columns, words.now);
+  const parameters = parametersOf(rows, columns, dialect.now);
   if (parameters === null) return db.insertInto(table).values(rows).compile();
-  const known = statements.get(words) ?? new Map<string, Statement>();
-  statements.set(words, known);
-  const key = [table, ...columns.map((column) => (first[column] === words.now ? `${column}=now` : column))].join(' ');
+  const known = statements.get(dialect) ?? new Map<string, Statement>();
+  statements.set(dialect, known);
+  const key = [table, ...columns.map((column) => (first[column] === dialect.now ? `${column}=now` : column))].join(' ');
   const statement = known.get(key) ?? statementOf(db.insertInto(table).values(rows.slice(0, 1)).compile().sql);
   known.set(key, statement);
   return { ...statement.one, sql: statement.one.sql + statement.further.repeat(rows.length - 1), parameters };
@@ -156,12 +156,12 @@ function isPlain(value: unknown): boolean {
 const keysPerQuery = 500;
 
 /** `values` in their order, in portions that fit into one query each. */
-export function* portions<T>(values: readonly T[]): Iterable<readonly T[]> {
+export function* chunks<T>(values: readonly T[]): Iterable<readonly T[]> {
   for (let at = 0; at < values.length; at += keysPerQuery) yield values.slice(at, at + keysPerQuery);
 }
 
-/** `values` in their order, each portion as long as one of `sizes`, the largest that fits: few different statements. */
-export function* sized<T>(values: readonly T[], sizes: readonly [number, ...number[]]): Iterable<readonly T[]> {
+/** `values` in their order, each chunk as long as one of `sizes`, the largest that fits: few different statements. */
+export function* chunksOfSizes<T>(values: readonly T[], sizes: readonly [number, ...number[]]): Iterable<readonly T[]> {
   for (let at = 0; at < values.length; ) {
     const size = sizes.find((one) => one <= values.length - at) ?? 1;
     yield values.slice(at, at + size);
@@ -215,7 +215,7 @@ export function fromForeignTime(text: string | null): number | null {
 /** Texts that fit a column: cut at a code point, and well formed. */
 
 /** The first `charactersMax` code points of `text`; half a surrogate pair becomes U+FFFD. */
-export function shorten(text: string, charactersMax: number): string {
+export function truncate(text: string, charactersMax: number): string {
   const whole = text.toWellFormed();
   if (whole.length <= charactersMax) return whole;
   // Two units make a character at most, so twice as many units hold enough of them.

@@ -17,7 +17,7 @@ export function readsPasswords(sql: string): boolean {
 }
 
 /** Puts every bytes in `rows` into a buffer of its own, and wipes what they were in. */
-export function takeBytes(rows: readonly unknown[]): void {
+export function detachBytes(rows: readonly unknown[]): void {
   for (const row of rows) {
     if (typeof row !== 'object' || row === null) continue;
     for (const [column, value] of Object.entries(row)) {
@@ -34,7 +34,7 @@ function taken(bytes: Uint8Array): Uint8Array {
 }
 
 /** Keeps what `socket` receives and sends from now on. Disposing it wipes that, when nothing more is expected. */
-export function watchSocket(socket: Duplex): Disposable {
+export function recordForWipe(socket: Duplex): Disposable {
   const seen: Uint8Array[] = [];
   const keep = (chunk: unknown): void => {
     if (chunk instanceof Uint8Array) seen.push(chunk);

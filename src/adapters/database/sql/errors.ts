@@ -45,10 +45,10 @@ const sqliteNumbers = new Map<number, FailureCode>([
 
 /** What a second row under a unique key means. MySQL names the key, SQLite the column. */
 const uniqueKeys = new Map<string, readonly [FailureCode, string]>([
-  ['mailbox_name', ['exists_already', 'A mailbox of this name exists already.']],
-  ['mailboxes.name', ['exists_already', 'A mailbox of this name exists already.']],
-  ['admin_account_name', ['exists_already', 'An admin of this name exists already.']],
-  ['admin_account.name_key', ['exists_already', 'An admin of this name exists already.']],
+  ['mailbox_name', ['already_exists', 'A mailbox of this name exists already.']],
+  ['mailboxes.name', ['already_exists', 'A mailbox of this name exists already.']],
+  ['admin_account_name', ['already_exists', 'An admin of this name exists already.']],
+  ['admin_account.name_key', ['already_exists', 'An admin of this name exists already.']],
   ['ticket_ref', ['database_conflict', 'A ticket of this reference exists already.']],
   ['ticket.ref', ['database_conflict', 'A ticket of this reference exists already.']],
 ]);
@@ -169,6 +169,6 @@ export function isTransient(failure: Failure): boolean {
 const givenUpNumbers: ReadonlySet<unknown> = new Set([1020, 1213]);
 
 /** True when the server undid all of the statement to end a conflict, so that even `n = n + 1` may be sent again. */
-export function isGivenUp(failure: Failure): boolean {
+export function isRolledBackConflict(failure: Failure): boolean {
   return failure.code === 'database_conflict' && givenUpNumbers.has(failure.fields.errno);
 }

@@ -21,10 +21,10 @@ export type MailboxTable = {
   allow_plaintext: Flag;
   username: string;
   folder: string;
-  start_from: string;
-  start_at: string | null;
-  after_kind: string;
-  after_folder: string | null;
+  since_kind: string;
+  since_at: string | null;
+  on_success: string;
+  on_success_folder: string | null;
   poll_interval_ms: number | null;
   /** Separated by commas; null: the user name, if it is an address. */
   addresses: Generated<string | null>;
@@ -34,8 +34,8 @@ export type MailboxTable = {
   /** Of a sealed password; null where somebody else wrote the row. */
   password_key_id: string | null;
   /** The password stood readable here between these times, as far as this program saw it. */
-  readable_since: string | null;
-  readable_until: string | null;
+  plaintext_since: string | null;
+  plaintext_until: string | null;
   created_at: Fixed<string>;
   /** Changes with every change of the row; kept by the database. */
   changed_at: Generated<string>;
@@ -56,15 +56,15 @@ export type MailboxStateTable = {
   last_error_hint: string | null;
   last_error_at: string | null;
   failing_since: string | null;
-  /** Refused logins in a row with the row as it was at `refused_version`. */
-  login_refusals: Generated<number>;
-  refused_version: string | null;
+  /** Refused logins in a row with the row as it was at `login_failed_version`. */
+  login_failures: Generated<number>;
+  login_failed_version: string | null;
   /** How often the folder was found set back under the same UIDVALIDITY. */
-  folder_life: Generated<number>;
+  folder_generation: Generated<number>;
   /** The cursor at which the first visit in this UIDVALIDITY began. */
   cursor_start_uid: Generated<number | null>;
   /** Of which folder the cursor is (SHA-256); null: not known. */
-  cursor_folder: Generated<string | null>;
+  cursor_folder_hash: Generated<string | null>;
 };
 
 export type TicketTable = {
@@ -183,7 +183,7 @@ export type EncryptionSwitchTable = {
   operation_owner: string | null;
   operation_until: string | null;
   /** How many transactions have changed passwords. */
-  stretches: Generated<number>;
+  password_writes: Generated<number>;
 };
 
 export type WorkerTable = {
@@ -264,7 +264,7 @@ export type Tables = {
   schema_migration: { number: number; name: string; applied_at: string };
 };
 
-export type Connected = Kysely<Tables>;
+export type SqlExecutor = Kysely<Tables>;
 
 export type MailboxRow = Selectable<MailboxTable>;
 export type MailboxStateRow = Selectable<MailboxStateTable>;

@@ -8,19 +8,19 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Failure } from '../../../errors.ts';
 import { isTransient } from './errors.ts';
-import type { Connected } from './tables.ts';
+import type { SqlExecutor } from './tables.ts';
 
 const triesMax = 5;
 const triesMsMax = 20_000;
 const pauseMs = 10;
 
 /** `work` runs anew in each try. It must use nothing but the connection that it is given: SQLite has only that one. */
-export async function inTransaction<T>(db: Connected, work: (transaction: Connected) => Promise<T>): Promise<T> {
-  return tryAgain(() => db.transaction().execute(work), isTransient);
+export async function inTransaction<T>(db: SqlExecutor, work: (transaction: SqlExecutor) => Promise<T>): Promise<T> {
+  return withRetries(() => db.transaction().execute(work), isTransient);
 }
 
 /** Does `work` again while `isWorthIt` says so of its failure. */
-export async function tryAgain<T>(work: () => Promise<T>, isWorthIt: (failure: Failure) => boolean): Promise<T> {
+export async function withRetries<T>(work: () => Promise<T>, isWorthIt: (failure: Failure) => boolean): Promise<T> {
   const endMs = performance.now() + triesMsMax;
   for (let tries = 1; ; tries += 1) {
     try {

@@ -441,14 +441,14 @@ describe.each(kinds)('the admin page on %s', (kind) => {
 
   describe('the audit', () => {
     test('is read by what it is about, and the newest row of an action by its name', async () => {
-      const all = ['switch.on', 'admin.added', 'quarantine.retried', 'administrator.x', 'key.backup_verified'];
+      const all = ['switch.on', 'admin.added', 'quarantine.requeued', 'administrator.x', 'key.backup_verified'];
       await db.audit(
         [...all, 'admin.refused', 'key.recovered'].map((action, index) => entry(action, { detail: `${index}` })),
       );
       const read = async (about?: 'quarantine' | 'admin') =>
         (await db.readAudit(100, about)).map(({ action }) => action);
       expect(await read('admin')).toEqual(['admin.refused', 'admin.added']);
-      expect(await read('quarantine')).toEqual(['quarantine.retried']);
+      expect(await read('quarantine')).toEqual(['quarantine.requeued']);
       expect(await read()).toEqual(['key.recovered', 'key.backup_verified', 'administrator.x', 'switch.on']);
       expect(await db.readAudit(1, 'admin')).toMatchObject([{ action: 'admin.refused' }]);
       await db.audit([entry('key.backup_verified', { detail: 'again' })]);

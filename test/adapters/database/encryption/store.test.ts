@@ -294,7 +294,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
 
     test('it is remembered between which times a password stood readable', async () => {
       const [mailbox, foreign] = (await added(2)) as [Mailbox, Mailbox];
-      const old = `readable_since = null, created_at = '2020-01-02 03:04:05.678'`;
+      const old = `plaintext_since = null, created_at = '2020-01-02 03:04:05.678'`;
       await opened.run(`update mailboxes set ${old} where id = '${foreign.id}'`);
       await opened.run(`update mailboxes set created_at = '2019-01-01 00:00:00.000' where id = '${mailbox.id}'`);
       const times = async () => {

@@ -48,7 +48,7 @@ describe.each(kinds)('settings on %s', (kind) => {
       ...at(before.mailbox, 'other.example'),
       name: 'renamed',
       start: { from: 'all' },
-      after: { kind: 'move', folder: 'Erledigt' },
+      postAction: { kind: 'move', folder: 'Erledigt' },
       pollIntervalMs: 15_000,
     };
     await db.changeMailbox(before, after, null, by);
@@ -60,7 +60,7 @@ describe.each(kinds)('settings on %s', (kind) => {
     expect(await db.readAudit(10)).toMatchObject([
       {
         ...{ action: 'mailbox.changed', mailboxId: mailbox.id, keyId: null },
-        detail: `${mailbox.name}: name, host, after_kind, after_folder, poll_interval_ms`,
+        detail: `${mailbox.name}: name, host, on_success, on_success_folder, poll_interval_ms`,
       },
     ]);
   });
@@ -162,6 +162,6 @@ describe.each(kinds)('settings on %s', (kind) => {
     const [one, two] = [await added(), await added()];
     const before = await db.versionedMailbox(one.name);
     const changing = db.changeMailbox(before, { ...before.mailbox, name: two.name }, null, by);
-    await expect(changing).rejects.toMatchObject({ code: 'exists_already' });
+    await expect(changing).rejects.toMatchObject({ code: 'already_exists' });
   });
 });

@@ -86,9 +86,9 @@ describe.each(kinds)('rows of others on %s', (kind) => {
       tls_mode: "'starttls'",
       folder: "'Büro 😀'",
       password_form: "'plain'",
-      start_from: "'all'",
-      after_kind: "'move'",
-      after_folder: "'Done'",
+      since_kind: "'all'",
+      on_success: "'move'",
+      on_success_folder: "'Done'",
       poll_interval_ms: '60000',
       state: "'paused'",
       fingerprint: `'${'AB'.repeat(32)}'`,
@@ -101,9 +101,9 @@ describe.each(kinds)('rows of others on %s', (kind) => {
       pollIntervalMs: 60_000,
       state: 'paused',
     });
-    expect(await db.adoptMailboxes()).toBe(1);
+    expect(await db.scheduleNewMailboxes()).toBe(1);
     await db.setMailboxState(id, 'active');
-    expect(await db.takeLease(id, 'me', 60_000, null)).toMatchObject({ mailboxId: id, epoch: 1 });
+    expect(await db.acquireLease(id, 'me', 60_000, null)).toMatchObject({ mailboxId: id, epoch: 1 });
   });
 
   test('an empty text stands for NULL where NULL is allowed', async () => {
@@ -116,12 +116,12 @@ describe.each(kinds)('rows of others on %s', (kind) => {
     ["'2026-03-04 05:06:07'", Date.UTC(2026, 2, 4, 5, 6, 7)],
     ["'2026-03-04'", Date.UTC(2026, 2, 4)],
   ])('the start may be %s', async (start, atMs) => {
-    await written({ start_at: start });
+    await written({ since_at: start });
     expect((await db.mailboxByName('desk')).start).toEqual({ from: 'time', atMs });
   });
 
   test('without a time to start from it is when the row was made', async () => {
-    await written({ start_at: 'null', created_at: "'2026-03-04 05:06:07.890'" });
+    await written({ since_at: 'null', created_at: "'2026-03-04 05:06:07.890'" });
     expect((await db.mailboxByName('desk')).start).toEqual({ from: 'time', atMs: Date.UTC(2026, 2, 4, 5, 6, 7, 890) });
   });
 
@@ -155,22 +155,22 @@ describe.each(kinds)('rows of others on %s', (kind) => {
       expect(await dueNames()).toEqual(['ours']);
       await using other = await openDatabase(opened.config);
       const counts = await Promise.all(
-        Array.from({ length: 10 }, (_, n) => (n % 2 === 0 ? db : other).adoptMailboxes()),
+        Array.from({ length: 10 }, (_, n) => (n % 2 === 0 ? db : other).scheduleNewMailboxes()),
       );
       expect(counts.reduce((sum, count) => sum + count)).toBe(3);
       expect(await dueNames()).toEqual(['a', 'b', 'c', 'ours']);
-      expect(await db.adoptMailboxes()).toBe(0);
+      expect(await db.scheduleNewMailboxes()).toBe(0);
     });
 
     test('more than one statement holds are taken too', async () => {
       const rows = Array.from({ length: 1203 }, (_, index) => `('box ${index}', 'h', 'u', 'p')`);
       await opened.run(`insert into mailboxes (${columns}) values ${rows.join(', ')}`);
-      expect(await db.adoptMailboxes()).toBe(1203);
+      expect(await db.scheduleNewMailboxes()).toBe(1203);
     });
 
     test('one that is paused is not due until somebody resumes it', async () => {
       await written({ state: "'paused'" });
-      expect(await db.adoptMailboxes()).toBe(1);
+      expect(await db.scheduleNewMailboxes()).toBe(1);
       expect(await dueNames()).toEqual([]);
       await db.setMailboxState((await db.mailboxByName('desk')).id, 'active');
       expect(await dueNames()).toEqual(['desk']);
@@ -178,14 +178,14 @@ describe.each(kinds)('rows of others on %s', (kind) => {
 
     test('one that is being removed gets none', async () => {
       await written({ state: "'removing'" });
-      expect(await db.adoptMailboxes()).toBe(0);
+      expect(await db.scheduleNewMailboxes()).toBe(0);
     });
   });
 
   describe('a removal that was interrupted', () => {
     const interrupted = async () => {
       await written();
-      await db.adoptMailboxes();
+      await db.scheduleNewMailboxes();
       const { id } = await db.mailboxByName('desk');
       await opened.run("update mailboxes set state = 'removing'");
       await opened.run('delete from mailbox_state');
@@ -195,7 +195,7 @@ describe.each(kinds)('rows of others on %s', (kind) => {
     test('is listed, stays without a schedule, and ends when the mailbox is removed again', async () => {
       const id = await interrupted();
       expect(await db.listMailboxes()).toMatchObject([{ id, state: 'removing', health: { nextPollAtMs: null } }]);
-      expect(await db.adoptMailboxes()).toBe(0);
+      expect(await db.scheduleNewMailboxes()).toBe(0);
       await db.removeMailbox(id, by);
       expect(await db.listMailboxes()).toEqual([]);
       expect(await db.readAudit(1)).toMatchObject([{ action: 'mailbox.removed', mailboxId: id, detail: 'desk' }]);
@@ -210,7 +210,7 @@ describe.each(kinds)('rows of others on %s', (kind) => {
 
     test('has taken the password first of all', async () => {
       await written();
-      await db.adoptMailboxes();
+      await db.scheduleNewMailboxes();
       const { id } = await db.mailboxByName('desk');
       await opened.run('alter table mailbox_state rename to elsewhere');
       await expect(db.removeMailbox(id, by)).rejects.toMatchObject({ code: 'database_outdated' });
@@ -234,15 +234,15 @@ describe.each(kinds)('rows of others on %s', (kind) => {
     ['tls_mode', "'ssl'", 'tls_mode has an unknown word; known are implicit, starttls, none'],
     ['tls_mode', "''", 'tls_mode has an unknown word'],
     ['fingerprint', "'not one'", 'fingerprint is not 64 hex digits'],
-    ['start_from', "'now'", 'start_from has an unknown word; known are all, time'],
-    ['after_kind', "'archive'", 'after_kind has an unknown word; known are seen, move, delete, leave'],
-    ['after_kind', "'move'", 'after_folder is empty, and after_kind is move'],
+    ['since_kind', "'now'", 'since_kind has an unknown word; known are all, time'],
+    ['on_success', "'archive'", 'on_success has an unknown word; known are seen, move, delete, leave'],
+    ['on_success', "'move'", 'on_success_folder is empty, and on_success is move'],
     ['poll_interval_ms', '0', 'poll_interval_ms is not 1000 to 86400000'],
     ['poll_interval_ms', `${Number.MAX_SAFE_INTEGER}`, 'poll_interval_ms is not 1000 to 86400000'],
     ['state', "'enabled'", 'state has an unknown word; known are active, paused, removing'],
     ['password_form', "'PLAIN'", 'password_form has an unknown word; known are plain, sealed'],
     ['password_form', "''", 'password_form has an unknown word; known are plain, sealed'],
-    ...(kind === 'sqlite' ? ([['start_at', "'soon'", 'start_at is no time']] as const) : []),
+    ...(kind === 'sqlite' ? ([['since_at', "'soon'", 'since_at is no time']] as const) : []),
   ];
 
   describe('a row that is no mailbox', () => {
@@ -251,7 +251,7 @@ describe.each(kinds)('rows of others on %s', (kind) => {
       async (column, value, says) => {
         await written({ name: "'bad'", [column]: value });
         await written({ name: "'good'" });
-        await db.adoptMailboxes();
+        await db.scheduleNewMailboxes();
         const [bad, good] = await db.listMailboxes();
         expect(bad).toMatchObject({ name: 'bad', state: 'paused', health: { lastError: { code: 'mailbox_invalid' } } });
         expect(bad?.health.lastError?.message).toContain(`"bad" cannot be used: ${says}`);
@@ -270,7 +270,7 @@ describe.each(kinds)('rows of others on %s', (kind) => {
     test('any number of them that are overdue for longest leave room for the others', async () => {
       for (let index = 0; index < 12; index += 1) await written({ name: `'bad ${index}'`, host: "''" });
       for (const name of ['x', 'y', 'z']) await written({ name: `'${name}'` });
-      await db.adoptMailboxes();
+      await db.scheduleNewMailboxes();
       const bad = `select id from mailboxes where host = ''`;
       await opened.run(`update mailbox_state set next_poll_at = '2020-01-01 00:00:00' where mailbox_id in (${bad})`);
       for (const limit of [1, 2, 3, 5, 100]) expect(await dueNames(limit)).toHaveLength(Math.min(limit, 3));
@@ -308,15 +308,15 @@ describe.each(kinds)('rows of others on %s', (kind) => {
 
   test('a mailbox of ours and one of the helpdesk are the same kind of thing', async () => {
     await written();
-    await db.adoptMailboxes();
+    await db.scheduleNewMailboxes();
     const mailbox = await db.mailboxByName('desk');
-    const lease = await db.takeLease(mailbox.id, 'me', 60_000, null);
+    const lease = await db.acquireLease(mailbox.id, 'me', 60_000, null);
     if (lease === null) throw new Error('not taken');
-    await db.setCursor(lease, { uidValidity: 1, uid: 5 });
+    await db.setCursor(lease, { folderEpoch: 1, uid: 5 });
     await db.releaseLease(lease, { ok: true, nextPollAfterMs: 60_000 });
     expect(await dueNames()).toEqual([]);
     await expect(
       db.addMailbox({ ...sampleMailbox(), name: 'desk', start: { from: 'time', atMs: nowMs } }, plain('x'), null, by),
-    ).rejects.toMatchObject({ code: 'exists_already' });
+    ).rejects.toMatchObject({ code: 'already_exists' });
   });
 });

@@ -92,13 +92,13 @@ describe.each(kinds)('hostile rows on %s', (kind) => {
   });
 
   describe('texts that are too long', () => {
-    const limits = { name: 255, host: 255, username: 1024, folder: 1024, after_folder: 1024, ca_pem: 65_536 };
+    const limits = { name: 255, host: 255, username: 1024, folder: 1024, on_success_folder: 1024, ca_pem: 65_536 };
     const cases = Object.entries(limits).filter(([column]) => kind === 'sqlite' || !/^(name|host)$/.test(column));
 
     test.each(cases)('%s of %d characters is taken, one more makes the row invalid', async (column, max) => {
       await written({ name: "'good'", id: "'g'", [column]: letters(max) });
       await written({ name: "'bad'", id: "'b'", [column]: letters(max + 1) });
-      await db.adoptMailboxes();
+      await db.scheduleNewMailboxes();
       expect((await db.dueMailboxes(10, [], 3)).map(({ id }) => id)).toEqual(['g']);
       const bad = (await db.listMailboxes()).find(({ id }) => id === 'b');
       expect(bad).toMatchObject({ state: 'paused', health: { lastError: { code: 'mailbox_invalid' } } });
@@ -125,7 +125,15 @@ describe.each(kinds)('hostile rows on %s', (kind) => {
     });
 
     testOnSqlite('words, times and passwords of any size cost little, too', async () => {
-      const texts = ['tls_mode', 'fingerprint', 'start_from', 'start_at', 'after_kind', 'created_at', 'readable_since'];
+      const texts = [
+        'tls_mode',
+        'fingerprint',
+        'since_kind',
+        'since_at',
+        'on_success',
+        'created_at',
+        'plaintext_since',
+      ];
       const long = Object.fromEntries(texts.map((column) => [column, letters(2_000_000)]));
       await written({ ...long, id: "'b'", password: letters(5_000_000), password_key_id: letters(2_000_000) });
       const sizes: number[] = [];
@@ -247,7 +255,7 @@ describe.each(kinds)('hostile rows on %s', (kind) => {
       await opened.run(`${lenient}update ${table} set ${pairs}`);
     };
     await written({ id: "'a'" });
-    await db.adoptMailboxes();
+    await db.scheduleNewMailboxes();
     const worker = { worker: 'w', host: 'h', pid: 1, keyIds: [keyId], vault: 'open', revision: 0 };
     await db.reportWorker(worker);
     await db.audit([{ ...by, action: 'x', keyId, nextKeyId: null, mailboxId: null, detail: null }]);
@@ -255,7 +263,7 @@ describe.each(kinds)('hostile rows on %s', (kind) => {
     await opened.run("update encryption_switch set operation_owner = 'mallory'");
     await set('workers', ['started_at', 'seen_at']);
     await set('audit', ['at']);
-    await set('mailboxes', ['start_at', 'created_at', 'readable_since', 'readable_until']);
+    await set('mailboxes', ['since_at', 'created_at', 'plaintext_since', 'plaintext_until']);
     await set('mailbox_state', ['next_poll_at', 'last_success_at', 'last_error_at', 'lease_until']);
     await opened.run("update mailbox_state set last_error_code = 'x'");
     const reading = await db.readSwitch();

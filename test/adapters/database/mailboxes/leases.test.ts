@@ -31,7 +31,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
   }
 
   async function lease(id: string, owner = 'me'): Promise<Lease> {
-    const taken = await on.db.takeLease(id, owner, minute, null);
+    const taken = await on.db.acquireLease(id, owner, minute, null);
     if (taken === null) throw new Error('not taken');
     return taken;
   }
@@ -60,7 +60,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     await on.run(`update mailboxes set folder = 'Other' where id = '${id}'`);
   };
 
-  const versionOf = async (id: string) => (await on.db.watchedRows([id])).get(id)?.version ?? '';
+  const versionOf = async (id: string) => (await on.db.mailboxVersions([id])).get(id)?.version ?? '';
 
   test('refused logins are counted for the row as it is, and a change of the row ends the pause at once', async () => {
     const id = await add();
@@ -125,10 +125,10 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     const id = await add();
     const [seen] = await due();
     await fail(id, 'login_refused', 6 * hour, seen?.version);
-    expect(await on.db.takeLease(id, 'late', minute, null, seen?.epoch)).toBeNull();
+    expect(await on.db.acquireLease(id, 'late', minute, null, seen?.epoch)).toBeNull();
     await touch(id);
     const [again] = await due();
-    expect(await on.db.takeLease(id, 'late', minute, null, again?.epoch)).toMatchObject({ owner: 'late' });
+    expect(await on.db.acquireLease(id, 'late', minute, null, again?.epoch)).toMatchObject({ owner: 'late' });
   });
 
   test('a wait for another reason does not end with a change of the row', async () => {
@@ -158,7 +158,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     const id = await add();
     await fail(id, 'login_refused', 0, await versionOf(id));
     const held = await lease(id);
-    await on.db.noteVisit(held, hour);
+    await on.db.recordPollSuccess(held, hour);
     const [row] = await on.db.listMailboxes();
     expect(row?.health).toMatchObject({
       failures: 0,
@@ -167,10 +167,10 @@ describe.each(kinds)('the schedule in %s', (kind) => {
       lastSuccessAtMs: expect.any(Number),
     });
     expect(await on.db.leaseOwner(id)).toBe('me');
-    await on.db.noteVisit({ ...held, epoch: held.epoch - 1 }, 0);
+    await on.db.recordPollSuccess({ ...held, epoch: held.epoch - 1 }, 0);
     expect((await on.db.listMailboxes())[0]?.health.nextPollAtMs).toBeGreaterThan(Date.now() + hour / 2);
     // Whoever rested there is gone: nobody hears of new mail.
-    await on.db.freeLease(id, 'me');
+    await on.db.reclaimLease(id, 'me');
     expect(await dueIds()).toEqual([id]);
   });
 
@@ -179,7 +179,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     await fail(lost, 'connect_refused', hour);
     await fail(busy, 'server_busy', hour);
     await fail(other, 'connect_refused', hour);
-    await on.db.hurry(['connect_refused', 'connect_timeout'], 'back');
+    await on.db.makeDue(['connect_refused', 'connect_timeout'], 'back');
     expect(await dueIds()).toEqual([lost]);
   });
 
@@ -199,11 +199,11 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     await setBack();
     await sleep(400);
     expect(await due()).toEqual([]);
-    await on.db.hurryAll();
+    await on.db.makeAllDue();
     expect(await dueIds()).toEqual([well]);
     await sleep(400);
     // A second worker that notices the step makes nobody wait longer.
-    await on.db.hurryAll();
+    await on.db.makeAllDue();
     expect(await dueIds()).toEqual([well, brief].sort());
     const rows = await on.db.listMailboxes();
     const nextMs = rows.find(({ id }) => id === long)?.health.nextPollAtMs ?? 0;
@@ -233,7 +233,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
       await putOff(well, 'next_poll_at', ms);
       for (const column of ['next_poll_at', 'last_error_at']) await putOff(failing, column, ms);
       expect(await due()).toEqual([]);
-      await on.db.hurryStranded(minute);
+      await on.db.makeStrandedDue(minute);
       expect(await dueIds()).toEqual([well]);
       const nowMs = await on.db.databaseNowMs();
       const waits = new Map(
@@ -253,20 +253,20 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     const id = await add();
     await fail(id, 'folder_missing', minute);
     await putOff(id, 'next_poll_at', 800 * hour);
-    await on.db.hurryStranded(minute);
+    await on.db.makeStrandedDue(minute);
     expect(await dueIds()).toEqual([id]);
   });
 
   test('a lease that ends later than any can is over, and who had it cannot write', async () => {
     const id = await add();
-    const longest = await on.db.takeLease(id, 'me', hour, null);
+    const longest = await on.db.acquireLease(id, 'me', hour, null);
     expect(await dueIds()).toEqual([]);
     expect(await on.db.leaseOwner(id)).toBe('me');
-    expect(await on.db.takeLease(id, 'you', minute, null)).toBeNull();
+    expect(await on.db.acquireLease(id, 'you', minute, null)).toBeNull();
     await putOff(id, 'lease_until', 10 * minute);
     expect(await dueIds()).toEqual([id]);
     expect(await on.db.leaseOwner(id)).toBeNull();
-    expect(await on.db.takeLease(id, 'you', minute, null)).toMatchObject({ owner: 'you', epoch: 2 });
+    expect(await on.db.acquireLease(id, 'you', minute, null)).toMatchObject({ owner: 'you', epoch: 2 });
     const cursor = { uidValidity: 1, uid: 1 };
     await expect(on.db.setCursor(longest as Lease, cursor)).rejects.toMatchObject({ code: 'lease_lost' });
   });
@@ -278,29 +278,29 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     const seenAhead = (ms: number) =>
       on.run(`update workers set seen_at = '${toDatabaseTime(Date.now() + ms)}' where worker = 'silent'`);
     await seenAhead(minute / 2);
-    expect(await on.db.freeDeadLeases(10_000, 'me')).toEqual([]);
+    expect(await on.db.reclaimDeadLeases(10_000, 'me')).toEqual([]);
     await seenAhead(2 * minute);
-    expect(await on.db.freeDeadLeases(10_000, 'me')).toEqual(['silent']);
+    expect(await on.db.reclaimDeadLeases(10_000, 'me')).toEqual(['silent']);
     expect(await dueIds()).toEqual([id]);
   });
 
   test('without a step nothing that failed is hurried', async () => {
     const id = await add();
     await fail(id, 'folder_missing', hour);
-    await on.db.hurryAll();
+    await on.db.makeAllDue();
     expect(await due()).toEqual([]);
   });
 
   test('what rests is told changed, paused and gone rows', async () => {
     const [same, changed, paused, gone] = [await add(), await add(), await add(), await add()];
     const named = await add();
-    const before = await on.db.watchedRows([same, changed, paused, gone, named]);
+    const before = await on.db.mailboxVersions([same, changed, paused, gone, named]);
     await on.db.setAddresses(named, ['new@example.org']);
-    expect((await on.db.watchedRows([named])).get(named)?.version).not.toBe(before.get(named)?.version);
+    expect((await on.db.mailboxVersions([named])).get(named)?.version).not.toBe(before.get(named)?.version);
     await touch(changed);
     await on.db.setMailboxState(paused, 'paused');
     await on.db.removeMailbox(gone, by);
-    const after = await on.db.watchedRows([same, changed, paused, gone]);
+    const after = await on.db.mailboxVersions([same, changed, paused, gone]);
     expect(after.get(same)).toEqual(before.get(same));
     expect(after.get(changed)?.version).not.toBe(before.get(changed)?.version);
     expect(after.get(paused)?.isActive).toBe(false);
@@ -316,7 +316,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     await on.db.reportWorker({ ...report, worker: 'live' });
     await lease(live, 'live');
     await lease(byHand, 'unknown');
-    expect(await on.db.freeDeadLeases(300, 'me')).toEqual(['silent']);
+    expect(await on.db.reclaimDeadLeases(300, 'me')).toEqual(['silent']);
     expect(await dueIds()).toEqual([silent]);
     expect([await on.db.leaseOwner(live), await on.db.leaseOwner(byHand)]).toEqual(['live', 'unknown']);
   });
@@ -331,7 +331,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
       await lease(id, worker);
     }
     await sleep(40);
-    expect(await on.db.freeDeadLeases(20, 'mute')).toEqual(['silent']);
+    expect(await on.db.reclaimDeadLeases(20, 'mute')).toEqual(['silent']);
     expect(await on.db.leaseOwner(mine)).toBe('mute');
   });
 });

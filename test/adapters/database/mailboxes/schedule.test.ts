@@ -23,7 +23,7 @@ describe.each(kinds)('the list of due mailboxes in %s', (kind) => {
   async function add({ host, port = 993, isFailing = false, overdueS }: Box): Promise<string> {
     const mailbox = sampleMailbox();
     await on.db.addMailbox({ ...mailbox, connection: { ...mailbox.connection, host, port } }, plain('x'), null, by);
-    const lease = await on.db.takeLease(mailbox.id, 'me', 60_000, null);
+    const lease = await on.db.acquireLease(mailbox.id, 'me', 60_000, null);
     if (lease === null) throw new Error('not taken');
     const nextPollAfterMs = -overdueS * 1000;
     const error = { code: 'server_timeout', message: 'no', hint: 'do' };

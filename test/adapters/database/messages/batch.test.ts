@@ -48,7 +48,7 @@ describe.each(kinds)('the store on %s', (kind) => {
   });
 
   async function leased(owner = 'me'): Promise<Lease> {
-    const lease = await db.takeLease(mailbox.id, owner, minuteMs, null);
+    const lease = await db.acquireLease(mailbox.id, owner, minuteMs, null);
     if (lease === null) throw new Error('the lease is taken');
     return lease;
   }
@@ -88,7 +88,7 @@ describe.each(kinds)('the store on %s', (kind) => {
         pollIntervalMs: 90_000,
         state: 'paused',
       });
-      await db.addMailbox(full, plain('x'), { uidValidity: 4294967295, uid: 4294967294 }, by);
+      await db.addMailbox(full, plain('x'), { folderEpoch: 4294967295, uid: 4294967294 }, by);
       expect(await db.mailboxByName(full.name)).toEqual(full);
       expect(await db.mailboxById(full.id)).toEqual(full);
       expect(await db.readCursor(full.id)).toEqual({ uidValidity: 4294967295, uid: 4294967294 });
@@ -96,7 +96,7 @@ describe.each(kinds)('the store on %s', (kind) => {
 
     test('a name that is taken is refused, and another spelling of it is another name', async () => {
       const taken = { ...sampleMailbox(), name: mailbox.name };
-      await expect(db.addMailbox(taken, plain('x'), null, by)).rejects.toMatchObject({ code: 'exists_already' });
+      await expect(db.addMailbox(taken, plain('x'), null, by)).rejects.toMatchObject({ code: 'already_exists' });
       expect(await db.mailboxById(taken.id)).toBeNull();
       await db.addMailbox({ ...taken, name: mailbox.name.toUpperCase() }, plain('x'), null, by);
     });
@@ -170,7 +170,7 @@ describe.each(kinds)('the store on %s', (kind) => {
   describe('leases', () => {
     test('of twenty that race for a mailbox exactly one gets it', async () => {
       const takers = Array.from({ length: 20 }, (_, index) => `worker ${index}`);
-      const leases = await Promise.all(takers.map((owner) => db.takeLease(mailbox.id, owner, minuteMs, null)));
+      const leases = await Promise.all(takers.map((owner) => db.acquireLease(mailbox.id, owner, minuteMs, null)));
       const won = leases.filter((lease) => lease !== null);
       expect(won).toHaveLength(1);
       expect(won[0]?.epoch).toBe(1);
@@ -179,7 +179,7 @@ describe.each(kinds)('the store on %s', (kind) => {
     });
 
     test('a lease that ran out goes to the next worker, and the first can write no more', async () => {
-      const first = await db.takeLease(mailbox.id, 'first', 30, null);
+      const first = await db.acquireLease(mailbox.id, 'first', 30, null);
       if (first === null) throw new Error('not taken');
       await sleep(50);
       expect(await db.leaseOwner(mailbox.id)).toBeNull();
@@ -188,9 +188,9 @@ describe.each(kinds)('the store on %s', (kind) => {
       expect(second.epoch).toBe(first.epoch + 1);
       const lost = { code: 'lease_lost' };
       await expect(db.commitBatch(first, batchOf(1, [opened(1)]))).rejects.toMatchObject(lost);
-      await expect(db.setCursor(first, { uidValidity: 1, uid: 1 })).rejects.toMatchObject(lost);
+      await expect(db.setCursor(first, { folderEpoch: 1, uid: 1 })).rejects.toMatchObject(lost);
       expect(await db.renewLeases([first], minuteMs)).toEqual([first]);
-      await expect(db.actionsDone(first, 1, [1])).rejects.toMatchObject(lost);
+      await expect(db.completeActions(first, 1, [1])).rejects.toMatchObject(lost);
       await db.releaseLease(first, { ok: true, nextPollAfterMs: 0 });
       expect(await db.leaseOwner(mailbox.id)).toBe('second');
       expect(await outcomesOf(mailbox.id)).toEqual([]);
@@ -205,7 +205,7 @@ describe.each(kinds)('the store on %s', (kind) => {
     });
 
     test('a lease that ran out cannot be written under, but may be renewed while nobody took it', async () => {
-      const lease = await db.takeLease(mailbox.id, 'me', 20, null);
+      const lease = await db.acquireLease(mailbox.id, 'me', 20, null);
       if (lease === null) throw new Error('not taken');
       await sleep(40);
       await expect(db.commitBatch(lease, batchOf(1, [opened(1)]))).rejects.toMatchObject({ code: 'lease_lost' });
@@ -215,8 +215,8 @@ describe.each(kinds)('the store on %s', (kind) => {
 
     test('the lease of a worker that is known to be gone is taken over at once', async () => {
       await leased('gone');
-      expect(await db.takeLease(mailbox.id, 'me', minuteMs, 'somebody else')).toBeNull();
-      expect(await db.takeLease(mailbox.id, 'me', minuteMs, 'gone')).toMatchObject({ owner: 'me', epoch: 2 });
+      expect(await db.acquireLease(mailbox.id, 'me', minuteMs, 'somebody else')).toBeNull();
+      expect(await db.acquireLease(mailbox.id, 'me', minuteMs, 'gone')).toMatchObject({ owner: 'me', epoch: 2 });
     });
 
     test('the mailbox that is overdue for longest comes first', async () => {
@@ -224,7 +224,7 @@ describe.each(kinds)('the store on %s', (kind) => {
       for (const other of others) await db.addMailbox(other, plain('x'), null, by);
       const ids = [others[1]?.id ?? '', mailbox.id, others[0]?.id ?? ''];
       for (const [index, id] of ids.entries()) {
-        const lease = await db.takeLease(id, 'me', minuteMs, null);
+        const lease = await db.acquireLease(id, 'me', minuteMs, null);
         if (lease !== null) await db.releaseLease(lease, { ok: true, nextPollAfterMs: -(3 - index) * 1_000_000 });
       }
       expect((await db.dueMailboxes(3, [], 3)).map((due) => due.id)).toEqual(ids);
@@ -287,8 +287,8 @@ describe.each(kinds)('the store on %s', (kind) => {
 
     test('a batch that does not move the cursor is no lost lease', async () => {
       const lease = await leased();
-      await db.setCursor(lease, { uidValidity: 1, uid: 5 });
-      await db.setCursor(lease, { uidValidity: 1, uid: 5 });
+      await db.setCursor(lease, { folderEpoch: 1, uid: 5 });
+      await db.setCursor(lease, { folderEpoch: 1, uid: 5 });
       await db.commitBatch(lease, batchWith({ cursor: { uidValidity: 1, uid: 5 } }));
     });
 
@@ -362,7 +362,7 @@ describe.each(kinds)('the store on %s', (kind) => {
       const other = sampleMailbox();
       await db.addMailbox(other, plain('x'), null, by);
       await using second = await openDatabase(config);
-      const leases = [await leased(), await second.takeLease(other.id, 'them', minuteMs, null)] as const;
+      const leases = [await leased(), await second.acquireLease(other.id, 'them', minuteMs, null)] as const;
       const mails = (from: number) => Array.from({ length: 20 }, (_, index) => opened(from + index));
       for (let from = 1; from < 100; from += 20) {
         await Promise.all([
@@ -407,7 +407,7 @@ describe.each(kinds)('the store on %s', (kind) => {
     });
 
     async function leasedAgain(): Promise<Lease> {
-      const lease = await db.takeLease(mailbox.id, 'again', minuteMs, 'me');
+      const lease = await db.acquireLease(mailbox.id, 'again', minuteMs, 'me');
       if (lease === null) throw new Error('not taken');
       return lease;
     }
@@ -418,8 +418,8 @@ describe.each(kinds)('the store on %s', (kind) => {
       await db.commitBatch(lease, batchOf(2, [opened(9)]));
       expect(await db.pendingActions(mailbox.id, 1, 10)).toEqual([1, 2, 3]);
       expect(await db.pendingActions(mailbox.id, 1, 2)).toEqual([1, 2]);
-      await db.actionsDone(lease, 1, [1, 3]);
-      await db.actionsDone(lease, 1, []);
+      await db.completeActions(lease, 1, [1, 3]);
+      await db.completeActions(lease, 1, []);
       expect(await db.pendingActions(mailbox.id, 1, 10)).toEqual([2]);
       expect(await db.pendingActions(mailbox.id, 2, 10)).toEqual([9]);
     });
@@ -461,18 +461,18 @@ describe.each(kinds)('the store on %s', (kind) => {
       const held = outcomeOf(2, 'quarantined', null, null, { reason: 'too_large', raw });
       const batch = batchOf(1, [{ ...mail, outcome: { ...mail.outcome, raw: { ...raw, segment: 'two' } } }]);
       await db.commitBatch(await leased(), { ...batch, outcomes: [...batch.outcomes, held] });
-      expect(await db.unnamedBlobs([named, '0'.repeat(64)])).toEqual(['0'.repeat(64)]);
-      expect(await db.neededSegments(['one', 'two', 'three'])).toEqual(['one']);
-      expect(await db.unnamedBlobs([])).toEqual([]);
-      expect(await db.neededSegments([])).toEqual([]);
-      const segments = (await db.namedSegments()).filter(({ segment }) => ['one', 'two'].includes(segment));
+      expect(await db.unreferencedBlobs([named, '0'.repeat(64)])).toEqual(['0'.repeat(64)]);
+      expect(await db.retainedSegments(['one', 'two', 'three'])).toEqual(['one']);
+      expect(await db.unreferencedBlobs([])).toEqual([]);
+      expect(await db.retainedSegments([])).toEqual([]);
+      const segments = (await db.referencedSegments()).filter(({ segment }) => ['one', 'two'].includes(segment));
       expect(segments).toEqual([
         { segment: 'one', endOffset: 15, mails: 1, waiting: 1 },
         { segment: 'two', endOffset: 15, mails: 1, waiting: 0 },
       ]);
-      const blobs = await Array.fromAsync(db.namedBlobs());
+      const blobs = await Array.fromAsync(db.referencedBlobs());
       expect(blobs).toContainEqual({ sha256: named, sizeBytes: 3, messageId: mail.message.id });
-      expect(await db.countNamedBlobs()).toBe(blobs.length);
+      expect(await db.countReferencedBlobs()).toBe(blobs.length);
       expect(await db.rawPlaces(mailbox.id, [2, 1, 3])).toEqual([
         { segment: 'one', offset: 5, lengthBytes: 10 },
         { segment: 'two', offset: 5, lengthBytes: 10 },

@@ -32,7 +32,7 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
   async function leasedMailbox(on: Database, more: Partial<Mailbox> = {}): Promise<[Mailbox, Lease]> {
     const added = sampleMailbox(more);
     await on.addMailbox(added, plain('x'), null, by);
-    const taken = await on.takeLease(added.id, 'me', minuteMs, null);
+    const taken = await on.acquireLease(added.id, 'me', minuteMs, null);
     if (taken === null) throw new Error('the lease is taken');
     return [added, taken];
   }
@@ -120,7 +120,7 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
         `update ticket set status = 'merged', merged_into = '${third.ticket.id}' where id = '${lost.ticket.id}'`,
       );
       const asked = { messageIds: ['old@x', 'recent@x'] };
-      const { continuations } = await ask({ ...asked, overBeforeMs: Date.UTC(2024, 0, 5) });
+      const { continuations } = await ask({ ...asked, closedBeforeMs: Date.UTC(2024, 0, 5) });
       expect(continuations.map(({ closedId, ticket }) => [closedId, ticket.id])).toEqual([
         [old.ticket.id, second.ticket.id],
         [second.ticket.id, third.ticket.id],
@@ -325,47 +325,49 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
 
     test('takes the place of its outcome, without a lease and with the cursor where it was', async () => {
       const { mail, batch } = released(4);
-      await db.commitReleased(mailbox.id, batch);
+      await db.commitResolved(mailbox.id, batch);
       const rows = await Array.fromAsync(db.outcomes(mailbox.id, true));
       expect(rows).toMatchObject([{ uid: 4, outcome: 'ticket_opened', reason: null, ticket: mail.ticket.ref }]);
       expect(await db.readCursor(mailbox.id)).toEqual({ uidValidity: 1, uid: 9 });
       expect(await db.pendingActions(mailbox.id, 1, 10)).toEqual([4]);
-      expect(await db.neededSegments(['one'])).toEqual([]);
+      expect(await db.retainedSegments(['one'])).toEqual([]);
     });
 
     test('of two who take it out one does', async () => {
-      const results = await Promise.allSettled([1, 2].map(() => db.commitReleased(mailbox.id, released(4).batch)));
+      const results = await Promise.allSettled([1, 2].map(() => db.commitResolved(mailbox.id, released(4).batch)));
       expect(results.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
       expect((await db.listTickets(1000)).filter(({ mailbox: name }) => name === mailbox.name)).toHaveLength(1);
     });
 
     test('what is no quarantined mail, or is resolved, is not replaced, and nothing is stored', async () => {
-      await expect(db.commitReleased(mailbox.id, released(5).batch)).rejects.toMatchObject({
+      await expect(db.commitResolved(mailbox.id, released(5).batch)).rejects.toMatchObject({
         code: 'database_conflict',
       });
       await place.run(`update outcome set resolved_at = '2024-01-01 00:00:00' where mailbox_id = '${mailbox.id}'`);
-      await expect(db.commitReleased(mailbox.id, released(4).batch)).rejects.toMatchObject({
+      await expect(db.commitResolved(mailbox.id, released(4).batch)).rejects.toMatchObject({
         code: 'database_conflict',
       });
-      await expect(db.commitReleased('nobody', released(4).batch)).rejects.toMatchObject({ code: 'not_found' });
+      await expect(db.commitResolved('nobody', released(4).batch)).rejects.toMatchObject({ code: 'not_found' });
       expect((await db.listTickets(1000)).filter(({ mailbox: name }) => name === mailbox.name)).toEqual([]);
     });
 
     test('a mail that is kept aside again waits on', async () => {
       const again = outcomeOf(4, 'quarantined', null, null, { reason: 'row_refused', raw, actionPending: false });
-      await db.commitReleased(mailbox.id, batchWith({ cursor: { uidValidity: 1, uid: 4 }, outcomes: [again] }));
-      expect(await db.neededSegments(['one'])).toEqual(['one']);
+      await db.commitResolved(mailbox.id, batchWith({ cursor: { uidValidity: 1, uid: 4 }, outcomes: [again] }));
+      expect(await db.retainedSegments(['one'])).toEqual(['one']);
     });
   });
 
   test('the key of the reply tokens is made once, whoever asks first, and is nowhere before', async () => {
     await place.run('delete from reply_key');
-    expect((await ask({ asksKey: true })).replyKey).toBeNull();
+    expect((await ask({ needsReplyKey: true })).replyKey).toBeNull();
     await using second = await openDatabase(place.config);
     const keys = await Promise.all([db, second, db, second, db, db, db, db].map((on) => on.replyKey()));
     expect(keys.map((key) => key.length)).toEqual(keys.map(() => 32));
     expect(new Set(keys.map((key) => Buffer.from(key).toString('hex'))).size).toBe(1);
-    expect(Buffer.from((await ask({ asksKey: true })).replyKey ?? []).equals(Buffer.from(keys[0] ?? []))).toBe(true);
+    expect(Buffer.from((await ask({ needsReplyKey: true })).replyKey ?? []).equals(Buffer.from(keys[0] ?? []))).toBe(
+      true,
+    );
     expect((await ask({})).replyKey).toBeNull();
   });
 });

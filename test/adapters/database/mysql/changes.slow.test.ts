@@ -51,7 +51,7 @@ async function failureOf(work: Promise<unknown>): Promise<Failure> {
 async function leasedMailbox(db: Database) {
   const mailbox = sampleMailbox();
   await db.addMailbox(mailbox, plain('x'), null, by);
-  const lease = await db.takeLease(mailbox.id, 'me', minuteMs, null);
+  const lease = await db.acquireLease(mailbox.id, 'me', minuteMs, null);
   if (lease === null) throw new Error('not taken');
   return { mailbox, lease };
 }
@@ -255,7 +255,7 @@ test('rows that a worker holds which stands still within a transaction are free 
   const work = failureOf(still.commitBatch(lease, batchOf(1, [opened(1)])));
   await expect.poll(() => isStill).toBe(true);
   const startedAtMs = performance.now();
-  const taken = await other.takeLease(mailbox.id, 'other', minuteMs, 'me');
+  const taken = await other.acquireLease(mailbox.id, 'other', minuteMs, 'me');
   expect(taken?.epoch).toBe(2);
   expect(performance.now() - startedAtMs).toBeLessThan(9000);
   expect((await work).code).toBe('database_unavailable');

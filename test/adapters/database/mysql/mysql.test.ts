@@ -48,7 +48,7 @@ async function failureOf(work: Promise<unknown>): Promise<Failure> {
 async function leasedMailbox(db: Database) {
   const mailbox = sampleMailbox();
   await db.addMailbox(mailbox, plain('x'), null, by);
-  const lease = await db.takeLease(mailbox.id, 'me', minuteMs, null);
+  const lease = await db.acquireLease(mailbox.id, 'me', minuteMs, null);
   if (lease === null) throw new Error('not taken');
   return { mailbox, lease };
 }
@@ -220,7 +220,7 @@ describe('a server that refuses', () => {
     await using other = await openDatabase(config);
     const { mailbox } = await leasedMailbox(other);
     await mariadb.query('set global max_prepared_stmt_count = 0');
-    const lease = await db.takeLease(mailbox.id, 'second', minuteMs, 'me');
+    const lease = await db.acquireLease(mailbox.id, 'second', minuteMs, 'me');
     if (lease === null) throw new Error('not taken');
     return { mailbox, lease };
   }

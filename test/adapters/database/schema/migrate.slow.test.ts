@@ -173,7 +173,7 @@ describe.each(['sqlite', 'mariadb'] as const)('the tables of the first version o
       run(`insert into mailboxes (name, host, username, password) values ('full', 'h', 'u', 'p')`),
     ).rejects.toThrow();
     await run(`insert into mailboxes (name, host, username, password) values ('new', 'h', 'u', 'p')`);
-    expect(await db.adoptMailboxes()).toBe(1);
+    expect(await db.scheduleNewMailboxes()).toBe(1);
   });
 
   if (kind === 'mariadb')

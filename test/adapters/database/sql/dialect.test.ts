@@ -4,20 +4,20 @@
 import { Kysely, MysqlAdapter, MysqlIntrospector, MysqlQueryCompiler } from 'kysely';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
-  chunks,
+  insertChunks,
   insertRows,
-  mysqlWords,
-  sqliteWords,
-  textUnitsMax,
+  mysqlDialect,
+  sqliteDialect,
+  textProtocolUnitsMax,
 } from '../../../../src/adapters/database/sql/dialect.ts';
 import type { Tables } from '../../../../src/adapters/database/sql/tables.ts';
 import { kinds, type Opened, openKind } from '../databases.ts';
 import { batchOf, by, opened, plain, sampleMailbox } from '../samples.ts';
 
-const words = mysqlWords(() => 64 * 1024 * 1024);
+const words = mysqlDialect(() => 64 * 1024 * 1024);
 
 function sizesOf(rows: readonly object[], dialect = words): readonly number[] {
-  return [...chunks(rows, dialect)].map(({ length }) => length);
+  return [...insertChunks(rows, dialect)].map(({ length }) => length);
 }
 
 describe('stretches of rows', () => {
@@ -42,13 +42,13 @@ describe('stretches of rows', () => {
     expect(
       sizesOf(
         large(100),
-        mysqlWords(() => 80_000),
+        mysqlDialect(() => 80_000),
       ),
     ).toEqual(Array.from({ length: 12 }, () => 8).concat(4));
   });
 
   test('of SQLite go one by one', () => {
-    expect(sizesOf(small(3), sqliteWords())).toEqual([1, 1, 1]);
+    expect(sizesOf(small(3), sqliteDialect())).toEqual([1, 1, 1]);
   });
 });
 
@@ -118,11 +118,11 @@ describe.each(kinds)('values on %s', (kind) => {
 
   test.each([
     ['small', ''],
-    ['large', 'y'.repeat(textUnitsMax)],
+    ['large', 'y'.repeat(textProtocolUnitsMax)],
   ])('of %s rows come back as they were', async (_, more) => {
     const mailbox = sampleMailbox();
     await on.db.addMailbox(mailbox, plain('p4ss'), null, by);
-    const lease = await on.db.takeLease(mailbox.id, 'me', 60_000, null);
+    const lease = await on.db.acquireLease(mailbox.id, 'me', 60_000, null);
     if (lease === null) throw new Error('the lease is taken');
     const texts = [...hostile, ...hostile].map((text) => `${text}${more}`);
     const mails = texts.map((text, index) =>

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { readsPasswords, takeBytes, watchSocket } from '../../../../src/adapters/database/sql/driver-buffers.ts';
+import { detachBytes, readsPasswords, recordForWipe } from '../../../../src/adapters/database/sql/driver-buffers.ts';
 
 function isZero(bytes: Uint8Array): boolean {
   return bytes.every((byte) => byte === 0);
@@ -37,7 +37,7 @@ test.each([
 test('bytes of rows move into buffers of their own, and what they were in is wiped', () => {
   const packet = Buffer.from('name=p4ss;');
   const rows = [{ name: 'a', password: packet.subarray(5, 9), none: null, count: 3 }];
-  takeBytes(rows);
+  detachBytes(rows);
   const [row] = rows;
   expect(row).toMatchObject({ name: 'a', none: null, count: 3 });
   expect(Buffer.from(row?.password ?? []).toString()).toBe('p4ss');
@@ -53,7 +53,7 @@ test('what was received and sent while a socket is watched is zeros afterwards, 
   const arrived: Buffer[] = [];
   server.on('data', (chunk: Buffer) => arrived.push(chunk));
   const sent = Buffer.from('the password goes out');
-  const watch = watchSocket(client);
+  const watch = recordForWipe(client);
   client.write(sent);
   server.write('the password ');
   await sleep(30);
@@ -71,7 +71,7 @@ test('what comes and goes when nobody watches any more is left alone', async () 
   const received: Buffer[] = [];
   client.on('data', (chunk: Buffer) => received.push(chunk));
   const sent = Buffer.from('later');
-  watchSocket(client)[Symbol.dispose]();
+  recordForWipe(client)[Symbol.dispose]();
   client.write(sent);
   server.write('later');
   await expect.poll(() => Buffer.concat(received).toString()).toBe('later');

@@ -58,8 +58,8 @@ test('texts that quote values stay behind, texts that name users and tables go o
 });
 
 test.each([
-  ["Duplicate entry 'a' for key 'mailboxes.mailbox_name'", 'exists_already'],
-  ["Duplicate entry 'a' for key 'mailbox_name'", 'exists_already'],
+  ["Duplicate entry 'a' for key 'mailboxes.mailbox_name'", 'already_exists'],
+  ["Duplicate entry 'a' for key 'mailbox_name'", 'already_exists'],
   ["Duplicate entry 'a' for key 'ticket_ref'", 'database_conflict'],
   ["Duplicate entry 'x' for key 'ticket_ref'' for key 'PRIMARY'", 'database_failed'],
 ])('of a second row the key decides, not the value: %s', (message, code) => {
@@ -76,7 +76,7 @@ test.each<[number, string, FailureCode]>([
   [1, 'no such table: mailboxes', 'database_outdated'],
   [1, 'near "selec": syntax error', 'database_failed'],
   [11, 'database disk image is malformed', 'database_failed'],
-  [2067, 'UNIQUE constraint failed: mailboxes.name', 'exists_already'],
+  [2067, 'UNIQUE constraint failed: mailboxes.name', 'already_exists'],
   [2067, 'UNIQUE constraint failed: ticket.ref', 'database_conflict'],
   [1555, 'UNIQUE constraint failed: message.id', 'database_failed'],
 ])('result %i of SQLite (%s) is %s', (errcode, message, code) => {

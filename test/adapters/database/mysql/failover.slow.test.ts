@@ -4,9 +4,9 @@
 import { CompiledQuery } from 'kysely';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { openDatabase } from '../../../../src/adapters/database/database.ts';
-import { MysqlLink } from '../../../../src/adapters/database/mysql/connection.ts';
-import { MysqlHosts } from '../../../../src/adapters/database/mysql/hosts.ts';
-import { placesOf } from '../../../../src/adapters/database/mysql/options.ts';
+import { MysqlConnection } from '../../../../src/adapters/database/mysql/connection.ts';
+import { MysqlFailover } from '../../../../src/adapters/database/mysql/failover.ts';
+import { serversOf } from '../../../../src/adapters/database/mysql/options.ts';
 import { Failure } from '../../../../src/errors.ts';
 import { startFaultProxy } from '../../../support/fault-proxy.ts';
 import { type Mariadb, type MysqlConfig, startMariadb } from '../../../support/mariadb.ts';
@@ -47,103 +47,107 @@ const closedPort = async (): Promise<Host> => ({ host: '127.0.0.1', port: await 
 describe('the order', () => {
   const [a, b, c] = ['a', 'b', 'c'].map((host) => ({ host, port: 3306, socketPath: null }));
   if (a === undefined || b === undefined || c === undefined) throw new Error('three were made');
-  const names = (hosts: MysqlHosts, nowMs = 0) => hosts.order(nowMs).map(({ host }) => host);
+  const names = (hosts: MysqlFailover, nowMs = 0) => hosts.order(nowMs).map(({ host }) => host);
 
   test('is that of the configuration, then the one that worked comes first', () => {
-    const hosts = new MysqlHosts([a, b, c]);
+    const hosts = new MysqlFailover([a, b, c]);
     expect(names(hosts)).toEqual(['a', 'b', 'c']);
-    hosts.worked(c, 0, 0);
+    hosts.connected(c, 0, 0);
     expect(names(hosts)).toEqual(['c', 'a', 'b']);
   });
 
   test('goes on with the next one when the one in use fails, and from the last one to the first', () => {
-    const hosts = new MysqlHosts([a, b, c]);
-    hosts.failed(b, 0);
+    const hosts = new MysqlFailover([a, b, c]);
+    hosts.connectFailed(b, 0);
     expect(names(hosts)).toEqual(['a', 'b', 'c']);
-    hosts.failed(a, 0);
+    hosts.connectFailed(a, 0);
     expect(names(hosts)).toEqual(['b', 'c', 'a']);
-    hosts.failed(b, 0);
-    hosts.failed(c, 0);
+    hosts.connectFailed(b, 0);
+    hosts.connectFailed(c, 0);
     expect(names(hosts)).toEqual(['a', 'b', 'c']);
-    const alone = new MysqlHosts([a]);
-    alone.failed(a, 0);
-    expect([names(alone), alone.wayBack(90_000)]).toEqual([['a'], null]);
+    const alone = new MysqlFailover([a]);
+    alone.connectFailed(a, 0);
+    expect([names(alone), alone.failbackCandidate(90_000)]).toEqual([['a'], null]);
   });
 
   test('has a way back to the first once a minute, as long as another one is in use', () => {
-    const hosts = new MysqlHosts([a, b, c]);
-    expect(hosts.wayBack(1_000_000)).toBeNull();
-    hosts.worked(b, 1000, 1000);
-    expect([60_999, 61_000, 61_001, 120_999, 121_000].map((nowMs) => hosts.wayBack(nowMs)?.host ?? null)).toEqual([
-      ...[null, 'a', null, null, 'a'],
-    ]);
-    hosts.worked(a, 121_001, 121_001);
-    expect([names(hosts), hosts.wayBack(1_000_000)]).toEqual([['a', 'b', 'c'], null]);
+    const hosts = new MysqlFailover([a, b, c]);
+    expect(hosts.failbackCandidate(1_000_000)).toBeNull();
+    hosts.connected(b, 1000, 1000);
+    expect(
+      [60_999, 61_000, 61_001, 120_999, 121_000].map((nowMs) => hosts.failbackCandidate(nowMs)?.host ?? null),
+    ).toEqual([...[null, 'a', null, null, 'a']]);
+    hosts.connected(a, 121_001, 121_001);
+    expect([names(hosts), hosts.failbackCandidate(1_000_000)]).toEqual([['a', 'b', 'c'], null]);
   });
 
   const minuteMs = 60_000;
   const deadlineMs = 30_000;
 
   test('leaves a place where statements end at their deadline, each time for longer, until a change is committed', () => {
-    const hosts = new MysqlHosts([a, b]);
+    const hosts = new MysqlFailover([a, b]);
     let nowMs = 0;
     const restAfterDeadline = (): number => {
-      hosts.late(a, nowMs, nowMs + deadlineMs);
+      hosts.timedOut(a, nowMs, nowMs + deadlineMs);
       const sinceMs = nowMs + deadlineMs;
       expect(names(hosts, sinceMs)).toEqual(['b', 'a']);
       nowMs = sinceMs;
-      while (hosts.wayBack(nowMs) === null) nowMs += minuteMs / 4;
+      while (hosts.failbackCandidate(nowMs) === null) nowMs += minuteMs / 4;
       const restMs = nowMs - sinceMs;
-      expect(hosts.worked(a, nowMs, nowMs)).toBe(true);
+      expect(hosts.connected(a, nowMs, nowMs)).toBe(true);
       return restMs / minuteMs;
     };
     expect(Array.from({ length: 6 }, restAfterDeadline)).toEqual([2, 4, 8, 15, 15, 15]);
     nowMs += 600 * minuteMs;
     expect(restAfterDeadline()).toBe(15);
-    hosts.changed(a, nowMs);
+    hosts.committed(a, nowMs);
     nowMs += minuteMs;
     expect(restAfterDeadline()).toBe(2);
   });
 
   test('takes statements that hang at the same time for one trouble', () => {
-    const hosts = new MysqlHosts([a, b]);
-    for (const sinceMs of [0, 10, 20_000]) hosts.late(a, sinceMs, sinceMs + deadlineMs);
-    expect([2, 2.5].map((minutes) => hosts.wayBack(minutes * minuteMs))).toEqual([null, a]);
+    const hosts = new MysqlFailover([a, b]);
+    for (const sinceMs of [0, 10, 20_000]) hosts.timedOut(a, sinceMs, sinceMs + deadlineMs);
+    expect([2, 2.5].map((minutes) => hosts.failbackCandidate(minutes * minuteMs))).toEqual([null, a]);
   });
 
   test('stays where a change was committed while a statement waited for its deadline, and where there is no other', () => {
-    const hosts = new MysqlHosts([a, b]);
-    hosts.changed(a, 10);
-    hosts.late(a, 5, 5 + deadlineMs);
+    const hosts = new MysqlFailover([a, b]);
+    hosts.committed(a, 10);
+    hosts.timedOut(a, 5, 5 + deadlineMs);
     expect(names(hosts)).toEqual(['a', 'b']);
-    hosts.late(a, 11, 11 + deadlineMs);
+    hosts.timedOut(a, 11, 11 + deadlineMs);
     expect(names(hosts)).toEqual(['b', 'a']);
-    const alone = new MysqlHosts([a]);
-    alone.late(a, 0, deadlineMs);
-    expect([names(alone), alone.wayBack(90 * minuteMs), alone.worked(a, 0, deadlineMs)]).toEqual([['a'], null, true]);
+    const alone = new MysqlFailover([a]);
+    alone.timedOut(a, 0, deadlineMs);
+    expect([names(alone), alone.failbackCandidate(90 * minuteMs), alone.connected(a, 0, deadlineMs)]).toEqual([
+      ['a'],
+      null,
+      true,
+    ]);
   });
 
   test('has places that rest behind all others, also where another one fails, as long as they rest', () => {
-    const hosts = new MysqlHosts([a, b, c]);
-    hosts.late(a, 0, deadlineMs);
+    const hosts = new MysqlFailover([a, b, c]);
+    hosts.timedOut(a, 0, deadlineMs);
     expect(names(hosts, deadlineMs)).toEqual(['b', 'c', 'a']);
-    hosts.failed(c, deadlineMs);
-    hosts.failed(b, deadlineMs);
+    hosts.connectFailed(c, deadlineMs);
+    hosts.connectFailed(b, deadlineMs);
     expect(names(hosts, deadlineMs)).toEqual(['c', 'b', 'a']);
-    hosts.failed(c, deadlineMs);
+    hosts.connectFailed(c, deadlineMs);
     expect(names(hosts, deadlineMs)).toEqual(['b', 'c', 'a']);
-    hosts.failed(b, deadlineMs);
+    hosts.connectFailed(b, deadlineMs);
     expect(names(hosts, deadlineMs + 2 * minuteMs)).toEqual(['c', 'a', 'b']);
     // What works is used first, resting or not.
-    hosts.worked(a, deadlineMs + 1, deadlineMs + 2);
+    hosts.connected(a, deadlineMs + 1, deadlineMs + 2);
     expect(names(hosts, deadlineMs + 2)).toEqual(['a', 'b', 'c']);
   });
 
   test('does not come back for a login that began before the place was left', () => {
-    const hosts = new MysqlHosts([a, b]);
-    hosts.late(a, 0, deadlineMs);
-    expect([hosts.worked(a, deadlineMs - 1, deadlineMs + 1), names(hosts)]).toEqual([false, ['b', 'a']]);
-    expect([hosts.worked(a, deadlineMs + 1, deadlineMs + 2), names(hosts)]).toEqual([true, ['a', 'b']]);
+    const hosts = new MysqlFailover([a, b]);
+    hosts.timedOut(a, 0, deadlineMs);
+    expect([hosts.connected(a, deadlineMs - 1, deadlineMs + 1), names(hosts)]).toEqual([false, ['b', 'a']]);
+    expect([hosts.connected(a, deadlineMs + 1, deadlineMs + 2), names(hosts)]).toEqual([true, ['a', 'b']]);
   });
 });
 
@@ -281,14 +285,14 @@ describe('a host that lets everybody log in', () => {
 describe('a connection tells', () => {
   /** One of its own, and what it has told so far. */
   async function openLink(deadlineMs: number) {
-    const [place] = placesOf(config);
+    const [place] = serversOf(config);
     if (place === undefined) throw new Error('there is one');
     const told: string[] = [];
     const limits = {
       ...{ connectMs: 5000, statementMs: deadlineMs, changeMs: deadlineMs, slowMs: 5000 },
       ...{ idleMs: 5000, answerMs: 5000, askMs: 5000 },
     };
-    const link = await MysqlLink.open(config, place, limits);
+    const link = await MysqlConnection.open(config, place, limits);
     link.belongTo({
       broken: () => told.push('broken'),
       slow: () => told.push('slow'),
