@@ -6,7 +6,7 @@
  * Nothing of a part is lost for being of an unknown kind; it never fails.
  */
 
-import { describeInvite } from './formats/invitation.ts';
+import { describeInvitation } from './formats/invitation.ts';
 import {
   clearTextOf,
   type DescribedPart,
@@ -17,7 +17,7 @@ import {
 } from './formats/smime.ts';
 import { readTnef } from './formats/tnef.ts';
 import type { Attachment, Protection } from './message.ts';
-import { makeAttachments, type Part, shownContentIds, typeOfName } from './mime/attachments.ts';
+import { type AttachmentPart, makeAttachments, shownContentIds, typeOfName } from './mime/attachments.ts';
 import { decodeField, firstRaw, readPartHead, unfold } from './mime/headers.ts';
 import { type HtmlBudget, htmlBudget, readHtmlPart, readPlainPart, textOfHtml } from './mime/text.ts';
 import { decodeTransfer } from './mime/transfer-encoding.ts';
@@ -41,12 +41,12 @@ const invitesMax = 20;
 type Findings = {
   readonly charset: string | null;
   readonly described: DescribedPart[];
-  readonly attached: Part[];
+  readonly attached: AttachmentPart[];
   readonly invites: Set<string>;
   /** How many calendars were looked at. */
   calendars: number;
   /** Of winmail.dat: read only where the mail has no other text. */
-  readonly hidden: { readonly piece: Piece; readonly file: Part }[];
+  readonly hidden: { readonly piece: Piece; readonly file: AttachmentPart }[];
   readonly budget: HtmlBudget;
   readonly work: ReturnType<typeof envelopeWork>;
   openedDepth: number;
@@ -147,7 +147,7 @@ function attach(part: MimePart, found: Findings): readonly Piece[] {
   const isInvite = part.type === 'text/calendar';
   if (isInvite && found.calendars < invitesMax) {
     found.calendars += 1;
-    const invite = describeInvite(readPlainPart({ ...part, type: 'text/plain' }).text);
+    const invite = describeInvitation(readPlainPart({ ...part, type: 'text/plain' }).text);
     if (invite !== null) found.invites.add(invite);
   }
   found.attached.push({

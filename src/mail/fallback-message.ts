@@ -5,10 +5,10 @@
  * long is cut. Message-ID and content hash are those of the whole mail, so that it is known again when it comes again.
  */
 
-import { contentHash, madeUpMessageId, wholeHash } from './fingerprint.ts';
+import { contentHash, placeholderMessageId, sourceHash } from './fingerprint.ts';
 import type { ParsedMessage } from './message.ts';
 import { makeAttachments } from './mime/attachments.ts';
-import { firstRaw, splitMail } from './mime/headers.ts';
+import { firstRaw, splitMessage } from './mime/headers.ts';
 
 const headBytesMax = 256 * 1024;
 const fieldLengthMax = 16 * 1024;
@@ -17,8 +17,8 @@ const fieldsMax = 200;
 const leftOut = /^(?:content-|mime-version|received|dkim-|arc-|x-)/u;
 
 /** A small mail with the header of `source` and `text` (ASCII), to be parsed in its place. */
-export function headAlone(source: Uint8Array, text = ''): Uint8Array<ArrayBuffer> {
-  const { headers } = splitMail(source.subarray(0, headBytesMax));
+export function headerOnlyMessage(source: Uint8Array, text = ''): Uint8Array<ArrayBuffer> {
+  const { headers } = splitMessage(source.subarray(0, headBytesMax));
   const fields = headers
     .filter(([name]) => !leftOut.test(name))
     .slice(0, fieldsMax)
@@ -30,10 +30,10 @@ export function headAlone(source: Uint8Array, text = ''): Uint8Array<ArrayBuffer
  * `source` as a message. `head` is `headAlone` parsed, null when not even that could be. `note` is its text. `source` is
  * copied into the attachment.
  */
-export function salvage(source: Uint8Array, head: ParsedMessage | null, note: string): ParsedMessage {
-  const mail = splitMail(source);
+export function fallbackMessage(source: Uint8Array, head: ParsedMessage | null, note: string): ParsedMessage {
+  const mail = splitMessage(source);
   const isNamed = head !== null && !head.messageIdMissing && firstRaw(mail.headers, 'message-id') !== null;
-  const hash = isNamed ? contentHash(mail) : wholeHash(source);
+  const hash = isNamed ? contentHash(mail) : sourceHash(source);
   const original = {
     name: 'original.eml',
     type: 'message/rfc822',
@@ -43,7 +43,7 @@ export function salvage(source: Uint8Array, head: ParsedMessage | null, note: st
   };
   return {
     ...(head ?? headless),
-    messageId: isNamed ? head.messageId : madeUpMessageId(hash),
+    messageId: isNamed ? head.messageId : placeholderMessageId(hash),
     messageIdMissing: !isNamed,
     text: note,
     html: null,

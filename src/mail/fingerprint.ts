@@ -9,8 +9,8 @@
 
 import { createHash, hash } from 'node:crypto';
 import type { ParsedMessage } from './message.ts';
-import type { SplitMail } from './mime/headers.ts';
-import { type Clues, cluesOf } from './thread/match.ts';
+import type { SplitMessage } from './mime/headers.ts';
+import { type ThreadKeys, threadKeysOf } from './thread/match.ts';
 
 const hashedFields = [
   ...['from', 'sender', 'reply-to', 'to', 'cc', 'date', 'subject', 'message-id', 'in-reply-to', 'references'],
@@ -18,7 +18,7 @@ const hashedFields = [
 ];
 
 /** 64 lower-case hex digits. */
-export function contentHash({ headers, body }: SplitMail): string {
+export function contentHash({ headers, body }: SplitMessage): string {
   const hash = createHash('sha256');
   for (const field of hashedFields) {
     for (const [name, rawValue] of headers) {
@@ -36,31 +36,31 @@ function squeezed(rawValue: string): string {
 }
 
 /** 64 lower-case hex digits, for a mail without a Message-ID. */
-export function wholeHash(source: Uint8Array): string {
+export function sourceHash(source: Uint8Array): string {
   return createHash('sha256').update(source).digest('hex');
 }
 
 /** The made-up Message-ID of a mail without one: the same mail gets the same one (`invalid`: RFC 2606 section 2). */
-export function madeUpMessageId(hash: string): string {
+export function placeholderMessageId(hash: string): string {
   return `${hash}@missing.invalid`;
 }
 
 /** By what a mail is known again in its mailbox even after its ticket and its message were deleted. */
 
 /** SHA-256 (64 hex digits) of Message-ID and content; the same in every mailbox. */
-export function mailIdentity({ messageId, contentHash }: Pick<ParsedMessage, 'messageId' | 'contentHash'>): string {
+export function dedupKey({ messageId, contentHash }: Pick<ParsedMessage, 'messageId' | 'contentHash'>): string {
   return hash('sha256', `${contentHash} ${messageId.toWellFormed()}`, 'hex');
 }
 
 /** What a mail is looked up by, made once, beside the mail itself: in a parse thread, as far as it comes from one. */
 
-export type Recognised = {
+export type FingerprintedMessage = {
   readonly parsed: ParsedMessage;
-  readonly clues: Clues;
+  readonly threadKeys: ThreadKeys;
   /** See `mailIdentity`. */
-  readonly identity: string;
+  readonly dedupKey: string;
 };
 
-export function recognised(parsed: ParsedMessage): Recognised {
-  return { parsed, clues: cluesOf(parsed), identity: mailIdentity(parsed) };
+export function fingerprintMessage(parsed: ParsedMessage): FingerprintedMessage {
+  return { parsed, threadKeys: threadKeysOf(parsed), dedupKey: dedupKey(parsed) };
 }

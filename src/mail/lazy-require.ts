@@ -11,7 +11,7 @@ import { causeCode, Failure } from '../errors.ts';
 const load = createRequire(import.meta.url);
 
 /** What `make` makes, once. It is given what loads a library by its name. */
-export function onDemand<T>(make: (require: typeof load) => T): () => T {
+export function lazyRequire<T>(make: (require: typeof load) => T): () => T {
   let made: { readonly value: T } | null = null;
   return () => {
     if (made !== null) return made.value;

@@ -9,9 +9,17 @@
 import { Failure, isFailure } from '../errors.ts';
 import { readBody } from './body.ts';
 import { classify } from './classify/classify.ts';
-import { contentHash, madeUpMessageId, wholeHash } from './fingerprint.ts';
+import { contentHash, placeholderMessageId, sourceHash } from './fingerprint.ts';
 import type { ParsedMessage } from './message.ts';
-import { decodeField, firstRaw, keep, type RawHeader, rawCharset, splitMail, unfold } from './mime/headers.ts';
+import {
+  decodeField,
+  firstRaw,
+  headerCharset,
+  type RawHeader,
+  splitMessage,
+  storedHeaders,
+  unfold,
+} from './mime/headers.ts';
 import { readAddresses, readMessageId, readMessageIds, readSentAt } from './mime/structured-fields.ts';
 import { readTree } from './mime/tree.ts';
 import { markText } from './quote/quote.ts';
@@ -31,24 +39,24 @@ export async function parseMessage(source: Uint8Array): Promise<ParsedMessage> {
 
 function readMessage(source: Uint8Array): ParsedMessage {
   const bytes = withLineFeeds(Buffer.from(source.buffer, source.byteOffset, source.byteLength));
-  const mail = splitMail(bytes);
+  const mail = splitMessage(bytes);
   const { headers } = mail;
-  const charset = rawCharset(bytes, mail);
+  const charset = headerCharset(bytes, mail);
   const raw = (name: string) => firstRaw(headers, name) ?? '';
   const addresses = (name: string) => readAddresses(headers, name, charset);
 
   const tree = readTree(bytes, headers, bytes.length - mail.body.length, charset);
   const { text, html, protection, attachments } = readBody(tree, charset);
   const messageId = readMessageId(unfold(raw('message-id'), charset));
-  const hash = messageId === null ? wholeHash(source) : contentHash(mail);
+  const hash = messageId === null ? sourceHash(source) : contentHash(mail);
   const senders = addresses('from');
   // A broken field may stand before the one that names somebody.
   const from = senders.find(({ address }) => address.includes('@')) ?? senders[0] ?? null;
-  const kept = keep(headers, charset);
+  const kept = storedHeaders(headers, charset);
   const subject = decodeField(raw('subject'), charset);
   const verdict = classify({ fields: fieldsOf(headers, charset), from, subject, text, html, attachments });
   return {
-    messageId: messageId ?? madeUpMessageId(hash),
+    messageId: messageId ?? placeholderMessageId(hash),
     messageIdMissing: messageId === null,
     inReplyTo: readMessageIds(unfold(raw('in-reply-to'), charset)),
     references: readMessageIds(unfold(raw('references'), charset)),

@@ -7,7 +7,7 @@
 import type { Address, Attachment } from './message.ts';
 
 /** What the rules look at. */
-export type Facts = {
+export type MessageContent = {
   /** All values of a header field, unfolded and decoded, by its lower-case name. */
   readonly fields: (name: string) => readonly string[];
   readonly from: Address | null;
@@ -23,13 +23,13 @@ export type Facts = {
  */
 export type Sender = 'mailer' | 'postmaster' | 'minder' | 'nobody' | 'other';
 
-export type Signs = {
+export type Signals = {
   readonly contentType: string;
   /** `report-type` of a `multipart/report` (RFC 6522); empty where it has none; null for any other form. */
   readonly reportType: string | null;
   readonly sender: Sender;
   /** The envelope names nobody to answer to (RFC 5321 section 4.5.5), or whom servers write for nobody. */
-  readonly hasNullPath: boolean;
+  readonly hasNullReversePath: boolean;
   /** First word of Auto-Submitted (RFC 3834 section 5), lower case; empty where it is missing or `no`. */
   readonly autoSubmitted: string;
 };
@@ -48,14 +48,14 @@ const minderName =
 const postmasterAddress = /^(?:po{1,2}st|pos)[-_. ]?ma?ster\b/iu;
 
 /** Reads the signs of one mail. */
-export function readSigns(facts: Facts): Signs {
+export function readSignals(facts: MessageContent): Signals {
   const contentType = (facts.fields('content-type')[0] ?? '').toLowerCase();
   const returnPath = facts.fields('return-path')[0];
   return {
     contentType,
     reportType: contentType.startsWith('multipart/report') ? reportTypeOf(contentType) : null,
     sender: senderOf(facts),
-    hasNullPath:
+    hasNullReversePath:
       returnPath !== undefined && /^(?:<\s*>$|<?mailer-daemon[>@]|mailer-daemon$|$)/iu.test(returnPath.slice(0, 32)),
     autoSubmitted: firstWord(facts.fields('auto-submitted')[0] ?? ''),
   };
@@ -70,7 +70,7 @@ function firstWord(value: string): string {
   return word === 'no' ? '' : word;
 }
 
-function senderOf({ from }: Facts): Sender {
+function senderOf({ from }: MessageContent): Sender {
   const address = (from?.address ?? '').slice(0, 320);
   const name = (from?.name ?? '').slice(0, 320);
   const isNamed = mailerName.test(name) || mailerAddress.test(name);
@@ -82,29 +82,29 @@ function senderOf({ from }: Facts): Sender {
 }
 
 /** The first value of a field, or the empty string. */
-export function field(facts: Facts, name: string): string {
+export function field(facts: MessageContent, name: string): string {
   return facts.fields(name)[0] ?? '';
 }
 
-export function has(facts: Facts, name: string): boolean {
+export function has(facts: MessageContent, name: string): boolean {
   return facts.fields(name).length > 0;
 }
 
-export function hasPart(facts: Facts, type: string): boolean {
+export function hasPart(facts: MessageContent, type: string): boolean {
   return facts.attachments.some((attachment) => attachment.type === type);
 }
 
 /** Exchange and others ask not to be answered by programs; desks, forms and whole firms write it on mail of persons too. */
-export function isSuppressed(facts: Facts): boolean {
+export function isSuppressed(facts: MessageContent): boolean {
   return /^\s{0,5}(?!none\b)\S/iu.test(field(facts, 'x-auto-response-suppress'));
 }
 
 /** Old programs that answer write it, and so do newsletters and forms. */
-export function isBulk(facts: Facts): boolean {
+export function isBulk(facts: MessageContent): boolean {
   return /^\s{0,5}(?:bulk|junk)\b/iu.test(field(facts, 'precedence'));
 }
 
 /** It names the mail that it answers to. */
-export function refers(facts: Facts): boolean {
+export function refers(facts: MessageContent): boolean {
   return has(facts, 'in-reply-to') || has(facts, 'references');
 }

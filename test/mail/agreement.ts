@@ -8,7 +8,7 @@ import type { ParsedMessage } from '../../src/mail/message.ts';
 import type { Expectation } from './corpus.ts';
 
 /** What is compared, whoever parsed it. */
-export type Reading = {
+export type ParsedFields = {
   readonly subject: string;
   readonly fromAddress: string;
   readonly fromName: string;
@@ -26,7 +26,7 @@ export type Reading = {
 };
 
 /** What our own reader makes of a mail. */
-export const readingOf = (parsed: ParsedMessage): Reading => ({
+export const readingOf = (parsed: ParsedMessage): ParsedFields => ({
   subject: parsed.subject,
   fromAddress: parsed.from?.address ?? '',
   fromName: parsed.from?.name ?? '',
@@ -39,7 +39,7 @@ export const readingOf = (parsed: ParsedMessage): Reading => ({
 });
 
 /** Name of a field, and whether the reading agrees. Only stated fields are given. */
-export type Verdict = readonly [field: string, agrees: boolean];
+export type FieldAgreement = readonly [field: string, agrees: boolean];
 
 const collapsed = (text: string) => text.replace(/\s+/gu, ' ').trim();
 const sameText = (left: string, right: string) => collapsed(left) === collapsed(right);
@@ -48,13 +48,13 @@ const contains = (text: string, wanted: readonly string[]) =>
 const firstLine = (text: string) => text.split('\n').find((line) => line.trim() !== '') ?? '';
 
 /** Every stated field of `expected` with its verdict. */
-export function compare(expected: Expectation, reading: Reading): readonly Verdict[] {
+export function compare(expected: Expectation, reading: ParsedFields): readonly FieldAgreement[] {
   return [...compareHeaders(expected, reading), ...compareBody(expected, reading), ...compareParts(expected, reading)];
 }
 
-function compareHeaders(expected: Expectation, reading: Reading): readonly Verdict[] {
+function compareHeaders(expected: Expectation, reading: ParsedFields): readonly FieldAgreement[] {
   const { subject, from_addr, from_name, to_addrs, message_id, date_utc } = expected;
-  const verdicts: Verdict[] = [];
+  const verdicts: FieldAgreement[] = [];
   if (subject !== undefined) verdicts.push(['subject', sameText(subject, reading.subject)]);
   if (from_addr !== undefined)
     verdicts.push(['from_addr', from_addr.toLowerCase() === reading.fromAddress.toLowerCase()]);
@@ -65,9 +65,9 @@ function compareHeaders(expected: Expectation, reading: Reading): readonly Verdi
   return verdicts;
 }
 
-function compareBody(expected: Expectation, reading: Reading): readonly Verdict[] {
+function compareBody(expected: Expectation, reading: ParsedFields): readonly FieldAgreement[] {
   const { text_first_line, text_equals, text_contains, html_contains } = expected;
-  const verdicts: Verdict[] = [];
+  const verdicts: FieldAgreement[] = [];
   if (text_first_line !== undefined)
     verdicts.push(['text_first_line', sameText(text_first_line, firstLine(reading.text))]);
   if (text_equals !== undefined) verdicts.push(['text_equals', sameText(text_equals, reading.text)]);
@@ -76,8 +76,8 @@ function compareBody(expected: Expectation, reading: Reading): readonly Verdict[
   return verdicts;
 }
 
-function compareParts(expected: Expectation, reading: Reading): readonly Verdict[] {
-  const verdicts: Verdict[] = [];
+function compareParts(expected: Expectation, reading: ParsedFields): readonly FieldAgreement[] {
+  const verdicts: FieldAgreement[] = [];
   for (const [index, { name, type, size, sha256 }] of (expected.attachments ?? []).entries()) {
     const part =
       reading.attachments.find((one) => sha256 !== undefined && one.sha256 === sha256) ??
@@ -94,7 +94,7 @@ function compareParts(expected: Expectation, reading: Reading): readonly Verdict
 /** Agreed and disagreed per field. */
 export type Tally = Map<string, { agreed: number; disagreed: number }>;
 
-export function count(tally: Tally, verdicts: readonly Verdict[]): void {
+export function count(tally: Tally, verdicts: readonly FieldAgreement[]): void {
   for (const [field, agrees] of verdicts) {
     const entry = tally.get(field) ?? { agreed: 0, disagreed: 0 };
     if (agrees) entry.agreed++;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { headAlone, salvage } from '../../src/mail/fallback-message.ts';
-import { readHead } from '../../src/mail/mime/structured-fields.ts';
+import { fallbackMessage, headerOnlyMessage } from '../../src/mail/fallback-message.ts';
+import { readHeaderSummary } from '../../src/mail/mime/structured-fields.ts';
 import { parseMessage } from '../../src/mail/parse.ts';
 
 const bytes = (text: string) => new Uint8Array(Buffer.from(text.replaceAll('\n', '\r\n'), 'latin1'));
@@ -12,8 +12,8 @@ const source = bytes(
 
 describe('a mail that cannot be parsed', () => {
   test('has its sender, its subject and its thread from the header, and is attached whole', async () => {
-    const head = await parseMessage(headAlone(source));
-    const salvaged = salvage(source, head, 'why');
+    const head = await parseMessage(headerOnlyMessage(source));
+    const salvaged = fallbackMessage(source, head, 'why');
     expect(salvaged).toMatchObject({
       ...{ from: { name: 'Jürgen', address: 'J@Example.test' }, subject: 'The printer', messageId: 'a@x' },
       ...{ references: ['b@x', 'c@x'], text: 'why', html: null, marks: [] },
@@ -24,23 +24,23 @@ describe('a mail that cannot be parsed', () => {
   });
 
   test('is known again when it can be parsed some day: Message-ID and content are the same', async () => {
-    const salvaged = salvage(source, await parseMessage(headAlone(source)), 'why');
+    const salvaged = fallbackMessage(source, await parseMessage(headerOnlyMessage(source)), 'why');
     const { messageId, contentHash } = await parseMessage(new Uint8Array(source));
     expect([salvaged.messageId, salvaged.contentHash]).toEqual([messageId, contentHash]);
     const nameless = bytes('From: a@x\nSubject: no id\n\nbody');
-    const same = salvage(nameless, await parseMessage(headAlone(nameless)), 'why');
+    const same = fallbackMessage(nameless, await parseMessage(headerOnlyMessage(nameless)), 'why');
     const parsed = await parseMessage(new Uint8Array(nameless));
     expect([same.messageId, same.contentHash]).toEqual([parsed.messageId, parsed.contentHash]);
   });
 
   test('is a message even when nothing of it can be read', () => {
-    expect(salvage(source, null, 'why')).toMatchObject({
+    expect(fallbackMessage(source, null, 'why')).toMatchObject({
       from: null,
       subject: '',
       messageIdMissing: true,
       kind: 'human',
     });
-    expect(salvage(new Uint8Array(0), null, 'why').attachments).toHaveLength(1);
+    expect(fallbackMessage(new Uint8Array(0), null, 'why').attachments).toHaveLength(1);
   });
 
   test('does not take long, whatever its header is', async () => {
@@ -48,21 +48,21 @@ describe('a mail that cannot be parsed', () => {
     const folded = bytes(`Subject: s${'\n '.repeat(1_000_000)}`);
     for (const hostile of [endless, folded, bytes('a'.repeat(3_000_000)), bytes('a:b\n'.repeat(500_000))]) {
       const begunAt = performance.now();
-      salvage(hostile, await parseMessage(headAlone(hostile)), 'why');
-      readHead(hostile);
+      fallbackMessage(hostile, await parseMessage(headerOnlyMessage(hostile)), 'why');
+      readHeaderSummary(hostile);
       expect(performance.now() - begunAt).toBeLessThan(2000);
     }
   });
 });
 
 test('who sent a mail and what it is about is read from its beginning, whatever that is', () => {
-  expect(readHead(source)).toEqual({
+  expect(readHeaderSummary(source)).toEqual({
     from: 'Jürgen <J@Example.test>',
     address: 'j@example.test',
     subject: 'The printer',
   });
-  expect(readHead(bytes('From: A@X, b@x\nSubj'))).toMatchObject({ address: 'a@x', subject: '' });
-  expect(readHead(bytes('From: "a>b" <c@x> (d)\n\n')).address).toBe('c@x');
-  expect(readHead(bytes('From: nobody\n\n')).address).toBe('');
-  expect(readHead(new Uint8Array(0))).toEqual({ from: '', address: '', subject: '' });
+  expect(readHeaderSummary(bytes('From: A@X, b@x\nSubj'))).toMatchObject({ address: 'a@x', subject: '' });
+  expect(readHeaderSummary(bytes('From: "a>b" <c@x> (d)\n\n')).address).toBe('c@x');
+  expect(readHeaderSummary(bytes('From: nobody\n\n')).address).toBe('');
+  expect(readHeaderSummary(new Uint8Array(0))).toEqual({ from: '', address: '', subject: '' });
 });

@@ -8,31 +8,31 @@
  */
 
 import type { Address, ParsedMessage } from '../../mail/message.ts';
-import type { Clues } from '../../mail/thread/match.ts';
+import type { ThreadKeys } from '../../mail/thread/match.ts';
 import {
-  neverOpens,
+  type Candidate,
+  findTicket,
+  neverOpensTicket,
   requesterOf,
-  type Seeker,
   type ThreadRule,
   ticketSubject,
-  tieOf,
 } from '../../mail/thread/match.ts';
-import type { Kept } from '../fetch/store-files.ts';
+import type { StoredMessage } from '../fetch/store-files.ts';
 import type {
-  KeptRaw,
-  Known,
-  KnownTicket,
+  LookupResult,
+  LookupTicket,
   NewMessage,
   NewOutcome,
   NewTicket,
   QuarantineReason,
+  StoredSource,
   TicketLink,
   TicketMerge,
 } from '../model.ts';
-import type { Maker } from './batch-context.ts';
-import { recipientsOf, type WindowState, windowState } from './batch-context.ts';
-import { loopReason, representedBy } from './loop-protection.ts';
-import { type LinkFrom, linksOf, mergesOf, standsFor } from './ticket-relations.ts';
+import type { BatchContext } from './batch-context.ts';
+import { type BatchState, batchState, recipientsOf } from './batch-context.ts';
+import { loopOrFloodReason, representedBy } from './loop-protection.ts';
+import { type LinkSource, linksOf, mergesOf, ticketForReply } from './ticket-relations.ts';
 
 export type Decision = {
   /** Reference of the ticket that the mail opened or joined, for the log. */
@@ -56,8 +56,8 @@ export type TicketChange =
 /** A mail while it is decided. */
 type Mail = {
   readonly parsed: ParsedMessage;
-  readonly clues: Clues;
-  readonly seeker: Seeker;
+  readonly threadKeys: ThreadKeys;
+  readonly candidate: Candidate;
   readonly arrivedAtMs: number;
   readonly place: Pick<NewOutcome, 'uid' | 'sizeBytes' | 'receivedAtMs' | 'raw' | 'actionPending' | 'identity'>;
 };
@@ -65,24 +65,28 @@ type Mail = {
 const nothing = { ref: null, ticket: null, message: null, links: [], merges: [], answered: null, changes: [] };
 
 /** One decision for each arrival, in order. */
-export function decide(arrivals: readonly Kept[], known: Known, maker: Maker): readonly Decision[] {
-  const state = windowState(known, maker);
+export function decide(
+  arrivals: readonly StoredMessage[],
+  known: LookupResult,
+  maker: BatchContext,
+): readonly Decision[] {
+  const state = batchState(known, maker);
   return arrivals.map((arrival) =>
     arrival.what === 'mail' ? decideMail(mailOf(arrival, state, maker), state, maker) : setAside(arrival),
   );
 }
 
-function mailOf(arrival: Kept & { what: 'mail' }, state: WindowState, maker: Maker): Mail {
-  const { uid, sizeBytes, receivedAtMs, parsed, clues, identity, raw } = arrival;
+function mailOf(arrival: StoredMessage & { what: 'mail' }, state: BatchState, maker: BatchContext): Mail {
+  const { uid, sizeBytes, receivedAtMs, parsed, threadKeys, dedupKey: identity, raw } = arrival;
   return {
-    ...{ parsed, clues },
-    seeker: {
-      ...{ clues, mailboxId: maker.mailboxId, kind: parsed.kind },
-      isOwn: clues.sender !== '' && state.isOwn(clues.sender),
+    ...{ parsed, threadKeys },
+    candidate: {
+      ...{ threadKeys, mailboxId: maker.mailboxId, kind: parsed.kind },
+      isOwn: threadKeys.sender !== '' && state.isOwn(threadKeys.sender),
       recipients: once(() => recipientsOf(parsed)),
     },
     arrivedAtMs: receivedAtMs ?? maker.nowMs,
-    place: { uid, sizeBytes, receivedAtMs, raw, actionPending: maker.acts, identity },
+    place: { uid, sizeBytes, receivedAtMs, raw, actionPending: maker.hasPostAction, identity },
   };
 }
 
@@ -94,15 +98,15 @@ function once<T>(make: () => T): () => T {
   };
 }
 
-function decideMail(mail: Mail, state: WindowState, maker: Maker): Decision {
+function decideMail(mail: Mail, state: BatchState, maker: BatchContext): Decision {
   return (
     repeated(mail, state) ?? ownMail(mail, state, maker) ?? kept(mail, state, maker) ?? threaded(mail, state, maker)
   );
 }
 
 /** A mail that was handled before: nothing is stored but that it came again. */
-function repeated(mail: Mail, state: WindowState): Decision | null {
-  const twin = state.twinOf(mail.parsed);
+function repeated(mail: Mail, state: BatchState): Decision | null {
+  const twin = state.duplicateOf(mail.parsed);
   if (twin !== null) return duplicate(mail, twin.id, twin.ticket);
   const handled = mail.place.identity === null ? null : state.handledAs(mail.place.identity);
   if (handled === 'stored') return duplicate(mail, null, null);
@@ -110,7 +114,7 @@ function repeated(mail: Mail, state: WindowState): Decision | null {
   return handled === 'kept' ? duplicate({ ...mail, place: { ...mail.place, actionPending: false } }, null, null) : null;
 }
 
-function duplicate({ place }: Mail, messageId: string | null, ticket: KnownTicket | null): Decision {
+function duplicate({ place }: Mail, messageId: string | null, ticket: LookupTicket | null): Decision {
   const outcome = {
     ...place,
     outcome: 'duplicate',
@@ -125,21 +129,22 @@ function duplicate({ place }: Mail, messageId: string | null, ticket: KnownTicke
  * What the helpdesk sent and what came back belongs to its ticket, and is news to nobody. From an address that is none of
  * ours it is no such thing: whoever got a mail of the ticket knows a token.
  */
-function ownMail(mail: Mail, state: WindowState, maker: Maker): Decision | null {
-  const token = mail.clues.ownToken;
-  if (token === null || !state.isOurs(mail.clues.sender) || !state.stored.isOurs(token)) return null;
+function ownMail(mail: Mail, state: BatchState, maker: BatchContext): Decision | null {
+  const token = mail.threadKeys.ownToken;
+  if (token === null || !state.isHelpdeskAddress(mail.threadKeys.sender) || !state.stored.isValidToken(token))
+    return null;
   const ticket = state.stored.ticketOf(token.ref);
   return stored(mail, state, maker, { ticket, rule: ticket === null ? null : 'own', reason: 'own_mail' });
 }
 
 /** Set aside by a guard, with its source and untouched on the server. */
-function kept(mail: Mail, state: WindowState, maker: Maker): Decision | null {
-  const reason = loopReason(mail, state, maker);
+function kept(mail: Mail, state: BatchState, maker: BatchContext): Decision | null {
+  const reason = loopOrFloodReason(mail, state, maker);
   return reason === null ? null : quarantined(mail, reason, state);
 }
 
-function quarantined({ place }: Mail, reason: QuarantineReason, state: WindowState): Decision {
-  if (place.identity !== null) state.keep(place.identity);
+function quarantined({ place }: Mail, reason: QuarantineReason, state: BatchState): Decision {
+  if (place.identity !== null) state.noteQuarantined(place.identity);
   const outcome = {
     ...place,
     outcome: 'quarantined',
@@ -151,20 +156,22 @@ function quarantined({ place }: Mail, reason: QuarantineReason, state: WindowSta
   return { ...nothing, outcome };
 }
 
-function threaded(mail: Mail, state: WindowState, maker: Maker): Decision {
-  const { parsed, seeker } = mail;
-  const tie = tieOf(seeker, state.stored);
-  if (tie === null && neverOpens(parsed.kind))
+function threaded(mail: Mail, state: BatchState, maker: BatchContext): Decision {
+  const { parsed, candidate } = mail;
+  const match = findTicket(candidate, state.stored);
+  if (match === null && neverOpensTicket(parsed.kind))
     return stored(mail, state, maker, { ticket: null, rule: null, reason: parsed.kind });
-  if (tie === null) return opened(mail, state, maker, null);
-  const found = isAnswer(seeker) ? standsFor(tie.ticket, mail.arrivedAtMs, state, maker.rules) : { joined: tie.ticket };
+  if (match === null) return opened(mail, state, maker, null);
+  const found = isAnswer(candidate)
+    ? ticketForReply(match.ticket, mail.arrivedAtMs, state, maker.rules)
+    : { joined: match.ticket };
   if (found.joined === null) return opened(mail, state, maker, found.over);
   const { joined } = found;
   const copy = joined.mailboxId === maker.mailboxId ? undefined : copyIn(joined, mail, state);
   if (copy !== undefined) return duplicate(mail, copy.id, joined);
-  const merges = mergesOf(seeker, joined, state);
+  const merges = mergesOf(candidate, joined, state);
   const ticket = merges[0]?.into ?? joined;
-  const decision = stored(mail, state, maker, { ticket, rule: tie.rule, reason: null });
+  const decision = stored(mail, state, maker, { ticket, rule: match.rule, reason: null });
   const links = merges.map(({ from, into }) => ({ ticketId: from.id, otherId: into.id, reason: 'merged' }) as const);
   const merged = merges.map(({ from, into }) => ({ what: 'merged', ref: from.ref, into: into.ref }) as const);
   const ids = merges.map(({ from, into }) => ({ ticketId: from.id, intoId: into.id }));
@@ -172,24 +179,24 @@ function threaded(mail: Mail, state: WindowState, maker: Maker): Decision {
 }
 
 /** A mail to two mailboxes, that both belong to a ticket of one of them, is in there once. */
-function copyIn(ticket: KnownTicket, { parsed }: Mail, state: WindowState) {
+function copyIn(ticket: LookupTicket, { parsed }: Mail, state: BatchState) {
   return state.copiesOf(parsed).find((copy) => copy.ticket.id === ticket.id);
 }
 
 /** True for what brings a ticket back to those who work on it: not machines, not ourselves. */
-function isAnswer({ kind, isOwn, clues }: Seeker): boolean {
-  return !neverOpens(kind) && !isOwn && !clues.isAutomatic;
+function isAnswer({ kind, isOwn, threadKeys }: Candidate): boolean {
+  return !neverOpensTicket(kind) && !isOwn && !threadKeys.isAutomatic;
 }
 
 /** Opens a ticket; `continued` is the closed one that the mail would have joined. */
-function opened(mail: Mail, state: WindowState, maker: Maker, continued: KnownTicket | null): Decision {
-  const { parsed, seeker, arrivedAtMs } = mail;
-  const represented = state.isOurs(seeker.clues.sender)
-    ? representedBy(parsed, seeker.isOwn ? state.isOwn : state.isOurs)
+function opened(mail: Mail, state: BatchState, maker: BatchContext, continued: LookupTicket | null): Decision {
+  const { parsed, candidate, arrivedAtMs } = mail;
+  const represented = state.isHelpdeskAddress(candidate.threadKeys.sender)
+    ? representedBy(parsed, candidate.isOwn ? state.isOwn : state.isHelpdeskAddress)
     : null;
-  if (seeker.isOwn && represented === null && !maker.released) return quarantined(mail, 'own_address', state);
-  const from: LinkFrom = { seeker, parsed, continued };
-  const isApart = seeker.clues.isForward || continued !== null;
+  if (candidate.isOwn && represented === null && !maker.isReleased) return quarantined(mail, 'own_address', state);
+  const from: LinkSource = { candidate, parsed, continued };
+  const isApart = candidate.threadKeys.isForward || continued !== null;
   const missing = isApart ? [] : missingOf(mail, state, maker);
   const ticket = newTicket(parsed, represented ?? requesterOf(parsed), arrivedAtMs, missing.length > 0, maker);
   const known = {
@@ -209,7 +216,7 @@ function opened(mail: Mail, state: WindowState, maker: Maker, continued: KnownTi
   };
   const links = linksOf(from, state).map(({ other, reason }) => ({ ticketId: ticket.id, otherId: other.id, reason }));
   state.add(message, known);
-  if (continued !== null) state.goesOn(continued.id, known);
+  if (continued !== null) state.noteContinuation(continued.id, known);
   const outcome = {
     ...mail.place,
     outcome: 'ticket_opened',
@@ -220,15 +227,15 @@ function opened(mail: Mail, state: WindowState, maker: Maker, continued: KnownTi
   return { ...nothing, ref: ticket.ref, ticket, message, outcome, links };
 }
 
-type Into = { readonly ticket: KnownTicket | null; readonly rule: ThreadRule | null; readonly reason: string | null };
+type Into = { readonly ticket: LookupTicket | null; readonly rule: ThreadRule | null; readonly reason: string | null };
 
 /** Stores the mail in a ticket, or recorded (`reason`). */
-function stored(mail: Mail, state: WindowState, maker: Maker, { ticket, rule, reason }: Into): Decision {
-  const { parsed, arrivedAtMs: receivedAtMs, seeker, place } = mail;
+function stored(mail: Mail, state: BatchState, maker: BatchContext, { ticket, rule, reason }: Into): Decision {
+  const { parsed, arrivedAtMs: receivedAtMs, candidate, place } = mail;
   const ticketId = ticket?.id ?? null;
   const missing = reason === null ? missingOf(mail, state, maker) : [];
   const message: NewMessage = { id: maker.newId(), ticketId, threadRule: rule, receivedAtMs, parsed, missing };
-  const answers = ticket !== null && reason === null && isAnswer(seeker);
+  const answers = ticket !== null && reason === null && isAnswer(candidate);
   const now =
     ticket !== null && answers && ticket.status === 'closed' ? { ...ticket, status: 'open', closedAtMs: null } : ticket;
   const isReopened = now !== null && now !== ticket;
@@ -247,12 +254,14 @@ function stored(mail: Mail, state: WindowState, maker: Maker, { ticket, rule, re
 
 /** Message-IDs that the mail names and that are not here: who turns up with one of them belongs to it. */
 function missingOf(
-  { clues, seeker }: Mail,
-  { stored: { withId } }: WindowState,
-  { mailboxId }: Maker,
+  { threadKeys, candidate }: Mail,
+  { stored: { withId } }: BatchState,
+  { mailboxId }: BatchContext,
 ): readonly string[] {
-  if (neverOpens(seeker.kind) || seeker.isOwn) return [];
-  const ids = clues.named.filter(({ id }) => !withId(id).some((message) => message.mailboxId === mailboxId));
+  if (neverOpensTicket(candidate.kind) || candidate.isOwn) return [];
+  const ids = threadKeys.referencedIds.filter(
+    ({ id }) => !withId(id).some((message) => message.mailboxId === mailboxId),
+  );
   return ids.map(({ id }) => id);
 }
 
@@ -261,19 +270,19 @@ function newTicket(
   requester: Address,
   createdAtMs: number,
   isOrphan: boolean,
-  { newId, newRef }: Maker,
+  { newId, newRef }: BatchContext,
 ): NewTicket {
   return { id: newId(), ref: newRef(), subject: ticketSubject(parsed), requester, createdAtMs, isOrphan };
 }
 
 /** What is not stored as a message stays untouched on the server. */
-function setAside(arrival: Exclude<Kept, { what: 'mail' }>): Decision {
+function setAside(arrival: Exclude<StoredMessage, { what: 'mail' }>): Decision {
   const { uid, sizeBytes, receivedAtMs } = arrival;
   const place = { uid, sizeBytes, receivedAtMs, actionPending: false, ticketId: null, messageId: null, identity: null };
   const [outcome, reason, raw] =
     arrival.what === 'vanished'
       ? (['vanished', null, null] as const)
-      : (['quarantined', arrival.reason, arrival.raw as KeptRaw | null] as const);
+      : (['quarantined', arrival.reason, arrival.raw as StoredSource | null] as const);
   const headMessageId = arrival.what === 'vanished' ? undefined : arrival.headMessageId;
   return { ...nothing, outcome: { ...place, outcome, reason, raw, headMessageId } };
 }

@@ -5,9 +5,9 @@
  * its mailbox was added is an import and no flood; reports of servers are bounded by the mail that they are about.
  */
 import type { Address, MessageKind, ParsedMessage } from '../../mail/message.ts';
-import type { Clues } from '../../mail/thread/match.ts';
+import type { ThreadKeys } from '../../mail/thread/match.ts';
 import type { QuarantineReason, SenderSpan } from '../model.ts';
-import type { DeskRules, Maker, WindowState } from './batch-context.ts';
+import type { BatchContext, BatchState, TicketRules } from './batch-context.ts';
 
 /** RFC 5321 section 6.3: servers count Received fields, and refuse at 100. A circle through here is shorter a round. */
 const hopsMax = 50;
@@ -15,36 +15,37 @@ const hourMs = 3_600_000;
 const neverFloods: ReadonlySet<MessageKind> = new Set(['bounce', 'feedback_report', 'read_receipt']);
 
 /** Why the mail is kept aside whatever it says, or null. */
-export function loopReason(
+export function loopOrFloodReason(
   {
     parsed,
-    clues,
+    threadKeys,
     arrivedAtMs,
-  }: { readonly parsed: ParsedMessage; readonly clues: Clues; readonly arrivedAtMs: number },
-  state: WindowState,
-  { rules, released }: Pick<Maker, 'rules' | 'released'>,
+  }: { readonly parsed: ParsedMessage; readonly threadKeys: ThreadKeys; readonly arrivedAtMs: number },
+  state: BatchState,
+  { rules, isReleased }: Pick<BatchContext, 'rules' | 'isReleased'>,
 ): QuarantineReason | null {
-  if (released) return null;
+  if (isReleased) return null;
   if ((parsed.hopCount ?? 0) > hopsMax) return 'mail_loop';
   const max = rules.senderPerHourMax;
-  if (max === null || !countsAsSent(parsed.kind, clues.sender, rules) || arrivedAtMs < state.addedAtMs) return null;
-  return state.sentWithinHour(clues.sender, arrivedAtMs) >= max ? 'sender_flood' : null;
+  if (max === null || !countsAsSent(parsed.kind, threadKeys.sender, rules) || arrivedAtMs < state.addedAtMs)
+    return null;
+  return state.sentWithinHour(threadKeys.sender, arrivedAtMs) >= max ? 'sender_flood' : null;
 }
 
 /** Which arrivals of which senders are to be counted before these mails can be decided. */
 export function senderSpan(
-  mails: readonly { readonly parsed: ParsedMessage; readonly clues: Clues; readonly arrivedAtMs: number }[],
-  { rules, released }: Pick<Maker, 'rules' | 'released'>,
+  mails: readonly { readonly parsed: ParsedMessage; readonly threadKeys: ThreadKeys; readonly arrivedAtMs: number }[],
+  { rules, isReleased }: Pick<BatchContext, 'rules' | 'isReleased'>,
 ): SenderSpan | null {
-  if (rules.senderPerHourMax === null || released) return null;
-  const counted = mails.filter(({ parsed, clues }) => countsAsSent(parsed.kind, clues.sender, rules));
+  if (rules.senderPerHourMax === null || isReleased) return null;
+  const counted = mails.filter(({ parsed, threadKeys }) => countsAsSent(parsed.kind, threadKeys.sender, rules));
   const times = counted.map(({ arrivedAtMs }) => arrivedAtMs);
   if (times.length === 0) return null;
-  const addresses = [...new Set(counted.map(({ clues }) => clues.sender))];
+  const addresses = [...new Set(counted.map(({ threadKeys }) => threadKeys.sender))];
   return { addresses, fromMs: Math.min(...times) - hourMs, toMs: Math.max(...times) };
 }
 
-function countsAsSent(kind: MessageKind, sender: string, { senderExempt }: DeskRules): boolean {
+function countsAsSent(kind: MessageKind, sender: string, { senderExempt }: TicketRules): boolean {
   return sender !== '' && !neverFloods.has(kind) && !senderExempt.includes(sender);
 }
 

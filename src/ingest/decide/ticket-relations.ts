@@ -5,34 +5,34 @@
  */
 
 import type { ParsedMessage } from '../../mail/message.ts';
-import { connectedTickets, forwardedFrom, type Seeker } from '../../mail/thread/match.ts';
-import type { KnownTicket, LinkReason } from '../model.ts';
-import type { DeskRules, WindowState } from './batch-context.ts';
+import { type Candidate, connectedTickets, forwardedFrom } from '../../mail/thread/match.ts';
+import type { LinkReason, LookupTicket } from '../model.ts';
+import type { BatchState, TicketRules } from './batch-context.ts';
 
-export type LinkFrom = {
-  readonly seeker: Seeker;
+export type LinkSource = {
+  readonly candidate: Candidate;
   readonly parsed: ParsedMessage;
   /** The ticket that was closed too long ago to be joined; or null. */
-  readonly continued: KnownTicket | null;
+  readonly continued: LookupTicket | null;
 };
 
-type Found = { readonly other: KnownTicket; readonly reason: LinkReason };
+type Found = { readonly other: LookupTicket; readonly reason: LinkReason };
 
 /** One for each other ticket, with the most telling reason. */
-export function linksOf({ seeker, parsed, continued }: LinkFrom, state: WindowState): readonly Found[] {
-  const forwarded = forwardedFrom(seeker, state.stored);
+export function linksOf({ candidate, parsed, continued }: LinkSource, state: BatchState): readonly Found[] {
+  const forwarded = forwardedFrom(candidate, state.stored);
   const found: readonly Found[] = [
     ...(continued === null ? [] : [{ other: continued, reason: 'continues' as const }]),
     ...(forwarded === null ? [] : [{ other: forwarded, reason: 'forward' as const }]),
     ...state.copiesOf(parsed).map(({ ticket }) => ({ other: ticket, reason: 'same_message' as const })),
-    ...mentioned(seeker, state).map((other) => ({ other, reason: 'mentions' as const })),
+    ...mentioned(candidate, state).map((other) => ({ other, reason: 'mentions' as const })),
   ];
   const seen = new Set<string>();
   return found.filter(({ other }) => !seen.has(other.id) && seen.add(other.id));
 }
 
-function mentioned({ clues }: Seeker, { stored }: WindowState): readonly KnownTicket[] {
-  const refs = new Set([...clues.subjectTags, ...clues.mentions, ...clues.textTags]);
+function mentioned({ threadKeys }: Candidate, { stored }: BatchState): readonly LookupTicket[] {
+  const refs = new Set([...threadKeys.subjectTags, ...threadKeys.mentions, ...threadKeys.textTags]);
   return [...refs].flatMap((ref) => stored.ticketOf(ref) ?? []);
 }
 
@@ -43,20 +43,20 @@ function mentioned({ clues }: Seeker, { stored }: WindowState): readonly KnownTi
  * here, both are open, and who opened it is in the mail that connects them, or opened the other one, too. Tickets of one mailbox alone: its lease keeps others away.
  */
 
-type Merge = { readonly from: KnownTicket; readonly into: KnownTicket };
+type Merge = { readonly from: LookupTicket; readonly into: LookupTicket };
 
 /** A mail that names more conversations than that connects none. */
 const ticketsMax = 50;
 
 /** Merges that follow from a mail which joins `joined`; the tickets in `state` are merged then. All go into the same one. */
-export function mergesOf(seeker: Seeker, joined: KnownTicket, state: WindowState): readonly Merge[] {
-  const connected = connectedTickets(seeker, state.stored);
-  const tickets = [joined, ...connected.filter(({ id }) => id !== joined.id)].filter(isOpenIn(seeker.mailboxId));
+export function mergesOf(candidate: Candidate, joined: LookupTicket, state: BatchState): readonly Merge[] {
+  const connected = connectedTickets(candidate, state.stored);
+  const tickets = [joined, ...connected.filter(({ id }) => id !== joined.id)].filter(isOpenIn(candidate.mailboxId));
   if (tickets.length < 2 || tickets.length > ticketsMax || !tickets.includes(joined)) return [];
   const [into, ...younger] = tickets.toSorted((a, b) => a.createdAtMs - b.createdAtMs || (a.id < b.id ? -1 : 1));
   if (into === undefined) return [];
   const merges = younger
-    .filter((from) => from.isOrphan && knowEachOther(from, into, seeker))
+    .filter((from) => from.isOrphan && knowEachOther(from, into, candidate))
     .map((from) => ({ from, into }));
   // The mail goes where its ticket goes; when that one stays, nothing else is drawn past it.
   if (into.id !== joined.id && !joined.isOrphan) return [];
@@ -64,14 +64,14 @@ export function mergesOf(seeker: Seeker, joined: KnownTicket, state: WindowState
   return merges;
 }
 
-function knowEachOther(from: KnownTicket, into: KnownTicket, seeker: Seeker): boolean {
+function knowEachOther(from: LookupTicket, into: LookupTicket, candidate: Candidate): boolean {
   const requester = from.requesterAddress.toLowerCase();
-  const people = [into.requesterAddress.toLowerCase(), seeker.clues.sender, ...seeker.recipients()];
+  const people = [into.requesterAddress.toLowerCase(), candidate.threadKeys.sender, ...candidate.recipients()];
   return requester !== '' && people.includes(requester);
 }
 
 function isOpenIn(mailboxId: string) {
-  return (ticket: KnownTicket) => ticket.mailboxId === mailboxId && ticket.status === 'open';
+  return (ticket: LookupTicket) => ticket.mailboxId === mailboxId && ticket.status === 'open';
 }
 
 /**
@@ -83,18 +83,18 @@ function isOpenIn(mailboxId: string) {
 
 /** Either the ticket that an answer joins, or the last one that is over, to be continued by a new one. */
 type StandIn =
-  | { readonly joined: KnownTicket; readonly over?: never }
-  | { readonly joined: null; readonly over: KnownTicket };
+  | { readonly joined: LookupTicket; readonly over?: never }
+  | { readonly joined: null; readonly over: LookupTicket };
 
 /** What an answer of a person that arrived `atMs` and belongs to `ticket` joins. */
-export function standsFor(ticket: KnownTicket, atMs: number, state: WindowState, rules: DeskRules): StandIn {
+export function ticketForReply(ticket: LookupTicket, atMs: number, state: BatchState, rules: TicketRules): StandIn {
   const seen = new Set<string>();
   let over = ticket;
-  for (let now: KnownTicket | undefined = ticket; now !== undefined; ) {
+  for (let now: LookupTicket | undefined = ticket; now !== undefined; ) {
     if (!isOver(now, atMs, rules)) return { joined: now };
     over = now;
     seen.add(now.id);
-    const next: readonly KnownTicket[] = state.continuationsOf(now.id).filter(({ id }) => !seen.has(id));
+    const next: readonly LookupTicket[] = state.continuationsOf(now.id).filter(({ id }) => !seen.has(id));
     now =
       next.findLast(({ status }) => status !== 'closed') ??
       next.findLast((one) => !isOver(one, atMs, rules)) ??
@@ -104,10 +104,10 @@ export function standsFor(ticket: KnownTicket, atMs: number, state: WindowState,
 }
 
 /** Tickets that were closed before that time are over for some of the mails; null: none ever is. */
-export function overBefore(arrivalsMs: readonly number[], { reopenMs }: DeskRules): number | null {
+export function closedBefore(arrivalsMs: readonly number[], { reopenMs }: TicketRules): number | null {
   return reopenMs === null || arrivalsMs.length === 0 ? null : Math.max(...arrivalsMs) - reopenMs;
 }
 
-function isOver({ status, closedAtMs }: KnownTicket, atMs: number, { reopenMs }: DeskRules): boolean {
+function isOver({ status, closedAtMs }: LookupTicket, atMs: number, { reopenMs }: TicketRules): boolean {
   return status === 'closed' && closedAtMs !== null && reopenMs !== null && atMs - closedAtMs > reopenMs;
 }

@@ -8,26 +8,26 @@
  * whole before them, and parse threads that fail at everything.
  */
 
-import { giveBack } from '../../async/buffer-pool.ts';
+import { release } from '../../async/buffer-pool.ts';
 import type { Clock } from '../../async/clock.ts';
-import { createGate, type Gate, readAhead, watched } from '../../async/prefetch.ts';
+import { createGate, type Gate, prefetch, rejectionObservedLater } from '../../async/prefetch.ts';
 import { Failure } from '../../errors.ts';
-import type { Recognised } from '../../mail/fingerprint.ts';
+import type { FingerprintedMessage } from '../../mail/fingerprint.ts';
 import { messageIdIn } from '../../mail/mime/structured-fields.ts';
 import type { QuarantineReason } from '../model.ts';
-import type { Digested, Digester, Listed, Session } from '../ports.ts';
-import { type WindowBounds, windowsOf } from './batches.ts';
+import type { ListedMessage, MessageParser, ParseResult, Session } from '../ports.ts';
+import { type BatchBounds, batchesOf } from './batches.ts';
 import type { Narrowing } from './poison-message.ts';
 
 /** A compressed raw source and the SHA-256 of what it was before. */
-export type RawSource = { readonly compressed: Uint8Array; readonly sha256: string };
+export type CompressedSource = { readonly compressed: Uint8Array; readonly sha256: string };
 
 type Place = { readonly uid: number; readonly sizeBytes: number; readonly receivedAtMs: number | null };
 
 /** What came for one UID; `Raw` is its source, in memory or where it lies on the disk. */
-export type Arrival<Raw = RawSource> = Place &
+export type FetchedMessage<Raw = CompressedSource> = Place &
   (
-    | (Recognised & { readonly what: 'mail'; readonly raw: Raw })
+    | (FingerprintedMessage & { readonly what: 'mail'; readonly raw: Raw })
     | {
         readonly what: 'quarantined';
         readonly reason: QuarantineReason;
@@ -38,31 +38,31 @@ export type Arrival<Raw = RawSource> = Place &
     | { readonly what: 'vanished' }
   );
 
-export type ArrivalLimits = {
+export type FetchLimits = {
   readonly messageBytesMax: number;
-  readonly window: WindowBounds;
+  readonly batch: BatchBounds;
   /** How long a window may take to fetch beside the time that its bytes need at `bytesPerSMin`. */
-  readonly windowMs: number;
+  readonly batchTimeoutMs: number;
 };
 
 /** Whose mail comes from where. `lane` names the mailbox to the parse threads. */
-export type Arriving = {
+export type FetchContext = {
   readonly session: Session;
-  readonly digester: Digester;
+  readonly digester: MessageParser;
   readonly clock: Clock;
   readonly lane: string;
-  readonly limits: ArrivalLimits;
+  readonly limits: FetchLimits;
   readonly narrowing: Narrowing;
   readonly stop: AbortSignal;
 };
 
 type Expected = Place & { readonly fate: 'whole' | 'too_large' | 'gone' };
-type Digests = ReadonlyMap<number, Promise<Digested>>;
+type Digests = ReadonlyMap<number, Promise<ParseResult>>;
 /** `error` ended it: what is expected had come before. */
 type Fetched = { readonly expected: readonly Expected[]; readonly digests: Digests; readonly error?: unknown };
 /** `isAlone`: it has passed the gate, and leaves it when its files are written. */
 type Fetching = Pick<Fetched, 'expected' | 'digests'> & { readonly isAlone: boolean };
-type Settled = { readonly window: readonly Arrival[]; readonly isAlone: boolean };
+type Settled = { readonly window: readonly FetchedMessage[]; readonly isAlone: boolean };
 
 const sizesAtOnce = 500;
 const headerBytesMax = 256 * 1024;
@@ -74,10 +74,13 @@ const sizeErrorMax = 1.5;
  * Windows of arrivals, one arrival for each of `uids`, in their order. Ends early when `stop` fires, and after a mail
  * that is given up.
  */
-export async function* arrivals(from: Arriving, uids: readonly number[]): AsyncGenerator<readonly Arrival[]> {
+export async function* fetchMessages(
+  from: FetchContext,
+  uids: readonly number[],
+): AsyncGenerator<readonly FetchedMessage[]> {
   // The threads load while sizes and the first sources are on their way.
   if (uids.length > 0) from.digester.prepare();
-  let givenUp: Listed | null = null;
+  let givenUp: ListedMessage | null = null;
   try {
     yield* windowsFrom(from, uids);
   } catch (error) {
@@ -89,9 +92,9 @@ export async function* arrivals(from: Arriving, uids: readonly number[]): AsyncG
   yield [{ uid, sizeBytes, receivedAtMs, what: 'quarantined', reason: 'fetch_failed', raw: null }];
 }
 
-async function* windowsFrom(from: Arriving, uids: readonly number[]): AsyncGenerator<readonly Arrival[]> {
+async function* windowsFrom(from: FetchContext, uids: readonly number[]): AsyncGenerator<readonly FetchedMessage[]> {
   const large = createGate();
-  const fetched = readAhead(fetchWindows(from, uids, large), () => from.narrowing.isCareful);
+  const fetched = prefetch(fetchWindows(from, uids, large), () => from.narrowing.isCareful);
   for await (const { window, isAlone } of settleWindows(from, fetched, large)) {
     let isTaken = false;
     try {
@@ -106,11 +109,11 @@ async function* windowsFrom(from: Arriving, uids: readonly number[]): AsyncGener
 }
 
 /** True for a mail that is a window of its own because of its size. */
-function isLarge(window: readonly Place[], { messageBytesMax, window: { bytesMax } }: ArrivalLimits): boolean {
+function isLarge(window: readonly Place[], { messageBytesMax, batch: { bytesMax } }: FetchLimits): boolean {
   return window.some(({ sizeBytes }) => sizeBytes > bytesMax && sizeBytes <= messageBytesMax);
 }
 
-async function* fetchWindows(from: Arriving, uids: readonly number[], large: Gate): AsyncGenerator<Fetching> {
+async function* fetchWindows(from: FetchContext, uids: readonly number[], large: Gate): AsyncGenerator<Fetching> {
   const { narrowing, session, limits } = from;
   const sizes = { areTrue: true };
   for (const piece of narrowing.pieces(uids, sizesAtOnce)) {
@@ -122,14 +125,14 @@ async function* fetchWindows(from: Arriving, uids: readonly number[], large: Gat
     const listed = await inTime(from, [], () => sizesOf(session, piece));
     if (listed === null) {
       narrowing.asks([]);
-      throw new Failure('server_nonsense', `The server found ${piece.length} mails and then knows none of them.`);
+      throw new Failure('server_protocol_error', `The server found ${piece.length} mails and then knows none of them.`);
     }
     if (!(yield* fetchChunk(from, expect(piece, listed, limits.messageBytesMax), large, sizes))) return;
   }
 }
 
 /** Where a mail is to be given up: another one, to see that it is not the server. It is thrown away. */
-async function fetchOther(from: Arriving, piece: readonly number[]): Promise<void> {
+async function fetchOther(from: FetchContext, piece: readonly number[]): Promise<void> {
   const { narrowing, session, limits } = from;
   const other = narrowing.otherFor(piece);
   if (other === null) return;
@@ -139,7 +142,7 @@ async function fetchOther(from: Arriving, piece: readonly number[]): Promise<voi
   await inTime(from, expected, async () => {
     for await (const { source } of session.fetch([other])) {
       if (source === null || source.length === 0) continue;
-      giveBack(source);
+      release(source);
       narrowing.otherCame();
     }
   });
@@ -147,13 +150,13 @@ async function fetchOther(from: Arriving, piece: readonly number[]): Promise<voi
 
 /** Ends with false when nothing more is wanted. */
 async function* fetchChunk(
-  from: Arriving,
+  from: FetchContext,
   chunk: readonly Expected[],
   large: Gate,
   sizes: { areTrue: boolean },
 ): AsyncGenerator<Fetching, boolean> {
   for (let rest = chunk; rest.length > 0; ) {
-    const window: readonly Expected[] = sizes.areTrue ? firstOf(rest, from.limits.window) : rest.slice(0, 1);
+    const window: readonly Expected[] = sizes.areTrue ? firstOf(rest, from.limits.batch) : rest.slice(0, 1);
     const isAlone = !sizes.areTrue || isLarge(window, from.limits);
     if (isAlone && !(await large.enter())) return false;
     if (from.stop.aborted) return false;
@@ -168,8 +171,8 @@ async function* fetchChunk(
 }
 
 /** All of the window, or its beginning when the server sent far more than it had said, or failed. */
-async function fetchWindow(from: Arriving, window: readonly Expected[]): Promise<Fetched> {
-  const digests = new Map<number, Promise<Digested>>();
+async function fetchWindow(from: FetchContext, window: readonly Expected[]): Promise<Fetched> {
+  const digests = new Map<number, Promise<ParseResult>>();
   try {
     const isCut = await inTime(from, wholeOf(window), () => fetchSources(from, window, digests));
     return { expected: isCut ? answeredFirst(window, digests) : window, digests };
@@ -181,8 +184,8 @@ async function fetchWindow(from: Arriving, window: readonly Expected[]): Promise
   }
 }
 
-function firstOf(rest: readonly Expected[], bounds: WindowBounds): readonly Expected[] {
-  return windowsOf(rest, bounds)[0] ?? [];
+function firstOf(rest: readonly Expected[], bounds: BatchBounds): readonly Expected[] {
+  return batchesOf(rest, bounds)[0] ?? [];
 }
 
 /** Those up to the first whose answer has not come: they can be stored, since the cursor passes over nobody. */
@@ -192,7 +195,11 @@ function answeredFirst(window: readonly Expected[], digests: Digests): readonly 
 }
 
 /** What to expect of each UID, from its size; a UID without a size is gone. */
-function expect(uids: readonly number[], listed: readonly Listed[], messageBytesMax: number): readonly Expected[] {
+function expect(
+  uids: readonly number[],
+  listed: readonly ListedMessage[],
+  messageBytesMax: number,
+): readonly Expected[] {
   const byUid = new Map(listed.map((entry) => [entry.uid, entry]));
   return uids.map((uid) => {
     const entry = byUid.get(uid);
@@ -201,13 +208,13 @@ function expect(uids: readonly number[], listed: readonly Listed[], messageBytes
   });
 }
 
-type Digesting = Map<number, Promise<Digested>>;
+type Digesting = Map<number, Promise<ParseResult>>;
 
-async function fetchSources(from: Arriving, window: readonly Expected[], digests: Digesting): Promise<boolean> {
+async function fetchSources(from: FetchContext, window: readonly Expected[], digests: Digesting): Promise<boolean> {
   try {
     return await digestSources(from, window, digests);
   } finally {
-    from.digester.hurry(from.lane);
+    from.digester.flush(from.lane);
   }
 }
 
@@ -216,12 +223,12 @@ async function fetchSources(from: Arriving, window: readonly Expected[], digests
  * bytes are far more than was said, and what is left does not count: the connection skips it.
  */
 async function digestSources(
-  { session, digester, lane, limits }: Arriving,
+  { session, digester, lane, limits }: FetchContext,
   window: readonly Expected[],
   digests: Digesting,
 ): Promise<boolean> {
   const whole = wholeOf(window);
-  const bytesMax = sizeErrorMax * Math.max(limits.window.bytesMax, bytesOf(whole));
+  const bytesMax = sizeErrorMax * Math.max(limits.batch.bytesMax, bytesOf(whole));
   let bytes = 0;
   for (let attempt = 0; attempt < emptyAnswersMax; attempt += 1) {
     const missing = whole.map(({ uid }) => uid).filter((uid) => !digests.has(uid));
@@ -230,7 +237,7 @@ async function digestSources(
     for await (const { uid, source } of session.fetch(missing)) {
       if (source === null || source.length === 0) continue;
       bytes += source.length;
-      digests.set(uid, watched(digester.digest(source, lane, true)));
+      digests.set(uid, rejectionObservedLater(digester.parse(source, lane, true)));
       if (bytes > bytesMax && digests.size < wanted) return true;
     }
   }
@@ -241,7 +248,11 @@ function wholeOf(window: readonly Expected[]): readonly Expected[] {
   return window.filter(({ fate }) => fate === 'whole');
 }
 
-async function* settleWindows(from: Arriving, windows: AsyncGenerator<Fetching>, large: Gate): AsyncGenerator<Settled> {
+async function* settleWindows(
+  from: FetchContext,
+  windows: AsyncGenerator<Fetching>,
+  large: Gate,
+): AsyncGenerator<Settled> {
   for await (const fetching of windows) {
     try {
       yield { window: await settleAll(from, fetching), isAlone: fetching.isAlone };
@@ -252,13 +263,17 @@ async function* settleWindows(from: Arriving, windows: AsyncGenerator<Fetching>,
   }
 }
 
-async function settleAll(from: Arriving, { expected, digests }: Fetching): Promise<readonly Arrival[]> {
-  const settled: Arrival[] = [];
+async function settleAll(from: FetchContext, { expected, digests }: Fetching): Promise<readonly FetchedMessage[]> {
+  const settled: FetchedMessage[] = [];
   for (const entry of expected) settled.push(await settle(from, entry, digests.get(entry.uid)));
   return settled;
 }
 
-async function settle(from: Arriving, entry: Expected, digest: Promise<Digested> | undefined): Promise<Arrival> {
+async function settle(
+  from: FetchContext,
+  entry: Expected,
+  digest: Promise<ParseResult> | undefined,
+): Promise<FetchedMessage> {
   const { fate, ...place } = entry;
   if (fate === 'gone') return { ...place, what: 'vanished' };
   if (fate === 'too_large')
@@ -272,15 +287,15 @@ async function settle(from: Arriving, entry: Expected, digest: Promise<Digested>
   const digested = await digest;
   const raw = { compressed: digested.compressed, sha256: digested.sha256 };
   if (!digested.ok) return { ...place, what: 'quarantined', reason: digested.reason, raw };
-  const { parsed, clues, identity } = digested;
-  return { ...place, what: 'mail', parsed, clues, identity, raw };
+  const { parsed, threadKeys, dedupKey } = digested;
+  return { ...place, what: 'mail', parsed, threadKeys, dedupKey, raw };
 }
 
 /** The header block of a mail that is too large to download, or has no content, as its raw source. */
 async function headerOnly(
-  { session, digester }: Arriving,
+  { session, digester }: FetchContext,
   uid: number,
-): Promise<{ readonly raw: RawSource | null; readonly headMessageId?: string | undefined }> {
+): Promise<{ readonly raw: CompressedSource | null; readonly headMessageId?: string | undefined }> {
   const header = await session.fetchHeader(uid, headerBytesMax);
   if (header === null || header.length === 0) return { raw: null };
   const headMessageId = messageIdIn(header) ?? undefined;
@@ -296,13 +311,13 @@ async function headerOnly(
 const bytesPerSMin = 16 * 1024;
 
 /** Ends the session when `fetching`, of these mails, takes longer than the slowest server that is put up with. */
-async function inTime<T>(from: Arriving, mails: readonly Listed[], fetching: () => Promise<T>): Promise<T> {
+async function inTime<T>(from: FetchContext, mails: readonly ListedMessage[], fetching: () => Promise<T>): Promise<T> {
   const { limits, narrowing, clock, session } = from;
   const done = new AbortController();
   const bytes = bytesOf(mails);
   const [first, ...more] = mails;
   const patience = first === undefined || more.length > 0 ? 1 : narrowing.patienceFor(first.uid);
-  const limitMs = patience * (limits.windowMs + (1000 * bytes) / bytesPerSMin);
+  const limitMs = patience * (limits.batchTimeoutMs + (1000 * bytes) / bytesPerSMin);
   let isLate = false;
   const watch = clock.sleep(limitMs, done.signal).then(async () => {
     if (done.signal.aborted) return;
@@ -322,7 +337,7 @@ async function inTime<T>(from: Arriving, mails: readonly Listed[], fetching: () 
   }
 }
 
-function bytesOf(mails: readonly Listed[]): number {
+function bytesOf(mails: readonly ListedMessage[]): number {
   return mails.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
 }
 
@@ -337,7 +352,7 @@ const goneAtOnceMax = 50;
  * Sizes. What the server leaves out is asked for once more, and then searched for: a mail that is still found is not
  * gone, whatever else the server says of it; its size is unknown then. null: it knows none of many.
  */
-async function sizesOf(session: Session, uids: readonly number[]): Promise<readonly Listed[] | null> {
+async function sizesOf(session: Session, uids: readonly number[]): Promise<readonly ListedMessage[] | null> {
   const first = await session.sizes(uids);
   const second = await session.sizes(without(uids, first));
   const missing = without(uids, [...first, ...second]);
@@ -348,7 +363,7 @@ async function sizesOf(session: Session, uids: readonly number[]): Promise<reado
   return [...first, ...second, ...third];
 }
 
-function without(uids: readonly number[], listed: readonly Listed[]): readonly number[] {
+function without(uids: readonly number[], listed: readonly ListedMessage[]): readonly number[] {
   const found = new Set(listed.map(({ uid }) => uid));
   return uids.filter((uid) => !found.has(uid));
 }

@@ -7,7 +7,7 @@
  */
 
 import { reasonIn } from './reasons.ts';
-import { addressesIn, type Found, oneLine } from './status.ts';
+import { type AddressMatch, addressesIn, oneLine } from './status.ts';
 
 /** What is read of a text; reports are shorter, the mails in them are not. */
 const reportMax = 16_000;
@@ -38,10 +38,10 @@ function hasWords(lines: readonly string[], index: number): boolean {
 }
 
 /** A recipient that the text names, and what it says of it. */
-export type Told = { readonly address: string; readonly words: string; readonly diagnostic: string };
+export type NamedRecipient = { readonly address: string; readonly words: string; readonly diagnostic: string };
 
 /** The recipients that the words of a report name. `strangers` are addresses that are none: ours, the server's. */
-export function recipientsIn(words: string, strangers: ReadonlySet<string>): readonly Told[] {
+export function recipientsIn(words: string, strangers: ReadonlySet<string>): readonly NamedRecipient[] {
   const isContact = (address: string) => /^(?:post-?ma?ster|mailer-daemon|abuse|support|help\w*)@/iu.test(address);
   const found = forms.map((form) => form(words));
   const isStranger = (address: string) => strangers.has(address.toLowerCase()) || isContact(address);
@@ -73,7 +73,7 @@ export function namesRecipient(words: string, strangers: ReadonlySet<string>): b
   return forms.some((form) => form(words).some(({ address }) => !strangers.has(address.toLowerCase())));
 }
 
-type Form = (words: string) => readonly Found[];
+type Form = (words: string) => readonly AddressMatch[];
 
 const before = /^[\s>*•·"'<([-]*(?:(?:mailto|smtp|rfc822|to)[:;= ]\s?)?[<"']?$/iu;
 const after =
@@ -135,7 +135,7 @@ const isSender =
 const forms: readonly Form[] = [afterLabel, atLineStart, inSentences, inReplies, inTranscript];
 
 /** Each address once, with the words from where it stands to where the next one does. */
-function tell(words: string, found: readonly Found[]): readonly Told[] {
+function tell(words: string, found: readonly AddressMatch[]): readonly NamedRecipient[] {
   const seen = new Set<string>();
   const firsts = found.filter(({ address }) => {
     const isFirst = !seen.has(address.toLowerCase());
@@ -159,7 +159,7 @@ function lineStart(words: string, at: number): number {
  * `Original address: a@b` (PMDF), `Recipient: [SMTP:a@b]` (MailEnable), `Addressed To: a@b` (SurfControl). Where the
  * address that the sender wrote has a label of its own, it counts.
  */
-function afterLabel(words: string): readonly Found[] {
+function afterLabel(words: string): readonly AddressMatch[] {
   for (const label of [
     /^[ \t]*Original address: /gimu,
     /^[ \t>*-]{0,12}(?:Recipient(?: address)?|Failed recipient|Addressed to|Invalid recipient|Intended recipient|Destinataire|Destinatario|Empfänger|宛先)(?:\(s\))? ?[:：]/gimu,
@@ -172,15 +172,15 @@ function afterLabel(words: string): readonly Found[] {
   return [];
 }
 
-function firstOf(words: string, from: number, to: number): readonly Found[] {
+function firstOf(words: string, from: number, to: number): readonly AddressMatch[] {
   return addressesIn(words.slice(from, to < 0 ? undefined : to))
     .slice(0, 1)
     .map(({ address, start, end }) => ({ address, start: start + from, end: end + from }));
 }
 
 /** `<a@b>: reason` (Postfix, qmail), `  a@b` (Exim, Gmail), `a@b on Mon, ...` (Exchange), `a@b (reason)` (GroupWise). */
-function atLineStart(words: string): readonly Found[] {
-  const found: Found[] = [];
+function atLineStart(words: string): readonly AddressMatch[] {
+  const found: AddressMatch[] = [];
   const introduction = words.search(/\p{L}/u);
   for (let start = Math.max(introduction, 0); start < words.length; ) {
     const next = words.indexOf('\n', start);
@@ -195,8 +195,8 @@ function atLineStart(words: string): readonly Found[] {
 }
 
 /** `Your message to a@b could not be delivered`: a sentence that says failure and names whom it was for. */
-function inSentences(words: string): readonly Found[] {
-  const found: Found[] = [];
+function inSentences(words: string): readonly AddressMatch[] {
+  const found: AddressMatch[] = [];
   let start = 0;
   for (const sentence of words.split(/(?<=\n[ \t]{0,20}\n|[.!?:][ \n](?=\p{Lu}))/u)) {
     const text = sentence.replace(/\n/gu, ' ');
@@ -216,14 +216,14 @@ function inSentences(words: string): readonly Found[] {
 }
 
 /** `550 <a@b>... User unknown`, as sendmail ends its transcript. */
-function inReplies(words: string): readonly Found[] {
+function inReplies(words: string): readonly AddressMatch[] {
   return [
     ...words.matchAll(/^[45]\d\d (?:[45]\.\d{1,3}\.\d{1,3} )?<?(?=[^\s<>@]{1,128}@[^\n]{1,255}\.\.\.)/gmu),
   ].flatMap(({ index, 0: text }) => firstOf(words, index + text.length, words.indexOf('\n', index)));
 }
 
 /** The commands of the SMTP session. */
-function inTranscript(words: string): readonly Found[] {
+function inTranscript(words: string): readonly AddressMatch[] {
   return [...words.matchAll(/\bRCPT TO: ?</giu), ...words.matchAll(/\bRCPT TO: ?(?=[^<\s])/giu)].flatMap(
     ({ index, 0: text }) => firstOf(words, index + text.length, words.indexOf('\n', index + text.length)),
   );

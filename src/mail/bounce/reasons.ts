@@ -6,7 +6,7 @@
  */
 
 /** `hard`: the address, or its domain, will not take mail later either. */
-export type Reason = { readonly detail: string; readonly hard: boolean };
+export type BounceReason = { readonly detail: string; readonly hard: boolean };
 
 type Row = readonly [detail: string, hard: boolean, pattern: RegExp];
 
@@ -116,7 +116,7 @@ const rows: readonly Row[] = [
 const reasonTextMax = 4000;
 
 /** The first row that a text matches; links are left out, since they hold words of the whole trade. */
-export function reasonIn(text: string): Reason | null {
+export function reasonIn(text: string): BounceReason | null {
   const prose = text.slice(0, reasonTextMax).replace(/https?:\/\/[^\s>]{1,500}/giu, '');
   const row = rows.find(([, , pattern]) => pattern.test(prose));
   return row === undefined ? null : { detail: row[0], hard: row[1] };
@@ -139,12 +139,12 @@ const vagueDetails: ReadonlySet<string> = new Set([
 ]);
 
 /** What is known of one recipient. */
-export type Verdict = {
+export type StatusEvidence = {
   /** Status that the report gives, or that the other server said; null when it is only inferred. */
   readonly status: string | null;
   /** Whether the other server itself said that status, not only ours. */
   readonly isSpoken: boolean;
-  readonly reason: Reason | null;
+  readonly reason: BounceReason | null;
   /** Refused once the content was known: the verdict of a filter, whatever it says of the address. */
   readonly isAfterContent: boolean;
 };
@@ -153,7 +153,7 @@ export type Verdict = {
  * Whether the address will not work later either: it, its domain or its server is said not to exist, not to take mail
  * or to have moved. A permanent failure for any other cause (full, blocked, too large, spam) is not hard.
  */
-export function isHard({ status, isSpoken, reason, isAfterContent }: Verdict): boolean {
+export function isHard({ status, isSpoken, reason, isAfterContent }: StatusEvidence): boolean {
   if (status !== null && !status.startsWith('5.')) return false;
   const detail = status === null ? '0.0' : status.slice(2);
   if (vagueDetails.has(detail)) return reason?.hard === true && !isAfterContent;

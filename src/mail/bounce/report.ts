@@ -7,18 +7,18 @@
  */
 
 import type { Bounce, BouncedRecipient } from '../message.ts';
-import { firstRaw, type RawHeader, splitMail, unfold } from '../mime/headers.ts';
+import { firstRaw, type RawHeader, splitMessage, unfold } from '../mime/headers.ts';
 import { readMessageId, readMessageIds } from '../mime/structured-fields.ts';
-import { type Facts, field } from '../signals.ts';
-import { diagnosticIn, localRecipientsIn, recipientsIn, reportWords, type Told } from './prose.ts';
-import { isHard, type Reason, reasonIn } from './reasons.ts';
+import { field, type MessageContent } from '../signals.ts';
+import { diagnosticIn, localRecipientsIn, type NamedRecipient, recipientsIn, reportWords } from './prose.ts';
+import { type BounceReason, isHard, reasonIn } from './reasons.ts';
 import {
   addressesIn,
   isAddress,
-  type Notification,
-  readNotification,
+  readSesNotification,
   readStatusPart,
   readStatusText,
+  type SesNotification,
   type StatusGroup,
   statusIn,
 } from './status.ts';
@@ -30,10 +30,10 @@ const statusTypes: ReadonlySet<string> = new Set(['message/delivery-status', 'me
 const recipientsMax = 200;
 
 /** What is known of one recipient before it is judged. */
-type Known = StatusGroup & { readonly words: string };
+type RecipientReport = StatusGroup & { readonly words: string };
 
 /** Reads a mail that is known to be a delivery report. */
-export function readBounce(facts: Facts): Bounce {
+export function readBounce(facts: MessageContent): Bounce {
   const words = reportWords(facts.text);
   const isDelay = saysDelay(facts.subject, words);
   const recipients = knownRecipients(facts, words).map((known) => judge(known, isDelay));
@@ -53,7 +53,7 @@ const nobody: StatusGroup = {
   diagnosticType: '',
 };
 
-function knownRecipients(facts: Facts, words: string): readonly Known[] {
+function knownRecipients(facts: MessageContent, words: string): readonly RecipientReport[] {
   const strangers = new Set(
     [facts.from?.address ?? '', ...facts.fields('to').flatMap((to) => to.split(/[\s,<>]+/u))].map((one) =>
       one.toLowerCase(),
@@ -79,38 +79,43 @@ function notDelivered(groups: readonly StatusGroup[]): readonly StatusGroup[] {
   return open.length > 0 ? open : groups;
 }
 
-function statusGroups(facts: Facts): readonly StatusGroup[] {
-  const notification: Notification | null = readNotification(facts);
+function statusGroups(facts: MessageContent): readonly StatusGroup[] {
+  const notification: SesNotification | null = readSesNotification(facts);
   if (notification !== null) return notification.groups;
   const groups = groupsOf(facts, (type) => statusTypes.has(type));
   if (groups.length > 0 || !/-recipient:/iu.test(facts.text.slice(0, 200_000))) return groups;
   return readStatusText(facts.text);
 }
 
-function groupsOf(facts: Facts, isWanted: (type: string) => boolean): readonly StatusGroup[] {
+function groupsOf(facts: MessageContent, isWanted: (type: string) => boolean): readonly StatusGroup[] {
   return facts.attachments.flatMap(({ type, content }) => (isWanted(type) ? readStatusPart(content) : []));
 }
 
 /** Words of the text about a recipient of the machine's part, and its address from there where the part has none. */
-function withWords(group: StatusGroup, told: readonly Told[], words: string, isOnly: boolean): Known {
+function withWords(
+  group: StatusGroup,
+  told: readonly NamedRecipient[],
+  words: string,
+  isOnly: boolean,
+): RecipientReport {
   const named = told.find(({ address }) => group.addresses.some((one) => one.toLowerCase() === address.toLowerCase()));
   const only = isOnly && told.length === 1 ? told[0] : undefined;
   const address = isAddress(group.address) ? group.address : (only?.address ?? group.address);
   return { ...group, address, words: named?.words ?? only?.words ?? (isOnly ? words : '') };
 }
 
-function failedRecipients(facts: Facts): readonly string[] {
+function failedRecipients(facts: MessageContent): readonly string[] {
   const named = facts.fields('x-failed-recipients').flatMap((value) => value.slice(0, 10_000).split(/[\s,;<>]+/u));
   return named.filter(isAddress).slice(0, recipientsMax);
 }
 
-function toldOf(address: string, told: readonly Told[], words: string): Told {
+function toldOf(address: string, told: readonly NamedRecipient[], words: string): NamedRecipient {
   const same = told.find((one) => one.address.toLowerCase() === address.toLowerCase());
   return same ?? { address, words: words.slice(0, 4000), diagnostic: diagnosticIn(words.slice(0, 4000), address) };
 }
 
 /** Without an address in the text: VERP, the one recipient of the mail that came back, the subject, users of the server. */
-function fallback(facts: Facts, words: string): readonly Told[] {
+function fallback(facts: MessageContent, words: string): readonly NamedRecipient[] {
   const address =
     verpAddress(facts) ??
     originalRecipient(facts) ??
@@ -123,16 +128,16 @@ function fallback(facts: Facts, words: string): readonly Told[] {
 }
 
 /** `anything+local=domain@ours`: the recipient inside the return path. */
-function verpAddress(facts: Facts): string | null {
+function verpAddress(facts: MessageContent): string | null {
   const to = field(facts, 'to').slice(0, 1000);
   const [, local = '', domain = ''] = /[+-]([\w.]{1,64})=([\w-]{1,63}(?:\.[\w-]{1,63}){1,6})@/u.exec(to) ?? [];
   return local === '' ? null : `${local}@${domain}`;
 }
 
-function originalRecipient(facts: Facts): string | null {
+function originalRecipient(facts: MessageContent): string | null {
   const original = facts.attachments.find(({ type }) => type === 'message/rfc822' || type === 'text/rfc822-headers');
   if (original === undefined) return null;
-  const { headers } = splitMail(original.content);
+  const { headers } = splitMessage(original.content);
   // A list's mail is addressed to the list.
   if (firstRaw(headers, 'list-id') !== null || firstRaw(headers, 'list-post') !== null) return null;
   const to = unfold(firstRaw(headers, 'to') ?? '', null).slice(0, 1000);
@@ -149,8 +154,8 @@ function quotedRecipient(text: string): string | null {
   return field.exec(start)?.[1] ?? null;
 }
 
-function once(all: readonly Known[]): readonly Known[] {
-  const seen = new Map<string, Known>();
+function once(all: readonly RecipientReport[]): readonly RecipientReport[] {
+  const seen = new Map<string, RecipientReport>();
   for (const known of all) {
     const key = known.address.toLowerCase();
     if (known.address !== '' && !seen.has(key)) seen.set(key, known);
@@ -173,7 +178,7 @@ function saysDelay(subject: string, words: string): boolean {
 }
 
 /** Status, cause and outlook of one recipient. */
-function judge(known: Known, saidDelay: boolean): BouncedRecipient {
+function judge(known: RecipientReport, saidDelay: boolean): BouncedRecipient {
   const isDelay = known.action === '' ? saidDelay : known.action.startsWith('delay');
   const diagnostic = diagnosticOf(known);
   const spoken = spokenStatus(diagnostic);
@@ -189,14 +194,14 @@ function judge(known: Known, saidDelay: boolean): BouncedRecipient {
 }
 
 /** What the report gives, unless it is only the number with which a program ended; else what the text says. */
-function diagnosticOf({ diagnostic, status, words, address }: Known): string {
+function diagnosticOf({ diagnostic, status, words, address }: RecipientReport): string {
   if (/\p{L}{2}/u.test(diagnostic)) return diagnostic;
   return (status === '' || isVague(status) ? diagnosticIn(words, address) : '') || diagnostic;
 }
 
 const isVague = (status: string) => status.endsWith('.0.0');
 
-function reasonOf(diagnostic: string, { address, words }: Known): Reason | null {
+function reasonOf(diagnostic: string, { address, words }: RecipientReport): BounceReason | null {
   const without = (text: string) => (address === '' ? text : text.replaceAll(address, ' '));
   return reasonIn(without(diagnostic)) ?? reasonIn(without(words));
 }
@@ -215,7 +220,7 @@ function told(status: string, diagnostic: string): string {
 }
 
 /** From the reply code, the reason, or that it failed at all. */
-function inferred(reason: Reason | null, text: string, isDelay: boolean): string {
+function inferred(reason: BounceReason | null, text: string, isDelay: boolean): string {
   const reply = /(?:^|[\s:'"(])([45])\d\d(?:[- :]|$)/u.exec(text.slice(0, 4000))?.[1];
   return `${isDelay ? '4' : (reply ?? '5')}.${reason?.detail ?? '0.0'}`;
 }
@@ -250,15 +255,15 @@ const looseTypes = /^(?:text\/plain|application\/octet-stream|text\/x-[\w-]{1,40
 const blockMax = 64_000;
 
 /** Message-ID without brackets of the mail that a report is about, or null. */
-export function reportedMessageId(facts: Facts): string | null {
+export function reportedMessageId(facts: MessageContent): string | null {
   return inParts(facts) ?? inNotification(facts) ?? inText(facts.text) ?? inStatus(facts) ?? inAnswer(facts);
 }
 
-function inParts({ attachments }: Facts): string | null {
+function inParts({ attachments }: MessageContent): string | null {
   for (const { type, content } of attachments) {
     const name = returnedTypes.get(type) ?? (looseTypes.test(type) ? 'message-id' : null);
     if (name === null) continue;
-    const { headers, body } = splitMail(content.subarray(0, blockMax));
+    const { headers, body } = splitMessage(content.subarray(0, blockMax));
     // A report inside a report: the mail that it is about is further inside.
     const isReport = /^\s*multipart\/report\b/iu.test(firstRaw(headers, 'content-type') ?? '');
     const id = (isReport ? inText(Buffer.from(body).toString('latin1')) : null) ?? idIn(headers, name);
@@ -268,7 +273,7 @@ function inParts({ attachments }: Facts): string | null {
 }
 
 /** A part of a broken report that ran into the next. */
-function inStatus({ attachments }: Facts): string | null {
+function inStatus({ attachments }: MessageContent): string | null {
   const status = attachments.find(({ type }) => type === 'message/delivery-status');
   return status === undefined ? null : inText(Buffer.from(status.content.subarray(0, blockMax)).toString('latin1'));
 }
@@ -278,8 +283,8 @@ function idIn(headers: readonly RawHeader[], name: string): string | null {
   return id?.includes('@') === true ? id : null;
 }
 
-function inNotification(facts: Facts): string | null {
-  return readMessageId(readNotification(facts)?.messageId ?? '');
+function inNotification(facts: MessageContent): string | null {
+  return readMessageId(readSesNotification(facts)?.messageId ?? '');
 }
 
 /** A header block in the text, quoted and indented as it may be; its value may stand on the next line. */
@@ -291,7 +296,7 @@ function inText(text: string): string | null {
   return value === '' ? null : readMessageId(value);
 }
 
-function inAnswer(facts: Facts): string | null {
+function inAnswer(facts: MessageContent): string | null {
   return (
     readMessageIds(field(facts, 'in-reply-to').slice(0, blockMax))[0] ??
     readMessageIds(field(facts, 'references').slice(-blockMax)).at(-1) ??

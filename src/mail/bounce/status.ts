@@ -145,11 +145,11 @@ const localPart = /[\w!#$%&'*+/=?^`{|}~.\u00c0-\u024f\u0370-\u052f-]/u;
 const domainPart = /[\w.\u00c0-\u024f\u0370-\u052f-]/u;
 
 /** An address and where in the text it stands. */
-export type Found = { readonly address: string; readonly start: number; readonly end: number };
+export type AddressMatch = { readonly address: string; readonly start: number; readonly end: number };
 
 /** Every address of a text, in its order. */
-export function addressesIn(text: string): readonly Found[] {
-  const found: Found[] = [];
+export function addressesIn(text: string): readonly AddressMatch[] {
+  const found: AddressMatch[] = [];
   for (let at = text.indexOf('@'); at >= 0; at = text.indexOf('@', at + 1)) {
     const start = localStart(text, at);
     const end = domainEnd(text, at + 1);
@@ -188,7 +188,7 @@ export function isAddress(text: string): boolean {
  * 200,000 characters, is not for this reader.
  */
 
-export type Notification = {
+export type SesNotification = {
   readonly type: 'bounce' | 'complaint' | 'delivery';
   readonly groups: readonly StatusGroup[];
   /** True for a bounce that SES calls permanent. */
@@ -198,7 +198,7 @@ export type Notification = {
 };
 
 const lengthMax = 200_000;
-const types: ReadonlyMap<string, Notification['type']> = new Map([
+const types: ReadonlyMap<string, SesNotification['type']> = new Map([
   ['Bounce', 'bounce'],
   ['Complaint', 'complaint'],
   ['Delivery', 'delivery'],
@@ -207,7 +207,7 @@ const types: ReadonlyMap<string, Notification['type']> = new Map([
 type Json = Readonly<Record<string, unknown>>;
 
 /** The notification that a text holds, or null. */
-export function readNotification({ text }: { readonly text: string }): Notification | null {
+export function readSesNotification({ text }: { readonly text: string }): SesNotification | null {
   const start = /^\s{0,20}\{/u.test(text.slice(0, 32)) && text.length <= lengthMax;
   if (!start || !/"(?:notificationType|eventType|Message)\\?"\s{0,3}:/u.test(text)) return null;
   const outer = parse(text);
@@ -243,7 +243,7 @@ const text = (value: unknown) => (typeof value === 'string' ? value : '');
 const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value.slice(0, 1000) : []);
 const object = (value: unknown): Json => (isObject(value) ? value : {});
 
-function read(type: Notification['type'], json: Json): Notification {
+function read(type: SesNotification['type'], json: Json): SesNotification {
   const about = object(json[type]);
   const told = list(about.bouncedRecipients ?? about.complainedRecipients ?? about.recipients);
   return {

@@ -6,9 +6,9 @@
  */
 
 import { isUtf8 } from 'node:buffer';
-import { onDemand } from '../lazy-require.ts';
+import { lazyRequire } from '../lazy-require.ts';
 
-const iconv = onDemand((require) => require('iconv-lite') as typeof import('iconv-lite'));
+const iconv = lazyRequire((require) => require('iconv-lite') as typeof import('iconv-lite'));
 
 const fallbackLabel = 'windows-1252';
 

@@ -7,10 +7,10 @@
  */
 
 import { isAscii, isUtf8 } from 'node:buffer';
-import { onDemand } from '../lazy-require.ts';
+import { lazyRequire } from '../lazy-require.ts';
 import { charsetOfLabel } from './code-pages.ts';
 
-const iconv = onDemand((require) => require('iconv-lite') as typeof import('iconv-lite'));
+const iconv = lazyRequire((require) => require('iconv-lite') as typeof import('iconv-lite'));
 
 const escapeByte = 0x1b;
 
@@ -278,7 +278,7 @@ function strangeInBig(bytes: Uint8Array, at: number): 0 | 2 | 3 {
  * nothing, and then windows-1252 is the likeliest. It never fails; null means that nothing can be said.
  */
 
-const chardet = onDemand((require) => require('chardet') as typeof import('chardet'));
+const chardet = lazyRequire((require) => require('chardet') as typeof import('chardet'));
 
 const sampleBytesMax = 16_384;
 const foreignBytesMin = 4;

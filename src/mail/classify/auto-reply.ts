@@ -5,7 +5,7 @@
  * without being asked (`auto-generated`: monitoring, cron) is no answer, unless something says that it is one. An answer
  * taken for a person's opens one ticket too many; a person's mail taken for an answer opens none: in doubt it is none.
  */
-import { type Facts, field, has, isBulk, isSuppressed, refers, type Signs } from '../signals.ts';
+import { field, has, isBulk, isSuppressed, type MessageContent, refers, type Signals } from '../signals.ts';
 
 /** A field that says it, and the value with which it does not. */
 const answerFields: readonly string[] = [
@@ -27,7 +27,7 @@ const answerFields: readonly string[] = [
 ];
 const no = /^(?:no|false|0|none|)$/iu;
 
-type Rule = (facts: Facts, signs: Signs) => boolean;
+type Rule = (facts: MessageContent, signs: Signals) => boolean;
 
 /** Each of these fields says by itself that a program answered. */
 const sureRules: readonly Rule[] = [
@@ -51,7 +51,7 @@ type Marks = {
   readonly bulk: boolean;
 };
 
-type MarkedRule = (facts: Facts, marks: Marks) => boolean;
+type MarkedRule = (facts: MessageContent, marks: Marks) => boolean;
 
 const markedRules: readonly MarkedRule[] = [
   // The subject that the program wrote: Outlook's has Auto-Submitted and X-Auto-Response-Suppress
@@ -73,13 +73,13 @@ const markedRules: readonly MarkedRule[] = [
 ];
 
 /** Whether the mail is an automatic answer. Delivery reports and confirmations of reading are told apart before. */
-export function isAutoReply(facts: Facts, signs: Signs): boolean {
+export function isAutoReply(facts: MessageContent, signs: Signals): boolean {
   if (sureRules.some((matches) => matches(facts, signs))) return true;
   const marks = marksOf(facts, signs);
   return markedRules.some((matches) => matches(facts, marks));
 }
 
-function marksOf(facts: Facts, { autoSubmitted, hasNullPath }: Signs): Marks {
+function marksOf(facts: MessageContent, { autoSubmitted, hasNullReversePath: hasNullPath }: Signals): Marks {
   // Newsletters ask for no answer either.
   const isList = has(facts, 'list-id') || has(facts, 'list-unsubscribe');
   return {
@@ -94,13 +94,13 @@ const isMarked = ({ generated, nobody, suppressed, bulk }: Marks) => generated |
 const isMarkedTwice = ({ nobody, suppressed, bulk }: Marks) => Number(nobody) + Number(suppressed) + Number(bulk) >= 2;
 
 /** On what rules of a mailbox answer to, but also on what they redirect and forward. */
-const hasExchangeRule = (facts: Facts) => {
+const hasExchangeRule = (facts: MessageContent) => {
   const value = field(facts, 'x-ms-exchange-inbox-rules-loop');
   return value !== '' && !no.test(value);
 };
 
 /** A person begins a subject so who wants one set up; a list's mail is of persons who talk about it. */
-function isBehindSubject(facts: Facts, marks: Marks): boolean {
+function isBehindSubject(facts: MessageContent, marks: Marks): boolean {
   if (has(facts, 'list-id') || has(facts, 'list-post')) return false;
   const { generated, nobody, suppressed, bulk } = marks;
   const isExchange = nobody || suppressed || hasExchangeRule(facts);
@@ -110,7 +110,7 @@ function isBehindSubject(facts: Facts, marks: Marks): boolean {
   return opensAway(facts.text) || opensReceipt(facts.text);
 }
 
-const isAnswerForm = (facts: Facts) => refers(facts) || isAnswerSubject(facts.subject);
+const isAnswerForm = (facts: MessageContent) => refers(facts) || isAnswerSubject(facts.subject);
 
 /**
  * How automatic answers begin, in the languages that mail programs speak. One row a language or family.
@@ -280,7 +280,7 @@ const answerWay = /https?:\/\/|\b(?:code|pin|token)\b[^\n]{0,20}[:=]? {0,3}[A-Z0
 const robot = /^(?:no-?reply|do-?not-?reply|noreply|challenge|verify|verification|confirm(?:ation)?)\b/iu;
 
 /** Asked only of mail that is a report, or whose subject or place in a conversation lets it be an answer. */
-export function isChallenge(facts: Facts, signs: Signs): boolean {
+export function isChallenge(facts: MessageContent, signs: Signals): boolean {
   const isReport = signs.reportType !== null;
   if (!isReport && !challengeSubject.test(facts.subject.slice(0, 1000)) && !has(facts, 'in-reply-to')) return false;
   const start = facts.text.slice(0, 4000);
@@ -289,7 +289,7 @@ export function isChallenge(facts: Facts, signs: Signs): boolean {
   return isReport || (isMachine(facts, signs) && answerWay.test(start));
 }
 
-function isMachine(facts: Facts, { autoSubmitted, hasNullPath }: Signs): boolean {
+function isMachine(facts: MessageContent, { autoSubmitted, hasNullReversePath: hasNullPath }: Signals): boolean {
   if (autoSubmitted !== '' || hasNullPath || isSuppressed(facts) || isBulk(facts)) return true;
   return robot.test(facts.from?.address ?? '');
 }

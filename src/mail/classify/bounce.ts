@@ -16,25 +16,25 @@ import {
   saysAutomatic,
   saysFailure,
 } from '../bounce/prose.ts';
-import { readNotification } from '../bounce/status.ts';
-import { type Facts, has, hasPart, isBulk, isSuppressed, type Sender, type Signs } from '../signals.ts';
+import { readSesNotification } from '../bounce/status.ts';
+import { has, hasPart, isBulk, isSuppressed, type MessageContent, type Sender, type Signals } from '../signals.ts';
 
 /** How far into the text the first words of a report reach. */
 const openingMax = 2500;
 
-export function isBounce(facts: Facts, signs: Signs): boolean {
+export function isBounce(facts: MessageContent, signs: Signals): boolean {
   if (signs.reportType === 'delivery-status') return true;
-  const isMachine = signs.sender !== 'other' || signs.hasNullPath || signs.reportType !== null;
+  const isMachine = signs.sender !== 'other' || signs.hasNullReversePath || signs.reportType !== null;
   const hasStatus = hasPart(facts, 'message/delivery-status') || hasPart(facts, 'message/global-delivery-status');
   if (hasStatus && isMachine && !isPassedOn(facts, signs)) return true;
   const hasSubject = isFailureSubject(facts.subject);
   if (!isMachine && !hasSubject && !has(facts, 'x-failed-recipients')) return false;
-  if (readNotification(facts) !== null) return true;
+  if (readSesNotification(facts) !== null) return true;
   return hasEnoughSigns(facts, signs, hasSubject);
 }
 
 /** Postmasters are persons too, who answer to a report or forward it. */
-function isPassedOn(facts: Facts, { sender, hasNullPath, reportType }: Signs): boolean {
+function isPassedOn(facts: MessageContent, { sender, hasNullReversePath: hasNullPath, reportType }: Signals): boolean {
   if (sender === 'mailer' || hasNullPath || reportType !== null) return false;
   return has(facts, 'in-reply-to') || isAnsweredOrForwarded(facts.subject);
 }
@@ -99,8 +99,8 @@ const enough: Readonly<Record<Row, (evidence: Evidence) => boolean>> = {
     subject && says && !isAnswer && isMarked && speaks && !asks() && (names() || proves()),
 };
 
-function hasEnoughSigns(facts: Facts, signs: Signs, hasSubject: boolean): boolean {
-  const { sender, hasNullPath } = signs;
+function hasEnoughSigns(facts: MessageContent, signs: Signals, hasSubject: boolean): boolean {
+  const { sender, hasNullReversePath: hasNullPath } = signs;
   const words = reportWords(facts.text);
   const opening = unquoted(words.slice(0, openingMax));
   const says = saysFailure(opening);
@@ -126,19 +126,19 @@ function hasEnoughSigns(facts: Facts, signs: Signs, hasSubject: boolean): boolea
 }
 
 /** A postmaster without path is a program; persons' forms and forwarders have no path either, and some no sender. */
-function rowOf({ sender, hasNullPath }: Signs): Row {
+function rowOf({ sender, hasNullReversePath: hasNullPath }: Signals): Row {
   if (sender === 'mailer') return sender;
   if (hasNullPath) return sender === 'other' || sender === 'minder' ? 'pathless' : 'nobody';
   if (sender === 'minder') return 'postmaster';
   return sender === 'nobody' ? 'pathless' : sender;
 }
 
-function isMarked(facts: Facts, { autoSubmitted, reportType }: Signs): boolean {
+function isMarked(facts: MessageContent, { autoSubmitted, reportType }: Signals): boolean {
   return autoSubmitted !== '' || reportType !== null || isSuppressed(facts) || isBulk(facts);
 }
 
 /** The mail that came back, as a part or below the words of the report. */
-function hasReturned(facts: Facts, words: string): boolean {
+function hasReturned(facts: MessageContent, words: string): boolean {
   if (hasPart(facts, 'message/rfc822') || hasPart(facts, 'text/rfc822-headers')) return true;
   return words.length < Math.min(facts.text.length, 8000) - 20;
 }
@@ -152,7 +152,7 @@ const ownLine =
 const hasReply = /(?:^|[\s:'"(<#])(?:[45]\d\d[- ](?=\D)|[45]\.\d\.\d{1,3}\b)/u;
 
 /** Who sends the mail and who gets it are not whom it tells of. */
-function strangersOf(facts: Facts): ReadonlySet<string> {
+function strangersOf(facts: MessageContent): ReadonlySet<string> {
   const to = facts.fields('to').flatMap((value) => value.slice(0, 4000).split(/[\s,<>]+/u));
   return new Set([facts.from?.address ?? '', ...to].map((address) => address.toLowerCase()));
 }

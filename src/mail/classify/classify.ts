@@ -7,17 +7,17 @@
  */
 
 import { readBounce, reportedMessageId } from '../bounce/report.ts';
-import { readNotification } from '../bounce/status.ts';
+import { readSesNotification } from '../bounce/status.ts';
 import type { MessageKind, ParsedMessage } from '../message.ts';
-import { splitMail } from '../mime/headers.ts';
-import { type Facts, field, has, hasPart, isSuppressed, readSigns, type Signs } from '../signals.ts';
+import { splitMessage } from '../mime/headers.ts';
+import { field, has, hasPart, isSuppressed, type MessageContent, readSignals, type Signals } from '../signals.ts';
 import { isAutoReply, isChallenge } from './auto-reply.ts';
 import { isBounce } from './bounce.ts';
 
 /** What the rules found. */
-type Verdict = Pick<ParsedMessage, 'kind' | 'bounce' | 'reportedMessageId'>;
+type Classification = Pick<ParsedMessage, 'kind' | 'bounce' | 'reportedMessageId'>;
 
-type Rule = { readonly kind: MessageKind; readonly matches: (facts: Facts, signs: Signs) => boolean };
+type Rule = { readonly kind: MessageKind; readonly matches: (facts: MessageContent, signs: Signals) => boolean };
 
 /**
  * Complaints about our mail: RFC 5965 reports, and the forms that large providers used before and beside them.
@@ -30,7 +30,7 @@ const feedbackRules: readonly FeedbackRule[] = [
   // Hotmail's Junk Mail Reporting Program: the mail itself, with a field that names who complained
   (facts) => /^\s{0,3}complaint about message from \d/iu.test(facts.subject) && hasReporterField(facts),
   // Amazon SES over SNS
-  (facts) => readNotification(facts)?.type === 'complaint',
+  (facts) => readSesNotification(facts)?.type === 'complaint',
   // A mail program that answers List-Unsubscribe (RFC 2369) by itself
   (facts, { autoSubmitted }) => autoSubmitted !== '' && unsubscribe.test(facts.subject.slice(0, 300)),
 ];
@@ -112,8 +112,8 @@ const rules: readonly Rule[] = [
 const kindsOfReport: ReadonlySet<MessageKind> = new Set(['bounce', 'feedback_report', 'read_receipt']);
 
 /** The kind of a mail, and for a report what it tells and of which mail. */
-export function classify(facts: Facts): Verdict {
-  const signs = readSigns(facts);
+export function classify(facts: MessageContent): Classification {
+  const signs = readSignals(facts);
   const kind = rules.find((rule) => rule.matches(facts, signs))?.kind ?? 'human';
   return {
     kind,
@@ -122,27 +122,27 @@ export function classify(facts: Facts): Verdict {
   };
 }
 
-type FeedbackRule = (facts: Facts, signs: Signs) => boolean;
+type FeedbackRule = (facts: MessageContent, signs: Signals) => boolean;
 
 /** The word, with nothing or the token of a list after it: a person who asks about it writes more, or else. */
 const unsubscribe = /^\s{0,3}unsubscribe(?:[\s:]{1,3}(?=\S{0,200}[@\d=<_])\S{1,200})?\s{0,3}$/iu;
 
-function isFeedback(facts: Facts, signs: Signs): boolean {
+function isFeedback(facts: MessageContent, signs: Signals): boolean {
   return feedbackRules.some((matches) => matches(facts, signs));
 }
 
-function hasReporterField(facts: Facts): boolean {
+function hasReporterField(facts: MessageContent): boolean {
   const original = facts.attachments.find(({ type }) => type === 'message/rfc822');
-  return original !== undefined && splitMail(original.content).headers.some(([name]) => name.startsWith('x-hmxmr'));
+  return original !== undefined && splitMessage(original.content).headers.some(([name]) => name.startsWith('x-hmxmr'));
 }
 
-function isList(facts: Facts): boolean {
+function isList(facts: MessageContent): boolean {
   if (listOnly.some((name) => has(facts, name))) return true;
   if (!listCommands.some((name) => has(facts, name))) return false;
   return /^(?:list|bulk|junk)\b/iu.test(field(facts, 'precedence')) || has(facts, 'list-unsubscribe-post');
 }
 
-function isReceipt(facts: Facts, signs: Signs): boolean {
+function isReceipt(facts: MessageContent, signs: Signals): boolean {
   const { reportType, contentType } = signs;
   if (reportType === 'disposition-notification') return true;
   if (reportType !== null) return hasPart(facts, 'message/disposition-notification');
@@ -153,7 +153,7 @@ function isReceipt(facts: Facts, signs: Signs): boolean {
   return isMachine(facts, signs) && receiptForm.test(start) && receiptText.test(start);
 }
 
-function isMachine(facts: Facts, { autoSubmitted, hasNullPath }: Signs): boolean {
+function isMachine(facts: MessageContent, { autoSubmitted, hasNullReversePath: hasNullPath }: Signals): boolean {
   if (autoSubmitted !== '' || hasNullPath || isSuppressed(facts)) return true;
   return machineFields.some((name) => has(facts, name));
 }

@@ -57,7 +57,7 @@ const answers: ReadonlyMap<string, string> = new Map([
 const noAnswer = 'no answer yet';
 
 /** A readable summary; null for what cannot be read as a calendar. */
-export function describeInvite(ics: string): string | null {
+export function describeInvitation(ics: string): string | null {
   const calendar = readCalendar(ics);
   if (calendar === null) return null;
   const items = calendar.components.filter(({ name }) => kinds.has(name));

@@ -8,7 +8,7 @@
 
 import { hash } from 'node:crypto';
 import { decodeWhole } from '../charset/code-pages.ts';
-import { type Part, safeName } from '../mime/attachments.ts';
+import { type AttachmentPart, safeName } from '../mime/attachments.ts';
 import { plainLine } from '../mime/headers.ts';
 import { type RtfBody, readRtf } from './rtf.ts';
 import {
@@ -27,7 +27,7 @@ import {
 type Tnef = {
   readonly text: string | null;
   readonly html: string | null;
-  readonly attachments: readonly Part[];
+  readonly attachments: readonly AttachmentPart[];
   /** False when something of it is left out here, for a limit or because the stream is broken. */
   readonly isWhole: boolean;
 };
@@ -153,7 +153,12 @@ function readCompressed(value: Uint8Array | undefined, limits: Limits): RtfBody 
 }
 
 /** An attachment; none where it has neither a name nor content. */
-function finish({ title, data, properties }: Draft, codePage: number, limits: Limits, depth: number): readonly Part[] {
+function finish(
+  { title, data, properties }: Draft,
+  codePage: number,
+  limits: Limits,
+  depth: number,
+): readonly AttachmentPart[] {
   const read = (tag: number): string | null => unlessEmpty(textIn(properties.get(tag), codePage));
   const legacyName = title === null ? null : unlessEmpty(decodeWhole(untilNul(title), codePage));
   const name = read(tags.longFileName) ?? read(tags.fileName) ?? legacyName ?? read(tags.displayName);
@@ -185,7 +190,7 @@ const objectType = 0x000d;
 const interfaceBytes = 16;
 
 /** An object starts with the number of its interface; a message is a TNEF stream again, all else stays as it is. */
-function embedded(name: string, value: Uint8Array, limits: Limits, depth: number): Part {
+function embedded(name: string, value: Uint8Array, limits: Limits, depth: number): AttachmentPart {
   const content = value.subarray(interfaceBytes);
   const part = { disposition: 'attachment', contentId: null };
   const message = collect(content, limits);
@@ -217,7 +222,7 @@ function ending(name: string, extension: string): string {
 type TnefMessage = {
   readonly text: string | null;
   readonly html: string | null;
-  readonly attachments: readonly Part[];
+  readonly attachments: readonly AttachmentPart[];
   readonly subject: string;
   readonly properties: MapiProperties;
   readonly codePage: number;

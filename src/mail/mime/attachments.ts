@@ -6,12 +6,12 @@
  */
 
 import { hash } from 'node:crypto';
-import { onDemand } from '../lazy-require.ts';
+import { lazyRequire } from '../lazy-require.ts';
 import type { Attachment } from '../message.ts';
-import { declaredCharset, decodeField, firstRaw, splitMail } from './headers.ts';
+import { declaredCharset, decodeField, firstRaw, splitMessage } from './headers.ts';
 
 /** A part as the parser gives it. `type`, `name` and `description` are as sent. */
-export type Part = {
+export type AttachmentPart = {
   readonly name: string;
   readonly type: string;
   readonly disposition: string;
@@ -24,13 +24,16 @@ export type Part = {
 const mediaType = /^[a-z0-9][\w!#$&^.+-]{0,126}\/[a-z0-9][\w!#$&^.+-]{0,126}$/u;
 
 /** All attachments of one mail, in order; `shownIds` are the Content-IDs that the HTML refers to. */
-export function makeAttachments(parts: readonly Part[], shownIds: ReadonlySet<string>): readonly Attachment[] {
+export function makeAttachments(
+  parts: readonly AttachmentPart[],
+  shownIds: ReadonlySet<string>,
+): readonly Attachment[] {
   const sentNames = new Set(parts.flatMap(({ name }) => safeName(name) ?? []));
   const giveName = nameGiver(sentNames);
   return parts.map((part) => makeAttachment(part, giveName, shownIds));
 }
 
-function makeAttachment(part: Part, giveName: NameGiver, shownIds: ReadonlySet<string>): Attachment {
+function makeAttachment(part: AttachmentPart, giveName: NameGiver, shownIds: ReadonlySet<string>): Attachment {
   const sentName = safeName(part.name);
   const type = readType(part.type, sentName);
   const content = ownBytes(part.content);
@@ -87,7 +90,7 @@ function ownBytes(content: Uint8Array): Uint8Array<ArrayBuffer> {
  * that turn the direction of writing, which make `exe.pdf` look like something else. It never fails.
  */
 
-const libmime = onDemand((require) => require('libmime') as typeof import('libmime').default);
+const libmime = lazyRequire((require) => require('libmime') as typeof import('libmime').default);
 
 const nameLengthMax = 255;
 const extensionLengthMax = 20;
@@ -167,7 +170,7 @@ function describedName({ description, type }: Nameless): string {
 /** A mail inside the mail is called after its subject; empty for all else, and where it has none. */
 function subjectName({ type, content }: Nameless): string {
   if (type !== 'message/rfc822' && type !== 'message/global') return '';
-  const inner = splitMail(content);
+  const inner = splitMessage(content);
   const subject = decodeField(firstRaw(inner.headers, 'subject') ?? '', declaredCharset(inner));
   return subject === '' ? '' : `${subject.slice(0, nameLengthMax)}.eml`;
 }

@@ -14,10 +14,10 @@ import { decodeWords } from './encoded-words.ts';
 export type RawHeader = readonly [name: string, rawValue: string];
 
 /** A mail cut in two; `body` is a view of the same bytes. */
-export type SplitMail = { readonly headers: readonly RawHeader[]; readonly body: Uint8Array };
+export type SplitMessage = { readonly headers: readonly RawHeader[]; readonly body: Uint8Array };
 
 /** The fields that rules ask for later; values are cut at `keptValueLengthMax` characters. */
-const keptHeaders: ReadonlySet<string> = new Set([
+const storedHeaderNames: ReadonlySet<string> = new Set([
   // Who wrote it: a person, a machine, a list
   'auto-submitted',
   'precedence',
@@ -58,8 +58,8 @@ const keptHeaders: ReadonlySet<string> = new Set([
   'thread-topic',
 ]);
 
-const keptValueLengthMax = 2000;
-const keptCountMax = 200;
+const storedValueLengthMax = 2000;
+const storedHeadersMax = 200;
 const charsetSearchBytes = 8192;
 /** More fields than anything but an attack has. */
 const fieldsMax = 10_000;
@@ -75,7 +75,7 @@ const dash = 45;
 const semicolon = 59;
 
 /** Cuts at the first empty line and lists the fields before it. */
-export function splitMail(source: Uint8Array): SplitMail {
+export function splitMessage(source: Uint8Array): SplitMessage {
   const bytes = Buffer.from(source.buffer, source.byteOffset, source.byteLength);
   const bodyStart = findBody(bytes);
   return { headers: readFields(bytes.toString('latin1', 0, bodyStart)), body: source.subarray(bodyStart) };
@@ -179,7 +179,7 @@ export function firstRaw(headers: readonly RawHeader[], name: string): string | 
  * What raw 8-bit fields are likely to be in: the charset that the mail declares, or the first that a part near its
  * beginning declares; null where none says more than ASCII or UTF-8.
  */
-export function declaredCharset({ headers, body }: SplitMail): string | null {
+export function declaredCharset({ headers, body }: SplitMessage): string | null {
   const bodyStart = Buffer.from(body.buffer, body.byteOffset, Math.min(body.length, charsetSearchBytes));
   for (const text of [firstRaw(headers, 'content-type') ?? '', bodyStart.toString('latin1')]) {
     for (const [, charset = ''] of text.matchAll(/\bcharset\s*=\s*"?([\w.:-]+)/giu)) {
@@ -193,7 +193,7 @@ export function declaredCharset({ headers, body }: SplitMail): string | null {
  * The charset for raw fields of the mail whose first bytes are `source`: null where they need none, being ASCII or
  * UTF-8; what the mail declares; else what its bytes look like, since a single field is too short to tell.
  */
-export function rawCharset(source: Buffer, mail: SplitMail): string | null {
+export function headerCharset(source: Buffer, mail: SplitMessage): string | null {
   const block = source.subarray(0, source.length - mail.body.length);
   if (isUtf8(block) && !block.includes(escapeByte)) return null;
   const declared = declaredCharset(mail);
@@ -242,15 +242,15 @@ export function plainLine(text: string): string {
 }
 
 /** The fields that `keptHeaders` names, decoded, in the order of the mail. */
-export function keep(headers: readonly RawHeader[], charset: string | null): readonly Header[] {
+export function storedHeaders(headers: readonly RawHeader[], charset: string | null): readonly Header[] {
   return headers
-    .filter(([name]) => keptHeaders.has(name))
-    .slice(0, keptCountMax)
-    .map(([name, rawValue]) => [name, cut(decodeField(rawValue.slice(0, keptValueLengthMax * 4), charset))]);
+    .filter(([name]) => storedHeaderNames.has(name))
+    .slice(0, storedHeadersMax)
+    .map(([name, rawValue]) => [name, cut(decodeField(rawValue.slice(0, storedValueLengthMax * 4), charset))]);
 }
 
 function cut(value: string): string {
-  return value.length <= keptValueLengthMax
+  return value.length <= storedValueLengthMax
     ? value
-    : value.slice(0, keptValueLengthMax).replace(/[\ud800-\udbff]$/u, '');
+    : value.slice(0, storedValueLengthMax).replace(/[\ud800-\udbff]$/u, '');
 }

@@ -9,7 +9,7 @@
 import parseAddresses from 'nodemailer/lib/addressparser';
 import type { Address } from '../message.ts';
 import { decodeWords } from './encoded-words.ts';
-import { declaredCharset, decodeField, firstRaw, plainLine, type RawHeader, splitMail, unfold } from './headers.ts';
+import { declaredCharset, decodeField, firstRaw, plainLine, type RawHeader, splitMessage, unfold } from './headers.ts';
 
 /** Of all fields of one name together; room for thousands of addresses. */
 const lengthMax = 500_000;
@@ -157,7 +157,7 @@ function zoneMinutes(zone: string): number {
  * Works on any bytes, also when they end in the middle of the header; what is not there is empty. It never fails.
  */
 
-export type MailHead = {
+export type HeaderSummary = {
   /** The From field as text. */
   readonly from: string;
   /** The address in it, lower case; empty where there is none. */
@@ -168,8 +168,8 @@ export type MailHead = {
 const headBytesMax = 256 * 1024;
 const fieldLengthMax = 2000;
 
-export function readHead(source: Uint8Array): MailHead {
-  const mail = splitMail(source.subarray(0, headBytesMax));
+export function readHeaderSummary(source: Uint8Array): HeaderSummary {
+  const mail = splitMessage(source.subarray(0, headBytesMax));
   const charset = declaredCharset(mail);
   const field = (name: string) => decodeField((firstRaw(mail.headers, name) ?? '').slice(0, fieldLengthMax), charset);
   const from = field('from');
@@ -178,7 +178,7 @@ export function readHead(source: Uint8Array): MailHead {
 
 /** null where there is none. The same as the parser finds. */
 export function messageIdIn(source: Uint8Array): string | null {
-  const mail = splitMail(source.subarray(0, headBytesMax));
+  const mail = splitMessage(source.subarray(0, headBytesMax));
   const raw = (firstRaw(mail.headers, 'message-id') ?? '').slice(0, fieldLengthMax);
   return readMessageId(unfold(raw, declaredCharset(mail)));
 }

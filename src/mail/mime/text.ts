@@ -8,7 +8,7 @@
 
 import { isUtf8 } from 'node:buffer';
 import { decodeText } from '../charset/decode.ts';
-import { onDemand } from '../lazy-require.ts';
+import { lazyRequire } from '../lazy-require.ts';
 import { type EmbeddedFile, findEmbeddedFiles, viewDecoded } from './transfer-encoding.ts';
 import type { MimePart } from './tree.ts';
 
@@ -35,7 +35,7 @@ const hiddenSelectors = [
 /** Stands between the cells of a row until all text is there; a tab would be taken for white space. */
 const cellMark = '\u001f';
 
-const converter = onDemand((require) => {
+const converter = lazyRequire((require) => {
   const { compile } = require('html-to-text') as typeof import('html-to-text');
   return compile({
     wordwrap: false,

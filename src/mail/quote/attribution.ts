@@ -6,7 +6,7 @@
  */
 
 import { endsWithColon, firstCharacter, lowered } from './forward.ts';
-import { type Lines, lengthOf, lineAt, lineKinds, startOf } from './lines.ts';
+import { lengthOf, lineAt, lineKinds, startOf, type TextLines } from './lines.ts';
 import { type HeaderRole, headerLabels, openingWords, speakingWords, writingParts, writingWords } from './words.ts';
 
 const lineLengthMax = 400;
@@ -48,7 +48,7 @@ const prose = /[\p{L}]{3}[.!?] \p{Lu}/u;
 /** First line of an attribution that ends with the line `last`, not before `floor`; -1 if it is none. */
 export type AttributionFinder = (last: number, floor: number, isQuoteBelow: boolean) => number;
 
-export function attributionFinder(lines: Lines): AttributionFinder {
+export function attributionFinder(lines: TextLines): AttributionFinder {
   const known = new Map<number, number>();
   const signsAt = (index: number) => {
     const before = known.get(index);
@@ -73,7 +73,7 @@ export function attributionFinder(lines: Lines): AttributionFinder {
 }
 
 /** The highest line that may belong to an attribution which ends with the line `last`. */
-function firstOfWrapped(lines: Lines, last: number, floor: number): number {
+function firstOfWrapped(lines: TextLines, last: number, floor: number): number {
   let index = last;
   while (index >= floor && index > last - wrappedLinesMax) {
     if (lines.kinds[index] !== lineKinds.text || lengthOf(lines, index) > lineLengthMax) break;
@@ -84,7 +84,7 @@ function firstOfWrapped(lines: Lines, last: number, floor: number): number {
   return index + 1;
 }
 
-function readSigns(lines: Lines, index: number): number {
+function readSigns(lines: TextLines, index: number): number {
   const line = lineAt(lines, index);
   let found = 0;
   if (verb.test(line)) found |= signs.verb;
@@ -109,14 +109,14 @@ function isWhole(sum: number, own: number): boolean {
 }
 
 /** Less is asked for where quoted lines follow. */
-function isEnough(lines: Lines, index: number, sum: number, isOneLine: boolean): boolean {
+function isEnough(lines: TextLines, index: number, sum: number, isOneLine: boolean): boolean {
   if (has(sum, signs.address) && (has(sum, signs.verb) || has(sum, signs.date))) return true;
   if (!isOneLine || !(has(sum, signs.verb) || has(sum, signs.speech))) return false;
   return has(sum, signs.date) || (lengthOf(lines, index) <= bareLengthMax && !has(sum, signs.prose));
 }
 
 /** `<a@b.example> wrote on …:` has the name on the line above. */
-function withName(lines: Lines, index: number, floor: number): number {
+function withName(lines: TextLines, index: number, floor: number): number {
   if (lines.text.charAt(firstCharacter(lines, index)) !== '<' || index <= floor) return index;
   const isName = lines.kinds[index - 1] === lineKinds.text && lengthOf(lines, index - 1) <= bareLengthMax;
   return isName ? index - 1 : index;
@@ -150,7 +150,7 @@ const formatting = /[*_\p{Cf}]/gu;
 export type HeaderBlockFinder = (index: number) => number;
 
 /** The line after all that begin with a label, from the line `index` on: what stands below a title may be one field. */
-export function labelledEnd(lines: Lines, index: number): number {
+export function labelledEnd(lines: TextLines, index: number): number {
   let end = index;
   while (end < lines.count && end < index + blockLinesMax && lines.kinds[end] === lineKinds.text) {
     if (readRoles(lines, end) === 0) break;
@@ -160,7 +160,7 @@ export function labelledEnd(lines: Lines, index: number): number {
 }
 
 /** Each line is read once, however many blocks it could belong to. */
-export function headerBlockFinder(lines: Lines): HeaderBlockFinder {
+export function headerBlockFinder(lines: TextLines): HeaderBlockFinder {
   let known: Uint8Array | null = null;
   let tries = 0;
   const rolesAt: RolesAt = (index) => {
@@ -184,7 +184,7 @@ export function headerBlockFinder(lines: Lines): HeaderBlockFinder {
 type RolesAt = (index: number) => number;
 
 /** Meanings of the label with which a line begins, 0 where it has none. */
-function readRoles(lines: Lines, index: number): number {
+function readRoles(lines: TextLines, index: number): number {
   const start = firstCharacter(lines, index);
   const limit = Math.min(start + labelLengthMax, startOf(lines, index + 1));
   for (let at = start; at < limit; at += 1) {
@@ -196,7 +196,7 @@ function readRoles(lines: Lines, index: number): number {
   return 0;
 }
 
-function blockEnd(lines: Lines, index: number, rolesAt: RolesAt): number {
+function blockEnd(lines: TextLines, index: number, rolesAt: RolesAt): number {
   let found = 0;
   let count = 0;
   let end = index;
@@ -219,13 +219,13 @@ function blockEnd(lines: Lines, index: number, rolesAt: RolesAt): number {
 }
 
 /** A blank line between two fields (made of HTML), or the rest of a wrapped one. */
-function mayFollow(lines: Lines, index: number, rolesAt: RolesAt): boolean {
+function mayFollow(lines: TextLines, index: number, rolesAt: RolesAt): boolean {
   const kind = lines.kinds[index];
   return kind === lineKinds.blank ? rolesAt(index + 1) !== 0 : kind !== lineKinds.quote;
 }
 
 /** The last field may be wrapped as well: what follows it without a blank line, if a blank line then comes. */
-function withWrapped(lines: Lines, end: number): number {
+function withWrapped(lines: TextLines, end: number): number {
   const isWrapped = lines.kinds[end] === lineKinds.text && lines.kinds[end + 1] === lineKinds.blank;
   return isWrapped && lengthOf(lines, end - 1) > 60 ? end + 1 : end;
 }

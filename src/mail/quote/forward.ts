@@ -5,7 +5,7 @@
  * any text, never fails, and looks at the two ends of each line before it looks at the words.
  */
 
-import { isBlankCode, type Lines, lengthOf, lineAt, lineKinds, splitLines, startOf } from './lines.ts';
+import { isBlankCode, lengthOf, lineAt, lineKinds, splitLines, startOf, type TextLines } from './lines.ts';
 import { forwardTitleBeginnings, forwardTitles, originalTitles, replyAboveParts } from './words.ts';
 
 /** What a line announces: a mail passed on, the mail that is answered, or that the answer stands above it. */
@@ -39,7 +39,7 @@ export function isRule(line: string): boolean {
 }
 
 /** What the line at `index` announces, null for nearly all. */
-export function titleAt(lines: Lines, index: number): TitleKind | null {
+export function titleAt(lines: TextLines, index: number): TitleKind | null {
   if (lengthOf(lines, index) > titleLengthMax) return null;
   const start = firstCharacter(lines, index);
   const isDecorated = decoration.has(lines.text.charAt(start)) || lines.text.charAt(start) === '[';
@@ -57,7 +57,7 @@ function titleOf(line: string, isDecorated: boolean): TitleKind | null {
 }
 
 /** The first line that asks for the answer above it although nothing decorates it, or -1. */
-export function plainReplyAbove(lines: Lines): number {
+export function plainReplyAbove(lines: TextLines): number {
   for (const words of plainAbove) {
     const at = lines.text.indexOf(words);
     if (at === -1) continue;
@@ -67,7 +67,7 @@ export function plainReplyAbove(lines: Lines): number {
   return -1;
 }
 
-function lineOfOffset(lines: Lines, offset: number): number {
+function lineOfOffset(lines: TextLines, offset: number): number {
   let low = 0;
   let high = lines.count - 1;
   while (low < high) {
@@ -85,7 +85,7 @@ export function lowered(words: string): string {
 }
 
 /** Offset of the first character of a line that is no blank. */
-export function firstCharacter(lines: Lines, index: number): number {
+export function firstCharacter(lines: TextLines, index: number): number {
   let at = startOf(lines, index);
   const end = startOf(lines, index + 1);
   while (at < end && isBlankCode(lines.text.charCodeAt(at))) at += 1;
@@ -93,7 +93,7 @@ export function firstCharacter(lines: Lines, index: number): number {
 }
 
 /** True where the last sign of the line is a colon; blanks, `*` and `_` after it are formatting. */
-export function endsWithColon(lines: Lines, index: number): boolean {
+export function endsWithColon(lines: TextLines, index: number): boolean {
   let at = startOf(lines, index + 1) - 1;
   const start = startOf(lines, index);
   while (at > start && isFormatting(lines.text.charCodeAt(at))) at -= 1;
@@ -102,7 +102,7 @@ export function endsWithColon(lines: Lines, index: number): boolean {
 }
 
 /** True where a line may end an attribution: with a colon, or between dashes as Zoho writes it. */
-export function mayEndAttribution(lines: Lines, index: number): boolean {
+export function mayEndAttribution(lines: TextLines, index: number): boolean {
   if (endsWithColon(lines, index)) return true;
   if (!lines.text.startsWith('--', firstCharacter(lines, index)) || lengthOf(lines, index) > 400) return false;
   return lineAt(lines, index).endsWith(' ----');

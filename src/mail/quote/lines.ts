@@ -8,7 +8,7 @@
 /** What a line begins with. `weak` is a prefix that is a quote only next to other signs of one. */
 export const lineKinds = { blank: 0, text: 1, quote: 2, weak: 3 } as const;
 
-export type Lines = {
+export type TextLines = {
   readonly text: string;
   readonly count: number;
   /** Offset of each line's first character, and one more: the offset after the text. */
@@ -20,7 +20,7 @@ export type Lines = {
 /** Room for the lines of a usual mail; it doubles as needed, since a text may have millions. */
 const firstRoom = 128;
 
-export function splitLines(text: string): Lines {
+export function splitLines(text: string): TextLines {
   let starts = new Uint32Array(firstRoom);
   let kinds = new Uint8Array(firstRoom);
   let count = 0;
@@ -48,28 +48,28 @@ function grown<Room extends Uint32Array | Uint8Array>(from: Room, to: Room): Roo
 }
 
 /** The line without its line end. */
-export function lineAt(lines: Lines, index: number): string {
+export function lineAt(lines: TextLines, index: number): string {
   return lines.text.slice(startOf(lines, index), startOf(lines, index + 1)).trimEnd();
 }
 
 /** Offset of the first character of a line, of the first one after the text for any later line. */
-export function startOf(lines: Lines, index: number): number {
+export function startOf(lines: TextLines, index: number): number {
   return index < lines.count ? (lines.starts[index] ?? 0) : lines.text.length;
 }
 
-export function lengthOf(lines: Lines, index: number): number {
+export function lengthOf(lines: TextLines, index: number): number {
   return startOf(lines, index + 1) - startOf(lines, index);
 }
 
 /** The first line from `index` on that is not blank, at most `end`. */
-export function skipBlank(lines: Lines, index: number, end: number): number {
+export function skipBlank(lines: TextLines, index: number, end: number): number {
   let at = index;
   while (at < end && lines.kinds[at] === lineKinds.blank) at += 1;
   return at;
 }
 
 /** The line after the last one before `index` that is not blank, at least `start`. */
-export function skipBlankBack(lines: Lines, index: number, start: number): number {
+export function skipBlankBack(lines: TextLines, index: number, start: number): number {
   let at = index;
   while (at > start && lines.kinds[at - 1] === lineKinds.blank) at -= 1;
   return at;

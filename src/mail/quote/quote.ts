@@ -15,7 +15,7 @@ import {
   labelledEnd,
 } from './attribution.ts';
 import { endsWithColon, isRule, mayEndAttribution, plainReplyAbove, subjectKind, titleAt } from './forward.ts';
-import { type Lines, lengthOf, lineAt, lineKinds, skipBlank, skipBlankBack, splitLines, startOf } from './lines.ts';
+import { lengthOf, lineAt, lineKinds, skipBlank, skipBlankBack, splitLines, startOf, type TextLines } from './lines.ts';
 import { signatureRanges } from './signature.ts';
 
 /** Lines from `start` until before `end`. */
@@ -25,7 +25,7 @@ type Range = { readonly start: number; readonly end: number };
 type Introduction = Range & { readonly by: 'title' | 'fields' | 'attribution' | 'reply_above' };
 
 type Walk = {
-  readonly lines: Lines;
+  readonly lines: TextLines;
   readonly findAttribution: AttributionFinder;
   readonly findHeaderBlock: HeaderBlockFinder;
   readonly subject: ReturnType<typeof subjectKind>;
@@ -121,12 +121,12 @@ function quotedRun(walk: Walk, index: number): Range | null {
 const initials = /^\s{0,3}[A-Z]{1,3}>(?:[ >]|$)/u;
 
 /** Two lines with initials before `>` are a quote, one may be a comparison. */
-function areInitials(lines: Lines, index: number): boolean {
+function areInitials(lines: TextLines, index: number): boolean {
   if (index + 1 >= lines.count || lines.kinds[index + 1] !== lineKinds.weak) return false;
   return initials.test(lineAt(lines, index)) && initials.test(lineAt(lines, index + 1));
 }
 
-function endOfRun(lines: Lines, index: number): number {
+function endOfRun(lines: TextLines, index: number): number {
   let end = index + 1;
   for (let at = end; at < lines.count; at += 1) {
     if (lines.kinds[at] === lineKinds.text) return end;
@@ -136,7 +136,7 @@ function endOfRun(lines: Lines, index: number): number {
 }
 
 /** A `>` that quotes nothing: `>From ` as mailbox files escape it, and the end of an address in `<…>` that was wrapped. */
-function isStray(lines: Lines, index: number): boolean {
+function isStray(lines: TextLines, index: number): boolean {
   const line = lineAt(lines, index);
   if (line.startsWith('>From ')) return true;
   if (index === 0 || line.length > 200) return false;
@@ -221,7 +221,7 @@ const signedStretchesMax = 1_000;
 const marksMax = 10_000;
 
 /** Quotes, and the signatures of what stands between them, until before the line `end`. */
-function allMarks(lines: Lines, quotes: readonly Range[], end: number): readonly Mark[] {
+function allMarks(lines: TextLines, quotes: readonly Range[], end: number): readonly Mark[] {
   const marks: Mark[] = [];
   let floor = 0;
   for (const [index, quote] of [...quotes, { start: end, end }].entries()) {
@@ -234,7 +234,7 @@ function allMarks(lines: Lines, quotes: readonly Range[], end: number): readonly
   return marks;
 }
 
-function markOf(lines: Lines, kind: Mark['kind'], range: Range): Mark {
+function markOf(lines: TextLines, kind: Mark['kind'], range: Range): Mark {
   return { kind, start: startOf(lines, range.start), end: startOf(lines, range.end) };
 }
 

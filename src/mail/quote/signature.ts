@@ -6,7 +6,7 @@
  * are the letter's own. It never fails, and looks at the last lines only, but for `-- `.
  */
 import { endsWithColon, isRule } from './forward.ts';
-import { type Lines, lengthOf, lineAt, lineKinds, skipBlank, skipBlankBack, startOf } from './lines.ts';
+import { lengthOf, lineAt, lineKinds, skipBlank, skipBlankBack, startOf, type TextLines } from './lines.ts';
 import { deviceNames, mobileBeginnings, mobileEndings, noticeBeginnings, noticeSubjects } from './words.ts';
 
 /** Lines from `start` until before `end`. */
@@ -49,7 +49,7 @@ const sentenceSign = /[.,;!?。！？]/u;
 const wordsMax = 8;
 
 /** Signatures among the lines from `start` until before `end`: ascending, without overlap. */
-export function signatureRanges(lines: Lines, start: number, end: number): readonly Range[] {
+export function signatureRanges(lines: TextLines, start: number, end: number): readonly Range[] {
   const first = skipBlank(lines, start, end);
   const last = skipBlankBack(lines, end, first);
   if (first >= last) return [];
@@ -67,7 +67,7 @@ export function signatureRanges(lines: Lines, start: number, end: number): reado
 }
 
 /** The line of `-- `, else `end`. The first one, unless too much follows for a signature. */
-function delimiterIn(lines: Lines, start: number, end: number): number {
+function delimiterIn(lines: TextLines, start: number, end: number): number {
   for (let index = start; index < end; index += 1) {
     if (lengthOf(lines, index) > 8 || lines.kinds[index] !== lineKinds.text) continue;
     const line = lines.text.slice(startOf(lines, index), startOf(lines, index + 1)).replace('\n', '');
@@ -79,7 +79,7 @@ function delimiterIn(lines: Lines, start: number, end: number): number {
 }
 
 /** The first line of what is signature until the end: a notice, a contact block, PGP's armor; else `end`. */
-function openEnded(lines: Lines, start: number, end: number): number {
+function openEnded(lines: TextLines, start: number, end: number): number {
   for (let index = start; index < end; index += 1) {
     if (lines.kinds[index] !== lineKinds.text) continue;
     const isFirst = index === start || lines.kinds[index - 1] === lineKinds.blank || isRule(lineAt(lines, index - 1));
@@ -90,7 +90,7 @@ function openEnded(lines: Lines, start: number, end: number): number {
   return end;
 }
 
-function withRule(lines: Lines, index: number, start: number): number {
+function withRule(lines: TextLines, index: number, start: number): number {
   const above = skipBlankBack(lines, index, start) - 1;
   return above > start && isRule(lineAt(lines, above)) ? above : index;
 }
@@ -99,7 +99,7 @@ function withRule(lines: Lines, index: number, start: number): number {
  * A paragraph that begins as a notice does and speaks of what notices speak of, but asks nothing. Once is enough under
  * a drawn line, and where the text ends with it.
  */
-function isNotice(lines: Lines, index: number, end: number): boolean {
+function isNotice(lines: TextLines, index: number, end: number): boolean {
   const start = startOf(lines, index);
   const text = lines.text.slice(start, Math.min(startOf(lines, end), start + noticeHeadLength));
   if (!beginsNotice.test(text.trimStart()) || asks.test(text)) return false;
@@ -108,14 +108,14 @@ function isNotice(lines: Lines, index: number, end: number): boolean {
   return isRule(lineAt(lines, index - 1)) || isLastParagraph(lines, index, end);
 }
 
-function isLastParagraph(lines: Lines, index: number, end: number): boolean {
+function isLastParagraph(lines: TextLines, index: number, end: number): boolean {
   let at = index;
   while (at < end && lines.kinds[at] !== lineKinds.blank) at += 1;
   return skipBlank(lines, at, end) === end;
 }
 
 /** A drawn line with text above, and a few short lines below until the end, of which one says how to reach someone. */
-function isContactBlock(lines: Lines, index: number, start: number, end: number): boolean {
+function isContactBlock(lines: TextLines, index: number, start: number, end: number): boolean {
   if (lengthOf(lines, index) > 200 || !drawn.test(lineAt(lines, index))) return false;
   const above = skipBlankBack(lines, index, 0);
   const isHeading = index > start && above === index && skipBlankBack(lines, index - 1, start) <= start;
@@ -132,7 +132,7 @@ function isContactBlock(lines: Lines, index: number, start: number, end: number)
 }
 
 /** At most so many lines that are not blank, at least one, none of them long. */
-function isShortBlock(lines: Lines, start: number, end: number, max: number): boolean {
+function isShortBlock(lines: TextLines, start: number, end: number, max: number): boolean {
   let count = 0;
   for (let at = start; at < end; at += 1) {
     if (lines.kinds[at] === lineKinds.blank) continue;
@@ -143,14 +143,14 @@ function isShortBlock(lines: Lines, start: number, end: number, max: number): bo
 }
 
 /** Short, but for the addresses of links. */
-function isShort(lines: Lines, index: number): boolean {
+function isShort(lines: TextLines, index: number): boolean {
   const length = lengthOf(lines, index);
   if (length <= contactLengthMax) return true;
   return length <= linkedLengthMax && lineAt(lines, index).replace(link, '').length <= contactLengthMax;
 }
 
 /** "Sent from my iPhone" on a line of its own: with a blank line, or nothing, above or below. */
-function isMobile(lines: Lines, index: number, first: number, last: number): boolean {
+function isMobile(lines: TextLines, index: number, first: number, last: number): boolean {
   if (lines.kinds[index] !== lineKinds.text || lengthOf(lines, index) > 2 * mobileLengthMax) return false;
   const isAlone =
     index === first ||
@@ -175,7 +175,7 @@ function endsMobile(sent: string): boolean {
 }
 
 /** Ranges with nothing but blank lines between them are one. */
-function joined(lines: Lines, ranges: readonly Range[]): readonly Range[] {
+function joined(lines: TextLines, ranges: readonly Range[]): readonly Range[] {
   const whole: Range[] = [];
   for (const range of ranges) {
     const before = whole.at(-1);

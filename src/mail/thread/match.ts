@@ -29,42 +29,46 @@ export type ThreadRule =
 type Ticket = { readonly id: string; readonly mailboxId: string };
 
 /** What is stored, as far as a mail may ask. A ticket that is gone is null. */
-export type Stored<T extends Ticket> = {
+export type StoredThreads<T extends Ticket> = {
   /** Messages of that Message-ID in all mailboxes, oldest first. */
   readonly withId: (id: string) => readonly { readonly mailboxId: string; readonly ticket: T | null }[];
   /** Messages of the mail's own mailbox that name that Message-ID, oldest first. Addresses in lower case. */
-  readonly naming: (id: string) => readonly Naming<T>[];
+  readonly referencing: (id: string) => readonly ReferencingMessage<T>[];
   readonly ticketOf: (ref: string) => T | null;
-  readonly takesPart: (ticket: T, address: string) => boolean;
+  readonly isParticipant: (ticket: T, address: string) => boolean;
   /** Whether the token was made with the key of this installation. */
-  readonly isOurs: (token: ReplyToken) => boolean;
+  readonly isValidToken: (token: ReplyToken) => boolean;
 };
 
-type Naming<T> = { readonly ticket: T | null; readonly from: string; readonly recipients: readonly string[] };
+type ReferencingMessage<T> = {
+  readonly ticket: T | null;
+  readonly from: string;
+  readonly recipients: readonly string[];
+};
 
 /** The mail that looks for its ticket. `isOwn`: from an address of that mailbox. Addresses in lower case. */
-export type Seeker = {
-  readonly clues: Clues;
+export type Candidate = {
+  readonly threadKeys: ThreadKeys;
   readonly mailboxId: string;
   readonly kind: MessageKind;
   readonly isOwn: boolean;
   readonly recipients: () => readonly string[];
 };
 
-type Tie<T> = { readonly ticket: T; readonly rule: ThreadRule };
+type Match<T> = { readonly ticket: T; readonly rule: ThreadRule };
 
-type Rule = {
+type ThreadingRule = {
   /** Whether it holds for a forward, and for mail from addresses of its own mailbox. */
-  readonly forwards: boolean;
-  readonly own: boolean;
-  readonly find: <T extends Ticket>(mail: Seeker, stored: Stored<T>) => Tie<T> | null;
+  readonly appliesToForwards: boolean;
+  readonly appliesToOwn: boolean;
+  readonly find: <T extends Ticket>(mail: Candidate, stored: StoredThreads<T>) => Match<T> | null;
 };
 
 /** Names of mail servers themselves (RFC 2142 section 5, and what most of them send their reports from). */
 const serverNames: ReadonlySet<string> = new Set(['mailer-daemon', 'postmaster']);
 
-const rules: readonly Rule[] = [
-  { forwards: false, own: true, find: byNamedId },
+const rules: readonly ThreadingRule[] = [
+  { forwards: false, own: true, find: byReferencedId },
   { forwards: true, own: true, find: byRecipient },
   { forwards: true, own: false, find: byDescendant },
   { forwards: false, own: false, find: bySibling },
@@ -72,9 +76,9 @@ const rules: readonly Rule[] = [
 ];
 
 /** The ticket that the mail belongs to, or null when it belongs to none. */
-export function tieOf<T extends Ticket>(mail: Seeker, stored: Stored<T>): Tie<T> | null {
+export function findTicket<T extends Ticket>(mail: Candidate, stored: StoredThreads<T>): Match<T> | null {
   for (const rule of rules) {
-    if ((isForwardByPerson(mail) && !rule.forwards) || (mail.isOwn && !rule.own)) continue;
+    if ((isHumanForward(mail) && !rule.forwards) || (mail.isOwn && !rule.own)) continue;
     const tie = rule.find(mail, stored);
     if (tie !== null) return tie;
   }
@@ -82,15 +86,15 @@ export function tieOf<T extends Ticket>(mail: Seeker, stored: Stored<T>): Tie<T>
 }
 
 /** The ticket of which the mail is a forward; null for none, and for a mail that is no forward. */
-export function forwardedFrom<T extends Ticket>(mail: Seeker, stored: Stored<T>): T | null {
-  if (!isForwardByPerson(mail)) return null;
-  return (byNamedId(mail, stored) ?? (mail.isOwn ? null : byTag(mail, stored)))?.ticket ?? null;
+export function forwardedFrom<T extends Ticket>(mail: Candidate, stored: StoredThreads<T>): T | null {
+  if (!isHumanForward(mail)) return null;
+  return (byReferencedId(mail, stored) ?? (mail.isOwn ? null : byTag(mail, stored)))?.ticket ?? null;
 }
 
 /** Tickets of its mailbox that the mail shows to be one conversation, each once. A forward, or a machine, shows nothing. */
-export function connectedTickets<T extends Ticket>(mail: Seeker, stored: Stored<T>): readonly T[] {
-  if (mail.clues.isForward || mail.isOwn || neverOpens(mail.kind)) return [];
-  const { named } = mail.clues;
+export function connectedTickets<T extends Ticket>(mail: Candidate, stored: StoredThreads<T>): readonly T[] {
+  if (mail.threadKeys.isForward || mail.isOwn || neverOpensTicket(mail.kind)) return [];
+  const { referencedIds: named } = mail.threadKeys;
   const ancestors = named.flatMap(({ id }) =>
     stored.withId(id).filter(({ mailboxId }) => mailboxId === mail.mailboxId),
   );
@@ -101,71 +105,80 @@ export function connectedTickets<T extends Ticket>(mail: Seeker, stored: Stored<
 }
 
 /** True for mail that a machine wrote about another mail, or in answer to one: it never opens a ticket. */
-export function neverOpens(kind: MessageKind): boolean {
+export function neverOpensTicket(kind: MessageKind): boolean {
   return kind === 'bounce' || kind === 'auto_reply' || kind === 'feedback_report' || kind === 'read_receipt';
 }
 
 /** Mail whose sender and recipients take part in its ticket: a machine names whom it likes. */
-export const peopleKinds: readonly MessageKind[] = ['human', 'list'];
+export const participantKinds: readonly MessageKind[] = ['human', 'list'];
 
 /** Whether that address (lower-case) may use a tag at all: a mail server takes part in nothing. */
-export function canTakePart(address: string): boolean {
+export function canParticipate(address: string): boolean {
   const [name = ''] = address.slice(0, Math.max(address.lastIndexOf('@'), 0)).split('+');
   return address !== '' && !serverNames.has(name);
 }
 
 /** What a machine passes on is a report, not a forward. */
-function isForwardByPerson({ clues, kind }: Seeker): boolean {
-  return clues.isForward && !neverOpens(kind);
+function isHumanForward({ threadKeys: clues, kind }: Candidate): boolean {
+  return clues.isForward && !neverOpensTicket(kind);
 }
 
 /** Messages of the own mailbox and our tokens first, of any id; then those of other mailboxes. */
-function byNamedId<T extends Ticket>({ clues, mailboxId }: Seeker, stored: Stored<T>): Tie<T> | null {
-  for (const { id, rule } of clues.named) {
+function byReferencedId<T extends Ticket>(
+  { threadKeys: clues, mailboxId }: Candidate,
+  stored: StoredThreads<T>,
+): Match<T> | null {
+  for (const { id, rule } of clues.referencedIds) {
     const ours = stored.withId(id).find((message) => message.mailboxId === mailboxId && message.ticket !== null);
     if (ours !== undefined && ours.ticket !== null) return { ticket: ours.ticket, rule };
     const ticket = ticketOfTokens([tokenInMessageId(id)], stored);
     if (ticket !== null) return { ticket, rule: rule === 'reported' ? rule : 'reply_token' };
   }
-  for (const { id, rule } of clues.named) {
+  for (const { id, rule } of clues.referencedIds) {
     const ticket = stored.withId(id).find((message) => message.ticket !== null)?.ticket ?? null;
     if (ticket !== null) return { ticket, rule };
   }
   return null;
 }
 
-function byRecipient<T extends Ticket>({ clues }: Seeker, stored: Stored<T>): Tie<T> | null {
+function byRecipient<T extends Ticket>({ threadKeys: clues }: Candidate, stored: StoredThreads<T>): Match<T> | null {
   const ticket = ticketOfTokens([...clues.recipientTokens, clues.ownToken], stored);
   return ticket === null ? null : { ticket, rule: 'reply_token' };
 }
 
-function ticketOfTokens<T extends Ticket>(tokens: readonly (ReplyToken | null)[], stored: Stored<T>): T | null {
+function ticketOfTokens<T extends Ticket>(tokens: readonly (ReplyToken | null)[], stored: StoredThreads<T>): T | null {
   for (const token of tokens) {
     const ticket = token === null ? null : stored.ticketOf(token.ref);
-    if (token !== null && ticket !== null && stored.isOurs(token)) return ticket;
+    if (token !== null && ticket !== null && stored.isValidToken(token)) return ticket;
   }
   return null;
 }
 
-function byDescendant<T extends Ticket>(mail: Seeker, stored: Stored<T>): Tie<T> | null {
-  return tieTo('descendant', descendants(mail, stored));
+function byDescendant<T extends Ticket>(mail: Candidate, stored: StoredThreads<T>): Match<T> | null {
+  return firstMatch('descendant', descendants(mail, stored));
 }
 
 /** Messages that name this mail and whose people know its sender: its id alone may have come to many. */
-function descendants<T extends Ticket>({ clues }: Seeker, stored: Stored<T>): readonly Naming<T>[] {
-  return stored.naming(clues.ownId).filter(knows(clues.sender));
+function descendants<T extends Ticket>(
+  { threadKeys: clues }: Candidate,
+  stored: StoredThreads<T>,
+): readonly ReferencingMessage<T>[] {
+  return stored.referencing(clues.messageId).filter(involves(clues.sender));
 }
 
 /** True for messages from that sender or to it. What a newcomer says of himself is no proof: the stored mail has to know him. */
-function knows(sender: string): (message: Naming<unknown>) => boolean {
+function involves(sender: string): (message: ReferencingMessage<unknown>) => boolean {
   return ({ from, recipients }) => sender !== '' && (from === sender || recipients.includes(sender));
 }
 
-function bySibling<T extends Ticket>(mail: Seeker, stored: Stored<T>): Tie<T> | null {
-  return tieTo('sibling', siblings(mail, stored));
+function bySibling<T extends Ticket>(mail: Candidate, stored: StoredThreads<T>): Match<T> | null {
+  return firstMatch('sibling', siblings(mail, stored));
 }
 
-function tieTo<T extends Ticket>(rule: ThreadRule, found: readonly { readonly ticket: T | null }[]): Tie<T> | null {
+function firstMatch<T extends Ticket>(
+  rule: ThreadRule,
+  found: readonly { readonly ticket: T | null }[],
+): Match<T> | null {
   const ticket = found.find((message) => message.ticket !== null)?.ticket ?? null;
   return ticket === null ? null : { ticket, rule };
 }
@@ -174,25 +187,25 @@ function tieTo<T extends Ticket>(rule: ThreadRule, found: readonly { readonly ti
  * Messages that name the same mail, which is not here, and know its sender: a circular that went to hundreds has one
  * Message-ID for all of them, and their answers have nothing to do with each other.
  */
-function siblings<T extends Ticket>(mail: Seeker, stored: Stored<T>): readonly Naming<T>[] {
-  const { sender, named } = mail.clues;
+function siblings<T extends Ticket>(mail: Candidate, stored: StoredThreads<T>): readonly ReferencingMessage<T>[] {
+  const { sender, referencedIds: named } = mail.threadKeys;
   if (sender === '') return [];
   return named
     .filter(({ id }) => !stored.withId(id).some(({ mailboxId }) => mailboxId === mail.mailboxId))
-    .flatMap(({ id }) => stored.naming(id))
-    .filter(knows(sender));
+    .flatMap(({ id }) => stored.referencing(id))
+    .filter(involves(sender));
 }
 
 /** Anybody can write a reference: it counts for those alone who are in the conversation. */
-function byTag<T extends Ticket>({ clues }: Seeker, stored: Stored<T>): Tie<T> | null {
-  if (!canTakePart(clues.sender)) return null;
+function byTag<T extends Ticket>({ threadKeys: clues }: Candidate, stored: StoredThreads<T>): Match<T> | null {
+  if (!canParticipate(clues.sender)) return null;
   for (const [rule, refs] of [
     ['subject_tag', clues.subjectTags],
     ['body_tag', clues.textTags],
   ] as const) {
     for (const ref of refs) {
       const ticket = stored.ticketOf(ref);
-      if (ticket !== null && stored.takesPart(ticket, clues.sender)) return { ticket, rule };
+      if (ticket !== null && stored.isParticipant(ticket, clues.sender)) return { ticket, rule };
     }
   }
   return null;
@@ -206,12 +219,12 @@ function byTag<T extends Ticket>({ clues }: Seeker, stored: Stored<T>): Tie<T> |
  */
 
 /** A Message-ID that the mail names, in the order of how much it tells. */
-type NamedId = { readonly id: string; readonly rule: 'reported' | 'in_reply_to' | 'references' };
+type ReferencedId = { readonly id: string; readonly rule: 'reported' | 'in_reply_to' | 'references' };
 
-export type Clues = {
-  readonly ownId: string;
+export type ThreadKeys = {
+  readonly messageId: string;
   /** Each once: of the report, In-Reply-To, then References from the nearest on. */
-  readonly named: readonly NamedId[];
+  readonly referencedIds: readonly ReferencedId[];
   /** The token of its own Message-ID: a mail of the helpdesk that came back. */
   readonly ownToken: ReplyToken | null;
   readonly recipientTokens: readonly ReplyToken[];
@@ -240,12 +253,12 @@ const mentionStart = /\d{6}-/;
 /** Fields in which servers say which address a mail came to; there is no standard for any of them. */
 const deliveryFields: ReadonlySet<string> = new Set(['delivered-to', 'x-original-to', 'envelope-to', 'x-envelope-to']);
 
-export function cluesOf(parsed: ParsedMessage): Clues {
+export function threadKeysOf(parsed: ParsedMessage): ThreadKeys {
   const { messageId, subject, text } = parsed;
   const mentioning = `${subject}\n${text.slice(0, mentionTextMax)}`;
   return {
-    ownId: messageId,
-    named: namedIds(parsed),
+    messageId: messageId,
+    referencedIds: referencedIdsOf(parsed),
     ownToken: tokenInMessageId(messageId),
     recipientTokens: tokensInAddresses(recipientTexts(parsed)),
     subjectTags: subject.includes('[#') ? refsIn(subject, tag) : [],
@@ -268,10 +281,10 @@ function isAutomatic({ headers, kind }: ParsedMessage): boolean {
   return says('auto-submitted', /^\s*auto-/iu) || (kind !== 'list' && says('precedence', /^\s*(?:bulk|junk)\b/iu));
 }
 
-function namedIds({ reportedMessageId, inReplyTo, references }: ParsedMessage): readonly NamedId[] {
+function referencedIdsOf({ reportedMessageId, inReplyTo, references }: ParsedMessage): readonly ReferencedId[] {
   const nearest =
     references.length > referencesMax ? [...references.slice(0, 1), ...references.slice(-referencesMax)] : references;
-  const all: readonly NamedId[] = [
+  const all: readonly ReferencedId[] = [
     ...(reportedMessageId === null ? [] : [{ id: reportedMessageId, rule: 'reported' as const }]),
     ...inReplyTo.slice(0, referencesMax).map((id) => ({ id, rule: 'in_reply_to' as const })),
     ...nearest.toReversed().map((id) => ({ id, rule: 'references' as const })),

@@ -37,7 +37,7 @@ function macOf(key: Uint8Array, ref: string): string {
 }
 
 /** True for a token that was made with `key`; takes the same time wherever it differs. */
-export function isOurToken(key: Uint8Array, { ref, mac }: ReplyToken): boolean {
+export function isValidToken(key: Uint8Array, { ref, mac }: ReplyToken): boolean {
   return mac.length === macCharacters && timingSafeEqual(Buffer.from(macOf(key, ref)), Buffer.from(mac));
 }
 

@@ -1,7 +1,7 @@
 /** Invitations in words: what, when, where and who; and calendars that are broken, or made to cost. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { describeInvite } from '../../../src/mail/formats/invitation.ts';
+import { describeInvitation } from '../../../src/mail/formats/invitation.ts';
 
 /** 5 MB take under half a second on an idle machine; tests may run on a busy one. */
 const limitMs = 3000;
@@ -25,7 +25,8 @@ END:VTIMEZONE
 
 const calendar = (method: string, event: string, zones = '') =>
   `BEGIN:VCALENDAR\nVERSION:2.0\n${method === '' ? '' : `METHOD:${method}\n`}${zones}BEGIN:VEVENT\n${event}\nEND:VEVENT\nEND:VCALENDAR\n`;
-const summary = (event: string, method = 'REQUEST', zones = '') => describeInvite(calendar(method, event, zones)) ?? '';
+const summary = (event: string, method = 'REQUEST', zones = '') =>
+  describeInvitation(calendar(method, event, zones)) ?? '';
 const line = (event: string, label: string, zones = '') =>
   summary(event, 'REQUEST', zones)
     .split('\n')
@@ -55,7 +56,7 @@ Attendees:
 
 First line
 Second line`);
-  expect(describeInvite(calendar('REQUEST', event, berlin).replaceAll('\n', '\r\n'))).toBe(
+  expect(describeInvitation(calendar('REQUEST', event, berlin).replaceAll('\n', '\r\n'))).toBe(
     summary(event, 'REQUEST', berlin),
   );
 });
@@ -164,7 +165,7 @@ describe('how often', () => {
 
   test('a change of one occurrence says of which, and stands after the series', () => {
     const event = (more: string) => `BEGIN:VEVENT\nSUMMARY:x\n${more}\nEND:VEVENT\n`;
-    const said = describeInvite(
+    const said = describeInvitation(
       `BEGIN:VCALENDAR\nMETHOD:REQUEST\n${event('RECURRENCE-ID:20240701T100000Z\nDTSTART:20240701T120000Z')}${event('RRULE:FREQ=DAILY')}END:VCALENDAR`,
     );
     expect(said).toBe(
@@ -180,7 +181,7 @@ describe('what is shown', () => {
     expect(said).toContain('- a19@example.test: no answer yet\n- and 10 more\n');
     expect(said.length).toBeLessThan(4000);
     const events = 'BEGIN:VEVENT\nSUMMARY:x\nEND:VEVENT\n'.repeat(12);
-    expect(describeInvite(`BEGIN:VCALENDAR\n${events}END:VCALENDAR`)).toMatch(/And 7 more\.$/u);
+    expect(describeInvitation(`BEGIN:VCALENDAR\n${events}END:VCALENDAR`)).toMatch(/And 7 more\.$/u);
   });
 
   test('is text, though the description is HTML or has rows of signs', () => {
@@ -196,7 +197,7 @@ describe('what is shown', () => {
 describe('what is broken', () => {
   test('is null when there is nothing to describe', () => {
     expect(
-      ['', 'hello', 'BEGIN:VCALENDAR\nEND:VCALENDAR', 'BEGIN:VEVENT\nSUMMARY:x\nEND:VEVENT'].map(describeInvite),
+      ['', 'hello', 'BEGIN:VCALENDAR\nEND:VCALENDAR', 'BEGIN:VEVENT\nSUMMARY:x\nEND:VEVENT'].map(describeInvitation),
     ).toEqual([null, null, null, null]);
   });
 
@@ -204,10 +205,10 @@ describe('what is broken', () => {
     expect(summary('SUMMARY:x\nthis is no line\nDTSTART:garbage\nRRULE:FREQ=X\nATTENDEE;CN="open:mailto:a@b')).toBe(
       'Invitation: x',
     );
-    expect(describeInvite('BEGIN:VCALENDAR\nBEGIN:VEVENT\nSUMMARY:x')).toBe('Event: x');
+    expect(describeInvitation('BEGIN:VCALENDAR\nBEGIN:VEVENT\nSUMMARY:x')).toBe('Event: x');
     const open = 'BEGIN:VEVENT\nSUMMARY:x\nBEGIN:VALARM\nEND:VEVENT\nBEGIN:VEVENT\nSUMMARY:y\nEND:VEVENT\n';
-    expect(describeInvite(`BEGIN:VCALENDAR\n${open}END:VCALENDAR`)).toBe('Event: x\n\nEvent: y');
-    expect(describeInvite('begin:vcalendar\nbegin:vevent\n\nsummary:x\nend:vcalendar')).toBe('Event: x');
+    expect(describeInvitation(`BEGIN:VCALENDAR\n${open}END:VCALENDAR`)).toBe('Event: x\n\nEvent: y');
+    expect(describeInvitation('begin:vcalendar\nbegin:vevent\n\nsummary:x\nend:vcalendar')).toBe('Event: x');
   });
 
   test('never fails', () => {
@@ -216,7 +217,7 @@ describe('what is broken', () => {
       'SUMMARY:x\nDTSTART;TZID=W. Europe Standard Time:20240701T100000\nRRULE:FREQ=DAILY',
       berlin,
     );
-    for (let length = 0; length < whole.length; length++) describeInvite(whole.slice(0, length));
+    for (let length = 0; length < whole.length; length++) describeInvitation(whole.slice(0, length));
     const words = fc.constantFrom(
       ...[
         'BEGIN:',
@@ -251,8 +252,8 @@ describe('what is broken', () => {
     );
     fc.assert(
       fc.property(fc.array(words, { maxLength: 60 }), fc.string({ unit: 'binary' }), (list, other) => {
-        describeInvite(calendar('REQUEST', list.join('') + other));
-        describeInvite(list.join(''));
+        describeInvitation(calendar('REQUEST', list.join('') + other));
+        describeInvitation(list.join(''));
       }),
       { numRuns: 300 },
     );
@@ -278,7 +279,7 @@ describe('what is broken', () => {
     ['HTML in a description', calendar('REQUEST', `DESCRIPTION:${'<b>'.repeat(size / 3)}`)],
   ])('is read in about no time: %s', (_, ics) => {
     const startedAtMs = performance.now();
-    describeInvite(ics);
+    describeInvitation(ics);
     expect(performance.now() - startedAtMs).toBeLessThan(limitMs);
   });
 });

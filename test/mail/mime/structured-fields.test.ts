@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { contentHash } from '../../../src/mail/fingerprint.ts';
 import { safeName, shownContentIds } from '../../../src/mail/mime/attachments.ts';
-import { declaredCharset, decodeField, keep, splitMail } from '../../../src/mail/mime/headers.ts';
+import { declaredCharset, decodeField, splitMessage, storedHeaders } from '../../../src/mail/mime/headers.ts';
 import { readMessageId, readMessageIds, readSentAt } from '../../../src/mail/mime/structured-fields.ts';
 import { storable, textOfHtml } from '../../../src/mail/mime/text.ts';
 
@@ -76,26 +76,26 @@ describe('dates', () => {
 describe('header blocks', () => {
   test('end at the first empty line, whatever the line ends', () => {
     for (const source of ['A: 1\r\n b\r\n\r\nbody', 'A: 1\n b\n\nbody']) {
-      const { headers, body } = splitMail(bytes(source));
+      const { headers, body } = splitMessage(bytes(source));
       expect(headers.map(([name, value]) => [name, decodeField(value, null)])).toEqual([['a', '1 b']]);
       expect(Buffer.from(body).toString()).toBe('body');
     }
   });
 
   test('may be missing, or all there is', () => {
-    expect(splitMail(bytes('\r\nbody')).headers).toEqual([]);
-    expect(splitMail(bytes('A: 1')).headers).toEqual([['a', ' 1']]);
-    expect(splitMail(bytes('')).headers).toEqual([]);
+    expect(splitMessage(bytes('\r\nbody')).headers).toEqual([]);
+    expect(splitMessage(bytes('A: 1')).headers).toEqual([['a', ' 1']]);
+    expect(splitMessage(bytes('')).headers).toEqual([]);
   });
 
   test('skip lines that are no field', () => {
-    expect(splitMail(bytes('From a@b Mon Jan 1 00:00:00\r\nno field\r\n: x\r\nA : 1\r\n\r\n')).headers).toEqual([
+    expect(splitMessage(bytes('From a@b Mon Jan 1 00:00:00\r\nno field\r\n: x\r\nA : 1\r\n\r\n')).headers).toEqual([
       ['a', ' 1'],
     ]);
   });
 
   test('in raw bytes are read in the charset that a part declares', () => {
-    const mail = splitMail(bytes('Subject: \xd0\xd2\r\n\r\n--b\r\nContent-Type: text/plain; charset="koi8-r"\r\n'));
+    const mail = splitMessage(bytes('Subject: \xd0\xd2\r\n\r\n--b\r\nContent-Type: text/plain; charset="koi8-r"\r\n'));
     expect(declaredCharset(mail)).toBe('koi8-r');
     expect(decodeField(mail.headers[0]?.[1] ?? '', declaredCharset(mail))).toBe('пр');
   });
@@ -105,7 +105,7 @@ describe('header blocks', () => {
   });
 
   test('keep long values cut, and not more than the limit', () => {
-    const kept = keep(
+    const kept = storedHeaders(
       Array.from({ length: 300 }, () => ['x-loop', ` ${'a'.repeat(5000)}`] as const),
       null,
     );
@@ -114,7 +114,7 @@ describe('header blocks', () => {
 });
 
 describe('the content hash', () => {
-  const hashOf = (source: string) => contentHash(splitMail(bytes(source)));
+  const hashOf = (source: string) => contentHash(splitMessage(bytes(source)));
   const mail = 'From: a@b\r\nSubject: one\r\n two\r\nMessage-ID: <x@y>\r\n\r\nbody\r\n';
 
   test('stays when servers add trace fields and fold anew', () => {

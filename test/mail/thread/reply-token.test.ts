@@ -1,9 +1,9 @@
 /** Reply tokens, and the other clues that a mail has of its ticket. */
 import { describe, expect, test } from 'vitest';
 import type { ParsedMessage } from '../../../src/mail/message.ts';
-import { cluesOf } from '../../../src/mail/thread/match.ts';
+import { threadKeysOf } from '../../../src/mail/thread/match.ts';
 import {
-  isOurToken,
+  isValidToken,
   replyAddress,
   replyMessageId,
   tokenInMessageId,
@@ -20,10 +20,10 @@ describe('a reply token', () => {
     expect(address).toBe('support+261124-7kq3mx-w0akqv3m0ja5epwh@example.test');
     const [token] = tokensInAddresses([address]);
     expect(token).toEqual({ ref, mac: 'w0akqv3m0ja5epwh' });
-    expect(token && isOurToken(key, token)).toBe(true);
-    expect(token && isOurToken(key.toReversed(), token)).toBe(false);
-    expect(token && isOurToken(key, { ...token, ref: '261124-7KQ3MY' })).toBe(false);
-    expect(isOurToken(key, { ref, mac: '' })).toBe(false);
+    expect(token && isValidToken(key, token)).toBe(true);
+    expect(token && isValidToken(key.toReversed(), token)).toBe(false);
+    expect(token && isValidToken(key, { ...token, ref: '261124-7KQ3MY' })).toBe(false);
+    expect(isValidToken(key, { ref, mac: '' })).toBe(false);
   });
 
   test('takes the place of a plus part, and needs room for 31 characters before the @', () => {
@@ -38,7 +38,7 @@ describe('a reply token', () => {
     expect(id).toBe('tm.261124-7kq3mx.w0akqv3m0ja5epwh.01ff@Example.test');
     for (const written of [id, id.toUpperCase()]) {
       const token = tokenInMessageId(written);
-      expect(token && isOurToken(key, token)).toBe(true);
+      expect(token && isValidToken(key, token)).toBe(true);
     }
   });
 
@@ -58,12 +58,16 @@ describe('a reply token', () => {
 function clues(given: Partial<ParsedMessage>) {
   const arrival = mailArrival(1, given);
   if (arrival.what !== 'mail') throw new Error('no mail');
-  return cluesOf(arrival.parsed);
+  return threadKeysOf(arrival.parsed);
 }
 
 describe('the clues of a mail', () => {
   test('named Message-IDs come once, the most telling first', () => {
-    const { named } = clues({ reportedMessageId: 'r@x', inReplyTo: ['b@x', 'r@x'], references: ['a@x', 'b@x', 'c@x'] });
+    const { referencedIds: named } = clues({
+      reportedMessageId: 'r@x',
+      inReplyTo: ['b@x', 'r@x'],
+      references: ['a@x', 'b@x', 'c@x'],
+    });
     expect(named).toEqual([
       { id: 'r@x', rule: 'reported' },
       { id: 'b@x', rule: 'in_reply_to' },
