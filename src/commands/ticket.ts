@@ -5,13 +5,13 @@
 import { randomBytes } from 'node:crypto';
 import type { App } from '../compose/compose.ts';
 import { Failure } from '../errors.ts';
-import { lifeOf, uidValidityOf } from '../ingest/folder-epoch.ts';
-import type { OutcomeRow, ShownLink, StoredMessage, TicketSummary } from '../ingest/model.ts';
-import type { TicketPlace } from '../ingest/stores.ts';
+import { generationOf, uidValidityOf } from '../ingest/folder-epoch.ts';
+import type { MessageDetails, OutcomeRow, TicketLinkView, TicketSummary } from '../ingest/model.ts';
+import type { TicketHeader } from '../ingest/stores.ts';
 import type { Bounce } from '../mail/message.ts';
 import { replyTextOf } from '../mail/quote/quote.ts';
-import { replyAddress, replyMessageId, withoutPlus } from '../mail/thread/reply-token.ts';
-import { commandOn, toldCommand } from '../text/shell.ts';
+import { replyAddress, replyMessageId, withoutSubaddress } from '../mail/thread/reply-token.ts';
+import { commandOrNotice, shellCommand } from '../text/shell.ts';
 import { isoTime, shortTime } from '../text/time.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 
@@ -35,7 +35,7 @@ export async function showTicket(options: CommonOptions & { ref: string }, conte
 }
 
 /** As a sentence about the ticket that is shown. */
-const linkWords: Readonly<Record<ShownLink['reason'], Readonly<Record<ShownLink['direction'], string>>>> = {
+const linkWords: Readonly<Record<TicketLinkView['reason'], Readonly<Record<TicketLinkView['direction'], string>>>> = {
   forward: { to: 'opened by a forward of mail in', from: 'mail of it was forwarded into' },
   mentions: { to: 'mentions', from: 'is mentioned by' },
   continues: { to: 'continues the closed', from: 'was closed, and goes on as' },
@@ -43,7 +43,7 @@ const linkWords: Readonly<Record<ShownLink['reason'], Readonly<Record<ShownLink[
   merged: { to: 'went into', from: 'took in' },
 };
 
-function linkText({ ticket, reason, direction }: ShownLink): string {
+function linkText({ ticket, reason, direction }: TicketLinkView): string {
   return `${linkWords[reason]?.[direction] ?? `has to do (${reason}) with`} ${ticket}`;
 }
 
@@ -54,7 +54,7 @@ const protectionWords: Readonly<Record<string, string>> = {
   pgp_encrypted: 'encrypted (PGP)',
 };
 
-async function showMessage(message: StoredMessage, { terminal }: Context): Promise<void> {
+async function showMessage(message: MessageDetails, { terminal }: Context): Promise<void> {
   await terminal.line('');
   const { kind, threadRule, protection } = message;
   const known = [...(kind === 'human' ? [] : [kind]), ...(threadRule === null ? [] : [threadRule])];
@@ -145,7 +145,7 @@ async function setState(
   told: string,
 ): Promise<number> {
   return await withApp(options, context, async (app) => {
-    const ticket = await app.store.ticketPlace(referenceOf(options.ref));
+    const ticket = await app.store.ticketHeader(referenceOf(options.ref));
     if (ticket.status === 'merged')
       throw new Failure(
         'refused',
@@ -180,7 +180,7 @@ export function ticketJson(ticket: TicketSummary): Record<string, unknown> {
   };
 }
 
-export function messageJson(message: StoredMessage): Record<string, unknown> {
+export function messageJson(message: MessageDetails): Record<string, unknown> {
   return {
     id: message.id,
     message_id: message.messageId,
@@ -216,8 +216,8 @@ function bounceJson({ recipients, status, hard }: Bounce, original: string | nul
 export function outcomeJson(row: OutcomeRow): Record<string, unknown> {
   return {
     uid: row.uid,
-    uid_validity: uidValidityOf(row.uidValidity),
-    folder_life: lifeOf(row.uidValidity),
+    uid_validity: uidValidityOf(row.folderEpoch),
+    folder_life: generationOf(row.folderEpoch),
     outcome: row.outcome,
     reason: row.reason,
     ticket: row.ticket,
@@ -228,7 +228,7 @@ export function outcomeJson(row: OutcomeRow): Record<string, unknown> {
   };
 }
 
-function attachmentJson(attachment: StoredMessage['attachments'][number]): Record<string, unknown> {
+function attachmentJson(attachment: MessageDetails['attachments'][number]): Record<string, unknown> {
   const { name, type, sizeBytes: size, sha256, contentId: content_id, inline } = attachment;
   return { name, type, size, sha256, content_id, inline };
 }
@@ -265,7 +265,7 @@ const domainForm = /^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,62})(?:\.[a-z0-9][a-z0-
 /** For Reply-To. Throws `not_found`, `usage`. */
 export async function printReplyAddress(options: RefOptions & { address?: string }, context: Context): Promise<number> {
   return await withApp(options, context, async (app) => {
-    const ticket = await app.store.ticketPlace(referenceOf(options.ref));
+    const ticket = await app.store.ticketHeader(referenceOf(options.ref));
     const address = options.address ?? (await addressOf(ticket, '--address', app));
     if (!addressForm.test(address))
       throw new Failure('usage', `--address must be a mail address, not ${quoted(address)}`);
@@ -283,7 +283,7 @@ export async function printReplyAddress(options: RefOptions & { address?: string
 /** For Message-ID, another one each time. Throws `not_found`, `usage`. */
 export async function printMessageId(options: RefOptions & { domain?: string }, context: Context): Promise<number> {
   return await withApp(options, context, async (app) => {
-    const ticket = await app.store.ticketPlace(referenceOf(options.ref));
+    const ticket = await app.store.ticketHeader(referenceOf(options.ref));
     const domain = options.domain ?? (await addressOf(ticket, '--domain', app)).split('@').at(-1) ?? '';
     if (!domainForm.test(domain)) throw new Failure('usage', `--domain must be a host name, not ${quoted(domain)}`);
     const id = replyMessageId(await app.store.replyKey(), ticket.ref, randomBytes(randomByteCount), domain);
@@ -293,12 +293,12 @@ export async function printMessageId(options: RefOptions & { domain?: string }, 
 }
 
 /** The first address of its mailbox. */
-async function addressOf({ ref, mailbox }: TicketPlace, option: '--address' | '--domain', app: App): Promise<string> {
+async function addressOf({ ref, mailbox }: TicketHeader, option: '--address' | '--domain', app: App): Promise<string> {
   const [address] = mailbox?.addresses ?? [];
   if (address !== undefined) return address;
   if (mailbox !== null)
     throw new Failure('usage', `mailbox ${mailbox.name} has no address`, {
-      hint: `Give ${option}; or tell which it has: ${toldCommand(commandOn('mailbox set-addresses', mailbox.name, ' ADDRESS'))}`,
+      hint: `Give ${option}; or tell which it has: ${commandOrNotice(shellCommand('mailbox set-addresses', mailbox.name, ' ADDRESS'))}`,
     });
   const heir = await heirOf(ref, app);
   const [now = ''] = heir?.addresses ?? [];
@@ -312,11 +312,13 @@ async function addressOf({ ref, mailbox }: TicketPlace, option: '--address' | '-
 }
 
 /** The one mailbox that now gets mail for an address which mails of the ticket went to; null for none, or several. */
-async function heirOf(ref: string, { store }: App): Promise<TicketPlace['mailbox']> {
+async function heirOf(ref: string, { store }: App): Promise<TicketHeader['mailbox']> {
   const [{ messages }, mailboxes] = [await store.ticketByRef(ref), await store.listMailboxes()];
-  const written = new Set(messages.flatMap(({ to, cc }) => [...to, ...cc]).map(({ address }) => withoutPlus(address)));
+  const written = new Set(
+    messages.flatMap(({ to, cc }) => [...to, ...cc]).map(({ address }) => withoutSubaddress(address)),
+  );
   const found = mailboxes.flatMap(({ name, addresses }) => {
-    const shared = addresses.filter((address) => written.has(withoutPlus(address)));
+    const shared = addresses.filter((address) => written.has(withoutSubaddress(address)));
     return shared.length === 0 ? [] : [{ name, addresses: shared }];
   });
   return found.length === 1 ? (found[0] ?? null) : null;
@@ -325,12 +327,12 @@ async function heirOf(ref: string, { store }: App): Promise<TicketPlace['mailbox
 /** An address of nobody's takes the answers elsewhere: that is told, and left to whoever asked. */
 async function warnOfForeign(
   address: string,
-  { mailbox }: TicketPlace,
+  { mailbox }: TicketHeader,
   app: App,
   { terminal }: Context,
 ): Promise<void> {
   const ours = mailbox?.addresses ?? (await app.store.listMailboxes()).flatMap(({ addresses }) => addresses);
-  if (ours.some((one) => withoutPlus(one) === withoutPlus(address))) return;
+  if (ours.some((one) => withoutSubaddress(one) === withoutSubaddress(address))) return;
   const whose = mailbox === null ? 'any mailbox' : `mailbox ${mailbox.name}`;
   terminal.note(`${address} is no address of ${whose}: answers to it get here only if it is forwarded.`, 'yellow');
 }

@@ -5,7 +5,7 @@
  * start with the first mail. Disposing the result undoes everything, last built first.
  */
 import { randomBytes } from 'node:crypto';
-import { cronWakes, systemClock } from '../adapters/clock/clock.ts';
+import { systemClock, systemCron } from '../adapters/clock/clock.ts';
 import { type Database, openDatabase } from '../adapters/database/database.ts';
 import { diskProbe, makeDataFolder } from '../adapters/files/data-folder.ts';
 import { createStorage } from '../adapters/files/storage.ts';
@@ -21,21 +21,21 @@ import { createNarrowings } from '../ingest/fetch/poison-message.ts';
 import type { Mailbox } from '../ingest/model.ts';
 import { pollMailbox } from '../ingest/poll/poll.ts';
 import type { PollContext, PollPorts, PollReport } from '../ingest/poll/poll-context.ts';
-import type { Blobs, Digester, RawSources, Sessions } from '../ingest/ports.ts';
+import type { Blobs, MessageParser, RawSources, Sessions } from '../ingest/ports.ts';
 import { noMeter } from '../ingest/ports.ts';
 import { createResolver, type Resolver } from '../ingest/quarantine/resolve.ts';
 import type { Readiness } from '../ingest/readiness.ts';
-import { type Replayed, replayMessage } from '../ingest/repair/reprocess.ts';
+import { type ReprocessResult, reprocessMessage } from '../ingest/repair/reprocess.ts';
 import { type DaemonPorts, type DaemonSettings, serve } from '../ingest/scheduler/daemon.ts';
 import { createLeases } from '../ingest/scheduler/leases.ts';
-import { newReference } from '../mail/thread/match.ts';
-import { openAdmin } from './admin.ts';
+import { newReference } from '../mail/thread/reply-token.ts';
+import { startAdmin } from './admin.ts';
 import { type AskPassphrase, composeEncryption, type DaemonEncryption, type Encryption } from './encryption.ts';
 import { adoptPassword, createReload } from './reload.ts';
 
 export type App = AsyncDisposable &
   Encryption &
-  Pick<Resolver, 'settle' | 'restore'> & {
+  Pick<Resolver, 'resolve' | 'restore'> & {
     readonly store: Database;
     readonly migrations: Database['migrations'];
     readonly sessions: Sessions;
@@ -44,7 +44,7 @@ export type App = AsyncDisposable &
     /** One visit in the foreground. `stop` lets the window under way finish. */
     pollOnce(mailbox: Mailbox, stop: AbortSignal, heard?: Heard): Promise<PollReport>;
     /** Reads a stored message again. Throws `not_found`. */
-    replay(id: string): Promise<Replayed>;
+    replay(id: string): Promise<ReprocessResult>;
     /** The daemon; resolves after `stop` fired and visits are drained. */
     serve(stop: AbortSignal, reloads: Reloads): Promise<void>;
   };
@@ -75,7 +75,7 @@ export async function compose(
   const { blobs, raw } = storage;
   const { parseThreads: threads, parseTimeoutMs: timeoutMs, parseMemoryMb: memoryMb } = config.message;
   const parser = building.use(createDigester({ threads, timeoutMs, memoryMb }));
-  const digester: Digester = {
+  const parser: MessageParser = {
     ...parser,
     // What is parsed is stored: both threads load at the same time.
     prepare: () => {
@@ -90,7 +90,17 @@ export async function compose(
   const parts = { config, log, store, workers, clock: systemClock, askPassphrase };
   const { encryption, daemon } = composeEncryption(parts);
   const ports: PollPorts = {
-    ...{ store, passwords: encryption.passwords, sessions, digester, blobs, raw, workers, clock: systemClock, log },
+    ...{
+      store,
+      passwords: encryption.passwords,
+      sessions,
+      parser,
+      blobs,
+      raw,
+      worker: workers,
+      clock: systemClock,
+      log,
+    },
     leases: createLeases({ clock: systemClock, store }, () => live.config.poll.leaseMs),
     narrowings: createNarrowings(),
     meter: noMeter,
@@ -98,12 +108,12 @@ export async function compose(
     newRef: () => newReference(systemClock.nowMs(), randomBytes),
     random: Math.random,
   };
-  const { settle, restore } = building.use(createResolver({ ...ports, store }, daemonSettings(config)));
+  const { resolve, restore } = building.use(createResolver({ ...ports, store }, daemonSettings(config)));
   const undo = building.move();
   return {
     ...encryption,
-    ...{ settle, restore },
-    replay: (id) => replayMessage(id, { ...ports, store }, daemonSettings(config)),
+    ...{ resolve, restore },
+    replay: (id) => reprocessMessage(id, { ...ports, store }, daemonSettings(config)),
     ...{ store, migrations: store.migrations, sessions, raw, blobs },
     pollOnce: (mailbox, stop, heard = {}) => pollOnce(mailbox, ports, daemonSettings(config), { ...heard, stop }),
     serve: (stop, reloads) => serveDaemon({ live, log, store, ports, daemon, encryption }, stop, reloads),
@@ -139,24 +149,32 @@ function sessionsOnDemand(options: () => ImapOptions): Sessions {
 
 /** A server may announce a size and send more: the limit of a literal leaves room for what is asked, no more. */
 function literalBytesMax(config: Config): number {
-  return config.message.bytesMax + 1024 * 1024;
+  return config.message.sizeBytesMax + 1024 * 1024;
 }
 
 function daemonSettings(config: Config): DaemonSettings {
   const { poll, message } = config;
-  const { intervalMs, backOffMsMax, leaseMs, loginRefusalsMax, loginPauseMs } = poll;
+  const { intervalMs, backoffMsMax: backOffMsMax, leaseMs, loginFailuresMax: loginRefusalsMax, loginSuspendMs } = poll;
   const { concurrencyMax, concurrencyPerHostMax } = poll;
   return {
-    ...{ intervalMs, backOffMsMax, leaseMs, loginRefusalsMax, loginPauseMs, concurrencyMax, concurrencyPerHostMax },
-    push: config.push,
-    limits: {
-      messageBytesMax: message.bytesMax,
-      windowMs: 2 * poll.commandTimeoutMs,
-      window: { messagesMax: message.batchMessagesMax, bytesMax: message.batchBytesMax },
+    ...{
+      intervalMs,
+      backoffMsMax: backOffMsMax,
+      leaseMs,
+      loginFailuresMax: loginRefusalsMax,
+      loginSuspendMs,
+      concurrencyMax,
+      concurrencyPerHostMax,
     },
-    desk: { ...config.limits, ...config.tickets },
-    drainMs: config.stop.drainMs,
-    keepDays: config.raw.keepDays,
+    idle: config.idle,
+    limits: {
+      messageBytesMax: message.sizeBytesMax,
+      batchTimeoutMs: 2 * poll.commandTimeoutMs,
+      batch: { messagesMax: message.batchMessagesMax, bytesMax: message.batchBytesMax },
+    },
+    rules: { ...config.limits, ...config.tickets },
+    drainMs: config.shutdown.timeoutMs,
+    rawRetentionDays: config.raw.retentionDays,
   };
 }
 
@@ -180,7 +198,7 @@ async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads: Reloa
   const [{ createSupervisor }, { createMetrics }, { startHttp }] = await Promise.all([
     import('../adapters/systemd/notify.ts'),
     import('../adapters/metrics/metrics.ts'),
-    import('../adapters/http/server.ts'),
+    import('../adapters/http/health-server.ts'),
     // Here at once: a file that is missing, or replaced later, is not found out at the first visit.
     import('../adapters/imap/session.ts'),
   ]);
@@ -188,25 +206,25 @@ async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads: Reloa
   using metrics = createMetrics({ version });
   const { http, admin, database } = config;
   const { control } = daemon;
-  const { raw, workers } = ports;
+  const { raw, worker: workers } = ports;
   const { configFile } = reloads;
   // Each with sessions of its own, under the limits of now: several people may take mails out at once.
-  const settle: Resolver['settle'] = async (mail, way) => {
+  const resolve: Resolver['resolve'] = async (mail, way) => {
     await using resolver = createResolver({ ...ports, store }, daemonSettings(live.config));
-    return await resolver.settle(mail, way);
+    return await resolver.resolve(mail, way);
   };
-  const page = { ...{ store, log, encryption, control, settle, raw, workers }, database, configFile };
+  const page = { ...{ store, log, encryption, control, resolve, raw, workers }, database, configFile };
   const adopt = (next: Config): void => {
     live.config = {
       ...config,
       database: adoptPassword(live.config.database, next.database, (password) => store.usePassword(password)),
       log: next.log,
       poll: next.poll,
-      push: next.push,
+      idle: next.idle,
       limits: next.limits,
       tickets: next.tickets,
       raw: next.raw,
-      stop: next.stop,
+      shutdown: next.shutdown,
     };
   };
   const { nowMs } = systemClock;
@@ -217,15 +235,15 @@ async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads: Reloa
     text: await metrics.render(readiness),
   });
   const daemonPorts: DaemonPorts = {
-    ...{ ...ports, store, meter: metrics, supervisor, wakes: cronWakes },
+    ...{ ...ports, store, meter: metrics, supervisor, cron: systemCron },
     prepare: () => migrate(store, config, log),
     disk: diskProbe(config.dataDir, `${process.pid}`),
-    keepEncryption: daemon.keep,
+    startEncryptionSync: daemon.keep,
     encryptionChecks: daemon.checks,
     configCheck: reload.check,
     self: selfOf(config, log),
     listen: http === null ? null : (readiness) => startHttp(http, { readiness, metrics: rendered }),
-    openAdmin: admin === null ? null : (readiness) => openAdmin({ ...page, config: admin }, readiness),
+    startAdmin: admin === null ? null : (readiness) => startAdmin({ ...page, config: admin }, readiness),
   };
   await serve(daemonPorts, () => daemonSettings(live.config), stop);
 }

@@ -28,10 +28,10 @@ export type Connection = {
 };
 
 /** Which mails count: those that arrive from `atMs` on, or all that are there. */
-export type Start = { readonly from: 'all' } | { readonly from: 'time'; readonly atMs: number };
+export type StartPoint = { readonly from: 'all' } | { readonly from: 'time'; readonly atMs: number };
 
 /** What is done to a mail on the server once it is committed here. */
-export type AfterAction =
+export type PostAction =
   | { readonly kind: 'seen' }
   | { readonly kind: 'move'; readonly folder: string }
   | { readonly kind: 'delete' }
@@ -42,8 +42,8 @@ export type Mailbox = {
   readonly id: string;
   readonly name: string;
   readonly connection: Connection;
-  readonly start: Start;
-  readonly after: AfterAction;
+  readonly start: StartPoint;
+  readonly postAction: PostAction;
   /** null: the configured default. */
   readonly pollIntervalMs: number | null;
   /** The addresses at which it gets its mail, lower-case; the user name where it is one and nothing else was told. */
@@ -59,7 +59,7 @@ export type MailboxHealth = {
   readonly failures: number;
   /** When the first of them was. */
   readonly failingSinceMs: number | null;
-  /** Refused logins in a row; from `[poll] login_refusals_max` on it is left alone for long. */
+  /** Refused logins in a row; from `[poll] login_failures_max` on it is left alone for long. */
   readonly loginRefusals: number;
   readonly lastSuccessAtMs: number | null;
   readonly lastError: {
@@ -100,10 +100,10 @@ export type NewPassword = { readonly switchRevision: number } & (
 );
 
 /** Who changes something, for the audit table: `user@host`, and the host alone. */
-export type Author = { readonly who: string; readonly host: string };
+export type AuditActor = { readonly who: string; readonly host: string };
 
 /** UIDVALIDITY and the last handled UID in it (RFC 9051 section 2.3.1.1). */
-export type Cursor = { readonly uidValidity: number; readonly uid: number };
+export type Cursor = { readonly folderEpoch: number; readonly uid: number };
 
 /**
  * What a poll writes and what is read back, as values: outcomes, tickets, messages, and the batch that holds them.
@@ -128,7 +128,7 @@ export type QuarantineReason =
   | 'mail_loop';
 
 /** Where the raw source of a message lies in the segment files (zstd, RFC 8878). */
-export type RawPlace = { readonly segment: string; readonly offset: number; readonly lengthBytes: number };
+export type RawLocation = { readonly segment: string; readonly offset: number; readonly lengthBytes: number };
 
 export type NewTicket = {
   readonly id: string;
@@ -173,7 +173,7 @@ export type NewOutcome = {
   readonly messageId: string | null;
   readonly sizeBytes: number;
   readonly receivedAtMs: number | null;
-  readonly raw: (RawPlace & { readonly sha256: string }) | null;
+  readonly raw: (RawLocation & { readonly sha256: string }) | null;
   /** True when the after-action is to be driven for this UID once the batch is committed. */
   readonly actionPending: boolean;
   /** `mailIdentity` of a mail that was parsed, else null. */
@@ -215,7 +215,7 @@ export type TicketSummary = {
   readonly closedAtMs: number | null;
   /** Reference of the ticket that it went into. */
   readonly mergedInto: string | null;
-  readonly links: readonly ShownLink[];
+  readonly links: readonly TicketLinkView[];
   readonly mailbox: string | null;
   readonly messageCount: number;
   readonly createdAtMs: number;
@@ -223,7 +223,7 @@ export type TicketSummary = {
 };
 
 /** A stored message as `ticket show` and `message list --full` print it. */
-export type StoredMessage = {
+export type MessageDetails = {
   /** Of its row: what `message replay` takes. */
   readonly id: string;
   readonly messageId: string;
@@ -257,8 +257,8 @@ export type StoredMessage = {
 };
 
 export type OutcomeRow = {
-  /** See numbering.ts. */
-  readonly uidValidity: number;
+  /** See folder-epoch.ts. */
+  readonly folderEpoch: number;
   readonly uid: number;
   readonly outcome: Outcome;
   readonly reason: string | null;
@@ -269,12 +269,12 @@ export type OutcomeRow = {
   readonly resolvedAtMs: number | null;
   readonly sizeBytes: number;
   /** Where what is kept of one in quarantine lies. */
-  readonly held: RawPlace | null;
-  readonly message: StoredMessage | null;
+  readonly quarantinedSource: RawLocation | null;
+  readonly message: MessageDetails | null;
 };
 
 /** What `reconcile` found. */
-export type Reconciliation = {
+export type ConsistencyCounts = {
   /** How much there is. */
   readonly outcomes: number;
   readonly messages: number;
@@ -287,8 +287,8 @@ export type Reconciliation = {
   readonly ticketsWithoutMessage: number;
   readonly mergedTicketsWithMessage: number;
   readonly outcomesAboveCursor: number;
-  /** Left over where others delete tickets and messages. `deletedMails`: outcomes whose ticket and message are gone. */
-  readonly deletedMails: number;
+  /** Left over where others delete tickets and messages. `deletedMessages`: outcomes whose ticket and message are gone. */
+  readonly deletedMessages: number;
   readonly linksWithoutTicket: number;
   readonly referencesWithoutMessage: number;
 };
@@ -297,13 +297,13 @@ export type Reconciliation = {
  * What a window asks of the database before it is decided, and the answer, as values.
  *
  * All mails of a window ask together, so that the number of queries does not grow with them; what no mail asks for is not
- * looked up. Ticket references are in upper case, addresses and Message-IDs as `mail/clues.ts` gives them.
+ * looked up. Ticket references are in upper case, addresses and Message-IDs as `mail/thread/keys.ts` gives them.
  */
 
 /** Of which senders arrivals are to be counted, by the minute; `fromMs` to `toMs` hold all that matter. */
 export type SenderSpan = { readonly addresses: readonly string[]; readonly fromMs: number; readonly toMs: number };
 
-export type Question = {
+export type LookupRequest = {
   readonly mailboxId: string;
   /** Own Message-IDs, and those that the mails name: who has them, and who names them. */
   readonly messageIds: readonly string[];
@@ -315,13 +315,13 @@ export type Question = {
   /** null: nobody's. */
   readonly senders: SenderSpan | null;
   /** Of tickets that were closed before that: which ones continue them. null: of none. */
-  readonly overBeforeMs: number | null;
+  readonly closedBeforeMs: number | null;
   /** Whether there are reply tokens to check. */
-  readonly asksKey: boolean;
+  readonly needsReplyKey: boolean;
 };
 
 /** A ticket as far as threading asks. One that was merged is never here: the one that it went into is. */
-export type KnownTicket = {
+export type LookupTicket = {
   readonly id: string;
   readonly ref: string;
   readonly mailboxId: string;
@@ -334,39 +334,39 @@ export type KnownTicket = {
 };
 
 /** A message that is stored already. `ticket`: null for one that is recorded without, and when the ticket was deleted. */
-export type KnownMessage = {
+export type LookupMessage = {
   readonly id: string;
   readonly mailboxId: string;
   readonly messageId: string;
   readonly contentHash: string;
-  readonly ticket: KnownTicket | null;
+  readonly ticket: LookupTicket | null;
 };
 
 /** A message of this mailbox that names a Message-ID which was missing then. */
-export type NamingMessage = {
+export type ReferencingMessage = {
   readonly named: string;
-  readonly ticket: KnownTicket | null;
+  readonly ticket: LookupTicket | null;
   readonly from: string;
   /** Its recipients (To, Cc). */
   readonly recipients: readonly string[];
 };
 
 /** A mail that was handled before in this mailbox; `isKept`: it is in quarantine, not stored. */
-export type Handled = { readonly identity: string; readonly isKept: boolean };
+export type HandledMessage = { readonly identity: string; readonly isQuarantined: boolean };
 
 /** `count` stored messages of that sender arrived in the minute that begins at `atMs`. */
 export type SentCount = { readonly address: string; readonly atMs: number; readonly count: number };
 
-export type Known = {
+export type LookupResult = {
   /** Oldest first. */
-  readonly messages: readonly KnownMessage[];
-  readonly naming: readonly NamingMessage[];
-  readonly tickets: readonly { readonly ref: string; readonly ticket: KnownTicket }[];
+  readonly messages: readonly LookupMessage[];
+  readonly naming: readonly ReferencingMessage[];
+  readonly tickets: readonly { readonly ref: string; readonly ticket: LookupTicket }[];
   /** The claims that are true, by ticket. */
   readonly participants: readonly { readonly ticketId: string; readonly address: string }[];
   /** Tickets that continue a closed one (`continues`), oldest first. */
-  readonly continuations: readonly { readonly closedId: string; readonly ticket: KnownTicket }[];
-  readonly handled: readonly Handled[];
+  readonly continuations: readonly { readonly closedId: string; readonly ticket: LookupTicket }[];
+  readonly handled: readonly HandledMessage[];
   readonly sent: readonly SentCount[];
   /** When the mailbox was added; what arrived before that is no flood, and is not counted. 0 where nobody asks. */
   readonly addedAtMs: number;
@@ -377,15 +377,15 @@ export type Known = {
 };
 
 /** The same mail in another mailbox. */
-export type Copy = { readonly messageId: string; readonly contentHash: string; readonly ticketId: string };
+export type MessageCopy = { readonly messageId: string; readonly contentHash: string; readonly ticketId: string };
 
-export interface KnownStore {
-  lookUp(question: Question): Promise<Known>;
+export interface LookupStore {
+  lookUp(question: LookupRequest): Promise<LookupResult>;
   /**
    * Links the tickets of `copies` with those of the same mails in other mailboxes, after all of them are committed. What two
    * workers commit at the same moment they do not see before.
    */
-  linkCopies(mailboxId: string, copies: readonly Copy[]): Promise<void>;
+  linkCopies(mailboxId: string, copies: readonly MessageCopy[]): Promise<void>;
 }
 
 export type Server = Pick<Connection, 'host' | 'port'>;
@@ -403,9 +403,13 @@ export function serverKey({ host, port }: Server): string {
  */
 
 /** Where a raw source lies, and the SHA-256 of what it was before compression. */
-export type KeptRaw = RawPlace & { readonly sha256: string };
+export type StoredSource = RawLocation & { readonly sha256: string };
 
 /** What commands do to one ticket, and what a helpdesk needs to write to its requester, as a port. */
 
 /** `direction`: `to` when this ticket is about the other one, `from` when the other one is about this one. */
-export type ShownLink = { readonly ticket: string; readonly reason: LinkReason; readonly direction: 'to' | 'from' };
+export type TicketLinkView = {
+  readonly ticket: string;
+  readonly reason: LinkReason;
+  readonly direction: 'to' | 'from';
+};

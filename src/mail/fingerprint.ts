@@ -10,7 +10,7 @@
 import { createHash, hash } from 'node:crypto';
 import type { ParsedMessage } from './message.ts';
 import type { SplitMessage } from './mime/headers.ts';
-import { type ThreadKeys, threadKeysOf } from './thread/match.ts';
+import { type ThreadKeys, threadKeysOf } from './thread/keys.ts';
 
 const hashedFields = [
   ...['from', 'sender', 'reply-to', 'to', 'cc', 'date', 'subject', 'message-id', 'in-reply-to', 'references'],

@@ -14,17 +14,17 @@ import { thisWorker } from '../../src/adapters/process/worker-identity.ts';
 import { type App, compose } from '../../src/compose/compose.ts';
 import type { Config } from '../../src/config/config.ts';
 import { loadConfig } from '../../src/config/load.ts';
-import { makerOf } from '../../src/ingest/decide/batch-context.ts';
-import { type CommitPlace, commitWindow } from '../../src/ingest/decide/commit.ts';
+import { batchContextOf } from '../../src/ingest/decide/batch-context.ts';
+import { type CommitTarget, commitMessages } from '../../src/ingest/decide/commit.ts';
 import { chunksOf } from '../../src/ingest/fetch/batches.ts';
-import { type Arriving, arrivals } from '../../src/ingest/fetch/pipeline.ts';
+import { type FetchContext, fetchMessages } from '../../src/ingest/fetch/pipeline.ts';
 import { createNarrowings } from '../../src/ingest/fetch/poison-message.ts';
-import { keepFiles } from '../../src/ingest/fetch/store-files.ts';
+import { storeFiles } from '../../src/ingest/fetch/store-files.ts';
 import type { Mailbox } from '../../src/ingest/model.ts';
-import { inTurns } from '../../src/ingest/poll/serialized-session.ts';
+import { serialized } from '../../src/ingest/poll/serialized-session.ts';
 import type { Session } from '../../src/ingest/ports.ts';
 import { createLog } from '../../src/log.ts';
-import { newReference } from '../../src/mail/thread/match.ts';
+import { newReference } from '../../src/mail/thread/reply-token.ts';
 
 export const stages = ['fetch', 'parse', 'store', 'commit'] as const;
 export type Stage = (typeof stages)[number];
@@ -50,10 +50,10 @@ async function work({ stage, mailbox: name, count }: StageOrder): Promise<number
   await using app = await compose(config, log);
   await app.vault.refresh();
   const mailbox = await app.store.mailboxByName(name);
-  await using opened = await app.passwords.lend(mailbox, (password) =>
+  await using opened = await app.passwords.withPassword(mailbox, (password) =>
     app.sessions.open(mailbox.connection, password, signal),
   );
-  const session = inTurns(opened);
+  const session = serialized(opened);
   const uids = (await session.listAbove(0)).slice(0, count);
   const given = { app, config, mailbox, session, uids };
   return stage === 'fetch' ? await fetchAlone(given) : await digestAnd(stage, given);
@@ -72,12 +72,12 @@ async function digestAnd(stage: Exclude<Stage, 'fetch'>, given: Work): Promise<n
   const { app, config, uids } = given;
   const { parseThreads: threads, parseTimeoutMs: timeoutMs, parseMemoryMb: memoryMb } = config.message;
   await using digester = createDigester({ threads, timeoutMs, memoryMb });
-  const arriving = arrivals(arrivingFrom(given, digester), uids);
+  const arriving = fetchMessages(arrivingFrom(given, digester), uids);
   if (stage === 'parse') return await counted(arriving, async () => undefined);
-  const kept = keepFiles(arriving, app);
+  const kept = storeFiles(arriving, app);
   if (stage === 'store') return await counted(kept, async () => undefined);
   const place = await commitPlace(given);
-  return await counted(kept, async (window) => void (await commitWindow(window, place, app.store)));
+  return await counted(kept, async (window) => void (await commitMessages(window, place, app.store)));
 }
 
 async function counted<T>(
@@ -92,22 +92,22 @@ async function counted<T>(
   return count;
 }
 
-function arrivingFrom({ config, mailbox, session }: Work, digester: Arriving['digester']): Arriving {
-  const { bytesMax, batchMessagesMax, batchBytesMax } = config.message;
+function arrivingFrom({ config, mailbox, session }: Work, digester: FetchContext['digester']): FetchContext {
+  const { sizeBytesMax: bytesMax, batchMessagesMax, batchBytesMax } = config.message;
   return {
     ...{ session, digester, clock: systemClock, lane: mailbox.id, stop: signal },
-    narrowing: createNarrowings().of(mailbox.id, { uidValidity: session.folder.uidValidity, uid: 0 }),
+    narrowing: createNarrowings().of(mailbox.id, { folderEpoch: session.folder.uidValidity, uid: 0 }),
     limits: {
       messageBytesMax: bytesMax,
-      windowMs: 2 * config.poll.commandTimeoutMs,
-      window: { messagesMax: batchMessagesMax, bytesMax: batchBytesMax },
+      batchTimeoutMs: 2 * config.poll.commandTimeoutMs,
+      batch: { messagesMax: batchMessagesMax, bytesMax: batchBytesMax },
     },
   };
 }
 
 /** With a lease of its own, and the folder taken from its first mail on. */
-async function commitPlace({ app, config, mailbox, session }: Work): Promise<CommitPlace> {
-  const lease = await app.store.takeLease(mailbox.id, thisWorker().me, leaseMs, null);
+async function commitPlace({ app, config, mailbox, session }: Work): Promise<CommitTarget> {
+  const lease = await app.store.acquireLease(mailbox.id, thisWorker().name, leaseMs, null);
   if (lease === null) throw new Error('somebody else visits the mailbox');
   const { uidValidity } = session.folder;
   await app.store.setCursor(lease, { uidValidity, uid: 0 });
@@ -116,7 +116,7 @@ async function commitPlace({ app, config, mailbox, session }: Work): Promise<Com
     newId: createIds(systemClock.nowMs),
     newRef: () => newReference(systemClock.nowMs(), randomBytes),
   };
-  return { lease, uidValidity, maker: makerOf(mailbox, source, { ...config.limits, ...config.tickets }) };
+  return { lease, uidValidity, maker: batchContextOf(mailbox, source, { ...config.limits, ...config.tickets }) };
 }
 
 if (import.meta.main) {

@@ -9,12 +9,12 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { DatabaseConfig } from '../../src/config/config.ts';
 import { Failure } from '../../src/errors.ts';
 import type { Mailbox } from '../../src/ingest/model.ts';
-import type { Digested } from '../../src/ingest/ports.ts';
-import { createResolver, type ResolvingPorts } from '../../src/ingest/quarantine/resolve.ts';
-import type { HeldMail } from '../../src/ingest/stores.ts';
-import { recognised } from '../../src/mail/fingerprint.ts';
+import type { ParseResult } from '../../src/ingest/ports.ts';
+import { createResolver, type ResolverPorts } from '../../src/ingest/quarantine/resolve.ts';
+import type { QuarantinedMessage } from '../../src/ingest/stores.ts';
+import { fingerprintMessage } from '../../src/mail/fingerprint.ts';
 import { parseMessage } from '../../src/mail/parse.ts';
-import { newReference } from '../../src/mail/thread/match.ts';
+import { newReference } from '../../src/mail/thread/reply-token.ts';
 import { type TestApp, testApp } from '../support/app.ts';
 import { type Dovecot, startDovecot } from '../support/dovecot.ts';
 import { type Mariadb, startMariadb } from '../support/mariadb.ts';
@@ -39,40 +39,46 @@ function mail(id: string, headers = '', body = 'It does not print.'): Buffer {
 }
 
 const large = (id: string) => mail(id, '', 'x'.repeat(76).concat('\r\n').repeat(20_000));
-const small = { TICKETMAILD_MESSAGE_BYTES_MAX_MB: '1', TICKETMAILD_MESSAGE_BATCH_BYTES_MAX_MB: '1' };
+const small = { TICKETMAILD_MESSAGE_MAX_SIZE_MB: '1', TICKETMAILD_MESSAGE_BATCH_MAX_MB: '1' };
 
 async function outcomesOf({ app }: TestApp, mailbox: Mailbox): Promise<string[]> {
   const rows = await Array.fromAsync(app.store.outcomes(mailbox.id, false));
   return rows.map(({ uid, outcome, reason }) => `${uid} ${outcome}${reason === null ? '' : ` (${reason})`}`);
 }
 
-async function heldIn({ app }: TestApp, mailbox: Mailbox): Promise<HeldMail[]> {
-  return await Array.fromAsync(app.store.heldMails({ mailboxId: mailbox.id, reason: null }));
+async function heldIn({ app }: TestApp, mailbox: Mailbox): Promise<QuarantinedMessage[]> {
+  return await Array.fromAsync(app.store.quarantinedMessages({ mailboxId: mailbox.id, reason: null }));
 }
 
-async function theOne(on: TestApp, mailbox: Mailbox): Promise<HeldMail> {
+async function theOne(on: TestApp, mailbox: Mailbox): Promise<QuarantinedMessage> {
   const [mail, ...more] = await heldIn(on, mailbox);
   if (mail === undefined || more.length > 0) throw new Error('not one mail is in quarantine');
   return mail;
 }
 
 /** Puts a mail into quarantine as if a visit had. */
-async function hold(on: TestApp, mailbox: Mailbox, uid: number, reason: string, source: Buffer): Promise<HeldMail> {
+async function hold(
+  on: TestApp,
+  mailbox: Mailbox,
+  uid: number,
+  reason: string,
+  source: Buffer,
+): Promise<QuarantinedMessage> {
   const { store, raw } = on.app;
-  await store.holdMissed(mailbox.id, 7, { uid, sizeBytes: source.length, receivedAtMs: Date.now() });
-  const [missed] = await store.heldMail(mailbox.id, 7, uid);
+  await store.quarantineMissed(mailbox.id, 7, { uid, sizeBytes: source.length, receivedAtMs: Date.now() });
+  const [missed] = await store.quarantinedByUid(mailbox.id, 7, uid);
   const [place] = await raw.append([zstdCompressSync(source)]);
   if (missed === undefined || place === undefined) throw new Error('not held');
-  await store.holdAgain(missed, { reason, sizeBytes: source.length, raw: { ...place, sha256: 'a'.repeat(64) } });
-  return (await store.heldMail(mailbox.id, 7, uid))[0] ?? missed;
+  await store.requarantine(missed, { reason, sizeBytes: source.length, raw: { ...place, sha256: 'a'.repeat(64) } });
+  return (await store.quarantinedByUid(mailbox.id, 7, uid))[0] ?? missed;
 }
 
 /** A resolver whose parse threads fail at mails with `broken` in their body, and whose store may fail at a commit. */
-function resolverOn({ app }: TestApp, given: Partial<ResolvingPorts['store']> = {}) {
-  const digest = async (source: Uint8Array<ArrayBuffer>): Promise<Digested> => {
+function resolverOn({ app }: TestApp, given: Partial<ResolverPorts['store']> = {}) {
+  const digest = async (source: Uint8Array<ArrayBuffer>): Promise<ParseResult> => {
     const raw = { compressed: zstdCompressSync(source), sha256: 'b'.repeat(64) };
     if (Buffer.from(source).includes('broken body')) return { ok: false, reason: 'parse_timeout', ...raw };
-    return { ok: true, ...recognised(await parseMessage(source)), ...raw };
+    return { ok: true, ...fingerprintMessage(await parseMessage(source)), ...raw };
   };
   const ports = {
     ...{ blobs: app.blobs, raw: app.raw, passwords: app.passwords, sessions: app.sessions },
@@ -81,7 +87,7 @@ function resolverOn({ app }: TestApp, given: Partial<ResolvingPorts['store']> = 
     clock: { nowMs: Date.now },
     newId: randomUUIDv7,
     newRef: () => newReference(Date.now(), randomBytes),
-  } as unknown as ResolvingPorts;
+  } as unknown as ResolverPorts;
   const limits = { messageBytesMax: 50e6, windowMs: 1000, window: { messagesMax: 1, bytesMax: 1 } };
   return createResolver(ports, { limits, desk: { senderPerHourMax: null, senderExempt: [], reopenMs: null } });
 }
@@ -100,9 +106,9 @@ describe.each(databases)('a mail in quarantine, in %s', (kind) => {
     const mailbox = await on.addMailbox(dovecot, user);
     await on.app.pollOnce(mailbox, never);
     const held = await theOne(on, mailbox);
-    expect(await on.app.settle(held, 'retry')).toEqual({ what: 'held', reason: 'too_large' });
-    expect(await on.app.settle(held, 'release')).toMatchObject({ what: 'taken_in', outcome: 'ticket_opened' });
-    expect(await on.app.settle(held, 'release')).toEqual({ what: 'resolved' });
+    expect(await on.app.resolve(held, 'requeue')).toEqual({ what: 'quarantined', reason: 'too_large' });
+    expect(await on.app.resolve(held, 'release')).toMatchObject({ what: 'stored', outcome: 'ticket_opened' });
+    expect(await on.app.resolve(held, 'release')).toEqual({ what: 'resolved' });
     expect(await outcomesOf(on, mailbox)).toEqual(['1 ticket_opened', '2 ticket_opened', '3 ticket_opened']);
     const messages = (await Array.fromAsync(on.app.store.outcomes(mailbox.id, true))).flatMap(
       (row) => row.message ?? [],
@@ -121,12 +127,12 @@ describe.each(databases)('a mail in quarantine, in %s', (kind) => {
     await dovecot.append(user, 'INBOX', [large('big')]);
     const mailbox = await on.addMailbox(dovecot, user);
     await on.app.pollOnce(mailbox, never);
-    expect(await on.app.store.takeLease(mailbox.id, 'another worker', 600_000, null)).not.toBeNull();
+    expect(await on.app.store.acquireLease(mailbox.id, 'another worker', 600_000, null)).not.toBeNull();
     const held = await theOne(on, mailbox);
     await using one = resolverOn(on);
     await using two = resolverOn(on);
-    const results = await Promise.all([one.settle(held, 'release'), two.settle(held, 'release')]);
-    expect(results.map(({ what }) => what).sort()).toEqual(['resolved', 'taken_in']);
+    const results = await Promise.all([one.resolve(held, 'release'), two.resolve(held, 'release')]);
+    expect(results.map(({ what }) => what).sort()).toEqual(['resolved', 'stored']);
     expect(await on.app.store.listTickets(10)).toHaveLength(1);
   });
 
@@ -137,7 +143,7 @@ describe.each(databases)('a mail in quarantine, in %s', (kind) => {
     const second = await hold(on, mailbox, 2, 'mail_loop', mail('same'));
     await using one = resolverOn(on);
     await using two = resolverOn(on);
-    await Promise.all([one.settle(first, 'release'), two.settle(second, 'release')]);
+    await Promise.all([one.resolve(first, 'release'), two.resolve(second, 'release')]);
     expect(await on.app.store.listTickets(10)).toHaveLength(1);
     expect((await outcomesOf(on, mailbox)).map((line) => line.slice(2)).sort()).toEqual([
       ...['duplicate (seen_before)', 'ticket_opened'],
@@ -148,13 +154,13 @@ describe.each(databases)('a mail in quarantine, in %s', (kind) => {
     await using on = await testApp(await databaseOf(kind));
     const mailbox = await on.addMailbox({ ...dovecot, tlsPort: 1 }, 'nobody');
     const held = await hold(on, mailbox, 5, 'sender_flood', mail('kept'));
-    expect(await on.app.settle(held, 'retry')).toMatchObject({ what: 'taken_in', outcome: 'ticket_opened' });
+    expect(await on.app.resolve(held, 'requeue')).toMatchObject({ what: 'stored', outcome: 'ticket_opened' });
     expect(await outcomesOf(on, mailbox)).toEqual(['5 ticket_opened']);
     expect((await on.app.store.quarantine()).reasons).toEqual([]);
   });
 
   test('that a rule holds back is held by it again when it is tried again, and is never taken for its own duplicate', async () => {
-    await using on = await testApp(await databaseOf(kind), { TICKETMAILD_LIMITS_SENDER_PER_HOUR: '1' });
+    await using on = await testApp(await databaseOf(kind), { TICKETMAILD_LIMITS_SENDER_LIMIT_PER_HOUR: '1' });
     const user = dovecot.newUser();
     const mailbox = await on.addMailbox(dovecot, user);
     // What came before the mailbox was added is an import and no flood.
@@ -163,8 +169,8 @@ describe.each(databases)('a mail in quarantine, in %s', (kind) => {
     await on.app.pollOnce(mailbox, never);
     const held = await theOne(on, mailbox);
     expect(held).toMatchObject({ uid: 2, reason: 'sender_flood' });
-    expect(await on.app.settle(held, 'retry')).toEqual({ what: 'held', reason: 'sender_flood' });
-    expect(await on.app.settle(await theOne(on, mailbox), 'release')).toMatchObject({ outcome: 'ticket_opened' });
+    expect(await on.app.resolve(held, 'requeue')).toEqual({ what: 'quarantined', reason: 'sender_flood' });
+    expect(await on.app.resolve(await theOne(on, mailbox), 'release')).toMatchObject({ outcome: 'ticket_opened' });
     expect(await outcomesOf(on, mailbox)).toEqual(['1 ticket_opened', '2 ticket_opened']);
   });
 
@@ -174,10 +180,10 @@ describe.each(databases)('a mail in quarantine, in %s', (kind) => {
     const source = mail('bad', 'Date: Tue, 24 Nov 2026 10:00:00 +0000\r\n', 'a broken body');
     const held = await hold(on, mailbox, 1, 'parse_memory', source);
     await using resolver = resolverOn(on);
-    expect(await resolver.settle(held, 'retry')).toEqual({ what: 'held', reason: 'parse_timeout' });
+    expect(await resolver.resolve(held, 'requeue')).toEqual({ what: 'quarantined', reason: 'parse_timeout' });
     const again = await theOne(on, mailbox);
     expect(again).toMatchObject({ reason: 'parse_timeout', raw: held.raw });
-    expect(await resolver.settle(again, 'release')).toMatchObject({ what: 'taken_in', form: 'attached' });
+    expect(await resolver.resolve(again, 'release')).toMatchObject({ what: 'stored', form: 'attached' });
     const [row] = await Array.fromAsync(on.app.store.outcomes(mailbox.id, true));
     expect(row?.message).toMatchObject({
       subject: 'about bad',
@@ -195,18 +201,18 @@ describe.each(databases)('a mail in quarantine, in %s', (kind) => {
     const mailbox = await on.addMailbox(dovecot, dovecot.newUser());
     const held = await hold(on, mailbox, 1, 'sender_flood', mail('crash'));
     const died = new Failure('database_unavailable', 'died');
-    await using before = resolverOn(on, { commitReleased: () => Promise.reject(died) });
-    await expect(before.settle(held, 'release')).rejects.toBe(died);
+    await using before = resolverOn(on, { commitResolved: () => Promise.reject(died) });
+    await expect(before.resolve(held, 'release')).rejects.toBe(died);
     expect(await heldIn(on, mailbox)).toHaveLength(1);
     await using after = resolverOn(on, {
-      commitReleased: async (...args) => {
-        await on.app.store.commitReleased(...args);
+      commitResolved: async (...args) => {
+        await on.app.store.commitResolved(...args);
         throw died;
       },
     });
-    await expect(after.settle(held, 'release')).rejects.toBe(died);
+    await expect(after.resolve(held, 'release')).rejects.toBe(died);
     await using again = resolverOn(on);
-    expect(await again.settle(held, 'release')).toEqual({ what: 'resolved' });
+    expect(await again.resolve(held, 'release')).toEqual({ what: 'resolved' });
     expect(await on.app.store.listTickets(10)).toHaveLength(1);
   });
 
@@ -215,18 +221,18 @@ describe.each(databases)('a mail in quarantine, in %s', (kind) => {
     const mailbox = await on.addMailbox(dovecot, dovecot.newUser());
     const held = await hold(on, mailbox, 1, 'parse_failed', mail('gone'));
     const segment = held.raw?.segment ?? '';
-    expect(await on.app.store.neededSegments([segment])).toEqual([segment]);
-    expect(await on.app.store.discardHeld(held)).toBe(true);
-    expect(await on.app.store.discardHeld(held)).toBe(false);
-    expect(await on.app.settle(held, 'release')).toEqual({ what: 'resolved' });
-    expect(await on.app.store.neededSegments([segment])).toEqual([]);
+    expect(await on.app.store.retainedSegments([segment])).toEqual([segment]);
+    expect(await on.app.store.discard(held)).toBe(true);
+    expect(await on.app.store.discard(held)).toBe(false);
+    expect(await on.app.resolve(held, 'release')).toEqual({ what: 'resolved' });
+    expect(await on.app.store.retainedSegments([segment])).toEqual([]);
     expect(await outcomesOf(on, mailbox)).toEqual(['1 quarantined (parse_failed)']);
-    const [discarded] = await on.app.store.heldMail(mailbox.id, 7, 1, true);
+    const [discarded] = await on.app.store.quarantinedByUid(mailbox.id, 7, 1, true);
     if (discarded === undefined) throw new Error('not discarded');
     expect(discarded.discardedAtMs).toBeGreaterThan(Date.now() - 60_000);
-    expect(await on.app.store.holdDiscarded(discarded)).toBe(true);
-    expect(await on.app.store.holdDiscarded(discarded)).toBe(false);
-    expect(await on.app.settle(discarded, 'release')).toMatchObject({ what: 'taken_in', outcome: 'ticket_opened' });
+    expect(await on.app.store.undiscard(discarded)).toBe(true);
+    expect(await on.app.store.undiscard(discarded)).toBe(false);
+    expect(await on.app.resolve(discarded, 'release')).toMatchObject({ what: 'stored', outcome: 'ticket_opened' });
   });
 
   test('that is gone from the server and was never fetched is released as its header, and retried not at all', async () => {
@@ -240,14 +246,14 @@ describe.each(databases)('a mail in quarantine, in %s', (kind) => {
     await dovecot.changeUidValidity(user, 'INBOX');
     {
       await using resolver = resolverOn(on);
-      expect(await resolver.settle(await theOne(on, mailbox), 'release')).toEqual({ what: 'gone' });
+      expect(await resolver.resolve(await theOne(on, mailbox), 'release')).toEqual({ what: 'gone' });
     }
     await restore();
     await dovecot.expunge(user, 'INBOX', [1]);
-    expect(await on.app.settle(await theOne(on, mailbox), 'retry')).toEqual({ what: 'gone' });
+    expect(await on.app.resolve(await theOne(on, mailbox), 'requeue')).toEqual({ what: 'gone' });
     expect(await heldIn(on, mailbox)).toHaveLength(1);
-    const settled = await on.app.settle(await theOne(on, mailbox), 'release');
-    expect(settled).toMatchObject({ what: 'taken_in', outcome: 'ticket_opened', form: 'header' });
+    const settled = await on.app.resolve(await theOne(on, mailbox), 'release');
+    expect(settled).toMatchObject({ what: 'stored', outcome: 'ticket_opened', form: 'header' });
     const [row] = await Array.fromAsync(on.app.store.outcomes(mailbox.id, true));
     expect(row?.message).toMatchObject({
       ...{ subject: 'about big', messageId: 'big@example.test', from: { address: 'ada@example.test' } },
@@ -266,9 +272,9 @@ test('a mail that the database will not take is released with its header, and th
   const mailbox = await on.addMailbox(dovecot, user);
   await on.app.pollOnce(mailbox, never);
   const held = await theOne(on, mailbox);
-  expect(await on.app.settle(held, 'retry')).toEqual({ what: 'held', reason: 'row_refused' });
-  const settled = await on.app.settle(await theOne(on, mailbox), 'release');
-  expect(settled).toMatchObject({ what: 'taken_in', outcome: 'ticket_opened', form: 'attached' });
+  expect(await on.app.resolve(held, 'requeue')).toEqual({ what: 'quarantined', reason: 'row_refused' });
+  const settled = await on.app.resolve(await theOne(on, mailbox), 'release');
+  expect(settled).toMatchObject({ what: 'stored', outcome: 'ticket_opened', form: 'attached' });
   const [row] = await Array.fromAsync(on.app.store.outcomes(mailbox.id, true));
   expect(row?.message?.attachments).toMatchObject([{ name: 'original.eml', sizeBytes: huge.length }]);
 });

@@ -5,60 +5,60 @@
  */
 
 import type { ParsedMessage } from '../../mail/message.ts';
-import { peopleKinds, type Stored } from '../../mail/thread/match.ts';
-import { isOurToken, withoutPlus } from '../../mail/thread/reply-token.ts';
-import type { Known, KnownMessage, KnownTicket, Mailbox, NewMessage } from '../model.ts';
+import { participantKinds, type StoredThreads } from '../../mail/thread/match.ts';
+import { isValidToken, withoutSubaddress } from '../../mail/thread/reply-token.ts';
+import type { LookupMessage, LookupResult, LookupTicket, Mailbox, NewMessage } from '../model.ts';
 
-export type WindowState = {
+export type BatchState = {
   /** For the rules of thread.ts. */
-  readonly stored: Stored<KnownTicket>;
+  readonly stored: StoredThreads<LookupTicket>;
   /** The stored message that is this very mail, in this very mailbox. */
-  twinOf(parsed: ParsedMessage): KnownMessage | null;
+  duplicateOf(parsed: ParsedMessage): LookupMessage | null;
   /** The same mail in other mailboxes, where it has a ticket. */
-  copiesOf(parsed: ParsedMessage): readonly (KnownMessage & { readonly ticket: KnownTicket })[];
+  copiesOf(parsed: ParsedMessage): readonly (LookupMessage & { readonly ticket: LookupTicket })[];
   /** `kept`: it is in quarantine. null: not handled before. */
   handledAs(identity: string): 'stored' | 'kept' | null;
   /** True for an address of this mailbox: another one of ours is somebody else here. */
   isOwn(address: string): boolean;
   /** True for an address of any mailbox of ours. */
-  isOurs(address: string): boolean;
+  isHelpdeskAddress(address: string): boolean;
   /** Mails of that sender (lower-case) that are stored, or will be, and arrived within the hour up to then. */
   sentWithinHour(sender: string, atMs: number): number;
   readonly addedAtMs: number;
   /** A message that is going to be stored, with its ticket. */
-  add(message: NewMessage, ticket: KnownTicket | null): void;
+  add(message: NewMessage, ticket: LookupTicket | null): void;
   /** A mail that is going to be quarantined. */
-  keep(identity: string): void;
+  noteQuarantined(identity: string): void;
   /** Tickets that continue that closed one, oldest first. */
-  continuationsOf(ticketId: string): readonly KnownTicket[];
+  continuationsOf(ticketId: string): readonly LookupTicket[];
   /** `ticket` is going to continue the closed one of that id. */
-  goesOn(closedId: string, ticket: KnownTicket): void;
+  noteContinuation(closedId: string, ticket: LookupTicket): void;
   /** `ticket` stands for the ticket of that id from now on. */
-  replace(id: string, ticket: KnownTicket): void;
+  replace(id: string, ticket: LookupTicket): void;
 };
 
 const minuteMs = 60_000;
 const hourMs = 3_600_000;
 
-export function windowState(known: Known, maker: Maker): WindowState {
+export function batchState(known: LookupResult, maker: BatchContext): BatchState {
   const messages = groups(known.messages, ({ messageId }) => messageId);
   const naming = groups(known.naming, ({ named }) => named);
   const sent = groups(known.sent, ({ address }) => address);
-  const handled = new Map(known.handled.map(({ identity, isKept }) => [identity, isKept]));
-  for (const { identity, isKept } of known.handled) if (!isKept) handled.set(identity, false);
-  const own = new Set(maker.addresses.map(withoutPlus));
-  const later = new Map<string, KnownTicket>();
-  const latest = (ticket: KnownTicket | null): KnownTicket | null => {
+  const handled = new Map(known.handled.map(({ identity, isQuarantined }) => [identity, isQuarantined]));
+  for (const { identity, isQuarantined } of known.handled) if (!isQuarantined) handled.set(identity, false);
+  const own = new Set(maker.addresses.map(withoutSubaddress));
+  const later = new Map<string, LookupTicket>();
+  const latest = (ticket: LookupTicket | null): LookupTicket | null => {
     for (let now = ticket; ; ) {
       const next = now === null ? undefined : later.get(now.id);
       if (next === undefined || next === now) return now;
       now = next;
     }
   };
-  const current = <M extends { readonly ticket: KnownTicket | null }>(found: readonly M[] | undefined) =>
+  const current = <M extends { readonly ticket: LookupTicket | null }>(found: readonly M[] | undefined) =>
     (found ?? []).map((message) => ({ ...message, ticket: latest(message.ticket) }));
   const withId = (id: string) => current(messages.get(id));
-  const isOwn = (address: string) => own.has(withoutPlus(address));
+  const isOwn = (address: string) => own.has(withoutSubaddress(address));
   const continuations = groups(known.continuations, ({ closedId }) => closedId);
   const people = participants(known);
   const sameAs = (parsed: ParsedMessage) =>
@@ -66,22 +66,22 @@ export function windowState(known: Known, maker: Maker): WindowState {
   return {
     stored: {
       withId,
-      naming: (id) => current(naming.get(id)),
+      referencing: (id) => current(naming.get(id)),
       ticketOf: (ref) => latest(known.tickets.find((named) => named.ref === ref)?.ticket ?? null),
-      takesPart: people.takesPart,
-      isOurs: (token) => known.replyKey !== null && isOurToken(known.replyKey, token),
+      isParticipant: people.takesPart,
+      isValidToken: (token) => known.replyKey !== null && isValidToken(known.replyKey, token),
     },
-    twinOf: (parsed) => sameAs(parsed).find(({ mailboxId }) => mailboxId === maker.mailboxId) ?? null,
+    duplicateOf: (parsed) => sameAs(parsed).find(({ mailboxId }) => mailboxId === maker.mailboxId) ?? null,
     copiesOf: (parsed) =>
       sameAs(parsed).flatMap((other) =>
         other.ticket === null || other.mailboxId === maker.mailboxId ? [] : [{ ...other, ticket: other.ticket }],
       ),
     handledAs: (identity) => {
-      const isKept = handled.get(identity);
-      return isKept === undefined ? null : isKept ? 'kept' : 'stored';
+      const isQuarantined = handled.get(identity);
+      return isQuarantined === undefined ? null : isQuarantined ? 'kept' : 'stored';
     },
     isOwn,
-    isOurs: (address) => isOwn(address) || known.ownAddresses.has(withoutPlus(address)),
+    isHelpdeskAddress: (address) => isOwn(address) || known.ownAddresses.has(withoutSubaddress(address)),
     sentWithinHour: (sender, atMs) =>
       (sent.get(sender) ?? [])
         .filter((part) => part.atMs > atMs - hourMs - minuteMs && part.atMs <= atMs)
@@ -94,24 +94,24 @@ export function windowState(known: Known, maker: Maker): WindowState {
       const from = addressOf(parsed);
       const recipients = recipientsOf(parsed);
       for (const named of missing) put(naming, named, { named, ticket, from, recipients });
-      if (ticket !== null && peopleKinds.includes(parsed.kind)) people.add(ticket.id, [from, ...recipients]);
+      if (ticket !== null && participantKinds.includes(parsed.kind)) people.add(ticket.id, [from, ...recipients]);
       put(sent, from, { address: from, atMs: receivedAtMs - (receivedAtMs % minuteMs), count: 1 });
     },
-    keep: (identity) => {
+    noteQuarantined: (identity) => {
       if (!handled.has(identity)) handled.set(identity, true);
     },
     continuationsOf: (ticketId) => current(continuations.get(ticketId)).map(({ ticket }) => ticket),
-    goesOn: (closedId, ticket) => put(continuations, closedId, { closedId, ticket }),
+    noteContinuation: (closedId, ticket) => put(continuations, closedId, { closedId, ticket }),
     replace: (id, ticket) => void later.set(id, ticket),
   };
 }
 
 /** Who takes part in which ticket. That our own addresses are in every mail does not matter: the rules ask for no own one. */
-function participants(known: Known) {
+function participants(known: LookupResult) {
   const pair = (ticketId: string, address: string) => `${ticketId} ${address}`;
   const pairs = new Set(known.participants.map(({ ticketId, address }) => pair(ticketId, address)));
   return {
-    takesPart: (ticket: KnownTicket, address: string) =>
+    takesPart: (ticket: LookupTicket, address: string) =>
       pairs.has(pair(ticket.id, address)) || ticket.requesterAddress.toLowerCase() === address,
     add: (ticketId: string, addresses: readonly string[]) => {
       for (const address of addresses) pairs.add(pair(ticketId, address));
@@ -143,7 +143,7 @@ function put<V>(map: Map<string, V[]>, key: string, value: V): void {
 /** What makes the rows of a window: of which mailbox they are, the limits, the time, and new ids. */
 
 /** Limits and choices of the operator. */
-export type DeskRules = {
+export type TicketRules = {
   /** Mails of one sender in one mailbox within an hour; more are quarantined. null: any number. */
   readonly senderPerHourMax: number | null;
   /** From addresses, lower-case, that it does not hold for. */
@@ -152,30 +152,35 @@ export type DeskRules = {
   readonly reopenMs: number | null;
 };
 
-export type Maker = {
+export type BatchContext = {
   readonly mailboxId: string;
   /** Where the mailbox gets its mail. */
   readonly addresses: readonly string[];
   readonly nowMs: number;
   /** Whether a stored mail is to be touched on the server afterwards. */
-  readonly acts: boolean;
+  readonly hasPostAction: boolean;
   /** True when somebody wants these mails although they were quarantined: no guard keeps them aside again. */
-  readonly released: boolean;
-  readonly rules: DeskRules;
+  readonly isReleased: boolean;
+  readonly rules: TicketRules;
   readonly newId: () => string;
   readonly newRef: () => string;
 };
 
 type Source = { readonly clock: { nowMs(): number }; readonly newId: () => string; readonly newRef: () => string };
 
-export function makerOf(mailbox: Mailbox, { clock, newId, newRef }: Source, rules: DeskRules, released = false): Maker {
-  const acts = mailbox.after.kind !== 'leave';
+export function batchContextOf(
+  mailbox: Mailbox,
+  { clock, newId, newRef }: Source,
+  rules: TicketRules,
+  released = false,
+): BatchContext {
+  const acts = mailbox.postAction.kind !== 'leave';
   return {
     mailboxId: mailbox.id,
     addresses: mailbox.addresses,
     nowMs: clock.nowMs(),
-    acts,
-    released,
+    hasPostAction: acts,
+    isReleased: released,
     rules,
     newId,
     newRef,

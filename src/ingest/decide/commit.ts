@@ -6,30 +6,30 @@
  * not moved, and the next poll starts over with it.
  */
 import { isFailure } from '../../errors.ts';
-import { withoutPlus } from '../../mail/thread/reply-token.ts';
-import type { Kept } from '../fetch/store-files.ts';
-import type { Batch, Copy, Known } from '../model.ts';
+import { withoutSubaddress } from '../../mail/thread/reply-token.ts';
+import type { StoredMessage } from '../fetch/store-files.ts';
+import type { Batch, LookupResult, MessageCopy } from '../model.ts';
 import type { IngestStore, Lease } from '../stores.ts';
-import type { Maker } from './batch-context.ts';
+import type { BatchContext } from './batch-context.ts';
 import { recipientsOf } from './batch-context.ts';
 import { type Decision, decide } from './decide.ts';
-import { questionOf } from './lookup.ts';
+import { lookupRequestFor } from './lookup.ts';
 
 /** Where a window belongs, and what makes its new rows. */
-export type CommitPlace = {
+export type CommitTarget = {
   /** null: no lease, for mails that are taken out of quarantine; their outcomes take the place of those that wait. */
   readonly lease: Lease | null;
   /** Numbering of the UIDs. */
-  readonly uidValidity: number;
-  readonly maker: Maker;
+  readonly folderEpoch: number;
+  readonly batchContext: BatchContext;
 };
 
 const conflictsMax = 4;
 
 /** The decisions that are now in the database, one for each arrival, in order. */
-export async function commitWindow(
-  window: readonly Kept[],
-  place: CommitPlace,
+export async function commitMessages(
+  window: readonly StoredMessage[],
+  place: CommitTarget,
   store: IngestStore,
 ): Promise<readonly Decision[]> {
   const first = window[0];
@@ -40,13 +40,13 @@ export async function commitWindow(
     if (!isFailure(error, 'row_refused')) throw error;
     if (window.length === 1) return commitOnce([refused(first)], place, store, conflictsMax);
     const half = Math.ceil(window.length / 2);
-    const before = await commitWindow(window.slice(0, half), place, store);
-    return [...before, ...(await commitWindow(window.slice(half), place, store))];
+    const before = await commitMessages(window.slice(0, half), place, store);
+    return [...before, ...(await commitMessages(window.slice(half), place, store))];
   }
 }
 
 /** The arrival as one to be quarantined, since the database will not take its rows. */
-function refused(arrival: Kept): Kept {
+function refused(arrival: StoredMessage): StoredMessage {
   const { uid, sizeBytes, receivedAtMs } = arrival;
   const raw = arrival.what === 'vanished' ? null : arrival.raw;
   return { uid, sizeBytes, receivedAtMs, what: 'quarantined', reason: 'row_refused', raw };
@@ -57,32 +57,33 @@ function refused(arrival: Kept): Kept {
  * stored by then.
  */
 async function commitOnce(
-  window: readonly Kept[],
-  place: CommitPlace,
+  window: readonly StoredMessage[],
+  place: CommitTarget,
   store: IngestStore,
   triesLeft: number,
 ): Promise<readonly Decision[]> {
-  const found = await store.lookUp(questionOf(window, place.maker));
+  const found = await store.lookUp(lookupRequestFor(window, place.batchContext));
   // What is in quarantine is the mail itself, which is no mail before it.
-  const known = place.lease === null ? { ...found, handled: found.handled.filter(({ isKept }) => !isKept) } : found;
-  const decisions = decide(window, known, place.maker);
+  const known =
+    place.lease === null ? { ...found, handled: found.handled.filter(({ isQuarantined }) => !isQuarantined) } : found;
+  const decisions = decide(window, known, place.batchContext);
   try {
-    await commit(batchOf(decisions, place.uidValidity), place, store);
+    await commit(batchOf(decisions, place.folderEpoch), place, store);
   } catch (error) {
     if (!isFailure(error, 'database_conflict') || triesLeft <= 1) throw error;
     return commitOnce(window, place, store, triesLeft - 1);
   }
-  await linkCopies(decisions, known, place.maker, store);
+  await linkCopies(decisions, known, place.batchContext, store);
   return decisions;
 }
 
-function commit(batch: Batch, { lease, maker }: CommitPlace, store: IngestStore): Promise<void> {
-  return lease === null ? store.commitReleased(maker.mailboxId, batch) : store.commitBatch(lease, batch);
+function commit(batch: Batch, { lease, batchContext: maker }: CommitTarget, store: IngestStore): Promise<void> {
+  return lease === null ? store.commitResolved(maker.mailboxId, batch) : store.commitBatch(lease, batch);
 }
 
 function batchOf(decisions: readonly Decision[], uidValidity: number): Batch {
   return {
-    cursor: { uidValidity, uid: decisions.at(-1)?.outcome.uid ?? 0 },
+    cursor: { folderEpoch: uidValidity, uid: decisions.at(-1)?.outcome.uid ?? 0 },
     tickets: decisions.flatMap((decision) => decision.ticket ?? []),
     messages: decisions.flatMap((decision) => decision.message ?? []),
     outcomes: decisions.map((decision) => decision.outcome),
@@ -98,13 +99,14 @@ function batchOf(decisions: readonly Decision[], uidValidity: number): Batch {
  */
 async function linkCopies(
   decisions: readonly Decision[],
-  { ownAddresses }: Known,
-  { mailboxId, addresses }: Maker,
+  { ownAddresses }: LookupResult,
+  { mailboxId, addresses }: BatchContext,
   store: IngestStore,
 ): Promise<void> {
-  const here = new Set(addresses.map(withoutPlus));
-  const isElsewhere = (address: string) => ownAddresses.has(withoutPlus(address)) && !here.has(withoutPlus(address));
-  const copies = decisions.flatMap(({ ticket, message }): Copy[] => {
+  const here = new Set(addresses.map(withoutSubaddress));
+  const isElsewhere = (address: string) =>
+    ownAddresses.has(withoutSubaddress(address)) && !here.has(withoutSubaddress(address));
+  const copies = decisions.flatMap(({ ticket, message }): MessageCopy[] => {
     if (ticket === null || message === null || !recipientsOf(message.parsed).some(isElsewhere)) return [];
     const { messageId, contentHash } = message.parsed;
     return [{ messageId, contentHash, ticketId: ticket.id }];

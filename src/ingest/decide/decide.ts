@@ -8,15 +8,8 @@
  */
 
 import type { Address, ParsedMessage } from '../../mail/message.ts';
-import type { ThreadKeys } from '../../mail/thread/match.ts';
-import {
-  type Candidate,
-  findTicket,
-  neverOpensTicket,
-  requesterOf,
-  type ThreadRule,
-  ticketSubject,
-} from '../../mail/thread/match.ts';
+import type { ThreadKeys } from '../../mail/thread/keys.ts';
+import { type Candidate, findTicket, neverOpensTicket, type ThreadRule } from '../../mail/thread/match.ts';
 import type { StoredMessage } from '../fetch/store-files.ts';
 import type {
   LookupResult,
@@ -272,7 +265,14 @@ function newTicket(
   isOrphan: boolean,
   { newId, newRef }: BatchContext,
 ): NewTicket {
-  return { id: newId(), ref: newRef(), subject: ticketSubject(parsed), requester, createdAtMs, isOrphan };
+  // The ticket gets a placeholder, the message keeps its empty subject.
+  const subject = parsed.subject.trim() === '' ? '(no subject)' : parsed.subject;
+  return { id: newId(), ref: newRef(), subject, requester, createdAtMs, isOrphan };
+}
+
+/** The sender, or the first Reply-To address where there is none. */
+function requesterOf({ from, replyTo }: ParsedMessage): Address {
+  return from ?? replyTo[0] ?? { name: '', address: '' };
 }
 
 /** What is not stored as a message stays untouched on the server. */

@@ -5,7 +5,7 @@
  * its mailbox was added is an import and no flood; reports of servers are bounded by the mail that they are about.
  */
 import type { Address, MessageKind, ParsedMessage } from '../../mail/message.ts';
-import type { ThreadKeys } from '../../mail/thread/match.ts';
+import type { ThreadKeys } from '../../mail/thread/keys.ts';
 import type { QuarantineReason, SenderSpan } from '../model.ts';
 import type { BatchContext, BatchState, TicketRules } from './batch-context.ts';
 

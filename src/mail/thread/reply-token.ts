@@ -1,18 +1,19 @@
 /**
- * Reply tokens: what a helpdesk puts into the answer address and the Message-ID of its mails, so that the reply finds its
- * ticket whatever else is lost on the way. Pure: key and randomness come in.
+ * Ticket references and reply tokens: an HMAC-SHA256 (RFC 2104, cut to 80 bits) over the reference, put into the reply
+ * address and the Message-ID of mail that the helpdesk sends, so that a reply finds its ticket.
  *
- * A token is the reference and 80 bits of HMAC-SHA256 (RFC 2104) over it: nobody without the key makes one for a ticket
- * that he has no token of. It is read in any case of letters, since servers on the way change it. It never expires: who
- * was given one may answer to its ticket.
+ * A reference is the day and six random letters (`261124-7KQ3MX`): people can spell it, it sorts by day, and it does not
+ * reveal how many tickets there are. It is no secret and gives no access. A token cannot be forged without the key; it is
+ * read in upper and lower case, since servers change the case, and never expires. Pure: key and randomness are arguments.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 
-/** As it was found; whether it is ours tells `isOurToken`. `ref` in upper case, `mac` in lower case. */
+/** A token as found, not verified (see `isValidToken`). `ref` in upper case, `mac` in lower case. */
 export type ReplyToken = { readonly ref: string; readonly mac: string };
 
-/** Crockford's base 32, in lower case. */
+/** Crockford's base 32, in lower case: no I, L, O, U, so that nothing is misread or spells a word. */
 const alphabet = '0123456789abcdefghjkmnpqrstvwxyz';
+
 const macCharacters = 16;
 const purpose = 'ticketmaild reply token\0';
 /** RFC 5321 section 4.5.3.1.1. */
@@ -23,6 +24,14 @@ const tokenForm = String.raw`(\d{6}-[0-9a-hjkmnp-tv-z]{6})`;
 const macForm = '([0-9a-hjkmnp-tv-z]{16})';
 const plusPart = new RegExp(String.raw`\+${tokenForm}-${macForm}@`, 'giu');
 const idForm = new RegExp(String.raw`^tm\.${tokenForm}\.${macForm}\.[^@]{1,200}@`, 'iu');
+
+/** The reference of a new ticket. `randomBytes(n)` returns n random bytes; six are used, one per letter. */
+export function newReference(nowMs: number, randomBytes: (count: number) => Uint8Array): string {
+  const day = new Date(nowMs).toISOString().slice(2, 10).replaceAll('-', '');
+  return `${day}-${Array.from(randomBytes(6), (byte) => alphabet[byte & 31])
+    .join('')
+    .toUpperCase()}`;
+}
 
 /** The MAC of the token of that ticket. `key`: 32 bytes. */
 function macOf(key: Uint8Array, ref: string): string {
@@ -42,8 +51,8 @@ export function isValidToken(key: Uint8Array, { ref, mac }: ReplyToken): boolean
 }
 
 /**
- * `address` with the token as its plus part (RFC 5233), in place of one that it has. null when the local part would be
- * longer than 64 characters, or `address` is none.
+ * `address` with the token as its subaddress (RFC 5233), which replaces one that it has. null when the local part would
+ * be longer than 64 characters, or `address` is no address.
  */
 export function replyAddress(key: Uint8Array, ref: string, address: string): string | null {
   const at = address.lastIndexOf('@');
@@ -52,12 +61,12 @@ export function replyAddress(key: Uint8Array, ref: string, address: string): str
   return at <= 0 || name === '' || local.length > localPartMax ? null : `${local}${address.slice(at)}`;
 }
 
-/** A new Message-ID, without angle brackets. `random`: bytes that make it the only one of its kind. */
+/** A new Message-ID, without angle brackets. `random`: bytes that make it unique. */
 export function replyMessageId(key: Uint8Array, ref: string, random: Uint8Array, domain: string): string {
   return `tm.${ref.toLowerCase()}.${macOf(key, ref)}.${Buffer.from(random).toString('hex')}@${domain}`;
 }
 
-/** The tokens in recipient addresses, or in texts that hold some. */
+/** The tokens in recipient addresses, or in texts that hold addresses; at most 20. */
 export function tokensInAddresses(texts: readonly string[]): readonly ReplyToken[] {
   const found: ReplyToken[] = [];
   for (const text of texts) {
@@ -78,15 +87,8 @@ function tokenOf(ref: string, mac: string): ReplyToken {
   return { ref: ref.toUpperCase(), mac: mac.toLowerCase() };
 }
 
-/**
- * What keeps mail from going in circles: addresses of the mailbox itself, mail that passed too many servers, and senders that flood.
- *
- * Nothing is dropped: what is kept aside here is in quarantine with its source, and can be released. What arrived before
- * its mailbox was added is an import and no flood; reports of servers are bounded by the mail that they are about.
- */
-
-/** Lower-case, without the plus part (RFC 5233): it is the same mailbox. */
-export function withoutPlus(address: string): string {
+/** The address in lower case without its subaddress (RFC 5233, `+detail`): the same mailbox. */
+export function withoutSubaddress(address: string): string {
   const whole = address.toLowerCase();
   const at = whole.lastIndexOf('@');
   const plus = whole.indexOf('+');

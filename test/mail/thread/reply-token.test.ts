@@ -1,7 +1,7 @@
 /** Reply tokens, and the other clues that a mail has of its ticket. */
 import { describe, expect, test } from 'vitest';
 import type { ParsedMessage } from '../../../src/mail/message.ts';
-import { threadKeysOf } from '../../../src/mail/thread/match.ts';
+import { threadKeysOf } from '../../../src/mail/thread/keys.ts';
 import {
   isValidToken,
   replyAddress,

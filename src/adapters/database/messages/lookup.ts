@@ -17,11 +17,14 @@ import type {
   SentCount,
 } from '../../../ingest/model.ts';
 import { participantKinds } from '../../../mail/thread/match.ts';
-import { withoutPlus } from '../../../mail/thread/reply-token.ts';
-import { shortColumn, toAddresses } from '../rows/mailboxes.ts';
+import { withoutSubaddress } from '../../../mail/thread/reply-token.ts';
+import { mailboxColumn } from '../rows/mailbox-columns.ts';
+import { toAddresses } from '../rows/mailboxes.ts';
 import { hashOf } from '../rows/messages.ts';
-import { chunks, fromDatabaseTime, fromOptionalTime, type SqlDialect, toDatabaseTime } from '../sql/dialect.ts';
+import type { SqlDialect } from '../sql/dialect.ts';
+import { chunks } from '../sql/statements.ts';
 import type { MessageTable, SqlExecutor, TicketTable } from '../sql/tables.ts';
+import { fromDatabaseTime, fromOptionalTime, toDatabaseTime } from '../sql/values.ts';
 import { linkCopies, readReplyKey } from './tickets.ts';
 
 /** Of the messages that name one Message-ID, the newest: thousands may answer to one circular. */
@@ -432,7 +435,7 @@ function createOwnAddresses(db: SqlExecutor): () => Promise<ReadonlySet<string>>
 async function readAll(db: SqlExecutor): Promise<ReadonlySet<string>> {
   const rows = await db
     .selectFrom('mailboxes')
-    .select([shortColumn('addresses'), shortColumn('username')])
+    .select([mailboxColumn('addresses'), mailboxColumn('username')])
     .execute();
-  return new Set(rows.flatMap((row) => toAddresses(row).map(withoutPlus)));
+  return new Set(rows.flatMap((row) => toAddresses(row).map(withoutSubaddress)));
 }
