@@ -50,12 +50,12 @@ test('of three workers that reach for a mailbox through three nodes at once, exa
   for (const store of stores) expect(await store.mailboxById(id)).not.toBeNull();
   for (let round = 1; round <= 50; round += 1) {
     const taken = await Promise.all(
-      stores.map((store, index) => store.takeLease(id, `worker${index}`, minuteMs, null)),
+      stores.map((store, index) => store.acquireLease(id, `worker${index}`, minuteMs, null)),
     );
     const won = taken.filter((lease) => lease !== null);
     expect(won, `round ${round}`).toHaveLength(1);
     expect(won[0]?.epoch).toBe(round);
-    await stores[round % 3]?.freeLease(id, won[0]?.owner ?? '');
+    await stores[round % 3]?.reclaimLease(id, won[0]?.owner ?? '');
   }
 });
 
@@ -65,7 +65,7 @@ test('replies that are added to the same ticket through three nodes at once all 
   const workers = await Promise.all(
     stores.map(async (store, index) => {
       const id = await addSample(store);
-      const lease = await store.takeLease(id, `worker${index}`, minuteMs, null);
+      const lease = await store.acquireLease(id, `worker${index}`, minuteMs, null);
       if (lease === null) throw new Error('not taken');
       return { store, lease };
     }),
@@ -100,7 +100,7 @@ async function startWorkers(undo: AsyncDisposableStack, database: ClusterDatabas
       TICKETMAILD_DATABASE_URL: database.url(index),
       TICKETMAILD_HTTP_LISTEN: '127.0.0.1:0',
       TICKETMAILD_POLL_INTERVAL_S: '2',
-      TICKETMAILD_POLL_BACK_OFF_S_MAX: '2',
+      TICKETMAILD_POLL_BACKOFF_MAX_S: '2',
       TICKETMAILD_POLL_LEASE_S: '5',
       TICKETMAILD_POLL_COMMAND_TIMEOUT_S: '5',
       TICKETMAILD_MESSAGE_PARSE_THREADS: '1',
@@ -241,7 +241,7 @@ test('nodes that crash or freeze, a lost quorum, and workers that die or stand s
   expect([...(await ticketSubjects(database, 0))].sort(byNumber)).toEqual(flow.sent);
   const reconciled = await runCommand(['reconcile'], { env: last?.env ?? {} });
   expect(reconciled, reconciled.stdout).toMatchObject({ code: 0 });
-  const state = `select count(*), count(distinct mailbox_id, uid_validity, uid) from ${database.name}.outcome`;
+  const state = `select count(*), count(distinct mailbox_id, folder_epoch, uid) from ${database.name}.outcome`;
   expect(await three.query(state)).toBe(`${flow.sent.length}\t${flow.sent.length}\n`);
   expect(repeated(workers)).toEqual([]);
   for (const worker of [second, last]) {

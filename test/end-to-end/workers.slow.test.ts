@@ -6,7 +6,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { homeOf } from '../../src/ingest/scheduler/workers.ts';
+import { preferredWorker } from '../../src/ingest/scheduler/workers.ts';
 import type { Daemon, LogLine } from '../support/daemon.ts';
 import { type Dovecot, startDovecot } from '../support/dovecot.ts';
 import { type Mariadb, startMariadb } from '../support/mariadb.ts';
@@ -110,7 +110,7 @@ test('four workers share the mailboxes, and one that is killed and one that stan
       TICKETMAILD_POLL_LEASE_S: `${leaseMs / 1000}`,
       TICKETMAILD_POLL_COMMAND_TIMEOUT_S: `${leaseMs / 1000}`,
       TICKETMAILD_POLL_CONCURRENCY_PER_HOST_MAX: '8',
-      TICKETMAILD_PUSH_CONNECTIONS_MAX: '100',
+      TICKETMAILD_IDLE_CONNECTIONS_MAX: '100',
       TICKETMAILD_MESSAGE_BATCH_MESSAGES_MAX: '5',
     },
   });
@@ -125,7 +125,7 @@ test('four workers share the mailboxes, and one that is killed and one that stan
   /** All of them rest with the worker that each is at home with. */
   const settled = async (live: readonly Worker[]) => {
     const [names, held] = [live.map(({ name }) => name), await owners()];
-    return boxes.every(({ id }) => held.get(id) === homeOf(id, names)) ? held : null;
+    return boxes.every(({ id }) => held.get(id) === preferredWorker(id, names)) ? held : null;
   };
   const boxesOf = async ({ name }: Worker) => {
     const held = await owners();
@@ -163,7 +163,7 @@ test('four workers share the mailboxes, and one that is killed and one that stan
   const subjects = async () => (await query('select subject from ticket')).split('\n').filter((line) => line !== '');
   await until('all mail', async () => (await subjects()).length >= flow.sent.length);
   expect((await subjects()).sort()).toEqual([...flow.sent].sort());
-  const outcomes = await query('select count(*), count(distinct mailbox_id, uid_validity, uid) from outcome');
+  const outcomes = await query('select count(*), count(distinct mailbox_id, folder_epoch, uid) from outcome');
   expect(outcomes).toBe(`${flow.sent.length}\t${flow.sent.length}\n`);
   expect(repeated(workers)).toEqual([]);
   expect(await desk.command('reconcile')).toMatchObject({ code: 0 });
@@ -219,16 +219,16 @@ test('a worker whose reports do not get through says so and goes on with its vis
   const database = await mariadb.createDatabase();
   await using desk = await openDesk({
     database,
-    env: { TICKETMAILD_LOG_LEVEL: 'debug', TICKETMAILD_PUSH_CONNECTIONS_MAX: '10' },
+    env: { TICKETMAILD_LOG_LEVEL: 'debug', TICKETMAILD_IDLE_CONNECTIONS_MAX: '10' },
   });
   const user = dovecot.newUser();
   await dovecot.createFolder(user, 'INBOX');
   await desk.add(dovecot, user);
   const daemon = desk.start();
-  await daemon.waitFor(named('push.started'));
+  await daemon.waitFor(named('idle.started'));
   const trigger = "create trigger no_reports before update on workers for each row signal sqlstate '45000'";
   await mariadb.query(`use ${database.name}; ${trigger}`);
-  await daemon.waitFor(named('worker.report_failed'));
+  await daemon.waitFor(named('worker.heartbeat_failed'));
   const check = await until('it is taken for dead', async () => {
     const { workers } = (await readiness(daemon)).body.checks;
     return workers.status === 'warning' ? workers : null;
@@ -236,7 +236,7 @@ test('a worker whose reports do not get through says so and goes on with its vis
   expect(check.reason).toBe('the reports of this worker do not get through to the database');
   // Three looks at the workers.
   await sleep(6000);
-  expect(daemon.lines.filter((line) => named('lease.recovered')(line) || named('poll.failed')(line))).toEqual([]);
+  expect(daemon.lines.filter((line) => named('lease.reclaimed')(line) || named('poll.failed')(line))).toEqual([]);
   await dovecot.append(user, 'INBOX', [mail('all-the-same')]);
   await daemon.waitFor(named('message.ticket_opened'));
   await mariadb.query(`use ${database.name}; drop trigger no_reports`);
@@ -252,7 +252,7 @@ test('after a start of the machine its workers of before are forgotten, and thos
   const query = (sql: string) => mariadb.query(`use ${database.name}; ${sql}`);
   const before = `${hostname().slice(0, 64)}/00000000/1/1/1`;
   const since = 'utc_timestamp(3) - interval 1 minute';
-  await query(`insert into workers (worker, host, pid, key_ids, vault, revision, started_at, seen_at) values
+  await query(`insert into workers (worker, host, pid, key_ids, vault, revision, started_at, heartbeat_at) values
     ('${before}', 'here', 1, '', 'closed', 0, ${since}, ${since}), ('far/00000000/1/1/1', 'far', 1, '', 'closed', 0, ${since}, ${since})`);
   await query(`update mailbox_state set lease_owner = '${before}', lease_until = utc_timestamp(3) + interval 1 hour
     where mailbox_id = '${id}'`);

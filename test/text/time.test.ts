@@ -38,7 +38,7 @@ describe.each(['garbage', '', '2026-99-99 00:00:00.000'])('with %j where a time 
     await app.store.reportWorker({ worker: 'w1', host: 'elsewhere', pid: 4711, ...idle });
     await app.store.reportWorker({ worker: 'w2', host: 'beyond', pid: 4712, ...idle });
     sql(`update workers set started_at = '${text}'`);
-    sql(`update workers set seen_at = '${text}' where worker = 'w1'`);
+    sql(`update workers set heartbeat_at = '${text}' where worker = 'w1'`);
     const { code, json } = await desk.run(['encryption', 'status', '--json']);
     expect(code).toBe(0);
     // As text it lies before or after every time, more than a day away.

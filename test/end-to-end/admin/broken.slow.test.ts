@@ -101,7 +101,7 @@ test('what hostile mail, servers and rows say is shown and never runs', async ()
   for (const [index, text] of hostile.entries()) {
     await scene.rows(
       `insert into mailboxes (name, host, port, username, folder, ${columns}) select ${word(`${index} ${text}`)}, ${index === 0 ? word(text) : 'host'}, ${index === 1 ? server.port : 'port'}, username, ${word(index === 1 ? 'INBOX' : text)}, ${columns} from mailboxes where name = ${word(user)};` +
-        `insert into workers (worker, host, pid, key_ids, vault, revision, started_at, seen_at) values (${word(`w${index}`)}, ${word(text)}, ${index + 1}, '', ${word(text.replaceAll(/[^ -~]/g, '').slice(0, 20))}, 0, now(3), now(3) + interval 1 minute);`,
+        `insert into workers (worker, host, pid, key_ids, vault, revision, started_at, heartbeat_at) values (${word(`w${index}`)}, ${word(text)}, ${index + 1}, '', ${word(text.replaceAll(/[^ -~]/g, '').slice(0, 20))}, 0, now(3), now(3) + interval 1 minute);`,
     );
   }
   await scene.rows(

@@ -11,10 +11,11 @@ import type { AdminAccount, AdminStore, StoredAdminSession } from '../../../admi
 import type { AuditEntry } from '../../../encryption/ports.ts';
 import { isFailure } from '../../../errors.ts';
 import { addAudit } from '../rows/audit.ts';
-import { fromForeignTime, type SqlDialect, toDatabaseTime } from '../sql/dialect.ts';
+import type { SqlDialect } from '../sql/dialect.ts';
 import { isTransient } from '../sql/errors.ts';
 import type { AdminAccountTable, SqlExecutor } from '../sql/tables.ts';
 import { inTransaction, withRetries } from '../sql/transactions.ts';
+import { fromForeignTime, toDatabaseTime } from '../sql/values.ts';
 
 type Accounts = Pick<
   AdminStore,

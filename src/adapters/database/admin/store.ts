@@ -11,9 +11,10 @@ import type { HourlyActivity, OperationKind } from '../../../admin/service.ts';
 import { isFailure } from '../../../errors.ts';
 import type { Outcome } from '../../../ingest/model.ts';
 import { lastAudit } from '../rows/audit.ts';
-import { fromForeignTime, fromOptionalTime, type SqlDialect, toDatabaseTime, truncate } from '../sql/dialect.ts';
+import type { SqlDialect } from '../sql/dialect.ts';
 import type { SqlExecutor, Tables } from '../sql/tables.ts';
 import { inTransaction } from '../sql/transactions.ts';
+import { fromForeignTime, fromOptionalTime, toDatabaseTime, truncate } from '../sql/values.ts';
 import { adminAccounts, adminAttempts } from './accounts.ts';
 
 export function adminStore(db: SqlExecutor, dialect: SqlDialect): AdminStore {

@@ -20,18 +20,15 @@ import type {
 } from '../../../encryption/ports.ts';
 import { Failure } from '../../../errors.ts';
 import { addAudit, readAudit } from '../rows/audit.ts';
-import {
-  connectionColumns,
-  isSealable,
-  lacksOpenKey,
-  passwordBytes,
-  rowConnection,
-  shortColumn,
-} from '../rows/mailboxes.ts';
+import { connectionColumns, mailboxColumn } from '../rows/mailbox-columns.ts';
+import { rowConnection } from '../rows/mailboxes.ts';
+import { isSealable, lacksOpenKey, passwordBytes } from '../rows/passwords.ts';
 import { listWorkers, removeWorker, reportWorker } from '../rows/workers.ts';
-import { chunksOfSizes, fromForeignTime, type SqlDialect } from '../sql/dialect.ts';
+import type { SqlDialect } from '../sql/dialect.ts';
+import { chunksOfSizes } from '../sql/statements.ts';
 import type { SqlExecutor, Tables } from '../sql/tables.ts';
 import { inTransaction } from '../sql/transactions.ts';
+import { fromForeignTime } from '../sql/values.ts';
 import {
   claimOperation,
   countPasswordWrite,
@@ -103,8 +100,8 @@ async function passwordCounts(db: SqlExecutor): Promise<PasswordCounts> {
 async function readablePasswords(db: SqlExecutor): Promise<readonly ReadablePassword[]> {
   const rows = await db
     .selectFrom('mailboxes')
-    .select([shortColumn('name'), shortColumn('password_form'), shortColumn('created_at')])
-    .select([shortColumn('plaintext_since'), shortColumn('plaintext_until')])
+    .select([mailboxColumn('name'), mailboxColumn('password_form'), mailboxColumn('created_at')])
+    .select([mailboxColumn('plaintext_since'), mailboxColumn('plaintext_until')])
     .where('state', '<>', 'removing')
     .where((where) => where.or([where('plaintext_since', 'is not', null), where('password_form', '=', 'plain')]))
     .orderBy('mailboxes.name')
@@ -218,7 +215,7 @@ async function changeThese(
       return made === null ? [] : [{ row, made }];
     });
     for (const alike of groups(changed)) {
-      for (const chunk of chunksOfSizes(alike, dialect.changeSizes)) await writeChanges(db, dialect, chunk);
+      for (const chunk of chunksOfSizes(alike, dialect.updateSizes)) await writeChanges(db, dialect, chunk);
     }
     if (changed.length > 0) await countPasswordWrite(db);
     await addAudit(
@@ -239,8 +236,8 @@ type Changed = { readonly row: HeldRow; readonly made: Made };
 async function holdRows(db: SqlExecutor, dialect: SqlDialect, choice: PasswordChoice, ids: readonly string[]) {
   const query = db
     .selectFrom('mailboxes')
-    .select(['id', shortColumn('name'), ...connectionColumns])
-    .select([shortColumn('password_form'), shortColumn('password_key_id'), passwordBytes(dialect).as('password')])
+    .select(['id', mailboxColumn('name'), ...connectionColumns])
+    .select([mailboxColumn('password_form'), mailboxColumn('password_key_id'), passwordBytes(dialect).as('password')])
     .where('id', 'in', ids)
     .where((where) => isChosen(where, dialect, choice))
     .orderBy('id');

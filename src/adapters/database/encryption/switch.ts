@@ -9,13 +9,13 @@
 import { type SqlBool, sql } from 'kysely';
 import type { AuditEntry, SwitchReading } from '../../../encryption/ports.ts';
 import { Failure, isFailure } from '../../../errors.ts';
-import { firstRow, type SwitchRow, type SwitchState } from '../../../secret/switch.ts';
+import { initialSwitchRow, type SwitchRow, type SwitchState } from '../../../secret/switch.ts';
 import { addAudit } from '../rows/audit.ts';
-import { isSealable } from '../rows/mailboxes.ts';
+import { isSealable } from '../rows/passwords.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
-import { fromDatabaseTime, toDatabaseTime } from '../sql/dialect.ts';
 import type { EncryptionSwitchTable, SqlExecutor } from '../sql/tables.ts';
 import { inTransaction } from '../sql/transactions.ts';
+import { fromDatabaseTime, toDatabaseTime } from '../sql/values.ts';
 
 const switchId = 1;
 const claimTriesMax = 10;
@@ -81,7 +81,7 @@ export async function writeSwitch(
       .where('revision', '=', Math.max(0, expectedRevision))
       .executeTakeFirst();
     if (result.numUpdatedRows !== 1n) {
-      if (expectedRevision > firstRow.revision) throw switchChanged(expectedRevision);
+      if (expectedRevision > initialSwitchRow.revision) throw switchChanged(expectedRevision);
       await addSwitch(transaction, row);
     }
     await addAudit(transaction, dialect, audit);
@@ -117,7 +117,7 @@ function fromSwitchRow(row: SwitchRow) {
 export async function lockSwitch(db: SqlExecutor, dialect: SqlDialect, revision: number): Promise<void> {
   const query = db.selectFrom('encryption_switch').select('revision').where('id', '=', switchId);
   const row = await (dialect.kind === 'mysql' ? query.forUpdate() : query).executeTakeFirst();
-  if ((row?.revision ?? firstRow.revision) !== revision) throw switchChanged(revision);
+  if ((row?.revision ?? initialSwitchRow.revision) !== revision) throw switchChanged(revision);
 }
 
 /** The same for who is about to write a password. Before anything else in the transaction: all lock the switch first. */
@@ -197,7 +197,7 @@ async function readClaim(db: SqlExecutor, dialect: SqlDialect) {
 
 async function restoreFirstRow(db: SqlExecutor): Promise<void> {
   try {
-    await addSwitch(db, firstRow);
+    await addSwitch(db, initialSwitchRow);
   } catch (error) {
     // Somebody else was faster.
     if (!isFailure(error, 'switch_changed')) throw error;

@@ -11,9 +11,9 @@ import type { ListedMessage } from '../../../ingest/ports.ts';
 import type { FolderProgress, FolderStore, Lease, NewFolderEpoch } from '../../../ingest/stores.ts';
 import { toCursor } from '../rows/mailboxes.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
-import { fromOptionalTime } from '../sql/dialect.ts';
 import type { SqlExecutor, Tables } from '../sql/tables.ts';
 import { inTransaction } from '../sql/transactions.ts';
+import { fromOptionalTime } from '../sql/values.ts';
 import { isLeaseOwner, leaseLost } from './leases.ts';
 
 const rowsPerPortion = 2000;
@@ -32,7 +32,7 @@ export function folderEpochStore(db: SqlExecutor, dialect: SqlDialect): FolderSt
 async function readFolderProgress(db: SqlExecutor, mailboxId: string): Promise<FolderProgress> {
   const row = await db
     .selectFrom('mailbox_state')
-    .select(['cursor_uid_validity', 'cursor_uid', 'folder_generation', 'cursor_start_uid', 'cursor_folder_hash'])
+    .select(['cursor_folder_epoch', 'cursor_uid', 'folder_generation', 'cursor_start_uid', 'cursor_folder_hash'])
     .where('mailbox_id', '=', mailboxId)
     .executeTakeFirst();
   if (row === undefined) throw new Failure('not_found', `There is no mailbox ${JSON.stringify(mailboxId)}.`);
@@ -47,7 +47,7 @@ async function isEpochUsed(db: SqlExecutor, mailboxId: string, folderEpoch: numb
     .selectFrom('outcome')
     .select('uid')
     .where('mailbox_id', '=', mailboxId)
-    .where('uid_validity', '=', folderEpoch)
+    .where('folder_epoch', '=', folderEpoch)
     .limit(1)
     .executeTakeFirst();
   return row !== undefined;
@@ -63,7 +63,7 @@ async function lastHandled(
     .selectFrom('outcome')
     .select(['uid', 'size_bytes', 'received_at'])
     .where('mailbox_id', '=', mailboxId)
-    .where('uid_validity', '=', uidValidity)
+    .where('folder_epoch', '=', uidValidity)
     .where('uid', '<=', uid)
     .orderBy('uid', 'desc')
     .limit(limit)
@@ -81,7 +81,7 @@ async function beginFolderEpoch(
   lease: Lease,
   { cursor: { folderEpoch: uidValidity, uid }, generation: life, folder }: NewFolderEpoch,
 ): Promise<void> {
-  const cursor = { cursor_uid_validity: uidValidity, cursor_uid: uid, cursor_start_uid: uid };
+  const cursor = { cursor_folder_epoch: uidValidity, cursor_uid: uid, cursor_start_uid: uid };
   await setState(db, dialect, lease, { ...cursor, folder_generation: life, cursor_folder_hash: folder });
 }
 
@@ -114,13 +114,13 @@ async function forgetEarlierEpochs(db: SqlExecutor, lease: Lease, present: numbe
 async function numberingAfter(db: SqlExecutor, mailboxId: string, after: number): Promise<number | null> {
   const row = await db
     .selectFrom('outcome')
-    .select('uid_validity')
+    .select('folder_epoch')
     .where('mailbox_id', '=', mailboxId)
-    .where('uid_validity', '>', after)
-    .orderBy('uid_validity')
+    .where('folder_epoch', '>', after)
+    .orderBy('folder_epoch')
     .limit(1)
     .executeTakeFirst();
-  return row?.uid_validity ?? null;
+  return row?.folder_epoch ?? null;
 }
 
 /** Portions by UID, of rows to forget alone: a DELETE with a limit is not in both dialects. */
@@ -135,7 +135,7 @@ async function forgetNumbering(db: SqlExecutor, { mailboxId, ...lease }: Lease, 
         .updateTable('outcome')
         .set({ action_pending: 0 })
         .where('mailbox_id', '=', mailboxId)
-        .where('uid_validity', '=', folderEpoch)
+        .where('folder_epoch', '=', folderEpoch)
         .where('uid', '>', from)
         .where('uid', '<=', last)
         .where('action_pending', '=', 1)
@@ -143,7 +143,7 @@ async function forgetNumbering(db: SqlExecutor, { mailboxId, ...lease }: Lease, 
       await transaction
         .deleteFrom('outcome')
         .where('mailbox_id', '=', mailboxId)
-        .where('uid_validity', '=', folderEpoch)
+        .where('folder_epoch', '=', folderEpoch)
         .where('uid', '>', from)
         .where('uid', '<=', last)
         .where(forgotten)
@@ -175,7 +175,7 @@ async function lastOfPortion(
     .selectFrom('outcome')
     .select('uid')
     .where('mailbox_id', '=', mailboxId)
-    .where('uid_validity', '=', folderEpoch)
+    .where('folder_epoch', '=', folderEpoch)
     .where('uid', '>', after)
     .where((where) => where.or([forgotten(where), where('action_pending', '=', 1)]))
     .orderBy('uid')

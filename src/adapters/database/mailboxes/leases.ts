@@ -11,7 +11,7 @@ import type { Lease } from '../../../ingest/stores.ts';
 import { toCursor } from '../rows/mailboxes.ts';
 import { clockSkewMsMax } from '../rows/workers.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
-import { chunks } from '../sql/dialect.ts';
+import { chunks } from '../sql/statements.ts';
 import type { SqlExecutor, Tables } from '../sql/tables.ts';
 
 type StateWhere = ExpressionBuilder<Tables, 'mailbox_state'>;
@@ -105,8 +105,8 @@ export async function reclaimDeadLeases(
     .where('workers.worker', '<>', me)
     .where((where) =>
       where.or([
-        where('workers.seen_at', '<', dialect.nowPlus(-liveMs)),
-        where('workers.seen_at', '>', dialect.nowPlus(clockSkewMsMax)),
+        where('workers.heartbeat_at', '<', dialect.nowPlus(-liveMs)),
+        where('workers.heartbeat_at', '>', dialect.nowPlus(clockSkewMsMax)),
       ]),
     )
     .execute();
@@ -234,7 +234,7 @@ function refusal(version: string | null) {
 export async function readCursor(db: SqlExecutor, mailboxId: string): Promise<Cursor | null> {
   const row = await db
     .selectFrom('mailbox_state')
-    .select(['cursor_uid_validity', 'cursor_uid'])
+    .select(['cursor_folder_epoch', 'cursor_uid'])
     .where('mailbox_id', '=', mailboxId)
     .executeTakeFirst();
   return row === undefined ? null : toCursor(row);
@@ -244,7 +244,7 @@ export async function readCursor(db: SqlExecutor, mailboxId: string): Promise<Cu
 export async function setCursor(db: SqlExecutor, dialect: SqlDialect, lease: Lease, cursor: Cursor): Promise<void> {
   const result = await db
     .updateTable('mailbox_state')
-    .set({ cursor_uid_validity: cursor.folderEpoch, cursor_uid: cursor.uid })
+    .set({ cursor_folder_epoch: cursor.folderEpoch, cursor_uid: cursor.uid })
     .where((where) => isLeaseOwner(where, lease))
     .where('lease_until', '>', dialect.now)
     .executeTakeFirst();

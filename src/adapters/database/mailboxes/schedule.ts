@@ -9,10 +9,14 @@
 import { type ExpressionBuilder, type SqlBool, sql } from 'kysely';
 import type { Connection } from '../../../ingest/model.ts';
 import type { DueMailbox, MailboxVersion } from '../../../ingest/stores.ts';
-import { lacksOpenKey, mailboxColumns, mailboxOrNull, shortColumn } from '../rows/mailboxes.ts';
+import { listedColumns, mailboxColumn } from '../rows/mailbox-columns.ts';
+import { mailboxOrNull } from '../rows/mailboxes.ts';
+import { lacksOpenKey } from '../rows/passwords.ts';
 import { clockSkewMsMax } from '../rows/workers.ts';
-import { chunks, fromDatabaseTime, type SqlDialect } from '../sql/dialect.ts';
+import type { SqlDialect } from '../sql/dialect.ts';
+import { chunks } from '../sql/statements.ts';
 import type { SqlExecutor, Tables } from '../sql/tables.ts';
+import { fromDatabaseTime } from '../sql/values.ts';
 import { isLeaseExpired } from './leases.ts';
 
 type MailboxWhere = ExpressionBuilder<Tables, 'mailboxes'>;
@@ -21,7 +25,7 @@ type Server = Pick<Connection, 'host' | 'port'>;
 type DueQuestion = {
   readonly limit: number;
   readonly keyIds: readonly string[];
-  readonly loginRefusalsMax: number;
+  readonly loginFailuresMax: number;
   /** Servers of which no mailbox is wanted. */
   readonly closed: readonly Server[];
 };
@@ -90,9 +94,9 @@ async function longestDue(
 }
 
 function duePage(db: SqlExecutor, dialect: SqlDialect, question: DueQuestion, isFailing: boolean) {
-  const { keyIds, loginRefusalsMax, closed } = question;
+  const { keyIds, loginFailuresMax, closed } = question;
   const due = scheduled(db, dialect)
-    .select(mailboxColumns)
+    .select(listedColumns)
     .where('mailboxes.state', '=', 'active')
     .where((where) => where.or([where('lease_owner', 'is', null), isLeaseExpired(where, dialect)]))
     .where((where) => where.not(lacksOpenKey(where as unknown as MailboxWhere, keyIds)))
@@ -106,7 +110,7 @@ function duePage(db: SqlExecutor, dialect: SqlDialect, question: DueQuestion, is
       where.or([
         where('mailbox_state.next_poll_at', '<=', dialect.now),
         where.and([
-          where('login_failures', '>=', loginRefusalsMax),
+          where('login_failures', '>=', loginFailuresMax),
           where('login_failed_version', '<>', where.ref('mailboxes.changed_at')),
         ]),
       ]),
@@ -172,7 +176,7 @@ function scheduled(db: SqlExecutor, dialect: SqlDialect) {
   return db
     .selectFrom('mailbox_state')
     .innerJoin('mailboxes', 'mailboxes.id', 'mailbox_state.mailbox_id')
-    .select(shortColumn('changed_at'))
+    .select(mailboxColumn('changed_at'))
     .select([
       'next_poll_at',
       'failures',
@@ -282,7 +286,7 @@ export async function mailboxVersions(
   for (const ids of chunks(mailboxIds)) {
     const rows = await db
       .selectFrom('mailboxes')
-      .select(['mailboxes.id', shortColumn('changed_at'), shortColumn('state')])
+      .select(['mailboxes.id', mailboxColumn('changed_at'), mailboxColumn('state')])
       .where('mailboxes.id', 'in', ids)
       .execute();
     for (const row of rows) found.set(row.id, { version: row.changed_at, isActive: row.state === 'active' });

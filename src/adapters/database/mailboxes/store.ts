@@ -13,17 +13,9 @@ import type { AuditActor, Cursor, Mailbox, NewPassword } from '../../../ingest/m
 import type { MailboxStore, VersionedMailbox } from '../../../ingest/stores.ts';
 import { lockSwitchForWrite } from '../encryption/switch.ts';
 import { addAudit } from '../rows/audit.ts';
-import {
-  mailboxColumns,
-  mailboxRow,
-  type PasswordColumns,
-  passwordForm,
-  readPassword,
-  shortColumn,
-  toListedMailbox,
-  toMailbox,
-  withPasswordColumns,
-} from '../rows/mailboxes.ts';
+import { listedColumns, mailboxColumn } from '../rows/mailbox-columns.ts';
+import { mailboxRow, passwordForm, toListedMailbox, toMailbox } from '../rows/mailboxes.ts';
+import { type PasswordColumns, readPassword, withPasswordColumns } from '../rows/passwords.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
 import { inTransaction } from '../sql/transactions.ts';
@@ -32,7 +24,7 @@ const outcomesPerDelete = 2000;
 const adoptedAtOnce = 500;
 
 const stateColumns = [
-  'mailbox_state.cursor_uid_validity',
+  'mailbox_state.cursor_folder_epoch',
   'mailbox_state.cursor_uid',
   'mailbox_state.lease_owner',
   'mailbox_state.lease_epoch',
@@ -82,7 +74,7 @@ async function addMailbox(
       .insertInto('mailbox_state')
       .values({
         mailbox_id: mailbox.id,
-        cursor_uid_validity: cursor?.folderEpoch ?? null,
+        cursor_folder_epoch: cursor?.folderEpoch ?? null,
         cursor_uid: cursor?.uid ?? null,
         cursor_start_uid: cursor?.uid ?? null,
         cursor_folder_hash: cursor === null ? null : folderKey(mailbox.connection),
@@ -96,13 +88,13 @@ async function addMailbox(
 }
 
 async function mailboxByName(db: SqlExecutor, name: string): Promise<Mailbox> {
-  const row = await db.selectFrom('mailboxes').select(mailboxColumns).where('name', '=', name).executeTakeFirst();
+  const row = await db.selectFrom('mailboxes').select(listedColumns).where('name', '=', name).executeTakeFirst();
   if (row === undefined) throw new Failure('not_found', `There is no mailbox named ${JSON.stringify(name)}.`);
   return toMailbox(row);
 }
 
 async function mailboxById(db: SqlExecutor, id: string): Promise<Mailbox | null> {
-  const row = await db.selectFrom('mailboxes').select(mailboxColumns).where('id', '=', id).executeTakeFirst();
+  const row = await db.selectFrom('mailboxes').select(listedColumns).where('id', '=', id).executeTakeFirst();
   return row === undefined ? null : toMailbox(row);
 }
 
@@ -111,7 +103,7 @@ async function listMailboxes(db: SqlExecutor, dialect: SqlDialect) {
   const rows = await db
     .selectFrom('mailboxes')
     .leftJoin('mailbox_state', 'mailbox_state.mailbox_id', 'mailboxes.id')
-    .select([...mailboxColumns, ...stateColumns, dialect.now.as('now')])
+    .select([...listedColumns, ...stateColumns, dialect.now.as('now')])
     .orderBy('mailboxes.name')
     .execute();
   return rows.map(toListedMailbox);
@@ -121,7 +113,7 @@ async function leasedMailboxes(db: SqlExecutor, dialect: SqlDialect) {
   const rows = await db
     .selectFrom('mailbox_state')
     .innerJoin('mailboxes', 'mailboxes.id', 'mailbox_state.mailbox_id')
-    .select(['mailboxes.id', shortColumn('name'), 'lease_owner'])
+    .select(['mailboxes.id', mailboxColumn('name'), 'lease_owner'])
     .where('lease_owner', 'is not', null)
     .where('lease_until', '>', dialect.now)
     .execute();
@@ -154,9 +146,9 @@ async function removeMailbox(db: SqlExecutor, dialect: SqlDialect, id: string, b
 async function removeOutcomes(db: SqlExecutor, mailboxId: string): Promise<boolean> {
   const rows = await db
     .selectFrom('outcome')
-    .select(['uid_validity', 'uid'])
+    .select(['folder_epoch', 'uid'])
     .where('mailbox_id', '=', mailboxId)
-    .orderBy('uid_validity')
+    .orderBy('folder_epoch')
     .orderBy('uid')
     .limit(outcomesPerDelete)
     .execute();
@@ -167,8 +159,8 @@ async function removeOutcomes(db: SqlExecutor, mailboxId: string): Promise<boole
     .where('mailbox_id', '=', mailboxId)
     .where((where) =>
       where.or([
-        where('uid_validity', '<', last.uid_validity),
-        where.and([where('uid_validity', '=', last.uid_validity), where('uid', '<=', last.uid)]),
+        where('folder_epoch', '<', last.folder_epoch),
+        where.and([where('folder_epoch', '=', last.folder_epoch), where('uid', '<=', last.uid)]),
       ]),
     )
     .execute();
@@ -323,7 +315,7 @@ async function startAfresh(db: SqlExecutor, dialect: SqlDialect, id: string): Pr
 async function versionedMailbox(db: SqlExecutor, name: string): Promise<VersionedMailbox> {
   const row = await db
     .selectFrom('mailboxes')
-    .select([...mailboxColumns, shortColumn('changed_at')])
+    .select([...listedColumns, mailboxColumn('changed_at')])
     .where('name', '=', name)
     .executeTakeFirst();
   if (row === undefined) throw new Failure('not_found', `There is no mailbox named ${JSON.stringify(name)}.`);
@@ -379,7 +371,7 @@ function changedMeanwhile({ name }: Mailbox): Failure {
 }
 
 async function nameOf(db: SqlExecutor, id: string): Promise<string | null> {
-  const row = await db.selectFrom('mailboxes').select(shortColumn('name')).where('id', '=', id).executeTakeFirst();
+  const row = await db.selectFrom('mailboxes').select(mailboxColumn('name')).where('id', '=', id).executeTakeFirst();
   return row?.name ?? null;
 }
 

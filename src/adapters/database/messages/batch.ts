@@ -35,7 +35,7 @@ import {
 } from '../mailboxes/schedule.ts';
 import { attachmentRow, hashOf, messageRow, outcomeRow, ticketRow } from '../rows/messages.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
-import { chunks, insertRows } from '../sql/dialect.ts';
+import { chunks, insertRows } from '../sql/statements.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
 import { inTransaction } from '../sql/transactions.ts';
 import { lookupStore } from './lookup.ts';
@@ -46,8 +46,8 @@ const storing: ReadonlySet<string> = new Set(['ticket_opened', 'reply_added', 'r
 
 export function ingestStore(db: SqlExecutor, dialect: SqlDialect): IngestStore {
   return {
-    dueMailboxes: (limit, keyIds, loginRefusalsMax, closed = []) =>
-      dueMailboxes(db, dialect, { limit, keyIds, loginRefusalsMax, closed }),
+    dueMailboxes: (limit, keyIds, loginFailuresMax, closed = []) =>
+      dueMailboxes(db, dialect, { limit, keyIds, loginFailuresMax, closed }),
     scheduleOf: (mailboxId) => scheduleOf(db, dialect, mailboxId),
     makeDue: (codes, host) => hurry(db, dialect, codes, host),
     makeAllDue: () => makeAllDue(db, dialect),
@@ -103,7 +103,7 @@ async function assertUnknown(db: SqlExecutor, mailboxId: string, { outcomes }: B
     .selectFrom('outcome')
     .select('uid')
     .where('mailbox_id', '=', mailboxId)
-    .where('identity', 'in', identities)
+    .where('dedup_key', 'in', identities)
     .where('outcome', 'in', [...storing])
     .limit(1)
     .executeTakeFirst();
@@ -130,12 +130,12 @@ function outcomesOf({ outcomes, cursor }: Batch, mailboxId: string, dialect: Sql
 }
 
 async function replaceOutcome(db: SqlExecutor, dialect: SqlDialect, row: ReturnType<typeof outcomeRow>): Promise<void> {
-  const { mailbox_id: mailboxId, uid_validity: uidValidity, uid, created_at: _, ...columns } = row;
+  const { mailbox_id: mailboxId, folder_epoch: uidValidity, uid, created_at: _, ...columns } = row;
   const { numUpdatedRows } = await db
     .updateTable('outcome')
     .set({ ...columns, resolved_at: columns.outcome === 'quarantined' ? null : dialect.now })
     .where('mailbox_id', '=', mailboxId)
-    .where('uid_validity', '=', uidValidity)
+    .where('folder_epoch', '=', uidValidity)
     .where('uid', '=', uid)
     .where('outcome', '=', 'quarantined')
     .where('resolved_at', 'is', null)
@@ -202,7 +202,7 @@ async function pendingActions(
     .select('uid')
     .where('action_pending', '=', 1)
     .where('mailbox_id', '=', mailboxId)
-    .where('uid_validity', '=', uidValidity)
+    .where('folder_epoch', '=', uidValidity)
     .orderBy('uid')
     .limit(limit)
     .execute();
@@ -220,7 +220,7 @@ async function completeActions(
       .updateTable('outcome')
       .set({ action_pending: 0 })
       .where('mailbox_id', '=', lease.mailboxId)
-      .where('uid_validity', '=', uidValidity)
+      .where('folder_epoch', '=', uidValidity)
       .where('uid', 'in', chunk)
       .where((where) =>
         where.exists(

@@ -173,13 +173,14 @@ async function handledBefore(
   for (const chunk of chunks(identities)) {
     const rows = await db
       .selectFrom('outcome')
-      .select(['identity', 'outcome'])
+      .select(['dedup_key', 'outcome'])
       .where('mailbox_id', '=', mailboxId)
-      .where('identity', 'in', chunk)
+      .where('dedup_key', 'in', chunk)
       .where('outcome', '<>', 'duplicate')
       .execute();
     for (const row of rows)
-      if (row.identity !== null) handled.push({ identity: row.identity, isQuarantined: row.outcome === 'quarantined' });
+      if (row.dedup_key !== null)
+        handled.push({ identity: row.dedup_key, isQuarantined: row.outcome === 'quarantined' });
   }
   return handled;
 }

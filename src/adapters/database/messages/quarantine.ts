@@ -16,8 +16,9 @@ import type {
   Requarantine,
 } from '../../../ingest/stores.ts';
 import { hashOf } from '../rows/messages.ts';
-import { fromDatabaseTime, fromOptionalTime, type SqlDialect, toClaimedTime } from '../sql/dialect.ts';
+import type { SqlDialect } from '../sql/dialect.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
+import { fromDatabaseTime, fromOptionalTime, toClaimedTime } from '../sql/values.ts';
 
 const rowsPerPage = 500;
 
@@ -62,7 +63,7 @@ function heldRows(db: SqlExecutor) {
   return db
     .selectFrom('outcome')
     .innerJoin('mailboxes', 'mailboxes.id', 'outcome.mailbox_id')
-    .select(['outcome.mailbox_id', 'mailboxes.name', 'outcome.uid_validity', 'outcome.uid', 'outcome.reason'])
+    .select(['outcome.mailbox_id', 'mailboxes.name', 'outcome.folder_epoch', 'outcome.uid', 'outcome.reason'])
     .select(['outcome.created_at', 'outcome.received_at', 'outcome.size_bytes', 'outcome.resolved_at'])
     .select(['outcome.raw_segment', 'outcome.raw_offset', 'outcome.raw_length', 'outcome.raw_sha256']);
 }
@@ -75,7 +76,7 @@ function toHeldMail(row: HeldRow): QuarantinedMessage {
   return {
     mailboxId: row.mailbox_id,
     mailbox: row.name,
-    folderEpoch: row.uid_validity,
+    folderEpoch: row.folder_epoch,
     uid: row.uid,
     reason: row.reason ?? '',
     quarantinedAtMs: fromDatabaseTime(row.created_at),
@@ -94,7 +95,7 @@ async function* quarantinedMessages(
   do {
     let query = held(db, discarded)
       .orderBy('outcome.mailbox_id')
-      .orderBy('outcome.uid_validity')
+      .orderBy('outcome.folder_epoch')
       .orderBy('outcome.uid')
       .limit(rowsPerPage);
     if (mailboxId !== null) query = query.where('outcome.mailbox_id', '=', mailboxId);
@@ -107,8 +108,8 @@ async function* quarantinedMessages(
           where.and([
             where('outcome.mailbox_id', '=', after.mailbox_id),
             where.or([
-              where('outcome.uid_validity', '>', after.uid_validity),
-              where.and([where('outcome.uid_validity', '=', after.uid_validity), where('outcome.uid', '>', after.uid)]),
+              where('outcome.folder_epoch', '>', after.folder_epoch),
+              where.and([where('outcome.folder_epoch', '=', after.folder_epoch), where('outcome.uid', '>', after.uid)]),
             ]),
           ]),
         ]),
@@ -128,8 +129,8 @@ async function quarantinedByUid(
   discarded: boolean,
 ): Promise<readonly QuarantinedMessage[]> {
   let query = held(db, discarded).where('outcome.mailbox_id', '=', mailboxId).where('outcome.uid', '=', uid);
-  if (folderEpoch !== null) query = query.where('outcome.uid_validity', '=', folderEpoch);
-  return (await query.orderBy('outcome.uid_validity').execute()).map(toHeldMail);
+  if (folderEpoch !== null) query = query.where('outcome.folder_epoch', '=', folderEpoch);
+  return (await query.orderBy('outcome.folder_epoch').execute()).map(toHeldMail);
 }
 
 /** A name is compared to the letter, whatever the collation says. */
@@ -139,8 +140,8 @@ async function quarantinedByName(
   discarded: boolean,
 ): Promise<readonly QuarantinedMessage[]> {
   let query = held(db, discarded).where('mailboxes.name', '=', name.mailbox).where('outcome.uid', '=', name.uid);
-  if (name.folderEpoch !== null) query = query.where('outcome.uid_validity', '=', name.folderEpoch);
-  const rows = await query.orderBy('outcome.uid_validity').execute();
+  if (name.folderEpoch !== null) query = query.where('outcome.folder_epoch', '=', name.folderEpoch);
+  const rows = await query.orderBy('outcome.folder_epoch').execute();
   return rows.filter((row) => row.name === name.mailbox).map(toHeldMail);
 }
 
@@ -156,12 +157,12 @@ async function quarantinePage(
 ): Promise<readonly QuarantinedMessage[]> {
   let chosen = db
     .selectFrom('outcome')
-    .select(['mailbox_id', 'uid_validity', 'uid'])
+    .select(['mailbox_id', 'folder_epoch', 'uid'])
     .where('outcome', '=', 'quarantined')
     .where('resolved_at', 'is', null)
     .orderBy('created_at', 'desc')
     .orderBy('mailbox_id', 'desc')
-    .orderBy('uid_validity', 'desc')
+    .orderBy('folder_epoch', 'desc')
     .orderBy('uid', 'desc')
     .limit(limit)
     .offset(offset);
@@ -170,12 +171,12 @@ async function quarantinePage(
     .innerJoin(chosen.as('chosen'), (join) =>
       join
         .onRef('chosen.mailbox_id', '=', 'outcome.mailbox_id')
-        .onRef('chosen.uid_validity', '=', 'outcome.uid_validity')
+        .onRef('chosen.folder_epoch', '=', 'outcome.folder_epoch')
         .onRef('chosen.uid', '=', 'outcome.uid'),
     )
     .orderBy('outcome.created_at', 'desc')
     .orderBy('outcome.mailbox_id', 'desc')
-    .orderBy('outcome.uid_validity', 'desc')
+    .orderBy('outcome.folder_epoch', 'desc')
     .orderBy('outcome.uid', 'desc')
     .execute();
   return rows.map(toHeldMail);
@@ -189,7 +190,7 @@ function row(db: SqlExecutor, { mailboxId, folderEpoch, uid }: QuarantinedMessag
   return db
     .updateTable('outcome')
     .where('mailbox_id', '=', mailboxId)
-    .where('uid_validity', '=', folderEpoch)
+    .where('folder_epoch', '=', folderEpoch)
     .where('uid', '=', uid)
     .where('outcome', '=', 'quarantined');
 }
@@ -255,7 +256,7 @@ function present(db: SqlExecutor, { mailboxId, folderEpoch, uid }: Place) {
   return db
     .updateTable('outcome')
     .where('mailbox_id', '=', mailboxId)
-    .where('uid_validity', '=', folderEpoch)
+    .where('folder_epoch', '=', folderEpoch)
     .where('uid', '=', uid);
 }
 
@@ -263,10 +264,10 @@ function present(db: SqlExecutor, { mailboxId, folderEpoch, uid }: Place) {
 function heldBefore(db: SqlExecutor, { mailboxId, folderEpoch }: Place, sha256: string) {
   return db
     .selectFrom('outcome')
-    .select(['uid_validity', 'uid', 'resolved_at'])
+    .select(['folder_epoch', 'uid', 'resolved_at'])
     .where('outcome', '=', 'quarantined')
     .where('mailbox_id', '=', mailboxId)
-    .where('uid_validity', '<>', folderEpoch)
+    .where('folder_epoch', '<>', folderEpoch)
     .where('raw_sha256', '=', sha256)
     .execute();
 }
@@ -285,7 +286,7 @@ async function recogniseReleased(
     .where('outcome.outcome', 'in', ['ticket_opened', 'reply_added', 'recorded'])
     .where('outcome.resolved_at', 'is not', null)
     .where('outcome.mailbox_id', '=', place.mailboxId)
-    .where('outcome.uid_validity', '<>', place.folderEpoch)
+    .where('outcome.folder_epoch', '<>', place.folderEpoch)
     .where(isSameMail(outcome))
     .limit(1)
     .executeTakeFirst();
@@ -318,12 +319,12 @@ function isUnnamed(headMessageId: string | undefined) {
 async function giveWay(
   db: SqlExecutor,
   mailboxId: string,
-  old: { readonly uid_validity: number; readonly uid: number },
+  old: { readonly folder_epoch: number; readonly uid: number },
 ): Promise<void> {
   await db
     .deleteFrom('outcome')
     .where('mailbox_id', '=', mailboxId)
-    .where('uid_validity', '=', old.uid_validity)
+    .where('folder_epoch', '=', old.folder_epoch)
     .where('uid', '=', old.uid)
     .where('resolved_at', 'is', null)
     .execute();

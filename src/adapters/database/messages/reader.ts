@@ -14,8 +14,9 @@ import type {
 } from '../../../ingest/model.ts';
 import type { TicketReader } from '../../../ingest/stores.ts';
 import { toStoredMessage } from '../rows/messages.ts';
-import { chunks, fromDatabaseTime, fromOptionalTime } from '../sql/dialect.ts';
+import { chunks } from '../sql/statements.ts';
 import type { AttachmentRow, MessageRow, OutcomeTable, SqlExecutor } from '../sql/tables.ts';
+import { fromDatabaseTime, fromOptionalTime } from '../sql/values.ts';
 import { reconcile } from './reconcile.ts';
 import { linksOf, noTicket } from './tickets.ts';
 
@@ -127,39 +128,39 @@ async function withAttachments(
 }
 
 async function* outcomes(db: SqlExecutor, mailboxId: string, full: boolean): AsyncIterable<OutcomeRow> {
-  let uidValidity = await validityAfter(db, mailboxId, -1);
-  while (uidValidity !== null) {
-    yield* outcomesIn(db, mailboxId, uidValidity, full);
-    uidValidity = await validityAfter(db, mailboxId, uidValidity);
+  let folderEpoch = await epochAfter(db, mailboxId, -1);
+  while (folderEpoch !== null) {
+    yield* outcomesIn(db, mailboxId, folderEpoch, full);
+    folderEpoch = await epochAfter(db, mailboxId, folderEpoch);
   }
 }
 
-async function validityAfter(db: SqlExecutor, mailboxId: string, after: number): Promise<number | null> {
+async function epochAfter(db: SqlExecutor, mailboxId: string, after: number): Promise<number | null> {
   const row = await db
     .selectFrom('outcome')
-    .select('uid_validity')
+    .select('folder_epoch')
     .where('mailbox_id', '=', mailboxId)
-    .where('uid_validity', '>', after)
-    .orderBy('uid_validity')
+    .where('folder_epoch', '>', after)
+    .orderBy('folder_epoch')
     .limit(1)
     .executeTakeFirst();
-  return row?.uid_validity ?? null;
+  return row?.folder_epoch ?? null;
 }
 
 async function* outcomesIn(
   db: SqlExecutor,
   mailboxId: string,
-  uidValidity: number,
+  folderEpoch: number,
   full: boolean,
 ): AsyncIterable<OutcomeRow> {
   const pageSize = full ? messagesPerPage : outcomesPerPage;
   let after: number | undefined = -1;
   while (after !== undefined) {
-    const rows = await outcomePage(db, mailboxId, uidValidity, after, pageSize);
+    const rows = await outcomePage(db, mailboxId, folderEpoch, after, pageSize);
     const messages = full ? await messagesOf(db, rows) : new Map<string, MessageDetails>();
     for (const row of rows) {
       yield {
-        uidValidity,
+        folderEpoch,
         uid: row.uid,
         outcome: row.outcome as Outcome,
         reason: row.reason,
@@ -175,7 +176,7 @@ async function* outcomesIn(
   }
 }
 
-function outcomePage(db: SqlExecutor, mailboxId: string, uidValidity: number, after: number, limit: number) {
+function outcomePage(db: SqlExecutor, mailboxId: string, folderEpoch: number, after: number, limit: number) {
   return db
     .selectFrom('outcome')
     .leftJoin('ticket', 'ticket.id', 'outcome.ticket_id')
@@ -183,7 +184,7 @@ function outcomePage(db: SqlExecutor, mailboxId: string, uidValidity: number, af
     .select(['outcome.created_at', 'outcome.resolved_at', 'outcome.size_bytes', 'ticket.ref'])
     .select(['outcome.raw_segment', 'outcome.raw_offset', 'outcome.raw_length'])
     .where('outcome.mailbox_id', '=', mailboxId)
-    .where('outcome.uid_validity', '=', uidValidity)
+    .where('outcome.folder_epoch', '=', folderEpoch)
     .where('outcome.uid', '>', after)
     .orderBy('outcome.uid')
     .limit(limit)
@@ -241,7 +242,7 @@ export async function rawPlaces(
       .select(['uid', 'raw_segment', 'raw_offset', 'raw_length'])
       .where('mailbox_id', '=', mailboxId)
       .where('uid', 'in', chunk)
-      .orderBy('uid_validity')
+      .orderBy('folder_epoch')
       .execute();
     for (const row of rows) {
       const place = toRawPlace(row);

@@ -17,9 +17,11 @@ import type {
 import type { ParsedMessage } from '../../../mail/message.ts';
 import { lockMailbox } from '../mailboxes/leases.ts';
 import { attachmentRow, messageRow, outcomeRow } from '../rows/messages.ts';
-import { fromDatabaseTime, fromOptionalTime, insertRows, type SqlDialect } from '../sql/dialect.ts';
+import type { SqlDialect } from '../sql/dialect.ts';
+import { insertRows } from '../sql/statements.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
 import { inTransaction } from '../sql/transactions.ts';
+import { fromDatabaseTime, fromOptionalTime } from '../sql/values.ts';
 
 const rowsPerPage = 5000;
 const mergesMax = 20;
@@ -94,7 +96,7 @@ async function* comparedOutcomes(
       .selectFrom('outcome')
       .select(['uid', 'outcome', 'resolved_at', 'action_pending'])
       .where('mailbox_id', '=', mailboxId)
-      .where('uid_validity', '=', folderEpoch)
+      .where('folder_epoch', '=', folderEpoch)
       .where('uid', '>', after)
       .orderBy('uid')
       .limit(rowsPerPage)
@@ -153,25 +155,25 @@ function lost(db: SqlExecutor, mailboxId: string) {
     .selectFrom('outcome')
     .leftJoin('message', 'message.id', 'outcome.message_id')
     .leftJoin('ticket', 'ticket.id', 'outcome.ticket_id')
-    .select(['outcome.uid_validity', 'outcome.uid', 'outcome.ticket_id', 'outcome.message_id', 'ticket.ref'])
-    .select(['outcome.size_bytes', 'outcome.received_at', 'outcome.created_at', 'outcome.identity'])
+    .select(['outcome.folder_epoch', 'outcome.uid', 'outcome.ticket_id', 'outcome.message_id', 'ticket.ref'])
+    .select(['outcome.size_bytes', 'outcome.received_at', 'outcome.created_at', 'outcome.dedup_key'])
     .select(['outcome.raw_segment', 'outcome.raw_offset', 'outcome.raw_length', 'outcome.raw_sha256'])
     .where('outcome.mailbox_id', '=', mailboxId)
     .where('outcome.outcome', 'in', ['ticket_opened', 'reply_added', 'recorded'])
     .where('outcome.message_id', 'is not', null)
     .where('message.id', 'is', null)
     .where((where) => where.or([where('outcome.ticket_id', 'is', null), where('ticket.id', 'is not', null)]))
-    .orderBy('outcome.uid_validity')
+    .orderBy('outcome.folder_epoch')
     .orderBy('outcome.uid');
 }
 
 async function* lostMessages(db: SqlExecutor, mailboxId: string): AsyncGenerator<LostMessage> {
-  let after: { readonly uid_validity: number; readonly uid: number } = { uid_validity: -1, uid: -1 };
+  let after: { readonly folder_epoch: number; readonly uid: number } = { folder_epoch: -1, uid: -1 };
   for (let isMore = true; isMore; ) {
-    const { uid_validity: folderEpoch, uid } = after;
+    const { folder_epoch: folderEpoch, uid } = after;
     const rows = await lost(db, mailboxId)
       .where(
-        sql<boolean>`(outcome.uid_validity > ${folderEpoch} or (outcome.uid_validity = ${folderEpoch} and outcome.uid > ${uid}))`,
+        sql<boolean>`(outcome.folder_epoch > ${folderEpoch} or (outcome.folder_epoch = ${folderEpoch} and outcome.uid > ${uid}))`,
       )
       .limit(rowsPerPage)
       .execute();
@@ -188,7 +190,7 @@ function toLost(row: LostRow, mailboxId: string): LostMessage {
   const isKept = segment !== null && offset !== null && lengthBytes !== null;
   return {
     mailboxId,
-    folderEpoch: row.uid_validity,
+    folderEpoch: row.folder_epoch,
     uid: row.uid,
     ticketId: row.ticket_id,
     ticket: row.ref,
@@ -196,7 +198,7 @@ function toLost(row: LostRow, mailboxId: string): LostMessage {
     sizeBytes: row.size_bytes,
     receivedAtMs: fromOptionalTime(row.received_at) ?? fromDatabaseTime(row.created_at),
     raw: isKept ? { segment, offset, lengthBytes, sha256: row.raw_sha256 ?? '' } : null,
-    identity: row.identity,
+    identity: row.dedup_key,
   };
 }
 
@@ -209,7 +211,7 @@ async function restoreMessage(
 ): Promise<boolean> {
   await lockMailbox(db, mailboxId);
   const [still] = await lost(db, mailboxId)
-    .where('outcome.uid_validity', '=', folderEpoch)
+    .where('outcome.folder_epoch', '=', folderEpoch)
     .where('outcome.uid', '=', uid)
     .where('outcome.message_id', '=', id)
     .execute();
@@ -279,7 +281,7 @@ const wrongs = {
   outcomesAboveCursor: {
     from: sql`outcome inner join mailbox_state on mailbox_state.mailbox_id = outcome.mailbox_id
       left join mailboxes on mailboxes.id = outcome.mailbox_id left join ticket on ticket.id = outcome.ticket_id
-      where outcome.uid_validity = mailbox_state.cursor_uid_validity and outcome.uid > mailbox_state.cursor_uid`,
+      where outcome.folder_epoch = mailbox_state.cursor_folder_epoch and outcome.uid > mailbox_state.cursor_uid`,
     told: sql`mailboxes.name as mailbox, outcome.uid as uid, ticket.ref as ticket, outcome.message_id as message`,
   },
 } as const;

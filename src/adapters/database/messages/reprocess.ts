@@ -11,9 +11,10 @@ import type { MessageReplacement, ReprocessStore, ReprocessTarget } from '../../
 import { dedupKey } from '../../../mail/fingerprint.ts';
 import { attachmentRow, hashOf, messageRow, ticketRow } from '../rows/messages.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
-import { fromDatabaseTime, insertRows, toDatabaseTime } from '../sql/dialect.ts';
+import { insertRows } from '../sql/statements.ts';
 import type { AttachmentRow, MessageRow, SqlExecutor } from '../sql/tables.ts';
 import { inTransaction } from '../sql/transactions.ts';
+import { fromDatabaseTime, toDatabaseTime } from '../sql/values.ts';
 import { touchTickets } from './batch.ts';
 import { addLinks, mergeTickets } from './tickets.ts';
 
@@ -61,7 +62,7 @@ async function reprocessTarget(db: SqlExecutor, id: string): Promise<ReprocessTa
 async function sourceOf(db: SqlExecutor, id: string): Promise<ReprocessTarget['source']> {
   const rows = await db
     .selectFrom('outcome')
-    .select(['uid_validity', 'uid', 'outcome', 'size_bytes', 'raw_segment', 'raw_offset', 'raw_length', 'raw_sha256'])
+    .select(['folder_epoch', 'uid', 'outcome', 'size_bytes', 'raw_segment', 'raw_offset', 'raw_length', 'raw_sha256'])
     .where('message_id', '=', id)
     .orderBy('created_at')
     .limit(rowsPerPage)
@@ -75,7 +76,7 @@ async function sourceOf(db: SqlExecutor, id: string): Promise<ReprocessTarget['s
   const last = kept.at(-1);
   if (own === undefined || last === undefined) return null;
   const { raw } = kept.find(({ row }) => row === own) ?? last;
-  const { uid_validity: folderEpoch, uid, size_bytes: sizeBytes } = own;
+  const { folder_epoch: folderEpoch, uid, size_bytes: sizeBytes } = own;
   return { folderEpoch, uid, outcome: own.outcome as Outcome, sizeBytes, raw };
 }
 
@@ -197,15 +198,18 @@ async function updateOutcome(
   { parsed }: NewMessage,
   joined: MessageReplacement['joined'],
 ): Promise<void> {
-  const identity = dedupKey(parsed);
+  const dedup = { dedup_key: dedupKey(parsed) };
   const [next] = joined?.outcomes ?? [];
   const rows = db.updateTable('outcome').where('message_id', '=', id);
   if (next !== undefined) {
     const { outcome, reason, ticketId } = next;
-    await rows.set({ outcome, reason, ticket_id: ticketId, identity }).where('outcome', 'in', storing).execute();
+    await rows
+      .set({ outcome, reason, ticket_id: ticketId, ...dedup })
+      .where('outcome', 'in', storing)
+      .execute();
     await rows.set({ ticket_id: ticketId }).where('outcome', '=', 'duplicate').execute();
     return;
   }
-  await rows.set({ identity }).where('outcome', 'in', storing).execute();
+  await rows.set(dedup).where('outcome', 'in', storing).execute();
   await rows.set({ reason: parsed.kind }).where('outcome', '=', 'recorded').where('reason', '<>', 'own_mail').execute();
 }

@@ -7,9 +7,11 @@ import { sql } from 'kysely';
 import { Failure } from '../../../errors.ts';
 import type { LinkReason, MessageCopy, TicketLink, TicketLinkView, TicketMerge } from '../../../ingest/model.ts';
 import type { TicketHeader, TicketStore } from '../../../ingest/stores.ts';
-import { shortColumn, toAddresses } from '../rows/mailboxes.ts';
+import { mailboxColumn } from '../rows/mailbox-columns.ts';
+import { toAddresses } from '../rows/mailboxes.ts';
 import { hashOf } from '../rows/messages.ts';
-import { chunks, type SqlDialect } from '../sql/dialect.ts';
+import type { SqlDialect } from '../sql/dialect.ts';
+import { chunks } from '../sql/statements.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
 
 /** One that is there already stays. */
@@ -128,7 +130,12 @@ async function ticketHeader(db: SqlExecutor, ref: string): Promise<TicketHeader>
     .leftJoin('mailboxes', 'mailboxes.id', 'ticket.mailbox_id')
     .leftJoin('ticket as other', 'other.id', 'ticket.merged_into')
     .select(['ticket.id', 'ticket.ref', 'ticket.status', 'other.ref as merged_into_ref'])
-    .select(['mailboxes.id as mailbox_id', shortColumn('name'), shortColumn('addresses'), shortColumn('username')])
+    .select([
+      'mailboxes.id as mailbox_id',
+      mailboxColumn('name'),
+      mailboxColumn('addresses'),
+      mailboxColumn('username'),
+    ])
     .where('ticket.ref', '=', ref)
     .executeTakeFirst();
   if (row === undefined) throw noTicket(ref);

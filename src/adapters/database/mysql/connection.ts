@@ -2,7 +2,7 @@
  * MySQL connection with statement timeouts, as Kysely drives it: every error is a Failure.
  *
  * At its timeout a statement fails with `database_unavailable` and the connection is cut; the owner is notified earlier,
- * when the answer is slow. A statement above `max_allowed_packet` is not sent, because the server would drop the
+ * when the result is slow. A statement above `max_allowed_packet` is not sent, because the server would drop the
  * connection: `row_refused`. After a connection error nothing more is sent, and the pool opens another connection. A
  * statement with bytes among its values is sent as a prepared statement, so that a password never becomes text. Outside a
  * transaction, a statement that the server rolled back (deadlock, certification conflict) is retried.
@@ -226,7 +226,7 @@ export class MysqlConnection implements DatabaseConnection {
       }
       const slow = setInterval(() => this.#owner?.slow(), this.#limits.probeAfterMs);
       const deadline = setTimeout(() => {
-        const message = `The database at ${this.#name} did not answer a statement within ${deadlineMs / 1000} s.`;
+        const message = `The database at ${this.#name} did not result a statement within ${deadlineMs / 1000} s.`;
         stopWaiting();
         reject(new Failure('database_unavailable', message, { fields: { cause: 'deadline' } }));
         // The duration of DDL says nothing about the health of the server.
@@ -244,11 +244,11 @@ export class MysqlConnection implements DatabaseConnection {
         recorded?.[Symbol.dispose]();
         reject(failure);
       };
-      const settle: Settle = (error, answer) => {
+      const settle: Settle = (error, result) => {
         stopWaiting();
-        if (recorded !== null && Array.isArray(answer)) detachBytes(answer);
+        if (recorded !== null && Array.isArray(result)) detachBytes(result);
         recorded?.[Symbol.dispose]();
-        if (error === null || error === undefined) resolve(answer as StatementResult);
+        if (error === null || error === undefined) resolve(result as StatementResult);
         else reject(this.#toFailure(error));
       };
       this.#trySend(() => this.#send(sql, values, settle), settle);
@@ -273,11 +273,11 @@ export class MysqlConnection implements DatabaseConnection {
     }
     assertFitsPacket(values, this.#packetBytesMax);
     const bound = isSecret ? values.map(asBuffer) : values;
-    this.#client.execute(sql, bound as never, (error: unknown, answer: unknown) => {
+    this.#client.execute(sql, bound as never, (error: unknown, result: unknown) => {
       // `max_prepared_stmt_count` limits all clients of the server together.
       const isFull = typeof error === 'object' && error !== null && 'errno' in error && error.errno === tooManyPrepared;
       if (isFull && !isSecret) this.#trySend(() => this.#sendText(sql, values, settle), settle);
-      else settle(error, answer);
+      else settle(error, result);
     });
   }
 
@@ -303,4 +303,4 @@ export class MysqlConnection implements DatabaseConnection {
   }
 }
 
-type Settle = (error: unknown, answer: unknown) => void;
+type Settle = (error: unknown, result: unknown) => void;

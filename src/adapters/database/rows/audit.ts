@@ -7,8 +7,9 @@
 import type { Selectable } from 'kysely';
 import type { AuditAbout, AuditEntry, StoredAudit } from '../../../encryption/ports.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
-import { fromDatabaseTime, insertRows, truncate } from '../sql/dialect.ts';
+import { insertRows } from '../sql/statements.ts';
 import type { AuditTable, SqlExecutor } from '../sql/tables.ts';
+import { fromDatabaseTime, truncate } from '../sql/values.ts';
 
 const nameCharacters = 255;
 const actionCharacters = 64;
@@ -17,7 +18,7 @@ const detailCharacters = 1000;
 export async function addAudit(db: SqlExecutor, dialect: SqlDialect, entries: readonly AuditEntry[]): Promise<void> {
   const rows = entries.map((entry) => ({
     at: dialect.now,
-    who: truncate(entry.who, nameCharacters),
+    actor: truncate(entry.who, nameCharacters),
     host: truncate(entry.host, nameCharacters),
     action: truncate(entry.action, actionCharacters),
     key_id: entry.keyId,
@@ -55,7 +56,7 @@ export async function lastAudit(db: SqlExecutor, action: string): Promise<Stored
 
 function toStoredAudit(row: Selectable<AuditTable>): StoredAudit {
   return {
-    who: row.who,
+    who: row.actor,
     host: row.host,
     action: row.action,
     keyId: row.key_id,

@@ -8,7 +8,6 @@ import { hash } from 'node:crypto';
 import type { Insertable, RawBuilder } from 'kysely';
 import type { MessageDetails, NewMessage, NewOutcome, NewTicket } from '../../../ingest/model.ts';
 import type { Address, Attachment, Bounce, Header, Mark } from '../../../mail/message.ts';
-import { fromDatabaseTime, fromOptionalTime, toClaimedTime, toDatabaseTime, truncate } from '../sql/dialect.ts';
 import type {
   AttachmentRow,
   AttachmentTable,
@@ -17,6 +16,7 @@ import type {
   OutcomeTable,
   TicketTable,
 } from '../sql/tables.ts';
+import { fromDatabaseTime, fromOptionalTime, toClaimedTime, toDatabaseTime, truncate } from '../sql/values.ts';
 
 /** A row to insert: every column a plain value, but the time it is written, which is the database's. */
 type Row<T> = Insertable<T>;
@@ -95,7 +95,7 @@ export function attachmentRow(attachment: Attachment, messageId: string, positio
 export function outcomeRow(outcome: NewOutcome, mailboxId: string, uidValidity: number, now: RawBuilder<string>) {
   return {
     mailbox_id: mailboxId,
-    uid_validity: uidValidity,
+    folder_epoch: uidValidity,
     uid: outcome.uid,
     outcome: outcome.outcome,
     reason: outcome.reason,
@@ -110,7 +110,7 @@ export function outcomeRow(outcome: NewOutcome, mailboxId: string, uidValidity: 
     action_pending: flag(outcome.actionPending),
     created_at: now,
     resolved_at: null,
-    identity: outcome.identity,
+    dedup_key: outcome.identity,
   } satisfies Record<keyof OutcomeTable, unknown>;
 }
 

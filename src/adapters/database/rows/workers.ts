@@ -7,8 +7,8 @@
 import { sql } from 'kysely';
 import type { StoredWorker, WorkerReport } from '../../../encryption/ports.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
-import { fromDatabaseTime } from '../sql/dialect.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
+import { fromDatabaseTime } from '../sql/values.ts';
 
 const forgottenAfterMs = 86_400_000;
 /** More than anybody starts; what a table has beyond that is not ours. */
@@ -19,7 +19,7 @@ export const clockSkewMsMax = 60_000;
 /** When it started stays what its first report said. */
 export async function reportWorker(db: SqlExecutor, dialect: SqlDialect, report: WorkerReport): Promise<void> {
   const { worker, host, pid, vault, revision } = report;
-  const facts = { host, pid, key_ids: report.keyIds.join(','), vault, revision, seen_at: dialect.now };
+  const facts = { host, pid, key_ids: report.keyIds.join(','), vault, revision, heartbeat_at: dialect.now };
   const insert = db.insertInto('workers').values({ worker, started_at: dialect.now, ...facts });
   const upsert =
     dialect.kind === 'mysql'
@@ -41,15 +41,17 @@ export async function listWorkers(
     .deleteFrom('workers')
     .where((where) =>
       where.or([
-        where('seen_at', '<', dialect.nowPlus(-forgottenAfterMs)),
-        where('seen_at', '>', dialect.nowPlus(forgottenAfterMs)),
+        where('heartbeat_at', '<', dialect.nowPlus(-forgottenAfterMs)),
+        where('heartbeat_at', '>', dialect.nowPlus(forgottenAfterMs)),
       ]),
     )
     .execute();
   const rows = await db
     .selectFrom('workers')
     .selectAll()
-    .select(sql<number>`seen_at between ${dialect.nowPlus(-liveMs)} and ${dialect.nowPlus(clockSkewMsMax)}`.as('live'))
+    .select(
+      sql<number>`heartbeat_at between ${dialect.nowPlus(-liveMs)} and ${dialect.nowPlus(clockSkewMsMax)}`.as('live'),
+    )
     .orderBy('live', 'desc')
     .orderBy('worker')
     .limit(listedMax)
@@ -62,7 +64,7 @@ export async function listWorkers(
     vault: row.vault,
     revision: row.revision,
     startedAtMs: fromDatabaseTime(row.started_at),
-    seenAtMs: fromDatabaseTime(row.seen_at),
+    seenAtMs: fromDatabaseTime(row.heartbeat_at),
     live: row.live === 1,
   }));
 }

@@ -1,35 +1,36 @@
 /**
- * Brings the tables up to date, also when many processes start at once.
+ * Schema migration runner: applies the missing migrations in order, also when many processes start at once.
  *
- * MySQL: one connection holds a named lock, and what it answered is read. The lock is per server (on Galera per node),
- * so each step is also safe to meet twice: "exists already" counts as done. SQLite: each step is one transaction that
+ * MySQL: one connection holds a named lock (GET_LOCK, with its answer checked). The lock is per server (on Galera per
+ * node), so each step is idempotent as well: "exists already" counts as applied. SQLite: each step is one transaction that
  * takes the write lock first. Tables of a newer program are refused: `database_outdated`.
  */
 import { createHash } from 'node:crypto';
 import { sql } from 'kysely';
 import { Failure, isFailure } from '../../../errors.ts';
-import type { Migration, SqlDialect } from '../sql/dialect.ts';
-import { fromDatabaseTime } from '../sql/dialect.ts';
+import type { SqlDialect } from '../sql/dialect.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
-import { migrations } from './migrations.ts';
+import { fromDatabaseTime } from '../sql/values.ts';
+import { type Migration, migrations } from './migrations.ts';
 
 export type MigrationStatus = { readonly number: number; readonly name: string; readonly appliedAtMs: number | null };
 
 export type Migrations = {
-  /** Every step of this program, and steps of a newer one that the database has; null: not applied. */
+  /** The steps of this program, and those of a newer one that the database has; null: not applied. */
   status(): Promise<readonly MigrationStatus[]>;
-  /** Applies what is missing and tells how many steps that were. Throws `database_outdated` on newer tables. */
+  /** Applies the missing steps and returns their number. Throws `database_outdated` on newer tables. */
   apply(onEach?: (migration: { readonly number: number; readonly name: string }) => void): Promise<number>;
-  /** Throws `database_outdated` when steps are missing, or when the tables are newer than this program. */
+  /** Throws `database_outdated` when steps are missing, or the tables are newer than this program. */
   check(): Promise<void>;
 };
 
 type OnEach = (migration: { readonly number: number; readonly name: string }) => void;
 
+const tableExists = 1050;
 /** Table, column and key that exist already. */
-const doneAlready = [1050, 1060, 1061];
-const lockTurnS = 1;
-const lockTurnsMax = 900;
+const existsAlready: ReadonlySet<unknown> = new Set([tableExists, 1060, 1061]);
+const lockWaitS = 1;
+const lockTriesMax = 900;
 
 export function createMigrations(db: SqlExecutor, dialect: SqlDialect): Migrations {
   return {
@@ -53,7 +54,7 @@ async function status(db: SqlExecutor): Promise<readonly MigrationStatus[]> {
   return [...byNumber.values()].sort((a, b) => a.number - b.number);
 }
 
-/** What is recorded as applied; nothing in a new database, which has not even the table for it. */
+/** The applied steps; none in a new database, where the table `schema_migration` is missing. */
 async function readApplied(db: SqlExecutor): Promise<readonly MigrationStatus[]> {
   try {
     const rows = await db.selectFrom('schema_migration').selectAll().orderBy('number').execute();
@@ -92,7 +93,7 @@ function applyMysql(db: SqlExecutor, dialect: SqlDialect, onEach: OnEach): Promi
   });
 }
 
-/** The connection that holds the lock gives it back as it ends, so a broken one has nothing to give back. */
+/** The server releases the lock of a broken connection. */
 async function releaseLock(connection: SqlExecutor, lock: string): Promise<void> {
   try {
     await sql`select release_lock(${lock})`.execute(connection);
@@ -107,40 +108,50 @@ async function takeLock(connection: SqlExecutor): Promise<string> {
     .update(named.rows[0]?.name ?? '')
     .digest('hex');
   const lock = `ticketmaild.migrate.${digest.slice(0, 32)}`;
-  for (let turn = 0; turn < lockTurnsMax; turn += 1) {
-    const answer = await sql<{ got: number | null }>`select get_lock(${lock}, ${lockTurnS}) as got`.execute(connection);
-    if (Number(answer.rows[0]?.got) === 1) return lock;
+  for (let tries = 0; tries < lockTriesMax; tries += 1) {
+    const result = await sql<{ got: number | null }>`select get_lock(${lock}, ${lockWaitS}) as got`.execute(connection);
+    if (Number(result.rows[0]?.got) === 1) return lock;
   }
   throw new Failure('database_conflict', 'Another process has been migrating the database for too long.');
 }
 
 async function applyMissing(connection: SqlExecutor, dialect: SqlDialect, onEach: OnEach): Promise<number> {
-  await ensureRecord(connection, dialect);
+  await ensureMigrationTable(connection, dialect);
   for (let count = 0; ; count += 1) {
-    // Asked before each step: on Galera the lock keeps nobody out who migrates through another node.
+    // Read before each step: on Galera the lock does not exclude a program that migrates through another node.
     const [step] = await missingSteps(connection);
     if (step === undefined) return count;
-    if (step.mysql !== null) await tolerant(step, () => sql.raw(step.mysql ?? '').execute(connection));
+    await applyIdempotently(connection, step);
     await record(connection, dialect, step);
     onEach(step);
   }
 }
 
-/** A step that was applied but not recorded says so, each in its own way. */
-async function tolerant(step: Migration, run: () => Promise<unknown>): Promise<void> {
+/** A step that a crash left applied but not recorded reports that its table, column or key exists. */
+async function applyIdempotently(connection: SqlExecutor, { mysql, mysqlCheck }: Migration): Promise<void> {
+  if (mysql === null) return;
   try {
-    await run();
+    await sql.raw(mysql).execute(connection);
   } catch (error) {
-    if (!isFailure(error, 'database_failed', 'database_outdated')) throw error;
-    const number = error.fields['errno'];
-    if (!(step.mysqlDone ?? doneAlready).some((done) => done === number)) throw error;
+    if (!isFailure(error, 'database_failed') || !existsAlready.has(error.fields.errno)) throw error;
+    if (error.fields.errno === tableExists && mysqlCheck !== undefined)
+      await assertOwnTable(connection, mysqlCheck, error);
+  }
+}
+
+/** A table with other columns belongs to another program: its failure is thrown, and nothing is recorded. */
+async function assertOwnTable(connection: SqlExecutor, check: string, exists: Failure): Promise<void> {
+  try {
+    await sql.raw(check).execute(connection);
+  } catch (error) {
+    throw isFailure(error, 'database_outdated') ? exists : error;
   }
 }
 
 async function applySqlite(db: SqlExecutor, dialect: SqlDialect, onEach: OnEach): Promise<number> {
   let count = 0;
   if ((await missingSteps(db)).length === 0) return 0;
-  await ensureRecord(db, dialect);
+  await ensureMigrationTable(db, dialect);
   for (;;) {
     const step = await db.transaction().execute((transaction) => applyNext(transaction, dialect));
     if (step === null) return count;
@@ -157,7 +168,7 @@ async function applyNext(transaction: SqlExecutor, dialect: SqlDialect): Promise
   return step;
 }
 
-async function ensureRecord(db: SqlExecutor, dialect: SqlDialect): Promise<void> {
+async function ensureMigrationTable(db: SqlExecutor, dialect: SqlDialect): Promise<void> {
   const statement =
     dialect.kind === 'mysql'
       ? `create table if not exists schema_migration (number int unsigned not null primary key,
@@ -168,7 +179,7 @@ async function ensureRecord(db: SqlExecutor, dialect: SqlDialect): Promise<void>
   await sql.raw(statement).execute(db);
 }
 
-/** On Galera two nodes may have made the step; the second record is the same. */
+/** On Galera two nodes may have applied the step; the second record is the same. */
 async function record(db: SqlExecutor, dialect: SqlDialect, step: Migration): Promise<void> {
   const row = { number: step.number, name: step.name, applied_at: dialect.now };
   const insert = db.insertInto('schema_migration').values(row);

@@ -1,299 +1,457 @@
 /**
- * The tables, step by step: numbered, never edited, one statement each, for both dialects.
+ * Schema migrations: the baseline of every table, then numbered steps; one description for both dialects.
  *
- * MySQL cannot roll back DDL, so a step is one statement and may be met half way: applied but not yet recorded. An
- * index therefore is a step of its own. A step that one dialect does not need is null there, but keeps its number.
+ * MySQL cannot roll back DDL, so a step is one statement that may be met half way: applied but not yet recorded. A table
+ * and each of its indexes therefore are steps of their own. A step that one dialect does not need is null there, but has
+ * its number. Until version 1.0 the baseline may change; from then on migrations are appended and never edited.
+ *
+ * The helpdesk and scripts write rows of `mailboxes` too: `name`, `host`, `username` and `password` are all that a row
+ * needs, everything else has a default.
  */
-import { ascii, column, exact, hash, index, type Migration, tableOptions, uuid, word } from '../sql/dialect.ts';
-import { adminMigrations, encryptionMigrations } from './migrations-encryption.ts';
+import { settingColumns } from '../rows/mailbox-columns.ts';
+import type { Tables } from '../sql/tables.ts';
 
-const mailbox: Migration = {
-  number: 1,
-  name: 'mailbox',
-  mysql: `create table mailbox (
-    id ${uuid} not null primary key,
-    name varchar(255) ${exact} not null,
-    host varchar(255) not null,
-    port int unsigned not null,
-    tls ${word} not null,
-    ca_pem longtext null,
-    fingerprint ${hash} null,
-    allow_plaintext tinyint unsigned not null,
-    user_name text not null,
-    folder text not null,
-    start_from ${word} not null,
-    start_at datetime(3) null,
-    after_kind ${word} not null,
-    after_folder text null,
-    poll_interval_ms bigint unsigned null,
-    state ${word} not null,
-    password varbinary(4096) not null,
-    password_form ${word} not null,
-    created_at datetime(3) not null,
-    unique key mailbox_name (name)
-  ) ${tableOptions}`,
-  sqlite: `create table mailbox (
-    id text not null primary key,
-    name text not null unique,
-    host text not null,
-    port integer not null,
-    tls text not null,
-    ca_pem text null,
-    fingerprint text null,
-    allow_plaintext integer not null,
-    user_name text not null,
-    folder text not null,
-    start_from text not null,
-    start_at text null,
-    after_kind text not null,
-    after_folder text null,
-    poll_interval_ms integer null,
-    state text not null,
-    password blob not null,
-    password_form text not null,
-    created_at text not null
-  ) strict, without rowid`,
+export type Migration = {
+  readonly number: number;
+  readonly name: string;
+  readonly mysql: string | null;
+  readonly sqlite: string | null;
+  /** Succeeds only when the step was applied: MySQL reports "exists already" for the table of another program too. */
+  readonly mysqlCheck?: string;
 };
 
-const mailboxState: Migration = {
-  number: 2,
-  name: 'mailbox_state',
-  mysql: `create table mailbox_state (
-    mailbox_id ${uuid} not null primary key,
-    cursor_uid_validity bigint unsigned null,
-    cursor_uid bigint unsigned null,
-    lease_owner varchar(255) ${exact} null,
-    lease_epoch bigint unsigned not null default 0,
-    lease_until datetime(3) null,
-    next_poll_at datetime(3) not null,
-    failures int unsigned not null default 0,
-    last_success_at datetime(3) null,
-    last_error_code ${word} null,
-    last_error_message text null,
-    last_error_hint text null,
-    last_error_at datetime(3) null
-  ) ${tableOptions}`,
-  sqlite: `create table mailbox_state (
-    mailbox_id text not null primary key,
-    cursor_uid_validity integer null,
-    cursor_uid integer null,
-    lease_owner text null,
-    lease_epoch integer not null default 0,
-    lease_until text null,
-    next_poll_at text not null,
-    failures integer not null default 0,
-    last_success_at text null,
-    last_error_code text null,
-    last_error_message text null,
-    last_error_hint text null,
-    last_error_at text null
-  ) strict, without rowid`,
+type Column = { readonly mysql: string; readonly sqlite: string };
+
+type Table<Row> = {
+  readonly columns: { readonly [C in keyof Row]: Column };
+  readonly primaryKey: readonly (keyof Row)[];
+  readonly unique?: keyof Row;
+  /** Named after the table and their first column. */
+  readonly indexes?: readonly (readonly (keyof Row | Column)[])[];
+  /** SQLite: clustered by a key other than an integer. */
+  readonly withoutRowid: boolean;
 };
 
-const ticket: Migration = {
-  number: 4,
-  name: 'ticket',
-  mysql: `create table ticket (
-    id ${uuid} not null primary key,
-    ref varchar(64) ${exact} not null,
-    mailbox_id ${uuid} not null,
-    subject varchar(255) not null,
-    subject_full longtext null,
-    requester_name varchar(255) not null,
-    requester_address varchar(320) not null,
-    status ${word} not null,
-    created_at datetime(3) not null,
-    updated_at datetime(3) not null,
-    unique key ticket_ref (ref)
-  ) ${tableOptions}`,
-  sqlite: `create table ticket (
-    id text not null primary key,
-    ref text not null unique,
-    mailbox_id text not null,
-    subject text not null,
-    subject_full text null,
-    requester_name text not null,
-    requester_address text not null,
-    status text not null,
-    created_at text not null,
-    updated_at text not null
-  ) strict`,
+/* Column types. What follows the type (`not null`, a default) is the same in both dialects. */
+
+function columnType(mysql: string, sqlite: string) {
+  return (constraint: string): Column => ({ mysql: `${mysql} ${constraint}`, sqlite: `${sqlite} ${constraint}` });
+}
+
+const ascii = 'character set ascii collate ascii_bin';
+/** Compared letter by letter; the default collation ignores case and accents. */
+const exact = 'character set utf8mb4 collate utf8mb4_bin';
+
+const uuid = columnType(`char(36) ${ascii}`, 'text');
+const sha256 = columnType(`char(64) ${ascii}`, 'text');
+const keyId = columnType(`char(16) ${ascii}`, 'text');
+/** A keyword of this program. */
+const word = columnType(`varchar(32) ${ascii}`, 'text');
+const time = columnType('datetime(3)', 'text');
+const flag = columnType('tinyint unsigned', 'integer');
+const int = columnType('int unsigned', 'integer');
+const bigint = columnType('bigint unsigned', 'integer');
+const text = columnType('text', 'text');
+const longText = columnType('longtext', 'text');
+const exactLongText = columnType(`longtext ${exact}`, 'text');
+const shortText = (charactersMax: number) => columnType(`varchar(${charactersMax})`, 'text');
+const exactText = (charactersMax: number) => columnType(`varchar(${charactersMax}) ${exact}`, 'text');
+const asciiText = (charactersMax: number) => columnType(`varchar(${charactersMax}) ${ascii}`, 'text');
+
+const sqliteNow = `(strftime('%Y-%m-%d %H:%M:%f', 'now'))`;
+/** A UUID of version 4 (RFC 9562). */
+const sqliteUuid = `(lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2)
+      || '-' || substr('89AB', 1 + (random() & 3), 1) || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6))))`;
+
+function timeDefaultNow(nullability: 'null' | 'not null'): Column {
+  return {
+    mysql: `datetime(3) ${nullability} default (utc_timestamp(3))`,
+    sqlite: `text ${nullability} default ${sqliteNow}`,
+  };
+}
+
+/** SQLite takes any integer, and node:sqlite throws beyond 2^53: one such row would hide all rows beside it. */
+function safeInteger(column: Column, name: string, least: number): Column {
+  return { ...column, sqlite: `${column.sqlite} check (${name} between ${least} and ${Number.MAX_SAFE_INTEGER})` };
+}
+
+const anySafeInteger = (column: Column, name: string) => safeInteger(column, name, -Number.MAX_SAFE_INTEGER);
+
+const mailboxes: Table<Tables['mailboxes']> = {
+  columns: {
+    id: { mysql: `char(36) ${ascii} not null default (uuid())`, sqlite: `text not null default ${sqliteUuid}` },
+    name: exactText(255)('not null'),
+    host: shortText(255)('not null'),
+    port: anySafeInteger(int('not null default 993'), 'port'),
+    tls_mode: word(`not null default 'implicit'`),
+    ca_pem: longText('null'),
+    fingerprint: sha256('null'),
+    allow_plaintext: anySafeInteger(flag('not null default 0'), 'allow_plaintext'),
+    username: text('not null'),
+    folder: text(`not null default ('INBOX')`),
+    since_kind: word(`not null default 'time'`),
+    since_at: timeDefaultNow('null'),
+    on_success: word(`not null default 'seen'`),
+    on_success_folder: text('null'),
+    poll_interval_ms: anySafeInteger(bigint('null'), 'poll_interval_ms'),
+    addresses: text('null'),
+    state: word(`not null default 'active'`),
+    // Other programs may write the password as text.
+    password: { mysql: 'varbinary(4096) not null', sqlite: 'any not null' },
+    password_form: word(`not null default 'plain'`),
+    password_key_id: keyId('null'),
+    plaintext_since: time('null'),
+    plaintext_until: time('null'),
+    created_at: timeDefaultNow('not null'),
+    // Maintained by the database; in SQLite by the trigger.
+    changed_at: {
+      mysql: 'datetime(6) not null default current_timestamp(6) on update current_timestamp(6)',
+      sqlite: `text not null default ''`,
+    },
+  },
+  primaryKey: ['id'],
+  unique: 'name',
+  indexes: [['password_form']],
+  withoutRowid: true,
 };
 
-const message: Migration = {
-  number: 6,
-  name: 'message',
-  mysql: `create table message (
-    id ${uuid} not null primary key,
-    mailbox_id ${uuid} not null,
-    ticket_id ${uuid} null,
-    kind ${word} not null,
-    message_id longtext ${exact} not null,
-    message_id_hash ${hash} not null,
-    message_id_missing tinyint unsigned not null,
-    reported_message_id longtext ${exact} null,
-    content_hash ${hash} not null,
-    from_name varchar(255) not null,
-    from_address varchar(320) not null,
-    from_json longtext null,
-    reply_to_json longtext not null,
-    to_json longtext not null,
-    cc_json longtext not null,
-    in_reply_to_json longtext not null,
-    references_json longtext not null,
-    headers_json longtext not null,
-    subject varchar(255) not null,
-    subject_full longtext null,
-    body_text longtext not null,
-    body_html longtext null,
-    sent_at datetime(3) null,
-    received_at datetime(3) not null,
-    created_at datetime(3) not null
-  ) ${tableOptions}`,
-  sqlite: `create table message (
-    id text not null primary key,
-    mailbox_id text not null,
-    ticket_id text null,
-    kind text not null,
-    message_id text not null,
-    message_id_hash text not null,
-    message_id_missing integer not null,
-    reported_message_id text null,
-    content_hash text not null,
-    from_name text not null,
-    from_address text not null,
-    from_json text null,
-    reply_to_json text not null,
-    to_json text not null,
-    cc_json text not null,
-    in_reply_to_json text not null,
-    references_json text not null,
-    headers_json text not null,
-    subject text not null,
-    subject_full text null,
-    body_text text not null,
-    body_html text null,
-    sent_at text null,
-    received_at text not null,
-    created_at text not null
-  ) strict`,
+const mailboxState: Table<Tables['mailbox_state']> = {
+  columns: {
+    mailbox_id: uuid('not null'),
+    cursor_folder_epoch: bigint('null'),
+    cursor_uid: bigint('null'),
+    cursor_start_uid: bigint('null'),
+    cursor_folder_hash: sha256('null'),
+    folder_generation: int('not null default 0'),
+    lease_owner: exactText(255)('null'),
+    lease_epoch: bigint('not null default 0'),
+    lease_until: time('null'),
+    next_poll_at: time('not null'),
+    failures: int('not null default 0'),
+    failing_since: time('null'),
+    login_failures: int('not null default 0'),
+    login_failed_version: { mysql: 'varchar(32) null', sqlite: 'text null' },
+    last_success_at: time('null'),
+    last_error_code: word('null'),
+    last_error_message: text('null'),
+    last_error_hint: text('null'),
+    last_error_at: time('null'),
+  },
+  primaryKey: ['mailbox_id'],
+  indexes: [['next_poll_at'], ['lease_owner']],
+  withoutRowid: true,
 };
 
-const attachment: Migration = {
-  number: 9,
-  name: 'attachment',
-  mysql: `create table attachment (
-    message_id ${uuid} not null,
-    position int unsigned not null,
-    name varchar(255) not null,
-    name_full longtext null,
-    type varchar(255) not null,
-    size_bytes bigint unsigned not null,
-    sha256 ${hash} not null,
-    content_id longtext null,
-    inline tinyint unsigned not null,
-    primary key (message_id, position)
-  ) ${tableOptions}`,
-  sqlite: `create table attachment (
-    message_id text not null,
-    position integer not null,
-    name text not null,
-    name_full text null,
-    type text not null,
-    size_bytes integer not null,
-    sha256 text not null,
-    content_id text null,
-    inline integer not null,
-    primary key (message_id, position)
-  ) strict, without rowid`,
+const ticket: Table<Tables['ticket']> = {
+  columns: {
+    id: uuid('not null'),
+    ref: exactText(64)('not null'),
+    mailbox_id: uuid('not null'),
+    subject: shortText(255)('not null'),
+    subject_full: longText('null'),
+    requester_name: shortText(255)('not null'),
+    requester_address: shortText(320)('not null'),
+    status: word('not null'),
+    closed_at: time('null'),
+    merged_into: uuid('null'),
+    is_orphan: flag('not null default 0'),
+    created_at: time('not null'),
+    updated_at: time('not null'),
+  },
+  primaryKey: ['id'],
+  unique: 'ref',
+  indexes: [['created_at']],
+  withoutRowid: false,
 };
 
-const outcome: Migration = {
-  number: 11,
-  name: 'outcome',
-  mysql: `create table outcome (
-    mailbox_id ${uuid} not null,
-    uid_validity bigint unsigned not null,
-    uid bigint unsigned not null,
-    outcome ${word} not null,
-    reason varchar(255) ${ascii} null,
-    ticket_id ${uuid} null,
-    message_id ${uuid} null,
-    size_bytes bigint unsigned not null,
-    received_at datetime(3) null,
-    raw_segment varchar(255) ${exact} null,
-    raw_offset bigint unsigned null,
-    raw_length bigint unsigned null,
-    raw_sha256 ${hash} null,
-    action_pending tinyint unsigned not null,
-    created_at datetime(3) not null,
-    resolved_at datetime(3) null,
-    primary key (mailbox_id, uid_validity, uid)
-  ) ${tableOptions}`,
-  sqlite: `create table outcome (
-    mailbox_id text not null,
-    uid_validity integer not null,
-    uid integer not null,
-    outcome text not null,
-    reason text null,
-    ticket_id text null,
-    message_id text null,
-    size_bytes integer not null,
-    received_at text null,
-    raw_segment text null,
-    raw_offset integer null,
-    raw_length integer null,
-    raw_sha256 text null,
-    action_pending integer not null,
-    created_at text not null,
-    resolved_at text null,
-    primary key (mailbox_id, uid_validity, uid)
-  ) strict, without rowid`,
+const message: Table<Tables['message']> = {
+  columns: {
+    id: uuid('not null'),
+    mailbox_id: uuid('not null'),
+    ticket_id: uuid('null'),
+    kind: word('not null'),
+    message_id: exactLongText('not null'),
+    message_id_hash: sha256('not null'),
+    message_id_missing: flag('not null'),
+    reported_message_id: exactLongText('null'),
+    content_hash: sha256('not null'),
+    from_name: shortText(255)('not null'),
+    from_address: shortText(320)('not null'),
+    from_json: longText('null'),
+    reply_to_json: longText('not null'),
+    to_json: longText('not null'),
+    cc_json: longText('not null'),
+    in_reply_to_json: longText('not null'),
+    references_json: longText('not null'),
+    headers_json: longText('not null'),
+    subject: shortText(255)('not null'),
+    subject_full: longText('null'),
+    body_text: longText('not null'),
+    body_html: longText('null'),
+    sent_at: time('null'),
+    received_at: time('not null'),
+    created_at: time('not null'),
+    bounce_json: longText('null'),
+    marks_json: longText('null'),
+    protection: word('null'),
+    thread_rule: word('null'),
+  },
+  primaryKey: ['id'],
+  indexes: [
+    ['message_id_hash'],
+    ['ticket_id', 'received_at'],
+    // How much a sender sent, in any case of letters: the collation of MySQL ignores case.
+    ['mailbox_id', { mysql: 'from_address', sqlite: 'from_address collate nocase' }, 'received_at'],
+  ],
+  withoutRowid: false,
 };
 
-/**
- * The steps that came with several workers and refused logins. Numbered, never edited, one statement each, as in
- * migrations.ts.
- */
-
-/** Refused logins in a row, and the version of the row (`mailboxes.changed_at`) that they were tried with. */
-const refusals: Migration = {
-  number: 26,
-  name: 'mailbox_state_refusals',
-  mysql: 'alter table mailbox_state add column login_refusals int unsigned not null default 0',
-  sqlite: 'alter table mailbox_state add column login_refusals integer not null default 0',
+const attachment: Table<Tables['attachment']> = {
+  columns: {
+    message_id: uuid('not null'),
+    position: int('not null'),
+    name: shortText(255)('not null'),
+    name_full: longText('null'),
+    type: shortText(255)('not null'),
+    size_bytes: bigint('not null'),
+    sha256: sha256('not null'),
+    content_id: longText('null'),
+    inline: flag('not null'),
+  },
+  primaryKey: ['message_id', 'position'],
+  indexes: [['sha256']],
+  withoutRowid: true,
 };
 
-const refusedVersion: Migration = {
-  number: 27,
-  name: 'mailbox_state_refused_version',
-  mysql: 'alter table mailbox_state add column refused_version varchar(32) null',
-  sqlite: 'alter table mailbox_state add column refused_version text null',
+const outcome: Table<Tables['outcome']> = {
+  columns: {
+    mailbox_id: uuid('not null'),
+    folder_epoch: bigint('not null'),
+    uid: bigint('not null'),
+    outcome: word('not null'),
+    reason: asciiText(255)('null'),
+    ticket_id: uuid('null'),
+    message_id: uuid('null'),
+    dedup_key: sha256('null'),
+    size_bytes: bigint('not null'),
+    received_at: time('null'),
+    raw_segment: exactText(255)('null'),
+    raw_offset: bigint('null'),
+    raw_length: bigint('null'),
+    raw_sha256: sha256('null'),
+    action_pending: flag('not null'),
+    created_at: time('not null'),
+    resolved_at: time('null'),
+  },
+  primaryKey: ['mailbox_id', 'folder_epoch', 'uid'],
+  indexes: [
+    ['message_id'],
+    ['action_pending', 'mailbox_id', 'folder_epoch', 'uid'],
+    ['raw_segment'],
+    ['outcome', 'resolved_at', 'created_at'],
+    ['mailbox_id', 'dedup_key'],
+  ],
+  withoutRowid: true,
 };
 
-/** The database keeps it, whoever writes the row: a stamp by which a change is seen, in whatever time zone. */
-const changedAt: Migration = {
-  number: 28,
-  name: 'mailboxes_changed_at',
-  mysql: `alter table mailboxes
-    add column changed_at datetime(6) not null default current_timestamp(6) on update current_timestamp(6)`,
-  sqlite: `alter table mailboxes add column changed_at text not null default ''`,
+const ticketLink: Table<Tables['ticket_link']> = {
+  columns: {
+    ticket_id: uuid('not null'),
+    other_id: uuid('not null'),
+    reason: word('not null'),
+    created_at: time('not null'),
+  },
+  primaryKey: ['ticket_id', 'other_id', 'reason'],
+  indexes: [['other_id']],
+  withoutRowid: true,
 };
 
-const settings = [
-  ...['name', 'host', 'port', 'tls_mode', 'ca_pem', 'fingerprint', 'allow_plaintext', 'username', 'folder'],
-  ...['start_from', 'start_at', 'after_kind', 'after_folder', 'poll_interval_ms', 'state'],
-];
+const messageReference: Table<Tables['message_reference']> = {
+  columns: { mailbox_id: uuid('not null'), reference_hash: sha256('not null'), message_id: uuid('not null') },
+  primaryKey: ['mailbox_id', 'reference_hash', 'message_id'],
+  withoutRowid: true,
+};
 
-const columnsOf = (row: 'new' | 'old') => settings.map((column) => `${row}.${column}`).join(', ');
+const replyKey: Table<Tables['reply_key']> = {
+  columns: {
+    id: flag('not null'),
+    secret: { mysql: 'varbinary(32) not null', sqlite: 'blob not null' },
+    created_at: time('not null'),
+  },
+  primaryKey: ['id'],
+  withoutRowid: false,
+};
 
-/** Sealing a password is no change of it; MySQL is told so in the statement that seals. */
-const changedAtOfSqlite: Migration = {
-  number: 29,
-  name: 'mailboxes_changed_at_sqlite',
+const encryptionSwitch: Table<Tables['encryption_switch']> = {
+  columns: {
+    id: flag('not null'),
+    state: word('not null'),
+    key_id: keyId('null'),
+    next_key_id: keyId('null'),
+    // A larger revision would not be an exact number here.
+    revision: {
+      mysql: `bigint unsigned not null check (revision <= ${Number.MAX_SAFE_INTEGER})`,
+      sqlite: safeInteger(bigint('not null'), 'revision', 0).sqlite,
+    },
+    seal: asciiText(255)('null'),
+    changed_at: time('not null'),
+    changed_by: exactText(255)('not null'),
+    operation_owner: exactText(255)('null'),
+    operation_until: time('null'),
+    password_writes: bigint('not null default 0'),
+  },
+  primaryKey: ['id'],
+  withoutRowid: false,
+};
+
+const workers: Table<Tables['workers']> = {
+  columns: {
+    worker: exactText(255)('not null'),
+    host: exactText(255)('not null'),
+    pid: bigint('not null'),
+    key_ids: columnType(`text ${ascii}`, 'text')('not null'),
+    vault: word('not null'),
+    revision: bigint('not null'),
+    started_at: time('not null'),
+    heartbeat_at: time('not null'),
+  },
+  primaryKey: ['worker'],
+  withoutRowid: true,
+};
+
+const audit: Table<Tables['audit']> = {
+  columns: {
+    id: { mysql: 'bigint unsigned not null auto_increment', sqlite: 'integer not null' },
+    at: time('not null'),
+    actor: exactText(255)('not null'),
+    host: exactText(255)('not null'),
+    action: asciiText(64)('not null'),
+    key_id: keyId('null'),
+    next_key_id: keyId('null'),
+    mailbox_id: uuid('null'),
+    detail: exactText(1000)('null'),
+  },
+  primaryKey: ['id'],
+  indexes: [['at'], ['action']],
+  withoutRowid: false,
+};
+
+const adminAccount: Table<Tables['admin_account']> = {
+  columns: {
+    id: uuid('not null'),
+    name: exactText(64)('not null'),
+    name_key: exactText(255)('not null'),
+    password_hash: asciiText(255)('not null'),
+    created_at: time('not null'),
+    password_changed_at: time('not null'),
+    last_sign_in_at: time('null'),
+  },
+  primaryKey: ['id'],
+  unique: 'name_key',
+  withoutRowid: true,
+};
+
+const adminSession: Table<Tables['admin_session']> = {
+  columns: {
+    token_hash: sha256('not null'),
+    account_id: uuid('not null'),
+    created_at: time('not null'),
+    seen_at: time('not null'),
+  },
+  primaryKey: ['token_hash'],
+  indexes: [['account_id']],
+  withoutRowid: true,
+};
+
+const adminAttempt: Table<Tables['admin_attempt']> = {
+  columns: {
+    bucket: sha256('not null'),
+    count: safeInteger(int('not null'), 'count', 0),
+    window_until: time('not null'),
+  },
+  primaryKey: ['bucket'],
+  indexes: [['window_until']],
+  withoutRowid: true,
+};
+
+const adminOperation: Table<Tables['admin_operation']> = {
+  columns: {
+    id: flag('not null'),
+    number: safeInteger(bigint('not null'), 'number', 0),
+    kind: word('not null'),
+    started_by: exactText(255)('not null'),
+    started_at: time('not null'),
+    ended_at: time('null'),
+    worker: exactText(255)('not null'),
+    state: word('not null'),
+    detail: longText('not null'),
+  },
+  primaryKey: ['id'],
+  withoutRowid: false,
+};
+
+/** Every table but `schema_migration`, which migrate.ts creates. */
+const tables: { readonly [T in Exclude<keyof Tables, 'schema_migration'>]: Table<Tables[T]> } = {
+  mailboxes,
+  mailbox_state: mailboxState,
+  ticket,
+  message,
+  attachment,
+  outcome,
+  ticket_link: ticketLink,
+  message_reference: messageReference,
+  reply_key: replyKey,
+  encryption_switch: encryptionSwitch,
+  workers,
+  audit,
+  admin_account: adminAccount,
+  admin_session: adminSession,
+  admin_attempt: adminAttempt,
+  admin_operation: adminOperation,
+};
+
+type Step = Omit<Migration, 'number'>;
+/** A table of any row type. */
+type AnyTable = Table<Record<string, unknown>>;
+
+function tableSteps(name: string, table: AnyTable): readonly Step[] {
+  const columns = Object.entries(table.columns);
+  const primaryKey = `primary key (${table.primaryKey.join(', ')})`;
+  const { unique } = table;
+  const create = (kind: 'mysql' | 'sqlite', keys: readonly string[], options: string) =>
+    `create table ${name} (\n  ${[...columns.map(([column, type]) => `${column} ${type[kind]}`), ...keys].join(',\n  ')}\n) ${options}`;
+  const mysqlKeys = unique === undefined ? [] : [`unique key ${name}_${unique} (${unique})`];
+  const sqliteKeys = unique === undefined ? [] : [`unique (${unique})`];
+  return [
+    {
+      name,
+      mysql: create(
+        'mysql',
+        [primaryKey, ...mysqlKeys],
+        'engine=InnoDB row_format=dynamic default character set=utf8mb4 collate=utf8mb4_unicode_ci',
+      ),
+      sqlite: create('sqlite', [primaryKey, ...sqliteKeys], table.withoutRowid ? 'strict, without rowid' : 'strict'),
+      mysqlCheck: `select ${columns.map(([column]) => `\`${column}\``).join(', ')} from ${name} limit 0`,
+    },
+    ...(table.indexes ?? []).map((index) => indexStep(name, index)),
+  ];
+}
+
+function indexStep(table: string, columns: readonly (string | Column)[]): Step {
+  const name = `${table}_${columns[0]}`;
+  const statement = (kind: 'mysql' | 'sqlite') =>
+    `create index ${name} on ${table} (${columns.map((one) => (typeof one === 'string' ? one : one[kind])).join(', ')})`;
+  return { name, mysql: statement('mysql'), sqlite: statement('sqlite') };
+}
+
+const settingsOf = (row: 'new' | 'old') => settingColumns.map((column) => `${row}.${column}`).join(', ');
+
+/** Moves `changed_at` with every change but the sealing of a password, for which MySQL statements set the column. */
+const changedAtTrigger: Step = {
+  name: 'mailboxes_changed',
   mysql: null,
   sqlite: `create trigger mailboxes_changed after update on mailboxes
-    when (${columnsOf('new')}) is not (${columnsOf('old')})
+    when (${settingsOf('new')}) is not (${settingsOf('old')})
       or (new.password is not old.password and (new.password_form = 'plain'
         or (new.password_form is old.password_form and new.password_key_id is old.password_key_id)))
     begin
@@ -301,144 +459,20 @@ const changedAtOfSqlite: Migration = {
     end`,
 };
 
-/** Of the first of the failures in a row, whichever worker saw it. */
-const failingSince: Migration = {
-  number: 32,
-  name: 'mailbox_state_failing_since',
-  mysql: 'alter table mailbox_state add column failing_since datetime(3) null',
-  sqlite: 'alter table mailbox_state add column failing_since text null',
+const switchValues = `encryption_switch (id, state, revision, changed_at, changed_by)
+  values (1, 'off', 0, '1970-01-01 00:00:00.000', '')`;
+
+const switchRow: Step = {
+  name: 'encryption_switch_row',
+  mysql: `insert ignore into ${switchValues}`,
+  sqlite: `insert into ${switchValues} on conflict do nothing`,
 };
 
-/** In the order of their numbers. */
-const serviceMigrations: readonly Migration[] = [
-  refusals,
-  refusedVersion,
-  changedAt,
-  changedAtOfSqlite,
-  index(30, 'mailbox_state', ['lease_owner']),
-  index(31, 'outcome', ['outcome', 'resolved_at', 'created_at']),
-  failingSince,
+const baseline: readonly Step[] = [
+  ...Object.entries(tables).flatMap(([name, table]) => tableSteps(name, table as AnyTable)),
+  changedAtTrigger,
+  switchRow,
 ];
 
-/**
- * The steps that came with bounces, marks, links between tickets and quarantine. Numbered, never edited, one statement
- * each, as in migrations.ts.
- */
-
-/** Two tickets that have to do with each other: one row for each pair and reason. */
-const ticketLink: Migration = {
-  number: 39,
-  name: 'ticket_link',
-  mysql: `create table ticket_link (
-    ticket_id ${uuid} not null,
-    other_id ${uuid} not null,
-    reason ${word} not null,
-    created_at datetime(3) not null,
-    primary key (ticket_id, other_id, reason)
-  ) ${tableOptions}`,
-  sqlite: `create table ticket_link (
-    ticket_id text not null,
-    other_id text not null,
-    reason text not null,
-    created_at text not null,
-    primary key (ticket_id, other_id, reason)
-  ) strict, without rowid`,
-};
-
-/** Which stored messages name a Message-ID (its SHA-256), stored or not: for mail that arrives out of order. */
-const messageReference: Migration = {
-  number: 41,
-  name: 'message_reference',
-  mysql: `create table message_reference (
-    mailbox_id ${uuid} not null,
-    reference_hash ${hash} not null,
-    message_id ${uuid} not null,
-    primary key (mailbox_id, reference_hash, message_id)
-  ) ${tableOptions}`,
-  sqlite: `create table message_reference (
-    mailbox_id text not null,
-    reference_hash text not null,
-    message_id text not null,
-    primary key (mailbox_id, reference_hash, message_id)
-  ) strict, without rowid`,
-};
-
-/** One row, whose id is 1: the key of the reply tokens. */
-const replyKey: Migration = {
-  number: 42,
-  name: 'reply_key',
-  mysql: `create table reply_key (
-    id tinyint unsigned not null primary key,
-    secret varbinary(32) not null,
-    created_at datetime(3) not null
-  ) ${tableOptions}`,
-  sqlite: `create table reply_key (
-    id integer not null primary key,
-    secret blob not null,
-    created_at text not null
-  ) strict`,
-};
-
-/** How much a sender sent within an hour, in any case of letters: the collation in MySQL has none. */
-const sentBy: Migration = {
-  number: 46,
-  name: 'message_sent_by',
-  mysql: 'create index message_sent_by on message (mailbox_id, from_address, received_at)',
-  sqlite: 'create index message_sent_by on message (mailbox_id, from_address collate nocase, received_at)',
-};
-
-/** In the order of their numbers. */
-const mailMigrations: readonly Migration[] = [
-  column(33, 'message', 'bounce_json', 'longtext null', 'text null'),
-  column(34, 'message', 'marks_json', 'longtext null', 'text null'),
-  column(35, 'message', 'protection', `${word} null`, 'text null'),
-  column(36, 'message', 'thread_rule', `${word} null`, 'text null'),
-  column(37, 'ticket', 'closed_at', 'datetime(3) null', 'text null'),
-  column(38, 'ticket', 'merged_into', `${uuid} null`, 'text null'),
-  ticketLink,
-  index(40, 'ticket_link', ['other_id']),
-  messageReference,
-  replyKey,
-  // The addresses at which this mailbox gets its mail, separated by commas; null: the user name, if it is one.
-  column(43, 'mailboxes', 'addresses', 'text null', 'text null'),
-  // SHA-256 of Message-ID and content: by this a mail is known again even when its message was deleted.
-  column(44, 'outcome', 'identity', `char(64) ${ascii} null`, 'text null'),
-  index(45, 'outcome', ['mailbox_id', 'identity']),
-  sentBy,
-  // How often a folder was found set back (restored from a backup) under the same UIDVALIDITY.
-  column(47, 'mailbox_state', 'folder_life', 'int unsigned not null default 0', 'integer not null default 0'),
-  column(48, 'mailbox_state', 'cursor_start_uid', 'bigint unsigned null', 'integer null'),
-  // Opened by an answer to mail that is not here: it may turn out to belong to an older ticket.
-  column(49, 'ticket', 'is_orphan', 'tinyint unsigned not null default 0', 'integer not null default 0'),
-];
-
-/**
- * The tables, step by step: numbered, never edited, one statement each, for both dialects.
- *
- * MySQL cannot roll back DDL, so a step is one statement and may be met half way: applied but not yet recorded. An
- * index therefore is a step of its own. A step that one dialect does not need is null there, but keeps its number.
- */
-
-/** In the order of their numbers. */
-export const migrations: readonly Migration[] = [
-  mailbox,
-  mailboxState,
-  index(3, 'mailbox_state', ['next_poll_at']),
-  ticket,
-  index(5, 'ticket', ['created_at']),
-  message,
-  index(7, 'message', ['message_id_hash']),
-  index(8, 'message', ['ticket_id', 'received_at']),
-  attachment,
-  index(10, 'attachment', ['sha256']),
-  outcome,
-  index(12, 'outcome', ['message_id']),
-  index(13, 'outcome', ['action_pending', 'mailbox_id', 'uid_validity', 'uid']),
-  index(14, 'outcome', ['raw_segment']),
-  ...encryptionMigrations,
-  ...serviceMigrations,
-  ...mailMigrations,
-  ...adminMigrations,
-  // Of which folder the cursor is (folder-epoch.ts, `folderKey`); null: of the one that is visited next.
-  column(57, 'mailbox_state', 'cursor_folder', `${hash} null`, 'text null'),
-];
+/** Append later steps here, after the baseline. */
+export const migrations: readonly Migration[] = baseline.map((step, index) => ({ number: index + 1, ...step }));

@@ -45,9 +45,9 @@ const sqliteNumbers = new Map<number, FailureCode>([
 
 /** What a second row under a unique key means. MySQL names the key, SQLite the column. */
 const uniqueKeys = new Map<string, readonly [FailureCode, string]>([
-  ['mailbox_name', ['already_exists', 'A mailbox of this name exists already.']],
+  ['mailboxes_name', ['already_exists', 'A mailbox of this name exists already.']],
   ['mailboxes.name', ['already_exists', 'A mailbox of this name exists already.']],
-  ['admin_account_name', ['already_exists', 'An admin of this name exists already.']],
+  ['admin_account_name_key', ['already_exists', 'An admin of this name exists already.']],
   ['admin_account.name_key', ['already_exists', 'An admin of this name exists already.']],
   ['ticket_ref', ['database_conflict', 'A ticket of this reference exists already.']],
   ['ticket.ref', ['database_conflict', 'A ticket of this reference exists already.']],

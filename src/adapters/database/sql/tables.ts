@@ -43,7 +43,7 @@ export type MailboxTable = {
 
 export type MailboxStateTable = {
   mailbox_id: Fixed<string>;
-  cursor_uid_validity: number | null;
+  cursor_folder_epoch: number | null;
   cursor_uid: number | null;
   lease_owner: string | null;
   lease_epoch: number;
@@ -133,7 +133,7 @@ export type AttachmentTable = {
 
 export type OutcomeTable = {
   mailbox_id: Fixed<string>;
-  uid_validity: Fixed<number>;
+  folder_epoch: Fixed<number>;
   uid: Fixed<number>;
   outcome: string;
   reason: string | null;
@@ -150,7 +150,7 @@ export type OutcomeTable = {
   created_at: Fixed<string>;
   resolved_at: string | null;
   /** SHA-256 of Message-ID and content; null for what was never parsed. */
-  identity: Generated<string | null>;
+  dedup_key: Generated<string | null>;
 };
 
 export type TicketLinkTable = {
@@ -195,13 +195,13 @@ export type WorkerTable = {
   vault: string;
   revision: number;
   started_at: Fixed<string>;
-  seen_at: string;
+  heartbeat_at: string;
 };
 
 export type AuditTable = {
   id: Generated<number>;
   at: Fixed<string>;
-  who: Fixed<string>;
+  actor: Fixed<string>;
   host: Fixed<string>;
   action: Fixed<string>;
   key_id: Fixed<string | null>;

@@ -36,7 +36,7 @@ describe.each(kinds)('mails and tickets by the hour on %s', (kind) => {
   async function stored(outcome: string, createdAt: string, resolvedAt: string | null = null): Promise<void> {
     uids += 1;
     const resolved = resolvedAt === null ? 'null' : `'2024-05-${resolvedAt}'`;
-    await on.run(`insert into outcome (mailbox_id, uid_validity, uid, outcome, size_bytes, action_pending, created_at, resolved_at)
+    await on.run(`insert into outcome (mailbox_id, folder_epoch, uid, outcome, size_bytes, action_pending, created_at, resolved_at)
       values ('m', 1, ${uids}, '${outcome}', 1, 0, '2024-05-${createdAt}', ${resolved})`);
   }
 

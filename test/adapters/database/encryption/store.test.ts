@@ -13,7 +13,7 @@ import type {
   WorkerReport,
 } from '../../../../src/encryption/ports.ts';
 import type { Mailbox } from '../../../../src/ingest/model.ts';
-import { firstRow, type SwitchRow } from '../../../../src/secret/switch.ts';
+import { initialSwitchRow, type SwitchRow } from '../../../../src/secret/switch.ts';
 import { kinds, type Opened, openKind } from '../databases.ts';
 import { by, nowMs, plain, sampleMailbox, sealed, secret } from '../samples.ts';
 
@@ -34,7 +34,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
 
   beforeEach(async () => {
     await opened.empty('mailboxes', 'mailbox_state', 'encryption_switch', 'workers', 'audit');
-    await db.writeSwitch(firstRow, -1, []);
+    await db.writeSwitch(initialSwitchRow, -1, []);
   });
 
   async function added(count: number, text = 'p4ss'): Promise<Mailbox[]> {
@@ -72,7 +72,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
       const fresh = new AsyncDisposableStack();
       await using _ = fresh;
       const other = kind === 'sqlite' ? await openKind(kind, fresh) : opened;
-      expect(await other.db.readSwitch()).toEqual({ row: firstRow, hasPlain: false, hasSealed: false });
+      expect(await other.db.readSwitch()).toEqual({ row: initialSwitchRow, hasPlain: false, hasSealed: false });
     });
 
     test('the row comes back as it was written, to the millisecond', async () => {
@@ -89,7 +89,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
 
     test('it tells whether a password stands readable, but for mailboxes that are being removed', async () => {
       const [mailbox] = await added(1);
-      expect(await db.readSwitch()).toEqual({ row: firstRow, hasPlain: true, hasSealed: false });
+      expect(await db.readSwitch()).toEqual({ row: initialSwitchRow, hasPlain: true, hasSealed: false });
       await opened.run("update mailboxes set state = 'removing'");
       expect((await db.readSwitch()).hasPlain).toBe(false);
       await opened.run("update mailboxes set state = 'paused'");
@@ -473,9 +473,9 @@ describe.each(kinds)('encryption on %s', (kind) => {
       expect(await db.listWorkers(20)).toMatchObject([{ worker: 'silent', live: false }]);
       const ago = (hours: number) =>
         new Date(Date.now() - hours * 3_600_000).toISOString().replace('T', ' ').slice(0, 23);
-      await opened.run(`update workers set seen_at = '${ago(23)}'`);
+      await opened.run(`update workers set heartbeat_at = '${ago(23)}'`);
       expect(await db.listWorkers(minuteMs)).toMatchObject([{ worker: 'silent', live: false }]);
-      await opened.run(`update workers set seen_at = '${ago(25)}'`);
+      await opened.run(`update workers set heartbeat_at = '${ago(25)}'`);
       expect(await db.listWorkers(minuteMs)).toEqual([]);
       expect(await opened.run('select count(*) from workers')).toBe('0');
     });

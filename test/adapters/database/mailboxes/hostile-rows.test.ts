@@ -8,7 +8,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type Database, openDatabase } from '../../../../src/adapters/database/database.ts';
 import type { PasswordChange, PasswordRow, PasswordStretch, WorkerReport } from '../../../../src/encryption/ports.ts';
-import { firstRow } from '../../../../src/secret/switch.ts';
+import { initialSwitchRow } from '../../../../src/secret/switch.ts';
 import { kinds, type Opened, openKind } from '../databases.ts';
 import { by, sealed } from '../samples.ts';
 
@@ -35,7 +35,7 @@ describe.each(kinds)('hostile rows on %s', (kind) => {
 
   beforeEach(async () => {
     await opened.empty('mailboxes', 'mailbox_state', 'encryption_switch', 'workers', 'audit');
-    await db.writeSwitch(firstRow, -1, []);
+    await db.writeSwitch(initialSwitchRow, -1, []);
   });
 
   async function written(more: Readonly<Record<string, string>> = {}): Promise<void> {
@@ -171,9 +171,9 @@ describe.each(kinds)('hostile rows on %s', (kind) => {
 
   test('the switch is read with whether a password is sealed, but for mailboxes that are being removed', async () => {
     await written({ id: "'a'" });
-    expect(await db.readSwitch()).toEqual({ row: firstRow, hasPlain: true, hasSealed: false });
+    expect(await db.readSwitch()).toEqual({ row: initialSwitchRow, hasPlain: true, hasSealed: false });
     await db.setPassword('a', sealed(keyId), by);
-    expect(await db.readSwitch()).toEqual({ row: firstRow, hasPlain: false, hasSealed: true });
+    expect(await db.readSwitch()).toEqual({ row: initialSwitchRow, hasPlain: false, hasSealed: true });
     await opened.run('delete from encryption_switch');
     expect(await db.readSwitch()).toEqual({ row: null, hasPlain: false, hasSealed: true });
     await opened.run("update mailboxes set state = 'removing'");
@@ -233,12 +233,12 @@ describe.each(kinds)('hostile rows on %s', (kind) => {
         [ahead(2 * minuteMs), false],
         [ahead(23 * 60 * minuteMs), false],
       ]) {
-        await opened.run(`update workers set seen_at = ${seen}`);
+        await opened.run(`update workers set heartbeat_at = ${seen}`);
         expect(await db.listWorkers(minuteMs)).toMatchObject([{ worker: 'a', live }]);
       }
       for (const seen of [ahead(25 * 60 * minuteMs), "'9999-12-31 23:59:59.999'"]) {
         await db.reportWorker(report);
-        await opened.run(`update workers set seen_at = ${seen}`);
+        await opened.run(`update workers set heartbeat_at = ${seen}`);
         expect(await db.listWorkers(minuteMs)).toEqual([]);
       }
       await db.reportWorker(report);
@@ -261,7 +261,7 @@ describe.each(kinds)('hostile rows on %s', (kind) => {
     await db.audit([{ ...by, action: 'x', keyId, nextKeyId: null, mailboxId: null, detail: null }]);
     await set('encryption_switch', ['changed_at', 'operation_until']);
     await opened.run("update encryption_switch set operation_owner = 'mallory'");
-    await set('workers', ['started_at', 'seen_at']);
+    await set('workers', ['started_at', 'heartbeat_at']);
     await set('audit', ['at']);
     await set('mailboxes', ['since_at', 'created_at', 'plaintext_since', 'plaintext_until']);
     await set('mailbox_state', ['next_poll_at', 'last_success_at', 'last_error_at', 'lease_until']);

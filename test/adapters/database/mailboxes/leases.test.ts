@@ -3,7 +3,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { toDatabaseTime } from '../../../../src/adapters/database/sql/dialect.ts';
+import { toDatabaseTime } from '../../../../src/adapters/database/sql/values.ts';
 import type { PollResult } from '../../../../src/ingest/model.ts';
 import type { Lease } from '../../../../src/ingest/stores.ts';
 import { kinds, type Opened, openKind } from '../databases.ts';
@@ -276,7 +276,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     await on.db.reportWorker({ host: 'h', pid: 1, keyIds: [], vault: 'closed', revision: 0, worker: 'silent' });
     await lease(id, 'silent');
     const seenAhead = (ms: number) =>
-      on.run(`update workers set seen_at = '${toDatabaseTime(Date.now() + ms)}' where worker = 'silent'`);
+      on.run(`update workers set heartbeat_at = '${toDatabaseTime(Date.now() + ms)}' where worker = 'silent'`);
     await seenAhead(minute / 2);
     expect(await on.db.reclaimDeadLeases(10_000, 'me')).toEqual([]);
     await seenAhead(2 * minute);

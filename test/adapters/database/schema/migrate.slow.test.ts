@@ -1,5 +1,5 @@
 /**
- * Migrations on both dialects: raced by twenty starters, met half way, and refused when they are newer.
+ * Migrations on both dialects: twenty starters at once, resumed after a crash, and refused when they are newer.
  */
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -8,9 +8,10 @@ import { DatabaseSync } from 'node:sqlite';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openDatabase } from '../../../../src/adapters/database/database.ts';
+import { type SettingColumn, settingColumns } from '../../../../src/adapters/database/rows/mailbox-columns.ts';
 import { migrations } from '../../../../src/adapters/database/schema/migrations.ts';
 import type { DatabaseConfig } from '../../../../src/config/config.ts';
-import { firstRow } from '../../../../src/secret/switch.ts';
+import { initialSwitchRow } from '../../../../src/secret/switch.ts';
 import { type Mariadb, startMariadb } from '../../../support/mariadb.ts';
 import { temporaryFolder } from '../../../support/temporary.ts';
 
@@ -62,7 +63,7 @@ describe.each(['sqlite', 'mariadb'] as const)('migrations on %s', (kind) => {
     }
   });
 
-  test('the status tells what is applied, also in a database without any table', async () => {
+  test('the status lists the applied migrations, also in a database without any table', async () => {
     const { config } = await fresh(kind);
     await using db = await openDatabase(config);
     const before = await db.migrations.status();
@@ -87,122 +88,107 @@ describe.each(['sqlite', 'mariadb'] as const)('migrations on %s', (kind) => {
   });
 });
 
-test('each step that a crash left applied but not recorded is met again without harm', async () => {
+test('each step that a crash left applied but not recorded is applied again without harm', async () => {
   const { config, run } = await fresh('mariadb');
   await using db = await openDatabase(config);
   await db.migrations.apply();
+  await run(`${mailbox} ('support', 'h', 'u', x'00ff7034')`);
+  await db.writeSwitch({ ...firstRow, revision: 1, seal: 'x' }, 0, []);
+  for (const { number } of migrations) {
+    await run(`delete from schema_migration where number = ${number}`);
+    expect(await db.migrations.apply()).toBe(1);
+  }
   await run('delete from schema_migration where number > 2');
   expect(await db.migrations.apply()).toBe(migrations.length - 2);
+  const [{ id } = { id: '' }] = await db.listMailboxes();
+  expect([...((await db.readPassword(id))?.bytes ?? [])]).toEqual([0, 255, 0x70, 0x34]);
+  expect((await db.readSwitch()).row?.revision).toBe(1);
 });
 
-describe.each(['sqlite', 'mariadb'] as const)('the tables of the first version on %s', (kind) => {
-  const firstVersion = migrations.slice(0, 14);
-
-  /** With a mailbox that has every setting, and one with a sealed password and only what must be. */
-  async function oldTables(): Promise<Fresh> {
-    const { config, run } = await fresh(kind);
-    await run(
-      'create table schema_migration (number int not null primary key, name varchar(100), applied_at varchar(30))',
-    );
-    for (const { number, name, mysql, sqlite } of firstVersion) {
-      await run((kind === 'sqlite' ? sqlite : mysql) ?? '');
-      await run(`insert into schema_migration values (${number}, '${name}', '2024-01-01 00:00:00.000')`);
-    }
-    const time = `'2024-05-17 09:30:15.250'`;
-    await run(`insert into mailbox values ('0190f5a4-0000-7000-8000-000000000001', 'full', 'imap.example.org', 143,
-      'starttls', 'PEM', '${'f'.repeat(64)}', 1, 'ada', 'Tickets', 'time', ${time}, 'move', 'Done', 90000, 'paused',
-      x'00ff7034', 'plain', ${time})`);
-    await run(`insert into mailbox values ('0190f5a4-0000-7000-8000-000000000002', 'bare', 'h', 993,
-      'implicit', null, null, 0, 'u', 'INBOX', 'all', null, 'seen', null, null, 'active', x'7365616c6564', 'sealed', ${time})`);
-    await run(`insert into mailbox_state (mailbox_id, lease_epoch, next_poll_at, failures, cursor_uid_validity, cursor_uid)
-      select id, 7, ${time}, 3, 11, 12 from mailbox`);
-    return { config, run };
+/** A fresh database in which the first `count` steps are applied and recorded. */
+async function partlyMigrated(kind: 'sqlite' | 'mariadb', count: number): Promise<Fresh> {
+  const { config, run } = await fresh(kind);
+  await run(
+    'create table schema_migration (number int not null primary key, name varchar(100), applied_at varchar(30))',
+  );
+  for (const { number, name, mysql, sqlite } of migrations.slice(0, count)) {
+    await run((kind === 'sqlite' ? sqlite : mysql) ?? '');
+    await run(`insert into schema_migration values (${number}, '${name}', '2024-01-01 00:00:00.000')`);
   }
+  return { config, run };
+}
 
-  async function seen(config: DatabaseConfig) {
-    await using db = await openDatabase(config);
-    const mailboxes = await db.listMailboxes();
-    const passwords = await Promise.all(mailboxes.map(({ id }) => db.readPassword(id)));
-    return { mailboxes, passwords: passwords.map((stored) => [stored?.form, [...(stored?.bytes ?? [])]]) };
-  }
+const mailbox = `insert into mailboxes (name, host, username, password) values`;
+const firstIndexOf = (name: string) => migrations.findIndex((migration) => migration.name === name);
 
-  test('are brought up to date with everything that is in them', async () => {
-    const { config, run } = await oldTables();
-    await using db = await openDatabase(config);
-    expect(await db.migrations.apply()).toBe(migrations.length - firstVersion.length);
-    const { mailboxes, passwords } = await seen(config);
-    const health = { failures: 3, cursor: { uidValidity: 11, uid: 12 } };
-    expect(mailboxes).toMatchObject([
-      {
-        name: 'bare',
-        connection: { host: 'h', port: 993, tls: 'implicit', caPem: null, user: 'u', folder: 'INBOX' },
-        start: { from: 'all' },
-        after: { kind: 'seen' },
-        state: 'active',
-        health: { ...health, password: { form: 'sealed', keyId: null } },
-      },
-      {
-        name: 'full',
-        connection: {
-          host: 'imap.example.org',
-          port: 143,
-          tls: 'starttls',
-          caPem: 'PEM',
-          fingerprint: 'f'.repeat(64),
-          allowPlaintext: true,
-          user: 'ada',
-          folder: 'Tickets',
-        },
-        start: { from: 'time', atMs: Date.UTC(2024, 4, 17, 9, 30, 15, 250) },
-        after: { kind: 'move', folder: 'Done' },
-        pollIntervalMs: 90_000,
-        state: 'paused',
-        health: { ...health, password: { form: 'plain', keyId: null } },
-      },
-    ]);
-    expect(passwords).toEqual([
-      ['sealed', [...Buffer.from('sealed')]],
-      ['plain', [0, 255, 0x70, 0x34]],
-    ]);
-    expect((await db.readSwitch()).row).toEqual(firstRow);
-    expect(await db.readablePasswords()).toEqual([
-      { mailbox: 'full', sinceMs: Date.UTC(2024, 4, 17, 9, 30, 15, 250), untilMs: null },
-    ]);
-    await expect(run('select * from mailbox')).rejects.toThrow();
-    await expect(
-      run(`insert into mailboxes (name, host, username, password) values ('full', 'h', 'u', 'p')`),
-    ).rejects.toThrow();
-    await run(`insert into mailboxes (name, host, username, password) values ('new', 'h', 'u', 'p')`);
-    expect(await db.scheduleNewMailboxes()).toBe(1);
+describe.each(['sqlite', 'mariadb'] as const)('a database on %s with only the first migrations', (kind) => {
+  test('is migrated with everything that is in it, by several starters at once', async () => {
+    const count = firstIndexOf('mailbox_state') + 1;
+    const { config, run } = await partlyMigrated(kind, count);
+    await run(`${mailbox} ('support', 'h', 'u', 'p')`);
+    await using starters = new AsyncDisposableStack();
+    const databases = await Promise.all(Array.from({ length: 5 }, () => openDatabase(config)));
+    for (const database of databases) starters.use(database);
+    const counts = await Promise.all(databases.map((database) => database.migrations.apply()));
+    expect(counts.reduce((sum, applied) => sum + applied)).toBe(migrations.length - count);
+    const [db] = databases;
+    expect(await db?.listMailboxes()).toMatchObject([{ name: 'support', connection: { host: 'h', user: 'u' } }]);
+    expect((await db?.readSwitch())?.row).toEqual(firstRow);
+    await expect(run(`${mailbox} ('support', 'h', 'u', 'p')`)).rejects.toThrow();
+    await run(`${mailbox} ('new', 'h', 'u', 'p')`);
+    expect(await db?.adoptMailboxes()).toBe(2);
   });
 
-  if (kind === 'mariadb')
-    test('keep what is in them when every step is met twice', async () => {
-      const { config, run } = await oldTables();
-      await using db = await openDatabase(config);
-      await db.migrations.apply();
-      const before = await seen(config);
-      await db.writeSwitch({ ...firstRow, revision: 1, seal: 'x' }, 0, []);
-      for (const { number } of migrations.slice(firstVersion.length)) {
-        await run(`delete from schema_migration where number = ${number}`);
-        expect(await db.migrations.apply()).toBe(1);
-      }
-      expect(await seen(config)).toMatchObject({ mailboxes: before.mailboxes, passwords: before.passwords });
-      expect((await db.readSwitch()).row?.revision).toBe(1);
-    });
-
-  test('are left alone when the database has a table of that name which is not ours', async () => {
-    const { config, run } = await oldTables();
-    await run('create table mailboxes (a int)');
+  test('the table of another program under a name of this one is refused, and nothing is recorded for it', async () => {
+    const { config, run } = await partlyMigrated(kind, 1);
+    await run('create table ticket (a int)');
     await using db = await openDatabase(config);
     await expect(db.migrations.apply()).rejects.toMatchObject({ code: 'database_failed' });
-    await run('drop table mailboxes');
-    expect(await db.migrations.apply()).toBeGreaterThan(0);
-    expect((await seen(config)).mailboxes).toHaveLength(2);
+    const applied = (await db.migrations.status()).filter(({ appliedAtMs }) => appliedAtMs !== null);
+    expect(applied).toHaveLength(firstIndexOf('ticket'));
+    await run('drop table ticket');
+    expect(await db.migrations.apply()).toBe(migrations.length - applied.length);
+    await db.migrations.check();
+  });
+
+  test('the setting of every column by another program moves changed_at', async () => {
+    const { config, run } = await partlyMigrated(kind, 0);
+    await using db = await openDatabase(config);
+    await db.migrations.apply();
+    await run(`${mailbox} ('support', 'h', 'u', 'p')`);
+    const version = async () => (await db.versionedMailbox('support')).version;
+    const unchanged = await version();
+    await run(`update mailboxes set plaintext_since = '2024-01-01 00:00:00.000'`);
+    if (kind === 'sqlite') expect(await version()).toBe(unchanged);
+    for (const column of settingColumns.filter((one) => one !== 'name')) {
+      const before = await version();
+      await run(`update mailboxes set ${column} = ${validSettings[column]}`);
+      expect({ column, hasMoved: (await version()) !== before }).toEqual({ column, hasMoved: true });
+    }
   });
 });
 
-test('who does not get the lock goes on waiting for it, and applies nothing meanwhile', async () => {
+/** Another valid value than the default of each column. */
+const validSettings: Readonly<Record<SettingColumn, string>> = {
+  name: `'other'`,
+  host: `'other.example'`,
+  port: '143',
+  tls_mode: `'starttls'`,
+  ca_pem: `'PEM'`,
+  fingerprint: `'${'f'.repeat(64)}'`,
+  allow_plaintext: '1',
+  username: `'ada'`,
+  folder: `'Tickets'`,
+  since_kind: `'all'`,
+  since_at: `'2024-05-17 09:30:15.250'`,
+  on_success: `'leave'`,
+  on_success_folder: `'Done'`,
+  poll_interval_ms: '90000',
+  addresses: `'ada@example.org'`,
+  state: `'paused'`,
+};
+
+test('a starter without the lock waits for it and applies nothing meanwhile', async () => {
   const { config } = await fresh('mariadb');
   await using db = await openDatabase(config);
   const digest = createHash('sha256')

@@ -3,13 +3,8 @@
  */
 import { Kysely, MysqlAdapter, MysqlIntrospector, MysqlQueryCompiler } from 'kysely';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import {
-  insertChunks,
-  insertRows,
-  mysqlDialect,
-  sqliteDialect,
-  textProtocolUnitsMax,
-} from '../../../../src/adapters/database/sql/dialect.ts';
+import { mysqlDialect, sqliteDialect, textProtocolUnitsMax } from '../../../../src/adapters/database/sql/dialect.ts';
+import { insertChunks, insertRows } from '../../../../src/adapters/database/sql/statements.ts';
 import type { Tables } from '../../../../src/adapters/database/sql/tables.ts';
 import { kinds, type Opened, openKind } from '../databases.ts';
 import { batchOf, by, opened, plain, sampleMailbox } from '../samples.ts';

@@ -58,8 +58,8 @@ test('texts that quote values stay behind, texts that name users and tables go o
 });
 
 test.each([
-  ["Duplicate entry 'a' for key 'mailboxes.mailbox_name'", 'already_exists'],
-  ["Duplicate entry 'a' for key 'mailbox_name'", 'already_exists'],
+  ["Duplicate entry 'a' for key 'mailboxes.mailboxes_name'", 'already_exists'],
+  ["Duplicate entry 'a' for key 'mailboxes_name'", 'already_exists'],
   ["Duplicate entry 'a' for key 'ticket_ref'", 'database_conflict'],
   ["Duplicate entry 'x' for key 'ticket_ref'' for key 'PRIMARY'", 'database_failed'],
 ])('of a second row the key decides, not the value: %s', (message, code) => {

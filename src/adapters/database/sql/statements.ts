@@ -1,0 +1,114 @@
+/**
+ * Statements of bounded size: multi-row INSERT and chunks of keys.
+ *
+ * Small rows are inserted together. Larger ones go in a few fixed sizes, so that their statements stay prepared, and a
+ * row above the size limit goes alone. The text that all rows of the same columns share is compiled once.
+ */
+import { CompiledQuery, type InsertObject } from 'kysely';
+import type { SqlDialect } from './dialect.ts';
+import type { SqlExecutor, Tables } from './tables.ts';
+
+type Row = Readonly<Record<string, unknown>>;
+
+/** An INSERT of one row, and the text that every further row adds. */
+type Statement = { readonly one: CompiledQuery; readonly further: string };
+
+/** Compiled statements by table and columns; each dialect has its own, because `now` is part of the text. */
+const compiled = new WeakMap<SqlDialect, Map<string, Statement>>();
+
+export async function insertRows<T extends keyof Tables & string>(
+  db: SqlExecutor,
+  dialect: SqlDialect,
+  table: T,
+  rows: readonly InsertObject<Tables, T>[],
+): Promise<void> {
+  for (const chunk of insertChunks(rows, dialect)) await db.executeQuery(insertOf(db, dialect, table, chunk));
+}
+
+/**
+ * Chunks of rows: all that remain where those are small, else the largest of the sizes within the limit; a larger row
+ * goes alone.
+ */
+export function* insertChunks<R extends object>(rows: readonly R[], dialect: SqlDialect): Iterable<readonly R[]> {
+  const unitsMax = dialect.insertUnitsMax();
+  const units = unitsBefore(rows);
+  const unitsIn = (from: number, to: number) => (units[to] ?? 0) - (units[from] ?? 0);
+  for (let at = 0; at < rows.length; ) {
+    const from = at;
+    const left = rows.length - from;
+    const fits = (size: number) => size <= left && unitsIn(from, from + size) <= unitsMax;
+    const isSmall = unitsIn(from, rows.length) <= Math.min(dialect.smallInsertUnitsMax, unitsMax);
+    const size = isSmall ? left : (dialect.insertSizes.find(fits) ?? 1);
+    yield rows.slice(at, at + size);
+    at += size;
+  }
+}
+
+/** Prefix sums of the row sizes, in UTF-16 units. */
+function unitsBefore(rows: readonly object[]): readonly number[] {
+  const before = [0];
+  let units = 0;
+  for (const row of rows) {
+    for (const value of Object.values(row)) units += typeof value === 'string' ? value.length + 4 : 24;
+    before.push(units);
+  }
+  return before;
+}
+
+function insertOf<T extends keyof Tables & string>(
+  db: SqlExecutor,
+  dialect: SqlDialect,
+  table: T,
+  rows: readonly InsertObject<Tables, T>[],
+): CompiledQuery {
+  const first: Row = rows[0] ?? {};
+  const columns = Object.keys(first);
+  const parameters = parametersOf(rows, columns, dialect.now);
+  if (parameters === null) return db.insertInto(table).values(rows).compile();
+  const known = compiled.get(dialect) ?? new Map<string, Statement>();
+  compiled.set(dialect, known);
+  const key = [table, ...columns.map((column) => (first[column] === dialect.now ? `${column}=now` : column))].join(' ');
+  const statement = known.get(key) ?? statementOf(db.insertInto(table).values(rows.slice(0, 1)).compile().sql);
+  known.set(key, statement);
+  return { ...statement.one, sql: statement.one.sql + statement.further.repeat(rows.length - 1), parameters };
+}
+
+function statementOf(sql: string): Statement {
+  const values = ' values (';
+  return { one: CompiledQuery.raw(sql), further: `, ${sql.slice(sql.indexOf(values) + values.length - 1)}` };
+}
+
+/** Every value but `now`, in statement order; null when the rows differ in more than their values. */
+function parametersOf(rows: readonly Row[], columns: readonly string[], now: unknown): readonly unknown[] | null {
+  const parameters: unknown[] = [];
+  const isNow = columns.map((column) => rows[0]?.[column] === now);
+  for (const row of rows) {
+    if (Object.keys(row).length !== columns.length) return null;
+    for (const [index, column] of columns.entries()) {
+      const value = row[column];
+      if ((value === now) !== isNow[index] || !(value === now || isPlain(value))) return null;
+      if (value !== now) parameters.push(value);
+    }
+  }
+  return parameters;
+}
+
+function isPlain(value: unknown): boolean {
+  return value === null || typeof value === 'string' || typeof value === 'number' || value instanceof Uint8Array;
+}
+
+const keysPerQuery = 500;
+
+/** `values` in their order, in chunks of one query each: a statement takes a limited number of values. */
+export function* chunks<T>(values: readonly T[]): Iterable<readonly T[]> {
+  for (let at = 0; at < values.length; at += keysPerQuery) yield values.slice(at, at + keysPerQuery);
+}
+
+/** `values` in their order, each chunk as long as one of `sizes`, the largest that fits: few different statements. */
+export function* chunksOfSizes<T>(values: readonly T[], sizes: readonly [number, ...number[]]): Iterable<readonly T[]> {
+  for (let at = 0; at < values.length; ) {
+    const size = sizes.find((one) => one <= values.length - at) ?? 1;
+    yield values.slice(at, at + size);
+    at += size;
+  }
+}
