@@ -4,7 +4,7 @@
  * A page is made of one of these values; what a person does there is one of these calls, which runs the same workflow as the
  * command of that name. Times are milliseconds since 1970 (UTC). No value here holds a secret but `SignedIn.token`.
  */
-import type { Unopened } from '../encryption/operations/operation.ts';
+import type { UnopenedPassword } from '../encryption/operations/operation.ts';
 import type { EncryptionStatus } from '../encryption/status.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 
@@ -66,7 +66,7 @@ export type OperationView = {
   /** Why it failed, in words of ours. */
   readonly error: { readonly code: string; readonly message: string; readonly hint: string } | null;
   /** Passwords that could not be opened; the names of the mailboxes are as the database has them. */
-  readonly unopened: readonly Unopened[];
+  readonly unopened: readonly UnopenedPassword[];
   /** Where the key file was put, after switching off. */
   readonly setAside: string | null;
   /** The daemon ended just before the end: what may be left to do, and the command that does it. */
@@ -250,7 +250,7 @@ export interface AdminService {
 
   overview(query: OverviewQuery): Promise<OverviewView>;
   quarantine(query: QuarantineQuery): Promise<QuarantineView>;
-  resolveQuarantined(id: string, way: 'retry' | 'release' | 'discard', by: string): Promise<QuarantineActionResult>;
+  resolveQuarantined(id: string, way: 'requeue' | 'release' | 'discard', by: string): Promise<QuarantineActionResult>;
 }
 
 /** `same`: it holds every key of the key file. `lacks`: it does not hold these, which are in use. */

@@ -5,6 +5,7 @@
 import { randomFillSync } from 'node:crypto';
 import { systemClock } from '../adapters/clock/clock.ts';
 import type { Database } from '../adapters/database/database.ts';
+import type { Operations } from '../admin/operations/operations.ts';
 import type { AdminService } from '../admin/service.ts';
 import type { AdminConfig, DatabaseConfig } from '../config/config.ts';
 import { thisUser } from '../config/machine.ts';
@@ -23,6 +24,7 @@ export type AdminParts = {
   readonly store: Database;
   readonly encryption: Encryption;
   readonly control: Control;
+  readonly operations: Operations;
   readonly resolve: Resolver['resolve'];
   readonly raw: RawSources;
   readonly workers: WorkerIdentity;
@@ -32,10 +34,10 @@ export type AdminParts = {
 /** Serves the page until it is disposed. Trouble with the page is told, and keeps nobody from anything else. */
 export async function startAdmin(parts: AdminParts, readiness: () => Promise<Readiness>): Promise<AsyncDisposable> {
   const { config, log } = parts;
-  const { keepAdminPage } = await import('../adapters/web/server.ts');
+  const { serveAdminPage } = await import('../adapters/web/server.ts');
   await using building = new AsyncDisposableStack();
   const service = await openService(parts, readiness, building);
-  building.use(await keepAdminPage(config, service, log));
+  building.use(await serveAdminPage(config, service, log));
   return building.move();
 }
 
@@ -51,15 +53,14 @@ async function openService(
       import('../admin/views/encryption.ts'),
       import('../admin/views/overview.ts'),
     ]);
-  const { config, database, configFile, store, encryption, control, resolve, raw, workers, log } = parts;
+  const { config, database, configFile, store, encryption, control, operations, resolve, raw, workers, log } = parts;
   const { author } = encryption;
   const common = { store, author, log, workers, clock: systemClock };
   const refusals = building.use(createRefusals(common));
   const random = (bytes: Uint8Array): Uint8Array => randomFillSync(bytes);
   const signIn = createSignIn({ ...common, random, idleMs: () => config.sessionTimeoutMs });
-  const encryptionService = building.use(
-    createEncryptionService({ ...encryption, ...common, control, configFile, user: thisUser(), database }),
-  );
+  const page = { control, operations, configFile, user: thisUser(), database };
+  const encryptionService = createEncryptionService({ ...encryption, ...common, ...page });
   const overview = building.use(createOverviewService({ ...common, readiness, raw, resolve }));
   return { ...signIn, recordRefusal: (refusal) => refusals.recordRefusal(refusal), ...encryptionService, ...overview };
 }

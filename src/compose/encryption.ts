@@ -10,13 +10,15 @@ import type { ControlRequest, LogLevel } from '../adapters/control/protocol.ts';
 import type { ControlHandlers } from '../adapters/control/server.ts';
 import { socketPath, socketPaths } from '../adapters/control/socket.ts';
 import { readPassphraseFile } from '../adapters/keyfile/age.ts';
-import { createKeyFile, type KeyFileTools } from '../adapters/keyfile/key-file.ts';
-import { createProofFile, createSwitchMemory } from '../adapters/keyfile/state-files.ts';
+import { createKeyFile, type KeyFileMaintenance } from '../adapters/keyfile/key-file.ts';
+import { createProofFile, createSwitchStateFile } from '../adapters/keyfile/state-files.ts';
 import { thisAuthor } from '../adapters/process/worker-identity.ts';
+import type { Operations } from '../admin/operations/operations.ts';
+import type { AdminStore } from '../admin/ports.ts';
 import type { Clock } from '../async/clock.ts';
 import type { Config } from '../config/config.ts';
-import { type Control, createControl, type DisableAnswer, type RescueAnswer } from '../encryption/control.ts';
-import type { OperationPorts, Tell } from '../encryption/operations/operation.ts';
+import type { Control, DisableAnswer, RecoverAnswer } from '../encryption/control.ts';
+import type { OperationObserver, OperationPorts } from '../encryption/operations/operation.ts';
 import { createPasswords, type PasswordKeeper } from '../encryption/passwords.ts';
 import type { EncryptionStore, KeyFile, ProofFile, SwitchMemory } from '../encryption/ports.ts';
 import { encryptionChecks } from '../encryption/status.ts';
@@ -24,8 +26,8 @@ import { createSealing, startKeeper } from '../encryption/sync.ts';
 import { createVault, type Vault } from '../encryption/vault.ts';
 import { asFailure, causeCode, type Failure, isFailure } from '../errors.ts';
 import { type AdjustableLog, events, type Log } from '../events.ts';
-import type { Author } from '../ingest/model.ts';
-import type { Workers } from '../ingest/ports.ts';
+import type { AuditActor } from '../ingest/model.ts';
+import type { WorkerIdentity } from '../ingest/ports.ts';
 import type { EncryptionChecks } from '../ingest/readiness.ts';
 import type { MailboxStore } from '../ingest/stores.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
@@ -35,13 +37,13 @@ export type AskPassphrase = () => Promise<SecretBytes | null>;
 
 export type Encryption = {
   readonly vault: Vault;
-  readonly keyFile: KeyFile & KeyFileTools;
+  readonly keyFile: KeyFile & KeyFileMaintenance;
   readonly memory: SwitchMemory;
   readonly proof: ProofFile;
   readonly passwords: PasswordKeeper;
-  readonly author: Author;
+  readonly author: AuditActor;
   /** The ports of one operation on the switch. */
-  operation(tell: Tell): OperationPorts;
+  operation(tell: OperationObserver): OperationPorts;
   /** Asks what runs on this data folder. */
   readonly askDaemon: AskDaemon;
 };
@@ -50,51 +52,68 @@ export type Encryption = {
 export type DaemonEncryption = {
   readonly keep: () => Promise<AsyncDisposable>;
   readonly checks: () => EncryptionChecks;
-  /** The admin page asks by the same requests as the control socket. */
+  /** Admin page and control socket share the requests and the operation runner. */
   readonly control: Control;
+  readonly operations: Operations;
 };
 
 type EncryptionParts = {
   readonly config: Config;
   readonly log: AdjustableLog;
-  readonly store: EncryptionStore & Pick<MailboxStore, 'readPassword'>;
-  readonly workers: Workers;
+  readonly store: EncryptionStore &
+    Pick<MailboxStore, 'readPassword'> &
+    Pick<AdminStore, 'readOperation' | 'beginOperation' | 'updateOperation'>;
+  readonly workers: WorkerIdentity;
   readonly clock: Clock;
   readonly askPassphrase: AskPassphrase | null;
 };
 
-export function composeEncryption(parts: EncryptionParts): { encryption: Encryption; daemon: DaemonEncryption } {
+/** `openDaemon` loads what the daemon alone needs. `stop` fires when the daemon stops. */
+export function composeEncryption(parts: EncryptionParts): {
+  readonly encryption: Encryption;
+  readonly openDaemon: (stop: AbortSignal) => Promise<DaemonEncryption>;
+} {
   const { config, log, store, workers, clock } = parts;
   const { dataDir } = config;
   const passphrase = async () =>
     (await readPassphraseFile(config.encryption.passphraseFile)) ?? (await parts.askPassphrase?.()) ?? null;
   const keyFile = createKeyFile({ dataDir, passphrase, nowMs: clock.nowMs });
-  const memory = createSwitchMemory({ dataDir });
+  const memory = createSwitchStateFile({ dataDir });
   const proof = createProofFile({ dataDir });
   const author = thisAuthor();
   const vault = createVault({ keyFile, memory, store, clock, log });
   const sealReadable = createSealing({ store, vault, log, by: { ...author, who: `ticketmaild@${author.host}` } });
   const passwords = createPasswords({ store, vault, sealReadable });
-  const operation = (tell: Tell): OperationPorts => ({
-    ...{ keyFile, memory, store, vault, clock, workers, tell },
-    by: author,
+  const operation = (tell: OperationObserver): OperationPorts => ({
+    ...{ keyFile, stateFile: memory, store, vault, clock, workers, observer: tell },
+    actor: author,
     random: (bytes) => randomFillSync(bytes),
   });
   const askDaemon = daemonAt(dataDir, author.who);
   const encryption = { vault, keyFile, memory, proof, passwords, author, operation, askDaemon };
   const { host } = author;
   const keeper = { keyFile, vault, store, sealReadable, clock, workers, log, host, pid: process.pid };
-  const control = createControl({ ...encryption, store, clock, log });
-  const keep = async () => {
-    await using building = new AsyncDisposableStack();
-    building.use(await startKeeper(keeper));
-    const { rescue, disable } = control;
-    const setLevel = levelSetter(log, { pid: process.pid, name: config.worker.name });
-    const handlers = { rescue, disable, log_level: async (who: string, level: LogLevel) => setLevel(who, level) };
-    building.use(await startControlSocket(socketPath(dataDir, config.worker.name), handlers, log));
-    return building.move();
+  const openDaemon = async (stop: AbortSignal): Promise<DaemonEncryption> => {
+    const [{ createControl }, { createOperations }] = await Promise.all([
+      import('../encryption/control.ts'),
+      import('../admin/operations/operations.ts'),
+    ]);
+    const operations = createOperations({ store, vault, workers, clock, log, author, operation }, stop);
+    const startDisable = (who: string) => operations.start('disable', who, true);
+    const control = createControl({ ...encryption, store, clock, log, startDisable });
+    const keep = async () => {
+      await using building = new AsyncDisposableStack();
+      building.use(await startKeeper(keeper));
+      building.use(operations.watch());
+      const { recover, disable } = control;
+      const setLevel = levelSetter(log, { pid: process.pid, name: config.worker.name });
+      const handlers = { recover, disable, log_level: async (who: string, level: LogLevel) => setLevel(who, level) };
+      building.use(await startControlSocket(socketPath(dataDir, config.worker.name), handlers, log));
+      return building.move();
+    };
+    return { keep, checks: () => encryptionChecks(vault), control, operations };
   };
-  return { encryption, daemon: { keep, checks: () => encryptionChecks(vault), control } };
+  return { encryption, openDaemon };
 }
 
 /**
@@ -114,7 +133,7 @@ type LevelAnswer = {
 
 /** Asks the daemons that run on a data folder. Each throws `daemon_unreachable`, and what is answered. */
 type AskDaemon = {
-  rescue(): Promise<RescueAnswer>;
+  recover(): Promise<RecoverAnswer>;
   disable(): Promise<DisableAnswer>;
   /** Told to every worker that there is. */
   logLevel(level: LogLevel): Promise<LevelAnswers>;
@@ -125,9 +144,9 @@ type LevelAnswers = { readonly answers: readonly LevelAnswer[]; readonly failure
 
 /** A daemon without its control socket does its work all the same: that is told, and no reason to end. */
 export async function startControlSocket(path: string, handlers: ControlHandlers, log: Log): Promise<AsyncDisposable> {
-  const { startControl } = await import('../adapters/control/server.ts');
+  const { startControlServer } = await import('../adapters/control/server.ts');
   try {
-    return (await startControl(path, handlers)) ?? nothing;
+    return (await startControlServer(path, handlers)) ?? nothing;
   } catch (error) {
     log.warn({ error: asFailure(error) }, events.controlFailed);
     return nothing;
@@ -154,7 +173,7 @@ export function levelSetter(
 /** The daemons are this program, of the same version and data folder: their answers have these forms. */
 export function daemonAt(dataDir: string, who: string): AskDaemon {
   return {
-    rescue: async () => (await askFirst(dataDir, { command: 'rescue', who })) as RescueAnswer,
+    recover: async () => (await askFirst(dataDir, { command: 'recover', who })) as RecoverAnswer,
     disable: async () => (await askFirst(dataDir, { command: 'disable', who })) as DisableAnswer,
     logLevel: (level) => tellAll(dataDir, { command: 'log_level', who, level }),
   };
@@ -162,8 +181,8 @@ export function daemonAt(dataDir: string, who: string): AskDaemon {
 
 /** Loaded when somebody is asked: most commands ask nobody. */
 async function ask(path: string, request: ControlRequest): Promise<Record<string, unknown>> {
-  const { askDaemon } = await import('../adapters/control/client.ts');
-  return await askDaemon(path, request);
+  const { sendControlRequest } = await import('../adapters/control/client.ts');
+  return await sendControlRequest(path, request);
 }
 
 /** The first that answers counts; one that holds no key either leaves it to the next. */

@@ -1,19 +1,19 @@
 /**
  * What the running daemon does for commands of its host: it holds keys in memory that a command may be unable to open.
  *
- * `rescue` writes a key file back that vanished or went bad. `disable` switches encryption off for somebody who cannot
+ * `recover` writes a key file back that vanished or went bad. `disable` switches encryption off for somebody who cannot
  * open the key file but shows that they reach the file system: the request is remembered, and carried out when it comes
  * again after a proof file was made. The admin page asks and confirms by the same request. It is in memory alone: whoever
  * can write the database must not be able to date it back. One thing is done at a time.
  */
 
 import type { Clock } from '../async/clock.ts';
+import { createMutex } from '../async/mutex.ts';
 import { asFailure, Failure, isFailure } from '../errors.ts';
 import { events, type Log } from '../events.ts';
-import type { Author } from '../ingest/model.ts';
+import type { AuditActor } from '../ingest/model.ts';
 import { type KeyId, type KeySet, keyById, keyIds } from '../secret/key.ts';
-import { disable } from './operations/disable.ts';
-import type { OperationPorts, Tell, Unopened } from './operations/operation.ts';
+import type { UnopenedPassword } from './operations/operation.ts';
 import type { AuditEntry, EncryptionStore, KeyFile, KeyFileReading, ProofCheck, ProofFile } from './ports.ts';
 import type { Vault, VaultView } from './vault.ts';
 
@@ -24,10 +24,25 @@ export type ControlPorts = {
   readonly store: Pick<EncryptionStore, 'audit'>;
   readonly clock: Pick<Clock, 'nowMs'>;
   readonly log: Log;
-  operation(tell: Tell): OperationPorts;
+  readonly author: AuditActor;
+  /** Starts to disable encryption in the operation runner of the daemon. A Failure says why it cannot start. */
+  startDisable(who: string): Promise<StartedDisable | Failure>;
 };
 
-export type RescueAnswer = {
+type StartedDisable = {
+  readonly ended: Promise<
+    | {
+        /** Passwords that were stored in plain text. */
+        readonly changed: number;
+        readonly unopened: readonly UnopenedPassword[];
+        readonly setAside: string | null;
+        readonly wasReached: boolean;
+      }
+    | Failure
+  >;
+};
+
+export type RecoverAnswer = {
   readonly path: string;
   readonly key_ids: readonly KeyId[];
   /** Where the file lies now that was there; null: there was none. */
@@ -52,34 +67,29 @@ export type DisableAnswer =
       readonly unsealed: number;
       readonly unopened_count: number;
       /** The first of them. */
-      readonly unopened: readonly Unopened[];
+      readonly unopened: readonly UnopenedPassword[];
       readonly set_aside: string | null;
     };
 
 export type Control = {
-  /** Throws `refused` when there is nothing to rescue, `key_file_missing`, `key_file_locked`, `disk_*`. */
-  rescue(who: string): Promise<RescueAnswer>;
+  /** Throws `refused` when there is nothing to recover, `key_file_missing`, `key_file_locked`, `disk_*`. */
+  recover(who: string): Promise<RecoverAnswer>;
   /** Throws `key_file_missing` when this daemon has no key either, and what switching off throws. */
   disable(who: string): Promise<DisableAnswer>;
   /** The request that waits; null: there is none, or its time is over. */
   request(): DisableRequest | null;
   /** Asks to switch off; a request that waits already stays as it is. Throws `key_file_missing`, `database_*`. */
   askDisable(who: string): Promise<void>;
-  /**
-   * Looks at the proof, and calls `begin` when all is well with it. Both give back why not, one sentence; null: it has
-   * begun, and the request is over. Throws `disk_failed`, and what `begin` throws.
-   */
-  confirmDisable(begin: () => Promise<string | null>): Promise<string | null>;
+  /** Checks the proof file and starts to disable. Returns why not; null: started. Throws `disk_failed`, `database_*`. */
+  confirmDisable(who: string): Promise<Failure | null>;
   /** Throws `database_*`; the request is gone all the same. */
   cancelDisable(who: string): Promise<void>;
 };
 
 const toldUnopenedMax = 50;
 
-const nobodyToTell: Tell = { step: () => undefined, passwords: () => undefined, waiting: () => undefined };
-
 export function createControl(ports: ControlPorts): Control {
-  const inTurn = createTurns();
+  const mutex = createMutex();
   const record = (who: string, action: string) => ports.store.audit([entryOf(ports, who, action, null)]);
   const requests = createDisableRequests({ ...ports, record });
   const disableInTurn = async (who: string): Promise<DisableAnswer> => {
@@ -93,16 +103,16 @@ export function createControl(ports: ControlPorts): Control {
     return answer;
   };
   return {
-    rescue: (who) => inTurn(() => rescue(ports, who)),
-    disable: (who) => inTurn(() => disableInTurn(who)),
+    recover: (who) => mutex.run(() => recover(ports, who)),
+    disable: (who) => mutex.run(() => disableInTurn(who)),
     request: requests.current,
     askDisable: (who) =>
-      inTurn(async () => {
+      mutex.run(async () => {
         await refuseWithoutKey(ports.vault);
         if (requests.current() === null) await requests.ask(who);
       }),
-    confirmDisable: (begin) => inTurn(() => confirm(ports, requests, begin)),
-    cancelDisable: (who) => inTurn(() => requests.cancel(who)),
+    confirmDisable: (who) => mutex.run(() => confirm(ports, requests, who)),
+    cancelDisable: (who) => mutex.run(() => requests.cancel(who)),
   };
 }
 
@@ -112,16 +122,20 @@ async function refuseWithoutKey(vault: Vault): Promise<void> {
 }
 
 async function confirm(
-  { log }: ControlPorts,
+  { log, startDisable }: ControlPorts,
   requests: DisableRequests,
-  begin: () => Promise<string | null>,
-): Promise<string | null> {
+  who: string,
+): Promise<Failure | null> {
   const waiting = requests.current();
-  if (waiting === null) return 'Nobody asked to switch off, or the time to prove it is over: ask again.';
+  if (waiting === null) {
+    const message = 'there is no pending request to disable encryption (requests expire after 15 minutes)';
+    return new Failure('refused', message, { hint: 'Request it again.' });
+  }
   const problem = problemIn(await requests.look(waiting));
-  if (problem !== null) return `The proof file is not accepted: ${problem}.`;
-  const why = await begin();
-  if (why !== null) return why;
+  if (problem !== null)
+    return new Failure('refused', `the proof file is not accepted: ${problem}`, { hint: 'Nothing was changed.' });
+  const started = await startDisable(who);
+  if (isFailure(started)) return started;
   try {
     await requests.end();
   } catch (error) {
@@ -131,17 +145,7 @@ async function confirm(
   return null;
 }
 
-/** Each task begins when the one before it has ended, however that ended. */
-function createTurns(): <T>(task: () => Promise<T>) => Promise<T> {
-  let last: Promise<unknown> = Promise.resolve();
-  return (task) => {
-    const turn = last.then(task, task);
-    last = turn.catch(() => undefined);
-    return turn;
-  };
-}
-
-async function rescue(ports: ControlPorts, who: string): Promise<RescueAnswer> {
+async function recover(ports: ControlPorts, who: string): Promise<RecoverAnswer> {
   const { vault, keyFile } = ports;
   await vault.refresh();
   const keys = vault.keys();
@@ -159,12 +163,12 @@ async function rescue(ports: ControlPorts, who: string): Promise<RescueAnswer> {
 function refuseRescue(vault: Vault, keys: KeySet, reading: KeyFileReading, path: string): void {
   if (keys.length === 0) {
     if (vault.view.state.kind !== 'closed') throw noKeyHere(vault);
-    throw new Failure('refused', 'there is nothing to rescue: encryption is off, and no key is in use', {
+    throw new Failure('refused', 'there is nothing to recover: encryption is off, and no key is in use', {
       hint: 'See ticketmaild encryption status.',
     });
   }
   if (reading.kind === 'keys' && keys.every(({ id }) => keyById(reading.keys, id) !== null)) {
-    throw new Failure('refused', `there is nothing to rescue: the key file ${path} holds every key that is in use`, {
+    throw new Failure('refused', `there is nothing to recover: the key file ${path} holds every key that is in use`, {
       hint: 'See ticketmaild key show.',
     });
   }
@@ -194,15 +198,13 @@ function asked({ askedAtMs, expiresAtMs }: DisableRequest, proofPath: string, pr
 }
 
 async function switchOff(ports: ControlPorts, who: string): Promise<DisableAnswer> {
-  const operation = ports.operation(nobodyToTell);
-  const by = { who, host: operation.by.host };
-  // Stopping the daemon does not cut it off: it would be left between on and off.
-  const options = { force: false, waitMs: 0, stop: new AbortController().signal };
-  const off = await disable({ ...operation, vault: withKeysInMemory(ports.vault), by }, options);
+  const started = await ports.startDisable(who);
+  const off = isFailure(started) ? started : await started.ended;
+  if (isFailure(off)) throw off;
   return {
     state: off.unopened.length === 0 ? 'off' : 'disabling',
-    was_off: off.wasOff,
-    unsealed: off.unsealed,
+    was_off: off.wasReached,
+    unsealed: off.changed,
     unopened_count: off.unopened.length,
     unopened: off.unopened.slice(0, toldUnopenedMax),
     set_aside: off.setAside,
@@ -224,9 +226,8 @@ export function withKeysInMemory(vault: Vault): Vault {
 }
 
 function entryOf(ports: ControlPorts, who: string, action: string, detail: string | null): AuditEntry {
-  const { host }: Author = ports.operation(nobodyToTell).by;
   const { keyId, nextKeyId } = ports.vault.view.switch;
-  return { who, host, action, keyId, nextKeyId, mailboxId: null, detail };
+  return { who, host: ports.author.host, action, keyId, nextKeyId, mailboxId: null, detail };
 }
 
 /** False when the database is away: the key file is worth more than the row about it. */
@@ -235,7 +236,7 @@ async function record({ store }: ControlPorts, entry: AuditEntry): Promise<boole
     await store.audit([entry]);
     return true;
   } catch (error) {
-    if (isFailure(error) && error.code.startsWith('database_')) return false;
+    if (isFailure(error) && error.domain === 'database') return false;
     throw error;
   }
 }

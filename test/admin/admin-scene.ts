@@ -137,7 +137,7 @@ type Adding = Pick<AdminScene, 'command' | 'rows' | 'dovecot' | 'users'> & {
 async function addMailboxes({ command, rows, dovecot, users, resting, password }: Adding): Promise<void> {
   const [first = '', ...others] = users;
   for (const user of users) await dovecot.createFolder(user, 'INBOX');
-  const server = ['--host', '127.0.0.1', '--port', `${dovecot.port}`, '--tls', 'none', '--from', 'all'];
+  const server = ['--host', '127.0.0.1', '--port', `${dovecot.port}`, '--tls', 'none', '--since', 'all'];
   const add = ['mailbox', 'add', '--name', first, '--user', first, '--password-stdin', ...server];
   await mustRun(command(add, Buffer.from(password).toString()));
   const columns = 'host, port, tls_mode, allow_plaintext, folder, since_kind, on_success, password';

@@ -1,233 +1,134 @@
 /**
- * Operations on the switch that the daemon runs for the admin page: one at a time, whichever worker was asked.
+ * Operation runner of the daemon: starts encryption operations for admin page and control socket, one at a time.
  *
  *     running -> done | failed
  *
- * What is under way stands in one row of the database, so that the page of any worker shows it. A row whose worker is gone
- * is taken over when the sealed switch says that it is half way (operation-look.ts); every other one just ends. A daemon that stops ends `enable` and `rotate` at the next safe place, gives `disable`
- * some time to end, and leaves the row `running` for the next start.
+ * One row of the database holds the last operation, so the page of any worker shows it; compare-and-swap on that row elects the
+ * worker that runs it. Orphaned operations are resumed (`resume-orphaned.ts`). On shutdown `enable` and `rotate` end at the next
+ * safe point, `disable` gets a grace period, and the row stays `running` for the next start.
  */
-
-import type { Clock } from '../../async/clock.ts';
-import { liveMs } from '../../encryption/operations/operation.ts';
-import type { VaultView } from '../../encryption/vault.ts';
+import { within } from '../../async/deadline.ts';
+import { createMutex } from '../../async/mutex.ts';
 import { asFailure, Failure } from '../../errors.ts';
 import { events } from '../../events.ts';
 import { createLogThrottle } from '../../ingest/health/log-throttle.ts';
-import { neededKeys } from '../../secret/switch.ts';
 import { isoTime } from '../../text/time.ts';
-import { pageActor, type StoredOperation } from '../ports.ts';
-import type { OperationKind, OperationStart, OperationView } from '../service.ts';
-import { byWhom, type Detail, detailText, emptyDetail, errorIn, operationView, parseDetail } from './record.ts';
-import {
-  cutOff,
-  endedBefore,
-  halfWay,
-  isReached,
-  launch,
-  nextNumber,
-  type OperationsPorts,
-  type Running,
-  whyNot,
-} from './runner.ts';
+import type { StoredOperation } from '../ports.ts';
+import type { OperationKind } from '../service.ts';
+import { emptyRecord, serializeRecord } from './record.ts';
+import { nextNumber, resumeOrphaned } from './resume-orphaned.ts';
+import { launch, type OperationOutcome, type Runner, type RunnerPorts } from './runner.ts';
+import { startRefusal } from './switch-rules.ts';
 
-export type Operations = AsyncDisposable & {
-  /** `by`: the name of an admin. `disable` only goes on with what was proven. Throws `database_*`. */
-  start(kind: OperationKind, by: string): Promise<OperationStart>;
-  /** Switches off, for somebody who has shown the proof file. Throws `database_*`. */
-  startProven(by: string): Promise<OperationStart>;
-  /** Throws `database_*`. */
-  view(): Promise<OperationView | null>;
+export type StartedOperation = { readonly ended: Promise<OperationOutcome | Failure> };
+
+export type Operations = {
+  /**
+   * `who`: as in the audit. `isProven`: a proof file was accepted; without it `disable` only completes an unfinished one.
+   * Returns why it cannot start. Throws `database_*`.
+   */
+  start(kind: OperationKind, who: string, isProven: boolean): Promise<StartedOperation | Failure>;
+  /**
+   * Checks for orphaned operations at once and every 3 s. Ends when `stop` fires or it is disposed: that waits until the running
+   * operation has ended, or its grace period is over.
+   */
+  watch(): AsyncDisposable;
 };
 
-const lookEveryMs = 3000;
-/** How long `disable` goes on after the daemon began to stop: it would be left between on and off. */
-const finishMs = 10_000;
-const goodbyeMs = 5000;
+const checkEveryMs = 3000;
+/** Grace period of `disable` after the daemon began to stop: it would be left between on and off. */
+const disableGraceMs = 10_000;
+const abortGraceMs = 5000;
 
-/** Looks at once, and every few seconds, for what a daemon that is gone left behind. */
-export function createOperations(ports: OperationsPorts): Operations {
-  const [ended, over] = [new AbortController(), new AbortController()];
-  const running: Running = { ports, ended: ended.signal, over: over.signal, active: new Map() };
-  const inTurn = createTurns();
-  const looking = keepLooking(running, () => inTurn(() => takeOver(running)));
-  const start = (kind: OperationKind, by: string, isProven: boolean) =>
-    inTurn(async () => {
-      await takeOver(running);
-      return await begin(running, kind, by, isProven);
-    });
+export function createOperations(ports: RunnerPorts, stop: AbortSignal): Operations {
+  const [disposed, graceOver] = [new AbortController(), new AbortController()];
+  const stopping = AbortSignal.any([stop, disposed.signal]);
+  const runner: Runner = { ports, stopping, graceOver: graceOver.signal, active: new Map() };
+  const mutex = createMutex();
+  const allEnded = () => Promise.all(runner.active.values());
+  const shutdown = async (watching: Promise<void>): Promise<void> => {
+    await aborted(stopping);
+    await within(watching.then(allEnded), disableGraceMs, ports.clock);
+    graceOver.abort();
+    await within(allEnded(), abortGraceMs, ports.clock);
+  };
   return {
-    start: (kind, by) => start(kind, by, false),
-    startProven: (by) => start('disable', by, true),
-    view: async () => {
-      const row = await ports.store.readOperation();
-      return row === null
-        ? null
-        : operationView(row, { keyFilePath: ports.keyFile.path, configFile: ports.configFile });
-    },
-    [Symbol.asyncDispose]: async () => {
-      ended.abort();
-      await within(
-        ports.clock,
-        finishMs,
-        looking.then(() => allOf(running)),
-      );
-      over.abort();
-      await within(ports.clock, goodbyeMs, allOf(running));
+    start: (kind, who, isProven) =>
+      mutex.run(async () => {
+        await resumeOrphaned(runner);
+        return await start(runner, kind, who, isProven);
+      }),
+    watch: () => {
+      const ended = shutdown(watchOrphaned(runner, () => mutex.run(() => resumeOrphaned(runner))));
+      return {
+        [Symbol.asyncDispose]: () => {
+          disposed.abort();
+          return ended;
+        },
+      };
     },
   };
 }
 
-/** Each task begins when the one before it has ended, however that ended. */
-function createTurns(): <T>(task: () => Promise<T>) => Promise<T> {
-  let last: Promise<unknown> = Promise.resolve();
-  return (task) => {
-    const turn = last.then(task, task);
-    last = turn.catch(() => undefined);
-    return turn;
-  };
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }
 
-async function allOf({ active }: Running): Promise<void> {
-  await Promise.all(active.values());
-}
-
-async function within(clock: Clock, ms: number, task: Promise<unknown>): Promise<void> {
-  const done = new AbortController();
-  await Promise.race([task, clock.sleep(ms, done.signal)]);
-  done.abort();
-}
-
-async function keepLooking({ ports, ended }: Running, take: () => Promise<void>): Promise<void> {
-  const troubles = createLogThrottle();
-  while (!ended.aborted) {
+async function watchOrphaned({ ports, stopping }: Runner, resume: () => Promise<void>): Promise<void> {
+  const throttle = createLogThrottle();
+  while (!stopping.aborted) {
     try {
-      await take();
-      troubles.record('look', null);
+      await resume();
+      throttle.record('resume', null);
     } catch (error) {
       const failure = asFailure(error);
-      // That the database is away is told by the scheduler.
-      const isNews = troubles.record('look', failure.code).shouldLog && failure.domain !== 'database';
-      if (isNews) ports.log.error({ error: failure }, events.adminOperationFailed);
+      // The scheduler logs that the database is unavailable.
+      const { shouldLog } = throttle.record('resume', failure.code);
+      if (shouldLog && failure.domain !== 'database') ports.log.error({ error: failure }, events.adminOperationFailed);
     }
-    await ports.clock.sleep(lookEveryMs, ended);
+    await ports.clock.sleep(checkEveryMs, stopping);
   }
 }
 
-async function begin(running: Running, kind: OperationKind, by: string, isProven: boolean): Promise<OperationStart> {
-  const { store, vault, clock, workers } = running.ports;
+async function start(
+  runner: Runner,
+  kind: OperationKind,
+  who: string,
+  isProven: boolean,
+): Promise<StartedOperation | Failure> {
+  const { store, vault, clock, workers, author } = runner.ports;
   const before = await store.readOperation();
-  if (before?.state === 'running') return refused(underWay(before));
+  if (before?.state === 'running') return alreadyRunning(before);
   const { switch: inForce } = await vault.refresh();
-  const why = running.ended.aborted ? stopping : whyNot(kind, inForce, isProven);
-  if (why !== null) return refused(sentenceOf(why));
+  const refusal = runner.stopping.aborted ? stoppingDaemon() : startRefusal(kind, inForce, isProven);
+  if (refusal !== null) return refusal;
   const row: StoredOperation = {
-    ...{ number: nextNumber(before), kind, by, startedAtMs: clock.nowMs(), endedAtMs: null },
-    ...{ worker: workers.name, state: 'running', detail: detailText(emptyDetail) },
+    ...{ number: nextNumber(before), kind, by: who, startedAtMs: clock.nowMs(), endedAtMs: null },
+    ...{ worker: workers.name, state: 'running', detail: serializeRecord(emptyRecord) },
   };
-  if (!(await store.beginOperation(row, before))) {
-    const other = await store.readOperation();
-    return refused(other === null ? 'Somebody else was faster.' : underWay(other));
-  }
-  const who = pageActor(by);
-  await record(running.ports, who, kind);
-  // A proof is needed to begin with switching off, not to go on with it.
-  launch(running, row, { who, isResumed: false, isBound: kind === 'disable' && !isProven });
-  return { kind: 'started' };
-}
-
-const stopping = new Failure('interrupted', 'this daemon is stopping', { hint: 'Try again in a moment.' });
-
-function refused(sentence: string): OperationStart {
-  return { kind: 'refused', sentence };
-}
-
-function sentenceOf({ message, hint }: Pick<Failure, 'message' | 'hint'>): string {
-  return `${message.charAt(0).toUpperCase()}${message.slice(1)}. ${hint}`;
-}
-
-const began: Readonly<Record<OperationKind, string>> = {
-  enable: 'to switch encryption on',
-  rotate: 'to rotate the key',
-  disable: 'to switch encryption off',
-};
-
-function underWay(row: StoredOperation): string {
-  const { kind, startedAtMs, state } = row;
-  const time = (isoTime(startedAtMs) ?? '').slice(0, 19).replace('T', ' ');
-  const how = state === 'running' ? 'that is still under way' : 'that was a moment ago';
-  return `${byWhom(row)} began ${began[kind]} at ${time} UTC, and ${how}.`;
-}
-
-async function record({ store, author, vault }: OperationsPorts, who: string, kind: OperationKind): Promise<void> {
-  const { keyId, nextKeyId } = vault.view.switch;
+  if (!(await store.beginOperation(row, before))) return alreadyRunning(await store.readOperation());
+  const { keyId, nextKeyId } = inForce;
   const entry = { who, host: author.host, keyId, nextKeyId, mailboxId: null };
   await store.audit([{ ...entry, action: 'admin.operation_started', detail: kind }]);
+  // Starting to disable needs a proof, completing it does not.
+  return { ended: launch(runner, row, { who, isResumed: false, isGuarded: kind === 'disable' && !isProven }) };
 }
 
-/**
- * Takes over an operation of the admin page whose worker is gone: what the sealed switch says is half way is gone on with.
- * Of every other one only the row is ended, and no key, file or password is touched: `done` when the switch came to where
- * the operation led to, else `failed` with `interrupted`.
- *
- * Anybody who can write the database can write that row. So it is no order: it only reminds of what the switch says.
- */
-
-/** Throws `database_*`. */
-async function takeOver(running: Running): Promise<void> {
-  const { ports, ended } = running;
-  const row = await ports.store.readOperation();
-  if (row?.state !== 'running' || ended.aborted || !(await isLeftBehind(running, row))) return;
-  const view = await ports.vault.refresh();
-  if (halfWay(view.switch) !== row.kind) return await endRow(ports, row, view);
-  if (!canDo(row.kind, view) && (await canAnother(ports, view))) return;
-  const detail = parseDetail(row.detail);
-  const steps = [...detail.steps, 'The daemon that ran this ended; another one goes on with it.'];
-  const next = { ...row, number: nextNumber(row), worker: ports.workers.name, endedAtMs: null };
-  const taken = { ...next, detail: detailText({ ...detail, steps, waiting: [], isCutShort: false }) };
-  if (!(await ports.store.beginOperation(taken, row))) return;
-  launch(running, taken, { who: whoOf(ports, row, view), isResumed: true, isBound: true });
+function stoppingDaemon(): Failure {
+  return new Failure('interrupted', 'this daemon is stopping', { hint: 'Try again in a moment.' });
 }
 
-/** Its worker is dead, or silent, or this one, which knows nothing of it. */
-async function isLeftBehind({ ports, active }: Running, { worker, number }: StoredOperation): Promise<boolean> {
-  const { workers, store } = ports;
-  if (worker === workers.name) return !active.has(number);
-  if (workers.isDead(worker)) return true;
-  return !(await store.listWorkers(liveMs)).some((other) => other.live && other.worker === worker);
+function alreadyRunning(row: StoredOperation | null): Failure {
+  if (row === null) return new Failure('operation_running', 'another worker started an operation at the same moment');
+  const time = (isoTime(row.startedAtMs) ?? '').slice(0, 19).replace('T', ' ');
+  return new Failure(
+    'operation_running',
+    `another operation is running: ${row.kind}, started by ${actorIn(row)} at ${time} UTC`,
+  );
 }
 
-/** Nothing is half way: who ran it ended before the switch said anything, or behind its last change. */
-async function endRow(ports: OperationsPorts, row: StoredOperation, { switch: inForce }: VaultView): Promise<void> {
-  const { store, workers, clock, log } = ports;
-  const failure = isReached(row.kind, inForce, row.startedAtMs) ? null : cutOff(inForce.state);
-  const before = parseDetail(row.detail);
-  const detail: Detail =
-    failure === null
-      ? { ...before, waiting: [], error: null, steps: [...before.steps, endedBefore], isCutShort: true }
-      : { ...before, waiting: [], error: errorIn(failure), isCutShort: false };
-  const state = failure === null ? 'done' : 'failed';
-  const next = { ...row, number: nextNumber(row), worker: workers.name, endedAtMs: clock.nowMs(), state } as const;
-  if (!(await store.beginOperation({ ...next, detail: detailText(detail) }, row))) return;
-  const fields = { operation: row.kind, by: pageActor(byWhom(row)) };
-  if (failure === null) log.info({ ...fields, cut_short: true }, events.adminOperationFinished);
-  else log.error({ ...fields, error: failure }, events.adminOperationFailed);
-}
-
-function canDo(kind: OperationKind, { problem, state }: VaultView): boolean {
-  const isOpen = state.kind === 'open' || (kind === 'disable' && state.kind !== 'missing' && state.kind !== 'refused');
-  return problem === null && isOpen;
-}
-
-/** A worker that runs holds every key that the switch names. */
-async function canAnother({ store, workers }: OperationsPorts, view: VaultView): Promise<boolean> {
-  const needed = neededKeys(view.switch);
-  const others = (await store.listWorkers(liveMs)).filter(({ live, worker }) => live && worker !== workers.name);
-  return others.some(({ keyIds, vault }) => vault === 'open' && needed.every((id) => keyIds.includes(id)));
-}
-
-/** The name in the row counts when the sealed switch says the same; else it is this daemon. */
-function whoOf({ author }: OperationsPorts, { by }: StoredOperation, view: VaultView): string {
-  const who = pageActor(by);
-  return view.switch.changedBy === who ? who : `ticketmaild@${author.host}`;
+/** The name in the row, if it can be one. */
+export function actorIn({ by }: Pick<StoredOperation, 'by'>): string {
+  return /^(?![ -])[\p{L}\p{M}\p{N}\p{P}\p{S} ]{1,80}(?<! )$/u.test(by) ? by : 'unknown';
 }

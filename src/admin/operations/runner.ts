@@ -1,341 +1,217 @@
 /**
- * Runs one operation of the admin page in the background, and writes into its row what it does and how it ends.
+ * Background job runner for one encryption operation: runs the workflow of the command of that name and records progress in a row.
  *
- * It never rejects: a failure ends in the row and in the log. When the daemon stops the row stays `running`, and the next
- * start goes on with it.
+ * It never rejects: a failure ends in the row and in the log. When the daemon stops, the row stays `running` and the next
+ * start resumes it (`resume-orphaned.ts`).
  */
-
 import type { Clock } from '../../async/clock.ts';
 import { withKeysInMemory } from '../../encryption/control.ts';
 import { disable } from '../../encryption/operations/disable.ts';
 import { enable } from '../../encryption/operations/enable.ts';
-import {
-  type OperationOptions,
-  type OperationPorts,
-  refusedWhile,
-  type Tell,
-  type Unopened,
+import type {
+  OperationObserver,
+  OperationOptions,
+  OperationPorts,
+  UnopenedPassword,
 } from '../../encryption/operations/operation.ts';
 import { rotate } from '../../encryption/operations/rotate.ts';
-import type { EncryptionStore, KeyFile } from '../../encryption/ports.ts';
+import type { OperationStep } from '../../encryption/operations/steps.ts';
+import type { EncryptionStore } from '../../encryption/ports.ts';
 import type { Vault } from '../../encryption/vault.ts';
 import { asFailure, Failure, isFailure } from '../../errors.ts';
 import { events, type Log } from '../../events.ts';
 import type { AuditActor } from '../../ingest/model.ts';
 import type { WorkerIdentity } from '../../ingest/ports.ts';
-import type { SwitchRow } from '../../secret/switch.ts';
 import type { AdminStore, StoredOperation } from '../ports.ts';
 import type { OperationKind } from '../service.ts';
-import { type Detail, detailText, errorIn, parseDetail } from './record.ts';
+import { errorRecord, type OperationRecord, parseRecord, serializeRecord } from './record.ts';
+import { guardedVault, isCompleted } from './switch-rules.ts';
 
-export type OperationsPorts = {
+export type RunnerPorts = {
   readonly store: Pick<AdminStore, 'readOperation' | 'beginOperation' | 'updateOperation'> &
     Pick<EncryptionStore, 'audit' | 'listWorkers'>;
   readonly vault: Vault;
-  readonly keyFile: Pick<KeyFile, 'path'>;
-  /** Absolute; null: the daemon was started without one. */
-  readonly configFile: string | null;
   readonly workers: WorkerIdentity;
   readonly clock: Clock;
   readonly log: Log;
   readonly author: AuditActor;
   /** The ports of one operation on the switch. */
-  operation(tell: Tell): OperationPorts;
+  operation(observer: OperationObserver): OperationPorts;
 };
 
-/** How one operation is run. */
-type How = {
-  /** In the audit table and the switch. */
-  readonly who: string;
-  /** It was begun by a daemon that is gone. */
-  readonly isResumed: boolean;
-  /** It only ends what the sealed switch says is half way. */
-  readonly isBound: boolean;
-};
-
-export type Running = {
-  readonly ports: OperationsPorts;
+export type Runner = {
+  readonly ports: RunnerPorts;
   /** Fires when the daemon stops. */
-  readonly ended: AbortSignal;
-  /** Fires when what goes on all the same shall end, too. */
-  readonly over: AbortSignal;
+  readonly stopping: AbortSignal;
+  /** Fires when the grace period of `disable` is over, too. */
+  readonly graceOver: AbortSignal;
   /** By the number of the row. */
-  readonly active: Map<number, Promise<void>>;
+  readonly active: Map<number, Promise<unknown>>;
 };
 
-/** How long live workers are waited for that lack the key. */
-const waitMs = 30_000;
-/** How long one that is gone on with waits for the claim of the process that is gone. */
+type RunMode = {
+  /** As in the audit table and the switch. */
+  readonly who: string;
+  /** Another daemon started it. */
+  readonly isResumed: boolean;
+  /** It only completes what the sealed switch shows as unfinished. */
+  readonly isGuarded: boolean;
+};
+
+export type OperationOutcome = {
+  readonly steps: readonly OperationStep[];
+  /** Passwords that were sealed, resealed or stored in plain text. */
+  readonly changed: number;
+  readonly unopened: readonly UnopenedPassword[];
+  /** Path of the key file after disabling. */
+  readonly setAside: string | null;
+  /** The switch was in the target state before. */
+  readonly wasReached: boolean;
+};
+
+/** How long live workers without the key are waited for. */
+const workersWaitMs = 30_000;
+/** How long a resumed operation waits until the claim of the dead process expires. */
 const claimWaitMs = 60_000;
-const claimAgainMs = 1000;
+const retryMs = 1000;
 
-/** Of the row that follows. */
-export function nextNumber(before: StoredOperation | null): number {
-  return before !== null && before.number < Number.MAX_SAFE_INTEGER ? before.number + 1 : 1;
+/** Runs the operation of a row that this worker owns. Resolves with its outcome, or why it failed. */
+export function launch(runner: Runner, row: StoredOperation, mode: RunMode): Promise<OperationOutcome | Failure> {
+  const { log } = runner.ports;
+  const fields = { operation: row.kind, by: mode.who };
+  log.info({ ...fields, resumed: mode.isResumed }, events.adminOperationStarted);
+  const ended = run(runner, row, mode, fields)
+    .catch((error: unknown) => {
+      // A defect leaves the row running, and the next check finds it orphaned.
+      const failure = asFailure(error);
+      log.error({ ...fields, error: failure }, events.adminOperationFailed);
+      return failure;
+    })
+    .finally(() => runner.active.delete(row.number));
+  runner.active.set(row.number, ended);
+  return ended;
 }
 
-/** The row is ours: it is run until it ends. */
-export function launch({ ports, ended, over, active }: Running, row: StoredOperation, how: How): void {
-  const { store, clock, log } = ports;
-  const notes = createNotes({ store, clock, ended }, row, parseDetail(row.detail));
-  const fields = { operation: row.kind, by: how.who };
-  log.info({ ...fields, resumed: how.isResumed }, events.adminOperationStarted);
+async function run(
+  { ports, stopping, graceOver }: Runner,
+  row: StoredOperation,
+  mode: RunMode,
+  fields: { readonly operation: string; readonly by: string },
+): Promise<OperationOutcome | Failure> {
+  const { vault, clock, log, author } = ports;
+  const { kind } = row;
+  const progress = createProgress(ports, stopping, row);
   const startedMs = clock.monotonicMs();
-  const run = async (): Promise<void> => {
-    const result = await attempt(ports, ended, over, notes, row.kind, how);
-    if (isFailure(result)) {
-      if (ended.aborted) return await notes.idle();
-      if (!how.isResumed || !isOver(ports, row, result)) return await fail(result, {});
-      notes.step(endedBefore);
-      await notes.end('done', { isCutShort: true, error: null });
-      log.info({ ...fields, cut_short: true }, events.adminOperationFinished);
-    } else if (result.failure !== null) await fail(result.failure, result);
-    else {
-      const { unopened, setAside } = result;
-      notes.step(result.step);
-      await notes.end('done', { unopened, setAside, error: null });
-      const durationMs = Math.round(clock.monotonicMs() - startedMs);
-      log.info({ ...fields, unopened: unopened.length, duration_ms: durationMs }, events.adminOperationFinished);
-    }
-  };
-  const fail = async (failure: Failure, { unopened = [] }: Partial<Outcome>): Promise<void> => {
+  const options = { force: false, waitMs: workersWaitMs, signal: kind === 'disable' ? graceOver : stopping };
+  const given = { ...ports.operation(progress.observer), actor: { who: mode.who, host: author.host } };
+  const work = () => runWorkflow(kind, mode.isGuarded, given, options);
+  const result = await (mode.isResumed ? retryWhileClaimed(clock, stopping, work) : work()).catch(asFailure);
+  const fail = async (failure: Failure, unopened: OperationRecord['unopened']) => {
     log.error({ ...fields, error: failure }, events.adminOperationFailed);
-    await notes.end('failed', { error: errorIn(failure), unopened });
+    await progress.end('failed', [], { error: errorRecord(failure), unopened });
+    return result;
   };
-  // A defect leaves the row running, and the next look finds it left behind.
-  const told = (error: unknown) => log.error({ ...fields, error: asFailure(error) }, events.adminOperationFailed);
-  active.set(
-    row.number,
-    run()
-      .catch(told)
-      .finally(() => active.delete(row.number)),
-  );
-}
-
-/** The sentence of an operation whose daemon ended behind its last change of the switch. */
-export const endedBefore = 'The daemon that ran this ended just before the end.';
-
-/** It was gone on with, and meanwhile who was taken for dead ended it. */
-function isOver({ vault }: OperationsPorts, { kind, startedAtMs }: StoredOperation, failure: Failure): boolean {
-  return failure.code === 'interrupted' && isReached(kind, vault.view.switch, startedAtMs);
-}
-
-/** Its outcome, or why it failed. */
-async function attempt(
-  ports: OperationsPorts,
-  ended: AbortSignal,
-  over: AbortSignal,
-  notes: Notes,
-  kind: OperationKind,
-  { who, isBound, isResumed }: How,
-): Promise<Outcome | Failure> {
-  const by = { who, host: ports.author.host };
-  const options: OperationOptions = { force: false, waitMs, stop: kind === 'disable' ? over : ended };
-  const run = () => runWork(kind, isBound, { ...ports.operation(notes.tell), by }, options);
-  try {
-    return isResumed ? await withPatience(ports.clock, ended, run) : await run();
-  } catch (error) {
-    return asFailure(error);
+  if (!isFailure(result)) {
+    const { steps, unopened, setAside } = result;
+    if (kind === 'disable' && unopened.length > 0) return await fail(stillSealed(unopened.length), unopened);
+    await progress.end('done', steps, { error: null, unopened, setAside });
+    const durationMs = Math.round(clock.monotonicMs() - startedMs);
+    log.info({ ...fields, unopened: unopened.length, duration_ms: durationMs }, events.adminOperationFinished);
+    return result;
   }
+  if (stopping.aborted) {
+    await progress.written();
+    return result;
+  }
+  // The worker that was taken for dead completed the operation meanwhile.
+  const isOver = result.code === 'interrupted' && isCompleted(kind, vault.view.switch, row.startedAtMs);
+  if (!mode.isResumed || !isOver) return await fail(result, []);
+  await progress.end('done', [{ step: 'ended_early' }], { error: null });
+  log.info({ ...fields, cut_short: true }, events.adminOperationFinished);
+  return result;
 }
 
-/** The claim of a process that is gone ends by itself, on another host only after a while. */
-async function withPatience<T>(clock: Clock, ended: AbortSignal, work: () => Promise<T>): Promise<T> {
+/** The claim of a dead process expires; one of another host only after a while. */
+async function retryWhileClaimed<T>(clock: Clock, stopping: AbortSignal, work: () => Promise<T>): Promise<T> {
   const endMs = clock.monotonicMs() + claimWaitMs;
   for (;;) {
     try {
       return await work();
     } catch (error) {
-      const isOver = ended.aborted || clock.monotonicMs() >= endMs;
+      const isOver = stopping.aborted || clock.monotonicMs() >= endMs;
       if (isOver || !isFailure(error, 'operation_running')) throw error;
-      await clock.sleep(claimAgainMs, ended);
+      await clock.sleep(retryMs, stopping);
     }
   }
 }
 
-/**
- * What an operation of the admin page runs: the workflow of the command of that name.
- *
- * One that is gone on with does nothing but end what the sealed switch says is half way: that is checked under the claim
- * on the switch, at every look that the workflow takes. A row of the database starts nothing by itself.
- */
-
-type Outcome = {
-  /** What was done, one sentence. */
-  readonly step: string;
-  readonly unopened: readonly Unopened[];
-  readonly setAside: string | null;
-  /** Why it is not over although the workflow ended. */
-  readonly failure: Failure | null;
-};
-
-type InForce = Pick<SwitchRow, 'state' | 'nextKeyId'>;
-
-/** What the switch says that was begun and is not over; null: nothing. */
-export function halfWay({ state, nextKeyId }: InForce): OperationKind | null {
-  if (state === 'enabling') return 'enable';
-  if (state === 'disabling') return 'disable';
-  return state === 'rotating' || (state === 'on' && nextKeyId !== null) ? 'rotate' : null;
-}
-
-/** The switch is where such an operation leads to. */
-function isAtEnd(kind: OperationKind, { state, nextKeyId }: InForce): boolean {
-  return kind === 'disable' ? state === 'off' : state === 'on' && nextKeyId === null;
-}
-
-/** The switch was brought to where such an operation leads to, since then. */
-export function isReached(kind: OperationKind, row: SwitchRow, sinceMs: number): boolean {
-  return isAtEnd(kind, row) && row.changedAtMs >= sinceMs;
-}
-
-/** Why an operation cannot begin while the switch is as it is; null: it can. `isProven`: with a proof file. */
-export function whyNot(kind: OperationKind, row: InForce, isProven: boolean): Failure | null {
-  const { state } = row;
-  if (kind === 'enable') {
-    return state === 'rotating' || state === 'disabling' ? refusedWhile(state, 'switching on') : null;
-  }
-  if (kind === 'rotate') return state === 'on' || state === 'rotating' ? null : refusedWhile(state, 'a rotation');
-  if (state === 'rotating') return refusedWhile(state, 'switching off');
-  if (isProven || state === 'disabling') return null;
-  return new Failure('refused', 'switching off has to be asked for first', { hint: 'It needs a proof file.' });
-}
-
-/** Runs it. `isBound`: only while the sealed switch says so. Throws what the workflow throws, and `interrupted`. */
-export async function runWork(
+/** Runs one workflow. `isGuarded`: only while the sealed switch shows it as unfinished. Throws what it throws, and `interrupted`. */
+export async function runWorkflow(
   kind: OperationKind,
-  isBound: boolean,
+  isGuarded: boolean,
   given: OperationPorts,
   options: OperationOptions,
-): Promise<Outcome> {
-  const ports = isBound ? { ...given, vault: boundTo(kind, given.vault) } : given;
-  if (kind === 'enable') return enabledOutcome(await enable(ports, options));
-  if (kind === 'rotate') return rotatedOutcome(await rotate(ports, options));
-  return disabledOutcome(await disable({ ...ports, vault: withKeysInMemory(ports.vault) }, options));
-}
-
-/** The same vault, that fails when the switch says of something else that it is half way, or of nothing before this did. */
-function boundTo(kind: OperationKind, vault: Vault): Vault {
-  let wasBegun = false;
-  const check = (row: InForce): void => {
-    const isHalfWay = halfWay(row) === kind;
-    // A rotation that is announced alone has changed nothing that would have to be ended.
-    wasBegun ||= isHalfWay && row.state !== 'on';
-    if (!isHalfWay && !(wasBegun && isAtEnd(kind, row))) throw cutOff(row.state);
-  };
-  return {
-    get view() {
-      return vault.view;
-    },
-    refresh: async () => {
-      const view = await vault.refresh();
-      check(view.switch);
-      return view;
-    },
-    keys: () => vault.keys(),
-    wrapped: () => vault.wrapped(),
-  };
-}
-
-/** Of an operation that nobody runs any more, and that the switch knows nothing of. */
-export function cutOff(state: SwitchRow['state']): Failure {
-  const message = `the daemon that ran it ended, and the switch is ${state}: it is not gone on with by itself`;
-  return new Failure('interrupted', message, { hint: 'If it is still wanted, press the button again.' });
-}
-
-type Result<T extends (...given: never[]) => unknown> = Awaited<ReturnType<T>>;
-
-const whole = { unopened: [], setAside: null, failure: null };
-
-function enabledOutcome({ sealed }: Result<typeof enable>): Outcome {
-  return { ...whole, step: `Sealed: ${sealed}.` };
-}
-
-function rotatedOutcome({ resealed, unopened, formerKeyId, formerKept }: Result<typeof rotate>): Outcome {
-  const former = `The former key ${formerKeyId} is ${formerKept ? 'still' : 'no longer'} in the key file.`;
-  return { ...whole, step: `Resealed: ${resealed}. ${former}`, unopened };
-}
-
-function disabledOutcome({ unsealed, unopened, setAside, wasOff }: Result<typeof disable>): Outcome {
-  const step = wasOff ? 'Encryption was off already.' : `Made readable: ${unsealed}.`;
-  return { step, unopened, setAside, failure: unopened.length === 0 ? null : stillSealed(unopened.length) };
+): Promise<OperationOutcome> {
+  const ports = isGuarded ? { ...given, vault: guardedVault(kind, given.vault) } : given;
+  if (kind === 'enable') {
+    const { sealed: changed, unopened, wasOn } = await enable(ports, options);
+    return { steps: [{ step: 'sealed', count: changed }], changed, unopened, setAside: null, wasReached: wasOn };
+  }
+  if (kind === 'rotate') {
+    const { resealed: changed, unopened, formerKeyId: keyId, isFormerKeyKept } = await rotate(ports, options);
+    const kept: readonly OperationStep[] = isFormerKeyKept ? [{ step: 'former_key_kept', keyId }] : [];
+    const steps: readonly OperationStep[] = [{ step: 'resealed', count: changed }, ...kept];
+    return { steps, changed, unopened, setAside: null, wasReached: false };
+  }
+  const off = await disable({ ...ports, vault: withKeysInMemory(ports.vault) }, options);
+  const { unsealed: changed, unopened, setAside, wasOff } = off;
+  const step: OperationStep = wasOff ? { step: 'was_off' } : { step: 'unsealed', count: changed };
+  return { steps: [step], changed, unopened, setAside, wasReached: wasOff };
 }
 
 function stillSealed(count: number): Failure {
   const message = `the switch stays at disabling: ${count} of the passwords cannot be opened`;
-  const hint = 'Set each of these anew: ticketmaild mailbox set-password NAME. Then go on.';
+  const hint = 'Set each of these again: ticketmaild mailbox set-password NAME. Then continue.';
   return new Failure('password_damaged', message, { hint, fields: { count } });
 }
 
-/**
- * Writes what an operation does into its row while it runs, one write at a time, and how it ended.
- *
- * A step that cannot be written comes with the next one. The end is tried until it is written, so that no row says for
- * ever that something runs; a daemon that stops leaves the row to the next start.
- */
-
-type Notes = {
-  readonly tell: Tell;
-  step(text: string): void;
-  /** Resolves when it is written, when the row is another one by now, or when the daemon stops. */
-  end(state: 'done' | 'failed', more: Partial<Detail>): Promise<void>;
-  /** Resolves when what was told so far is written, or could not be. */
-  idle(): Promise<void>;
-};
-
-type NotePorts = {
-  readonly store: Pick<AdminStore, 'updateOperation'>;
-  readonly clock: Clock;
-  /** The daemon stops. */
-  readonly ended: AbortSignal;
-};
-
-const againMs = 1000;
-
-function createNotes(ports: NotePorts, { number, worker }: StoredOperation, before: Detail): Notes {
-  const { store, clock, ended } = ports;
-  let detail = before;
-  let isTold = true;
-  let writing: Promise<void> = Promise.resolve();
-  const write = async (state: StoredOperation['state'], endedAtMs: number | null): Promise<boolean> => {
-    isTold = true;
-    return await isWritten(() =>
-      store.updateOperation({ number, worker, state, endedAtMs, detail: detailText(detail) }),
-    );
+/** Writes progress into the row, one write at a time. A failed write of a step is made up by the next write. */
+function createProgress({ store, clock }: RunnerPorts, stopping: AbortSignal, row: StoredOperation) {
+  const { number, worker } = row;
+  let record = parseRecord(row.detail);
+  let writing: Promise<unknown> = Promise.resolve();
+  const write = (state: StoredOperation['state'], endedAtMs: number | null) =>
+    store.updateOperation({ number, worker, state, endedAtMs, detail: serializeRecord(record) });
+  const change = (more: Partial<OperationRecord>): void => {
+    record = { ...record, ...more };
+    writing = writing.then(() => write('running', null)).catch(() => undefined);
   };
-  const change = (more: Partial<Detail>): void => {
-    detail = { ...detail, ...more };
-    if (!isTold) return;
-    isTold = false;
-    writing = writing.then(async () => {
-      if (!isTold) await write('running', null);
-    });
+  const observer: OperationObserver = {
+    step: (step) => change({ steps: [...record.steps, step] }),
+    // The page counts passwords in the table itself.
+    passwords: () => undefined,
+    waiting: (lacking) => {
+      const waiting = lacking.map(({ host, pid }) => ({ host, pid }));
+      if (JSON.stringify(waiting) !== JSON.stringify(record.waiting)) change({ waiting });
+    },
   };
-  const step = (text: string) => change({ steps: [...detail.steps, text] });
   return {
-    tell: {
-      step,
-      // Progress is counted in the table itself.
-      passwords: () => undefined,
-      waiting: (lacking) => {
-        const waiting = lacking.map(({ host, pid }) => `${host} (pid ${pid})`);
-        if (waiting.join() !== detail.waiting.join()) change({ waiting });
-      },
-    },
-    step,
-    end: async (state, more) => {
+    observer,
+    written: () => writing,
+    /** Retries until it is written, so that no ended operation shows as running, or until the daemon stops. */
+    end: async (state: 'done' | 'failed', steps: readonly OperationStep[], more: Partial<OperationRecord>) => {
       await writing;
-      detail = { ...detail, ...more, waiting: [] };
+      record = { ...record, ...more, steps: [...record.steps, ...steps] };
       const endedAtMs = clock.nowMs();
-      while (!(await write(state, endedAtMs)) && !ended.aborted) await clock.sleep(againMs, ended);
+      while (!(await isWritten(() => write(state, endedAtMs))) && !stopping.aborted)
+        await clock.sleep(retryMs, stopping);
     },
-    idle: () => writing,
   };
 }
 
-/** False when it could not be written. */
-async function isWritten(task: () => Promise<unknown>): Promise<boolean> {
+async function isWritten(write: () => Promise<unknown>): Promise<boolean> {
   try {
-    await task();
+    await write();
     return true;
   } catch (error) {
     if (isFailure(error)) return false;

@@ -63,7 +63,7 @@ const allWorks = 'Everything else: mail is fetched as before.';
 
 function switchDiagnostic({ hint }: Wrong, { problem }: EncryptionStatus, context: DiagnosticContext): DiagnosticText {
   const unaffected = `${allWorks} The switch that was accepted last stays in force; it cannot be changed before this is put right.`;
-  const command = commandLine('encryption accept-restored', context.configFile);
+  const command = commandLine('encryption trust-restored', context.configFile);
   if (problem?.code === 'switch_forged')
     return { title: 'Somebody changed the switch', unaffected, remedy: hint, command };
   if (problem?.code === 'switch_rolled_back')
@@ -134,11 +134,11 @@ function orphanedDiagnostic(hint: string, failure: Failure | null, context: Diag
   const title = 'The key is in memory alone';
   const unaffected =
     'Everything, until this daemon ends: it goes on with the key in its memory. Do not restart it before this is put right.';
-  // Somebody protected the file, and a bare one in its context would undo that: such a rescue is refused.
+  // Somebody protected the file, and a bare one in its context would undo that: such a recovery is refused.
   if (failure?.code === 'key_file_locked')
     return { title, unaffected, remedy: hint, command: commandLine('key show', context.configFile) };
   const remedy = `${hint} This daemon can write it anew:`;
-  return { title, unaffected, remedy, command: commandLine('key rescue', context.configFile) };
+  return { title, unaffected, remedy, command: commandLine('key recover', context.configFile) };
 }
 
 function waitingDiagnostic(

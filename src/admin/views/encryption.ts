@@ -1,26 +1,24 @@
 /**
- * The page Server > Encryption: what it shows, and what can be done there. Each thing that is done is the workflow of the
- * command of that name, with the same rules and the same audit.
+ * View model and actions of the page Server > Encryption. Each action runs the workflow of the command of that name, with the
+ * same rules and the same audit.
  *
- * To begin with switching off needs a proof file, which only somebody makes who reaches the file system; the request that
- * it must be newer than is in the memory of this daemon, so that is where it is confirmed.
+ * To start disabling takes a proof file newer than the request, which only a person with access to the file system can create.
+ * The request is in the memory of this daemon, so it is confirmed here.
  */
-
-import type { Clock } from '../../async/clock.ts';
 import type { Control, DisableRequest } from '../../encryption/control.ts';
 import { commandLine, type DatabasePlace, leftovers, preparation } from '../../encryption/help.ts';
-import { liveMs, type OperationPorts, type Tell } from '../../encryption/operations/operation.ts';
+import { workerLiveMs } from '../../encryption/operations/operation.ts';
 import type { EncryptionStore, KeyFile, KeyFileReading, ProofCheck, ProofFile } from '../../encryption/ports.ts';
 import { type EncryptionStatus, encryptionStatus } from '../../encryption/status.ts';
 import type { Vault } from '../../encryption/vault.ts';
-import type { Log } from '../../events.ts';
+import { isFailure } from '../../errors.ts';
 import type { AuditActor } from '../../ingest/model.ts';
 import type { WorkerIdentity } from '../../ingest/ports.ts';
-import { type KeyId, keyIds } from '../../secret/key.ts';
-import { neededKeys } from '../../secret/switch.ts';
+import { isKeyId, type KeyId, keyIds } from '../../secret/key.ts';
+import { requiredKeyIds } from '../../secret/switch.ts';
 import { shellArg } from '../../text/shell.ts';
-import { createOperations, type Operations } from '../operations/operations.ts';
-import { halfWay } from '../operations/runner.ts';
+import type { Operations } from '../operations/operations.ts';
+import { unfinishedKind } from '../operations/switch-rules.ts';
 import { type AdminStore, pageActor } from '../ports.ts';
 import type {
   AdminService,
@@ -28,74 +26,68 @@ import type {
   BackupVerified,
   EncryptionView,
   OperationKind,
+  OperationStart,
   OperationView,
   ProofRequest,
 } from '../service.ts';
 import { diagnose } from './diagnostics.ts';
+import { operationView } from './operation.ts';
 
 export type EncryptionServicePorts = {
-  readonly store: EncryptionStore &
-    Pick<AdminStore, 'readOperation' | 'beginOperation' | 'updateOperation' | 'lastAudit'>;
+  readonly store: EncryptionStore & Pick<AdminStore, 'readOperation' | 'lastAudit'>;
   readonly vault: Vault;
   readonly keyFile: Pick<KeyFile, 'path' | 'read'>;
   readonly proof: Pick<ProofFile, 'path'>;
-  /** The one that the control socket uses as well. */
+  /** The control socket uses the same one. */
   readonly control: Control;
-  readonly workers: WorkerIdentity;
-  readonly clock: Clock;
-  readonly log: Log;
+  readonly operations: Pick<Operations, 'start'>;
+  readonly workers: Pick<WorkerIdentity, 'name'>;
   readonly author: AuditActor;
-  /** The ports of one operation on the switch. */
-  operation(tell: Tell): OperationPorts;
   /** Absolute; null: the daemon was started without one. */
   readonly configFile: string | null;
-  /** See TroublePlace. */
+  /** See `DiagnosticContext`. */
   readonly user: string;
   readonly database: DatabasePlace;
 };
 
-export type EncryptionService = AsyncDisposable &
-  Pick<
-    AdminService,
-    'encryption' | 'startOperation' | 'requestDisable' | 'confirmDisable' | 'cancelDisable' | 'verifyBackup'
-  >;
+export type EncryptionService = Pick<
+  AdminService,
+  'encryption' | 'startOperation' | 'requestDisable' | 'confirmDisable' | 'cancelDisable' | 'verifyBackup'
+>;
 
-/** Of a backup that holds every key; its detail is their ids. */
+/** Audit action of a backup that holds every key; its detail is their ids. */
 const verifiedAction = 'key.backup_verified';
 
-/** Looks at once, and every few seconds, for an operation that a dead daemon left behind. Disposing stops what runs. */
 export function createEncryptionService(ports: EncryptionServicePorts): EncryptionService {
-  const operations = createOperations(ports);
-  const { control, vault } = ports;
+  const { control, vault, operations } = ports;
   return {
-    encryption: () => readEncryptionView(ports, operations),
-    startOperation: (kind, by) => operations.start(kind, by),
+    encryption: () => readEncryptionView(ports),
+    startOperation: async (kind, by) => startResult(await operations.start(kind, pageActor(by), false)),
     requestDisable: async (by) => {
       const { switch: inForce } = await vault.refresh();
       if (inForce.state !== 'off') await control.askDisable(pageActor(by));
     },
-    confirmDisable: async (by) => {
-      const why = await control.confirmDisable(async () => {
-        const answer = await operations.startProven(by);
-        return answer.kind === 'started' ? null : answer.sentence;
-      });
-      return why === null ? { kind: 'started' } : { kind: 'refused', sentence: why };
-    },
+    confirmDisable: async (by) => startResult(await control.confirmDisable(pageActor(by))),
     cancelDisable: (by) => control.cancelDisable(pageActor(by)),
     verifyBackup: (held, by) => verify(ports, held, by),
-    [Symbol.asyncDispose]: () => operations[Symbol.asyncDispose](),
   };
 }
 
-const nobodyToTell: Tell = { step: () => undefined, passwords: () => undefined, waiting: () => undefined };
+/** A Failure: nothing was started. */
+export function startResult(result: unknown): OperationStart {
+  if (!isFailure(result)) return { kind: 'started' };
+  const { message, hint } = result;
+  return { kind: 'refused', sentence: `${message.charAt(0).toUpperCase()}${message.slice(1)}. ${hint}` };
+}
 
-async function readEncryptionView(ports: EncryptionServicePorts, operations: Operations): Promise<EncryptionView> {
-  const { keyFile, vault, control, configFile, database, workers, author } = ports;
-  const [status, operation, reading] = await Promise.all([
-    encryptionStatus(ports.operation(nobodyToTell), liveMs),
-    operations.view(),
+async function readEncryptionView(ports: EncryptionServicePorts): Promise<EncryptionView> {
+  const { store, keyFile, vault, control, configFile, database, workers, author } = ports;
+  const [status, row, reading] = await Promise.all([
+    encryptionStatus({ store, vault }, workerLiveMs),
+    store.readOperation(),
     keyFile.read(),
   ]);
+  const operation = row && operationView(row, { keyFilePath: keyFile.path, configFile });
   const request = control.request();
   const context = { keyFilePath: keyFile.path, configFile, me: workers.name, host: author.host, user: ports.user };
   return {
@@ -105,26 +97,33 @@ async function readEncryptionView(ports: EncryptionServicePorts, operations: Ope
     operation,
     proofRequest: request && proofRequest(request, ports.proof.path),
     keyFile: keyFileView(keyFile.path, reading, vault),
-    backup: await lastVerified(ports, keysToHold(reading, vault)),
+    backup: await lastVerified(ports, requiredInBackup(reading, vault)),
     commands: {
-      backup: commandLine(`key backup ${copyOf(status)}`, configFile),
-      verify: commandLine(`key verify ${copyOf(status)}`, configFile),
+      backup: commandLine(`key backup ${backupPath(status)}`, configFile),
+      verify: commandLine(`key verify ${backupPath(status)}`, configFile),
       status: commandLine('encryption status', configFile),
     },
     leftovers: status.state === 'off' ? preparation(database) : leftovers(database, configFile),
   };
 }
 
-/** In the home folder of whoever runs the command, under a name that the copy of another key does not have. */
-function copyOf({ key_id: keyId, next_key_id: next }: EncryptionStatus): string {
-  return `~/ticketmaild-key-${[keyId, next].filter((id) => id !== null && isKeyId(id)).join('-') || 'copy'}.bin`;
+/** In the home folder of the user who runs the command; the name contains the key id, so copies of different keys coexist. */
+function backupPath({ key_id: keyId, next_key_id: next }: EncryptionStatus): string {
+  return `~/ticketmaild-key-${[keyId, next].filter(isKeyId).join('-') || 'copy'}.bin`;
 }
 
 function proofRequest({ by, askedAtMs, expiresAtMs, checks }: DisableRequest, path: string): ProofRequest {
-  const told = checks?.map(({ name, ok, why, hint }: ProofCheck) => {
+  const explained = checks?.map(({ name, ok, why, hint }: ProofCheck) => {
     return { name, ok, why: hint === null ? why : `${why}. ${hint}` };
   });
-  return { by, requestedAtMs: askedAtMs, expiresAtMs, path, command: `touch ${shellArg(path)}`, checks: told ?? null };
+  return {
+    by,
+    requestedAtMs: askedAtMs,
+    expiresAtMs,
+    path,
+    command: `touch ${shellArg(path)}`,
+    checks: explained ?? null,
+  };
 }
 
 function keyFileView(path: string, reading: KeyFileReading, vault: Vault): EncryptionView['keyFile'] {
@@ -134,17 +133,17 @@ function keyFileView(path: string, reading: KeyFileReading, vault: Vault): Encry
 }
 
 /**
- * What a backup must hold: every key of the key file, and the one in use, which another file at its place may lack. Where
- * that file cannot be read: what is in memory, and what the switch names, even one that only that key could verify.
+ * Keys that a backup must hold: every key of the key file, and those that the switch requires, which a replaced file may lack.
+ * When the file cannot be read: the keys in memory, and those that the stored switch names, even if it cannot be verified.
  */
-function keysToHold(reading: KeyFileReading, { view, keys }: Vault): readonly KeyId[] {
+function requiredInBackup(reading: KeyFileReading, { view, keys }: Vault): readonly KeyId[] {
   const { problem, stored, switch: inForce } = view;
   const row = problem?.code === 'key_unknown' && stored !== null ? stored : inForce;
   const inFile = keyIds(reading.kind === 'keys' ? reading.keys : keys());
-  return [...new Set([...inFile, ...neededKeys(row)])];
+  return [...new Set([...inFile, ...requiredKeyIds(row)])];
 }
 
-/** null when the last one that was compared lacks a key of now. */
+/** null when the backup compared last lacks a key that is required now. */
 async function lastVerified(
   { store }: EncryptionServicePorts,
   wanted: readonly KeyId[],
@@ -155,18 +154,14 @@ async function lastVerified(
   return wanted.every((id) => held.includes(id)) ? { atMs: row.atMs, by: row.who, keyIds: held } : null;
 }
 
-function isKeyId(text: string): boolean {
-  return /^[0-9a-f]{16}$/.test(text);
-}
-
 async function verify(ports: EncryptionServicePorts, given: readonly string[], by: string): Promise<BackupVerdict> {
   const { keyFile, vault, store, author } = ports;
   const { switch: inForce } = await vault.refresh();
-  const wanted = keysToHold(await keyFile.read(), vault);
+  const wanted = requiredInBackup(await keyFile.read(), vault);
   if (wanted.length === 0) return { kind: 'no_key' };
   const lacks = wanted.filter((id) => !given.includes(id));
   const isSame = lacks.length === 0;
-  // Of what a browser sent only ids that are known here are written down.
+  // Of the ids that a browser sent, only known ones are written to the audit.
   const held = wanted.filter((id) => given.includes(id));
   const detail = isSame ? held.join(' ') : `lacks ${lacks.join(' ')}`;
   const { keyId, nextKeyId } = inForce;
@@ -175,29 +170,27 @@ async function verify(ports: EncryptionServicePorts, given: readonly string[], b
   return isSame ? { kind: 'same' } : { kind: 'lacks', keyIds: lacks };
 }
 
-/** What is under way with the switch, out of its state, the counted passwords and the operation of the page. Pure. */
-
 export type OperationProgress = Pick<EncryptionView, 'mode' | 'progress' | 'unfinished'>;
 
-/** `isAsked`: switching off was asked for, and waits for its proof file. */
+/** Progress from the state of the switch, the counted passwords and the operation. `isRequested`: disabling waits for its proof file. Pure. */
 export function operationProgress(
   status: EncryptionStatus,
   operation: OperationView | null,
-  isAsked: boolean,
+  isRequested: boolean,
 ): OperationProgress {
   const running = operation?.state === 'running' ? operation : null;
-  const begun = halfWay({ state: status.state, nextKeyId: status.next_key_id });
-  const kind = begun ?? running?.kind ?? null;
+  const unfinished = unfinishedKind({ state: status.state, nextKeyId: status.next_key_id });
+  const kind = unfinished ?? running?.kind ?? null;
   return {
-    mode: kind === null ? idleMode(status, isAsked) : 'working',
+    mode: kind === null ? idleMode(status, isRequested) : 'working',
     progress: kind === null ? null : progressOf(kind, status, running),
-    unfinished: running === null ? begun : null,
+    unfinished: running === null ? unfinished : null,
   };
 }
 
-function idleMode({ state }: EncryptionStatus, isAsked: boolean): EncryptionView['mode'] {
+function idleMode({ state }: EncryptionStatus, isRequested: boolean): EncryptionView['mode'] {
   if (state === 'off') return 'off';
-  return isAsked ? 'disabling' : 'on';
+  return isRequested ? 'disabling' : 'on';
 }
 
 function progressOf(kind: OperationKind, status: EncryptionStatus, running: OperationView | null) {
@@ -207,10 +200,10 @@ function progressOf(kind: OperationKind, status: EncryptionStatus, running: Oper
   return { done: kind === 'enable' ? sealed : plain, total };
 }
 
-/** Under the key that they are to be under in the end, which is not known before it is announced. */
+/** Passwords under the new key, which is not known before the rotation is announced. */
 function countUnderNewKey(status: EncryptionStatus, running: OperationView | null): number {
   const { next_key_id: nextKeyId, key_id: keyId, changed_at: changedAt, by_key: byKey } = status;
-  const isBegun = nextKeyId !== null || running === null || Date.parse(changedAt ?? '') >= running.startedAtMs;
-  if (!isBegun) return 0;
+  const isAnnounced = nextKeyId !== null || running === null || Date.parse(changedAt ?? '') >= running.startedAtMs;
+  if (!isAnnounced) return 0;
   return byKey.find(({ key_id: id }) => id === (nextKeyId ?? keyId))?.count ?? 0;
 }

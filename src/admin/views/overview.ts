@@ -6,7 +6,7 @@
  */
 
 import type { Clock } from '../../async/clock.ts';
-import { inTime, within } from '../../async/deadline.ts';
+import { withDatabaseDeadline, within } from '../../async/deadline.ts';
 import { type StaleWhileRevalidate, staleWhileRevalidate } from '../../async/single-flight.ts';
 import { type Failure, isFailure } from '../../errors.ts';
 import type { QuarantineReader, RawSources } from '../../ingest/ports.ts';
@@ -14,7 +14,7 @@ import { headerOf, quarantineId } from '../../ingest/quarantine/read.ts';
 import { describeReason, quarantineReasons } from '../../ingest/quarantine/reasons.ts';
 import type { Check, Readiness } from '../../ingest/readiness.ts';
 import type { MailboxStore, QuarantinedMessage } from '../../ingest/stores.ts';
-import type { MailHead } from '../../mail/mime/structured-fields.ts';
+import type { HeaderSummary } from '../../mail/fallback-message.ts';
 import { isoTime } from '../../text/time.ts';
 import type { AdminStore } from '../ports.ts';
 import type {
@@ -77,7 +77,7 @@ export function createOverviewService(ports: OverviewServicePorts): OverviewServ
     quarantine: async (query) => {
       const known = await reasons.get();
       const { from, ...place } = pageBounds(totalOf(known.value, query.reason), query.page, mailsPerPage);
-      const mails = await inTime(store.quarantinePage(query.reason, from, mailsPerPage), waitMs, clock);
+      const mails = await withDatabaseDeadline(store.quarantinePage(query.reason, from, mailsPerPage), waitMs, clock);
       const list = await Promise.all(mails.map((mail) => quarantinedLine(mail, ports)));
       return { query, reasons: known.value.map(reasonLine), messages: { ...place, list } } satisfies QuarantineView;
     },
@@ -138,7 +138,7 @@ async function quarantinedLine(
   mail: QuarantinedMessage,
   { raw, clock }: Pick<OverviewServicePorts, 'raw' | 'clock'>,
 ): Promise<QuarantinedLine> {
-  const head: MailHead | null = (await within(headerOf(raw, mail), headsMs, clock))?.value ?? null;
+  const head: HeaderSummary | null = (await within(headerOf(raw, mail), headsMs, clock))?.value ?? null;
   const { mailbox, reason, quarantinedAtMs: sinceMs, sizeBytes } = mail;
   return {
     ...{ id: quarantineId(mail), mailbox, reason, sinceMs, sizeBytes },

@@ -1,5 +1,5 @@
 /**
- * Taking one mail out of quarantine from the admin page: what `quarantine retry`, `release` and `discard` do for one mail, with
+ * Taking one mail out of quarantine from the admin page: what `quarantine requeue`, `release` and `discard` do for one mail, with
  * the same row in the audit.
  *
  * It runs on by itself when nobody waits for it any more. Each mail is settled by one at a time; who comes second hears what
@@ -134,7 +134,7 @@ async function runAction(
   const result: ResolveResult = still === undefined ? { what: 'resolved' } : await settled(still, way, ports);
   const tally = createResolveTally();
   tally.add(mail, resultName(result));
-  const ticket = result.what === 'taken_in' ? result.ref : null;
+  const ticket = result.what === 'stored' ? result.ref : null;
   log.info(
     { quarantine_id: quarantineId(mail), action: way, result: resultName(result), ticket, by },
     events.quarantineResolved,

@@ -44,9 +44,9 @@ describe.each(['sqlite', 'mariadb'] as const)('enabling on %s', (kind) => {
       expect(await scene.counts()).toMatchObject({ plain: mailboxes });
       expect(await next.operations.start('enable', 'ben')).toEqual({ kind: 'started' });
       await viewWhen(next, isOver);
-    } else expect(view).toMatchObject({ state: 'done', by: 'ann', error: null });
+    } else expect(view).toMatchObject({ state: 'done', by: 'ann (admin page)', error: null });
     const command = state === 'on' ? 'ticketmaild encryption enable' : null;
-    expect(view.left?.command ?? null).toBe(command);
+    expect(view.followUp?.command ?? null).toBe(command);
     expect(await scene.row()).toMatchObject({ state: 'on', nextKeyId: null });
     expect(await scene.counts()).toMatchObject({ sealed: mailboxes, plain: 0 });
     expect(new Set(await scene.openAll())).toEqual(new Set([password]));
@@ -57,7 +57,7 @@ describe.each(['sqlite', 'mariadb'] as const)('enabling on %s', (kind) => {
     await scene.addMailboxes(mailboxes);
     await dieAt(scene, 'store.changePasswords', 1);
     await dieAt(scene, 'store.changePasswords', 1);
-    expect(await viewWhen(await scene.worker(), isOver)).toMatchObject({ state: 'done', by: 'ann' });
+    expect(await viewWhen(await scene.worker(), isOver)).toMatchObject({ state: 'done', by: 'ann (admin page)' });
     expect(await scene.counts()).toMatchObject({ sealed: mailboxes, plain: 0 });
   });
 });

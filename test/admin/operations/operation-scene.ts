@@ -8,9 +8,12 @@ import { join } from 'node:path';
 import { systemClock } from '../../../src/adapters/clock/clock.ts';
 import { type Database, openDatabase } from '../../../src/adapters/database/database.ts';
 import { createKeyFile } from '../../../src/adapters/keyfile/key-file.ts';
-import { createSwitchMemory } from '../../../src/adapters/keyfile/state-files.ts';
-import { createOperations, type Operations } from '../../../src/admin/operations/operations.ts';
-import type { OperationView } from '../../../src/admin/service.ts';
+import { createSwitchStateFile } from '../../../src/adapters/keyfile/state-files.ts';
+import { createOperations } from '../../../src/admin/operations/operations.ts';
+import { pageActor } from '../../../src/admin/ports.ts';
+import type { OperationKind, OperationStart, OperationView } from '../../../src/admin/service.ts';
+import { startResult } from '../../../src/admin/views/encryption.ts';
+import { operationView } from '../../../src/admin/views/operation.ts';
 import type { Clock } from '../../../src/async/clock.ts';
 import { createPasswords } from '../../../src/encryption/passwords.ts';
 import type { PasswordCounts } from '../../../src/encryption/ports.ts';
@@ -22,9 +25,16 @@ import { type Fate, type Process, processOver } from '../../encryption/operation
 import { startMariadb } from '../../support/mariadb.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
 
+/** The operation runner as the page uses it. */
+type PageOperations = {
+  start(kind: OperationKind, name: string): Promise<OperationStart>;
+  startProven(name: string): Promise<OperationStart>;
+  view(): Promise<OperationView | null>;
+};
+
 export type Worker = {
   readonly process: Process;
-  readonly operations: Operations;
+  readonly operations: PageOperations;
   /** It stops as a daemon does, and is known to be dead afterwards. */
   stop(): Promise<void>;
 };
@@ -76,7 +86,7 @@ async function openScene(config: Parameters<typeof openDatabase>[0] | null): Pro
   );
   await database.migrations.apply();
   const keyFile = createKeyFile({ dataDir, passphrase: async () => null, nowMs: Date.now });
-  const parts = { keyFile, memory: createSwitchMemory({ dataDir }), store: database, clock: quickClock };
+  const parts = { keyFile, memory: createSwitchStateFile({ dataDir }), store: database, clock: quickClock };
   const alive: string[] = [];
   const logged: (readonly [EventName, LogFields])[] = [];
   const workers = building.use(new AsyncDisposableStack());
@@ -124,8 +134,17 @@ async function startWorker(process: Process, log: Log, isReporting: boolean, sto
     const identity = { host: 'desk', pid: 1, sealReadable: async () => undefined };
     building.use(await startKeeper({ ...common, ...identity, clock: systemClock }));
   }
-  const operation = (tell: Process['tell']) => ({ ...process, store: database, tell });
-  const operations = building.use(createOperations({ ...common, configFile: null, operation, author: process.by }));
+  const operation = (observer: Process['observer']) => ({ ...process, store: database, observer });
+  const runner = createOperations({ ...common, operation, author: process.actor }, new AbortController().signal);
+  building.use(runner.watch());
+  const operations: PageOperations = {
+    start: async (kind, name) => startResult(await runner.start(kind, pageActor(name), false)),
+    startProven: async (name) => startResult(await runner.start('disable', pageActor(name), true)),
+    view: async () => {
+      const row = await database.readOperation();
+      return row && operationView(row, { keyFilePath: process.keyFile.path, configFile: null });
+    },
+  };
   const kept = building.move();
   return { operations, disposeAsync: () => kept.disposeAsync() };
 }

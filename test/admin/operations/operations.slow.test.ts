@@ -1,8 +1,8 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { detailText, emptyDetail, ownWords } from '../../../src/admin/operations/record.ts';
-import { runWork } from '../../../src/admin/operations/runner.ts';
+import { emptyRecord, serializeRecord } from '../../../src/admin/operations/record.ts';
+import { runWorkflow } from '../../../src/admin/operations/runner.ts';
 import type { StoredOperation } from '../../../src/admin/ports.ts';
 import type { OperationKind } from '../../../src/admin/service.ts';
 import { disable } from '../../../src/encryption/operations/disable.ts';
@@ -11,12 +11,12 @@ import type { OperationOptions } from '../../../src/encryption/operations/operat
 import { reseal } from '../../../src/encryption/operations/rotate.ts';
 import { Failure } from '../../../src/errors.ts';
 import { events } from '../../../src/events.ts';
-import { newKey } from '../../../src/secret/key.ts';
+import { generateKey } from '../../../src/secret/key.ts';
 import { by, plainNow } from '../../adapters/database/samples.ts';
 import { Death } from '../../encryption/operations/process.ts';
 import { isOver, password, type Scene, type Server, startServer, viewWhen, type Worker } from './operation-scene.ts';
 
-const options: OperationOptions = { force: false, waitMs: 0, stop: new AbortController().signal };
+const options: OperationOptions = { force: false, waitMs: 0, signal: new AbortController().signal };
 
 let server: Server;
 let scene: Scene;
@@ -41,8 +41,11 @@ describe('operations of the page', () => {
     const worker = await scene.worker();
     expect(await worker.operations.view()).toBeNull();
     expect(await startedAndOver(worker, 'enable')).toMatchObject({
-      ...{ kind: 'enable', by: 'ann', state: 'done', error: null, endedAtMs: expect.any(Number) },
-      steps: expect.arrayContaining(['Encryption is on: no password is readable in the table any more.', 'Sealed: 3.']),
+      ...{ kind: 'enable', by: 'ann (admin page)', state: 'done', error: null, endedAtMs: expect.any(Number) },
+      steps: expect.arrayContaining([
+        'Encryption is on: no password is stored in plain text in the table any more.',
+        'Passwords sealed: 3.',
+      ]),
     });
     expect(await scene.row()).toMatchObject({ state: 'on', changedBy: 'ann (admin page)' });
     const former = (await scene.row())?.keyId;
@@ -53,7 +56,7 @@ describe('operations of the page', () => {
     const off = await viewWhen(worker, isOver);
     expect(off).toMatchObject({
       kind: 'disable',
-      by: 'bob',
+      by: 'bob (admin page)',
       state: 'done',
       setAside: expect.stringContaining('disabled'),
     });
@@ -66,8 +69,6 @@ describe('operations of the page', () => {
       ['ann (admin page)', 'rotate'],
       ['ann (admin page)', 'enable'],
     ]);
-    const words = ownWords(worker.process.keyFile.path);
-    expect(worker.process.told.steps.filter((step) => words(step) === null)).toEqual([]);
     const told = scene.logged.map(([event]) => event).filter((event) => event.startsWith('admin.'));
     const [start, end] = [events.adminOperationStarted, events.adminOperationFinished];
     expect(told).toEqual([start, end, start, end, start, end]);
@@ -79,10 +80,10 @@ describe('operations of the page', () => {
       const answer = await worker.operations.start(kind, 'ann');
       return answer.kind === 'refused' ? answer.sentence : null;
     };
-    expect(await refusal('rotate')).toContain('A rotation is not possible while the switch is off.');
+    expect(await refusal('rotate')).toContain('A key rotation is not possible while the switch is off.');
     await enable(scene.command(), options);
     const before = await scene.row();
-    expect(await refusal('disable')).toContain('Switching off has to be asked for first.');
+    expect(await refusal('disable')).toContain('Disabling encryption has to be requested first.');
     expect(await scene.row()).toEqual(before);
     expect(await worker.operations.view()).toBeNull();
   });
@@ -119,7 +120,7 @@ describe('operations of the page', () => {
     if (mailbox === undefined) throw new Error('there is no mailbox');
     const { keyId, revision: switchRevision } = (await scene.row()) ?? { keyId: null, revision: 0 };
     const damaged = { form: 'sealed', sealed: Buffer.from('damaged'), keyId: keyId ?? '', switchRevision } as const;
-    await scene.database.setPassword(mailbox.id, damaged, scene.command().by);
+    await scene.database.setPassword(mailbox.id, damaged, scene.command().actor);
     await worker.operations.startProven('ann');
     const view = await viewWhen(worker, isOver);
     expect(view).toMatchObject({ state: 'failed', error: { code: 'password_damaged' } });
@@ -141,11 +142,11 @@ describe('two that begin at the same moment', () => {
     expect(answers.map(({ kind }) => kind).sort()).toEqual(['refused', 'refused', 'started']);
     const winner = ['ann', 'ben', 'eve'][answers.findIndex(({ kind }) => kind === 'started')];
     const sentence = new RegExp(
-      `^${winner} began to switch encryption on at [0-9: -]+ UTC, and that is still under way`,
+      `^Another operation is running: enable, started by ${winner} \\(admin page\\) at [0-9: -]+ UTC\\. `,
     );
     for (const answer of answers) if (answer.kind === 'refused') expect(answer.sentence).toMatch(sentence);
     for (const worker of [one, other])
-      expect(await viewWhen(worker, isOver)).toMatchObject({ state: 'done', by: winner });
+      expect(await viewWhen(worker, isOver)).toMatchObject({ state: 'done', by: `${winner} (admin page)` });
     const enabling = (await scene.database.readAudit(50)).filter(({ action }) => action === 'switch.enabling');
     expect(enabling.map(({ who }) => who)).toEqual([`${winner} (admin page)`]);
   });
@@ -155,7 +156,7 @@ describe('two that begin at the same moment', () => {
 function forged(kind: OperationKind, given: Partial<StoredOperation> = {}): StoredOperation {
   return {
     ...{ number: 41, kind, by: 'eve', startedAtMs: Date.now(), endedAtMs: null },
-    ...{ worker: 'desk/1/1/999999/0', state: 'running', detail: detailText(emptyDetail) },
+    ...{ worker: 'desk/1/1/999999/0', state: 'running', detail: serializeRecord(emptyRecord) },
     ...given,
   };
 }
@@ -253,7 +254,9 @@ describe('a row that somebody wrote into the database', () => {
     const looking = await scene.worker();
     for (const [index, detail] of details.entries()) {
       await replaceRow(forged('disable', { number: index * 1000, detail }));
-      expect(await viewWhen(looking, isOver)).toMatchObject({ state: 'failed', steps: [], unopened: [] });
+      const view = await viewWhen(looking, isOver);
+      expect(view).toMatchObject({ state: 'failed', unopened: [] });
+      expect(view.steps).toEqual(detail === '{"steps":[1]}' ? ['unknown step'] : []);
     }
     expect(await world()).toEqual(before);
   });
@@ -262,7 +265,7 @@ describe('a row that somebody wrote into the database', () => {
     await bringTo('on');
     const before = await world();
     for (const kind of ['disable', 'rotate', 'enable'] as const)
-      await expect(runWork(kind, true, scene.command(), options)).rejects.toMatchObject({ code: 'interrupted' });
+      await expect(runWorkflow(kind, true, scene.command(), options)).rejects.toMatchObject({ code: 'interrupted' });
     expect(await world()).toEqual(before);
   });
 
@@ -307,7 +310,7 @@ describe('a row that somebody wrote into the database', () => {
       const { keyFile, random } = scene.command();
       const reading = await keyFile.read();
       if (reading.kind !== 'keys') throw new Error('there is no key file');
-      await keyFile.replace([...reading.keys, newKey(random)]);
+      await keyFile.replace([...reading.keys, generateKey(random)]);
       // Readable, by somebody who writes the table: sealing it is for the workers.
       const readable = await plainNow(scene.database, password);
       await scene.database.setPassword((await scene.database.listMailboxes())[0]?.id ?? '', readable, by);
@@ -319,8 +322,8 @@ describe('a row that somebody wrote into the database', () => {
         const view = await viewWhen(looking, isOver);
         if (begun === 'long ago') {
           expect(view).toMatchObject({ state: 'done', error: null });
-          expect(view.left?.command).toMatch(/^ticketmaild encryption (reseal|enable)$/);
-        } else expect(view).toMatchObject({ state: 'failed', error: { code: 'interrupted' }, left: null });
+          expect(view.followUp?.command).toMatch(/^ticketmaild encryption (reseal|enable)$/);
+        } else expect(view).toMatchObject({ state: 'failed', error: { code: 'interrupted' }, followUp: null });
         expect(await world()).toEqual(before);
       }
       expect(new Set(effects)).toEqual(new Set(['store.beginOperation']));
@@ -356,8 +359,8 @@ describe('a daemon that ends in the middle', () => {
     await bringTo(state);
     const next = await scene.worker();
     const view = await viewWhen(next, isOver);
-    expect(view).toMatchObject({ kind, by: 'ann', state: 'done', error: null });
-    expect(view.steps.join(' ')).toContain('another one goes on with it');
+    expect(view).toMatchObject({ kind, by: 'ann (admin page)', state: 'done', error: null });
+    expect(view.steps.join(' ')).toContain('another one resumed it');
     expect(await scene.row()).toMatchObject({ state: end, changedBy: 'ann (admin page)', nextKeyId: null });
     expect(await scene.openAll()).toEqual([password, password]);
   });
@@ -367,9 +370,9 @@ describe('a daemon that ends in the middle', () => {
     const before = await world();
     expect(before.keys[0]).toHaveLength(2 * 64);
     const view = await viewWhen(await scene.worker(), isOver);
-    expect(view).toMatchObject({ kind: 'rotate', by: 'ann', state: 'done', error: null });
-    expect(view.steps.at(-1)).toBe('The daemon that ran this ended just before the end.');
-    expect(view.left).toEqual({
+    expect(view).toMatchObject({ kind: 'rotate', by: 'ann (admin page)', state: 'done', error: null });
+    expect(view.steps.at(-1)).toBe('The daemon that ran this operation stopped just before its end.');
+    expect(view.followUp).toEqual({
       what: expect.stringContaining('former key may still be in the key file'),
       command: 'ticketmaild encryption reseal',
     });
@@ -385,8 +388,8 @@ describe('a daemon that ends in the middle', () => {
     const before = await world();
     expect(before.files).toEqual(['encryption-key.bin']);
     const view = await viewWhen(await scene.worker(), isOver);
-    expect(view).toMatchObject({ kind: 'disable', by: 'ann', state: 'done', error: null, setAside: null });
-    expect(view.left?.command).toBe('ticketmaild encryption disable');
+    expect(view).toMatchObject({ kind: 'disable', by: 'ann (admin page)', state: 'done', error: null, setAside: null });
+    expect(view.followUp?.command).toBe('ticketmaild encryption disable');
     expect(await world()).toEqual(before);
     expect((await disable(scene.command(), options)).setAside).toContain('.disabled-');
   });
@@ -399,12 +402,12 @@ describe('a daemon that ends in the middle', () => {
       return await scene.database.claimOperation(...given);
     };
     const next = await scene.worker({ store: { claimOperation } });
-    await viewWhen(next, ({ steps }) => steps.join(' ').includes('goes on with it'));
+    await viewWhen(next, ({ steps }) => steps.join(' ').includes('another one resumed it'));
     await enable(scene.command(), options);
     release();
     const view = await viewWhen(next, isOver);
     expect(view).toMatchObject({ state: 'done', error: null });
-    expect(view.left?.command).toBe('ticketmaild encryption enable');
+    expect(view.followUp?.command).toBe('ticketmaild encryption enable');
     expect(await scene.row()).toMatchObject({ state: 'on' });
   });
 
@@ -421,7 +424,7 @@ describe('a daemon that ends in the middle', () => {
     expect(await scene.row()).toMatchObject({ state: 'enabling' });
     expect(await scene.database.readOperation()).toMatchObject({ state: 'running' });
     expect((await worker.operations.start('enable', 'ben')).kind).toBe('refused');
-    expect(await viewWhen(await scene.worker(), isOver)).toMatchObject({ state: 'done', by: 'ann' });
+    expect(await viewWhen(await scene.worker(), isOver)).toMatchObject({ state: 'done', by: 'ann (admin page)' });
     expect(await scene.counts()).toMatchObject({ sealed: 2, plain: 0 });
   });
 
@@ -429,7 +432,7 @@ describe('a daemon that ends in the middle', () => {
     await bringTo('enabling');
     await scene.database.claimOperation('far/1/1/8/0', 60_000, () => true);
     const next = await scene.worker();
-    await viewWhen(next, ({ steps }) => steps.join(' ').includes('goes on with it'));
+    await viewWhen(next, ({ steps }) => steps.join(' ').includes('another one resumed it'));
     expect(await next.operations.view()).toMatchObject({ state: 'running' });
     await scene.database.endOperation('far/1/1/8/0');
     expect(await viewWhen(next, isOver)).toMatchObject({ state: 'done' });
@@ -447,7 +450,7 @@ describe('a daemon that ends in the middle', () => {
       await scene.worker({ isReporting: true }),
     ];
     await busy.operations.start('enable', 'ann');
-    await viewWhen(other, ({ steps }) => steps.join(' ').includes('are sealed with it from now on'));
+    await viewWhen(other, ({ steps }) => steps.join(' ').includes('sealed with it from now on'));
     expect(await other.operations.start('enable', 'ben')).toMatchObject({ kind: 'refused' });
     expect(await scene.database.readOperation()).toMatchObject({ worker: busy.process.workers.me, number: 1 });
     release();
@@ -483,7 +486,7 @@ describe('a database that is away', () => {
     const view = await startedAndOver(worker, 'enable');
     expect(view).toMatchObject({ state: 'failed', error: { code: 'database_unavailable' } });
     // What failed it is in the log; what the row says about it is not told as ours.
-    expect(view.error?.message).toBe('the log of the daemon says what it was');
+    expect(view.error?.message).toBe('the log of the daemon has the details');
     expect(await scene.row()).toMatchObject({ state: 'enabling' });
   });
 });

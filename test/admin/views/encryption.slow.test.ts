@@ -14,9 +14,9 @@ import { type App, compose } from '../../../src/compose/compose.ts';
 import { createControl } from '../../../src/encryption/control.ts';
 import { enable } from '../../../src/encryption/operations/enable.ts';
 import { createLog } from '../../../src/log.ts';
-import { newKey } from '../../../src/secret/key.ts';
+import { generateKey } from '../../../src/secret/key.ts';
 import { SecretBytes } from '../../../src/secret/secret-bytes.ts';
-import { type SwitchRow, sealSwitch } from '../../../src/secret/switch.ts';
+import { type SwitchRow, sealSwitchRow } from '../../../src/secret/switch.ts';
 import { by, plainNow, sampleMailbox } from '../../adapters/database/samples.ts';
 import { type TestApp, testApp } from '../../support/app.ts';
 
@@ -141,7 +141,7 @@ describe('the page', () => {
 
   test('does not take another key file for the one in use', async () => {
     const keyId = await switchOn();
-    const other = newKey(app.operation(silent).random);
+    const other = generateKey(app.operation(silent).random);
     await app.keyFile.replace([other]);
     const { desk: there } = await restarted();
     expect(await there.verifyBackup([other.id], 'ann')).toEqual({ kind: 'lacks', keyIds: [keyId] });
@@ -280,7 +280,7 @@ describe('what is wrong', () => {
     const [open] = await troubles((await restarted()).desk);
     expect(open).toMatchObject({ title: 'The key file cannot be used', command: `chmod 600 ${keyFile}` });
     await chmod(keyFile, 0o600);
-    await app.keyFile.replace([newKey(app.operation(silent).random)]);
+    await app.keyFile.replace([generateKey(app.operation(silent).random)]);
     const [other] = await troubles((await restarted()).desk);
     expect(other).toMatchObject({ title: 'The key file cannot be used', command: putBack() });
     expect(other?.what).toContain('does not hold key');
@@ -304,14 +304,14 @@ describe('what is wrong', () => {
     expect(locked?.todo).toContain('passphrase_file');
   });
 
-  test('a key that is in memory alone: that this daemon must not be restarted, and the rescue', async () => {
+  test('a key that is in memory alone: that this daemon must not be restarted, and the recovery', async () => {
     await switchOn();
     expect(await troubles()).toEqual([]);
     await rm(keyFile);
     const [orphaned] = await troubles();
     expect(orphaned).toMatchObject({
       title: 'The key is in memory alone',
-      command: `ticketmaild key rescue${withConfig}`,
+      command: `ticketmaild key recover${withConfig}`,
     });
     expect(orphaned?.works).toContain('Do not restart it');
   });
@@ -327,7 +327,7 @@ describe('what is wrong', () => {
     await switchOn();
     await troubles();
     const row = await storedSwitch();
-    const accept = `ticketmaild encryption accept-restored${withConfig}`;
+    const accept = `ticketmaild encryption trust-restored${withConfig}`;
     await app.store.writeSwitch({ ...row, state: 'off', keyId: null, revision: 9 }, row.revision, []);
     const [forged] = await troubles();
     expect(forged).toMatchObject({ title: 'Somebody changed the switch', command: accept });
@@ -335,9 +335,9 @@ describe('what is wrong', () => {
     expect(await desk.encryption()).toMatchObject({ face: 'on', status: { state: 'on', stored_state: 'off' } });
     await app.store.writeSwitch(first, 9, []);
     expect((await troubles())[0]).toMatchObject({ title: 'The switch went back', command: accept });
-    const foreign = newKey(app.operation(silent).random);
+    const foreign = generateKey(app.operation(silent).random);
     const { seal: _, ...change } = { ...row, keyId: foreign.id, revision: 10 };
-    await app.store.writeSwitch(sealSwitch(change, foreign), first.revision, []);
+    await app.store.writeSwitch(sealSwitchRow(change, foreign), first.revision, []);
     expect((await troubles())[0]).toMatchObject({ title: 'The key of the switch is not here', command: putBack() });
   });
 
@@ -346,7 +346,7 @@ describe('what is wrong', () => {
     await writeFile(join(host.config.dataDir, 'switch-state'), '{}');
     const [damaged] = await troubles();
     expect(damaged).toMatchObject({ title: 'The remembered switch is damaged' });
-    expect(damaged?.command).toBe(`ticketmaild encryption accept-restored${withConfig}`);
+    expect(damaged?.command).toBe(`ticketmaild encryption trust-restored${withConfig}`);
   });
 
   test('passwords that are readable although it is on', async () => {

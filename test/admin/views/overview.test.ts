@@ -128,7 +128,7 @@ onBoth('what a stored error says is quoted, and advice comes from its code alone
   expect(mailboxes.list.map(({ error }) => error)).toEqual([
     {
       ...{ reason: 'tls_expired', said: forged, sinceMs: expect.any(Number) },
-      hint: 'The certificate is out of date: renew it on the mail server.',
+      hint: 'The certificate has expired: renew it on the mail server.',
     },
     {
       ...{ reason: 'an error that this version does not know', said: 'x'.repeat(5000), hint: null },

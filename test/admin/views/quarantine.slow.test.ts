@@ -76,7 +76,7 @@ describe.each(['sqlite', 'mariadb'] as const)('in %s', (kind) => {
     expect(mails.list).toHaveLength(3);
     for (const line of mails.list) expect(line).toMatchObject({ from: '"<b>Eve</b>" <eve@example.test>', subject });
     const [b = '', c = '', d = ''] = mails.list.map(({ id }) => id).sort();
-    const retried = await desk.settle(b, 'retry', ada);
+    const retried = await desk.settle(b, 'requeue', ada);
     expect(retried).toMatchObject({
       isDone: false,
       sentence: expect.stringContaining('still in quarantine (too_large). too_large: quarantine release'),
@@ -92,15 +92,15 @@ describe.each(['sqlite', 'mariadb'] as const)('in %s', (kind) => {
       [b, 'release'],
       [d, 'release'],
       [d, 'discard'],
-      ['nobody/7/1', 'retry'],
-      ['<script>', 'retry'],
+      ['nobody/7/1', 'requeue'],
+      ['<script>', 'requeue'],
     ] as const)
       expect(await desk.settle(id, way, ada)).toEqual({
         isDone: false,
         sentence: 'This mail does not wait in quarantine: somebody else has resolved it, or there never was one.',
       });
     expect(await auditOf(on)).toEqual([
-      `${ada} (admin page) quarantine.retried: 1 too_large: 1 still in quarantine (too_large): 2`,
+      `${ada} (admin page) quarantine.requeued: 1 too_large: 1 still in quarantine (too_large): 2`,
       `${ada} (admin page) quarantine.released: 1 too_large: 1 ticket_opened: 2`,
       `${bob} (admin page) quarantine.released: 1 mail_loop: 1 ticket_opened: 3`,
       `${bob} (admin page) quarantine.discarded: 1 too_large: 1 discarded: 4`,
@@ -140,7 +140,7 @@ describe.each(['sqlite', 'mariadb'] as const)('in %s', (kind) => {
     const [line] = (await desk.quarantine(any)).mails.list;
     const id = line?.id ?? '';
     await dovecot.expunge(user, 'INBOX', [1]);
-    expect(await desk.settle(id, 'retry', ada)).toEqual({
+    expect(await desk.settle(id, 'requeue', ada)).toEqual({
       isDone: false,
       sentence: expect.stringContaining('its source is not kept, and not under its number on the server'),
     });
@@ -163,7 +163,7 @@ test('nobody waits for a server that hangs: it goes on by itself, and is in the 
   const clock = { ...systemClock, sleep };
   const { desk } = overviewOf(on, { clock });
   const id = `${mailbox.name}/7/1`;
-  expect(await desk.settle(id, 'retry', ada)).toMatchObject({
+  expect(await desk.settle(id, 'requeue', ada)).toMatchObject({
     isDone: false,
     sentence: expect.stringContaining('goes on by itself'),
   });
@@ -177,7 +177,7 @@ test('nobody waits for a server that hangs: it goes on by itself, and is in the 
   await ended;
   expect(await auditOf(on)).toEqual([
     `${bob} (admin page) quarantine.discarded: 1 missed: 1 discarded: 2`,
-    expect.stringMatching(/^Ada \(admin page\) quarantine\.retried: 1 missed: 1 failed \(\w+\): 1$/),
+    expect.stringMatching(/^Ada \(admin page\) quarantine\.requeued: 1 missed: 1 failed \(\w+\): 1$/),
   ]);
   expect((await desk.quarantine(any)).mails.list).toMatchObject([{ id }]);
 });
