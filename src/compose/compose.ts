@@ -44,7 +44,7 @@ export type App = AsyncDisposable &
     /** One visit in the foreground. `stop` lets the window under way finish. */
     pollOnce(mailbox: Mailbox, stop: AbortSignal, heard?: Heard): Promise<PollReport>;
     /** Reads a stored message again. Throws `not_found`. */
-    replay(id: string): Promise<ReprocessResult>;
+    reprocess(id: string): Promise<ReprocessResult>;
     /** The daemon; resolves after `stop` fired and visits are drained. */
     serve(stop: AbortSignal, reloads: Reloads): Promise<void>;
   };
@@ -88,7 +88,7 @@ export async function compose(
   const workers = thisWorker();
   const askPassphrase = people.askPassphrase ?? null;
   const parts = { config, log, store, workers, clock: systemClock, askPassphrase };
-  const { encryption, daemon } = composeEncryption(parts);
+  const { encryption, openDaemon } = composeEncryption(parts);
   const ports: PollPorts = {
     ...{
       store,
@@ -113,10 +113,10 @@ export async function compose(
   return {
     ...encryption,
     ...{ resolve, restore },
-    replay: (id) => reprocessMessage(id, { ...ports, store }, daemonSettings(config)),
+    reprocess: (id) => reprocessMessage(id, { ...ports, store }, daemonSettings(config)),
     ...{ store, migrations: store.migrations, sessions, raw, blobs },
     pollOnce: (mailbox, stop, heard = {}) => pollOnce(mailbox, ports, daemonSettings(config), { ...heard, stop }),
-    serve: (stop, reloads) => serveDaemon({ live, log, store, ports, daemon, encryption }, stop, reloads),
+    serve: (stop, reloads) => serveDaemon({ live, log, store, ports, openDaemon, encryption }, stop, reloads),
     [Symbol.asyncDispose]: () => undo.disposeAsync(),
   };
 }
@@ -154,18 +154,10 @@ function literalBytesMax(config: Config): number {
 
 function daemonSettings(config: Config): DaemonSettings {
   const { poll, message } = config;
-  const { intervalMs, backoffMsMax: backOffMsMax, leaseMs, loginFailuresMax: loginRefusalsMax, loginSuspendMs } = poll;
+  const { intervalMs, backoffMsMax, leaseMs, loginFailuresMax, loginSuspendMs } = poll;
   const { concurrencyMax, concurrencyPerHostMax } = poll;
   return {
-    ...{
-      intervalMs,
-      backoffMsMax: backOffMsMax,
-      leaseMs,
-      loginFailuresMax: loginRefusalsMax,
-      loginSuspendMs,
-      concurrencyMax,
-      concurrencyPerHostMax,
-    },
+    ...{ intervalMs, backoffMsMax, leaseMs, loginFailuresMax, loginSuspendMs, concurrencyMax, concurrencyPerHostMax },
     idle: config.idle,
     limits: {
       messageBytesMax: message.sizeBytesMax,
@@ -173,7 +165,7 @@ function daemonSettings(config: Config): DaemonSettings {
       batch: { messagesMax: message.batchMessagesMax, bytesMax: message.batchBytesMax },
     },
     rules: { ...config.limits, ...config.tickets },
-    drainMs: config.shutdown.timeoutMs,
+    shutdownTimeoutMs: config.shutdown.timeoutMs,
     rawRetentionDays: config.raw.retentionDays,
   };
 }
@@ -186,16 +178,16 @@ type DaemonParts = {
   readonly log: AdjustableLog;
   readonly store: Database;
   readonly ports: PollPorts;
-  readonly daemon: DaemonEncryption;
+  readonly openDaemon: (stop: AbortSignal) => Promise<DaemonEncryption>;
   readonly encryption: Encryption;
 };
 
 /** What the daemon alone needs is loaded here: other commands do not pay for it. */
 async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads: Reloads): Promise<void> {
-  const { live, log, store, ports, daemon, encryption } = parts;
+  const { live, log, store, ports, encryption } = parts;
   const { config } = live;
   using _lock = await store.lockForDaemon();
-  const [{ createSupervisor }, { createMetrics }, { startHttp }] = await Promise.all([
+  const [{ createSupervisor }, { createMetrics }, { startHealthServer }] = await Promise.all([
     import('../adapters/systemd/notify.ts'),
     import('../adapters/metrics/metrics.ts'),
     import('../adapters/http/health-server.ts'),
@@ -205,7 +197,8 @@ async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads: Reloa
   const supervisor = createSupervisor({ ...servicePlace(process.pid), monotonicUs });
   using metrics = createMetrics({ version });
   const { http, admin, database } = config;
-  const { control } = daemon;
+  const daemon = await parts.openDaemon(stop);
+  const { control, operations } = daemon;
   const { raw, worker: workers } = ports;
   const { configFile } = reloads;
   // Each with sessions of its own, under the limits of now: several people may take mails out at once.
@@ -213,7 +206,7 @@ async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads: Reloa
     await using resolver = createResolver({ ...ports, store }, daemonSettings(live.config));
     return await resolver.resolve(mail, way);
   };
-  const page = { ...{ store, log, encryption, control, resolve, raw, workers }, database, configFile };
+  const page = { ...{ store, log, encryption, control, operations, resolve, raw, workers }, database, configFile };
   const adopt = (next: Config): void => {
     live.config = {
       ...config,
@@ -235,14 +228,14 @@ async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads: Reloa
     text: await metrics.render(readiness),
   });
   const daemonPorts: DaemonPorts = {
-    ...{ ...ports, store, meter: metrics, supervisor, cron: systemCron },
+    ...{ ...ports, store, meter: metrics, serviceManager: supervisor, cron: systemCron },
     prepare: () => migrate(store, config, log),
     disk: diskProbe(config.dataDir, `${process.pid}`),
     startEncryptionSync: daemon.keep,
     encryptionChecks: daemon.checks,
     configCheck: reload.check,
     self: selfOf(config, log),
-    listen: http === null ? null : (readiness) => startHttp(http, { readiness, metrics: rendered }),
+    listen: http === null ? null : (readiness) => startHealthServer(http, { readiness, metrics: rendered }),
     startAdmin: admin === null ? null : (readiness) => startAdmin({ ...page, config: admin }, readiness),
   };
   await serve(daemonPorts, () => daemonSettings(live.config), stop);

@@ -8,7 +8,7 @@
 import type { Config, DatabaseConfig } from '../config/config.ts';
 import { asFailure } from '../errors.ts';
 import { type AdjustableLog, events } from '../events.ts';
-import type { Supervisor } from '../ingest/ports.ts';
+import type { ServiceManager } from '../ingest/ports.ts';
 import type { Readiness } from '../ingest/readiness.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import { isoTime } from '../text/time.ts';
@@ -19,17 +19,17 @@ const loginMsMax = 60_000;
 const changeable: ReadonlySet<keyof Config> = new Set<keyof Config>([
   'log',
   'poll',
-  'push',
+  'idle',
   'limits',
   'tickets',
   'raw',
-  'stop',
+  'shutdown',
 ]);
 
 export type ReloadParts = {
   readonly load: () => Promise<Config>;
   readonly log: AdjustableLog;
-  readonly supervisor: Supervisor;
+  readonly supervisor: ServiceManager;
   readonly current: () => Config;
   readonly adopt: (config: Config) => void;
   readonly nowMs: () => number;
@@ -65,7 +65,7 @@ export function createReload({ load, log, supervisor, current, adopt, nowMs }: R
         const failure = asFailure(error);
         const reason = `${failure.code}: ${failure.message}`;
         check = { ...check, status: 'warning', since, reason, hint: refusedHint };
-        log.error({ error: failure }, events.configRefused);
+        log.error({ error: failure }, events.configReloadFailed);
       } finally {
         supervisor.ready();
       }

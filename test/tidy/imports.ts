@@ -10,12 +10,12 @@ import { lineAt, type Problem, type Rule, type Source } from './source.ts';
 const base = ['errors', 'events', 'async', 'text'];
 const rules = ['mail', 'secret', ...base];
 
-/** `adapters` stands for every adapter; an adapter itself reaches only its own folder. */
+/** `adapters` stands for every adapter; an adapter itself reaches only its own folder, and the HTTP server. */
 const arrows: Readonly<Record<string, readonly string[]>> = {
   main: ['commands', 'compose', 'config', 'log', 'adapters/terminal', ...base],
   commands: ['compose', 'config', 'admin', 'ingest', 'encryption', 'adapters/terminal', ...rules],
   compose: ['adapters', 'admin', 'ingest', 'encryption', 'config', 'log', ...rules],
-  adapters: ['admin', 'ingest', 'encryption', 'config', ...rules],
+  adapters: ['adapters/http', 'admin', 'ingest', 'encryption', 'config', ...rules],
   admin: ['encryption', 'ingest', ...rules],
   encryption: ['ingest', ...rules],
   ingest: rules,
@@ -31,13 +31,11 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
 
 /** Each package, and each module of Node with one home, and the paths that may import it. */
 const homes: Readonly<Record<string, readonly string[]>> = {
-  '@fastify/cookie': ['src/adapters/web/'],
   'age-encryption': ['src/adapters/keyfile/'],
   chardet: ['src/mail/charset/'],
   commander: ['src/main.ts', 'src/commands/'],
-  fastify: ['src/adapters/http/', 'src/adapters/web/'],
-  hono: ['src/adapters/web/'],
-  'html-to-text': ['src/mail/mime/text.ts'],
+  hono: ['src/adapters/http/', 'src/adapters/web/', 'src/adapters/control/'],
+  'html-to-text': ['src/mail/mime/html.ts'],
   'ical.js': ['src/mail/formats/icalendar.ts'],
   imapflow: ['src/adapters/imap/'],
   kysely: ['src/adapters/database/'],

@@ -1,10 +1,10 @@
 /** A readiness that never answers: probes hear so in time, and the server still stops. */
 import { expect, test } from 'vitest';
-import { startHttp } from '../../../src/adapters/http/server.ts';
+import { startHealthServer } from '../../../src/adapters/http/health-server.ts';
 
 test('a probe is answered within five seconds whatever hangs, /livez at once, and stopping waits for nobody', async () => {
   const hanging = () => new Promise<never>(() => undefined);
-  const server = await startHttp({ host: '127.0.0.1', port: 0 }, { readiness: hanging, metrics: hanging });
+  const server = await startHealthServer({ host: '127.0.0.1', port: 0 }, { readiness: hanging, metrics: hanging });
   const started = performance.now();
   const probes = Promise.all(['readyz', 'readyz', 'metrics'].map((path) => fetch(`${server.address}/${path}`)));
   expect((await fetch(`${server.address}/livez`)).status).toBe(200);

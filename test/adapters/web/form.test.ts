@@ -6,7 +6,7 @@ const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, 'la
 
 function texts(body: string): Record<string, string> | null {
   const form = readForm(bytes(body));
-  return form === null ? null : Object.fromEntries(form.texts);
+  return form === null ? null : Object.fromEntries(form.fields);
 }
 
 test('texts are decoded as UTF-8, with plus for a space', () => {
@@ -53,7 +53,7 @@ test('the password is bytes, whatever they are, and the body is wiped', () => {
   const body = bytes('name=ada&password=p%C3%A4+%ff%00%25%2b');
   const form = readForm(body);
   expect(form?.password?.use((found) => [...found])).toEqual([...Buffer.from('pä '), 0xff, 0, ...Buffer.from('%+')]);
-  expect(form?.texts.has('password')).toBe(false);
+  expect(form?.fields.has('password')).toBe(false);
   expect(body.every((byte) => byte === 0)).toBe(true);
 });
 

@@ -1,6 +1,6 @@
 /** Whose request it is and under which name it comes: hosts, origins, proxies. */
 import { describe, expect, test } from 'vitest';
-import { createPeers, createPlace } from '../../../src/adapters/web/http/request-checks.ts';
+import { createAllowedHosts, createTrustedProxies } from '../../../src/adapters/web/http/request-checks.ts';
 
 const clear = { host: '127.0.0.1', tls: null, origin: null };
 const tls = { certificateFile: '/c', keyFile: '/k' };
@@ -14,7 +14,7 @@ describe('the name of the page', () => {
     ['[::1]:8026', 'http://[::1]:8026'],
     ['localhost:80', 'http://localhost'],
   ])('on loopback may be %s', (host, origin) => {
-    expect(createPlace(clear).originOf(host)).toBe(origin);
+    expect(createAllowedHosts(clear).originOf(host)).toBe(origin);
   });
 
   test.each([
@@ -40,20 +40,20 @@ describe('the name of the page', () => {
     ],
     ...['localhost.', ' localhost', '[::1', '[localhost]', 'localhost#', 'localhost\\', '%6cocalhost'],
   ])('on loopback may not be %j', (host) => {
-    expect(createPlace(clear).originOf(host)).toBeNull();
+    expect(createAllowedHosts(clear).originOf(host)).toBeNull();
   });
 
   test('is that of the listening address elsewhere', () => {
-    const place = createPlace({ host: 'Desk.example.org', tls, origin: null });
+    const place = createAllowedHosts({ host: 'Desk.example.org', tls, origin: null });
     expect(place).toMatchObject({ isSecure: true });
     expect(place.originOf('desk.example.org:8026')).toBe('https://desk.example.org:8026');
     expect(place.originOf('localhost:8026')).toBeNull();
-    const numeric = createPlace({ host: 'fd00::5', tls, origin: null });
+    const numeric = createAllowedHosts({ host: 'fd00::5', tls, origin: null });
     expect(numeric.originOf('[FD00::5]:443')).toBe('https://[fd00::5]');
   });
 
   test('is the origin alone where there is one', () => {
-    const place = createPlace({ ...clear, origin: 'https://desk.example.org' });
+    const place = createAllowedHosts({ ...clear, origin: 'https://desk.example.org' });
     expect(place.isSecure).toBe(true);
     expect(['desk.example.org', 'DESK.example.org:443'].map((host) => place.originOf(host))).toEqual([
       ...['https://desk.example.org', 'https://desk.example.org'],
@@ -61,24 +61,24 @@ describe('the name of the page', () => {
     expect(['desk.example.org:8443', 'localhost', '127.0.0.1:8026'].map((host) => place.originOf(host))).toEqual([
       ...[null, null, null],
     ]);
-    expect(createPlace({ ...clear, origin: 'http://localhost:9000' })).toMatchObject({ isSecure: false });
+    expect(createAllowedHosts({ ...clear, origin: 'http://localhost:9000' })).toMatchObject({ isSecure: false });
   });
 });
 
 describe('who is at the other end', () => {
   test('is the peer where no proxy is named, whatever a header says', () => {
-    const peers = createPeers([]);
+    const peers = createTrustedProxies([]);
     expect(peers.mayConnect('198.51.100.7')).toBe(true);
-    expect(peers.clientOf('::ffff:198.51.100.7', ['10.9.9.9'])).toBe('198.51.100.7');
+    expect(peers.clientAddress('::ffff:198.51.100.7', ['10.9.9.9'])).toBe('198.51.100.7');
   });
 
   test('is the last one that is no proxy', () => {
-    const peers = createPeers(['10.0.0.7', 'fd00:0::7']);
-    expect(peers.clientOf('10.0.0.7', [])).toBe('10.0.0.7');
-    expect(peers.clientOf('10.0.0.7', ['198.51.100.1'])).toBe('198.51.100.1');
-    expect(peers.clientOf('10.0.0.7', ['1.2.3.4, 198.51.100.1,FD00::7'])).toBe('198.51.100.1');
-    expect(peers.clientOf('10.0.0.7', ['1.2.3.4', '::ffff:198.51.100.1'])).toBe('198.51.100.1');
-    expect(peers.clientOf('10.0.0.7', ['<script>, 2001:db8::1'])).toBe('2001:db8::1');
+    const peers = createTrustedProxies(['10.0.0.7', 'fd00:0::7']);
+    expect(peers.clientAddress('10.0.0.7', [])).toBe('10.0.0.7');
+    expect(peers.clientAddress('10.0.0.7', ['198.51.100.1'])).toBe('198.51.100.1');
+    expect(peers.clientAddress('10.0.0.7', ['1.2.3.4, 198.51.100.1,FD00::7'])).toBe('198.51.100.1');
+    expect(peers.clientAddress('10.0.0.7', ['1.2.3.4', '::ffff:198.51.100.1'])).toBe('198.51.100.1');
+    expect(peers.clientAddress('10.0.0.7', ['<script>, 2001:db8::1'])).toBe('2001:db8::1');
   });
 
   test.each([
@@ -91,11 +91,11 @@ describe('who is at the other end', () => {
     '1.2.3',
     'fe80::1%eth0x y',
   ])('is nobody when a proxy writes %j', (header) => {
-    expect(createPeers(['10.0.0.7']).clientOf('10.0.0.7', [header])).toBeNull();
+    expect(createTrustedProxies(['10.0.0.7']).clientAddress('10.0.0.7', [header])).toBeNull();
   });
 
   test('may connect only as a proxy where any is named', () => {
-    const peers = createPeers(['10.0.0.7', 'fd00::7']);
+    const peers = createTrustedProxies(['10.0.0.7', 'fd00::7']);
     expect(['10.0.0.7', '::ffff:10.0.0.7', 'fd00:0:0::7'].every((one) => peers.mayConnect(one))).toBe(true);
     expect(['10.0.0.8', '127.0.0.1', '', 'fd00::8'].some((one) => peers.mayConnect(one))).toBe(false);
   });

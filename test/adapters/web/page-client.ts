@@ -2,7 +2,7 @@
 import { request as httpRequest, type IncomingHttpHeaders, type RequestOptions } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { connect } from 'node:net';
-import { type AdminPace, keepAdminPage } from '../../../src/adapters/web/server.ts';
+import { type AdminLimits, serveAdminPage } from '../../../src/adapters/web/server.ts';
 import type { AdminService } from '../../../src/admin/service.ts';
 import type { AdminConfig } from '../../../src/config/config.ts';
 import type { Failure } from '../../../src/errors.ts';
@@ -31,10 +31,10 @@ export type OpenPage = AsyncDisposable & {
 export async function openPage(
   desk: AdminService,
   config: Partial<AdminConfig> = {},
-  pace: Partial<AdminPace> = {},
+  pace: Partial<AdminLimits> = {},
 ): Promise<OpenPage> {
   const log = memoryLog();
-  const page = await keepAdminPage({ ...loopback, ...config }, desk, log, pace);
+  const page = await serveAdminPage({ ...loopback, ...config }, desk, log, pace);
   const [line] = log.lines;
   const address = line?.fields.address;
   if (typeof address !== 'string') throw (line?.fields.error as Failure) ?? new Error('it does not listen');

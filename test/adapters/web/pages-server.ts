@@ -6,7 +6,8 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
-import { headersOf, readAssets } from '../../../src/adapters/web/site.ts';
+import { readAssets } from '../../../src/adapters/web/assets.ts';
+import { securityHeaders } from '../../../src/adapters/web/site.ts';
 import { pages } from './views.ts';
 
 export type Sent = { readonly path: string; readonly contentType: string; readonly body: string };
@@ -34,13 +35,13 @@ export async function startPagesServer(): Promise<PagesServer> {
     if (asset !== undefined) return send(response, 200, asset.bytes, asset.contentType);
     if (request.method === 'POST') {
       sent.push({ path, contentType: request.headers['content-type'] ?? '', body: await text(request) });
-      response.writeHead(303, { ...headersOf(false), location: '/view/on-verified' }).end();
+      response.writeHead(303, { ...securityHeaders(false), location: '/view/on-verified' }).end();
       return;
     }
     asked.push(request.url ?? '');
     const found = answers.get(path)?.() ?? null;
     if (found !== null && typeof found !== 'string') {
-      response.writeHead(303, { ...headersOf(false), location: found.to }).end();
+      response.writeHead(303, { ...securityHeaders(false), location: found.to }).end();
       return;
     }
     send(response, found === null ? 404 : 200, found ?? 'nothing here', 'text/html; charset=utf-8');
@@ -60,5 +61,5 @@ export async function startPagesServer(): Promise<PagesServer> {
 }
 
 function send(response: ServerResponse, code: number, body: string | Buffer, contentType: string): void {
-  response.writeHead(code, { ...headersOf(false), 'content-type': contentType }).end(body);
+  response.writeHead(code, { ...securityHeaders(false), 'content-type': contentType }).end(body);
 }

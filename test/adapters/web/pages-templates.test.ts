@@ -4,13 +4,13 @@
  * The reader below knows only what our templates may write: quoted attributes, tags that are closed, no stray bracket.
  */
 import { describe, expect, test } from 'vitest';
+import { readAssets } from '../../../src/adapters/web/assets.ts';
 import { encryptionPage } from '../../../src/adapters/web/pages/encryption.ts';
 import { proofFaults } from '../../../src/adapters/web/pages/encryption-disable.ts';
 import { messagePage } from '../../../src/adapters/web/pages/layout.ts';
 import { overviewPage } from '../../../src/adapters/web/pages/overview.ts';
 import { quarantinePage } from '../../../src/adapters/web/pages/quarantine.ts';
 import { signInPage } from '../../../src/adapters/web/pages/sign-in.ts';
-import { readAssets } from '../../../src/adapters/web/site.ts';
 import type { EncryptionView } from '../../../src/admin/service.ts';
 import { frame, pages, strangerFrame } from './views.ts';
 import * as encryption from './views-encryption.ts';

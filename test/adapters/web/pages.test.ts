@@ -73,7 +73,7 @@ describe('what is asked', () => {
     expect((await place.user.get(encryption)).text).toContain('being changed');
   });
 
-  test.each(['retry', 'release', 'discard'])(
+  test.each(['requeue', 'release', 'discard'])(
     '%s of a mail, which leads back to the same part of the list',
     async (way) => {
       await using place = await opened();
@@ -180,7 +180,7 @@ describe('what is refused', () => {
     const { user } = place;
     await user.post(`${encryption}/ask-disable`, { csrf: user.csrf });
     expect((await user.get(encryption)).text).toContain('rotate runs on desk-1');
-    await user.post('/admin/quarantine/settle', { csrf: user.csrf, id: 'desk/1', way: 'retry' });
+    await user.post('/admin/quarantine/settle', { csrf: user.csrf, id: 'desk/1', way: 'requeue' });
     expect((await user.get('/admin/quarantine')).text).toContain('rotate runs on desk-1');
     expect(desk.refusals.map(({ reason }) => reason)).toEqual(['operation_running', 'operation_running']);
   });
@@ -188,8 +188,8 @@ describe('what is refused', () => {
   test.each([
     { id: 'desk/1', way: 'delete' },
     { id: 'desk/1' },
-    { way: 'retry' },
-    { id: 'x'.repeat(301), way: 'retry' },
+    { way: 'requeue' },
+    { id: 'x'.repeat(301), way: 'requeue' },
   ])('settling %j', async (fields) => {
     await using place = await opened();
     const { user } = place;
@@ -214,7 +214,7 @@ describe('what fails', () => {
       await user.get('/admin/overview'),
       await user.get(encryption),
       await user.post(`${encryption}/rotate`, { csrf: user.csrf }),
-      await user.post('/admin/quarantine/settle', { csrf: user.csrf, id: 'desk/1', way: 'retry' }),
+      await user.post('/admin/quarantine/settle', { csrf: user.csrf, id: 'desk/1', way: 'requeue' }),
     ];
     for (const { status, text } of got) {
       expect(status).toBe(503);

@@ -5,7 +5,7 @@ import { connect, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { connect as tlsConnect } from 'node:tls';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { keepAdminPage } from '../../../src/adapters/web/server.ts';
+import { serveAdminPage } from '../../../src/adapters/web/server.ts';
 import { certificatesTemplate } from '../../support/templates.ts';
 import { type TemporaryFolder, temporaryFolder } from '../../support/temporary.ts';
 import { memoryDesk } from './memory-desk.ts';
@@ -64,7 +64,7 @@ test('a taken port is told once, tried again, and served when it is free', async
   const taken = await listening();
   const log = memoryLog();
   const config = { ...loopback, port: portOf(taken) };
-  await using _page = await keepAdminPage(config, memoryDesk(), log, { retryMs: 10 });
+  await using _page = await serveAdminPage(config, memoryDesk(), log, { retryMs: 10 });
   expect(log.lines).toMatchObject([
     { level: 'warn', event: 'admin.listen_failed', fields: { error: { code: 'address_in_use' } } },
   ]);
@@ -81,7 +81,7 @@ test('a taken port is told once, tried again, and served when it is free', async
 
 test('an address that is not of this machine is told, and given up when it is disposed', async () => {
   const log = memoryLog();
-  const page = await keepAdminPage({ ...loopback, host: '192.0.2.1' }, memoryDesk(), log, { retryMs: 60_000 });
+  const page = await serveAdminPage({ ...loopback, host: '192.0.2.1' }, memoryDesk(), log, { retryMs: 60_000 });
   expect(log.lines).toMatchObject([{ event: 'admin.listen_failed', fields: { error: { code: 'config_invalid' } } }]);
   await page[Symbol.asyncDispose]();
 });
@@ -107,7 +107,7 @@ test('a certificate that comes later is waited for, and told once', async () => 
   const { files, renew } = await pair('later');
   await rm(files.keyFile);
   const log = memoryLog();
-  await using _page = await keepAdminPage({ ...loopback, tls: files }, memoryDesk(), log, { retryMs: 10 });
+  await using _page = await serveAdminPage({ ...loopback, tls: files }, memoryDesk(), log, { retryMs: 10 });
   expect(log.lines).toMatchObject([{ event: 'admin.listen_failed' }]);
   expect(`${log.lines[0]?.fields.error}`).toContain('later.key cannot be read (ENOENT)');
   await renew('good');

@@ -5,7 +5,7 @@
  */
 import type { EncryptionView, OperationView } from '../../../src/admin/service.ts';
 import { preparation } from '../../../src/encryption/help.ts';
-import { takeKey } from '../../../src/secret/key.ts';
+import { importKey } from '../../../src/secret/key.ts';
 
 export const nowMs = Date.UTC(2026, 2, 17, 14, 32, 8);
 export const secondMs = 1000;
@@ -20,8 +20,8 @@ export function exampleKey(first: number): Uint8Array {
   return Uint8Array.from({ length: 32 }, (_, index) => (first + index * 37) % 256);
 }
 
-export const keyOne = takeKey(exampleKey(1)).id;
-export const keyTwo = takeKey(exampleKey(2)).id;
+export const keyOne = importKey(exampleKey(1)).id;
+export const keyTwo = importKey(exampleKey(2)).id;
 const by = 'marta (admin page)';
 export const keyFilePath = '/var/lib/ticketmaild/encryption-key.bin';
 

@@ -53,12 +53,12 @@ export const orphaned = broken(
     description: `The key file ${keyFilePath} is gone since this daemon took it up.`,
     unaffected: 'Everything: the daemon has the keys in its memory. It must not be restarted before the file is back.',
     remedy: 'Put it back from its backup, or let the running daemon write it.',
-    command: 'sudo -u ticketmaild ticketmaild key rescue',
+    command: 'sudo -u ticketmaild ticketmaild key recover',
   },
   {
     state: 'orphaned',
     reason: `there is no key file at ${keyFilePath}, and key ${keyOne} is needed`,
-    hint: 'key rescue',
+    hint: 'key recover',
   },
 );
 
@@ -68,11 +68,11 @@ export const forged = broken(
     description: 'The row in encryption_switch says off, and no key of ours sealed it.',
     unaffected: 'Everything: what was in force stays in force, and passwords stay sealed.',
     remedy: 'Find out who writes to the database. Then put the row right.',
-    command: 'sudo -u ticketmaild ticketmaild encryption accept-restored',
+    command: 'sudo -u ticketmaild ticketmaild encryption trust-restored',
   },
   {},
   {
     stored_state: 'off',
-    problem: { code: 'switch_forged', message: 'no key of ours sealed it', hint: 'accept-restored' },
+    problem: { code: 'switch_forged', message: 'no key of ours sealed it', hint: 'trust-restored' },
   },
 );

@@ -9,9 +9,9 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { SecretBytes } from '../../../secret/secret-bytes.ts';
 
-export type Form = {
+export type SubmittedForm = {
   /** Every field but the password. */
-  readonly texts: ReadonlyMap<string, string>;
+  readonly fields: ReadonlyMap<string, string>;
   readonly password: SecretBytes | null;
 };
 
@@ -22,13 +22,13 @@ const percent = 0x25;
 const plus = 0x2b;
 
 /** null: it is no form. Wipes `body`. */
-export function readForm(body: Uint8Array): Form | null {
+export function readForm(body: Uint8Array): SubmittedForm | null {
   const texts = new Map<string, string>();
   const passwords: SecretBytes[] = [];
   const fields = [...split(body, ampersand)].filter((field) => field.length > 0);
   const isForm = fields.length <= fieldsMax && fields.every((field) => takeField(field, texts, passwords));
   body.fill(0);
-  if (isForm && passwords.length <= 1) return { texts, password: passwords[0] ?? null };
+  if (isForm && passwords.length <= 1) return { fields: texts, password: passwords[0] ?? null };
   for (const password of passwords) password.wipe();
   return null;
 }
@@ -105,7 +105,7 @@ function hexDigit(byte = 0): number {
  * who sends it has seen our page in this browser.
  */
 
-export type Cookies = {
+export type CookieSettings = {
   /** Of who is signed in, and of a browser that has seen the sign-in page. */
   readonly session: string;
   readonly visitor: string;
@@ -117,15 +117,17 @@ export type Cookies = {
   };
 };
 
-export function cookiesOf(isSecure: boolean): Cookies {
+export function cookieSettings(isSecure: boolean): CookieSettings {
   const prefix = isSecure ? '__Host-' : '';
   const attributes = { path: isSecure ? '/' : '/admin', httpOnly: true, sameSite: 'strict', secure: isSecure } as const;
   return { session: `${prefix}ticketmaild`, visitor: `${prefix}ticketmaild-visitor`, attributes };
 }
 
-/** The value of a cookie of ours; null for anything else. */
-export function tokenIn(value: string | undefined): string | null {
-  return value !== undefined && /^[A-Za-z0-9_-]{43}$/.test(value) ? value : null;
+/** The token in the first cookie of that name in a Cookie header (RFC 6265); null: there is none, or it is written otherwise. */
+export function tokenInCookie(header: string | undefined, name: string): string | null {
+  const cookies = (header ?? '').split(';').map((cookie) => cookie.trim());
+  const value = cookies.find((cookie) => cookie.startsWith(`${name}=`))?.slice(name.length + 1) ?? '';
+  return /^[A-Za-z0-9_-]{43}$/.test(value) ? value : null;
 }
 
 /** 256 bits of chance, 43 characters of base64url. */

@@ -13,7 +13,7 @@ import { addressGroup } from '../../../admin/sign-in/limits.ts';
 import type { AdminConfig } from '../../../config/config.ts';
 import { isLoopback } from '../../../config/machine.ts';
 
-export type Turned = { readonly reason: RefusalReason; readonly code?: number };
+export type RequestRefusal = { readonly reason: RefusalReason; readonly code?: number };
 
 export const bodyBytesMax = 16 * 1024;
 
@@ -30,10 +30,13 @@ function once(request: IncomingMessage, name: string): { readonly value: string 
 }
 
 /** The origin of the page for this request, or why it is turned away. */
-export function originOf(request: IncomingMessage, place: Place): { readonly origin: string } | Turned {
+export function pageOrigin(
+  request: IncomingMessage,
+  hosts: AllowedHosts,
+): { readonly origin: string } | RequestRefusal {
   const host = once(request, 'host');
   if (host === 'several' || host.value === null) return { reason: 'bad_request' };
-  const origin = place.originOf(host.value);
+  const origin = hosts.originOf(host.value);
   return origin === null ? { reason: 'foreign_host' } : { origin };
 }
 
@@ -44,7 +47,7 @@ export function expectsNothing(request: IncomingMessage): boolean {
 }
 
 /** Why a form is turned away; null: it is not. */
-export function checkForm(request: IncomingMessage, ours: string): Turned | null {
+export function checkForm(request: IncomingMessage, ours: string): RequestRefusal | null {
   const [origin, site, type] = ['origin', 'sec-fetch-site', 'content-type'].map((name) => once(request, name));
   if (origin === undefined || site === undefined || type === undefined) return { reason: 'bad_request' };
   if (origin === 'several' || site === 'several' || type === 'several') return { reason: 'bad_request' };
@@ -65,14 +68,14 @@ export function checkForm(request: IncomingMessage, ours: string): Turned | null
  * of the same origin as ours. On loopback any name of this machine is, with any port, since tunnels choose their own.
  */
 
-export type Place = {
+export type AllowedHosts = {
   /** Browsers reach it by https. */
   readonly isSecure: boolean;
   /** The origin of the page as a browser names it that sent this Host (RFC 9110 section 7.2). null: not ours. */
   originOf(host: string): string | null;
 };
 
-export function createPlace({ host, tls, origin }: Pick<AdminConfig, 'host' | 'tls' | 'origin'>): Place {
+export function createAllowedHosts({ host, tls, origin }: Pick<AdminConfig, 'host' | 'tls' | 'origin'>): AllowedHosts {
   const isSecure = tls !== null || origin?.startsWith('https:') === true;
   const listening = host.toLowerCase();
   const isOurs = isLoopback(listening) ? isLoopback : (name: string) => name === listening;
@@ -101,28 +104,28 @@ function nameOf(host: string): string | null {
  * proxy was written by whoever it is, and is not looked at.
  */
 
-export type Peers = {
+export type TrustedProxies = {
   /** False for all but the proxies, where there are any. */
   mayConnect(address: string): boolean;
   /** The client's address, given the X-Forwarded-For headers in their order. null: a proxy wrote something else than one. */
-  clientOf(peer: string, forwarded: readonly string[]): string | null;
+  clientAddress(peer: string, forwarded: readonly string[]): string | null;
   /** Whose places a connection takes: one client has its whole /64. null: many share the address, by a proxy or a tunnel. */
-  placesOf(peer: string): string | null;
+  connectionGroup(peer: string): string | null;
 };
 
-export function createPeers(proxies: readonly string[]): Peers {
+export function createTrustedProxies(proxies: readonly string[]): TrustedProxies {
   if (proxies.length === 0)
     return {
       mayConnect: () => true,
-      clientOf: (peer) => plain(peer),
-      placesOf: (peer) => (isLoopback(plain(peer)) ? null : addressGroup(peer)),
+      clientAddress: (peer) => plain(peer),
+      connectionGroup: (peer) => (isLoopback(plain(peer)) ? null : addressGroup(peer)),
     };
   const named = new BlockList();
   for (const proxy of proxies) named.addAddress(proxy, family(proxy));
   const isProxy = (address: string): boolean => isIP(address) !== 0 && named.check(address, family(address));
   return {
     mayConnect: (address) => isProxy(plain(address)),
-    clientOf(peer, forwarded) {
+    clientAddress(peer, forwarded) {
       const seen = forwarded.flatMap((header) => header.split(','));
       for (const entry of seen.toReversed()) {
         const address = plain(entry.trim());
@@ -131,7 +134,7 @@ export function createPeers(proxies: readonly string[]): Peers {
       }
       return plain(peer);
     },
-    placesOf: () => null,
+    connectionGroup: () => null,
   };
 }
 

@@ -8,7 +8,7 @@
 import { html } from 'hono/html';
 import type { AdminSession } from '../../../admin/service.ts';
 
-type Place = 'overview' | 'quarantine' | 'encryption';
+type NavigationItem = 'overview' | 'quarantine' | 'encryption';
 
 export type Refresh = {
   /** With the script, and without it, where it interrupts a person; null: without a script it does not. */
@@ -22,7 +22,7 @@ export type Refresh = {
 
 type Content = {
   readonly title: string;
-  readonly place: Place | null;
+  readonly place: NavigationItem | null;
   readonly main: Markup;
   readonly refresh?: Refresh | null;
   /** `narrow`: text to read rather than tables. */
@@ -67,13 +67,13 @@ function withoutScript({ secondsWithoutScript, address }: Refresh): Markup {
 `;
 }
 
-const places: readonly (readonly [Place, string, string])[] = [
+const places: readonly (readonly [NavigationItem, string, string])[] = [
   ['overview', '/admin/overview', 'Overview'],
   ['quarantine', '/admin/quarantine', 'Quarantine'],
   ['encryption', '/admin/server/encryption', 'Server › Encryption'],
 ];
 
-function header(frame: Frame, current: Place | null): Markup {
+function header(frame: Frame, current: NavigationItem | null): Markup {
   const icon = markup`<img src="/admin/assets/icon.svg?v=${frame.assets}" alt="" width="24" height="24">`;
   if (frame.session === null) return markup`<header class="top"><span class="brand">${icon}ticketmaild</span></header>`;
   const links = places.map(([place, address, text]) => {

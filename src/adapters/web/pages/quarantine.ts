@@ -1,5 +1,5 @@
 /**
- * Mails in quarantine: why each is kept aside, what that means and what helps, with retry, release and discard.
+ * Mails in quarantine: why each is kept aside, what that means and what helps, with requeue, release and discard.
  *
  * Sender and subject were written by strangers: any length, any direction, any character; they stay in their own place.
  */
@@ -49,7 +49,7 @@ function reasons({ reasons: all, query }: QuarantineView): Markup {
     return markup`<li${isChosen ? markup` class="chosen"` : nothing}>${choice(one.reason, reasonName(one.reason), one.count, isChosen)}<p>${one.meaning}</p><p class="hint">${one.hint}</p></li>`;
   });
   return markup`<section class="card plain"><div class="cardhead"><h2>Reasons</h2><span class="choice">${choice(null, 'All reasons', total, query.reason === null)}</span></div><ul class="meanings">${rows}</ul>
-<dl class="ways"><div><dt>Retry</dt><dd>handles the mail again, by the same rules: for when the cause is gone.</dd></div><div><dt>Release</dt><dd>takes it in as it is, although the rule speaks against it.</dd></div><div><dt>Discard</dt><dd>makes no ticket of it.</dd></div></dl></section>`;
+<dl class="ways"><div><dt>Requeue</dt><dd>handles the mail again, by the same rules: for when the cause is gone.</dd></div><div><dt>Release</dt><dd>takes it in as it is, although the rule speaks against it.</dd></div><div><dt>Discard</dt><dd>makes no ticket of it.</dd></div></dl></section>`;
 }
 
 function choice(reason: string | null, text: Markup | string, count: number, isChosen: boolean): Markup {
@@ -64,7 +64,7 @@ function list(frame: Frame, { messages: mails, query, reasons: all }: Quarantine
 <div class="cardfoot">${pager('Pages of mails', mails.page, mails.pages, address(query.reason))}</div></section>`;
 }
 
-function item(frame: Frame, mail: QuarantinedLine, all: readonly ReasonLine[], place: Place): Markup {
+function item(frame: Frame, mail: QuarantinedLine, all: readonly ReasonLine[], place: ListPosition): Markup {
   const { subject, from } = mail;
   const meaning = all.find(({ reason }) => reason === mail.reason)?.meaning ?? null;
   const title = subject === null ? markup`<span class="soft">Subject not kept</span>` : subjectOf(subject);
@@ -79,9 +79,9 @@ function subjectOf(subject: string): Markup {
 }
 
 /** The part of the list that is shown, where a form leads back to. */
-type Place = Readonly<Record<string, string>>;
+type ListPosition = Readonly<Record<string, string>>;
 
-function acts(frame: Frame, { id, subject }: QuarantinedLine, place: Place): Markup {
+function acts(frame: Frame, { id, subject }: QuarantinedLine, place: ListPosition): Markup {
   const of = markup`<span class="unseen">: ${foreign(subject ?? id, 60)}</span>`;
   const button = (way: string, text: string, style: string): Markup =>
     postForm(frame, 'quarantine/settle', markup`<button type="submit" class="${style}">${text}${of}</button>`, {
@@ -90,7 +90,7 @@ function acts(frame: Frame, { id, subject }: QuarantinedLine, place: Place): Mar
       ...place,
     });
   const asked = markup`<p>It becomes no ticket. As long as it is kept, this brings it back, on the host:</p>${bringsBack(id)}${button('discard', 'Discard It', 'danger')}`;
-  return markup`<div class="acts">${button('retry', 'Retry', 'plain')}${button('release', 'Release', 'plain')}${confirm('Discard…', asked, true)}</div>`;
+  return markup`<div class="acts">${button('requeue', 'Requeue', 'plain')}${button('release', 'Release', 'plain')}${confirm('Discard…', asked, true)}</div>`;
 }
 
 /** The id begins with the name of the mailbox, which may hold anything. */

@@ -5,11 +5,11 @@
 import { createHash } from 'node:crypto';
 import type { AdminService, AdminSession, RefusalReason } from '../../../admin/service.ts';
 import { isFailure } from '../../../errors.ts';
-import type { SecretBytes } from '../../../secret/secret-bytes.ts';
+import type { SubmittedForm } from '../http/form.ts';
 import { type Flash, type Frame, messagePage } from '../pages/layout.ts';
 
 /** A request for a page, or of a form of ours. */
-export type Visit = {
+export type PageRequest = {
   /** The client's address. */
   readonly address: string;
   readonly query: URLSearchParams;
@@ -22,12 +22,9 @@ export type Visit = {
   readonly wantsJson: boolean;
 };
 
-/** `fields`: of the form, all but the password. */
-export type Sent = { readonly fields: ReadonlyMap<string, string>; readonly password: SecretBytes | null };
+export type SignedInRequest = PageRequest & { readonly token: string; readonly session: AdminSession };
 
-export type SignedIn = Visit & { readonly token: string; readonly session: AdminSession };
-
-export type Answer = {
+export type PageResponse = {
   readonly code: number;
   readonly headers?: Readonly<Record<string, string>>;
   /** What the cookies become; absent: they stay. */
@@ -35,29 +32,29 @@ export type Answer = {
 } & ({ readonly html: string } | { readonly json: object } | { readonly to: string });
 
 /** A request that is turned away, with what its sender is shown. */
-export type Refused = { readonly refused: RefusalReason; readonly answer: Answer };
+export type RefusedResponse = { readonly refused: RefusalReason; readonly answer: PageResponse };
 
 /** A page, or a form that changes something. `about`: what the audit calls it. */
 export type Route =
   | {
       readonly about: string;
       readonly access: 'anybody';
-      readonly show?: (visit: Visit) => Promise<Answer>;
-      readonly change?: (visit: Visit, sent: Sent) => Promise<Answer | Refused>;
+      readonly show?: (visit: PageRequest) => Promise<PageResponse>;
+      readonly change?: (visit: PageRequest, sent: SubmittedForm) => Promise<PageResponse | RefusedResponse>;
     }
   | {
       readonly about: string;
       readonly access: 'signed_in';
-      readonly show?: (visit: SignedIn) => Promise<Answer>;
+      readonly show?: (visit: SignedInRequest) => Promise<PageResponse>;
       /** The token of the form was right. */
-      readonly change?: (visit: SignedIn, sent: Sent) => Promise<Answer | Refused>;
+      readonly change?: (visit: SignedInRequest, sent: SubmittedForm) => Promise<PageResponse | RefusedResponse>;
     };
 
 export type Routes = ReadonlyMap<string, Route>;
 
 /** What the routes are made of. */
-export type RouteParts = {
-  readonly desk: AdminService;
+export type RouteContext = {
+  readonly service: AdminService;
   readonly flashes: Flashes;
   /** The version of the assets. */
   readonly assets: string;
@@ -70,44 +67,49 @@ export const paths = {
   encryption: '/admin/server/encryption',
 } as const;
 
-export function page(html: string, code = 200): Answer {
+export function page(html: string, code = 200): PageResponse {
   return { code, html };
 }
 
 /** To a page, by GET (RFC 9110 section 15.4.4). */
-export function goTo(to: string): Answer {
+export function redirectTo(to: string): PageResponse {
   return { code: 303, to };
 }
 
 /** What is around a page for who is signed in. A flash is shown once. */
-export function frameFor(visit: SignedIn, { flashes, assets }: RouteParts): Frame {
+export function frameFor(visit: SignedInRequest, { flashes, assets }: RouteContext): Frame {
   const flash = visit.isShown ? flashes.take(visit.token) : null;
   return { session: visit.session, csrf: visit.session.csrf, flash, assets, atMs: Date.now() };
 }
 
 /** To `to`, where the next page says what came of it. */
-export function goToTold(to: string, visit: SignedIn, { flashes }: RouteParts, flash: Flash): Answer {
+export function redirectWithFlash(
+  to: string,
+  visit: SignedInRequest,
+  { flashes }: RouteContext,
+  flash: Flash,
+): PageResponse {
   flashes.put(visit.token, flash);
-  return goTo(to);
+  return redirectTo(to);
 }
 
 /**
  * What `work` answers; or, where a rule refused it, `to` again with the reason in a sentence. What is wrong with the database,
  * and what nobody expected, is thrown on.
  */
-export async function orTold(
+export async function redirectOnRefusal(
   to: string,
-  visit: SignedIn,
-  parts: RouteParts,
-  work: () => Promise<Answer | Refused>,
-): Promise<Answer | Refused> {
+  visit: SignedInRequest,
+  parts: RouteContext,
+  work: () => Promise<PageResponse | RefusedResponse>,
+): Promise<PageResponse | RefusedResponse> {
   try {
     return await work();
   } catch (error) {
     if (!isFailure(error) || error.code === 'unexpected' || error.domain === 'database') throw error;
     const text = `Nothing came of it: ${error.message}. ${error.hint}`;
     const refused = error.code === 'operation_running' ? 'operation_running' : 'not_possible_now';
-    return { refused, answer: goToTold(to, visit, parts, { tone: 'bad', text }) };
+    return { refused, answer: redirectWithFlash(to, visit, parts, { tone: 'bad', text }) };
   }
 }
 
@@ -155,28 +157,28 @@ const refusals: Readonly<Record<RefusalReason, Message>> = {
 };
 
 /** What is known of who asks. `isKnown`: signed in, or was; `isForm`: the same address does not show a page. */
-export type Asked = { readonly isKnown: boolean; readonly isForm: boolean };
+export type Requester = { readonly isKnown: boolean; readonly isForm: boolean };
 
-const stranger: Asked = { isKnown: false, isForm: true };
+const stranger: Requester = { isKnown: false, isForm: true };
 
 /** `code`: another one than the reason has. */
-export function refusalAnswer(reason: RefusalReason, assets: string, code?: number, isKnown = false): Answer {
+export function refusalPage(reason: RefusalReason, assets: string, code?: number, isKnown = false): PageResponse {
   const message = { ...refusals[reason], ...(code === undefined ? {} : { code }) };
   return answerOf(message, assets, { isKnown: isKnown && reason !== 'not_signed_in', isForm: true });
 }
 
-export function databaseAnswer(assets: string, asked: Asked = stranger): Answer {
+export function databaseUnavailablePage(assets: string, asked: Requester = stranger): PageResponse {
   const text = 'The database does not answer, so nothing can be shown or changed. Mail stays on its servers meanwhile.';
   const hint = 'On the host of the daemon, ticketmaild status says more.';
   return answerOf({ code: 503, title: 'The database is away', text, hint }, assets, asked);
 }
 
-export function lateAnswer(assets: string, asked: Asked = stranger): Answer {
+export function timeoutPage(assets: string, asked: Requester = stranger): PageResponse {
   const text = 'It took too long. Whether something was changed, the page shows when it is opened again.';
   return answerOf({ code: 503, title: 'No answer in time', text, hint: 'See ticketmaild status.' }, assets, asked);
 }
 
-export function failedAnswer(assets: string, asked: Asked = stranger): Answer {
+export function failurePage(assets: string, asked: Requester = stranger): PageResponse {
   const text = 'This is a defect of ticketmaild. Mail is fetched as before.';
   return answerOf({ code: 500, title: 'Something failed', text, hint: 'The log of the daemon says more.' }, assets, {
     ...asked,
@@ -184,7 +186,7 @@ export function failedAnswer(assets: string, asked: Asked = stranger): Answer {
   });
 }
 
-function answerOf({ code, ...view }: Message, assets: string, { isKnown, isForm }: Asked): Answer {
+function answerOf({ code, ...view }: Message, assets: string, { isKnown, isForm }: Requester): PageResponse {
   const frame = { session: null, csrf: '', flash: null, assets, atMs: Date.now() };
   return page(messagePage(frame, { ...view, isKnown, isRepeatable: !isForm }), code);
 }

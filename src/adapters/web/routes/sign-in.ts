@@ -6,48 +6,50 @@
  * cookie, so that what somebody planted is worth nothing. What was wrong is shown at once, without a detour that needs memory.
  */
 import type { SignInResult } from '../../../admin/service.ts';
-import { isSameToken, newToken, signInCsrf } from '../http/form.ts';
+import { isSameToken, newToken, type SubmittedForm, signInCsrf } from '../http/form.ts';
 import { signInPage } from '../pages/sign-in.ts';
 import {
-  type Answer,
-  goTo,
+  type PageRequest,
+  type PageResponse,
   page,
   paths,
-  type Refused,
-  type RouteParts,
+  type RefusedResponse,
+  type RouteContext,
   type Routes,
-  type Sent,
-  type SignedIn,
-  type Visit,
+  redirectTo,
+  type SignedInRequest,
 } from './responses.ts';
 
-export function signInRoutes(parts: RouteParts): Routes {
+export function signInRoutes(parts: RouteContext): Routes {
   return new Map([
     [
       paths.signIn,
       {
         about: 'sign-in',
         access: 'anybody',
-        show: (visit: Visit) => show(visit, parts),
-        change: (visit: Visit, sent: Sent) => signIn(visit, sent, parts),
+        show: (visit: PageRequest) => show(visit, parts),
+        change: (visit: PageRequest, sent: SubmittedForm) => signIn(visit, sent, parts),
       },
     ],
-    ['/admin/sign-out', { about: 'sign-out', access: 'signed_in', change: (visit: SignedIn) => signOut(visit, parts) }],
+    [
+      '/admin/sign-out',
+      { about: 'sign-out', access: 'signed_in', change: (visit: SignedInRequest) => signOut(visit, parts) },
+    ],
   ]);
 }
 
-async function show(visit: Visit, parts: RouteParts): Promise<Answer> {
-  const session = visit.token === null ? null : await parts.desk.session(visit.token, visit.isShown);
-  if (session !== null) return goTo(paths.overview);
+async function show(visit: PageRequest, parts: RouteContext): Promise<PageResponse> {
+  const session = visit.token === null ? null : await parts.service.session(visit.token, visit.isShown);
+  if (session !== null) return redirectTo(paths.overview);
   return await form(visit, parts, null, visit.token !== null);
 }
 
 async function form(
-  visit: Visit,
-  { desk, assets }: RouteParts,
+  visit: PageRequest,
+  { service: desk, assets }: RouteContext,
   error: string | null,
   wasSignedOut = false,
-): Promise<Answer> {
+): Promise<PageResponse> {
   const hasNoAccount = await desk.hasNoAccount();
   const visitor = visit.visitor ?? newToken();
   const frame = { session: null, csrf: signInCsrf(visitor), flash: null, assets, atMs: Date.now() };
@@ -55,8 +57,12 @@ async function form(
   return { ...page(signInPage(frame, { error, wasSignedOut, hasNoAccount })), ...cookies };
 }
 
-async function signIn(visit: Visit, { fields, password }: Sent, parts: RouteParts): Promise<Answer | Refused> {
-  const failed = async (code: number, error: string): Promise<Answer> => ({
+async function signIn(
+  visit: PageRequest,
+  { fields, password }: SubmittedForm,
+  parts: RouteContext,
+): Promise<PageResponse | RefusedResponse> {
+  const failed = async (code: number, error: string): Promise<PageResponse> => ({
     ...(await form(visit, parts, error)),
     code,
   });
@@ -65,14 +71,14 @@ async function signIn(visit: Visit, { fields, password }: Sent, parts: RoutePart
   const name = fields.get('name') ?? '';
   if (name === '' || password === null || password.length === 0)
     return await failed(422, 'Please give a name and a password.');
-  const answer = await parts.desk.signIn(name, password, visit.address);
+  const answer = await parts.service.signIn(name, password, visit.address);
   if (answer.kind !== 'signed_in') {
     const refused = await failed(codes[answer.kind], sentence(answer));
     const retryAfter = answer.kind === 'limited' ? `${answer.retryAfterS}` : '5';
     return answer.kind === 'refused' ? refused : { ...refused, headers: { 'retry-after': retryAfter } };
   }
-  if (visit.token !== null) await parts.desk.signOut(visit.token);
-  return { ...goTo(paths.overview), cookies: { session: answer.token, visitor: null } };
+  if (visit.token !== null) await parts.service.signOut(visit.token);
+  return { ...redirectTo(paths.overview), cookies: { session: answer.token, visitor: null } };
 }
 
 const codes = { refused: 403, limited: 429, busy: 503 } as const;
@@ -84,7 +90,7 @@ function sentence(answer: Exclude<SignInResult, { kind: 'signed_in' }>): string 
   return `Too many tries. Please try again in ${minutes} ${minutes === 1 ? 'minute' : 'minutes'}.`;
 }
 
-async function signOut(visit: SignedIn, { desk }: RouteParts): Promise<Answer> {
+async function signOut(visit: SignedInRequest, { service: desk }: RouteContext): Promise<PageResponse> {
   await desk.signOut(visit.token);
-  return { ...goTo(paths.signIn), cookies: { session: null } };
+  return { ...redirectTo(paths.signIn), cookies: { session: null } };
 }

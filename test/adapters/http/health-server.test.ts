@@ -1,7 +1,7 @@
 /** The endpoints as a probe, a scraper and a stranger see them. */
 import { connect } from 'node:net';
 import { expect, test, vi } from 'vitest';
-import { type HttpAnswers, startHttp } from '../../../src/adapters/http/server.ts';
+import { type HealthSources, startHealthServer } from '../../../src/adapters/http/health-server.ts';
 import type { Readiness } from '../../../src/ingest/readiness.ts';
 
 const somewhere = { host: '127.0.0.1', port: 0 };
@@ -11,7 +11,7 @@ function readiness(ready: boolean, mailboxes: readonly string[] = []): Readiness
   return { ready, checks: { mailboxes: { list: mailboxes.map((mailbox) => ({ mailbox })) } } } as unknown as Readiness;
 }
 
-function answers(more: Partial<HttpAnswers> = {}): HttpAnswers {
+function answers(more: Partial<HealthSources> = {}): HealthSources {
   return {
     readiness: async () => readiness(true),
     metrics: async () => ({ contentType: 'text/plain; version=0.0.4; charset=utf-8', text: 'a 1\n' }),
@@ -42,8 +42,8 @@ function raw(address: string, request: string): Promise<string> {
 }
 
 test('/readyz answers 200 or 503 with the readiness, /livez answers always, and nothing is kept by caches', async () => {
-  await using up = await startHttp(somewhere, answers());
-  await using down = await startHttp(somewhere, answers({ readiness: async () => readiness(false) }));
+  await using up = await startHealthServer(somewhere, answers());
+  await using down = await startHealthServer(somewhere, answers({ readiness: async () => readiness(false) }));
   const got = await Promise.all(
     [`${up.address}/readyz?verbose`, `${down.address}/readyz`, `${down.address}/livez`].map((url) => fetch(url)),
   );
@@ -55,8 +55,8 @@ test('/readyz answers 200 or 503 with the readiness, /livez answers always, and 
 
 test('/readyz lists the first 200 mailboxes and says how many it leaves out', async () => {
   const names = Array.from({ length: 203 }, (_, index) => `mailbox-${index}`);
-  await using many = await startHttp(somewhere, answers({ readiness: async () => readiness(true, names) }));
-  await using few = await startHttp(
+  await using many = await startHealthServer(somewhere, answers({ readiness: async () => readiness(true, names) }));
+  await using few = await startHealthServer(
     somewhere,
     answers({ readiness: async () => readiness(true, names.slice(0, 200)) }),
   );
@@ -73,12 +73,12 @@ test('/metrics gives the text with its content type, made of the readiness; with
     contentType: 'text/plain; version=0.0.4; charset=utf-8',
     text: `ticketmaild_ready ${Number(ready)}\n`,
   }));
-  await using server = await startHttp(somewhere, answers({ metrics }));
+  await using server = await startHealthServer(somewhere, answers({ metrics }));
   const got = await fetch(`${server.address}/metrics`);
   expect(got.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
   expect(got.headers.get('cache-control')).toBe('no-store');
   expect(await got.text()).toBe('ticketmaild_ready 1\n');
-  await using without = await startHttp(somewhere, answers({ metrics: null }));
+  await using without = await startHealthServer(somewhere, answers({ metrics: null }));
   expect((await fetch(`${without.address}/metrics`)).status).toBe(404);
 });
 
@@ -87,7 +87,7 @@ test('many probes and scrapers at once cost one lookup', async () => {
     await new Promise((resolve) => setTimeout(resolve, 50));
     return readiness(true);
   });
-  await using server = await startHttp(somewhere, answers({ readiness: ask }));
+  await using server = await startHealthServer(somewhere, answers({ readiness: ask }));
   const paths = Array.from({ length: 30 }, (_, index) => (index % 2 === 0 ? 'readyz' : 'metrics'));
   const got = await Promise.all(paths.map((path) => fetch(`${server.address}/${path}`)));
   expect(got.every(({ status }) => status === 200)).toBe(true);
@@ -95,7 +95,7 @@ test('many probes and scrapers at once cost one lookup', async () => {
 });
 
 test('GET and HEAD only; what is not there and what is not allowed gets a fixed answer', async () => {
-  await using server = await startHttp(somewhere, answers());
+  await using server = await startHealthServer(somewhere, answers());
   const canary = 'canary-7f3a';
   for (const path of ['/livez', '/readyz', '/metrics']) {
     const head = await fetch(`${server.address}${path}`, { method: 'HEAD' });
@@ -125,7 +125,7 @@ test('GET and HEAD only; what is not there and what is not allowed gets a fixed 
 });
 
 test('broken requests get a fixed answer that repeats nothing of them', async () => {
-  await using server = await startHttp(somewhere, answers());
+  await using server = await startHealthServer(somewhere, answers());
   const canary = 'canary-7f3a';
   const close = 'Host: x\r\nConnection: close\r\n';
   const requests: readonly (readonly [status: number, request: string])[] = [
@@ -153,7 +153,7 @@ test('what throws gives a 500 that says nothing of it, and the next request is a
     if (!isBroken) return Promise.resolve(readiness(true));
     throw Object.assign(new Error(canary), { statusCode: 418, code: canary, headers: { 'x-canary': canary } });
   };
-  await using server = await startHttp(somewhere, answers({ readiness: broken }));
+  await using server = await startHealthServer(somewhere, answers({ readiness: broken }));
   for (const path of ['readyz', 'metrics']) {
     const got = await fetch(`${server.address}/${path}`);
     expect([got.status, await got.text()]).toEqual([500, '{"error":"internal error"}']);
@@ -165,17 +165,17 @@ test('what throws gives a 500 that says nothing of it, and the next request is a
 });
 
 test('an address that is taken, one that is not there, and one that is none are told apart', async () => {
-  await using first = await startHttp(somewhere, answers());
+  await using first = await startHealthServer(somewhere, answers());
   const port = Number(new URL(first.address).port);
-  await expect(startHttp({ host: '127.0.0.1', port }, answers())).rejects.toMatchObject({
+  await expect(startHealthServer({ host: '127.0.0.1', port }, answers())).rejects.toMatchObject({
     code: 'address_in_use',
     exitCode: 1,
   });
-  await expect(startHttp({ host: '192.0.2.1', port: 0 }, answers())).rejects.toMatchObject({
-    code: 'address_missing',
+  await expect(startHealthServer({ host: '192.0.2.1', port: 0 }, answers())).rejects.toMatchObject({
+    code: 'address_unavailable',
     exitCode: 1,
   });
-  await expect(startHttp({ host: 'no.such.name.invalid', port: 0 }, answers())).rejects.toMatchObject({
+  await expect(startHealthServer({ host: 'no.such.name.invalid', port: 0 }, answers())).rejects.toMatchObject({
     code: 'config_invalid',
     exitCode: 2,
   });

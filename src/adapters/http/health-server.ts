@@ -1,0 +1,155 @@
+/**
+ * Health endpoints for probes and Prometheus: `GET /livez` (liveness), `GET /readyz` (readiness), `GET /metrics`.
+ *
+ * GET and HEAD only. Every other response is fixed: nothing of a request and no text of an error is in it, or in the log.
+ * Bodies are discarded, a head has 4 KiB at most, and a slow client is closed after 5 seconds. Concurrent requests share one
+ * lookup (single-flight), and each is answered within 5 seconds even if the lookup hangs.
+ */
+
+import { once } from 'node:events';
+import type { AddressInfo, Socket } from 'node:net';
+import { Hono } from 'hono';
+import { within } from '../../async/deadline.ts';
+import { singleFlight } from '../../async/single-flight.ts';
+import { causeCode, Failure } from '../../errors.ts';
+import type { HttpServer } from '../../ingest/ports.ts';
+import type { Readiness } from '../../ingest/readiness.ts';
+import { byRawPath, createHttpServer, type NodeEnv } from './http-server.ts';
+
+export type HttpOptions = { readonly host: string; readonly port: number };
+
+export type HealthSources = {
+  /** May reject, and may hang. */
+  readonly readiness: () => Promise<Readiness>;
+  /** The body of `/metrics`; null: there is none. */
+  readonly metrics: ((readiness: Readiness) => Promise<MetricsText>) | null;
+};
+
+export type MetricsText = { readonly contentType: string; readonly text: string };
+
+/** Probes time out after 5 seconds or more. */
+const responseMs = 4_500;
+const sharing = { abandonedMs: 30_000, nowMs: () => performance.now() };
+const freshMs = 1_000;
+/** Shorter, so that a probe that waits for the start is answered soon after it. */
+const notReadyFreshMs = 200;
+const listedMax = 200;
+const connectionsMax = 256;
+const limits = {
+  ...{ headBytesMax: 4096, bodyBytesMax: 0, headMs: 5_000, bodyMs: 0, connectionMs: 10_000, lingerMs: 2_000 },
+};
+const headers = { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' };
+
+/** Listens; resolves with the address that was bound. Throws `address_in_use`, `address_missing` or `config_invalid`. */
+export async function startHealthServer(options: HttpOptions, sources: HealthSources): Promise<HttpServer> {
+  const open = new Set<Socket>();
+  const hooks = {
+    open(socket: Socket): Socket {
+      open.add(socket);
+      return socket.once('close', () => open.delete(socket));
+    },
+  };
+  const server = createHttpServer({ app: endpoints(sources), headers, limits, hooks });
+  server.maxConnections = connectionsMax;
+  try {
+    server.listen(options);
+    await once(server, 'listening');
+  } catch (error) {
+    throw listenFailure(options, error);
+  }
+  const { address, family, port } = server.address() as AddressInfo;
+  const host = family === 'IPv6' ? `[${address}]` : address;
+  return {
+    address: `http://${host}:${port}`,
+    [Symbol.asyncDispose]: async () => {
+      const closed = once(server, 'close');
+      server.close();
+      for (const socket of open) socket.destroy();
+      await closed;
+    },
+  };
+}
+
+/** The application: a request that is not for one of the three gets a fixed response. */
+function endpoints(sources: HealthSources): Hono<NodeEnv> {
+  const app = new Hono<NodeEnv>(byRawPath);
+  app.use(async (context, next) => {
+    if (!isEncoded(context.req.path)) return context.json({ error: 'bad request' }, 400);
+    return await next();
+  });
+  for (const [path, respond] of respondersOf(sources)) {
+    app.get(path, async () => {
+      const { code, contentType, text } = await respond();
+      return new Response(text, { status: code, headers: { 'content-type': contentType } });
+    });
+    app.all(path, (context) => context.json({ error: 'method not allowed' }, 405, { allow: 'GET, HEAD' }));
+  }
+  app.notFound((context) => context.json({ error: 'not found' }, 404));
+  app.onError((_error, context) => context.json({ error: 'internal error' }, 500));
+  return app;
+}
+
+/** Every percent sign begins two hexadecimal digits (RFC 3986, section 2.1). */
+function isEncoded(path: string): boolean {
+  return !/%(?![0-9a-f]{2})/i.test(path);
+}
+
+type Body = { readonly code: number; readonly contentType: string; readonly text: string };
+
+function json(code: number, value: object): Body {
+  return { code, contentType: 'application/json; charset=utf-8', text: JSON.stringify(value) };
+}
+
+const late = 'did not answer in time';
+
+type Responder = () => Promise<Body>;
+
+function respondersOf({ readiness, metrics }: HealthSources): ReadonlyMap<string, Responder> {
+  const checked = singleFlight(
+    async () => {
+      const value = await readiness();
+      return { value, body: json(value.ready ? 200 : 503, shortened(value)) };
+    },
+    { ...sharing, freshMs: ({ value }) => (value.ready ? freshMs : notReadyFreshMs) },
+  );
+  const alive = json(200, { status: 'ok' });
+  const responders = new Map<string, Responder>([
+    ['/livez', async () => alive],
+    ['/readyz', withDeadline(async () => (await checked()).body, json(503, { ready: false, reason: late }))],
+  ]);
+  if (metrics === null) return responders;
+  const rendered = singleFlight(
+    async (): Promise<Body> => ({ code: 200, ...(await metrics((await checked()).value)) }),
+    { ...sharing, freshMs: () => freshMs },
+  );
+  return responders.set('/metrics', withDeadline(rendered, json(503, { error: late })));
+}
+
+/** Concurrent requests share one wait, so that clients that hang up, or a lookup that hangs, cost little. */
+function withDeadline(lookUp: Responder, tooLate: Body): Responder {
+  const inTime = async (): Promise<Body> => (await within(lookUp(), responseMs))?.value ?? tooLate;
+  return singleFlight(inTime, { ...sharing, freshMs: () => 0 });
+}
+
+/** The list begins with the mailboxes that fail, so these remain in it. */
+function shortened(
+  readiness: Readiness,
+): Readiness & { readonly checks: { readonly mailboxes: { not_listed: number } } } {
+  const { checks } = readiness;
+  const { list } = checks.mailboxes;
+  const mailboxes = {
+    ...checks.mailboxes,
+    list: list.slice(0, listedMax),
+    not_listed: Math.max(0, list.length - listedMax),
+  };
+  return { ...readiness, checks: { ...checks, mailboxes } };
+}
+
+/** A taken address, or one that may appear later, may be tried again; any other reason is a wrong setting, as a port below 1024. */
+function listenFailure({ host, port }: HttpOptions, error: unknown): Failure {
+  const code = causeCode(error);
+  const message = `cannot listen on ${host}:${port} (${code})`;
+  if (code === 'EADDRINUSE') return new Failure('address_in_use', message, { cause: error });
+  if (code === 'EADDRNOTAVAIL') return new Failure('address_unavailable', message, { cause: error });
+  return new Failure('config_invalid', message, { cause: error, hint: 'Choose another [http] listen.' });
+}

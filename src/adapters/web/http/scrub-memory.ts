@@ -1,0 +1,42 @@
+/**
+ * Scrubs memory of the process in which Node leaves a copy of what it read from a socket: its read buffer and the stack.
+ *
+ * Node reads all plain sockets of a process through one buffer of 64 KiB and copies from it; TLS decrypts into 16 KiB of the
+ * stack. Neither is wiped or reachable, so both are overwritten by ordinary use. Measured by `password-memory.slow.test.ts`.
+ */
+
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { connect, createServer } from 'node:net';
+
+/** Longer than a head and a body together, and read in one piece. */
+const overwrittenBytes = 48 * 1024;
+const waitMs = 1_000;
+
+/** Reads zeros from a connection to itself. Never rejects: a copy that remains is overwritten by the next reads from the network. */
+export async function overwriteReadBuffer(): Promise<void> {
+  // An abstract unix socket (unix(7)): no file, no network, and gone with the server.
+  const path = `\0ticketmaild-${randomUUID()}`;
+  const server = createServer((socket) => socket.on('error', () => undefined).end(Buffer.alloc(overwrittenBytes)));
+  const signal = AbortSignal.timeout(waitMs);
+  try {
+    await once(server.listen(path), 'listening', { signal });
+    await once(connect(path).resume(), 'end', { signal });
+  } catch {
+    // Not Linux, or no file descriptor is left.
+  } finally {
+    server.close();
+  }
+}
+
+/** A frame has 80 bytes or more, and what reads from a socket uses 40 KiB. */
+const framesBelow = 1_500;
+
+/** Overwrites the stack below the event loop: to be called from there, not from within what reads. */
+export function overwriteStack(): void {
+  recurse(framesBelow);
+}
+
+function recurse(frames: number): number {
+  return frames === 0 ? 0 : 1 + recurse(frames - 1);
+}
