@@ -5,10 +5,10 @@
 import type { App } from '../compose/compose.ts';
 import { causeCode, Failure } from '../errors.ts';
 import type { OutcomeRow } from '../ingest/model.ts';
-import { headOf } from '../ingest/quarantine/read.ts';
-import type { Replayed } from '../ingest/repair/reprocess.ts';
-import type { MailHead } from '../mail/mime/structured-fields.ts';
-import { commandWith, toldCommand } from '../text/shell.ts';
+import { headerOf } from '../ingest/quarantine/read.ts';
+import type { ReprocessResult } from '../ingest/repair/reprocess.ts';
+import type { HeaderSummary } from '../mail/fallback-message.ts';
+import { commandOrNotice, shellCommandWithOption } from '../text/shell.ts';
 import { shortTime } from '../text/time.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';
 import { readSince } from './logs.ts';
@@ -42,11 +42,14 @@ export async function listMessages(options: ListOptions, context: Context): Prom
   });
 }
 
-type Headed = readonly [row: OutcomeRow, head: MailHead | null];
+type Headed = readonly [row: OutcomeRow, head: HeaderSummary | null];
 
 async function* withHeads(app: App, rows: AsyncIterable<OutcomeRow>, full: boolean): AsyncGenerator<Headed> {
   for await (const row of rows)
-    yield [row, full && row.held !== null ? await headOf(app.raw, { raw: row.held }) : null];
+    yield [
+      row,
+      full && row.quarantinedSource !== null ? await headerOf(app.raw, { raw: row.quarantinedSource }) : null,
+    ];
 }
 
 async function printTables(
@@ -67,12 +70,12 @@ async function printTables(
   else if (!printed) terminal.note('No mail of this mailbox has an outcome yet.');
 }
 
-function rowJson(row: OutcomeRow, head: MailHead | null): Record<string, unknown> {
+function rowJson(row: OutcomeRow, head: HeaderSummary | null): Record<string, unknown> {
   if (head === null) return outcomeJson(row);
   return { ...outcomeJson(row), sender: head.address === '' ? null : head.address, subject: head.subject };
 }
 
-function cells(row: OutcomeRow, head: MailHead | null): readonly string[] {
+function cells(row: OutcomeRow, head: HeaderSummary | null): readonly string[] {
   const { uid, outcome, ticket, atMs, sizeBytes, message } = row;
   const from = message === null ? (head?.from ?? '') : personText(message.from);
   const subject = message?.subject ?? head?.subject ?? '';
@@ -87,7 +90,7 @@ function reasonText({ outcome, reason, resolvedAtMs }: OutcomeRow): string {
  * `message source`: saves the raw source of one mail as a file, that of a quarantined one above all.
  *
  * To a file only, readable by its owner and never over another one: the bytes are a stranger's, and a terminal would
- * obey them. Throws `not_found` where no source is kept, `source_gone` where its time has passed.
+ * obey them. Throws `not_found` where no source is kept, `source_missing` where its time has passed.
  */
 
 export type SourceOptions = CommonOptions & {
@@ -103,7 +106,7 @@ export async function saveSource(options: SourceOptions, context: Context): Prom
     const mailbox = await app.store.mailboxByName(options.mailbox);
     const [place] = await app.store.rawPlaces(mailbox.id, [uid]);
     if (place === undefined) {
-      const list = toldCommand(commandWith('message list', 'mailbox', mailbox.name));
+      const list = commandOrNotice(shellCommandWithOption('message list', 'mailbox', mailbox.name));
       const hint = `See which there are: ${list}`;
       throw new Failure('not_found', `no source of UID ${uid} in mailbox ${mailbox.name} is kept`, { hint });
     }
@@ -120,19 +123,19 @@ function write(path: string, source: Uint8Array, { writeNewFile }: Context): voi
   } catch (error) {
     const code = causeCode(error);
     if (code === 'EEXIST')
-      throw new Failure('exists_already', `${path} exists already`, { hint: 'Name another file.' });
+      throw new Failure('already_exists', `${path} exists already`, { hint: 'Name another file.' });
     throw new Failure('usage', `${path} cannot be written (${code})`, { hint: 'Name another file.', cause: error });
   }
 }
 
 /**
- * `message replay`: reads stored mails again from their raw sources, under the rules of today, and says what changed.
+ * `message reprocess`: reads stored mails again from their raw sources, under the rules of today, and says what changed.
  *
  * One message by its id, or all of a mailbox. The exit code is 1 when any could not be read again; of one, that is
- * `source_gone`.
+ * `source_missing`.
  */
 
-export type ReplayOptions = CommonOptions & {
+export type ReprocessOptions = CommonOptions & {
   readonly id?: string;
   readonly mailbox?: string;
   readonly since?: string;
@@ -140,8 +143,8 @@ export type ReplayOptions = CommonOptions & {
 
 const idsShownMax = 20;
 
-/** Throws `usage`, `not_found`, and for one message `source_gone`, `parse_failed`. */
-export async function replayMessages(options: ReplayOptions, context: Context): Promise<number> {
+/** Throws `usage`, `not_found`, and for one message `source_missing`, `parse_failed`. */
+export async function reprocessMessages(options: ReprocessOptions, context: Context): Promise<number> {
   const { id, mailbox, since } = options;
   if ((id === undefined) === (mailbox === undefined))
     throw new Failure('usage', 'give the id of one message, or --mailbox NAME', {
@@ -150,15 +153,15 @@ export async function replayMessages(options: ReplayOptions, context: Context): 
   const sinceMs = since === undefined ? null : readSince(since, context.nowMs());
   return await withApp(options, context, async (app, config) => {
     await migrateFirst(app, config);
-    if (id !== undefined) return await replayOne(app, id, options.json === true, context);
-    return await replayMailbox(app, mailbox ?? '', sinceMs, { json: options.json === true, context });
+    if (id !== undefined) return await reprocessOne(app, id, options.json === true, context);
+    return await reprocessMailbox(app, mailbox ?? '', sinceMs, { json: options.json === true, context });
   });
 }
 
-async function replayOne(app: App, id: string, json: boolean, { terminal }: Context): Promise<number> {
-  const result = await app.replay(id);
-  if (result.what === 'source_gone')
-    throw new Failure('source_gone', `the source of message ${id} is not kept any more`);
+async function reprocessOne(app: App, id: string, json: boolean, { terminal }: Context): Promise<number> {
+  const result = await app.reprocess(id);
+  if (result.what === 'source_missing')
+    throw new Failure('source_missing', `the source of message ${id} is not kept any more`);
   if (result.what === 'failed')
     throw new Failure('parse_failed', `message ${id} cannot be parsed now (${result.reason}); it stays as it is`, {
       hint: 'See [message] parse_timeout_s and parse_memory_mb.',
@@ -168,7 +171,7 @@ async function replayOne(app: App, id: string, json: boolean, { terminal }: Cont
   return 0;
 }
 
-async function replayMailbox(
+async function reprocessMailbox(
   app: App,
   name: string,
   sinceMs: number | null,
@@ -176,17 +179,17 @@ async function replayMailbox(
 ): Promise<number> {
   const { terminal, signal } = context;
   const mailbox = await app.store.mailboxByName(name);
-  const ids = await Array.fromAsync(app.store.storedMails(mailbox.id, sinceMs));
-  const counts = { changed: 0, unchanged: 0, source_gone: 0, failed: 0 };
+  const ids = await Array.fromAsync(app.store.messageIdsSince(mailbox.id, sinceMs));
+  const counts = { changed: 0, unchanged: 0, source_missing: 0, failed: 0 };
   const without: string[] = [];
-  const bar = await terminal.progress(`replay ${name}`);
+  const bar = await terminal.progress(`reprocess ${name}`);
   for (const [done, id] of ids.entries()) {
     if (signal.aborted) break;
     bar.update(done, ids.length);
-    const result = await app.replay(id);
+    const result = await app.reprocess(id);
     const kind = kindOf(result);
     counts[kind] += 1;
-    if (kind === 'source_gone' && without.length < idsShownMax) without.push(id);
+    if (kind === 'source_missing' && without.length < idsShownMax) without.push(id);
     if (json) await terminal.json(resultJson(id, result));
     else if (kind === 'changed' || kind === 'failed') {
       bar.clear();
@@ -202,17 +205,17 @@ async function replayMailbox(
 type Counts = {
   readonly changed: number;
   readonly unchanged: number;
-  readonly source_gone: number;
+  readonly source_missing: number;
   readonly failed: number;
 };
 
-function kindOf(result: Replayed): keyof Counts {
-  if (result.what !== 'replayed') return result.what;
+function kindOf(result: ReprocessResult): keyof Counts {
+  if (result.what !== 'reprocessed') return result.what;
   return result.changed.length > 0 ? 'changed' : 'unchanged';
 }
 
 async function tellCounts(counts: Counts, without: readonly string[], { terminal }: Context): Promise<void> {
-  const { changed, unchanged, source_gone: gone, failed } = counts;
+  const { changed, unchanged, source_missing: gone, failed } = counts;
   await terminal.line(
     `${changed} changed, ${unchanged} as they were, ${gone} without a source, ${failed} not to be parsed`,
   );
@@ -220,8 +223,8 @@ async function tellCounts(counts: Counts, without: readonly string[], { terminal
   if (gone > 0) await terminal.line(`without a source: ${without.join(', ')}${more}`);
 }
 
-function sentence(result: Replayed): string {
-  if (result.what === 'source_gone') return 'its source is not kept any more';
+function sentence(result: ReprocessResult): string {
+  if (result.what === 'source_missing') return 'its source is not kept any more';
   if (result.what === 'failed') return `cannot be parsed now (${result.reason}); it stays as it is`;
   if (result.changed.length === 0) return 'nothing changed';
   const joined = { ticket_opened: 'opened', reply_added: 'joined' };
@@ -229,8 +232,8 @@ function sentence(result: Replayed): string {
   return `changed: ${result.changed.join(', ')}${ticket}`;
 }
 
-function resultJson(id: string, result: Replayed): Record<string, unknown> {
-  if (result.what === 'source_gone') return { id, result: 'source_gone' };
+function resultJson(id: string, result: ReprocessResult): Record<string, unknown> {
+  if (result.what === 'source_missing') return { id, result: 'source_missing' };
   if (result.what === 'failed') return { id, result: 'failed', reason: result.reason };
   const { changed, outcome, ref } = result;
   return { id, result: kindOf(result), changed, outcome, ticket: ref };

@@ -7,25 +7,25 @@
 import { mkdirSync } from 'node:fs';
 import type { App } from '../compose/compose.ts';
 import { causeCode, Failure, isFailure } from '../errors.ts';
-import { lifeOf, numberingText, uidValidityOf } from '../ingest/folder-epoch.ts';
+import { epochText, generationOf, uidValidityOf } from '../ingest/folder-epoch.ts';
 import {
   countsText,
-  createSettleTally,
+  createResolveTally,
   discardOne,
   isOver,
+  quarantineActions,
+  type ResolveResult,
+  type ResolveTally,
+  resolveOne,
   resultHint,
   resultName,
   resultSentence,
-  type SettleResult,
-  type SettleTally,
-  settleActions,
-  settleOne,
 } from '../ingest/quarantine/actions.ts';
-import { headOf, heldById, heldId } from '../ingest/quarantine/read.ts';
-import { hasWholeSource, knownReasons, reasonMeaning } from '../ingest/quarantine/reasons.ts';
-import type { Way } from '../ingest/quarantine/resolve.ts';
-import type { HeldMail } from '../ingest/stores.ts';
-import type { MailHead } from '../mail/mime/structured-fields.ts';
+import { headerOf, quarantinedById, quarantineId } from '../ingest/quarantine/read.ts';
+import { describeReason, hasWholeSource, quarantineReasons } from '../ingest/quarantine/reasons.ts';
+import type { ResolveMode } from '../ingest/quarantine/resolve.ts';
+import type { QuarantinedMessage } from '../ingest/stores.ts';
+import type { HeaderSummary } from '../mail/fallback-message.ts';
 import { isoTime, shortTime } from '../text/time.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';
 
@@ -46,7 +46,7 @@ export async function listQuarantine(options: SelectionOptions, context: Context
     const reasons = new Set<string>();
     let page: (readonly string[])[] = [];
     for await (const mail of chosenMails(app, options)) {
-      const head = await headOf(app.raw, mail);
+      const head = await headerOf(app.raw, mail);
       reasons.add(mail.reason);
       if (options.json === true) await terminal.json(heldJson(mail, head));
       else page.push(cells(mail, head));
@@ -59,7 +59,7 @@ export async function listQuarantine(options: SelectionOptions, context: Context
     if (reasons.size === 0)
       terminal.note(options.discarded === true ? 'Nothing was discarded.' : 'Nothing is in quarantine.');
     for (const reason of [...reasons].sort()) {
-      const { meaning, hint } = reasonMeaning(reason);
+      const { meaning, hint } = describeReason(reason);
       terminal.note(`${reason}: ${meaning} ${hint}`);
     }
     return 0;
@@ -70,22 +70,25 @@ export async function listQuarantine(options: SelectionOptions, context: Context
 export async function showHeldMail(options: CommonOptions & { id: string }, context: Context): Promise<number> {
   const { terminal } = context;
   return await withApp(options, context, async (app) => {
-    const mail = await heldById(app.store, options.id);
-    const head = await headOf(app.raw, mail);
+    const mail = await quarantinedById(app.store, options.id);
+    const head = await headerOf(app.raw, mail);
     if (options.json === true) await terminal.json(heldJson(mail, head));
     else for (const [name, text] of lines(mail, head)) await terminal.line(`${name.padEnd(10)}${text}`);
     return 0;
   });
 }
 
-function lines(mail: HeldMail, head: MailHead | null): readonly (readonly [name: string, text: string])[] {
-  const { meaning, hint } = reasonMeaning(mail.reason);
+function lines(
+  mail: QuarantinedMessage,
+  head: HeaderSummary | null,
+): readonly (readonly [name: string, text: string])[] {
+  const { meaning, hint } = describeReason(mail.reason);
   return [
-    ['id', heldId(mail)],
+    ['id', quarantineId(mail)],
     ['reason', mail.reason],
     ['meaning', meaning],
     ['hint', hint],
-    ['since', shortTime(mail.sinceMs)],
+    ['since', shortTime(mail.quarantinedAtMs)],
     ...(mail.discardedAtMs === null ? [] : [['discarded', shortTime(mail.discardedAtMs)] as const]),
     ['received', mail.receivedAtMs === null ? 'unknown' : shortTime(mail.receivedAtMs)],
     ['size', `${mail.sizeBytes} bytes`],
@@ -104,30 +107,30 @@ const keptTexts: Readonly<Record<Kept, string>> = {
   elsewhere: 'not on this machine; the mail is fetched from the server again',
 };
 
-function keptOf({ raw, reason }: HeldMail, head: MailHead | null): Kept {
+function keptOf({ raw, reason }: QuarantinedMessage, head: HeaderSummary | null): Kept {
   if (raw === null) return 'none';
   if (head === null) return 'elsewhere';
   return hasWholeSource(reason) ? 'whole' : 'header';
 }
 
-function cells(mail: HeldMail, head: MailHead | null): readonly string[] {
-  const { reason, sinceMs, sizeBytes } = mail;
-  return [heldId(mail), reason, shortTime(sinceMs), `${sizeBytes}`, head?.from ?? '', head?.subject ?? ''];
+function cells(mail: QuarantinedMessage, head: HeaderSummary | null): readonly string[] {
+  const { reason, quarantinedAtMs: sinceMs, sizeBytes } = mail;
+  return [quarantineId(mail), reason, shortTime(sinceMs), `${sizeBytes}`, head?.from ?? '', head?.subject ?? ''];
 }
 
 /** The field names are a promise to scripts. */
-export function heldJson(mail: HeldMail, head: MailHead | null): Record<string, unknown> {
-  const { meaning, hint } = reasonMeaning(mail.reason);
+export function heldJson(mail: QuarantinedMessage, head: HeaderSummary | null): Record<string, unknown> {
+  const { meaning, hint } = describeReason(mail.reason);
   return {
-    id: heldId(mail),
+    id: quarantineId(mail),
     mailbox: mail.mailbox,
-    uid_validity: uidValidityOf(mail.numbering),
-    folder_life: lifeOf(mail.numbering),
+    uid_validity: uidValidityOf(mail.folderEpoch),
+    folder_life: generationOf(mail.folderEpoch),
     uid: mail.uid,
     reason: mail.reason,
     meaning,
     hint,
-    since: isoTime(mail.sinceMs),
+    since: isoTime(mail.quarantinedAtMs),
     discarded_at: isoTime(mail.discardedAtMs),
     received_at: isoTime(mail.receivedAtMs),
     size: mail.sizeBytes,
@@ -139,17 +142,17 @@ export function heldJson(mail: HeldMail, head: MailHead | null): Record<string, 
 }
 
 /** What a mail in quarantine is called in a sentence. */
-export async function heldText(app: App, mail: HeldMail): Promise<string> {
-  const head = await headOf(app.raw, mail);
+export async function heldText(app: App, mail: QuarantinedMessage): Promise<string> {
+  const head = await headerOf(app.raw, mail);
   const subject = head === null || head.subject === '' ? '' : ` ${JSON.stringify(head.subject)}`;
-  return `${heldId(mail)} (${mail.reason})${subject}`;
+  return `${quarantineId(mail)} (${mail.reason})${subject}`;
 }
 
 /**
  * `quarantine export`: saves what was kept of mails in quarantine as files, for their owner alone, never over another one.
  *
  * To files only: the bytes are a stranger's, and a terminal would obey them. A file of which only the header was kept
- * says so in its name. Throws `not_found`, `source_gone` for one; of many, what is gone is told and the exit code is 1.
+ * says so in its name. Throws `not_found`, `source_missing` for one; of many, what is gone is told and the exit code is 1.
  */
 
 export type ExportOptions = SelectionOptions & { readonly output?: string; readonly folder?: string };
@@ -183,31 +186,31 @@ function makeFolder(folder: string): void {
 
 async function exportOne(
   app: App,
-  mail: HeldMail,
+  mail: QuarantinedMessage,
   path: string,
   { context, isAlone }: { readonly context: Context; readonly isAlone: boolean },
 ): Promise<boolean> {
   try {
     if (mail.raw === null) {
-      const hint = 'quarantine retry asks the server for it again.';
-      throw new Failure('source_gone', `nothing of ${heldId(mail)} is kept`, { hint });
+      const hint = 'quarantine requeue asks the server for it again.';
+      throw new Failure('source_missing', `nothing of ${quarantineId(mail)} is kept`, { hint });
     }
     const source = await app.raw.read(mail.raw);
     writeFile(path, source, context);
     const what = hasWholeSource(mail.reason) ? '' : ' (the header alone)';
-    await context.terminal.line(`saved ${heldId(mail)} as ${path}, ${source.length} bytes${what}`);
+    await context.terminal.line(`saved ${quarantineId(mail)} as ${path}, ${source.length} bytes${what}`);
     return true;
   } catch (error) {
-    if (isAlone || !isFailure(error, 'source_gone', 'exists_already')) throw error;
-    context.terminal.note(`${heldId(mail)}: ${error.message}`, 'red');
+    if (isAlone || !isFailure(error, 'source_missing', 'already_exists')) throw error;
+    context.terminal.note(`${quarantineId(mail)}: ${error.message}`, 'red');
     return false;
   }
 }
 
 /** Letters, digits and what harms nowhere: a mailbox may be called anything. */
-function fileName({ mailbox, numbering, uid, reason }: HeldMail): string {
+function fileName({ mailbox, folderEpoch, uid, reason }: QuarantinedMessage): string {
   const name = mailbox.replace(/[^\p{L}\p{N}@._-]/gu, '_').replace(/^\.+/u, '_');
-  return `${name}-${numberingText(numbering)}-${uid}${hasWholeSource(reason) ? '' : '.header'}.eml`;
+  return `${name}-${epochText(folderEpoch)}-${uid}${hasWholeSource(reason) ? '' : '.header'}.eml`;
 }
 
 function writeFile(path: string, source: Uint8Array, { writeNewFile }: Context): void {
@@ -216,7 +219,7 @@ function writeFile(path: string, source: Uint8Array, { writeNewFile }: Context):
   } catch (error) {
     const code = causeCode(error);
     if (code === 'EEXIST')
-      throw new Failure('exists_already', `${path} exists already`, { hint: 'Name another file.' });
+      throw new Failure('already_exists', `${path} exists already`, { hint: 'Name another file.' });
     throw new Failure('usage', `${path} cannot be written (${code})`, { hint: 'Name another place.', cause: error });
   }
 }
@@ -249,33 +252,33 @@ export function assertChosen({ ids = [], mailbox, reason, sender, all }: Selecti
 }
 
 /** Those that are chosen, each once, in the order of the ids, else of mailbox and UID. */
-export async function* chosenMails(app: App, options: SelectionOptions): AsyncGenerator<HeldMail> {
+export async function* chosenMails(app: App, options: SelectionOptions): AsyncGenerator<QuarantinedMessage> {
   const { ids = [], mailbox, reason, sender } = options;
   if (ids.length > 0) {
-    for (const id of new Set(ids)) yield await heldById(app.store, id);
+    for (const id of new Set(ids)) yield await quarantinedById(app.store, id);
     return;
   }
   const mailboxId = mailbox === undefined ? null : (await app.store.mailboxByName(mailbox)).id;
   const address = sender?.trim().toLowerCase();
   await assertReason(app, reason);
   const filter = { mailboxId, reason: reason ?? null, discarded: options.discarded === true };
-  for await (const mail of app.store.heldMails(filter)) {
-    if (address === undefined || (await headOf(app.raw, mail))?.address === address) yield mail;
+  for await (const mail of app.store.quarantinedMessages(filter)) {
+    if (address === undefined || (await headerOf(app.raw, mail))?.address === address) yield mail;
   }
 }
 
 /** A code that only an older or a newer worker knows is in the table. */
 async function assertReason(app: App, reason: string | undefined): Promise<void> {
-  if (reason === undefined || knownReasons.includes(reason)) return;
-  const { reasons } = await app.store.quarantine();
+  if (reason === undefined || quarantineReasons.includes(reason)) return;
+  const { reasons } = await app.store.quarantineCounts();
   if (reasons.some((one) => one.reason === reason)) return;
   throw new Failure('usage', `there is no reason ${JSON.stringify(reason)}`, {
-    hint: `The reasons are ${knownReasons.join(', ')}.`,
+    hint: `The reasons are ${quarantineReasons.join(', ')}.`,
   });
 }
 
 /**
- * `quarantine retry`, `release` and `discard`: what waits in quarantine is taken in, or given up.
+ * `quarantine requeue`, `release` and `discard`: what waits in quarantine is taken in, or given up.
  *
  * A line for one mail, counts for many; the exit code is 1 when any of them still waits, and the audit has a row of it. What fails for one mail because of its server
  * or its source does not keep the others; trouble with the database or the disk ends the command.
@@ -286,7 +289,7 @@ type SettleOptions = SelectionOptions & { readonly verbose?: boolean };
 
 /** Under the rules and limits of now. Throws `usage`, `not_found`. */
 export function retryHeldMails(options: SettleOptions, context: Context): Promise<number> {
-  return settleAll(options, context, 'retry');
+  return settleAll(options, context, 'requeue');
 }
 
 /** As it is. Throws `usage`, `not_found`. */
@@ -294,7 +297,7 @@ export function releaseHeldMails(options: SettleOptions, context: Context): Prom
   return settleAll(options, context, 'release');
 }
 
-async function settleAll(options: SettleOptions, context: Context, way: Way): Promise<number> {
+async function settleAll(options: SettleOptions, context: Context, way: ResolveMode): Promise<number> {
   assertChosen(options);
   const { terminal, signal } = context;
   return await withApp(options, context, async (app, config) => {
@@ -303,34 +306,34 @@ async function settleAll(options: SettleOptions, context: Context, way: Way): Pr
     const mails = await Array.fromAsync(chosenMails(app, options));
     if (mails.length === 0) terminal.note('Nothing is in quarantine there.');
     const each = eachOf(options, mails);
-    const tally = createSettleTally();
+    const tally = createResolveTally();
     try {
       const waiting = await settleThose(app, mails, { way, each, tally, context });
       if (each !== 'json' && mails.length > 1)
-        await terminal.line(`${tally.mails()} mails: ${countsText(tally.results)}`);
+        await terminal.line(`${tally.messages()} mails: ${countsText(tally.results)}`);
       return waiting === 0 && !signal.aborted ? 0 : 1;
     } finally {
-      await tally.write(app.store, app.author, settleActions[way]);
+      await tally.write(app.store, app.author, quarantineActions[way]);
     }
   });
 }
 
-function eachOf({ json, verbose }: SettleOptions, mails: readonly HeldMail[]): Settlement['each'] {
+function eachOf({ json, verbose }: SettleOptions, mails: readonly QuarantinedMessage[]): Settlement['each'] {
   if (json === true) return 'json';
   return verbose === true || mails.length === 1 ? 'line' : 'failure';
 }
 
 type Settlement = {
-  readonly way: Way;
+  readonly way: ResolveMode;
   readonly each: 'json' | 'line' | 'failure';
-  readonly tally: SettleTally;
+  readonly tally: ResolveTally;
   readonly context: Context;
 };
 
 /** How many still wait. */
 async function settleThose(
   app: App,
-  mails: readonly HeldMail[],
+  mails: readonly QuarantinedMessage[],
   { way, each, tally, context: { terminal, signal } }: Settlement,
 ): Promise<number> {
   const bar = await terminal.progress(`quarantine ${way}`);
@@ -339,13 +342,13 @@ async function settleThose(
   for (const [done, mail] of mails.entries()) {
     if (signal.aborted) break;
     bar.update(done, mails.length);
-    const result = await settleOne(app, mail, way);
+    const result = await resolveOne(app, mail, way);
     bar.clear();
     tally.add(mail, resultName(result));
     if (!isOver(result)) waiting += 1;
     if (each === 'json') await terminal.json(resultJson(mail, result));
     else if (each === 'line' || result.what === 'failed' || result.what === 'gone')
-      await terminal.line(`${heldId(mail)}: ${resultSentence(result)}`, isOver(result) ? 'green' : 'yellow');
+      await terminal.line(`${quarantineId(mail)}: ${resultSentence(result)}`, isOver(result) ? 'green' : 'yellow');
     const hint = resultHint(result);
     if (hint !== null) hints.add(hint);
   }
@@ -354,17 +357,17 @@ async function settleThose(
   return waiting;
 }
 
-function resultJson(mail: HeldMail, result: SettleResult): Record<string, unknown> {
-  const id = heldId(mail);
+function resultJson(mail: QuarantinedMessage, result: ResolveResult): Record<string, unknown> {
+  const id = quarantineId(mail);
   if (result.what === 'failed') {
     const { code, message, hint } = result.failure;
     return { id, result: 'failed', error: { code, message, hint } };
   }
-  if (result.what === 'held') return { id, result: 'held', reason: result.reason };
-  if (result.what !== 'taken_in') return { id, result: result.what };
+  if (result.what === 'quarantined') return { id, result: 'quarantined', reason: result.reason };
+  if (result.what !== 'stored') return { id, result: result.what };
   const { outcome, ref, messageId, form } = result;
   const forms = { salvaged: form !== 'whole', header_only: form === 'header' };
-  return { id, result: 'taken_in', outcome, ticket: ref, message: messageId, ...forms };
+  return { id, result: 'stored', outcome, ticket: ref, message: messageId, ...forms };
 }
 
 type DiscardOptions = SelectionOptions & { readonly yes?: boolean };
@@ -380,13 +383,13 @@ export async function discardHeldMails(options: DiscardOptions, context: Context
       terminal.note('Nothing was changed.');
       return 1;
     }
-    const tally = createSettleTally();
+    const tally = createResolveTally();
     try {
       for (const mail of mails) await discardIt(app, mail, { tally, context, each: eachOf(options, mails) });
       if (options.json !== true && mails.length > 1)
         await terminal.line(`${mails.length} mails: ${countsText(tally.results)}`);
     } finally {
-      await tally.write(app.store, app.author, settleActions.discard);
+      await tally.write(app.store, app.author, quarantineActions.discard);
     }
     return 0;
   });
@@ -394,19 +397,21 @@ export async function discardHeldMails(options: DiscardOptions, context: Context
 
 async function discardIt(
   app: App,
-  mail: HeldMail,
+  mail: QuarantinedMessage,
   { tally, context: { terminal }, each }: Omit<Settlement, 'way'>,
 ): Promise<void> {
   const { what: result } = await discardOne(app.store, mail);
   tally.add(mail, result);
-  if (each === 'json') await terminal.json({ id: heldId(mail), result });
+  if (each === 'json') await terminal.json({ id: quarantineId(mail), result });
   else if (each === 'line' || result === 'resolved')
-    await terminal.line(`${heldId(mail)}: ${result === 'discarded' ? result : 'somebody has resolved it already'}`);
+    await terminal.line(
+      `${quarantineId(mail)}: ${result === 'discarded' ? result : 'somebody has resolved it already'}`,
+    );
 }
 
 async function isWanted(
   app: App,
-  mails: readonly HeldMail[],
+  mails: readonly QuarantinedMessage[],
   { yes }: DiscardOptions,
   { terminal }: Context,
 ): Promise<boolean> {
@@ -414,6 +419,6 @@ async function isWanted(
   const [first, ...more] = mails;
   const what =
     first !== undefined && more.length === 0 ? await heldText(app, first) : `${mails.length} mails in quarantine`;
-  const question = `Discard ${what}, without a ticket? Its source is removed after [raw] keep_days.`;
+  const question = `Discard ${what}, without a ticket? Its source is removed after [raw] retention_days.`;
   return await terminal.confirm(question, 'Say that you are sure with --yes.');
 }

@@ -19,9 +19,11 @@ import { readTnef } from './formats/tnef.ts';
 import type { Attachment, Protection } from './message.ts';
 import { type AttachmentPart, makeAttachments, shownContentIds, typeOfName } from './mime/attachments.ts';
 import { decodeField, firstRaw, readPartHead, unfold } from './mime/headers.ts';
-import { type HtmlBudget, htmlBudget, readHtmlPart, readPlainPart, textOfHtml } from './mime/text.ts';
+import { type HtmlBudget, htmlBudget, textOfHtml } from './mime/html.ts';
+import type { MimePart } from './mime/part.ts';
+import { readHtmlPart, readPlainPart } from './mime/text.ts';
 import { decodeTransfer } from './mime/transfer-encoding.ts';
-import { type MimePart, readTree } from './mime/tree.ts';
+import { readTree } from './mime/tree.ts';
 
 /** `text` is readable whatever form it was sent in; `html` as sent. */
 type Body = {

@@ -3,7 +3,7 @@
  *
  * Each function says what it lets pass. Numbers, types, hashes, kinds and counts are compared exactly, elsewhere.
  */
-import { textOfHtml } from '../../src/mail/mime/text.ts';
+import { textOfHtml } from '../../src/mail/mime/html.ts';
 import type { Person } from './stored.ts';
 
 /** White space: suites wrap, trim and join lines as their own printing does; so do fields that were folded. */

@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { fallbackMessage, headerOnlyMessage } from '../../src/mail/fallback-message.ts';
-import { readHeaderSummary } from '../../src/mail/mime/structured-fields.ts';
+import { fallbackMessage, headerOnlyMessage, readHeaderSummary } from '../../src/mail/fallback-message.ts';
 import { parseMessage } from '../../src/mail/parse.ts';
 
 const bytes = (text: string) => new Uint8Array(Buffer.from(text.replaceAll('\n', '\r\n'), 'latin1'));

@@ -1,369 +1,447 @@
 /**
- * From UIDs to arrivals: lists sizes, fetches whole sources window by window, has them parsed in the worker threads.
+ * Fetch pipeline: brings the new messages of one round from the server's list to committed rows, in seven stages.
  *
- * While a window is parsed the next one is fetched; of those that are one large mail there is only one at a time. A
- * server that sends far more than the sizes it told is taken at its word no more: each mail is a window of its own from
- * then on, and counts as a large one. What a message turns out to be is a value, never a throw: too large, gone,
- * answered without a body, not to be parsed, given up. Only the connection's own failures throw, after what had come
- * whole before them, and parse threads that fail at everything.
+ * 1. List: the UIDs above the cursor.
+ * 2. Batch: sizes, 500 UIDs at a time, decide what is fetched; batches are bounded by count and by bytes.
+ * 3. Fetch: the sources of one batch, within a time limit that grows with its bytes.
+ * 4. Parse: each source goes to a worker thread as soon as it has arrived.
+ * 5. Store files (store-files.ts): attachments and compressed sources are synced to disk before any row names them.
+ * 6. Commit (commit.ts): one transaction for the rows of a batch and the cursor.
+ * 7. Post-actions (post-actions.ts): committed messages are flagged, moved or deleted on the server.
+ *
+ * Neighbouring stages work on neighbouring batches: one batch is fetched while the batch before is parsed, files are
+ * written while the batch before is committed, and post-actions run beside the next commit. Memory is bounded by these
+ * few batches; of messages larger than a batch, one at a time is in memory. The server is changed only after a commit,
+ * and the cursor moves only in that transaction, so that a round may end anywhere and the next one continues.
+ *
+ * A message that is too large, gone, empty or not parsable is a value. Failures of connection, disk, database and parse
+ * threads are thrown, after everything ahead of them was yielded. See poison-message.ts for a message that breaks the
+ * fetch again and again.
  */
 
 import { release } from '../../async/buffer-pool.ts';
 import type { Clock } from '../../async/clock.ts';
 import { createGate, type Gate, prefetch, rejectionObservedLater } from '../../async/prefetch.ts';
 import { Failure } from '../../errors.ts';
-import type { FingerprintedMessage } from '../../mail/fingerprint.ts';
+import { type EventName, events } from '../../events.ts';
 import { messageIdIn } from '../../mail/mime/structured-fields.ts';
-import type { QuarantineReason } from '../model.ts';
+import { batchContextOf } from '../decide/batch-context.ts';
+import { commitMessages } from '../decide/commit.ts';
+import type { Decision } from '../decide/decide.ts';
+import type { Outcome } from '../model.ts';
+import { leaseLost, type PollRound } from '../poll/poll-context.ts';
+import { applyPostActions, pendingUids } from '../poll/post-actions.ts';
 import type { ListedMessage, MessageParser, ParseResult, Session } from '../ports.ts';
-import { type BatchBounds, batchesOf } from './batches.ts';
-import type { Narrowing } from './poison-message.ts';
+import { batchesOf, bytesOf, type FetchLimits } from './batches.ts';
+import type { CompressedSource, FetchedMessage, StoredMessage } from './fetched-message.ts';
+import {
+  afterFetchFailure,
+  breaksSession,
+  controlFor,
+  type Isolation,
+  isFetchFailure,
+  isOneByOne,
+  messageToGiveUp,
+  noAttempt,
+  normal,
+  requestsOf,
+} from './poison-message.ts';
+import { storeFiles } from './store-files.ts';
+import { withTransferDeadline } from './transfer-deadline.ts';
 
-/** A compressed raw source and the SHA-256 of what it was before. */
-export type CompressedSource = { readonly compressed: Uint8Array; readonly sha256: string };
+/** Runs the pipeline once. Returns the first post-action that the server refused: that keeps no new message out. */
+export async function runPipeline(round: PollRound): Promise<Failure | null> {
+  const { isolation, options } = round;
+  const before = isolation.runsPostActionsLast ? null : await runPostActions(round);
+  const during = await ingestNewMessages(round);
+  if (!isolation.hasGivenUp && !options.stop.aborted) isolation.leave(normal);
+  const isDue = isolation.runsPostActionsLast && !isolation.hasGivenUp;
+  const after = isDue ? await runPostActions(round) : null;
+  return before ?? during ?? after;
+}
 
-type Place = { readonly uid: number; readonly sizeBytes: number; readonly receivedAtMs: number | null };
+async function ingestNewMessages(round: PollRound): Promise<Failure | null> {
+  const { session, ports, isolation, mailbox, lost, observe } = round;
+  const uids = await listNew(session, isolation);
+  const total = uids.length;
+  ports.log.debug({ mailbox: mailbox.name, poll: round.poll, new_messages: total }, events.pollStarted);
+  observe({ what: 'progress', done: 0, total });
+  const waits = () => isOneByOne(isolation.state, isolation.attempt);
+  const batches = prefetch(storeFiles(fetchMessages(fetchContextOf(round), uids), ports), waits);
+  let done = 0;
+  let refusal: Failure | null = null;
+  let postActions: Promise<Failure | null> = Promise.resolve(null);
+  try {
+    for await (const batch of batches) {
+      if (lost.aborted) throw leaseLost(mailbox);
+      const decisions = await commitBatch(round, batch);
+      const refused = await postActions;
+      refusal ??= refused;
+      // Beside the commit of the next batch: one waits for the mail server, the other for the database.
+      if (!isolation.runsPostActionsLast)
+        postActions = rejectionObservedLater(runPostActions(round, pendingOf(decisions)));
+      if (waits()) await postActions;
+      done += batch.length;
+      observe({ what: 'progress', done, total });
+    }
+  } finally {
+    await Promise.allSettled([postActions]);
+  }
+  const refused = await postActions;
+  return refusal ?? refused;
+}
 
-/** What came for one UID; `Raw` is its source, in memory or where it lies on the disk. */
-export type FetchedMessage<Raw = CompressedSource> = Place &
-  (
-    | (FingerprintedMessage & { readonly what: 'mail'; readonly raw: Raw })
-    | {
-        readonly what: 'quarantined';
-        readonly reason: QuarantineReason;
-        readonly raw: Raw | null;
-        /** Of one of which the header alone was fetched. */
-        readonly headMessageId?: string | undefined;
-      }
-    | { readonly what: 'vanished' }
-  );
-
-export type FetchLimits = {
-  readonly messageBytesMax: number;
-  readonly batch: BatchBounds;
-  /** How long a window may take to fetch beside the time that its bytes need at `bytesPerSMin`. */
-  readonly batchTimeoutMs: number;
-};
-
-/** Whose mail comes from where. `lane` names the mailbox to the parse threads. */
+/** Stages 1 to 4 need this much of a round. `lane` names the mailbox to the parse threads. */
 export type FetchContext = {
   readonly session: Session;
-  readonly digester: MessageParser;
+  readonly parser: MessageParser;
   readonly clock: Clock;
   readonly lane: string;
   readonly limits: FetchLimits;
-  readonly narrowing: Narrowing;
+  readonly isolation: Isolation;
   readonly stop: AbortSignal;
 };
 
-type Expected = Place & { readonly fate: 'whole' | 'too_large' | 'gone' };
-type Digests = ReadonlyMap<number, Promise<ParseResult>>;
-/** `error` ended it: what is expected had come before. */
-type Fetched = { readonly expected: readonly Expected[]; readonly digests: Digests; readonly error?: unknown };
-/** `isAlone`: it has passed the gate, and leaves it when its files are written. */
-type Fetching = Pick<Fetched, 'expected' | 'digests'> & { readonly isAlone: boolean };
-type Settled = { readonly window: readonly FetchedMessage[]; readonly isAlone: boolean };
-
-const sizesAtOnce = 500;
-const headerBytesMax = 256 * 1024;
-const emptyAnswersMax = 3;
-/** Servers count line ends and encodings their own way, but not that far. */
-const sizeErrorMax = 1.5;
+function fetchContextOf({ session, ports, mailbox, settings, isolation, options: { stop } }: PollRound): FetchContext {
+  const { parser, clock } = ports;
+  return { session, parser, clock, lane: mailbox.id, limits: settings().limits, isolation, stop };
+}
 
 /**
- * Windows of arrivals, one arrival for each of `uids`, in their order. Ends early when `stop` fires, and after a mail
- * that is given up.
+ * Stages 2 to 4: batches of messages, one message for each of `uids`, in their order. Ends early when `stop` fires, and
+ * after a message that is given up.
  */
 export async function* fetchMessages(
-  from: FetchContext,
+  context: FetchContext,
   uids: readonly number[],
 ): AsyncGenerator<readonly FetchedMessage[]> {
-  // The threads load while sizes and the first sources are on their way.
-  if (uids.length > 0) from.digester.prepare();
-  let givenUp: ListedMessage | null = null;
+  const { isolation, parser } = context;
+  // The parse threads start while sizes and the first sources are on their way.
+  if (uids.length > 0) parser.prepare();
+  const gate = createGate();
+  const chunks = sizeChunks(context, uids);
   try {
-    yield* windowsFrom(from, uids);
+    const waits = () => isOneByOne(isolation.state, isolation.attempt);
+    for await (const batch of prefetch(fetchBatches(context, chunks, gate), waits)) {
+      let isConsumed = false;
+      try {
+        yield await parseBatch(context, batch);
+        isConsumed = true;
+      } finally {
+        // The consumer asks for the next batch once the files of this one are on disk.
+        if (!isConsumed) gate.close();
+        else if (batch.isLarge) gate.leave();
+      }
+    }
   } catch (error) {
-    givenUp = from.narrowing.failed(error);
+    const givenUp = isolateFailure(isolation, error);
     if (givenUp === null) throw error;
-  }
-  if (givenUp === null) return;
-  const { uid, sizeBytes, receivedAtMs } = givenUp;
-  yield [{ uid, sizeBytes, receivedAtMs, what: 'quarantined', reason: 'fetch_failed', raw: null }];
-}
-
-async function* windowsFrom(from: FetchContext, uids: readonly number[]): AsyncGenerator<readonly FetchedMessage[]> {
-  const large = createGate();
-  const fetched = prefetch(fetchWindows(from, uids, large), () => from.narrowing.isCareful);
-  for await (const { window, isAlone } of settleWindows(from, fetched, large)) {
-    let isTaken = false;
-    try {
-      yield window;
-      isTaken = true;
-    } finally {
-      // Who asks for the next one has written the files of this one.
-      if (!isTaken) large.close();
-      else if (isAlone) large.leave();
-    }
+    const { uid, sizeBytes, receivedAtMs } = givenUp;
+    yield [{ uid, sizeBytes, receivedAtMs, what: 'quarantined', reason: 'fetch_failed', raw: null }];
   }
 }
 
-/** True for a mail that is a window of its own because of its size. */
-function isLarge(window: readonly Place[], { messageBytesMax, batch: { bytesMax } }: FetchLimits): boolean {
-  return window.some(({ sizeBytes }) => sizeBytes > bytesMax && sizeBytes <= messageBytesMax);
+/** Applies a failed fetch to the isolation state. The message to give up; null: none, and the round fails. */
+function isolateFailure(isolation: Isolation, error: unknown): ListedMessage | null {
+  const { state, attempt, cursor } = isolation;
+  if (attempt.requested.length === 0 || !isFetchFailure(error)) return null;
+  const givenUp = messageToGiveUp(state, attempt);
+  isolation.changesCourse = true;
+  isolation.hasGivenUp = givenUp !== null;
+  isolation.leave(afterFetchFailure(state, attempt, cursor.folderEpoch));
+  return givenUp;
 }
 
-async function* fetchWindows(from: FetchContext, uids: readonly number[], large: Gate): AsyncGenerator<Fetching> {
-  const { narrowing, session, limits } = from;
-  const sizes = { areTrue: true };
-  for (const piece of narrowing.pieces(uids, sizesAtOnce)) {
-    if (from.stop.aborted) return;
-    const unsized = piece.map((uid) => ({ uid, sizeBytes: 0, receivedAtMs: null }));
-    narrowing.asks(unsized);
-    await fetchOther(from, piece);
-    narrowing.asks(unsized);
-    const listed = await inTime(from, [], () => sizesOf(session, piece));
+// Stage 1: list
+
+/** UIDs above the cursor, ascending. A confirmation lists the whole folder: its control message may be an old one. */
+export async function listNew(session: Pick<Session, 'listAbove'>, isolation: Isolation): Promise<readonly number[]> {
+  const { state, cursor } = isolation;
+  if (state.state !== 'confirm') return await session.listAbove(cursor.uid);
+  isolation.present = await session.listAbove(0);
+  return isolation.present.filter((uid) => uid > cursor.uid);
+}
+
+// Stage 2: batch
+
+/** A listed message and how it is handled: fetched `whole`, by its header alone, or not at all. */
+type SizedMessage = ListedMessage & { readonly disposition: 'whole' | 'too_large' | 'gone' };
+
+const sizesAtOnce = 500;
+/** So many UIDs that were listed and are all unknown a moment later are an answer to reject. */
+const vanishedAtOnceMax = 50;
+
+/** `uids` with their sizes, chunk after chunk. */
+async function* sizeChunks(context: FetchContext, uids: readonly number[]): AsyncGenerator<readonly SizedMessage[]> {
+  const { session, isolation, limits, stop } = context;
+  for (const request of requestsOf(isolation.state, uids, sizesAtOnce)) {
+    if (stop.aborted) return;
+    const requested = request.map((uid) => ({ uid, sizeBytes: 0, receivedAtMs: null }));
+    isolation.attempt = { ...noAttempt, requested };
+    await fetchControl(context, request);
+    const listed = await withTransferDeadline(context, [], () => sizesOf(session, request));
     if (listed === null) {
-      narrowing.asks([]);
-      throw new Failure('server_protocol_error', `The server found ${piece.length} mails and then knows none of them.`);
+      isolation.attempt = noAttempt;
+      const message = `The server listed ${request.length} messages and then knows none of them.`;
+      throw new Failure('server_nonsense', message);
     }
-    if (!(yield* fetchChunk(from, expect(piece, listed, limits.messageBytesMax), large, sizes))) return;
-  }
-}
-
-/** Where a mail is to be given up: another one, to see that it is not the server. It is thrown away. */
-async function fetchOther(from: FetchContext, piece: readonly number[]): Promise<void> {
-  const { narrowing, session, limits } = from;
-  const other = narrowing.otherFor(piece);
-  if (other === null) return;
-  narrowing.asksOther();
-  const expected = expect([other], await inTime(from, [], () => session.sizes([other])), limits.messageBytesMax);
-  if (expected.some(({ fate }) => fate !== 'whole')) return;
-  await inTime(from, expected, async () => {
-    for await (const { source } of session.fetch([other])) {
-      if (source === null || source.length === 0) continue;
-      release(source);
-      narrowing.otherCame();
-    }
-  });
-}
-
-/** Ends with false when nothing more is wanted. */
-async function* fetchChunk(
-  from: FetchContext,
-  chunk: readonly Expected[],
-  large: Gate,
-  sizes: { areTrue: boolean },
-): AsyncGenerator<Fetching, boolean> {
-  for (let rest = chunk; rest.length > 0; ) {
-    const window: readonly Expected[] = sizes.areTrue ? firstOf(rest, from.limits.batch) : rest.slice(0, 1);
-    const isAlone = !sizes.areTrue || isLarge(window, from.limits);
-    if (isAlone && !(await large.enter())) return false;
-    if (from.stop.aborted) return false;
-    from.narrowing.asks(window);
-    const { expected, digests, error } = await fetchWindow(from, window);
-    if (expected.length < window.length) sizes.areTrue = false;
-    if (expected.length > 0) yield { expected, digests, isAlone };
-    if (error !== undefined) throw error;
-    rest = rest.slice(expected.length);
-  }
-  return true;
-}
-
-/** All of the window, or its beginning when the server sent far more than it had said, or failed. */
-async function fetchWindow(from: FetchContext, window: readonly Expected[]): Promise<Fetched> {
-  const digests = new Map<number, Promise<ParseResult>>();
-  try {
-    const isCut = await inTime(from, wholeOf(window), () => fetchSources(from, window, digests));
-    return { expected: isCut ? answeredFirst(window, digests) : window, digests };
-  } catch (error) {
-    const answered = answeredFirst(window, digests);
-    // The header of one that is too large is still to be asked for.
-    const end = answered.findIndex(({ fate }) => fate === 'too_large');
-    return { expected: end < 0 ? answered : answered.slice(0, end), digests, error };
-  }
-}
-
-function firstOf(rest: readonly Expected[], bounds: BatchBounds): readonly Expected[] {
-  return batchesOf(rest, bounds)[0] ?? [];
-}
-
-/** Those up to the first whose answer has not come: they can be stored, since the cursor passes over nobody. */
-function answeredFirst(window: readonly Expected[], digests: Digests): readonly Expected[] {
-  const end = window.findIndex(({ uid, fate }) => fate === 'whole' && !digests.has(uid));
-  return end < 0 ? window : window.slice(0, end);
-}
-
-/** What to expect of each UID, from its size; a UID without a size is gone. */
-function expect(
-  uids: readonly number[],
-  listed: readonly ListedMessage[],
-  messageBytesMax: number,
-): readonly Expected[] {
-  const byUid = new Map(listed.map((entry) => [entry.uid, entry]));
-  return uids.map((uid) => {
-    const entry = byUid.get(uid);
-    if (entry === undefined) return { uid, sizeBytes: 0, receivedAtMs: null, fate: 'gone' };
-    return { ...entry, fate: entry.sizeBytes > messageBytesMax ? 'too_large' : 'whole' };
-  });
-}
-
-type Digesting = Map<number, Promise<ParseResult>>;
-
-async function fetchSources(from: FetchContext, window: readonly Expected[], digests: Digesting): Promise<boolean> {
-  try {
-    return await digestSources(from, window, digests);
-  } finally {
-    from.digester.flush(from.lane);
+    yield sized(request, listed, limits.messageBytesMax);
   }
 }
 
 /**
- * Starts a digest for every source as it arrives. An answer without a body is asked for again, a few times. True: the
- * bytes are far more than was said, and what is left does not count: the connection skips it.
- */
-async function digestSources(
-  { session, digester, lane, limits }: FetchContext,
-  window: readonly Expected[],
-  digests: Digesting,
-): Promise<boolean> {
-  const whole = wholeOf(window);
-  const bytesMax = sizeErrorMax * Math.max(limits.batch.bytesMax, bytesOf(whole));
-  let bytes = 0;
-  for (let attempt = 0; attempt < emptyAnswersMax; attempt += 1) {
-    const missing = whole.map(({ uid }) => uid).filter((uid) => !digests.has(uid));
-    const wanted = digests.size + missing.length;
-    if (missing.length === 0) break;
-    for await (const { uid, source } of session.fetch(missing)) {
-      if (source === null || source.length === 0) continue;
-      bytes += source.length;
-      digests.set(uid, rejectionObservedLater(digester.parse(source, lane, true)));
-      if (bytes > bytesMax && digests.size < wanted) return true;
-    }
-  }
-  return false;
-}
-
-function wholeOf(window: readonly Expected[]): readonly Expected[] {
-  return window.filter(({ fate }) => fate === 'whole');
-}
-
-async function* settleWindows(
-  from: FetchContext,
-  windows: AsyncGenerator<Fetching>,
-  large: Gate,
-): AsyncGenerator<Settled> {
-  for await (const fetching of windows) {
-    try {
-      yield { window: await settleAll(from, fetching), isAlone: fetching.isAlone };
-    } catch (error) {
-      large.close();
-      throw error;
-    }
-  }
-}
-
-async function settleAll(from: FetchContext, { expected, digests }: Fetching): Promise<readonly FetchedMessage[]> {
-  const settled: FetchedMessage[] = [];
-  for (const entry of expected) settled.push(await settle(from, entry, digests.get(entry.uid)));
-  return settled;
-}
-
-async function settle(
-  from: FetchContext,
-  entry: Expected,
-  digest: Promise<ParseResult> | undefined,
-): Promise<FetchedMessage> {
-  const { fate, ...place } = entry;
-  if (fate === 'gone') return { ...place, what: 'vanished' };
-  if (fate === 'too_large')
-    return { ...place, what: 'quarantined', reason: 'too_large', ...(await headerOnly(from, place.uid)) };
-  if (digest === undefined) {
-    const still = await sizesOf(from.session, [place.uid]);
-    return still?.length === 0
-      ? { ...place, what: 'vanished' }
-      : { ...place, what: 'quarantined', reason: 'source_empty', ...(await headerOnly(from, place.uid)) };
-  }
-  const digested = await digest;
-  const raw = { compressed: digested.compressed, sha256: digested.sha256 };
-  if (!digested.ok) return { ...place, what: 'quarantined', reason: digested.reason, raw };
-  const { parsed, threadKeys, dedupKey } = digested;
-  return { ...place, what: 'mail', parsed, threadKeys, dedupKey, raw };
-}
-
-/** The header block of a mail that is too large to download, or has no content, as its raw source. */
-async function headerOnly(
-  { session, digester }: FetchContext,
-  uid: number,
-): Promise<{ readonly raw: CompressedSource | null; readonly headMessageId?: string | undefined }> {
-  const header = await session.fetchHeader(uid, headerBytesMax);
-  if (header === null || header.length === 0) return { raw: null };
-  const headMessageId = messageIdIn(header) ?? undefined;
-  return { raw: await digester.compress(header), headMessageId };
-}
-
-/**
- * The time that a server has for what it is asked for, by what is to come: one that only drips would hold its place for
- * hours.
- */
-
-/** A server slower than this is given up. */
-const bytesPerSMin = 16 * 1024;
-
-/** Ends the session when `fetching`, of these mails, takes longer than the slowest server that is put up with. */
-async function inTime<T>(from: FetchContext, mails: readonly ListedMessage[], fetching: () => Promise<T>): Promise<T> {
-  const { limits, narrowing, clock, session } = from;
-  const done = new AbortController();
-  const bytes = bytesOf(mails);
-  const [first, ...more] = mails;
-  const patience = first === undefined || more.length > 0 ? 1 : narrowing.patienceFor(first.uid);
-  const limitMs = patience * (limits.batchTimeoutMs + (1000 * bytes) / bytesPerSMin);
-  let isLate = false;
-  const watch = clock.sleep(limitMs, done.signal).then(async () => {
-    if (done.signal.aborted) return;
-    isLate = true;
-    await session.close();
-  });
-  try {
-    return await fetching();
-  } catch (error) {
-    if (!isLate) throw error;
-    narrowing.isLate();
-    const message = `The server is too slow: a window of ${bytes} bytes did not come within ${Math.round(limitMs / 1000)} s.`;
-    throw new Failure('server_timeout', message, { cause: error });
-  } finally {
-    done.abort();
-    await watch;
-  }
-}
-
-function bytesOf(mails: readonly ListedMessage[]): number {
-  return mails.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-}
-
-/**
- * Sizes of mails, from a server that may leave some out of its answer.
- */
-
-/** So many UIDs that a search found, and all of them gone a moment later, is no answer to act on. */
-const goneAtOnceMax = 50;
-
-/**
- * Sizes. What the server leaves out is asked for once more, and then searched for: a mail that is still found is not
- * gone, whatever else the server says of it; its size is unknown then. null: it knows none of many.
+ * Sizes. UIDs that the server omits are requested once more, then searched for: a message that is still listed is not
+ * gone, and its size is unknown (0). null: none of many is known.
  */
 async function sizesOf(session: Session, uids: readonly number[]): Promise<readonly ListedMessage[] | null> {
   const first = await session.sizes(uids);
   const second = await session.sizes(without(uids, first));
   const missing = without(uids, [...first, ...second]);
   if (missing.length === 0) return [...first, ...second];
-  if (missing.length === uids.length && uids.length > goneAtOnceMax) return null;
-  const found = new Set(await session.listAbove(Math.min(...missing) - 1));
-  const third = missing.filter((uid) => found.has(uid)).map((uid) => ({ uid, sizeBytes: 0, receivedAtMs: null }));
+  if (missing.length === uids.length && uids.length > vanishedAtOnceMax) return null;
+  const listed = new Set(await session.listAbove(Math.min(...missing) - 1));
+  const third = missing.filter((uid) => listed.has(uid)).map((uid) => ({ uid, sizeBytes: 0, receivedAtMs: null }));
   return [...first, ...second, ...third];
 }
 
 function without(uids: readonly number[], listed: readonly ListedMessage[]): readonly number[] {
   const found = new Set(listed.map(({ uid }) => uid));
   return uids.filter((uid) => !found.has(uid));
+}
+
+function sized(
+  uids: readonly number[],
+  listed: readonly ListedMessage[],
+  messageBytesMax: number,
+): readonly SizedMessage[] {
+  const byUid = new Map(listed.map((message) => [message.uid, message]));
+  return uids.map((uid) => {
+    const message = byUid.get(uid);
+    if (message === undefined) return { uid, sizeBytes: 0, receivedAtMs: null, disposition: 'gone' };
+    return { ...message, disposition: message.sizeBytes > messageBytesMax ? 'too_large' : 'whole' };
+  });
+}
+
+/** Fetches the control message of a confirmation, where there is one, and discards it. */
+async function fetchControl(context: FetchContext, request: readonly number[]): Promise<void> {
+  const { isolation, session, limits } = context;
+  const uid = controlFor(isolation.state, request, isolation.present);
+  if (uid === null) return;
+  isolation.attempt = { ...isolation.attempt, control: 'pending' };
+  const listed = await withTransferDeadline(context, [], () => session.sizes([uid]));
+  const messages = sized([uid], listed, limits.messageBytesMax).filter(({ disposition }) => disposition === 'whole');
+  let isDelivered = false;
+  const discard = async (): Promise<void> => {
+    for await (const { source } of session.fetch([uid])) {
+      if (source === null || source.length === 0) continue;
+      release(source);
+      isDelivered = true;
+    }
+  };
+  if (messages.length > 0) await withTransferDeadline(context, messages, discard);
+  isolation.attempt = { ...isolation.attempt, control: isDelivered ? 'delivered' : 'absent' };
+}
+
+/** True for a message that is a batch of its own because of its size. */
+function isLarge(batch: readonly SizedMessage[], { messageBytesMax, batch: { bytesMax } }: FetchLimits): boolean {
+  return batch.some(({ sizeBytes }) => sizeBytes > bytesMax && sizeBytes <= messageBytesMax);
+}
+
+// Stage 3: fetch
+
+type ParseResults = Map<number, Promise<ParseResult>>;
+/** The messages of a batch that were answered, up to the first one that was not; `error` ended the answer there. */
+type FetchedBatch = {
+  readonly messages: readonly SizedMessage[];
+  readonly results: ParseResults;
+  readonly error?: unknown;
+};
+
+const emptyAnswersMax = 3;
+/** Servers count line ends and encodings in their own way, but are not that far off. */
+const sizeErrorMax = 1.5;
+
+/**
+ * Fetches batch after batch. Once a server has sent far more than the sizes that it announced, sizes are not relied on:
+ * each message is a batch of its own from then on, and passes the gate as a large one does.
+ */
+async function* fetchBatches(
+  context: FetchContext,
+  chunks: AsyncGenerator<readonly SizedMessage[]>,
+  gate: Gate,
+): AsyncGenerator<FetchedBatch & { readonly isLarge: boolean }> {
+  const { limits, isolation, stop } = context;
+  let areSizesTrue = true;
+  for await (const chunk of chunks) {
+    for (let left = chunk; left.length > 0; ) {
+      const batch = areSizesTrue ? (batchesOf(left, limits.batch)[0] ?? []) : left.slice(0, 1);
+      const passesGate = !areSizesTrue || isLarge(batch, limits);
+      if ((passesGate && !(await gate.enter())) || stop.aborted) return;
+      isolation.attempt = { ...isolation.attempt, requested: batch };
+      const fetched = await fetchBatch(context, batch);
+      const { length } = fetched.messages;
+      areSizesTrue &&= length === batch.length;
+      if (length > 0) yield { ...fetched, isLarge: passesGate };
+      if (fetched.error !== undefined) throw fetched.error;
+      left = left.slice(length);
+    }
+  }
+}
+
+/** The whole batch, or its beginning where the server sent far more than it had announced, or failed. */
+async function fetchBatch(context: FetchContext, batch: readonly SizedMessage[]): Promise<FetchedBatch> {
+  const results: ParseResults = new Map();
+  try {
+    const isCut = await withTransferDeadline(context, wholeOf(batch), () => fetchSources(context, batch, results));
+    return { messages: isCut ? answeredFirst(batch, results) : batch, results };
+  } catch (error) {
+    const answered = answeredFirst(batch, results);
+    // The header of a message that is too large is fetched later, on the connection that failed.
+    const end = answered.findIndex(({ disposition }) => disposition === 'too_large');
+    return { messages: end < 0 ? answered : answered.slice(0, end), results, error };
+  } finally {
+    context.parser.flush(context.lane);
+  }
+}
+
+/**
+ * Requests the sources and passes each to a parse thread as it arrives. An answer without content is requested again,
+ * a few times. True: far more bytes arrived than were announced, and the rest of the answer is skipped.
+ */
+async function fetchSources(
+  { session, parser, lane, limits }: FetchContext,
+  batch: readonly SizedMessage[],
+  results: ParseResults,
+): Promise<boolean> {
+  const whole = wholeOf(batch);
+  const bytesMax = sizeErrorMax * Math.max(limits.batch.bytesMax, bytesOf(whole));
+  let bytes = 0;
+  for (let attempt = 0; attempt < emptyAnswersMax; attempt += 1) {
+    const missing = whole.map(({ uid }) => uid).filter((uid) => !results.has(uid));
+    const wanted = results.size + missing.length;
+    if (missing.length === 0) break;
+    for await (const { uid, source } of session.fetch(missing)) {
+      if (source === null || source.length === 0) continue;
+      bytes += source.length;
+      results.set(uid, rejectionObservedLater(parser.parse(source, lane, true)));
+      if (bytes > bytesMax && results.size < wanted) return true;
+    }
+  }
+  return false;
+}
+
+/** Messages up to the first without an answer: these can be committed, since the cursor passes over no message. */
+function answeredFirst(batch: readonly SizedMessage[], results: ParseResults): readonly SizedMessage[] {
+  const end = batch.findIndex(({ uid, disposition }) => disposition === 'whole' && !results.has(uid));
+  return end < 0 ? batch : batch.slice(0, end);
+}
+
+function wholeOf(batch: readonly SizedMessage[]): readonly SizedMessage[] {
+  return batch.filter(({ disposition }) => disposition === 'whole');
+}
+
+// Stage 4: parse
+
+const headerBytesMax = 256 * 1024;
+
+async function parseBatch(context: FetchContext, batch: FetchedBatch): Promise<readonly FetchedMessage[]> {
+  const parsed: FetchedMessage[] = [];
+  for (const message of batch.messages)
+    parsed.push(await parsedMessage(context, message, batch.results.get(message.uid)));
+  return parsed;
+}
+
+async function parsedMessage(
+  context: FetchContext,
+  { disposition, ...listed }: SizedMessage,
+  result: Promise<ParseResult> | undefined,
+): Promise<FetchedMessage> {
+  if (disposition === 'gone') return { ...listed, what: 'vanished' };
+  if (disposition === 'too_large')
+    return { ...listed, what: 'quarantined', reason: 'too_large', ...(await headerOnly(context, listed.uid)) };
+  if (result === undefined) {
+    const sizes = await sizesOf(context.session, [listed.uid]);
+    return sizes?.length === 0
+      ? { ...listed, what: 'vanished' }
+      : { ...listed, what: 'quarantined', reason: 'source_empty', ...(await headerOnly(context, listed.uid)) };
+  }
+  const done = await result;
+  const raw = { compressed: done.compressed, sha256: done.sha256 };
+  if (!done.ok) return { ...listed, what: 'quarantined', reason: done.reason, raw };
+  const { parsed, threadKeys, dedupKey } = done;
+  return { ...listed, what: 'parsed', parsed, threadKeys, dedupKey, raw };
+}
+
+/** The header of a message that is too large to fetch or has no content, as its raw source. */
+async function headerOnly(
+  { session, parser }: FetchContext,
+  uid: number,
+): Promise<{ readonly raw: CompressedSource | null; readonly headMessageId?: string | undefined }> {
+  const header = await session.fetchHeader(uid, headerBytesMax);
+  if (header === null || header.length === 0) return { raw: null };
+  const headMessageId = messageIdIn(header) ?? undefined;
+  return { raw: await parser.compress(header), headMessageId };
+}
+
+// Stage 6: commit
+
+async function commitBatch(round: PollRound, batch: readonly StoredMessage[]): Promise<readonly Decision[]> {
+  const { mailbox, lease, ports, settings, folderEpoch } = round;
+  const batchContext = batchContextOf(mailbox, ports, settings().rules);
+  const decisions = await commitMessages(batch, { lease, folderEpoch, batchContext }, ports.store);
+  for (const decision of decisions) reportCommitted(round, decision);
+  return decisions;
+}
+
+const eventOf: Readonly<Record<Outcome, EventName>> = {
+  ticket_opened: events.messageTicketOpened,
+  reply_added: events.messageReplyAdded,
+  recorded: events.messageRecorded,
+  duplicate: events.messageDuplicate,
+  quarantined: events.messageQuarantined,
+  vanished: events.messageVanished,
+};
+
+/** Counts and logs what is committed. */
+function reportCommitted(round: PollRound, { outcome, ref, changes }: Decision): void {
+  const { mailbox, session, ports, outcomes, poll } = round;
+  outcomes[outcome.outcome] += 1;
+  ports.meter.outcome(mailbox.name, outcome.outcome);
+  const fields = {
+    mailbox: mailbox.name,
+    poll,
+    uid_validity: session.folder.uidValidity,
+    uid: outcome.uid,
+    size_bytes: outcome.sizeBytes,
+    ...(outcome.messageId === null ? {} : { message: outcome.messageId }),
+    ...(ref === null ? {} : { ticket: ref }),
+    ...(outcome.reason === null ? {} : { reason: outcome.reason }),
+  };
+  if (outcome.outcome === 'quarantined') ports.log.warn(fields, eventOf.quarantined);
+  else ports.log.info(fields, eventOf[outcome.outcome]);
+  for (const change of changes) {
+    const about = { mailbox: mailbox.name, poll, message: outcome.messageId, ticket: change.ref };
+    if (change.what === 'reopened') ports.log.info(about, events.ticketReopened);
+    else ports.log.info({ ...about, into: change.into }, events.ticketMerged);
+  }
+}
+
+// Stage 7: post-actions
+
+function pendingOf(decisions: readonly Decision[]): readonly number[] {
+  return decisions.flatMap(({ outcome: { uid, actionPending } }) => (actionPending ? [uid] : []));
+}
+
+/** Runs the post-actions of `uids`, or all that are pending. One that breaks the session is run last in the next round. */
+async function runPostActions(round: PollRound, uids?: readonly number[]): Promise<Failure | null> {
+  const { isolation } = round;
+  try {
+    return await applyPostActions(round, uids ?? (await pendingUids(round)));
+  } catch (error) {
+    if (breaksSession(error)) {
+      isolation.deferPostActions();
+      isolation.changesCourse ||= !isolation.runsPostActionsLast;
+    }
+    throw error;
+  }
 }

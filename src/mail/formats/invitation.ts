@@ -6,7 +6,8 @@
  */
 
 import { plainLine } from '../mime/headers.ts';
-import { storable, textOfHtml } from '../mime/text.ts';
+import { textOfHtml } from '../mime/html.ts';
+import { storable } from '../mime/text.ts';
 import {
   type CalendarComponent,
   type CalendarProperty,

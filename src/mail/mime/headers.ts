@@ -1,8 +1,9 @@
 /**
- * Reads the header block of a mail (RFC 5322 section 2.2) and decodes its fields (RFC 2047, RFC 6532).
+ * Header block of a message (RFC 5322 section 2.2): splits it into fields and decodes them (RFC 2047, RFC 6532).
  *
- * Works on bytes, since headers in the wild hold raw 8-bit text: a value that is no UTF-8 is read in the charset that
- * the mail declares for its body, else as windows-1252. Lines that are no field are skipped; it never fails.
+ * Works on bytes, since real headers hold raw 8-bit text: a value that is no UTF-8 is decoded in the charset that the
+ * message declares for its body, else as windows-1252. Bounded: 10,000 fields, 1,000,000 characters of a field. Lines
+ * that are no field are skipped; never fails.
  */
 import { isUtf8 } from 'node:buffer';
 import { charsetOfLabel } from '../charset/code-pages.ts';
@@ -10,15 +11,15 @@ import { decodeText, detectCharset, isMostlyForeign } from '../charset/decode.ts
 import type { Header } from '../message.ts';
 import { decodeWords } from './encoded-words.ts';
 
-/** One field: name in lower case, value as its raw bytes (one character a byte), still folded. */
+/** One field: name in lower case, value as raw bytes (one character per byte), still folded. */
 export type RawHeader = readonly [name: string, rawValue: string];
 
-/** A mail cut in two; `body` is a view of the same bytes. */
+/** Header fields and body of a message; `body` is a view of the same bytes. */
 export type SplitMessage = { readonly headers: readonly RawHeader[]; readonly body: Uint8Array };
 
-/** The fields that rules ask for later; values are cut at `keptValueLengthMax` characters. */
+/** Fields that are stored with the message; values are cut at `storedValueLengthMax` characters. */
 const storedHeaderNames: ReadonlySet<string> = new Set([
-  // Who wrote it: a person, a machine, a list
+  // Kind of the sender: a person, a program, a list
   'auto-submitted',
   'precedence',
   'x-autoreply',
@@ -34,7 +35,7 @@ const storedHeaderNames: ReadonlySet<string> = new Set([
   'content-type',
   'x-mailer',
   'user-agent',
-  // Whom answers go to, and which address the mail came to
+  // Where replies go, and the address that the message was delivered to
   'return-path',
   'reply-to',
   'sender',
@@ -45,7 +46,7 @@ const storedHeaderNames: ReadonlySet<string> = new Set([
   'envelope-to',
   'resent-from',
   'resent-to',
-  // Whether to trust it, and how urgent it says it is
+  // Trust, and urgency as the sender declares it
   'authentication-results',
   'received-spf',
   'x-spam-flag',
@@ -61,9 +62,9 @@ const storedHeaderNames: ReadonlySet<string> = new Set([
 const storedValueLengthMax = 2000;
 const storedHeadersMax = 200;
 const charsetSearchBytes = 8192;
-/** More fields than anything but an attack has. */
+/** More fields than any message but an attack has. */
 const fieldsMax = 10_000;
-/** Of a single field; what is beyond is not looked at. */
+/** Characters of a single field; the rest is ignored. */
 const fieldLengthMax = 1_000_000;
 
 const lineFeed = 10;
@@ -74,7 +75,7 @@ const escapeByte = 27;
 const dash = 45;
 const semicolon = 59;
 
-/** Cuts at the first empty line and lists the fields before it. */
+/** Splits at the first empty line and lists the fields before it. */
 export function splitMessage(source: Uint8Array): SplitMessage {
   const bytes = Buffer.from(source.buffer, source.byteOffset, source.byteLength);
   const bodyStart = findBody(bytes);
@@ -116,7 +117,7 @@ export function readPartHead(source: Buffer, start: number): PartHead {
   return { headers: readFields(source.toString('latin1', start)), bodyStart: source.length };
 }
 
-/** True when the line before ends with a semicolon: the next one lost the blank that makes it a part of the field. */
+/** True when the previous line ends with a semicolon: this line lost the blank that makes it a continuation. */
 function isBrokenOff(source: Buffer, lineStart: number): boolean {
   let at = lineStart - 1;
   while (source[at] === lineFeed || source[at] === carriageReturn) at -= 1;
@@ -134,7 +135,7 @@ function isField(source: Buffer, start: number, end: number): boolean {
 
 const fieldName = /^[\x21-\x39\x3b-\x7e]+$/u;
 
-/** A parameter at the beginning of a line, as it is left over where mailers fold without a blank. */
+/** A parameter at the beginning of a line, as left by programs that fold without a blank. */
 const looseParameter = /^[\w*-]{1,40}\s{0,9}=/u;
 
 function readFields(block: string): readonly RawHeader[] {
@@ -142,7 +143,7 @@ function readFields(block: string): readonly RawHeader[] {
   let colon = -1;
   for (let start = 0; start < block.length && fields.length < fieldsMax; ) {
     const end = endOfField(block, start);
-    // Looked for anew only once it is passed: many lines without any would take the square.
+    // Searched again only once it is passed: many lines without a colon would take quadratic time.
     if (colon < start) colon = block.indexOf(':', start);
     if (colon < 0) colon = block.length;
     const last = fields.at(-1);
@@ -156,7 +157,7 @@ function readFields(block: string): readonly RawHeader[] {
   return fields;
 }
 
-/** Where the next field begins: after the first line end that no blank follows. */
+/** Offset of the next field: after the first line end that no blank follows. */
 function endOfField(block: string, start: number): number {
   for (let at = block.indexOf('\n', start); at >= 0; at = block.indexOf('\n', at + 1)) {
     const next = block.charCodeAt(at + 1);
@@ -176,8 +177,8 @@ export function firstRaw(headers: readonly RawHeader[], name: string): string | 
 }
 
 /**
- * What raw 8-bit fields are likely to be in: the charset that the mail declares, or the first that a part near its
- * beginning declares; null where none says more than ASCII or UTF-8.
+ * Likely charset of raw 8-bit fields: the one that the message declares, or the first that a part near its beginning
+ * declares; null where none but ASCII or UTF-8 is declared.
  */
 export function declaredCharset({ headers, body }: SplitMessage): string | null {
   const bodyStart = Buffer.from(body.buffer, body.byteOffset, Math.min(body.length, charsetSearchBytes));
@@ -190,27 +191,30 @@ export function declaredCharset({ headers, body }: SplitMessage): string | null 
 }
 
 /**
- * The charset for raw fields of the mail whose first bytes are `source`: null where they need none, being ASCII or
- * UTF-8; what the mail declares; else what its bytes look like, since a single field is too short to tell.
+ * The charset for raw fields of the message whose first bytes are `source`: null where they are ASCII or UTF-8; the
+ * declared one; else the one detected in all of them, since a single field is too short for detection.
  */
-export function headerCharset(source: Buffer, mail: SplitMessage): string | null {
-  const block = source.subarray(0, source.length - mail.body.length);
+export function headerCharset(source: Buffer, message: SplitMessage): string | null {
+  const block = source.subarray(0, source.length - message.body.length);
   if (isUtf8(block) && !block.includes(escapeByte)) return null;
-  const declared = declaredCharset(mail);
+  const declared = declaredCharset(message);
   if (declared !== null && charsetOfLabel(declared) !== 'windows-1252') return declared;
-  // The label that programs write by default is not believed over fields that are foreign throughout.
-  const fields = Buffer.from(mail.headers.map(([, value]) => (foreign.test(value) ? value : '')).join(' '), 'latin1');
-  const looksLike = isMostlyForeign(fields) ? detectCharset(fields) : null;
-  return looksLike ?? declared ?? detectCharset(source.subarray(0, block.length + charsetSearchBytes));
+  // The default label of many programs is not believed where the fields are mostly non-ASCII.
+  const fields = Buffer.from(
+    message.headers.map(([, value]) => (nonAscii.test(value) ? value : '')).join(' '),
+    'latin1',
+  );
+  const detected = isMostlyForeign(fields) ? detectCharset(fields) : null;
+  return detected ?? declared ?? detectCharset(source.subarray(0, block.length + charsetSearchBytes));
 }
 
-const foreign = /[\x80-\xff\x1b]/u;
+const nonAscii = /[\x80-\xff\x1b]/u;
 
-/** Unfolds and decodes the bytes to text; encoded words are left, for fields with a structure of their own. */
+/** Unfolds a field and decodes its bytes to text; encoded words stay, for structured fields. */
 export function unfold(rawValue: string, charset: string | null): string {
   const value = rawValue.slice(0, fieldLengthMax);
   const unfolded = value.includes('\n') ? value.replace(/\r?\n/gu, '') : value;
-  if (!foreign.test(unfolded)) return plainLine(unfolded);
+  if (!nonAscii.test(unfolded)) return plainLine(unfolded);
   const escaped = unfolded.includes('=?') ? unfolded.replace(encodedWord, escapeRawBytes) : unfolded;
   return plainLine(decodeText(Buffer.from(escaped, 'latin1'), null, charset));
 }
@@ -221,17 +225,17 @@ export function decodeField(rawValue: string, charset: string | null): string {
   return value.includes('=?') ? plainLine(decodeWords(value)) : value;
 }
 
-/** The Q form of an encoded word (RFC 2047 section 4.2). */
+/** An encoded word in the Q encoding (RFC 2047 section 4.2). */
 const encodedWord = /=\?[^?\s]{1,80}\?q\?[^?]*\?=/giu;
 
-/** Raw bytes do not belong in an encoded word; escaped they are read in the charset that the word names. */
+/** Raw bytes do not belong in an encoded word; escaped, they are decoded in the charset of the word. */
 function escapeRawBytes(word: string): string {
   return word.replace(/[\x80-\xff]/gu, (byte) => `=${byte.charCodeAt(0).toString(16).toUpperCase()}`);
 }
 
 const controls = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/u;
 
-/** One line without control characters (those that part words become spaces) and without broken surrogates. */
+/** One line without control characters (those that separate words become spaces) and without lone surrogates. */
 export function plainLine(text: string): string {
   if (!controls.test(text)) return text.trim().toWellFormed();
   return text
@@ -241,7 +245,7 @@ export function plainLine(text: string): string {
     .toWellFormed();
 }
 
-/** The fields that `keptHeaders` names, decoded, in the order of the mail. */
+/** The fields listed in `storedHeaderNames`, decoded, in the order of the message. */
 export function storedHeaders(headers: readonly RawHeader[], charset: string | null): readonly Header[] {
   return headers
     .filter(([name]) => storedHeaderNames.has(name))

@@ -1,4 +1,4 @@
-/** What `text.ts` uses of html-to-text, which ships no types of its own. */
+/** Types of html-to-text, which ships none: as much as `html.ts` uses. */
 declare module 'html-to-text' {
   type Selector = { selector: string; format?: string; options?: Record<string, unknown> };
   type Options = { wordwrap?: number | false; selectors?: Selector[]; limits?: { maxDepth?: number } };

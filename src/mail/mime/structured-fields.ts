@@ -1,19 +1,20 @@
 /**
- * Reads address fields (RFC 5322 section 3.4): names and addresses in their order, groups flattened.
+ * Structured header fields (RFC 5322): address lists (section 3.4), message identifiers (3.6.4) and dates (3.3 and 4.3).
  *
- * The grammar is nodemailer's, which takes what mailers write instead of it. Names are decoded after they are cut out,
- * so that a comma within an encoded word parts nobody. Entries with neither name nor address are left out, and so is
- * what comes after `lengthMax` characters or `addressesMax` entries.
+ * nodemailer's address parser splits address fields, since it accepts what mail programs write; names are decoded after
+ * that, so that a comma within an encoded word separates nothing. Bounded: 500,000 characters and 5,000 addresses per
+ * field name, 1,000 message identifiers. What cannot be read is left out or null; never fails.
  */
-
 import parseAddresses from 'nodemailer/lib/addressparser';
 import type { Address } from '../message.ts';
 import { decodeWords } from './encoded-words.ts';
-import { declaredCharset, decodeField, firstRaw, plainLine, type RawHeader, splitMessage, unfold } from './headers.ts';
+import { plainLine, type RawHeader, unfold } from './headers.ts';
 
-/** Of all fields of one name together; room for thousands of addresses. */
+// Address lists
+
+/** Characters of all fields of one name together; room for thousands of addresses. */
 const lengthMax = 500_000;
-/** Of all fields of one name together: more than any server delivers to. */
+/** Addresses of all fields of one name together: more than any server delivers to. */
 const addressesMax = 5_000;
 
 /** All addresses of every field of that name. `charset` is for raw bytes. */
@@ -30,11 +31,11 @@ export function readAddresses(headers: readonly RawHeader[], name: string, chars
   return addresses;
 }
 
-/** Nearly all fields: one address, and a name without any special character before it. */
-const usual = /^([^"<>()@,;:\\[\]]{0,200})<([\w.+=-]{1,200}@[\w.-]{1,200})>$/u;
+/** Fast path for nearly all fields: one address, after a name without special characters. */
+const simpleAddress = /^([^"<>()@,;:\\[\]]{0,200})<([\w.+=-]{1,200}@[\w.-]{1,200})>$/u;
 
 function listAddresses(value: string): readonly Address[] {
-  const [, name, address] = usual.exec(value) ?? [];
+  const [, name, address] = simpleAddress.exec(value) ?? [];
   if (name !== undefined && address !== undefined) return decodeEntry({ name: name.trim(), address });
   return parseAddresses(value, { flatten: true })
     .flatMap(decodeEntry)
@@ -42,8 +43,8 @@ function listAddresses(value: string): readonly Address[] {
 }
 
 function decodeEntry({ name, address }: Address): readonly Address[] {
-  const decodedName = decode(name);
-  // Some programs encode the whole field, brackets and all.
+  const decodedName = decodePhrase(name);
+  // Some programs encode the whole field, brackets included.
   if (address === '' && decodedName !== name && decodedName.includes('@')) {
     return parseAddresses(decodedName, { flatten: true }).map((one) => ({
       name: plainLine(one.name),
@@ -51,55 +52,49 @@ function decodeEntry({ name, address }: Address): readonly Address[] {
     }));
   }
   // A dot at the end belongs to the sentence around it, not to the domain (RFC 5321 section 2.3.5).
-  return [{ name: decodedName, address: decode(address).replace(/\.$/u, '') }];
+  return [{ name: decodedName, address: decodePhrase(address).replace(/\.$/u, '') }];
 }
 
-const decode = (text: string) => plainLine(text.includes('=?') ? decodeWords(text) : text);
+const decodePhrase = (text: string) => plainLine(text.includes('=?') ? decodeWords(text) : text);
 
-/**
- * Reads the Message-IDs of Message-ID, In-Reply-To and References fields (RFC 5322 section 3.6.4), broken ones too.
- *
- * What stands in angle brackets is an id, white space inside it dropped. Where a field has no bracket at all, each
- * word with an @ is taken, and for a Message-ID field whatever is there. It never fails: nothing readable is no id.
- */
+// Message identifiers
 
-/** References of a long thread; the nearest ones are kept. */
+/** Identifiers of a long References field; the nearest ones stay. */
 const idsMax = 1000;
 
-const notInIds = /[\s\u0000-\u001f\u007f-\u009f]+/gu;
+const blanksAndControls = /[\s\u0000-\u001f\u007f-\u009f]+/gu;
 const bracketed = /<([^<>]*)(?:>|$|(?=<))/gu;
 const comment = /\([^()]*\)/gu;
 
-const tidy = (id: string) => id.replace(notInIds, '');
+const withoutBlanks = (id: string) => id.replace(blanksAndControls, '');
 
-/** Ids without brackets, in the order of the field, each once. `value` is the unfolded field. */
+/**
+ * Identifiers without brackets, in the order of the field, each once. `value` is the unfolded field. Where it has no
+ * brackets at all, each word with an @ is an identifier.
+ */
 export function readMessageIds(value: string): readonly string[] {
-  const inBrackets = [...value.matchAll(bracketed)].map((match) => tidy(match[1] ?? '')).filter((id) => id !== '');
+  const inBrackets = [...value.matchAll(bracketed)]
+    .map((match) => withoutBlanks(match[1] ?? ''))
+    .filter((id) => id !== '');
   const ids = inBrackets.length > 0 ? inBrackets : bareIds(value);
   return [...new Set(ids)].slice(-idsMax);
 }
 
 function bareIds(value: string): readonly string[] {
   const words = value.replace(comment, ' ').split(/[\s,;<>"]+/u);
-  return words.map(tidy).filter((word) => /.@./u.test(word));
+  return words.map(withoutBlanks).filter((word) => /.@./u.test(word));
 }
 
-/** The id of a Message-ID field, or null where there is none. */
+/** The identifier of a Message-ID field, which may be any text; null where it is empty. */
 export function readMessageId(value: string): string | null {
-  return readMessageIds(value)[0] ?? (tidy(value.replace(comment, ' ').replace(/[<>]/gu, '')) || null);
+  return readMessageIds(value)[0] ?? (withoutBlanks(value.replace(comment, ' ').replace(/[<>]/gu, '')) || null);
 }
 
-/**
- * Reads the Date field (RFC 5322 sections 3.3 and 4.3).
- *
- * Tolerates what mailers write: no weekday, two-digit years, no seconds, named zones, dots between the digits, the
- * order of C's `asctime`, ISO 8601. A missing or unknown zone counts as UTC, never as the zone of this machine.
- * Impossible dates and those before 1970 are unreadable.
- */
+// Dates
 
 const months = ['jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', 'oct', 'nov', 'dec'];
 
-/** RFC 5322 section 4.3, hours east of Greenwich. */
+/** Obsolete zones (RFC 5322 section 4.3), hours east of UTC. */
 const zoneHours: Readonly<Record<string, number>> = {
   est: -5,
   edt: -4,
@@ -111,17 +106,21 @@ const zoneHours: Readonly<Record<string, number>> = {
   pdt: -7,
 };
 
-const usualDate =
+const rfcDate =
   /(?<day>\d{1,2})[\s.-]+(?<month>[a-z]{3})[a-z]*[\s.,-]+(?<year>\d{2,4})[\s,]+(?<hour>\d{1,2})[:.](?<minute>\d{1,2})(?:[:.](?<second>\d{1,2}))?(?:\.\d+)?\s*(?<zone>[+-]\s?\d{4}|[a-z]{1,5})?/iu;
 const asctime =
   /(?<month>[a-z]{3})\s+(?<day>\d{1,2}),?\s+(?<hour>\d{1,2}):(?<minute>\d{2})(?::(?<second>\d{2}))?\s+(?<zone>[a-z]{1,5}\s+)?(?<year>\d{4})/iu;
 const iso =
   /(?<year>\d{4})-(?<month>\d{2})-(?<day>\d{2})[\sT]+(?<hour>\d{2}):(?<minute>\d{2})(?::(?<second>\d{2}))?(?:\.\d+)?\s*(?<zone>[+-]\d{2}:?\d{2}|Z)?/u;
 
-/** Milliseconds since 1970 (UTC), or null. `value` is the unfolded field. */
+/**
+ * Milliseconds since 1970 (UTC) of a Date field; null for a missing, impossible or older date. `value` is the unfolded
+ * field. Also read: no weekday, no seconds, dots between the digits, C's `asctime`, ISO 8601. A missing or unknown zone
+ * counts as UTC, never as the zone of this machine.
+ */
 export function readSentAt(value: string): number | null {
   const text = value.slice(0, 200);
-  const groups = (usualDate.exec(text) ?? asctime.exec(text) ?? iso.exec(text))?.groups;
+  const groups = (rfcDate.exec(text) ?? asctime.exec(text) ?? iso.exec(text))?.groups;
   if (groups === undefined) return null;
   const number = (name: string) => Number(groups[name] ?? 0);
   const year = fullYear(number('year'), groups.year?.length ?? 0);
@@ -149,45 +148,4 @@ function zoneMinutes(zone: string): number {
   if (numeric === undefined) return (zoneHours[zone.trim().toLowerCase()] ?? 0) * 60;
   const minutes = Number(numeric.hours) * 60 + Number(numeric.minutes);
   return numeric.sign === '-' ? -minutes : minutes;
-}
-
-/**
- * Who sent a mail and what it is about, from the first bytes of it: for lists of mails that could not be parsed.
- *
- * Works on any bytes, also when they end in the middle of the header; what is not there is empty. It never fails.
- */
-
-export type HeaderSummary = {
-  /** The From field as text. */
-  readonly from: string;
-  /** The address in it, lower case; empty where there is none. */
-  readonly address: string;
-  readonly subject: string;
-};
-
-const headBytesMax = 256 * 1024;
-const fieldLengthMax = 2000;
-
-export function readHeaderSummary(source: Uint8Array): HeaderSummary {
-  const mail = splitMessage(source.subarray(0, headBytesMax));
-  const charset = declaredCharset(mail);
-  const field = (name: string) => decodeField((firstRaw(mail.headers, name) ?? '').slice(0, fieldLengthMax), charset);
-  const from = field('from');
-  return { from, address: addressIn(from), subject: field('subject') };
-}
-
-/** null where there is none. The same as the parser finds. */
-export function messageIdIn(source: Uint8Array): string | null {
-  const mail = splitMessage(source.subarray(0, headBytesMax));
-  const raw = (firstRaw(mail.headers, 'message-id') ?? '').slice(0, fieldLengthMax);
-  return readMessageId(unfold(raw, declaredCharset(mail)));
-}
-
-/** What stands in the last angle brackets, else the first word with an at sign. */
-function addressIn(from: string): string {
-  const end = from.lastIndexOf('>');
-  const start = from.lastIndexOf('<', end);
-  const inBrackets = start >= 0 && end > start ? from.slice(start + 1, end).trim() : null;
-  const word = inBrackets ?? from.split(/[\s,;]/u).find((one) => one.includes('@')) ?? '';
-  return word.toLowerCase();
 }

@@ -4,8 +4,9 @@ import { describe, expect, test } from 'vitest';
 import { contentHash } from '../../../src/mail/fingerprint.ts';
 import { safeName, shownContentIds } from '../../../src/mail/mime/attachments.ts';
 import { declaredCharset, decodeField, splitMessage, storedHeaders } from '../../../src/mail/mime/headers.ts';
+import { textOfHtml } from '../../../src/mail/mime/html.ts';
 import { readMessageId, readMessageIds, readSentAt } from '../../../src/mail/mime/structured-fields.ts';
-import { storable, textOfHtml } from '../../../src/mail/mime/text.ts';
+import { storable } from '../../../src/mail/mime/text.ts';
 
 const bytes = (text: string) => new Uint8Array(Buffer.from(text, 'latin1'));
 

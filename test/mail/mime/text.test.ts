@@ -1,6 +1,7 @@
 /** Line ends of texts of any length. */
 import { expect, test } from 'vitest';
-import { storable, textOfHtml } from '../../../src/mail/mime/text.ts';
+import { textOfHtml } from '../../../src/mail/mime/html.ts';
+import { storable } from '../../../src/mail/mime/text.ts';
 import { markText } from '../../../src/mail/quote/quote.ts';
 
 test.each([
