@@ -350,14 +350,18 @@ export function causeCode(error: unknown): string {
 
 const diskFullCodes = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 
-/** Runs `task`; an error of the file system becomes `disk_full` or `disk_failed` about `what`. */
-export async function onDisk<T>(what: string, task: () => Promise<T>): Promise<T> {
+/**
+ * Runs `task`; an error of the file system becomes `disk_full` or `disk_failed` about `what`. `hint` is for
+ * `disk_failed`; left out: the hint of that code.
+ */
+export async function onDisk<T>(what: string, task: () => Promise<T>, hint?: string): Promise<T> {
   try {
     return await task();
   } catch (error) {
     if (isFailure(error)) throw error;
     const code = causeCode(error);
-    const kind = diskFullCodes.has(code) ? 'disk_full' : 'disk_failed';
-    throw new Failure(kind, `${what} cannot be written or read (${code})`, { cause: error });
+    const message = `${what} cannot be written or read (${code})`;
+    if (diskFullCodes.has(code)) throw new Failure('disk_full', message, { cause: error });
+    throw new Failure('disk_failed', message, { cause: error, ...(hint === undefined ? {} : { hint }) });
   }
 }

@@ -101,7 +101,7 @@ describe('a configuration that is wrong ends with one line, a hint and exit code
     if (command === 'check') expect(stdout).toContain(`failed  configuration: ${message}\n`);
     else
       expect(stderr).toBe(
-        `ticketmaild: ${message}\nhint: Correct the file or the environment variable that is named.\n`,
+        `ticketmaild: ${message}\nhint: Correct the named line of the configuration file, or the named environment variable.\n`,
       );
   });
 
@@ -127,7 +127,7 @@ test('a safety rule that refuses ends with exit code 3, trouble outside with 1',
     stdout: '',
     stderr:
       'ticketmaild: --tls none to mail.example, which is another machine\n' +
-      'hint: A password would cross the network unencrypted: use TLS, or add --allow-plaintext if you accept that.\n',
+      'hint: The password would cross the network unencrypted: use TLS, or add --allow-plaintext if you accept that.\n',
   });
   expect(outside.code).toBe(1);
   expect(outside.stderr).toMatch(/^ticketmaild: 127\.0\.0\.1:\d+: [^\n]+\nhint: [^\n]+\n$/);
@@ -193,14 +193,14 @@ describe('signals', () => {
   });
 
   test('the second ends it at once', async () => {
-    const own = { ...env, TICKETMAILD_DATA_DIR: join(folder.path, 'busy'), TICKETMAILD_STOP_DRAIN_S: '60' };
+    const own = { ...env, TICKETMAILD_DATA_DIR: join(folder.path, 'busy'), TICKETMAILD_SHUTDOWN_TIMEOUT_S: '60' };
     await using dovecot = await startDovecot();
     await using proxy = await startFaultProxy({ host: '127.0.0.1', port: dovecot.port });
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', [
       Buffer.from(`Subject: large\r\n\r\n${'x'.repeat(70)}\r\n`.padEnd(500_000, 'x')),
     ]);
-    await add('stalling', proxy.port, own, ['--user', user, '--from', 'all']);
+    await add('stalling', proxy.port, own, ['--user', user, '--since', 'all']);
     proxy.fault = { kind: 'stall_after', bytes: 100_000 };
     await using daemon = startDaemon(['run'], { env: own, cwd: folder.path });
     while (proxy.bytesFromServer < 100_000) await wait(20);

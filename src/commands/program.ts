@@ -98,8 +98,8 @@ function addMailboxCommands(mailbox: Command, { plain }: Actions): void {
     .option('--user <user>', 'the login name (required)')
     .option(...passwordStdin)
     .option('--folder <folder>', 'the folder to poll (default: INBOX)')
-    .option('--from <start>', 'which mails: now, all or a date such as 2026-01-31 (default: now)')
-    .option('--after <action>', 'then: seen, move:FOLDER, delete or leave (default: seen)')
+    .option('--since <start>', 'which mails: now, all or a date such as 2026-01-31 (default: now)')
+    .option('--on-success <action>', 'then: seen, move:FOLDER, delete or leave (default: seen)')
     .option('--interval <seconds>', 'seconds between two polls (default: poll.interval_s)')
     .option(
       '--address <address>',
@@ -150,8 +150,8 @@ function addChangeCommands(mailbox: Command, { plain }: Actions): void {
     .option('--new-password', 'ask for another password, too')
     .option(...passwordStdin)
     .option('--folder <folder>', 'the folder to poll')
-    .option('--from <start>', 'where another folder begins: now, all or a date (default: as before)')
-    .option('--after <action>', 'seen, move:FOLDER, delete or leave')
+    .option('--since <start>', 'where another folder begins: now, all or a date (default: as before)')
+    .option('--on-success <action>', 'seen, move:FOLDER, delete or leave')
     .option('--interval <seconds>', 'seconds between two polls, or default')
     .option('--allow-plaintext', 'accept a password in clear to another machine with --tls none')
     .option('--no-probe', 'store it untried')
@@ -211,7 +211,7 @@ function addTicketCommands(program: Command, actions: Actions): void {
     .requiredOption('--uid <uid>', 'its UID, as message list shows it')
     .requiredOption('--output <file>', 'the file to write; it must not exist yet')
     .action(plain(async () => (await import('./message.ts')).saveSource));
-  addReplayCommand(message, actions);
+  addReprocessCommand(message, actions);
 }
 
 /**
@@ -294,7 +294,7 @@ const wait = ['--wait <seconds>', 'how long to wait for workers that lack the ke
 const force = ['--force', 'go on although a worker that runs lacks the key'] as const;
 
 function addKeyCommands(program: Command, { plain }: Actions): void {
-  const key = program.command('key').description('show, back up, protect and rescue the key file');
+  const key = program.command('key').description('show, back up, protect and recover the key file');
   reporting(key, 'show', 'show the fingerprints and the state of the key file, never its bytes').action(
     plain(async () => (await import('./key.ts')).showKey),
   );
@@ -312,8 +312,8 @@ function addKeyCommands(program: Command, { plain }: Actions): void {
   reporting(key, 'unprotect', 'write the key file without its passphrase').action(
     plain(async () => (await import('./key.ts')).unprotectKey),
   );
-  reporting(key, 'rescue', 'let the running daemon write a lost key file back').action(
-    plain(async () => (await import('./key.ts')).rescueKey),
+  reporting(key, 'recover', 'let the running daemon write a lost key file back').action(
+    plain(async () => (await import('./key.ts')).recoverKey),
   );
 }
 
@@ -340,10 +340,10 @@ function addEncryptionCommands(program: Command, { plain, draining }: Actions): 
   reporting(encryption, 'disable', 'switch encryption off: store every password readable')
     .option(...yes)
     .action(draining(async () => (await import('./encryption/change.ts')).disableEncryption));
-  reporting(encryption, 'accept-restored', 'put the switch in force again after a restored backup or a foreign row')
+  reporting(encryption, 'trust-restored', 'put the switch in force again after a restored backup or a foreign row')
     .option(...yes)
     .option('--accept-off', 'acknowledge that encryption, which was on, may be off afterwards')
-    .action(plain(async () => (await import('./encryption/change.ts')).acceptRestoredSwitch));
+    .action(plain(async () => (await import('./encryption/change.ts')).trustRestoredSwitch));
   reporting(encryption, 'replace-lost-key', 'put a new key in the place of one that is lost for good')
     .option('--accept-password-loss', 'acknowledge that passwords under the lost key have to be set anew')
     .option(...force)
@@ -376,9 +376,9 @@ function addQuarantineCommands(program: Command, { plain, draining }: Actions): 
   listing(quarantine, 'show', 'show one mail in quarantine')
     .argument('<id>', 'as quarantine list shows it')
     .action((id, options) => show({ ...options, id }));
-  const retry = draining(async () => (await import('./quarantine.ts')).retryHeldMails);
-  settling(listing(quarantine, 'retry', 'parse and decide mails again, under the rules and limits of now')).action(
-    (ids, options) => retry({ ...options, ids }),
+  const requeue = draining(async () => (await import('./quarantine.ts')).retryHeldMails);
+  settling(listing(quarantine, 'requeue', 'parse and decide mails again, under the rules and limits of now')).action(
+    (ids, options) => requeue({ ...options, ids }),
   );
   const release = draining(async () => (await import('./quarantine.ts')).releaseHeldMails);
   settling(listing(quarantine, 'release', 'take mails in as they are, whatever held them back')).action(
@@ -398,13 +398,13 @@ function addQuarantineCommands(program: Command, { plain, draining }: Actions): 
     .action(plain(async () => (await import('./audit-log.ts')).listQuarantineLog));
 }
 
-function addReplayCommand(message: Command, { draining }: Actions): void {
-  const replay = draining(async () => (await import('./message.ts')).replayMessages);
-  listing(message, 'replay', 'read stored mails again from their sources, under the rules of now')
+function addReprocessCommand(message: Command, { draining }: Actions): void {
+  const reprocess = draining(async () => (await import('./message.ts')).reprocessMessages);
+  listing(message, 'reprocess', 'read stored mails again from their sources, under the rules of now')
     .argument('[id]', 'id of one message, as message list --full --json shows it')
     .option('--mailbox <name>', 'all of this mailbox')
     .option('--since <time>', 'of those, what arrived since: 2h, 3d, today, 2026-01-31')
-    .action((id, options) => replay({ ...options, id }));
+    .action((id, options) => reprocess({ ...options, id }));
 }
 
 function filtered(command: Command): Command {

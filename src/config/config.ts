@@ -36,7 +36,7 @@ export type AdminConfig = {
   /** The origin under which browsers reach it, as `https://desk.example.org`; null: by the name of the listening address. */
   readonly origin: string | null;
   /** A session ends when nothing is asked for so long. */
-  readonly idleMs: number;
+  readonly sessionTimeoutMs: number;
 };
 
 export type Config = {
@@ -59,16 +59,16 @@ export type Config = {
     readonly connectTimeoutMs: number;
     readonly commandTimeoutMs: number;
     /** Longest wait after failures in a row. */
-    readonly backOffMsMax: number;
-    /** Refused logins in a row after which a mailbox is left alone for `loginPauseMs`, or until its row changes. */
-    readonly loginRefusalsMax: number;
-    readonly loginPauseMs: number;
+    readonly backoffMsMax: number;
+    /** Refused logins in a row after which a mailbox is left alone for `loginSuspendMs`, or until its row changes. */
+    readonly loginFailuresMax: number;
+    readonly loginSuspendMs: number;
   };
   /** Connections that stay open to hear of new mail at once (IDLE), in all and per mail host; 0: none. */
-  readonly push: { readonly connectionsMax: number; readonly connectionsPerHostMax: number };
+  readonly idle: { readonly connectionsMax: number; readonly connectionsPerHostMax: number };
   readonly message: {
     /** A larger mail is not downloaded: it goes to quarantine with its headers. */
-    readonly bytesMax: number;
+    readonly sizeBytesMax: number;
     /** Bounds of one window, and so of one transaction. */
     readonly batchMessagesMax: number;
     readonly batchBytesMax: number;
@@ -84,8 +84,8 @@ export type Config = {
   };
   /** An answer that comes so long after its ticket was closed opens a new one. null: never. */
   readonly tickets: { readonly reopenMs: number | null };
-  readonly raw: { readonly keepDays: number };
-  readonly stop: { readonly drainMs: number };
+  readonly raw: { readonly retentionDays: number };
+  readonly shutdown: { readonly timeoutMs: number };
   /** Tells workers that share a data folder apart; '' for the only one. */
   readonly worker: { readonly name: string };
 };

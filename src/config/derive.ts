@@ -38,29 +38,29 @@ export function derive(from: Derivation): { config: Config; problems: readonly P
       leaseMs: poll.lease_s * 1000,
       connectTimeoutMs: poll.connect_timeout_s * 1000,
       commandTimeoutMs: poll.command_timeout_s * 1000,
-      backOffMsMax: poll.back_off_s_max * 1000,
-      loginRefusalsMax: poll.login_refusals_max,
-      loginPauseMs: poll.login_pause_h * 3_600_000,
+      backoffMsMax: poll.backoff_max_s * 1000,
+      loginFailuresMax: poll.login_failures_max,
+      loginSuspendMs: poll.login_suspend_h * 3_600_000,
     },
-    push: {
-      connectionsMax: settings.push.connections_max,
-      connectionsPerHostMax: Math.min(settings.push.connections_per_host_max, settings.push.connections_max),
+    idle: {
+      connectionsMax: settings.idle.connections_max,
+      connectionsPerHostMax: Math.min(settings.idle.connections_per_host_max, settings.idle.connections_max),
     },
     message: {
-      bytesMax: message.bytes_max_mb * megabyte,
+      sizeBytesMax: message.max_size_mb * megabyte,
       batchMessagesMax: message.batch_messages_max,
-      batchBytesMax: message.batch_bytes_max_mb * megabyte,
+      batchBytesMax: message.batch_max_mb * megabyte,
       parseTimeoutMs: message.parse_timeout_s * 1000,
       parseMemoryMb: message.parse_memory_mb,
       parseThreads: message.parse_threads,
     },
     limits: {
-      senderPerHourMax: settings.limits.sender_per_hour || null,
-      senderExempt: settings.limits.sender_exempt.map((address) => address.toLowerCase()),
+      senderPerHourMax: settings.limits.sender_limit_per_hour || null,
+      senderExempt: settings.limits.sender_limit_exempt.map((address) => address.toLowerCase()),
     },
     tickets: { reopenMs: settings.tickets.reopen_days * dayMs || null },
-    raw: { keepDays: settings.raw.keep_days },
-    stop: { drainMs: settings.stop.drain_s * 1000 },
+    raw: { retentionDays: settings.raw.retention_days },
+    shutdown: { timeoutMs: settings.shutdown.timeout_s * 1000 },
     worker: { name: settings.worker.name },
   };
   return { config, problems };
@@ -83,13 +83,13 @@ function combinations({ settings, document }: Derivation): readonly Problem[] {
     problems.push({ path, rule });
   }
   // A parse holds the source, its decoded text and its attachments at the same time.
-  const memory = message.bytes_max_mb * 4;
+  const memory = message.max_size_mb * 4;
   if (message.parse_memory_mb < memory) {
-    const path = written('message.parse_memory_mb') ? 'message.parse_memory_mb' : 'message.bytes_max_mb';
+    const path = written('message.parse_memory_mb') ? 'message.parse_memory_mb' : 'message.max_size_mb';
     const rule =
-      path === 'message.bytes_max_mb'
+      path === 'message.max_size_mb'
         ? `must be a quarter of message.parse_memory_mb (${message.parse_memory_mb}) or less${butIs(document, path)}`
-        : `must be 4 times message.bytes_max_mb (${memory}) or more${butIs(document, path)}`;
+        : `must be 4 times message.max_size_mb (${memory}) or more${butIs(document, path)}`;
     problems.push({ path, rule });
   }
   return problems;
@@ -203,7 +203,7 @@ function admin(from: Derivation, problems: Problem[]): AdminConfig | null {
     problems.push({ path, rule: `${rule}${butIs(document, path)}` });
   }
   const origin = originOf(from, { isInClear, isAnyAddress: everyAddress.has(address.host) && tls !== null }, problems);
-  return { ...address, tls, proxies, origin, idleMs: settings.admin.idle_min * 60_000 };
+  return { ...address, tls, proxies, origin, sessionTimeoutMs: settings.admin.session_timeout_min * 60_000 };
 }
 
 const everyAddress: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
@@ -275,8 +275,8 @@ function http({ settings, document }: Derivation, problems: Problem[]): Config['
     problems.push({ path, rule: `${rule}${butIs(document, path)}` });
     return null;
   }
-  if (!isLoopback(address.host) && !settings.http.expose) {
-    const rule = 'must be an address of this machine alone (127.0.0.1, [::1]) unless http.expose is true';
+  if (!isLoopback(address.host) && !settings.http.allow_remote) {
+    const rule = 'must be an address of this machine alone (127.0.0.1, [::1]) unless http.allow_remote is true';
     problems.push({ path, rule: `${rule}${butIs(document, path)}` });
   }
   return address;

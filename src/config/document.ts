@@ -6,7 +6,7 @@
  */
 
 import { parse, TomlError } from 'smol-toml';
-import type { z } from 'zod';
+import type { core } from 'zod/mini';
 import { Failure } from '../errors.ts';
 import { allSettings, neverShown, type Setting, tableNames } from './schema.ts';
 
@@ -218,7 +218,7 @@ export type Problem = {
 const shownCharactersMax = 60;
 
 /** The problems of a document that the schema found, one a key. */
-export function schemaProblems(document: Document, issues: readonly z.core.$ZodIssue[]): readonly Problem[] {
+export function schemaProblems(document: Document, issues: readonly core.$ZodIssue[]): readonly Problem[] {
   const problems = issues.flatMap((issue): readonly Problem[] => {
     const path = issue.path.join('.');
     if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => unknownKey(document, issue.path, key));

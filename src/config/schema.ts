@@ -1,123 +1,267 @@
 /**
- * The table of settings: every key of the configuration file with its type, its limits and its default.
+ * Configuration schema: every key with its type, limits, default and description, strict at every level (zod).
  *
- * One zod schema, strict at every level. The text of each zod issue is what is allowed there ("a whole number of
- * seconds from 1 to 86400"), so that one sentence can be made of it. The names of the environment variables follow
- * from the schema.
+ * The message of each zod issue states what is allowed there ("a whole number of seconds from 1 to 86400"). Names of the
+ * environment variables, `config/ticketmaild.toml` and the table in `config/README.md` are derived from it
+ * (`npm run reference`).
  */
 import { isIP } from 'node:net';
-import { z } from 'zod';
+import * as z from 'zod/mini';
 
-function wholeNumber(of: string, from: number, to: number, fallback: number) {
-  const error = `a whole number${of === '' ? '' : ` of ${of}`} from ${from} to ${to}`;
-  return z.int({ error }).min(from, { error }).max(to, { error }).default(fallback);
+/** Documentation of a key; `allowed` completes "must be …". */
+type SettingText = {
+  readonly type: Setting['type'];
+  readonly allowed: string;
+  readonly meaning: string;
+  /** Further sentences for `config/ticketmaild.toml`. */
+  readonly more?: string;
+};
+
+const texts = z.registry<SettingText>();
+
+type Meaning = Pick<SettingText, 'meaning' | 'more'> | string;
+
+function documented<T extends z.ZodMiniType>(schema: T, type: Setting['type'], allowed: string, meaning: Meaning): T {
+  texts.add(schema, { type, allowed, ...(typeof meaning === 'string' ? { meaning } : meaning) });
+  return schema;
 }
 
-function choice<const T extends readonly [string, string, ...string[]]>(values: T, fallback: T[number]) {
+function wholeNumber(of: string, from: number, to: number, fallback: number, meaning: Meaning) {
+  const error = `a whole number of ${of} from ${from} to ${to}`;
+  const number = z.int({ error }).check(z.minimum(from, { error }), z.maximum(to, { error }));
+  return documented(z._default(number, fallback), 'number', error, meaning);
+}
+
+function choice<const T extends readonly [string, string, ...string[]]>(
+  values: T,
+  fallback: T[number],
+  meaning: Meaning,
+) {
   const quoted = values.map((value) => `"${value}"`);
   const error = `${quoted.slice(0, -1).join(', ')} or ${quoted.at(-1)}`;
-  return z.enum(values, { error }).default(fallback);
+  return documented(z._default(z.enum(values, { error }), fallback), 'text', error, meaning);
 }
 
-const text = (fallback: string) => z.string({ error: 'a text in quotes' }).default(fallback);
-const addressesMax = 1000;
-const mailAddresses = `a list of at most ${addressesMax} mail addresses, as ["monitor@example.org"]`;
-const addressForm = /^[^\s@,]{1,64}@[^\s@,]{1,255}$/u;
-const isAddressList = (value: unknown): value is readonly string[] =>
-  Array.isArray(value) &&
-  value.length <= addressesMax &&
-  value.every((one) => typeof one === 'string' && addressForm.test(one));
-const proxiesMax = 20;
-const ipAddresses = `a list of at most ${proxiesMax} IP addresses, as ["10.0.0.7"]`;
-const isIpList = (value: unknown): value is readonly string[] =>
-  Array.isArray(value) && value.length <= proxiesMax && value.every((one) => typeof one === 'string' && isIP(one) > 0);
-const workerName = 'up to 16 small letters, digits and dashes in quotes';
-const yesOrNo = (fallback: boolean) => z.boolean({ error: 'true or false' }).default(fallback);
+function text(fallback: string, meaning: Meaning) {
+  const error = 'a text in quotes';
+  return documented(z._default(z.string({ error }), fallback), 'text', error, meaning);
+}
 
-function table<T extends z.core.$ZodLooseShape>(shape: T) {
+function yesOrNo(fallback: boolean, meaning: Meaning) {
+  const error = 'true or false';
+  return documented(z._default(z.boolean({ error }), fallback), 'boolean', error, meaning);
+}
+
+function list(countMax: number, of: string, example: string, isOne: (one: string) => boolean, meaning: Meaning) {
+  const error = `a list of at most ${countMax} ${of}, as ["${example}"]`;
+  const isList = (value: unknown): value is readonly string[] =>
+    Array.isArray(value) && value.length <= countMax && value.every((one) => typeof one === 'string' && isOne(one));
+  const schema = z.custom<readonly string[]>((value) => isList(value), { error });
+  return documented(z._default(schema, []), 'list', error, meaning);
+}
+
+function word(allowed: string, form: RegExp, fallback: string, meaning: Meaning) {
+  const schema = z.string({ error: allowed }).check(z.regex(form, { error: allowed }));
+  return documented(z._default(schema, fallback), 'text', allowed, meaning);
+}
+
+function root<T extends z.core.$ZodLooseShape>(shape: T) {
   return z.strictObject(shape, { error: 'a table, written as [name] on a line of its own' });
 }
 
-const settings = table({
-  data_dir: text('data'),
+/** A table may be absent: each key then has its default. */
+function table<T extends z.core.$ZodLooseShape>(shape: T) {
+  return z.prefault(root(shape), {} as never);
+}
+
+const mailAddress = /^[^\s@,]{1,64}@[^\s@,]{1,255}$/u;
+const oneLineEnd = 'One line end at its end is ignored.';
+
+const settings = root({
+  data_dir: text('data', 'Folder of the raw sources, the attachments and the embedded database; on a local disk.'),
   database: table({
-    url: text('sqlite:ticketmaild.db'),
-    password_file: text(''),
-    tls: choice(['auto', 'verify', 'off'], 'auto'),
-    ca_file: text(''),
-    connections_max: wholeNumber('connections', 1, 500, 10),
-    migrate: yesOrNo(true),
-  }).prefault({}),
+    url: text('sqlite:ticketmaild.db', {
+      meaning:
+        'Database: sqlite:PATH (relative to data_dir), mysql://USER:PASSWORD@HOST:3306/NAME or mysql://USER@localhost/NAME?socket=/run/mysqld/mysqld.sock.',
+      more: 'SQLite needs no server. MySQL 8.4 and later, MariaDB 10.6 and later (mariadb:// means the same). Write special characters of user and password as %XX; separate several hosts by commas (HOST:PORT,HOST:PORT).',
+    }),
+    password_file: text('', {
+      meaning: 'File that contains the password, instead of writing it into the URL.',
+      more: `${oneLineEnd} Without either, the systemd credential ticketmaild-database-password is read.`,
+    }),
+    tls: choice(
+      ['auto', 'verify', 'off'],
+      'auto',
+      'verify: TLS, with the certificate and its host name checked. off: plain text. auto: off to this machine (loopback, socket), verify to any other.',
+    ),
+    ca_file: text('', 'Certificate authorities (PEM) to trust for the database, instead of those of the system.'),
+    connections_max: wholeNumber('connections', 1, 500, 10, 'Limit of open connections.'),
+    migrate: yesOrNo(
+      true,
+      'Whether "run" upgrades the tables. If false, run "ticketmaild migrate" after each upgrade.',
+    ),
+  }),
   encryption: table({
-    passphrase_file: text(''),
-  }).prefault({}),
+    passphrase_file: text('', {
+      meaning: 'File that contains the passphrase of the key file, if one protects it ("key protect").',
+      more: `${oneLineEnd} If empty, the systemd credential ticketmaild-key-passphrase is read.`,
+    }),
+  }),
   http: table({
-    listen: text('127.0.0.1:8025'),
-    expose: yesOrNo(false),
-  }).prefault({}),
+    listen: text(
+      '127.0.0.1:8025',
+      'Address of /livez, /readyz and /metrics, as HOST:PORT or [IPV6]:PORT; port 0 for any free one, "off" for none.',
+    ),
+    allow_remote: yesOrNo(false, 'Must be true for an address that other machines can reach: there is no login.'),
+  }),
   admin: table({
-    listen: text('127.0.0.1:8026'),
-    tls_certificate_file: text(''),
-    tls_key_file: text(''),
-    proxies: z.custom<readonly string[]>(isIpList, { error: ipAddresses }).default([]),
-    origin: text(''),
-    idle_min: wholeNumber('minutes', 1, 1440, 30),
-  }).prefault({}),
+    listen: text('127.0.0.1:8026', {
+      meaning: 'Address of the admin page, as HOST:PORT or [IPV6]:PORT; port 0 for any free one, "off" for none.',
+      more: 'An address that other machines can reach needs the two TLS files, or proxies.',
+    }),
+    tls_certificate_file: text(
+      '',
+      'Certificate with its chain (PEM), for HTTPS. It is read again when it changes: a renewal needs no restart.',
+    ),
+    tls_key_file: text('', 'Private key of the certificate (PEM, without a passphrase).'),
+    proxies: list(
+      20,
+      'IP addresses',
+      '10.0.0.7',
+      (one) => isIP(one) > 0,
+      'IP addresses of the reverse proxies. Only they may connect then, and X-Forwarded-For is trusted from them alone.',
+    ),
+    origin: text('', {
+      meaning: 'Origin under which browsers reach the page, as https://tickets.example.org; required behind proxies.',
+      more: 'Requests for any other host name are refused. If empty: the host name or address of listen, localhost and 127.0.0.1.',
+    }),
+    session_timeout_min: wholeNumber('minutes', 1, 1440, 30, 'Minutes of inactivity after which a session ends.'),
+  }),
   log: table({
-    level: choice(['trace', 'debug', 'info', 'warn', 'error'], 'info'),
-  }).prefault({}),
+    level: choice(['trace', 'debug', 'info', 'warn', 'error'], 'info', 'Lowest level that is logged.'),
+  }),
   poll: table({
-    interval_s: wholeNumber('seconds', 1, 86_400, 60),
-    concurrency_max: wholeNumber('polls', 1, 256, 8),
-    concurrency_per_host_max: wholeNumber('polls', 1, 256, 4),
-    lease_s: wholeNumber('seconds', 5, 3600, 60),
-    connect_timeout_s: wholeNumber('seconds', 1, 600, 20),
-    command_timeout_s: wholeNumber('seconds', 1, 3600, 60),
-    back_off_s_max: wholeNumber('seconds', 1, 86_400, 900),
-    login_refusals_max: wholeNumber('refused logins', 1, 100, 3),
-    login_pause_h: wholeNumber('hours', 1, 720, 6),
-  }).prefault({}),
-  push: table({
-    connections_max: wholeNumber('connections', 0, 10_000, 200),
-    connections_per_host_max: wholeNumber('connections', 0, 10_000, 100),
-  }).prefault({}),
+    interval_s: wholeNumber('seconds', 1, 86_400, 60, {
+      meaning: 'Seconds between two polls of a mailbox.',
+      more: '"mailbox add --interval" sets another interval for one mailbox.',
+    }),
+    concurrency_max: wholeNumber('polls', 1, 256, 8, 'Limit of concurrent polls.'),
+    concurrency_per_host_max: wholeNumber(
+      'polls',
+      1,
+      256,
+      4,
+      'Limit of concurrent polls per mail host, which may limit logins.',
+    ),
+    lease_s: wholeNumber(
+      'seconds',
+      5,
+      3600,
+      60,
+      'Seconds after which another worker may take over the mailbox of a dead worker; at least command_timeout_s.',
+    ),
+    connect_timeout_s: wholeNumber('seconds', 1, 600, 20, 'Timeout of a connection to a mail server, TLS included.'),
+    command_timeout_s: wholeNumber('seconds', 1, 3600, 60, 'Timeout of one IMAP command.'),
+    backoff_max_s: wholeNumber('seconds', 1, 86_400, 900, 'Longest wait between two polls of a mailbox that fails.'),
+    login_failures_max: wholeNumber('refused logins', 1, 100, 3, {
+      meaning: 'Consecutive refused logins after which a mailbox is suspended, so that its account is not locked.',
+      more: 'The suspension ends when its row in the database changes (mailbox set-password).',
+    }),
+    login_suspend_h: wholeNumber('hours', 1, 720, 6, 'Hours after which a suspended mailbox tries one more login.'),
+  }),
+  idle: table({
+    connections_max: wholeNumber('connections', 0, 10_000, 200, {
+      meaning: 'Limit of connections that stay open after a poll (IDLE), so that new messages are fetched on arrival.',
+      more: '0 for none. The mailboxes beyond the limit are polled only.',
+    }),
+    connections_per_host_max: wholeNumber('connections', 0, 10_000, 100, 'Limit of such connections per mail host.'),
+  }),
   message: table({
-    bytes_max_mb: wholeNumber('megabytes', 1, 1024, 50),
-    batch_messages_max: wholeNumber('messages', 1, 1000, 100),
-    batch_bytes_max_mb: wholeNumber('megabytes', 1, 256, 8),
-    parse_timeout_s: wholeNumber('seconds', 1, 3600, 15),
-    parse_memory_mb: wholeNumber('megabytes', 64, 16_384, 512),
-    parse_threads: wholeNumber('threads', 1, 64, 1),
-  }).prefault({}),
+    max_size_mb: wholeNumber('megabytes', 1, 1024, 50, {
+      meaning: 'Megabytes of one message.',
+      more: 'A larger one is not downloaded: its headers are quarantined.',
+    }),
+    batch_messages_max: wholeNumber(
+      'messages',
+      1,
+      1000,
+      100,
+      'Limit of messages in one batch, which is one transaction.',
+    ),
+    batch_max_mb: wholeNumber(
+      'megabytes',
+      1,
+      256,
+      8,
+      'Megabytes of messages in one batch (one message may be larger).',
+    ),
+    parse_timeout_s: wholeNumber(
+      'seconds',
+      1,
+      3600,
+      15,
+      'Seconds after which parsing stops and the message is quarantined.',
+    ),
+    parse_memory_mb: wholeNumber('megabytes', 64, 16_384, 512, {
+      meaning: 'Memory limit of parsing one message, in megabytes; at least 4 times max_size_mb.',
+      more: 'A message that needs more is quarantined.',
+    }),
+    parse_threads: wholeNumber('threads', 1, 64, 1, 'Threads that parse.'),
+  }),
   limits: table({
-    sender_per_hour: wholeNumber('mails', 0, 1_000_000, 100),
-    sender_exempt: z.custom<readonly string[]>(isAddressList, { error: mailAddresses }).default([]),
-  }).prefault({}),
+    sender_limit_per_hour: wholeNumber('messages', 0, 1_000_000, 100, {
+      meaning: 'Messages of one sender that one mailbox accepts within an hour; 0 for any number.',
+      more: 'Further ones are quarantined with their source: a loop, or a defective machine.',
+    }),
+    sender_limit_exempt: list(
+      1000,
+      'mail addresses',
+      'monitor@example.org',
+      (one) => mailAddress.test(one),
+      'From addresses that are exempt from this limit, such as that of a monitoring system.',
+    ),
+  }),
   tickets: table({
-    reopen_days: wholeNumber('days', 0, 3650, 0),
-  }).prefault({}),
+    reopen_days: wholeNumber('days', 0, 3650, 0, {
+      meaning: 'Days after which a reply to a closed ticket opens a new, linked ticket instead of reopening it.',
+      more: '0: it always reopens the old one.',
+    }),
+  }),
   raw: table({
-    keep_days: wholeNumber('days', 0, 3650, 7),
-  }).prefault({}),
-  stop: table({
-    drain_s: wholeNumber('seconds', 0, 3600, 20),
-  }).prefault({}),
+    retention_days: wholeNumber('days', 0, 3650, 7, {
+      meaning: 'Days for which the raw source of a message is stored, so that it can be reprocessed.',
+      more: '0: deleted within the hour.',
+    }),
+  }),
+  shutdown: table({
+    timeout_s: wholeNumber('seconds', 0, 3600, 20, {
+      meaning: 'Seconds that a shutdown (SIGTERM, SIGINT) waits for polls in progress.',
+      more: 'A poll that is cut off then is repeated after the next start.',
+    }),
+  }),
   worker: table({
-    name: z
-      .string({ error: workerName })
-      .regex(/^[a-z0-9-]{0,16}$/, { error: workerName })
-      .default(''),
-  }).prefault({}),
+    name: word(
+      'up to 16 small letters, digits and dashes in quotes',
+      /^[a-z0-9-]{0,16}$/,
+      '',
+      'Distinguishes workers that share one data_dir (the template unit sets it); empty for a single one.',
+    ),
+  }),
 });
 
 export type Settings = z.output<typeof settings>;
 
-/** One key: its place in the file, its environment variable, and how its text in a variable is to be read. */
+/** One key: its path in the file, its environment variable, and its documentation. */
 export type Setting = {
   readonly path: readonly string[];
   readonly variable: string;
-  /** `list`: separated by commas. */
+  /** How the text of the variable is read. `list`: separated by commas. */
   readonly type: 'number' | 'boolean' | 'text' | 'list';
+  readonly allowed: string;
+  readonly default: unknown;
+  /** At most 200 characters. */
+  readonly meaning: string;
+  readonly more: string;
 };
 
 /** Values of these keys are or may be secrets: no error quotes them. */
@@ -126,14 +270,6 @@ export const neverShown: ReadonlySet<string> = new Set([
   'database.password_file',
   'encryption.passphrase_file',
 ]);
-
-/** The tables that a file may have, by name. */
-export const tableNames: readonly string[] = Object.entries(settings.shape)
-  .filter(([, schema]) => inner(schema) instanceof z.ZodObject)
-  .map(([name]) => name);
-
-/** Every key of the configuration, in the order of the file. */
-export const allSettings: readonly Setting[] = list(settings, []);
 
 /** Parses a document; the message of each issue is what is allowed at its path. */
 export function parseSettings(
@@ -145,22 +281,22 @@ export function parseSettings(
   return result.success ? { ok: true, settings: result.data } : { ok: false, issues: result.error.issues };
 }
 
-function list(object: z.ZodObject, above: readonly string[]): readonly Setting[] {
-  return Object.entries(object.shape).flatMap(([key, schema]) => {
+/** The tables that a file may have, by name. */
+export const tableNames: readonly string[] = Object.entries(settings.shape)
+  .filter(([, schema]) => schema instanceof z.ZodMiniPrefault)
+  .map(([name]) => name);
+
+/** Every key of the configuration, in the order of the file. */
+export const allSettings: readonly Setting[] = settingsIn(settings.shape, settings.parse({}), []);
+
+function settingsIn(shape: object, defaults: object, above: readonly string[]): readonly Setting[] {
+  return Object.entries(shape).flatMap(([key, schema]: [string, z.ZodMiniType]) => {
     const path = [...above, key];
-    const type = inner(schema);
-    if (type instanceof z.ZodObject) return list(type, path);
-    const variable = `TICKETMAILD_${path.join('_').toUpperCase()}`;
-    return [{ path, variable, type: typeName(type) }];
+    const value: unknown = defaults[key as keyof typeof defaults];
+    const about = texts.get(schema);
+    if (about !== undefined)
+      return [{ more: '', ...about, path, variable: `TICKETMAILD_${path.join('_').toUpperCase()}`, default: value }];
+    const tableShape = (schema as z.ZodMiniPrefault<z.ZodMiniObject>)._zod.def.innerType.shape;
+    return settingsIn(tableShape, value as object, path);
   });
-}
-
-function inner(schema: unknown): unknown {
-  return schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault ? inner(schema.unwrap()) : schema;
-}
-
-function typeName(schema: unknown): Setting['type'] {
-  if (schema instanceof z.ZodNumber) return 'number';
-  if (schema instanceof z.ZodCustom) return 'list';
-  return schema instanceof z.ZodBoolean ? 'boolean' : 'text';
 }

@@ -1,11 +1,13 @@
 /**
- * Whether the daemon can do its job, as a value: what `/readyz`, `/metrics`, `status` and `check` are made of.
+ * Readiness value: the JSON of `/readyz`, from which `/metrics`, `status`, the admin page and systemd's status line are made.
  *
- * A check is `ok`, `warning` (somebody should look; the work goes on), `failing`, `waiting` (for want of a key) or `unknown`.
- * Times are ISO 8601 in UTC, null where not known.
+ * A check is `ok`, `warning` (works, and needs attention), `failing`, `waiting` (a key is missing) or `unknown`. Times are
+ * ISO 8601 in UTC, null where unknown. `health/describe.ts` words the checks.
  */
 
-export type CheckStatus = 'ok' | 'warning' | 'failing' | 'waiting' | 'unknown';
+export const checkStatuses = ['ok', 'warning', 'failing', 'waiting', 'unknown'] as const;
+
+export type CheckStatus = (typeof checkStatuses)[number];
 
 export type Check = {
   readonly status: CheckStatus;
@@ -20,11 +22,11 @@ export type MailboxCheck = Check & {
   readonly host: string;
   readonly last_success: string | null;
   readonly next_poll: string | null;
-  /** Failed visits in a row. */
+  /** Consecutive failed polls. */
   readonly failures: number;
-  /** True while this worker holds a connection on which the server announces mail. */
-  readonly pushed: boolean;
-  /** Reason and hint were read from the table, as these: whoever can write there may have written them. */
+  /** True while this worker holds a connection in IDLE. */
+  readonly idling: boolean;
+  /** Set when reason and hint come from the database, whose writers are not trusted. */
   readonly stored?: { readonly code: string; readonly message: string };
 };
 
@@ -39,23 +41,23 @@ export type WorkerCheck = {
 export type PoolCheck = {
   readonly open: number;
   readonly busy: number;
-  /** Who waits for a free one. */
+  /** Requests that wait for a free connection. */
   readonly waiting: number;
   readonly max: number;
 };
 
-/** A mail server that is left alone for a while because nothing there could be reached. */
-export type ServerCheck = Check & { readonly host: string; readonly port: number; readonly next_try: string };
+/** A mail server whose circuit breaker is open. */
+export type ServerCheck = Check & { readonly host: string; readonly port: number; readonly next_attempt: string };
 
 export type CertificateCheck = {
   readonly host: string;
   readonly port: number;
-  readonly valid_until: string;
+  readonly not_after: string;
   readonly days_left: number;
 };
 
 export type Readiness = {
-  /** It can do its job: database, disk and scheduler are ok, no key is wanting, not every mailbox fails. */
+  /** Database, disk and scheduler are ok, no key is missing, and not every mailbox fails. */
   readonly ready: boolean;
   readonly worker: {
     readonly host: string;
@@ -66,31 +68,31 @@ export type Readiness = {
     readonly log_level: string;
   };
   readonly checks: {
-    /** `answer_ms`: how long a small question took last. */
-    readonly database: Check & { readonly pool: PoolCheck | null; readonly answer_ms: number | null };
+    /** `ping_ms`: duration of the last ping. */
+    readonly database: Check & { readonly pool: PoolCheck | null; readonly ping_ms: number | null };
     /** The disk under data_dir. */
     readonly disk: Check & { readonly free_bytes: number | null };
     readonly scheduler: Check & {
-      /** Milliseconds since the last wake; null before the first. */
+      /** Milliseconds since the last tick; null before the first. */
       readonly lag_ms: number | null;
-      /** Visits under way. */
-      readonly visits: number;
-      /** Mailboxes that are due and wait for a place. */
+      /** Polls in progress. */
+      readonly polls: number;
+      /** Mailboxes that are due and wait for a free slot. */
       readonly due: number;
-      /** How long the first of those has waited. */
-      readonly due_ms: number;
+      /** Waiting time of the first of those. */
+      readonly due_oldest_age_ms: number;
     };
     readonly vault: Check & { readonly state: string; readonly key_ids: readonly string[] };
     readonly switch: Check & { readonly state: string; readonly revision: number };
     readonly workers: Check & { readonly live: number; readonly list: readonly WorkerCheck[] };
     readonly servers: Check & { readonly list: readonly ServerCheck[] };
     readonly certificates: Check & { readonly list: readonly CertificateCheck[] };
-    /** Whether the configuration that was read last is in force; tables that hold from the next start on. */
+    /** Result of the last reload; tables of the file that take effect with the next start. */
     readonly config: Check & { readonly needs_restart: readonly string[] };
-    /** How far the clock of this machine is ahead of the database's. */
+    /** Offset of this machine's clock from the database's; positive when ahead. */
     readonly clock: Check & { readonly offset_ms: number | null };
-    /** Connections on which servers announce mail. */
-    readonly push: { readonly open: number; readonly max: number };
+    /** Connections in IDLE. */
+    readonly idle: { readonly open: number; readonly max: number };
     readonly quarantine: Check & {
       readonly count: number;
       readonly oldest: string | null;
@@ -99,14 +101,14 @@ export type Readiness = {
     readonly mailboxes: Check & {
       readonly ok: number;
       readonly failing: number;
-      /** Cannot be opened for want of a key. */
+      /** Their password is sealed under a key that is not open. */
       readonly waiting: number;
       readonly paused: number;
-      /** All active ones; those in trouble first. */
+      /** All active ones; failing ones first. */
       readonly list: readonly MailboxCheck[];
     };
   };
 };
 
-/** What the vault tells about itself; `wants` is true when passwords cannot be opened. */
-export type EncryptionChecks = Pick<Readiness['checks'], 'vault' | 'switch'> & { readonly wants: boolean };
+/** The checks of vault and switch; `wants` is true when passwords cannot be opened. */
+export type EncryptionChecks = Pick<Readiness['checks'], 'vault' | 'switch'> & { readonly needsKey: boolean };

@@ -98,8 +98,8 @@ export async function ask(address: string, path: string): Promise<Answer> {
 /** Connections on which the mail server announces mail; null when the daemon does not tell. */
 export async function openPush(address: string): Promise<number | null> {
   const { body } = await ask(address, '/readyz');
-  const readiness = JSON.parse(body) as { readonly checks?: { readonly push?: { readonly open?: number } } };
-  return readiness.checks?.push?.open ?? null;
+  const readiness = JSON.parse(body) as { readonly checks?: { readonly idle?: { readonly open?: number } } };
+  return readiness.checks?.idle?.open ?? null;
 }
 
 /** Waits until `check` holds. Throws `what` when that takes too long, or the daemon ends first. */

@@ -3,7 +3,7 @@
  */
 import { hash } from 'node:crypto';
 import { expect, test } from 'vitest';
-import type { StoredMessage } from '../../src/ingest/model.ts';
+import type { MessageDetails } from '../../src/ingest/model.ts';
 import { testApp } from '../support/app.ts';
 import { boxWith, mail, mailWith, messagesOf, type On, outcomesOf, sceneOfFile, ticketsOf, visit } from './scene.ts';
 import { tnefOf } from './tnef.ts';
@@ -11,7 +11,7 @@ import { tnefOf } from './tnef.ts';
 const at = sceneOfFile();
 
 /** The one mail as it is stored. */
-async function stored(source: Uint8Array, on: On = at): Promise<StoredMessage> {
+async function stored(source: Uint8Array, on: On = at): Promise<MessageDetails> {
   const { mailbox } = await boxWith({ ...at, ...on } as typeof at, [source]);
   await visit(on, mailbox);
   expect(await outcomesOf(on, mailbox)).toEqual(['1 ticket_opened']);

@@ -30,7 +30,7 @@ test('case 83 (nextcloud/mail PR#2979): after a new UIDVALIDITY nothing is taken
   expect(report.outcomes).toMatchObject({ ticket_opened: 1, duplicate: 2 });
   expect((await ticketsOf(at, mailbox)).map(({ subject }) => subject).sort()).toEqual(['first', 'second', 'third']);
   expect(
-    at.on.lines.filter((line) => line['event'] === 'cursor.restarted' && line['mailbox'] === mailbox.name),
+    at.on.lines.filter((line) => line['event'] === 'folder.reset' && line['mailbox'] === mailbox.name),
   ).toHaveLength(1);
   // And what comes next counts from there.
   await at.dovecot.append(user, 'INBOX', [mail()]);
@@ -42,7 +42,7 @@ test.concurrent('case 85 (FS#2563): 22 mailboxes of one server never have more c
   proxy.fault = { kind: 'latency', delayMs: 2 };
   using open = peakOf(proxy);
   await using desk = await openDesk({
-    env: { TICKETMAILD_PUSH_CONNECTIONS_MAX: '3', TICKETMAILD_POLL_CONCURRENCY_MAX: '30' },
+    env: { TICKETMAILD_IDLE_CONNECTIONS_MAX: '3', TICKETMAILD_POLL_CONCURRENCY_MAX: '30' },
   });
   for (let box = 0; box < 22; box += 1) {
     const user = at.dovecot.newUser();
@@ -53,7 +53,7 @@ test.concurrent('case 85 (FS#2563): 22 mailboxes of one server never have more c
   await until('mail of all', () => opened(daemon) === 22);
   await until('each was visited again', async () => {
     const [, visits = '0'] =
-      /^ticketmaild_visits_total\{host="127\.0\.0\.1",result="ok"\} (\d+)$/m.exec(await metrics(daemon)) ?? [];
+      /^ticketmaild_polls_total\{host="127\.0\.0\.1",result="ok"\} (\d+)$/m.exec(await metrics(daemon)) ?? [];
     return Number(visits) >= 44;
   });
   // Four visits, and three that stay; one that ends may still be closing.
@@ -76,7 +76,7 @@ test.concurrent('case 86 (postalsys/imapflow#178): a limit of connections is wai
       return true;
     },
   });
-  await using desk = await openDesk({ env: { TICKETMAILD_POLL_LOGIN_REFUSALS_MAX: '1' } });
+  await using desk = await openDesk({ env: { TICKETMAILD_POLL_LOGIN_FAILURES_MAX: '1' } });
   const mailbox = await desk.add(at.dovecot, 'many', inClear(server.port, 'many'));
   const user = at.dovecot.newUser();
   await desk.add(at.dovecot, user);

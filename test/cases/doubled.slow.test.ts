@@ -158,7 +158,7 @@ test('case 28 (EE#104): old mails are not news when the cursor was lost or a cli
   const { user, mailbox } = await boxWith(at, sources);
   await visit(at, mailbox);
   await sql(at, `DELETE FROM mailbox_state WHERE mailbox_id = '${mailbox.id}'`);
-  await at.on.app.store.adoptMailboxes();
+  await at.on.app.store.scheduleNewMailboxes();
   expect((await visit(at, mailbox)).outcomes).toMatchObject({ ticket_opened: 0 });
   // A client that uploads them again writes its own status into the header.
   const uploaded = sources.map((source) => Buffer.from(`X-Status: RO\r\n${source.toString()}`));

@@ -113,7 +113,7 @@ test('case 98 (nylas/sync-engine#108): a password that somebody writes readable 
 });
 
 test('case 110 (warmbly/warmbly#105): all that writes a password seals it, and all that reads one opens either form', async () => {
-  const server = ['--host', '127.0.0.1', '--port', `${dovecot.port}`, '--tls', 'none', '--from', 'all'];
+  const server = ['--host', '127.0.0.1', '--port', `${dovecot.port}`, '--tls', 'none', '--since', 'all'];
   await succeeds(['mailbox', 'add', '--name', 'fourth', '--user', 'fourth', '--password-stdin', ...server], canary);
   // The helpdesk wrote the password that is stored.
   await succeeds(['mailbox', 'set-password', 'third', '--password-stdin', '--accept-connection'], canary);
@@ -214,7 +214,7 @@ test('case 111 (coollabsio/coolify-docs PR#643): a restored database opens on an
   await writeFile(join(dataDir, 'encryption-key.bin'), Buffer.concat([latter, former]), { mode: 0o600 });
   const env = { ...setting.env, TICKETMAILD_DATA_DIR: dataDir, TICKETMAILD_DATABASE_URL: url };
   const owned = { env };
-  expect(await runCommand(['encryption', 'accept-restored', '--yes'], owned)).toMatchObject({ code: 0 });
+  expect(await runCommand(['encryption', 'trust-restored', '--yes'], owned)).toMatchObject({ code: 0 });
   const polled = await runCommand(['poll', '--json'], owned);
   expect([polled.code, polled.stdout.match(/"ok":true/g)?.length], polled.stderr).toEqual([0, 5]);
 });

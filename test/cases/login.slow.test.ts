@@ -64,7 +64,7 @@ test('case 76 (ZA#3294): a mailbox whose login fails does not stop those after i
 
 let daemon: Daemon;
 const start = () => {
-  daemon ??= desk.start({ TICKETMAILD_POLL_LOGIN_REFUSALS_MAX: '2' });
+  daemon ??= desk.start({ TICKETMAILD_POLL_LOGIN_FAILURES_MAX: '2' });
   return daemon;
 };
 

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { boxWith, bytesBelow, mail, mailWith, rowsOf, sceneOfFile, ticketsOf, visit } from './scene.ts';
 
-const at = sceneOfFile({ TICKETMAILD_LIMITS_SENDER_PER_HOUR: '100' });
+const at = sceneOfFile({ TICKETMAILD_LIMITS_SENDER_LIMIT_PER_HOUR: '100' });
 
 /** Mail that arrives after its mailbox was set up: the server tells whole seconds. */
 const later = () => ({ receivedAt: new Date(Date.now() + 2000) });

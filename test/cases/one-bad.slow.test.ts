@@ -27,7 +27,7 @@ import {
   whileNothingIsStored,
 } from './scene.ts';
 
-const at = sceneOfFile({ TICKETMAILD_LIMITS_SENDER_PER_HOUR: '100' });
+const at = sceneOfFile({ TICKETMAILD_LIMITS_SENDER_LIMIT_PER_HOUR: '100' });
 
 /** `bad` between two good mails: what became of them, the bad one second. A second visit finds nothing more to do. */
 async function between(...bad: readonly Uint8Array[]): Promise<{ readonly mailbox: Mailbox; readonly user: string }> {
@@ -55,7 +55,7 @@ async function tookMs(work: Promise<unknown>): Promise<number> {
 
 test('case 43 (ZA#2754): a mail that the parser gives up on is kept aside, and the rest of the inbox comes in', async () => {
   await using on = await testApp(null, {
-    TICKETMAILD_MESSAGE_BYTES_MAX_MB: '16',
+    TICKETMAILD_MESSAGE_MAX_SIZE_MB: '16',
     TICKETMAILD_MESSAGE_PARSE_MEMORY_MB: '64',
   });
   // What this takes to be read kills its thread.

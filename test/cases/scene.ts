@@ -9,7 +9,7 @@ import { existsSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll } from 'vitest';
-import type { Mailbox, OutcomeRow, StoredMessage, TicketSummary } from '../../src/ingest/model.ts';
+import type { Mailbox, MessageDetails, OutcomeRow, TicketSummary } from '../../src/ingest/model.ts';
 import type { PollReport } from '../../src/ingest/poll/poll-context.ts';
 import { type TestApp, testApp } from '../support/app.ts';
 import { type Dovecot, startDovecot } from '../support/dovecot.ts';
@@ -131,7 +131,7 @@ export async function outcomesOf(scene: On, mailbox: Mailbox): Promise<string[]>
   return rows.map(({ uid, outcome, reason }) => `${uid} ${outcome}${reason === null ? '' : ` (${reason})`}`);
 }
 
-export async function messagesOf(scene: On, mailbox: Mailbox): Promise<StoredMessage[]> {
+export async function messagesOf(scene: On, mailbox: Mailbox): Promise<MessageDetails[]> {
   return (await rowsOf(scene, mailbox)).flatMap(({ message }) => message ?? []);
 }
 

@@ -75,7 +75,7 @@ test('case 59 (FS#3298, FS#4609, FS#4089): an attachment of 35 MB is stored, and
 
 test('case 60 (FS#3166): a mail of 95 MB is imported where it is allowed', async () => {
   await using desk = await openDesk({
-    env: { TICKETMAILD_MESSAGE_BYTES_MAX_MB: '100', TICKETMAILD_MESSAGE_PARSE_MEMORY_MB: '800' },
+    env: { TICKETMAILD_MESSAGE_MAX_SIZE_MB: '100', TICKETMAILD_MESSAGE_PARSE_MEMORY_MB: '800' },
   });
   const source = endless(69);
   expect(source.bytes.length).toBeGreaterThan(94 * megabyte);
@@ -89,7 +89,7 @@ test('case 60 (FS#3166): a mail of 95 MB is imported where it is allowed', async
 
 test('case 61 (ZA#2092): a mail that is too large is told everywhere, and from whom it is', async () => {
   await using desk = await openDesk({
-    env: { TICKETMAILD_MESSAGE_BYTES_MAX_MB: '1', TICKETMAILD_MESSAGE_BATCH_BYTES_MAX_MB: '1' },
+    env: { TICKETMAILD_MESSAGE_MAX_SIZE_MB: '1', TICKETMAILD_MESSAGE_BATCH_MAX_MB: '1' },
   });
   const user = at.dovecot.newUser();
   await at.dovecot.append(user, 'INBOX', [mailWith([file(2)], { from: 'Large <large@example.test>' }), mail()]);

@@ -71,10 +71,12 @@ describe('the file that comes with the program', () => {
 
 test('a list is written as one in the file, and with commas in a variable', () => {
   const senders = ['a@example.org', 'b@example.org'];
-  expect(load('[limits]\nsender_exempt = ["A@example.org", "b@example.org"]').limits.senderExempt).toEqual(senders);
-  const env = { TICKETMAILD_LIMITS_SENDER_EXEMPT: 'a@example.org, b@Example.org' };
-  expect(load('limits.sender_exempt = ["c@example.org"]', { env }).limits.senderExempt).toEqual(senders);
-  expect(load('', { env: { TICKETMAILD_LIMITS_SENDER_EXEMPT: '' } }).limits.senderExempt).toEqual([]);
+  expect(load('[limits]\nsender_limit_exempt = ["A@example.org", "b@example.org"]').limits.senderExempt).toEqual(
+    senders,
+  );
+  const env = { TICKETMAILD_LIMITS_SENDER_LIMIT_EXEMPT: 'a@example.org, b@Example.org' };
+  expect(load('limits.sender_limit_exempt = ["c@example.org"]', { env }).limits.senderExempt).toEqual(senders);
+  expect(load('', { env: { TICKETMAILD_LIMITS_SENDER_LIMIT_EXEMPT: '' } }).limits.senderExempt).toEqual([]);
 });
 
 describe('what is wrong is told in one line', () => {
@@ -97,12 +99,12 @@ describe('what is wrong is told in one line', () => {
     ],
     ['data_dir = 5', 'mail.toml:1: data_dir must be a text in quotes, not 5'],
     [
-      'limits.sender_exempt = ["monitor"]',
-      'mail.toml:1: limits.sender_exempt must be a list of at most 1000 mail addresses, as ["monitor@example.org"], not ["monitor"]',
+      'limits.sender_limit_exempt = ["monitor"]',
+      'mail.toml:1: limits.sender_limit_exempt must be a list of at most 1000 mail addresses, as ["monitor@example.org"], not ["monitor"]',
     ],
     [
-      'limits.sender_exempt = "a@example.org"',
-      'mail.toml:1: limits.sender_exempt must be a list of at most 1000 mail addresses, as ["monitor@example.org"], not "a@example.org"',
+      'limits.sender_limit_exempt = "a@example.org"',
+      'mail.toml:1: limits.sender_limit_exempt must be a list of at most 1000 mail addresses, as ["monitor@example.org"], not "a@example.org"',
     ],
     ['data_dir = ""', 'mail.toml:1: data_dir must not be empty'],
     ['[database]\nmigrate = "yes"', 'mail.toml:2: database.migrate must be true or false, not "yes"'],
@@ -126,16 +128,16 @@ describe('what is wrong is told in one line', () => {
       'mail.toml:3: poll.concurrency_per_host_max must be poll.concurrency_max (2) or less, not 3',
     ],
     [
-      '[message]\nbytes_max_mb = 200',
-      'mail.toml:2: message.bytes_max_mb must be a quarter of message.parse_memory_mb (512) or less, not 200',
+      '[message]\nmax_size_mb = 200',
+      'mail.toml:2: message.max_size_mb must be a quarter of message.parse_memory_mb (512) or less, not 200',
     ],
     [
       '[message]\nparse_memory_mb = 64',
-      'mail.toml:2: message.parse_memory_mb must be 4 times message.bytes_max_mb (200) or more, not 64',
+      'mail.toml:2: message.parse_memory_mb must be 4 times message.max_size_mb (200) or more, not 64',
     ],
     [
       '[http]\nlisten = "0.0.0.0:8025"',
-      'mail.toml:2: http.listen must be an address of this machine alone (127.0.0.1, [::1]) unless http.expose is true, not "0.0.0.0:8025"',
+      'mail.toml:2: http.listen must be an address of this machine alone (127.0.0.1, [::1]) unless http.allow_remote is true, not "0.0.0.0:8025"',
     ],
     [
       '[http]\nlisten = "8025"',
@@ -174,7 +176,10 @@ describe('what is wrong is told in one line', () => {
       '[admin]\nlisten = "[::]:8026"\ntls_certificate_file = "/c"\ntls_key_file = "/k"',
       'admin.origin must be https://HOST or https://HOST:PORT, without a path when admin.listen is every address',
     ],
-    ['[admin]\nidle_min = 0', 'mail.toml:2: admin.idle_min must be a whole number of minutes from 1 to 1440, not 0'],
+    [
+      '[admin]\nsession_timeout_min = 0',
+      'mail.toml:2: admin.session_timeout_min must be a whole number of minutes from 1 to 1440, not 0',
+    ],
     [
       '[database]\npassword_file = "/x"',
       'mail.toml:2: database.password_file must be left out with a database that is not MySQL or MariaDB',
@@ -197,11 +202,11 @@ describe('what is wrong is told in one line', () => {
   });
 
   test('counts the other mistakes, and lists them in the hint', () => {
-    const told = failure('[poll]\ninterval_s = 0\nlease_s = 1\n[raw]\nkeep_day = 3');
+    const told = failure('[poll]\ninterval_s = 0\nlease_s = 1\n[raw]\nretention_day = 3');
     expect(told.message).toBe(
       'mail.toml:2: poll.interval_s must be a whole number of seconds from 1 to 86400, not 0 (and 2 more)',
     );
-    expect(told.hint).toContain('mail.toml:5: raw.keep_day is not a known key; did you mean raw.keep_days?');
+    expect(told.hint).toContain('mail.toml:5: raw.retention_day is not a known key; did you mean raw.retention_days?');
   });
 
   test('tells a file that is not there from one that cannot be read', () => {
@@ -231,10 +236,14 @@ describe('the admin page', () => {
 
   test('is served to this machine alone unless told otherwise, and may be off', () => {
     expect(admin('')).toEqual({
-      ...{ host: '127.0.0.1', port: 8026, tls: null, proxies: [], origin: null, idleMs: 1_800_000 },
+      ...{ host: '127.0.0.1', port: 8026, tls: null, proxies: [], origin: null, sessionTimeoutMs: 1_800_000 },
     });
     expect(admin('listen = "off"\ntls_key_file = "/k"')).toBeNull();
-    expect(admin('listen = "[::1]:0"\nidle_min = 1')).toMatchObject({ host: '::1', port: 0, idleMs: 60_000 });
+    expect(admin('listen = "[::1]:0"\nsession_timeout_min = 1')).toMatchObject({
+      host: '::1',
+      port: 0,
+      sessionTimeoutMs: 60_000,
+    });
   });
 
   test('may be reached from elsewhere with TLS, its files counting from the folder of the file', () => {
@@ -429,14 +438,14 @@ describe('where values come from', () => {
   });
 
   test('the file is that of --config, else of TICKETMAILD_CONFIG, else of the machine, else the own one', () => {
-    const keepDays = (days: number): string => `data_dir = "/d"\n[raw]\nkeep_days = ${days}`;
+    const keepDays = (days: number): string => `data_dir = "/d"\n[raw]\nretention_days = ${days}`;
     const files: Record<string, string> = {
       '/srv/desk/env.toml': keepDays(2),
       '/etc/ticketmaild/ticketmaild.toml': keepDays(3),
       '/opt/ticketmaild/config/ticketmaild.toml': keepDays(4),
     };
     const env = { TICKETMAILD_CONFIG: 'env.toml' };
-    const read = (given: Given): number => load(keepDays(1), { ...given, files }).raw.keepDays;
+    const read = (given: Given): number => load(keepDays(1), { ...given, files }).raw.retentionDays;
     expect(read({ env })).toBe(1);
     expect(read({ env, file: null })).toBe(2);
     expect(read({ file: null })).toBe(3);
@@ -466,7 +475,7 @@ describe('where values come from', () => {
 
   test('health endpoints are off when told so, and reachable from outside only when told twice', () => {
     expect(load('[http]\nlisten = "off"').http).toBeNull();
-    expect(load('[http]\nlisten = "0.0.0.0:80"\nexpose = true').http).toEqual({ host: '0.0.0.0', port: 80 });
+    expect(load('[http]\nlisten = "0.0.0.0:80"\nallow_remote = true').http).toEqual({ host: '0.0.0.0', port: 80 });
   });
 });
 
@@ -491,5 +500,5 @@ test('only regular files of at most 1 MiB are read, and nothing waits for a FIFO
     told('large.toml: the configuration file is larger than 1 MiB'),
   );
   writeFileSync(large, '#'.repeat(1024 * 1024));
-  expect(loadConfig({ ...source, file: large }).raw.keepDays).toBe(7);
+  expect(loadConfig({ ...source, file: large }).raw.retentionDays).toBe(7);
 });

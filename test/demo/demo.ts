@@ -89,7 +89,7 @@ async function writeSettings(folder: string): Promise<Settings> {
 
 async function addMailbox(server: DemoMailServer, settings: Settings): Promise<void> {
   const place = ['--host', server.host, '--port', String(server.port), '--tls', 'none', '--user', server.user];
-  const behaviour = ['--from', 'all', '--interval', '2', '--password-stdin'];
+  const behaviour = ['--since', 'all', '--interval', '2', '--password-stdin'];
   const args = ['mailbox', 'add', '--name', mailbox, ...place, ...behaviour, '--config', settings.configFile];
   await runMeasured([mainFile, ...args], { input: `${server.password}\n` });
 }

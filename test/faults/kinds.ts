@@ -56,37 +56,37 @@ function anyOf(...signs: readonly Sign[]): Sign {
   return shown ?? (signs.includes(null) ? null : false);
 }
 
-const failedVisits = /^ticketmaild_visits_total\{(?!.*result="ok")/;
+const failedVisits = /^ticketmaild_polls_total\{(?!.*result="ok")/;
 
 function visitsFail({ now, before }: Seen): Sign {
   const { servers, mailboxes } = now.checks;
   if (servers !== undefined && servers.status !== 'ok') return `servers ${servers.status}`;
   if (mailboxes !== undefined && mailboxes.failing > 0) return 'mailboxes failing';
   const [counted, countedBefore] = [metricSum(now, failedVisits) ?? 0, metricSum(before, failedVisits) ?? 0];
-  if (counted > countedBefore) return 'visits_total';
+  if (counted > countedBefore) return 'polls_total';
   return mailboxes === undefined ? null : false;
 }
 
 /** One of the bounds of the daemon's histogram. */
 const slowVisitS = 2.5;
-const fastVisits = /^ticketmaild_visit_duration_seconds_bucket\{(?=.*le="2\.5")/;
-const allVisits = /^ticketmaild_visit_duration_seconds_count/;
+const fastVisits = /^ticketmaild_poll_duration_seconds_bucket\{(?=.*le="2\.5")/;
+const allVisits = /^ticketmaild_poll_duration_seconds_count/;
 
 /** Since the fault began visits took long, or failed, or keep others waiting. */
 function visitsAreSlow(seen: Seen): Sign {
   const failed = anyOf(databaseFails(seen), visitsFail(seen));
   if (typeof failed === 'string') return failed;
-  if ((seen.now.checks.scheduler?.due_ms ?? 0) > slowVisitS * 1000) return 'scheduler due_ms';
+  if ((seen.now.checks.scheduler?.due_oldest_age_ms ?? 0) > slowVisitS * 1000) return 'scheduler due_oldest_age_ms';
   const slow = (sample: Sample): number | null => {
     const [all, fast] = [metricSum(sample, allVisits), metricSum(sample, fastVisits)];
     return all === null || fast === null ? null : all - fast;
   };
   const [now, before] = [slow(seen.now), slow(seen.before)];
   if (now === null || before === null) return null;
-  return now > before && 'visit_duration_seconds';
+  return now > before && 'poll_duration_seconds';
 }
 
-const answerTime = /^ticketmaild_database_answer_seconds /;
+const answerTime = /^ticketmaild_database_ping_duration_seconds /;
 /** No delay that is made is shorter. */
 const slowAnswerS = 0.4;
 

@@ -202,7 +202,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     const ca = '/etc/ticketmaild/ca.pem';
     await machine.run(`cat >${ca}`, { input: place.dovecot.caPem });
     const server = `--host localhost --port ${place.dovecot.tlsPort} --ca-file ${ca} --user ${place.user}`;
-    const add = `printf pw | ticketmaild mailbox add --name desk ${server} --from all --password-stdin`;
+    const add = `printf pw | ticketmaild mailbox add --name desk ${server} --since all --password-stdin`;
     await machine.get(`export NODE_OPTIONS=--no-such-option NODE_PATH=/nowhere PATH=/nowhere:$PATH; ${add}`);
     await machine.get('systemctl stop ticketmaild && cd /root && ticketmaild poll desk');
     await machine.get('ticketmaild encryption enable --accept-key-loss --backup-prepared');
@@ -219,14 +219,14 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
 
   test('it is reloaded without a restart, and keeps what it has when the configuration is wrong', async () => {
     const pid = await show('MainPID');
-    await configure('[stop]\ndrain_s = 1\n[message]\nbatch_messages_max = 50\n[log]\nlevel = "debug"');
+    await configure('[shutdown]\ntimeout_s = 1\n[message]\nbatch_messages_max = 50\n[log]\nlevel = "debug"');
     const reload = () => machine.get('systemctl reload ticketmaild');
     expect(await untilLogged('config.reloaded', reload)).toMatchObject({
       level_now: 'debug',
       needs_restart: ['message'],
     });
     await configure('[nonsense]');
-    await untilLogged('config.refused', reload);
+    await untilLogged('config.reload_failed', reload);
     await machine.get(`sed -i '/nonsense/d' ${configuration}`);
     // Without a job of systemd the state changes, and changes back, by the word of the daemon alone.
     const changed = await show('StateChangeTimestampMonotonic');

@@ -1,134 +1,123 @@
 /**
- * What `/metrics` answers, in the text format of Prometheus: counts of the workflows, the readiness, the process.
+ * Prometheus metrics of `/metrics` (text format 0.0.4): counters and histograms of the polls, gauges from the readiness, the process.
  *
- * Each metric is in one of three files: counted.ts as it happens, checked.ts and mailboxes.ts out of the readiness, process.ts
- * by a look at the process. Labels are names of mailboxes and hosts, and words that are fixed in the code: no text of an
- * error, no address of a sender, no secret.
+ * Labels are names of mailboxes and hosts, and words fixed in the code: no error text, no sender address, no secret.
  */
 
 import { Counter, Histogram, Registry } from 'prom-client';
-import type { FailureCode } from '../../errors.ts';
+import { domainOf } from '../../errors.ts';
 import type { Meter } from '../../ingest/ports.ts';
 import type { Readiness } from '../../ingest/readiness.ts';
-import { gaugesIn, label, processMetrics, seconds } from './gauges.ts';
-import { checkedMetrics } from './readiness.ts';
+import { gaugesIn, label, seconds } from './gauges.ts';
+import { processMetrics } from './process.ts';
+import { readinessMetrics } from './readiness.ts';
 
 export type Metrics = Meter &
   Disposable & {
-    /** All metrics as text. The delays of the event loop are those since the call before. */
+    /** All metrics as text. The event-loop lag covers the time since the previous call. */
     render(readiness: Readiness): Promise<string>;
     readonly contentType: string;
+    /** The definitions, for the reference in `systemd/README.md`. */
+    readonly definitions: readonly MetricDefinition[];
   };
 
-/** Nothing global: two of them know nothing of each other. Disposing ends the watch on the event loop. */
+export type MetricDefinition = {
+  readonly name: string;
+  readonly type: 'counter' | 'gauge' | 'histogram';
+  readonly labels: readonly string[];
+  readonly help: string;
+};
+
+/** Uses a registry of its own: nothing global. Disposing stops the measurement of the event-loop lag. */
 export function createMetrics(options: { readonly version: string }): Metrics {
   const registry = new Registry();
   const gauges = gaugesIn(registry);
-  const build = gauges.many('ticketmaild_build_info', 'Version of this program and of Node; always 1.', [
+  const build = gauges.many('ticketmaild_build_info', 'Version of ticketmaild and of Node; always 1.', [
     'version',
     'node',
   ]);
   build([{ labels: { version: label(options.version), node: process.versions.node }, value: 1 }]);
-  const meter = countedMetrics(registry);
-  const show = checkedMetrics(gauges);
-  const look = processMetrics(registry, gauges);
+  const meter = pollCounters(registry);
+  const show = readinessMetrics(gauges);
+  const ofProcess = processMetrics(registry, gauges);
   return {
     ...meter,
     contentType: registry.contentType,
     render: async (readiness) => {
-      await look.look();
-      // From here to the text nothing waits, so that two that are asked at once do not mix.
+      await ofProcess.refresh();
+      // No await between here and the text, so that two concurrent scrapes do not mix.
       show(readiness);
       return registry.metrics();
     },
-    [Symbol.dispose]: look[Symbol.dispose],
+    get definitions() {
+      return registry.getMetricsAsArray().map(definitionOf);
+    },
+    [Symbol.dispose]: ofProcess[Symbol.dispose],
   };
 }
 
-/**
- * What is counted as it happens: the meter of the workflows, as counters and histograms.
- *
- * A label value comes into being when it is counted for the first time, so that a mailbox or host costs nothing before, and
- * stays until the process ends. Histograms have no label of a host: the two counters of a host give the mean of it.
- * Nothing here throws.
- */
+function definitionOf(metric: object): MetricDefinition {
+  const { name, help, labelNames } = metric as Pick<MetricDefinition, 'name' | 'help'> & { labelNames: string[] };
+  const type = metric instanceof Counter ? 'counter' : metric instanceof Histogram ? 'histogram' : 'gauge';
+  // The bucket limit `le` is part of the format, not a label of ours.
+  return { name, type, help, labels: labelNames.filter((one) => one !== 'le') };
+}
 
-/**
- * A server that would not let this program in with the password that it was given. A password that could not be opened
- * never reached a server, and a busy server may be so at any command.
- */
-const loginFailures: ReadonlySet<string> = new Set<FailureCode>(['login_refused', 'login_unsupported']);
-
-const visitBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+const pollBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 const lagBuckets = [0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800];
-const pushBuckets = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+const idleBuckets = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 
-function countedMetrics(registry: Registry): Meter {
-  const visit = visitMetrics(registry);
+/**
+ * Counts as things happen; never throws. A label value appears with its first count and stays until the process ends.
+ * Histograms have no label for the host: 15 series per mail server would be too many.
+ */
+function pollCounters(registry: Registry): Meter {
+  const registers = [registry];
   const messages = new Counter({
     name: 'ticketmaild_messages_total',
-    help: 'Messages, by mailbox and what became of them.',
+    help: 'Messages by mailbox and outcome.',
     labelNames: ['mailbox', 'outcome'],
-    registers: [registry],
+    registers,
   });
-  const pushLatency = new Histogram({
-    name: 'ticketmaild_push_latency_seconds',
-    help: 'From the announcement of new mail by a server to its commit.',
-    buckets: pushBuckets,
-    registers: [registry],
-  });
-  return {
-    visit,
-    outcome: (mailbox, outcome) => messages.inc({ mailbox: label(mailbox), outcome }),
-    pushed: (ms) => pushLatency.observe(seconds(ms)),
-  };
-}
-
-function visitMetrics(registry: Registry): Meter['visit'] {
-  const registers = [registry];
-  const visits = new Counter({
-    name: 'ticketmaild_visits_total',
-    help: 'Visits that ended, by mail host and result: ok, or the failure that ended it.',
+  const polls = new Counter({
+    name: 'ticketmaild_polls_total',
+    help: 'Finished polls by mail host and result: ok, or the error code.',
     labelNames: ['host', 'result'],
-    registers,
-  });
-  const visitSeconds = new Counter({
-    name: 'ticketmaild_visit_seconds_total',
-    help: 'Time spent in visits, by mail host.',
-    labelNames: ['host'],
-    registers,
-  });
-  const failures = new Counter({
-    name: 'ticketmaild_visit_failures_total',
-    help: 'Visits that failed, by failure.',
-    labelNames: ['code'],
     registers,
   });
   const logins = new Counter({
     name: 'ticketmaild_login_failures_total',
-    help: 'Logins that a server refused, by mail host and failure.',
+    help: 'Logins that a mail server refused, by mail host and error code.',
     labelNames: ['host', 'code'],
     registers,
   });
   const duration = new Histogram({
-    name: 'ticketmaild_visit_duration_seconds',
-    help: 'How long visits took, whatever their result.',
-    buckets: visitBuckets,
+    name: 'ticketmaild_poll_duration_seconds',
+    help: 'Duration of polls, whatever their result.',
+    buckets: pollBuckets,
     registers,
   });
   const lag = new Histogram({
     name: 'ticketmaild_poll_lag_seconds',
-    help: 'How long after it was due a visit began.',
+    help: 'Time from the moment a mailbox is due to the start of its poll.',
     buckets: lagBuckets,
     registers,
   });
-  return ({ host: name, result, durationMs, lagMs }) => {
-    const host = label(name);
-    visits.inc({ host, result });
-    visitSeconds.inc({ host }, seconds(durationMs));
-    duration.observe(seconds(durationMs));
-    if (lagMs !== null) lag.observe(seconds(lagMs));
-    if (result !== 'ok') failures.inc({ code: result });
-    if (loginFailures.has(result)) logins.inc({ host, code: result });
+  const idleLatency = new Histogram({
+    name: 'ticketmaild_idle_latency_seconds',
+    help: 'Time from the announcement of new messages (IDLE) to their commit.',
+    buckets: idleBuckets,
+    registers,
+  });
+  return {
+    poll: ({ host: name, result, durationMs, lagMs }) => {
+      const host = label(name);
+      polls.inc({ host, result });
+      duration.observe(seconds(durationMs));
+      if (lagMs !== null) lag.observe(seconds(lagMs));
+      if (result !== 'ok' && domainOf(result) === 'login') logins.inc({ host, code: result });
+    },
+    outcome: (mailbox, outcome) => messages.inc({ mailbox: label(mailbox), outcome }),
+    idleDelivery: (ms) => idleLatency.observe(seconds(ms)),
   };
 }

@@ -1,24 +1,24 @@
 /**
- * The readiness as gauges: checks, vault and switch, database, disk, scheduler, workers, servers, certificates, quarantine.
+ * Gauges from the readiness: checks, vault and encryption switch, database, disk, scheduler, workers, servers, quarantine, mailboxes.
  *
- * Reasons and hints stay out: of a reason only its code, the word before the colon, becomes a label. A count whose check is
- * `unknown` has no line.
+ * Reasons and hints stay out: of a reason only its code becomes a label. A count whose check is `unknown` has no sample.
  */
 
-import { knownReasons } from '../../ingest/quarantine/reasons.ts';
-import type { Check, CheckStatus, PoolCheck, Readiness } from '../../ingest/readiness.ts';
-import { type Gauges, label, reasonCode, seconds, timestamp } from './gauges.ts';
+import { describeChecks, reasonCode } from '../../ingest/health/describe.ts';
+import { quarantineReasons } from '../../ingest/quarantine/reasons.ts';
+import { type Check, checkStatuses, type PoolCheck, type Readiness } from '../../ingest/readiness.ts';
+import { type Gauges, label, seconds, timestamp } from './gauges.ts';
 
 type Checks = Readiness['checks'];
 type Show = (checks: Checks) => void;
 
-const statuses: readonly CheckStatus[] = ['ok', 'warning', 'failing', 'waiting', 'unknown'];
 const vaultStates = ['closed', 'open', 'missing', 'refused', 'orphaned'];
 const switchStates = ['off', 'enabling', 'on', 'rotating', 'disabling'];
+const mailboxStates = ['ok', 'failing', 'waiting', 'paused'] as const;
 
-/** Shows a readiness in all gauges; what the readiness before said is gone. */
-export function checkedMetrics(gauges: Gauges): (readiness: Readiness) => void {
-  const ready = gauges.single('ticketmaild_ready', '1 when the daemon can do its job, as /readyz answers 200; else 0.');
+/** Sets all gauges from a readiness; samples of the previous one disappear. */
+export function readinessMetrics(gauges: Gauges): (readiness: Readiness) => void {
+  const ready = gauges.single('ticketmaild_ready', '1 when /readyz returns 200, else 0.');
   const shows: readonly Show[] = [
     checkGauges(gauges),
     encryptionGauges(gauges),
@@ -36,39 +36,33 @@ export function checkedMetrics(gauges: Gauges): (readiness: Readiness) => void {
 }
 
 function checkGauges(gauges: Gauges): Show {
-  const status = gauges.many('ticketmaild_check_status', '1 for the status that a check has; else 0.', [
+  const status = gauges.many('ticketmaild_check_status', '1 for the current status of a check, else 0.', [
     'check',
     'status',
   ]);
-  const reason = gauges.many('ticketmaild_check_reason', '1 for the code of the reason why a check is not ok.', [
+  const reason = gauges.many('ticketmaild_check_reason', '1 for the code of the reason of a check that is not ok.', [
     'check',
     'code',
   ]);
   return (checks) => {
-    // Push alone is no check: it has numbers and no status.
-    const all = Object.entries(checks).flatMap(([check, about]) => ('status' in about ? [{ check, about }] : []));
+    const described = describeChecks(checks);
     status(
-      all.flatMap(({ check, about }) =>
-        statuses.map((one) => ({ labels: { check, status: one }, value: one === about.status ? 1 : 0 })),
+      described.flatMap(({ name, status: current }) =>
+        checkStatuses.map((one) => ({ labels: { check: name, status: one }, value: one === current ? 1 : 0 })),
       ),
     );
-    reason(
-      all.flatMap(({ check, about }) => {
-        const code = reasonCode(about.reason);
-        return code === null ? [] : [{ labels: { check, code }, value: 1 }];
-      }),
-    );
+    reason(described.flatMap(({ name, code }) => (code === null ? [] : [{ labels: { check: name, code }, value: 1 }])));
   };
 }
 
 function encryptionGauges(gauges: Gauges): Show {
-  const vault = gauges.states('ticketmaild_vault_state', '1 for the state that the vault has; else 0.', vaultStates);
+  const vault = gauges.states('ticketmaild_vault_state', '1 for the current state of the vault, else 0.', vaultStates);
   const state = gauges.states(
     'ticketmaild_switch_state',
-    '1 for the state of the switch in force; else 0.',
+    '1 for the state of the encryption switch in force, else 0.',
     switchStates,
   );
-  const revision = gauges.single('ticketmaild_switch_revision', 'Revision of the switch in force.');
+  const revision = gauges.single('ticketmaild_switch_revision', 'Revision of the encryption switch in force.');
   return (checks) => {
     vault(label(checks.vault.state));
     state(label(checks.switch.state));
@@ -82,119 +76,109 @@ function databaseGauges(gauges: Gauges): Show {
   const shown = [
     named('open', 'Open connections to the database; none for a SQLite file.'),
     named('busy', 'Connections to the database that are in use.'),
-    named('waiting', 'How many wait for a free connection to the database.'),
-    named('max', 'Connections to the database, at most.'),
+    named('waiting', 'Requests that wait for a free connection to the database.'),
+    named('max', 'Limit of connections to the database.'),
   ];
-  return ({ database: { pool } }) => {
+  const ping = gauges.single(
+    'ticketmaild_database_ping_duration_seconds',
+    'Duration of the last ping of the database.',
+  );
+  return ({ database: { pool, ping_ms: pingMs } }) => {
     for (const [name, show] of shown) show(pool?.[name] ?? null);
+    ping(pingMs === null ? null : pingMs / 1000);
   };
 }
 
 function schedulerGauges(gauges: Gauges): Show {
-  const lag = gauges.single('ticketmaild_scheduler_lag_seconds', 'Time since the scheduler woke last.');
-  const visits = gauges.single('ticketmaild_visits_under_way', 'Visits under way.');
-  const due = gauges.single('ticketmaild_mailboxes_due', 'Mailboxes that are due and wait for a place.');
-  const dueWait = gauges.single('ticketmaild_mailboxes_due_wait_seconds', 'How long the first of those has waited.');
-  const pushOpen = gauges.single('ticketmaild_push_connections_open', 'Connections on which servers announce mail.');
-  const pushMax = gauges.single(
-    'ticketmaild_push_connections_max',
-    'Connections on which servers announce mail, at most.',
+  const lag = gauges.single('ticketmaild_scheduler_lag_seconds', 'Time since the last tick of the scheduler.');
+  const polls = gauges.single('ticketmaild_polls_in_progress', 'Polls in progress.');
+  const due = gauges.single('ticketmaild_mailboxes_due', 'Mailboxes that are due and wait for a free slot.');
+  const dueOldest = gauges.single(
+    'ticketmaild_due_oldest_age_seconds',
+    'Waiting time of the first of those mailboxes.',
   );
-  return ({ scheduler, push }) => {
+  const idleOpen = gauges.single('ticketmaild_idle_connections_open', 'Open connections in IDLE.');
+  const idleMax = gauges.single('ticketmaild_idle_connections_max', 'Limit of connections in IDLE.');
+  return ({ scheduler, idle }) => {
     lag(scheduler.lag_ms === null ? null : seconds(scheduler.lag_ms));
-    visits(scheduler.visits);
+    polls(scheduler.polls);
     due(scheduler.due);
-    dueWait(seconds(scheduler.due_ms));
-    pushOpen(push.open);
-    pushMax(push.max);
+    dueOldest(seconds(scheduler.due_oldest_age_ms));
+    idleOpen(idle.open);
+    idleMax(idle.max);
   };
 }
 
 function machineGauges(gauges: Gauges): Show {
-  const disk = gauges.single('ticketmaild_disk_free_bytes', 'Free space of the disk under data_dir.');
+  const disk = gauges.single('ticketmaild_disk_free_bytes', 'Free space on the disk under data_dir.');
   const offset = gauges.single(
     'ticketmaild_clock_offset_seconds',
-    'How far the clock of this machine is ahead of the clock of the database.',
+    'Offset of the clock of this machine from the clock of the database; positive when ahead.',
   );
-  const answer = gauges.single(
-    'ticketmaild_database_answer_seconds',
-    'How long the database took to answer a small question.',
-  );
-  const live = gauges.single('ticketmaild_workers_live', 'Workers that are alive, this one included.');
-  const lost = gauges.single('ticketmaild_workers_lost', 'Workers that fell silent without having said goodbye.');
-  return (checks) => {
-    const { clock, database, workers } = checks;
-    disk(checks.disk.free_bytes);
+  const live = gauges.single('ticketmaild_workers_live', 'Live workers, including this one.');
+  const lost = gauges.single('ticketmaild_workers_lost', 'Workers whose heartbeat stopped without a shutdown.');
+  return ({ clock, disk: { free_bytes: free }, workers }) => {
+    disk(free);
     offset(clock.offset_ms === null ? null : clock.offset_ms / 1000);
-    answer(database.answer_ms === null ? null : database.answer_ms / 1000);
-    live(known(workers, workers.live));
-    lost(known(workers, workers.list.filter((worker) => !worker.live).length));
+    live(whenKnown(workers, workers.live));
+    lost(whenKnown(workers, workers.list.filter((worker) => !worker.live).length));
   };
 }
 
 function serverGauges(gauges: Gauges): Show {
-  const heldCount = gauges.single('ticketmaild_servers_held', 'Mail hosts that are left alone for a while.');
-  const held = gauges.many('ticketmaild_server_held', '1 for a mail host that is left alone for a while.', ['host']);
+  const open = gauges.many('ticketmaild_server_circuit_open', '1 for a mail host whose circuit breaker is open.', [
+    'host',
+  ]);
   const certificate = gauges.many(
-    'ticketmaild_certificate_end_timestamp_seconds',
-    'When the certificate that a mail server showed last ends.',
+    'ticketmaild_certificate_not_after_timestamp_seconds',
+    'End of validity of the certificate that a mail server presented last.',
     ['host', 'port'],
   );
   return ({ servers, certificates }) => {
-    heldCount(servers.list.length);
-    held(servers.list.map(({ host }) => ({ labels: { host: label(host) }, value: 1 })));
+    open(servers.list.map(({ host }) => ({ labels: { host: label(host) }, value: 1 })));
     certificate(
-      certificates.list.map(({ host, port, valid_until: until }) => ({
+      certificates.list.map(({ host, port, not_after: notAfter }) => ({
         labels: { host: label(host), port: `${port}` },
-        value: timestamp(until),
+        value: timestamp(notAfter),
       })),
     );
   };
 }
 
 function quarantineGauges(gauges: Gauges): Show {
-  const count = gauges.many('ticketmaild_quarantine_messages', 'Messages in quarantine, by the reason for it.', [
-    'reason',
-  ]);
+  const count = gauges.many('ticketmaild_quarantine_messages', 'Messages in quarantine by reason.', ['reason']);
   const oldest = gauges.single(
     'ticketmaild_quarantine_oldest_timestamp_seconds',
-    'When the oldest message in quarantine was put there; none when there is none.',
+    'When the oldest message in quarantine was quarantined; no sample when quarantine is empty.',
   );
   return ({ quarantine }) => {
-    const counts = new Map([...knownReasons, ...quarantine.reasons.map(({ reason }) => reason)].map((one) => [one, 0]));
+    const counts = new Map<string, number>(quarantineReasons.map((reason) => [reason, 0]));
     for (const { reason, count: ofReason } of quarantine.reasons) counts.set(reason, ofReason);
     count(
-      [...counts].map(([reason, value]) => ({ labels: { reason: label(reason) }, value: known(quarantine, value) })),
+      [...counts].map(([reason, value]) => ({
+        labels: { reason: label(reason) },
+        value: whenKnown(quarantine, value),
+      })),
     );
     oldest(timestamp(quarantine.oldest));
   };
 }
 
-/** Null while the check could not be made. */
-function known({ status }: Pick<Check, 'status'>, value: number): number | null {
+/** Null when the check could not be made. */
+function whenKnown({ status }: Pick<Check, 'status'>, value: number): number | null {
   return status === 'unknown' ? null : value;
 }
 
-/**
- * The mailboxes of the readiness as gauges: how many are in each state, and for each one what to look at when it is alone.
- *
- * A mailbox that is not in the list any more has no line. While the database cannot be asked there are none at all.
- */
-
-type Mailboxes = Readiness['checks']['mailboxes'];
-
-function mailboxGauges(gauges: Gauges): (checks: { readonly mailboxes: Mailboxes }) => void {
-  const counts = gauges.many('ticketmaild_mailboxes', 'Mailboxes, by state.', ['state']);
-  const pushed = gauges.single(
-    'ticketmaild_mailboxes_pushed',
-    'Mailboxes of which a server tells this worker new mail at once.',
-  );
+/** Without the database there are no samples of mailboxes at all; a removed mailbox has none. */
+function mailboxGauges(gauges: Gauges): Show {
+  const counts = gauges.many('ticketmaild_mailboxes', 'Mailboxes by state.', ['state']);
+  const idling = gauges.single('ticketmaild_mailboxes_idling', 'Mailboxes for which this worker idles (IDLE).');
   const success = gauges.many(
     'ticketmaild_mailbox_last_success_timestamp_seconds',
-    'When the last visit to a mailbox ended well.',
+    'End of the last successful poll of a mailbox.',
     ['mailbox'],
   );
-  const failures = gauges.many('ticketmaild_mailbox_failures', 'Failed visits to a mailbox in a row.', ['mailbox']);
+  const failures = gauges.many('ticketmaild_mailbox_failures', 'Consecutive failed polls of a mailbox.', ['mailbox']);
   const trouble = gauges.many(
     'ticketmaild_mailbox_trouble',
     '1 for a mailbox that is not ok, with its status and the code of the reason.',
@@ -203,13 +187,8 @@ function mailboxGauges(gauges: Gauges): (checks: { readonly mailboxes: Mailboxes
   return ({ mailboxes }) => {
     const isKnown = mailboxes.status !== 'unknown';
     const named = isKnown ? mailboxes.list.map((check) => ({ check, mailbox: label(check.mailbox) })) : [];
-    counts(
-      (['ok', 'failing', 'waiting', 'paused'] as const).map((state) => ({
-        labels: { state },
-        value: isKnown ? mailboxes[state] : null,
-      })),
-    );
-    pushed(isKnown ? named.filter(({ check }) => check.pushed).length : null);
+    counts(mailboxStates.map((state) => ({ labels: { state }, value: isKnown ? mailboxes[state] : null })));
+    idling(isKnown ? named.filter(({ check }) => check.idling).length : null);
     success(named.map(({ check, mailbox }) => ({ labels: { mailbox }, value: timestamp(check.last_success) })));
     failures(named.map(({ check, mailbox }) => ({ labels: { mailbox }, value: check.failures })));
     trouble(

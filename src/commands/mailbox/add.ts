@@ -1,7 +1,7 @@
 /**
  * `mailbox add`: checks the options, asks for the password, probes the mail server, and only then stores the mailbox.
  *
- * A failing probe stores nothing. The probe changes nothing on the server; with `--from now` it gives the baseline.
+ * A failing probe stores nothing. The probe changes nothing on the server; with `--since now` it gives the baseline.
  * While encryption is on the password is stored sealed, or not at all.
  */
 import { randomUUIDv7 } from 'node:crypto';
@@ -12,14 +12,14 @@ import type { ProbeReport } from '../../ingest/ports.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { isoTime } from '../../text/time.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from '../context.ts';
-import { afterText, type MailboxOptions, type NewMailbox, readMailboxOptions } from './options.ts';
+import { type MailboxOptions, type NewMailbox, postActionText, readMailboxOptions } from './options.ts';
 import { certificateText, noteTarget, probeMailbox } from './probe.ts';
 import { placeText } from './view.ts';
 
 export type AddOptions = CommonOptions &
   MailboxOptions & { readonly passwordStdin?: boolean /** false for `--no-probe`. */; readonly probe: boolean };
 
-/** Throws `usage`, `exists_already`, `password_missing`, all that a probe throws, and what keeps it from being sealed. */
+/** Throws `usage`, `already_exists`, `password_missing`, all that a probe throws, and what keeps it from being sealed. */
 export async function addMailbox(options: AddOptions, context: Context): Promise<number> {
   const mailbox = readMailboxOptions(options, { readFile: context.readFile, nowMs: context.nowMs() });
   return await withApp(options, context, async (app, config) => {
@@ -43,7 +43,7 @@ async function refuseTakenName(app: App, name: string): Promise<void> {
     if (isFailure(error, 'not_found')) return;
     throw error;
   }
-  throw new Failure('exists_already', `a mailbox named ${JSON.stringify(name)} exists already`);
+  throw new Failure('already_exists', `a mailbox named ${JSON.stringify(name)} exists already`);
 }
 
 /** Two mailboxes on one folder are allowed, and hardly ever meant: each mail gets a ticket in both. */
@@ -64,13 +64,13 @@ export async function warnOfTwin(
 /** Nothing is stored yet, so what helps after a refused password is another try at adding. */
 async function probeFirst(
   app: App,
-  { connection, after }: NewMailbox,
+  { connection, postAction }: NewMailbox,
   password: SecretBytes,
   context: Context,
 ): Promise<ProbeReport> {
   try {
     const report = await probeMailbox(app, connection, password, context);
-    noteTarget(after, report, context);
+    noteTarget(postAction, report, context);
     return report;
   } catch (error) {
     if (!isFailure(error, 'login_refused')) throw error;
@@ -107,7 +107,7 @@ async function store(
 
 /** Everything that is in the folder now counts as handled. */
 function baseline({ folder }: ProbeReport): Cursor {
-  return { uidValidity: folder.uidValidity, uid: folder.uidNext - 1 };
+  return { folderEpoch: folder.uidValidity, uid: folder.uidNext - 1 };
 }
 
 async function tell(
@@ -120,8 +120,15 @@ async function tell(
   const { name, start } = mailbox;
   const messages = report === null ? null : report.folder.messageCount;
   if (options.json === true) {
-    const from = start.from === 'all' ? 'all' : isoTime(start.atMs);
-    await terminal.json({ id, name, probed: report !== null, messages, from, after: afterText(mailbox.after) });
+    const since = start.from === 'all' ? 'all' : isoTime(start.atMs);
+    await terminal.json({
+      id,
+      name,
+      probed: report !== null,
+      messages,
+      since,
+      on_success: postActionText(mailbox.postAction),
+    });
     return;
   }
   const probed =

@@ -8,7 +8,7 @@ import { isIP } from 'node:net';
 import { isLoopback, readCertificates, unreadableHint } from '../../config/machine.ts';
 import { causeCode, Failure } from '../../errors.ts';
 import { folderKey } from '../../ingest/folder-epoch.ts';
-import type { AfterAction, Connection, Mailbox, Start, TlsMode } from '../../ingest/model.ts';
+import type { Connection, Mailbox, PostAction, StartPoint, TlsMode } from '../../ingest/model.ts';
 
 /** As the command line has them: texts, not yet checked. */
 export type MailboxOptions = {
@@ -20,8 +20,8 @@ export type MailboxOptions = {
   readonly fingerprint?: string;
   readonly user?: string;
   readonly folder?: string;
-  readonly from?: string;
-  readonly after?: string;
+  readonly since?: string;
+  readonly onSuccess?: string;
   readonly interval?: string;
   readonly allowPlaintext?: boolean;
   readonly address?: readonly string[];
@@ -30,10 +30,10 @@ export type MailboxOptions = {
 export type NewMailbox = {
   readonly name: string;
   readonly connection: Connection;
-  readonly start: Start;
-  /** True for `--from now`: the mails that are there when the mailbox is added are left alone. */
+  readonly start: StartPoint;
+  /** True for `--since now`: the mails that are there when the mailbox is added are left alone. */
   readonly startsNow: boolean;
-  readonly after: AfterAction;
+  readonly postAction: PostAction;
   readonly pollIntervalMs: number | null;
   /** Lower-case; empty: the user name, where it is an address. */
   readonly addresses: readonly string[];
@@ -46,13 +46,13 @@ export function readMailboxOptions(options: MailboxOptions, sources: OptionSourc
   const { name, host, user } = options;
   if (name === undefined || host === undefined || user === undefined) throw missing(options);
   const connection = readConnection({ ...options, host, user }, sources.readFile);
-  const from = options.from ?? 'now';
+  const from = options.since ?? 'now';
   return {
     name: readName(name),
     connection,
     start: readStart(from, sources.nowMs),
     startsNow: from === 'now',
-    after: readAfter(options.after ?? 'seen', connection.folder),
+    postAction: readPostAction(options.onSuccess ?? 'seen', connection.folder),
     pollIntervalMs: options.interval === undefined ? null : readInterval(options.interval),
     addresses: readAddresses(options.address ?? []),
   };
@@ -66,19 +66,19 @@ export type MailboxChanges = Omit<MailboxOptions, 'address'> & {
 
 /** The mailbox as it is to be. Throws `usage`, `plaintext_refused`. */
 export function readMailboxChanges(options: MailboxChanges, mailbox: Mailbox, sources: OptionSources): Mailbox {
-  const { name, from, after, interval } = options;
+  const { name, since, onSuccess, interval } = options;
   const connection = changedConnection(options, mailbox.connection, sources.readFile);
-  if (from !== undefined && folderKey(connection) === folderKey(mailbox.connection))
+  if (since !== undefined && folderKey(connection) === folderKey(mailbox.connection))
     throw new Failure(
       'usage',
-      '--from says where another folder begins: it goes with another host, port, user or folder',
+      '--since says where another folder begins: it goes with another host, port, user or folder',
     );
   return {
     ...mailbox,
     name: name === undefined ? mailbox.name : readName(name),
     connection,
-    start: from === undefined ? mailbox.start : readStart(from, sources.nowMs),
-    after: readAfter(after ?? afterText(mailbox.after), connection.folder),
+    start: since === undefined ? mailbox.start : readStart(since, sources.nowMs),
+    postAction: readPostAction(onSuccess ?? postActionText(mailbox.postAction), connection.folder),
     pollIntervalMs: interval === undefined ? mailbox.pollIntervalMs : changedInterval(interval),
   };
 }
@@ -114,8 +114,8 @@ function changedInterval(text: string): number | null {
   return text === 'default' ? null : readInterval(text);
 }
 
-/** As the option `--after` is written. */
-export function afterText(after: AfterAction): string {
+/** As the option `--on-success` is written. */
+export function postActionText(after: PostAction): string {
   return after.kind === 'move' ? `move:${after.folder}` : after.kind;
 }
 
@@ -208,12 +208,12 @@ function readFingerprint(text: string): string {
   throw wrong('--fingerprint', 'must be a SHA-256 fingerprint, 64 hexadecimal digits, colons allowed', text);
 }
 
-function readStart(text: string, nowMs: number): Start {
+function readStart(text: string, nowMs: number): StartPoint {
   if (text === 'all') return { from: 'all' };
   const atMs = text === 'now' ? nowMs : dateMs(text);
-  if (atMs !== null && atMs > nowMs) throw wrong('--from', 'must not lie in the future', text);
+  if (atMs !== null && atMs > nowMs) throw wrong('--since', 'must not lie in the future', text);
   if (atMs !== null) return { from: 'time', atMs };
-  throw wrong('--from', 'must be now, all, a date as 2026-01-31 or a time as 2026-01-31T08:30:00Z (UTC)', text);
+  throw wrong('--since', 'must be now, all, a date as 2026-01-31 or a time as 2026-01-31T08:30:00Z (UTC)', text);
 }
 
 const dateForm = /^(\d{4})-(\d\d)-(\d\d)(T\d\d:\d\d(:\d\d(\.\d{1,3})?)?(Z|[+-]\d\d:\d\d)?)?$/;
@@ -228,13 +228,13 @@ function dateMs(text: string): number | null {
   return Number.isNaN(ms) ? null : ms;
 }
 
-function readAfter(text: string, polledFolder: string): AfterAction {
+function readPostAction(text: string, polledFolder: string): PostAction {
   if (text === 'seen' || text === 'delete' || text === 'leave') return { kind: text };
   const folder = /^move:(.+)$/u.exec(text)?.[1];
-  if (folder === undefined) throw wrong('--after', 'must be seen, move:FOLDER, delete or leave', text);
+  if (folder === undefined) throw wrong('--on-success', 'must be seen, move:FOLDER, delete or leave', text);
   if (folder.toLowerCase() === polledFolder.toLowerCase())
-    throw new Failure('usage', `--after must move to another folder than the polled one, not ${quoted(text)}`);
-  return { kind: 'move', folder: oneLine('--after', folder) };
+    throw new Failure('usage', `--on-success must move to another folder than the polled one, not ${quoted(text)}`);
+  return { kind: 'move', folder: oneLine('--on-success', folder) };
 }
 
 function wholeNumber(option: string, text: string, from: number, to: number): number {

@@ -3,7 +3,7 @@
  */
 import type { App } from '../../compose/compose.ts';
 import { Failure, isFailure } from '../../errors.ts';
-import type { AfterAction, Connection } from '../../ingest/model.ts';
+import type { Connection, PostAction } from '../../ingest/model.ts';
 import type { ProbeReport } from '../../ingest/ports.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { isoTime } from '../../text/time.ts';
@@ -51,7 +51,7 @@ export function probeJson(name: string, report: ProbeReport): Record<string, unk
     certificate: certificate && {
       subject: certificate.subject,
       issuer: certificate.issuer,
-      valid_until: isoTime(certificate.validUntilMs),
+      not_after: isoTime(certificate.validUntilMs),
       fingerprint: certificate.fingerprint,
     },
     capabilities: report.capabilities,
@@ -63,11 +63,7 @@ export function probeJson(name: string, report: ProbeReport): Record<string, unk
 }
 
 /** A folder that mails are moved to is made by the first move; a misspelt one, too. */
-export function noteTarget(
-  after: AfterAction,
-  { folders }: ProbeReport,
-  { terminal }: Pick<Context, 'terminal'>,
-): void {
+export function noteTarget(after: PostAction, { folders }: ProbeReport, { terminal }: Pick<Context, 'terminal'>): void {
   if (after.kind !== 'move' || folders.includes(after.folder)) return;
   terminal.note(`note: there is no folder ${after.folder} yet: the first move makes it, if the server allows the name`);
 }
@@ -81,10 +77,10 @@ export async function testMailbox(options: CommonOptions & { name: string }, con
   return await withApp(options, context, async (app) => {
     const mailbox = await app.store.mailboxByName(options.name);
     await app.vault.refresh();
-    const report = await app.passwords.lend(mailbox, (password) =>
+    const report = await app.passwords.withPassword(mailbox, (password) =>
       probeMailbox(app, mailbox.connection, password, context),
     );
-    noteTarget(mailbox.after, report, context);
+    noteTarget(mailbox.postAction, report, context);
     if (options.json === true) await context.terminal.json(probeJson(mailbox.name, report));
     else for (const line of reportLines(mailbox.name, report)) await context.terminal.line(line);
     return 0;

@@ -3,7 +3,7 @@
  *
  * Another server, account or folder is probed first, and a failing probe changes nothing. The stored password goes along: it
  * is opened for the server that it was sealed for, tried at the new one, and sealed for that. So a row that somebody else
- * pointed elsewhere is refused (`password_bound_elsewhere`), whatever is to be changed about its server.
+ * pointed elsewhere is refused (`password_binding_mismatch`), whatever is to be changed about its server.
  */
 
 import { isDeepStrictEqual } from 'node:util';
@@ -11,10 +11,10 @@ import type { App } from '../../compose/compose.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import type { Connection, Mailbox } from '../../ingest/model.ts';
 import type { ProbeReport } from '../../ingest/ports.ts';
-import type { Versioned } from '../../ingest/stores.ts';
-import type { Origin } from '../../secret/sealed-password.ts';
+import type { VersionedMailbox } from '../../ingest/stores.ts';
+import type { PasswordOrigin } from '../../secret/sealed-password.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
-import { commandOn, toldCommand } from '../../text/shell.ts';
+import { commandOrNotice, shellCommand } from '../../text/shell.ts';
 import { isoTime } from '../../text/time.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
 import { newPassword, warnOfTwin } from './add.ts';
@@ -33,7 +33,7 @@ export type SetOptions = CommonOptions &
     readonly probe: boolean;
   };
 
-/** Throws `usage`, `not_found`, `exists_already`, `refused`, all that a probe throws, and what keeps a password closed. */
+/** Throws `usage`, `not_found`, `already_exists`, `refused`, all that a probe throws, and what keeps a password closed. */
 export async function setMailbox(options: SetOptions, context: Context): Promise<number> {
   return await withApp(options, context, async (app) => {
     const before = await app.store.versionedMailbox(options.mailbox);
@@ -49,7 +49,7 @@ export async function setMailbox(options: SetOptions, context: Context): Promise
     // Whoever is asked for the passphrase of the key file is asked for that first.
     await app.vault.refresh();
     const report = await change({ app, before, after, options, context });
-    if (report !== null) noteTarget(after.after, report, context);
+    if (report !== null) noteTarget(after.postAction, report, context);
     await tell(after, changed, report, options, context);
     await warnOfTwin(app, after, context);
     return 0;
@@ -58,7 +58,7 @@ export async function setMailbox(options: SetOptions, context: Context): Promise
 
 type Change = {
   readonly app: App;
-  readonly before: Versioned;
+  readonly before: VersionedMailbox;
   readonly after: Mailbox;
   readonly options: SetOptions;
   readonly context: Context;
@@ -75,7 +75,9 @@ async function change(given: Change): Promise<ProbeReport | null> {
     return null;
   }
   if (!isGiven)
-    return await app.passwords.lend(before.mailbox, (password, from) => tryAndStore(given, password, from, false));
+    return await app.passwords.withPassword(before.mailbox, (password, from) =>
+      tryAndStore(given, password, from, false),
+    );
   await refuseDoubtfulServer(given);
   given.context.terminal.note(`for ${serverText(after)}`);
   using password = await newPassword(options, after, given.context);
@@ -86,7 +88,7 @@ async function change(given: Change): Promise<ProbeReport | null> {
 async function tryAndStore(
   { app, before, after, options, context }: Change,
   password: SecretBytes,
-  origin: Origin,
+  origin: PasswordOrigin,
   isNew: boolean,
 ): Promise<ProbeReport | null> {
   const report = options.probe ? await probe(app, after.connection, password, isNew, context) : null;
@@ -98,11 +100,11 @@ async function tryAndStore(
   return report;
 }
 
-/** As `password_bound_elsewhere` does for the stored one: nobody's host gets a new password unseen. */
+/** As `password_binding_mismatch` does for the stored one: nobody's host gets a new password unseen. */
 async function refuseDoubtfulServer({ app, before, options }: Change): Promise<void> {
   const doubt = await doubtOf(app, before.mailbox);
   if (doubt === null) return;
-  const show = toldCommand(commandOn('mailbox show', options.mailbox));
+  const show = commandOrNotice(shellCommand('mailbox show', options.mailbox));
   throw new Failure('refused', doubt.refusal, {
     hint: `Look at it first; then, ${doubt.condition}, use mailbox set-password with --accept-connection. To look: ${show}`,
   });
@@ -137,8 +139,8 @@ function changedSettings(before: Mailbox, after: Mailbox): readonly string[] {
   return [
     ...(before.name === after.name ? [] : ['name']),
     ...connection.map((key) => connectionWords[key]),
-    ...(isSame(before.start, after.start) ? [] : ['start']),
-    ...(isSame(before.after, after.after) ? [] : ['after']),
+    ...(isSame(before.start, after.start) ? [] : ['since']),
+    ...(isSame(before.postAction, after.postAction) ? [] : ['on_success']),
     ...(before.pollIntervalMs === after.pollIntervalMs ? [] : ['interval']),
   ];
 }
@@ -151,7 +153,7 @@ function isSame<T>(one: T, other: T): boolean {
 function refuseNothing(options: SetOptions): void {
   const { mailbox, passwordStdin, newPassword: isNew, config: _, json: __, probe: ___, ...settings } = options;
   if (passwordStdin === true || isNew === true) {
-    const hint = `For the password alone: ${toldCommand(commandOn('mailbox set-password', mailbox))}`;
+    const hint = `For the password alone: ${commandOrNotice(shellCommand('mailbox set-password', mailbox))}`;
     throw new Failure('usage', `nothing else is to change about mailbox ${mailbox}`, { hint });
   }
   if (Object.keys(settings).length > 0) return;

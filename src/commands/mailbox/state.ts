@@ -5,7 +5,7 @@
 import type { App } from '../../compose/compose.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import type { Mailbox } from '../../ingest/model.ts';
-import { commandOn, toldCommand } from '../../text/shell.ts';
+import { commandOrNotice, shellCommand } from '../../text/shell.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
 import { newPassword } from './add.ts';
 import { serverText } from './view.ts';
@@ -52,7 +52,7 @@ async function changeable(app: App, name: string): Promise<Mailbox> {
 export function refuseHalfRemoved({ name, state }: Mailbox): void {
   if (state !== 'removing') return;
   throw new Failure('refused', `the removal of mailbox ${name} was interrupted`, {
-    hint: `End it with: ${toldCommand(commandOn('mailbox remove', name))}`,
+    hint: `End it with: ${commandOrNotice(shellCommand('mailbox remove', name))}`,
   });
 }
 
@@ -94,7 +94,7 @@ export async function setMailboxPassword(options: SetPasswordOptions, context: C
     await app.passwords.store(mailbox, password, 'command', (prepared) =>
       app.store.setPassword(mailbox.id, prepared, app.author),
     );
-    const test = toldCommand(commandOn('mailbox test', mailbox.name));
+    const test = commandOrNotice(shellCommand('mailbox test', mailbox.name));
     await terminal.line(`set the password of ${mailbox.name}; try it with: ${test}`);
     return 0;
   });
@@ -121,7 +121,7 @@ async function isServerAccepted(
   terminal.note('The new password will be sent to this server:', 'yellow');
   terminal.note(place, 'bold');
   if (options.acceptConnection === true) return true;
-  const show = toldCommand(commandOn('mailbox show', mailbox.name));
+  const show = commandOrNotice(shellCommand('mailbox show', mailbox.name));
   const hint = `Look at it first; then, ${doubt.condition}, add --accept-connection. To look: ${show}`;
   if (options.passwordStdin === true || !context.isAttended) throw new Failure('refused', doubt.refusal, { hint });
   return await terminal.confirm(doubt.question, hint);
@@ -153,10 +153,10 @@ export type Doubt = {
 export async function doubtOf({ passwords, vault }: App, mailbox: Mailbox): Promise<Doubt | null> {
   if (vault.view.problem !== null) throw vault.view.problem;
   try {
-    const origin = await passwords.lend(mailbox, async (_password, from) => from);
+    const origin = await passwords.withPassword(mailbox, async (_password, from) => from);
     return origin === 'table' ? writtenIntoTable(mailbox) : null;
   } catch (error) {
-    if (isFailure(error, 'password_bound_elsewhere')) return boundElsewhere(mailbox);
+    if (isFailure(error, 'password_binding_mismatch')) return boundElsewhere(mailbox);
     const saysNothing = isFailure(error, 'password_damaged', 'key_unknown');
     const isKeyFile = isFailure(error, 'key_file_missing', 'key_file_refused', 'key_file_locked', 'disk_failed');
     if ((saysNothing || isKeyFile) && vault.view.switch.state === 'off') return null;

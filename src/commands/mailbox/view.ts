@@ -4,13 +4,13 @@
 
 import { domainToASCII } from 'node:url';
 import type { App } from '../../compose/compose.ts';
-import { liveMs } from '../../encryption/operations/operation.ts';
+import { workerLiveMs } from '../../encryption/operations/operation.ts';
 import { Failure } from '../../errors.ts';
 import { uidValidityOf } from '../../ingest/folder-epoch.ts';
 import type { Connection, Mailbox, MailboxHealth } from '../../ingest/model.ts';
 import { isoTime, shortTime } from '../../text/time.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
-import { afterText } from './options.ts';
+import { postActionText } from './options.ts';
 
 /** As many as a key id has: nobody makes a certificate that begins alike. */
 const shownPinDigits = 16;
@@ -33,20 +33,20 @@ export function mailboxJson(mailbox: Listed): Record<string, unknown> {
     user: connection.user,
     folder: connection.folder,
     addresses: mailbox.addresses,
-    from: mailbox.start.from === 'all' ? 'all' : isoTime(mailbox.start.atMs),
-    after: afterText(mailbox.after),
+    since: mailbox.start.from === 'all' ? 'all' : isoTime(mailbox.start.atMs),
+    on_success: postActionText(mailbox.postAction),
     password_form: health.password.form,
     password_key_id: health.password.keyId,
     interval_s: mailbox.pollIntervalMs === null ? null : mailbox.pollIntervalMs / 1000,
     next_poll_at: isoTime(health.nextPollAtMs),
     failures: health.failures,
-    login_refusals: health.loginRefusals,
+    login_failures: health.loginRefusals,
     last_success_at: isoTime(health.lastSuccessAtMs),
     last_error: errorJson(health.lastError),
     cursor:
       health.cursor === null
         ? null
-        : { uid_validity: uidValidityOf(health.cursor.uidValidity), uid: health.cursor.uid },
+        : { uid_validity: uidValidityOf(health.cursor.folderEpoch), uid: health.cursor.uid },
   };
 }
 
@@ -132,7 +132,7 @@ export async function listMailboxes(options: CommonOptions, context: Context): P
 /** Those that are open here, or in a worker that runs. */
 async function heldKeys({ vault, store }: App): Promise<ReadonlySet<string>> {
   await vault.refresh();
-  const workers = (await store.listWorkers(liveMs)).filter(({ live }) => live);
+  const workers = (await store.listWorkers(workerLiveMs)).filter(({ live }) => live);
   return new Set([...vault.keys().map(({ id }) => id), ...workers.flatMap(({ keyIds }) => keyIds)]);
 }
 
@@ -164,7 +164,7 @@ function lines(mailbox: Listed): readonly string[] {
   const { cursor, lastError } = mailbox.health;
   const extra: Record<string, unknown> = {
     ca_file: ca === null ? null : 'stored',
-    cursor: cursor === null ? null : `UID ${cursor.uid} in UIDVALIDITY ${uidValidityOf(cursor.uidValidity)}`,
+    cursor: cursor === null ? null : `UID ${cursor.uid} in UIDVALIDITY ${uidValidityOf(cursor.folderEpoch)}`,
     last_error: lastError === null ? null : `${lastError.code} at ${shortTime(lastError.atMs)}: ${lastError.message}`,
     hint: lastError?.hint ?? null,
   };

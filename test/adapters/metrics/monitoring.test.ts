@@ -1,6 +1,6 @@
 /**
- * The alerts and the dashboard that come with the program: they ask for metrics and labels that exist, and each alert says
- * what to do. With promtool (Debian: prometheus) their language is checked too, and the alerts are run through cases.
+ * Alerts and dashboard: they query metrics and labels that exist, and each alert says what to do. With promtool (Debian:
+ * prometheus) their syntax is checked too, and the alerts run through cases.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -17,7 +17,7 @@ const alerts = await readFile(alertsPath, 'utf8');
 const dashboard = await readFile(join(root, 'systemd/monitoring/grafana-dashboard.json'), 'utf8');
 const rendered = await fullRender();
 
-/** One alert as its lines say it; every value is on one line. */
+/** One alert; every value is on one line. */
 type Alert = { readonly name: string; readonly lines: ReadonlyMap<string, string> };
 
 function alertsIn(text: string): readonly Alert[] {
@@ -41,9 +41,9 @@ function queriesIn(value: unknown): readonly string[] {
   );
 }
 
-/** What an expression asks for: names of metrics, each with the labels that it is narrowed by. */
+/** The metrics that an expression queries, each with the labels of its matchers. */
 function asked(expression: string): readonly { readonly name: string; readonly labels: readonly string[] }[] {
-  return [...expression.matchAll(/\b((?:ticketmaild|process|nodejs)_[a-z_]+)(?:\{([^}]*)\})?/g)].map(
+  return [...expression.matchAll(/\b((?:ticketmaild|process|nodejs)_[a-z0-9_]+)(?:\{([^}]*)\})?/g)].map(
     ([, name = '', matchers = '']) => ({
       name,
       labels: [...matchers.matchAll(/(\w+)\s*(?:=~|!~|!=|=)\s*"/g)].map(([, label = '']) => label),
@@ -51,10 +51,10 @@ function asked(expression: string): readonly { readonly name: string; readonly l
   );
 }
 
-/** What Prometheus adds to every sample. */
+/** Labels that Prometheus adds to every sample. */
 const added = ['job', 'instance'];
 
-/** What an expression asks for that no render has. */
+/** Queried metrics and labels that no render has. */
 function unknownIn(expressions: readonly string[]): string[] {
   const known = new Map<string, Set<string>>();
   for (const { name, labels } of readExposition(rendered))
@@ -69,7 +69,7 @@ function unknownIn(expressions: readonly string[]): string[] {
 const expressionsOfAlerts = alertsIn(alerts).map(({ lines }) => lines.get('expr') ?? '');
 const expressionsOfDashboard = queriesIn(JSON.parse(dashboard));
 
-test('alerts and dashboard ask only for metrics and labels that exist', () => {
+test('alerts and dashboard query only metrics and labels that exist', () => {
   expect(unknownIn(expressionsOfAlerts)).toEqual([]);
   expect(unknownIn(expressionsOfDashboard)).toEqual([]);
   expect(unknownIn(['rate(ticketmaild_mails_total[5m])', 'ticketmaild_ready{mailbox="a"}'])).toEqual([
@@ -78,12 +78,12 @@ test('alerts and dashboard ask only for metrics and labels that exist', () => {
   ]);
 });
 
-test('every metric of our own has its place on the dashboard', () => {
+test('every metric is on the dashboard', () => {
   const shown = new Set(expressionsOfDashboard.flatMap(asked).map(({ name }) => name.replace(/_bucket$/, '')));
   expect([...announced(rendered).keys()].filter((name) => !shown.has(name) && name !== 'process_max_fds')).toEqual([]);
 });
 
-test('each alert has a severity, a summary and a description that says what to do', () => {
+test('each alert has a severity, a summary and a description', () => {
   const all = alertsIn(alerts);
   expect(all.length).toBeGreaterThan(20);
   expect(new Set(all.map(({ name }) => name)).size).toBe(all.length);
@@ -95,12 +95,12 @@ test('each alert has a severity, a summary and a description that says what to d
   }
 });
 
-test('no alert offers a command with a name in it that somebody else chose', () => {
+test('no alert has a command that contains a label value', () => {
   const descriptions = alertsIn(alerts).map(({ lines }) => lines.get('description') ?? '');
   expect(descriptions.filter((text) => /ticketmaild [a-z][^.:;]*\{\{/.test(text))).toEqual([]);
 });
 
-/** The options that a command named in a text cannot do without, and that the text does not name. */
+/** Required options that a command in a text lacks. */
 function optionsMissing(text: string): readonly string[] {
   const program = buildProgram(
     async () => undefined,
@@ -115,12 +115,12 @@ function optionsMissing(text: string): readonly string[] {
   });
 }
 
-test('no alert offers a command without an option that it needs', () => {
+test('no alert has a command without a required option', () => {
   expect(alertsIn(alerts).flatMap(({ lines }) => optionsMissing(lines.get('description') ?? ''))).toEqual([]);
   expect(optionsMissing('See ticketmaild message list for the reason.')).toEqual(['message list --mailbox']);
 });
 
-/** The values of a label in the samples that a selector of an expression lets through. */
+/** The values of a label in the samples that the selector of an expression matches. */
 function selected(expression: string, text: string, wanted: string): readonly (string | undefined)[] {
   const [, name, matchers = ''] = /\b(ticketmaild_[a-z_]+)\{([^}]*)\}/.exec(expression) ?? [];
   const all = [...matchers.matchAll(/(\w+)(=~|!~|!=|=)"([^"]*)"/g)];
@@ -137,12 +137,12 @@ function selected(expression: string, text: string, wanted: string): readonly (s
     .map(({ labels }) => labels[wanted]);
 }
 
-test('a mailbox is told to fail when its visits fail, not when it waits for a key or is only to be looked at', async () => {
+test('the alert on failing mailboxes ignores those that wait for a key or have a warning', async () => {
   const list = [
     mailboxCheck('refused', { status: 'failing', reason: 'login_refused: x' }),
     mailboxCheck('expired', { status: 'failing', reason: 'tls_expired: x' }),
     mailboxCheck('sealed', { status: 'waiting', reason: 'waiting: x' }),
-    mailboxCheck('unstable', { status: 'warning', reason: 'folder_unstable: x' }),
+    mailboxCheck('unstable', { status: 'warning', reason: 'uidvalidity_unstable: x' }),
   ];
   const { mailboxes } = sampleReadiness().checks;
   const text = await fullRender(sampleReadiness({ mailboxes: { ...mailboxes, list } }));
@@ -157,7 +157,7 @@ test('a mailbox is told to fail when its visits fail, not when it waits for a ke
   expect(told('TicketmaildLoginRefused')).toEqual(['refused']);
 });
 
-test('the dashboard can be imported: a variable for the data source, rows, and panels that do not overlap', () => {
+test('the dashboard can be imported: a data source variable, rows, and panels that do not overlap', () => {
   const { templating, panels, uid } = JSON.parse(dashboard);
   expect(uid).toBe('ticketmaild');
   expect(templating.list[0]).toMatchObject({ name: 'datasource', type: 'datasource', query: 'prometheus' });
@@ -189,20 +189,17 @@ test('the dashboard can be imported: a variable for the data source, rows, and p
 
 const isWithoutPromtool = findProgram('promtool') === null;
 
-test.skipIf(isWithoutPromtool)(
-  'promtool reads alerts and dashboard, and the alerts do what their cases say',
-  async () => {
-    await using folder = await temporaryFolder('monitoring');
-    const rules = expressionsOfDashboard
-      .filter((expression) => !expression.startsWith('label_values'))
-      .map((expression) => expression.replaceAll('$__rate_interval', '1m').replaceAll('$__range', '6h'))
-      .map((expr, index) => ({ record: `panel:${index}`, expr }));
-    // JSON is YAML too.
-    const path = join(folder.path, 'dashboard.yml');
-    await writeFile(path, JSON.stringify({ groups: [{ name: 'dashboard', rules }] }));
-    expect(await runProgram('promtool', ['check', 'rules', alertsPath])).toContain('SUCCESS');
-    expect(await runProgram('promtool', ['check', 'rules', path])).toContain(`SUCCESS: ${rules.length} rules found`);
-    const cases = join(import.meta.dirname, 'alert-cases.yml');
-    expect(await runProgram('promtool', ['test', 'rules', cases])).toContain('SUCCESS');
-  },
-);
+test.skipIf(isWithoutPromtool)('promtool accepts alerts and dashboard, and the alerts pass their cases', async () => {
+  await using folder = await temporaryFolder('monitoring');
+  const rules = expressionsOfDashboard
+    .filter((expression) => !expression.startsWith('label_values'))
+    .map((expression) => expression.replaceAll('$__rate_interval', '1m').replaceAll('$__range', '6h'))
+    .map((expr, index) => ({ record: `panel:${index}`, expr }));
+  // JSON is YAML too.
+  const path = join(folder.path, 'dashboard.yml');
+  await writeFile(path, JSON.stringify({ groups: [{ name: 'dashboard', rules }] }));
+  expect(await runProgram('promtool', ['check', 'rules', alertsPath])).toContain('SUCCESS');
+  expect(await runProgram('promtool', ['check', 'rules', path])).toContain(`SUCCESS: ${rules.length} rules found`);
+  const cases = join(import.meta.dirname, 'alert-cases.yml');
+  expect(await runProgram('promtool', ['test', 'rules', cases])).toContain('SUCCESS');
+});

@@ -1,4 +1,4 @@
-/** Readiness values and whole renders for tests: everything is known in them unless a test says otherwise. */
+/** Sample readiness values and full renders, in which every value is known unless a test replaces it. */
 import { createMetrics } from '../../../src/adapters/metrics/metrics.ts';
 import type { Check, MailboxCheck, Readiness } from '../../../src/ingest/readiness.ts';
 
@@ -12,16 +12,16 @@ export function mailboxCheck(mailbox: string, more: Partial<MailboxCheck> = {}):
     last_success: '2026-03-01T10:00:00.000Z',
     next_poll: '2026-03-01T10:01:00.000Z',
     failures: 0,
-    pushed: false,
+    idling: false,
     ...more,
   };
 }
 
-/** A failing mailbox whose reason and hint must stay out of the metrics. */
+/** A failing mailbox whose reason and hint must not appear in the metrics. */
 export const refusedMailbox = mailboxCheck('sales', {
   status: 'failing',
   reason: 'login_refused: the server refused user sales',
-  hint: 'Set the password anew.',
+  hint: 'Set the password again.',
   failures: 3,
   last_success: null,
 });
@@ -41,25 +41,25 @@ export function sampleReadiness(checks: Partial<Readiness['checks']> = {}): Read
       log_level: 'info',
     },
     checks: {
-      database: { ...fine, pool: { open: 4, busy: 3, waiting: 2, max: 10 }, answer_ms: 3 },
+      database: { ...fine, pool: { open: 4, busy: 3, waiting: 2, max: 10 }, ping_ms: 3 },
       disk: { ...fine, free_bytes: 5e9 },
-      scheduler: { ...fine, lag_ms: 400, visits: 5, due: 6, due_ms: 1500 },
+      scheduler: { ...fine, lag_ms: 400, polls: 5, due: 6, due_oldest_age_ms: 1500 },
       vault: { ...fine, state: 'open', key_ids: ['0123456789abcdef'] },
       switch: { ...fine, status: 'failing', reason: 'switch_forged: the row is not ours', state: 'on', revision: 12 },
       workers: { ...fine, live: 2, list: [worker, { ...worker, pid: 101 }, { ...worker, pid: 102, live: false }] },
       servers: {
         ...fine,
         list: [
-          { ...fine, status: 'failing', host: 'down.example.org', port: 993, next_try: '2026-03-01T10:05:00.000Z' },
+          { ...fine, status: 'failing', host: 'down.example.org', port: 993, next_attempt: '2026-03-01T10:05:00.000Z' },
         ],
       },
       certificates: {
         ...fine,
-        list: [{ host: 'imap.example.org', port: 993, valid_until: '2026-03-31T00:00:00.000Z', days_left: 30 }],
+        list: [{ host: 'imap.example.org', port: 993, not_after: '2026-03-31T00:00:00.000Z', days_left: 30 }],
       },
       config: { ...fine, needs_restart: [] },
       clock: { ...fine, offset_ms: -250 },
-      push: { open: 7, max: 200 },
+      idle: { open: 7, max: 200 },
       quarantine: {
         ...fine,
         count: 2,
@@ -72,18 +72,18 @@ export function sampleReadiness(checks: Partial<Readiness['checks']> = {}): Read
         failing: 1,
         waiting: 0,
         paused: 3,
-        list: [refusedMailbox, mailboxCheck('support', { pushed: true })],
+        list: [refusedMailbox, mailboxCheck('support', { idling: true })],
       },
       ...checks,
     },
   };
 }
 
-/** Everything has been counted once and every gauge is known: each metric has a line. */
+/** Every counter has counted and every gauge is known: each metric has a sample. */
 export async function fullRender(readiness: Readiness = sampleReadiness()): Promise<string> {
   using metrics = createMetrics({ version: '1.2.3' });
-  metrics.visit({ mailbox: 'support', host: 'imap.example.org', result: 'ok', durationMs: 120, lagMs: 800 });
-  metrics.visit({
+  metrics.poll({ mailbox: 'support', host: 'imap.example.org', result: 'ok', durationMs: 120, lagMs: 800 });
+  metrics.poll({
     mailbox: 'sales',
     host: 'imap.example.org',
     result: 'login_refused',
@@ -92,11 +92,11 @@ export async function fullRender(readiness: Readiness = sampleReadiness()): Prom
   });
   metrics.outcome('support', 'ticket_opened');
   metrics.outcome('support', 'ticket_opened');
-  metrics.pushed(300);
+  metrics.idleDelivery(300);
   return metrics.render(readiness);
 }
 
-/** The metrics that a text announces, with their kinds. */
+/** Metric types by name, from the TYPE lines. */
 export function announced(text: string): ReadonlyMap<string, string> {
   return new Map([...text.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name = '', kind = '']) => [name, kind]));
 }

@@ -44,25 +44,25 @@ describe('mailbox add', () => {
         `^added first: ${user} at localhost:${dovecot.tlsPort}, INBOX \\(2 messages there; certificate valid until 20\\d\\d-`,
       ),
     );
-    expect(await shown('first')).toMatchObject({ cursor: { uid: 2 }, from: new Date(nowMs).toISOString() });
+    expect(await shown('first')).toMatchObject({ cursor: { uid: 2 }, since: new Date(nowMs).toISOString() });
     expect([...(await dovecot.listFlags(user, 'INBOX')).values()].every((flags) => flags.size === 0)).toBe(true);
   });
 
-  test('with --from all it starts with the first mail, with a date at that time', async () => {
+  test('with --since all it starts with the first mail, with a date at that time', async () => {
     const user = dovecot.newUser();
-    await add('all', user, ['--from', 'all']);
-    await add('dated', user, ['--from', '2026-01-30']);
-    expect(await shown('all')).toMatchObject({ from: 'all', cursor: null });
-    expect(await shown('dated')).toMatchObject({ from: '2026-01-30T00:00:00.000Z', cursor: null });
+    await add('all', user, ['--since', 'all']);
+    await add('dated', user, ['--since', '2026-01-30']);
+    expect(await shown('all')).toMatchObject({ since: 'all', cursor: null });
+    expect(await shown('dated')).toMatchObject({ since: '2026-01-30T00:00:00.000Z', cursor: null });
   });
 
   test('stores all settings, folders with names in any script included', async () => {
     const user = dovecot.newUser();
     await dovecot.createFolder(user, '受信箱');
-    const options = ['--folder', '受信箱', '--after', 'move:INBOX', '--interval', '15', '--json'];
+    const options = ['--folder', '受信箱', '--on-success', 'move:INBOX', '--interval', '15', '--json'];
     const { json } = await add('settings', user, options);
     expect(json).toEqual([
-      expect.objectContaining({ name: 'settings', probed: true, messages: 0, after: 'move:INBOX' }),
+      expect.objectContaining({ name: 'settings', probed: true, messages: 0, on_success: 'move:INBOX' }),
     ]);
     expect(await shown('settings')).toMatchObject({
       state: 'active',
@@ -72,7 +72,7 @@ describe('mailbox add', () => {
       ca_pem: dovecot.caPem,
       user,
       folder: '受信箱',
-      after: 'move:INBOX',
+      on_success: 'move:INBOX',
       interval_s: 15,
       password_form: 'plain',
       password_key_id: null,
@@ -138,7 +138,7 @@ describe('mailbox add', () => {
   test('stores it untried with --no-probe', async () => {
     const { code, out } = await add('untried', 'nobody', ['--no-probe']);
     expect({ code, out }).toMatchObject({ code: 0, out: expect.stringContaining('(not probed)') });
-    expect(await shown('untried')).toMatchObject({ cursor: null, from: new Date(nowMs).toISOString() });
+    expect(await shown('untried')).toMatchObject({ cursor: null, since: new Date(nowMs).toISOString() });
   });
 
   test('refuses a name that is taken before it asks for anything', async () => {
@@ -287,7 +287,7 @@ describe('poll, ticket, message, reconcile', () => {
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', [mail('one'), Buffer.from(attached)]);
     const server = ['--host', 'localhost', '--port', `${dovecot.tlsPort}`, '--ca-file', dovecot.caFile];
-    const how = ['--user', user, '--from', 'all', '--after', 'leave', '--password-stdin'];
+    const how = ['--user', user, '--since', 'all', '--on-success', 'leave', '--password-stdin'];
     await fresh.run(['mailbox', 'add', '--name', 'support', ...server, ...how], 'pw');
 
     const polled = await fresh.run(['poll', 'support', '--json']);
@@ -301,7 +301,7 @@ describe('poll, ticket, message, reconcile', () => {
     ]);
     await using app = await fresh.open();
     const { id } = await app.store.mailboxByName('support');
-    const lease = await app.store.takeLease(id, 'another', 60_000, null);
+    const lease = await app.store.acquireLease(id, 'another', 60_000, null);
     const taken = await fresh.run(['poll', 'support']);
     expect(taken.code).toBe(1);
     expect(taken.err).toMatch(
@@ -351,7 +351,7 @@ describe('poll, ticket, message, reconcile', () => {
     const source = mail('one');
     await dovecot.append(user, 'INBOX', [source]);
     const server = ['--host', 'localhost', '--port', `${dovecot.tlsPort}`, '--ca-file', dovecot.caFile];
-    const how = ['--user', user, '--from', 'all', '--password-stdin'];
+    const how = ['--user', user, '--since', 'all', '--password-stdin'];
     await fresh.run(['mailbox', 'add', '--name', 'support', ...server, ...how], 'pw');
     await fresh.run(['poll', 'support']);
     const file = join(fresh.folder, 'one.eml');

@@ -37,7 +37,7 @@ test('what is not said has a safe default', () => {
     },
     start: { from: 'time', atMs: nowMs },
     startsNow: true,
-    after: { kind: 'seen' },
+    postAction: { kind: 'seen' },
     pollIntervalMs: null,
     addresses: [],
   });
@@ -56,15 +56,15 @@ test('everything can be said', () => {
     tls: 'starttls',
     fingerprint: `SHA256:${fingerprint}`,
     folder: 'Posteingang/Köln',
-    from: '2026-01-30',
-    after: 'move:Erledigt',
+    since: '2026-01-30',
+    onSuccess: 'move:Erledigt',
     interval: '15',
   });
   expect(mailbox).toMatchObject({
     connection: { host: '::1', port: 1143, tls: 'starttls', fingerprint: 'ab'.repeat(32), folder: 'Posteingang/Köln' },
     start: { from: 'time', atMs: Date.UTC(2026, 0, 30) },
     startsNow: false,
-    after: { kind: 'move', folder: 'Erledigt' },
+    postAction: { kind: 'move', folder: 'Erledigt' },
     pollIntervalMs: 15_000,
   });
 });
@@ -80,8 +80,8 @@ test.each([
   ['2026-01-30T10:00', { from: 'time', atMs: Date.UTC(2026, 0, 30, 10) }],
   ['2026-01-30T10:00:00.500Z', { from: 'time', atMs: Date.UTC(2026, 0, 30, 10, 0, 0, 500) }],
   ['2026-01-30T10:00:00+02:00', { from: 'time', atMs: Date.UTC(2026, 0, 30, 8) }],
-])('--from %s', (from, start) => {
-  expect(read({ from }).start).toEqual(start);
+])('--since %s', (since, start) => {
+  expect(read({ since }).start).toEqual(start);
 });
 
 test('the certificates of a CA file are kept, and nothing else of it', async () => {
@@ -93,7 +93,7 @@ test('the certificates of a CA file are kept, and nothing else of it', async () 
 describe('what is wrong is told in one line', () => {
   const name = 'must be 1 to 63 letters, digits, blanks and . _ @ + - with a letter or digit first';
   const host = 'must be a host name or an IP address alone, without a scheme or a port';
-  const from = 'must be now, all, a date as 2026-01-31 or a time as 2026-01-31T08:30:00Z (UTC)';
+  const since = 'must be now, all, a date as 2026-01-31 or a time as 2026-01-31T08:30:00Z (UTC)';
   const fingerprint = 'must be a SHA-256 fingerprint, 64 hexadecimal digits, colons allowed';
 
   test.each<[MailboxOptions, string]>([
@@ -116,12 +116,12 @@ describe('what is wrong is told in one line', () => {
     ],
     [{ user: '' }, '--user must be a text on one line, not ""'],
     [{ folder: 'a\nb' }, '--folder must be a text on one line, not "a\\nb"'],
-    [{ from: 'yesterday' }, `--from ${from}, not "yesterday"`],
-    [{ from: '2026-02-30' }, `--from ${from}, not "2026-02-30"`],
-    [{ from: '2026-01-30T25:00' }, `--from ${from}, not "2026-01-30T25:00"`],
-    [{ after: 'archive' }, '--after must be seen, move:FOLDER, delete or leave, not "archive"'],
-    [{ after: 'move:' }, '--after must be seen, move:FOLDER, delete or leave, not "move:"'],
-    [{ after: 'move:inbox' }, '--after must move to another folder than the polled one, not "move:inbox"'],
+    [{ since: 'yesterday' }, `--since ${since}, not "yesterday"`],
+    [{ since: '2026-02-30' }, `--since ${since}, not "2026-02-30"`],
+    [{ since: '2026-01-30T25:00' }, `--since ${since}, not "2026-01-30T25:00"`],
+    [{ onSuccess: 'archive' }, '--on-success must be seen, move:FOLDER, delete or leave, not "archive"'],
+    [{ onSuccess: 'move:' }, '--on-success must be seen, move:FOLDER, delete or leave, not "move:"'],
+    [{ onSuccess: 'move:inbox' }, '--on-success must move to another folder than the polled one, not "move:inbox"'],
     [{ interval: '0' }, '--interval must be a whole number from 1 to 86400, not "0"'],
     [{ interval: '1m' }, '--interval must be a whole number from 1 to 86400, not "1m"'],
   ])('%j', (options, message) => {

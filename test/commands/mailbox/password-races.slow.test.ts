@@ -58,7 +58,9 @@ async function openedOn(desk: Desk): Promise<readonly string[]> {
   await using app = await desk.open();
   await app.vault.refresh();
   const opened = (await app.store.listMailboxes()).map((mailbox) =>
-    app.passwords.lend(mailbox, async (password) => password.use((bytes) => Buffer.from(bytes).toString('latin1'))),
+    app.passwords.withPassword(mailbox, async (password) =>
+      password.use((bytes) => Buffer.from(bytes).toString('latin1')),
+    ),
   );
   return await Promise.all(opened);
 }

@@ -52,7 +52,7 @@ async function opened(): Promise<string> {
   await using app = await desk.open();
   await app.vault.refresh();
   const mailbox = await app.store.mailboxByName('one');
-  return await app.passwords.lend(mailbox, async (password) =>
+  return await app.passwords.withPassword(mailbox, async (password) =>
     password.use((bytes) => Buffer.from(bytes).toString('latin1')),
   );
 }
@@ -195,7 +195,7 @@ describe('the password of a mailbox that somebody pointed elsewhere', () => {
         /\nhint: Look at it first; [^\n]*--accept-connection\. [^\n]*: ticketmaild mailbox show one\n$/,
       );
     }
-    await expect(opened()).rejects.toMatchObject({ code: 'password_bound_elsewhere' });
+    await expect(opened()).rejects.toMatchObject({ code: 'password_binding_mismatch' });
   });
 
   test.each(['port = 994', "username = 'desk2'", `fingerprint = '${pin}'`, "ca_pem = 'x'", "tls_mode = 'starttls'"])(
@@ -239,7 +239,7 @@ describe('the password of a mailbox that somebody pointed elsewhere', () => {
     expect({ code, out }).toEqual({ code: 1, out: '' });
     expect(err).toMatch(/Nothing was changed\.\n$/);
     expect(err).not.toContain(passwordQuestion);
-    await expect(opened()).rejects.toMatchObject({ code: 'password_bound_elsewhere' });
+    await expect(opened()).rejects.toMatchObject({ code: 'password_binding_mismatch' });
   });
 
   test('at a terminal is asked for at once with --accept-connection', async () => {

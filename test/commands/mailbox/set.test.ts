@@ -122,7 +122,7 @@ test('a row that somebody else pointed elsewhere takes neither the stored passwo
   expect(given.err).toContain('does not point where its password was sealed for');
   expect(await shown()).toMatchObject({ host: 'evil.example', user });
   // What has nothing to do with the server can be changed all the same.
-  expect(await set('--after', 'leave')).toMatchObject({ code: 0 });
+  expect(await set('--on-success', 'leave')).toMatchObject({ code: 0 });
 });
 
 /** The mailbox points to a server of somebody else, who counts who comes; `stored` is what becomes of its password. */
@@ -189,11 +189,21 @@ test('other settings are changed one by one, and need no password', async () => 
   await add();
   await enable();
   await dovecot.createFolder(user, 'Anfragen');
-  expect(await set('--after', 'move:Erledigt', '--interval', '15')).toMatchObject({ code: 0 });
-  expect(await shown()).toMatchObject({ after: 'move:Erledigt', interval_s: 15, folder: 'INBOX', port: dovecot.port });
-  const { json } = await set('--folder', 'Anfragen', '--from', 'all', '--interval', 'default', '--json');
-  expect(json).toMatchObject([{ name: 'one', changed: ['folder', 'start', 'interval'], probed: true, messages: 0 }]);
-  expect(await shown()).toMatchObject({ after: 'move:Erledigt', interval_s: null, folder: 'Anfragen', from: 'all' });
+  expect(await set('--on-success', 'move:Erledigt', '--interval', '15')).toMatchObject({ code: 0 });
+  expect(await shown()).toMatchObject({
+    on_success: 'move:Erledigt',
+    interval_s: 15,
+    folder: 'INBOX',
+    port: dovecot.port,
+  });
+  const { json } = await set('--folder', 'Anfragen', '--since', 'all', '--interval', 'default', '--json');
+  expect(json).toMatchObject([{ name: 'one', changed: ['folder', 'since', 'interval'], probed: true, messages: 0 }]);
+  expect(await shown()).toMatchObject({
+    on_success: 'move:Erledigt',
+    interval_s: null,
+    folder: 'Anfragen',
+    since: 'all',
+  });
   expect(await poll()).toBe(0);
   expect(await set('--name', 'two')).toMatchObject({ code: 0, out: expect.stringMatching(/^changed two: name; now /) });
   expect(await shown('two')).toMatchObject({ folder: 'Anfragen' });
@@ -204,9 +214,9 @@ test('another folder begins where it is told, and mail of the folder before is n
   await dovecot.append(user, 'INBOX', [mail('one'), mail('two')]);
   await dovecot.createFolder(user, 'Anfragen');
   await dovecot.append(user, 'Anfragen', [mail('three'), mail('four'), mail('five')]);
-  await add(['--from', 'all']);
+  await add(['--since', 'all']);
   expect(await poll()).toBe(0);
-  expect(await set('--folder', 'Anfragen', '--from', 'all')).toMatchObject({ code: 0 });
+  expect(await set('--folder', 'Anfragen', '--since', 'all')).toMatchObject({ code: 0 });
   expect(await poll()).toBe(0);
   const { json } = await desk.run(['ticket', 'list', '--json']);
   expect(json.map(({ subject }) => subject).sort()).toEqual(['five', 'four', 'one', 'three', 'two']);
@@ -215,7 +225,7 @@ test('another folder begins where it is told, and mail of the folder before is n
 describe('nothing is changed', () => {
   test('by a change that changes nothing', async () => {
     await add();
-    const same = ['--port', `${dovecot.port}`, '--after', 'seen'];
+    const same = ['--port', `${dovecot.port}`, '--on-success', 'seen'];
     expect(await set(...same)).toMatchObject({ code: 0, out: 'nothing changed: one is so already\n', err: '' });
     expect((await set(...same, '--json')).json).toMatchObject([{ name: 'one', changed: [], probed: false }]);
     const { code, err } = await set();
@@ -231,7 +241,7 @@ describe('nothing is changed', () => {
     ['a name that is taken', ['--name', 'two'], 2, 'A mailbox of this name exists already'],
     ['a folder that is not there', ['--folder', 'Nowhere'], 1, 'folder "Nowhere"'],
     ['a server that is not there', ['--host', '127.0.0.1', '--port', '1'], 1, '127.0.0.1:1'],
-    ['a start without another folder', ['--from', 'all'], 2, '--from says where another folder begins'],
+    ['a start without another folder', ['--since', 'all'], 2, '--since says where another folder begins'],
     [
       'a password in clear to another machine',
       ['--host', 'mail.example', '--tls', 'none'],

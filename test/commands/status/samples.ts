@@ -24,7 +24,7 @@ export function mailbox(name: string, more: Partial<MailboxCheck> = {}): Mailbox
     last_success: ago(1),
     next_poll: ago(-1),
     failures: 0,
-    pushed: false,
+    idling: false,
     ...more,
   };
 }
@@ -36,24 +36,24 @@ export const fine: Readiness = {
   ready: true,
   worker,
   checks: {
-    database: { ...ok, pool: { open: 6, busy: 2, waiting: 0, max: 10 }, answer_ms: 3 },
+    database: { ...ok, pool: { open: 6, busy: 2, waiting: 0, max: 10 }, ping_ms: 3 },
     disk: { ...ok, free_bytes: 41_234_567_890 },
-    scheduler: { ...ok, lag_ms: 400, visits: 3, due: 0, due_ms: 0 },
+    scheduler: { ...ok, lag_ms: 400, polls: 3, due: 0, due_oldest_age_ms: 0 },
     vault: { ...ok, state: 'open', key_ids: ['1a2b3c4d5e6f7a8b'] },
     switch: { ...ok, state: 'on', revision: 4 },
     workers: { ...ok, live: 1, list: [{ host: 'desk1', pid: 4711, live: true, seen_at: ago(0) }] },
     servers: { ...ok, list: [] },
     certificates: {
       ...ok,
-      list: [{ host: 'imap.example.com', port: 993, valid_until: ago(-60 * 1440), days_left: 60 }],
+      list: [{ host: 'imap.example.com', port: 993, not_after: ago(-60 * 1440), days_left: 60 }],
     },
     config: { ...ok, needs_restart: [] },
     clock: { ...ok, offset_ms: 12 },
-    push: { open: 2, max: 200 },
+    idle: { open: 2, max: 200 },
     quarantine: { ...ok, count: 0, oldest: null, reasons: [] },
     mailboxes: {
       ...{ ...ok, ok: 2, failing: 0, waiting: 0, paused: 1 },
-      list: [mailbox('support', { pushed: true }), mailbox('sales', { pushed: true })],
+      list: [mailbox('support', { idling: true }), mailbox('sales', { idling: true })],
     },
   },
 };
@@ -71,15 +71,15 @@ export const bad: Readiness = {
   checks: {
     ...fine.checks,
     database: {
-      ...{ status: 'failing', since: ago(12), pool: { open: 0, busy: 0, waiting: 14, max: 10 }, answer_ms: null },
+      ...{ status: 'failing', since: ago(12), pool: { open: 0, busy: 0, waiting: 14, max: 10 }, ping_ms: null },
       reason: 'database_unavailable: the database at db.example.com:3306 does not answer (ECONNREFUSED)',
       hint: 'Check that the database runs, that it takes writes (is not read-only), and the [database] url.',
     },
-    scheduler: { ...ok, lag_ms: 700, visits: 8, due: 31, due_ms: 95_000 },
+    scheduler: { ...ok, lag_ms: 700, polls: 8, due: 31, due_oldest_age_ms: 95_000 },
     vault: {
       ...{ status: 'warning', since: ago(65), state: 'orphaned', key_ids: ['1a2b3c4d5e6f7a8b'] },
       reason: 'key_file_missing: the key file data/encryption-key.bin is gone',
-      hint: 'Put the key file back from its backup, or let the running daemon write it: ticketmaild key rescue.',
+      hint: 'Put the key file back from its backup, or let the running daemon write it: ticketmaild key recover.',
     },
     workers: {
       ...{ ...ok, live: 1 },
@@ -92,7 +92,7 @@ export const bad: Readiness = {
       ...{ status: 'warning', since: ago(20), reason: 'connect_timeout: 1 mail server cannot be reached', hint: null },
       list: [
         {
-          ...{ host: 'mail.partner.example', port: 993, next_try: ago(-1), status: 'failing', since: ago(20) },
+          ...{ host: 'mail.partner.example', port: 993, next_attempt: ago(-1), status: 'failing', since: ago(20) },
           reason: 'connect_timeout: mail.partner.example:993 does not answer',
           hint: 'No answer in time: check the network, a firewall, and the port.',
         },
@@ -102,8 +102,8 @@ export const bad: Readiness = {
       ...{ status: 'warning', since: ago(1440), hint: 'Renew it on the mail server.' },
       reason: 'certificate_ends: 1 certificate ends soon',
       list: [
-        { host: 'imap.example.com', port: 993, valid_until: ago(-60 * 1440), days_left: 60 },
-        { host: 'mail.partner.example', port: 993, valid_until: ago(-6 * 1440), days_left: 6 },
+        { host: 'imap.example.com', port: 993, not_after: ago(-60 * 1440), days_left: 60 },
+        { host: 'mail.partner.example', port: 993, not_after: ago(-6 * 1440), days_left: 6 },
       ],
     },
     quarantine: { ...ok, count: 3, oldest: ago(2 * 1440), reasons: [] },

@@ -1,0 +1,111 @@
+/**
+ * Validation of the `/readyz` answer (zod): the peer at that address may be any program, or another version of ticketmaild.
+ *
+ * An answer is accepted when it says whether it is ready, which worker it is, and has checks. A value of another type
+ * is replaced by a neutral one and listed in `strange`, so that one odd value does not hide the rest.
+ */
+
+import * as z from 'zod/mini';
+import { checkStatuses, type Readiness } from '../../ingest/readiness.ts';
+
+export type Status = Readiness & {
+  /** Mailboxes that were left off the list. */
+  readonly notListed: number;
+  /** Paths of values that were replaced, such as `checks.workers.list.1.pid`. */
+  readonly strange: readonly string[];
+};
+
+/** The answer, or the path where it is not one of ticketmaild. */
+export function readStatus(body: unknown): { readonly status: Status } | { readonly wrongAt: string } {
+  if (!isObject(body) || typeof body['ready'] !== 'boolean') return { wrongAt: 'ready' };
+  const { worker, checks } = body;
+  if (!isObject(worker)) return { wrongAt: 'worker' };
+  if (!isObject(checks)) return { wrongAt: 'checks' };
+  const { mailboxes } = checks;
+  const notListed = isObject(mailboxes) ? mailboxes['not_listed'] : undefined;
+  const issues = strict.safeParse(body).error?.issues ?? [];
+  return {
+    status: {
+      ...lenient.parse(body),
+      notListed: typeof notListed === 'number' ? notListed : 0,
+      strange: issues.map(({ path }) => path.join('.')),
+    },
+  };
+}
+
+/** True for the answer of a ticketmaild that could not determine its readiness in time. */
+export function isLate(status: number, body: unknown): boolean {
+  return status === 503 && isObject(body) && body['ready'] === false && typeof body['reason'] === 'string';
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Replaces what does not match `schema` by `neutral`; the identity in the strict schema. */
+type Mend = <T extends z.ZodMiniType>(
+  schema: T,
+  neutral: (value: unknown) => z.output<T>,
+) => z.ZodMiniType<z.output<T>>;
+
+const strict = readinessSchema((schema) => schema as never);
+const lenient = readinessSchema((schema, neutral) => z.catch(schema, ({ value }) => neutral(value)));
+
+function readinessSchema(mend: Mend): z.ZodMiniType<Readiness> {
+  const string = mend(z.string(), () => '?');
+  const number = mend(z.number(), toNumber);
+  const boolean = mend(z.boolean(), () => false);
+  const textOrNull = mend(z.nullable(z.string()), () => null);
+  const numberOrNull = mend(z.nullable(z.number()), () => null);
+  const object = <T extends z.core.$ZodLooseShape>(shape: T) => {
+    const schema = z.looseObject(shape);
+    return mend(schema, () => schema.parse({}));
+  };
+  const list = <T extends z.ZodMiniType>(item: T) => mend(z.array(item), () => []);
+  const check = {
+    status: mend(z.enum(checkStatuses), () => 'unknown' as const),
+    ...{ since: textOrNull, reason: textOrNull, hint: textOrNull },
+  };
+  const pool = z.looseObject({ open: number, busy: number, waiting: number, max: number });
+  const worker = { host: string, pid: number };
+  const server = { host: string, port: number };
+  return z.looseObject({
+    ready: boolean,
+    worker: object({ ...worker, name: string, version: string, started_at: string, log_level: string }),
+    checks: object({
+      database: object({ ...check, pool: mend(z.nullable(pool), () => null), ping_ms: numberOrNull }),
+      disk: object({ ...check, free_bytes: numberOrNull }),
+      scheduler: object({ ...check, lag_ms: numberOrNull, polls: number, due: number, due_oldest_age_ms: number }),
+      vault: object({ ...check, state: string, key_ids: list(string) }),
+      switch: object({ ...check, state: string, revision: number }),
+      workers: object({
+        ...check,
+        live: number,
+        list: list(object({ ...worker, live: boolean, seen_at: textOrNull })),
+      }),
+      servers: object({ ...check, list: list(object({ ...check, ...server, next_attempt: string })) }),
+      certificates: object({ ...check, list: list(object({ ...server, not_after: string, days_left: number })) }),
+      config: object({ ...check, needs_restart: list(string) }),
+      clock: object({ ...check, offset_ms: numberOrNull }),
+      idle: object({ open: number, max: number }),
+      quarantine: object({
+        ...{ ...check, count: number, oldest: textOrNull },
+        reasons: list(object({ reason: string, count: number })),
+      }),
+      mailboxes: object({
+        ...{ ...check, ok: number, failing: number, waiting: number, paused: number },
+        list: list(
+          object({
+            ...{ ...check, mailbox: string, host: string, last_success: textOrNull, next_poll: textOrNull },
+            ...{ failures: number, idling: boolean },
+          }),
+        ),
+      }),
+    }),
+  });
+}
+
+/** A number beyond the range of JSON numbers, such as one of 64 bits, arrives as a string of digits. */
+function toNumber(value: unknown): number {
+  return typeof value === 'string' && /^\d{1,20}$/.test(value) ? Number(value) : Number.NaN;
+}

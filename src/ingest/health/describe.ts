@@ -1,0 +1,170 @@
+/**
+ * Wording of the readiness checks, the only one: for the status command, the admin page, the systemd status line and the metrics.
+ *
+ * A check that is added to `Readiness` does not compile until the table here describes it.
+ */
+
+import { ageText, agoText, bytesText, countText, inText, numberText, spanText } from '../../text/units.ts';
+import type { Check, Readiness } from '../readiness.ts';
+
+type Checks = Readiness['checks'];
+
+export type CheckName = keyof Checks;
+
+export type CheckDescription = Check & {
+  readonly name: CheckName;
+  /** For a heading: `Key file`. */
+  readonly title: string;
+  /** The code that the reason begins with; null where there is none. */
+  readonly code: string | null;
+  /** The figures of the check, in one line. */
+  facts(nowMs: number): string;
+};
+
+type Wording<Name extends CheckName> = {
+  readonly title: string;
+  readonly facts: (check: Checks[Name], nowMs: number) => string;
+};
+
+const wordings = {
+  database: { title: 'Database', facts: databaseFacts },
+  disk: { title: 'Disk', facts: diskFacts },
+  scheduler: { title: 'Scheduler', facts: schedulerFacts },
+  vault: {
+    title: 'Key file',
+    facts: ({ state, key_ids: keys }) => (keys.length === 0 ? state : `${state}, key ${keys.join(', ')}`),
+  },
+  switch: {
+    title: 'Encryption switch',
+    facts: ({ state, revision }) => `encryption ${state}, revision ${numberText(revision)}`,
+  },
+  workers: { title: 'Workers', facts: workersFacts },
+  servers: { title: 'Mail servers', facts: serversFacts },
+  certificates: { title: 'Certificates', facts: certificatesFacts },
+  config: { title: 'Configuration', facts: configFacts },
+  clock: { title: 'Clock', facts: clockFacts },
+  idle: {
+    title: 'IDLE',
+    facts: ({ open, max }) => (max === 0 ? 'off' : `${numberText(open)} of ${countText(max, 'connection')} open`),
+  },
+  quarantine: { title: 'Quarantine', facts: quarantineFacts },
+  mailboxes: { title: 'Mailboxes', facts: mailboxesFacts },
+} as const satisfies { readonly [Name in CheckName]: Wording<Name> };
+
+const ok: Check = { status: 'ok', since: null, reason: null, hint: null };
+
+/** Every check, in the order of the table. */
+export function describeChecks(checks: Checks): readonly CheckDescription[] {
+  return (Object.keys(wordings) as CheckName[]).map((name) => describeCheck(name, checks[name]));
+}
+
+function describeCheck<Name extends CheckName>(name: Name, check: Checks[Name]): CheckDescription {
+  const { title, facts } = wordings[name] as Wording<Name>;
+  // IDLE has figures and no status: polling replaces it wherever it fails.
+  const { status, since, reason, hint } = 'status' in check ? check : ok;
+  return {
+    ...{ name, title, status, since, reason, hint },
+    code: reasonCode(reason),
+    facts: (nowMs) => facts(check, nowMs),
+  };
+}
+
+export function titleOf(name: CheckName): string {
+  return wordings[name].title;
+}
+
+/** The word before the colon of `code: sentence`; null where there is none. */
+export function reasonCode(reason: string | null): string | null {
+  return /^([a-z][a-z_]{0,39}): /.exec(reason ?? '')?.[1] ?? null;
+}
+
+/** True when an operator has something to do. */
+export function needsAttention({ status }: Pick<Check, 'status'>): boolean {
+  return status === 'failing' || status === 'waiting' || status === 'warning';
+}
+
+function databaseFacts({ pool }: Checks['database']): string {
+  if (pool === null) return 'a SQLite file';
+  const waiting = pool.waiting === 0 ? '' : `, ${numberText(pool.waiting)} waiting`;
+  return `${numberText(pool.busy)} busy, ${numberText(pool.open)} open of ${countText(pool.max, 'connection')}${waiting}`;
+}
+
+/** The free space of a failing disk was measured before the failure. */
+function diskFacts({ status, free_bytes: free }: Checks['disk']): string {
+  if (status === 'failing') return 'not writable';
+  return free === null ? 'free space unknown' : `${bytesText(free)} free`;
+}
+
+const lagShownMsMin = 3000;
+
+function schedulerFacts({ lag_ms: lag, polls, due, due_oldest_age_ms: dueMs }: Checks['scheduler']): string {
+  const waiting = due === 0 ? '0 due' : `${numberText(due)} due for up to ${spanText(dueMs)}`;
+  const late = lag === null ? ', no tick yet' : lag >= lagShownMsMin ? `, last tick ${spanText(lag)} ago` : '';
+  return `${countText(polls, 'poll')} in progress, ${waiting}${late}`;
+}
+
+const namesShown = { workers: 3, servers: 5, certificates: 3 };
+
+function workersFacts({ live, list }: Checks['workers'], nowMs: number): string {
+  const lost = list.filter((worker) => !worker.live);
+  const named = lost
+    .slice(0, namesShown.workers)
+    .map(({ host, pid, seen_at: seen }) => `${host}:${numberText(pid)} ${agoText(seen, nowMs)}`);
+  const more = lost.length > named.length ? ', …' : '';
+  // The first heartbeat follows a moment after the first answer.
+  const alive = live === 0 ? 'no heartbeat yet' : `${numberText(live)} live`;
+  return `${alive}${lost.length === 0 ? '' : `, ${lost.length} lost (${named.join(', ')}${more})`}`;
+}
+
+function serversFacts({ list }: Checks['servers'], nowMs: number): string {
+  if (list.length === 0) return 'no circuit open';
+  const named = list
+    .slice(0, namesShown.servers)
+    .map(({ host, port, next_attempt: next }) => `${host}:${numberText(port)} (next attempt ${inText(next, nowMs)})`);
+  const more = list.length > named.length ? `, and ${list.length - named.length} more` : '';
+  return `circuit open: ${named.join(', ')}${more}`;
+}
+
+const certificateDaysShown = 30;
+
+/** The first one to expire, and others that expire soon. */
+function certificatesFacts({ list }: Checks['certificates']): string {
+  if (list.length === 0) return 'none seen yet';
+  const first = list.toSorted((a, b) => a.days_left - b.days_left).slice(0, namesShown.certificates);
+  const soon = first.filter((one, index) => index === 0 || one.days_left <= certificateDaysShown);
+  const named = soon.map(({ host, port, days_left: days }) => `${host}:${numberText(port)} ${expiryText(days)}`);
+  return `${list.length} seen, ${named.join(', ')}`;
+}
+
+function expiryText(days: number): string {
+  if (days < 0) return `expired ${countText(Math.ceil(-days), 'day')} ago`;
+  return `expires in ${countText(Math.floor(days), 'day')}`;
+}
+
+function configFacts({ status, needs_restart: tables }: Checks['config']): string {
+  if (tables.length > 0) return `restart needed for: ${tables.join(', ')}`;
+  return status === 'ok' ? 'in force as read' : 'the previous one stays in force';
+}
+
+function clockFacts({ offset_ms: offset }: Checks['clock']): string {
+  if (offset === null) return 'not compared yet';
+  if (Math.abs(offset) < 1000) return 'agrees with the database';
+  return `${spanText(Math.abs(offset))} ${offset > 0 ? 'ahead of' : 'behind'} the database`;
+}
+
+function quarantineFacts({ status, count, oldest }: Checks['quarantine'], nowMs: number): string {
+  if (status === 'unknown') return 'unknown';
+  if (count === 0) return 'empty';
+  return `${countText(count, 'message')}${oldest === null ? '' : `, the oldest ${ageText(oldest, nowMs)} old`}`;
+}
+
+function mailboxesFacts({ status, ok: fine, failing, waiting, paused }: Checks['mailboxes']): string {
+  if (status === 'unknown') return 'unknown';
+  const parts = [
+    `${numberText(fine)} ok`,
+    `${numberText(failing)} failing`,
+    waiting > 0 && `${waiting} waiting for a key`,
+    paused > 0 && `${paused} paused`,
+  ];
+  return parts.filter((part) => part !== false).join(', ');
+}
