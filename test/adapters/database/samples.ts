@@ -143,15 +143,15 @@ export function outcomeOf(
     receivedAtMs: nowMs,
     raw: null,
     actionPending: true,
-    identity: null,
+    dedupKey: null,
     ...more,
   };
 }
 
 /** A batch of such mails; the cursor comes to stand at the last of them. */
-export function batchOf(uidValidity: number, mails: readonly Opened[]): Batch {
+export function batchOf(folderEpoch: number, mails: readonly Opened[]): Batch {
   return batchWith({
-    cursor: { uidValidity, uid: Math.max(...mails.map((mail) => mail.outcome.uid)) },
+    cursor: { folderEpoch: uidValidity, uid: Math.max(...mails.map((mail) => mail.outcome.uid)) },
     tickets: mails.map((mail) => mail.ticket),
     messages: mails.map((mail) => mail.message),
     outcomes: mails.map((mail) => mail.outcome),
@@ -169,7 +169,7 @@ export function questionWith(parts: Partial<LookupRequest> & Pick<LookupRequest,
     messageIds: [],
     refs: [],
     claims: [],
-    identities: [],
+    dedupKeys: [],
     senders: null,
     closedBeforeMs: null,
     needsReplyKey: false,

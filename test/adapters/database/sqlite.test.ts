@@ -57,7 +57,7 @@ test('a transaction that begins behind another writer sees what that one wrote',
   await using db = await openDatabase({ kind: 'sqlite', path });
   await db.migrations.apply();
   using other = new DatabaseSync(path);
-  other.exec('drop index outcome_raw_segment; delete from schema_migration where number = 14');
+  other.exec(`drop index outcome_raw_segment; delete from schema_migration where name = 'outcome_raw_segment'`);
   other.exec('begin immediate; create table unrelated (a text)');
   const work = db.migrations.apply();
   await sleep(60);

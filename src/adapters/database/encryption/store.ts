@@ -10,13 +10,13 @@ import { type ExpressionBuilder, type RawBuilder, sql } from 'kysely';
 import type {
   AuditEntry,
   EncryptionStore,
-  PasswordChange,
-  PasswordChoice,
+  PasswordBatch,
+  PasswordBatchResult,
   PasswordCounts,
+  PasswordRewrite,
   PasswordRow,
-  PasswordStretch,
-  ReadablePassword,
-  StretchResult,
+  PasswordSelection,
+  PlaintextPeriod,
 } from '../../../encryption/ports.ts';
 import { Failure } from '../../../errors.ts';
 import { addAudit, readAudit } from '../rows/audit.ts';
@@ -49,11 +49,11 @@ export function encryptionStore(db: SqlExecutor, dialect: SqlDialect): Encryptio
     claimOperation: (owner, forMs, isDead) => claimOperation(db, dialect, owner, forMs, isDead),
     renewOperation: (owner, forMs) => renewOperation(db, dialect, owner, forMs),
     endOperation: (owner) => endOperation(db, owner),
-    changePasswords: dialect.kind === 'mysql' ? onServer(db, dialect) : inFile(db, dialect),
+    rewritePasswords: dialect.kind === 'mysql' ? onServer(db, dialect) : inFile(db, dialect),
     passwordCounts: () => passwordCounts(db),
-    readablePasswords: () => readablePasswords(db),
-    countWaiting: (keyIds) => countWaiting(db, keyIds),
-    rebuildMailboxes: () => (dialect.kind === 'mysql' ? rebuildTable(db) : rebuildFile(db)),
+    plaintextPeriods: () => readablePasswords(db),
+    countMailboxesWithoutKey: (keyIds) => countWaiting(db, keyIds),
+    rebuildMailboxTable: () => (dialect.kind === 'mysql' ? rebuildTable(db) : rebuildFile(db)),
     audit: (entries) => addAudit(db, dialect, entries),
     readAudit: (limit, about) => readAudit(db, limit, about),
     reportWorker: (report) => reportWorker(db, dialect, report),
@@ -62,7 +62,7 @@ export function encryptionStore(db: SqlExecutor, dialect: SqlDialect): Encryptio
   };
 }
 
-type ChangePasswords = EncryptionStore['changePasswords'];
+type ChangePasswords = EncryptionStore['rewritePasswords'];
 
 function onServer(db: SqlExecutor, dialect: SqlDialect): ChangePasswords {
   return (stretch, change) => changePasswords(db, dialect, stretch, change);
@@ -93,11 +93,11 @@ async function passwordCounts(db: SqlExecutor): Promise<PasswordCounts> {
   const of = (form: string) => rows.filter((row) => row.password_form === form);
   const total = (form: string) => of(form).reduce((sum, row) => sum + Number(row.count), 0);
   const byKey = of('sealed').map((row) => ({ keyId: row.password_key_id, count: Number(row.count) }));
-  return { sealed: total('sealed'), plain: total('plain'), byKey };
+  return { sealed: total('sealed'), plaintext: total('plain'), byKey };
 }
 
 /** A row of somebody else has been readable since it was made, for all that is known. */
-async function readablePasswords(db: SqlExecutor): Promise<readonly ReadablePassword[]> {
+async function readablePasswords(db: SqlExecutor): Promise<readonly PlaintextPeriod[]> {
   const rows = await db
     .selectFrom('mailboxes')
     .select([mailboxColumn('name'), mailboxColumn('password_form'), mailboxColumn('created_at')])
@@ -153,17 +153,17 @@ async function emptyLog(db: SqlExecutor): Promise<boolean> {
  * that held a password is wiped. Errors: `switch_changed`, `database_*`.
  */
 
-type Change = (row: PasswordRow) => Promise<PasswordChange>;
-type Made = Exclude<PasswordChange, null>;
+type Change = (row: PasswordRow) => Promise<PasswordRewrite>;
+type Made = Exclude<PasswordRewrite, null>;
 type MailboxWhere = ExpressionBuilder<Tables, 'mailboxes'>;
 
 /** `change` must not use the store: the transaction holds what it would wait for. It may be called again for a row. */
 async function changePasswords(
   db: SqlExecutor,
   dialect: SqlDialect,
-  stretch: PasswordStretch,
+  stretch: PasswordBatch,
   change: Change,
-): Promise<StretchResult> {
+): Promise<PasswordBatchResult> {
   const ids = await nextIds(db, dialect, stretch);
   const counts = await inTransaction(db, (transaction) => changeThese(transaction, dialect, stretch, ids, change));
   const lastId = ids.at(-1) ?? null;
@@ -175,7 +175,7 @@ async function changePasswords(
 async function nextIds(
   db: SqlExecutor,
   dialect: SqlDialect,
-  { choice, after, limit }: PasswordStretch,
+  { selection: choice, after, limit }: PasswordBatch,
 ): Promise<readonly string[]> {
   const query = db
     .selectFrom('mailboxes')
@@ -187,7 +187,7 @@ async function nextIds(
   return rows.map((row) => row.id);
 }
 
-function isChosen(where: MailboxWhere, dialect: SqlDialect, choice: PasswordChoice) {
+function isChosen(where: MailboxWhere, dialect: SqlDialect, choice: PasswordSelection) {
   const isThere = where('state', '<>', 'removing');
   const isPlain = where('password_form', '=', 'plain');
   if (choice === 'plain') return where.and([isThere, isPlain]);
@@ -201,13 +201,13 @@ function isChosen(where: MailboxWhere, dialect: SqlDialect, choice: PasswordChoi
 async function changeThese(
   db: SqlExecutor,
   dialect: SqlDialect,
-  stretch: PasswordStretch,
+  stretch: PasswordBatch,
   ids: readonly string[],
   change: Change,
 ): Promise<{ readonly seen: number; readonly changed: number }> {
   await lockSwitch(db, dialect, stretch.revision);
   if (ids.length === 0) return { seen: 0, changed: 0 };
-  const rows = await holdRows(db, dialect, stretch.choice, ids);
+  const rows = await holdRows(db, dialect, stretch.selection, ids);
   const changes = await changesOf(rows, change);
   try {
     const changed = rows.flatMap((row, index) => {
@@ -233,7 +233,7 @@ type HeldRow = Awaited<ReturnType<typeof holdRows>>[number];
 type Changed = { readonly row: HeldRow; readonly made: Made };
 
 /** Those of `ids` that are still in the choice, in their order. */
-async function holdRows(db: SqlExecutor, dialect: SqlDialect, choice: PasswordChoice, ids: readonly string[]) {
+async function holdRows(db: SqlExecutor, dialect: SqlDialect, choice: PasswordSelection, ids: readonly string[]) {
   const query = db
     .selectFrom('mailboxes')
     .select(['id', mailboxColumn('name'), ...connectionColumns])
@@ -245,7 +245,7 @@ async function holdRows(db: SqlExecutor, dialect: SqlDialect, choice: PasswordCh
 }
 
 /** All at once. Ends when each has ended: nothing may be under way when the transaction ends. */
-async function changesOf(rows: readonly HeldRow[], change: Change): Promise<readonly PasswordChange[]> {
+async function changesOf(rows: readonly HeldRow[], change: Change): Promise<readonly PasswordRewrite[]> {
   const endings = await Promise.allSettled(rows.map((row) => changeOf(row, change)));
   const changes = endings.map((ending) => (ending.status === 'fulfilled' ? ending.value : null));
   const failed = endings.find((ending) => ending.status === 'rejected');
@@ -254,7 +254,7 @@ async function changesOf(rows: readonly HeldRow[], change: Change): Promise<read
   throw failed.reason;
 }
 
-async function changeOf(row: HeldRow, change: Change): Promise<PasswordChange> {
+async function changeOf(row: HeldRow, change: Change): Promise<PasswordRewrite> {
   try {
     return await change(toPasswordRow(row));
   } finally {
@@ -273,7 +273,7 @@ function toPasswordRow(row: HeldRow): PasswordRow {
   };
 }
 
-function wipe(changes: readonly PasswordChange[]): void {
+function wipe(changes: readonly PasswordRewrite[]): void {
   for (const made of changes) if (made?.form === 'plain') made.password.wipe();
 }
 
@@ -330,7 +330,7 @@ function readableTimes(wasPlain: boolean, isPlain: boolean, dialect: SqlDialect)
 }
 
 /** A key that takes the place of another is told as the next one. */
-function auditOf({ row, made }: Changed, audit: PasswordStretch['audit']): AuditEntry {
+function auditOf({ row, made }: Changed, audit: PasswordBatch['audit']): AuditEntry {
   const before = row.password_form === 'sealed' ? row.password_key_id : null;
   const after = made.form === 'sealed' ? made.keyId : null;
   const isResealed = row.password_form === 'sealed' && made.form === 'sealed';

@@ -36,7 +36,7 @@ export async function readSwitch(db: SqlExecutor, dialect: SqlDialect): Promise<
   const [row] = reading.rows;
   return {
     row: row === undefined ? null : toSwitchRow(row),
-    hasPlain: row?.has_plain === 1,
+    hasPlaintext: row?.has_plain === 1,
     hasSealed: row?.has_sealed === 1,
   };
 }

@@ -194,7 +194,7 @@ function dueOf(row: ScheduledRow): DueMailbox['due'] {
   return {
     overdueMs: Number.isNaN(overdueMs) ? 0 : Math.max(0, overdueMs),
     failures: row.failures,
-    loginRefusals: row.login_failed_version === row.changed_at ? row.login_failures : 0,
+    loginFailures: row.login_failed_version === row.changed_at ? row.login_failures : 0,
     version: row.changed_at,
     epoch: row.lease_epoch,
   };

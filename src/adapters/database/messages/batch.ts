@@ -95,15 +95,15 @@ async function commitResolved(db: SqlExecutor, dialect: SqlDialect, mailboxId: s
 
 /** Nobody's lease kept others from storing the same mail since it was decided: `database_conflict` then. */
 async function assertUnknown(db: SqlExecutor, mailboxId: string, { outcomes }: Batch): Promise<void> {
-  const identities = outcomes.flatMap(({ outcome, identity }) =>
-    identity !== null && storing.has(outcome) ? [identity] : [],
+  const dedupKeys = outcomes.flatMap(({ outcome, dedupKey }) =>
+    dedupKey !== null && storing.has(outcome) ? [dedupKey] : [],
   );
-  if (identities.length === 0) return;
+  if (dedupKeys.length === 0) return;
   const twin = await db
     .selectFrom('outcome')
     .select('uid')
     .where('mailbox_id', '=', mailboxId)
-    .where('dedup_key', 'in', identities)
+    .where('dedup_key', 'in', dedupKeys)
     .where('outcome', 'in', [...storing])
     .limit(1)
     .executeTakeFirst();

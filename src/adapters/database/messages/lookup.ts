@@ -51,13 +51,13 @@ async function lookUp(
   question: LookupRequest,
   memory: Memory,
 ): Promise<LookupResult> {
-  const { mailboxId, messageIds, refs, claims, identities, senders, closedBeforeMs, needsReplyKey } = question;
+  const { mailboxId, messageIds, refs, claims, dedupKeys, senders, closedBeforeMs, needsReplyKey } = question;
   const asked = new Map(messageIds.map((messageId) => [hashOf(messageId), messageId]));
   const hashes = [...asked.keys()];
   const [messages, naming, handled, { sent, addedAtMs }, own, replyKey, named] = await Promise.all([
     messageRows(db, hashes),
     namingRows(db, mailboxId, hashes),
-    handledBefore(db, mailboxId, identities),
+    handledBefore(db, mailboxId, dedupKeys),
     sentCounts(db, dialect, mailboxId, senders, memory.addedAt),
     memory.ownAddresses(),
     needsReplyKey ? readReplyKey(db) : null,
@@ -167,10 +167,10 @@ function addressesIn(json: string): readonly string[] {
 async function handledBefore(
   db: SqlExecutor,
   mailboxId: string,
-  identities: readonly string[],
+  dedupKeys: readonly string[],
 ): Promise<readonly HandledMessage[]> {
   const handled: HandledMessage[] = [];
-  for (const chunk of chunks(identities)) {
+  for (const chunk of chunks(dedupKeys)) {
     const rows = await db
       .selectFrom('outcome')
       .select(['dedup_key', 'outcome'])
@@ -180,7 +180,7 @@ async function handledBefore(
       .execute();
     for (const row of rows)
       if (row.dedup_key !== null)
-        handled.push({ identity: row.dedup_key, isQuarantined: row.outcome === 'quarantined' });
+        handled.push({ dedupKey: row.dedup_key, isQuarantined: row.outcome === 'quarantined' });
   }
   return handled;
 }

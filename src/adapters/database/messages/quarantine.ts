@@ -246,7 +246,7 @@ export async function matchRequarantined(
     if (before.some((old) => old.resolved_at !== null))
       await present(db, place).set({ resolved_at: dialect.now }).execute();
     // A mail that was parsed is known by its identity.
-    else if (outcome.identity === null) await recogniseReleased(db, dialect, place, outcome);
+    else if (outcome.dedupKey === null) await recogniseReleased(db, dialect, place, outcome);
   }
 }
 

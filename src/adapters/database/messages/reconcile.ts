@@ -134,7 +134,7 @@ async function quarantineMissed(
     {
       ...mail,
       ...{ outcome: 'quarantined', reason: 'missed', ticketId: null, messageId: null },
-      ...{ raw: null, actionPending: false, identity: null },
+      ...{ raw: null, actionPending: false, dedupKey: null },
     },
     mailboxId,
     folderEpoch,
@@ -198,7 +198,7 @@ function toLost(row: LostRow, mailboxId: string): LostMessage {
     sizeBytes: row.size_bytes,
     receivedAtMs: fromOptionalTime(row.received_at) ?? fromDatabaseTime(row.created_at),
     raw: isKept ? { segment, offset, lengthBytes, sha256: row.raw_sha256 ?? '' } : null,
-    identity: row.dedup_key,
+    dedupKey: row.dedup_key,
   };
 }
 

@@ -5,7 +5,7 @@
  * Each goes into the transaction of what it tells. A text that is too long is cut: a change does not fail for its audit.
  */
 import type { Selectable } from 'kysely';
-import type { AuditAbout, AuditEntry, StoredAudit } from '../../../encryption/ports.ts';
+import type { AuditEntry, AuditTopic, StoredAuditEntry } from '../../../encryption/ports.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
 import { insertRows } from '../sql/statements.ts';
 import type { AuditTable, SqlExecutor } from '../sql/tables.ts';
@@ -30,10 +30,14 @@ export async function addAudit(db: SqlExecutor, dialect: SqlDialect, entries: re
 }
 
 /** What a row is about is told by the beginning of its action. */
-const beginnings: Readonly<Record<AuditAbout, string>> = { quarantine: 'quarantine.%', admin: 'admin.%' };
+const beginnings: Readonly<Record<AuditTopic, string>> = { quarantine: 'quarantine.%', admin: 'admin.%' };
 
 /** Newest first: those about that, or those that are about none of these. */
-export async function readAudit(db: SqlExecutor, limit: number, about?: AuditAbout): Promise<readonly StoredAudit[]> {
+export async function readAudit(
+  db: SqlExecutor,
+  limit: number,
+  about?: AuditTopic,
+): Promise<readonly StoredAuditEntry[]> {
   const all = db.selectFrom('audit').selectAll().orderBy('id', 'desc').limit(limit);
   const some =
     about === undefined
@@ -43,7 +47,7 @@ export async function readAudit(db: SqlExecutor, limit: number, about?: AuditAbo
 }
 
 /** The newest row of that action. */
-export async function lastAudit(db: SqlExecutor, action: string): Promise<StoredAudit | null> {
+export async function lastAudit(db: SqlExecutor, action: string): Promise<StoredAuditEntry | null> {
   const row = await db
     .selectFrom('audit')
     .selectAll()
@@ -54,7 +58,7 @@ export async function lastAudit(db: SqlExecutor, action: string): Promise<Stored
   return row === undefined ? null : toStoredAudit(row);
 }
 
-function toStoredAudit(row: Selectable<AuditTable>): StoredAudit {
+function toStoredAudit(row: Selectable<AuditTable>): StoredAuditEntry {
   return {
     who: row.actor,
     host: row.host,

@@ -176,7 +176,7 @@ function toHealth(row: StateRow & Pick<ListedMailboxRow, 'password_form' | 'pass
     nextPollAtMs: fromOptionalTime(row.next_poll_at),
     failures: row.failures ?? 0,
     failingSinceMs: fromOptionalTime(row.failing_since),
-    loginRefusals: row.login_failures ?? 0,
+    loginFailures: row.login_failures ?? 0,
     lastSuccessAtMs: fromOptionalTime(row.last_success_at),
     lastError:
       row.last_error_code === null

@@ -110,7 +110,7 @@ export function outcomeRow(outcome: NewOutcome, mailboxId: string, uidValidity: 
     action_pending: flag(outcome.actionPending),
     created_at: now,
     resolved_at: null,
-    dedup_key: outcome.identity,
+    dedup_key: outcome.dedupKey,
   } satisfies Record<keyof OutcomeTable, unknown>;
 }
 

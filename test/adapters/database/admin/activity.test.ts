@@ -51,7 +51,7 @@ describe.each(kinds)('mails and tickets by the hour on %s', (kind) => {
     await db.commitBatch(
       held,
       batchWith({
-        cursor: { uidValidity: 1, uid: 6 },
+        cursor: { folderEpoch: 1, uid: 6 },
         tickets: mails.map((mail) => mail.ticket),
         messages: mails.map((mail) => mail.message),
         outcomes: [

@@ -7,9 +7,9 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type Database, openDatabase } from '../../../../src/adapters/database/database.ts';
 import type {
   AuditEntry,
-  PasswordChange,
+  PasswordBatch,
+  PasswordRewrite,
   PasswordRow,
-  PasswordStretch,
   WorkerReport,
 } from '../../../../src/encryption/ports.ts';
 import type { Mailbox } from '../../../../src/ingest/model.ts';
@@ -58,12 +58,12 @@ describe.each(kinds)('encryption on %s', (kind) => {
     return { state: 'on', keyId, nextKeyId: null, revision, seal, changedAtMs: nowMs, changedBy: 'ada@desk', ...more };
   }
 
-  function stretchOf(more: Partial<PasswordStretch> = {}): PasswordStretch {
+  function stretchOf(more: Partial<PasswordBatch> = {}): PasswordBatch {
     const audit = { ...by, action: 'password.sealed' };
-    return { choice: 'plain', after: null, limit: 100, revision: 0, audit, ...more };
+    return { selection: 'plain', after: null, limit: 100, revision: 0, audit, ...more };
   }
 
-  async function sealing(row: PasswordRow): Promise<PasswordChange> {
+  async function sealing(row: PasswordRow): Promise<PasswordRewrite> {
     return { form: 'sealed', sealed: Buffer.from(`<${Buffer.from(row.bytes)}>`), keyId };
   }
 
@@ -188,7 +188,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
       const seen: string[] = [];
       const results = [];
       for (let after: string | null = null; ; ) {
-        const result = await db.changePasswords(stretchOf({ after, limit: 3 }), (row) => {
+        const result = await db.rewritePasswords(stretchOf({ after, limit: 3 }), (row) => {
           seen.push(row.mailboxId);
           return sealing(row);
         });
@@ -212,7 +212,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
       const bound = { ...connection, caPem: 'PEM', fingerprint: 'f'.repeat(64), allowPlaintext: true, port: 143 };
       await db.addMailbox({ ...mailbox, connection: bound }, plain('x'), null, by);
       const rows: unknown[] = [];
-      await db.changePasswords(stretchOf(), async ({ bytes, ...row }) => {
+      await db.rewritePasswords(stretchOf(), async ({ bytes, ...row }) => {
         rows.push({ ...row, text: Buffer.from(bytes).toString() });
         return null;
       });
@@ -229,7 +229,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
         const odd = mailboxes.findIndex(({ id }) => id === row.mailboxId) % 2 === 1;
         return { form: 'sealed', sealed: bytesOf(row.mailboxId), keyId: odd ? keyId : nextKeyId } as const;
       };
-      expect(await db.changePasswords(stretchOf(), change)).toMatchObject({ seen: 71, changed: 71 });
+      expect(await db.rewritePasswords(stretchOf(), change)).toMatchObject({ seen: 71, changed: 71 });
       for (const { id } of mailboxes)
         expect(Buffer.from((await db.readPassword(id))?.bytes ?? []).equals(bytesOf(id))).toBe(true);
       expect((await db.passwordCounts()).byKey).toEqual([
@@ -240,7 +240,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
 
     test('what is left alone stays as it is, and is seen', async () => {
       const [first, second] = (await added(2)) as [Mailbox, Mailbox];
-      const result = await db.changePasswords(stretchOf(), async (row) =>
+      const result = await db.rewritePasswords(stretchOf(), async (row) =>
         row.mailboxId === first.id ? null : sealing(row),
       );
       expect(result).toEqual({ lastId: second.id, seen: 2, changed: 1 });
@@ -254,9 +254,9 @@ describe.each(kinds)('encryption on %s', (kind) => {
       await db.setPassword(newer.id, sealed(nextKeyId), by);
       await db.setPassword(unnamed.id, sealed(keyId), by);
       await opened.run(`update mailboxes set password_key_id = null where id = '${unnamed.id}'`);
-      const chosen = async (choice: PasswordStretch['choice']) => {
+      const chosen = async (choice: PasswordBatch['selection']) => {
         const ids: string[] = [];
-        await db.changePasswords(stretchOf({ choice }), async (row) => {
+        await db.rewritePasswords(stretchOf({ choice }), async (row) => {
           ids.push(row.mailboxId);
           return null;
         });
@@ -272,13 +272,13 @@ describe.each(kinds)('encryption on %s', (kind) => {
 
     test('each change is told in the audit, with the keys before and after', async () => {
       const [mailbox] = (await added(1)) as [Mailbox];
-      await db.changePasswords(stretchOf(), sealing);
+      await db.rewritePasswords(stretchOf(), sealing);
       const audit = (action: string) => ({ ...by, action });
-      await db.changePasswords(
+      await db.rewritePasswords(
         stretchOf({ choice: { notUnder: nextKeyId }, audit: audit('password.resealed') }),
         async () => ({ form: 'sealed', sealed: Buffer.from('again'), keyId: nextKeyId }),
       );
-      await db.changePasswords(stretchOf({ choice: 'sealed', audit: audit('password.unsealed') }), async () => ({
+      await db.rewritePasswords(stretchOf({ choice: 'sealed', audit: audit('password.unsealed') }), async () => ({
         form: 'plain',
         password: secret('p4ss'),
       }));
@@ -298,24 +298,27 @@ describe.each(kinds)('encryption on %s', (kind) => {
       await opened.run(`update mailboxes set ${old} where id = '${foreign.id}'`);
       await opened.run(`update mailboxes set created_at = '2019-01-01 00:00:00.000' where id = '${mailbox.id}'`);
       const times = async () => {
-        const all = await db.readablePasswords();
+        const all = await db.plaintextPeriods();
         return [mailbox, foreign].map(({ name }) => all.find((one) => one.mailbox === name));
       };
       const [before, foreignBefore] = await times();
       expect(Math.abs((before?.sinceMs ?? 0) - Date.now())).toBeLessThan(10_000);
       expect(before?.untilMs).toBeNull();
       expect(foreignBefore?.sinceMs).toBe(Date.UTC(2020, 0, 2, 3, 4, 5, 678));
-      await db.changePasswords(stretchOf(), sealing);
+      await db.rewritePasswords(stretchOf(), sealing);
       const after = await times();
       expect(after.map((one) => one?.sinceMs)).toEqual([before?.sinceMs, foreignBefore?.sinceMs]);
       for (const one of after) expect(Math.abs((one?.untilMs ?? 0) - Date.now())).toBeLessThan(10_000);
-      await db.changePasswords(stretchOf({ choice: { notUnder: nextKeyId } }), async () => ({
+      await db.rewritePasswords(stretchOf({ choice: { notUnder: nextKeyId } }), async () => ({
         form: 'sealed',
         sealed: Buffer.from('x'),
         keyId: nextKeyId,
       }));
       expect(await times()).toEqual(after);
-      await db.changePasswords(stretchOf({ choice: 'sealed' }), async () => ({ form: 'plain', password: secret('x') }));
+      await db.rewritePasswords(stretchOf({ choice: 'sealed' }), async () => ({
+        form: 'plain',
+        password: secret('x'),
+      }));
       const [again] = await times();
       expect(again?.untilMs).toBeNull();
       // It is the same password, so it stays told that it was readable before.
@@ -326,7 +329,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
 
     test('readable passwords are told in the order of the names', async () => {
       for (const name of ['c', 'a', 'b']) await db.addMailbox({ ...sampleMailbox(), name }, plain('x'), null, by);
-      expect((await db.readablePasswords()).map(({ mailbox }) => mailbox)).toEqual(['a', 'b', 'c']);
+      expect((await db.plaintextPeriods()).map(({ mailbox }) => mailbox)).toEqual(['a', 'b', 'c']);
     });
 
     test('at another revision of the switch nothing is even asked', async () => {
@@ -337,7 +340,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
         return sealing(row);
       };
       for (const more of [{ revision: 1 }, { revision: 1, after: 'zzz' }])
-        await expect(db.changePasswords(stretchOf(more), change)).rejects.toMatchObject({ code: 'switch_changed' });
+        await expect(db.rewritePasswords(stretchOf(more), change)).rejects.toMatchObject({ code: 'switch_changed' });
       expect(asked).toBe(0);
       expect(await textOf(mailbox)).toBe('plain p4ss');
     });
@@ -348,7 +351,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
       await other.ping();
       let isSwitched = false;
       let switching: Promise<void> = Promise.resolve();
-      await db.changePasswords(stretchOf({ limit: 1 }), async (row) => {
+      await db.rewritePasswords(stretchOf({ limit: 1 }), async (row) => {
         switching = other.writeSwitch(rowAt(1), 0, []).then(() => {
           isSwitched = true;
         });
@@ -357,7 +360,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
         return sealing(row);
       });
       await switching;
-      await expect(db.changePasswords(stretchOf({ after: first.id }), sealing)).rejects.toMatchObject({
+      await expect(db.rewritePasswords(stretchOf({ after: first.id }), sealing)).rejects.toMatchObject({
         code: 'switch_changed',
       });
       expect([await textOf(first), await textOf(second)]).toEqual(['sealed <p4ss>', 'plain p4ss']);
@@ -368,14 +371,14 @@ describe.each(kinds)('encryption on %s', (kind) => {
       await using other = await openDatabase(opened.config);
       await other.ping();
       let writing: Promise<void> = Promise.resolve();
-      await db.changePasswords(stretchOf(), async (row) => {
+      await db.rewritePasswords(stretchOf(), async (row) => {
         writing = other.setPassword(mailbox.id, plain('new'), by);
         await sleep(100);
         return sealing(row);
       });
       await writing;
       expect(await textOf(mailbox)).toBe('plain new');
-      await db.changePasswords(stretchOf(), sealing);
+      await db.rewritePasswords(stretchOf(), sealing);
       expect(await textOf(mailbox)).toBe('sealed <new>');
     });
 
@@ -391,11 +394,11 @@ describe.each(kinds)('encryption on %s', (kind) => {
         isWriting = false;
       })();
       while (isWriting) {
-        await db.changePasswords(stretchOf(), sealing);
+        await db.rewritePasswords(stretchOf(), sealing);
         await sleep(5);
       }
       await writing;
-      await db.changePasswords(stretchOf(), sealing);
+      await db.rewritePasswords(stretchOf(), sealing);
       for (const mailbox of mailboxes) expect(await textOf(mailbox)).toBe(`sealed <${mailbox.id} 4>`);
     });
 
@@ -403,7 +406,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
       const mailboxes = await added(3);
       const lent: Uint8Array[] = [];
       const made = secret('p4ss');
-      const work = db.changePasswords(stretchOf(), async (row) => {
+      const work = db.rewritePasswords(stretchOf(), async (row) => {
         lent.push(row.bytes);
         if (row.mailboxId === mailboxes[0]?.id) throw new Error('no');
         await sleep(20);
@@ -425,7 +428,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
       const [mailbox] = (await added(1)) as [Mailbox];
       await db.setPassword(mailbox.id, sealed(keyId), by);
       const made = secret('p4ss');
-      await db.changePasswords(stretchOf({ choice: 'sealed' }), async () => ({ form: 'plain', password: made }));
+      await db.rewritePasswords(stretchOf({ choice: 'sealed' }), async () => ({ form: 'plain', password: made }));
       expect(made.length).toBe(0);
       expect(await textOf(mailbox)).toBe('plain p4ss');
     });
@@ -443,11 +446,11 @@ describe.each(kinds)('encryption on %s', (kind) => {
       expect(await due([])).toEqual([readable.id]);
       expect(await due([keyId])).toEqual([readable.id, under.id, unnamed.id].sort());
       expect(await due([keyId, nextKeyId])).toEqual([readable.id, under.id, other.id, unnamed.id].sort());
-      expect(await db.countWaiting([])).toBe(3);
-      expect(await db.countWaiting([keyId])).toBe(1);
-      expect(await db.countWaiting([keyId, nextKeyId])).toBe(0);
+      expect(await db.countMailboxesWithoutKey([])).toBe(3);
+      expect(await db.countMailboxesWithoutKey([keyId])).toBe(1);
+      expect(await db.countMailboxesWithoutKey([keyId, nextKeyId])).toBe(0);
       await db.setMailboxState(other.id, 'paused');
-      expect(await db.countWaiting([keyId])).toBe(0);
+      expect(await db.countMailboxesWithoutKey([keyId])).toBe(0);
     });
   });
 
@@ -529,12 +532,12 @@ describe.each(kinds)('encryption on %s', (kind) => {
     const rows = Array.from({ length: 500 }, (_, index) => `('box ${index}', 'h', 'u', '${text}')`);
     await opened.run(`insert into mailboxes (name, host, username, password) values ${rows.join(', ')}`);
     await opened.run("delete from mailboxes where host = 'h'");
-    await db.changePasswords(stretchOf({ limit: 1000 }), async () => ({
+    await db.rewritePasswords(stretchOf({ limit: 1000 }), async () => ({
       form: 'sealed',
       sealed: Buffer.from(`sealed-${'y'.repeat(300)}`),
       keyId,
     }));
-    await db.rebuildMailboxes();
+    await db.rebuildMailboxTable();
     if (kind === 'mariadb') await opened.run('flush tables mailboxes for export; unlock tables');
     const content = await readFile(opened.file);
     expect(content.includes('sealed-yyyy')).toBe(true);

@@ -41,7 +41,7 @@ describe.each(kinds)('settings on %s', (kind) => {
 
   test('what differs is written, all of it comes back, and the mailbox is due without its failures', async () => {
     const mailbox = await added();
-    await opened.run(`update mailbox_state set failures = 3, login_refusals = 3, last_error_code = 'login_refused',
+    await opened.run(`update mailbox_state set failures = 3, login_failures = 3, last_error_code = 'login_refused',
       last_error_message = 'x', last_error_hint = 'y', next_poll_at = '2031-01-01 00:00:00.000'`);
     const before = await db.versionedMailbox(mailbox.name);
     const after: Mailbox = {
@@ -54,7 +54,7 @@ describe.each(kinds)('settings on %s', (kind) => {
     await db.changeMailbox(before, after, null, by);
     expect(await db.mailboxByName('renamed')).toEqual(after);
     const [listed] = await db.listMailboxes();
-    expect(listed?.health).toMatchObject({ failures: 0, loginRefusals: 0, lastError: null });
+    expect(listed?.health).toMatchObject({ failures: 0, loginFailures: 0, lastError: null });
     expect(await db.dueMailboxes(10, [], 3)).toHaveLength(1);
     expect(await formOf(mailbox)).toBe('plain p4ss');
     expect(await db.readAudit(10)).toMatchObject([

@@ -65,7 +65,7 @@ describe.each(kinds)('rows of others on %s', (kind) => {
     expect(await passwordOf('desk')).toBe('plain p4ss');
     const [listed] = await db.listMailboxes();
     expect(listed?.health.password).toEqual({ form: 'plain', keyId: null });
-    const [readable] = await db.readablePasswords();
+    const [readable] = await db.plaintextPeriods();
     expect(readable).toMatchObject({ mailbox: 'desk', untilMs: null });
     expect(Math.abs((readable?.sinceMs ?? 0) - Date.now())).toBeLessThan(10_000);
   });
@@ -136,10 +136,13 @@ describe.each(kinds)('rows of others on %s', (kind) => {
     const texts: string[] = [];
     const audit = { ...by, action: 'password.sealed' };
     const revision = (await db.readSwitch()).row?.revision ?? 0;
-    await db.changePasswords({ choice: 'plain', after: null, limit: 10, revision, audit }, async ({ name, bytes }) => {
-      texts.push(`${name} ${Buffer.from(bytes).toString('latin1')}`);
-      return { form: 'sealed', sealed: Buffer.from(`sealed ${name}`), keyId: '0123456789abcdef' };
-    });
+    await db.rewritePasswords(
+      { selection: 'plain', after: null, limit: 10, revision, audit },
+      async ({ name, bytes }) => {
+        texts.push(`${name} ${Buffer.from(bytes).toString('latin1')}`);
+        return { form: 'sealed', sealed: Buffer.from(`sealed ${name}`), keyId: '0123456789abcdef' };
+      },
+    );
     expect(texts.sort()).toEqual([
       'bytes \0\xff\x10',
       'number 12345',
@@ -291,7 +294,7 @@ describe.each(kinds)('rows of others on %s', (kind) => {
       const revision = (await db.readSwitch()).row?.revision ?? 0;
       const stretch = { choice: 'plain', after: null, limit: 10, revision, audit: { ...by, action: 'x' } } as const;
       const contexts: unknown[] = [];
-      await db.changePasswords(stretch, async ({ connection }) => {
+      await db.rewritePasswords(stretch, async ({ connection }) => {
         contexts.push(connection.tls);
         return { form: 'sealed', sealed: Buffer.from('x'), keyId: '0123456789abcdef' };
       });

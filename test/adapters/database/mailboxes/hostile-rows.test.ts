@@ -7,7 +7,7 @@ import { readFile } from 'node:fs/promises';
 import { DatabaseSync } from 'node:sqlite';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type Database, openDatabase } from '../../../../src/adapters/database/database.ts';
-import type { PasswordChange, PasswordRow, PasswordStretch, WorkerReport } from '../../../../src/encryption/ports.ts';
+import type { PasswordBatch, PasswordRewrite, PasswordRow, WorkerReport } from '../../../../src/encryption/ports.ts';
 import { initialSwitchRow } from '../../../../src/secret/switch.ts';
 import { kinds, type Opened, openKind } from '../databases.ts';
 import { by, sealed } from '../samples.ts';
@@ -50,18 +50,18 @@ describe.each(kinds)('hostile rows on %s', (kind) => {
     kind === 'mariadb' ? `repeat('x', ${count})` : `replace(hex(zeroblob(${count})), '00', 'x')`;
   const ahead = (ms: number): string => `'${new Date(Date.now() + ms).toISOString().replace('T', ' ').slice(0, 23)}'`;
 
-  async function sealing(row: PasswordRow): Promise<PasswordChange> {
+  async function sealing(row: PasswordRow): Promise<PasswordRewrite> {
     return { form: 'sealed', sealed: Buffer.from(`<${Buffer.from(row.bytes)}>`), keyId };
   }
 
   /** All stretches of a choice; how many rows were seen and changed, and the names in the order of the ids. */
-  async function sweep(more: Partial<PasswordStretch> = {}, change = sealing) {
+  async function sweep(more: Partial<PasswordBatch> = {}, change = sealing) {
     const names: string[] = [];
     let [seen, changed]: [number, number] = [0, 0];
     for (let [after, rounds]: [string | null, number] = [null, 0]; rounds < 100; rounds += 1) {
       const audit = { ...by, action: 'password.sealed' };
       const stretch = { choice: 'plain', after, limit: 2, revision: 0, audit, ...more } as const;
-      const result = await db.changePasswords(stretch, (row) => {
+      const result = await db.rewritePasswords(stretch, (row) => {
         names.push(row.name);
         return change(row);
       });
@@ -144,7 +144,7 @@ describe.each(kinds)('hostile rows on %s', (kind) => {
       expect(sizes).toEqual([4097, 65]);
       expect((await db.readPassword('b'))?.bytes).toHaveLength(4097);
       expect(JSON.stringify(await db.listMailboxes()).length).toBeLessThan(5000);
-      expect(await db.readablePasswords()).toMatchObject([{ mailbox: 'desk', sinceMs: 0 }]);
+      expect(await db.plaintextPeriods()).toMatchObject([{ mailbox: 'desk', sinceMs: 0 }]);
     });
   });
 
@@ -184,7 +184,7 @@ describe.each(kinds)('hostile rows on %s', (kind) => {
     const canary = `canary-${'q'.repeat(40)}`;
     const holds = async (path: string) => (await readFile(path)).includes('canary-qqqq');
     const found = async () => [await holds(opened.file), await holds(`${opened.file}-wal`)];
-    const change = async (): Promise<PasswordChange> => ({ form: 'sealed', sealed: Buffer.alloc(300, 'y'), keyId });
+    const change = async (): Promise<PasswordRewrite> => ({ form: 'sealed', sealed: Buffer.alloc(300, 'y'), keyId });
 
     // Each in a file of its own: where others delete rows, they leave behind what only rebuilding takes away.
     test('what was readable is in no file once it is sealed', async () => {
@@ -277,9 +277,9 @@ describe.each(kinds)('hostile rows on %s', (kind) => {
     expect(listed?.id).toBe('a');
     for (const timeMs of [listed?.health.nextPollAtMs, listed?.health.lastSuccessAtMs]) expect(timeMs).not.toBeNaN();
     await db.dueMailboxes(10, [], 3);
-    expect((await db.readablePasswords())[0]?.sinceMs).not.toBeNaN();
+    expect((await db.plaintextPeriods())[0]?.sinceMs).not.toBeNaN();
     expect(await sweep({ choice: 'sealable' })).toMatchObject({ changed: 1 });
-    await db.rebuildMailboxes();
+    await db.rebuildMailboxTable();
     await db.setPassword('a', sealed(keyId), by);
     expect((await db.readSwitch()).hasSealed).toBe(true);
   });

@@ -67,14 +67,14 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     const version = await versionOf(id);
     for (let refusal = 1; refusal < refusalsMax; refusal += 1) {
       await fail(id, 'login_refused', 0, version);
-      expect(await due()).toMatchObject([{ id, failures: refusal, loginRefusals: refusal, version }]);
+      expect(await due()).toMatchObject([{ id, failures: refusal, loginFailures: refusal, version }]);
     }
     await fail(id, 'login_refused', 6 * hour, version);
     expect(await due()).toEqual([]);
     await touch(id);
-    expect(await due()).toMatchObject([{ id, failures: 3, loginRefusals: 0 }]);
+    expect(await due()).toMatchObject([{ id, failures: 3, loginFailures: 0 }]);
     await fail(id, 'login_refused', 0, await versionOf(id));
-    expect(await due()).toMatchObject([{ id, loginRefusals: 1 }]);
+    expect(await due()).toMatchObject([{ id, loginFailures: 1 }]);
   });
 
   test('a change of the row ends the pause once: when the server is away then, it waits as after any failure', async () => {
@@ -83,7 +83,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     for (let refusal = 1; refusal <= refusalsMax; refusal += 1) await fail(id, 'login_refused', 6 * hour, version);
     await fail(id, 'connect_refused', hour);
     await touch(id);
-    expect(await due()).toMatchObject([{ id, loginRefusals: 0 }]);
+    expect(await due()).toMatchObject([{ id, loginFailures: 0 }]);
     await fail(id, 'connect_refused', hour);
     expect(await due()).toEqual([]);
   });
@@ -110,7 +110,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     const held = await lease(id);
     await touch(id);
     await on.db.releaseLease(held, result, version);
-    expect(await due()).toMatchObject([{ id, failures: 0, loginRefusals: 0 }]);
+    expect(await due()).toMatchObject([{ id, failures: 0, loginFailures: 0 }]);
     expect((await on.db.listMailboxes())[0]?.health).toMatchObject({ lastSuccessAtMs: null, lastError: null });
     expect(await on.db.leaseOwner(id)).toBeNull();
     // The row as it is now.
@@ -162,7 +162,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     const [row] = await on.db.listMailboxes();
     expect(row?.health).toMatchObject({
       failures: 0,
-      loginRefusals: 0,
+      loginFailures: 0,
       lastError: null,
       lastSuccessAtMs: expect.any(Number),
     });

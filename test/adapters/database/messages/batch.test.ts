@@ -84,7 +84,7 @@ describe.each(kinds)('the store on %s', (kind) => {
           folder: 'Заявки/Büro',
         },
         start: { from: 'time', atMs: nowMs },
-        after: { kind: 'move', folder: 'Erledigt/Ü' },
+        postAction: { kind: 'move', folder: 'Erledigt/Ü' },
         pollIntervalMs: 90_000,
         state: 'paused',
       });
@@ -289,7 +289,7 @@ describe.each(kinds)('the store on %s', (kind) => {
       const lease = await leased();
       await db.setCursor(lease, { folderEpoch: 1, uid: 5 });
       await db.setCursor(lease, { folderEpoch: 1, uid: 5 });
-      await db.commitBatch(lease, batchWith({ cursor: { uidValidity: 1, uid: 5 } }));
+      await db.commitBatch(lease, batchWith({ cursor: { folderEpoch: 1, uid: 5 } }));
     });
 
     test('a reply moves its ticket up, and one to a ticket that is gone is refused', async () => {
@@ -306,12 +306,12 @@ describe.each(kinds)('the store on %s', (kind) => {
         missing: [],
       };
       const outcomes = [outcomeOf(2, 'reply_added', mail.ticket.id, message.id)];
-      await db.commitBatch(lease, batchWith({ cursor: { uidValidity: 1, uid: 2 }, messages: [message], outcomes }));
+      await db.commitBatch(lease, batchWith({ cursor: { folderEpoch: 1, uid: 2 }, messages: [message], outcomes }));
       const ticket = await db.ticketByRef(mail.ticket.ref);
       expect(ticket.messages.map((each) => each.messageId)).toEqual([mail.message.parsed.messageId, parsed.messageId]);
       expect(Math.abs(ticket.updatedAtMs - Date.now())).toBeLessThan(5000);
       const lonely = { ...message, id: opened(0).message.id, ticketId: opened(0).ticket.id };
-      const batch = batchWith({ cursor: { uidValidity: 1, uid: 3 }, messages: [lonely] });
+      const batch = batchWith({ cursor: { folderEpoch: 1, uid: 3 }, messages: [lonely] });
       await expect(db.commitBatch(lease, batch)).rejects.toMatchObject({ code: 'database_conflict' });
     });
 
@@ -433,7 +433,7 @@ describe.each(kinds)('the store on %s', (kind) => {
         await db.commitBatch(lease, batchWith({ cursor, outcomes: uids.map(bare) }));
       }
       const rows = await outcomesOf(mailbox.id);
-      expect(rows.map((row) => [row.uidValidity, row.uid])).toEqual([4, 5].flatMap((v) => uids.map((uid) => [v, uid])));
+      expect(rows.map((row) => [row.folderEpoch, row.uid])).toEqual([4, 5].flatMap((v) => uids.map((uid) => [v, uid])));
       expect(rows[0]).toMatchObject({
         outcome: 'vanished',
         reason: 'gone',
@@ -486,7 +486,7 @@ describe.each(kinds)('the store on %s', (kind) => {
       await db.commitBatch(
         lease,
         batchWith({
-          cursor: { uidValidity: 1, uid: 1 },
+          cursor: { folderEpoch: 1, uid: 1 },
           tickets: [whole, noMessage, noOutcome].map((mail) => mail.ticket),
           messages: [whole, noOutcome].map((mail) => mail.message),
           outcomes: [whole, noMessage].map((mail) => mail.outcome),

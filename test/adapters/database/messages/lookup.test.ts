@@ -111,7 +111,7 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
         ...{ ticketId: ticket.id, otherId: other.id, reason: 'continues' as const },
       }));
       const mentions = { ticketId: third.ticket.id, otherId: old.ticket.id, reason: 'mentions' as const };
-      await db.commitBatch(lease, batchWith({ cursor: { uidValidity: 1, uid: 5 }, links: [...links, mentions] }));
+      await db.commitBatch(lease, batchWith({ cursor: { folderEpoch: 1, uid: 5 }, links: [...links, mentions] }));
       const close = (id: string, day: string) =>
         place.run(`update ticket set status = 'closed', closed_at = '2024-01-${day} 00:00:00' where id = '${id}'`);
       for (const { ticket } of [old, second]) await close(ticket.id, '01');
@@ -137,24 +137,24 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
       expect(participants).toEqual([{ ticketId: mail.ticket.id, address: 'ada@example.org' }]);
     });
 
-    test('what was handled is known by its identity in its mailbox, after its message is gone, too', async () => {
+    test('what was handled is known by its dedup key in its mailbox, after its message is gone, too', async () => {
       const mail = opened(1);
       const outcomes = [
-        { ...mail.outcome, identity: 'a'.repeat(64) },
-        outcomeOf(2, 'quarantined', null, null, { reason: 'own_address', identity: 'b'.repeat(64) }),
-        outcomeOf(3, 'duplicate', null, null, { identity: 'c'.repeat(64) }),
+        { ...mail.outcome, dedupKey: 'a'.repeat(64) },
+        outcomeOf(2, 'quarantined', null, null, { reason: 'own_address', dedupKey: 'b'.repeat(64) }),
+        outcomeOf(3, 'duplicate', null, null, { dedupKey: 'c'.repeat(64) }),
       ];
       await db.commitBatch(lease, batchWith({ ...batchOf(1, [mail]), outcomes }));
       await place.run(`delete from message where id = '${mail.message.id}'`);
       await place.run(`delete from ticket where id = '${mail.ticket.id}'`);
-      const identities = ['a', 'b', 'c', 'd'].map((letter) => letter.repeat(64));
-      const { handled } = await ask({ identities });
-      expect(handled.toSorted((a, b) => (a.identity < b.identity ? -1 : 1))).toEqual([
-        { identity: identities[0], isKept: false },
-        { identity: identities[1], isKept: true },
+      const dedupKeys = ['a', 'b', 'c', 'd'].map((letter) => letter.repeat(64));
+      const { handled } = await ask({ dedupKeys });
+      expect(handled.toSorted((a, b) => (a.dedupKey < b.dedupKey ? -1 : 1))).toEqual([
+        { dedupKey: dedupKeys[0], isQuarantined: false },
+        { dedupKey: dedupKeys[1], isQuarantined: true },
       ]);
       const [other] = await leasedMailbox(db);
-      expect((await ask({ mailboxId: other.id, identities })).handled).toEqual([]);
+      expect((await ask({ mailboxId: other.id, dedupKeys })).handled).toEqual([]);
     });
 
     test('mails of a sender are counted by the minute, in any case of letters, within the span', async () => {
@@ -217,7 +217,7 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
       db.commitBatch(
         lease,
         batchWith({
-          cursor: { uidValidity: 1, uid: 9 },
+          cursor: { folderEpoch: 1, uid: 9 },
           merges: [{ ticketId, intoId }],
           links: [{ ticketId, otherId: intoId, reason: 'merged' }],
         }),
@@ -263,7 +263,7 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
       await merge(young.ticket.id, old.ticket.id);
       const reply = opened(1);
       const message = { ...reply.message, ticketId: young.ticket.id };
-      const batch = batchWith({ cursor: { uidValidity: 1, uid: 1 }, messages: [message], outcomes: [reply.outcome] });
+      const batch = batchWith({ cursor: { folderEpoch: 1, uid: 1 }, messages: [message], outcomes: [reply.outcome] });
       await expect(second.commitBatch(theirs, batch)).rejects.toMatchObject({ code: 'database_conflict' });
     });
   });
@@ -320,7 +320,7 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
 
     beforeEach(async () => {
       const held = outcomeOf(4, 'quarantined', null, null, { reason: 'sender_flood', raw, actionPending: false });
-      await db.commitBatch(lease, batchWith({ cursor: { uidValidity: 1, uid: 9 }, outcomes: [held] }));
+      await db.commitBatch(lease, batchWith({ cursor: { folderEpoch: 1, uid: 9 }, outcomes: [held] }));
     });
 
     test('takes the place of its outcome, without a lease and with the cursor where it was', async () => {
@@ -353,7 +353,7 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
 
     test('a mail that is kept aside again waits on', async () => {
       const again = outcomeOf(4, 'quarantined', null, null, { reason: 'row_refused', raw, actionPending: false });
-      await db.commitResolved(mailbox.id, batchWith({ cursor: { uidValidity: 1, uid: 4 }, outcomes: [again] }));
+      await db.commitResolved(mailbox.id, batchWith({ cursor: { folderEpoch: 1, uid: 4 }, outcomes: [again] }));
       expect(await db.retainedSegments(['one'])).toEqual(['one']);
     });
   });

@@ -224,11 +224,11 @@ describe('a commit whose answer is lost', () => {
     const mailbox = await app.addMailbox(dovecot, user);
     const never = new AbortController().signal;
     losing.isOn = true;
-    const failure = await failureOf(app.app.pollOnce(mailbox, never));
+    const failure = await failureOf(app.pollOnce(mailbox, never));
     expect(failure).toMatchObject({ code: 'database_unavailable', retry: 'later' });
     expect(losing.lost).toBe(1);
     losing.isOn = false;
-    const { outcomes } = await app.app.pollOnce(mailbox, never);
+    const { outcomes } = await app.pollOnce(mailbox, never);
     expect(Object.values(outcomes).reduce((sum, count) => sum + count, 0)).toBe(0);
     const stored = await Array.fromAsync(app.app.store.outcomes(mailbox.id, false));
     expect(stored.map(({ uid, outcome }) => [uid, outcome])).toEqual([1, 2, 3].map((uid) => [uid, 'ticket_opened']));

@@ -374,7 +374,7 @@ test('escapes, times and emoji are right whatever mode and time zone the server 
   try {
     await using db = await openDatabase(config);
     const { mailbox, lease } = await leasedMailbox(db);
-    await db.setCursor(lease, { uidValidity: 1, uid: 1 });
+    await db.setCursor(lease, { folderEpoch: 1, uid: 1 });
     const error = { code: 'x', message: `it's \\' "here" 😀`, hint: '\\' };
     await db.releaseLease(lease, { ok: false, nextPollAfterMs: 1000, error, refusedVersion: null });
     const health = (await db.listMailboxes()).find(({ id }) => id === mailbox.id)?.health;

@@ -93,7 +93,7 @@ test('each step that a crash left applied but not recorded is applied again with
   await using db = await openDatabase(config);
   await db.migrations.apply();
   await run(`${mailbox} ('support', 'h', 'u', x'00ff7034')`);
-  await db.writeSwitch({ ...firstRow, revision: 1, seal: 'x' }, 0, []);
+  await db.writeSwitch({ ...initialSwitchRow, revision: 1, seal: 'x' }, 0, []);
   for (const { number } of migrations) {
     await run(`delete from schema_migration where number = ${number}`);
     expect(await db.migrations.apply()).toBe(1);
@@ -133,10 +133,10 @@ describe.each(['sqlite', 'mariadb'] as const)('a database on %s with only the fi
     expect(counts.reduce((sum, applied) => sum + applied)).toBe(migrations.length - count);
     const [db] = databases;
     expect(await db?.listMailboxes()).toMatchObject([{ name: 'support', connection: { host: 'h', user: 'u' } }]);
-    expect((await db?.readSwitch())?.row).toEqual(firstRow);
+    expect((await db?.readSwitch())?.row).toEqual(initialSwitchRow);
     await expect(run(`${mailbox} ('support', 'h', 'u', 'p')`)).rejects.toThrow();
     await run(`${mailbox} ('new', 'h', 'u', 'p')`);
-    expect(await db?.adoptMailboxes()).toBe(2);
+    expect(await db?.scheduleNewMailboxes()).toBe(2);
   });
 
   test('the table of another program under a name of this one is refused, and nothing is recorded for it', async () => {
@@ -151,19 +151,20 @@ describe.each(['sqlite', 'mariadb'] as const)('a database on %s with only the fi
     await db.migrations.check();
   });
 
-  test('the setting of every column by another program moves changed_at', async () => {
+  test('a change of any setting by another program moves changed_at', async () => {
     const { config, run } = await partlyMigrated(kind, 0);
     await using db = await openDatabase(config);
     await db.migrations.apply();
     await run(`${mailbox} ('support', 'h', 'u', 'p')`);
-    const version = async () => (await db.versionedMailbox('support')).version;
+    const version = async (name = 'support') => (await db.versionedMailbox(name)).version;
     const unchanged = await version();
     await run(`update mailboxes set plaintext_since = '2024-01-01 00:00:00.000'`);
     if (kind === 'sqlite') expect(await version()).toBe(unchanged);
-    for (const column of settingColumns.filter((one) => one !== 'name')) {
+    for (const column of [...settingColumns.filter((one) => one !== 'name'), 'name'] as const) {
       const before = await version();
       await run(`update mailboxes set ${column} = ${validSettings[column]}`);
-      expect({ column, hasMoved: (await version()) !== before }).toEqual({ column, hasMoved: true });
+      const after = await version(column === 'name' ? 'other' : 'support');
+      expect({ column, hasMoved: after !== before }).toEqual({ column, hasMoved: true });
     }
   });
 });
