@@ -6,15 +6,9 @@
  * Nothing of a part is lost for being of an unknown kind; it never fails.
  */
 
+import { envelopeWork, isEnvelope, readOpaqueSigned } from './formats/cms.ts';
 import { describeInvitation } from './formats/invitation.ts';
-import {
-  clearTextOf,
-  type DescribedPart,
-  envelopeWork,
-  isEnvelope,
-  protectionOf,
-  readOpaqueSigned,
-} from './formats/smime.ts';
+import { clearTextOf, type DescribedPart, protectionOf } from './formats/protection.ts';
 import { readTnef } from './formats/tnef.ts';
 import type { Attachment, Protection } from './message.ts';
 import { type AttachmentPart, makeAttachments, shownContentIds, typeOfName } from './mime/attachments.ts';

@@ -8,18 +8,8 @@
 import { plainLine } from '../mime/headers.ts';
 import { textOfHtml } from '../mime/html.ts';
 import { storable } from '../mime/text.ts';
-import {
-  type CalendarComponent,
-  type CalendarProperty,
-  endAfter,
-  momentInWords,
-  propertyOf,
-  readCalendar,
-  recurrenceInWords,
-  spanInWords,
-  textOf,
-  timeOf,
-} from './icalendar.ts';
+import { endAfter, momentInWords, recurrenceInWords, spanInWords, timeOf } from './calendar-times.ts';
+import { type CalendarComponent, type CalendarProperty, propertyOf, readCalendar, textOf } from './icalendar.ts';
 
 const attendeesShownMax = 20;
 const eventsShownMax = 5;

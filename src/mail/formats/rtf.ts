@@ -1,8 +1,9 @@
 /**
- * Reads RTF (version 1.9): the HTML that Outlook wrapped in it (MS-OXRTFEX), else its text without any looks.
+ * RTF (version 1.9): extracts the HTML that Outlook encapsulated in it (MS-OXRTFEX), else its plain text.
  *
- * Takes any bytes and never fails: groups may stay open, words may be unknown, and what is no RTF is null. One pass,
- * and the result is never longer than the bytes. Pictures, embedded objects and page headers are left out.
+ * Own code: one pass over untrusted bytes, and the result is never longer than they are. Takes any bytes: groups may stay
+ * open, control words may be unknown; bytes that are no RTF give null. Pictures, embedded objects and page headers are left
+ * out. Never fails.
  */
 import { decodeCodePage } from '../charset/code-pages.ts';
 
@@ -170,9 +171,7 @@ function latin1(bytes: Uint8Array, start: number, end: number): string {
   return text;
 }
 
-function change(reader: Reader, settings: Partial<Group>): void {
-  reader.group = { ...reader.group, ...settings };
-}
+// Control words
 
 function obey(reader: Reader, word: string, number: number | null): void {
   const act = actions.get(word);
@@ -190,13 +189,18 @@ function obeyQuietly(reader: Reader, word: string): void {
   if (codePage !== undefined) chooseDocumentCodePage(reader, codePage);
 }
 
-function chooseDocumentCodePage(reader: Reader, codePage: number): void {
-  reader.documentCodePage = codePage;
-  change(reader, { codePage });
+function change(reader: Reader, settings: Partial<Group>): void {
+  reader.group = { ...reader.group, ...settings };
 }
 
-function codePageOfFont(reader: Reader, font: number): number {
-  return reader.fonts.get(font) ?? reader.documentCodePage;
+function set(reader: Reader, values: Partial<Reader>): void {
+  Object.assign(reader, values);
+}
+
+const hidden: Partial<Group> = { isHidden: true };
+
+function suppress(reader: Reader, applies: boolean, isSuppressed: boolean): void {
+  if (applies) change(reader, { isSuppressed });
 }
 
 type Action = (reader: Reader, number: number, isBare: boolean) => void;
@@ -224,14 +228,13 @@ const actions: ReadonlyMap<string, Action> = new Map<string, Action>([
   ['bin', (reader, number) => set(reader, { at: reader.at + Math.max(0, number) })],
 ]);
 
-const hidden: Partial<Group> = { isHidden: true };
-
-function set(reader: Reader, values: Partial<Reader>): void {
-  Object.assign(reader, values);
+function chooseDocumentCodePage(reader: Reader, codePage: number): void {
+  reader.documentCodePage = codePage;
+  change(reader, { codePage });
 }
 
-function suppress(reader: Reader, applies: boolean, isSuppressed: boolean): void {
-  if (applies) change(reader, { isSuppressed });
+function codePageOfFont(reader: Reader, font: number): number {
+  return reader.fonts.get(font) ?? reader.documentCodePage;
 }
 
 /** Back to the default font; hidden text ends, but not what `\htmlrtf` suppresses. */
@@ -257,12 +260,6 @@ function writeNumbered(reader: Reader, number: number): void {
   if (code > 0 && code <= 0xffff) writeCharacters(reader, String.fromCharCode(code));
   reader.skip = reader.group.replacementCount;
 }
-
-/**
- * The words of RTF 1.9 that matter for reading: what they write, what they hide, which code page they choose.
- *
- * Tables only. Words that are not here change how text looks, and are skipped.
- */
 
 /** Words that stand for a character. */
 const characters: ReadonlyMap<string, string> = new Map([
@@ -354,11 +351,7 @@ const fontCodePages: ReadonlyMap<number, number> = new Map([
   [255, 850],
 ]);
 
-/**
- * Collects the text of an RTF document: bytes in changing code pages, and characters by their number.
- *
- * Bytes of one code page are decoded together, since a character may take several of them. Never fails.
- */
+// Output
 
 type RtfOutput = {
   /** A byte of a text in that code page. */

@@ -1,10 +1,13 @@
 /**
- * Reads the two layers of a TNEF stream (MS-OXTNEF): its attributes, and the MAPI properties within some of them.
+ * TNEF attributes and the MAPI properties in them (MS-OXTNEF), and their values: text, numbers, times (MS-OXCDATA), and
+ * compressed RTF (MS-OXRTFCP).
  *
- * Takes any bytes, trusts no length and no count: what reaches past the end is cut there, what cannot be read ends the
- * list. Values are views of the bytes read. Checksums are not looked at: a damaged file is better than none.
+ * No length and no count is trusted: a value that reaches past the end is cut there, an unreadable one ends the list.
+ * Values are views of the bytes read. Checksums are ignored: a damaged file is better than none.
  */
-import { decodeCodePage, decodeWhole } from '../charset/code-pages.ts';
+import { decodeCodePage, decodeWholeText } from '../charset/code-pages.ts';
+
+// Attributes
 
 const signature = 0x223e9f78;
 const headerBytes = 6;
@@ -14,12 +17,6 @@ const attributeTailBytes = 2;
 
 /** One attribute: `id` is the whole 32-bit name, type included. */
 type TnefAttribute = { readonly level: number; readonly id: number; readonly value: Uint8Array };
-
-/** One MAPI property: its type without the flag of many values, and its first value. */
-type MapiProperty = { readonly type: number; readonly value: Uint8Array };
-
-/** By property number; named properties are left out. */
-export type MapiProperties = ReadonlyMap<number, MapiProperty>;
 
 /** The attributes in their order; null when the bytes are no TNEF. */
 export function readAttributes(bytes: Uint8Array): Iterable<TnefAttribute> | null {
@@ -50,6 +47,14 @@ export function isWholeStream(bytes: Uint8Array): boolean {
   }
   return at <= bytes.length && bytes.subarray(at).every((byte) => byte <= 0x20);
 }
+
+// Properties
+
+/** One MAPI property: its type without the flag of many values, and its first value. */
+type MapiProperty = { readonly type: number; readonly value: Uint8Array };
+
+/** By property number; named properties are left out. */
+export type MapiProperties = ReadonlyMap<number, MapiProperty>;
 
 const manyValues = 0x1000;
 const firstNamedProperty = 0x8000;
@@ -138,7 +143,7 @@ function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-/** Decodes values of TNEF attributes and MAPI properties (MS-OXCDATA section 2.11.1): text, numbers, times. */
+// Values
 
 const utf16 = 1200;
 const unicodeType = 0x001f;
@@ -147,7 +152,7 @@ const textTypes: ReadonlySet<number> = new Set([0x001e, unicodeType, 0x0102]);
 /** The text of a property, without its closing NUL; null where it is no text. */
 export function textIn(property: MapiProperty | undefined, codePage: number): string | null {
   if (property === undefined || !textTypes.has(property.type)) return null;
-  if (property.type !== unicodeType) return decodeWhole(untilNul(property.value), codePage);
+  if (property.type !== unicodeType) return decodeWholeText(untilNul(property.value), codePage);
   const text = decodeCodePage(property.value, utf16);
   const end = text.indexOf('\0');
   return end === -1 ? text : text.slice(0, end);
@@ -180,4 +185,61 @@ export function timeIn(property: MapiProperty | undefined): number | null {
   const high = numberIn(property.value.subarray(4));
   const atMs = Math.floor((high * 0x1_0000_0000 + low) / 10_000) - millisecondsFrom1601To1970;
   return Math.abs(atMs) <= latestMs ? atMs : null;
+}
+
+// Compressed RTF (MS-OXRTFCP): LZFu, or stored as it is (MELA)
+
+const compressedMark = 0x75465a4c;
+const storedMark = 0x414c454d;
+const rtfHeaderBytes = 16;
+const dictionaryBytes = 4096;
+
+/** What the dictionary holds before the first byte (MS-OXRTFCP section 2.1.2.1). */
+const initialDictionary =
+  '{\\rtf1\\ansi\\mac\\deff0\\deftab720{\\fonttbl;}{\\f0\\fnil \\froman \\fswiss \\fmodern \\fscript \\fdecor MS Sans ' +
+  'SerifSymbolArialTimes New RomanCourier{\\colortbl\\red0\\green0\\blue0\r\n\\par \\pard\\plain\\f0\\fs20\\b\\i\\u\\tab\\tx';
+
+/** Null for what is neither compressed nor stored. */
+export function decompressRtf(bytes: Uint8Array, lengthMax: number): Uint8Array | null {
+  if (bytes.length < rtfHeaderBytes) return null;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const statedLength = view.getUint32(4, true);
+  const mark = view.getUint32(8, true);
+  const body = bytes.subarray(rtfHeaderBytes);
+  if (mark === storedMark) return body.subarray(0, Math.min(statedLength, lengthMax));
+  return mark === compressedMark ? inflate(body, Math.min(statedLength, lengthMax, body.length * 9)) : null;
+}
+
+/** Flag bytes, each for eight tokens: a byte as it is, or offset (12 bits) and length (4 bits) in the dictionary. */
+function inflate(body: Uint8Array, lengthMax: number): Uint8Array {
+  const dictionary = new Uint8Array(dictionaryBytes);
+  dictionary.set(Buffer.from(initialDictionary, 'latin1'));
+  let writeAt = initialDictionary.length;
+  const output = new Uint8Array(lengthMax);
+  let length = 0;
+  const put = (byte: number): void => {
+    output[length++] = byte;
+    dictionary[writeAt] = byte;
+    writeAt = (writeAt + 1) % dictionaryBytes;
+  };
+
+  let flags = 1;
+  for (let readAt = 0; readAt < body.length && length < lengthMax; ) {
+    // The bit above the eight flags tells when all of them are used.
+    if (flags === 1) flags = 0x100 | (body[readAt++] ?? 0);
+    const isReference = (flags & 1) === 1;
+    flags >>= 1;
+    const byte = body[readAt++] ?? 0;
+    if (!isReference) {
+      put(byte);
+      continue;
+    }
+    const reference = (byte << 8) | (body[readAt++] ?? 0);
+    const offset = reference >> 4;
+    // A reference to the place that is written next is the end mark.
+    if (offset === writeAt) break;
+    const end = Math.min(lengthMax, length + (reference & 15) + 2);
+    for (let from = offset; length < end; from++) put(dictionary[from % dictionaryBytes] ?? 0);
+  }
+  return output.subarray(0, length);
 }

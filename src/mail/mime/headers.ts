@@ -6,8 +6,9 @@
  * that are no field are skipped; never fails.
  */
 import { isUtf8 } from 'node:buffer';
-import { charsetOfLabel } from '../charset/code-pages.ts';
-import { decodeText, detectCharset, isMostlyForeign } from '../charset/decode.ts';
+import { decodeText } from '../charset/decode.ts';
+import { detectCharset, isMostlyNonAscii } from '../charset/detect.ts';
+import { charsetOfLabel } from '../charset/labels.ts';
 import type { Header } from '../message.ts';
 import { decodeWords } from './encoded-words.ts';
 
@@ -204,7 +205,7 @@ export function headerCharset(source: Buffer, message: SplitMessage): string | n
     message.headers.map(([, value]) => (nonAscii.test(value) ? value : '')).join(' '),
     'latin1',
   );
-  const detected = isMostlyForeign(fields) ? detectCharset(fields) : null;
+  const detected = isMostlyNonAscii(fields) ? detectCharset(fields) : null;
   return detected ?? declared ?? detectCharset(source.subarray(0, block.length + charsetSearchBytes));
 }
 

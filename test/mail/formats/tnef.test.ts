@@ -8,7 +8,8 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { readRtf } from '../../../src/mail/formats/rtf.ts';
-import { decompressRtf, readTnef } from '../../../src/mail/formats/tnef.ts';
+import { readTnef } from '../../../src/mail/formats/tnef.ts';
+import { decompressRtf } from '../../../src/mail/formats/tnef-properties.ts';
 import { parseMessage } from '../../../src/mail/parse.ts';
 import { corpusFolder } from '../corpus.ts';
 import {

@@ -1,7 +1,7 @@
 /** What a person would see in a mail, or could open, is there, however the mail tries to hide it. */
 import { expect, test } from 'vitest';
-import { charsetOfLabel } from '../../src/mail/charset/code-pages.ts';
-import { clearTextOf } from '../../src/mail/formats/smime.ts';
+import { charsetOfLabel } from '../../src/mail/charset/labels.ts';
+import { clearTextOf } from '../../src/mail/formats/protection.ts';
 import { parseMessage } from '../../src/mail/parse.ts';
 import { attribute, ids, legacyAttachment, tnef } from './formats/tnef-writer.ts';
 
