@@ -1,46 +1,46 @@
 /**
- * Memory for the sources of mails, shared with the parse threads and used again and again: one pool for the process.
+ * Buffer pool for message sources: shared memory that is reused, one pool for the process.
  *
- * A source goes from the socket into a slab and is parsed there: nobody copies it, and no collector has to find out that
- * it is gone. Who took a slab gives it back once, when nobody looks into it any more; one that is not given back is left to
- * the collector. What is larger than a slab gets memory of its own, which is given back in the same way. Never fails.
+ * A source is received from the socket into a pooled buffer and parsed there by another thread, without a copy and
+ * without garbage collection. Callers release a buffer exactly once, after its last reader. A leaked buffer is
+ * garbage-collected. A source larger than 1 MiB gets memory of its own, which is released in the same way.
  */
 import { Failure } from '../errors.ts';
 
-/** A source larger than this is rare, and its memory better free than kept. */
-const slabBytesMax = 1024 * 1024;
-const slabBytesMin = 4 * 1024;
-/** Of slabs that wait for their next source, all sizes together. */
+/** A larger source is rare, and its memory is better freed than retained. */
+const pooledBytesMax = 1024 * 1024;
+const pooledBytesMin = 4 * 1024;
+/** Of buffers that wait for their next source, all sizes together. */
 const idleBytesMax = 6 * 1024 * 1024;
 
 const idle = new Map<number, SharedArrayBuffer[]>();
 let idleBytes = 0;
-/** By the view, not by the slab: an old view of a slab that has a new owner must not give it away. */
-const taken = new WeakSet<Uint8Array>();
+/** By the view, not by its memory: an old view of memory that has a new owner must not release it. */
+const acquired = new WeakSet<Uint8Array>();
 
-/** So many bytes, with whatever the source before has left in them. */
-export function takeSlab(lengthBytes: number): Buffer {
+/** A buffer of `lengthBytes`, not zeroed: it holds what the source before it left there. */
+export function acquire(lengthBytes: number): Buffer {
   const bytes =
-    lengthBytes > slabBytesMax
+    lengthBytes > pooledBytesMax
       ? Buffer.allocUnsafeSlow(lengthBytes)
-      : Buffer.from(slabOf(slabSizeOf(lengthBytes)), 0, lengthBytes);
-  taken.add(bytes);
+      : Buffer.from(memoryOf(pooledSizeOf(lengthBytes)), 0, lengthBytes);
+  acquired.add(bytes);
   return bytes;
 }
 
-/** `bytes` themselves if they were taken here, else a copy of them that is. */
-export function inSlab(bytes: Uint8Array): Uint8Array {
-  if (taken.has(bytes)) return bytes;
-  const copy = takeSlab(bytes.length);
+/** `bytes` themselves if they were acquired here, else an acquired copy of them. */
+export function copyIn(bytes: Uint8Array): Uint8Array {
+  if (acquired.has(bytes)) return bytes;
+  const copy = acquire(bytes.length);
   copy.set(bytes);
   return copy;
 }
 
-/** To be called once for what was taken. Anything else is freed if it owns its memory, and left alone if not. */
-export function giveBack(bytes: Uint8Array): void {
+/** Returns an acquired buffer to the pool. Any other buffer is detached if it owns its memory, and left alone if not. */
+export function release(bytes: Uint8Array): void {
   const { buffer } = bytes;
-  if (!taken.delete(bytes) || buffer instanceof ArrayBuffer) {
-    release(bytes);
+  if (!acquired.delete(bytes) || buffer instanceof ArrayBuffer) {
+    detach(bytes);
     return;
   }
   if (idleBytes + buffer.byteLength > idleBytesMax) return;
@@ -50,41 +50,37 @@ export function giveBack(bytes: Uint8Array): void {
   else same.push(buffer);
 }
 
-function slabOf(sizeBytes: number): SharedArrayBuffer {
-  const slab = idle.get(sizeBytes)?.pop();
-  if (slab === undefined) return new SharedArrayBuffer(sizeBytes);
+function memoryOf(sizeBytes: number): SharedArrayBuffer {
+  const memory = idle.get(sizeBytes)?.pop();
+  if (memory === undefined) return new SharedArrayBuffer(sizeBytes);
   idleBytes -= sizeBytes;
-  return slab;
+  return memory;
 }
 
-/** One of a few sizes, a power of two or the half between two, so that a third is unused at most. */
-function slabSizeOf(lengthBytes: number): number {
-  let size = slabBytesMin;
+/** A power of two or the half between two of them, so that at most a third is unused. */
+function pooledSizeOf(lengthBytes: number): number {
+  let size = pooledBytesMin;
   while (size < lengthBytes) size *= 2;
   const between = (size / 4) * 3;
-  return size > slabBytesMin && between >= lengthBytes ? between : size;
+  return size > pooledBytesMin && between >= lengthBytes ? between : size;
 }
 
-/**
- * Gives memory back at once, or away.
- *
- * The garbage collector sees the small handle of a buffer, not the megabytes behind it: left alone, the sources and
- * attachments of many windows pile up before it looks. A buffer that was released or taken over has length 0.
- */
+// Memory outside the pool. The garbage collector sees the small handle of a buffer, not the megabytes behind it: left
+// to it, the sources and attachments of many batches would pile up. A detached or transferred buffer has length 0.
 
-/** Frees the memory behind `bytes`; what is a part of a larger buffer belongs to others too and is left alone. */
-export function release(bytes: Uint8Array): void {
+/** Frees the memory behind `bytes`. A view of a part of a larger buffer is left alone: others may use the rest. */
+export function detach(bytes: Uint8Array): void {
   const { buffer } = bytes;
   if (buffer instanceof ArrayBuffer && buffer.byteLength === bytes.byteLength && !buffer.detached) buffer.transfer(0);
 }
 
 /**
- * The same bytes in a buffer of their own, which can be moved to a thread. Who had them has them no more; a part of a
- * larger buffer is copied. Throws when they were given away before: they would be taken for empty.
+ * The same bytes in a buffer of their own, which can be moved to a thread; `bytes` is detached. A view of a part of a
+ * larger buffer is copied. Throws `unexpected` when `bytes` was detached before, as it would be taken for empty.
  */
-export function takeOver(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+export function transferOwnership(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   const { buffer } = bytes;
   if (!(buffer instanceof ArrayBuffer)) return new Uint8Array(bytes);
-  if (buffer.detached) throw new Failure('unexpected', 'bytes that were given away are used again');
+  if (buffer.detached) throw new Failure('unexpected', 'detached bytes are used again');
   return buffer.byteLength === bytes.byteLength ? new Uint8Array(buffer.transfer()) : new Uint8Array(bytes);
 }

@@ -1,15 +1,29 @@
-/** Deadlines on promises: a value in time, or a fallback or a failure once the time is up. */
+/** Deadlines on promises: the value in time, or null or a failure once the time is up. The work itself is not cancelled. */
 import { Failure } from '../errors.ts';
 import type { Clock } from './clock.ts';
 
-export function late(ms: number): Failure {
-  return new Failure('database_unavailable', `the database has not answered for ${ms / 1000} s`);
-}
+type Sleep = Pick<Clock, 'sleep'>;
 
-/** What `answer` resolves to in a box, or null when that takes longer than `ms`. What it says later is nobody's concern. */
-export async function within<T>(answer: Promise<T>, ms: number, clock: Clock): Promise<{ readonly value: T } | null> {
+/** Node's own timer, for adapters that are given no clock. It keeps no process alive. */
+const timer: Sleep = {
+  sleep: (ms, signal) =>
+    new Promise((resolve) => {
+      const timeout = setTimeout(resolve, ms).unref();
+      signal.addEventListener('abort', () => {
+        clearTimeout(timeout);
+        resolve();
+      });
+    }),
+};
+
+/** The value of `work` in a box, or null when it takes longer than `ms`. A rejection after that is ignored. */
+export async function within<T>(
+  work: Promise<T>,
+  ms: number,
+  clock: Sleep = timer,
+): Promise<{ readonly value: T } | null> {
   const done = new AbortController();
-  const boxed = answer.then((value) => ({ value }));
+  const boxed = work.then((value) => ({ value }));
   try {
     return await Promise.race([boxed, clock.sleep(ms, done.signal).then(() => null)]);
   } finally {
@@ -18,9 +32,13 @@ export async function within<T>(answer: Promise<T>, ms: number, clock: Clock): P
   }
 }
 
-/** Throws `database_unavailable` when it takes longer than `ms`. */
-export async function inTime<T>(answer: Promise<T>, ms: number, clock: Clock): Promise<T> {
-  const done = await within(answer, ms, clock);
-  if (done === null) throw late(ms);
+/** The value of a database query. Throws `database_unavailable` when it takes longer than `ms`. */
+export async function withDatabaseDeadline<T>(query: Promise<T>, ms: number, clock: Sleep): Promise<T> {
+  const done = await within(query, ms, clock);
+  if (done === null) throw databaseTimeout(ms);
   return done.value;
+}
+
+export function databaseTimeout(ms: number): Failure {
+  return new Failure('database_unavailable', `the database has not answered for ${ms / 1000} s`);
 }

@@ -1,23 +1,23 @@
 /**
- * Works on the next value while the consumer is still busy with this one: the whole of the pipeline.
+ * Prefetch of depth one: a pipeline stage requests its next value while the consumer still works on the current one.
  *
  * At most one value is ready and waiting, so memory stays bounded. Ending early (break, throw) ends the source too.
  */
 
 /**
- * The values of `source` in order; the next one is asked for before this one is handed out, or, where `waits` says so,
- * after the consumer is done with it. Errors come in order.
+ * The values and errors of `source`, in order. The next value is requested before the current one is handed out or,
+ * where `waits` returns true, after the consumer is done with it.
  */
-export async function* readAhead<T>(source: AsyncGenerator<T>, waits: () => boolean = () => false): AsyncGenerator<T> {
-  let next = watched(source.next());
+export async function* prefetch<T>(source: AsyncGenerator<T>, waits: () => boolean = () => false): AsyncGenerator<T> {
+  let next = rejectionObservedLater(source.next());
   try {
     for (;;) {
       const current = await next;
       if (current.done === true) return;
       const isAhead = !waits();
-      if (isAhead) next = watched(source.next());
+      if (isAhead) next = rejectionObservedLater(source.next());
       yield current.value;
-      if (!isAhead) next = watched(source.next());
+      if (!isAhead) next = rejectionObservedLater(source.next());
     }
   } finally {
     await next.catch(() => null);
@@ -25,12 +25,12 @@ export async function* readAhead<T>(source: AsyncGenerator<T>, waits: () => bool
   }
 }
 
-/** One value at a time is between `enter` and `leave`; for those that are too large to be two. */
+/** Gate with one slot: a single value at a time is between `enter` and `leave`, for values too large to hold two of. */
 export type Gate = {
-  /** Waits until the one before has left. False: nobody is let in any more. */
+  /** Waits until the one before has left. False: the gate was closed. */
   readonly enter: () => Promise<boolean>;
   readonly leave: () => void;
-  /** To be called when the consumer ends early, else who waits would wait for ever, and the consumer for him. */
+  /** Call when the consumer ends early: a producer that waits in `enter` would otherwise wait forever. */
   readonly close: () => void;
 };
 
@@ -53,8 +53,8 @@ export function createGate(): Gate {
   };
 }
 
-/** The same promise, marked as looked after: its rejection is seen where it is awaited, later, and not before. */
-export function watched<T>(promise: Promise<T>): Promise<T> {
+/** The same promise with a rejection handler attached: it is awaited later and must not count as unhandled until then. */
+export function rejectionObservedLater<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => null);
   return promise;
 }

@@ -1,144 +1,152 @@
 /**
- * Who may compute a password hash now: each takes 64 MiB and a good part of a second of a core, so few do at a time.
+ * FIFO semaphore with a total limit and a limit per group, and a bounded one that is fair by group (round robin).
  *
- * Some may wait, in a queue for each group (whoever may be one client), and the queues take turns: a group that comes with
- * many holds up itself. When no more may wait, a group with fewer takes the place of the last one of that with most; so
- * one group alone may have all places, and loses them to others.
+ * Both share one queue. A slot is handed on to the next waiter before a newcomer can take it.
  */
 import type { Clock } from './clock.ts';
 
-export type HashTurns = {
-  /** Runs `work` in its turn; null, without running it: too many wait. Rejects as `work` does. */
-  take<T>(group: string, work: () => Promise<T>): Promise<T | null>;
+type Holder = { readonly group: string; isSlow: boolean };
+/** `grant` passes the function that frees the slot, or null: the waiter was turned away. */
+type Waiter = { readonly group: string; readonly grant: (release: (() => void) | null) => void };
+
+type Queue = {
+  waiting: Waiter[];
+  readonly holders: ReadonlySet<Holder>;
+  add(waiter: Waiter): void;
+  /** Grants all that there is room for. */
+  serve(): void;
 };
 
-/** Told whether it is its turn; false: it waits no more. */
-type Waiting = (isTurn: boolean) => void;
+/** `isFair`: the group just served goes behind the other waiting groups. */
+function createQueue(
+  hasRoom: (group: string) => boolean,
+  isFair: boolean,
+  onHold: (holder: Holder) => () => void,
+): Queue {
+  const holders = new Set<Holder>();
+  const hold = (group: string): (() => void) => {
+    const holder: Holder = { group, isSlow: false };
+    holders.add(holder);
+    const done = onHold(holder);
+    return () => {
+      done();
+      if (holders.delete(holder)) queue.serve();
+    };
+  };
+  const queue: Queue = {
+    waiting: [],
+    holders,
+    add: (waiter) => {
+      queue.waiting.push(waiter);
+      queue.serve();
+    },
+    serve: () => {
+      for (;;) {
+        const at = queue.waiting.findIndex(({ group }) => hasRoom(group));
+        const [next] = at < 0 ? [] : queue.waiting.splice(at, 1);
+        if (next === undefined) return;
+        if (isFair) queue.waiting = behindOthers(queue.waiting, next.group);
+        // The slot is taken before the next waiter is considered.
+        next.grant(hold(next.group));
+      }
+    },
+  };
+  return queue;
+}
 
-export function createHashTurns({
+function behindOthers(waiting: readonly Waiter[], served: string): Waiter[] {
+  const isSame = ({ group }: Waiter) => group === served;
+  return [...waiting.filter((waiter) => !isSame(waiter)), ...waiting.filter(isSame)];
+}
+
+/** Slots in total, and for each group. */
+export type SemaphoreLimits = { readonly max: number; readonly perGroupMax: number };
+
+interface Semaphore {
+  /** Resolves with the function that frees the slot. */
+  acquire(group: string): Promise<() => void>;
+}
+
+/** A holder that waits longer than this waits for a slow server and does no work. */
+const slowMs = 5000;
+/** Slow holders may exceed the limit up to this multiple. */
+const slowFactor = 4;
+
+/**
+ * FIFO semaphore with a global and a per-group limit; a holder older than 5 s no longer counts (4 x the limit at most),
+ * so hung servers cannot starve others. `limits` is read on every decision: it may change while callers wait.
+ */
+export function createSemaphore(clock: Pick<Clock, 'sleep'>, limits: () => SemaphoreLimits): Semaphore {
+  const hasRoom = (group: string): boolean => {
+    const { max, perGroupMax } = limits();
+    const all = [...queue.holders];
+    const quick = all.filter(({ isSlow }) => !isSlow).length;
+    const ofGroup = all.filter((holder) => holder.group === group).length;
+    return quick < max && ofGroup < perGroupMax && all.length < max * slowFactor;
+  };
+  const watch = (holder: Holder): (() => void) => {
+    const done = new AbortController();
+    void clock.sleep(slowMs, done.signal).then(() => {
+      if (done.signal.aborted) return;
+      holder.isSlow = true;
+      queue.serve();
+    });
+    return () => done.abort();
+  };
+  const queue = createQueue(hasRoom, false, watch);
+  return {
+    acquire: (group) =>
+      new Promise((resolve) => queue.add({ group, grant: (release) => resolve(release ?? (() => undefined)) })),
+  };
+}
+
+export type FairSemaphore = {
+  /** Runs `work` once a slot is free; null, without running it, when the queue is full. Rejects as `work` does. */
+  run<T>(group: string, work: () => Promise<T>): Promise<T | null>;
+};
+
+/**
+ * Bounded semaphore that is fair by group: waiting groups are served in turn, so a group with many waiters delays only
+ * itself. When the queue is full, a group with fewer waiters displaces the last waiter of the group with most.
+ */
+export function createFairSemaphore({
   runningMax,
   waitingMax,
 }: {
   readonly runningMax: number;
   readonly waitingMax: number;
-}): HashTurns {
-  /** In the order of their turns; none is empty. */
-  const queues = new Map<string, Waiting[]>();
-  let [running, waiting] = [0, 0];
-  const enter = async (group: string): Promise<boolean> => {
-    if (running < runningMax) {
-      running += 1;
-      return true;
-    }
-    if (waiting >= waitingMax && !makeRoom(queues, group)) return false;
-    if (waiting < waitingMax) waiting += 1;
-    const { promise, resolve } = Promise.withResolvers<boolean>();
-    queues.set(group, [...(queues.get(group) ?? []), resolve]);
-    return await promise;
-  };
-  // A place is handed on, so that nobody who comes in between takes it.
-  const leave = (): void => {
-    const next = nextOf(queues);
-    if (next === null) running -= 1;
-    else {
-      waiting -= 1;
-      next(true);
-    }
+}): FairSemaphore {
+  const queue = createQueue(
+    () => queue.holders.size < runningMax,
+    true,
+    () => () => undefined,
+  );
+  const acquire = async (group: string): Promise<(() => void) | null> => {
+    const isQueued = queue.holders.size >= runningMax;
+    if (isQueued && queue.waiting.length >= waitingMax && !makeRoom(queue, group)) return null;
+    return await new Promise((resolve) => queue.add({ group, grant: resolve }));
   };
   return {
-    async take(group, work) {
-      if (!(await enter(group))) return null;
+    async run(group, work) {
+      const release = await acquire(group);
+      if (release === null) return null;
       try {
         return await work();
       } finally {
-        leave();
+        release();
       }
     },
   };
 }
 
-/** The first one of the first queue, which is the last queue from now on. */
-function nextOf(queues: Map<string, Waiting[]>): Waiting | null {
-  for (const [group, [first, ...rest]] of queues) {
-    queues.delete(group);
-    if (rest.length > 0) queues.set(group, rest);
-    return first ?? null;
-  }
-  return null;
-}
-
-/** Sends the last one of the longest queue away. False: the group would have no fewer than that one then. */
-function makeRoom(queues: Map<string, Waiting[]>, group: string): boolean {
-  let longest: Waiting[] = [];
-  for (const queue of queues.values()) if (queue.length > longest.length) longest = queue;
-  if (longest.length < (queues.get(group)?.length ?? 0) + 2) return false;
-  longest.pop()?.(false);
+/** Turns the last waiter of the longest group away. False: `group` would then have no fewer waiters than that one. */
+function makeRoom(queue: Queue, group: string): boolean {
+  const byGroup = Map.groupBy(queue.waiting, (waiter) => waiter.group);
+  let longest: readonly Waiter[] = [];
+  for (const waiters of byGroup.values()) if (waiters.length > longest.length) longest = waiters;
+  const last = longest.at(-1);
+  if (last === undefined || longest.length < (byGroup.get(group)?.length ?? 0) + 2) return false;
+  queue.waiting = queue.waiting.filter((waiter) => waiter !== last);
+  last.grant(null);
   return true;
-}
-
-/**
- * A bounded number of places, in all and for each mail host, in the order in which they were asked for.
- *
- * Who keeps a place for long waits for a server that is slow, and does no work: after some seconds the place is counted
- * as free, so that servers which never answer do not keep the others waiting. A second, wider bound holds for all.
- */
-
-export type PlaceLimits = { readonly max: number; readonly perHostMax: number };
-
-interface Places {
-  /** Resolves with the way to give the place back. */
-  take(host: string): Promise<() => void>;
-}
-
-type Taken = { readonly host: string; isSlow: boolean };
-type QueuedHolder = { readonly host: string; readonly serve: () => void };
-
-const slowMs = 5000;
-/** So many times the limit may be taken with those that are slow. */
-const slowFactor = 4;
-
-/** `limits` is asked each time: it may change while somebody waits. */
-export function createPlaces(clock: Pick<Clock, 'sleep'>, limits: () => PlaceLimits): Places {
-  const waiting: QueuedHolder[] = [];
-  const taken = new Set<Taken>();
-
-  const hasRoom = (host: string): boolean => {
-    const { max, perHostMax } = limits();
-    const quick = [...taken].filter(({ isSlow }) => !isSlow).length;
-    const onHost = [...taken].filter((one) => one.host === host).length;
-    return quick < max && onHost < perHostMax && taken.size < max * slowFactor;
-  };
-
-  const serve = (): void => {
-    for (;;) {
-      const at = waiting.findIndex(({ host }) => hasRoom(host));
-      const [next] = at < 0 ? [] : waiting.splice(at, 1);
-      if (next === undefined) return;
-      next.serve();
-    }
-  };
-
-  const take = (host: string): (() => void) => {
-    const one: Taken = { host, isSlow: false };
-    const done = new AbortController();
-    taken.add(one);
-    void clock.sleep(slowMs, done.signal).then(() => {
-      if (done.signal.aborted) return;
-      one.isSlow = true;
-      serve();
-    });
-    return () => {
-      done.abort();
-      if (taken.delete(one)) serve();
-    };
-  };
-
-  return {
-    take: (host) =>
-      new Promise((resolve) => {
-        // The place is taken before the next one is served.
-        waiting.push({ host, serve: () => resolve(take(host)) });
-        serve();
-      }),
-  };
 }

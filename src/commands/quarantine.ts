@@ -12,7 +12,7 @@ import {
   countsText,
   createResolveTally,
   discardOne,
-  isOver,
+  isResolved,
   quarantineActions,
   type ResolveResult,
   type ResolveTally,
@@ -22,7 +22,7 @@ import {
   resultSentence,
 } from '../ingest/quarantine/actions.ts';
 import { headerOf, quarantinedById, quarantineId } from '../ingest/quarantine/read.ts';
-import { describeReason, hasWholeSource, quarantineReasons } from '../ingest/quarantine/reasons.ts';
+import { describeReason, hasWholeSource, isQuarantineReason, quarantineReasons } from '../ingest/quarantine/reasons.ts';
 import type { ResolveMode } from '../ingest/quarantine/resolve.ts';
 import type { QuarantinedMessage } from '../ingest/stores.ts';
 import type { HeaderSummary } from '../mail/fallback-message.ts';
@@ -269,7 +269,7 @@ export async function* chosenMails(app: App, options: SelectionOptions): AsyncGe
 
 /** A code that only an older or a newer worker knows is in the table. */
 async function assertReason(app: App, reason: string | undefined): Promise<void> {
-  if (reason === undefined || quarantineReasons.includes(reason)) return;
+  if (reason === undefined || isQuarantineReason(reason)) return;
   const { reasons } = await app.store.quarantineCounts();
   if (reasons.some((one) => one.reason === reason)) return;
   throw new Failure('usage', `there is no reason ${JSON.stringify(reason)}`, {
@@ -313,7 +313,7 @@ async function settleAll(options: SettleOptions, context: Context, way: ResolveM
         await terminal.line(`${tally.messages()} mails: ${countsText(tally.results)}`);
       return waiting === 0 && !signal.aborted ? 0 : 1;
     } finally {
-      await tally.write(app.store, app.author, quarantineActions[way]);
+      await tally.write(app.store, app.actor, quarantineActions[way]);
     }
   });
 }
@@ -345,10 +345,10 @@ async function settleThose(
     const result = await resolveOne(app, mail, way);
     bar.clear();
     tally.add(mail, resultName(result));
-    if (!isOver(result)) waiting += 1;
+    if (!isResolved(result)) waiting += 1;
     if (each === 'json') await terminal.json(resultJson(mail, result));
     else if (each === 'line' || result.what === 'failed' || result.what === 'gone')
-      await terminal.line(`${quarantineId(mail)}: ${resultSentence(result)}`, isOver(result) ? 'green' : 'yellow');
+      await terminal.line(`${quarantineId(mail)}: ${resultSentence(result)}`, isResolved(result) ? 'green' : 'yellow');
     const hint = resultHint(result);
     if (hint !== null) hints.add(hint);
   }
@@ -389,7 +389,7 @@ export async function discardHeldMails(options: DiscardOptions, context: Context
       if (options.json !== true && mails.length > 1)
         await terminal.line(`${mails.length} mails: ${countsText(tally.results)}`);
     } finally {
-      await tally.write(app.store, app.author, quarantineActions.discard);
+      await tally.write(app.store, app.actor, quarantineActions.discard);
     }
     return 0;
   });

@@ -7,12 +7,12 @@
 import type { App } from '../compose/compose.ts';
 import { Failure } from '../errors.ts';
 import { uidValidityOf } from '../ingest/folder-epoch.ts';
-import type { Mailbox, Reconciliation } from '../ingest/model.ts';
-import type { Listed } from '../ingest/ports.ts';
-import type { Settled } from '../ingest/quarantine/resolve.ts';
-import type { Restored } from '../ingest/quarantine/source.ts';
+import type { ConsistencyCounts, Mailbox } from '../ingest/model.ts';
+import type { ListedMessage } from '../ingest/ports.ts';
+import type { Resolution } from '../ingest/quarantine/resolve.ts';
+import type { RestoreResult } from '../ingest/quarantine/source.ts';
 import { checkFiles, type FilesReport, type FolderReport, reconcileFolder } from '../ingest/repair/reconcile.ts';
-import type { LostMessage, WrongRow } from '../ingest/stores.ts';
+import type { InconsistentRow, LostMessage } from '../ingest/stores.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';
 
 export type ReconcileOptions = CommonOptions & {
@@ -21,7 +21,7 @@ export type ReconcileOptions = CommonOptions & {
   readonly files?: boolean;
 };
 
-type Row = readonly [key: keyof Reconciliation, json: string, meaning: string];
+type Row = readonly [key: keyof ConsistencyCounts, json: string, meaning: string];
 
 /** Numbers that are 0 in a healthy database, with what a row of them is. */
 const wrongs: readonly Row[] = [
@@ -38,7 +38,11 @@ const wrongs: readonly Row[] = [
 
 /** Left over where a helpdesk deletes tickets or messages. */
 const leftovers: readonly Row[] = [
-  ['deletedMails', 'deleted', 'mails whose ticket and message somebody deleted; they are known when they come again'],
+  [
+    'deletedMessages',
+    'deleted',
+    'mails whose ticket and message somebody deleted; they are known when they come again',
+  ],
   ['linksWithoutTicket', 'links_without_ticket', 'links to tickets that somebody deleted'],
   ['referencesWithoutMessage', 'references_without_message', 'references of messages that somebody deleted'],
 ];
@@ -56,8 +60,8 @@ export async function reconcile(options: ReconcileOptions, context: Context): Pr
   return await withApp(options, context, async (app, config) => {
     const numbers = await app.store.reconcile();
     const wrong = wrongs.map(([key]) => key).filter((key) => numbers[key] !== 0);
-    const rows = wrong.length === 0 ? [] : await app.store.wrongRows(wrong, rowsShownMax);
-    const files = options.files === true ? await filesOf(app, config.raw.keepDays, rowsShownMax, context) : null;
+    const rows = wrong.length === 0 ? [] : await app.store.inconsistentRows(wrong, rowsShownMax);
+    const files = options.files === true ? await filesOf(app, config.raw.retentionDays, rowsShownMax, context) : null;
     const ok = wrong.length === 0 && (files === null || areThere(files));
     await (options.json === true ? tellJson : tell)({ ok, numbers, rows, files }, context);
     return ok ? 0 : 1;
@@ -66,9 +70,9 @@ export async function reconcile(options: ReconcileOptions, context: Context): Pr
 
 type Found = {
   readonly ok: boolean;
-  readonly numbers: Reconciliation;
+  readonly numbers: ConsistencyCounts;
   /** Some of those that are wrong. */
-  readonly rows: readonly WrongRow[];
+  readonly rows: readonly InconsistentRow[];
   /** null: they were not looked for. */
   readonly files: FilesReport | null;
 };
@@ -84,7 +88,11 @@ async function tell({ ok, numbers, rows, files }: Found, context: Context): Prom
   await context.terminal.line(ok ? 'all accounted for' : 'not all accounted for', ok ? 'green' : 'red');
 }
 
-async function tellNumbers(found: Reconciliation, rows: readonly WrongRow[], { terminal }: Context): Promise<void> {
+async function tellNumbers(
+  found: ConsistencyCounts,
+  rows: readonly InconsistentRow[],
+  { terminal }: Context,
+): Promise<void> {
   const { outcomes, messages, links, references, mergedTickets } = found;
   await terminal.line(`${outcomes} outcomes, ${messages} messages`);
   await terminal.line(`${links} links between tickets, ${references} references, ${mergedTickets} merged tickets`);
@@ -102,13 +110,13 @@ async function tellNumbers(found: Reconciliation, rows: readonly WrongRow[], { t
     terminal.note('hint: reconcile MAILBOX --repair puts messages back whose source is kept, or is on the server.');
 }
 
-function numbersJson(found: Reconciliation): Record<string, number> {
+function numbersJson(found: ConsistencyCounts): Record<string, number> {
   const { outcomes, messages, links, references, mergedTickets: merged_tickets } = found;
   const rows = [...wrongs, ...leftovers].map(([key, name]) => [name, found[key]]);
   return { outcomes, messages, links, references, merged_tickets, ...Object.fromEntries(rows) };
 }
 
-function rowText({ mailbox, uid, ticket, message }: WrongRow): string {
+function rowText({ mailbox, uid, ticket, message }: InconsistentRow): string {
   const parts = [
     ['mailbox', mailbox],
     ['uid', uid],
@@ -118,7 +126,7 @@ function rowText({ mailbox, uid, ticket, message }: WrongRow): string {
   return parts.map(([name, value]) => `${name} ${value}`).join('  ');
 }
 
-function rowJson({ count, mailbox, uid, ticket, message }: WrongRow): Record<string, unknown> {
+function rowJson({ count, mailbox, uid, ticket, message }: InconsistentRow): Record<string, unknown> {
   return { count: wrongs.find(([key]) => key === count)?.[1], mailbox, uid, ticket, message };
 }
 
@@ -130,8 +138,8 @@ function rowJson({ count, mailbox, uid, ticket, message }: WrongRow): Record<str
  */
 
 type MailboxOptions = CommonOptions & { readonly name: string; readonly repair?: boolean };
-type Repaired = { readonly uid: number; readonly result: Settled };
-type Lost = { readonly lost: LostMessage; readonly result: Restored | null };
+type Repaired = { readonly uid: number; readonly result: Resolution };
+type Lost = { readonly lost: LostMessage; readonly result: RestoreResult | null };
 
 const uidsShownMax = 50;
 
@@ -170,10 +178,10 @@ async function repair(
 }
 
 /** Into quarantine first: from there on it cannot be lost, wherever this ends. */
-async function repairOne(app: App, mailbox: Mailbox, report: FolderReport, mail: Listed): Promise<Settled> {
-  await app.store.holdMissed(mailbox.id, report.storedAs, mail);
-  const [held] = await app.store.heldMail(mailbox.id, report.storedAs, mail.uid);
-  return held === undefined ? { what: 'resolved' } : await app.settle(held, 'retry');
+async function repairOne(app: App, mailbox: Mailbox, report: FolderReport, mail: ListedMessage): Promise<Resolution> {
+  await app.store.quarantineMissed(mailbox.id, report.folderEpoch, mail);
+  const [held] = await app.store.quarantinedByUid(mailbox.id, report.folderEpoch, mail.uid);
+  return held === undefined ? { what: 'resolved' } : await app.resolve(held, 'requeue');
 }
 
 /** Stored mails whose message is gone while their ticket is there. */
@@ -215,7 +223,7 @@ function reportJson({ name }: Mailbox, { report, repaired, losses, left }: Mailb
     cursor_uid: report.cursorUid,
     on_server: report.onServer,
     handled: report.handled,
-    quarantined: report.held,
+    quarantined: report.quarantined,
     waiting: report.waiting,
     before_start: report.beforeStart,
     missing: report.missing.length,
@@ -223,9 +231,9 @@ function reportJson({ name }: Mailbox, { report, repaired, losses, left }: Mailb
     without_message: losses.length,
     without_message_uids: losses.map(({ lost }) => lost.uid),
     gone: {
-      by_us: report.gone.byUs,
+      by_us: report.gone.postAction,
       vanished: report.gone.vanished,
-      quarantined: report.gone.held,
+      quarantined: report.gone.quarantined,
       otherwise: report.gone.otherwise,
     },
     actions_pending: report.actionsPending,
@@ -234,13 +242,13 @@ function reportJson({ name }: Mailbox, { report, repaired, losses, left }: Mailb
   };
 }
 
-function lostJson({ numbering, uid, ticket, messageId }: LostMessage): Record<string, unknown> {
-  return { uid_validity: uidValidityOf(numbering), uid, ticket, message: messageId };
+function lostJson({ folderEpoch, uid, ticket, messageId }: LostMessage): Record<string, unknown> {
+  return { uid_validity: uidValidityOf(folderEpoch), uid, ticket, message: messageId };
 }
 
-function resultJson(result: Settled): Record<string, unknown> {
-  if (result.what === 'taken_in') return { result: 'taken_in', outcome: result.outcome, ticket: result.ref };
-  return result.what === 'held' ? { result: 'held', reason: result.reason } : { result: result.what };
+function resultJson(result: Resolution): Record<string, unknown> {
+  if (result.what === 'stored') return { result: 'stored', outcome: result.outcome, ticket: result.ref };
+  return result.what === 'quarantined' ? { result: 'quarantined', reason: result.reason } : { result: result.what };
 }
 
 async function reportMailbox(
@@ -277,7 +285,7 @@ async function tellLosses(losses: readonly Lost[], terminal: Context['terminal']
   if (losses.length > uidsShownMax) await terminal.line('  …');
 }
 
-const restoredTexts: Readonly<Record<Restored, string>> = {
+const restoredTexts: Readonly<Record<RestoreResult, string>> = {
   restored: 'put back',
   resolved: 'somebody else has put it back, or deleted its ticket',
   gone: 'its source is neither kept nor on the server any more',
@@ -285,7 +293,7 @@ const restoredTexts: Readonly<Record<Restored, string>> = {
 };
 
 function lines(
-  { after }: Mailbox,
+  { postAction: after }: Mailbox,
   report: FolderReport,
 ): readonly (readonly [name: string, count: number, meaning: string])[] {
   const { gone } = report;
@@ -295,21 +303,21 @@ function lines(
   return [
     ['on server', report.onServer, `mails in the folder (UIDVALIDITY ${report.uidValidity})`],
     ['handled', report.handled, 'of them have an outcome'],
-    ['quarantined', report.held, 'wait in quarantine: quarantine list'],
+    ['quarantined', report.quarantined, 'wait in quarantine: quarantine list'],
     ['waiting', report.waiting, `are above the cursor (UID ${report.cursorUid}): the next visit fetches them`],
     ['before start', report.beforeStart, 'were there before this mailbox was to begin'],
     ['missing', report.missing.length, 'were passed over: at or below the cursor, without an outcome'],
-    ['gone', gone.byUs, `have an outcome and were ${moved}, as this mailbox says`],
+    ['gone', gone.postAction, `have an outcome and were ${moved}, as this mailbox says`],
     ['gone', gone.vanished, 'vanished before they could be fetched'],
-    ['gone', gone.held, 'wait in quarantine and are not on the server any more'],
+    ['gone', gone.quarantined, 'wait in quarantine and are not on the server any more'],
     ['gone', gone.otherwise, `have an outcome, and were taken away ${takenAway}`],
     ['pending', report.actionsPending, `are still to be ${after.kind === 'seen' ? 'marked' : moved} on the server`],
   ];
 }
 
-function sentence(result: Settled): string {
-  if (result.what === 'taken_in') return `${result.outcome}${result.ref === null ? '' : ` ${result.ref}`}`;
-  if (result.what === 'held') return `in quarantine (${result.reason})`;
+function sentence(result: Resolution): string {
+  if (result.what === 'stored') return `${result.outcome}${result.ref === null ? '' : ` ${result.ref}`}`;
+  if (result.what === 'quarantined') return `in quarantine (${result.reason})`;
   return result.what === 'gone' ? 'in quarantine; it is not on the server any more' : 'somebody else has fetched it';
 }
 
@@ -324,51 +332,54 @@ export async function filesOf(
 ): Promise<FilesReport> {
   const bar = await terminal.progress('files');
   try {
-    return await checkFiles({ ...app, clock: { nowMs } }, { keepDays, listedMax }, bar.update);
+    return await checkFiles({ ...app, clock: { nowMs } }, { retentionDays: keepDays, listedMax }, bar.update);
   } finally {
     bar.clear();
   }
 }
 
-export function areThere({ wrongAttachmentFiles, wrongSegments }: FilesReport): boolean {
-  return wrongAttachmentFiles === 0 && wrongSegments.length === 0;
+export function areThere({ damagedAttachmentFiles, damagedSegments }: FilesReport): boolean {
+  return damagedAttachmentFiles === 0 && damagedSegments.length === 0;
 }
 
-function mailsWithoutSource({ wrongSegments }: FilesReport): { readonly mails: number; readonly waiting: number } {
-  const sum = (of: 'mails' | 'waiting') => wrongSegments.reduce((all, segment) => all + segment[of], 0);
-  return { mails: sum('mails'), waiting: sum('waiting') };
+function mailsWithoutSource({ damagedSegments }: FilesReport): {
+  readonly mails: number;
+  readonly waiting: number;
+} {
+  const sum = (of: 'messages' | 'waiting') => damagedSegments.reduce((all, segment) => all + segment[of], 0);
+  return { mails: sum('messages'), waiting: sum('waiting') };
 }
 
 export function filesJson(report: FilesReport): Record<string, unknown> {
   const { mails, waiting } = mailsWithoutSource(report);
   return {
     attachment_files: report.attachmentFiles,
-    attachment_files_wrong: report.wrongAttachmentFiles,
+    attachment_files_wrong: report.damagedAttachmentFiles,
     source_files: report.sourceFiles,
-    source_files_wrong: report.wrongSegments.length,
+    source_files_wrong: report.damagedSegments.length,
     mails_without_source: mails,
     quarantined_without_source: waiting,
     wrong_files: [
-      ...report.wrongBlobs.map(({ sha256, messageId }) => ({ attachment: sha256, message: messageId })),
-      ...report.wrongSegments.map(({ segment }) => ({ source: segment })),
+      ...report.damagedBlobs.map(({ sha256, messageId }) => ({ attachment: sha256, message: messageId })),
+      ...report.damagedSegments.map(({ segment }) => ({ source: segment })),
     ],
   };
 }
 
 export async function tellFiles(report: FilesReport, listedMax: number, { terminal }: Context): Promise<void> {
-  const { attachmentFiles, wrongAttachmentFiles, wrongBlobs, sourceFiles, wrongSegments } = report;
+  const { attachmentFiles, damagedAttachmentFiles, damagedBlobs, sourceFiles, damagedSegments } = report;
   await terminal.line(`${attachmentFiles} files of attachments, ${sourceFiles} of raw sources`);
-  if (wrongAttachmentFiles > 0)
+  if (damagedAttachmentFiles > 0)
     await terminal.line(
-      `wrong: ${wrongAttachmentFiles} attachments whose file is missing, or not as long as it was`,
+      `wrong: ${damagedAttachmentFiles} attachments whose file is missing, or not as long as it was`,
       'red',
     );
-  for (const { sha256, messageId } of wrongBlobs) await terminal.line(`  attachment ${sha256}  message ${messageId}`);
-  if (wrongBlobs.length < wrongAttachmentFiles) await terminal.line('  …');
-  if (wrongSegments.length === 0) return;
+  for (const { sha256, messageId } of damagedBlobs) await terminal.line(`  attachment ${sha256}  message ${messageId}`);
+  if (damagedBlobs.length < damagedAttachmentFiles) await terminal.line('  …');
+  if (damagedSegments.length === 0) return;
   const { mails, waiting } = mailsWithoutSource(report);
   const quarantined = waiting === 0 ? '' : `, ${waiting} of them in quarantine`;
   await terminal.line(`wrong: ${mails} mails whose raw source is missing${quarantined}`, 'red');
-  for (const { segment } of wrongSegments.slice(0, listedMax)) await terminal.line(`  source ${segment}`);
-  if (wrongSegments.length > listedMax) await terminal.line('  …');
+  for (const { segment } of damagedSegments.slice(0, listedMax)) await terminal.line(`  source ${segment}`);
+  if (damagedSegments.length > listedMax) await terminal.line('  …');
 }

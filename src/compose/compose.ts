@@ -13,14 +13,14 @@ import type { ImapOptions } from '../adapters/imap/client.ts';
 import { createDigester } from '../adapters/parser/parser-pool.ts';
 import { createIds } from '../adapters/process/uuid-v7.ts';
 import { tuneEngine } from '../adapters/process/v8-flags.ts';
-import { thisAuthor, thisWorker, version } from '../adapters/process/worker-identity.ts';
+import { currentActor, thisWorker, version } from '../adapters/process/worker-identity.ts';
 import type { Config } from '../config/config.ts';
 import { servicePlace } from '../config/load.ts';
 import { type AdjustableLog, events } from '../events.ts';
-import { createNarrowings } from '../ingest/fetch/poison-message.ts';
+import { createIsolationStates } from '../ingest/fetch/poison-message.ts';
 import type { Mailbox } from '../ingest/model.ts';
 import { pollMailbox } from '../ingest/poll/poll.ts';
-import type { PollContext, PollPorts, PollReport } from '../ingest/poll/poll-context.ts';
+import type { PollObserver, PollPorts, PollSummary } from '../ingest/poll/poll-context.ts';
 import type { Blobs, MessageParser, RawSources, Sessions } from '../ingest/ports.ts';
 import { noMeter } from '../ingest/ports.ts';
 import { createResolver, type Resolver } from '../ingest/quarantine/resolve.ts';
@@ -41,16 +41,13 @@ export type App = AsyncDisposable &
     readonly sessions: Sessions;
     readonly raw: RawSources;
     readonly blobs: Blobs;
-    /** One visit in the foreground. `stop` lets the window under way finish. */
-    pollOnce(mailbox: Mailbox, stop: AbortSignal, heard?: Heard): Promise<PollReport>;
+    /** One poll in the foreground. `stop` lets the batch in progress finish. */
+    pollOnce(mailbox: Mailbox, stop: AbortSignal, observe?: PollObserver): Promise<PollSummary>;
     /** Reads a stored message again. Throws `not_found`. */
     reprocess(id: string): Promise<ReprocessResult>;
     /** The daemon; resolves after `stop` fired and visits are drained. */
     serve(stop: AbortSignal, reloads: Reloads): Promise<void>;
   };
-
-/** What somebody who waits for a visit is told meanwhile. */
-type Heard = Pick<PollContext, 'onProgress' | 'onSetBack'>;
 
 /** When somebody wants the configuration to be read again, and how that is done. */
 export type Reloads = {
@@ -74,12 +71,12 @@ export async function compose(
   const storage = building.use(createStorage(config.dataDir, systemClock, newId));
   const { blobs, raw } = storage;
   const { parseThreads: threads, parseTimeoutMs: timeoutMs, parseMemoryMb: memoryMb } = config.message;
-  const parser = building.use(createDigester({ threads, timeoutMs, memoryMb }));
+  const parserPool = building.use(createDigester({ threads, timeoutMs, memoryMb }));
   const parser: MessageParser = {
-    ...parser,
+    ...parserPool,
     // What is parsed is stored: both threads load at the same time.
     prepare: () => {
-      parser.prepare();
+      parserPool.prepare();
       storage.prepare();
     },
   };
@@ -102,7 +99,7 @@ export async function compose(
       log,
     },
     leases: createLeases({ clock: systemClock, store }, () => live.config.poll.leaseMs),
-    narrowings: createNarrowings(),
+    isolations: createIsolationStates(),
     meter: noMeter,
     newId,
     newRef: () => newReference(systemClock.nowMs(), randomBytes),
@@ -115,23 +112,15 @@ export async function compose(
     ...{ resolve, restore },
     reprocess: (id) => reprocessMessage(id, { ...ports, store }, daemonSettings(config)),
     ...{ store, migrations: store.migrations, sessions, raw, blobs },
-    pollOnce: (mailbox, stop, heard = {}) => pollOnce(mailbox, ports, daemonSettings(config), { ...heard, stop }),
+    pollOnce: async (mailbox, stop, observe) => {
+      // A refused login counts as one of a poll by the daemon.
+      const due = await store.scheduleOf(mailbox.id);
+      const settings = daemonSettings(config);
+      return await pollMailbox(mailbox, ports, () => settings, { due, stop }, observe);
+    },
     serve: (stop, reloads) => serveDaemon({ live, log, store, ports, openDaemon, encryption }, stop, reloads),
     [Symbol.asyncDispose]: () => undo.disposeAsync(),
   };
-}
-
-async function pollOnce(
-  mailbox: Mailbox,
-  ports: PollPorts,
-  settings: DaemonSettings,
-  context: Heard & Pick<PollContext, 'stop'>,
-): Promise<PollReport> {
-  const { promise, resolve } = Promise.withResolvers<PollReport>();
-  // A login that is refused counts as one of a visit of the daemon.
-  const due = await ports.store.scheduleOf(mailbox.id);
-  await pollMailbox(mailbox, ports, () => settings, { ...context, due, onRound: resolve });
-  return await promise;
 }
 
 /** What speaks IMAP is loaded when it is first needed: commands that ask no mail server do not pay for it. */
@@ -248,7 +237,7 @@ async function migrate(store: Database, config: Config, log: AdjustableLog): Pro
 
 function selfOf(config: Config, log: AdjustableLog): DaemonPorts['self'] {
   const startedAt = new Date(systemClock.nowMs()).toISOString();
-  const { host } = thisAuthor();
+  const { host } = currentActor();
   const self = { host, pid: process.pid, name: config.worker.name, version, started_at: startedAt };
   return () => ({ ...self, log_level: log.level });
 }

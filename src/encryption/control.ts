@@ -17,14 +17,14 @@ import type { UnopenedPassword } from './operations/operation.ts';
 import type { AuditEntry, EncryptionStore, KeyFile, KeyFileReading, ProofCheck, ProofFile } from './ports.ts';
 import type { Vault, VaultView } from './vault.ts';
 
-export type ControlPorts = {
+export type EncryptionControlPorts = {
   readonly vault: Vault;
   readonly keyFile: Pick<KeyFile, 'path' | 'read' | 'create' | 'setAside'>;
   readonly proof: ProofFile;
   readonly store: Pick<EncryptionStore, 'audit'>;
   readonly clock: Pick<Clock, 'nowMs'>;
   readonly log: Log;
-  readonly author: AuditActor;
+  readonly actor: AuditActor;
   /** Starts to disable encryption in the operation runner of the daemon. A Failure says why it cannot start. */
   startDisable(who: string): Promise<StartedDisable | Failure>;
 };
@@ -51,11 +51,11 @@ export type RecoverAnswer = {
   readonly recorded: boolean;
 };
 
-export type DisableAnswer =
+export type DisableOutcome =
   /** The proof file is to be made, then the request made again. `problem`: what is wrong with the one that is there. */
   | {
       readonly state: 'asked';
-      readonly asked_at: string;
+      readonly requested_at: string;
       readonly expires_at: string;
       readonly proof_path: string;
       readonly problem: string | null;
@@ -71,45 +71,45 @@ export type DisableAnswer =
       readonly set_aside: string | null;
     };
 
-export type Control = {
+export type EncryptionControl = {
   /** Throws `refused` when there is nothing to recover, `key_file_missing`, `key_file_locked`, `disk_*`. */
   recover(who: string): Promise<RecoverAnswer>;
   /** Throws `key_file_missing` when this daemon has no key either, and what switching off throws. */
-  disable(who: string): Promise<DisableAnswer>;
+  disable(who: string): Promise<DisableOutcome>;
   /** The request that waits; null: there is none, or its time is over. */
-  request(): DisableRequest | null;
+  disableRequest(): DisableRequest | null;
   /** Asks to switch off; a request that waits already stays as it is. Throws `key_file_missing`, `database_*`. */
-  askDisable(who: string): Promise<void>;
+  requestDisable(who: string): Promise<void>;
   /** Checks the proof file and starts to disable. Returns why not; null: started. Throws `disk_failed`, `database_*`. */
   confirmDisable(who: string): Promise<Failure | null>;
   /** Throws `database_*`; the request is gone all the same. */
   cancelDisable(who: string): Promise<void>;
 };
 
-const toldUnopenedMax = 50;
+const listedUnopenedMax = 50;
 
-export function createControl(ports: ControlPorts): Control {
+export function createEncryptionControl(ports: EncryptionControlPorts): EncryptionControl {
   const mutex = createMutex();
-  const record = (who: string, action: string) => ports.store.audit([entryOf(ports, who, action, null)]);
+  const record = (who: string, action: string) => ports.store.audit([auditEntryFor(ports, who, action, null)]);
   const requests = createDisableRequests({ ...ports, record });
-  const disableInTurn = async (who: string): Promise<DisableAnswer> => {
+  const disableStep = async (who: string): Promise<DisableOutcome> => {
     await refuseWithoutKey(ports.vault);
     const waiting = requests.current();
-    if (waiting === null) return asked(await requests.ask(who), ports.proof.path, null);
-    const problem = problemIn(await requests.look(waiting));
-    if (problem !== null) return asked(waiting, ports.proof.path, problem);
+    if (waiting === null) return requested(await requests.create(who), ports.proof.path, null);
+    const problem = proofProblem(await requests.checkProof(waiting));
+    if (problem !== null) return requested(waiting, ports.proof.path, problem);
     const answer = await switchOff(ports, who);
-    if (answer.state === 'off') await requests.end();
+    if (answer.state === 'off') await requests.complete();
     return answer;
   };
   return {
     recover: (who) => mutex.run(() => recover(ports, who)),
-    disable: (who) => mutex.run(() => disableInTurn(who)),
-    request: requests.current,
-    askDisable: (who) =>
+    disable: (who) => mutex.run(() => disableStep(who)),
+    disableRequest: requests.current,
+    requestDisable: (who) =>
       mutex.run(async () => {
         await refuseWithoutKey(ports.vault);
-        if (requests.current() === null) await requests.ask(who);
+        if (requests.current() === null) await requests.create(who);
       }),
     confirmDisable: (who) => mutex.run(() => confirm(ports, requests, who)),
     cancelDisable: (who) => mutex.run(() => requests.cancel(who)),
@@ -118,11 +118,11 @@ export function createControl(ports: ControlPorts): Control {
 
 async function refuseWithoutKey(vault: Vault): Promise<void> {
   await vault.refresh();
-  if (vault.keys().length === 0 && vault.view.state.kind !== 'closed') throw noKeyHere(vault);
+  if (vault.keys().length === 0 && vault.view.state.kind !== 'closed') throw noKeyInMemory(vault);
 }
 
 async function confirm(
-  { log, startDisable }: ControlPorts,
+  { log, startDisable }: EncryptionControlPorts,
   requests: DisableRequests,
   who: string,
 ): Promise<Failure | null> {
@@ -131,13 +131,13 @@ async function confirm(
     const message = 'there is no pending request to disable encryption (requests expire after 15 minutes)';
     return new Failure('refused', message, { hint: 'Request it again.' });
   }
-  const problem = problemIn(await requests.look(waiting));
+  const problem = proofProblem(await requests.checkProof(waiting));
   if (problem !== null)
     return new Failure('refused', `the proof file is not accepted: ${problem}`, { hint: 'Nothing was changed.' });
   const started = await startDisable(who);
   if (isFailure(started)) return started;
   try {
-    await requests.end();
+    await requests.complete();
   } catch (error) {
     // It has begun, and what is left of the proof is older than any request to come.
     log.warn({ error: asFailure(error) }, events.controlFailed);
@@ -145,24 +145,24 @@ async function confirm(
   return null;
 }
 
-async function recover(ports: ControlPorts, who: string): Promise<RecoverAnswer> {
+async function recover(ports: EncryptionControlPorts, who: string): Promise<RecoverAnswer> {
   const { vault, keyFile } = ports;
   await vault.refresh();
   const keys = vault.keys();
   const reading = await keyFile.read();
-  refuseRescue(vault, keys, reading, keyFile.path);
+  refuseRecovery(vault, keys, reading, keyFile.path);
   const setAside = await keyFile.setAside('damaged');
   await keyFile.create(keys, vault.wrapped());
   await vault.refresh();
   ports.log.info({ key_ids: keyIds(keys), by: who }, events.keyRecovered);
   const detail = setAside === null ? null : `what was there: ${setAside}`;
-  const recorded = await record(ports, entryOf(ports, who, 'key.recovered', detail));
+  const recorded = await record(ports, auditEntryFor(ports, who, 'key.recovered', detail));
   return { path: keyFile.path, key_ids: keyIds(keys), set_aside: setAside, recorded };
 }
 
-function refuseRescue(vault: Vault, keys: KeySet, reading: KeyFileReading, path: string): void {
+function refuseRecovery(vault: Vault, keys: KeySet, reading: KeyFileReading, path: string): void {
   if (keys.length === 0) {
-    if (vault.view.state.kind !== 'closed') throw noKeyHere(vault);
+    if (vault.view.state.kind !== 'closed') throw noKeyInMemory(vault);
     throw new Failure('refused', 'there is nothing to recover: encryption is off, and no key is in use', {
       hint: 'See ticketmaild encryption status.',
     });
@@ -180,24 +180,28 @@ function refuseRescue(vault: Vault, keys: KeySet, reading: KeyFileReading, path:
   }
 }
 
-function noKeyHere({ view }: Vault): Failure {
+function noKeyInMemory({ view }: Vault): Failure {
   const why = 'failure' in view.state ? view.state.failure.message : 'no key is open';
   return new Failure('key_file_missing', `the daemon has no key in its memory either: ${why}`, {
     hint: 'Put the key file back from its backup.',
   });
 }
 
-function asked({ askedAtMs, expiresAtMs }: DisableRequest, proofPath: string, problem: string | null): DisableAnswer {
+function requested(
+  { requestedAtMs: askedAtMs, expiresAtMs }: DisableRequest,
+  proofPath: string,
+  problem: string | null,
+): DisableOutcome {
   return {
     state: 'asked',
-    asked_at: new Date(askedAtMs).toISOString(),
+    requested_at: new Date(askedAtMs).toISOString(),
     expires_at: new Date(expiresAtMs).toISOString(),
     proof_path: proofPath,
     problem,
   };
 }
 
-async function switchOff(ports: ControlPorts, who: string): Promise<DisableAnswer> {
+async function switchOff(ports: EncryptionControlPorts, who: string): Promise<DisableOutcome> {
   const started = await ports.startDisable(who);
   const off = isFailure(started) ? started : await started.ended;
   if (isFailure(off)) throw off;
@@ -206,7 +210,7 @@ async function switchOff(ports: ControlPorts, who: string): Promise<DisableAnswe
     was_off: off.wasReached,
     unsealed: off.changed,
     unopened_count: off.unopened.length,
-    unopened: off.unopened.slice(0, toldUnopenedMax),
+    unopened: off.unopened.slice(0, listedUnopenedMax),
     set_aside: off.setAside,
   };
 }
@@ -225,13 +229,13 @@ export function withKeysInMemory(vault: Vault): Vault {
   };
 }
 
-function entryOf(ports: ControlPorts, who: string, action: string, detail: string | null): AuditEntry {
+function auditEntryFor(ports: EncryptionControlPorts, who: string, action: string, detail: string | null): AuditEntry {
   const { keyId, nextKeyId } = ports.vault.view.switch;
-  return { who, host: ports.author.host, action, keyId, nextKeyId, mailboxId: null, detail };
+  return { who, host: ports.actor.host, action, keyId, nextKeyId, mailboxId: null, detail };
 }
 
 /** False when the database is away: the key file is worth more than the row about it. */
-async function record({ store }: ControlPorts, entry: AuditEntry): Promise<boolean> {
+async function record({ store }: EncryptionControlPorts, entry: AuditEntry): Promise<boolean> {
   try {
     await store.audit([entry]);
     return true;
@@ -250,8 +254,8 @@ async function record({ store }: ControlPorts, entry: AuditEntry): Promise<boole
 /** Somebody asked to switch off, and it waits for its proof. */
 export type DisableRequest = {
   /** As in the audit table. */
-  readonly by: string;
-  readonly askedAtMs: number;
+  readonly requestedBy: string;
+  readonly requestedAtMs: number;
   readonly expiresAtMs: number;
   /** The proof as it was looked at last; null: it was not yet. */
   readonly checks: readonly ProofCheck[] | null;
@@ -260,11 +264,11 @@ export type DisableRequest = {
 type DisableRequests = {
   /** null: there is none, or its time is over. */
   current(): DisableRequest | null;
-  ask(who: string): Promise<DisableRequest>;
+  create(who: string): Promise<DisableRequest>;
   /** At its proof; the request remembers what was seen. */
-  look(request: DisableRequest): Promise<readonly ProofCheck[]>;
+  checkProof(request: DisableRequest): Promise<readonly ProofCheck[]>;
   /** It is carried out: takes its proof away. */
-  end(): Promise<void>;
+  complete(): Promise<void>;
   cancel(who: string): Promise<void>;
 };
 
@@ -275,26 +279,31 @@ type DisableRequestPorts = {
   record(who: string, action: string): Promise<void>;
 };
 
-const requestMs = 15 * 60_000;
+const requestLifetimeMs = 15 * 60_000;
 
 function createDisableRequests({ proof, clock, record }: DisableRequestPorts): DisableRequests {
   let request: DisableRequest | null = null;
   const current = () => (request !== null && clock.nowMs() < request.expiresAtMs ? request : null);
   return {
     current,
-    ask: async (who) => {
+    create: async (who) => {
       const askedAtMs = clock.nowMs();
-      const made: DisableRequest = { by: who, askedAtMs, expiresAtMs: askedAtMs + requestMs, checks: null };
+      const made: DisableRequest = {
+        requestedBy: who,
+        requestedAtMs: askedAtMs,
+        expiresAtMs: askedAtMs + requestLifetimeMs,
+        checks: null,
+      };
       request = made;
       await record(who, 'switch.disable_asked');
       return made;
     },
-    look: async (waiting) => {
-      const checks = await proof.checks(waiting.askedAtMs);
+    checkProof: async (waiting) => {
+      const checks = await proof.checks(waiting.requestedAtMs);
       request = { ...waiting, checks };
       return checks;
     },
-    end: async () => {
+    complete: async () => {
       request = null;
       await proof.remove();
     },
@@ -307,7 +316,7 @@ function createDisableRequests({ proof, clock, record }: DisableRequestPorts): D
 }
 
 /** What is wrong with a proof, one sentence; null: nothing is. */
-export function problemIn(checks: readonly ProofCheck[]): string | null {
+export function proofProblem(checks: readonly ProofCheck[]): string | null {
   const failing = checks.find(({ ok }) => !ok);
   return failing === undefined ? null : (failing.why ?? 'it could not be looked at');
 }

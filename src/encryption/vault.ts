@@ -10,11 +10,19 @@
  */
 
 import type { Clock } from '../async/clock.ts';
+import { coalesce } from '../async/single-flight.ts';
 import { asFailure, Failure, isFailure } from '../errors.ts';
 import { events, type Log } from '../events.ts';
 import { type KeyId, type KeySet, keyById, keyIds } from '../secret/key.ts';
-import { firstRow, isSameRow, judgeSwitch, neededKeys, type SwitchRow, type Verdict } from '../secret/switch.ts';
-import type { EncryptionStore, KeyFile, KeyFileReading, SwitchMemory, SwitchReading } from './ports.ts';
+import {
+  initialSwitchRow,
+  isSameSwitchRow,
+  judgeSwitchRow,
+  requiredKeyIds,
+  type SwitchJudgement,
+  type SwitchRow,
+} from '../secret/switch.ts';
+import type { EncryptionStore, KeyFile, KeyFileReading, SwitchReading, SwitchStateFile } from './ports.ts';
 
 /** The part that holds keys. `closed`: no key file, and none is needed. */
 export type VaultState =
@@ -34,7 +42,7 @@ export type VaultView = {
   /** What the table holds. */
   readonly stored: SwitchRow | null;
   /** A password stands readable in the table. */
-  readonly hasPlain: boolean;
+  readonly hasPlaintext: boolean;
   /** Why the row in the table is not in force: `switch_forged`, `switch_rolled_back`, `key_unknown`, `disk_failed`; null: it is. */
   readonly problem: Failure | null;
   /** Since when the state of the vault, and the problem, are what they are. */
@@ -55,7 +63,7 @@ export interface Vault {
 
 export type VaultPorts = {
   readonly keyFile: Pick<KeyFile, 'read' | 'path'>;
-  readonly memory: Pick<SwitchMemory, 'read' | 'remember'>;
+  readonly stateFile: Pick<SwitchStateFile, 'read' | 'remember'>;
   readonly store: Pick<EncryptionStore, 'readSwitch'>;
   readonly clock: Pick<Clock, 'nowMs'>;
   readonly log: Log;
@@ -68,20 +76,20 @@ export function createVault(ports: VaultPorts): Vault {
   let fileRow: SwitchRow | null = null;
   let view: VaultView = {
     state: { kind: 'closed' },
-    switch: firstRow,
+    switch: initialSwitchRow,
     stored: null,
-    hasPlain: false,
+    hasPlaintext: false,
     problem: null,
     stateSinceMs: nowMs,
     problemSinceMs: nowMs,
   };
-  const look = async (): Promise<VaultView> => {
+  const readAndJudge = async (): Promise<VaultView> => {
     const seen = await observe(ports, view, fileRow);
     if (seen.fileRow !== undefined) fileRow = seen.fileRow;
     if (seen.file.kind === 'keys') wrapped = seen.file.wrapped;
-    const next = decide(seen, view, ports);
+    const next = nextView(seen, view, ports);
     await rememberRow(ports, seen);
-    tell(view, next, ports.log);
+    logChanges(view, next, ports.log);
     view = next;
     return view;
   };
@@ -89,38 +97,13 @@ export function createVault(ports: VaultPorts): Vault {
     get view() {
       return view;
     },
-    refresh: oneAtATime(look),
+    refresh: coalesce(readAndJudge),
     keys: () => keysOf(view.state),
     wrapped: () => wrapped,
   };
 }
 
-/** Calls `task` once at a time; a call during a run shares the one that follows it. */
-function oneAtATime<T>(task: () => Promise<T>): () => Promise<T> {
-  let running: Promise<T> | null = null;
-  let following: Promise<T> | null = null;
-  const start = (): Promise<T> => {
-    const run = task().finally(() => {
-      if (running === run) running = null;
-    });
-    running = run;
-    return run;
-  };
-  return () => {
-    if (running === null) return start();
-    following ??= running.then(settled, settled).then(() => {
-      following = null;
-      return start();
-    });
-    return following;
-  };
-}
-
-function settled(): void {
-  // Whether the run before succeeded does not matter to the one after it.
-}
-
-type Seen = {
+type Observation = {
   readonly file: KeyFileReading;
   readonly remembered: SwitchRow | null;
   /** What the memory file says; undefined when it cannot be understood. */
@@ -129,25 +112,25 @@ type Seen = {
   readonly memoryFailure: Failure | null;
   /** null: the database does not answer. */
   readonly reading: SwitchReading | null;
-  readonly verdict: Verdict | null;
+  readonly verdict: SwitchJudgement | null;
 };
 
 /**
  * The file is read before the row and, where the row needs a key that is not there, once more after it: an operation
  * writes the file first when it adds a key, and last when it takes one away.
  */
-async function observe(ports: VaultPorts, view: VaultView, fileRowBefore: SwitchRow | null): Promise<Seen> {
+async function observe(ports: VaultPorts, view: VaultView, fileRowBefore: SwitchRow | null): Promise<Observation> {
   let file = await ports.keyFile.read();
-  const recalled = await recall(ports, view, fileRowBefore);
+  const recalled = await recallSwitch(ports, view, fileRowBefore);
   const { remembered } = recalled;
   const reading = await readRow(ports);
   if (reading === null) return { ...recalled, file, reading, verdict: null };
-  const judge = (): Verdict => {
-    const verdict = judgeSwitch(reading.row, joined(keysIn(file), keysOf(view.state)), remembered);
-    return reading.hasSealed ? doubted(verdict) : verdict;
+  const judge = (): SwitchJudgement => {
+    const verdict = judgeSwitchRow(reading.row, unionOfKeys(keysIn(file), keysOf(view.state)), remembered);
+    return reading.hasSealed ? distrustUnprovenOff(verdict) : verdict;
   };
   let verdict = judge();
-  if (verdict.kind === 'unverified' || (verdict.kind === 'accepted' && !holds(keysIn(file), verdict.row))) {
+  if (verdict.kind === 'unverified' || (verdict.kind === 'accepted' && !holdsRequiredKeys(keysIn(file), verdict.row))) {
     file = await ports.keyFile.read();
     verdict = judge();
   }
@@ -155,18 +138,22 @@ async function observe(ports: VaultPorts, view: VaultView, fileRowBefore: Switch
 }
 
 /** An `off` that nobody proved is not believed while passwords in the table say that encryption has been on. */
-function doubted(verdict: Verdict): Verdict {
+function distrustUnprovenOff(verdict: SwitchJudgement): SwitchJudgement {
   const isProven = verdict.kind !== 'accepted' || (verdict.row.revision > 0 && verdict.unproven !== true);
   if (isProven) return verdict;
   return { kind: 'rolled_back', why: 'it says that encryption is off, and passwords in the table are sealed' };
 }
 
-type Recalled = Pick<Seen, 'remembered' | 'fileRow' | 'memoryFailure'>;
+type RememberedSwitch = Pick<Observation, 'remembered' | 'fileRow' | 'memoryFailure'>;
 
 /** The newer of what this process and the memory file know; but a file that went back was written so by a person. */
-async function recall(ports: VaultPorts, { switch: inForce }: VaultView, before: SwitchRow | null): Promise<Recalled> {
+async function recallSwitch(
+  ports: VaultPorts,
+  { switch: inForce }: VaultView,
+  before: SwitchRow | null,
+): Promise<RememberedSwitch> {
   try {
-    const fileRow = await ports.memory.read();
+    const fileRow = await ports.stateFile.read();
     const isWrittenBack = fileRow !== null && before !== null && fileRow.revision < before.revision;
     const isOlder = inForce.revision > (fileRow?.revision ?? 0);
     return { remembered: isOlder && !isWrittenBack ? inForce : fileRow, fileRow, memoryFailure: null };
@@ -181,46 +168,46 @@ async function readRow({ store }: VaultPorts): Promise<SwitchReading | null> {
     return await store.readSwitch();
   } catch (error) {
     // The scheduler tells that the database is away.
-    if (isFailure(error) && error.code.startsWith('database_')) return null;
+    if (isFailure(error) && error.domain === 'database') return null;
     throw asFailure(error);
   }
 }
 
 /** That it cannot be written down is told as a problem of the next look; what is in force does not wait for it. */
-async function rememberRow(ports: VaultPorts, { verdict, remembered }: Seen): Promise<void> {
+async function rememberRow(ports: VaultPorts, { verdict, remembered }: Observation): Promise<void> {
   if (verdict?.kind !== 'accepted' || verdict.unproven === true) return;
   const { row } = verdict;
-  if (row.revision === 0 || (remembered !== null && isSameRow(row, remembered))) return;
+  if (row.revision === 0 || (remembered !== null && isSameSwitchRow(row, remembered))) return;
   try {
-    await ports.memory.remember(row);
+    await ports.stateFile.remember(row);
   } catch (error) {
     if (!isFailure(error, 'disk_failed', 'disk_full')) throw error;
   }
 }
 
-function decide(seen: Seen, view: VaultView, ports: VaultPorts): VaultView {
+function nextView(seen: Observation, view: VaultView, ports: VaultPorts): VaultView {
   const { verdict, reading, remembered } = seen;
   const nowMs = ports.clock.nowMs();
   const inForce = verdict?.kind === 'accepted' ? verdict.row : (remembered ?? view.switch);
   // Without any memory of a switch, a row that a key of ours would open says which key is wanted.
-  const wanted = verdict?.kind === 'unverified' && remembered === null ? [verdict.keyId] : neededKeys(inForce);
+  const wanted = verdict?.kind === 'unverified' && remembered === null ? [verdict.keyId] : requiredKeyIds(inForce);
   const state = stateOf(seen.file, wanted, keysOf(view.state), ports.keyFile.path);
   const problem = seen.memoryFailure ?? problemOf(verdict);
   return {
     state,
     switch: inForce,
     stored: reading === null ? view.stored : reading.row,
-    hasPlain: reading?.hasPlain ?? false,
+    hasPlaintext: reading?.hasPlaintext ?? false,
     problem,
     stateSinceMs: isSameState(state, view.state) ? view.stateSinceMs : nowMs,
     problemSinceMs: problem?.code === view.problem?.code ? view.problemSinceMs : nowMs,
   };
 }
 
-function problemOf(verdict: Verdict | null): Failure | null {
+function problemOf(verdict: SwitchJudgement | null): Failure | null {
   if (verdict === null || verdict.kind === 'accepted') return null;
   if (verdict.kind === 'forged')
-    return new Failure('switch_forged', `the row in encryption_switch is not trusted: ${verdict.why}`);
+    return new Failure('switch_forged', `the row in encryption_switch is not trusted: ${verdict.reason}`);
   if (verdict.kind === 'rolled_back')
     return new Failure('switch_rolled_back', `the row in encryption_switch went back: ${verdict.why}`);
   const message = `the row in encryption_switch is sealed by key ${verdict.keyId}, which is not in the key file`;
@@ -233,16 +220,16 @@ function stateOf(file: KeyFileReading, wanted: readonly KeyId[], inMemory: KeySe
   if (file.kind === 'keys' && lacking === undefined) return { kind: 'open', keys: file.keys };
   if (file.kind === 'absent' && lacking === undefined) return { kind: 'closed' };
   const failure =
-    file.kind === 'refused' ? file.failure : lackOf(lacking ?? '', file.kind === 'absent', path, isInMemory);
-  if (isInMemory) return { kind: 'orphaned', keys: joined(inMemory, keysIn(file)), failure };
+    file.kind === 'refused' ? file.failure : lackingKeyFailure(lacking ?? '', file.kind === 'absent', path, isInMemory);
+  if (isInMemory) return { kind: 'orphaned', keys: unionOfKeys(inMemory, keysIn(file)), failure };
   return file.kind === 'absent' ? { kind: 'missing', failure } : { kind: 'refused', keys: keysIn(file), failure };
 }
 
 /** Only what still holds the key can write it back. */
-function lackOf(keyId: KeyId, isAbsent: boolean, path: string, isInMemory: boolean): Failure {
+function lackingKeyFailure(keyId: KeyId, isAbsent: boolean, path: string, isInMemory: boolean): Failure {
   const fields = { key_id: keyId };
-  const rescue = isInMemory ? ', or let the running daemon write it: ticketmaild key rescue' : '';
-  const hint = `Put the key file${isAbsent ? '' : ' with that key'} back from its backup${rescue}.`;
+  const recover = isInMemory ? ', or let the running daemon write it: ticketmaild key recover' : '';
+  const hint = `Put the key file${isAbsent ? '' : ' with that key'} back from its backup${recover}.`;
   if (isAbsent) {
     const message = `there is no key file at ${path}, and key ${keyId} is needed`;
     return new Failure('key_file_missing', message, { fields, hint });
@@ -261,12 +248,12 @@ function keysOf(state: VaultState): KeySet {
   return 'keys' in state ? state.keys : [];
 }
 
-function joined(first: KeySet, second: KeySet): KeySet {
+function unionOfKeys(first: KeySet, second: KeySet): KeySet {
   return [...first, ...second.filter(({ id }) => keyById(first, id) === null)];
 }
 
-function holds(keys: KeySet, row: SwitchRow): boolean {
-  return neededKeys(row).every((id) => keyById(keys, id) !== null);
+function holdsRequiredKeys(keys: KeySet, row: SwitchRow): boolean {
+  return requiredKeyIds(row).every((id) => keyById(keys, id) !== null);
 }
 
 function isSameState(a: VaultState, b: VaultState): boolean {
@@ -275,8 +262,8 @@ function isSameState(a: VaultState, b: VaultState): boolean {
 }
 
 /** Each state, switch and problem is told once, when it begins. */
-function tell(before: VaultView, now: VaultView, log: Log): void {
-  tellSwitch(before, now, log);
+function logChanges(before: VaultView, now: VaultView, log: Log): void {
+  logSwitchChanges(before, now, log);
   if (isSameState(before.state, now.state)) return;
   const { state } = now;
   const fields = { key_ids: keyIds(keysOf(state)) };
@@ -287,10 +274,10 @@ function tell(before: VaultView, now: VaultView, log: Log): void {
   else log.error({ ...fields, error: state.failure }, events.vaultOrphaned);
 }
 
-function tellSwitch(before: VaultView, now: VaultView, log: Log): void {
+function logSwitchChanges(before: VaultView, now: VaultView, log: Log): void {
   const { state, keyId, nextKeyId, revision, changedBy } = now.switch;
   const fields = { state, key_id: keyId, next_key_id: nextKeyId, revision, changed_by: changedBy };
-  if (!isSameRow(before.switch, now.switch)) log.info(fields, events.switchChanged);
+  if (!isSameSwitchRow(before.switch, now.switch)) log.info(fields, events.switchChanged);
   const { problem } = now;
   if (problem?.code === before.problem?.code) return;
   if (problem === null) log.info(fields, events.switchRecovered);

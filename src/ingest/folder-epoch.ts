@@ -1,17 +1,17 @@
 /**
- * The numbering of a folder: which UIDs can be compared with each other.
+ * Folder epoch: the span in which the UIDs of a folder identify the same messages, as one number.
  *
- * A server promises that a UID of one UIDVALIDITY is never used again (RFC 9051 section 2.3.1.1), and a folder that is
- * restored from a backup breaks that. So a numbering is UIDVALIDITY and life: how often the folder was found set back
- * before. Both are kept as one number, the UIDVALIDITY itself in the first life, which nearly every folder stays in.
+ * A server must not reuse a UID within one UIDVALIDITY (RFC 9051 section 2.3.1.1); a folder restored from a backup
+ * violates that. So an epoch is UIDVALIDITY plus generation: how often the folder was found restored before. Both are
+ * stored as one number, UIDVALIDITY + generation * 2^32, which is the UIDVALIDITY itself for nearly every folder.
  *
- * It is promised for one folder alone: those of two accounts may well have the same UIDVALIDITY. So a cursor is kept with
- * the folder that it is of, for the day when the row of its mailbox points to another one.
+ * Two folders may have the same UIDVALIDITY. So a cursor is stored with the key of its folder, in case the mailbox row is
+ * changed to another one.
  */
 import { createHash } from 'node:crypto';
 import type { Connection } from './model.ts';
 
-/** SHA-256, in hex, of what tells folders apart: server, account and name (INBOX in any case, RFC 9051 section 5.1). */
+/** SHA-256 in hex of server, account and folder name (INBOX in any case, RFC 9051 section 5.1): identifies a folder. */
 export function folderKey({ host, port, user, folder }: Connection): string {
   const name = folder.toUpperCase() === 'INBOX' ? 'INBOX' : folder;
   return createHash('sha256')
@@ -19,31 +19,31 @@ export function folderKey({ host, port, user, folder }: Connection): string {
     .digest('hex');
 }
 
-const validities = 2 ** 32;
+const uidValidities = 2 ** 32;
 
-/** The one number that cursors and outcomes are kept under. */
-export function numberingOf(uidValidity: number, life: number): number {
-  return uidValidity + life * validities;
+export function epochOf(uidValidity: number, generation: number): number {
+  return uidValidity + generation * uidValidities;
 }
 
-/** What the server called it. */
-export function uidValidityOf(numbering: number): number {
-  return numbering % validities;
+/** The UIDVALIDITY that the server announced. */
+export function uidValidityOf(folderEpoch: number): number {
+  return folderEpoch % uidValidities;
 }
 
-export function lifeOf(numbering: number): number {
-  return Math.floor(numbering / validities);
+/** How often the folder was restored from a backup before this epoch. */
+export function generationOf(folderEpoch: number): number {
+  return Math.floor(folderEpoch / uidValidities);
 }
 
-/** `1700000000`, and `1700000000.1` in the second life: as the ids of `quarantine` have it. */
-export function numberingText(numbering: number): string {
-  const life = lifeOf(numbering);
-  return life === 0 ? `${numbering}` : `${uidValidityOf(numbering)}.${life}`;
+/** `1700000000`, or `1700000000.1` in the first generation after a restore; part of quarantine ids. */
+export function epochText(folderEpoch: number): string {
+  const generation = generationOf(folderEpoch);
+  return generation === 0 ? `${folderEpoch}` : `${uidValidityOf(folderEpoch)}.${generation}`;
 }
 
-/** The numbering that such a text names; null for what names none. */
-export function readNumbering(text: string): number | null {
-  const [, validity = '', life = '0'] = /^([1-9]\d{0,9})(?:\.(\d{1,6}))?$/u.exec(text) ?? [];
+/** The reverse of `epochText`; null when the text is no epoch. */
+export function parseEpoch(text: string): number | null {
+  const [, validity = '', generation = '0'] = /^([1-9]\d{0,9})(?:\.(\d{1,6}))?$/u.exec(text) ?? [];
   const uidValidity = Number(validity);
-  return uidValidity >= 1 && uidValidity < validities ? numberingOf(uidValidity, Number(life)) : null;
+  return uidValidity >= 1 && uidValidity < uidValidities ? epochOf(uidValidity, Number(generation)) : null;
 }

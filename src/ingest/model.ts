@@ -30,12 +30,23 @@ export type Connection = {
 /** Which mails count: those that arrive from `atMs` on, or all that are there. */
 export type StartPoint = { readonly from: 'all' } | { readonly from: 'time'; readonly atMs: number };
 
-/** What is done to a mail on the server once it is committed here. */
+/** What is done to a message on the server once it is committed. */
 export type PostAction =
   | { readonly kind: 'seen' }
   | { readonly kind: 'move'; readonly folder: string }
   | { readonly kind: 'delete' }
   | { readonly kind: 'leave' };
+
+/** Each post-action. All that depends on post-actions reads this; `verb` completes "are still to be … on the server". */
+export const postActionRules = {
+  seen: { isNeeded: true, removesMessage: false, verb: 'marked' },
+  move: { isNeeded: true, removesMessage: true, verb: 'moved' },
+  delete: { isNeeded: true, removesMessage: true, verb: 'deleted' },
+  leave: { isNeeded: false, removesMessage: false, verb: 'left' },
+} as const satisfies Record<
+  PostAction['kind'],
+  { readonly isNeeded: boolean; readonly removesMessage: boolean; readonly verb: string }
+>;
 
 export type Mailbox = {
   /** UUID (RFC 9562), text form. */
@@ -60,7 +71,7 @@ export type MailboxHealth = {
   /** When the first of them was. */
   readonly failingSinceMs: number | null;
   /** Refused logins in a row; from `[poll] login_failures_max` on it is left alone for long. */
-  readonly loginRefusals: number;
+  readonly loginFailures: number;
   readonly lastSuccessAtMs: number | null;
   readonly lastError: {
     readonly code: string;
@@ -102,7 +113,7 @@ export type NewPassword = { readonly switchRevision: number } & (
 /** Who changes something, for the audit table: `user@host`, and the host alone. */
 export type AuditActor = { readonly who: string; readonly host: string };
 
-/** UIDVALIDITY and the last handled UID in it (RFC 9051 section 2.3.1.1). */
+/** The last handled UID, in an epoch of the folder (folder-epoch.ts). */
 export type Cursor = { readonly folderEpoch: number; readonly uid: number };
 
 /**
@@ -114,7 +125,25 @@ export type Cursor = { readonly folderEpoch: number; readonly uid: number };
 
 export type Outcome = 'ticket_opened' | 'reply_added' | 'recorded' | 'duplicate' | 'quarantined' | 'vanished';
 
-/** Why a mail was kept aside. The last three: it came from ourselves, from a sender that floods, or in a circle. */
+/** Each outcome: whether its message is stored, and whether it joined a ticket. All that depends on outcomes reads this. */
+export const outcomeRules = {
+  ticket_opened: { isStored: true, isOnTicket: true },
+  reply_added: { isStored: true, isOnTicket: true },
+  recorded: { isStored: true, isOnTicket: false },
+  duplicate: { isStored: false, isOnTicket: false },
+  quarantined: { isStored: false, isOnTicket: false },
+  vanished: { isStored: false, isOnTicket: false },
+} as const satisfies Record<Outcome, { readonly isStored: boolean; readonly isOnTicket: boolean }>;
+
+export const allOutcomes = Object.keys(outcomeRules) as readonly Outcome[];
+/** Outcomes of which a message row exists. */
+export const storedOutcomes = allOutcomes.filter((outcome) => outcomeRules[outcome].isStored);
+
+export function noOutcomes(): Record<Outcome, number> {
+  return { ticket_opened: 0, reply_added: 0, recorded: 0, duplicate: 0, quarantined: 0, vanished: 0 };
+}
+
+/** Why a message was quarantined. See quarantine/reasons.ts for the meaning of each. */
 export type QuarantineReason =
   | 'too_large'
   | 'source_empty'
@@ -123,6 +152,8 @@ export type QuarantineReason =
   | 'parse_memory'
   | 'parse_failed'
   | 'row_refused'
+  /** It was passed over, and `reconcile` found it. */
+  | 'missed'
   | 'own_address'
   | 'sender_flood'
   | 'mail_loop';
@@ -176,8 +207,8 @@ export type NewOutcome = {
   readonly raw: (RawLocation & { readonly sha256: string }) | null;
   /** True when the after-action is to be driven for this UID once the batch is committed. */
   readonly actionPending: boolean;
-  /** `mailIdentity` of a mail that was parsed, else null. */
-  readonly identity: string | null;
+  /** `dedupKey` of a mail that was parsed, else null. */
+  readonly dedupKey: string | null;
   /** Of one of which the header alone was fetched: by that and its size it is known again. Not stored. */
   readonly headMessageId?: string | undefined;
 };
@@ -224,7 +255,7 @@ export type TicketSummary = {
 
 /** A stored message as `ticket show` and `message list --full` print it. */
 export type MessageDetails = {
-  /** Of its row: what `message replay` takes. */
+  /** Of its row: what `message reprocess` takes. */
   readonly id: string;
   readonly messageId: string;
   readonly from: { readonly name: string; readonly address: string } | null;
@@ -311,7 +342,7 @@ export type LookupRequest = {
   readonly refs: readonly string[];
   /** Whether that sender takes part in that ticket. */
   readonly claims: readonly { readonly ref: string; readonly address: string }[];
-  readonly identities: readonly string[];
+  readonly dedupKeys: readonly string[];
   /** null: nobody's. */
   readonly senders: SenderSpan | null;
   /** Of tickets that were closed before that: which ones continue them. null: of none. */
@@ -352,7 +383,7 @@ export type ReferencingMessage = {
 };
 
 /** A mail that was handled before in this mailbox; `isKept`: it is in quarantine, not stored. */
-export type HandledMessage = { readonly identity: string; readonly isQuarantined: boolean };
+export type HandledMessage = { readonly dedupKey: string; readonly isQuarantined: boolean };
 
 /** `count` stored messages of that sender arrived in the minute that begins at `atMs`. */
 export type SentCount = { readonly address: string; readonly atMs: number; readonly count: number };

@@ -7,18 +7,18 @@
  */
 
 import type { FailureCode } from '../errors.ts';
-import type { Recognised } from '../mail/fingerprint.ts';
+import type { FingerprintedMessage } from '../mail/fingerprint.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
-import type { AfterAction, Connection, Mailbox, Outcome, RawPlace } from './model.ts';
+import type { Connection, Mailbox, Outcome, PostAction, RawLocation } from './model.ts';
 import type { PoolCheck } from './readiness.ts';
 
 /** Opens passwords, each for the length of one login. */
 export interface Passwords {
   /**
    * Lends the password of `mailbox` to `use` and wipes it. It is opened for the very connection in `mailbox`. Throws
-   * `not_found`, `key_file_missing`, `key_unknown`, `password_damaged`, `password_bound_elsewhere`, `database_*`.
+   * `not_found`, `key_file_missing`, `key_unknown`, `password_damaged`, `password_binding_mismatch`, `database_*`.
    */
-  lend<T>(mailbox: Mailbox, use: (password: SecretBytes) => Promise<T>): Promise<T>;
+  withPassword<T>(mailbox: Mailbox, use: (password: SecretBytes) => Promise<T>): Promise<T>;
   /** The keys that are open now. A mailbox whose password is sealed under none of them waits: it is not visited. */
   keyIds(): readonly string[];
 }
@@ -32,10 +32,10 @@ export type FolderState = {
   readonly isUidNextGuessed?: true;
 };
 
-export type Listed = { readonly uid: number; readonly sizeBytes: number; readonly receivedAtMs: number | null };
+export type ListedMessage = { readonly uid: number; readonly sizeBytes: number; readonly receivedAtMs: number | null };
 
 /** One fetched mail. `source` is null when the server answered without a body. */
-export type Fetched = { readonly uid: number; readonly source: Uint8Array | null };
+export type FetchedSource = { readonly uid: number; readonly source: Uint8Array | null };
 
 /** One IMAP connection with its folder selected. Every command has a deadline. Closing never throws. */
 export interface Session extends AsyncDisposable {
@@ -45,23 +45,23 @@ export interface Session extends AsyncDisposable {
   /** The UID below the first mail that arrived at or after `atMs` (INTERNALDATE); `uidNext - 1` when there is none. */
   uidBefore(atMs: number): Promise<number>;
   /** Sizes and arrival times; a UID that is gone is left out. */
-  sizes(uids: readonly number[]): Promise<readonly Listed[]>;
+  sizes(uids: readonly number[]): Promise<readonly ListedMessage[]>;
   /** Whole sources, never setting the read flag; a UID that is gone is left out. */
-  fetch(uids: readonly number[]): AsyncIterable<Fetched>;
+  fetch(uids: readonly number[]): AsyncIterable<FetchedSource>;
   /** Header block alone, at most `bytesMax` bytes. */
   fetchHeader(uid: number, bytesMax: number): Promise<Uint8Array | null>;
   /** When the certificate of the server ends; null without TLS. */
   readonly certificateEndsAtMs: number | null;
   /** True when the server announces new mail by itself (IDLE, RFC 2177). */
-  readonly canWatch: boolean;
+  readonly supportsIdle: boolean;
   /**
    * Waits for new mail. `news`: the server has announced mail since `listAbove` was asked last, also before this was
    * called; `quiet`: nothing within `ms`; `stopped`: `stop` fired. The server has answered in all three, so that the session
    * can be used on. Throws when the connection is gone, or the server does not answer in time.
    */
-  watch(ms: number, stop: AbortSignal): Promise<'news' | 'quiet' | 'stopped'>;
+  idle(ms: number, stop: AbortSignal): Promise<'news' | 'quiet' | 'stopped'>;
   /** Idempotent. A UID that is gone is no error. */
-  apply(action: AfterAction, uids: readonly number[]): Promise<void>;
+  apply(action: PostAction, uids: readonly number[]): Promise<void>;
   /** The password is only borrowed by `open`; the session keeps none. */
   close(): Promise<void>;
 }
@@ -93,8 +93,8 @@ export interface Sessions {
 }
 
 /** What the parse threads give back for one source. */
-export type Digested =
-  | (Recognised & { readonly ok: true; readonly compressed: Uint8Array; readonly sha256: string })
+export type ParseResult =
+  | (FingerprintedMessage & { readonly ok: true; readonly compressed: Uint8Array; readonly sha256: string })
   | {
       readonly ok: false;
       readonly reason: 'parse_timeout' | 'parse_memory' | 'parse_failed';
@@ -103,16 +103,16 @@ export type Digested =
     };
 
 /** Parses, hashes and compresses beside the main thread. A source is consumed: its memory is given back when it is done. */
-export interface Digester extends AsyncDisposable {
+export interface MessageParser extends AsyncDisposable {
   /** Sources come soon: what is slow to start, if anything is, is started now, and not waited for. */
   prepare(): void;
   /**
    * `lane` names the mailbox: mailboxes take turns, so that one with slow mail does not keep the others waiting.
    * `isFollowed`: more of the same mailbox come at once, until `hurry`, and may be awaited.
    */
-  digest(source: Uint8Array, lane: string, isFollowed?: boolean): Promise<Digested>;
+  parse(source: Uint8Array, lane: string, isFollowed?: boolean): Promise<ParseResult>;
   /** Nothing follows in that lane for now. */
-  hurry(lane: string): void;
+  flush(lane: string): void;
   /** Compresses (zstd) and hashes without parsing. */
   compress(source: Uint8Array): Promise<{ readonly compressed: Uint8Array; readonly sha256: string }>;
 }
@@ -136,9 +136,9 @@ export interface Blobs {
 /** Append-only segment files of raw sources. */
 export interface RawSources {
   /** Appends in order; all of it on the disk (one fsync) when it resolves. Sources are consumed, as those of blobs are. */
-  append(sources: readonly Uint8Array[]): Promise<readonly RawPlace[]>;
-  /** The source as it was fetched, or its first `bytesMax` bytes. Throws `source_gone` when its segment has expired. */
-  read(place: RawPlace, bytesMax?: number): Promise<Uint8Array<ArrayBuffer>>;
+  append(sources: readonly Uint8Array[]): Promise<readonly RawLocation[]>;
+  /** The source as it was fetched, or its first `bytesMax` bytes. Throws `source_missing` when its segment has expired. */
+  read(place: RawLocation, bytesMax?: number): Promise<Uint8Array<ArrayBuffer>>;
   /** In bytes; null when there is no such segment. */
   lengthOf(segment: string): Promise<number | null>;
   /** Whether nothing was appended to it since `beforeMs`, by its name. */
@@ -149,9 +149,9 @@ export interface RawSources {
 }
 
 /** Who this worker is, and who is known to be gone. */
-export interface Workers {
+export interface WorkerIdentity {
   /** Names host, boot, process and its start, so that no two workers ever share it. */
-  readonly me: string;
+  readonly name: string;
   /** True when `owner` was a process of this machine that no longer runs; false when that cannot be known. */
   isDead(owner: string): boolean;
   /** True when `owner` has the name of this host and ran in another boot of it, or on another machine of that name. */
@@ -174,7 +174,7 @@ export interface DatabaseHealth {
 
 export interface QuarantineReader {
   /** Mails in quarantine that nobody has resolved, and when the first came. */
-  quarantine(): Promise<{
+  quarantineCounts(): Promise<{
     readonly oldestAtMs: number | null;
     /** How many there are for each reason; most first. */
     readonly reasons: readonly { readonly reason: string; readonly count: number }[];
@@ -182,7 +182,7 @@ export interface QuarantineReader {
 }
 
 /** A worker as the database knows it. */
-export type SeenWorker = {
+export type WorkerRow = {
   readonly worker: string;
   readonly host: string;
   readonly pid: number;
@@ -192,7 +192,7 @@ export type SeenWorker = {
 
 export interface WorkerList {
   /** `live`: it reported within `liveMs`, by the database's clock. */
-  listWorkers(liveMs: number): Promise<readonly SeenWorker[]>;
+  listWorkers(liveMs: number): Promise<readonly WorkerRow[]>;
 }
 
 /** The disk under the data folder. */
@@ -208,7 +208,7 @@ export interface HttpServer extends AsyncDisposable {
 }
 
 /** The service manager that started us (systemd), or nobody. Never throws. */
-export interface Supervisor {
+export interface ServiceManager {
   /** Within so many milliseconds it wants to hear `alive`, else it ends us; null: it does not watch. */
   readonly watchdogMs: number | null;
   ready(): void;
@@ -216,19 +216,19 @@ export interface Supervisor {
   stopping(): void;
   /** One sentence for people, shown by `systemctl status`. */
   status(sentence: string): void;
-  alive(): void;
+  heartbeat(): void;
 }
 
 /** Wakes on a schedule: five or six cron fields, seconds first when six. */
-export interface Wakes {
-  on(expression: string, wake: () => void): Disposable;
+export interface Cron {
+  schedule(expression: string, wake: () => void): Disposable;
 }
 
 /**
  * What the workflows count as it happens. What can be looked up when somebody asks is in the readiness (health.ts).
  */
 
-type VisitCounted = {
+type PollSample = {
   readonly mailbox: string;
   readonly host: string;
   /** `ok`, or the failure that ended it. */
@@ -239,11 +239,11 @@ type VisitCounted = {
 };
 
 export interface Meter {
-  visit(visit: VisitCounted): void;
+  poll(poll: PollSample): void;
   outcome(mailbox: string, outcome: Outcome): void;
   /** From the server's announcement of mail to the commit of what it announced. */
-  pushed(ms: number): void;
+  idleDelivery(ms: number): void;
 }
 
 /** For commands, whose numbers nobody asks for. */
-export const noMeter: Meter = { visit: () => undefined, outcome: () => undefined, pushed: () => undefined };
+export const noMeter: Meter = { poll: () => undefined, outcome: () => undefined, idleDelivery: () => undefined };

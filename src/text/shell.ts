@@ -7,7 +7,7 @@
  */
 
 /** One word for a POSIX shell (XCU 2.2); a backslash is put so that fish reads it in the same way. */
-export function quoted(word: string): string {
+export function shellArg(word: string): string {
   if (/^[\w./][\w./@%+=:,-]*$/.test(word)) return word;
   return `'${word.replace(/['\\]/g, (one) => (one === "'" ? "'\\''" : `'"\\\\"'`))}'`;
 }
@@ -19,26 +19,26 @@ const notForShells = /[\p{C}\p{Zl}\p{Zp}\ufffd]/u;
  * `ticketmaild WORDS NAME`: `words` are ours, `name` may hold anything and is an argument even where it begins with a
  * hyphen (XBD 12.2, guideline 10). `rest`: what stands behind it. null: such a name is not for a shell.
  */
-export function commandOn(words: string, name: string, rest = ''): string | null {
+export function shellCommand(words: string, name: string, rest = ''): string | null {
   if (notForShells.test(name)) return null;
-  return `ticketmaild ${words} ${name.startsWith('-') ? '-- ' : ''}${quoted(name)}${rest}`;
+  return `ticketmaild ${words} ${name.startsWith('-') ? '-- ' : ''}${shellArg(name)}${rest}`;
 }
 
 /** `ticketmaild WORDS --OPTION=VALUE`, in the same way. */
-export function commandWith(words: string, option: string, value: string): string | null {
-  return notForShells.test(value) ? null : `ticketmaild ${words} --${option}=${quoted(value)}`;
+export function shellCommandWithOption(words: string, option: string, value: string): string | null {
+  return notForShells.test(value) ? null : `ticketmaild ${words} --${option}=${shellArg(value)}`;
 }
 
 /** What is to be copied as one argument. */
-export function toldWord(word: string): string {
-  return notForShells.test(word) ? noCommand : quoted(word);
+export function shellArgOrNotice(word: string): string {
+  return notForShells.test(word) ? noCommandNotice : shellArg(word);
 }
 
 /** For the end of a hint: no full stop behind a command, which would be copied with it. */
-export function toldCommand(line: string | null): string {
-  return line ?? noCommand;
+export function commandOrNotice(line: string | null): string {
+  return line ?? noCommandNotice;
 }
 
 /** Instead of a command. */
-export const noCommand =
+export const noCommandNotice =
   'no command is shown, as the name holds characters that a shell must not get from here (control or invisible ones)';

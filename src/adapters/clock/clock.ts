@@ -3,7 +3,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { schedule } from 'node-cron';
 import type { Clock } from '../../async/clock.ts';
 import { causeCode } from '../../errors.ts';
-import type { Wakes } from '../../ingest/ports.ts';
+import type { Cron } from '../../ingest/ports.ts';
 
 export const systemClock: Clock = {
   nowMs: () => Date.now(),
@@ -21,8 +21,8 @@ export const systemClock: Clock = {
  * Wakes at the times of a cron expression, in UTC. A missed wake is not made up for: the next one does its work. When the
  * time of day is set back, the next one would come only when that time has passed: so the schedule is made anew.
  */
-export const cronWakes: Wakes = {
-  on: (expression, wake) => {
+export const systemCron: Cron = {
+  schedule: (expression, wake) => {
     const begin = () => schedule(expression, wake, { timezone: 'UTC', suppressMissedWarning: true });
     let task = begin();
     let offsetMs = clockOffsetMs();

@@ -5,7 +5,7 @@ import { mkdir, open, rm, stat, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { causeCode, Failure, onDisk } from '../../errors.ts';
 import type { Disk } from '../../ingest/ports.ts';
-import { quoted } from '../../text/shell.ts';
+import { shellArg } from '../../text/shell.ts';
 
 const writableByOthers = 0o002;
 
@@ -18,7 +18,7 @@ export async function makeDataFolder(dataDir: string): Promise<void> {
   } catch (error) {
     throw new Failure('disk_failed', `data_dir ${dataDir} cannot be made (${causeCode(error)})`, { cause: error });
   }
-  const hint = `Close it: chmod o-w ${quoted(dataDir)}; then look for files in it that are not yours.`;
+  const hint = `Close it: chmod o-w ${shellArg(dataDir)}; then look for files in it that are not yours.`;
   throw new Failure('refused', `data_dir ${dataDir} can be written by everybody`, { hint });
 }
 

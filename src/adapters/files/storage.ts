@@ -9,10 +9,10 @@ import { open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { createZstdDecompress, zstdDecompress } from 'node:zlib';
-import { release, takeOver } from '../../async/buffer-pool.ts';
+import { detach, transferOwnership } from '../../async/buffer-pool.ts';
 import { causeCode, Failure, onDisk } from '../../errors.ts';
 import { chunksOf } from '../../ingest/fetch/batches.ts';
-import type { RawPlace } from '../../ingest/model.ts';
+import type { RawLocation } from '../../ingest/model.ts';
 import type { Blobs, RawSources } from '../../ingest/ports.ts';
 import { createStorageThread, type StorageThread } from './storage-thread.ts';
 import type { Start } from './writers.ts';
@@ -105,11 +105,11 @@ async function writeAll(blobs: readonly Blob[], newId: () => string, thread: Sto
   try {
     const once = [...new Map(blobs.map((blob) => [checkedHash(blob.sha256), blob.content]))];
     for (const portion of chunksOf(once, blobsAtOnce)) {
-      const moved = portion.map(([sha256, content]) => ({ sha256, content: takeOver(content) }));
+      const moved = portion.map(([sha256, content]) => ({ sha256, content: transferOwnership(content) }));
       await thread.run({ what: 'blobs', id: newId(), blobs: moved });
     }
   } finally {
-    for (const { content } of blobs) release(content);
+    for (const { content } of blobs) detach(content);
   }
 }
 
@@ -175,10 +175,10 @@ function createRawSources(
   { clock, newId }: { readonly clock: { nowMs(): number }; readonly newId: () => string },
   thread: StorageThread,
 ): RawSources {
-  const append = async (sources: readonly Uint8Array[]): Promise<readonly RawPlace[]> => {
+  const append = async (sources: readonly Uint8Array[]): Promise<readonly RawLocation[]> => {
     if (sources.length === 0) return [];
     const day = new Date(clock.nowMs()).toISOString().slice(0, 10).replaceAll('-', '');
-    const moved = sources.map(takeOver);
+    const moved = sources.map(transferOwnership);
     const lengths = moved.map(({ length }) => length);
     const start = await thread.run({ what: 'append', id: newId(), day, sources: moved });
     return placesFrom(start, lengths);
@@ -194,7 +194,7 @@ function createRawSources(
 }
 
 /** One after the other. */
-function placesFrom(start: Start | null, lengths: readonly number[]): readonly RawPlace[] {
+function placesFrom(start: Start | null, lengths: readonly number[]): readonly RawLocation[] {
   if (start === null) throw new Error('raw sources were appended and have no place');
   let { offset } = start;
   return lengths.map((lengthBytes) => {
@@ -204,18 +204,18 @@ function placesFrom(start: Start | null, lengths: readonly number[]): readonly R
   });
 }
 
-async function readOne(folder: string, place: RawPlace, bytesMax: number | null): Promise<Uint8Array<ArrayBuffer>> {
+async function readOne(folder: string, place: RawLocation, bytesMax: number | null): Promise<Uint8Array<ArrayBuffer>> {
   try {
     await using file = await open(join(folder, place.segment), 'r');
     // The first block of a frame is never larger than what is read here.
     const length = bytesMax === null ? place.lengthBytes : Math.min(place.lengthBytes, bytesMax + blockBytesMax);
     const compressed = new Uint8Array(length);
     const { bytesRead } = await file.read(compressed, 0, length, place.offset);
-    if (bytesRead !== length) throw new Failure('source_gone', `segment ${place.segment} is shorter than it was`);
+    if (bytesRead !== length) throw new Failure('source_missing', `segment ${place.segment} is shorter than it was`);
     return owned(bytesMax === null ? await decompress(compressed) : await decompressStart(compressed, bytesMax));
   } catch (error) {
     if (causeCode(error) === 'ENOENT')
-      throw new Failure('source_gone', `segment ${place.segment} is gone`, { cause: error });
+      throw new Failure('source_missing', `segment ${place.segment} is gone`, { cause: error });
     throw error;
   }
 }

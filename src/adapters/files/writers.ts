@@ -24,7 +24,8 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { release } from '../../async/buffer-pool.ts';
+import { detach } from '../../async/buffer-pool.ts';
+import { createMutex } from '../../async/mutex.ts';
 import { causeCode } from '../../errors.ts';
 
 /** What is read at a time to compare. */
@@ -39,11 +40,11 @@ type Place = { readonly root: string; readonly lasting: Set<string> };
 /** Blobs under `root`, which is made when the first one is written. The bytes of a task are freed. */
 export function createBlobWriter(root: string): (task: BlobsTask) => Promise<void> {
   const place = { root, lasting: new Set<string>() };
-  return inTurn(async (task) => {
+  return serialized(async (task) => {
     try {
       await writeAll(place, task);
     } finally {
-      for (const { content } of task.blobs) release(content);
+      for (const { content } of task.blobs) detach(content);
     }
   });
 }
@@ -62,7 +63,7 @@ async function writeAll({ root, lasting }: Place, { id, blobs }: BlobsTask): Pro
         drafts.push(draft);
         writeFileSync(draft.descriptor, content);
       }
-      release(content);
+      detach(content);
     }
     await syncAll(drafts.map(({ descriptor }) => descriptor));
     for (let draft = drafts.pop(); draft !== undefined; draft = drafts.pop()) finish(draft);
@@ -153,7 +154,7 @@ export function createSegmentWriter(folder: string): (task: AppendTask) => Promi
     // All that was told to be in it is on the disk.
     if (closing !== null) quietly(() => closeSync(closing.descriptor));
   };
-  return inTurn(async (task) => {
+  return serialized(async (task) => {
     try {
       if (current?.day !== task.day || !isInPlace(folder, current)) close();
       current ??= await beginSegment(folder, task);
@@ -164,7 +165,7 @@ export function createSegmentWriter(folder: string): (task: AppendTask) => Promi
       close();
       throw error;
     } finally {
-      for (const source of task.sources) release(source);
+      for (const source of task.sources) detach(source);
     }
   });
 }
@@ -195,7 +196,7 @@ async function write(segment: Segment, sources: readonly Bytes[]): Promise<Start
   // A short write is an error, because the offsets would be wrong.
   if (writevSync(segment.descriptor, sources as Bytes[]) !== total)
     throw Object.assign(new Error('short write'), { code: 'ENOSPC' });
-  for (const source of sources) release(source);
+  for (const source of sources) detach(source);
   await syncData(segment.descriptor);
   segment.endOffset += total;
   return start;
@@ -253,14 +254,10 @@ function quietly(work: () => void): void {
   }
 }
 
-/** One call after the other, in order; one that failed does not keep those after it. */
-function inTurn<Task, Result>(work: (task: Task) => Promise<Result>): (task: Task) => Promise<Result> {
-  let last: Promise<unknown> = Promise.resolve();
-  return (task) => {
-    const done = last.then(() => work(task));
-    last = done.catch(() => null);
-    return done;
-  };
+/** One call after the other, in order. */
+function serialized<Task, Result>(work: (task: Task) => Promise<Result>): (task: Task) => Promise<Result> {
+  const mutex = createMutex();
+  return (task) => mutex.run(() => work(task));
 }
 
 /**

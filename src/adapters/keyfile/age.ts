@@ -21,15 +21,15 @@ import { promisify } from 'node:util';
 import type { Decrypter, Encrypter, Identity, Recipient, Stanza } from 'age-encryption';
 import { unreadableHint } from '../../config/machine.ts';
 import { causeCode, Failure, isFailure } from '../../errors.ts';
-import { checkSize, type KeySet, keySetContent, parseKeySet } from '../../secret/key.ts';
-import { SecretBytes, scratch } from '../../secret/secret-bytes.ts';
-import { quoted } from '../../text/shell.ts';
+import { checkKeyFileSize, type KeySet, parseKeySet, serializeKeySet } from '../../secret/key.ts';
+import { SecretBytes, secretBuffer } from '../../secret/secret-bytes.ts';
+import { shellArg } from '../../text/shell.ts';
 
 /** The base-2 logarithm of scrypt's N. 18 costs 256 MiB of memory and about a second; 20 four times as much. */
 export const workFactorDefault = 18;
 const workFactorMax = 20;
 
-const kind = 'scrypt';
+const stanzaType = 'scrypt';
 const saltLabel = 'age-encryption.org/v1/scrypt';
 const saltBytes = 16;
 const derivedBytes = 32;
@@ -60,11 +60,11 @@ function passphraseRecipient(
   return {
     wrapFileKey: async (fileKey) => {
       const salt = randomBytes(saltBytes);
-      const derived = await derive(passphrase, salt, workFactor);
+      const derived = await deriveStanzaKey(passphrase, salt, workFactor);
       try {
         const sealer = createCipheriv(cipher, derived, zeroNonce, cipherOptions);
         const body = Buffer.concat([sealer.update(fileKey), sealer.final(), sealer.getAuthTag()]);
-        return [new age.Stanza([kind, encode(salt), String(workFactor)], body)];
+        return [new age.Stanza([stanzaType, base64NoPadding(salt), String(workFactor)], body)];
       } finally {
         derived.fill(0);
       }
@@ -77,7 +77,7 @@ function passphraseIdentity(passphrase: () => Promise<SecretBytes>): Identity {
   return {
     unwrapFileKey: async (stanzas) => {
       const stanza = checkStanza(stanzas);
-      const derived = await derive(await passphrase(), stanza.salt, stanza.workFactor);
+      const derived = await deriveStanzaKey(await passphrase(), stanza.salt, stanza.workFactor);
       try {
         return openFileKey(stanza.body, derived);
       } finally {
@@ -89,7 +89,8 @@ function passphraseIdentity(passphrase: () => Promise<SecretBytes>): Identity {
 
 function checkStanza(stanzas: readonly Stanza[]): PassphraseStanza {
   const [stanza] = stanzas;
-  if (stanza === undefined || stanza.args[0] !== kind) throw refused('it is an age file, but not for a passphrase');
+  if (stanza === undefined || stanza.args[0] !== stanzaType)
+    throw refused('it is an age file, but not for a passphrase');
   // A second recipient would open the file without the passphrase; the format forbids it.
   if (stanzas.length !== 1) throw refused('it is an age file with another recipient beside the passphrase');
   const [, saltText = '', workFactorText = ''] = stanza.args;
@@ -97,7 +98,7 @@ function checkStanza(stanzas: readonly Stanza[]): PassphraseStanza {
   const isWellFormed =
     stanza.args.length === 3 &&
     salt.length === saltBytes &&
-    encode(salt) === saltText &&
+    base64NoPadding(salt) === saltText &&
     /^[1-9][0-9]*$/.test(workFactorText) &&
     stanza.body.length === sealedBytes;
   if (!isWellFormed) throw refused('the header of the age file is damaged');
@@ -114,16 +115,16 @@ function checkWorkFactor(workFactor: number): number {
 }
 
 /** Text of base64 without padding (RFC 4648 section 4), as age writes it. */
-function encode(bytes: Uint8Array): string {
+function base64NoPadding(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('base64').replaceAll('=', '');
 }
 
 /** 32 bytes, which the caller wipes. */
-async function derive(passphrase: SecretBytes, salt: Uint8Array, workFactor: number): Promise<Buffer> {
+async function deriveStanzaKey(passphrase: SecretBytes, salt: Uint8Array, workFactor: number): Promise<Buffer> {
   const N = 2 ** workFactor;
   const options = { N, r: blockSize, p: 1, maxmem: 128 * blockSize * (N + 16) };
   try {
-    return await passphrase.use((bytes) => deriveWith(bytes, labelled(salt), derivedBytes, options));
+    return await passphrase.use((bytes) => deriveWith(bytes, labelledSalt(salt), derivedBytes, options));
   } catch (error) {
     if (!/^ERR_(OSSL|CRYPTO)_/.test(causeCode(error))) throw error;
     const why = `its work factor of ${workFactor} takes ${N / 1024} MiB of memory, which there is not`;
@@ -132,7 +133,7 @@ async function derive(passphrase: SecretBytes, salt: Uint8Array, workFactor: num
   }
 }
 
-function labelled(salt: Uint8Array): Uint8Array {
+function labelledSalt(salt: Uint8Array): Uint8Array {
   return Buffer.concat([Buffer.from(saltLabel), salt]);
 }
 
@@ -140,7 +141,7 @@ function openFileKey(body: Uint8Array, derived: Uint8Array): Uint8Array {
   const opener = createDecipheriv(cipher, derived, zeroNonce, cipherOptions);
   opener.setAuthTag(body.subarray(fileKeyBytes));
   const opened = opener.update(body.subarray(0, fileKeyBytes));
-  const fileKey = scratch(fileKeyBytes);
+  const fileKey = secretBuffer(fileKeyBytes);
   fileKey.set(opened);
   opened.fill(0);
   try {
@@ -171,7 +172,7 @@ function refused(why: string): Failure {
 export const wrappedBytesMax = 8192;
 
 /** An age file begins so; its form of text is not read, and is told as such. */
-const beginnings = ['age-encryption.org/v1', '-----BEGIN AGE'].map((text) => Buffer.from(text));
+const ageFilePrefixes = ['age-encryption.org/v1', '-----BEGIN AGE'].map((text) => Buffer.from(text));
 const macLineStart = '\n--- ';
 const nonceBytes = 16;
 const emptyPayloadBytes = nonceBytes + tagBytes;
@@ -181,7 +182,7 @@ const onlyChunk = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1);
 
 /** True when `content` begins as an age file does. */
 export function isWrapped(content: Uint8Array): boolean {
-  return beginnings.some((beginning) => beginning.equals(content.subarray(0, beginning.length)));
+  return ageFilePrefixes.some((beginning) => beginning.equals(content.subarray(0, beginning.length)));
 }
 
 /**
@@ -196,8 +197,8 @@ export async function wrapKeys(
   if (passphrase.length === 0) throw new Failure('password_missing', 'the passphrase is empty');
   if (!(workFactor >= 1 && workFactor <= workFactorMax)) throw new Error(`a work factor is 1 to ${workFactorMax}`);
   const age = await import('age-encryption');
-  const fileKey = scratch(fileKeyBytes);
-  using content = keySetContent(keys);
+  const fileKey = secretBuffer(fileKeyBytes);
+  using content = serializeKeySet(keys);
   try {
     const header = await makeHeader(new age.Encrypter(), passphraseRecipient(age, passphrase, workFactor), fileKey);
     return content.use((plain) => Buffer.concat([header, sealPayload(plain, fileKey)]));
@@ -231,9 +232,9 @@ function sealPayload(plain: Uint8Array, fileKey: Uint8Array): Uint8Array {
 
 /** The keys in an age file. `passphrase` is asked for when the header and the size are right. */
 export async function unwrapKeys(wrapped: Uint8Array, passphrase: () => Promise<SecretBytes>): Promise<KeySet> {
-  const { header, payload } = split(wrapped);
+  const { header, payload } = splitAgeFile(wrapped);
   // Known before anything is opened, since this cipher adds nothing but nonce and tag.
-  checkSize(payload.length - emptyPayloadBytes);
+  checkKeyFileSize(payload.length - emptyPayloadBytes);
   const age = await import('age-encryption');
   const decrypter = new age.Decrypter();
   decrypter.addIdentity(passphraseIdentity(passphrase));
@@ -246,7 +247,7 @@ export async function unwrapKeys(wrapped: Uint8Array, passphrase: () => Promise<
 }
 
 /** The header ends with the line of its MAC, the one line that begins with three dashes. */
-function split(wrapped: Uint8Array): { header: Uint8Array; payload: Uint8Array } {
+function splitAgeFile(wrapped: Uint8Array): { header: Uint8Array; payload: Uint8Array } {
   const bytes = Buffer.from(wrapped.buffer, wrapped.byteOffset, wrapped.byteLength);
   const macLineAt = bytes.indexOf(macLineStart);
   const end = macLineAt === -1 ? -1 : bytes.indexOf('\n', macLineAt + 1);
@@ -270,7 +271,7 @@ function openPayload(payload: Uint8Array, fileKey: Uint8Array): Uint8Array {
   const opener = createDecipheriv(cipher, key, onlyChunk, cipherOptions);
   opener.setAuthTag(payload.subarray(-tagBytes));
   const opened = opener.update(payload.subarray(nonceBytes, -tagBytes));
-  const content = scratch(opened.length);
+  const content = secretBuffer(opened.length);
   content.set(opened);
   opened.fill(0);
   try {
@@ -300,7 +301,7 @@ function damaged(): Failure {
 /** null: there is none. What it gives is wiped by whoever asked. */
 export type PassphraseSource = () => Promise<SecretBytes | null>;
 
-type Asked = Disposable & {
+type CachedPassphrase = Disposable & {
   /** Asks when nobody has yet. Throws `key_file_locked` when there is none. */
   passphrase(): Promise<SecretBytes>;
   /** True once there was one. */
@@ -308,7 +309,7 @@ type Asked = Disposable & {
 };
 
 /** Disposing it wipes the passphrase. */
-export function askOnce(source: PassphraseSource): Asked {
+export function cachePassphrase(source: PassphraseSource): CachedPassphrase {
   let given: SecretBytes | null = null;
   return {
     passphrase: async () => {
@@ -343,7 +344,7 @@ export async function readPassphraseFile(path: string | null): Promise<SecretByt
     await using file = await open(path, 'r');
     const { mode } = await file.stat();
     if ((mode & readableByOthers) !== 0) {
-      const hint = `Close it: chmod o-rwx ${quoted(path)}; and choose another passphrase if somebody may have read it.`;
+      const hint = `Close it: chmod o-rwx ${shellArg(path)}; and choose another passphrase if somebody may have read it.`;
       throw new Failure('key_file_locked', `the passphrase file ${path} can be read by everybody`, { hint });
     }
     const content = new Uint8Array(new ArrayBuffer(2 * lengthMax), 0, lengthMax + 2);

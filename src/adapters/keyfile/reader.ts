@@ -9,8 +9,9 @@
 import type { KeyFileReading } from '../../encryption/ports.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import { type KeySet, parseKeySet } from '../../secret/key.ts';
-import { askOnce, isWrapped, type PassphraseSource, unwrapKeys, wrappedBytesMax } from './age.ts';
-import { type FileRules, onDisk, readableByOthers, readSmallFile, shellWord, trustedOwners } from './small-file.ts';
+import { shellArg } from '../../text/shell.ts';
+import { cachePassphrase, isWrapped, type PassphraseSource, unwrapKeys, wrappedBytesMax } from './age.ts';
+import { type FileRules, onDiskAt, readableByOthers, readSmallFile, trustedOwners } from './small-file.ts';
 
 type KeysReading = Extract<KeyFileReading, { kind: 'keys' }>;
 
@@ -23,19 +24,19 @@ export type KeyReader = {
   remember(wrapped: Uint8Array, keys: KeySet): void;
 };
 
-type Unwrapped = { readonly wrapped: Uint8Array; readonly keys: KeySet };
-type Wrong = { readonly wrapped: Uint8Array; readonly failure: Failure; readonly atMs: number };
+type UnwrappedKeys = { readonly wrapped: Uint8Array; readonly keys: KeySet };
+type FailedUnwrap = { readonly wrapped: Uint8Array; readonly failure: Failure; readonly atMs: number };
 
-const wrongAgainMs = 5000;
+const passphraseRetryMs = 5000;
 /** Times of a disk are coarse: two changes within this time may look like one. */
-const settledMs = 2000;
+const timestampGranularityMs = 2000;
 
 /** For the key file at its place: an owner we trust, nobody else can reach it, no link. */
 export async function keyFileRules(folder: string): Promise<FileRules> {
   return {
-    what: 'the key file',
+    description: 'the key file',
     code: 'key_file_refused',
-    owners: await onDisk(folder, () => trustedOwners(folder)),
+    owners: await onDiskAt(folder, () => trustedOwners(folder)),
     forbiddenMode: readableByOthers,
     isLinkFollowed: false,
     sizeBytesMax: wrappedBytesMax,
@@ -43,8 +44,8 @@ export async function keyFileRules(folder: string): Promise<FileRules> {
 }
 
 /** For a copy of it, which lies anywhere. */
-export const copyRules: FileRules = {
-  what: 'the file',
+export const backupFileRules: FileRules = {
+  description: 'the file',
   code: 'key_file_refused',
   owners: null,
   forbiddenMode: 0,
@@ -60,10 +61,10 @@ export function createKeyReader(options: {
   readonly nowMs: () => number;
 }): KeyReader {
   const { path, folder, source, nowMs } = options;
-  const opener = createOpener(source, nowMs);
+  const opener = createUnwrapCache(source, nowMs);
   let last: { readonly identity: string; readonly isSettled: boolean; readonly reading: KeysReading } | null = null;
   const readContent = async (content: Uint8Array): Promise<KeysReading> => {
-    if (!isWrapped(content)) return { kind: 'keys', keys: plainKeys(path, content), wrapped: null };
+    if (!isWrapped(content)) return { kind: 'keys', keys: bareKeys(path, content), wrapped: null };
     const wrapped = content.slice();
     return { kind: 'keys', keys: await opener.open(wrapped), wrapped };
   };
@@ -77,36 +78,36 @@ export function createKeyReader(options: {
       return null;
     }
     if (found.content === null && last !== null) return last.reading;
-    const reading = await naming(path, () => readContent(found.content ?? new Uint8Array(0)));
-    last = { identity: found.identity, isSettled: atMs - found.changedAtMs > settledMs, reading };
+    const reading = await withPathInErrors(path, () => readContent(found.content ?? new Uint8Array(0)));
+    last = { identity: found.identity, isSettled: atMs - found.changedAtMs > timestampGranularityMs, reading };
     return reading;
   };
   const keysOfOther = (from: string, content: Uint8Array): Promise<KeySet> =>
-    naming(from, async () => {
-      if (!isWrapped(content)) return plainKeys(from, content);
-      using asked = askOnce(source);
+    withPathInErrors(from, async () => {
+      if (!isWrapped(content)) return bareKeys(from, content);
+      using asked = cachePassphrase(source);
       return opener.known(content) ?? (await unwrapKeys(content, asked.passphrase));
     });
   return { read, keysOfOther, remember: opener.remember };
 }
 
-type Opener = {
+type UnwrapCache = {
   known(wrapped: Uint8Array): KeySet | null;
   open(wrapped: Uint8Array): Promise<KeySet>;
   remember(wrapped: Uint8Array, keys: KeySet): void;
   forget(): void;
 };
 
-function createOpener(source: PassphraseSource, nowMs: () => number): Opener {
-  let opened: Unwrapped | null = null;
-  let wrong: Wrong | null = null;
+function createUnwrapCache(source: PassphraseSource, nowMs: () => number): UnwrapCache {
+  let opened: UnwrappedKeys | null = null;
+  let wrong: FailedUnwrap | null = null;
   const known = (wrapped: Uint8Array): KeySet | null =>
     opened !== null && isSame(opened.wrapped, wrapped) ? opened.keys : null;
   const open = async (wrapped: Uint8Array): Promise<KeySet> => {
     const before = known(wrapped);
     if (before !== null) return before;
     if (wrong !== null && isSame(wrong.wrapped, wrapped) && isRecent(nowMs() - wrong.atMs)) throw wrong.failure;
-    using asked = askOnce(source);
+    using asked = cachePassphrase(source);
     try {
       const keys = await unwrapKeys(wrapped, asked.passphrase);
       opened = { wrapped, keys };
@@ -129,7 +130,7 @@ function createOpener(source: PassphraseSource, nowMs: () => number): Opener {
 
 /** A clock that was set back says nothing. */
 function isRecent(ageMs: number): boolean {
-  return ageMs >= 0 && ageMs < wrongAgainMs;
+  return ageMs >= 0 && ageMs < passphraseRetryMs;
 }
 
 function isSame(a: Uint8Array, b: Uint8Array): boolean {
@@ -137,7 +138,7 @@ function isSame(a: Uint8Array, b: Uint8Array): boolean {
 }
 
 /** Runs `task`; what it finds wrong with the keys in the file at `path` names that, with what to do. */
-export async function naming<T>(path: string, task: () => Promise<T>): Promise<T> {
+export async function withPathInErrors<T>(path: string, task: () => Promise<T>): Promise<T> {
   try {
     return await task();
   } catch (error) {
@@ -147,12 +148,12 @@ export async function naming<T>(path: string, task: () => Promise<T>): Promise<T
 }
 
 /** Wipes `content`. */
-function plainKeys(path: string, content: Uint8Array): KeySet {
+function bareKeys(path: string, content: Uint8Array): KeySet {
   try {
     return parseKeySet(content);
   } catch (error) {
     if (!isFailure(error, 'key_file_refused')) throw error;
-    const hint = `Put the right file in its place, as from its backup: install -m 600 FILE ${shellWord(path)}`;
+    const hint = `Put the right file in its place, as from its backup: install -m 600 FILE ${shellArg(path)}`;
     throw new Failure(error.code, error.message, { hint });
   }
 }

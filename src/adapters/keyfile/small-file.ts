@@ -4,7 +4,7 @@
  * The content goes into a temporary file beside it (mode 0600, a name that nobody guesses), which is synced and then
  * linked without overwriting anything, or renamed over what is there; then the folder is synced. Root gives it to the
  * owner of the folder, so that the service can read what a command wrote. What a crash leaves behind is removed by the
- * next writing. Errors: `exists_already`, `disk_full`, `disk_failed`.
+ * next writing. Errors: `already_exists`, `disk_full`, `disk_failed`.
  */
 
 import { randomBytes } from 'node:crypto';
@@ -12,19 +12,20 @@ import { type BigIntStats, constants } from 'node:fs';
 import { type FileHandle, link, lstat, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-import { causeCode, Failure, isFailure } from '../../errors.ts';
-import { scratch } from '../../secret/secret-bytes.ts';
+import { causeCode, Failure, onDisk } from '../../errors.ts';
+import { secretBuffer } from '../../secret/secret-bytes.ts';
+import { shellArg } from '../../text/shell.ts';
 
-const leftOverAfterMs = 60_000;
+const staleAfterMs = 60_000;
 
-/** Throws `exists_already` when there is anything at `path`, be it a link that leads nowhere. */
+/** Throws `already_exists` when there is anything at `path`, be it a link that leads nowhere. */
 export async function writeNew(path: string, content: Uint8Array): Promise<void> {
-  await onDisk(path, () =>
-    writeThen(path, content, async (temporary) => {
+  await onDiskAt(path, () =>
+    writeTemporaryThen(path, content, async (temporary) => {
       try {
         await link(temporary, path);
       } catch (error) {
-        if (causeCode(error) === 'EEXIST') throw existsAlready(path, error);
+        if (causeCode(error) === 'EEXIST') throw existsAlreadyFailure(path, error);
         throw error;
       }
     }),
@@ -37,8 +38,8 @@ export async function writeOver(
   content: Uint8Array,
   beforeRename: () => Promise<void> = () => Promise.resolve(),
 ): Promise<void> {
-  await onDisk(path, () =>
-    writeThen(path, content, async (temporary) => {
+  await onDiskAt(path, () =>
+    writeTemporaryThen(path, content, async (temporary) => {
       await beforeRename();
       await rename(temporary, path);
     }),
@@ -47,7 +48,7 @@ export async function writeOver(
 
 /** A new file anywhere, also where there are no links; not atomic, so a failed one is removed again. */
 export async function writeCopy(path: string, content: Uint8Array): Promise<void> {
-  await onDisk(path, async () => {
+  await onDiskAt(path, async () => {
     const file = await createFile(path);
     try {
       await using open = file;
@@ -66,17 +67,17 @@ async function createFile(path: string): Promise<FileHandle> {
   try {
     return await open(path, 'wx', 0o600);
   } catch (error) {
-    if (causeCode(error) === 'EEXIST') throw existsAlready(path, error);
+    if (causeCode(error) === 'EEXIST') throw existsAlreadyFailure(path, error);
     throw error;
   }
 }
 
-export function existsAlready(path: string, cause: unknown): Failure {
-  const hint = `Look at what is there, and move it away or choose another name: ls -ld ${shellWord(path)}`;
-  return new Failure('exists_already', `there is something at ${path} already`, { cause, hint });
+export function existsAlreadyFailure(path: string, cause: unknown): Failure {
+  const hint = `Look at what is there, and move it away or choose another name: ls -ld ${shellArg(path)}`;
+  return new Failure('already_exists', `there is something at ${path} already`, { cause, hint });
 }
 
-async function writeThen(
+async function writeTemporaryThen(
   path: string,
   content: Uint8Array,
   settle: (temporary: string) => Promise<void>,
@@ -85,7 +86,7 @@ async function writeThen(
   const temporary = join(folder, `.${basename(path)}.${randomBytes(16).toString('hex')}.tmp`);
   try {
     const writtenAtMs = await writeTemporary(temporary, folder, content);
-    await removeLeftOvers(path, writtenAtMs - leftOverAfterMs);
+    await removeStaleTemporaries(path, writtenAtMs - staleAfterMs);
     await settle(temporary);
   } finally {
     await rm(temporary, { force: true });
@@ -110,7 +111,7 @@ async function giveToFolderOwner(file: FileHandle, folder: string): Promise<void
 }
 
 /** Temporary files for `path` that are older than `beforeMs`: whoever wrote them is gone. */
-async function removeLeftOvers(path: string, beforeMs: number): Promise<void> {
+async function removeStaleTemporaries(path: string, beforeMs: number): Promise<void> {
   const folder = dirname(path);
   const start = `.${basename(path)}.`;
   const isOurs = (name: string) => name.startsWith(start) && /^[0-9a-f]{32}\.tmp$/.test(name.slice(start.length));
@@ -144,7 +145,7 @@ export async function syncFolder(folder: string): Promise<void> {
  */
 
 /** `content` null: it is the known one. The caller wipes the content. */
-type FileFound = {
+type SmallFile = {
   readonly identity: string;
   readonly changedAtMs: number;
   readonly content: Uint8Array<ArrayBuffer> | null;
@@ -157,8 +158,8 @@ export function identityOf(stats: BigIntStats): string {
 }
 
 /** null when nothing is there. A file with the identity `known` is not read. */
-export function readSmallFile(path: string, rules: FileRules, known: string | null = null): Promise<FileFound | null> {
-  return onDisk(path, async () => {
+export function readSmallFile(path: string, rules: FileRules, known: string | null = null): Promise<SmallFile | null> {
+  return onDiskAt(path, async () => {
     for (let tries = 0; tries < 2; tries += 1) {
       await using file = await openFile(path, rules);
       if (file === null) return null;
@@ -166,7 +167,7 @@ export function readSmallFile(path: string, rules: FileRules, known: string | nu
       if (found !== null) return found;
     }
     const hint = 'It is tried again; find out what keeps writing it.';
-    throw complaintFailure(path, { why: 'changes while it is read', hint }, rules);
+    throw violationFailure(path, { predicate: 'changes while it is read', hint }, rules);
   });
 }
 
@@ -176,21 +177,22 @@ async function readOpen(
   path: string,
   rules: FileRules,
   known: string | null,
-): Promise<FileFound | null> {
+): Promise<SmallFile | null> {
   const stats = await file.stat({ bigint: true });
-  const complaint = complaintAbout(path, stats, rules);
-  if (complaint !== null) throw complaintFailure(path, complaint, rules);
+  const complaint = ruleViolation(path, stats, rules);
+  if (complaint !== null) throw violationFailure(path, complaint, rules);
   const found = { identity: identityOf(stats), changedAtMs: Number(stats.ctimeMs) };
   if (found.identity === known) return { ...found, content: null };
   const content = await readContent(file, rules.sizeBytesMax);
-  if (content.length === Number(stats.size) && (await isStill(file, path, stats, rules))) return { ...found, content };
+  if (content.length === Number(stats.size) && (await isUnchanged(file, path, stats, rules)))
+    return { ...found, content };
   content.fill(0);
   return null;
 }
 
 /** One byte more than is allowed, so that a file that grew is seen. */
 async function readContent(file: FileHandle, sizeBytesMax: number): Promise<Uint8Array<ArrayBuffer>> {
-  const buffer = scratch(sizeBytesMax + 1);
+  const buffer = secretBuffer(sizeBytesMax + 1);
   let length = 0;
   try {
     while (length < buffer.length) {
@@ -205,14 +207,14 @@ async function readContent(file: FileHandle, sizeBytesMax: number): Promise<Uint
   }
 }
 
-async function isStill(file: FileHandle, path: string, before: BigIntStats, rules: FileRules): Promise<boolean> {
+async function isUnchanged(file: FileHandle, path: string, before: BigIntStats, rules: FileRules): Promise<boolean> {
   if (identityOf(await file.stat({ bigint: true })) !== identityOf(before)) return false;
-  const named = await look(path, rules.isLinkFollowed);
+  const named = await statPath(path, rules.isLinkFollowed);
   return named !== null && named.ino === before.ino && named.dev === before.dev;
 }
 
 /** What is at the path now; null for nothing, or for what cannot be looked at. */
-async function look(path: string, isLinkFollowed: boolean): Promise<BigIntStats | null> {
+async function statPath(path: string, isLinkFollowed: boolean): Promise<BigIntStats | null> {
   try {
     return await (isLinkFollowed ? stat(path, { bigint: true }) : lstat(path, { bigint: true }));
   } catch (error) {
@@ -229,15 +231,15 @@ async function openFile(path: string, rules: FileRules): Promise<FileHandle | nu
   } catch (error) {
     if (causeCode(error) === 'ENOENT') return null;
     const complaint = await whyNotOpen(path, rules, causeCode(error));
-    throw complaint === null ? error : complaintFailure(path, complaint, rules, error);
+    throw complaint === null ? error : violationFailure(path, complaint, rules, error);
   }
 }
 
-async function whyNotOpen(path: string, rules: FileRules, code: string): Promise<Complaint | null> {
+async function whyNotOpen(path: string, rules: FileRules, code: string): Promise<RuleViolation | null> {
   if (code === 'ELOOP') return symbolicLink(path);
-  if (code === 'ENXIO') return { why: 'is a socket or a device', hint: `Remove it: rm ${shellWord(path)}` };
+  if (code === 'ENXIO') return { predicate: 'is a socket or a device', hint: `Remove it: rm ${shellArg(path)}` };
   if (code !== 'EACCES' && code !== 'EPERM') return null;
-  return accessDenied(path, dirname(path), await look(path, rules.isLinkFollowed));
+  return accessDenied(path, dirname(path), await statPath(path, rules.isLinkFollowed));
 }
 
 /**
@@ -250,7 +252,7 @@ async function whyNotOpen(path: string, rules: FileRules, code: string): Promise
 
 export type FileRules = {
   /** As the sentence names it: `the key file`. */
-  readonly what: string;
+  readonly description: string;
   readonly code: 'key_file_refused' | 'disk_failed';
   /** null: it may belong to anybody. The first one is whom the hint names. */
   readonly owners: readonly number[] | null;
@@ -261,7 +263,7 @@ export type FileRules = {
 };
 
 /** What is wrong with a file, as the end of a sentence that begins with its name. */
-export type Complaint = { readonly why: string; readonly hint: string };
+export type RuleViolation = { readonly predicate: string; readonly hint: string };
 
 /** Group and others: nothing at all, as ssh asks of a private key. */
 export const readableByOthers = 0o077;
@@ -286,65 +288,71 @@ export async function trustedOwners(folder: string): Promise<readonly number[]> 
 }
 
 /** null when the file is as the rules say. */
-export function complaintAbout(path: string, stats: BigIntStats, rules: FileRules): Complaint | null {
+export function ruleViolation(path: string, stats: BigIntStats, rules: FileRules): RuleViolation | null {
   const owner = Number(stats.uid);
   const mode = Number(stats.mode) & 0o7777;
   if (!stats.isFile()) return wrongKind(path, stats);
   if (rules.owners !== null && !rules.owners.includes(owner)) return wrongOwner(path, owner, rules.owners[0] ?? 0);
   if ((mode & rules.forbiddenMode) !== 0) return wrongMode(path, mode, rules.forbiddenMode);
   if (stats.size <= rules.sizeBytesMax) return null;
-  const hint = `Look at what it is: ls -l ${shellWord(path)}`;
-  return { why: `has ${stats.size} bytes, and at most ${rules.sizeBytesMax} are read`, hint };
+  const hint = `Look at what it is: ls -l ${shellArg(path)}`;
+  return { predicate: `has ${stats.size} bytes, and at most ${rules.sizeBytesMax} are read`, hint };
 }
 
 /** A symbolic link can lead anywhere, a folder holds nothing, and from a pipe or a device reading could wait for ever. */
-function wrongKind(path: string, stats: BigIntStats): Complaint {
-  const word = shellWord(path);
+function wrongKind(path: string, stats: BigIntStats): RuleViolation {
+  const word = shellArg(path);
   if (stats.isSymbolicLink()) return symbolicLink(path);
   if (stats.isDirectory())
-    return { why: 'is a folder', hint: `Move it away: mv ${word} ${shellWord(`${path}.aside`)}` };
+    return { predicate: 'is a folder', hint: `Move it away: mv ${word} ${shellArg(`${path}.aside`)}` };
   const kind = stats.isFIFO() ? 'a named pipe' : stats.isSocket() ? 'a socket' : 'a device';
-  return { why: `is ${kind}`, hint: `Remove it: rm ${word}` };
+  return { predicate: `is ${kind}`, hint: `Remove it: rm ${word}` };
 }
 
 /** The system says this by an error of its own when a file is opened. */
-function symbolicLink(path: string): Complaint {
-  const word = shellWord(path);
-  return { why: 'is a symbolic link', hint: `Put the file itself there: rm ${word} && install -m 600 FILE ${word}` };
+function symbolicLink(path: string): RuleViolation {
+  const word = shellArg(path);
+  return {
+    predicate: 'is a symbolic link',
+    hint: `Put the file itself there: rm ${word} && install -m 600 FILE ${word}`,
+  };
 }
 
-function wrongOwner(path: string, owner: number, wanted: number): Complaint {
-  const hint = `Give it to its user: chown ${userWord(wanted)} ${shellWord(path)}`;
+function wrongOwner(path: string, owner: number, wanted: number): RuleViolation {
+  const hint = `Give it to its user: chown ${userNameOrId(wanted)} ${shellArg(path)}`;
   const whom = wanted === 0 ? 'not root' : `neither user ${wanted} nor root`;
-  return { why: `belongs to user ${owner}, who is ${whom}`, hint };
+  return { predicate: `belongs to user ${owner}, who is ${whom}`, hint };
 }
 
-function wrongMode(path: string, mode: number, forbidden: number): Complaint {
+function wrongMode(path: string, mode: number, forbidden: number): RuleViolation {
   const can = (mode & forbidden & writableByOthers) === 0 ? 'read' : 'changed';
   const why = `can be ${can} by others than its owner: its mode is ${modeText(mode)}`;
-  return { why, hint: `Close it: chmod 600 ${shellWord(path)}` };
+  return { predicate: why, hint: `Close it: chmod 600 ${shellArg(path)}` };
 }
 
 /** Only the daemon's user is to have it: whoever else asks is told to be that user, not to take it over. */
 const otherUser = 'If this user is not the one of the daemon, ask as that one, or as root. If it is:';
 
 /** Why the system refuses to open a file that is there. `stats` null: its folder is closed as well. */
-function accessDenied(path: string, folder: string, stats: BigIntStats | null): Complaint {
+function accessDenied(path: string, folder: string, stats: BigIntStats | null): RuleViolation {
   const own = ownUserId();
-  const user = userWord(own);
+  const user = userNameOrId(own);
   if (stats === null) {
-    const repair = `chown ${user} ${shellWord(folder)} && chmod 700 ${shellWord(folder)}`;
-    return { why: `lies in a folder that user ${own} cannot enter`, hint: `${otherUser} ${repair}` };
+    const repair = `chown ${user} ${shellArg(folder)} && chmod 700 ${shellArg(folder)}`;
+    return { predicate: `lies in a folder that user ${own} cannot enter`, hint: `${otherUser} ${repair}` };
   }
   const why = `cannot be read by user ${own}: it belongs to user ${stats.uid}, with the mode ${modeText(Number(stats.mode))}`;
-  const word = shellWord(path);
+  const word = shellArg(path);
   const isOwn = Number(stats.uid) === own;
-  return { why, hint: isOwn ? `Let its user read it: chmod 600 ${word}` : `${otherUser} chown ${user} ${word}` };
+  return {
+    predicate: why,
+    hint: isOwn ? `Let its user read it: chmod 600 ${word}` : `${otherUser} chown ${user} ${word}`,
+  };
 }
 
-function complaintFailure(path: string, complaint: Complaint, rules: FileRules, cause?: unknown): Failure {
+function violationFailure(path: string, complaint: RuleViolation, rules: FileRules, cause?: unknown): Failure {
   const more = { hint: complaint.hint, ...(cause === undefined ? {} : { cause }) };
-  return new Failure(rules.code, `${rules.what} ${path} ${complaint.why}`, more);
+  return new Failure(rules.code, `${rules.description} ${path} ${complaint.predicate}`, more);
 }
 
 function modeText(mode: number): string {
@@ -352,10 +360,10 @@ function modeText(mode: number): string {
 }
 
 /** The name of this user; of another one the number, which chown takes as well. */
-function userWord(id: number): string {
+function userNameOrId(id: number): string {
   if (id !== ownUserId()) return String(id);
   try {
-    return shellWord(userInfo().username);
+    return shellArg(userInfo().username);
   } catch (error) {
     // The number has no entry in the list of users, as in many containers.
     if (['ERR_SYSTEM_ERROR', 'ENOENT'].includes(causeCode(error))) return String(id);
@@ -363,25 +371,9 @@ function userWord(id: number): string {
   }
 }
 
-/** `text` as one word of a shell's command line. */
-export function shellWord(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
-}
-
-/** Turns errors of the file system into failures; the paths they name are ours, not secrets. */
-
-const full = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
-
-/** Runs `task`; what the file system refuses becomes `disk_full` or `disk_failed`, naming `path`. */
-export async function onDisk<T>(path: string, task: () => Promise<T>): Promise<T> {
-  try {
-    return await task();
-  } catch (error) {
-    if (isFailure(error)) throw error;
-    const code = causeCode(error);
-    const message = `${path} cannot be written or read (${code})`;
-    if (full.has(code)) throw new Failure('disk_full', message, { cause: error });
-    const hint = `Look at owner and mode of the folder, and at the disk: ls -ld ${shellWord(dirname(path))}; df ${shellWord(dirname(path))}`;
-    throw new Failure('disk_failed', message, { cause: error, hint });
-  }
+/** `onDisk`, with a hint on the folder of `path`. */
+export async function onDiskAt<T>(path: string, task: () => Promise<T>): Promise<T> {
+  const folder = shellArg(dirname(path));
+  const hint = `Look at owner and mode of the folder, and at the disk: ls -ld ${folder}; df ${folder}`;
+  return await onDisk(path, task, hint);
 }

@@ -11,17 +11,17 @@ import { isUtf8 } from 'node:buffer';
 import type { BigIntStats } from 'node:fs';
 import { lstat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createTurns } from '../../async/mutex.ts';
-import type { ProofCheck, ProofFile, SwitchMemory } from '../../encryption/ports.ts';
+import { createMutex } from '../../async/mutex.ts';
+import type { ProofCheck, ProofFile, SwitchStateFile } from '../../encryption/ports.ts';
 import { causeCode, Failure, isFailure } from '../../errors.ts';
-import { isSameRow, type SwitchRow } from '../../secret/switch.ts';
+import { isSameSwitchRow, type SwitchRow } from '../../secret/switch.ts';
+import { shellArg } from '../../text/shell.ts';
 import {
-  type Complaint,
-  complaintAbout,
   type FileRules,
-  onDisk,
+  onDiskAt,
+  type RuleViolation,
   readSmallFile,
-  shellWord,
+  ruleViolation,
   syncFolder,
   trustedOwners,
   writableByOthers,
@@ -30,24 +30,24 @@ import {
 
 const stateFileName = 'switch-state';
 const restoreHint =
-  'Restore it from a backup, or go by what the database says: ticketmaild encryption accept-restored (encryption status shows both).';
+  'Restore it from a backup, or go by what the database says: ticketmaild encryption trust-restored (encryption status shows both).';
 
-export function createSwitchMemory({ dataDir }: { readonly dataDir: string }): SwitchMemory {
+export function createSwitchStateFile({ dataDir }: { readonly dataDir: string }): SwitchStateFile {
   const path = join(dataDir, stateFileName);
-  const inTurn = createTurns();
+  const mutex = createMutex();
   const remember = async (row: SwitchRow): Promise<void> => {
     const before = await read(path, dataDir);
-    const isNews = before === null || (row.revision >= before.revision && !isSameRow(row, before));
-    if (isNews) await writeOver(path, textOf(row));
+    const isNews = before === null || (row.revision >= before.revision && !isSameSwitchRow(row, before));
+    if (isNews) await writeOver(path, serializeRow(row));
   };
   return {
-    read: () => inTurn(() => read(path, dataDir)),
-    remember: (row) => inTurn(() => remember(row)),
-    overwrite: (row) => inTurn(() => writeOver(path, textOf(row))),
+    read: () => mutex.run(() => read(path, dataDir)),
+    remember: (row) => mutex.run(() => remember(row)),
+    overwrite: (row) => mutex.run(() => writeOver(path, serializeRow(row))),
   };
 }
 
-function textOf({ state, keyId, nextKeyId, revision, seal, changedAtMs, changedBy }: SwitchRow): Uint8Array {
+function serializeRow({ state, keyId, nextKeyId, revision, seal, changedAtMs, changedBy }: SwitchRow): Uint8Array {
   return Buffer.from(`${JSON.stringify({ state, keyId, nextKeyId, revision, seal, changedAtMs, changedBy })}\n`);
 }
 
@@ -62,7 +62,7 @@ async function read(path: string, folder: string): Promise<SwitchRow | null> {
 /** Puts the hint beside that of the file: what is wrong may be that somebody has been there. */
 async function readTrusted(path: string, folder: string): Promise<Uint8Array | null> {
   try {
-    const owners = await onDisk(path, () => trustedOwners(folder));
+    const owners = await onDiskAt(path, () => trustedOwners(folder));
     const found = await readSmallFile(path, { ...stateFileRules, owners });
     return found?.content ?? null;
   } catch (error) {
@@ -73,7 +73,7 @@ async function readTrusted(path: string, folder: string): Promise<Uint8Array | n
 }
 
 const stateFileRules: Omit<FileRules, 'owners'> = {
-  what: 'the remembered switch',
+  description: 'the remembered switch',
   code: 'disk_failed',
   forbiddenMode: writableByOthers,
   isLinkFollowed: false,
@@ -85,7 +85,7 @@ const isKeyId = (value: unknown): boolean => value === null || isText(value, /^[
 const isText = (value: unknown, form: RegExp): boolean => typeof value === 'string' && form.test(value);
 const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && Number(value) >= 0;
 
-const checks: Readonly<Record<keyof SwitchRow, (value: unknown) => boolean>> = {
+const rowFieldChecks: Readonly<Record<keyof SwitchRow, (value: unknown) => boolean>> = {
   state: (value) => states.includes(value),
   keyId: isKeyId,
   nextKeyId: isKeyId,
@@ -110,9 +110,9 @@ function isRow(value: unknown): value is SwitchRow {
   if (typeof value !== 'object' || value === null) return false;
   const entries = Object.entries(value);
   const isEach = entries.every(
-    ([name, field]) => Object.hasOwn(checks, name) && checks[name as keyof SwitchRow](field),
+    ([name, field]) => Object.hasOwn(rowFieldChecks, name) && rowFieldChecks[name as keyof SwitchRow](field),
   );
-  return isEach && entries.length === Object.keys(checks).length;
+  return isEach && entries.length === Object.keys(rowFieldChecks).length;
 }
 
 /**
@@ -129,45 +129,45 @@ export function createProofFile({ dataDir }: { readonly dataDir: string }): Proo
   const path = join(dataDir, proofFileName);
   return {
     path,
-    checks: (sinceMs) => onDisk(path, () => checksOf(path, dataDir, sinceMs)),
-    remove: () => onDisk(path, () => remove(path, dataDir)),
+    checks: (sinceMs) => onDiskAt(path, () => proofChecks(path, dataDir, sinceMs)),
+    remove: () => onDiskAt(path, () => remove(path, dataDir)),
   };
 }
 
-async function checksOf(path: string, folder: string, sinceMs: number): Promise<readonly ProofCheck[]> {
-  const stats = await lookAt(path);
-  const absent: Complaint = { why: `is not there: make it with touch ${shellWord(path)}`, hint: '' };
+async function proofChecks(path: string, folder: string, sinceMs: number): Promise<readonly ProofCheck[]> {
+  const stats = await statProof(path);
+  const absent: RuleViolation = { predicate: `is not there: make it with touch ${shellArg(path)}`, hint: '' };
   if (stats === null || !stats.isFile()) {
-    const complaint = stats === null ? absent : complaintAbout(path, stats, { ...proofFileRules, owners: null });
-    return [check('exists', path, complaint), unseen('owner'), unseen('newer')];
+    const complaint = stats === null ? absent : ruleViolation(path, stats, { ...proofFileRules, owners: null });
+    return [check('exists', path, complaint), unchecked('owner'), unchecked('newer')];
   }
-  const complaint = complaintAbout(path, stats, { ...proofFileRules, owners: await trustedOwners(folder) });
+  const complaint = ruleViolation(path, stats, { ...proofFileRules, owners: await trustedOwners(folder) });
   const isNew = Number(stats.mtimeMs) > sinceMs && Number(stats.ctimeMs) > sinceMs;
-  const anew = `rm ${shellWord(path)} && touch ${shellWord(path)}`;
-  const age = isNew ? null : { why: `is older than this request: make it anew with ${anew}`, hint: '' };
+  const anew = `rm ${shellArg(path)} && touch ${shellArg(path)}`;
+  const age = isNew ? null : { predicate: `is older than this request: make it anew with ${anew}`, hint: '' };
   return [check('exists', path, null), check('owner', path, complaint), check('newer', path, age)];
 }
 
-function check(name: ProofCheck['name'], path: string, complaint: Complaint | null): ProofCheck {
+function check(name: ProofCheck['name'], path: string, complaint: RuleViolation | null): ProofCheck {
   if (complaint === null) return { name, ok: true, why: null, hint: null };
-  const { why, hint } = complaint;
+  const { predicate: why, hint } = complaint;
   return { name, ok: false, why: `${path} ${why}`, hint: hint === '' ? null : hint };
 }
 
-function unseen(name: ProofCheck['name']): ProofCheck {
+function unchecked(name: ProofCheck['name']): ProofCheck {
   return { name, ok: false, why: null, hint: null };
 }
 
 /** Whatever it says, it is not read. */
 const proofFileRules: Omit<FileRules, 'owners'> = {
-  what: 'the proof',
+  description: 'the proof',
   code: 'disk_failed',
   forbiddenMode: writableByOthers,
   isLinkFollowed: false,
   sizeBytesMax: Number.MAX_SAFE_INTEGER,
 };
 
-async function lookAt(path: string): Promise<BigIntStats | null> {
+async function statProof(path: string): Promise<BigIntStats | null> {
   try {
     return await lstat(path, { bigint: true });
   } catch (error) {

@@ -2,28 +2,28 @@
  * Changes of the key file that look at what is there first: replacing its keys, protecting them, taking that off, copying.
  *
  * A file that another process changed while the passphrase was worked on is never overwritten: that is `refused`, and
- * nothing is lost. Errors: `key_file_missing`, `key_file_refused`, `key_file_locked`, `exists_already`, `disk_*`.
+ * nothing is lost. Errors: `key_file_missing`, `key_file_refused`, `key_file_locked`, `already_exists`, `disk_*`.
  */
 
 import { link, lstat, readdir, rename, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { causeCode, Failure } from '../../errors.ts';
-import { checkSize, type KeySet, keySetContent } from '../../secret/key.ts';
+import { checkKeyFileSize, type KeySet, serializeKeySet } from '../../secret/key.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
-import { askOnce, isWrapped, type PassphraseSource, unwrapKeys, wrapKeys } from './age.ts';
-import { copyRules, type KeyReader, keyFileRules, naming } from './reader.ts';
+import { shellArg } from '../../text/shell.ts';
+import { cachePassphrase, isWrapped, type PassphraseSource, unwrapKeys, wrapKeys } from './age.ts';
+import { backupFileRules, type KeyReader, keyFileRules, withPathInErrors } from './reader.ts';
 import {
-  existsAlready,
+  existsAlreadyFailure,
   type FileRules,
-  onDisk,
+  onDiskAt,
   readSmallFile,
-  shellWord,
   syncFolder,
   writeCopy,
   writeOver,
 } from './small-file.ts';
 
-export type Place = {
+export type KeyFileContext = {
   readonly path: string;
   readonly folder: string;
   readonly source: PassphraseSource;
@@ -32,13 +32,13 @@ export type Place = {
 };
 
 /** What is at the path before a change. `identity` null: nothing. `wrapped` null: no age file. */
-type Before = { readonly identity: string | null; readonly wrapped: Uint8Array | null };
+type FileSnapshot = { readonly identity: string | null; readonly wrapped: Uint8Array | null };
 
 /** Owner and mode do not matter for what is to be overwritten; it must only be possible to look at it. */
-const lookRules: FileRules = { ...copyRules, what: 'the key file', isLinkFollowed: false };
+const overwriteRules: FileRules = { ...backupFileRules, description: 'the key file', isLinkFollowed: false };
 
-async function lookAt(path: string): Promise<Before> {
-  const found = await readSmallFile(path, lookRules);
+async function takeSnapshot(path: string): Promise<FileSnapshot> {
+  const found = await readSmallFile(path, overwriteRules);
   if (found?.content == null) return { identity: null, wrapped: null };
   const wrapped = isWrapped(found.content) ? found.content.slice() : null;
   found.content.fill(0);
@@ -46,73 +46,78 @@ async function lookAt(path: string): Promise<Before> {
 }
 
 /** Lends the content of a plain key file to `write`, and wipes it. */
-export async function writePlain(keys: KeySet, write: (content: Uint8Array) => Promise<void>): Promise<void> {
-  using content = keySetContent(keys);
+export async function writeBareKeys(keys: KeySet, write: (content: Uint8Array) => Promise<void>): Promise<void> {
+  using content = serializeKeySet(keys);
   await content.use(write);
 }
 
 /** What is protected by a passphrase stays so, by the same one. */
-export async function replaceKeys(place: Place, keys: KeySet): Promise<void> {
-  const before = await lookAt(place.path);
+export async function replaceKeys(place: KeyFileContext, keys: KeySet): Promise<void> {
+  const before = await takeSnapshot(place.path);
   const { wrapped } = before;
-  if (wrapped === null) return await writePlain(keys, (content) => overwrite(place, before, content));
-  using asked = askOnce(place.source);
+  if (wrapped === null) return await writeBareKeys(keys, (content) => overwrite(place, before, content));
+  using asked = cachePassphrase(place.source);
   // Who changed the passphrase of the source alone must not lose the keys that the old one protects.
-  await naming(place.path, () => unwrapKeys(wrapped, asked.passphrase));
+  await withPathInErrors(place.path, () => unwrapKeys(wrapped, asked.passphrase));
   await overwriteWrapped(place, before, keys, await asked.passphrase());
 }
 
 /** `passphrase` is only lent. */
-export async function protectKeys(place: Place, passphrase: SecretBytes): Promise<void> {
-  const before = await lookAt(place.path);
+export async function protectKeys(place: KeyFileContext, passphrase: SecretBytes): Promise<void> {
+  const before = await takeSnapshot(place.path);
   if (before.wrapped !== null) {
     const hint = 'For another passphrase take the one off first: ticketmaild key unprotect.';
     throw new Failure('refused', `the key file ${place.path} is protected already`, { hint });
   }
   const reading = await place.reader.read();
-  if (reading === null) throw missing(place.path);
+  if (reading === null) throw keyFileMissing(place.path);
   await overwriteWrapped(place, before, reading.keys, passphrase);
 }
 
-export async function unprotectKeys(place: Place): Promise<void> {
-  const before = await lookAt(place.path);
+export async function unprotectKeys(place: KeyFileContext): Promise<void> {
+  const before = await takeSnapshot(place.path);
   const { wrapped } = before;
-  if (before.identity === null) throw missing(place.path);
+  if (before.identity === null) throw keyFileMissing(place.path);
   if (wrapped === null) throw new Failure('refused', `the key file ${place.path} is not protected by a passphrase`);
-  using asked = askOnce(place.source);
-  const keys = await naming(place.path, () => unwrapKeys(wrapped, asked.passphrase));
-  await writePlain(keys, (content) => overwrite(place, before, content));
+  using asked = cachePassphrase(place.source);
+  const keys = await withPathInErrors(place.path, () => unwrapKeys(wrapped, asked.passphrase));
+  await writeBareKeys(keys, (content) => overwrite(place, before, content));
 }
 
 /** A copy of what could not be used would be no backup: a plain file must at least have the size of one. */
-export async function copyKeyFile(place: Place, target: string): Promise<void> {
+export async function copyKeyFile(place: KeyFileContext, target: string): Promise<void> {
   const found = await readSmallFile(place.path, await keyFileRules(place.folder));
-  if (found?.content == null) throw missing(place.path);
+  if (found?.content == null) throw keyFileMissing(place.path);
   const { content } = found;
   try {
-    if (!isWrapped(content)) await naming(place.path, async () => checkSize(content.length));
+    if (!isWrapped(content)) await withPathInErrors(place.path, async () => checkKeyFileSize(content.length));
     await writeCopy(target, content);
   } finally {
     content.fill(0);
   }
 }
 
-async function overwriteWrapped(place: Place, before: Before, keys: KeySet, passphrase: SecretBytes): Promise<void> {
+async function overwriteWrapped(
+  place: KeyFileContext,
+  before: FileSnapshot,
+  keys: KeySet,
+  passphrase: SecretBytes,
+): Promise<void> {
   const wrapped = await wrapKeys(keys, passphrase, place.workFactor);
   await overwrite(place, before, wrapped);
   place.reader.remember(wrapped, keys);
 }
 
-async function overwrite({ path }: Place, before: Before, content: Uint8Array): Promise<void> {
+async function overwrite({ path }: KeyFileContext, before: FileSnapshot, content: Uint8Array): Promise<void> {
   await writeOver(path, content, async () => {
-    const { identity } = await lookAt(path);
+    const { identity } = await takeSnapshot(path);
     if (identity === before.identity) return;
-    const hint = `Nothing was written. Look at it and run the command again: ls -l ${shellWord(path)}`;
+    const hint = `Nothing was written. Look at it and run the command again: ls -l ${shellArg(path)}`;
     throw new Failure('refused', `the key file ${path} changed while it was worked on`, { hint });
   });
 }
 
-function missing(path: string): Failure {
+function keyFileMissing(path: string): Failure {
   return new Failure('key_file_missing', `there is no key file at ${path}`);
 }
 
@@ -125,8 +130,8 @@ const triesMax = 1000;
 
 /** `PATH.REASON-20261124T180102Z`, with -2, -3 … when that is taken; null when nothing is at `path`. */
 export function setAside(path: string, reason: string, nowMs: number): Promise<string | null> {
-  return onDisk(path, async () => {
-    const begun = await begunBefore(path, reason);
+  return onDiskAt(path, async () => {
+    const begun = await interruptedRename(path, reason);
     if (begun !== null) {
       await unlinkLinked(path, begun);
       await syncFolder(dirname(path));
@@ -142,12 +147,12 @@ export function setAside(path: string, reason: string, nowMs: number): Promise<s
       await syncFolder(dirname(path));
       return target;
     }
-    throw existsAlready(first, undefined);
+    throw existsAlreadyFailure(first, undefined);
   });
 }
 
 /** The other name that this very file has already; null when it has none. */
-async function begunBefore(path: string, reason: string): Promise<string | null> {
+async function interruptedRename(path: string, reason: string): Promise<string | null> {
   try {
     const { ino, dev, nlink } = await lstat(path, { bigint: true });
     if (nlink < 2n) return null;

@@ -97,7 +97,7 @@ async function start(
   who: string,
   isProven: boolean,
 ): Promise<StartedOperation | Failure> {
-  const { store, vault, clock, workers, author } = runner.ports;
+  const { store, vault, clock, workers, actor } = runner.ports;
   const before = await store.readOperation();
   if (before?.state === 'running') return alreadyRunning(before);
   const { switch: inForce } = await vault.refresh();
@@ -109,7 +109,7 @@ async function start(
   };
   if (!(await store.beginOperation(row, before))) return alreadyRunning(await store.readOperation());
   const { keyId, nextKeyId } = inForce;
-  const entry = { who, host: author.host, keyId, nextKeyId, mailboxId: null };
+  const entry = { who, host: actor.host, keyId, nextKeyId, mailboxId: null };
   await store.audit([{ ...entry, action: 'admin.operation_started', detail: kind }]);
   // Starting to disable needs a proof, completing it does not.
   return { ended: launch(runner, row, { who, isResumed: false, isGuarded: kind === 'disable' && !isProven }) };

@@ -28,7 +28,7 @@ export async function resumeOrphaned(runner: Runner): Promise<void> {
   const next = nextRow(row, ports, { ...record, steps, waiting: [] });
   if (!(await ports.store.beginOperation(next, row))) return;
   // The name in the row counts only when the sealed switch has the same one.
-  const who = view.switch.changedBy === row.by ? row.by : `ticketmaild@${ports.author.host}`;
+  const who = view.switch.changedBy === row.by ? row.by : `ticketmaild@${ports.actor.host}`;
   launch(runner, next, { who, isResumed: true, isGuarded: true });
 }
 

@@ -34,7 +34,7 @@ export type RunnerPorts = {
   readonly workers: WorkerIdentity;
   readonly clock: Clock;
   readonly log: Log;
-  readonly author: AuditActor;
+  readonly actor: AuditActor;
   /** The ports of one operation on the switch. */
   operation(observer: OperationObserver): OperationPorts;
 };
@@ -98,12 +98,12 @@ async function run(
   mode: RunMode,
   fields: { readonly operation: string; readonly by: string },
 ): Promise<OperationOutcome | Failure> {
-  const { vault, clock, log, author } = ports;
+  const { vault, clock, log, actor } = ports;
   const { kind } = row;
   const progress = createProgress(ports, stopping, row);
   const startedMs = clock.monotonicMs();
   const options = { force: false, waitMs: workersWaitMs, signal: kind === 'disable' ? graceOver : stopping };
-  const given = { ...ports.operation(progress.observer), actor: { who: mode.who, host: author.host } };
+  const given = { ...ports.operation(progress.observer), actor: { who: mode.who, host: actor.host } };
   const work = () => runWorkflow(kind, mode.isGuarded, given, options);
   const result = await (mode.isResumed ? retryWhileClaimed(clock, stopping, work) : work()).catch(asFailure);
   const fail = async (failure: Failure, unopened: OperationRecord['unopened']) => {
@@ -190,7 +190,7 @@ function createProgress({ store, clock }: RunnerPorts, stopping: AbortSignal, ro
     step: (step) => change({ steps: [...record.steps, step] }),
     // The page counts passwords in the table itself.
     passwords: () => undefined,
-    waiting: (lacking) => {
+    workersWithoutKey: (lacking) => {
       const waiting = lacking.map(({ host, pid }) => ({ host, pid }));
       if (JSON.stringify(waiting) !== JSON.stringify(record.waiting)) change({ waiting });
     },

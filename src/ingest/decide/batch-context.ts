@@ -17,7 +17,7 @@ export type BatchState = {
   /** The same mail in other mailboxes, where it has a ticket. */
   copiesOf(parsed: ParsedMessage): readonly (LookupMessage & { readonly ticket: LookupTicket })[];
   /** `kept`: it is in quarantine. null: not handled before. */
-  handledAs(identity: string): 'stored' | 'kept' | null;
+  handledAs(dedupKey: string): 'stored' | 'kept' | null;
   /** True for an address of this mailbox: another one of ours is somebody else here. */
   isOwn(address: string): boolean;
   /** True for an address of any mailbox of ours. */
@@ -28,7 +28,7 @@ export type BatchState = {
   /** A message that is going to be stored, with its ticket. */
   add(message: NewMessage, ticket: LookupTicket | null): void;
   /** A mail that is going to be quarantined. */
-  noteQuarantined(identity: string): void;
+  noteQuarantined(dedupKey: string): void;
   /** Tickets that continue that closed one, oldest first. */
   continuationsOf(ticketId: string): readonly LookupTicket[];
   /** `ticket` is going to continue the closed one of that id. */
@@ -44,8 +44,8 @@ export function batchState(known: LookupResult, maker: BatchContext): BatchState
   const messages = groups(known.messages, ({ messageId }) => messageId);
   const naming = groups(known.naming, ({ named }) => named);
   const sent = groups(known.sent, ({ address }) => address);
-  const handled = new Map(known.handled.map(({ identity, isQuarantined }) => [identity, isQuarantined]));
-  for (const { identity, isQuarantined } of known.handled) if (!isQuarantined) handled.set(identity, false);
+  const handled = new Map(known.handled.map(({ dedupKey, isQuarantined }) => [dedupKey, isQuarantined]));
+  for (const { dedupKey, isQuarantined } of known.handled) if (!isQuarantined) handled.set(dedupKey, false);
   const own = new Set(maker.addresses.map(withoutSubaddress));
   const later = new Map<string, LookupTicket>();
   const latest = (ticket: LookupTicket | null): LookupTicket | null => {
@@ -76,8 +76,8 @@ export function batchState(known: LookupResult, maker: BatchContext): BatchState
       sameAs(parsed).flatMap((other) =>
         other.ticket === null || other.mailboxId === maker.mailboxId ? [] : [{ ...other, ticket: other.ticket }],
       ),
-    handledAs: (identity) => {
-      const isQuarantined = handled.get(identity);
+    handledAs: (dedupKey) => {
+      const isQuarantined = handled.get(dedupKey);
       return isQuarantined === undefined ? null : isQuarantined ? 'kept' : 'stored';
     },
     isOwn,
@@ -97,8 +97,8 @@ export function batchState(known: LookupResult, maker: BatchContext): BatchState
       if (ticket !== null && participantKinds.includes(parsed.kind)) people.add(ticket.id, [from, ...recipients]);
       put(sent, from, { address: from, atMs: receivedAtMs - (receivedAtMs % minuteMs), count: 1 });
     },
-    noteQuarantined: (identity) => {
-      if (!handled.has(identity)) handled.set(identity, true);
+    noteQuarantined: (dedupKey) => {
+      if (!handled.has(dedupKey)) handled.set(dedupKey, true);
     },
     continuationsOf: (ticketId) => current(continuations.get(ticketId)).map(({ ticket }) => ticket),
     noteContinuation: (closedId, ticket) => put(continuations, closedId, { closedId, ticket }),

@@ -7,7 +7,7 @@
  */
 import { isFailure } from '../../errors.ts';
 import { withoutSubaddress } from '../../mail/thread/reply-token.ts';
-import type { StoredMessage } from '../fetch/store-files.ts';
+import type { StoredMessage } from '../fetch/fetched-message.ts';
 import type { Batch, LookupResult, MessageCopy } from '../model.ts';
 import type { IngestStore, Lease } from '../stores.ts';
 import type { BatchContext } from './batch-context.ts';

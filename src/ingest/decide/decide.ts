@@ -10,7 +10,7 @@
 import type { Address, ParsedMessage } from '../../mail/message.ts';
 import type { ThreadKeys } from '../../mail/thread/keys.ts';
 import { type Candidate, findTicket, neverOpensTicket, type ThreadRule } from '../../mail/thread/match.ts';
-import type { StoredMessage } from '../fetch/store-files.ts';
+import type { StoredMessage } from '../fetch/fetched-message.ts';
 import type {
   LookupResult,
   LookupTicket,
@@ -52,7 +52,7 @@ type Mail = {
   readonly threadKeys: ThreadKeys;
   readonly candidate: Candidate;
   readonly arrivedAtMs: number;
-  readonly place: Pick<NewOutcome, 'uid' | 'sizeBytes' | 'receivedAtMs' | 'raw' | 'actionPending' | 'identity'>;
+  readonly place: Pick<NewOutcome, 'uid' | 'sizeBytes' | 'receivedAtMs' | 'raw' | 'actionPending' | 'dedupKey'>;
 };
 
 const nothing = { ref: null, ticket: null, message: null, links: [], merges: [], answered: null, changes: [] };
@@ -65,12 +65,12 @@ export function decide(
 ): readonly Decision[] {
   const state = batchState(known, maker);
   return arrivals.map((arrival) =>
-    arrival.what === 'mail' ? decideMail(mailOf(arrival, state, maker), state, maker) : setAside(arrival),
+    arrival.what === 'parsed' ? decideMail(mailOf(arrival, state, maker), state, maker) : setAside(arrival),
   );
 }
 
-function mailOf(arrival: StoredMessage & { what: 'mail' }, state: BatchState, maker: BatchContext): Mail {
-  const { uid, sizeBytes, receivedAtMs, parsed, threadKeys, dedupKey: identity, raw } = arrival;
+function mailOf(arrival: StoredMessage & { what: 'parsed' }, state: BatchState, maker: BatchContext): Mail {
+  const { uid, sizeBytes, receivedAtMs, parsed, threadKeys, dedupKey, raw } = arrival;
   return {
     ...{ parsed, threadKeys },
     candidate: {
@@ -79,7 +79,7 @@ function mailOf(arrival: StoredMessage & { what: 'mail' }, state: BatchState, ma
       recipients: once(() => recipientsOf(parsed)),
     },
     arrivedAtMs: receivedAtMs ?? maker.nowMs,
-    place: { uid, sizeBytes, receivedAtMs, raw, actionPending: maker.hasPostAction, identity },
+    place: { uid, sizeBytes, receivedAtMs, raw, actionPending: maker.hasPostAction, dedupKey },
   };
 }
 
@@ -101,7 +101,7 @@ function decideMail(mail: Mail, state: BatchState, maker: BatchContext): Decisio
 function repeated(mail: Mail, state: BatchState): Decision | null {
   const twin = state.duplicateOf(mail.parsed);
   if (twin !== null) return duplicate(mail, twin.id, twin.ticket);
-  const handled = mail.place.identity === null ? null : state.handledAs(mail.place.identity);
+  const handled = mail.place.dedupKey === null ? null : state.handledAs(mail.place.dedupKey);
   if (handled === 'stored') return duplicate(mail, null, null);
   // Its source is in quarantine; what lies on the server is left alone, as that one is.
   return handled === 'kept' ? duplicate({ ...mail, place: { ...mail.place, actionPending: false } }, null, null) : null;
@@ -137,7 +137,7 @@ function kept(mail: Mail, state: BatchState, maker: BatchContext): Decision | nu
 }
 
 function quarantined({ place }: Mail, reason: QuarantineReason, state: BatchState): Decision {
-  if (place.identity !== null) state.noteQuarantined(place.identity);
+  if (place.dedupKey !== null) state.noteQuarantined(place.dedupKey);
   const outcome = {
     ...place,
     outcome: 'quarantined',
@@ -276,9 +276,9 @@ function requesterOf({ from, replyTo }: ParsedMessage): Address {
 }
 
 /** What is not stored as a message stays untouched on the server. */
-function setAside(arrival: Exclude<StoredMessage, { what: 'mail' }>): Decision {
+function setAside(arrival: Exclude<StoredMessage, { what: 'parsed' }>): Decision {
   const { uid, sizeBytes, receivedAtMs } = arrival;
-  const place = { uid, sizeBytes, receivedAtMs, actionPending: false, ticketId: null, messageId: null, identity: null };
+  const place = { uid, sizeBytes, receivedAtMs, actionPending: false, ticketId: null, messageId: null, dedupKey: null };
   const [outcome, reason, raw] =
     arrival.what === 'vanished'
       ? (['vanished', null, null] as const)

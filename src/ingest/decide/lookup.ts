@@ -2,7 +2,7 @@
 
 import { canParticipate } from '../../mail/thread/match.ts';
 import { tokenInMessageId } from '../../mail/thread/reply-token.ts';
-import type { StoredMessage } from '../fetch/store-files.ts';
+import type { StoredMessage } from '../fetch/fetched-message.ts';
 import type { LookupRequest } from '../model.ts';
 import type { BatchContext } from './batch-context.ts';
 import { senderSpan } from './loop-protection.ts';
@@ -10,7 +10,7 @@ import { closedBefore } from './ticket-relations.ts';
 
 export function lookupRequestFor(arrivals: readonly StoredMessage[], maker: BatchContext): LookupRequest {
   const mails = arrivals.flatMap((arrival) => {
-    if (arrival.what !== 'mail') return [];
+    if (arrival.what !== 'parsed') return [];
     const { parsed, threadKeys, dedupKey, receivedAtMs } = arrival;
     return [{ parsed, threadKeys, dedupKey, arrivedAtMs: receivedAtMs ?? maker.nowMs }];
   });
@@ -33,7 +33,7 @@ export function lookupRequestFor(arrivals: readonly StoredMessage[], maker: Batc
     messageIds: [...new Set(ids)],
     refs: [...new Set([...tokens.map(({ ref }) => ref), ...mentions])],
     claims: [...new Map(tags.map((claim) => [`${claim.ref} ${claim.address}`, claim])).values()],
-    identities: mails.map(({ dedupKey }) => dedupKey),
+    dedupKeys: mails.map(({ dedupKey }) => dedupKey),
     senders: senderSpan(mails, maker),
     closedBeforeMs: closedBefore(
       mails.map(({ arrivedAtMs }) => arrivedAtMs),

@@ -1,25 +1,33 @@
 /**
- * Cuts what is to be fetched into windows bounded by count and by bytes, so that memory does not grow with the
- * mailbox and one transaction stays small. Pure.
+ * Batches: cuts what is to be fetched into groups bounded by count and by bytes, so that memory does not grow with the
+ * mailbox and a transaction stays small. Pure.
  */
 
-export type WindowBounds = { readonly messagesMax: number; readonly bytesMax: number };
+export type BatchBounds = { readonly messagesMax: number; readonly bytesMax: number };
 
-/** Windows in order. What is larger than `bytesMax` is a window of its own. */
-export function windowsOf<T extends { readonly sizeBytes: number }>(
+export type FetchLimits = {
+  /** A larger message is quarantined, and only its header is fetched. */
+  readonly messageBytesMax: number;
+  readonly batch: BatchBounds;
+  /** Time limit of one fetch, beside the time that its bytes take at the slowest rate accepted. */
+  readonly batchTimeoutMs: number;
+};
+
+/** Batches in order. A message larger than `bytesMax` is a batch of its own. */
+export function batchesOf<T extends { readonly sizeBytes: number }>(
   all: readonly T[],
-  bounds: WindowBounds,
+  bounds: BatchBounds,
 ): readonly (readonly T[])[] {
-  const windows: T[][] = [];
+  const batches: T[][] = [];
   let bytes = 0;
   for (const message of all) {
-    const open = windows.at(-1);
+    const open = batches.at(-1);
     const fits = open !== undefined && open.length < bounds.messagesMax && bytes + message.sizeBytes <= bounds.bytesMax;
     if (fits) open.push(message);
-    else windows.push([message]);
+    else batches.push([message]);
     bytes = fits ? bytes + message.sizeBytes : message.sizeBytes;
   }
-  return windows;
+  return batches;
 }
 
 /** Pieces of at most `size`, in order. */
@@ -27,4 +35,9 @@ export function chunksOf<T>(all: readonly T[], size: number): readonly (readonly
   return Array.from({ length: Math.ceil(all.length / size) }, (_, index) =>
     all.slice(index * size, (index + 1) * size),
   );
+}
+
+/** Announced sizes, added up. */
+export function bytesOf(messages: readonly { readonly sizeBytes: number }[]): number {
+  return messages.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
 }

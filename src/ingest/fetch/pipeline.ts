@@ -24,7 +24,7 @@ import type { Clock } from '../../async/clock.ts';
 import { createGate, type Gate, prefetch, rejectionObservedLater } from '../../async/prefetch.ts';
 import { Failure } from '../../errors.ts';
 import { type EventName, events } from '../../events.ts';
-import { messageIdIn } from '../../mail/mime/structured-fields.ts';
+import { messageIdIn } from '../../mail/fallback-message.ts';
 import { batchContextOf } from '../decide/batch-context.ts';
 import { commitMessages } from '../decide/commit.ts';
 import type { Decision } from '../decide/decide.ts';
@@ -183,7 +183,7 @@ async function* sizeChunks(context: FetchContext, uids: readonly number[]): Asyn
     if (listed === null) {
       isolation.attempt = noAttempt;
       const message = `The server listed ${request.length} messages and then knows none of them.`;
-      throw new Failure('server_nonsense', message);
+      throw new Failure('server_protocol_error', message);
     }
     yield sized(request, listed, limits.messageBytesMax);
   }
@@ -274,7 +274,7 @@ async function* fetchBatches(
   let areSizesTrue = true;
   for await (const chunk of chunks) {
     for (let left = chunk; left.length > 0; ) {
-      const batch = areSizesTrue ? (batchesOf(left, limits.batch)[0] ?? []) : left.slice(0, 1);
+      const batch: readonly SizedMessage[] = areSizesTrue ? (batchesOf(left, limits.batch)[0] ?? []) : left.slice(0, 1);
       const passesGate = !areSizesTrue || isLarge(batch, limits);
       if ((passesGate && !(await gate.enter())) || stop.aborted) return;
       isolation.attempt = { ...isolation.attempt, requested: batch };

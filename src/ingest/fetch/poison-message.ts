@@ -1,220 +1,207 @@
 /**
- * What a visit does otherwise after one that broke at a mail, or at what was to be done on the server.
+ * Poison-message isolation: after a failed fetch, messages are fetched one UID at a time until the bad one is known,
+ * which is then quarantined.
  *
- * When a fetch fails, the next visit is careful: up to the last mail that was asked for they are fetched one by one,
- * and nothing goes on beside, so that those before the bad one are stored and the bad one is known. That one is given up
- * when it has failed alone in three visits in a row, in the third of them just after another mail of the folder came in
- * the same session: a server that is ill delivers neither. A line that is too slow is given more time instead. Kept in
- * memory: a restart only begins the search anew.
+ * A mailbox is in one of these states, from one poll to the next:
+ *
+ * - `normal`: messages are fetched in batches, and the next batch while this one is processed.
+ * - `one-by-one`: a fetch of several messages failed. Up to `lastUid` every message is fetched alone and nothing runs
+ *   beside it, so that the messages before the bad one are committed and the next failure identifies it.
+ * - `slow`: the fetch of `uid` alone exceeded its time limit, `timeouts` times in a row. Each attempt gets twice the
+ *   time of the attempt before, up to 16 times the limit. A slow message is never given up.
+ * - `suspect`: the fetch of `uid` alone failed once.
+ * - `confirm`: the fetch of `uid` alone failed twice in a row. The next attempt first fetches a control message, another
+ *   message of the folder, in the same session. If the control message arrives and `uid` fails again, `uid` is given up.
+ *   If the control message fails too, the server is at fault: the state is `suspect` again, and the next confirmation
+ *   uses another control message.
+ *
+ * In every state but `normal`, messages up to `lastUid` are fetched one by one. A state ends when all new messages were
+ * fetched, when the cursor has passed `lastUid`, and when the folder starts another epoch. States are kept in memory: a
+ * restart begins with `normal`, which only repeats the search. The functions are pure; pipeline.ts applies them.
  */
 import { type FailureCode, isFailure } from '../../errors.ts';
 import type { Cursor } from '../model.ts';
-import type { Listed } from '../ports.ts';
+import type { ListedMessage } from '../ports.ts';
 import { chunksOf } from './batches.ts';
 
-/** How a fetch may fail because of one mail. `server_busy` is no such thing, nor is what fails before the listing. */
-const fetchCodes: readonly FailureCode[] = [
-  ...(['connection_lost', 'server_refused', 'server_nonsense', 'server_timeout'] as const),
-  // What the library takes for impossible may be in one mail alone.
-  'unexpected',
-];
-/** How an action breaks the session; a refusal that leaves it open is not among them. */
-const breakingCodes: readonly FailureCode[] = [...fetchCodes, 'server_busy'];
-/** The try after so many failures in a row is the last. */
-const aloneMax = 2;
-const doublingsMax = 4;
+type OneByOne = { readonly folderEpoch: number; readonly lastUid: number };
+/** `controlsTried`: control messages that were fetched in vain, so that the next confirmation takes another one. */
+type Suspected = OneByOne & { readonly uid: number; readonly controlsTried: number };
 
-/** What is known of a folder at which a fetch failed. */
-type Doubt = {
-  readonly numbering: number;
-  /** Up to this UID mails are fetched one by one. */
-  readonly end: number;
-  /** The one at which a careful visit failed; null: none yet. */
-  readonly uid: number | null;
-  /** How often in a row it failed alone. */
-  readonly alone: number;
-  /** How often in a row it was too slow. */
-  readonly late: number;
-  /** How many other mails were tried in vain. */
-  readonly others: number;
+export type IsolationState =
+  | { readonly state: 'normal' }
+  | (OneByOne & { readonly state: 'one-by-one' })
+  | (Suspected & { readonly state: 'slow'; readonly timeouts: number })
+  | (Suspected & { readonly state: 'suspect' })
+  | (Suspected & { readonly state: 'confirm' });
+
+/** The fetch in progress, or the one that failed. */
+export type FetchAttempt = {
+  /** The messages that the server was asked for; none while the pipeline itself rejects an answer. */
+  readonly requested: readonly ListedMessage[];
+  /** The control message of a confirmation. `pending` after its own fetch failed; `absent`: gone, or without content. */
+  readonly control: 'none' | 'pending' | 'absent' | 'delivered';
+  /** The answer exceeded the time limit. */
+  readonly isTooSlow: boolean;
 };
 
-/** For one round. */
-export interface Narrowing {
-  /** One thing at a time, for now. */
-  readonly isCareful: boolean;
-  /** What is to be done on the server comes after all mails: it broke the session before them the last time. */
-  readonly actsLast: boolean;
-  /** The listing is to begin above this UID. */
-  readonly listFrom: number;
-  /** Of what was listed, the new mails. */
-  newOf(listed: readonly number[]): readonly number[];
-  /** What is asked for at once, at most `atOnce`. */
-  pieces(uids: readonly number[], atOnce: number): readonly (readonly number[])[];
-  /** How many times longer than usual a mail may take. */
-  patienceFor(uid: number): number;
-  /** Another mail, that is to be fetched just before `piece`; null: none, as usual. */
-  otherFor(piece: readonly number[]): number | null;
-  /** The other one is asked for; it came. */
-  asksOther(): void;
-  otherCame(): void;
-  /** These are asked for now; none: what is thrown from now on is our own verdict. */
-  asks(mails: readonly Listed[]): void;
-  /** What was asked for flows, and is too slow. */
-  isLate(): void;
-  /** Notes what ended the arrivals. The mail that is given up; null: none, and the round fails. */
-  failed(error: unknown): Listed | null;
-  /** An action failed. */
-  actionFailed(error: unknown): void;
-  /** All that is new has come. */
-  passed(): void;
-  /** A mail was given up: the session has done its part. */
-  readonly isSpent: boolean;
-  /** The next visit goes another way than this one. */
-  readonly isSetBack: boolean;
+export const normal: IsolationState = { state: 'normal' };
+export const noAttempt: FetchAttempt = { requested: [], control: 'none', isTooSlow: false };
+
+const doublingsMax = 4;
+
+/** The state in which a round begins at `cursor`, given the one that the round before has left. */
+export function stateAt(left: IsolationState, cursor: Cursor): IsolationState {
+  if (left.state === 'normal') return normal;
+  return left.folderEpoch !== cursor.folderEpoch || left.lastUid <= cursor.uid ? normal : left;
 }
 
-export interface Narrowings {
-  /** For a round from `cursor` on. */
-  of(mailboxId: string, cursor: Cursor): Narrowing;
+/** True while messages are fetched one by one: neither prefetch nor post-actions run beside the fetch. */
+export function isOneByOne(state: IsolationState, { requested }: FetchAttempt): boolean {
+  return state.state !== 'normal' && (requested[0]?.uid ?? 0) <= state.lastUid;
 }
 
-export function createNarrowings(): Narrowings {
-  const doubts = new Map<string, Doubt>();
-  const broken = new Set<string>();
-  return {
-    of: (mailboxId, cursor) => {
-      // Once: where the arrivals fail as well, each has its turn.
-      const actsLast = broken.delete(mailboxId);
-      const keep = (doubt: Doubt | null) => {
-        if (doubt === null) doubts.delete(mailboxId);
-        else doubts.set(mailboxId, doubt);
-      };
-      const kept = doubts.get(mailboxId);
-      const isOver = kept === undefined || kept.numbering !== cursor.uidValidity || kept.end <= cursor.uid;
-      if (isOver) keep(null);
-      return new Round(isOver ? null : kept, cursor, actsLast, { keep, broke: () => void broken.add(mailboxId) });
-    },
-  };
+/** UIDs that are requested together: single ones up to `lastUid`, then at most `atOnce`. */
+export function requestsOf(
+  state: IsolationState,
+  uids: readonly number[],
+  atOnce: number,
+): readonly (readonly number[])[] {
+  if (state.state === 'normal') return chunksOf(uids, atOnce);
+  const { lastUid } = state;
+  const single = uids.filter((uid) => uid <= lastUid).map((uid) => [uid]);
+  return [
+    ...single,
+    ...chunksOf(
+      uids.filter((uid) => uid > lastUid),
+      atOnce,
+    ),
+  ];
 }
 
-type Notes = { readonly keep: (doubt: Doubt | null) => void; readonly broke: () => void };
-
-class Round implements Narrowing {
-  readonly #doubt: Doubt | null;
-  readonly #cursor: Cursor;
-  readonly #notes: Notes;
-  readonly actsLast: boolean;
-  isSpent = false;
-  isSetBack = false;
-  #listed: readonly number[] = [];
-  #asked: readonly Listed[] = [];
-  #other: 'none' | 'asked' | 'absent' | 'came' = 'none';
-  #isLate = false;
-
-  constructor(doubt: Doubt | null, cursor: Cursor, actsLast: boolean, notes: Notes) {
-    this.#doubt = doubt;
-    this.#cursor = cursor;
-    this.actsLast = actsLast;
-    this.#notes = notes;
-  }
-
-  get isCareful(): boolean {
-    return this.#doubt !== null && (this.#asked[0]?.uid ?? 0) <= this.#doubt.end;
-  }
-
-  get listFrom(): number {
-    return this.#isLastTry ? 0 : this.#cursor.uid;
-  }
-
-  newOf(listed: readonly number[]): readonly number[] {
-    if (!this.#isLastTry) return listed;
-    this.#listed = listed;
-    return listed.filter((uid) => uid > this.#cursor.uid);
-  }
-
-  pieces(uids: readonly number[], atOnce: number): readonly (readonly number[])[] {
-    const end = this.#doubt?.end ?? 0;
-    return [...uids.filter((uid) => uid <= end).map((uid) => [uid]), ...chunksOf(above(uids, end), atOnce)];
-  }
-
-  patienceFor(uid: number): number {
-    return this.#doubt?.uid === uid ? 2 ** Math.min(this.#doubt.late, doublingsMax) : 1;
-  }
-
-  otherFor(piece: readonly number[]): number | null {
-    if (!this.#isLastTry || this.#doubt === null || piece[0] !== this.#doubt.uid) return null;
-    return otherOf(
-      this.#listed.filter((uid) => uid !== piece[0]),
-      this.#doubt.others,
-    );
-  }
-
-  asksOther(): void {
-    this.#other = 'asked';
-  }
-
-  otherCame(): void {
-    this.#other = 'came';
-  }
-
-  asks(mails: readonly Listed[]): void {
-    if (this.#other === 'asked') this.#other = 'absent';
-    this.#asked = mails;
-  }
-
-  isLate(): void {
-    this.#isLate = true;
-  }
-
-  failed(error: unknown): Listed | null {
-    const [first] = this.#asked;
-    const last = this.#asked.at(-1);
-    if (first === undefined || last === undefined || !isFailure(error, ...fetchCodes)) return null;
-    this.isSetBack = true;
-    const end = Math.max(last.uid, this.#doubt?.end ?? 0);
-    const found: Doubt = { numbering: this.#cursor.uidValidity, end, uid: null, alone: 0, late: 0, others: 0 };
-    const isAlone = this.isCareful && this.#asked.length === 1;
-    if (isAlone && this.#other === 'came' && !this.#isLate) {
-      this.isSpent = true;
-      this.#notes.keep(end > first.uid ? found : null);
-      return first;
-    }
-    const before = this.#doubt?.uid === first.uid ? this.#doubt : { ...found, uid: first.uid };
-    this.#notes.keep(isAlone ? { ...this.#after(before), end } : found);
-    return null;
-  }
-
-  actionFailed(error: unknown): void {
-    if (!isFailure(error, ...breakingCodes)) return;
-    this.#notes.broke();
-    this.isSetBack ||= !this.actsLast;
-  }
-
-  passed(): void {
-    if (!this.isSpent) this.#notes.keep(null);
-  }
-
-  get #isLastTry(): boolean {
-    return this.#doubt !== null && this.#doubt.alone >= aloneMax;
-  }
-
-  #after(before: Doubt): Doubt {
-    const { alone, late, others } = before;
-    // Before another one is tried, this one is: it may be the other that is bad.
-    if (this.#other === 'asked') return { ...before, alone: aloneMax - 1, others: others + 1 };
-    if (this.#isLate) return { ...before, alone: 0, late: late + 1 };
-    const isOtherAbsent = this.#other === 'absent';
-    return { ...before, alone: Math.min(alone + 1, aloneMax), late: 0, others: others + (isOtherAbsent ? 1 : 0) };
-  }
+/** How many times the usual time limit these messages have. */
+export function patienceFor(state: IsolationState, [first, ...more]: readonly ListedMessage[]): number {
+  const isSlow = state.state === 'slow' && more.length === 0 && first?.uid === state.uid;
+  return isSlow ? 2 ** Math.min(state.timeouts, doublingsMax) : 1;
 }
 
-function above(uids: readonly number[], end: number): readonly number[] {
-  return end === 0 ? uids : uids.filter((uid) => uid > end);
+/** The control message to fetch before `request`; null: none. `present`: all UIDs of the folder. */
+export function controlFor(
+  state: IsolationState,
+  request: readonly number[],
+  present: readonly number[],
+): number | null {
+  if (state.state !== 'confirm' || request[0] !== state.uid) return null;
+  return alternating(
+    present.filter((uid) => uid !== state.uid),
+    state.controlsTried,
+  );
 }
 
-/** The newest, the oldest, the newest but one and so on, time after time. */
-function otherOf(uids: readonly number[], times: number): number | null {
+/** The newest, the oldest, the newest but one and so on, then from the beginning. */
+function alternating(uids: readonly number[], times: number): number | null {
   const at = times % Math.max(1, uids.length);
   return uids.at(at % 2 === 0 ? -1 - at / 2 : (at - 1) / 2) ?? null;
+}
+
+/** How a fetch may fail because of one message. `server_busy` is not among them, nor is anything before the listing. */
+const fetchFailures: readonly FailureCode[] = [
+  ...(['connection_lost', 'server_refused', 'server_protocol_error', 'server_timeout'] as const),
+  // The IMAP library may fail at the content of one message.
+  'unexpected',
+];
+
+/** True for a failure that one message may have caused. */
+export function isFetchFailure(error: unknown): boolean {
+  return isFailure(error, ...fetchFailures);
+}
+
+/** True for a post-action that ended the session. A refusal leaves the session open. */
+export function breaksSession(error: unknown): boolean {
+  return isFailure(error, ...fetchFailures, 'server_busy');
+}
+
+/** The message that is given up because the attempt failed; null: none. */
+export function messageToGiveUp(state: IsolationState, attempt: FetchAttempt): ListedMessage | null {
+  const [first] = attempt.requested;
+  if (first === undefined || !isAlone(state, attempt) || state.state !== 'confirm' || state.uid !== first.uid)
+    return null;
+  return attempt.control === 'delivered' && !attempt.isTooSlow ? first : null;
+}
+
+/** The state after the attempt failed. */
+export function afterFetchFailure(state: IsolationState, attempt: FetchAttempt, folderEpoch: number): IsolationState {
+  const [first] = attempt.requested;
+  const last = attempt.requested.at(-1);
+  if (first === undefined || last === undefined) return state;
+  const range = { folderEpoch, lastUid: Math.max(last.uid, state.state === 'normal' ? 0 : state.lastUid) };
+  if (messageToGiveUp(state, attempt) !== null)
+    return range.lastUid > first.uid ? { state: 'one-by-one', ...range } : normal;
+  if (!isAlone(state, attempt)) return { state: 'one-by-one', ...range };
+  return suspectedAfter(state, attempt, { ...range, uid: first.uid });
+}
+
+function isAlone(state: IsolationState, attempt: FetchAttempt): boolean {
+  return attempt.requested.length === 1 && isOneByOne(state, attempt);
+}
+
+/** The state after `found.uid` failed alone. */
+function suspectedAfter(
+  state: IsolationState,
+  { control, isTooSlow }: FetchAttempt,
+  found: OneByOne & { readonly uid: number },
+): IsolationState {
+  const before = 'uid' in state && state.uid === found.uid ? state : null;
+  const suspected = { ...found, controlsTried: before?.controlsTried ?? 0 };
+  // The message is tried again before the next control message: the control message may be the bad one.
+  if (control === 'pending') return { state: 'suspect', ...suspected, controlsTried: suspected.controlsTried + 1 };
+  if (isTooSlow) return { state: 'slow', ...suspected, timeouts: before?.state === 'slow' ? before.timeouts + 1 : 1 };
+  const controlsTried = suspected.controlsTried + (control === 'absent' ? 1 : 0);
+  const isRepeated = before?.state === 'suspect' || before?.state === 'confirm';
+  return { state: isRepeated ? 'confirm' : 'suspect', ...suspected, controlsTried };
+}
+
+/** Isolation in one round: the state it began in and what it does now. Only pipeline.ts writes to it. */
+export type Isolation = {
+  readonly state: IsolationState;
+  readonly cursor: Cursor;
+  /** Post-actions run after the last fetch: in the round before, they broke the session ahead of the first one. */
+  readonly runsPostActionsLast: boolean;
+  attempt: FetchAttempt;
+  /** UIDs from which a control message is chosen; listed in `confirm` only. */
+  present: readonly number[];
+  /** A message was given up. The session is not used any more. */
+  hasGivenUp: boolean;
+  /** The next poll proceeds in another way, so that it may pass what ended this one. */
+  changesCourse: boolean;
+  /** Sets the state for the next round. */
+  readonly leave: (state: IsolationState) => void;
+  /** Makes the next round run its post-actions last. */
+  readonly deferPostActions: () => void;
+};
+
+/** The isolation states of all mailboxes. */
+export interface IsolationStates {
+  begin(mailboxId: string, cursor: Cursor): Isolation;
+}
+
+export function createIsolationStates(): IsolationStates {
+  const states = new Map<string, IsolationState>();
+  const deferred = new Set<string>();
+  return {
+    begin(mailboxId, cursor) {
+      const leave = (state: IsolationState): void => {
+        if (state.state === 'normal') states.delete(mailboxId);
+        else states.set(mailboxId, state);
+      };
+      const state = stateAt(states.get(mailboxId) ?? normal, cursor);
+      leave(state);
+      return {
+        ...{ state, cursor, attempt: noAttempt, present: [], hasGivenUp: false, changesCourse: false, leave },
+        // For one round: where the fetch fails as well, each of the two is first in turn.
+        runsPostActionsLast: deferred.delete(mailboxId),
+        deferPostActions: () => void deferred.add(mailboxId),
+      };
+    },
+  };
 }

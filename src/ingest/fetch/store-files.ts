@@ -1,52 +1,45 @@
 /**
- * Brings the files of a window to the disk, before any row names them: attachments as blobs, raw sources in a segment.
+ * Durable files before rows: writes the files of a batch, attachments as blobs and raw sources in a segment.
  *
- * When a window comes out of here both are synced, and the memory that held them is gone: they consume it. What a crash leaves
- * behind then is a file that nobody names; housekeeping removes it. A duplicate's source is kept for nothing, which is
- * the price of writing the files while the window before is still being committed.
+ * All files of a batch are synced when it is yielded, and the memory that held them is released. After a crash, files that
+ * no row names are left behind; retention removes them. The source of a duplicate is written in vain: that is the price
+ * of writing files while the batch before is committed.
  */
-
-import type { KeptRaw, RawPlace } from '../model.ts';
+import type { RawLocation, StoredSource } from '../model.ts';
 import type { Blobs, RawSources } from '../ports.ts';
-import type { Arrival, RawSource } from './pipeline.ts';
+import type { CompressedSource, FetchedMessage, StoredMessage } from './fetched-message.ts';
 
-/** An arrival whose files are on the disk. The bytes of its attachments are gone from memory. */
-export type Kept = Arrival<KeptRaw>;
+type FileStores = { readonly blobs: Blobs; readonly raw: RawSources };
 
-/** Windows of kept arrivals, in order. */
-export async function* keepFiles(
-  windows: AsyncIterable<readonly Arrival[]>,
-  ports: { readonly blobs: Blobs; readonly raw: RawSources },
-): AsyncGenerator<readonly Kept[]> {
-  for await (const window of windows) yield await keepWindow(window, ports);
+/** The same batches, in order, with their files on disk. */
+export async function* storeFiles(
+  batches: AsyncIterable<readonly FetchedMessage[]>,
+  stores: FileStores,
+): AsyncGenerator<readonly StoredMessage[]> {
+  for await (const batch of batches) yield await storeBatch(batch, stores);
 }
 
-async function keepWindow(
-  window: readonly Arrival[],
-  ports: { readonly blobs: Blobs; readonly raw: RawSources },
-): Promise<readonly Kept[]> {
-  const attachments = window.flatMap((arrival) => (arrival.what === 'mail' ? arrival.parsed.attachments : []));
-  const sources = window.flatMap((arrival) => sourceOf(arrival) ?? []);
-  const [places] = await Promise.all([
-    ports.raw.append(sources.map(({ compressed }) => compressed)),
-    ports.blobs.write(attachments),
+async function storeBatch(batch: readonly FetchedMessage[], stores: FileStores): Promise<readonly StoredMessage[]> {
+  const attachments = batch.flatMap((message) => (message.what === 'parsed' ? message.parsed.attachments : []));
+  const sources = batch.flatMap((message) => (message.what === 'vanished' ? [] : (message.raw ?? [])));
+  const [locations] = await Promise.all([
+    stores.raw.append(sources.map(({ compressed }) => compressed)),
+    stores.blobs.write(attachments),
   ]);
-  const placeOf = new Map(sources.map((source, index) => [source, places[index]]));
-  return window.map((arrival) => asKept(arrival, placeOf));
+  const located = new Map(sources.map((source, index) => [source, locations[index]]));
+  return batch.map((message) => withLocation(message, located));
 }
 
-function sourceOf(arrival: Arrival): RawSource | null {
-  return arrival.what === 'vanished' ? null : arrival.raw;
+type Located = ReadonlyMap<CompressedSource, RawLocation | undefined>;
+
+function withLocation(message: FetchedMessage, located: Located): StoredMessage {
+  if (message.what === 'vanished') return message;
+  if (message.what === 'parsed') return { ...message, raw: storedSource(message.raw, located) };
+  return { ...message, raw: message.raw === null ? null : storedSource(message.raw, located) };
 }
 
-function asKept(arrival: Arrival, placeOf: ReadonlyMap<RawSource, RawPlace | undefined>): Kept {
-  if (arrival.what === 'vanished') return arrival;
-  if (arrival.what === 'mail') return { ...arrival, raw: keptRaw(arrival.raw, placeOf) };
-  return { ...arrival, raw: arrival.raw === null ? null : keptRaw(arrival.raw, placeOf) };
-}
-
-function keptRaw(source: RawSource, placeOf: ReadonlyMap<RawSource, RawPlace | undefined>): KeptRaw {
-  const place = placeOf.get(source);
-  if (place === undefined) throw new Error('a raw source was appended and has no place');
-  return { ...place, sha256: source.sha256 };
+function storedSource(source: CompressedSource, located: Located): StoredSource {
+  const location = located.get(source);
+  if (location === undefined) throw new Error('a raw source was appended and has no location');
+  return { ...location, sha256: source.sha256 };
 }

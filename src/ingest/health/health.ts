@@ -1,74 +1,77 @@
 /**
- * What the daemon knows about itself: told by the loop as it happens, and put together when somebody asks.
+ * Health and readiness of this worker: recorded by the scheduler as things happen, put together as a value on request.
  *
- * It is ready when database, disk and scheduler are ok, no key is wanting, and not every active mailbox fails or waits: one
- * bad mailbox is shown, and does not make the whole not ready, nor does a key file that vanished while the keys are in
- * memory. Mailboxes and quarantine are read from the database when somebody asks.
+ * It is ready when database, disk and scheduler are ok, no key is missing, and not every active mailbox fails or waits.
+ * One bad mailbox is shown and does not make the worker unready; neither does a key file that vanished while the keys are
+ * in memory. Mailboxes and quarantine are read from the database on request.
  */
-
 import type { Clock } from '../../async/clock.ts';
 import { type Failure, isFailure } from '../../errors.ts';
 import { isoTime } from '../../text/time.ts';
 import { type Server, serverKey } from '../model.ts';
-import { createLooks, createRenumberings, type Looks, type Renumberings } from '../poll/cursor.ts';
+import {
+  createFolderChecks,
+  createUidValidityChanges,
+  type FolderChecks,
+  type UidValidityChanges,
+} from '../poll/folder-changes.ts';
 import type { DatabaseHealth, QuarantineReader } from '../ports.ts';
 import type { Check, EncryptionChecks, Readiness, ServerCheck } from '../readiness.ts';
 import type { MailboxStore } from '../stores.ts';
-import { createCertificates, createDatabaseCheck, okSince, type Turning, turning } from './checks.ts';
-import { type MailboxFacts, mailboxChecks, noMailboxes, type Trouble } from './mailbox-checks.ts';
+import { createCertificates, createDatabaseCheck, okSince } from './checks.ts';
+import { type MailboxFacts, type MailboxTrouble, mailboxChecks, noMailboxes } from './mailbox-checks.ts';
+import { createSchedulerLiveness, type SchedulerLiveness } from './scheduler-liveness.ts';
 
-/** What the loop tells. */
-export interface Vitals {
-  readonly turning: Turning;
-  /** null: the database answered. True when that is news. */
-  database(failure: Failure | null): boolean;
-  /** How long the database took to answer a small question. */
-  answered(ms: number): void;
-  /** How far this machine's clock is ahead of the database's. */
-  clockOffset(ms: number): void;
-  /** How the last visit to a mailbox went here; null: well. It counts even when it could not be written down. */
-  visited(mailboxId: string, failure: Failure | null): void;
-  readonly renumberings: Renumberings;
-  readonly looks: Looks;
-  /** When the certificate that a mail server has just shown ends. */
-  certificate(host: string, port: number, endsAtMs: number): void;
+/** Where the scheduler and the polls record what happens. */
+export interface HealthRecorder {
+  readonly liveness: SchedulerLiveness;
+  /** null: the database answered. Returns true when that is worth a log line. */
+  recordDatabase(failure: Failure | null): boolean;
+  recordDatabasePing(ms: number): void;
+  /** Offset of this machine's clock from the database's; positive when ahead. */
+  recordClockOffset(ms: number): void;
+  /** null: the poll succeeded. A failure counts even when it could not be stored. */
+  recordPoll(mailboxId: string, failure: Failure | null): void;
+  readonly uidValidityChanges: UidValidityChanges;
+  readonly folderChecks: FolderChecks;
+  /** A mail server presented a certificate with this notAfter. */
+  recordCertificate(host: string, port: number, endsAtMs: number): void;
 }
 
 export type HealthPorts = {
   readonly clock: Clock;
   readonly store: Pick<MailboxStore, 'listMailboxes'> & QuarantineReader & Pick<DatabaseHealth, 'pool'>;
   readonly encryption: () => EncryptionChecks;
-  /** What others know, at the time of asking. */
-  readonly beside: () => Pick<Readiness['checks'], 'config' | 'disk' | 'workers' | 'push'> & {
+  /** The checks of other parts, read on request. */
+  readonly beside: () => Pick<Readiness['checks'], 'config' | 'disk' | 'workers' | 'idle'> & {
     readonly worker: Readiness['worker'];
-    /** Servers that are left alone. */
-    readonly held: readonly ServerCheck[];
-    readonly visits: number;
+    readonly openCircuits: readonly ServerCheck[];
+    readonly polls: number;
     readonly due: number;
     readonly dueMs: number;
-    readonly isPushed: (mailboxId: string) => boolean;
-    readonly loginRefusalsMax: number;
+    readonly isIdling: (mailboxId: string) => boolean;
+    readonly loginFailuresMax: number;
   };
 };
 
-export interface Health extends Vitals {
+export interface Health extends HealthRecorder {
   readiness(): Promise<Readiness>;
   /** False while this machine's clock is far from the database's, or they were not compared yet. */
   isClockRight(): boolean;
-  /** What keeps the daemon from its work, without asking the database; null: nothing. */
+  /** What keeps the worker from being ready, without a database query; null: nothing. */
   obstacle(): string | null;
 }
 
 const clockOffsetMsMax = 10_000;
 
-/** On the monotonic clock. */
-type SeenTrouble = Trouble;
+/** Times on the monotonic clock. */
+type MonotonicTrouble = MailboxTrouble;
 
 export function createHealth(ports: HealthPorts): Health {
   const { clock, store } = ports;
-  const turns = turning(clock);
-  const renumberings = createRenumberings(clock);
-  const troubles = new Map<string, SeenTrouble>();
+  const liveness = createSchedulerLiveness(clock);
+  const uidValidityChanges = createUidValidityChanges(clock);
+  const troubles = new Map<string, MonotonicTrouble>();
   const certificates = createCertificates(clock);
   const database = createDatabaseCheck(clock);
   let clockCheck: Readiness['checks']['clock'] = { ...unknown('not compared yet'), offset_ms: null };
@@ -76,129 +79,130 @@ export function createHealth(ports: HealthPorts): Health {
   const databaseNowMs = () => clock.nowMs() - (clockCheck.offset_ms ?? 0);
 
   return {
-    turning: turns,
-    renumberings,
-    looks: createLooks(clock),
-    database: database.tell,
-    answered: database.answered,
-    clockOffset: (ms) => {
+    liveness,
+    uidValidityChanges,
+    folderChecks: createFolderChecks(clock),
+    recordDatabase: database.record,
+    recordDatabasePing: database.recordPing,
+    recordClockOffset: (ms) => {
       clockCheck = clockCheckOf(ms, clockCheck, clock.nowMs());
     },
-    visited: (mailboxId, failure) => {
+    recordPoll: (mailboxId, failure) => {
       if (failure === null) return void troubles.delete(mailboxId);
       const atMs = clock.monotonicMs();
       troubles.set(mailboxId, { failure, sinceMs: troubles.get(mailboxId)?.sinceMs ?? atMs, atMs });
     },
-    certificate: certificates.note,
+    recordCertificate: certificates.record,
     isClockRight: () => clockCheck.status === 'ok',
     obstacle: () => {
-      const wrong = [database.check(), ports.beside().disk, turns.check()].find((check) => check.status === 'failing');
-      const { wants, vault } = ports.encryption();
-      return wrong?.reason ?? (wants ? vault.reason : null);
+      const checks = [database.check(), ports.beside().disk, liveness.check()];
+      const { needsKey, vault } = ports.encryption();
+      return checks.find(({ status }) => status === 'failing')?.reason ?? (needsKey ? vault.reason : null);
     },
     readiness: async () => {
-      const { wants, ...vaultAndSwitch } = ports.encryption();
+      const { needsKey, ...vaultAndSwitch } = ports.encryption();
       const { vault } = vaultAndSwitch;
       const { mailboxes, quarantine, used } =
         database.check().status === 'ok'
-          ? await stored(ports, {
-              troubles: shifted(troubles, databaseNowMs() - clock.monotonicMs()),
+          ? await storedChecks(ports, {
+              troubles: toDatabaseTime(troubles, databaseNowMs() - clock.monotonicMs()),
               vault,
-              renumberings,
+              uidValidityChanges,
               nowMs: databaseNowMs(),
             })
-          : nothingStored;
-      const { worker, config, disk, workers, held, push, visits, due, dueMs } = ports.beside();
+          : noStoredChecks;
+      const { worker, config, disk, workers, openCircuits, idle, polls, due, dueMs } = ports.beside();
       const isUsed = (server: Server) => used === null || used.has(serverKey(server));
-      const scheduler = { ...turns.check(), visits, due, due_ms: dueMs };
-      const blind = mailboxes.failing + mailboxes.waiting > 0 && mailboxes.ok === 0;
+      const scheduler = { ...liveness.check(), polls, due, due_oldest_age_ms: dueMs };
+      const allFail = mailboxes.failing + mailboxes.waiting > 0 && mailboxes.ok === 0;
       const isSound = database.check().status === 'ok' && scheduler.status === 'ok' && disk.status !== 'failing';
       return {
-        ready: isSound && !wants && !blind,
+        ready: isSound && !needsKey && !allFail,
         worker,
         checks: {
-          ...{
-            database: { ...database.check(), pool: store.pool() },
-            disk,
-            scheduler,
-            config,
-            ...vaultAndSwitch,
-          },
-          ...{ workers, servers: serversCheck(held.filter(isUsed)) },
+          database: { ...database.check(), pool: store.pool() },
+          ...{ disk, scheduler, config, ...vaultAndSwitch, workers },
+          servers: serversCheck(openCircuits.filter(isUsed)),
           certificates: certificates.check(isUsed),
-          ...{ clock: clockCheck, push, quarantine, mailboxes },
+          ...{ clock: clockCheck, idle, quarantine, mailboxes },
         },
       };
     },
   };
 }
 
-/** When they were stamped the clock of this machine may have been wrong. */
-function shifted(seen: ReadonlyMap<string, SeenTrouble>, ms: number): ReadonlyMap<string, Trouble> {
-  const shift = ({ failure, sinceMs, atMs }: SeenTrouble) => ({ failure, sinceMs: sinceMs + ms, atMs: atMs + ms });
-  return new Map([...seen].map(([id, trouble]) => [id, shift(trouble)]));
+/** Troubles are stamped by the monotonic clock, as this machine's time may have been wrong then. */
+function toDatabaseTime(
+  troubles: ReadonlyMap<string, MonotonicTrouble>,
+  shiftMs: number,
+): ReadonlyMap<string, MailboxTrouble> {
+  const shifted = ({ failure, sinceMs, atMs }: MonotonicTrouble) => ({
+    ...{ failure, sinceMs: sinceMs + shiftMs, atMs: atMs + shiftMs },
+  });
+  return new Map([...troubles].map(([id, trouble]) => [id, shifted(trouble)]));
 }
 
 function unknown(reason: string): Check {
   return { status: 'unknown', since: null, reason, hint: null };
 }
 
-const noQuarantine: Readiness['checks']['quarantine'] = {
-  ...unknown('the database does not answer'),
-  ...{ count: 0, oldest: null, reasons: [] },
-};
-
-const nothingStored: Stored = { mailboxes: noMailboxes, quarantine: noQuarantine, used: null };
-
-type Stored = Pick<Readiness['checks'], 'mailboxes' | 'quarantine'> & {
-  /** Servers of active mailboxes, by `serverKey`; what was seen of others is over. null: not known. */
+type StoredChecks = Pick<Readiness['checks'], 'mailboxes' | 'quarantine'> & {
+  /** Servers of active mailboxes, by `serverKey`; null: unknown. Checks of other servers are left out. */
   readonly used: ReadonlySet<string> | null;
 };
 
-/** What is in the tables. */
-async function stored(
+const noStoredChecks: StoredChecks = {
+  mailboxes: noMailboxes,
+  quarantine: { ...unknown('the database does not answer'), count: 0, oldest: null, reasons: [] },
+  used: null,
+};
+
+/** The checks that are computed from the tables. */
+async function storedChecks(
   { store, beside }: HealthPorts,
-  facts: Pick<MailboxFacts, 'troubles' | 'vault' | 'renumberings' | 'nowMs'>,
-): Promise<Stored> {
+  facts: Pick<MailboxFacts, 'troubles' | 'vault' | 'uidValidityChanges' | 'nowMs'>,
+): Promise<StoredChecks> {
   try {
-    const [all, held] = await Promise.all([store.listMailboxes(), store.quarantine()]);
-    const { isPushed, loginRefusalsMax } = beside();
+    const [all, quarantined] = await Promise.all([store.listMailboxes(), store.quarantineCounts()]);
+    const { isIdling, loginFailuresMax } = beside();
     const active = all.filter(({ state }) => state === 'active');
     return {
       used: new Set(active.map(({ connection }) => serverKey(connection))),
-      mailboxes: mailboxChecks(all, { ...facts, isPushed, loginRefusalsMax }),
-      quarantine: quarantineCheck(held),
+      mailboxes: mailboxChecks(all, { ...facts, isIdling, loginFailuresMax }),
+      quarantine: quarantineCheck(quarantined),
     };
   } catch (error) {
-    // That the database is away is told by its own check, with the next wake.
+    // An unreachable database has a check of its own, which the next tick updates.
     if (!isFailure(error)) throw error;
-    return nothingStored;
+    return noStoredChecks;
   }
 }
 
-/** Mail in quarantine is kept and waits for a person: it is told, and keeps nobody from working. */
-function quarantineCheck(held: Awaited<ReturnType<QuarantineReader['quarantine']>>): Readiness['checks']['quarantine'] {
-  const oldest = isoTime(held.oldestAtMs);
-  const { reasons } = held;
+/** A warning: quarantined messages wait for a decision and block nothing. */
+function quarantineCheck({
+  oldestAtMs,
+  reasons,
+}: Awaited<ReturnType<QuarantineReader['quarantineCounts']>>): Readiness['checks']['quarantine'] {
+  const oldest = isoTime(oldestAtMs);
   const count = reasons.reduce((sum, one) => sum + one.count, 0);
   const counts = { count, oldest, reasons };
   if (count === 0) return { status: 'ok', since: null, reason: null, hint: null, ...counts };
   const each = reasons.map((one) => `${one.count} ${one.reason}`).join(', ');
-  const reason = `${count} ${count === 1 ? 'mail waits' : 'mails wait'} in quarantine: ${each}`;
-  return {
-    status: 'warning',
-    since: oldest,
-    reason,
-    hint: 'See ticketmaild quarantine list.',
-    ...counts,
-  };
+  const reason = `${count} ${count === 1 ? 'message waits' : 'messages wait'} in quarantine: ${each}`;
+  return { status: 'warning', since: oldest, reason, hint: 'See ticketmaild quarantine list.', ...counts };
 }
 
 function serversCheck(list: readonly ServerCheck[]): Readiness['checks']['servers'] {
   const [first] = list;
   if (first === undefined) return { status: 'ok', since: null, reason: null, hint: null, list };
-  const reason = `${list.length === 1 ? `${first.host} is` : `${list.length} servers are`} left alone for now: ${first.reason}`;
-  return { status: 'failing', since: first.since, reason, hint: first.hint, list };
+  const which = list.length === 1 ? `${first.host}:${first.port}` : `${list.length} mail servers`;
+  return {
+    status: 'failing',
+    since: first.since,
+    reason: `circuit open for ${which}: ${first.reason}`,
+    hint: first.hint,
+    list,
+  };
 }
 
 function clockCheckOf(offsetMs: number, before: Check, nowMs: number): Readiness['checks']['clock'] {
@@ -210,7 +214,7 @@ function clockCheckOf(offsetMs: number, before: Check, nowMs: number): Readiness
     status: 'warning',
     since: before.status === 'warning' ? before.since : new Date(nowMs).toISOString(),
     reason: `the clock of this machine is ${Math.round(Math.abs(offsetMs) / 1000)} s ${side} the database's`,
-    hint: 'Check the time service (timedatectl) on both. Leases and due times go by the database; times in the log do not.',
+    hint: 'Check the time service (timedatectl) on both. Leases and due times use the database clock, the log does not.',
     ...offset,
   };
 }

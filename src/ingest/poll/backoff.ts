@@ -17,7 +17,7 @@ import type { PollSettings } from './poll-context.ts';
  * shorter, up to a limit. `random` is from 0 to 1: jitter takes away up to a quarter, never adds, so that fifty mailboxes of
  * one server do not come back in the same second.
  */
-export function backOffMs(failures: number, intervalMs: number, waitMsMax: number, random: number): number {
+export function backoffMs(failures: number, intervalMs: number, waitMsMax: number, random: number): number {
   const doublings = Math.min(Math.max(failures, 1) - 1, 20);
   const first = Math.max(1000, Math.min(intervalMs, 15_000));
   const full = Math.min(first * 2 ** doublings, Math.max(waitMsMax, first));
@@ -38,24 +38,26 @@ export function failedResult(
 ): PollResult {
   const { code, message, hint } = failure;
   const refusedVersion = code === 'login_refused' ? (due?.version ?? null) : null;
-  const isPaused = due !== null && pausesLogins(failure, due, settings);
-  const waitMsMax = isHostTrouble(failure) ? Math.min(settings.backOffMsMax, holdMsMax) : settings.backOffMsMax;
-  const waitMs = backOffMs((due?.failures ?? 0) + 1, intervalOf(mailbox, settings), waitMsMax, random);
+  const isPaused = due !== null && suspendsLogins(failure, due, settings);
+  const waitMsMax = isServerFailure(failure)
+    ? Math.min(settings.backoffMsMax, serverRetryMsMax)
+    : settings.backoffMsMax;
+  const waitMs = backoffMs((due?.failures ?? 0) + 1, intervalOf(mailbox, settings), waitMsMax, random);
   return {
     ok: false,
-    nextPollAfterMs: Math.max(waitMs, askedToWaitMs(failure), isPaused ? settings.loginPauseMs : 0),
+    nextPollAfterMs: Math.max(waitMs, askedToWaitMs(failure), isPaused ? settings.loginSuspendMs : 0),
     error: { code, message, hint },
     refusedVersion,
   };
 }
 
 /** True for the refused login after which a mailbox is left alone for long. */
-export function pausesLogins(
+export function suspendsLogins(
   { code }: Failure,
-  { loginRefusals }: Pick<DueMailbox['due'], 'loginRefusals'>,
-  { loginRefusalsMax }: Pick<PollSettings, 'loginRefusalsMax'>,
+  { loginFailures }: Pick<DueMailbox['due'], 'loginFailures'>,
+  { loginFailuresMax }: Pick<PollSettings, 'loginFailuresMax'>,
 ): boolean {
-  return code === 'login_refused' && loginRefusals + 1 >= loginRefusalsMax;
+  return code === 'login_refused' && loginFailures + 1 >= loginFailuresMax;
 }
 
 /** How long the server has asked to be left alone. */
@@ -81,27 +83,24 @@ const brokenOff: readonly FailureCode[] = ['connection_lost', 'server_timeout', 
  * All that host trouble is stored as, and some that is none: to visit those at once when their server is back does no harm.
  * Without `server_busy`: that is mostly a server that asks one user for rest.
  */
-export const hostTroubleCodes: readonly FailureCode[] = [...unreached, ...brokenOff];
+export const serverFailureCodes: readonly FailureCode[] = [...unreached, ...brokenOff];
 
-/** These come before or beside the server: they say nothing about it. */
-const beside =
-  /^(database|lease|key|password|switch|disk|parse|parser|row|mailbox|plaintext)_|^(interrupted|not_found|unexpected)$/;
 /** A lack on this machine. */
 const ownLack = /^(EMFILE|ENFILE|ENOBUFS|ENOMEM|EAI_SYSTEM|EAI_MEMORY)$/;
 
 const beforeUser: readonly unknown[] = ['name', 'connect', 'tls', 'greeting'];
 
 /** True for a failure that says something about all mailboxes of the server. */
-export function isHostTrouble(failure: Failure): boolean {
+export function isServerFailure(failure: Failure): boolean {
   const { code, fields } = failure;
-  if (saysNothing(failure)) return false;
+  if (isUnrelatedToServer(failure)) return false;
   if (code === 'server_busy') return fields['stage'] === 'greeting';
   return unreached.includes(code) || (brokenOff.includes(code) && beforeUser.includes(fields['stage']));
 }
 
 /** No mailbox waits for longer after host trouble: somebody has to be due when a try is allowed. */
-export const holdMsMax = 60_000;
+export const serverRetryMsMax = 60_000;
 
-export function saysNothing({ code, fields }: Failure): boolean {
-  return beside.test(code) || ownLack.test(`${fields['cause']}`);
+export function isUnrelatedToServer({ domain, fields }: Failure): boolean {
+  return (domain !== 'server' && domain !== 'login') || ownLack.test(`${fields['cause']}`);
 }

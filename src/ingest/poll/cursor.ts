@@ -1,113 +1,116 @@
 /**
- * Where a round begins.
+ * Start cursor of a round: continues where the last round ended, or starts a new epoch of the folder.
  *
- * A cursor of the folder's present numbering is taken as it is. A folder that is new to us, that was rebuilt under
- * another UIDVALIDITY (RFC 9051 section 2.3.1.1), that was set back under the same one (restored from a backup, so that
- * UIDs will be used again), or that is another one than before (somebody changed the row) begins where the mailbox's
- * start says: at its first mail, or at the first that arrived since a time. What is there already is recognised by
- * Message-ID and content later on.
+ * A cursor in the folder's current epoch is used as it is. A new epoch starts for a folder that is new, that has another
+ * UIDVALIDITY (RFC 9051 section 2.3.1.1), that was restored from a backup under the same UIDVALIDITY, so that UIDs will
+ * be used again, or that is another folder than before, because the row of the mailbox was changed. It starts where the
+ * mailbox's start point says: at the first message, or at the first that arrived since a time. Messages that were handled
+ * before are recognised later, by Message-ID and content.
  */
 
-import type { Clock } from '../../async/clock.ts';
 import { events } from '../../events.ts';
-import { folderKey, numberingOf, uidValidityOf } from '../folder-epoch.ts';
+import { epochOf, folderKey, uidValidityOf } from '../folder-epoch.ts';
 import type { Cursor, Mailbox } from '../model.ts';
-import type { FolderState, Listed, Session } from '../ports.ts';
-import type { Lease, NumberingStore, Place } from '../stores.ts';
-import type { Found, PollContext, PollPorts } from './poll-context.ts';
+import type { FolderState, ListedMessage, Session } from '../ports.ts';
+import type { FolderProgress, FolderStore, Lease } from '../stores.ts';
+import { uidValidityChangesMax } from './folder-changes.ts';
+import type { FolderCheck, PollOptions, PollPorts } from './poll-context.ts';
 
-/** So many of the last mails are compared. */
-const lookedAt = 5;
+/** Number of last handled messages that are compared. */
+const comparedMax = 5;
 
-type Begin = {
+type RoundStart = {
   readonly mailbox: Mailbox;
   readonly lease: Lease;
   readonly poll: string;
-  readonly context: Pick<PollContext, 'renumberings' | 'looks'>;
-  /** The folder is as it was selected; later the cursor has gone on and the folder's numbers have not. */
+  readonly options: Pick<PollOptions, 'uidValidityChanges' | 'folderChecks'>;
+  /** The folder state is that of this moment. In later rounds it is older than the cursor. */
   readonly isFirst: boolean;
-  readonly found: Found;
+  readonly folderCheck: FolderCheck;
 };
 
-type Ports = Pick<PollPorts, 'log'> & { readonly store: NumberingStore };
+type CursorPorts = Pick<PollPorts, 'log'> & { readonly store: FolderStore };
 
-/** The cursor to go on from; a new one is stored before it is returned. */
-export async function startCursor(begin: Begin, session: Session, ports: Ports): Promise<Cursor> {
-  const { mailbox, lease } = begin;
+/** The cursor to continue from; a new one is stored before it is returned. */
+export async function startCursor(start: RoundStart, session: Session, ports: CursorPorts): Promise<Cursor> {
+  const { mailbox, lease } = start;
   const { store } = ports;
-  const place = await store.readPlace(mailbox.id);
+  const progress = await store.readFolderProgress(mailbox.id);
+  const { cursor } = progress;
   const folder = folderKey(mailbox.connection);
-  if (place.cursor !== null && !isElsewhere(place, mailbox) && (await goesOn(place.cursor, begin, session, store))) {
-    if (place.folder === null) await store.nameFolder(lease, folder);
-    return place.cursor;
+  if (cursor !== null && !isOtherFolder(progress, mailbox) && (await isSameEpoch(cursor, start, session, store))) {
+    if (progress.folder === null) await store.recordFolder(lease, folder);
+    return cursor;
   }
-  const next = await nextNumbering(mailbox.id, session.folder, place, store);
+  const { folderEpoch, generation } = await nextEpoch(mailbox.id, session.folder, progress, store);
   const uid = mailbox.start.from === 'all' ? 0 : await session.uidBefore(mailbox.start.atMs);
-  const cursor = { uidValidity: next.numbering, uid };
-  await store.beginNumbering(lease, { cursor, life: next.life, folder });
-  if (place.cursor !== null) await store.forgetNumberings(lease, next.numbering);
-  tell(begin, session, place, cursor, ports);
-  return cursor;
+  const started = { folderEpoch, uid };
+  await store.beginFolderEpoch(lease, { cursor: started, generation, folder });
+  if (cursor !== null) await store.forgetEarlierEpochs(lease, folderEpoch);
+  logNewEpoch(start, session, progress, started, ports);
+  return started;
 }
 
-/** Whether the folder has the numbers that it had. */
-async function goesOn(
+/** True while the UIDs up to the cursor name the messages that were handled. */
+async function isSameEpoch(
   cursor: Cursor,
-  { mailbox, isFirst, found, context }: Begin,
+  { mailbox, isFirst, folderCheck, options }: RoundStart,
   session: Session,
-  store: NumberingStore,
+  store: FolderStore,
 ): Promise<boolean> {
   const { uidValidity, uidNext } = session.folder;
-  if (uidValidityOf(cursor.uidValidity) !== uidValidity) return false;
-  if (found.isTheSame) return true;
-  const looksQuiet = isFirst && uidNext === cursor.uid + 1;
-  if (looksQuiet && context.looks?.isDue() === false) return true;
-  const isOther = await (isFirst ? isSetBack : isReplaced)(mailbox.id, session, cursor, store);
-  context.looks?.note();
-  found.isTheSame = !isOther;
+  if (uidValidityOf(cursor.folderEpoch) !== uidValidity) return false;
+  if (folderCheck.isVerified) return true;
+  const isQuiet = isFirst && uidNext === cursor.uid + 1;
+  if (isQuiet && options.folderChecks?.isDue(mailbox.id) === false) return true;
+  const isOther = await (isFirst ? isRestoredFromBackup : isReplaced)(mailbox.id, session, cursor, store);
+  options.folderChecks?.note(mailbox.id);
+  folderCheck.isVerified = !isOther;
   return !isOther;
 }
 
-/** True where the row of the mailbox points to another folder than the cursor is of. */
-export function isElsewhere({ folder }: Pick<Place, 'folder'>, { connection }: Mailbox): boolean {
+/** True where the row of the mailbox names another folder than the one the cursor belongs to. */
+export function isOtherFolder({ folder }: Pick<FolderProgress, 'folder'>, { connection }: Mailbox): boolean {
   return folder !== null && folder !== folderKey(connection);
 }
 
-function tell(
-  { mailbox, poll, context }: Begin,
+function logNewEpoch(
+  { mailbox, poll, options }: RoundStart,
   { folder }: Session,
-  place: Place,
-  begun: Cursor,
-  { log }: Ports,
+  progress: FolderProgress,
+  started: Cursor,
+  { log }: CursorPorts,
 ): void {
-  const fields = { mailbox: mailbox.name, poll, uid_validity: folder.uidValidity, uid: begun.uid };
-  const before = place.cursor;
+  const fields = { mailbox: mailbox.name, poll, uid_validity: folder.uidValidity, uid: started.uid };
+  const before = progress.cursor;
   if (before === null) {
-    log.info(fields, events.cursorStarted);
+    log.info(fields, events.folderInitialized);
     return;
   }
-  const uidValidityBefore = uidValidityOf(before.uidValidity);
-  if (isElsewhere(place, mailbox)) {
-    log.info({ ...fields, uid_validity_before: uidValidityBefore, reason: 'other_folder' }, events.cursorRestarted);
+  const uidValidityBefore = uidValidityOf(before.folderEpoch);
+  if (isOtherFolder(progress, mailbox)) {
+    log.info({ ...fields, uid_validity_before: uidValidityBefore, reason: 'other_folder' }, events.folderReset);
     return;
   }
   if (uidValidityBefore === folder.uidValidity)
-    log.warn({ ...fields, uid_next: folder.uidNext, uid_before: before.uid }, events.cursorSetBack);
-  else log.warn({ ...fields, uid_validity_before: uidValidityBefore, reason: 'renumbered' }, events.cursorRestarted);
-  const count = context.renumberings?.note() ?? 0;
-  if (count > renumberingsMax) log.warn({ mailbox: mailbox.name, poll, count }, events.cursorUnstable);
+    log.warn({ ...fields, uid_next: folder.uidNext, uid_before: before.uid }, events.folderRestoredFromBackup);
+  else
+    log.warn({ ...fields, uid_validity_before: uidValidityBefore, reason: 'uidvalidity_changed' }, events.folderReset);
+  const count = options.uidValidityChanges?.note(mailbox.id) ?? 0;
+  if (count > uidValidityChangesMax) log.warn({ mailbox: mailbox.name, poll, count }, events.folderUidvalidityUnstable);
 }
 
 /**
- * UIDNEXT is above every UID that was ever used; where the server does not tell it, or has mail above it, it proves
- * nothing. When as much new mail came as the backup lacked, or more, it is above the cursor all the same: then the mails up
- * to the cursor are others. `cursor` must be older than the session.
+ * True when UIDs up to the cursor will be used again. UIDNEXT is above every UID that was ever used; where the server does
+ * not announce it, or has messages above it, it proves nothing. When as many messages arrived as the backup lacked, or
+ * more, UIDNEXT is above the cursor all the same: then the messages up to the cursor are others. `cursor` must be older
+ * than the session.
  */
-export async function isSetBack(
+export async function isRestoredFromBackup(
   mailboxId: string,
   session: Session,
   cursor: Cursor,
-  store: Pick<NumberingStore, 'lastHandled'>,
+  store: Pick<FolderStore, 'lastHandled'>,
 ): Promise<boolean> {
   const { uidNext, isUidNextGuessed } = session.folder;
   if (uidNext > cursor.uid) return await isReplaced(mailboxId, session, cursor, store);
@@ -115,24 +118,24 @@ export async function isSetBack(
   return (await session.listAbove(uidNext - 1)).length === 0;
 }
 
-/** Whether one of the mails that were handled last is another one now. */
+/** True when one of the messages handled last is another message now. */
 async function isReplaced(
   mailboxId: string,
   session: Session,
   cursor: Cursor,
-  store: Pick<NumberingStore, 'lastHandled'>,
+  store: Pick<FolderStore, 'lastHandled'>,
 ): Promise<boolean> {
-  return (await compared(await store.lastHandled(mailboxId, cursor, lookedAt), session)).some(isAnother);
+  return (await comparisons(await store.lastHandled(mailboxId, cursor, comparedMax), session)).some(isOtherMessage);
 }
 
-type Compared = { readonly sizes: readonly [number, number]; readonly times: readonly [number, number] };
+/** Then and now. */
+type Comparison = { readonly sizes: readonly [number, number]; readonly times: readonly [number, number] };
 
-/** What was handled beside what is there under its UID now; what cannot be told is left out. */
-async function compared(handled: readonly Listed[], session: Session): Promise<Compared[]> {
-  // Where no time was told, the size may be what the server fails at.
+/** Handled messages beside what has their UIDs now. Without a time there is no comparison: the size may be wrong. */
+async function comparisons(handled: readonly ListedMessage[], session: Session): Promise<Comparison[]> {
   const dated = handled.filter(({ receivedAtMs }) => receivedAtMs !== null);
   if (dated.length === 0) return [];
-  const listed = new Map((await session.sizes(dated.map(({ uid }) => uid))).map((one) => [one.uid, one]));
+  const listed = new Map((await session.sizes(dated.map(({ uid }) => uid))).map((message) => [message.uid, message]));
   return dated.flatMap(({ uid, sizeBytes, receivedAtMs }) => {
     const now = listed.get(uid);
     if (now === undefined || now.receivedAtMs === null || receivedAtMs === null) return [];
@@ -140,74 +143,18 @@ async function compared(handled: readonly Listed[], session: Session): Promise<C
   });
 }
 
-/** Sizes alone are not believed: some servers tell another one once a mail was read. */
-function isAnother({ sizes, times }: Compared): boolean {
+/** Sizes alone prove nothing: some servers announce another size once a message was read. */
+function isOtherMessage({ sizes, times }: Comparison): boolean {
   return sizes[0] !== sizes[1] && times[0] !== times[1];
 }
 
-/** One under which nothing is kept: a UIDVALIDITY may also come back. */
-async function nextNumbering(
+/** An epoch without outcomes: a UIDVALIDITY may also return. */
+async function nextEpoch(
   mailboxId: string,
   { uidValidity }: FolderState,
-  { life }: Place,
-  store: NumberingStore,
-): Promise<{ readonly numbering: number; readonly life: number }> {
-  if (!(await store.isNumberingUsed(mailboxId, uidValidity))) return { numbering: uidValidity, life };
-  return { numbering: numberingOf(uidValidity, life + 1), life: life + 1 };
-}
-
-/**
- * How often the folders were numbered anew within a day, as far as this worker saw it.
- *
- * A server that forgets its numbering again and again has every mail fetched again and again. Nothing is lost or stored
- * twice by that; it only costs, so such a mailbox is visited more rarely, and somebody is told.
- */
-
-/** More often than that within a day is no rebuilding but a fault of the server. */
-export const renumberingsMax = 3;
-/** A mailbox whose folder is unstable is visited after so long. */
-export const unstableMs = 60 * 60_000;
-
-const dayMs = 86_400_000;
-const keptMax = 100;
-
-export interface Renumberings {
-  /** One more of that mailbox; tells how many there were within a day. */
-  note(mailboxId: string): number;
-  count(mailboxId: string): number;
-}
-
-export function createRenumberings(clock: Pick<Clock, 'monotonicMs'>): Renumberings {
-  const times = new Map<string, readonly number[]>();
-  const recent = (id: string) => (times.get(id) ?? []).filter((atMs) => clock.monotonicMs() - atMs < dayMs);
-  return {
-    note(id) {
-      const noted = [...recent(id), clock.monotonicMs()].slice(-keptMax);
-      times.set(id, noted);
-      return noted.length;
-    },
-    count: (id) => recent(id).length,
-  };
-}
-
-/**
- * When it was last looked whether the folder of a mailbox without new mail is still the one that was handled.
- *
- * A folder that was restored from a backup, and has just as many new mails as the backup lacked, looks as if nothing had
- * happened. To find out costs two questions, so it is asked once an hour, and once in each session that stays.
- */
-
-const everyMs = 3_600_000;
-
-export interface Looks {
-  isDue(mailboxId: string): boolean;
-  note(mailboxId: string): void;
-}
-
-export function createLooks(clock: Pick<Clock, 'monotonicMs'>): Looks {
-  const times = new Map<string, number>();
-  return {
-    isDue: (id) => clock.monotonicMs() - (times.get(id) ?? Number.NEGATIVE_INFINITY) >= everyMs,
-    note: (id) => void times.set(id, clock.monotonicMs()),
-  };
+  { generation }: FolderProgress,
+  store: FolderStore,
+): Promise<{ readonly folderEpoch: number; readonly generation: number }> {
+  if (!(await store.isEpochUsed(mailboxId, uidValidity))) return { folderEpoch: uidValidity, generation };
+  return { folderEpoch: epochOf(uidValidity, generation + 1), generation: generation + 1 };
 }

@@ -1,27 +1,39 @@
 /**
- * What one visit needs and gives back: the ports it works with, its settings, its report.
+ * Types of one poll: its ports, settings, options, observer and result, and the session and rounds inside it.
+ *
+ * A poll takes the lease of a mailbox, opens a session and runs one round; where its connection idles afterwards, it runs
+ * another round after each announcement of new messages.
  */
-
 import type { Clock } from '../../async/clock.ts';
 import { Failure } from '../../errors.ts';
 import type { Log } from '../../events.ts';
-import type { DeskRules } from '../decide/batch-context.ts';
-import type { ArrivalLimits } from '../fetch/pipeline.ts';
-import type { Narrowings } from '../fetch/poison-message.ts';
-import type { Mailbox, Outcome } from '../model.ts';
-import type { Blobs, Digester, Meter, Passwords, RawSources, Session, Sessions, Workers } from '../ports.ts';
-import type { DueMailbox, IngestStore, Lease, NumberingStore } from '../stores.ts';
+import type { TicketRules } from '../decide/batch-context.ts';
+import type { FetchLimits } from '../fetch/batches.ts';
+import type { Isolation, IsolationStates } from '../fetch/poison-message.ts';
+import type { Mailbox, Outcome, PostAction } from '../model.ts';
+import type {
+  Blobs,
+  MessageParser,
+  Meter,
+  Passwords,
+  RawSources,
+  Session,
+  Sessions,
+  WorkerIdentity,
+} from '../ports.ts';
+import type { DueMailbox, FolderStore, IngestStore, Lease } from '../stores.ts';
+import type { FolderChecks, UidValidityChanges } from './folder-changes.ts';
 
 export type PollPorts = {
-  readonly store: IngestStore & NumberingStore;
+  readonly store: IngestStore & FolderStore;
   readonly passwords: Passwords;
   readonly sessions: Sessions;
   readonly leases: Leases;
-  readonly narrowings: Narrowings;
-  readonly digester: Digester;
+  readonly isolations: IsolationStates;
+  readonly parser: MessageParser;
   readonly blobs: Blobs;
   readonly raw: RawSources;
-  readonly workers: Workers;
+  readonly worker: WorkerIdentity;
   readonly clock: Clock;
   readonly log: Log;
   readonly meter: Meter;
@@ -31,134 +43,128 @@ export type PollPorts = {
   readonly random: () => number;
 };
 
+/** The leases of this process. */
+export interface Leases {
+  /** Renews `lease` until disposed. `lost` fires when another worker has acquired it. */
+  autoRenew(lease: Lease): Disposable & { readonly lost: AbortSignal };
+}
+
 export type PollSettings = {
   readonly intervalMs: number;
-  readonly backOffMsMax: number;
+  readonly backoffMsMax: number;
   readonly leaseMs: number;
-  readonly loginRefusalsMax: number;
-  readonly loginPauseMs: number;
-  readonly limits: ArrivalLimits;
-  readonly desk: DeskRules;
+  readonly loginFailuresMax: number;
+  readonly loginSuspendMs: number;
+  readonly limits: FetchLimits;
+  readonly rules: TicketRules;
 };
 
-/** One round of a visit: what was new, from the list to the commit. */
+export type PollOptions = {
+  /** The entry of the mailbox in the schedule; null: a command started this poll. */
+  readonly due: DueMailbox['due'] | null;
+  /** Ends the login at once, and a round after the batch in progress. */
+  readonly stop: AbortSignal;
+  /** Absent: not counted, as by a command. */
+  readonly uidValidityChanges?: UidValidityChanges;
+  /** Absent: the folder is checked in every poll. */
+  readonly folderChecks?: FolderChecks;
+  /** Asks for a slot in which the connection idles after the first round; null, or absent: the session is closed. */
+  readonly requestIdleSlot?: (hadMessages: boolean) => IdleSlot | null;
+};
+
+/** A slot for one connection that idles (IDLE, RFC 2177), until it is disposed. */
+export type IdleSlot = Disposable & {
+  /** Fires when the poll must end. */
+  readonly end: AbortSignal;
+  /** True when the mailbox is to be polled at once after that, by any worker. */
+  isDueAtOnce(): boolean;
+  /** Runs one round once there is room for it. `hadMessages` of its result is remembered. */
+  runRound<T extends { readonly hadMessages: boolean }>(work: () => Promise<T>): Promise<T>;
+  /**
+   * The server has ended the idle connection or, `isRefused`, rejected the IDLE command. True when the mailbox may idle
+   * again soon.
+   */
+  connectionEnded(isRefused?: boolean): boolean;
+};
+
+/** One round, from the list to the commit. */
 export type PollReport = {
-  /** Names this round in every log line about it. */
+  /** Names the round in all its log lines. */
   readonly poll: string;
   readonly mailbox: string;
   readonly outcomes: Readonly<Record<Outcome, number>>;
   readonly durationMs: number;
 };
 
+/** A post-action that the server refused. */
 export type ActionRefusal = {
   readonly poll: string;
-  readonly action: string;
-  /** Of how many mails. */
+  readonly action: PostAction['kind'];
+  /** Number of messages. */
   readonly count: number;
   readonly failure: Failure;
 };
 
-export type PollProgress = { readonly done: number; readonly total: number };
+/** What happens while a poll runs. */
+export type PollEvent =
+  | { readonly what: 'connected'; readonly certificateEndsAtMs: number | null }
+  | { readonly what: 'progress'; readonly done: number; readonly total: number }
+  | ({ readonly what: 'action_refused' } & ActionRefusal)
+  /** A round succeeded: the first one, or one after an announcement. */
+  | { readonly what: 'round_finished'; readonly report: PollReport };
 
-/** What is known of earlier visits, and who wants to know about this one. */
-export type PollContext = {
-  /** How the schedule has it; null: somebody asked for this visit. */
-  readonly due: DueMailbox['due'] | null;
-  readonly stop: AbortSignal;
-  readonly onProgress?: (progress: PollProgress) => void;
-  /** A round begins under that name; the first one before the login. */
-  readonly onBegun?: (poll: string) => void;
-  /** The server refused to mark, move or delete. */
-  readonly onRefused?: (refusal: ActionRefusal) => void;
-  /** The session is open. */
-  readonly onOpened?: (session: Session) => void;
-  /** After each round: the first one, and those that the server's announcements begin. */
-  readonly onRound?: (report: PollReport) => void;
-  /** Of this mailbox's folder: one more, and how many there were within a day. */
-  readonly renumberings?: { readonly note: () => number; readonly count: () => number };
-  /** When it was last looked whether its folder is the one that was handled; left out: never. */
-  readonly looks?: { readonly isDue: () => boolean; readonly note: () => void };
-  /** A round ended such that the next visit goes another way; what it has stored. */
-  readonly onSetBack?: (report: PollReport) => void;
-  /** A place for the session to stay after the first round; null, or absent: none. */
-  readonly stay?: (hadMail: boolean) => PushPlace | null;
+export type PollObserver = (event: PollEvent) => void;
+
+/** How a poll ended. */
+export type PollSummary = {
+  /** The failure that ended it, which the schedule has by now where that was possible; null: success. */
+  readonly failure: Failure | null;
+  /** Names the last round; null: the lease was not acquired. */
+  readonly poll: string | null;
+  /** True when the session was open: the failure says nothing about whether the server can be reached. */
+  readonly wasConnected: boolean;
+  /** The last round that began to fetch, also where it failed; null: none did. */
+  readonly lastRound: PollReport | null;
+  /** The next poll proceeds in another way (poison-message.ts), so that polling again at once may help. */
+  readonly changesCourse: boolean;
+  readonly durationMs: number;
 };
 
-/** A visit whose session is open: what poll.ts and rest.ts share. */
-
-export type Visit = {
+/** A poll whose session is open. */
+export type OpenPoll = {
   readonly mailbox: Mailbox;
   readonly lease: Lease;
   readonly session: Session;
-  readonly context: PollContext;
+  readonly options: PollOptions;
+  readonly observe: PollObserver;
   readonly ports: PollPorts;
-  /** Those in force: a reload changes them while the visit rests. */
+  /** The settings in force: a reload changes them while the connection idles. */
   readonly settings: () => PollSettings;
-  /** Fires when another worker has the lease. */
+  /** Fires when another worker has acquired the lease. */
   readonly lost: AbortSignal;
-  readonly found: Found;
+  readonly folderCheck: FolderCheck;
 };
 
-/** True when the round had any mail to decide about. */
-export function hadMail({ outcomes }: PollReport): boolean {
+/** The result of checks in this session so far. */
+export type FolderCheck = {
+  /** The messages handled last were compared: this is the folder that they are in. */
+  isVerified: boolean;
+};
+
+/** One round of a poll. */
+export type PollRound = OpenPoll & {
+  readonly poll: string;
+  readonly folderEpoch: number;
+  readonly isolation: Isolation;
+  /** Counted as batches are committed. */
+  readonly outcomes: Record<Outcome, number>;
+};
+
+/** True when the round had any message to decide about. */
+export function hadMessages({ outcomes }: PollReport): boolean {
   return Object.values(outcomes).some((count) => count > 0);
 }
 
 export function leaseLost(mailbox: Mailbox): Failure {
-  return new Failure('lease_lost', `mailbox ${mailbox.name} was taken over by another worker`);
+  return new Failure('lease_lost', `another worker has acquired the lease of mailbox ${mailbox.name}`);
 }
-
-/**
- * Where a round begins.
- *
- * A cursor of the folder's present numbering is taken as it is. A folder that is new to us, that was rebuilt under
- * another UIDVALIDITY (RFC 9051 section 2.3.1.1), that was set back under the same one (restored from a backup, so that
- * UIDs will be used again), or that is another one than before (somebody changed the row) begins where the mailbox's
- * start says: at its first mail, or at the first that arrived since a time. What is there already is recognised by
- * Message-ID and content later on.
- */
-
-/** What was found out in a session so far. */
-export type Found = {
-  /** The mails that were handled last were looked at: the folder is the one that they are of. */
-  isTheSame: boolean;
-};
-
-/**
- * Keeps the leases of this process while its visits last, and takes over what dead processes of this machine left behind.
- *
- * All leases are prolonged together, three times in their length, which is asked anew each time. Losing one is told by a signal; what is written after that
- * is refused by the fence in the database anyway. A database that cannot be reached is no loss: the lease runs until
- * its end, and the fence decides.
- */
-
-type KeptLease = Disposable & { readonly lost: AbortSignal };
-
-export interface Leases {
-  /** Prolongs `lease` until disposed. `lost` fires when another worker has it. */
-  keep(lease: Lease): KeptLease;
-}
-
-/**
- * Which visits stay: a connection that rests in IDLE hears of new mail at once, and there is room for so many of them.
- *
- * A place is for the worker that the mailbox is at home with. Its row is looked at every two seconds: when it changed, was
- * paused or is gone, or another worker has become its home, the visit ends and the mailbox is due. When all places are
- * taken, a mailbox that has just had mail gets that of the one that has been quiet for longest; when limits are lowered, the
- * quietest go. Where servers end resting connections again and again, the mailbox is only polled for an hour.
- */
-
-/** A place for one resting visit, until it is disposed. */
-export type PushPlace = Disposable & {
-  /** Fires when the visit must end. */
-  readonly end: AbortSignal;
-  /** Whether the mailbox is to be visited at once after that, by whomever. */
-  isDueAfter(): boolean;
-  /** Does one round when there is room for it. `hadMail` of its result is remembered. */
-  round<T extends { readonly hadMail: boolean }>(work: () => Promise<T>): Promise<T>;
-  /**
-   * The server has ended the connection while it rested, or, `isRefused`, will not let it rest. True when the mailbox may
-   * rest again soon.
-   */
-  broke(isRefused?: boolean): boolean;
-};

@@ -1,141 +1,140 @@
 /**
- * One visit to one mailbox: the way of a message, from the lease to the action on the server.
+ * One poll of one mailbox: lease, session, a round, and further rounds while the connection idles.
  *
- * lease -> session -> round, and where the connection may stay: rest -> round -> rest … A round is: cursor -> actions
- * left over from a crash -> windows of arrivals -> commit -> actions. The cursor moves only in the transaction that
- * stores the outcomes, and the server is touched only after it, so that this may end anywhere: the next visit goes on
- * from what the database says, and goes another way where this one broke at a mail or at an action (narrowing.ts).
- * `stop` lets the window under way finish; a lost lease, or a stop during the login, ends at once. Throws the failure
- * of the visit after it is written down.
+ * A round is: cursor, then the fetch pipeline with its commits and post-actions. The cursor moves only in the transaction
+ * that stores the outcomes, and the server is changed only after it, so that a poll may end anywhere: the next one
+ * continues from what the database says, or proceeds in another way where this one broke at a message or a post-action
+ * (poison-message.ts). `stop` lets the batch in progress finish; a lost lease, or a stop during the login, ends at once.
  */
-
-import { readAhead, watched } from '../../async/prefetch.ts';
 import { asFailure, Failure, isFailure } from '../../errors.ts';
-import { type EventName, events } from '../../events.ts';
-import { makerOf } from '../decide/batch-context.ts';
-import { type CommitPlace, commitWindow } from '../decide/commit.ts';
-import type { Decision } from '../decide/decide.ts';
-import { arrivals } from '../fetch/pipeline.ts';
-import type { Narrowing } from '../fetch/poison-message.ts';
-import { keepFiles } from '../fetch/store-files.ts';
-import type { Mailbox, Outcome, PollResult } from '../model.ts';
+import { runPipeline } from '../fetch/pipeline.ts';
+import type { Mailbox, PollResult } from '../model.ts';
+import { noOutcomes } from '../model.ts';
 import type { Lease } from '../stores.ts';
 import { failedResult, intervalOf } from './backoff.ts';
-import { renumberingsMax, startCursor, unstableMs } from './cursor.ts';
-import { rest } from './idle-loop.ts';
-import type { PollContext, PollPorts, PollReport, PollSettings } from './poll-context.ts';
-import { hadMail, leaseLost, type Visit } from './poll-context.ts';
-import { driveActions, leftOver } from './post-actions.ts';
-import { inTurns } from './serialized-session.ts';
+import { startCursor } from './cursor.ts';
+import { uidValidityChangesMax, unstableFolderIntervalMs } from './folder-changes.ts';
+import { idle } from './idle-loop.ts';
+import {
+  hadMessages,
+  type OpenPoll,
+  type PollObserver,
+  type PollOptions,
+  type PollPorts,
+  type PollReport,
+  type PollSettings,
+  type PollSummary,
+} from './poll-context.ts';
+import { serialized } from './serialized-session.ts';
 
-type Round = Visit & {
-  readonly poll: string;
-  readonly counts: Record<Outcome, number>;
-  readonly narrowing: Narrowing;
-};
+/** What is filled in as the poll proceeds: its summary is known also where it fails. */
+type PollRecord = { -readonly [K in Exclude<keyof PollSummary, 'failure' | 'durationMs'>]: PollSummary[K] };
+
+type StartedPoll = Omit<OpenPoll, 'session' | 'lost' | 'folderCheck'> & { readonly record: PollRecord };
 
 /**
- * Visits `mailbox`. `settings` is asked anew in every round, since a visit may stay for days. Throws `lease_taken` when another
- * worker is there, else the failure of the visit.
+ * Polls `mailbox`. Never rejects: every failure, `lease_taken` among them, is in the summary. `settings` is read in every
+ * round, since a connection may idle for days.
  */
 export async function pollMailbox(
   mailbox: Mailbox,
   ports: PollPorts,
   settings: () => PollSettings,
-  context: PollContext,
-): Promise<void> {
-  const lease = await takeLease(mailbox, ports, settings(), context.due?.epoch);
-  const poll = begin(ports, context);
-  let nextPollAfterMs: number;
+  options: PollOptions,
+  observe: PollObserver = () => undefined,
+): Promise<PollSummary> {
+  const { clock } = ports;
+  const startedAtMs = clock.monotonicMs();
+  const record: PollRecord = { poll: null, wasConnected: false, lastRound: null, changesCourse: false };
+  let failure: Failure | null = null;
   try {
-    nextPollAfterMs = await visit({ mailbox, lease, ports, settings, context }, poll);
+    const lease = await acquireLease(mailbox, ports, settings(), options);
+    await pollWithLease({ mailbox, lease, ports, settings, options, observe, record });
   } catch (error) {
-    const failure = asFailure(error);
-    // A stop says nothing about the mailbox.
-    const isCutOff = failure.code === 'interrupted' && context.stop.aborted;
-    const result = isCutOff ? null : failedResult(failure, mailbox, settings(), context.due, ports.random());
-    await letGo(lease, result, ports, context);
-    throw failure;
+    failure = asFailure(error);
   }
-  const result = { ok: true as const, nextPollAfterMs: context.stop.aborted ? 0 : nextPollAfterMs };
-  await ports.store.releaseLease(lease, result, context.due?.version);
-}
-
-function noOutcomes(): Record<Outcome, number> {
-  return { ticket_opened: 0, reply_added: 0, recorded: 0, duplicate: 0, quarantined: 0, vanished: 0 };
+  return { ...record, failure, durationMs: clock.monotonicMs() - startedAtMs };
 }
 
 /**
- * Takes over at once from a process of this machine that is known to be dead, else only when the lease has run out. Not when
- * somebody has visited the mailbox since it was found due: what that visit found (a refused password, a server that asks for
- * rest) is not known here.
+ * Takes over at once from a process of this machine that is known to be dead, otherwise only an expired lease. Not when
+ * the mailbox was polled since it was found due: what that poll found (a refused password, a server that asks to wait) is
+ * not known here.
  */
-async function takeLease(
+async function acquireLease(
   mailbox: Mailbox,
-  ports: PollPorts,
-  settings: PollSettings,
-  seenEpoch?: number,
+  { store, worker }: PollPorts,
+  { leaseMs }: PollSettings,
+  { due }: PollOptions,
 ): Promise<Lease> {
-  const take = (dead: string | null) =>
-    ports.store.takeLease(mailbox.id, ports.workers.me, settings.leaseMs, dead, seenEpoch);
-  const lease = (await take(null)) ?? (await takeFromDead(mailbox, ports, take));
-  if (lease === null) throw new Failure('lease_taken', `mailbox ${mailbox.name} is visited by another worker`);
-  return lease;
-}
-
-/** Asked only where somebody has it: most leases are free. */
-async function takeFromDead(
-  mailbox: Mailbox,
-  { store, workers }: PollPorts,
-  take: (dead: string) => Promise<Lease | null>,
-): Promise<Lease | null> {
+  const acquire = (deadOwner: string | null) =>
+    store.acquireLease(mailbox.id, worker.name, leaseMs, deadOwner, due?.epoch);
+  const lease = await acquire(null);
+  if (lease !== null) return lease;
   const owner = await store.leaseOwner(mailbox.id);
-  return owner !== null && workers.isDead(owner) ? await take(owner) : null;
+  const takenOver = owner !== null && worker.isDead(owner) ? await acquire(owner) : null;
+  if (takenOver === null) throw new Failure('lease_taken', `another worker is polling mailbox ${mailbox.name}`);
+  return takenOver;
 }
 
-/** The failure of the visit is what matters; that it could not be written down as well is no news. */
-async function letGo(lease: Lease, result: PollResult | null, ports: PollPorts, { due }: PollContext): Promise<void> {
+/** Polls, and releases the lease with the result. Throws the failure of the poll. */
+async function pollWithLease(poll: StartedPoll): Promise<void> {
+  const { mailbox, lease, ports, settings, options } = poll;
+  const { due, stop } = options;
+  let nextPollAfterMs: number;
   try {
-    await ports.store.releaseLease(lease, result, due?.version);
+    nextPollAfterMs = await pollWithSession(poll);
+  } catch (error) {
+    const failure = asFailure(error);
+    // A stop says nothing about the mailbox.
+    const isCutOff = failure.code === 'interrupted' && stop.aborted;
+    await releaseFailed(poll, isCutOff ? null : failedResult(failure, mailbox, settings(), due, ports.random()));
+    throw failure;
+  }
+  await ports.store.releaseLease(
+    lease,
+    { ok: true, nextPollAfterMs: stop.aborted ? 0 : nextPollAfterMs },
+    due?.version,
+  );
+}
+
+/** A database failure here is not reported: the failure of the poll is. */
+async function releaseFailed({ lease, ports, options }: StartedPoll, result: PollResult | null): Promise<void> {
+  try {
+    await ports.store.releaseLease(lease, result, options.due?.version);
   } catch (error) {
     if (!isFailure(error)) throw error;
   }
 }
 
-/** Names a round for the log. */
-function begin(ports: PollPorts, context: PollContext): string {
-  const poll = ports.newId();
-  context.onBegun?.(poll);
-  return poll;
+/** Resolves with the time until the mailbox is due again. */
+async function pollWithSession(poll: StartedPoll): Promise<number> {
+  const { mailbox, lease, ports, settings, options, record } = poll;
+  record.poll = ports.newId();
+  using renewed = ports.leases.autoRenew(lease);
+  await using session = await login(poll, renewed.lost);
+  record.wasConnected = true;
+  poll.observe({ what: 'connected', certificateEndsAtMs: session.certificateEndsAtMs });
+  const open = { ...poll, session: serialized(session), lost: renewed.lost, folderCheck: { isVerified: false } };
+  const { report, hasGivenUp } = await runRound(open, record.poll, true);
+  // After a message was given up, the next poll continues with a new session.
+  if (hasGivenUp) return 0;
+  const mayIdle = session.supportsIdle && !options.stop.aborted;
+  using slot = mayIdle ? (options.requestIdleSlot?.(hadMessages(report)) ?? null) : null;
+  if (slot !== null) return await idle(open, slot, async () => (await runRound(open, ports.newId(), false)).report);
+  const isUnstable = (options.uidValidityChanges?.count(mailbox.id) ?? 0) > uidValidityChangesMax;
+  return Math.max(intervalOf(mailbox, settings()), isUnstable ? unstableFolderIntervalMs : 0);
 }
 
-/** Resolves with the time until the mailbox is due again. `poll` names the first round. */
-async function visit(given: Omit<Visit, 'session' | 'lost' | 'found'>, poll: string): Promise<number> {
-  const { mailbox, lease, ports, settings, context } = given;
-  using kept = ports.leases.keep(lease);
-  await using session = await login(given, kept.lost);
-  context.onOpened?.(session);
-  const open = { ...given, session: inTurns(session), lost: kept.lost, found: { isTheSame: false } };
-  const { report, isSpent } = await round(open, poll, true);
-  // The rest comes on a new one.
-  if (isSpent) return 0;
-  const isOver = context.stop.aborted || !session.canWatch;
-  using place = isOver ? null : (context.stay?.(hadMail(report)) ?? null);
-  return place === null
-    ? Math.max(intervalOf(mailbox, settings()), isUnstable(context) ? unstableMs : 0)
-    : await rest(open, place, async () => (await round(open, begin(ports, context), false)).report);
-}
-
-/** A stop ends the login, and not the session that it leads to; a lost lease ends both. `stop` outlives the visit by far. */
-async function login({ mailbox, ports, context }: Pick<Visit, 'mailbox' | 'ports' | 'context'>, lost: AbortSignal) {
-  const { stop } = context;
+/** A stop ends the login, but not the session that it leads to; a lost lease ends both. `stop` outlives the poll. */
+async function login({ mailbox, ports, options: { stop } }: StartedPoll, lost: AbortSignal) {
   const ending = new AbortController();
   const end = () => ending.abort();
   lost.addEventListener('abort', end, { once: true });
   stop.addEventListener('abort', end, { once: true });
   if (stop.aborted) end();
   try {
-    return await ports.passwords.lend(mailbox, (password) =>
+    return await ports.passwords.withPassword(mailbox, (password) =>
       ports.sessions.open(mailbox.connection, password, ending.signal),
     );
   } finally {
@@ -143,118 +142,25 @@ async function login({ mailbox, ports, context }: Pick<Visit, 'mailbox' | 'ports
   }
 }
 
-/** Its folder is numbered anew again and again: each time all its mail is fetched to be recognised. */
-function isUnstable({ renumberings }: PollContext): boolean {
-  return (renumberings?.count() ?? 0) > renumberingsMax;
-}
+type RoundEnd = { readonly report: PollReport; readonly hasGivenUp: boolean };
 
-type Done = { readonly report: PollReport; readonly isSpent: boolean };
-
-async function round(open: Visit, poll: string, isFirst: boolean): Promise<Done> {
-  const { mailbox, ports, context } = open;
+/** `poll` names the round. A refused post-action is thrown at the end, when everything new is committed. */
+async function runRound(open: OpenPoll & StartedPoll, poll: string, isFirst: boolean): Promise<RoundEnd> {
+  const { mailbox, ports, record } = open;
   const { clock } = ports;
   const startedAtMs = clock.monotonicMs();
-  const counts = noOutcomes();
-  const report = () => ({
-    ...{ poll, mailbox: mailbox.name, outcomes: counts },
-    durationMs: clock.monotonicMs() - startedAtMs,
-  });
-  const current = { ...open, poll, isFirst, counts };
-  const cursor = await startCursor(current, open.session, ports);
-  const narrowing = ports.narrowings.of(mailbox.id, cursor);
+  const outcomes = noOutcomes();
+  record.poll = poll;
+  const cursor = await startCursor({ ...open, poll, isFirst }, open.session, ports);
+  const isolation = ports.isolations.begin(mailbox.id, cursor);
   try {
-    await work({ ...current, narrowing }, cursor.uidValidity);
+    const refusal = await runPipeline({ ...open, poll, folderEpoch: cursor.folderEpoch, isolation, outcomes });
+    if (refusal !== null) throw refusal;
   } finally {
-    if (narrowing.isSetBack) context.onSetBack?.(report());
+    const durationMs = clock.monotonicMs() - startedAtMs;
+    record.lastRound = { poll, mailbox: mailbox.name, outcomes, durationMs };
+    record.changesCourse = isolation.changesCourse;
   }
-  const done = report();
-  context.onRound?.(done);
-  return { report: done, isSpent: narrowing.isSpent };
-}
-
-/** Everything that is new, once. A refused action does not keep new mail out; it is thrown at the end. */
-async function work(round: Round, numbering: number): Promise<void> {
-  const { narrowing, context } = round;
-  const first = narrowing.actsLast ? null : await driveActions(round, numbering, await leftOver(round, numbering));
-  const later = await takeNew(round, numbering);
-  if (!narrowing.isSpent && !context.stop.aborted) narrowing.passed();
-  const isDue = narrowing.actsLast && !narrowing.isSpent;
-  const last = isDue ? await driveActions(round, numbering, await leftOver(round, numbering)) : null;
-  const refusal = first ?? later ?? last;
-  if (refusal !== null) throw refusal;
-}
-
-/** All new mail; the first refusal of what was to be done with it on the server. */
-async function takeNew(round: Round, numbering: number): Promise<Failure | null> {
-  const { session, ports, context, settings, mailbox, narrowing } = round;
-  const uids = narrowing.newOf(await session.listAbove(narrowing.listFrom));
-  ports.log.debug({ mailbox: mailbox.name, poll: round.poll, new_mails: uids.length }, events.pollStarted);
-  let done = 0;
-  context.onProgress?.({ done, total: uids.length });
-  const { digester, clock } = ports;
-  const lane = mailbox.id;
-  const from = { session, digester, clock, lane, limits: settings().limits, narrowing, stop: context.stop };
-  let refusal: Failure | null = null;
-  let driving: Promise<Failure | null> = Promise.resolve(null);
-  try {
-    for await (const window of readAhead(keepFiles(arrivals(from, uids), ports), () => narrowing.isCareful)) {
-      if (round.lost.aborted) throw leaseLost(mailbox);
-      const decisions = await commitWindow(window, placeOf(round, numbering), ports.store);
-      record(round, decisions);
-      const refused = await driving;
-      refusal ??= refused;
-      // Beside the commit of the next window: both wait for others most of the time.
-      if (!narrowing.actsLast) driving = watched(driveActions(round, numbering, pendingOf(decisions)));
-      if (narrowing.isCareful) await driving;
-      done += window.length;
-      context.onProgress?.({ done, total: uids.length });
-    }
-  } finally {
-    await Promise.allSettled([driving]);
-  }
-  const refused = await driving;
-  return refusal ?? refused;
-}
-
-function placeOf({ mailbox, lease, ports, settings }: Round, numbering: number): CommitPlace {
-  return { lease, uidValidity: numbering, maker: makerOf(mailbox, ports, settings().desk) };
-}
-
-function pendingOf(decisions: readonly Decision[]): readonly number[] {
-  return decisions.flatMap(({ outcome: { uid, actionPending } }) => (actionPending ? [uid] : []));
-}
-
-const eventOf: Record<Outcome, EventName> = {
-  ticket_opened: events.messageTicketOpened,
-  reply_added: events.messageReplyAdded,
-  recorded: events.messageRecorded,
-  duplicate: events.messageDuplicate,
-  quarantined: events.messageQuarantined,
-  vanished: events.messageVanished,
-};
-
-/** Counts and logs what is committed. */
-function record(round: Round, decisions: readonly Decision[]): void {
-  const { mailbox, session, ports, counts, poll } = round;
-  for (const { outcome, ref, changes } of decisions) {
-    counts[outcome.outcome] += 1;
-    ports.meter.outcome(mailbox.name, outcome.outcome);
-    const fields = {
-      mailbox: mailbox.name,
-      poll,
-      uid_validity: session.folder.uidValidity,
-      uid: outcome.uid,
-      size_bytes: outcome.sizeBytes,
-      ...(outcome.messageId === null ? {} : { message: outcome.messageId }),
-      ...(ref === null ? {} : { ticket: ref }),
-      ...(outcome.reason === null ? {} : { reason: outcome.reason }),
-    };
-    if (outcome.outcome === 'quarantined') ports.log.warn(fields, eventOf.quarantined);
-    else ports.log.info(fields, eventOf[outcome.outcome]);
-    for (const change of changes) {
-      const about = { mailbox: mailbox.name, poll, message: outcome.messageId, ticket: change.ref };
-      if (change.what === 'reopened') ports.log.info(about, events.ticketReopened);
-      else ports.log.info({ ...about, into: change.into }, events.ticketMerged);
-    }
-  }
+  open.observe({ what: 'round_finished', report: record.lastRound });
+  return { report: record.lastRound, hasGivenUp: isolation.hasGivenUp };
 }

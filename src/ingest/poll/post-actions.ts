@@ -1,57 +1,43 @@
 /**
- * The after-actions: what is done to a mail on the server (mark, move, delete) once it is stored.
+ * Post-actions: flags, moves or deletes messages on the server once they are committed.
  *
- * A flag in the outcome row says that it is still to be done, so that the next visit repeats what a crash cut off.
+ * The outcome row of a message says that its post-action is pending, so that the next round repeats what a crash cut
+ * off. Repeating does no harm.
  */
 import { type Failure, isFailure } from '../../errors.ts';
 import { chunksOf } from '../fetch/batches.ts';
-import type { Narrowing } from '../fetch/poison-message.ts';
-import type { AfterAction } from '../model.ts';
-import type { Visit } from './poll-context.ts';
+import { postActionRules } from '../model.ts';
+import type { PollRound } from './poll-context.ts';
 
-/** A round of a visit. */
-export type Acting = Visit & { readonly poll: string; readonly narrowing: Narrowing };
-
-const actionsAtOnce = 500;
+const uidsAtOnce = 500;
+const pendingMax = 100_000;
 
 /**
- * Does on the server what is still to be done for stored mails. Repeating it does no harm. A refusal by the server is
- * returned; a broken connection is thrown. What cannot be taken back is left to the next visit when the row was changed.
+ * Applies the mailbox's post-action to `uids`. Returns the server's refusal; throws when the session breaks. What cannot
+ * be undone is left to the next poll when the row of the mailbox was changed: it may ask for another action by now.
  */
-export async function driveActions(
-  round: Acting,
-  numbering: number,
-  pending: readonly number[],
-): Promise<Failure | null> {
-  const { mailbox, session, ports, lease, poll } = round;
+export async function applyPostActions(round: PollRound, uids: readonly number[]): Promise<Failure | null> {
+  const { mailbox, session, ports, lease, poll, folderEpoch } = round;
+  const { postAction } = mailbox;
   try {
-    for (const uids of chunksOf(pending, actionsAtOnce)) {
-      if (takesAway(mailbox.after) && (await isRowChanged(round))) return null;
-      await session.apply(mailbox.after, uids);
-      await ports.store.actionsDone(lease, numbering, uids);
+    for (const chunk of chunksOf(uids, uidsAtOnce)) {
+      if (postActionRules[postAction.kind].removesMessage && (await isRowChanged(round))) return null;
+      await session.apply(postAction, chunk);
+      await ports.store.completeActions(lease, folderEpoch, chunk);
     }
     return null;
   } catch (error) {
-    if (!isFailure(error, 'server_refused', 'folder_missing')) {
-      round.narrowing.actionFailed(error);
-      throw error;
-    }
-    round.context.onRefused?.({ poll, action: mailbox.after.kind, count: pending.length, failure: error });
+    if (!isFailure(error, 'server_refused', 'folder_missing')) throw error;
+    round.observe({ what: 'action_refused', poll, action: postAction.kind, count: uids.length, failure: error });
     return error;
   }
 }
 
-function takesAway({ kind }: AfterAction): boolean {
-  return kind === 'delete' || kind === 'move';
+async function isRowChanged({ mailbox: { id }, ports, options: { due } }: PollRound): Promise<boolean> {
+  return due !== null && (await ports.store.mailboxVersions([id])).get(id)?.version !== due.version;
 }
 
-/** Somebody may have asked for another action meanwhile. */
-async function isRowChanged({ mailbox: { id }, ports, context }: Acting): Promise<boolean> {
-  if (context.due === null) return false;
-  return (await ports.store.watchedRows([id])).get(id)?.version !== context.due.version;
-}
-
-/** Of an earlier crash, of actions that were refused, and of mails that came out of quarantine. */
-export function leftOver({ mailbox, ports }: Acting, numbering: number): Promise<readonly number[]> {
-  return ports.store.pendingActions(mailbox.id, numbering, 100_000);
+/** Left by a crash, by a refusal, and by messages that were released from quarantine. */
+export function pendingUids({ mailbox, ports, folderEpoch }: PollRound): Promise<readonly number[]> {
+  return ports.store.pendingActions(mailbox.id, folderEpoch, pendingMax);
 }

@@ -1,71 +1,78 @@
 /**
- * What a person does with one mail in quarantine, and how that is told: the same for the commands and the admin page.
+ * Quarantine actions of an operator (requeue, release, discard), their results as text, and their audit row.
  *
- * What fails for one mail because of its server or its source is a result; trouble with the database or the disk is thrown,
- * as it is trouble for every other mail as well.
+ * Commands and admin page share them. What fails for one message because of its server or its source is a result; a
+ * failure of the database or the disk is thrown, as it affects every other message as well.
  */
-
 import { asFailure, type Failure } from '../../errors.ts';
-import type { Author } from '../model.ts';
-import type { HeldMail, QuarantineStore } from '../stores.ts';
-import { heldId } from './read.ts';
-import { reasonMeaning } from './reasons.ts';
-import type { Resolver, Settled, Way } from './resolve.ts';
+import type { AuditActor } from '../model.ts';
+import type { QuarantinedMessage, QuarantineStore } from '../stores.ts';
+import { quarantineId } from './read.ts';
+import { describeReason } from './reasons.ts';
+import type { Resolution, ResolveMode, Resolver } from './resolve.ts';
 
 /** `discarded`: given up, without a ticket. `failed`: it still waits, or is discarded as before. */
-export type SettleResult =
-  | Settled
+export type ResolveResult =
+  | Resolution
   | { readonly what: 'failed'; readonly failure: Failure }
   | { readonly what: 'discarded' };
 
-type SettlePorts = {
-  readonly settle: Resolver['settle'];
-  readonly store: Pick<QuarantineStore, 'discardHeld' | 'holdDiscarded'>;
+type ResolvePorts = {
+  readonly resolve: Resolver['resolve'];
+  readonly store: Pick<QuarantineStore, 'discard' | 'undiscard'>;
 };
 
-/** One that was discarded waits again while that is tried, and stays discarded where nothing came of it. */
-export async function settleOne(ports: SettlePorts, mail: HeldMail, way: Way): Promise<SettleResult> {
-  if (mail.discardedAtMs === null) return await trySettling(ports, mail, way);
-  if (!(await ports.store.holdDiscarded(mail))) return { what: 'resolved' };
-  const result = await trySettling(ports, mail, way);
-  if (result.what === 'gone' || result.what === 'failed') await ports.store.discardHeld(mail);
+/** A discarded message waits again during the attempt, and is discarded again when that stores nothing. */
+export async function resolveOne(
+  ports: ResolvePorts,
+  message: QuarantinedMessage,
+  mode: ResolveMode,
+): Promise<ResolveResult> {
+  if (message.discardedAtMs === null) return await tryToResolve(ports, message, mode);
+  if (!(await ports.store.undiscard(message))) return { what: 'resolved' };
+  const result = await tryToResolve(ports, message, mode);
+  if (result.what === 'gone' || result.what === 'failed') await ports.store.discard(message);
   return result;
 }
 
-async function trySettling({ settle }: SettlePorts, mail: HeldMail, way: Way): Promise<SettleResult> {
+async function tryToResolve(
+  { resolve }: ResolvePorts,
+  message: QuarantinedMessage,
+  mode: ResolveMode,
+): Promise<ResolveResult> {
   try {
-    return await settle(mail, way);
+    return await resolve(message, mode);
   } catch (error) {
     const failure = asFailure(error);
-    if (/^(?:database_|disk_|unexpected)/u.test(failure.code)) throw error;
+    if (failure.domain === 'database' || failure.domain === 'disk' || failure.code === 'unexpected') throw error;
     return { what: 'failed', failure };
   }
 }
 
-/** Nothing is done on the server. */
+/** Changes nothing on the server. */
 export async function discardOne(
-  store: Pick<QuarantineStore, 'discardHeld'>,
-  mail: HeldMail,
-): Promise<SettleResult & { readonly what: 'discarded' | 'resolved' }> {
-  return { what: (await store.discardHeld(mail)) ? 'discarded' : 'resolved' };
+  store: Pick<QuarantineStore, 'discard'>,
+  message: QuarantinedMessage,
+): Promise<ResolveResult & { readonly what: 'discarded' | 'resolved' }> {
+  return { what: (await store.discard(message)) ? 'discarded' : 'resolved' };
 }
 
-/** It does not wait any more. */
-export function isOver({ what }: SettleResult): boolean {
-  return what === 'taken_in' || what === 'resolved' || what === 'discarded';
+/** True when the message no longer waits. */
+export function isResolved({ what }: ResolveResult): boolean {
+  return what === 'stored' || what === 'resolved' || what === 'discarded';
 }
 
-/** For counting. */
-export function resultName(result: SettleResult): string {
+/** Groups equal results in counts and in the audit. */
+export function resultName(result: ResolveResult): string {
   switch (result.what) {
-    case 'taken_in':
+    case 'stored':
       return result.outcome;
-    case 'held':
+    case 'quarantined':
       return `still in quarantine (${result.reason})`;
     case 'gone':
-      return 'without a source';
+      return 'source missing';
     case 'resolved':
-      return 'resolved by somebody else';
+      return 'already resolved';
     case 'failed':
       return `failed (${result.failure.code})`;
     case 'discarded':
@@ -73,30 +80,30 @@ export function resultName(result: SettleResult): string {
   }
 }
 
-/** What helps; null where nothing needs to. */
-export function resultHint(result: SettleResult): string | null {
+/** The operator's next step; null when none is needed. */
+export function resultHint(result: ResolveResult): string | null {
   if (result.what === 'failed') return result.failure.hint;
-  return result.what === 'held' ? `${result.reason}: ${reasonMeaning(result.reason).hint}` : null;
+  return result.what === 'quarantined' ? `${result.reason}: ${describeReason(result.reason).hint}` : null;
 }
 
-const forms: Readonly<Record<(Settled & { what: 'taken_in' })['form'], string>> = {
+const forms: Readonly<Record<(Resolution & { what: 'stored' })['form'], string>> = {
   whole: '',
-  attached: ', with the mail attached as original.eml',
+  attached: ', with the message attached as original.eml',
   header: ', from its header: the content was never fetched, and is not on the server',
 };
 
-export function resultSentence(result: SettleResult): string {
+export function resultSentence(result: ResolveResult): string {
   switch (result.what) {
-    case 'taken_in': {
+    case 'stored': {
       const ticket = result.ref === null ? '' : ` ${result.ref}`;
       return `${result.outcome}${ticket}${forms[result.form]}`;
     }
-    case 'held':
+    case 'quarantined':
       return `still in quarantine (${result.reason})`;
     case 'gone':
-      return 'still in quarantine: its source is not kept, and not under its number on the server; quarantine discard ends that';
+      return 'still in quarantine: its source is not stored, and not on the server under its UID; quarantine discard gives it up';
     case 'resolved':
-      return 'somebody else has resolved it';
+      return 'it was already resolved elsewhere';
     case 'failed':
       return result.failure.message;
     case 'discarded':
@@ -104,62 +111,59 @@ export function resultSentence(result: SettleResult): string {
   }
 }
 
-/**
- * What one command, or one click on the admin page, did with mails in quarantine, counted: it becomes one row of the audit,
- * which is only ever added to.
- */
+type QuarantineAction = 'quarantine.requeued' | 'quarantine.released' | 'quarantine.discarded';
 
-type SettleAction = 'quarantine.retried' | 'quarantine.released' | 'quarantine.discarded';
-
-/** What a person can do with a mail in quarantine, and what the audit calls it. */
-export const settleActions = {
-  retry: 'quarantine.retried',
+/** The action in the audit log for what an operator does. */
+export const quarantineActions = {
+  requeue: 'quarantine.requeued',
   release: 'quarantine.released',
   discard: 'quarantine.discarded',
-} as const satisfies Readonly<Record<string, SettleAction>>;
+} as const satisfies Readonly<Record<ResolveMode | 'discard', QuarantineAction>>;
 
-type AuditRow = Author & {
-  readonly action: SettleAction;
+type AuditRow = AuditActor & {
+  readonly action: QuarantineAction;
   readonly keyId: null;
   readonly nextKeyId: null;
   readonly mailboxId: string | null;
   readonly detail: string;
 };
 
-type SettleAudit = { audit(rows: readonly AuditRow[]): Promise<void> };
+type AuditStore = { audit(rows: readonly AuditRow[]): Promise<void> };
 
-export type SettleTally = {
-  readonly mails: () => number;
-  /** Names of results, with how often. */
+/** Counts what one command, or one click on the admin page, did; written as one row of the audit log. */
+export type ResolveTally = {
+  readonly messages: () => number;
+  /** How often each `resultName` occurred. */
   readonly results: ReadonlyMap<string, number>;
-  add(mail: HeldMail, result: string): void;
+  add(message: QuarantinedMessage, result: string): void;
   /** Writes the row; none when nothing was done. */
-  write(store: SettleAudit, author: Author, action: SettleAction): Promise<void>;
+  write(store: AuditStore, actor: AuditActor, action: QuarantineAction): Promise<void>;
 };
 
 const idsMax = 10;
 
-export function createSettleTally(): SettleTally {
+export function createResolveTally(): ResolveTally {
   const results = new Map<string, number>();
   const reasons = new Map<string, number>();
   const mailboxes = new Set<string>();
   const ids: string[] = [];
-  let mails = 0;
+  let messages = 0;
   return {
-    mails: () => mails,
+    messages: () => messages,
     results,
-    add(mail, result) {
-      mails += 1;
+    add(message, result) {
+      messages += 1;
       results.set(result, (results.get(result) ?? 0) + 1);
-      reasons.set(mail.reason, (reasons.get(mail.reason) ?? 0) + 1);
-      mailboxes.add(mail.mailboxId);
-      if (ids.length < idsMax) ids.push(heldId(mail));
+      reasons.set(message.reason, (reasons.get(message.reason) ?? 0) + 1);
+      mailboxes.add(message.mailboxId);
+      if (ids.length < idsMax) ids.push(quarantineId(message));
     },
-    async write(store, author, action) {
-      if (mails === 0) return;
+    async write(store, actor, action) {
+      if (messages === 0) return;
       const [mailboxId = null] = mailboxes.size === 1 ? mailboxes : [];
-      const detail = `${countsText(reasons)}: ${countsText(results)}: ${ids.join(', ')}${mails > idsMax ? ', …' : ''}`;
-      await store.audit([{ ...author, action, keyId: null, nextKeyId: null, mailboxId, detail }]);
+      const more = messages > idsMax ? ', …' : '';
+      const detail = `${countsText(reasons)}: ${countsText(results)}: ${ids.join(', ')}${more}`;
+      await store.audit([{ ...actor, action, keyId: null, nextKeyId: null, mailboxId, detail }]);
     },
   };
 }

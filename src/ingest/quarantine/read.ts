@@ -1,9 +1,9 @@
 /**
- * Mails in quarantine by the id that people know them by, and what was kept of them.
+ * Quarantine ids, and the lookup of a quarantined message by one: `MAILBOX/UIDVALIDITY/UID`.
  *
- * Throws `usage` for what is no id, or names several; `not_found`; what database and disk throw.
+ * `UIDVALIDITY.GENERATION` names a folder that was restored from a backup (folder-epoch.ts); `MAILBOX/UID` is accepted
+ * where it is unambiguous. A mailbox name may contain slashes.
  */
-
 import { Failure, isFailure } from '../../errors.ts';
 import { type HeaderSummary, readHeaderSummary } from '../../mail/fallback-message.ts';
 import { shellArgOrNotice } from '../../text/shell.ts';
@@ -11,52 +11,6 @@ import { epochText, parseEpoch } from '../folder-epoch.ts';
 import type { RawLocation } from '../model.ts';
 import type { RawSources } from '../ports.ts';
 import type { QuarantinedMessage, QuarantineName, QuarantineStore } from '../stores.ts';
-
-const headBytesMax = 64 * 1024;
-
-/** The one that `id` names: one that waits, else one that was discarded. Throws `usage` when it names several. */
-export async function quarantinedById(
-  store: Pick<QuarantineStore, 'quarantinedByName'>,
-  id: string,
-): Promise<QuarantinedMessage> {
-  const names = parseQuarantineId(id);
-  if (names.length === 0)
-    throw new Failure('usage', `${JSON.stringify(id)} is no id of a mail in quarantine`, {
-      hint: 'It is NAME/UIDVALIDITY/UID, as quarantine list shows it.',
-    });
-  for (const name of names) {
-    const waiting = await store.quarantinedByName(name, false);
-    const [first, second] = waiting.length > 0 ? waiting : await store.quarantinedByName(name, true);
-    if (second !== undefined)
-      throw new Failure('usage', `${id} names several mails in quarantine`, {
-        hint: `Give this: ${shellArgOrNotice(quarantineId(second))}`,
-      });
-    if (first !== undefined) return first;
-  }
-  const hint =
-    'See which there are: ticketmaild quarantine list [--discarded]. What was taken in is in message list --mailbox NAME.';
-  throw new Failure('not_found', `there is no mail ${id} in quarantine`, { hint });
-}
-
-/** From what was kept of it; null where nothing was, or where it is gone. */
-export async function headerOf(
-  raw: Pick<RawSources, 'read'>,
-  { raw: place }: { readonly raw: RawLocation | null },
-): Promise<HeaderSummary | null> {
-  if (place === null) return null;
-  try {
-    return readHeaderSummary(await raw.read(place, headBytesMax));
-  } catch (error) {
-    // Segments of another host are not here.
-    if (isFailure(error, 'source_missing', 'disk_failed')) return null;
-    throw error;
-  }
-}
-
-/**
- * Names of mails in quarantine: `NAME/UIDVALIDITY/UID`, where `UIDVALIDITY.LIFE` is a folder that was set back; and
- * `NAME/UID` where that is enough. A mailbox name may have slashes itself.
- */
 
 export function quarantineId({
   mailbox,
@@ -66,7 +20,7 @@ export function quarantineId({
   return `${mailbox}/${epochText(folderEpoch)}/${uid}`;
 }
 
-/** All that `id` may name, the longer form first; none for what is no id. */
+/** Everything that `id` may name, the longer form first; empty when it is no id. */
 export function parseQuarantineId(id: string): readonly QuarantineName[] {
   const parts = id.split('/');
   const last = parts.at(-1) ?? '';
@@ -77,4 +31,48 @@ export function parseQuarantineId(id: string): readonly QuarantineName[] {
   return [...long, { mailbox: parts.slice(0, -1).join('/'), folderEpoch: null, uid }].filter(
     ({ mailbox }) => mailbox !== '',
   );
+}
+
+/**
+ * The message that `id` names: one that waits, else one that was discarded. Throws `usage` when it is no id or ambiguous,
+ * `not_found`, and what the database throws.
+ */
+export async function quarantinedById(
+  store: Pick<QuarantineStore, 'quarantinedByName'>,
+  id: string,
+): Promise<QuarantinedMessage> {
+  const names = parseQuarantineId(id);
+  if (names.length === 0)
+    throw new Failure('usage', `${JSON.stringify(id)} is not the id of a quarantined message`, {
+      hint: 'It is NAME/UIDVALIDITY/UID, as quarantine list shows it.',
+    });
+  for (const name of names) {
+    const waiting = await store.quarantinedByName(name, false);
+    const [first, second] = waiting.length > 0 ? waiting : await store.quarantinedByName(name, true);
+    if (second !== undefined)
+      throw new Failure('usage', `${id} is ambiguous: several quarantined messages have this UID`, {
+        hint: `Use the full id, for example: ${shellArgOrNotice(quarantineId(second))}`,
+      });
+    if (first !== undefined) return first;
+  }
+  const hint =
+    'List them: ticketmaild quarantine list [--discarded]. Released messages are in message list --mailbox NAME.';
+  throw new Failure('not_found', `there is no message ${id} in quarantine`, { hint });
+}
+
+const headerBytesMax = 64 * 1024;
+
+/** The header fields of a stored source; null when nothing was stored, or when it is gone. */
+export async function headerOf(
+  raw: Pick<RawSources, 'read'>,
+  { raw: location }: { readonly raw: RawLocation | null },
+): Promise<HeaderSummary | null> {
+  if (location === null) return null;
+  try {
+    return readHeaderSummary(await raw.read(location, headerBytesMax));
+  } catch (error) {
+    // The segment may be on another host.
+    if (isFailure(error, 'source_missing', 'disk_failed')) return null;
+    throw error;
+  }
 }

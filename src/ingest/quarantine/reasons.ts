@@ -1,92 +1,97 @@
 /**
- * Why a mail is in quarantine: one row a reason, with what it means and what helps.
+ * Quarantine reasons: for each its meaning, the operator's remedy, and how much of the source is stored.
  *
- * `source` says how much of such a mail was kept. A code that is not here (an older or a newer worker wrote it) is
- * shown as it is.
+ * A reason that is added to `QuarantineReason` does not compile until the table here describes it. An unknown code (from
+ * an older or newer worker) is shown as it is.
  */
+import type { QuarantineReason } from '../model.ts';
 
-type Kept = 'whole' | 'header' | 'none';
+export type ReasonDescription = {
+  /** How much of the message was stored when it was quarantined. */
+  readonly source: 'whole' | 'header' | 'none';
+  readonly meaning: string;
+  readonly hint: string;
+};
 
-export type ReasonMeaning = { readonly source: Kept; readonly meaning: string; readonly hint: string };
+const releaseHint = 'quarantine release stores it as it is.';
+const attachedHint = 'quarantine release stores its header, with the whole message attached as original.eml.';
 
-const releaseHint = 'quarantine release takes it in as it is.';
-
-const reasons: Readonly<Record<string, ReasonMeaning>> = {
+const descriptions = {
   // Not fetched, or not whole
   too_large: {
     source: 'header',
-    meaning: 'It is larger than [message] bytes_max_mb: only its header was fetched.',
-    hint: 'quarantine release fetches it all the same, or takes in its header where it is gone from the server; or raise the limit, then quarantine retry.',
+    meaning: 'It is larger than [message] max_size_mb: only its header was fetched.',
+    hint: 'quarantine release fetches it regardless of its size, or stores its header where it is gone from the server; or raise the limit, then quarantine requeue.',
   },
   source_empty: {
     source: 'header',
-    meaning: 'The server lists it and gives no content.',
-    hint: 'quarantine retry asks for it again; if it stays so, the mail is damaged on the server, and quarantine release takes in its header.',
+    meaning: 'The server lists it and returns no content.',
+    hint: 'quarantine requeue fetches it again; if it stays empty, the message is damaged on the server, and quarantine release stores its header.',
   },
   fetch_failed: {
     source: 'none',
-    meaning: 'The server lists it and fails whenever it is fetched, while it gives other mails.',
-    hint: 'quarantine retry fetches it again: once the server can read it, or, where it is larger than the server says, with a higher [message] bytes_max_mb.',
+    meaning: 'The server lists it and fails whenever it is fetched, while it returns other messages.',
+    hint: 'quarantine requeue fetches it again: once the server can read it, or, where it is larger than announced, with a higher [message] max_size_mb.',
   },
   missed: {
     source: 'none',
-    meaning: 'It was passed over, and reconcile found that.',
-    hint: 'quarantine retry fetches it.',
+    meaning: 'It was skipped, as reconcile found.',
+    hint: 'quarantine requeue fetches it.',
   },
-  // Not to be parsed
+  // Not parsed, or not stored
   parse_timeout: {
     source: 'whole',
     meaning: 'Parsing it took longer than [message] parse_timeout_s.',
-    hint: 'quarantine release takes it in with its header and the mail attached as original.eml.',
+    hint: attachedHint,
   },
   parse_memory: {
     source: 'whole',
     meaning: 'Parsing it took more memory than [message] parse_memory_mb.',
-    hint: 'Raise the limit, then quarantine retry; or quarantine release: its header, and the mail attached.',
+    hint: `Raise the limit, then quarantine requeue; or: ${attachedHint}`,
   },
   parse_failed: {
     source: 'whole',
     meaning: 'It could not be parsed.',
-    hint: 'quarantine release takes it in with its header and the mail attached as original.eml.',
+    hint: attachedHint,
   },
   row_refused: {
     source: 'whole',
-    meaning: 'The database would not take it.',
-    hint: 'Where it is too large for max_allowed_packet: raise that, then quarantine retry; or quarantine release.',
+    meaning: 'The database refused it.',
+    hint: 'Where it is too large for max_allowed_packet, raise that, then quarantine requeue; or quarantine release.',
   },
-  // Held back by a rule
+  // Guards against loops and floods
   own_address: {
     source: 'whole',
-    meaning: 'It comes from an address of this helpdesk itself: a ticket of it may answer itself for ever.',
+    meaning: 'It is from an address of this helpdesk: its ticket could answer itself endlessly.',
     hint: releaseHint,
   },
   sender_flood: {
     source: 'whole',
-    meaning: 'Its sender has sent more mails within the hour than the limit allows.',
-    hint: `Where they are wanted, quarantine release --sender ADDRESS; else quarantine discard --sender ADDRESS.`,
+    meaning: 'Its sender has sent more messages within the hour than the limit allows.',
+    hint: 'If they are wanted, quarantine release --sender ADDRESS; else quarantine discard --sender ADDRESS.',
   },
   mail_loop: {
     source: 'whole',
-    meaning: 'It has been through here before, or through too many servers: two machines may answer each other.',
+    meaning: 'It was here before, or passed too many servers: two machines may be answering each other.',
     hint: releaseHint,
   },
-};
+} as const satisfies Readonly<Record<QuarantineReason, ReasonDescription>>;
 
 /** In the order of the table. */
-export const knownReasons: readonly string[] = Object.keys(reasons);
+export const quarantineReasons = Object.keys(descriptions) as readonly QuarantineReason[];
 
-/** Never fails: a code that is not known is its own explanation. */
-export function reasonMeaning(code: string): ReasonMeaning {
-  return (
-    (Object.hasOwn(reasons, code) ? reasons[code] : undefined) ?? {
-      source: 'whole',
-      meaning: `It was put here as ${code}.`,
-      hint: releaseHint,
-    }
-  );
+export function isQuarantineReason(code: string): code is QuarantineReason {
+  return Object.hasOwn(descriptions, code);
 }
 
-/** True when the source that was kept, if any, is the whole mail. */
+/** Never fails: an unknown code describes itself. */
+export function describeReason(code: string): ReasonDescription {
+  return isQuarantineReason(code)
+    ? descriptions[code]
+    : { source: 'whole', meaning: `It was quarantined as ${code}.`, hint: releaseHint };
+}
+
+/** True when the stored source, if there is one, is the whole message. */
 export function hasWholeSource(code: string): boolean {
-  return reasonMeaning(code).source === 'whole';
+  return describeReason(code).source === 'whole';
 }

@@ -1,52 +1,53 @@
 /**
- * Takes mails out of quarantine: parsed and decided again, or taken in whatever held them back.
+ * Quarantine release with optimistic locking: parses and decides a quarantined message again and stores it.
  *
- * A worker may be at the same mailbox meanwhile, for hours: no lease is taken. The row in quarantine is the claim: the
- * transaction that stores the mail replaces it and fails where it does not wait any more, so that of two who take the same
- * mail out one does, and a crash leaves it where it was. What is to be done on the server then (seen, move, delete) is left
- * to the next round of the worker. Throws what the database, the disk and the server throw.
+ * No lease is acquired, as a worker may poll the same mailbox for hours. The quarantined row is the claim: the
+ * transaction that stores the message replaces it, and fails where it no longer waits. Of two concurrent releases one
+ * succeeds, and a crash leaves the message in quarantine. The post-action (seen, move, delete) is left to the next poll.
+ * Throws what the database, the disk and the server throw.
  */
 import { isFailure } from '../../errors.ts';
-import { headAlone, salvage } from '../../mail/fallback-message.ts';
-import { recognised } from '../../mail/fingerprint.ts';
+import { fallbackMessage, headerOnlyMessage } from '../../mail/fallback-message.ts';
+import { fingerprintMessage } from '../../mail/fingerprint.ts';
 import type { ParsedMessage } from '../../mail/message.ts';
-import { makerOf } from '../decide/batch-context.ts';
-import { commitWindow } from '../decide/commit.ts';
+import { batchContextOf } from '../decide/batch-context.ts';
+import { commitMessages } from '../decide/commit.ts';
 import type { Decision } from '../decide/decide.ts';
-import type { KeptRaw, Mailbox, Outcome } from '../model.ts';
-import { isElsewhere } from '../poll/cursor.ts';
+import type { Mailbox, Outcome, StoredSource } from '../model.ts';
+import { isOtherFolder } from '../poll/cursor.ts';
 import type { PollPorts, PollSettings } from '../poll/poll-context.ts';
-import type { Digested } from '../ports.ts';
-import type { HeldMail, LostMessage, MailboxStore, QuarantineStore, ReconcileStore } from '../stores.ts';
-import { hasWholeSource, reasonMeaning } from './reasons.ts';
-import { type Restored, restoreMessage, type ServerSources, serverSources } from './source.ts';
+import type { ParseResult } from '../ports.ts';
+import type { LostMessage, MailboxStore, QuarantinedMessage, QuarantineStore, ReconcileStore } from '../stores.ts';
+import { describeReason, hasWholeSource } from './reasons.ts';
+import { type RestoreResult, restoreMessage, type ServerSources, serverSources } from './source.ts';
 
-/** `retry`: under the rules and limits of now. `release`: as it is, whatever they say. */
-export type Way = 'retry' | 'release';
+/** `requeue`: by the rules and limits in force. `release`: regardless of them. */
+export type ResolveMode = 'requeue' | 'release';
 
-export type Settled =
+/** The result of one attempt. */
+export type Resolution =
   | {
-      readonly what: 'taken_in';
+      readonly what: 'stored';
       readonly outcome: Outcome;
-      /** Reference of its ticket. */
+      /** Reference of its ticket; null when it has none. */
       readonly ref: string | null;
       readonly messageId: string | null;
       /**
-       * `attached`: it could not be parsed, or not be stored as it is: its header, and the whole mail attached. `header`: it is
-       * gone from the server, and its header is all that was ever fetched.
+       * `attached`: it could not be parsed, or not be stored as it is: its header, with the whole message attached.
+       * `header`: only its header was ever fetched, and it is gone from the server.
        */
       readonly form: 'whole' | 'attached' | 'header';
     }
-  /** It stays, for that reason. */
-  | { readonly what: 'held'; readonly reason: string }
-  /** Its source is neither here nor on the server. */
+  /** It requarantined in quarantine, for this reason. */
+  | { readonly what: 'quarantined'; readonly reason: string }
+  /** Its source is neither stored nor on the server. */
   | { readonly what: 'gone' }
-  /** Somebody else has resolved it meanwhile. */
+  /** It was already resolved elsewhere. */
   | { readonly what: 'resolved' };
 
-export type ResolvingPorts = Pick<
+export type ResolverPorts = Pick<
   PollPorts,
-  'digester' | 'blobs' | 'raw' | 'clock' | 'newId' | 'newRef' | 'passwords' | 'sessions'
+  'parser' | 'blobs' | 'raw' | 'clock' | 'newId' | 'newRef' | 'passwords' | 'sessions'
 > & {
   readonly store: PollPorts['store'] &
     QuarantineStore &
@@ -55,32 +56,32 @@ export type ResolvingPorts = Pick<
 };
 
 export interface Resolver extends AsyncDisposable {
-  settle(mail: HeldMail, way: Way): Promise<Settled>;
-  /** See restore.ts. */
-  restore(lost: LostMessage): Promise<Restored>;
+  resolve(message: QuarantinedMessage, mode: ResolveMode): Promise<Resolution>;
+  /** Stores a message again whose row is gone (source.ts). */
+  restore(lost: LostMessage): Promise<RestoreResult>;
 }
 
-type Settling = {
-  readonly mail: HeldMail;
+type ResolveContext = {
+  readonly message: QuarantinedMessage;
   readonly mailbox: Mailbox;
-  readonly way: Way;
-  readonly ports: ResolvingPorts;
-  readonly settings: Pick<PollSettings, 'desk' | 'limits'>;
+  readonly mode: ResolveMode;
+  readonly ports: ResolverPorts;
+  readonly settings: Pick<PollSettings, 'limits' | 'rules'>;
   readonly servers: ServerSources;
 };
 
-type Found =
-  | { readonly what: 'whole'; readonly source: Uint8Array; readonly raw: KeptRaw | null }
-  | { readonly what: 'held'; readonly reason: 'too_large' | 'source_empty' }
+type SourceLookup =
+  | { readonly what: 'whole'; readonly source: Uint8Array; readonly raw: StoredSource | null }
+  | { readonly what: 'quarantined'; readonly reason: 'too_large' | 'source_empty' }
   | { readonly what: 'gone'; readonly isSure: boolean };
 
-export function createResolver(ports: ResolvingPorts, settings: Settling['settings']): Resolver {
+export function createResolver(ports: ResolverPorts, settings: ResolveContext['settings']): Resolver {
   const servers = serverSources(ports, settings.limits.messageBytesMax);
   return {
-    async settle(mail, way) {
-      const mailbox = await ports.store.mailboxById(mail.mailboxId);
+    async resolve(message, mode) {
+      const mailbox = await ports.store.mailboxById(message.mailboxId);
       if (mailbox === null) return { what: 'resolved' };
-      return await settle({ mail, mailbox, way, ports, settings, servers });
+      return await resolveMessage({ message, mailbox, mode, ports, settings, servers });
     },
     async restore(lost) {
       const mailbox = await ports.store.mailboxById(lost.mailboxId);
@@ -90,112 +91,123 @@ export function createResolver(ports: ResolvingPorts, settings: Settling['settin
   };
 }
 
-async function settle(settling: Settling): Promise<Settled> {
-  const { mail, way, ports } = settling;
-  const found = await wholeSource(settling);
-  if (found.what === 'gone') return (found.isSure ? await takeHeader(settling) : null) ?? { what: 'gone' };
-  if (found.what === 'held') return (await takeHeader(settling)) ?? (await stays(settling, found.reason, mail.raw));
+async function resolveMessage(context: ResolveContext): Promise<Resolution> {
+  const { message, mode, ports } = context;
+  const found = await wholeSource(context);
+  if (found.what === 'gone') return (found.isSure ? await storeHeader(context) : null) ?? { what: 'gone' };
+  if (found.what === 'quarantined')
+    return (await storeHeader(context)) ?? (await requarantined(context, found.reason, message.raw));
   const { length } = found.source;
-  const digested = await ports.digester.digest(found.source, mail.mailboxId);
-  const raw = found.raw ?? (await keep(digested, ports));
-  if (!digested.ok && way === 'retry') return await stays(settling, digested.reason, raw);
-  const parsed = digested.ok ? digested.parsed : await salvaged(settling, raw, digested.reason);
-  const first = await take(settling, parsed, raw, length);
+  const result = await ports.parser.parse(found.source, message.mailboxId);
+  const raw = found.raw ?? (await storeSource(result, ports));
+  if (!result.ok && mode === 'requeue') return await requarantined(context, result.reason, raw);
+  const parsed = result.ok ? result.parsed : await fallbackOf(context, raw, result.reason);
+  const first = await store(context, parsed, raw, length);
   if (first === null) return { what: 'resolved' };
   const { outcome } = first;
   const isRefused = outcome.outcome === 'quarantined' && outcome.reason === 'row_refused';
-  if (!isRefused || way === 'retry' || !digested.ok) return toldOf(first, digested.ok ? 'whole' : 'attached');
-  const second = await take(settling, await salvaged(settling, raw, 'row_refused'), raw, length);
-  return second === null ? { what: 'resolved' } : toldOf(second, 'attached');
+  if (!isRefused || mode === 'requeue' || !result.ok) return resolutionOf(first, result.ok ? 'whole' : 'attached');
+  const second = await store(context, await fallbackOf(context, raw, 'row_refused'), raw, length);
+  return second === null ? { what: 'resolved' } : resolutionOf(second, 'attached');
 }
 
-type Form = (Settled & { what: 'taken_in' })['form'];
+type Form = (Resolution & { what: 'stored' })['form'];
 
-function toldOf({ outcome, ref }: Decision, form: Form): Settled {
-  if (outcome.outcome === 'quarantined') return { what: 'held', reason: outcome.reason ?? '' };
-  return { what: 'taken_in', outcome: outcome.outcome, ref, messageId: outcome.messageId, form };
+function resolutionOf({ outcome, ref }: Decision, form: Form): Resolution {
+  if (outcome.outcome === 'quarantined') return { what: 'quarantined', reason: outcome.reason ?? '' };
+  return { what: 'stored', outcome: outcome.outcome, ref, messageId: outcome.messageId, form };
 }
 
-async function wholeSource(settling: Settling): Promise<Found> {
-  const { mail, mailbox, way, settings, servers } = settling;
-  if (mail.raw !== null && hasWholeSource(mail.reason)) {
-    const source = await keptSource(settling);
-    if (source !== null) return { what: 'whole', source, raw: mail.raw };
+async function wholeSource(context: ResolveContext): Promise<SourceLookup> {
+  const { message, mailbox, mode, settings, servers } = context;
+  if (message.raw !== null && hasWholeSource(message.reason)) {
+    const source = await storedSource(context);
+    if (source !== null) return { what: 'whole', source, raw: message.raw };
   }
-  const again = await servers.fetch(mail, mailbox, way === 'retry' ? settings.limits.messageBytesMax : null);
+  const again = await servers.fetch(message, mailbox, mode === 'requeue' ? settings.limits.messageBytesMax : null);
   if (again.what === 'whole') return { ...again, raw: null };
-  return again.what === 'gone' ? again : { what: 'held', reason: again.what };
+  return again.what === 'gone' ? again : { what: 'quarantined', reason: again.what };
 }
 
-async function keep({ compressed, sha256 }: Digested, { raw }: ResolvingPorts): Promise<KeptRaw> {
-  const [place] = await raw.append([compressed]);
-  if (place === undefined) throw new Error('a raw source was appended and has no place');
-  return { ...place, sha256 };
+async function storeSource({ compressed, sha256 }: ParseResult, { raw }: ResolverPorts): Promise<StoredSource> {
+  const [location] = await raw.append([compressed]);
+  if (location === undefined) throw new Error('a raw source was appended and has no location');
+  return { ...location, sha256 };
 }
 
-async function stays({ mail, ports }: Settling, reason: string, raw: HeldMail['raw']): Promise<Settled> {
-  const isSame = reason === mail.reason && raw?.segment === mail.raw?.segment && raw?.offset === mail.raw?.offset;
-  const waits = isSame || (await ports.store.holdAgain(mail, { reason, raw, sizeBytes: mail.sizeBytes }));
-  return waits ? { what: 'held', reason } : { what: 'resolved' };
+async function requarantined(
+  { message, ports }: ResolveContext,
+  reason: string,
+  raw: QuarantinedMessage['raw'],
+): Promise<Resolution> {
+  const isSame =
+    reason === message.reason && raw?.segment === message.raw?.segment && raw?.offset === message.raw?.offset;
+  const waits = isSame || (await ports.store.requarantine(message, { reason, raw, sizeBytes: message.sizeBytes }));
+  return waits ? { what: 'quarantined', reason } : { what: 'resolved' };
 }
 
-/** The header goes through the parse threads, too: nothing of a mail that broke one is parsed in this one. */
-async function salvaged({ mail, ports }: Settling, raw: KeptRaw, reason: string): Promise<ParsedMessage> {
+/** The header is parsed in a parse thread as well: nothing of a message that broke one is parsed in this thread. */
+async function fallbackOf(
+  { message, ports }: ResolveContext,
+  raw: StoredSource,
+  reason: string,
+): Promise<ParsedMessage> {
   const source = await ports.raw.read(raw);
-  const head = await ports.digester.digest(headAlone(source), mail.mailboxId);
-  const note = `This mail could not be taken in as it is (${reason}): ${reasonMeaning(reason).meaning}\nIt is attached as it came, as original.eml.\n`;
-  return salvage(source, head.ok ? head.parsed : null, note);
+  const head = await ports.parser.parse(headerOnlyMessage(source), message.mailboxId);
+  const note = `This message could not be stored as it is (${reason}): ${describeReason(reason).meaning}\nThe original is attached as original.eml.\n`;
+  return fallbackMessage(source, head.ok ? head.parsed : null, note);
 }
 
-/** A small mail of its own: what was kept of the header, with a note for a text. null where not even that is here. */
-async function takeHeader(settling: Settling): Promise<Settled | null> {
-  const { mail, way, ports } = settling;
-  if (way === 'retry' || mail.raw === null || hasWholeSource(mail.reason)) return null;
-  const header = await keptSource(settling);
+/** Stores the header as a message with a note as its text; null when the header is not stored either. */
+async function storeHeader(context: ResolveContext): Promise<Resolution | null> {
+  const { message, mode, ports } = context;
+  if (mode === 'requeue' || message.raw === null || hasWholeSource(message.reason)) return null;
+  const header = await storedSource(context);
   if (header === null) return null;
-  const note = `Only the header of this mail is known (${mail.reason}, ${mail.sizeBytes} bytes): its content was never fetched, and the\nserver does not have it.\n`;
-  const source = headAlone(header, note);
+  const note = `Only the header of this message is known (${message.reason}, ${message.sizeBytes} bytes): its content was never fetched, and the\nserver does not have it.\n`;
+  const source = headerOnlyMessage(header, note);
   const { length } = source;
-  const digested = await ports.digester.digest(source, mail.mailboxId);
-  if (!digested.ok) return null;
-  const taken = await take(settling, digested.parsed, await keep(digested, ports), length);
-  return taken === null ? { what: 'resolved' } : toldOf(taken, 'header');
+  const result = await ports.parser.parse(source, message.mailboxId);
+  if (!result.ok) return null;
+  const taken = await store(context, result.parsed, await storeSource(result, ports), length);
+  return taken === null ? { what: 'resolved' } : resolutionOf(taken, 'header');
 }
 
-/** null: it is not on this disk (any more). */
-async function keptSource({ mail, ports }: Settling): Promise<Uint8Array | null> {
-  if (mail.raw === null) return null;
+/** null: it is not, or no longer, on this disk. */
+async function storedSource({ message, ports }: ResolveContext): Promise<Uint8Array | null> {
+  if (message.raw === null) return null;
   try {
-    return await ports.raw.read(mail.raw);
+    return await ports.raw.read(message.raw);
   } catch (error) {
-    // It lies with the worker of another host.
-    if (isFailure(error, 'source_gone')) return null;
+    // It is on the host of another worker.
+    if (isFailure(error, 'source_missing')) return null;
     throw error;
   }
 }
 
-/** null: it does not wait any more. */
-async function take(
-  { mail, mailbox, way, ports, settings }: Settling,
+/** null: the message no longer waits. */
+async function store(
+  { message, mailbox, mode, ports, settings }: ResolveContext,
   parsed: ParsedMessage,
-  raw: KeptRaw,
+  raw: StoredSource,
   sourceBytes: number,
 ): Promise<Decision | null> {
-  const { uid, receivedAtMs, numbering } = mail;
+  const { uid, receivedAtMs, folderEpoch } = message;
   await ports.blobs.write(parsed.attachments);
-  const place = await ports.store.readPlace(mailbox.id);
-  const maker = makerOf(mailbox, ports, settings.desk, way === 'release');
-  // In a numbering that is over, or in another folder, the mail has another UID now.
-  const acts = maker.acts && place.cursor?.uidValidity === numbering && !isElsewhere(place, mailbox);
-  const into = { mailboxId: mailbox.id, lease: null, uidValidity: numbering, maker: { ...maker, acts } };
-  const sizeBytes = mail.sizeBytes > 0 ? mail.sizeBytes : sourceBytes;
+  const progress = await ports.store.readFolderProgress(mailbox.id);
+  const context = batchContextOf(mailbox, ports, settings.rules, mode === 'release');
+  // In a folder epoch that is over, or in another folder, the message has another UID now.
+  const hasPostAction =
+    context.hasPostAction && progress.cursor?.folderEpoch === folderEpoch && !isOtherFolder(progress, mailbox);
+  const into = { lease: null, folderEpoch, batchContext: { ...context, hasPostAction } };
+  const sizeBytes = message.sizeBytes > 0 ? message.sizeBytes : sourceBytes;
   try {
-    const kept = { what: 'mail' as const, uid, sizeBytes, receivedAtMs, ...recognised(parsed), raw };
-    const [decision] = await commitWindow([kept], into, ports.store);
+    const stored = { what: 'parsed' as const, uid, sizeBytes, receivedAtMs, ...fingerprintMessage(parsed), raw };
+    const [decision] = await commitMessages([stored], into, ports.store);
     return decision ?? null;
   } catch (error) {
     if (!isFailure(error, 'database_conflict')) throw error;
-    const waits = await ports.store.heldMail(mailbox.id, numbering, uid);
+    const waits = await ports.store.quarantinedByUid(mailbox.id, folderEpoch, uid);
     if (waits.length > 0) throw error;
     return null;
   }

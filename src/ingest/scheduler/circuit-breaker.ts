@@ -1,95 +1,95 @@
 /**
- * Leaves a mail server (a host and a port) alone while nothing there can be reached, for all its mailboxes together.
+ * Circuit breaker per mail server (host:port): opens after two failed connections in a row, for all its mailboxes.
  *
- * After two visits in a row that found nobody, its mailboxes are not visited; one of them tries after 2 s, 4 s, 8 s … up to
- * a minute, and when that one gets through, all are visited again. So an outage costs one connection at a time and not
- * one of every mailbox, and ends everywhere within a minute.
+ * While it is open, one mailbox at a time probes after 2 s, 4 s, 8 s … 60 s; the first that gets through closes it. An
+ * outage costs one connection at a time instead of one per mailbox, and ends everywhere within a minute.
  */
-
 import type { Clock } from '../../async/clock.ts';
 import { asFailure, type Failure } from '../../errors.ts';
 import { type Server, serverKey } from '../model.ts';
-import { holdMsMax, isHostTrouble, saysNothing } from '../poll/backoff.ts';
+import { isServerFailure, isUnrelatedToServer, serverRetryMsMax } from '../poll/backoff.ts';
 import type { ServerCheck } from '../readiness.ts';
 
-export interface Hosts {
-  /** Whether a mailbox there may be visited now. */
-  admits(server: Server): boolean;
-  began(server: Server, mailboxId: string): void;
+export interface CircuitBreaker {
+  /** True when a mailbox there may be polled now: the circuit is closed, or a probe is due. */
+  allows(server: Server): boolean;
+  attemptStarted(server: Server, mailboxId: string): void;
   /**
-   * How the visit went, told once: null when its session is open, else what kept it from that. `held`: the server is left
-   * alone from now on; `back`: it was, and can be reached again; else null.
+   * Call once an attempt: `failure` is null as soon as its session is open. Returns how that changed the circuit; null
+   * for no change.
    */
-  ended(server: Server, mailboxId: string, failure: Failure | null): 'held' | 'back' | null;
-  list(): readonly ServerCheck[];
+  attemptEnded(server: Server, mailboxId: string, failure: Failure | null): 'opened' | 'closed' | null;
+  openCircuits(): readonly ServerCheck[];
 }
 
-type Held = {
+type Circuit = {
   readonly server: Server;
   failure: Failure;
   readonly sinceMs: number;
+  /** In a row. */
   failures: number;
-  /** On the monotonic clock. */
-  untilMs: number;
-  /** The mailbox that tries. */
-  trying: string | null;
+  /** When the next probe is allowed, on the monotonic clock. */
+  nextProbeMs: number;
+  /** Mailbox id of the probe in progress. */
+  probe: string | null;
 };
 
-const failuresBeforeHold = 2;
+const failuresToOpen = 2;
 
-export function createHosts(clock: Clock, random: () => number): Hosts {
-  const troubles = new Map<string, Held>();
-  const missed = (server: Server, failure: Failure, isTry: boolean): 'held' | null => {
+/** `random` is from 0 to 1: jitter shortens the wait before a probe by up to a quarter. */
+export function createCircuitBreaker(clock: Clock, random: () => number): CircuitBreaker {
+  const circuits = new Map<string, Circuit>();
+  const recordFailure = (server: Server, failure: Failure, isProbe: boolean): 'opened' | null => {
     const key = serverKey(server);
-    const fresh: Held = { server, failure, sinceMs: clock.nowMs(), failures: 0, untilMs: 0, trying: null };
-    const held = troubles.get(key) ?? fresh;
-    troubles.set(key, held);
-    const wasHeld = isHeld(held);
-    // Those that were on their way as the server went say nothing new.
-    if (wasHeld && !isTry) return null;
-    held.failure = asFailure(failure);
-    held.failures += 1;
-    held.untilMs = clock.monotonicMs() + holdMs(held.failures, random());
-    return isHeld(held) && !wasHeld ? 'held' : null;
+    const fresh: Circuit = { server, failure, sinceMs: clock.nowMs(), failures: 0, nextProbeMs: 0, probe: null };
+    const circuit = circuits.get(key) ?? fresh;
+    circuits.set(key, circuit);
+    const wasOpen = isOpen(circuit);
+    // Attempts that were in progress when the circuit opened add nothing.
+    if (wasOpen && !isProbe) return null;
+    circuit.failure = asFailure(failure);
+    circuit.failures += 1;
+    circuit.nextProbeMs = clock.monotonicMs() + probeDelayMs(circuit.failures, random());
+    return isOpen(circuit) && !wasOpen ? 'opened' : null;
   };
   return {
-    admits: (server) => {
-      const held = troubles.get(serverKey(server));
-      if (held === undefined || !isHeld(held)) return true;
-      return held.trying === null && clock.monotonicMs() >= held.untilMs;
+    allows: (server) => {
+      const circuit = circuits.get(serverKey(server));
+      if (circuit === undefined || !isOpen(circuit)) return true;
+      return circuit.probe === null && clock.monotonicMs() >= circuit.nextProbeMs;
     },
-    began: (server, mailboxId) => {
-      const held = troubles.get(serverKey(server));
-      if (held !== undefined && isHeld(held)) held.trying ??= mailboxId;
+    attemptStarted: (server, mailboxId) => {
+      const circuit = circuits.get(serverKey(server));
+      if (circuit !== undefined && isOpen(circuit)) circuit.probe ??= mailboxId;
     },
-    ended: (server, mailboxId, failure) => {
+    attemptEnded: (server, mailboxId, failure) => {
       const key = serverKey(server);
-      const held = troubles.get(key) ?? null;
-      const isTry = held?.trying === mailboxId;
-      if (held !== null && isTry) held.trying = null;
-      if (failure !== null && saysNothing(failure)) return null;
-      if (failure !== null && isHostTrouble(failure)) return missed(server, failure, isTry);
-      const wasHeld = held !== null && isHeld(held);
-      // What failed beside the try may have reached the server before it went.
-      if (failure !== null && wasHeld && !isTry) return null;
-      troubles.delete(key);
-      return wasHeld ? 'back' : null;
+      const circuit = circuits.get(key) ?? null;
+      const isProbe = circuit?.probe === mailboxId;
+      if (circuit !== null && isProbe) circuit.probe = null;
+      if (failure !== null && isUnrelatedToServer(failure)) return null;
+      if (failure !== null && isServerFailure(failure)) return recordFailure(server, failure, isProbe);
+      const wasOpen = circuit !== null && isOpen(circuit);
+      // A failure beside the probe may be from before the server went away.
+      if (failure !== null && wasOpen && !isProbe) return null;
+      circuits.delete(key);
+      return wasOpen ? 'closed' : null;
     },
-    list: () => [...troubles.values()].filter(isHeld).map((held) => serverCheck(held, clock)),
+    openCircuits: () => [...circuits.values()].filter(isOpen).map((circuit) => serverCheck(circuit, clock)),
   };
 }
 
-function isHeld({ failures }: Held): boolean {
-  return failures >= failuresBeforeHold;
+function isOpen({ failures }: Circuit): boolean {
+  return failures >= failuresToOpen;
 }
 
-function holdMs(failures: number, random: number): number {
-  const full = Math.min(holdMsMax, 1000 * 2 ** Math.min(failures - 1, 16));
+function probeDelayMs(failures: number, random: number): number {
+  const full = Math.min(serverRetryMsMax, 1000 * 2 ** Math.min(failures - 1, 16));
   return full * (1 - 0.25 * random);
 }
 
-function serverCheck({ server, failure, sinceMs, untilMs }: Held, clock: Clock): ServerCheck {
-  const nextTryMs = clock.nowMs() + Math.max(0, untilMs - clock.monotonicMs());
+function serverCheck({ server, failure, sinceMs, nextProbeMs }: Circuit, clock: Clock): ServerCheck {
+  const nextAttemptMs = clock.nowMs() + Math.max(0, nextProbeMs - clock.monotonicMs());
   return {
     host: server.host,
     port: server.port,
@@ -97,6 +97,6 @@ function serverCheck({ server, failure, sinceMs, untilMs }: Held, clock: Clock):
     since: new Date(sinceMs).toISOString(),
     reason: `${failure.code}: ${failure.message}`,
     hint: failure.hint,
-    next_try: new Date(nextTryMs).toISOString(),
+    next_attempt: new Date(nextAttemptMs).toISOString(),
   };
 }

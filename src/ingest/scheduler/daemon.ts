@@ -1,177 +1,136 @@
 /**
- * The daemon: health endpoints, wakes, and a stop that drains.
+ * Daemon lifecycle: starts health endpoints, encryption sync, admin page and scheduler; graceful shutdown on the first signal.
  *
- * Nothing outside is needed to start: database and mail servers may all be down, and each is tried again. The first
- * stop signal keeps new visits from starting and lets those under way finish their window; after the drain time it
- * returns all the same, and whatever was cut off is found again by the next start.
+ * Nothing outside is needed to start: database and mail servers may all be down, and each is retried. The stop signal
+ * prevents new polls and lets those in progress finish their batch; after the shutdown timeout it returns all the same,
+ * and the next start resumes what was cut off.
  */
-
-import type { Clock } from '../../async/clock.ts';
-import { asFailure, Failure, type FailureCode, isFailure } from '../../errors.ts';
-import { events, type Log } from '../../events.ts';
+import { within } from '../../async/deadline.ts';
+import { asFailure, type FailureCode } from '../../errors.ts';
+import { events } from '../../events.ts';
 import { createDiskWatch } from '../health/checks.ts';
 import { createHealth } from '../health/health.ts';
-import { createTeller } from '../health/reporter.ts';
-import type { DatabaseHealth, Disk, HttpServer, QuarantineReader, Supervisor, Wakes } from '../ports.ts';
+import { createReporter } from '../health/reporter.ts';
+import type { Cron, DatabaseHealth, Disk, HttpServer, QuarantineReader, ServiceManager } from '../ports.ts';
 import type { EncryptionChecks, Readiness } from '../readiness.ts';
 import type { TicketReader } from '../stores.ts';
-import { createHosts } from './circuit-breaker.ts';
-import { createPush } from './idle-slots.ts';
+import { createCircuitBreaker } from './circuit-breaker.ts';
+import { createIdleSlots } from './idle-slots.ts';
+import { listenWithRetry } from './listen-with-retry.ts';
 import type { SchedulerPorts, SchedulerSettings } from './poll-runner.ts';
-import { keepHouse } from './retention.ts';
+import { purgeExpired } from './retention.ts';
 import { createScheduler } from './scheduler.ts';
-import { supervise } from './watchdog.ts';
-import { createFleet, type FleetPorts } from './workers.ts';
+import { runWatchdog } from './watchdog.ts';
+import { createLiveWorkers, type LiveWorkersPorts } from './workers.ts';
 
-export type DaemonPorts = Omit<SchedulerPorts, 'vitals' | 'teller' | 'fleet' | 'hosts' | 'push' | 'disk'> & {
+export type DaemonPorts = Omit<
+  SchedulerPorts,
+  'health' | 'reporter' | 'workers' | 'circuitBreaker' | 'idleSlots' | 'disk'
+> & {
   readonly store: SchedulerPorts['store'] &
-    FleetPorts['store'] &
+    LiveWorkersPorts['store'] &
     QuarantineReader &
     DatabaseHealth &
-    Pick<TicketReader, 'unnamedBlobs' | 'neededSegments'>;
+    Pick<TicketReader, 'unreferencedBlobs' | 'retainedSegments'>;
   readonly disk: Disk;
-  readonly wakes: Wakes;
-  readonly supervisor: Supervisor;
-  /** Keeps key file and switch in step, and answers on the control socket, until it is disposed. */
-  readonly keepEncryption: () => Promise<AsyncDisposable>;
+  readonly cron: Cron;
+  readonly serviceManager: ServiceManager;
+  /** Synchronizes key file and switch, and serves the control socket, until it is disposed. */
+  readonly startEncryptionSync: () => Promise<AsyncDisposable>;
   readonly encryptionChecks: () => EncryptionChecks;
   readonly configCheck: () => Readiness['checks']['config'];
-  /** Who this worker is, for `/readyz`. */
+  /** This worker, as `/readyz` shows it. */
   readonly self: () => Readiness['worker'];
-  /** null: no endpoints are wanted. */
+  /** Serves the health endpoints; null: none are configured. */
   readonly listen: ((readiness: () => Promise<Readiness>) => Promise<HttpServer>) | null;
-  /** Serves the admin page until it is disposed. null: none is wanted. */
-  readonly openAdmin: ((readiness: () => Promise<Readiness>) => Promise<AsyncDisposable>) | null;
+  /** Serves the admin page until it is disposed; null: none is configured. */
+  readonly startAdmin: ((readiness: () => Promise<Readiness>) => Promise<AsyncDisposable>) | null;
 };
 
-export type DaemonSettings = SchedulerSettings & { readonly drainMs: number; readonly keepDays: number };
+export type DaemonSettings = SchedulerSettings & {
+  readonly shutdownTimeoutMs: number;
+  readonly rawRetentionDays: number;
+};
 
-/** Mailboxes that failed for want of a disk are due once there is one. */
+/** Mailboxes that failed because of the disk are due as soon as it works. */
 const diskCodes: readonly FailureCode[] = ['disk_full', 'disk_failed'];
 
 const everySecond = '* * * * * *';
 const everyHour = '0 17 * * * *';
-/** The first wake may have to wait for a database that is away; that keeps nobody from being ready to try again. */
-const firstWakeMsMax = 5000;
+/** The first tick may wait for an unreachable database; the daemon is ready all the same. */
+const firstTickMsMax = 5000;
 
-/** Runs until `stop` fires. `settings` is asked anew. Throws only what keeps it from starting (`config_invalid`). */
+/** Runs until `stop` fires. `settings` is read anew each time. Throws only what prevents the start (`config_invalid`). */
 export async function serve(ports: DaemonPorts, settings: () => DaemonSettings, stop: AbortSignal): Promise<void> {
-  const { log, supervisor, clock } = ports;
-  const { loop, health, push } = parts(ports, settings, stop);
-  log.info({ worker: ports.workers.me }, events.daemonStarting);
+  const { log, serviceManager, clock } = ports;
+  const { scheduler, health, idleSlots } = parts(ports, settings, stop);
+  log.info({ worker: ports.worker.name }, events.daemonStarting);
   await using http = new AsyncDisposableStack();
   const { listen } = ports;
-  if (listen !== null) http.use(await keepListening(() => listen(health.readiness), ports));
-  await using _encryption = await ports.keepEncryption();
+  if (listen !== null) http.use(await listenWithRetry(() => listen(health.readiness), ports));
+  await using _encryption = await ports.startEncryptionSync();
   await using admin = new AsyncDisposableStack();
-  if (ports.openAdmin !== null) admin.use(await ports.openAdmin(health.readiness));
-  using _wakes = ports.wakes.on(everySecond, () => void loop.wake());
-  using _house = ports.wakes.on(everyHour, () => {
-    // With a wrong clock every file looks old.
-    if (health.isClockRight()) void keepHouse(ports, settings().keepDays);
+  if (ports.startAdmin !== null) admin.use(await ports.startAdmin(health.readiness));
+  using _ticks = ports.cron.schedule(everySecond, () => void scheduler.tick());
+  using _retention = ports.cron.schedule(everyHour, () => {
+    // With a wrong clock every file looks expired.
+    if (health.isClockRight()) void purgeExpired(ports, settings().rawRetentionDays);
   });
-  await Promise.race([loop.wake(), timeUp(clock, firstWakeMsMax)]);
-  using _supervised = supervise({ supervisor, clock, health, busy: loop.busy, open: push.open });
-  supervisor.ready();
+  await within(scheduler.tick(), firstTickMsMax, clock);
+  using _watchdog = runWatchdog({ serviceManager, clock, health, load: scheduler.load, idle: idleSlots.usage });
+  serviceManager.ready();
   log.info({}, events.daemonReady);
   await fired(stop);
-  supervisor.stopping();
-  const { drainMs } = settings();
-  log.info({ drain_ms: drainMs }, events.daemonStopping);
-  const ended = Promise.all([loop.idle(), admin.disposeAsync()]).then(() => true);
-  const drained = await Promise.race([ended, timeUp(clock, drainMs)]);
-  loop.abandon();
-  log.info({ drained }, events.daemonStopped);
+  serviceManager.stopping();
+  const { shutdownTimeoutMs } = settings();
+  log.info({ timeout_ms: shutdownTimeoutMs }, events.daemonStopping);
+  const ended = Promise.all([scheduler.drained(), admin.disposeAsync()]);
+  const isDrained = (await within(ended, shutdownTimeoutMs, clock)) !== null;
+  scheduler.suppressReports();
+  log.info({ drained: isDrained }, events.daemonStopped);
 }
 
-/** Each knows only what it is given here; what one tells another goes through the values below. */
+/** Wires the parts: each knows only what it is given here, and reaches the others through the values below. */
 function parts(ports: DaemonPorts, settings: () => DaemonSettings, stop: AbortSignal) {
   const { clock, store, log, meter } = ports;
-  const fleet = createFleet(ports);
-  const hosts = createHosts(clock, ports.random);
-  const limits = () => {
-    const { push: connections, concurrencyMax, concurrencyPerHostMax } = settings();
-    return { ...connections, rounds: { max: concurrencyMax, perHostMax: concurrencyPerHostMax } };
+  const workers = createLiveWorkers(ports);
+  const circuitBreaker = createCircuitBreaker(clock, ports.random);
+  const idleLimits = () => {
+    const { idle, concurrencyMax, concurrencyPerHostMax } = settings();
+    return { ...idle, rounds: { max: concurrencyMax, perGroupMax: concurrencyPerHostMax } };
   };
-  const push = createPush({ store, fleet, clock }, limits);
+  const idleSlots = createIdleSlots({ store, workers, clock }, idleLimits);
   const health = createHealth({
     clock,
     store,
     encryption: ports.encryptionChecks,
     beside: () => ({
-      ...{
-        worker: ports.self(),
-        config: ports.configCheck(),
-        disk: disk.check(),
-        workers: fleet.check(),
-        held: hosts.list(),
-      },
-      ...{ push: push.open(), isPushed: push.has, loginRefusalsMax: settings().loginRefusalsMax, ...loop.busy() },
+      worker: ports.self(),
+      config: ports.configCheck(),
+      disk: disk.check(),
+      workers: workers.check(),
+      openCircuits: circuitBreaker.openCircuits(),
+      idle: idleSlots.usage(),
+      isIdling: idleSlots.isIdling,
+      loginFailuresMax: settings().loginFailuresMax,
+      ...scheduler.load(),
     }),
   });
-  const teller = createTeller({ log, vitals: health, meter });
+  const reporter = createReporter({ log, health, meter });
   const disk = createDiskWatch(ports.disk, clock, (failure) => {
-    teller.disk(failure);
+    reporter.diskState(failure);
     if (failure !== null) return;
-    store.hurry(diskCodes).catch((error: unknown) => teller.database(asFailure(error)));
+    store.makeDue(diskCodes).catch((error: unknown) => reporter.databaseState(asFailure(error)));
   });
-  const loop = createScheduler({ ...ports, vitals: health, teller, fleet, hosts, push, disk }, settings, stop);
-  return { loop, health, push };
+  const scheduler = createScheduler(
+    { ...ports, health, reporter, workers, circuitBreaker, idleSlots, disk },
+    settings,
+    stop,
+  );
+  return { scheduler, health, idleSlots };
 }
 
 function fired(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();
   return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
-}
-
-async function timeUp(clock: Clock, ms: number): Promise<false> {
-  await clock.sleep(ms, new AbortController().signal);
-  return false;
-}
-
-/**
- * The health endpoints, on an address that may come later than the daemon (DHCP, a virtual address that moves between hosts)
- * or that somebody else has: any user of the machine can take a port.
- *
- * Mail does not wait for it: it is told once, and tried again every few seconds. Any other reason not to listen is one of the
- * configuration, and keeps the daemon from starting.
- */
-
-const retryMs = 5000;
-
-/** Listens until it is disposed. The first try throws what `listen` throws, but for `address_missing` and `address_in_use`. */
-export async function keepListening(
-  listen: () => Promise<HttpServer>,
-  { clock, log }: { readonly clock: Clock; readonly log: Log },
-): Promise<AsyncDisposable> {
-  const ended = new AbortController();
-  let told: string | null = null;
-  const tryToListen = async (): Promise<HttpServer | Failure> => {
-    try {
-      const server = await listen();
-      log.info({ address: server.address }, events.httpListening);
-      return server;
-    } catch (error) {
-      const failure = asFailure(error);
-      if (failure.message !== told) log.warn({ error: failure }, events.httpListenFailed);
-      told = failure.message;
-      return failure;
-    }
-  };
-  const first = await tryToListen();
-  if (first instanceof Failure && !isFailure(first, 'address_missing', 'address_in_use')) throw first;
-  const keepTrying = async (): Promise<HttpServer | null> => {
-    for (let last = first; ; last = await tryToListen()) {
-      if (!(last instanceof Failure)) return last;
-      if (!ended.signal.aborted) await clock.sleep(retryMs, ended.signal);
-      if (ended.signal.aborted) return null;
-    }
-  };
-  const server = keepTrying();
-  return {
-    async [Symbol.asyncDispose]() {
-      ended.abort();
-      await (await server)?.[Symbol.asyncDispose]();
-    },
-  };
 }

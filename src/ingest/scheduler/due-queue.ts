@@ -1,114 +1,121 @@
 /**
- * Of the mailboxes that are due, those that are visited now: what the limits leave room for, and what is ours to visit.
+ * Due queue: the due mailboxes of the last tick, from which polls start as soon as a concurrency slot becomes free.
  *
- * Each mailbox has a home among the live workers, which visits it first; one that has waited for some seconds, or that
- * fails (perhaps only from there), is anybody's. Mailboxes that fail get half of the places at most: a hundred servers that
- * never answer do not keep the others waiting. Pure.
+ * The queue is at most a second old and is replaced on every tick. A mailbox that another worker has polled meanwhile is
+ * left to the next tick (its lease is acquired only at the epoch that was read with it).
  */
-import { type Connection, serverKey } from '../model.ts';
+import { type Server, serverKey } from '../model.ts';
 import type { DueMailbox } from '../stores.ts';
-import { isRetryOf, type Limits, type SchedulerPorts, type UnderWay, type Visits } from './poll-runner.ts';
+import {
+  type ConcurrencyLimits,
+  isRetry,
+  type PollInProgress,
+  type PollRunner,
+  type SchedulerPorts,
+} from './poll-runner.ts';
 
-type Server = Pick<Connection, 'host' | 'port'>;
+export interface DueQueue {
+  /** `isAll` is false when more mailboxes are due than the query returned. */
+  replace(due: readonly DueMailbox[], isAll: boolean): void;
+  /** Starts as many polls as there are free slots. */
+  startRunnable(): void;
+  /** True when the queue is empty and more mailboxes may be due. */
+  needsRefill(): boolean;
+  /** Mailboxes in the queue, and for how long the first of them has been due. */
+  waiting(): { readonly due: number; readonly dueMs: number };
+}
 
-type Ours = {
-  readonly isHome: (mailboxId: string) => boolean;
-  readonly admitsServer: (server: Server) => boolean;
-  /** Servers that are left alone: one mailbox tries for all. */
-  readonly held: readonly Server[];
+export function createDueQueue(
+  ports: Pick<SchedulerPorts, 'workers' | 'circuitBreaker' | 'disk'>,
+  limits: () => ConcurrencyLimits,
+  runner: Pick<PollRunner, 'inProgress' | 'start'>,
+): DueQueue {
+  const { workers, circuitBreaker, disk } = ports;
+  let queue: readonly DueMailbox[] = [];
+  let isComplete = true;
+  return {
+    replace: (due, isAll) => {
+      queue = due.filter(({ id }) => !runner.inProgress.has(id));
+      isComplete = isAll;
+    },
+    startRunnable: () => {
+      if (disk.isFailing || queue.length === 0) return;
+      const rules = {
+        isPreferredHere: workers.isPreferredHere,
+        allowsServer: circuitBreaker.allows,
+        openCircuits: circuitBreaker.openCircuits(),
+      };
+      const chosen = new Set(selectRunnable(queue, runner.inProgress, limits(), rules));
+      if (chosen.size === 0) return;
+      queue = queue.filter((mailbox) => !chosen.has(mailbox));
+      for (const mailbox of chosen) runner.start(mailbox);
+    },
+    needsRefill: () => !isComplete && queue.length === 0,
+    waiting: () => ({
+      due: queue.length,
+      dueMs: queue.reduce((max, { due: { overdueMs } }) => Math.max(max, overdueMs), 0),
+    }),
+  };
+}
+
+type SelectionRules = {
+  readonly isPreferredHere: (mailboxId: string) => boolean;
+  readonly allowsServer: (server: Server) => boolean;
+  /** Servers of which a single mailbox may probe. */
+  readonly openCircuits: readonly Server[];
 };
 
-/** So long a mailbox waits for its home. */
-const graceMs = 3000;
+/** A mailbox is reserved for its preferred worker for so long after it became due. */
+const preferenceMs = 3000;
 
-/** In the order of `due`, which is by how long they have waited. */
-export function admitted(
+/**
+ * Due mailboxes that may be polled now, in the order of `due` (longest overdue first).
+ *
+ * A mailbox belongs to its preferred worker for 3 s; a longer overdue one, or one whose last poll failed (perhaps only
+ * from there), is polled by any worker. Retries use at most half of the slots, so servers that never answer cannot
+ * starve others. Pure.
+ */
+export function selectRunnable(
   due: readonly DueMailbox[],
-  underWay: ReadonlyMap<string, UnderWay>,
-  limits: Limits,
-  ours: Ours,
+  inProgress: ReadonlyMap<string, PollInProgress>,
+  limits: ConcurrencyLimits,
+  rules: SelectionRules,
 ): readonly DueMailbox[] {
-  const busy = [...underWay.values()].filter(({ isResting }) => !isResting);
+  const active = [...inProgress.values()].filter(({ isIdling }) => !isIdling);
   const perHost = new Map<string, number>();
-  for (const { host } of busy) perHost.set(host, (perHost.get(host) ?? 0) + 1);
-  const candidates = due.filter((mailbox) => !underWay.has(mailbox.id) && isForUs(mailbox, ours));
-  const tries = triesOf(candidates, ours.held);
+  for (const { host } of active) perHost.set(host, (perHost.get(host) ?? 0) + 1);
+  const candidates = due.filter((mailbox) => !inProgress.has(mailbox.id) && isEligible(mailbox, rules));
+  const probes = probesOf(candidates, rules.openCircuits);
   const retriesMax = Math.max(1, Math.floor(limits.concurrencyMax / 2));
-  let retries = busy.filter(({ isRetry }) => isRetry).length;
+  let retries = active.filter((poll) => poll.isRetry).length;
   const chosen: DueMailbox[] = [];
   for (const mailbox of candidates) {
     const { host } = mailbox.connection;
     const onHost = perHost.get(host) ?? 0;
-    const isRetry = isRetryOf(mailbox);
-    if (busy.length + chosen.length >= limits.concurrencyMax) break;
-    if (onHost >= limits.concurrencyPerHostMax || (isRetry && retries >= retriesMax)) continue;
-    const tried = tries.get(serverKey(mailbox.connection));
-    if (tried !== undefined && tried !== mailbox) continue;
+    const isAgain = isRetry(mailbox);
+    if (active.length + chosen.length >= limits.concurrencyMax) break;
+    if (onHost >= limits.concurrencyPerHostMax || (isAgain && retries >= retriesMax)) continue;
+    const probe = probes.get(serverKey(mailbox.connection));
+    if (probe !== undefined && probe !== mailbox) continue;
     perHost.set(host, onHost + 1);
-    if (isRetry) retries += 1;
+    if (isAgain) retries += 1;
     chosen.push(mailbox);
   }
   return chosen;
 }
 
-/** For each server that is left alone the mailbox that tries it: the one that has failed least. */
-function triesOf(candidates: readonly DueMailbox[], held: readonly Server[]): ReadonlyMap<string, DueMailbox> {
-  const keys = new Set(held.map(serverKey));
-  const tries = new Map<string, DueMailbox>();
+/** For each server with an open circuit the mailbox that probes it: the one with fewest failures. */
+function probesOf(candidates: readonly DueMailbox[], openCircuits: readonly Server[]): ReadonlyMap<string, DueMailbox> {
+  const keys = new Set(openCircuits.map(serverKey));
+  const probes = new Map<string, DueMailbox>();
   for (const mailbox of candidates) {
     const key = serverKey(mailbox.connection);
-    const best = tries.get(key);
-    if (keys.has(key) && (best === undefined || mailbox.due.failures < best.due.failures)) tries.set(key, mailbox);
+    const best = probes.get(key);
+    if (keys.has(key) && (best === undefined || mailbox.due.failures < best.due.failures)) probes.set(key, mailbox);
   }
-  return tries;
+  return probes;
 }
 
-function isForUs({ id, connection, due }: DueMailbox, { isHome, admitsServer }: Ours): boolean {
-  return admitsServer(connection) && (due.failures > 0 || due.overdueMs > graceMs || isHome(id));
-}
-
-/**
- * The mailboxes that were due at the last wake and wait for a place: whenever a visit ends, the next one begins at once.
- *
- * The list is a second old at most, and goes by the database again with every wake; one that another worker has visited
- * meanwhile is left to the next wake (the lease is taken only as it was seen).
- */
-
-export interface Waiting {
-  /** What is due now, in place of what was. `isAll` is false when there are more. */
-  put(due: readonly DueMailbox[], isAll: boolean): void;
-  /** Begins as many visits as there is room for. */
-  begin(): void;
-  /** True when there is room left and more may be due than the list had. */
-  isDry(): boolean;
-  count(): { readonly due: number; readonly dueMs: number };
-}
-
-export function createWaiting(
-  ports: Pick<SchedulerPorts, 'fleet' | 'hosts' | 'disk'>,
-  limits: () => Limits,
-  visits: Pick<Visits, 'inProgress' | 'start'>,
-): Waiting {
-  const { fleet, hosts, disk } = ports;
-  let list: readonly DueMailbox[] = [];
-  let isWhole = true;
-  return {
-    put: (due, isAll) => {
-      list = due.filter(({ id }) => !visits.inProgress.has(id));
-      isWhole = isAll;
-    },
-    begin: () => {
-      if (disk.isFailing || list.length === 0) return;
-      const ours = { isHome: fleet.isHome, admitsServer: hosts.admits, held: hosts.list() };
-      const chosen = new Set(admitted(list, visits.inProgress, limits(), ours));
-      if (chosen.size === 0) return;
-      list = list.filter((mailbox) => !chosen.has(mailbox));
-      for (const mailbox of chosen) visits.start(mailbox);
-    },
-    isDry: () => !isWhole && list.length === 0,
-    count: () => ({
-      due: list.length,
-      dueMs: list.reduce((max, { due: { overdueMs } }) => Math.max(max, overdueMs), 0),
-    }),
-  };
+function isEligible({ id, connection, due }: DueMailbox, { isPreferredHere, allowsServer }: SelectionRules): boolean {
+  return allowsServer(connection) && (due.failures > 0 || due.overdueMs > preferenceMs || isPreferredHere(id));
 }

@@ -1,148 +1,157 @@
 /**
- * Which visits stay: a connection that rests in IDLE hears of new mail at once, and there is room for so many of them.
+ * IDLE slots (RFC 2177): which mailboxes hold a connection on which the server announces new messages.
  *
- * A place is for the worker that the mailbox is at home with. Its row is looked at every two seconds: when it changed, was
- * paused or is gone, or another worker has become its home, the visit ends and the mailbox is due. When all places are
- * taken, a mailbox that has just had mail gets that of the one that has been quiet for longest; when limits are lowered, the
- * quietest go. Where servers end resting connections again and again, the mailbox is only polled for an hour.
+ * The number of connections is limited, in all and per mail host. A slot goes to the preferred worker of the mailbox. Its
+ * row is read every two seconds: when it changed, was paused or removed, or another worker became the preferred one, the
+ * slot ends and the mailbox is due. When all slots are taken, a mailbox that just had new messages displaces the one
+ * without for longest; when limits are lowered, slots end in that order. A mailbox whose server keeps ending idle
+ * connections is only polled for an hour.
  */
-
 import type { Clock } from '../../async/clock.ts';
-import { createPlaces, type PlaceLimits } from '../../async/semaphore.ts';
+import { createSemaphore, type SemaphoreLimits } from '../../async/semaphore.ts';
 import type { Mailbox } from '../model.ts';
-import type { PushPlace } from '../poll/poll-context.ts';
+import type { IdleSlot } from '../poll/poll-context.ts';
 import type { IngestStore } from '../stores.ts';
-import type { Fleet } from './workers.ts';
+import type { LiveWorkers } from './workers.ts';
 
-export type PushLimits = {
+export type IdleLimits = {
   readonly connectionsMax: number;
   readonly connectionsPerHostMax: number;
-  /** Rounds of resting visits at the same time, in all and per mail host. */
-  readonly rounds: PlaceLimits;
+  /** Rounds of idling polls at the same time, in all and per mail host. */
+  readonly rounds: SemaphoreLimits;
 };
 
-export interface Push {
-  admit(mailbox: Mailbox, version: string, hadMail: boolean): PushPlace | null;
-  /** Looks at the rows of those that rest, if the last look is a while ago. */
+export interface IdleSlots {
+  /** A slot for `mailbox` at this version of its row; null: none is free, or its server does not allow it. */
+  request(mailbox: Mailbox, version: string, hadMessages: boolean): IdleSlot | null;
+  /** Reads the rows of idling mailboxes, at most every two seconds, and applies the limits in force. */
   refresh(): Promise<void>;
-  has(mailboxId: string): boolean;
-  open(): { readonly open: number; readonly max: number };
+  isIdling(mailboxId: string): boolean;
+  usage(): { readonly open: number; readonly max: number };
 }
 
-type PushPorts = {
-  readonly store: Pick<IngestStore, 'watchedRows'>;
-  readonly fleet: Pick<Fleet, 'isHome'>;
+type IdleSlotsPorts = {
+  readonly store: Pick<IngestStore, 'mailboxVersions'>;
+  readonly workers: Pick<LiveWorkers, 'isPreferredHere'>;
   readonly clock: Clock;
 };
 
-type Resting = {
+/** Times are on the monotonic clock. */
+type IdlingMailbox = {
   readonly host: string;
   readonly version: string;
   readonly ending: AbortController;
   readonly sinceMs: number;
-  mailAtMs: number;
+  lastMessageMs: number;
   isDueAfter: boolean;
 };
 
-const lookMs = 2000;
+const refreshMs = 2000;
+/** A mailbox with new messages within this time is not displaced. */
 const quietMsMin = 10 * 60_000;
-/** A rest shorter than this counts as broken off; a longer one, and an hour without, make up for all before. */
-const shortRestMs = 60_000;
-const breaksMax = 3;
-const penaltyMs = 3_600_000;
+/** An IDLE shorter than this counts as broken off; a longer one, or an hour without, clears earlier ones. */
+const shortIdleMs = 60_000;
+const brokenOffMax = 3;
+const suspendMs = 3_600_000;
 
-export function createPush(ports: PushPorts, limits: () => PushLimits): Push {
-  const { clock, fleet, store } = ports;
-  const resting = new Map<string, Resting>();
-  const barred = createBarred(clock);
-  const places = createPlaces(clock, () => limits().rounds);
-  let lookedAtMs = Number.NEGATIVE_INFINITY;
+/** `limits` is read on every request and refresh. */
+export function createIdleSlots(ports: IdleSlotsPorts, limits: () => IdleLimits): IdleSlots {
+  const { clock, workers, store } = ports;
+  const idling = new Map<string, IdlingMailbox>();
+  const suspensions = createSuspensions(clock);
+  const rounds = createSemaphore(clock, () => limits().rounds);
+  let refreshedAtMs = Number.NEGATIVE_INFINITY;
 
-  const hasRoom = (host: string, hadMail: boolean): boolean => {
+  const hasRoom = (host: string, hadMessages: boolean): boolean => {
     const { connectionsMax, connectionsPerHostMax } = limits();
-    const onHost = [...resting.values()].filter((one) => one.host === host && !one.ending.signal.aborted);
+    const all = [...idling.values()].filter(isOpen);
+    const onHost = all.filter((one) => one.host === host);
     if (connectionsMax === 0 || connectionsPerHostMax === 0) return false;
-    if (onHost.length >= connectionsPerHostMax) return hadMail && makeRoom(onHost, clock);
-    const all = [...resting.values()].filter((one) => !one.ending.signal.aborted);
-    return all.length < connectionsMax || (hadMail && makeRoom(all, clock));
+    if (onHost.length >= connectionsPerHostMax) return hadMessages && displaceQuietest(onHost, clock);
+    return all.length < connectionsMax || (hadMessages && displaceQuietest(all, clock));
   };
 
+  const open = (id: string, one: IdlingMailbox): IdleSlot => ({
+    end: one.ending.signal,
+    isDueAtOnce: () => one.isDueAfter,
+    runRound: async (work) => {
+      const release = await rounds.acquire(one.host);
+      try {
+        const result = await work();
+        if (result.hadMessages) one.lastMessageMs = clock.monotonicMs();
+        return result;
+      } finally {
+        release();
+      }
+    },
+    connectionEnded: (isRefused = false) => {
+      if (isRefused) return suspensions.count(id, brokenOffMax);
+      if (clock.monotonicMs() - one.sinceMs < shortIdleMs) return suspensions.count(id, 1);
+      suspensions.clear(id);
+      return true;
+    },
+    [Symbol.dispose]: () => void idling.delete(id),
+  });
+
   return {
-    admit: (mailbox, version, hadMail) => {
-      const { id, connection } = mailbox;
-      if (resting.has(id) || barred.has(id) || !fleet.isHome(id) || !hasRoom(connection.host, hadMail)) return null;
+    request: ({ id, connection: { host } }, version, hadMessages) => {
+      if (idling.has(id) || suspensions.has(id) || !workers.isPreferredHere(id) || !hasRoom(host, hadMessages))
+        return null;
       const nowMs = clock.monotonicMs();
-      const one: Resting = {
-        ...{ host: connection.host, version, sinceMs: nowMs, isDueAfter: false },
-        ending: new AbortController(),
-        mailAtMs: hadMail ? nowMs : Number.NEGATIVE_INFINITY,
+      const one: IdlingMailbox = {
+        ...{ host, version, sinceMs: nowMs, isDueAfter: false, ending: new AbortController() },
+        lastMessageMs: hadMessages ? nowMs : Number.NEGATIVE_INFINITY,
       };
-      resting.set(id, one);
-      return {
-        end: one.ending.signal,
-        isDueAfter: () => one.isDueAfter,
-        round: async (work) => {
-          const done = await places.take(connection.host);
-          try {
-            const result = await work();
-            if (result.hadMail) one.mailAtMs = clock.monotonicMs();
-            return result;
-          } finally {
-            done();
-          }
-        },
-        broke: (isRefused = false) => {
-          if (isRefused) return barred.add(id, breaksMax);
-          if (clock.monotonicMs() - one.sinceMs < shortRestMs) return barred.add(id, 1);
-          barred.forget(id);
-          return true;
-        },
-        [Symbol.dispose]: () => void resting.delete(id),
-      };
+      idling.set(id, one);
+      return open(id, one);
     },
     refresh: async () => {
-      if (resting.size === 0 || clock.monotonicMs() - lookedAtMs < lookMs) return;
-      const rows = await store.watchedRows([...resting.keys()]);
-      lookedAtMs = clock.monotonicMs();
-      for (const [id, one] of resting) {
+      if (idling.size === 0 || clock.monotonicMs() - refreshedAtMs < refreshMs) return;
+      const rows = await store.mailboxVersions([...idling.keys()]);
+      refreshedAtMs = clock.monotonicMs();
+      for (const [id, one] of idling) {
         const row = rows.get(id);
-        const isAsItWas = row?.isActive === true && row.version === one.version && fleet.isHome(id);
-        if (!isAsItWas) end(one, true);
+        const isUnchanged = row?.isActive === true && row.version === one.version && workers.isPreferredHere(id);
+        if (!isUnchanged) end(one, true);
       }
-      shrink([...resting.values()], limits());
+      applyLimits([...idling.values()], limits());
     },
-    has: (mailboxId) => resting.has(mailboxId),
-    open: () => ({ open: resting.size, max: limits().connectionsMax }),
+    isIdling: (mailboxId) => idling.has(mailboxId),
+    usage: () => ({ open: idling.size, max: limits().connectionsMax }),
   };
 }
 
-/** Mailboxes whose connections did not rest, too often to try again for a while. */
-function createBarred(clock: Clock) {
-  const breaks = new Map<string, { readonly count: number; readonly untilMs: number }>();
+/** Mailboxes whose IDLE was broken off or refused too often: they get no slot for an hour. */
+function createSuspensions(clock: Clock) {
+  const counts = new Map<string, { readonly count: number; readonly untilMs: number }>();
   const countOf = (mailboxId: string): number => {
-    const broken = breaks.get(mailboxId);
-    if (broken === undefined) return 0;
-    if (clock.monotonicMs() < broken.untilMs) return broken.count;
-    breaks.delete(mailboxId);
+    const counted = counts.get(mailboxId);
+    if (counted === undefined) return 0;
+    if (clock.monotonicMs() < counted.untilMs) return counted.count;
+    counts.delete(mailboxId);
     return 0;
   };
   return {
-    has: (mailboxId: string): boolean => countOf(mailboxId) >= breaksMax,
-    /** False when it is barred now. */
-    add: (mailboxId: string, times: number): boolean => {
+    has: (mailboxId: string): boolean => countOf(mailboxId) >= brokenOffMax,
+    /** False: the mailbox is suspended now. */
+    count: (mailboxId: string, times: number): boolean => {
       const count = countOf(mailboxId) + times;
-      breaks.set(mailboxId, { count, untilMs: clock.monotonicMs() + penaltyMs });
-      return count < breaksMax;
+      counts.set(mailboxId, { count, untilMs: clock.monotonicMs() + suspendMs });
+      return count < brokenOffMax;
     },
-    forget: (mailboxId: string): void => void breaks.delete(mailboxId),
+    clear: (mailboxId: string): void => void counts.delete(mailboxId),
   };
 }
 
-/** Limits may have been lowered: ends the rests that are too many, those without mail for longest first. */
-function shrink(all: readonly Resting[], { connectionsMax, connectionsPerHostMax }: PushLimits): void {
+function isOpen({ ending }: IdlingMailbox): boolean {
+  return !ending.signal.aborted;
+}
+
+/** Limits may have been lowered: ends the slots above them, those without new messages for longest first. */
+function applyLimits(all: readonly IdlingMailbox[], { connectionsMax, connectionsPerHostMax }: IdleLimits): void {
   let room = connectionsMax;
   const onHost = new Map<string, number>();
-  for (const one of all.filter(({ ending }) => !ending.signal.aborted).sort((a, b) => b.mailAtMs - a.mailAtMs)) {
+  for (const one of all.filter(isOpen).sort((a, b) => b.lastMessageMs - a.lastMessageMs)) {
     const others = onHost.get(one.host) ?? 0;
     if (room <= 0 || others >= connectionsPerHostMax) end(one, true);
     else {
@@ -152,15 +161,15 @@ function shrink(all: readonly Resting[], { connectionsMax, connectionsPerHostMax
   }
 }
 
-/** Ends the rest of the one that has been without mail for longest. False when all of them had some lately. */
-function makeRoom(all: readonly Resting[], clock: Clock): boolean {
-  const [quietest] = [...all].sort((a, b) => a.mailAtMs - b.mailAtMs);
-  if (quietest === undefined || clock.monotonicMs() - quietest.mailAtMs < quietMsMin) return false;
+/** Ends the slot without new messages for longest. False: all of them had some lately. */
+function displaceQuietest(all: readonly IdlingMailbox[], clock: Clock): boolean {
+  const [quietest] = [...all].sort((a, b) => a.lastMessageMs - b.lastMessageMs);
+  if (quietest === undefined || clock.monotonicMs() - quietest.lastMessageMs < quietMsMin) return false;
   end(quietest, false);
   return true;
 }
 
-function end(one: Resting, isDueAfter: boolean): void {
+function end(one: IdlingMailbox, isDueAfter: boolean): void {
   one.isDueAfter = isDueAfter;
   one.ending.abort();
 }

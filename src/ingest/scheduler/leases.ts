@@ -1,9 +1,8 @@
 /**
- * Keeps the leases of this process while its visits last, and takes over what dead processes of this machine left behind.
+ * Lease renewal: all leases of this process are renewed together, three times within their length, while their polls last.
  *
- * All leases are prolonged together, three times in their length, which is asked anew each time. Losing one is told by a signal; what is written after that
- * is refused by the fence in the database anyway. A database that cannot be reached is no loss: the lease runs until
- * its end, and the fence decides.
+ * The loss of a lease fires a signal; writes after that are refused by the fencing token in the database anyway. An
+ * unreachable database loses no lease: it stays valid until it expires.
  */
 import type { Clock } from '../../async/clock.ts';
 import { isFailure } from '../../errors.ts';
@@ -11,24 +10,25 @@ import { events } from '../../events.ts';
 import type { Leases, PollPorts } from '../poll/poll-context.ts';
 import type { IngestStore, Lease, MailboxStore } from '../stores.ts';
 
+/** `leaseMs` is read on every renewal. */
 export function createLeases(
   ports: { readonly clock: Clock; readonly store: Pick<IngestStore, 'renewLeases'> },
   leaseMs: () => number,
 ): Leases {
-  const held = new Map<Lease, AbortController>();
+  const renewed = new Map<Lease, AbortController>();
   let renewing: AbortController | null = null;
 
   const renew = async (): Promise<void> => {
-    const leases = [...held.keys()];
+    const leases = [...renewed.keys()];
     try {
-      for (const lease of await ports.store.renewLeases(leases, leaseMs())) held.get(lease)?.abort();
+      for (const lease of await ports.store.renewLeases(leases, leaseMs())) renewed.get(lease)?.abort();
     } catch (error) {
-      // The next turn tries again.
+      // The next renewal tries again.
       if (!isFailure(error)) throw error;
     }
   };
 
-  const turn = async (ended: AbortSignal): Promise<void> => {
+  const renewUntil = async (ended: AbortSignal): Promise<void> => {
     while (!ended.aborted) {
       await ports.clock.sleep(leaseMs() / 3, ended);
       if (!ended.aborted) await renew();
@@ -36,18 +36,18 @@ export function createLeases(
   };
 
   return {
-    keep: (lease) => {
+    autoRenew: (lease) => {
       const lost = new AbortController();
-      held.set(lease, lost);
+      renewed.set(lease, lost);
       if (renewing === null) {
         renewing = new AbortController();
-        void turn(renewing.signal);
+        void renewUntil(renewing.signal);
       }
       return {
         lost: lost.signal,
         [Symbol.dispose]: () => {
-          held.delete(lease);
-          if (held.size > 0) return;
+          renewed.delete(lease);
+          if (renewed.size > 0) return;
           renewing?.abort();
           renewing = null;
         },
@@ -57,18 +57,18 @@ export function createLeases(
 }
 
 /**
- * Frees every mailbox whose lease nobody uses: its owner was a process of this machine that is gone, or we are its
- * owner and could not let go of it because the database was away. `isVisited` says where we are at work.
+ * Reclaims leases whose owner cannot use them: a dead process of this machine, or this process where no poll of it uses
+ * the lease (it could not be released while the database was unavailable). `isPolled`: a poll of this process does.
  */
-export async function recoverLeases(
-  ports: Pick<PollPorts, 'workers' | 'log'> & { readonly store: IngestStore & Pick<MailboxStore, 'leasedMailboxes'> },
-  isVisited: (mailboxId: string) => boolean,
+export async function reclaimLeases(
+  ports: Pick<PollPorts, 'worker' | 'log'> & { readonly store: IngestStore & Pick<MailboxStore, 'leasedMailboxes'> },
+  isPolled: (mailboxId: string) => boolean,
 ): Promise<void> {
-  const { store, workers, log } = ports;
+  const { store, worker, log } = ports;
   for (const { id, name, owner } of await store.leasedMailboxes()) {
-    const isOurs = owner === workers.me && !isVisited(id);
-    if (!(isOurs || workers.isDead(owner))) continue;
-    await store.freeLease(id, owner);
-    log.info({ mailbox: name, worker: owner }, events.leaseRecovered);
+    const isUnused = owner === worker.name && !isPolled(id);
+    if (!(isUnused || worker.isDead(owner))) continue;
+    await store.reclaimLease(id, owner);
+    log.info({ mailbox: name, worker: owner }, events.leaseReclaimed);
   }
 }

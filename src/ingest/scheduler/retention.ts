@@ -1,16 +1,17 @@
 /**
- * Removes what nobody needs any more: raw sources past their time, and attachment files that no row names (a crash
- * between file and commit leaves those). What an unresolved quarantined message needs stays, however old.
+ * Retention and garbage collection: removes expired raw sources, and attachment files that no row references.
+ *
+ * A crash between writing a file and its commit leaves unreferenced files. What an unresolved quarantined message needs
+ * stays, however old.
  */
-
 import type { Clock } from '../../async/clock.ts';
 import { asFailure } from '../../errors.ts';
 import { events, type Log } from '../../events.ts';
 import type { Blobs, RawSources } from '../ports.ts';
 import type { TicketReader } from '../stores.ts';
 
-export type HousekeepingPorts = {
-  readonly store: Pick<TicketReader, 'unnamedBlobs' | 'neededSegments'>;
+export type RetentionPorts = {
+  readonly store: Pick<TicketReader, 'unreferencedBlobs' | 'retainedSegments'>;
   readonly blobs: Blobs;
   readonly raw: RawSources;
   readonly clock: Clock;
@@ -18,42 +19,42 @@ export type HousekeepingPorts = {
 };
 
 const dayMs = 86_400_000;
-/** An unnamed blob may belong to a batch under way: only one that was left alone this long is removed. */
-const blobRestMs = dayMs;
-const blobsAtOnce = 500;
+/** An unreferenced blob may belong to a batch in progress: one is removed only when untouched for so long. */
+const untouchedMsMin = dayMs;
+const blobsPerQuery = 500;
 
-/** One round. A failure is logged; the next round tries again. */
-export async function keepHouse(ports: HousekeepingPorts, keepDays: number): Promise<void> {
+/** Runs once. A failure is logged; the next run tries again. `retentionDays` is that of raw sources. */
+export async function purgeExpired(ports: RetentionPorts, retentionDays: number): Promise<void> {
   try {
-    const segments = await removeSegments(ports, ports.clock.nowMs() - keepDays * dayMs);
-    const blobs = await removeBlobs(ports, ports.clock.nowMs() - blobRestMs);
+    const segments = await removeSegments(ports, ports.clock.nowMs() - retentionDays * dayMs);
+    const blobs = await removeBlobs(ports, ports.clock.nowMs() - untouchedMsMin);
     if (segments + blobs > 0)
-      ports.log.info({ segments_removed: segments, blobs_removed: blobs }, events.housekeepingFinished);
+      ports.log.info({ segments_removed: segments, blobs_removed: blobs }, events.retentionFinished);
   } catch (error) {
-    ports.log.warn({ error: asFailure(error) }, events.housekeepingFailed);
+    ports.log.warn({ error: asFailure(error) }, events.retentionFailed);
   }
 }
 
-async function removeSegments(ports: HousekeepingPorts, beforeMs: number): Promise<number> {
+async function removeSegments(ports: RetentionPorts, beforeMs: number): Promise<number> {
   const old = await ports.raw.segmentsBefore(beforeMs);
   if (old.length === 0) return 0;
-  const needed = new Set(await ports.store.neededSegments(old));
-  const expired = old.filter((segment) => !needed.has(segment));
+  const retained = new Set(await ports.store.retainedSegments(old));
+  const expired = old.filter((segment) => !retained.has(segment));
   for (const segment of expired) await ports.raw.remove(segment);
   return expired.length;
 }
 
-async function removeBlobs(ports: HousekeepingPorts, beforeMs: number): Promise<number> {
+async function removeBlobs(ports: RetentionPorts, beforeMs: number): Promise<number> {
   let removed = 0;
   let names: string[] = [];
   const flush = async () => {
-    const unnamed = await ports.store.unnamedBlobs(names);
-    for (const name of unnamed) if (await ports.blobs.removeUntouched(name, beforeMs)) removed += 1;
+    const unreferenced = await ports.store.unreferencedBlobs(names);
+    for (const name of unreferenced) if (await ports.blobs.removeUntouched(name, beforeMs)) removed += 1;
     names = [];
   };
   for await (const name of ports.blobs.untouchedSince(beforeMs)) {
     names.push(name);
-    if (names.length >= blobsAtOnce) await flush();
+    if (names.length >= blobsPerQuery) await flush();
   }
   if (names.length > 0) await flush();
   return removed;

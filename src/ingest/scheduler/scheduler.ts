@@ -1,116 +1,120 @@
 /**
- * The scheduler: every wake asks the database which mailboxes are due, and visits as many of them as the limits allow.
+ * Scheduler: every tick queries the database for due mailboxes and starts as many polls as the limits allow.
  *
- * Due times live in the database, so that a wake is only a wake: missed, late or doubled ones do no harm. A database
- * that cannot be reached is a state, not an end: it is told once when it goes and once when it comes back. While files
- * cannot be written, or nothing at a mail server can be reached, no visit begins that could only fail.
+ * Due times are stored in the database, so a missed, late or doubled tick does no harm. An unreachable database is a
+ * state, not an error: it is logged once when it goes and once when it returns. No poll starts that could only fail:
+ * while files cannot be written, or the circuit breaker of the mail server is open.
  */
-
 import { asFailure } from '../../errors.ts';
-import { createInvalidTeller } from '../health/reporter.ts';
+import { createInvalidRowReporter } from '../health/reporter.ts';
 import { createClockComparison } from './clock-skew.ts';
-import { createWaiting, type Waiting } from './due-queue.ts';
-import { createVisits, type SchedulerPorts, type SchedulerSettings, type Visits } from './poll-runner.ts';
+import { createDueQueue, type DueQueue } from './due-queue.ts';
+import { createPollRunner, type PollRunner, type SchedulerPorts, type SchedulerSettings } from './poll-runner.ts';
 
 interface Scheduler {
-  /** Looks for due mailboxes and starts visits; does nothing while the last wake is still asking. */
-  wake(): Promise<void>;
-  /** Resolves when no visit is under way. */
-  idle(): Promise<void>;
-  /** The time to drain is over: what the visits that are cut off have to say is no news. */
-  abandon(): void;
-  /** Visits under way, and mailboxes that were due at the last wake and found no place. */
-  busy(): { readonly visits: number; readonly due: number; readonly dueMs: number };
+  /** Queries due mailboxes and starts polls; returns at once while the query of the last tick is still running. */
+  tick(): Promise<void>;
+  /** Resolves when no poll is in progress. */
+  drained(): Promise<void>;
+  /** The shutdown timeout is over: failures of polls that are cut off are not reported. */
+  suppressReports(): void;
+  /** Polls in progress; mailboxes that are due and wait for a slot, and for how long the first of them has waited. */
+  load(): { readonly polls: number; readonly due: number; readonly dueMs: number };
 }
 
-const dueAtOnce = 500;
+/** Mailboxes that one query returns. */
+const dueMailboxesMax = 500;
 
-/** The loop; `stop` ends visits after the window they are at, and keeps new ones from starting. `settings` is asked anew. */
+/** `stop` ends polls after their current batch and prevents new ones. `settings` is read anew in every tick. */
 export function createScheduler(
   ports: SchedulerPorts,
   settings: () => SchedulerSettings,
   stop: AbortSignal,
 ): Scheduler {
-  const { vitals, disk, teller } = ports;
-  const visits = createVisits(ports, settings, stop, () => next());
-  const waiting = createWaiting(ports, settings, visits);
-  const ask = createAsk(ports, settings, visits, waiting);
-  let isAsking = false;
+  const { health, disk, reporter } = ports;
+  const runner = createPollRunner(ports, settings, stop, () => slotFreed());
+  const queue = createDueQueue(ports, settings, runner);
+  const refill = createRefill(ports, settings, runner, queue);
+  let isQuerying = false;
 
-  const wake = async (): Promise<void> => {
-    vitals.turning.woke();
-    if (isAsking || stop.aborted) return;
-    isAsking = true;
-    vitals.turning.asking();
+  const tick = async (): Promise<void> => {
+    health.liveness.tick();
+    if (isQuerying || stop.aborted) return;
+    isQuerying = true;
+    health.liveness.queryStarted();
     try {
       await disk.refresh();
-      await ask();
-      if (!stop.aborted) waiting.begin();
-      teller.database(null);
+      await refill();
+      if (!stop.aborted) queue.startRunnable();
+      reporter.databaseState(null);
     } catch (error) {
-      teller.database(asFailure(error));
+      reporter.databaseState(asFailure(error));
     } finally {
-      isAsking = false;
-      vitals.turning.asked();
+      isQuerying = false;
+      health.liveness.queryEnded();
     }
   };
 
-  /** A place has become free. */
-  const next = (): void => {
+  const slotFreed = (): void => {
     if (stop.aborted) return;
-    if (waiting.isDry()) void wake();
-    else waiting.begin();
+    if (queue.needsRefill()) void tick();
+    else queue.startRunnable();
   };
 
   return {
-    wake,
-    abandon: visits.abandon,
-    idle: visits.idle,
-    busy: () => ({ visits: visits.busy(), ...waiting.count() }),
+    tick,
+    suppressReports: runner.suppressReports,
+    drained: runner.drained,
+    load: () => ({ polls: runner.activeCount(), ...queue.waiting() }),
   };
 }
 
-/** Everything that a wake has to ask the database. */
-function createAsk(
+/** Everything that a tick asks the database, the due mailboxes last. */
+function createRefill(
   ports: SchedulerPorts,
   settings: () => SchedulerSettings,
-  visits: Visits,
-  waiting: Waiting,
+  runner: PollRunner,
+  queue: DueQueue,
 ): () => Promise<void> {
-  const { store, clock, vitals, fleet, push, hosts, passwords } = ports;
-  const tellInvalid = createInvalidTeller(ports);
+  const { store, clock, health, workers, idleSlots, circuitBreaker, passwords } = ports;
+  const reportInvalidRows = createInvalidRowReporter(ports);
   const compareClocks = createClockComparison(ports, () => settings().intervalMs);
   let isPrepared = false;
   let { intervalMs } = settings();
 
-  /** After a reload with a shorter interval nobody waits out the longer one. */
-  const keepInterval = async (): Promise<void> => {
+  /** After a reload with a shorter interval no mailbox waits out the longer one. */
+  const applyInterval = async (): Promise<void> => {
     const nextMs = settings().intervalMs;
-    if (nextMs < intervalMs) await store.hurryAll();
+    if (nextMs < intervalMs) await store.makeAllDue();
     intervalMs = nextMs;
   };
 
   const prepare = async (): Promise<void> => {
     if (isPrepared) return;
-    vitals.turning.asking(true);
+    health.liveness.queryStarted(true);
     await ports.prepare();
     isPrepared = true;
-    vitals.turning.asking();
+    health.liveness.queryStarted();
   };
 
   return async () => {
     await prepare();
-    await visits.recoverLeases();
-    await fleet.refresh();
+    await runner.reclaimLeases();
+    await workers.refresh();
     await compareClocks();
-    const askedAtMs = clock.monotonicMs();
-    await store.adoptMailboxes();
-    vitals.answered(clock.monotonicMs() - askedAtMs);
-    await tellInvalid();
-    await push.refresh();
-    await keepInterval();
-    const closed = hosts.list().filter((server) => !hosts.admits(server));
-    const due = await store.dueMailboxes(dueAtOnce, passwords.keyIds(), settings().loginRefusalsMax, closed);
-    waiting.put(due, due.length < dueAtOnce);
+    const startedAtMs = clock.monotonicMs();
+    await store.scheduleNewMailboxes();
+    health.recordDatabasePing(clock.monotonicMs() - startedAtMs);
+    await reportInvalidRows();
+    await idleSlots.refresh();
+    await applyInterval();
+    const closedServers = circuitBreaker.openCircuits().filter((server) => !circuitBreaker.allows(server));
+    const due = await store.dueMailboxes(
+      dueMailboxesMax,
+      passwords.keyIds(),
+      settings().loginFailuresMax,
+      closedServers,
+    );
+    queue.replace(due, due.length < dueMailboxesMax);
   };
 }

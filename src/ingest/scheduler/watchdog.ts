@@ -1,87 +1,85 @@
 /**
- * Tells the service manager how things are: alive while the scheduler turns, and one sentence for `systemctl status`.
+ * systemd watchdog: sends a heartbeat while the scheduler is alive, and one status sentence for `systemctl status`.
  *
- * A database, a key or a mail server that is missing is no reason to be ended: only an event loop or a scheduler that
- * stands still is, since nothing but a new start helps then. The sentence says what `/readyz` says.
+ * A missing database, key or mail server is no reason for a restart. Only a blocked event loop or a stuck scheduler is,
+ * since only a new start helps then. The sentence says what `/readyz` says.
  */
-
 import type { Clock } from '../../async/clock.ts';
+import { type CheckDescription, type CheckName, describeChecks, needsAttention } from '../health/describe.ts';
 import type { Health } from '../health/health.ts';
-import type { Supervisor } from '../ports.ts';
-import type { Check, Readiness } from '../readiness.ts';
+import type { ServiceManager } from '../ports.ts';
+import type { Readiness } from '../readiness.ts';
 
-export type SupervisePorts = {
-  readonly supervisor: Supervisor;
+export type WatchdogPorts = {
+  readonly serviceManager: ServiceManager;
   readonly clock: Clock;
-  readonly health: Pick<Health, 'turning' | 'obstacle' | 'readiness'>;
-  readonly busy: () => { readonly visits: number; readonly due: number };
-  readonly open: () => { readonly open: number };
+  readonly health: Pick<Health, 'liveness' | 'obstacle' | 'readiness'>;
+  readonly load: () => { readonly polls: number; readonly due: number };
+  readonly idle: () => { readonly open: number };
 };
 
 const statusMs = 5000;
-/** With many mailboxes it is asked less often: it may take one hundredth of the time. */
-const shareOfTime = 100;
+/** With many mailboxes readiness is computed less often: it uses at most this fraction of the time. */
+const timeShare = 1 / 100;
 
-/** Goes on until it is disposed. */
-export function supervise(ports: SupervisePorts): Disposable {
+/** Runs until it is disposed. */
+export function runWatchdog(ports: WatchdogPorts): Disposable {
   const ended = new AbortController();
-  void turn(ports, ended.signal);
+  void notifyUntil(ports, ended.signal);
   return { [Symbol.dispose]: () => ended.abort() };
 }
 
-/** Nobody is kept waiting for an answer of the database: what it says is in a later sentence. */
-async function turn(ports: SupervisePorts, ended: AbortSignal): Promise<void> {
-  const { supervisor, clock, health } = ports;
-  const everyMs = Math.min(statusMs, (supervisor.watchdogMs ?? statusMs * 4) / 4);
-  const latest = createLatest(ports);
-  let told = '';
+/** Never waits for the database: its answer is in a later sentence. */
+async function notifyUntil(ports: WatchdogPorts, ended: AbortSignal): Promise<void> {
+  const { serviceManager, clock, health } = ports;
+  const everyMs = Math.min(statusMs, (serviceManager.watchdogMs ?? statusMs * 4) / 4);
+  const latest = createLatestReadiness(ports);
+  let shown = '';
   while (!ended.aborted) {
-    if (health.turning.isTurning) supervisor.alive();
+    if (health.liveness.isAlive) serviceManager.heartbeat();
     const sentence = sentenceOf(ports, latest());
-    if (sentence !== told) supervisor.status(sentence);
-    told = sentence;
+    if (sentence !== shown) serviceManager.status(sentence);
+    shown = sentence;
     await clock.sleep(everyMs, ended);
   }
 }
 
-/** The last answer; each call begins to look anew when it is time. */
-function createLatest({ clock, health }: SupervisePorts): () => Readiness | null {
+/** The last readiness; each call starts a new one when it is time. */
+function createLatestReadiness({ clock, health }: WatchdogPorts): () => Readiness | null {
   let latest: Readiness | null = null;
   let nextAtMs = Number.NEGATIVE_INFINITY;
-  const look = async (): Promise<void> => {
-    const beganMs = clock.monotonicMs();
+  const refresh = async (): Promise<void> => {
+    const startedAtMs = clock.monotonicMs();
     nextAtMs = Number.POSITIVE_INFINITY;
     try {
       latest = await health.readiness();
     } catch {
-      // Who asks the health endpoint is told; the sentence stays as it was.
+      // `/readyz` reports the failure; the sentence stays.
     }
-    const endedMs = clock.monotonicMs();
-    nextAtMs = endedMs + Math.max(statusMs, shareOfTime * (endedMs - beganMs));
+    const endedAtMs = clock.monotonicMs();
+    nextAtMs = endedAtMs + Math.max(statusMs, (endedAtMs - startedAtMs) / timeShare);
   };
   return () => {
-    if (clock.monotonicMs() >= nextAtMs) void look();
+    if (clock.monotonicMs() >= nextAtMs) void refresh();
     return latest;
   };
 }
 
-function sentenceOf({ health, busy, open }: SupervisePorts, latest: Readiness | null): string {
+function sentenceOf({ health, load, idle }: WatchdogPorts, latest: Readiness | null): string {
   const obstacle = health.obstacle();
   if (obstacle !== null) return `Not ready: ${obstacle}`;
-  const troubles = latest === null ? [] : troublesOf(latest);
-  const [first, ...others] = troubles;
-  if (latest !== null && !latest.ready && first === undefined) return `Not ready: ${reasonOf(unknownOf(latest))}`;
-  if (latest !== null && !latest.ready && first !== undefined) return `Not ready: ${reasonOf(first)}`;
-  const { visits, due } = busy();
+  const [first, ...others] = latest === null ? [] : problemsOf(latest);
+  if (latest !== null && !latest.ready) return `Not ready: ${reasonOf(first ?? unknownOf(latest))}`;
+  const { polls, due } = load();
   const parts = [
     ...(latest === null ? [] : [mailboxesText(latest)]),
-    `${open().open} pushed`,
-    `${visits} visits under way`,
+    `${idle().open} idle connections`,
+    `${polls} polls in progress`,
     ...(due > 0 ? [`${due} due`] : []),
   ];
-  const trouble =
+  const problem =
     first === undefined ? '' : `; ${reasonOf(first)}${others.length > 0 ? `; and ${others.length} more` : ''}`;
-  return `Ready: ${parts.join(', ')}${trouble}`;
+  return `Ready: ${parts.join(', ')}${problem}`;
 }
 
 function mailboxesText({ checks: { mailboxes } }: Readiness): string {
@@ -89,20 +87,24 @@ function mailboxesText({ checks: { mailboxes } }: Readiness): string {
   return `${ok} of ${ok + failing + waiting} mailboxes ok`;
 }
 
-type Named = readonly [name: string, check: Check];
+/** The checks of the sentence, in this order: a lost key is the one failure that cannot be repaired. */
+const reported: readonly CheckName[] = [
+  ...(['vault', 'switch', 'database', 'disk'] as const),
+  ...(['scheduler', 'config', 'servers', 'mailboxes'] as const),
+];
 
-/** The keys first: losing them is what nobody can mend. */
-function troublesOf({ checks }: Readiness): readonly Named[] {
-  const { vault, switch: switched, database, disk, scheduler, config, servers, mailboxes } = checks;
-  const all = Object.entries({ database, disk, scheduler, vault, switch: switched, config, servers, mailboxes });
-  return all.filter(([, { status }]) => status === 'failing' || status === 'waiting' || status === 'warning');
+function problemsOf({ checks }: Readiness): readonly CheckDescription[] {
+  const problems = describeChecks(checks).filter(needsAttention);
+  return reported.flatMap((name) => problems.filter((check) => check.name === name));
 }
 
-/** At the start nothing is known yet. */
-function unknownOf({ checks: { database, mailboxes } }: Readiness): Named {
-  return database.status === 'unknown' ? ['database', database] : ['mailboxes', mailboxes];
+/** Right after the start every check is unknown. */
+function unknownOf({ checks }: Readiness): CheckDescription | undefined {
+  const name: CheckName = checks.database.status === 'unknown' ? 'database' : 'mailboxes';
+  return describeChecks(checks).find((check) => check.name === name);
 }
 
-function reasonOf([name, { reason }]: Named): string {
-  return reason === null ? name : `${name}: ${reason}`;
+function reasonOf(check: CheckDescription | undefined): string {
+  if (check === undefined) return 'unknown';
+  return check.reason === null ? check.name : `${check.name}: ${check.reason}`;
 }

@@ -1,73 +1,72 @@
 /**
- * The workers of one database, as this one sees them: who is live, who is at home where, and what the dead have left.
+ * Membership and failover of the workers of one database, by heartbeats in the table `workers` (encryption/sync.ts).
  *
- * Every worker reports to the table `workers` (encryption/keeper.ts); who has not for ten seconds by the database's clock
- * counts as dead, and its mailboxes are freed for the others. If it only slept, the fence refuses whatever it still writes.
- * A process of this machine that has ended is known to be dead at once. This one is alive, whatever its own row says: its
- * reports may fail where all else works. One of an earlier boot of this machine that does not report is forgotten, too: should it
- * be of another machine of the same name, it reports again and is back.
+ * A worker without a heartbeat for ten seconds, by the database's clock, counts as dead: its leases are reclaimed. If it
+ * was only suspended, the fencing token refuses what it still writes. A process of this machine that has ended is known
+ * to be dead at once. A silent worker of an earlier boot of this machine is removed; if it runs on another machine of
+ * the same name, its next heartbeat restores it. This worker counts as live whatever its own row says, as its heartbeats
+ * may fail where everything else works.
  */
-
 import type { Clock } from '../../async/clock.ts';
 import { events, type Log } from '../../events.ts';
 import { isoTime } from '../../text/time.ts';
-import type { SeenWorker, WorkerList, Workers } from '../ports.ts';
+import type { WorkerIdentity, WorkerList, WorkerRow } from '../ports.ts';
 import type { Readiness } from '../readiness.ts';
 import type { IngestStore } from '../stores.ts';
 
-export type FleetPorts = {
-  readonly store: Pick<IngestStore, 'freeDeadLeases' | 'freeLeasesOf'> &
+export type LiveWorkersPorts = {
+  readonly store: Pick<IngestStore, 'reclaimDeadLeases' | 'reclaimLeasesOf'> &
     WorkerList & { removeWorker(worker: string): Promise<void> };
-  readonly workers: Workers;
+  readonly worker: WorkerIdentity;
   readonly clock: Clock;
   readonly log: Log;
 };
 
-export interface Fleet {
-  /** Looks at the workers, if the last look is a while ago. */
+export interface LiveWorkers {
+  /** Reads the heartbeats, at most every two seconds, and reclaims the leases of dead workers. */
   refresh(): Promise<void>;
-  isHome(mailboxId: string): boolean;
+  /** True when this worker is the preferred one of the mailbox. */
+  isPreferredHere(mailboxId: string): boolean;
   check(): Readiness['checks']['workers'];
 }
 
-const workerLiveMs = 10_000;
-const lookMs = 2000;
+const heartbeatMsMax = 10_000;
+const refreshMs = 2000;
 
-export function createFleet(ports: FleetPorts): Fleet {
-  const { store, workers, clock, log } = ports;
-  let seen: readonly SeenWorker[] = [];
-  let lookedAtMs = Number.NEGATIVE_INFINITY;
-  let live: readonly string[] = [workers.me];
+export function createLiveWorkers(ports: LiveWorkersPorts): LiveWorkers {
+  const { store, worker: self, clock, log } = ports;
+  let seen: readonly WorkerRow[] = [];
+  let refreshedAtMs = Number.NEGATIVE_INFINITY;
+  let live: readonly string[] = [self.name];
 
-  const recovered = (worker: string): void => log.warn({ worker }, events.leaseRecovered);
+  const reportReclaimed = (worker: string): void => log.warn({ worker }, events.leaseReclaimed);
 
-  const forget = async (worker: string): Promise<void> => {
-    if (await store.freeLeasesOf(worker)) recovered(worker);
+  const remove = async (worker: string): Promise<void> => {
+    if (await store.reclaimLeasesOf(worker)) reportReclaimed(worker);
     await store.removeWorker(worker);
   };
 
   return {
     refresh: async () => {
-      if (clock.monotonicMs() - lookedAtMs < lookMs) return;
+      if (clock.monotonicMs() - refreshedAtMs < refreshMs) return;
       const before = new Set(seen.filter((one) => !one.live).map((one) => one.worker));
-      const all = await store.listWorkers(workerLiveMs);
-      const isSilent = ({ worker, live }: SeenWorker) => !live && worker !== workers.me && before.has(worker);
-      const isGone = (one: SeenWorker) =>
-        workers.isDead(one.worker) || (isSilent(one) && workers.isOfEarlierBoot(one.worker));
-      const gone = all.filter((one) => one.worker !== workers.me && isGone(one));
+      const all = await store.listWorkers(heartbeatMsMax);
+      const isSilent = ({ worker, live }: WorkerRow) => !live && worker !== self.name && before.has(worker);
+      const isGone = (one: WorkerRow) => self.isDead(one.worker) || (isSilent(one) && self.isOfEarlierBoot(one.worker));
+      const gone = all.filter((one) => one.worker !== self.name && isGone(one));
       seen = all.filter((one) => !gone.includes(one));
-      for (const { worker } of gone) await forget(worker);
-      live = [...new Set([workers.me, ...seen.filter((one) => one.live).map((one) => one.worker)])];
-      // Seen dead twice: when the database's clock is set forward, everybody looks dead until the next report.
-      if (seen.some(isSilent)) (await store.freeDeadLeases(workerLiveMs, workers.me)).forEach(recovered);
-      lookedAtMs = clock.monotonicMs();
+      for (const { worker } of gone) await remove(worker);
+      live = [...new Set([self.name, ...seen.filter((one) => one.live).map((one) => one.worker)])];
+      // Dead in two reads in a row: when the database's clock steps forward, all workers look dead until their next heartbeat.
+      if (seen.some(isSilent)) (await store.reclaimDeadLeases(heartbeatMsMax, self.name)).forEach(reportReclaimed);
+      refreshedAtMs = clock.monotonicMs();
     },
-    isHome: (mailboxId) => homeOf(mailboxId, live) === workers.me,
-    check: () => workersCheck(seen, workers.me),
+    isPreferredHere: (mailboxId) => preferredWorker(mailboxId, live) === self.name,
+    check: () => workersCheck(seen, self.name),
   };
 }
 
-function workersCheck(seen: readonly SeenWorker[], me: string): Readiness['checks']['workers'] {
+function workersCheck(seen: readonly WorkerRow[], me: string): Readiness['checks']['workers'] {
   const list = seen.map(({ host, pid, live, seenAtMs }) => ({
     host,
     pid,
@@ -77,55 +76,53 @@ function workersCheck(seen: readonly SeenWorker[], me: string): Readiness['check
   const live = list.filter((one) => one.live).length;
   const dead = seen.find((one) => !one.live);
   if (dead === undefined) return { status: 'ok', since: null, reason: null, hint: null, live, list };
-  const said = dead.worker === me ? unheard : silent(dead);
-  return { status: 'warning', since: isoTime(dead.seenAtMs), ...said, live, list };
+  const warning = dead.worker === me ? unrecorded : silent(dead);
+  return { status: 'warning', since: isoTime(dead.seenAtMs), ...warning, live, list };
 }
 
-const unheard = {
+const unrecorded = {
   reason: 'the reports of this worker do not get through to the database',
-  hint: 'Its log says why (worker.report_failed). Other workers take it for dead and visit its mailboxes.',
+  hint: 'Its log says why (worker.heartbeat_failed). Other workers take it for dead and visit its mailboxes.',
 };
 
-function silent({ host, pid }: SeenWorker) {
+function silent({ host, pid }: WorkerRow) {
   return {
-    reason: `a worker on ${host} (pid ${pid}) does not report any more`,
-    hint: 'Its mailboxes are visited by the others. See its log; one that is gone for good is forgotten after a day.',
+    reason: `no heartbeat from the worker on ${host} (pid ${pid})`,
+    hint: 'Other workers poll its mailboxes. See its log; a worker that is gone for good is removed after a day.',
   };
 }
 
 /**
- * Which worker a mailbox is at home with: every worker works it out alike, without asking another one.
+ * Rendezvous hashing: all workers compute the same preferred worker for a mailbox without coordination; null without any.
  *
- * Rendezvous hashing: of the live workers, the one whose name gives the highest number together with the mailbox. Mailboxes
- * spread evenly, and when a worker comes or goes, only those move that it gets or had. It is a preference, not a right: the
- * lease decides, and a mailbox that its home leaves waiting is anybody's. Pure.
+ * It is the live worker whose name and the mailbox id together have the highest hash. Mailboxes spread evenly, and when a
+ * worker joins or leaves, only its own mailboxes move. A preference only: the lease decides, and any worker polls a
+ * mailbox that has been due for some seconds. Pure.
  */
-
-const offsetBasis = 0x811c9dc5;
-const prime = 0x01000193;
-
-/** null when there is no worker. */
-export function homeOf(mailboxId: string, workers: readonly string[]): string | null {
-  let home: string | null = null;
+export function preferredWorker(mailboxId: string, workers: readonly string[]): string | null {
+  let preferred: string | null = null;
   let highest = -1;
   for (const worker of workers) {
-    const number = mixed(hashed(`${mailboxId}\n${worker}`));
-    if (number < highest || (number === highest && home !== null && worker > home)) continue;
+    const number = mix(fnv1a(`${mailboxId}\n${worker}`));
+    if (number < highest || (number === highest && preferred !== null && worker > preferred)) continue;
     highest = number;
-    home = worker;
+    preferred = worker;
   }
-  return home;
+  return preferred;
 }
 
-/** FNV-1a, 32 bits, over UTF-16 units. */
-function hashed(text: string): number {
-  let hash = offsetBasis;
-  for (let at = 0; at < text.length; at += 1) hash = Math.imul(hash ^ text.charCodeAt(at), prime);
+const fnvOffsetBasis = 0x811c9dc5;
+const fnvPrime = 0x01000193;
+
+/** FNV-1a, 32 bits, over UTF-16 code units. */
+function fnv1a(text: string): number {
+  let hash = fnvOffsetBasis;
+  for (let at = 0; at < text.length; at += 1) hash = Math.imul(hash ^ text.charCodeAt(at), fnvPrime);
   return hash >>> 0;
 }
 
-/** Names of workers differ in a few digits: every bit of them must reach the highest ones. */
-function mixed(hash: number): number {
+/** The finalizer of MurmurHash3: names of workers differ in few digits, and each must reach the highest bits. */
+function mix(hash: number): number {
   let bits = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
   bits = Math.imul(bits ^ (bits >>> 13), 0xc2b2ae35);
   return (bits ^ (bits >>> 16)) >>> 0;

@@ -1,0 +1,59 @@
+/**
+ * Scheduler liveness: ticks arrive on time and the due-mailbox query returns. Feeds the systemd watchdog and `/readyz`.
+ *
+ * A query that waits for the database within the deadlines of its statements counts as alive; one without an answer for
+ * minutes does not. Uses the monotonic clock, so that a step of the system time is no failure.
+ */
+import type { Clock } from '../../async/clock.ts';
+import type { Check } from '../readiness.ts';
+
+export interface SchedulerLiveness {
+  tick(): void;
+  /** `mayTakeLong`: it brings the tables up to date. */
+  queryStarted(mayTakeLong?: boolean): void;
+  queryEnded(): void;
+  check(): Check & { readonly lag_ms: number | null };
+  /** False when only a restart can help. */
+  readonly isAlive: boolean;
+}
+
+/** Ticks come every second. */
+const lagMsMax = 15_000;
+/** A query is a few statements, each with a deadline of 30 s. */
+const queryMsMax = 5 * 60_000;
+const hint = 'The process is stuck or starved: see its CPU use and log.';
+
+export function createSchedulerLiveness(clock: Clock): SchedulerLiveness {
+  let lastTickMs: number | null = null;
+  let firstTickAtMs: number | null = null;
+  let query: { readonly sinceMs: number; readonly mayTakeLong: boolean } | null = null;
+
+  const isQueryLost = () => query !== null && !query.mayTakeLong && clock.monotonicMs() - query.sinceMs > queryMsMax;
+  const lagMs = () => (lastTickMs === null ? null : clock.monotonicMs() - lastTickMs);
+
+  return {
+    tick: () => {
+      lastTickMs = clock.monotonicMs();
+      firstTickAtMs ??= clock.nowMs();
+    },
+    queryStarted: (mayTakeLong = false) => {
+      query = { sinceMs: clock.monotonicMs(), mayTakeLong };
+    },
+    queryEnded: () => {
+      query = null;
+    },
+    get isAlive() {
+      return (lagMs() ?? 0) <= lagMsMax && !isQueryLost();
+    },
+    check: () => {
+      const lag = lagMs();
+      if (lag === null || firstTickAtMs === null)
+        return { status: 'unknown', since: null, reason: 'starting', hint: null, lag_ms: null };
+      const failing = { status: 'failing', since: new Date(clock.nowMs() - lag).toISOString(), hint } as const;
+      const lagging = { lag_ms: Math.round(lag) };
+      if (lag > lagMsMax) return { ...failing, reason: `no tick for ${Math.round(lag / 1000)} s`, ...lagging };
+      if (isQueryLost()) return { ...failing, reason: 'a database query does not return', ...lagging };
+      return { status: 'ok', since: new Date(firstTickAtMs).toISOString(), reason: null, hint: null, ...lagging };
+    },
+  };
+}

@@ -1,0 +1,50 @@
+/**
+ * Rate limits for folders: how often a server changes UIDVALIDITY, and when a quiet folder is compared again.
+ *
+ * Counted by this worker, in memory. A server that changes UIDVALIDITY again and again has every message fetched again
+ * and again. Nothing is lost or stored twice, but it costs, so such a mailbox is polled less often and a warning is shown.
+ */
+import type { Clock } from '../../async/clock.ts';
+
+/** More changes than that within a day are a fault of the server. */
+export const uidValidityChangesMax = 3;
+/** Poll interval of a mailbox with more changes than that. */
+export const unstableFolderIntervalMs = 60 * 60_000;
+
+const dayMs = 86_400_000;
+const storedTimesMax = 100;
+
+export interface UidValidityChanges {
+  /** Records a change. Returns how many there were within a day. */
+  note(mailboxId: string): number;
+  count(mailboxId: string): number;
+}
+
+export function createUidValidityChanges(clock: Pick<Clock, 'monotonicMs'>): UidValidityChanges {
+  const times = new Map<string, readonly number[]>();
+  const recent = (id: string) => (times.get(id) ?? []).filter((atMs) => clock.monotonicMs() - atMs < dayMs);
+  return {
+    note(id) {
+      const noted = [...recent(id), clock.monotonicMs()].slice(-storedTimesMax);
+      times.set(id, noted);
+      return noted.length;
+    },
+    count: (id) => recent(id).length,
+  };
+}
+
+/** Checking whether a quiet folder was restored from a backup takes two commands: once an hour, and once per session. */
+const checkIntervalMs = 3_600_000;
+
+export interface FolderChecks {
+  isDue(mailboxId: string): boolean;
+  note(mailboxId: string): void;
+}
+
+export function createFolderChecks(clock: Pick<Clock, 'monotonicMs'>): FolderChecks {
+  const times = new Map<string, number>();
+  return {
+    isDue: (id) => clock.monotonicMs() - (times.get(id) ?? Number.NEGATIVE_INFINITY) >= checkIntervalMs,
+    note: (id) => void times.set(id, clock.monotonicMs()),
+  };
+}
