@@ -1,73 +1,76 @@
 /**
- * Asks the running daemon of this data folder for something, over its control socket.
+ * Control client: sends one request to the running daemon over its control socket.
  *
- * Where nobody answers, or not this user, or not in time, that is `daemon_unreachable`; a failure that the daemon
- * answers with is thrown as it is.
+ * A daemon that is not there, refuses this user or is silent for 5 seconds is `daemon_unreachable`; a failure in its answer is
+ * thrown as it is.
  */
 import { once } from 'node:events';
-import { createConnection, type Socket } from 'node:net';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { causeCode, Failure } from '../../errors.ts';
 import {
   answerBytesMax,
   answeredFailure,
+  answerMs,
   type ControlRequest,
   checkPath,
-  type Lines,
-  linesOf,
-  lineWaitMs,
   readObject,
+  silenceMs,
 } from './protocol.ts';
 
-/** A daemon that says for so long that it is working is not waited for any longer. */
-const answerWaitMs = 15 * 60_000;
-
-/** The daemon's answer, without `ok`. Throws `daemon_unreachable`, and what the daemon answers with. */
-export async function askDaemon(path: string, request: ControlRequest): Promise<Record<string, unknown>> {
+/** The object in the daemon's answer. Throws `daemon_unreachable`, and the failure in the answer. */
+export async function sendControlRequest(path: string, request: ControlRequest): Promise<Record<string, unknown>> {
   checkPath(path);
-  const socket = await connected(path);
-  try {
-    const lines = linesOf(socket, answerBytesMax);
-    socket.write(`${JSON.stringify(request)}\n`);
-    const { ok, ...answer } = await readAnswer(lines, path);
-    if (ok === true) return answer;
-    throw answeredFailure(answer);
-  } finally {
-    socket.destroy();
-  }
+  const { status, text } = await exchange(path, request);
+  const answer = readObject(text);
+  if (answer === null) throw unreachable(path, 'its answer is not JSON');
+  if (status === 200) return answer;
+  throw answeredFailure(answer);
 }
 
-async function connected(path: string): Promise<Socket> {
-  const socket = createConnection(path);
+async function exchange(
+  path: string,
+  { command, ...content }: ControlRequest,
+): Promise<{ readonly status: number; readonly text: string }> {
+  const body = JSON.stringify(content);
+  const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
+  const signal = AbortSignal.timeout(answerMs);
+  // A heartbeat of the daemon restarts the timeout, which is one of the socket.
+  const options = { socketPath: path, method: 'POST', path: `/${command}`, headers, agent: false, timeout: silenceMs };
+  const request = httpRequest({ ...options, signal });
+  request.once('timeout', () => request.destroy(new SilentDaemon()));
+  request.on('error', () => undefined);
   try {
-    await once(socket, 'connect', { signal: AbortSignal.timeout(lineWaitMs) });
+    request.end(body);
+    const [response]: IncomingMessage[] = await once(request, 'response');
+    if (response === undefined) throw new TypeError('there is no response');
+    return { status: response.statusCode ?? 0, text: await textOf(response, path) };
   } catch (error) {
-    socket.destroy();
-    const code = causeCode(error);
-    throw unreachable(path, code === 'ABORT_ERR' ? wrongs.late : code, error);
+    throw error instanceof Failure ? error : unreachable(path, reasonOf(error), error);
+  } finally {
+    request.destroy();
   }
-  // What goes wrong from here on ends the lines.
-  socket.on('error', () => undefined);
-  return socket;
 }
 
-async function readAnswer(lines: Lines, path: string): Promise<Record<string, unknown>> {
-  const untilMs = performance.now() + answerWaitMs;
-  while (performance.now() < untilMs) {
-    const line = await lines.next(lineWaitMs);
-    if (line.kind !== 'line') throw unreachable(path, wrongs[line.kind]);
-    const answer = readObject(line.text);
-    if (answer === null) throw unreachable(path, 'its answer is not JSON');
-    if (answer.working !== true) return answer;
+class SilentDaemon extends Error {}
+
+async function textOf(response: IncomingMessage, path: string): Promise<string> {
+  const pieces: Buffer[] = [];
+  let sizeBytes = 0;
+  for await (const piece of response) {
+    sizeBytes += piece.length;
+    if (sizeBytes > answerBytesMax) throw unreachable(path, 'its answer is too long');
+    pieces.push(piece);
   }
-  throw unreachable(path, wrongs.late);
+  return Buffer.concat(pieces).toString();
 }
 
-const wrongs = {
-  ended: 'it closed the connection without an answer',
-  late: 'it does not answer in time',
-  long: 'its answer is too long',
-} as const;
+function reasonOf(error: unknown): string {
+  const code = causeCode(error);
+  if (error instanceof SilentDaemon || code === 'ABORT_ERR') return 'it does not answer in time';
+  if (code === 'ECONNRESET' || code === 'EPIPE') return 'it closed the connection without an answer';
+  return code.startsWith('HPE_') ? 'its answer is not HTTP' : code;
+}
 
-function unreachable(path: string, why: string, cause?: unknown): Failure {
-  return new Failure('daemon_unreachable', `no daemon answers at ${path} (${why})`, { cause });
+function unreachable(path: string, reason: string, cause?: unknown): Failure {
+  return new Failure('daemon_unreachable', `no daemon answers at ${path} (${reason})`, { cause });
 }

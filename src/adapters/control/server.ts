@@ -1,123 +1,137 @@
 /**
- * The control socket of a running daemon: lets commands of its own user, and root, ask for what only it can do.
+ * Control server: HTTP on a unix socket of mode 0600, for commands of the daemon's own user and of root.
  *
- * A unix stream socket, mode 0600. Requests are small and few: 4 KiB, 5 seconds and 4 connections at most. Whatever a
- * client sends or fails to send, the daemon goes on; what a handler throws becomes the answer.
+ * At most 4 connections, 4 KiB and 5 seconds for a request, one request per connection. Whatever a client sends or fails to
+ * send, the daemon continues; a failure of a handler becomes the answer.
  */
-import { createServer, type Server, type Socket } from 'node:net';
+import { once } from 'node:events';
+import type { Server } from 'node:http';
+import type { Socket } from 'node:net';
+import { type Context, Hono } from 'hono';
 import { asFailure, Failure } from '../../errors.ts';
+import { byRawPath, createHttpServer, type NodeEnv } from '../http/http-server.ts';
 import {
-  type ControlRequest,
+  answerMs,
   checkPath,
-  failureAnswer,
+  heartbeatMs,
   type LogLevel,
-  linesOf,
-  lineWaitMs,
-  readRequest,
+  logLevelIn,
+  readObject,
   requestBytesMax,
-  workingEveryMs,
+  silenceMs,
+  whoIn,
 } from './protocol.ts';
 import { listenAt } from './socket.ts';
 
 /** What is done for each command; `who` asks. The result is the answer. */
 export type ControlHandlers = {
-  rescue(who: string): Promise<object>;
+  recover(who: string): Promise<object>;
   disable(who: string): Promise<object>;
   log_level(who: string, level: LogLevel): Promise<object>;
 };
 
 const connectionsMax = 4;
+const limits = {
+  ...{ headBytesMax: requestBytesMax, bodyBytesMax: requestBytesMax, headMs: silenceMs, bodyMs: 0 },
+  ...{ connectionMs: silenceMs + answerMs, lingerMs: silenceMs },
+};
 
 /**
- * Listens until the result is disposed, which lets requests end that are worked on. null: a worker that lives listens
- * there already. Throws `config_invalid` (a path that is too long), `refused`, `disk_failed`.
+ * Listens until the result is disposed, which lets requests end that are worked on. null: a live process listens there
+ * already. Throws `config_invalid` (a path that is too long), `refused`, `disk_failed`.
  */
-export async function startControl(path: string, handlers: ControlHandlers): Promise<AsyncDisposable | null> {
+export async function startControlServer(path: string, handlers: ControlHandlers): Promise<AsyncDisposable | null> {
   checkPath(path);
-  const waiting = new Set<Socket>();
+  const idle = new Set<Socket>();
+  const hooks = {
+    open(socket: Socket): Socket {
+      idle.add(socket);
+      return socket.once('close', () => idle.delete(socket));
+    },
+    begin: (socket: Socket) => idle.delete(socket),
+  };
   const working = new Set<Promise<void>>();
-  const server = createServer({ allowHalfOpen: true }, (socket) => {
-    // A client that leaves early is no trouble of ours.
-    socket.on('error', () => undefined);
-    const conversation = converse(socket, handlers, waiting).finally(() => working.delete(conversation));
-    working.add(conversation);
-  });
+  const server = createHttpServer({ app: commands(handlers, working), headers: {}, limits, hooks });
   server.maxConnections = connectionsMax;
-  // A connection that cannot be accepted (too many open files) is the client's to notice.
+  // A connection that cannot be accepted (too many open files) fails for its client alone.
   server.on('error', () => undefined);
-  const place = await placed(path, server);
-  if (place === null) return null;
+  const entry = await listenOrClose(path, server);
+  if (entry === null) return null;
   return {
     [Symbol.asyncDispose]: async () => {
-      await place[Symbol.asyncDispose]();
+      await entry[Symbol.asyncDispose]();
       const closed = closing(server);
-      for (const socket of waiting) socket.destroy();
-      await Promise.all(working);
-      await closed;
+      for (const socket of idle) socket.destroy();
+      await Promise.all([closed, ...working]);
     },
   };
 }
 
-async function placed(path: string, server: Server): Promise<AsyncDisposable | null> {
-  let place: AsyncDisposable | null = null;
+/** The entry of the socket in its folder; null: a live process listens there. */
+async function listenOrClose(path: string, server: Server): Promise<AsyncDisposable | null> {
+  let entry: AsyncDisposable | null = null;
   try {
-    place = await listenAt(path, server);
-    return place;
+    entry = await listenAt(path, server);
+    return entry;
   } finally {
-    if (place === null && server.listening) await closing(server);
+    if (entry === null && server.listening) await closing(server);
   }
 }
 
-function closing(server: Server): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  server.close(() => resolve());
-  return promise;
+async function closing(server: Server): Promise<void> {
+  const closed = once(server, 'close');
+  server.close();
+  await closed;
 }
 
-/** One request and its answer. Never rejects. `waiting` has the sockets whose request is not there yet. */
-async function converse(socket: Socket, handlers: ControlHandlers, waiting: Set<Socket>): Promise<void> {
-  waiting.add(socket);
-  const line = await linesOf(socket, requestBytesMax).next(lineWaitMs);
-  waiting.delete(socket);
-  // Nothing more is wanted of it, however much it has to say.
-  socket.pause();
-  if (line.kind === 'ended') return void socket.destroy();
-  const answer = line.kind === 'line' ? await answerTo(line.text, socket, handlers) : failureAnswer(misuse());
-  await finish(socket, `${JSON.stringify(answer)}\n`);
+type ControlContext = Context<NodeEnv>;
+
+/** `working`: the requests that are worked on, also those whose client left. */
+function commands(handlers: ControlHandlers, working: Set<Promise<void>>): Hono<NodeEnv> {
+  const app = new Hono<NodeEnv>(byRawPath);
+  app.use(async (_context, next) => {
+    const work = next().finally(() => working.delete(work));
+    working.add(work);
+    await work;
+  });
+  app.post('/recover', (context) => answer(context, (who) => handlers.recover(who)));
+  app.post('/disable', (context) => answer(context, (who) => handlers.disable(who)));
+  app.post('/log_level', (context) =>
+    answer(context, (who, body) => {
+      const level = logLevelIn(body);
+      return level === null ? null : handlers.log_level(who, level);
+    }),
+  );
+  app.notFound((context) => failureResponse(context, misuse()));
+  return app;
 }
 
-async function answerTo(line: string, socket: Socket, handlers: ControlHandlers): Promise<object> {
-  const request = readRequest(line);
-  if (request === null) return failureAnswer(misuse());
-  const tick = setInterval(() => socket.write('{"working":true}\n'), workingEveryMs);
+/** `work`: null for a body that it does not understand. */
+async function answer(
+  context: ControlContext,
+  work: (who: string, body: Record<string, unknown> | null) => Promise<object> | null,
+): Promise<Response> {
+  const { body: bytes, outgoing } = context.env;
+  const body = readObject(Buffer.from(bytes).toString());
+  const who = whoIn(body);
+  const heartbeat = setInterval(() => outgoing.writeProcessing(), heartbeatMs);
   try {
-    return { ok: true, ...(await handle(request, handlers)) };
+    const done = who === null ? null : await work(who, body);
+    return done === null ? failureResponse(context, misuse()) : context.json(done);
   } catch (error) {
-    return failureAnswer(asFailure(error));
+    return failureResponse(context, asFailure(error));
   } finally {
-    clearInterval(tick);
+    clearInterval(heartbeat);
   }
 }
 
-function handle(request: ControlRequest, handlers: ControlHandlers): Promise<object> {
-  const { command, who } = request;
-  return command === 'log_level' ? handlers.log_level(who, request.level) : handlers[command](who);
+function failureResponse(context: ControlContext, { code, message, hint }: Failure): Response {
+  const status = code === 'usage' ? 400 : code === 'unexpected' ? 500 : 409;
+  return context.json({ code, message, hint }, status);
 }
 
 function misuse(): Failure {
-  return new Failure('usage', 'the request is not one JSON line with a command that is known', {
-    hint: 'Ask with ticketmaild key rescue, ticketmaild encryption disable, or ticketmaild log-level.',
+  return new Failure('usage', 'the request is not one that the control socket knows', {
+    hint: 'Use ticketmaild key recover, ticketmaild encryption disable, or ticketmaild log-level.',
   });
-}
-
-/** Sends the last line and ends the connection; a client that does not read it is not waited for. */
-async function finish(socket: Socket, text: string): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, lineWaitMs);
-  socket.once('close', resolve);
-  if (socket.destroyed) resolve();
-  else socket.end(text, resolve);
-  await promise;
-  clearTimeout(timer);
-  socket.destroy();
 }

@@ -11,7 +11,7 @@ import { chmod, link, lstat, mkdtemp, readdir, rename, rm, stat } from 'node:fs/
 import { createConnection, type Server } from 'node:net';
 import { dirname, join } from 'node:path';
 import { causeCode, Failure } from '../../errors.ts';
-import { quoted } from '../../text/shell.ts';
+import { shellArg } from '../../text/shell.ts';
 
 const enterable = 0o011;
 const connectWaitMs = 1000;
@@ -34,7 +34,7 @@ async function checkFolder(folder: string): Promise<void> {
   if ((mode & enterable) === 0) return;
   const shown = (mode & 0o777).toString(8).padStart(4, '0');
   throw new Failure('refused', `no control socket: others can enter data_dir ${folder} (mode ${shown})`, {
-    hint: `Close it: chmod 0700 ${quoted(folder)}; the next start makes the socket.`,
+    hint: `Close it: chmod 0700 ${shellArg(folder)}; the next start makes the socket.`,
   });
 }
 

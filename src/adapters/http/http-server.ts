@@ -170,8 +170,10 @@ function send(
 function refuseMalformed(error: Error, connection: unknown, { headers, hooks = {} }: HttpServerOptions): void {
   if (!(connection instanceof SingleRequestConnection)) return;
   const code = 'code' in error ? String(error.code) : '';
-  if (!code.startsWith('HPE_') || !connection.writable) return void connection.stream.destroy();
+  if (!code.startsWith('HPE_')) return void connection.stream.destroy();
   connection.discardInput();
+  // What follows the first request.
+  if (connection.hasRequest) return;
   hooks.onMalformed?.(connection.remoteAddress);
   const status = code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request';
   const lines = Object.entries({

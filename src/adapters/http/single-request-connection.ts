@@ -4,8 +4,8 @@
  * node:http parses whatever arrives before a handler can object: one read of 64 KiB may hold thousands of pipelined requests,
  * each an object and a response that nothing reads. Here the parser sees one request and at most a few bytes of the next.
  * Every piece is overwritten after it was parsed, because a body may hold a password. A client that half-closes is answered;
- * after the response, input is discarded until the other end closes, for `lingerMs` at most, so that no reset loses the
- * response (RFC 9112, section 9.6).
+ * after the response, up to 4 MiB of input are discarded until the other end closes, for `lingerMs` at most, so that no reset
+ * loses the response (RFC 9112, section 9.6).
  */
 
 import type { IncomingMessage } from 'node:http';
@@ -21,6 +21,7 @@ export type ConnectionTimes = {
 
 /** The shortest request has 16 bytes: a slice holds few. */
 const sliceBytes = 64;
+const discardedBytesMax = 4 * 1024 * 1024;
 
 export class SingleRequestConnection extends Duplex {
   /** The socket itself, or TLS over it. */
@@ -28,6 +29,7 @@ export class SingleRequestConnection extends Duplex {
   readonly remoteAddress: string;
   #request: IncomingMessage | null = null;
   #isDiscarding = false;
+  #discardedBytes = 0;
 
   constructor(stream: Socket, remoteAddress: string, { connectionMs, lingerMs }: ConnectionTimes) {
     super({
@@ -58,6 +60,10 @@ export class SingleRequestConnection extends Duplex {
     stream.on('data', (piece: Buffer) => this.#parse(piece));
   }
 
+  get hasRequest(): boolean {
+    return this.#request !== null;
+  }
+
   /** True for the first request; false for what the parser takes for another one. */
   claim(request: IncomingMessage): boolean {
     const isFirst = this.#request === null;
@@ -75,8 +81,11 @@ export class SingleRequestConnection extends Duplex {
   }
 
   #parse(piece: Buffer): void {
-    for (let at = 0; at < piece.length && !this.#isOver() && !this.destroyed; at += sliceBytes)
+    let at = 0;
+    for (; at < piece.length && !this.#isOver() && !this.destroyed; at += sliceBytes)
       this.push(piece.subarray(at, at + sliceBytes));
     piece.fill(0);
+    this.#discardedBytes += Math.max(0, piece.length - at);
+    if (this.#discardedBytes > discardedBytesMax) this.stream.pause();
   }
 }

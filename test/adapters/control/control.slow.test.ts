@@ -3,8 +3,8 @@ import { createConnection, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { askDaemon } from '../../../src/adapters/control/client.ts';
-import { type ControlHandlers, startControl } from '../../../src/adapters/control/server.ts';
+import { sendControlRequest } from '../../../src/adapters/control/client.ts';
+import { type ControlHandlers, startControlServer } from '../../../src/adapters/control/server.ts';
 import { Failure } from '../../../src/errors.ts';
 import { type TemporaryFolder, temporaryFolder } from '../../support/temporary.ts';
 
@@ -19,12 +19,12 @@ beforeEach(async () => {
 afterEach(() => folder[Symbol.asyncDispose]());
 
 const echo: ControlHandlers = {
-  rescue: async (who) => ({ done: 'rescue', who }),
+  recover: async (who) => ({ done: 'recover', who }),
   disable: async (who) => ({ done: 'disable', who }),
   log_level: async (who, level) => ({ done: 'log_level', who, level }),
 };
 
-const request = { command: 'rescue', who: 'ann@desk' } as const;
+const request = { command: 'recover', who: 'ann@desk' } as const;
 
 async function connected(): Promise<Socket> {
   const socket = createConnection(path);
@@ -43,40 +43,36 @@ async function failureOf(work: Promise<unknown>): Promise<Failure> {
 }
 
 describe('time limits of the control socket', () => {
-  test('a request that takes longer than a line may is waited for, as long as the daemon says that it works', async () => {
+  test('a request that takes longer than the timeout is waited for while heartbeats arrive', async () => {
     const slow = async (): Promise<object> => {
       await wait(6500);
       return { done: 'at last' };
     };
-    await using _server = await startControl(path, { ...echo, disable: slow });
-    expect(await askDaemon(path, { ...request, command: 'disable' })).toEqual({ done: 'at last' });
+    await using _server = await startControlServer(path, { ...echo, disable: slow });
+    expect(await sendControlRequest(path, { ...request, command: 'disable' })).toEqual({ done: 'at last' });
   });
 
-  test('a client that never ends its line is let go after 5 seconds', async () => {
-    await using _server = await startControl(path, echo);
+  test('a client that never ends its request is closed after 5 seconds', async () => {
+    await using _server = await startControlServer(path, echo);
     const startedAt = performance.now();
     const socket = await connected();
-    const drip = setInterval(() => socket.write(' '), 200);
-    let answer = '';
-    socket.setEncoding('utf8').on('data', (piece: string) => {
-      answer += piece;
-    });
+    socket.write('POST /recover HTTP/1.1\r\n');
+    const drip = setInterval(() => socket.write('X'), 200);
+    socket.resume();
     await new Promise((resolve) => socket.once('close', resolve));
     clearInterval(drip);
     expect(performance.now() - startedAt).toBeGreaterThan(4500);
     expect(performance.now() - startedAt).toBeLessThan(7500);
-    // What the client writes at the very end resets the connection, and the answer may be lost with it.
-    if (answer !== '') expect(JSON.parse(answer)).toMatchObject({ ok: false, code: 'usage' });
   });
 
-  test('a daemon that hangs is told apart from one that works', async () => {
+  test('a daemon that hangs is daemon_unreachable after 5 seconds', async () => {
     const server = createServer((socket) => {
       socket.on('error', () => undefined);
       socket.resume();
     }).listen(path);
     await once(server, 'listening');
     const startedAt = performance.now();
-    const failure = await failureOf(askDaemon(path, request));
+    const failure = await failureOf(sendControlRequest(path, request));
     server.close();
     await once(server, 'close');
     expect(failure).toMatchObject({

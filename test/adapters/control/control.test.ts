@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { askDaemon } from '../../../src/adapters/control/client.ts';
-import { type ControlHandlers, startControl } from '../../../src/adapters/control/server.ts';
+import { sendControlRequest } from '../../../src/adapters/control/client.ts';
+import { type ControlHandlers, startControlServer } from '../../../src/adapters/control/server.ts';
 import { Failure } from '../../../src/errors.ts';
 import { type TemporaryFolder, temporaryFolder } from '../../support/temporary.ts';
 
@@ -22,26 +22,34 @@ beforeEach(async () => {
 afterEach(() => folder[Symbol.asyncDispose]());
 
 const echo: ControlHandlers = {
-  rescue: async (who) => ({ done: 'rescue', who }),
+  recover: async (who) => ({ done: 'recover', who }),
   disable: async (who) => ({ done: 'disable', who }),
   log_level: async (who, level) => ({ done: 'log_level', who, level }),
 };
 
-const request = { command: 'rescue', who: 'ann@desk' } as const;
+const request = { command: 'recover', who: 'ann@desk' } as const;
 
-/** Sends `text` and collects all that comes back until the connection ends. */
-async function exchange(text: string | Uint8Array, how: { end: boolean } = { end: false }): Promise<string> {
+type Exchanged = { readonly status: number; readonly body: unknown };
+
+/** Sends bytes and collects all that comes back until the connection ends. */
+async function exchange(bytes: Uint8Array, how: { end: boolean } = { end: false }): Promise<Exchanged> {
   const socket = createConnection(path);
   let answer = '';
   socket.setEncoding('utf8').on('data', (piece: string) => {
     answer += piece;
   });
   socket.on('error', () => undefined);
-  if (how.end) socket.end(text);
-  else socket.write(text);
-  // Not `once`, which an error would reject: what the server does not read resets the connection.
+  if (how.end) socket.end(bytes);
+  else socket.write(bytes);
+  // Not `once`, which an error would reject: a reset ends the connection too.
   await new Promise((resolve) => socket.once('close', resolve));
-  return answer;
+  const [head = '', body = ''] = answer.split('\r\n\r\n');
+  return { status: Number(/^HTTP\/1\.1 (\d{3}) /.exec(head)?.[1]), body: JSON.parse(body) };
+}
+
+function post(command: string, body: string | Uint8Array): Buffer {
+  const bytes = Buffer.from(body);
+  return Buffer.concat([Buffer.from(`POST /${command} HTTP/1.1\r\nContent-Length: ${bytes.length}\r\n\r\n`), bytes]);
 }
 
 async function connected(): Promise<Socket> {
@@ -74,13 +82,13 @@ async function failureOf(work: Promise<unknown>): Promise<Failure> {
 
 describe('a request', () => {
   test('reaches its handler with who asks, and its result is the answer', async () => {
-    await using _server = await startControl(path, echo);
-    expect(await askDaemon(path, request)).toEqual({ done: 'rescue', who: 'ann@desk' });
-    expect(await askDaemon(path, { command: 'disable', who: 'bob@desk' })).toEqual({
+    await using _server = await startControlServer(path, echo);
+    expect(await sendControlRequest(path, request)).toEqual({ done: 'recover', who: 'ann@desk' });
+    expect(await sendControlRequest(path, { command: 'disable', who: 'bob@desk' })).toEqual({
       done: 'disable',
       who: 'bob@desk',
     });
-    expect(await askDaemon(path, { command: 'log_level', who: 'bob@desk', level: 'debug' })).toEqual({
+    expect(await sendControlRequest(path, { command: 'log_level', who: 'bob@desk', level: 'debug' })).toEqual({
       done: 'log_level',
       who: 'bob@desk',
       level: 'debug',
@@ -91,8 +99,8 @@ describe('a request', () => {
     const refuse = async (): Promise<object> => {
       throw new Failure('key_file_missing', 'there is no key here either', { hint: 'Look for a backup.' });
     };
-    await using _server = await startControl(path, { ...echo, rescue: refuse });
-    const failure = await failureOf(askDaemon(path, request));
+    await using _server = await startControlServer(path, { ...echo, recover: refuse });
+    const failure = await failureOf(sendControlRequest(path, request));
     expect({ code: failure.code, message: failure.message, hint: failure.hint }).toEqual({
       code: 'key_file_missing',
       message: 'there is no key here either',
@@ -104,9 +112,9 @@ describe('a request', () => {
     const broken = async (): Promise<object> => {
       throw new TypeError('x is not a function');
     };
-    await using _server = await startControl(path, { ...echo, rescue: broken });
-    expect((await failureOf(askDaemon(path, request))).code).toBe('unexpected');
-    expect(await askDaemon(path, { ...request, command: 'disable' })).toMatchObject({ done: 'disable' });
+    await using _server = await startControlServer(path, { ...echo, recover: broken });
+    expect((await failureOf(sendControlRequest(path, request))).code).toBe('unexpected');
+    expect(await sendControlRequest(path, { ...request, command: 'disable' })).toMatchObject({ done: 'disable' });
   });
 
   test('that is worked on when the daemon stops is answered first', async () => {
@@ -119,8 +127,8 @@ describe('a request', () => {
       await wait(300);
       return { done: 'before the end' };
     };
-    const server = await startControl(path, { ...echo, disable: slow });
-    const answer = askDaemon(path, { ...request, command: 'disable' });
+    const server = await startControlServer(path, { ...echo, disable: slow });
+    const answer = sendControlRequest(path, { ...request, command: 'disable' });
     await begun;
     await server?.[Symbol.asyncDispose]();
     expect(await answer).toEqual({ done: 'before the end' });
@@ -135,7 +143,7 @@ describe('the socket', () => {
       if (there !== null) seen.add((there.mode & 0o777).toString(8));
     }, 1);
     const before = process.umask();
-    const server = await startControl(path, echo);
+    const server = await startControlServer(path, echo);
     expect(((await lstat(path)).mode & 0o777).toString(8)).toBe('600');
     await wait(20);
     clearInterval(look);
@@ -147,7 +155,7 @@ describe('the socket', () => {
   });
 
   test.runIf(process.getuid?.() === 0)('refuses another user even where the folder is opened later', async () => {
-    await using _server = await startControl(path, echo);
+    await using _server = await startControlServer(path, echo);
     await chmod(folder.path, 0o711);
     const script = `const s = require('node:net').createConnection(process.argv[1]);
       s.on('connect', () => { console.log('connected'); s.destroy(); }).on('error', (e) => console.log(e.code));`;
@@ -158,7 +166,7 @@ describe('the socket', () => {
   test('is not made in a folder that others can enter', async () => {
     for (const mode of [0o710, 0o701, 0o755]) {
       await chmod(folder.path, mode);
-      const failure = await failureOf(startControl(path, echo));
+      const failure = await failureOf(startControlServer(path, echo));
       expect(failure).toMatchObject({ code: 'refused', hint: expect.stringContaining(`chmod 0700 ${folder.path}`) });
     }
     expect(await readdir(folder.path)).toEqual([]);
@@ -166,23 +174,23 @@ describe('the socket', () => {
 
   test('is not made at a path that is too long for one', async () => {
     const long = join(folder.path, 'x'.repeat(100));
-    expect(await failureOf(startControl(long, echo))).toMatchObject({ code: 'config_invalid', exitCode: 2 });
-    expect(await failureOf(askDaemon(long, request))).toMatchObject({ code: 'config_invalid' });
+    expect(await failureOf(startControlServer(long, echo))).toMatchObject({ code: 'config_invalid', exitCode: 2 });
+    expect(await failureOf(sendControlRequest(long, request))).toMatchObject({ code: 'config_invalid' });
   });
 
   test('of a process that died is replaced', async () => {
     await leaveStaleSocket();
-    await using _server = await startControl(path, echo);
-    expect(await askDaemon(path, request)).toMatchObject({ done: 'rescue' });
+    await using _server = await startControlServer(path, echo);
+    expect(await sendControlRequest(path, request)).toMatchObject({ done: 'recover' });
     expect(await readdir(folder.path)).toEqual(['control.sock']);
   });
 
   test('of a process that lives is left alone, and goes on', async () => {
-    await using first = await startControl(path, echo);
-    const second = await startControl(path, { ...echo, rescue: async () => ({ done: 'by the second' }) });
+    await using first = await startControlServer(path, echo);
+    const second = await startControlServer(path, { ...echo, recover: async () => ({ done: 'by the second' }) });
     expect(first).not.toBeNull();
     expect(second).toBeNull();
-    expect(await askDaemon(path, request)).toMatchObject({ done: 'rescue' });
+    expect(await sendControlRequest(path, request)).toMatchObject({ done: 'recover' });
     expect(await readdir(folder.path)).toEqual(['control.sock']);
   });
 
@@ -192,13 +200,13 @@ describe('the socket', () => {
       const starts = Array.from({ length: 8 }, async (_, index) => {
         // Some look while others have made theirs already.
         await wait(index % 4);
-        return await startControl(path, echo);
+        return await startControlServer(path, echo);
       });
       const servers = await Promise.all(starts);
       expect(servers.filter((server) => server !== null)).toHaveLength(1);
       // The connections of those who looked are over.
       await wait(20);
-      expect(await askDaemon(path, request)).toMatchObject({ done: 'rescue' });
+      expect(await sendControlRequest(path, request)).toMatchObject({ done: 'recover' });
       for (const server of servers) await server?.[Symbol.asyncDispose]();
       expect(await readdir(folder.path)).toEqual([]);
     }
@@ -206,70 +214,71 @@ describe('the socket', () => {
 
   test('never takes the place of a thing that is no socket', async () => {
     await writeFile(path, 'precious');
-    expect(await failureOf(startControl(path, echo))).toMatchObject({ code: 'refused' });
+    expect(await failureOf(startControlServer(path, echo))).toMatchObject({ code: 'refused' });
     expect((await lstat(path)).isFile()).toBe(true);
   });
 });
 
 describe('a client that misbehaves', () => {
-  test.each<[string, string | Uint8Array]>([
-    ['no JSON', 'rescue\n'],
-    ['no object', '["rescue"]\n'],
-    ['an unknown command', '{"command":"format","who":"ann@desk"}\n'],
-    ['a command of the prototype', '{"command":"constructor","who":"ann@desk"}\n'],
-    ['a log level that there is not', '{"command":"log_level","who":"ann@desk","level":"loud"}\n'],
-    ['no log level', '{"command":"log_level","who":"ann@desk"}\n'],
-    ['nobody who asks', '{"command":"rescue"}\n'],
-    ['who asks with a line feed', '{"command":"rescue","who":"ann\\ndesk"}\n'],
-    ['who asks at great length', `{"command":"rescue","who":"${'a'.repeat(300)}"}\n`],
-    ['bytes that are no text', Uint8Array.of(0xff, 0xfe, 0x00, 0x0a)],
-    ['a line without an end', `{"command":"rescue","who":"${'a'.repeat(5000)}`],
-    ['a line that is too long', `{"command":"rescue","who":"ann@desk","x":"${'a'.repeat(5000)}"}\n`],
-  ])('is told so, and harms nobody: %s', async (_title, text) => {
-    await using _server = await startControl(path, echo);
-    const answer = JSON.parse(await exchange(text));
-    expect(answer).toMatchObject({ ok: false, code: 'usage', hint: expect.any(String) });
-    expect(await askDaemon(path, request)).toMatchObject({ done: 'rescue' });
+  test.each<[string, Buffer]>([
+    ['no JSON', post('recover', 'recover')],
+    ['no object', post('recover', '["recover"]')],
+    ['an unknown command', post('format', '{"who":"ann@desk"}')],
+    ['a command of the prototype', post('constructor', '{"who":"ann@desk"}')],
+    ['another method', Buffer.from('GET /recover HTTP/1.1\r\n\r\n')],
+    ['a log level that there is not', post('log_level', '{"who":"ann@desk","level":"loud"}')],
+    ['no log level', post('log_level', '{"who":"ann@desk"}')],
+    ['no user', post('recover', '{}')],
+    ['a user with a line feed', post('recover', '{"who":"ann\\ndesk"}')],
+    ['a user of great length', post('recover', `{"who":"${'a'.repeat(300)}"}`)],
+    ['bytes that are no text', post('recover', Uint8Array.of(0xff, 0xfe, 0x00, 0x0a))],
+    ['a body that is too long', post('recover', `{"who":"ann@desk","x":"${'a'.repeat(5000)}"}`)],
+    ['a body without its length', Buffer.from('POST /recover HTTP/1.1\r\n\r\n{"who":"ann@desk"}')],
+  ])('is answered so, and harms no other: %s', async (_title, bytes) => {
+    await using _server = await startControlServer(path, echo);
+    expect(await exchange(bytes)).toMatchObject({ status: 400, body: { code: 'usage', hint: expect.any(String) } });
+    expect(await sendControlRequest(path, request)).toMatchObject({ done: 'recover' });
   });
 
   test('gets an answer also when it closes its side at once, as nc does', async () => {
-    const slow = (): Promise<object> => wait(100, { done: 'rescue' });
-    await using _server = await startControl(path, { ...echo, rescue: slow });
-    expect(JSON.parse(await exchange(`${JSON.stringify(request)}\n`, { end: true }))).toMatchObject({ ok: true });
+    const slow = (): Promise<object> => wait(100, { done: 'recover' });
+    await using _server = await startControlServer(path, { ...echo, recover: slow });
+    const got = await exchange(post('recover', '{"who":"ann@desk"}'), { end: true });
+    expect(got).toEqual({ status: 200, body: { done: 'recover' } });
   });
 
   test('and comes with many connections gets four, and the others are closed', async () => {
-    await using _server = await startControl(path, echo);
+    await using _server = await startControlServer(path, echo);
     const flood = await Promise.all(Array.from({ length: 40 }, connected));
     const open = new Set(flood);
     for (const socket of flood) socket.resume().once('close', () => open.delete(socket));
     await wait(500);
     expect(open.size).toBe(4);
-    expect((await failureOf(askDaemon(path, request))).code).toBe('daemon_unreachable');
+    expect((await failureOf(sendControlRequest(path, request))).code).toBe('daemon_unreachable');
     for (const socket of flood) socket.destroy();
     await wait(50);
-    expect(await askDaemon(path, request)).toMatchObject({ done: 'rescue' });
+    expect(await sendControlRequest(path, request)).toMatchObject({ done: 'recover' });
   });
 
   test('and sends without an end is not read to it', async () => {
-    await using _server = await startControl(path, echo);
+    await using _server = await startControlServer(path, echo);
     const socket = await connected();
+    const closed = new Promise((resolve) => socket.once('close', resolve));
     const piece = Buffer.alloc(64 * 1024, 'x');
     let sent = 0;
     while (!socket.destroyed && sent < 100 * 1024 * 1024) {
       sent += piece.length;
-      if (!socket.write(piece))
-        await Promise.race([once(socket, 'drain'), once(socket, 'close')]).catch(() => undefined);
+      if (!socket.write(piece)) await Promise.race([once(socket, 'drain').catch(() => undefined), closed]);
     }
     socket.destroy();
     expect(sent).toBeLessThan(10 * 1024 * 1024);
-    expect(await askDaemon(path, request)).toMatchObject({ done: 'rescue' });
+    expect(await sendControlRequest(path, request)).toMatchObject({ done: 'recover' });
   });
 
   test('and leaves in the middle of its request keeps nobody waiting', async () => {
-    const server = await startControl(path, { ...echo, rescue: () => wait(200, {}) });
+    const server = await startControlServer(path, { ...echo, recover: () => wait(200, {}) });
     const socket = await connected();
-    socket.write(`${JSON.stringify(request)}\n`);
+    socket.write(post('recover', '{"who":"ann@desk"}'));
     await wait(50);
     socket.destroy();
     const idle = await connected();
@@ -282,15 +291,16 @@ describe('a client that misbehaves', () => {
 
 describe('a daemon that cannot be asked is daemon_unreachable', () => {
   test('when there is none, or a dead one', async () => {
-    const none = await failureOf(askDaemon(path, request));
+    const none = await failureOf(sendControlRequest(path, request));
     expect(none).toMatchObject({ code: 'daemon_unreachable', message: `no daemon answers at ${path} (ENOENT)` });
     await leaveStaleSocket();
-    expect((await failureOf(askDaemon(path, request))).message).toContain('ECONNREFUSED');
+    expect((await failureOf(sendControlRequest(path, request))).message).toContain('ECONNREFUSED');
   });
 
   test.each<[string, string, string | null]>([
-    ['no JSON', 'is not JSON', 'hello\n'],
-    ['too much', 'is too long', `${'x'.repeat(70_000)}\n`],
+    ['no HTTP', 'is not HTTP', 'hello\n'],
+    ['no JSON', 'is not JSON', 'HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello\n'],
+    ['too much', 'is too long', `HTTP/1.1 200 OK\r\n\r\n${'x'.repeat(70_000)}`],
     ['an early end', 'without an answer', null],
   ])('when it answers %s', async (_title, why, answer) => {
     const server = createServer((socket) => {
@@ -300,7 +310,7 @@ describe('a daemon that cannot be asked is daemon_unreachable', () => {
       socket.resume();
     }).listen(path);
     await once(server, 'listening');
-    const failure = await failureOf(askDaemon(path, request));
+    const failure = await failureOf(sendControlRequest(path, request));
     server.close();
     await once(server, 'close');
     expect(failure.code).toBe('daemon_unreachable');
@@ -308,10 +318,11 @@ describe('a daemon that cannot be asked is daemon_unreachable', () => {
   });
 
   test('and a code that is none of ours is not believed', async () => {
-    const server = createServer((socket) => void socket.end('{"ok":false,"code":"toString","message":"x"}\n'));
+    const answer = 'HTTP/1.1 409 Conflict\r\n\r\n{"code":"toString","message":"x"}';
+    const server = createServer((socket) => void socket.resume().end(answer));
     server.listen(path);
     await once(server, 'listening');
-    const failure = await failureOf(askDaemon(path, request));
+    const failure = await failureOf(sendControlRequest(path, request));
     server.close();
     expect({ code: failure.code, exitCode: failure.exitCode }).toEqual({ code: 'unexpected', exitCode: 1 });
   });

@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type ControlHandlers, startControl } from '../../../src/adapters/control/server.ts';
+import { type ControlHandlers, startControlServer } from '../../../src/adapters/control/server.ts';
 import { socketPath, socketPaths } from '../../../src/adapters/control/socket.ts';
 import { daemonAt, levelSetter, startControlSocket } from '../../../src/compose/encryption.ts';
 import { Failure } from '../../../src/errors.ts';
@@ -34,7 +34,7 @@ async function worker(
   const log = logOf(lines);
   const setLevel = levelSetter(log, { pid: 1, name });
   const handlers: ControlHandlers = {
-    rescue: async () => ({ path: name }),
+    recover: async () => ({ path: name }),
     disable: async () => ({ state: 'off', who: name }),
     log_level: async (who, level) => setLevel(who, level),
     ...given,
@@ -66,46 +66,46 @@ describe('several workers on one data folder', () => {
     expect(paths).toEqual(['control.sock', 'control-a.sock', 'control-b.sock'].map((name) => join(folder.path, name)));
   });
 
-  test('a rescue is done by the first that answers', async () => {
+  test('a recovery is done by the first that answers', async () => {
     await using _b = await worker('b');
     await using _a = await worker('a');
-    expect(await daemonAt(folder.path, 'ann@desk').rescue()).toEqual({ path: 'a' });
+    expect(await daemonAt(folder.path, 'ann@desk').recover()).toEqual({ path: 'a' });
     await using _only = await worker('');
-    expect(await daemonAt(folder.path, 'ann@desk').rescue()).toEqual({ path: '' });
+    expect(await daemonAt(folder.path, 'ann@desk').recover()).toEqual({ path: '' });
   });
 
   test('one that died is passed over, and so is one that holds no key', async () => {
     await deadWorker('');
     await deadWorker('a');
-    await using _b = await worker('b', { rescue: noKey });
+    await using _b = await worker('b', { recover: noKey });
     await using _c = await worker('c');
-    expect(await daemonAt(folder.path, 'ann@desk').rescue()).toEqual({ path: 'c' });
+    expect(await daemonAt(folder.path, 'ann@desk').recover()).toEqual({ path: 'c' });
   });
 
   test('when none holds a key that is said, not that others are away', async () => {
     await deadWorker('a');
-    await using _b = await worker('b', { rescue: noKey });
-    await expect(daemonAt(folder.path, 'ann@desk').rescue()).rejects.toMatchObject({ code: 'key_file_missing' });
+    await using _b = await worker('b', { recover: noKey });
+    await expect(daemonAt(folder.path, 'ann@desk').recover()).rejects.toMatchObject({ code: 'key_file_missing' });
   });
 
   test('what one refuses is not asked of the next', async () => {
     const refuse = async (): Promise<object> => {
-      throw new Failure('refused', 'there is nothing to rescue');
+      throw new Failure('refused', 'there is nothing to recover');
     };
-    await using _a = await worker('a', { rescue: refuse });
+    await using _a = await worker('a', { recover: refuse });
     await using _b = await worker('b');
-    await expect(daemonAt(folder.path, 'ann@desk').rescue()).rejects.toMatchObject({ code: 'refused' });
+    await expect(daemonAt(folder.path, 'ann@desk').recover()).rejects.toMatchObject({ code: 'refused' });
   });
 
   test('nobody there is daemon_unreachable, and names the usual place', async () => {
     const asked = daemonAt(folder.path, 'ann@desk');
-    for (const ask of [asked.rescue, asked.disable, () => asked.logLevel('debug')])
+    for (const ask of [asked.recover, asked.disable, () => asked.logLevel('debug')])
       await expect(ask()).rejects.toMatchObject({
         code: 'daemon_unreachable',
         message: expect.stringContaining(join(folder.path, 'control.sock')),
       });
     const nowhere = daemonAt(join(folder.path, 'none'), 'ann@desk');
-    await expect(nowhere.rescue()).rejects.toMatchObject({ code: 'daemon_unreachable' });
+    await expect(nowhere.recover()).rejects.toMatchObject({ code: 'daemon_unreachable' });
   });
 });
 
@@ -121,8 +121,8 @@ describe('the log level', () => {
     ]);
     expect(failures).toEqual([]);
     expect([a.log.level, b.log.level]).toEqual(['debug', 'debug']);
-    a.log.debug({}, 'poll.idle');
-    expect(a.lines.at(-1)).toMatchObject({ event: 'poll.idle' });
+    a.log.debug({}, 'poll.empty');
+    expect(a.lines.at(-1)).toMatchObject({ event: 'poll.empty' });
   });
 
   test('that one of them does not take is told beside', async () => {
@@ -154,8 +154,8 @@ test('a daemon whose socket cannot be made says so and goes on', async () => {
   await using unnamed = await worker('');
   expect(unnamed.lines).toMatchObject([{ event: 'control.failed', error: { code: 'refused' } }]);
   await using _first = await worker('a');
-  const second = await startControl(socketPath(folder.path, 'a'), {
-    rescue: noKey,
+  const second = await startControlServer(socketPath(folder.path, 'a'), {
+    recover: noKey,
     disable: noKey,
     log_level: noKey,
   });
