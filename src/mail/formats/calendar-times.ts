@@ -6,11 +6,11 @@
  */
 import { type CalendarComponent, type CalendarProperty, propertyOf, rulePartsOf } from './icalendar.ts';
 
-/** A point of time as written. `wallMs` counts the clock on the wall as if it were UTC. */
+/** A point in time as written. `wallMs` is the local time read as if it were UTC. */
 type CalendarTime = {
   readonly wallMs: number;
   readonly isDay: boolean;
-  /** `UTC`, the name of a zone as written, or empty for local time anywhere. */
+  /** `UTC`, the name of a zone as written, or empty for floating time. */
   readonly zone: string;
 };
 
@@ -25,20 +25,20 @@ const months = [
   'December',
 ] as const;
 
-/** Day of the week by its two letters (RFC 5545 section 3.3.10), Sunday first. */
+/** Codes of the weekdays (RFC 5545 section 3.3.10), Sunday first. */
 const weekdayCodes: readonly string[] = ['SU', 'MO', 'TU', 'WE', 'TH', 'FR', 'SA'];
 
 function weekdayName(code: string): string {
   return weekdays[weekdayCodes.indexOf(code)] ?? code;
 }
 
-/** The first time of a property; null where there is none. */
+/** The first time of a property; null for none. */
 export function timeOf(property: CalendarProperty | undefined): CalendarTime | null {
   const [value] = property?.values ?? [];
   return typeof value === 'string' ? readTime(value, property?.params.get('tzid') ?? '') : null;
 }
 
-/** Reads `2024-05-01` and `2024-05-01T10:00:00Z`. */
+/** Reads `2024-05-01` and `2024-05-01T10:00:00Z`; null for anything else. */
 function readTime(value: string, zone: string): CalendarTime | null {
   const [whole, year, month, day, hour, minute, second, utc] =
     /^(\d{4})-(\d\d)-(\d\d)(?:T(\d\d):(\d\d):(\d\d)(Z?))?$/u.exec(value) ?? [];
@@ -49,7 +49,7 @@ function readTime(value: string, zone: string): CalendarTime | null {
   return { wallMs: wall.getTime(), isDay: hour === undefined, zone: utc === 'Z' ? 'UTC' : zone };
 }
 
-/** The end of what lasts as long as `duration` says (`P1DT2H`); null for what is none, or is longer than ten years. */
+/** `start` plus a duration (`P1DT2H`); null for no duration, and for one above ten years. */
 export function endAfter(start: CalendarTime, duration: string): CalendarTime | null {
   const [whole, weeks, days, hours, minutes, seconds] =
     /^\+?P(?:(\d{1,9})W)?(?:(\d{1,9})D)?(?:T(?:(\d{1,9})H)?(?:(\d{1,9})M)?(?:(\d{1,9})S)?)?$/u.exec(duration) ?? [];
@@ -59,7 +59,7 @@ export function endAfter(start: CalendarTime, duration: string): CalendarTime | 
   return lengthMs > durationMaxMs ? null : { ...start, wallMs: start.wallMs + lengthMs };
 }
 
-/** From when to when, with the zone as written and its offset. */
+/** Start and end, with the zone as written and its offset. */
 export function spanInWords(
   start: CalendarTime,
   end: CalendarTime | null,
@@ -75,7 +75,7 @@ export function spanInWords(
   return `${begin} to ${isSameDay ? '' : `${dayInWords(end.wallMs)}, `}${clockOf(end.wallMs)}${zone}`;
 }
 
-/** The end of whole days is the first day after them. */
+/** Whole days; their end is the first day after them. */
 function daysInWords(start: CalendarTime, end: CalendarTime | null): string {
   const last = (end?.wallMs ?? 0) - dayMs;
   return last > start.wallMs
@@ -108,7 +108,7 @@ function zoneInWords(time: CalendarTime, zones: readonly CalendarComponent[]): s
   return offset === null ? ` (${name})` : ` (${name}, UTC${offset})`;
 }
 
-/** As `+02:00`. */
+/** Offset as `+02:00`; null where it is unknown. */
 function offsetOf(time: CalendarTime, zones: readonly CalendarComponent[]): string | null {
   const zone = zones.find((one) => propertyOf(one, 'tzid')?.values[0] === time.zone);
   const minutes = zone === undefined ? null : offsetInZone(zone, time.wallMs);
@@ -118,27 +118,28 @@ function offsetOf(time: CalendarTime, zones: readonly CalendarComponent[]): stri
   return `${sign}${String(hours).padStart(2, '0')}:${String(rest).padStart(2, '0')}`;
 }
 
-/** By a name of the IANA database, which may stand behind a path of its maker. */
+/** Offset by a name of the IANA database, which may follow a vendor's path. */
 function offsetByName({ zone, wallMs }: CalendarTime): string | null {
   const name = /[A-Z][A-Za-z_]{1,20}\/[A-Za-z_/+-]{1,40}$/u.exec(zone)?.[0];
   if (name === undefined) return null;
   try {
     const format = new Intl.DateTimeFormat('en', { timeZone: name, timeZoneName: 'longOffset' });
-    const said = (atMs: number) => format.formatToParts(atMs).find(({ type }) => type === 'timeZoneName')?.value ?? '';
-    // The offset at the wall's time in UTC is nearly the right one; the second look takes it off.
-    return offsetIn(said(wallMs - (minutesOf(offsetIn(said(wallMs))) ?? 0) * minuteMs));
+    const offsetAt = (atMs: number) =>
+      format.formatToParts(atMs).find(({ type }) => type === 'timeZoneName')?.value ?? '';
+    // The local time read as UTC gives nearly the right offset; applying it gives the right one.
+    return offsetIn(offsetAt(wallMs - (minutesOf(offsetIn(offsetAt(wallMs))) ?? 0) * minuteMs));
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     return null;
   }
 }
 
-/** `GMT` alone is no offset. */
-function offsetIn(said: string): string {
-  return /[+-]\d\d:\d\d/u.exec(said)?.[0] ?? '+00:00';
+/** The offset in `GMT+02:00`; `GMT` alone means +00:00. */
+function offsetIn(offsetAt: string): string {
+  return /[+-]\d\d:\d\d/u.exec(offsetAt)?.[0] ?? '+00:00';
 }
 
-/** Minutes of `+02:00`; null for what is none. */
+/** Minutes of `+02:00`; null for anything else. */
 function minutesOf(offset: unknown): number | null {
   const [, sign, hours, minutes] = /^([+-])(\d\d):(\d\d)/u.exec(String(offset)) ?? [];
   return sign === undefined ? null : (sign === '-' ? -1 : 1) * (Number(hours) * 60 + Number(minutes));
@@ -147,7 +148,7 @@ function minutesOf(offset: unknown): number | null {
 const observancesMax = 100;
 const onsetsMax = 500;
 
-/** Minutes east of UTC when the wall shows that time: those of the observance that began last before it. */
+/** Minutes east of UTC at that local time: those of the observance that began last before it. */
 function offsetInZone(zone: CalendarComponent, wallMs: number): number | null {
   let best: { readonly onset: number; readonly minutes: number } | null = null;
   let before: { readonly onset: number; readonly minutes: number } | null = null;
@@ -163,7 +164,7 @@ function offsetInZone(zone: CalendarComponent, wallMs: number): number | null {
   return (best ?? before)?.minutes ?? null;
 }
 
-/** When an observance begins: at first, on the dates it lists, and by its yearly rule around the time asked for. */
+/** Beginnings of an observance: its first, the dates it lists, and those of its yearly rule around that local time. */
 function onsetsOf(observance: CalendarComponent, startMs: number, wallMs: number): readonly number[] {
   const listed = observance.properties
     .filter(({ name }) => name === 'rdate')
@@ -179,7 +180,7 @@ function onsetsOf(observance: CalendarComponent, startMs: number, wallMs: number
   return [startMs, ...listed, ...yearly.filter((onset) => onset >= startMs && onset <= untilMs + dayMs)];
 }
 
-/** The first day of a year that a rule names: a month, and a weekday in it (`-1SU`) or from a day on. */
+/** The beginning in one year by a rule: a month, and a weekday in it (`-1SU`) or from a day on. */
 function onsetIn(year: number, parts: ReadonlyMap<string, readonly string[]>, startMs: number): number {
   const start = new Date(startMs);
   const month = Number(parts.get('bymonth')?.[0] ?? start.getUTCMonth() + 1) - 1;
@@ -219,12 +220,14 @@ const ordinals: ReadonlyMap<number, string> = new Map([
   [-2, 'second last '],
 ]);
 
-/** Everything that has words here, and what needs none. */
-const spoken: ReadonlySet<string> = new Set('freq interval byday bymonthday bymonth count until wkst'.split(' '));
+/** Parts of a rule that are described, or need no description; others are mentioned as further rules. */
+const describedParts: ReadonlySet<string> = new Set(
+  'freq interval byday bymonthday bymonth count until wkst'.split(' '),
+);
 
 const namesMax = 12;
 
-/** As `every 2 weeks on Monday and Friday, 10 times`; null for what happens once. */
+/** As `every 2 weeks on Monday and Friday, 10 times`; null for a single event. */
 export function recurrenceInWords(event: CalendarComponent): string | null {
   const rule = propertyOf(event, 'rrule');
   const ruled = rule === undefined ? null : ruleInWords(rulePartsOf(rule));
@@ -255,7 +258,7 @@ function ruleInWords(parts: RuleParts): string | null {
     `${every}${daysOfRule(parts)}${monthsOfRule(parts)}`,
     ...(count > 0 ? [count === 1 ? 'once' : `${count} times`] : []),
     ...(until === null ? [] : [`until ${dayInWords(until.wallMs)}`]),
-    ...([...parts.keys()].every((part) => spoken.has(part)) ? [] : ['by further rules']),
+    ...([...parts.keys()].every((part) => describedParts.has(part)) ? [] : ['by further rules']),
   ].join(', ');
 }
 
@@ -268,14 +271,14 @@ function daysOfRule(parts: RuleParts): string {
   const days = (parts.get('bymonthday') ?? []).slice(0, namesMax).map((day) => {
     return day === '-1' ? 'the last day' : `day ${Number(day)}`;
   });
-  return `${weekdays.length === 0 ? '' : ` on ${listed(weekdays)}`}${days.length === 0 ? '' : ` on ${listed(days)}`}`;
+  return `${weekdays.length === 0 ? '' : ` on ${joinedWords(weekdays)}`}${days.length === 0 ? '' : ` on ${joinedWords(days)}`}`;
 }
 
 function monthsOfRule(parts: RuleParts): string {
   const names = (parts.get('bymonth') ?? []).slice(0, namesMax).flatMap((month) => months[Number(month) - 1] ?? []);
-  return names.length === 0 ? '' : ` in ${listed(names)}`;
+  return names.length === 0 ? '' : ` in ${joinedWords(names)}`;
 }
 
-function listed(words: readonly string[]): string {
+function joinedWords(words: readonly string[]): string {
   return words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`;
 }

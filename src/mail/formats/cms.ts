@@ -8,8 +8,8 @@
 import type { DescribedPart } from './protection.ts';
 
 /**
- * True for a part that may hold a mail in a CMS envelope (RFC 8551 section 3.2): not for a signed file, whose name
- * has the file's own ending before `.p7m`, unless its fields say otherwise.
+ * True for a part that may hold a message in a CMS envelope (RFC 8551 section 3.2): not for a signed file, whose name has
+ * the extension of the file before `.p7m`, unless its fields declare otherwise.
  */
 export function isEnvelope({ type, params, name }: DescribedPart): boolean {
   if (type === 'application/octet-stream') return /^smime\.p7m$/iu.test(name.trim());
@@ -17,26 +17,27 @@ export function isEnvelope({ type, params, name }: DescribedPart): boolean {
   return params.has('smime-type') || /^$|^[^.]*(?:\.p7m)?$/iu.test(name.trim());
 }
 
+/** Object identifier 1.2.840.113549.1.7.2. */
 const signedData = '2a864886f70d010702';
 
-/** Elements of all envelopes of one mail: about a fifth of a second. */
+/** Elements of all envelopes of one message: about a fifth of a second. */
 const workMax = 1_000_000;
 
-/** How many elements may still be read, each as often as it is passed. */
+/** Number of elements that may still be read; an element counts each time it is passed. */
 type Work = { left: number };
 
-/** What may be spent on opening the envelopes of one mail. */
+/** The work for the envelopes of one message. */
 export const envelopeWork = (): Work => ({ left: workMax });
 
 /**
- * The mail within a CMS SignedData (RFC 5652 section 5; DER or BER): its MIME bytes. Null for any other content, for a
- * signature without what it signs, and for what cannot be read within the work, which all envelopes of a mail share.
+ * The MIME bytes within a SignedData, in DER or BER. null for any other content, for a detached signature, and for what
+ * cannot be read within the work.
  */
 export function readOpaqueSigned(bytes: Uint8Array, work: Work = envelopeWork()): Uint8Array | null {
   const [type, wrapped] = childrenOf(readElement(bytes, work), work);
   if (type?.tag !== tags.objectIdentifier || Buffer.from(type.content).toString('hex') !== signedData) return null;
   if (wrapped?.tag !== tags.first) return null;
-  // Version, digest algorithms, then what is signed: its type and, explicitly tagged, its bytes.
+  // Version, digest algorithms, then the signed content: its type and, explicitly tagged, its bytes.
   const [, , signed] = childrenOf(readElement(wrapped.content, work), work);
   const [, content] = childrenOf(signed ?? null, work);
   if (content?.tag !== tags.first) return null;
@@ -50,7 +51,7 @@ function childrenOf(element: Element | null, work: Work): readonly Element[] {
 
 // BER and DER (X.690)
 
-/** One element; `content` ends before the end mark where the length is indefinite, `end` is the first byte after it. */
+/** One element; `content` ends before the end mark of an indefinite length, `end` is the first byte after the element. */
 type Element = {
   /** Class, constructed bit and number in one byte. */
   readonly tag: number;
@@ -68,11 +69,11 @@ const tags = {
 } as const;
 
 const depthMax = 10;
-/** Of pieces within pieces: nobody writes more than one level. */
+/** Levels of pieces within pieces; programs write one. */
 const piecesDepthMax = 4;
 const constructedBit = 0x20;
 
-/** The element that starts at `at`; null when it cannot be read to its end. */
+/** The element at `at`; null when it cannot be read to its end. */
 function readElement(bytes: Uint8Array, work: Work, at = 0): Element | null {
   return read(bytes, work, at, 0);
 }
@@ -102,7 +103,7 @@ function read(bytes: Uint8Array, work: Work, at: number, depth: number): Element
   return end > bytes.length ? null : { tag, content: bytes.subarray(start, end), end };
 }
 
-/** Elements one after the other until two zero bytes. */
+/** Content of indefinite length: elements until two zero bytes. */
 function readToEndMark(bytes: Uint8Array, work: Work, { tag, start }: Head, depth: number): Element | null {
   let at = start;
   while (bytes[at] !== 0 || bytes[at + 1] !== 0) {
@@ -113,7 +114,7 @@ function readToEndMark(bytes: Uint8Array, work: Work, { tag, start }: Head, dept
   return { tag, content: bytes.subarray(start, at), end: at + 2 };
 }
 
-/** The elements within a constructed one, at most `countMax`; what cannot be read ends the list. */
+/** The elements within a constructed one, at most `countMax`; an unreadable one ends the list. */
 function elementsIn(content: Uint8Array, work: Work, countMax: number): readonly Element[] {
   const found: Element[] = [];
   let at = 0;
@@ -126,7 +127,7 @@ function elementsIn(content: Uint8Array, work: Work, countMax: number): readonly
   return found;
 }
 
-/** The bytes of an octet string, put together where it is constructed of pieces; null for any other element. */
+/** The bytes of an octet string, joined where it is constructed of pieces; null for any other element. */
 function octetsOf(element: Element, work: Work): Uint8Array | null {
   if (element.tag === tags.octetString) return element.content;
   const whole = { bytes: new Uint8Array(element.content.length), length: 0 };

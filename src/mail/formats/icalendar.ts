@@ -36,7 +36,7 @@ const wantedProperties: ReadonlySet<string> = new Set(
   ).split(' '),
 );
 
-/** The first VCALENDAR of a text; null where there is none. */
+/** The first VCALENDAR of a text; null for none. */
 export function readCalendar(ics: string): CalendarComponent | null {
   const root = makeComponent('');
   const open = [root];
@@ -59,13 +59,13 @@ function makeComponent(name: string): CalendarComponent {
   return { name, properties: [], components: [] };
 }
 
-/** Closes the innermost open component of that name, and those within it. */
+/** Closes the innermost open component of that name and those within it. */
 function close(open: CalendarComponent[], name: string): void {
   const index = open.findLastIndex((component) => component.name === name);
   if (index > 0) open.length = index;
 }
 
-/** Lines with their continuations; empty ones are left out, long ones are cut. */
+/** Unfolded content lines; empty ones are left out, long ones are cut. */
 function unfoldedLines(ics: string): readonly string[] {
   const lines: string[] = [];
   let line = '';
@@ -96,7 +96,7 @@ function readProperty(name: string, line: string): CalendarProperty | null {
     const texts = Object.entries(params).map(([key, value]) => [key, String(value)] as const);
     return { name, params: new Map(texts), type, values };
   } catch {
-    // The library throws errors of many kinds for a line that breaks the rules.
+    // ical.js throws errors of many types for a malformed line.
     return null;
   }
 }
@@ -107,14 +107,14 @@ function isDate(value: unknown): boolean {
   return typeof value === 'string' && /^\d{4}-\d\d-\d\d/u.test(value);
 }
 
-/** A day without a time is often sent without saying that it is one. */
+/** Adds the missing VALUE=DATE to a date without a time. */
 function repairedDate(name: string, line: string): string {
   return dateProperties.has(name) && /:\d{8}\s*$/u.test(line) && !/;value=/iu.test(line)
     ? line.replace(/^[a-z-]+/iu, '$&;VALUE=DATE')
     : line;
 }
 
-/** Names of zones, as `(UTC+01:00) Amsterdam, Berlin`, are often sent without the quotes that they need. */
+/** Adds the missing quotes around a zone name such as `(UTC+01:00) Amsterdam, Berlin`. */
 function repairedZone(name: string, line: string): string {
   const valueAt = line.lastIndexOf(':');
   const zone = /;tzid="?([^";]{1,200})/iu.exec(line.slice(0, valueAt))?.[1];
@@ -126,13 +126,13 @@ export function propertyOf(component: CalendarComponent, name: string): Calendar
   return component.properties.find((property) => property.name === name);
 }
 
-/** The text of the first property of that name; empty where there is none. */
+/** The text of the first property of that name; empty for none. */
 export function textOf(component: CalendarComponent, name: string): string {
   const value = propertyOf(component, name)?.values[0];
   return typeof value === 'string' || typeof value === 'number' ? String(value) : '';
 }
 
-/** What a recurrence rule says, by its part in lower case; each part as texts. */
+/** The parts of a recurrence rule by their names in lower case, values as texts. */
 export function rulePartsOf(property: CalendarProperty): ReadonlyMap<string, readonly string[]> {
   const [rule] = property.values;
   if (typeof rule !== 'object' || rule === null) return new Map();

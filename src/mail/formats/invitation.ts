@@ -1,8 +1,9 @@
 /**
- * Describes an invitation, an answer or a cancellation (iTIP, RFC 5546) in plain English lines.
+ * Calendar invitations, replies and cancellations (iTIP, RFC 5546) as plain English lines.
  *
- * Takes the text of a text/calendar part. Null where it is no calendar, or holds nothing to describe. Lengths and
- * numbers of what is shown are limited, times stay as written, and recurrences are told, never expanded. It never fails.
+ * Takes the text of a text/calendar part; null where it is no calendar, or has nothing to describe. Bounded: five events,
+ * 20 attendees, 500 characters a line, 2,000 of the description. Times stay as written, recurrences are described and
+ * never expanded. Never fails.
  */
 
 import { plainLine } from '../mime/headers.ts';
@@ -17,7 +18,7 @@ const lineLengthMax = 500;
 const descriptionLengthMax = 2000;
 const descriptionLinesMax = 60;
 
-/** The first word, by METHOD (RFC 5546 section 1.4). REPLY is told by what is answered. */
+/** The first word of the summary, by METHOD (RFC 5546 section 1.4). */
 const methods: ReadonlyMap<string, string> = new Map([
   ['REQUEST', 'Invitation'],
   ['CANCEL', 'Cancellation'],
@@ -28,7 +29,7 @@ const methods: ReadonlyMap<string, string> = new Map([
   ['REFRESH', 'Request for the latest version'],
 ]);
 
-/** What is described, and its word where no method says more. */
+/** The components that are described, and their word where the method has none. */
 const kinds: ReadonlyMap<string, string> = new Map([
   ['vevent', 'Event'],
   ['vtodo', 'Task'],
@@ -36,7 +37,7 @@ const kinds: ReadonlyMap<string, string> = new Map([
   ['vfreebusy', 'Free and busy times'],
 ]);
 
-/** PARTSTAT (RFC 5545 section 3.2.12), of events and of tasks. */
+/** PARTSTAT values (RFC 5545 section 3.2.12), of events and of tasks. */
 const answers: ReadonlyMap<string, string> = new Map([
   ['ACCEPTED', 'accepted'],
   ['DECLINED', 'declined'],
@@ -47,7 +48,7 @@ const answers: ReadonlyMap<string, string> = new Map([
 ]);
 const noAnswer = 'no answer yet';
 
-/** A readable summary; null for what cannot be read as a calendar. */
+/** A readable summary; null for text that is no calendar. */
 export function describeInvitation(ics: string): string | null {
   const calendar = readCalendar(ics);
   if (calendar === null) return null;
@@ -131,7 +132,7 @@ function listAttendees(attendees: readonly CalendarProperty[]): readonly string[
   ];
 }
 
-/** The description, which some write as HTML; without the rows of signs that conference services draw around theirs. */
+/** The description, which may be HTML; without the lines of signs that conference services draw around it. */
 function describeText(item: CalendarComponent): readonly string[] {
   const sent = textOf(item, 'description');
   const text = /<(?:br|p|b|i|a|div|span|html|ul)\b[^<>]{0,500}>/iu.test(sent)

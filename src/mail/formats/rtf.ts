@@ -7,10 +7,10 @@
  */
 import { decodeCodePage } from '../charset/code-pages.ts';
 
-/** Just one of both is there. Line ends are LF. */
+/** Either HTML or text. Line ends are LF. */
 export type RtfBody = { readonly html: string; readonly text: null } | { readonly html: null; readonly text: string };
 
-/** Groups that lie deeper share the settings of the deepest one that counts. */
+/** Deeper groups share the settings of the group at this depth. */
 const depthMax = 500;
 const wordLengthMax = 32;
 
@@ -22,13 +22,13 @@ const closingBrace = 0x7d;
 type Group = {
   /** Code page of the font. */
   readonly codePage: number;
-  /** How many characters stand after `\u` for readers who do not know it. */
+  /** Number of characters after `\u`, for readers without Unicode. */
   readonly replacementCount: number;
   readonly isHidden: boolean;
   readonly isFontTable: boolean;
-  /** Within `\*\htmltag`: a piece of the HTML itself. */
+  /** Within `\*\htmltag`: a fragment of the HTML itself. */
   readonly isTag: boolean;
-  /** Written for readers of RTF only (`\htmlrtf`), or marked as hidden text (`\v`). */
+  /** For readers of RTF only (`\htmlrtf`), or hidden text (`\v`). */
   readonly isSuppressed: boolean;
 };
 
@@ -39,19 +39,19 @@ type Reader = {
   readonly fonts: Map<number, number>;
   group: Group;
   at: number;
-  /** Open groups that were too deep to be counted in `groups`. */
+  /** Open groups beyond `depthMax`, which are not in `groups`. */
   deeper: number;
   documentCodePage: number;
   defaultFont: number;
   fontInTable: number;
   isHtml: boolean;
-  /** After `\*`: the group is hidden unless its word is known. */
+  /** After `\*`: the group is hidden unless its control word is known. */
   isStarred: boolean;
   /** Characters still to skip after `\u`. */
   skip: number;
 };
 
-/** Null for what does not start like RTF. */
+/** null for bytes that do not start like RTF. */
 export function readRtf(bytes: Uint8Array): RtfBody | null {
   if (Buffer.from(bytes.subarray(0, 5)).toString('latin1') !== '{\\rtf') return null;
   const reader = startReader(bytes);
@@ -122,12 +122,12 @@ function writeCharacters(reader: Reader, text: string): void {
   else if (isShown(reader)) reader.output.characters(text);
 }
 
-/** After a backslash: a word with its number, `'` and two hex digits, or one sign. */
+/** After a backslash: a control word with its number, `'` and two hex digits, or a control symbol. */
 function readControl(reader: Reader): void {
   const { bytes } = reader;
   const start = reader.at;
   while (isLetter(bytes[reader.at]) && reader.at - start < wordLengthMax) reader.at += 1;
-  if (reader.at === start) readSign(reader);
+  if (reader.at === start) readSymbol(reader);
   else readWord(reader, start);
 }
 
@@ -140,11 +140,11 @@ function readWord(reader: Reader, start: number): void {
   const digits = latin1(bytes, numberStart, reader.at);
   if (bytes[reader.at] === 0x20) reader.at += 1;
   const number = digits === '' || digits === '-' ? null : Number(digits);
-  obey(reader, word, number);
+  applyWord(reader, word, number);
   reader.isStarred = false;
 }
 
-function readSign(reader: Reader): void {
+function readSymbol(reader: Reader): void {
   const sign = String.fromCharCode(reader.bytes[reader.at++] ?? 0);
   if (sign === "'") {
     const byte = Number.parseInt(latin1(reader.bytes, reader.at, reader.at + 2), 16);
@@ -173,16 +173,16 @@ function latin1(bytes: Uint8Array, start: number, end: number): string {
 
 // Control words
 
-function obey(reader: Reader, word: string, number: number | null): void {
+function applyWord(reader: Reader, word: string, number: number | null): void {
   const act = actions.get(word);
   const character = characters.get(word);
   if (act !== undefined) act(reader, number ?? 0, number === null);
   else if (character !== undefined) writeCharacters(reader, character);
-  else obeyQuietly(reader, word);
+  else applySilentWord(reader, word);
 }
 
-/** A word that writes nothing: it may hide its group, or choose a code page. */
-function obeyQuietly(reader: Reader, word: string): void {
+/** A control word that writes nothing: it may hide its group, or choose a code page. */
+function applySilentWord(reader: Reader, word: string): void {
   if (reader.skip > 0) reader.skip -= 1;
   if (reader.isStarred || hiddenGroups.has(word)) change(reader, { isHidden: true });
   const codePage = documentCodePages.get(word);
@@ -207,13 +207,13 @@ type Action = (reader: Reader, number: number, isBare: boolean) => void;
 
 const actions: ReadonlyMap<string, Action> = new Map<string, Action>([
   ['ansicpg', (reader, number) => chooseDocumentCodePage(reader, number || 1252)],
-  // The wrapping of MS-OXRTFEX
+  // Encapsulation of HTML (MS-OXRTFEX)
   ['fromhtml', (reader) => set(reader, { isHtml: true })],
   ['htmltag', (reader) => change(reader, reader.isHtml ? { isTag: true, codePage: reader.documentCodePage } : hidden)],
   ['mhtmltag', (reader) => change(reader, hidden)],
   ['htmlrtf', (reader, number, isBare) => suppress(reader, reader.isHtml, isBare || number !== 0)],
   ['v', (reader, number, isBare) => suppress(reader, !reader.isHtml, isBare || number !== 0)],
-  // Bullets stand in the HTML as well
+  // Bullets are in the HTML as well
   ['pntext', (reader) => change(reader, reader.isHtml ? hidden : {})],
   // Fonts and code pages
   ['fonttbl', (reader) => change(reader, { isHidden: true, isFontTable: true })],
@@ -221,10 +221,10 @@ const actions: ReadonlyMap<string, Action> = new Map<string, Action>([
   ['f', chooseFont],
   ['fcharset', (reader, number) => defineFont(reader, fontCodePages.get(number))],
   ['cpg', (reader, number) => defineFont(reader, number)],
-  ['plain', toPlain],
+  ['plain', resetCharacterStyle],
   // Characters by number
   ['uc', (reader, number) => change(reader, { replacementCount: Math.min(Math.max(number, 0), 100) })],
-  ['u', writeNumbered],
+  ['u', writeUnicode],
   ['bin', (reader, number) => set(reader, { at: reader.at + Math.max(0, number) })],
 ]);
 
@@ -237,8 +237,8 @@ function codePageOfFont(reader: Reader, font: number): number {
   return reader.fonts.get(font) ?? reader.documentCodePage;
 }
 
-/** Back to the default font; hidden text ends, but not what `\htmlrtf` suppresses. */
-function toPlain(reader: Reader): void {
+/** Resets to the default font; ends hidden text, but not what `\htmlrtf` suppresses. */
+function resetCharacterStyle(reader: Reader): void {
   change(reader, { codePage: codePageOfFont(reader, reader.defaultFont) });
   suppress(reader, !reader.isHtml, false);
 }
@@ -253,15 +253,15 @@ function defineFont(reader: Reader, codePage: number | undefined): void {
     reader.fonts.set(reader.fontInTable, codePage);
 }
 
-/** Numbers over 32767 are written as negative ones. */
-function writeNumbered(reader: Reader, number: number): void {
+/** A character by its number; numbers above 32767 are written as negative ones. */
+function writeUnicode(reader: Reader, number: number): void {
   reader.skip = 0;
   const code = number < 0 ? number + 0x10000 : number;
   if (code > 0 && code <= 0xffff) writeCharacters(reader, String.fromCharCode(code));
   reader.skip = reader.group.replacementCount;
 }
 
-/** Words that stand for a character. */
+/** Control words and symbols for a character. Words that are in no table are skipped. */
 const characters: ReadonlyMap<string, string> = new Map([
   ['par', '\n'],
   ['line', '\n'],
@@ -292,7 +292,7 @@ const characters: ReadonlyMap<string, string> = new Map([
   ['\r', '\n'],
 ]);
 
-/** Groups that hold what is not shown. */
+/** Groups that are not shown. */
 const hiddenGroups: ReadonlySet<string> = new Set([
   'fonttbl',
   'colortbl',
@@ -322,7 +322,7 @@ const hiddenGroups: ReadonlySet<string> = new Set([
   'xmlnstbl',
 ]);
 
-/** Words at the start that choose the code page of the whole document. */
+/** Control words that choose the code page of the whole document. */
 const documentCodePages: ReadonlyMap<string, number> = new Map([
   ['ansi', 1252],
   ['mac', 10000],
@@ -330,7 +330,7 @@ const documentCodePages: ReadonlyMap<string, number> = new Map([
   ['pca', 850],
 ]);
 
-/** Code page by the character set of a font. 0, 1 and 2 (symbols) follow the document. */
+/** Code pages by the character set of a font. 0, 1 and 2 (symbols) follow the document. */
 const fontCodePages: ReadonlyMap<number, number> = new Map([
   [77, 10000],
   [128, 932],
@@ -362,44 +362,44 @@ type RtfOutput = {
   readonly text: () => string;
 };
 
-/** `bytesMax` is how many bytes there can be at most. */
+/** Collects text. Bytes of one code page are decoded together, since a character may take several. `bytesMax` bytes. */
 function makeRtfOutput(bytesMax: number): RtfOutput {
   const pieces: string[] = [];
-  const waiting = Buffer.alloc(bytesMax);
+  const pending = Buffer.alloc(bytesMax);
   const singles = new Map<number, string>();
-  let waitingCount = 0;
+  let pendingCount = 0;
   let isAscii = true;
-  let waitingCodePage = 0;
+  let pendingCodePage = 0;
 
   const decodeOne = (byte: number): string => {
-    const key = waitingCodePage * 256 + byte;
+    const key = pendingCodePage * 256 + byte;
     const known = singles.get(key);
     if (known !== undefined) return known;
-    const text = decodeCodePage(Uint8Array.of(byte), waitingCodePage);
+    const text = decodeCodePage(Uint8Array.of(byte), pendingCodePage);
     singles.set(key, text);
     return text;
   };
   const flush = (): void => {
-    if (waitingCount === 0) return;
-    if (isAscii) pieces.push(waiting.toString('latin1', 0, waitingCount));
-    else if (waitingCount === 1) pieces.push(decodeOne(waiting[0] ?? 0));
-    else pieces.push(decodeCodePage(waiting.subarray(0, waitingCount), waitingCodePage));
-    waitingCount = 0;
+    if (pendingCount === 0) return;
+    if (isAscii) pieces.push(pending.toString('latin1', 0, pendingCount));
+    else if (pendingCount === 1) pieces.push(decodeOne(pending[0] ?? 0));
+    else pieces.push(decodeCodePage(pending.subarray(0, pendingCount), pendingCodePage));
+    pendingCount = 0;
     isAscii = true;
   };
   const byte = (value: number, codePage: number): void => {
-    // Between two multi-byte texts ASCII belongs to either.
-    if (codePage !== waitingCodePage && !(isAscii && value < 128)) flush();
-    if (waitingCount === bytesMax) flush();
-    waitingCodePage = codePage;
+    // ASCII between two multi-byte texts belongs to either.
+    if (codePage !== pendingCodePage && !(isAscii && value < 128)) flush();
+    if (pendingCount === bytesMax) flush();
+    pendingCodePage = codePage;
     if (value >= 128) isAscii = false;
-    waiting[waitingCount++] = value;
+    pending[pendingCount++] = value;
   };
   return {
     byte,
     characters: (text) => {
       const code = text.charCodeAt(0);
-      if (text.length === 1 && code < 128) byte(code, waitingCodePage);
+      if (text.length === 1 && code < 128) byte(code, pendingCodePage);
       else {
         flush();
         pieces.push(text);

@@ -9,7 +9,7 @@ import { type AttachmentPart, safeName } from '../mime/attachments.ts';
 import { plainLine } from '../mime/headers.ts';
 import { type MapiProperties, textIn, timeIn, unlessEmpty } from './tnef-properties.ts';
 
-/** A message within: its decoded body and attachments, and what its properties tell. */
+/** An embedded message: its decoded body and attachments, and its properties. */
 export type TnefMessage = {
   readonly text: string | null;
   readonly html: string | null;
@@ -19,8 +19,8 @@ export type TnefMessage = {
   readonly codePage: number;
 };
 
-/** MAPI properties, by their number; the sender is who it was sent for, else who sent it. */
-const messageTags = {
+/** MAPI property ids (MS-OXPROPS), in order of preference: the represented sender before the actual one. */
+const propertyIds = {
   subject: 0x0037,
   senderNames: [0x0042, 0x0c1a],
   senderAddresses: [0x5d02, 0x5d01, 0x0065, 0x0c1f],
@@ -51,31 +51,33 @@ function fieldsOf({ subject, properties, codePage }: TnefMessage): readonly stri
     const texts = numbers.map((number) => unlessEmpty(textIn(properties.get(number), codePage)));
     return plainLine(texts.find((text) => text !== null) ?? '').slice(0, 1000);
   };
-  const sender = read(...messageTags.senderNames);
-  const address = read(...messageTags.senderAddresses);
-  const sentAtMs = messageTags.times.map((number) => timeIn(properties.get(number))).find((time) => time !== null);
-  const messageId = read(messageTags.messageId);
+  const sender = read(...propertyIds.senderNames);
+  const address = read(...propertyIds.senderAddresses);
+  const sentAtMs = propertyIds.times.map((number) => timeIn(properties.get(number))).find((time) => time !== null);
+  const messageId = read(propertyIds.messageId);
   return [
-    ...(sender === '' && address === '' ? [] : [`From: ${encoded(sender)} <${isAddress(address) ? address : ''}>`]),
-    ...[messageTags.to, messageTags.cc].flatMap((number, index) => recipients(index === 0 ? 'To' : 'Cc', read(number))),
-    `Subject: ${encoded(read(messageTags.subject) || plainLine(subject).slice(0, 1000))}`,
+    ...(sender === '' && address === ''
+      ? []
+      : [`From: ${encodedWords(sender)} <${isAddress(address) ? address : ''}>`]),
+    ...[propertyIds.to, propertyIds.cc].flatMap((number, index) => recipients(index === 0 ? 'To' : 'Cc', read(number))),
+    `Subject: ${encodedWords(read(propertyIds.subject) || plainLine(subject).slice(0, 1000))}`,
     ...(sentAtMs === undefined ? [] : [`Date: ${new Date(sentAtMs).toUTCString().replace('GMT', '+0000')}`]),
     ...(/^<[\x21-\x7e]{1,500}>$/u.test(messageId) ? [`Message-ID: ${messageId}`] : []),
   ];
 }
 
-/** Names without addresses: a group without members (RFC 5322 section 3.4) says just that. */
+/** Recipients have names without addresses: written as a group without members (RFC 5322 section 3.4). */
 function recipients(field: string, names: string): readonly string[] {
-  return names === '' ? [] : [`${field}: ${encoded(names)}:;`];
+  return names === '' ? [] : [`${field}: ${encodedWords(names)}:;`];
 }
 
-/** Addresses within an organisation are not of the internet, and are left out. */
+/** True for an internet address; X.500 addresses within an organisation are left out. */
 function isAddress(text: string): boolean {
   return /^[\x21-\x3b\x3d\x3f-\x7e]{1,320}$/u.test(text) && text.includes('@');
 }
 
-/** Text as encoded words (RFC 2047) of at most 75 characters, folded. */
-function encoded(text: string): string {
+/** Text as encodedWords words (RFC 2047) of at most 75 characters, folded. */
+function encodedWords(text: string): string {
   if (text === '') return '';
   const words: string[] = [];
   let word = '';
@@ -94,9 +96,9 @@ function partsOf({ text, html, attachments }: TnefMessage): readonly string[] {
     ...(html === null && text === null ? [] : [bodyPart(text, html)]),
     ...attachments.map(({ name, type, disposition, contentId, content }) =>
       makePart(content, [
-        // A mail may not be base64 (RFC 2046 section 5.2.1), and is opened by its name just as well.
+        // A message may not be base64 (RFC 2046 section 5.2.1), and is opened by its name just as well.
         `Content-Type: ${/^[\w.+-]{1,100}\/[\w.+-]{1,100}$/u.test(type) && !type.startsWith('message/') ? type : 'application/octet-stream'}`,
-        `Content-Disposition: ${disposition}; filename*=${parameter(name)}`,
+        `Content-Disposition: ${disposition}; filename*=${extendedValue(name)}`,
         ...(contentId !== null && /^[\x21-\x7e]{1,500}$/u.test(contentId) ? [`Content-ID: <${contentId}>`] : []),
       ]),
     ),
@@ -114,8 +116,8 @@ function makePart(content: Uint8Array, fields: readonly string[]): string {
   return [...fields, 'Content-Transfer-Encoding: base64', '', base64.replace(/.{76}/gu, '$&\r\n')].join('\r\n');
 }
 
-/** A value in the form of RFC 2231; the end of a long name is kept. */
-function parameter(name: string): string {
+/** A file name as an RFC 2231 value; of a long name the end stays. */
+function extendedValue(name: string): string {
   const safe = Array.from(safeName(name) ?? 'attachment')
     .slice(-80)
     .join('');

@@ -15,10 +15,10 @@ const headerBytes = 6;
 const attributeHeadBytes = 9;
 const attributeTailBytes = 2;
 
-/** One attribute: `id` is the whole 32-bit name, type included. */
+/** One attribute: `id` is the whole 32-bit identifier, type included. */
 type TnefAttribute = { readonly level: number; readonly id: number; readonly value: Uint8Array };
 
-/** The attributes in their order; null when the bytes are no TNEF. */
+/** The attributes in their order; null for bytes that are no TNEF. */
 export function readAttributes(bytes: Uint8Array): Iterable<TnefAttribute> | null {
   if (bytes.length < headerBytes || viewOf(bytes).getUint32(0, true) !== signature) return null;
   return attributesOf(bytes);
@@ -29,7 +29,7 @@ function* attributesOf(bytes: Uint8Array): Iterable<TnefAttribute> {
   let at = headerBytes;
   while (at + attributeHeadBytes <= bytes.length) {
     const level = view.getUint8(at);
-    // Anything else is what a gateway put behind the stream.
+    // Anything else was appended by a gateway.
     if (level !== 1 && level !== 2) return;
     const length = view.getUint32(at + 5, true);
     const start = at + attributeHeadBytes;
@@ -38,7 +38,7 @@ function* attributesOf(bytes: Uint8Array): Iterable<TnefAttribute> {
   }
 }
 
-/** True when the attributes reach to the end of the stream, but for padding: nothing was cut off or put behind. */
+/** True when the attributes reach to the end of the stream, but for padding: nothing was cut off or appended. */
 export function isWholeStream(bytes: Uint8Array): boolean {
   const view = viewOf(bytes);
   let at = headerBytes;
@@ -50,16 +50,16 @@ export function isWholeStream(bytes: Uint8Array): boolean {
 
 // Properties
 
-/** One MAPI property: its type without the flag of many values, and its first value. */
+/** One MAPI property: its type without the multi-value flag, and its first value. */
 type MapiProperty = { readonly type: number; readonly value: Uint8Array };
 
-/** By property number; named properties are left out. */
+/** Properties by id; named properties are left out. */
 export type MapiProperties = ReadonlyMap<number, MapiProperty>;
 
-const manyValues = 0x1000;
+const multiValueFlag = 0x1000;
 const firstNamedProperty = 0x8000;
 
-/** Bytes of a value by its type, padding included; types of any length are not here. */
+/** Bytes of a value by its type, padding included; types of variable length are not listed. */
 const fixedBytes: ReadonlyMap<number, number> = new Map([
   [0x0000, 0],
   [0x0001, 0],
@@ -76,61 +76,61 @@ const fixedBytes: ReadonlyMap<number, number> = new Map([
   [0x0048, 16],
 ]);
 
-/** Object, string of 8 bits, string of 16 bits, binary. */
-const lengthPrefixed: ReadonlySet<number> = new Set([0x000d, 0x001e, 0x001f, 0x0102]);
+/** Types of variable length: object, 8-bit string, 16-bit string, binary. */
+const variableLengthTypes: ReadonlySet<number> = new Set([0x000d, 0x001e, 0x001f, 0x0102]);
 
-/** The properties of an attribute that holds a list of them (MS-OXTNEF section 2.1.3.4). The first of a number counts. */
+/** Properties of an attribute that holds a list of them (MS-OXTNEF section 2.1.3.4). The first of each id counts. */
 export function readProperties(bytes: Uint8Array): MapiProperties {
   const found = new Map<number, MapiProperty>();
-  const cursor = { bytes, view: viewOf(bytes), at: 0 };
-  let left = readNumber(cursor);
-  while (left !== null && left > 0 && cursor.at + 4 <= bytes.length) {
+  const reader = { bytes, view: viewOf(bytes), at: 0 };
+  let left = readNumber(reader);
+  while (left !== null && left > 0 && reader.at + 4 <= bytes.length) {
     left -= 1;
-    const tag = readNumber(cursor) ?? 0;
+    const tag = readNumber(reader) ?? 0;
     const number = tag >>> 16;
-    if (number >= firstNamedProperty && !skipName(cursor)) break;
-    const property = readProperty(cursor, tag & 0xffff);
+    if (number >= firstNamedProperty && !skipName(reader)) break;
+    const property = readProperty(reader, tag & 0xffff);
     if (property === null) break;
     if (property !== 'empty' && number < firstNamedProperty && !found.has(number)) found.set(number, property);
   }
   return found;
 }
 
-type Cursor = { readonly bytes: Uint8Array; readonly view: DataView; at: number };
+type PropertyReader = { readonly bytes: Uint8Array; readonly view: DataView; at: number };
 
-function readNumber(cursor: Cursor): number | null {
-  if (cursor.at + 4 > cursor.bytes.length) return null;
-  cursor.at += 4;
-  return cursor.view.getUint32(cursor.at - 4, true);
+function readNumber(reader: PropertyReader): number | null {
+  if (reader.at + 4 > reader.bytes.length) return null;
+  reader.at += 4;
+  return reader.view.getUint32(reader.at - 4, true);
 }
 
-/** A GUID, then a number or a name. */
-function skipName(cursor: Cursor): boolean {
-  cursor.at += 16;
-  const kind = readNumber(cursor);
-  const numberOrLength = readNumber(cursor);
+/** Skips the name of a named property: a GUID, then a number or a string. */
+function skipName(reader: PropertyReader): boolean {
+  reader.at += 16;
+  const kind = readNumber(reader);
+  const numberOrLength = readNumber(reader);
   if (kind === null || numberOrLength === null) return false;
-  if (kind === 1) cursor.at += padded(numberOrLength);
+  if (kind === 1) reader.at += padded(numberOrLength);
   return true;
 }
 
-/** Null when it cannot be read; then nothing after it can be, either. */
-function readProperty(cursor: Cursor, typeWithFlag: number): MapiProperty | 'empty' | null {
-  const type = typeWithFlag & ~manyValues;
-  const isPrefixed = lengthPrefixed.has(type);
+/** null when the property cannot be read; then nothing after it can be. */
+function readProperty(reader: PropertyReader, typeWithFlag: number): MapiProperty | 'empty' | null {
+  const type = typeWithFlag & ~multiValueFlag;
+  const isPrefixed = variableLengthTypes.has(type);
   const size = fixedBytes.get(type);
   if (!isPrefixed && size === undefined) return null;
   let count: number | null = 1;
-  if (isPrefixed || (typeWithFlag & manyValues) !== 0) count = readNumber(cursor);
+  if (isPrefixed || (typeWithFlag & multiValueFlag) !== 0) count = readNumber(reader);
   if (count === null) return null;
   let first: MapiProperty | 'empty' = 'empty';
-  for (let index = 0; index < count && cursor.at <= cursor.bytes.length; index++) {
-    const length = size ?? readNumber(cursor);
+  for (let index = 0; index < count && reader.at <= reader.bytes.length; index++) {
+    const length = size ?? readNumber(reader);
     if (length === null) break;
-    if (first === 'empty') first = { type, value: cursor.bytes.subarray(cursor.at, cursor.at + length) };
-    // Values of no bytes could be counted for ever.
+    if (first === 'empty') first = { type, value: reader.bytes.subarray(reader.at, reader.at + length) };
+    // A count of values without bytes would not end.
     if (length === 0 && size === 0) break;
-    cursor.at += padded(length);
+    reader.at += padded(length);
   }
   return first;
 }
@@ -158,18 +158,18 @@ export function textIn(property: MapiProperty | undefined, codePage: number): st
   return end === -1 ? text : text.slice(0, end);
 }
 
-/** What stands before the first NUL. */
+/** The bytes before the first NUL. */
 export function untilNul(bytes: Uint8Array): Uint8Array {
   const end = bytes.indexOf(0);
   return end === -1 ? bytes : bytes.subarray(0, end);
 }
 
-/** Null for what is empty, or only white space. */
+/** null for text that is empty or white space. */
 export function unlessEmpty(text: string | null): string | null {
   return text === null || text.trim() === '' ? null : text;
 }
 
-/** The first 32 bits as a number, fewer where there are fewer; 0 for nothing. */
+/** The first four bytes as a little-endian number; missing bytes count as 0. */
 export function numberIn(bytes: Uint8Array | undefined): number {
   if (bytes === undefined) return 0;
   return ((bytes[0] ?? 0) | ((bytes[1] ?? 0) << 8) | ((bytes[2] ?? 0) << 16) | ((bytes[3] ?? 0) << 24)) >>> 0;
@@ -178,7 +178,7 @@ export function numberIn(bytes: Uint8Array | undefined): number {
 const millisecondsFrom1601To1970 = 11_644_473_600_000;
 const latestMs = 8_640_000_000_000_000;
 
-/** Milliseconds since 1970 of a FILETIME (100 ns since 1601); null for what is none. */
+/** Milliseconds since 1970 of a FILETIME (100 ns since 1601); null for anything else. */
 export function timeIn(property: MapiProperty | undefined): number | null {
   if (property?.type !== 0x0040 || property.value.length < 8) return null;
   const low = numberIn(property.value);
@@ -194,12 +194,15 @@ const storedMark = 0x414c454d;
 const rtfHeaderBytes = 16;
 const dictionaryBytes = 4096;
 
-/** What the dictionary holds before the first byte (MS-OXRTFCP section 2.1.2.1). */
+/** Initial content of the dictionary (MS-OXRTFCP section 2.1.2.1). */
 const initialDictionary =
   '{\\rtf1\\ansi\\mac\\deff0\\deftab720{\\fonttbl;}{\\f0\\fnil \\froman \\fswiss \\fmodern \\fscript \\fdecor MS Sans ' +
   'SerifSymbolArialTimes New RomanCourier{\\colortbl\\red0\\green0\\blue0\r\n\\par \\pard\\plain\\f0\\fs20\\b\\i\\u\\tab\\tx';
 
-/** Null for what is neither compressed nor stored. */
+/**
+ * At most `lengthMax` bytes of RTF, and at most nine for each byte read: the sizes in the header are not trusted. A
+ * stream that breaks off gives what came before; null for bytes that are neither compressed nor stored RTF.
+ */
 export function decompressRtf(bytes: Uint8Array, lengthMax: number): Uint8Array | null {
   if (bytes.length < rtfHeaderBytes) return null;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -210,14 +213,14 @@ export function decompressRtf(bytes: Uint8Array, lengthMax: number): Uint8Array 
   return mark === compressedMark ? inflate(body, Math.min(statedLength, lengthMax, body.length * 9)) : null;
 }
 
-/** Flag bytes, each for eight tokens: a byte as it is, or offset (12 bits) and length (4 bits) in the dictionary. */
+/** Each flag byte is for eight tokens: a literal byte, or offset (12 bits) and length (4 bits) in the dictionary. */
 function inflate(body: Uint8Array, lengthMax: number): Uint8Array {
   const dictionary = new Uint8Array(dictionaryBytes);
   dictionary.set(Buffer.from(initialDictionary, 'latin1'));
   let writeAt = initialDictionary.length;
   const output = new Uint8Array(lengthMax);
   let length = 0;
-  const put = (byte: number): void => {
+  const write = (byte: number): void => {
     output[length++] = byte;
     dictionary[writeAt] = byte;
     writeAt = (writeAt + 1) % dictionaryBytes;
@@ -225,21 +228,21 @@ function inflate(body: Uint8Array, lengthMax: number): Uint8Array {
 
   let flags = 1;
   for (let readAt = 0; readAt < body.length && length < lengthMax; ) {
-    // The bit above the eight flags tells when all of them are used.
+    // The bit above the eight flags marks when all of them are used.
     if (flags === 1) flags = 0x100 | (body[readAt++] ?? 0);
     const isReference = (flags & 1) === 1;
     flags >>= 1;
     const byte = body[readAt++] ?? 0;
     if (!isReference) {
-      put(byte);
+      write(byte);
       continue;
     }
     const reference = (byte << 8) | (body[readAt++] ?? 0);
     const offset = reference >> 4;
-    // A reference to the place that is written next is the end mark.
+    // A reference to the position that is written next is the end mark.
     if (offset === writeAt) break;
     const end = Math.min(lengthMax, length + (reference & 15) + 2);
-    for (let from = offset; length < end; from++) put(dictionary[from % dictionaryBytes] ?? 0);
+    for (let from = offset; length < end; from++) write(dictionary[from % dictionaryBytes] ?? 0);
   }
   return output.subarray(0, length);
 }
