@@ -4,7 +4,7 @@
  * Every method rejects with a `Failure` and with nothing else. Times are milliseconds since 1970 (UTC).
  */
 
-import type { AuditEntry, StoredAudit } from '../encryption/ports.ts';
+import type { AuditEntry, StoredAuditEntry } from '../encryption/ports.ts';
 import type { AuditActor } from '../ingest/model.ts';
 import type { HourlyActivity, OperationKind } from './service.ts';
 
@@ -88,7 +88,7 @@ export interface AdminStore {
   ): Promise<boolean>;
 
   /** The newest row of that action. */
-  lastAudit(action: string): Promise<StoredAudit | null>;
+  lastAudit(action: string): Promise<StoredAuditEntry | null>;
   /**
    * By whole hours in UTC, of the database's clock; hours without any are left out. Mails: those whose outcome was stored
    * since then, duplicates and quarantine included, but not those that were gone before they were fetched. Tickets:
@@ -119,6 +119,6 @@ export function pageActor(name: string | null): string {
 }
 
 /** An audit row about accounts and the page itself. `detail`: never what a stranger typed. */
-export function adminAudit(author: AuditActor, action: `admin.${string}`, detail: string | null): AuditEntry {
-  return { ...author, action, keyId: null, nextKeyId: null, mailboxId: null, detail };
+export function adminAudit(actor: AuditActor, action: `admin.${string}`, detail: string | null): AuditEntry {
+  return { ...actor, action, keyId: null, nextKeyId: null, mailboxId: null, detail };
 }

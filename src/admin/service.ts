@@ -6,6 +6,7 @@
  */
 import type { UnopenedPassword } from '../encryption/operations/operation.ts';
 import type { EncryptionStatus } from '../encryption/status.ts';
+import type { CheckName } from '../ingest/health/describe.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 
 /** Somebody who is signed in. */
@@ -201,11 +202,18 @@ export type WorkerLine = {
   readonly seenAtMs: number | null;
 };
 
+/** `overview`: the page itself shows outdated figures. */
+export type FailingCheck = {
+  readonly check: CheckName | 'overview';
+  readonly reason: string;
+  readonly hint: string | null;
+};
+
 export type OverviewView = {
   readonly atMs: number;
   readonly isReady: boolean;
   /** Checks that are not ok, as on /readyz. */
-  readonly failingChecks: readonly { readonly check: string; readonly reason: string; readonly hint: string | null }[];
+  readonly failingChecks: readonly FailingCheck[];
   /** `unknown`: not visited yet. */
   readonly counts: Readonly<Record<'ok' | 'failing' | 'waiting' | 'paused' | 'unknown', number>>;
   readonly query: OverviewQuery;

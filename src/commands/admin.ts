@@ -5,7 +5,7 @@
  */
 
 import { randomFillSync, randomUUIDv7, timingSafeEqual } from 'node:crypto';
-import type { Account } from '../admin/ports.ts';
+import type { AdminAccount } from '../admin/ports.ts';
 import {
   type AccountPorts,
   addAccount,
@@ -36,11 +36,11 @@ const columns = [
   { title: 'LAST SIGN-IN (UTC)' },
 ];
 
-function portsOf({ store, author }: App, { nowMs }: Context): AccountPorts {
-  return { store, clock: { nowMs }, author, newId: randomUUIDv7, random: (bytes) => randomFillSync(bytes) };
+function portsOf({ store, actor }: App, { nowMs }: Context): AccountPorts {
+  return { store, clock: { nowMs }, actor, newId: randomUUIDv7, random: (bytes) => randomFillSync(bytes) };
 }
 
-/** Ends by telling where the page is. Throws `usage`, `exists_already`, `password_missing`. */
+/** Ends by telling where the page is. Throws `usage`, `already_exists`, `password_missing`. */
 export async function addAdmin(options: PasswordOptions, context: Context): Promise<number> {
   const { terminal } = context;
   const name = readAdminName(options.name);
@@ -51,7 +51,7 @@ export async function addAdmin(options: PasswordOptions, context: Context): Prom
     using password = await newAdminPassword(options, context, { name, check: requireGoodPassword });
     await addAccount(ports, name, password);
     await terminal.line(`added admin ${name}`);
-    for (const line of pageLines(config.admin, app.author.host)) terminal.note(line);
+    for (const line of pageLines(config.admin, app.actor.host)) terminal.note(line);
     return 0;
   });
 }
@@ -68,7 +68,7 @@ export async function listAdmins(options: CommonOptions, context: Context): Prom
 }
 
 /** The field names are a promise to scripts. */
-function accountJson(account: Account): Record<string, unknown> {
+function accountJson(account: AdminAccount): Record<string, unknown> {
   return {
     name: account.name,
     added_at: isoTime(account.createdAtMs),
@@ -77,7 +77,7 @@ function accountJson(account: Account): Record<string, unknown> {
   };
 }
 
-function cells({ name, createdAtMs, passwordChangedAtMs, lastSignInAtMs }: Account): readonly string[] {
+function cells({ name, createdAtMs, passwordChangedAtMs, lastSignInAtMs }: AdminAccount): readonly string[] {
   return [name, shortTime(createdAtMs), shortTime(passwordChangedAtMs), shortTime(lastSignInAtMs)];
 }
 
@@ -115,7 +115,7 @@ export async function unlockAdmins(options: CommonOptions, context: Context): Pr
   const { terminal } = context;
   return await withApp(options, context, async (app) => {
     await unlockSignIn(app);
-    const seconds = attemptLimits.askAgainMs / 1000;
+    const seconds = attemptLimits.recheckMs / 1000;
     await terminal.line(`forgot all tries to sign in; a daemon that runs notices within ${seconds} seconds`);
     return 0;
   });

@@ -10,7 +10,7 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { App } from '../compose/compose.ts';
 import type { Config, DatabaseConfig } from '../config/config.ts';
-import { counted, orRescue } from '../encryption/help.ts';
+import { counted, orRecover } from '../encryption/help.ts';
 import { asFailure, causeCode, Failure, isFailure } from '../errors.ts';
 import type { Mailbox } from '../ingest/model.ts';
 import { type KeySet, keyIds } from '../secret/key.ts';
@@ -124,7 +124,7 @@ function tablesText(pending: number): string {
 
 async function checkMailbox(app: App, mailbox: Mailbox, context: Context): Promise<string> {
   if (mailbox.state === 'removing') return `its removal was interrupted: mailbox remove ${mailbox.name} ends it`;
-  const report = await app.passwords.lend(mailbox, (password) =>
+  const report = await app.passwords.withPassword(mailbox, (password) =>
     probeMailbox(app, mailbox.connection, password, context),
   );
   const paused = mailbox.state === 'paused' ? ', paused' : '';
@@ -147,13 +147,13 @@ async function checkSwitch({ vault, store }: App): Promise<string> {
   if (problem !== null) throw problem;
   if (state.kind === 'missing') throw rescuable(state.failure);
   if ('failure' in state && inForce.state !== 'off') throw state.failure;
-  const { sealed, plain } = await store.passwordCounts();
+  const { sealed, plaintext } = await store.passwordCounts();
   const key = inForce.keyId === null ? '' : ` under key ${inForce.keyId}`;
-  return `encryption is ${inForce.state}${key}; ${counted(sealed, 'password')} sealed, ${plain} readable`;
+  return `encryption is ${inForce.state}${key}; ${counted(sealed, 'password')} sealed, ${plaintext} in plain text`;
 }
 
 function rescuable({ code, message, fields, hint }: Failure): Failure {
-  return new Failure(code, message, { fields, hint: `${hint} ${orRescue}` });
+  return new Failure(code, message, { fields, hint: `${hint} ${orRecover}` });
 }
 
 async function outcomeOf<T>(work: () => Promise<T>): Promise<Outcome<T>> {

@@ -13,7 +13,7 @@ import type { KeyFileReading } from '../encryption/ports.ts';
 import { causeCode, Failure, isFailure } from '../errors.ts';
 import { type KeyId, keyIds } from '../secret/key.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
-import { neededKeys } from '../secret/switch.ts';
+import { requiredKeyIds } from '../secret/switch.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
 import { sayer } from './encryption/operation.ts';
 
@@ -129,7 +129,7 @@ async function idsInUse(app: App, { terminal }: Context): Promise<InUse> {
   if ('failure' in state) terminal.note(`note: compared with the switch alone: ${state.failure.message}`, 'yellow');
   // The row cannot be verified without its key, which is the very one that is looked for.
   const row = problem?.code === 'key_unknown' && stored !== null ? stored : inForce;
-  const ids = [...new Set([...keyIds(app.vault.keys()), ...neededKeys(row)])];
+  const ids = [...new Set([...keyIds(app.vault.keys()), ...requiredKeyIds(row)])];
   if (ids.length > 0) return { ids, isSwitchRead };
   throw new Failure('key_file_missing', `no key is in use here: there is no key file at ${app.keyFile.path}`, {
     hint: 'See ticketmaild encryption status, on the host whose key this is a backup of.',
@@ -141,7 +141,7 @@ async function isDatabaseThere({ store }: App): Promise<boolean> {
     await store.readSwitch();
     return true;
   } catch (error) {
-    if (isFailure(error) && error.code.startsWith('database_')) return false;
+    if (isFailure(error) && error.domain === 'database') return false;
     throw error;
   }
 }
@@ -256,7 +256,7 @@ function isEqual(a: SecretBytes, b: SecretBytes): boolean {
  * It needs neither the database nor the passphrase of a protected key file.
  */
 
-/** Throws `exists_already`, `key_file_missing`, `disk_*`. */
+/** Throws `already_exists`, `key_file_missing`, `disk_*`. */
 export async function backUpKey(options: CommonOptions & { readonly file: string }, context: Context): Promise<number> {
   const { terminal } = context;
   const file = resolve(options.file);
@@ -283,7 +283,7 @@ export async function backUpKey(options: CommonOptions & { readonly file: string
 
 /** False, after a note, when the database is away. The keys in the row are those that the switch names. */
 export async function recordKeyChange(
-  { store, author }: Pick<App, 'store' | 'author'>,
+  { store, actor }: Pick<App, 'store' | 'actor'>,
   { terminal }: Pick<Context, 'terminal'>,
   action: string,
   detail: string | null,
@@ -291,24 +291,24 @@ export async function recordKeyChange(
   try {
     const { row } = await store.readSwitch();
     const keys = { keyId: row?.keyId ?? null, nextKeyId: row?.nextKeyId ?? null };
-    await store.audit([{ ...author, ...keys, action, mailboxId: null, detail }]);
+    await store.audit([{ ...actor, ...keys, action, mailboxId: null, detail }]);
     return true;
   } catch (error) {
-    if (!isFailure(error) || !error.code.startsWith('database_')) throw error;
+    if (!isFailure(error) || error.domain !== 'database') throw error;
     terminal.note(`note: this could not be recorded in the database: ${error.message}`);
     return false;
   }
 }
 
 /**
- * `key rescue`: the key file is lost or damaged, and the daemon that runs still holds the keys: it writes them back.
+ * `key recover`: the key file is lost or damaged, and the daemon that runs still holds the keys: it writes them back.
  */
 
-/** Throws `daemon_unreachable`, `refused` when there is nothing to rescue, `key_file_missing`, `disk_*`. */
-export async function rescueKey(options: CommonOptions, context: Context): Promise<number> {
+/** Throws `daemon_unreachable`, `refused` when there is nothing to recover, `key_file_missing`, `disk_*`. */
+export async function recoverKey(options: CommonOptions, context: Context): Promise<number> {
   const { terminal } = context;
   return await withApp(options, context, async ({ askDaemon }) => {
-    const answer = await askDaemon.rescue();
+    const answer = await askDaemon.recover();
     if (options.json === true) await terminal.json(answer);
     else {
       await terminal.line(`written back: ${answer.path}, key ${answer.key_ids.join(', ')}`, 'green');

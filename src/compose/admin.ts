@@ -9,7 +9,7 @@ import type { Operations } from '../admin/operations/operations.ts';
 import type { AdminService } from '../admin/service.ts';
 import type { AdminConfig, DatabaseConfig } from '../config/config.ts';
 import { thisUser } from '../config/machine.ts';
-import type { Control } from '../encryption/control.ts';
+import type { EncryptionControl } from '../encryption/control.ts';
 import type { Log } from '../events.ts';
 import type { RawSources, WorkerIdentity } from '../ingest/ports.ts';
 import type { Resolver } from '../ingest/quarantine/resolve.ts';
@@ -23,7 +23,7 @@ export type AdminParts = {
   readonly configFile: string | null;
   readonly store: Database;
   readonly encryption: Encryption;
-  readonly control: Control;
+  readonly control: EncryptionControl;
   readonly operations: Operations;
   readonly resolve: Resolver['resolve'];
   readonly raw: RawSources;
@@ -54,8 +54,8 @@ async function openService(
       import('../admin/views/overview.ts'),
     ]);
   const { config, database, configFile, store, encryption, control, operations, resolve, raw, workers, log } = parts;
-  const { author } = encryption;
-  const common = { store, author, log, workers, clock: systemClock };
+  const { actor } = encryption;
+  const common = { store, actor, log, workers, clock: systemClock };
   const refusals = building.use(createRefusals(common));
   const random = (bytes: Uint8Array): Uint8Array => randomFillSync(bytes);
   const signIn = createSignIn({ ...common, random, idleMs: () => config.sessionTimeoutMs });

@@ -12,17 +12,17 @@ import { socketPath, socketPaths } from '../adapters/control/socket.ts';
 import { readPassphraseFile } from '../adapters/keyfile/age.ts';
 import { createKeyFile, type KeyFileMaintenance } from '../adapters/keyfile/key-file.ts';
 import { createProofFile, createSwitchStateFile } from '../adapters/keyfile/state-files.ts';
-import { thisAuthor } from '../adapters/process/worker-identity.ts';
+import { currentActor } from '../adapters/process/worker-identity.ts';
 import type { Operations } from '../admin/operations/operations.ts';
 import type { AdminStore } from '../admin/ports.ts';
 import type { Clock } from '../async/clock.ts';
 import type { Config } from '../config/config.ts';
-import type { Control, DisableAnswer, RecoverAnswer } from '../encryption/control.ts';
+import type { DisableOutcome, EncryptionControl, RecoverAnswer } from '../encryption/control.ts';
 import type { OperationObserver, OperationPorts } from '../encryption/operations/operation.ts';
-import { createPasswords, type PasswordKeeper } from '../encryption/passwords.ts';
-import type { EncryptionStore, KeyFile, ProofFile, SwitchMemory } from '../encryption/ports.ts';
+import { createPasswordAccess, type PasswordAccess } from '../encryption/passwords.ts';
+import type { EncryptionStore, KeyFile, ProofFile, SwitchStateFile } from '../encryption/ports.ts';
 import { encryptionChecks } from '../encryption/status.ts';
-import { createSealing, startKeeper } from '../encryption/sync.ts';
+import { createSealSweep, startSync } from '../encryption/sync.ts';
 import { createVault, type Vault } from '../encryption/vault.ts';
 import { asFailure, causeCode, type Failure, isFailure } from '../errors.ts';
 import { type AdjustableLog, events, type Log } from '../events.ts';
@@ -38,12 +38,12 @@ export type AskPassphrase = () => Promise<SecretBytes | null>;
 export type Encryption = {
   readonly vault: Vault;
   readonly keyFile: KeyFile & KeyFileMaintenance;
-  readonly memory: SwitchMemory;
+  readonly stateFile: SwitchStateFile;
   readonly proof: ProofFile;
-  readonly passwords: PasswordKeeper;
-  readonly author: AuditActor;
+  readonly passwords: PasswordAccess;
+  readonly actor: AuditActor;
   /** The ports of one operation on the switch. */
-  operation(tell: OperationObserver): OperationPorts;
+  operation(observer: OperationObserver): OperationPorts;
   /** Asks what runs on this data folder. */
   readonly askDaemon: AskDaemon;
 };
@@ -53,7 +53,7 @@ export type DaemonEncryption = {
   readonly keep: () => Promise<AsyncDisposable>;
   readonly checks: () => EncryptionChecks;
   /** Admin page and control socket share the requests and the operation runner. */
-  readonly control: Control;
+  readonly control: EncryptionControl;
   readonly operations: Operations;
 };
 
@@ -78,32 +78,32 @@ export function composeEncryption(parts: EncryptionParts): {
   const passphrase = async () =>
     (await readPassphraseFile(config.encryption.passphraseFile)) ?? (await parts.askPassphrase?.()) ?? null;
   const keyFile = createKeyFile({ dataDir, passphrase, nowMs: clock.nowMs });
-  const memory = createSwitchStateFile({ dataDir });
+  const stateFile = createSwitchStateFile({ dataDir });
   const proof = createProofFile({ dataDir });
-  const author = thisAuthor();
-  const vault = createVault({ keyFile, memory, store, clock, log });
-  const sealReadable = createSealing({ store, vault, log, by: { ...author, who: `ticketmaild@${author.host}` } });
-  const passwords = createPasswords({ store, vault, sealReadable });
-  const operation = (tell: OperationObserver): OperationPorts => ({
-    ...{ keyFile, stateFile: memory, store, vault, clock, workers, observer: tell },
-    actor: author,
+  const actor = currentActor();
+  const vault = createVault({ keyFile, stateFile, store, clock, log });
+  const sealPlaintext = createSealSweep({ store, vault, log, actor: { ...actor, who: `ticketmaild@${actor.host}` } });
+  const passwords = createPasswordAccess({ store, vault, sealPlaintext });
+  const operation = (observer: OperationObserver): OperationPorts => ({
+    ...{ keyFile, stateFile, store, vault, clock, workers, observer },
+    actor,
     random: (bytes) => randomFillSync(bytes),
   });
-  const askDaemon = daemonAt(dataDir, author.who);
-  const encryption = { vault, keyFile, memory, proof, passwords, author, operation, askDaemon };
-  const { host } = author;
-  const keeper = { keyFile, vault, store, sealReadable, clock, workers, log, host, pid: process.pid };
+  const askDaemon = daemonAt(dataDir, actor.who);
+  const encryption = { vault, keyFile, stateFile, proof, passwords, actor, operation, askDaemon };
+  const { host } = actor;
+  const syncPorts = { vault, store, sealPlaintext, clock, workers, log, host, pid: process.pid };
   const openDaemon = async (stop: AbortSignal): Promise<DaemonEncryption> => {
-    const [{ createControl }, { createOperations }] = await Promise.all([
+    const [{ createEncryptionControl }, { createOperations }] = await Promise.all([
       import('../encryption/control.ts'),
       import('../admin/operations/operations.ts'),
     ]);
-    const operations = createOperations({ store, vault, workers, clock, log, author, operation }, stop);
+    const operations = createOperations({ store, vault, workers, clock, log, actor, operation }, stop);
     const startDisable = (who: string) => operations.start('disable', who, true);
-    const control = createControl({ ...encryption, store, clock, log, startDisable });
+    const control = createEncryptionControl({ ...encryption, store, clock, log, startDisable });
     const keep = async () => {
       await using building = new AsyncDisposableStack();
-      building.use(await startKeeper(keeper));
+      building.use(await startSync(syncPorts));
       building.use(operations.watch());
       const { recover, disable } = control;
       const setLevel = levelSetter(log, { pid: process.pid, name: config.worker.name });
@@ -134,7 +134,7 @@ type LevelAnswer = {
 /** Asks the daemons that run on a data folder. Each throws `daemon_unreachable`, and what is answered. */
 type AskDaemon = {
   recover(): Promise<RecoverAnswer>;
-  disable(): Promise<DisableAnswer>;
+  disable(): Promise<DisableOutcome>;
   /** Told to every worker that there is. */
   logLevel(level: LogLevel): Promise<LevelAnswers>;
 };
@@ -174,7 +174,7 @@ export function levelSetter(
 export function daemonAt(dataDir: string, who: string): AskDaemon {
   return {
     recover: async () => (await askFirst(dataDir, { command: 'recover', who })) as RecoverAnswer,
-    disable: async () => (await askFirst(dataDir, { command: 'disable', who })) as DisableAnswer,
+    disable: async () => (await askFirst(dataDir, { command: 'disable', who })) as DisableOutcome,
     logLevel: (level) => tellAll(dataDir, { command: 'log_level', who, level }),
   };
 }

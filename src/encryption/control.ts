@@ -54,7 +54,7 @@ export type RecoverAnswer = {
 export type DisableOutcome =
   /** The proof file is to be made, then the request made again. `problem`: what is wrong with the one that is there. */
   | {
-      readonly state: 'asked';
+      readonly state: 'requested';
       readonly requested_at: string;
       readonly expires_at: string;
       readonly proof_path: string;
@@ -193,7 +193,7 @@ function requested(
   problem: string | null,
 ): DisableOutcome {
   return {
-    state: 'asked',
+    state: 'requested',
     requested_at: new Date(askedAtMs).toISOString(),
     expires_at: new Date(expiresAtMs).toISOString(),
     proof_path: proofPath,
@@ -295,7 +295,7 @@ function createDisableRequests({ proof, clock, record }: DisableRequestPorts): D
         checks: null,
       };
       request = made;
-      await record(who, 'switch.disable_asked');
+      await record(who, 'switch.disable_requested');
       return made;
     },
     checkProof: async (waiting) => {

@@ -3,32 +3,32 @@
  *
  * Lines of plain text. Commands in them can be copied as they are.
  */
-import { quoted } from '../text/shell.ts';
+import { shellArg } from '../text/shell.ts';
 
 /** Where the passwords are stored. */
-export type DatabasePlace = { readonly kind: 'sqlite'; readonly path: string } | { readonly kind: 'mysql' };
+export type DatabaseLocation = { readonly kind: 'sqlite'; readonly path: string } | { readonly kind: 'mysql' };
 
 /** A command never held the key itself; whether a daemon does, that daemon alone knows. */
-export const orRescue =
-  'Or, where ticketmaild status says orphaned, the running daemon writes it: ticketmaild key rescue.';
+export const orRecover =
+  'Or, where ticketmaild status says orphaned, the running daemon writes it: ticketmaild key recover.';
 
 /** A command of this program with the configuration file that was given to this one; null: none was. */
 export function commandLine(words: string, configFile: string | null): string {
-  return `ticketmaild ${words}${configFile === null ? '' : ` --config ${quoted(configFile)}`}`;
+  return `ticketmaild ${words}${configFile === null ? '' : ` --config ${shellArg(configFile)}`}`;
 }
 
-export function explanation(keyFile: string, database: Pick<DatabasePlace, 'kind'>): readonly string[] {
+export function encryptionExplanation(keyFile: string, database: Pick<DatabaseLocation, 'kind'>): readonly string[] {
   return [
     `Encryption seals the mailbox passwords in the database under a key that lies in ${keyFile}.`,
     'It protects the database, its dumps and its backups: whoever has only those has no password.',
     'It does not protect from whoever has both the key file and the database: never put both into the same backup.',
     'Workers that run take it up within a second; nothing is restarted, and no poll is cut off.',
-    ...preparation(database),
+    ...preparationAdvice(database),
   ];
 }
 
 /** What to have done on the database before encryption is switched on, the line to run set in; empty: nothing. */
-export function preparation({ kind }: Pick<DatabasePlace, 'kind'>): readonly string[] {
+export function preparationAdvice({ kind }: Pick<DatabaseLocation, 'kind'>): readonly string[] {
   return kind === 'mysql' ? scrubAdvice : [];
 }
 
@@ -54,10 +54,10 @@ export function backupAdvice(configFile: string | null): readonly string[] {
 }
 
 /** Where passwords may still be found that stood readable, with what clears it: in that order, as sealing writes logs too. */
-export function leftovers(database: DatabasePlace, configFile: string | null): readonly string[] {
+export function plaintextRemnants(database: DatabaseLocation, configFile: string | null): readonly string[] {
   return [
     'The passwords that stood readable until now may still be found in:',
-    ...(database.kind === 'sqlite' ? sqliteLeftovers(database.path) : mysqlLeftovers),
+    ...(database.kind === 'sqlite' ? sqliteRemnants(database.path) : mysqlRemnants),
     '- snapshots and freed blocks of the file systems below',
     'Surest is to change them at the provider. Which ones those are:',
     `  ${commandLine('encryption status', configFile)}`,
@@ -65,7 +65,7 @@ export function leftovers(database: DatabasePlace, configFile: string | null): r
 }
 
 /** Measured with MariaDB 10.11: a restart or a slow shutdown clears none of these. */
-const mysqlLeftovers: readonly string[] = [
+const mysqlRemnants: readonly string[] = [
   '- older dumps and backups of the database: delete them, or guard them as the passwords themselves',
   '- the files of the tables and of undo, until changed pages are written. At once, with the former values afterwards:',
   "    wait until SHOW STATUS LIKE 'Innodb_history_list_length' shows 0 (no transaction from before is open)",
@@ -78,7 +78,7 @@ const mysqlLeftovers: readonly string[] = [
   '- the general or slow query log, if one was on: delete those files',
 ];
 
-function sqliteLeftovers(path: string): readonly string[] {
+function sqliteRemnants(path: string): readonly string[] {
   return [`- older copies and backups of ${path}: delete them, or guard them as the passwords themselves`];
 }
 

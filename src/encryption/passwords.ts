@@ -3,7 +3,7 @@
  *
  * The form is what the column says, never guessed. A sealed password is opened for the very connection that will be
  * used. A readable one that turns up while the switch is on is sealed first, then used. What cannot be opened is thrown:
- * `key_file_missing`, `key_file_refused`, `key_file_locked`, `key_unknown`, `password_damaged`, `password_bound_elsewhere`.
+ * `key_file_missing`, `key_file_refused`, `key_file_locked`, `key_unknown`, `password_damaged`, `password_binding_mismatch`.
  */
 import { isDeepStrictEqual } from 'node:util';
 import { Failure, isFailure } from '../errors.ts';
@@ -12,28 +12,28 @@ import type { Passwords } from '../ingest/ports.ts';
 import type { MailboxStore } from '../ingest/stores.ts';
 import { type Key, keyById, keyIds } from '../secret/key.ts';
 import {
-  isPassword,
-  type Origin,
-  originOf,
+  isValidPassword,
+  originOfSealed,
+  type PasswordOrigin,
   passwordBytesMax,
   type SealContext,
   sealPassword,
   unsealPassword,
 } from '../secret/sealed-password.ts';
 import { SecretBytes } from '../secret/secret-bytes.ts';
-import { firstRow, sealingKey } from '../secret/switch.ts';
+import { initialSwitchRow, sealingKeyId } from '../secret/switch.ts';
 import type { Vault } from './vault.ts';
 
-export type PasswordPorts = {
+export type PasswordAccessPorts = {
   readonly store: Pick<MailboxStore, 'readPassword'>;
   readonly vault: Vault;
   /** Seals what stands readable, if the switch is on. */
-  readonly sealReadable: () => Promise<void>;
+  readonly sealPlaintext: () => Promise<void>;
 };
 
-export interface PasswordKeeper extends Passwords {
+export interface PasswordAccess extends Passwords {
   /** As of `Passwords`; also tells who gave the password, for certain. */
-  lend<T>(mailbox: Mailbox, use: (password: SecretBytes, origin: Origin) => Promise<T>): Promise<T>;
+  withPassword<T>(mailbox: Mailbox, use: (password: SecretBytes, origin: PasswordOrigin) => Promise<T>): Promise<T>;
   /**
    * Hands `password` to `write` in the form that the switch asks for now; anew when the switch was turned before it was
    * written (`switch_changed`), 5 times at most. Fails closed: throws when it is on and its key is not open here.
@@ -41,16 +41,16 @@ export interface PasswordKeeper extends Passwords {
   store<T>(
     mailbox: Mailbox,
     password: SecretBytes,
-    origin: Origin,
+    origin: PasswordOrigin,
     write: (prepared: NewPassword) => Promise<T>,
   ): Promise<T>;
 }
 
-const triesMax = 5;
+const attemptsMax = 5;
 
-export function createPasswords(ports: PasswordPorts): PasswordKeeper {
+export function createPasswordAccess(ports: PasswordAccessPorts): PasswordAccess {
   return {
-    lend: async (mailbox, use) => {
+    withPassword: async (mailbox, use) => {
       const opened = await openPassword(mailbox, ports);
       using password = opened.password;
       return await use(password, opened.origin);
@@ -59,28 +59,28 @@ export function createPasswords(ports: PasswordPorts): PasswordKeeper {
     store: async (mailbox, password, origin, write) => {
       for (let tries = 1; ; tries += 1) {
         try {
-          return await write(await prepare(mailbox, password, origin, ports.vault));
+          return await write(await preparePassword(mailbox, password, origin, ports.vault));
         } catch (error) {
-          if (!isFailure(error, 'switch_changed') || tries === triesMax) throw error;
+          if (!isFailure(error, 'switch_changed') || tries === attemptsMax) throw error;
         }
       }
     },
   };
 }
 
-type Opened = { readonly password: SecretBytes; readonly origin: Origin };
+type OpenedPassword = { readonly password: SecretBytes; readonly origin: PasswordOrigin };
 
 /** Key file and password may change between two reads: one that no open key fits is looked at once more. */
-async function openPassword(mailbox: Mailbox, ports: PasswordPorts): Promise<Opened> {
-  const stored = await readSealed(mailbox, ports);
+async function openPassword(mailbox: Mailbox, ports: PasswordAccessPorts): Promise<OpenedPassword> {
+  const stored = await readStored(mailbox, ports);
   try {
-    return opened(stored, mailbox, ports.vault);
+    return openStored(stored, mailbox, ports.vault);
   } catch (error) {
     if (!isFailure(error, 'key_unknown')) throw error;
   }
   await ports.vault.refresh();
   try {
-    return opened(await read(mailbox, ports), mailbox, ports.vault);
+    return openStored(await readRow(mailbox, ports), mailbox, ports.vault);
   } catch (error) {
     if (!isFailure(error, 'key_unknown')) throw error;
     const { state } = ports.vault.view;
@@ -88,16 +88,16 @@ async function openPassword(mailbox: Mailbox, ports: PasswordPorts): Promise<Ope
   }
 }
 
-async function readSealed(mailbox: Mailbox, ports: PasswordPorts): Promise<StoredPassword> {
-  const stored = await read(mailbox, ports);
+async function readStored(mailbox: Mailbox, ports: PasswordAccessPorts): Promise<StoredPassword> {
+  const stored = await readRow(mailbox, ports);
   if (stored.switchRevision !== (ports.vault.view.stored?.revision ?? null)) await ports.vault.refresh();
   if (stored.form === 'sealed' || !isOn(ports.vault)) return stored;
   stored.bytes.fill(0);
-  await ports.sealReadable();
-  return await read(mailbox, ports);
+  await ports.sealPlaintext();
+  return await readRow(mailbox, ports);
 }
 
-async function read({ id, name }: Mailbox, { store }: PasswordPorts): Promise<StoredPassword> {
+async function readRow({ id, name }: Mailbox, { store }: PasswordAccessPorts): Promise<StoredPassword> {
   const stored = await store.readPassword(id);
   if (stored === null) throw new Failure('not_found', `mailbox ${name} is gone`);
   return stored;
@@ -107,33 +107,38 @@ function isOn({ view }: Vault): boolean {
   return view.switch.state === 'on' || view.switch.state === 'rotating';
 }
 
-function opened({ form, bytes, connection }: StoredPassword, mailbox: Mailbox, vault: Vault): Opened {
+function openStored({ form, bytes, connection }: StoredPassword, mailbox: Mailbox, vault: Vault): OpenedPassword {
   if (form === 'sealed')
-    return { password: unsealPassword(bytes, vault.keys(), contextOf(mailbox)), origin: originOf(bytes) };
+    return { password: unsealPassword(bytes, vault.keys(), sealContextOf(mailbox)), origin: originOfSealed(bytes) };
   // Nothing binds a readable one: it may have been written with another server, after `mailbox` was read.
-  if (!isSameServer(connection, mailbox.connection)) {
+  if (!isSameConnection(connection, mailbox.connection)) {
     bytes.fill(0);
     throw new Failure('database_conflict', `mailbox ${mailbox.name} was changed while a visit began`);
   }
-  if (isPassword(bytes)) return { password: SecretBytes.take(bytes), origin: isOn(vault) ? 'table' : 'command' };
+  if (isValidPassword(bytes)) return { password: SecretBytes.take(bytes), origin: isOn(vault) ? 'table' : 'command' };
   bytes.fill(0);
   const message = `the readable password of mailbox ${mailbox.name} is not 1 to ${passwordBytesMax} bytes without NUL`;
   throw new Failure('password_damaged', message, { hint: 'Set it anew with mailbox set-password.' });
 }
 
-function isSameServer(stored: StoredPassword['connection'], { folder: _, ...used }: Connection): boolean {
+function isSameConnection(stored: StoredPassword['connection'], { folder: _, ...used }: Connection): boolean {
   return isDeepStrictEqual(stored, used);
 }
 
-function contextOf({ id, connection }: Mailbox): SealContext {
+function sealContextOf({ id, connection }: Mailbox): SealContext {
   return { mailboxId: id, connection };
 }
 
-async function prepare(mailbox: Mailbox, password: SecretBytes, origin: Origin, vault: Vault): Promise<NewPassword> {
+async function preparePassword(
+  mailbox: Mailbox,
+  password: SecretBytes,
+  origin: PasswordOrigin,
+  vault: Vault,
+): Promise<NewPassword> {
   const { problem, switch: inForce, stored, state } = await vault.refresh();
   if (problem !== null) throw problem;
-  const switchRevision = stored?.revision ?? firstRow.revision;
-  const keyId = sealingKey(inForce);
+  const switchRevision = stored?.revision ?? initialSwitchRow.revision;
+  const keyId = sealingKeyId(inForce);
   if (keyId === null) {
     // Without any memory here, a switch whose key is not open looks like off.
     if (state.kind === 'missing' || (state.kind === 'refused' && inForce.revision > 0)) throw state.failure;
@@ -142,6 +147,6 @@ async function prepare(mailbox: Mailbox, password: SecretBytes, origin: Origin, 
   const key: Key | null = keyById(vault.keys(), keyId);
   if (key === null)
     throw 'failure' in state ? state.failure : new Failure('key_unknown', `key ${keyId} is not open here`);
-  const sealed = sealPassword(password, key, contextOf(mailbox), origin);
+  const sealed = sealPassword(password, key, sealContextOf(mailbox), origin);
   return { form: 'sealed', sealed, keyId, switchRevision };
 }

@@ -22,7 +22,7 @@ export interface KeyFile {
   readonly path: string;
   /** Never rejects because of what is there; a file that did not change is not read (nor unwrapped) again. */
   read(): Promise<KeyFileReading>;
-  /** Throws `exists_already` when there is anything at its place. `wrapped` is written as it is, instead of the keys. */
+  /** Throws `already_exists` when there is anything at its place. `wrapped` is written as it is, instead of the keys. */
   create(keys: KeySet, wrapped?: Uint8Array | null): Promise<void>;
   /** Takes the place of what is there. Protected by the same passphrase when what is there is. */
   replace(keys: KeySet): Promise<void>;
@@ -31,12 +31,12 @@ export interface KeyFile {
 }
 
 /** The switch row that was accepted last, beside the key file (`data/switch-state`). */
-export interface SwitchMemory {
+export interface SwitchStateFile {
   /** null: none was ever accepted here. Throws `disk_failed` when the file is there and cannot be understood. */
   read(): Promise<SwitchRow | null>;
   /** Does nothing when a later revision is remembered. */
   remember(row: SwitchRow): Promise<void>;
-  /** `accept-restored` alone: whatever was remembered. */
+  /** `trust-restored` alone: whatever was remembered. */
   overwrite(row: SwitchRow): Promise<void>;
 }
 
@@ -44,7 +44,7 @@ export type SwitchReading = {
   /** null: the table is empty. */
   readonly row: SwitchRow | null;
   /** True when a password that can be sealed stands readable in the table. */
-  readonly hasPlain: boolean;
+  readonly hasPlaintext: boolean;
   /** A password in the table is sealed. */
   readonly hasSealed: boolean;
 };
@@ -63,10 +63,10 @@ export type AuditEntry = {
   readonly detail: string | null;
 };
 
-export type StoredAudit = AuditEntry & { readonly atMs: number };
+export type StoredAuditEntry = AuditEntry & { readonly atMs: number };
 
 /** `admin`: accounts, and what was done or refused on the admin page beside keys and the switch. */
-export type AuditAbout = 'quarantine' | 'admin';
+export type AuditTopic = 'quarantine' | 'admin';
 
 /** A password in the middle of a change. `bytes` are wiped by the store when `change` is done. */
 export type PasswordRow = SealContext & {
@@ -76,7 +76,7 @@ export type PasswordRow = SealContext & {
 };
 
 /** null: leave it as it is. */
-export type PasswordChange =
+export type PasswordRewrite =
   | { readonly form: 'sealed'; readonly sealed: Uint8Array; readonly keyId: KeyId }
   | { readonly form: 'plain'; readonly password: SecretBytes }
   | null;
@@ -85,10 +85,10 @@ export type PasswordChange =
  * Which passwords a stretch takes: `plain`; `sealable`: plain, and neither empty nor too long nor with a NUL byte;
  * `sealed`; sealed, but by its column not under this key.
  */
-export type PasswordChoice = 'plain' | 'sealable' | 'sealed' | { readonly notUnder: KeyId };
+export type PasswordSelection = 'plain' | 'sealable' | 'sealed' | { readonly notUnder: KeyId };
 
-export type PasswordStretch = {
-  readonly choice: PasswordChoice;
+export type PasswordBatch = {
+  readonly selection: PasswordSelection;
   /** Mailbox ids above this one, ascending; null: from the first. */
   readonly after: string | null;
   readonly limit: number;
@@ -99,16 +99,16 @@ export type PasswordStretch = {
 };
 
 /** `lastId` null: nothing was left. */
-export type StretchResult = { readonly lastId: string | null; readonly seen: number; readonly changed: number };
+export type PasswordBatchResult = { readonly lastId: string | null; readonly seen: number; readonly changed: number };
 
 export type PasswordCounts = {
   readonly sealed: number;
-  readonly plain: number;
+  readonly plaintext: number;
   readonly byKey: readonly { readonly keyId: KeyId | null; readonly count: number }[];
 };
 
 /** A password that is or once was readable in the database. */
-export type ReadablePassword = {
+export type PlaintextPeriod = {
   readonly mailbox: string;
   /** At the latest since then. */
   readonly sinceMs: number;
@@ -147,19 +147,19 @@ export interface EncryptionStore {
    * One transaction: checks the revision, locks the next passwords of the choice, hands each to `change`, writes what
    * it gives back with an audit row for each. Throws `switch_changed`. A deadlock is tried again.
    */
-  changePasswords(
-    stretch: PasswordStretch,
-    change: (row: PasswordRow) => Promise<PasswordChange>,
-  ): Promise<StretchResult>;
+  rewritePasswords(
+    stretch: PasswordBatch,
+    change: (row: PasswordRow) => Promise<PasswordRewrite>,
+  ): Promise<PasswordBatchResult>;
   passwordCounts(): Promise<PasswordCounts>;
-  readablePasswords(): Promise<readonly ReadablePassword[]>;
+  plaintextPeriods(): Promise<readonly PlaintextPeriod[]>;
   /** Active mailboxes whose password is sealed under none of `keyIds`. */
-  countWaiting(keyIds: readonly KeyId[]): Promise<number>;
+  countMailboxesWithoutKey(keyIds: readonly KeyId[]): Promise<number>;
   /** Writes the table of mailboxes anew, so that its file holds nothing of what was there before. */
-  rebuildMailboxes(): Promise<void>;
+  rebuildMailboxTable(): Promise<void>;
   audit(entries: readonly AuditEntry[]): Promise<void>;
   /** Newest first: those about quarantine, or about the admin page, or all the others. */
-  readAudit(limit: number, about?: AuditAbout): Promise<readonly StoredAudit[]>;
+  readAudit(limit: number, about?: AuditTopic): Promise<readonly StoredAuditEntry[]>;
   reportWorker(report: WorkerReport): Promise<void>;
   removeWorker(worker: string): Promise<void>;
   /** Also forgets those that have been silent for a day. */

@@ -8,10 +8,10 @@
 import type { Failure } from '../errors.ts';
 import type { EncryptionChecks } from '../ingest/readiness.ts';
 import { type KeyId, keyIds } from '../secret/key.ts';
-import { isSameRow, neededKeys, type SwitchRow, type SwitchState } from '../secret/switch.ts';
-import { counted, orRescue } from './help.ts';
+import { isSameSwitchRow, requiredKeyIds, type SwitchRow, type SwitchState } from '../secret/switch.ts';
+import { counted, orRecover } from './help.ts';
 import type { OperationPorts } from './operations/operation.ts';
-import type { PasswordCounts, ReadablePassword, StoredWorker } from './ports.ts';
+import type { PasswordCounts, PlaintextPeriod, StoredWorker } from './ports.ts';
 import type { Vault, VaultState, VaultView } from './vault.ts';
 
 export type EncryptionStatus = {
@@ -53,7 +53,7 @@ export type EncryptionStatus = {
 
 /** A worker that reported within `liveMs` is live. Looks, and changes nothing. */
 export async function encryptionStatus(
-  { store, vault }: Pick<OperationPorts, 'store' | 'vault' | 'memory'>,
+  { store, vault }: Pick<OperationPorts, 'store' | 'vault'>,
   liveMs: number,
 ): Promise<EncryptionStatus> {
   const view = await vault.refresh();
@@ -61,10 +61,10 @@ export async function encryptionStatus(
   const [counts, workers, readable] = await Promise.all([
     store.passwordCounts(),
     store.listWorkers(liveMs),
-    store.readablePasswords(),
+    store.plaintextPeriods(),
   ]);
-  const heldSomewhere = workers.filter(({ live }) => live).flatMap((worker) => worker.keyIds);
-  const waiting = await store.countWaiting([...new Set([...ids, ...heldSomewhere])]);
+  const keyIdsOfLiveWorkers = workers.filter(({ live }) => live).flatMap((worker) => worker.keyIds);
+  const waiting = await store.countMailboxesWithoutKey([...new Set([...ids, ...keyIdsOfLiveWorkers])]);
   return {
     ...switchStatus(view),
     ...passwordStatus(counts),
@@ -76,7 +76,7 @@ export async function encryptionStatus(
 }
 
 function switchStatus({ switch: row, stored, problem }: VaultView) {
-  const isInForce = problem === null || (stored !== null && isSameRow(stored, row));
+  const isInForce = problem === null || (stored !== null && isSameSwitchRow(stored, row));
   return {
     state: row.state,
     key_id: row.keyId,
@@ -89,7 +89,7 @@ function switchStatus({ switch: row, stored, problem }: VaultView) {
   } as const;
 }
 
-function passwordStatus({ sealed, plain, byKey }: PasswordCounts) {
+function passwordStatus({ sealed, plaintext: plain, byKey }: PasswordCounts) {
   return { sealed, plain, by_key: byKey.map(({ keyId, count }) => ({ key_id: keyId, count })) };
 }
 
@@ -104,7 +104,7 @@ function workerStatus(stored: StoredWorker, { keyId, nextKeyId }: SwitchRow): En
   return { worker, host, pid, live, key_ids: ids, has_key: has, vault, revision, seen_at: isoTime(seenAtMs) };
 }
 
-function readableStatus({ mailbox, sinceMs, untilMs }: ReadablePassword): EncryptionStatus['readable'][number] {
+function readableStatus({ mailbox, sinceMs, untilMs }: PlaintextPeriod): EncryptionStatus['readable'][number] {
   return { mailbox, since: isoTime(sinceMs), until: untilMs === null ? null : isoTime(untilMs) };
 }
 
@@ -121,15 +121,15 @@ export function encryptionChecks({ view, keys }: Pick<Vault, 'view' | 'keys'>): 
   const { state, problem, switch: inForce } = view;
   const stateFailure = 'failure' in state ? state.failure : null;
   const isShut = state.kind === 'missing' || state.kind === 'refused';
-  const isNeeded = state.kind === 'missing' || neededKeys(inForce).length > 0 || problem?.code === 'key_unknown';
+  const isNeeded = state.kind === 'missing' || requiredKeyIds(inForce).length > 0 || problem?.code === 'key_unknown';
   return {
-    wants: isShut && isNeeded,
-    vault: { ...check(stateFailure, view.stateSinceMs), state: state.kind, key_ids: keyIds(keys()) },
-    switch: { ...check(problem, view.problemSinceMs), state: inForce.state, revision: inForce.revision },
+    needsKey: isShut && isNeeded,
+    vault: { ...checkResult(stateFailure, view.stateSinceMs), state: state.kind, key_ids: keyIds(keys()) },
+    switch: { ...checkResult(problem, view.problemSinceMs), state: inForce.state, revision: inForce.revision },
   };
 }
 
-function check(failure: Failure | null, sinceMs: number) {
+function checkResult(failure: Failure | null, sinceMs: number) {
   const since = new Date(sinceMs).toISOString();
   if (failure === null) return { status: 'ok', since, reason: null, hint: null } as const;
   return { status: 'failing', since, reason: `${failure.code}: ${failure.message}`, hint: failure.hint } as const;
@@ -140,38 +140,38 @@ function check(failure: Failure | null, sinceMs: number) {
  * status alone, the worst first.
  */
 
-export type Wrong = {
+export type EncryptionDiagnostic = {
   /** `switch`: the row in the table is not in force. `vault`: the key file here. `workers`: others lack the key. */
-  readonly about: 'switch' | 'vault' | 'waiting' | 'plain' | 'workers';
+  readonly subject: 'switch' | 'vault' | 'waiting' | 'plain' | 'workers';
   /** One sentence without its full stop. */
-  readonly what: string;
+  readonly message: string;
   readonly hint: string;
 };
 
-export function wrongsOf(status: EncryptionStatus): readonly Wrong[] {
+export function encryptionDiagnostics(status: EncryptionStatus): readonly EncryptionDiagnostic[] {
   const { problem, vault, plain, waiting, workers, state } = status;
   const lacking = workers.filter(({ live, has_key: hasKey }) => live && !hasKey);
-  const found: (Wrong | false)[] = [
-    problem !== null && { about: 'switch', what: problem.message, hint: problem.hint },
+  const found: (EncryptionDiagnostic | false)[] = [
+    problem !== null && { subject: 'switch', message: problem.message, hint: problem.hint },
     vault.reason !== null && {
-      about: 'vault',
-      what: vault.reason,
-      hint: vault.state === 'missing' ? `${vault.hint} ${orRescue}` : (vault.hint ?? ''),
+      subject: 'vault',
+      message: vault.reason,
+      hint: vault.state === 'missing' ? `${vault.hint} ${orRecover}` : (vault.hint ?? ''),
     },
     waiting > 0 && {
-      about: 'waiting',
-      what: `${waiting === 1 ? '1 mailbox waits' : `${waiting} mailboxes wait`}: nobody holds the key of the password`,
+      subject: 'waiting',
+      message: `${waiting === 1 ? '1 mailbox waits' : `${waiting} mailboxes wait`}: nobody holds the key of the password`,
       hint: 'Put the key file with that key back; where it is lost, see encryption replace-lost-key. Which: ticketmaild mailbox list.',
     },
     plain > 0 &&
       state === 'on' && {
-        about: 'plain',
-        what: `${counted(plain, 'password')} readable although encryption is on`,
+        subject: 'plain',
+        message: `${counted(plain, 'password')} readable although encryption is on`,
         hint: 'A worker that runs seals within a second; else: ticketmaild encryption reseal.',
       },
     lacking.length > 0 && {
-      about: 'workers',
-      what: `without the key: ${lacking.map(({ host, pid }) => `${host} (pid ${pid})`).join(', ')}`,
+      subject: 'workers',
+      message: `without the key: ${lacking.map(({ host, pid }) => `${host} (pid ${pid})`).join(', ')}`,
       hint: 'Copy the key file to those hosts (owner, mode 0600): they take it up within a second.',
     },
   ];

@@ -9,50 +9,50 @@
 import type { Clock } from '../async/clock.ts';
 import { asFailure, type Failure, isFailure } from '../errors.ts';
 import { events, type Log } from '../events.ts';
-import { createRepetition } from '../ingest/health/log-throttle.ts';
-import type { Author } from '../ingest/model.ts';
-import type { Workers } from '../ingest/ports.ts';
+import { createLogThrottle } from '../ingest/health/log-throttle.ts';
+import type { AuditActor } from '../ingest/model.ts';
+import type { WorkerIdentity } from '../ingest/ports.ts';
 import { type Key, keyById, keyIds } from '../secret/key.ts';
 import { sealPassword } from '../secret/sealed-password.ts';
 import { SecretBytes } from '../secret/secret-bytes.ts';
-import { firstRow, sealingKey } from '../secret/switch.ts';
-import type { EncryptionStore, PasswordChange, PasswordRow, WorkerReport } from './ports.ts';
+import { initialSwitchRow, sealingKeyId } from '../secret/switch.ts';
+import type { EncryptionStore, PasswordRewrite, PasswordRow, WorkerReport } from './ports.ts';
 import type { Vault } from './vault.ts';
 
-export type KeeperPorts = {
+export type SyncPorts = {
   readonly vault: Vault;
   readonly store: Pick<EncryptionStore, 'reportWorker' | 'removeWorker'>;
-  readonly sealReadable: () => Promise<void>;
+  readonly sealPlaintext: () => Promise<void>;
   readonly clock: Clock;
-  readonly workers: Workers;
+  readonly workers: WorkerIdentity;
   readonly log: Log;
   readonly host: string;
   readonly pid: number;
 };
 
 /** How long after the last look at the row the next one comes. */
-const turnMs = 300;
-const firstTurnMs = 1500;
-const goodbyeMsMax = 2000;
+const syncIntervalMs = 300;
+const firstSyncWaitMs = 1500;
+const deregisterWaitMs = 2000;
 /** A worker that tells nothing for `liveMs` (operation.ts) counts as gone. */
-const reportMs = 2000;
+const heartbeatMs = 2000;
 
 /**
  * Takes turns until it is disposed; that also takes this worker off the list. Resolves after the first turn, or after a
  * moment when the database keeps it waiting.
  */
-export async function startKeeper(ports: KeeperPorts): Promise<AsyncDisposable> {
+export async function startSync(ports: SyncPorts): Promise<AsyncDisposable> {
   const ended = new AbortController();
-  const takeTurn = createTurn(ports);
-  const troubles = createRepetition();
+  const takeTurn = createSyncStep(ports);
+  const troubles = createLogThrottle();
   const turn = async (): Promise<void> => {
     try {
       await takeTurn();
-      troubles.tell('turn', null);
+      troubles.record('turn', null);
     } catch (error) {
       const failure = asFailure(error);
       // A turn comes three times a second.
-      const { isNews, count } = troubles.tell('turn', `${failure.code} ${failure.message}`);
+      const { shouldLog: isNews, count } = troubles.record('turn', `${failure.code} ${failure.message}`);
       if (isNews) ports.log.error({ failures: count, error: failure }, events.schedulerFailed);
     }
   };
@@ -60,32 +60,32 @@ export async function startKeeper(ports: KeeperPorts): Promise<AsyncDisposable> 
   const turning = (async () => {
     await first;
     while (!ended.signal.aborted) {
-      await ports.clock.sleep(turnMs, ended.signal);
+      await ports.clock.sleep(syncIntervalMs, ended.signal);
       if (!ended.signal.aborted) await turn();
     }
   })();
-  await Promise.race([first, ports.clock.sleep(firstTurnMs, ended.signal)]);
+  await Promise.race([first, ports.clock.sleep(firstSyncWaitMs, ended.signal)]);
   return {
     [Symbol.asyncDispose]: async () => {
       ended.abort();
-      const gone = turning.then(() => tolerant(() => ports.store.removeWorker(ports.workers.me)));
+      const gone = turning.then(() => databaseFailureOf(() => ports.store.removeWorker(ports.workers.name)));
       // A database that is away keeps nobody from stopping: this worker is soon known to be gone anyway.
-      await Promise.race([gone, ports.clock.sleep(goodbyeMsMax, new AbortController().signal)]);
+      await Promise.race([gone, ports.clock.sleep(deregisterWaitMs, new AbortController().signal)]);
     },
   };
 }
 
-function createTurn(ports: KeeperPorts): () => Promise<void> {
+function createSyncStep(ports: SyncPorts): () => Promise<void> {
   let told = '';
   let toldAtMs = Number.NEGATIVE_INFINITY;
-  const tellReport = createReportTeller(ports.log);
+  const tellReport = createHeartbeatLogger(ports.log);
   return async () => {
     const view = await ports.vault.refresh();
-    if (view.hasPlain) await ports.sealReadable();
-    const report = reportOf(ports);
+    if (view.hasPlaintext) await ports.sealPlaintext();
+    const report = heartbeatOf(ports);
     const text = JSON.stringify(report);
-    if (text === told && ports.clock.monotonicMs() - toldAtMs < reportMs) return;
-    const failure = await tolerant(() => ports.store.reportWorker(report));
+    if (text === told && ports.clock.monotonicMs() - toldAtMs < heartbeatMs) return;
+    const failure = await databaseFailureOf(() => ports.store.reportWorker(report));
     tellReport(failure);
     if (failure !== null) return;
     told = text;
@@ -93,10 +93,10 @@ function createTurn(ports: KeeperPorts): () => Promise<void> {
   };
 }
 
-function reportOf({ vault, workers, host, pid }: KeeperPorts): WorkerReport {
+function heartbeatOf({ vault, workers, host, pid }: SyncPorts): WorkerReport {
   const { state, switch: inForce } = vault.view;
   return {
-    worker: workers.me,
+    worker: workers.name,
     host,
     pid,
     keyIds: keyIds(vault.keys()),
@@ -105,23 +105,23 @@ function reportOf({ vault, workers, host, pid }: KeeperPorts): WorkerReport {
   };
 }
 
-function createReportTeller(log: Log): (failure: Failure | null) => void {
-  const troubles = createRepetition();
+function createHeartbeatLogger(log: Log): (failure: Failure | null) => void {
+  const troubles = createLogThrottle();
   return (failure) => {
     // The scheduler tells that the database is away.
     if (failure?.code === 'database_unavailable') return;
-    const { isNews, count } = troubles.tell('report', failure && `${failure.code} ${failure.message}`);
+    const { shouldLog: isNews, count } = troubles.record('report', failure && `${failure.code} ${failure.message}`);
     if (failure !== null && isNews) log.warn({ failures: count, error: failure }, events.workerHeartbeatFailed);
   };
 }
 
 /** Why the database did not do it; null when it did. */
-async function tolerant(task: () => Promise<void>): Promise<Failure | null> {
+async function databaseFailureOf(task: () => Promise<void>): Promise<Failure | null> {
   try {
     await task();
     return null;
   } catch (error) {
-    if (isFailure(error) && error.code.startsWith('database_')) return error;
+    if (isFailure(error) && error.domain === 'database') return error;
     throw error;
   }
 }
@@ -135,26 +135,26 @@ async function tolerant(task: () => Promise<void>): Promise<Failure | null> {
  * too. What can never be sealed (empty, too long) is not met; one that fails otherwise is left, told, and stops no other.
  */
 
-type SealingPorts = {
-  readonly store: Pick<EncryptionStore, 'changePasswords'>;
+type SealSweepPorts = {
+  readonly store: Pick<EncryptionStore, 'rewritePasswords'>;
   readonly vault: Vault;
   readonly log: Log;
-  readonly by: Author;
+  readonly actor: AuditActor;
 };
 
-const stretchRows = 200;
+const batchRows = 200;
 
 /** One sweep over the table; does nothing while the switch is not on. Never throws: what fails is told and tried again. */
-export function createSealing(ports: SealingPorts): () => Promise<void> {
+export function createSealSweep(ports: SealSweepPorts): () => Promise<void> {
   let told: string | null = null;
   return async () => {
     const { switch: inForce, stored, problem } = ports.vault.view;
-    const key = keyById(ports.vault.keys(), sealingKey(inForce));
+    const key = keyById(ports.vault.keys(), sealingKeyId(inForce));
     // An operation that is switching on or off does this itself.
     if (key === null || problem?.code === 'key_unknown' || (inForce.state !== 'on' && inForce.state !== 'rotating'))
       return;
     try {
-      const sealed = await sweep(ports, key, stored?.revision ?? firstRow.revision);
+      const sealed = await sweep(ports, key, stored?.revision ?? initialSwitchRow.revision);
       if (sealed > 0) ports.log.info({ count: sealed, key_id: key.id }, events.passwordsSealed);
       told = null;
     } catch (error) {
@@ -165,11 +165,11 @@ export function createSealing(ports: SealingPorts): () => Promise<void> {
   };
 }
 
-async function sweep(ports: SealingPorts, key: Key, revision: number): Promise<number> {
-  const audit = { ...ports.by, action: 'password.sealed' };
+async function sweep(ports: SealSweepPorts, key: Key, revision: number): Promise<number> {
+  const audit = { ...ports.actor, action: 'password.sealed' };
   let sealed = 0;
   let refusal: Failure | null = null;
-  const change = async (row: PasswordRow): Promise<PasswordChange> => {
+  const change = async (row: PasswordRow): Promise<PasswordRewrite> => {
     try {
       using password = SecretBytes.take(row.bytes);
       return { form: 'sealed', sealed: sealPassword(password, key, row, 'table'), keyId: key.id };
@@ -180,8 +180,8 @@ async function sweep(ports: SealingPorts, key: Key, revision: number): Promise<n
     }
   };
   for (let after: string | null = null; ; ) {
-    const stretch = { choice: 'sealable', after, limit: stretchRows, revision, audit } as const;
-    const { lastId, changed } = await ports.store.changePasswords(stretch, change);
+    const stretch = { selection: 'sealable', after, limit: batchRows, revision, audit } as const;
+    const { lastId, changed } = await ports.store.rewritePasswords(stretch, change);
     sealed += changed;
     if (lastId === null) break;
     after = lastId;

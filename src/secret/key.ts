@@ -24,7 +24,7 @@ const idPrefix = 'ticketmaild key id\0';
 const idHexDigits = 16;
 
 /** The key of `bytes` (32); wipes them, whatever they are. */
-export function takeKey(bytes: Uint8Array): Key {
+export function importKey(bytes: Uint8Array): Key {
   try {
     if (bytes.length !== keyBytes) throw new Error(`a key has ${keyBytes} bytes`);
     const id = createHash('sha256').update(idPrefix).update(bytes).digest('hex').slice(0, idHexDigits);
@@ -35,20 +35,20 @@ export function takeKey(bytes: Uint8Array): Key {
 }
 
 /** `random` fills bytes, as randomFillSync of node:crypto does. */
-export function newKey(random: (bytes: Uint8Array) => Uint8Array): Key {
-  return takeKey(random(new Uint8Array(new ArrayBuffer(4096), 0, keyBytes)));
+export function generateKey(random: (bytes: Uint8Array) => Uint8Array): Key {
+  return importKey(random(new Uint8Array(new ArrayBuffer(4096), 0, keyBytes)));
 }
 
 /** The keys in the content of a key file; wipes it. Throws `key_file_refused`. */
 export function parseKeySet(content: Uint8Array): KeySet {
   try {
-    checkSize(content.length);
+    checkKeyFileSize(content.length);
     const keys: Key[] = [];
     for (let at = 0; at < content.length; at += keyBytes) {
       const bytes = content.subarray(at, at + keyBytes);
       if (bytes.every((byte) => byte === bytes[0]))
         throw refused('one of its keys is not random: all bytes are the same');
-      const key = takeKey(bytes);
+      const key = importKey(bytes);
       if (!keys.some(({ id }) => id === key.id)) keys.push(key);
     }
     return Object.freeze(keys);
@@ -58,7 +58,7 @@ export function parseKeySet(content: Uint8Array): KeySet {
 }
 
 /** Checked before anything is read. Throws `key_file_refused`. */
-export function checkSize(sizeBytes: number): void {
+export function checkKeyFileSize(sizeBytes: number): void {
   const isWhole = sizeBytes > 0 && sizeBytes % keyBytes === 0 && sizeBytes <= keyBytes * keysMax;
   if (!isWhole) {
     throw refused(`its size is ${sizeBytes} bytes, and a key file has ${keyBytes} for each of 1 to ${keysMax} keys`);
@@ -70,8 +70,8 @@ function refused(why: string): Failure {
 }
 
 /** The content of a key file with these keys. Throws `key_file_refused` when there are none, or more than 8. */
-export function keySetContent(keys: KeySet): SecretBytes {
-  checkSize(keys.length * keyBytes);
+export function serializeKeySet(keys: KeySet): SecretBytes {
+  checkKeyFileSize(keys.length * keyBytes);
   const content = new Uint8Array(new ArrayBuffer(4096), 0, keys.length * keyBytes);
   for (const [index, key] of keys.entries()) {
     const bytes = key.object.export();
@@ -79,6 +79,10 @@ export function keySetContent(keys: KeySet): SecretBytes {
     bytes.fill(0);
   }
   return SecretBytes.take(content);
+}
+
+export function isKeyId(value: unknown): value is KeyId {
+  return typeof value === 'string' && /^[0-9a-f]{16}$/.test(value);
 }
 
 export function keyById(keys: KeySet, id: KeyId | null): Key | null {

@@ -35,17 +35,17 @@ export type SealContext = {
  * Who gave the password: a command, or what stood in the table before encryption was on (`command`); or somebody who wrote
  * it into the table while encryption was on (`table`). It stays so under every other key.
  */
-export type Origin = 'command' | 'table';
+export type PasswordOrigin = 'command' | 'table';
 
 /** A sealed password, taken apart; nothing of it is believed yet. */
-type Sealed = {
+type ParsedJwe = {
   readonly header: string;
   readonly iv: Buffer;
   readonly ciphertext: Buffer;
   readonly tag: Buffer;
   readonly keyId: KeyId;
-  readonly boundTo: string;
-  readonly origin: Origin;
+  readonly contextHash: string;
+  readonly origin: PasswordOrigin;
 };
 
 const alg = 'dir';
@@ -61,67 +61,74 @@ const scratchBytes = 4096;
 const contextTag = 'ticketmaild password context 1';
 
 /** Five parts: header, no encrypted key, IV of 12 bytes, ciphertext, tag of 16 bytes. */
-const compactForm = /^([A-Za-z0-9_-]+)\.\.([A-Za-z0-9_-]{16})\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{22})$/;
+const compactPattern = /^([A-Za-z0-9_-]+)\.\.([A-Za-z0-9_-]{16})\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{22})$/;
 /** The header in the form in which it is written; so nothing hostile is ever parsed, and no member can be there twice. */
-const headerForm =
+const headerPattern =
   /^\{"alg":"dir","enc":"A256GCM","kid":"([0-9a-f]{16})","ctx":"([A-Za-z0-9_-]{43})"(,"from":"table")?\}$/;
 /** What every sealed password begins with: base64url of the header up to the key id, a multiple of 3 bytes. */
-const opening = Buffer.from(Buffer.from(`{"alg":"${alg}","enc":"${enc}","kid":"`).toString('base64url'));
+const jwePrefix = Buffer.from(Buffer.from(`{"alg":"${alg}","enc":"${enc}","kid":"`).toString('base64url'));
 
 /**
  * ASCII bytes of a JWE in compact form (RFC 7516 section 7.1); the password is only lent. Throws `password_damaged` when it
  * is not 1 to 1024 bytes without NUL.
  */
-export function sealPassword(password: SecretBytes, key: Key, context: SealContext, origin: Origin): Uint8Array {
+export function sealPassword(
+  password: SecretBytes,
+  key: Key,
+  context: SealContext,
+  origin: PasswordOrigin,
+): Uint8Array {
   return password.use((plaintext) => {
-    if (!isPassword(plaintext)) throw notSealable();
+    if (!isValidPassword(plaintext)) throw notSealable();
     const mark = origin === 'table' ? { from: origin } : {};
-    const members = { alg, enc, kid: key.id, ctx: contextHash(context), ...mark };
+    const members = { alg, enc, kid: key.id, ctx: hashContext(context), ...mark };
     const header = base64url(Buffer.from(JSON.stringify(members)));
     const iv = randomFillSync(Buffer.alloc(ivBytes));
     const sealing = createCipheriv(cipher, key.object, iv, { authTagLength: tagBytes }).setAAD(Buffer.from(header));
     const ciphertext = Buffer.concat([sealing.update(plaintext), sealing.final()]);
-    writeRegistersOver(plaintext.length);
+    overwriteRegisters(plaintext.length);
     return Buffer.from([header, '', base64url(iv), base64url(ciphertext), base64url(sealing.getAuthTag())].join('.'));
   });
 }
 
-/** Throws `password_damaged`, `password_bound_elsewhere`, `key_unknown` (field `key_id`). */
+/** Throws `password_damaged`, `password_binding_mismatch`, `key_unknown` (field `key_id`). */
 export function unsealPassword(sealed: Uint8Array, keys: KeySet, context: SealContext): SecretBytes {
-  const parts = readSealed(sealed);
-  const { keyId, boundTo } = parts;
+  const parts = parseJwe(sealed);
+  const { keyId, contextHash: boundTo } = parts;
   const key = keyById(keys, keyId);
   if (key === null) throw keyUnknown(keyId);
-  if (boundTo !== contextHash(context)) throw boundElsewhere();
+  if (boundTo !== hashContext(context)) throw boundElsewhere();
   const plaintext = decrypt(parts, key);
-  if (isPassword(plaintext)) return SecretBytes.take(plaintext);
+  if (isValidPassword(plaintext)) return SecretBytes.take(plaintext);
   plaintext.fill(0);
   throw damaged('what is in it is no password');
 }
 
 /** The key that its header names. Throws `password_damaged`. */
-export function sealedUnder(sealed: Uint8Array): KeyId {
-  return readSealed(sealed).keyId;
+export function keyIdOfSealed(sealed: Uint8Array): KeyId {
+  return parseJwe(sealed).keyId;
 }
 
 /** What its header says: to be believed of one that `unsealPassword` opens. Throws `password_damaged`. */
-export function originOf(sealed: Uint8Array): Origin {
-  return readSealed(sealed).origin;
+export function originOfSealed(sealed: Uint8Array): PasswordOrigin {
+  return parseJwe(sealed).origin;
 }
 
 /** Only what begins as a sealed password does becomes a string: a plain password may stand here by mistake. */
-function readSealed(sealed: Uint8Array): Sealed {
+function parseJwe(sealed: Uint8Array): ParsedJwe {
   if (sealed.length > sealedBytesMax) throw damaged(`it is larger than ${sealedBytesMax} bytes`);
-  if (!opening.equals(sealed.subarray(0, opening.length))) throw damaged('it does not begin as sealed passwords do');
+  if (!jwePrefix.equals(sealed.subarray(0, jwePrefix.length)))
+    throw damaged('it does not begin as sealed passwords do');
   const text = Buffer.from(sealed.buffer, sealed.byteOffset, sealed.length).toString('latin1');
-  const [, header = '', iv = '', ciphertext = '', tag = ''] = compactForm.exec(text) ?? [];
+  const [, header = '', iv = '', ciphertext = '', tag = ''] = compactPattern.exec(text) ?? [];
   if (header === '') throw damaged('it does not have the five parts of a JWE');
   if (![header, iv, ciphertext, tag].every(isCanonical)) throw damaged('one of its parts is no base64url');
-  const [, keyId = '', boundTo = '', mark] = headerForm.exec(Buffer.from(header, 'base64url').toString('latin1')) ?? [];
+  const [, keyId = '', boundTo = '', mark] =
+    headerPattern.exec(Buffer.from(header, 'base64url').toString('latin1')) ?? [];
   if (keyId === '') throw damaged('its header is not the one that this program writes');
   const bytes = (part: string) => Buffer.from(part, 'base64url');
   const origin = mark === undefined ? 'command' : 'table';
-  return { header, iv: bytes(iv), ciphertext: bytes(ciphertext), tag: bytes(tag), keyId, boundTo, origin };
+  return { header, iv: bytes(iv), ciphertext: bytes(ciphertext), tag: bytes(tag), keyId, contextHash: boundTo, origin };
 }
 
 /** False when characters are missing, or bits are set that belong to no byte (RFC 4648 section 3.5). */
@@ -130,12 +137,12 @@ function isCanonical(part: string): boolean {
 }
 
 /** The bytes are in a buffer of their own, outside the heap. Throws `password_damaged` when the tag does not fit. */
-function decrypt({ header, iv, ciphertext, tag }: Sealed, key: Key): Uint8Array {
+function decrypt({ header, iv, ciphertext, tag }: ParsedJwe, key: Key): Uint8Array {
   const decipher = createDecipheriv(cipher, key.object, iv, { authTagLength: tagBytes })
     .setAAD(Buffer.from(header))
     .setAuthTag(tag);
   const plaintext = decipher.update(ciphertext);
-  writeRegistersOver(ciphertext.length);
+  overwriteRegisters(ciphertext.length);
   try {
     decipher.final();
     return plaintext;
@@ -146,7 +153,7 @@ function decrypt({ header, iv, ciphertext, tag }: Sealed, key: Key): Uint8Array 
 }
 
 /** The same work on zeros: it leaves zeros where the cipher has left a password. */
-function writeRegistersOver(lengthBytes: number): void {
+function overwriteRegisters(lengthBytes: number): void {
   const zeros = Buffer.alloc(Math.max(lengthBytes, scratchBytes));
   const nothing = createCipheriv(cipher, zeros.subarray(0, 32), zeros.subarray(0, ivBytes), {
     authTagLength: tagBytes,
@@ -161,20 +168,20 @@ function base64url(bytes: Buffer): string {
 }
 
 /** Base64url of SHA-256 over a JSON array, in which no two contexts look the same. */
-function contextHash({ mailboxId, connection }: SealContext): string {
+function hashContext({ mailboxId, connection }: SealContext): string {
   const { host, port, tls, caPem, fingerprint, allowPlaintext, user } = connection;
-  const pin = fingerprint === null ? null : lowerCase(fingerprint);
-  const bound = [contextTag, mailboxId, lowerCase(host), port, tls, caPem, pin, allowPlaintext, user, 'password'];
+  const pin = fingerprint === null ? null : asciiLowerCase(fingerprint);
+  const bound = [contextTag, mailboxId, asciiLowerCase(host), port, tls, caPem, pin, allowPlaintext, user, 'password'];
   return createHash('sha256').update(JSON.stringify(bound)).digest('base64url');
 }
 
 /** Of ASCII letters alone: toLowerCase makes one of some names that are two. */
-function lowerCase(text: string): string {
+function asciiLowerCase(text: string): string {
   return text.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
 }
 
 /** What can be a password at all: 1 to 1024 bytes without NUL. */
-export function isPassword(bytes: Uint8Array): boolean {
+export function isValidPassword(bytes: Uint8Array): boolean {
   return bytes.length >= 1 && bytes.length <= passwordBytesMax && !bytes.includes(0);
 }
 
@@ -196,7 +203,7 @@ function keyUnknown(keyId: KeyId): Failure {
 
 function boundElsewhere(): Failure {
   return new Failure(
-    'password_bound_elsewhere',
+    'password_binding_mismatch',
     'the sealed password was sealed for another mailbox, server or user than it is to be used for',
   );
 }

@@ -9,7 +9,7 @@ import { timingSafeEqual } from 'node:crypto';
 import { inspect } from 'node:util';
 
 const scratchBytes = 4096;
-const shownAs = '[secret]';
+const placeholder = '[secret]';
 
 export class SecretBytes {
   #bytes: Uint8Array<ArrayBuffer> | null;
@@ -51,15 +51,15 @@ export class SecretBytes {
   }
 
   toJSON(): string {
-    return shownAs;
+    return placeholder;
   }
 
   toString(): string {
-    return shownAs;
+    return placeholder;
   }
 
   [inspect.custom](): string {
-    return shownAs;
+    return placeholder;
   }
 }
 
@@ -68,6 +68,6 @@ export class SecretBytes {
 const blockBytes = 4096;
 
 /** All zeros. Whoever takes it wipes it. */
-export function scratch(sizeBytes: number): Uint8Array<ArrayBuffer> {
+export function secretBuffer(sizeBytes: number): Uint8Array<ArrayBuffer> {
   return new Uint8Array(new ArrayBuffer(Math.max(blockBytes, sizeBytes)), 0, sizeBytes);
 }

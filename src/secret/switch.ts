@@ -27,20 +27,20 @@ export type SwitchRow = {
 };
 
 /** What a row says, before it is sealed. */
-export type SwitchChange = Omit<SwitchRow, 'seal'>;
+export type UnsealedSwitchRow = Omit<SwitchRow, 'seal'>;
 
-export type Verdict =
+export type SwitchJudgement =
   /** `unproven`: nobody here could check its seal, nor needs to; it must not be remembered. */
   | { readonly kind: 'accepted'; readonly row: SwitchRow; readonly unproven?: true }
   /** No key of ours made this, or it is no row that this program writes. */
-  | { readonly kind: 'forged'; readonly why: string }
+  | { readonly kind: 'forged'; readonly reason: string }
   /** It was valid once, or is gone. */
   | { readonly kind: 'rolled_back'; readonly why: string }
   /** The key that sealed it is not open here. */
   | { readonly kind: 'unverified'; readonly keyId: KeyId };
 
 /** The row of a new database. */
-export const firstRow: SwitchRow = {
+export const initialSwitchRow: SwitchRow = {
   state: 'off',
   keyId: null,
   nextKeyId: null,
@@ -50,22 +50,22 @@ export const firstRow: SwitchRow = {
   changedBy: '',
 };
 
-const derivedFor = 'ticketmaild switch seal 1';
+const hkdfInfo = 'ticketmaild switch seal 1';
 
 /**
  * `change` with its seal under `key`, which must be its `keyId` unless it is `off`. Seals no row that would not be
  * believed: every worker would stay with the one before it.
  */
-export function sealSwitch(change: SwitchChange, key: Key): SwitchRow {
+export function sealSwitchRow(change: UnsealedSwitchRow, key: Key): SwitchRow {
   const isOurs = change.keyId === null || change.keyId === key.id;
   const isWhole = [change.revision, change.changedAtMs].every(Number.isSafeInteger) && change.revision > 0;
   if (!isOurs || !isWhole || !isWellFormed(change)) throw new Error(`no switch row: ${JSON.stringify(change)}`);
   return { ...change, seal: `${key.id}:${hmac(change, key)}` };
 }
 
-function hmac(change: SwitchChange, key: Key): string {
+function hmac(change: UnsealedSwitchRow, key: Key): string {
   const { state, keyId, nextKeyId, revision, changedAtMs, changedBy } = change;
-  const derived = Buffer.from(hkdfSync('sha256', key.object, Buffer.alloc(0), derivedFor, 32));
+  const derived = Buffer.from(hkdfSync('sha256', key.object, Buffer.alloc(0), hkdfInfo, 32));
   const content = JSON.stringify([state, keyId, nextKeyId, revision, changedAtMs, changedBy]);
   const seal = createHmac('sha256', derived).update(content).digest('hex');
   derived.fill(0);
@@ -73,31 +73,32 @@ function hmac(change: SwitchChange, key: Key): string {
 }
 
 /** `row` null: the table is empty. `remembered` null: no row was ever accepted here. */
-export function judgeSwitch(row: SwitchRow | null, keys: KeySet, remembered: SwitchRow | null): Verdict {
-  const last = remembered ?? firstRow;
+export function judgeSwitchRow(row: SwitchRow | null, keys: KeySet, remembered: SwitchRow | null): SwitchJudgement {
+  const last = remembered ?? initialSwitchRow;
   if (row === null) {
-    if (last.revision === 0) return { kind: 'accepted', row: firstRow };
+    if (last.revision === 0) return { kind: 'accepted', row: initialSwitchRow };
     return { kind: 'rolled_back', why: `the row is gone, and revision ${last.revision} was accepted before` };
   }
   if (row.revision < last.revision) {
     return { kind: 'rolled_back', why: `revision ${row.revision} is older than ${last.revision}, accepted before` };
   }
-  if (remembered !== null && isSameRow(row, remembered)) return { kind: 'accepted', row };
-  if (row.revision === 0) return judgeFirst(row);
+  if (remembered !== null && isSameSwitchRow(row, remembered)) return { kind: 'accepted', row };
+  if (row.revision === 0) return judgeInitialRow(row);
   return judgeSeal(row, keys, last);
 }
 
-function judgeFirst(row: SwitchRow): Verdict {
+function judgeInitialRow(row: SwitchRow): SwitchJudgement {
   const isFirst = row.state === 'off' && row.keyId === null && row.nextKeyId === null && row.seal === null;
   if (isFirst) return { kind: 'accepted', row };
-  return { kind: 'forged', why: 'revision 0 is off and has no seal' };
+  return { kind: 'forged', reason: 'revision 0 is off and has no seal' };
 }
 
-function judgeSeal(row: SwitchRow, keys: KeySet, last: SwitchRow): Verdict {
-  if (!isWellFormed(row)) return { kind: 'forged', why: `${row.state} does not go with the keys that the row names` };
+function judgeSeal(row: SwitchRow, keys: KeySet, last: SwitchRow): SwitchJudgement {
+  if (!isWellFormed(row))
+    return { kind: 'forged', reason: `${row.state} does not go with the keys that the row names` };
   const [, sealerId = '', seal = ''] = /^([0-9a-f]{16}):([0-9a-f]{64})$/.exec(row.seal ?? '') ?? [];
-  if (sealerId === '') return { kind: 'forged', why: 'it has no seal' };
-  if (row.keyId !== null && sealerId !== row.keyId) return { kind: 'forged', why: 'its seal is of another key' };
+  if (sealerId === '') return { kind: 'forged', reason: 'it has no seal' };
+  if (row.keyId !== null && sealerId !== row.keyId) return { kind: 'forged', reason: 'its seal is of another key' };
   const key = keyById(keys, sealerId);
   if (key === null) {
     // Who has neither a key nor a memory goes by an `off` that he cannot verify, as by the row of a new database.
@@ -106,12 +107,12 @@ function judgeSeal(row: SwitchRow, keys: KeySet, last: SwitchRow): Verdict {
       ? { kind: 'accepted', row, unproven: true }
       : { kind: 'unverified', keyId: sealerId };
   }
-  if (!isEqualHex(hmac(row, key), seal)) return { kind: 'forged', why: 'its seal does not fit' };
+  if (!isEqualHex(hmac(row, key), seal)) return { kind: 'forged', reason: 'its seal does not fit' };
   if (row.revision > last.revision) return { kind: 'accepted', row };
-  return { kind: 'forged', why: `revision ${row.revision} was accepted with another content` };
+  return { kind: 'forged', reason: `revision ${row.revision} was accepted with another content` };
 }
 
-function isWellFormed({ state, keyId, nextKeyId }: SwitchChange): boolean {
+function isWellFormed({ state, keyId, nextKeyId }: UnsealedSwitchRow): boolean {
   switch (state) {
     case 'off':
       return keyId === null && nextKeyId === null;
@@ -132,7 +133,7 @@ function isEqualHex(a: string, b: string): boolean {
 }
 
 /** True when both say the same, seal included. */
-export function isSameRow(a: SwitchRow, b: SwitchRow): boolean {
+export function isSameSwitchRow(a: SwitchRow, b: SwitchRow): boolean {
   return (
     a.state === b.state &&
     a.keyId === b.keyId &&
@@ -145,13 +146,13 @@ export function isSameRow(a: SwitchRow, b: SwitchRow): boolean {
 }
 
 /** The keys that a worker needs to open every password while the switch is so. */
-export function neededKeys({ keyId, nextKeyId, state }: SwitchRow): readonly KeyId[] {
+export function requiredKeyIds({ keyId, nextKeyId, state }: SwitchRow): readonly KeyId[] {
   if (keyId === null) return [];
   return state === 'rotating' && nextKeyId !== null ? [keyId, nextKeyId] : [keyId];
 }
 
 /** The key that new passwords are sealed with; null while none are. */
-export function sealingKey({ state, keyId, nextKeyId }: SwitchRow): KeyId | null {
+export function sealingKeyId({ state, keyId, nextKeyId }: SwitchRow): KeyId | null {
   if (state === 'rotating') return nextKeyId;
   return state === 'on' || state === 'enabling' ? keyId : null;
 }

@@ -65,26 +65,26 @@ test('a worker that runs takes the key up, rotates with it, and lets it go, with
   await daemon.waitFor(({ event, state }) => event === 'switch.changed' && state === 'off');
 });
 
-describe('key rescue', () => {
+describe('key recover', () => {
   test('lets the daemon write back what was lost, and is recorded', async () => {
     const id = await enable();
     const content = await readFile(keyFile);
     await rm(keyFile);
     await daemon.waitFor(({ event }) => event === 'vault.orphaned');
-    const rescued = await report('key', 'rescue');
-    expect(rescued).toEqual({ path: keyFile, key_ids: [id], set_aside: null, recorded: true });
+    const recovered = await report('key', 'recover');
+    expect(recovered).toEqual({ path: keyFile, key_ids: [id], set_aside: null, recorded: true });
     expect(await readFile(keyFile)).toEqual(content);
     expect((await stat(keyFile)).mode & 0o777).toBe(0o600);
-    await daemon.waitFor(({ event }) => event === 'key.rescued');
+    await daemon.waitFor(({ event }) => event === 'key.recovered');
     const [entry] = (await desk.run(['encryption', 'log', '--json'])).json;
-    expect(entry).toMatchObject({ action: 'key.rescued', key_id: id, who: expect.stringMatching(/^.+@.+$/) });
+    expect(entry).toMatchObject({ action: 'key.recovered', key_id: id, who: expect.stringMatching(/^.+@.+$/) });
   });
 
   test('keeps what was there aside', async () => {
     await enable();
     const content = await readFile(keyFile);
     await writeFile(keyFile, 'nothing that could be a key');
-    const { code, out } = await desk.run(['key', 'rescue']);
+    const { code, out } = await desk.run(['key', 'recover']);
     expect(code).toBe(0);
     expect(out).toMatch(
       /^written back: \S+encryption-key\.bin, key [0-9a-f]{16}\nwhat was there is kept as \S+\.damaged-/,
@@ -95,15 +95,15 @@ describe('key rescue', () => {
   });
 
   test('has nothing to do while the key file is there, or encryption is off', async () => {
-    expect(await desk.run(['key', 'rescue'])).toMatchObject({
+    expect(await desk.run(['key', 'recover'])).toMatchObject({
       code: 3,
-      err: expect.stringMatching(/^there is nothing to rescue: encryption is off.+\nhint: .+\n$/),
+      err: expect.stringMatching(/^there is nothing to recover: encryption is off.+\nhint: .+\n$/),
     });
     await enable();
     const content = await readFile(keyFile);
-    expect(await desk.run(['key', 'rescue'])).toMatchObject({
+    expect(await desk.run(['key', 'recover'])).toMatchObject({
       code: 3,
-      err: expect.stringMatching(/^there is nothing to rescue: the key file .+\nhint: .+\n$/),
+      err: expect.stringMatching(/^there is nothing to recover: the key file .+\nhint: .+\n$/),
     });
     expect(await readFile(keyFile)).toEqual(content);
   });
@@ -113,7 +113,7 @@ describe('key rescue', () => {
     expect(await desk.run(['key', 'protect', '--passphrase-stdin'], passphrase)).toMatchObject({ code: 0 });
     const content = await readFile(keyFile);
     await daemon.waitFor(({ event }) => event === 'vault.orphaned');
-    expect(await desk.run(['key', 'rescue'])).toMatchObject({
+    expect(await desk.run(['key', 'recover'])).toMatchObject({
       code: 1,
       err: expect.stringContaining('what this daemon lacks is its passphrase'),
     });
@@ -127,7 +127,7 @@ describe('key rescue', () => {
     await daemon.exit;
     daemon = startDaemon(['run'], { env: desk.env, cwd: desk.folder });
     await daemon.waitFor(({ event }) => event === 'daemon.ready');
-    expect(await desk.run(['key', 'rescue'])).toMatchObject({
+    expect(await desk.run(['key', 'recover'])).toMatchObject({
       code: 1,
       err: expect.stringMatching(/^the daemon has no key in its memory either: .+\nhint: Put the key file back.+\n$/),
     });
@@ -145,7 +145,7 @@ describe('encryption disable where the key cannot be opened', () => {
     expect(asked.code).toBe(1);
     expect(asked.json).toEqual([
       {
-        state: 'asked',
+        state: 'requested',
         asked_at: expect.stringMatching(/Z$/),
         expires_at: expect.stringMatching(/Z$/),
         proof_path: proof(),
@@ -172,13 +172,13 @@ describe('encryption disable where the key cannot be opened', () => {
     expect(await report('encryption', 'status')).toMatchObject({ state: 'off', plain: 1 });
     await expect(readFile(proof())).rejects.toThrow('ENOENT');
     const actions = (await desk.run(['encryption', 'log', '--json'])).json.map(({ action }) => action);
-    expect(actions).toEqual(expect.arrayContaining(['switch.off', 'switch.disabling', 'switch.disable_asked']));
+    expect(actions).toEqual(expect.arrayContaining(['switch.off', 'switch.disabling', 'switch.disable_requested']));
   });
 
   test('works as well when the key file is lost: the daemon has the key in its memory', async () => {
     await enable();
     await rm(keyFile);
-    expect(await report('encryption', 'disable', '--yes')).toMatchObject({ state: 'asked' });
+    expect(await report('encryption', 'disable', '--yes')).toMatchObject({ state: 'requested' });
     await wait(20);
     await writeFile(proof(), '');
     expect(await report('encryption', 'disable', '--yes')).toMatchObject({

@@ -8,17 +8,17 @@ import type {
   AuditEntry,
   EncryptionStore,
   KeyFile,
-  PasswordChange,
-  PasswordChoice,
+  PasswordBatch,
+  PasswordBatchResult,
+  PasswordRewrite,
   PasswordRow,
-  PasswordStretch,
+  PasswordSelection,
   StoredWorker,
-  StretchResult,
-  SwitchMemory,
+  SwitchStateFile,
 } from '../../src/encryption/ports.ts';
 import { Failure } from '../../src/errors.ts';
 import type { KeyId, KeySet } from '../../src/secret/key.ts';
-import { firstRow, type SwitchRow } from '../../src/secret/switch.ts';
+import { initialSwitchRow, type SwitchRow } from '../../src/secret/switch.ts';
 import { type Fate, type Parts, type Process, processOver } from './operations/process.ts';
 
 export type Stored = {
@@ -49,7 +49,7 @@ export function newWorld(): World {
     file: null,
     asideFiles: [],
     remembered: null,
-    row: firstRow,
+    row: initialSwitchRow,
     passwords: new Map(),
     audit: [],
     claim: null,
@@ -95,7 +95,7 @@ function keyFileOf(world: World): KeyFile {
       return { kind: 'keys', keys: world.file, wrapped: null };
     },
     create: async (keys) => {
-      if (world.file !== null) throw new Failure('exists_already', 'there is a key file');
+      if (world.file !== null) throw new Failure('already_exists', 'there is a key file');
       world.file = [...keys];
     },
     replace: async (keys) => {
@@ -112,7 +112,7 @@ function keyFileOf(world: World): KeyFile {
   };
 }
 
-function memoryOf(world: World): SwitchMemory {
+function memoryOf(world: World): SwitchStateFile {
   const read = async (): Promise<SwitchRow | null> => {
     if (world.remembered instanceof Failure) throw world.remembered;
     return world.remembered;
@@ -132,7 +132,7 @@ function storeOf(world: World): EncryptionStore {
   return {
     readSwitch: async () => ({
       row: world.row,
-      hasPlain: count(world, 'plain') > 0,
+      hasPlaintext: count(world, 'plain') > 0,
       hasSealed: count(world, 'sealed') > 0,
     }),
     writeSwitch: async (row, expectedRevision, audit) => {
@@ -141,11 +141,11 @@ function storeOf(world: World): EncryptionStore {
       world.audit.push(...audit);
     },
     ...claimsOf(world),
-    changePasswords: (stretch, change) => changePasswords(world, stretch, change),
+    rewritePasswords: (stretch, change) => rewritePasswords(world, stretch, change),
     passwordCounts: async () => passwordCounts(world),
-    readablePasswords: async () => [{ mailbox: 'desk', sinceMs: 1000, untilMs: null }],
-    countWaiting: async (keyIds) => waiting(world, keyIds),
-    rebuildMailboxes: async () => {
+    plaintextPeriods: async () => [{ mailbox: 'desk', sinceMs: 1000, untilMs: null }],
+    countMailboxesWithoutKey: async (keyIds) => waiting(world, keyIds),
+    rebuildMailboxTable: async () => {
       world.rebuilds += 1;
     },
     audit: async (entries) => void world.audit.push(...entries),
@@ -189,7 +189,7 @@ function passwordCounts(world: World) {
   const byKey = [...Map.groupBy(sealed, ({ keyId }) => keyId)];
   return {
     sealed: sealed.length,
-    plain: count(world, 'plain'),
+    plaintext: count(world, 'plain'),
     byKey: byKey.map(([keyId, rows]) => ({ keyId, count: rows.length })),
   };
 }
@@ -199,19 +199,19 @@ function waiting(world: World, keyIds: readonly KeyId[]): number {
   return [...world.passwords.values()].filter(isWaiting).length;
 }
 
-function isChosen({ form, keyId }: Stored, choice: PasswordChoice): boolean {
+function isChosen({ form, keyId }: Stored, choice: PasswordSelection): boolean {
   if (choice === 'sealable') return form === 'plain';
   return typeof choice === 'string' ? form === choice : form === 'sealed' && keyId !== choice.notUnder;
 }
 
-async function changePasswords(
+async function rewritePasswords(
   world: World,
-  stretch: PasswordStretch,
-  change: (row: PasswordRow) => Promise<PasswordChange>,
-): Promise<StretchResult> {
+  stretch: PasswordBatch,
+  change: (row: PasswordRow) => Promise<PasswordRewrite>,
+): Promise<PasswordBatchResult> {
   checkRevision(world, stretch.revision);
   const chosen = [...world.passwords.values()]
-    .filter((stored) => (stretch.after === null || stored.id > stretch.after) && isChosen(stored, stretch.choice))
+    .filter((stored) => (stretch.after === null || stored.id > stretch.after) && isChosen(stored, stretch.selection))
     .sort((a, b) => (a.id < b.id ? -1 : 1))
     .slice(0, stretch.limit);
   const changes = await Promise.all(chosen.map(async (stored) => [stored, await handOut(stored, change)] as const));
@@ -226,7 +226,10 @@ export function connectionOf({ host, name }: Stored): PasswordRow['connection'] 
   return { host, port: 993, tls: 'implicit', caPem: null, fingerprint: null, allowPlaintext: false, user: name };
 }
 
-async function handOut(stored: Stored, change: (row: PasswordRow) => Promise<PasswordChange>): Promise<PasswordChange> {
+async function handOut(
+  stored: Stored,
+  change: (row: PasswordRow) => Promise<PasswordRewrite>,
+): Promise<PasswordRewrite> {
   const bytes = new Uint8Array(new ArrayBuffer(4096), 0, stored.bytes.length);
   bytes.set(stored.bytes);
   const { id: mailboxId, name, form } = stored;
@@ -235,7 +238,7 @@ async function handOut(stored: Stored, change: (row: PasswordRow) => Promise<Pas
   return made;
 }
 
-function write(stored: Stored, made: PasswordChange): boolean {
+function write(stored: Stored, made: PasswordRewrite): boolean {
   if (made === null) return false;
   stored.form = made.form;
   stored.keyId = made.form === 'sealed' ? made.keyId : null;

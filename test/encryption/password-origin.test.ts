@@ -5,26 +5,26 @@ import { describe, expect, test } from 'vitest';
 import { enable } from '../../src/encryption/operations/enable.ts';
 import type { OperationOptions } from '../../src/encryption/operations/operation.ts';
 import { reseal, rotate } from '../../src/encryption/operations/rotate.ts';
-import { createPasswords } from '../../src/encryption/passwords.ts';
-import { createSealing } from '../../src/encryption/sync.ts';
+import { createPasswordAccess } from '../../src/encryption/passwords.ts';
+import { createSealSweep } from '../../src/encryption/sync.ts';
 import { createLog } from '../../src/log.ts';
-import { type Origin, originOf, sealPassword } from '../../src/secret/sealed-password.ts';
+import { originOfSealed, type PasswordOrigin, sealPassword } from '../../src/secret/sealed-password.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';
 import { sampleMailbox } from '../adapters/database/samples.ts';
 import { connectionOf, newWorld, startProcess, type World } from './memory-ports.ts';
 import { putPlain, putSealed, randomKey, storedOf, worldAt, wrongPasswords } from './stored-passwords.ts';
 
-const options: OperationOptions = { force: false, waitMs: 2000, stop: new AbortController().signal };
+const options: OperationOptions = { force: false, waitMs: 2000, signal: new AbortController().signal };
 const log = createLog({ level: 'error', pretty: false, destination: { write: () => undefined } });
 
-const origins = (world: World): Readonly<Record<string, Origin>> =>
-  Object.fromEntries([...world.passwords.values()].map(({ name, bytes }) => [name, originOf(bytes)]));
+const origins = (world: World): Readonly<Record<string, PasswordOrigin>> =>
+  Object.fromEntries([...world.passwords.values()].map(({ name, bytes }) => [name, originOfSealed(bytes)]));
 
 /** What a worker does with what it finds readable. */
 async function sealOnSight(world: World): Promise<void> {
   const ports = startProcess(world);
   await ports.vault.refresh();
-  await createSealing({ ...ports, log })();
+  await createSealSweep({ ...ports, log })();
 }
 
 /** Encryption is on; one password was given by a command, another stood in the table and was sealed on sight. */
@@ -90,7 +90,7 @@ test('who lends a password tells its origin, and one that is moved to another se
     const connection = { ...connectionOf(stored), tls: 'implicit' as const };
     return { ...stored, connection, bytes: Uint8Array.from(stored.bytes), switchRevision: world.row?.revision ?? null };
   };
-  const passwords = createPasswords({ vault, store: { readPassword }, sealReadable: async () => undefined });
+  const passwords = createPasswordAccess({ vault, store: { readPassword }, sealPlaintext: async () => undefined });
   const mailboxOf = (name: string) =>
     sampleMailbox({
       id: name,
@@ -98,10 +98,10 @@ test('who lends a password tells its origin, and one that is moved to another se
     });
   // Also one that could not be sealed on sight.
   for (const [name, origin] of Object.entries({ ...both, new: 'table' })) {
-    const moved = await passwords.lend(mailboxOf(name), async (password, from) => {
+    const moved = await passwords.withPassword(mailboxOf(name), async (password, from) => {
       expect(from).toBe(origin);
       return await passwords.store(mailboxOf(name), password, from, async (prepared) => prepared);
     });
-    expect(moved.form === 'sealed' && originOf(moved.sealed)).toBe(origin);
+    expect(moved.form === 'sealed' && originOfSealed(moved.sealed)).toBe(origin);
   }
 });

@@ -3,13 +3,13 @@
  */
 import { randomFillSync } from 'node:crypto';
 import { Failure } from '../../src/errors.ts';
-import { type Key, type KeySet, newKey } from '../../src/secret/key.ts';
+import { generateKey, type Key, type KeySet } from '../../src/secret/key.ts';
 import { sealPassword, unsealPassword } from '../../src/secret/sealed-password.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';
-import { type SwitchChange, type SwitchRow, sealSwitch } from '../../src/secret/switch.ts';
+import { type SwitchRow, sealSwitchRow, type UnsealedSwitchRow } from '../../src/secret/switch.ts';
 import { connectionOf, newWorld, type Stored, type World } from './memory-ports.ts';
 
-export const randomKey = (): Key => newKey((bytes) => randomFillSync(bytes));
+export const randomKey = (): Key => generateKey((bytes) => randomFillSync(bytes));
 
 export function names(count: number): readonly string[] {
   return Array.from({ length: count }, (_, index) => `box${String(index).padStart(5, '0')}`);
@@ -82,9 +82,9 @@ export function keysInFile({ file }: World): KeySet {
 }
 
 /** A row as an operation would have written it. */
-export function rowOf(key: Key, given: Partial<SwitchChange> = {}): SwitchRow {
+export function rowOf(key: Key, given: Partial<UnsealedSwitchRow> = {}): SwitchRow {
   const change = { state: 'on', keyId: key.id, nextKeyId: null, revision: 2, changedAtMs: 1, changedBy: 'eve@desk' };
-  return sealSwitch({ ...change, ...given } as SwitchChange, key);
+  return sealSwitchRow({ ...change, ...given } as UnsealedSwitchRow, key);
 }
 
 /** A world in which the switch is at that state since long, all passwords as they should be. */
@@ -92,7 +92,7 @@ export async function worldAt(
   state: SwitchRow['state'],
   keys: readonly [Key, ...KeySet],
   all: readonly string[],
-  given: Partial<SwitchChange> = {},
+  given: Partial<UnsealedSwitchRow> = {},
 ): Promise<World> {
   const world = newWorld();
   const [key] = keys;

@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
-import { type KeeperPorts, startKeeper } from '../../src/encryption/sync.ts';
+import { type SyncPorts, startSync } from '../../src/encryption/sync.ts';
 import { Failure } from '../../src/errors.ts';
 import type { LogFields } from '../../src/events.ts';
 
-const view = { state: { kind: 'closed' }, switch: { revision: 0 }, hasPlain: false };
+const view = { state: { kind: 'closed' }, switch: { revision: 0 }, hasPlaintext: false };
 
 /** A keeper whose turns come by hand; `at.failure` is what becomes of its reports. */
 async function scene() {
@@ -36,7 +36,7 @@ async function scene() {
     log: { debug: note, info: note, warn: note, error: note },
     ...{ host: 'desk', pid: 1 },
   };
-  const keeper = await startKeeper(ports as unknown as KeeperPorts);
+  const keeper = await startSync(ports as unknown as SyncPorts);
   const turns = async (count: number) => {
     for (let turn = 0; turn < count; turn += 1) {
       at.monotonicMs += 2000;

@@ -4,12 +4,15 @@ import type { KeyFileReading, SwitchReading } from '../../src/encryption/ports.t
 import { createVault } from '../../src/encryption/vault.ts';
 import { Failure } from '../../src/errors.ts';
 import type { EventName, LogFields } from '../../src/events.ts';
-import { type Key, newKey } from '../../src/secret/key.ts';
-import { firstRow, type SwitchChange, type SwitchRow, sealSwitch } from '../../src/secret/switch.ts';
+import { generateKey, type Key } from '../../src/secret/key.ts';
+import { initialSwitchRow, type SwitchRow, sealSwitchRow, type UnsealedSwitchRow } from '../../src/secret/switch.ts';
 
-const [first, second] = [newKey((bytes) => randomFillSync(bytes)), newKey((bytes) => randomFillSync(bytes))] as const;
+const [first, second] = [
+  generateKey((bytes) => randomFillSync(bytes)),
+  generateKey((bytes) => randomFillSync(bytes)),
+] as const;
 
-function on(key: Key, revision: number, given: Partial<SwitchChange> = {}): SwitchRow {
+function on(key: Key, revision: number, given: Partial<UnsealedSwitchRow> = {}): SwitchRow {
   const change = {
     state: 'on',
     keyId: key.id,
@@ -18,7 +21,7 @@ function on(key: Key, revision: number, given: Partial<SwitchChange> = {}): Swit
     changedAtMs: 1,
     changedBy: 'ada@desk',
   } as const;
-  return sealSwitch({ ...change, ...given }, key);
+  return sealSwitchRow({ ...change, ...given }, key);
 }
 
 function off(revision: number, key: Key): SwitchRow {
@@ -36,10 +39,10 @@ function world() {
     remembered: SwitchRow | null | Failure;
     nowMs: number;
     hasSealed: boolean;
-  } = { file: { kind: 'absent' }, files: [], row: firstRow, remembered: null, nowMs: 1000, hasSealed: false };
+  } = { file: { kind: 'absent' }, files: [], row: initialSwitchRow, remembered: null, nowMs: 1000, hasSealed: false };
   const vault = createVault({
     keyFile: { path: 'data/encryption-key.bin', read: async () => at.files.shift() ?? at.file },
-    memory: {
+    stateFile: {
       read: async () => {
         if (at.remembered instanceof Failure) throw at.remembered;
         return at.remembered;
@@ -51,7 +54,7 @@ function world() {
     store: {
       readSwitch: async (): Promise<SwitchReading> => {
         if (at.row instanceof Failure) throw at.row;
-        return { row: at.row, hasPlain: false, hasSealed: at.hasSealed };
+        return { row: at.row, hasPlaintext: false, hasSealed: at.hasSealed };
       },
     },
     clock: { nowMs: () => at.nowMs },
@@ -104,9 +107,9 @@ describe('the vault', () => {
   });
 
   test.each([
-    ['vanishes', { kind: 'absent' } as const, 'key_file_missing', /key rescue/],
+    ['vanishes', { kind: 'absent' } as const, 'key_file_missing', /key recover/],
     ['goes bad', refused, 'key_file_refused', /./],
-    ['holds another key', holds(second), 'key_file_refused', /key rescue/],
+    ['holds another key', holds(second), 'key_file_refused', /key recover/],
   ])('keeps the keys in memory when the key file %s, tells it once, and recovers', async (_, file, code, hint) => {
     const { at, vault, told } = world();
     at.file = holds(first);
@@ -152,7 +155,7 @@ describe('the vault', () => {
   test.each([
     ['an unsealed off', { ...off(6, first), seal: null }, 'switch_forged'],
     ['an off sealed by a key of somebody else', off(6, second), 'key_unknown'],
-    ['the first row of a new database', firstRow, 'switch_rolled_back'],
+    ['the first row of a new database', initialSwitchRow, 'switch_rolled_back'],
     ['an older row', on(first, 4), 'switch_rolled_back'],
     ['no row', null, 'switch_rolled_back'],
     ['another row of the same revision', on(first, 5, { changedBy: 'mallory@desk' }), 'switch_forged'],
@@ -189,12 +192,12 @@ describe('the vault', () => {
     at.remembered = on(first, 5);
     at.row = new Failure('database_unavailable', 'away');
     expect(await vault.refresh()).toMatchObject({ switch: { state: 'on', revision: 5 }, state: { kind: 'open' } });
-    at.row = firstRow;
+    at.row = initialSwitchRow;
     expect(await vault.refresh()).toMatchObject({ switch: { revision: 5 }, problem: { code: 'switch_rolled_back' } });
   });
 
   test.each([
-    ['the first row', firstRow],
+    ['the first row', initialSwitchRow],
     ['no row', null],
     ['an off that it cannot verify', off(7, first)],
   ] as const)('does not believe %s while passwords are sealed, although it remembers nothing', async (_, row) => {
@@ -212,9 +215,9 @@ describe('the vault', () => {
     at.row = on(first, 5);
     await vault.refresh();
     await vault.refresh();
-    at.row = firstRow;
+    at.row = initialSwitchRow;
     expect((await vault.refresh()).problem?.code).toBe('switch_rolled_back');
-    at.remembered = firstRow;
+    at.remembered = initialSwitchRow;
     expect(await vault.refresh()).toMatchObject({ switch: { state: 'off', revision: 0 }, problem: null });
   });
 
@@ -225,7 +228,7 @@ describe('the vault', () => {
     await vault.refresh();
     told();
     at.remembered = new Failure('disk_failed', 'switch-state is damaged');
-    at.row = firstRow;
+    at.row = initialSwitchRow;
     expect(await vault.refresh()).toMatchObject({ switch: { state: 'on' }, problem: { code: 'disk_failed' } });
     expect(told()).toEqual(['switch.state_file_invalid']);
   });

@@ -2,7 +2,15 @@ import { randomFillSync } from 'node:crypto';
 import { inspect } from 'node:util';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { checkSize, keyById, keyIds, keySetContent, newKey, parseKeySet, takeKey } from '../../src/secret/key.ts';
+import {
+  checkKeyFileSize,
+  generateKey,
+  importKey,
+  keyById,
+  keyIds,
+  parseKeySet,
+  serializeKeySet,
+} from '../../src/secret/key.ts';
 
 /** 32 bytes that count up from `first`. */
 const counting = (first: number): Uint8Array => Uint8Array.from({ length: 32 }, (_, at) => (first + at) % 256);
@@ -17,7 +25,7 @@ describe('the key id', () => {
     [counting(1).toReversed(), 'ac9931553bb0a48d'],
     [new Uint8Array(32), '15cfd96d00db9ed8'],
   ])('is for ever the same for the same key (%#)', (bytes, id) => {
-    expect(takeKey(bytes).id).toBe(id);
+    expect(importKey(bytes).id).toBe(id);
   });
 
   test('differs when one bit of the key does', () => {
@@ -25,7 +33,7 @@ describe('the key id', () => {
       Array.from({ length: 256 }, (_, bit) => {
         const bytes = counting(1);
         bytes[bit >> 3] = (bytes[bit >> 3] ?? 0) ^ (1 << (bit & 7));
-        return takeKey(bytes).id;
+        return importKey(bytes).id;
       }),
     );
     expect(ids.size).toBe(256);
@@ -37,17 +45,17 @@ describe('a key', () => {
   test('has exactly 32 bytes, and what was given is wiped either way', () => {
     for (const length of [0, 1, 16, 31, 33, 64]) {
       const bytes = randomFillSync(new Uint8Array(length));
-      expect(() => takeKey(bytes)).toThrow('32 bytes');
+      expect(() => importKey(bytes)).toThrow('32 bytes');
       expect(isWiped(bytes)).toBe(true);
     }
     const bytes = counting(1);
-    takeKey(bytes);
+    importKey(bytes);
     expect(isWiped(bytes)).toBe(true);
   });
 
   test('that is new is what the source of chance gave, in memory that does not move, and wiped', () => {
     const given: Uint8Array[] = [];
-    const key = newKey((bytes) => {
+    const key = generateKey((bytes) => {
       given.push(bytes);
       bytes.set(counting(1));
       return bytes;
@@ -59,11 +67,11 @@ describe('a key', () => {
 
   test('that is new differs from the one before', () => {
     const random = (bytes: Uint8Array): Uint8Array => randomFillSync(bytes);
-    expect(newKey(random).id).not.toBe(newKey(random).id);
+    expect(generateKey(random).id).not.toBe(generateKey(random).id);
   });
 
   test('prints its id and nothing of itself', () => {
-    const key = takeKey(counting(65));
+    const key = importKey(counting(65));
     const printed = [
       inspect(key, { depth: null, showHidden: true, getters: true }),
       JSON.stringify(key),
@@ -90,7 +98,7 @@ describe('a key file', () => {
     fc.assert(
       fc.property(firstsOf, (firsts) => {
         const content = fileOf(...firsts);
-        expect(keyIds(parseKeySet(content))).toEqual(firsts.map((first) => takeKey(counting(first)).id));
+        expect(keyIds(parseKeySet(content))).toEqual(firsts.map((first) => importKey(counting(first)).id));
         expect(isWiped(content)).toBe(true);
       }),
     );
@@ -99,7 +107,7 @@ describe('a key file', () => {
   test('is made from the keys that it holds, byte for byte', () => {
     fc.assert(
       fc.property(firstsOf, (firsts) => {
-        using content = keySetContent(parseKeySet(fileOf(...firsts)));
+        using content = serializeKeySet(parseKeySet(fileOf(...firsts)));
         expect(content.use((bytes) => Buffer.from(bytes))).toEqual(fileOf(...firsts));
       }),
     );
@@ -111,15 +119,15 @@ describe('a key file', () => {
       expect.objectContaining({ code: 'key_file_refused', message: expect.stringContaining(`${sizeBytes} bytes`) }),
     );
     expect(isWiped(content)).toBe(true);
-    expect(() => checkSize(sizeBytes)).toThrow(expect.objectContaining({ code: 'key_file_refused' }));
+    expect(() => checkKeyFileSize(sizeBytes)).toThrow(expect.objectContaining({ code: 'key_file_refused' }));
   });
 
   test.each([32, 64, 256])('of %d bytes has a good size', (sizeBytes) => {
-    expect(() => checkSize(sizeBytes)).not.toThrow();
+    expect(() => checkKeyFileSize(sizeBytes)).not.toThrow();
   });
 
   test.each([-32, 32.5, Number.NaN, Number.POSITIVE_INFINITY])('cannot have a size of %d', (sizeBytes) => {
-    expect(() => checkSize(sizeBytes)).toThrow(expect.objectContaining({ code: 'key_file_refused' }));
+    expect(() => checkKeyFileSize(sizeBytes)).toThrow(expect.objectContaining({ code: 'key_file_refused' }));
   });
 
   test.each([0, 65, 255])('with a key of nothing but the byte %d is refused, and wiped', (byte) => {
@@ -138,10 +146,10 @@ describe('a key file', () => {
   });
 
   test('is never written without a key, or with more than it may hold', () => {
-    const keys = Array.from({ length: 9 }, (_, first) => takeKey(counting(first)));
+    const keys = Array.from({ length: 9 }, (_, first) => importKey(counting(first)));
     for (const refused of [[], keys])
-      expect(() => keySetContent(refused)).toThrow(expect.objectContaining({ code: 'key_file_refused' }));
-    using content = keySetContent(keys.slice(0, 8));
+      expect(() => serializeKeySet(refused)).toThrow(expect.objectContaining({ code: 'key_file_refused' }));
+    using content = serializeKeySet(keys.slice(0, 8));
     expect(content.length).toBe(256);
   });
 

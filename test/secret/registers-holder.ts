@@ -6,7 +6,7 @@
  */
 import { randomFillSync } from 'node:crypto';
 import { CompactEncrypt, compactDecrypt } from 'jose';
-import { newKey } from '../../src/secret/key.ts';
+import { generateKey } from '../../src/secret/key.ts';
 import { sealPassword, unsealPassword } from '../../src/secret/sealed-password.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';
 
@@ -14,7 +14,7 @@ const rounds = 40;
 const [, , how, hex = ''] = process.argv;
 const given = Buffer.from(new ArrayBuffer(4096), 0, hex.length / 2);
 given.write(hex, 'hex');
-const key = newKey((bytes) => randomFillSync(bytes));
+const key = generateKey((bytes) => randomFillSync(bytes));
 const server = { host: 'mail.example.test', port: 993, tls: 'implicit', user: 'desk' };
 const context = { mailboxId: '1', connection: { ...server, caPem: null, fingerprint: null, allowPlaintext: false } };
 if (how === 'pool') {

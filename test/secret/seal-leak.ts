@@ -7,7 +7,7 @@ import { randomFillSync, randomInt } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 import { getHeapSnapshot } from 'node:v8';
 import { isFailure } from '../../src/errors.ts';
-import { newKey } from '../../src/secret/key.ts';
+import { generateKey } from '../../src/secret/key.ts';
 import { sealPassword, unsealPassword } from '../../src/secret/sealed-password.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';
 
@@ -37,7 +37,7 @@ async function refused(sealed: Uint8Array): Promise<void> {
 
 const none = { caPem: null, fingerprint: null, allowPlaintext: false };
 const context = { mailboxId: '1', connection: { host: '127.0.0.1', port: 993, tls: 'implicit', user: 'ada', ...none } };
-const key = newKey((bytes) => randomFillSync(bytes));
+const key = generateKey((bytes) => randomFillSync(bytes));
 const password = randomLetters();
 const control = randomLetters();
 const kept: unknown[] = [Buffer.from(control).toString('latin1')];

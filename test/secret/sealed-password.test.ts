@@ -12,20 +12,20 @@ import fc from 'fast-check';
 import { CompactEncrypt, compactDecrypt } from 'jose';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { Failure, type FailureCode } from '../../src/errors.ts';
-import { type Key, type KeySet, takeKey } from '../../src/secret/key.ts';
+import { importKey, type Key, type KeySet } from '../../src/secret/key.ts';
 import {
-  type Origin,
-  originOf,
+  keyIdOfSealed,
+  originOfSealed,
+  type PasswordOrigin,
   type SealContext,
-  sealedUnder,
   sealPassword,
   unsealPassword,
 } from '../../src/secret/sealed-password.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';
 
 const counting = (first: number): Uint8Array => Uint8Array.from({ length: 32 }, (_, at) => first + at);
-const key = takeKey(counting(1));
-const otherKey = takeKey(counting(2));
+const key = importKey(counting(1));
+const otherKey = importKey(counting(2));
 const context: SealContext = {
   mailboxId: '0198c0de-0000-7000-8000-000000000001',
   connection: {
@@ -51,7 +51,7 @@ const seal = async (
   bytes: string | Uint8Array,
   under = key,
   to = context,
-  origin: Origin = 'command',
+  origin: PasswordOrigin = 'command',
 ): Promise<string> => Buffer.from(sealPassword(secret(bytes), under, to, origin)).toString('latin1');
 const open = async (sealed: string, keys: KeySet = [key], to = context): Promise<Buffer> =>
   contentOf(unsealPassword(ascii(sealed), keys, to));
@@ -130,7 +130,7 @@ describe('a password that was sealed', () => {
       fc.asyncProperty(passwords(100), async (bytes) => {
         const sealed = await seal(bytes);
         expect(await open(sealed)).toEqual(Buffer.from(bytes));
-        expect(sealedUnder(ascii(sealed))).toBe(key.id);
+        expect(keyIdOfSealed(ascii(sealed))).toBe(key.id);
       }),
     );
   });
@@ -158,7 +158,7 @@ describe('a password that was sealed', () => {
 
   test('opens with the key that it names, wherever that is in the set', async () => {
     const sealed = await seal(password, otherKey);
-    expect(sealedUnder(ascii(sealed))).toBe(otherKey.id);
+    expect(keyIdOfSealed(ascii(sealed))).toBe(otherKey.id);
     expect(`${await open(sealed, [key, otherKey])}`).toBe(password);
     expect(`${await open(sealed, [otherKey, key])}`).toBe(password);
   });
@@ -186,7 +186,7 @@ describe('a password that was sealed', () => {
 describe('the stored sample', () => {
   test('opens for ever', async () => {
     expect(`${await open(stored)}`).toBe(password);
-    expect(sealedUnder(ascii(stored))).toBe(key.id);
+    expect(keyIdOfSealed(ascii(stored))).toBe(key.id);
   });
 
   test('is an ordinary JWE: any other implementation opens it with the key', async () => {
@@ -235,13 +235,13 @@ describe('no copy of a password stays', () => {
     const made = [vi.spyOn(Buffer.prototype, 'toString'), vi.spyOn(TextDecoder.prototype, 'decode')];
     const failure = ((): unknown => {
       try {
-        return sealedUnder(plain);
+        return keyIdOfSealed(plain);
       } catch (error) {
         return error;
       }
     })();
     const calls = made.map(({ mock }) => mock.calls.length);
-    sealedUnder(ascii(stored));
+    keyIdOfSealed(ascii(stored));
     const callsOfSealed = made.map(({ mock }) => mock.calls.length);
     vi.restoreAllMocks();
     expect(failure).toMatchObject({ code: 'password_damaged' });
@@ -256,7 +256,7 @@ describe('no copy of a password stays', () => {
   });
 
   test('and none of the key: it is never exported', async () => {
-    const fresh = takeKey(counting(7));
+    const fresh = importKey(counting(7));
     const exported = vi.spyOn(fresh.object, 'export');
     for (let count = 0; count < 5; count += 1) await open(await seal(password, fresh), [fresh]);
     expect(exported).not.toHaveBeenCalled();
@@ -272,16 +272,16 @@ describe('the mark of a password that came out of the table', () => {
     const sealed = await seal(password, key, context, 'table');
     expect(JSON.parse(Buffer.from(sealed.split('.')[0] ?? '', 'base64url').toString())).toEqual(marked);
     expect(`${await open(sealed)}`).toBe(password);
-    expect(sealedUnder(ascii(sealed))).toBe(key.id);
-    expect(originOf(ascii(sealed))).toBe('table');
+    expect(keyIdOfSealed(ascii(sealed))).toBe(key.id);
+    expect(originOfSealed(ascii(sealed))).toBe('table');
     const { plaintext, protectedHeader } = await compactDecrypt(sealed, counting(1));
     expect([new TextDecoder().decode(plaintext), protectedHeader]).toEqual([password, marked]);
-    expect(await refusal(sealed, [key], { ...context, mailboxId: 'x' })).toBe('password_bound_elsewhere');
+    expect(await refusal(sealed, [key], { ...context, mailboxId: 'x' })).toBe('password_binding_mismatch');
   });
 
   test('is not on any other one, also from before there was a mark', async () => {
-    expect(originOf(ascii(await seal(password)))).toBe('command');
-    expect(originOf(ascii(stored))).toBe('command');
+    expect(originOfSealed(ascii(await seal(password)))).toBe('command');
+    expect(originOfSealed(ascii(stored))).toBe('command');
   });
 
   test('cannot be taken away or put on without the key', async () => {
@@ -305,7 +305,7 @@ function expectedCode(changed: string): FailureCode {
   const seen = /^\{"alg":"dir","enc":"A256GCM","kid":"([0-9a-f]{16})","ctx":"([\w-]{43})"\}$/.exec(text);
   if (seen === null || !/^[\w-]+\.\.[\w-]{16}\.[\w-]+\.[\w-]{22}$/.test(changed)) return 'password_damaged';
   if (seen[1] !== header.kid) return 'key_unknown';
-  return seen[2] === header.ctx ? 'password_damaged' : 'password_bound_elsewhere';
+  return seen[2] === header.ctx ? 'password_damaged' : 'password_binding_mismatch';
 }
 
 describe('a sealed password that was changed', () => {
@@ -323,7 +323,7 @@ describe('a sealed password that was changed', () => {
     }
     expect(wrong).toEqual([]);
     expect(codes.get('key_unknown')).toBeGreaterThan(100);
-    expect(codes.get('password_bound_elsewhere')).toBeGreaterThan(1000);
+    expect(codes.get('password_binding_mismatch')).toBeGreaterThan(1000);
     expect(codes.get('password_damaged')).toBeGreaterThan(40_000);
   });
 
@@ -343,7 +343,7 @@ describe('a sealed password that was changed', () => {
       ].map((sealed) => refusal(sealed)),
     );
     const damaged = 'password_damaged';
-    expect(codes).toEqual(['key_unknown', 'password_bound_elsewhere', damaged, damaged, damaged, damaged]);
+    expect(codes).toEqual(['key_unknown', 'password_binding_mismatch', damaged, damaged, damaged, damaged]);
   });
 
   test('is refused when bytes are missing, doubled or put in between', async () => {
@@ -370,7 +370,7 @@ describe('a sealed password that is used for something else', () => {
 
   test('opens not for another mailbox', async () => {
     const other = { ...context, mailboxId: '0198c0de-0000-7000-8000-000000000002' };
-    expect(await refusal(stored, [key], other)).toBe('password_bound_elsewhere');
+    expect(await refusal(stored, [key], other)).toBe('password_binding_mismatch');
   });
 
   test.each([
@@ -392,9 +392,9 @@ describe('a sealed password that is used for something else', () => {
     { user: '' },
   ])('opens not for %j', async (change) => {
     const other = { ...context, connection: { ...context.connection, ...change } };
-    expect(await refusal(stored, [key], other)).toBe('password_bound_elsewhere');
+    expect(await refusal(stored, [key], other)).toBe('password_binding_mismatch');
     const back = await seal(password, key, other);
-    expect(await refusal(back)).toBe('password_bound_elsewhere');
+    expect(await refusal(back)).toBe('password_binding_mismatch');
     expect(await refusal(back, [key], other)).toBeNull();
   });
 
@@ -406,19 +406,19 @@ describe('a sealed password that is used for something else', () => {
     const withAuthority = await seal(password, key, to({ caPem: authority }));
     expect(await refusal(withAuthority, [key], to({ caPem: authority }))).toBeNull();
     expect(await refusal(withAuthority, [key], to({ caPem: authority.toLowerCase() }))).toBe(
-      'password_bound_elsewhere',
+      'password_binding_mismatch',
     );
     const pinned = await seal(password, key, to({ fingerprint: pin }));
     expect(await refusal(pinned, [key], to({ fingerprint: pin.toUpperCase() }))).toBeNull();
-    expect(await refusal(pinned, [key], to({ fingerprint: 'ac'.repeat(32) }))).toBe('password_bound_elsewhere');
-    expect(await refusal(pinned, [key], to({ caPem: pin }))).toBe('password_bound_elsewhere');
+    expect(await refusal(pinned, [key], to({ fingerprint: 'ac'.repeat(32) }))).toBe('password_binding_mismatch');
+    expect(await refusal(pinned, [key], to({ caPem: pin }))).toBe('password_binding_mismatch');
   });
 
   test('opens for the host in other ASCII letters, but not for a name that only folds to it', async () => {
     const at = (host: string): SealContext => ({ ...context, connection: { ...context.connection, host } });
     expect(await refusal(stored, [key], at('IMAP.Example.TEST'))).toBeNull();
     const kiosk = await seal(password, key, at('kiosk.example.test'));
-    expect(await refusal(kiosk, [key], at('\u212Aiosk.example.test'))).toBe('password_bound_elsewhere');
+    expect(await refusal(kiosk, [key], at('\u212Aiosk.example.test'))).toBe('password_binding_mismatch');
   });
 
   test('never opens where any two contexts differ', async () => {
@@ -443,7 +443,7 @@ describe('a sealed password that is used for something else', () => {
       fc.asyncProperty(fc.oneof(fc.tuple(contexts, contexts), same), async ([one, other]) => {
         const isSame = JSON.stringify(one) === JSON.stringify(other);
         expect(await refusal(await seal(password, key, one), [key], other)).toBe(
-          isSame ? null : 'password_bound_elsewhere',
+          isSame ? null : 'password_binding_mismatch',
         );
       }),
       { numRuns: 500 },
@@ -474,7 +474,7 @@ describe('a key', () => {
     const other = { ...context, mailboxId: 'x' };
     const torn = withParts({ 4: 'A'.repeat(22) });
     expect(await refusal(torn, [otherKey], other)).toBe('key_unknown');
-    expect(await refusal(torn, [key], other)).toBe('password_bound_elsewhere');
+    expect(await refusal(torn, [key], other)).toBe('password_binding_mismatch');
     expect(await refusal(torn)).toBe('password_damaged');
     expect(await refusal(`${torn}=`, [otherKey], other)).toBe('password_damaged');
   });
@@ -490,7 +490,7 @@ describe('a key', () => {
   ])('id of another form is not repeated in a failure (%#)', async (kid) => {
     const sealed = forged(JSON.stringify({ ...header, kid }));
     expect(await refusal(sealed)).toBe('password_damaged');
-    expect(() => sealedUnder(ascii(sealed))).toThrow(expect.objectContaining({ code: 'password_damaged' }));
+    expect(() => keyIdOfSealed(ascii(sealed))).toThrow(expect.objectContaining({ code: 'password_damaged' }));
   });
 });
 
@@ -568,7 +568,7 @@ describe('a header', () => {
     const decrypt = vi.spyOn(crypto.subtle, 'decrypt');
     const sealed = forged(text);
     expect(await refusal(sealed)).toBe('password_damaged');
-    expect(() => sealedUnder(ascii(sealed))).toThrow(expect.objectContaining({ code: 'password_damaged' }));
+    expect(() => keyIdOfSealed(ascii(sealed))).toThrow(expect.objectContaining({ code: 'password_damaged' }));
     expect(decrypt).not.toHaveBeenCalled();
   });
 
@@ -655,7 +655,7 @@ describe('what only looks like a sealed password', () => {
   ])('is refused before anything is decrypted (%#)', async (text) => {
     const decrypt = vi.spyOn(crypto.subtle, 'decrypt');
     expect(await refusal(text)).toBe('password_damaged');
-    expect(() => sealedUnder(ascii(text))).toThrow(expect.objectContaining({ code: 'password_damaged' }));
+    expect(() => keyIdOfSealed(ascii(text))).toThrow(expect.objectContaining({ code: 'password_damaged' }));
     expect(decrypt).not.toHaveBeenCalled();
   });
 

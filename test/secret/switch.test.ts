@@ -1,19 +1,19 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type Key, takeKey } from '../../src/secret/key.ts';
+import { importKey, type Key } from '../../src/secret/key.ts';
 import {
-  firstRow,
-  isSameRow,
-  judgeSwitch,
-  neededKeys,
-  type SwitchChange,
+  initialSwitchRow,
+  isSameSwitchRow,
+  judgeSwitchRow,
+  requiredKeyIds,
   type SwitchRow,
   type SwitchState,
-  sealingKey,
-  sealSwitch,
+  sealingKeyId,
+  sealSwitchRow,
+  type UnsealedSwitchRow,
 } from '../../src/secret/switch.ts';
 
-const keyFrom = (first: number): Key => takeKey(Uint8Array.from({ length: 32 }, (_, at) => first + at));
+const keyFrom = (first: number): Key => importKey(Uint8Array.from({ length: 32 }, (_, at) => first + at));
 const one = keyFrom(1);
 const two = keyFrom(2);
 const stranger = keyFrom(3);
@@ -24,12 +24,12 @@ function change(
   state: SwitchState,
   keyId: string | null,
   nextKeyId: string | null = null,
-): SwitchChange {
+): UnsealedSwitchRow {
   return { state, keyId, nextKeyId, revision, ...changed };
 }
 
 /** The picture in the module, with the key that seals each row. */
-const picture: readonly (readonly [SwitchChange, Key])[] = [
+const picture: readonly (readonly [UnsealedSwitchRow, Key])[] = [
   [change(1, 'enabling', one.id), one],
   [change(2, 'on', one.id), one],
   [change(3, 'on', one.id, two.id), one],
@@ -38,12 +38,12 @@ const picture: readonly (readonly [SwitchChange, Key])[] = [
   [change(6, 'disabling', two.id), two],
   [change(7, 'off', null), two],
 ];
-const rows = picture.map(([what, key]) => sealSwitch(what, key));
+const rows = picture.map(([what, key]) => sealSwitchRow(what, key));
 const sealedRow = fc.constantFrom(...rows);
-const onRow = sealSwitch(change(2, 'on', one.id), one);
+const onRow = sealSwitchRow(change(2, 'on', one.id), one);
 
 const judged = (row: SwitchRow | null, remembered: SwitchRow | null, keys: readonly Key[] = [one, two]): string =>
-  judgeSwitch(row, keys, remembered).kind;
+  judgeSwitchRow(row, keys, remembered).kind;
 
 /** A row as somebody could write it who can write the database. */
 const written = (row: Readonly<Record<string, unknown>>): SwitchRow => row as unknown as SwitchRow;
@@ -51,9 +51,9 @@ const written = (row: Readonly<Record<string, unknown>>): SwitchRow => row as un
 describe('the picture', () => {
   test('is accepted in its order, and each row again', () => {
     let remembered: SwitchRow | null = null;
-    for (const row of [firstRow, ...rows]) {
-      expect(judgeSwitch(row, [one, two], remembered)).toEqual({ kind: 'accepted', row });
-      expect(judgeSwitch({ ...row }, [one, two], row)).toEqual({ kind: 'accepted', row });
+    for (const row of [initialSwitchRow, ...rows]) {
+      expect(judgeSwitchRow(row, [one, two], remembered)).toEqual({ kind: 'accepted', row });
+      expect(judgeSwitchRow({ ...row }, [one, two], row)).toEqual({ kind: 'accepted', row });
       remembered = row;
     }
   });
@@ -61,19 +61,19 @@ describe('the picture', () => {
   test('is accepted by a worker that missed a part of it', () => {
     fc.assert(
       fc.property(fc.nat(rows.length - 1), fc.nat(rows.length - 1), (a, b) => {
-        const [before, after] = [rows[Math.min(a, b)] ?? firstRow, rows[Math.max(a, b)] ?? firstRow];
+        const [before, after] = [rows[Math.min(a, b)] ?? initialSwitchRow, rows[Math.max(a, b)] ?? initialSwitchRow];
         expect(judged(after, before)).toBe('accepted');
       }),
     );
   });
 
   test('goes on after it was off, with another key', () => {
-    const again = sealSwitch(change(8, 'enabling', stranger.id), stranger);
+    const again = sealSwitchRow(change(8, 'enabling', stranger.id), stranger);
     expect(judged(again, rows.at(-1) ?? null, [stranger])).toBe('accepted');
   });
 
   test('needs these keys, and seals with these', () => {
-    expect([firstRow, ...rows].map(neededKeys)).toEqual([
+    expect([initialSwitchRow, ...rows].map(requiredKeyIds)).toEqual([
       [],
       [one.id],
       [one.id],
@@ -83,14 +83,14 @@ describe('the picture', () => {
       [two.id],
       [],
     ]);
-    const sealing = [firstRow, ...rows].map(sealingKey);
+    const sealing = [initialSwitchRow, ...rows].map(sealingKeyId);
     expect(sealing).toEqual([null, one.id, one.id, one.id, two.id, two.id, null, null]);
   });
 
   test('never seals with a key that is not needed', () => {
     for (const row of rows) {
-      const key = sealingKey(row);
-      if (key !== null) expect(neededKeys(row)).toContain(key);
+      const key = sealingKeyId(row);
+      if (key !== null) expect(requiredKeyIds(row)).toContain(key);
     }
   });
 });
@@ -150,25 +150,25 @@ describe('a seal', () => {
   });
 
   test('is of the key that the row names, although another of ours made it', () => {
-    const row = { ...onRow, seal: sealSwitch(change(2, 'off', null), two).seal };
+    const row = { ...onRow, seal: sealSwitchRow(change(2, 'off', null), two).seal };
     expect(judged(row, null)).toBe('forged');
   });
 
   test('does not hold under another key that takes the same id', () => {
     const impostor = { id: one.id, object: stranger.object };
-    expect(judged(sealSwitch(change(2, 'on', one.id), impostor), null)).toBe('forged');
+    expect(judged(sealSwitchRow(change(2, 'on', one.id), impostor), null)).toBe('forged');
     expect(judged(onRow, null, [impostor])).toBe('forged');
   });
 
   test('by a key that is not open here is told apart', () => {
-    expect(judgeSwitch(onRow, [two], null)).toEqual({ kind: 'unverified', keyId: one.id });
-    expect(judgeSwitch(onRow, [], firstRow)).toEqual({ kind: 'unverified', keyId: one.id });
-    const off = sealSwitch(change(9, 'off', null), stranger);
-    expect(judgeSwitch(off, [one, two], onRow)).toEqual({ kind: 'unverified', keyId: stranger.id });
+    expect(judgeSwitchRow(onRow, [two], null)).toEqual({ kind: 'unverified', keyId: one.id });
+    expect(judgeSwitchRow(onRow, [], initialSwitchRow)).toEqual({ kind: 'unverified', keyId: one.id });
+    const off = sealSwitchRow(change(9, 'off', null), stranger);
+    expect(judgeSwitchRow(off, [one, two], onRow)).toEqual({ kind: 'unverified', keyId: stranger.id });
   });
 
   test('is put on no row that would not be believed', () => {
-    const refused: readonly (readonly [SwitchChange, Key])[] = [
+    const refused: readonly (readonly [UnsealedSwitchRow, Key])[] = [
       [change(1, 'on', one.id), two],
       [change(0, 'on', one.id), one],
       [change(-1, 'on', one.id), one],
@@ -179,11 +179,11 @@ describe('a seal', () => {
       [change(1, 'off', one.id), one],
       [change(1, 'rotating', one.id), one],
     ];
-    for (const [what, key] of refused) expect(() => sealSwitch(what, key)).toThrow('no switch row');
+    for (const [what, key] of refused) expect(() => sealSwitchRow(what, key)).toThrow('no switch row');
   });
 
   test('is another one for each row and each key', () => {
-    const off = [one, two].map((key) => sealSwitch(change(9, 'off', null), key));
+    const off = [one, two].map((key) => sealSwitchRow(change(9, 'off', null), key));
     const seals = [...rows, ...off].map(({ seal }) => seal);
     expect(new Set(seals.map((seal) => seal?.slice(17))).size).toBe(seals.length);
     for (const seal of seals) expect(seal).toMatch(/^[0-9a-f]{16}:[0-9a-f]{64}$/);
@@ -210,9 +210,9 @@ describe('a malformed row', () => {
     ['', id, null],
     ['constructor', id, null],
   ])('%s with the keys %s and %s is forged, even when one of our keys sealed it', (state, keyId, nextKeyId) => {
-    const { seal } = sealSwitch(change(3, 'off', null), one);
+    const { seal } = sealSwitchRow(change(3, 'off', null), one);
     const row = written({ ...change(3, 'off', null), state, keyId, nextKeyId, seal });
-    expect(judgeSwitch(row, [one, two], null)).toEqual({ kind: 'forged', why: expect.stringContaining('the keys') });
+    expect(judgeSwitchRow(row, [one, two], null)).toEqual({ kind: 'forged', why: expect.stringContaining('the keys') });
   });
 });
 
@@ -229,13 +229,13 @@ describe('going back', () => {
 
   test('to the row of a new database, or to none, is refused after any other', () => {
     for (const row of rows) {
-      expect(judged(firstRow, row)).toBe('rolled_back');
+      expect(judged(initialSwitchRow, row)).toBe('rolled_back');
       expect(judged(null, row)).toBe('rolled_back');
     }
   });
 
   test('names both revisions', () => {
-    expect(judgeSwitch(rows[1] ?? null, [], rows[4] ?? null)).toEqual({
+    expect(judgeSwitchRow(rows[1] ?? null, [], rows[4] ?? null)).toEqual({
       kind: 'rolled_back',
       why: 'revision 2 is older than 5, accepted before',
     });
@@ -244,7 +244,7 @@ describe('going back', () => {
   test('to an off without a seal is refused, whatever revision it claims', () => {
     fc.assert(
       fc.property(sealedRow, fc.integer({ min: -1, max: 20 }), (remembered, revision) => {
-        const off = { ...firstRow, revision, changedBy: 'nobody' };
+        const off = { ...initialSwitchRow, revision, changedBy: 'nobody' };
         expect(judged(off, remembered)).toBe(revision < remembered.revision ? 'rolled_back' : 'forged');
       }),
     );
@@ -253,18 +253,18 @@ describe('going back', () => {
 
 describe('the same revision', () => {
   test('with another content is refused, although our key sealed it', () => {
-    const other = sealSwitch({ ...change(2, 'on', one.id), changedBy: 'eve@desk.example.test' }, one);
-    expect(judgeSwitch(other, [one], onRow)).toEqual({
+    const other = sealSwitchRow({ ...change(2, 'on', one.id), changedBy: 'eve@desk.example.test' }, one);
+    expect(judgeSwitchRow(other, [one], onRow)).toEqual({
       kind: 'forged',
       why: 'revision 2 was accepted with another content',
     });
-    expect(judged(sealSwitch(change(2, 'off', null), one), onRow)).toBe('forged');
+    expect(judged(sealSwitchRow(change(2, 'off', null), one), onRow)).toBe('forged');
   });
 
   test('with the same content is accepted without any key', () => {
-    for (const row of [firstRow, ...rows]) {
+    for (const row of [initialSwitchRow, ...rows]) {
       const copy = { ...row };
-      expect(judgeSwitch(copy, [], row)).toEqual({ kind: 'accepted', row: copy });
+      expect(judgeSwitchRow(copy, [], row)).toEqual({ kind: 'accepted', row: copy });
     }
   });
 
@@ -278,17 +278,17 @@ describe('the same revision', () => {
       { changedAtMs: 0 },
       { changedBy: '' },
     ];
-    expect(others.filter((other) => isSameRow({ ...onRow, ...other }, onRow))).toEqual([]);
-    expect(isSameRow({ ...onRow }, onRow)).toBe(true);
+    expect(others.filter((other) => isSameSwitchRow({ ...onRow, ...other }, onRow))).toEqual([]);
+    expect(isSameSwitchRow({ ...onRow }, onRow)).toBe(true);
   });
 });
 
 describe('a worker that never accepted a row', () => {
   test('takes an empty table, and the row of a new database, for off', () => {
-    expect(judgeSwitch(null, [], null)).toEqual({ kind: 'accepted', row: firstRow });
-    expect(judgeSwitch(null, [], firstRow)).toEqual({ kind: 'accepted', row: firstRow });
-    const migrated = { ...firstRow, changedAtMs: 5, changedBy: 'migrate' };
-    expect(judgeSwitch(migrated, [], null)).toEqual({ kind: 'accepted', row: migrated });
+    expect(judgeSwitchRow(null, [], null)).toEqual({ kind: 'accepted', row: initialSwitchRow });
+    expect(judgeSwitchRow(null, [], initialSwitchRow)).toEqual({ kind: 'accepted', row: initialSwitchRow });
+    const migrated = { ...initialSwitchRow, changedAtMs: 5, changedBy: 'migrate' };
+    expect(judgeSwitchRow(migrated, [], null)).toEqual({ kind: 'accepted', row: migrated });
   });
 
   test('takes a sealed row of any revision when it has the key', () => {
@@ -299,20 +299,20 @@ describe('a worker that never accepted a row', () => {
     for (const row of rows)
       expect(judged(row, null, [two])).toBe(row.seal?.startsWith(two.id) ? 'accepted' : 'unverified');
     for (const row of rows.filter(({ state }) => state !== 'off')) expect(judged(row, null, [])).toBe('unverified');
-    expect(judged({ ...firstRow, state: 'on', keyId: one.id }, null)).toBe('forged');
-    expect(judged({ ...firstRow, state: 'enabling', keyId: one.id }, null)).toBe('forged');
-    expect(judged({ ...firstRow, nextKeyId: one.id }, null)).toBe('forged');
-    expect(judged({ ...firstRow, seal: onRow.seal }, null)).toBe('forged');
+    expect(judged({ ...initialSwitchRow, state: 'on', keyId: one.id }, null)).toBe('forged');
+    expect(judged({ ...initialSwitchRow, state: 'enabling', keyId: one.id }, null)).toBe('forged');
+    expect(judged({ ...initialSwitchRow, nextKeyId: one.id }, null)).toBe('forged');
+    expect(judged({ ...initialSwitchRow, seal: onRow.seal }, null)).toBe('forged');
     expect(judged({ ...onRow, revision: 0 }, null)).toBe('forged');
-    expect(judged({ ...firstRow, revision: 1 }, null)).toBe('forged');
-    expect(judged({ ...firstRow, revision: -1 }, null)).toBe('rolled_back');
-    expect(judged({ ...firstRow, revision: Number.NaN }, null)).toBe('forged');
+    expect(judged({ ...initialSwitchRow, revision: 1 }, null)).toBe('forged');
+    expect(judged({ ...initialSwitchRow, revision: -1 }, null)).toBe('rolled_back');
+    expect(judged({ ...initialSwitchRow, revision: Number.NaN }, null)).toBe('forged');
   });
 
   test('takes an off that it cannot verify for what it is only while it holds no key at all', () => {
-    const off = sealSwitch(change(9, 'off', null), one);
-    expect(judgeSwitch(off, [], null)).toEqual({ kind: 'accepted', row: off, unproven: true });
-    expect(judgeSwitch(off, [two], null).kind).toBe('unverified');
-    expect(judgeSwitch(off, [], onRow).kind).toBe('unverified');
+    const off = sealSwitchRow(change(9, 'off', null), one);
+    expect(judgeSwitchRow(off, [], null)).toEqual({ kind: 'accepted', row: off, unproven: true });
+    expect(judgeSwitchRow(off, [two], null).kind).toBe('unverified');
+    expect(judgeSwitchRow(off, [], onRow).kind).toBe('unverified');
   });
 });

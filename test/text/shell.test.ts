@@ -9,11 +9,17 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { systemClock } from '../../src/adapters/clock/clock.ts';
 import { quarantinePage } from '../../src/adapters/web/pages/quarantine.ts';
 import { listedMailboxes } from '../../src/admin/views/mailboxes.ts';
-import { createSettleDesk } from '../../src/admin/views/quarantine.ts';
-import { heldById } from '../../src/ingest/quarantine/read.ts';
+import { createQuarantineActions } from '../../src/admin/views/quarantine.ts';
+import { quarantinedById } from '../../src/ingest/quarantine/read.ts';
 import { type ReconcilePorts, reconcileFolder } from '../../src/ingest/repair/reconcile.ts';
-import type { HeldMail } from '../../src/ingest/stores.ts';
-import { commandOn, commandWith, noCommand, quoted, toldWord } from '../../src/text/shell.ts';
+import type { QuarantinedMessage } from '../../src/ingest/stores.ts';
+import {
+  noCommandNotice,
+  shellArg,
+  shellArgOrNotice,
+  shellCommand,
+  shellCommandWithOption,
+} from '../../src/text/shell.ts';
 import { by, sampleMailbox } from '../adapters/database/samples.ts';
 import { frame } from '../adapters/web/views.ts';
 import { quarantine } from '../adapters/web/views-mail.ts';
@@ -57,9 +63,17 @@ function commandIn(text: string): string | null {
   return at < 0 ? null : text.slice(at);
 }
 
-function held(mailbox: string): HeldMail {
+function held(mailbox: string): QuarantinedMessage {
   return {
-    ...{ mailboxId: 'm', mailbox, numbering: 7, uid: 1, reason: 'mail_loop', sinceMs: 1, discardedAtMs: null },
+    ...{
+      mailboxId: 'm',
+      mailbox,
+      folderEpoch: 7,
+      uid: 1,
+      reason: 'mail_loop',
+      quarantinedAtMs: 1,
+      discardedAtMs: null,
+    },
     ...{ receivedAtMs: null, sizeBytes: 300 * 1024 * 1024, raw: null },
   };
 }
@@ -68,11 +82,11 @@ const characters: Readonly<Record<string, string>> = { lt: '<', gt: '>', amp: '&
 
 /** What the button of the page copies. */
 function onThePage(mailbox: string): string | null {
-  const [line] = quarantine.mails.list.map((mail) => ({ ...mail, mailbox, id: `${mailbox}/7/1` }));
+  const [line] = quarantine.messages.list.map((mail) => ({ ...mail, mailbox, id: `${mailbox}/7/1` }));
   const list = line === undefined ? [] : [line];
-  const page = quarantinePage(frame, { ...quarantine, mails: { ...quarantine.mails, list } });
+  const page = quarantinePage(frame, { ...quarantine, messages: { ...quarantine.messages, list } });
   const [, shown = null] = /<div class="command"><pre><code>(.*?)<\/code>/s.exec(page) ?? [];
-  if (shown === null) expect(page).toContain(noCommand);
+  if (shown === null) expect(page).toContain(noCommandNotice);
   return shown === null
     ? null
     : shown.replace(/<[^>]*>/g, '').replace(/&([a-z#0-9]+);/g, (_, name: string) => characters[name] ?? '?');
@@ -80,7 +94,7 @@ function onThePage(mailbox: string): string | null {
 
 function ofARemoval(name: string): string | null {
   const health = {
-    ...{ nextPollAtMs: null, failures: 0, failingSinceMs: null, loginRefusals: 0, lastSuccessAtMs: null },
+    ...{ nextPollAtMs: null, failures: 0, failingSinceMs: null, loginFailures: 0, lastSuccessAtMs: null },
   };
   const rest = { lastError: null, cursor: null, password: { form: 'plain', keyId: null } } as const;
   const [listed] = listedMailboxes(
@@ -91,9 +105,9 @@ function ofARemoval(name: string): string | null {
 }
 
 async function ofALargeMail(name: string): Promise<string | null> {
-  const store = { heldNamed: () => Promise.resolve([held(name)]) };
-  const ports = { store, clock: systemClock, author: by } as unknown as Parameters<typeof createSettleDesk>[0];
-  await using desk = createSettleDesk(ports, () => undefined);
+  const store = { quarantinedByName: () => Promise.resolve([held(name)]) };
+  const ports = { store, clock: systemClock, actor: by } as unknown as Parameters<typeof createQuarantineActions>[0];
+  await using desk = createQuarantineActions(ports, () => undefined);
   const { sentence } = await desk.settle(`${name}/7/1`, 'release', 'ada');
   expect(sentence).toContain('too large');
   // The sentence begins with the id.
@@ -102,10 +116,10 @@ async function ofALargeMail(name: string): Promise<string | null> {
 
 async function ofAnUnvisited(name: string): Promise<string | null> {
   const session = { folder: {}, listAbove: () => Promise.resolve([]), [Symbol.asyncDispose]: () => Promise.resolve() };
-  const store = { readPlace: () => Promise.resolve({ cursor: null, startUid: null, folder: null }) };
+  const store = { readFolderProgress: () => Promise.resolve({ cursor: null, startUid: null, folder: null }) };
   const ports = {
     store,
-    passwords: { lend: () => Promise.resolve(session) },
+    passwords: { withPassword: () => Promise.resolve(session) },
     sessions: {},
   } as unknown as ReconcilePorts;
   const failure = await reconcileFolder(sampleMailbox({ name }), ports).catch((error: unknown) => error);
@@ -114,8 +128,8 @@ async function ofAnUnvisited(name: string): Promise<string | null> {
 }
 
 async function ofTwoMails(name: string): Promise<string> {
-  const store = { heldNamed: () => Promise.resolve([held('other'), held(name)]) };
-  const failure = await heldById(store, 'other/1').catch((error: unknown) => error);
+  const store = { quarantinedByName: () => Promise.resolve([held('other'), held(name)]) };
+  const failure = await quarantinedById(store, 'other/1').catch((error: unknown) => error);
   return (failure as { readonly hint: string }).hint.replace('Give this: ', '');
 }
 
@@ -123,10 +137,10 @@ test.each(hostile)('of the name %j exactly that arrives, and nothing else runs',
   const lead = name.startsWith('-') ? ['--'] : [];
   const id = `${name}/7/1`;
   const lines: readonly (readonly [string | null, readonly string[]])[] = [
-    [commandOn('poll', name), ['poll', ...lead, name]],
-    [commandOn('mailbox set-addresses', name, ' ADDRESS'), ['mailbox', 'set-addresses', ...lead, name, 'ADDRESS']],
-    [commandWith('message list', 'mailbox', name), ['message', 'list', `--mailbox=${name}`]],
-    [`ticketmaild ${toldWord(name)}`, [name]],
+    [shellCommand('poll', name), ['poll', ...lead, name]],
+    [shellCommand('mailbox set-addresses', name, ' ADDRESS'), ['mailbox', 'set-addresses', ...lead, name, 'ADDRESS']],
+    [shellCommandWithOption('message list', 'mailbox', name), ['message', 'list', `--mailbox=${name}`]],
+    [`ticketmaild ${shellArgOrNotice(name)}`, [name]],
     [onThePage(name), ['quarantine', 'release', ...lead, id]],
     [ofARemoval(name), ['mailbox', 'remove', ...lead, name]],
     [await ofALargeMail(name), ['quarantine', 'release', ...lead, id]],
@@ -138,18 +152,18 @@ test.each(hostile)('of the name %j exactly that arrives, and nothing else runs',
 });
 
 test('the same in bash, with several words', () => {
-  const line = `ticketmaild ${hostile.map(quoted).join(' ')} ${quoted('')}`;
+  const line = `ticketmaild ${hostile.map(shellArg).join(' ')} ${shellArg('')}`;
   expect(argumentsOf([line], 'bash')).toEqual([...hostile, '']);
 });
 
 test.each(notForShells)('of the name %j no command is shown at all', async (name) => {
-  expect([commandOn('poll', name), commandWith('message list', 'mailbox', name)]).toEqual([null, null]);
-  expect([toldWord(name), await ofTwoMails(name)]).toEqual([noCommand, noCommand]);
+  expect([shellCommand('poll', name), shellCommandWithOption('message list', 'mailbox', name)]).toEqual([null, null]);
+  expect([shellArgOrNotice(name), await ofTwoMails(name)]).toEqual([noCommandNotice, noCommandNotice]);
   expect(onThePage(name)).toBeNull();
   expect([ofARemoval(name), await ofALargeMail(name), await ofAnUnvisited(name)]).toEqual([null, null, null]);
 });
 
 test('a plain name stands as it is', () => {
-  expect(commandOn('mailbox remove', 'support-berlin')).toBe('ticketmaild mailbox remove support-berlin');
-  expect(quoted('/var/lib/ticketmaild/encryption-key.bin')).toBe('/var/lib/ticketmaild/encryption-key.bin');
+  expect(shellCommand('mailbox remove', 'support-berlin')).toBe('ticketmaild mailbox remove support-berlin');
+  expect(shellArg('/var/lib/ticketmaild/encryption-key.bin')).toBe('/var/lib/ticketmaild/encryption-key.bin');
 });

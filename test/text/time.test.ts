@@ -66,14 +66,14 @@ describe.each(['garbage', '', '2026-99-99 00:00:00.000'])('with %j where a time 
     expect(code).toBe(0);
     expect(json[0]).toMatchObject({ state: 'on', problem: { code: 'switch_forged' }, stored_state: 'on' });
     expect((await desk.run(['encryption', 'status'])).code).toBe(0);
-    const accepted = await desk.run(['encryption', 'accept-restored', '--yes']);
+    const accepted = await desk.run(['encryption', 'trust-restored', '--yes']);
     expect(accepted).toMatchObject({ code: 0, out: expect.stringMatching(/^found +on .* unknown /m) });
     expect((await desk.run(['encryption', 'status', '--json'])).json).toMatchObject([{ state: 'on', problem: null }]);
   });
 
   test('a switch row that was found is printed without its time for scripts', async () => {
     sql(`update encryption_switch set changed_at = '${text}'`);
-    const { code, json } = await desk.run(['encryption', 'accept-restored', '--yes', '--json']);
+    const { code, json } = await desk.run(['encryption', 'trust-restored', '--yes', '--json']);
     expect(code).toBe(0);
     expect(json).toMatchObject([{ state: 'on', found: { state: 'on', changed_at: null } }]);
   });
@@ -84,7 +84,7 @@ describe.each(['garbage', '', '2026-99-99 00:00:00.000'])('with %j where a time 
     sql(`update encryption_switch set changed_at = '${text}'`);
     expect((await desk.run(['encryption', 'status'])).code).toBe(0);
     expect((await desk.run(['encryption', 'status', '--json'])).json).toHaveLength(1);
-    expect(await desk.run(['encryption', 'accept-restored', '--yes'])).toMatchObject({
+    expect(await desk.run(['encryption', 'trust-restored', '--yes'])).toMatchObject({
       code: 1,
       err: expect.stringMatching(/which is not in the key file\nhint: /),
     });

@@ -12,8 +12,8 @@ import type { Connection } from '../../ingest/model.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { isThrottled, refusalIn } from './errors.ts';
 import { ImapClient } from './login.ts';
-import type { Refusal } from './throttling.ts';
-import type { Transport } from './transport.ts';
+import type { ServerRefusal } from './throttling.ts';
+import type { SocketTransport } from './transport.ts';
 
 export type ImapOptions = {
   /** For name, TCP and TLS together, and once more for the greeting. */
@@ -28,23 +28,23 @@ export type ImapOptions = {
 export const lineBytesMax = 64 * 1024 * 1024;
 const framingBytesMax = 1024 * 1024;
 /** The longest delay of a timer: the library's own watchdog would also end a session that rests between commands. */
-const never = 2 ** 31 - 1;
+const timerMaxMs = 2 ** 31 - 1;
 
-export type Client = { readonly imap: ImapClient; readonly lastRefusal: () => Refusal | null };
+export type ClientHandle = { readonly imap: ImapClient; readonly lastRefusal: () => ServerRefusal | null };
 
 /** What a client tells beside the results of its methods. */
-export type Told = {
+export type ClientEvents = {
   /** The login begins. */
   beforeLogin(): void;
   /** A command was throttled; called before imapflow begins to wait. */
-  throttled(refusal: Refusal): void;
+  throttled(refusal: ServerRefusal): void;
 };
 
-function listen(throttled: Told['throttled']): {
+function refusalLogger(throttled: ClientEvents['throttled']): {
   logger: NonNullable<ImapFlowOptions['logger']>;
-  lastRefusal: () => Refusal | null;
+  lastRefusal: () => ServerRefusal | null;
 } {
-  let last: Refusal | null = null;
+  let last: ServerRefusal | null = null;
   const warn = (entry: unknown): void => {
     const refusal = typeof entry === 'object' && entry !== null && 'err' in entry ? refusalIn(entry.err) : null;
     if (refusal === null) return;
@@ -67,11 +67,11 @@ export function checkPlaintext({ tls, host, allowPlaintext }: Connection): void 
 export function newClient(
   connection: Connection,
   password: SecretBytes,
-  transport: Transport,
+  transport: SocketTransport,
   options: ImapOptions,
-  told: Told,
-): Client {
-  const { logger, lastRefusal } = listen(told.throttled);
+  told: ClientEvents,
+): ClientHandle {
+  const { logger, lastRefusal } = refusalLogger(told.throttled);
   const flow: ImapFlowOptions = {
     host: connection.host,
     port: connection.port,
@@ -95,7 +95,7 @@ export function newClient(
     idHashAlgorithm: 'sha256',
     connectionTimeout: options.connectTimeoutMs,
     greetingTimeout: options.connectTimeoutMs,
-    socketTimeout: never,
+    socketTimeout: timerMaxMs,
     maxLineLength: lineBytesMax,
     maxLiteralSize: options.literalBytesMax,
     maxResponseSize: Math.max(lineBytesMax, options.literalBytesMax) + framingBytesMax,

@@ -9,34 +9,34 @@
  * error event of the client is always heard, before, during and after.
  */
 
-import { takeSlab } from '../../async/buffer-pool.ts';
+import { acquire } from '../../async/buffer-pool.ts';
 import { Failure } from '../../errors.ts';
 import type { Connection } from '../../ingest/model.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
-import { type Client, checkPlaintext, type ImapOptions, newClient } from './client.ts';
-import { type Circumstances, failureOf, lost, refused, stageField } from './errors.ts';
-import { inside, pace } from './imapflow-internals.ts';
-import { commandBytesMax, Intake, loginBytesMax, restBytesMax, Watchdog } from './limits.ts';
+import { type ClientHandle, checkPlaintext, type ImapOptions, newClient } from './client.ts';
+import { connectionLost, type ErrorContext, refusalFailure, stageField, toFailure } from './errors.ts';
+import { internals, readLiteralsInPlace } from './imapflow-internals.ts';
+import { commandBytesMax, InboundLimit, idleBytesMax, loginBytesMax, Watchdog } from './limits.ts';
 import type { ImapClient } from './login.ts';
-import { newTransport, type Stage, type Transport } from './transport.ts';
+import { type ConnectionStage, newTransport, type SocketTransport } from './transport.ts';
 
 const logoutMs = 2000;
-const connecting: ReadonlySet<Stage> = new Set<Stage>(['name', 'connect', 'tls', 'greeting']);
+const connecting: ReadonlySet<ConnectionStage> = new Set<ConnectionStage>(['name', 'connect', 'tls', 'greeting']);
 
-export type Bounds = {
+export type CommandBounds = {
   /** False for what may take as long as bytes flow. */
-  readonly whole?: boolean;
+  readonly limitsTotalTime?: boolean;
   /** What the server may say meanwhile, beside the literals that are expected; null goes on with what is left. */
   readonly bytesMax?: number | null;
 };
 
-export class Link {
+export class ImapConnection {
   readonly #options: ImapOptions;
   readonly #signal: AbortSignal;
-  readonly #client: Client;
-  readonly transport: Transport;
-  readonly intake: Intake;
-  #stage: Stage = 'name';
+  readonly #client: ClientHandle;
+  readonly transport: SocketTransport;
+  readonly inboundLimit: InboundLimit;
+  #stage: ConnectionStage = 'name';
   #doing = 'connecting';
   #ended: Failure | null = null;
   #fail: ((failure: Failure) => void) | null = null;
@@ -46,26 +46,26 @@ export class Link {
     password: SecretBytes,
     options: ImapOptions,
     signal: AbortSignal,
-    enter: (stage: Stage) => void,
+    enter: (stage: ConnectionStage) => void,
   ) {
     this.#options = options;
     this.#signal = signal;
-    const stage = (next: Stage): void => {
+    const stage = (next: ConnectionStage): void => {
       this.#stage = next;
       enter(next);
     };
-    this.intake = new Intake(() => this.end(this.#tooMuch()));
-    this.transport = newTransport(connection, stage, (chunk) => this.intake.take(chunk));
+    this.inboundLimit = new InboundLimit(() => this.end(this.#tooMuch()));
+    this.transport = newTransport(connection, stage, (chunk) => this.inboundLimit.count(chunk));
     this.#client = newClient(connection, password, this.transport, options, {
       beforeLogin: () => {
         stage('login');
-        pace(inside(this.imap).streamer, takeSlab);
+        readLiteralsInPlace(internals(this.imap).streamer, acquire);
       },
       // Once the library waits: closing ends the wait, and with it what is in flight.
-      throttled: (refusal) => queueMicrotask(() => this.end(refused(refusal, this.#circumstances))),
+      throttled: (refusal) => queueMicrotask(() => this.end(refusalFailure(refusal, this.#circumstances))),
     });
-    this.imap.on('error', (error) => this.end(failureOf(error, this.#circumstances)));
-    this.imap.on('close', () => this.end(lost(this.#circumstances)));
+    this.imap.on('error', (error) => this.end(toFailure(error, this.#circumstances)));
+    this.imap.on('close', () => this.end(connectionLost(this.#circumstances)));
     signal.addEventListener('abort', this.#onAbort, { once: true });
   }
 
@@ -75,15 +75,15 @@ export class Link {
     password: SecretBytes,
     options: ImapOptions,
     signal: AbortSignal,
-    enter: (stage: Stage) => void,
-  ): Promise<Link> {
+    enter: (stage: ConnectionStage) => void,
+  ): Promise<ImapConnection> {
     checkPlaintext(connection);
     if (signal.aborted) throw new Failure('interrupted', 'The connection was not begun: a stop was asked for.');
-    const link = new Link(connection, password, options, signal, enter);
+    const link = new ImapConnection(connection, password, options, signal, enter);
     try {
       await link.run('logging in', () => link.imap.connect(), { bytesMax: loginBytesMax });
     } catch (error) {
-      link.end(failureOf(error, link.#circumstances));
+      link.end(toFailure(error, link.#circumstances));
       throw error;
     }
     link.#stage = 'open';
@@ -109,7 +109,7 @@ export class Link {
     if (this.#ended !== null) throw this.#ended;
   }
 
-  get #circumstances(): Circumstances {
+  get #circumstances(): ErrorContext {
     return { stage: this.#stage, doing: this.#doing, goodbye: this.imap.byeReason ?? null };
   }
 
@@ -121,7 +121,7 @@ export class Link {
   async run<T>(
     doing: string,
     command: (watchdog: Watchdog) => Promise<T>,
-    { whole = true, bytesMax = commandBytesMax }: Bounds = {},
+    { limitsTotalTime: whole = true, bytesMax = commandBytesMax }: CommandBounds = {},
   ): Promise<T> {
     this.assertOpen();
     if (this.#fail !== null)
@@ -130,14 +130,14 @@ export class Link {
     const { promise: failed, reject } = Promise.withResolvers<never>();
     this.#fail = reject;
     const watchdog = this.#watch(whole);
-    if (bytesMax !== null) this.intake.allow(bytesMax);
+    if (bytesMax !== null) this.inboundLimit.allow(bytesMax);
     try {
       return await Promise.race([command(watchdog), failed]);
     } catch (error) {
-      throw this.#ended ?? failureOf(error, this.#circumstances);
+      throw this.#ended ?? toFailure(error, this.#circumstances);
     } finally {
-      watchdog.rest();
-      if (bytesMax !== null) this.intake.allow(restBytesMax);
+      watchdog.pause();
+      if (bytesMax !== null) this.inboundLimit.allow(idleBytesMax);
       this.#fail = null;
     }
   }
@@ -146,19 +146,19 @@ export class Link {
   async require<T>(
     doing: string,
     command: () => Promise<T>,
-    bounds: Bounds = {},
+    bounds: CommandBounds = {},
   ): Promise<Exclude<T, false | undefined>> {
     const before = this.#client.lastRefusal();
     const result = await this.run(doing, command, bounds);
     if (result !== false && result !== undefined) return result as Exclude<T, false | undefined>;
     this.assertOpen();
     const refusal = this.#client.lastRefusal();
-    if (refusal !== null && refusal !== before) throw refused(refusal, this.#circumstances);
+    if (refusal !== null && refusal !== before) throw refusalFailure(refusal, this.#circumstances);
     throw new Failure('server_refused', `The server does not allow ${doing}.`);
   }
 
   /** Runs `work` in a stage of its own, which says what a refusal means. */
-  async at<T>(stage: 'folder' | 'act', work: () => Promise<T>): Promise<T> {
+  async inStage<T>(stage: 'folder' | 'act', work: () => Promise<T>): Promise<T> {
     this.#stage = stage;
     try {
       return await work();
@@ -206,19 +206,23 @@ export class Link {
   }
 
   #tooMuch(): Failure {
-    return new Failure('server_nonsense', `The server said far more than it was asked for while ${this.#doing}.`, {
-      fields: stageField(this.#stage),
-      hint: 'A great change in the folder by somebody else may be the reason; if it stays, report it to those who run the server.',
-    });
+    return new Failure(
+      'server_protocol_error',
+      `The server said far more than it was asked for while ${this.#doing}.`,
+      {
+        fields: stageField(this.#stage),
+        hint: 'A great change in the folder by somebody else may be the reason; if it stays, report it to those who run the server.',
+      },
+    );
   }
 
   #watch(whole: boolean): Watchdog {
     return new Watchdog({
       received: () => this.imap.stats().received,
       isConnecting: () => connecting.has(this.#stage),
-      silenceMsMax: () => this.#silenceMsMax(),
-      deadlineMsMin: Math.min(this.#options.commandTimeoutMs, this.#options.connectTimeoutMs),
-      whole,
+      silenceMaxMs: () => this.#silenceMsMax(),
+      deadlineMinMs: Math.min(this.#options.commandTimeoutMs, this.#options.connectTimeoutMs),
+      limitsTotalTime: whole,
       overdue: (what, afterMs) => this.end(this.#overdue(what, afterMs)),
     });
   }

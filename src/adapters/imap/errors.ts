@@ -7,12 +7,18 @@
  * the cause is cut down to name and code. It carries no command, no response object and no mail content.
  */
 import { Failure, type FailureCode, type FailureFields } from '../../errors.ts';
-import { farewellVerdict, knownResponseCodes, type Refusal, type Verdict, verdict } from './throttling.ts';
-import type { Stage } from './transport.ts';
+import {
+  knownResponseCodes,
+  meaningOfBye,
+  meaningOfRefusal,
+  type RefusalMeaning,
+  type ServerRefusal,
+} from './throttling.ts';
+import type { ConnectionStage } from './transport.ts';
 
 /** What is known about the connection when an error comes up. */
-export type Circumstances = {
-  readonly stage: Stage;
+export type ErrorContext = {
+  readonly stage: ConnectionStage;
   /** What was being done, for the sentence: `opening the folder`. */
   readonly doing: string;
   /** The words of the server's BYE: to decide by, not to be shown. null before it. */
@@ -118,7 +124,7 @@ const networkCodes: ReadonlySet<string> = new Set([
   'ENONET',
 ]);
 
-function isConnected(stage: Stage): boolean {
+function isConnected(stage: ConnectionStage): boolean {
   return stage !== 'name' && stage !== 'connect';
 }
 
@@ -159,7 +165,7 @@ function bareCause(error: unknown): Error {
 }
 
 /** The NO or BAD in an error of imapflow; null when it is none. */
-export function refusalIn(error: unknown): Refusal | null {
+export function refusalIn(error: unknown): ServerRefusal | null {
   const status = textProperty(error, 'responseStatus');
   // The only one of imapflow's own: Exchange took the login and refused the first command after it.
   if (status === null && typeof error === 'object' && error !== null && 'authenticationFailed' in error)
@@ -180,7 +186,7 @@ export function isThrottled(error: unknown): boolean {
   return textProperty(error, 'code') === 'ETHROTTLE';
 }
 
-function refusedCode({ status, code }: Refusal, stage: Stage): FailureCode {
+function refusedCode({ status, code }: ServerRefusal, stage: ConnectionStage): FailureCode {
   if (stage === 'login') {
     if (code === 'PRIVACYREQUIRED') return 'login_unsupported';
     return status === 'NO' && !(code !== null && otherLoginCodes.has(code)) ? 'login_refused' : 'server_refused';
@@ -194,24 +200,31 @@ function refusedSentence(code: FailureCode, doing: string): string {
   return code === 'server_busy' ? `The server is too busy for ${doing}.` : `The server refused ${doing}.`;
 }
 
-const beforeLogin: ReadonlySet<Stage> = new Set<Stage>(['name', 'connect', 'tls', 'greeting', 'greeted', 'login']);
+const beforeLogin: ReadonlySet<ConnectionStage> = new Set<ConnectionStage>([
+  'name',
+  'connect',
+  'tls',
+  'greeting',
+  'greeted',
+  'login',
+]);
 
 /** How far the connection had come when it was not logged in yet: whether it is about the host or about one user. */
-export function stageField(stage: Stage): FailureFields {
+export function stageField(stage: ConnectionStage): FailureFields {
   return beforeLogin.has(stage) ? { stage: stage === 'greeted' ? 'greeting' : stage } : {};
 }
 
-function verdictMore(found: Verdict): { fields: FailureFields; hint?: string } {
+function hintAndDelay(found: RefusalMeaning): { fields: FailureFields; hint?: string } {
   const fields = found.retryAfterMs === null ? {} : { retry_after_ms: found.retryAfterMs };
   return found.hint === null ? { fields } : { fields, hint: found.hint };
 }
 
 /** The failure of a NO or BAD. */
-export function refused(refusal: Refusal, { stage, doing }: Circumstances): Failure {
-  const found = verdict(refusal, stage);
+export function refusalFailure(refusal: ServerRefusal, { stage, doing }: ErrorContext): Failure {
+  const found = meaningOfRefusal(refusal, stage);
   const code = found?.code ?? refusedCode(refusal, stage);
   const isKnown = refusal.code !== null && knownResponseCodes.has(refusal.code);
-  const more = found === null ? { fields: {} } : verdictMore(found);
+  const more = found === null ? { fields: {} } : hintAndDelay(found);
   return new Failure(code, refusedSentence(code, doing), {
     ...more,
     fields: {
@@ -224,12 +237,12 @@ export function refused(refusal: Refusal, { stage, doing }: Circumstances): Fail
 }
 
 /** The failure of a connection that is gone; a server that says goodbye before the login is done has no room for us. */
-export function lost({ stage, doing, goodbye }: Circumstances, cause?: unknown): Failure {
+export function connectionLost({ stage, doing, goodbye }: ErrorContext, cause?: unknown): Failure {
   const more = cause === undefined ? {} : { cause: bareCause(cause) };
   if (stage === 'tls')
     return new Failure('tls_failed', 'The server broke the TLS handshake off.', { ...more, fields: stageField(stage) });
-  const found = goodbye === null ? null : farewellVerdict(goodbye);
-  const busy = found === null ? { fields: {} } : verdictMore(found);
+  const found = goodbye === null ? null : meaningOfBye(goodbye);
+  const busy = found === null ? { fields: {} } : hintAndDelay(found);
   const fields = { ...busy.fields, ...stageField(stage) };
   if (goodbye !== null && beforeLogin.has(stage))
     return new Failure('server_busy', 'The server said goodbye before the login.', { ...more, ...busy, fields });
@@ -238,10 +251,10 @@ export function lost({ stage, doing, goodbye }: Circumstances, cause?: unknown):
   return new Failure('connection_lost', `The connection broke while ${doing}.`, { ...more, fields });
 }
 
-function byCode(code: string, error: unknown, circumstances: Circumstances): Failure | null {
+function byCode(code: string, error: unknown, circumstances: ErrorContext): Failure | null {
   const cause = bareCause(error);
   if (lostCodes.has(code) || (networkCodes.has(code) && isConnected(circumstances.stage)))
-    return lost(circumstances, error);
+    return connectionLost(circumstances, error);
   const meaning = Object.hasOwn(meanings, code) ? meanings[code] : undefined;
   if (meaning !== undefined) {
     const hint = Object.hasOwn(hints, code) ? hints[code] : undefined;
@@ -254,7 +267,7 @@ function byCode(code: string, error: unknown, circumstances: Circumstances): Fai
       fields: { cause: code },
     });
   if (nonsenseCodes.has(code) || code.startsWith('ParserError'))
-    return new Failure('server_nonsense', `The server did not speak IMAP while ${circumstances.doing}.`, {
+    return new Failure('server_protocol_error', `The server did not speak IMAP while ${circumstances.doing}.`, {
       cause,
       fields: { cause: code },
     });
@@ -264,11 +277,11 @@ function byCode(code: string, error: unknown, circumstances: Circumstances): Fai
 }
 
 /** Any error of this adapter as a failure. A failure comes back as it is. */
-export function failureOf(error: unknown, circumstances: Circumstances): Failure {
+export function toFailure(error: unknown, circumstances: ErrorContext): Failure {
   if (error instanceof Failure) return error;
   const refusal = refusalIn(error);
   const code = textProperty(error, 'code');
-  if (refusal !== null) return refused(refusal, circumstances);
+  if (refusal !== null) return refusalFailure(refusal, circumstances);
   const known = code === null ? null : byCode(code, error, circumstances);
   if (known !== null) return known;
   // imapflow marks a refused or missing STARTTLS by this property alone.

@@ -7,11 +7,11 @@
 
 import type { ListResponse, MailboxObject } from 'imapflow';
 import { Failure, isFailure } from '../../errors.ts';
-import type { AfterAction } from '../../ingest/model.ts';
+import type { PostAction } from '../../ingest/model.ts';
 import type { FolderState } from '../../ingest/ports.ts';
 import { lineBytesMax } from './client.ts';
-import type { Link } from './connection.ts';
-import { commandBytesMax, restBytesMax } from './limits.ts';
+import type { ImapConnection } from './connection.ts';
+import { commandBytesMax, idleBytesMax } from './limits.ts';
 
 const uidMax = 2 ** 32 - 1;
 /** Ten digits and a space. */
@@ -20,7 +20,7 @@ const uidBytesMax = 11;
 const foldersBytesMax = 4 * 1024 * 1024;
 
 /** Paths of the folders that can hold mail, as people write them. */
-export async function listFolders(link: Link): Promise<readonly string[]> {
+export async function listFolders(link: ImapConnection): Promise<readonly string[]> {
   const entries: readonly ListResponse[] = await link.require(
     'listing the folders',
     () => link.imap.list({ listOnly: true }),
@@ -30,7 +30,7 @@ export async function listFolders(link: Link): Promise<readonly string[]> {
 }
 
 /** True when the server lists the folder; the prefix of the name space counts as written. */
-async function isListed(link: Link, path: string): Promise<boolean> {
+async function isListed(link: ImapConnection, path: string): Promise<boolean> {
   const prefix = link.imap.namespace?.prefix ?? '';
   const folders = await listFolders(link);
   return folders.some(
@@ -40,9 +40,9 @@ async function isListed(link: Link, path: string): Promise<boolean> {
 
 /** UIDs of the selected folder; the answer may name each of its mails. */
 export async function search(
-  link: Link,
+  link: ImapConnection,
   doing: string,
-  query: Parameters<Link['imap']['search']>[0],
+  query: Parameters<ImapConnection['imap']['search']>[0],
 ): Promise<readonly number[]> {
   const { mailbox } = link.imap;
   const answerBytes = mailbox === false ? 0 : Math.min(mailbox.exists * uidBytesMax, lineBytesMax);
@@ -52,16 +52,16 @@ export async function search(
 }
 
 /** UIDNEXT where the server does not tell it at SELECT (RFC 9051 section 6.3.2 requires it, old servers do not). */
-async function uidNextOf(link: Link, mailbox: MailboxObject): Promise<number> {
+async function uidNextOf(link: ImapConnection, mailbox: MailboxObject): Promise<number> {
   if (mailbox.uidNext > 0) return mailbox.uidNext;
   return ((await search(link, 'finding the last mail', { uid: '1:*' })).at(-1) ?? 0) + 1;
 }
 
-async function open(link: Link, path: string, isReadOnly: boolean): Promise<MailboxObject> {
+async function open(link: ImapConnection, path: string, isReadOnly: boolean): Promise<MailboxObject> {
   try {
-    return await link.at('folder', () =>
+    return await link.inStage('folder', () =>
       link.run('opening the folder', () => link.imap.mailboxOpen(path, { readOnly: isReadOnly }), {
-        bytesMax: restBytesMax,
+        bytesMax: idleBytesMax,
       }),
     );
   } catch (error) {
@@ -73,13 +73,13 @@ async function open(link: Link, path: string, isReadOnly: boolean): Promise<Mail
 
 /**
  * Selects `path` (SELECT, or EXAMINE when `isReadOnly`). `Failure`: `folder_missing`, `server_refused`, and
- * `server_nonsense` when the server has no usable UIDVALIDITY.
+ * `server_protocol_error` when the server has no usable UIDVALIDITY.
  */
-export async function selectFolder(link: Link, path: string, isReadOnly: boolean): Promise<FolderState> {
+export async function selectFolder(link: ImapConnection, path: string, isReadOnly: boolean): Promise<FolderState> {
   const mailbox = await open(link, path, isReadOnly);
   const uidValidity = Number(mailbox.uidValidity ?? 0);
   if (uidValidity < 1 || uidValidity > uidMax)
-    throw new Failure('server_nonsense', 'The server tells no usable UIDVALIDITY for the folder.');
+    throw new Failure('server_protocol_error', 'The server tells no usable UIDVALIDITY for the folder.');
   const folder = { uidValidity, uidNext: await uidNextOf(link, mailbox), messageCount: mailbox.exists };
   return Object.freeze(mailbox.uidNext > 0 ? folder : { ...folder, isUidNextGuessed: true });
 }
@@ -122,11 +122,11 @@ export function* uidSets(uids: readonly number[]): Generator<string> {
 
 const byUid = { uid: true, silent: true } as const;
 
-async function markSeen(link: Link, set: string): Promise<void> {
+async function markSeen(link: ImapConnection, set: string): Promise<void> {
   await link.require('marking mails as read', () => link.imap.messageFlagsAdd(set, ['\\Seen'], byUid));
 }
 
-async function remove(link: Link, set: string): Promise<void> {
+async function remove(link: ImapConnection, set: string): Promise<void> {
   if (link.imap.capabilities.has('UIDPLUS')) {
     await link.require('deleting mails', () => link.imap.messageDelete(set, byUid));
   } else {
@@ -134,7 +134,7 @@ async function remove(link: Link, set: string): Promise<void> {
   }
 }
 
-async function copyAndRemove(link: Link, set: string, target: string): Promise<void> {
+async function copyAndRemove(link: ImapConnection, set: string, target: string): Promise<void> {
   const uncopied = await search(link, 'looking for mails', { uid: set, deleted: false });
   for (const rest of uidSets(uncopied)) {
     await link.require('copying mails', () => link.imap.messageCopy(rest, target, byUid));
@@ -142,17 +142,17 @@ async function copyAndRemove(link: Link, set: string, target: string): Promise<v
   await remove(link, set);
 }
 
-async function moveOnce(link: Link, set: string, target: string): Promise<void> {
+async function moveOnce(link: ImapConnection, set: string, target: string): Promise<void> {
   if (!link.imap.capabilities.has('MOVE')) await copyAndRemove(link, set, target);
   else await link.require('moving mails', () => link.imap.messageMove(set, target, byUid));
 }
 
 /** RFC 9051 section 7.1: TRYCREATE says that the folder is missing; not every server says it. */
-async function isTargetMissing(link: Link, refusal: Failure, target: string): Promise<boolean> {
+async function isTargetMissing(link: ImapConnection, refusal: Failure, target: string): Promise<boolean> {
   return refusal.fields.response_code === 'TRYCREATE' || !(await isListed(link, target));
 }
 
-async function create(link: Link, target: string): Promise<void> {
+async function create(link: ImapConnection, target: string): Promise<void> {
   try {
     await link.require('creating the target folder', () => link.imap.mailboxCreate(target));
   } catch (error) {
@@ -161,12 +161,12 @@ async function create(link: Link, target: string): Promise<void> {
     const help = separator === undefined ? '' : ` Its names of folders are separated by "${separator}".`;
     throw new Failure('server_refused', `The server refused to create the folder ${JSON.stringify(target)}.`, {
       ...{ fields: error.fields, cause: error.cause },
-      hint: `Make it on the server, or name another one: mailbox set NAME --after move:FOLDER.${help}`,
+      hint: `Make it on the server, or name another one: mailbox set NAME --on-success move:FOLDER.${help}`,
     });
   }
 }
 
-async function move(link: Link, set: string, target: string): Promise<void> {
+async function move(link: ImapConnection, set: string, target: string): Promise<void> {
   try {
     await moveOnce(link, set, target);
   } catch (error) {
@@ -178,7 +178,7 @@ async function move(link: Link, set: string, target: string): Promise<void> {
 }
 
 /** Applies `action` to the mails of the selected folder. `Failure` `server_refused` when the server says no. */
-export async function applyAction(link: Link, action: AfterAction, uids: readonly number[]): Promise<void> {
+export async function applyAction(link: ImapConnection, action: PostAction, uids: readonly number[]): Promise<void> {
   if (action.kind === 'leave') return;
   for (const set of uidSets(uids)) {
     if (action.kind === 'seen') await markSeen(link, set);

@@ -7,18 +7,18 @@
  */
 import type { ImapFlow } from 'imapflow';
 import { Failure } from '../../errors.ts';
-import { inside } from './imapflow-internals.ts';
+import { internals } from './imapflow-internals.ts';
 import type { Watchdog } from './limits.ts';
 
 export type IdleEnd = 'news' | 'quiet' | 'stopped';
 
 /** The longest delay of a timer; a longer one would fire at once. */
-const delayMsMax = 2 ** 31 - 1;
+const timerMaxMs = 2 ** 31 - 1;
 /** A server that ends IDLE by itself sooner than this does not idle: asking again and again would be a loop. */
-const ownEndMsMin = 1000;
+const serverEndMinMs = 1000;
 
 /** The state of one IDLE on the wire. */
-class Idle {
+class IdleCommand {
   readonly #imap: ImapFlow;
   readonly #watchdog: Watchdog;
   #begunAt: number | null = null;
@@ -38,18 +38,18 @@ class Idle {
 
   /** Resolves once the server has answered the IDLE as a whole; rejects with an error of imapflow or a `Failure`. */
   async run(): Promise<IdleEnd> {
-    const tagged = await inside(this.#imap).exec('IDLE', [], { onPlusTag: async () => this.#heardPlus() });
+    const tagged = await internals(this.#imap).exec('IDLE', [], { onPlusTag: async () => this.#heardPlus() });
     tagged.next();
     if (this.#end !== null) return this.#end;
     // Some servers end it after a while, in order.
-    if (this.#begunAt !== null && performance.now() - this.#begunAt >= ownEndMsMin) return 'quiet';
+    if (this.#begunAt !== null && performance.now() - this.#begunAt >= serverEndMinMs) return 'quiet';
     throw new Failure('server_refused', 'The server offers IDLE and ends it at once.');
   }
 
   #heardPlus(): void {
     if (this.#begunAt !== null) return;
     this.#begunAt = performance.now();
-    this.#watchdog.rest();
+    this.#watchdog.pause();
     this.#sendDone();
   }
 
@@ -58,28 +58,28 @@ class Idle {
     this.#isDoneSent = true;
     this.#watchdog.resume();
     // When the socket is gone, that ends the command; a client that was closed has none.
-    inside(this.#imap).writeSocket?.write('DONE\r\n');
+    internals(this.#imap).writeSocket?.write('DONE\r\n');
   }
 }
 
 /** Idles until `announcements` has news, `ms` are over, or `stop` fires. No timer and no listener stays. */
 export async function idle(
   imap: ImapFlow,
-  announcements: Announcements,
+  announcements: NewMailAnnouncements,
   ms: number,
   stop: AbortSignal,
   watchdog: Watchdog,
 ): Promise<IdleEnd> {
-  const one = new Idle(imap, watchdog);
+  const one = new IdleCommand(imap, watchdog);
   const onStop = (): void => one.end('stopped');
-  const timer = setTimeout(() => one.end('quiet'), Math.min(ms, delayMsMax));
+  const timer = setTimeout(() => one.end('quiet'), Math.min(ms, timerMaxMs));
   stop.addEventListener('abort', onStop, { once: true });
   announcements.listen(() => one.end('news'));
-  if (announcements.isNews) one.end('news');
+  if (announcements.hasNewMail) one.end('news');
   try {
     const end = await one.run();
     // Many servers look for new mail once more before they answer the DONE.
-    return end === 'quiet' && announcements.isNews ? 'news' : end;
+    return end === 'quiet' && announcements.hasNewMail ? 'news' : end;
   } finally {
     announcements.listen(null);
     stop.removeEventListener('abort', onStop);
@@ -95,7 +95,7 @@ export async function idle(
  * imapflow keeps the count of EXISTS right when mails are expunged.
  */
 
-export class Announcements {
+export class NewMailAnnouncements {
   readonly #imap: ImapFlow;
   #recent = 0;
   #isNews = false;
@@ -107,16 +107,16 @@ export class Announcements {
     imap.on('exists', ({ count, prevCount }) => {
       if (count > prevCount) this.#announce();
     });
-    inside(imap).untaggedHandlers.RECENT = async ({ command }) => this.#heardRecent(Number(command));
+    internals(imap).untaggedHandlers.RECENT = async ({ command }) => this.#heardRecent(Number(command));
   }
 
   /** True when mail was announced since `forget`. */
-  get isNews(): boolean {
+  get hasNewMail(): boolean {
     return this.#isNews;
   }
 
   /** To be called before the mails are listed: what is announced from then on may not be in the list. */
-  forget(): void {
+  reset(): void {
     this.#isNews = false;
   }
 

@@ -9,17 +9,17 @@
 import type { Transform, Writable } from 'node:stream';
 import type { ImapFlow } from 'imapflow';
 
-export type Token = { readonly type: 'ATOM' | 'TEXT'; readonly value: string };
+export type CommandToken = { readonly type: 'ATOM' | 'TEXT'; readonly value: string };
 
 /** The tagged OK of a command; nothing more is read until `next` is called. A NO or BAD is a rejection instead. */
-type Tagged = { next(): void };
+type TaggedResponse = { next(): void };
 
-type Inside = {
+type ImapFlowInternals = {
   readonly exec: (
     command: string,
-    tokens: readonly Token[],
+    tokens: readonly CommandToken[],
     options: { onPlusTag(): Promise<void> },
-  ) => Promise<Tagged>;
+  ) => Promise<TaggedResponse>;
   readonly setAuthenticationState: () => Promise<void>;
   /** null once the client is closed. */
   readonly writeSocket: Writable | null;
@@ -43,8 +43,8 @@ export type ImapParser = Transform & {
 
 const parserState = { line: 1, literal: 2 } as const;
 
-export function inside(imap: ImapFlow): Inside {
-  return imap as unknown as Inside;
+export function internals(imap: ImapFlow): ImapFlowInternals {
+  return imap as unknown as ImapFlowInternals;
 }
 
 /**
@@ -60,10 +60,10 @@ export function inside(imap: ImapFlow): Inside {
 /** What is looked at between two glances at the clock: fifty short lines. */
 const sliceBytes = 8 * 1024;
 /** After so long the others have their turn. */
-const turnMs = 2;
+const parseSliceMs = 2;
 
 /** From now on literals of `parser` lie in what `take` gives for their length, and it gets the rest slice by slice. */
-export function pace(parser: ImapParser, take: (lengthBytes: number) => Buffer): void {
+export function readLiteralsInPlace(parser: ImapParser, take: (lengthBytes: number) => Buffer): void {
   const parse = parser._transform.bind(parser);
   let turnedAtMs = 0;
   let literal: { readonly bytes: Buffer; filled: number } | null = null;
@@ -109,7 +109,7 @@ export function pace(parser: ImapParser, take: (lengthBytes: number) => Buffer):
     step(0);
   };
   const afterTurn = (next: () => void): void => {
-    if (performance.now() - turnedAtMs < turnMs) {
+    if (performance.now() - turnedAtMs < parseSliceMs) {
       next();
       return;
     }

@@ -11,14 +11,14 @@ export const loginBytesMax = 64 * 1024;
 /** Beyond what a command asks for: a change of flags of some ten thousand mails. */
 export const commandBytesMax = 1024 * 1024;
 /** When a folder is opened, and while nothing was asked for: in IDLE, and between two commands. */
-export const restBytesMax = 256 * 1024;
+export const idleBytesMax = 256 * 1024;
 
 const lineFeed = 0x0a;
 /** `{`, the digits of a 64-bit number, `}`, CR and LF. */
 const markerBytesMax = 24;
 const marker = /(\{?)([0-9]+)\}\r?\n$/;
 
-export class Intake {
+export class InboundLimit {
   readonly #exceeded: () => void;
   #left = loginBytesMax;
   /** Of literals that are expected. */
@@ -39,17 +39,17 @@ export class Intake {
   }
 
   /** So many bytes more may come as literals. */
-  expect(literalBytes: number): void {
+  expectLiterals(literalBytes: number): void {
     this.#expected += literalBytes;
   }
 
   /** No literal is expected any more. */
-  expectNone(): void {
+  expectNoLiterals(): void {
     this.#expected = 0;
   }
 
   /** Counts what has arrived, in its order. */
-  take(chunk: Buffer): void {
+  count(chunk: Buffer): void {
     for (let at = 0; at < chunk.length && this.#left >= 0; ) {
       at += this.#literal > 0 ? this.#takeLiteral(chunk.length - at) : this.#takeLine(chunk, at);
     }
@@ -96,22 +96,22 @@ const checkMsMin = 5;
 const quietChecksMin = 4;
 const wholeCommandFactor = 3;
 
-type Watched = {
+type WatchdogOptions = {
   /** Bytes received so far. */
   received(): number;
   /** Connecting and what follows have different deadlines: a slow network takes nothing from the login. */
   isConnecting(): boolean;
-  silenceMsMax(): number;
+  silenceMaxMs(): number;
   /** The shortest of the deadlines. */
-  readonly deadlineMsMin: number;
+  readonly deadlineMinMs: number;
   /** False for what may take as long as bytes flow; else it may take three deadlines in all. */
-  readonly whole: boolean;
+  readonly limitsTotalTime: boolean;
   /** `silent`: no byte for the deadline; `late`: bytes, but no end. May be called more than once. */
   overdue(what: 'silent' | 'late', afterMs: number): void;
 };
 
 export class Watchdog {
-  readonly #watched: Watched;
+  readonly #watched: WatchdogOptions;
   #timer: NodeJS.Timeout | null = null;
   #isConnecting = false;
   #begun = 0;
@@ -120,26 +120,26 @@ export class Watchdog {
   #quietChecks = 0;
 
   /** Watches from now on, until `rest`. */
-  constructor(watched: Watched) {
+  constructor(watched: WatchdogOptions) {
     this.#watched = watched;
     this.resume();
   }
 
   /** Stops watching; again is fine. */
-  rest(): void {
+  pause(): void {
     if (this.#timer !== null) clearInterval(this.#timer);
     this.#timer = null;
   }
 
   /** Watches anew, with whole deadlines. */
   resume(): void {
-    this.rest();
+    this.pause();
     this.#begun = performance.now();
     this.#heard = this.#begun;
     this.#isConnecting = this.#watched.isConnecting();
     this.#received = this.#watched.received();
     this.#quietChecks = 0;
-    const every = Math.max(checkMsMin, this.#watched.deadlineMsMin / checksPerTimeout);
+    const every = Math.max(checkMsMin, this.#watched.deadlineMinMs / checksPerTimeout);
     const timer = setInterval(() => setImmediate(() => this.#timer === timer && this.#check()), every);
     this.#timer = timer;
   }
@@ -155,9 +155,9 @@ export class Watchdog {
     this.#quietChecks = received === this.#received ? this.#quietChecks + 1 : 0;
     if (this.#quietChecks === 0) this.#heard = now;
     this.#received = received;
-    const limitMs = watched.silenceMsMax();
+    const limitMs = watched.silenceMaxMs();
     const isSilent = this.#quietChecks >= quietChecksMin && now - this.#heard >= limitMs;
-    const isLate = watched.whole && now - this.#begun > wholeCommandFactor * limitMs;
+    const isLate = watched.limitsTotalTime && now - this.#begun > wholeCommandFactor * limitMs;
     if (isSilent) watched.overdue('silent', now - this.#heard);
     else if (isLate) watched.overdue('late', now - this.#begun);
   }

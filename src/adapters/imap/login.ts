@@ -12,17 +12,17 @@ import type { Writable } from 'node:stream';
 import { ImapFlow, type ImapFlowOptions } from 'imapflow';
 import { Failure } from '../../errors.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
-import { inside, type Token } from './imapflow-internals.ts';
+import { type CommandToken, internals } from './imapflow-internals.ts';
 
 /** One answer to a `+`: fills the scratch buffer from its start and says how many bytes the line has. */
-type Answer = (scratch: Uint8Array<ArrayBuffer>) => number;
+type WriteResponse = (scratch: Uint8Array<ArrayBuffer>) => number;
 
 const alphabet = Buffer.from('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/');
 const padding = 0x3d;
 const scratchBytesMin = 8192;
 
 /** base64 (RFC 4648) of `source` at the start of `target`, from bytes to bytes; returns how many were written. */
-function base64Into(target: Uint8Array, source: Uint8Array): number {
+function writeBase64(target: Uint8Array, source: Uint8Array): number {
   let at = 0;
   for (let i = 0; i < source.length; i += 3) {
     const bits = ((source[i] ?? 0) << 16) | ((source[i + 1] ?? 0) << 8) | (source[i + 2] ?? 0);
@@ -34,30 +34,30 @@ function base64Into(target: Uint8Array, source: Uint8Array): number {
   return at;
 }
 
-function endLine(target: Uint8Array, at: number): number {
+function appendCrLf(target: Uint8Array, at: number): number {
   target[at] = 13;
   target[at + 1] = 10;
   return at + 2;
 }
 
 /** The base64 line of what `fill` writes; both lie in the one scratch buffer, the clear form in its upper half. */
-function base64Line(lengthBytes: number, fill: (clear: Uint8Array) => void): Answer {
+function base64Line(lengthBytes: number, fill: (clear: Uint8Array) => void): WriteResponse {
   return (scratch) => {
     const clear = scratch.subarray(scratch.length - lengthBytes);
     fill(clear);
-    return endLine(scratch, base64Into(scratch, clear));
+    return appendCrLf(scratch, writeBase64(scratch, clear));
   };
 }
 
-function plainLine(line: string): Answer {
+function plainLine(line: string): WriteResponse {
   return (scratch) => {
     const { buffer, byteOffset, length } = scratch;
-    return endLine(scratch, Buffer.from(buffer, byteOffset, length).write(line, 'latin1'));
+    return appendCrLf(scratch, Buffer.from(buffer, byteOffset, length).write(line, 'latin1'));
   };
 }
 
 /** RFC 4616 section 2: authorization identity (none), NUL, user, NUL, password. */
-function plainAnswers(user: Uint8Array, password: Uint8Array): readonly Answer[] {
+function plainResponses(user: Uint8Array, password: Uint8Array): readonly WriteResponse[] {
   return [
     base64Line(user.length + password.length + 2, (clear) => {
       clear.fill(0);
@@ -67,7 +67,7 @@ function plainAnswers(user: Uint8Array, password: Uint8Array): readonly Answer[]
   ];
 }
 
-function saslLoginAnswers(user: Uint8Array, password: Uint8Array): readonly Answer[] {
+function loginResponses(user: Uint8Array, password: Uint8Array): readonly WriteResponse[] {
   return [
     base64Line(user.length, (clear) => clear.set(user)),
     base64Line(password.length, (clear) => clear.set(password)),
@@ -75,7 +75,7 @@ function saslLoginAnswers(user: Uint8Array, password: Uint8Array): readonly Answ
 }
 
 /** The first literal is the user with the announcement of the second, which is the password. */
-function literalAnswers(user: Uint8Array, password: Uint8Array): readonly Answer[] {
+function literalResponses(user: Uint8Array, password: Uint8Array): readonly WriteResponse[] {
   return [
     (scratch) => {
       scratch.set(user);
@@ -83,7 +83,7 @@ function literalAnswers(user: Uint8Array, password: Uint8Array): readonly Answer
     },
     (scratch) => {
       scratch.set(password);
-      return endLine(scratch, password.length);
+      return appendCrLf(scratch, password.length);
     },
   ];
 }
@@ -99,21 +99,21 @@ async function writeLine(socket: Writable, scratch: Uint8Array<ArrayBuffer>, len
   await promise;
 }
 
-type Mechanism = {
+type LoginMethod = {
   readonly command: string;
-  readonly tokens: readonly Token[];
-  readonly answers: (user: Uint8Array, password: Uint8Array) => readonly Answer[];
+  readonly tokens: readonly CommandToken[];
+  readonly answers: (user: Uint8Array, password: Uint8Array) => readonly WriteResponse[];
 };
 
-function mechanismFor(capabilities: ReadonlyMap<string, unknown>, user: Uint8Array): Mechanism {
+function chooseMethod(capabilities: ReadonlyMap<string, unknown>, user: Uint8Array): LoginMethod {
   if (capabilities.has('AUTH=PLAIN')) {
-    return { command: 'AUTHENTICATE', tokens: [{ type: 'ATOM', value: 'PLAIN' }], answers: plainAnswers };
+    return { command: 'AUTHENTICATE', tokens: [{ type: 'ATOM', value: 'PLAIN' }], answers: plainResponses };
   }
   if (capabilities.has('AUTH=LOGIN')) {
-    return { command: 'AUTHENTICATE', tokens: [{ type: 'ATOM', value: 'LOGIN' }], answers: saslLoginAnswers };
+    return { command: 'AUTHENTICATE', tokens: [{ type: 'ATOM', value: 'LOGIN' }], answers: loginResponses };
   }
   if (!capabilities.has('LOGINDISABLED')) {
-    return { command: 'LOGIN', tokens: [{ type: 'TEXT', value: `{${user.length}}` }], answers: literalAnswers };
+    return { command: 'LOGIN', tokens: [{ type: 'TEXT', value: `{${user.length}}` }], answers: literalResponses };
   }
   throw new Failure('login_unsupported', 'The server offers neither PLAIN nor LOGIN on this connection.', {
     hint: 'Many servers allow a login over TLS only: use --tls implicit or starttls.',
@@ -140,16 +140,16 @@ export class ImapClient extends ImapFlow {
     if (this.state !== this.states.NOT_AUTHENTICATED) return true;
     this.#beforeLogin();
     if (password === null) throw new Error('a client logs in once');
-    await this.#login(mechanismFor(this.capabilities, this.#user), password);
+    await this.#login(chooseMethod(this.capabilities, this.#user), password);
     this.authenticated = true;
-    await inside(this).setAuthenticationState();
+    await internals(this).setAuthenticationState();
     return true;
   }
 
-  async #login(mechanism: Mechanism, password: SecretBytes): Promise<void> {
+  async #login(mechanism: LoginMethod, password: SecretBytes): Promise<void> {
     const user = this.#user;
     const scratch = new Uint8Array(new ArrayBuffer(scratchBytesMin + 4 * (user.length + password.length)));
-    const inner = inside(this);
+    const inner = internals(this);
     let step = 0;
     let broken: unknown = null;
     const answer = async (): Promise<void> => {

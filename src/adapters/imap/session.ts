@@ -7,32 +7,32 @@
 
 import { TLSSocket } from 'node:tls';
 import type { FetchMessageObject } from 'imapflow';
-import { inSlab } from '../../async/buffer-pool.ts';
+import { copyIn } from '../../async/buffer-pool.ts';
 import { Failure, isFailure } from '../../errors.ts';
-import type { AfterAction, Connection } from '../../ingest/model.ts';
-import type { Fetched, FolderState, Listed, ProbeReport, Session, Sessions } from '../../ingest/ports.ts';
+import type { Connection, PostAction } from '../../ingest/model.ts';
+import type { FetchedSource, FolderState, ListedMessage, ProbeReport, Session, Sessions } from '../../ingest/ports.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import type { ImapOptions } from './client.ts';
-import { Link } from './connection.ts';
+import { ImapConnection } from './connection.ts';
 import { applyAction, listFolders, search, selectFolder, uidSets } from './folder.ts';
-import { Announcements, type IdleEnd, idle } from './idle.ts';
-import { commandBytesMax, restBytesMax } from './limits.ts';
-import { certificateEndsAtMs, describeCertificate } from './tls.ts';
-import type { Stage } from './transport.ts';
+import { type IdleEnd, idle, NewMailAnnouncements } from './idle.ts';
+import { commandBytesMax, idleBytesMax } from './limits.ts';
+import { certificateNotAfterMs, describeCertificate } from './tls.ts';
+import type { ConnectionStage } from './transport.ts';
 
 const dayMs = 24 * 60 * 60 * 1000;
-const datesAtATime = 500;
+const datesPerFetch = 500;
 /** An answer to FETCH without its literal: number, UID, size, date, and what a server adds. */
 const rowBytesMax = 512;
 
-function listed(row: FetchMessageObject): Listed {
+function toListed(row: FetchMessageObject): ListedMessage {
   const atMs = row.internalDate instanceof Date ? row.internalDate.getTime() : 0;
   // The library reads a missing date (NIL) as 1970.
   return { uid: row.uid, sizeBytes: row.size ?? 0, receivedAtMs: atMs > 0 ? atMs : null };
 }
 
 /** The UIDs that were asked for and not answered yet; what a server tells unasked is told apart by it. */
-class Asked {
+class PendingFetch {
   readonly #open: Set<number>;
   readonly #withoutBody = new Set<number>();
 
@@ -41,14 +41,14 @@ class Asked {
   }
 
   /** The source in `row`, or null when the row is no answer (a change of flags, another mail, a second answer). */
-  take(row: FetchMessageObject): Fetched | null {
+  match(row: FetchMessageObject): FetchedSource | null {
     if (!this.#open.has(row.uid)) return null;
     if (!row.source || row.source.length === 0) {
       this.#withoutBody.add(row.uid);
       return null;
     }
     this.#open.delete(row.uid);
-    return { uid: row.uid, source: inSlab(row.source) };
+    return { uid: row.uid, source: copyIn(row.source) };
   }
 
   /** How many are to come, at most. */
@@ -63,7 +63,7 @@ class Asked {
 }
 
 /** The next answer among the rows; null after the last. What is no answer does not count as progress. */
-async function nextAnswer<T>(
+async function nextMatch<T>(
   rows: AsyncGenerator<FetchMessageObject>,
   take: (row: FetchMessageObject) => T | null,
 ): Promise<T | null> {
@@ -75,23 +75,23 @@ async function nextAnswer<T>(
   }
 }
 
-class MailSession implements Session {
+class ImapSession implements Session {
   readonly folder: FolderState;
   readonly certificateEndsAtMs: number | null;
-  readonly #link: Link;
-  readonly #announcements: Announcements;
+  readonly #link: ImapConnection;
+  readonly #announcements: NewMailAnnouncements;
   #isFetching = false;
   #isIdleRefused = false;
 
-  constructor(link: Link, announcements: Announcements, folder: FolderState) {
+  constructor(link: ImapConnection, announcements: NewMailAnnouncements, folder: FolderState) {
     this.#link = link;
     this.#announcements = announcements;
     this.folder = folder;
-    this.certificateEndsAtMs = certificateEndsAtMs(link.transport.socket());
+    this.certificateEndsAtMs = certificateNotAfterMs(link.transport.socket());
   }
 
   async listAbove(uid: number): Promise<readonly number[]> {
-    this.#announcements.forget();
+    this.#announcements.reset();
     const uids = await this.#search('listing the mails', { uid: `${uid + 1}:*` });
     // RFC 9051 section 9: `n:*` names the last mail even when its UID is below n.
     const from = uids.findIndex((found) => found > uid);
@@ -101,46 +101,46 @@ class MailSession implements Session {
   async uidBefore(atMs: number): Promise<number> {
     // SINCE knows days only, in the time zone of the server: begin a day early, then look at the exact times.
     const uids = await this.#search('finding the first mail', { since: new Date(atMs - dayMs) });
-    for (let at = 0; at < uids.length; at += datesAtATime) {
-      const dated = await this.sizes(uids.slice(at, at + datesAtATime));
+    for (let at = 0; at < uids.length; at += datesPerFetch) {
+      const dated = await this.sizes(uids.slice(at, at + datesPerFetch));
       const first = dated.find(({ receivedAtMs }) => receivedAtMs !== null && receivedAtMs >= atMs);
       if (first !== undefined) return first.uid - 1;
     }
     return this.folder.uidNext - 1;
   }
 
-  async sizes(uids: readonly number[]): Promise<readonly Listed[]> {
+  async sizes(uids: readonly number[]): Promise<readonly ListedMessage[]> {
     const asked = new Set(uids);
-    const found = new Map<number, Listed>();
+    const found = new Map<number, ListedMessage>();
     const query = { uid: true, size: true, internalDate: true };
     // A row without a size may be a change of flags that comes by itself, or all that the server tells of the mail.
     const sized = new Set<number>();
-    const take = (row: FetchMessageObject): Listed | null => {
+    const take = (row: FetchMessageObject): ListedMessage | null => {
       const isMore = row.size === undefined ? !found.has(row.uid) : !sized.has(row.uid);
       if (!asked.has(row.uid) || !isMore) return null;
       if (row.size !== undefined) sized.add(row.uid);
-      return listed(row);
+      return toListed(row);
     };
     for await (const one of this.#answers('reading sizes of mails', uids, query, take)) found.set(one.uid, one);
     return [...found.values()].sort((a, b) => a.uid - b.uid);
   }
 
-  async *fetch(uids: readonly number[]): AsyncGenerator<Fetched, void, undefined> {
-    const asked = new Asked(uids);
-    const { intake, literalBytesMax } = this.#link;
+  async *fetch(uids: readonly number[]): AsyncGenerator<FetchedSource, void, undefined> {
+    const asked = new PendingFetch(uids);
+    const { inboundLimit: intake, literalBytesMax } = this.#link;
     let isAbandoned = true;
-    intake.expect(literalBytesMax);
+    intake.expectLiterals(literalBytesMax);
     try {
       const query = { uid: true, source: true };
-      for await (const answer of this.#answers('fetching mails', uids, query, (row) => asked.take(row), false)) {
-        intake.expect(answer.source?.length ?? 0);
+      for await (const answer of this.#answers('fetching mails', uids, query, (row) => asked.match(row), false)) {
+        intake.expectLiterals(answer.source?.length ?? 0);
         yield answer;
       }
       isAbandoned = false;
     } finally {
-      intake.expectNone();
+      intake.expectNoLiterals();
       // The rest comes all the same, in front of the answer to the next command.
-      if (isAbandoned) intake.expect(asked.openCount * literalBytesMax);
+      if (isAbandoned) intake.expectLiterals(asked.openCount * literalBytesMax);
     }
     for (const uid of asked.bodiless()) yield { uid, source: null };
   }
@@ -151,19 +151,19 @@ class MailSession implements Session {
     // A server that ignores the partial range is cut here.
     const take = (row: FetchMessageObject): Uint8Array | null =>
       row.uid === uid && row.headers && header === null ? new Uint8Array(row.headers.subarray(0, bytesMax)) : null;
-    this.#link.intake.expect(this.#link.literalBytesMax);
+    this.#link.inboundLimit.expectLiterals(this.#link.literalBytesMax);
     for await (const one of this.#answers('fetching a header', [uid], query, take)) header = one;
-    this.#link.intake.expectNone();
+    this.#link.inboundLimit.expectNoLiterals();
     return header;
   }
 
-  async apply(action: AfterAction, uids: readonly number[]): Promise<void> {
+  async apply(action: PostAction, uids: readonly number[]): Promise<void> {
     this.#assertFree('changing mails');
-    await this.#link.at('act', () => applyAction(this.#link, action, uids));
+    await this.#link.inStage('act', () => applyAction(this.#link, action, uids));
   }
 
   /** Also false once the server has refused to idle. IDLE is part of revision 2 (RFC 9051 appendix E). */
-  get canWatch(): boolean {
+  get supportsIdle(): boolean {
     const { capabilities } = this.#link.imap;
     const isOffered = capabilities.has('IDLE') || (capabilities.has('IMAP4rev2') && !capabilities.has('IMAP4rev1'));
     return isOffered && !this.#isIdleRefused;
@@ -171,20 +171,20 @@ class MailSession implements Session {
 
   /**
    * See `Session.watch`. A server may end an IDLE on its own after a while: that is `quiet`, early. `server_refused`
-   * and `server_busy` leave the session usable, and after `server_refused` `canWatch` is false.
+   * and `server_busy` leave the session usable, and after `server_refused` `supportsIdle` is false.
    */
-  async watch(ms: number, stop: AbortSignal): Promise<IdleEnd> {
+  async idle(ms: number, stop: AbortSignal): Promise<IdleEnd> {
     this.#assertFree('new mail');
-    if (!this.canWatch) throw new Failure('unexpected', 'The server announces no mail: it is to be asked instead.');
+    if (!this.supportsIdle) throw new Failure('unexpected', 'The server announces no mail: it is to be asked instead.');
     this.#link.assertOpen();
     if (stop.aborted) return 'stopped';
-    if (this.#announcements.isNews) return 'news';
+    if (this.#announcements.hasNewMail) return 'news';
     const { imap } = this.#link;
     try {
       return await this.#link.run(
         'waiting for new mail',
         (watchdog) => idle(imap, this.#announcements, ms, stop, watchdog),
-        { bytesMax: restBytesMax },
+        { bytesMax: idleBytesMax },
       );
     } catch (error) {
       if (isFailure(error, 'server_refused')) this.#isIdleRefused = true;
@@ -205,7 +205,7 @@ class MailSession implements Session {
     if (this.#isFetching) throw new Failure('unexpected', `A session was asked for ${doing} in the middle of a fetch.`);
   }
 
-  async #search(doing: string, query: Parameters<Link['imap']['search']>[0]): Promise<readonly number[]> {
+  async #search(doing: string, query: Parameters<ImapConnection['imap']['search']>[0]): Promise<readonly number[]> {
     this.#assertFree(doing);
     return await search(this.#link, doing, query);
   }
@@ -214,7 +214,7 @@ class MailSession implements Session {
   async *#answers<T>(
     doing: string,
     uids: readonly number[],
-    query: Parameters<Link['imap']['fetch']>[1],
+    query: Parameters<ImapConnection['imap']['fetch']>[1],
     take: (row: FetchMessageObject) => T | null,
     whole = true,
   ): AsyncGenerator<T, void, undefined> {
@@ -222,16 +222,19 @@ class MailSession implements Session {
       this.#assertFree(doing);
       const rows = this.#link.imap.fetch(set, query, { uid: true });
       this.#isFetching = true;
-      this.#link.intake.allow(commandBytesMax + uids.length * rowBytesMax);
+      this.#link.inboundLimit.allow(commandBytesMax + uids.length * rowBytesMax);
       try {
         for (;;) {
-          const answer = await this.#link.run(doing, () => nextAnswer(rows, take), { whole, bytesMax: null });
+          const answer = await this.#link.run(doing, () => nextMatch(rows, take), {
+            limitsTotalTime: whole,
+            bytesMax: null,
+          });
           if (answer === null) break;
           yield answer;
         }
       } finally {
         this.#isFetching = false;
-        this.#link.intake.allow(restBytesMax);
+        this.#link.inboundLimit.allow(idleBytesMax);
         // On a connection that has ended there is nothing to wait for.
         if (!this.#link.isEnded) await rows.return();
       }
@@ -240,10 +243,10 @@ class MailSession implements Session {
 }
 
 /** Selects the folder of `connection`, for reading and writing or for reading alone. Closes the link when that fails. */
-async function openSession(link: Link, { folder }: Connection, isReadOnly: boolean): Promise<Session> {
+async function openSession(link: ImapConnection, { folder }: Connection, isReadOnly: boolean): Promise<Session> {
   try {
-    const announcements = new Announcements(link.imap);
-    return new MailSession(link, announcements, await selectFolder(link, folder, isReadOnly));
+    const announcements = new NewMailAnnouncements(link.imap);
+    return new ImapSession(link, announcements, await selectFolder(link, folder, isReadOnly));
   } catch (error) {
     await link.close();
     throw error;
@@ -263,7 +266,7 @@ export function imapSessions(options: () => ImapOptions): Sessions {
     open: async (connection, password, signal, { readOnly, literalBytesMax } = {}) => {
       const usual = options();
       const chosen = literalBytesMax === undefined ? usual : { ...usual, literalBytesMax };
-      const link = await Link.open(connection, password, chosen, signal, ignore);
+      const link = await ImapConnection.open(connection, password, chosen, signal, ignore);
       return openSession(link, connection, readOnly === true);
     },
     probe: (connection, password, step) => probe(connection, password, options(), step),
@@ -277,9 +280,15 @@ export function imapSessions(options: () => ImapOptions): Sessions {
  */
 
 const foldersTextLengthMax = 500;
-const told: ReadonlySet<Stage> = new Set<Stage>(['name', 'connect', 'tls', 'login', 'folder']);
+const reportedStages: ReadonlySet<ConnectionStage> = new Set<ConnectionStage>([
+  'name',
+  'connect',
+  'tls',
+  'login',
+  'folder',
+]);
 
-async function examine(link: Link, path: string, folders: readonly string[]): Promise<FolderState> {
+async function examine(link: ImapConnection, path: string, folders: readonly string[]): Promise<FolderState> {
   try {
     return await selectFolder(link, path, true);
   } catch (error) {
@@ -289,7 +298,7 @@ async function examine(link: Link, path: string, folders: readonly string[]): Pr
   }
 }
 
-async function report(link: Link, connection: Connection): Promise<ProbeReport> {
+async function report(link: ImapConnection, connection: Connection): Promise<ProbeReport> {
   const socket = link.transport.socket();
   const address = `${socket?.remoteAddress ?? connection.host}:${socket?.remotePort ?? connection.port}`;
   const certificate = socket instanceof TLSSocket ? describeCertificate(socket) : null;
@@ -305,10 +314,10 @@ async function probe(
   options: ImapOptions,
   step: (name: string) => void,
 ): Promise<ProbeReport> {
-  const enter = (stage: Stage): void => {
-    if (told.has(stage)) step(stage);
+  const enter = (stage: ConnectionStage): void => {
+    if (reportedStages.has(stage)) step(stage);
   };
-  const link = await Link.open(connection, password, options, new AbortController().signal, enter);
+  const link = await ImapConnection.open(connection, password, options, new AbortController().signal, enter);
   try {
     step('folder');
     return await report(link, connection);

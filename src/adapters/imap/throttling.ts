@@ -5,24 +5,24 @@
  * waiting times and hints of ours; none of the words is shown. A definite code wins over words: what is said with
  * AUTHENTICATIONFAILED is a refused login, always, and the words can only add how long to wait.
  */
-import type { Stage } from './transport.ts';
+import type { ConnectionStage } from './transport.ts';
 
 /**
  * A NO or BAD as the server gave it: `code` is the response code in brackets, upper case. Code and text are whatever
  * the server likes: they are there to decide by, not to be shown.
  */
-export type Refusal = { readonly status: 'NO' | 'BAD'; readonly code: string | null; readonly text: string };
+export type ServerRefusal = { readonly status: 'NO' | 'BAD'; readonly code: string | null; readonly text: string };
 
 /** `retryAfterMs`: how long to leave the server alone, if it tells or the kind of limit implies it. */
-export type Verdict = {
+export type RefusalMeaning = {
   readonly code: 'server_busy' | 'login_refused';
   readonly retryAfterMs: number | null;
   readonly hint: string | null;
 };
 
-type Rule = {
+type WordingRule = {
   readonly words: RegExp;
-  readonly code: Verdict['code'];
+  readonly code: RefusalMeaning['code'];
   readonly retryAfterMs?: number;
   readonly hint?: string;
 };
@@ -34,7 +34,7 @@ const retryAfterMsMax = 24 * 60 * minute;
 const textLengthMax = 1000;
 
 /** In any answer, and in a BYE. The first that matches counts. */
-const busyRules: readonly Rule[] = [
+const busyRules: readonly WordingRule[] = [
   // Microsoft 365, with the time to wait
   { words: /request is throttled|suggested backoff time/i, code: 'server_busy', retryAfterMs: 5 * minute },
   // Gmail, with OVERQUOTA
@@ -59,7 +59,7 @@ const lockedOut =
   'The server has locked the login after too many tries. It is tried again later; if the password is wrong, set it anew with mailbox set-password.';
 
 /** Only in the answer to a login. */
-const loginRules: readonly Rule[] = [
+const loginRules: readonly WordingRule[] = [
   {
     words: /\b(via your web browser|web login required)\b/i,
     code: 'login_refused',
@@ -95,7 +95,7 @@ const loginRules: readonly Rule[] = [
 ];
 
 /** Codes that leave open what is meant; also every code that nobody knows. */
-const vagueCodes: ReadonlySet<string> = new Set([
+const ambiguousCodes: ReadonlySet<string> = new Set([
   'ALERT',
   'WEBALERT',
   'UNAVAILABLE',
@@ -120,7 +120,7 @@ const busyCodes: Readonly<Record<string, number | null>> = {
 const unitMs: Readonly<Record<string, number>> = { second, minute, hour: 60 * minute };
 
 /** The waiting time in the words of the server; null when it tells none. */
-function toldMs(text: string): number | null {
+function retryAfterInWords(text: string): number | null {
   const backoff = /backoff time[:=\s]+(\d{1,9})\b/i.exec(text);
   if (backoff !== null) return Number(backoff[1]);
   const again = /\b(?:again|retry|wait)\b\D{0,30}(\d{1,4}) ?(second|minute|hour)/i.exec(text);
@@ -131,8 +131,8 @@ function bounded(ms: number): number {
   return Math.min(retryAfterMsMax, Math.max(retryAfterMsMin, ms));
 }
 
-function verdictOf(rule: Rule, text: string): Verdict {
-  const told = toldMs(text);
+function meaningByRule(rule: WordingRule, text: string): RefusalMeaning {
+  const told = retryAfterInWords(text);
   const implied = rule.retryAfterMs ?? null;
   // A lock-out ends when the provider likes; the shorter time of the two would only prolong it.
   const ms = rule.code === 'login_refused' && implied !== null ? Math.max(implied, told ?? 0) : (told ?? implied);
@@ -140,38 +140,38 @@ function verdictOf(rule: Rule, text: string): Verdict {
 }
 
 /** What a BYE means by its words; null when it tells nothing of the kind. */
-export function farewellVerdict(words: string): Verdict | null {
+export function meaningOfBye(words: string): RefusalMeaning | null {
   const text = words.slice(0, textLengthMax);
   const rule = busyRules.find(({ words: pattern }) => pattern.test(text));
-  return rule === undefined ? null : verdictOf(rule, text);
+  return rule === undefined ? null : meaningByRule(rule, text);
 }
 
-function authenticationVerdict(text: string): Verdict {
+function meaningOfFailedLogin(text: string): RefusalMeaning {
   const rule = [...loginRules, ...busyRules].find(({ words }) => words.test(text));
-  const verdict = rule === undefined ? null : verdictOf(rule, text);
+  const verdict = rule === undefined ? null : meaningByRule(rule, text);
   const hint = verdict?.code === 'login_refused' ? verdict.hint : null;
   return { code: 'login_refused', retryAfterMs: verdict?.retryAfterMs ?? null, hint };
 }
 
-function byCode(code: string, text: string, stage: Stage): Verdict | null {
+function meaningByCode(code: string, text: string, stage: ConnectionStage): RefusalMeaning | null {
   const ms = Object.hasOwn(busyCodes, code) ? busyCodes[code] : undefined;
   // Over quota is a full disk when something is to be stored there, and too much traffic otherwise.
   if (ms === undefined || (code === 'OVERQUOTA' && stage === 'act')) return null;
-  const told = toldMs(text) ?? ms;
+  const told = retryAfterInWords(text) ?? ms;
   return { code: 'server_busy', retryAfterMs: told === null ? null : bounded(told), hint: null };
 }
 
 /** What a NO or BAD means if it is a limit, or a login refused for a reason that we know; null when it is neither. */
-export function verdict(refusal: Refusal, stage: Stage): Verdict | null {
+export function meaningOfRefusal(refusal: ServerRefusal, stage: ConnectionStage): RefusalMeaning | null {
   const text = refusal.text.slice(0, textLengthMax);
   const { code } = refusal;
-  if (stage === 'login' && code === 'AUTHENTICATIONFAILED') return authenticationVerdict(text);
-  if (code !== null && knownResponseCodes.has(code) && !vagueCodes.has(code)) return null;
+  if (stage === 'login' && code === 'AUTHENTICATIONFAILED') return meaningOfFailedLogin(text);
+  if (code !== null && knownResponseCodes.has(code) && !ambiguousCodes.has(code)) return null;
   const rules = stage === 'login' ? [...busyRules, ...loginRules] : busyRules;
   const rule = rules.find(({ words }) => words.test(text));
-  if (rule !== undefined) return verdictOf(rule, text);
-  if (stage === 'login' && code === 'WEBALERT') return verdictOf(loginRules[0] as Rule, text);
-  return code === null ? null : byCode(code, text, stage);
+  if (rule !== undefined) return meaningByRule(rule, text);
+  if (stage === 'login' && code === 'WEBALERT') return meaningByRule(loginRules[0] as WordingRule, text);
+  return code === null ? null : meaningByCode(code, text, stage);
 }
 
 /**

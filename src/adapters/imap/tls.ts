@@ -25,7 +25,11 @@ const givenContextsMax = 64;
  */
 
 /** Debian and Ubuntu; Fedora and RHEL; Alpine and openSUSE. */
-const stores = ['/etc/ssl/certs/ca-certificates.crt', '/etc/pki/tls/certs/ca-bundle.crt', '/etc/ssl/ca-bundle.pem'];
+const systemStoreFiles = [
+  '/etc/ssl/certs/ca-certificates.crt',
+  '/etc/pki/tls/certs/ca-bundle.crt',
+  '/etc/ssl/ca-bundle.pem',
+];
 const certificateForm = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g;
 
 /**
@@ -40,14 +44,14 @@ const certificateForm = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CE
 const systemContext = systemAuthorities();
 let pinnedContext: SecureContext | null = null;
 /** By PEM, the latest last. */
-const givenContexts = new Map<string, SecureContext>();
+const caPemContexts = new Map<string, SecureContext>();
 
-function givenAuthorities(caPem: string): SecureContext {
-  const context = givenContexts.get(caPem) ?? newGivenContext(caPem);
-  givenContexts.delete(caPem);
-  givenContexts.set(caPem, context);
-  const [eldest] = givenContexts.keys();
-  if (givenContexts.size > givenContextsMax && eldest !== undefined) givenContexts.delete(eldest);
+function contextForCaPem(caPem: string): SecureContext {
+  const context = caPemContexts.get(caPem) ?? newGivenContext(caPem);
+  caPemContexts.delete(caPem);
+  caPemContexts.set(caPem, context);
+  const [eldest] = caPemContexts.keys();
+  if (caPemContexts.size > givenContextsMax && eldest !== undefined) caPemContexts.delete(eldest);
   return context;
 }
 
@@ -68,7 +72,7 @@ export function tlsOptions(connection: Connection): ConnectionOptions {
     pinnedContext ??= tls.createSecureContext({ minVersion });
     return { secureContext: pinnedContext, rejectUnauthorized: false };
   }
-  const secureContext = connection.caPem === null ? systemContext() : givenAuthorities(connection.caPem);
+  const secureContext = connection.caPem === null ? systemContext() : contextForCaPem(connection.caPem);
   return { secureContext, rejectUnauthorized: true };
 }
 
@@ -79,7 +83,7 @@ function fingerprintOf(socket: TLSSocket): string | null {
 }
 
 /** null when the certificate may be talked to. To be called once the handshake is complete, before anything is sent. */
-export function refusedCertificate(socket: TLSSocket, connection: Connection): Failure | null {
+export function certificateRefusal(socket: TLSSocket, connection: Connection): Failure | null {
   if (connection.fingerprint === null) {
     return socket.authorized ? null : new Failure('tls_untrusted', 'The certificate of the server is not trusted.');
   }
@@ -91,7 +95,7 @@ export function refusedCertificate(socket: TLSSocket, connection: Connection): F
 }
 
 /** When the certificate of the server ends; null without TLS. */
-export function certificateEndsAtMs(socket: Socket | null): number | null {
+export function certificateNotAfterMs(socket: Socket | null): number | null {
   const certificate = socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined;
   return certificate?.validToDate.getTime() ?? null;
 }
@@ -109,15 +113,15 @@ export function describeCertificate(socket: TLSSocket): ProbeReport['certificate
 }
 
 /** Gives the context of now. Sharing it matters: one takes 30 KiB outside the heap, and there are a thousand sessions. */
-export function systemAuthorities(files: readonly string[] = stores): () => SecureContext {
+export function systemAuthorities(files: readonly string[] = systemStoreFiles): () => SecureContext {
   let context: SecureContext | null = null;
   let mark: string | null = null;
   let elsewhere: readonly string[] | null = null;
   return () => {
-    const [file, now] = markOf(files);
+    const [file, now] = storeVersion(files);
     if (context !== null && now === mark) return context;
     const stored = file === null ? [] : pemsIn(file);
-    elsewhere ??= without(stored, tls.getCACertificates('system'));
+    elsewhere ??= certificatesNotIn(stored, tls.getCACertificates('system'));
     const ca = new Set([...tls.getCACertificates('default'), ...elsewhere, ...stored]);
     context = tls.createSecureContext({ minVersion, ca: [...ca] });
     mark = now;
@@ -126,7 +130,7 @@ export function systemAuthorities(files: readonly string[] = stores): () => Secu
 }
 
 /** The first file that is there, and what changes with it. */
-function markOf(files: readonly string[]): readonly [file: string | null, mark: string] {
+function storeVersion(files: readonly string[]): readonly [file: string | null, mark: string] {
   for (const file of files) {
     const found = statSync(file, { throwIfNoEntry: false });
     if (found !== undefined) return [file, `${file} ${found.ino} ${found.size} ${found.mtimeMs}`];
@@ -144,7 +148,7 @@ function pemsIn(file: string): readonly string[] {
 }
 
 /** Lines may be of another length. */
-function without(some: readonly string[], all: readonly string[]): readonly string[] {
+function certificatesNotIn(some: readonly string[], all: readonly string[]): readonly string[] {
   const bare = (pem: string): string => pem.replace(/\s/g, '');
   const known = new Set(some.map(bare));
   return all.filter((pem) => !known.has(bare(pem)));

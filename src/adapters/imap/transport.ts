@@ -12,12 +12,12 @@ import tls, { type TLSSocket } from 'node:tls';
 import type { ImapTransport, ImapTransportOptions } from 'imapflow';
 import { Failure } from '../../errors.ts';
 import type { Connection } from '../../ingest/model.ts';
-import { refusedCertificate, tlsOptions } from './tls.ts';
+import { certificateRefusal, tlsOptions } from './tls.ts';
 
 /** How far a connection has come; what an error means depends on it. */
-export type Stage = 'name' | 'connect' | 'tls' | 'greeting' | 'greeted' | 'login' | 'folder' | 'open' | 'act';
+export type ConnectionStage = 'name' | 'connect' | 'tls' | 'greeting' | 'greeted' | 'login' | 'folder' | 'open' | 'act';
 
-export type Transport = ImapTransport & {
+export type SocketTransport = ImapTransport & {
   /** The socket that carries the session now; null before the first. */
   readonly socket: () => net.Socket | TLSSocket | null;
 };
@@ -46,12 +46,12 @@ function expectGreeting(socket: net.Socket, greeted: () => void): void {
 /** `enter` is told each stage as it begins; `hear` gets what the server says, in clear, before imapflow does. */
 export function newTransport(
   connection: Connection,
-  enter: (stage: Stage) => void,
+  enter: (stage: ConnectionStage) => void,
   hear: (chunk: Buffer) => void,
-): Transport {
+): SocketTransport {
   let current: net.Socket | TLSSocket | null = null;
 
-  const keep = <T extends net.Socket>(socket: T): T => {
+  const track = <T extends net.Socket>(socket: T): T => {
     current = socket;
     // Commands are short and each waits for its answer: nothing is won by collecting them.
     socket.setNoDelay(true);
@@ -60,7 +60,7 @@ export function newTransport(
   };
 
   const secured = (socket: TLSSocket, go: () => void): void => {
-    const refused = refusedCertificate(socket, connection);
+    const refused = certificateRefusal(socket, connection);
     if (refused === null) go();
     else socket.destroy(refused);
   };
@@ -83,7 +83,7 @@ export function newTransport(
     socket.once('connect', () => options.secure && enter('tls'));
     socket.once('lookup', (error: Error | null) => error === null && enter('connect'));
     if (net.isIP(host) !== 0) enter('connect');
-    return keep(socket);
+    return track(socket);
   };
 
   const upgrade = (plain: unknown, options: ImapTransportOptions, onSecure: () => void): TLSSocket => {
@@ -99,7 +99,7 @@ export function newTransport(
         socket.setKeepAlive(true, keepAliveAfterMs);
       }),
     );
-    return keep(socket);
+    return track(socket);
   };
 
   return { connect, upgrade, socket: () => current };

@@ -12,17 +12,17 @@ import { hostname } from 'node:os';
 import { processEnvironment } from '../../config/load.ts';
 import { thisUser } from '../../config/machine.ts';
 import { causeCode } from '../../errors.ts';
-import type { Author } from '../../ingest/model.ts';
-import type { Workers } from '../../ingest/ports.ts';
+import type { AuditActor } from '../../ingest/model.ts';
+import type { WorkerIdentity } from '../../ingest/ports.ts';
 
 /** This process as a worker. Without /proc (not Linux) nobody is ever known to be dead. */
-export function thisWorker(): Workers {
+export function thisWorker(): WorkerIdentity {
   const [host, boot] = [hostname().slice(0, 64), bootId()];
   const place = `${host}/${boot ?? 'boot'}/${pidSpace()}`;
   const stat = readOrNull('/proc/self/stat');
   const start = stat === null ? null : startTimeIn(stat);
   return {
-    me: `${place}/${process.pid}/${start ?? 0}`,
+    name: `${place}/${process.pid}/${start ?? 0}`,
     isDead: (owner) => isDeadAt(owner, place, start !== null),
     isOfEarlierBoot: (owner) => boot !== null && isOfAnotherBoot(owner, host, boot),
   };
@@ -87,7 +87,9 @@ function readOrNull(path: string): string | null {
  * `user@host`; a user without a name is shown by number. Behind sudo, and behind the command that becomes the user of the
  * service, it is who called.
  */
-export function thisAuthor(environment: { readonly SUDO_USER?: string | undefined } = processEnvironment()): Author {
+export function currentActor(
+  environment: { readonly SUDO_USER?: string | undefined } = processEnvironment(),
+): AuditActor {
   const host = hostname().slice(0, 64);
   const caller = /^[\w.@-]{1,64}$/.exec(environment.SUDO_USER ?? '')?.[0];
   return { who: `${caller ?? thisUser().slice(0, 64)}@${host}`, host };

@@ -19,7 +19,7 @@ export type AccountPorts = {
   /** Fills bytes, as randomFillSync of node:crypto does. */
   readonly random: (bytes: Uint8Array) => Uint8Array;
   readonly newId: () => string;
-  readonly author: AuditActor;
+  readonly actor: AuditActor;
 };
 
 /** The name as it is stored. Throws `usage`. */
@@ -45,7 +45,7 @@ export async function addAccount(ports: AccountPorts, given: string, password: S
   await requireFreeName(ports, name);
   const nowMs = ports.clock.nowMs();
   const account = { id: ports.newId(), name, passwordHash, createdAtMs: nowMs, passwordChangedAtMs: nowMs };
-  await ports.store.addAccount(account, adminAudit(ports.author, 'admin.added', name));
+  await ports.store.addAccount(account, adminAudit(ports.actor, 'admin.added', name));
   return { ...account, lastSignInAtMs: null };
 }
 
@@ -60,20 +60,20 @@ export async function setAccountPassword(
   { id, name }: AdminAccount,
   password: SecretBytes,
 ): Promise<void> {
-  const { store, clock, author } = ports;
+  const { store, clock, actor } = ports;
   const passwordHash = await hashOf(ports, password);
-  const audit = adminAudit(author, 'admin.password_changed', name);
+  const audit = adminAudit(actor, 'admin.password_changed', name);
   if (!(await store.setPasswordHash(id, passwordHash, clock.nowMs(), audit))) missing(name);
 }
 
 /** Its admin sessions end. Throws `not_found`. */
-export async function removeAccount({ store, author }: AccountPorts, { id, name }: AdminAccount): Promise<void> {
-  if (!(await store.removeAccount(id, adminAudit(author, 'admin.removed', name)))) missing(name);
+export async function removeAccount({ store, actor }: AccountPorts, { id, name }: AdminAccount): Promise<void> {
+  if (!(await store.removeAccount(id, adminAudit(actor, 'admin.removed', name)))) missing(name);
 }
 
 /** Every address and name may try to sign in again; a daemon that runs notices within `askAgainMs` (attempt-limits.ts). */
-export async function unlockSignIn({ store, author }: Pick<AccountPorts, 'store' | 'author'>): Promise<void> {
-  await store.clearAllAttempts(adminAudit(author, 'admin.unlocked', null));
+export async function unlockSignIn({ store, actor }: Pick<AccountPorts, 'store' | 'actor'>): Promise<void> {
+  await store.clearAllAttempts(adminAudit(actor, 'admin.unlocked', null));
 }
 
 /** Throws `usage`. */

@@ -21,7 +21,7 @@ type AttemptPorts = {
   readonly store: Pick<AdminStore, 'countAttempt' | 'uncountAttempt' | 'clearAttempts'> &
     Pick<EncryptionStore, 'audit'>;
   readonly clock: Pick<Clock, 'nowMs'>;
-  readonly author: AuditActor;
+  readonly actor: AuditActor;
   readonly log: Log;
 };
 
@@ -93,10 +93,10 @@ async function count(ports: AttemptPorts, bucket: string, limit: Limit): Promise
   return tries > limit.max ? endsInMs : null;
 }
 
-async function tellLimited({ store, author, log }: AttemptPorts, { about, address }: Limit): Promise<void> {
+async function tellLimited({ store, actor, log }: AttemptPorts, { about, address }: Limit): Promise<void> {
   const who = pageActor(null);
   log.warn({ reason: 'sign_in_limited', who: null, address, about }, events.adminRefused);
-  await store.audit([adminAudit({ ...author, who }, 'admin.sign_in_limited', `limit of the ${about}, ${address}`)]);
+  await store.audit([adminAudit({ ...actor, who }, 'admin.sign_in_limited', `limit of the ${about}, ${address}`)]);
 }
 
 /**

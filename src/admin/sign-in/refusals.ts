@@ -18,7 +18,7 @@ import { addressGroup } from './limits.ts';
 export type RefusalPorts = {
   readonly store: Pick<EncryptionStore, 'audit'>;
   readonly clock: Pick<Clock, 'sleep'>;
-  readonly author: AuditActor;
+  readonly actor: AuditActor;
   readonly log: Log;
 };
 
@@ -43,7 +43,7 @@ type RefusalGroup = Pick<Refusal, 'reason' | 'who'> & {
 
 /** Disposing tells what was counted, and waits for the rows under way. */
 export function createRefusals(ports: RefusalPorts): Refusals {
-  const { clock, log, author } = ports;
+  const { clock, log, actor } = ports;
   const stop = new AbortController();
   const writer = createWriter(ports.store);
   const heaps = new Map<string, RefusalGroup>();
@@ -53,7 +53,7 @@ export function createRefusals(ports: RefusalPorts): Refusals {
     log[level]({ reason, who, about, address, ...(more > 0 ? { repeated: more } : {}) }, events.adminRefused);
     const where = about === null ? 'elsewhere' : `${about}, ${address}`;
     const detail = `${reason}, ${where}${more > 0 ? `, ${more} more` : ''}`;
-    writer.add(adminAudit({ ...author, who: pageActor(who) }, 'admin.refused', detail));
+    writer.add(adminAudit({ ...actor, who: pageActor(who) }, 'admin.refused', detail));
   };
   const tellCounted = (): void => {
     for (const { reason, who, told, untold } of heaps.values()) {

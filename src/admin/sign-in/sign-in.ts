@@ -26,7 +26,7 @@ export type SignInPorts = {
   readonly random: (bytes: Uint8Array) => Uint8Array;
   /** An admin session ends when nothing is asked for so long. */
   readonly idleMs: () => number;
-  readonly author: AuditActor;
+  readonly actor: AuditActor;
   readonly log: Log;
 };
 
@@ -106,23 +106,23 @@ async function verifyAttempt(
 }
 
 async function recordFailure(
-  { store, author, log }: Parts,
+  { store, actor, log }: Parts,
   account: AdminAccount | null,
   address: string,
 ): Promise<SignInResult> {
   const name = account?.name ?? null;
   log.warn({ reason: 'sign_in_refused', who: name, address, about: 'sign-in' }, events.adminRefused);
-  await store.audit([adminAudit({ ...author, who: pageActor(name) }, 'admin.sign_in_refused', address)]);
+  await store.audit([adminAudit({ ...actor, who: pageActor(name) }, 'admin.sign_in_refused', address)]);
   return { kind: 'refused' };
 }
 
 /** Null: the password was changed, or the account removed, while this one was looked at. */
 async function openSession(parts: Parts, account: AdminAccount, address: string): Promise<SignInResult | null> {
-  const { store, clock, author, log, idleMs } = parts;
+  const { store, clock, actor, log, idleMs } = parts;
   const nowMs = clock.nowMs();
   const token = base64url(parts.random(new Uint8Array(tokenBytes)));
   await store.removeSessionsBefore(nowMs - idleMs(), nowMs - sessionMsMax);
-  const audit = adminAudit({ ...author, who: pageActor(account.name) }, 'admin.signed_in', address);
+  const audit = adminAudit({ ...actor, who: pageActor(account.name) }, 'admin.signed_in', address);
   if (!(await store.addSession(hashOf(token), account, nowMs, audit))) return null;
   log.info({ who: account.name, address }, events.adminSignedIn);
   return { kind: 'signed_in', token, session: sessionFrom(token, account, nowMs) };

@@ -5,8 +5,8 @@
  * To start disabling takes a proof file newer than the request, which only a person with access to the file system can create.
  * The request is in the memory of this daemon, so it is confirmed here.
  */
-import type { Control, DisableRequest } from '../../encryption/control.ts';
-import { commandLine, type DatabasePlace, leftovers, preparation } from '../../encryption/help.ts';
+import type { DisableRequest, EncryptionControl } from '../../encryption/control.ts';
+import { commandLine, type DatabaseLocation, plaintextRemnants, preparationAdvice } from '../../encryption/help.ts';
 import { workerLiveMs } from '../../encryption/operations/operation.ts';
 import type { EncryptionStore, KeyFile, KeyFileReading, ProofCheck, ProofFile } from '../../encryption/ports.ts';
 import { type EncryptionStatus, encryptionStatus } from '../../encryption/status.ts';
@@ -39,15 +39,15 @@ export type EncryptionServicePorts = {
   readonly keyFile: Pick<KeyFile, 'path' | 'read'>;
   readonly proof: Pick<ProofFile, 'path'>;
   /** The control socket uses the same one. */
-  readonly control: Control;
+  readonly control: EncryptionControl;
   readonly operations: Pick<Operations, 'start'>;
   readonly workers: Pick<WorkerIdentity, 'name'>;
-  readonly author: AuditActor;
+  readonly actor: AuditActor;
   /** Absolute; null: the daemon was started without one. */
   readonly configFile: string | null;
   /** See `DiagnosticContext`. */
   readonly user: string;
-  readonly database: DatabasePlace;
+  readonly database: DatabaseLocation;
 };
 
 export type EncryptionService = Pick<
@@ -65,7 +65,7 @@ export function createEncryptionService(ports: EncryptionServicePorts): Encrypti
     startOperation: async (kind, by) => startResult(await operations.start(kind, pageActor(by), false)),
     requestDisable: async (by) => {
       const { switch: inForce } = await vault.refresh();
-      if (inForce.state !== 'off') await control.askDisable(pageActor(by));
+      if (inForce.state !== 'off') await control.requestDisable(pageActor(by));
     },
     confirmDisable: async (by) => startResult(await control.confirmDisable(pageActor(by))),
     cancelDisable: (by) => control.cancelDisable(pageActor(by)),
@@ -81,15 +81,15 @@ export function startResult(result: unknown): OperationStart {
 }
 
 async function readEncryptionView(ports: EncryptionServicePorts): Promise<EncryptionView> {
-  const { store, keyFile, vault, control, configFile, database, workers, author } = ports;
+  const { store, keyFile, vault, control, configFile, database, workers, actor } = ports;
   const [status, row, reading] = await Promise.all([
     encryptionStatus({ store, vault }, workerLiveMs),
     store.readOperation(),
     keyFile.read(),
   ]);
   const operation = row && operationView(row, { keyFilePath: keyFile.path, configFile });
-  const request = control.request();
-  const context = { keyFilePath: keyFile.path, configFile, me: workers.name, host: author.host, user: ports.user };
+  const request = control.disableRequest();
+  const context = { keyFilePath: keyFile.path, configFile, me: workers.name, host: actor.host, user: ports.user };
   return {
     ...operationProgress(status, operation, request !== null),
     status,
@@ -103,7 +103,7 @@ async function readEncryptionView(ports: EncryptionServicePorts): Promise<Encryp
       verify: commandLine(`key verify ${backupPath(status)}`, configFile),
       status: commandLine('encryption status', configFile),
     },
-    leftovers: status.state === 'off' ? preparation(database) : leftovers(database, configFile),
+    leftovers: status.state === 'off' ? preparationAdvice(database) : plaintextRemnants(database, configFile),
   };
 }
 
@@ -112,7 +112,10 @@ function backupPath({ key_id: keyId, next_key_id: next }: EncryptionStatus): str
   return `~/ticketmaild-key-${[keyId, next].filter(isKeyId).join('-') || 'copy'}.bin`;
 }
 
-function proofRequest({ by, askedAtMs, expiresAtMs, checks }: DisableRequest, path: string): ProofRequest {
+function proofRequest(
+  { requestedBy: by, requestedAtMs: askedAtMs, expiresAtMs, checks }: DisableRequest,
+  path: string,
+): ProofRequest {
   const explained = checks?.map(({ name, ok, why, hint }: ProofCheck) => {
     return { name, ok, why: hint === null ? why : `${why}. ${hint}` };
   });
@@ -155,7 +158,7 @@ async function lastVerified(
 }
 
 async function verify(ports: EncryptionServicePorts, given: readonly string[], by: string): Promise<BackupVerdict> {
-  const { keyFile, vault, store, author } = ports;
+  const { keyFile, vault, store, actor } = ports;
   const { switch: inForce } = await vault.refresh();
   const wanted = requiredInBackup(await keyFile.read(), vault);
   if (wanted.length === 0) return { kind: 'no_key' };
@@ -165,7 +168,7 @@ async function verify(ports: EncryptionServicePorts, given: readonly string[], b
   const held = wanted.filter((id) => given.includes(id));
   const detail = isSame ? held.join(' ') : `lacks ${lacks.join(' ')}`;
   const { keyId, nextKeyId } = inForce;
-  const entry = { who: pageActor(by), host: author.host, keyId, nextKeyId, mailboxId: null, detail };
+  const entry = { who: pageActor(by), host: actor.host, keyId, nextKeyId, mailboxId: null, detail };
   await store.audit([{ ...entry, action: isSame ? verifiedAction : 'key.backup_differs' }]);
   return isSame ? { kind: 'same' } : { kind: 'lacks', keyIds: lacks };
 }

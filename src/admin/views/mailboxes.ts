@@ -83,7 +83,7 @@ export function timestampMs(iso: string | null): number | null {
   return Number.isNaN(ms) ? null : ms;
 }
 
-export function chosenMailboxes(
+export function selectMailboxes(
   all: readonly ListedMailbox[],
   { show, search }: OverviewQuery,
 ): readonly ListedMailbox[] {

@@ -15,7 +15,7 @@ import type { AuditActor } from '../../ingest/model.ts';
 import {
   createResolveTally,
   discardOne,
-  isOver,
+  isResolved,
   quarantineActions,
   type ResolveResult,
   resolveOne,
@@ -35,7 +35,7 @@ export type QuarantineActionPorts = {
   /** Under the settings of then. It is called for several mails at once, and holds no connection afterwards. */
   readonly resolve: Resolver['resolve'];
   readonly clock: Clock;
-  readonly author: AuditActor;
+  readonly actor: AuditActor;
   readonly log: Pick<Log, 'info'>;
 };
 
@@ -129,7 +129,7 @@ async function runAction(
   { mail, way, by }: QuarantineAction,
   ports: QuarantineActionPorts,
 ): Promise<QuarantineActionResult> {
-  const { store, author, log } = ports;
+  const { store, actor, log } = ports;
   const [still] = await store.quarantinedByUid(mail.mailboxId, mail.folderEpoch, mail.uid);
   const result: ResolveResult = still === undefined ? { what: 'resolved' } : await settled(still, way, ports);
   const tally = createResolveTally();
@@ -139,10 +139,10 @@ async function runAction(
     { quarantine_id: quarantineId(mail), action: way, result: resultName(result), ticket, by },
     events.quarantineResolved,
   );
-  await tally.write(store, { who: pageActor(by), host: author.host }, quarantineActions[way]);
+  await tally.write(store, { who: pageActor(by), host: actor.host }, quarantineActions[way]);
   const hint = resultHint(result);
   const sentence = `${quarantineId(mail)}: ${resultSentence(result)}.`;
-  return { isDone: isOver(result), sentence: hint === null ? sentence : `${sentence} ${hint}` };
+  return { isDone: isResolved(result), sentence: hint === null ? sentence : `${sentence} ${hint}` };
 }
 
 async function settled(

@@ -6,17 +6,17 @@
  */
 
 import type { App } from '../../compose/compose.ts';
-import type { DisableAnswer } from '../../encryption/control.ts';
-import { backupAdvice, counted, explanation, leftovers, questions } from '../../encryption/help.ts';
+import type { DisableOutcome } from '../../encryption/control.ts';
+import { backupAdvice, counted, encryptionExplanation, plaintextRemnants, questions } from '../../encryption/help.ts';
 import { disable } from '../../encryption/operations/disable.ts';
 import { enable } from '../../encryption/operations/enable.ts';
 import { replaceLostKey } from '../../encryption/operations/replace-lost-key.ts';
 import { reseal, rotate } from '../../encryption/operations/rotate.ts';
-import { type Accepted, acceptRestored } from '../../encryption/operations/trust-restored.ts';
+import { type TrustResult, trustRestored } from '../../encryption/operations/trust-restored.ts';
 import type { PasswordCounts } from '../../encryption/ports.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import type { SwitchRow } from '../../secret/switch.ts';
-import { quoted } from '../../text/shell.ts';
+import { shellArg } from '../../text/shell.ts';
 import { isoTime, shortTime } from '../../text/time.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from '../context.ts';
 import { operationOptions, runOperation, sayer, tellUnopened, type WaitOptions } from './operation.ts';
@@ -29,7 +29,7 @@ export async function enableEncryption(options: EnableOptions, context: Context)
   if (!context.isAttended) requireFlags(options);
   return await withApp(options, context, async (app, config) => {
     const keyFile = app.keyFile.path;
-    if (!(await acknowledged(options, context, explanation(keyFile, config.database)))) {
+    if (!(await acknowledged(options, context, encryptionExplanation(keyFile, config.database)))) {
       context.terminal.note('Nothing was changed.');
       return 1;
     }
@@ -43,8 +43,12 @@ export async function enableEncryption(options: EnableOptions, context: Context)
     await say(`sealed    ${counted(done.sealed, 'password')}`);
     await say(`key       ${done.keyId}`);
     await say(`key file  ${keyFile} (${made})`);
-    for (const line of [...backupAdvice(options.config ?? null), ...leftovers(config.database, options.config ?? null)])
+    for (const line of [
+      ...backupAdvice(options.config ?? null),
+      ...plaintextRemnants(config.database, options.config ?? null),
+    ])
       await say(line);
+    tellUnopened(done.unopened, context);
     return 0;
   });
 }
@@ -56,6 +60,7 @@ function enabledJson(done: Awaited<ReturnType<typeof enable>>, keyFile: string):
     key_file: keyFile,
     created_key_file: done.createdKeyFile,
     sealed: done.sealed,
+    unopened: done.unopened,
     was_on: done.wasOn,
   };
 }
@@ -101,8 +106,8 @@ async function acknowledged(
  */
 
 type DisableOptions = CommonOptions & { readonly yes?: boolean };
-type Asked = Extract<DisableAnswer, { readonly state: 'asked' }>;
-type Done = Exclude<DisableAnswer, Asked>;
+type Asked = Extract<DisableOutcome, { readonly state: 'requested' }>;
+type Done = Exclude<DisableOutcome, Asked>;
 
 /** Throws `usage`, `operation_running`, `daemon_unreachable`, `key_file_*`. */
 export async function disableEncryption(options: DisableOptions, context: Context): Promise<number> {
@@ -118,7 +123,7 @@ export async function disableEncryption(options: DisableOptions, context: Contex
     const answer =
       state.kind === 'open' || state.kind === 'closed' ? await here(app, context) : await app.askDaemon.disable();
     if (options.json === true) await terminal.json(answer);
-    if (answer.state !== 'asked') return await tellDone(answer, options, context);
+    if (answer.state !== 'requested') return await tellDone(answer, options, context);
     tellAsked(answer, context);
     return 1;
   });
@@ -152,7 +157,7 @@ function tellAsked(answer: Asked, { terminal }: Context): void {
   terminal.note(
     'The key cannot be opened here, so the running daemon was asked. It wants to see that you reach its files:',
   );
-  terminal.note(`1. make this file, as the daemon's user or root: touch ${quoted(answer.proof_path)}`);
+  terminal.note(`1. make this file, as the daemon's user or root: touch ${shellArg(answer.proof_path)}`);
   terminal.note(`2. run the command again before ${answer.expires_at}`);
 }
 
@@ -169,14 +174,14 @@ export async function rotateKey(options: WaitOptions, context: Context): Promise
   const { terminal } = context;
   return await withApp(options, context, async (app) => {
     const done = await runOperation(app, context, 'resealing passwords', (ports) => rotate(ports, how));
-    const { keyId, formerKeyId, resealed, unopened, formerKept } = done;
+    const { keyId, formerKeyId, resealed, unopened, isFormerKeyKept } = done;
     if (options.json === true) {
-      const keys = { key_id: keyId, former_key_id: formerKeyId, former_kept: formerKept };
+      const keys = { key_id: keyId, former_key_id: formerKeyId, former_kept: isFormerKeyKept };
       await terminal.json({ state: 'on', ...keys, key_file: app.keyFile.path, resealed, unopened });
     } else await terminal.line(`${counted(resealed, 'password')} resealed`, 'green');
     const say = sayer(options, terminal);
     await say(`key       ${keyId}`);
-    await say(`former    ${formerKeyId}, ${formerKept ? 'still' : 'no longer'} in the key file`);
+    await say(`former    ${formerKeyId}, ${isFormerKeyKept ? 'still' : 'no longer'} in the key file`);
     await say(`key file  ${app.keyFile.path}`);
     await say('A backup of the key file from before does not hold the new key. Backups of the database from before');
     await say(`need the former one, ${formerKeyId}: keep its backup as long as you keep those.`);
@@ -247,7 +252,7 @@ export async function replaceKey(options: ReplaceOptions, context: Context): Pro
 }
 
 /**
- * `encryption accept-restored`: after a backup of the database was restored, its older switch is to count again.
+ * `encryption trust-restored`: after a backup of the database was restored, its older switch is to count again.
  *
  * An older row looks the same whether a backup was restored or somebody wants encryption off unseen, so a person on this
  * host decides: what the database says is shown beside what was accepted last, before anything is changed.
@@ -265,7 +270,7 @@ const columns = [
 type AcceptOptions = CommonOptions & { readonly yes?: boolean; readonly acceptOff?: boolean };
 
 /** Throws `usage`, `refused` when there is nothing to accept, `key_unknown`, `switch_forged`. */
-export async function acceptRestoredSwitch(options: AcceptOptions, context: Context): Promise<number> {
+export async function trustRestoredSwitch(options: AcceptOptions, context: Context): Promise<number> {
   const { terminal } = context;
   return await withApp(options, context, async (app) => {
     const { problem } = await app.vault.refresh();
@@ -283,15 +288,15 @@ export async function acceptRestoredSwitch(options: AcceptOptions, context: Cont
     }
     const done = await accept(app, options, context);
     if (options.json === true) await terminal.json(acceptedJson(done));
-    else await terminal.line(acceptedText(done.accepted, done.counts), 'green');
+    else await terminal.line(acceptedText(done.trusted, done.counts), 'green');
     return 0;
   });
 }
 
 /** That encryption would be off afterwards is asked for itself, at a terminal. */
-async function accept(app: App, options: AcceptOptions, context: Context): Promise<Accepted> {
-  const run = (acceptOff: boolean): Promise<Accepted> =>
-    runOperation(app, context, 'looking', (ports) => acceptRestored(ports, { acceptOff }));
+async function accept(app: App, options: AcceptOptions, context: Context): Promise<TrustResult> {
+  const run = (acceptOff: boolean): Promise<TrustResult> =>
+    runOperation(app, context, 'looking', (ports) => trustRestored(ports, { acceptOff }));
   try {
     return await run(options.acceptOff === true);
   } catch (error) {
@@ -302,9 +307,9 @@ async function accept(app: App, options: AcceptOptions, context: Context): Promi
 }
 
 /** null also when the file that remembers it cannot be understood: then there is nothing to compare with. */
-async function acceptedLast({ memory }: Pick<App, 'memory'>): Promise<SwitchRow | null> {
+async function acceptedLast({ stateFile }: Pick<App, 'stateFile'>): Promise<SwitchRow | null> {
   try {
-    return await memory.read();
+    return await stateFile.read();
   } catch (error) {
     if (isFailure(error, 'disk_failed')) return null;
     throw error;
@@ -317,16 +322,16 @@ function cells(name: string, row: SwitchRow | null): readonly string[] {
   return [name, row.state, key, `${row.revision}`, shortTime(row.changedAtMs), row.changedBy];
 }
 
-function acceptedText({ state, revision }: SwitchRow, { sealed, plain }: PasswordCounts): string {
+function acceptedText({ state, revision }: SwitchRow, { sealed, plaintext: plain }: PasswordCounts): string {
   return `accepted: encryption is ${state} (revision ${revision}); ${counted(sealed, 'password')} sealed, ${plain} readable`;
 }
 
-function acceptedJson(done: Accepted): Record<string, unknown> {
-  const { found, remembered, accepted, counts } = done;
+function acceptedJson(done: TrustResult): Record<string, unknown> {
+  const { found, remembered, trusted: accepted, counts } = done;
   return {
     ...rowJson(accepted),
     sealed: counts.sealed,
-    plain: counts.plain,
+    plain: counts.plaintext,
     found: found === null ? null : rowJson(found),
     remembered: remembered === null ? null : rowJson(remembered),
   };

@@ -6,7 +6,13 @@
  */
 import type { Terminal } from '../../adapters/terminal/terminal.ts';
 import type { App } from '../../compose/compose.ts';
-import type { OperationOptions, OperationPorts, Tell, Unopened } from '../../encryption/operations/operation.ts';
+import type {
+  OperationObserver,
+  OperationOptions,
+  OperationPorts,
+  UnopenedPassword,
+} from '../../encryption/operations/operation.ts';
+import { describeStep } from '../../encryption/operations/steps.ts';
 import type { StoredWorker } from '../../encryption/ports.ts';
 import { Failure } from '../../errors.ts';
 import type { CommonOptions, Context } from '../context.ts';
@@ -20,7 +26,7 @@ const waitSecondsMax = 86_400;
 /** Throws `usage`. */
 export function operationOptions({ force, wait }: WaitOptions, { signal }: Context): OperationOptions {
   const seconds = wait === undefined ? waitSeconds : /^\d{1,5}$/.test(wait) ? Number(wait) : Number.NaN;
-  if (seconds <= waitSecondsMax) return { force: force === true, waitMs: seconds * 1000, stop: signal };
+  if (seconds <= waitSecondsMax) return { force: force === true, waitMs: seconds * 1000, signal: signal };
   const rule = `must be a whole number of seconds from 0 to ${waitSecondsMax}`;
   throw new Failure('usage', `--wait ${rule}, not ${JSON.stringify(wait)}`);
 }
@@ -37,10 +43,10 @@ export async function runOperation<T>(
     bar.clear();
     terminal.note(text);
   };
-  const tell: Tell = {
-    step: note,
+  const tell: OperationObserver = {
+    step: (step) => note(describeStep(step)),
     passwords: (done, total) => bar.update(done, total),
-    waiting: waitingTeller(note),
+    workersWithoutKey: waitingTeller(note),
   };
   // While an operation waits for workers nothing else may be open that keeps the process running.
   const awake = setInterval(() => undefined, awakeMs);
@@ -72,7 +78,7 @@ export function sayer(options: CommonOptions, terminal: Terminal): (text: string
 }
 
 /** What could not be opened, each with its reason; the first of many. */
-export function tellUnopened(unopened: readonly Unopened[], { terminal }: Pick<Context, 'terminal'>): void {
+export function tellUnopened(unopened: readonly UnopenedPassword[], { terminal }: Pick<Context, 'terminal'>): void {
   const shownMax = 20;
   for (const { mailbox, code, message } of unopened.slice(0, shownMax))
     terminal.note(`not opened: mailbox ${mailbox}: ${message} (${code})`, 'red');

@@ -7,8 +7,8 @@
 
 import type { Terminal } from '../../adapters/terminal/terminal.ts';
 import type { Style } from '../../adapters/terminal/text-layout.ts';
-import { liveMs } from '../../encryption/operations/operation.ts';
-import { type EncryptionStatus, encryptionStatus, wrongsOf } from '../../encryption/status.ts';
+import { workerLiveMs } from '../../encryption/operations/operation.ts';
+import { type EncryptionStatus, encryptionDiagnostics, encryptionStatus } from '../../encryption/status.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
 import { runOperation } from './operation.ts';
 
@@ -16,7 +16,7 @@ import { runOperation } from './operation.ts';
 export async function showEncryption(options: CommonOptions, context: Context): Promise<number> {
   const { terminal } = context;
   return await withApp(options, context, async (app) => {
-    const status = await runOperation(app, context, 'looking', (ports) => encryptionStatus(ports, liveMs));
+    const status = await runOperation(app, context, 'looking', (ports) => encryptionStatus(ports, workerLiveMs));
     if (options.json === true) await terminal.json(status);
     else await print(status, terminal);
     return 0;
@@ -24,8 +24,8 @@ export async function showEncryption(options: CommonOptions, context: Context): 
 }
 
 async function print(status: EncryptionStatus, terminal: Terminal): Promise<void> {
-  for (const { what, hint } of wrongsOf(status)) {
-    await terminal.line(`wrong      ${what}`, 'red');
+  for (const { message, hint } of encryptionDiagnostics(status)) {
+    await terminal.line(`wrong      ${message}`, 'red');
     await terminal.line(`  hint     ${hint}`);
   }
   for (const [text, style] of summary(status)) await terminal.line(text, style);

@@ -100,7 +100,7 @@ async function store(
   const cursor = startsNow && report !== null ? baseline(report) : null;
   // As late as can be: the switch may have been turned while the password was typed and tried.
   await app.passwords.store(added, password, 'command', (prepared) =>
-    app.store.addMailbox(added, prepared, cursor, app.author),
+    app.store.addMailbox(added, prepared, cursor, app.actor),
   );
   return added.id;
 }

@@ -71,7 +71,7 @@ async function change(given: Change): Promise<ProbeReport | null> {
   const [was, is] = [before.mailbox.connection, after.connection];
   const needsSealing = !isSame({ ...was, folder: is.folder }, is);
   if (!isGiven && !needsSealing && (isSame(was, is) || !options.probe)) {
-    await app.store.changeMailbox(before, after, null, app.author);
+    await app.store.changeMailbox(before, after, null, app.actor);
     return null;
   }
   if (!isGiven)
@@ -95,7 +95,7 @@ async function tryAndStore(
   // As late as can be: the switch may have been turned while it was tried.
   await app.passwords.store(after, password, origin, (prepared) => {
     const isStored = !isNew && prepared.form === 'plain' && before.password.form === 'plain';
-    return app.store.changeMailbox(before, after, isStored ? null : prepared, app.author);
+    return app.store.changeMailbox(before, after, isStored ? null : prepared, app.actor);
   });
   return report;
 }

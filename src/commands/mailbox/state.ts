@@ -69,7 +69,7 @@ export async function removeMailbox(options: NameOptions & { yes?: boolean }, co
     const mailbox = await anyMailbox(app, options.name);
     const question = `Remove ${mailbox.name} with its password and cursor (its tickets stay)?`;
     const sure = options.yes === true || (await terminal.confirm(question, 'Say that you are sure with --yes.'));
-    if (sure) await app.store.removeMailbox(mailbox.id, app.author);
+    if (sure) await app.store.removeMailbox(mailbox.id, app.actor);
     await terminal.line(sure ? `removed ${mailbox.name}` : `kept ${mailbox.name}`);
     return sure ? 0 : 1;
   });
@@ -92,7 +92,7 @@ export async function setMailboxPassword(options: SetPasswordOptions, context: C
     }
     using password = await newPassword(options, mailbox, context);
     await app.passwords.store(mailbox, password, 'command', (prepared) =>
-      app.store.setPassword(mailbox.id, prepared, app.author),
+      app.store.setPassword(mailbox.id, prepared, app.actor),
     );
     const test = commandOrNotice(shellCommand('mailbox test', mailbox.name));
     await terminal.line(`set the password of ${mailbox.name}; try it with: ${test}`);

@@ -40,7 +40,7 @@ export function mailboxJson(mailbox: Listed): Record<string, unknown> {
     interval_s: mailbox.pollIntervalMs === null ? null : mailbox.pollIntervalMs / 1000,
     next_poll_at: isoTime(health.nextPollAtMs),
     failures: health.failures,
-    login_failures: health.loginRefusals,
+    login_failures: health.loginFailures,
     last_success_at: isoTime(health.lastSuccessAtMs),
     last_error: errorJson(health.lastError),
     cursor:

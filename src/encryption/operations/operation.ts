@@ -10,33 +10,34 @@
 
 import type { Clock } from '../../async/clock.ts';
 import { Failure, isFailure } from '../../errors.ts';
-import type { Author } from '../../ingest/model.ts';
-import type { Workers } from '../../ingest/ports.ts';
+import type { AuditActor } from '../../ingest/model.ts';
+import type { WorkerIdentity } from '../../ingest/ports.ts';
 import { type Key, type KeyId, type KeySet, keyById } from '../../secret/key.ts';
-import { type SwitchRow, type SwitchState, sealSwitch } from '../../secret/switch.ts';
-import type { AuditEntry, EncryptionStore, KeyFile, StoredWorker, SwitchMemory } from '../ports.ts';
+import { type SwitchRow, type SwitchState, sealSwitchRow } from '../../secret/switch.ts';
+import type { AuditEntry, EncryptionStore, KeyFile, StoredWorker, SwitchStateFile } from '../ports.ts';
 import type { Vault, VaultView } from '../vault.ts';
+import type { OperationStep } from './steps.ts';
 
 export type OperationPorts = {
   readonly keyFile: KeyFile;
-  readonly memory: SwitchMemory;
+  readonly stateFile: SwitchStateFile;
   readonly store: EncryptionStore;
   readonly vault: Vault;
   readonly clock: Clock;
-  readonly workers: Workers;
-  readonly by: Author;
+  readonly workers: WorkerIdentity;
+  readonly actor: AuditActor;
   /** Fills with random bytes. */
   readonly random: (bytes: Uint8Array) => Uint8Array;
-  readonly tell: Tell;
+  readonly observer: OperationObserver;
 };
 
-/** Told while an operation runs, for people. */
-export type Tell = {
-  /** A step that is done: one sentence. */
-  step(text: string): void;
+/** Observer of a running operation: receives steps and progress, for terminal and page. */
+export type OperationObserver = {
+  /** A completed step. */
+  step(step: OperationStep): void;
   passwords(done: number, total: number): void;
-  /** Live workers that lack the key, each time that this is asked; empty: all have it. */
-  waiting(lacking: readonly StoredWorker[]): void;
+  /** Live workers without the key, at each check; empty: every live worker has it. */
+  workersWithoutKey(lacking: readonly StoredWorker[]): void;
 };
 
 export type OperationOptions = {
@@ -45,30 +46,32 @@ export type OperationOptions = {
   /** How long to wait for them. */
   readonly waitMs: number;
   /** Ends the operation at the next safe place: `interrupted`. */
-  readonly stop: AbortSignal;
+  readonly signal: AbortSignal;
 };
 
 /** A password that could not be opened, and why. */
-export type Unopened = { readonly mailbox: string; readonly code: string; readonly message: string };
+export type UnopenedPassword = { readonly mailbox: string; readonly code: string; readonly message: string };
 
 /** An operation that has the claim on the switch. */
 export type Operation = {
   readonly ports: OperationPorts;
   /** Fires when the operation shall end. */
-  readonly ending: AbortSignal;
+  readonly stopping: AbortSignal;
   /** Throws `interrupted` or `operation_running` when it shall end; called where nothing is half done. */
-  check(): void;
+  throwIfStopped(): void;
 };
 
 /** A worker that has reported within this time counts as running. */
-export const liveMs = 10_000;
+export const workerLiveMs = 10_000;
+
+type LiveWorkersPorts = {
+  readonly store: Pick<EncryptionStore, 'listWorkers'>;
+  readonly workers: Pick<WorkerIdentity, 'isDead'>;
+};
 
 /** The workers that run: they reported lately, and are not known to be dead. */
-export async function liveWorkers({
-  store,
-  workers,
-}: Pick<OperationPorts, 'store' | 'workers'>): Promise<readonly StoredWorker[]> {
-  return (await store.listWorkers(liveMs)).filter(({ live, worker }) => live && !workers.isDead(worker));
+export async function liveWorkers({ store, workers }: LiveWorkersPorts): Promise<readonly StoredWorker[]> {
+  return (await store.listWorkers(workerLiveMs)).filter(({ live, worker }) => live && !workers.isDead(worker));
 }
 
 const claimMs = 30_000;
@@ -81,22 +84,22 @@ export async function withClaim<T>(
   work: (operation: Operation) => Promise<T>,
 ): Promise<T> {
   const { store, workers } = ports;
-  const owner = await store.claimOperation(workers.me, claimMs, (other) => workers.isDead(other));
+  const owner = await store.claimOperation(workers.name, claimMs, (other) => workers.isDead(other));
   if (owner !== null) {
     throw new Failure('operation_running', `another operation on the switch is under way in ${owner}`, {
       fields: { owner },
     });
   }
-  using claim = keepClaim(ports);
+  using claim = startClaimRenewal(ports);
   const check = () => {
     if (claim.lost.aborted)
       throw new Failure('operation_running', 'the claim on the switch was lost to another operation');
     if (stop.aborted) throw interrupted();
   };
   try {
-    return await work({ ports, ending: AbortSignal.any([stop, claim.lost]), check });
+    return await work({ ports, stopping: AbortSignal.any([stop, claim.lost]), throwIfStopped: check });
   } finally {
-    await endClaim(ports);
+    await releaseClaim(ports);
   }
 }
 
@@ -106,20 +109,20 @@ function interrupted(): Failure {
 }
 
 /** Renews the claim three times in its length until disposed. `lost` fires when somebody else has it. */
-function keepClaim(ports: OperationPorts): Disposable & { readonly lost: AbortSignal } {
+function startClaimRenewal(ports: OperationPorts): Disposable & { readonly lost: AbortSignal } {
   const lost = new AbortController();
   const ended = new AbortController();
-  void renew(ports, lost, ended.signal);
+  void renewUntilEnded(ports, lost, ended.signal);
   return { lost: lost.signal, [Symbol.dispose]: () => ended.abort() };
 }
 
 /** A database that cannot be reached is no loss: the claim runs until its end. */
-async function renew(ports: OperationPorts, lost: AbortController, ended: AbortSignal): Promise<void> {
+async function renewUntilEnded(ports: OperationPorts, lost: AbortController, ended: AbortSignal): Promise<void> {
   while (!ended.aborted && !lost.signal.aborted) {
     await ports.clock.sleep(claimMs / 3, ended);
     if (ended.aborted) return;
     try {
-      await ports.store.renewOperation(ports.workers.me, claimMs);
+      await ports.store.renewOperation(ports.workers.name, claimMs);
     } catch (error) {
       if (isFailure(error, 'operation_running')) lost.abort();
     }
@@ -127,18 +130,18 @@ async function renew(ports: OperationPorts, lost: AbortController, ended: AbortS
 }
 
 /** What is not ended here ends by itself: how the operation went matters more. */
-async function endClaim({ store, workers }: OperationPorts): Promise<void> {
+async function releaseClaim({ store, workers }: OperationPorts): Promise<void> {
   try {
-    await store.endOperation(workers.me);
+    await store.endOperation(workers.name);
   } catch (error) {
     if (!isFailure(error)) throw error;
   }
 }
 
 /** Takes steps until one has a result. When the switch was changed under a step, it is decided anew, 5 times at most. */
-export async function untilDone<T>(operation: Operation, step: () => Promise<T | null>): Promise<T> {
+export async function runSteps<T>(operation: Operation, step: () => Promise<T | null>): Promise<T> {
   for (let attempts = 1; ; ) {
-    operation.check();
+    operation.throwIfStopped();
     try {
       const result = await step();
       if (result !== null) return result;
@@ -150,21 +153,21 @@ export async function untilDone<T>(operation: Operation, step: () => Promise<T |
 }
 
 /** The vault as it is now. Throws why the row in the table is not in force, when it is not. */
-export async function viewNow({ ports }: Operation): Promise<VaultView> {
+export async function trustedView({ ports }: Operation): Promise<VaultView> {
   const view = await ports.vault.refresh();
   if (view.problem !== null) throw view.problem;
   return view;
 }
 
 /** The keys of the key file. Throws `key_file_missing`, `key_file_refused`, `key_file_locked`. */
-export function openKeys({ state }: VaultView): KeySet {
+export function requireOpenKeys({ state }: VaultView): KeySet {
   if (state.kind === 'open') return state.keys;
   if (state.kind === 'closed') throw new Failure('key_file_missing', 'there is no key file');
   throw state.failure;
 }
 
 /** Throws `key_unknown`. */
-export function heldKey(keys: KeySet, id: KeyId | null): Key {
+export function requireKey(keys: KeySet, id: KeyId | null): Key {
   const key = keyById(keys, id);
   if (key === null)
     throw new Failure('key_unknown', `the key file does not hold key ${id}`, { fields: { key_id: id } });
@@ -175,38 +178,38 @@ export type NextSwitch = Pick<SwitchRow, 'state' | 'keyId' | 'nextKeyId'>;
 
 /** Seals and writes the row that follows `before`, and remembers it. Throws `switch_changed` when another came between. */
 export async function changeSwitch(
-  { ports, check }: Operation,
+  { ports, throwIfStopped: check }: Operation,
   before: SwitchRow,
   next: NextSwitch,
   key: Key,
   audit: readonly Pick<AuditEntry, 'action' | 'detail'>[],
 ): Promise<void> {
   check();
-  const row = newRow(ports, next, before.revision + 1, key);
+  const row = sealedRow(ports, next, before.revision + 1, key);
   const entries = audit.map((entry) => auditEntry(ports, { ...entry, keyId: key.id, nextKeyId: next.nextKeyId }));
   await ports.store.writeSwitch(row, before.revision, entries);
-  await ports.memory.remember(row);
+  await ports.stateFile.remember(row);
 }
 
 /** A sealed row of now. */
-export function newRow(
-  { clock, by }: Pick<OperationPorts, 'clock' | 'by'>,
+export function sealedRow(
+  { clock, actor }: Pick<OperationPorts, 'clock' | 'actor'>,
   { state, keyId, nextKeyId }: NextSwitch,
   revision: number,
   key: Key,
 ): SwitchRow {
-  return sealSwitch({ state, keyId, nextKeyId, revision, changedAtMs: clock.nowMs(), changedBy: by.who }, key);
+  return sealSwitchRow({ state, keyId, nextKeyId, revision, changedAtMs: clock.nowMs(), changedBy: actor.who }, key);
 }
 
 /** An entry about the switch or a key, by whom the operation runs for. */
 export function auditEntry(
-  { by }: Pick<OperationPorts, 'by'>,
+  { actor }: Pick<OperationPorts, 'actor'>,
   entry: Pick<AuditEntry, 'action' | 'detail' | 'keyId' | 'nextKeyId'>,
 ): AuditEntry {
-  return { who: by.who, host: by.host, mailboxId: null, ...entry };
+  return { who: actor.who, host: actor.host, mailboxId: null, ...entry };
 }
 
-const wayOut: Readonly<Record<Exclude<SwitchState, 'on'>, string>> = {
+const finishingCommands: Readonly<Record<Exclude<SwitchState, 'on'>, string>> = {
   off: 'Switch encryption on first: ticketmaild encryption enable.',
   enabling: 'Switching on is not finished: ticketmaild encryption enable goes on with it.',
   rotating: 'A rotation is not finished: ticketmaild encryption rotate goes on with it.',
@@ -214,8 +217,10 @@ const wayOut: Readonly<Record<Exclude<SwitchState, 'on'>, string>> = {
 };
 
 /** `what` is refused in this state of the switch; the hint names the command that leads out of it. */
-export function refusedWhile(state: Exclude<SwitchState, 'on'>, what: string): Failure {
-  return new Failure('refused', `${what} is not possible while the switch is ${state}`, { hint: wayOut[state] });
+export function refusedInState(state: Exclude<SwitchState, 'on'>, what: string): Failure {
+  return new Failure('refused', `${what} is not possible while the switch is ${state}`, {
+    hint: finishingCommands[state],
+  });
 }
 
 /**
@@ -225,30 +230,30 @@ export function refusedWhile(state: Exclude<SwitchState, 'on'>, what: string): F
  * that is not ready, and with `interrupted`.
  */
 
-const askEveryMs = 200;
-const namedMax = 20;
+const workerPollMs = 200;
+const listedWorkersMax = 20;
 
 /** Throws `workers_lack_key` when some still lack the key after `waitMs`, unless the operation goes on by force. */
 export async function waitForKey(operation: Operation, keyId: KeyId, options: OperationOptions): Promise<void> {
-  const { tell } = operation.ports;
+  const { observer: tell } = operation.ports;
   const lacksKey = ({ keyIds }: StoredWorker): boolean => !keyIds.includes(keyId);
-  const lacking = await waitWhile(operation, lacksKey, options.waitMs, (workers) => tell.waiting(workers));
+  const lacking = await waitWhileAny(operation, lacksKey, options.waitMs, (workers) => tell.workersWithoutKey(workers));
   if (lacking.length === 0) return;
   const message = `${countText(lacking.length)} not hold the key ${keyId}: ${namesOf(lacking)}`;
   if (!options.force) {
     const fields = { key_id: keyId, workers: lacking.length };
     throw new Failure('workers_lack_key', message, { fields });
   }
-  tell.step(`Going on by force, although ${message}.`);
+  tell.step({ step: 'forced', count: lacking.length });
 }
 
 /** Waits until every live worker goes by `revision` of the switch; that some do not, after `waitMs`, is no error. */
 export async function waitForRevision(operation: Operation, revision: number, waitMs: number): Promise<void> {
-  await waitWhile(operation, (worker) => worker.revision < revision, waitMs);
+  await waitWhileAny(operation, (worker) => worker.revision < revision, waitMs);
 }
 
 /** The live workers that are still so after `waitMs`. */
-async function waitWhile(
+async function waitWhileAny(
   operation: Operation,
   isSo: (worker: StoredWorker) => boolean,
   waitMs: number,
@@ -257,11 +262,11 @@ async function waitWhile(
   const { clock } = operation.ports;
   const endMs = clock.monotonicMs() + waitMs;
   for (;;) {
-    operation.check();
+    operation.throwIfStopped();
     const workers = (await liveWorkers(operation.ports)).filter(isSo);
     told?.(workers);
     if (workers.length === 0 || clock.monotonicMs() >= endMs) return workers;
-    await clock.sleep(askEveryMs, operation.ending);
+    await clock.sleep(workerPollMs, operation.stopping);
   }
 }
 
@@ -270,7 +275,7 @@ function countText(count: number): string {
 }
 
 function namesOf(workers: readonly StoredWorker[]): string {
-  const names = workers.slice(0, namedMax).map(({ host, pid }) => `${host} (pid ${pid})`);
-  if (workers.length > namedMax) names.push(`and ${workers.length - namedMax} more`);
+  const names = workers.slice(0, listedWorkersMax).map(({ host, pid }) => `${host} (pid ${pid})`);
+  if (workers.length > listedWorkersMax) names.push(`and ${workers.length - listedWorkersMax} more`);
   return names.join(', ');
 }

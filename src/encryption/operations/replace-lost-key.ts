@@ -3,26 +3,26 @@
  * running worker has it any more.
  *
  * The passwords that were sealed under the lost key stay as they are and can never be opened; their mailboxes wait until
- * each is set anew. Refused while the key is open here, or in a live worker that could write it back (`key rescue`). Cut
+ * each is set anew. Refused while the key is open here, or in a live worker that could write it back (`key recover`). Cut
  * off anywhere, it goes on when it is run again.
  */
 import { Failure } from '../../errors.ts';
-import { type KeyId, keyById, newKey } from '../../secret/key.ts';
+import { generateKey, type KeyId, keyById } from '../../secret/key.ts';
 import type { SwitchRow } from '../../secret/switch.ts';
 import {
   auditEntry,
   liveWorkers,
-  newRow,
   type Operation,
   type OperationOptions,
   type OperationPorts,
-  refusedWhile,
-  untilDone,
+  refusedInState,
+  runSteps,
+  sealedRow,
   waitForKey,
   withClaim,
 } from './operation.ts';
 
-export type Replaced = {
+export type ReplaceKeyResult = {
   readonly keyId: KeyId;
   readonly lostKeyId: KeyId;
   /** Passwords that nobody can open any more. */
@@ -32,37 +32,37 @@ export type Replaced = {
 };
 
 /** For a compare and swap on a table without a row. */
-const noRow = -1;
+const revisionOfNoRow = -1;
 
 type Run = { setAside: string | null };
 
 /** Throws `refused`, `operation_running`, `interrupted`, `workers_lack_key`, `switch_changed`, `disk_*`, `database_*`. */
-export async function replaceLostKey(ports: OperationPorts, options: OperationOptions): Promise<Replaced> {
-  return await withClaim(ports, options.stop, (operation) => {
+export async function replaceLostKey(ports: OperationPorts, options: OperationOptions): Promise<ReplaceKeyResult> {
+  return await withClaim(ports, options.signal, (operation) => {
     const run: Run = { setAside: null };
-    return untilDone(operation, () => replace(operation, options, run));
+    return runSteps(operation, () => replace(operation, options, run));
   });
 }
 
-async function replace(operation: Operation, options: OperationOptions, run: Run): Promise<Replaced> {
+async function replace(operation: Operation, options: OperationOptions, run: Run): Promise<ReplaceKeyResult> {
   const { ports } = operation;
   const { stored } = await ports.vault.refresh();
-  const remembered = await ports.memory.read();
+  const remembered = await ports.stateFile.read();
   const lostKeyId = lostKey(stored, remembered);
-  await refuseWhereItIsAlive(operation, lostKeyId);
+  await refuseIfKeyIsAlive(operation, lostKeyId);
   const key = await newKeyFile(operation, run);
   await waitForKey(operation, key.id, options);
   const revision = Math.max(stored?.revision ?? 0, remembered?.revision ?? 0) + 1;
-  const row = newRow(ports, { state: 'on', keyId: key.id, nextKeyId: null }, revision, key);
+  const row = sealedRow(ports, { state: 'on', keyId: key.id, nextKeyId: null }, revision, key);
   const entry = {
     action: 'switch.lost_key_replaced',
     keyId: key.id,
     nextKeyId: null,
     detail: `key ${lostKeyId} is lost`,
   };
-  operation.check();
-  await ports.store.writeSwitch(row, stored?.revision ?? noRow, [auditEntry(ports, entry)]);
-  await ports.memory.remember(row);
+  operation.throwIfStopped();
+  await ports.store.writeSwitch(row, stored?.revision ?? revisionOfNoRow, [auditEntry(ports, entry)]);
+  await ports.stateFile.remember(row);
   await ports.vault.refresh();
   const { byKey } = await ports.store.passwordCounts();
   const lost = byKey.filter(({ keyId }) => keyId !== key.id).reduce((sum, { count }) => sum + count, 0);
@@ -72,18 +72,18 @@ async function replace(operation: Operation, options: OperationOptions, run: Run
 /** Of the row that was in force here; on a host that never saw one, of the row in the table. */
 function lostKey(stored: SwitchRow | null, remembered: SwitchRow | null): KeyId {
   const row = remembered ?? stored;
-  if (row === null || row.keyId === null) throw refusedWhile('off', 'replacing a lost key');
+  if (row === null || row.keyId === null) throw refusedInState('off', 'replacing a lost key');
   return row.keyId;
 }
 
-async function refuseWhereItIsAlive({ ports }: Operation, lostKeyId: KeyId): Promise<void> {
+async function refuseIfKeyIsAlive({ ports }: Operation, lostKeyId: KeyId): Promise<void> {
   if (keyById(ports.vault.keys(), lostKeyId) !== null) {
     const hint = 'To change it, run ticketmaild encryption rotate.';
     throw new Failure('refused', `key ${lostKeyId} is not lost: it is open here`, { hint });
   }
   const holder = (await liveWorkers(ports)).find(({ keyIds }) => keyIds.includes(lostKeyId));
   if (holder === undefined) return;
-  const hint = 'Let it write the key file back: ticketmaild key rescue, on that host.';
+  const hint = 'Let it write the key file back: ticketmaild key recover, on that host.';
   throw new Failure('refused', `key ${lostKeyId} is not lost: ${holder.host} (pid ${holder.pid}) holds it`, { hint });
 }
 
@@ -94,8 +94,8 @@ async function newKeyFile({ ports }: Operation, run: Run) {
   const [present] = reading.kind === 'keys' ? reading.keys : [];
   if (present !== undefined) return present;
   if (reading.kind === 'refused') run.setAside = await keyFile.setAside('damaged');
-  const key = newKey(ports.random);
+  const key = generateKey(ports.random);
   await keyFile.create([key]);
-  ports.tell.step(`The key file ${keyFile.path} is written, with the key ${key.id}.`);
+  ports.observer.step({ step: 'key_file_created', keyId: key.id });
   return key;
 }

@@ -1,75 +1,87 @@
 /**
  * Changes all passwords of a choice, stretch by stretch, each stretch in a transaction that checks the switch.
  *
- * What cannot be opened (`password_damaged`, `password_bound_elsewhere`, `key_unknown`) is left as it is and told at the
+ * What cannot be opened (`password_damaged`, `password_binding_mismatch`, `key_unknown`) is left as it is and told at the
  * end; anything else is thrown. A stop ends it between two stretches. Nothing is kept of a stretch that is done, so that
  * memory stays flat. A pass that changed something is repeated: others write meanwhile.
  */
 import { Failure, isFailure } from '../../errors.ts';
 import type { Key, KeyId, KeySet } from '../../secret/key.ts';
-import { type Origin, originOf, sealedUnder, sealPassword, unsealPassword } from '../../secret/sealed-password.ts';
+import {
+  keyIdOfSealed,
+  originOfSealed,
+  type PasswordOrigin,
+  sealPassword,
+  unsealPassword,
+} from '../../secret/sealed-password.ts';
 import { SecretBytes } from '../../secret/secret-bytes.ts';
-import type { PasswordChange, PasswordChoice, PasswordCounts, PasswordRow, PasswordStretch } from '../ports.ts';
-import type { Operation, Unopened } from './operation.ts';
+import type { PasswordBatch, PasswordCounts, PasswordRewrite, PasswordRow, PasswordSelection } from '../ports.ts';
+import type { Operation, UnopenedPassword } from './operation.ts';
 
 /** By mailbox name, so that one that is met twice is told once. */
-export type UnopenedByName = ReadonlyMap<string, Unopened>;
+export type UnopenedByName = ReadonlyMap<string, UnopenedPassword>;
 
-export type Pass = {
-  readonly choice: PasswordChoice;
+export type RewritePass = {
+  readonly selection: PasswordSelection;
   /** The switch must stay at this revision. */
   readonly revision: number;
   /** Of the audit row of each changed password. */
   readonly action: 'password.sealed' | 'password.resealed' | 'password.unsealed';
   /** What `kept` holds is wiped when the stretch is written. */
-  change(row: PasswordRow, kept: DisposableStack): Promise<PasswordChange>;
+  change(row: PasswordRow, kept: DisposableStack): Promise<PasswordRewrite>;
   /** Told after each stretch how many more were changed. */
-  count(changed: number): void;
+  countChanged(changed: number): void;
 };
 
 /** Where a pass counts. */
-export type Count = Pass['count'];
+export type CountChanged = RewritePass['countChanged'];
 
-const stretchRows = 200;
+const batchRows = 200;
 const unopenedMax = 1000;
 /** Passes in a row that change nothing although some are left: they are none that this could ever reach. */
-const idlePassesMax = 5;
+const fruitlessPassesMax = 5;
 
 type PassResult = { readonly changed: number; readonly unopened: UnopenedByName };
 
 /** One pass over all passwords of the choice; `total` is for the progress alone. Throws `switch_changed`. */
-async function changeAll(operation: Operation, pass: Pass, total: number): Promise<PassResult> {
-  const unopened = new Map<string, Unopened>();
+async function rewriteAll(operation: Operation, pass: RewritePass, total: number): Promise<PassResult> {
+  const unopened = new Map<string, UnopenedPassword>();
   let [after, seen, changed]: [string | null, number, number] = [null, 0, 0];
   do {
-    operation.check();
-    const stretch = await changeStretch(operation, pass, after, unopened);
-    pass.count(stretch.changed);
+    operation.throwIfStopped();
+    const stretch = await rewriteBatch(operation, pass, after, unopened);
+    pass.countChanged(stretch.changed);
     after = stretch.lastId;
     seen += stretch.seen;
     changed += stretch.changed;
-    if (after !== null) operation.ports.tell.passwords(seen, Math.max(seen, total));
+    if (after !== null) operation.ports.observer.passwords(seen, Math.max(seen, total));
   } while (after !== null);
   return { changed, unopened };
 }
 
 /** The store may hand out a row a second time, after a deadlock: what is told is how it went in the end. */
-async function changeStretch(
+async function rewriteBatch(
   { ports }: Operation,
-  { choice, revision, action, change }: Pass,
+  { selection: choice, revision, action, change }: RewritePass,
   after: string | null,
-  unopened: Map<string, Unopened>,
+  unopened: Map<string, UnopenedPassword>,
 ) {
   using kept = new DisposableStack();
-  const { who, host } = ports.by;
-  const stretch: PasswordStretch = { choice, after, limit: stretchRows, revision, audit: { who, host, action } };
-  return await ports.store.changePasswords(stretch, async (row) => {
+  const { who, host } = ports.actor;
+  const stretch: PasswordBatch = {
+    selection: choice,
+    after,
+    limit: batchRows,
+    revision,
+    audit: { who, host, action },
+  };
+  return await ports.store.rewritePasswords(stretch, async (row) => {
     try {
       const changed = await change(row, kept);
       unopened.delete(row.name);
       return changed;
     } catch (error) {
-      if (!isFailure(error, 'password_damaged', 'password_bound_elsewhere', 'key_unknown')) throw error;
+      if (!isFailure(error, 'password_damaged', 'password_binding_mismatch', 'key_unknown')) throw error;
       const { code, message } = error;
       if (unopened.size < unopenedMax) unopened.set(row.name, { mailbox: row.name, code, message });
       return null;
@@ -78,15 +90,15 @@ async function changeStretch(
 }
 
 /** Passes until one changes nothing and no password is left that could be reached; those that could not be opened. */
-async function untilNoneIsLeft(
+async function rewriteUntilNoneLeft(
   operation: Operation,
-  pass: Pass,
+  pass: RewritePass,
   left: (counts: PasswordCounts) => number,
 ): Promise<UnopenedByName> {
   const { store } = operation.ports;
   let total = left(await store.passwordCounts());
-  for (let idle = 0; idle < idlePassesMax; ) {
-    const { changed, unopened } = await changeAll(operation, pass, total);
+  for (let idle = 0; idle < fruitlessPassesMax; ) {
+    const { changed, unopened } = await rewriteAll(operation, pass, total);
     total = left(await store.passwordCounts());
     if (changed === 0 && (total === 0 || unopened.size > 0)) return unopened;
     idle = changed === 0 ? idle + 1 : 0;
@@ -98,73 +110,77 @@ async function untilNoneIsLeft(
  * Seals all that is readable under `key`, for a switch that is not on yet: what stands there is what has been in use. What
  * cannot be sealed (empty, too long) is what it gives back.
  */
-export async function sealPlain(
+export async function sealAllPlaintext(
   operation: Operation,
   key: Key,
   revision: number,
-  count: Count,
+  count: CountChanged,
 ): Promise<UnopenedByName> {
-  return await untilNoneIsLeft(operation, sealingPass(key, revision, count, 'command'), ({ plain }) => plain);
+  return await rewriteUntilNoneLeft(
+    operation,
+    sealingPass(key, revision, count, 'command'),
+    ({ plaintext: plain }) => plain,
+  );
 }
 
 /** As `sealPlain`, in one pass: for a switch that is on, where workers seal as well, and mark what they seal. */
-export async function sealPlainOnce(
+export async function sealPlaintextOnce(
   operation: Operation,
   key: Key,
   revision: number,
-  count: Count,
+  count: CountChanged,
 ): Promise<UnopenedByName> {
-  const { plain } = await operation.ports.store.passwordCounts();
-  return (await changeAll(operation, sealingPass(key, revision, count, 'table'), plain)).unopened;
+  const { plaintext } = await operation.ports.store.passwordCounts();
+  return (await rewriteAll(operation, sealingPass(key, revision, count, 'table'), plaintext)).unopened;
 }
 
-function sealingPass(key: Key, revision: number, count: Count, origin: Origin): Pass {
+function sealingPass(key: Key, revision: number, count: CountChanged, origin: PasswordOrigin): RewritePass {
   return {
-    choice: 'plain',
+    selection: 'plain',
     revision,
     action: 'password.sealed',
-    count,
+    countChanged: count,
     change: async (row) => {
       using password = SecretBytes.take(row.bytes);
-      return sealed(password, key, row, origin);
+      return sealRow(password, key, row, origin);
     },
   };
 }
 
-function sealed(password: SecretBytes, key: Key, row: PasswordRow, origin: Origin): PasswordChange {
+function sealRow(password: SecretBytes, key: Key, row: PasswordRow, origin: PasswordOrigin): PasswordRewrite {
   return { form: 'sealed', sealed: sealPassword(password, key, row, origin), keyId: key.id };
 }
 
-async function resealed(row: PasswordRow, keys: KeySet, key: Key): Promise<PasswordChange> {
+async function resealRow(row: PasswordRow, keys: KeySet, key: Key): Promise<PasswordRewrite> {
   using password = unsealPassword(row.bytes, keys, row);
-  return sealed(password, key, row, originOf(row.bytes));
+  return sealRow(password, key, row, originOfSealed(row.bytes));
 }
 
 /** Reseals under `key` all that, by its column, is under another or under none. */
-export async function resealOthers(
+export async function resealByColumn(
   operation: Operation,
   keys: KeySet,
   key: Key,
   revision: number,
-  count: Count,
+  count: CountChanged,
 ): Promise<UnopenedByName> {
   const choice = { notUnder: key.id };
-  const pass: Pass = {
-    choice,
+  const pass: RewritePass = {
+    selection: choice,
     revision,
     action: 'password.resealed',
-    count,
-    change: (row) => resealed(row, keys, key),
+    countChanged: count,
+    change: (row) => resealRow(row, keys, key),
   };
   const { byKey } = await operation.ports.store.passwordCounts();
   const total = byKey.filter(({ keyId }) => keyId !== key.id).reduce((sum, { count: more }) => sum + more, 0);
   for (;;) {
-    const { changed, unopened } = await changeAll(operation, pass, total);
+    const { changed, unopened } = await rewriteAll(operation, pass, total);
     if (changed === 0) return unopened;
   }
 }
 
-export type ByHeader = { readonly unopened: UnopenedByName; readonly neededIds: ReadonlySet<KeyId> };
+export type HeaderPassResult = { readonly unopened: UnopenedByName; readonly neededIds: ReadonlySet<KeyId> };
 
 /**
  * One pass over every sealed password itself, whose column anybody may have written, that reseals what is not under
@@ -175,22 +191,22 @@ export async function resealByHeader(
   keys: KeySet,
   key: Key,
   revision: number,
-  count: Count,
-): Promise<ByHeader> {
+  count: CountChanged,
+): Promise<HeaderPassResult> {
   const neededIds = new Set<KeyId>();
-  const change = async (row: PasswordRow): Promise<PasswordChange> => {
-    const keyId = sealedUnder(row.bytes);
+  const change = async (row: PasswordRow): Promise<PasswordRewrite> => {
+    const keyId = keyIdOfSealed(row.bytes);
     if (keyId === key.id) return null;
     try {
-      return await resealed(row, keys, key);
+      return await resealRow(row, keys, key);
     } catch (error) {
       neededIds.add(keyId);
       throw error;
     }
   };
   const { sealed: total } = await operation.ports.store.passwordCounts();
-  const pass: Pass = { choice: 'sealed', revision, action: 'password.resealed', count, change };
-  const { unopened } = await changeAll(operation, pass, total);
+  const pass: RewritePass = { selection: 'sealed', revision, action: 'password.resealed', countChanged: count, change };
+  const { unopened } = await rewriteAll(operation, pass, total);
   return { unopened, neededIds };
 }
 
@@ -199,11 +215,11 @@ export async function unsealAll(
   operation: Operation,
   keys: KeySet,
   revision: number,
-  count: Count,
+  count: CountChanged,
 ): Promise<UnopenedByName> {
-  const change = async (row: PasswordRow, kept: DisposableStack): Promise<PasswordChange> => {
+  const change = async (row: PasswordRow, kept: DisposableStack): Promise<PasswordRewrite> => {
     return { form: 'plain', password: kept.use(unsealPassword(row.bytes, keys, row)) };
   };
-  const pass: Pass = { choice: 'sealed', revision, action: 'password.unsealed', count, change };
-  return await untilNoneIsLeft(operation, pass, ({ sealed: left }) => left);
+  const pass: RewritePass = { selection: 'sealed', revision, action: 'password.unsealed', countChanged: count, change };
+  return await rewriteUntilNoneLeft(operation, pass, ({ sealed: left }) => left);
 }

@@ -10,43 +10,43 @@
  */
 
 import { Failure, isFailure } from '../../errors.ts';
-import { type KeyId, type KeySet, keyById, keyIds, keysMax, newKey } from '../../secret/key.ts';
+import { generateKey, type KeyId, type KeySet, keyById, keyIds, keysMax } from '../../secret/key.ts';
 import type { SwitchRow } from '../../secret/switch.ts';
 import type { KeyFile } from '../ports.ts';
 import type { VaultView } from '../vault.ts';
 import {
   auditEntry,
   changeSwitch,
-  heldKey,
   type Operation,
   type OperationOptions,
   type OperationPorts,
-  openKeys,
-  refusedWhile,
-  type Unopened,
-  untilDone,
-  viewNow,
+  refusedInState,
+  requireKey,
+  requireOpenKeys,
+  runSteps,
+  trustedView,
+  type UnopenedPassword,
   waitForKey,
   waitForRevision,
   withClaim,
 } from './operation.ts';
-import { resealByHeader, resealOthers, sealPlainOnce, type UnopenedByName } from './rewrite.ts';
+import { resealByColumn, resealByHeader, sealPlaintextOnce, type UnopenedByName } from './rewrite.ts';
 
-type Rotated = {
+type RotateResult = {
   readonly keyId: KeyId;
   readonly formerKeyId: KeyId;
   readonly resealed: number;
-  readonly unopened: readonly Unopened[];
+  readonly unopened: readonly UnopenedPassword[];
   /** The former key is still in the key file. */
-  readonly formerKept: boolean;
+  readonly isFormerKeyKept: boolean;
 };
 
-type Run = {
+type RotateRun = {
   readonly options: OperationOptions;
   /** Keys made by this run, which may not be in the key file yet. */
-  made: KeySet;
+  generatedKeys: KeySet;
   /** The key that every live worker holds. */
-  knownTo: KeyId | null;
+  keyHeldByAll: KeyId | null;
   rotated: { readonly keyId: KeyId; readonly formerKeyId: KeyId } | null;
   resealed: number;
   unopened: UnopenedByName;
@@ -60,47 +60,54 @@ const revisionWaitMs = 5000;
  * Throws `refused`, `workers_lack_key`, `key_file_*`, `operation_running`, `interrupted`, what is wrong with the switch,
  * `disk_*`, `database_*`.
  */
-export async function rotate(ports: OperationPorts, options: OperationOptions): Promise<Rotated> {
-  return await withClaim(ports, options.stop, async (operation) => {
+export async function rotate(ports: OperationPorts, options: OperationOptions): Promise<RotateResult> {
+  return await withClaim(ports, options.signal, async (operation) => {
     const none: UnopenedByName = new Map();
-    const run: Run = {
+    const run: RotateRun = {
       options,
-      made: [],
-      knownTo: null,
+      generatedKeys: [],
+      keyHeldByAll: null,
       rotated: null,
       resealed: 0,
       unopened: none,
       unsealable: none,
     };
     try {
-      return await untilDone(operation, () => takeStep(operation, run));
+      return await runSteps(operation, () => takeStep(operation, run));
     } catch (error) {
-      throw run.rotated !== null && isFailure(error, 'interrupted') ? stoppedBehind(run.rotated) : error;
+      throw run.rotated !== null && isFailure(error, 'interrupted') ? interruptedAfterSwitch(run.rotated) : error;
     }
   });
 }
 
-async function takeStep(operation: Operation, run: Run): Promise<Rotated | null> {
-  const view = await viewNow(operation);
+async function takeStep(operation: Operation, run: RotateRun): Promise<RotateResult | null> {
+  const view = await trustedView(operation);
   const { state, keyId, nextKeyId } = view.switch;
   if (state === 'rotating') return await resealAndSwitch(operation, run, view);
-  if (state !== 'on') throw refusedWhile(state, 'a rotation');
+  if (state !== 'on') throw refusedInState(state, 'a rotation');
   if (run.rotated !== null && run.rotated.keyId === keyId && nextKeyId === null)
     return await finish(operation, run, view, run.rotated);
   if (nextKeyId === null) return await announce(operation, run, view);
-  if (keyById(openKeys(view), nextKeyId) !== null) return await begin(operation, run, view.switch, openKeys(view));
-  if (keyById(run.made, nextKeyId) === null) return await announce(operation, run, view);
-  return await addKey(operation, run, openKeys(view), nextKeyId);
+  if (keyById(requireOpenKeys(view), nextKeyId) !== null)
+    return await startResealing(operation, run, view.switch, requireOpenKeys(view));
+  if (keyById(run.generatedKeys, nextKeyId) === null) return await announce(operation, run, view);
+  return await addKey(operation, run, requireOpenKeys(view), nextKeyId);
 }
 
-async function announce(operation: Operation, run: Run, view: VaultView): Promise<null> {
-  const keys = openKeys(view);
+async function announce(operation: Operation, run: RotateRun, view: VaultView): Promise<null> {
+  const keys = requireOpenKeys(view);
   checkRoom(keys);
   const { keyId } = view.switch;
-  const next = newKey(operation.ports.random);
-  run.made = [...run.made, next];
+  const next = generateKey(operation.ports.random);
+  run.generatedKeys = [...run.generatedKeys, next];
   const audit = [{ action: 'switch.rotation_announced', detail: null }];
-  await changeSwitch(operation, view.switch, { state: 'on', keyId, nextKeyId: next.id }, heldKey(keys, keyId), audit);
+  await changeSwitch(
+    operation,
+    view.switch,
+    { state: 'on', keyId, nextKeyId: next.id },
+    requireKey(keys, keyId),
+    audit,
+  );
   return null;
 }
 
@@ -108,57 +115,58 @@ async function announce(operation: Operation, run: Run, view: VaultView): Promis
 function checkRoom(keys: KeySet): void {
   if (keys.length < keysMax) return;
   const hint = 'Drop the keys that no password needs: ticketmaild encryption reseal.';
-  throw new Failure('refused', `the key file holds ${keysMax} keys, and there is no room for one more`, { hint });
+  throw new Failure('refused', `the key file holds ${keysMax} keys, and there is no room for one more`, {
+    hint,
+    fields: { count: keysMax },
+  });
 }
 
-async function addKey(operation: Operation, run: Run, keys: KeySet, nextKeyId: KeyId): Promise<null> {
-  const { keyFile, tell } = operation.ports;
+async function addKey(operation: Operation, run: RotateRun, keys: KeySet, nextKeyId: KeyId): Promise<null> {
+  const { keyFile, observer: tell } = operation.ports;
   checkRoom(keys);
-  operation.check();
-  await keyFile.replace([...keys, heldKey(run.made, nextKeyId)]);
-  tell.step(`The new key ${nextKeyId} is in the key file at ${keyFile.path}, beside the key in use.`);
+  operation.throwIfStopped();
+  await keyFile.replace([...keys, requireKey(run.generatedKeys, nextKeyId)]);
+  tell.step({ step: 'key_added', keyId: nextKeyId });
   return null;
 }
 
-async function begin(operation: Operation, run: Run, row: SwitchRow, keys: KeySet): Promise<null> {
+async function startResealing(operation: Operation, run: RotateRun, row: SwitchRow, keys: KeySet): Promise<null> {
   const { keyId, nextKeyId } = row;
-  if (nextKeyId !== null && run.knownTo !== nextKeyId) {
+  if (nextKeyId !== null && run.keyHeldByAll !== nextKeyId) {
     await waitForKey(operation, nextKeyId, run.options);
     // Switch and key file may be others by now: they are looked at again before resealing begins.
-    run.knownTo = nextKeyId;
+    run.keyHeldByAll = nextKeyId;
     return null;
   }
   const audit = [{ action: 'switch.rotating', detail: null }];
-  await changeSwitch(operation, row, { state: 'rotating', keyId, nextKeyId }, heldKey(keys, keyId), audit);
-  operation.ports.tell.step(`Resealing under the key ${nextKeyId}.`);
+  await changeSwitch(operation, row, { state: 'rotating', keyId, nextKeyId }, requireKey(keys, keyId), audit);
+  if (nextKeyId !== null) operation.ports.observer.step({ step: 'resealing_started', keyId: nextKeyId });
   return null;
 }
 
-async function resealAndSwitch(operation: Operation, run: Run, view: VaultView): Promise<null> {
+async function resealAndSwitch(operation: Operation, run: RotateRun, view: VaultView): Promise<null> {
   const row = view.switch;
-  const keys = openKeys(view);
-  const [former, key] = [heldKey(keys, row.keyId), heldKey(keys, row.nextKeyId)];
-  run.unopened = await resealOthers(operation, keys, key, row.revision, counter(run));
-  run.unsealable = await sealPlainOnce(operation, key, row.revision, () => undefined);
+  const keys = requireOpenKeys(view);
+  const [former, key] = [requireKey(keys, row.keyId), requireKey(keys, row.nextKeyId)];
+  run.unopened = await resealByColumn(operation, keys, key, row.revision, counter(run));
+  run.unsealable = await sealPlaintextOnce(operation, key, row.revision, () => undefined);
   const audit = [{ action: 'switch.on', detail: `the former key is ${former.id}` }];
   await changeSwitch(operation, row, { state: 'on', keyId: key.id, nextKeyId: null }, key, audit);
   run.rotated = { keyId: key.id, formerKeyId: former.id };
-  operation.ports.tell.step(
-    `The key ${key.id} is in use; the former key ${former.id} is dropped from the key file next.`,
-  );
+  operation.ports.observer.step({ step: 'key_in_use', keyId: key.id });
   return null;
 }
 
 async function finish(
   operation: Operation,
-  run: Run,
+  run: RotateRun,
   view: VaultView,
-  rotated: NonNullable<Run['rotated']>,
-): Promise<Rotated> {
+  rotated: NonNullable<RotateRun['rotated']>,
+): Promise<RotateResult> {
   const row = view.switch;
-  const keys = openKeys(view);
+  const keys = requireOpenKeys(view);
   await waitForRevision(operation, row.revision, revisionWaitMs);
-  const byHeader = await resealByHeader(operation, keys, heldKey(keys, row.keyId), row.revision, counter(run));
+  const byHeader = await resealByHeader(operation, keys, requireKey(keys, row.keyId), row.revision, counter(run));
   const unopened = new Map([...run.unopened, ...byHeader.unopened]);
   const dropped = unopened.size === 0 ? await dropKeys(operation, row, keys, byHeader.neededIds) : [];
   const { resealed, unsealable } = run;
@@ -166,17 +174,17 @@ async function finish(
     ...rotated,
     resealed,
     unopened: [...unopened.values(), ...unsealable.values()],
-    formerKept: !dropped.includes(rotated.formerKeyId),
+    isFormerKeyKept: !dropped.includes(rotated.formerKeyId),
   };
 }
 
-function counter(run: Run): (changed: number) => void {
+function counter(run: RotateRun): (changed: number) => void {
   return (changed) => {
     run.resealed += changed;
   };
 }
 
-function stoppedBehind({ keyId, formerKeyId }: NonNullable<Run['rotated']>): Failure {
+function interruptedAfterSwitch({ keyId, formerKeyId }: NonNullable<RotateRun['rotated']>): Failure {
   const hint = 'Run ticketmaild encryption reseal: it drops the former key, if no password needs it.';
   const message = `stopped on request: key ${keyId} is in use, and the former key ${formerKeyId} still in the key file`;
   return new Failure('interrupted', message, { hint });
@@ -189,12 +197,12 @@ function stoppedBehind({ keyId, formerKeyId }: NonNullable<Run['rotated']>): Fai
  * key file fits. Cut off anywhere, it goes on when it is run again. Refused unless the switch is on.
  */
 
-type Resealed = {
+type ResealResult = {
   readonly keyId: KeyId;
   readonly resealed: number;
   /** Of those that were readable. */
   readonly sealed: number;
-  readonly unopened: readonly Unopened[];
+  readonly unopened: readonly UnopenedPassword[];
   readonly droppedKeyIds: readonly KeyId[];
 };
 
@@ -204,24 +212,24 @@ type ResealRun = { resealed: number; sealed: number };
  * Throws `refused`, `key_file_*`, `operation_running`, `interrupted`, what is wrong with the switch, `disk_*`,
  * `database_*`.
  */
-export async function reseal(ports: OperationPorts, options: OperationOptions): Promise<Resealed> {
-  return await withClaim(ports, options.stop, (operation) => {
+export async function reseal(ports: OperationPorts, options: OperationOptions): Promise<ResealResult> {
+  return await withClaim(ports, options.signal, (operation) => {
     const run: ResealRun = { resealed: 0, sealed: 0 };
-    return untilDone(operation, () => resealEverything(operation, run));
+    return runSteps(operation, () => resealEverything(operation, run));
   });
 }
 
-async function resealEverything(operation: Operation, run: ResealRun): Promise<Resealed> {
-  const view = await viewNow(operation);
+async function resealEverything(operation: Operation, run: ResealRun): Promise<ResealResult> {
+  const view = await trustedView(operation);
   const row = view.switch;
-  if (row.state !== 'on') throw refusedWhile(row.state, 'resealing');
-  const keys = openKeys(view);
-  const key = heldKey(keys, row.keyId);
+  if (row.state !== 'on') throw refusedInState(row.state, 'resealing');
+  const keys = requireOpenKeys(view);
+  const key = requireKey(keys, row.keyId);
   const countResealed = (changed: number) => {
     run.resealed += changed;
   };
-  const others = await resealOthers(operation, keys, key, row.revision, countResealed);
-  const unsealable = await sealPlainOnce(operation, key, row.revision, (changed) => {
+  const others = await resealByColumn(operation, keys, key, row.revision, countResealed);
+  const unsealable = await sealPlaintextOnce(operation, key, row.revision, (changed) => {
     run.sealed += changed;
   });
   const byHeader = await resealByHeader(operation, keys, key, row.revision, countResealed);
@@ -246,20 +254,20 @@ async function dropKeys(
   keys: KeySet,
   neededIds: ReadonlySet<KeyId>,
 ): Promise<readonly KeyId[]> {
-  const { store, keyFile, vault, tell } = operation.ports;
+  const { store, keyFile, vault, observer: tell } = operation.ports;
   const { byKey } = await store.passwordCounts();
   const needed = new Set([row.keyId, row.nextKeyId, ...neededIds, ...byKey.map(({ keyId }) => keyId)]);
   const inFile = await keysInFile(keyFile);
-  heldKey(inFile, row.keyId);
+  requireKey(inFile, row.keyId);
   const kept = inFile.filter(({ id }) => needed.has(id) || keyById(keys, id) === null);
   const dropped = keyIds(inFile).filter((id) => keyById(kept, id) === null);
   if (dropped.length === 0) return dropped;
-  operation.check();
+  operation.throwIfStopped();
   await keyFile.replace(kept);
   const entry = { action: 'key.dropped', nextKeyId: null, detail: null };
   await store.audit(dropped.map((keyId) => auditEntry(operation.ports, { ...entry, keyId })));
   await vault.refresh();
-  tell.step(`Dropped from the key file, as nothing needs it any more: ${dropped.join(', ')}.`);
+  for (const keyId of dropped) tell.step({ step: 'key_dropped', keyId });
   return dropped;
 }
 

@@ -10,31 +10,31 @@
  */
 import { Failure, isFailure } from '../../errors.ts';
 import { type Key, type KeyId, type KeySet, keyById } from '../../secret/key.ts';
-import { firstRow, judgeSwitch, neededKeys, type SwitchRow } from '../../secret/switch.ts';
-import type { PasswordCounts, SwitchMemory } from '../ports.ts';
+import { initialSwitchRow, judgeSwitchRow, requiredKeyIds, type SwitchRow } from '../../secret/switch.ts';
+import type { PasswordCounts, SwitchStateFile } from '../ports.ts';
 import {
   auditEntry,
-  heldKey,
   type NextSwitch,
-  newRow,
   type Operation,
   type OperationPorts,
-  untilDone,
+  requireKey,
+  runSteps,
+  sealedRow,
   withClaim,
 } from './operation.ts';
 
-export type Accepted = {
+export type TrustResult = {
   /** What the table held. */
   readonly found: SwitchRow | null;
   readonly remembered: SwitchRow | null;
-  readonly accepted: SwitchRow;
+  readonly trusted: SwitchRow;
   readonly counts: PasswordCounts;
 };
 
-type Known = {
+type SwitchEvidence = {
   readonly found: SwitchRow | null;
   readonly remembered: SwitchRow | null;
-  readonly isMemoryDamaged: boolean;
+  readonly isStateFileDamaged: boolean;
   readonly keys: KeySet;
   readonly counts: PasswordCounts;
 };
@@ -43,29 +43,29 @@ type Known = {
  * `acceptOff`: encryption may be off afterwards although it was on. Throws `refused`, `key_unknown`, `key_file_refused`,
  * `key_file_locked`, `switch_changed`, `operation_running`, `disk_*`, `database_*`.
  */
-export async function acceptRestored(
+export async function trustRestored(
   ports: OperationPorts,
   { acceptOff }: { readonly acceptOff: boolean },
-): Promise<Accepted> {
+): Promise<TrustResult> {
   const neverStopped = new AbortController().signal;
   return await withClaim(ports, neverStopped, (operation) =>
-    untilDone(operation, () => acceptFound(operation, acceptOff)),
+    runSteps(operation, () => trustEvidence(operation, acceptOff)),
   );
 }
 
-async function acceptFound(operation: Operation, acceptOff: boolean): Promise<Accepted> {
+async function trustEvidence(operation: Operation, acceptOff: boolean): Promise<TrustResult> {
   const { ports } = operation;
   await ports.vault.refresh();
-  const known = await learn(ports);
-  const next = stateToAccept(known, acceptOff);
-  const key = next.keyId === null ? (known.keys[0] ?? null) : heldKey(known.keys, next.keyId);
-  const accepted = key === null ? await acceptFirst(ports, known) : await writeAnew(operation, known, next, key);
+  const known = await gatherEvidence(ports);
+  const next = switchToTrust(known, acceptOff);
+  const key = next.keyId === null ? (known.keys[0] ?? null) : requireKey(known.keys, next.keyId);
+  const trusted = key === null ? await trustInitialRow(ports, known) : await writeTrusted(operation, known, next, key);
   await ports.vault.refresh();
   const { found, remembered, counts } = known;
-  return { found, remembered, accepted, counts };
+  return { found, remembered, trusted, counts };
 }
 
-async function learn({ keyFile, memory, store }: OperationPorts): Promise<Known> {
+async function gatherEvidence({ keyFile, stateFile: memory, store }: OperationPorts): Promise<SwitchEvidence> {
   const reading = await keyFile.read();
   if (reading.kind === 'refused') throw reading.failure;
   const { row: found } = await store.readSwitch();
@@ -73,105 +73,114 @@ async function learn({ keyFile, memory, store }: OperationPorts): Promise<Known>
   return { found, keys, ...(await recall(memory)), counts: await store.passwordCounts() };
 }
 
-async function recall(memory: SwitchMemory): Promise<Pick<Known, 'remembered' | 'isMemoryDamaged'>> {
+async function recall(memory: SwitchStateFile): Promise<Pick<SwitchEvidence, 'remembered' | 'isStateFileDamaged'>> {
   try {
-    return { remembered: await memory.read(), isMemoryDamaged: false };
+    return { remembered: await memory.read(), isStateFileDamaged: false };
   } catch (error) {
     if (!isFailure(error, 'disk_failed')) throw error;
-    return { remembered: null, isMemoryDamaged: true };
+    return { remembered: null, isStateFileDamaged: true };
   }
 }
 
-function stateToAccept(known: Known, acceptOff: boolean): NextSwitch {
+function switchToTrust(known: SwitchEvidence, acceptOff: boolean): NextSwitch {
   const { remembered, keys, counts } = known;
   if (isInForce(known)) {
     const hint = 'See ticketmaild encryption status.';
     throw new Failure('refused', 'there is nothing to accept: the row in encryption_switch is in force', { hint });
   }
-  const said = whatIsSaid(known);
-  if (said !== null && said.state !== 'off') return withKeys(said, keys);
-  if (said === null || counts.sealed > 0) return asBefore(known);
-  if (!acceptOff && remembered !== null && remembered.state !== 'off') throw wouldBeOff();
+  const said = switchClaimedByRow(known);
+  if (said !== null && said.state !== 'off') return requireKeysOf(said, keys);
+  if (said === null || counts.sealed > 0) return switchBeforeRestore(known);
+  if (!acceptOff && remembered !== null && remembered.state !== 'off') throw wouldSwitchOff();
   return said;
 }
 
-function isInForce({ found, remembered, isMemoryDamaged, keys, counts }: Known): boolean {
-  if (isMemoryDamaged) return false;
-  const verdict = judgeSwitch(found, keys, remembered);
+function isInForce({ found, remembered, isStateFileDamaged, keys, counts }: SwitchEvidence): boolean {
+  if (isStateFileDamaged) return false;
+  const verdict = judgeSwitchRow(found, keys, remembered);
   if (verdict.kind !== 'accepted') return false;
   const isProven = verdict.row.revision > 0 && verdict.unproven !== true;
   return isProven || counts.sealed === 0;
 }
 
 /** What the row says by itself; null when that is nothing: it is gone, or not ours. Throws `key_unknown`. */
-function whatIsSaid({ found, keys }: Known): NextSwitch | null {
+function switchClaimedByRow({ found, keys }: SwitchEvidence): NextSwitch | null {
   if (found === null) return null;
-  const verdict = judgeSwitch(found, keys, null);
-  if (verdict.kind === 'unverified') throw keyIsNotHere(verdict.keyId);
+  const verdict = judgeSwitchRow(found, keys, null);
+  if (verdict.kind === 'unverified') throw keyNotInFile(verdict.keyId);
   return verdict.kind === 'accepted' ? found : null;
 }
 
 /** The switch that was in force here; on a host that remembers none, the one that the sealed passwords tell. */
-function asBefore({ remembered, keys, counts }: Known): NextSwitch {
-  if (remembered !== null && (remembered.state !== 'off' || counts.sealed === 0)) return withKeys(remembered, keys);
+function switchBeforeRestore({ remembered, keys, counts }: SwitchEvidence): NextSwitch {
+  if (remembered !== null && (remembered.state !== 'off' || counts.sealed === 0))
+    return requireKeysOf(remembered, keys);
   const named = counts.byKey.flatMap(({ keyId }) => (keyId === null ? [] : [keyId]));
   const held = named.find((id) => keyById(keys, id) !== null);
   if (held !== undefined) return { state: 'on', keyId: held, nextKeyId: null };
-  if (counts.sealed > 0) throw keyIsNotHere(named[0] ?? 'of the sealed passwords');
-  return firstRow;
+  if (counts.sealed > 0) throw keyNotInFile(named[0] ?? 'of the sealed passwords');
+  return initialSwitchRow;
 }
 
 /** Throws `key_unknown` when a key that it needs is not there. */
-function withKeys(next: NextSwitch, keys: KeySet): NextSwitch {
-  const lacking = neededKeys({ ...firstRow, ...next }).find((id) => keyById(keys, id) === null);
-  if (lacking !== undefined) throw keyIsNotHere(lacking);
+function requireKeysOf(next: NextSwitch, keys: KeySet): NextSwitch {
+  const lacking = requiredKeyIds({ ...initialSwitchRow, ...next }).find((id) => keyById(keys, id) === null);
+  if (lacking !== undefined) throw keyNotInFile(lacking);
   return next;
 }
 
-function wouldBeOff(): Failure {
+function wouldSwitchOff(): Failure {
   const message = 'encryption was on, and would be off: readable passwords would be stored from then on';
   const hint =
     'If that is meant (a backup from before it was switched on), say so with --accept-off; then enable it again.';
   return new Failure('refused', message, { fields: { would_be_off: true }, hint });
 }
 
-async function writeAnew(operation: Operation, known: Known, next: NextSwitch, key: Key): Promise<SwitchRow> {
+async function writeTrusted(
+  operation: Operation,
+  known: SwitchEvidence,
+  next: NextSwitch,
+  key: Key,
+): Promise<SwitchRow> {
   const { ports } = operation;
   const { found, remembered } = known;
   // The revision of a row that is not ours may be any number.
-  const isOurs = found !== null && judgeSwitch(found, known.keys, null).kind === 'accepted';
+  const isOurs = found !== null && judgeSwitchRow(found, known.keys, null).kind === 'accepted';
   const revision = Math.max(isOurs ? found.revision : 0, remembered?.revision ?? 0) + 1;
-  const row = newRow(ports, next, revision, key);
+  const row = sealedRow(ports, next, revision, key);
   const { keyId, nextKeyId } = row;
-  operation.check();
-  const entry = auditEntry(ports, { action: 'switch.restored_accepted', keyId, nextKeyId, detail: detailOf(known) });
+  operation.throwIfStopped();
+  const entry = auditEntry(ports, { action: 'switch.restored_trusted', keyId, nextKeyId, detail: detailOf(known) });
   await ports.store.writeSwitch(row, found?.revision ?? 0, [entry]);
-  await ports.memory.overwrite(row);
+  await ports.stateFile.overwrite(row);
   return row;
 }
 
 /** Without a key nothing can be sealed: the first row, which needs no seal, is taken for what it is. */
-async function acceptFirst({ store, memory, ...ports }: OperationPorts, known: Known): Promise<SwitchRow> {
+async function trustInitialRow(
+  { store, stateFile: memory, ...ports }: OperationPorts,
+  known: SwitchEvidence,
+): Promise<SwitchRow> {
   const { sealed } = known.counts;
   if (sealed > 0) {
     const hint = 'Put the key file back from its backup, or set these passwords anew with mailbox set-password.';
     throw new Failure('key_unknown', `${sealed} passwords are sealed, and there is no key file`, { hint });
   }
   const { found } = known;
-  const action = { action: 'switch.restored_accepted', keyId: null, nextKeyId: null, detail: detailOf(known) };
+  const action = { action: 'switch.restored_trusted', keyId: null, nextKeyId: null, detail: detailOf(known) };
   const entry = auditEntry(ports, action);
-  if (found === null || judgeSwitch(found, [], null).kind === 'accepted') await store.audit([entry]);
-  else await store.writeSwitch(firstRow, found.revision, [entry]);
-  await memory.overwrite(firstRow);
-  return firstRow;
+  if (found === null || judgeSwitchRow(found, [], null).kind === 'accepted') await store.audit([entry]);
+  else await store.writeSwitch(initialSwitchRow, found.revision, [entry]);
+  await memory.overwrite(initialSwitchRow);
+  return initialSwitchRow;
 }
 
-function detailOf({ found, remembered, isMemoryDamaged }: Known): string {
+function detailOf({ found, remembered, isStateFileDamaged }: SwitchEvidence): string {
   const text = (row: SwitchRow | null) => (row === null ? 'no row' : `${row.state} at revision ${row.revision}`);
-  return `found ${text(found)}, remembered ${isMemoryDamaged ? 'nothing that can be read' : text(remembered)}`;
+  return `found ${text(found)}, remembered ${isStateFileDamaged ? 'nothing that can be read' : text(remembered)}`;
 }
 
-function keyIsNotHere(keyId: KeyId): Failure {
+function keyNotInFile(keyId: KeyId): Failure {
   const hint =
     'Put the backup of the key file from that time back. A key file may hold several keys, one after the other: ' +
     'cat OLD >> encryption-key.bin adds those of OLD.';

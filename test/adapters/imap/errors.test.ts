@@ -2,11 +2,11 @@
  * Errors of the network before and after there is a connection: each has a code of its own, none is a defect of ours.
  */
 import { expect, test } from 'vitest';
-import { failureOf, lost } from '../../../src/adapters/imap/errors.ts';
-import type { Stage } from '../../../src/adapters/imap/transport.ts';
+import { connectionLost, toFailure } from '../../../src/adapters/imap/errors.ts';
+import type { ConnectionStage } from '../../../src/adapters/imap/transport.ts';
 
-function failed(code: string, stage: Stage): ReturnType<typeof failureOf> {
-  return failureOf(Object.assign(new Error(`what ${code} says`), { code }), { stage, doing: 'testing', goodbye: null });
+function failed(code: string, stage: ConnectionStage): ReturnType<typeof toFailure> {
+  return toFailure(Object.assign(new Error(`what ${code} says`), { code }), { stage, doing: 'testing', goodbye: null });
 }
 
 test.each([
@@ -48,7 +48,7 @@ test.each(['ETIMEDOUT', 'ENETUNREACH', 'EHOSTUNREACH', 'ENETDOWN', 'ECONNRESET',
 test('a handshake that is broken off tells its stage, one that comes to nothing by what the server says does not', () => {
   const expected = { code: 'tls_failed', fields: { stage: 'tls' } };
   expect(failed('ECONNRESET', 'tls')).toMatchObject(expected);
-  expect(lost({ stage: 'tls', doing: 'logging in', goodbye: null })).toMatchObject(expected);
+  expect(connectionLost({ stage: 'tls', doing: 'logging in', goodbye: null })).toMatchObject(expected);
   for (const code of ['EPROTO', 'ERR_SSL_WRONG_VERSION_NUMBER', 'ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE'])
     expect(failed(code, 'tls')).toMatchObject({ code: 'tls_failed', fields: { cause: code } });
   expect(failed('EPROTO', 'tls').fields['stage']).toBeUndefined();

@@ -5,14 +5,14 @@ import { Transform } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { ImapFlow } from 'imapflow';
 import { expect, test } from 'vitest';
-import { type ImapParser, inside, pace } from '../../../src/adapters/imap/imapflow-internals.ts';
+import { type ImapParser, internals, readLiteralsInPlace } from '../../../src/adapters/imap/imapflow-internals.ts';
 import { seededRandom } from '../../bench/random.ts';
 
 type Item = { readonly payload: Buffer; readonly literals: readonly Buffer[]; readonly next: () => void };
 
 /** The parser of a client that never connects. */
 function newParser(): ImapParser {
-  return inside(new ImapFlow({ host: '127.0.0.1', port: 1, secure: false, logger: false })).streamer;
+  return internals(new ImapFlow({ host: '127.0.0.1', port: 1, secure: false, logger: false })).streamer;
 }
 
 /** What the parser makes of `text`, given in chunks of `chunkBytes`, and how many bytes it has counted. */
@@ -50,7 +50,7 @@ test.each([1_460, 4_096, 16_384, 65_536, 1_000_000])(
   async (chunkBytes) => {
     const paced = newParser();
     const taken: Buffer[] = [];
-    pace(paced, (length) => {
+    readLiteralsInPlace(paced, (length) => {
       const memory = Buffer.alloc(length, 0xff);
       taken.push(memory);
       return memory;
@@ -90,7 +90,7 @@ function slowParser(ms: number) {
 
 test('lines that take long get the event loop turned in between, and come in their order', async () => {
   const { parser, got, turnsAt } = slowParser(3);
-  pace(parser, Buffer.alloc);
+  readLiteralsInPlace(parser, Buffer.alloc);
   const all = Buffer.from(Array.from({ length: 100_000 }, (_, at) => (at * 7) % 251));
   parser.write(all.subarray(0, 70_000));
   parser.end(all.subarray(70_000));
@@ -109,7 +109,7 @@ test('a parser that is destroyed in the middle is not given the rest', async () 
       done();
     },
   });
-  pace(parser as ImapParser, Buffer.alloc);
+  readLiteralsInPlace(parser as ImapParser, Buffer.alloc);
   parser.write(Buffer.alloc(100_000));
   await new Promise((resolve) => setTimeout(resolve, 20));
   expect(taken).toBe(1);

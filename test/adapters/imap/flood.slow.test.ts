@@ -3,7 +3,7 @@
  */
 import type { Duplex } from 'node:stream';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { commandBytesMax, loginBytesMax, restBytesMax } from '../../../src/adapters/imap/limits.ts';
+import { commandBytesMax, idleBytesMax, loginBytesMax } from '../../../src/adapters/imap/limits.ts';
 import { imapSessions } from '../../../src/adapters/imap/session.ts';
 import type { Session } from '../../../src/ingest/ports.ts';
 import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
@@ -61,7 +61,7 @@ async function everything(session: Session): Promise<void> {
   await fetchAll(session, [1, 2]);
   await session.fetchHeader(1, 100);
   await session.apply({ kind: 'delete' }, [1]);
-  await session.watch(longMs, never);
+  await session.idle(longMs, never);
 }
 
 test.each([
@@ -81,7 +81,7 @@ test.each([
   ['IDLE', flags],
   ['IDLE', '* 5 EXISTS\r\n* 5 EXPUNGE\r\n'],
   ['IDLE', 'no line at all '],
-])('a server that floods at %s with %j is left at once as server_nonsense', async (flooded, text) => {
+])('a server that floods at %s with %j is left at once as server_protocol_error', async (flooded, text) => {
   const flood: Flood = { bytes: 0, isClosed: false };
   await using server = await startScriptedServer({ capabilities, script: flooding(flooded, text, flood) });
   let session: Session | null = null;
@@ -92,18 +92,18 @@ test.each([
     })(),
   );
   expect(await tookMs(refused)).toBeLessThan(4000);
-  expect(await refused).toMatchObject({ code: 'server_nonsense', retry: 'later' });
+  expect(await refused).toMatchObject({ code: 'server_protocol_error', retry: 'later' });
   await expect.poll(() => flood.isClosed).toBe(true);
   expect(flood.bytes).toBeLessThan(onTheWayBytes);
-  if (session !== null) expect((await failure((session as Session).listAbove(0))).code).toBe('server_nonsense');
+  if (session !== null) expect((await failure((session as Session).listAbove(0))).code).toBe('server_protocol_error');
 });
 
 test.each([
   ['AUTHENTICATE', loginBytesMax],
-  ['SELECT', restBytesMax],
+  ['SELECT', idleBytesMax],
   ['UID SEARCH', commandBytesMax],
   ['UID FETCH', commandBytesMax],
-  ['IDLE', restBytesMax],
+  ['IDLE', idleBytesMax],
 ])('at %s a server may say nearly as much as is allowed', async (talking, bytesMax) => {
   const lines = greeting.repeat(Math.floor((bytesMax - 8192) / greeting.length));
   const script: Script = (command, _rest, tag, { say, next, socket }) => {
@@ -118,8 +118,8 @@ test.each([
   await using session = await openSession(plainTo(server.port));
   await session.listAbove(0);
   await fetchAll(session, [1]);
-  expect(await session.watch(100, never)).toBe('quiet');
-  expect(await session.watch(100, never)).toBe('quiet');
+  expect(await session.idle(100, never)).toBe('quiet');
+  expect(await session.idle(100, never)).toBe('quiet');
 });
 
 test('a server that floods while nobody asks anything is left as well', async () => {
@@ -133,7 +133,7 @@ test('a server that floods while nobody asks anything is left as well', async ()
   await session.listAbove(0);
   await expect.poll(() => flood.isClosed).toBe(true);
   expect(flood.bytes).toBeLessThan(onTheWayBytes);
-  expect((await failure(session.listAbove(0))).code).toBe('server_nonsense');
+  expect((await failure(session.listAbove(0))).code).toBe('server_protocol_error');
 });
 
 test('mails are no flood: many that are nearly as large as allowed, and the rest of a fetch that was abandoned', async () => {

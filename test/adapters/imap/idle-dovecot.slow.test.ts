@@ -27,13 +27,13 @@ test.each(['implicit', 'starttls', 'none'] as const)(
     await dovecot.append(user, 'INBOX', [mail('a'), mail('b')]);
     await using session = await openSession(connectionTo(dovecot, user, { tls }));
     await session.listAbove(0);
-    const waiting = session.watch(10_000, never);
+    const waiting = session.idle(10_000, never);
     await sleep(50);
     await dovecot.append(user, 'INBOX', [mail('c')]);
     expect(await waiting).toBe('news');
     expect(await session.listAbove(2)).toEqual([3]);
     expect((await fetchAll(session, [3])).length).toBe(1);
-    const quiet = session.watch(700, never);
+    const quiet = session.idle(700, never);
     await dovecot.expunge(user, 'INBOX', [1]);
     expect(await quiet).toBe('quiet');
   },
@@ -51,7 +51,7 @@ test('mail that is delivered during a fetch is news after it', async () => {
   for await (const { uid } of session.fetch(uids)) {
     if (uid === 1) await dovecot.append(user, 'INBOX', [mail('late')]);
   }
-  expect(await session.watch(10_000, never)).toBe('news');
+  expect(await session.idle(10_000, never)).toBe('news');
   expect(await session.listAbove(3)).toEqual([4]);
 });
 
@@ -61,20 +61,20 @@ test('a folder that is moved out as it is read tells only of the mail that is le
   let last = 0;
   for (let round = 1; round <= 3; round += 1) {
     await dovecot.append(user, 'INBOX', [mail(`${round}`)]);
-    expect(await session.watch(10_000, never)).toBe('news');
+    expect(await session.idle(10_000, never)).toBe('news');
     const uids = await session.listAbove(last);
     expect(uids).toEqual([round]);
     last = round;
     await session.apply({ kind: 'move', folder: 'Done' }, uids);
   }
-  expect(await session.watch(300, never)).toBe('quiet');
+  expect(await session.idle(300, never)).toBe('quiet');
 });
 
 test('a network that is cut without a word while waiting is found when the wait is over', async () => {
   const user = dovecot.newUser();
   proxy.fault = { kind: 'none' };
   await using session = await openHastily(connectionTo(dovecot, user, { port: proxy.port }), 400);
-  const refused = failure(session.watch(200, never));
+  const refused = failure(session.idle(200, never));
   await sleep(50);
   proxy.fault = { kind: 'blackhole' };
   expect(await tookMs(refused)).toBeLessThan(2000);
@@ -106,7 +106,7 @@ test('30 rounds in one session miss nothing', async () => {
     // Now and then the mail is there before the wait, at its start, or in its middle.
     const delivering = sleep((round % 3) * 10).then(() => dovecot.append(user, 'INBOX', [mail(`${round}`)]));
     if (round % 5 === 0) await delivering;
-    expect(await session.watch(10_000, never)).toBe('news');
+    expect(await session.idle(10_000, never)).toBe('news');
     await delivering;
     const uids = await session.listAbove(last);
     expect(uids).toEqual([round]);
@@ -124,9 +124,9 @@ test.each(['implicit', 'starttls'] as const)('with --tls %s a rest is bounded as
   await using session = await openSession(connectionTo(dovecot, user, { tls }));
   await using other = await openSession(connectionTo(dovecot, user));
   const uids = await other.listAbove(0);
-  const resting = failure(session.watch(20_000, never));
+  const resting = failure(session.idle(20_000, never));
   await other.apply({ kind: 'seen' }, uids);
-  expect((await resting).code).toBe('server_nonsense');
+  expect((await resting).code).toBe('server_protocol_error');
   // The mailbox is none the worse for it: the next visit goes as ever.
   await using next = await openSession(connectionTo(dovecot, user, { tls }));
   expect((await next.listAbove(0)).length).toBe(12_000);
@@ -142,13 +142,13 @@ test('flags of 5,000 mails that somebody changes during a rest, and then during 
   await using session = await openSession(connectionTo(dovecot, user));
   await using other = await openSession(connectionTo(dovecot, user));
   const uids = await other.listAbove(0);
-  const resting = session.watch(3000, never);
+  const resting = session.idle(3000, never);
   await other.apply({ kind: 'seen' }, uids);
   expect(await resting).toBe('quiet');
   await other.apply({ kind: 'delete' }, uids.slice(0, 4000));
   expect((await other.listAbove(0)).length).toBe(1000);
   await session.listAbove(0);
-  expect(await session.watch(2000, never)).toBe('quiet');
+  expect(await session.idle(2000, never)).toBe('quiet');
   expect((await session.listAbove(0)).length).toBe(1000);
   expect((await session.sizes(uids)).length).toBe(1000);
 });

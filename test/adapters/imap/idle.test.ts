@@ -54,8 +54,8 @@ test('mail that is announced while waiting is news, at once, and the session can
     whenIdle: ({ say }) => setTimeout(() => say('* 4 EXISTS', '* 1 RECENT'), 50),
   });
   await using session = await openHastily(plainTo(server.port));
-  expect(session.canWatch).toBe(true);
-  expect(await tookMs(session.watch(longMs, never))).toBeLessThan(400);
+  expect(session.supportsIdle).toBe(true);
+  expect(await tookMs(session.idle(longMs, never))).toBeLessThan(400);
   expect(server.lines.at(-1)).toBe('DONE');
   await session.listAbove(0);
   await session.apply({ kind: 'seen' }, [1]);
@@ -78,7 +78,7 @@ test.each<[string, Idling]>([
 ])('mail that is announced %s is news', async (_when, idling) => {
   await using server = await startIdling(idling);
   await using session = await openHastily(plainTo(server.port));
-  expect(await session.watch(longMs, never)).toBe('news');
+  expect(await session.idle(longMs, never)).toBe('news');
   expect(count(server, 'DONE')).toBe(1);
 });
 
@@ -90,7 +90,7 @@ test.each<[string, readonly string[]]>([
 ])('%s are no news', async (_what, lines) => {
   await using server = await startIdling({ withPlus: lines });
   await using session = await openHastily(plainTo(server.port));
-  expect(await session.watch(150, never)).toBe('quiet');
+  expect(await session.idle(150, never)).toBe('quiet');
 });
 
 test('a RECENT that stays as it was at SELECT is no news', async () => {
@@ -102,7 +102,7 @@ test('a RECENT that stays as it was at SELECT is no news', async () => {
     },
   });
   await using session = await openHastily(plainTo(server.port));
-  expect(await session.watch(100, never)).toBe('quiet');
+  expect(await session.idle(100, never)).toBe('quiet');
 });
 
 test.each([
@@ -123,11 +123,11 @@ test.each([
   expect((await fetchAll(session, [1, 2])).length).toBe(announcing === 'UID FETCH' ? 2 : 0);
   await session.apply({ kind: 'seen' }, [1]);
   isOver = true;
-  expect(await session.watch(longMs, never)).toBe('news');
-  expect(await session.watch(longMs, never)).toBe('news');
+  expect(await session.idle(longMs, never)).toBe('news');
+  expect(await session.idle(longMs, never)).toBe('news');
   expect(count(server, 'IDLE')).toBe(0);
   await session.listAbove(3);
-  expect(await session.watch(100, never)).toBe('quiet');
+  expect(await session.idle(100, never)).toBe('quiet');
 });
 
 test('mail that comes while nobody asks anything is news at the next wait', async () => {
@@ -142,17 +142,17 @@ test('mail that comes while nobody asks anything is news at the next wait', asyn
   await session.listAbove(0);
   (talk as Talk | null)?.say('* 4 EXISTS');
   await soon(50);
-  expect(await session.watch(longMs, never)).toBe('news');
+  expect(await session.idle(longMs, never)).toBe('news');
 });
 
 test('nothing within the time is quiet, and the server was asked whether it is still there', async () => {
   await using server = await startIdling({});
   await using session = await openHastily(plainTo(server.port), 200);
-  const took = await tookMs(session.watch(900, never));
+  const took = await tookMs(session.idle(900, never));
   expect(took).toBeGreaterThan(850);
   expect(took).toBeLessThan(1500);
   expect(server.lines.at(-1)).toBe('DONE');
-  expect(await session.watch(2 ** 40, AbortSignal.timeout(50))).toBe('stopped');
+  expect(await session.idle(2 ** 40, AbortSignal.timeout(50))).toBe('stopped');
 });
 
 test('mail that is announced in the answer to the DONE is news, also when the time was over', async () => {
@@ -166,17 +166,17 @@ test('mail that is announced in the answer to the DONE is news, also when the ti
     },
   });
   await using session = await openHastily(plainTo(server.port));
-  expect(await session.watch(50, never)).toBe('news');
+  expect(await session.idle(50, never)).toBe('news');
 });
 
 test('a server that does not answer the DONE is server_timeout by the deadline, and the connection is ended', async () => {
   await using server = await startIdling({ answers: false });
   await using session = await openHastily(plainTo(server.port), 200);
-  const refused = failure(session.watch(50, never));
+  const refused = failure(session.idle(50, never));
   expect(await tookMs(refused)).toBeLessThan(1500);
   expect((await refused).code).toBe('server_timeout');
   expect((await failure(session.listAbove(0))).code).toBe('server_timeout');
-  expect((await failure(session.watch(50, never))).code).toBe('server_timeout');
+  expect((await failure(session.idle(50, never))).code).toBe('server_timeout');
 });
 
 test('a server that goes on talking and never answers the DONE is server_timeout after three deadlines', async () => {
@@ -188,7 +188,7 @@ test('a server that goes on talking and never answers the DONE is server_timeout
     },
   });
   await using session = await openHastily(plainTo(server.port), 150);
-  const refused = failure(session.watch(50, never));
+  const refused = failure(session.idle(50, never));
   expect(await tookMs(refused)).toBeLessThan(2000);
   expect((await refused).code).toBe('server_timeout');
   clearInterval(timer);
@@ -197,7 +197,7 @@ test('a server that goes on talking and never answers the DONE is server_timeout
 test('a server that does not even begin to idle is server_timeout by the deadline', async () => {
   await using server = await startScriptedServer({ capabilities, script: (command) => command === 'IDLE' });
   await using session = await openHastily(plainTo(server.port), 200);
-  expect((await failure(session.watch(longMs, never))).code).toBe('server_timeout');
+  expect((await failure(session.idle(longMs, never))).code).toBe('server_timeout');
 });
 
 test.each<[string, (talk: Talk) => void]>([
@@ -207,7 +207,7 @@ test.each<[string, (talk: Talk) => void]>([
 ])('a server that %s while it idles is connection_lost at once', async (_what, act) => {
   await using server = await startIdling({ whenIdle: (talk) => setTimeout(act, 30, talk) });
   await using session = await openHastily(plainTo(server.port));
-  const refused = failure(session.watch(longMs, never));
+  const refused = failure(session.idle(longMs, never));
   expect(await tookMs(refused)).toBeLessThan(400);
   expect((await refused).code).toBe('connection_lost');
 });
@@ -223,9 +223,9 @@ test.each(['NO [CANNOT] not here', 'BAD unknown command'])(
       },
     });
     await using session = await openHastily(plainTo(server.port));
-    expect((await failure(session.watch(longMs, never))).code).toBe('server_refused');
-    expect(session.canWatch).toBe(false);
-    expect((await failure(session.watch(longMs, never))).code).toBe('unexpected');
+    expect((await failure(session.idle(longMs, never))).code).toBe('server_refused');
+    expect(session.supportsIdle).toBe(false);
+    expect((await failure(session.idle(longMs, never))).code).toBe('unexpected');
     expect(await session.listAbove(0)).toEqual([]);
   },
 );
@@ -233,33 +233,33 @@ test.each(['NO [CANNOT] not here', 'BAD unknown command'])(
 test('a server that ends IDLE at once by itself is server_refused, so that nobody asks in a loop', async () => {
   await using server = await startIdling({ endsAfterMs: 0 });
   await using session = await openHastily(plainTo(server.port));
-  expect((await failure(session.watch(longMs, never))).code).toBe('server_refused');
-  expect(session.canWatch).toBe(false);
+  expect((await failure(session.idle(longMs, never))).code).toBe('server_refused');
+  expect(session.supportsIdle).toBe(false);
 });
 
 test('a server that ends IDLE after a while by itself is quiet', async () => {
   await using server = await startIdling({ endsAfterMs: 1100 });
   await using session = await openHastily(plainTo(server.port));
-  expect(await session.watch(longMs, never)).toBe('quiet');
-  expect(session.canWatch).toBe(true);
+  expect(await session.idle(longMs, never)).toBe('quiet');
+  expect(session.supportsIdle).toBe(true);
 });
 
 test('a server without IDLE is not waited for', async () => {
   await using server = await startScriptedServer();
   await using session = await openHastily(plainTo(server.port));
-  expect(session.canWatch).toBe(false);
-  expect((await failure(session.watch(50, never))).code).toBe('unexpected');
+  expect(session.supportsIdle).toBe(false);
+  expect((await failure(session.idle(50, never))).code).toBe('unexpected');
   expect(count(server, 'IDLE')).toBe(0);
 });
 
 test('a stop ends the wait within a round trip, before, at the start, and in the middle; no listener stays', async () => {
   await using server = await startIdling({});
   await using session = await openHastily(plainTo(server.port));
-  expect(await session.watch(longMs, AbortSignal.abort())).toBe('stopped');
+  expect(await session.idle(longMs, AbortSignal.abort())).toBe('stopped');
   expect(count(server, 'IDLE')).toBe(0);
   for (const afterMs of [0, 1, 60]) {
     const stop = new AbortController();
-    const waiting = session.watch(longMs, stop.signal);
+    const waiting = session.idle(longMs, stop.signal);
     if (afterMs === 0) stop.abort();
     else setTimeout(() => stop.abort(), afterMs);
     expect(await tookMs(waiting)).toBeLessThan(afterMs + 100);
@@ -281,7 +281,7 @@ test('a stop while the server is slow to idle waits for the +, and sends DONE on
     },
   });
   await using session = await openHastily(plainTo(server.port));
-  const took = await tookMs(session.watch(longMs, AbortSignal.timeout(20)));
+  const took = await tookMs(session.idle(longMs, AbortSignal.timeout(20)));
   expect(took).toBeGreaterThan(120);
   expect(took).toBeLessThan(400);
 });
@@ -289,7 +289,7 @@ test('a stop while the server is slow to idle waits for the +, and sends DONE on
 test('a session that is closed while it waits ends at once, also when the server is dead', async () => {
   await using server = await startIdling({ answers: false });
   const session = await openHastily(plainTo(server.port));
-  const waiting = failure(session.watch(longMs, never));
+  const waiting = failure(session.idle(longMs, never));
   await soon(30);
   expect(await tookMs(session.close())).toBeLessThan(100);
   expect((await waiting).code).toBe('connection_lost');
@@ -300,7 +300,7 @@ test('a stop of the whole session ends the wait as interrupted', async () => {
   const stop = new AbortController();
   await using session = await openHastily(plainTo(server.port), 500, stop.signal);
   setTimeout(() => stop.abort(), 30);
-  expect((await failure(session.watch(longMs, never))).code).toBe('interrupted');
+  expect((await failure(session.idle(longMs, never))).code).toBe('interrupted');
 });
 
 test('a stop of session and wait at the same moment, as when a lease is lost, ends both and throws nothing besides', async () => {
@@ -308,14 +308,14 @@ test('a stop of session and wait at the same moment, as when a lease is lost, en
   const stop = new AbortController();
   await using session = await openHastily(plainTo(server.port), 500, stop.signal);
   setTimeout(() => stop.abort(), 30);
-  expect((await failure(session.watch(longMs, AbortSignal.any([stop.signal])))).code).toBe('interrupted');
+  expect((await failure(session.idle(longMs, AbortSignal.any([stop.signal])))).code).toBe('interrupted');
 });
 
 test('the silence of an idling server is normal, and nothing ticks meanwhile', async () => {
   await using server = await startIdling({});
   const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
   const sessions = await Promise.all(Array.from({ length: 20 }, () => openHastily(plainTo(server.port), 200)));
-  const waits = sessions.map((session) => session.watch(1000, never));
+  const waits = sessions.map((session) => session.idle(1000, never));
   await soon(300);
   const during = timers();
   expect(await Promise.all(waits)).toEqual(waits.map(() => 'quiet'));
@@ -328,9 +328,9 @@ test('the silence of an idling server is normal, and nothing ticks meanwhile', a
 test('a second question while waiting is refused', async () => {
   await using server = await startIdling({});
   await using session = await openHastily(plainTo(server.port));
-  const waiting = session.watch(200, never);
+  const waiting = session.idle(200, never);
   expect((await failure(session.listAbove(0))).code).toBe('unexpected');
-  expect((await failure(session.watch(10, never))).code).toBe('unexpected');
+  expect((await failure(session.idle(10, never))).code).toBe('unexpected');
   expect(await waiting).toBe('quiet');
 });
 
@@ -346,7 +346,7 @@ test('from the announcement to the answer it takes about one round trip', async 
   await using session = await openHastily(plainTo(server.port));
   const took: number[] = [];
   for (let round = 0; round < 20; round += 1) {
-    expect(await session.watch(longMs, never)).toBe('news');
+    expect(await session.idle(longMs, never)).toBe('news');
     took.push(performance.now() - announcedAt);
     await session.listAbove(0);
   }

@@ -5,7 +5,7 @@
 import { createRequire } from 'node:module';
 import { ImapFlow } from 'imapflow';
 import { expect, test } from 'vitest';
-import { inside } from '../../../src/adapters/imap/imapflow-internals.ts';
+import { internals } from '../../../src/adapters/imap/imapflow-internals.ts';
 import { ImapClient } from '../../../src/adapters/imap/login.ts';
 import { newTransport } from '../../../src/adapters/imap/transport.ts';
 import { startScriptedServer } from './scripted-server.ts';
@@ -48,8 +48,8 @@ test('imapflow still has the inner methods, and connects through our authenticat
   expect(client.state).toBe(client.states.AUTHENTICATED);
   expect(Reflect.get(client, 'writeSocket')).toBe(transport.socket());
   // The handlers are set by `connect`; ours of RECENT stays, because there is none in the library.
-  expect(Object.keys(inside(client).untaggedHandlers)).toEqual(expect.arrayContaining(['EXISTS', 'EXPUNGE']));
-  expect(inside(client).untaggedHandlers.RECENT).toBeUndefined();
+  expect(Object.keys(internals(client).untaggedHandlers)).toEqual(expect.arrayContaining(['EXISTS', 'EXPUNGE']));
+  expect(internals(client).untaggedHandlers.RECENT).toBeUndefined();
   expect(server.lines).toContain(Buffer.from('\0ada\0pw').toString('base64'));
   client.close();
 });

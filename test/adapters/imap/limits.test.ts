@@ -2,17 +2,17 @@
  * The count of what a server sends.
  */
 import { expect, test } from 'vitest';
-import { Intake } from '../../../src/adapters/imap/limits.ts';
+import { InboundLimit } from '../../../src/adapters/imap/limits.ts';
 
 /** How often the bound of `allowed` bytes was exceeded by `text`, in chunks of `chunkBytes`. */
 function exceeded(text: string, chunkBytes: number, allowed: number, expected: number): boolean {
   let isExceeded = false;
-  const intake = new Intake(() => {
+  const intake = new InboundLimit(() => {
     isExceeded = true;
   });
   intake.allow(allowed);
-  intake.expect(expected);
-  for (let at = 0; at < text.length; at += chunkBytes) intake.take(Buffer.from(text.slice(at, at + chunkBytes)));
+  intake.expectLiterals(expected);
+  for (let at = 0; at < text.length; at += chunkBytes) intake.count(Buffer.from(text.slice(at, at + chunkBytes)));
   return isExceeded;
 }
 

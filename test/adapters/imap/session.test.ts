@@ -2,7 +2,7 @@
  * Reading a folder: listing, dates, sizes, sources and headers, in real and in odd servers.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { giveBack } from '../../../src/async/buffer-pool.ts';
+import { release } from '../../../src/async/buffer-pool.ts';
 import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
 import { type Script, startScriptedServer } from './scripted-server.ts';
 import { connectionTo, failure, fetchAll, mail, openSession, plainTo } from './setting.ts';
@@ -93,7 +93,7 @@ test('sources come in order, byte by byte, each in memory that can be given back
   for await (const { source } of session.fetch([4, 1, 2, 3, 99])) {
     if (source === null) throw new Error('no source');
     found.push(Buffer.from(source));
-    giveBack(source);
+    release(source);
   }
   expect(found.map((one, index) => one.equals(mails[index] ?? Buffer.alloc(0)))).toEqual([true, true, true, true]);
 });

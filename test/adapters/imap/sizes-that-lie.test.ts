@@ -6,11 +6,11 @@ import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { systemClock } from '../../../src/adapters/clock/clock.ts';
-import { giveBack } from '../../../src/async/buffer-pool.ts';
-import { type Arriving, arrivals } from '../../../src/ingest/fetch/pipeline.ts';
+import { release } from '../../../src/async/buffer-pool.ts';
+import { type FetchContext, fetchMessages } from '../../../src/ingest/fetch/pipeline.ts';
 import { createNarrowings } from '../../../src/ingest/fetch/poison-message.ts';
-import { inTurns } from '../../../src/ingest/poll/serialized-session.ts';
-import type { Digester } from '../../../src/ingest/ports.ts';
+import { serialized } from '../../../src/ingest/poll/serialized-session.ts';
+import type { MessageParser } from '../../../src/ingest/ports.ts';
 import { type Script, startScriptedServer } from './scripted-server.ts';
 import { mail, never, openSession, plainTo } from './setting.ts';
 
@@ -46,14 +46,14 @@ const script: Script = (command, rest, tag, { say, socket }) => {
 };
 
 /** Looks into a source late, as a thread does, and gives its memory back. */
-const digester: Digester = {
-  digest: async (source) => {
+const digester: MessageParser = {
+  parse: async (source) => {
     await sleep(5);
     const sha256 = hashOf(source);
-    giveBack(source);
+    release(source);
     return { ok: false, reason: 'parse_failed', compressed: new Uint8Array(), sha256 };
   },
-  hurry: () => undefined,
+  flush: () => undefined,
   prepare: () => undefined,
   compress: () => Promise.reject(new Error('nothing is to be compressed')),
   [Symbol.asyncDispose]: () => Promise.resolve(),
@@ -64,11 +64,11 @@ test('all of them come, once, in order, as they were sent', async () => {
   await using session = await openSession(plainTo(server.port, { allowPlaintext: true }));
   const window = { messagesMax: 5, bytesMax: 300_000 };
   const limits = { messageBytesMax: 1_000_000, window, windowMs: 30_000 };
-  const narrowing = createNarrowings().of('box', { uidValidity: 7, uid: 0 });
-  const from: Arriving = {
-    ...{ session: inTurns(session), digester, clock: systemClock, lane: 'box', limits, narrowing, stop: never },
+  const narrowing = createNarrowings().of('box', { folderEpoch: 7, uid: 0 });
+  const from: FetchContext = {
+    ...{ session: serialized(session), digester, clock: systemClock, lane: 'box', limits, narrowing, stop: never },
   };
-  const windows = await Array.fromAsync(arrivals(from, uids));
+  const windows = await Array.fromAsync(fetchMessages(from, uids));
   const found = windows.flat().map((one) => [one.uid, one.what === 'quarantined' ? one.raw?.sha256 : one.what]);
   expect(found).toEqual([...mails].map(([uid, bytes]) => [uid, hashOf(bytes)]));
   expect(windows.map((one) => one.length)).toEqual([3, 1, 1, 1, 1, 1, 1]);

@@ -3,7 +3,7 @@
  * wait, and the hint. None of the server's words is ever shown.
  */
 import { afterEach, describe, expect, test } from 'vitest';
-import { verdict } from '../../../src/adapters/imap/throttling.ts';
+import { meaningOfRefusal } from '../../../src/adapters/imap/throttling.ts';
 import type { Failure } from '../../../src/errors.ts';
 import { type Script, type ScriptedServer, startScriptedServer } from './scripted-server.ts';
 import { failure, fetchAll, never, openHastily, plainTo, tookMs } from './setting.ts';
@@ -35,7 +35,7 @@ async function visit(server: ScriptedServer): Promise<Failure> {
       await session.listAbove(0);
       await fetchAll(session, [1]);
       await session.apply({ kind: 'seen' }, [1]);
-      await session.watch(50, never);
+      await session.idle(50, never);
     })(),
   );
 }
@@ -77,8 +77,8 @@ test('a throttled session is over: nothing more is asked of it', async () => {
 test('an IDLE that is refused as too much is server_busy, and may be asked for again', async () => {
   const busy = await started(answering('IDLE', 'NO [THROTTLED] slow down'));
   await using session = await openHastily(plainTo(busy.port));
-  expect(await failure(session.watch(50, never))).toMatchObject({ code: 'server_busy' });
-  expect(session.canWatch).toBe(true);
+  expect(await failure(session.idle(50, never))).toMatchObject({ code: 'server_busy' });
+  expect(session.supportsIdle).toBe(true);
   expect(await session.listAbove(0)).toEqual([]);
 });
 
@@ -178,10 +178,12 @@ test.each([
   ['9999999999999', 5 * minute],
 ])('a told waiting time of %s ms is kept between a second and a day', (told, expected) => {
   const text = `Request is throttled. Suggested Backoff Time: ${told} milliseconds`;
-  expect(verdict({ status: 'BAD', code: null, text }, 'open')?.retryAfterMs).toBe(expected);
+  expect(meaningOfRefusal({ status: 'BAD', code: null, text }, 'open')?.retryAfterMs).toBe(expected);
 });
 
 test('a very long answer costs no time', async () => {
   const text = 'too many '.repeat(5_000_000);
-  expect(await tookMs(Promise.resolve(verdict({ status: 'NO', code: null, text }, 'login')))).toBeLessThan(100);
+  expect(await tookMs(Promise.resolve(meaningOfRefusal({ status: 'NO', code: null, text }, 'login')))).toBeLessThan(
+    100,
+  );
 });

@@ -6,7 +6,7 @@ import { createServer, type Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Connection } from '../../../src/ingest/model.ts';
-import { isHostTrouble } from '../../../src/ingest/poll/backoff.ts';
+import { isServerFailure } from '../../../src/ingest/poll/backoff.ts';
 import { type CertificateKind, readCertificates } from '../../support/authority.ts';
 import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
 import { freePort } from '../../support/programs.ts';
@@ -152,7 +152,7 @@ test.each<[string, (socket: Socket) => void]>([
     await using server = await startScriptedServer({}, serve);
     const broken = await failure(openSession(to(server, 'implicit', {})));
     expect(broken).toMatchObject({ code: 'tls_failed', fields: { stage: 'tls' } });
-    expect(isHostTrouble(broken)).toBe(true);
+    expect(isServerFailure(broken)).toBe(true);
   },
 );
 

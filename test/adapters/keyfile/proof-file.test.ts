@@ -3,7 +3,7 @@ import { chmod, chown, lstat, mkdir, symlink, utimes, writeFile } from 'node:fs/
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createProofFile } from '../../../src/adapters/keyfile/state-files.ts';
-import { problemIn } from '../../../src/encryption/control.ts';
+import { proofProblem } from '../../../src/encryption/control.ts';
 import { type TemporaryFolder, temporaryFolder } from '../../support/temporary.ts';
 import { failureOf, pause } from './setting.ts';
 
@@ -20,7 +20,7 @@ beforeEach(async () => {
 afterEach(() => folder[Symbol.asyncDispose]());
 
 const proof = (dataDir = folder.path) => createProofFile({ dataDir });
-const problem = async (sinceMs: number) => problemIn(await proof().checks(sinceMs));
+const problem = async (sinceMs: number) => proofProblem(await proof().checks(sinceMs));
 /** Asked a moment ago; the times of a disk are coarse. */
 async function asked(): Promise<number> {
   const sinceMs = Date.now();
@@ -45,7 +45,7 @@ describe('the proof', () => {
 
   test('that is missing is asked for', async () => {
     expect(await problem(0)).toBe(`${path} is not there: make it with touch ${path}`);
-    expect(problemIn(await proof(join(folder.path, 'no')).checks(0))).toContain('is not there');
+    expect(proofProblem(await proof(join(folder.path, 'no')).checks(0))).toContain('is not there');
   });
 
   test('that was there before the asking does not count, whatever its times are set to', async () => {

@@ -357,7 +357,7 @@ describe('copies', () => {
     await symlink(elsewhere, join(folder.path, 'link'));
     await writeFile(join(folder.path, 'taken'), 'mine');
     for (const name of ['link', 'taken', '.'])
-      expect((await failureOf(keyFile.copyTo(join(folder.path, name)))).code).toBe('exists_already');
+      expect((await failureOf(keyFile.copyTo(join(folder.path, name)))).code).toBe('already_exists');
     await expect(stat(elsewhere)).rejects.toThrow('ENOENT');
     expect(await readFile(join(folder.path, 'taken'), 'utf8')).toBe('mine');
   });

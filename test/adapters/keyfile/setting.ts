@@ -2,10 +2,10 @@
 import { randomFillSync } from 'node:crypto';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
-import { createKeyFile, type KeyFileOptions, type KeyFileTools } from '../../../src/adapters/keyfile/key-file.ts';
+import { createKeyFile, type KeyFileMaintenance, type KeyFileOptions } from '../../../src/adapters/keyfile/key-file.ts';
 import type { KeyFile, KeyFileReading } from '../../../src/encryption/ports.ts';
 import { Failure } from '../../../src/errors.ts';
-import { type KeySet, keyIds, keySetContent, newKey } from '../../../src/secret/key.ts';
+import { generateKey, type KeySet, keyIds, serializeKeySet } from '../../../src/secret/key.ts';
 import { SecretBytes } from '../../../src/secret/secret-bytes.ts';
 
 /** Cheap enough for a test; the age tool opens it too. */
@@ -19,7 +19,7 @@ export function passphraseOf(text: string): SecretBytes {
 }
 
 export function freshKeys(count = 1): KeySet {
-  const keys = Array.from({ length: count }, () => newKey((bytes) => randomFillSync(bytes)));
+  const keys = Array.from({ length: count }, () => generateKey((bytes) => randomFillSync(bytes)));
   for (const key of keys) {
     const bytes = key.object.export();
     for (const form of ['hex', 'base64', 'latin1'] as const) secrets.add(bytes.toString(form));
@@ -32,10 +32,10 @@ export function freshKeys(count = 1): KeySet {
 
 /** The bytes of a plain key file. */
 export function contentOf(keys: KeySet): Buffer {
-  return keySetContent(keys).use((bytes) => Buffer.from(bytes));
+  return serializeKeySet(keys).use((bytes) => Buffer.from(bytes));
 }
 
-export type TestKeyFile = KeyFile & KeyFileTools & { asked: number; given: SecretBytes[] };
+export type TestKeyFile = KeyFile & KeyFileMaintenance & { asked: number; given: SecretBytes[] };
 
 /** `passphrase` is what the source gives; a function is asked each time. */
 export function keyFileIn(

@@ -2,15 +2,15 @@ import { randomFillSync } from 'node:crypto';
 import { chmod, chown, mkdir, readdir, readFile, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { createSwitchMemory } from '../../../src/adapters/keyfile/state-files.ts';
-import { newKey } from '../../../src/secret/key.ts';
-import { firstRow, type SwitchRow, sealSwitch } from '../../../src/secret/switch.ts';
+import { createSwitchStateFile } from '../../../src/adapters/keyfile/state-files.ts';
+import { generateKey } from '../../../src/secret/key.ts';
+import { initialSwitchRow, type SwitchRow, sealSwitchRow } from '../../../src/secret/switch.ts';
 import { type TemporaryFolder, temporaryFolder } from '../../support/temporary.ts';
 import { failureOf } from './setting.ts';
 
 const isRoot = process.geteuid?.() === 0;
 const service = 54_321;
-const key = newKey((bytes) => randomFillSync(bytes));
+const key = generateKey((bytes) => randomFillSync(bytes));
 let folder: TemporaryFolder;
 let path = '';
 
@@ -22,20 +22,20 @@ beforeEach(async () => {
 afterEach(() => folder[Symbol.asyncDispose]());
 
 const row = (revision: number): SwitchRow =>
-  sealSwitch(
+  sealSwitchRow(
     { state: 'on', keyId: key.id, nextKeyId: null, revision, changedAtMs: 1_795_543_262_000, changedBy: 'ada@büro' },
     key,
   );
-const memory = () => createSwitchMemory({ dataDir: folder.path });
+const memory = () => createSwitchStateFile({ dataDir: folder.path });
 const write = (text: string) => writeFile(path, text, { mode: 0o600 });
 
 describe('the remembered switch', () => {
   test('is none at first, and without a folder', async () => {
     expect(await memory().read()).toBeNull();
-    expect(await createSwitchMemory({ dataDir: join(folder.path, 'missing') }).read()).toBeNull();
+    expect(await createSwitchStateFile({ dataDir: join(folder.path, 'missing') }).read()).toBeNull();
   });
 
-  test.each([firstRow, row(7)])('is read as it was remembered', async (given) => {
+  test.each([initialSwitchRow, row(7)])('is read as it was remembered', async (given) => {
     await memory().remember(given);
     expect(await memory().read()).toEqual(given);
     expect((await stat(path)).mode & 0o7777).toBe(0o600);
@@ -68,7 +68,7 @@ describe('the remembered switch', () => {
 
   test('holds nothing but the row, whatever else the object has', async () => {
     await memory().remember({ ...row(7), more: 'x' } as SwitchRow);
-    expect(Object.keys(JSON.parse(await readFile(path, 'utf8')))).toEqual(Object.keys(firstRow));
+    expect(Object.keys(JSON.parse(await readFile(path, 'utf8')))).toEqual(Object.keys(initialSwitchRow));
   });
 
   test('clears what a crash left beside it', async () => {
@@ -108,7 +108,7 @@ describe('a file that is not what this program writes is disk_failed, and never 
     const failure = await failureOf(memory().read());
     expect(failure.code).toBe('disk_failed');
     expect(failure.message).toContain(path);
-    expect(failure.hint).toContain('encryption accept-restored');
+    expect(failure.hint).toContain('encryption trust-restored');
     expect((await failureOf(memory().remember(row(9)))).code).toBe('disk_failed');
     expect(await readFile(path, 'utf8')).toBe(text);
     await memory().overwrite(row(2));

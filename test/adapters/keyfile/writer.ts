@@ -2,7 +2,7 @@
 import { randomFillSync } from 'node:crypto';
 import { createKeyFile } from '../../../src/adapters/keyfile/key-file.ts';
 import { asFailure } from '../../../src/errors.ts';
-import { newKey } from '../../../src/secret/key.ts';
+import { generateKey } from '../../../src/secret/key.ts';
 
 const [, , dataDir = ''] = process.argv;
 const keyFile = createKeyFile({ dataDir, passphrase: async () => null, nowMs: Date.now });
@@ -10,7 +10,7 @@ const keyFile = createKeyFile({ dataDir, passphrase: async () => null, nowMs: Da
 async function replaceForEver(): Promise<never> {
   while (true) {
     const count = 1 + Math.floor(Math.random() * 8);
-    await keyFile.replace(Array.from({ length: count }, () => newKey((bytes) => randomFillSync(bytes))));
+    await keyFile.replace(Array.from({ length: count }, () => generateKey((bytes) => randomFillSync(bytes))));
   }
 }
 

@@ -78,7 +78,7 @@ describe('creating the key file', () => {
     await put(kind);
     const before = await lstat(path, { bigint: true });
     const failure = await failureOf(keyFileIn(folder.path).create(freshKeys()));
-    expect([failure.code, failure.message]).toEqual(['exists_already', `there is something at ${path} already`]);
+    expect([failure.code, failure.message]).toEqual(['already_exists', `there is something at ${path} already`]);
     expect((await lstat(path, { bigint: true })).ino).toBe(before.ino);
     expect(await names()).toEqual(['encryption-key.bin']);
   });
@@ -96,7 +96,7 @@ describe('creating the key file', () => {
       const winners = tries.filter((one) => one.status === 'fulfilled').map(({ value }) => value);
       expect(winners).toHaveLength(1);
       expect(said(await keyFileIn(place.path).read())).toEqual(winners[0]);
-      for (const one of tries) if (one.status === 'rejected') expect(one.reason.code).toBe('exists_already');
+      for (const one of tries) if (one.status === 'rejected') expect(one.reason.code).toBe('already_exists');
       expect(await readdir(place.path)).toHaveLength(1);
     }
   });

@@ -16,10 +16,10 @@ const deaths = [
   ['keyFile.create', 1, 'off'],
   ['store.writeSwitch', 1, 'enabling'],
   ['memory.remember', 1, 'enabling'],
-  ['store.changePasswords', 1, 'enabling'],
-  ['store.changePasswords', 2, 'enabling'],
+  ['store.rewritePasswords', 1, 'enabling'],
+  ['store.rewritePasswords', 2, 'enabling'],
   ['store.writeSwitch', 2, 'on'],
-  ['store.rebuildMailboxes', 1, 'on'],
+  ['store.rebuildMailboxTable', 1, 'on'],
   ['store.endOperation', 1, 'on'],
 ] as const;
 
@@ -55,8 +55,8 @@ describe.each(['sqlite', 'mariadb'] as const)('enabling on %s', (kind) => {
   test('by two daemons in turn, each of which dies, ends with the third', async () => {
     await using scene = await server.scene();
     await scene.addMailboxes(mailboxes);
-    await dieAt(scene, 'store.changePasswords', 1);
-    await dieAt(scene, 'store.changePasswords', 1);
+    await dieAt(scene, 'store.rewritePasswords', 1);
+    await dieAt(scene, 'store.rewritePasswords', 1);
     expect(await viewWhen(await scene.worker(), isOver)).toMatchObject({ state: 'done', by: 'ann (admin page)' });
     expect(await scene.counts()).toMatchObject({ sealed: mailboxes, plain: 0 });
   });

@@ -15,9 +15,9 @@ import type { OperationKind, OperationStart, OperationView } from '../../../src/
 import { startResult } from '../../../src/admin/views/encryption.ts';
 import { operationView } from '../../../src/admin/views/operation.ts';
 import type { Clock } from '../../../src/async/clock.ts';
-import { createPasswords } from '../../../src/encryption/passwords.ts';
+import { createPasswordAccess } from '../../../src/encryption/passwords.ts';
 import type { PasswordCounts } from '../../../src/encryption/ports.ts';
-import { startKeeper } from '../../../src/encryption/sync.ts';
+import { startSync } from '../../../src/encryption/sync.ts';
 import type { EventName, Log, LogFields } from '../../../src/events.ts';
 import type { SwitchRow } from '../../../src/secret/switch.ts';
 import { by, plainNow, sampleMailbox } from '../../adapters/database/samples.ts';
@@ -131,11 +131,11 @@ async function startWorker(process: Process, log: Log, isReporting: boolean, sto
   const database = { ...bound(process.store as Database), ...store } as Database;
   const common = { ...process, store: database, log };
   if (isReporting) {
-    const identity = { host: 'desk', pid: 1, sealReadable: async () => undefined };
-    building.use(await startKeeper({ ...common, ...identity, clock: systemClock }));
+    const identity = { host: 'desk', pid: 1, sealPlaintext: async () => undefined };
+    building.use(await startSync({ ...common, ...identity, clock: systemClock }));
   }
   const operation = (observer: Process['observer']) => ({ ...process, store: database, observer });
-  const runner = createOperations({ ...common, operation, author: process.actor }, new AbortController().signal);
+  const runner = createOperations({ ...common, operation, actor: process.actor }, new AbortController().signal);
   building.use(runner.watch());
   const operations: PageOperations = {
     start: async (kind, name) => startResult(await runner.start(kind, pageActor(name), false)),
@@ -160,7 +160,7 @@ function bound(store: Database): Database {
 async function openAll(process: Process, database: Database): Promise<readonly string[]> {
   const { vault } = process;
   await vault.refresh();
-  const passwords = createPasswords({ store: database, vault, sealReadable: async () => undefined });
+  const passwords = createPasswordAccess({ store: database, vault, sealPlaintext: async () => undefined });
   const mailboxes = await database.listMailboxes();
   return await Promise.all(
     mailboxes.map((mailbox) =>

@@ -231,7 +231,7 @@ describe('a row that somebody wrote into the database', () => {
       expect(view).toMatchObject({ state: 'failed', error: { code: 'interrupted' }, by: 'eve' });
       expect(view.error?.hint).toContain('press the button again');
       expect(await world()).toEqual(before);
-      await replaceRow(forged(kind, { worker: looking.process.workers.me, number: 7 }));
+      await replaceRow(forged(kind, { worker: looking.process.workers.name, number: 7 }));
       expect(await viewWhen(looking, isOver)).toMatchObject({ error: { code: 'interrupted' } });
       expect(await world()).toEqual(before);
       await looking.stop();
@@ -332,9 +332,9 @@ describe('a row that somebody wrote into the database', () => {
 
   test('under the name of another worker that runs is ended by that one', async () => {
     const [looking, other] = [await scene.worker({ isReporting: true }), await scene.worker({ isReporting: true })];
-    await replaceRow(forged('enable', { worker: other.process.workers.me }));
+    await replaceRow(forged('enable', { worker: other.process.workers.name }));
     expect(await viewWhen(looking, isOver)).toMatchObject({ state: 'failed', error: { code: 'interrupted' } });
-    expect(await scene.database.readOperation()).toMatchObject({ worker: other.process.workers.me });
+    expect(await scene.database.readOperation()).toMatchObject({ worker: other.process.workers.name });
     expect(await startedAndOver(looking, 'enable')).toMatchObject({ state: 'done' });
   });
 
@@ -441,21 +441,21 @@ describe('a daemon that ends in the middle', () => {
   test('is not taken for dead while it runs', async () => {
     await scene.addMailboxes(2);
     const { promise: held, resolve: release } = Promise.withResolvers<void>();
-    const changePasswords: Scene['database']['changePasswords'] = async (...given) => {
+    const rewritePasswords: Scene['database']['rewritePasswords'] = async (...given) => {
       await held;
-      return await scene.database.changePasswords(...given);
+      return await scene.database.rewritePasswords(...given);
     };
     const [busy, other] = [
-      await scene.worker({ store: { changePasswords }, isReporting: true }),
+      await scene.worker({ store: { rewritePasswords }, isReporting: true }),
       await scene.worker({ isReporting: true }),
     ];
     await busy.operations.start('enable', 'ann');
     await viewWhen(other, ({ steps }) => steps.join(' ').includes('sealed with it from now on'));
     expect(await other.operations.start('enable', 'ben')).toMatchObject({ kind: 'refused' });
-    expect(await scene.database.readOperation()).toMatchObject({ worker: busy.process.workers.me, number: 1 });
+    expect(await scene.database.readOperation()).toMatchObject({ worker: busy.process.workers.name, number: 1 });
     release();
     expect(await viewWhen(other, isOver)).toMatchObject({ state: 'done' });
-    expect(await scene.database.readOperation()).toMatchObject({ worker: busy.process.workers.me, number: 1 });
+    expect(await scene.database.readOperation()).toMatchObject({ worker: busy.process.workers.name, number: 1 });
   });
 });
 
@@ -479,10 +479,10 @@ describe('a database that is away', () => {
 
   test('in the middle ends in the row, with what failed', async () => {
     await scene.addMailboxes(1);
-    const changePasswords = async () => {
+    const rewritePasswords = async () => {
       throw new Failure('database_unavailable', 'it is away');
     };
-    const worker = await scene.worker({ store: { changePasswords } });
+    const worker = await scene.worker({ store: { rewritePasswords } });
     const view = await startedAndOver(worker, 'enable');
     expect(view).toMatchObject({ state: 'failed', error: { code: 'database_unavailable' } });
     // What failed it is in the log; what the row says about it is not told as ours.

@@ -8,7 +8,7 @@ import { createRefusals, type Refusals } from '../../../src/admin/sign-in/refusa
 import type { AuditEntry } from '../../../src/encryption/ports.ts';
 import { Failure } from '../../../src/errors.ts';
 import { openKind } from '../../adapters/database/databases.ts';
-import { author, collectingLog, type Line } from './sign-in-scene.ts';
+import { actor, collectingLog, type Line } from './sign-in-scene.ts';
 
 const csrf: Refusal = { reason: 'csrf', who: null, address: '192.0.2.1', about: 'sign-in' };
 const first = 'somebody (admin page): csrf, sign-in, 192.0.2.1';
@@ -49,14 +49,14 @@ describe('refusals', () => {
     audit = async (entries) => void rows.push(...entries);
     const log = collectingLog();
     lines = log.lines;
-    refusals = createRefusals({ store: { audit: (entries) => audit(entries) }, clock, author, log: log.log });
+    refusals = createRefusals({ store: { audit: (entries) => audit(entries) }, clock, actor, log: log.log });
   });
   afterEach(() => refusals[Symbol.asyncDispose]());
 
   const told = () => rows.map(({ who, detail }) => `${who}: ${detail}`);
 
   test('are told at once, once, and a minute later with how many more there were', async () => {
-    for (let at = 0; at < 1000; at += 1) refusals.refused(csrf);
+    for (let at = 0; at < 1000; at += 1) refusals.recordRefusal(csrf);
     await new Promise(setImmediate);
     expect(rows).toEqual([
       {
@@ -73,20 +73,20 @@ describe('refusals', () => {
   });
 
   test('that come in the next minute are told at once again', async () => {
-    refusals.refused(csrf);
+    refusals.recordRefusal(csrf);
     await clock.minute();
-    refusals.refused(csrf);
+    refusals.recordRefusal(csrf);
     await clock.minute();
     expect(told()).toEqual([first, first]);
     expect(clock.sleeps()).toBe(2);
   });
 
   test('that differ in reason, place, address or person are told each', async () => {
-    refusals.refused(csrf);
-    refusals.refused({ ...csrf, reason: 'method' });
-    refusals.refused({ ...csrf, about: 'encryption/enable' });
-    refusals.refused({ ...csrf, address: '192.0.2.2' });
-    refusals.refused({ ...csrf, who: 'Ada' });
+    refusals.recordRefusal(csrf);
+    refusals.recordRefusal({ ...csrf, reason: 'method' });
+    refusals.recordRefusal({ ...csrf, about: 'encryption/enable' });
+    refusals.recordRefusal({ ...csrf, address: '192.0.2.2' });
+    refusals.recordRefusal({ ...csrf, who: 'Ada' });
     await new Promise(setImmediate);
     expect(told()).toEqual([
       first,
@@ -101,8 +101,8 @@ describe('refusals', () => {
   test('from ten thousand addresses are a few rows and a number for each reason', async () => {
     for (let at = 0; at < 10_000; at += 1) {
       const address = `2001:db8:${at.toString(16)}::1`;
-      refusals.refused({ ...csrf, address });
-      refusals.refused({ reason: 'not_found', who: null, about: 'request', address });
+      refusals.recordRefusal({ ...csrf, address });
+      refusals.recordRefusal({ reason: 'not_found', who: null, about: 'request', address });
     }
     await clock.minute();
     expect(rows).toHaveLength(2 * 17);
@@ -121,7 +121,7 @@ describe('refusals', () => {
   test('of strangers, however many, hide neither another reason nor somebody who is signed in', async () => {
     for (const reason of ['not_found', 'method', 'bad_request', 'foreign_host', 'csrf'] as const)
       for (let at = 0; at < 300; at += 1)
-        refusals.refused({ reason, who: null, about: 'request', address: `198.51.${at >> 8}.${at & 255}` });
+        refusals.recordRefusal({ reason, who: null, about: 'request', address: `198.51.${at >> 8}.${at & 255}` });
     const before = rows.length;
     const attacks: readonly Refusal[] = [
       { reason: 'csrf', who: 'ada', about: 'encryption rotate', address: '127.0.0.1' },
@@ -129,7 +129,7 @@ describe('refusals', () => {
       { reason: 'proof_refused', who: 'ada', about: 'encryption confirm-disable', address: '127.0.0.1' },
       { reason: 'not_found', who: 'ada', about: 'request', address: '127.0.0.1' },
     ];
-    for (const attack of attacks) refusals.refused(attack);
+    for (const attack of attacks) refusals.recordRefusal(attack);
     await new Promise(setImmediate);
     expect(told().slice(before)).toEqual(
       expect.arrayContaining([
@@ -142,15 +142,15 @@ describe('refusals', () => {
   });
 
   test('of one account leave room for those of another', async () => {
-    for (let at = 0; at < 300; at += 1) refusals.refused({ ...csrf, who: 'eve', address: `198.51.${at}.1` });
-    refusals.refused({ ...csrf, who: 'ada' });
+    for (let at = 0; at < 300; at += 1) refusals.recordRefusal({ ...csrf, who: 'eve', address: `198.51.${at}.1` });
+    refusals.recordRefusal({ ...csrf, who: 'ada' });
     await new Promise(setImmediate);
     expect(told()).toContain('ada (admin page): csrf, sign-in, 192.0.2.1');
   });
 
   test('from one client under many addresses are one', async () => {
-    for (let at = 0; at < 300; at += 1) refusals.refused({ ...csrf, address: `127.44.${at >> 8}.${at & 255}` });
-    for (let at = 0; at < 300; at += 1) refusals.refused({ ...csrf, address: `2001:db8::${at.toString(16)}` });
+    for (let at = 0; at < 300; at += 1) refusals.recordRefusal({ ...csrf, address: `127.44.${at >> 8}.${at & 255}` });
+    for (let at = 0; at < 300; at += 1) refusals.recordRefusal({ ...csrf, address: `2001:db8::${at.toString(16)}` });
     await clock.minute();
     expect(told()).toEqual([
       first.replace('192.0.2.1', '127.44.0.0'),
@@ -167,10 +167,10 @@ describe('refusals', () => {
       rows.push(...entries);
     };
     for (let minute = 0; minute < 30; minute += 1) {
-      for (let at = 0; at < 200; at += 1) refusals.refused({ ...csrf, address: `${at}` });
+      for (let at = 0; at < 200; at += 1) refusals.recordRefusal({ ...csrf, address: `${at}` });
       await clock.minute();
     }
-    refusals.refused({ ...csrf, who: 'ada' });
+    refusals.recordRefusal({ ...csrf, who: 'ada' });
     resolve();
     await refusals[Symbol.asyncDispose]();
     expect(rows).toHaveLength(402);
@@ -178,10 +178,10 @@ describe('refusals', () => {
   });
 
   test('that were counted are told when it ends, without waiting for the minute', async () => {
-    for (let at = 0; at < 3; at += 1) refusals.refused(csrf);
+    for (let at = 0; at < 3; at += 1) refusals.recordRefusal(csrf);
     await refusals[Symbol.asyncDispose]();
     expect(told()).toEqual([first, `${first}, 2 more`]);
-    refusals.refused(csrf);
+    refusals.recordRefusal(csrf);
     await refusals[Symbol.asyncDispose]();
     expect(told()).toHaveLength(3);
     expect(clock.sleeps()).toBe(1);
@@ -189,11 +189,11 @@ describe('refusals', () => {
 
   test('while the database is away are in the log, and lose nothing but their rows', async () => {
     audit = () => Promise.reject(new Failure('database_unavailable', 'it is away'));
-    refusals.refused(csrf);
+    refusals.recordRefusal(csrf);
     await clock.minute();
     expect(lines).toHaveLength(1);
     audit = async (entries) => void rows.push(...entries);
-    refusals.refused(csrf);
+    refusals.recordRefusal(csrf);
     await clock.minute();
     expect(told()).toEqual([first]);
   });
@@ -205,7 +205,7 @@ describe('refusals', () => {
       rows.push(...entries);
     };
     for (let minute = 0; minute < 40; minute += 1) {
-      for (let at = 0; at < 200; at += 1) refusals.refused({ ...csrf, address: `${at}` });
+      for (let at = 0; at < 200; at += 1) refusals.recordRefusal({ ...csrf, address: `${at}` });
       await clock.minute();
     }
     expect(lines).toHaveLength(40 * 17);
@@ -215,7 +215,7 @@ describe('refusals', () => {
   });
 
   test('with a long address are cut', async () => {
-    refusals.refused({ ...csrf, address: 'f'.repeat(5000) });
+    refusals.recordRefusal({ ...csrf, address: 'f'.repeat(5000) });
     await new Promise(setImmediate);
     expect(told()).toEqual([`somebody (admin page): csrf, sign-in, ${'f'.repeat(64)}`]);
   });
@@ -225,8 +225,8 @@ test('refusals are rows of a real database', async () => {
   await using stack = new AsyncDisposableStack();
   const { db } = await openKind('sqlite', stack);
   const { log } = collectingLog();
-  const refusals = createRefusals({ store: db, clock: handClock(), author, log });
-  for (let at = 0; at < 5; at += 1) refusals.refused(csrf);
+  const refusals = createRefusals({ store: db, clock: handClock(), actor, log });
+  for (let at = 0; at < 5; at += 1) refusals.recordRefusal(csrf);
   await refusals[Symbol.asyncDispose]();
   expect((await db.readAudit(10, 'admin')).map(({ detail }) => detail)).toEqual([
     'csrf, sign-in, 192.0.2.1, 4 more',

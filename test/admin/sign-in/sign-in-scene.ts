@@ -10,7 +10,7 @@ import { SecretBytes } from '../../../src/secret/secret-bytes.ts';
 
 export const password = 'Regen im Mai, 7 Tage';
 export const address = '192.0.2.1';
-export const author = { who: 'ticketmaild@desk', host: 'desk' };
+export const actor = { who: 'ticketmaild@desk', host: 'desk' };
 export const minuteMs = 60_000;
 
 export type Line = LogFields & { readonly level: string; readonly event: EventName };
@@ -38,7 +38,7 @@ export function signInOver(store: Database, nowMs = Date.UTC(2026, 0, 31, 8, 30)
   const idle = { ms: 30 * minuteMs };
   const { log, lines } = collectingLog();
   const signIn = createSignIn({
-    ...{ store, author, log },
+    ...{ store, actor, log },
     clock: { nowMs: () => clock.ms },
     random: (bytes) => randomFillSync(bytes),
     idleMs: () => idle.ms,
@@ -72,7 +72,7 @@ export function signInOver(store: Database, nowMs = Date.UTC(2026, 0, 31, 8, 30)
 }
 
 function rowOf(action: string, detail: string | null) {
-  return { ...author, action, keyId: null, nextKeyId: null, mailboxId: null, detail };
+  return { ...actor, action, keyId: null, nextKeyId: null, mailboxId: null, detail };
 }
 
 export function secret(text: string): SecretBytes {

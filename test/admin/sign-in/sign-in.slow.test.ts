@@ -8,9 +8,9 @@ import { attemptLimits } from '../../../src/admin/sign-in/limits.ts';
 import { decoyHash } from '../../../src/secret/admin-password.ts';
 import { kinds, type Opened, openKind } from '../../adapters/database/databases.ts';
 import {
+  actor,
   address,
   adminTables,
-  author,
   cheapHash,
   minuteMs,
   password,
@@ -40,7 +40,7 @@ describe.each(kinds)('signing in on %s', (kind) => {
   }
 
   const ports = () => ({
-    ...{ store: on.db, author, newId: () => 'an id' },
+    ...{ store: on.db, actor, newId: () => 'an id' },
     clock: { nowMs: () => scene.clock.ms },
     random: (bytes: Uint8Array) => randomFillSync(bytes),
   });

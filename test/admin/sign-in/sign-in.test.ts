@@ -7,7 +7,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { unlockSignIn } from '../../../src/admin/sign-in/accounts.ts';
 import { attemptLimits } from '../../../src/admin/sign-in/limits.ts';
 import { kinds, type Opened, openKind } from '../../adapters/database/databases.ts';
-import { address, adminTables, author, minuteMs, password, type Scene, signInOver } from './sign-in-scene.ts';
+import { actor, address, adminTables, minuteMs, password, type Scene, signInOver } from './sign-in-scene.ts';
 
 describe.each(kinds)('signing in on %s', (kind) => {
   const stack = new AsyncDisposableStack();
@@ -185,7 +185,7 @@ describe.each(kinds)('signing in on %s', (kind) => {
       for (let at = 0; at < attemptLimits.perAddress; at += 1)
         expect(await scene.try('Eve', 'x')).toEqual({ kind: 'refused' });
       expect(await scene.try('Eve', 'x')).toMatchObject({ kind: 'limited' });
-      await unlockSignIn({ store: on.db, author });
+      await unlockSignIn({ store: on.db, actor });
       expect(await scene.try('Eve', 'x')).toMatchObject({ kind: 'limited' });
       scene.clock.ms += attemptLimits.recheckMs;
     }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { systemClock } from '../../../src/adapters/clock/clock.ts';
 import { thisWorker } from '../../../src/adapters/process/worker-identity.ts';
+import { createOperations } from '../../../src/admin/operations/operations.ts';
 import type { Diagnostic, EncryptionView } from '../../../src/admin/service.ts';
 import {
   createEncryptionService,
@@ -11,7 +12,7 @@ import {
   type EncryptionServicePorts,
 } from '../../../src/admin/views/encryption.ts';
 import { type App, compose } from '../../../src/compose/compose.ts';
-import { createControl } from '../../../src/encryption/control.ts';
+import { createEncryptionControl } from '../../../src/encryption/control.ts';
 import { enable } from '../../../src/encryption/operations/enable.ts';
 import { createLog } from '../../../src/log.ts';
 import { generateKey } from '../../../src/secret/key.ts';
@@ -25,12 +26,12 @@ const stranger = 54_321;
 const configFile = "/etc/it's/ticketmaild.toml";
 const withConfig = ` --config '/etc/it'\\''s/ticketmaild.toml'`;
 const log = createLog({ level: 'error', pretty: false, destination: { write: () => undefined } });
-const options = { force: false, waitMs: 0, stop: new AbortController().signal };
-const silent = { step: () => undefined, passwords: () => undefined, waiting: () => undefined };
+const options = { force: false, waitMs: 0, signal: new AbortController().signal };
+const silent = { step: () => undefined, passwords: () => undefined, workersWithoutKey: () => undefined };
 
 let host: TestApp;
 let app: App;
-let desk: EncryptionService;
+let service: EncryptionService;
 let keyFile: string;
 let proof: string;
 let kept: AsyncDisposableStack;
@@ -43,22 +44,25 @@ beforeEach(async () => {
   keyFile = join(host.config.dataDir, 'encryption-key.bin');
   proof = join(host.config.dataDir, 'can-disable-encryption.txt');
   askedAgoMs = 0;
-  desk = deskOf(app);
+  service = serviceOf(app);
 });
 afterEach(() => kept.disposeAsync());
 
-function deskOf(over: App, given: Partial<EncryptionServicePorts> = {}): EncryptionService {
+function serviceOf(over: App, given: Partial<EncryptionServicePorts> = {}): EncryptionService {
   const clock = { ...systemClock, nowMs: () => systemClock.nowMs() - askedAgoMs };
-  const control = createControl({ ...over, clock, log });
+  const parts = { ...over, workers: thisWorker(), log };
+  const operations = createOperations({ ...parts, clock: systemClock }, new AbortController().signal);
+  kept.use(operations.watch());
+  const startDisable = (who: string) => operations.start('disable', who, true);
+  const control = createEncryptionControl({ ...parts, clock, startDisable });
   const database = { kind: 'sqlite', path: '/data/ticketmaild.sqlite' } as const;
-  const common = { control, workers: thisWorker(), clock: systemClock, log, configFile, user: 'root', database };
-  return kept.use(createEncryptionService({ ...over, ...common, ...given }));
+  return createEncryptionService({ ...parts, control, operations, configFile, user: 'root', database, ...given });
 }
 
 /** The application as after a restart: nothing of what was in memory. */
-async function restarted(): Promise<{ app: App; desk: EncryptionService }> {
+async function restarted(): Promise<{ app: App; service: EncryptionService }> {
   const again = kept.use(await compose(host.config, log));
-  return { app: again, desk: deskOf(again) };
+  return { app: again, service: serviceOf(again) };
 }
 
 async function addMailboxes(count: number): Promise<void> {
@@ -73,7 +77,7 @@ async function switchOn(): Promise<string> {
 
 async function viewWhen(isSo: (view: EncryptionView) => boolean): Promise<EncryptionView> {
   for (const endMs = Date.now() + 15_000; ; ) {
-    const view = await desk.encryption();
+    const view = await service.encryption();
     if (isSo(view)) return view;
     if (Date.now() > endMs) throw new Error(`it never came to that: ${JSON.stringify(view)}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
@@ -85,9 +89,9 @@ const hasEnded = ({ operation }: EncryptionView): boolean => operation !== null 
 describe('the page', () => {
   test('while it is off shows what is there, and the commands with the configuration file', async () => {
     await addMailboxes(2);
-    const view = await desk.encryption();
+    const view = await service.encryption();
     expect(view).toMatchObject({
-      ...{ face: 'off', troubles: [], operation: null, progress: null, unfinished: null, proofRequest: null },
+      ...{ mode: 'off', diagnostics: [], operation: null, progress: null, unfinished: null, proofRequest: null },
       status: { state: 'off', plain: 2, sealed: 0 },
       keyFile: { path: keyFile, isProtected: false, keyIds: [] },
       ...{ backup: null, leftovers: [] },
@@ -97,36 +101,36 @@ describe('the page', () => {
         status: `ticketmaild encryption status${withConfig}`,
       },
     });
-    const bare = deskOf(app, { configFile: null, database: { kind: 'mysql' } });
+    const bare = serviceOf(app, { configFile: null, database: { kind: 'mysql' } });
     expect((await bare.encryption()).commands.status).toBe('ticketmaild encryption status');
     expect((await bare.encryption()).leftovers.join()).toContain('innodb_immediate_scrub_data_uncompressed');
   });
 
   test('switches on, rotates, and says what a backup must hold', async () => {
     await addMailboxes(2);
-    expect(await desk.verifyBackup(['0123456789abcdef'], 'ann')).toEqual({ kind: 'no_key' });
-    expect(await desk.start('enable', 'ann')).toEqual({ kind: 'started' });
+    expect(await service.verifyBackup(['0123456789abcdef'], 'ann')).toEqual({ kind: 'no_key' });
+    expect(await service.startOperation('enable', 'ann')).toEqual({ kind: 'started' });
     const on = await viewWhen(hasEnded);
-    expect(on).toMatchObject({ face: 'on', progress: null, unfinished: null, status: { sealed: 2, plain: 0 } });
+    expect(on).toMatchObject({ mode: 'on', progress: null, unfinished: null, status: { sealed: 2, plain: 0 } });
     expect(on.leftovers.join('\n')).toContain('/data/ticketmaild.sqlite');
     const [keyId = ''] = on.keyFile.keyIds;
     expect(on.status.key_id).toBe(keyId);
-    expect(await desk.verifyBackup(['0123456789abcdef', '<script>'], 'ann')).toEqual({
+    expect(await service.verifyBackup(['0123456789abcdef', '<script>'], 'ann')).toEqual({
       kind: 'lacks',
       keyIds: [keyId],
     });
-    expect((await desk.encryption()).backup).toBeNull();
-    expect(await desk.verifyBackup(['0123456789abcdef', keyId], 'ben')).toEqual({ kind: 'same' });
+    expect((await service.encryption()).backup).toBeNull();
+    expect(await service.verifyBackup(['0123456789abcdef', keyId], 'ben')).toEqual({ kind: 'same' });
     const backup = { by: 'ben (admin page)', keyIds: [keyId], atMs: expect.any(Number) };
-    expect((await desk.encryption()).backup).toEqual(backup);
+    expect((await service.encryption()).backup).toEqual(backup);
     const audit = (await app.store.readAudit(5)).filter(({ action }) => action.startsWith('key.backup_'));
     expect(audit.map(({ action, who, detail }) => [action, who, detail])).toEqual([
       ['key.backup_verified', 'ben (admin page)', keyId],
       ['key.backup_differs', 'ann (admin page)', `lacks ${keyId}`],
     ]);
-    await desk.start('rotate', 'ann');
+    await service.startOperation('rotate', 'ann');
     const rotated = await viewWhen((view) => hasEnded(view) && view.operation?.kind === 'rotate');
-    expect(rotated).toMatchObject({ face: 'on', backup: null, operation: { state: 'done' } });
+    expect(rotated).toMatchObject({ mode: 'on', backup: null, operation: { state: 'done' } });
   });
 
   test('tells that a key file is protected, and its keys, when it is locked as well', async () => {
@@ -134,16 +138,16 @@ describe('the page', () => {
     using passphrase = SecretBytes.take(Buffer.from('correct horse'));
     await app.keyFile.protect(passphrase);
     const locked = await restarted();
-    expect((await locked.desk.encryption()).keyFile).toEqual({ path: keyFile, isProtected: true, keyIds: [] });
-    expect(await locked.desk.verifyBackup([keyId], 'ann')).toEqual({ kind: 'same' });
-    expect(await locked.desk.verifyBackup(['0123456789abcdef'], 'ann')).toEqual({ kind: 'lacks', keyIds: [keyId] });
+    expect((await locked.service.encryption()).keyFile).toEqual({ path: keyFile, isProtected: true, keyIds: [] });
+    expect(await locked.service.verifyBackup([keyId], 'ann')).toEqual({ kind: 'same' });
+    expect(await locked.service.verifyBackup(['0123456789abcdef'], 'ann')).toEqual({ kind: 'lacks', keyIds: [keyId] });
   });
 
   test('does not take another key file for the one in use', async () => {
     const keyId = await switchOn();
     const other = generateKey(app.operation(silent).random);
     await app.keyFile.replace([other]);
-    const { desk: there } = await restarted();
+    const { service: there } = await restarted();
     expect(await there.verifyBackup([other.id], 'ann')).toEqual({ kind: 'lacks', keyIds: [keyId] });
   });
 });
@@ -152,19 +156,21 @@ describe('switching off', () => {
   test('needs a proof file that is there, of ours, and newer than the request', async () => {
     await addMailboxes(2);
     await switchOn();
-    expect(await desk.confirmDisable('ann')).toMatchObject({ sentence: expect.stringContaining('Nobody asked') });
+    expect(await service.confirmDisable('ann')).toMatchObject({
+      sentence: expect.stringContaining('There is no pending request'),
+    });
     await writeFile(proof, 'made too early');
     await utimes(proof, Date.now() / 1000 + 86_400, Date.now() / 1000 + 86_400);
     await untilTheClockMoves(proof);
-    await desk.askDisable('ann');
-    const { proofRequest } = await desk.encryption();
+    await service.requestDisable('ann');
+    const { proofRequest } = await service.encryption();
     expect(proofRequest).toMatchObject({
       by: 'ann (admin page)',
       path: proof,
       command: `touch ${proof}`,
       checks: null,
     });
-    expect((proofRequest?.expiresAtMs ?? 0) - (proofRequest?.askedAtMs ?? 0)).toBe(15 * 60_000);
+    expect((proofRequest?.expiresAtMs ?? 0) - (proofRequest?.requestedAtMs ?? 0)).toBe(15 * 60_000);
     expect(await refusal()).toContain('is older than this request');
     expect(await checks()).toMatchObject([{ ok: true }, { ok: true }, { name: 'newer', ok: false }]);
     await rm(proof);
@@ -184,11 +190,11 @@ describe('switching off', () => {
       expect(await checks()).toMatchObject([{ ok: true }, { name: 'owner', ok: false }, { ok: true }]);
       await chown(proof, 0, 0);
     }
-    expect(await app.store.readSwitch()).toMatchObject({ row: { state: 'on' }, hasPlain: false });
+    expect(await app.store.readSwitch()).toMatchObject({ row: { state: 'on' }, hasPlaintext: false });
     await chmod(proof, 0o600);
-    expect(await desk.confirmDisable('ben')).toEqual({ kind: 'started' });
+    expect(await service.confirmDisable('ben')).toEqual({ kind: 'started' });
     expect(await viewWhen(hasEnded)).toMatchObject({
-      face: 'off',
+      mode: 'off',
       proofRequest: null,
       status: { plain: 2, sealed: 0 },
     });
@@ -196,12 +202,12 @@ describe('switching off', () => {
   });
 
   async function refusal(): Promise<string> {
-    const answer = await desk.confirmDisable('ann');
+    const answer = await service.confirmDisable('ann');
     return answer.kind === 'refused' ? answer.sentence : '';
   }
 
   async function checks() {
-    return (await desk.encryption()).proofRequest?.checks;
+    return (await service.encryption()).proofRequest?.checks;
   }
 
   /** File times are coarser than the clock. */
@@ -211,18 +217,18 @@ describe('switching off', () => {
   }
 
   test('is over after 15 minutes, when it is taken back, and when nobody needs to ask', async () => {
-    await desk.askDisable('ann');
-    expect((await desk.encryption()).proofRequest).toBeNull();
+    await service.requestDisable('ann');
+    expect((await service.encryption()).proofRequest).toBeNull();
     await switchOn();
-    await desk.askDisable('ann');
-    await desk.cancelDisable('ben');
-    expect((await desk.encryption()).proofRequest).toBeNull();
+    await service.requestDisable('ann');
+    await service.cancelDisable('ben');
+    expect((await service.encryption()).proofRequest).toBeNull();
     askedAgoMs = 16 * 60_000;
-    await desk.askDisable('ann');
+    await service.requestDisable('ann');
     askedAgoMs = 0;
     await writeFile(proof, '');
-    expect((await desk.encryption()).proofRequest).toBeNull();
-    expect(await desk.confirmDisable('ann')).toMatchObject({ kind: 'refused' });
+    expect((await service.encryption()).proofRequest).toBeNull();
+    expect(await service.confirmDisable('ann')).toMatchObject({ kind: 'refused' });
     expect(await app.store.readSwitch()).toMatchObject({ row: { state: 'on' } });
   });
 
@@ -230,45 +236,45 @@ describe('switching off', () => {
     await addMailboxes(1);
     await switchOn();
     await rm(keyFile);
-    await desk.askDisable('ann');
+    await service.requestDisable('ann');
     await writeFile(proof, '');
     await stat(proof);
-    let answer = await desk.confirmDisable('ann');
+    let answer = await service.confirmDisable('ann');
     // The times of a disk are coarse.
     for (const endMs = Date.now() + 5000; answer.kind === 'refused' && Date.now() < endMs; ) {
       await writeFile(proof, '');
-      answer = await desk.confirmDisable('ann');
+      answer = await service.confirmDisable('ann');
     }
     expect(answer).toEqual({ kind: 'started' });
-    expect(await viewWhen(hasEnded)).toMatchObject({ face: 'off', operation: { state: 'done' }, status: { plain: 1 } });
+    expect(await viewWhen(hasEnded)).toMatchObject({ mode: 'off', operation: { state: 'done' }, status: { plain: 1 } });
   });
 });
 
 describe('what is wrong', () => {
   const putBack = () => `install -o root -m 600 /PATH/encryption-key.bin ${keyFile}`;
 
-  async function troubles(at: EncryptionService = desk): Promise<readonly Diagnostic[]> {
-    const all = (await at.encryption()).troubles;
-    for (const { title, what, works, todo } of all)
-      for (const text of [title, what, works, todo]) expect(text).not.toMatch(/^$|undefined|null/);
+  async function diagnostics(at: EncryptionService = service): Promise<readonly Diagnostic[]> {
+    const all = (await at.encryption()).diagnostics;
+    for (const { title, description, unaffected, remedy } of all)
+      for (const text of [title, description, unaffected, remedy]) expect(text).not.toMatch(/^$|undefined|null/);
     return all;
   }
 
   test('is nothing while it is on and well', async () => {
     await switchOn();
-    expect(await troubles()).toEqual([]);
+    expect(await diagnostics()).toEqual([]);
   });
 
   test('a key file that is missing: what waits, how it is put back, and the last resort', async () => {
     await addMailboxes(2);
     await switchOn();
     await rm(keyFile);
-    const [missing, ...more] = await troubles((await restarted()).desk);
+    const [missing, ...more] = await diagnostics((await restarted()).service);
     expect(missing).toMatchObject({ title: 'The key file is missing', command: putBack() });
-    expect(missing?.what).toContain(`there is no key file at ${keyFile}`.slice(1));
-    expect(missing?.todo).toContain(`ticketmaild encryption replace-lost-key${withConfig}`);
+    expect(missing?.description).toContain(`there is no key file at ${keyFile}`.slice(1));
+    expect(missing?.remedy).toContain(`ticketmaild encryption replace-lost-key${withConfig}`);
     // That both mailboxes wait has the same cause, and is told with it once.
-    expect(missing?.works).toContain('No mailbox: each waits for the key.');
+    expect(missing?.unaffected).toContain('No mailbox: each waits for the key.');
     expect(more).toEqual([]);
   });
 
@@ -277,43 +283,43 @@ describe('what is wrong', () => {
     await switchOn();
     const content = await readFile(keyFile);
     await chmod(keyFile, 0o644);
-    const [open] = await troubles((await restarted()).desk);
+    const [open] = await diagnostics((await restarted()).service);
     expect(open).toMatchObject({ title: 'The key file cannot be used', command: `chmod 600 ${keyFile}` });
     await chmod(keyFile, 0o600);
     await app.keyFile.replace([generateKey(app.operation(silent).random)]);
-    const [other] = await troubles((await restarted()).desk);
+    const [other] = await diagnostics((await restarted()).service);
     expect(other).toMatchObject({ title: 'The key file cannot be used', command: putBack() });
-    expect(other?.what).toContain('does not hold key');
+    expect(other?.description).toContain('does not hold key');
     await writeFile(keyFile, content.subarray(0, 31));
-    const [short] = await troubles((await restarted()).desk);
+    const [short] = await diagnostics((await restarted()).service);
     expect(short).toMatchObject({ title: 'The key file cannot be used' });
   });
 
   test('a key file that is refused while encryption is off keeps nobody from working', async () => {
     await writeFile(keyFile, 'x'.repeat(31), { mode: 0o600 });
-    const [bad] = await troubles();
-    expect(bad?.works).toContain('mail is fetched as before. Encryption cannot be switched on');
+    const [bad] = await diagnostics();
+    expect(bad?.unaffected).toContain('mail is fetched as before. Encryption cannot be enabled');
   });
 
   test('a key file that is locked', async () => {
     await switchOn();
     using passphrase = SecretBytes.take(Buffer.from('correct horse'));
     await app.keyFile.protect(passphrase);
-    const [locked] = await troubles((await restarted()).desk);
+    const [locked] = await diagnostics((await restarted()).service);
     expect(locked).toMatchObject({ title: 'The key file is locked', command: `ticketmaild key show${withConfig}` });
-    expect(locked?.todo).toContain('passphrase_file');
+    expect(locked?.remedy).toContain('passphrase_file');
   });
 
   test('a key that is in memory alone: that this daemon must not be restarted, and the recovery', async () => {
     await switchOn();
-    expect(await troubles()).toEqual([]);
+    expect(await diagnostics()).toEqual([]);
     await rm(keyFile);
-    const [orphaned] = await troubles();
+    const [orphaned] = await diagnostics();
     expect(orphaned).toMatchObject({
-      title: 'The key is in memory alone',
+      title: 'The key exists only in memory',
       command: `ticketmaild key recover${withConfig}`,
     });
-    expect(orphaned?.works).toContain('Do not restart it');
+    expect(orphaned?.unaffected).toContain('Do not restart it');
   });
 
   async function storedSwitch(): Promise<SwitchRow> {
@@ -325,53 +331,53 @@ describe('what is wrong', () => {
   test('a switch that is forged, that went back, whose key is not here', async () => {
     const first = await storedSwitch();
     await switchOn();
-    await troubles();
+    await diagnostics();
     const row = await storedSwitch();
     const accept = `ticketmaild encryption trust-restored${withConfig}`;
     await app.store.writeSwitch({ ...row, state: 'off', keyId: null, revision: 9 }, row.revision, []);
-    const [forged] = await troubles();
-    expect(forged).toMatchObject({ title: 'Somebody changed the switch', command: accept });
-    expect(forged?.works).toContain('stays in force');
-    expect(await desk.encryption()).toMatchObject({ face: 'on', status: { state: 'on', stored_state: 'off' } });
+    const [forged] = await diagnostics();
+    expect(forged).toMatchObject({ title: 'The encryption switch is forged', command: accept });
+    expect(forged?.unaffected).toContain('stays in force');
+    expect(await service.encryption()).toMatchObject({ mode: 'on', status: { state: 'on', stored_state: 'off' } });
     await app.store.writeSwitch(first, 9, []);
-    expect((await troubles())[0]).toMatchObject({ title: 'The switch went back', command: accept });
+    expect((await diagnostics())[0]).toMatchObject({ title: 'The encryption switch was rolled back', command: accept });
     const foreign = generateKey(app.operation(silent).random);
     const { seal: _, ...change } = { ...row, keyId: foreign.id, revision: 10 };
     await app.store.writeSwitch(sealSwitchRow(change, foreign), first.revision, []);
-    expect((await troubles())[0]).toMatchObject({ title: 'The key of the switch is not here', command: putBack() });
+    expect((await diagnostics())[0]).toMatchObject({ title: 'The key of the switch is missing', command: putBack() });
   });
 
   test('a memory of the switch that is damaged', async () => {
     await switchOn();
     await writeFile(join(host.config.dataDir, 'switch-state'), '{}');
-    const [damaged] = await troubles();
-    expect(damaged).toMatchObject({ title: 'The remembered switch is damaged' });
+    const [damaged] = await diagnostics();
+    expect(damaged).toMatchObject({ title: 'The switch state file is damaged' });
     expect(damaged?.command).toBe(`ticketmaild encryption trust-restored${withConfig}`);
   });
 
   test('passwords that are readable although it is on', async () => {
     await switchOn();
     await addMailboxes(1);
-    const [plainly] = await troubles();
+    const [plainly] = await diagnostics();
     expect(plainly).toMatchObject({ command: `ticketmaild encryption reseal${withConfig}` });
-    expect(plainly?.what).toBe('1 password readable although encryption is on.');
+    expect(plainly?.description).toBe('1 password readable although encryption is on.');
   });
 
   test('workers without the key, and no command has a name in it that the database gave', async () => {
     await switchOn();
     const report = { pid: 7, keyIds: [], vault: 'missing', revision: 1 };
     await app.store.reportWorker({ ...report, worker: 'evil/1/1/7/0', host: 'evil.example' });
-    const [lacking, ...more] = await troubles();
+    const [lacking, ...more] = await diagnostics();
     expect(more).toEqual([]);
     expect(lacking).toMatchObject({
-      title: 'Workers are without the key',
+      title: 'Workers lack the key',
       command: `scp -p ${keyFile} HOST:${keyFile}`,
     });
-    expect(lacking?.what).toContain('evil.example (pid 7)');
-    await app.store.reportWorker({ ...report, worker: 'evil/1/1/7/0', host: app.author.host });
-    expect((await troubles())[0]?.command).toBe(`ticketmaild encryption status${withConfig}`);
+    expect(lacking?.description).toContain('evil.example (pid 7)');
+    await app.store.reportWorker({ ...report, worker: 'evil/1/1/7/0', host: app.actor.host });
+    expect((await diagnostics())[0]?.command).toBe(`ticketmaild encryption status${withConfig}`);
     await app.store.removeWorker('evil/1/1/7/0');
-    await app.store.reportWorker({ ...report, worker: thisWorker().name, host: app.author.host });
-    expect(await troubles()).toEqual([]);
+    await app.store.reportWorker({ ...report, worker: thisWorker().name, host: app.actor.host });
+    expect(await diagnostics()).toEqual([]);
   });
 });

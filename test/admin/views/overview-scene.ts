@@ -35,7 +35,7 @@ export type OverviewScene = { readonly desk: OverviewService; readonly health: H
 
 /** After a wake that the database answered. */
 export function overviewOf({ app }: TestApp, given: Partial<OverviewServicePorts> = {}): OverviewScene {
-  const { store, raw, settle, author } = app;
+  const { store, raw, resolve, actor } = app;
   const encryption = {
     wants: false,
     vault: { ...good, state: 'closed', key_ids: [] },
@@ -51,6 +51,6 @@ export function overviewOf({ app }: TestApp, given: Partial<OverviewServicePorts
   health.recordDatabase(null);
   health.liveness.tick();
   const log = createLog({ level: 'error', pretty: false, destination: { write: () => undefined } });
-  const ports = { ...{ store, raw, settle, author, log }, clock: systemClock, readiness: health.readiness, ...given };
+  const ports = { ...{ store, raw, resolve, actor, log }, clock: systemClock, readiness: health.readiness, ...given };
   return { desk: createOverviewService(ports), health };
 }

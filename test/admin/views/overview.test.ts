@@ -76,7 +76,7 @@ onBoth('mailboxes in trouble come first, then all by name, the paused ones among
   const [alpha] = (await on.app.store.listMailboxes()).filter(({ name }) => name === 'alpha');
   await visited(on, alpha?.id ?? '', null);
   for (let times = 0; times < 4; times += 1) health.uidValidityChanges.note(renumbered.id);
-  const { mailboxes, counts, isReady, wrongs, workers } = await desk.overview(all);
+  const { mailboxes, counts, isReady, failingChecks, workers } = await desk.overview(all);
   expect(mailboxes.list.map(({ name, state }) => `${name} ${state}`)).toEqual([
     ...['zulu failing', 'unstable unknown', 'alpha ok', 'Box unknown', 'sales paused', 'support unknown'],
   ]);
@@ -84,12 +84,12 @@ onBoth('mailboxes in trouble come first, then all by name, the paused ones among
   expect(mailboxes.list[0]).toEqual({
     ...{ name: 'zulu', host: 'mail.example.org', state: 'failing', lastSuccessMs: null, isPushed: false },
     nextPollMs: expect.any(Number),
-    error: { reason: 'login_refused: no such user', said: null, hint: 'set it', sinceMs: expect.any(Number) },
+    error: { reason: 'login_refused: no such user', storedMessage: null, hint: 'set it', sinceMs: expect.any(Number) },
   });
   expect(mailboxes.list[1]?.error?.reason).toMatch(/^uidvalidity_unstable: /);
   expect(counts).toEqual({ ok: 1, failing: 1, waiting: 0, paused: 1, unknown: 3 });
   expect(isReady).toBe(true);
-  expect(wrongs.map(({ check, reason }) => `${check}: ${reason}`)).toEqual([
+  expect(failingChecks.map(({ check, reason }) => `${check}: ${reason}`)).toEqual([
     ...['clock: not compared yet', 'mailboxes: 1 of 5 fail'],
   ]);
   expect(workers).toEqual([
@@ -124,20 +124,20 @@ onBoth('what a stored error says is quoted, and advice comes from its code alone
   const [one, two] = [await addMailbox(on, 'one'), await addMailbox(on, 'two')];
   await visited(on, one.id, { code: 'tls_expired', message: forged, hint: forged });
   await visited(on, two.id, { code: 'constructor', message: 'x'.repeat(5000), hint: forged });
-  const { mailboxes, wrongs } = await desk.overview(all);
+  const { mailboxes, failingChecks } = await desk.overview(all);
   expect(mailboxes.list.map(({ error }) => error)).toEqual([
     {
-      ...{ reason: 'tls_expired', said: forged, sinceMs: expect.any(Number) },
+      ...{ reason: 'tls_expired', storedMessage: forged, sinceMs: expect.any(Number) },
       hint: 'The certificate has expired: renew it on the mail server.',
     },
     {
-      ...{ reason: 'an error that this version does not know', said: 'x'.repeat(5000), hint: null },
+      ...{ reason: 'an error that this version does not know', storedMessage: 'x'.repeat(5000), hint: null },
       sinceMs: expect.any(Number),
     },
   ]);
-  expect(wrongs.find(({ check }) => check === 'mailboxes')).toMatchObject({
+  expect(failingChecks.find(({ check }) => check === 'mailboxes')).toMatchObject({
     reason: '2 of 2 fail',
-    hint: expect.stringMatching(/^They are listed below/),
+    hint: expect.stringMatching(/^They are listed first below/),
   });
   const page = overviewPage(frame, await desk.overview(all));
   expect(page.match(/sudo sh/g)).toHaveLength(1);
@@ -152,8 +152,8 @@ onBoth('a reason that is none of ours is shown as a code, and in no sentence of 
   await hold(on, mailbox, 2, 'mail_loop');
   await hold(on, mailbox, 3, 'constructor');
   const [overview, quarantine] = [await desk.overview(all), await desk.quarantine(any)];
-  expect(overview.wrongs.find(({ check }) => check === 'quarantine')?.reason).toBe(
-    '3 mails wait in quarantine: 1 mail_loop, 2 for other reasons',
+  expect(overview.failingChecks.find(({ check }) => check === 'quarantine')?.reason).toBe(
+    '3 messages in quarantine: 1 mail_loop, 2 for other reasons',
   );
   for (const { meaning, hint } of quarantine.reasons.filter(({ reason }) => reason !== 'mail_loop'))
     expect([meaning, hint]).toEqual([
@@ -184,7 +184,7 @@ test('mail that is taken in shows in the figures within seconds, where they are 
   });
   const { desk } = overviewOf(on, { clock, store });
   const mailbox = await addMailbox(on, 'one');
-  const mails = async () => (await desk.overview(all)).activity?.reduce((sum, hour) => sum + hour.mails, 0);
+  const mails = async () => (await desk.overview(all)).activity?.reduce((sum, hour) => sum + hour.messages, 0);
   expect(await mails()).toBe(0);
   await hold(on, mailbox, 1, 'mail_loop');
   expect(await mails()).toBe(0);
@@ -222,8 +222,8 @@ onBoth('the last day is told hour by hour, also those without any mail', async (
   for (const [at, { startMs }] of activity.entries())
     expect(startMs - (activity[0]?.startMs ?? 0)).toBe(at * 3_600_000);
   expect(activity.at(-1)?.startMs).toBeGreaterThan(Date.now() - 2 * 3_600_000);
-  expect(activity.slice(-2).reduce((sum, { mails }) => sum + mails, 0)).toBe(1);
-  expect(activity.slice(0, 22).every(({ mails, tickets }) => mails === 0 && tickets === 0)).toBe(true);
+  expect(activity.slice(-2).reduce((sum, { messages }) => sum + messages, 0)).toBe(1);
+  expect(activity.slice(0, 22).every(({ messages, tickets }) => messages === 0 && tickets === 0)).toBe(true);
 });
 
 const from = '"><script>alert(1)</script>';
@@ -238,11 +238,11 @@ onBoth('quarantine is shown the newest first, with what strangers wrote as they 
   await hold(on, mailbox, 4, 'from_the_future');
   const view = await desk.quarantine(any);
   const newestFirst = (await Array.fromAsync(on.app.store.quarantinedMessages({ mailboxId: null, reason: null })))
-    .toSorted((a, b) => b.sinceMs - a.sinceMs || b.uid - a.uid)
+    .toSorted((a, b) => b.quarantinedAtMs - a.quarantinedAtMs || b.uid - a.uid)
     .map(({ uid }) => `support/7/${uid}`);
-  expect(view.mails).toMatchObject({ page: 1, pages: 1, total: 4 });
-  expect(view.mails.list.map(({ id }) => id)).toEqual(newestFirst);
-  const lineOf = (uid: number) => view.mails.list.find(({ id }) => id === `support/7/${uid}`);
+  expect(view.messages).toMatchObject({ page: 1, pages: 1, total: 4 });
+  expect(view.messages.list.map(({ id }) => id)).toEqual(newestFirst);
+  const lineOf = (uid: number) => view.messages.list.find(({ id }) => id === `support/7/${uid}`);
   expect(lineOf(1)).toEqual({
     ...{ id: 'support/7/1', mailbox: 'support', reason: 'mail_loop', sizeBytes: 100, from, subject },
     sinceMs: expect.any(Number),
@@ -256,11 +256,11 @@ onBoth('quarantine is shown the newest first, with what strangers wrote as they 
     meaning: expect.stringContaining('through here before'),
     hint: expect.stringContaining('quarantine release'),
   });
-  expect((await desk.quarantine({ page: 1, reason: 'mail_loop' })).mails).toMatchObject({
+  expect((await desk.quarantine({ page: 1, reason: 'mail_loop' })).messages).toMatchObject({
     total: 2,
     list: { length: 2 },
   });
-  expect((await desk.quarantine({ page: 9, reason: "x' or 1=1" })).mails).toEqual({
+  expect((await desk.quarantine({ page: 9, reason: "x' or 1=1" })).messages).toEqual({
     list: [],
     page: 1,
     pages: 1,
@@ -274,11 +274,11 @@ onBoth('quarantine has pages of 25, each mail on one of them, and the last for o
   const [one, two] = [await addMailbox(on, 'one'), await addMailbox(on, 'two')];
   for (let uid = 1; uid <= 27; uid += 1) for (const mailbox of [one, two]) await hold(on, mailbox, uid, 'mail_loop');
   const pages = await Promise.all([1, 2, 3].map((page) => desk.quarantine({ page, reason: 'mail_loop' })));
-  expect(pages.map(({ mails }) => mails.list.length)).toEqual([25, 25, 4]);
-  expect(new Set(pages.flatMap(({ mails }) => mails.list.map(({ id }) => id)))).toHaveProperty('size', 54);
-  const times = pages.flatMap(({ mails }) => mails.list.map(({ sinceMs }) => sinceMs));
+  expect(pages.map(({ messages }) => messages.list.length)).toEqual([25, 25, 4]);
+  expect(new Set(pages.flatMap(({ messages }) => messages.list.map(({ id }) => id)))).toHaveProperty('size', 54);
+  const times = pages.flatMap(({ messages }) => messages.list.map(({ sinceMs }) => sinceMs));
   expect(times).toEqual(times.toSorted((a, b) => b - a));
-  expect((await desk.quarantine({ page: 4, reason: null })).mails).toEqual(pages[2]?.mails);
+  expect((await desk.quarantine({ page: 4, reason: null })).messages).toEqual(pages[2]?.messages);
 });
 
 test('a look that hangs shows what was known as old, and where nothing is known it is a failure', async () => {
@@ -299,7 +299,7 @@ test('a look that hangs shows what was known as old, and where nothing is known 
   at.ms += 60_000;
   const old = await desk.overview(all);
   expect(old).toMatchObject({ isReady: false, counts: { unknown: 1 }, atMs: at.ms - 60_000 });
-  expect(old.wrongs[0]?.reason).toMatch(/^database_unavailable: .*shown is what was known before/);
+  expect(old.failingChecks[0]?.reason).toMatch(/^database_unavailable: .*the data below are older/);
   await expect(overviewOf(on, { clock, readiness }).desk.overview(all)).rejects.toMatchObject({
     code: 'database_unavailable',
   });

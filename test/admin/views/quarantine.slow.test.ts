@@ -51,14 +51,14 @@ async function visited(
   const user = dovecot.newUser();
   await dovecot.append(user, 'INBOX', mails);
   const mailbox = await on.addMailbox(dovecot, user);
-  await on.app.pollOnce(mailbox, never);
+  await on.pollOnce(mailbox, never);
   return { mailbox, user };
 }
 
 async function auditOf({ app }: TestApp): Promise<readonly string[]> {
   const rows = await app.store.readAudit(20, 'quarantine');
   return rows.toReversed().map(({ who, host, action, detail }) => {
-    expect(host).toBe(app.author.host);
+    expect(host).toBe(app.actor.host);
     return `${who} ${action}: ${detail?.replaceAll(/box-[^/]*\/\d+\//gu, '')}`;
   });
 }
@@ -71,23 +71,23 @@ describe.each(['sqlite', 'mariadb'] as const)('in %s', (kind) => {
     await using on = await start();
     const { mailbox } = await visited(on, [mail('a'), large('b'), looped('c'), large('d')]);
     const { desk } = overviewOf(on);
-    const { mails, reasons } = await desk.quarantine(any);
+    const { messages, reasons } = await desk.quarantine(any);
     expect(reasons.map(({ reason, count }) => `${count} ${reason}`)).toEqual(['2 too_large', '1 mail_loop']);
-    expect(mails.list).toHaveLength(3);
-    for (const line of mails.list) expect(line).toMatchObject({ from: '"<b>Eve</b>" <eve@example.test>', subject });
-    const [b = '', c = '', d = ''] = mails.list.map(({ id }) => id).sort();
-    const retried = await desk.settle(b, 'requeue', ada);
+    expect(messages.list).toHaveLength(3);
+    for (const line of messages.list) expect(line).toMatchObject({ from: '"<b>Eve</b>" <eve@example.test>', subject });
+    const [b = '', c = '', d = ''] = messages.list.map(({ id }) => id).sort();
+    const retried = await desk.resolveQuarantined(b, 'requeue', ada);
     expect(retried).toMatchObject({
       isDone: false,
       sentence: expect.stringContaining('still in quarantine (too_large). too_large: quarantine release'),
     });
-    expect(await desk.settle(b, 'release', ada)).toEqual({
+    expect(await desk.resolveQuarantined(b, 'release', ada)).toEqual({
       isDone: true,
       sentence: expect.stringMatching(new RegExp(`^${b}: ticket_opened \\S+\\.$`)),
     });
-    expect((await desk.settle(c, 'release', bob)).sentence).toContain('ticket_opened');
-    expect(await desk.settle(d, 'discard', bob)).toEqual({ isDone: true, sentence: `${d}: discarded.` });
-    expect((await desk.quarantine(any)).mails).toMatchObject({ list: [], total: 0 });
+    expect((await desk.resolveQuarantined(c, 'release', bob)).sentence).toContain('ticket_opened');
+    expect(await desk.resolveQuarantined(d, 'discard', bob)).toEqual({ isDone: true, sentence: `${d}: discarded.` });
+    expect((await desk.quarantine(any)).messages).toMatchObject({ list: [], total: 0 });
     for (const [id, way] of [
       [b, 'release'],
       [d, 'release'],
@@ -95,7 +95,7 @@ describe.each(['sqlite', 'mariadb'] as const)('in %s', (kind) => {
       ['nobody/7/1', 'requeue'],
       ['<script>', 'requeue'],
     ] as const)
-      expect(await desk.settle(id, way, ada)).toEqual({
+      expect(await desk.resolveQuarantined(id, way, ada)).toEqual({
         isDone: false,
         sentence: 'This mail does not wait in quarantine: somebody else has resolved it, or there never was one.',
       });
@@ -119,13 +119,16 @@ describe.each(['sqlite', 'mariadb'] as const)('in %s', (kind) => {
     await using on = await start();
     await visited(on, [looped('a'), looped('b')]);
     const [one, two] = [overviewOf(on).desk, overviewOf(on).desk];
-    const [a = '', b = ''] = (await one.quarantine(any)).mails.list.map(({ id }) => id).sort();
+    const [a = '', b = ''] = (await one.quarantine(any)).messages.list.map(({ id }) => id).sort();
     // On one worker, and on two.
     for (const [id, other] of [
       [a, one],
       [b, two],
     ] as const) {
-      const told = await Promise.all([one.settle(id, 'release', ada), other.settle(id, 'release', bob)]);
+      const told = await Promise.all([
+        one.resolveQuarantined(id, 'release', ada),
+        other.resolveQuarantined(id, 'release', bob),
+      ]);
       const sentences = told.map(({ sentence }) => sentence.replace(/ticket_opened \S+\./u, 'ticket')).sort();
       expect(sentences).toEqual([`${id}: somebody else has resolved it.`, `${id}: ticket`]);
       expect(told.map(({ isDone }) => isDone)).toEqual([true, true]);
@@ -137,14 +140,14 @@ describe.each(['sqlite', 'mariadb'] as const)('in %s', (kind) => {
     await using on = await start();
     const { user } = await visited(on, [large('a')]);
     const { desk } = overviewOf(on);
-    const [line] = (await desk.quarantine(any)).mails.list;
+    const [line] = (await desk.quarantine(any)).messages.list;
     const id = line?.id ?? '';
     await dovecot.expunge(user, 'INBOX', [1]);
-    expect(await desk.settle(id, 'requeue', ada)).toEqual({
+    expect(await desk.resolveQuarantined(id, 'requeue', ada)).toEqual({
       isDone: false,
       sentence: expect.stringContaining('its source is not kept, and not under its number on the server'),
     });
-    expect((await desk.settle(id, 'release', ada)).sentence).toContain('from its header');
+    expect((await desk.resolveQuarantined(id, 'release', ada)).sentence).toContain('from its header');
   });
 });
 
@@ -163,7 +166,7 @@ test('nobody waits for a server that hangs: it goes on by itself, and is in the 
   const clock = { ...systemClock, sleep };
   const { desk } = overviewOf(on, { clock });
   const id = `${mailbox.name}/7/1`;
-  expect(await desk.settle(id, 'requeue', ada)).toMatchObject({
+  expect(await desk.resolveQuarantined(id, 'requeue', ada)).toMatchObject({
     isDone: false,
     sentence: expect.stringContaining('goes on by itself'),
   });
@@ -171,7 +174,7 @@ test('nobody waits for a server that hangs: it goes on by itself, and is in the 
   expect(await auditOf(on)).toEqual([]);
   await expect.poll(() => sockets.size, { timeout: 10_000 }).toBeGreaterThan(0);
   // Others are not kept waiting by it.
-  expect((await desk.settle(`${mailbox.name}/7/2`, 'discard', bob)).isDone).toBe(true);
+  expect((await desk.resolveQuarantined(`${mailbox.name}/7/2`, 'discard', bob)).isDone).toBe(true);
   const ended = desk[Symbol.asyncDispose]();
   for (const socket of sockets) socket.destroy();
   await ended;
@@ -179,7 +182,7 @@ test('nobody waits for a server that hangs: it goes on by itself, and is in the 
     `${bob} (admin page) quarantine.discarded: 1 missed: 1 discarded: 2`,
     expect.stringMatching(/^Ada \(admin page\) quarantine\.requeued: 1 missed: 1 failed \(\w+\): 1$/),
   ]);
-  expect((await desk.quarantine(any)).mails.list).toMatchObject([{ id }]);
+  expect((await desk.quarantine(any)).messages.list).toMatchObject([{ id }]);
 });
 
 test('a mail that is too large for the memory of the daemon is left to the command', async () => {
@@ -187,10 +190,10 @@ test('a mail that is too large for the memory of the daemon is left to the comma
   const mailbox = await on.addMailbox(dovecot, dovecot.newUser());
   await on.app.store.quarantineMissed(mailbox.id, 7, { uid: 1, sizeBytes: 300 * 1024 * 1024, receivedAtMs: null });
   const { desk } = overviewOf(on);
-  const { isDone, sentence } = await desk.settle(`${mailbox.name}/7/1`, 'release', ada);
+  const { isDone, sentence } = await desk.resolveQuarantined(`${mailbox.name}/7/1`, 'release', ada);
   expect(isDone).toBe(false);
   expect(sentence).toContain(`: ticketmaild quarantine release ${shellArg(`${mailbox.name}/7/1`)}`);
-  expect((await desk.settle(`${mailbox.name}/7/1`, 'discard', ada)).isDone).toBe(true);
+  expect((await desk.resolveQuarantined(`${mailbox.name}/7/1`, 'discard', ada)).isDone).toBe(true);
 });
 
 test('while the database is away the overview says so and shows what was known, and quarantine fails', async () => {
@@ -212,20 +215,20 @@ test('while the database is away the overview says so and shows what was known, 
       quarantine: { count: 1 },
     })
     .then(() => desk.overview(all));
-  expect(away.wrongs.map(({ check, reason }) => `${check}: ${reason}`)).toEqual([
+  expect(away.failingChecks.map(({ check, reason }) => `${check}: ${reason}`)).toEqual([
     'database: database_unavailable: nobody answers',
     'clock: not compared yet',
-    expect.stringMatching(/^quarantine: the database does not answer: shown is what was known at 20\d\d-/),
-    expect.stringMatching(/^mailboxes: the database does not answer: shown is what was known at 20\d\d-/),
+    expect.stringMatching(/^quarantine: the database does not answer: the data are from 20\d\d-/),
+    expect.stringMatching(/^mailboxes: the database does not answer: the data are from 20\d\d-/),
   ]);
   await expect(desk.quarantine(any)).rejects.toMatchObject({ code: 'database_unavailable' });
-  await expect(desk.settle('support/7/1', 'discard', 'Ada')).rejects.toMatchObject({
+  await expect(desk.resolveQuarantined('support/7/1', 'discard', 'Ada')).rejects.toMatchObject({
     code: 'database_unavailable',
   });
   await server.restart();
   health.recordDatabase(null);
   await expect
-    .poll(async () => (await desk.overview(all)).wrongs.map(({ check }) => check), { timeout: 10_000 })
+    .poll(async () => (await desk.overview(all)).failingChecks.map(({ check }) => check), { timeout: 10_000 })
     .toEqual(['clock', 'quarantine']);
-  expect((await desk.quarantine(any)).mails.total).toBe(1);
+  expect((await desk.quarantine(any)).messages.total).toBe(1);
 });

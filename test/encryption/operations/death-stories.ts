@@ -11,7 +11,7 @@ import { copyOf, newWorld, startProcess, type World } from '../memory-ports.ts';
 import { keysInFile, names, putPlain, putSealed, randomKey, worldAt, wrongPasswords } from '../stored-passwords.ts';
 import { eachDeath } from './deaths.ts';
 
-const options: OperationOptions = { force: false, waitMs: 0, stop: new AbortController().signal };
+const options: OperationOptions = { force: false, waitMs: 0, signal: new AbortController().signal };
 
 export type Story = {
   readonly title: string;

@@ -2,9 +2,9 @@
  * An operation that dies at any of its effects leaves every password to be opened, and is finished when it is run again.
  */
 import { describe, expect, test } from 'vitest';
-import { acceptRestored } from '../../../src/encryption/operations/trust-restored.ts';
+import { trustRestored } from '../../../src/encryption/operations/trust-restored.ts';
 import { isFailure } from '../../../src/errors.ts';
-import { firstRow } from '../../../src/secret/switch.ts';
+import { initialSwitchRow } from '../../../src/secret/switch.ts';
 import { newWorld, startProcess } from '../memory-ports.ts';
 import { putPlain, randomKey, worldAt } from '../stored-passwords.ts';
 import { dieEverywhere, expectHealthy, stories } from './death-stories.ts';
@@ -16,7 +16,7 @@ describe.each(stories)('$title', (story) => {
   });
 });
 
-describe('accept-restored', () => {
+describe('trust-restored', () => {
   const key = randomKey();
   const older = async () => {
     const world = await worldAt('on', [key], ['a'], { revision: 9 });
@@ -32,13 +32,13 @@ describe('accept-restored', () => {
 
   test.each([
     ['an older row', older, { state: 'disabling', keyId: key.id }],
-    ['the first row, without a key', noKey, firstRow],
+    ['the first row, without a key', noKey, initialSwitchRow],
   ] as const)('of %s is finished after a death at any of its effects', async (_, begin, accepted) => {
     const deaths = await eachDeath(async (life) => {
       const world = await begin();
-      await life((fate) => acceptRestored(startProcess(world, fate), { acceptOff: true }));
+      await life((fate) => trustRestored(startProcess(world, fate), { acceptOff: true }));
       // What is in force already is nothing to accept.
-      await acceptRestored(startProcess(world), { acceptOff: true }).catch((error: unknown) => {
+      await trustRestored(startProcess(world), { acceptOff: true }).catch((error: unknown) => {
         if (!isFailure(error, 'refused')) throw error;
       });
       await expectHealthy(world);

@@ -4,7 +4,7 @@ import { enable } from '../../../src/encryption/operations/enable.ts';
 import type { OperationOptions } from '../../../src/encryption/operations/operation.ts';
 import type { StoredWorker } from '../../../src/encryption/ports.ts';
 import { Failure } from '../../../src/errors.ts';
-import { judgeSwitch } from '../../../src/secret/switch.ts';
+import { judgeSwitchRow } from '../../../src/secret/switch.ts';
 import { newWorld, startProcess, type World } from '../memory-ports.ts';
 import {
   keysInFile,
@@ -21,7 +21,7 @@ import {
 import type { Process } from './process.ts';
 
 const never = new AbortController().signal;
-const options: OperationOptions = { force: false, waitMs: 3000, stop: never };
+const options: OperationOptions = { force: false, waitMs: 3000, signal: never };
 
 function worker(host: string, keyIds: readonly string[], given: Partial<StoredWorker> = {}): StoredWorker {
   const times = { startedAtMs: 0, seenAtMs: 0, live: true };
@@ -35,13 +35,13 @@ const formsOf = (world: World) => [...new Set([...world.passwords.values()].map(
 function stopAfter(stretches: number, process: Process): { ports: Process; stop: AbortSignal } {
   const stop = new AbortController();
   let left = stretches;
-  const changePasswords: Process['store']['changePasswords'] = async (...given) => {
-    const result = await process.store.changePasswords(...given);
+  const rewritePasswords: Process['store']['rewritePasswords'] = async (...given) => {
+    const result = await process.store.rewritePasswords(...given);
     left -= 1;
     if (left === 0) stop.abort();
     return result;
   };
-  return { ports: { ...process, store: { ...process.store, changePasswords } }, stop: stop.signal };
+  return { ports: { ...process, store: { ...process.store, rewritePasswords: rewritePasswords } }, stop: stop.signal };
 }
 
 describe('switching on', () => {
@@ -134,7 +134,8 @@ describe('switching on', () => {
     const ports = startProcess(world);
     await enable(ports, { ...options, force: true });
     expect(world.row?.state).toBe('on');
-    expect(ports.told.steps.join(' ')).toMatch(/by force, although 1 live worker does not hold the key .*east/);
+    expect(ports.told.steps).toContain('Continuing by force: live workers without the key: 1.');
+    expect(ports.told.waiting.at(-1)).toEqual(['east']);
   });
 
   test('takes the key that is in the file after the waiting', async () => {
@@ -145,7 +146,11 @@ describe('switching on', () => {
     const waiting = () => {
       world.file = [second];
     };
-    expect(await enable({ ...ports, tell: { ...ports.tell, waiting } }, options)).toMatchObject({ keyId: second.id });
+    expect(
+      await enable({ ...ports, observer: { ...ports.observer, workersWithoutKey: waiting } }, options),
+    ).toMatchObject({
+      keyId: second.id,
+    });
     expect(world.row?.keyId).toBe(second.id);
   });
 
@@ -178,8 +183,8 @@ describe('switching on', () => {
       readable.push([row.state, formsOf(world)]);
       await ports.store.writeSwitch(row, ...more);
     };
-    const { store, tell } = ports;
-    await enable({ ...ports, store: { ...store, writeSwitch }, tell: { ...tell, passwords } }, options);
+    const { store, observer: tell } = ports;
+    await enable({ ...ports, store: { ...store, writeSwitch }, observer: { ...tell, passwords } }, options);
     expect(world.passwords.size).toBe(5);
     expect(readable).toEqual([
       ['enabling', ['plain']],
@@ -223,7 +228,7 @@ describe('switching off', () => {
     const done = await disable(startProcess(world), options);
     expect(done).toEqual({ unsealed: 405, unopened: [], setAside: world.asideFiles[0]?.path, wasOff: false });
     expect(world.row).toMatchObject({ state: 'off', keyId: null, revision: 4 });
-    expect(judgeSwitch(world.row, [key], null).kind).toBe('accepted');
+    expect(judgeSwitchRow(world.row, [key], null).kind).toBe('accepted');
     expect(world.remembered).toEqual(world.row);
     expect(formsOf(world)).toEqual(['plain']);
     expect(await wrongPasswords(world)).toEqual([]);
@@ -245,7 +250,7 @@ describe('switching off', () => {
     const done = await disable(startProcess(world), options);
     expect(done).toMatchObject({ unsealed: 1, setAside: null, wasOff: false });
     expect(done.unopened.map(({ mailbox, code }) => `${mailbox} ${code}`)).toEqual([
-      'b password_bound_elsewhere',
+      'b password_binding_mismatch',
       'c password_damaged',
       'd key_unknown',
     ]);
@@ -319,14 +324,14 @@ describe('every operation', () => {
   test('is refused while another one has the claim, and names its owner', async () => {
     const world = newWorld();
     const other = startProcess(world);
-    world.claim = { owner: other.workers.me, untilMs: world.nowMs + 1000 };
-    const ports = startProcess(world, undefined, [other.workers.me]);
+    world.claim = { owner: other.workers.name, untilMs: world.nowMs + 1000 };
+    const ports = startProcess(world, undefined, [other.workers.name]);
     await expect(enable(ports, options)).rejects.toMatchObject({
       code: 'operation_running',
-      message: expect.stringContaining(other.workers.me),
+      message: expect.stringContaining(other.workers.name),
     });
     expect(world.file).toBeNull();
-    expect(world.claim?.owner).toBe(other.workers.me);
+    expect(world.claim?.owner).toBe(other.workers.name);
   });
 
   test('takes over at once from a process that is known to be dead', async () => {
@@ -352,14 +357,14 @@ describe('every operation', () => {
         });
       },
     };
-    const changePasswords: Process['store']['changePasswords'] = async (...given) => {
-      const result = await ports.store.changePasswords(...given);
+    const rewritePasswords: Process['store']['rewritePasswords'] = async (...given) => {
+      const result = await ports.store.rewritePasswords(...given);
       if (sleeps.length === 2) world.claim = { owner: 'somebody else', untilMs: Number.POSITIVE_INFINITY };
       takenOver();
       await new Promise((resolve) => setImmediate(resolve));
       return result;
     };
-    const store = { ...ports.store, changePasswords };
+    const store = { ...ports.store, rewritePasswords };
     await expect(disable({ ...ports, clock, store }, options)).rejects.toMatchObject({ code: 'operation_running' });
     expect(sleeps).toEqual([10_000, 10_000]);
     expect(world.row?.state).toBe('disabling');
@@ -409,7 +414,7 @@ describe('every operation', () => {
     const world = newWorld();
     putPlain(world, ...names(450));
     const { ports, stop } = stopAfter(2, startProcess(world));
-    await expect(enable(ports, { ...options, stop })).rejects.toMatchObject({
+    await expect(enable(ports, { ...options, signal: stop })).rejects.toMatchObject({
       code: 'interrupted',
       hint: expect.stringContaining('same command'),
     });
@@ -424,8 +429,8 @@ describe('every operation', () => {
     world.workers = [worker('east', [])];
     const stop = new AbortController();
     const ports = startProcess(world);
-    const tell = { ...ports.tell, waiting: () => stop.abort() };
-    await expect(enable({ ...ports, tell }, { ...options, stop: stop.signal })).rejects.toMatchObject({
+    const tell = { ...ports.observer, waiting: () => stop.abort() };
+    await expect(enable({ ...ports, observer: tell }, { ...options, signal: stop.signal })).rejects.toMatchObject({
       code: 'interrupted',
     });
   });
@@ -434,13 +439,13 @@ describe('every operation', () => {
     const world = await worldAt('on', [randomKey()], ['a', 'b']);
     const ports = startProcess(world);
     const lent: Uint8Array[] = [];
-    const changePasswords: Process['store']['changePasswords'] = async (stretch, change) =>
-      await ports.store.changePasswords(stretch, async (row) => {
+    const rewritePasswords: Process['store']['rewritePasswords'] = async (stretch, change) =>
+      await ports.store.rewritePasswords(stretch, async (row) => {
         const made = await change(row);
         if (made?.form === 'plain') lent.push(made.password.use((bytes) => bytes));
         return made;
       });
-    await disable({ ...ports, store: { ...ports.store, changePasswords } }, options);
+    await disable({ ...ports, store: { ...ports.store, rewritePasswords: rewritePasswords } }, options);
     expect(lent).toHaveLength(2);
     expect(lent.every((bytes) => bytes.every((byte) => byte === 0))).toBe(true);
   });
@@ -459,8 +464,8 @@ describe('every operation', () => {
   test('throws on at once what it does not expect from a password', async () => {
     const world = await worldAt('on', [randomKey()], ['a']);
     const ports = startProcess(world);
-    const changePasswords = () => Promise.reject(new Failure('database_unavailable', 'away'));
-    const store = { ...ports.store, changePasswords };
+    const rewritePasswords = () => Promise.reject(new Failure('database_unavailable', 'away'));
+    const store = { ...ports.store, rewritePasswords };
     await expect(disable({ ...ports, store }, options)).rejects.toMatchObject({ code: 'database_unavailable' });
   });
 });

@@ -7,13 +7,14 @@
 import { randomFillSync } from 'node:crypto';
 import type { Clock } from '../../../src/async/clock.ts';
 import type { OperationPorts } from '../../../src/encryption/operations/operation.ts';
-import type { EncryptionStore, KeyFile, SwitchMemory } from '../../../src/encryption/ports.ts';
+import { describeStep } from '../../../src/encryption/operations/steps.ts';
+import type { EncryptionStore, KeyFile, SwitchStateFile } from '../../../src/encryption/ports.ts';
 import { createVault } from '../../../src/encryption/vault.ts';
 
 /** What outlives every process. */
 export type Parts = {
   readonly keyFile: KeyFile;
-  readonly memory: SwitchMemory;
+  readonly memory: SwitchStateFile;
   readonly store: EncryptionStore;
   readonly clock: Clock;
 };
@@ -40,11 +41,11 @@ const effects = {
     'claimOperation',
     'renewOperation',
     'endOperation',
-    'changePasswords',
-    'rebuildMailboxes',
+    'rewritePasswords',
+    'rebuildMailboxTable',
     'audit',
     'beginOperation',
-    'noteOperation',
+    'updateOperation',
   ],
 } as const;
 
@@ -64,21 +65,21 @@ export function processOver(parts: Parts, fate: Fate = () => undefined, alive: r
   const told: Process['told'] = { steps: [], waiting: [], passwords: [] };
   return {
     keyFile,
-    memory,
+    stateFile: memory,
     store,
-    vault: createVault({ keyFile, memory, store, clock: parts.clock, log: silent }),
+    vault: createVault({ keyFile, stateFile: memory, store, clock: parts.clock, log: silent }),
     clock: parts.clock,
     workers: {
-      me,
+      name: me,
       isDead: (owner) => owner.startsWith(placeOfProcesses) && owner !== me && !alive.includes(owner),
       isOfEarlierBoot: () => false,
     },
-    by: { who: 'ada@desk', host: 'desk' },
+    actor: { who: 'ada@desk', host: 'desk' },
     random: (bytes) => randomFillSync(bytes),
-    tell: {
-      step: (text) => void told.steps.push(text),
+    observer: {
+      step: (step) => void told.steps.push(describeStep(step)),
       passwords: (done, total) => void told.passwords.push([done, total]),
-      waiting: (lacking) => void told.waiting.push(lacking.map(({ host }) => host)),
+      workersWithoutKey: (lacking) => void told.waiting.push(lacking.map(({ host }) => host)),
     },
     told,
   };

@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { systemClock } from '../../../src/adapters/clock/clock.ts';
 import { type Database, openDatabase } from '../../../src/adapters/database/database.ts';
 import { createKeyFile } from '../../../src/adapters/keyfile/key-file.ts';
-import { createSwitchMemory } from '../../../src/adapters/keyfile/state-files.ts';
-import { liveMs } from '../../../src/encryption/operations/operation.ts';
-import { createPasswords } from '../../../src/encryption/passwords.ts';
+import { createSwitchStateFile } from '../../../src/adapters/keyfile/state-files.ts';
+import { workerLiveMs } from '../../../src/encryption/operations/operation.ts';
+import { createPasswordAccess } from '../../../src/encryption/passwords.ts';
 import { type EncryptionStatus, encryptionStatus } from '../../../src/encryption/status.ts';
 import type { Mailbox } from '../../../src/ingest/model.ts';
 import { by, plainNow, sampleMailbox } from '../../adapters/database/samples.ts';
@@ -58,7 +58,7 @@ export async function startServer(kind: 'sqlite' | 'mariadb'): Promise<RealServe
 
 function hostOver(database: Database, dataDir: string): RealHost {
   const keyFile = createKeyFile({ dataDir, passphrase: async () => null, nowMs: Date.now });
-  const parts = { keyFile, memory: createSwitchMemory({ dataDir }), store: database, clock: systemClock };
+  const parts = { keyFile, memory: createSwitchStateFile({ dataDir }), store: database, clock: systemClock };
   const start = (fate?: Fate) => processOver(parts, fate);
   return {
     start,
@@ -69,11 +69,11 @@ function hostOver(database: Database, dataDir: string): RealHost {
     openAll: async () => {
       const { vault } = start();
       await vault.refresh();
-      const passwords = createPasswords({ store: database, vault, sealReadable: async () => undefined });
+      const passwords = createPasswordAccess({ store: database, vault, sealPlaintext: async () => undefined });
       const textOf = (mailbox: Mailbox) =>
-        passwords.lend(mailbox, async (lent) => lent.use((bytes) => new TextDecoder().decode(bytes)));
+        passwords.withPassword(mailbox, async (lent) => lent.use((bytes) => new TextDecoder().decode(bytes)));
       return await Promise.all((await database.listMailboxes()).map(textOf));
     },
-    status: () => encryptionStatus(start(), liveMs),
+    status: () => encryptionStatus(start(), workerLiveMs),
   };
 }

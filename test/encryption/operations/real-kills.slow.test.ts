@@ -9,7 +9,7 @@ import { rotate } from '../../../src/encryption/operations/rotate.ts';
 import { eachDeath } from './deaths.ts';
 import { password, type RealServer, startServer } from './real-host.ts';
 
-const options: OperationOptions = { force: false, waitMs: 0, stop: new AbortController().signal };
+const options: OperationOptions = { force: false, waitMs: 0, signal: new AbortController().signal };
 
 type Run = (ports: OperationPorts) => Promise<unknown>;
 const on: Run = (ports) => enable(ports, options);

@@ -6,11 +6,11 @@ import { disable } from '../../../src/encryption/operations/disable.ts';
 import { enable } from '../../../src/encryption/operations/enable.ts';
 import type { OperationOptions } from '../../../src/encryption/operations/operation.ts';
 import { reseal, rotate } from '../../../src/encryption/operations/rotate.ts';
-import { acceptRestored } from '../../../src/encryption/operations/trust-restored.ts';
-import { firstRow } from '../../../src/secret/switch.ts';
+import { trustRestored } from '../../../src/encryption/operations/trust-restored.ts';
+import { initialSwitchRow } from '../../../src/secret/switch.ts';
 import { password, type RealServer, startServer } from './real-host.ts';
 
-const options: OperationOptions = { force: false, waitMs: 0, stop: new AbortController().signal };
+const options: OperationOptions = { force: false, waitMs: 0, signal: new AbortController().signal };
 
 describe.each(['sqlite', 'mariadb'] as const)('the operations on %s', (kind) => {
   let server: RealServer;
@@ -29,7 +29,7 @@ describe.each(['sqlite', 'mariadb'] as const)('the operations on %s', (kind) => 
     expect(await host.status()).toMatchObject({ state: 'on', sealed: 3, plain: 0, vault: { key_ids: [on.keyId] } });
     await host.addMailboxes(1);
     const rotated = await rotate(start(), options);
-    expect(rotated).toMatchObject({ formerKeyId: on.keyId, resealed: 3, unopened: [], formerKept: false });
+    expect(rotated).toMatchObject({ formerKeyId: on.keyId, resealed: 3, unopened: [], isFormerKeyKept: false });
     const { keyId } = rotated;
     expect(await host.status()).toMatchObject({ sealed: 4, by_key: [{ key_id: keyId, count: 4 }], revision: 5 });
     expect(await host.openAll()).toEqual([password, password, password, password]);
@@ -53,9 +53,9 @@ describe.each(['sqlite', 'mariadb'] as const)('the operations on %s', (kind) => 
     await host.addMailboxes(2);
     expect((await host.status()).problem?.code).toBe('switch_rolled_back');
     await expect(enable(host.start(), options)).rejects.toMatchObject({ code: 'switch_rolled_back' });
-    const { found, accepted, counts } = await acceptRestored(host.start(), { acceptOff: true });
-    expect(found).toEqual({ ...firstRow, changedAtMs: expect.any(Number) });
-    expect(accepted).toMatchObject({ state: 'off', revision: 3 });
+    const { found, trusted, counts } = await trustRestored(host.start(), { acceptOff: true });
+    expect(found).toEqual({ ...initialSwitchRow, changedAtMs: expect.any(Number) });
+    expect(trusted).toMatchObject({ state: 'off', revision: 3 });
     expect(counts).toMatchObject({ sealed: 0, plain: 2 });
     expect(await enable(host.start(), options)).toMatchObject({ sealed: 2, createdKeyFile: false });
     expect(await host.openAll()).toEqual([password, password]);

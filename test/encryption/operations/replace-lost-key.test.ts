@@ -2,11 +2,11 @@ import { describe, expect, test } from 'vitest';
 import { replaceLostKey } from '../../../src/encryption/operations/replace-lost-key.ts';
 import { reseal } from '../../../src/encryption/operations/rotate.ts';
 import { Failure } from '../../../src/errors.ts';
-import { firstRow } from '../../../src/secret/switch.ts';
+import { initialSwitchRow } from '../../../src/secret/switch.ts';
 import { startProcess } from '../memory-ports.ts';
 import { keysInFile, putSealed, randomKey, rowOf, worldAt } from '../stored-passwords.ts';
 
-const options = { force: false, waitMs: 1000, stop: new AbortController().signal };
+const options = { force: false, waitMs: 1000, signal: new AbortController().signal };
 
 describe('replacing a lost key', () => {
   test('puts a new key in force, leaves the lost passwords, and what is set anew opens', async () => {
@@ -59,7 +59,7 @@ describe('replacing a lost key', () => {
       message: expect.stringContaining('other (pid 7)'),
     });
     world.workers = [];
-    world.row = firstRow;
+    world.row = initialSwitchRow;
     world.remembered = null;
     await expect(replaceLostKey(startProcess(world), options)).rejects.toMatchObject({ code: 'refused' });
     expect(world.file).toBeNull();

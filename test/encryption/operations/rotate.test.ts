@@ -18,7 +18,7 @@ import {
 } from '../stored-passwords.ts';
 import type { Process } from './process.ts';
 
-const options: OperationOptions = { force: false, waitMs: 2000, stop: new AbortController().signal };
+const options: OperationOptions = { force: false, waitMs: 2000, signal: new AbortController().signal };
 
 const idsInFile = (world: World) => keyIds(keysInFile(world));
 const keyColumns = (world: World) => [...new Set([...world.passwords.values()].map(({ keyId }) => keyId))];
@@ -41,7 +41,7 @@ describe('a rotation', () => {
     const world = await worldAt('on', [former], names(405));
     putPlain(world, 'plain');
     const done = await rotate({ ...startProcess(world), store: followingWorker(world) }, options);
-    expect(done).toMatchObject({ formerKeyId: former.id, resealed: 405, unopened: [], formerKept: false });
+    expect(done).toMatchObject({ formerKeyId: former.id, resealed: 405, unopened: [], isFormerKeyKept: false });
     expect(done.keyId).not.toBe(former.id);
     expect(idsInFile(world)).toEqual([done.keyId]);
     expect(world.row).toMatchObject({ state: 'on', keyId: done.keyId, nextKeyId: null, revision: 5 });
@@ -114,7 +114,7 @@ describe('a rotation', () => {
       formerKeyId: former.id,
       resealed: 1,
       unopened: [],
-      formerKept: false,
+      isFormerKeyKept: false,
     });
   });
 
@@ -124,9 +124,9 @@ describe('a rotation', () => {
     pointElsewhere(world, 'b');
     await putSealed(world, lost, ['c']);
     const done = await rotate(startProcess(world), options);
-    expect(done).toMatchObject({ resealed: 1, formerKept: true });
+    expect(done).toMatchObject({ resealed: 1, isFormerKeyKept: true });
     expect(done.unopened.map(({ mailbox, code }) => [mailbox, code])).toEqual([
-      ['b', 'password_bound_elsewhere'],
+      ['b', 'password_binding_mismatch'],
       ['c', 'key_unknown'],
     ]);
     expect(idsInFile(world)).toEqual([former.id, done.keyId]);
@@ -138,7 +138,7 @@ describe('a rotation', () => {
     const world = await worldAt('on', [former], ['a']);
     await putSealed(world, lost, ['c']);
     const done = await rotate(startProcess(world), options);
-    expect(done).toMatchObject({ unopened: [{ mailbox: 'c', code: 'key_unknown' }], formerKept: true });
+    expect(done).toMatchObject({ unopened: [{ mailbox: 'c', code: 'key_unknown' }], isFormerKeyKept: true });
     expect(idsInFile(world)).toEqual([former.id, done.keyId]);
     expect((await reseal(startProcess(world), options)).droppedKeyIds).toEqual([former.id]);
   });
@@ -149,7 +149,7 @@ describe('a rotation', () => {
     storedOf(world, 'empty').bytes = new Uint8Array(0);
     const done = await rotate(startProcess(world), options);
     expect(done.unopened.map(({ mailbox, code }) => [mailbox, code])).toEqual([['empty', 'password_damaged']]);
-    expect(done.formerKept).toBe(false);
+    expect(done.isFormerKeyKept).toBe(false);
   });
 
   test('reseals a password whose column names another key than it is sealed under', async () => {
@@ -179,14 +179,14 @@ describe('a rotation', () => {
     };
     const done = await rotate({ ...ports, store: { ...ports.store, passwordCounts } }, options);
     expect(idsInFile(world)).toEqual([needed.id, done.keyId, added.id]);
-    expect(done.formerKept).toBe(false);
+    expect(done.isFormerKeyKept).toBe(false);
   });
 
   test('waits a few seconds for workers to go by the new row, and does not fail when they do not', async () => {
     const world = await worldAt('on', [randomKey()], ['a']);
     const startMs = world.nowMs;
     const store = followingWorker(world, () => ({ revision: 1 }));
-    expect(await rotate({ ...startProcess(world), store }, options)).toMatchObject({ formerKept: false });
+    expect(await rotate({ ...startProcess(world), store }, options)).toMatchObject({ isFormerKeyKept: false });
     expect(world.nowMs - startMs).toBe(5000);
   });
 
@@ -222,7 +222,7 @@ describe('a rotation', () => {
       if (row.state === 'on' && row.nextKeyId === null) stop.abort();
     };
     const stopped = { ...ports, store: { ...ports.store, writeSwitch } };
-    await expect(rotate(stopped, { ...options, stop: stop.signal })).rejects.toMatchObject({
+    await expect(rotate(stopped, { ...options, signal: stop.signal })).rejects.toMatchObject({
       code: 'interrupted',
       hint: expect.stringContaining('encryption reseal'),
     });
@@ -298,12 +298,12 @@ describe('resealing', () => {
     const world = await worldAt('on', [key, old], []);
     await putSealed(world, old, ['misnamed'], key.id);
     const ports = startProcess(world);
-    const changePasswords: Process['store']['changePasswords'] = async (stretch, change) =>
-      await ports.store.changePasswords(stretch, async (row) => {
+    const rewritePasswords: Process['store']['rewritePasswords'] = async (stretch, change) =>
+      await ports.store.rewritePasswords(stretch, async (row) => {
         await change({ ...row, bytes: new Uint8Array(3) });
         return await change(row);
       });
-    const done = await reseal({ ...ports, store: { ...ports.store, changePasswords } }, options);
+    const done = await reseal({ ...ports, store: { ...ports.store, rewritePasswords: rewritePasswords } }, options);
     expect(done).toMatchObject({ resealed: 1, unopened: [], droppedKeyIds: [old.id] });
   });
 

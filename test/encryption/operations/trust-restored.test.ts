@@ -1,16 +1,16 @@
 import { describe, expect, test } from 'vitest';
 import { enable } from '../../../src/encryption/operations/enable.ts';
-import { liveMs } from '../../../src/encryption/operations/operation.ts';
-import { acceptRestored } from '../../../src/encryption/operations/trust-restored.ts';
+import { workerLiveMs } from '../../../src/encryption/operations/operation.ts';
+import { trustRestored } from '../../../src/encryption/operations/trust-restored.ts';
 import { encryptionStatus } from '../../../src/encryption/status.ts';
 import { Failure } from '../../../src/errors.ts';
-import { firstRow, type SwitchRow } from '../../../src/secret/switch.ts';
+import { initialSwitchRow, type SwitchRow } from '../../../src/secret/switch.ts';
 import { newWorld, startProcess, type World } from '../memory-ports.ts';
 import { keysInFile, putPlain, putSealed, randomKey, rowOf, worldAt, wrongPasswords } from '../stored-passwords.ts';
 
 /** Nobody has said that encryption may be off afterwards. */
 const asItIs = { acceptOff: false };
-const options = { force: false, waitMs: 1000, stop: new AbortController().signal };
+const options = { force: false, waitMs: 1000, signal: new AbortController().signal };
 
 /** On since long with `keys`, and then a backup of the database was restored that has `row` in it. */
 async function restoredTo(row: SwitchRow | null, keys = [randomKey(), randomKey()] as const): Promise<World> {
@@ -30,14 +30,14 @@ describe('accepting what was restored', () => {
     const world = await restoredTo(found, keys);
     const remembered = world.remembered;
     expect(await problemOf(world)).toBe('switch_rolled_back');
-    const done = await acceptRestored(startProcess(world), asItIs);
+    const done = await trustRestored(startProcess(world), asItIs);
     expect(done).toMatchObject({ found, remembered, counts: { sealed: 1, plain: 0 } });
-    expect(done.accepted).toMatchObject({ state: 'enabling', keyId: keys[1].id, revision: 10, changedBy: 'ada@desk' });
-    expect(world.row).toEqual(done.accepted);
-    expect(world.remembered).toEqual(done.accepted);
+    expect(done.trusted).toMatchObject({ state: 'enabling', keyId: keys[1].id, revision: 10, changedBy: 'ada@desk' });
+    expect(world.row).toEqual(done.trusted);
+    expect(world.remembered).toEqual(done.trusted);
     expect(await problemOf(world)).toBeNull();
     expect(world.audit).toMatchObject([
-      { action: 'switch.restored_accepted', keyId: keys[1].id, detail: expect.stringContaining('revision 4') },
+      { action: 'switch.restored_trusted', keyId: keys[1].id, detail: expect.stringContaining('revision 4') },
     ]);
   });
 
@@ -45,78 +45,80 @@ describe('accepting what was restored', () => {
     const keys = [randomKey(), randomKey()] as const;
     const world = await restoredTo(rowOf(keys[0], { revision: 9, changedBy: 'bob@desk' }), keys);
     expect(await problemOf(world)).toBe('switch_forged');
-    expect((await acceptRestored(startProcess(world), asItIs)).accepted).toMatchObject({ state: 'on', revision: 10 });
+    expect((await trustRestored(startProcess(world), asItIs)).trusted).toMatchObject({ state: 'on', revision: 10 });
   });
 
   test('accepts the first row of a backup from before it was switched on when that is said, and enable seals', async () => {
-    const world = await restoredTo(firstRow);
+    const world = await restoredTo(initialSwitchRow);
     putPlain(world, 'a', 'b');
     const [key] = keysInFile(world);
-    await expect(acceptRestored(startProcess(world), asItIs)).rejects.toMatchObject({
+    await expect(trustRestored(startProcess(world), asItIs)).rejects.toMatchObject({
       code: 'refused',
       hint: expect.stringContaining('--accept-off'),
     });
-    const done = await acceptRestored(startProcess(world), { acceptOff: true });
-    expect(done).toMatchObject({ found: firstRow, accepted: { state: 'off', keyId: null, revision: 10 } });
-    expect(done.accepted.seal).toContain(key?.id);
+    const done = await trustRestored(startProcess(world), { acceptOff: true });
+    expect(done).toMatchObject({ found: initialSwitchRow, trusted: { state: 'off', keyId: null, revision: 10 } });
+    expect(done.trusted.seal).toContain(key?.id);
     expect(done.counts).toMatchObject({ sealed: 0, plain: 2 });
     expect(await enable(startProcess(world), options)).toMatchObject({ keyId: key?.id, sealed: 2 });
     expect(world.row).toMatchObject({ state: 'on', revision: 12 });
   });
 
   test.each([
-    ['the first row', firstRow],
+    ['the first row', initialSwitchRow],
     ['no row', null],
-    ['a row that nobody sealed', { ...firstRow, revision: 2 ** 50 }],
+    ['a row that nobody sealed', { ...initialSwitchRow, revision: 2 ** 50 }],
   ] as const)('puts what was in force back in the place of %s while passwords are sealed', async (_, row) => {
     const keys = [randomKey(), randomKey()] as const;
     const world = await restoredTo(row, keys);
-    const done = await acceptRestored(startProcess(world), { acceptOff: true });
-    expect(done).toMatchObject({ found: row, accepted: { state: 'on', keyId: keys[0].id, revision: 10 } });
+    const done = await trustRestored(startProcess(world), { acceptOff: true });
+    expect(done).toMatchObject({ found: row, trusted: { state: 'on', keyId: keys[0].id, revision: 10 } });
     expect(await problemOf(world)).toBeNull();
   });
 
   test('takes the key of the sealed passwords for that of the switch where nobody remembers one', async () => {
     const keys = [randomKey(), randomKey()] as const;
-    const world = await restoredTo(firstRow, keys);
+    const world = await restoredTo(initialSwitchRow, keys);
     world.remembered = null;
     expect(await problemOf(world)).toBe('switch_rolled_back');
-    const done = await acceptRestored(startProcess(world), asItIs);
-    expect(done.accepted).toMatchObject({ state: 'on', keyId: keys[0].id, revision: 1 });
+    const done = await trustRestored(startProcess(world), asItIs);
+    expect(done.trusted).toMatchObject({ state: 'on', keyId: keys[0].id, revision: 1 });
   });
 
   test('accepts the first row without any key, which it cannot seal, when no password is sealed', async () => {
-    const world = await restoredTo(firstRow);
+    const world = await restoredTo(initialSwitchRow);
     world.file = null;
-    await expect(acceptRestored(startProcess(world), asItIs)).rejects.toMatchObject({ code: 'key_unknown' });
+    await expect(trustRestored(startProcess(world), asItIs)).rejects.toMatchObject({ code: 'key_unknown' });
     expect(world.remembered).toMatchObject({ revision: 9 });
     putPlain(world, 'a');
-    expect(await acceptRestored(startProcess(world), { acceptOff: true })).toMatchObject({ accepted: firstRow });
-    expect(world.remembered).toEqual(firstRow);
-    expect(world.row).toEqual(firstRow);
+    expect(await trustRestored(startProcess(world), { acceptOff: true })).toMatchObject({
+      trusted: initialSwitchRow,
+    });
+    expect(world.remembered).toEqual(initialSwitchRow);
+    expect(world.row).toEqual(initialSwitchRow);
     expect(await problemOf(world)).toBeNull();
-    expect(world.audit.map(({ action }) => action)).toEqual(['switch.restored_accepted']);
+    expect(world.audit.map(({ action }) => action)).toEqual(['switch.restored_trusted']);
   });
 
   test('says which key is needed, and how to add it', async () => {
     const [key, old] = [randomKey(), randomKey()];
     const world = await restoredTo(rowOf(old, { revision: 4 }), [key, randomKey()]);
-    await expect(acceptRestored(startProcess(world), asItIs)).rejects.toMatchObject({
+    await expect(trustRestored(startProcess(world), asItIs)).rejects.toMatchObject({
       code: 'key_unknown',
       fields: { key_id: old.id },
       hint: expect.stringContaining('cat OLD >>'),
     });
     world.file = [key, old];
-    expect((await acceptRestored(startProcess(world), asItIs)).accepted.keyId).toBe(old.id);
+    expect((await trustRestored(startProcess(world), asItIs)).trusted.keyId).toBe(old.id);
   });
 
   test('asks for both keys of a rotation', async () => {
     const [key, next] = [randomKey(), randomKey()];
     const row = rowOf(key, { revision: 4, state: 'rotating', nextKeyId: next.id });
     const world = await restoredTo(row, [key, randomKey()]);
-    await expect(acceptRestored(startProcess(world), asItIs)).rejects.toMatchObject({ fields: { key_id: next.id } });
+    await expect(trustRestored(startProcess(world), asItIs)).rejects.toMatchObject({ fields: { key_id: next.id } });
     world.file = [key, next];
-    expect((await acceptRestored(startProcess(world), asItIs)).accepted).toMatchObject({
+    expect((await trustRestored(startProcess(world), asItIs)).trusted).toMatchObject({
       state: 'rotating',
       revision: 10,
     });
@@ -127,18 +129,18 @@ describe('accepting what was restored', () => {
     const rows = [
       { ...rowOf(keys[0], { revision: 4, state: 'off', keyId: null }), seal: null },
       { ...rowOf(keys[1], { revision: 4 }), changedBy: 'mallory@desk' },
-      { ...firstRow, state: 'on', keyId: keys[1].id } as const,
+      { ...initialSwitchRow, state: 'on', keyId: keys[1].id } as const,
     ];
     for (const row of rows) {
       const world = await restoredTo(row, keys);
-      await acceptRestored(startProcess(world), { acceptOff: true });
+      await trustRestored(startProcess(world), { acceptOff: true });
       expect(world.row).toMatchObject({ state: 'on', keyId: keys[0].id, revision: 10 });
     }
   });
 
   test('has nothing to accept when the row is in force', async () => {
     for (const world of [newWorld(), await worldAt('on', [randomKey()], ['a'])]) {
-      await expect(acceptRestored(startProcess(world), asItIs)).rejects.toMatchObject({ code: 'refused' });
+      await expect(trustRestored(startProcess(world), asItIs)).rejects.toMatchObject({ code: 'refused' });
       expect(world.audit).toEqual([]);
     }
   });
@@ -147,15 +149,15 @@ describe('accepting what was restored', () => {
     const world = await worldAt('on', [randomKey()], ['a'], { revision: 9 });
     world.remembered = new Failure('disk_failed', 'switch-state is damaged');
     expect(await problemOf(world)).toBe('disk_failed');
-    const done = await acceptRestored(startProcess(world), asItIs);
-    expect(done).toMatchObject({ remembered: null, accepted: { state: 'on', revision: 10 } });
+    const done = await trustRestored(startProcess(world), asItIs);
+    expect(done).toMatchObject({ remembered: null, trusted: { state: 'on', revision: 10 } });
     expect(await problemOf(world)).toBeNull();
   });
 
   test('is refused with what is wrong with the key file', async () => {
-    const world = await restoredTo(firstRow);
+    const world = await restoredTo(initialSwitchRow);
     world.file = new Failure('key_file_locked', 'no passphrase');
-    await expect(acceptRestored(startProcess(world), asItIs)).rejects.toMatchObject({ code: 'key_file_locked' });
+    await expect(trustRestored(startProcess(world), asItIs)).rejects.toMatchObject({ code: 'key_file_locked' });
   });
 });
 
@@ -163,7 +165,7 @@ describe('the status', () => {
   test('of a new database says that it is off', async () => {
     const world = newWorld();
     putPlain(world, 'a');
-    expect(await encryptionStatus(startProcess(world), liveMs)).toEqual({
+    expect(await encryptionStatus(startProcess(world), workerLiveMs)).toEqual({
       state: 'off',
       key_id: null,
       next_key_id: null,
@@ -191,7 +193,7 @@ describe('the status', () => {
       { worker: 'east/1', host: 'east', keyIds: [key.id, next.id], ...facts },
       { worker: 'west/1', host: 'west', keyIds: [key.id], ...facts, live: false },
     ];
-    const status = await encryptionStatus(startProcess(world), liveMs);
+    const status = await encryptionStatus(startProcess(world), workerLiveMs);
     expect(status).toMatchObject({
       state: 'on',
       key_id: key.id,
@@ -220,13 +222,13 @@ describe('the status', () => {
   });
 
   test('shows what is wrong: the row that is not believed, and the key file', async () => {
-    const world = await restoredTo(firstRow);
+    const world = await restoredTo(initialSwitchRow);
     world.file = null;
-    expect(await encryptionStatus(startProcess(world), liveMs)).toMatchObject({
+    expect(await encryptionStatus(startProcess(world), workerLiveMs)).toMatchObject({
       state: 'on',
       revision: 9,
       stored_state: 'off',
-      problem: { code: 'switch_rolled_back', hint: expect.stringContaining('accept-restored') },
+      problem: { code: 'switch_rolled_back', hint: expect.stringContaining('trust-restored') },
       vault: {
         state: 'missing',
         key_ids: [],
@@ -236,14 +238,14 @@ describe('the status', () => {
     });
     world.file = [randomKey()];
     world.remembered = new Failure('disk_failed', 'switch-state is damaged');
-    expect(await encryptionStatus(startProcess(world), liveMs)).toMatchObject({
+    expect(await encryptionStatus(startProcess(world), workerLiveMs)).toMatchObject({
       problem: { code: 'disk_failed' },
       stored_state: null,
     });
     world.file = null;
     world.remembered = rowOf(randomKey(), { revision: 9 });
     world.row = null;
-    expect(await encryptionStatus(startProcess(world), liveMs)).toMatchObject({ stored_state: 'gone' });
+    expect(await encryptionStatus(startProcess(world), workerLiveMs)).toMatchObject({ stored_state: 'gone' });
     expect(await wrongPasswords(world)).toEqual(['a: key_unknown']);
   });
 });

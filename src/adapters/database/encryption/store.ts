@@ -51,8 +51,8 @@ export function encryptionStore(db: SqlExecutor, dialect: SqlDialect): Encryptio
     endOperation: (owner) => endOperation(db, owner),
     rewritePasswords: dialect.kind === 'mysql' ? onServer(db, dialect) : inFile(db, dialect),
     passwordCounts: () => passwordCounts(db),
-    plaintextPeriods: () => readablePasswords(db),
-    countMailboxesWithoutKey: (keyIds) => countWaiting(db, keyIds),
+    plaintextPeriods: () => plaintextPeriods(db),
+    countMailboxesWithoutKey: (keyIds) => countMailboxesWithoutKey(db, keyIds),
     rebuildMailboxTable: () => (dialect.kind === 'mysql' ? rebuildTable(db) : rebuildFile(db)),
     audit: (entries) => addAudit(db, dialect, entries),
     readAudit: (limit, about) => readAudit(db, limit, about),
@@ -65,17 +65,17 @@ export function encryptionStore(db: SqlExecutor, dialect: SqlDialect): Encryptio
 type ChangePasswords = EncryptionStore['rewritePasswords'];
 
 function onServer(db: SqlExecutor, dialect: SqlDialect): ChangePasswords {
-  return (stretch, change) => changePasswords(db, dialect, stretch, change);
+  return (stretch, change) => rewritePasswords(db, dialect, stretch, change);
 }
 
 /**
  * What stood readable must not stay in the log. Where somebody is reading in it, the next stretch tries again. What another
- * program without secure_delete left in unused parts of the file goes with `rebuildMailboxes` alone.
+ * program without secure_delete left in unused parts of the file goes with `rebuildMailboxTable` alone.
  */
 function inFile(db: SqlExecutor, dialect: SqlDialect): ChangePasswords {
   let isEmptied = true;
   return async (stretch, change) => {
-    const result = await changePasswords(db, dialect, stretch, change);
+    const result = await rewritePasswords(db, dialect, stretch, change);
     if (result.changed > 0) isEmptied = false;
     if (!isEmptied) isEmptied = await emptyLog(db);
     return result;
@@ -97,7 +97,7 @@ async function passwordCounts(db: SqlExecutor): Promise<PasswordCounts> {
 }
 
 /** A row of somebody else has been readable since it was made, for all that is known. */
-async function readablePasswords(db: SqlExecutor): Promise<readonly PlaintextPeriod[]> {
+async function plaintextPeriods(db: SqlExecutor): Promise<readonly PlaintextPeriod[]> {
   const rows = await db
     .selectFrom('mailboxes')
     .select([mailboxColumn('name'), mailboxColumn('password_form'), mailboxColumn('created_at')])
@@ -113,7 +113,7 @@ async function readablePasswords(db: SqlExecutor): Promise<readonly PlaintextPer
   });
 }
 
-async function countWaiting(db: SqlExecutor, keyIds: readonly string[]): Promise<number> {
+async function countMailboxesWithoutKey(db: SqlExecutor, keyIds: readonly string[]): Promise<number> {
   const row = await db
     .selectFrom('mailboxes')
     .select((mailbox) => mailbox.fn.countAll<number>().as('count'))
@@ -158,7 +158,7 @@ type Made = Exclude<PasswordRewrite, null>;
 type MailboxWhere = ExpressionBuilder<Tables, 'mailboxes'>;
 
 /** `change` must not use the store: the transaction holds what it would wait for. It may be called again for a row. */
-async function changePasswords(
+async function rewritePasswords(
   db: SqlExecutor,
   dialect: SqlDialect,
   stretch: PasswordBatch,

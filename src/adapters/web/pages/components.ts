@@ -4,7 +4,7 @@
  * Pure functions from values to markup. Whatever stands in a status colour also says so in words and has a shape of its own.
  */
 
-import { quarantineReasons } from '../../../ingest/quarantine/reasons.ts';
+import { isQuarantineReason } from '../../../ingest/quarantine/reasons.ts';
 import { isoTime } from '../../../text/time.ts';
 import type { Frame } from './layout.ts';
 import { type Markup, markup, nothing } from './layout.ts';
@@ -109,7 +109,7 @@ export function saidElsewhere(text: string): Markup {
 
 /** Why a mail is in quarantine. One that this version does not know is whatever stands in the table. */
 export function reasonName(reason: string): Markup {
-  return quarantineReasons.includes(reason) ? markup`${reason}` : markup`<code>${foreign(reason, 40)}</code>`;
+  return isQuarantineReason(reason) ? markup`${reason}` : markup`<code>${foreign(reason, 40)}</code>`;
 }
 
 export function code(text: string): Markup {

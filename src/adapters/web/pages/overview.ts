@@ -4,6 +4,7 @@
  */
 
 import type { HourlyActivity, MailboxLine, OverviewQuery, OverviewView } from '../../../admin/service.ts';
+import { titleOf } from '../../../ingest/health/describe.ts';
 import { isoTime } from '../../../text/time.ts';
 import {
   badge,
@@ -29,10 +30,10 @@ ${wrongs(view)}
 ${figures(view)}
 ${columns(view)}
 ${mailboxes(view)}`;
-  return layout(frame, { title: titleOf(view), place: 'overview', main, refresh: refresh(view) });
+  return layout(frame, { title: pageTitle(view), place: 'overview', main, refresh: refresh(view) });
 }
 
-function titleOf({ isReady, failingChecks: found }: OverviewView): string {
+function pageTitle({ isReady, failingChecks: found }: OverviewView): string {
   if (!isReady) return 'Not ready';
   return found.length === 0 ? 'Overview' : `Overview (${found.length} to look at)`;
 }
@@ -59,30 +60,13 @@ function isGrave(found: OverviewView['failingChecks']): boolean {
   return found.some(({ check }) => check === 'vault' || check === 'switch');
 }
 
-/** What the checks of `/readyz` are called here. */
-const checkNames: Readonly<Record<string, string>> = {
-  database: 'Database',
-  disk: 'Disk',
-  scheduler: 'Scheduler',
-  vault: 'Key file',
-  switch: 'Encryption switch',
-  workers: 'Workers',
-  servers: 'Mail servers',
-  certificates: 'Certificates',
-  config: 'Configuration',
-  clock: 'Clock',
-  quarantine: 'Quarantine',
-  mailboxes: 'Mailboxes',
-};
-
 function wrongs({ isReady, failingChecks: found }: OverviewView): Markup {
   if (found.length === 0) return nothing;
   const rows = found.map(({ check, reason, hint }) => {
-    const name = checkNames[check] ?? check;
     const where = ['vault', 'switch'].includes(check)
       ? markup` <a href="/admin/server/encryption">See Server › Encryption</a>`
       : nothing;
-    return markup`<li><strong>${name}</strong><span class="reason">${foreign(reason, 600)}</span>${hint === null ? where : markup`<span class="hint">${hint}${where}</span>`}</li>`;
+    return markup`<li><strong>${check === 'overview' ? 'Overview' : titleOf(check)}</strong><span class="reason">${foreign(reason, 600)}</span>${hint === null ? where : markup`<span class="hint">${hint}${where}</span>`}</li>`;
   });
   return card(isReady && !isGrave(found) ? 'warn' : 'bad', 'What is wrong', markup`<ul class="wrongs">${rows}</ul>`);
 }

@@ -72,7 +72,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
       const fresh = new AsyncDisposableStack();
       await using _ = fresh;
       const other = kind === 'sqlite' ? await openKind(kind, fresh) : opened;
-      expect(await other.db.readSwitch()).toEqual({ row: initialSwitchRow, hasPlain: false, hasSealed: false });
+      expect(await other.db.readSwitch()).toEqual({ row: initialSwitchRow, hasPlaintext: false, hasSealed: false });
     });
 
     test('the row comes back as it was written, to the millisecond', async () => {
@@ -89,12 +89,12 @@ describe.each(kinds)('encryption on %s', (kind) => {
 
     test('it tells whether a password stands readable, but for mailboxes that are being removed', async () => {
       const [mailbox] = await added(1);
-      expect(await db.readSwitch()).toEqual({ row: initialSwitchRow, hasPlain: true, hasSealed: false });
+      expect(await db.readSwitch()).toEqual({ row: initialSwitchRow, hasPlaintext: true, hasSealed: false });
       await opened.run("update mailboxes set state = 'removing'");
-      expect((await db.readSwitch()).hasPlain).toBe(false);
+      expect((await db.readSwitch()).hasPlaintext).toBe(false);
       await opened.run("update mailboxes set state = 'paused'");
       await db.setPassword(mailbox?.id ?? '', sealed(keyId), by);
-      expect((await db.readSwitch()).hasPlain).toBe(false);
+      expect((await db.readSwitch()).hasPlaintext).toBe(false);
     });
 
     test('a change that is based on another revision is refused whole', async () => {
@@ -183,7 +183,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
   });
 
   describe('changes of passwords', () => {
-    test('stretch after stretch all of the choice is changed, in the order of the ids', async () => {
+    test('stretch after stretch all of the selection is changed, in the order of the ids', async () => {
       const mailboxes = await added(7);
       const seen: string[] = [];
       const results = [];
@@ -204,7 +204,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
       ]);
       expect(seen).toEqual(mailboxes.map(({ id }) => id));
       for (const mailbox of mailboxes) expect(await textOf(mailbox)).toBe('sealed <p4ss>');
-      expect(await db.passwordCounts()).toEqual({ sealed: 7, plain: 0, byKey: [{ keyId, count: 7 }] });
+      expect(await db.passwordCounts()).toEqual({ sealed: 7, plaintext: 0, byKey: [{ keyId, count: 7 }] });
     });
 
     test('each row comes with all that its password is to be bound to', async () => {
@@ -248,15 +248,15 @@ describe.each(kinds)('encryption on %s', (kind) => {
       expect((await db.readAudit(10)).map(({ mailboxId }) => mailboxId)).toEqual([second.id]);
     });
 
-    test('the choice decides: readable ones, sealed ones, or those that are not under a key', async () => {
+    test('the selection decides: readable ones, sealed ones, or those that are not under a key', async () => {
       const [readable, old, newer, unnamed] = (await added(4)) as [Mailbox, Mailbox, Mailbox, Mailbox];
       await db.setPassword(old.id, sealed(keyId), by);
       await db.setPassword(newer.id, sealed(nextKeyId), by);
       await db.setPassword(unnamed.id, sealed(keyId), by);
       await opened.run(`update mailboxes set password_key_id = null where id = '${unnamed.id}'`);
-      const chosen = async (choice: PasswordBatch['selection']) => {
+      const chosen = async (selection: PasswordBatch['selection']) => {
         const ids: string[] = [];
-        await db.rewritePasswords(stretchOf({ choice }), async (row) => {
+        await db.rewritePasswords(stretchOf({ selection }), async (row) => {
           ids.push(row.mailboxId);
           return null;
         });
@@ -275,10 +275,10 @@ describe.each(kinds)('encryption on %s', (kind) => {
       await db.rewritePasswords(stretchOf(), sealing);
       const audit = (action: string) => ({ ...by, action });
       await db.rewritePasswords(
-        stretchOf({ choice: { notUnder: nextKeyId }, audit: audit('password.resealed') }),
+        stretchOf({ selection: { notUnder: nextKeyId }, audit: audit('password.resealed') }),
         async () => ({ form: 'sealed', sealed: Buffer.from('again'), keyId: nextKeyId }),
       );
-      await db.rewritePasswords(stretchOf({ choice: 'sealed', audit: audit('password.unsealed') }), async () => ({
+      await db.rewritePasswords(stretchOf({ selection: 'sealed', audit: audit('password.unsealed') }), async () => ({
         form: 'plain',
         password: secret('p4ss'),
       }));
@@ -289,7 +289,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
         { ...told, action: 'password.sealed', keyId, nextKeyId: null },
       ]);
       expect(await textOf(mailbox)).toBe('plain p4ss');
-      expect(await db.passwordCounts()).toEqual({ sealed: 0, plain: 1, byKey: [] });
+      expect(await db.passwordCounts()).toEqual({ sealed: 0, plaintext: 1, byKey: [] });
     });
 
     test('it is remembered between which times a password stood readable', async () => {
@@ -309,13 +309,13 @@ describe.each(kinds)('encryption on %s', (kind) => {
       const after = await times();
       expect(after.map((one) => one?.sinceMs)).toEqual([before?.sinceMs, foreignBefore?.sinceMs]);
       for (const one of after) expect(Math.abs((one?.untilMs ?? 0) - Date.now())).toBeLessThan(10_000);
-      await db.rewritePasswords(stretchOf({ choice: { notUnder: nextKeyId } }), async () => ({
+      await db.rewritePasswords(stretchOf({ selection: { notUnder: nextKeyId } }), async () => ({
         form: 'sealed',
         sealed: Buffer.from('x'),
         keyId: nextKeyId,
       }));
       expect(await times()).toEqual(after);
-      await db.rewritePasswords(stretchOf({ choice: 'sealed' }), async () => ({
+      await db.rewritePasswords(stretchOf({ selection: 'sealed' }), async () => ({
         form: 'plain',
         password: secret('x'),
       }));
@@ -428,7 +428,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
       const [mailbox] = (await added(1)) as [Mailbox];
       await db.setPassword(mailbox.id, sealed(keyId), by);
       const made = secret('p4ss');
-      await db.rewritePasswords(stretchOf({ choice: 'sealed' }), async () => ({ form: 'plain', password: made }));
+      await db.rewritePasswords(stretchOf({ selection: 'sealed' }), async () => ({ form: 'plain', password: made }));
       expect(made.length).toBe(0);
       expect(await textOf(mailbox)).toBe('plain p4ss');
     });
