@@ -1,88 +1,299 @@
 /**
- * Every event that the daemon logs, by its constant name. The README lists them; a test compares the two.
+ * Event catalogue of the structured log: every event with its levels, its fields and its meaning.
  *
- * A log line is one name and fields; no values inside a sentence. An operator searches for the name, a machine
- * groups by it, and neither breaks when a wording changes.
+ * A log line is one event name and fields, without values inside a sentence: an operator searches for the name, a machine
+ * groups by it. The list in `systemd/README.md` is generated from it (`npm run reference`).
  */
-export const events = {
-  daemonStarting: 'daemon.starting',
-  daemonReady: 'daemon.ready',
-  daemonStopping: 'daemon.stopping',
-  daemonStopped: 'daemon.stopped',
-  daemonFailed: 'daemon.failed',
-  httpListening: 'http.listening',
-  httpListenFailed: 'http.listen_failed',
-  adminListening: 'admin.listening',
-  adminListenFailed: 'admin.listen_failed',
-  adminRequestFailed: 'admin.request_failed',
-  adminSignedIn: 'admin.signed_in',
-  adminRefused: 'admin.refused',
-  adminOperationStarted: 'admin.operation_started',
-  adminOperationFinished: 'admin.operation_finished',
-  adminOperationFailed: 'admin.operation_failed',
-  databaseMigrated: 'database.migrated',
-  databaseUnavailable: 'database.unavailable',
-  databaseRecovered: 'database.recovered',
-  databaseClockStepped: 'database.clock_stepped',
-  diskFailed: 'disk.failed',
-  diskRecovered: 'disk.recovered',
-  configReloaded: 'config.reloaded',
-  configReloadFailed: 'config.reload_failed',
-  serverCircuitOpen: 'server.circuit_open',
-  serverCircuitClosed: 'server.circuit_closed',
-  schedulerFailed: 'scheduler.failed',
-  leaseReclaimed: 'lease.reclaimed',
-  workerHeartbeatFailed: 'worker.heartbeat_failed',
-  folderInitialized: 'folder.initialized',
-  folderReset: 'folder.reset',
-  folderRestoredFromBackup: 'folder.restored_from_backup',
-  folderUidvalidityUnstable: 'folder.uidvalidity_unstable',
-  mailboxInvalid: 'mailbox.invalid',
-  pollStarted: 'poll.started',
-  pollFinished: 'poll.finished',
-  pollEmpty: 'poll.empty',
-  pollFailed: 'poll.failed',
-  loginSuspended: 'login.suspended',
-  pollRecovered: 'poll.recovered',
-  idleStarted: 'idle.started',
-  idleEnded: 'idle.ended',
-  messageTicketOpened: 'message.ticket_opened',
-  messageReplyAdded: 'message.reply_added',
-  messageRecorded: 'message.recorded',
-  messageDuplicate: 'message.duplicate',
-  messageQuarantined: 'message.quarantined',
-  messageVanished: 'message.vanished',
-  quarantineResolved: 'quarantine.resolved',
-  ticketReopened: 'ticket.reopened',
-  ticketMerged: 'ticket.merged',
-  actionFailed: 'action.failed',
-  vaultOpened: 'vault.opened',
-  vaultClosed: 'vault.closed',
-  vaultMissing: 'vault.missing',
-  vaultRefused: 'vault.refused',
-  vaultOrphaned: 'vault.orphaned',
-  switchChanged: 'switch.changed',
-  switchForged: 'switch.forged',
-  switchRolledBack: 'switch.rolled_back',
-  switchUnverified: 'switch.unverified',
-  switchStateFileInvalid: 'switch.state_file_invalid',
-  switchRecovered: 'switch.recovered',
-  passwordsSealed: 'passwords.sealed',
-  passwordsSealFailed: 'passwords.seal_failed',
-  keyRecovered: 'key.recovered',
-  controlFailed: 'control.failed',
-  logLevelChanged: 'log.level_changed',
-  logDropped: 'log.dropped',
-  retentionFinished: 'retention.finished',
-  retentionFailed: 'retention.failed',
-} as const;
+
+type LogLevelName = 'debug' | 'info' | 'warn' | 'error';
+
+type EventDefinition = {
+  readonly name: string;
+  readonly levels: readonly LogLevelName[];
+  /** Present where they apply. */
+  readonly fields: readonly string[];
+  readonly meaning: string;
+};
+
+function event<const Name extends string>(
+  name: Name,
+  levels: LogLevelName | readonly LogLevelName[],
+  fields: string,
+  meaning: string,
+) {
+  return {
+    name,
+    levels: typeof levels === 'string' ? [levels] : levels,
+    fields: fields.split(' ').filter((field) => field !== ''),
+    meaning,
+  };
+}
+
+const poll = 'mailbox poll';
+const handled = `${poll} uid_validity uid size_bytes message ticket reason`;
+const switchRow = 'state key_id next_key_id revision changed_by';
+
+const definitions = {
+  daemonStarting: event('daemon.starting', 'info', 'worker', 'The process starts.'),
+  daemonReady: event('daemon.ready', 'info', '', 'The scheduler runs.'),
+  daemonStopping: event('daemon.stopping', 'info', 'timeout_ms', 'A shutdown was requested.'),
+  daemonStopped: event('daemon.stopped', 'info', 'drained', 'The process ends; `drained`: all polls finished in time.'),
+  daemonFailed: event('daemon.failed', 'error', 'error', 'The process could not start, or ends unexpectedly.'),
+  httpListening: event('http.listening', 'info', 'address', 'The health endpoints accept connections.'),
+  httpListenFailed: event(
+    'http.listen_failed',
+    'warn',
+    'error',
+    'Their address is unavailable or in use; retried every 5 seconds. Polling does not wait for it.',
+  ),
+  adminListening: event('admin.listening', 'info', 'address', 'The admin page accepts connections.'),
+  adminListenFailed: event(
+    'admin.listen_failed',
+    'warn',
+    'error',
+    'Its address is in use, or its certificate is unreadable; retried every 5 seconds. A renewed certificate that is invalid is not used.',
+  ),
+  adminRequestFailed: event(
+    'admin.request_failed',
+    'error',
+    'page who error',
+    'A request failed unexpectedly; the browser sees no details.',
+  ),
+  adminSignedIn: event('admin.signed_in', 'info', 'who address', 'A sign-in to the admin page.'),
+  adminRefused: event(
+    'admin.refused',
+    ['info', 'warn'],
+    'reason who address about repeated',
+    'A request was refused. Of equal ones the first is logged, the others of the same minute as one line with their number in `repeated`.',
+  ),
+  adminOperationStarted: event(
+    'admin.operation_started',
+    'info',
+    'operation by resumed',
+    'An operation on the encryption switch starts, or is resumed after its daemon died.',
+  ),
+  adminOperationFinished: event(
+    'admin.operation_finished',
+    'info',
+    'operation by unopened duration_ms cut_short',
+    'It finished; `cut_short`: its daemon died after the last change of the switch.',
+  ),
+  adminOperationFailed: event('admin.operation_failed', 'error', 'operation by error', 'It failed.'),
+  databaseMigrated: event('database.migrated', 'info', 'applied', 'The tables were upgraded at the start.'),
+  databaseUnavailable: event(
+    'database.unavailable',
+    'error',
+    'error',
+    'The database is unavailable, or the reason for it changed.',
+  ),
+  databaseRecovered: event('database.recovered', 'info', '', 'The database is available again.'),
+  databaseClockStepped: event(
+    'database.clock_stepped',
+    'warn',
+    'stepped_ms',
+    'The clock of the database was stepped; due times were corrected.',
+  ),
+  diskFailed: event(
+    'disk.failed',
+    'error',
+    'error',
+    'Nothing can be written below `data_dir` (full, read-only); no poll starts meanwhile.',
+  ),
+  diskRecovered: event('disk.recovered', 'info', '', 'Files can be written again.'),
+  configReloaded: event(
+    'config.reloaded',
+    'info',
+    'changed needs_restart level_now',
+    'The configuration was reloaded: what changed, and what of it needs a restart.',
+  ),
+  configReloadFailed: event(
+    'config.reload_failed',
+    'error',
+    'error',
+    'The new configuration is invalid; the previous one stays in force.',
+  ),
+  serverCircuitOpen: event(
+    'server.circuit_open',
+    'warn',
+    'host port error',
+    'Two connections in a row failed: the circuit breaker of the mail server is open, one mailbox probes for all.',
+  ),
+  serverCircuitClosed: event(
+    'server.circuit_closed',
+    'info',
+    'host port',
+    'The mail server is reachable again; its mailboxes are polled at once.',
+  ),
+  schedulerFailed: event(
+    'scheduler.failed',
+    'error',
+    'error failures',
+    'The query for due mailboxes failed unexpectedly.',
+  ),
+  leaseReclaimed: event(
+    'lease.reclaimed',
+    ['info', 'warn'],
+    'mailbox worker',
+    'Leases of a dead worker, or left over from a database outage, were released.',
+  ),
+  workerHeartbeatFailed: event(
+    'worker.heartbeat_failed',
+    'warn',
+    'failures error',
+    'The heartbeat of this worker cannot be stored, although the database is available.',
+  ),
+  folderInitialized: event('folder.initialized', 'info', `${poll} uid_validity uid`, 'The first poll of a folder.'),
+  folderReset: event(
+    'folder.reset',
+    ['info', 'warn'],
+    `${poll} uid_validity uid uid_validity_before reason`,
+    'A folder is read from its start: `uidvalidity_changed`, or `other_folder` (the row names another server, account or folder).',
+  ),
+  folderRestoredFromBackup: event(
+    'folder.restored_from_backup',
+    'warn',
+    `${poll} uid_validity uid uid_next uid_before`,
+    'A folder was restored from a backup under the same UIDVALIDITY: it is read from its start.',
+  ),
+  folderUidvalidityUnstable: event(
+    'folder.uidvalidity_unstable',
+    'warn',
+    `${poll} count`,
+    'UIDVALIDITY changed more than three times within a day: the folder is polled once an hour.',
+  ),
+  mailboxInvalid: event(
+    'mailbox.invalid',
+    'warn',
+    'mailbox code reason hint',
+    'A row of `mailboxes` has an invalid value; the mailbox is not polled until it is corrected.',
+  ),
+  pollStarted: event('poll.started', 'debug', `${poll} new_messages`, 'Logged in, and new messages listed.'),
+  pollFinished: event(
+    'poll.finished',
+    'info',
+    `${poll} duration_ms ticket_opened reply_added recorded duplicate quarantined vanished`,
+    'A poll that handled messages, with the number of each outcome.',
+  ),
+  pollEmpty: event('poll.empty', 'debug', `${poll} duration_ms`, 'A poll without new messages.'),
+  pollFailed: event(
+    'poll.failed',
+    ['debug', 'warn', 'error'],
+    `${poll} server failures error`,
+    'A poll failed. Logged when the reason changes and at its 2nd, 4th, 8th … repetition; the others at level debug.',
+  ),
+  loginSuspended: event(
+    'login.suspended',
+    'warn',
+    'mailbox server login_failures suspended_h',
+    'Logins are suspended after consecutive refusals, until the row changes (`mailbox set-password`, `mailbox resume`).',
+  ),
+  pollRecovered: event('poll.recovered', 'info', `${poll} after_failures`, 'The first successful poll after failures.'),
+  idleStarted: event('idle.started', 'debug', 'mailbox', 'A connection stays open in IDLE.'),
+  idleEnded: event('idle.ended', ['debug', 'info'], 'mailbox error', 'The server ended a connection in IDLE.'),
+  messageTicketOpened: event('message.ticket_opened', 'info', handled, 'A message opened a ticket.'),
+  messageReplyAdded: event('message.reply_added', 'info', handled, 'A message was added to a ticket.'),
+  messageRecorded: event('message.recorded', 'info', handled, 'A message was stored without a ticket.'),
+  messageDuplicate: event('message.duplicate', 'info', handled, 'A message was stored before.'),
+  messageQuarantined: event('message.quarantined', 'warn', handled, 'A message was quarantined.'),
+  messageVanished: event('message.vanished', 'info', handled, 'A listed message was gone when it was fetched.'),
+  quarantineResolved: event(
+    'quarantine.resolved',
+    'info',
+    'quarantine_id action result ticket by',
+    'A quarantined message was requeued, released or discarded on the admin page.',
+  ),
+  ticketReopened: event('ticket.reopened', 'info', `${poll} message ticket`, 'A reply reopened a closed ticket.'),
+  ticketMerged: event(
+    'ticket.merged',
+    'info',
+    `${poll} message ticket into`,
+    'A message showed that a ticket belongs to an older one.',
+  ),
+  actionFailed: event(
+    'action.failed',
+    ['debug', 'warn'],
+    `${poll} action count failures error`,
+    'The server refused to mark, move or delete stored messages; retried with the next poll.',
+  ),
+  vaultOpened: event('vault.opened', 'info', 'key_ids', 'The keys of the key file are loaded.'),
+  vaultClosed: event('vault.closed', 'info', '', 'No key is needed any more.'),
+  vaultMissing: event(
+    'vault.missing',
+    'error',
+    'error',
+    'Encryption is on and the key file is missing: mailboxes wait.',
+  ),
+  vaultRefused: event('vault.refused', 'error', 'key_ids error', 'The key file cannot be used: mailboxes wait.'),
+  vaultOrphaned: event(
+    'vault.orphaned',
+    'error',
+    'key_ids error',
+    'The key file vanished or became invalid; the daemon continues with the keys in memory (see `key recover`).',
+  ),
+  switchChanged: event('switch.changed', 'info', switchRow, 'The encryption switch changed its state.'),
+  switchForged: event(
+    'switch.forged',
+    'error',
+    `${switchRow} error`,
+    'The row in `encryption_switch` was not written by ticketmaild; the last valid state stays in force.',
+  ),
+  switchRolledBack: event(
+    'switch.rolled_back',
+    'error',
+    `${switchRow} error`,
+    'The row is older than the one in force.',
+  ),
+  switchUnverified: event(
+    'switch.unverified',
+    'error',
+    `${switchRow} error`,
+    'The row is sealed by a key that is not open.',
+  ),
+  switchStateFileInvalid: event(
+    'switch.state_file_invalid',
+    'error',
+    `${switchRow} error`,
+    'The file `data/switch-state`, which stores the last valid row, is damaged.',
+  ),
+  switchRecovered: event('switch.recovered', 'info', switchRow, 'The row is valid again.'),
+  passwordsSealed: event('passwords.sealed', 'info', 'count key_id', 'Plain-text passwords in the table were sealed.'),
+  passwordsSealFailed: event('passwords.seal_failed', 'warn', 'error', 'They could not be sealed.'),
+  keyRecovered: event('key.recovered', 'info', 'key_ids by', 'The key file was written back from memory.'),
+  controlFailed: event(
+    'control.failed',
+    'warn',
+    'error',
+    'The control socket could not be opened, or a request on it failed.',
+  ),
+  logLevelChanged: event(
+    'log.level_changed',
+    'warn',
+    'level_before level_now by',
+    'The log level was changed at run time.',
+  ),
+  logDropped: event('log.dropped', 'warn', 'lines cause', 'Log lines were dropped because their reader was too slow.'),
+  retentionFinished: event(
+    'retention.finished',
+    'info',
+    'segments_removed blobs_removed',
+    'Expired raw sources and unused attachment files were deleted.',
+  ),
+  retentionFailed: event('retention.failed', 'warn', 'error', 'They could not be deleted.'),
+};
+
+/** Constant names of the events. */
+export const events = Object.fromEntries(
+  Object.entries(definitions).map(([constant, { name }]) => [constant, name]),
+) as { readonly [Constant in keyof typeof definitions]: (typeof definitions)[Constant]['name'] };
+
+export const eventDefinitions: readonly EventDefinition[] = Object.values(definitions);
 
 export type EventName = (typeof events)[keyof typeof events];
 
-/** Values of a log line: short texts and numbers; never a secret, never the text of a mail. */
+/** Values of a log line: short texts and numbers; never a secret, never message content. */
 export type LogFields = Readonly<Record<string, unknown>>;
 
-/** The log as the workflows see it; a pino logger is one. */
+/** The log port of the workflows; a pino logger implements it. */
 export interface Log {
   debug(fields: LogFields, event: EventName): void;
   info(fields: LogFields, event: EventName): void;
@@ -90,5 +301,5 @@ export interface Log {
   error(fields: LogFields, event: EventName): void;
 }
 
-/** A log whose level can be set while the program runs: `trace`, `debug`, `info`, `warn` or `error`. */
+/** A log whose level can be changed at run time: `trace`, `debug`, `info`, `warn` or `error`. */
 export type AdjustableLog = Log & { level: string };
