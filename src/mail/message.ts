@@ -100,3 +100,9 @@ export type ParsedMessage = {
   /** Servers that it passed (fields Received); absent where nobody counted. */
   readonly hopCount?: number;
 };
+
+/** What the classification of a message and the reading of a delivery report look at. */
+export type MessageContent = {
+  /** All values of a header field, unfolded and decoded, by its lower-case name. */
+  readonly fields: (name: string) => readonly string[];
+} & Pick<ParsedMessage, 'from' | 'subject' | 'text' | 'html' | 'attachments'>;

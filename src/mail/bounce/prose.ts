@@ -1,13 +1,15 @@
 /**
- * Reads what a delivery program says in prose: whom the mail did not reach, and why.
+ * Delivery reports in prose: recipients that the text names and the reasons it gives, and subjects and sentences of failure
+ * in some thirty languages.
  *
- * Programs differ in words but hardly in form: a line that begins with the address and goes on with the reason, a
- * label before the address, a sentence that names it, a transcript of the SMTP session. The strongest form that is
- * there counts. The mail that came back is cut off first, so that its addresses are none of a recipient.
+ * Programs differ in words but hardly in form: a line that begins with the address and continues with the reason, a label
+ * before the address, a sentence that names it, an SMTP transcript. The strongest form present counts. The original message
+ * is cut off first, so that its addresses are not taken for recipients. All patterns are free of nested repeats, since they
+ * match untrusted text. Never fails.
  */
-
+import { type AddressMatch, addressesIn } from './addresses.ts';
 import { reasonIn } from './reasons.ts';
-import { type AddressMatch, addressesIn, oneLine } from './status.ts';
+import { oneLine } from './status.ts';
 
 /** What is read of a text; reports are shorter, the mails in them are not. */
 const reportMax = 16_000;
@@ -37,8 +39,14 @@ function hasWords(lines: readonly string[], index: number): boolean {
   return lines.slice(0, index).some((line) => /@|\p{L}{3}/u.test(line));
 }
 
+// Recipients
+
 /** A recipient that the text names, and what it says of it. */
 export type NamedRecipient = { readonly address: string; readonly words: string; readonly diagnostic: string };
+
+type Form = (words: string) => readonly AddressMatch[];
+
+const forms: readonly Form[] = [afterLabel, atLineStart, inSentences, inReplies, inTranscript];
 
 /** The recipients that the words of a report name. `strangers` are addresses that are none: ours, the server's. */
 export function recipientsIn(words: string, strangers: ReadonlySet<string>): readonly NamedRecipient[] {
@@ -51,6 +59,11 @@ export function recipientsIn(words: string, strangers: ReadonlySet<string>): rea
     if (best !== undefined) return tell(words, best);
   }
   return [];
+}
+
+/** Whether the words name anybody but `strangers` (in small letters) as a recipient. */
+export function namesRecipient(words: string, strangers: ReadonlySet<string>): boolean {
+  return forms.some((form) => form(words).some(({ address }) => !strangers.has(address.toLowerCase())));
 }
 
 /**
@@ -67,72 +80,6 @@ export function localRecipientsIn(words: string, domain: string): readonly strin
   const end = names.findIndex((line) => !/^[\w.+-]{2,64}$/u.test(line));
   return names.slice(0, end < 0 ? undefined : end).map((name) => `${name}@${domain}`);
 }
-
-/** Whether the words name anybody but `strangers` (in small letters) as a recipient. */
-export function namesRecipient(words: string, strangers: ReadonlySet<string>): boolean {
-  return forms.some((form) => form(words).some(({ address }) => !strangers.has(address.toLowerCase())));
-}
-
-type Form = (words: string) => readonly AddressMatch[];
-
-const before = /^[\s>*•·"'<([-]*(?:(?:mailto|smtp|rfc822|to)[:;= ]\s?)?[<"']?$/iu;
-const after =
-  /^[>"')\]]*\s*(?:$|[:;,([<]|\.\.\.|-+\s|on \w|was|is |does|did|unknown|user|\d{3}[ -]|=|(?:invalid|error|no|host|not|has|delivery|mailbox|failed|rejected|account)\b)/iu;
-
-/**
- * How delivery programs say that a mail did not arrive, in the languages they speak.
- *
- * One row a language or program; a row is a piece of a regular expression. Subjects are matched from their beginning,
- * so that an answer ("Re: ...") to a bounce is none. All rows are without nested repeats: they see text of strangers.
- */
-
-/** Sentences and headlines of the text. `M` is whatever stands between two words of one sentence. */
-const M = '[^\\n.:]{0,60}';
-const textRows: readonly string[] = [
-  // The many ways to say it in English
-  `(?:could|can|was|has|have|were|will|is)(?:n.t| ?not(?: yet)?)\\b${M} be(?:en)? (?:delivered|sent|transmitted|relayed)|(?:could|can)(?:n.t| ?not) be (?:delivered|sent)`,
-  '(?:wasn.t|weren.t|was not|were not|not) (?:been )?(?:delivered|transmitted)|not yet been delivered|did ?n[o.]t (?:reach|receive|arrive)',
-  '(?:unable|not able|failed|failure|wasn.t able|couldn.t|could not|cannot|can.t|problem|error|trying) (?:to )?(?:deliver|be delivered|sending|send the message|reach|find user)(?:ing|y)?\\b',
-  'un-?deliver(?:able|ed)|non-?deliver(?:able|y)|deliver[a-z]{0,3} (?:of [^\\n]{0,80} |to [^\\n]{0,80} )?(?:has |have )?(?:failed|failure|been (?:delayed|postponed)|error|problem|incomplete)',
-  `(?:message|mail|delivery|e-?mail)${M} (?:has|have|had) (?:been )?(?:permanent|fatal|transient|failed|delayed|postponed|rejected|returned|bounced)`,
-  'had (?:permanent|transient|temporary|delivery)?[^\\n]{0,20}(?:errors?|problems?)|fatal (?:delivery )?errors?|following address(?:es|\\(es\\))? (?:failed|had)|failed (?:recipients?|address(?:es)?)|address(?:es)?(?:\\(es\\))? failed',
-  'could not be (?:reached|contacted|found|resolved|sent)|rejected by (?:the|a) (?:remote|server|recipient)|(?:was|were|been) (?:rejected|refused) by|permanent (?:error|failure)|returned to (?:sender|you)|returning message',
-  '(?:user|recipient|mailbox|account|address)[^\\n]{0,40} (?:unknown|is full|over quota|exceeds|does not exist|doesn.t exist|not found)|unknown (?:user|recipient)|no such (?:user|mailbox)|invalid (?:final delivery userid|user|recipient)|over quota|did not (?:exactly )?match|no matches|doesn.t have an? [^\\n]{1,60} account',
-  'message (?:expired|delayed|undeliverable|status)|will (?:be retried|retry|keep trying|continue (?:to try|trying))|attempts? (?:will continue|to deliver)|<<< no message collected|delivery report unavailable|transcript of session|error message below|not (?:a )?member of this mailing list|duplicated message-id|queued for|not accepting mail|delivery status notification|trouble delivering|rejected recipient|may not exist|failure reasons|(?:not authorized|not allowed) to (?:send|post)|delivery (?:of the (?:e-?mail|message) )?(?:was|has been) (?:stopped|blocked)',
-  // German, French
-  'nicht (?:zugestellt|zustellbar|ausgeliefert|übermittelt|erreicht)|unzustellbar|zustellung[^\\n]{0,60}(?:fehlgeschlagen|nicht möglich|gescheitert|verzögert)|konnte[^\\n]{0,80} nicht [^\\n]{0,30}(?:zugestellt|übermittelt|ausgeliefert|gesendet|gefunden)|(?:zustellung|übermittlung|nachricht)[^\\n]{0,60}fehlgeschlagen',
-  'n.a (?:pas |pu )(?:pu |pas )?(?:être |etre |été |ete )?(?:délivré|delivre|remis|distribué|distribue|livré|livre|envoyé|acheminé)|non (?:remis|délivré|distribué)|(?:échec|echec) (?:de|lors|d.)|impossible (?:de|d.) (?:remettre|délivrer|livrer|envoyer|distribuer)|pas pu (?:être|etre)',
-  // Spanish, Portuguese, Italian
-  'no (?:se )?(?:ha |pudo|puede|han )?[^\\n]{0,30}(?:entregad|entregar|enviad)[oa]?|n[aã]o (?:p[oôu]de|foi|ser[aá])[^\\n]{0,30}(?:entreg|envia)|falha na entrega|non (?:è stato|e. stato|può|puo|recapit|consegn)[^\\n]{0,40}|mancat[oa] (?:recapito|consegna)',
-  // Dutch, Nordic languages, Finnish
-  'niet (?:worden |kunnen )?[^\\n]{0,20}(?:bezorgd|afgeleverd|bezorgen|afleveren)|onbestelbaar|inte (?:att )?(?:leverera|levereras|levererats)|ikke (?:blive |bli |kunne )?[^\\n]{0,12}(?:leveres|leveret|levert|afleveres)|ei voit?u (?:toimittaa|lähettää)|toimit[^\\n]{0,20}epäonnistui',
-  // Central Europe
-  'nie (?:mogła|mogło|można|została|dostarczono|udało)[^\\n]{0,40}|niedostarcz|(?:nelze|nebyl[ao]?|nepodařilo|nie je možné|nebol[ao]?)[^\\n]{0,40}doruč|nedoruč|nem (?:sikerült|kézbesíthet|lehet)[^\\n]{0,40}|sikertelen|nu a (?:putut|fost)[^\\n]{0,30}livrat|nije (?:moguće|isporuč)',
-  // Russian, Ukrainian, Greek, Turkish
-  'не (?:было |может быть |удалось |удаётся |удается |могло быть )?достав|недостав|невозможно достав|не вдалося|не (?:було|може бути) достав|δεν (?:παραδόθηκε|ήταν δυνατή|μπόρεσε|είναι δυνατή)|teslim edile?m|iletileme|gönderileme',
-  // Japanese, Chinese, Korean
-  '(?:配信|送信|配送|配達|送達|お届け|転送)(?:する(?:こと)?|されま|が|でき|に|が?でき)?[^\\n]{0,12}(?:ません|なかった|失敗|不能)|エラーのため|届けることができ|送信できま|戻されて|无法|未能|未送达|退信|退回|失败|無法|失敗|배달[^\\n]{0,12}(?:못|없|않|실패)|전[송달][^\\n]{0,12}(?:못|없|않|실패)|반송',
-  // Hebrew, Arabic, Vietnamese, Indonesian
-  'לא ניתן|לא נמסר|تعذر|لم يتم|فشل|không thể|tidak dapat',
-];
-
-const failureText = new RegExp(textRows.join('|'), 'iu');
-
-/**
- * Reads what a delivery program says in prose: whom the mail did not reach, and why.
- *
- * Programs differ in words but hardly in form: a line that begins with the address and goes on with the reason, a
- * label before the address, a sentence that names it, a transcript of the SMTP session. The strongest form that is
- * there counts. The mail that came back is cut off first, so that its addresses are none of a recipient.
- */
-
-const leadsToRecipient =
-  /(?:\b(?:to|for|addressed to|recipients?|address|e-?mail|user|userid|mailbox|account|full|size|into|message-id in|list|group|à|a|an|para|per|al|aan|till|til|do|для|на|quota)\b[^\n@]{0,14}|[:,(]\s{0,3})["'<(]{0,2}$/iu;
-
-const isSender =
-  /(?:\b(?:contact|from|by|sender|reply to|send (?:mail|an e-?mail) to|write to|von|de|mail|help at)\b|from:)[\s:"'<]{0,4}$/iu;
-
-const forms: readonly Form[] = [afterLabel, atLineStart, inSentences, inReplies, inTranscript];
 
 /** Each address once, with the words from where it stands to where the next one does. */
 function tell(words: string, found: readonly AddressMatch[]): readonly NamedRecipient[] {
@@ -178,6 +125,10 @@ function firstOf(words: string, from: number, to: number): readonly AddressMatch
     .map(({ address, start, end }) => ({ address, start: start + from, end: end + from }));
 }
 
+const before = /^[\s>*•·"'<([-]*(?:(?:mailto|smtp|rfc822|to)[:;= ]\s?)?[<"']?$/iu;
+const after =
+  /^[>"')\]]*\s*(?:$|[:;,([<]|\.\.\.|-+\s|on \w|was|is |does|did|unknown|user|\d{3}[ -]|=|(?:invalid|error|no|host|not|has|delivery|mailbox|failed|rejected|account)\b)/iu;
+
 /** `<a@b>: reason` (Postfix, qmail), `  a@b` (Exim, Gmail), `a@b on Mon, ...` (Exchange), `a@b (reason)` (GroupWise). */
 function atLineStart(words: string): readonly AddressMatch[] {
   const found: AddressMatch[] = [];
@@ -193,6 +144,12 @@ function atLineStart(words: string): readonly AddressMatch[] {
   }
   return found;
 }
+
+const leadsToRecipient =
+  /(?:\b(?:to|for|addressed to|recipients?|address|e-?mail|user|userid|mailbox|account|full|size|into|message-id in|list|group|à|a|an|para|per|al|aan|till|til|do|для|на|quota)\b[^\n@]{0,14}|[:,(]\s{0,3})["'<(]{0,2}$/iu;
+
+const isSender =
+  /(?:\b(?:contact|from|by|sender|reply to|send (?:mail|an e-?mail) to|write to|von|de|mail|help at)\b|from:)[\s:"'<]{0,4}$/iu;
 
 /** `Your message to a@b could not be delivered`: a sentence that says failure and names whom it was for. */
 function inSentences(words: string): readonly AddressMatch[] {
@@ -254,6 +211,47 @@ function withNext(lines: readonly string[], index: number): string {
   );
   return rest.slice(0, end < 0 ? undefined : end).join(' ');
 }
+
+// Sentences and headlines of failure: one row for each language or program, a part of a regular expression
+
+/** Sentences and headlines of the text. `M` is whatever stands between two words of one sentence. */
+const M = '[^\\n.:]{0,60}';
+const textRows: readonly string[] = [
+  // The many ways to say it in English
+  `(?:could|can|was|has|have|were|will|is)(?:n.t| ?not(?: yet)?)\\b${M} be(?:en)? (?:delivered|sent|transmitted|relayed)|(?:could|can)(?:n.t| ?not) be (?:delivered|sent)`,
+  '(?:wasn.t|weren.t|was not|were not|not) (?:been )?(?:delivered|transmitted)|not yet been delivered|did ?n[o.]t (?:reach|receive|arrive)',
+  '(?:unable|not able|failed|failure|wasn.t able|couldn.t|could not|cannot|can.t|problem|error|trying) (?:to )?(?:deliver|be delivered|sending|send the message|reach|find user)(?:ing|y)?\\b',
+  'un-?deliver(?:able|ed)|non-?deliver(?:able|y)|deliver[a-z]{0,3} (?:of [^\\n]{0,80} |to [^\\n]{0,80} )?(?:has |have )?(?:failed|failure|been (?:delayed|postponed)|error|problem|incomplete)',
+  `(?:message|mail|delivery|e-?mail)${M} (?:has|have|had) (?:been )?(?:permanent|fatal|transient|failed|delayed|postponed|rejected|returned|bounced)`,
+  'had (?:permanent|transient|temporary|delivery)?[^\\n]{0,20}(?:errors?|problems?)|fatal (?:delivery )?errors?|following address(?:es|\\(es\\))? (?:failed|had)|failed (?:recipients?|address(?:es)?)|address(?:es)?(?:\\(es\\))? failed',
+  'could not be (?:reached|contacted|found|resolved|sent)|rejected by (?:the|a) (?:remote|server|recipient)|(?:was|were|been) (?:rejected|refused) by|permanent (?:error|failure)|returned to (?:sender|you)|returning message',
+  '(?:user|recipient|mailbox|account|address)[^\\n]{0,40} (?:unknown|is full|over quota|exceeds|does not exist|doesn.t exist|not found)|unknown (?:user|recipient)|no such (?:user|mailbox)|invalid (?:final delivery userid|user|recipient)|over quota|did not (?:exactly )?match|no matches|doesn.t have an? [^\\n]{1,60} account',
+  'message (?:expired|delayed|undeliverable|status)|will (?:be retried|retry|keep trying|continue (?:to try|trying))|attempts? (?:will continue|to deliver)|<<< no message collected|delivery report unavailable|transcript of session|error message below|not (?:a )?member of this mailing list|duplicated message-id|queued for|not accepting mail|delivery status notification|trouble delivering|rejected recipient|may not exist|failure reasons|(?:not authorized|not allowed) to (?:send|post)|delivery (?:of the (?:e-?mail|message) )?(?:was|has been) (?:stopped|blocked)',
+  // German, French
+  'nicht (?:zugestellt|zustellbar|ausgeliefert|übermittelt|erreicht)|unzustellbar|zustellung[^\\n]{0,60}(?:fehlgeschlagen|nicht möglich|gescheitert|verzögert)|konnte[^\\n]{0,80} nicht [^\\n]{0,30}(?:zugestellt|übermittelt|ausgeliefert|gesendet|gefunden)|(?:zustellung|übermittlung|nachricht)[^\\n]{0,60}fehlgeschlagen',
+  'n.a (?:pas |pu )(?:pu |pas )?(?:être |etre |été |ete )?(?:délivré|delivre|remis|distribué|distribue|livré|livre|envoyé|acheminé)|non (?:remis|délivré|distribué)|(?:échec|echec) (?:de|lors|d.)|impossible (?:de|d.) (?:remettre|délivrer|livrer|envoyer|distribuer)|pas pu (?:être|etre)',
+  // Spanish, Portuguese, Italian
+  'no (?:se )?(?:ha |pudo|puede|han )?[^\\n]{0,30}(?:entregad|entregar|enviad)[oa]?|n[aã]o (?:p[oôu]de|foi|ser[aá])[^\\n]{0,30}(?:entreg|envia)|falha na entrega|non (?:è stato|e. stato|può|puo|recapit|consegn)[^\\n]{0,40}|mancat[oa] (?:recapito|consegna)',
+  // Dutch, Nordic languages, Finnish
+  'niet (?:worden |kunnen )?[^\\n]{0,20}(?:bezorgd|afgeleverd|bezorgen|afleveren)|onbestelbaar|inte (?:att )?(?:leverera|levereras|levererats)|ikke (?:blive |bli |kunne )?[^\\n]{0,12}(?:leveres|leveret|levert|afleveres)|ei voit?u (?:toimittaa|lähettää)|toimit[^\\n]{0,20}epäonnistui',
+  // Central Europe
+  'nie (?:mogła|mogło|można|została|dostarczono|udało)[^\\n]{0,40}|niedostarcz|(?:nelze|nebyl[ao]?|nepodařilo|nie je možné|nebol[ao]?)[^\\n]{0,40}doruč|nedoruč|nem (?:sikerült|kézbesíthet|lehet)[^\\n]{0,40}|sikertelen|nu a (?:putut|fost)[^\\n]{0,30}livrat|nije (?:moguće|isporuč)',
+  // Russian, Ukrainian, Greek, Turkish
+  'не (?:было |может быть |удалось |удаётся |удается |могло быть )?достав|недостав|невозможно достав|не вдалося|не (?:було|може бути) достав|δεν (?:παραδόθηκε|ήταν δυνατή|μπόρεσε|είναι δυνατή)|teslim edile?m|iletileme|gönderileme',
+  // Japanese, Chinese, Korean
+  '(?:配信|送信|配送|配達|送達|お届け|転送)(?:する(?:こと)?|されま|が|でき|に|が?でき)?[^\\n]{0,12}(?:ません|なかった|失敗|不能)|エラーのため|届けることができ|送信できま|戻されて|无法|未能|未送达|退信|退回|失败|無法|失敗|배달[^\\n]{0,12}(?:못|없|않|실패)|전[송달][^\\n]{0,12}(?:못|없|않|실패)|반송',
+  // Hebrew, Arabic, Vietnamese, Indonesian
+  'לא ניתן|לא נמסר|تعذر|لم يتم|فشل|không thể|tidak dapat',
+];
+
+const failureText = new RegExp(textRows.join('|'), 'iu');
+
+/** Whether a text says that a mail did not arrive. The caller gives a part that is short enough. */
+export function saysFailure(text: string): boolean {
+  return failureText.test(text);
+}
+
+// Subjects of failure, matched from their beginning, so that a reply (`Re: …`) to a bounce is none
 
 /** Beginnings of subjects. */
 const subjectRows: readonly string[] = [
@@ -320,6 +318,8 @@ export function isAnsweredOrForwarded(subject: string): boolean {
   return answerPrefix.test(subject.slice(0, 40));
 }
 
+// Signs of a program, and of a person
+
 /**
  * Subjects and sentences in which programs say that they are programs: FML; X.400 gateways; and a text that begins with
  * a drawn line.
@@ -345,9 +345,4 @@ const person = new RegExp(personRows.join('|'), 'iu');
 /** Whether the unquoted top of a text sounds like a person. The caller gives a part that is short enough. */
 export function asksLikePerson(opening: string): boolean {
   return person.test(opening);
-}
-
-/** Whether a text says that a mail did not arrive. The caller gives a part that is short enough. */
-export function saysFailure(text: string): boolean {
-  return failureText.test(text);
 }

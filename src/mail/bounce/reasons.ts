@@ -1,14 +1,23 @@
 /**
- * Why a mail did not arrive, from what the other server said: the status of RFC 3463 that it means.
+ * Bounce reasons: the detail of an enhanced status code (RFC 3463) that the prose of a server means.
  *
- * Servers answer in prose, in many languages, with a code that often says less. The first row that matches decides,
- * so what is about the sender or the content stands before what is about the recipient.
+ * Servers answer in many languages, with a code that often says less. The first row that matches decides, so that reasons
+ * about the sender or the content precede those about the recipient. Only the first 4,000 characters are read.
  */
 
 /** `hard`: the address, or its domain, will not take mail later either. */
 export type BounceReason = { readonly detail: string; readonly hard: boolean };
 
 type Row = readonly [detail: string, hard: boolean, pattern: RegExp];
+
+const reasonTextMax = 4000;
+
+/** The first row that a text matches; links are left out, since they hold words of the whole trade. */
+export function reasonIn(text: string): BounceReason | null {
+  const prose = text.slice(0, reasonTextMax).replace(/https?:\/\/[^\s>]{1,500}/giu, '');
+  const row = rows.find(([, , pattern]) => pattern.test(prose));
+  return row === undefined ? null : { detail: row[0], hard: row[1] };
+}
 
 const rows: readonly Row[] = [
   // The sender's address
@@ -112,15 +121,6 @@ const rows: readonly Row[] = [
   ],
   ['6.0', false, /\b(?:content|headers?|8-?bit|attachments?|media|malformed)\b/iu],
 ];
-
-const reasonTextMax = 4000;
-
-/** The first row that a text matches; links are left out, since they hold words of the whole trade. */
-export function reasonIn(text: string): BounceReason | null {
-  const prose = text.slice(0, reasonTextMax).replace(/https?:\/\/[^\s>]{1,500}/giu, '');
-  const row = rows.find(([, , pattern]) => pattern.test(prose));
-  return row === undefined ? null : { detail: row[0], hard: row[1] };
-}
 
 /** Details of RFC 3463 that say by themselves that the address is wrong. */
 const hardDetails: ReadonlySet<string> = new Set(['1.1', '1.2', '1.3', '1.6', '1.10']);

@@ -1,27 +1,19 @@
 /**
- * What a delivery report says: whom the mail did not reach, why, and whether it ever will.
+ * Delivery reports (RFC 3464, RFC 6522): recipients that the message did not reach, status, diagnostic, and the Message-ID
+ * of the message reported on.
  *
- * Sources in order: the machine's part of the report (RFC 3464), SES notifications, X-Failed-Recipients, the words of
- * the text, the address that the envelope of our mail was made from (VERP), the mail that came back. A report that
- * tells nothing has no recipients; it never fails.
+ * Sources of recipients, in order: the machine-readable part, Amazon SES notifications, X-Failed-Recipients, the prose, the
+ * return path of the original message (VERP), the original message itself. Without any of them there are none. Bounded: 200
+ * recipients. Never fails.
  */
-
-import type { Bounce, BouncedRecipient } from '../message.ts';
+import type { Bounce, BouncedRecipient, MessageContent } from '../message.ts';
 import { firstRaw, type RawHeader, splitMessage, unfold } from '../mime/headers.ts';
 import { readMessageId, readMessageIds } from '../mime/structured-fields.ts';
-import { field, type MessageContent } from '../signals.ts';
+import { addressesIn, isAddress } from './addresses.ts';
 import { diagnosticIn, localRecipientsIn, type NamedRecipient, recipientsIn, reportWords } from './prose.ts';
 import { type BounceReason, isHard, reasonIn } from './reasons.ts';
-import {
-  addressesIn,
-  isAddress,
-  readSesNotification,
-  readStatusPart,
-  readStatusText,
-  type SesNotification,
-  type StatusGroup,
-  statusIn,
-} from './status.ts';
+import { readSesNotification } from './ses.ts';
+import { readStatusPart, readStatusText, type StatusGroup, statusIn } from './status.ts';
 
 /** RFC 3464 and RFC 6533. */
 const statusTypes: ReadonlySet<string> = new Set(['message/delivery-status', 'message/global-delivery-status']);
@@ -33,18 +25,18 @@ const recipientsMax = 200;
 type RecipientReport = StatusGroup & { readonly words: string };
 
 /** Reads a mail that is known to be a delivery report. */
-export function readBounce(facts: MessageContent): Bounce {
-  const words = reportWords(facts.text);
-  const isDelay = saysDelay(facts.subject, words);
-  const recipients = knownRecipients(facts, words).map((known) => judge(known, isDelay));
+export function readBounce(message: MessageContent): Bounce {
+  const words = reportWords(message.text);
+  const isDelay = saysDelay(message.subject, words);
+  const recipients = knownRecipients(message, words).map((known) => judge(known, isDelay));
   const failed = recipients.find(({ hard }) => hard) ?? recipients[0];
   if (failed !== undefined) return { recipients, status: failed.status, hard: failed.hard };
-  const alone = judge({ ...nobody, words, diagnostic: diagnosticIn(words, '') }, isDelay);
+  const alone = judge({ ...noStatus, words, diagnostic: diagnosticIn(words, '') }, isDelay);
   const isKnown = alone.diagnostic !== '' || isDelay;
   return { recipients, status: isKnown ? alone.status : null, hard: alone.hard };
 }
 
-const nobody: StatusGroup = {
+const noStatus: StatusGroup = {
   address: '',
   addresses: [],
   action: '',
@@ -53,25 +45,25 @@ const nobody: StatusGroup = {
   diagnosticType: '',
 };
 
-function knownRecipients(facts: MessageContent, words: string): readonly RecipientReport[] {
+function knownRecipients(message: MessageContent, words: string): readonly RecipientReport[] {
   const strangers = new Set(
-    [facts.from?.address ?? '', ...facts.fields('to').flatMap((to) => to.split(/[\s,<>]+/u))].map((one) =>
+    [message.from?.address ?? '', ...message.fields('to').flatMap((to) => to.split(/[\s,<>]+/u))].map((one) =>
       one.toLowerCase(),
     ),
   );
   const told = recipientsIn(words, strangers);
-  const own = statusGroups(facts);
+  const own = statusGroups(message);
   // A report may wrap another one and say nothing itself.
-  const all = own.length > 0 || told.length > 0 ? own : groupsOf(facts, (type) => type === 'message/rfc822');
+  const all = own.length > 0 || told.length > 0 ? own : groupsOf(message, (type) => type === 'message/rfc822');
   const groups = notDelivered(all).slice(0, recipientsMax);
   if (groups.length > 0) return once(groups.map((group) => withWords(group, told, words, groups.length === 1)));
-  const failed = failedRecipients(facts);
+  const failed = failedRecipients(message);
   const named = failed.length > 0 ? failed.map((address) => toldOf(address, told, words)) : told;
-  const found = named.length > 0 ? named : fallback(facts, words);
-  return once(found.map(({ address, words: own, diagnostic }) => ({ ...nobody, address, words: own, diagnostic })));
+  const found = named.length > 0 ? named : fallback(message, words);
+  return once(found.map(({ address, words: own, diagnostic }) => ({ ...noStatus, address, words: own, diagnostic })));
 }
 
-/** A report on deliveries that went well names nobody else. */
+/** A report on deliveries that went well names noStatus else. */
 function notDelivered(groups: readonly StatusGroup[]): readonly StatusGroup[] {
   const open = groups.filter(
     ({ action, status }) => !/^(?:deliver|relay|expand)/u.test(action) && !status.startsWith('2'),
@@ -79,16 +71,16 @@ function notDelivered(groups: readonly StatusGroup[]): readonly StatusGroup[] {
   return open.length > 0 ? open : groups;
 }
 
-function statusGroups(facts: MessageContent): readonly StatusGroup[] {
-  const notification: SesNotification | null = readSesNotification(facts);
+function statusGroups(message: MessageContent): readonly StatusGroup[] {
+  const notification = readSesNotification(message);
   if (notification !== null) return notification.groups;
-  const groups = groupsOf(facts, (type) => statusTypes.has(type));
-  if (groups.length > 0 || !/-recipient:/iu.test(facts.text.slice(0, 200_000))) return groups;
-  return readStatusText(facts.text);
+  const groups = groupsOf(message, (type) => statusTypes.has(type));
+  if (groups.length > 0 || !/-recipient:/iu.test(message.text.slice(0, 200_000))) return groups;
+  return readStatusText(message.text);
 }
 
-function groupsOf(facts: MessageContent, isWanted: (type: string) => boolean): readonly StatusGroup[] {
-  return facts.attachments.flatMap(({ type, content }) => (isWanted(type) ? readStatusPart(content) : []));
+function groupsOf(message: MessageContent, isWanted: (type: string) => boolean): readonly StatusGroup[] {
+  return message.attachments.flatMap(({ type, content }) => (isWanted(type) ? readStatusPart(content) : []));
 }
 
 /** Words of the text about a recipient of the machine's part, and its address from there where the part has none. */
@@ -104,8 +96,8 @@ function withWords(
   return { ...group, address, words: named?.words ?? only?.words ?? (isOnly ? words : '') };
 }
 
-function failedRecipients(facts: MessageContent): readonly string[] {
-  const named = facts.fields('x-failed-recipients').flatMap((value) => value.slice(0, 10_000).split(/[\s,;<>]+/u));
+function failedRecipients(message: MessageContent): readonly string[] {
+  const named = message.fields('x-failed-recipients').flatMap((value) => value.slice(0, 10_000).split(/[\s,;<>]+/u));
   return named.filter(isAddress).slice(0, recipientsMax);
 }
 
@@ -114,28 +106,39 @@ function toldOf(address: string, told: readonly NamedRecipient[], words: string)
   return same ?? { address, words: words.slice(0, 4000), diagnostic: diagnosticIn(words.slice(0, 4000), address) };
 }
 
+function once(all: readonly RecipientReport[]): readonly RecipientReport[] {
+  const seen = new Map<string, RecipientReport>();
+  for (const known of all) {
+    const key = known.address.toLowerCase();
+    if (known.address !== '' && !seen.has(key)) seen.set(key, known);
+  }
+  return [...seen.values()];
+}
+
+// Recipients that the text does not name
+
 /** Without an address in the text: VERP, the one recipient of the mail that came back, the subject, users of the server. */
-function fallback(facts: MessageContent, words: string): readonly NamedRecipient[] {
+function fallback(message: MessageContent, words: string): readonly NamedRecipient[] {
   const address =
-    verpAddress(facts) ??
-    originalRecipient(facts) ??
-    quotedRecipient(facts.text.slice(words.length)) ??
-    addressesIn(facts.subject.slice(0, 1000))[0]?.address ??
+    verpAddress(message) ??
+    originalRecipient(message) ??
+    quotedRecipient(message.text.slice(words.length)) ??
+    addressesIn(message.subject.slice(0, 1000))[0]?.address ??
     null;
-  const domain = facts.from?.address.split('@').at(-1) ?? '';
+  const domain = message.from?.address.split('@').at(-1) ?? '';
   const addresses = address === null ? localRecipientsIn(words, domain.toLowerCase()) : [address];
   return addresses.map((one) => toldOf(one, [], words));
 }
 
 /** `anything+local=domain@ours`: the recipient inside the return path. */
-function verpAddress(facts: MessageContent): string | null {
-  const to = field(facts, 'to').slice(0, 1000);
+function verpAddress(message: MessageContent): string | null {
+  const to = firstField(message, 'to').slice(0, 1000);
   const [, local = '', domain = ''] = /[+-]([\w.]{1,64})=([\w-]{1,63}(?:\.[\w-]{1,63}){1,6})@/u.exec(to) ?? [];
   return local === '' ? null : `${local}@${domain}`;
 }
 
-function originalRecipient(facts: MessageContent): string | null {
-  const original = facts.attachments.find(({ type }) => type === 'message/rfc822' || type === 'text/rfc822-headers');
+function originalRecipient(message: MessageContent): string | null {
+  const original = message.attachments.find(({ type }) => type === 'message/rfc822' || type === 'text/rfc822-headers');
   if (original === undefined) return null;
   const { headers } = splitMessage(original.content);
   // A list's mail is addressed to the list.
@@ -154,14 +157,7 @@ function quotedRecipient(text: string): string | null {
   return field.exec(start)?.[1] ?? null;
 }
 
-function once(all: readonly RecipientReport[]): readonly RecipientReport[] {
-  const seen = new Map<string, RecipientReport>();
-  for (const known of all) {
-    const key = known.address.toLowerCase();
-    if (known.address !== '' && !seen.has(key)) seen.set(key, known);
-  }
-  return [...seen.values()];
-}
+// Delays and outcomes
 
 /** The words of a program that has not given up. */
 const delaySubject =
@@ -225,13 +221,7 @@ function inferred(reason: BounceReason | null, text: string, isDelay: boolean): 
   return `${isDelay ? '4' : (reply ?? '5')}.${reason?.detail ?? '0.0'}`;
 }
 
-/**
- * Reads which mail a report is about: its Message-ID leads to the ticket.
- *
- * Places in order: the mail that came back, or its header block, as a part (RFC 6522, RFC 6533); the fields of
- * complaints (RFC 5965) and of confirmations (RFC 8098); SES notifications; a header block inside the text; what the
- * report answers to. Where none tells, the answer is null.
- */
+// The message reported on
 
 /** Parts that begin with the header block of the mail that is reported on, and how its id is called there. */
 const returnedTypes: ReadonlyMap<string, string> = new Map([
@@ -255,8 +245,8 @@ const looseTypes = /^(?:text\/plain|application\/octet-stream|text\/x-[\w-]{1,40
 const blockMax = 64_000;
 
 /** Message-ID without brackets of the mail that a report is about, or null. */
-export function reportedMessageId(facts: MessageContent): string | null {
-  return inParts(facts) ?? inNotification(facts) ?? inText(facts.text) ?? inStatus(facts) ?? inAnswer(facts);
+export function reportedMessageId(message: MessageContent): string | null {
+  return inParts(message) ?? inNotification(message) ?? inText(message.text) ?? inStatus(message) ?? inAnswer(message);
 }
 
 function inParts({ attachments }: MessageContent): string | null {
@@ -272,19 +262,13 @@ function inParts({ attachments }: MessageContent): string | null {
   return null;
 }
 
-/** A part of a broken report that ran into the next. */
-function inStatus({ attachments }: MessageContent): string | null {
-  const status = attachments.find(({ type }) => type === 'message/delivery-status');
-  return status === undefined ? null : inText(Buffer.from(status.content.subarray(0, blockMax)).toString('latin1'));
-}
-
 function idIn(headers: readonly RawHeader[], name: string): string | null {
   const id = readMessageId(unfold(firstRaw(headers, name) ?? '', null));
   return id?.includes('@') === true ? id : null;
 }
 
-function inNotification(facts: MessageContent): string | null {
-  return readMessageId(readSesNotification(facts)?.messageId ?? '');
+function inNotification(message: MessageContent): string | null {
+  return readMessageId(readSesNotification(message)?.messageId ?? '');
 }
 
 /** A header block in the text, quoted and indented as it may be; its value may stand on the next line. */
@@ -296,10 +280,20 @@ function inText(text: string): string | null {
   return value === '' ? null : readMessageId(value);
 }
 
-function inAnswer(facts: MessageContent): string | null {
+/** A part of a broken report that ran into the next. */
+function inStatus({ attachments }: MessageContent): string | null {
+  const status = attachments.find(({ type }) => type === 'message/delivery-status');
+  return status === undefined ? null : inText(Buffer.from(status.content.subarray(0, blockMax)).toString('latin1'));
+}
+
+function inAnswer(message: MessageContent): string | null {
   return (
-    readMessageIds(field(facts, 'in-reply-to').slice(0, blockMax))[0] ??
-    readMessageIds(field(facts, 'references').slice(-blockMax)).at(-1) ??
+    readMessageIds(firstField(message, 'in-reply-to').slice(0, blockMax))[0] ??
+    readMessageIds(firstField(message, 'references').slice(-blockMax)).at(-1) ??
     null
   );
+}
+
+function firstField({ fields }: MessageContent, name: string): string {
+  return fields(name)[0] ?? '';
 }

@@ -1,11 +1,10 @@
 /**
- * Tells delivery reports (RFC 3464, RFC 6522, RFC 6533, and what servers send instead) from mail of people.
+ * Recognises delivery reports (RFC 3464, RFC 6522, RFC 6533, and what servers send instead of them).
  *
- * A report in due form is one. Anything else needs several signs together, the more the less its sender looks like a
- * delivery program: a subject, words that say failure at the top of the text, a recipient that the text names. So a
- * person who writes about a bounce, quotes one or attaches one stays a person.
+ * A report in the standard form is one. Anything else needs several signals together, the more the less its sender looks like
+ * a delivery program: a subject, words of failure at the top of the text, a recipient that the text names. So a person who
+ * writes about a bounce, quotes one or attaches one stays a person.
  */
-
 import {
   asksLikePerson,
   diagnosticIn,
@@ -16,27 +15,31 @@ import {
   saysAutomatic,
   saysFailure,
 } from '../bounce/prose.ts';
-import { readSesNotification } from '../bounce/status.ts';
-import { has, hasPart, isBulk, isSuppressed, type MessageContent, type Sender, type Signals } from '../signals.ts';
+import { readSesNotification } from '../bounce/ses.ts';
+import type { MessageContent } from '../message.ts';
+import { has, hasPart, isBulk, isSuppressed, type Sender, type Signals } from './signals.ts';
 
 /** How far into the text the first words of a report reach. */
 const openingMax = 2500;
 
-export function isBounce(facts: MessageContent, signs: Signals): boolean {
-  if (signs.reportType === 'delivery-status') return true;
-  const isMachine = signs.sender !== 'other' || signs.hasNullReversePath || signs.reportType !== null;
-  const hasStatus = hasPart(facts, 'message/delivery-status') || hasPart(facts, 'message/global-delivery-status');
-  if (hasStatus && isMachine && !isPassedOn(facts, signs)) return true;
-  const hasSubject = isFailureSubject(facts.subject);
-  if (!isMachine && !hasSubject && !has(facts, 'x-failed-recipients')) return false;
-  if (readSesNotification(facts) !== null) return true;
-  return hasEnoughSigns(facts, signs, hasSubject);
+export function isBounce(message: MessageContent, signals: Signals): boolean {
+  if (signals.reportType === 'delivery-status') return true;
+  const isMachine = signals.sender !== 'other' || signals.hasNullReversePath || signals.reportType !== null;
+  const hasStatus = hasPart(message, 'message/delivery-status') || hasPart(message, 'message/global-delivery-status');
+  if (hasStatus && isMachine && !isPassedOn(message, signals)) return true;
+  const hasSubject = isFailureSubject(message.subject);
+  if (!isMachine && !hasSubject && !has(message, 'x-failed-recipients')) return false;
+  if (readSesNotification(message) !== null) return true;
+  return hasEnoughSigns(message, signals, hasSubject);
 }
 
 /** Postmasters are persons too, who answer to a report or forward it. */
-function isPassedOn(facts: MessageContent, { sender, hasNullReversePath: hasNullPath, reportType }: Signals): boolean {
+function isPassedOn(
+  message: MessageContent,
+  { sender, hasNullReversePath: hasNullPath, reportType }: Signals,
+): boolean {
   if (sender === 'mailer' || hasNullPath || reportType !== null) return false;
-  return has(facts, 'in-reply-to') || isAnsweredOrForwarded(facts.subject);
+  return has(message, 'in-reply-to') || isAnsweredOrForwarded(message.subject);
 }
 
 /** What speaks for a report; what is a function is looked for only when it counts. */
@@ -66,7 +69,7 @@ type Evidence = {
   readonly asks: () => boolean;
 };
 
-type Row = Exclude<Sender, 'minder'> | 'pathless';
+type Row = Exclude<Sender, 'mail_admin'> | 'pathless';
 
 /** How much is enough, by who sends; `pathless` is anybody whose envelope names nobody. */
 const enough: Readonly<Record<Row, (evidence: Evidence) => boolean>> = {
@@ -89,7 +92,7 @@ const enough: Readonly<Record<Row, (evidence: Evidence) => boolean>> = {
     if (subject && isMarked) return says || hasParts || names();
     return subject ? (returned() || isForm) && (says || names()) : transcript();
   },
-  nobody: ({ subject, says, names }) => says && (subject || names()),
+  none: ({ subject, says, names }) => says && (subject || names()),
   pathless: ({ subject, says, isAnswer, isMarked, speaks, isForm, names, returned, proves, reasons, asks }) => {
     if (!says || isAnswer || asks() || !(speaks || returned() || isForm)) return false;
     if (subject) return isMarked || proves() || (reasons() && names());
@@ -99,27 +102,27 @@ const enough: Readonly<Record<Row, (evidence: Evidence) => boolean>> = {
     subject && says && !isAnswer && isMarked && speaks && !asks() && (names() || proves()),
 };
 
-function hasEnoughSigns(facts: MessageContent, signs: Signals, hasSubject: boolean): boolean {
-  const { sender, hasNullReversePath: hasNullPath } = signs;
-  const words = reportWords(facts.text);
+function hasEnoughSigns(message: MessageContent, signals: Signals, hasSubject: boolean): boolean {
+  const { sender, hasNullReversePath: hasNullPath } = signals;
+  const words = reportWords(message.text);
   const opening = unquoted(words.slice(0, openingMax));
   const says = saysFailure(opening);
-  const returned = () => hasReturned(facts, words);
+  const returned = () => hasReturned(message, words);
   const reasons = () => diagnosticIn(opening, '') !== '';
-  if (has(facts, 'x-failed-recipients')) return sender !== 'other' || (hasNullPath && says);
-  return enough[rowOf(signs)]({
+  if (has(message, 'x-failed-recipients')) return sender !== 'other' || (hasNullPath && says);
+  return enough[rowOf(signals)]({
     subject: hasSubject,
     says,
-    speaks: sender === 'postmaster' || sender === 'nobody' || speaksToSender.test(opening.slice(0, 500)),
-    isAnswer: sender !== 'mailer' && has(facts, 'in-reply-to') && !hasPart(facts, 'message/rfc822'),
+    speaks: sender === 'postmaster' || sender === 'none' || speaksToSender.test(opening.slice(0, 500)),
+    isAnswer: sender !== 'mailer' && has(message, 'in-reply-to') && !hasPart(message, 'message/rfc822'),
     isHeadline: /^\s{0,20}error: /iu.test(opening),
-    hasParts: facts.attachments.length > 0,
-    isMarked: isMarked(facts, signs) || saysAutomatic(facts.subject, opening),
+    hasParts: message.attachments.length > 0,
+    isMarked: isMarked(message, signals) || saysAutomatic(message.subject, opening),
     isForm: ownLine.test(opening) || replyLine.test(opening),
     returned,
     proves: () => returned() || hasReply.test(opening) || (ownLine.test(opening) && reasons()),
     reasons,
-    names: () => namesRecipient(words, strangersOf(facts)),
+    names: () => namesRecipient(words, strangersOf(message)),
     transcript: () => hasTranscript(opening),
     asks: () => asksLikePerson(opening),
   });
@@ -128,33 +131,25 @@ function hasEnoughSigns(facts: MessageContent, signs: Signals, hasSubject: boole
 /** A postmaster without path is a program; persons' forms and forwarders have no path either, and some no sender. */
 function rowOf({ sender, hasNullReversePath: hasNullPath }: Signals): Row {
   if (sender === 'mailer') return sender;
-  if (hasNullPath) return sender === 'other' || sender === 'minder' ? 'pathless' : 'nobody';
-  if (sender === 'minder') return 'postmaster';
-  return sender === 'nobody' ? 'pathless' : sender;
+  if (hasNullPath) return sender === 'other' || sender === 'mail_admin' ? 'pathless' : 'none';
+  if (sender === 'mail_admin') return 'postmaster';
+  return sender === 'none' ? 'pathless' : sender;
 }
 
-function isMarked(facts: MessageContent, { autoSubmitted, reportType }: Signals): boolean {
-  return autoSubmitted !== '' || reportType !== null || isSuppressed(facts) || isBulk(facts);
+function isMarked(message: MessageContent, { autoSubmitted, reportType }: Signals): boolean {
+  return autoSubmitted !== '' || reportType !== null || isSuppressed(message) || isBulk(message);
 }
 
 /** The mail that came back, as a part or below the words of the report. */
-function hasReturned(facts: MessageContent, words: string): boolean {
-  if (hasPart(facts, 'message/rfc822') || hasPart(facts, 'text/rfc822-headers')) return true;
-  return words.length < Math.min(facts.text.length, 8000) - 20;
+function hasReturned(message: MessageContent, words: string): boolean {
+  if (hasPart(message, 'message/rfc822') || hasPart(message, 'text/rfc822-headers')) return true;
+  return words.length < Math.min(message.text.length, 8000) - 20;
 }
 
-/** The server's answer has a line of its own, or that of the recipient: `<ben@kunde.example>: host mx said: 550 ...`. */
-const replyLine = /^(?:\W{0,12}[45]\d\d[- ](?=\D)|[ \t]{0,8}<[^\s<>@]{1,128}@[^\s<>@]{1,255}>[:.])/mu;
-/** The recipient has a line of its own, or the end of one: `ben@kunde.example`, `Recipient: <ben@kunde.example>`. */
-const ownLine =
-  /^(?:[^\n@]{0,60}:)?[ \t>*-]{0,20}<?[^\s<>@]{1,128}@[^\s<>@]{1,255}>?(?: on [A-Z][^\n]{0,40})?[ \t]{0,9}$/mu;
-/** What a server answers: `550 ...`, `5.1.1`. */
-const hasReply = /(?:^|[\s:'"(<#])(?:[45]\d\d[- ](?=\D)|[45]\.\d\.\d{1,3}\b)/u;
-
 /** Who sends the mail and who gets it are not whom it tells of. */
-function strangersOf(facts: MessageContent): ReadonlySet<string> {
-  const to = facts.fields('to').flatMap((value) => value.slice(0, 4000).split(/[\s,<>]+/u));
-  return new Set([facts.from?.address ?? '', ...to].map((address) => address.toLowerCase()));
+function strangersOf(message: MessageContent): ReadonlySet<string> {
+  const to = message.fields('to').flatMap((value) => value.slice(0, 4000).split(/[\s,<>]+/u));
+  return new Set([message.from?.address ?? '', ...to].map((address) => address.toLowerCase()));
 }
 
 /** Without lines that somebody quotes and lines that only draw. */
@@ -168,6 +163,14 @@ function unquoted(text: string): string {
 function hasTranscript(text: string): boolean {
   return /\bRCPT TO:/u.test(text) && /(?:^|\n)\W{0,8}[45]\d\d[- ]/u.test(text);
 }
+
+/** The server's answer has a line of its own, or that of the recipient: `<ben@kunde.example>: host mx said: 550 ...`. */
+const replyLine = /^(?:\W{0,12}[45]\d\d[- ](?=\D)|[ \t]{0,8}<[^\s<>@]{1,128}@[^\s<>@]{1,255}>[:.])/mu;
+/** The recipient has a line of its own, or the end of one: `ben@kunde.example`, `Recipient: <ben@kunde.example>`. */
+const ownLine =
+  /^(?:[^\n@]{0,60}:)?[ \t>*-]{0,20}<?[^\s<>@]{1,128}@[^\s<>@]{1,255}>?(?: on [A-Z][^\n]{0,40})?[ \t]{0,9}$/mu;
+/** What a server answers: `550 ...`, `5.1.1`. */
+const hasReply = /(?:^|[\s:'"(<#])(?:[45]\d\d[- ](?=\D)|[45]\.\d\.\d{1,3}\b)/u;
 
 /** Programs tell the sender what became of *his* mail; a person writes of his own. */
 const speaksToSender =

@@ -7,16 +7,12 @@
  */
 
 import type { Mark } from '../message.ts';
-import {
-  type AttributionFinder,
-  attributionFinder,
-  type HeaderBlockFinder,
-  headerBlockFinder,
-  labelledEnd,
-} from './attribution.ts';
-import { endsWithColon, isRule, mayEndAttribution, plainReplyAbove, subjectKind, titleAt } from './forward.ts';
+import { type AttributionFinder, attributionFinder } from './attribution.ts';
+import { type HeaderBlockFinder, headerBlockFinder, labelledEnd } from './header-block.ts';
 import { lengthOf, lineAt, lineKinds, skipBlank, skipBlankBack, splitLines, startOf, type TextLines } from './lines.ts';
 import { signatureRanges } from './signature.ts';
+import { subjectKind } from './subject.ts';
+import { endsWithColon, isRule, mayEndAttribution, plainReplyAbove, titleAt } from './titles.ts';
 
 /** Lines from `start` until before `end`. */
 type Range = { readonly start: number; readonly end: number };

@@ -5,8 +5,8 @@
  * line of a mobile, a legal notice at the end, the armor of a PGP signature. Closing words with a name are none: they
  * are the letter's own. It never fails, and looks at the last lines only, but for `-- `.
  */
-import { endsWithColon, isRule } from './forward.ts';
 import { lengthOf, lineAt, lineKinds, skipBlank, skipBlankBack, startOf, type TextLines } from './lines.ts';
+import { endsWithColon, isRule } from './titles.ts';
 import { deviceNames, mobileBeginnings, mobileEndings, noticeBeginnings, noticeSubjects } from './words.ts';
 
 /** Lines from `start` until before `end`. */

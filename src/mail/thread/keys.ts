@@ -7,7 +7,7 @@
  * read in the first 65,536 characters of the text, mentions in the first 2,000. Pure; never fails.
  */
 import type { ParsedMessage } from '../message.ts';
-import { isForward, subjectKind } from '../quote/forward.ts';
+import { isForward, subjectKind } from '../quote/subject.ts';
 import { type ReplyToken, tokenInMessageId, tokensInAddresses } from './reply-token.ts';
 
 export type ThreadKeys = {

@@ -57,7 +57,7 @@ describe('a reply token', () => {
 
 function clues(given: Partial<ParsedMessage>) {
   const arrival = mailArrival(1, given);
-  if (arrival.what !== 'mail') throw new Error('no mail');
+  if (arrival.what !== 'parsed') throw new Error('no message');
   return threadKeysOf(arrival.parsed);
 }
 

@@ -2,7 +2,7 @@
  * Forwards and replies by their subjects, and forwards by their text.
  */
 import { describe, expect, test } from 'vitest';
-import { bareSubject, isForward, isForwardSubject, isReplySubject } from '../../../src/mail/quote/forward.ts';
+import { bareSubject, isForward, isForwardSubject, isReplySubject } from '../../../src/mail/quote/subject.ts';
 
 test.each([
   'Fwd: a',
