@@ -101,7 +101,7 @@ function overviewView(
 }
 
 /** Everything on the page is older than it should be. */
-function staleDataCheck({ code, message, hint }: Failure): OverviewView['failingChecks'][number] {
+function staleDataCheck({ code, message, hint }: Failure): FailingCheck {
   return { check: 'overview', reason: `${code}: ${message}; the data below are older`, hint };
 }
 
@@ -222,7 +222,7 @@ function overviewData(
   };
 }
 
-function failingChecks(checks: Readiness['checks'], staleSinceMs: number | null): OverviewView['failingChecks'] {
+function failingChecks(checks: Readiness['checks'], staleSinceMs: number | null): readonly FailingCheck[] {
   return describeChecks({ ...checks, ...withoutTableTexts(checks) }).flatMap(
     ({ name: check, status, reason, hint }) => {
       if (status === 'ok' || reason === null) return [];

@@ -37,15 +37,15 @@ export type OverviewScene = { readonly desk: OverviewService; readonly health: H
 export function overviewOf({ app }: TestApp, given: Partial<OverviewServicePorts> = {}): OverviewScene {
   const { store, raw, resolve, actor } = app;
   const encryption = {
-    wants: false,
+    needsKey: false,
     vault: { ...good, state: 'closed', key_ids: [] },
     switch: { ...good, state: 'off', revision: 1 },
   };
   const health = createHealth({
     ...{ clock: systemClock, store, encryption: () => encryption },
     beside: () => ({
-      ...{ ...beside, worker, held: [], visits: 0, due: 0, dueMs: 0, loginRefusalsMax: 3 },
-      isPushed: () => false,
+      ...{ ...beside, worker, openCircuits: [], polls: 0, due: 0, dueMs: 0, loginFailuresMax: 3 },
+      isIdling: () => false,
     }),
   });
   health.recordDatabase(null);

@@ -82,7 +82,7 @@ onBoth('mailboxes in trouble come first, then all by name, the paused ones among
   ]);
   expect(mailboxes).toMatchObject({ page: 1, pages: 1, total: 6 });
   expect(mailboxes.list[0]).toEqual({
-    ...{ name: 'zulu', host: 'mail.example.org', state: 'failing', lastSuccessMs: null, isPushed: false },
+    ...{ name: 'zulu', host: 'mail.example.org', state: 'failing', lastSuccessMs: null, isIdling: false },
     nextPollMs: expect.any(Number),
     error: { reason: 'login_refused: no such user', storedMessage: null, hint: 'set it', sinceMs: expect.any(Number) },
   });

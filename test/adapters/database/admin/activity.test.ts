@@ -65,7 +65,7 @@ describe.each(kinds)('mails and tickets by the hour on %s', (kind) => {
     );
     const now = await db.databaseNowMs();
     const activity = await db.activitySince(now - hourMs);
-    expect(activity).toMatchObject([{ mails: 5, tickets: 2 }]);
+    expect(activity).toMatchObject([{ messages: 5, tickets: 2 }]);
     const [{ startMs } = { startMs: 0 }] = activity;
     expect(startMs % hourMs).toBe(0);
     expect(now - startMs).toBeLessThan(hourMs + 60_000);
@@ -82,10 +82,10 @@ describe.each(kinds)('mails and tickets by the hour on %s', (kind) => {
     await stored('vanished', '17 13:00:00.000');
     await stored('reply_added', '17 08:59:59.999');
     expect(await db.activitySince(nineMs)).toEqual([
-      { startMs: nineMs, mails: 2, tickets: 1 },
-      { startMs: nineMs + 2 * hourMs, mails: 1, tickets: 1 },
-      { startMs: nineMs + 3 * hourMs, mails: 2, tickets: 0 },
-      { startMs: nineMs + 15 * hourMs, mails: 1, tickets: 1 },
+      { startMs: nineMs, messages: 2, tickets: 1 },
+      { startMs: nineMs + 2 * hourMs, messages: 1, tickets: 1 },
+      { startMs: nineMs + 3 * hourMs, messages: 2, tickets: 0 },
+      { startMs: nineMs + 15 * hourMs, messages: 1, tickets: 1 },
     ]);
   });
 
@@ -97,9 +97,9 @@ describe.each(kinds)('mails and tickets by the hour on %s', (kind) => {
     await stored('ticket_opened', '10 10:10:00.000', '10 12:30:00.000');
     await stored('duplicate', '10 10:10:00.000', '17 12:30:00.000');
     expect(await db.activitySince(nineMs)).toEqual([
-      { startMs: nineMs, mails: 2, tickets: 0 },
-      { startMs: nineMs + hourMs, mails: 1, tickets: 0 },
-      { startMs: nineMs + 3 * hourMs, mails: 0, tickets: 2 },
+      { startMs: nineMs, messages: 2, tickets: 0 },
+      { startMs: nineMs + hourMs, messages: 1, tickets: 0 },
+      { startMs: nineMs + 3 * hourMs, messages: 0, tickets: 2 },
     ]);
   });
 
@@ -112,7 +112,7 @@ describe.each(kinds)('mails and tickets by the hour on %s', (kind) => {
         : `set session sql_mode = 'ALLOW_INVALID_DATES'; update outcome set created_at = '2024-06-31 01:00:00' where uid = ${uids}`,
     );
     const activity = await db.activitySince(nineMs);
-    expect(activity[0]).toEqual({ startMs: nineMs, mails: 1, tickets: 1 });
+    expect(activity[0]).toEqual({ startMs: nineMs, messages: 1, tickets: 1 });
     for (const { startMs } of activity) expect(Number.isInteger(startMs)).toBe(true);
   });
 });
