@@ -151,7 +151,7 @@ export function outcomeOf(
 /** A batch of such mails; the cursor comes to stand at the last of them. */
 export function batchOf(folderEpoch: number, mails: readonly Opened[]): Batch {
   return batchWith({
-    cursor: { folderEpoch: uidValidity, uid: Math.max(...mails.map((mail) => mail.outcome.uid)) },
+    cursor: { folderEpoch, uid: Math.max(...mails.map((mail) => mail.outcome.uid)) },
     tickets: mails.map((mail) => mail.ticket),
     messages: mails.map((mail) => mail.message),
     outcomes: mails.map((mail) => mail.outcome),

@@ -91,7 +91,7 @@ test('a rebuilding waits for who reads the file, and empties the write-ahead log
   using other = new DatabaseSync(path);
   other.exec('begin; select * from mailboxes');
   let isDone = false;
-  const work = db.rebuildMailboxes().then(() => {
+  const work = db.rebuildMailboxTable().then(() => {
     isDone = true;
   });
   await sleep(150);

@@ -1,10 +1,9 @@
 /**
- * The row of the encryption switch: read, changed by compare and swap, and claimed by one operation at a time.
+ * Encryption switch row: compare-and-swap on its revision, and a claim (lease) for one operation at a time.
  *
- * What is read is handed on as it is; the vault judges whether to believe it. A change names the revision that it is
- * based on: `switch_changed` when the row is at another. A claim lasts by the database's clock, and is no part of the
- * seal; one that says to last longer than any operation asks for is not believed. A table without the row says the same
- * as its first row does.
+ * The row is returned as stored; the vault verifies its seal. A change names the revision that it is based on:
+ * `switch_changed` when the row is at another. A claim expires by the clock of the database and is not part of the seal; one
+ * that is longer than any operation requests is ignored. A missing row means the same as the initial row.
  */
 import { type SqlBool, sql } from 'kysely';
 import type { AuditEntry, SwitchReading } from '../../../encryption/ports.ts';
@@ -19,10 +18,9 @@ import { fromDatabaseTime, toDatabaseTime } from '../sql/values.ts';
 
 const switchId = 1;
 const claimTriesMax = 10;
-/** No operation asks for more at a time. */
+/** The longest claim that an operation requests at a time. */
 const claimMsMax = 600_000;
 
-/** One query. */
 export async function readSwitch(db: SqlExecutor, dialect: SqlDialect): Promise<SwitchReading> {
   const reading = await sql<SwitchColumns & { readonly has_plain: number; readonly has_sealed: number }>`
     select encryption_switch.*, exists(
@@ -41,7 +39,7 @@ export async function readSwitch(db: SqlExecutor, dialect: SqlDialect): Promise<
   };
 }
 
-/** Without the row all of them are null. */
+/** All null without the row. */
 type SwitchColumns = {
   readonly [K in 'key_id' | 'next_key_id' | 'seal' | 'state' | 'revision' | 'changed_at' | 'changed_by']:
     | EncryptionSwitchTable[K]
@@ -51,7 +49,7 @@ type SwitchColumns = {
 function toSwitchRow(row: SwitchColumns): SwitchRow | null {
   if (row.state === null || row.changed_at === null) return null;
   return {
-    // A word that this program does not know is well formed nowhere, so the row is not believed.
+    // The vault refuses an unknown state with the seal.
     state: row.state as SwitchState,
     keyId: row.key_id,
     nextKeyId: row.next_key_id,
@@ -63,8 +61,8 @@ function toSwitchRow(row: SwitchColumns): SwitchRow | null {
 }
 
 /**
- * `expectedRevision` is that of the row as it was read; 0, and -1, which stands for no row, both take the first row or
- * its absence. Throws `switch_changed`.
+ * Compare-and-swap: `expectedRevision` is that of the row as read. 0, and -1 for a missing row, both match the initial
+ * row and its absence. Throws `switch_changed`.
  */
 export async function writeSwitch(
   db: SqlExecutor,
@@ -88,7 +86,7 @@ export async function writeSwitch(
   });
 }
 
-/** Throws `switch_changed` when somebody else has put a row there. */
+/** Throws `switch_changed` when another process inserted the row first. */
 async function addSwitch(db: SqlExecutor, row: SwitchRow): Promise<void> {
   try {
     await db
@@ -113,22 +111,22 @@ function fromSwitchRow(row: SwitchRow) {
   };
 }
 
-/** Holds the row until the transaction ends. Throws `switch_changed`. */
+/** Locks the row until the transaction ends. Throws `switch_changed`. */
 export async function lockSwitch(db: SqlExecutor, dialect: SqlDialect, revision: number): Promise<void> {
   const query = db.selectFrom('encryption_switch').select('revision').where('id', '=', switchId);
   const row = await (dialect.kind === 'mysql' ? query.forUpdate() : query).executeTakeFirst();
   if ((row?.revision ?? initialSwitchRow.revision) !== revision) throw switchChanged(revision);
 }
 
-/** The same for who is about to write a password. Before anything else in the transaction: all lock the switch first. */
+/** For a password write, as the first statement of its transaction: every writer locks the switch first. */
 export async function lockSwitchForWrite(db: SqlExecutor, dialect: SqlDialect, revision: number): Promise<void> {
   await lockSwitch(db, dialect, revision);
   await countPasswordWrite(db);
 }
 
 /**
- * Writes to the row that `holdSwitch` holds. On Galera a lock is known to its own node alone, and only what is written
- * makes one of two transactions on different nodes fail.
+ * Writes to the locked switch row. On Galera a lock is local to its node, and only a write makes one of two transactions
+ * on different nodes fail at certification.
  */
 export async function countPasswordWrite(db: SqlExecutor): Promise<void> {
   await db
@@ -138,7 +136,7 @@ export async function countPasswordWrite(db: SqlExecutor): Promise<void> {
     .execute();
 }
 
-/** Not even who has the claim gets it again: it keeps two operations of one process apart, too. */
+/** Not reentrant: the claim excludes two operations of one process as well. Returns the owner of a claim in force. */
 export async function claimOperation(
   db: SqlExecutor,
   dialect: SqlDialect,
@@ -155,7 +153,7 @@ export async function claimOperation(
     current = row?.operation_owner ?? null;
     if (current !== null && !isDead(current)) return current;
   }
-  throw new Failure('database_conflict', 'The claim on the encryption switch changes hands all the time.');
+  throw new Failure('database_conflict', 'The claim on the encryption switch changes its owner all the time.');
 }
 
 async function takeClaim(
@@ -182,7 +180,7 @@ async function takeClaim(
   return result.numUpdatedRows === 1n;
 }
 
-/** null: there is no row. The owner is null when no claim is in force. */
+/** null: no row. The owner is null without a claim in force. */
 async function readClaim(db: SqlExecutor, dialect: SqlDialect) {
   const isInForce = sql<SqlBool>`operation_until > ${dialect.now} and operation_until <= ${dialect.nowPlus(claimMsMax)}`;
   const row = await db
@@ -199,12 +197,12 @@ async function restoreFirstRow(db: SqlExecutor): Promise<void> {
   try {
     await addSwitch(db, initialSwitchRow);
   } catch (error) {
-    // Somebody else was faster.
+    // Another process inserted the row first.
     if (!isFailure(error, 'switch_changed')) throw error;
   }
 }
 
-/** Also renews a claim that ran out but that nobody took. Throws `operation_running` when somebody has it. */
+/** Also renews an expired claim that no other operation took. Throws `operation_running` when one did. */
 export async function renewOperation(
   db: SqlExecutor,
   dialect: SqlDialect,
@@ -231,6 +229,6 @@ export async function endOperation(db: SqlExecutor, owner: string): Promise<void
 }
 
 function switchChanged(expectedRevision: number): Failure {
-  const message = `The encryption switch is not at revision ${Math.max(0, expectedRevision)} any more.`;
+  const message = `The encryption switch is no longer at revision ${Math.max(0, expectedRevision)}.`;
   return new Failure('switch_changed', message, { fields: { revision: expectedRevision } });
 }

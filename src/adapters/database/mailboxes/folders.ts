@@ -1,8 +1,8 @@
 /**
- * Numberings of folders as rows: where a mailbox is, and what of the folder epochs before the present one is forgotten.
+ * Folder store: the cursor of a mailbox within a folder epoch (UIDVALIDITY and generation), and cleanup of earlier epochs.
  *
- * Every write names the lease. Forgetting goes in portions, so that no statement holds many rows for long; when it is
- * interrupted the rest stays until the next time, which does no harm.
+ * Every write names the lease (fencing). Cleanup runs in batches, so that no statement locks many rows for long; when it
+ * is interrupted, the rest stays until the next cleanup, which is harmless.
  */
 import { type ExpressionBuilder, sql, type Updateable } from 'kysely';
 import { Failure } from '../../../errors.ts';
@@ -16,7 +16,7 @@ import { inTransaction } from '../sql/transactions.ts';
 import { fromOptionalTime } from '../sql/values.ts';
 import { isLeaseOwner, leaseLost } from './leases.ts';
 
-const rowsPerPortion = 2000;
+const rowsPerBatch = 2000;
 
 export function folderEpochStore(db: SqlExecutor, dialect: SqlDialect): FolderStore {
   return {
@@ -56,14 +56,14 @@ async function isEpochUsed(db: SqlExecutor, mailboxId: string, folderEpoch: numb
 async function lastHandled(
   db: SqlExecutor,
   mailboxId: string,
-  { folderEpoch: uidValidity, uid }: Cursor,
+  { folderEpoch, uid }: Cursor,
   limit: number,
 ): Promise<readonly ListedMessage[]> {
   const rows = await db
     .selectFrom('outcome')
     .select(['uid', 'size_bytes', 'received_at'])
     .where('mailbox_id', '=', mailboxId)
-    .where('folder_epoch', '=', uidValidity)
+    .where('folder_epoch', '=', folderEpoch)
     .where('uid', '<=', uid)
     .orderBy('uid', 'desc')
     .limit(limit)
@@ -123,14 +123,14 @@ async function numberingAfter(db: SqlExecutor, mailboxId: string, after: number)
   return row?.folder_epoch ?? null;
 }
 
-/** Portions by UID, of rows to forget alone: a DELETE with a limit is not in both dialects. */
+/** Batches by UID: a DELETE with a limit is not in both dialects. */
 async function forgetNumbering(db: SqlExecutor, { mailboxId, ...lease }: Lease, folderEpoch: number): Promise<void> {
   for (let after = -1; ; ) {
-    const last = await lastOfPortion(db, mailboxId, folderEpoch, after);
+    const last = await lastOfBatch(db, mailboxId, folderEpoch, after);
     if (last === null) return;
     const from = after;
     await inTransaction(db, async (transaction) => {
-      await assertHeld(transaction, { mailboxId, ...lease });
+      await assertLease(transaction, { mailboxId, ...lease });
       await transaction
         .updateTable('outcome')
         .set({ action_pending: 0 })
@@ -146,15 +146,15 @@ async function forgetNumbering(db: SqlExecutor, { mailboxId, ...lease }: Lease, 
         .where('folder_epoch', '=', folderEpoch)
         .where('uid', '>', from)
         .where('uid', '<=', last)
-        .where(forgotten)
+        .where(isObsolete)
         .execute();
     });
     after = last;
   }
 }
 
-/** Duplicates, and what waits in quarantine of which nothing was kept: under its old number it cannot be fetched. */
-function forgotten(where: ExpressionBuilder<Tables, 'outcome'>) {
+/** Duplicates, and unresolved quarantined messages without a source: under an old UID they cannot be fetched. */
+function isObsolete(where: ExpressionBuilder<Tables, 'outcome'>) {
   return where.or([
     where('outcome', '=', 'duplicate'),
     where.and([
@@ -165,7 +165,7 @@ function forgotten(where: ExpressionBuilder<Tables, 'outcome'>) {
   ]);
 }
 
-async function lastOfPortion(
+async function lastOfBatch(
   db: SqlExecutor,
   mailboxId: string,
   folderEpoch: number,
@@ -177,15 +177,15 @@ async function lastOfPortion(
     .where('mailbox_id', '=', mailboxId)
     .where('folder_epoch', '=', folderEpoch)
     .where('uid', '>', after)
-    .where((where) => where.or([forgotten(where), where('action_pending', '=', 1)]))
+    .where((where) => where.or([isObsolete(where), where('action_pending', '=', 1)]))
     .orderBy('uid')
-    .limit(rowsPerPortion)
+    .limit(rowsPerBatch)
     .execute();
   return rows.at(-1)?.uid ?? null;
 }
 
-/** Writes nothing, and holds the row until the commit, as the fence of a batch does. */
-async function assertHeld(db: SqlExecutor, lease: Lease): Promise<void> {
+/** Locks the row until the commit, as the fence of a batch does, without changing it. */
+async function assertLease(db: SqlExecutor, lease: Lease): Promise<void> {
   const result = await db
     .updateTable('mailbox_state')
     .set({ lease_epoch: sql<number>`lease_epoch` })

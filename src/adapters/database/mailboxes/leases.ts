@@ -1,8 +1,9 @@
 /**
- * The leases: who visits which mailbox, how the visit went, and the cursor.
+ * Mailbox leases with fencing tokens: one worker polls a mailbox at a time, and records the result and the cursor.
  *
- * A lease is taken with one conditional UPDATE, so exactly one of many workers gets it, on a cluster too. It lasts by
- * the database's clock. Each taking raises the epoch, and every later write names it: who lost the lease cannot write.
+ * A lease is taken with one conditional UPDATE, so exactly one of many workers gets it, on Galera too. It expires by the
+ * clock of the database. Each acquisition increments the epoch (the fencing token), and every later write names it: a
+ * worker that lost the lease cannot write.
  */
 import { type ExpressionBuilder, type RawBuilder, type SqlBool, sql } from 'kysely';
 import { Failure } from '../../../errors.ts';
@@ -16,7 +17,7 @@ import type { SqlExecutor, Tables } from '../sql/tables.ts';
 
 type StateWhere = ExpressionBuilder<Tables, 'mailbox_state'>;
 
-/** So far ahead no lease lasts: [poll] lease_s is an hour at most (config/settings.ts), and clocks of nodes are apart. */
+/** The longest valid lease: `[poll] lease_s` is an hour at most, plus the clock skew between nodes. */
 const leaseMsMax = 3_600_000 + clockSkewMsMax;
 
 export async function acquireLease(
@@ -45,7 +46,7 @@ export async function acquireLease(
     const row = await raised.executeTakeFirst();
     return row === undefined ? null : { mailboxId, owner, epoch: row.lease_epoch };
   }
-  // The epoch comes back with the answer to the UPDATE itself, where an INSERT would tell its new id.
+  // LAST_INSERT_ID(expression) returns the epoch with the result of the UPDATE itself.
   const raised = take.set({ lease_epoch: sql<number>`last_insert_id(lease_epoch + 1)` });
   const result = await db.executeQuery(raised.compile());
   return result.numAffectedRows === 1n ? { mailboxId, owner, epoch: Number(result.insertId) } : null;
@@ -63,9 +64,8 @@ export async function leaseOwner(db: SqlExecutor, dialect: SqlDialect, mailboxId
 }
 
 /**
- * Its end is over, or lies further ahead than that of any lease: the database's clock ran ahead when it was written. Should
- * its owner be alive, nothing is stored twice: whoever takes the lease raises the epoch, and each write of the owner before
- * names the old one and is refused.
+ * Expired, or further ahead than any lease: the clock of the database was ahead when it was written. Should the owner be
+ * alive, nothing is stored twice: the next owner increments the epoch, and writes with the old one are refused.
  */
 export function isLeaseExpired(where: StateWhere, dialect: SqlDialect) {
   return where.or([where('lease_until', '<=', dialect.now), where('lease_until', '>', dialect.nowPlus(leaseMsMax))]);
@@ -86,10 +86,9 @@ export async function reclaimLease(
 }
 
 /**
- * Of workers that are known and have not reported for `liveMs`, or that have reported in the future: their clock was wrong
- * then, and they would never fall silent. Who never reports (a visit by hand) keeps its lease to its end. A worker that only
- * slept, or that reports again in a moment, finds its lease gone: the fence refuses what it writes. Who asks is alive,
- * whatever became of its reports.
+ * Frees the leases of workers without a heartbeat for `liveMs`, or with one in the future: their clock was wrong then, and
+ * their heartbeat would never expire. A program without heartbeats (a manual poll) keeps its lease until it expires. A
+ * worker that was only suspended finds its lease lost, and the fence refuses its writes. `me` is alive by definition.
  */
 export async function reclaimDeadLeases(
   db: SqlExecutor,
@@ -124,7 +123,7 @@ export async function reclaimLeasesOf(db: SqlExecutor, dialect: SqlDialect, owne
   return result.numUpdatedRows > 0n;
 }
 
-/** Also renews a lease that ran out but that nobody took: it protects as well as before. */
+/** Also renews an expired lease that no other worker took. */
 export async function renewLeases(
   db: SqlExecutor,
   dialect: SqlDialect,
@@ -192,7 +191,7 @@ export async function releaseLease(
     .set({ ...free, next_poll_at: dialect.nowPlus(result.nextPollAfterMs), ...outcomeOf(result, dialect) })
     .executeTakeFirst();
   if (numUpdatedRows > 0n || version === undefined) return;
-  // What the visit found is about the row as it was: whoever changed it waits for the next visit.
+  // The result is about the row before its change: the next poll is due immediately.
   await db
     .updateTable('mailbox_state')
     .where((where) => isLeaseOwner(where, lease))
@@ -203,7 +202,7 @@ export async function releaseLease(
 function outcomeOf(result: PollResult, dialect: SqlDialect) {
   if (result.ok) return { ...noTrouble, last_success_at: dialect.now };
   return {
-    ...refusal(result.refusedVersion),
+    ...loginFailures(result.refusedVersion),
     failures: sql<number>`failures + 1`,
     failing_since: sql<string>`coalesce(failing_since, ${dialect.now})`,
     last_error_code: result.error.code.slice(0, 32),
@@ -219,10 +218,11 @@ function isChangedSince(version: RawBuilder<unknown>): RawBuilder<boolean> {
 }
 
 /**
- * Without a `version` it failed for another reason: refusals of the row as it was before are over, or it would stay due for
- * having been changed. The count comes first: MySQL sets the columns one after the other, and it asks for the version before.
+ * Counts login failures of the row at `version`. With null the poll failed for another reason: failures of an earlier
+ * version are cleared, or the mailbox would stay due as changed. The count is set first: MySQL assigns columns in order,
+ * and the expression reads the version before.
  */
-function refusal(version: string | null) {
+function loginFailures(version: string | null) {
   if (version === null) {
     const isOver = isChangedSince(sql`mailbox_state.login_failed_version`);
     return { login_failures: sql<number>`case when ${isOver} then 0 else login_failures end` };
@@ -240,7 +240,7 @@ export async function readCursor(db: SqlExecutor, mailboxId: string): Promise<Cu
   return row === undefined ? null : toCursor(row);
 }
 
-/** The fence of every batch: it moves the cursor only for who holds the lease, and locks the row until the commit. */
+/** The fence of every batch: moves the cursor only for the lease owner, and locks the row until the commit. */
 export async function setCursor(db: SqlExecutor, dialect: SqlDialect, lease: Lease, cursor: Cursor): Promise<void> {
   const result = await db
     .updateTable('mailbox_state')
@@ -251,7 +251,7 @@ export async function setCursor(db: SqlExecutor, dialect: SqlDialect, lease: Lea
   if (result.numUpdatedRows !== 1n) throw leaseLost(lease);
 }
 
-/** Keeps batches of this mailbox waiting until the commit. Throws `not_found`. */
+/** Locks the mailbox against batches until the commit. Throws `not_found`. */
 export async function lockMailbox(db: SqlExecutor, mailboxId: string): Promise<void> {
   const result = await db
     .updateTable('mailbox_state')

@@ -8,6 +8,7 @@
  */
 import { type ExpressionBuilder, type SqlBool, sql } from 'kysely';
 import type { Connection } from '../../../ingest/model.ts';
+import type { WaitingMailbox } from '../../../ingest/polling-policy.ts';
 import type { DueMailbox, MailboxVersion } from '../../../ingest/stores.ts';
 import { listedColumns, mailboxColumn } from '../rows/mailbox-columns.ts';
 import { mailboxOrNull } from '../rows/mailboxes.ts';
@@ -255,14 +256,15 @@ async function waitAnew(db: SqlExecutor, dialect: SqlDialect): Promise<void> {
   }
 }
 
-/** The longest pause of [poll] login_suspend_h (config/settings.ts), and a day: no mailbox that failed waits longer. */
-const pauseMsMax = 31 * 86_400_000;
-
 /**
- * What was put off by a clock that ran ahead, and has been set right since. Who failed tells when, so that each begins its
- * wait anew; who did not fail waits for its own interval at most. A visit too many does no harm.
+ * Makes due what a clock that ran ahead has put off. A failed mailbox starts its wait again, as its row says when that
+ * began; any other one is due when it waits longer than `longestWaitMs`. One poll too many does no harm.
  */
-export async function makeStrandedDue(db: SqlExecutor, dialect: SqlDialect, intervalMs: number): Promise<void> {
+export async function makeStrandedDue(
+  db: SqlExecutor,
+  dialect: SqlDialect,
+  longestWaitMs: (mailbox: WaitingMailbox) => number,
+): Promise<void> {
   await waitAnew(db, dialect);
   const rows = await db
     .selectFrom('mailbox_state')
@@ -272,7 +274,10 @@ export async function makeStrandedDue(db: SqlExecutor, dialect: SqlDialect, inte
     .execute();
   const stranded = rows.filter((row) => {
     const waitMs = fromDatabaseTime(row.next_poll_at) - fromDatabaseTime(row.now);
-    return !(waitMs <= clockSkewMsMax + (row.failures > 0 ? pauseMsMax : (row.poll_interval_ms ?? intervalMs)));
+    return !(
+      waitMs <=
+      clockSkewMsMax + longestWaitMs({ pollIntervalMs: row.poll_interval_ms, failures: row.failures })
+    );
   });
   for (const ids of chunks(stranded.map((row) => row.mailbox_id)))
     await db.updateTable('mailbox_state').set({ next_poll_at: dialect.now }).where('mailbox_id', 'in', ids).execute();

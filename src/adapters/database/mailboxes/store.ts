@@ -1,27 +1,26 @@
 /**
- * Mailboxes: settings, passwords, how they fare. Implements MailboxStore of the ports.
+ * Mailbox store: adds, lists and removes mailboxes. Implements MailboxStore of the ports; changes are in changes.ts.
  *
- * Passwords go in and out as bytes, in statements of their own. Errors are Failures: `not_found`, `already_exists`,
- * `switch_changed`, `database_*`.
+ * Passwords are read and written as bytes, in statements of their own. Errors are Failures: `not_found`,
+ * `already_exists`, `switch_changed`, `database_*`.
  */
-
 import { sql } from 'kysely';
-import type { AuditEntry } from '../../../encryption/ports.ts';
 import { Failure } from '../../../errors.ts';
 import { folderKey } from '../../../ingest/folder-epoch.ts';
 import type { AuditActor, Cursor, Mailbox, NewPassword } from '../../../ingest/model.ts';
-import type { MailboxStore, VersionedMailbox } from '../../../ingest/stores.ts';
+import type { MailboxStore } from '../../../ingest/stores.ts';
 import { lockSwitchForWrite } from '../encryption/switch.ts';
 import { addAudit } from '../rows/audit.ts';
 import { listedColumns, mailboxColumn } from '../rows/mailbox-columns.ts';
-import { mailboxRow, passwordForm, toListedMailbox, toMailbox } from '../rows/mailboxes.ts';
-import { type PasswordColumns, readPassword, withPasswordColumns } from '../rows/passwords.ts';
+import { mailboxRow, toListedMailbox, toMailbox } from '../rows/mailboxes.ts';
+import { readPassword, withPasswordColumns } from '../rows/passwords.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
 import { inTransaction } from '../sql/transactions.ts';
+import { mailboxChanges, nameOf, passwordSet } from './changes.ts';
 
 const outcomesPerDelete = 2000;
-const adoptedAtOnce = 500;
+const newPerInsert = 500;
 
 const stateColumns = [
   'mailbox_state.cursor_folder_epoch',
@@ -98,7 +97,7 @@ async function mailboxById(db: SqlExecutor, id: string): Promise<Mailbox | null>
   return row === undefined ? null : toMailbox(row);
 }
 
-/** One whose removal was interrupted has no state any more; it is listed, so that somebody removes it again. */
+/** A mailbox whose removal was interrupted has no state; it is listed, so that its removal can be repeated. */
 async function listMailboxes(db: SqlExecutor, dialect: SqlDialect) {
   const rows = await db
     .selectFrom('mailboxes')
@@ -121,9 +120,9 @@ async function leasedMailboxes(db: SqlExecutor, dialect: SqlDialect) {
 }
 
 /**
- * The password goes at once, and nobody gives the mailbox a schedule again. Then the state: without it no worker can take
- * or keep a lease, so nothing is added behind our back. The settings go last: a removal that was interrupted is found by
- * name and ended by removing it again.
+ * First the password is emptied, and state `removing` keeps the mailbox off the schedule. Then `mailbox_state` is deleted:
+ * without it no worker can take or renew a lease, so nothing is added meanwhile. The settings are deleted last: an
+ * interrupted removal is found by name and completed by repeating it.
  */
 async function removeMailbox(db: SqlExecutor, dialect: SqlDialect, id: string, by: AuditActor): Promise<void> {
   await db
@@ -142,7 +141,7 @@ async function removeMailbox(db: SqlExecutor, dialect: SqlDialect, id: string, b
   });
 }
 
-/** A stretch of them, so that no statement runs into the deadline; false when there was nothing left. */
+/** Deletes a batch, so that no statement reaches its timeout; false when none was left. */
 async function removeOutcomes(db: SqlExecutor, mailboxId: string): Promise<boolean> {
   const rows = await db
     .selectFrom('outcome')
@@ -167,26 +166,26 @@ async function removeOutcomes(db: SqlExecutor, mailboxId: string): Promise<boole
   return true;
 }
 
-/** Those that somebody else wrote have no state yet. Usually there are none, and one query tells. */
+/** Rows that another program inserted have no state yet. Usually there are none, and one query finds that. */
 async function scheduleNewMailboxes(db: SqlExecutor, dialect: SqlDialect): Promise<number> {
-  for (let adopted = 0; ; ) {
+  for (let scheduled = 0; ; ) {
     const rows = await db
       .selectFrom('mailboxes')
       .leftJoin('mailbox_state', 'mailbox_state.mailbox_id', 'mailboxes.id')
       .select('mailboxes.id')
       .where('mailboxes.state', 'in', ['active', 'paused'])
       .where('mailbox_state.mailbox_id', 'is', null)
-      .limit(adoptedAtOnce)
+      .limit(newPerInsert)
       .execute();
     const ids = rows.map((row) => row.id);
-    const more = ids.length === 0 ? 0 : await adopt(db, dialect, ids);
-    if (more === 0) return adopted;
-    adopted += more;
+    const more = ids.length === 0 ? 0 : await insertStates(db, dialect, ids);
+    if (more === 0) return scheduled;
+    scheduled += more;
   }
 }
 
-/** Looks at the rows once more, so that none is adopted whose removal began meanwhile. */
-async function adopt(db: SqlExecutor, dialect: SqlDialect, ids: readonly string[]): Promise<number> {
+/** Checks the state again, so that no mailbox gets a schedule whose removal began meanwhile. */
+async function insertStates(db: SqlExecutor, dialect: SqlDialect, ids: readonly string[]): Promise<number> {
   const insert = db
     .insertInto('mailbox_state')
     .columns(['mailbox_id', 'next_poll_at', 'lease_epoch', 'failures'])
@@ -202,190 +201,4 @@ async function adopt(db: SqlExecutor, dialect: SqlDialect, ids: readonly string[
     : insert.onConflict((at) => at.doNothing())
   ).executeTakeFirst();
   return Number(result.numInsertedOrUpdatedRows ?? 0n);
-}
-
-/**
- * Changes of a mailbox that is there: its state, its addresses, its password, its settings. Part of MailboxStore.
- *
- * Each makes the mailbox due at once, but for the addresses, and is seen by a visit that rests: the row has another version
- * then. A password is written at the revision of the switch that it is prepared for, or not at all, as its key may be gone
- * after that. Errors are Failures: `not_found`, `already_exists`, `refused`, `switch_changed`, `database_*`.
- */
-
-type Changes = Pick<
-  MailboxStore,
-  'setMailboxState' | 'setAddresses' | 'setPassword' | 'versionedMailbox' | 'changeMailbox'
->;
-
-function mailboxChanges(db: SqlExecutor, dialect: SqlDialect): Changes {
-  return {
-    setMailboxState: (id, state) => setMailboxState(db, dialect, id, state),
-    setAddresses: (id, addresses) => setAddresses(db, dialect, id, addresses),
-    setPassword: (id, password, by) => setPassword(db, dialect, id, password, by),
-    versionedMailbox: (name) => versionedMailbox(db, name),
-    changeMailbox: (before, after, password, by) => changeMailbox(db, dialect, before, after, password, by),
-  };
-}
-
-async function setMailboxState(
-  db: SqlExecutor,
-  dialect: SqlDialect,
-  id: string,
-  state: 'active' | 'paused',
-): Promise<void> {
-  await inTransaction(db, async (transaction) => {
-    const result = await transaction
-      .updateTable('mailboxes')
-      .set({ state })
-      .where('id', '=', id)
-      .where('state', '<>', 'removing')
-      .executeTakeFirst();
-    if (result.numUpdatedRows === 0n) throw gone(id);
-    if (state === 'paused') return;
-    await transaction
-      .updateTable('mailbox_state')
-      .set({ next_poll_at: dialect.now, login_failures: 0 })
-      .where('mailbox_id', '=', id)
-      .execute();
-  });
-}
-
-/** A visit that rests sees the change by its stamp; the trigger of SQLite is older than this column. */
-async function setAddresses(
-  db: SqlExecutor,
-  dialect: SqlDialect,
-  id: string,
-  addresses: readonly string[],
-): Promise<void> {
-  const stamp = sql<string>`strftime('%Y-%m-%d %H:%M:%f', 'now') || ' ' || hex(randomblob(4))`;
-  const result = await db
-    .updateTable('mailboxes')
-    .set({
-      addresses: addresses.length === 0 ? null : addresses.join(','),
-      ...(dialect.kind === 'sqlite' ? { changed_at: stamp } : {}),
-    })
-    .where('id', '=', id)
-    .where('state', '<>', 'removing')
-    .executeTakeFirst();
-  if (result.numUpdatedRows === 0n) throw gone(id);
-}
-
-async function setPassword(
-  db: SqlExecutor,
-  dialect: SqlDialect,
-  id: string,
-  password: NewPassword,
-  by: AuditActor,
-): Promise<void> {
-  await inTransaction(db, async (transaction) => {
-    await lockSwitchForWrite(transaction, dialect, password.switchRevision);
-    const result = await withPasswordColumns(password, dialect, (columns) =>
-      transaction
-        .updateTable('mailboxes')
-        .set(columns)
-        .where('id', '=', id)
-        .where('state', '<>', 'removing')
-        .executeTakeFirst(),
-    );
-    if (result.numUpdatedRows === 0n) throw gone(id);
-    await startAfresh(transaction, dialect, id);
-    const name = (await nameOf(transaction, id)) ?? '';
-    await addAudit(transaction, dialect, [passwordSet(id, name, password, by)]);
-  });
-}
-
-/** Due at once, and without the failures of how it was before. */
-async function startAfresh(db: SqlExecutor, dialect: SqlDialect, id: string): Promise<void> {
-  await db
-    .updateTable('mailbox_state')
-    .set({
-      next_poll_at: dialect.now,
-      failures: 0,
-      login_failures: 0,
-      last_error_code: null,
-      last_error_message: null,
-      last_error_hint: null,
-      last_error_at: null,
-      failing_since: null,
-    })
-    .where('mailbox_id', '=', id)
-    .execute();
-}
-
-async function versionedMailbox(db: SqlExecutor, name: string): Promise<VersionedMailbox> {
-  const row = await db
-    .selectFrom('mailboxes')
-    .select([...listedColumns, mailboxColumn('changed_at')])
-    .where('name', '=', name)
-    .executeTakeFirst();
-  if (row === undefined) throw new Failure('not_found', `There is no mailbox named ${JSON.stringify(name)}.`);
-  const password = { form: passwordForm(row), keyId: row.password_key_id };
-  return { mailbox: toMailbox(row), version: row.changed_at, password };
-}
-
-/** Columns that are as they were are not written: a sealed password is bound to some of them. */
-async function changeMailbox(
-  db: SqlExecutor,
-  dialect: SqlDialect,
-  { mailbox: before, version, password: stored }: VersionedMailbox,
-  after: Mailbox,
-  password: NewPassword | null,
-  by: AuditActor,
-): Promise<void> {
-  const settings = changedColumns(before, after);
-  await inTransaction(db, async (transaction) => {
-    if (password !== null) await lockSwitchForWrite(transaction, dialect, password.switchRevision);
-    const change = (columns: Partial<PasswordColumns>) =>
-      transaction
-        .updateTable('mailboxes')
-        .set({ ...settings, ...columns })
-        .where('id', '=', before.id)
-        .where('changed_at', '=', version)
-        .where('password_form', '=', stored.form)
-        .where('password_key_id', stored.keyId === null ? 'is' : '=', stored.keyId)
-        .where('state', '<>', 'removing')
-        .executeTakeFirst();
-    const result = await (password === null ? change({}) : withPasswordColumns(password, dialect, change));
-    if (result.numUpdatedRows === 0n) throw changedMeanwhile(before);
-    await startAfresh(transaction, dialect, before.id);
-    const entries = password === null ? [] : [passwordSet(before.id, after.name, password, by)];
-    await addAudit(transaction, dialect, [settingsChanged(before, Object.keys(settings), by), ...entries]);
-  });
-}
-
-type Columns = Omit<ReturnType<typeof mailboxRow>, 'id' | 'created_at'>;
-
-function changedColumns(before: Mailbox, after: Mailbox): Partial<Columns> {
-  const was = new Map(Object.entries(settingsOf(before)));
-  return Object.fromEntries(Object.entries(settingsOf(after)).filter(([column, value]) => value !== was.get(column)));
-}
-
-function settingsOf(mailbox: Mailbox): Columns {
-  const { id: _, created_at: __, ...settings } = mailboxRow(mailbox, sql`null`);
-  return settings;
-}
-
-function changedMeanwhile({ name }: Mailbox): Failure {
-  const hint = 'Nothing was changed. Look at it, and do it again.';
-  return new Failure('refused', `somebody else changed mailbox ${name} at the same time`, { hint });
-}
-
-async function nameOf(db: SqlExecutor, id: string): Promise<string | null> {
-  const row = await db.selectFrom('mailboxes').select(mailboxColumn('name')).where('id', '=', id).executeTakeFirst();
-  return row?.name ?? null;
-}
-
-/** The line of the audit about a password that was set. */
-function passwordSet(mailboxId: string, name: string, password: NewPassword, by: AuditActor) {
-  const keyId = password.form === 'sealed' ? password.keyId : null;
-  return { ...by, action: 'password.set', keyId, nextKeyId: null, mailboxId, detail: name };
-}
-
-function settingsChanged({ id, name }: Mailbox, columns: readonly string[], by: AuditActor): AuditEntry {
-  const detail = `${name}: ${columns.join(', ')}`;
-  return { ...by, action: 'mailbox.changed', keyId: null, nextKeyId: null, mailboxId: id, detail };
-}
-
-function gone(id: string): Failure {
-  return new Failure('not_found', `There is no mailbox ${id}.`);
 }

@@ -51,7 +51,7 @@ export function ingestStore(db: SqlExecutor, dialect: SqlDialect): IngestStore {
     scheduleOf: (mailboxId) => scheduleOf(db, dialect, mailboxId),
     makeDue: (codes, host) => hurry(db, dialect, codes, host),
     makeAllDue: () => makeAllDue(db, dialect),
-    makeStrandedDue: (intervalMs) => makeStrandedDue(db, dialect, intervalMs),
+    makeStrandedDue: (longestWaitMs) => makeStrandedDue(db, dialect, longestWaitMs),
     mailboxVersions: (mailboxIds) => mailboxVersions(db, mailboxIds),
     acquireLease: (...from) => acquireLease(db, dialect, ...from),
     leaseOwner: (mailboxId) => leaseOwner(db, dialect, mailboxId),

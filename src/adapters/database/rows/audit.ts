@@ -1,8 +1,7 @@
 /**
- * The audit: who changed what about passwords, keys and the switch, and who took what out of quarantine, who signed in to the
- * admin page. Rows are only ever added.
+ * Audit log, append-only: changes of passwords, keys, the switch and mailboxes, quarantine actions, admin sign-ins.
  *
- * Each goes into the transaction of what it tells. A text that is too long is cut: a change does not fail for its audit.
+ * Each entry is part of the transaction of its change. A text that is too long is cut: a change never fails for its audit.
  */
 import type { Selectable } from 'kysely';
 import type { AuditEntry, AuditTopic, StoredAuditEntry } from '../../../encryption/ports.ts';
@@ -29,10 +28,10 @@ export async function addAudit(db: SqlExecutor, dialect: SqlDialect, entries: re
   await insertRows(db, dialect, 'audit', rows);
 }
 
-/** What a row is about is told by the beginning of its action. */
-const beginnings: Readonly<Record<AuditTopic, string>> = { quarantine: 'quarantine.%', admin: 'admin.%' };
+/** LIKE patterns of the actions of each subject. */
+const actionPatterns: Readonly<Record<AuditTopic, string>> = { quarantine: 'quarantine.%', admin: 'admin.%' };
 
-/** Newest first: those about that, or those that are about none of these. */
+/** Newest first: the entries of one subject, or without one those of no subject. */
 export async function readAudit(
   db: SqlExecutor,
   limit: number,
@@ -41,8 +40,8 @@ export async function readAudit(
   const all = db.selectFrom('audit').selectAll().orderBy('id', 'desc').limit(limit);
   const some =
     about === undefined
-      ? Object.values(beginnings).reduce((rest, beginning) => rest.where('action', 'not like', beginning), all)
-      : all.where('action', 'like', beginnings[about]);
+      ? Object.values(actionPatterns).reduce((rest, pattern) => rest.where('action', 'not like', pattern), all)
+      : all.where('action', 'like', actionPatterns[about]);
   return (await some.execute()).map(toStoredAudit);
 }
 

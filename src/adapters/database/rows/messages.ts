@@ -1,8 +1,8 @@
 /**
- * Messages, attachments, tickets and outcomes as rows, and messages back.
+ * Row mapper of messages, attachments, tickets and outcomes; messages also back.
  *
- * No text of a mail may be too long or too strange for its column: what an index needs is cut at a code point, the
- * whole value stays in a long column beside it; half a surrogate pair becomes U+FFFD. Lists are JSON text.
+ * No text of a message is too long or malformed for its column: an indexed text is cut at a code point, with the whole
+ * value in a long column beside it, and half a surrogate pair becomes U+FFFD. Lists are JSON text.
  */
 import { hash } from 'node:crypto';
 import type { Insertable, RawBuilder } from 'kysely';
@@ -18,13 +18,13 @@ import type {
 } from '../sql/tables.ts';
 import { fromDatabaseTime, fromOptionalTime, toClaimedTime, toDatabaseTime, truncate } from '../sql/values.ts';
 
-/** A row to insert: every column a plain value, but the time it is written, which is the database's. */
+/** A row to insert: plain values, but for the insertion time, which is the clock of the database. */
 type Row<T> = Insertable<T>;
 
 const shortCharacters = 255;
 const addressCharacters = 320;
 
-/** Key of a Message-ID of any length. */
+/** SHA-256 of a Message-ID of any length. */
 export function hashOf(text: string): string {
   return hash('sha256', text.toWellFormed(), 'hex');
 }
@@ -162,7 +162,7 @@ function fieldOf(headers: readonly Header[], name: string): string | null {
   return headers.find((header) => header[0] === name)?.[1] ?? null;
 }
 
-/** Only what this program wrote into the column. */
+/** For columns that only this program writes. */
 function fromJson<T>(text: string): T {
   return JSON.parse(text) as T;
 }

@@ -1,8 +1,8 @@
 /**
- * The workers that run, the keys that each has open, and when each was heard of last.
+ * Worker registry: heartbeats of the running workers, and the keys that each has open.
  *
- * The database's clock decides, and who was heard of in its future is not believed to be live: its clock ran ahead then. What
- * lies a day in the future is forgotten like what is a day old, or it would stay in the list for as long as the clock was wrong.
+ * Liveness is judged by the clock of the database. A heartbeat in the future does not count as live: that clock was ahead
+ * then. Heartbeats older than a day, or more than a day ahead, are deleted.
  */
 import { sql } from 'kysely';
 import type { StoredWorker, WorkerReport } from '../../../encryption/ports.ts';
@@ -11,12 +11,12 @@ import type { SqlExecutor } from '../sql/tables.ts';
 import { fromDatabaseTime } from '../sql/values.ts';
 
 const forgottenAfterMs = 86_400_000;
-/** More than anybody starts; what a table has beyond that is not ours. */
+/** A bound against rows of other programs. */
 const listedMax = 200;
-/** So far the clocks of two nodes of one database may be apart. */
+/** Tolerated clock skew between two nodes of one database. */
 export const clockSkewMsMax = 60_000;
 
-/** When it started stays what its first report said. */
+/** Upserts the heartbeat; `started_at` stays that of the first report. */
 export async function reportWorker(db: SqlExecutor, dialect: SqlDialect, report: WorkerReport): Promise<void> {
   const { worker, host, pid, vault, revision } = report;
   const facts = { host, pid, key_ids: report.keyIds.join(','), vault, revision, heartbeat_at: dialect.now };

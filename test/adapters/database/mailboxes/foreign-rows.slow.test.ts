@@ -292,14 +292,14 @@ describe.each(kinds)('rows of others on %s', (kind) => {
     test('its readable password is sealed all the same', async () => {
       await written({ tls_mode: "'ssl'" });
       const revision = (await db.readSwitch()).row?.revision ?? 0;
-      const stretch = { choice: 'plain', after: null, limit: 10, revision, audit: { ...by, action: 'x' } } as const;
+      const stretch = { selection: 'plain', after: null, limit: 10, revision, audit: { ...by, action: 'x' } } as const;
       const contexts: unknown[] = [];
       await db.rewritePasswords(stretch, async ({ connection }) => {
         contexts.push(connection.tls);
         return { form: 'sealed', sealed: Buffer.from('x'), keyId: '0123456789abcdef' };
       });
       expect(contexts).toEqual(['ssl']);
-      expect((await db.readSwitch()).hasPlain).toBe(false);
+      expect((await db.readSwitch()).hasPlaintext).toBe(false);
     });
 
     test('what is wrong is told without the value, which may be a password in the wrong column', async () => {

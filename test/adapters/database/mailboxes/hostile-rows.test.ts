@@ -54,13 +54,13 @@ describe.each(kinds)('hostile rows on %s', (kind) => {
     return { form: 'sealed', sealed: Buffer.from(`<${Buffer.from(row.bytes)}>`), keyId };
   }
 
-  /** All stretches of a choice; how many rows were seen and changed, and the names in the order of the ids. */
+  /** All stretches of a selection; how many rows were seen and changed, and the names in the order of the ids. */
   async function sweep(more: Partial<PasswordBatch> = {}, change = sealing) {
     const names: string[] = [];
     let [seen, changed]: [number, number] = [0, 0];
     for (let [after, rounds]: [string | null, number] = [null, 0]; rounds < 100; rounds += 1) {
       const audit = { ...by, action: 'password.sealed' };
-      const stretch = { choice: 'plain', after, limit: 2, revision: 0, audit, ...more } as const;
+      const stretch = { selection: 'plain', after, limit: 2, revision: 0, audit, ...more } as const;
       const result = await db.rewritePasswords(stretch, (row) => {
         names.push(row.name);
         return change(row);
@@ -80,7 +80,7 @@ describe.each(kinds)('hostile rows on %s', (kind) => {
       const { names } = await sweep({ limit }, async () => null);
       expect(names.toSorted()).toEqual(Object.keys(ids).toSorted());
     }
-    expect(await sweep({ choice: 'sealable' })).toMatchObject({ seen: 6, changed: 6 });
+    expect(await sweep({ selection: 'sealable' })).toMatchObject({ seen: 6, changed: 6 });
     expect(await db.passwordCounts()).toMatchObject({ plain: 0, sealed: 6 });
   });
 
@@ -151,8 +151,8 @@ describe.each(kinds)('hostile rows on %s', (kind) => {
   test('a password that can never be sealed is plain, but not sealable, and does not call for a sweep', async () => {
     const hopeless = { empty: "''", long: letters(1025), nul: "x'610062'", last: "x'6100'" };
     for (const [name, password] of Object.entries(hopeless)) await written({ name: `'${name}'`, password });
-    expect(await db.readSwitch()).toMatchObject({ hasPlain: false });
-    expect(await sweep({ choice: 'sealable' })).toEqual({ names: [], seen: 0, changed: 0 });
+    expect(await db.readSwitch()).toMatchObject({ hasPlaintext: false });
+    expect(await sweep({ selection: 'sealable' })).toEqual({ names: [], seen: 0, changed: 0 });
     expect((await sweep({}, async () => null)).names.toSorted()).toEqual(Object.keys(hopeless).toSorted());
     expect(await db.passwordCounts()).toMatchObject({ plain: 4 });
     for (const [name, password] of [
@@ -162,20 +162,20 @@ describe.each(kinds)('hostile rows on %s', (kind) => {
       ['longest', letters(1024)],
     ] as const) {
       await written({ name: `'${name}'`, password });
-      expect(await db.readSwitch()).toMatchObject({ hasPlain: true });
-      expect(await sweep({ choice: 'sealable' })).toEqual({ names: [name], seen: 1, changed: 1 });
+      expect(await db.readSwitch()).toMatchObject({ hasPlaintext: true });
+      expect(await sweep({ selection: 'sealable' })).toEqual({ names: [name], seen: 1, changed: 1 });
     }
     await written({ name: "'gone'", state: "'removing'" });
-    expect(await db.readSwitch()).toMatchObject({ hasPlain: false });
+    expect(await db.readSwitch()).toMatchObject({ hasPlaintext: false });
   });
 
   test('the switch is read with whether a password is sealed, but for mailboxes that are being removed', async () => {
     await written({ id: "'a'" });
-    expect(await db.readSwitch()).toEqual({ row: initialSwitchRow, hasPlain: true, hasSealed: false });
+    expect(await db.readSwitch()).toEqual({ row: initialSwitchRow, hasPlaintext: true, hasSealed: false });
     await db.setPassword('a', sealed(keyId), by);
-    expect(await db.readSwitch()).toEqual({ row: initialSwitchRow, hasPlain: false, hasSealed: true });
+    expect(await db.readSwitch()).toEqual({ row: initialSwitchRow, hasPlaintext: false, hasSealed: true });
     await opened.run('delete from encryption_switch');
-    expect(await db.readSwitch()).toEqual({ row: null, hasPlain: false, hasSealed: true });
+    expect(await db.readSwitch()).toEqual({ row: null, hasPlaintext: false, hasSealed: true });
     await opened.run("update mailboxes set state = 'removing'");
     expect((await db.readSwitch()).hasSealed).toBe(false);
   });
@@ -267,7 +267,7 @@ describe.each(kinds)('hostile rows on %s', (kind) => {
     await set('mailbox_state', ['next_poll_at', 'last_success_at', 'last_error_at', 'lease_until']);
     await opened.run("update mailbox_state set last_error_code = 'x'");
     const reading = await db.readSwitch();
-    expect(reading).toMatchObject({ row: { state: 'off', revision: 0 }, hasPlain: true });
+    expect(reading).toMatchObject({ row: { state: 'off', revision: 0 }, hasPlaintext: true });
     expect(await db.claimOperation('me', minuteMs, alive)).toBeNull();
     expect(await db.readAudit(10)).toMatchObject([{ action: 'x' }]);
     expect((await db.listWorkers(minuteMs)).filter(({ live }) => live)).toEqual([]);
@@ -278,7 +278,7 @@ describe.each(kinds)('hostile rows on %s', (kind) => {
     for (const timeMs of [listed?.health.nextPollAtMs, listed?.health.lastSuccessAtMs]) expect(timeMs).not.toBeNaN();
     await db.dueMailboxes(10, [], 3);
     expect((await db.plaintextPeriods())[0]?.sinceMs).not.toBeNaN();
-    expect(await sweep({ choice: 'sealable' })).toMatchObject({ changed: 1 });
+    expect(await sweep({ selection: 'sealable' })).toMatchObject({ changed: 1 });
     await db.rebuildMailboxTable();
     await db.setPassword('a', sealed(keyId), by);
     expect((await db.readSwitch()).hasSealed).toBe(true);

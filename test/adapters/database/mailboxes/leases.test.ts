@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { toDatabaseTime } from '../../../../src/adapters/database/sql/values.ts';
 import type { PollResult } from '../../../../src/ingest/model.ts';
+import { longestWaitMs } from '../../../../src/ingest/polling-policy.ts';
 import type { Lease } from '../../../../src/ingest/stores.ts';
 import { kinds, type Opened, openKind } from '../databases.ts';
 import { by, plain, sampleMailbox } from '../samples.ts';
@@ -233,7 +234,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
       await putOff(well, 'next_poll_at', ms);
       for (const column of ['next_poll_at', 'last_error_at']) await putOff(failing, column, ms);
       expect(await due()).toEqual([]);
-      await on.db.makeStrandedDue(minute);
+      await on.db.makeStrandedDue((waiting) => longestWaitMs(waiting, { intervalMs: minute }));
       expect(await dueIds()).toEqual([well]);
       const nowMs = await on.db.databaseNowMs();
       const waits = new Map(
@@ -253,7 +254,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     const id = await add();
     await fail(id, 'folder_missing', minute);
     await putOff(id, 'next_poll_at', 800 * hour);
-    await on.db.makeStrandedDue(minute);
+    await on.db.makeStrandedDue((waiting) => longestWaitMs(waiting, { intervalMs: minute }));
     expect(await dueIds()).toEqual([id]);
   });
 
@@ -267,7 +268,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     expect(await dueIds()).toEqual([id]);
     expect(await on.db.leaseOwner(id)).toBeNull();
     expect(await on.db.acquireLease(id, 'you', minute, null)).toMatchObject({ owner: 'you', epoch: 2 });
-    const cursor = { uidValidity: 1, uid: 1 };
+    const cursor = { folderEpoch: 1, uid: 1 };
     await expect(on.db.setCursor(longest as Lease, cursor)).rejects.toMatchObject({ code: 'lease_lost' });
   });
 

@@ -91,7 +91,7 @@ describe.each(kinds)('the store on %s', (kind) => {
       await db.addMailbox(full, plain('x'), { folderEpoch: 4294967295, uid: 4294967294 }, by);
       expect(await db.mailboxByName(full.name)).toEqual(full);
       expect(await db.mailboxById(full.id)).toEqual(full);
-      expect(await db.readCursor(full.id)).toEqual({ uidValidity: 4294967295, uid: 4294967294 });
+      expect(await db.readCursor(full.id)).toEqual({ folderEpoch: 4294967295, uid: 4294967294 });
     });
 
     test('a name that is taken is refused, and another spelling of it is another name', async () => {
@@ -264,9 +264,9 @@ describe.each(kinds)('the store on %s', (kind) => {
       });
       expect(ticket.messages).toMatchObject([expected]);
       const [row] = await outcomesOf(mailbox.id, true);
-      expect(row).toMatchObject({ uidValidity: 9, uid: 7, outcome: 'ticket_opened', ticket: mail.ticket.ref });
+      expect(row).toMatchObject({ folderEpoch: 9, uid: 7, outcome: 'ticket_opened', ticket: mail.ticket.ref });
       expect(row?.message).toMatchObject(expected);
-      expect(await db.readCursor(mailbox.id)).toEqual({ uidValidity: 9, uid: 7 });
+      expect(await db.readCursor(mailbox.id)).toEqual({ folderEpoch: 9, uid: 7 });
     });
 
     test('of a batch that is refused nothing remains', async () => {
@@ -279,7 +279,7 @@ describe.each(kinds)('the store on %s', (kind) => {
       const again = batchOf(1, [opened(4), opened(1)]);
       await expect(db.commitBatch(lease, again)).rejects.toMatchObject({ code: 'database_failed' });
       expect(await outcomesOf(mailbox.id)).toHaveLength(1);
-      expect(await db.readCursor(mailbox.id)).toEqual({ uidValidity: 1, uid: 1 });
+      expect(await db.readCursor(mailbox.id)).toEqual({ folderEpoch: 1, uid: 1 });
       const ids = [...batch.messages, ...again.messages].map((message) => message.parsed.messageId);
       expect(await knownOf(ids)).toEqual([]);
       await expect(db.ticketByRef(batch.tickets[0]?.ref ?? '')).rejects.toMatchObject({ code: 'not_found' });
@@ -429,7 +429,7 @@ describe.each(kinds)('the store on %s', (kind) => {
       const bare = (uid: number) => outcomeOf(uid, 'vanished', null, null, { reason: 'gone', actionPending: false });
       const uids = Array.from({ length: 1203 }, (_, index) => index + 1);
       for (const uidValidity of [5, 4]) {
-        const cursor = { uidValidity, uid: 1203 };
+        const cursor = { folderEpoch: uidValidity, uid: 1203 };
         await db.commitBatch(lease, batchWith({ cursor, outcomes: uids.map(bare) }));
       }
       const rows = await outcomesOf(mailbox.id);

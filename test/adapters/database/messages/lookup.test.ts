@@ -328,7 +328,7 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
       await db.commitResolved(mailbox.id, batch);
       const rows = await Array.fromAsync(db.outcomes(mailbox.id, true));
       expect(rows).toMatchObject([{ uid: 4, outcome: 'ticket_opened', reason: null, ticket: mail.ticket.ref }]);
-      expect(await db.readCursor(mailbox.id)).toEqual({ uidValidity: 1, uid: 9 });
+      expect(await db.readCursor(mailbox.id)).toEqual({ folderEpoch: 1, uid: 9 });
       expect(await db.pendingActions(mailbox.id, 1, 10)).toEqual([4]);
       expect(await db.retainedSegments(['one'])).toEqual([]);
     });

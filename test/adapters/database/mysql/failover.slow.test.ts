@@ -169,7 +169,7 @@ test('a host that says nothing is given up after the time for connecting', async
   await using first = await startFaultProxy(mariadb);
   await using second = await startFaultProxy(mariadb);
   first.fault = { kind: 'blackhole' };
-  await using db = await openDatabase(at(first, second), { connectMs: 200 });
+  await using db = await openDatabase(at(first, second), { connectTimeoutMs: 200 });
   await db.ping();
   first.fault = { kind: 'none' };
   await Promise.all(Array.from({ length: 4 }, () => db.ping()));
@@ -179,7 +179,7 @@ test('a host that says nothing is given up after the time for connecting', async
 test('a connection that rested is asked before it is used, and all others to a dead host go with it', async () => {
   await using first = await startFaultProxy(mariadb);
   await using second = await startFaultProxy(mariadb);
-  const limits = { connectMs: 200, idleMs: 100, answerMs: 150 };
+  const limits = { connectTimeoutMs: 200, pingAfterIdleMs: 100, pingTimeoutMs: 150 };
   await using db = await openDatabase(at(first, second), limits);
   await Promise.all(Array.from({ length: 8 }, () => db.ping()));
   expect(db.pool()).toEqual({ open: 8, busy: 0, waiting: 0, max: 10 });
@@ -222,7 +222,7 @@ describe('a host that lets everybody log in', () => {
     await there.migrations.apply();
     await using first = await startFaultProxy(other);
     await using second = await startFaultProxy(mariadb);
-    await using db = await openDatabase(at(first, second), { statementMs: 800 });
+    await using db = await openDatabase(at(first, second), { statementTimeoutMs: 800 });
     await db.addMailbox(sampleMailbox(), plain('x'), null, by);
     const undo = await holdCommits(other);
     expect((await failureOf(db.addMailbox(sampleMailbox(), plain('x'), null, by))).fields.cause).toBe('deadline');
@@ -255,7 +255,7 @@ describe('a host that lets everybody log in', () => {
     await replica.query('set global read_only = 1');
     await using first = await startFaultProxy(mariadb);
     await using second = await startFaultProxy(replica);
-    await using db = await openDatabase(at(first, second), { statementMs: 400 });
+    await using db = await openDatabase(at(first, second), { statementTimeoutMs: 400 });
     await db.ping();
     const { ended } = await holdTable('ticket', 1);
     expect((await failureOf(db.listTickets(1))).fields.cause).toBe('deadline');
@@ -270,7 +270,7 @@ describe('a host that lets everybody log in', () => {
   test('is not left for one statement that is slow while others commit their changes', async () => {
     await using first = await startFaultProxy(mariadb);
     await using second = await startFaultProxy(mariadb);
-    await using db = await openDatabase(at(first, second), { statementMs: 800 });
+    await using db = await openDatabase(at(first, second), { statementTimeoutMs: 800 });
     await Promise.all([db.ping(), db.ping()]);
     const { ended } = await holdTable('ticket', 1.5);
     const slow = failureOf(db.listTickets(1));
@@ -289,15 +289,20 @@ describe('a connection tells', () => {
     if (place === undefined) throw new Error('there is one');
     const told: string[] = [];
     const limits = {
-      ...{ connectMs: 5000, statementMs: deadlineMs, changeMs: deadlineMs, slowMs: 5000 },
-      ...{ idleMs: 5000, answerMs: 5000, askMs: 5000 },
+      ...{
+        connectTimeoutMs: 5000,
+        statementTimeoutMs: deadlineMs,
+        schemaChangeTimeoutMs: deadlineMs,
+        probeAfterMs: 5000,
+      },
+      ...{ pingAfterIdleMs: 5000, pingTimeoutMs: 5000, pingIntervalMs: 5000 },
     };
     const link = await MysqlConnection.open(config, place, limits);
-    link.belongTo({
+    link.setOwner({
       broken: () => told.push('broken'),
       slow: () => told.push('slow'),
-      late: () => told.push('late'),
-      changed: () => told.push('changed'),
+      timedOut: () => told.push('timed out'),
+      committed: () => told.push('committed'),
     });
     /** What it tells while this is done. */
     const toldBy = async (...steps: readonly string[]): Promise<readonly string[]> => {
@@ -313,11 +318,11 @@ describe('a connection tells', () => {
   test('of a change once that is committed, and of nothing that changes nothing', async () => {
     const { link, toldBy } = await openLink(5000);
     await toldBy('create table probe (a int primary key, b int)');
-    expect(await toldBy('insert into probe values (1, 1), (2, 2)')).toEqual(['changed']);
+    expect(await toldBy('insert into probe values (1, 1), (2, 2)')).toEqual(['committed']);
     expect(await toldBy('select * from probe', 'update probe set b = 9 where a = 3')).toEqual([]);
     expect(await toldBy('update probe set b = 1 where a = 1')).toEqual([]);
     expect(await toldBy('begin', 'update probe set b = 5 where a = 1', 'select 1')).toEqual([]);
-    expect(await toldBy('commit')).toEqual(['changed']);
+    expect(await toldBy('commit')).toEqual(['committed']);
     expect(await toldBy('begin', 'delete from probe', 'rollback')).toEqual([]);
     expect(await toldBy('begin', 'select * from probe', 'commit', 'drop table probe')).toEqual([]);
     await link.close();
@@ -326,7 +331,7 @@ describe('a connection tells', () => {
   test('of a statement that ended at its deadline before it breaks, but not of a change of a table', async () => {
     const { ended } = await holdTable('ticket', 1.5);
     for (const [sql, expected] of [
-      ['select count(*) from ticket', ['late', 'broken']],
+      ['select count(*) from ticket', ['timed out', 'broken']],
       [`alter table ticket comment 'x'`, ['broken']],
     ] as const) {
       const { told, toldBy } = await openLink(300);
@@ -358,7 +363,7 @@ async function holdTable(name: string, seconds: number): Promise<{ readonly ende
 
 test('a connection that is in use when another one breaks is closed once it comes back', async () => {
   await using proxy = await startFaultProxy(mariadb);
-  await using db = await openDatabase(at(proxy), { statementMs: 400 });
+  await using db = await openDatabase(at(proxy), { statementTimeoutMs: 400 });
   await Promise.all([db.ping(), db.ping()]);
   const [lockSeconds, { database }] = [1.5, config];
   const lock = mariadb.query(`use ${database}; lock tables ticket write; select sleep(${lockSeconds})`);

@@ -39,7 +39,7 @@ async function causeOf(work: Promise<unknown>): Promise<unknown> {
 const startLink = () => startFaultLink({ host: '127.0.0.1', port: 0 }, mariadb);
 
 /** Nobody is asked whether he lives, and logins have all the time of the test. */
-const patient = { connectMs: 20_000, slowMs: 60_000, statementMs: 2000 };
+const patient = { connectTimeoutMs: 20_000, probeAfterMs: 60_000, statementTimeoutMs: 2000 };
 
 test('a connection that opens after the time of who waited for it is over is there for the next', async () => {
   await using link = await startLink();
@@ -94,7 +94,7 @@ async function connections(): Promise<string> {
 
 test('who waits is served at once when a connection breaks in the moment in which it is open', async () => {
   await using way = await startShortWay();
-  await using db = await openDatabase({ ...at(way), connectionsMax: 1 }, { statementMs: 5000 });
+  await using db = await openDatabase({ ...at(way), connectionsMax: 1 }, { statementTimeoutMs: 5000 });
   const startedAtMs = performance.now();
   const ended = await Promise.all([causeOf(db.ping()), causeOf(db.ping())]);
   expect(ended).toEqual(['database_unavailable', 'done']);
@@ -140,7 +140,14 @@ async function startShortWay() {
 
 test('after a time in which no host says a word, and many wait, every connection is free again', async () => {
   await using link = await startLink();
-  const limits = { connectMs: 250, statementMs: 1500, slowMs: 100, idleMs: 500, answerMs: 100, askMs: 3000 };
+  const limits = {
+    connectTimeoutMs: 250,
+    statementTimeoutMs: 1500,
+    probeAfterMs: 100,
+    pingAfterIdleMs: 500,
+    pingTimeoutMs: 100,
+    pingIntervalMs: 3000,
+  };
   await using db = await openDatabase({ ...at(link, link, link), connectionsMax: 4 }, limits);
   await Promise.all(Array.from({ length: 4 }, () => db.ping()));
   link.set({ kind: 'blackhole' });

@@ -1,0 +1,398 @@
+/**
+ * Baseline schema: every table of version 1, described once for MySQL and SQLite.
+ *
+ * A column of `Tables` that is missing here does not compile. The helpdesk and scripts write rows of `mailboxes` too:
+ * `name`, `host`, `username` and `password` are all that a row needs, everything else has a default. Until version 1.0
+ * this file may change; from then on a later migration adds to it.
+ */
+import type { Tables } from '../sql/tables.ts';
+
+export type Column = { readonly mysql: string; readonly sqlite: string };
+
+export type Table<Row> = {
+  readonly columns: { readonly [C in keyof Row]: Column };
+  readonly primaryKey: readonly (keyof Row)[];
+  readonly unique?: keyof Row;
+  /** Named after the table and their first column. */
+  readonly indexes?: readonly (readonly (keyof Row | Column)[])[];
+  /** SQLite: clustered by a key other than an integer. */
+  readonly withoutRowid: boolean;
+};
+
+/* Column types. What follows the type (`not null`, a default) is the same in both dialects. */
+
+function columnType(mysql: string, sqlite: string) {
+  return (constraint: string): Column => ({ mysql: `${mysql} ${constraint}`, sqlite: `${sqlite} ${constraint}` });
+}
+
+const ascii = 'character set ascii collate ascii_bin';
+/** Compared letter by letter; the default collation ignores case and accents. */
+const exact = 'character set utf8mb4 collate utf8mb4_bin';
+
+const uuid = columnType(`char(36) ${ascii}`, 'text');
+const sha256 = columnType(`char(64) ${ascii}`, 'text');
+const keyId = columnType(`char(16) ${ascii}`, 'text');
+/** A keyword of this program. */
+const word = columnType(`varchar(32) ${ascii}`, 'text');
+const time = columnType('datetime(3)', 'text');
+const flag = columnType('tinyint unsigned', 'integer');
+const int = columnType('int unsigned', 'integer');
+const bigint = columnType('bigint unsigned', 'integer');
+const text = columnType('text', 'text');
+const longText = columnType('longtext', 'text');
+const exactLongText = columnType(`longtext ${exact}`, 'text');
+const shortText = (charactersMax: number) => columnType(`varchar(${charactersMax})`, 'text');
+const exactText = (charactersMax: number) => columnType(`varchar(${charactersMax}) ${exact}`, 'text');
+const asciiText = (charactersMax: number) => columnType(`varchar(${charactersMax}) ${ascii}`, 'text');
+
+const sqliteNow = `(strftime('%Y-%m-%d %H:%M:%f', 'now'))`;
+/** A UUID of version 4 (RFC 9562). */
+const sqliteUuid = `(lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2)
+      || '-' || substr('89AB', 1 + (random() & 3), 1) || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6))))`;
+
+function timeDefaultNow(nullability: 'null' | 'not null'): Column {
+  return {
+    mysql: `datetime(3) ${nullability} default (utc_timestamp(3))`,
+    sqlite: `text ${nullability} default ${sqliteNow}`,
+  };
+}
+
+/** SQLite takes any integer, and node:sqlite throws beyond 2^53: one such row would hide all rows beside it. */
+function safeInteger(column: Column, name: string, least: number): Column {
+  return { ...column, sqlite: `${column.sqlite} check (${name} between ${least} and ${Number.MAX_SAFE_INTEGER})` };
+}
+
+const anySafeInteger = (column: Column, name: string) => safeInteger(column, name, -Number.MAX_SAFE_INTEGER);
+
+const mailboxes: Table<Tables['mailboxes']> = {
+  columns: {
+    id: { mysql: `char(36) ${ascii} not null default (uuid())`, sqlite: `text not null default ${sqliteUuid}` },
+    name: exactText(255)('not null'),
+    host: shortText(255)('not null'),
+    port: anySafeInteger(int('not null default 993'), 'port'),
+    tls_mode: word(`not null default 'implicit'`),
+    ca_pem: longText('null'),
+    fingerprint: sha256('null'),
+    allow_plaintext: anySafeInteger(flag('not null default 0'), 'allow_plaintext'),
+    username: text('not null'),
+    folder: text(`not null default ('INBOX')`),
+    since_kind: word(`not null default 'time'`),
+    since_at: timeDefaultNow('null'),
+    on_success: word(`not null default 'seen'`),
+    on_success_folder: text('null'),
+    poll_interval_ms: anySafeInteger(bigint('null'), 'poll_interval_ms'),
+    addresses: text('null'),
+    state: word(`not null default 'active'`),
+    // Other programs may write the password as text.
+    password: { mysql: 'varbinary(4096) not null', sqlite: 'any not null' },
+    password_form: word(`not null default 'plain'`),
+    password_key_id: keyId('null'),
+    plaintext_since: time('null'),
+    plaintext_until: time('null'),
+    created_at: timeDefaultNow('not null'),
+    // Maintained by the database; in SQLite by the trigger.
+    changed_at: {
+      mysql: 'datetime(6) not null default current_timestamp(6) on update current_timestamp(6)',
+      sqlite: `text not null default ''`,
+    },
+  },
+  primaryKey: ['id'],
+  unique: 'name',
+  indexes: [['password_form']],
+  withoutRowid: true,
+};
+
+const mailboxState: Table<Tables['mailbox_state']> = {
+  columns: {
+    mailbox_id: uuid('not null'),
+    cursor_folder_epoch: bigint('null'),
+    cursor_uid: bigint('null'),
+    cursor_start_uid: bigint('null'),
+    cursor_folder_hash: sha256('null'),
+    folder_generation: int('not null default 0'),
+    lease_owner: exactText(255)('null'),
+    lease_epoch: bigint('not null default 0'),
+    lease_until: time('null'),
+    next_poll_at: time('not null'),
+    failures: int('not null default 0'),
+    failing_since: time('null'),
+    login_failures: int('not null default 0'),
+    login_failed_version: { mysql: 'varchar(32) null', sqlite: 'text null' },
+    last_success_at: time('null'),
+    last_error_code: word('null'),
+    last_error_message: text('null'),
+    last_error_hint: text('null'),
+    last_error_at: time('null'),
+  },
+  primaryKey: ['mailbox_id'],
+  indexes: [['next_poll_at'], ['lease_owner']],
+  withoutRowid: true,
+};
+
+const ticket: Table<Tables['ticket']> = {
+  columns: {
+    id: uuid('not null'),
+    ref: exactText(64)('not null'),
+    mailbox_id: uuid('not null'),
+    subject: shortText(255)('not null'),
+    subject_full: longText('null'),
+    requester_name: shortText(255)('not null'),
+    requester_address: shortText(320)('not null'),
+    status: word('not null'),
+    closed_at: time('null'),
+    merged_into: uuid('null'),
+    is_orphan: flag('not null default 0'),
+    created_at: time('not null'),
+    updated_at: time('not null'),
+  },
+  primaryKey: ['id'],
+  unique: 'ref',
+  indexes: [['created_at']],
+  withoutRowid: false,
+};
+
+const message: Table<Tables['message']> = {
+  columns: {
+    id: uuid('not null'),
+    mailbox_id: uuid('not null'),
+    ticket_id: uuid('null'),
+    kind: word('not null'),
+    message_id: exactLongText('not null'),
+    message_id_hash: sha256('not null'),
+    message_id_missing: flag('not null'),
+    reported_message_id: exactLongText('null'),
+    content_hash: sha256('not null'),
+    from_name: shortText(255)('not null'),
+    from_address: shortText(320)('not null'),
+    from_json: longText('null'),
+    reply_to_json: longText('not null'),
+    to_json: longText('not null'),
+    cc_json: longText('not null'),
+    in_reply_to_json: longText('not null'),
+    references_json: longText('not null'),
+    headers_json: longText('not null'),
+    subject: shortText(255)('not null'),
+    subject_full: longText('null'),
+    body_text: longText('not null'),
+    body_html: longText('null'),
+    sent_at: time('null'),
+    received_at: time('not null'),
+    created_at: time('not null'),
+    bounce_json: longText('null'),
+    marks_json: longText('null'),
+    protection: word('null'),
+    thread_rule: word('null'),
+  },
+  primaryKey: ['id'],
+  indexes: [
+    ['message_id_hash'],
+    ['ticket_id', 'received_at'],
+    // How much a sender sent, in any case of letters: the collation of MySQL ignores case.
+    ['mailbox_id', { mysql: 'from_address', sqlite: 'from_address collate nocase' }, 'received_at'],
+  ],
+  withoutRowid: false,
+};
+
+const attachment: Table<Tables['attachment']> = {
+  columns: {
+    message_id: uuid('not null'),
+    position: int('not null'),
+    name: shortText(255)('not null'),
+    name_full: longText('null'),
+    type: shortText(255)('not null'),
+    size_bytes: bigint('not null'),
+    sha256: sha256('not null'),
+    content_id: longText('null'),
+    inline: flag('not null'),
+  },
+  primaryKey: ['message_id', 'position'],
+  indexes: [['sha256']],
+  withoutRowid: true,
+};
+
+const outcome: Table<Tables['outcome']> = {
+  columns: {
+    mailbox_id: uuid('not null'),
+    folder_epoch: bigint('not null'),
+    uid: bigint('not null'),
+    outcome: word('not null'),
+    reason: asciiText(255)('null'),
+    ticket_id: uuid('null'),
+    message_id: uuid('null'),
+    dedup_key: sha256('null'),
+    size_bytes: bigint('not null'),
+    received_at: time('null'),
+    raw_segment: exactText(255)('null'),
+    raw_offset: bigint('null'),
+    raw_length: bigint('null'),
+    raw_sha256: sha256('null'),
+    action_pending: flag('not null'),
+    created_at: time('not null'),
+    resolved_at: time('null'),
+  },
+  primaryKey: ['mailbox_id', 'folder_epoch', 'uid'],
+  indexes: [
+    ['message_id'],
+    ['action_pending', 'mailbox_id', 'folder_epoch', 'uid'],
+    ['raw_segment'],
+    ['outcome', 'resolved_at', 'created_at'],
+    ['mailbox_id', 'dedup_key'],
+  ],
+  withoutRowid: true,
+};
+
+const ticketLink: Table<Tables['ticket_link']> = {
+  columns: {
+    ticket_id: uuid('not null'),
+    other_id: uuid('not null'),
+    reason: word('not null'),
+    created_at: time('not null'),
+  },
+  primaryKey: ['ticket_id', 'other_id', 'reason'],
+  indexes: [['other_id']],
+  withoutRowid: true,
+};
+
+const messageReference: Table<Tables['message_reference']> = {
+  columns: { mailbox_id: uuid('not null'), reference_hash: sha256('not null'), message_id: uuid('not null') },
+  primaryKey: ['mailbox_id', 'reference_hash', 'message_id'],
+  withoutRowid: true,
+};
+
+const replyKey: Table<Tables['reply_key']> = {
+  columns: {
+    id: flag('not null'),
+    secret: { mysql: 'varbinary(32) not null', sqlite: 'blob not null' },
+    created_at: time('not null'),
+  },
+  primaryKey: ['id'],
+  withoutRowid: false,
+};
+
+const encryptionSwitch: Table<Tables['encryption_switch']> = {
+  columns: {
+    id: flag('not null'),
+    state: word('not null'),
+    key_id: keyId('null'),
+    next_key_id: keyId('null'),
+    // A larger revision would not be an exact number here.
+    revision: {
+      mysql: `bigint unsigned not null check (revision <= ${Number.MAX_SAFE_INTEGER})`,
+      sqlite: safeInteger(bigint('not null'), 'revision', 0).sqlite,
+    },
+    seal: asciiText(255)('null'),
+    changed_at: time('not null'),
+    changed_by: exactText(255)('not null'),
+    operation_owner: exactText(255)('null'),
+    operation_until: time('null'),
+    password_writes: bigint('not null default 0'),
+  },
+  primaryKey: ['id'],
+  withoutRowid: false,
+};
+
+const workers: Table<Tables['workers']> = {
+  columns: {
+    worker: exactText(255)('not null'),
+    host: exactText(255)('not null'),
+    pid: bigint('not null'),
+    key_ids: columnType(`text ${ascii}`, 'text')('not null'),
+    vault: word('not null'),
+    revision: bigint('not null'),
+    started_at: time('not null'),
+    heartbeat_at: time('not null'),
+  },
+  primaryKey: ['worker'],
+  withoutRowid: true,
+};
+
+const audit: Table<Tables['audit']> = {
+  columns: {
+    id: { mysql: 'bigint unsigned not null auto_increment', sqlite: 'integer not null' },
+    at: time('not null'),
+    actor: exactText(255)('not null'),
+    host: exactText(255)('not null'),
+    action: asciiText(64)('not null'),
+    key_id: keyId('null'),
+    next_key_id: keyId('null'),
+    mailbox_id: uuid('null'),
+    detail: exactText(1000)('null'),
+  },
+  primaryKey: ['id'],
+  indexes: [['at'], ['action']],
+  withoutRowid: false,
+};
+
+const adminAccount: Table<Tables['admin_account']> = {
+  columns: {
+    id: uuid('not null'),
+    name: exactText(64)('not null'),
+    name_key: exactText(255)('not null'),
+    password_hash: asciiText(255)('not null'),
+    created_at: time('not null'),
+    password_changed_at: time('not null'),
+    last_sign_in_at: time('null'),
+  },
+  primaryKey: ['id'],
+  unique: 'name_key',
+  withoutRowid: true,
+};
+
+const adminSession: Table<Tables['admin_session']> = {
+  columns: {
+    token_hash: sha256('not null'),
+    account_id: uuid('not null'),
+    created_at: time('not null'),
+    seen_at: time('not null'),
+  },
+  primaryKey: ['token_hash'],
+  indexes: [['account_id']],
+  withoutRowid: true,
+};
+
+const adminAttempt: Table<Tables['admin_attempt']> = {
+  columns: {
+    bucket: sha256('not null'),
+    count: safeInteger(int('not null'), 'count', 0),
+    window_until: time('not null'),
+  },
+  primaryKey: ['bucket'],
+  indexes: [['window_until']],
+  withoutRowid: true,
+};
+
+const adminOperation: Table<Tables['admin_operation']> = {
+  columns: {
+    id: flag('not null'),
+    number: safeInteger(bigint('not null'), 'number', 0),
+    kind: word('not null'),
+    started_by: exactText(255)('not null'),
+    started_at: time('not null'),
+    ended_at: time('null'),
+    worker: exactText(255)('not null'),
+    state: word('not null'),
+    detail: longText('not null'),
+  },
+  primaryKey: ['id'],
+  withoutRowid: false,
+};
+
+/** Every table but `schema_migration`, which migrate.ts creates. */
+export const baselineTables: { readonly [T in Exclude<keyof Tables, 'schema_migration'>]: Table<Tables[T]> } = {
+  mailboxes,
+  mailbox_state: mailboxState,
+  ticket,
+  message,
+  attachment,
+  outcome,
+  ticket_link: ticketLink,
+  message_reference: messageReference,
+  reply_key: replyKey,
+  encryption_switch: encryptionSwitch,
+  workers,
+  audit,
+  admin_account: adminAccount,
+  admin_session: adminSession,
+  admin_attempt: adminAttempt,
+  admin_operation: adminOperation,
+};
