@@ -6,8 +6,8 @@
  */
 import type { App } from '../compose/compose.ts';
 import { asFailure, Failure } from '../errors.ts';
-import type { Mailbox, Outcome } from '../ingest/model.ts';
-import type { PollProgress, PollReport } from '../ingest/poll/poll-context.ts';
+import { allOutcomes, type Mailbox, type Outcome } from '../ingest/model.ts';
+import type { PollObserver, PollReport } from '../ingest/poll/poll-context.ts';
 import { durationText } from '../text/time.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';
 
@@ -16,7 +16,7 @@ export async function pollMailboxes(options: CommonOptions & { name?: string }, 
   return await withApp(options, context, async (app, config) => {
     await migrateFirst(app, config);
     // Rows that the helpdesk wrote have no schedule before somebody gives them one.
-    await app.store.adoptMailboxes();
+    await app.store.scheduleNewMailboxes();
     const { problem } = await app.vault.refresh();
     if (problem !== null) context.terminal.note(`${problem.message} (${problem.code}); hint: ${problem.hint}`, 'red');
     const mailboxes = await chosen(app, options.name ?? null);
@@ -36,13 +36,15 @@ async function chosen(app: App, name: string | null): Promise<readonly Mailbox[]
   return (await app.store.listMailboxes()).filter(({ state }) => state === 'active');
 }
 
-/** So many visits in a row may fail at mails; the one after them may give such a mail up. */
-const setbacksMax = 3;
+/** Polls in a row that may fail at a message; the next one may give the message up. */
+const isolatingPollsMax = 3;
 
 async function pollOne(app: App, mailbox: Mailbox, json: boolean, { terminal, signal }: Context): Promise<boolean> {
   const bar = await terminal.progress(mailbox.name);
   try {
-    const report = await visits(app, mailbox, signal, ({ done, total }) => bar.update(done, total));
+    const report = await pollUntilDone(app, mailbox, signal, (event) => {
+      if (event.what === 'progress') bar.update(event.done, event.total);
+    });
     bar.clear();
     if (json) await terminal.json(reportJson(report));
     else await terminal.line(`${mailbox.name}: ${outcomesText(report)} (${durationText(report.durationMs)})`);
@@ -57,36 +59,28 @@ async function pollOne(app: App, mailbox: Mailbox, json: boolean, { terminal, si
   }
 }
 
-/** One visit, and those that go another way after one that was set back; what all of them have stored. */
-async function visits(
+/** A poll, and further ones while each proceeds in another way than the one before; what all of them have stored. */
+async function pollUntilDone(
   app: App,
   mailbox: Mailbox,
   signal: AbortSignal,
-  onProgress: (progress: PollProgress) => void,
+  observe: PollObserver,
 ): Promise<PollReport> {
   let sum: PollReport | null = null;
-  for (let setbacks = 0; ; ) {
-    let setBack: PollReport | null = null;
-    const onSetBack = (report: PollReport) => {
-      setBack = report;
-    };
-    try {
-      const report = await app.pollOnce(mailbox, signal, { onProgress, onSetBack });
-      sum = added(sum, report);
-      if (setBack === null || signal.aborted) return sum;
-      setbacks = 0;
-    } catch (error) {
-      setbacks += 1;
-      if (setBack === null || setbacks > setbacksMax || signal.aborted) throw error;
-      sum = added(sum, setBack);
-    }
+  for (let failures = 0; ; ) {
+    const { failure, lastRound, changesCourse } = await app.pollOnce(mailbox, signal, observe);
+    failures = failure === null ? 0 : failures + 1;
+    const isLast = !changesCourse || failures > isolatingPollsMax || signal.aborted;
+    if (failure !== null && isLast) throw failure;
+    if (lastRound !== null) sum = added(sum, lastRound);
+    if (failure === null && sum !== null && isLast) return sum;
   }
 }
 
 function added(sum: PollReport | null, report: PollReport): PollReport {
   if (sum === null) return report;
   const outcomes = { ...report.outcomes };
-  for (const name of Object.keys(outcomes) as Outcome[]) outcomes[name] += sum.outcomes[name];
+  for (const name of allOutcomes) outcomes[name] += sum.outcomes[name];
   return { ...report, outcomes, durationMs: sum.durationMs + report.durationMs };
 }
 
@@ -117,7 +111,7 @@ const words: Readonly<Record<Outcome, readonly [one: string, many: string]>> = {
 };
 
 function outcomesText({ outcomes }: PollReport): string {
-  const parts = (Object.keys(words) as Outcome[])
+  const parts = allOutcomes
     .filter((outcome) => outcomes[outcome] > 0)
     .map((outcome) => `${outcomes[outcome]} ${words[outcome][outcomes[outcome] === 1 ? 0 : 1]}`);
   return parts.length === 0 ? 'no new mail' : parts.join(', ');

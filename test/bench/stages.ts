@@ -18,7 +18,7 @@ import { batchContextOf } from '../../src/ingest/decide/batch-context.ts';
 import { type CommitTarget, commitMessages } from '../../src/ingest/decide/commit.ts';
 import { chunksOf } from '../../src/ingest/fetch/batches.ts';
 import { type FetchContext, fetchMessages } from '../../src/ingest/fetch/pipeline.ts';
-import { createNarrowings } from '../../src/ingest/fetch/poison-message.ts';
+import { createIsolationStates } from '../../src/ingest/fetch/poison-message.ts';
 import { storeFiles } from '../../src/ingest/fetch/store-files.ts';
 import type { Mailbox } from '../../src/ingest/model.ts';
 import { serialized } from '../../src/ingest/poll/serialized-session.ts';
@@ -71,32 +71,32 @@ async function fetchAlone({ session, config, uids }: Work): Promise<number> {
 async function digestAnd(stage: Exclude<Stage, 'fetch'>, given: Work): Promise<number> {
   const { app, config, uids } = given;
   const { parseThreads: threads, parseTimeoutMs: timeoutMs, parseMemoryMb: memoryMb } = config.message;
-  await using digester = createDigester({ threads, timeoutMs, memoryMb });
-  const arriving = fetchMessages(arrivingFrom(given, digester), uids);
-  if (stage === 'parse') return await counted(arriving, async () => undefined);
-  const kept = storeFiles(arriving, app);
-  if (stage === 'store') return await counted(kept, async () => undefined);
-  const place = await commitPlace(given);
-  return await counted(kept, async (window) => void (await commitMessages(window, place, app.store)));
+  await using parser = createDigester({ threads, timeoutMs, memoryMb });
+  const fetched = fetchMessages(fetchContextOf(given, parser), uids);
+  if (stage === 'parse') return await counted(fetched, async () => undefined);
+  const stored = storeFiles(fetched, app);
+  if (stage === 'store') return await counted(stored, async () => undefined);
+  const target = await commitTarget(given);
+  return await counted(stored, async (batch) => void (await commitMessages(batch, target, app.store)));
 }
 
 async function counted<T>(
-  windows: AsyncIterable<readonly T[]>,
-  then: (window: readonly T[]) => Promise<void>,
+  batches: AsyncIterable<readonly T[]>,
+  then: (batch: readonly T[]) => Promise<void>,
 ): Promise<number> {
   let count = 0;
-  for await (const window of windows) {
-    await then(window);
-    count += window.length;
+  for await (const batch of batches) {
+    await then(batch);
+    count += batch.length;
   }
   return count;
 }
 
-function arrivingFrom({ config, mailbox, session }: Work, digester: FetchContext['digester']): FetchContext {
+function fetchContextOf({ config, mailbox, session }: Work, parser: FetchContext['parser']): FetchContext {
   const { sizeBytesMax: bytesMax, batchMessagesMax, batchBytesMax } = config.message;
   return {
-    ...{ session, digester, clock: systemClock, lane: mailbox.id, stop: signal },
-    narrowing: createNarrowings().of(mailbox.id, { folderEpoch: session.folder.uidValidity, uid: 0 }),
+    ...{ session, parser, clock: systemClock, lane: mailbox.id, stop: signal },
+    isolation: createIsolationStates().begin(mailbox.id, { folderEpoch: session.folder.uidValidity, uid: 0 }),
     limits: {
       messageBytesMax: bytesMax,
       batchTimeoutMs: 2 * config.poll.commandTimeoutMs,
@@ -106,17 +106,21 @@ function arrivingFrom({ config, mailbox, session }: Work, digester: FetchContext
 }
 
 /** With a lease of its own, and the folder taken from its first mail on. */
-async function commitPlace({ app, config, mailbox, session }: Work): Promise<CommitTarget> {
+async function commitTarget({ app, config, mailbox, session }: Work): Promise<CommitTarget> {
   const lease = await app.store.acquireLease(mailbox.id, thisWorker().name, leaseMs, null);
   if (lease === null) throw new Error('somebody else visits the mailbox');
   const { uidValidity } = session.folder;
-  await app.store.setCursor(lease, { uidValidity, uid: 0 });
+  await app.store.setCursor(lease, { folderEpoch: uidValidity, uid: 0 });
   const source = {
     clock: systemClock,
     newId: createIds(systemClock.nowMs),
     newRef: () => newReference(systemClock.nowMs(), randomBytes),
   };
-  return { lease, uidValidity, maker: batchContextOf(mailbox, source, { ...config.limits, ...config.tickets }) };
+  return {
+    lease,
+    folderEpoch: uidValidity,
+    batchContext: batchContextOf(mailbox, source, { ...config.limits, ...config.tickets }),
+  };
 }
 
 if (import.meta.main) {

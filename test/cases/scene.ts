@@ -17,7 +17,7 @@ import type { AppendOptions } from '../support/maildir.ts';
 import { type Mariadb, startMariadb, type TestDatabase } from '../support/mariadb.ts';
 
 /** The program in this process. */
-export type On = { readonly on: Pick<TestApp, 'app'> };
+export type On = { readonly on: Pick<TestApp, 'app' | 'pollOnce'> };
 
 const never = new AbortController().signal;
 
@@ -118,7 +118,7 @@ export function inClear(port: number, user: string): Pick<Mailbox, 'connection'>
 }
 
 export function visit({ on }: On, mailbox: Mailbox): Promise<PollReport> {
-  return on.app.pollOnce(mailbox, never);
+  return on.pollOnce(mailbox, never);
 }
 
 export async function rowsOf({ on }: On, mailbox: Mailbox): Promise<OutcomeRow[]> {

@@ -60,12 +60,12 @@ test('a password is seen nowhere once encryption is on', async () => {
   await run(enable);
   await mariadb.query(`update ${database}.mailboxes set port = port + 1 where name = 'moved'`);
   proxy.fault = { kind: 'cut_after', bytes: 300 };
-  const env = { ...setting.env, TICKETMAILD_LOG_LEVEL: 'trace', TICKETMAILD_POLL_BACK_OFF_S_MAX: '1' };
+  const env = { ...setting.env, TICKETMAILD_LOG_LEVEL: 'trace', TICKETMAILD_POLL_BACKOFF_MAX_S: '1' };
   await using daemon = startDaemon(['run'], { env });
   const { address } = await daemon.waitFor(named('http.listening'));
   const failed = new Set<unknown>();
   await daemon.waitFor((line) => named('poll.failed')(line) && failed.add(line['mailbox']).size === 3);
-  await daemon.waitFor(named('poll.idle'));
+  await daemon.waitFor(named('poll.empty'));
   for (const path of ['livez', 'readyz', 'nothing']) seen.push(await (await fetch(`${address}/${path}`)).text());
   for (const args of shown) await run(args);
   seen.push(daemon.stdout(), daemon.stderr(), await tables());

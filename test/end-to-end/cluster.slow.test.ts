@@ -80,7 +80,7 @@ test('replies that are added to the same ticket through three nodes at once all 
         const outcome = { ...reply.outcome, ticketId: first.ticket.id };
         return store.commitBatch(
           lease,
-          batchWith({ cursor: { uidValidity: 1, uid }, messages: [message], outcomes: [outcome] }),
+          batchWith({ cursor: { folderEpoch: 1, uid }, messages: [message], outcomes: [outcome] }),
         );
       }),
     );

@@ -31,7 +31,7 @@ function environment(folder: TemporaryFolder, more: Env = {}): Env {
     TICKETMAILD_DATA_DIR: join(folder.path, 'data'),
     TICKETMAILD_HTTP_LISTEN: '127.0.0.1:0',
     TICKETMAILD_POLL_INTERVAL_S: '1',
-    TICKETMAILD_POLL_BACK_OFF_S_MAX: '1',
+    TICKETMAILD_POLL_BACKOFF_MAX_S: '1',
     ...more,
   };
 }
@@ -45,7 +45,7 @@ async function addMailbox(env: Env, user: string, more: readonly string[] = [], 
     user,
     '--user',
     user,
-    '--from',
+    '--since',
     'all',
     '--password-stdin',
     ...server,
@@ -125,13 +125,13 @@ test('a mail server that goes and comes back costs nothing but time (38, 40)', a
   await using server = await startDovecot();
   const env = environment(folder);
   const user = server.newUser();
-  const args = ['--host', 'localhost', '--port', `${server.tlsPort}`, '--ca-file', server.caFile, '--from', 'all'];
+  const args = ['--host', 'localhost', '--port', `${server.tlsPort}`, '--ca-file', server.caFile, '--since', 'all'];
   await runCommand(['mailbox', 'add', '--name', 'box', '--user', user, '--password-stdin', ...args], {
     env,
     input: 'pw',
   });
   await using daemon = startDaemon(['run'], { env });
-  await daemon.waitFor(named('cursor.started'));
+  await daemon.waitFor(named('folder.initialized'));
   await server.stop();
   const failed = await daemon.waitFor(named('poll.failed'));
   expect(failed['error']).toMatchObject({
@@ -204,7 +204,7 @@ test('the second signal ends it at once, even while a server does not answer', a
   );
   proxy.fault = { kind: 'stall_after', bytes: 60_000 };
   await using daemon = startDaemon(['run'], { env });
-  await daemon.waitFor(named('cursor.started'));
+  await daemon.waitFor(named('folder.initialized'));
   await sleep(500);
   daemon.signal('SIGTERM');
   await daemon.waitFor(named('daemon.stopping'));

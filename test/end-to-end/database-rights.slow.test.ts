@@ -147,7 +147,7 @@ function commandNames(): string[] {
 async function everydayCommands({ ask }: ReturnType<typeof asker>, desk: Desk, user: string): Promise<void> {
   await ask('check');
   await ask('migrate');
-  const server = `--host localhost --port ${dovecot.tlsPort} --ca-file ${dovecot.caFile} --user ${user} --from all`;
+  const server = `--host localhost --port ${dovecot.tlsPort} --ca-file ${dovecot.caFile} --user ${user} --since all`;
   await ask(`mailbox add --name desk ${server} --password-stdin`, password);
   for (const what of ['list', 'show desk', 'test desk', 'pause desk', 'resume desk']) await ask(`mailbox ${what}`);
   await ask('mailbox set desk --interval 1');
@@ -172,7 +172,7 @@ async function quarantineCommands(
     .split('\n')
     .map((line) => JSON.parse(line).id);
   await ask(`quarantine show ${ids[0]}`);
-  await ask('quarantine retry --reason parse_failed');
+  await ask('quarantine requeue --reason parse_failed');
   await ask(`quarantine export --all --folder ${desk.folder}`);
   await ask(`quarantine release ${ids[0]}`);
   await ask(`quarantine discard ${ids[1]} --yes`);
@@ -180,7 +180,7 @@ async function quarantineCommands(
   await asRoot(`UPDATE NAME.attachment SET name = 'another';
     DELETE FROM NAME.ticket; UPDATE NAME.message SET ticket_id = NULL;
     UPDATE NAME.outcome SET outcome = 'recorded', ticket_id = NULL WHERE outcome IN ('ticket_opened', 'reply_added');`);
-  await ask('message replay --mailbox desk');
+  await ask('message reprocess --mailbox desk');
   await ask('reconcile desk --repair');
 }
 
@@ -194,7 +194,7 @@ async function adminPage({ ask }: ReturnType<typeof asker>, name: string): Promi
   await using db = await openDatabase(configOf(name));
   const [bucket, token] = ['b'.repeat(64), 't'.repeat(64)];
   await db.countAttempt(bucket, 60_000);
-  await db.forgetAttempts(bucket);
+  await db.clearAttempts(bucket);
   const ada = await db.accountByName('ADA');
   if (ada === null) throw new Error('not added');
   const audit = { who: 'ada', host: 'h', action: 'admin.signed_in', keyId: null, nextKeyId: null, mailboxId: null };
@@ -205,12 +205,12 @@ async function adminPage({ ask }: ReturnType<typeof asker>, name: string): Promi
   await db.removeSession(token);
   const rest = { kind: 'enable', by: 'ada', worker: 'w', startedAtMs: nowMs, endedAtMs: null, detail: '{}' } as const;
   expect(await db.beginOperation({ ...rest, number: 1, state: 'running' }, null)).toBe(true);
-  expect(await db.noteOperation({ ...rest, number: 1, state: 'done' })).toBe(true);
+  expect(await db.updateOperation({ ...rest, number: 1, state: 'done' })).toBe(true);
   expect(await db.readOperation()).toMatchObject({ state: 'done' });
   expect(await db.lastAudit('admin.signed_in')).not.toBeNull();
   expect((await db.activitySince(nowMs - 3_600_000)).length).toBeGreaterThan(0);
   await ask('admin set-password ada --password-stdin', adminPassword.toUpperCase());
-  await db.returnAttempt(bucket);
+  await db.uncountAttempt(bucket);
   await ask('admin unlock');
   await ask('admin remove ada --yes');
 }
@@ -235,14 +235,14 @@ async function encryptionCommands(
   for (const what of ['status', 'rotate', 'reseal', 'log']) await ask(`encryption ${what}`);
   for (const spoil of spoilSwitch) {
     await spoil();
-    await ask('encryption accept-restored --yes');
+    await ask('encryption trust-restored --yes');
   }
   const copy = join(desk.folder, 'copy');
   await ask('key show');
   await ask(`key backup ${copy}`);
   await ask(`key verify ${copy}`);
   await rm(join(desk.dataDir, 'encryption-key.bin'));
-  await ask('key rescue');
+  await ask('key recover');
 }
 
 async function otherCommands({ ask, typed }: ReturnType<typeof asker>, desk: Desk): Promise<void> {
@@ -291,8 +291,8 @@ test.each([
   await using desk = await openDesk({
     TICKETMAILD_DATABASE_URL: url,
     TICKETMAILD_POLL_INTERVAL_S: '1',
-    TICKETMAILD_MESSAGE_BYTES_MAX_MB: '1',
-    TICKETMAILD_MESSAGE_BATCH_BYTES_MAX_MB: '1',
+    TICKETMAILD_MESSAGE_MAX_SIZE_MB: '1',
+    TICKETMAILD_MESSAGE_BATCH_MAX_MB: '1',
   });
   const user = dovecot.newUser();
   await dovecot.append(user, 'INBOX', firstMails);

@@ -168,7 +168,7 @@ describe('a daemon without the key', () => {
     await worksFor(setting, daemon, 'back');
   });
 
-  test('gets the key file back by a rescue while the keys are in its memory', async () => {
+  test('gets the key file back by a recovery while the keys are in its memory', async () => {
     await using setting = await openSetting(mariadb, dovecot);
     await enabled(setting);
     const key = await readFile(setting.keyFile);
@@ -176,8 +176,8 @@ describe('a daemon without the key', () => {
     await daemon.waitFor(named('vault.opened'));
     await writeFile(setting.keyFile, 'no key at all');
     await daemon.waitFor(named('vault.orphaned'));
-    const rescued = await setting.command(['key', 'rescue']);
-    expect([rescued.code, rescued.stderr]).toEqual([0, '']);
+    const recovered = await setting.command(['key', 'recover']);
+    expect([recovered.code, recovered.stderr]).toEqual([0, '']);
     expect(key.equals(await readFile(setting.keyFile))).toBe(true);
     expect((await stat(setting.keyFile)).mode & 0o777).toBe(0o600);
     let opened = 0;

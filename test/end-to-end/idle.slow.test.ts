@@ -35,7 +35,7 @@ async function scene(more: Readonly<Record<string, string>> = {}) {
   };
   const user = dovecot.newUser();
   const server = ['--host', 'localhost', '--port', `${dovecot.tlsPort}`, '--ca-file', dovecot.caFile];
-  const args = ['mailbox', 'add', '--name', user, '--user', user, '--from', 'all', '--password-stdin', ...server];
+  const args = ['mailbox', 'add', '--name', user, '--user', user, '--since', 'all', '--password-stdin', ...server];
   const added = await runCommand(args, { env, input: 'pw\n' });
   if (added.code !== 0) throw new Error(added.stderr);
   const daemon = startDaemon(['run'], { env });
@@ -61,13 +61,13 @@ async function until(what: string, isSo: () => boolean | Promise<boolean>, timeo
 
 test.concurrent('mail is fetched as it is announced, on one login, and a stop ends the rest at once', async () => {
   await using at = await scene();
-  await at.daemon.waitFor(named('push.started'));
+  await at.daemon.waitFor(named('idle.started'));
   for (let count = 1; count <= 5; count += 1) {
     await dovecot.append(at.user, 'INBOX', [mail(`news-${count}`)]);
     await until(`mail ${count}`, () => opened(at.daemon) === count);
   }
-  expect(at.daemon.lines.filter(named('push.started'))).toHaveLength(1);
-  expect(await metrics(at.daemon)).toMatch(/^ticketmaild_push_latency_seconds_count 5$/m);
+  expect(at.daemon.lines.filter(named('idle.started'))).toHaveLength(1);
+  expect(await metrics(at.daemon)).toMatch(/^ticketmaild_idle_latency_seconds_count 5$/m);
   const startedAt = Date.now();
   at.daemon.signal('SIGTERM');
   expect((await at.daemon.exit).code).toBe(0);
@@ -76,7 +76,7 @@ test.concurrent('mail is fetched as it is announced, on one login, and a stop en
 
 test.concurrent('a mail that arrives while others are fetched is not missed (rust-imap#263)', async () => {
   await using at = await scene();
-  await at.daemon.waitFor(named('push.started'));
+  await at.daemon.waitFor(named('idle.started'));
   const bursts = 40;
   for (let count = 1; count <= bursts; count += 1) {
     await dovecot.append(at.user, 'INBOX', [mail(`burst-${count}`)]);
@@ -87,7 +87,7 @@ test.concurrent('a mail that arrives while others are fetched is not missed (rus
 
 test.concurrent('a mailbox that is paused, or changed, is let go of within seconds', async () => {
   await using at = await scene();
-  await at.daemon.waitFor(named('push.started'));
+  await at.daemon.waitFor(named('idle.started'));
   expect(await runCommand(['mailbox', 'pause', at.user], { env: at.env })).toMatchObject({ code: 0 });
   await sleep(4000);
   await dovecot.append(at.user, 'INBOX', [mail('while-paused')]);
@@ -99,7 +99,7 @@ test.concurrent('a mailbox that is paused, or changed, is let go of within secon
 
 test.concurrent('a mailbox that rested with a worker that was killed is visited at once by the next one', async () => {
   await using at = await scene();
-  await at.daemon.waitFor(named('push.started'));
+  await at.daemon.waitFor(named('idle.started'));
   const isDueLater = async () => {
     const [box] = (await readiness(at.daemon)).body.checks.mailboxes.list;
     return Date.parse(box?.next_poll ?? '') > Date.now() + 1_800_000;
@@ -115,11 +115,11 @@ test.concurrent('a mailbox that rested with a worker that was killed is visited 
 test.concurrent('a mailbox that could not be reached is shown as well as soon as it rests again', async () => {
   await using server = await startDovecot();
   await using desk = await openDesk({
-    env: { TICKETMAILD_PUSH_CONNECTIONS_MAX: '2', TICKETMAILD_POLL_INTERVAL_S: '3600', TICKETMAILD_LOG_LEVEL: 'debug' },
+    env: { TICKETMAILD_IDLE_CONNECTIONS_MAX: '2', TICKETMAILD_POLL_INTERVAL_S: '3600', TICKETMAILD_LOG_LEVEL: 'debug' },
   });
   await desk.add(server, server.newUser());
   const daemon = desk.start();
-  await daemon.waitFor(named('push.started'));
+  await daemon.waitFor(named('idle.started'));
   await server.stop();
   await daemon.waitFor(named('poll.failed'));
   await server.restart();
@@ -129,41 +129,41 @@ test.concurrent('a mailbox that could not be reached is shown as well as soon as
 
 test.concurrent('a connection that is cut while it rests is made anew, and is no failure of the mailbox', async () => {
   await using at = await scene();
-  await at.daemon.waitFor(named('push.started'));
+  await at.daemon.waitFor(named('idle.started'));
   await dovecot.kick(at.user);
-  await at.daemon.waitFor(named('push.ended'));
-  await until('a new rest', () => at.daemon.lines.filter(named('push.started')).length === 2);
+  await at.daemon.waitFor(named('idle.ended'));
+  await until('a new rest', () => at.daemon.lines.filter(named('idle.started')).length === 2);
   await dovecot.append(at.user, 'INBOX', [mail('after')]);
   await until('the mail', () => opened(at.daemon) === 1);
   expect(at.daemon.lines.filter(named('poll.failed'))).toEqual([]);
 });
 
 test.concurrent('with no connections allowed to stay, mailboxes are polled only', async () => {
-  await using at = await scene({ TICKETMAILD_PUSH_CONNECTIONS_MAX: '0', TICKETMAILD_POLL_INTERVAL_S: '1' });
+  await using at = await scene({ TICKETMAILD_IDLE_CONNECTIONS_MAX: '0', TICKETMAILD_POLL_INTERVAL_S: '1' });
   await at.daemon.waitFor(named('daemon.ready'));
   await dovecot.append(at.user, 'INBOX', [mail('polled')]);
   await until('the mail', () => opened(at.daemon) === 1);
-  expect(at.daemon.lines.filter(named('push.started'))).toEqual([]);
+  expect(at.daemon.lines.filter(named('idle.started'))).toEqual([]);
 });
 
 test.concurrent('a connection that rests is renewed at every interval, on the same login', async () => {
   await using at = await scene({ TICKETMAILD_POLL_INTERVAL_S: '2' });
-  await at.daemon.waitFor(named('push.started'));
-  await until('three renewals', () => at.daemon.lines.filter(named('poll.idle')).length >= 4);
+  await at.daemon.waitFor(named('idle.started'));
+  await until('three renewals', () => at.daemon.lines.filter(named('poll.empty')).length >= 4);
   // An announcement may meet a renewal, which then finds the mail: three of them hardly do.
   for (let count = 1; count <= 3; count += 1) {
     await dovecot.append(at.user, 'INBOX', [mail(`renewed-${count}`)]);
     await until(`mail ${count}`, () => opened(at.daemon) === count);
   }
-  expect(await metrics(at.daemon)).toMatch(/^ticketmaild_push_latency_seconds_count [123]$/m);
+  expect(await metrics(at.daemon)).toMatch(/^ticketmaild_idle_latency_seconds_count [123]$/m);
   const logins = (await dovecot.log()).split('\n').filter((line) => line.includes('Login: ') && line.includes(at.user));
   // That of `mailbox add`, and that of the daemon.
   expect(logins).toHaveLength(2);
-  expect(at.daemon.lines.filter(named('push.started'))).toHaveLength(1);
+  expect(at.daemon.lines.filter(named('idle.started'))).toHaveLength(1);
 });
 
 test.concurrent('no more connections stay than may, and what finds no place is polled', async () => {
-  await using desk = await openDesk({ env: { TICKETMAILD_PUSH_CONNECTIONS_MAX: '2', TICKETMAILD_LOG_LEVEL: 'debug' } });
+  await using desk = await openDesk({ env: { TICKETMAILD_IDLE_CONNECTIONS_MAX: '2', TICKETMAILD_LOG_LEVEL: 'debug' } });
   const users = Array.from({ length: 5 }, () => dovecot.newUser());
   // Two hosts, so that the bound for all of them counts.
   for (const [index, user] of users.entries()) {
@@ -175,21 +175,21 @@ test.concurrent('no more connections stay than may, and what finds no place is p
   // All have mail before they rest: one that had none gives its place to one that has.
   for (const user of users) await dovecot.append(user, 'INBOX', [mail(`round-1-${user}`)]);
   const daemon = desk.start();
-  await until('both places are taken', async () => (await readiness(daemon)).body.checks.push.open === 2);
+  await until('both places are taken', async () => (await readiness(daemon)).body.checks.idle.open === 2);
   for (let round = 1; round <= 3; round += 1) {
     for (const user of round === 1 ? [] : users) await dovecot.append(user, 'INBOX', [mail(`round-${round}-${user}`)]);
     await until('mail of all', () => opened(daemon) === round * users.length);
-    const { push, mailboxes } = (await readiness(daemon)).body.checks;
-    expect(push).toEqual({ open: 2, max: 2 });
-    expect(mailboxes.list.filter(({ pushed }) => pushed)).toHaveLength(2);
+    const { idle, mailboxes } = (await readiness(daemon)).body.checks;
+    expect(idle).toEqual({ open: 2, max: 2 });
+    expect(mailboxes.list.filter(({ idling }) => idling)).toHaveLength(2);
   }
-  expect(daemon.lines.filter(named('push.started'))).toHaveLength(2);
+  expect(daemon.lines.filter(named('idle.started'))).toHaveLength(2);
 });
 
 test.concurrent('a server that cannot announce mail (no IDLE) is polled, and that is no failure', async () => {
   await using plain = await startDovecot({ settings: 'imap_capability = IMAP4rev1 UIDPLUS MOVE LITERAL+' });
   await using desk = await openDesk({
-    env: { TICKETMAILD_PUSH_CONNECTIONS_MAX: '10', TICKETMAILD_LOG_LEVEL: 'debug' },
+    env: { TICKETMAILD_IDLE_CONNECTIONS_MAX: '10', TICKETMAILD_LOG_LEVEL: 'debug' },
   });
   const user = plain.newUser();
   await desk.add(plain, user);
@@ -198,6 +198,6 @@ test.concurrent('a server that cannot announce mail (no IDLE) is polled, and tha
     await plain.append(user, 'INBOX', [mail(`no-idle-${count}`)]);
     await until(`mail ${count}`, () => opened(daemon) === count);
   }
-  expect(daemon.lines.filter((line) => named('push.started')(line) || named('poll.failed')(line))).toEqual([]);
-  expect((await readiness(daemon)).body.checks.push.open).toBe(0);
+  expect(daemon.lines.filter((line) => named('idle.started')(line) || named('poll.failed')(line))).toEqual([]);
+  expect((await readiness(daemon)).body.checks.idle.open).toBe(0);
 });

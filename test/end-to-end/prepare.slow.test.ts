@@ -7,13 +7,13 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { systemClock } from '../../src/adapters/clock/clock.ts';
 import { createStorage } from '../../src/adapters/files/storage.ts';
 import { createDigester } from '../../src/adapters/parser/parser-pool.ts';
-import { arrivals } from '../../src/ingest/fetch/pipeline.ts';
-import { createNarrowings } from '../../src/ingest/fetch/poison-message.ts';
-import type { Digester, Session } from '../../src/ingest/ports.ts';
+import { fetchMessages } from '../../src/ingest/fetch/pipeline.ts';
+import { createIsolationStates } from '../../src/ingest/fetch/poison-message.ts';
+import type { MessageParser, Session } from '../../src/ingest/ports.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 
 const started = vi.fn();
-const parser = () => createDigester({ threads: 1, timeoutMs: 10_000, memoryMb: 256 });
+const parserPool = () => createDigester({ threads: 1, timeoutMs: 10_000, memoryMb: 256 });
 const mail = () => new Uint8Array(Buffer.from('Subject: prepared\r\n\r\ntext\r\n'));
 
 beforeEach(() => {
@@ -26,13 +26,13 @@ afterEach(() => {
 });
 
 test('the parse thread that is prepared is the one that parses, and can be ended while it starts', async () => {
-  await using digester = parser();
-  digester.prepare?.();
-  digester.prepare?.();
+  await using parser = parserPool();
+  parser.prepare?.();
+  parser.prepare?.();
   await vi.waitFor(() => expect(started).toHaveBeenCalledTimes(1));
-  expect(await digester.digest(mail(), 'a')).toMatchObject({ ok: true });
+  expect(await parser.parse(mail(), 'a')).toMatchObject({ ok: true });
   expect(started).toHaveBeenCalledTimes(1);
-  const other = parser();
+  const other = parserPool();
   other.prepare?.();
   await other[Symbol.asyncDispose]();
 });
@@ -49,21 +49,21 @@ test('the storage thread that is prepared is the one that writes; none starts af
   expect(started).toHaveBeenCalledTimes(1);
 });
 
-test('a visit prepares them before it asks for sizes, one without mail does not', async () => {
+test('a poll prepares both threads before it asks for sizes, and none where there is no new message', async () => {
   const done: string[] = [];
-  await using parses = parser();
-  const digester: Digester = { ...parses, prepare: () => void done.push('prepared') };
+  await using parses = parserPool();
+  const parser: MessageParser = { ...parses, prepare: () => void done.push('prepared') };
   const sizes = () => {
     done.push('sizes');
     return Promise.resolve([]);
   };
   const session = { sizes, listAbove: () => Promise.resolve([]) } as unknown as Session;
-  const limits = { messageBytesMax: 1000, window: { messagesMax: 2, bytesMax: 10_000 }, windowMs: 60_000 };
-  const narrowing = createNarrowings().of('a', { uidValidity: 1, uid: 0 });
+  const limits = { messageBytesMax: 1000, batch: { messagesMax: 2, bytesMax: 10_000 }, batchTimeoutMs: 60_000 };
+  const isolation = createIsolationStates().begin('a', { folderEpoch: 1, uid: 0 });
   const stop = new AbortController().signal;
-  const from = { session, digester, clock: systemClock, lane: 'a', limits, narrowing, stop };
-  await Array.fromAsync(arrivals(from, []));
+  const from = { session, parser, clock: systemClock, lane: 'a', limits, isolation, stop };
+  await Array.fromAsync(fetchMessages(from, []));
   expect(done).toEqual([]);
-  await Array.fromAsync(arrivals(from, [1]));
+  await Array.fromAsync(fetchMessages(from, [1]));
   expect(done.slice(0, 2)).toEqual(['prepared', 'sizes']);
 });

@@ -83,13 +83,13 @@ function resolverOn({ app }: TestApp, given: Partial<ResolverPorts['store']> = {
   const ports = {
     ...{ blobs: app.blobs, raw: app.raw, passwords: app.passwords, sessions: app.sessions },
     store: { ...app.store, ...given },
-    digester: { digest },
+    parser: { parse: digest },
     clock: { nowMs: Date.now },
     newId: randomUUIDv7,
     newRef: () => newReference(Date.now(), randomBytes),
   } as unknown as ResolverPorts;
-  const limits = { messageBytesMax: 50e6, windowMs: 1000, window: { messagesMax: 1, bytesMax: 1 } };
-  return createResolver(ports, { limits, desk: { senderPerHourMax: null, senderExempt: [], reopenMs: null } });
+  const limits = { messageBytesMax: 50e6, batchTimeoutMs: 1000, batch: { messagesMax: 1, bytesMax: 1 } };
+  return createResolver(ports, { limits, rules: { senderPerHourMax: null, senderExempt: [], reopenMs: null } });
 }
 
 const databases = ['sqlite', 'mariadb'] as const;
@@ -104,7 +104,7 @@ describe.each(databases)('a mail in quarantine, in %s', (kind) => {
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', [mail('a'), large('big'), mail('b')]);
     const mailbox = await on.addMailbox(dovecot, user);
-    await on.app.pollOnce(mailbox, never);
+    await on.pollOnce(mailbox, never);
     const held = await theOne(on, mailbox);
     expect(await on.app.resolve(held, 'requeue')).toEqual({ what: 'quarantined', reason: 'too_large' });
     expect(await on.app.resolve(held, 'release')).toMatchObject({ what: 'stored', outcome: 'ticket_opened' });
@@ -116,7 +116,7 @@ describe.each(databases)('a mail in quarantine, in %s', (kind) => {
     expect(messages.find(({ messageId }) => messageId === 'big@example.test')?.text).toHaveLength(77 * 20_000 + 1);
     // The action on the server is the worker's.
     expect((await dovecot.listFlags(user, 'INBOX')).get(2)?.has('\\Seen')).toBe(false);
-    await on.app.pollOnce(mailbox, never);
+    await on.pollOnce(mailbox, never);
     expect((await dovecot.listFlags(user, 'INBOX')).get(2)?.has('\\Seen')).toBe(true);
     expect(await on.app.store.reconcile()).toMatchObject({ outcomesWithoutMessage: 0, messagesWithoutOutcome: 0 });
   });
@@ -126,7 +126,7 @@ describe.each(databases)('a mail in quarantine, in %s', (kind) => {
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', [large('big')]);
     const mailbox = await on.addMailbox(dovecot, user);
-    await on.app.pollOnce(mailbox, never);
+    await on.pollOnce(mailbox, never);
     expect(await on.app.store.acquireLease(mailbox.id, 'another worker', 600_000, null)).not.toBeNull();
     const held = await theOne(on, mailbox);
     await using one = resolverOn(on);
@@ -166,7 +166,7 @@ describe.each(databases)('a mail in quarantine, in %s', (kind) => {
     // What came before the mailbox was added is an import and no flood.
     const receivedAt = new Date(Date.now() + 5000);
     await dovecot.append(user, 'INBOX', [mail('one'), mail('two')], { receivedAt });
-    await on.app.pollOnce(mailbox, never);
+    await on.pollOnce(mailbox, never);
     const held = await theOne(on, mailbox);
     expect(held).toMatchObject({ uid: 2, reason: 'sender_flood' });
     expect(await on.app.resolve(held, 'requeue')).toEqual({ what: 'quarantined', reason: 'sender_flood' });
@@ -240,7 +240,7 @@ describe.each(databases)('a mail in quarantine, in %s', (kind) => {
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', [large('big')]);
     const mailbox = await on.addMailbox(dovecot, user);
-    await on.app.pollOnce(mailbox, never);
+    await on.pollOnce(mailbox, never);
     // Numbered anew, and nobody has noticed yet: it is there all the same.
     const restore = await dovecot.backUp(user, 'INBOX');
     await dovecot.changeUidValidity(user, 'INBOX');
@@ -259,7 +259,7 @@ describe.each(databases)('a mail in quarantine, in %s', (kind) => {
       ...{ subject: 'about big', messageId: 'big@example.test', from: { address: 'ada@example.test' } },
       text: expect.stringContaining('its content was never fetched'),
     });
-    expect(await on.app.replay(row?.message?.id ?? '')).toMatchObject({ what: 'replayed', changed: [] });
+    expect(await on.app.reprocess(row?.message?.id ?? '')).toMatchObject({ what: 'reprocessed', changed: [] });
   });
 });
 
@@ -270,7 +270,7 @@ test('a mail that the database will not take is released with its header, and th
   const huge = mail('huge', '', 'too much for one packet\r\n'.repeat(80_000));
   await dovecot.append(user, 'INBOX', [huge]);
   const mailbox = await on.addMailbox(dovecot, user);
-  await on.app.pollOnce(mailbox, never);
+  await on.pollOnce(mailbox, never);
   const held = await theOne(on, mailbox);
   expect(await on.app.resolve(held, 'requeue')).toEqual({ what: 'quarantined', reason: 'row_refused' });
   const settled = await on.app.resolve(await theOne(on, mailbox), 'release');

@@ -4,7 +4,7 @@
 import { DatabaseSync } from 'node:sqlite';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { DatabaseConfig } from '../../src/config/config.ts';
-import type { Mailbox, StoredMessage } from '../../src/ingest/model.ts';
+import type { Mailbox, MessageDetails } from '../../src/ingest/model.ts';
 import { reconcileFolder } from '../../src/ingest/repair/reconcile.ts';
 import { type TestApp, testApp } from '../support/app.ts';
 import { type Dovecot, startDovecot } from '../support/dovecot.ts';
@@ -46,7 +46,7 @@ async function execute({ config }: TestApp, sql: string): Promise<void> {
   database.close();
 }
 
-async function messagesOf({ app }: TestApp, mailbox: Mailbox): Promise<StoredMessage[]> {
+async function messagesOf({ app }: TestApp, mailbox: Mailbox): Promise<MessageDetails[]> {
   return (await Array.fromAsync(app.store.outcomes(mailbox.id, true))).flatMap((row) => row.message ?? []);
 }
 
@@ -75,7 +75,7 @@ describe.each(databases)('in %s', (kind) => {
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', sources);
     const mailbox = await on.addMailbox(dovecot, user, given);
-    await on.app.pollOnce(mailbox, never);
+    await on.pollOnce(mailbox, never);
     const undo = building.move();
     return { on, user, mailbox, [Symbol.asyncDispose]: () => undo.disposeAsync() };
   }
@@ -83,8 +83,8 @@ describe.each(databases)('in %s', (kind) => {
   test('a message that is as its source says is left alone', async () => {
     await using at = await visited([withFile, mail('b')]);
     for (const { id } of await messagesOf(at.on, at.mailbox))
-      expect(await at.on.app.replay(id)).toEqual({ what: 'replayed', changed: [], ref: null, outcome: null });
-    await expect(at.on.app.replay('nobody')).rejects.toMatchObject({ code: 'not_found' });
+      expect(await at.on.app.reprocess(id)).toEqual({ what: 'reprocessed', changed: [], ref: null, outcome: null });
+    await expect(at.on.app.reprocess('nobody')).rejects.toMatchObject({ code: 'not_found' });
   });
 
   test('text, headers and attachments are brought up to date, and the ticket stays', async () => {
@@ -95,14 +95,14 @@ describe.each(databases)('in %s', (kind) => {
       at.on,
       `UPDATE message SET body_text = 'old', headers_json = '[]', subject = 'old'; DELETE FROM attachment`,
     );
-    expect(await at.on.app.replay(before.id)).toEqual({
-      what: 'replayed',
+    expect(await at.on.app.reprocess(before.id)).toEqual({
+      what: 'reprocessed',
       changed: ['headers', 'subject', 'text', 'attachments'],
       ref: null,
       outcome: null,
     });
     expect(await messagesOf(at.on, at.mailbox)).toEqual([before]);
-    expect(await at.on.app.replay(before.id)).toMatchObject({ changed: [] });
+    expect(await at.on.app.reprocess(before.id)).toMatchObject({ changed: [] });
     expect(await outcomesOf(at.on, at.mailbox)).toEqual(['1 ticket_opened']);
   });
 
@@ -115,8 +115,8 @@ describe.each(databases)('in %s', (kind) => {
       `DELETE FROM ticket; UPDATE message SET ticket_id = NULL, kind = 'auto_reply';
        UPDATE outcome SET outcome = 'recorded', reason = 'auto_reply', ticket_id = NULL`,
     );
-    const ids = await Array.fromAsync(at.on.app.store.storedMails(at.mailbox.id, null));
-    for (let round = 0; round < 2; round += 1) for (const id of ids) await at.on.app.replay(id);
+    const ids = await Array.fromAsync(at.on.app.store.messageIdsSince(at.mailbox.id, null));
+    for (let round = 0; round < 2; round += 1) for (const id of ids) await at.on.app.reprocess(id);
     expect(await outcomesOf(at.on, at.mailbox)).toEqual(['1 recorded (auto_reply)', '2 ticket_opened']);
     const [ticket, ...more] = await at.on.app.store.listTickets(10);
     expect([ticket?.subject, ticket?.messageCount, more]).toEqual(['about two', 1, []]);
@@ -133,8 +133,8 @@ describe.each(databases)('in %s', (kind) => {
        UPDATE outcome SET outcome = 'recorded', reason = 'auto_reply', ticket_id = NULL`,
     );
     const id = two?.id ?? '';
-    const results = await Promise.all([at.on.app.replay(id), at.on.app.replay(id), at.on.app.replay(id)]);
-    expect(results.filter((one) => one.what === 'replayed' && one.outcome === 'ticket_opened')).toHaveLength(1);
+    const results = await Promise.all([at.on.app.reprocess(id), at.on.app.reprocess(id), at.on.app.reprocess(id)]);
+    expect(results.filter((one) => one.what === 'reprocessed' && one.outcome === 'ticket_opened')).toHaveLength(1);
     expect(await at.on.app.store.listTickets(10)).toHaveLength(1);
   });
 
@@ -150,7 +150,7 @@ describe.each(databases)('in %s', (kind) => {
     );
     const [, auto] = await messagesOf(at.on, at.mailbox);
     const [ticket] = await at.on.app.store.listTickets(10);
-    expect(await at.on.app.replay(auto?.id ?? '')).toMatchObject({ outcome: 'reply_added', ref: ticket?.ref });
+    expect(await at.on.app.reprocess(auto?.id ?? '')).toMatchObject({ outcome: 'reply_added', ref: ticket?.ref });
     expect(await outcomesOf(at.on, at.mailbox)).toEqual(['1 ticket_opened', '2 reply_added']);
   });
 
@@ -159,7 +159,7 @@ describe.each(databases)('in %s', (kind) => {
     const [one] = await messagesOf(at.on, at.mailbox);
     for (const segment of await at.on.app.raw.segmentsBefore(Date.now() + 3 * 86_400_000))
       await at.on.app.raw.remove(segment);
-    expect(await at.on.app.replay(one?.id ?? '')).toEqual({ what: 'source_gone' });
+    expect(await at.on.app.reprocess(one?.id ?? '')).toEqual({ what: 'source_missing' });
   });
 
   test('a folder is accounted for: handled, waiting, before the start, taken away by us and by others', async () => {
@@ -169,13 +169,13 @@ describe.each(databases)('in %s', (kind) => {
     await dovecot.append(user, 'INBOX', [mail('old')], { receivedAt: old });
     const mailbox = await on.addMailbox(dovecot, user, { start: { from: 'time', atMs: Date.now() - 60_000 } });
     await dovecot.append(user, 'INBOX', [mail('a'), mail('b'), mail('c')]);
-    await on.app.pollOnce(mailbox, never);
+    await on.pollOnce(mailbox, never);
     await dovecot.expunge(user, 'INBOX', [3]);
     await dovecot.append(user, 'INBOX', [mail('d')]);
-    expect(await on.app.store.takeLease(mailbox.id, 'another worker', 600_000, null)).not.toBeNull();
+    expect(await on.app.store.acquireLease(mailbox.id, 'another worker', 600_000, null)).not.toBeNull();
     expect(await reconcileFolder(mailbox, on.app)).toMatchObject({
       ...{ cursorUid: 4, onServer: 4, handled: 2, held: 0, waiting: 1, beforeStart: 1, missing: [] },
-      ...{ gone: { byUs: 0, vanished: 0, held: 0, otherwise: 1 }, actionsPending: 0 },
+      ...{ gone: { postAction: 0, vanished: 0, quarantined: 0, otherwise: 1 }, actionsPending: 0 },
     });
     const flags = await dovecot.listFlags(user, 'INBOX');
     expect(flags.get(5)?.has('\\Seen')).toBe(false);
@@ -194,7 +194,7 @@ describe.each(databases)('in %s', (kind) => {
     );
     expect(into?.subject).toBe('about b');
     const names = ['outcomesWithoutMessage', 'messagesWithoutOutcome', 'outcomesAboveCursor'] as const;
-    expect(await store.wrongRows(names, 20)).toMatchObject([
+    expect(await store.inconsistentRows(names, 20)).toMatchObject([
       { count: 'outcomesWithoutMessage', mailbox: at.mailbox.name, uid: 1, message: before[0]?.id },
     ]);
     const [lost, ...more] = await Array.fromAsync(store.lostMessages(at.mailbox.id));
@@ -207,7 +207,7 @@ describe.each(databases)('in %s', (kind) => {
     // Another mail under its number is refused.
     await execute(
       at.on,
-      `DELETE FROM message; UPDATE outcome SET raw_segment = NULL, identity = '${'f'.repeat(64)}' WHERE uid = 1`,
+      `DELETE FROM message; UPDATE outcome SET raw_segment = NULL, dedup_key = '${'f'.repeat(64)}' WHERE uid = 1`,
     );
     const [again] = await Array.fromAsync(store.lostMessages(at.mailbox.id));
     expect(again === undefined ? null : await at.on.app.restore(again)).toBe('other');
@@ -220,36 +220,36 @@ describe.each(databases)('in %s', (kind) => {
       at.on,
       `DELETE FROM message WHERE message_id = 'b@example.test'; DELETE FROM ticket WHERE subject = 'about b'`,
     );
-    expect(await store.reconcile()).toMatchObject({ ...sound, deletedMails: 1 });
+    expect(await store.reconcile()).toMatchObject({ ...sound, deletedMessages: 1 });
     expect(await Array.fromAsync(store.lostMessages(at.mailbox.id))).toEqual([]);
     await execute(at.on, 'DELETE FROM message');
     expect(await store.reconcile()).toMatchObject({
       outcomesWithoutMessage: 1,
       ticketsWithoutMessage: 1,
-      deletedMails: 1,
+      deletedMessages: 1,
     });
-    expect(await store.wrongRows(['outcomesWithoutMessage', 'ticketsWithoutMessage'], 1)).toMatchObject([
+    expect(await store.inconsistentRows(['outcomesWithoutMessage', 'ticketsWithoutMessage'], 1)).toMatchObject([
       { uid: 1, ticket: expect.any(String) },
       { uid: null, ticket: expect.any(String), message: null },
     ]);
   });
 
   test('a mail that was passed over is found, fetched, and then it is not missing any more', async () => {
-    await using at = await visited([mail('a'), mail('b'), mail('c')], { after: { kind: 'leave' } });
+    await using at = await visited([mail('a'), mail('b'), mail('c')], { postAction: { kind: 'leave' } });
     await execute(
       at.on,
       `DELETE FROM message WHERE message_id = 'b@example.test'; DELETE FROM ticket WHERE subject = 'about b';
        DELETE FROM outcome WHERE uid = 2`,
     );
-    const { missing, storedAs } = await reconcileFolder(at.mailbox, at.on.app);
+    const { missing, folderEpoch } = await reconcileFolder(at.mailbox, at.on.app);
     expect(missing).toMatchObject([{ uid: 2, sizeBytes: mail('b').length, receivedAtMs: expect.any(Number) }]);
     const { store } = at.on.app;
     for (const isNew of [true, false]) {
-      for (const one of missing) expect(await store.holdMissed(at.mailbox.id, storedAs, one)).toBe(isNew);
+      for (const one of missing) expect(await store.quarantineMissed(at.mailbox.id, folderEpoch, one)).toBe(isNew);
     }
-    const [held] = await store.heldMail(at.mailbox.id, storedAs, 2);
+    const [held] = await store.quarantinedByUid(at.mailbox.id, folderEpoch, 2);
     if (held === undefined) throw new Error('not held');
-    expect(await at.on.app.settle(held, 'retry')).toMatchObject({ what: 'taken_in', outcome: 'ticket_opened' });
+    expect(await at.on.app.resolve(held, 'requeue')).toMatchObject({ what: 'stored', outcome: 'ticket_opened' });
     expect((await reconcileFolder(at.mailbox, at.on.app)).missing).toEqual([]);
     expect(await outcomesOf(at.on, at.mailbox)).toEqual(['1 ticket_opened', '2 ticket_opened', '3 ticket_opened']);
   });

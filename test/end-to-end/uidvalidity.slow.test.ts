@@ -46,21 +46,25 @@ describe.each(databases)('a folder, stored in %s', (kind) => {
     await using on = await testApp(await databaseOf(kind));
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', [mail('a'), mail('b')]);
-    const mailbox = await on.addMailbox(dovecot, user, { after: { kind: 'leave' } });
-    await on.app.pollOnce(mailbox, never);
+    const mailbox = await on.addMailbox(dovecot, user, { postAction: { kind: 'leave' } });
+    await on.pollOnce(mailbox, never);
     const restore = await dovecot.backUp(user, 'INBOX');
     await dovecot.append(user, 'INBOX', [mail('lost1'), mail('lost2'), mail('lost3')]);
-    await on.app.pollOnce(mailbox, never);
+    await on.pollOnce(mailbox, never);
     await restore();
     await dovecot.append(user, 'INBOX', [mail('new')]);
-    const report = await on.app.pollOnce(mailbox, never);
+    const report = await on.pollOnce(mailbox, never);
     expect(report.outcomes).toMatchObject({ duplicate: 2, ticket_opened: 1 });
-    expect(on.lines.filter(({ event }) => event === 'cursor.set_back')).toEqual([
+    expect(on.lines.filter(({ event }) => event === 'folder.restored_from_backup')).toEqual([
       expect.objectContaining({ level: 'warn', uid_next: 4, uid_before: 5 }),
     ]);
-    expect(await on.app.store.readPlace(mailbox.id)).toMatchObject({ life: 1, startUid: 0, cursor: { uid: 3 } });
+    expect(await on.app.store.readFolderProgress(mailbox.id)).toMatchObject({
+      life: 1,
+      startUid: 0,
+      cursor: { uid: 3 },
+    });
     await dovecot.append(user, 'INBOX', [mail('later')]);
-    expect((await on.app.pollOnce(mailbox, never)).outcomes).toMatchObject({ duplicate: 0, ticket_opened: 1 });
+    expect((await on.pollOnce(mailbox, never)).outcomes).toMatchObject({ duplicate: 0, ticket_opened: 1 });
     expect(await on.app.store.listTickets(10)).toHaveLength(7);
     expect((await on.app.store.reconcile()).outcomesAboveCursor).toBe(0);
   });
@@ -70,16 +74,16 @@ describe.each(databases)('a folder, stored in %s', (kind) => {
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', [mail('a')]);
     const mailbox = await on.addMailbox(dovecot, user);
-    await on.app.pollOnce(mailbox, never);
+    await on.pollOnce(mailbox, never);
     const restore = await dovecot.backUp(user, 'INBOX');
     const receivedAt = new Date(Date.now() - 60_000);
     await dovecot.append(user, 'INBOX', [mail('lost1'), mail('lost2')], { receivedAt });
-    await on.app.pollOnce(mailbox, never);
+    await on.pollOnce(mailbox, never);
     await restore();
     await dovecot.append(user, 'INBOX', [mail('new-1'), mail('new-22'), mail('new-333'), mail('new-4444')]);
-    expect((await on.app.pollOnce(mailbox, never)).outcomes).toMatchObject({ duplicate: 1, ticket_opened: 4 });
+    expect((await on.pollOnce(mailbox, never)).outcomes).toMatchObject({ duplicate: 1, ticket_opened: 4 });
     expect(await on.app.store.listTickets(10)).toHaveLength(7);
-    expect(on.lines.filter(({ event }) => event === 'cursor.set_back')).toHaveLength(1);
+    expect(on.lines.filter(({ event }) => event === 'folder.restored_from_backup')).toHaveLength(1);
   });
 
   test('that is restored, and has just as much new mail as the backup lacked, loses none of it', async () => {
@@ -90,12 +94,12 @@ describe.each(databases)('a folder, stored in %s', (kind) => {
     const mailbox = await on.addMailbox(dovecot, user);
     const restore = await dovecot.backUp(user, 'INBOX');
     await dovecot.append(user, 'INBOX', [mail('lost')], { receivedAt });
-    await on.app.pollOnce(mailbox, never);
+    await on.pollOnce(mailbox, never);
     await restore();
     await dovecot.append(user, 'INBOX', [mail('another')]);
     await expect(reconcileFolder(mailbox, on.app)).rejects.toMatchObject({ code: 'check_failed' });
-    expect((await on.app.pollOnce(mailbox, never)).outcomes).toMatchObject({ duplicate: 2, ticket_opened: 1 });
-    expect((await on.app.pollOnce(mailbox, never)).outcomes).toMatchObject({ duplicate: 0, ticket_opened: 0 });
+    expect((await on.pollOnce(mailbox, never)).outcomes).toMatchObject({ duplicate: 2, ticket_opened: 1 });
+    expect((await on.pollOnce(mailbox, never)).outcomes).toMatchObject({ duplicate: 0, ticket_opened: 0 });
     expect(await on.app.store.listTickets(10)).toHaveLength(4);
   });
 
@@ -104,42 +108,42 @@ describe.each(databases)('a folder, stored in %s', (kind) => {
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', [mail('a')]);
     const mailbox = await on.addMailbox(dovecot, user);
-    await on.app.pollOnce(mailbox, never);
+    await on.pollOnce(mailbox, never);
     const restore = await dovecot.backUp(user, 'INBOX');
     await dovecot.changeUidValidity(user, 'INBOX');
-    await on.app.pollOnce(mailbox, never);
+    await on.pollOnce(mailbox, never);
     await restore();
     await dovecot.append(user, 'INBOX', [mail('new')]);
-    expect((await on.app.pollOnce(mailbox, never)).outcomes).toMatchObject({ duplicate: 1, ticket_opened: 1 });
+    expect((await on.pollOnce(mailbox, never)).outcomes).toMatchObject({ duplicate: 1, ticket_opened: 1 });
     expect(await on.app.store.listTickets(10)).toHaveLength(2);
   });
 
   test('that is numbered anew brings what is in quarantine under its new number, and what was discarded not at all', async () => {
     await using on = await testApp(await databaseOf(kind), {
-      TICKETMAILD_MESSAGE_BYTES_MAX_MB: '1',
-      TICKETMAILD_MESSAGE_BATCH_BYTES_MAX_MB: '1',
+      TICKETMAILD_MESSAGE_MAX_SIZE_MB: '1',
+      TICKETMAILD_MESSAGE_BATCH_MAX_MB: '1',
     });
     const user = dovecot.newUser();
     const large = (id: string) => mail(id, 'x'.repeat(76).concat('\r\n').repeat(20_000));
     await dovecot.append(user, 'INBOX', [large('one'), large('two')]);
     const mailbox = await on.addMailbox(dovecot, user);
-    await on.app.pollOnce(mailbox, never);
-    const held = () => Array.fromAsync(on.app.store.heldMails({ mailboxId: mailbox.id, reason: null }));
+    await on.pollOnce(mailbox, never);
+    const held = () => Array.fromAsync(on.app.store.quarantinedMessages({ mailboxId: mailbox.id, reason: null }));
     const [first] = await held();
     if (first === undefined) throw new Error('nothing is in quarantine');
-    await on.app.store.discardHeld(first);
+    await on.app.store.discard(first);
     for (let visit = 0; visit < 2; visit += 1) {
       await dovecot.changeUidValidity(user, 'INBOX');
-      await on.app.pollOnce(mailbox, never);
+      await on.pollOnce(mailbox, never);
       expect((await held()).map(({ uid }) => uid)).toEqual([2]);
     }
     const [second] = await held();
     if (second === undefined) throw new Error('nothing is in quarantine');
-    expect(await on.app.settle(second, 'release')).toMatchObject({ what: 'taken_in', outcome: 'ticket_opened' });
+    expect(await on.app.resolve(second, 'release')).toMatchObject({ what: 'stored', outcome: 'ticket_opened' });
     // What was released is known again, too.
     for (let visit = 0; visit < 2; visit += 1) {
       await dovecot.changeUidValidity(user, 'INBOX');
-      await on.app.pollOnce(mailbox, never);
+      await on.pollOnce(mailbox, never);
       expect(await held()).toEqual([]);
       const rows = await Array.fromAsync(on.app.store.outcomes(mailbox.id, false));
       const last = rows.filter(({ uid }) => uid === 2).at(-1);
@@ -153,15 +157,15 @@ describe.each(databases)('a folder, stored in %s', (kind) => {
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', [mail('a'), mail('b'), mail('c')]);
     const mailbox = await on.addMailbox(dovecot, user);
-    await on.app.pollOnce(mailbox, never);
+    await on.pollOnce(mailbox, never);
     for (let visit = 0; visit < 5; visit += 1) {
       await dovecot.changeUidValidity(user, 'INBOX');
-      expect((await on.app.pollOnce(mailbox, never)).outcomes).toMatchObject({ duplicate: 3, ticket_opened: 0 });
+      expect((await on.pollOnce(mailbox, never)).outcomes).toMatchObject({ duplicate: 3, ticket_opened: 0 });
     }
     expect((await outcomesOf(on, mailbox)).sort()).toEqual([
       ...['1 duplicate', '1 ticket_opened', '2 duplicate', '2 ticket_opened', '3 duplicate', '3 ticket_opened'],
     ]);
-    expect(on.lines.filter(({ event }) => event === 'cursor.restarted')).toHaveLength(5);
+    expect(on.lines.filter(({ event }) => event === 'folder.reset')).toHaveLength(5);
   });
 });
 
@@ -193,7 +197,7 @@ function rowOf(uid: number, names: string, asked: string): string {
 function mailboxAt(on: TestApp, port: number): Promise<Mailbox> {
   const connection = { host: '127.0.0.1', port, tls: 'none', folder: 'INBOX', user: 'first' } as const;
   const trust = { caPem: null, fingerprint: null, allowPlaintext: true };
-  return on.addMailbox(dovecot, 'first', { connection: { ...connection, ...trust }, after: { kind: 'leave' } });
+  return on.addMailbox(dovecot, 'first', { connection: { ...connection, ...trust }, postAction: { kind: 'leave' } });
 }
 
 test('a row that points to another account is begun there, also where both have the same UIDVALIDITY', async () => {
@@ -207,22 +211,22 @@ test('a row that points to another account is begun there, also where both have 
   const called = async (user: string): Promise<Mailbox> => {
     const before = await on.app.store.versionedMailbox(mailbox.name);
     const after = { ...before.mailbox, connection: { ...before.mailbox.connection, user } };
-    await on.app.store.changeMailbox(before, after, null, on.app.author);
+    await on.app.store.changeMailbox(before, after, null, on.app.actor);
     return after;
   };
-  const begunAnew = () => on.lines.filter(({ event }) => event === 'cursor.restarted');
-  expect((await on.app.pollOnce(mailbox, never)).outcomes).toMatchObject({ ticket_opened: 3 });
+  const begunAnew = () => on.lines.filter(({ event }) => event === 'folder.reset');
+  expect((await on.pollOnce(mailbox, never)).outcomes).toMatchObject({ ticket_opened: 3 });
   // The account has another name now, and is the same: its mails are known again.
   const renamed = await called('first@example.test');
-  expect((await on.app.pollOnce(renamed, never)).outcomes).toMatchObject({ ticket_opened: 0, duplicate: 3 });
+  expect((await on.pollOnce(renamed, never)).outcomes).toMatchObject({ ticket_opened: 0, duplicate: 3 });
   // As long as their names: sizes and times are those of the first account.
   now = account('other', [1, 2, 3, 4, 5]);
   const moved = await called('other');
   await expect(reconcileFolder(moved, on.app)).rejects.toMatchObject({ code: 'check_failed' });
-  expect((await on.app.pollOnce(moved, never)).outcomes).toMatchObject({ ticket_opened: 5, duplicate: 0 });
+  expect((await on.pollOnce(moved, never)).outcomes).toMatchObject({ ticket_opened: 5, duplicate: 0 });
   const entry = { level: 'info', reason: 'other_folder', uid_validity: 1, uid: 0 };
   expect(begunAnew()).toMatchObject([entry, entry]);
-  expect((await on.app.pollOnce(moved, never)).outcomes).toMatchObject({ ticket_opened: 0, duplicate: 0 });
+  expect((await on.pollOnce(moved, never)).outcomes).toMatchObject({ ticket_opened: 0, duplicate: 0 });
   expect(await on.app.store.listTickets(10)).toHaveLength(8);
 });
 
@@ -231,20 +235,20 @@ test('mails that are taken away are no restored backup, also where the server te
   await using server = await startFolder(() => ({ names: 'm', uids, more: ['* OK [UIDVALIDITY 7] yes'] }));
   await using on = await testApp(null);
   const mailbox = await mailboxAt(on, server.port);
-  expect((await on.app.pollOnce(mailbox, never)).outcomes).toMatchObject({ ticket_opened: 2 });
+  expect((await on.pollOnce(mailbox, never)).outcomes).toMatchObject({ ticket_opened: 2 });
   uids = [7];
-  expect((await on.app.pollOnce(mailbox, never)).outcomes).toMatchObject({ duplicate: 0 });
-  expect(on.lines.some(({ event }) => event === 'cursor.set_back')).toBe(false);
+  expect((await on.pollOnce(mailbox, never)).outcomes).toMatchObject({ duplicate: 0 });
+  expect(on.lines.some(({ event }) => event === 'folder.restored_from_backup')).toBe(false);
 });
 
 test('a server that turns the read flag back, and a client that reads first, change nothing', async () => {
   await using on = await testApp(null);
   const user = dovecot.newUser();
   await dovecot.append(user, 'INBOX', [mail('a')], { flags: ['\\Seen'] });
-  const mailbox = await on.addMailbox(dovecot, user, { after: { kind: 'leave' } });
-  await on.app.pollOnce(mailbox, never);
+  const mailbox = await on.addMailbox(dovecot, user, { postAction: { kind: 'leave' } });
+  await on.pollOnce(mailbox, never);
   await dovecot.unsee(user, 'INBOX');
-  await on.app.pollOnce(mailbox, never);
+  await on.pollOnce(mailbox, never);
   expect(await outcomesOf(on, mailbox)).toEqual(['1 ticket_opened']);
 });
 
@@ -252,28 +256,26 @@ test('nothing is deleted any more once somebody has asked for it to stay, in the
   await using on = await testApp(null);
   const user = dovecot.newUser();
   await dovecot.append(user, 'INBOX', [mail('a'), mail('b')]);
-  const mailbox = await on.addMailbox(dovecot, user, { after: { kind: 'delete' } });
+  const mailbox = await on.addMailbox(dovecot, user, { postAction: { kind: 'delete' } });
   let changing: Promise<void> | null = null;
   const change = async (): Promise<void> => {
     const before = await on.app.store.versionedMailbox(mailbox.name);
-    await on.app.store.changeMailbox(before, { ...before.mailbox, after: { kind: 'leave' } }, null, on.app.author);
+    await on.app.store.changeMailbox(before, { ...before.mailbox, postAction: { kind: 'leave' } }, null, on.app.actor);
   };
   // It is done on a SQLite file before the visit has its sources.
-  await on.app.pollOnce(mailbox, never, {
-    onProgress: ({ done }) => {
-      if (done === 0) changing ??= change();
-    },
+  await on.pollOnce(mailbox, never, (event) => {
+    if (event.what === 'progress' && event.done === 0) changing ??= change();
   });
   await changing;
   expect(await outcomesOf(on, mailbox)).toEqual(['1 ticket_opened', '2 ticket_opened']);
   expect((await dovecot.listFlags(user, 'INBOX')).size).toBe(2);
   const after = await on.app.store.mailboxByName(mailbox.name);
-  await on.app.pollOnce(after, never);
+  await on.pollOnce(after, never);
   expect((await dovecot.listFlags(user, 'INBOX')).size).toBe(2);
   expect(
     await on.app.store.pendingActions(
       mailbox.id,
-      (await on.app.store.readPlace(mailbox.id)).cursor?.uidValidity ?? 0,
+      (await on.app.store.readFolderProgress(mailbox.id)).cursor?.folderEpoch ?? 0,
       9,
     ),
   ).toEqual([]);

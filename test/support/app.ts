@@ -9,6 +9,7 @@ import { type App, compose } from '../../src/compose/compose.ts';
 import type { Config, DatabaseConfig } from '../../src/config/config.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import type { Mailbox } from '../../src/ingest/model.ts';
+import type { PollObserver, PollReport } from '../../src/ingest/poll/poll-context.ts';
 import { createLog } from '../../src/log.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';
 import type { LogLine } from './daemon.ts';
@@ -19,6 +20,8 @@ export type TestApp = {
   readonly app: App;
   readonly config: Config;
   readonly lines: readonly LogLine[];
+  /** One poll in the foreground. Throws its failure. */
+  pollOnce(mailbox: Mailbox, stop: AbortSignal, observe?: PollObserver): Promise<PollReport>;
   /** Adds an active mailbox on the test server for a new user; `given` overrides. */
   addMailbox(
     server: Pick<Dovecot, 'host' | 'tlsPort' | 'caPem'>,
@@ -41,7 +44,7 @@ export async function testApp(
       TICKETMAILD_HTTP_LISTEN: '127.0.0.1:0',
       TICKETMAILD_ADMIN_LISTEN: 'off',
       // Tests send as much as they like.
-      TICKETMAILD_LIMITS_SENDER_PER_HOUR: '0',
+      TICKETMAILD_LIMITS_SENDER_LIMIT_PER_HOUR: '0',
       ...env,
     },
   });
@@ -59,11 +62,17 @@ export async function testApp(
     app,
     config,
     lines,
+    pollOnce: async (mailbox, stop, observe) => {
+      const { failure, lastRound } = await app.pollOnce(mailbox, stop, observe);
+      if (failure !== null) throw failure;
+      if (lastRound === null) throw new Error('a poll succeeded without a round');
+      return lastRound;
+    },
     addMailbox: async (server, user, given = {}) => {
       const mailbox = mailboxOn(server, user, given);
       using password = SecretBytes.take(Buffer.from('pw'));
       await app.passwords.store(mailbox, password, 'command', (prepared) =>
-        app.store.addMailbox(mailbox, prepared, null, app.author),
+        app.store.addMailbox(mailbox, prepared, null, app.actor),
       );
       return mailbox;
     },
@@ -90,7 +99,7 @@ function mailboxOn(
       allowPlaintext: false,
     },
     start: { from: 'all' },
-    after: { kind: 'seen' },
+    postAction: { kind: 'seen' },
     pollIntervalMs: null,
     addresses: [],
     state: 'active',

@@ -1,89 +1,80 @@
 /**
- * Stores one window whose files are on the disk: one transaction with the cursor in it.
+ * Batch commit: one transaction for the rows of a batch, whose files are on disk, and the cursor.
  *
- * When the database refuses a row for good, the window is halved until the one message is found; it is quarantined
- * alone, with its source. Everything else that fails is thrown: nothing of the window is stored then, the cursor has
- * not moved, and the next poll starts over with it.
+ * When the database refuses a row for good, the batch is bisected until the one message is found, which is quarantined
+ * alone with its source. Every other failure is thrown: nothing of the batch is stored then, the cursor has not moved,
+ * and the next poll repeats it.
  */
 import { isFailure } from '../../errors.ts';
 import { withoutSubaddress } from '../../mail/thread/reply-token.ts';
 import type { StoredMessage } from '../fetch/fetched-message.ts';
 import type { Batch, LookupResult, MessageCopy } from '../model.ts';
 import type { IngestStore, Lease } from '../stores.ts';
-import type { BatchContext } from './batch-context.ts';
-import { recipientsOf } from './batch-context.ts';
+import { type BatchContext, recipientsOf } from './batch-context.ts';
 import { type Decision, decide } from './decide.ts';
 import { lookupRequestFor } from './lookup.ts';
 
-/** Where a window belongs, and what makes its new rows. */
 export type CommitTarget = {
-  /** null: no lease, for mails that are taken out of quarantine; their outcomes take the place of those that wait. */
+  /** null: messages that are released from quarantine, without a lease; their outcomes replace the quarantined ones. */
   readonly lease: Lease | null;
-  /** Numbering of the UIDs. */
   readonly folderEpoch: number;
   readonly batchContext: BatchContext;
 };
 
 const conflictsMax = 4;
 
-/** The decisions that are now in the database, one for each arrival, in order. */
+/** The decisions that are in the database now, one for each message, in order. */
 export async function commitMessages(
-  window: readonly StoredMessage[],
-  place: CommitTarget,
+  batch: readonly StoredMessage[],
+  target: CommitTarget,
   store: IngestStore,
 ): Promise<readonly Decision[]> {
-  const first = window[0];
+  const first = batch[0];
   if (first === undefined) return [];
   try {
-    return await commitOnce(window, place, store, conflictsMax);
+    return await commitOnce(batch, target, store, conflictsMax);
   } catch (error) {
     if (!isFailure(error, 'row_refused')) throw error;
-    if (window.length === 1) return commitOnce([refused(first)], place, store, conflictsMax);
-    const half = Math.ceil(window.length / 2);
-    const before = await commitMessages(window.slice(0, half), place, store);
-    return [...before, ...(await commitMessages(window.slice(half), place, store))];
+    if (batch.length === 1) return commitOnce([refused(first)], target, store, conflictsMax);
+    const half = Math.ceil(batch.length / 2);
+    const before = await commitMessages(batch.slice(0, half), target, store);
+    return [...before, ...(await commitMessages(batch.slice(half), target, store))];
   }
 }
 
-/** The arrival as one to be quarantined, since the database will not take its rows. */
-function refused(arrival: StoredMessage): StoredMessage {
-  const { uid, sizeBytes, receivedAtMs } = arrival;
-  const raw = arrival.what === 'vanished' ? null : arrival.raw;
+/** The message as one to be quarantined, since the database refuses its rows. */
+function refused(message: StoredMessage): StoredMessage {
+  const { uid, sizeBytes, receivedAtMs } = message;
+  const raw = message.what === 'vanished' ? null : message.raw;
   return { uid, sizeBytes, receivedAtMs, what: 'quarantined', reason: 'row_refused', raw };
 }
 
-/**
- * Decides and commits; a conflict (two equal references, a ticket that was merged meanwhile) is decided anew with what is
- * stored by then.
- */
+/** Decides and commits. After a conflict (equal references, a ticket that was merged meanwhile) it decides again. */
 async function commitOnce(
-  window: readonly StoredMessage[],
-  place: CommitTarget,
+  batch: readonly StoredMessage[],
+  target: CommitTarget,
   store: IngestStore,
   triesLeft: number,
 ): Promise<readonly Decision[]> {
-  const found = await store.lookUp(lookupRequestFor(window, place.batchContext));
-  // What is in quarantine is the mail itself, which is no mail before it.
-  const known =
-    place.lease === null ? { ...found, handled: found.handled.filter(({ isQuarantined }) => !isQuarantined) } : found;
-  const decisions = decide(window, known, place.batchContext);
+  const { lease, folderEpoch, batchContext } = target;
+  const found = await store.lookUp(lookupRequestFor(batch, batchContext));
+  // A message that is released from quarantine must not be taken for a duplicate of itself.
+  const handled = lease === null ? found.handled.filter(({ isQuarantined }) => !isQuarantined) : found.handled;
+  const decisions = decide(batch, { ...found, handled }, batchContext);
+  const rows = rowsOf(decisions, folderEpoch);
   try {
-    await commit(batchOf(decisions, place.folderEpoch), place, store);
+    await (lease === null ? store.commitResolved(batchContext.mailboxId, rows) : store.commitBatch(lease, rows));
   } catch (error) {
     if (!isFailure(error, 'database_conflict') || triesLeft <= 1) throw error;
-    return commitOnce(window, place, store, triesLeft - 1);
+    return commitOnce(batch, target, store, triesLeft - 1);
   }
-  await linkCopies(decisions, known, place.batchContext, store);
+  await linkCopies(decisions, found, batchContext, store);
   return decisions;
 }
 
-function commit(batch: Batch, { lease, batchContext: maker }: CommitTarget, store: IngestStore): Promise<void> {
-  return lease === null ? store.commitResolved(maker.mailboxId, batch) : store.commitBatch(lease, batch);
-}
-
-function batchOf(decisions: readonly Decision[], uidValidity: number): Batch {
+function rowsOf(decisions: readonly Decision[], folderEpoch: number): Batch {
   return {
-    cursor: { folderEpoch: uidValidity, uid: decisions.at(-1)?.outcome.uid ?? 0 },
+    cursor: { folderEpoch, uid: decisions.at(-1)?.outcome.uid ?? 0 },
     tickets: decisions.flatMap((decision) => decision.ticket ?? []),
     messages: decisions.flatMap((decision) => decision.message ?? []),
     outcomes: decisions.map((decision) => decision.outcome),
@@ -94,8 +85,8 @@ function batchOf(decisions: readonly Decision[], uidValidity: number): Batch {
 }
 
 /**
- * A mail to two of our mailboxes may be committed in both at the same moment. The window is stored already, so that a
- * failure here costs a link and nothing else.
+ * Links the tickets of one message in two mailboxes: both may be committed at the same moment. The batch is stored, so
+ * that a failure here costs a link and nothing else.
  */
 async function linkCopies(
   decisions: readonly Decision[],

@@ -1,10 +1,10 @@
 /**
- * What becomes of each arrival: ticket, reply, record, duplicate, quarantine or vanished. Pure: what is stored
- * already, ids, references and the time come in.
+ * Decision rules: what becomes of each fetched message: ticket, reply, record, duplicate, quarantined or vanished.
  *
- * A mail is a duplicate only when mailbox, Message-ID and content are all the same (a folder that was rebuilt under a
- * new UIDVALIDITY, a crash between fetch and commit), also when its message and its ticket were deleted since; an equal
- * Message-ID with other content is another mail. Mails of one window see each other, in the order of their UIDs.
+ * A message is a duplicate only when mailbox, Message-ID and content are all the same (a folder with a new UIDVALIDITY,
+ * a crash between fetch and commit), even if its message and ticket were deleted since; the same Message-ID with other
+ * content is another message. Messages of one batch see each other, in the order of their UIDs. Pure: what is stored,
+ * ids, references and the time are passed in.
  */
 
 import type { Address, ParsedMessage } from '../../mail/message.ts';
@@ -18,68 +18,66 @@ import type {
   NewOutcome,
   NewTicket,
   QuarantineReason,
-  StoredSource,
   TicketLink,
   TicketMerge,
 } from '../model.ts';
-import type { BatchContext } from './batch-context.ts';
-import { type BatchState, batchState, recipientsOf } from './batch-context.ts';
+import { type BatchContext, type BatchState, batchState, recipientsOf } from './batch-context.ts';
 import { loopOrFloodReason, representedBy } from './loop-protection.ts';
-import { type LinkSource, linksOf, mergesOf, ticketForReply } from './ticket-relations.ts';
+import { linksOf, mergesOf, ticketForReply } from './ticket-relations.ts';
 
 export type Decision = {
-  /** Reference of the ticket that the mail opened or joined, for the log. */
+  /** Reference of the ticket that the message opened or joined, for the log. */
   readonly ref: string | null;
   readonly ticket: NewTicket | null;
   readonly message: NewMessage | null;
   readonly outcome: NewOutcome;
   readonly links: readonly TicketLink[];
   readonly merges: readonly TicketMerge[];
-  /** The ticket that a person answered, to be opened again if it is closed; or null. */
+  /** The ticket that a person answered, to be reopened if it is closed; or null. */
   readonly answered: string | null;
-  /** What happened to tickets besides, for the log. */
+  /** Further changes of tickets, for the log. */
   readonly changes: readonly TicketChange[];
 };
 
-/** By their references: a closed ticket was answered; one went into another. */
+/** By reference: a closed ticket was answered; one ticket was merged into another. */
 export type TicketChange =
   | { readonly what: 'reopened'; readonly ref: string }
   | { readonly what: 'merged'; readonly ref: string; readonly into: string };
 
-/** A mail while it is decided. */
-type Mail = {
+/** A message to decide about. `base`: what its outcome has in any case. */
+type Incoming = {
   readonly parsed: ParsedMessage;
   readonly threadKeys: ThreadKeys;
   readonly candidate: Candidate;
   readonly arrivedAtMs: number;
-  readonly place: Pick<NewOutcome, 'uid' | 'sizeBytes' | 'receivedAtMs' | 'raw' | 'actionPending' | 'dedupKey'>;
+  readonly base: Pick<NewOutcome, 'uid' | 'sizeBytes' | 'receivedAtMs' | 'raw' | 'actionPending' | 'dedupKey'>;
 };
 
 const nothing = { ref: null, ticket: null, message: null, links: [], merges: [], answered: null, changes: [] };
 
-/** One decision for each arrival, in order. */
+/** One decision for each message, in order. */
 export function decide(
-  arrivals: readonly StoredMessage[],
-  known: LookupResult,
-  maker: BatchContext,
+  batch: readonly StoredMessage[],
+  found: LookupResult,
+  context: BatchContext,
 ): readonly Decision[] {
-  const state = batchState(known, maker);
-  return arrivals.map((arrival) =>
-    arrival.what === 'parsed' ? decideMail(mailOf(arrival, state, maker), state, maker) : setAside(arrival),
+  const state = batchState(found, context);
+  return batch.map((message) =>
+    message.what === 'parsed' ? decideParsed(incoming(message, state, context), state, context) : notParsed(message),
   );
 }
 
-function mailOf(arrival: StoredMessage & { what: 'parsed' }, state: BatchState, maker: BatchContext): Mail {
-  const { uid, sizeBytes, receivedAtMs, parsed, threadKeys, dedupKey, raw } = arrival;
+function incoming(message: StoredMessage & { what: 'parsed' }, state: BatchState, context: BatchContext): Incoming {
+  const { uid, sizeBytes, receivedAtMs, parsed, threadKeys, dedupKey, raw } = message;
   return {
     ...{ parsed, threadKeys },
     candidate: {
-      ...{ threadKeys, mailboxId: maker.mailboxId, kind: parsed.kind },
+      ...{ threadKeys, mailboxId: context.mailboxId, kind: parsed.kind },
       isOwn: threadKeys.sender !== '' && state.isOwn(threadKeys.sender),
       recipients: once(() => recipientsOf(parsed)),
     },
-    arrivedAtMs: receivedAtMs ?? maker.nowMs,
-    place: { uid, sizeBytes, receivedAtMs, raw, actionPending: maker.hasPostAction, dedupKey },
+    arrivedAtMs: receivedAtMs ?? context.nowMs,
+    base: { uid, sizeBytes, receivedAtMs, raw, actionPending: context.hasPostAction, dedupKey },
   };
 }
 
@@ -91,171 +89,164 @@ function once<T>(make: () => T): () => T {
   };
 }
 
-function decideMail(mail: Mail, state: BatchState, maker: BatchContext): Decision {
+/** What is not stored as a message stays untouched on the server. */
+function notParsed(message: Exclude<StoredMessage, { what: 'parsed' }>): Decision {
+  const { uid, sizeBytes, receivedAtMs } = message;
+  const base = { uid, sizeBytes, receivedAtMs, actionPending: false, ticketId: null, messageId: null, dedupKey: null };
+  if (message.what === 'vanished')
+    return { ...nothing, outcome: { ...base, outcome: 'vanished', reason: null, raw: null } };
+  const { reason, raw, headMessageId } = message;
+  return { ...nothing, outcome: { ...base, outcome: 'quarantined', reason, raw, headMessageId } };
+}
+
+/** The first rule that applies decides. */
+function decideParsed(message: Incoming, state: BatchState, context: BatchContext): Decision {
   return (
-    repeated(mail, state) ?? ownMail(mail, state, maker) ?? kept(mail, state, maker) ?? threaded(mail, state, maker)
+    seenBefore(message, state) ??
+    sentByHelpdesk(message, state, context) ??
+    quarantinedByGuard(message, state, context) ??
+    threaded(message, state, context)
   );
 }
 
-/** A mail that was handled before: nothing is stored but that it came again. */
-function repeated(mail: Mail, state: BatchState): Decision | null {
-  const twin = state.duplicateOf(mail.parsed);
-  if (twin !== null) return duplicate(mail, twin.id, twin.ticket);
-  const handled = mail.place.dedupKey === null ? null : state.handledAs(mail.place.dedupKey);
-  if (handled === 'stored') return duplicate(mail, null, null);
-  // Its source is in quarantine; what lies on the server is left alone, as that one is.
-  return handled === 'kept' ? duplicate({ ...mail, place: { ...mail.place, actionPending: false } }, null, null) : null;
+/** A message that was handled before: only its outcome is stored. */
+function seenBefore(message: Incoming, state: BatchState): Decision | null {
+  const stored = state.duplicateOf(message.parsed);
+  if (stored !== null) return duplicate(message, stored.id, stored.ticket);
+  const handled = message.base.dedupKey === null ? null : state.handledAs(message.base.dedupKey);
+  if (handled === 'stored') return duplicate(message, null, null);
+  // Its source is in quarantine: like that one, it stays untouched on the server.
+  const untouched = { ...message, base: { ...message.base, actionPending: false } };
+  return handled === 'quarantined' ? duplicate(untouched, null, null) : null;
 }
 
-function duplicate({ place }: Mail, messageId: string | null, ticket: LookupTicket | null): Decision {
-  const outcome = {
-    ...place,
-    outcome: 'duplicate',
-    reason: 'seen_before',
-    ticketId: ticket?.id ?? null,
-    messageId,
-  } as const;
+function duplicate({ base }: Incoming, messageId: string | null, ticket: LookupTicket | null): Decision {
+  const ticketId = ticket?.id ?? null;
+  const outcome = { ...base, outcome: 'duplicate', reason: 'seen_before', ticketId, messageId } as const;
   return { ...nothing, ref: ticket?.ref ?? null, outcome };
 }
 
 /**
- * What the helpdesk sent and what came back belongs to its ticket, and is news to nobody. From an address that is none of
- * ours it is no such thing: whoever got a mail of the ticket knows a token.
+ * A message that the helpdesk sent and that came back belongs to its ticket and is not news. The sender must be an
+ * address of the helpdesk: every recipient of a message of the ticket knows its token.
  */
-function ownMail(mail: Mail, state: BatchState, maker: BatchContext): Decision | null {
-  const token = mail.threadKeys.ownToken;
-  if (token === null || !state.isHelpdeskAddress(mail.threadKeys.sender) || !state.stored.isValidToken(token))
-    return null;
-  const ticket = state.stored.ticketOf(token.ref);
-  return stored(mail, state, maker, { ticket, rule: ticket === null ? null : 'own', reason: 'own_mail' });
+function sentByHelpdesk(message: Incoming, state: BatchState, context: BatchContext): Decision | null {
+  const { ownToken, sender } = message.threadKeys;
+  if (ownToken === null || !state.isHelpdeskAddress(sender) || !state.stored.isValidToken(ownToken)) return null;
+  const ticket = state.stored.ticketOf(ownToken.ref);
+  return stored(message, state, context, { ticket, rule: ticket === null ? null : 'own', reason: 'own_mail' });
 }
 
-/** Set aside by a guard, with its source and untouched on the server. */
-function kept(mail: Mail, state: BatchState, maker: BatchContext): Decision | null {
-  const reason = loopOrFloodReason(mail, state, maker);
-  return reason === null ? null : quarantined(mail, reason, state);
+/** Quarantined with its source, and untouched on the server. */
+function quarantinedByGuard(message: Incoming, state: BatchState, context: BatchContext): Decision | null {
+  const reason = loopOrFloodReason(message, state, context);
+  return reason === null ? null : quarantined(message, reason, state);
 }
 
-function quarantined({ place }: Mail, reason: QuarantineReason, state: BatchState): Decision {
-  if (place.dedupKey !== null) state.noteQuarantined(place.dedupKey);
-  const outcome = {
-    ...place,
-    outcome: 'quarantined',
-    reason,
-    ticketId: null,
-    messageId: null,
-    actionPending: false,
-  } as const;
-  return { ...nothing, outcome };
+function quarantined({ base }: Incoming, reason: QuarantineReason, state: BatchState): Decision {
+  if (base.dedupKey !== null) state.noteQuarantined(base.dedupKey);
+  const none = { ticketId: null, messageId: null, actionPending: false };
+  return { ...nothing, outcome: { ...base, ...none, outcome: 'quarantined', reason } };
 }
 
-function threaded(mail: Mail, state: BatchState, maker: BatchContext): Decision {
-  const { parsed, candidate } = mail;
+/** Joins the ticket that threading finds, opens one, or is recorded without one. */
+function threaded(message: Incoming, state: BatchState, context: BatchContext): Decision {
+  const { parsed, candidate } = message;
   const match = findTicket(candidate, state.stored);
   if (match === null && neverOpensTicket(parsed.kind))
-    return stored(mail, state, maker, { ticket: null, rule: null, reason: parsed.kind });
-  if (match === null) return opened(mail, state, maker, null);
-  const found = isAnswer(candidate)
-    ? ticketForReply(match.ticket, mail.arrivedAtMs, state, maker.rules)
+    return stored(message, state, context, { ticket: null, rule: null, reason: parsed.kind });
+  if (match === null) return opened(message, state, context, null);
+  const target = isAnswer(candidate)
+    ? ticketForReply(match.ticket, message.arrivedAtMs, state, context.rules)
     : { joined: match.ticket };
-  if (found.joined === null) return opened(mail, state, maker, found.over);
-  const { joined } = found;
-  const copy = joined.mailboxId === maker.mailboxId ? undefined : copyIn(joined, mail, state);
-  if (copy !== undefined) return duplicate(mail, copy.id, joined);
+  if (target.joined === null) return opened(message, state, context, target.continued);
+  const { joined } = target;
+  const copy = joined.mailboxId === context.mailboxId ? undefined : copyIn(joined, message, state);
+  if (copy !== undefined) return duplicate(message, copy.id, joined);
   const merges = mergesOf(candidate, joined, state);
   const ticket = merges[0]?.into ?? joined;
-  const decision = stored(mail, state, maker, { ticket, rule: match.rule, reason: null });
+  const decision = stored(message, state, context, { ticket, rule: match.rule, reason: null });
   const links = merges.map(({ from, into }) => ({ ticketId: from.id, otherId: into.id, reason: 'merged' }) as const);
   const merged = merges.map(({ from, into }) => ({ what: 'merged', ref: from.ref, into: into.ref }) as const);
   const ids = merges.map(({ from, into }) => ({ ticketId: from.id, intoId: into.id }));
   return { ...decision, links, merges: ids, changes: [...merged, ...decision.changes] };
 }
 
-/** A mail to two mailboxes, that both belong to a ticket of one of them, is in there once. */
-function copyIn(ticket: LookupTicket, { parsed }: Mail, state: BatchState) {
+/** A message to two mailboxes that belongs to a ticket of one of them is stored in that ticket once. */
+function copyIn(ticket: LookupTicket, { parsed }: Incoming, state: BatchState) {
   return state.copiesOf(parsed).find((copy) => copy.ticket.id === ticket.id);
 }
 
-/** True for what brings a ticket back to those who work on it: not machines, not ourselves. */
+/** True for what reopens a ticket: not for messages of machines and of the helpdesk. */
 function isAnswer({ kind, isOwn, threadKeys }: Candidate): boolean {
   return !neverOpensTicket(kind) && !isOwn && !threadKeys.isAutomatic;
 }
 
-/** Opens a ticket; `continued` is the closed one that the mail would have joined. */
-function opened(mail: Mail, state: BatchState, maker: BatchContext, continued: LookupTicket | null): Decision {
-  const { parsed, candidate, arrivedAtMs } = mail;
+/** Opens a ticket; `continued` is the closed one that the message would have joined. */
+function opened(message: Incoming, state: BatchState, context: BatchContext, continued: LookupTicket | null): Decision {
+  const { parsed, candidate, arrivedAtMs } = message;
   const represented = state.isHelpdeskAddress(candidate.threadKeys.sender)
     ? representedBy(parsed, candidate.isOwn ? state.isOwn : state.isHelpdeskAddress)
     : null;
-  if (candidate.isOwn && represented === null && !maker.isReleased) return quarantined(mail, 'own_address', state);
-  const from: LinkSource = { candidate, parsed, continued };
+  if (candidate.isOwn && represented === null && !context.isReleased) return quarantined(message, 'own_address', state);
   const isApart = candidate.threadKeys.isForward || continued !== null;
-  const missing = isApart ? [] : missingOf(mail, state, maker);
-  const ticket = newTicket(parsed, represented ?? requesterOf(parsed), arrivedAtMs, missing.length > 0, maker);
-  const known = {
-    ...ticket,
-    mailboxId: maker.mailboxId,
-    status: 'open',
-    closedAtMs: null,
+  const missing = isApart ? [] : missingOf(message, state, context);
+  const ticket = newTicket(parsed, represented ?? requesterOf(parsed), arrivedAtMs, missing.length > 0, context);
+  const asStored = {
+    ...{ ...ticket, mailboxId: context.mailboxId, status: 'open', closedAtMs: null },
     requesterAddress: ticket.requester.address,
   };
-  const message: NewMessage = {
-    id: maker.newId(),
-    ticketId: ticket.id,
-    threadRule: null,
-    receivedAtMs: arrivedAtMs,
-    parsed,
-    missing,
+  const row: NewMessage = {
+    ...{ id: context.newId(), ticketId: ticket.id, threadRule: null },
+    ...{ receivedAtMs: arrivedAtMs, parsed, missing },
   };
-  const links = linksOf(from, state).map(({ other, reason }) => ({ ticketId: ticket.id, otherId: other.id, reason }));
-  state.add(message, known);
-  if (continued !== null) state.noteContinuation(continued.id, known);
-  const outcome = {
-    ...mail.place,
-    outcome: 'ticket_opened',
-    reason: null,
-    ticketId: ticket.id,
-    messageId: message.id,
-  } as const;
-  return { ...nothing, ref: ticket.ref, ticket, message, outcome, links };
+  const related = linksOf({ candidate, parsed, continued }, state);
+  const links = related.map(({ other, reason }) => ({ ticketId: ticket.id, otherId: other.id, reason }));
+  state.add(row, asStored);
+  if (continued !== null) state.noteContinuation(continued.id, asStored);
+  const ids = { ticketId: ticket.id, messageId: row.id };
+  const outcome = { ...message.base, ...ids, outcome: 'ticket_opened', reason: null } as const;
+  return { ...nothing, ref: ticket.ref, ticket, message: row, outcome, links };
 }
 
-type Into = { readonly ticket: LookupTicket | null; readonly rule: ThreadRule | null; readonly reason: string | null };
+type Target = {
+  readonly ticket: LookupTicket | null;
+  readonly rule: ThreadRule | null;
+  readonly reason: string | null;
+};
 
-/** Stores the mail in a ticket, or recorded (`reason`). */
-function stored(mail: Mail, state: BatchState, maker: BatchContext, { ticket, rule, reason }: Into): Decision {
-  const { parsed, arrivedAtMs: receivedAtMs, candidate, place } = mail;
+/** Stores the message in a ticket, or as recorded (`reason`). */
+function stored(
+  message: Incoming,
+  state: BatchState,
+  context: BatchContext,
+  { ticket, rule, reason }: Target,
+): Decision {
+  const { parsed, arrivedAtMs: receivedAtMs, candidate, base } = message;
   const ticketId = ticket?.id ?? null;
-  const missing = reason === null ? missingOf(mail, state, maker) : [];
-  const message: NewMessage = { id: maker.newId(), ticketId, threadRule: rule, receivedAtMs, parsed, missing };
+  const missing = reason === null ? missingOf(message, state, context) : [];
+  const row: NewMessage = { id: context.newId(), ticketId, threadRule: rule, receivedAtMs, parsed, missing };
   const answers = ticket !== null && reason === null && isAnswer(candidate);
   const now =
     ticket !== null && answers && ticket.status === 'closed' ? { ...ticket, status: 'open', closedAtMs: null } : ticket;
   const isReopened = now !== null && now !== ticket;
   if (isReopened) state.replace(now.id, now);
-  state.add(message, now);
-  const outcome = {
-    ...place,
-    outcome: reason === null ? 'reply_added' : 'recorded',
-    reason,
-    ticketId,
-    messageId: message.id,
-  } as const;
+  state.add(row, now);
+  const name = reason === null ? 'reply_added' : 'recorded';
+  const outcome = { ...base, outcome: name, reason, ticketId, messageId: row.id } as const;
   const changes = isReopened ? [{ what: 'reopened', ref: now.ref } as const] : [];
-  return { ...nothing, ref: ticket?.ref ?? null, message, outcome, answered: answers ? ticketId : null, changes };
+  return { ...nothing, ref: ticket?.ref ?? null, message: row, outcome, answered: answers ? ticketId : null, changes };
 }
 
-/** Message-IDs that the mail names and that are not here: who turns up with one of them belongs to it. */
+/** Referenced Message-IDs that are not stored: a message that arrives later with one of them belongs to this one. */
 function missingOf(
-  { threadKeys, candidate }: Mail,
+  { threadKeys, candidate }: Incoming,
   { stored: { withId } }: BatchState,
   { mailboxId }: BatchContext,
 ): readonly string[] {
   if (neverOpensTicket(candidate.kind) || candidate.isOwn) return [];
-  const ids = threadKeys.referencedIds.filter(
-    ({ id }) => !withId(id).some((message) => message.mailboxId === mailboxId),
-  );
-  return ids.map(({ id }) => id);
+  const isMissing = (id: string) => !withId(id).some((message) => message.mailboxId === mailboxId);
+  return threadKeys.referencedIds.map(({ id }) => id).filter(isMissing);
 }
 
 function newTicket(
@@ -273,16 +264,4 @@ function newTicket(
 /** The sender, or the first Reply-To address where there is none. */
 function requesterOf({ from, replyTo }: ParsedMessage): Address {
   return from ?? replyTo[0] ?? { name: '', address: '' };
-}
-
-/** What is not stored as a message stays untouched on the server. */
-function setAside(arrival: Exclude<StoredMessage, { what: 'parsed' }>): Decision {
-  const { uid, sizeBytes, receivedAtMs } = arrival;
-  const place = { uid, sizeBytes, receivedAtMs, actionPending: false, ticketId: null, messageId: null, dedupKey: null };
-  const [outcome, reason, raw] =
-    arrival.what === 'vanished'
-      ? (['vanished', null, null] as const)
-      : (['quarantined', arrival.reason, arrival.raw as StoredSource | null] as const);
-  const headMessageId = arrival.what === 'vanished' ? undefined : arrival.headMessageId;
-  return { ...nothing, outcome: { ...place, outcome, reason, raw, headMessageId } };
 }

@@ -1,4 +1,4 @@
-/** What the mails of a window ask of the database, all of them together. Pure. */
+/** Lookup request: what all messages of a batch need to know of the database, in one. Pure. */
 
 import { canParticipate } from '../../mail/thread/match.ts';
 import { tokenInMessageId } from '../../mail/thread/reply-token.ts';
@@ -8,13 +8,13 @@ import type { BatchContext } from './batch-context.ts';
 import { senderSpan } from './loop-protection.ts';
 import { closedBefore } from './ticket-relations.ts';
 
-export function lookupRequestFor(arrivals: readonly StoredMessage[], maker: BatchContext): LookupRequest {
-  const mails = arrivals.flatMap((arrival) => {
-    if (arrival.what !== 'parsed') return [];
-    const { parsed, threadKeys, dedupKey, receivedAtMs } = arrival;
-    return [{ parsed, threadKeys, dedupKey, arrivedAtMs: receivedAtMs ?? maker.nowMs }];
+export function lookupRequestFor(batch: readonly StoredMessage[], context: BatchContext): LookupRequest {
+  const messages = batch.flatMap((message) => {
+    if (message.what !== 'parsed') return [];
+    const { parsed, threadKeys, dedupKey, receivedAtMs } = message;
+    return [{ parsed, threadKeys, dedupKey, arrivedAtMs: receivedAtMs ?? context.nowMs }];
   });
-  const all = mails.map(({ threadKeys }) => threadKeys);
+  const all = messages.map(({ threadKeys }) => threadKeys);
   const tokens = all.flatMap(({ ownToken, recipientTokens, referencedIds }) => [
     ...recipientTokens,
     ...[ownToken, ...referencedIds.map(({ id }) => tokenInMessageId(id))].filter((token) => token !== null),
@@ -29,15 +29,15 @@ export function lookupRequestFor(arrivals: readonly StoredMessage[], maker: Batc
   ]);
   const ids = all.flatMap(({ messageId, referencedIds }) => [messageId, ...referencedIds.map(({ id }) => id)]);
   return {
-    mailboxId: maker.mailboxId,
+    mailboxId: context.mailboxId,
     messageIds: [...new Set(ids)],
     refs: [...new Set([...tokens.map(({ ref }) => ref), ...mentions])],
     claims: [...new Map(tags.map((claim) => [`${claim.ref} ${claim.address}`, claim])).values()],
-    dedupKeys: mails.map(({ dedupKey }) => dedupKey),
-    senders: senderSpan(mails, maker),
+    dedupKeys: messages.map(({ dedupKey }) => dedupKey),
+    senders: senderSpan(messages, context),
     closedBeforeMs: closedBefore(
-      mails.map(({ arrivedAtMs }) => arrivedAtMs),
-      maker.rules,
+      messages.map(({ arrivedAtMs }) => arrivedAtMs),
+      context.rules,
     ),
     needsReplyKey: tokens.length > 0,
   };

@@ -1,20 +1,20 @@
 /**
- * What keeps mail from going in circles: addresses of the mailbox itself, mail that passed too many servers, and senders that flood.
+ * Loop and flood protection: quarantines messages that passed too many servers, and those of a sender beyond its limit.
  *
- * Nothing is dropped: what is kept aside here is in quarantine with its source, and can be released. What arrived before
- * its mailbox was added is an import and no flood; reports of servers are bounded by the mail that they are about.
+ * Nothing is dropped: such a message is in quarantine with its source and can be released. Messages that arrived before
+ * their mailbox was added are an import and no flood; reports of servers are limited by the messages they are about.
  */
 import type { Address, MessageKind, ParsedMessage } from '../../mail/message.ts';
 import type { ThreadKeys } from '../../mail/thread/keys.ts';
 import type { QuarantineReason, SenderSpan } from '../model.ts';
 import type { BatchContext, BatchState, TicketRules } from './batch-context.ts';
 
-/** RFC 5321 section 6.3: servers count Received fields, and refuse at 100. A circle through here is shorter a round. */
+/** Received fields. RFC 5321 section 6.3: servers refuse at 100. A loop through a helpdesk adds few per round. */
 const hopsMax = 50;
 const hourMs = 3_600_000;
 const neverFloods: ReadonlySet<MessageKind> = new Set(['bounce', 'feedback_report', 'read_receipt']);
 
-/** Why the mail is kept aside whatever it says, or null. */
+/** The reason to quarantine the message whatever it says; null: none. */
 export function loopOrFloodReason(
   {
     parsed,
@@ -32,13 +32,17 @@ export function loopOrFloodReason(
   return state.sentWithinHour(threadKeys.sender, arrivedAtMs) >= max ? 'sender_flood' : null;
 }
 
-/** Which arrivals of which senders are to be counted before these mails can be decided. */
+/** The senders and the time for which stored messages are counted before these messages are decided. */
 export function senderSpan(
-  mails: readonly { readonly parsed: ParsedMessage; readonly threadKeys: ThreadKeys; readonly arrivedAtMs: number }[],
+  messages: readonly {
+    readonly parsed: ParsedMessage;
+    readonly threadKeys: ThreadKeys;
+    readonly arrivedAtMs: number;
+  }[],
   { rules, isReleased }: Pick<BatchContext, 'rules' | 'isReleased'>,
 ): SenderSpan | null {
   if (rules.senderPerHourMax === null || isReleased) return null;
-  const counted = mails.filter(({ parsed, threadKeys }) => countsAsSent(parsed.kind, threadKeys.sender, rules));
+  const counted = messages.filter(({ parsed, threadKeys }) => countsAsSent(parsed.kind, threadKeys.sender, rules));
   const times = counted.map(({ arrivedAtMs }) => arrivedAtMs);
   if (times.length === 0) return null;
   const addresses = [...new Set(counted.map(({ threadKeys }) => threadKeys.sender))];
@@ -50,8 +54,8 @@ function countsAsSent(kind: MessageKind, sender: string, { senderExempt }: Ticke
 }
 
 /**
- * Whom a mail from an address of ours stands for: a web form names whoever filled it in as the one to answer. null
- * for nobody but ourselves.
+ * The person whom a message from the helpdesk's own address represents: a web form puts its user into Reply-To. null:
+ * none.
  */
 export function representedBy({ replyTo }: ParsedMessage, isOwn: (address: string) => boolean): Address | null {
   return replyTo.find(({ address }) => address.includes('@') && !isOwn(address)) ?? null;

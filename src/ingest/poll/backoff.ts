@@ -9,6 +9,7 @@
 
 import type { Failure, FailureCode } from '../../errors.ts';
 import type { Mailbox, PollResult } from '../model.ts';
+import { intervalOf } from '../polling-policy.ts';
 import type { DueMailbox } from '../stores.ts';
 import type { PollSettings } from './poll-context.ts';
 
@@ -22,10 +23,6 @@ export function backoffMs(failures: number, intervalMs: number, waitMsMax: numbe
   const first = Math.max(1000, Math.min(intervalMs, 15_000));
   const full = Math.min(first * 2 ** doublings, Math.max(waitMsMax, first));
   return Math.round(full * (1 - 0.25 * random));
-}
-
-export function intervalOf(mailbox: Mailbox, { intervalMs }: Pick<PollSettings, 'intervalMs'>): number {
-  return mailbox.pollIntervalMs ?? intervalMs;
 }
 
 /** What a failed visit writes down. `due` is how the schedule had it; null: somebody asked for the visit. */

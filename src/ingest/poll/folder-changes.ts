@@ -8,8 +8,6 @@ import type { Clock } from '../../async/clock.ts';
 
 /** More changes than that within a day are a fault of the server. */
 export const uidValidityChangesMax = 3;
-/** Poll interval of a mailbox with more changes than that. */
-export const unstableFolderIntervalMs = 60 * 60_000;
 
 const dayMs = 86_400_000;
 const storedTimesMax = 100;

@@ -7,12 +7,10 @@
  */
 import { asFailure, type Failure, isFailure } from '../../errors.ts';
 import { events } from '../../events.ts';
-import { intervalOf } from './backoff.ts';
+import { intervalOf, type PollEnd, waitAfterPollMs } from '../polling-policy.ts';
 import { hadMessages, type IdleSlot, leaseLost, type OpenPoll, type PollReport } from './poll-context.ts';
 
 const idleMsMax = 5 * 60_000;
-/** Wait before the next connection to a server that ended this one. */
-const reconnectMs = 1000;
 /** An IDLE that the server ends sooner than this, and sooner than requested, counts as a broken connection. */
 const idleMsMin = 5000;
 const falseAlarmMs = 100;
@@ -25,20 +23,21 @@ export async function idle(open: OpenPoll, slot: IdleSlot, runRound: () => Promi
   const { mailbox, session, settings, options, lease, lost, ports } = open;
   const { clock, store } = ports;
   const end = AbortSignal.any([options.stop, slot.end, lost]);
+  const wait = (end: PollEnd) => waitAfterPollMs(end, mailbox, settings());
   let falseAlarms = 0;
   // The first round has succeeded, however the IDLE ends.
-  await store.recordPollSuccess(lease, intervalOf(mailbox, settings()));
+  await store.recordPollSuccess(lease, wait('finished'));
   for (;;) {
-    const intervalMs = intervalOf(mailbox, settings());
-    const idleMs = Math.min(intervalMs, idleMsMax);
+    const idleMs = Math.min(intervalOf(mailbox, settings()), idleMsMax);
     const sinceMs = clock.monotonicMs();
     const ended = await endOf(() => session.idle(idleMs, end));
     if (lost.aborted) throw leaseLost(mailbox);
-    if (ended === 'stopped') return slot.isDueAtOnce() ? 0 : intervalMs;
+    if (ended === 'stopped') return wait(slot.isDueAtOnce() ? 'idle_slot_ended' : 'finished');
     const isCutShort = ended === 'quiet' && clock.monotonicMs() - sinceMs < Math.min(idleMsMin, idleMs / 2);
-    if (isFailure(ended) || isCutShort) return mayIdleAgain(ended, open, slot) ? reconnectMs : intervalMs;
+    if (isFailure(ended) || isCutShort)
+      return wait(mayIdleAgain(ended, open, slot) ? 'idle_connection_ended' : 'finished');
     const foundMessages = await roundAfter(ended, open, slot, runRound);
-    await store.recordPollSuccess(lease, intervalOf(mailbox, settings()));
+    await store.recordPollSuccess(lease, wait('finished'));
     falseAlarms = ended === 'quiet' || foundMessages ? 0 : falseAlarms + 1;
     await clock.sleep(Math.min(falseAlarmPause(falseAlarms), idleMs), end);
   }

@@ -10,10 +10,11 @@ import { asFailure, Failure, isFailure } from '../../errors.ts';
 import { runPipeline } from '../fetch/pipeline.ts';
 import type { Mailbox, PollResult } from '../model.ts';
 import { noOutcomes } from '../model.ts';
+import { waitAfterPollMs } from '../polling-policy.ts';
 import type { Lease } from '../stores.ts';
-import { failedResult, intervalOf } from './backoff.ts';
+import { failedResult } from './backoff.ts';
 import { startCursor } from './cursor.ts';
-import { uidValidityChangesMax, unstableFolderIntervalMs } from './folder-changes.ts';
+import { uidValidityChangesMax } from './folder-changes.ts';
 import { idle } from './idle-loop.ts';
 import {
   hadMessages,
@@ -117,13 +118,12 @@ async function pollWithSession(poll: StartedPoll): Promise<number> {
   poll.observe({ what: 'connected', certificateEndsAtMs: session.certificateEndsAtMs });
   const open = { ...poll, session: serialized(session), lost: renewed.lost, folderCheck: { isVerified: false } };
   const { report, hasGivenUp } = await runRound(open, record.poll, true);
-  // After a message was given up, the next poll continues with a new session.
-  if (hasGivenUp) return 0;
+  if (hasGivenUp) return waitAfterPollMs('message_given_up', mailbox, settings());
   const mayIdle = session.supportsIdle && !options.stop.aborted;
   using slot = mayIdle ? (options.requestIdleSlot?.(hadMessages(report)) ?? null) : null;
   if (slot !== null) return await idle(open, slot, async () => (await runRound(open, ports.newId(), false)).report);
   const isUnstable = (options.uidValidityChanges?.count(mailbox.id) ?? 0) > uidValidityChangesMax;
-  return Math.max(intervalOf(mailbox, settings()), isUnstable ? unstableFolderIntervalMs : 0);
+  return waitAfterPollMs(isUnstable ? 'folder_unstable' : 'finished', mailbox, settings());
 }
 
 /** A stop ends the login, but not the session that it leads to; a lost lease ends both. `stop` outlives the poll. */

@@ -8,7 +8,7 @@ import { expect, test } from 'vitest';
 import { systemClock } from '../../../src/adapters/clock/clock.ts';
 import { release } from '../../../src/async/buffer-pool.ts';
 import { type FetchContext, fetchMessages } from '../../../src/ingest/fetch/pipeline.ts';
-import { createNarrowings } from '../../../src/ingest/fetch/poison-message.ts';
+import { createIsolationStates } from '../../../src/ingest/fetch/poison-message.ts';
 import { serialized } from '../../../src/ingest/poll/serialized-session.ts';
 import type { MessageParser } from '../../../src/ingest/ports.ts';
 import { type Script, startScriptedServer } from './scripted-server.ts';
@@ -46,7 +46,7 @@ const script: Script = (command, rest, tag, { say, socket }) => {
 };
 
 /** Looks into a source late, as a thread does, and gives its memory back. */
-const digester: MessageParser = {
+const parser: MessageParser = {
   parse: async (source) => {
     await sleep(5);
     const sha256 = hashOf(source);
@@ -62,14 +62,14 @@ const digester: MessageParser = {
 test('all of them come, once, in order, as they were sent', async () => {
   await using server = await startScriptedServer({ exists: uids.length, script });
   await using session = await openSession(plainTo(server.port, { allowPlaintext: true }));
-  const window = { messagesMax: 5, bytesMax: 300_000 };
-  const limits = { messageBytesMax: 1_000_000, window, windowMs: 30_000 };
-  const narrowing = createNarrowings().of('box', { folderEpoch: 7, uid: 0 });
+  const batch = { messagesMax: 5, bytesMax: 300_000 };
+  const limits = { messageBytesMax: 1_000_000, batch, batchTimeoutMs: 30_000 };
+  const isolation = createIsolationStates().begin('box', { folderEpoch: 7, uid: 0 });
   const from: FetchContext = {
-    ...{ session: serialized(session), digester, clock: systemClock, lane: 'box', limits, narrowing, stop: never },
+    ...{ session: serialized(session), parser, clock: systemClock, lane: 'box', limits, isolation, stop: never },
   };
-  const windows = await Array.fromAsync(fetchMessages(from, uids));
-  const found = windows.flat().map((one) => [one.uid, one.what === 'quarantined' ? one.raw?.sha256 : one.what]);
+  const batches = await Array.fromAsync(fetchMessages(from, uids));
+  const found = batches.flat().map((one) => [one.uid, one.what === 'quarantined' ? one.raw?.sha256 : one.what]);
   expect(found).toEqual([...mails].map(([uid, bytes]) => [uid, hashOf(bytes)]));
-  expect(windows.map((one) => one.length)).toEqual([3, 1, 1, 1, 1, 1, 1]);
+  expect(batches.map((one) => one.length)).toEqual([3, 1, 1, 1, 1, 1, 1]);
 });

@@ -159,9 +159,9 @@ test('a key file that vanishes leaves the page working, and says what to do', as
   await untilSwitch(scene, 'on');
   await until('it is over', async () => (await scene.rows('select state from admin_operation'))[0] === 'done');
   await rename(scene.keyFile, `${scene.keyFile}.away`);
-  await untilSays('The key is in memory alone');
+  await untilSays('The key exists only in memory');
   const orphaned = await show(encryptionPath, 'orphaned');
-  for (const part of ['What happened', 'What still works', 'What to do', 'ticketmaild key rescue'])
+  for (const part of ['What happened', 'What still works', 'What to do', 'ticketmaild key recover'])
     expect(orphaned).toContain(part);
   await restart();
   await untilSays('The key file is missing');
@@ -178,8 +178,8 @@ test('a key file that others can read, and a switch that somebody forged, are to
   await chmod(scene.keyFile, 0o600);
   await untilSays('Ask to Switch Off');
   await scene.rows(`update encryption_switch set state = 'off', changed_by = '<script>alert(8)</script>'`);
-  await untilSays('Somebody changed the switch');
-  expect(await show(encryptionPath, 'forged')).toContain('ticketmaild encryption accept-restored');
+  await untilSays('The encryption switch is forged');
+  expect(await show(encryptionPath, 'forged')).toContain('ticketmaild encryption trust-restored');
   await show('/admin/overview', 'forged-overview');
   await scene.rows(`update encryption_switch set state = 'on', changed_by = 'ada (admin page)'`);
   await untilSays('Ask to Switch Off');

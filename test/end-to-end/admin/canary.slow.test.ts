@@ -42,7 +42,7 @@ test('neither a mailbox password nor that of an admin is in any answer, line or 
   await using scene = await openAdminScene({
     password: canary,
     adminPassword: adminCanary,
-    env: { TICKETMAILD_LOG_LEVEL: 'trace', TICKETMAILD_POLL_BACK_OFF_S_MAX: '1' },
+    env: { TICKETMAILD_LOG_LEVEL: 'trace', TICKETMAILD_POLL_BACKOFF_MAX_S: '1' },
   });
   // One whose password the server does not know.
   await scene.rows(
@@ -78,7 +78,9 @@ test('neither a mailbox password nor that of an admin is in any answer, line or 
   await rename(`${scene.keyFile}.away`, scene.keyFile);
   await chmod(scene.keyFile, 0o600);
   await scene.rows(`update encryption_switch set state = 'off'`);
-  await until('it is forged', async () => (await ada.get(encryptionPath)).text.includes('Somebody changed the switch'));
+  await until('it is forged', async () =>
+    (await ada.get(encryptionPath)).text.includes('The encryption switch is forged'),
+  );
   await look(ada);
   await scene.rows(`update encryption_switch set state = 'on'`);
   await until('it is well', async () => (await ada.get(encryptionPath)).text.includes('Ask to Switch Off'));
@@ -123,7 +125,7 @@ async function operationOver(scene: AdminScene): Promise<void> {
 
 async function switchOff(scene: AdminScene, ada: SignedIn): Promise<void> {
   await ada.form('server/encryption/cancel-disable');
-  await ada.form('server/encryption/ask-disable');
+  await ada.form('server/encryption/request-disable');
   // The clock of files goes in ticks of some milliseconds: one that was made at once may be as old as the request.
   await until('the proof is accepted', async () => {
     await writeFile(join(scene.dataDir, 'can-disable-encryption.txt'), '');

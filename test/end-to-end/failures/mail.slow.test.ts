@@ -84,7 +84,7 @@ test.concurrent('a login that is refused to the command poll counts as well', as
   for (const refusals of [1, 2]) {
     expect(await desk.command('poll', box.name)).toMatchObject({ code: 1 });
     const [listed] = await desk.app.store.listMailboxes();
-    expect(listed?.health).toMatchObject({ loginRefusals: refusals, failures: refusals });
+    expect(listed?.health).toMatchObject({ loginFailures: refusals, failures: refusals });
   }
 }, 60_000);
 
@@ -94,14 +94,18 @@ test.concurrent('of 20 mailboxes of a server that refuses connections one tries 
   const users = Array.from({ length: 20 }, () => server.newUser());
   for (const user of users) await desk.add(server, user);
   const daemon = desk.start();
-  await until('all are visited', () => count(daemon, 'cursor.started') === 20 || null);
+  await until('all are visited', () => count(daemon, 'folder.initialized') === 20 || null);
   await server.stop();
   const check = await until('the server is told', async () => {
     const { servers } = (await readiness(daemon)).body.checks;
     return servers.status === 'failing' ? servers : null;
   });
   expect(check.reason).toMatch(/^localhost is left alone for now: connect_refused: /);
-  expect(check.list[0]).toMatchObject({ host: 'localhost', hint: expect.any(String), next_try: expect.any(String) });
+  expect(check.list[0]).toMatchObject({
+    host: 'localhost',
+    hint: expect.any(String),
+    next_attempt: expect.any(String),
+  });
   const atFirst = count(daemon, 'poll.failed');
   await sleep(6000);
   // Twenty mailboxes that come back each second would be a hundred and more.
@@ -110,7 +114,7 @@ test.concurrent('of 20 mailboxes of a server that refuses connections one tries 
   await server.restart();
   await until('mail of all', () => opened(daemon) === 20 || null);
   await untilWell(daemon);
-  expect(count(daemon, 'host.recovered')).toBe(1);
+  expect(count(daemon, 'server.circuit_closed')).toBe(1);
 }, 60_000);
 
 test.concurrent('a server that accepts and never greets (a dead one behind a balancer) is asked by one mailbox at a time', async () => {
@@ -135,7 +139,7 @@ test.concurrent('a server that accepts and never greets (a dead one behind a bal
 test.concurrent('a connection that went silent while it rested is found, and its mail is fetched (ZA#2321)', async () => {
   await using proxy = await startFaultProxy({ host: '127.0.0.1', port: dovecot.tlsPort });
   const env = {
-    TICKETMAILD_PUSH_CONNECTIONS_MAX: '10',
+    TICKETMAILD_IDLE_CONNECTIONS_MAX: '10',
     TICKETMAILD_POLL_INTERVAL_S: '2',
     TICKETMAILD_POLL_COMMAND_TIMEOUT_S: '2',
     TICKETMAILD_POLL_CONNECT_TIMEOUT_S: '2',
@@ -145,7 +149,7 @@ test.concurrent('a connection that went silent while it rested is found, and its
   const [user, fetching] = [dovecot.newUser(), dovecot.newUser()];
   const box = await desk.add({ ...dovecot, tlsPort: proxy.port }, user);
   const daemon = desk.start();
-  await daemon.waitFor(named('push.started'));
+  await daemon.waitFor(named('idle.started'));
   proxy.fault = { kind: 'blackhole' };
   await dovecot.append(user, 'INBOX', [mail('unheard')]);
   await until('the silence is noticed', async () => {

@@ -139,11 +139,11 @@ test.concurrent('a certificate tells the days that are left, has ended, and is r
   expect(soon.list).toMatchObject([{ host: 'localhost', port: front.port, days_left: 4 }]);
   expect((await readiness(daemon)).status).toBe(200);
   const end = new RegExp(
-    `^ticketmaild_certificate_end_timestamp_seconds\\{host="localhost",port="${front.port}"\\} (\\S+)$`,
+    `^ticketmaild_certificate_not_after_timestamp_seconds\\{host="localhost",port="${front.port}"\\} (\\S+)$`,
     'm',
   );
   const [, endS] = end.exec(await metrics(daemon)) ?? [];
-  expect(Number(endS) - Date.parse(soon.list[0]?.valid_until ?? '') / 1000).toBe(0);
+  expect(Number(endS) - Date.parse(soon.list[0]?.not_after ?? '') / 1000).toBe(0);
   front.show('expired');
   await dovecot.append(user, 'INBOX', [mail('meanwhile')]);
   const ended = await until('it has ended', async () => {

@@ -26,14 +26,14 @@ test('crashes of the database and of the mail server cost time, no mail and no r
     TICKETMAILD_DATABASE_URL: url,
     TICKETMAILD_HTTP_LISTEN: 'off',
     TICKETMAILD_POLL_INTERVAL_S: '1',
-    TICKETMAILD_POLL_BACK_OFF_S_MAX: '1',
+    TICKETMAILD_POLL_BACKOFF_MAX_S: '1',
     TICKETMAILD_MESSAGE_BATCH_MESSAGES_MAX: '10',
   };
   const user = dovecot.newUser();
   const mails = await fillMailbox(dovecot, user, count);
   await addMailbox(dovecot, user, { env });
   await using daemon = startDaemon(['run'], { env });
-  await daemon.waitFor((line) => line['event'] === 'cursor.started');
+  await daemon.waitFor((line) => line['event'] === 'folder.initialized');
   for (let outage = 0; outage < outages; outage += 1) {
     await sleep(100 + Math.random() * 400);
     const server =

@@ -32,14 +32,15 @@ async function scene(lines: string, mailboxes = 1, env: Readonly<Record<string, 
   for (const user of users) await desk.add(dovecot, user);
   const daemon = building.use(startDaemon(['run', '--config', file], { env }));
   await daemon.waitFor(named('daemon.ready'));
-  await until('all are visited', () => count(daemon, 'cursor.started') === mailboxes);
+  await until('all are visited', () => count(daemon, 'folder.initialized') === mailboxes);
   const undo = building.move();
   return { users, daemon, write, file, [Symbol.asyncDispose]: () => undo.disposeAsync() };
 }
 
 /** Sends SIGHUP and gives the line that answers it. */
 async function reload(daemon: Daemon) {
-  const isAnswer = (line: Daemon['lines'][number]) => named('config.reloaded')(line) || named('config.refused')(line);
+  const isAnswer = (line: Daemon['lines'][number]) =>
+    named('config.reloaded')(line) || named('config.reload_failed')(line);
   const before = daemon.lines.filter(isAnswer).length;
   daemon.signal('SIGHUP');
   return until('an answer to SIGHUP', () => daemon.lines.filter(isAnswer)[before]);
@@ -56,13 +57,13 @@ test.concurrent('a shorter interval and another log level hold at once', async (
   await at.write('poll.interval_s = 1\npush.connections_max = 0\nlog.level = "debug"');
   expect(await reload(daemon)).toMatchObject({ event: 'config.reloaded', needs_restart: [] });
   await until('the mail', () => opened(daemon) === 1);
-  await daemon.waitFor(named('poll.idle'));
+  await daemon.waitFor(named('poll.empty'));
   expect((await readiness(daemon)).body.worker.log_level).toBe('debug');
 }, 60_000);
 
 test.concurrent('limits of senders and tickets hold for a connection that rests, too', async () => {
-  const env = { TICKETMAILD_LIMITS_SENDER_PER_HOUR: undefined };
-  await using at = await scene('poll.interval_s = 3600\nlimits.sender_per_hour = 0', 1, env);
+  const env = { TICKETMAILD_LIMITS_SENDER_LIMIT_PER_HOUR: undefined };
+  await using at = await scene('poll.interval_s = 3600\nlimits.sender_limit_per_hour = 0', 1, env);
   const { daemon, users } = at;
   const same = (id: string) =>
     Buffer.from(
@@ -71,10 +72,10 @@ test.concurrent('limits of senders and tickets hold for a connection that rests,
         .replace(/^From: .*/, 'From: robot@example.test'),
     );
   const later = () => ({ receivedAt: new Date(Date.now() + 2000) });
-  await until('it rests', async () => (await readiness(daemon)).body.checks.push.open === 1);
+  await until('it rests', async () => (await readiness(daemon)).body.checks.idle.open === 1);
   await dovecot.append(users[0] ?? '', 'INBOX', [same('one'), same('two')], later());
   await until('both', () => opened(daemon) === 2);
-  await at.write('poll.interval_s = 3600\nlimits.sender_per_hour = 2');
+  await at.write('poll.interval_s = 3600\nlimits.sender_limit_per_hour = 2');
   await reload(daemon);
   await dovecot.append(users[0] ?? '', 'INBOX', [same('three')], later());
   expect(await daemon.waitFor(named('message.quarantined'))).toMatchObject({ reason: 'sender_flood' });
@@ -84,7 +85,7 @@ test.concurrent('limits of senders and tickets hold for a connection that rests,
 test.concurrent('push is switched on, bounded anew and switched off again', async () => {
   await using at = await scene(hourly, 3);
   const { daemon } = at;
-  const open = async () => (await readiness(daemon)).body.checks.push;
+  const open = async () => (await readiness(daemon)).body.checks.idle;
   expect(await open()).toEqual({ open: 0, max: 0 });
   for (const [max, interval] of [
     [3, 1],
@@ -124,7 +125,7 @@ test.concurrent('another password of the database holds after a reload, though t
 test.concurrent('what needs a new start is named and stays as it is', async () => {
   await using at = await scene(hourly);
   const { address } = await at.daemon.waitFor(named('http.listening'));
-  await at.write('raw.keep_days = 9\nmessage.parse_threads = 2\ndatabase.url = "sqlite:other.db"', 'off');
+  await at.write('raw.retention_days = 9\nmessage.parse_threads = 2\ndatabase.url = "sqlite:other.db"', 'off');
   const answer = await reload(at.daemon);
   expect(answer).toMatchObject({ event: 'config.reloaded' });
   expect([...(answer['needs_restart'] as string[])].sort()).toEqual(['database', 'http', 'message']);
@@ -142,7 +143,7 @@ test.concurrent.each([
     const { daemon, users } = at;
     await at.write(`${lines}\nlog.level = "error"`);
     const answer = await reload(daemon);
-    expect(answer).toMatchObject({ event: 'config.refused', level: 'error', error: { code: 'config_invalid' } });
+    expect(answer).toMatchObject({ event: 'config.reload_failed', level: 'error', error: { code: 'config_invalid' } });
     const { message, hint } = answer['error'] as { message: string; hint: string };
     expect(message).toMatch(place);
     expect(message).toContain('ticketmaild.toml:3');

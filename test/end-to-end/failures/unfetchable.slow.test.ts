@@ -34,7 +34,7 @@ async function visits(on: TestApp, mailbox: Mailbox, count: number): Promise<str
   const ends: string[] = [];
   for (let visit = 0; visit < count; visit += 1)
     ends.push(
-      await on.app.pollOnce(mailbox, never).then(
+      await on.pollOnce(mailbox, never).then(
         () => 'ok',
         (failure) => failure.code,
       ),
@@ -77,12 +77,12 @@ describe('on a real Dovecot', () => {
     expect(await visits(on, mailbox, 1)).toEqual(['ok']);
     expect(await outcomesOf(on, mailbox)).toEqual([...tickets([1, 2]), '3 fetch_failed', ...tickets([4, 5])]);
     expect(await healthOf()).toMatchObject({ failures: 0, cursor: { uid: 5 }, lastError: null });
-    const [held] = await Array.fromAsync(on.app.store.heldMails({ mailboxId: mailbox.id, reason: null }));
+    const [held] = await Array.fromAsync(on.app.store.quarantinedMessages({ mailboxId: mailbox.id, reason: null }));
     if (held === undefined) throw new Error('nothing is in quarantine');
-    await expect(on.app.settle(held, 'retry')).rejects.toMatchObject({ code: 'connection_lost' });
+    await expect(on.app.resolve(held, 'requeue')).rejects.toMatchObject({ code: 'connection_lost' });
     const [, , moved = ''] = await filesOf(user);
     await chmod(moved, 0o600);
-    expect(await on.app.settle(held, 'retry')).toMatchObject({ what: 'taken_in', outcome: 'ticket_opened' });
+    expect(await on.app.resolve(held, 'requeue')).toMatchObject({ what: 'stored', outcome: 'ticket_opened' });
     expect(await outcomesOf(on, mailbox)).toEqual(tickets([1, 2, 3, 4, 5]));
   });
 
@@ -130,7 +130,7 @@ describe('a mail at which the server', () => {
   } as const satisfies Record<string, Pick<ScriptedMailboxOptions, 'answerTo' | 'endsAt'>>;
 
   test.each(Object.entries(fails))('%s is set aside', async (_title, how) => {
-    await using on = await testApp(null, { TICKETMAILD_MESSAGE_BYTES_MAX_MB: '1' });
+    await using on = await testApp(null, { TICKETMAILD_MESSAGE_MAX_SIZE_MB: '1' });
     await using at = await scripted(on, { sources: mailsOf(5), ...how });
     const { server, mailbox } = at;
     expect((await visits(on, mailbox, 5)).slice(3)).toEqual(['ok', 'ok']);

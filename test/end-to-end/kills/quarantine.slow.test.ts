@@ -36,10 +36,10 @@ test.each(['sqlite', 'mariadb'])('no mail is lost or doubled, in %s', { timeout:
   const url = kind === 'sqlite' ? {} : { TICKETMAILD_DATABASE_URL: (await mariadb.createDatabase()).url };
   await using desk = await openDesk({
     ...url,
-    TICKETMAILD_MESSAGE_BYTES_MAX_MB: '1',
-    TICKETMAILD_MESSAGE_BATCH_BYTES_MAX_MB: '1',
+    TICKETMAILD_MESSAGE_MAX_SIZE_MB: '1',
+    TICKETMAILD_MESSAGE_BATCH_MAX_MB: '1',
     TICKETMAILD_POLL_INTERVAL_S: '1',
-    TICKETMAILD_PUSH_CONNECTIONS_MAX: '0',
+    TICKETMAILD_IDLE_CONNECTIONS_MAX: '0',
   });
   const user = dovecot.newUser();
   await dovecot.append(
@@ -48,7 +48,7 @@ test.each(['sqlite', 'mariadb'])('no mail is lost or doubled, in %s', { timeout:
     Array.from({ length: count }, (_, index) => large(index)),
   );
   const server = ['--host', dovecot.host, '--port', `${dovecot.tlsPort}`, '--ca-file', dovecot.caFile];
-  const settings = ['--name', 'support', '--user', user, '--from', 'all', '--password-stdin'];
+  const settings = ['--name', 'support', '--user', user, '--since', 'all', '--password-stdin'];
   expect(await desk.run(['mailbox', 'add', ...server, ...settings], 'pw')).toMatchObject({ code: 0 });
   await using daemon = startDaemon(['run'], { env: desk.env });
   await daemon.waitFor(({ event, uid }) => event === 'message.quarantined' && uid === count);

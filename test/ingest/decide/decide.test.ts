@@ -1,13 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import { decide } from '../../../src/ingest/decide/decide.ts';
-import { questionOf } from '../../../src/ingest/decide/lookup.ts';
-import type { KnownMessage } from '../../../src/ingest/model.ts';
-import { mailIdentity } from '../../../src/mail/fingerprint.ts';
+import { lookupRequestFor } from '../../../src/ingest/decide/lookup.ts';
+import type { LookupMessage } from '../../../src/ingest/model.ts';
+import { dedupKey } from '../../../src/mail/fingerprint.ts';
 import { known, knownMessage, knownTicket, maker } from './known.ts';
 import { mailArrival } from './mails.ts';
 
 const outcomes = (decisions: ReturnType<typeof decide>) => decisions.map(({ outcome }) => outcome.outcome);
-const stored = (...messages: KnownMessage[]) => known({ messages });
+const stored = (...messages: LookupMessage[]) => known({ messages });
 const inTicket = (messageId: string, id: string) => knownMessage({ messageId, ticket: knownTicket({ id }) });
 
 describe('what becomes of a mail', () => {
@@ -21,7 +21,7 @@ describe('what becomes of a mail', () => {
     });
     expect(decision?.message?.ticketId).toBe(decision?.ticket?.id);
     expect(decision?.outcome).toMatchObject({ outcome: 'ticket_opened', actionPending: true });
-    expect(decision?.outcome.identity).toMatch(/^[0-9a-f]{64}$/);
+    expect(decision?.outcome.dedupKey).toMatch(/^[0-9a-f]{64}$/);
   });
 
   test('a mail without a subject opens a ticket that has a placeholder for one', () => {
@@ -141,10 +141,10 @@ describe('what counts as the same mail', () => {
     expect(decisions[1]?.outcome.messageId).toBe(decisions[0]?.message?.id);
   });
 
-  const identity = mailIdentity({ messageId: '1@example.test', contentHash: '1'.padStart(64, '0') });
+  const key = dedupKey({ messageId: '1@example.test', contentHash: '1'.padStart(64, '0') });
 
   test('a mail whose message and ticket were deleted is not opened again', () => {
-    const [decision] = decide([mailArrival(1)], known({ handled: [{ identity, isKept: false }] }), maker());
+    const [decision] = decide([mailArrival(1)], known({ handled: [{ dedupKey: key, isQuarantined: false }] }), maker());
     expect(decision).toMatchObject({ ticket: null, message: null });
     expect(decision?.outcome).toMatchObject({
       outcome: 'duplicate',
@@ -155,7 +155,7 @@ describe('what counts as the same mail', () => {
   });
 
   test('another copy of a mail in quarantine is left alone on the server, as that one is', () => {
-    const [decision] = decide([mailArrival(1)], known({ handled: [{ identity, isKept: true }] }), maker());
+    const [decision] = decide([mailArrival(1)], known({ handled: [{ dedupKey: key, isQuarantined: true }] }), maker());
     expect(decision?.outcome).toMatchObject({ outcome: 'duplicate', actionPending: false });
   });
 });
@@ -183,7 +183,7 @@ describe('what is kept aside', () => {
   });
 
   test('nothing is to be done on the server when the mailbox leaves its mails alone', () => {
-    expect(decide([mailArrival(1)], known(), maker({ acts: false }))[0]?.outcome.actionPending).toBe(false);
+    expect(decide([mailArrival(1)], known(), maker({ hasPostAction: false }))[0]?.outcome.actionPending).toBe(false);
   });
 });
 
@@ -193,22 +193,27 @@ describe('what is asked before', () => {
       mailArrival(1, { references: ['a@x', 'b@x'], inReplyTo: ['b@x'] }),
       mailArrival(2, { references: ['a@x'] }),
     ];
-    const { messageIds } = questionOf(arrivals, maker());
+    const { messageIds } = lookupRequestFor(arrivals, maker());
     expect([...messageIds].sort()).toEqual(['1@example.test', '2@example.test', 'a@x', 'b@x']);
   });
 
   test('of a long chain of References the nearest twenty and the first are asked for', () => {
     const references = Array.from({ length: 500 }, (_, index) => `${index}@x`);
-    const { messageIds } = questionOf([mailArrival(1, { references })], maker());
+    const { messageIds } = lookupRequestFor([mailArrival(1, { references })], maker());
     expect(messageIds).toHaveLength(22);
     expect(messageIds).toEqual(expect.arrayContaining(['0@x', '480@x', '499@x']));
   });
 
   test('plain mails ask for no ticket, no participant and no key; without a limit no sender is counted', () => {
     const arrivals = [mailArrival(1), mailArrival(2)];
-    expect(questionOf(arrivals, maker())).toMatchObject({ refs: [], claims: [], senders: null, asksKey: false });
+    expect(lookupRequestFor(arrivals, maker())).toMatchObject({
+      refs: [],
+      claims: [],
+      senders: null,
+      needsReplyKey: false,
+    });
     const counting = maker({ rules: { senderPerHourMax: 5, senderExempt: [], reopenMs: null } });
-    expect(questionOf(arrivals, counting).senders).toEqual({
+    expect(lookupRequestFor(arrivals, counting).senders).toEqual({
       addresses: ['ada@example.test'],
       fromMs: 1_700_000_000_001 - 3_600_000,
       toMs: 1_700_000_000_002,

@@ -1,17 +1,17 @@
 /** What the database says, and what makes new rows, for tests of the decisions. */
 
-import type { Maker } from '../../../src/ingest/decide/batch-context.ts';
-import type { Known, KnownMessage, KnownTicket } from '../../../src/ingest/model.ts';
+import type { BatchContext } from '../../../src/ingest/decide/batch-context.ts';
+import type { LookupMessage, LookupResult, LookupTicket } from '../../../src/ingest/model.ts';
 
-export function maker(given: Partial<Maker> = {}): Maker {
+export function maker(given: Partial<BatchContext> = {}): BatchContext {
   let ids = 0;
   let refs = 0;
   return {
     mailboxId: 'box',
     addresses: ['support@example.test'],
     nowMs: 1_800_000_000_000,
-    acts: true,
-    released: false,
+    hasPostAction: true,
+    isReleased: false,
     rules: { senderPerHourMax: null, senderExempt: [], reopenMs: null },
     newId: () => `id${++ids}`,
     newRef: () => `ref${++refs}`,
@@ -19,7 +19,7 @@ export function maker(given: Partial<Maker> = {}): Maker {
   };
 }
 
-export function knownTicket(given: Partial<KnownTicket> = {}): KnownTicket {
+export function knownTicket(given: Partial<LookupTicket> = {}): LookupTicket {
   return {
     id: 't0',
     ref: '261124-AAAAAA',
@@ -33,7 +33,7 @@ export function knownTicket(given: Partial<KnownTicket> = {}): KnownTicket {
   };
 }
 
-export function knownMessage(given: Partial<KnownMessage> = {}): KnownMessage {
+export function knownMessage(given: Partial<LookupMessage> = {}): LookupMessage {
   return {
     id: 'm0',
     mailboxId: 'box',
@@ -45,7 +45,7 @@ export function knownMessage(given: Partial<KnownMessage> = {}): KnownMessage {
 }
 
 /** These things are known, and nothing else. */
-export function known(given: Partial<Known> = {}): Known {
+export function known(given: Partial<LookupResult> = {}): LookupResult {
   return {
     messages: [],
     naming: [],

@@ -42,7 +42,7 @@ describe('mail from an address of the mailbox itself', () => {
   });
 
   test('opens a ticket when somebody has released it', () => {
-    const [decision] = decide([mailArrival(1, from('support@example.test'))], own, maker({ released: true }));
+    const [decision] = decide([mailArrival(1, from('support@example.test'))], own, maker({ isReleased: true }));
     expect(decision?.outcome.outcome).toBe('ticket_opened');
   });
 
@@ -122,10 +122,10 @@ describe('a sender that floods', () => {
     ['mail without a sender', { from: null }, {}, false],
     ['a sender that may send as much as it likes', from('Monitor@example.test'), {}, false],
     ['mail that somebody has released', {}, {}, true],
-  ])('%s is none', (_, given, state, released) => {
+  ])('%s is none', (_, given, state, isReleased) => {
     const mails = [1, 2, 3].map((uid) => mailArrival(uid, given));
     const { rules } = limited(1);
-    const decisions = decide(mails, known(state), maker({ rules, released }));
+    const decisions = decide(mails, known(state), maker({ rules, isReleased }));
     expect(reasons(decisions)).not.toContain('sender_flood');
   });
 

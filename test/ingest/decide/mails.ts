@@ -1,6 +1,6 @@
 /** Parsed mails and arrivals for tests of the rules; every field can be given. */
-import type { Kept } from '../../../src/ingest/fetch/store-files.ts';
-import { recognised } from '../../../src/mail/fingerprint.ts';
+import type { StoredMessage } from '../../../src/ingest/fetch/fetched-message.ts';
+import { fingerprintMessage } from '../../../src/mail/fingerprint.ts';
 import type { ParsedMessage } from '../../../src/mail/message.ts';
 
 function parsedMail(given: Partial<ParsedMessage> = {}): ParsedMessage {
@@ -29,13 +29,13 @@ function parsedMail(given: Partial<ParsedMessage> = {}): ParsedMessage {
   };
 }
 
-export function mailArrival(uid: number, given: Partial<ParsedMessage> = {}): Kept {
+export function mailArrival(uid: number, given: Partial<ParsedMessage> = {}): StoredMessage {
   return {
     uid,
     sizeBytes: 1000,
     receivedAtMs: 1_700_000_000_000 + uid,
-    what: 'mail',
-    ...recognised(
+    what: 'parsed',
+    ...fingerprintMessage(
       parsedMail({ messageId: `${uid}@example.test`, contentHash: String(uid).padStart(64, '0'), ...given }),
     ),
     raw: { segment: '20261124-a.zst', offset: uid, lengthBytes: 10, sha256: 'b'.repeat(64) },

@@ -1,7 +1,7 @@
 /** Out of order, tags, tokens, forwards, closed tickets: what a mail joins, and what it only is linked with. */
 import { describe, expect, test } from 'vitest';
 import { decide } from '../../../src/ingest/decide/decide.ts';
-import type { NamingMessage } from '../../../src/ingest/model.ts';
+import type { ReferencingMessage } from '../../../src/ingest/model.ts';
 import type { ParsedMessage } from '../../../src/mail/message.ts';
 import { replyAddress, replyMessageId } from '../../../src/mail/thread/reply-token.ts';
 import { known, knownMessage, knownTicket, maker } from './known.ts';
@@ -18,7 +18,7 @@ const decideOne = (
   ...rest: Parameters<typeof decide> extends [unknown, ...infer R] ? R : never
 ) => decide([mailArrival(1, given)], ...rest)[0];
 
-function naming(given: Partial<NamingMessage> = {}): NamingMessage {
+function naming(given: Partial<ReferencingMessage> = {}): ReferencingMessage {
   return {
     named: '1@example.test',
     ticket: knownTicket({ id: 'orphan', isOrphan: true, createdAtMs: arrivedAtMs - 1 }),

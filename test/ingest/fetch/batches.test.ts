@@ -1,8 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { readAhead } from '../../../src/async/prefetch.ts';
-import { chunksOf, windowsOf } from '../../../src/ingest/fetch/batches.ts';
-import { backOffMs } from '../../../src/ingest/poll/backoff.ts';
+import { batchesOf, chunksOf } from '../../../src/ingest/fetch/batches.ts';
+import { backoffMs } from '../../../src/ingest/poll/backoff.ts';
 
 const sized = fc.array(fc.record({ sizeBytes: fc.nat(5000) }));
 
@@ -14,7 +13,7 @@ describe('windows', () => {
         fc.integer({ min: 1, max: 10 }),
         fc.integer({ min: 1, max: 9000 }),
         (all, messagesMax, bytesMax) => {
-          const windows = windowsOf(all, { messagesMax, bytesMax });
+          const windows = batchesOf(all, { messagesMax, bytesMax });
           expect(windows.flat()).toEqual(all);
           for (const window of windows) {
             const bytes = window.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
@@ -27,7 +26,7 @@ describe('windows', () => {
   });
 
   test('a mail larger than a window is alone in one', () => {
-    const windows = windowsOf([{ sizeBytes: 1 }, { sizeBytes: 100 }, { sizeBytes: 1 }], {
+    const windows = batchesOf([{ sizeBytes: 1 }, { sizeBytes: 100 }, { sizeBytes: 1 }], {
       messagesMax: 10,
       bytesMax: 50,
     });
@@ -42,7 +41,7 @@ describe('windows', () => {
 
 describe('back-off', () => {
   test('doubles from the first failure and stops at the limit', () => {
-    const waits = [1, 2, 3, 4, 50].map((failures) => backOffMs(failures, 10_000, 60_000, 0));
+    const waits = [1, 2, 3, 4, 50].map((failures) => backoffMs(failures, 10_000, 60_000, 0));
     expect(waits).toEqual([10_000, 20_000, 40_000, 60_000, 60_000]);
   });
 
@@ -53,54 +52,12 @@ describe('back-off', () => {
         fc.nat(600_000),
         fc.double({ min: 0, max: 1, noNaN: true }),
         (failures, interval, random) => {
-          const wait = backOffMs(failures, interval, 900_000, random);
-          const full = backOffMs(failures, interval, 900_000, 0);
+          const wait = backoffMs(failures, interval, 900_000, random);
+          const full = backoffMs(failures, interval, 900_000, 0);
           expect(wait).toBeGreaterThanOrEqual(Math.max(750, Math.floor(full * 0.75)));
           expect(wait).toBeLessThanOrEqual(full);
         },
       ),
     );
-  });
-});
-
-describe('reading ahead', () => {
-  async function* numbers(until: number, log: string[] = [], failAt = -1): AsyncGenerator<number> {
-    try {
-      for (let value = 0; value < until; value += 1) {
-        if (value === failAt) throw new Error('broken');
-        log.push(`made ${value}`);
-        yield value;
-      }
-    } finally {
-      log.push('closed');
-    }
-  }
-
-  test('gives the same values in the same order', async () => {
-    expect(await Array.fromAsync(readAhead(numbers(5)))).toEqual([0, 1, 2, 3, 4]);
-  });
-
-  test('makes exactly one value ahead', async () => {
-    const log: string[] = [];
-    for await (const value of readAhead(numbers(3, log))) {
-      await new Promise((resolve) => setTimeout(resolve, 5));
-      log.push(`used ${value}`);
-    }
-    expect(log).toEqual(['made 0', 'made 1', 'used 0', 'made 2', 'used 1', 'closed', 'used 2']);
-  });
-
-  test('hands out what came before an error, then the error', async () => {
-    const seen: number[] = [];
-    const reading = async () => {
-      for await (const value of readAhead(numbers(5, [], 2))) seen.push(value);
-    };
-    await expect(reading()).rejects.toThrow('broken');
-    expect(seen).toEqual([0, 1]);
-  });
-
-  test('closes the source when the reader ends early', async () => {
-    const log: string[] = [];
-    for await (const value of readAhead(numbers(9, log))) if (value === 1) break;
-    expect(log.at(-1)).toBe('closed');
   });
 });

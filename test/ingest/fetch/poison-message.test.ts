@@ -1,216 +1,203 @@
 import { describe, expect, test } from 'vitest';
 import { Failure, type FailureCode } from '../../../src/errors.ts';
-import { createNarrowings, type Narrowing } from '../../../src/ingest/fetch/poison-message.ts';
+import {
+  afterFetchFailure,
+  breaksSession,
+  controlFor,
+  createIsolationStates,
+  type FetchAttempt,
+  type IsolationState,
+  isFetchFailure,
+  isOneByOne,
+  messageToGiveUp,
+  noAttempt,
+  normal,
+  patienceFor,
+  requestsOf,
+  stateAt,
+} from '../../../src/ingest/fetch/poison-message.ts';
 
-const broken = (code: FailureCode = 'connection_lost') => new Failure(code, 'broken');
-const mails = (uids: readonly number[]) => uids.map((uid) => ({ uid, sizeBytes: 10 * uid, receivedAtMs: null }));
+const epoch = 7;
+const messages = (uids: readonly number[]) => uids.map((uid) => ({ uid, sizeBytes: 10 * uid, receivedAtMs: null }));
 const range = (first: number, last: number) => Array.from({ length: last - first + 1 }, (_, index) => first + index);
+const failed = (uids: readonly number[], given: Partial<FetchAttempt> = {}): FetchAttempt => ({
+  ...noAttempt,
+  ...given,
+  requested: messages(uids),
+});
+/** The state after attempts at these UIDs failed, one poll after the other. */
+const afterFailures = (...attempts: readonly FetchAttempt[]): IsolationState =>
+  attempts.reduce((state, attempt) => afterFetchFailure(state, attempt, epoch), normal);
+const failures = (...codes: readonly FailureCode[]) => codes.map((code) => new Failure(code, 'broken'));
 
-/** A mailbox with mails 1 to 9 that were handled up to `uid`. */
-function mailbox(uid = 0) {
-  const narrowings = createNarrowings();
-  const cursor = { uidValidity: 7, uid };
-  const present = range(1, 9);
-  const round = () => narrowings.of('box', cursor);
-  return {
-    ...{ narrowings, cursor, round },
-    /** A visit that asks for these at once, and fails. */
-    fails: (uids: readonly number[], code?: FailureCode, before?: (narrowing: Narrowing) => void) => {
-      const narrowing = round();
-      narrowing.newOf(present.filter((one) => one > narrowing.listFrom));
-      narrowing.asks(mails(uids));
-      before?.(narrowing);
-      return { narrowing, givenUp: narrowing.failed(broken(code)) };
-    },
-  };
-}
+/** UID 4 failed in a batch up to 6, then alone twice. */
+const confirming = afterFailures(failed(range(4, 6)), failed([4]), failed([4]));
 
-/** What was found before one is given up: it is known, and failed alone twice. */
-function doubted(uid = 4) {
-  const box = mailbox(uid - 1);
-  box.fails(range(uid, 6));
-  box.fails([uid]);
-  box.fails([uid]);
-  return box;
-}
-
-const otherCame = (narrowing: Narrowing) => {
-  narrowing.asksOther();
-  narrowing.otherCame();
-};
-
-describe('a mailbox that is well', () => {
-  test('is visited as ever: nothing is cut, nothing comes before, nothing is asked besides', () => {
-    const narrowing = mailbox(3).round();
-    expect(narrowing).toMatchObject({ isCareful: false, actsLast: false, listFrom: 3, isSpent: false });
-    expect(narrowing.newOf([4, 5])).toEqual([4, 5]);
-    expect(narrowing.pieces(range(4, 8), 3)).toEqual([
+describe('a mailbox in the state normal', () => {
+  test('is fetched in batches, with the usual time and without a control message', () => {
+    expect(requestsOf(normal, range(4, 8), 3)).toEqual([
       [4, 5, 6],
       [7, 8],
     ]);
-    expect([narrowing.patienceFor(4), narrowing.otherFor([4])]).toEqual([1, null]);
+    expect([patienceFor(normal, messages([4])), controlFor(normal, [4], range(1, 9))]).toEqual([1, null]);
+    expect(isOneByOne(normal, failed([4]))).toBe(false);
   });
 
-  test.each(['server_busy', 'interrupted', 'lease_lost', 'database_unavailable', 'parser_unavailable'] as const)(
-    'stays so after %s',
-    (code) => {
-      const box = mailbox();
-      expect(box.fails([1, 2], code)).toMatchObject({ givenUp: null, narrowing: { isSetBack: false } });
-      expect(box.round().isCareful).toBe(false);
-    },
-  );
+  test('leaves it only for failures that one message may have caused', () => {
+    const [lost, refused, wrong, slow, defect] = failures(
+      ...(['connection_lost', 'server_refused', 'server_protocol_error', 'server_timeout', 'unexpected'] as const),
+    );
+    expect([lost, refused, wrong, slow, defect].every(isFetchFailure)).toBe(true);
+    const others = failures('server_busy', 'interrupted', 'lease_lost', 'database_unavailable', 'parser_unavailable');
+    expect(others.some(isFetchFailure)).toBe(false);
+  });
 
-  test('stays so after what came before anything was asked for, and after a verdict of ours', () => {
-    const box = mailbox();
-    expect(box.round().failed(broken())).toBeNull();
-    expect(box.fails([], 'server_nonsense').givenUp).toBeNull();
-    expect(box.fails([1], 'connection_lost', (narrowing) => narrowing.asks([])).givenUp).toBeNull();
-    expect(box.round().isCareful).toBe(false);
+  test('stays in it after a failure before anything was requested', () => {
+    expect(afterFailures(noAttempt)).toEqual(normal);
+    expect(messageToGiveUp(confirming, { ...noAttempt, control: 'delivered' })).toBeNull();
   });
 });
 
-describe('after a fetch that failed', () => {
-  test('mails come one by one up to the last that was asked for, and as ever from there', () => {
-    const box = mailbox();
-    expect(box.fails([1, 2, 3])).toMatchObject({ givenUp: null, narrowing: { isSetBack: true } });
-    const narrowing = box.round();
-    expect(narrowing.isCareful).toBe(true);
-    expect(narrowing.pieces(range(1, 8), 3)).toEqual([[1], [2], [3], [4, 5, 6], [7, 8]]);
-    narrowing.asks(mails([3]));
-    expect(narrowing.isCareful).toBe(true);
-    narrowing.asks(mails([4]));
-    expect(narrowing.isCareful).toBe(false);
+describe('after a fetch of several messages failed', () => {
+  test('messages are fetched one by one up to the last one requested, and in batches from there', () => {
+    const state = afterFailures(failed([1, 2, 3]));
+    expect(state).toEqual({ state: 'one-by-one', folderEpoch: epoch, lastUid: 3 });
+    expect(requestsOf(state, range(1, 8), 3)).toEqual([[1], [2], [3], [4, 5, 6], [7, 8]]);
+    expect([noAttempt, failed([3]), failed([4])].map((attempt) => isOneByOne(state, attempt))).toEqual([
+      true,
+      true,
+      false,
+    ]);
   });
 
-  test('a further failure beyond them reaches further', () => {
-    const box = mailbox();
-    box.fails([1, 2]);
-    box.fails([5, 6]);
-    expect(box.round().pieces(range(1, 8), 500)).toEqual([...range(1, 6).map((uid) => [uid]), [7, 8]]);
+  test('a failure beyond them extends the range', () => {
+    const state = afterFailures(failed([1, 2]), failed([5, 6]));
+    expect(requestsOf(state, range(1, 8), 500)).toEqual([...range(1, 6).map((uid) => [uid]), [7, 8]]);
   });
 
-  test('all is as ever once all is fetched, the cursor is beyond, the folder is another, or for another mailbox', () => {
-    const box = mailbox();
-    box.fails([1, 2, 3]);
-    expect(box.narrowings.of('other', box.cursor).isCareful).toBe(false);
-    expect(box.narrowings.of('box', { uidValidity: 7, uid: 2 }).isCareful).toBe(true);
-    expect(box.narrowings.of('box', { uidValidity: 7, uid: 3 }).isCareful).toBe(false);
-    box.fails([1, 2, 3]);
-    expect(box.narrowings.of('box', { uidValidity: 8, uid: 0 }).isCareful).toBe(false);
-    box.fails([1, 2, 3]);
-    box.round().passed();
-    expect(box.round().isCareful).toBe(false);
+  test('the state ends when the cursor has passed the range, and with the epoch of the folder', () => {
+    const state = afterFailures(failed([1, 2, 3]));
+    expect(stateAt(state, { folderEpoch: epoch, uid: 2 })).toEqual(state);
+    expect(stateAt(state, { folderEpoch: epoch, uid: 3 })).toEqual(normal);
+    expect(stateAt(state, { folderEpoch: 8, uid: 0 })).toEqual(normal);
+  });
+
+  test('a single message that fails beyond the range is not taken for a suspect', () => {
+    expect(afterFailures(failed([1, 2]), failed([5]))).toEqual({ state: 'one-by-one', folderEpoch: epoch, lastUid: 5 });
   });
 });
 
-describe('a mail at which the fetch fails', () => {
-  test('is given up in the third visit in which it fails alone, when another one came just before', () => {
-    const box = doubted();
-    const { narrowing, givenUp } = box.fails([4], 'server_refused', (round) => {
-      expect(round.listFrom).toBe(0);
-      expect(round.otherFor([5])).toBeNull();
-      expect(round.otherFor([4])).toBe(9);
-      otherCame(round);
+describe('a message whose fetch fails', () => {
+  test('is suspect after the first failure alone, to be confirmed after the second, and then listed with others', () => {
+    const states = [[4, 5, 6], [4], [4], [4]].map((_, index, all) =>
+      afterFailures(...all.slice(0, index + 1).map((uids) => failed(uids))),
+    );
+    expect(states.map(({ state }) => state)).toEqual(['one-by-one', 'suspect', 'confirm', 'confirm']);
+    expect(controlFor(states[1] ?? normal, [4], range(1, 9))).toBeNull();
+  });
+
+  test('is given up in the third failure alone, when a control message arrived just before', () => {
+    expect(controlFor(confirming, [4], range(1, 9))).toBe(9);
+    expect(controlFor(confirming, [5], range(1, 9))).toBeNull();
+    const attempt = failed([4], { control: 'delivered' });
+    expect(messageToGiveUp(confirming, attempt)).toEqual({ uid: 4, sizeBytes: 40, receivedAtMs: null });
+    // Its neighbours are still fetched one by one.
+    expect(afterFetchFailure(confirming, attempt, epoch)).toEqual({
+      ...{ state: 'one-by-one', folderEpoch: epoch, lastUid: 6 },
     });
-    expect(givenUp).toEqual({ uid: 4, sizeBytes: 40, receivedAtMs: null });
-    expect(narrowing).toMatchObject({ isSpent: true, isSetBack: true });
-    narrowing.passed();
-    // Its neighbours are still to come one by one.
-    expect(box.narrowings.of('box', { uidValidity: 7, uid: 4 }).pieces([5, 6, 7, 8], 500)).toEqual([[5], [6], [7, 8]]);
   });
 
-  test('is no such mail before that: it is not even asked whether another one comes', () => {
-    const box = mailbox(3);
-    for (const uids of [[4], [4], [4, 5], [4]]) {
-      expect(box.round().otherFor([4])).toBeNull();
-      expect(box.fails(uids).givenUp).toBeNull();
+  test('is not given up sooner, though another message of the session arrived', () => {
+    const delivered = { control: 'delivered' } as const;
+    for (const state of [normal, afterFailures(failed([4, 5])), afterFailures(failed([4, 5]), failed([4]))])
+      expect(messageToGiveUp(state, failed([4], delivered))).toBeNull();
+    expect(messageToGiveUp(confirming, failed([5], delivered))).toBeNull();
+  });
+
+  test('is kept where the control message fails too, and is tried alone before the next control message', () => {
+    let state = confirming;
+    const controls: (number | null)[] = [];
+    for (let poll = 0; poll < 12; poll += 1) {
+      const control = controlFor(state, [4], range(1, 9));
+      controls.push(control);
+      const attempt = failed([4], { control: control === null ? 'none' : 'pending' });
+      expect(messageToGiveUp(state, attempt)).toBeNull();
+      state = afterFetchFailure(state, attempt, epoch);
     }
-    expect(box.round()).toMatchObject({ isCareful: true, listFrom: 3 });
+    expect(controls).toEqual([9, null, 1, null, 8, null, 2, null, 7, null, 3, null]);
   });
 
-  test('is left alone where the other one does not come either, and is tried before the next other one', () => {
-    const box = doubted();
-    const asksOther = (round: Narrowing) => round.asksOther();
-    const others: (number | null)[] = [];
-    for (let visit = 0; visit < 12; visit += 1) {
-      const { givenUp } = box.fails([4], 'server_refused', (round) => {
-        const other = round.otherFor([4]);
-        others.push(other);
-        if (other !== null) asksOther(round);
-      });
-      expect(givenUp).toBeNull();
+  test('is kept where there is no other message', () => {
+    let state = confirming;
+    for (let poll = 0; poll < 5; poll += 1) {
+      expect(controlFor(state, [4], [4])).toBeNull();
+      expect(messageToGiveUp(state, failed([4]))).toBeNull();
+      state = afterFetchFailure(state, failed([4]), epoch);
     }
-    expect(others).toEqual([9, null, 1, null, 8, null, 2, null, 7, null, 3, null]);
+    expect(state.state).toBe('confirm');
   });
 
-  test('is left alone where there is no other one', () => {
-    const box = doubted();
-    for (let visit = 0; visit < 5; visit += 1) {
-      const narrowing = box.round();
-      narrowing.newOf([4]);
-      narrowing.asks(mails([4]));
-      expect(narrowing.otherFor([4])).toBeNull();
-      expect(narrowing.failed(broken())).toBeNull();
-    }
+  test('is kept where the control message is gone or empty; the next confirmation takes another one', () => {
+    const attempt = failed([4], { control: 'absent' });
+    expect(messageToGiveUp(confirming, attempt)).toBeNull();
+    const state = afterFetchFailure(confirming, attempt, epoch);
+    expect([state.state, controlFor(state, [4], range(1, 9))]).toEqual(['confirm', 1]);
   });
 
-  test('is left alone where the other one is gone or empty; the next time it is another one', () => {
-    const box = doubted();
-    const absent = (round: Narrowing) => {
-      round.asksOther();
-      round.asks(mails([4]));
-    };
-    expect(box.fails([4], 'server_refused', absent).givenUp).toBeNull();
-    box.fails([4], 'server_refused', (round) => expect(round.otherFor([4])).toBe(1));
-  });
-
-  test('begins anew where it came, or where another one fails first', () => {
-    const box = doubted();
-    box.round().passed();
-    expect(box.fails([4], 'connection_lost', otherCame).givenUp).toBeNull();
-    const second = doubted();
-    second.fails([5]);
-    expect([second.round().otherFor([4]), second.round().listFrom]).toEqual([null, 3]);
+  test('starts again where another message fails first', () => {
+    const state = afterFetchFailure(confirming, failed([5]), epoch);
+    expect(state).toMatchObject({ state: 'suspect', uid: 5, controlsTried: 0, lastUid: 6 });
+    expect(controlFor(state, [4], range(1, 9))).toBeNull();
   });
 });
 
-describe('a line that is too slow', () => {
-  const late = (narrowing: Narrowing) => narrowing.isLate();
-
-  test('gives no mail up, and gets more and more time for it', () => {
-    const box = mailbox();
-    box.fails([1, 2], 'server_timeout', late);
+describe('a message that is too slow', () => {
+  test('is never given up, and gets twice the time after each attempt, up to 16 times', () => {
+    let state = afterFailures(failed([1, 2], { isTooSlow: true }));
     const patience: number[] = [];
-    for (let visit = 0; visit < 7; visit += 1) {
-      const { givenUp } = box.fails([1], 'server_timeout', (round) => {
-        patience.push(round.patienceFor(1));
-        expect([round.patienceFor(2), round.otherFor([1])]).toEqual([1, null]);
-        late(round);
-        if (visit > 3) otherCame(round);
-      });
-      expect(givenUp).toBeNull();
+    for (let poll = 0; poll < 7; poll += 1) {
+      patience.push(patienceFor(state, messages([1])));
+      expect([patienceFor(state, messages([2])), patienceFor(state, messages([1, 2]))]).toEqual([1, 1]);
+      expect(controlFor(state, [1], range(1, 9))).toBeNull();
+      state = afterFetchFailure(state, failed([1], { isTooSlow: true }), epoch);
     }
     expect(patience).toEqual([1, 2, 4, 8, 16, 16, 16]);
   });
+
+  test('is not given up when its confirmation was too slow, and has to fail alone twice again', () => {
+    const attempt = failed([4], { isTooSlow: true, control: 'delivered' });
+    expect(messageToGiveUp(confirming, attempt)).toBeNull();
+    const slow = afterFetchFailure(confirming, attempt, epoch);
+    expect(slow).toMatchObject({ state: 'slow', uid: 4, timeouts: 1 });
+    expect(afterFetchFailure(slow, failed([4]), epoch).state).toBe('suspect');
+  });
 });
 
-describe('an action that breaks the session', () => {
-  test('comes after the mails the next time, once', () => {
-    const box = mailbox();
-    const first = box.round();
-    first.actionFailed(broken('server_timeout'));
-    expect([first.actsLast, first.isSetBack]).toEqual([false, true]);
-    const second = box.round();
-    expect([second.actsLast, second.isCareful]).toEqual([true, false]);
-    expect(box.round().actsLast).toBe(false);
-    second.actionFailed(broken());
-    expect(second.isSetBack).toBe(false);
-    expect(box.round().actsLast).toBe(true);
+describe('the isolation states of mailboxes', () => {
+  const cursor = { folderEpoch: epoch, uid: 3 };
+
+  test('are left to the next round of the same mailbox', () => {
+    const states = createIsolationStates();
+    states.begin('box', cursor).leave(confirming);
+    expect(states.begin('other', cursor).state).toEqual(normal);
+    expect(states.begin('box', cursor).state).toEqual(confirming);
+    states.begin('box', cursor).leave(normal);
+    expect(states.begin('box', cursor).state).toEqual(normal);
   });
 
-  test('is no such thing when the database failed', () => {
-    const box = mailbox();
-    box.round().actionFailed(broken('database_unavailable'));
-    expect(box.round().actsLast).toBe(false);
+  test('are dropped once the cursor has passed them', () => {
+    const states = createIsolationStates();
+    states.begin('box', cursor).leave(confirming);
+    expect(states.begin('box', { ...cursor, uid: 6 }).state).toEqual(normal);
+    expect(states.begin('box', cursor).state).toEqual(normal);
+  });
+
+  test('hold back the post-actions of one round after they broke the session', () => {
+    const states = createIsolationStates();
+    expect(states.begin('box', cursor).runsPostActionsLast).toBe(false);
+    states.begin('box', cursor).deferPostActions();
+    expect([1, 2].map(() => states.begin('box', cursor).runsPostActionsLast)).toEqual([true, false]);
+    expect(failures('connection_lost', 'server_timeout', 'server_busy').every(breaksSession)).toBe(true);
+    expect(failures('database_unavailable', 'folder_missing').some(breaksSession)).toBe(false);
   });
 });

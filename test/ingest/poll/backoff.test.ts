@@ -1,39 +1,40 @@
 import { describe, expect, test } from 'vitest';
 import { Failure, type FailureFields } from '../../../src/errors.ts';
-import { backOffMs, failedResult, intervalOf, pausesLogins } from '../../../src/ingest/poll/backoff.ts';
+import { backoffMs, failedResult, suspendsLogins } from '../../../src/ingest/poll/backoff.ts';
 import type { PollSettings } from '../../../src/ingest/poll/poll-context.ts';
-import { createHosts } from '../../../src/ingest/scheduler/circuit-breaker.ts';
+import { intervalOf } from '../../../src/ingest/polling-policy.ts';
+import { createCircuitBreaker } from '../../../src/ingest/scheduler/circuit-breaker.ts';
 import { dueMailbox, handClock, mailbox } from '../samples.ts';
 
 const second = 1000;
 const minute = 60 * second;
 const hour = 60 * minute;
 const settings: PollSettings = {
-  ...{ intervalMs: minute, backOffMsMax: 15 * minute, leaseMs: minute, loginRefusalsMax: 3, loginPauseMs: 6 * hour },
-  limits: { messageBytesMax: 1, window: { messagesMax: 1, bytesMax: 1 }, windowMs: 1 },
-  desk: { senderPerHourMax: null, senderExempt: [], reopenMs: null },
+  ...{ intervalMs: minute, backoffMsMax: 15 * minute, leaseMs: minute, loginFailuresMax: 3, loginSuspendMs: 6 * hour },
+  limits: { messageBytesMax: 1, batch: { messagesMax: 1, bytesMax: 1 }, batchTimeoutMs: 1 },
+  rules: { senderPerHourMax: null, senderExempt: [], reopenMs: null },
 };
 
 describe('the wait after failures in a row', () => {
   test('doubles from 15 s up to the limit', () => {
     const waits = [1, 2, 3, 4, 5, 6, 7, 8, 1000].map(
-      (failures) => backOffMs(failures, minute, 15 * minute, 0) / second,
+      (failures) => backoffMs(failures, minute, 15 * minute, 0) / second,
     );
     expect(waits).toEqual([15, 30, 60, 120, 240, 480, 900, 900, 900]);
   });
 
   test('begins with the interval where that is shorter, but with no less than a second', () => {
-    expect([1, 2, 3].map((failures) => backOffMs(failures, 4 * second, minute, 0))).toEqual([4000, 8000, 16_000]);
-    expect(backOffMs(1, 10, minute, 0)).toBe(second);
+    expect([1, 2, 3].map((failures) => backoffMs(failures, 4 * second, minute, 0))).toEqual([4000, 8000, 16_000]);
+    expect(backoffMs(1, 10, minute, 0)).toBe(second);
   });
 
   test('is at least its beginning, however low the limit is', () => {
-    expect(backOffMs(5, minute, second, 0)).toBe(15 * second);
+    expect(backoffMs(5, minute, second, 0)).toBe(15 * second);
   });
 
   test('loses up to a quarter to jitter, and never grows by it', () => {
-    expect(backOffMs(3, minute, 15 * minute, 1)).toBe(45 * second);
-    expect(backOffMs(3, minute, 15 * minute, 0.5)).toBe(52.5 * second);
+    expect(backoffMs(3, minute, 15 * minute, 1)).toBe(45 * second);
+    expect(backoffMs(3, minute, 15 * minute, 0.5)).toBe(52.5 * second);
   });
 });
 
@@ -45,7 +46,7 @@ test('a mailbox may have an interval of its own', () => {
 const lost = new Failure('connection_lost', 'it broke');
 const refused = (fields: FailureFields = {}) => new Failure('login_refused', 'no', { fields });
 const asked = (ms: number) => new Failure('server_busy', 'slow down', { fields: { retry_after_ms: ms } });
-const dueAfter = (due: { failures?: number; loginRefusals?: number }) =>
+const dueAfter = (due: { failures?: number; loginFailures?: number }) =>
   dueMailbox('a', undefined, { version: 'v7', ...due }).due;
 const resultOf = (failure: Failure, due = dueAfter({})) => failedResult(failure, mailbox('a'), settings, due, 0);
 
@@ -79,42 +80,42 @@ describe('what a failed visit writes down', () => {
 
   test('so that a server with a single mailbox is tried once a minute, too', () => {
     const clock = handClock();
-    const hosts = createHosts(clock, () => 0);
+    const hosts = createCircuitBreaker(clock, () => 0);
     const server = mailbox('a').connection;
     const away = new Failure('connect_refused', 'nobody there');
     const waits: number[] = [];
     let failures = 0;
     for (let triedAtMs = clock.at.ms; failures < 12; triedAtMs = clock.at.ms) {
-      hosts.began(server, 'a');
-      hosts.ended(server, 'a', away);
+      hosts.attemptStarted(server, 'a');
+      hosts.attemptEnded(server, 'a', away);
       clock.at.ms += resultOf(away, dueAfter({ failures })).nextPollAfterMs;
       failures += 1;
-      while (!hosts.admits(server)) clock.at.ms += second;
+      while (!hosts.allows(server)) clock.at.ms += second;
       waits.push((clock.at.ms - triedAtMs) / second);
     }
     expect(waits).toEqual([15, 30, ...Array(10).fill(60)]);
   });
 
   test('the third refused login of the same row leaves the mailbox alone for hours', () => {
-    expect(resultOf(refused(), dueAfter({ loginRefusals: 1 }))).toMatchObject({
+    expect(resultOf(refused(), dueAfter({ loginFailures: 1 }))).toMatchObject({
       nextPollAfterMs: 15 * second,
       refusedVersion: 'v7',
     });
-    expect(resultOf(refused(), dueAfter({ loginRefusals: 2 }))).toMatchObject({
+    expect(resultOf(refused(), dueAfter({ loginFailures: 2 }))).toMatchObject({
       nextPollAfterMs: 6 * hour,
       refusedVersion: 'v7',
     });
-    expect(resultOf(refused(), dueAfter({ loginRefusals: 9 })).nextPollAfterMs).toBe(6 * hour);
+    expect(resultOf(refused(), dueAfter({ loginFailures: 9 })).nextPollAfterMs).toBe(6 * hour);
   });
 
   test('a lock-out that lasts longer than that is waited for', () => {
-    expect(resultOf(refused({ retry_after_ms: 24 * hour }), dueAfter({ loginRefusals: 2 })).nextPollAfterMs).toBe(
+    expect(resultOf(refused({ retry_after_ms: 24 * hour }), dueAfter({ loginFailures: 2 })).nextPollAfterMs).toBe(
       24 * hour,
     );
   });
 
   test('another failure after refused logins is no refused login', () => {
-    expect(resultOf(lost, dueAfter({ loginRefusals: 5 }))).toMatchObject({
+    expect(resultOf(lost, dueAfter({ loginFailures: 5 }))).toMatchObject({
       nextPollAfterMs: 15 * second,
       refusedVersion: null,
     });
@@ -133,6 +134,6 @@ test.each([
   ['login_refused', 1, false],
   ['login_refused', 5, true],
   ['server_busy', 9, false],
-] as const)('%s after %i refused logins pauses logins: %j', (code, loginRefusals, pauses) => {
-  expect(pausesLogins(new Failure(code, 'no'), { loginRefusals }, { loginRefusalsMax: 3 })).toBe(pauses);
+] as const)('%s after %i refused logins pauses logins: %j', (code, loginFailures, pauses) => {
+  expect(suspendsLogins(new Failure(code, 'no'), { loginFailures }, { loginFailuresMax: 3 })).toBe(pauses);
 });

@@ -6,7 +6,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { DatabaseConfig } from '../../../src/config/config.ts';
 import { isFailure } from '../../../src/errors.ts';
-import type { Mailbox, StoredMessage } from '../../../src/ingest/model.ts';
+import type { Mailbox, MessageDetails } from '../../../src/ingest/model.ts';
 import { type TestApp, testApp } from '../../support/app.ts';
 import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
 import { type Mariadb, startMariadb } from '../../support/mariadb.ts';
@@ -43,7 +43,7 @@ async function outcomesOf(on: TestApp, mailbox: Mailbox): Promise<string[]> {
   return rows.map((row) => `${row.uid} ${row.outcome}${row.reason === null ? '' : ` (${row.reason})`}`);
 }
 
-async function messagesOf(on: TestApp, mailbox: Mailbox): Promise<StoredMessage[]> {
+async function messagesOf(on: TestApp, mailbox: Mailbox): Promise<MessageDetails[]> {
   const rows = await Array.fromAsync(on.app.store.outcomes(mailbox.id, true));
   return rows.flatMap((row) => row.message ?? []);
 }
@@ -72,7 +72,7 @@ describe.each(['sqlite', 'mariadb'])('a visit, stored in %s', (kind) => {
       mail({ id: 'c@x', subject: 'Another' }),
     ]);
     const mailbox = await on.addMailbox(dovecot, user);
-    const report = await on.app.pollOnce(mailbox, never);
+    const report = await on.pollOnce(mailbox, never);
     expect(report.outcomes).toMatchObject({ ticket_opened: 2, reply_added: 1, quarantined: 0 });
     const tickets = await on.app.store.listTickets(10);
     expect(tickets.map(({ subject, messageCount }) => [subject, messageCount]).sort()).toEqual([
@@ -96,7 +96,7 @@ describe.each(['sqlite', 'mariadb'])('a visit, stored in %s', (kind) => {
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', [mail({})]);
     const mailbox = await on.addMailbox(dovecot, user);
-    for (let visit = 0; visit < 3; visit += 1) await on.app.pollOnce(mailbox, never);
+    for (let visit = 0; visit < 3; visit += 1) await on.pollOnce(mailbox, never);
     expect(await outcomesOf(on, mailbox)).toEqual(['1 ticket_opened']);
   });
 
@@ -109,7 +109,7 @@ describe.each(['sqlite', 'mariadb'])('a visit, stored in %s', (kind) => {
       Array.from({ length: 30 }, (_, index) => mail({ id: `${index}@x` })),
     );
     const mailbox = await on.addMailbox(dovecot, user);
-    const visits = await Promise.allSettled([on.app.pollOnce(mailbox, never), on.app.pollOnce(mailbox, never)]);
+    const visits = await Promise.allSettled([on.pollOnce(mailbox, never), on.pollOnce(mailbox, never)]);
     const refused = visits.filter((visit) => visit.status === 'rejected');
     expect(refused.map(({ reason }) => isFailure(reason, 'lease_taken'))).toEqual([true]);
     expect(await outcomesOf(on, mailbox)).toHaveLength(30);
@@ -120,7 +120,7 @@ describe.each(['sqlite', 'mariadb'])('a visit, stored in %s', (kind) => {
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', [mail({})], { flags: ['\\Seen'] });
     const mailbox = await on.addMailbox(dovecot, user);
-    await on.app.pollOnce(mailbox, never);
+    await on.pollOnce(mailbox, never);
     expect(await outcomesOf(on, mailbox)).toEqual(['1 ticket_opened']);
   });
 
@@ -135,7 +135,7 @@ describe.each(['sqlite', 'mariadb'])('a visit, stored in %s', (kind) => {
       empty('four'),
     ]);
     const mailbox = await on.addMailbox(dovecot, user);
-    await on.app.pollOnce(mailbox, never);
+    await on.pollOnce(mailbox, never);
     expect(await outcomesOf(on, mailbox)).toEqual([
       '1 ticket_opened',
       '2 ticket_opened',
@@ -157,7 +157,7 @@ describe.each(['sqlite', 'mariadb'])('a visit, stored in %s', (kind) => {
       alarm('by mx id 3', 'The pump 2 has exploded\r\n'),
     ]);
     const mailbox = await on.addMailbox(dovecot, user);
-    expect((await on.app.pollOnce(mailbox, never)).outcomes).toMatchObject({ ticket_opened: 4, duplicate: 0 });
+    expect((await on.pollOnce(mailbox, never)).outcomes).toMatchObject({ ticket_opened: 4, duplicate: 0 });
   });
 
   test('a folder that was rebuilt under a new UIDVALIDITY brings nothing twice (28, 83)', async () => {
@@ -165,13 +165,13 @@ describe.each(['sqlite', 'mariadb'])('a visit, stored in %s', (kind) => {
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', [mail({ id: 'a@x' }), mail({ id: null, body: 'no id' })]);
     const mailbox = await on.addMailbox(dovecot, user);
-    await on.app.pollOnce(mailbox, never);
+    await on.pollOnce(mailbox, never);
     await dovecot.changeUidValidity(user, 'INBOX');
     await dovecot.append(user, 'INBOX', [mail({ id: 'new@x' })]);
-    const report = await on.app.pollOnce(mailbox, never);
+    const report = await on.pollOnce(mailbox, never);
     expect(report.outcomes).toMatchObject({ duplicate: 2, ticket_opened: 1 });
     expect(await on.app.store.listTickets(10)).toHaveLength(3);
-    expect(on.lines.some(({ event }) => event === 'cursor.restarted')).toBe(true);
+    expect(on.lines.some(({ event }) => event === 'folder.reset')).toBe(true);
   });
 
   test('a mailbox that starts now does not bring old mail, not even after a new UIDVALIDITY', async () => {
@@ -180,19 +180,19 @@ describe.each(['sqlite', 'mariadb'])('a visit, stored in %s', (kind) => {
     const lastYear = new Date(Date.now() - 400 * 86_400_000);
     await dovecot.append(user, 'INBOX', [mail({ id: 'old@x' })], { receivedAt: lastYear });
     const mailbox = await on.addMailbox(dovecot, user, { start: { from: 'time', atMs: Date.now() - 60_000 } });
-    await on.app.pollOnce(mailbox, never);
+    await on.pollOnce(mailbox, never);
     expect(await outcomesOf(on, mailbox)).toEqual([]);
     await dovecot.append(user, 'INBOX', [mail({ id: 'new@x' })]);
-    await on.app.pollOnce(mailbox, never);
+    await on.pollOnce(mailbox, never);
     expect(await outcomesOf(on, mailbox)).toEqual(['2 ticket_opened']);
     await dovecot.changeUidValidity(user, 'INBOX');
-    expect((await on.app.pollOnce(mailbox, never)).outcomes).toMatchObject({ duplicate: 1, ticket_opened: 0 });
+    expect((await on.pollOnce(mailbox, never)).outcomes).toMatchObject({ duplicate: 1, ticket_opened: 0 });
   });
 
   test('a mail that is too large is kept aside with its headers, unread, and the others go on (60, 61)', async () => {
     await using on = await testApp(await database(), {
-      TICKETMAILD_MESSAGE_BYTES_MAX_MB: '1',
-      TICKETMAILD_MESSAGE_BATCH_BYTES_MAX_MB: '1',
+      TICKETMAILD_MESSAGE_MAX_SIZE_MB: '1',
+      TICKETMAILD_MESSAGE_BATCH_MAX_MB: '1',
     });
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', [
@@ -201,7 +201,7 @@ describe.each(['sqlite', 'mariadb'])('a visit, stored in %s', (kind) => {
       mail({ id: 'b@x' }),
     ]);
     const mailbox = await on.addMailbox(dovecot, user);
-    await on.app.pollOnce(mailbox, never);
+    await on.pollOnce(mailbox, never);
     expect(await outcomesOf(on, mailbox)).toEqual(['1 ticket_opened', '2 quarantined (too_large)', '3 ticket_opened']);
     const flags = await dovecot.listFlags(user, 'INBOX');
     expect([...flags].map(([uid, set]) => [uid, set.has('\\Seen')])).toEqual([
@@ -227,7 +227,7 @@ describe.each(['sqlite', 'mariadb'])('a visit, stored in %s', (kind) => {
       mail({ id: 'e@x', subject: encoded, headers: ['Content-Type: text/plain; charset=utf-8'], body: 'Hallo 👋🏽' }),
     ]);
     const mailbox = await on.addMailbox(dovecot, user);
-    await on.app.pollOnce(mailbox, never);
+    await on.pollOnce(mailbox, never);
     expect(await outcomesOf(on, mailbox)).toEqual(['1 ticket_opened', '2 ticket_opened']);
     const [first, second] = await messagesOf(on, mailbox);
     expect(first?.subject).toBe(long);
@@ -237,11 +237,11 @@ describe.each(['sqlite', 'mariadb'])('a visit, stored in %s', (kind) => {
 
   test('moving, deleting and leaving happen on the server as the mailbox says, after the commit (11, 16)', async () => {
     await using on = await testApp(await database());
-    const visit = async (after: Mailbox['after']) => {
+    const visit = async (postAction: Mailbox['postAction']) => {
       const user = dovecot.newUser();
       await dovecot.append(user, 'INBOX', [mail({ id: `${user}@x` })]);
-      const mailbox = await on.addMailbox(dovecot, user, { after });
-      await on.app.pollOnce(mailbox, never);
+      const mailbox = await on.addMailbox(dovecot, user, { postAction });
+      await on.pollOnce(mailbox, never);
       return user;
     };
     const [moved, deleted, left] = [
@@ -259,12 +259,12 @@ describe.each(['sqlite', 'mariadb'])('a visit, stored in %s', (kind) => {
     await using on = await testApp(await database());
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', [mail({})]);
-    const mailbox = await on.addMailbox(dovecot, user, { after: { kind: 'move', folder: 'a//b' } });
-    await expect(on.app.pollOnce(mailbox, never)).rejects.toSatisfy((error) =>
+    const mailbox = await on.addMailbox(dovecot, user, { postAction: { kind: 'move', folder: 'a//b' } });
+    await expect(on.pollOnce(mailbox, never)).rejects.toSatisfy((error) =>
       isFailure(error, 'server_refused', 'folder_missing'),
     );
     expect(await outcomesOf(on, mailbox)).toEqual(['1 ticket_opened']);
-    await on.app.pollOnce({ ...mailbox, after: { kind: 'delete' } }, never);
+    await on.pollOnce({ ...mailbox, postAction: { kind: 'delete' } }, never);
     expect((await dovecot.listFlags(user, 'INBOX')).size).toBe(0);
     expect(await outcomesOf(on, mailbox)).toEqual(['1 ticket_opened']);
   });
@@ -276,7 +276,7 @@ describe.each(['sqlite', 'mariadb'])('a visit, stored in %s', (kind) => {
       await dovecot.append(user, folder, [mail({ id: `${encodeURIComponent(folder)}@x` })]);
       const mailbox = await on.addMailbox(dovecot, user, { name: folder });
       const inFolder = { ...mailbox, connection: { ...mailbox.connection, folder } };
-      expect((await on.app.pollOnce(inFolder, never)).outcomes.ticket_opened).toBe(1);
+      expect((await on.pollOnce(inFolder, never)).outcomes.ticket_opened).toBe(1);
     }
   });
 
@@ -285,10 +285,10 @@ describe.each(['sqlite', 'mariadb'])('a visit, stored in %s', (kind) => {
     const user = dovecot.newUser();
     const mailbox = await on.addMailbox(dovecot, user);
     await dovecot.append(user, 'INBOX', [mail({ id: 'a@x' })]);
-    await on.app.pollOnce(mailbox, never);
+    await on.pollOnce(mailbox, never);
     await execute(on, 'DELETE FROM ticket');
     await dovecot.append(user, 'INBOX', [mail({ id: 'b@x', headers: ['In-Reply-To: <a@x>'] }), mail({ id: 'c@x' })]);
-    await on.app.pollOnce(mailbox, never);
+    await on.pollOnce(mailbox, never);
     expect(await outcomesOf(on, mailbox)).toEqual(['1 ticket_opened', '2 ticket_opened', '3 ticket_opened']);
     expect(await on.app.store.listTickets(10)).toHaveLength(2);
   });
@@ -299,7 +299,7 @@ describe.each(['sqlite', 'mariadb'])('a visit, stored in %s', (kind) => {
     const sources = Array.from({ length: 25 }, (_, index) => mail({ id: `${index}@x`, body: `body ${index}` }));
     await dovecot.append(user, 'INBOX', sources);
     const mailbox = await on.addMailbox(dovecot, user);
-    await on.app.pollOnce(mailbox, never);
+    await on.pollOnce(mailbox, never);
     const places = await on.app.store.rawPlaces(
       mailbox.id,
       sources.map((_, index) => index + 1),
@@ -324,7 +324,7 @@ test('a mail that the database will never take is quarantined alone, with its so
     mail({ id: 'r@x', headers: ['In-Reply-To: <1@x>'] }),
   ]);
   const mailbox = await on.addMailbox(dovecot, user);
-  await on.app.pollOnce(mailbox, never);
+  await on.pollOnce(mailbox, never);
   expect(await outcomesOf(on, mailbox)).toEqual([
     '1 ticket_opened',
     '2 ticket_opened',
