@@ -79,7 +79,7 @@ type Found = {
 
 async function tellJson({ ok, numbers, rows, files }: Found, { terminal }: Context): Promise<void> {
   const more = files === null ? {} : filesJson(files);
-  await terminal.json({ ok, ...numbersJson(numbers), wrong: rows.map(rowJson), ...more });
+  await terminal.json({ ok, ...numbersJson(numbers), inconsistent: rows.map(rowJson), ...more });
 }
 
 async function tell({ ok, numbers, rows, files }: Found, context: Context): Promise<void> {
@@ -231,10 +231,10 @@ function reportJson({ name }: Mailbox, { report, repaired, losses, left }: Mailb
     without_message: losses.length,
     without_message_uids: losses.map(({ lost }) => lost.uid),
     gone: {
-      by_us: report.gone.postAction,
+      post_action: report.gone.postAction,
       vanished: report.gone.vanished,
       quarantined: report.gone.quarantined,
-      otherwise: report.gone.otherwise,
+      other: report.gone.otherwise,
     },
     actions_pending: report.actionsPending,
     repaired: repaired.map(({ uid, result }) => ({ uid, ...resultJson(result) })),
@@ -354,12 +354,12 @@ export function filesJson(report: FilesReport): Record<string, unknown> {
   const { mails, waiting } = mailsWithoutSource(report);
   return {
     attachment_files: report.attachmentFiles,
-    attachment_files_wrong: report.damagedAttachmentFiles,
+    attachment_files_damaged: report.damagedAttachmentFiles,
     source_files: report.sourceFiles,
-    source_files_wrong: report.damagedSegments.length,
-    mails_without_source: mails,
+    source_files_damaged: report.damagedSegments.length,
+    messages_without_source: mails,
     quarantined_without_source: waiting,
-    wrong_files: [
+    damaged_files: [
       ...report.damagedBlobs.map(({ sha256, messageId }) => ({ attachment: sha256, message: messageId })),
       ...report.damagedSegments.map(({ segment }) => ({ source: segment })),
     ],

@@ -217,13 +217,13 @@ export function outcomeJson(row: OutcomeRow): Record<string, unknown> {
   return {
     uid: row.uid,
     uid_validity: uidValidityOf(row.folderEpoch),
-    folder_life: generationOf(row.folderEpoch),
+    folder_generation: generationOf(row.folderEpoch),
     outcome: row.outcome,
     reason: row.reason,
     ticket: row.ticket,
     at: isoTime(row.atMs),
     resolved_at: isoTime(row.resolvedAtMs),
-    size: row.sizeBytes,
+    size_bytes: row.sizeBytes,
     ...(row.message === null ? {} : messageJson(row.message)),
   };
 }

@@ -23,7 +23,7 @@ export type EncryptionStatus = {
   readonly changed_at: string | null;
   readonly changed_by: string | null;
   readonly sealed: number;
-  readonly plain: number;
+  readonly plaintext: number;
   readonly by_key: readonly { readonly key_id: KeyId | null; readonly count: number }[];
   /** Active mailboxes that wait for a key that is open neither here nor in a live worker. */
   readonly waiting: number;
@@ -48,7 +48,11 @@ export type EncryptionStatus = {
     readonly revision: number;
     readonly seen_at: string;
   }[];
-  readonly readable: readonly { readonly mailbox: string; readonly since: string; readonly until: string | null }[];
+  readonly plaintext_periods: readonly {
+    readonly mailbox: string;
+    readonly since: string;
+    readonly until: string | null;
+  }[];
 };
 
 /** A worker that reported within `liveMs` is live. Looks, and changes nothing. */
@@ -71,7 +75,7 @@ export async function encryptionStatus(
     waiting,
     vault: vaultStatus(view.state, ids),
     workers: workers.map((worker) => workerStatus(worker, view.switch)),
-    readable: readable.map(readableStatus),
+    plaintext_periods: readable.map(readableStatus),
   };
 }
 
@@ -89,8 +93,8 @@ function switchStatus({ switch: row, stored, problem }: VaultView) {
   } as const;
 }
 
-function passwordStatus({ sealed, plaintext: plain, byKey }: PasswordCounts) {
-  return { sealed, plain, by_key: byKey.map(({ keyId, count }) => ({ key_id: keyId, count })) };
+function passwordStatus({ sealed, plaintext, byKey }: PasswordCounts) {
+  return { sealed, plaintext, by_key: byKey.map(({ keyId, count }) => ({ key_id: keyId, count })) };
 }
 
 function vaultStatus(state: VaultState, ids: readonly KeyId[]): EncryptionStatus['vault'] {
@@ -104,7 +108,7 @@ function workerStatus(stored: StoredWorker, { keyId, nextKeyId }: SwitchRow): En
   return { worker, host, pid, live, key_ids: ids, has_key: has, vault, revision, seen_at: isoTime(seenAtMs) };
 }
 
-function readableStatus({ mailbox, sinceMs, untilMs }: PlaintextPeriod): EncryptionStatus['readable'][number] {
+function readableStatus({ mailbox, sinceMs, untilMs }: PlaintextPeriod): EncryptionStatus['plaintext_periods'][number] {
   return { mailbox, since: isoTime(sinceMs), until: untilMs === null ? null : isoTime(untilMs) };
 }
 
@@ -149,7 +153,7 @@ export type EncryptionDiagnostic = {
 };
 
 export function encryptionDiagnostics(status: EncryptionStatus): readonly EncryptionDiagnostic[] {
-  const { problem, vault, plain, waiting, workers, state } = status;
+  const { problem, vault, plaintext, waiting, workers, state } = status;
   const lacking = workers.filter(({ live, has_key: hasKey }) => live && !hasKey);
   const found: (EncryptionDiagnostic | false)[] = [
     problem !== null && { subject: 'switch', message: problem.message, hint: problem.hint },
@@ -163,10 +167,10 @@ export function encryptionDiagnostics(status: EncryptionStatus): readonly Encryp
       message: `${waiting === 1 ? '1 mailbox waits' : `${waiting} mailboxes wait`}: nobody holds the key of the password`,
       hint: 'Put the key file with that key back; where it is lost, see encryption replace-lost-key. Which: ticketmaild mailbox list.',
     },
-    plain > 0 &&
+    plaintext > 0 &&
       state === 'on' && {
         subject: 'plain',
-        message: `${counted(plain, 'password')} readable although encryption is on`,
+        message: `${counted(plaintext, 'password')} readable although encryption is on`,
         hint: 'A worker that runs seals within a second; else: ticketmaild encryption reseal.',
       },
     lacking.length > 0 && {

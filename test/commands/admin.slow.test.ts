@@ -254,7 +254,7 @@ describe('admin log', () => {
 
 describe('the page is told', () => {
   const here: AdminConfig = {
-    ...{ host: '127.0.0.1', port: 8026, tls: null, proxies: [], origin: null, idleMs: 1_800_000 },
+    ...{ host: '127.0.0.1', port: 8026, tls: null, proxies: [], origin: null, sessionTimeoutMs: 1_800_000 },
   };
   const tls = { certificateFile: 'c.pem', keyFile: 'k.pem' };
 

@@ -46,7 +46,7 @@ describe('key protect and unprotect', () => {
   test('need a key file, before a passphrase is asked for', async () => {
     expect(await desk.run(['key', 'protect', '--passphrase-stdin'], passphrase)).toMatchObject({
       code: 1,
-      err: `there is no key file at ${keyFile}\nhint: ${'Put the key file back from its backup; or, where ticketmaild status says orphaned, ticketmaild key rescue.'}\n`,
+      err: `there is no key file at ${keyFile}\nhint: ${'Restore the key file from its backup; where ticketmaild status shows the vault as orphaned, run ticketmaild key recover.'}\n`,
     });
     expect(await desk.run(['key', 'unprotect'])).toMatchObject({ code: 1 });
   });
@@ -127,7 +127,9 @@ test('at a terminal the passphrase is asked for once, before anything else, howe
   await desk.run(['key', 'protect', '--passphrase-stdin'], passphrase);
   const question = 'Passphrase of the key file: ';
   const once: Answers = [[question, `${passphrase}\r`]];
-  expect(only(await desk.typed(['encryption', 'rotate', '--json'], once))).toMatchObject({ former_kept: false });
+  expect(only(await desk.typed(['encryption', 'rotate', '--json'], once))).toMatchObject({
+    former_key_retained: false,
+  });
   const typed = await desk.typed(
     ['mailbox', 'set-password', 'one'],
     [...once, ['Password of "desk": ', `${secret}\r`]],

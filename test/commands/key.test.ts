@@ -194,9 +194,9 @@ describe('key backup and verify', () => {
   });
 });
 
-test('key rescue without a daemon says that none answers', async () => {
+test('key recover without a daemon says that none answers', async () => {
   await desk.run(['migrate']);
-  expect(await desk.run(['key', 'rescue'])).toMatchObject({
+  expect(await desk.run(['key', 'recover'])).toMatchObject({
     code: 1,
     out: '',
     err: expect.stringMatching(/^no daemon answers at .+control\.sock \(ENOENT\)\nhint: .+\n$/),

@@ -28,7 +28,7 @@ async function worker(
   const server = await startControlSocket(
     socketPath(desk.dataDir, name),
     {
-      ...{ rescue: other, disable: other },
+      ...{ recover: other, disable: other },
       log_level: async (who, level) => {
         if (failure !== null) throw failure;
         return setLevel(who, level);

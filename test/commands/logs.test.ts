@@ -35,7 +35,7 @@ const night = [
   line(60, 'poll.failed', { level: 'warn', mailbox: 'sales', failures: 1 }),
   'TypeError: something that is no JSON\n',
   line(30, 'poll.finished', { mailbox: 'support', duration_ms: 7 }),
-  line(20, 'poll.idle', { level: 'debug', mailbox: 'support' }),
+  line(20, 'poll.empty', { level: 'debug', mailbox: 'support' }),
   line(10, 'database.unavailable', { level: 'error' }),
 ].join('');
 
@@ -51,7 +51,7 @@ const everything = [
   'poll.failed',
   'TypeError:',
   'poll.finished',
-  'poll.idle',
+  'poll.empty',
   'database.unavailable',
 ];
 
@@ -64,10 +64,10 @@ describe('lines', () => {
   });
 
   test('that come in small pieces are the same, also where a letter is cut in two', async () => {
-    const bytes = Buffer.from(line(1, 'poll.failed', { mailbox: 'Käse 🧀' }) + line(1, 'poll.idle'));
+    const bytes = Buffer.from(line(1, 'poll.failed', { mailbox: 'Käse 🧀' }) + line(1, 'poll.empty'));
     const pieces = Readable.from(Array.from(bytes, (_, index) => bytes.subarray(index, index + 1)));
     const { out } = await look(['logs'], { input: pieces });
-    expect(shown(out)).toEqual(['poll.failed', 'poll.idle']);
+    expect(shown(out)).toEqual(['poll.failed', 'poll.empty']);
     expect(out).toContain('Käse 🧀');
   });
 
@@ -97,8 +97,8 @@ describe('lines', () => {
 
 describe('filters', () => {
   test.each<[string, string[], string[]]>([
-    ['the last lines', ['--lines', '2'], ['poll.idle', 'database.unavailable']],
-    ['a mailbox', ['--mailbox', 'support'], ['poll.finished', 'poll.idle']],
+    ['the last lines', ['--lines', '2'], ['poll.empty', 'database.unavailable']],
+    ['a mailbox', ['--mailbox', 'support'], ['poll.finished', 'poll.empty']],
     [
       'a level and above, with what is no JSON',
       ['--level', 'warn'],
@@ -169,11 +169,11 @@ describe('a file that is followed', () => {
   test('shows its last lines and then what is added, filtered', async () => {
     await writeFile(file, night);
     const looking = await follow('--lines', '1', '--event', 'poll.');
-    await until(looking, ['poll.idle']);
+    await until(looking, ['poll.empty']);
     await appendFile(file, line(0, 'daemon.ready') + line(0, 'poll.started').slice(0, 20));
     await wait(400);
     await appendFile(file, line(0, 'poll.started').slice(20));
-    await until(looking, ['poll.idle', 'poll.started']);
+    await until(looking, ['poll.empty', 'poll.started']);
     await looking.stop();
   });
 
@@ -183,14 +183,14 @@ describe('a file that is followed', () => {
     await until(looking, ['daemon.starting']);
     await appendFile(file, line(1, 'poll.started'));
     await rename(file, `${file}.1`);
-    await appendFile(`${file}.1`, line(1, 'poll.idle'));
+    await appendFile(`${file}.1`, line(1, 'poll.empty'));
     await wait(400);
     await writeFile(file, line(1, 'daemon.ready'));
-    await until(looking, ['daemon.starting', 'poll.started', 'poll.idle', 'daemon.ready']);
+    await until(looking, ['daemon.starting', 'poll.started', 'poll.empty', 'daemon.ready']);
     await truncate(file, 0);
     await wait(700);
     await appendFile(file, line(1, 'daemon.stopped'));
-    await until(looking, ['daemon.starting', 'poll.started', 'poll.idle', 'daemon.ready', 'daemon.stopped']);
+    await until(looking, ['daemon.starting', 'poll.started', 'poll.empty', 'daemon.ready', 'daemon.stopped']);
     await looking.stop();
   });
 });
@@ -265,7 +265,7 @@ describe('the journal', () => {
     await writeFile(
       file,
       [
-        journal(line(3, 'poll.idle')),
+        journal(line(3, 'poll.empty')),
         journal(line(2, 'poll.finished', { error: { hint: 'Look.' } }), 'ticketmaild@1.service'),
         `${JSON.stringify(systemd)}\n`,
       ].join(''),
@@ -323,12 +323,12 @@ describe('as a process', () => {
   const main = fileURLToPath(new URL('../../src/ticketmaild.js', import.meta.url));
 
   test('a reader that leaves early is no error, and an endless input does not fill the memory', async () => {
-    const endless = `yes '${line(1, 'poll.idle').trim()}'`;
+    const endless = `yes '${line(1, 'poll.empty').trim()}'`;
     const command = `${endless} | '${process.execPath}' --max-old-space-size=40 '${main}' logs | head -200000 | tail -1`;
     const { promisify } = await import('node:util');
     const { stdout, stderr } = await promisify(execFile)('/bin/sh', ['-c', command]);
     expect(stderr).toBe('');
-    expect(stdout).toContain('poll.idle');
+    expect(stdout).toContain('poll.empty');
   });
 
   test('Ctrl-C ends it quietly', async () => {

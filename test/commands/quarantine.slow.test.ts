@@ -16,7 +16,7 @@ beforeAll(async () => {
 
 afterAll(() => dovecot?.[Symbol.asyncDispose]());
 
-const small = { TICKETMAILD_MESSAGE_BYTES_MAX_MB: '1', TICKETMAILD_MESSAGE_BATCH_BYTES_MAX_MB: '1' };
+const small = { TICKETMAILD_MESSAGE_MAX_SIZE_MB: '1', TICKETMAILD_MESSAGE_BATCH_MAX_MB: '1' };
 
 function mail(id: string, from: string, body = 'It does not print.'): Buffer {
   return Buffer.from(`From: ${from}\r\nSubject: about ${id}\r\nMessage-ID: <${id}@example.test>\r\n\r\n${body}\r\n`);
@@ -30,7 +30,7 @@ async function deskWith(sources: readonly Buffer[]): Promise<{ readonly desk: De
   const user = dovecot.newUser();
   await dovecot.append(user, 'INBOX', sources);
   const server = ['--host', dovecot.host, '--port', `${dovecot.tlsPort}`, '--ca-file', dovecot.caFile];
-  const settings = ['--name', 'support', '--user', user, '--from', 'all', '--password-stdin'];
+  const settings = ['--name', 'support', '--user', user, '--since', 'all', '--password-stdin'];
   expect(await desk.run(['mailbox', 'add', ...server, ...settings], 'pw')).toMatchObject({ code: 0 });
   expect(await desk.run(['poll'])).toMatchObject({ code: 0 });
   return { desk, user };
@@ -51,10 +51,17 @@ test('what is in quarantine is listed and shown with its reason, its sender and 
   expect(listed.out).toMatch(/^ID +REASON +SINCE \(UTC\) +BYTES +FROM +SUBJECT/);
   expect(listed.out).toMatch(/support\/\d+\/2 +too_large .* Bob <BOB@example\.test> +about b/);
   expect(listed.out).not.toContain('\x1b[31m');
-  expect(listed.err).toContain('too_large: It is larger than [message] bytes_max_mb');
+  expect(listed.err).toContain('too_large: It is larger than [message] max_size_mb');
   const { json } = await desk.run(['quarantine', 'list', '--json']);
   expect(json).toMatchObject([
-    { mailbox: 'support', uid: 2, reason: 'too_large', kept: 'header', sender: 'bob@example.test', subject: 'about b' },
+    {
+      mailbox: 'support',
+      uid: 2,
+      reason: 'too_large',
+      source: 'header',
+      sender: 'bob@example.test',
+      subject: 'about b',
+    },
     { uid: 3 },
     { uid: 4 },
   ]);
@@ -72,10 +79,12 @@ test('what is in quarantine is listed and shown with its reason, its sender and 
 test('mails are released by sender, retried, discarded, and what is resolved is not there any more', async () => {
   const { desk, user } = await deskWith(threeLarge);
   await using _ = desk;
-  expect(await desk.run(['quarantine', 'retry'])).toMatchObject({ code: 2, err: expect.stringContaining('--all') });
-  const retried = await desk.run(['quarantine', 'retry', '--all', '--json']);
+  expect(await desk.run(['quarantine', 'requeue'])).toMatchObject({ code: 2, err: expect.stringContaining('--all') });
+  const retried = await desk.run(['quarantine', 'requeue', '--all', '--json']);
   expect(retried).toMatchObject({ code: 1 });
-  expect(retried.json.map(({ result, reason }) => [result, reason])).toEqual(Array(3).fill(['held', 'too_large']));
+  expect(retried.json.map(({ result, reason }) => [result, reason])).toEqual(
+    Array(3).fill(['quarantined', 'too_large']),
+  );
   const released = await desk.run(['quarantine', 'release', '--sender', 'bob@example.test']);
   expect(released).toMatchObject({ code: 0, out: expect.stringMatching(/^support\/\d+\/2: ticket_opened \S+\n$/) });
   expect(await desk.run(['quarantine', 'release', 'support/2'])).toMatchObject({ code: 2 });
@@ -90,7 +99,7 @@ test('mails are released by sender, retried, discarded, and what is resolved is 
   await dovecot.expunge(user, 'INBOX', [4]);
   expect((await desk.run(['quarantine', 'show', 'support/4'])).out).toContain('takes in its header where it is gone');
   expect((await desk.run(['quarantine', 'release', 'support/4', '--json'])).json).toMatchObject([
-    { result: 'taken_in', outcome: 'ticket_opened', header_only: true },
+    { result: 'stored', outcome: 'ticket_opened', header_only: true },
   ]);
   expect((await desk.run(['ticket', 'list', '--json'])).json).toHaveLength(3);
   expect(await desk.run(['reconcile'])).toMatchObject({ code: 0, out: expect.stringContaining('all accounted for') });
@@ -124,10 +133,10 @@ test('files that rows name are looked for, and what is missing is named', async 
     {
       ok: true,
       attachment_files: 1,
-      attachment_files_wrong: 0,
+      attachment_files_damaged: 0,
       source_files: 1,
-      source_files_wrong: 0,
-      wrong_files: [],
+      source_files_damaged: 0,
+      damaged_files: [],
     },
   ]);
   const [picture] = await Array.fromAsync(glob('blobs/*/*', { cwd: desk.dataDir }));
@@ -143,7 +152,7 @@ test('files that rows name are looked for, and what is missing is named', async 
   expect(found.out).toMatch(new RegExp(`^ {2}source ${basename(source)}$`, 'm'));
   expect(found.out).toMatch(/^not all accounted for$/m);
   expect((await desk.run(['reconcile', '--files', '--json'])).json).toMatchObject([
-    { ok: false, attachment_files_wrong: 1, mails_without_source: 2, quarantined_without_source: 1 },
+    { ok: false, attachment_files_damaged: 1, messages_without_source: 2, quarantined_without_source: 1 },
   ]);
   expect(await desk.run(['reconcile', 'support', '--files'])).toMatchObject({ code: 2 });
 });
@@ -190,21 +199,30 @@ test('stored mails are replayed, one or all of a mailbox', async () => {
   await using _ = desk;
   const { json } = await desk.run(['message', 'list', '--mailbox', 'support', '--full', '--json']);
   const { id } = json[0] as { id: string };
-  expect(await desk.run(['message', 'replay', id])).toMatchObject({ code: 0, out: `${id}: nothing changed\n` });
-  expect(await desk.run(['message', 'replay', '--mailbox', 'support'])).toMatchObject({
+  expect(await desk.run(['message', 'reprocess', id])).toMatchObject({ code: 0, out: `${id}: nothing changed\n` });
+  expect(await desk.run(['message', 'reprocess', '--mailbox', 'support'])).toMatchObject({
     code: 0,
     out: '0 changed, 2 as they were, 0 without a source, 0 not to be parsed\n',
   });
-  const all = await desk.run(['message', 'replay', '--mailbox', 'support', '--json']);
+  const all = await desk.run(['message', 'reprocess', '--mailbox', 'support', '--json']);
   expect(all.json).toHaveLength(3);
-  expect(all.json[2]).toEqual({ mailbox: 'support', messages: 2, changed: 0, unchanged: 2, source_gone: 0, failed: 0 });
+  expect(all.json[2]).toEqual({
+    mailbox: 'support',
+    messages: 2,
+    changed: 0,
+    unchanged: 2,
+    source_missing: 0,
+    failed: 0,
+  });
   for (const name of readdirSync(join(desk.dataDir, 'raw'))) rmSync(join(desk.dataDir, 'raw', name));
-  expect((await desk.run(['message', 'replay', '--mailbox', 'support'])).out).toMatch(
+  expect((await desk.run(['message', 'reprocess', '--mailbox', 'support'])).out).toMatch(
     new RegExp(`2 without a source.*\\nwithout a source: ${id}, `),
   );
-  expect(await desk.run(['message', 'replay', '--mailbox', 'support', '--since', 'soon'])).toMatchObject({ code: 2 });
-  expect(await desk.run(['message', 'replay'])).toMatchObject({ code: 2 });
-  expect(await desk.run(['message', 'replay', 'nobody'])).toMatchObject({ code: 2 });
+  expect(await desk.run(['message', 'reprocess', '--mailbox', 'support', '--since', 'soon'])).toMatchObject({
+    code: 2,
+  });
+  expect(await desk.run(['message', 'reprocess'])).toMatchObject({ code: 2 });
+  expect(await desk.run(['message', 'reprocess', 'nobody'])).toMatchObject({ code: 2 });
 });
 
 test('what was discarded is told apart from what waits, can still be released, and who did what is in the log', async () => {
@@ -241,10 +259,10 @@ test('what was discarded is told apart from what waits, can still be released, a
 test('many mails that are retried or released are counted, with a line for each when asked, and a hint for each reason', async () => {
   const { desk } = await deskWith(threeLarge);
   await using _ = desk;
-  const retried = await desk.run(['quarantine', 'retry', '--all']);
+  const retried = await desk.run(['quarantine', 'requeue', '--all']);
   expect(retried).toMatchObject({ code: 1, out: '3 mails: 3 still in quarantine (too_large)\n' });
   expect(retried.err.match(/hint:/gu)).toHaveLength(1);
-  expect(await desk.run(['quarantine', 'retry', '--reason', 'to_large'])).toMatchObject({
+  expect(await desk.run(['quarantine', 'requeue', '--reason', 'to_large'])).toMatchObject({
     code: 2,
     err: expect.stringContaining('too_large, source_empty'),
   });
@@ -267,7 +285,7 @@ test('a stored mail that lost its message is named, and put back under its ticke
   expect(counted.json).toMatchObject([
     {
       ...{ ok: false, outcomes_without_message: 2, tickets_without_message: 2, deleted: 1 },
-      wrong: expect.arrayContaining([
+      inconsistent: expect.arrayContaining([
         { count: 'outcomes_without_message', mailbox: 'support', uid: 2, ticket, message: before[1]?.['id'] },
         { count: 'tickets_without_message', mailbox: 'support', uid: null, ticket, message: null },
       ]),

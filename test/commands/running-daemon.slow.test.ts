@@ -58,7 +58,7 @@ test('a worker that runs takes the key up, rotates with it, and lets it go, with
   expect(out).toMatch(
     /^WORKER ON +PID +RUNS +HAS KEY +VAULT +REVISION +SEEN \(UTC\)\n\S+ +\d+ +yes +yes +open +2 +20/m,
   );
-  const { key_id: second, former_kept: kept } = await report('encryption', 'rotate');
+  const { key_id: second, former_key_retained: kept } = await report('encryption', 'rotate');
   expect({ kept, isNew: second !== first }).toEqual({ kept: false, isNew: true });
   await untilStatus(({ workers }) => JSON.stringify(workers).includes(`"key_ids":["${second}"]`));
   expect(await report('encryption', 'disable', '--yes')).toMatchObject({ state: 'off' });
@@ -169,7 +169,7 @@ describe('encryption disable where the key cannot be opened', () => {
       code: 0,
       out: expect.stringMatching(/^encryption is off\n1 password stored readable\n/),
     });
-    expect(await report('encryption', 'status')).toMatchObject({ state: 'off', plain: 1 });
+    expect(await report('encryption', 'status')).toMatchObject({ state: 'off', plaintext: 1 });
     await expect(readFile(proof())).rejects.toThrow('ENOENT');
     const actions = (await desk.run(['encryption', 'log', '--json'])).json.map(({ action }) => action);
     expect(actions).toEqual(expect.arrayContaining(['switch.off', 'switch.disabling', 'switch.disable_requested']));
@@ -184,6 +184,6 @@ describe('encryption disable where the key cannot be opened', () => {
     expect(await report('encryption', 'disable', '--yes')).toMatchObject({
       ...{ state: 'off', was_off: false, unsealed: 1, unopened_count: 0, set_aside: null },
     });
-    expect(await report('encryption', 'status')).toMatchObject({ state: 'off', plain: 1, sealed: 0 });
+    expect(await report('encryption', 'status')).toMatchObject({ state: 'off', plaintext: 1, sealed: 0 });
   });
 });

@@ -8,7 +8,7 @@ let dovecot: Dovecot;
 let desk: Desk;
 
 beforeAll(async () => {
-  [dovecot, desk] = await Promise.all([startDovecot(), openDesk({ TICKETMAILD_LIMITS_SENDER_PER_HOUR: '3' })]);
+  [dovecot, desk] = await Promise.all([startDovecot(), openDesk({ TICKETMAILD_LIMITS_SENDER_LIMIT_PER_HOUR: '3' })]);
 });
 
 afterAll(async () => {
@@ -31,7 +31,7 @@ async function added(name: string, ...addresses: readonly string[]): Promise<str
   const server = ['--host', dovecot.host, '--port', `${dovecot.tlsPort}`, '--ca-file', dovecot.caFile, '--user', user];
   const told = addresses.flatMap((address) => ['--address', address]);
   const { code, err } = await desk.run(
-    ['mailbox', 'add', '--name', name, ...server, ...told, '--from', 'all', '--password-stdin'],
+    ['mailbox', 'add', '--name', name, ...server, ...told, '--since', 'all', '--password-stdin'],
     'pw\n',
   );
   expect({ code, err }).toEqual({ code: 0, err: '' });

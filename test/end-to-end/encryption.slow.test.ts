@@ -237,7 +237,12 @@ describe('while the switch is on', () => {
     await setting.command(['mailbox', 'resume', setting.user]);
     await worksFor(setting, daemon, 'sealed');
     const { json } = await setting.command(['encryption', 'status', '--json']);
-    expect(json).toMatchObject({ state: 'on', sealed: 1, plain: 0, readable: [{ mailbox: setting.user }] });
+    expect(json).toMatchObject({
+      state: 'on',
+      sealed: 1,
+      plaintext: 0,
+      plaintext_periods: [{ mailbox: setting.user }],
+    });
   });
 
   test('enabling, rotating and disabling reach the running daemon, and no login fails', async () => {

@@ -176,7 +176,7 @@ export async function rotateKey(options: WaitOptions, context: Context): Promise
     const done = await runOperation(app, context, 'resealing passwords', (ports) => rotate(ports, how));
     const { keyId, formerKeyId, resealed, unopened, isFormerKeyKept } = done;
     if (options.json === true) {
-      const keys = { key_id: keyId, former_key_id: formerKeyId, former_kept: isFormerKeyKept };
+      const keys = { key_id: keyId, former_key_id: formerKeyId, former_key_retained: isFormerKeyKept };
       await terminal.json({ state: 'on', ...keys, key_file: app.keyFile.path, resealed, unopened });
     } else await terminal.line(`${counted(resealed, 'password')} resealed`, 'green');
     const say = sayer(options, terminal);
@@ -331,7 +331,7 @@ function acceptedJson(done: TrustResult): Record<string, unknown> {
   return {
     ...rowJson(accepted),
     sealed: counts.sealed,
-    plain: counts.plaintext,
+    plaintext: counts.plaintext,
     found: found === null ? null : rowJson(found),
     remembered: remembered === null ? null : rowJson(remembered),
   };

@@ -31,13 +31,13 @@ async function print(status: EncryptionStatus, terminal: Terminal): Promise<void
   for (const [text, style] of summary(status)) await terminal.line(text, style);
   if (status.workers.length > 0) await terminal.table(workerColumns, status.workers.map(workerRow));
   if (status.state === 'off') terminal.note('Switch it on with: ticketmaild encryption enable');
-  if (status.state === 'off' || status.readable.length === 0) return;
+  if (status.state === 'off' || status.plaintext_periods.length === 0) return;
   await terminal.line('These passwords stood readable in the database. Change them at the provider:', 'yellow');
-  await terminal.table(readableColumns, status.readable.map(readableRow));
+  await terminal.table(readableColumns, status.plaintext_periods.map(readableRow));
 }
 
 function summary(status: EncryptionStatus): readonly (readonly [text: string, style?: Style])[] {
-  const { state, vault, sealed, plain } = status;
+  const { state, vault, sealed, plaintext: plain } = status;
   const changed = status.changed_at === null ? '' : `, since ${shown(status.changed_at)} UTC by ${status.changed_by}`;
   const keys = [status.key_id, status.next_key_id].filter((id) => id !== null).join(', next ');
   const open = vault.key_ids.length === 0 ? '' : `: ${vault.key_ids.join(', ')}`;
@@ -70,7 +70,7 @@ function workerRow(worker: EncryptionStatus['workers'][number]): readonly string
 
 const readableColumns = [{ title: 'MAILBOX', shrinks: true }, { title: 'SINCE (UTC)' }, { title: 'UNTIL (UTC)' }];
 
-function readableRow({ mailbox, since, until }: EncryptionStatus['readable'][number]): readonly string[] {
+function readableRow({ mailbox, since, until }: EncryptionStatus['plaintext_periods'][number]): readonly string[] {
   return [mailbox, shown(since), until === null ? 'still' : shown(until)];
 }
 

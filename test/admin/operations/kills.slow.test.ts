@@ -41,14 +41,14 @@ describe.each(['sqlite', 'mariadb'] as const)('enabling on %s', (kind) => {
     const view = await viewWhen(next, isOver);
     if (state === 'off') {
       expect(view).toMatchObject({ state: 'failed', error: { code: 'interrupted' } });
-      expect(await scene.counts()).toMatchObject({ plain: mailboxes });
+      expect(await scene.counts()).toMatchObject({ plaintext: mailboxes });
       expect(await next.operations.start('enable', 'ben')).toEqual({ kind: 'started' });
       await viewWhen(next, isOver);
     } else expect(view).toMatchObject({ state: 'done', by: 'ann (admin page)', error: null });
     const command = state === 'on' ? 'ticketmaild encryption enable' : null;
     expect(view.followUp?.command ?? null).toBe(command);
     expect(await scene.row()).toMatchObject({ state: 'on', nextKeyId: null });
-    expect(await scene.counts()).toMatchObject({ sealed: mailboxes, plain: 0 });
+    expect(await scene.counts()).toMatchObject({ sealed: mailboxes, plaintext: 0 });
     expect(new Set(await scene.openAll())).toEqual(new Set([password]));
   });
 
@@ -58,7 +58,7 @@ describe.each(['sqlite', 'mariadb'] as const)('enabling on %s', (kind) => {
     await dieAt(scene, 'store.rewritePasswords', 1);
     await dieAt(scene, 'store.rewritePasswords', 1);
     expect(await viewWhen(await scene.worker(), isOver)).toMatchObject({ state: 'done', by: 'ann (admin page)' });
-    expect(await scene.counts()).toMatchObject({ sealed: mailboxes, plain: 0 });
+    expect(await scene.counts()).toMatchObject({ sealed: mailboxes, plaintext: 0 });
   });
 });
 

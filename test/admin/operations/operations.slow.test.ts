@@ -425,7 +425,7 @@ describe('a daemon that ends in the middle', () => {
     expect(await scene.database.readOperation()).toMatchObject({ state: 'running' });
     expect((await worker.operations.start('enable', 'ben')).kind).toBe('refused');
     expect(await viewWhen(await scene.worker(), isOver)).toMatchObject({ state: 'done', by: 'ann (admin page)' });
-    expect(await scene.counts()).toMatchObject({ sealed: 2, plain: 0 });
+    expect(await scene.counts()).toMatchObject({ sealed: 2, plaintext: 0 });
   });
 
   test('while its claim still runs is waited for', async () => {

@@ -92,7 +92,7 @@ describe('the page', () => {
     const view = await service.encryption();
     expect(view).toMatchObject({
       ...{ mode: 'off', diagnostics: [], operation: null, progress: null, unfinished: null, proofRequest: null },
-      status: { state: 'off', plain: 2, sealed: 0 },
+      status: { state: 'off', plaintext: 2, sealed: 0 },
       keyFile: { path: keyFile, isProtected: false, keyIds: [] },
       ...{ backup: null, leftovers: [] },
       commands: {
@@ -111,7 +111,7 @@ describe('the page', () => {
     expect(await service.verifyBackup(['0123456789abcdef'], 'ann')).toEqual({ kind: 'no_key' });
     expect(await service.startOperation('enable', 'ann')).toEqual({ kind: 'started' });
     const on = await viewWhen(hasEnded);
-    expect(on).toMatchObject({ mode: 'on', progress: null, unfinished: null, status: { sealed: 2, plain: 0 } });
+    expect(on).toMatchObject({ mode: 'on', progress: null, unfinished: null, status: { sealed: 2, plaintext: 0 } });
     expect(on.leftovers.join('\n')).toContain('/data/ticketmaild.sqlite');
     const [keyId = ''] = on.keyFile.keyIds;
     expect(on.status.key_id).toBe(keyId);
@@ -196,7 +196,7 @@ describe('switching off', () => {
     expect(await viewWhen(hasEnded)).toMatchObject({
       mode: 'off',
       proofRequest: null,
-      status: { plain: 2, sealed: 0 },
+      status: { plaintext: 2, sealed: 0 },
     });
     await expect(stat(proof)).rejects.toThrow('ENOENT');
   });
@@ -246,7 +246,11 @@ describe('switching off', () => {
       answer = await service.confirmDisable('ann');
     }
     expect(answer).toEqual({ kind: 'started' });
-    expect(await viewWhen(hasEnded)).toMatchObject({ mode: 'off', operation: { state: 'done' }, status: { plain: 1 } });
+    expect(await viewWhen(hasEnded)).toMatchObject({
+      mode: 'off',
+      operation: { state: 'done' },
+      status: { plaintext: 1 },
+    });
   });
 });
 

@@ -6,7 +6,7 @@ import type { EncryptionStatus } from '../../../src/encryption/status.ts';
 describe('the progress', () => {
   const counts = {
     sealed: 6,
-    plain: 4,
+    plaintext: 4,
     by_key: [
       { key_id: 'k1', count: 4 },
       { key_id: 'k2', count: 2 },

