@@ -4,16 +4,16 @@
  * Scans outwards from each @, so that the cost is linear in the text. A local part has at most 128 characters, a domain 255.
  */
 
-/** An address and where in the text it stands. */
+/** An address and its position in the text. */
 export type AddressMatch = { readonly address: string; readonly start: number; readonly end: number };
 
 const localMax = 128;
 const domainMax = 255;
-/** Letters beyond ASCII (RFC 6531) are taken of scripts that part their words, so that no sentence is swallowed. */
+/** Non-ASCII letters (RFC 6531) only of scripts that separate words by blanks, so that no sentence is swallowed. */
 const localPart = /[\w!#$%&'*+/=?^`{|}~.\u00c0-\u024f\u0370-\u052f-]/u;
 const domainPart = /[\w.\u00c0-\u024f\u0370-\u052f-]/u;
 
-/** Every address of a text, in its order. */
+/** All addresses of a text, in order. */
 export function addressesIn(text: string): readonly AddressMatch[] {
   const found: AddressMatch[] = [];
   for (let at = text.indexOf('@'); at >= 0; at = text.indexOf('@', at + 1)) {
@@ -30,7 +30,7 @@ function localStart(text: string, at: number): number {
   if (quote >= 0 && at - quote <= localMax && !text.slice(quote, at).includes('\n')) return quote;
   let start = at;
   while (start > 0 && at - start < localMax && localPart.test(text[start - 1] ?? '')) start -= 1;
-  // Quotation marks and markup around an address are none of it.
+  // Quotation marks and markup around an address do not belong to it.
   while (start < at && /['`*=|{}/&~]/u.test(text[start] ?? '') && !text.startsWith('=?', start)) start += 1;
   return start;
 }
@@ -42,7 +42,7 @@ function domainEnd(text: string, from: number): number {
   return end;
 }
 
-/** True for `local@domain`, whatever the parts. */
+/** True for `local@domain`, whatever the two parts are. */
 export function isAddress(text: string): boolean {
   return /^[^\s<>]{1,256}@[^\s<>@]{1,255}$/u.test(text);
 }

@@ -11,18 +11,18 @@ import { type AddressMatch, addressesIn } from './addresses.ts';
 import { reasonIn } from './reasons.ts';
 import { oneLine } from './status.ts';
 
-/** What is read of a text; reports are shorter, the mails in them are not. */
+/** Characters of a text that are read; reports are shorter, the original messages in them are not. */
 const reportMax = 16_000;
 const recipientsMax = 200;
 
-/** The line after which the mail that came back begins. */
+/** The line after which the original message begins. */
 const originalLines: readonly RegExp[] = [
   /^[^\p{L}\n]{0,40}(?:this is a copy of|below this line is|(?:the )?(?:headers?|body|text|copy|first \d+ lines|start|beginning)[\w ]{0,20} of (?:the |your )?(?:original|returned|unsent|message(?! generated))|original (?:message|mail|e-?mail)|(?:returned|unsent|undelivered) (?:message|mail|text)|message (?:headers?|text|contents?|body) follow|your (?:original )?message (?:follows|text)|mensaje original|message d'origine|ursprüngliche nachricht|originalnachricht|messaggio originale|mensagem original|original mail info|message log|オリジナル|元のメール|原始邮件|원본)/iu,
   /^(?:[^\p{L}\n]{2,40}|(?:here is )?(?:a |the |your )?(?=(?:copy|first|header|original|returned|text|body|full)))[\w' ]{0,60}(?:original|returned|unsent|undelivered|message|mail)[\w ,']{0,60}\b(?:follows?|below|following|attached|including all headers)\b[^\n]{0,40}$/iu,
   /^(?:>\s?)?(?:Received: (?:from|by|\()|Return-Path: ?<|DKIM-Signature: |X-Apparently-To: |Delivered-To: |From [^\s]{1,200} {1,2}[A-Z][a-z]{2} )/u,
 ];
 
-/** The words of the report itself, without the mail that came back. */
+/** The words of the report itself, without the original message. */
 export function reportWords(text: string): string {
   const start = text.slice(0, reportMax).replace(/\r\n?/gu, '\n');
   const lines = start.split('\n');
@@ -34,55 +34,58 @@ function isOriginalLine(line: string): boolean {
   return line.length < 300 && originalLines.some((pattern) => pattern.test(line.trim()));
 }
 
-/** Not the first words of the text: some programs send the addresses after them. */
+/** True where words precede the line; some programs begin with such a line and put the addresses after it. */
 function hasWords(lines: readonly string[], index: number): boolean {
   return lines.slice(0, index).some((line) => /@|\p{L}{3}/u.test(line));
 }
 
 // Recipients
 
-/** A recipient that the text names, and what it says of it. */
+/** A recipient that the text names, and the words about it. */
 export type NamedRecipient = { readonly address: string; readonly words: string; readonly diagnostic: string };
 
 type Form = (words: string) => readonly AddressMatch[];
 
 const forms: readonly Form[] = [afterLabel, atLineStart, inSentences, inReplies, inTranscript];
 
-/** The recipients that the words of a report name. `strangers` are addresses that are none: ours, the server's. */
-export function recipientsIn(words: string, strangers: ReadonlySet<string>): readonly NamedRecipient[] {
-  const isContact = (address: string) => /^(?:post-?ma?ster|mailer-daemon|abuse|support|help\w*)@/iu.test(address);
+/** The recipients that a report names. `excluded` are addresses that are none (in lower case): its sender and receiver. */
+export function recipientsIn(words: string, excluded: ReadonlySet<string>): readonly NamedRecipient[] {
+  const isContactAddress = (address: string) =>
+    /^(?:post-?ma?ster|mailer-daemon|abuse|support|help\w*)@/iu.test(address);
   const found = forms.map((form) => form(words));
-  const isStranger = (address: string) => strangers.has(address.toLowerCase()) || isContact(address);
-  // Rather a stranger than nobody: a mail to oneself comes back too.
-  for (const isOut of [isStranger, isContact, () => false]) {
-    const best = found.map((some) => some.filter(({ address }) => !isOut(address))).find((some) => some.length > 0);
-    if (best !== undefined) return tell(words, best);
+  const isExcluded = (address: string) => excluded.has(address.toLowerCase()) || isContactAddress(address);
+  // An excluded address is better than none: a message to oneself can bounce too.
+  for (const isRejected of [isExcluded, isContactAddress, () => false]) {
+    const best = found
+      .map((some) => some.filter(({ address }) => !isRejected(address)))
+      .find((some) => some.length > 0);
+    if (best !== undefined) return withDiagnostics(words, best);
   }
   return [];
 }
 
-/** Whether the words name anybody but `strangers` (in small letters) as a recipient. */
-export function namesRecipient(words: string, strangers: ReadonlySet<string>): boolean {
-  return forms.some((form) => form(words).some(({ address }) => !strangers.has(address.toLowerCase())));
+/** True where the words name a recipient that is not `excluded` (in lower case). */
+export function namesRecipient(words: string, excluded: ReadonlySet<string>): boolean {
+  return forms.some((form) => form(words).some(({ address }) => !excluded.has(address.toLowerCase())));
 }
 
 /**
- * Users of the reporting server itself, whom some (AOL) name without their domain: single words on the lines after a
- * sentence that says failure. `domain` is the server's.
+ * Local users of the reporting server, which some programs (AOL) name without the domain: single words on the lines after
+ * a sentence of failure. `domain` is the server's.
  */
 export function localRecipientsIn(words: string, domain: string): readonly string[] {
   const lines = words.slice(0, 4000).split('\n');
   const start = lines.findIndex((line) => /:\s{0,3}$/u.test(line) && saysFailure(line));
-  const after = lines.slice(start + 1).map((line) => line.trim());
-  const first = after.findIndex((line) => line !== '');
+  const following = lines.slice(start + 1).map((line) => line.trim());
+  const first = following.findIndex((line) => line !== '');
   if (start < 0 || first < 0 || domain === '') return [];
-  const names = after.slice(first, first + recipientsMax);
+  const names = following.slice(first, first + recipientsMax);
   const end = names.findIndex((line) => !/^[\w.+-]{2,64}$/u.test(line));
   return names.slice(0, end < 0 ? undefined : end).map((name) => `${name}@${domain}`);
 }
 
-/** Each address once, with the words from where it stands to where the next one does. */
-function tell(words: string, found: readonly AddressMatch[]): readonly NamedRecipient[] {
+/** Each address once, with the words from its line to that of the next one. */
+function withDiagnostics(words: string, found: readonly AddressMatch[]): readonly NamedRecipient[] {
   const seen = new Set<string>();
   const firsts = found.filter(({ address }) => {
     const isFirst = !seen.has(address.toLowerCase());
@@ -125,8 +128,8 @@ function firstOf(words: string, from: number, to: number): readonly AddressMatch
     .map(({ address, start, end }) => ({ address, start: start + from, end: end + from }));
 }
 
-const before = /^[\s>*•·"'<([-]*(?:(?:mailto|smtp|rfc822|to)[:;= ]\s?)?[<"']?$/iu;
-const after =
+const beforeAddress = /^[\s>*•·"'<([-]*(?:(?:mailto|smtp|rfc822|to)[:;= ]\s?)?[<"']?$/iu;
+const afterAddress =
   /^[>"')\]]*\s*(?:$|[:;,([<]|\.\.\.|-+\s|on \w|was|is |does|did|unknown|user|\d{3}[ -]|=|(?:invalid|error|no|host|not|has|delivery|mailbox|failed|rejected|account)\b)/iu;
 
 /** `<a@b>: reason` (Postfix, qmail), `  a@b` (Exim, Gmail), `a@b on Mon, ...` (Exchange), `a@b (reason)` (GroupWise). */
@@ -138,7 +141,11 @@ function atLineStart(words: string): readonly AddressMatch[] {
     const end = next < 0 ? words.length : next;
     const line = words.slice(start, end);
     const first = line.includes('@') ? addressesIn(line)[0] : undefined;
-    if (first !== undefined && before.test(line.slice(0, first.start)) && after.test(line.slice(first.end)))
+    if (
+      first !== undefined &&
+      beforeAddress.test(line.slice(0, first.start)) &&
+      afterAddress.test(line.slice(first.end))
+    )
       found.push({ address: first.address, start: start + first.start, end: start + first.end });
     start = end + 1;
   }
@@ -151,7 +158,7 @@ const leadsToRecipient =
 const isSender =
   /(?:\b(?:contact|from|by|sender|reply to|send (?:mail|an e-?mail) to|write to|von|de|mail|help at)\b|from:)[\s:"'<]{0,4}$/iu;
 
-/** `Your message to a@b could not be delivered`: a sentence that says failure and names whom it was for. */
+/** `Your message to a@b could not be delivered`: a sentence of failure that names its recipient. */
 function inSentences(words: string): readonly AddressMatch[] {
   const found: AddressMatch[] = [];
   let start = 0;
@@ -186,7 +193,7 @@ function inTranscript(words: string): readonly AddressMatch[] {
   );
 }
 
-/** The line that tells most: one with a reply code of SMTP, else one that names a reason. */
+/** The most informative line: one with an SMTP reply code, else one that names a reason. */
 export function diagnosticIn(words: string, address: string): string {
   const lines = words.split('\n').map((line) => line.trim());
   const withCode = lines.findIndex(
@@ -203,7 +210,7 @@ export function diagnosticIn(words: string, address: string): string {
   return oneLine(withReason ?? '');
 }
 
-/** A line and what it goes on with, up to an empty line. */
+/** A line with its continuation lines, up to an empty line. */
 function withNext(lines: readonly string[], index: number): string {
   const rest = lines.slice(index, index + 6);
   const end = rest.findIndex(
@@ -214,15 +221,15 @@ function withNext(lines: readonly string[], index: number): string {
 
 // Sentences and headlines of failure: one row for each language or program, a part of a regular expression
 
-/** Sentences and headlines of the text. `M` is whatever stands between two words of one sentence. */
-const M = '[^\\n.:]{0,60}';
+/** Any words within one sentence. */
+const sentencePart = '[^\\n.:]{0,60}';
 const textRows: readonly string[] = [
   // The many ways to say it in English
-  `(?:could|can|was|has|have|were|will|is)(?:n.t| ?not(?: yet)?)\\b${M} be(?:en)? (?:delivered|sent|transmitted|relayed)|(?:could|can)(?:n.t| ?not) be (?:delivered|sent)`,
+  `(?:could|can|was|has|have|were|will|is)(?:n.t| ?not(?: yet)?)\\b${sentencePart} be(?:en)? (?:delivered|sent|transmitted|relayed)|(?:could|can)(?:n.t| ?not) be (?:delivered|sent)`,
   '(?:wasn.t|weren.t|was not|were not|not) (?:been )?(?:delivered|transmitted)|not yet been delivered|did ?n[o.]t (?:reach|receive|arrive)',
   '(?:unable|not able|failed|failure|wasn.t able|couldn.t|could not|cannot|can.t|problem|error|trying) (?:to )?(?:deliver|be delivered|sending|send the message|reach|find user)(?:ing|y)?\\b',
   'un-?deliver(?:able|ed)|non-?deliver(?:able|y)|deliver[a-z]{0,3} (?:of [^\\n]{0,80} |to [^\\n]{0,80} )?(?:has |have )?(?:failed|failure|been (?:delayed|postponed)|error|problem|incomplete)',
-  `(?:message|mail|delivery|e-?mail)${M} (?:has|have|had) (?:been )?(?:permanent|fatal|transient|failed|delayed|postponed|rejected|returned|bounced)`,
+  `(?:message|mail|delivery|e-?mail)${sentencePart} (?:has|have|had) (?:been )?(?:permanent|fatal|transient|failed|delayed|postponed|rejected|returned|bounced)`,
   'had (?:permanent|transient|temporary|delivery)?[^\\n]{0,20}(?:errors?|problems?)|fatal (?:delivery )?errors?|following address(?:es|\\(es\\))? (?:failed|had)|failed (?:recipients?|address(?:es)?)|address(?:es)?(?:\\(es\\))? failed',
   'could not be (?:reached|contacted|found|resolved|sent)|rejected by (?:the|a) (?:remote|server|recipient)|(?:was|were|been) (?:rejected|refused) by|permanent (?:error|failure)|returned to (?:sender|you)|returning message',
   '(?:user|recipient|mailbox|account|address)[^\\n]{0,40} (?:unknown|is full|over quota|exceeds|does not exist|doesn.t exist|not found)|unknown (?:user|recipient)|no such (?:user|mailbox)|invalid (?:final delivery userid|user|recipient)|over quota|did not (?:exactly )?match|no matches|doesn.t have an? [^\\n]{1,60} account',
@@ -246,7 +253,7 @@ const textRows: readonly string[] = [
 
 const failureText = new RegExp(textRows.join('|'), 'iu');
 
-/** Whether a text says that a mail did not arrive. The caller gives a part that is short enough. */
+/** True where a text says that a message did not arrive. `text` must be short. */
 export function saysFailure(text: string): boolean {
   return failureText.test(text);
 }
@@ -255,7 +262,7 @@ export function saysFailure(text: string): boolean {
 
 /** Beginnings of subjects. */
 const subjectRows: readonly string[] = [
-  // Sendmail, Postfix, Exim, qmail, and what was made in their likeness
+  // Sendmail, Postfix, Exim, qmail, and their imitations
   'undeliver(?:able|ed)\\b',
   'returned (?:(?:e-?)?mail|message)\\b|message returned|returned to sender|mail returned',
   'postmaster notify:|postmaster warning:',
@@ -293,10 +300,10 @@ const subjectRows: readonly string[] = [
   'לא ניתן למסור|לא נמסר|تعذر (?:تسليم|توصيل)|لم يتم (?:تسليم|التسليم)|không (?:thể )?gửi được|gửi không thành công|ไม่สามารถส่ง|tidak (?:dapat )?terkirim',
 ];
 
-/** Subjects that say it further on. */
+/** Failure in the middle of a subject. */
 const subjectInside =
   '\\b(?:delivery (?:has )?(?:failed|failure)|non remis|could not be delivered|user unknown|returned to sender|undeliverable)\\b';
-/** And those of programs that answer to the subject of the mail and add it at the end. */
+/** Failure at the end: programs that reply to the original subject and append it. */
 const subjectEnd =
   '[ :(\\u2013-](?:delivery failed|delivery failure|non remis|undeliverable|undelivered|unzustellbar|nicht zustellbar)\\W{0,3}$';
 
@@ -306,14 +313,14 @@ const subjectAtEnd = new RegExp(subjectEnd, 'iu');
 const answerPrefix =
   /^\s{0,5}(?:re|aw|antw|sv|vs|fwd?|wg|tr|rv|enc|i|r|odp|vá|ynt|рез?|пересл|答复|回复|转发)\s{0,2}(?:\[\d+\])?[:：]/iu;
 
-/** Whether a subject is that of a delivery report. Only the first 300 characters are looked at. */
+/** True for the subject of a delivery report, by its first 300 characters. */
 export function isFailureSubject(subject: string): boolean {
   const start = subject.slice(0, 300);
   if (subjectStart.test(start)) return true;
   return answerPrefix.test(start) ? subjectAtEnd.test(start) : subjectAnywhere.test(start);
 }
 
-/** Whether a subject is that of an answer, or of a mail that is forwarded. */
+/** True for the subject of a reply or a forward. */
 export function isAnsweredOrForwarded(subject: string): boolean {
   return answerPrefix.test(subject.slice(0, 40));
 }
@@ -321,19 +328,19 @@ export function isAnsweredOrForwarded(subject: string): boolean {
 // Signs of a program, and of a person
 
 /**
- * Subjects and sentences in which programs say that they are programs: FML; X.400 gateways; and a text that begins with
- * a drawn line.
+ * Subjects and sentences by which programs declare themselves: FML; X.400 gateways; and a text that begins with a drawn
+ * line.
  */
 const automaticSubject = /^\s{0,3}(?:you [^ ]{1,200} are not member \(|loop alert: duplicated message-id)/iu;
 const automaticText =
   /automatic(?:ally)? (?:generated|created|sent)|auto-?generated|(?:delivery status notification|message) is sent from (?:the )?mta|advisory-only|please do not re(?:ply|send|spond)|automatisch (?:erzeugt|erstellt|generiert)|généré automatiquement|自動的に|^\s{0,20}[*=]{10,200}\s*\n/iu;
 
-/** Whether a mail says of itself that a program wrote it. The caller gives a part of the text that is short enough. */
+/** True where a message declares that a program wrote it. `opening` must be short. */
 export function saysAutomatic(subject: string, opening: string): boolean {
   return automaticSubject.test(subject.slice(0, 300)) || automaticText.test(opening.slice(0, 1000));
 }
 
-/** What persons write around a failure: they greet, ask, and tell of themselves. */
+/** Words of persons around a failure: greetings, questions, words about themselves. */
 const personRows: readonly string[] = [
   '(?:can|could|would|do) you\\b|please (?:help|have a look|look into|advise|call|tell|let (?:me|us) know|resend|send it again)|any ideas?\\b|what (?:is wrong|does (?:this|it|that)|should (?:i|we))|why (?:is|was|does|do|did|can)|(?:help|tell) me\\b',
   '(?:^|\\n)\\s{0,5}(?:hello|hi|dear|good (?:morning|afternoon)|hallo|guten (?:tag|morgen)|sehr geehrte|liebe[rs]?|moin|servus|bonjour|hola|buenos|ciao|buongiorno)\\b(?!\\. this is)',
@@ -342,7 +349,7 @@ const personRows: readonly string[] = [
 ];
 const person = new RegExp(personRows.join('|'), 'iu');
 
-/** Whether the unquoted top of a text sounds like a person. The caller gives a part that is short enough. */
+/** True where the unquoted top of a text sounds like a person. `opening` must be short. */
 export function asksLikePerson(opening: string): boolean {
   return person.test(opening);
 }

@@ -5,14 +5,14 @@
  * about the sender or the content precede those about the recipient. Only the first 4,000 characters are read.
  */
 
-/** `hard`: the address, or its domain, will not take mail later either. */
+/** `hard`: the address or its domain will not accept mail later either. */
 export type BounceReason = { readonly detail: string; readonly hard: boolean };
 
 type Row = readonly [detail: string, hard: boolean, pattern: RegExp];
 
 const reasonTextMax = 4000;
 
-/** The first row that a text matches; links are left out, since they hold words of the whole trade. */
+/** The first row that a text matches. Links are ignored, since their words match many rows. */
 export function reasonIn(text: string): BounceReason | null {
   const prose = text.slice(0, reasonTextMax).replace(/https?:\/\/[^\s>]{1,500}/giu, '');
   const row = rows.find(([, , pattern]) => pattern.test(prose));
@@ -44,7 +44,7 @@ const rows: readonly Row[] = [
     false,
     /\bdmarc\b|\bspf\b|\bdkim\b|unauthenticated|authentication (?:required|information|failed|checks)|not authenticated|ptr record|reverse dns|is not verified/iu,
   ],
-  // What the address is
+  // The recipient's address
   [
     '1.1',
     true,
@@ -70,13 +70,13 @@ const rows: readonly Row[] = [
     true,
     /nieznany (?:użytkownik|adresat|odbiorca)|nie istnieje|neexistuje|nem létezik|ismeretlen (?:címzett|felhasználó)|nu există|пользовател\S{0,4} (?:не (?:найден|существует)|неизвест)|не существует|несуществующ|не існує|неизвестн\S{1,4} (?:пользовател|получател)|δεν υπάρχει|bulunamad[ıi]|見つかりません|存在しません|存在しない|不明な(?:宛先|ユーザ)|宛先不明|(?:用户|收件人|地址|邮箱|帳號|使用者)[^\n]{0,8}不存在|不存在|找不到[^\n]{0,8}(?:用户|收件人|邮箱|使用者)|查無此|존재하지 않|없는 (?:사용자|계정|메일)|찾을 수 없/iu,
   ],
-  // What its domain is
+  // The recipient's domain
   [
     '1.2',
     true,
     /(?:host|domain|system)(?: or domain)?(?: name)?\b[^\n]{0,60}(?:unknown|not found|does not exist|doesn't exist|couldn't be found|non-?existent)|(?:unknown|no such|illegal|invalid) (?:mail )?(?:host|domain)|unrouteable (?:mail )?domain|point to non-existent hosts|bad destination (?:system|host)|couldn't find any host|nxdomain|name or service not known|domain\b[^\n]{0,40}(?:has no mx|no mail server)|no mx record|domäne? nicht gefunden|域名不存在/iu,
   ],
-  // What passes
+  // Conditions that may pass
   [
     '2.2',
     false,
@@ -122,9 +122,9 @@ const rows: readonly Row[] = [
   ['6.0', false, /\b(?:content|headers?|8-?bit|attachments?|media|malformed)\b/iu],
 ];
 
-/** Details of RFC 3463 that say by themselves that the address is wrong. */
+/** Details of RFC 3463 that by themselves mean a wrong address. */
 const hardDetails: ReadonlySet<string> = new Set(['1.1', '1.2', '1.3', '1.6', '1.10']);
-/** Details that servers use for anything; the words decide. */
+/** Details that servers use for any cause: the words decide. */
 const vagueDetails: ReadonlySet<string> = new Set([
   '0.0',
   '1.0',
@@ -138,25 +138,25 @@ const vagueDetails: ReadonlySet<string> = new Set([
   '5.4',
 ]);
 
-/** What is known of one recipient. */
+/** Evidence for the permanence of a failure. */
 export type StatusEvidence = {
-  /** Status that the report gives, or that the other server said; null when it is only inferred. */
+  /** Status in the report or in the reply of the refusing server; null when it is only inferred. */
   readonly status: string | null;
-  /** Whether the other server itself said that status, not only ours. */
-  readonly isSpoken: boolean;
+  /** The refusing server itself sent the status, not only the reporting one. */
+  readonly isServerStatus: boolean;
   readonly reason: BounceReason | null;
-  /** Refused once the content was known: the verdict of a filter, whatever it says of the address. */
+  /** Refused after the content was sent: a filter decided, whatever it says about the address. */
   readonly isAfterContent: boolean;
 };
 
 /**
- * Whether the address will not work later either: it, its domain or its server is said not to exist, not to take mail
- * or to have moved. A permanent failure for any other cause (full, blocked, too large, spam) is not hard.
+ * True where the address will not work later either: it, its domain or its server does not exist, accepts no mail or has
+ * moved. A permanent failure for any other cause (full, blocked, too large, spam) is not hard.
  */
-export function isHard({ status, isSpoken, reason, isAfterContent }: StatusEvidence): boolean {
+export function isHard({ status, isServerStatus, reason, isAfterContent }: StatusEvidence): boolean {
   if (status !== null && !status.startsWith('5.')) return false;
   const detail = status === null ? '0.0' : status.slice(2);
   if (vagueDetails.has(detail)) return reason?.hard === true && !isAfterContent;
-  if (hardDetails.has(detail)) return isSpoken || reason === null || reason.hard || reason.detail === '3.0';
+  if (hardDetails.has(detail)) return isServerStatus || reason === null || reason.hard || reason.detail === '3.0';
   return reason?.detail === '1.10';
 }

@@ -18,22 +18,22 @@ import { readStatusPart, readStatusText, type StatusGroup, statusIn } from './st
 /** RFC 3464 and RFC 6533. */
 const statusTypes: ReadonlySet<string> = new Set(['message/delivery-status', 'message/global-delivery-status']);
 
-/** Reports name fewer. */
+/** Recipients of one report; real ones name fewer. */
 const recipientsMax = 200;
 
-/** What is known of one recipient before it is judged. */
+/** A recipient with its status fields and the words of the text about it. */
 type RecipientReport = StatusGroup & { readonly words: string };
 
-/** Reads a mail that is known to be a delivery report. */
+/** Reads a message that is classified as a delivery report. */
 export function readBounce(message: MessageContent): Bounce {
   const words = reportWords(message.text);
   const isDelay = saysDelay(message.subject, words);
-  const recipients = knownRecipients(message, words).map((known) => judge(known, isDelay));
+  const recipients = recipientReports(message, words).map((recipient) => outcomeOf(recipient, isDelay));
   const failed = recipients.find(({ hard }) => hard) ?? recipients[0];
   if (failed !== undefined) return { recipients, status: failed.status, hard: failed.hard };
-  const alone = judge({ ...noStatus, words, diagnostic: diagnosticIn(words, '') }, isDelay);
-  const isKnown = alone.diagnostic !== '' || isDelay;
-  return { recipients, status: isKnown ? alone.status : null, hard: alone.hard };
+  const whole = outcomeOf({ ...noStatus, words, diagnostic: diagnosticIn(words, '') }, isDelay);
+  const isStated = whole.diagnostic !== '' || isDelay;
+  return { recipients, status: isStated ? whole.status : null, hard: whole.hard };
 }
 
 const noStatus: StatusGroup = {
@@ -45,25 +45,29 @@ const noStatus: StatusGroup = {
   diagnosticType: '',
 };
 
-function knownRecipients(message: MessageContent, words: string): readonly RecipientReport[] {
-  const strangers = new Set(
+function recipientReports(message: MessageContent, words: string): readonly RecipientReport[] {
+  const excluded = new Set(
     [message.from?.address ?? '', ...message.fields('to').flatMap((to) => to.split(/[\s,<>]+/u))].map((one) =>
       one.toLowerCase(),
     ),
   );
-  const told = recipientsIn(words, strangers);
+  const named = recipientsIn(words, excluded);
   const own = statusGroups(message);
-  // A report may wrap another one and say nothing itself.
-  const all = own.length > 0 || told.length > 0 ? own : groupsOf(message, (type) => type === 'message/rfc822');
+  // A report may wrap another one without any recipients of its own.
+  const all = own.length > 0 || named.length > 0 ? own : groupsOf(message, (type) => type === 'message/rfc822');
   const groups = notDelivered(all).slice(0, recipientsMax);
-  if (groups.length > 0) return once(groups.map((group) => withWords(group, told, words, groups.length === 1)));
+  if (groups.length > 0)
+    return withoutDuplicates(groups.map((group) => withWords(group, named, words, groups.length === 1)));
   const failed = failedRecipients(message);
-  const named = failed.length > 0 ? failed.map((address) => toldOf(address, told, words)) : told;
-  const found = named.length > 0 ? named : fallback(message, words);
-  return once(found.map(({ address, words: own, diagnostic }) => ({ ...noStatus, address, words: own, diagnostic })));
+  const fromHeader = failed.map((address) => recipientNamed(address, named, words));
+  const namedAnywhere = failed.length > 0 ? fromHeader : named;
+  const found = namedAnywhere.length > 0 ? namedAnywhere : otherRecipients(message, words);
+  return withoutDuplicates(
+    found.map(({ address, words: own, diagnostic }) => ({ ...noStatus, address, words: own, diagnostic })),
+  );
 }
 
-/** A report on deliveries that went well names noStatus else. */
+/** The groups that failed or are delayed; all of them in a report on successful deliveries. */
 function notDelivered(groups: readonly StatusGroup[]): readonly StatusGroup[] {
   const open = groups.filter(
     ({ action, status }) => !/^(?:deliver|relay|expand)/u.test(action) && !status.startsWith('2'),
@@ -83,17 +87,17 @@ function groupsOf(message: MessageContent, isWanted: (type: string) => boolean):
   return message.attachments.flatMap(({ type, content }) => (isWanted(type) ? readStatusPart(content) : []));
 }
 
-/** Words of the text about a recipient of the machine's part, and its address from there where the part has none. */
+/** A group with the words of the text about its recipient, and with the address from there if the group has none. */
 function withWords(
   group: StatusGroup,
-  told: readonly NamedRecipient[],
+  named: readonly NamedRecipient[],
   words: string,
   isOnly: boolean,
 ): RecipientReport {
-  const named = told.find(({ address }) => group.addresses.some((one) => one.toLowerCase() === address.toLowerCase()));
-  const only = isOnly && told.length === 1 ? told[0] : undefined;
+  const match = named.find(({ address }) => group.addresses.some((one) => one.toLowerCase() === address.toLowerCase()));
+  const only = isOnly && named.length === 1 ? named[0] : undefined;
   const address = isAddress(group.address) ? group.address : (only?.address ?? group.address);
-  return { ...group, address, words: named?.words ?? only?.words ?? (isOnly ? words : '') };
+  return { ...group, address, words: match?.words ?? only?.words ?? (isOnly ? words : '') };
 }
 
 function failedRecipients(message: MessageContent): readonly string[] {
@@ -101,24 +105,24 @@ function failedRecipients(message: MessageContent): readonly string[] {
   return named.filter(isAddress).slice(0, recipientsMax);
 }
 
-function toldOf(address: string, told: readonly NamedRecipient[], words: string): NamedRecipient {
-  const same = told.find((one) => one.address.toLowerCase() === address.toLowerCase());
+function recipientNamed(address: string, named: readonly NamedRecipient[], words: string): NamedRecipient {
+  const same = named.find((one) => one.address.toLowerCase() === address.toLowerCase());
   return same ?? { address, words: words.slice(0, 4000), diagnostic: diagnosticIn(words.slice(0, 4000), address) };
 }
 
-function once(all: readonly RecipientReport[]): readonly RecipientReport[] {
+function withoutDuplicates(all: readonly RecipientReport[]): readonly RecipientReport[] {
   const seen = new Map<string, RecipientReport>();
-  for (const known of all) {
-    const key = known.address.toLowerCase();
-    if (known.address !== '' && !seen.has(key)) seen.set(key, known);
+  for (const recipient of all) {
+    const key = recipient.address.toLowerCase();
+    if (recipient.address !== '' && !seen.has(key)) seen.set(key, recipient);
   }
   return [...seen.values()];
 }
 
 // Recipients that the text does not name
 
-/** Without an address in the text: VERP, the one recipient of the mail that came back, the subject, users of the server. */
-function fallback(message: MessageContent, words: string): readonly NamedRecipient[] {
+/** Recipients from VERP, the only recipient of the original message, the subject, or local users of the server. */
+function otherRecipients(message: MessageContent, words: string): readonly NamedRecipient[] {
   const address =
     verpAddress(message) ??
     originalRecipient(message) ??
@@ -127,10 +131,10 @@ function fallback(message: MessageContent, words: string): readonly NamedRecipie
     null;
   const domain = message.from?.address.split('@').at(-1) ?? '';
   const addresses = address === null ? localRecipientsIn(words, domain.toLowerCase()) : [address];
-  return addresses.map((one) => toldOf(one, [], words));
+  return addresses.map((one) => recipientNamed(one, [], words));
 }
 
-/** `anything+local=domain@ours`: the recipient inside the return path. */
+/** VERP, the recipient encoded in the return path: `anything+local=domain@example.org`. */
 function verpAddress(message: MessageContent): string | null {
   const to = firstField(message, 'to').slice(0, 1000);
   const [, local = '', domain = ''] = /[+-]([\w.]{1,64})=([\w-]{1,63}(?:\.[\w-]{1,63}){1,6})@/u.exec(to) ?? [];
@@ -141,14 +145,14 @@ function originalRecipient(message: MessageContent): string | null {
   const original = message.attachments.find(({ type }) => type === 'message/rfc822' || type === 'text/rfc822-headers');
   if (original === undefined) return null;
   const { headers } = splitMessage(original.content);
-  // A list's mail is addressed to the list.
+  // A message of a list is addressed to the list.
   if (firstRaw(headers, 'list-id') !== null || firstRaw(headers, 'list-post') !== null) return null;
   const to = unfold(firstRaw(headers, 'to') ?? '', null).slice(0, 1000);
   const bare = /<([^<>]{1,320})>/u.exec(to)?.[1] ?? to.trim();
   return isAddress(bare) && !to.includes(',') ? bare : null;
 }
 
-/** The To field of a mail that came back inside the text. */
+/** The recipient in the To field of an original message within the text. */
 function quotedRecipient(text: string): string | null {
   const start = text.slice(0, 16_000);
   if (/\nList-(?:Id|Post):/iu.test(start)) return null;
@@ -159,12 +163,12 @@ function quotedRecipient(text: string): string | null {
 
 // Delays and outcomes
 
-/** The words of a program that has not given up. */
+/** Words of a program that keeps trying. */
 const delaySubject =
   /\bdelay|^\W{0,5}(?:mail delivery )?warning\b(?!.{0,80}user unknown)|still being retried|verzögert|retard|retras|atraso|ritardo|vertraagd|försen|forsink|opóźni|zpožd|задерж|遅延|延迟|延遲|지연/iu;
 const delayText =
   /not yet been delivered|(?:has|have|been) (?:been )?(?:delayed|postponed)|warning (?:message )?only|do not need to resend|will (?:be retried|retry|keep trying|continue (?:to try|trying))|attempts will continue|still undelivered|will be retried|temporary problem delivering|delivery incomplete|wird weiter(?:hin)? versucht/iu;
-/** And of one that has. */
+/** Words of a program that has given up. */
 const finalText =
   /permanent(?:ly)?\b|giv(?:en|ing) up|has been removed|could not be delivered for \d{1,3} (?:day|hour)|will be deleted/iu;
 
@@ -173,23 +177,23 @@ function saysDelay(subject: string, words: string): boolean {
   return delayText.test(words.slice(0, 4000)) && !finalText.test(words.slice(0, 4000));
 }
 
-/** Status, cause and outlook of one recipient. */
-function judge(known: RecipientReport, saidDelay: boolean): BouncedRecipient {
-  const isDelay = known.action === '' ? saidDelay : known.action.startsWith('delay');
-  const diagnostic = diagnosticOf(known);
-  const spoken = spokenStatus(diagnostic);
-  const reason = reasonOf(diagnostic, known);
-  const given = spoken !== '' && !isVague(spoken) ? spoken : told(known.status, diagnostic) || spoken;
-  const status = given || inferred(reason, diagnostic || known.words, isDelay);
+/** Status, permanence and diagnostic of one recipient. */
+function outcomeOf(recipient: RecipientReport, isReportOfDelay: boolean): BouncedRecipient {
+  const isDelay = recipient.action === '' ? isReportOfDelay : recipient.action.startsWith('delay');
+  const diagnostic = diagnosticOf(recipient);
+  const said = serverStatus(diagnostic);
+  const reason = reasonOf(diagnostic, recipient);
+  const given = said !== '' && !isVague(said) ? said : clearerStatus(recipient.status, diagnostic) || said;
+  const status = given || inferredStatus(reason, diagnostic || recipient.words, isDelay);
   const isAfterContent = /\bend of data\b|smtp command\s{0,4}data\b/iu.test(
-    `${diagnostic} ${known.words}`.slice(0, 4000),
+    `${diagnostic} ${recipient.words}`.slice(0, 4000),
   );
-  const isSpoken = spoken !== '' && spoken === given;
-  const verdict = { status: given || `${status[0]}.0.0`, isSpoken, reason, isAfterContent };
-  return { address: known.address, status, hard: !isDelay && isHard(verdict), diagnostic };
+  const isServerStatus = said !== '' && said === given;
+  const evidence = { status: given || `${status[0]}.0.0`, isServerStatus, reason, isAfterContent };
+  return { address: recipient.address, status, hard: !isDelay && isHard(evidence), diagnostic };
 }
 
-/** What the report gives, unless it is only the number with which a program ended; else what the text says. */
+/** The diagnostic of the report, unless it is only an exit status; else that of the text. */
 function diagnosticOf({ diagnostic, status, words, address }: RecipientReport): string {
   if (/\p{L}{2}/u.test(diagnostic)) return diagnostic;
   return (status === '' || isVague(status) ? diagnosticIn(words, address) : '') || diagnostic;
@@ -202,28 +206,28 @@ function reasonOf(diagnostic: string, { address, words }: RecipientReport): Boun
   return reasonIn(without(diagnostic)) ?? reasonIn(without(words));
 }
 
-/** A status right after a reply code is the other server's own (RFC 2034); it counts before the reporting server's. */
-function spokenStatus(diagnostic: string): string {
+/** The status right after a reply code, which the refusing server sent (RFC 2034); it precedes the report's own. */
+function serverStatus(diagnostic: string): string {
   const pairs = diagnostic.matchAll(/(?:^|[^\d.])([45])\d\d[- ][\s#'"(<]{0,4}([245]\.\d{1,3}\.\d{1,3})(?![\d.]*\d)/gu);
   return pairs.find(([, code = '', status = '']) => status.startsWith(code))?.[2] ?? '';
 }
 
-/** The status of the report, or a more telling one of the diagnostic. */
-function told(status: string, diagnostic: string): string {
+/** The status of the report, or a more specific one in the diagnostic. */
+function clearerStatus(status: string, diagnostic: string): string {
   if (status !== '' && !isVague(status)) return status;
   const said = statusIn(diagnostic);
   return said === '' || (status !== '' && said[0] !== status[0]) ? status : said;
 }
 
-/** From the reply code, the reason, or that it failed at all. */
-function inferred(reason: BounceReason | null, text: string, isDelay: boolean): string {
+/** A status made from the reply code and the reason; x.0.0 without either. */
+function inferredStatus(reason: BounceReason | null, text: string, isDelay: boolean): string {
   const reply = /(?:^|[\s:'"(])([45])\d\d(?:[- :]|$)/u.exec(text.slice(0, 4000))?.[1];
   return `${isDelay ? '4' : (reply ?? '5')}.${reason?.detail ?? '0.0'}`;
 }
 
 // The message reported on
 
-/** Parts that begin with the header block of the mail that is reported on, and how its id is called there. */
+/** Parts that begin with the header of the original message, and the field that holds its Message-ID there. */
 const returnedTypes: ReadonlyMap<string, string> = new Map([
   ['message/rfc822', 'message-id'],
   ['message/rfc822-headers', 'message-id'],
@@ -239,12 +243,16 @@ const returnedTypes: ReadonlyMap<string, string> = new Map([
   ['message/feedback-report', 'message-id'],
   ['message/delivery-status', 'original-message-id'],
 ]);
-/** Parts that hold it though they say something else. */
+/** Types under which some programs send such a header. */
 const looseTypes = /^(?:text\/plain|application\/octet-stream|text\/x-[\w-]{1,40})$/u;
 
 const blockMax = 64_000;
 
-/** Message-ID without brackets of the mail that a report is about, or null. */
+/**
+ * Message-ID, without brackets, of the message that a report is about; null where it is not stated. For delivery reports,
+ * complaints (RFC 5965) and read receipts (RFC 8098): from the original message or its header as a part, an SES
+ * notification, a header block inside the text, at last what the report replies to.
+ */
 export function reportedMessageId(message: MessageContent): string | null {
   return inParts(message) ?? inNotification(message) ?? inText(message.text) ?? inStatus(message) ?? inAnswer(message);
 }
@@ -254,7 +262,7 @@ function inParts({ attachments }: MessageContent): string | null {
     const name = returnedTypes.get(type) ?? (looseTypes.test(type) ? 'message-id' : null);
     if (name === null) continue;
     const { headers, body } = splitMessage(content.subarray(0, blockMax));
-    // A report inside a report: the mail that it is about is further inside.
+    // A report inside a report: the original message is further inside.
     const isReport = /^\s*multipart\/report\b/iu.test(firstRaw(headers, 'content-type') ?? '');
     const id = (isReport ? inText(Buffer.from(body).toString('latin1')) : null) ?? idIn(headers, name);
     if (id !== null) return id;
@@ -271,7 +279,7 @@ function inNotification(message: MessageContent): string | null {
   return readMessageId(readSesNotification(message)?.messageId ?? '');
 }
 
-/** A header block in the text, quoted and indented as it may be; its value may stand on the next line. */
+/** A Message-ID field in the text, possibly quoted or indented; its value may be on the next line. */
 function inText(text: string): string | null {
   const [, value = ''] =
     /(?:^|\n)[ \t>|*]{0,20}(?:original[- ])?message[- ]id: {0,20}(?:\r?\n[ \t>|]{1,20})?([^\s<>]{0,10}<[^<>\n]{1,998}>|[^\s@<>]{1,300}@[^\s<>]{1,255})/iu.exec(
@@ -280,7 +288,7 @@ function inText(text: string): string | null {
   return value === '' ? null : readMessageId(value);
 }
 
-/** A part of a broken report that ran into the next. */
+/** In a broken report the status part runs into the original message. */
 function inStatus({ attachments }: MessageContent): string | null {
   const status = attachments.find(({ type }) => type === 'message/delivery-status');
   return status === undefined ? null : inText(Buffer.from(status.content.subarray(0, blockMax)).toString('latin1'));

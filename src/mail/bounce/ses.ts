@@ -10,9 +10,9 @@ import { oneLine, type StatusGroup, statusIn } from './status.ts';
 export type SesNotification = {
   readonly type: 'bounce' | 'complaint' | 'delivery';
   readonly groups: readonly StatusGroup[];
-  /** True for a bounce that SES calls permanent. */
+  /** True for a bounce of type Permanent. */
   readonly isPermanent: boolean;
-  /** Message-ID field of the mail that it is about, as written; null where it is not told. */
+  /** Message-ID field of the original message, as written; null where it is missing. */
   readonly messageId: string | null;
 };
 
@@ -25,7 +25,7 @@ const types: ReadonlyMap<string, SesNotification['type']> = new Map([
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** The notification that a text holds, or null. */
+/** The notification in a text, or null. */
 export function readSesNotification({ text }: { readonly text: string }): SesNotification | null {
   const start = /^\s{0,20}\{/u.test(text.slice(0, 32)) && text.length <= lengthMax;
   if (!start || !/"(?:notificationType|eventType|Message)\\?"\s{0,3}:/u.test(text)) return null;
@@ -36,7 +36,7 @@ export function readSesNotification({ text }: { readonly text: string }): SesNot
 }
 
 function parse(text: string): Json | null {
-  // Lines broken in the middle: "!", line end, blank
+  // Broken lines: "!", line end, blank
   const whole = text.slice(0, text.lastIndexOf('}') + 1).replace(/!\r?\n ?/gu, '');
   for (const candidate of [whole, whole.slice(0, lastBefore(whole, '\n--\n')), whole.replace(/\r?\n ?/gu, '')]) {
     try {
@@ -63,19 +63,19 @@ const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? val
 const object = (value: unknown): Json => (isObject(value) ? value : {});
 
 function read(type: SesNotification['type'], json: Json): SesNotification {
-  const about = object(json[type]);
-  const told = list(about.bouncedRecipients ?? about.complainedRecipients ?? about.recipients);
+  const event = object(json[type]);
+  const recipients = list(event.bouncedRecipients ?? event.complainedRecipients ?? event.recipients);
   return {
     type,
-    groups: told
-      .map((one) => notificationToGroup(one, text(about.smtpResponse)))
+    groups: recipients
+      .map((one) => statusGroupOf(one, text(event.smtpResponse)))
       .filter(({ address }) => isAddress(address)),
-    isPermanent: text(about.bounceType) === 'Permanent',
+    isPermanent: text(event.bounceType) === 'Permanent',
     messageId: messageIdOf(object(json.mail)),
   };
 }
 
-function notificationToGroup(one: unknown, response: string): StatusGroup {
+function statusGroupOf(one: unknown, response: string): StatusGroup {
   const address = typeof one === 'string' ? one : text(object(one).emailAddress);
   const diagnostic = text(object(one).diagnosticCode) || response;
   return {

@@ -7,15 +7,15 @@
  */
 import { isAddress } from './addresses.ts';
 
-/** What one group of fields says of one recipient; empty text where it does not say. */
+/** The fields of one recipient; empty text for missing ones. */
 export type StatusGroup = {
-  /** The address that the sender wrote where the report tells, else the final one; may be no address at all. */
+  /** Original-Recipient, else Final-Recipient; may be no address at all. */
   readonly address: string;
-  /** Every address that the group names, for reports that are wrong in one of them. */
+  /** All addresses of the group, for reports that are wrong in one of them. */
   readonly addresses: readonly string[];
   /** First word of Action, lower case: failed, delayed, delivered, relayed, expanded (RFC 3464 section 2.3.3). */
   readonly action: string;
-  /** As `5.1.1`, or empty. */
+  /** Enhanced status code (RFC 3463), as `5.1.1`. */
   readonly status: string;
   readonly diagnostic: string;
   /** The type of the diagnostic code, as `smtp`, `x-unix`. */
@@ -29,24 +29,24 @@ const statusCode = /(?:^|[^\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.]*\d)/u;
 
 type Fields = Map<string, string>;
 
-/** The groups of one delivery-status part, in its order. */
+/** The groups of one delivery-status part, in order. */
 export function readStatusPart(content: Uint8Array): readonly StatusGroup[] {
-  return readStatusText(decode(content.subarray(0, textMax)));
+  return readStatusText(decodeText(content.subarray(0, textMax)));
 }
 
 /** UTF-8, or ISO-2022-JP by its escape sequences. */
-function decode(content: Uint8Array): string {
+function decodeText(content: Uint8Array): string {
   const charset = content.includes(0x1b) ? 'iso-2022-jp' : 'utf-8';
   return new TextDecoder(charset).decode(content);
 }
 
-/** The groups that stand in a text, as of a report whose parts were not told apart. */
+/** The groups in a text, as of a report whose parts were not separated. */
 export function readStatusText(text: string): readonly StatusGroup[] {
   const groups: StatusGroup[] = [];
   let fields: Fields = new Map();
   let last = '';
   const end = (): void => {
-    if (groups.length < groupsMax && isGroup(fields)) groups.push(toGroup(fields));
+    if (groups.length < groupsMax && isGroup(fields)) groups.push(groupOf(fields));
     fields = new Map();
     last = '';
   };
@@ -83,9 +83,9 @@ function isGroup(fields: Fields): boolean {
   return ['final-recipient', 'original-recipient', 'x-actual-recipient'].some((name) => fields.has(name));
 }
 
-function toGroup(fields: Fields): StatusGroup {
+function groupOf(fields: Fields): StatusGroup {
   const addresses = ['original-recipient', 'final-recipient', 'x-actual-recipient']
-    .map((name) => readTyped(fields.get(name) ?? ''))
+    .map((name) => readAddress(fields.get(name) ?? ''))
     .filter((address) => address !== '');
   const [, diagnosticType = '', said = ''] =
     /^([\w.-]{1,40})\s{0,5};(.*)$/su.exec(fields.get('diagnostic-code') ?? '') ?? [];
@@ -100,7 +100,7 @@ function toGroup(fields: Fields): StatusGroup {
 }
 
 /** An address without its type, brackets and source route (RFC 5321 appendix C); `\x{..}` is decoded (RFC 6533). */
-function readTyped(value: string): string {
+function readAddress(value: string): string {
   const typed = value.slice(0, 1000).replace(/^\s*[\w-]{1,20}\s{0,5};/u, '');
   const bare = /<([^<>]{1,500})>/u.exec(typed)?.[1] ?? typed;
   return bare

@@ -19,119 +19,145 @@ import { readSesNotification } from '../bounce/ses.ts';
 import type { MessageContent } from '../message.ts';
 import { has, hasPart, isBulk, isSuppressed, type Sender, type Signals } from './signals.ts';
 
-/** How far into the text the first words of a report reach. */
+/** Characters of the text that count as its top. */
 const openingMax = 2500;
 
 export function isBounce(message: MessageContent, signals: Signals): boolean {
   if (signals.reportType === 'delivery-status') return true;
   const isMachine = signals.sender !== 'other' || signals.hasNullReversePath || signals.reportType !== null;
   const hasStatus = hasPart(message, 'message/delivery-status') || hasPart(message, 'message/global-delivery-status');
-  if (hasStatus && isMachine && !isPassedOn(message, signals)) return true;
+  if (hasStatus && isMachine && !isRepliedOrForwarded(message, signals)) return true;
   const hasSubject = isFailureSubject(message.subject);
   if (!isMachine && !hasSubject && !has(message, 'x-failed-recipients')) return false;
   if (readSesNotification(message) !== null) return true;
-  return hasEnoughSigns(message, signals, hasSubject);
+  return isSufficient(message, signals, hasSubject);
 }
 
-/** Postmasters are persons too, who answer to a report or forward it. */
-function isPassedOn(
-  message: MessageContent,
-  { sender, hasNullReversePath: hasNullPath, reportType }: Signals,
-): boolean {
-  if (sender === 'mailer' || hasNullPath || reportType !== null) return false;
+/** True for a report that a person replies to or forwards; postmasters are persons too. */
+function isRepliedOrForwarded(message: MessageContent, { sender, hasNullReversePath, reportType }: Signals): boolean {
+  if (sender === 'mailer' || hasNullReversePath || reportType !== null) return false;
   return has(message, 'in-reply-to') || isAnsweredOrForwarded(message.subject);
 }
 
-/** What speaks for a report; what is a function is looked for only when it counts. */
+/** Evidence for a report; functions are evaluated only when they count. */
 type Evidence = {
-  readonly subject: boolean;
-  /** The top of the text says failure. */
-  readonly says: boolean;
-  /** It says so to somebody about his mail, or is no person's. */
-  readonly speaks: boolean;
-  readonly isAnswer: boolean;
-  /** The text begins with an error: Apache James answers to the mail with its transcript. */
+  readonly hasSubject: boolean;
+  /** The top of the text has words of failure. */
+  readonly opensWithFailure: boolean;
+  /** It speaks to the sender of the original message, or is not from a person. */
+  readonly addressesSender: boolean;
+  readonly isReply: boolean;
+  /** The text begins with an error: Apache James replies to the message with its transcript. */
   readonly isHeadline: boolean;
   readonly hasParts: boolean;
   /** A field or sentence says that a program wrote it. */
   readonly isMarked: boolean;
-  /** The mail that came back is there. */
-  readonly returned: () => boolean;
-  /** Address or answer of the server stand in lines of their own, not in the sentences of a person. */
+  /** The original message is included. */
+  readonly hasOriginal: () => boolean;
+  /** The address or the server's reply has a line of its own, not within the sentences of a person. */
   readonly isForm: boolean;
-  /** It came back, or there are the words of the server that refused it, or a form that programs fill in. */
-  readonly proves: () => boolean;
-  /** A line tells why. */
-  readonly reasons: () => boolean;
-  readonly names: () => boolean;
-  readonly transcript: () => boolean;
-  /** It asks, greets or tells as persons do. */
-  readonly asks: () => boolean;
+  /** The original message, the reply of the refusing server, or a form that programs fill in. */
+  readonly hasProof: () => boolean;
+  /** A line states the reason. */
+  readonly givesReason: () => boolean;
+  readonly hasNamedRecipient: () => boolean;
+  readonly isTranscript: () => boolean;
+  /** It asks or greets as persons do. */
+  readonly soundsLikePerson: () => boolean;
 };
 
-type Row = Exclude<Sender, 'mail_admin'> | 'pathless';
+type SenderRow = Exclude<Sender, 'mail_admin'> | 'pathless';
 
-/** How much is enough, by who sends; `pathless` is anybody whose envelope names nobody. */
-const enough: Readonly<Record<Row, (evidence: Evidence) => boolean>> = {
-  mailer: ({ subject, says }) => subject || says,
+/** Sufficient evidence by sender; `pathless` is any other sender with a null reverse-path. */
+const sufficient: Readonly<Record<SenderRow, (evidence: Evidence) => boolean>> = {
+  mailer: ({ hasSubject, opensWithFailure }) => hasSubject || opensWithFailure,
   postmaster: ({
-    subject,
-    says,
-    isAnswer,
+    hasSubject,
+    opensWithFailure,
+    isReply,
     isMarked,
     isForm,
-    returned,
-    names,
+    hasOriginal,
+    hasNamedRecipient,
     hasParts,
     isHeadline,
-    transcript,
-    asks,
+    isTranscript,
+    soundsLikePerson,
   }) => {
-    if (asks()) return false;
-    if (isAnswer) return isHeadline && transcript();
-    if (subject && isMarked) return says || hasParts || names();
-    return subject ? (returned() || isForm) && (says || names()) : transcript();
+    if (soundsLikePerson()) return false;
+    if (isReply) return isHeadline && isTranscript();
+    if (hasSubject && isMarked) return opensWithFailure || hasParts || hasNamedRecipient();
+    return hasSubject ? (hasOriginal() || isForm) && (opensWithFailure || hasNamedRecipient()) : isTranscript();
   },
-  none: ({ subject, says, names }) => says && (subject || names()),
-  pathless: ({ subject, says, isAnswer, isMarked, speaks, isForm, names, returned, proves, reasons, asks }) => {
-    if (!says || isAnswer || asks() || !(speaks || returned() || isForm)) return false;
-    if (subject) return isMarked || proves() || (reasons() && names());
-    return names() && (isMarked || proves());
+  none: ({ hasSubject, opensWithFailure, hasNamedRecipient }) =>
+    opensWithFailure && (hasSubject || hasNamedRecipient()),
+  pathless: ({
+    hasSubject,
+    opensWithFailure,
+    isReply,
+    isMarked,
+    addressesSender,
+    isForm,
+    hasNamedRecipient,
+    hasOriginal,
+    hasProof,
+    givesReason,
+    soundsLikePerson,
+  }) => {
+    if (!opensWithFailure || isReply || soundsLikePerson() || !(addressesSender || hasOriginal() || isForm))
+      return false;
+    if (hasSubject) return isMarked || hasProof() || (givesReason() && hasNamedRecipient());
+    return hasNamedRecipient() && (isMarked || hasProof());
   },
-  other: ({ subject, says, isAnswer, isMarked, speaks, names, proves, asks }) =>
-    subject && says && !isAnswer && isMarked && speaks && !asks() && (names() || proves()),
+  other: ({
+    hasSubject,
+    opensWithFailure,
+    isReply,
+    isMarked,
+    addressesSender,
+    hasNamedRecipient,
+    hasProof,
+    soundsLikePerson,
+  }) =>
+    hasSubject &&
+    opensWithFailure &&
+    !isReply &&
+    isMarked &&
+    addressesSender &&
+    !soundsLikePerson() &&
+    (hasNamedRecipient() || hasProof()),
 };
 
-function hasEnoughSigns(message: MessageContent, signals: Signals, hasSubject: boolean): boolean {
-  const { sender, hasNullReversePath: hasNullPath } = signals;
+function isSufficient(message: MessageContent, signals: Signals, hasSubject: boolean): boolean {
+  const { sender, hasNullReversePath } = signals;
   const words = reportWords(message.text);
   const opening = unquoted(words.slice(0, openingMax));
-  const says = saysFailure(opening);
-  const returned = () => hasReturned(message, words);
-  const reasons = () => diagnosticIn(opening, '') !== '';
-  if (has(message, 'x-failed-recipients')) return sender !== 'other' || (hasNullPath && says);
-  return enough[rowOf(signals)]({
-    subject: hasSubject,
-    says,
-    speaks: sender === 'postmaster' || sender === 'none' || speaksToSender.test(opening.slice(0, 500)),
-    isAnswer: sender !== 'mailer' && has(message, 'in-reply-to') && !hasPart(message, 'message/rfc822'),
+  const opensWithFailure = saysFailure(opening);
+  const hasOriginal = () => hasReturned(message, words);
+  const givesReason = () => diagnosticIn(opening, '') !== '';
+  if (has(message, 'x-failed-recipients')) return sender !== 'other' || (hasNullReversePath && opensWithFailure);
+  return sufficient[rowOf(signals)]({
+    hasSubject,
+    opensWithFailure,
+    addressesSender: sender === 'postmaster' || sender === 'none' || wordsToSender.test(opening.slice(0, 500)),
+    isReply: sender !== 'mailer' && has(message, 'in-reply-to') && !hasPart(message, 'message/rfc822'),
     isHeadline: /^\s{0,20}error: /iu.test(opening),
     hasParts: message.attachments.length > 0,
     isMarked: isMarked(message, signals) || saysAutomatic(message.subject, opening),
     isForm: ownLine.test(opening) || replyLine.test(opening),
-    returned,
-    proves: () => returned() || hasReply.test(opening) || (ownLine.test(opening) && reasons()),
-    reasons,
-    names: () => namesRecipient(words, strangersOf(message)),
-    transcript: () => hasTranscript(opening),
-    asks: () => asksLikePerson(opening),
+    hasOriginal,
+    hasProof: () => hasOriginal() || hasReply.test(opening) || (ownLine.test(opening) && givesReason()),
+    givesReason,
+    hasNamedRecipient: () => namesRecipient(words, partiesOf(message)),
+    isTranscript: () => hasTranscript(opening),
+    soundsLikePerson: () => asksLikePerson(opening),
   });
 }
 
-/** A postmaster without path is a program; persons' forms and forwarders have no path either, and some no sender. */
-function rowOf({ sender, hasNullReversePath: hasNullPath }: Signals): Row {
+/** A postmaster with a null reverse-path is a program; so are web forms and forwarders of persons, some without a sender. */
+function rowOf({ sender, hasNullReversePath }: Signals): SenderRow {
   if (sender === 'mailer') return sender;
-  if (hasNullPath) return sender === 'other' || sender === 'mail_admin' ? 'pathless' : 'none';
+  if (hasNullReversePath) return sender === 'other' || sender === 'mail_admin' ? 'pathless' : 'none';
   if (sender === 'mail_admin') return 'postmaster';
   return sender === 'none' ? 'pathless' : sender;
 }
@@ -140,19 +166,19 @@ function isMarked(message: MessageContent, { autoSubmitted, reportType }: Signal
   return autoSubmitted !== '' || reportType !== null || isSuppressed(message) || isBulk(message);
 }
 
-/** The mail that came back, as a part or below the words of the report. */
+/** True where the original message is included, as a part or below the words of the report. */
 function hasReturned(message: MessageContent, words: string): boolean {
   if (hasPart(message, 'message/rfc822') || hasPart(message, 'text/rfc822-headers')) return true;
   return words.length < Math.min(message.text.length, 8000) - 20;
 }
 
-/** Who sends the mail and who gets it are not whom it tells of. */
-function strangersOf(message: MessageContent): ReadonlySet<string> {
+/** Sender and receivers of the report, which are not its bounced recipients. In lower case. */
+function partiesOf(message: MessageContent): ReadonlySet<string> {
   const to = message.fields('to').flatMap((value) => value.slice(0, 4000).split(/[\s,<>]+/u));
   return new Set([message.from?.address ?? '', ...to].map((address) => address.toLowerCase()));
 }
 
-/** Without lines that somebody quotes and lines that only draw. */
+/** The text without quoted lines and drawn lines. */
 function unquoted(text: string): string {
   return text
     .split('\n')
@@ -164,14 +190,14 @@ function hasTranscript(text: string): boolean {
   return /\bRCPT TO:/u.test(text) && /(?:^|\n)\W{0,8}[45]\d\d[- ]/u.test(text);
 }
 
-/** The server's answer has a line of its own, or that of the recipient: `<ben@kunde.example>: host mx said: 550 ...`. */
+/** The server's reply on a line of its own, or on that of the recipient: `<ben@kunde.example>: host mx said: 550 ...`. */
 const replyLine = /^(?:\W{0,12}[45]\d\d[- ](?=\D)|[ \t]{0,8}<[^\s<>@]{1,128}@[^\s<>@]{1,255}>[:.])/mu;
-/** The recipient has a line of its own, or the end of one: `ben@kunde.example`, `Recipient: <ben@kunde.example>`. */
+/** The recipient on a line of its own, or at the end of one: `ben@kunde.example`, `Recipient: <ben@kunde.example>`. */
 const ownLine =
   /^(?:[^\n@]{0,60}:)?[ \t>*-]{0,20}<?[^\s<>@]{1,128}@[^\s<>@]{1,255}>?(?: on [A-Z][^\n]{0,40})?[ \t]{0,9}$/mu;
-/** What a server answers: `550 ...`, `5.1.1`. */
+/** A server's reply: `550 ...`, `5.1.1`. */
 const hasReply = /(?:^|[\s:'"(<#])(?:[45]\d\d[- ](?=\D)|[45]\.\d\.\d{1,3}\b)/u;
 
-/** Programs tell the sender what became of *his* mail; a person writes of his own. */
-const speaksToSender =
+/** Words to the sender about *your* message; a person writes about his own. */
+const wordsToSender =
   /\b(?:your|votre|vos|ihre?|su|seu|sua|vostro|tuo|uw|din|ditt|twoj[aeą]|váš|vaše) (?:[\w-]{1,20} ){0,2}(?:message|e-?mail|mail|courrier|courriel|nachricht|mensaje|correo|mensagem|messaggio|bericht|meddelande|wiadomość|zpráva)|\b(?:this|the)(?: following| attached)? (?:message|mail|e-?mail)(?: below)? (?:could not|was not|to|cannot|has)|\ba message that you sent|\bthe message (?:that )?you sent|не достав|あなたの|ご送信|您的|you are not an? member of this mailing list|duplicated message-id in <|user'?s mailbox is full|invalid (?:final delivery userid|user address)/iu;

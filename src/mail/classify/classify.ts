@@ -12,21 +12,21 @@ import { isAutoReply, isChallenge } from './auto-reply.ts';
 import { isBounce } from './bounce.ts';
 import { field, has, hasPart, isSuppressed, readSignals, type Signals } from './signals.ts';
 
-/** What the rules found. */
+/** The kind of a message, and for a report what it reports. */
 type Classification = Pick<ParsedMessage, 'kind' | 'bounce' | 'reportedMessageId'>;
 
 type Rule = { readonly kind: MessageKind; readonly matches: (message: MessageContent, signals: Signals) => boolean };
 
 const rules: readonly Rule[] = [
-  // RFC 5965 and what was before it
+  // RFC 5965 and its predecessors
   { kind: 'feedback_report', matches: isFeedback },
   // RFC 8098
   { kind: 'read_receipt', matches: isReceipt },
-  // A challenge in the form of a delivery report
+  // Challenges in the form of a delivery report
   { kind: 'auto_reply', matches: (message, signals) => signals.reportType !== null && isChallenge(message, signals) },
   // RFC 3464, RFC 6522, and what servers send instead
   { kind: 'bounce', matches: isBounce },
-  // RFC 3834 and what was before it
+  // RFC 3834 and its predecessors
   { kind: 'auto_reply', matches: isAutoReply },
   // RFC 2919, RFC 2369
   { kind: 'list', matches: isList },
@@ -34,7 +34,7 @@ const rules: readonly Rule[] = [
 
 const kindsOfReport: ReadonlySet<MessageKind> = new Set(['bounce', 'feedback_report', 'read_receipt']);
 
-/** The kind of a mail, and for a report what it tells and of which mail. */
+/** Applies the rules in their order. */
 export function classify(message: MessageContent): Classification {
   const signals = readSignals(message);
   const kind = rules.find((rule) => rule.matches(message, signals))?.kind ?? 'human';
@@ -53,15 +53,15 @@ const feedbackRules: readonly FeedbackRule[] = [
   // RFC 5965, RFC 6591 (authentication failures), RFC 6522
   (_, { reportType }) => reportType === 'feedback-report',
   (message, { reportType }) => reportType !== null && hasPart(message, 'message/feedback-report'),
-  // Hotmail's Junk Mail Reporting Program: the mail itself, with a field that names who complained
+  // Hotmail's Junk Mail Reporting Program: the original message, with a field about the complaint
   (message) => /^\s{0,3}complaint about message from \d/iu.test(message.subject) && hasReporterField(message),
   // Amazon SES over SNS
   (message) => readSesNotification(message)?.type === 'complaint',
-  // A mail program that answers List-Unsubscribe (RFC 2369) by itself
+  // A mail program that answers List-Unsubscribe (RFC 2369) automatically
   (message, { autoSubmitted }) => autoSubmitted !== '' && unsubscribe.test(message.subject.slice(0, 300)),
 ];
 
-/** The word, with nothing or the token of a list after it: a person who asks about it writes more, or else. */
+/** The word alone or with the token of a list after it; a person who asks about it writes more. */
 const unsubscribe = /^\s{0,3}unsubscribe(?:[\s:]{1,3}(?=\S{0,200}[@\d=<_])\S{1,200})?\s{0,3}$/iu;
 
 function isFeedback(message: MessageContent, signals: Signals): boolean {
@@ -75,11 +75,11 @@ function hasReporterField(message: MessageContent): boolean {
 
 // Read receipts: RFC 8098 reports, whatever they report (displayed, deleted, failed), and those of Exchange
 
-/** How Outlook and Exchange begin the subject, with what the text says then. */
+/** Beginnings of the subject by Outlook and Exchange; the text must have the form of a receipt as well. */
 const receiptSubject =
   /^(?:read|not read|deleted|gelesen|nicht gelesen|ungelesen gelöscht|lu|non lu|le[ií]d[oa]|no le[ií]do|não lida|lida|letto|non letto|gelezen|niet gelezen|läst|inte läst|læst|lest|luettu|přečteno|przeczytano|olvasva|citit|прочтено|прочитано|okundu|開封済み|已读|已讀|읽음|return receipt(?: \(displayed\))?)\s{0,2}[:：-]/iu;
 
-/** What Exchange, Outlook, and programs that nobody answers to write. */
+/** Fields that Exchange and Outlook write. */
 const machineFields = [
   'x-ms-has-attach',
   'x-ms-tnef-correlator',
@@ -90,7 +90,7 @@ const machineFields = [
   'x-mimeole',
 ] as const;
 
-/** Exchange's own form: `Your message`, then `To:` and `Subject:` in lines of their own, then what became of it. */
+/** Exchange's own form: `Your message`, then `To:` and `Subject:` on lines of their own, then the outcome. */
 const receiptForm =
   /^\s{0,40}(?:your message|ihre nachricht|votre message|su mensaje|el mensaje|il messaggio|sua mensagem|a sua mensagem|uw bericht|ditt meddelande|din meddelelse|meldingen|viestisi|vaše zpráva|twoja wiadomość|ваше сообщение|您的(?:邮件|郵件))[^\n]{0,60}\n\s{0,40}[^\n:：]{1,30}[:：][^\n]{0,300}\n\s{0,40}[^\n:：]{1,30}[:：][^\n]{0,1000}\n/iu;
 
@@ -108,8 +108,8 @@ function isReceipt(message: MessageContent, signals: Signals): boolean {
   return isMachine(message, signals) && receiptForm.test(start) && receiptText.test(start);
 }
 
-function isMachine(message: MessageContent, { autoSubmitted, hasNullReversePath: hasNullPath }: Signals): boolean {
-  if (autoSubmitted !== '' || hasNullPath || isSuppressed(message)) return true;
+function isMachine(message: MessageContent, { autoSubmitted, hasNullReversePath }: Signals): boolean {
+  if (autoSubmitted !== '' || hasNullReversePath || isSuppressed(message)) return true;
   return machineFields.some((name) => has(message, name));
 }
 
@@ -131,7 +131,7 @@ const listOnly = [
   'x-ml-name',
 ] as const;
 
-/** Fields of RFC 2369, and RFC 8058 (one click to leave: only bulk mail has it). */
+/** Fields of RFC 2369. List-Unsubscribe-Post (RFC 8058) is on bulk mail only. */
 const listCommands = ['list-unsubscribe', 'list-post', 'list-help', 'list-subscribe'] as const;
 
 function isList(message: MessageContent): boolean {

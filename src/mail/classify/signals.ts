@@ -7,8 +7,8 @@
 import type { MessageContent } from '../message.ts';
 
 /**
- * Who the From field says it is: a delivery program, a postmaster or other minder of mail (person or program), nobody, or
- * anybody else.
+ * Role of the From field: a delivery program, a postmaster, another mail administrator (person or program), none for a
+ * missing sender, or any other.
  */
 export type Sender = 'mailer' | 'postmaster' | 'mail_admin' | 'none' | 'other';
 
@@ -17,13 +17,13 @@ export type Signals = {
   /** `report-type` of a `multipart/report` (RFC 6522); empty where it has none; null for any other form. */
   readonly reportType: string | null;
   readonly sender: Sender;
-  /** The envelope names nobody to answer to (RFC 5321 section 4.5.5), or whom servers write for nobody. */
+  /** Null reverse-path (RFC 5321 section 4.5.5), or MAILER-DAEMON, which servers write instead. */
   readonly hasNullReversePath: boolean;
   /** First word of Auto-Submitted (RFC 3834 section 5), lower case; empty where it is missing or `no`. */
   readonly autoSubmitted: string;
 };
 
-/** Reads the signals of one mail. */
+/** The signals of one message. */
 export function readSignals(message: MessageContent): Signals {
   const contentType = (message.fields('content-type')[0] ?? '').toLowerCase();
   const returnPath = message.fields('return-path')[0];
@@ -46,10 +46,10 @@ function firstWord(value: string): string {
   return word === 'no' ? '' : word;
 }
 
-/** Programs that carry mail, by the local part of their address. */
+/** Delivery programs, by the local part of their address. */
 const mailerAddress =
   /^(?:mailer[-_. ]?da?emon|mail[-_.]?daemon|mdaemon|mail[-_. ]?deliver[a-z]{0,3}(?:[-_. ]?(?:sub)?system)?|delivery[-_. ]?(?:sub)?system|mail[-_]?failure|ndr|dsn|non-?delivery|smtpd?-?daemon)(?:@|\\?@|$)/iu;
-/** And by what they are called. */
+/** Delivery programs, by their display name. */
 const mailerName =
   /^["' ]{0,3}(?:(?:internet )?mail deliver[a-z]{0,3} (?:sub)?(?:system|service)|delivery (?:sub)?system|mailer[- ]?da?emon|interscan|pmdf)\b/iu;
 /** Programs that do more than carry mail (forms of web sites too), and persons who mind them; they need more signals. */
@@ -84,17 +84,17 @@ export function hasPart(message: MessageContent, type: string): boolean {
   return message.attachments.some((attachment) => attachment.type === type);
 }
 
-/** Exchange and others ask not to be answered by programs; desks, forms and whole firms write it on mail of persons too. */
+/** X-Auto-Response-Suppress of Exchange and others; helpdesks, forms and whole firms add it to mail of persons too. */
 export function isSuppressed(message: MessageContent): boolean {
   return /^\s{0,5}(?!none\b)\S/iu.test(field(message, 'x-auto-response-suppress'));
 }
 
-/** Old programs that answer write it, and so do newsletters and forms. */
+/** Precedence of old autoresponders, but also of newsletters and forms. */
 export function isBulk(message: MessageContent): boolean {
   return /^\s{0,5}(?:bulk|junk)\b/iu.test(field(message, 'precedence'));
 }
 
-/** It names the mail that it answers to. */
+/** True for a message that references the one it replies to. */
 export function refers(message: MessageContent): boolean {
   return has(message, 'in-reply-to') || has(message, 'references');
 }
