@@ -10,10 +10,11 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { App } from '../compose/compose.ts';
 import type { Config, DatabaseConfig } from '../config/config.ts';
-import { counted, orRecover } from '../encryption/help.ts';
+import { orRecover } from '../encryption/help.ts';
 import { asFailure, causeCode, Failure, isFailure } from '../errors.ts';
 import type { Mailbox } from '../ingest/model.ts';
 import { type KeySet, keyIds } from '../secret/key.ts';
+import { countText } from '../text/units.ts';
 import { type CommonOptions, type Context, composeFor } from './context.ts';
 import { certificateText, probeMailbox } from './mailbox/probe.ts';
 
@@ -149,7 +150,7 @@ async function checkSwitch({ vault, store }: App): Promise<string> {
   if ('failure' in state && inForce.state !== 'off') throw state.failure;
   const { sealed, plaintext } = await store.passwordCounts();
   const key = inForce.keyId === null ? '' : ` under key ${inForce.keyId}`;
-  return `encryption is ${inForce.state}${key}; ${counted(sealed, 'password')} sealed, ${plaintext} in plain text`;
+  return `encryption is ${inForce.state}${key}; ${countText(sealed, 'password')} sealed, ${plaintext} in plain text`;
 }
 
 function rescuable({ code, message, fields, hint }: Failure): Failure {

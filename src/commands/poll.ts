@@ -8,7 +8,7 @@ import type { App } from '../compose/compose.ts';
 import { asFailure, Failure } from '../errors.ts';
 import { allOutcomes, type Mailbox, type Outcome } from '../ingest/model.ts';
 import type { PollObserver, PollReport } from '../ingest/poll/poll-context.ts';
-import { durationText } from '../text/time.ts';
+import { durationText } from '../text/units.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';
 
 /** Throws `not_found` for a mailbox that is named but not there. */

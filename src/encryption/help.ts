@@ -81,8 +81,3 @@ const mysqlRemnants: readonly string[] = [
 function sqliteRemnants(path: string): readonly string[] {
   return [`- older copies and backups of ${path}: delete them, or guard them as the passwords themselves`];
 }
-
-/** A number with its word: `1 password`, `2 passwords`. */
-export function counted(count: number, word: string): string {
-  return `${count} ${word}${count === 1 ? '' : 's'}`;
-}

@@ -9,7 +9,8 @@ import type { Failure } from '../errors.ts';
 import type { EncryptionChecks } from '../ingest/readiness.ts';
 import { type KeyId, keyIds } from '../secret/key.ts';
 import { isSameSwitchRow, requiredKeyIds, type SwitchRow, type SwitchState } from '../secret/switch.ts';
-import { counted, orRecover } from './help.ts';
+import { countText } from '../text/units.ts';
+import { orRecover } from './help.ts';
 import type { OperationPorts } from './operations/operation.ts';
 import type { PasswordCounts, PlaintextPeriod, StoredWorker } from './ports.ts';
 import type { Vault, VaultState, VaultView } from './vault.ts';
@@ -170,7 +171,7 @@ export function encryptionDiagnostics(status: EncryptionStatus): readonly Encryp
     plaintext > 0 &&
       state === 'on' && {
         subject: 'plain',
-        message: `${counted(plaintext, 'password')} readable although encryption is on`,
+        message: `${countText(plaintext, 'password')} readable although encryption is on`,
         hint: 'A worker that runs seals within a second; else: ticketmaild encryption reseal.',
       },
     lacking.length > 0 && {

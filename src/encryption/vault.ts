@@ -141,7 +141,7 @@ async function observe(ports: VaultPorts, view: VaultView, fileRowBefore: Switch
 function distrustUnprovenOff(verdict: SwitchJudgement): SwitchJudgement {
   const isProven = verdict.kind !== 'accepted' || (verdict.row.revision > 0 && verdict.unproven !== true);
   if (isProven) return verdict;
-  return { kind: 'rolled_back', why: 'it says that encryption is off, and passwords in the table are sealed' };
+  return { kind: 'rolled_back', reason: 'it says that encryption is off, and passwords in the table are sealed' };
 }
 
 type RememberedSwitch = Pick<Observation, 'remembered' | 'fileRow' | 'memoryFailure'>;
@@ -209,7 +209,7 @@ function problemOf(verdict: SwitchJudgement | null): Failure | null {
   if (verdict.kind === 'forged')
     return new Failure('switch_forged', `the row in encryption_switch is not trusted: ${verdict.reason}`);
   if (verdict.kind === 'rolled_back')
-    return new Failure('switch_rolled_back', `the row in encryption_switch went back: ${verdict.why}`);
+    return new Failure('switch_rolled_back', `the row in encryption_switch went back: ${verdict.reason}`);
   const message = `the row in encryption_switch is sealed by key ${verdict.keyId}, which is not in the key file`;
   return new Failure('key_unknown', message, { fields: { key_id: verdict.keyId } });
 }

@@ -24,6 +24,7 @@ import type {
   StoredSource,
   TicketSummary,
 } from './model.ts';
+import type { WaitingMailbox } from './polling-policy.ts';
 import type { ListedMessage } from './ports.ts';
 
 /** A mailbox as it is stored: `version` changes with every change of the row but the sealing of its password. */
@@ -337,7 +338,7 @@ export interface IngestStore extends LookupStore {
    * The same for what was written while the database's clock ran ahead, as far as that can be seen afterwards: mailboxes that
    * wait longer than any does are due. `intervalMs`: of those that have no interval of their own.
    */
-  makeStrandedDue(intervalMs: number): Promise<void>;
+  makeStrandedDue(longestWaitMs: (mailbox: WaitingMailbox) => number): Promise<void>;
   /** How the rows of these mailboxes are now; one that is gone is left out. */
   mailboxVersions(mailboxIds: readonly string[]): Promise<ReadonlyMap<string, MailboxVersion>>;
   /**

@@ -1,44 +1,42 @@
 /**
- * Commands that people copy into a shell: what stands in them may come from the database, and so from anybody who can
- * write it.
+ * Shell quoting (POSIX XCU 2.2, also safe in bash, zsh and fish) of commands that hints and pages show for copying.
  *
- * A name arrives as exactly one argument and nothing else runs, in a POSIX shell and in fish. A name with characters that a
- * terminal obeys, or that are not seen, gets no command at all.
+ * Their arguments may come from the database, and so from anyone who can write to it. A name arrives as exactly one
+ * argument, and nothing else runs. A name with characters that control a terminal or are invisible gets no command.
  */
 
-/** One word for a POSIX shell (XCU 2.2); a backslash is put so that fish reads it in the same way. */
+/** One word for a shell; a backslash is quoted such that fish reads it in the same way. */
 export function shellArg(word: string): string {
   if (/^[\w./][\w./@%+=:,-]*$/.test(word)) return word;
   return `'${word.replace(/['\\]/g, (one) => (one === "'" ? "'\\''" : `'"\\\\"'`))}'`;
 }
 
-/** Control, format, private and unassigned characters, halves of pairs; and what ends a line or stands for a lost character. */
-const notForShells = /[\p{C}\p{Zl}\p{Zp}\ufffd]/u;
+/** Control, format, private and unassigned characters, lone surrogates, line separators, the replacement character. */
+const unsafe = /[\p{C}\p{Zl}\p{Zp}\ufffd]/u;
 
 /**
- * `ticketmaild WORDS NAME`: `words` are ours, `name` may hold anything and is an argument even where it begins with a
- * hyphen (XBD 12.2, guideline 10). `rest`: what stands behind it. null: such a name is not for a shell.
+ * `ticketmaild WORDS NAME REST`: `words` and `rest` are literals, `name` is any text, an argument even when it begins with
+ * a hyphen (XBD 12.2, guideline 10). null: `name` must not be shown for copying.
  */
 export function shellCommand(words: string, name: string, rest = ''): string | null {
-  if (notForShells.test(name)) return null;
+  if (unsafe.test(name)) return null;
   return `ticketmaild ${words} ${name.startsWith('-') ? '-- ' : ''}${shellArg(name)}${rest}`;
 }
 
 /** `ticketmaild WORDS --OPTION=VALUE`, in the same way. */
 export function shellCommandWithOption(words: string, option: string, value: string): string | null {
-  return notForShells.test(value) ? null : `ticketmaild ${words} --${option}=${shellArg(value)}`;
+  return unsafe.test(value) ? null : `ticketmaild ${words} --${option}=${shellArg(value)}`;
 }
 
-/** What is to be copied as one argument. */
+/** One argument to copy, or the notice. */
 export function shellArgOrNotice(word: string): string {
-  return notForShells.test(word) ? noCommandNotice : shellArg(word);
+  return unsafe.test(word) ? noCommandNotice : shellArg(word);
 }
 
-/** For the end of a hint: no full stop behind a command, which would be copied with it. */
-export function commandOrNotice(line: string | null): string {
-  return line ?? noCommandNotice;
+/** For the end of a hint. No full stop follows a command, as it would be copied with it. */
+export function commandOrNotice(command: string | null): string {
+  return command ?? noCommandNotice;
 }
 
-/** Instead of a command. */
 export const noCommandNotice =
-  'no command is shown, as the name holds characters that a shell must not get from here (control or invisible ones)';
+  'no command is shown, as the name contains characters that are not safe to paste into a shell (control or invisible ones)';

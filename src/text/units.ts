@@ -16,6 +16,12 @@ function withRemainder(text: string, remainder: number, unit: string): string {
   return remainder === 0 ? text : `${text} ${remainder} ${unit}`;
 }
 
+/** Rounded to one unit: `0.3 s`, `12 s`, `5 min`. */
+export function durationText(ms: number): string {
+  if (ms < 10_000) return `${(ms / 1000).toFixed(1)} s`;
+  return ms < 180_000 ? `${Math.round(ms / 1000)} s` : `${Math.round(ms / 60_000)} min`;
+}
+
 /** Age of an ISO 8601 time: `12 min`; `-` where there is none. */
 export function ageText(time: string | null, nowMs: number): string {
   const ms = time === null ? Number.NaN : Date.parse(time);

@@ -1,22 +1,22 @@
-/** Many who ask at once, answers that are kept for a moment, and lookups that fail or never end. */
+/** Concurrent callers, results that are reused for a while, and lookups that fail or never return. */
 import { expect, test, vi } from 'vitest';
-import { shared, withinLimit } from '../../src/async/single-flight.ts';
+import { coalesce, singleFlight } from '../../src/async/single-flight.ts';
 
-function setting(lookUp: (turn: number) => Promise<number>) {
+function setting(lookUp: (run: number) => Promise<number>) {
   let now = 0;
   const asked = vi.fn();
-  const ask = shared(
+  const ask = singleFlight(
     () => {
       asked();
       return lookUp(asked.mock.calls.length);
     },
-    { freshMs: (answer) => (answer < 0 ? 100 : 1_000), givenUpMs: 30_000, nowMs: () => now },
+    { freshMs: (answer) => (answer < 0 ? 100 : 1_000), abandonedMs: 30_000, nowMs: () => now },
   );
   return { ask, times: () => asked.mock.calls.length, pass: (ms: number) => (now += ms) };
 }
 
-test('those who ask at once and within a second get one answer, later ones the next', async () => {
-  const { ask, times, pass } = setting(async (turn) => turn);
+test('concurrent callers and those within a second share one lookup, later ones get the next', async () => {
+  const { ask, times, pass } = setting(async (run) => run);
   expect(await Promise.all([ask(), ask(), ask()])).toEqual([1, 1, 1]);
   pass(999);
   expect(await ask()).toBe(1);
@@ -25,8 +25,8 @@ test('those who ask at once and within a second get one answer, later ones the n
   expect(times()).toBe(2);
 });
 
-test('how long an answer is kept depends on the answer', async () => {
-  const { ask, pass } = setting(async (turn) => (turn === 1 ? -1 : turn));
+test('how long a result is reused depends on the result', async () => {
+  const { ask, pass } = setting(async (run) => (run === 1 ? -1 : run));
   expect(await ask()).toBe(-1);
   pass(99);
   expect(await ask()).toBe(-1);
@@ -34,28 +34,28 @@ test('how long an answer is kept depends on the answer', async () => {
   expect(await ask()).toBe(2);
 });
 
-test('a failure reaches those who waited for it, and the next one asks anew', async () => {
-  const { ask } = setting(async (turn) => {
-    if (turn === 1) throw new Error('away');
-    return turn;
+test('a failure reaches its callers, and the next call looks up again', async () => {
+  const { ask } = setting(async (run) => {
+    if (run === 1) throw new Error('away');
+    return run;
   });
   const [first, second] = await Promise.allSettled([ask(), ask()]);
   expect([first.status, second.status]).toEqual(['rejected', 'rejected']);
   expect(await ask()).toBe(2);
 });
 
-test('a lookup that throws at once fails like any other', async () => {
-  const { ask } = setting((turn) => {
-    if (turn === 1) throw new Error('away');
-    return Promise.resolve(turn);
+test('a lookup that throws synchronously fails like any other', async () => {
+  const { ask } = setting((run) => {
+    if (run === 1) throw new Error('away');
+    return Promise.resolve(run);
   });
   await expect(ask()).rejects.toThrow('away');
   expect(await ask()).toBe(2);
 });
 
-test('a lookup that never ends is not asked again for half a minute, and then it is', async () => {
-  const { ask, times, pass } = setting((turn) =>
-    turn === 1 ? new Promise<number>(() => undefined) : Promise.resolve(7),
+test('a lookup that never returns is abandoned after half a minute', async () => {
+  const { ask, times, pass } = setting((run) =>
+    run === 1 ? new Promise<number>(() => undefined) : Promise.resolve(7),
   );
   void ask();
   pass(29_999);
@@ -66,13 +66,25 @@ test('a lookup that never ends is not asked again for half a minute, and then it
   expect(times()).toBe(2);
 });
 
-test('an answer that is late is null, and its failure later troubles nobody', async () => {
-  let fail: (reason: Error) => void = () => undefined;
-  const never = new Promise<number>((_resolve, reject) => {
-    fail = reject;
+test('coalesced calls during a run share the one run that follows it, whether or not the first one fails', async () => {
+  const runs: PromiseWithResolvers<number>[] = [];
+  const call = coalesce(() => {
+    const run = Promise.withResolvers<number>();
+    runs.push(run);
+    return run.promise;
   });
-  expect(await withinLimit(never, 5)).toBeNull();
-  fail(new Error('too late to matter'));
-  expect(await withinLimit(Promise.resolve(1), 5)).toBe(1);
-  await expect(withinLimit(Promise.reject(new Error('away')), 5)).rejects.toThrow('away');
+  const first = call();
+  const [second, third] = [call(), call()];
+  expect(runs).toHaveLength(1);
+  const failed = expect(first).rejects.toThrow('away');
+  runs[0]?.reject(new Error('away'));
+  await failed;
+  await new Promise(setImmediate);
+  expect(runs).toHaveLength(2);
+  const fourth = call();
+  runs[1]?.resolve(2);
+  expect(await Promise.all([second, third])).toEqual([2, 2]);
+  await new Promise(setImmediate);
+  runs[2]?.resolve(3);
+  expect([await fourth, runs.length]).toEqual([3, 3]);
 });

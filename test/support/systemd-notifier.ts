@@ -15,7 +15,7 @@ function tell(calls: readonly string[]): void {
   });
   for (const call of calls) {
     if (call.startsWith('status=')) supervisor.status(call.slice('status='.length));
-    if (call === 'ready' || call === 'reloading' || call === 'stopping' || call === 'alive') supervisor[call]();
+    if (call === 'ready' || call === 'reloading' || call === 'stopping' || call === 'heartbeat') supervisor[call]();
   }
 }
 

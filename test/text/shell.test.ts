@@ -107,14 +107,14 @@ function ofARemoval(name: string): string | null {
 async function ofALargeMail(name: string): Promise<string | null> {
   const store = { quarantinedByName: () => Promise.resolve([held(name)]) };
   const ports = { store, clock: systemClock, actor: by } as unknown as Parameters<typeof createQuarantineActions>[0];
-  await using desk = createQuarantineActions(ports, () => undefined);
-  const { sentence } = await desk.settle(`${name}/7/1`, 'release', 'ada');
+  await using actions = createQuarantineActions(ports, () => undefined);
+  const { sentence } = await actions.resolveQuarantined(`${name}/7/1`, 'release', 'ada');
   expect(sentence).toContain('too large');
   // The sentence begins with the id.
   return commandIn(sentence.slice(name.length));
 }
 
-async function ofAnUnvisited(name: string): Promise<string | null> {
+async function ofAnUnpolled(name: string): Promise<string | null> {
   const session = { folder: {}, listAbove: () => Promise.resolve([]), [Symbol.asyncDispose]: () => Promise.resolve() };
   const store = { readFolderProgress: () => Promise.resolve({ cursor: null, startUid: null, folder: null }) };
   const ports = {
@@ -144,7 +144,7 @@ test.each(hostile)('of the name %j exactly that arrives, and nothing else runs',
     [onThePage(name), ['quarantine', 'release', ...lead, id]],
     [ofARemoval(name), ['mailbox', 'remove', ...lead, name]],
     [await ofALargeMail(name), ['quarantine', 'release', ...lead, id]],
-    [await ofAnUnvisited(name), ['poll', ...lead, name]],
+    [await ofAnUnpolled(name), ['poll', ...lead, name]],
     [`ticketmaild ${await ofTwoMails(name)}`, [id]],
   ];
   expect(lines.filter(([line]) => line === null)).toEqual([]);
@@ -160,7 +160,7 @@ test.each(notForShells)('of the name %j no command is shown at all', async (name
   expect([shellCommand('poll', name), shellCommandWithOption('message list', 'mailbox', name)]).toEqual([null, null]);
   expect([shellArgOrNotice(name), await ofTwoMails(name)]).toEqual([noCommandNotice, noCommandNotice]);
   expect(onThePage(name)).toBeNull();
-  expect([ofARemoval(name), await ofALargeMail(name), await ofAnUnvisited(name)]).toEqual([null, null, null]);
+  expect([ofARemoval(name), await ofALargeMail(name), await ofAnUnpolled(name)]).toEqual([null, null, null]);
 });
 
 test('a plain name stands as it is', () => {

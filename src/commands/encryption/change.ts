@@ -7,7 +7,7 @@
 
 import type { App } from '../../compose/compose.ts';
 import type { DisableOutcome } from '../../encryption/control.ts';
-import { backupAdvice, counted, encryptionExplanation, plaintextRemnants, questions } from '../../encryption/help.ts';
+import { backupAdvice, encryptionExplanation, plaintextRemnants, questions } from '../../encryption/help.ts';
 import { disable } from '../../encryption/operations/disable.ts';
 import { enable } from '../../encryption/operations/enable.ts';
 import { replaceLostKey } from '../../encryption/operations/replace-lost-key.ts';
@@ -18,6 +18,7 @@ import { Failure, isFailure } from '../../errors.ts';
 import type { SwitchRow } from '../../secret/switch.ts';
 import { shellArg } from '../../text/shell.ts';
 import { isoTime, shortTime } from '../../text/time.ts';
+import { countText } from '../../text/units.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from '../context.ts';
 import { operationOptions, runOperation, sayer, tellUnopened, type WaitOptions } from './operation.ts';
 
@@ -40,7 +41,7 @@ export async function enableEncryption(options: EnableOptions, context: Context)
     else await terminal.line(`encryption is ${done.wasOn ? 'on, as it was' : 'on'}`, 'green');
     const say = sayer(options, terminal);
     const made = done.createdKeyFile ? 'made now' : 'it was there';
-    await say(`sealed    ${counted(done.sealed, 'password')}`);
+    await say(`sealed    ${countText(done.sealed, 'password')}`);
     await say(`key       ${done.keyId}`);
     await say(`key file  ${keyFile} (${made})`);
     for (const line of [
@@ -143,7 +144,7 @@ async function tellDone(answer: Done, options: CommonOptions, context: Context):
     if (answer.state === 'disabling')
       await terminal.line('encryption is not off yet: some passwords stay sealed', 'red');
     else await terminal.line(answer.was_off ? 'encryption is off, as it was' : 'encryption is off', 'green');
-    await terminal.line(`${counted(answer.unsealed, 'password')} stored readable`);
+    await terminal.line(`${countText(answer.unsealed, 'password')} stored readable`);
     if (answer.set_aside !== null)
       await terminal.line(`The key file is kept, for backups of the database from before, as ${answer.set_aside}`);
   }
@@ -178,7 +179,7 @@ export async function rotateKey(options: WaitOptions, context: Context): Promise
     if (options.json === true) {
       const keys = { key_id: keyId, former_key_id: formerKeyId, former_key_retained: isFormerKeyKept };
       await terminal.json({ state: 'on', ...keys, key_file: app.keyFile.path, resealed, unopened });
-    } else await terminal.line(`${counted(resealed, 'password')} resealed`, 'green');
+    } else await terminal.line(`${countText(resealed, 'password')} resealed`, 'green');
     const say = sayer(options, terminal);
     await say(`key       ${keyId}`);
     await say(`former    ${formerKeyId}, ${isFormerKeyKept ? 'still' : 'no longer'} in the key file`);
@@ -239,7 +240,7 @@ export async function replaceKey(options: ReplaceOptions, context: Context): Pro
     const { keyId, lostKeyId, lost, setAside } = done;
     if (options.json === true)
       await terminal.json({ state: 'on', key_id: keyId, lost_key_id: lostKeyId, lost, set_aside: setAside });
-    else await terminal.line(`a new key is in use; ${counted(lost, 'password')} under the lost one`, 'green');
+    else await terminal.line(`a new key is in use; ${countText(lost, 'password')} under the lost one`, 'green');
     const say = sayer(options, terminal);
     await say(`key       ${keyId}`);
     await say(`lost      ${lostKeyId}`);
@@ -323,7 +324,7 @@ function cells(name: string, row: SwitchRow | null): readonly string[] {
 }
 
 function acceptedText({ state, revision }: SwitchRow, { sealed, plaintext: plain }: PasswordCounts): string {
-  return `accepted: encryption is ${state} (revision ${revision}); ${counted(sealed, 'password')} sealed, ${plain} readable`;
+  return `accepted: encryption is ${state} (revision ${revision}); ${countText(sealed, 'password')} sealed, ${plain} readable`;
 }
 
 function acceptedJson(done: TrustResult): Record<string, unknown> {

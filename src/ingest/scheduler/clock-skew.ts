@@ -3,11 +3,12 @@
  *
  * When the database's clock steps back by an hour, every mailbox would wait an hour more: those that did not fail are made
  * due, and those that failed start their wait again. A step before the first comparison (a reboot that corrected the time)
- * is detected by mailboxes that wait longer than any polling rule allows.
+ * is detected by mailboxes that wait longer than the polling policy allows.
  */
 import type { Clock } from '../../async/clock.ts';
 import { events, type Log } from '../../events.ts';
 import type { HealthRecorder } from '../health/health.ts';
+import { longestWaitMs } from '../polling-policy.ts';
 import type { DatabaseHealth } from '../ports.ts';
 import type { IngestStore } from '../stores.ts';
 
@@ -35,7 +36,10 @@ export function createClockComparison(
     const halfMs = (clock.monotonicMs() - sinceMs) / 2;
     health.recordClockOffset(timeMs + halfMs - databaseMs);
     const aheadMs = databaseMs - (sinceMs + halfMs);
-    if (databaseAheadMs === null) await store.makeStrandedDue(intervalMs());
+    if (databaseAheadMs === null) {
+      const settings = { intervalMs: intervalMs() };
+      await store.makeStrandedDue((mailbox) => longestWaitMs(mailbox, settings));
+    }
     const steppedMs = databaseAheadMs === null ? 0 : aheadMs - databaseAheadMs;
     if (steppedMs < -stepMsMin) await store.makeAllDue();
     if (Math.abs(steppedMs) > stepMsMin) log.warn({ stepped_ms: Math.round(steppedMs) }, events.databaseClockStepped);

@@ -81,8 +81,8 @@ function workersCheck(seen: readonly WorkerRow[], me: string): Readiness['checks
 }
 
 const unrecorded = {
-  reason: 'the reports of this worker do not get through to the database',
-  hint: 'Its log says why (worker.heartbeat_failed). Other workers take it for dead and visit its mailboxes.',
+  reason: 'the heartbeats of this worker do not reach the database',
+  hint: 'Its log says why (worker.heartbeat_failed). Other workers count it as dead and poll its mailboxes.',
 };
 
 function silent({ host, pid }: WorkerRow) {

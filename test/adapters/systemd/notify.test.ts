@@ -39,7 +39,7 @@ test.each([['on a path'], ['with an abstract name']])('a manager hears everythin
   const path = join(folder.path, 'socket');
   const address = kind === 'on a path' ? path : `@${path}`;
   await using listener = await startNotifyListener(address);
-  expect(await notify(address, ['ready', 'status=12 mailboxes', 'reloading', 'alive', 'stopping'])).toEqual(silent);
+  expect(await notify(address, ['ready', 'status=12 mailboxes', 'reloading', 'heartbeat', 'stopping'])).toEqual(silent);
   expect([
     await listener.next(),
     await listener.next(),
@@ -54,7 +54,7 @@ test('a status is one short line of text, whatever is in it', async () => {
   const address = join(folder.path, 'socket');
   await using listener = await startNotifyListener(address);
   const calls = ['a\nREADY=1', ' a\t\u001b[31mred\u2028\u0085b ', 'ü'.repeat(500), '🙂'.repeat(200), ''];
-  expect(await notify(address, [...calls.map((text) => `status=${text}`), 'alive'])).toEqual(silent);
+  expect(await notify(address, [...calls.map((text) => `status=${text}`), 'heartbeat'])).toEqual(silent);
   expect(await listener.next()).toBe('STATUS=a READY=1');
   expect(await listener.next()).toBe('STATUS=a [31mred b');
   expect(await listener.next()).toBe(`STATUS=${'ü'.repeat(199)}…`);
@@ -64,7 +64,7 @@ test('a status is one short line of text, whatever is in it', async () => {
 });
 
 test('nothing happens without a manager, and node:ffi is not even loaded', async () => {
-  const calls = ['ready', 'status=x', 'reloading', 'alive', 'stopping'];
+  const calls = ['ready', 'status=x', 'reloading', 'heartbeat', 'stopping'];
   expect(await notify(null, calls, ['--no-experimental-ffi'])).toEqual(silent);
   const supervisor = createSupervisor({ notifySocket: null, watchdogMs: 10_000, monotonicUs: () => 0n });
   expect(supervisor.watchdogMs).toBe(10_000);
@@ -73,7 +73,7 @@ test('nothing happens without a manager, and node:ffi is not even loaded', async
 test('a manager that is gone is no trouble, nor one that does not read', async () => {
   await using folder = await temporaryFolder('notify');
   const address = join(folder.path, 'socket');
-  expect(await notify(address, ['ready', 'alive'])).toEqual(silent);
+  expect(await notify(address, ['ready', 'heartbeat'])).toEqual(silent);
   await using listener = await startNotifyListener(address);
   listener.pause();
   const many = Array.from({ length: 3000 }, () => `status=${'x'.repeat(200)}`);

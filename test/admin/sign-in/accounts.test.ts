@@ -1,10 +1,9 @@
 /**
- * Names of admins, what attempts are counted under, and whose turn it is to compute a hash.
+ * Names of admins, and what attempts are counted under.
  */
 import { describe, expect, test } from 'vitest';
 import { readAdminName } from '../../../src/admin/sign-in/accounts.ts';
 import { addressBucket, addressGroup, nameBucket } from '../../../src/admin/sign-in/limits.ts';
-import { createFairSemaphore } from '../../../src/async/semaphore.ts';
 
 describe('the name of an admin', () => {
   test.each([
@@ -79,75 +78,5 @@ describe('attempts are counted', () => {
     // Whoever reads the database and guesses the name learns nothing, and a new password begins anew.
     expect(of('Ada')).not.toBe(nameBucket(new Uint8Array(32), 'Ada', 5));
     expect(of('Ada')).not.toBe(nameBucket(key, 'Ada', 6));
-  });
-});
-
-describe('turns', () => {
-  /** What began, in its order; each ends when the test says so. */
-  function queue(waitingMax: number) {
-    const turns = createFairSemaphore({ runningMax: 2, waitingMax });
-    const begun: string[] = [];
-    const ends = new Map<string, (works: boolean) => void>();
-    return {
-      turns,
-      begun,
-      /** `title`: the group, and which one of it. */
-      take: (title: string) =>
-        turns.run(title.slice(0, 1), async () => {
-          begun.push(title);
-          const { promise, resolve } = Promise.withResolvers<boolean>();
-          ends.set(title, resolve);
-          if (!(await promise)) throw new Error(`${title} fails`);
-          return title;
-        }),
-      async end(title: string, works = true) {
-        await new Promise(setImmediate);
-        ends.get(title)?.(works);
-        await new Promise(setImmediate);
-      },
-    };
-  }
-
-  test('two run, some wait in their order, the rest is sent away, and one that fails gives its place on', async () => {
-    const { take, begun, end, turns } = queue(3);
-    const taken = ['a0', 'a1', 'a2', 'a3', 'a4', 'a5', 'a6'].map(take);
-    expect(await Promise.all([taken[5], taken[6]])).toEqual([null, null]);
-    expect(begun).toEqual(['a0', 'a1']);
-    const failing = expect(taken[0]).rejects.toThrow('a0 fails');
-    await end('a0', false);
-    await failing;
-    expect(begun).toEqual(['a0', 'a1', 'a2']);
-    for (const [at, title] of ['a1', 'a2', 'a3', 'a4'].entries()) {
-      await end(title);
-      expect(await taken[at + 1]).toBe(title);
-    }
-    expect(begun).toEqual(['a0', 'a1', 'a2', 'a3', 'a4']);
-    expect(await turns.run('a', async () => 'free again')).toBe('free again');
-    expect(await turns.run('b', async () => 'and again')).toBe('and again');
-  });
-
-  test('groups take turns, however many one comes with', async () => {
-    const { take, begun, end } = queue(32);
-    const taken = ['a0', 'a1', 'a2', 'a3', 'a4', 'b0', 'b1', 'c0'].map(take);
-    for (const title of ['a0', 'a1', 'a2', 'b0', 'c0', 'a3', 'b1', 'a4']) {
-      await end(title);
-    }
-    expect(await Promise.all(taken)).not.toContain(null);
-    expect(begun).toEqual(['a0', 'a1', 'a2', 'b0', 'c0', 'a3', 'b1', 'a4']);
-  });
-
-  test('a group that fills all places loses its last ones to others, until nobody has more than they', async () => {
-    const { take, begun, end } = queue(4);
-    const flood = ['a0', 'a1', 'a2', 'a3', 'a4', 'a5'].map(take);
-    const others = ['b0', 'c0', 'c1', 'd0', 'e0'].map(take);
-    expect(await Promise.all([...flood.slice(3), others[2], others[4]])).toEqual([null, null, null, null, null]);
-    for (const title of ['a0', 'a1', 'a2', 'b0', 'c0', 'd0']) await end(title);
-    expect(begun).toEqual(['a0', 'a1', 'a2', 'b0', 'c0', 'd0']);
-    expect(await Promise.all([...flood.slice(0, 3), others[0], others[1], others[3]])).toEqual(begun);
-    // Nothing was lost of the places.
-    const again = ['x0', 'x1', 'x2', 'x3', 'x4', 'x5', 'x6'].map(take);
-    expect(await again[6]).toBe(null);
-    for (const title of ['x0', 'x1', 'x2', 'x3', 'x4', 'x5']) await end(title);
-    expect(await Promise.all(again.slice(0, 6))).not.toContain(null);
   });
 });

@@ -6,10 +6,10 @@ import { handClock } from '../samples.ts';
 const megabyte = 1024 * 1024;
 const full = new Failure('disk_full', 'no room');
 
-/** A disk that is probed as often as the watch likes; `answer` may be a promise that never comes. */
+/** A disk whose probe resolves with `answer`, which may be a promise that never settles. */
 function scene() {
   const clock = handClock();
-  const told: (string | null)[] = [];
+  const changes: (string | null)[] = [];
   const at = {
     probes: 0,
     answer: (): Promise<{ freeBytes: number }> => Promise.resolve({ freeBytes: 1024 * megabyte }),
@@ -18,25 +18,25 @@ function scene() {
     at.probes += 1;
     return at.answer();
   };
-  const disk = createDiskWatch({ probe }, clock, (failure) => void told.push(failure?.code ?? null));
+  const disk = createDiskWatch({ probe }, clock, (failure) => void changes.push(failure?.code ?? null));
   const later = async (ms: number) => {
     clock.at.ms += ms;
     await disk.refresh();
     await new Promise(setImmediate);
   };
-  return { clock, told, at, disk, later };
+  return { clock, changes, at, disk, later };
 }
 
-test('before the first look nothing is known; the first wake waits for it', async () => {
-  const { disk, told } = scene();
-  expect(disk.check()).toMatchObject({ status: 'unknown', reason: 'not looked at yet' });
+test('nothing is known before the first probe, and the first refresh waits for it', async () => {
+  const { disk, changes } = scene();
+  expect(disk.check()).toMatchObject({ status: 'unknown', reason: 'not probed yet' });
   await disk.refresh();
   expect(disk.check()).toMatchObject({ status: 'ok', reason: null, free_bytes: 1024 * megabyte });
-  expect([disk.isFailing, told]).toEqual([false, []]);
+  expect([disk.isFailing, changes]).toEqual([false, []]);
 });
 
-test('it is looked at every ten seconds, every two while it fails, and each change is told once', async () => {
-  const { at, disk, told, later } = scene();
+test('it is probed every ten seconds, every two while it fails, and each change is reported once', async () => {
+  const { at, disk, changes, later } = scene();
   await later(0);
   await later(9999);
   expect(at.probes).toBe(1);
@@ -54,19 +54,19 @@ test('it is looked at every ten seconds, every two while it fails, and each chan
   at.answer = () => Promise.resolve({ freeBytes: 600 * megabyte });
   await later(2000);
   expect(disk.check()).toMatchObject({ status: 'ok', free_bytes: 600 * megabyte });
-  expect([disk.isFailing, told]).toEqual([false, ['disk_full', 'disk_failed', null]]);
+  expect([disk.isFailing, changes]).toEqual([false, ['disk_full', 'disk_failed', null]]);
 });
 
-test('little room is a warning, and keeps nobody from working', async () => {
-  const { at, disk, told, later } = scene();
+test('little free space is a warning, and does not stop polls', async () => {
+  const { at, disk, changes, later } = scene();
   at.answer = () => Promise.resolve({ freeBytes: 511.5 * megabyte });
   await later(0);
   expect(disk.check()).toMatchObject({ status: 'warning', reason: 'only 511 MB are free under data_dir' });
-  expect([disk.isFailing, told]).toEqual([false, []]);
+  expect([disk.isFailing, changes]).toEqual([false, []]);
 });
 
 test('a disk that hangs fails after ten seconds, is not probed again meanwhile, and recovers when it answers', async () => {
-  const { at, disk, told, later } = scene();
+  const { at, disk, changes, later } = scene();
   await later(0);
   const { promise, resolve } = Promise.withResolvers<{ freeBytes: number }>();
   at.answer = () => promise;
@@ -81,20 +81,20 @@ test('a disk that hangs fails after ten seconds, is not probed again meanwhile, 
   expect(at.probes).toBe(2);
   resolve({ freeBytes: 1024 * megabyte });
   await new Promise(setImmediate);
-  expect([disk.isFailing, told]).toEqual([false, ['disk_failed', null]]);
+  expect([disk.isFailing, changes]).toEqual([false, ['disk_failed', null]]);
 });
 
-test('after a file could not be written it is looked at with the next wake', async () => {
+test('after a file could not be written the next refresh probes', async () => {
   const { at, disk, later } = scene();
   await later(0);
   await later(3000);
   expect(at.probes).toBe(1);
-  disk.suspect();
+  disk.requestProbe();
   await later(0);
   expect(at.probes).toBe(2);
-  // A visit that fails again and again is no reason to write all the time.
+  // Polls that keep failing cause no more probes than that.
   await later(1000);
-  disk.suspect();
+  disk.requestProbe();
   await later(0);
   expect(at.probes).toBe(2);
 });

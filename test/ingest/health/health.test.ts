@@ -11,7 +11,7 @@ const fine: MailboxHealth = {
   nextPollAtMs: clock.nowMs(),
   failures: 0,
   failingSinceMs: null,
-  loginRefusals: 0,
+  loginFailures: 0,
   lastSuccessAtMs: 1,
   lastError: null,
   cursor: null,
@@ -20,13 +20,13 @@ const fine: MailboxHealth = {
 const ill: MailboxHealth = {
   ...fine,
   failures: 2,
-  lastError: { code: 'login_refused', message: 'no', hint: 'set it anew', atMs: 5 },
+  lastError: { code: 'login_refused', message: 'no', hint: 'set it again', atMs: 5 },
 };
 
 const good = { status: 'ok', since: null, reason: null, hint: null } as const;
-/** Encryption as it is while the switch is off. */
+/** Encryption is switched off. */
 const quiet: EncryptionChecks = {
-  wants: false,
+  needsKey: false,
   vault: { ...good, state: 'closed', key_ids: [] },
   switch: { ...good, state: 'off', revision: 0 },
 };
@@ -35,9 +35,9 @@ type Scene = {
   readonly health?: readonly MailboxHealth[];
   readonly encryption?: EncryptionChecks;
   readonly beside?: Partial<ReturnType<HealthPorts['beside']>>;
-  readonly quarantine?: Awaited<ReturnType<QuarantineReader['quarantine']>>;
+  readonly quarantine?: Awaited<ReturnType<QuarantineReader['quarantineCounts']>>;
   readonly clock?: HealthPorts['clock'];
-  /** Of each mailbox; the usual one where it is left out. */
+  /** Of each mailbox; left out: the default one. */
   readonly hosts?: readonly string[];
 };
 
@@ -48,16 +48,16 @@ function healthOf(scene: Scene) {
   }));
   const worker = { host: 'desk', pid: 1, name: '', version: '0', started_at: '', log_level: 'info' };
   const beside = {
-    ...{ worker, visits: 0, due: 0, dueMs: 0, isPushed: () => false, loginRefusalsMax: 3 },
+    ...{ worker, polls: 0, due: 0, dueMs: 0, isIdling: () => false, loginFailuresMax: 3 },
     ...{ config: { ...good, needs_restart: [] }, disk: { ...good, free_bytes: 1 } },
-    ...{ workers: { ...good, live: 1, list: [] }, held: [] },
-    push: { open: 0, max: 0 },
+    ...{ workers: { ...good, live: 1, list: [] }, openCircuits: [] },
+    idle: { open: 0, max: 0 },
   };
   return createHealth({
     clock: scene.clock ?? clock,
     store: {
       listMailboxes: () => Promise.resolve(rows),
-      quarantine: () => Promise.resolve(scene.quarantine ?? { oldestAtMs: null, reasons: [] }),
+      quarantineCounts: () => Promise.resolve(scene.quarantine ?? { oldestAtMs: null, reasons: [] }),
       pool: () => null,
     },
     encryption: () => scene.encryption ?? quiet,
@@ -65,32 +65,32 @@ function healthOf(scene: Scene) {
   });
 }
 
-/** After a wake that the database answered. */
+/** After a tick whose query the database answered. */
 function awake(scene: Scene) {
   const health = healthOf(scene);
-  health.database(null);
-  health.turning.woke();
+  health.recordDatabase(null);
+  health.liveness.tick();
   return health;
 }
 
-test('a folder that is numbered anew again and again is told, and nobody is kept from working by it', async () => {
+test('an unstable UIDVALIDITY is a warning, and the worker stays ready', async () => {
   const health = awake({ health: [fine] });
-  for (let times = 0; times < 3; times += 1) health.renumberings.note('box0');
+  for (let times = 0; times < 3; times += 1) health.uidValidityChanges.note('box0');
   expect((await health.readiness()).checks.mailboxes.list).toMatchObject([{ status: 'ok' }]);
-  health.renumberings.note('box0');
+  health.uidValidityChanges.note('box0');
   expect(await health.readiness()).toMatchObject({
     ready: true,
     checks: {
       mailboxes: {
         status: 'ok',
-        list: [{ status: 'warning', reason: expect.stringMatching(/^folder_unstable: .* 4 times/) }],
+        list: [{ status: 'warning', reason: expect.stringMatching(/^uidvalidity_unstable: .* 4 times/) }],
       },
     },
   });
 });
 
 describe('ready or not', () => {
-  test('nothing is known before the first wake, so it is not ready', async () => {
+  test('nothing is known before the first tick, so it is not ready', async () => {
     expect(await healthOf({}).readiness()).toMatchObject({ ready: false, checks: { database: { status: 'unknown' } } });
   });
 
@@ -98,17 +98,17 @@ describe('ready or not', () => {
     const readiness = await awake({ health: [fine, ill] }).readiness();
     expect(readiness).toMatchObject({ ready: true, checks: { mailboxes: { status: 'failing', ok: 1, failing: 1 } } });
     const [first] = readiness.checks.mailboxes.list;
-    expect(first).toMatchObject({ mailbox: 'box1', reason: 'login_refused: no', hint: 'set it anew' });
+    expect(first).toMatchObject({ mailbox: 'box1', reason: 'login_refused: no', hint: 'set it again' });
   });
 
-  test('when every mailbox fails it cannot do its job', async () => {
+  test('when every mailbox fails it is not ready', async () => {
     expect(await awake({ health: [ill, ill] }).readiness()).toMatchObject({ ready: false });
   });
 
   test('a database that is down makes it not ready, with reason and hint', async () => {
     const health = healthOf({ health: [fine] });
-    health.turning.woke();
-    health.database(new Failure('database_unavailable', 'no answer'));
+    health.liveness.tick();
+    health.recordDatabase(new Failure('database_unavailable', 'no answer'));
     const readiness = await health.readiness();
     expect(readiness.ready).toBe(false);
     expect(readiness.checks.database).toMatchObject({ status: 'failing', reason: 'database_unavailable: no answer' });
@@ -116,7 +116,7 @@ describe('ready or not', () => {
     expect(health.obstacle()).toBe('database_unavailable: no answer');
   });
 
-  test('a disk on which nothing can be written makes it not ready', async () => {
+  test('a disk that cannot be written to makes it not ready', async () => {
     const disk = {
       status: 'failing',
       since: null,
@@ -127,93 +127,93 @@ describe('ready or not', () => {
     expect(await awake({ beside: { disk } }).readiness()).toMatchObject({ ready: false });
   });
 
-  test('a loop that does not turn is found by its lag, and a step of the time of day is no lag', async () => {
+  test('a stuck scheduler is detected by its lag, and a step of the system time is no lag', async () => {
     const hand = handClock();
     let steppedMs = 0;
     const health = awake({ health: [fine], clock: { ...hand, nowMs: () => hand.at.ms + steppedMs } });
     steppedMs = 3_600_000;
     expect(await health.readiness()).toMatchObject({ checks: { scheduler: { status: 'ok' } } });
-    expect(health.turning.isTurning).toBe(true);
+    expect(health.liveness.isAlive).toBe(true);
     hand.at.ms += 20_000;
     expect(await health.readiness()).toMatchObject({
       ready: false,
       checks: { scheduler: { status: 'failing', lag_ms: 20_000 } },
     });
-    expect(health.turning.isTurning).toBe(false);
+    expect(health.liveness.isAlive).toBe(false);
   });
 
-  test('waiting for a slow database is turning, a question that never ends is not', () => {
+  test('a scheduler that waits for a slow database is alive, one whose query never returns is not', () => {
     const hand = handClock();
-    const { turning } = healthOf({ clock: hand });
+    const { liveness } = healthOf({ clock: hand });
     const pass = (seconds: number): void => {
       hand.at.ms += seconds * 1000;
-      turning.woke();
+      liveness.tick();
     };
-    turning.woke();
-    turning.asking();
+    liveness.tick();
+    liveness.queryStarted();
     pass(120);
-    expect(turning.isTurning).toBe(true);
+    expect(liveness.isAlive).toBe(true);
     pass(200);
-    expect(turning.isTurning).toBe(false);
-    turning.asking(true);
+    expect(liveness.isAlive).toBe(false);
+    liveness.queryStarted(true);
     pass(3600);
-    expect(turning.isTurning).toBe(true);
+    expect(liveness.isAlive).toBe(true);
   });
 });
 
 describe('mailboxes', () => {
-  test('a failure that could not even be written down is shown', async () => {
+  test('a failure that could not be stored is shown', async () => {
     const health = awake({ health: [fine] });
-    health.visited('box0', new Failure('disk_full', 'no space'));
+    health.recordPoll('box0', new Failure('disk_full', 'no space'));
     expect(await health.readiness()).toMatchObject({ ready: false, checks: { mailboxes: { failing: 1 } } });
-    health.visited('box0', null);
+    health.recordPoll('box0', null);
     expect(await health.readiness()).toMatchObject({ ready: true });
   });
 
-  test('a failure here is forgotten when another worker succeeded after it', async () => {
+  test('a failure here is cleared by a later success of another worker', async () => {
     const health = awake({ health: [{ ...fine, lastSuccessAtMs: clock.nowMs() + 1 }] });
-    health.visited('box0', new Failure('connect_refused', 'not from here'));
+    health.recordPoll('box0', new Failure('connect_refused', 'not from here'));
     expect(await health.readiness()).toMatchObject({ ready: true, checks: { mailboxes: { failing: 0 } } });
   });
 
-  test('nor does a failure from a time when the clock of this machine was ahead outlive the success of another', async () => {
+  test('a failure recorded while the clock of this machine was ahead is cleared by that, too', async () => {
     const at = { ms: 1_800_000_000_000, aheadMs: 600_000 };
     const own = { ...clock, nowMs: () => at.ms + at.aheadMs, monotonicMs: () => at.ms };
     const row = { ...fine, nextPollAtMs: at.ms, lastSuccessAtMs: at.ms + 1000 };
     const health = awake({ health: [row], clock: own });
-    health.visited('box0', new Failure('connect_refused', 'not from here'));
+    health.recordPoll('box0', new Failure('connect_refused', 'not from here'));
     at.aheadMs = 0;
     at.ms += 2000;
-    health.clockOffset(0);
-    health.turning.woke();
+    health.recordClockOffset(0);
+    health.liveness.tick();
     expect(await health.readiness()).toMatchObject({ ready: true, checks: { mailboxes: { failing: 0 } } });
   });
 
-  test('a mailbox that has been due for long and gets no visit done is shown', async () => {
+  test('a mailbox that has been due for long without a finished poll fails', async () => {
     const overdue = { ...fine, nextPollAtMs: clock.nowMs() - 16 * 60_000 };
     const { list } = (await awake({ health: [fine, overdue] }).readiness()).checks.mailboxes;
     expect(list.map(({ status }) => status)).toEqual(['failing', 'ok']);
     expect(list[0]?.reason).toMatch(/^overdue/);
   });
 
-  test('one that is left alone after refused logins says so', async () => {
-    const { list } = (await awake({ health: [{ ...ill, loginRefusals: 3 }] }).readiness()).checks.mailboxes;
-    expect(list[0]?.reason).toMatch(/left alone after 3 refused logins/);
+  test('a suspension after refused logins is in the reason', async () => {
+    const { list } = (await awake({ health: [{ ...ill, loginFailures: 3 }] }).readiness()).checks.mailboxes;
+    expect(list[0]?.reason).toMatch(/suspended after 3 refused ones/);
   });
 
   const sealed: MailboxHealth = { ...fine, password: { form: 'sealed', keyId: '0123456789abcdef' } };
   const bad = { status: 'failing', since: null, reason: 'key_file_missing: no key file', hint: 'put it back' } as const;
 
-  test('mailboxes that no open key fits are waiting, not failing, and it cannot do its job', async () => {
+  test('mailboxes without an open key wait, do not fail, and make it not ready', async () => {
     const vault = { ...bad, state: 'missing', key_ids: [] };
-    const health = awake({ health: [sealed, fine], encryption: { ...quiet, vault, wants: true } });
+    const health = awake({ health: [sealed, fine], encryption: { ...quiet, vault, needsKey: true } });
     expect(await health.readiness()).toMatchObject({
       ready: false,
       checks: { vault: { status: 'failing' }, mailboxes: { ok: 1, failing: 0, waiting: 1 } },
     });
   });
 
-  test('a key file that vanished while the keys are in memory is shown, and the work goes on', async () => {
+  test('a key file that vanished while the keys are in memory is shown, and it stays ready', async () => {
     const vault = { ...bad, state: 'orphaned', key_ids: ['0123456789abcdef'] };
     expect(await awake({ health: [sealed], encryption: { ...quiet, vault } }).readiness()).toMatchObject({
       ready: true,
@@ -222,12 +222,12 @@ describe('mailboxes', () => {
   });
 });
 
-describe('what somebody should look at, while the work goes on', () => {
+describe('warnings that do not make it unready', () => {
   test("a clock that is far from the database's", async () => {
     const health = awake({});
-    health.clockOffset(40);
+    health.recordClockOffset(40);
     expect(health.isClockRight()).toBe(true);
-    health.clockOffset(-3_600_000);
+    health.recordClockOffset(-3_600_000);
     expect(health.isClockRight()).toBe(false);
     expect(await health.readiness()).toMatchObject({
       ready: true,
@@ -235,33 +235,33 @@ describe('what somebody should look at, while the work goes on', () => {
     });
   });
 
-  test('a certificate that ends soon', async () => {
+  test('a certificate that expires soon', async () => {
     const health = awake({ health: [fine, fine], hosts: ['mail.example.test', 'other.example.test'] });
-    health.certificate('mail.example.test', 993, clock.nowMs() + 3.5 * 86_400_000);
-    health.certificate('other.example.test', 993, clock.nowMs() + 300 * 86_400_000);
+    health.recordCertificate('mail.example.test', 993, clock.nowMs() + 3.5 * 86_400_000);
+    health.recordCertificate('other.example.test', 993, clock.nowMs() + 300 * 86_400_000);
     const { certificates } = (await health.readiness()).checks;
     expect(certificates).toMatchObject({
       status: 'warning',
-      reason: expect.stringContaining('mail.example.test:993 ends in 3 days'),
+      reason: expect.stringContaining('mail.example.test:993 expires in 3 days'),
     });
     expect(certificates.list.map(({ days_left: days }) => days)).toEqual([3, 300]);
   });
 
-  test('but not the certificate of a server that nobody visits any more', async () => {
+  test('but not the certificate of a server that is no longer polled', async () => {
     const own = handClock();
     const health = awake({ health: [fine], clock: own });
-    health.certificate('former.example.test', 993, own.nowMs());
-    health.certificate('mail.example.test', 1993, own.nowMs());
+    health.recordCertificate('former.example.test', 993, own.nowMs());
+    health.recordCertificate('mail.example.test', 1993, own.nowMs());
     expect((await health.readiness()).checks.certificates).toMatchObject({ status: 'ok', list: [] });
     // Another worker has that mailbox now, and has seen the next certificate.
-    health.certificate('mail.example.test', 993, own.nowMs());
+    health.recordCertificate('mail.example.test', 993, own.nowMs());
     expect((await health.readiness()).checks.certificates).toMatchObject({ status: 'warning' });
     own.at.ms += 26 * 3_600_000;
     expect((await health.readiness()).checks.certificates).toMatchObject({ status: 'ok', list: [] });
   });
 
-  test('a server that is left alone, as long as a mailbox is there', async () => {
-    const held = ['mail.example.test', 'former.example.test'].map((host) => ({
+  test('an open circuit, as long as an active mailbox is on that server', async () => {
+    const openCircuits = ['mail.example.test', 'former.example.test'].map((host) => ({
       ...({
         host,
         port: 993,
@@ -269,30 +269,32 @@ describe('what somebody should look at, while the work goes on', () => {
         since: '',
         reason: 'connect_refused: no',
         hint: '',
-        next_try: '',
+        next_attempt: '',
       } as const),
     }));
-    const { servers } = (await awake({ health: [fine], beside: { held } }).readiness()).checks;
+    const { servers } = (await awake({ health: [fine], beside: { openCircuits } }).readiness()).checks;
     expect(servers).toMatchObject({ status: 'failing', list: [{ host: 'mail.example.test' }] });
     expect(servers.list).toHaveLength(1);
-    expect((await awake({ health: [], beside: { held } }).readiness()).checks.servers).toMatchObject({ status: 'ok' });
+    expect((await awake({ health: [], beside: { openCircuits } }).readiness()).checks.servers).toMatchObject({
+      status: 'ok',
+    });
   });
 
   test('a clock of this machine that is ahead makes no mailbox overdue, and one that is behind hides none', async () => {
     const due = (agoMs: number): MailboxHealth => ({ ...fine, nextPollAtMs: clock.nowMs() - agoMs });
     const [ahead, behind] = [awake({ health: [due(20 * 60_000)] }), awake({ health: [due(0)] })];
-    ahead.clockOffset(20 * 60_000);
-    behind.clockOffset(-20 * 60_000);
+    ahead.recordClockOffset(20 * 60_000);
+    behind.recordClockOffset(-20 * 60_000);
     expect((await ahead.readiness()).checks.mailboxes).toMatchObject({ ok: 1, failing: 0 });
     expect((await behind.readiness()).checks.mailboxes).toMatchObject({ ok: 0, failing: 1 });
     // A success that another worker wrote since, by the clock of the database.
     const other = awake({ health: [{ ...fine, lastSuccessAtMs: clock.nowMs() - 1000 }] });
-    other.clockOffset(20 * 60_000);
-    other.visited('box0', new Failure('connect_refused', 'not from here'));
+    other.recordClockOffset(20 * 60_000);
+    other.recordPoll('box0', new Failure('connect_refused', 'not from here'));
     expect((await other.readiness()).checks.mailboxes).toMatchObject({ ok: 1, failing: 0 });
   });
 
-  test('mail in quarantine, and since when', async () => {
+  test('quarantined messages, and since when', async () => {
     const health = awake({ quarantine: { oldestAtMs: clock.nowMs(), reasons: [{ reason: 'too_large', count: 2 }] } });
     expect(await health.readiness()).toMatchObject({
       ready: true,

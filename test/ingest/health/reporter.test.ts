@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import { Failure } from '../../../src/errors.ts';
 import type { Log } from '../../../src/events.ts';
-import type { Vitals } from '../../../src/ingest/health/health.ts';
-import { createTeller, type Teller } from '../../../src/ingest/health/reporter.ts';
+import type { HealthRecorder } from '../../../src/ingest/health/health.ts';
+import { createReporter, type Reporter } from '../../../src/ingest/health/reporter.ts';
 import type { Mailbox } from '../../../src/ingest/model.ts';
 import type { PollReport } from '../../../src/ingest/poll/poll-context.ts';
 import { noMeter } from '../../../src/ingest/ports.ts';
@@ -10,39 +10,39 @@ import type { DueMailbox } from '../../../src/ingest/stores.ts';
 
 type Line = { readonly level: string; readonly event: string; readonly failures: unknown };
 
-function listening(): { teller: Teller; told: () => readonly Line[] } {
+function recording(): { reporter: Reporter; logged: () => readonly Line[] } {
   const lines: Line[] = [];
   const at = (level: string) => (fields: object, event: string) =>
     void lines.push({ level, event, failures: 'failures' in fields ? fields.failures : null });
   const log = { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') } as Log;
-  const vitals = { visited: () => undefined } as unknown as Vitals;
-  const teller = createTeller({ log, vitals, meter: noMeter });
-  return { teller, told: () => lines.filter(({ level }) => level === 'warn' || level === 'error') };
+  const health = { recordPoll: () => undefined } as unknown as HealthRecorder;
+  const reporter = createReporter({ log, health, meter: noMeter });
+  return { reporter, logged: () => lines.filter(({ level }) => level === 'warn' || level === 'error') };
 }
 
 const mailbox = { id: 'a', name: 'a', connection: { host: 'h' } } as Mailbox;
 
-test('an action that is refused at every visit is told at growing intervals, and anew after a visit that went well', () => {
-  const { teller, told } = listening();
-  const refusal = { poll: 'p', action: 'move', count: 1, failure: new Failure('server_refused', 'no') };
-  for (let visit = 0; visit < 10; visit += 1) teller.refused(mailbox, refusal);
-  expect(told().map(({ failures }) => failures)).toEqual([1, 2, 4, 8]);
+test('an action that every poll is refused is logged at growing intervals, and again after a successful round', () => {
+  const { reporter, logged } = recording();
+  const refusal = { poll: 'p', action: 'move' as const, count: 1, failure: new Failure('server_refused', 'no') };
+  for (let poll = 0; poll < 10; poll += 1) reporter.actionRefused(mailbox, refusal);
+  expect(logged().map(({ failures }) => failures)).toEqual([1, 2, 4, 8]);
   const report = { poll: 'p', mailbox: 'a', outcomes: {}, durationMs: 1 } as unknown as PollReport;
-  teller.round(mailbox, report, null);
-  teller.refused(mailbox, refusal);
-  expect(told().map(({ failures }) => failures)).toEqual([1, 2, 4, 8, 1]);
+  reporter.roundFinished(mailbox, report, null);
+  reporter.actionRefused(mailbox, refusal);
+  expect(logged().map(({ failures }) => failures)).toEqual([1, 2, 4, 8, 1]);
 });
 
-test('a visit that fails in a way that nobody expected is an error, at growing intervals', () => {
-  const { teller, told } = listening();
-  for (let visit = 0; visit < 10; visit += 1) teller.failed(mailbox, new Failure('unexpected', 'x'), 1, 'p');
-  expect(told()).toEqual([1, 2, 4, 8].map((failures) => ({ level: 'error', event: 'poll.failed', failures })));
+test('a poll that fails unexpectedly is logged as an error, at growing intervals', () => {
+  const { reporter, logged } = recording();
+  for (let poll = 0; poll < 10; poll += 1) reporter.pollFailed(mailbox, new Failure('unexpected', 'x'), 1, 'p');
+  expect(logged()).toEqual([1, 2, 4, 8].map((failures) => ({ level: 'error', event: 'poll.failed', failures })));
 });
 
-test('that a mailbox is left alone after refused logins is told every time', () => {
-  const { teller, told } = listening();
-  const refused = { ...mailbox, due: { loginRefusals: 2 } } as DueMailbox;
-  for (let times = 0; times < 3; times += 1) teller.paused(refused, 6 * 3_600_000);
-  expect(told()).toHaveLength(3);
-  expect(told()[0]).toMatchObject({ level: 'warn', event: 'login.paused' });
+test('a suspension of logins is logged every time', () => {
+  const { reporter, logged } = recording();
+  const refused = { ...mailbox, due: { loginFailures: 2 } } as DueMailbox;
+  for (let times = 0; times < 3; times += 1) reporter.loginsSuspended(refused, 6 * 3_600_000);
+  expect(logged()).toHaveLength(3);
+  expect(logged()[0]).toMatchObject({ level: 'warn', event: 'login.suspended' });
 });

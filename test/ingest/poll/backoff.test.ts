@@ -2,7 +2,6 @@ import { describe, expect, test } from 'vitest';
 import { Failure, type FailureFields } from '../../../src/errors.ts';
 import { backoffMs, failedResult, suspendsLogins } from '../../../src/ingest/poll/backoff.ts';
 import type { PollSettings } from '../../../src/ingest/poll/poll-context.ts';
-import { intervalOf } from '../../../src/ingest/polling-policy.ts';
 import { createCircuitBreaker } from '../../../src/ingest/scheduler/circuit-breaker.ts';
 import { dueMailbox, handClock, mailbox } from '../samples.ts';
 
@@ -36,11 +35,6 @@ describe('the wait after failures in a row', () => {
     expect(backoffMs(3, minute, 15 * minute, 1)).toBe(45 * second);
     expect(backoffMs(3, minute, 15 * minute, 0.5)).toBe(52.5 * second);
   });
-});
-
-test('a mailbox may have an interval of its own', () => {
-  expect(intervalOf(mailbox('a'), settings)).toBe(minute);
-  expect(intervalOf({ ...mailbox('a'), pollIntervalMs: 5 * second }, settings)).toBe(5 * second);
 });
 
 const lost = new Failure('connection_lost', 'it broke');

@@ -1,20 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import type { EventName } from '../../../src/events.ts';
-import {
-  epochOf,
-  epochText,
-  folderKey,
-  generationOf,
-  parseEpoch,
-  uidValidityOf,
-} from '../../../src/ingest/folder-epoch.ts';
-import type { QuarantineReason } from '../../../src/ingest/model.ts';
+import { epochOf, folderKey } from '../../../src/ingest/folder-epoch.ts';
 import { startCursor } from '../../../src/ingest/poll/cursor.ts';
 import { createUidValidityChanges, uidValidityChangesMax } from '../../../src/ingest/poll/folder-changes.ts';
 import type { FolderCheck } from '../../../src/ingest/poll/poll-context.ts';
 import type { FolderState, ListedMessage, Session } from '../../../src/ingest/ports.ts';
-import { parseQuarantineId, quarantineId } from '../../../src/ingest/quarantine/read.ts';
-import { describeReason, quarantineReasons } from '../../../src/ingest/quarantine/reasons.ts';
 import type { FolderProgress, NewFolderEpoch } from '../../../src/ingest/stores.ts';
 import { handClock, mailbox } from '../samples.ts';
 
@@ -206,36 +196,4 @@ describe('where a round begins', () => {
     clock.at.ms += 86_400_000;
     expect((await begun(scene, notes)).events).toEqual(['folder.reset']);
   });
-});
-
-test('a folderEpoch is the UIDVALIDITY in its first life, and takes it apart again', () => {
-  const last = 2 ** 32 - 1;
-  expect([epochOf(last, 0), uidValidityOf(epochOf(last, 9)), generationOf(epochOf(last, 9))]).toEqual([last, last, 9]);
-  for (const folderEpoch of [1, last, epochOf(1, 1), epochOf(last, 2000)])
-    expect(parseEpoch(epochText(folderEpoch))).toBe(folderEpoch);
-  for (const text of ['0', '', '1.', '.1', '4294967296', '1.1.1', '-1', '1e3']) expect(parseEpoch(text)).toBeNull();
-});
-
-test('an id names a mail, also where the name of the mailbox has slashes', () => {
-  const id = quarantineId({ mailbox: 'a/5', folderEpoch: epochOf(7, 2), uid: 9 });
-  expect(id).toBe('a/5/7.2/9');
-  expect(parseQuarantineId(id)).toEqual([
-    { mailbox: 'a/5', folderEpoch: epochOf(7, 2), uid: 9 },
-    { mailbox: 'a/5/7.2', folderEpoch: null, uid: 9 },
-  ]);
-  expect(parseQuarantineId('support/9')).toEqual([{ mailbox: 'support', folderEpoch: null, uid: 9 }]);
-  for (const wrong of ['support', '9', '/9', 'support/0', 'support/x', ''])
-    expect(parseQuarantineId(wrong)).toEqual([]);
-});
-
-test('each reason has a meaning and a hint of its own', () => {
-  const all: Record<QuarantineReason, true> = {
-    ...{ too_large: true, source_empty: true, parse_timeout: true, parse_memory: true, parse_failed: true },
-    ...{ fetch_failed: true, row_refused: true, missed: true, own_address: true, sender_flood: true, mail_loop: true },
-  };
-  expect([...quarantineReasons].sort()).toEqual(Object.keys(all).sort());
-  expect(new Set(quarantineReasons.map((reason) => describeReason(reason).meaning)).size).toBe(
-    quarantineReasons.length,
-  );
-  expect(describeReason('newer_reason').meaning).toContain('newer_reason');
 });

@@ -1,31 +1,31 @@
 /** Which files count as missing: the database and the disk are fakes, both are tested with real ones elsewhere. */
 import { expect, test } from 'vitest';
 import { checkFiles } from '../../../src/ingest/repair/reconcile.ts';
-import type { NamedSegment } from '../../../src/ingest/stores.ts';
+import type { ReferencedSegment } from '../../../src/ingest/stores.ts';
 
 const blobs = ['a', 'b', 'c', 'd'].map((letter) => ({ sha256: letter.repeat(64), sizeBytes: 5, messageId: letter }));
-const segment = (name: string, more: Partial<NamedSegment> = {}): NamedSegment => ({
-  ...{ segment: name, endOffset: 100, mails: 3, waiting: 0 },
+const segment = (name: string, more: Partial<ReferencedSegment> = {}): ReferencedSegment => ({
+  ...{ segment: name, endOffset: 100, messages: 3, waiting: 0 },
   ...more,
 });
 
-function check(lengths: Readonly<Record<string, number>>, segments: readonly NamedSegment[] = [], listedMax = 20) {
+function check(lengths: Readonly<Record<string, number>>, segments: readonly ReferencedSegment[] = [], listedMax = 20) {
   const seen: (readonly [number, number])[] = [];
   const lengthOf = (name: string) => Promise.resolve(lengths[name] ?? null);
   const report = checkFiles(
     {
       store: {
-        countNamedBlobs: () => Promise.resolve(blobs.length),
-        namedBlobs: async function* () {
+        countReferencedBlobs: () => Promise.resolve(blobs.length),
+        referencedBlobs: async function* () {
           yield* blobs;
         },
-        namedSegments: () => Promise.resolve(segments),
+        referencedSegments: () => Promise.resolve(segments),
       },
       blobs: { lengthOf: (sha256) => lengthOf(sha256.slice(0, 1)) },
       raw: { lengthOf, isBefore: (name) => name.startsWith('old') },
       clock: { nowMs: () => 0 },
     },
-    { keepDays: 7, listedMax },
+    { retentionDays: 7, listedMax },
     (done, total) => seen.push([done, total]),
   );
   return { report, seen };
@@ -36,22 +36,22 @@ const whole = { a: 5, b: 5, c: 5, d: 5 };
 test('all is well when each file is there and as long as it should be', async () => {
   const { report, seen } = check({ ...whole, one: 100 }, [segment('one')]);
   expect(await report).toEqual({
-    ...{ attachmentFiles: 4, wrongAttachmentFiles: 0, wrongBlobs: [], sourceFiles: 1, wrongSegments: [] },
+    ...{ attachmentFiles: 4, damagedAttachmentFiles: 0, damagedBlobs: [], sourceFiles: 1, damagedSegments: [] },
   });
   expect(seen.at(-1)).toEqual([4, 4]);
 });
 
 test('a missing attachment is wrong, and one of another length; as many are named as are wanted', async () => {
   const { report } = check({ a: 5, b: 4, c: 6 }, [], 2);
-  expect(await report).toMatchObject({ wrongAttachmentFiles: 3, wrongBlobs: [blobs[1], blobs[2]] });
+  expect(await report).toMatchObject({ damagedAttachmentFiles: 3, damagedBlobs: [blobs[1], blobs[2]] });
 });
 
 test('a segment may be longer than what is named in it; a shorter one is wrong, and a missing one', async () => {
   const { report } = check({ ...whole, long: 101, short: 99 }, [segment('long'), segment('short'), segment('gone')]);
-  expect((await report).wrongSegments.map(({ segment: name }) => name)).toEqual(['short', 'gone']);
+  expect((await report).damagedSegments.map(({ segment: name }) => name)).toEqual(['short', 'gone']);
 });
 
 test('an expired segment may be gone, unless a mail in quarantine needs it', async () => {
   const { report } = check(whole, [segment('old'), segment('old and needed', { waiting: 1 })]);
-  expect(await report).toMatchObject({ sourceFiles: 1, wrongSegments: [{ segment: 'old and needed' }] });
+  expect(await report).toMatchObject({ sourceFiles: 1, damagedSegments: [{ segment: 'old and needed' }] });
 });

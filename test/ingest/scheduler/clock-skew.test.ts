@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { Failure } from '../../../src/errors.ts';
 import { type ClockPorts, createClockComparison } from '../../../src/ingest/scheduler/clock-skew.ts';
 
-/** Clocks that step apart: the time of day here, the database's, and the one that only goes on. */
+/** Clocks that step apart: the system time here, the database's, and the monotonic one. */
 function scene() {
   const at = {
     monotonicMs: 0,
@@ -13,7 +13,7 @@ function scene() {
     roundTripMs: 0,
     intervalMs: 60_000,
   };
-  const seen = { offsets: [] as number[], stepped: [] as unknown[], hurried: 0, stranded: [] as number[], asked: 0 };
+  const seen = { offsets: [] as number[], stepped: [] as unknown[], madeDue: 0, stranded: [] as number[], asked: 0 };
   const baseMs = 1_800_000_000_000;
   const ports: ClockPorts = {
     clock: {
@@ -30,15 +30,15 @@ function scene() {
         at.monotonicMs += at.roundTripMs / 2;
         return nowMs;
       },
-      hurryAll: async () => {
-        seen.hurried += 1;
+      makeAllDue: async () => {
+        seen.madeDue += 1;
       },
-      hurryStranded: async (intervalMs) => {
-        seen.stranded.push(intervalMs);
-        if (at.isStuck) throw new Failure('database_conflict', 'somebody is in the way');
+      makeStrandedDue: async (longestWaitMs) => {
+        seen.stranded.push(longestWaitMs({ pollIntervalMs: null, failures: 0 }));
+        if (at.isStuck) throw new Failure('database_conflict', 'conflict');
       },
     },
-    vitals: { clockOffset: (ms) => void seen.offsets.push(ms) },
+    health: { recordClockOffset: (ms) => void seen.offsets.push(ms) },
     log: {
       ...{ debug: () => undefined, info: () => undefined, error: () => undefined },
       warn: (fields, event) => void seen.stepped.push([event, fields['stepped_ms']]),
@@ -52,7 +52,7 @@ function scene() {
   return { at, seen, later };
 }
 
-test('clocks are compared every ten seconds, and half of the way of the answer is taken off', async () => {
+test('clocks are compared every ten seconds, and half of the round trip is subtracted', async () => {
   const { at, seen, later } = scene();
   at.aheadHereMs = 700;
   at.roundTripMs = 400;
@@ -60,7 +60,7 @@ test('clocks are compared every ten seconds, and half of the way of the answer i
   await later(5000);
   expect(seen.asked).toBe(1);
   await later(5000);
-  expect(seen).toMatchObject({ offsets: [700, 700], stepped: [], hurried: 0, asked: 2 });
+  expect(seen).toMatchObject({ offsets: [700, 700], stepped: [], madeDue: 0, asked: 2 });
 });
 
 test('a step of this clock is an offset, and no step of the database', async () => {
@@ -70,7 +70,7 @@ test('a step of this clock is an offset, and no step of the database', async () 
   await later();
   at.aheadHereMs = -3_600_000;
   await later();
-  expect(seen).toMatchObject({ offsets: [0, 3_600_000, -3_600_000], stepped: [], hurried: 0 });
+  expect(seen).toMatchObject({ offsets: [0, 3_600_000, -3_600_000], stepped: [], madeDue: 0 });
 });
 
 test('a step of the database is told, and after one back nobody waits for what lies ahead', async () => {
@@ -78,13 +78,13 @@ test('a step of the database is told, and after one back nobody waits for what l
   await later();
   at.aheadThereMs = 60_000;
   await later();
-  expect(seen).toMatchObject({ stepped: [['database.clock_stepped', 60_000]], hurried: 0 });
+  expect(seen).toMatchObject({ stepped: [['database.clock_stepped', 60_000]], madeDue: 0 });
   at.aheadThereMs = 0;
   await later();
   expect(seen.stepped[1]).toEqual(['database.clock_stepped', -60_000]);
-  expect(seen.hurried).toBe(1);
+  expect(seen.madeDue).toBe(1);
   await later();
-  expect([seen.stepped.length, seen.hurried]).toEqual([2, 1]);
+  expect([seen.stepped.length, seen.madeDue]).toEqual([2, 1]);
 });
 
 test('a drift is no step', async () => {
@@ -93,10 +93,10 @@ test('a drift is no step', async () => {
     at.aheadThereMs -= 4000;
     await later();
   }
-  expect(seen).toMatchObject({ stepped: [], hurried: 0 });
+  expect(seen).toMatchObject({ stepped: [], madeDue: 0 });
 });
 
-test('a database that is away is asked again with the next wake, and a step meanwhile is seen', async () => {
+test('an unreachable database is queried again on the next tick, and a step meanwhile is detected', async () => {
   const { at, seen, later } = scene();
   await later();
   at.isAway = true;
@@ -104,10 +104,10 @@ test('a database that is away is asked again with the next wake, and a step mean
   at.isAway = false;
   at.aheadThereMs = -600_000;
   await later(1000);
-  expect(seen).toMatchObject({ stepped: [['database.clock_stepped', -600_000]], hurried: 1, asked: 3 });
+  expect(seen).toMatchObject({ stepped: [['database.clock_stepped', -600_000]], madeDue: 1, asked: 3 });
 });
 
-test('the first look that succeeds goes for what a clock that ran ahead has put off before, and no later one', async () => {
+test('the first comparison that succeeds makes due what a clock that ran ahead has put off, and no later one', async () => {
   const { at, seen, later } = scene();
   at.isStuck = true;
   await expect(later()).rejects.toMatchObject({ code: 'database_conflict' });
@@ -117,5 +117,5 @@ test('the first look that succeeds goes for what a clock that ran ahead has put 
   await later();
   at.aheadThereMs = -3_600_000;
   await later();
-  expect(seen).toMatchObject({ stranded: [60_000, 30_000], hurried: 1 });
+  expect(seen).toMatchObject({ stranded: [60_000, 30_000], madeDue: 1 });
 });

@@ -1,90 +1,154 @@
 import { describe, expect, test } from 'vitest';
-import { admitted } from '../../../src/ingest/scheduler/due-queue.ts';
-import type { UnderWay } from '../../../src/ingest/scheduler/poll-runner.ts';
-import { homeOf } from '../../../src/ingest/scheduler/workers.ts';
+import { createDueQueue, selectRunnable } from '../../../src/ingest/scheduler/due-queue.ts';
+import type { PollInProgress } from '../../../src/ingest/scheduler/poll-runner.ts';
 import { dueMailbox } from '../samples.ts';
 
 const limits = { concurrencyMax: 4, concurrencyPerHostMax: 2 };
-const ours = { isHome: () => true, admitsServer: () => true, held: [] };
-const visit = (host: string, isResting = false): UnderWay => ({ host, isRetry: false, isResting });
+const rules = { isPreferredHere: () => true, allowsServer: () => true, openCircuits: [] };
+const poll = (host: string, isIdling = false): PollInProgress => ({ host, isRetry: false, isIdling });
 
-describe('the limits of a wake', () => {
-  test('no more visits at a time than allowed, those under way included', () => {
+describe('the concurrency limits', () => {
+  test('no more polls at a time than allowed, those in progress included', () => {
     const due = ['a', 'b', 'c', 'd', 'e'].map((name) => dueMailbox(name, name));
-    const chosen = admitted(due, new Map([['x', visit('x')]]), limits, ours);
+    const chosen = selectRunnable(due, new Map([['x', poll('x')]]), limits, rules);
     expect(chosen.map(({ name }) => name)).toEqual(['a', 'b', 'c']);
   });
 
   test('one host with many mailboxes leaves room for the others', () => {
     const due = [dueMailbox('a1', 'a'), dueMailbox('a2', 'a'), dueMailbox('a3', 'a'), dueMailbox('b1', 'b')];
-    expect(admitted(due, new Map(), limits, ours).map(({ name }) => name)).toEqual(['a1', 'a2', 'b1']);
+    expect(selectRunnable(due, new Map(), limits, rules).map(({ name }) => name)).toEqual(['a1', 'a2', 'b1']);
   });
 
-  test('a mailbox whose visit is still under way is not visited a second time', () => {
-    expect(admitted([dueMailbox('a')], new Map([['a', visit('elsewhere', true)]]), limits, ours)).toEqual([]);
+  test('a mailbox whose poll is in progress is not polled a second time', () => {
+    expect(selectRunnable([dueMailbox('a')], new Map([['a', poll('elsewhere', true)]]), limits, rules)).toEqual([]);
   });
 
-  test('visits that rest take no place', () => {
-    const resting = new Map(['r1', 'r2', 'r3', 'r4', 'r5'].map((id) => [id, visit('a', true)]));
-    expect(admitted([dueMailbox('a', 'a')], resting, limits, ours)).toHaveLength(1);
+  test('polls that idle use no slot', () => {
+    const idling = new Map(['r1', 'r2', 'r3', 'r4', 'r5'].map((id) => [id, poll('a', true)]));
+    expect(selectRunnable([dueMailbox('a', 'a')], idling, limits, rules)).toHaveLength(1);
   });
 
-  test('a server that is left alone is tried by one mailbox', () => {
+  test('a server with an open circuit is probed by one mailbox', () => {
     const due = [dueMailbox('a1', 'a'), dueMailbox('a2', 'a')];
-    const held = [due[0]?.connection ?? { host: '', port: 0 }];
-    expect(admitted(due, new Map(), limits, { ...ours, held })).toHaveLength(1);
-    expect(admitted(due, new Map(), limits, { ...ours, admitsServer: () => false })).toEqual([]);
+    const open = [due[0]?.connection ?? { host: '', port: 0 }];
+    expect(selectRunnable(due, new Map(), limits, { ...rules, openCircuits: open })).toHaveLength(1);
+    expect(selectRunnable(due, new Map(), limits, { ...rules, allowsServer: () => false })).toEqual([]);
   });
 });
 
 describe('mailboxes that fail', () => {
-  test('get half of the places at most, whoever has waited longer', () => {
+  test('use at most half of the slots, however long they have waited', () => {
     const failing = ['a', 'b', 'c', 'd'].map((name) => dueMailbox(name, name, { failures: 1 }));
     const due = [...failing, dueMailbox('e', 'e'), dueMailbox('f', 'f')];
-    const names = (underWay: ReadonlyMap<string, UnderWay>) =>
-      admitted(due, underWay, limits, ours).map(({ name }) => name);
+    const names = (inProgress: ReadonlyMap<string, PollInProgress>) =>
+      selectRunnable(due, inProgress, limits, rules).map(({ name }) => name);
     expect(names(new Map())).toEqual(['a', 'b', 'e', 'f']);
-    expect(names(new Map([['x', { host: 'x', isRetry: true, isResting: false }]]))).toEqual(['a', 'e', 'f']);
+    expect(names(new Map([['x', { host: 'x', isRetry: true, isIdling: false }]]))).toEqual(['a', 'e', 'f']);
   });
 
-  test('a server that is left alone is tried by the mailbox that has failed least', () => {
+  test('a server with an open circuit is probed by the mailbox with fewest failures', () => {
     const due = [dueMailbox('typo', 'a', { failures: 9 }), dueMailbox('good', 'a', { failures: 1 })];
-    const held = [due[0]?.connection ?? { host: '', port: 0 }];
-    expect(admitted(due, new Map(), limits, { ...ours, held }).map(({ name }) => name)).toEqual(['good']);
+    const open = [due[0]?.connection ?? { host: '', port: 0 }];
+    expect(selectRunnable(due, new Map(), limits, { ...rules, openCircuits: open }).map(({ name }) => name)).toEqual([
+      'good',
+    ]);
   });
 });
 
-describe('whose mailbox it is', () => {
-  const away = { ...ours, isHome: () => false };
+describe('the preferred worker', () => {
+  const away = { ...rules, isPreferredHere: () => false };
 
-  test("a mailbox waits some seconds for its home, then it is anybody's", () => {
-    expect(admitted([dueMailbox('a', 'a', { overdueMs: 1000 })], new Map(), limits, away)).toEqual([]);
-    expect(admitted([dueMailbox('a', 'a', { overdueMs: 3001 })], new Map(), limits, away)).toHaveLength(1);
+  test('polls its mailbox within some seconds, then any worker does', () => {
+    expect(selectRunnable([dueMailbox('a', 'a', { overdueMs: 1000 })], new Map(), limits, away)).toEqual([]);
+    expect(selectRunnable([dueMailbox('a', 'a', { overdueMs: 3001 })], new Map(), limits, away)).toHaveLength(1);
   });
 
-  test('one that fails is tried from anywhere', () => {
-    expect(admitted([dueMailbox('a', 'a', { failures: 1 })], new Map(), limits, away)).toHaveLength(1);
+  test('does not matter for a mailbox whose last poll failed', () => {
+    expect(selectRunnable([dueMailbox('a', 'a', { failures: 1 })], new Map(), limits, away)).toHaveLength(1);
   });
+});
 
-  const ids = Array.from(
-    { length: 4000 },
-    (_, index) => `01a20d92-573e-7e7d-b241-${index.toString(16).padStart(12, '0')}`,
+/** A due queue, and polls that run until the test ends them. */
+function queueScene(limits = { concurrencyMax: 2, concurrencyPerHostMax: 2 }) {
+  const at = { diskFails: false, open: new Set<string>() };
+  const inProgress = new Map<string, PollInProgress>();
+  const order: string[] = [];
+  const queue = createDueQueue(
+    {
+      workers: { isPreferredHere: () => true, refresh: () => Promise.resolve(), check: () => ({}) as never },
+      circuitBreaker: {
+        allows: ({ host }) => !at.open.has(host),
+        ...{ attemptStarted: () => undefined, attemptEnded: () => null, openCircuits: () => [] },
+      },
+      disk: {
+        get isFailing() {
+          return at.diskFails;
+        },
+        ...{ refresh: () => Promise.resolve(), requestProbe: () => undefined, check: () => ({}) as never },
+      },
+    },
+    () => limits,
+    {
+      inProgress,
+      start: ({ id, connection }) => {
+        order.push(id);
+        inProgress.set(id, { host: connection.host, isRetry: false, isIdling: false });
+      },
+    },
   );
-  const workers = [1, 2, 3, 4].map((pid) => `desk/1234abcd/4026531836/10${pid}/5554443${pid}`);
+  return { at, inProgress, order, queue };
+}
 
-  test('mailboxes spread evenly over four workers', () => {
-    const counts = Map.groupBy(ids, (id) => homeOf(id, workers));
-    for (const worker of workers) expect(counts.get(worker)?.length).toBeGreaterThan(900);
-    for (const worker of workers) expect(counts.get(worker)?.length).toBeLessThan(1100);
-  });
+const three = () => ['a', 'b', 'c'].map((name, index) => dueMailbox(name, 'mail', { overdueMs: 3000 - index * 1000 }));
 
-  test('when a worker goes only its own mailboxes move, and every worker sees it alike', () => {
-    const rest = workers.slice(1);
-    for (const id of ids) {
-      const before = homeOf(id, workers);
-      const after = homeOf(id, rest.toReversed());
-      if (before !== workers[0]) expect(after).toBe(before);
-      expect(after).toBe(homeOf(id, rest));
-    }
-  });
+test('as many polls start as there are free slots, and the next as soon as one ends', () => {
+  const { inProgress, order, queue } = queueScene();
+  queue.replace(three(), true);
+  queue.startRunnable();
+  expect(order).toEqual(['a', 'b']);
+  expect(queue.waiting()).toEqual({ due: 1, dueMs: 1000 });
+  inProgress.delete('a');
+  queue.startRunnable();
+  expect(order).toEqual(['a', 'b', 'c']);
+  expect(queue.waiting()).toEqual({ due: 0, dueMs: 0 });
+});
+
+test('a poll in progress is not in the queue, and a tick replaces the queue', () => {
+  const { inProgress, order, queue } = queueScene();
+  inProgress.set('a', { host: 'mail', isRetry: false, isIdling: true });
+  queue.replace(three(), true);
+  expect(queue.waiting().due).toBe(2);
+  queue.replace([dueMailbox('d')], true);
+  queue.startRunnable();
+  expect(order).toEqual(['d']);
+});
+
+test('while the disk fails no poll starts, and the queue stays', () => {
+  const { at, order, queue } = queueScene();
+  at.diskFails = true;
+  queue.replace(three(), true);
+  queue.startRunnable();
+  expect([order, queue.waiting().due]).toEqual([[], 3]);
+  at.diskFails = false;
+  queue.startRunnable();
+  expect(order).toEqual(['a', 'b']);
+});
+
+test('mailboxes of a server with an open circuit stay in the queue, the others are polled', () => {
+  const { at, order, queue } = queueScene();
+  at.open.add('mail');
+  queue.replace([...three(), dueMailbox('d', 'other')], true);
+  queue.startRunnable();
+  expect(order).toEqual(['d']);
+  expect(queue.waiting().due).toBe(3);
+});
+
+test('an empty queue needs a refill only where more mailboxes are due than the query returned', () => {
+  const { queue } = queueScene();
+  queue.replace([], true);
+  expect(queue.needsRefill()).toBe(false);
+  queue.replace([dueMailbox('a')], false);
+  expect(queue.needsRefill()).toBe(false);
+  queue.startRunnable();
+  expect(queue.needsRefill()).toBe(true);
 });

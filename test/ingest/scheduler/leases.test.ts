@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
 import { Failure } from '../../../src/errors.ts';
-import { createLeases, recoverLeases } from '../../../src/ingest/scheduler/leases.ts';
+import { createLeases, reclaimLeases } from '../../../src/ingest/scheduler/leases.ts';
 import type { Lease } from '../../../src/ingest/stores.ts';
 
 const leaseOf = (mailboxId: string): Lease => ({ mailboxId, owner: 'me', epoch: 1 });
 
-/** Leases that are prolonged whenever `turn` is called. */
+/** Leases that are renewed whenever `renew` is called. */
 function scene() {
   const at = { leaseMs: 60_000, lost: [] as Lease[], failure: null as Error | null };
   const seen = { renewed: [] as string[][], forMs: [] as number[], waits: [] as number[] };
@@ -33,67 +33,67 @@ function scene() {
     },
     () => at.leaseMs,
   );
-  const turn = async () => {
+  const renew = async () => {
     wake?.();
     await new Promise(setImmediate);
   };
-  return { at, seen, leases, turn };
+  return { at, seen, leases, renew };
 }
 
-test('all leases are prolonged together, three times in their length, until they are let go of', async () => {
-  const { seen, leases, turn } = scene();
-  const [a, b] = [leases.keep(leaseOf('a')), leases.keep(leaseOf('b'))];
-  await turn();
+test('all leases are renewed together, three times within their length, until they are disposed', async () => {
+  const { seen, leases, renew } = scene();
+  const [a, b] = [leases.autoRenew(leaseOf('a')), leases.autoRenew(leaseOf('b'))];
+  await renew();
   a[Symbol.dispose]();
-  await turn();
+  await renew();
   b[Symbol.dispose]();
-  await turn();
+  await renew();
   expect(seen.renewed).toEqual([['a', 'b'], ['b']]);
   expect(seen.waits).toEqual([20_000, 20_000, 20_000]);
-  using _c = leases.keep(leaseOf('c'));
-  await turn();
+  using _c = leases.autoRenew(leaseOf('c'));
+  await renew();
   expect(seen.renewed.at(-1)).toEqual(['c']);
 });
 
-test('another length holds from the next turn on', async () => {
-  const { at, seen, leases, turn } = scene();
-  using _a = leases.keep(leaseOf('a'));
+test('a changed length takes effect with the next renewal', async () => {
+  const { at, seen, leases, renew } = scene();
+  using _a = leases.autoRenew(leaseOf('a'));
   at.leaseMs = 30_000;
-  await turn();
+  await renew();
   expect([seen.forMs, seen.waits]).toEqual([[30_000], [20_000, 10_000]]);
 });
 
-test('losing one is told to that one alone', async () => {
-  const { at, leases, turn } = scene();
+test('the loss of a lease fires the signal of that one alone', async () => {
+  const { at, leases, renew } = scene();
   const first = leaseOf('a');
-  using a = leases.keep(first);
-  using b = leases.keep(leaseOf('b'));
+  using a = leases.autoRenew(first);
+  using b = leases.autoRenew(leaseOf('b'));
   at.lost = [first];
-  await turn();
+  await renew();
   expect([a.lost.aborted, b.lost.aborted]).toEqual([true, false]);
 });
 
-test('a database that is away is no loss, and is asked again', async () => {
-  const { at, seen, leases, turn } = scene();
-  using a = leases.keep(leaseOf('a'));
+test('an unreachable database loses no lease, and renewal is tried again', async () => {
+  const { at, seen, leases, renew } = scene();
+  using a = leases.autoRenew(leaseOf('a'));
   at.failure = new Failure('database_unavailable', 'away');
-  await turn();
+  await renew();
   at.failure = null;
-  await turn();
+  await renew();
   expect([a.lost.aborted, seen.renewed.length]).toEqual([false, 2]);
 });
 
-test('what is left over is freed: of the dead of this machine, and ours that no visit uses', async () => {
+test('leases of dead processes of this machine, and own ones that no poll uses, are reclaimed', async () => {
   const owners = { a: 'dead', b: 'elsewhere', c: 'me', d: 'me' };
-  const freed: string[] = [];
+  const reclaimed: string[] = [];
   const lines: unknown[] = [];
   const store = {
     leasedMailboxes: async () => Object.entries(owners).map(([id, owner]) => ({ id, name: `box-${id}`, owner })),
-    freeLease: async (id: string) => void freed.push(id),
+    reclaimLease: async (id: string) => void reclaimed.push(id),
   };
   const log = { info: (fields: unknown, event: string) => void lines.push([event, fields]) };
-  const workers = { me: 'me', isDead: (owner: string) => owner === 'dead' };
-  await recoverLeases({ store, log, workers } as unknown as Parameters<typeof recoverLeases>[0], (id) => id === 'd');
-  expect(freed).toEqual(['a', 'c']);
-  expect(lines[0]).toEqual(['lease.recovered', { mailbox: 'box-a', worker: 'dead' }]);
+  const worker = { name: 'me', isDead: (owner: string) => owner === 'dead' };
+  await reclaimLeases({ store, log, worker } as unknown as Parameters<typeof reclaimLeases>[0], (id) => id === 'd');
+  expect(reclaimed).toEqual(['a', 'c']);
+  expect(lines[0]).toEqual(['lease.reclaimed', { mailbox: 'box-a', worker: 'dead' }]);
 });

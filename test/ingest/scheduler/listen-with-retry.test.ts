@@ -2,11 +2,11 @@ import { describe, expect, test } from 'vitest';
 import { Failure } from '../../../src/errors.ts';
 import type { Log } from '../../../src/events.ts';
 import type { HttpServer } from '../../../src/ingest/ports.ts';
-import { keepListening } from '../../../src/ingest/scheduler/daemon.ts';
+import { listenWithRetry } from '../../../src/ingest/scheduler/listen-with-retry.ts';
 
-const missing = () => new Failure('address_missing', 'cannot listen on 192.0.2.1:8025 (EADDRNOTAVAIL)');
+const missing = () => new Failure('address_unavailable', 'cannot listen on 192.0.2.1:8025 (EADDRNOTAVAIL)');
 
-/** A clock on which somebody else ends the sleep. */
+/** A clock whose sleep the test ends. */
 function handSleep() {
   let wake = (): void => undefined;
   const sleep = (_ms: number, signal: AbortSignal) =>
@@ -18,8 +18,8 @@ function handSleep() {
 }
 
 function scene(tries: readonly (Failure | 'ok')[]) {
-  const told: string[] = [];
-  const write = (_: unknown, event: string) => void told.push(event);
+  const logged: string[] = [];
+  const write = (_: unknown, event: string) => void logged.push(event);
   const log: Log = { debug: write, info: write, warn: write, error: write };
   const { clock, wake } = handSleep();
   let count = 0;
@@ -36,39 +36,45 @@ function scene(tries: readonly (Failure | 'ok')[]) {
     if (next instanceof Failure) throw next;
     return server;
   };
-  return { told, wake, keep: () => keepListening(listen, { clock, log }), tries: () => count, closed: () => closed };
+  return {
+    logged,
+    wake,
+    listenUntilDisposed: () => listenWithRetry(listen, { clock, log }),
+    tries: () => count,
+    closed: () => closed,
+  };
 }
 
 describe('the health endpoints', () => {
-  test('listen at once, and are closed in the end', async () => {
-    const { keep, told, closed } = scene(['ok']);
-    await (await keep())[Symbol.asyncDispose]();
-    expect([told, closed()]).toEqual([['http.listening'], 1]);
+  test('listen at once, and are closed on disposal', async () => {
+    const { listenUntilDisposed, logged, closed } = scene(['ok']);
+    await (await listenUntilDisposed())[Symbol.asyncDispose]();
+    expect([logged, closed()]).toEqual([['http.listening'], 1]);
   });
 
-  test('wait for an address that comes later, which is told once', async () => {
+  test('wait for an address that arrives later, and log each failure once', async () => {
     const other = new Failure('address_in_use', 'cannot listen on 192.0.2.1:8025 (EADDRINUSE)');
-    const { keep, told, wake, tries, closed } = scene([missing(), missing(), other, missing(), 'ok']);
-    const kept = await keep();
+    const { listenUntilDisposed, logged, wake, tries, closed } = scene([missing(), missing(), other, missing(), 'ok']);
+    const listening = await listenUntilDisposed();
     for (let count = 1; count < 5; count += 1) {
       await expect.poll(tries).toBe(count);
       await Promise.resolve();
       wake();
     }
-    await expect.poll(() => told.at(-1)).toBe('http.listening');
-    expect(told).toEqual(['http.listen_failed', 'http.listen_failed', 'http.listen_failed', 'http.listening']);
-    await kept[Symbol.asyncDispose]();
+    await expect.poll(() => logged.at(-1)).toBe('http.listening');
+    expect(logged).toEqual(['http.listen_failed', 'http.listen_failed', 'http.listen_failed', 'http.listening']);
+    await listening[Symbol.asyncDispose]();
     expect(closed()).toBe(1);
   });
 
-  test('end while they wait', async () => {
-    const { keep, tries, closed } = scene([missing()]);
-    await (await keep())[Symbol.asyncDispose]();
+  test('stop retrying on disposal', async () => {
+    const { listenUntilDisposed, tries, closed } = scene([missing()]);
+    await (await listenUntilDisposed())[Symbol.asyncDispose]();
     expect([tries(), closed()]).toEqual([1, 0]);
   });
 
-  test('do not begin at all for another reason', async () => {
-    const { keep } = scene([new Failure('config_invalid', 'no')]);
-    await expect(keep()).rejects.toMatchObject({ code: 'config_invalid' });
+  test('do not retry any other failure', async () => {
+    const { listenUntilDisposed } = scene([new Failure('config_invalid', 'no')]);
+    await expect(listenUntilDisposed()).rejects.toMatchObject({ code: 'config_invalid' });
   });
 });

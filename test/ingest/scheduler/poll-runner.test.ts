@@ -1,5 +1,5 @@
 /**
- * What a visit leaves behind however it ends: on the signal to stop, in the schedule, and in what is known of its server.
+ * The effects of a poll however it ends: on the stop signal, the schedule and the circuit breaker.
  */
 import { getEventListeners } from 'node:events';
 import { setImmediate as settled } from 'node:timers/promises';
@@ -7,32 +7,37 @@ import { expect, test } from 'vitest';
 import { Failure } from '../../../src/errors.ts';
 import type { PollResult } from '../../../src/ingest/model.ts';
 import { noMeter } from '../../../src/ingest/ports.ts';
-import { createHosts } from '../../../src/ingest/scheduler/circuit-breaker.ts';
+import { createCircuitBreaker } from '../../../src/ingest/scheduler/circuit-breaker.ts';
 import type { SchedulerPorts, SchedulerSettings } from '../../../src/ingest/scheduler/poll-runner.ts';
-import { createVisits } from '../../../src/ingest/scheduler/poll-runner.ts';
+import { createPollRunner } from '../../../src/ingest/scheduler/poll-runner.ts';
 import { dueMailbox, handClock } from '../samples.ts';
 
 const settings: SchedulerSettings = {
-  ...{ intervalMs: 1000, backOffMsMax: 1000, leaseMs: 60_000, loginRefusalsMax: 3, loginPauseMs: 1 },
-  ...{ concurrencyMax: 4, concurrencyPerHostMax: 4, push: { connectionsMax: 0, connectionsPerHostMax: 0 } },
-  limits: { messageBytesMax: 1, window: { messagesMax: 1, bytesMax: 1 }, windowMs: 1 },
-  desk: { senderPerHourMax: null, senderExempt: [], reopenMs: null },
+  ...{ intervalMs: 1000, backoffMsMax: 1000, leaseMs: 60_000, loginFailuresMax: 3, loginSuspendMs: 1 },
+  ...{ concurrencyMax: 4, concurrencyPerHostMax: 4, idle: { connectionsMax: 0, connectionsPerHostMax: 0 } },
+  limits: { messageBytesMax: 1, batch: { messagesMax: 1, bytesMax: 1 }, batchTimeoutMs: 1 },
+  rules: { senderPerHourMax: null, senderExempt: [], reopenMs: null },
 };
 const mail = { host: 'mail', port: 993 };
 const refused = new Failure('connect_refused', 'nobody there');
 
-/** How a login goes: well for null, else it fails; `stopped` waits for its signal. */
+/** The result of a login: null for success, else its failure; `stopped` waits for its signal. */
 type Login = Failure | 'stopped' | null;
 
-/** Visits to mailboxes of one server; an open session goes on until `end` is called. */
+/** Polls of mailboxes of one server; an open session lasts until `end` is called. */
 function scene(loginOf: (user: string) => Login) {
   const clock = handClock();
   const stop = new AbortController();
   const lost = new AbortController();
-  const seen = { events: [] as string[], released: [] as (PollResult | null)[], hurried: [] as unknown[] };
+  const seen = { events: [] as string[], released: [] as (PollResult | null)[], madeDue: [] as unknown[] };
   const ends = new Map<string, (failure: Failure) => void>();
   const folder = { uidValidity: 1, uidNext: 1, messageCount: 0 };
-  const session = { folder, certificateEndsAtMs: null, canWatch: false, [Symbol.asyncDispose]: async () => undefined };
+  const session = {
+    folder,
+    certificateEndsAtMs: null,
+    supportsIdle: false,
+    [Symbol.asyncDispose]: async () => undefined,
+  };
   const open = (user: string, signal: AbortSignal) => {
     const login = loginOf(user);
     if (login instanceof Failure) return Promise.reject(login);
@@ -42,99 +47,100 @@ function scene(loginOf: (user: string) => Login) {
     });
   };
   const log = (_: unknown, event: string) => void seen.events.push(event);
-  const hosts = createHosts(clock, () => 0);
+  const circuitBreaker = createCircuitBreaker(clock, () => 0);
   const ports = {
-    ...{ clock, hosts, meter: noMeter, random: () => 0, newId: () => 'p1', workers: { me: 'me' } },
+    ...{ clock, circuitBreaker, meter: noMeter, random: () => 0, newId: () => 'p1', worker: { name: 'me' } },
     store: {
-      takeLease: async (id: string) => ({ mailboxId: id, owner: 'me', epoch: 1 }),
+      acquireLease: async (id: string) => ({ mailboxId: id, owner: 'me', epoch: 1 }),
       releaseLease: async (_: unknown, result: PollResult | null) => void seen.released.push(result),
-      readPlace: (id: string) => new Promise((_, reject) => ends.set(id, reject)),
-      hurry: async (codes: readonly string[], host: string) => void seen.hurried.push(...codes, host),
+      readFolderProgress: (id: string) => new Promise((_, reject) => ends.set(id, reject)),
+      makeDue: async (codes: readonly string[], host: string) => void seen.madeDue.push(...codes, host),
     },
-    leases: { keep: () => ({ lost: lost.signal, [Symbol.dispose]: () => undefined }) },
-    passwords: { lend: (_: unknown, use: (password: null) => unknown) => use(null) },
+    leases: { autoRenew: () => ({ lost: lost.signal, [Symbol.dispose]: () => undefined }) },
+    passwords: { withPassword: (_: unknown, use: (password: null) => unknown) => use(null) },
     sessions: { open: ({ user }: { user: string }, _: unknown, signal: AbortSignal) => open(user, signal) },
     log: { debug: log, info: log, warn: log },
-    teller: { failed: () => undefined },
+    reporter: { pollFailed: () => undefined },
+    health: { recordCertificate: () => undefined },
   } as unknown as SchedulerPorts;
-  const visits = createVisits(
+  const runner = createPollRunner(
     ports,
     () => settings,
     stop.signal,
     () => undefined,
   );
-  const visit = async (name: string) => {
-    visits.start(dueMailbox(name, mail.host));
+  const poll = async (name: string) => {
+    runner.start(dueMailbox(name, mail.host));
     await settled();
   };
   const end = async (name: string, failure: Failure) => {
     ends.get(name)?.(failure);
     await settled();
   };
-  return { clock, stop, lost, seen, hosts, visits, visit, end };
+  return { clock, stop, lost, seen, circuitBreaker, runner, poll, end };
 }
 
-test('a visit that fails before its session is open leaves nothing on the signal to stop', async () => {
-  const { stop, visit, visits, seen } = scene(() => new Failure('login_refused', 'no'));
-  for (const name of ['a', 'b', 'c']) await visit(name);
-  await visits.idle();
+test('a poll that fails before its session is open leaves no listener on the stop signal', async () => {
+  const { stop, poll, runner, seen } = scene(() => new Failure('login_refused', 'no'));
+  for (const name of ['a', 'b', 'c']) await poll(name);
+  await runner.drained();
   expect(seen.released).toHaveLength(3);
   expect(getEventListeners(stop.signal, 'abort')).toEqual([]);
 });
 
-test('a session that is open is out of reach of the signal to stop; a lost lease ends a login, too', async () => {
-  const { stop, lost, visit, visits, end, seen } = scene((user) => (user === 'open' ? null : 'stopped'));
-  await visit('open');
+test('the stop signal does not end an open session; a lost lease ends a login as well', async () => {
+  const { stop, lost, poll, runner, end, seen } = scene((user) => (user === 'open' ? null : 'stopped'));
+  await poll('open');
   expect(getEventListeners(stop.signal, 'abort')).toEqual([]);
-  await visit('login');
+  await poll('login');
   lost.abort();
   await end('open', new Failure('lease_lost', 'taken over'));
-  await visits.idle();
+  await runner.drained();
   expect(seen.released).toMatchObject([{ error: { code: 'interrupted' } }, { error: { code: 'lease_lost' } }]);
 });
 
 test('a stop during the login is no failure of the mailbox', async () => {
-  const { stop, visit, visits, seen } = scene(() => 'stopped');
-  await visit('a');
+  const { stop, poll, runner, seen } = scene(() => 'stopped');
+  await poll('a');
   stop.abort();
-  await visits.idle();
+  await runner.drained();
   expect(seen.released).toEqual([null]);
 });
 
-test('a password that is refused while the daemon stops counts all the same', async () => {
-  const { stop, visit, visits, seen } = scene(() => new Failure('login_refused', 'no'));
+test('a password that is refused while the daemon stops counts as a failure', async () => {
+  const { stop, poll, runner, seen } = scene(() => new Failure('login_refused', 'no'));
   stop.abort();
-  await visit('a');
-  await visits.idle();
+  await poll('a');
+  await runner.drained();
   expect(seen.released).toMatchObject([{ ok: false, error: { code: 'login_refused' }, refusedVersion: '1' }]);
 });
 
-test('sessions that were open as the server went do not bring it back by their end, nor keep it from being left alone', async () => {
-  const { hosts, visit, end, seen } = scene((user) => (user.startsWith('old') ? null : refused));
+test('the end of sessions from before an outage neither closes the circuit nor keeps it from opening', async () => {
+  const { circuitBreaker, poll, end, seen } = scene((user) => (user.startsWith('old') ? null : refused));
   const cut = new Failure('server_timeout', 'silent while fetching mails');
-  for (const name of ['old-1', 'old-2', 'old-3', 'a']) await visit(name);
+  for (const name of ['old-1', 'old-2', 'old-3', 'a']) await poll(name);
   await end('old-1', cut);
-  await visit('b');
-  expect(hosts.admits(mail)).toBe(false);
+  await poll('b');
+  expect(circuitBreaker.allows(mail)).toBe(false);
   await end('old-2', cut);
   await end('old-3', cut);
-  expect(hosts.admits(mail)).toBe(false);
-  expect(seen).toMatchObject({ events: ['host.held'], hurried: [] });
+  expect(circuitBreaker.allows(mail)).toBe(false);
+  expect(seen).toMatchObject({ events: ['server.circuit_open'], madeDue: [] });
 });
 
-test('when a server is back, those that may have failed for its sake are hurried, and nobody whom it asks for rest', async () => {
+test('when the circuit closes, mailboxes that may have failed because of the server are due, except throttled ones', async () => {
   let isUp = false;
-  const { clock, visit, seen, end } = scene(() => (isUp ? null : refused));
-  await visit('a');
-  await visit('b');
+  const { clock, poll, seen, end } = scene(() => (isUp ? null : refused));
+  await poll('a');
+  await poll('b');
   isUp = true;
   clock.at.ms += 2000;
-  await visit('c');
+  await poll('c');
   await end('c', new Failure('server_busy', 'slow down'));
-  expect(seen.events).toEqual(['host.held', 'host.recovered']);
-  expect(seen.hurried.at(-1)).toBe('mail');
-  expect(seen.hurried).toEqual(
+  expect(seen.events).toEqual(['server.circuit_open', 'server.circuit_closed']);
+  expect(seen.madeDue.at(-1)).toBe('mail');
+  expect(seen.madeDue).toEqual(
     expect.arrayContaining(['connect_refused', 'connection_lost', 'server_timeout', 'tls_failed']),
   );
-  for (const code of ['server_busy', 'login_refused']) expect(seen.hurried).not.toContain(code);
+  for (const code of ['server_busy', 'login_refused']) expect(seen.madeDue).not.toContain(code);
 });

@@ -1,21 +1,21 @@
 import { expect, test } from 'vitest';
 import type { Clock } from '../../../src/async/clock.ts';
-import { turning } from '../../../src/ingest/health/checks.ts';
-import type { Supervisor } from '../../../src/ingest/ports.ts';
+import { createSchedulerLiveness } from '../../../src/ingest/health/scheduler-liveness.ts';
+import type { ServiceManager } from '../../../src/ingest/ports.ts';
 import type { Readiness } from '../../../src/ingest/readiness.ts';
-import { supervise } from '../../../src/ingest/scheduler/watchdog.ts';
+import { runWatchdog } from '../../../src/ingest/scheduler/watchdog.ts';
 import { sampleReadiness } from '../../adapters/metrics/samples.ts';
 
-/** It goes on when `turn` is called, which gives what systemd was told by that; `told` is what it heard at the start. */
+/** The watchdog, whose loop runs once per `turn`; that returns what was sent to systemd, `sent` what was sent at the start. */
 function scene(watchdogMs: number | null) {
   const heard: string[] = [];
-  const state = { atMs: 0, obstacle: null as string | null, busy: { visits: 0, due: 0 }, readiness: sampleReadiness() };
+  const state = { atMs: 0, obstacle: null as string | null, load: { polls: 0, due: 0 }, readiness: sampleReadiness() };
   let slept = { ms: 0, wake: (): void => undefined };
   const nothing = (): void => undefined;
-  const supervisor: Supervisor = {
+  const serviceManager: ServiceManager = {
     ...{ watchdogMs, ready: nothing, reloading: nothing, stopping: nothing },
     status: (sentence) => void heard.push(sentence),
-    alive: () => void heard.push('alive'),
+    heartbeat: () => void heard.push('heartbeat'),
   };
   const clock: Clock = {
     nowMs: () => state.atMs,
@@ -25,32 +25,32 @@ function scene(watchdogMs: number | null) {
         slept = { ms, wake: resolve };
       }),
   };
-  const scheduler = turning(clock);
-  scheduler.woke();
+  const scheduler = createSchedulerLiveness(clock);
+  scheduler.tick();
   const health = {
-    turning: scheduler,
+    liveness: scheduler,
     obstacle: () => state.obstacle,
     readiness: async () => state.readiness,
   };
-  const supervised = supervise({ supervisor, clock, health, busy: () => state.busy, open: () => ({ open: 3 }) });
+  const watchdog = runWatchdog({ serviceManager, clock, health, load: () => state.load, idle: () => ({ open: 3 }) });
   const take = (): readonly string[] => heard.splice(0);
   const turn = async (): Promise<readonly string[]> => {
     slept.wake();
     await new Promise((resolve) => setImmediate(resolve));
     return take();
   };
-  return { told: take(), state, scheduler, supervised, turn, sleptMs: () => slept.ms };
+  return { sent: take(), state, scheduler, watchdog, turn, sleptMs: () => slept.ms };
 }
 
-test('it says alive four times in the time of the watchdog, and only while the scheduler turns', async () => {
-  const { told, state, scheduler, supervised, turn, sleptMs } = scene(8000);
-  using _supervised = supervised;
-  expect(told).toContain('alive');
+test('it sends a heartbeat four times within the watchdog interval, and only while the scheduler is alive', async () => {
+  const { sent, state, scheduler, watchdog, turn, sleptMs } = scene(8000);
+  using _watchdog = watchdog;
+  expect(sent).toContain('heartbeat');
   expect(sleptMs()).toBe(2000);
   state.atMs += 20_000;
-  expect(await turn()).not.toContain('alive');
-  scheduler.woke();
-  expect(await turn()).toContain('alive');
+  expect(await turn()).not.toContain('heartbeat');
+  scheduler.tick();
+  expect(await turn()).toContain('heartbeat');
 });
 
 const good = { status: 'ok', since: null, reason: null, hint: null } as const;
@@ -60,22 +60,22 @@ const mailboxesOf = (ok: number, failing: number): Readiness['checks']['mailboxe
   ...{ ok, failing, waiting: 0, paused: 0, list: [] },
 });
 
-test('its status is a sentence, told when it changes, and says what readiness says', async () => {
-  const { told, state, supervised, turn } = scene(null);
-  using _supervised = supervised;
-  expect(told).toEqual(['alive', 'Ready: 3 pushed, 0 visits under way']);
+test('its status is a sentence, sent when it changes, that says what readiness says', async () => {
+  const { sent, state, watchdog, turn } = scene(null);
+  using _watchdog = watchdog;
+  expect(sent).toEqual(['heartbeat', 'Ready: 3 idle connections, 0 polls in progress']);
   const change = async (ready: boolean, checks: Partial<Readiness['checks']>): Promise<string | undefined> => {
     const well = { switch: { ...good, state: 'on', revision: 1 }, mailboxes: mailboxesOf(5, 0) };
     state.readiness = { ...sampleReadiness({ ...well, servers: { ...good, list: [] }, ...checks }), ready };
     await turn();
     state.atMs += 5000;
-    // What was asked for in one turn is told in the next.
+    // The readiness requested in one turn is in the sentence of the next.
     const heard = [...(await turn()), ...(await turn())];
-    return heard.findLast((one) => one !== 'alive');
+    return heard.findLast((one) => one !== 'heartbeat');
   };
-  expect(await change(true, {})).toBe('Ready: 5 of 5 mailboxes ok, 3 pushed, 0 visits under way');
-  expect(await turn()).toEqual(['alive']);
-  state.busy = { visits: 2, due: 5 };
+  expect(await change(true, {})).toBe('Ready: 5 of 5 mailboxes ok, 3 idle connections, 0 polls in progress');
+  expect(await turn()).toEqual(['heartbeat']);
+  state.load = { polls: 2, due: 5 };
   const vault = {
     ...good,
     status: 'warning',
@@ -84,15 +84,15 @@ test('its status is a sentence, told when it changes, and says what readiness sa
     key_ids: [],
   } as const;
   expect(await change(true, { vault, mailboxes: mailboxesOf(4, 1) })).toBe(
-    'Ready: 4 of 5 mailboxes ok, 3 pushed, 2 visits under way, 5 due; vault: key_file_missing: gone; and 1 more',
+    'Ready: 4 of 5 mailboxes ok, 3 idle connections, 2 polls in progress, 5 due; vault: key_file_missing: gone; and 1 more',
   );
   expect(await change(false, { mailboxes: mailboxesOf(0, 5) })).toBe('Not ready: mailboxes: 5 of 5 fail');
   state.obstacle = 'database_unavailable: refused';
-  expect(await turn()).toEqual(['alive', 'Not ready: database_unavailable: refused']);
+  expect(await turn()).toEqual(['heartbeat', 'Not ready: database_unavailable: refused']);
 });
 
 test('it ends when it is disposed', async () => {
-  const { supervised, turn } = scene(null);
-  supervised[Symbol.dispose]();
+  const { watchdog, turn } = scene(null);
+  watchdog[Symbol.dispose]();
   expect(await turn()).toEqual([]);
 });

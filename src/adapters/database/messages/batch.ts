@@ -1,14 +1,14 @@
 /**
- * A batch in one transaction: fence and cursor, tickets, messages, attachments, outcomes, merges. All of it, or nothing.
+ * Batch store: commits a batch in one fenced transaction (cursor, tickets, messages, attachments, outcomes, merges).
  *
- * The fence is the first statement, so a worker without the lease writes nothing, and two of them take turns. Rows go
- * in few statements of bounded size. A deadlock or a lock that was held too long is tried again (transactions.ts); then
- * `database_conflict`. A reference that is taken, or a ticket that is gone or merged, is `database_conflict` at once: the caller
- * must think again. When the connection breaks during the commit it is unknown what holds: read the cursor.
+ * The fence is the first statement: a worker without the lease writes nothing, and two workers are serialized. Rows are
+ * inserted in few statements of bounded size. A deadlock or lock timeout is retried (transactions.ts), then
+ * `database_conflict`. A reference that is taken, or a ticket that is gone or merged, is `database_conflict` immediately:
+ * the caller must decide again. After a connection that broke during the commit the result is unknown: read the cursor.
  */
 import { sql } from 'kysely';
 import { Failure } from '../../../errors.ts';
-import type { Batch, NewMessage } from '../../../ingest/model.ts';
+import { type Batch, type NewMessage, outcomeRules, storedOutcomes } from '../../../ingest/model.ts';
 import type { IngestStore, Lease } from '../../../ingest/stores.ts';
 import {
   acquireLease,
@@ -39,10 +39,8 @@ import { chunks, insertRows } from '../sql/statements.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
 import { inTransaction } from '../sql/transactions.ts';
 import { lookupStore } from './lookup.ts';
-import { matchRequarantined } from './quarantine.ts';
+import { matchRequarantined } from './requarantined.ts';
 import { addLinks, mergeTickets } from './tickets.ts';
-
-const storing: ReadonlySet<string> = new Set(['ticket_opened', 'reply_added', 'recorded']);
 
 export function ingestStore(db: SqlExecutor, dialect: SqlDialect): IngestStore {
   return {
@@ -66,8 +64,8 @@ export function ingestStore(db: SqlExecutor, dialect: SqlDialect): IngestStore {
     ...lookupStore(db, dialect),
     commitBatch: (lease, batch) => commitBatch(db, dialect, lease, batch),
     commitResolved: (mailboxId, batch) => commitResolved(db, dialect, mailboxId, batch),
-    pendingActions: (mailboxId, uidValidity, limit) => pendingActions(db, mailboxId, uidValidity, limit),
-    completeActions: (lease, uidValidity, uids) => completeActions(db, lease, uidValidity, uids),
+    pendingActions: (mailboxId, folderEpoch, limit) => pendingActions(db, mailboxId, folderEpoch, limit),
+    completeActions: (lease, folderEpoch, uids) => completeActions(db, lease, folderEpoch, uids),
   };
 }
 
@@ -75,28 +73,28 @@ async function commitBatch(db: SqlExecutor, dialect: SqlDialect, lease: Lease, b
   const { mailboxId } = lease;
   await inTransaction(db, async (transaction) => {
     await setCursor(transaction, dialect, lease, batch.cursor);
-    await writeMails(transaction, dialect, mailboxId, batch);
+    await writeMessages(transaction, dialect, mailboxId, batch);
     await insertRows(transaction, dialect, 'outcome', outcomesOf(batch, mailboxId, dialect));
     await matchRequarantined(transaction, dialect, mailboxId, batch);
     await mergeTickets(transaction, dialect, batch.merges);
   });
 }
 
-/** A worker may be at the mailbox meanwhile: its batches and this one take turns. */
+/** A worker may poll the mailbox meanwhile: the lock serializes its batches and this one. */
 async function commitResolved(db: SqlExecutor, dialect: SqlDialect, mailboxId: string, batch: Batch): Promise<void> {
   await inTransaction(db, async (transaction) => {
     await lockMailbox(transaction, mailboxId);
-    await assertUnknown(transaction, mailboxId, batch);
-    await writeMails(transaction, dialect, mailboxId, batch);
+    await assertNotStored(transaction, mailboxId, batch);
+    await writeMessages(transaction, dialect, mailboxId, batch);
     for (const row of outcomesOf(batch, mailboxId, dialect)) await replaceOutcome(transaction, dialect, row);
     await mergeTickets(transaction, dialect, batch.merges);
   });
 }
 
-/** Nobody's lease kept others from storing the same mail since it was decided: `database_conflict` then. */
-async function assertUnknown(db: SqlExecutor, mailboxId: string, { outcomes }: Batch): Promise<void> {
+/** Without a lease another worker may have stored the same message since the decision: `database_conflict` then. */
+async function assertNotStored(db: SqlExecutor, mailboxId: string, { outcomes }: Batch): Promise<void> {
   const dedupKeys = outcomes.flatMap(({ outcome, dedupKey }) =>
-    dedupKey !== null && storing.has(outcome) ? [dedupKey] : [],
+    dedupKey !== null && outcomeRules[outcome].isStored ? [dedupKey] : [],
   );
   if (dedupKeys.length === 0) return;
   const twin = await db
@@ -104,13 +102,13 @@ async function assertUnknown(db: SqlExecutor, mailboxId: string, { outcomes }: B
     .select('uid')
     .where('mailbox_id', '=', mailboxId)
     .where('dedup_key', 'in', dedupKeys)
-    .where('outcome', 'in', [...storing])
+    .where('outcome', 'in', storedOutcomes)
     .limit(1)
     .executeTakeFirst();
-  if (twin !== undefined) throw conflict('The same mail was stored meanwhile.');
+  if (twin !== undefined) throw conflict('The same message was stored meanwhile.');
 }
 
-async function writeMails(db: SqlExecutor, dialect: SqlDialect, mailboxId: string, batch: Batch): Promise<void> {
+async function writeMessages(db: SqlExecutor, dialect: SqlDialect, mailboxId: string, batch: Batch): Promise<void> {
   await touchTickets(db, dialect, batch);
   const tickets = batch.tickets.map((ticket) => ticketRow(ticket, mailboxId));
   await insertRows(db, dialect, 'ticket', tickets);
@@ -130,17 +128,17 @@ function outcomesOf({ outcomes, cursor }: Batch, mailboxId: string, dialect: Sql
 }
 
 async function replaceOutcome(db: SqlExecutor, dialect: SqlDialect, row: ReturnType<typeof outcomeRow>): Promise<void> {
-  const { mailbox_id: mailboxId, folder_epoch: uidValidity, uid, created_at: _, ...columns } = row;
+  const { mailbox_id: mailboxId, folder_epoch: folderEpoch, uid, created_at: _, ...columns } = row;
   const { numUpdatedRows } = await db
     .updateTable('outcome')
     .set({ ...columns, resolved_at: columns.outcome === 'quarantined' ? null : dialect.now })
     .where('mailbox_id', '=', mailboxId)
-    .where('folder_epoch', '=', uidValidity)
+    .where('folder_epoch', '=', folderEpoch)
     .where('uid', '=', uid)
     .where('outcome', '=', 'quarantined')
     .where('resolved_at', 'is', null)
     .executeTakeFirst();
-  if (numUpdatedRows !== 1n) throw conflict('A mail that was to be taken out of quarantine does not wait any more.');
+  if (numUpdatedRows !== 1n) throw conflict('A message to release from quarantine was resolved meanwhile.');
 }
 
 function referenceRows({ id, missing }: NewMessage, mailboxId: string) {
@@ -152,8 +150,8 @@ function referenceRows({ id, missing }: NewMessage, mailboxId: string) {
 }
 
 /**
- * Moves the tickets that get a reply up; it also holds them, and those that are merged, so that none can go before the
- * message is in. A closed one that a person answered is open again.
+ * Updates and locks the tickets that get a reply or are merged, so that none can be deleted before the commit. A closed
+ * ticket that a person answered is reopened.
  */
 export async function touchTickets(
   db: SqlExecutor,
@@ -164,11 +162,11 @@ export async function touchTickets(
   const replied = batch.messages.flatMap(({ ticketId }) => ticketId ?? []);
   const merged = batch.merges.flatMap(({ ticketId, intoId }) => [ticketId, intoId]);
   const ids = [...new Set([...replied, ...merged])].filter((id) => !added.has(id));
-  // In one order for all writers, so that two of them do not wait for each other.
+  // Every writer locks in the same order, so that two of them do not deadlock.
   for (const chunk of chunks(ids.sort())) {
     const result = await db
       .updateTable('ticket')
-      .set({ ...openAgain(chunk.filter((id) => batch.answered.includes(id))), updated_at: dialect.now })
+      .set({ ...reopened(chunk.filter((id) => batch.answered.includes(id))), updated_at: dialect.now })
       .where('id', 'in', chunk)
       .where('status', '<>', 'merged')
       .executeTakeFirst();
@@ -176,8 +174,8 @@ export async function touchTickets(
   }
 }
 
-/** The time comes first: MySQL sets the columns one after the other, and it asks for the status before. */
-function openAgain(ids: readonly string[]) {
+/** The time is set first: MySQL assigns columns in order, and the expression reads the status before. */
+function reopened(ids: readonly string[]) {
   if (ids.length === 0) return {};
   const isClosed = sql<boolean>`status = 'closed' and id in (${sql.join(ids)})`;
   return {
@@ -186,7 +184,7 @@ function openAgain(ids: readonly string[]) {
   };
 }
 
-/** Nobody tries the same again: what to write has to be decided anew. */
+/** Not transient: a retry of the same batch would fail again, so the caller decides again. */
 function conflict(message: string): Failure {
   return new Failure('database_conflict', message, { fields: { key: null } });
 }
@@ -194,7 +192,7 @@ function conflict(message: string): Failure {
 async function pendingActions(
   db: SqlExecutor,
   mailboxId: string,
-  uidValidity: number,
+  folderEpoch: number,
   limit: number,
 ): Promise<readonly number[]> {
   const rows = await db
@@ -202,7 +200,7 @@ async function pendingActions(
     .select('uid')
     .where('action_pending', '=', 1)
     .where('mailbox_id', '=', mailboxId)
-    .where('folder_epoch', '=', uidValidity)
+    .where('folder_epoch', '=', folderEpoch)
     .orderBy('uid')
     .limit(limit)
     .execute();
@@ -212,7 +210,7 @@ async function pendingActions(
 async function completeActions(
   db: SqlExecutor,
   lease: Lease,
-  uidValidity: number,
+  folderEpoch: number,
   uids: readonly number[],
 ): Promise<void> {
   for (const chunk of chunks(uids)) {
@@ -220,7 +218,7 @@ async function completeActions(
       .updateTable('outcome')
       .set({ action_pending: 0 })
       .where('mailbox_id', '=', lease.mailboxId)
-      .where('folder_epoch', '=', uidValidity)
+      .where('folder_epoch', '=', folderEpoch)
       .where('uid', 'in', chunk)
       .where((where) =>
         where.exists(

@@ -1,0 +1,29 @@
+/** Polling policy: the wait after each kind of poll, and the longest wait of a mailbox at a start. */
+import { expect, test } from 'vitest';
+import { intervalOf, longestWaitMs, type PollEnd, waitAfterPollMs } from '../../src/ingest/polling-policy.ts';
+
+const minute = 60_000;
+const hour = 60 * minute;
+const settings = { intervalMs: minute };
+const usual = { pollIntervalMs: null };
+const rare = { pollIntervalMs: 24 * hour };
+
+test('the interval of a mailbox comes before the configured one', () => {
+  expect([usual, rare].map((mailbox) => intervalOf(mailbox, settings))).toEqual([minute, 24 * hour]);
+});
+
+test.each<[PollEnd, number, number]>([
+  ['finished', minute, 24 * hour],
+  ['folder_unstable', hour, 24 * hour],
+  ['message_given_up', 0, 0],
+  ['idle_slot_ended', 0, 0],
+  ['idle_connection_ended', 1000, 1000],
+])('after a poll that ended as %s', (end, usualMs, rareMs) => {
+  expect([usual, rare].map((mailbox) => waitAfterPollMs(end, mailbox, settings))).toEqual([usualMs, rareMs]);
+});
+
+test('at a start a mailbox waits for its interval at most, and one that failed for the longest suspension and a day', () => {
+  expect(longestWaitMs({ ...usual, failures: 0 }, settings)).toBe(minute);
+  expect(longestWaitMs({ ...rare, failures: 0 }, settings)).toBe(24 * hour);
+  expect(longestWaitMs({ ...usual, failures: 1 }, settings)).toBe(31 * 24 * hour);
+});
