@@ -1,33 +1,32 @@
 /**
- * What the admin page shows and does, as values and one interface: the web adapter knows nothing else.
+ * Service interface of the admin page: view models and actions. The web adapter knows nothing else.
  *
- * A page is made of one of these values; what a person does there is one of these calls, which runs the same workflow as the
- * command of that name. Times are milliseconds since 1970 (UTC). No value here holds a secret but `SignedIn.token`.
+ * An action runs the same workflow as the command of that name. Times are milliseconds since 1970 (UTC). No value contains a
+ * secret but the session token of `SignInResult`.
  */
 import type { UnopenedPassword } from '../encryption/operations/operation.ts';
 import type { EncryptionStatus } from '../encryption/status.ts';
 import type { CheckName } from '../ingest/health/describe.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 
-/** Somebody who is signed in. */
 export type AdminSession = {
   readonly accountId: string;
   readonly name: string;
-  /** Every form that changes something carries it; 43 characters of base64url. */
+  /** Anti-CSRF token of every form that changes something; 43 characters of base64url. */
   readonly csrf: string;
   readonly signedInAtMs: number;
 };
 
 export type SignInResult =
-  /** `token`: what the browser's cookie holds, 43 characters of base64url; only its hash is stored. */
+  /** `token`: value of the cookie, 43 characters of base64url; only its hash is stored. */
   | { readonly kind: 'signed_in'; readonly token: string; readonly session: AdminSession }
-  /** Wrong name or password: which of the two is not told. */
+  /** Wrong name or password, without saying which. */
   | { readonly kind: 'refused' }
   | { readonly kind: 'limited'; readonly retryAfterS: number }
-  /** Too many are signing in at this moment. */
+  /** Too many sign-ins at this moment. */
   | { readonly kind: 'busy' };
 
-/** Why a request was turned away; it goes into the audit and the log. */
+/** Why a request was refused; written to audit and log. */
 export type RefusalReason =
   | 'not_signed_in'
   | 'csrf'
@@ -44,50 +43,48 @@ export type RefusalReason =
 
 export type Refusal = {
   readonly reason: RefusalReason;
-  /** The name of who is signed in, or null. */
+  /** Name of the signed-in admin, or null. */
   readonly who: string | null;
   /** The client's address. */
   readonly address: string;
-  /** What it was about: the name of a form or page of ours, never what the client sent. */
+  /** Name of the form or page, never a text that the client sent. */
   readonly about: string;
 };
 
-/** `enable` finishes what was begun, `rotate` too: each is the command of that name. */
+/** Each is the command of that name; `enable` and `rotate` also complete an unfinished one. */
 export type OperationKind = 'enable' | 'rotate' | 'disable';
 
-/** The operation on the switch that somebody started here last, whichever worker of the database served the page. */
+/** The last operation on the switch that page or control socket started, on any worker of the database. */
 export type OperationView = {
   readonly kind: OperationKind;
   readonly by: string;
   readonly startedAtMs: number;
   readonly endedAtMs: number | null;
   readonly state: 'running' | 'done' | 'failed';
-  /** What was done so far, a sentence of ours each. */
+  /** Completed steps, one sentence each. */
   readonly steps: readonly string[];
-  /** Why it failed, in words of ours. */
   readonly error: { readonly code: string; readonly message: string; readonly hint: string } | null;
-  /** Passwords that could not be opened; the names of the mailboxes are as the database has them. */
+  /** Passwords that could not be opened; mailbox names come from the database. */
   readonly unopened: readonly UnopenedPassword[];
-  /** Where the key file was put, after switching off. */
+  /** Path of the key file after disabling. */
   readonly setAside: string | null;
-  /** The daemon ended just before the end: what may be left to do, and the command that does it. */
+  /** The daemon stopped just before the end: what may remain to be done, and the command for it. */
   readonly followUp: { readonly what: string; readonly command: string } | null;
 };
 
-/** One thing that is wrong. */
 export type Diagnostic = {
   readonly title: string;
   /** What happened. */
   readonly description: string;
-  /** What still works meanwhile. */
+  /** What works meanwhile. */
   readonly unaffected: string;
   /** What to do. */
   readonly remedy: string;
-  /** The exact command; null: none helps. */
+  /** The exact command; null: there is none. */
   readonly command: string | null;
 };
 
-/** Switching off was asked for, and waits for the proof file. */
+/** A request to disable encryption, which waits for the proof file. */
 export type ProofRequest = {
   readonly by: string;
   readonly requestedAtMs: number;
@@ -95,7 +92,7 @@ export type ProofRequest = {
   /** `data/can-disable-encryption.txt`, as an absolute path. */
   readonly path: string;
   readonly command: string;
-  /** As it was looked at last; null: nobody has said yet that it is there. `why` says what is wrong and what to do. */
+  /** Result of the last check; null: not checked yet. `why`: what is wrong and what to do. */
   readonly checks:
     | readonly { readonly name: 'exists' | 'owner' | 'newer'; readonly ok: boolean; readonly why: string | null }[]
     | null;
@@ -105,17 +102,17 @@ export type BackupVerified = { readonly atMs: number; readonly by: string; reado
 
 export type EncryptionView = {
   /**
-   * What the page is mainly about. `working`: passwords are being sealed, resealed or made readable, or that was cut off half
-   * way. `disabling`: encryption is on, and switching it off waits for the proof file (`proofRequest`).
+   * Main content of the page. `working`: an operation runs or is unfinished. `disabling`: encryption is on, and a request to
+   * disable it waits for the proof file (`proofRequest`).
    */
   readonly mode: 'off' | 'working' | 'on' | 'disabling';
   readonly status: EncryptionStatus;
-  /** Not empty: something is wrong, and that comes first. */
+  /** Shown first. */
   readonly diagnostics: readonly Diagnostic[];
   readonly operation: OperationView | null;
-  /** Of the passwords, as the database has them now; null: nothing is under way. */
+  /** Passwords, as counted in the database now; null: no operation runs or is unfinished. */
   readonly progress: { readonly done: number; readonly total: number } | null;
-  /** The switch is half way and nobody works on it: `enable`, `rotate` or `disable` would go on. */
+  /** The switch shows an unfinished operation that no worker runs. */
   readonly unfinished: OperationKind | null;
   readonly proofRequest: ProofRequest | null;
   readonly keyFile: {
@@ -125,30 +122,30 @@ export type EncryptionView = {
     /** Every key in it. */
     readonly keyIds: readonly string[];
   };
-  /** The last backup that somebody compared, if it holds the keys of now. */
+  /** The last verified backup, if it holds every key that is required now. */
   readonly backup: BackupVerified | null;
   /** For a shell on the host of the daemon. */
   readonly commands: { readonly backup: string; readonly verify: string; readonly status: string };
-  /** Where passwords may still be found that stood readable, and what clears it; while it is off, what to have done before. */
+  /** Where plain-text passwords may remain, and what clears them; while encryption is off, what to prepare. */
   readonly leftovers: readonly string[];
 };
 
-/** `refused`: nothing was changed; `sentence` says why. */
+/** `refused`: nothing was changed. */
 export type OperationStart = { readonly kind: 'started' } | { readonly kind: 'refused'; readonly sentence: string };
 
 export type MailboxLine = {
   readonly name: string;
   readonly host: string;
-  /** `unknown`: nobody has finished a visit yet, and nothing is known to be wrong. */
+  /** `unknown`: no poll has ended yet, and no failure is known. */
   readonly state: 'ok' | 'failing' | 'waiting' | 'paused' | 'unknown';
   readonly lastSuccessMs: number | null;
   readonly nextPollMs: number | null;
   readonly isIdling: boolean;
   readonly error: {
     readonly reason: string;
-    /** What the database has of it, which whoever can write there may have written; null: nothing beside `reason`. */
+    /** The message in the database, which may be forged; null: there is none beside `reason`. */
     readonly storedMessage: string | null;
-    /** Words of this program, never of the database or a server. */
+    /** A text of this program, never of the database or a server. */
     readonly hint: string | null;
     readonly sinceMs: number | null;
   } | null;
@@ -160,12 +157,12 @@ export type QuarantinedLine = {
   readonly reason: string;
   readonly sinceMs: number;
   readonly sizeBytes: number;
-  /** What a stranger wrote; null where nothing is kept. */
+  /** Headers as a stranger wrote them; null: not stored. */
   readonly from: string | null;
   readonly subject: string | null;
 };
 
-/** One part of a list. Pages count from 1. */
+/** Pages are numbered from 1. */
 export type ListPage<T> = {
   readonly list: readonly T[];
   readonly page: number;
@@ -176,11 +173,11 @@ export type ListPage<T> = {
 export type OverviewQuery = {
   readonly page: number;
   readonly show: 'all' | 'failing' | 'waiting' | 'paused';
-  /** A part of the name or host, lower-case; '': any. */
+  /** Substring of the name or host, lower-case; '': any. */
   readonly search: string;
 };
 
-/** Whole hours in UTC, the oldest first; the last one is not over. */
+/** Full hours in UTC, oldest first; the last one has not ended. */
 export type HourlyActivity = readonly {
   readonly startMs: number;
   readonly messages: number;
@@ -214,11 +211,11 @@ export type OverviewView = {
   readonly isReady: boolean;
   /** Checks that are not ok, as on /readyz. */
   readonly failingChecks: readonly FailingCheck[];
-  /** `unknown`: not visited yet. */
+  /** `unknown`: not polled yet. */
   readonly counts: Readonly<Record<'ok' | 'failing' | 'waiting' | 'paused' | 'unknown', number>>;
   readonly query: OverviewQuery;
   readonly mailboxes: ListPage<MailboxLine>;
-  /** The last 24 hours; null: not known yet. */
+  /** The last 24 hours; null: not counted yet. */
   readonly activity: HourlyActivity | null;
   readonly quarantine: { readonly count: number; readonly reasons: readonly ReasonLine[] };
   readonly workers: readonly WorkerLine[];
@@ -232,25 +229,25 @@ export type QuarantineView = {
   readonly messages: ListPage<QuarantinedLine>;
 };
 
-/** What became of one mail in quarantine, as one sentence; `isDone` false: it still waits, or there is no such mail. */
+/** `isDone` false: the message stays in quarantine, or is not there. */
 export type QuarantineActionResult = { readonly isDone: boolean; readonly sentence: string };
 
 export interface AdminService {
   /** `password` is wiped. Throws `database_*`. */
   signIn(name: string, password: SecretBytes, address: string): Promise<SignInResult>;
-  /** null: nobody is signed in by that token. `isUse` false: a page that refreshes itself, which keeps nobody signed in. */
+  /** null: the token has no session. `isUse` false: an automatic refresh, which does not extend the session. */
   session(token: string, isUse: boolean): Promise<AdminSession | null>;
   signOut(token: string): Promise<void>;
   /** True while there is no account yet. */
   hasNoAccount(): Promise<boolean>;
-  /** Tells audit and log, within bounds. Never rejects, and does not wait for the database. */
+  /** Writes to audit and log, rate-limited. Never rejects, and does not wait for the database. */
   recordRefusal(refusal: Refusal): void;
 
   encryption(): Promise<EncryptionView>;
-  /** Begins or goes on with `enable` or `rotate`, or goes on with a `disable` that was proven; it runs on by itself. */
+  /** Starts or completes `enable` or `rotate`, or completes a proven `disable`, in the background. */
   startOperation(kind: OperationKind, by: string): Promise<OperationStart>;
   requestDisable(by: string): Promise<void>;
-  /** Looks at the proof file, and begins to switch off when all is well with it. */
+  /** Checks the proof file, and starts to disable when it is accepted. */
   confirmDisable(by: string): Promise<OperationStart>;
   cancelDisable(by: string): Promise<void>;
   /** `keyIds`: fingerprints that a browser computed of a copy. */
@@ -261,9 +258,9 @@ export interface AdminService {
   resolveQuarantined(id: string, way: 'requeue' | 'release' | 'discard', by: string): Promise<QuarantineActionResult>;
 }
 
-/** `same`: it holds every key of the key file. `lacks`: it does not hold these, which are in use. */
+/** `same`: the backup holds every key of the key file. `lacks`: it lacks these, which are in use. */
 export type BackupVerdict =
   | { readonly kind: 'same' }
   | { readonly kind: 'lacks'; readonly keyIds: readonly string[] }
-  /** There is no key here to compare with. */
+  /** There is no key to compare with. */
   | { readonly kind: 'no_key' };

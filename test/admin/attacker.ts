@@ -66,10 +66,10 @@ export const changingForms: readonly (readonly [path: string, fields: Readonly<R
   ['server/encryption/enable', { accept_key_loss: 'yes', backup_prepared: 'yes' }],
   ['server/encryption/rotate', {}],
   ['server/encryption/continue', { kind: 'disable' }],
-  ['server/encryption/ask-disable', {}],
+  ['server/encryption/request-disable', {}],
   ['server/encryption/confirm-disable', {}],
   ['server/encryption/cancel-disable', {}],
   ['server/encryption/verify-backup', { key_ids: '0123456789abcdef' }],
-  ['quarantine/settle', { id: 'x', way: 'release' }],
+  ['quarantine/resolve', { id: 'x', action: 'release' }],
   ['sign-out', {}],
 ];

@@ -93,8 +93,8 @@ test('the admin page confirms what the command asked for, and the other way roun
   await asking.disable('ann@desk');
   await asking.requestDisable('bob (admin page)');
   expect(asking.disableRequest()).toEqual({
-    by: 'ann@desk',
-    askedAtMs: nowMs,
+    requestedBy: 'ann@desk',
+    requestedAtMs: nowMs,
     expiresAtMs: nowMs + 15 * 60_000,
     checks: null,
   });

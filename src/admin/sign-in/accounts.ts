@@ -1,8 +1,8 @@
 /**
- * Accounts of admins: who may sign in to the admin page.
+ * Admin accounts: add, change password, remove, unlock.
  *
- * A password is stored one way (`src/secret/admin-password.ts`); a new one ends every admin session of its account. Each
- * change and its audit row are one transaction.
+ * Passwords are stored as Argon2id hashes (`src/secret/admin-password.ts`). A new password ends every session of its account.
+ * A change and its audit row are one transaction.
  */
 
 import type { Clock } from '../../async/clock.ts';
@@ -22,7 +22,7 @@ export type AccountPorts = {
   readonly actor: AuditActor;
 };
 
-/** The name as it is stored. Throws `usage`. */
+/** The name in normal form C. Throws `usage`. */
 export function readAdminName(text: string): string {
   const name = text.normalize('NFC');
   if (isAdminName(name)) return name;
@@ -31,14 +31,14 @@ export function readAdminName(text: string): string {
   throw new Failure('usage', `the name of an admin ${rule}`, { hint: 'Choose another name.' });
 }
 
-/** Nobody has that name yet. Throws `already_exists`. */
+/** Throws `already_exists`. */
 export async function requireFreeName({ store }: AccountPorts, name: string): Promise<void> {
   const account = await store.accountByName(name);
   if (account === null) return;
   throw new Failure('already_exists', `an admin named ${JSON.stringify(account.name)} exists already`);
 }
 
-/** Throws `usage` for a name or password that is none, `already_exists`. */
+/** Throws `usage` for an invalid name or password, `already_exists`. */
 export async function addAccount(ports: AccountPorts, given: string, password: SecretBytes): Promise<AdminAccount> {
   const name = readAdminName(given);
   const passwordHash = await hashOf(ports, password);
@@ -49,12 +49,12 @@ export async function addAccount(ports: AccountPorts, given: string, password: S
   return { ...account, lastSignInAtMs: null };
 }
 
-/** By name, in whatever case. Throws `not_found`. */
+/** Without regard to case. Throws `not_found`. */
 export async function findAccount({ store }: AccountPorts, name: string): Promise<AdminAccount> {
   return (await store.accountByName(name)) ?? missing(name);
 }
 
-/** Ends every admin session of the account, and lets its name try again at once. Throws `usage`, `not_found`. */
+/** Also ends every session of the account and resets the rate limit of its name. Throws `usage`, `not_found`. */
 export async function setAccountPassword(
   ports: AccountPorts,
   { id, name }: AdminAccount,
@@ -66,12 +66,12 @@ export async function setAccountPassword(
   if (!(await store.setPasswordHash(id, passwordHash, clock.nowMs(), audit))) missing(name);
 }
 
-/** Its admin sessions end. Throws `not_found`. */
+/** Also ends its sessions. Throws `not_found`. */
 export async function removeAccount({ store, actor }: AccountPorts, { id, name }: AdminAccount): Promise<void> {
   if (!(await store.removeAccount(id, adminAudit(actor, 'admin.removed', name)))) missing(name);
 }
 
-/** Every address and name may try to sign in again; a daemon that runs notices within `askAgainMs` (attempt-limits.ts). */
+/** Clears all rate-limit counters. Running daemons notice within `recheckMs` (limits.ts). */
 export async function unlockSignIn({ store, actor }: Pick<AccountPorts, 'store' | 'actor'>): Promise<void> {
   await store.clearAllAttempts(adminAudit(actor, 'admin.unlocked', null));
 }

@@ -1,12 +1,10 @@
 /**
- * How often somebody may try to sign in: from one address, and under one name from wherever.
+ * Rate limits for sign-in: 20 attempts per address and 50 per name in 15 minutes, counted in the database.
  *
- * The database counts, an address for all workers of it together, a name for each worker by itself; each attempt is counted
- * before it is known what becomes of it, and one that succeeds is given back. An address that is over its limit is
- * remembered here: however fast it goes on, the database hears of it every few seconds only, which is often enough to
- * notice that somebody on the host made it forget.
+ * An address counts for all workers of the database, a name for each worker alone. Each attempt is counted before its outcome is
+ * known; a successful one is subtracted. A blocked address is cached here: the database is asked about it every 3 s only, which
+ * also shows when an admin on the host cleared the counters.
  */
-
 import { createHash, createHmac } from 'node:crypto';
 import type { Clock } from '../../async/clock.ts';
 import type { EncryptionStore } from '../../encryption/ports.ts';
@@ -14,7 +12,6 @@ import { events, type Log } from '../../events.ts';
 import type { AuditActor } from '../../ingest/model.ts';
 import { type AdminStore, adminAudit, pageActor } from '../ports.ts';
 
-/** `nameBucket`: see attempt-buckets.ts. */
 export type SignInAttempt = { readonly address: string; readonly nameBucket: string };
 
 type AttemptPorts = {
@@ -25,50 +22,50 @@ type AttemptPorts = {
   readonly log: Log;
 };
 
-/** What rejects does so with `database_*`. */
+/** Rejects with `database_*` only. */
 export type AttemptLimits = {
-  /** The seconds that an address has to wait, without asking the database; null: it must be asked. */
+  /** Seconds until a blocked address may try again, from the cache; null: the database has to be asked. */
   blockedForS(address: string): number | null;
-  /** Counts it. Gives the seconds to wait, or null within the limits. */
+  /** Counts the attempt. Returns the seconds to wait, or null within the limits. */
   count(attempt: SignInAttempt): Promise<number | null>;
-  /** It succeeded: its name begins anew, and its address has one more. */
+  /** Clears the counter of the name, and subtracts one from that of the address. */
   recordSuccess(attempt: SignInAttempt): Promise<void>;
 };
 
 export const attemptLimits = { windowMs: 15 * 60_000, perAddress: 20, perName: 50, recheckMs: 3_000 } as const;
-const rememberedMax = 1000;
+const blockedMax = 1000;
 
 export function createAttemptLimits(ports: AttemptPorts): AttemptLimits {
-  const { perAddress, perName, recheckMs: askAgainMs } = attemptLimits;
+  const { perAddress, perName, recheckMs } = attemptLimits;
   const { clock, store } = ports;
-  /** Until when the address of a bucket has to wait, and from when on it is asked again whether that is still so. */
-  const resting = new Map<string, { readonly untilMs: number; readonly askFromMs: number }>();
-  const remember = (bucket: string, untilMs: number): void => {
-    const [oldest] = resting.keys();
-    if (resting.size >= rememberedMax && oldest !== undefined) resting.delete(oldest);
-    resting.set(bucket, { untilMs, askFromMs: clock.nowMs() + askAgainMs });
+  /** Blocked buckets of addresses; the database is asked again from `recheckAtMs` on. */
+  const blocked = new Map<string, { readonly untilMs: number; readonly recheckAtMs: number }>();
+  const block = (bucket: string, untilMs: number): void => {
+    const [oldest] = blocked.keys();
+    if (blocked.size >= blockedMax && oldest !== undefined) blocked.delete(oldest);
+    blocked.set(bucket, { untilMs, recheckAtMs: clock.nowMs() + recheckMs });
   };
   return {
     blockedForS(address) {
       const bucket = addressBucket(address);
-      const { untilMs = 0, askFromMs = 0 } = resting.get(bucket) ?? {};
+      const { untilMs = 0, recheckAtMs = 0 } = blocked.get(bucket) ?? {};
       const nowMs = clock.nowMs();
-      // A clock that was set back makes nothing longer.
-      if (nowMs < untilMs && nowMs < askFromMs && askFromMs - nowMs <= askAgainMs) return seconds(untilMs - nowMs);
-      resting.delete(bucket);
-      // Of many at once one asks.
-      if (nowMs < untilMs) remember(bucket, untilMs);
+      // A clock that was set back prolongs nothing.
+      if (nowMs < untilMs && nowMs < recheckAtMs && recheckAtMs - nowMs <= recheckMs) return seconds(untilMs - nowMs);
+      blocked.delete(bucket);
+      // Of concurrent attempts, one asks the database.
+      if (nowMs < untilMs) block(bucket, untilMs);
       return null;
     },
     async count({ nameBucket, address }) {
       const bucket = addressBucket(address);
       const ofAddress = await count(ports, bucket, { max: perAddress, about: 'address', address });
       if (ofAddress !== null) {
-        remember(bucket, clock.nowMs() + ofAddress);
+        block(bucket, clock.nowMs() + ofAddress);
         return seconds(ofAddress);
       }
-      resting.delete(bucket);
-      // An address that is over its limit does not use up that of the name.
+      blocked.delete(bucket);
+      // A blocked address does not use up the limit of the name.
       const ofName = await count(ports, nameBucket, { max: perName, about: 'name', address });
       return ofName === null ? null : seconds(ofName);
     },
@@ -85,28 +82,24 @@ function seconds(ms: number): number {
 
 type Limit = { readonly max: number; readonly about: 'address' | 'name'; readonly address: string };
 
-/** How long the bucket has to wait; null: not at all. */
+/** Milliseconds until the bucket is free; null: it is. */
 async function count(ports: AttemptPorts, bucket: string, limit: Limit): Promise<number | null> {
   const { count: tries, endsInMs } = await ports.store.countAttempt(bucket, attemptLimits.windowMs);
-  // Counted one by one, so exactly one is the first that is too many: it is told, the others are not.
-  if (tries === limit.max + 1) await tellLimited(ports, limit);
+  // Counters increase one by one: exactly one attempt is the first above the limit, and it alone is reported.
+  if (tries === limit.max + 1) await reportLimited(ports, limit);
   return tries > limit.max ? endsInMs : null;
 }
 
-async function tellLimited({ store, actor, log }: AttemptPorts, { about, address }: Limit): Promise<void> {
+async function reportLimited({ store, actor, log }: AttemptPorts, { about, address }: Limit): Promise<void> {
   const who = pageActor(null);
   log.warn({ reason: 'sign_in_limited', who: null, address, about }, events.adminRefused);
   await store.audit([adminAudit({ ...actor, who }, 'admin.sign_in_limited', `limit of the ${about}, ${address}`)]);
 }
 
-/**
- * Under which bucket an attempt to sign in is counted: one of the client's address, one of the name that was typed.
- *
- * What people type into the field of a name may be a password, so its bucket says nothing to whoever reads the database: it is
- * an HMAC under a key that this process alone knows.
- */
+// Buckets: the key of a counter, one for the address and one for the typed name. People type passwords into the name field, so
+// the bucket of a name is an HMAC under a key of this process, and reveals nothing to a reader of the database.
 
-/** 64 hex digits, of the group of the address. */
+/** 64 hex digits, for the group of the address. */
 export function addressBucket(address: string): string {
   return createHash('sha256')
     .update(`address:${addressGroup(address).toWellFormed()}`)
@@ -114,8 +107,8 @@ export function addressBucket(address: string): string {
 }
 
 /**
- * 64 hex digits; the same for every case of the letters. A name whose password was changed since begins anew: that is the way
- * out for somebody whose name others have used up. `changedAtMs` null: there is no such account.
+ * 64 hex digits; independent of case. A changed password starts a new bucket: the way out for an admin whose name strangers
+ * have blocked. `changedAtMs` null: there is no such account.
  */
 export function nameBucket(key: Uint8Array, name: string, changedAtMs: number | null): string {
   const text = name.normalize('NFC').toLowerCase().toWellFormed();
@@ -125,9 +118,8 @@ export function nameBucket(key: Uint8Array, name: string, changedAtMs: number | 
 }
 
 /**
- * Addresses that one client may choose from: of IPv6 the /64, which one has as a whole (RFC 6177); all of this machine
- * (127.0.0.0/8, RFC 1122 section 3.2.1.3; ::1, RFC 4291 section 2.5.3) as `loopback`; an IPv4 address as it is, however
- * it is written (mapped ones: RFC 4291 section 2.5.5.2).
+ * Addresses that belong to one client: the /64 of IPv6 (RFC 6177); `loopback` for 127.0.0.0/8 (RFC 1122 section 3.2.1.3) and
+ * ::1 (RFC 4291 section 2.5.3); an IPv4 address itself, also when it is mapped (RFC 4291 section 2.5.5.2).
  */
 export function addressGroup(address: string): string {
   const ipv6 = address.includes(':') ? groupsOf(address) : null;
@@ -139,7 +131,7 @@ export function addressGroup(address: string): string {
 
 const loopback = 'loopback';
 
-/** The eight groups of 16 bits of an IPv6 address, in hex without leading zeros. */
+/** The eight 16-bit groups of an IPv6 address, in hex without leading zeros. */
 function groupsOf(address: string): readonly string[] {
   const [head = '', tail] = (address.split('%')[0] ?? '').toLowerCase().split('::');
   const first = groups(head);
@@ -148,7 +140,7 @@ function groupsOf(address: string): readonly string[] {
   return [...first, ...zeros, ...last];
 }
 
-/** A dotted end is two of them. */
+/** A dotted end is two groups. */
 function groups(text: string): readonly string[] {
   if (text === '') return [];
   return text.split(':').flatMap((group) => {
@@ -158,7 +150,7 @@ function groups(text: string): readonly string[] {
   });
 }
 
-/** The IPv4 address in `::ffff:0:0/96`, with dots; null: it is no such address. */
+/** The dotted IPv4 address in `::ffff:0:0/96`; null: another address. */
 function mappedIn(ipv6: readonly string[]): string | null {
   const [, high = '', low = ''] = /^(?:0:){5}ffff:([\da-f]{1,4}):([\da-f]{1,4})$/.exec(ipv6.join(':')) ?? [];
   if (high === '') return null;

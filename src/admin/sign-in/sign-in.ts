@@ -1,10 +1,9 @@
 /**
- * Signing in to the admin page, staying signed in, and signing out.
+ * Sign-in with Argon2id passwords and random session tokens, of which the database stores the SHA-256 only.
  *
- * What a browser holds is a random token; the database has its SHA-256 alone, so nobody who reads the database is anybody.
- * An attempt is counted before its password is looked at, so that many at once get no further than many in a row, and when
- * its turn has come, so that none is used up by being sent away; a name that does not exist costs the same and gets the
- * same answer. Rejects with `database_*` alone.
+ * An attempt is counted before its password is verified, so parallel attempts gain nothing; and only once a hashing slot is
+ * free, so that a rejected one costs none. An unknown name takes the same time and gets the same result. Rejects with
+ * `database_*` only.
  */
 import { createHash } from 'node:crypto';
 import type { Clock } from '../../async/clock.ts';
@@ -24,7 +23,7 @@ export type SignInPorts = {
   readonly clock: Pick<Clock, 'nowMs'>;
   /** Fills bytes, as randomFillSync of node:crypto does. */
   readonly random: (bytes: Uint8Array) => Uint8Array;
-  /** An admin session ends when nothing is asked for so long. */
+  /** Idle timeout of a session. */
   readonly idleMs: () => number;
   readonly actor: AuditActor;
   readonly log: Log;
@@ -33,18 +32,18 @@ export type SignInPorts = {
 export type SignIn = Pick<AdminService, 'signIn' | 'session' | 'signOut' | 'hasNoAccount'>;
 
 const minuteMs = 60_000;
-/** Those who wait cost next to nothing, and are answered in time. */
-const hashes = { runningMax: 2, waitingMax: 32 };
-/** However busy somebody is: so long after it began an admin session is over. */
+/** A hash takes 64 MiB and a good part of a second of a core. */
+const hashing = { runningMax: 2, waitingMax: 32 };
+/** Absolute lifetime of a session. */
 const sessionMsMax = 12 * 60 * minuteMs;
 const tokenBytes = 32;
 const tokenForm = /^[A-Za-z0-9_-]{43}$/;
 
 type Parts = SignInPorts & {
   readonly limits: AttemptLimits;
-  readonly turns: FairSemaphore;
+  readonly hashSlots: FairSemaphore;
   readonly decoy: string;
-  /** Of the buckets of names. */
+  /** HMAC key for the buckets of names. */
   readonly bucketKey: Uint8Array;
 };
 
@@ -52,7 +51,7 @@ export function createSignIn(ports: SignInPorts): SignIn {
   const parts = {
     ...ports,
     limits: createAttemptLimits(ports),
-    turns: createFairSemaphore(hashes),
+    hashSlots: createFairSemaphore(hashing),
     decoy: decoyHash(ports.random),
     bucketKey: ports.random(new Uint8Array(tokenBytes)),
   };
@@ -71,18 +70,18 @@ export function createSignIn(ports: SignInPorts): SignIn {
 }
 
 async function signIn(parts: Parts, name: string, address: string, password: SecretBytes): Promise<SignInResult> {
-  const { limits, turns } = parts;
-  const restS = limits.blockedForS(address);
-  if (restS !== null) return { kind: 'limited', retryAfterS: restS };
-  const looked = await turns.run(addressGroup(address), () => verifyAttempt(parts, name, address, password));
-  if (looked === null) return { kind: 'busy' };
-  if ('retryAfterS' in looked) return { kind: 'limited', ...looked };
-  const { account, attempt, verified } = looked;
-  const answer = account !== null && verified.ok ? await openSession(parts, account, address) : null;
-  if (account === null || answer === null) return await recordFailure(parts, account, address);
+  const { limits, hashSlots } = parts;
+  const blockedS = limits.blockedForS(address);
+  if (blockedS !== null) return { kind: 'limited', retryAfterS: blockedS };
+  const checked = await hashSlots.run(addressGroup(address), () => verifyAttempt(parts, name, address, password));
+  if (checked === null) return { kind: 'busy' };
+  if ('retryAfterS' in checked) return { kind: 'limited', ...checked };
+  const { account, attempt, verified } = checked;
+  const result = account !== null && verified.ok ? await openSession(parts, account, address) : null;
+  if (account === null || result === null) return await recordFailure(parts, account, address);
   await limits.recordSuccess(attempt);
   if (verified.isOutdated) await upgradeHash(parts, account, address, password);
-  return answer;
+  return result;
 }
 
 type VerifiedAttempt = {
@@ -91,7 +90,7 @@ type VerifiedAttempt = {
   readonly verified: Awaited<ReturnType<typeof verifyAdminPassword>>;
 };
 
-/** Counts the attempt and, within the limits, looks at the password. */
+/** Counts the attempt and, within the limits, verifies the password. */
 async function verifyAttempt(
   { store, bucketKey, limits, decoy }: Parts,
   name: string,
@@ -116,7 +115,7 @@ async function recordFailure(
   return { kind: 'refused' };
 }
 
-/** Null: the password was changed, or the account removed, while this one was looked at. */
+/** null: the password was changed or the account removed during verification. */
 async function openSession(parts: Parts, account: AdminAccount, address: string): Promise<SignInResult | null> {
   const { store, clock, actor, log, idleMs } = parts;
   const nowMs = clock.nowMs();
@@ -128,15 +127,15 @@ async function openSession(parts: Parts, account: AdminAccount, address: string)
   return { kind: 'signed_in', token, session: sessionFrom(token, account, nowMs) };
 }
 
-/** The hash under the parameters of now. Whoever is in stays in when it cannot be had: the next sign-in tries again. */
+/** Stores a hash with the current parameters. When there is no hashing slot, the next sign-in tries again. */
 async function upgradeHash(
-  { store, turns, random }: Parts,
+  { store, hashSlots, random }: Parts,
   account: AdminAccount,
   address: string,
   password: SecretBytes,
 ): Promise<void> {
   const salt = random(new Uint8Array(adminSaltBytes));
-  const hash = await turns.run(addressGroup(address), () => hashAdminPassword(password, salt));
+  const hash = await hashSlots.run(addressGroup(address), () => hashAdminPassword(password, salt));
   if (hash !== null) await store.upgradePasswordHash(account.id, account.passwordHash, hash);
 }
 
@@ -159,7 +158,7 @@ async function sessionOf(
   return sessionFrom(token, stored.account, stored.createdAtMs);
 }
 
-/** A write for each page would be too many; the shortest of idle times is a minute. */
+/** Limits writes to one per interval, well below the idle timeout (at least a minute). */
 function touchAfterMs(idleMs: number): number {
   return Math.min(minuteMs, idleMs / 10);
 }
@@ -168,7 +167,7 @@ function sessionFrom(token: string, account: AdminAccount, signedInAtMs: number)
   return { accountId: account.id, name: account.name, csrf: csrfOf(token), signedInAtMs };
 }
 
-/** Whoever knows it knows nothing of the token. */
+/** Derived from the token, which it does not reveal. */
 function csrfOf(token: string): string {
   return createHash('sha256').update('ticketmaild csrf\0').update(token).digest('base64url');
 }

@@ -112,7 +112,7 @@ function vaultText({ hint, status, failure, context }: Finding): DiagnosticText 
 }
 
 /** No mail is lost in any of these states. */
-function unaffectedMailboxes({ state, plain }: EncryptionStatus): string {
+function unaffectedMailboxes({ state, plaintext: plain }: EncryptionStatus): string {
   if (state === 'off') return `${allElse} Encryption cannot be enabled before this is resolved.`;
   if (plain === 0) return 'No mailbox: each waits for the key. No mail is lost, it waits on its servers.';
   return 'Mailboxes whose password is not sealed. The others wait, and their mail waits on its servers.';

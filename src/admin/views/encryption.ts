@@ -197,7 +197,7 @@ function idleMode({ state }: EncryptionStatus, isRequested: boolean): Encryption
 }
 
 function progressOf(kind: OperationKind, status: EncryptionStatus, running: OperationView | null) {
-  const { sealed, plain } = status;
+  const { sealed, plaintext: plain } = status;
   const total = sealed + plain;
   if (kind === 'rotate') return { done: countUnderNewKey(status, running), total };
   return { done: kind === 'enable' ? sealed : plain, total };

@@ -1,11 +1,9 @@
 /**
- * Taking one mail out of quarantine from the admin page: what `quarantine requeue`, `release` and `discard` do for one mail, with
- * the same row in the audit.
+ * Quarantine actions of the page: the same as `quarantine requeue`, `release` and `discard` for one message, with the same audit row.
  *
- * It runs on by itself when nobody waits for it any more. Each mail is settled by one at a time; who comes second hears what
- * became of it. Throws what the database and the disk throw.
+ * An action continues in the background when the page stops waiting. Actions on one message run one after the other; the later
+ * one returns the result of the earlier. Throws the failures of database and disk.
  */
-
 import type { Clock } from '../../async/clock.ts';
 import { within } from '../../async/deadline.ts';
 import type { EncryptionStore } from '../../encryption/ports.ts';
@@ -32,7 +30,7 @@ import type { AdminService, QuarantineActionResult } from '../service.ts';
 
 export type QuarantineActionPorts = {
   readonly store: QuarantineStore & Pick<EncryptionStore, 'audit'>;
-  /** Under the settings of then. It is called for several mails at once, and holds no connection afterwards. */
+  /** Uses the current settings. Called for several messages at once; leaves no connection open. */
   readonly resolve: Resolver['resolve'];
   readonly clock: Clock;
   readonly actor: AuditActor;
@@ -40,116 +38,109 @@ export type QuarantineActionPorts = {
 };
 
 type QuarantineAction = {
-  readonly mail: QuarantinedMessage;
+  readonly message: QuarantinedMessage;
   readonly way: keyof typeof quarantineActions;
   readonly by: string;
 };
 
-/** So long a page waits for it. */
+/** How long the page waits for an action. */
 const waitMsMax = 20_000;
-/** A mail is taken in whole, in the memory of the daemon: of all that are under way, no more bytes than that. */
-const bytesUnderWayMax = 256 * 1024 * 1024;
-const clicksUnderWayMax = 20;
+/** The daemon holds a message in memory while it is stored: limits for all running actions together. */
+const runningBytesMax = 256 * 1024 * 1024;
+const runningMax = 20;
 
-const unknown = 'This mail does not wait in quarantine: somebody else has resolved it, or there never was one.';
+const notFound = 'This message is not in quarantine: it was resolved meanwhile, or never existed.';
 
-/** `changed` is called when one is over. Disposing waits for those that are under way. */
+/** `changed` is called after each action. Disposing waits for those that run. */
 export function createQuarantineActions(
   ports: QuarantineActionPorts,
   changed: () => void,
 ): AsyncDisposable & Pick<AdminService, 'resolveQuarantined'> {
-  const lasts = new Map<string, Promise<unknown>>();
-  const underWay = new Map<Promise<unknown>, number>();
+  const lastByMessage = new Map<string, Promise<unknown>>();
+  const sizes = new Map<Promise<unknown>, number>();
 
-  /** After those of the same mail that came before it. */
-  const queued = (click: QuarantineAction): Promise<QuarantineActionResult> => {
-    const id = quarantineId(click.mail);
-    const before = lasts.get(id) ?? Promise.resolve();
-    const mine = before.then(
-      () => runAction(click, ports),
-      () => runAction(click, ports),
-    );
-    lasts.set(id, mine);
-    underWay.set(mine, click.mail.sizeBytes);
+  const enqueue = (action: QuarantineAction): Promise<QuarantineActionResult> => {
+    const id = quarantineId(action.message);
+    const run = () => runAction(action, ports);
+    const result = (lastByMessage.get(id) ?? Promise.resolve()).then(run, run);
+    lastByMessage.set(id, result);
+    sizes.set(result, action.message.sizeBytes);
     const ended = (): void => {
-      underWay.delete(mine);
-      if (lasts.get(id) === mine) lasts.delete(id);
+      sizes.delete(result);
+      if (lastByMessage.get(id) === result) lastByMessage.delete(id);
       changed();
     };
-    mine.then(ended, ended);
-    return mine;
+    result.then(ended, ended);
+    return result;
   };
 
-  const begin = async (id: string, way: QuarantineAction['way'], by: string): Promise<QuarantineActionResult> => {
-    const mail = await readQuarantined(ports.store, id);
-    if (mail === null) return { isDone: false, sentence: unknown };
-    const refusal = way === 'discard' ? null : refusalForSize(mail, [...underWay.values()]);
-    return refusal ?? (await queued({ mail, way, by }));
+  const start = async (id: string, way: QuarantineAction['way'], by: string): Promise<QuarantineActionResult> => {
+    const message = await readQuarantined(ports.store, id);
+    if (message === null) return { isDone: false, sentence: notFound };
+    const refusal = way === 'discard' ? null : refusalForSize(message, [...sizes.values()]);
+    return refusal ?? (await enqueue({ message, way, by }));
   };
 
   return {
     async resolveQuarantined(id, way, by) {
-      const done = await within(begin(id, way, by), waitMsMax, ports.clock);
-      if (done !== null) return done.value;
-      return {
-        isDone: false,
-        sentence: `There is no answer after ${waitMsMax / 1000} s. It goes on by itself: look at this page again in a while.`,
-      };
+      const done = await within(start(id, way, by), waitMsMax, ports.clock);
+      const sentence = `No response after ${waitMsMax / 1000} s. The action continues in the background: reload this page later.`;
+      return done?.value ?? { isDone: false, sentence };
     },
     async [Symbol.asyncDispose]() {
-      await Promise.allSettled(underWay.keys());
+      await Promise.allSettled(sizes.keys());
     },
   };
 }
 
-/** The page lists what waits: a mail that was discarded meanwhile is somebody else's doing, and stays discarded. */
+/** null for a message that was discarded since the page was shown: it stays discarded. */
 async function readQuarantined(store: QuarantineStore, id: string): Promise<QuarantinedMessage | null> {
   try {
-    const mail = await quarantinedById(store, id);
-    return mail.discardedAtMs === null ? mail : null;
+    const message = await quarantinedById(store, id);
+    return message.discardedAtMs === null ? message : null;
   } catch (error) {
     if (isFailure(error, 'usage', 'not_found')) return null;
     throw error;
   }
 }
 
-function refusalForSize(mail: QuarantinedMessage, sizes: readonly number[]): QuarantineActionResult | null {
-  const id = quarantineId(mail);
-  if (mail.sizeBytes > bytesUnderWayMax) {
+function refusalForSize(message: QuarantinedMessage, sizes: readonly number[]): QuarantineActionResult | null {
+  const id = quarantineId(message);
+  if (message.sizeBytes > runningBytesMax) {
     const line = commandOrNotice(shellCommand('quarantine release', id));
-    const sentence = `${id} is too large to be taken in by the daemon. On the server, a command does it: ${line}`;
-    return { isDone: false, sentence };
+    return { isDone: false, sentence: `${id} is too large for the daemon. Run this command on the server: ${line}` };
   }
-  const bytes = sizes.reduce((sum, size) => sum + size, mail.sizeBytes);
-  if (bytes <= bytesUnderWayMax && sizes.length < clicksUnderWayMax) return null;
-  return { isDone: false, sentence: `${id} still waits: others are being taken in. Try again in a minute.` };
+  const bytes = sizes.reduce((sum, size) => sum + size, message.sizeBytes);
+  if (bytes <= runningBytesMax && sizes.length < runningMax) return null;
+  return {
+    isDone: false,
+    sentence: `${id} stays in quarantine: other messages are being stored. Try again in a minute.`,
+  };
 }
 
 async function runAction(
-  { mail, way, by }: QuarantineAction,
+  { message, way, by }: QuarantineAction,
   ports: QuarantineActionPorts,
 ): Promise<QuarantineActionResult> {
   const { store, actor, log } = ports;
-  const [still] = await store.quarantinedByUid(mail.mailboxId, mail.folderEpoch, mail.uid);
-  const result: ResolveResult = still === undefined ? { what: 'resolved' } : await settled(still, way, ports);
+  const [current] = await store.quarantinedByUid(message.mailboxId, message.folderEpoch, message.uid);
+  const result: ResolveResult = current === undefined ? { what: 'resolved' } : await apply(way, current, ports);
+  const name = resultName(result);
   const tally = createResolveTally();
-  tally.add(mail, resultName(result));
+  tally.add(message, name);
   const ticket = result.what === 'stored' ? result.ref : null;
-  log.info(
-    { quarantine_id: quarantineId(mail), action: way, result: resultName(result), ticket, by },
-    events.quarantineResolved,
-  );
+  const id = quarantineId(message);
+  log.info({ quarantine_id: id, action: way, result: name, ticket, by }, events.quarantineResolved);
   await tally.write(store, { who: pageActor(by), host: actor.host }, quarantineActions[way]);
   const hint = resultHint(result);
-  const sentence = `${quarantineId(mail)}: ${resultSentence(result)}.`;
+  const sentence = `${id}: ${resultSentence(result)}.`;
   return { isDone: isResolved(result), sentence: hint === null ? sentence : `${sentence} ${hint}` };
 }
 
-async function settled(
-  mail: QuarantinedMessage,
+async function apply(
   way: QuarantineAction['way'],
+  message: QuarantinedMessage,
   ports: QuarantineActionPorts,
 ): Promise<ResolveResult> {
-  if (way === 'discard') return await discardOne(ports.store, mail);
-  return await resolveOne(ports, mail, way);
+  return way === 'discard' ? await discardOne(ports.store, message) : await resolveOne(ports, message, way);
 }
