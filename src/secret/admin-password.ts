@@ -1,9 +1,9 @@
 /**
- * Passwords of admins, one way: Argon2id (RFC 9106), as `$argon2id$v=19$m=…,t=…,p=…$SALT$TAG` (the PHC string format).
+ * Password hashing for admins: Argon2id (RFC 9106) in the PHC string format, `$argon2id$v=19$m=…,t=…,p=…$SALT$TAG`.
  *
- * The parameters stand in the hash, so that they can be raised: what was made with less is outdated. A hash is read
- * strictly, and one that would cost more than those of now is no hash: its row was not written by us. Nothing is thrown
- * for any hash; the work is done on a thread of Node's, which wipes its copy of the password.
+ * The hash contains its parameters, so they can be raised later; a hash with lower ones is outdated. Parsing is strict: a
+ * hash that costs more than the current parameters is rejected, since this program did not write it. No hash makes a
+ * function here throw. Node computes the hash in its thread pool and wipes its copy of the password.
  */
 import { argon2, timingSafeEqual } from 'node:crypto';
 import type { SecretBytes } from './secret-bytes.ts';
@@ -11,7 +11,7 @@ import type { SecretBytes } from './secret-bytes.ts';
 type Argon2Parameters = { readonly memoryKib: number; readonly passes: number; readonly lanes: number };
 type ParsedHash = Argon2Parameters & { readonly salt: Uint8Array; readonly tag: Uint8Array };
 
-/** The second recommendation of RFC 9106 section 4: 64 MiB, 3 passes, 4 lanes, a salt of 16 bytes, a tag of 32. */
+/** Second recommendation of RFC 9106 section 4: 64 MiB, 3 passes, 4 lanes, 16-byte salt, 32-byte tag. */
 const current: Argon2Parameters = { memoryKib: 65_536, passes: 3, lanes: 4 };
 const tagBytes = 32;
 
@@ -22,19 +22,19 @@ const adminPasswordBytesMax = 1024;
 const hashPattern =
   /^\$argon2id\$v=19\$m=([1-9]\d{0,6}),t=([1-9]\d?),p=([1-9]\d?)\$([A-Za-z0-9+/]{11,86})\$([A-Za-z0-9+/]{43,86})$/;
 
-/** What is wrong with a new password, as one sentence; null: nothing. Bytes count as they were typed. */
+/** Why a new password is not accepted, as one sentence; null: it is. Lengths are in bytes as typed. */
 export function adminPasswordProblem({ length }: SecretBytes): string | null {
   if (length < adminPasswordBytesMin) return `the password is too short: at least ${adminPasswordBytesMin} bytes`;
   return length > adminPasswordBytesMax ? `the password is too long: at most ${adminPasswordBytesMax} bytes` : null;
 }
 
-/** The hash to store. `salt`: 16 random bytes, for this hash alone. */
+/** The hash to store. `salt`: 16 random bytes, used for this hash only. */
 export async function hashAdminPassword(password: SecretBytes, salt: Uint8Array): Promise<string> {
   if (salt.length !== adminSaltBytes) throw new Error(`a salt has ${adminSaltBytes} bytes`);
   return formatHash({ ...current, salt, tag: await tagOf(password, { ...current, salt }, tagBytes) });
 }
 
-/** `isOutdated`: the parameters were raised since. A hash that is not ours is not ok, at once. */
+/** `isOutdated`: hashed with lower parameters than the current ones. A malformed hash is `ok: false`, without any work. */
 export async function verifyAdminPassword(
   password: SecretBytes,
   hash: string,
@@ -45,7 +45,7 @@ export async function verifyAdminPassword(
   return { ok: timingSafeEqual(tag, parsed.tag), isOutdated: isOutdated(parsed) };
 }
 
-/** A hash that costs what a new one costs and that no password has: both its halves are random. */
+/** Dummy hash with random salt and tag: verifying it takes as long as a real one, and no password matches. */
 export function decoyHash(random: (bytes: Uint8Array) => Uint8Array): string {
   const salt = random(new Uint8Array(adminSaltBytes));
   return formatHash({ ...current, salt, tag: random(new Uint8Array(tagBytes)) });
@@ -64,14 +64,14 @@ function tagOf(
   return promise;
 }
 
-/** RFC 9106 section 3.1: the memory is 8 KiB for each lane at least. Null: not a hash of ours. */
+/** null: not a hash that this program writes. RFC 9106 section 3.1: at least 8 KiB of memory per lane. */
 function parseHash(hash: string): ParsedHash | null {
   const [, memory, passes, lanes, salt, tag] = hashPattern.exec(hash) ?? [];
   if (salt === undefined || tag === undefined) return null;
   const parameters = { memoryKib: Number(memory), passes: Number(passes), lanes: Number(lanes) };
   if (parameters.memoryKib < 8 * parameters.lanes || !isAtMost(parameters, current)) return null;
   const parsed = { ...parameters, salt: Buffer.from(salt, 'base64'), tag: Buffer.from(tag, 'base64') };
-  // Only the one spelling of the bytes: nothing may hang over at the end.
+  // Canonical base64 only: no stray bits in the last character.
   return formatHash(parsed) === hash ? parsed : null;
 }
 

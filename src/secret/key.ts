@@ -1,15 +1,14 @@
 /**
- * A key that seals passwords, its id, and the set of keys that a key file holds.
+ * Encryption keys (AES-256), their ids, and the key set that a key file contains.
  *
- * A key is 32 random bytes; they live in a KeyObject of Node, outside the JavaScript heap, which prints nothing of
- * itself. A key file is 1 to 8 of them, one after the other. The key id commits to the key and is shown everywhere as its
- * fingerprint. Errors: `key_file_refused`.
+ * A key is 32 random bytes in a Node KeyObject: outside the JavaScript heap, and never printed. A key file is 1 to 8 keys,
+ * concatenated. The key id is a truncated hash of the key and is shown as its fingerprint. Errors: `key_file_refused`.
  */
 import { createHash, createSecretKey, type KeyObject } from 'node:crypto';
 import { Failure } from '../errors.ts';
-import { SecretBytes } from './secret-bytes.ts';
+import { SecretBytes, secretBuffer } from './secret-bytes.ts';
 
-/** 16 lower-case hex digits: the first of SHA-256("ticketmaild key id\0" || key). */
+/** First 16 lower-case hex digits of SHA-256("ticketmaild key id\0" || key). */
 export type KeyId = string;
 
 export type Key = { readonly id: KeyId; readonly object: KeyObject };
@@ -23,7 +22,7 @@ export const keysMax = 8;
 const idPrefix = 'ticketmaild key id\0';
 const idHexDigits = 16;
 
-/** The key of `bytes` (32); wipes them, whatever they are. */
+/** Imports 32 raw bytes; always wipes them. */
 export function importKey(bytes: Uint8Array): Key {
   try {
     if (bytes.length !== keyBytes) throw new Error(`a key has ${keyBytes} bytes`);
@@ -34,12 +33,12 @@ export function importKey(bytes: Uint8Array): Key {
   }
 }
 
-/** `random` fills bytes, as randomFillSync of node:crypto does. */
+/** A new random key. `random` fills bytes, as randomFillSync of node:crypto does. */
 export function generateKey(random: (bytes: Uint8Array) => Uint8Array): Key {
-  return importKey(random(new Uint8Array(new ArrayBuffer(4096), 0, keyBytes)));
+  return importKey(random(secretBuffer(keyBytes)));
 }
 
-/** The keys in the content of a key file; wipes it. Throws `key_file_refused`. */
+/** Parses the content of a key file; always wipes it. Throws `key_file_refused`. */
 export function parseKeySet(content: Uint8Array): KeySet {
   try {
     checkKeyFileSize(content.length);
@@ -47,7 +46,7 @@ export function parseKeySet(content: Uint8Array): KeySet {
     for (let at = 0; at < content.length; at += keyBytes) {
       const bytes = content.subarray(at, at + keyBytes);
       if (bytes.every((byte) => byte === bytes[0]))
-        throw refused('one of its keys is not random: all bytes are the same');
+        throw refused('one of its keys is not random: all its bytes are equal');
       const key = importKey(bytes);
       if (!keys.some(({ id }) => id === key.id)) keys.push(key);
     }
@@ -57,11 +56,11 @@ export function parseKeySet(content: Uint8Array): KeySet {
   }
 }
 
-/** Checked before anything is read. Throws `key_file_refused`. */
+/** Size check before any key is parsed. Throws `key_file_refused`. */
 export function checkKeyFileSize(sizeBytes: number): void {
   const isWhole = sizeBytes > 0 && sizeBytes % keyBytes === 0 && sizeBytes <= keyBytes * keysMax;
   if (!isWhole) {
-    throw refused(`its size is ${sizeBytes} bytes, and a key file has ${keyBytes} for each of 1 to ${keysMax} keys`);
+    throw refused(`it has ${sizeBytes} bytes; a key file has ${keyBytes} bytes per key, 1 to ${keysMax} keys`);
   }
 }
 
@@ -69,10 +68,10 @@ function refused(why: string): Failure {
   return new Failure('key_file_refused', `the key file cannot be used: ${why}`);
 }
 
-/** The content of a key file with these keys. Throws `key_file_refused` when there are none, or more than 8. */
+/** The content of a key file with these keys. Throws `key_file_refused` for no key or more than 8. */
 export function serializeKeySet(keys: KeySet): SecretBytes {
   checkKeyFileSize(keys.length * keyBytes);
-  const content = new Uint8Array(new ArrayBuffer(4096), 0, keys.length * keyBytes);
+  const content = secretBuffer(keys.length * keyBytes);
   for (const [index, key] of keys.entries()) {
     const bytes = key.object.export();
     content.set(bytes, index * keyBytes);

@@ -1,23 +1,22 @@
 /**
- * A sealed password: a JWE in compact form (RFC 7516 section 7.1), direct encryption with AES-256-GCM.
+ * Sealed password: JWE compact serialization (RFC 7516 section 7.1), direct encryption with AES-256-GCM.
  *
- * Its protected header names the key and holds a hash of what the password is for (`ctx`): the mailbox, the server and
- * the user. The tag covers the header, so a sealed password that was copied to another mailbox, or whose mailbox was
- * pointed at another server, is refused. It also marks one that came readable out of the table while encryption was on
- * (`"from":"table"`): whoever wrote it there has chosen the server that it is bound to. Exactly this header is taken, in
- * exactly the form in which it is written: no other algorithm, no compression, no further member ever reaches the
- * decryption. Whatever is in doubt fails closed with `password_damaged`; the plaintext is never a string, and every copy
- * of it that is made here is wiped.
+ * The protected header names the key and contains a hash of the context (`ctx`): mailbox, server and user. The tag
+ * authenticates the header (AAD), so a sealed password that is copied to another mailbox, or whose mailbox is pointed at
+ * another server, does not open. `"from":"table"` marks a password that was found in plain text while encryption was on:
+ * its writer also chose the server that it is bound to. Only exactly this header is accepted, byte for byte: no other
+ * algorithm, no compression, no further member reaches the decryption. Any doubt fails closed with `password_damaged`.
+ * The plaintext is never a string, and every copy made here is wiped.
  *
- * The cipher runs in this thread. In a pool of threads, as Web Crypto has it, the vector registers of a resting thread
- * keep the last block that it worked on, and a core dump shows them; here they are written over at once.
+ * The cipher runs in this thread. Web Crypto, which the JWE libraries use, runs in a thread pool: the vector registers of
+ * an idle thread retain the last block, and a core dump shows them. Here they are overwritten at once.
  */
 import { createCipheriv, createDecipheriv, createHash, randomFillSync } from 'node:crypto';
 import { causeCode, Failure } from '../errors.ts';
 import { type Key, type KeyId, type KeySet, keyById } from './key.ts';
 import { SecretBytes } from './secret-bytes.ts';
 
-/** What a sealed password is bound to: opened for anything else, it is refused. */
+/** The context that a sealed password is bound to; it opens in no other. */
 export type SealContext = {
   readonly mailboxId: string;
   readonly connection: {
@@ -32,12 +31,12 @@ export type SealContext = {
 };
 
 /**
- * Who gave the password: a command, or what stood in the table before encryption was on (`command`); or somebody who wrote
- * it into the table while encryption was on (`table`). It stays so under every other key.
+ * Provenance of a password. `command`: set by a command, or stored before encryption was enabled. `table`: written into
+ * the table in plain text while encryption was on. Resealing under another key retains it.
  */
 export type PasswordOrigin = 'command' | 'table';
 
-/** A sealed password, taken apart; nothing of it is believed yet. */
+/** A parsed sealed password; nothing of it is authenticated yet. */
 type ParsedJwe = {
   readonly header: string;
   readonly iv: Buffer;
@@ -53,24 +52,24 @@ const enc = 'A256GCM';
 const cipher = 'aes-256-gcm';
 const ivBytes = 12;
 const tagBytes = 16;
-/** No IMAP login carries more, nor a NUL (RFC 4616). */
+/** Upper limit for an IMAP login; a NUL is not allowed either (RFC 4616). */
 export const passwordBytesMax = 1024;
 const sealedBytesMax = 4096;
-/** V8 keeps small typed arrays on its moving heap, unless they look into a buffer that was made on its own. */
-const scratchBytes = 4096;
+/** A longer run of the cipher on zeros also overwrites what is left in the registers. */
+const overwriteBytes = 4096;
 const contextTag = 'ticketmaild password context 1';
 
-/** Five parts: header, no encrypted key, IV of 12 bytes, ciphertext, tag of 16 bytes. */
+/** Five parts: header, empty encrypted key, 12-byte IV, ciphertext, 16-byte tag. */
 const compactPattern = /^([A-Za-z0-9_-]+)\.\.([A-Za-z0-9_-]{16})\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{22})$/;
-/** The header in the form in which it is written; so nothing hostile is ever parsed, and no member can be there twice. */
+/** The header exactly as written here: no hostile JSON is ever parsed, and no member can occur twice. */
 const headerPattern =
   /^\{"alg":"dir","enc":"A256GCM","kid":"([0-9a-f]{16})","ctx":"([A-Za-z0-9_-]{43})"(,"from":"table")?\}$/;
-/** What every sealed password begins with: base64url of the header up to the key id, a multiple of 3 bytes. */
+/** Prefix of every sealed password: base64url of the header up to the key id, a multiple of 3 bytes. */
 const jwePrefix = Buffer.from(Buffer.from(`{"alg":"${alg}","enc":"${enc}","kid":"`).toString('base64url'));
 
 /**
- * ASCII bytes of a JWE in compact form (RFC 7516 section 7.1); the password is only lent. Throws `password_damaged` when it
- * is not 1 to 1024 bytes without NUL.
+ * Returns the ASCII bytes of the JWE; borrows the password. Throws `password_damaged` unless it is 1 to 1024 bytes without
+ * NUL.
  */
 export function sealPassword(
   password: SecretBytes,
@@ -101,42 +100,42 @@ export function unsealPassword(sealed: Uint8Array, keys: KeySet, context: SealCo
   const plaintext = decrypt(parts, key);
   if (isValidPassword(plaintext)) return SecretBytes.take(plaintext);
   plaintext.fill(0);
-  throw damaged('what is in it is no password');
+  throw damaged('its content is not a valid password');
 }
 
-/** The key that its header names. Throws `password_damaged`. */
+/** The key that the header names. Throws `password_damaged`. */
 export function keyIdOfSealed(sealed: Uint8Array): KeyId {
   return parseJwe(sealed).keyId;
 }
 
-/** What its header says: to be believed of one that `unsealPassword` opens. Throws `password_damaged`. */
+/** Provenance in the header; authentic only once `unsealPassword` opens it. Throws `password_damaged`. */
 export function originOfSealed(sealed: Uint8Array): PasswordOrigin {
   return parseJwe(sealed).origin;
 }
 
-/** Only what begins as a sealed password does becomes a string: a plain password may stand here by mistake. */
+/** Makes a string only of bytes with the JWE prefix: the column may contain a plain password by mistake. */
 function parseJwe(sealed: Uint8Array): ParsedJwe {
   if (sealed.length > sealedBytesMax) throw damaged(`it is larger than ${sealedBytesMax} bytes`);
   if (!jwePrefix.equals(sealed.subarray(0, jwePrefix.length)))
-    throw damaged('it does not begin as sealed passwords do');
+    throw damaged('it does not begin like a sealed password');
   const text = Buffer.from(sealed.buffer, sealed.byteOffset, sealed.length).toString('latin1');
   const [, header = '', iv = '', ciphertext = '', tag = ''] = compactPattern.exec(text) ?? [];
   if (header === '') throw damaged('it does not have the five parts of a JWE');
-  if (![header, iv, ciphertext, tag].every(isCanonical)) throw damaged('one of its parts is no base64url');
+  if (![header, iv, ciphertext, tag].every(isCanonical)) throw damaged('one of its parts is not base64url');
   const [, keyId = '', boundTo = '', mark] =
     headerPattern.exec(Buffer.from(header, 'base64url').toString('latin1')) ?? [];
-  if (keyId === '') throw damaged('its header is not the one that this program writes');
+  if (keyId === '') throw damaged('its header is not one that this program writes');
   const bytes = (part: string) => Buffer.from(part, 'base64url');
   const origin = mark === undefined ? 'command' : 'table';
   return { header, iv: bytes(iv), ciphertext: bytes(ciphertext), tag: bytes(tag), keyId, contextHash: boundTo, origin };
 }
 
-/** False when characters are missing, or bits are set that belong to no byte (RFC 4648 section 3.5). */
+/** Canonical base64url: no missing characters, no stray bits (RFC 4648 section 3.5). */
 function isCanonical(part: string): boolean {
   return Buffer.from(part, 'base64url').toString('base64url') === part;
 }
 
-/** The bytes are in a buffer of their own, outside the heap. Throws `password_damaged` when the tag does not fit. */
+/** The plaintext has a buffer of its own, outside the heap. Throws `password_damaged` for a wrong tag. */
 function decrypt({ header, iv, ciphertext, tag }: ParsedJwe, key: Key): Uint8Array {
   const decipher = createDecipheriv(cipher, key.object, iv, { authTagLength: tagBytes })
     .setAAD(Buffer.from(header))
@@ -148,13 +147,13 @@ function decrypt({ header, iv, ciphertext, tag }: ParsedJwe, key: Key): Uint8Arr
     return plaintext;
   } catch (error) {
     plaintext.fill(0);
-    throw damaged('its tag does not fit', causeCode(error));
+    throw damaged('its authentication tag is wrong', causeCode(error));
   }
 }
 
-/** The same work on zeros: it leaves zeros where the cipher has left a password. */
+/** Runs the cipher on zeros: overwrites the vector registers, which still contain the password. */
 function overwriteRegisters(lengthBytes: number): void {
-  const zeros = Buffer.alloc(Math.max(lengthBytes, scratchBytes));
+  const zeros = Buffer.alloc(Math.max(lengthBytes, overwriteBytes));
   const nothing = createCipheriv(cipher, zeros.subarray(0, 32), zeros.subarray(0, ivBytes), {
     authTagLength: tagBytes,
   });
@@ -167,7 +166,7 @@ function base64url(bytes: Buffer): string {
   return bytes.toString('base64url');
 }
 
-/** Base64url of SHA-256 over a JSON array, in which no two contexts look the same. */
+/** Base64url of SHA-256 over a JSON array, an injective encoding of the context. */
 function hashContext({ mailboxId, connection }: SealContext): string {
   const { host, port, tls, caPem, fingerprint, allowPlaintext, user } = connection;
   const pin = fingerprint === null ? null : asciiLowerCase(fingerprint);
@@ -175,35 +174,32 @@ function hashContext({ mailboxId, connection }: SealContext): string {
   return createHash('sha256').update(JSON.stringify(bound)).digest('base64url');
 }
 
-/** Of ASCII letters alone: toLowerCase makes one of some names that are two. */
+/** ASCII only: toLowerCase maps some different names to one. */
 function asciiLowerCase(text: string): string {
   return text.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
 }
 
-/** What can be a password at all: 1 to 1024 bytes without NUL. */
+/** 1 to 1024 bytes without NUL. */
 export function isValidPassword(bytes: Uint8Array): boolean {
   return bytes.length >= 1 && bytes.length <= passwordBytesMax && !bytes.includes(0);
 }
 
-/** The error of the cipher stays behind: `cause` is its code alone. */
+/** `cause`: the code of the cipher's error, without the error itself. */
 function damaged(why: string, cause?: string): Failure {
   const more = cause === undefined ? {} : { fields: { cause } };
   return new Failure('password_damaged', `the sealed password cannot be opened: ${why}`, more);
 }
 
 function notSealable(): Failure {
-  const message = `the password cannot be sealed: it is not 1 to ${passwordBytesMax} bytes without NUL`;
-  return new Failure('password_damaged', message, { hint: 'Set it anew with mailbox set-password.' });
+  const message = `the password cannot be sealed: it must have 1 to ${passwordBytesMax} bytes and no NUL`;
+  return new Failure('password_damaged', message, { hint: 'Set the password: ticketmaild mailbox set-password NAME.' });
 }
 
 function keyUnknown(keyId: KeyId): Failure {
-  const message = `the sealed password needs the key ${keyId}, which is not open here`;
+  const message = `the password is sealed under key ${keyId}, which is not available here`;
   return new Failure('key_unknown', message, { fields: { key_id: keyId } });
 }
 
 function boundElsewhere(): Failure {
-  return new Failure(
-    'password_binding_mismatch',
-    'the sealed password was sealed for another mailbox, server or user than it is to be used for',
-  );
+  return new Failure('password_binding_mismatch', 'the password was sealed for another mailbox, server or user');
 }

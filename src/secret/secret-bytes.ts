@@ -1,14 +1,14 @@
 /**
- * Bytes that must not be printed, and are wiped after use.
+ * Secret bytes: redacted in every printed form (JSON, string, inspection) and zeroed after use.
  *
- * The bytes live in one ArrayBuffer of their own of at least 4 KiB: V8 keeps typed arrays of up to 64 bytes on its
- * moving heap and leaves copies of them behind. Every printed form (JSON, text, inspection) is a fixed word. After
- * `wipe` the bytes are zeros and `use` throws.
+ * Each secret has an ArrayBuffer of its own of at least 4 KiB: V8 keeps typed arrays of up to 64 bytes on its moving heap
+ * and leaves copies of them behind. After `wipe` the bytes are zeros and `use` throws.
  */
 import { timingSafeEqual } from 'node:crypto';
 import { inspect } from 'node:util';
 
-const scratchBytes = 4096;
+/** Smallest ArrayBuffer that V8 never moves. */
+const blockBytes = 4096;
 const placeholder = '[secret]';
 
 export class SecretBytes {
@@ -18,9 +18,9 @@ export class SecretBytes {
     this.#bytes = bytes;
   }
 
-  /** Copies `source` and wipes it: the one way in. */
+  /** Copies `source` and wipes it: the only constructor. */
   static take(source: Uint8Array): SecretBytes {
-    const bytes = new Uint8Array(new ArrayBuffer(Math.max(scratchBytes, source.length)), 0, source.length);
+    const bytes = secretBuffer(source.length);
     bytes.set(source);
     source.fill(0);
     return new SecretBytes(bytes);
@@ -30,13 +30,13 @@ export class SecretBytes {
     return this.#bytes?.length ?? 0;
   }
 
-  /** Lends the bytes to `reader`, which must not keep them. */
+  /** Lends the bytes to `reader`, which must not retain them. */
   use<T>(reader: (bytes: Uint8Array<ArrayBuffer>) => T): T {
-    if (this.#bytes === null) throw new Error('secret bytes are used after they were wiped');
+    if (this.#bytes === null) throw new Error('secret bytes used after wipe');
     return reader(this.#bytes);
   }
 
-  /** In the same time wherever they differ. Of different length: false. */
+  /** Constant-time comparison; false for different lengths. */
   equals(other: SecretBytes): boolean {
     return this.use((mine) => other.use((theirs) => mine.length === theirs.length && timingSafeEqual(mine, theirs)));
   }
@@ -63,11 +63,7 @@ export class SecretBytes {
   }
 }
 
-/** Buffers for secrets: each in a block of memory of its own that V8 never moves, so that a wipe leaves no copy. */
-
-const blockBytes = 4096;
-
-/** All zeros. Whoever takes it wipes it. */
+/** Zeroed buffer for a secret, in an ArrayBuffer that V8 never moves, so that a wipe leaves no copy. The caller wipes it. */
 export function secretBuffer(sizeBytes: number): Uint8Array<ArrayBuffer> {
   return new Uint8Array(new ArrayBuffer(Math.max(blockBytes, sizeBytes)), 0, sizeBytes);
 }

@@ -1,12 +1,12 @@
 /**
- * The switch: the one row that says whether encryption is on, and the rules about which row is to be believed.
+ * Encryption switch: one authenticated row that says whether encryption is on, and the rules for accepting it.
  *
  *     off -> enabling(k) -> on(k) -> on(k, next k2) -> rotating(k, k2) -> on(k2) -> disabling(k2) -> off
  *
- * Whoever can write the database can write the row, so a row counts only with a seal: an HMAC-SHA-256 (RFC 2104) over
- * all of it, under a key derived (HKDF, RFC 5869) from a key of the key file. Against an older row that was valid once,
- * the revision only ever rises: each worker remembers the row that it accepted last. `on` with a next key means that a
- * rotation is announced and waits until every worker has that key.
+ * Write access to the database is not enough to change it: a row is accepted only with its seal, an HMAC-SHA-256 (RFC
+ * 2104) over all fields, under a key derived (HKDF, RFC 5869) from a key of the key file. Replay of an older valid row is
+ * rejected by the revision, which only increases: each worker stores the last row that it accepted. `on` with a next key:
+ * a rotation is announced and waits until every worker has that key.
  */
 import { createHmac, hkdfSync, timingSafeEqual } from 'node:crypto';
 import { type Key, type KeyId, type KeySet, keyById } from './key.ts';
@@ -17,26 +17,26 @@ export type SwitchRow = {
   readonly state: SwitchState;
   readonly keyId: KeyId | null;
   readonly nextKeyId: KeyId | null;
-  /** 0 for the row that a new database has, then one more with every change. */
+  /** 0 in the row of a new database; incremented by every change. */
   readonly revision: number;
-  /** `KEY ID:HMAC` (hex); null only in the first row. */
+  /** `KEY ID:HMAC` (hex); null only in the initial row. */
   readonly seal: string | null;
   readonly changedAtMs: number;
-  /** Who changed it, as `user@host`. */
+  /** `user@host` that made the change. */
   readonly changedBy: string;
 };
 
-/** What a row says, before it is sealed. */
+/** A row without its seal. */
 export type UnsealedSwitchRow = Omit<SwitchRow, 'seal'>;
 
 export type SwitchJudgement =
-  /** `unproven`: nobody here could check its seal, nor needs to; it must not be remembered. */
+  /** `unproven`: its seal was not verified, for lack of a key; must not be stored as accepted. */
   | { readonly kind: 'accepted'; readonly row: SwitchRow; readonly unproven?: true }
-  /** No key of ours made this, or it is no row that this program writes. */
+  /** Its seal is wrong, or it is no row that this program writes. */
   | { readonly kind: 'forged'; readonly reason: string }
-  /** It was valid once, or is gone. */
-  | { readonly kind: 'rolled_back'; readonly why: string }
-  /** The key that sealed it is not open here. */
+  /** An older row that was valid once, or no row where one was accepted. */
+  | { readonly kind: 'rolled_back'; readonly reason: string }
+  /** The key that sealed it is not available here. */
   | { readonly kind: 'unverified'; readonly keyId: KeyId };
 
 /** The row of a new database. */
@@ -53,8 +53,8 @@ export const initialSwitchRow: SwitchRow = {
 const hkdfInfo = 'ticketmaild switch seal 1';
 
 /**
- * `change` with its seal under `key`, which must be its `keyId` unless it is `off`. Seals no row that would not be
- * believed: every worker would stay with the one before it.
+ * `change` with its seal under `key`, which must be its `keyId` unless it is `off`. Refuses to seal a malformed row: every
+ * worker would reject it.
  */
 export function sealSwitchRow(change: UnsealedSwitchRow, key: Key): SwitchRow {
   const isOurs = change.keyId === null || change.keyId === key.id;
@@ -72,15 +72,18 @@ function hmac(change: UnsealedSwitchRow, key: Key): string {
   return seal;
 }
 
-/** `row` null: the table is empty. `remembered` null: no row was ever accepted here. */
+/** Accepts or rejects a stored row. `row` null: the table is empty. `remembered` null: no row was ever accepted here. */
 export function judgeSwitchRow(row: SwitchRow | null, keys: KeySet, remembered: SwitchRow | null): SwitchJudgement {
   const last = remembered ?? initialSwitchRow;
   if (row === null) {
     if (last.revision === 0) return { kind: 'accepted', row: initialSwitchRow };
-    return { kind: 'rolled_back', why: `the row is gone, and revision ${last.revision} was accepted before` };
+    return { kind: 'rolled_back', reason: `the row is missing, and revision ${last.revision} was accepted before` };
   }
   if (row.revision < last.revision) {
-    return { kind: 'rolled_back', why: `revision ${row.revision} is older than ${last.revision}, accepted before` };
+    return {
+      kind: 'rolled_back',
+      reason: `revision ${row.revision} is older than revision ${last.revision}, which was accepted before`,
+    };
   }
   if (remembered !== null && isSameSwitchRow(row, remembered)) return { kind: 'accepted', row };
   if (row.revision === 0) return judgeInitialRow(row);
@@ -95,21 +98,22 @@ function judgeInitialRow(row: SwitchRow): SwitchJudgement {
 
 function judgeSeal(row: SwitchRow, keys: KeySet, last: SwitchRow): SwitchJudgement {
   if (!isWellFormed(row))
-    return { kind: 'forged', reason: `${row.state} does not go with the keys that the row names` };
+    return { kind: 'forged', reason: `state ${row.state} does not match the keys that the row names` };
   const [, sealerId = '', seal = ''] = /^([0-9a-f]{16}):([0-9a-f]{64})$/.exec(row.seal ?? '') ?? [];
-  if (sealerId === '') return { kind: 'forged', reason: 'it has no seal' };
-  if (row.keyId !== null && sealerId !== row.keyId) return { kind: 'forged', reason: 'its seal is of another key' };
+  if (sealerId === '') return { kind: 'forged', reason: 'it has no valid seal' };
+  if (row.keyId !== null && sealerId !== row.keyId)
+    return { kind: 'forged', reason: 'its seal was made with another key' };
   const key = keyById(keys, sealerId);
   if (key === null) {
-    // Who has neither a key nor a memory goes by an `off` that he cannot verify, as by the row of a new database.
+    // Without any key and any accepted row, an unverifiable `off` is accepted, like the row of a new database.
     const isNewcomer = last.revision === 0 && keys.length === 0;
     return row.state === 'off' && isNewcomer
       ? { kind: 'accepted', row, unproven: true }
       : { kind: 'unverified', keyId: sealerId };
   }
-  if (!isEqualHex(hmac(row, key), seal)) return { kind: 'forged', reason: 'its seal does not fit' };
+  if (!isEqualHex(hmac(row, key), seal)) return { kind: 'forged', reason: 'its seal is wrong' };
   if (row.revision > last.revision) return { kind: 'accepted', row };
-  return { kind: 'forged', reason: `revision ${row.revision} was accepted with another content` };
+  return { kind: 'forged', reason: `revision ${row.revision} was accepted before with other content` };
 }
 
 function isWellFormed({ state, keyId, nextKeyId }: UnsealedSwitchRow): boolean {
@@ -132,7 +136,7 @@ function isEqualHex(a: string, b: string): boolean {
   return timingSafeEqual(Buffer.from(a, 'hex'), Buffer.from(b, 'hex'));
 }
 
-/** True when both say the same, seal included. */
+/** True when all fields are equal, seal included. */
 export function isSameSwitchRow(a: SwitchRow, b: SwitchRow): boolean {
   return (
     a.state === b.state &&
@@ -145,13 +149,13 @@ export function isSameSwitchRow(a: SwitchRow, b: SwitchRow): boolean {
   );
 }
 
-/** The keys that a worker needs to open every password while the switch is so. */
+/** The keys that a worker needs to open every password in this state. */
 export function requiredKeyIds({ keyId, nextKeyId, state }: SwitchRow): readonly KeyId[] {
   if (keyId === null) return [];
   return state === 'rotating' && nextKeyId !== null ? [keyId, nextKeyId] : [keyId];
 }
 
-/** The key that new passwords are sealed with; null while none are. */
+/** The key that new passwords are sealed with; null: they are stored in plain text. */
 export function sealingKeyId({ state, keyId, nextKeyId }: SwitchRow): KeyId | null {
   if (state === 'rotating') return nextKeyId;
   return state === 'on' || state === 'enabling' ? keyId : null;

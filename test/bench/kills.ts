@@ -50,7 +50,8 @@ const commands = { enable, rotate, disable } as const;
 const keyBytes = 32;
 /** What a key file or switch memory that is being written looks like. */
 const leftOver = /^\.(encryption-key\.bin|switch-state)\.[0-9a-f]{32}\.tmp$/;
-const known = /^(encryption-key\.bin|encryption-key\.bin\.disabled-\d{8}T\d{6}Z|switch-state|raw|blobs|control\.sock)$/;
+const known =
+  /^(encryption-key\.bin|encryption-key\.bin\.disabled-\d{8}T\d{6}Z-[0-9a-f]{8}|switch-state|raw|blobs|control\.sock)$/;
 
 export async function killRun(operation: Operation, options: KillOptions): Promise<KillReport> {
   const { dovecot, mariadb, stride, first = 1, progress } = options;
@@ -117,7 +118,7 @@ async function wrongStatus(copy: Copy, operation: Operation): Promise<readonly s
     problem: null,
     stored_state: null,
   };
-  const readable = await readablePasswords(copy);
+  const readable = await plaintextPeriods(copy);
   return [
     ...Object.entries(wanted)
       .filter(([name, value]) => status[name] !== value)
@@ -127,7 +128,7 @@ async function wrongStatus(copy: Copy, operation: Operation): Promise<readonly s
 }
 
 /** By their bytes, whatever the column beside them says. */
-async function readablePasswords({ databaseUrl }: Copy): Promise<number> {
+async function plaintextPeriods({ databaseUrl }: Copy): Promise<number> {
   const hex = Buffer.from(password).toString('hex');
   const rows = await runSql(
     databaseUrl,

@@ -40,7 +40,7 @@ test('wiped bytes are zeros, and cannot be used again', () => {
   secret.wipe();
   expect(lent.every((byte) => byte === 0)).toBe(true);
   expect(secret.length).toBe(0);
-  expect(() => secret.use(() => 1)).toThrow('after they were wiped');
+  expect(() => secret.use(() => 1)).toThrow('after wipe');
   expect(() => secret.wipe()).not.toThrow();
   expect(`${secret}`).toBe('[secret]');
 });

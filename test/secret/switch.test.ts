@@ -212,7 +212,10 @@ describe('a malformed row', () => {
   ])('%s with the keys %s and %s is forged, even when one of our keys sealed it', (state, keyId, nextKeyId) => {
     const { seal } = sealSwitchRow(change(3, 'off', null), one);
     const row = written({ ...change(3, 'off', null), state, keyId, nextKeyId, seal });
-    expect(judgeSwitchRow(row, [one, two], null)).toEqual({ kind: 'forged', why: expect.stringContaining('the keys') });
+    expect(judgeSwitchRow(row, [one, two], null)).toEqual({
+      kind: 'forged',
+      reason: expect.stringContaining('the keys'),
+    });
   });
 });
 
@@ -237,7 +240,7 @@ describe('going back', () => {
   test('names both revisions', () => {
     expect(judgeSwitchRow(rows[1] ?? null, [], rows[4] ?? null)).toEqual({
       kind: 'rolled_back',
-      why: 'revision 2 is older than 5, accepted before',
+      reason: 'revision 2 is older than revision 5, which was accepted before',
     });
   });
 
@@ -256,7 +259,7 @@ describe('the same revision', () => {
     const other = sealSwitchRow({ ...change(2, 'on', one.id), changedBy: 'eve@desk.example.test' }, one);
     expect(judgeSwitchRow(other, [one], onRow)).toEqual({
       kind: 'forged',
-      why: 'revision 2 was accepted with another content',
+      reason: 'revision 2 was accepted before with other content',
     });
     expect(judged(sealSwitchRow(change(2, 'off', null), one), onRow)).toBe('forged');
   });

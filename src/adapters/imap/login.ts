@@ -11,7 +11,7 @@
 import type { Writable } from 'node:stream';
 import { ImapFlow, type ImapFlowOptions } from 'imapflow';
 import { Failure } from '../../errors.ts';
-import type { SecretBytes } from '../../secret/secret-bytes.ts';
+import { type SecretBytes, secretBuffer } from '../../secret/secret-bytes.ts';
 import { type CommandToken, internals } from './imapflow-internals.ts';
 
 /** One answer to a `+`: fills the scratch buffer from its start and says how many bytes the line has. */
@@ -148,7 +148,7 @@ export class ImapClient extends ImapFlow {
 
   async #login(mechanism: LoginMethod, password: SecretBytes): Promise<void> {
     const user = this.#user;
-    const scratch = new Uint8Array(new ArrayBuffer(scratchBytesMin + 4 * (user.length + password.length)));
+    const scratch = secretBuffer(scratchBytesMin + 4 * (user.length + password.length));
     const inner = internals(this);
     let step = 0;
     let broken: unknown = null;

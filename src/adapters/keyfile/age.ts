@@ -1,10 +1,11 @@
 /**
- * The passphrase stanza of an age file (age-encryption.org/v1, recipient type scrypt), done with bytes.
+ * age file (age-encryption.org/v1) that protects the keys of a key file with a passphrase (recipient type scrypt).
  *
- * The age library takes a passphrase as a string only, which cannot be wiped; so it is given a recipient and an identity
- * of ours, and makes and checks the rest of the header. Everything is checked, the work factor first of all, before the
- * passphrase is asked for and time and memory are spent. Errors: `key_file_refused` for a stanza that is not to be
- * opened, `key_file_locked` for a passphrase that is missing or wrong.
+ * The age library (typage) makes and checks the header. Scrypt and payload are done here, in place of the library's own:
+ * it takes a passphrase as a string only, which cannot be wiped, and its streams leave copies of the keys behind. All of
+ * the header is checked, the work factor first, before a passphrase is asked for and time and memory are spent. The
+ * library is loaded when the first file is wrapped or opened. Errors: `key_file_refused` for a file that is damaged or
+ * contains no keys, `key_file_locked` for a missing or wrong passphrase.
  */
 import {
   createCipheriv,
@@ -25,9 +26,12 @@ import { checkKeyFileSize, type KeySet, parseKeySet, serializeKeySet } from '../
 import { SecretBytes, secretBuffer } from '../../secret/secret-bytes.ts';
 import { shellArg } from '../../text/shell.ts';
 
-/** The base-2 logarithm of scrypt's N. 18 costs 256 MiB of memory and about a second; 20 four times as much. */
+/** Base-2 logarithm of scrypt's N. 18 takes 256 MiB of memory and about a second; 20 four times as much. */
 export const workFactorDefault = 18;
 const workFactorMax = 20;
+
+/** Upper limit of a key file; one with 8 protected keys has about 470 bytes. */
+export const wrappedBytesMax = 8192;
 
 const stanzaType = 'scrypt';
 const saltLabel = 'age-encryption.org/v1/scrypt';
@@ -39,8 +43,135 @@ const tagBytes = 16;
 const sealedBytes = fileKeyBytes + tagBytes;
 const cipher = 'chacha20-poly1305';
 const cipherOptions = { authTagLength: tagBytes };
-/** The derived key is used once, so the nonce may be fixed. */
+/** Fixed nonce: each derived key is used once. */
 const zeroNonce = new Uint8Array(12);
+
+/** Binary and armored format. Armor is not supported, and reported as such. */
+const ageFilePrefixes = ['age-encryption.org/v1', '-----BEGIN AGE'].map((text) => Buffer.from(text));
+const macLineStart = '\n--- ';
+const nonceBytes = 16;
+const emptyPayloadBytes = nonceBytes + tagBytes;
+
+/** STREAM nonce: an 11-byte chunk counter, then 1 for the last chunk. */
+const onlyChunk = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1);
+
+/** True when `content` begins like an age file. */
+export function isWrapped(content: Uint8Array): boolean {
+  return ageFilePrefixes.some((beginning) => beginning.equals(content.subarray(0, beginning.length)));
+}
+
+/**
+ * Wraps `keys` as an age file, which the age tool opens too; borrows `passphrase`. `workFactor`: base-2 logarithm of
+ * scrypt's cost, 1 to 20. Throws `password_missing` for an empty passphrase.
+ */
+export async function wrapKeys(
+  keys: KeySet,
+  passphrase: SecretBytes,
+  workFactor: number = workFactorDefault,
+): Promise<Uint8Array> {
+  if (passphrase.length === 0) throw new Failure('password_missing', 'the passphrase is empty');
+  if (!(workFactor >= 1 && workFactor <= workFactorMax)) throw new Error(`a work factor is 1 to ${workFactorMax}`);
+  const age = await import('age-encryption');
+  const fileKey = secretBuffer(fileKeyBytes);
+  using content = serializeKeySet(keys);
+  try {
+    const header = await makeHeader(new age.Encrypter(), passphraseRecipient(age, passphrase, workFactor), fileKey);
+    return content.use((plain) => Buffer.concat([header, sealPayload(plain, fileKey)]));
+  } finally {
+    fileKey.fill(0);
+  }
+}
+
+/** The header of an encrypted empty file. Copies the file key that the library generated into `fileKey`. */
+async function makeHeader(encrypter: Encrypter, recipient: Recipient, fileKey: Uint8Array): Promise<Uint8Array> {
+  let made: Uint8Array | null = null;
+  encrypter.addRecipient({
+    wrapFileKey: (generated) => {
+      made = generated;
+      fileKey.set(generated);
+      return recipient.wrapFileKey(generated);
+    },
+  });
+  try {
+    return (await encrypter.encrypt(new Uint8Array(0))).slice(0, -emptyPayloadBytes);
+  } finally {
+    (made as Uint8Array | null)?.fill(0);
+  }
+}
+
+function sealPayload(plain: Uint8Array, fileKey: Uint8Array): Uint8Array {
+  const nonce = randomBytes(nonceBytes);
+  const sealer = createCipheriv(cipher, payloadKey(fileKey, nonce), onlyChunk, cipherOptions);
+  return Buffer.concat([nonce, sealer.update(plain), sealer.final(), sealer.getAuthTag()]);
+}
+
+/** Unwraps the keys in an age file. Calls `passphrase` only once header and size are valid. */
+export async function unwrapKeys(wrapped: Uint8Array, passphrase: () => Promise<SecretBytes>): Promise<KeySet> {
+  const { header, payload } = splitAgeFile(wrapped);
+  // The plaintext size is known beforehand: the payload adds only nonce and tag.
+  checkKeyFileSize(payload.length - emptyPayloadBytes);
+  const age = await import('age-encryption');
+  const decrypter = new age.Decrypter();
+  decrypter.addIdentity(passphraseIdentity(passphrase));
+  const fileKey = await openHeader(decrypter, header);
+  try {
+    return parseKeySet(openPayload(payload, fileKey));
+  } finally {
+    fileKey.fill(0);
+  }
+}
+
+/** Splits at the end of the MAC line, the one header line that begins with `---`. */
+function splitAgeFile(wrapped: Uint8Array): { header: Uint8Array; payload: Uint8Array } {
+  const bytes = Buffer.from(wrapped.buffer, wrapped.byteOffset, wrapped.byteLength);
+  const macLineAt = bytes.indexOf(macLineStart);
+  const end = macLineAt === -1 ? -1 : bytes.indexOf('\n', macLineAt + 1);
+  if (end === -1) throw damaged();
+  return { header: bytes.subarray(0, end + 1), payload: bytes.subarray(end + 1) };
+}
+
+async function openHeader(decrypter: Decrypter, header: Uint8Array): Promise<Uint8Array> {
+  try {
+    return await decrypter.decryptHeader(header);
+  } catch (error) {
+    // Errors of the library itself have no code: a malformed line or a wrong MAC.
+    if (isFailure(error) || (error instanceof Error && 'code' in error)) throw error;
+    throw damaged();
+  }
+}
+
+/** Decrypts the payload. The caller wipes the result. */
+function openPayload(payload: Uint8Array, fileKey: Uint8Array): Uint8Array {
+  const key = payloadKey(fileKey, payload.subarray(0, nonceBytes));
+  const opener = createDecipheriv(cipher, key, onlyChunk, cipherOptions);
+  opener.setAuthTag(payload.subarray(-tagBytes));
+  const opened = opener.update(payload.subarray(nonceBytes, -tagBytes));
+  const content = secretBuffer(opened.length);
+  content.set(opened);
+  opened.fill(0);
+  try {
+    opener.final();
+    return content;
+  } catch {
+    // final() only compares the tag.
+    content.fill(0);
+    throw damaged();
+  }
+}
+
+function payloadKey(fileKey: Uint8Array, nonce: Uint8Array): KeyObject {
+  const derived = new Uint8Array(hkdfSync('sha256', fileKey, nonce, 'payload', 32));
+  const key = createSecretKey(derived);
+  derived.fill(0);
+  return key;
+}
+
+function damaged(): Failure {
+  const hint = 'Restore it from its backup. Armored age files (age -a) are not supported: use the binary format.';
+  return new Failure('key_file_refused', 'the key file cannot be used: the age file is damaged', { hint });
+}
+
+// The scrypt stanza of the header (age-encryption.org/v1, "The scrypt recipient type").
 
 type PassphraseStanza = { readonly salt: Uint8Array; readonly workFactor: number; readonly body: Uint8Array };
 
@@ -51,7 +182,7 @@ const deriveWith: (
   options: ScryptOptions,
 ) => Promise<Buffer> = promisify(scrypt);
 
-/** Protects the file key with `passphrase`, which is only lent. `age` is the library, which whoever needs it loads. */
+/** Recipient that wraps the file key with `passphrase`, which it borrows. `age`: the library, loaded by the caller. */
 function passphraseRecipient(
   age: Pick<typeof import('age-encryption'), 'Stanza'>,
   passphrase: SecretBytes,
@@ -72,7 +203,7 @@ function passphraseRecipient(
   };
 }
 
-/** Opens the file key, which the caller wipes. `passphrase` is asked for only when the stanza is one to be opened. */
+/** Identity that unwraps the file key, which the caller wipes. Calls `passphrase` only for a valid stanza. */
 function passphraseIdentity(passphrase: () => Promise<SecretBytes>): Identity {
   return {
     unwrapFileKey: async (stanzas) => {
@@ -90,9 +221,9 @@ function passphraseIdentity(passphrase: () => Promise<SecretBytes>): Identity {
 function checkStanza(stanzas: readonly Stanza[]): PassphraseStanza {
   const [stanza] = stanzas;
   if (stanza === undefined || stanza.args[0] !== stanzaType)
-    throw refused('it is an age file, but not for a passphrase');
-  // A second recipient would open the file without the passphrase; the format forbids it.
-  if (stanzas.length !== 1) throw refused('it is an age file with another recipient beside the passphrase');
+    throw refused('the age file is not protected by a passphrase');
+  // Another recipient could open the file without the passphrase; the format forbids it.
+  if (stanzas.length !== 1) throw refused('the age file has another recipient beside the passphrase');
   const [, saltText = '', workFactorText = ''] = stanza.args;
   const salt = Buffer.from(saltText, 'base64');
   const isWellFormed =
@@ -109,12 +240,14 @@ function checkWorkFactor(workFactor: number): number {
   if (workFactor <= workFactorMax) return workFactor;
   throw new Failure(
     'key_file_refused',
-    `the key file cannot be used: its work factor is ${workFactor}, and more than ${workFactorMax} is not tried`,
-    { hint: 'Protect it anew with the age tool on a machine that can open it: age -d FILE | age -p. age writes 18.' },
+    `the key file cannot be used: its work factor is ${workFactor}, and at most ${workFactorMax} is accepted`,
+    {
+      hint: 'Rewrap it with the age tool, which uses 18, on a machine that can open it: age -d FILE | age -p -o NEWFILE',
+    },
   );
 }
 
-/** Text of base64 without padding (RFC 4648 section 4), as age writes it. */
+/** Base64 without padding (RFC 4648 section 4), as age writes it. */
 function base64NoPadding(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('base64').replaceAll('=', '');
 }
@@ -127,8 +260,8 @@ async function deriveStanzaKey(passphrase: SecretBytes, salt: Uint8Array, workFa
     return await passphrase.use((bytes) => deriveWith(bytes, labelledSalt(salt), derivedBytes, options));
   } catch (error) {
     if (!/^ERR_(OSSL|CRYPTO)_/.test(causeCode(error))) throw error;
-    const why = `its work factor of ${workFactor} takes ${N / 1024} MiB of memory, which there is not`;
-    const hint = 'Free memory, or allow more of it: systemctl set-property ticketmaild MemoryMax=2G.';
+    const why = `its work factor of ${workFactor} needs ${N / 1024} MiB of memory, which are not available`;
+    const hint = 'Free memory, or raise the limit of the service: systemctl set-property ticketmaild MemoryMax=2G';
     throw new Failure('key_file_refused', `the key file cannot be used: ${why}`, { cause: error, hint });
   }
 }
@@ -148,167 +281,30 @@ function openFileKey(body: Uint8Array, derived: Uint8Array): Uint8Array {
     opener.final();
     return fileKey;
   } catch {
-    // The one thing that final does here is to compare the tag.
+    // final() only compares the tag.
     fileKey.fill(0);
     throw new Failure('key_file_locked', 'the key file cannot be opened: the passphrase is wrong');
   }
 }
 
 function refused(why: string): Failure {
-  const hint = 'A protected key file is made with a passphrase and nothing else: age -p -o FILE KEYS.';
+  const hint = 'A protected key file has a passphrase as its only recipient: age -p -o FILE KEYS';
   return new Failure('key_file_refused', `the key file cannot be used: ${why}`, { hint });
 }
 
-/**
- * The keys of a key file, wrapped with a passphrase as an age file (age-encryption.org/v1), and taken out of one again.
- *
- * The age library makes and checks the header. The payload, one chunk of ChaCha20-Poly1305 under a key derived from the
- * file key, is done here, because the library's streams leave copies of the keys behind. The library is loaded when the first
- * file is wrapped or opened: most starts do without. Errors: `key_file_refused` for a file that is damaged or holds no keys,
- * `key_file_locked` for a passphrase that is missing or wrong.
- */
+// Passphrase sources.
 
-/** A protected key file with 8 keys has about 470 bytes. */
-export const wrappedBytesMax = 8192;
-
-/** An age file begins so; its form of text is not read, and is told as such. */
-const ageFilePrefixes = ['age-encryption.org/v1', '-----BEGIN AGE'].map((text) => Buffer.from(text));
-const macLineStart = '\n--- ';
-const nonceBytes = 16;
-const emptyPayloadBytes = nonceBytes + tagBytes;
-
-/** Eleven bytes count the chunks, from 0; the last byte marks the last chunk. */
-const onlyChunk = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1);
-
-/** True when `content` begins as an age file does. */
-export function isWrapped(content: Uint8Array): boolean {
-  return ageFilePrefixes.some((beginning) => beginning.equals(content.subarray(0, beginning.length)));
-}
-
-/**
- * A whole age file with `keys`, which the age tool opens too. `passphrase` is only lent. `workFactor` is the base-2
- * logarithm of scrypt's cost, 1 to 20. Throws `password_missing` for an empty passphrase.
- */
-export async function wrapKeys(
-  keys: KeySet,
-  passphrase: SecretBytes,
-  workFactor: number = workFactorDefault,
-): Promise<Uint8Array> {
-  if (passphrase.length === 0) throw new Failure('password_missing', 'the passphrase is empty');
-  if (!(workFactor >= 1 && workFactor <= workFactorMax)) throw new Error(`a work factor is 1 to ${workFactorMax}`);
-  const age = await import('age-encryption');
-  const fileKey = secretBuffer(fileKeyBytes);
-  using content = serializeKeySet(keys);
-  try {
-    const header = await makeHeader(new age.Encrypter(), passphraseRecipient(age, passphrase, workFactor), fileKey);
-    return content.use((plain) => Buffer.concat([header, sealPayload(plain, fileKey)]));
-  } finally {
-    fileKey.fill(0);
-  }
-}
-
-/** An age file without content is header and empty payload. Puts the file key that the library made into `fileKey`. */
-async function makeHeader(encrypter: Encrypter, recipient: Recipient, fileKey: Uint8Array): Promise<Uint8Array> {
-  let made: Uint8Array | null = null;
-  encrypter.addRecipient({
-    wrapFileKey: (its) => {
-      made = its;
-      fileKey.set(its);
-      return recipient.wrapFileKey(its);
-    },
-  });
-  try {
-    return (await encrypter.encrypt(new Uint8Array(0))).slice(0, -emptyPayloadBytes);
-  } finally {
-    (made as Uint8Array | null)?.fill(0);
-  }
-}
-
-function sealPayload(plain: Uint8Array, fileKey: Uint8Array): Uint8Array {
-  const nonce = randomBytes(nonceBytes);
-  const sealer = createCipheriv(cipher, payloadKey(fileKey, nonce), onlyChunk, cipherOptions);
-  return Buffer.concat([nonce, sealer.update(plain), sealer.final(), sealer.getAuthTag()]);
-}
-
-/** The keys in an age file. `passphrase` is asked for when the header and the size are right. */
-export async function unwrapKeys(wrapped: Uint8Array, passphrase: () => Promise<SecretBytes>): Promise<KeySet> {
-  const { header, payload } = splitAgeFile(wrapped);
-  // Known before anything is opened, since this cipher adds nothing but nonce and tag.
-  checkKeyFileSize(payload.length - emptyPayloadBytes);
-  const age = await import('age-encryption');
-  const decrypter = new age.Decrypter();
-  decrypter.addIdentity(passphraseIdentity(passphrase));
-  const fileKey = await openHeader(decrypter, header);
-  try {
-    return parseKeySet(openPayload(payload, fileKey));
-  } finally {
-    fileKey.fill(0);
-  }
-}
-
-/** The header ends with the line of its MAC, the one line that begins with three dashes. */
-function splitAgeFile(wrapped: Uint8Array): { header: Uint8Array; payload: Uint8Array } {
-  const bytes = Buffer.from(wrapped.buffer, wrapped.byteOffset, wrapped.byteLength);
-  const macLineAt = bytes.indexOf(macLineStart);
-  const end = macLineAt === -1 ? -1 : bytes.indexOf('\n', macLineAt + 1);
-  if (end === -1) throw damaged();
-  return { header: bytes.subarray(0, end + 1), payload: bytes.subarray(end + 1) };
-}
-
-async function openHeader(decrypter: Decrypter, header: Uint8Array): Promise<Uint8Array> {
-  try {
-    return await decrypter.decryptHeader(header);
-  } catch (error) {
-    // What the library itself finds wrong has no code: a line that is none, or a MAC that does not fit.
-    if (isFailure(error) || (error instanceof Error && 'code' in error)) throw error;
-    throw damaged();
-  }
-}
-
-/** The content, which the caller wipes. */
-function openPayload(payload: Uint8Array, fileKey: Uint8Array): Uint8Array {
-  const key = payloadKey(fileKey, payload.subarray(0, nonceBytes));
-  const opener = createDecipheriv(cipher, key, onlyChunk, cipherOptions);
-  opener.setAuthTag(payload.subarray(-tagBytes));
-  const opened = opener.update(payload.subarray(nonceBytes, -tagBytes));
-  const content = secretBuffer(opened.length);
-  content.set(opened);
-  opened.fill(0);
-  try {
-    opener.final();
-    return content;
-  } catch {
-    // The one thing that final does here is to compare the tag.
-    content.fill(0);
-    throw damaged();
-  }
-}
-
-function payloadKey(fileKey: Uint8Array, nonce: Uint8Array): KeyObject {
-  const derived = new Uint8Array(hkdfSync('sha256', fileKey, nonce, 'payload', 32));
-  const key = createSecretKey(derived);
-  derived.fill(0);
-  return key;
-}
-
-function damaged(): Failure {
-  const hint = 'Put it back from its backup. An age file is binary: age -a makes another kind, which is not read.';
-  return new Failure('key_file_refused', 'the key file cannot be used: it is an age file, and it is damaged', { hint });
-}
-
-/** Where the passphrase of a protected key file comes from, asked at most once for each piece of work, then wiped. */
-
-/** null: there is none. What it gives is wiped by whoever asked. */
+/** Asks for the passphrase; null: there is none. The caller wipes it. */
 export type PassphraseSource = () => Promise<SecretBytes | null>;
 
 type CachedPassphrase = Disposable & {
-  /** Asks when nobody has yet. Throws `key_file_locked` when there is none. */
+  /** Asks at the first call. Throws `key_file_locked` when there is none. */
   passphrase(): Promise<SecretBytes>;
-  /** True once there was one. */
+  /** True once a passphrase was given. */
   readonly isGiven: boolean;
 };
 
-/** Disposing it wipes the passphrase. */
+/** Asks the source at most once per operation; disposing wipes the passphrase. */
 export function cachePassphrase(source: PassphraseSource): CachedPassphrase {
   let given: SecretBytes | null = null;
   return {
@@ -317,7 +313,7 @@ export function cachePassphrase(source: PassphraseSource): CachedPassphrase {
       if (given !== null) return given;
       throw new Failure(
         'key_file_locked',
-        'the key file cannot be opened: it is protected, and no passphrase is given',
+        'the key file cannot be opened: it is protected by a passphrase, and no passphrase is given',
       );
     },
     get isGiven() {
@@ -327,27 +323,24 @@ export function cachePassphrase(source: PassphraseSource): CachedPassphrase {
   };
 }
 
+const passphraseBytesMax = 4096;
+const otherUsersBits = 0o007;
+
 /**
- * The passphrase of a protected key file, from a file: read anew each time, so that a change of it is picked up.
- *
- * A file that others can read is refused, as a key file is; a systemd credential is readable by its service alone. One line
- * end at its end is left off. No such file, or an empty one, is no passphrase.
+ * The passphrase in a file, without one trailing line end; null: no path, no file, or an empty one. Reads the file at each
+ * call, so a change takes effect. Refuses a file that others can read (a systemd credential is readable by its service
+ * alone). Throws `key_file_locked`.
  */
-
-const lengthMax = 4096;
-const readableByOthers = 0o007;
-
-/** null when there is none. Throws `key_file_locked` when the file cannot be used. */
 export async function readPassphraseFile(path: string | null): Promise<SecretBytes | null> {
   if (path === null) return null;
   try {
     await using file = await open(path, 'r');
     const { mode } = await file.stat();
-    if ((mode & readableByOthers) !== 0) {
-      const hint = `Close it: chmod o-rwx ${shellArg(path)}; and choose another passphrase if somebody may have read it.`;
-      throw new Failure('key_file_locked', `the passphrase file ${path} can be read by everybody`, { hint });
+    if ((mode & otherUsersBits) !== 0) {
+      const hint = `Change its mode: chmod o-rwx ${shellArg(path)}; and change the passphrase if it may have been read.`;
+      throw new Failure('key_file_locked', `the passphrase file ${path} is readable by all users`, { hint });
     }
-    const content = new Uint8Array(new ArrayBuffer(2 * lengthMax), 0, lengthMax + 2);
+    const content = secretBuffer(passphraseBytesMax + 2);
     const { bytesRead } = await file.read(content, 0, content.length, 0);
     const length = withoutLineEnd(content.subarray(0, bytesRead));
     return length === 0 ? null : SecretBytes.take(content.subarray(0, length));

@@ -1,9 +1,9 @@
 /**
- * The key file, `encryption-key.bin` in the data folder: keys as they are, or protected by a passphrase as an age file.
+ * Key file `encryption-key.bin` in the data folder: raw keys, or the same keys protected by a passphrase (age).
  *
- * Refused is whatever others could read or put there: a link, a folder, a pipe, another owner, an open mode. Writing is
- * atomic and never ends the protection of a file by itself. One thing at a time is done with it by each object; two
- * processes meet at the link and the rename, and a file that changed under a change is left alone (`refused`). Errors:
+ * Refuses a file that others can read or could have put there: a link, a folder, a pipe, another owner, an open mode.
+ * Writes are atomic and retain the passphrase protection. A mutex serializes the operations of one object; two processes
+ * are serialized by link(2) and rename(2), and a file that changes during an operation is left as it is. Errors:
  * `key_file_missing`, `key_file_refused`, `key_file_locked`, `already_exists`, `refused`, `disk_full`, `disk_failed`.
  */
 import { join } from 'node:path';
@@ -13,8 +13,7 @@ import { Failure, isFailure } from '../../errors.ts';
 import { type KeyId, keyIds } from '../../secret/key.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { shellArg } from '../../text/shell.ts';
-import type { PassphraseSource } from './age.ts';
-import { workFactorDefault } from './age.ts';
+import { type PassphraseSource, workFactorDefault } from './age.ts';
 import { backupFileRules, createKeyReader, type KeyReader } from './reader.ts';
 import { readSmallFile, writeNew } from './small-file.ts';
 import {
@@ -27,35 +26,35 @@ import {
   writeBareKeys,
 } from './writer.ts';
 
-/** What commands do with the key file beside. */
+/** Maintenance operations of the `key` commands. */
 export type KeyFileMaintenance = {
-  /** Wraps the keys in the file with `passphrase`, which is only lent. Throws `refused` when they are wrapped already. */
+  /** Protects the keys with `passphrase`, which it borrows. Throws `refused` when they are protected already. */
   protect(passphrase: SecretBytes): Promise<void>;
-  /** Takes the protection off, with the passphrase of the source. Throws `refused` when there is none. */
+  /** Removes the protection, with the passphrase of the source. Throws `refused` for an unprotected file. */
   unprotect(): Promise<void>;
-  /** The file as it is, in a new file (mode 0600) anywhere. Throws `already_exists`. */
+  /** Copies the file byte by byte to a new file (mode 0600) anywhere. Throws `already_exists`. */
   copyTo(path: string): Promise<void>;
-  /** Of another file, such as a backup, whoever owns it. Throws `not_found`, `key_file_refused`, `key_file_locked`. */
+  /** Key ids in another file, such as a backup, of any owner. Throws `not_found`, `key_file_refused`, `key_file_locked`. */
   idsIn(path: string): Promise<readonly KeyId[]>;
 };
 
 export type KeyFileOptions = {
   readonly dataDir: string;
-  /** Asked only when a wrapped file is to be opened or written. */
+  /** Asked only when a protected file is opened or written. */
   readonly passphrase: PassphraseSource;
   readonly nowMs: () => number;
-  /** The base-2 logarithm of the cost of a passphrase. */
+  /** Base-2 logarithm of scrypt's N for a new passphrase. */
   readonly workFactor?: number;
 };
 
 const fileName = 'encryption-key.bin';
 
-/** Nothing is opened before the first call. */
+/** Opens nothing before the first call. */
 export function createKeyFile(options: KeyFileOptions): KeyFile & KeyFileMaintenance {
   const { dataDir: folder, passphrase: source, nowMs, workFactor = workFactorDefault } = options;
   const path = join(folder, fileName);
   const reader = createKeyReader({ path, folder, source, nowMs });
-  const place: KeyFileContext = { path, folder, source, reader, workFactor };
+  const context: KeyFileContext = { path, folder, source, reader, workFactor };
   const mutex = createMutex();
   return {
     path,
@@ -64,11 +63,11 @@ export function createKeyFile(options: KeyFileOptions): KeyFile & KeyFileMainten
       mutex.run(() =>
         wrapped === null ? writeBareKeys(keys, (content) => writeNew(path, content)) : writeNew(path, wrapped),
       ),
-    replace: (keys) => mutex.run(() => replaceKeys(place, keys)),
+    replace: (keys) => mutex.run(() => replaceKeys(context, keys)),
     setAside: (reason) => mutex.run(() => setAside(path, reason, nowMs())),
-    protect: (passphrase) => mutex.run(() => protectKeys(place, passphrase)),
-    unprotect: () => mutex.run(() => unprotectKeys(place)),
-    copyTo: (target) => mutex.run(() => copyKeyFile(place, target)),
+    protect: (passphrase) => mutex.run(() => protectKeys(context, passphrase)),
+    unprotect: () => mutex.run(() => unprotectKeys(context)),
+    copyTo: (target) => mutex.run(() => copyKeyFile(context, target)),
     idsIn: (other) => mutex.run(() => idsIn(other, reader)),
   };
 }
@@ -86,7 +85,7 @@ async function readingOf(reader: KeyReader): Promise<KeyFileReading> {
 async function idsIn(path: string, reader: KeyReader): Promise<readonly KeyId[]> {
   const found = await readSmallFile(path, backupFileRules);
   if (found?.content == null) {
-    throw new Failure('not_found', `there is no file at ${path}`, { hint: `Look for it: ls -l ${shellArg(path)}` });
+    throw new Failure('not_found', `there is no file at ${path}`, { hint: `Check the path: ls -l ${shellArg(path)}` });
   }
   return keyIds(await reader.keysOfOther(path, found.content));
 }

@@ -1,9 +1,9 @@
 /**
- * Reads the key file and remembers what it read, so that a file that did not change costs one look.
+ * Cached reader of the key file: an unchanged file costs one stat, and a wrapped one is unwrapped once.
  *
- * A wrapped file is known by its content: the same bytes are unwrapped once, whatever happens to name, owner and times. A
- * passphrase that was wrong for them is not tried again for five seconds. Errors: `key_file_refused`, `key_file_locked`,
- * `disk_failed`; messages name the file, never what is in it.
+ * The cache of unwrapped keys is keyed by content: name, owner and times do not matter. A wrong passphrase is tried again
+ * after five seconds at the earliest. Errors: `key_file_refused`, `key_file_locked`, `disk_failed`; messages name the file,
+ * never its content.
  */
 
 import type { KeyFileReading } from '../../encryption/ports.ts';
@@ -16,11 +16,11 @@ import { type FileRules, onDiskAt, readableByOthers, readSmallFile, trustedOwner
 type KeysReading = Extract<KeyFileReading, { kind: 'keys' }>;
 
 export type KeyReader = {
-  /** Throws what makes the file unusable; null when there is none. */
+  /** null: no key file. Throws why the file cannot be used. */
   read(): Promise<KeysReading | null>;
-  /** The keys in `content` (wiped) of another file, at `path`; it leaves no trace in what is remembered. */
+  /** The keys in `content` (wiped) of another file, at `path`, without caching them. */
   keysOfOther(path: string, content: Uint8Array): Promise<KeySet>;
-  /** What was just written: it need not be unwrapped to be known. */
+  /** Caches the keys of a file that was just written. */
   remember(wrapped: Uint8Array, keys: KeySet): void;
 };
 
@@ -28,10 +28,10 @@ type UnwrappedKeys = { readonly wrapped: Uint8Array; readonly keys: KeySet };
 type FailedUnwrap = { readonly wrapped: Uint8Array; readonly failure: Failure; readonly atMs: number };
 
 const passphraseRetryMs = 5000;
-/** Times of a disk are coarse: two changes within this time may look like one. */
+/** File timestamps are coarse: two changes within this time may have the same one. */
 const timestampGranularityMs = 2000;
 
-/** For the key file at its place: an owner we trust, nobody else can reach it, no link. */
+/** The key file itself: a trusted owner, no access for others, no link. */
 export async function keyFileRules(folder: string): Promise<FileRules> {
   return {
     description: 'the key file',
@@ -43,7 +43,7 @@ export async function keyFileRules(folder: string): Promise<FileRules> {
   };
 }
 
-/** For a copy of it, which lies anywhere. */
+/** A backup copy, anywhere. */
 export const backupFileRules: FileRules = {
   description: 'the file',
   code: 'key_file_refused',
@@ -53,7 +53,7 @@ export const backupFileRules: FileRules = {
   sizeBytesMax: wrappedBytesMax,
 };
 
-/** `path` lies in `folder`. `source` is asked when a wrapped file is to be opened. */
+/** `path` is in `folder`. `source` is asked for the passphrase when a wrapped file is opened. */
 export function createKeyReader(options: {
   readonly path: string;
   readonly folder: string;
@@ -100,21 +100,21 @@ type UnwrapCache = {
 
 function createUnwrapCache(source: PassphraseSource, nowMs: () => number): UnwrapCache {
   let opened: UnwrappedKeys | null = null;
-  let wrong: FailedUnwrap | null = null;
+  let failed: FailedUnwrap | null = null;
   const known = (wrapped: Uint8Array): KeySet | null =>
     opened !== null && isSame(opened.wrapped, wrapped) ? opened.keys : null;
   const open = async (wrapped: Uint8Array): Promise<KeySet> => {
     const before = known(wrapped);
     if (before !== null) return before;
-    if (wrong !== null && isSame(wrong.wrapped, wrapped) && isRecent(nowMs() - wrong.atMs)) throw wrong.failure;
+    if (failed !== null && isSame(failed.wrapped, wrapped) && isRecent(nowMs() - failed.atMs)) throw failed.failure;
     using asked = cachePassphrase(source);
     try {
       const keys = await unwrapKeys(wrapped, asked.passphrase);
       opened = { wrapped, keys };
       return keys;
     } catch (error) {
-      // Without a passphrase nothing was spent, and one may come at any moment.
-      if (asked.isGiven && isFailure(error)) wrong = { wrapped, failure: error, atMs: nowMs() };
+      // Without a passphrase no time was spent, and one may be provided at any moment.
+      if (asked.isGiven && isFailure(error)) failed = { wrapped, failure: error, atMs: nowMs() };
       throw error;
     }
   };
@@ -123,12 +123,12 @@ function createUnwrapCache(source: PassphraseSource, nowMs: () => number): Unwra
   };
   const forget = (): void => {
     opened = null;
-    wrong = null;
+    failed = null;
   };
   return { known, open, remember, forget };
 }
 
-/** A clock that was set back says nothing. */
+/** False when the clock was set back. */
 function isRecent(ageMs: number): boolean {
   return ageMs >= 0 && ageMs < passphraseRetryMs;
 }
@@ -137,7 +137,7 @@ function isSame(a: Uint8Array, b: Uint8Array): boolean {
   return Buffer.compare(a, b) === 0;
 }
 
-/** Runs `task`; what it finds wrong with the keys in the file at `path` names that, with what to do. */
+/** Runs `task`, and puts `path` in front of its key file errors. */
 export async function withPathInErrors<T>(path: string, task: () => Promise<T>): Promise<T> {
   try {
     return await task();
@@ -147,13 +147,13 @@ export async function withPathInErrors<T>(path: string, task: () => Promise<T>):
   }
 }
 
-/** Wipes `content`. */
+/** Parses an unprotected key file; wipes `content`. */
 function bareKeys(path: string, content: Uint8Array): KeySet {
   try {
     return parseKeySet(content);
   } catch (error) {
     if (!isFailure(error, 'key_file_refused')) throw error;
-    const hint = `Put the right file in its place, as from its backup: install -m 600 FILE ${shellArg(path)}`;
+    const hint = `Restore it from its backup: install -m 600 BACKUP ${shellArg(path)}`;
     throw new Failure(error.code, error.message, { hint });
   }
 }

@@ -1,12 +1,12 @@
 /**
- * Writes a small file so that it is there whole or not at all, and on the disk when the call resolves.
+ * Small files that decide about security: atomic durable writes, and reads under rules about kind, owner, mode and size.
  *
- * The content goes into a temporary file beside it (mode 0600, a name that nobody guesses), which is synced and then
- * linked without overwriting anything, or renamed over what is there; then the folder is synced. Root gives it to the
- * owner of the folder, so that the service can read what a command wrote. What a crash leaves behind is removed by the
- * next writing. Errors: `already_exists`, `disk_full`, `disk_failed`.
+ * A write goes to a temporary file (mode 0600, random name) in the same folder, fsync, link(2) without overwriting or
+ * rename(2), then fsync of the folder. Root gives the file to the owner of the folder, so that the service can read what a
+ * command wrote. The next write removes temporary files that a crash left. A read judges the open file, not its name, so
+ * nothing can be exchanged between check and read, and never blocks on a pipe. Errors: the code of the rules,
+ * `already_exists`, `disk_full`, `disk_failed`.
  */
-
 import { randomBytes } from 'node:crypto';
 import { type BigIntStats, constants } from 'node:fs';
 import { type FileHandle, link, lstat, open, readdir, rename, rm, stat } from 'node:fs/promises';
@@ -16,9 +16,11 @@ import { causeCode, Failure, onDisk } from '../../errors.ts';
 import { secretBuffer } from '../../secret/secret-bytes.ts';
 import { shellArg } from '../../text/shell.ts';
 
+// Writing.
+
 const staleAfterMs = 60_000;
 
-/** Throws `already_exists` when there is anything at `path`, be it a link that leads nowhere. */
+/** Writes a new file. Throws `already_exists` for anything at `path`, a dangling link too. */
 export async function writeNew(path: string, content: Uint8Array): Promise<void> {
   await onDiskAt(path, () =>
     writeTemporaryThen(path, content, async (temporary) => {
@@ -32,7 +34,7 @@ export async function writeNew(path: string, content: Uint8Array): Promise<void>
   );
 }
 
-/** Takes the place of what is at `path`. `beforeRename` may still throw: then everything stays as it was. */
+/** Replaces what is at `path`. When `beforeRename` throws, nothing is changed. */
 export async function writeOver(
   path: string,
   content: Uint8Array,
@@ -46,7 +48,7 @@ export async function writeOver(
   );
 }
 
-/** A new file anywhere, also where there are no links; not atomic, so a failed one is removed again. */
+/** Writes a new file on any file system, also without hard links. Not atomic: removes the file when writing fails. */
 export async function writeCopy(path: string, content: Uint8Array): Promise<void> {
   await onDiskAt(path, async () => {
     const file = await createFile(path);
@@ -62,7 +64,7 @@ export async function writeCopy(path: string, content: Uint8Array): Promise<void
   });
 }
 
-/** Never through a link: a new file is asked for. */
+/** O_EXCL: never follows a link. */
 async function createFile(path: string): Promise<FileHandle> {
   try {
     return await open(path, 'wx', 0o600);
@@ -73,8 +75,8 @@ async function createFile(path: string): Promise<FileHandle> {
 }
 
 export function existsAlreadyFailure(path: string, cause: unknown): Failure {
-  const hint = `Look at what is there, and move it away or choose another name: ls -ld ${shellArg(path)}`;
-  return new Failure('already_exists', `there is something at ${path} already`, { cause, hint });
+  const hint = `Check what it is, and move it away or choose another name: ls -ld ${shellArg(path)}`;
+  return new Failure('already_exists', `${path} exists already`, { cause, hint });
 }
 
 async function writeTemporaryThen(
@@ -94,7 +96,7 @@ async function writeTemporaryThen(
   await syncFolder(folder);
 }
 
-/** The time of the writing, by the clock of the disk. */
+/** Returns the modification time, by the clock of the file system. */
 async function writeTemporary(temporary: string, folder: string, content: Uint8Array): Promise<number> {
   await using file = await open(temporary, 'wx', 0o600);
   await file.chmod(0o600);
@@ -110,23 +112,23 @@ async function giveToFolderOwner(file: FileHandle, folder: string): Promise<void
   if (uid !== 0) await file.chown(uid, gid);
 }
 
-/** Temporary files for `path` that are older than `beforeMs`: whoever wrote them is gone. */
+/** Removes temporary files for `path` older than `beforeMs`: their writers have died. */
 async function removeStaleTemporaries(path: string, beforeMs: number): Promise<void> {
   const folder = dirname(path);
   const start = `.${basename(path)}.`;
-  const isOurs = (name: string) => name.startsWith(start) && /^[0-9a-f]{32}\.tmp$/.test(name.slice(start.length));
-  for (const name of (await readdir(folder)).filter(isOurs)) {
+  const isTemporary = (name: string) => name.startsWith(start) && /^[0-9a-f]{32}\.tmp$/.test(name.slice(start.length));
+  for (const name of (await readdir(folder)).filter(isTemporary)) {
     try {
       const stats = await lstat(join(folder, name));
       if (stats.isFile() && stats.mtimeMs < beforeMs) await rm(join(folder, name), { force: true });
     } catch (error) {
-      // Another writer was faster, or it is not ours to remove; it is in nobody's way.
+      // Removed by another writer, or owned by another user: harmless.
       if (!['ENOENT', 'EACCES', 'EPERM'].includes(causeCode(error))) throw error;
     }
   }
 }
 
-/** Makes new names in `folder` last (fsync of a folder), where the file system knows that. */
+/** fsync of a folder: makes new names durable, where the file system supports it. */
 export async function syncFolder(folder: string): Promise<void> {
   await using handle = await open(folder, 'r');
   try {
@@ -136,28 +138,23 @@ export async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-/**
- * Reads a small file whole, under rules about its kind, owner, mode and size, never waiting on what is no file.
- *
- * It is judged by the open file, not by its name, so nobody can put another in its place between the look and the reading.
- * A file that changes meanwhile is read again, once. The content may be secret: it is in a buffer that the caller wipes.
- * Errors: the code of the rules for what is there, `disk_failed` for what the disk does.
- */
+/** `onDisk`, with a hint about the folder of `path`. */
+export async function onDiskAt<T>(path: string, task: () => Promise<T>): Promise<T> {
+  const folder = shellArg(dirname(path));
+  const hint = `Check owner and mode of the folder, and the free space: ls -ld ${folder}; df ${folder}`;
+  return await onDisk(path, task, hint);
+}
 
-/** `content` null: it is the known one. The caller wipes the content. */
+// Reading.
+
+/** `content` null: unchanged since the known identity. The caller wipes the content. */
 type SmallFile = {
   readonly identity: string;
   readonly changedAtMs: number;
   readonly content: Uint8Array<ArrayBuffer> | null;
 };
 
-/** Two equal ones: the same file, unchanged, as far as times of the disk can tell. */
-export function identityOf(stats: BigIntStats): string {
-  const { dev, ino, size, mtimeNs, ctimeNs, mode, uid } = stats;
-  return [dev, ino, size, mtimeNs, ctimeNs, mode, uid].join(':');
-}
-
-/** null when nothing is there. A file with the identity `known` is not read. */
+/** null: no file. A file with the identity `known` is not read. A file that changes during the read is read once more. */
 export function readSmallFile(path: string, rules: FileRules, known: string | null = null): Promise<SmallFile | null> {
   return onDiskAt(path, async () => {
     for (let tries = 0; tries < 2; tries += 1) {
@@ -166,12 +163,12 @@ export function readSmallFile(path: string, rules: FileRules, known: string | nu
       const found = await readOpen(file, path, rules, known);
       if (found !== null) return found;
     }
-    const hint = 'It is tried again; find out what keeps writing it.';
+    const hint = 'The read is repeated; find the process that writes it.';
     throw violationFailure(path, { predicate: 'changes while it is read', hint }, rules);
   });
 }
 
-/** null when it changed meanwhile. */
+/** null: it changed meanwhile. */
 async function readOpen(
   file: FileHandle,
   path: string,
@@ -190,7 +187,7 @@ async function readOpen(
   return null;
 }
 
-/** One byte more than is allowed, so that a file that grew is seen. */
+/** Reads one byte more than allowed, to detect a file that grew. */
 async function readContent(file: FileHandle, sizeBytesMax: number): Promise<Uint8Array<ArrayBuffer>> {
   const buffer = secretBuffer(sizeBytesMax + 1);
   let length = 0;
@@ -213,7 +210,13 @@ async function isUnchanged(file: FileHandle, path: string, before: BigIntStats, 
   return named !== null && named.ino === before.ino && named.dev === before.dev;
 }
 
-/** What is at the path now; null for nothing, or for what cannot be looked at. */
+/** Equal identities: the same file, unchanged as far as timestamps can tell. */
+export function identityOf(stats: BigIntStats): string {
+  const { dev, ino, size, mtimeNs, ctimeNs, mode, uid } = stats;
+  return [dev, ino, size, mtimeNs, ctimeNs, mode, uid].join(':');
+}
+
+/** stat of the path; null: nothing there, or not accessible. */
 async function statPath(path: string, isLinkFollowed: boolean): Promise<BigIntStats | null> {
   try {
     return await (isLinkFollowed ? stat(path, { bigint: true }) : lstat(path, { bigint: true }));
@@ -223,7 +226,7 @@ async function statPath(path: string, isLinkFollowed: boolean): Promise<BigIntSt
   }
 }
 
-/** Does not wait for the other end of a pipe. null when nothing is there. */
+/** null: no file. O_NONBLOCK: does not wait for the other end of a pipe. */
 async function openFile(path: string, rules: FileRules): Promise<FileHandle | null> {
   const noFollow = rules.isLinkFollowed ? 0 : constants.O_NOFOLLOW;
   try {
@@ -242,52 +245,46 @@ async function whyNotOpen(path: string, rules: FileRules, code: string): Promise
   return accessDenied(path, dirname(path), await statPath(path, rules.isLinkFollowed));
 }
 
-/**
- * What a file that holds keys, or decides about them, must be: a regular file of an owner we trust that others cannot
- * reach. Each thing that is wrong is one sentence, with the exact command that puts it right.
- *
- * Trusted are this user and root; for root also the owner of the data folder, who runs the daemon, and to whom root gives
- * the files that it writes there.
- */
+// Rules.
 
 export type FileRules = {
-  /** As the sentence names it: `the key file`. */
+  /** For error messages: `the key file`. */
   readonly description: string;
   readonly code: 'key_file_refused' | 'disk_failed';
-  /** null: it may belong to anybody. The first one is whom the hint names. */
+  /** Trusted users; the hint names the first. null: any. */
   readonly owners: readonly number[] | null;
-  /** Bits of the mode that must not be set. */
+  /** Mode bits that must not be set. */
   readonly forbiddenMode: number;
   readonly isLinkFollowed: boolean;
   readonly sizeBytesMax: number;
 };
 
-/** What is wrong with a file, as the end of a sentence that begins with its name. */
+/** A violated rule. `predicate` continues a sentence that begins with the file; `hint` contains the repairing command. */
 export type RuleViolation = { readonly predicate: string; readonly hint: string };
 
-/** Group and others: nothing at all, as ssh asks of a private key. */
+/** No access for group and others, as ssh requires for a private key. */
 export const readableByOthers = 0o077;
 export const writableByOthers = 0o022;
 
-/** Without such numbers (not on Unix) everything is taken for root's. */
+/** Platforms without user ids: 0 (root). */
 function ownUserId(): number {
   return process.geteuid?.() ?? 0;
 }
 
-/** The users whose files in `folder` are believed, first the one to whom they should belong. */
+/** Users whose files in `folder` are trusted: this user and root; for root, the owner of the folder (the service) and root. */
 export async function trustedOwners(folder: string): Promise<readonly number[]> {
   const own = ownUserId();
   if (own !== 0) return [own, 0];
   try {
     return [(await stat(folder)).uid, 0];
   } catch (error) {
-    // A folder that is not there, or cannot be looked at, is told by whoever opens the file.
+    // A missing or inaccessible folder is reported when the file is opened.
     if (['ENOENT', 'ENOTDIR', 'EACCES', 'ELOOP'].includes(causeCode(error))) return [0];
     throw error;
   }
 }
 
-/** null when the file is as the rules say. */
+/** The first violated rule; null: none. */
 export function ruleViolation(path: string, stats: BigIntStats, rules: FileRules): RuleViolation | null {
   const owner = Number(stats.uid);
   const mode = Number(stats.mode) & 0o7777;
@@ -295,11 +292,11 @@ export function ruleViolation(path: string, stats: BigIntStats, rules: FileRules
   if (rules.owners !== null && !rules.owners.includes(owner)) return wrongOwner(path, owner, rules.owners[0] ?? 0);
   if ((mode & rules.forbiddenMode) !== 0) return wrongMode(path, mode, rules.forbiddenMode);
   if (stats.size <= rules.sizeBytesMax) return null;
-  const hint = `Look at what it is: ls -l ${shellArg(path)}`;
-  return { predicate: `has ${stats.size} bytes, and at most ${rules.sizeBytesMax} are read`, hint };
+  const hint = `Check what it is: ls -l ${shellArg(path)}`;
+  return { predicate: `has ${stats.size} bytes; at most ${rules.sizeBytesMax} are allowed`, hint };
 }
 
-/** A symbolic link can lead anywhere, a folder holds nothing, and from a pipe or a device reading could wait for ever. */
+/** Not a regular file: a symbolic link could lead anywhere, and a read from a pipe or device could block forever. */
 function wrongKind(path: string, stats: BigIntStats): RuleViolation {
   const word = shellArg(path);
   if (stats.isSymbolicLink()) return symbolicLink(path);
@@ -309,7 +306,7 @@ function wrongKind(path: string, stats: BigIntStats): RuleViolation {
   return { predicate: `is ${kind}`, hint: `Remove it: rm ${word}` };
 }
 
-/** The system says this by an error of its own when a file is opened. */
+/** Also for ELOOP, the error of open(2) with O_NOFOLLOW. */
 function symbolicLink(path: string): RuleViolation {
   const word = shellArg(path);
   return {
@@ -319,7 +316,7 @@ function symbolicLink(path: string): RuleViolation {
 }
 
 function wrongOwner(path: string, owner: number, wanted: number): RuleViolation {
-  const hint = `Give it to its user: chown ${userNameOrId(wanted)} ${shellArg(path)}`;
+  const hint = `Change its owner: chown ${userNameOrId(wanted)} ${shellArg(path)}`;
   const whom = wanted === 0 ? 'not root' : `neither user ${wanted} nor root`;
   return { predicate: `belongs to user ${owner}, who is ${whom}`, hint };
 }
@@ -330,10 +327,10 @@ function wrongMode(path: string, mode: number, forbidden: number): RuleViolation
   return { predicate: why, hint: `Close it: chmod 600 ${shellArg(path)}` };
 }
 
-/** Only the daemon's user is to have it: whoever else asks is told to be that user, not to take it over. */
-const otherUser = 'If this user is not the one of the daemon, ask as that one, or as root. If it is:';
+/** Only the user of the daemon shall own it: another user is advised to become that user, not to take it over. */
+const otherUser = 'Run the command as the user of the daemon, or as root. If this is that user:';
 
-/** Why the system refuses to open a file that is there. `stats` null: its folder is closed as well. */
+/** Access to an existing file is denied. `stats` null: its folder is not accessible either. */
 function accessDenied(path: string, folder: string, stats: BigIntStats | null): RuleViolation {
   const own = ownUserId();
   const user = userNameOrId(own);
@@ -341,12 +338,12 @@ function accessDenied(path: string, folder: string, stats: BigIntStats | null): 
     const repair = `chown ${user} ${shellArg(folder)} && chmod 700 ${shellArg(folder)}`;
     return { predicate: `lies in a folder that user ${own} cannot enter`, hint: `${otherUser} ${repair}` };
   }
-  const why = `cannot be read by user ${own}: it belongs to user ${stats.uid}, with the mode ${modeText(Number(stats.mode))}`;
+  const why = `cannot be read by user ${own}: it belongs to user ${stats.uid}, mode ${modeText(Number(stats.mode))}`;
   const word = shellArg(path);
   const isOwn = Number(stats.uid) === own;
   return {
     predicate: why,
-    hint: isOwn ? `Let its user read it: chmod 600 ${word}` : `${otherUser} chown ${user} ${word}`,
+    hint: isOwn ? `Make it readable for its owner: chmod 600 ${word}` : `${otherUser} chown ${user} ${word}`,
   };
 }
 
@@ -359,21 +356,14 @@ function modeText(mode: number): string {
   return (mode & 0o7777).toString(8).padStart(4, '0');
 }
 
-/** The name of this user; of another one the number, which chown takes as well. */
+/** Name of this user; for another user the number, which chown accepts too. */
 function userNameOrId(id: number): string {
   if (id !== ownUserId()) return String(id);
   try {
     return shellArg(userInfo().username);
   } catch (error) {
-    // The number has no entry in the list of users, as in many containers.
+    // No passwd entry, as in many containers.
     if (['ERR_SYSTEM_ERROR', 'ENOENT'].includes(causeCode(error))) return String(id);
     throw error;
   }
-}
-
-/** `onDisk`, with a hint on the folder of `path`. */
-export async function onDiskAt<T>(path: string, task: () => Promise<T>): Promise<T> {
-  const folder = shellArg(dirname(path));
-  const hint = `Look at owner and mode of the folder, and at the disk: ls -ld ${folder}; df ${folder}`;
-  return await onDisk(path, task, hint);
 }

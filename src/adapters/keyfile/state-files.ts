@@ -1,12 +1,14 @@
 /**
- * The switch row that was accepted last, as JSON in `switch-state` beside the key file.
+ * State files of encryption in the data folder: the switch row that was accepted last, and the proof of file system access.
  *
- * It stands against an older row that was valid once, so a file that others could have written, or that is not exactly
- * what this program writes, is `disk_failed` and never taken for "none": somebody must restore it, or accept the row of the
- * database. Writing is atomic, and the revision only ever rises; of two processes that remember at once the last one
- * wins, until the other remembers the next row that it sees.
+ * `switch-state` (JSON) prevents a rollback to an older valid row. A file that others could have written, or that is not
+ * exactly what this program writes, is `disk_failed` and never counts as absent: it has to be restored, or the row of the
+ * database trusted explicitly. Writes are atomic, and the revision only increases.
+ *
+ * `can-disable-encryption.txt` proves access to the file system. It counts when it is a regular file of this user or root
+ * that others cannot write, and newer than the request: by mtime, and by ctime, which `touch -d` cannot set. Its content is
+ * not read.
  */
-
 import { isUtf8 } from 'node:buffer';
 import type { BigIntStats } from 'node:fs';
 import { lstat, unlink } from 'node:fs/promises';
@@ -30,7 +32,7 @@ import {
 
 const stateFileName = 'switch-state';
 const restoreHint =
-  'Restore it from a backup, or go by what the database says: ticketmaild encryption trust-restored (encryption status shows both).';
+  'Restore it from a backup, or trust the row in the database: ticketmaild encryption trust-restored (encryption status shows both)';
 
 export function createSwitchStateFile({ dataDir }: { readonly dataDir: string }): SwitchStateFile {
   const path = join(dataDir, stateFileName);
@@ -56,10 +58,10 @@ async function read(path: string, folder: string): Promise<SwitchRow | null> {
   if (found === null) return null;
   const row = isUtf8(found) ? parseRow(Buffer.from(found).toString()) : null;
   if (row !== null) return row;
-  throw new Failure('disk_failed', `the remembered switch ${path} is damaged`, { hint: restoreHint });
+  throw new Failure('disk_failed', `the switch state file ${path} is damaged`, { hint: restoreHint });
 }
 
-/** Puts the hint beside that of the file: what is wrong may be that somebody has been there. */
+/** Extends the hint of a refused file: it may have been tampered with. */
 async function readTrusted(path: string, folder: string): Promise<Uint8Array | null> {
   try {
     const owners = await onDiskAt(path, () => trustedOwners(folder));
@@ -67,13 +69,13 @@ async function readTrusted(path: string, folder: string): Promise<Uint8Array | n
     return found?.content ?? null;
   } catch (error) {
     if (!isFailure(error, 'disk_failed')) throw error;
-    const hint = `${error.hint}; then look at what it says. ${restoreHint}`;
+    const hint = `${error.hint}; then check its content. ${restoreHint}`;
     throw new Failure('disk_failed', error.message, { hint, cause: error.cause });
   }
 }
 
 const stateFileRules: Omit<FileRules, 'owners'> = {
-  description: 'the remembered switch',
+  description: 'the switch state file',
   code: 'disk_failed',
   forbiddenMode: writableByOthers,
   isLinkFollowed: false,
@@ -95,7 +97,7 @@ const rowFieldChecks: Readonly<Record<keyof SwitchRow, (value: unknown) => boole
   changedBy: (value) => typeof value === 'string',
 };
 
-/** null when it is not exactly a row. */
+/** null: not exactly a row. */
 function parseRow(text: string): SwitchRow | null {
   try {
     const value: unknown = JSON.parse(text);
@@ -115,13 +117,7 @@ function isRow(value: unknown): value is SwitchRow {
   return isEach && entries.length === Object.keys(rowFieldChecks).length;
 }
 
-/**
- * The file `can-disable-encryption.txt` in the data folder, by which somebody shows that they reach the file system.
- *
- * It counts when it is a regular file of this user or root that others cannot write, and is newer than the asking: by its
- * time of content, and by the time of its last change, which nobody sets (touch -d changes the first one only). What it says
- * is not read. Errors: `disk_failed` when it cannot be looked at.
- */
+// The proof file.
 
 const proofFileName = 'can-disable-encryption.txt';
 
@@ -136,15 +132,15 @@ export function createProofFile({ dataDir }: { readonly dataDir: string }): Proo
 
 async function proofChecks(path: string, folder: string, sinceMs: number): Promise<readonly ProofCheck[]> {
   const stats = await statProof(path);
-  const absent: RuleViolation = { predicate: `is not there: make it with touch ${shellArg(path)}`, hint: '' };
+  const absent: RuleViolation = { predicate: `does not exist: create it with touch ${shellArg(path)}`, hint: '' };
   if (stats === null || !stats.isFile()) {
     const complaint = stats === null ? absent : ruleViolation(path, stats, { ...proofFileRules, owners: null });
     return [check('exists', path, complaint), unchecked('owner'), unchecked('newer')];
   }
   const complaint = ruleViolation(path, stats, { ...proofFileRules, owners: await trustedOwners(folder) });
   const isNew = Number(stats.mtimeMs) > sinceMs && Number(stats.ctimeMs) > sinceMs;
-  const anew = `rm ${shellArg(path)} && touch ${shellArg(path)}`;
-  const age = isNew ? null : { predicate: `is older than this request: make it anew with ${anew}`, hint: '' };
+  const recreate = `rm ${shellArg(path)} && touch ${shellArg(path)}`;
+  const age = isNew ? null : { predicate: `is older than this request: create it again with ${recreate}`, hint: '' };
   return [check('exists', path, null), check('owner', path, complaint), check('newer', path, age)];
 }
 
@@ -158,9 +154,9 @@ function unchecked(name: ProofCheck['name']): ProofCheck {
   return { name, ok: false, why: null, hint: null };
 }
 
-/** Whatever it says, it is not read. */
+/** Any size: its content is not read. */
 const proofFileRules: Omit<FileRules, 'owners'> = {
-  description: 'the proof',
+  description: 'the proof file',
   code: 'disk_failed',
   forbiddenMode: writableByOthers,
   isLinkFollowed: false,
@@ -176,7 +172,7 @@ async function statProof(path: string): Promise<BigIntStats | null> {
   }
 }
 
-/** Lasting, so that it does not stand there again after a power cut. */
+/** Durable: the folder is synced, so that a power failure does not bring it back. */
 async function remove(path: string, folder: string): Promise<void> {
   try {
     await unlink(path);

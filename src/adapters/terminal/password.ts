@@ -6,7 +6,7 @@
  */
 import type { ReadStream } from 'node:tty';
 import { Failure } from '../../errors.ts';
-import { SecretBytes } from '../../secret/secret-bytes.ts';
+import { SecretBytes, secretBuffer } from '../../secret/secret-bytes.ts';
 
 const passwordBytesMax = 1024;
 
@@ -23,7 +23,7 @@ const key = {
 
 /** Bytes as they arrive, in one buffer of fixed size. */
 class Collected {
-  readonly #bytes = new Uint8Array(new ArrayBuffer(4096), 0, passwordBytesMax + 2);
+  readonly #bytes = secretBuffer(passwordBytesMax + 2);
   #length = 0;
 
   add(byte: number): void {

@@ -96,5 +96,5 @@ function followUp(kind: OperationKind, configFile: string | null): OperationView
 
 /** True for a name that the key file of this daemon is renamed to when encryption is disabled. */
 function isSetAsidePath(path: string, keyFilePath: string): boolean {
-  return path.startsWith(keyFilePath) && /^\.disabled-\d{8}T\d{6}Z(?:-\d{1,4})?$/.test(path.slice(keyFilePath.length));
+  return path.startsWith(keyFilePath) && /^\.disabled-\d{8}T\d{6}Z-[0-9a-f]{8}$/.test(path.slice(keyFilePath.length));
 }

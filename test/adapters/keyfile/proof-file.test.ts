@@ -44,8 +44,8 @@ describe('the proof', () => {
   });
 
   test('that is missing is asked for', async () => {
-    expect(await problem(0)).toBe(`${path} is not there: make it with touch ${path}`);
-    expect(proofProblem(await proof(join(folder.path, 'no')).checks(0))).toContain('is not there');
+    expect(await problem(0)).toBe(`${path} does not exist: create it with touch ${path}`);
+    expect(proofProblem(await proof(join(folder.path, 'no')).checks(0))).toContain('does not exist');
   });
 
   test('that was there before the asking does not count, whatever its times are set to', async () => {
@@ -99,7 +99,7 @@ describe('the proof', () => {
     const named = async (sinceMs: number) =>
       (await proof().checks(sinceMs)).map(({ name, ok, why, hint }) => [name, ok, why, hint]);
     const unseen = (name: string) => [name, false, null, null];
-    const absent = `${path} is not there: make it with touch ${path}`;
+    const absent = `${path} does not exist: create it with touch ${path}`;
     expect(await named(0)).toEqual([['exists', false, absent, null], unseen('owner'), unseen('newer')]);
     await symlink('nowhere', path);
     const link = `${path} is a symbolic link`;
@@ -113,7 +113,7 @@ describe('the proof', () => {
       `${path} can be changed by others than its owner: its mode is 0666`,
       `Close it: chmod 600 ${path}`,
     ];
-    const older = `${path} is older than this request: make it anew with rm ${path} && touch ${path}`;
+    const older = `${path} is older than this request: create it again with rm ${path} && touch ${path}`;
     const fine = (name: string) => [name, true, null, null];
     expect(await named(0)).toEqual([fine('exists'), writable, fine('newer')]);
     expect(await named(Date.now() + 60_000)).toEqual([fine('exists'), writable, ['newer', false, older, null]]);

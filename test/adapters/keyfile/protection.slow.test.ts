@@ -142,7 +142,7 @@ describe('a locked key file', () => {
   test('tells the failure of the passphrase itself, and an interruption goes through', async () => {
     await write(await wrapped(freshKeys()));
     const failing = (failure: Failure) => keyFileIn(folder.path, { passphrase: () => Promise.reject(failure) });
-    const locked = new Failure('key_file_locked', 'the passphrase file can be read by everybody', { hint: 'chmod' });
+    const locked = new Failure('key_file_locked', 'the passphrase file is readable by all users', { hint: 'chmod' });
     expect(failureIn(await failing(locked).read())).toMatchObject({ code: 'key_file_locked', hint: 'chmod' });
     expect((await failureOf(failing(new Failure('interrupted', 'Ctrl-C')).read())).code).toBe('interrupted');
   });
@@ -201,7 +201,7 @@ describe('an age file that is not to be opened is refused before anybody is aske
     await runProgram('age', ['-r', recipient, '-o', path, plain]);
     await chmod(path, 0o600);
     const failure = await refused(await readFile(path));
-    expect(failure.message).toContain('not for a passphrase');
+    expect(failure.message).toContain('not protected by a passphrase');
     expect(failure.hint).toContain('age -p');
   });
 

@@ -77,7 +77,7 @@ describe('a key file', () => {
 
   test('whose key is all zeros is refused', async () => {
     await write(new Uint8Array(32));
-    expect(failureIn(await keyFileIn(folder.path).read()).hint).toContain(`install -m 600 FILE ${path}`);
+    expect(failureIn(await keyFileIn(folder.path).read()).hint).toContain(`install -m 600 BACKUP ${path}`);
   });
 });
 
@@ -190,7 +190,7 @@ describe.runIf(isRoot)('for a service that is not root', () => {
     const failure = failureIn(await asStranger(() => keyFileIn(folder.path).read()));
     expect(failure.code).toBe('key_file_refused');
     expect(failure.message).toBe(
-      `the key file ${path} cannot be read by user ${stranger}: it belongs to user 0, with the mode 0600`,
+      `the key file ${path} cannot be read by user ${stranger}: it belongs to user 0, mode 0600`,
     );
     expect(failure.hint).toContain(`chown ${stranger} ${path}`);
   });

@@ -126,7 +126,7 @@ describe('a file that is not what this program writes is disk_failed, and never 
     const failure = await failureOf(memory().read());
     expect([failure.code, failure.message]).toEqual([
       'disk_failed',
-      `the remembered switch ${path} is a symbolic link`,
+      `the switch state file ${path} is a symbolic link`,
     ]);
     await memory().overwrite(row(2));
     expect(await readFile(join(folder.path, 'other'), 'utf8')).toBe(whole({}));

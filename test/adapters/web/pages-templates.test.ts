@@ -72,7 +72,7 @@ const hostile = [
 ];
 
 /** Words that the contract lists, and not texts. */
-const listed = new Set(['face', 'state', 'kind', 'show', 'unfinished', 'tone']);
+const listed = new Set(['mode', 'state', 'kind', 'check', 'show', 'unfinished', 'tone']);
 
 /** Every text in a view, however deep, exchanged for `text`; null stays. */
 function filled<T>(value: T, text: string, key = ''): T {
@@ -90,7 +90,7 @@ function isCheckName(value: string): boolean {
 }
 
 const encryptionViews = Object.entries({ ...encryption, ...troubles }).filter(
-  (entry): entry is [string, EncryptionView] => typeof entry[1] === 'object' && 'face' in entry[1],
+  (entry): entry is [string, EncryptionView] => typeof entry[1] === 'object' && 'mode' in entry[1],
 );
 
 /** Every page with every text exchanged. */
@@ -109,11 +109,11 @@ function pagesWith(text: string): Readonly<Record<string, string>> {
   };
 }
 
-const faces = encryptionViews.map(([, view]) => ({ face: view.face, page: encryptionPage(frame, view, null) }));
+const pagesByMode = encryptionViews.map(([, view]) => ({ mode: view.mode, page: encryptionPage(frame, view, null) }));
 
 describe('whatever stands in a view', () => {
-  test('there is a view of every face', () => {
-    expect(new Set(encryptionViews.map(([, { face }]) => face))).toEqual(
+  test('there is a view of every mode', () => {
+    expect(new Set(encryptionViews.map(([, { mode }]) => mode))).toEqual(
       new Set(['off', 'working', 'on', 'disabling']),
     );
   });
@@ -200,13 +200,13 @@ describe('what a page asks for', () => {
     const page = encryptionPage(frame, encryption.off, { keyLoss: true, backup: false });
     expect(page).toMatch(/name="accept_key_loss" value="yes" required checked/);
     expect(page).not.toMatch(/name="backup_prepared" value="yes" required checked/);
-    expect(page).toContain('role="alert">Nothing was changed: the other box has to be ticked too.');
+    expect(page).toContain('role="alert">Nothing was changed: tick the other box too.');
   });
 
   test('each form of a mail knows the part of the list that it is on', () => {
-    const { messages: mails, query } = mail.quarantineChosen;
-    const view = { ...mail.quarantineChosen, mails: { ...mails, page: 3, pages: 4 } };
-    const forms = quarantinePage(frame, view).match(/<form [^>]*settle.*?<\/form>/gs) ?? [];
+    const { messages, query } = mail.quarantineChosen;
+    const view = { ...mail.quarantineChosen, messages: { ...messages, page: 3, pages: 4 } };
+    const forms = quarantinePage(frame, view).match(/<form [^>]*resolve.*?<\/form>/gs) ?? [];
     expect(forms.length).toBeGreaterThan(2);
     for (const form of forms) {
       expect(form).toContain('name="page" value="3"');
@@ -230,10 +230,10 @@ describe('what a page asks for', () => {
     expect(encryptionPage(frame, encryption.on, null)).toContain('content="60;url=/admin/server/encryption?refresh=1"');
   });
 
-  test('every face refreshes itself and says as of when, but for a form that is being filled in', () => {
-    for (const { face, page } of faces) {
-      expect(page, face).toContain('<p class="asof">As of <span class="nowrap"><time datetime="2026-03-17T14:32:08Z">');
-      expect(page, face).toContain(` data-refresh="${face === 'working' ? 2 : 10}"`);
+  test('every mode refreshes itself and says as of when, but for a form that is being filled in', () => {
+    for (const { mode, page } of pagesByMode) {
+      expect(page, mode).toContain('<p class="asof">As of <span class="nowrap"><time datetime="2026-03-17T14:32:08Z">');
+      expect(page, mode).toContain(` data-refresh="${mode === 'working' ? 2 : 10}"`);
     }
     expect(encryptionPage(frame, encryption.off, null)).not.toContain('http-equiv="refresh"');
     const refused = encryptionPage(frame, encryption.off, { keyLoss: true, backup: false });
@@ -257,11 +257,11 @@ describe('what a page says', () => {
   test('of a key that is in no file: nothing of one place, and no fingerprint as of the file', () => {
     for (const view of [troubles.missing, troubles.orphaned]) {
       const text = textOf({ ...view, keyFile: { ...view.keyFile, keyIds: [encryption.keyOne] } });
-      expect(text).not.toMatch(/in one place only|Back up the key file now/);
+      expect(text).not.toMatch(/is stored only once|Back up the key file now/);
       expect(text).toMatch(/Keys in itthe file is not there/);
     }
     expect(textOf(troubles.orphaned)).toContain(`in the memory of this daemon: ${encryption.keyOne}`);
-    expect(textOf(encryption.on)).toContain('in one place only');
+    expect(textOf(encryption.on)).toContain('is stored only once');
   });
 
   test('of workers: no key is needed while it is off, and is on its way while something runs', () => {
@@ -273,7 +273,7 @@ describe('what a page says', () => {
   });
 
   test('of the copy: also how it is compared on the server', () => {
-    expect(textOf(encryption.on)).toContain('Do not carry a bare key to a desk');
+    expect(textOf(encryption.on)).toContain('Do not move an unprotected key');
     expect(textOf(encryption.on)).toContain('Or compare on the server');
     expect(textOf(encryption.disabling)).toContain('Backup of the key file');
     expect(textOf(encryption.disabling)).not.toContain('Rotate the key');
@@ -305,7 +305,7 @@ describe('what a page says', () => {
     expect(proofFaults(checks)).toEqual(['is of the wrong user', 'is too old: it must be newer than the request']);
     expect(proofFaults(encryption.disablingLink.proofRequest?.checks ?? [])).toEqual(['is a link, not a file']);
     const absent = { name: 'exists', ok: false } as const;
-    expect(proofFaults([{ ...absent, why: '/x is not there: make it with touch /x' }])).toEqual(['is missing']);
+    expect(proofFaults([{ ...absent, why: '/x does not exist: create it with touch /x' }])).toEqual(['is missing']);
     expect(proofFaults([{ ...absent, why: '/x is a folder. Move it away' }])).toEqual(['is no file']);
     const open = '/x can be changed by others than its owner: its mode is 0666';
     expect(proofFaults([{ name: 'owner', ok: false, why: open }])).toEqual(['can be changed by others']);
@@ -329,7 +329,7 @@ describe('what a page says', () => {
 test('what a browser loads first is small, with fifty mailboxes too', async () => {
   const { byPath } = await readAssets();
   // As every browser asks for it.
-  const shared = [...byPath.values()].reduce((sum, { zipped }) => sum + zipped.length, 0);
+  const shared = [...byPath.values()].reduce((sum, { gzipped }) => sum + gzipped.length, 0);
   const largest = Math.max(...Object.values(pages).map((make) => Buffer.byteLength(make())));
   expect(mail.overview.mailboxes.list).toHaveLength(50);
   expect(shared + largest).toBeLessThan(60_000);

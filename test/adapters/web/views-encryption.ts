@@ -4,7 +4,7 @@
  * The times are of one afternoon; nothing here is measured.
  */
 import type { EncryptionView, OperationView } from '../../../src/admin/service.ts';
-import { preparation } from '../../../src/encryption/help.ts';
+import { preparationAdvice } from '../../../src/encryption/help.ts';
 import { importKey } from '../../../src/secret/key.ts';
 
 export const nowMs = Date.UTC(2026, 2, 17, 14, 32, 8);
@@ -27,7 +27,7 @@ export const keyFilePath = '/var/lib/ticketmaild/encryption-key.bin';
 
 const readableSince = nowMs - 400 * dayMs;
 
-function stoodReadable(count: number, untilMs: number | null): EncryptionView['status']['readable'] {
+function stoodReadable(count: number, untilMs: number | null): EncryptionView['status']['plaintext_periods'] {
   const until = untilMs === null ? null : iso(untilMs);
   return Array.from({ length: count }, (_, index) => ({
     mailbox: `support-${index + 1}`,
@@ -44,14 +44,14 @@ const offStatus: EncryptionView['status'] = {
   changed_at: null,
   changed_by: null,
   sealed: 0,
-  plain: 200,
+  plaintext: 200,
   by_key: [],
   waiting: 0,
   problem: null,
   stored_state: null,
   vault: { state: 'closed', key_ids: [], reason: null, hint: null },
   workers: [],
-  readable: [],
+  plaintext_periods: [],
 };
 
 export const off: EncryptionView = {
@@ -74,7 +74,7 @@ export const off: EncryptionView = {
   leftovers: [],
 };
 
-export const offMariadb: EncryptionView = { ...off, leftovers: preparation({ kind: 'mysql' }) };
+export const offMariadb: EncryptionView = { ...off, leftovers: preparationAdvice({ kind: 'mysql' }) };
 
 export function workerLine(
   host: string,
@@ -96,7 +96,7 @@ export const onStatus: EncryptionView['status'] = {
   changed_at: iso(nowMs - 2 * minuteMs),
   changed_by: by,
   sealed: 200,
-  plain: 0,
+  plaintext: 0,
   by_key: [{ key_id: keyOne, count: 200 }],
   vault: { state: 'open', key_ids: [keyOne], reason: null, hint: null },
   workers: [
@@ -104,7 +104,7 @@ export const onStatus: EncryptionView['status'] = {
     workerLine('desk2.example.org', 1204, true),
     workerLine('desk2.example.org', 977, false, false),
   ],
-  readable: stoodReadable(24, nowMs - 2 * minuteMs),
+  plaintext_periods: stoodReadable(24, nowMs - 2 * minuteMs),
 };
 
 const enabled: OperationView = {
@@ -142,7 +142,7 @@ export const on: EncryptionView = {
 
 export const onVerified: EncryptionView = {
   ...on,
-  status: { ...onStatus, readable: stoodReadable(3, nowMs - 90 * dayMs) },
+  status: { ...onStatus, plaintext_periods: stoodReadable(3, nowMs - 90 * dayMs) },
   backup: { atMs: nowMs - minuteMs, by, keyIds: [keyOne] },
 };
 
@@ -155,7 +155,7 @@ export const onProtected: EncryptionView = {
 export const working: EncryptionView = {
   ...off,
   mode: 'working',
-  status: { ...onStatus, state: 'enabling', sealed: 120, plain: 80, by_key: [{ key_id: keyOne, count: 120 }] },
+  status: { ...onStatus, state: 'enabling', sealed: 120, plaintext: 80, by_key: [{ key_id: keyOne, count: 120 }] },
   operation: { ...enabled, state: 'running', endedAtMs: null, steps: enabled.steps.slice(0, 2) },
   progress: { done: 120, total: 200 },
   keyFile: on.keyFile,
@@ -212,7 +212,7 @@ const proofPath = '/var/lib/ticketmaild/can-disable-encryption.txt';
 
 const request: NonNullable<EncryptionView['proofRequest']> = {
   by,
-  askedAtMs: nowMs - minuteMs,
+  requestedAtMs: nowMs - minuteMs,
   expiresAtMs: nowMs + 14 * minuteMs,
   path: proofPath,
   command: `sudo -u ticketmaild touch ${proofPath}`,
@@ -255,7 +255,7 @@ export const switchedOff: EncryptionView = {
     ...enabled,
     kind: 'disable',
     steps: ['New passwords are stored readable from now on.', 'Encryption is off.'],
-    setAside: '/var/lib/ticketmaild/encryption-key.bin.disabled-20260317T143208Z',
+    setAside: '/var/lib/ticketmaild/encryption-key.bin.disabled-20260317T143208Z-0a1b2c3d',
   },
 };
 

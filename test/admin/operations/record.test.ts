@@ -15,7 +15,7 @@ const full: OperationRecord = {
   waiting: [{ host: 'far', pid: 7 }],
   error: { code: 'password_damaged', count: 2 },
   unopened: [{ mailbox: 'desk', code: 'password_damaged' }],
-  setAside: '/data/encryption-key.bin.disabled-20260131T083000Z',
+  setAside: '/data/encryption-key.bin.disabled-20260131T083000Z-0a1b2c3d',
 };
 
 describe('the record of an operation', () => {

@@ -174,7 +174,7 @@ describe('switching off', () => {
     expect(await refusal()).toContain('is older than this request');
     expect(await checks()).toMatchObject([{ ok: true }, { ok: true }, { name: 'newer', ok: false }]);
     await rm(proof);
-    expect(await refusal()).toContain('is not there: make it with touch');
+    expect(await refusal()).toContain('does not exist: create it with touch');
     expect(await checks()).toMatchObject([{ name: 'exists', ok: false }, { ok: false, why: null }, { ok: false }]);
     await symlink(keyFile, proof);
     expect(await refusal()).toContain('is a symbolic link');

@@ -11,7 +11,7 @@ const full: OperationRecord = {
   waiting: [{ host: 'far', pid: 7 }],
   error: { code: 'workers_lack_key', count: null },
   unopened: [{ mailbox: 'desk', code: 'password_damaged' }],
-  setAside: `${keyFilePath}.disabled-20260131T083000Z`,
+  setAside: `${keyFilePath}.disabled-20260131T083000Z-0a1b2c3d`,
 };
 
 const by = 'ann (admin page)';
@@ -85,5 +85,5 @@ test('a forged row puts no text of its own on the page: an unknown step is shown
   expect(running).toMatchObject({ by: 'unknown', setAside: null, error: { code: 'interrupted' }, followUp: null });
   for (const code of [evil, 'constructor', '__proto__'])
     expect(view('failed', { error: { code, count: null } }).error).toBeNull();
-  expect(view('done', { setAside: `/tmp/encryption-key.bin.disabled-20260131T083000Z` }).setAside).toBeNull();
+  expect(view('done', { setAside: `/tmp/encryption-key.bin.disabled-20260131T083000Z-0a1b2c3d` }).setAside).toBeNull();
 });
