@@ -94,7 +94,7 @@ async function on(parts: Parts): Promise<void> {
 async function askedToSwitchOff(parts: Parts): Promise<void> {
   const { scene, ada, shoot } = parts;
   await writeFile(join(scene.dataDir, 'can-disable-encryption.txt'), '');
-  await ada.form('server/encryption/ask-disable');
+  await ada.form('server/encryption/request-disable');
   await ada.formThenPage('server/encryption/confirm-disable');
   await open(parts, encryptionPath);
   await shoot('proof-stale');
@@ -107,5 +107,5 @@ async function broken(parts: Parts): Promise<void> {
   await until('it is orphaned', async () => (await ada.get(encryptionPath)).text.includes('in memory alone'));
   await open(parts, encryptionPath);
   await shoot('orphaned');
-  await mustRun(scene.command(['key', 'rescue']));
+  await mustRun(scene.command(['key', 'recover']));
 }

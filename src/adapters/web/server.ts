@@ -26,13 +26,13 @@ export type AdminLimits = ConnectionLimits & {
   readonly retryMs: number;
   /** Between two checks of the certificate's files. */
   readonly certificateMs: number;
-  readonly answerMs: number;
+  readonly responseMs: number;
   readonly headMs: number;
   readonly bodyMs: number;
 };
 
 const defaults: AdminLimits = {
-  ...{ retryMs: 5_000, certificateMs: 10_000, answerMs: 30_000 },
+  ...{ retryMs: 5_000, certificateMs: 10_000, responseMs: 30_000 },
   ...{ headMs: 5_000, bodyMs: 10_000, connectionsMax: 256, answersMax: 64 },
 };
 const headBytesMax = 8 * 1024;
@@ -111,8 +111,8 @@ async function open({ config, service, log, report, limits }: Parts): Promise<Pa
   await using undo = new AsyncDisposableStack();
   const proxies = createTrustedProxies(config.proxies);
   const hosts = createAllowedHosts(config);
-  const { answerMs, headMs, bodyMs, certificateMs } = limits;
-  const site = createSite({ service, log, proxies, answerMs, hosts, assets: await readAssets() });
+  const { responseMs, headMs, bodyMs, certificateMs } = limits;
+  const site = createSite({ service, log, proxies, responseMs, hosts, assets: await readAssets() });
   const connections = createConnectionLimit(limits);
   const scrub = coalesce(overwriteReadBuffer);
   const certificate = config.tls === null ? null : undo.use(await watchCertificate(config.tls, certificateMs, report));
@@ -121,7 +121,7 @@ async function open({ config, service, log, report, limits }: Parts): Promise<Pa
     headers: securityHeaders(hosts.isSecure),
     limits: {
       ...{ headBytesMax, bodyBytesMax, headMs, bodyMs, lingerMs },
-      connectionMs: headMs + bodyMs + answerMs + lingerMs,
+      connectionMs: headMs + bodyMs + responseMs + lingerMs,
     },
     hooks: {
       open(socket) {

@@ -43,7 +43,7 @@ type SiteOptions = {
   readonly proxies: TrustedProxies;
   readonly assets: Assets;
   /** How long a response may take. */
-  readonly answerMs: number;
+  readonly responseMs: number;
 };
 
 type Site = SiteOptions & { readonly cookies: CookieSettings; readonly routes: Routes };
@@ -108,7 +108,7 @@ function report(site: Site, { env }: SiteRequest, refusal: ReportedRefusal): voi
 }
 
 async function answer(site: Site, request: SiteRequest, route: Route): Promise<Response> {
-  const { service, log, answerMs, assets, cookies } = site;
+  const { service, log, responseMs, assets, cookies } = site;
   const { incoming, body } = request.env;
   const form = incoming.method === 'POST' ? readForm(body) : null;
   if (incoming.method === 'POST' && form === null) return refuse(site, request, { reason: 'bad_request' });
@@ -121,7 +121,7 @@ async function answer(site: Site, request: SiteRequest, route: Route): Promise<R
     isShown: incoming.method !== 'HEAD' && query.get('refresh') !== '1',
     wantsJson: /^application\/json\b/i.test(incoming.headers.accept ?? ''),
   };
-  const { response, refused } = await respond(route, page, form, { service, log, answerMs, assets: assets.version });
+  const { response, refused } = await respond(route, page, form, { service, log, responseMs, assets: assets.version });
   if (refused !== null) report(site, request, { ...refused, about: route.about });
   return send(site, request, response);
 }

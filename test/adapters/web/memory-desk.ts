@@ -53,7 +53,7 @@ export function memoryDesk(instead: Partial<AdminService> = {}): MemoryDesk {
       done.push(`start ${kind} ${by}`);
       return desk.started;
     },
-    requestDisable: async (by) => void done.push(`ask-disable ${by}`),
+    requestDisable: async (by) => void done.push(`request-disable ${by}`),
     async confirmDisable(by) {
       done.push(`confirm-disable ${by}`);
       return desk.started;
@@ -72,7 +72,7 @@ export function memoryDesk(instead: Partial<AdminService> = {}): MemoryDesk {
       return { ...quarantine, query };
     },
     async resolveQuarantined(id, way, by) {
-      done.push(`settle ${id} ${way} ${by}`);
+      done.push(`resolve ${id} ${way} ${by}`);
       return { isDone: true, sentence: 'It became ticket TM-1.' };
     },
     ...instead,
@@ -107,7 +107,7 @@ const quarantine: QuarantineView = { query: { page: 1, reason: null }, reasons: 
 
 const status: EncryptionStatus = {
   ...{ state: 'off', key_id: null, next_key_id: null, revision: 0, changed_at: null, changed_by: null },
-  ...{ sealed: 0, plain: 3, by_key: [], waiting: 0, problem: null, stored_state: null },
+  ...{ sealed: 0, plaintext: 3, by_key: [], waiting: 0, problem: null, stored_state: null },
   vault: { state: 'closed', key_ids: [], reason: null, hint: null },
   ...{ workers: [], readable: [] },
 } as unknown as EncryptionStatus;

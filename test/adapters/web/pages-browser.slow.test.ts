@@ -170,7 +170,7 @@ describe('without a script', () => {
     expect(Object.fromEntries(fields)).toEqual({
       csrf: frame.csrf,
       id: 'support-berlin/1698765432/811',
-      way: 'discard',
+      action: 'discard',
       page: '1',
     });
   });
@@ -261,7 +261,7 @@ describe('a page that refreshes itself', () => {
     expect(await page.getByText('Show how far it is').isVisible()).toBe(false);
     done = 180;
     await page.getByText('180 of 200 passwords sealed').waitFor();
-    expect(await page.locator('#live').textContent()).toBe('Encryption is being switched on: 90 per cent done.');
+    expect(await page.locator('#live').textContent()).toBe('Encryption is being enabled: 90 per cent done.');
     expect(server.asked.slice(0, 2)).toEqual([address, asRefresh]);
     done = 200;
     await page.getByText('Rotate the key…').waitFor();
@@ -308,7 +308,7 @@ describe('a page that refreshes itself', () => {
     await opened.page.getByText('You were signed out').waitFor();
     expect(await opened.page.getByRole('link', { name: 'Sign in again' }).getAttribute('href')).toBe('/admin/sign-in');
     expect(await opened.page.locator('main').textContent()).toBe(
-      'Signed outYou were signed out: nothing was asked for long, or the password was changed. Sign in again',
+      'Signed outYou were signed out: the session was idle for too long, or the password was changed. Sign in again',
     );
     expect(await opened.page.locator('body').textContent()).not.toContain('marta');
     expect(await opened.page.title()).toBe('Signed out · ticketmaild');

@@ -32,7 +32,7 @@ export async function startPagesServer(): Promise<PagesServer> {
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const [path = ''] = (request.url ?? '').split('?');
     const asset = byPath.get(path);
-    if (asset !== undefined) return send(response, 200, asset.bytes, asset.contentType);
+    if (asset !== undefined) return send(response, 200, Buffer.from(asset.bytes), asset.contentType);
     if (request.method === 'POST') {
       sent.push({ path, contentType: request.headers['content-type'] ?? '', body: await text(request) });
       response.writeHead(303, { ...securityHeaders(false), location: '/view/on-verified' }).end();

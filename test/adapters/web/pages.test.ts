@@ -14,9 +14,9 @@ beforeEach(() => {
 const encryption = '/admin/server/encryption';
 const both = { accept_key_loss: 'yes', backup_prepared: 'yes' };
 
-async function opened(instead: Partial<AdminService> = {}, answerMs = 30_000) {
+async function opened(instead: Partial<AdminService> = {}, responseMs = 30_000) {
   desk = memoryDesk(instead);
-  const page = await openPage(desk, {}, { answerMs });
+  const page = await openPage(desk, {}, { responseMs });
   const browser = await signedIn(page);
   const [session] = desk.sessions.values();
   const user = { ...browser, csrf: session?.csrf ?? '' };
@@ -44,10 +44,10 @@ describe('what is asked', () => {
 
   test.each([
     ['enable', both, 'start enable ada', 'being enabled'],
-    ['rotate', {}, 'start rotate ada', 'being changed'],
-    ['ask-disable', {}, 'ask-disable ada', 'create the file'],
-    ['confirm-disable', {}, 'confirm-disable ada', 'being switched off'],
-    ['cancel-disable', {}, 'cancel-disable ada', 'Nobody asks'],
+    ['rotate', {}, 'start rotate ada', 'being rotated'],
+    ['request-disable', {}, 'request-disable ada', 'create the file'],
+    ['confirm-disable', {}, 'confirm-disable ada', 'being disabled'],
+    ['cancel-disable', {}, 'cancel-disable ada', 'was withdrawn'],
     [
       'verify-backup',
       { key_ids: '0123456789ABCDEF  fedcba9876543210' },
@@ -69,8 +69,8 @@ describe('what is asked', () => {
     await using place = await opened();
     const other = await signedIn(place.page);
     await place.user.post(`${encryption}/rotate`, { csrf: place.user.csrf });
-    expect((await other.get(encryption)).text).not.toContain('being changed');
-    expect((await place.user.get(encryption)).text).toContain('being changed');
+    expect((await other.get(encryption)).text).not.toContain('being rotated');
+    expect((await place.user.get(encryption)).text).toContain('being rotated');
   });
 
   test.each(['requeue', 'release', 'discard'])(
@@ -78,10 +78,10 @@ describe('what is asked', () => {
     async (way) => {
       await using place = await opened();
       const { user } = place;
-      const fields = { csrf: user.csrf, id: 'desk/7/12', way, page: '2', reason: 'parse_timeout' };
-      const got = await user.post('/admin/quarantine/settle', fields);
+      const fields = { csrf: user.csrf, id: 'desk/7/12', action: way, page: '2', reason: 'parse_timeout' };
+      const got = await user.post('/admin/quarantine/resolve', fields);
       expect([got.status, got.headers.location]).toEqual([303, '/admin/quarantine?page=2&reason=parse_timeout']);
-      expect(desk.done).toEqual([`settle desk/7/12 ${way} ada`]);
+      expect(desk.done).toEqual([`resolve desk/7/12 ${way} ada`]);
       expect((await user.get('/admin/quarantine')).text).toContain('It became ticket TM-1.');
     },
   );
@@ -162,7 +162,7 @@ describe('what is refused', () => {
       { name: 'owner', ok: true, why: null },
       { name: 'newer', ok: false, why: '/x is older than this request' },
     ] as const;
-    const given = { by: 'ada', askedAtMs: 0, expiresAtMs: 1, path: '/x', command: 'touch /x', checks };
+    const given = { by: 'ada', requestedAtMs: 0, expiresAtMs: 1, path: '/x', command: 'touch /x', checks };
     await using place = await opened({
       confirmDisable: async () => ({ kind: 'refused', sentence: 'The proof file is not accepted.' }),
       encryption: async () => ({ ...(await memoryDesk().encryption()), proofRequest: given }),
@@ -176,24 +176,24 @@ describe('what is refused', () => {
     const refused = async () => {
       throw new Failure('operation_running', 'rotate runs on desk-1');
     };
-    await using place = await opened({ askDisable: refused, settle: refused });
+    await using place = await opened({ requestDisable: refused, resolveQuarantined: refused });
     const { user } = place;
-    await user.post(`${encryption}/ask-disable`, { csrf: user.csrf });
+    await user.post(`${encryption}/request-disable`, { csrf: user.csrf });
     expect((await user.get(encryption)).text).toContain('rotate runs on desk-1');
-    await user.post('/admin/quarantine/settle', { csrf: user.csrf, id: 'desk/1', way: 'requeue' });
+    await user.post('/admin/quarantine/resolve', { csrf: user.csrf, id: 'desk/1', action: 'requeue' });
     expect((await user.get('/admin/quarantine')).text).toContain('rotate runs on desk-1');
     expect(desk.refusals.map(({ reason }) => reason)).toEqual(['operation_running', 'operation_running']);
   });
 
   test.each([
-    { id: 'desk/1', way: 'delete' },
+    { id: 'desk/1', action: 'delete' },
     { id: 'desk/1' },
-    { way: 'requeue' },
-    { id: 'x'.repeat(301), way: 'requeue' },
+    { action: 'requeue' },
+    { id: 'x'.repeat(301), action: 'requeue' },
   ])('settling %j', async (fields) => {
     await using place = await opened();
     const { user } = place;
-    const got = await user.post('/admin/quarantine/settle', { csrf: user.csrf, ...fields } as Record<string, string>);
+    const got = await user.post('/admin/quarantine/resolve', { csrf: user.csrf, ...fields } as Record<string, string>);
     expect([got.status, desk.done]).toEqual([422, []]);
   });
 });
@@ -208,13 +208,18 @@ describe('what fails', () => {
   };
 
   test('a database that is away is a sentence, on any page and for any form', async () => {
-    await using place = await opened({ overview: away, encryption: away, start: away, settle: away });
+    await using place = await opened({
+      overview: away,
+      encryption: away,
+      startOperation: away,
+      resolveQuarantined: away,
+    });
     const { user, page } = place;
     const got = [
       await user.get('/admin/overview'),
       await user.get(encryption),
       await user.post(`${encryption}/rotate`, { csrf: user.csrf }),
-      await user.post('/admin/quarantine/settle', { csrf: user.csrf, id: 'desk/1', way: 'requeue' }),
+      await user.post('/admin/quarantine/resolve', { csrf: user.csrf, id: 'desk/1', action: 'requeue' }),
     ];
     for (const { status, text } of got) {
       expect(status).toBe(503);
@@ -242,7 +247,7 @@ describe('what fails', () => {
   });
 
   test('anything else is a page without a word of it, and a line in the log', async () => {
-    await using place = await opened({ quarantine: broken, encryption: broken, start: broken });
+    await using place = await opened({ quarantine: broken, encryption: broken, startOperation: broken });
     const { user, page } = place;
     const got = [await user.get('/admin/quarantine'), await user.post(`${encryption}/rotate`, { csrf: user.csrf })];
     for (const { status, text, headers } of got) {

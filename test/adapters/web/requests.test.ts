@@ -20,12 +20,12 @@ beforeEach(() => {
 
 afterAll(() => page[Symbol.asyncDispose]());
 
-const forms = ['enable', 'rotate', 'continue', 'ask-disable', 'confirm-disable', 'cancel-disable', 'verify-backup'];
-const changing = [...forms.map((form) => `/admin/server/encryption/${form}`), '/admin/quarantine/settle'];
-const changes = /^(start|settle|ask|confirm|cancel|verify|sign out)/;
+const forms = ['enable', 'rotate', 'continue', 'request-disable', 'confirm-disable', 'cancel-disable', 'verify-backup'];
+const changing = [...forms.map((form) => `/admin/server/encryption/${form}`), '/admin/quarantine/resolve'];
+const changes = /^(start|resolve|request|confirm|cancel|verify|sign out)/;
 const all = {
   ...{ accept_key_loss: 'yes', backup_prepared: 'yes', kind: 'enable', key_ids: '0123456789abcdef' },
-  ...{ id: 'desk/1', way: 'discard' },
+  ...{ id: 'desk/1', action: 'discard' },
 };
 
 function changed(): readonly string[] {

@@ -130,12 +130,12 @@ test('the password goes to the desk as bytes and is wiped afterwards, whatever t
   const { text } = await user.get('/admin/sign-in');
   await user.post('/admin/sign-in', { csrf: csrfIn(text), name: 'ada', password: 'canary' });
   expect(seen).toHaveLength(1);
-  expect(() => seen[0]?.use(() => 1)).toThrow('wiped');
+  expect(() => seen[0]?.use(() => 1)).toThrow('after wipe');
 });
 
 test('whoever comes with the cookie of a sign-in that has ended is told so, and a stranger is not', async () => {
   const user = await signedIn(page);
-  const text = 'You were signed out: nothing was asked for long, or the password was changed.';
+  const text = 'You were signed out: the session was idle for too long, or the password was changed.';
   expect((await browser(page).get('/admin/sign-in')).text).not.toContain(text);
   desk.sessions.clear();
   expect((await user.get('/admin/overview')).headers.location).toBe('/admin/sign-in');

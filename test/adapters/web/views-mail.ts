@@ -36,7 +36,7 @@ const mailboxes: readonly MailboxLine[] = [
     nextPollMs: nowMs + 14 * minuteMs,
     error: {
       reason: 'login_refused',
-      said: 'the server refused user name or password: "[AUTHENTICATIONFAILED] Authentication failed."',
+      storedMessage: 'the server refused user name or password: "[AUTHENTICATIONFAILED] Authentication failed."',
       hint: 'The server refused user or password: set it anew with mailbox set-password.',
       sinceMs: nowMs - 2 * dayMs,
     },
@@ -47,7 +47,7 @@ const mailboxes: readonly MailboxLine[] = [
     nextPollMs: nowMs + 4 * minuteMs,
     error: {
       reason: 'tls_expired: the certificate of mail.gent.example ended on 2026-03-17T13:45:00Z',
-      said: null,
+      storedMessage: null,
       hint: 'The certificate is out of date: renew it on the mail server.',
       sinceMs: nowMs - 47 * minuteMs,
     },
@@ -58,7 +58,7 @@ const mailboxes: readonly MailboxLine[] = [
     nextPollMs: null,
     error: {
       reason: `key_unknown: its password is sealed under the key ${keyTwo}, which is not open here`,
-      said: null,
+      storedMessage: null,
       hint: 'Put the key file with that key back, or set the password anew.',
       sinceMs: nowMs - 3 * hourMs,
     },
@@ -72,14 +72,14 @@ const mailboxes: readonly MailboxLine[] = [
   ...departments
     .flatMap((department) => places.map((place) => `${department}-${place}`))
     .slice(0, 45)
-    .map((name, index) => mailbox(name, 'imap.example.org', { isPushed: index % 3 === 0 })),
+    .map((name, index) => mailbox(name, 'imap.example.org', { isIdling: index % 3 === 0 })),
 ];
 
 const hours = Array.from({ length: 24 }, (_, index) => {
   const startMs = Math.floor(nowMs / hourMs) * hourMs - (23 - index) * hourMs;
   const hour = new Date(startMs).getUTCHours();
   const mails = Math.round(18 + 160 * Math.exp(-((hour - 10) ** 2) / 12) + 90 * Math.exp(-((hour - 15) ** 2) / 6));
-  return { startMs, mails: index === 23 ? 71 : mails, tickets: Math.round(mails * 0.41) };
+  return { startMs, messages: index === 23 ? 71 : mails, tickets: Math.round(mails * 0.41) };
 });
 
 const reasons: readonly ReasonLine[] = [

@@ -130,7 +130,7 @@ async function switchOff(scene: AdminScene, ada: SignedIn): Promise<void> {
   await until('the proof is accepted', async () => {
     await writeFile(join(scene.dataDir, 'can-disable-encryption.txt'), '');
     const { text } = await ada.formThenPage('server/encryption/confirm-disable');
-    return text.includes('Encryption is being switched off');
+    return text.includes('Encryption is being disabled');
   });
   await untilSwitch(scene, 'off');
 }

@@ -143,7 +143,7 @@ test('enabling goes on through a reload and the death of the daemon, and ends by
   const before = await progress();
   expect(before.done).toBeGreaterThanOrEqual(polled);
   expect(before.done).toBeLessThan(before.total);
-  expect(await mainText()).toContain('Encryption is being switched on');
+  expect(await mainText()).toContain('Encryption is being enabled');
   await picture('enabling');
   daemon.signal('SIGKILL');
   await daemon.exit;
@@ -274,7 +274,7 @@ test('with the right file it switches off, with progress, and sets the key file 
   await shellRun(scene, command);
   await press('I Have Created the File');
   await until('some are readable', async () => (await progress()).done >= polled);
-  expect(await mainText()).toContain('Encryption is being switched off');
+  expect(await mainText()).toContain('Encryption is being disabled');
   await picture('disabling');
   await held[Symbol.asyncDispose]();
   await untilShown('Switch encryption on', 60_000);

@@ -41,7 +41,7 @@ function takeField(field: Uint8Array, texts: Map<string, string>, passwords: Sec
   if (name === null || !/^[a-z_]{1,40}$/.test(name) || texts.has(name)) return false;
   const value = field.subarray(end + 1);
   if (name === 'password') {
-    const decoded = decode(value);
+    const decoded = percentDecoded(value);
     if (decoded !== null) passwords.push(SecretBytes.take(decoded));
     return decoded !== null;
   }
@@ -63,7 +63,7 @@ function* split(bytes: Uint8Array, separator: number): Generator<Uint8Array> {
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 function textOf(bytes: Uint8Array): string | null {
-  const decoded = decode(bytes);
+  const decoded = percentDecoded(bytes);
   if (decoded === null) return null;
   try {
     return utf8.decode(decoded);
@@ -73,7 +73,7 @@ function textOf(bytes: Uint8Array): string | null {
 }
 
 /** In place, so that there is no second copy to wipe; null: a percent sign that begins nothing. */
-function decode(bytes: Uint8Array): Uint8Array | null {
+function percentDecoded(bytes: Uint8Array): Uint8Array | null {
   let length = 0;
   for (let at = 0; at < bytes.length; at += 1) {
     const byte = bytes[at] ?? 0;

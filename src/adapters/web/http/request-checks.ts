@@ -24,7 +24,7 @@ export function pathOf(url: string): string | null {
 }
 
 /** The value of a header that may be there once; null: it is not; 'several': more than once. */
-function once(request: IncomingMessage, name: string): { readonly value: string | null } | 'several' {
+function singleHeader(request: IncomingMessage, name: string): { readonly value: string | null } | 'several' {
   const values = request.headersDistinct[name] ?? [];
   return values.length > 1 ? 'several' : { value: values[0] ?? null };
 }
@@ -34,7 +34,7 @@ export function pageOrigin(
   request: IncomingMessage,
   hosts: AllowedHosts,
 ): { readonly origin: string } | RequestRefusal {
-  const host = once(request, 'host');
+  const host = singleHeader(request, 'host');
   if (host === 'several' || host.value === null) return { reason: 'bad_request' };
   const origin = hosts.originOf(host.value);
   return origin === null ? { reason: 'foreign_host' } : { origin };
@@ -42,13 +42,13 @@ export function pageOrigin(
 
 /** False: it asks for what nobody here can do (RFC 9110 section 10.1.1). Its body is there: it need not be told to go on. */
 export function expectsNothing(request: IncomingMessage): boolean {
-  const expect = once(request, 'expect');
+  const expect = singleHeader(request, 'expect');
   return expect !== 'several' && (expect.value === null || /^100-continue$/i.test(expect.value));
 }
 
 /** Why a form is turned away; null: it is not. */
 export function checkForm(request: IncomingMessage, ours: string): RequestRefusal | null {
-  const [origin, site, type] = ['origin', 'sec-fetch-site', 'content-type'].map((name) => once(request, name));
+  const [origin, site, type] = ['origin', 'sec-fetch-site', 'content-type'].map((name) => singleHeader(request, name));
   if (origin === undefined || site === undefined || type === undefined) return { reason: 'bad_request' };
   if (origin === 'several' || site === 'several' || type === 'several') return { reason: 'bad_request' };
   if (origin.value !== ours) return { reason: 'foreign_origin' };
@@ -82,7 +82,7 @@ export function createAllowedHosts({ host, tls, origin }: Pick<AdminConfig, 'hos
   return {
     isSecure,
     originOf(text) {
-      const name = nameOf(text);
+      const name = hostNameIn(text);
       if (name === null) return null;
       const named = URL.parse(`${isSecure ? 'https' : 'http'}://${text}`)?.origin ?? null;
       if (origin !== null) return named === origin ? origin : null;
@@ -92,7 +92,7 @@ export function createAllowedHosts({ host, tls, origin }: Pick<AdminConfig, 'hos
 }
 
 /** The host in a Host header, without brackets, in small letters; null: the header is of another form. */
-function nameOf(host: string): string | null {
+function hostNameIn(host: string): string | null {
   const [, ipv6, name, port] = /^(?:\[([0-9a-f:.]{2,45})\]|([a-z0-9.-]{1,253}))(?::(\d{1,5}))?$/i.exec(host) ?? [];
   return Number(port ?? 0) > 65_535 ? null : ((ipv6 ?? name)?.toLowerCase() ?? null);
 }
@@ -117,22 +117,22 @@ export function createTrustedProxies(proxies: readonly string[]): TrustedProxies
   if (proxies.length === 0)
     return {
       mayConnect: () => true,
-      clientAddress: (peer) => plain(peer),
-      connectionGroup: (peer) => (isLoopback(plain(peer)) ? null : addressGroup(peer)),
+      clientAddress: (peer) => withoutIpv6Mapping(peer),
+      connectionGroup: (peer) => (isLoopback(withoutIpv6Mapping(peer)) ? null : addressGroup(peer)),
     };
   const named = new BlockList();
   for (const proxy of proxies) named.addAddress(proxy, family(proxy));
   const isProxy = (address: string): boolean => isIP(address) !== 0 && named.check(address, family(address));
   return {
-    mayConnect: (address) => isProxy(plain(address)),
+    mayConnect: (address) => isProxy(withoutIpv6Mapping(address)),
     clientAddress(peer, forwarded) {
       const seen = forwarded.flatMap((header) => header.split(','));
       for (const entry of seen.toReversed()) {
-        const address = plain(entry.trim());
+        const address = withoutIpv6Mapping(entry.trim());
         if (isIP(address) === 0) return null;
         if (!isProxy(address)) return address;
       }
-      return plain(peer);
+      return withoutIpv6Mapping(peer);
     },
     connectionGroup: () => null,
   };
@@ -143,7 +143,7 @@ function family(address: string): 'ipv4' | 'ipv6' {
 }
 
 /** An IPv4 address that came in IPv6 form (RFC 4291 section 2.5.5.2), as itself. */
-function plain(address: string): string {
+function withoutIpv6Mapping(address: string): string {
   const [, ipv4] = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address) ?? [];
   return ipv4 ?? address;
 }

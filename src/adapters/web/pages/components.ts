@@ -1,7 +1,7 @@
 /**
- * What pages are made of: badges, times, commands, forms, folds, pagers.
+ * Components of the pages as pure functions from values to markup: badges, times, commands, forms, collapsible parts, pagers.
  *
- * Pure functions from values to markup. Whatever stands in a status colour also says so in words and has a shape of its own.
+ * A status colour never stands alone: the same is said in words and by a shape.
  */
 
 import { isQuarantineReason } from '../../../ingest/quarantine/reasons.ts';
@@ -16,43 +16,45 @@ export function badge(tone: Tone, text: string): Markup {
   return markup`<span class="badge ${tone}">${text}</span>`;
 }
 
-/** `2026-01-31 08:30:00`; what is no time is `unknown`, null is `never`. */
-export function time(at: number | string | null): Markup {
+/** `2026-01-31 08:30:00`; an invalid time is `unknown`, null is `never`. */
+export function timestamp(at: number | string | null): Markup {
   if (at === null) return markup`<span class="soft">never</span>`;
   const iso = isoSeconds(at);
   if (iso === null) return markup`<span class="soft">unknown</span>`;
   return markup`<time datetime="${iso}">${iso.slice(0, 19).replace('T', ' ')}</time>`;
 }
 
-/** `2026-01-31T08:30:00Z`; null for what is no time. A text is as `isoTime` writes it. */
+/** `2026-01-31T08:30:00Z`; null for an invalid time. A text has the form of `isoTime`. */
 function isoSeconds(at: number | string): string | null {
   const iso = typeof at === 'string' ? at : (isoTime(at) ?? '');
   return /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/.test(iso) ? `${iso.slice(0, 19)}Z` : null;
 }
 
-/** The same with its zone, for a sentence. */
-export function timeUtc(at: number | string | null): Markup {
-  return markup`<span class="nowrap">${time(at)} UTC</span>`;
+/** With its time zone, for a sentence. */
+export function timestampUtc(at: number | string | null): Markup {
+  return markup`<span class="nowrap">${timestamp(at)} UTC</span>`;
 }
 
-/** When a page was made that refreshes itself. */
+/** The time of a page that refreshes automatically. */
 export function asOf(atMs: number): Markup {
-  return markup`<p class="asof">As of ${timeUtc(atMs)}<span class="scripted" data-live> · refreshes itself</span></p>`;
+  return markup`<p class="asof">As of ${timestampUtc(atMs)}<span class="scripted" data-live> · refreshes automatically</span></p>`;
 }
 
-/** The time of day when it is of the same day as `nowMs`, and how far that is away. */
-export function timeNear(atMs: number | null, nowMs: number): Markup {
+/** The time of day if it is the day of `nowMs`, else the date too; and the distance from `nowMs`. */
+export function timeOfDay(atMs: number | null, nowMs: number): Markup {
   const iso = atMs === null ? null : isoSeconds(atMs);
-  if (atMs === null || iso === null) return time(atMs);
+  if (atMs === null || iso === null) return timestamp(atMs);
   const [day = '', clock = ''] = iso.slice(0, 19).split('T');
   const shown = isoTime(nowMs)?.startsWith(day) === true ? clock : `${day} ${clock}`;
   return markup`<time datetime="${iso}">${shown}</time> <small>${distance(atMs - nowMs)}</small>`;
 }
 
-/** How far it is away, alone. */
-export function timeAgo(atMs: number | null, nowMs: number): Markup {
+/** The distance from `nowMs`, such as `33 s ago`. */
+export function relativeTime(atMs: number | null, nowMs: number): Markup {
   const iso = atMs === null ? null : isoSeconds(atMs);
-  return atMs === null || iso === null ? time(atMs) : markup`<time datetime="${iso}">${distance(atMs - nowMs)}</time>`;
+  return atMs === null || iso === null
+    ? timestamp(atMs)
+    : markup`<time datetime="${iso}">${distance(atMs - nowMs)}</time>`;
 }
 
 /** `33 s ago`, `in 5 min`. */
@@ -72,17 +74,17 @@ function duration(ms: number): string {
 }
 
 /** `1 password`, `2,000 passwords`. */
-export function counted(count: number, word: string, plural = `${word}s`): string {
-  return `${number(count)} ${count === 1 ? word : plural}`;
+export function countOf(count: number, word: string, plural = `${word}s`): string {
+  return `${formatNumber(count)} ${count === 1 ? word : plural}`;
 }
 
-export function number(count: number): string {
+export function formatNumber(count: number): string {
   return count.toLocaleString('en-GB');
 }
 
 /** `512 bytes`, `1.4 MB`; 1 kB is 1000 bytes. */
-export function size(bytes: number): string {
-  if (bytes < 1000) return counted(bytes, 'byte');
+export function formatBytes(bytes: number): string {
+  if (bytes < 1000) return countOf(bytes, 'byte');
   const units = ['kB', 'MB', 'GB'];
   let value = bytes / 1000;
   while (value >= 999.5 && units.length > 1) {
@@ -92,24 +94,24 @@ export function size(bytes: number): string {
   return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${units[0]}`;
 }
 
-/** They turn what follows around, so that a sender or a file name looks like another one. */
+/** Bidirectional overrides make a sender or a file name look like another one (Unicode Technical Report 36). */
 const directionOverrides = /[\u202a-\u202e\u2066-\u2069]/gu;
 
-/** What a stranger wrote, kept apart from the direction and width of what is around it, and cut at `max` characters. */
-export function foreign(text: string, max = 300): Markup {
+/** Text of a stranger, isolated from the direction and width of its surroundings, cut at `max` characters. */
+export function untrustedText(text: string, max = 300): Markup {
   const characters = [...text.slice(0, max * 2 + 2)];
   const shown = characters.length > max ? `${characters.slice(0, max).join('')}…` : text;
   return markup`<bdi class="foreign">${shown.replace(directionOverrides, '\ufffd')}</bdi>`;
 }
 
-/** What a table or a server says, in quotation marks: not words of ours. */
-export function saidElsewhere(text: string): Markup {
-  return markup`<q>${foreign(text, 300)}</q>`;
+/** Text from a table or a server, in quotation marks. */
+export function quotation(text: string): Markup {
+  return markup`<q>${untrustedText(text, 300)}</q>`;
 }
 
-/** Why a mail is in quarantine. One that this version does not know is whatever stands in the table. */
+/** Why a message is in quarantine. A reason that this version does not know is untrusted text from the table. */
 export function reasonName(reason: string): Markup {
-  return isQuarantineReason(reason) ? markup`${reason}` : markup`<code>${foreign(reason, 40)}</code>`;
+  return isQuarantineReason(reason) ? markup`${reason}` : markup`<code>${untrustedText(reason, 40)}</code>`;
 }
 
 export function code(text: string): Markup {
@@ -128,7 +130,7 @@ export function command(text: string): Markup {
   return markup`<div class="command"><pre><code>${words}</code></pre><button type="button" class="copy scripted" data-copy>Copy</button></div>`;
 }
 
-/** Names and values of the hidden fields come from us; `content` holds the fields and buttons. */
+/** A form with its CSRF token; `content` holds the visible fields and buttons. */
 export function postForm(
   frame: Frame,
   action: string,
@@ -141,18 +143,18 @@ export function postForm(
   )}${content}</form>`;
 }
 
-/** An act that is asked about once more: `summary` opens it and then closes it again, `content` explains and has the form. */
-export function confirm(summary: string, content: Markup, isDanger = false): Markup {
-  return markup`<details class="confirm"><summary class="button${isDanger ? ' danger' : ''}"><span class="opens">${summary}</span><span class="closes">Keep it</span></summary><div class="asked">${content}</div></details>`;
+/** An action that needs a second click: `summary` opens and closes it, `content` explains it and has the form. */
+export function confirmation(summary: string, content: Markup, isDanger = false): Markup {
+  return markup`<details class="confirm"><summary class="button${isDanger ? ' danger' : ''}"><span class="opens">${summary}</span><span class="closes">Cancel</span></summary><div class="asked">${content}</div></details>`;
 }
 
-/** Something to look up, folded; `id` keeps it open when the page refreshes itself. */
-export function fold(id: string, summary: string, content: Markup): Markup {
+/** A collapsed part; `id` keeps it open across an automatic refresh. */
+export function collapsible(id: string, summary: string, content: Markup): Markup {
   return markup`<details class="fold" id="${id}"><summary>${summary}</summary><div>${content}</div></details>`;
 }
 
 /** Names and values, side by side. */
-export function facts(rows: readonly (readonly [name: string, value: Markup | string] | null)[]): Markup {
+export function definitionList(rows: readonly (readonly [name: string, value: Markup | string] | null)[]): Markup {
   const shown = rows.filter((row) => row !== null);
   return markup`<dl class="facts">${shown.map(([name, value]) => markup`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;
 }
@@ -167,12 +169,12 @@ export function card(
   return markup`<section class="card ${tone}"><h2>${heading}${mark}</h2>${content}</section>`;
 }
 
-/** Links to the pages of a list; `address` is a path of ours with its query, to which the number is added. */
+/** Links to the pages of a list; `address` is a path with its query, to which the number is added. */
 export function pager(name: string, current: number, pages: number, address: string): Markup {
   if (pages <= 1) return nothing;
   const link = (page: number, text: string, rel: string): Markup =>
     page < 1 || page > pages
       ? markup`<span class="soft">${text}</span>`
       : markup`<a class="button" rel="${rel}" href="${address}page=${page}">${text}</a>`;
-  return markup`<nav class="pager" aria-label="${name}">${link(current - 1, 'Previous', 'prev')}<span>Page ${number(current)} of ${number(pages)}</span>${link(current + 1, 'Next', 'next')}</nav>`;
+  return markup`<nav class="pager" aria-label="${name}">${link(current - 1, 'Previous', 'prev')}<span>Page ${formatNumber(current)} of ${formatNumber(pages)}</span>${link(current + 1, 'Next', 'next')}</nav>`;
 }

@@ -1,79 +1,93 @@
 /**
- * An operation on the switch: the one that is under way, the one that was cut off, and what became of the last one.
+ * Operations on the encryption switch: the running one, an unfinished one, and the result of the last one.
  *
- * Progress is what the database says, so that it is the same after a reload, after a restart, and on every worker.
+ * Progress comes from the database, so it is the same after a reload, after a restart, and on every worker.
  */
 import type { EncryptionView, OperationKind, OperationView } from '../../../admin/service.ts';
-import { card, code, command, counted, fold, foreign, number, postForm, timeUtc } from './components.ts';
+import {
+  card,
+  code,
+  collapsible,
+  command,
+  countOf,
+  formatNumber,
+  postForm,
+  timestampUtc,
+  untrustedText,
+} from './components.ts';
 import type { Frame } from './layout.ts';
 import { type Markup, markup, nothing } from './layout.ts';
 
 type Words = {
-  readonly doing: string;
+  readonly running: string;
   readonly done: string;
   readonly failed: string;
-  /** Of passwords. */
-  readonly changed: string;
-  readonly cutOff: string;
+  /** What happens to each password. */
+  readonly change: string;
+  readonly unfinished: string;
 };
 
 const words: Readonly<Record<OperationKind, Words>> = {
   enable: {
-    doing: 'Encryption is being switched on',
-    done: 'Encryption was switched on',
-    failed: 'Switching encryption on failed',
-    changed: 'sealed',
-    cutOff: 'Switching encryption on was cut off half way',
+    running: 'Encryption is being enabled',
+    done: 'Encryption was enabled',
+    failed: 'Enabling encryption failed',
+    change: 'sealed',
+    unfinished: 'Enabling encryption was interrupted',
   },
   rotate: {
-    doing: 'The key is being rotated',
+    running: 'The key is being rotated',
     done: 'The key was rotated',
-    failed: 'The rotation of the key failed',
-    changed: 'sealed under the new key',
-    cutOff: 'The rotation of the key was cut off half way',
+    failed: 'The key rotation failed',
+    change: 'sealed under the new key',
+    unfinished: 'The key rotation was interrupted',
   },
   disable: {
-    doing: 'Encryption is being switched off',
-    done: 'Encryption was switched off',
-    failed: 'Switching encryption off failed',
-    changed: 'made readable again',
-    cutOff: 'Switching encryption off was cut off half way',
+    running: 'Encryption is being disabled',
+    done: 'Encryption was disabled',
+    failed: 'Disabling encryption failed',
+    change: 'stored in plain text',
+    unfinished: 'Disabling encryption was interrupted',
   },
 };
 
-/** What is under way, as the switch says where nobody started it here. */
-export function kindOf({ operation, status, unfinished: left }: EncryptionView): OperationKind {
+/** The running or unfinished operation, as the switch shows it where no row says so. */
+function kindOf({ operation, status, unfinished }: EncryptionView): OperationKind {
   if (operation?.state === 'running') return operation.kind;
-  if (left !== null) return left;
+  if (unfinished !== null) return unfinished;
   if (status.state === 'rotating' || status.next_key_id !== null) return 'rotate';
   return status.state === 'disabling' ? 'disable' : 'enable';
 }
 
-/** In steps of ten per cent, as it is read out whenever it is another. */
+/** In steps of ten per cent: a screen reader reads each change aloud. */
 export function progressText(view: EncryptionView): string {
-  const { doing } = words[kindOf(view)];
+  const { running } = words[kindOf(view)];
   const { progress } = view;
-  if (progress === null || progress.total === 0) return `${doing}.`;
-  return `${doing}: ${Math.floor((progress.done / progress.total) * 10) * 10} per cent done.`;
+  if (progress === null || progress.total === 0) return `${running}.`;
+  return `${running}: ${Math.floor((progress.done / progress.total) * 10) * 10} per cent done.`;
 }
 
-export function working(view: EncryptionView): Markup {
-  const { operation, progress } = view;
-  const { doing, changed } = words[kindOf(view)];
-  const isOurs = operation?.state === 'running';
-  const by = isOurs
-    ? markup`<p class="soft">Started ${timeUtc(operation.startedAtMs)} by <bdi>${operation.by}</bdi></p>`
-    : nothing;
-  const steps = isOurs ? operation.steps : [];
+export function runningCard(view: EncryptionView): Markup {
+  const { progress } = view;
+  const operation = view.operation?.state === 'running' ? view.operation : null;
+  const { running, change } = words[kindOf(view)];
+  const by =
+    operation === null
+      ? nothing
+      : markup`<p class="soft">Started ${timestampUtc(operation.startedAtMs)} by <bdi>${operation.by}</bdi></p>`;
   const now =
     progress === null
-      ? 'Getting ready, or waiting until every worker has the key'
-      : `${number(progress.done)} of ${counted(progress.total, 'password')} ${changed}`;
+      ? 'Preparing, or waiting until every worker has the key'
+      : `${formatNumber(progress.done)} of ${countOf(progress.total, 'password')} ${change}`;
   return card(
     'accent',
-    doing,
-    markup`${bar(progress, doing)}<ol class="steps">${steps.map((step) => markup`<li class="done">${step}</li>`)}<li class="now">${now}</li></ol>${by}<p class="hint">It runs on by itself: this page can be left or loaded again, and when the daemon restarts it goes on where it was. Mail keeps flowing.</p>`,
+    running,
+    markup`${bar(progress, running)}<ol class="steps">${doneSteps(operation?.steps ?? [])}<li class="now">${now}</li></ol>${by}<p class="hint">It runs in the background: this page can be left or reloaded, and a restarted daemon resumes it. Mail keeps flowing.</p>`,
   );
+}
+
+function doneSteps(steps: OperationView['steps']): readonly Markup[] {
+  return steps.map((step) => markup`<li class="done">${step}</li>`);
 }
 
 function bar(progress: EncryptionView['progress'], name: string): Markup {
@@ -83,63 +97,53 @@ function bar(progress: EncryptionView['progress'], name: string): Markup {
   return markup`<div class="progress"><progress aria-label="${name}" value="${done}" max="${total}">${share} %</progress><b>${share} %</b></div>`;
 }
 
-/** Nobody works on it: what that means, and the button that goes on. */
-export function unfinished(frame: Frame, { unfinished: kind }: EncryptionView): Markup {
+export function unfinishedCard(frame: Frame, { unfinished: kind }: EncryptionView): Markup {
   if (kind === null) return nothing;
-  const form = postForm(
-    frame,
-    'server/encryption/continue',
-    markup`<button type="submit" class="primary">Continue</button>`,
-    { kind },
-  );
-  return card(
-    'warn',
-    words[kind].cutOff,
-    markup`<p>It is not finished, and nobody works on it now. Every mailbox keeps working meanwhile. Continue goes on where it ended.</p>${form}`,
-  );
+  const button = markup`<button type="submit" class="primary">Continue</button>`;
+  const form = postForm(frame, 'server/encryption/continue', button, { kind });
+  const text = 'It is not finished, and no worker runs it now. Every mailbox keeps working. Continue resumes it.';
+  return card('warn', words[kind].unfinished, markup`<p>${text}</p>${form}`);
 }
 
-/** `first`: it failed, or left passwords behind, so it comes before the rest of the page. */
-export function lastOperation({ operation, mode: face }: EncryptionView, at: 'first' | 'last'): Markup {
+/** `first`: it failed or left passwords behind, so it is shown before the rest of the page. */
+export function lastOperation({ operation, mode }: EncryptionView, at: 'first' | 'last'): Markup {
   if (operation === null || operation.state === 'running') return nothing;
-  const needsLook = operation.state === 'failed' || operation.unopened.length > 0;
-  if (needsLook !== (at === 'first') || face === 'working') return nothing;
-  const { kind, error } = operation;
-  if (operation.state === 'failed')
-    return card('bad', words[kind].failed, markup`${failure(error)}${details(operation)}`);
-  return card(
-    needsLook ? 'warn' : 'plain',
-    needsLook ? words[kind].done : 'The last operation',
-    details(operation, words[kind].done),
-  );
+  const { kind, error, state, unopened } = operation;
+  const needsAction = state === 'failed' || unopened.length > 0;
+  if (needsAction !== (at === 'first') || mode === 'working') return nothing;
+  const { failed, done } = words[kind];
+  if (state === 'failed') return card('bad', failed, markup`${failure(error)}${details(operation)}`);
+  if (needsAction) return card('warn', done, details(operation, done));
+  return card('plain', 'Last operation', details(operation, done));
 }
 
 function failure(error: OperationView['error']): Markup {
-  if (error === null) return markup`<p>It ended without saying why: see the log of the daemon.</p>`;
-  return markup`<p>${capital(error.message)} <small>(${error.code})</small></p><p class="hint">${error.hint}</p>`;
+  if (error === null) return markup`<p>The reason is in the log of the daemon.</p>`;
+  const { message, code, hint } = error;
+  return markup`<p>${message.charAt(0).toUpperCase()}${message.slice(1)} <small>(${code})</small></p><p class="hint">${hint}</p>`;
 }
 
 function details(operation: OperationView, done: string | null = null): Markup {
-  const { by, startedAtMs, endedAtMs, steps, unopened, setAside, followUp: more } = operation;
-  const when = markup`${endedAtMs === null ? markup`started ${timeUtc(startedAtMs)}` : markup`ended ${timeUtc(endedAtMs)}`}, started by <bdi>${by}</bdi>`;
-  const kept =
+  const { by, startedAtMs, endedAtMs, steps, unopened, setAside, followUp } = operation;
+  const at =
+    endedAtMs === null ? markup`started ${timestampUtc(startedAtMs)}` : markup`ended ${timestampUtc(endedAtMs)}`;
+  const when = markup`<p class="soft">${done === null ? 'It ' : `${done}: `}${at}, started by <bdi>${by}</bdi>.</p>`;
+  const renamed =
     setAside === null
       ? nothing
-      : markup`<p>The key file was set aside, not deleted: ${code(setAside)}. Keep it as long as backups of the database from that time.</p>`;
-  const rest = more === null ? nothing : markup`<p>${more.what}</p>${command(more.command)}`;
-  const told = markup`<ol class="steps">${steps.map((step) => markup`<li class="done">${step}</li>`)}</ol>`;
-  return markup`<p class="soft">${done === null ? 'It ' : `${done}: `}${when}.</p>${kept}${rest}${left(unopened)}${steps.length === 0 ? nothing : fold('last-steps', counted(steps.length, 'step'), told)}`;
+      : markup`<p>The key file was renamed, not deleted: ${code(setAside)}. Keep it as long as backups of the database from that time.</p>`;
+  const next = followUp === null ? nothing : markup`<p>${followUp.what}</p>${command(followUp.command)}`;
+  const list = markup`<ol class="steps">${doneSteps(steps)}</ol>`;
+  const folded = steps.length === 0 ? nothing : collapsible('last-steps', countOf(steps.length, 'step'), list);
+  return markup`${when}${renamed}${next}${unopenedList(unopened)}${folded}`;
 }
 
-function left(unopened: OperationView['unopened']): Markup {
+function unopenedList(unopened: OperationView['unopened']): Markup {
   if (unopened.length === 0) return nothing;
   const rows = unopened.map(
-    ({ mailbox, code: why, message }) => markup`<li>“${foreign(mailbox)}”: ${message} <small>(${why})</small></li>`,
+    ({ mailbox, code: why, message }) =>
+      markup`<li>“${untrustedText(mailbox)}”: ${message} <small>(${why})</small></li>`,
   );
   const list = markup`<ul class="plain-list">${rows}</ul>`;
-  return markup`<p><strong>${counted(unopened.length, 'password')} could not be opened.</strong> Set each anew, on the host: <code>ticketmaild mailbox set-password NAME</code></p>${unopened.length > 5 ? fold('unopened', 'Which ones', list) : list}`;
-}
-
-function capital(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
+  return markup`<p><strong>${countOf(unopened.length, 'password')} could not be opened.</strong> Set each again, on the host: <code>ticketmaild mailbox set-password NAME</code></p>${unopened.length > 5 ? collapsible('unopened', 'Which ones', list) : list}`;
 }

@@ -1,8 +1,8 @@
 /**
- * What is around every page: head, navigation, who is signed in, what the last form led to, and the one `main`.
+ * Page layout: head, navigation, the signed-in admin, the flash of the last form, and one `main` element.
  *
- * A page that refreshes itself says how often: the script fetches it anew and exchanges what is in `main`; without script the
- * browser loads it again. What is outside of `main` stays; the message about the last form goes when the state is another one.
+ * A page that refreshes automatically says how often: the script fetches it and replaces the content of `main`; without script
+ * the browser loads it again. What is outside `main` stays, except the flash, which is removed when the state changes.
  */
 
 import { html } from 'hono/html';
@@ -11,30 +11,30 @@ import type { AdminSession } from '../../../admin/service.ts';
 type NavigationItem = 'overview' | 'quarantine' | 'encryption';
 
 export type Refresh = {
-  /** With the script, and without it, where it interrupts a person; null: without a script it does not. */
+  /** Without the script a refresh interrupts a person; null: there is none without it. */
   readonly seconds: number;
   readonly secondsWithoutScript: number | null;
-  /** A path of ours with its query, to which `refresh=1` is added. */
+  /** A path with its query, to which `refresh=1` is added. */
   readonly address: string;
-  /** Told to those who listen, whenever it is another than before. */
+  /** Spoken by screen readers whenever it changes. */
   readonly announce: string;
 };
 
 type Content = {
   readonly title: string;
-  readonly place: NavigationItem | null;
+  readonly navigation: NavigationItem | null;
   readonly main: Markup;
   readonly refresh?: Refresh | null;
   /** `narrow`: text to read rather than tables. */
   readonly width?: 'narrow' | 'wide' | 'slim';
 };
 
-/** A whole page, to be sent. */
+/** The HTML of a whole page. */
 export function layout(frame: Frame, content: Content): string {
   const { title, main, refresh = null, width = 'wide' } = content;
   const live =
     refresh === null ? nothing : markup` data-refresh="${refresh.seconds}" data-announce="${refresh.announce}"`;
-  return textOf(markup`<!doctype html>
+  return htmlOf(markup`<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -48,8 +48,8 @@ export function layout(frame: Frame, content: Content): string {
 ${refresh === null ? nothing : withoutScript(refresh)}</head>
 <body class="${width}">
 <a class="skip" href="#main">Skip to the content</a>
-${header(frame, content.place)}
-${flash(frame)}
+${header(frame, content.navigation)}
+${flashMessage(frame)}
 <p id="notice" class="notice" role="status" hidden></p>
 <div id="live" class="unseen" role="status"></div>
 <main id="main" tabindex="-1"${live}>
@@ -67,7 +67,7 @@ function withoutScript({ secondsWithoutScript, address }: Refresh): Markup {
 `;
 }
 
-const places: readonly (readonly [NavigationItem, string, string])[] = [
+const navigation: readonly (readonly [NavigationItem, string, string])[] = [
   ['overview', '/admin/overview', 'Overview'],
   ['quarantine', '/admin/quarantine', 'Quarantine'],
   ['encryption', '/admin/server/encryption', 'Server › Encryption'],
@@ -76,8 +76,8 @@ const places: readonly (readonly [NavigationItem, string, string])[] = [
 function header(frame: Frame, current: NavigationItem | null): Markup {
   const icon = markup`<img src="/admin/assets/icon.svg?v=${frame.assets}" alt="" width="24" height="24">`;
   if (frame.session === null) return markup`<header class="top"><span class="brand">${icon}ticketmaild</span></header>`;
-  const links = places.map(([place, address, text]) => {
-    const mark = place === current ? markup` aria-current="page"` : nothing;
+  const links = navigation.map(([item, address, text]) => {
+    const mark = item === current ? markup` aria-current="page"` : nothing;
     return markup`<li><a href="${address}"${mark}>${text}</a></li>`;
   });
   return markup`<header class="top"><a class="brand" href="/admin/overview">${icon}ticketmaild</a>
@@ -85,20 +85,18 @@ function header(frame: Frame, current: NavigationItem | null): Markup {
 <form class="who" method="post" action="/admin/sign-out"><input type="hidden" name="csrf" value="${frame.csrf}"><span><span class="unseen">Signed in as </span><bdi>${frame.session.name}</bdi></span><button type="submit">Sign out</button></form></header>`;
 }
 
-function flash({ flash: told }: Frame): Markup {
-  if (told === null) return nothing;
-  const role = told.tone === 'bad' ? 'alert' : 'status';
-  return markup`<div class="flash ${told.tone}" role="${role}"><p>${told.text}</p></div>`;
+function flashMessage({ flash }: Frame): Markup {
+  if (flash === null) return nothing;
+  const role = flash.tone === 'bad' ? 'alert' : 'status';
+  return markup`<div class="flash ${flash.tone}" role="${role}"><p>${flash.text}</p></div>`;
 }
 
-/** What every page of the admin has around its content, as a value. */
-
 export type Frame = {
-  /** null: nobody is signed in. */
+  /** null: no admin is signed in. */
   readonly session: AdminSession | null;
   /** The value of the hidden field `csrf`, also on the sign-in page. */
   readonly csrf: string;
-  /** What the form that was sent before led to; shown once. */
+  /** The result of the last form; shown once. */
   readonly flash: Flash | null;
   /** A version of the assets, for their addresses (`admin.css?v=…`). */
   readonly assets: string;
@@ -112,16 +110,15 @@ export type Flash = { readonly tone: 'good' | 'bad'; readonly text: string };
 export type EnableForm = { readonly keyLoss: boolean; readonly backup: boolean };
 
 /**
- * Markup as a type: what a template of ours made, in which every text that came from elsewhere is escaped.
+ * Safe HTML as a type: the result of a template in which every text is escaped.
  *
- * `markup` is the only way to make it, and takes nothing but texts, numbers, markup and lists of these: an object, a promise
- * or a truth value in a template is an error of types. Attributes are always quoted, so that escaping holds in them too;
- * an address begins with a path of ours.
+ * `markup` is the only way to make it. It takes texts, numbers, markup and lists of these: an object, a promise or a boolean in
+ * a template is a type error. Attributes are always quoted, so that escaping protects them too; a link begins with a fixed path.
  */
 
-declare const made: unique symbol;
+declare const escaped: unique symbol;
 
-export type Markup = { readonly [made]: true };
+export type Markup = { readonly [escaped]: true };
 
 type Value = string | number | Markup | null | readonly Value[];
 
@@ -134,23 +131,17 @@ const noCharacters = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]|\p{Su
 
 export const nothing: Markup = markup``;
 
-/** Markup to be sent. */
-function textOf(page: Markup): string {
+function htmlOf(page: Markup): string {
   return String(page);
 }
 
-/** Characters that HTML does not allow, in what a stranger wrote, become U+FFFD. */
+/** Replaces characters that HTML does not allow by U+FFFD. */
 function cleaned(value: Value): Value {
   if (typeof value === 'string') return value.replace(noCharacters, '\ufffd');
   return Array.isArray(value) ? value.map(cleaned) : value;
 }
 
-/**
- * A page that says one thing: not found, too large, the database is away.
- *
- * `isKnown`: whoever asks was signed in, as far as is known. `isRepeatable`: the same address may answer later.
- */
-
+/** Message page: not found, too large, database unavailable. `isKnown`: the client is signed in, or was. */
 export function messagePage(
   frame: Frame,
   view: {
@@ -158,6 +149,7 @@ export function messagePage(
     readonly text: string;
     readonly hint: string | null;
     readonly isKnown: boolean;
+    /** The same address may show a page later. */
     readonly isRepeatable: boolean;
   },
 ): string {
@@ -170,5 +162,5 @@ export function messagePage(
   const main = markup`<section class="card lone"><h1>${title}</h1><p>${text}</p>${
     hint === null ? nothing : markup`<p class="hint">${hint}</p>`
   }${again}<p>${way}</p></section>`;
-  return layout(frame, { title, place: null, width: 'slim', main });
+  return layout(frame, { title, navigation: null, width: 'slim', main });
 }

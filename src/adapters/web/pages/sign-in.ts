@@ -1,4 +1,4 @@
-/** The sign-in page; where there is no account, it says how one is made. */
+/** Sign-in page; without any account it shows the command that creates one. */
 
 import { command, postForm } from './components.ts';
 import type { Frame } from './layout.ts';
@@ -7,7 +7,7 @@ import { layout, markup, nothing } from './layout.ts';
 export type SignInView = {
   /** Why the attempt before was refused. */
   readonly error: string | null;
-  /** The browser sent a cookie of a sign-in that has ended; why it ended is not told. */
+  /** The browser sent the cookie of a session that is over; the reason is not given. */
   readonly wasSignedOut: boolean;
   readonly hasNoAccount: boolean;
 };
@@ -22,11 +22,11 @@ export function signInPage(frame: Frame, { error, wasSignedOut, hasNoAccount }: 
 <button type="submit" class="primary">Sign In</button>`,
   );
   const wrong = markup`<p id="sign-in-error" class="error" role="alert">${error}</p>`;
-  const first = markup`<div class="box warn"><h2>There is no admin account</h2><p>Make one on the server. It asks for a password.</p>${command('ticketmaild admin add NAME')}</div>`;
-  const ended = markup`<p class="box warn">You were signed out: nothing was asked for long, or the password was changed.</p>`;
+  const first = markup`<div class="box warn"><h2>There is no admin account</h2><p>Create one on the server. The command asks for a password.</p>${command('ticketmaild admin add NAME')}</div>`;
+  const ended = markup`<p class="box warn">You were signed out: the session was idle for too long, or the password was changed.</p>`;
   return layout(frame, {
     title: 'Sign in',
-    place: null,
+    navigation: null,
     width: 'slim',
     main: markup`<section class="card lone"><h1>Sign In</h1>${error === null ? nothing : wrong}${wasSignedOut ? ended : nothing}${hasNoAccount ? first : nothing}${form}</section>`,
   });

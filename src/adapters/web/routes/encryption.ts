@@ -1,7 +1,7 @@
 /**
- * Server > Encryption: the page, and the forms on it.
+ * Routes of Server > Encryption: the page, and its forms to enable, rotate, disable and verify a backup.
  *
- * What is asked without the acknowledgements, or goes on with what nobody began, is refused here, whatever the page offered.
+ * The server checks the acknowledgements, and that an operation to continue was begun, whatever the page offered.
  */
 import type { BackupVerdict, OperationKind, OperationStart } from '../../../admin/service.ts';
 import type { SubmittedForm } from '../http/form.ts';
@@ -23,105 +23,112 @@ import {
   type SignedInRequest,
 } from './responses.ts';
 
-type Change = (visit: SignedInRequest, sent: SubmittedForm) => Promise<PageResponse | RefusedResponse>;
+type Change = (request: SignedInRequest, form: SubmittedForm) => Promise<PageResponse | RefusedResponse>;
 
-export function encryptionRoutes(parts: RouteContext): Routes {
-  const form = (name: string, work: Change): [string, Route] => {
-    const change: Change = (visit, sent) => redirectOnRefusal(paths.encryption, visit, parts, () => work(visit, sent));
+export function encryptionRoutes(context: RouteContext): Routes {
+  const formRoute = (name: string, work: Change): [string, Route] => {
+    const change: Change = (request, form) =>
+      redirectOnRefusal(paths.encryption, request, context, () => work(request, form));
     return [`${paths.encryption}/${name}`, { about: `encryption ${name}`, access: 'signed_in', change }];
   };
-  const told = (visit: SignedInRequest, flash: Flash): PageResponse =>
-    redirectWithFlash(paths.encryption, visit, parts, flash);
+  const flashed = (request: SignedInRequest, flash: Flash): PageResponse =>
+    redirectWithFlash(paths.encryption, request, context, flash);
   return new Map<string, Route>([
     [
       paths.encryption,
-      { about: 'encryption', access: 'signed_in', show: (visit: SignedInRequest) => show(visit, parts, null, 200) },
+      {
+        about: 'encryption',
+        access: 'signed_in',
+        show: (request: SignedInRequest) => show(request, context, null, 200),
+      },
     ],
-    form('enable', (visit, { fields }) => enable(visit, fields, parts)),
-    form('rotate', async (visit) =>
-      started(visit, 'rotate', await parts.service.startOperation('rotate', visit.session.name), parts),
+    formRoute('enable', (request, { fields }) => enable(request, fields, context)),
+    formRoute('rotate', async (request) =>
+      started(request, 'rotate', await context.service.startOperation('rotate', request.session.name), context),
     ),
-    form('continue', (visit, { fields }) => goOn(visit, fields, parts)),
-    form('ask-disable', async (visit) => {
-      await parts.service.requestDisable(visit.session.name);
-      return told(visit, { tone: 'good', text: 'Now create the file on the server, as the page says.' });
+    formRoute('continue', (request, { fields }) => continueOperation(request, fields, context)),
+    formRoute('request-disable', async (request) => {
+      await context.service.requestDisable(request.session.name);
+      return flashed(request, { tone: 'good', text: 'Now create the file on the server, as the page says.' });
     }),
-    form('confirm-disable', async (visit) => {
-      const answer = await parts.service.confirmDisable(visit.session.name);
-      if (answer.kind === 'started') return started(visit, 'disable', answer, parts);
-      const text = (await proofText(parts)) ?? answer.sentence;
-      return { refused: 'proof_refused', answer: told(visit, { tone: 'bad', text }) };
+    formRoute('confirm-disable', async (request) => {
+      const start = await context.service.confirmDisable(request.session.name);
+      if (start.kind === 'started') return started(request, 'disable', start, context);
+      const text = (await proofText(context)) ?? start.sentence;
+      return { refused: 'proof_refused', response: flashed(request, { tone: 'bad', text }) };
     }),
-    form('cancel-disable', async (visit) => {
-      await parts.service.cancelDisable(visit.session.name);
-      return told(visit, { tone: 'good', text: 'Nobody asks to switch encryption off any more.' });
+    formRoute('cancel-disable', async (request) => {
+      await context.service.cancelDisable(request.session.name);
+      return flashed(request, { tone: 'good', text: 'The request to disable encryption was withdrawn.' });
     }),
-    form('verify-backup', (visit, { fields }) => verifyBackup(visit, fields, parts)),
+    formRoute('verify-backup', (request, { fields }) => verifyBackup(request, fields, context)),
   ]);
 }
 
 async function show(
-  visit: SignedInRequest,
-  parts: RouteContext,
+  request: SignedInRequest,
+  context: RouteContext,
   form: EnableForm | null,
   code: number,
 ): Promise<PageResponse> {
-  const view = await parts.service.encryption();
-  const frame = frameFor(visit, parts);
+  const view = await context.service.encryption();
+  const frame = frameFor(request, context);
   return page(encryptionPage(frame, view, form), code);
 }
 
 async function enable(
-  visit: SignedInRequest,
+  request: SignedInRequest,
   fields: SubmittedForm['fields'],
-  parts: RouteContext,
+  context: RouteContext,
 ): Promise<PageResponse | RefusedResponse> {
   const form = { keyLoss: fields.get('accept_key_loss') === 'yes', backup: fields.get('backup_prepared') === 'yes' };
   if (form.keyLoss && form.backup)
-    return started(visit, 'enable', await parts.service.startOperation('enable', visit.session.name), parts);
-  parts.flashes.put(visit.token, { tone: 'bad', text: 'Nothing was changed: both boxes must be ticked.' });
-  return { refused: 'not_acknowledged', answer: await show(visit, parts, form, 422) };
+    return started(request, 'enable', await context.service.startOperation('enable', request.session.name), context);
+  context.flashes.put(request.token, { tone: 'bad', text: 'Nothing was changed: both boxes must be ticked.' });
+  return { refused: 'not_acknowledged', response: await show(request, context, form, 422) };
 }
 
 const kinds: readonly OperationKind[] = ['enable', 'rotate', 'disable'];
 
-/** Only what was begun: anything else has its own form, with its own conditions. */
-async function goOn(
-  visit: SignedInRequest,
+/** Only an unfinished operation: each other one has a form of its own, with its own conditions. */
+async function continueOperation(
+  request: SignedInRequest,
   fields: SubmittedForm['fields'],
-  parts: RouteContext,
+  context: RouteContext,
 ): Promise<PageResponse | RefusedResponse> {
   const kind = kinds.find((one) => one === fields.get('kind'));
   if (kind === undefined)
-    return { refused: 'bad_request', answer: refusalPage('bad_request', parts.assets, 422, true) };
-  const { unfinished } = await parts.service.encryption();
-  const sentence = 'Nothing was changed: there is nothing of that kind to go on with.';
-  const answer: OperationStart =
-    unfinished === kind ? await parts.service.startOperation(kind, visit.session.name) : { kind: 'refused', sentence };
-  return started(visit, kind, answer, parts);
+    return { refused: 'bad_request', response: refusalPage('bad_request', context.assets, 422, true) };
+  const { unfinished } = await context.service.encryption();
+  const sentence = 'Nothing was changed: no operation of that kind is unfinished.';
+  const start: OperationStart =
+    unfinished === kind
+      ? await context.service.startOperation(kind, request.session.name)
+      : { kind: 'refused', sentence };
+  return started(request, kind, start, context);
 }
 
-const begun: Readonly<Record<OperationKind, string>> = {
-  enable: 'Encryption is being enabled. It goes on by itself, whether or not this page is open.',
-  rotate: 'The key is being changed. It goes on by itself, whether or not this page is open.',
-  disable: 'Encryption is being switched off. It goes on by itself, whether or not this page is open.',
+const startedTexts: Readonly<Record<OperationKind, string>> = {
+  enable: 'Encryption is being enabled, whether or not this page stays open.',
+  rotate: 'The key is being rotated, whether or not this page stays open.',
+  disable: 'Encryption is being disabled, whether or not this page stays open.',
 };
 
 function started(
-  visit: SignedInRequest,
+  request: SignedInRequest,
   kind: OperationKind,
-  answer: OperationStart,
-  parts: RouteContext,
+  start: OperationStart,
+  context: RouteContext,
 ): PageResponse | RefusedResponse {
-  if (answer.kind === 'started')
-    return redirectWithFlash(paths.encryption, visit, parts, { tone: 'good', text: begun[kind] });
-  const flash: Flash = { tone: 'bad', text: answer.sentence };
-  return { refused: 'not_possible_now', answer: redirectWithFlash(paths.encryption, visit, parts, flash) };
+  if (start.kind === 'started')
+    return redirectWithFlash(paths.encryption, request, context, { tone: 'good', text: startedTexts[kind] });
+  const flash: Flash = { tone: 'bad', text: start.sentence };
+  return { refused: 'not_possible_now', response: redirectWithFlash(paths.encryption, request, context, flash) };
 }
 
-/** Which of the three fails, as the proof was looked at just now; null: none does, it was something else. */
-async function proofText({ service: desk }: RouteContext): Promise<string | null> {
-  const { proofRequest } = await desk.encryption();
+/** The checks that the proof file fails now; null: it passes all of them. */
+async function proofText({ service }: RouteContext): Promise<string | null> {
+  const { proofRequest } = await service.encryption();
   const faults = proofFaults(proofRequest?.checks ?? []);
   return faults.length === 0 ? null : `Nothing was changed: the proof file ${faults.join(', and ')}.`;
 }
@@ -129,9 +136,9 @@ async function proofText({ service: desk }: RouteContext): Promise<string | null
 const keysMax = 8;
 
 async function verifyBackup(
-  visit: SignedInRequest,
+  request: SignedInRequest,
   fields: SubmittedForm['fields'],
-  parts: RouteContext,
+  context: RouteContext,
 ): Promise<PageResponse | RefusedResponse> {
   const keyIds = (fields.get('key_ids') ?? '')
     .toLowerCase()
@@ -139,18 +146,18 @@ async function verifyBackup(
     .filter((keyId) => keyId !== '');
   if (keyIds.length === 0 || keyIds.length > keysMax || !keyIds.every((keyId) => /^[0-9a-f]{16}$/.test(keyId))) {
     const text = `Give the fingerprints of the copy: 1 to ${keysMax}, each of 16 hexadecimal digits.`;
-    const answer = visit.wantsJson
+    const response = request.wantsJson
       ? { code: 422, json: { error: text } }
-      : redirectWithFlash(paths.encryption, visit, parts, { tone: 'bad', text });
-    return { refused: 'bad_request', answer };
+      : redirectWithFlash(paths.encryption, request, context, { tone: 'bad', text });
+    return { refused: 'bad_request', response };
   }
-  const verdict = await parts.service.verifyBackup(keyIds, visit.session.name);
-  if (visit.wantsJson) {
+  const verdict = await context.service.verifyBackup(keyIds, request.session.name);
+  if (request.wantsJson) {
     const missing = verdict.kind === 'lacks' ? verdict.keyIds : [];
     return { code: 200, json: { verdict: verdict.kind, key_ids: missing } };
   }
   const flash: Flash = { tone: verdict.kind === 'same' ? 'good' : 'bad', text: verdictText(verdict) };
-  return redirectWithFlash(paths.encryption, visit, parts, flash);
+  return redirectWithFlash(paths.encryption, request, context, flash);
 }
 
 function verdictText(verdict: BackupVerdict): string {

@@ -1,5 +1,5 @@
 /**
- * From a request to what is answered: who is it, may they, what came of it, and what if it fails or hangs.
+ * Request handler: authenticates the session, checks the CSRF token, calls the route, and maps failures and timeouts to pages.
  */
 import type { AdminService, RefusalReason } from '../../../admin/service.ts';
 import { asFailure, type Failure } from '../../../errors.ts';
@@ -23,27 +23,30 @@ import {
 export type ResponderContext = {
   readonly service: Pick<AdminService, 'session'>;
   readonly log: Log;
-  readonly answerMs: number;
+  readonly responseMs: number;
   readonly assets: string;
 };
 
 export type HandledRequest = {
   readonly response: PageResponse;
-  /** `who`: the name of who is signed in. */
+  /** `who`: the name of the admin who is signed in. */
   readonly refused: { readonly reason: RefusalReason; readonly who: string | null } | null;
 };
 
-/** `sent`: the form, when one was sent. Never rejects. */
+/** `form`: null for a page. Never rejects. */
 export async function respond(
   route: Route,
-  visit: PageRequest,
-  sent: SubmittedForm | null,
-  parts: ResponderContext,
+  request: PageRequest,
+  form: SubmittedForm | null,
+  context: ResponderContext,
 ): Promise<HandledRequest> {
   const { promise: late, resolve } = Promise.withResolvers<HandledRequest>();
-  const timer = setTimeout(() => resolve(accepted(timeoutPage(parts.assets, askedBy(visit, sent)))), parts.answerMs);
+  const timer = setTimeout(
+    () => resolve(accepted(timeoutPage(context.assets, requesterOf(request, form)))),
+    context.responseMs,
+  );
   try {
-    return await Promise.race([late, answer(route, visit, sent, parts)]);
+    return await Promise.race([late, answer(route, request, form, context)]);
   } finally {
     clearTimeout(timer);
   }
@@ -51,66 +54,70 @@ export async function respond(
 
 async function answer(
   route: Route,
-  visit: PageRequest,
-  sent: SubmittedForm | null,
-  parts: ResponderContext,
+  request: PageRequest,
+  form: SubmittedForm | null,
+  context: ResponderContext,
 ): Promise<HandledRequest> {
   let who: string | null = null;
   try {
-    if (route.access === 'anybody') {
-      const done = sent === null ? await route.show?.(visit) : await route.change?.(visit, sent);
-      return responseOf(done, null, parts);
+    if (route.access === 'public') {
+      const done = form === null ? await route.show?.(request) : await route.change?.(request, form);
+      return responseOf(done, null, context);
     }
-    const { token } = visit;
-    const isUse = sent !== null || visit.query.get('refresh') !== '1';
-    const session = token === null ? null : await parts.service.session(token, isUse);
-    if (token === null || session === null) return notSignedIn(visit.wantsJson, sent !== null);
+    const { token } = request;
+    const isUse = form !== null || request.query.get('refresh') !== '1';
+    const session = token === null ? null : await context.service.session(token, isUse);
+    if (token === null || session === null) return notSignedIn(request.wantsJson, form !== null);
     who = session.name;
-    const signedIn: SignedInRequest = { ...visit, token, session };
-    if (sent === null) return responseOf(await route.show?.(signedIn), who, parts);
-    if (!isSameToken(sent.fields.get('csrf'), session.csrf)) return turned('csrf', who, parts);
-    return responseOf(await route.change?.(signedIn, sent), who, parts);
+    const signedIn: SignedInRequest = { ...request, token, session };
+    if (form === null) return responseOf(await route.show?.(signedIn), who, context);
+    if (!isSameToken(form.fields.get('csrf'), session.csrf)) return refused('csrf', who, context);
+    return responseOf(await route.change?.(signedIn, form), who, context);
   } catch (error) {
-    return failed(asFailure(error), { route, who, asked: askedBy(visit, sent) }, parts);
+    return failed(asFailure(error), { route, who, requester: requesterOf(request, form) }, context);
   } finally {
-    sent?.password?.wipe();
+    form?.password?.wipe();
   }
 }
 
-/** Whether the token is of a sign-in that holds, the database may be unable to say. */
-function askedBy({ token }: PageRequest, sent: SubmittedForm | null): Requester {
-  return { isKnown: token !== null, isForm: sent !== null };
+/** A token counts as known without a look-up, since the database may be unavailable. */
+function requesterOf({ token }: PageRequest, form: SubmittedForm | null): Requester {
+  return { isKnown: token !== null, isForm: form !== null };
 }
 
-function accepted(given: PageResponse): HandledRequest {
-  return { response: given, refused: null };
+function accepted(response: PageResponse): HandledRequest {
+  return { response, refused: null };
 }
 
 function responseOf(
   given: PageResponse | RefusedResponse | undefined,
   who: string | null,
-  parts: ResponderContext,
+  context: ResponderContext,
 ): HandledRequest {
-  if (given === undefined) return turned('method', who, parts);
+  if (given === undefined) return refused('method', who, context);
   if (!('refused' in given)) return accepted(given);
-  return { response: given.answer, refused: { reason: given.refused, who } };
+  return { response: given.response, refused: { reason: given.refused, who } };
 }
 
-function turned(reason: RefusalReason, who: string | null, { assets }: ResponderContext): HandledRequest {
+function refused(reason: RefusalReason, who: string | null, { assets }: ResponderContext): HandledRequest {
   return { response: refusalPage(reason, assets, undefined, who !== null), refused: { reason, who } };
 }
 
-/** To the sign-in page, which tells a stranger nothing. A script is told so, since it would read that page as an answer. */
+/** To the sign-in page; 401 for a script, which would take that page for an answer. */
 function notSignedIn(wantsJson: boolean, isForm: boolean): HandledRequest {
   const refused = isForm ? ({ reason: 'not_signed_in', who: null } as const) : null;
   const json = { code: 401, json: { error: 'Sign in first.' } };
   return { response: wantsJson ? json : redirectTo(paths.signIn), refused };
 }
 
-type Failing = { readonly route: Route; readonly who: string | null; readonly asked: Requester };
+type FailedRequest = { readonly route: Route; readonly who: string | null; readonly requester: Requester };
 
-function failed(failure: Failure, { route, who, asked }: Failing, { log, assets }: ResponderContext): HandledRequest {
-  if (failure.domain === 'database') return accepted(databaseUnavailablePage(assets, asked));
+function failed(
+  failure: Failure,
+  { route, who, requester }: FailedRequest,
+  { log, assets }: ResponderContext,
+): HandledRequest {
+  if (failure.domain === 'database') return accepted(databaseUnavailablePage(assets, requester));
   log.error({ page: route.about, who, error: failure }, events.adminRequestFailed);
-  return accepted(failurePage(assets, asked));
+  return accepted(failurePage(assets, requester));
 }

@@ -1,7 +1,7 @@
 /**
- * Overview and quarantine: what they are asked for, and what can be done with a mail there.
+ * Routes of the overview and of the quarantine, where a message is requeued, released or discarded.
  *
- * What stands in an address is taken where it means something, and left out where it does not: a page is shown in any case.
+ * Invalid values in a query are ignored: a page is shown in any case.
  */
 
 import type { OverviewQuery } from '../../../admin/service.ts';
@@ -25,27 +25,31 @@ import {
   type SignedInRequest,
 } from './responses.ts';
 
-export function overviewRoutes(parts: RouteContext): Routes {
+export function overviewRoutes(context: RouteContext): Routes {
   const start = async (): Promise<PageResponse> => redirectTo('/admin');
   return new Map<string, Route>([
-    ['/', { about: 'start', access: 'anybody', show: start }],
-    ['/admin/', { about: 'start', access: 'anybody', show: start }],
+    ['/', { about: 'start', access: 'public', show: start }],
+    ['/admin/', { about: 'start', access: 'public', show: start }],
     ['/admin', { about: 'start', access: 'signed_in', show: async () => redirectTo(paths.overview) }],
     [
       paths.overview,
-      { about: 'overview', access: 'signed_in', show: (visit: SignedInRequest) => showOverview(visit, parts) },
+      { about: 'overview', access: 'signed_in', show: (request: SignedInRequest) => showOverview(request, context) },
     ],
     [
       paths.quarantine,
-      { about: 'quarantine', access: 'signed_in', show: (visit: SignedInRequest) => showQuarantine(visit, parts) },
+      {
+        about: 'quarantine',
+        access: 'signed_in',
+        show: (request: SignedInRequest) => showQuarantine(request, context),
+      },
     ],
     [
-      `${paths.quarantine}/settle`,
+      `${paths.quarantine}/resolve`,
       {
-        about: 'quarantine settle',
+        about: 'quarantine resolve',
         access: 'signed_in',
-        change: (visit: SignedInRequest, sent: SubmittedForm) =>
-          redirectOnRefusal(listPath(sent.fields), visit, parts, () => settle(visit, sent, parts)),
+        change: (request: SignedInRequest, form: SubmittedForm) =>
+          redirectOnRefusal(listPath(form.fields), request, context, () => resolve(request, form, context)),
       },
     ],
   ]);
@@ -54,43 +58,43 @@ export function overviewRoutes(parts: RouteContext): Routes {
 const shows: readonly OverviewQuery['show'][] = ['all', 'failing', 'waiting', 'paused'];
 const searchMax = 200;
 
-async function showOverview(visit: SignedInRequest, parts: RouteContext): Promise<PageResponse> {
-  const { query } = visit;
+async function showOverview(request: SignedInRequest, context: RouteContext): Promise<PageResponse> {
+  const { query } = request;
   const show = shows.find((one) => one === query.get('show')) ?? 'all';
   const search = (query.get('search') ?? '').trim().toLowerCase().slice(0, searchMax);
-  const view = await parts.service.overview({ page: pageNumber(query.get('page')), show, search });
-  return page(overviewPage(frameFor(visit, parts), view));
+  const view = await context.service.overview({ page: pageNumber(query.get('page')), show, search });
+  return page(overviewPage(frameFor(request, context), view));
 }
 
-async function showQuarantine(visit: SignedInRequest, parts: RouteContext): Promise<PageResponse> {
-  const { query } = visit;
-  const view = await parts.service.quarantine({
+async function showQuarantine(request: SignedInRequest, context: RouteContext): Promise<PageResponse> {
+  const { query } = request;
+  const view = await context.service.quarantine({
     page: pageNumber(query.get('page')),
     reason: reasonIn(query.get('reason')),
   });
-  return page(quarantinePage(frameFor(visit, parts), view));
+  return page(quarantinePage(frameFor(request, context), view));
 }
 
-/** A code of ours; null: any. */
+/** null: any reason. */
 function reasonIn(text: string | null | undefined): string | null {
   return text !== null && text !== undefined && /^[a-z_]{1,64}$/.test(text) ? text : null;
 }
 
-const ways = ['requeue', 'release', 'discard'] as const;
+const actions = ['requeue', 'release', 'discard'] as const;
 const idMax = 300;
 
-/** Goes back to the same part of the list where the form says which. */
-async function settle(
-  visit: SignedInRequest,
+/** Redirects to the page of the list that the form names. */
+async function resolve(
+  request: SignedInRequest,
   { fields }: SubmittedForm,
-  parts: RouteContext,
+  context: RouteContext,
 ): Promise<PageResponse | RefusedResponse> {
   const id = fields.get('id') ?? '';
-  const way = ways.find((one) => one === fields.get('way'));
-  if (way === undefined || id === '' || id.length > idMax)
-    return { refused: 'bad_request', answer: refusalPage('bad_request', parts.assets, 422, true) };
-  const { isDone, sentence } = await parts.service.resolveQuarantined(id, way, visit.session.name);
-  return redirectWithFlash(listPath(fields), visit, parts, { tone: isDone ? 'good' : 'bad', text: sentence });
+  const action = actions.find((one) => one === fields.get('action'));
+  if (action === undefined || id === '' || id.length > idMax)
+    return { refused: 'bad_request', response: refusalPage('bad_request', context.assets, 422, true) };
+  const { isDone, sentence } = await context.service.resolveQuarantined(id, action, request.session.name);
+  return redirectWithFlash(listPath(fields), request, context, { tone: isDone ? 'good' : 'bad', text: sentence });
 }
 
 function listPath(fields: SubmittedForm['fields']): string {

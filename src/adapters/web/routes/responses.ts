@@ -1,5 +1,5 @@
 /**
- * What a request of the admin page is, and what comes of it, as values: the routes know neither fastify nor sockets.
+ * Requests, responses and routes of the admin page as values: a route knows neither the HTTP framework nor sockets.
  */
 
 import { createHash } from 'node:crypto';
@@ -8,17 +8,17 @@ import { isFailure } from '../../../errors.ts';
 import type { SubmittedForm } from '../http/form.ts';
 import { type Flash, type Frame, messagePage } from '../pages/layout.ts';
 
-/** A request for a page, or of a form of ours. */
+/** A request for a page, or with a form. */
 export type PageRequest = {
   /** The client's address. */
   readonly address: string;
   readonly query: URLSearchParams;
-  /** Of the two cookies; null: none, or nothing that we gave out. */
+  /** The values of the two cookies; null: none, or not of the form that the page sets. */
   readonly token: string | null;
   readonly visitor: string | null;
-  /** False for HEAD and for a page that refreshes itself: they use nothing up. */
+  /** False for HEAD and for an automatic refresh: a flash is not shown by them. */
   readonly isShown: boolean;
-  /** The script asks, and wants JSON. */
+  /** The script form it, and expects JSON. */
   readonly wantsJson: boolean;
 };
 
@@ -27,32 +27,31 @@ export type SignedInRequest = PageRequest & { readonly token: string; readonly s
 export type PageResponse = {
   readonly code: number;
   readonly headers?: Readonly<Record<string, string>>;
-  /** What the cookies become; absent: they stay. */
+  /** New values of the cookies; null deletes one, absent leaves it. */
   readonly cookies?: { readonly session?: string | null; readonly visitor?: string | null };
 } & ({ readonly html: string } | { readonly json: object } | { readonly to: string });
 
-/** A request that is turned away, with what its sender is shown. */
-export type RefusedResponse = { readonly refused: RefusalReason; readonly answer: PageResponse };
+/** A request that is refused, with the response to it. */
+export type RefusedResponse = { readonly refused: RefusalReason; readonly response: PageResponse };
 
-/** A page, or a form that changes something. `about`: what the audit calls it. */
+/** A page (`show`), or a form that changes something (`change`). `about`: its name in the audit. */
 export type Route =
   | {
       readonly about: string;
-      readonly access: 'anybody';
-      readonly show?: (visit: PageRequest) => Promise<PageResponse>;
-      readonly change?: (visit: PageRequest, sent: SubmittedForm) => Promise<PageResponse | RefusedResponse>;
+      readonly access: 'public';
+      readonly show?: (request: PageRequest) => Promise<PageResponse>;
+      readonly change?: (request: PageRequest, form: SubmittedForm) => Promise<PageResponse | RefusedResponse>;
     }
   | {
       readonly about: string;
       readonly access: 'signed_in';
-      readonly show?: (visit: SignedInRequest) => Promise<PageResponse>;
-      /** The token of the form was right. */
-      readonly change?: (visit: SignedInRequest, sent: SubmittedForm) => Promise<PageResponse | RefusedResponse>;
+      readonly show?: (request: SignedInRequest) => Promise<PageResponse>;
+      /** The CSRF token of the form was right. */
+      readonly change?: (request: SignedInRequest, form: SubmittedForm) => Promise<PageResponse | RefusedResponse>;
     };
 
 export type Routes = ReadonlyMap<string, Route>;
 
-/** What the routes are made of. */
 export type RouteContext = {
   readonly service: AdminService;
   readonly flashes: Flashes;
@@ -71,159 +70,156 @@ export function page(html: string, code = 200): PageResponse {
   return { code, html };
 }
 
-/** To a page, by GET (RFC 9110 section 15.4.4). */
+/** 303 See Other: the browser gets the page (RFC 9110, section 15.4.4). */
 export function redirectTo(to: string): PageResponse {
   return { code: 303, to };
 }
 
-/** What is around a page for who is signed in. A flash is shown once. */
-export function frameFor(visit: SignedInRequest, { flashes, assets }: RouteContext): Frame {
-  const flash = visit.isShown ? flashes.take(visit.token) : null;
-  return { session: visit.session, csrf: visit.session.csrf, flash, assets, atMs: Date.now() };
+/** The frame of a page for an admin who is signed in; takes the flash, which is shown once. */
+export function frameFor(request: SignedInRequest, { flashes, assets }: RouteContext): Frame {
+  const flash = request.isShown ? flashes.take(request.token) : null;
+  return { session: request.session, csrf: request.session.csrf, flash, assets, atMs: Date.now() };
 }
 
-/** To `to`, where the next page says what came of it. */
+/** Post/Redirect/Get: the page that is loaded next shows the flash. */
 export function redirectWithFlash(
   to: string,
-  visit: SignedInRequest,
+  request: SignedInRequest,
   { flashes }: RouteContext,
   flash: Flash,
 ): PageResponse {
-  flashes.put(visit.token, flash);
+  flashes.put(request.token, flash);
   return redirectTo(to);
 }
 
-/**
- * What `work` answers; or, where a rule refused it, `to` again with the reason in a sentence. What is wrong with the database,
- * and what nobody expected, is thrown on.
- */
+/** The response of `work`; if a rule refused it, a redirect to `to` with the reason. Rethrows database and unexpected failures. */
 export async function redirectOnRefusal(
   to: string,
-  visit: SignedInRequest,
-  parts: RouteContext,
+  request: SignedInRequest,
+  context: RouteContext,
   work: () => Promise<PageResponse | RefusedResponse>,
 ): Promise<PageResponse | RefusedResponse> {
   try {
     return await work();
   } catch (error) {
     if (!isFailure(error) || error.code === 'unexpected' || error.domain === 'database') throw error;
-    const text = `Nothing came of it: ${error.message}. ${error.hint}`;
+    const text = `Not done: ${error.message}. ${error.hint}`;
     const refused = error.code === 'operation_running' ? 'operation_running' : 'not_possible_now';
-    return { refused, answer: redirectWithFlash(to, visit, parts, { tone: 'bad', text }) };
+    return { refused, response: redirectWithFlash(to, request, context, { tone: 'bad', text }) };
   }
 }
 
-/** Pages count from 1; what is none is the first. */
+/** A page number counts from 1; anything else is the first page. */
 export function pageNumber(text: string | null | undefined): number {
   return text !== null && text !== undefined && /^[1-9]\d{0,5}$/.test(text) ? Number(text) : 1;
 }
 
-/** Pages that say one thing: a request that was turned away, or something that failed. Nothing of the request is in them. */
+/** Message pages: for a refused request or a failure. Nothing of the request is in them. */
 
-type Message = { readonly code: number; readonly title: string; readonly text: string; readonly hint: string | null };
-
-const bad = {
-  code: 400,
-  title: 'Bad request',
-  text: 'What was sent is no request that a page here makes.',
-  hint: null,
+type MessageText = {
+  readonly code: number;
+  readonly title: string;
+  readonly text: string;
+  readonly hint: string | null;
 };
-const out = 'Nothing was changed. Open the page again, and try once more from there.';
-const seen = 'The page shows how things are now.';
 
-const refusals: Readonly<Record<RefusalReason, Message>> = {
-  bad_request: bad,
+const openAgain = 'Nothing was changed. Open the page again, and try once more from there.';
+const seeState = 'The page shows the current state.';
+
+const refusals: Readonly<Record<RefusalReason, MessageText>> = {
+  bad_request: { code: 400, title: 'Bad request', text: 'No page here sends such a request.', hint: null },
   not_signed_in: { code: 403, title: 'Not signed in', text: 'Nothing was changed. Sign in first.', hint: null },
-  csrf: { code: 403, title: 'The form is out of date', text: out, hint: null },
+  csrf: { code: 403, title: 'The form is out of date', text: openAgain, hint: null },
   foreign_origin: {
     code: 403,
     title: 'Not from this page',
-    text: 'The form came from somewhere else. Nothing was changed.',
-    hint: 'Behind a proxy, [admin] origin must be the address that stands in the browser.',
+    text: 'The form was form from another site. Nothing was changed.',
+    hint: 'Behind a proxy, [admin] origin must be the address in the address bar of the browser.',
   },
   foreign_host: {
     code: 421,
     title: 'Not served under this name',
-    text: 'The admin page is not served under the name that was asked for.',
-    hint: 'It answers to the name of its address, or to [admin] origin.',
+    text: 'The admin page is not served under this host name.',
+    hint: 'It is served under the name in [admin] listen, or in [admin] origin.',
   },
-  method: { code: 405, title: 'Not that way', text: 'This address does not answer to such a request.', hint: null },
+  method: { code: 405, title: 'Method not allowed', text: 'This address does not support the method.', hint: null },
   not_found: { code: 404, title: 'Not found', text: 'There is no such page.', hint: null },
-  too_large: { code: 413, title: 'Too large', text: 'The form is larger than any of ours.', hint: null },
-  not_acknowledged: { code: 422, title: 'Both boxes are needed', text: out, hint: null },
-  proof_refused: { code: 409, title: 'The proof file is not right', text: seen, hint: null },
-  operation_running: { code: 409, title: 'Another operation runs', text: seen, hint: null },
-  not_possible_now: { code: 409, title: 'Not possible now', text: seen, hint: null },
+  too_large: { code: 413, title: 'Too large', text: 'The form is larger than any form here.', hint: null },
+  not_acknowledged: { code: 422, title: 'Both boxes are needed', text: openAgain, hint: null },
+  proof_refused: { code: 409, title: 'The proof file is not right', text: seeState, hint: null },
+  operation_running: { code: 409, title: 'Another operation is running', text: seeState, hint: null },
+  not_possible_now: { code: 409, title: 'Not possible now', text: seeState, hint: null },
 };
 
-/** What is known of who asks. `isKnown`: signed in, or was; `isForm`: the same address does not show a page. */
+/** `isKnown`: the client is signed in, or was. `isForm`: it form a form, so that loading the address again shows no page. */
 export type Requester = { readonly isKnown: boolean; readonly isForm: boolean };
 
 const stranger: Requester = { isKnown: false, isForm: true };
 
-/** `code`: another one than the reason has. */
+/** `code` replaces the status of the reason. */
 export function refusalPage(reason: RefusalReason, assets: string, code?: number, isKnown = false): PageResponse {
   const message = { ...refusals[reason], ...(code === undefined ? {} : { code }) };
-  return answerOf(message, assets, { isKnown: isKnown && reason !== 'not_signed_in', isForm: true });
+  return messageResponse(message, assets, { isKnown: isKnown && reason !== 'not_signed_in', isForm: true });
 }
 
-export function databaseUnavailablePage(assets: string, asked: Requester = stranger): PageResponse {
-  const text = 'The database does not answer, so nothing can be shown or changed. Mail stays on its servers meanwhile.';
-  const hint = 'On the host of the daemon, ticketmaild status says more.';
-  return answerOf({ code: 503, title: 'The database is away', text, hint }, assets, asked);
+export function databaseUnavailablePage(assets: string, requester: Requester = stranger): PageResponse {
+  const text =
+    'The database does not answer, so nothing can be shown or changed. Messages stay on their servers meanwhile.';
+  const hint = 'Run ticketmaild status on the host of the daemon.';
+  return messageResponse({ code: 503, title: 'The database is unavailable', text, hint }, assets, requester);
 }
 
-export function timeoutPage(assets: string, asked: Requester = stranger): PageResponse {
-  const text = 'It took too long. Whether something was changed, the page shows when it is opened again.';
-  return answerOf({ code: 503, title: 'No answer in time', text, hint: 'See ticketmaild status.' }, assets, asked);
+export function timeoutPage(assets: string, requester: Requester = stranger): PageResponse {
+  const text = 'The response took too long. Open the page again to see whether something was changed.';
+  return messageResponse(
+    { code: 503, title: 'No answer in time', text, hint: 'See ticketmaild status.' },
+    assets,
+    requester,
+  );
 }
 
-export function failurePage(assets: string, asked: Requester = stranger): PageResponse {
-  const text = 'This is a defect of ticketmaild. Mail is fetched as before.';
-  return answerOf({ code: 500, title: 'Something failed', text, hint: 'The log of the daemon says more.' }, assets, {
-    ...asked,
+export function failurePage(assets: string, requester: Requester = stranger): PageResponse {
+  const text = 'This is a defect of ticketmaild. Messages are fetched as before.';
+  return messageResponse({ code: 500, title: 'Something failed', text, hint: 'See the log of the daemon.' }, assets, {
+    ...requester,
     isForm: true,
   });
 }
 
-function answerOf({ code, ...view }: Message, assets: string, { isKnown, isForm }: Requester): PageResponse {
+function messageResponse({ code, ...view }: MessageText, assets: string, { isKnown, isForm }: Requester): PageResponse {
   const frame = { session: null, csrf: '', flash: null, assets, atMs: Date.now() };
   return page(messagePage(frame, { ...view, isKnown, isRepeatable: !isForm }), code);
 }
 
-/**
- * What a form led to, kept until the next page of that admin session shows it, once.
- *
- * In memory alone and bounded: the oldest goes first. The key is the hash of the token, so that no token lies about here.
- */
+/** Flash messages: the result of a form, for the next page of that admin session. In memory, bounded, by hash of the token. */
 
 type Flashes = {
   put(token: string, flash: Flash): void;
-  /** Null when there is none, or it is so old that nobody remembers what it was about. */
+  /** null: there is none that is recent. */
   take(token: string): Flash | null;
 };
 
 const flashesMax = 200;
-const rememberedMs = 60_000;
+const shownWithinMs = 60_000;
 
-/** `nowMs`: a clock that only goes on. */
+/** `nowMs`: a monotonic clock. */
 export function createFlashes(nowMs: () => number): Flashes {
-  const kept = new Map<string, { readonly flash: Flash; readonly atMs: number }>();
+  const flashes = new Map<string, { readonly flash: Flash; readonly atMs: number }>();
   return {
     put(token, flash) {
       const key = keyOf(token);
-      kept.delete(key);
-      kept.set(key, { flash, atMs: nowMs() });
-      for (const oldest of kept.keys()) {
-        if (kept.size <= flashesMax) break;
-        kept.delete(oldest);
+      flashes.delete(key);
+      flashes.set(key, { flash, atMs: nowMs() });
+      for (const oldest of flashes.keys()) {
+        if (flashes.size <= flashesMax) break;
+        flashes.delete(oldest);
       }
     },
     take(token) {
       const key = keyOf(token);
-      const found = kept.get(key);
-      kept.delete(key);
-      return found === undefined || nowMs() - found.atMs > rememberedMs ? null : found.flash;
+      const found = flashes.get(key);
+      flashes.delete(key);
+      return found === undefined || nowMs() - found.atMs > shownWithinMs ? null : found.flash;
     },
   };
 }

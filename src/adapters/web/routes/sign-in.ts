@@ -1,9 +1,8 @@
 /**
- * Signing in and out.
+ * Sign-in and sign-out, with login CSRF protection: the form carries the hash of a random cookie that the sign-in page set.
  *
- * A browser that opens the sign-in page gets a random cookie, and the form carries the hash of it: nobody is signed in to an
- * account that is not theirs by a form from elsewhere. Signing in gives a token that was not there before and drops that
- * cookie, so that what somebody planted is worth nothing. What was wrong is shown at once, without a detour that needs memory.
+ * A form from another site therefore signs no browser in to a foreign account. Signing in issues a fresh token and deletes that
+ * cookie, so that a planted cookie is worthless (session fixation). An error is shown in the response, without a redirect.
  */
 import type { SignInResult } from '../../../admin/service.ts';
 import { isSameToken, newToken, type SubmittedForm, signInCsrf } from '../http/form.ts';
@@ -20,77 +19,77 @@ import {
   type SignedInRequest,
 } from './responses.ts';
 
-export function signInRoutes(parts: RouteContext): Routes {
+export function signInRoutes(context: RouteContext): Routes {
   return new Map([
     [
       paths.signIn,
       {
         about: 'sign-in',
-        access: 'anybody',
-        show: (visit: PageRequest) => show(visit, parts),
-        change: (visit: PageRequest, sent: SubmittedForm) => signIn(visit, sent, parts),
+        access: 'public',
+        show: (request: PageRequest) => show(request, context),
+        change: (request: PageRequest, form: SubmittedForm) => signIn(request, form, context),
       },
     ],
     [
       '/admin/sign-out',
-      { about: 'sign-out', access: 'signed_in', change: (visit: SignedInRequest) => signOut(visit, parts) },
+      { about: 'sign-out', access: 'signed_in', change: (request: SignedInRequest) => signOut(request, context) },
     ],
   ]);
 }
 
-async function show(visit: PageRequest, parts: RouteContext): Promise<PageResponse> {
-  const session = visit.token === null ? null : await parts.service.session(visit.token, visit.isShown);
+async function show(request: PageRequest, context: RouteContext): Promise<PageResponse> {
+  const session = request.token === null ? null : await context.service.session(request.token, request.isShown);
   if (session !== null) return redirectTo(paths.overview);
-  return await form(visit, parts, null, visit.token !== null);
+  return await form(request, context, null, request.token !== null);
 }
 
 async function form(
-  visit: PageRequest,
-  { service: desk, assets }: RouteContext,
+  request: PageRequest,
+  { service, assets }: RouteContext,
   error: string | null,
   wasSignedOut = false,
 ): Promise<PageResponse> {
-  const hasNoAccount = await desk.hasNoAccount();
-  const visitor = visit.visitor ?? newToken();
+  const hasNoAccount = await service.hasNoAccount();
+  const visitor = request.visitor ?? newToken();
   const frame = { session: null, csrf: signInCsrf(visitor), flash: null, assets, atMs: Date.now() };
-  const cookies = visit.visitor === null ? { cookies: { visitor } } : {};
+  const cookies = request.visitor === null ? { cookies: { visitor } } : {};
   return { ...page(signInPage(frame, { error, wasSignedOut, hasNoAccount })), ...cookies };
 }
 
 async function signIn(
-  visit: PageRequest,
+  request: PageRequest,
   { fields, password }: SubmittedForm,
-  parts: RouteContext,
+  context: RouteContext,
 ): Promise<PageResponse | RefusedResponse> {
   const failed = async (code: number, error: string): Promise<PageResponse> => ({
-    ...(await form(visit, parts, error)),
+    ...(await form(request, context, error)),
     code,
   });
-  if (visit.visitor === null || !isSameToken(fields.get('csrf'), signInCsrf(visit.visitor)))
-    return { refused: 'csrf', answer: await failed(403, 'The form was out of date. Please try again.') };
+  if (request.visitor === null || !isSameToken(fields.get('csrf'), signInCsrf(request.visitor)))
+    return { refused: 'csrf', response: await failed(403, 'The form was out of date. Please try again.') };
   const name = fields.get('name') ?? '';
   if (name === '' || password === null || password.length === 0)
     return await failed(422, 'Please give a name and a password.');
-  const answer = await parts.service.signIn(name, password, visit.address);
-  if (answer.kind !== 'signed_in') {
-    const refused = await failed(codes[answer.kind], sentence(answer));
-    const retryAfter = answer.kind === 'limited' ? `${answer.retryAfterS}` : '5';
-    return answer.kind === 'refused' ? refused : { ...refused, headers: { 'retry-after': retryAfter } };
+  const result = await context.service.signIn(name, password, request.address);
+  if (result.kind !== 'signed_in') {
+    const refused = await failed(codes[result.kind], sentence(result));
+    const retryAfter = result.kind === 'limited' ? `${result.retryAfterS}` : '5';
+    return result.kind === 'refused' ? refused : { ...refused, headers: { 'retry-after': retryAfter } };
   }
-  if (visit.token !== null) await parts.service.signOut(visit.token);
-  return { ...redirectTo(paths.overview), cookies: { session: answer.token, visitor: null } };
+  if (request.token !== null) await context.service.signOut(request.token);
+  return { ...redirectTo(paths.overview), cookies: { session: result.token, visitor: null } };
 }
 
 const codes = { refused: 403, limited: 429, busy: 503 } as const;
 
-function sentence(answer: Exclude<SignInResult, { kind: 'signed_in' }>): string {
-  if (answer.kind === 'refused') return 'Name or password is wrong.';
-  if (answer.kind === 'busy') return 'Too many are signing in at this moment. Please try again in a few seconds.';
-  const minutes = Math.max(1, Math.ceil(answer.retryAfterS / 60));
-  return `Too many tries. Please try again in ${minutes} ${minutes === 1 ? 'minute' : 'minutes'}.`;
+function sentence(result: Exclude<SignInResult, { kind: 'signed_in' }>): string {
+  if (result.kind === 'refused') return 'Name or password is wrong.';
+  if (result.kind === 'busy') return 'Too many sign-ins at this moment. Please try again in a few seconds.';
+  const minutes = Math.max(1, Math.ceil(result.retryAfterS / 60));
+  return `Too many attempts. Please try again in ${minutes} ${minutes === 1 ? 'minute' : 'minutes'}.`;
 }
 
-async function signOut(visit: SignedInRequest, { service: desk }: RouteContext): Promise<PageResponse> {
-  await desk.signOut(visit.token);
+async function signOut(request: SignedInRequest, { service }: RouteContext): Promise<PageResponse> {
+  await service.signOut(request.token);
   return { ...redirectTo(paths.signIn), cookies: { session: null } };
 }
