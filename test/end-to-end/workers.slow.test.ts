@@ -272,7 +272,7 @@ test('a second daemon on a SQLite file is refused with a hint, and takes over wh
   const second = desk.start();
   const refused = await second.exit;
   expect(refused.code).toBe(3);
-  expect(refused.stderr).toMatch(/^ticketmaild: another daemon works on [^\n]+\nhint: [^\n]*MySQL or MariaDB[^\n]*\n$/);
+  expect(refused.stderr).toMatch(/^ticketmaild: another daemon uses [^\n]+\nhint: [^\n]*MySQL or MariaDB[^\n]*\n$/);
   first.signal('SIGKILL');
   await first.exit;
   const third = desk.start();

@@ -1,10 +1,10 @@
 /**
- * A SQLite file through node:sqlite, as Kysely's driver: one connection, one transaction at a time.
+ * SQLite driver for Kysely over node:sqlite: one connection, one transaction at a time, and a lock for one daemon.
  *
- * Made with mode 0600, in WAL with synchronous=FULL: a committed row survives a power cut. What is deleted or written over
- * is filled with zeros in the file (secure_delete). A transaction takes the write
- * lock at its start. Where another process holds it we wait beside the event loop, not in it, up to ten seconds; then
- * `database_conflict`. The file is opened with the first statement, and tried again with the next one if that fails.
+ * The file has mode 0600, in WAL mode with synchronous=FULL: a committed row survives a power cut. Deleted and overwritten
+ * data is filled with zeros (secure_delete). A transaction takes the write lock at its start. While another process holds
+ * it, statements retry without blocking the event loop, up to ten seconds; then `database_conflict`. The file is opened
+ * with the first statement, and again with the next one if that fails.
  */
 
 import { open } from 'node:fs/promises';
@@ -31,7 +31,7 @@ const statementsMax = 200;
 
 type Prepared = { readonly statement: StatementSync; readonly hasRows: boolean };
 
-class SqliteLink implements DatabaseConnection {
+class SqliteConnection implements DatabaseConnection {
   readonly #database: DatabaseSync;
   readonly #path: string;
   readonly #prepared = new Map<string, Prepared>();
@@ -45,7 +45,7 @@ class SqliteLink implements DatabaseConnection {
     return whenNotBusy(this.#path, () => this.#run<R>(compiled.sql, compiled.parameters));
   }
 
-  /** Nothing here streams: what is long is read in pages. */
+  /** Unsupported: long results are read in pages. */
   // biome-ignore lint/correctness/useYield: the interface asks for a generator.
   async *streamQuery<R>(): AsyncIterableIterator<QueryResult<R>> {
     throw new Failure('unexpected', 'Streaming from the database is not supported.');
@@ -72,13 +72,13 @@ class SqliteLink implements DatabaseConnection {
     return { rows: [], numAffectedRows: BigInt(changes) };
   }
 
-  /** The statements used last stay compiled. */
+  /** LRU cache of compiled statements. */
   #prepare(sql: string): Prepared {
-    const known = this.#prepared.get(sql);
-    if (known !== undefined) {
+    const cached = this.#prepared.get(sql);
+    if (cached !== undefined) {
       this.#prepared.delete(sql);
-      this.#prepared.set(sql, known);
-      return known;
+      this.#prepared.set(sql, cached);
+      return cached;
     }
     const statement = this.#database.prepare(sql);
     const prepared = { statement, hasRows: statement.columns().length > 0 };
@@ -88,25 +88,25 @@ class SqliteLink implements DatabaseConnection {
   }
 }
 
-class SqliteFile implements Driver {
+class SqliteDriver implements Driver {
   readonly #path: string;
-  #link: SqliteLink | null = null;
+  #connection: SqliteConnection | null = null;
 
   constructor(path: string) {
     this.#path = path;
   }
 
   async init(): Promise<void> {
-    this.#link = await openFile(this.#path);
+    this.#connection = await openFile(this.#path);
   }
 
-  async acquireConnection(): Promise<SqliteLink> {
-    if (this.#link === null) throw new Failure('unexpected', 'The database file is closed.');
-    return this.#link;
+  async acquireConnection(): Promise<SqliteConnection> {
+    if (this.#connection === null) throw new Failure('unexpected', 'The database file is closed.');
+    return this.#connection;
   }
 
   async releaseConnection(): Promise<void> {
-    // There is one connection, and Kysely hands it on.
+    // There is one connection; Kysely serializes its users.
   }
 
   async beginTransaction(connection: DatabaseConnection): Promise<void> {
@@ -117,21 +117,21 @@ class SqliteFile implements Driver {
     await connection.executeQuery(CompiledQuery.raw('commit'));
   }
 
-  /** A full disk, for one, makes SQLite roll back by itself. */
+  /** SQLite rolls back some errors, such as a full disk, automatically. */
   async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
-    if (this.#link?.isInTransaction === true) await connection.executeQuery(CompiledQuery.raw('rollback'));
+    if (this.#connection?.isInTransaction === true) await connection.executeQuery(CompiledQuery.raw('rollback'));
   }
 
   async destroy(): Promise<void> {
-    this.#link?.close();
-    this.#link = null;
+    this.#connection?.close();
+    this.#connection = null;
   }
 }
 
-async function openFile(path: string): Promise<SqliteLink> {
+async function openFile(path: string): Promise<SqliteConnection> {
   return whenNotBusy(path, async () => {
-    await makeFile(path);
-    // Waiting is done by `whenNotBusy`.
+    await createFile(path);
+    // `whenNotBusy` waits instead.
     const database = new DatabaseSync(path, { timeout: 0, enableForeignKeyConstraints: false });
     try {
       database.exec('pragma journal_mode = wal; pragma synchronous = full; pragma fullfsync = 1');
@@ -140,15 +140,15 @@ async function openFile(path: string): Promise<SqliteLink> {
       database.close();
       throw error;
     }
-    return new SqliteLink(database, path);
+    return new SqliteConnection(database, path);
   });
 }
 
 /**
- * SQLite would make it readable for others; its companions (-wal, -shm) take over the mode of the file. A file that
- * exists is not even opened: closing it would drop the locks that another connection of this process has on it.
+ * SQLite would create the file readable for others; -wal and -shm copy its mode. An existing file is not opened: closing
+ * it would drop the POSIX locks that another connection of this process holds on it.
  */
-async function makeFile(path: string): Promise<void> {
+async function createFile(path: string): Promise<void> {
   try {
     await using file = await open(path, 'wx', 0o600);
     await file.sync();
@@ -176,23 +176,21 @@ async function whenNotBusy<T>(path: string, work: () => T | Promise<T>): Promise
 
 export function kyselySqliteDialect(path: string): Dialect {
   return {
-    createDriver: () => new SqliteFile(path),
+    createDriver: () => new SqliteDriver(path),
     createAdapter: () => new SqliteAdapter(),
     createIntrospector: (db) => new SqliteIntrospector(db),
     createQueryCompiler: () => new SqliteQueryCompiler(),
   };
 }
 
-/**
- * One daemon for one SQLite file: a lock that the kernel takes away from a process that dies, however it dies.
- *
- * It is the lock of a second, empty database beside the first, which nothing else opens: commands work on the first one as
- * before. With MySQL or MariaDB any number of daemons work together, and there is nothing to lock.
+/*
+ * Lock for one daemon per SQLite file, released by the kernel when the process dies: the lock of a second, empty database
+ * that nothing else opens. Commands use the first one without restriction. MySQL and MariaDB admit any number of daemons.
  */
 
 const busy = 5;
 
-/** Held until it is disposed. Throws `worker_running`. Where the lock cannot be made at all, nothing is held. */
+/** Locked until disposed. Throws `worker_running`. Without a lock file (a full disk) it returns without a lock. */
 export async function lockForDaemon(databasePath: string): Promise<Disposable> {
   const path = `${databasePath}-daemon`;
   try {
@@ -202,8 +200,8 @@ export async function lockForDaemon(databasePath: string): Promise<Disposable> {
     return { [Symbol.dispose]: () => lock.close() };
   } catch (error) {
     if (typeof error === 'object' && error !== null && Reflect.get(error, 'errcode') === busy)
-      throw new Failure('worker_running', `another daemon works on ${databasePath}`, { cause: error });
-    // A disk on which nothing can be written says so in its own check, and is tried again.
+      throw new Failure('worker_running', `another daemon uses ${databasePath}`, { cause: error });
+    // The disk check reports a disk that cannot be written.
     return { [Symbol.dispose]: () => undefined };
   }
 }

@@ -3,10 +3,10 @@
  */
 import { randomUUIDv7 } from 'node:crypto';
 import type { EncryptionStore } from '../../../src/encryption/ports.ts';
+import type { LookupRequest } from '../../../src/ingest/batch-lookup.ts';
 import type {
   AuditActor,
   Batch,
-  LookupRequest,
   Mailbox,
   NewMessage,
   NewOutcome,

@@ -1,10 +1,10 @@
 /**
- * The mailboxes that are due, the longest overdue first, and no crowd of them keeps the others off the list.
+ * Due queue in SQL with fair shares: the longest overdue mailboxes first, without starvation by failing ones.
  *
- * A list of the longest overdue alone would fill up with those that nobody can visit, and they stay the longest overdue. So
- * those that failed and those that did not share it: half for each, and what one leaves free is the other's. A server of
- * which very many are due (it hangs, or its limit is used up) is left out of a second look, so that its mailboxes cannot
- * take all of a share while others are due; and servers that are left alone now are not looked at.
+ * A plain list of the longest overdue would fill up with mailboxes that cannot be polled, which stay the longest overdue.
+ * Failing and healthy mailboxes therefore share the list: half each, and the free part of one goes to the other. A server
+ * with very many due mailboxes (it hangs, or its limit is reached) is excluded from a further query, so that it cannot
+ * take a whole share. Servers with an open circuit breaker are excluded from the start.
  */
 import { type ExpressionBuilder, type SqlBool, sql } from 'kysely';
 import type { Connection } from '../../../ingest/model.ts';
@@ -23,68 +23,68 @@ import { isLeaseExpired } from './leases.ts';
 type MailboxWhere = ExpressionBuilder<Tables, 'mailboxes'>;
 type Server = Pick<Connection, 'host' | 'port'>;
 
-type DueQuestion = {
+type DueQuery = {
   readonly limit: number;
   readonly keyIds: readonly string[];
   readonly loginFailuresMax: number;
-  /** Servers of which no mailbox is wanted. */
+  /** Servers with an open circuit breaker. */
   readonly closed: readonly Server[];
 };
 
-/** `at` is the text of the table: what sorts there sorts here. */
+/** `at` is the text of the column, which sorts as in the table. */
 type Candidate = { readonly mailbox: DueMailbox; readonly at: string };
 
-/** So many looks for each share; a second one is needed only where a server has a crowd of mailboxes. */
-const looksMax = 4;
-/** A server that has more than this part of a list is left out of the next look. */
-const crowdPart = 4;
-/** So many servers a statement names. The mailboxes of further ones are a crowd like any other. */
-const namedMax = 100;
+/** Queries per share; a second one runs only when a server crowds the list. */
+const queriesMax = 4;
+/** A server with more than this part of a list is excluded from the next query. */
+const crowdDivisor = 4;
+/** Servers that one statement excludes. */
+const excludedMax = 100;
 
 export async function dueMailboxes(
   db: SqlExecutor,
   dialect: SqlDialect,
-  question: DueQuestion,
+  query: DueQuery,
 ): Promise<readonly DueMailbox[]> {
-  const { limit } = question;
-  const well = await candidates(db, dialect, question, false, limit);
-  const failingMax = Math.max(Math.floor(limit / 2), limit - well.length);
-  const failing = shared(await candidates(db, dialect, question, true, failingMax), failingMax);
-  const chosen = [...shared(well, limit - failing.length), ...failing];
+  const { limit } = query;
+  const healthy = await candidates(db, dialect, query, false, limit);
+  const failingMax = Math.max(Math.floor(limit / 2), limit - healthy.length);
+  const failing = shared(await candidates(db, dialect, query, true, failingMax), failingMax);
+  const chosen = [...shared(healthy, limit - failing.length), ...failing];
   return chosen.sort(byAge).map(({ mailbox }) => mailbox);
 }
 
-/** Those that failed, or those that did not: the `limit` longest overdue of all, and of the servers that have no crowd of them. */
+/** Failing or healthy mailboxes: the `limit` longest overdue of all, and of the servers that do not crowd the list. */
 async function candidates(
   db: SqlExecutor,
   dialect: SqlDialect,
-  question: DueQuestion,
+  query: DueQuery,
   isFailing: boolean,
   limit: number,
 ): Promise<readonly Candidate[]> {
   const found = new Map<string, Candidate>();
-  let leftOut = question.closed.slice(0, namedMax);
-  for (let look = 0; look < looksMax && limit > 0; look += 1) {
-    const some = await longestDue(db, dialect, { ...question, closed: leftOut }, isFailing, limit);
+  let excluded = query.closed.slice(0, excludedMax);
+  for (let count = 0; count < queriesMax && limit > 0; count += 1) {
+    const some = await longestDue(db, dialect, { ...query, closed: excluded }, isFailing, limit);
     for (const candidate of some) found.set(candidate.mailbox.id, candidate);
     const crowds = some.length < limit ? [] : crowdsOf(some, limit);
     if (crowds.length === 0) break;
-    leftOut = [...leftOut, ...crowds];
+    excluded = [...excluded, ...crowds];
   }
   return [...found.values()];
 }
 
-/** A row that is no mailbox is passed over, however many of them are overdue for longest. */
+/** Skips invalid rows, however many of them are the longest overdue. */
 async function longestDue(
   db: SqlExecutor,
   dialect: SqlDialect,
-  question: DueQuestion,
+  query: DueQuery,
   isFailing: boolean,
   limit: number,
 ): Promise<readonly Candidate[]> {
   const found = new Map<string, Candidate>();
   for (let offset = 0; found.size < limit; offset += limit) {
-    const rows = await duePage(db, dialect, question, isFailing).limit(limit).offset(offset).execute();
+    const rows = await duePage(db, dialect, query, isFailing).limit(limit).offset(offset).execute();
     for (const row of rows) {
       const mailbox = mailboxOrNull(row);
       if (mailbox !== null) found.set(mailbox.id, { mailbox: { ...mailbox, due: dueOf(row) }, at: row.next_poll_at });
@@ -94,8 +94,8 @@ async function longestDue(
   return [...found.values()].slice(0, limit);
 }
 
-function duePage(db: SqlExecutor, dialect: SqlDialect, question: DueQuestion, isFailing: boolean) {
-  const { keyIds, loginFailuresMax, closed } = question;
+function duePage(db: SqlExecutor, dialect: SqlDialect, query: DueQuery, isFailing: boolean) {
+  const { keyIds, loginFailuresMax, closed } = query;
   const due = scheduled(db, dialect)
     .select(listedColumns)
     .where('mailboxes.state', '=', 'active')
@@ -118,28 +118,28 @@ function duePage(db: SqlExecutor, dialect: SqlDialect, question: DueQuestion, is
     );
 }
 
-/** By the very bytes of the name: another name may be another server, also where the table takes the two for the same. */
+/** Compares the host byte by byte: the collation would equate different names. */
 function isAt({ host, port }: Server, dialect: SqlDialect) {
   const name = dialect.kind === 'mysql' ? sql`cast(mailboxes.host as binary)` : sql`mailboxes.host`;
   return sql<SqlBool>`(${name} = ${host} and mailboxes.port = ${port})`;
 }
 
-/** Servers that have more than their part of a list of `limit`. */
+/** Servers with more than their part of a list of `limit`. */
 function crowdsOf(candidates: readonly Candidate[], limit: number): readonly Server[] {
   const crowds = Map.groupBy(candidates, serverOf)
     .values()
-    .filter((crowd) => crowd.length > limit / crowdPart);
+    .filter((crowd) => crowd.length > limit / crowdDivisor);
   return crowds.flatMap(([first]) => (first === undefined ? [] : [first.mailbox.connection])).toArray();
 }
 
-/** At most `limit` of them, by age; where there are more, each server gets its part first, and what is left goes by age alone. */
+/** At most `limit`, by age. Of more, each server gets its part first, and the rest goes by age alone. */
 function shared(candidates: readonly Candidate[], limit: number): readonly Candidate[] {
   const counts = new Map<string, number>();
   const [parts, rest]: [Candidate[], Candidate[]] = [[], []];
   for (const candidate of candidates.toSorted(byAge)) {
     const count = (counts.get(serverOf(candidate)) ?? 0) + 1;
     counts.set(serverOf(candidate), count);
-    (count <= Math.max(1, limit / crowdPart) ? parts : rest).push(candidate);
+    (count <= Math.max(1, limit / crowdDivisor) ? parts : rest).push(candidate);
   }
   return [...parts, ...rest].slice(0, limit);
 }
@@ -149,21 +149,17 @@ function serverOf({ mailbox: { connection } }: Candidate): string {
 }
 
 function byAge(a: Candidate, b: Candidate): number {
-  return compared(a.at, b.at) || compared(a.mailbox.id, b.mailbox.id);
+  return compareTexts(a.at, b.at) || compareTexts(a.mailbox.id, b.mailbox.id);
 }
 
-function compared(a: string, b: string): number {
+function compareTexts(a: string, b: string): number {
   if (a === b) return 0;
   return a < b ? -1 : 1;
 }
 
-/**
- * The schedule: how it has a mailbox, which of them wait no longer, and whether the rows of those that rest have changed.
- *
- * Due times go by the database's clock.
- */
+/* Changes of the schedule. Due times use the clock of the database. */
 
-/** How the schedule has one mailbox, due or not. */
+/** The schedule of one mailbox, due or not. */
 export async function scheduleOf(
   db: SqlExecutor,
   dialect: SqlDialect,
@@ -201,8 +197,8 @@ function dueOf(row: ScheduledRow): DueMailbox['due'] {
   };
 }
 
-/** The name of a host is compared as it is written. */
-export async function hurry(
+/** Makes mailboxes due that wait after a failure with one of `codes`. */
+export async function makeDue(
   db: SqlExecutor,
   dialect: SqlDialect,
   codes: readonly string[],
@@ -233,11 +229,11 @@ export async function makeAllDue(db: SqlExecutor, dialect: SqlDialect): Promise<
     .where('next_poll_at', '>', dialect.now)
     .where('failures', '=', 0)
     .execute();
-  await waitAnew(db, dialect);
+  await restartBackoff(db, dialect);
 }
 
-/** Those that failed at a time that is yet to come: each waits as long as it was to wait then, from now on. */
-async function waitAnew(db: SqlExecutor, dialect: SqlDialect): Promise<void> {
+/** Failures in the future (the clock was set back): the same wait starts again now. */
+async function restartBackoff(db: SqlExecutor, dialect: SqlDialect): Promise<void> {
   const rows = await db
     .selectFrom('mailbox_state')
     .select(['mailbox_id', 'next_poll_at', 'last_error_at'])
@@ -246,7 +242,7 @@ async function waitAnew(db: SqlExecutor, dialect: SqlDialect): Promise<void> {
     .execute();
   for (const { mailbox_id: id, next_poll_at: nextPollAt, last_error_at: failedAt } of rows) {
     const waitMs = fromDatabaseTime(nextPollAt) - fromDatabaseTime(failedAt ?? '');
-    // Another worker may have done it, or visited it, meanwhile.
+    // Another worker may have done the same, or polled the mailbox, meanwhile.
     await db
       .updateTable('mailbox_state')
       .set({ next_poll_at: dialect.nowPlus(Math.max(waitMs || 0, 0)), last_error_at: dialect.now })
@@ -265,7 +261,7 @@ export async function makeStrandedDue(
   dialect: SqlDialect,
   longestWaitMs: (mailbox: WaitingMailbox) => number,
 ): Promise<void> {
-  await waitAnew(db, dialect);
+  await restartBackoff(db, dialect);
   const rows = await db
     .selectFrom('mailbox_state')
     .innerJoin('mailboxes', 'mailboxes.id', 'mailbox_state.mailbox_id')

@@ -27,9 +27,9 @@ import {
 } from '../mailboxes/leases.ts';
 import {
   dueMailboxes,
-  hurry,
   mailboxVersions,
   makeAllDue,
+  makeDue,
   makeStrandedDue,
   scheduleOf,
 } from '../mailboxes/schedule.ts';
@@ -47,7 +47,7 @@ export function ingestStore(db: SqlExecutor, dialect: SqlDialect): IngestStore {
     dueMailboxes: (limit, keyIds, loginFailuresMax, closed = []) =>
       dueMailboxes(db, dialect, { limit, keyIds, loginFailuresMax, closed }),
     scheduleOf: (mailboxId) => scheduleOf(db, dialect, mailboxId),
-    makeDue: (codes, host) => hurry(db, dialect, codes, host),
+    makeDue: (codes, host) => makeDue(db, dialect, codes, host),
     makeAllDue: () => makeAllDue(db, dialect),
     makeStrandedDue: (longestWaitMs) => makeStrandedDue(db, dialect, longestWaitMs),
     mailboxVersions: (mailboxIds) => mailboxVersions(db, mailboxIds),

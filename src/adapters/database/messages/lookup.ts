@@ -1,8 +1,8 @@
 /**
- * What is stored already of the mails of a window: messages, who names them, tickets, what was handled, who sent how much.
+ * Batch lookup: everything stored that the decisions about a batch of messages need, in a fixed number of queries.
  *
- * A fixed number of queries for a window of any size (but for lists of more than 500 keys, which go in portions), at the
- * same time where there are several connections; what nobody asks for is not queried.
+ * Messages by Message-ID, messages that reference them, tickets by reference, dedup keys, counts per sender. The queries
+ * run concurrently, lists of more than 500 keys in chunks; what the request does not ask for is not queried.
  */
 
 import { type RawBuilder, type Selectable, sql } from 'kysely';
@@ -15,7 +15,7 @@ import type {
   LookupTicket,
   ReferencingMessage,
   SentCount,
-} from '../../../ingest/model.ts';
+} from '../../../ingest/batch-lookup.ts';
 import { participantKinds } from '../../../mail/thread/match.ts';
 import { withoutSubaddress } from '../../../mail/thread/reply-token.ts';
 import { mailboxColumn } from '../rows/mailbox-columns.ts';
@@ -27,20 +27,20 @@ import type { MessageTable, SqlExecutor, TicketTable } from '../sql/tables.ts';
 import { fromDatabaseTime, fromOptionalTime, toDatabaseTime } from '../sql/values.ts';
 import { linkCopies, readReplyKey } from './tickets.ts';
 
-/** Of the messages that name one Message-ID, the newest: thousands may answer to one circular. */
-const namingMax = 20;
+/** The newest of the messages that reference one Message-ID: a circular may have thousands of replies. */
+const referencingMax = 20;
 const minuteCharacters = 16;
 
 export function lookupStore(db: SqlExecutor, dialect: SqlDialect): LookupStore {
-  const memory = { ownAddresses: createOwnAddresses(db), addedAt: createAddedAt(db) };
+  const caches = { ownAddresses: createOwnAddresses(db), addedAt: createAddedAt(db) };
   return {
-    lookUp: (question) => lookUp(db, dialect, question, memory),
+    lookUp: (request) => lookUp(db, dialect, request, caches),
     linkCopies: (mailboxId, copies) => linkCopies(db, dialect, mailboxId, copies),
   };
 }
 
-/** What is not read again for every window. */
-type Memory = {
+/** Caches beyond one batch. */
+type LookupCaches = {
   readonly ownAddresses: () => Promise<ReadonlySet<string>>;
   readonly addedAt: (mailboxId: string) => Promise<number>;
 };
@@ -48,29 +48,29 @@ type Memory = {
 async function lookUp(
   db: SqlExecutor,
   dialect: SqlDialect,
-  question: LookupRequest,
-  memory: Memory,
+  request: LookupRequest,
+  caches: LookupCaches,
 ): Promise<LookupResult> {
-  const { mailboxId, messageIds, refs, claims, dedupKeys, senders, closedBeforeMs, needsReplyKey } = question;
-  const asked = new Map(messageIds.map((messageId) => [hashOf(messageId), messageId]));
-  const hashes = [...asked.keys()];
-  const [messages, naming, handled, { sent, addedAtMs }, own, replyKey, named] = await Promise.all([
+  const { mailboxId, messageIds, refs, claims, dedupKeys, senders, closedBeforeMs, needsReplyKey } = request;
+  const idsByHash = new Map(messageIds.map((messageId) => [hashOf(messageId), messageId]));
+  const hashes = [...idsByHash.keys()];
+  const [messages, referencing, handled, { sent, addedAtMs }, own, replyKey, byRef] = await Promise.all([
     messageRows(db, hashes),
-    namingRows(db, mailboxId, hashes),
+    referencingRows(db, mailboxId, hashes),
     handledBefore(db, mailboxId, dedupKeys),
-    sentCounts(db, dialect, mailboxId, senders, memory.addedAt),
-    memory.ownAddresses(),
+    sentCounts(db, dialect, mailboxId, senders, caches.addedAt),
+    caches.ownAddresses(),
     needsReplyKey ? readReplyKey(db) : null,
     ticketRows(db, 'ref', refs),
   ]);
-  const ticketOf = await knownTickets(db, [...messages, ...naming, ...named]);
-  const tickets = named.flatMap((row) => {
+  const ticketOf = await ticketResolver(db, [...messages, ...referencing, ...byRef]);
+  const tickets = byRef.flatMap((row) => {
     const ticket = ticketOf(row);
     return ticket === null ? [] : [{ ref: (row.ref ?? '').toUpperCase(), ticket }];
   });
   const found = {
-    messages: messages.map((row) => toKnown(row, asked, ticketOf)),
-    naming: naming.map((row) => toNaming(row, asked, ticketOf)),
+    messages: messages.map((row) => toLookupMessage(row, idsByHash, ticketOf)),
+    naming: referencing.map((row) => toReferencing(row, idsByHash, ticketOf)),
     tickets,
   };
   const all = [...found.messages, ...found.naming, ...tickets].flatMap(({ ticket }) => ticket ?? []);
@@ -82,13 +82,13 @@ async function lookUp(
   };
 }
 
-type TicketOf = (row: TicketRows) => LookupTicket | null;
+type TicketOf = (row: TicketRow) => LookupTicket | null;
 
 type MessageRow = Pick<
   Selectable<MessageTable>,
   'id' | 'mailbox_id' | 'message_id_hash' | 'content_hash' | 'received_at'
 > &
-  TicketRows;
+  TicketRow;
 
 async function messageRows(db: SqlExecutor, hashes: readonly string[]): Promise<readonly MessageRow[]> {
   const rows: MessageRow[] = [];
@@ -110,25 +110,25 @@ function compare(a: string, b: string): number {
   return a < b ? -1 : 1;
 }
 
-function toKnown(row: MessageRow, asked: ReadonlyMap<string, string>, ticketOf: TicketOf): LookupMessage {
+function toLookupMessage(row: MessageRow, idsByHash: ReadonlyMap<string, string>, ticketOf: TicketOf): LookupMessage {
   return {
     id: row.id,
     mailboxId: row.mailbox_id,
-    messageId: asked.get(row.message_id_hash) ?? '',
+    messageId: idsByHash.get(row.message_id_hash) ?? '',
     contentHash: row.content_hash,
     ticket: ticketOf(row),
   };
 }
 
-type NamingRow = Pick<Selectable<MessageTable>, 'id' | 'from_address' | 'to_json' | 'cc_json'> &
-  TicketRows & { readonly reference_hash: string };
+type ReferencingRow = Pick<Selectable<MessageTable>, 'id' | 'from_address' | 'to_json' | 'cc_json'> &
+  TicketRow & { readonly reference_hash: string };
 
-async function namingRows(
+async function referencingRows(
   db: SqlExecutor,
   mailboxId: string,
   hashes: readonly string[],
-): Promise<readonly NamingRow[]> {
-  const rows: NamingRow[] = [];
+): Promise<readonly ReferencingRow[]> {
+  const rows: ReferencingRow[] = [];
   for (const chunk of chunks(hashes)) {
     const named = db
       .selectFrom('message_reference')
@@ -142,28 +142,32 @@ async function namingRows(
       .leftJoin('ticket', 'ticket.id', 'message.ticket_id')
       .select(['message.id', 'reference_hash', 'from_address', 'to_json', 'cc_json'])
       .select(ticketColumns)
-      .where('place', '<=', namingMax)
+      .where('place', '<=', referencingMax)
       .execute();
     rows.push(...found);
   }
   return rows.sort((a, b) => compare(a.id, b.id));
 }
 
-function toNaming(row: NamingRow, asked: ReadonlyMap<string, string>, ticketOf: TicketOf): ReferencingMessage {
+function toReferencing(
+  row: ReferencingRow,
+  idsByHash: ReadonlyMap<string, string>,
+  ticketOf: TicketOf,
+): ReferencingMessage {
   return {
-    named: asked.get(row.reference_hash) ?? '',
+    named: idsByHash.get(row.reference_hash) ?? '',
     ticket: ticketOf(row),
     from: row.from_address.toLowerCase(),
     recipients: [...addressesIn(row.to_json), ...addressesIn(row.cc_json)],
   };
 }
 
-/** Only what this program wrote into the column. */
+/** For columns that only this program writes. */
 function addressesIn(json: string): readonly string[] {
   return (JSON.parse(json) as { readonly address: string }[]).map(({ address }) => address.toLowerCase());
 }
 
-/** Duplicates are left out: what they repeat has an outcome of its own. */
+/** Without duplicates: the original has an outcome of its own. */
 async function handledBefore(
   db: SqlExecutor,
   mailboxId: string,
@@ -185,16 +189,16 @@ async function handledBefore(
   return handled;
 }
 
-type Sent = { readonly sent: readonly SentCount[]; readonly addedAtMs: number };
+type SenderCounts = { readonly sent: readonly SentCount[]; readonly addedAtMs: number };
 
-/** By the minute; in any case of letters, but letter by letter: the collation of MySQL takes ü for u. */
+/** Counts by minute, ignoring case but not accents: the collation of MySQL treats ü as u. */
 async function sentCounts(
   db: SqlExecutor,
   dialect: SqlDialect,
   mailboxId: string,
   senders: LookupRequest['senders'],
   addedAt: (mailboxId: string) => Promise<number>,
-): Promise<Sent> {
+): Promise<SenderCounts> {
   if (senders === null) return { sent: [], addedAtMs: 0 };
   const addedAtMs = await addedAt(mailboxId);
   const sent: SentCount[] = [];
@@ -221,7 +225,7 @@ async function sentCounts(
   return { sent, addedAtMs };
 }
 
-/** It never changes, so each is read once. */
+/** The time when a mailbox was added never changes, so each is read once. */
 function createAddedAt(db: SqlExecutor): (mailboxId: string) => Promise<number> {
   const known = new Map<string, number>();
   return async (mailboxId) => {
@@ -234,15 +238,13 @@ function createAddedAt(db: SqlExecutor): (mailboxId: string) => Promise<number> 
   };
 }
 
-/**
- * Tickets as threading asks for them: a merged one leads to the one that it went into, one that is gone is null.
- */
+/* Tickets for threading: a merged ticket stands for the one it was merged into, a deleted one is null. */
 
-/** A ticket that was merged into one that was merged …: as many times as anybody would follow. */
+/** Length of a chain of merges that is followed. */
 const mergesMax = 5;
-/** A ticket that is continued by one that is continued by one …: likewise. */
+/** Length of a chain of continuations that is followed. */
 const continuationsMax = 10;
-/** SQLite takes 500 SELECTs in one statement. */
+/** SQLite allows 500 SELECTs in one statement. */
 const claimsPerQuery = 100;
 
 const ticketColumns = [
@@ -260,8 +262,8 @@ const ticketColumns = [
 
 type Ticket = Selectable<TicketTable>;
 
-/** `ticketColumns` of a left join: all null where there is no ticket. */
-type TicketRows = {
+/** `ticketColumns` of a left join: all null without a ticket. */
+type TicketRow = {
   readonly [K in 'ref' | 'status' | 'closed_at' | 'merged_into' | 'is_orphan' | 'requester_address']: Ticket[K] | null;
 } & {
   readonly ticket_id: string | null;
@@ -274,8 +276,8 @@ async function ticketRows(
   db: SqlExecutor,
   column: 'id' | 'ref',
   values: readonly string[],
-): Promise<readonly TicketRows[]> {
-  const rows: TicketRows[] = [];
+): Promise<readonly TicketRow[]> {
+  const rows: TicketRow[] = [];
   for (const chunk of chunks(values)) {
     rows.push(
       ...(await db.selectFrom('ticket').select(ticketColumns).where(`ticket.${column}`, 'in', chunk).execute()),
@@ -284,14 +286,14 @@ async function ticketRows(
   return rows;
 }
 
-/** The ticket that a row is about by now. Queries only when there are merged ones. */
-async function knownTickets(
+/** Resolves the ticket of a row through its merges; queries only for merged tickets. */
+async function ticketResolver(
   db: SqlExecutor,
-  rows: readonly TicketRows[],
-): Promise<(row: TicketRows) => LookupTicket | null> {
-  const byId = new Map<string, TicketRows>();
+  rows: readonly TicketRow[],
+): Promise<(row: TicketRow) => LookupTicket | null> {
+  const byId = new Map<string, TicketRow>();
   let added = rows;
-  for (let turn = 0; turn <= mergesMax; turn += 1) {
+  for (let merges = 0; merges <= mergesMax; merges += 1) {
     for (const row of added) if (row.ticket_id !== null) byId.set(row.ticket_id, row);
     const wanted = added.flatMap(({ status, merged_into: into }) =>
       status === 'merged' && into !== null ? [into] : [],
@@ -301,13 +303,14 @@ async function knownTickets(
     added = await ticketRows(db, 'id', unknown);
   }
   return (row) => {
-    let now: TicketRows | undefined = row;
-    for (let turn = 0; now?.status === 'merged' && turn <= mergesMax; turn += 1) now = byId.get(now.merged_into ?? '');
+    let now: TicketRow | undefined = row;
+    for (let merges = 0; now?.status === 'merged' && merges <= mergesMax; merges += 1)
+      now = byId.get(now.merged_into ?? '');
     return now === undefined || now.status === 'merged' ? null : toTicket(now);
   };
 }
 
-function toTicket(row: TicketRows): LookupTicket | null {
+function toTicket(row: TicketRow): LookupTicket | null {
   if (row.ticket_id === null) return null;
   return {
     id: row.ticket_id,
@@ -315,7 +318,7 @@ function toTicket(row: TicketRows): LookupTicket | null {
     mailboxId: row.ticket_mailbox_id ?? '',
     status: row.status ?? '',
     createdAtMs: fromDatabaseTime(row.ticket_created_at ?? ''),
-    // Whoever writes the status need not write the time.
+    // A helpdesk that writes the status need not write the time.
     closedAtMs: row.status === 'closed' ? fromOptionalTime(row.closed_at ?? row.ticket_updated_at) : null,
     isOrphan: row.is_orphan === 1,
     requesterAddress: row.requester_address ?? '',
@@ -323,8 +326,8 @@ function toTicket(row: TicketRows): LookupTicket | null {
 }
 
 /**
- * What continues those of `tickets` that were closed before `closedBeforeMs`, and what continues that if it was as well: one
- * query for a closed ticket, and none where there is no such ticket.
+ * The tickets that continue those closed before `closedBeforeMs`, followed along the chain; no query without such a
+ * ticket.
  */
 async function continuationsOf(
   db: SqlExecutor,
@@ -332,15 +335,15 @@ async function continuationsOf(
   closedBeforeMs: number,
 ): Promise<LookupResult['continuations']> {
   const found: { readonly closedId: string; readonly ticket: LookupTicket }[] = [];
-  const asked = new Set<string>();
+  const followed = new Set<string>();
   let added = tickets;
-  for (let turn = 0; turn < continuationsMax; turn += 1) {
-    const over = added.filter(
-      ({ id, closedAtMs }) => closedAtMs !== null && closedAtMs < closedBeforeMs && !asked.has(id),
+  for (let step = 0; step < continuationsMax; step += 1) {
+    const closed = added.filter(
+      ({ id, closedAtMs }) => closedAtMs !== null && closedAtMs < closedBeforeMs && !followed.has(id),
     );
-    const ids = [...new Set(over.map(({ id }) => id))];
+    const ids = [...new Set(closed.map(({ id }) => id))];
     if (ids.length === 0) break;
-    for (const id of ids) asked.add(id);
+    for (const id of ids) followed.add(id);
     const next = await continuing(db, ids);
     found.push(...next);
     added = next.map(({ ticket }) => ticket);
@@ -361,7 +364,7 @@ async function continuing(db: SqlExecutor, ids: readonly string[]): Promise<Look
       .orderBy('ticket.created_at')
       .orderBy('ticket.id')
       .execute();
-    const ticketOf = await knownTickets(db, rows);
+    const ticketOf = await ticketResolver(db, rows);
     for (const row of rows) {
       const ticket = ticketOf(row);
       if (ticket !== null) found.push({ closedId: row.closed_id, ticket });
@@ -371,8 +374,8 @@ async function continuing(db: SqlExecutor, ids: readonly string[]): Promise<Look
 }
 
 /**
- * Which of the claims are true: the address is in From, To or Cc of a message of the ticket that a person or a list sent, letter by letter (but for
- * their case), since the collation takes ü for u.
+ * The true claims: the address is in From, To or Cc of a message of the ticket that a person or a list sent. Compared
+ * byte by byte in lower case, because the collation treats ü as u.
  */
 async function participantsOf(
   db: SqlExecutor,
@@ -381,15 +384,15 @@ async function participantsOf(
   tickets: LookupResult['tickets'],
 ): Promise<LookupResult['participants']> {
   const byRef = new Map(tickets.map(({ ref, ticket }) => [ref, ticket.id]));
-  const asked = claims.flatMap(({ ref, address }) => {
+  const candidates = claims.flatMap(({ ref, address }) => {
     const ticketId = byRef.get(ref);
     return ticketId === undefined ? [] : [{ ticketId, address }];
   });
   const found: { readonly ticketId: string; readonly address: string }[] = [];
-  for (let at = 0; at < asked.length; at += claimsPerQuery) {
-    const some = asked.slice(at, at + claimsPerQuery);
+  for (let at = 0; at < candidates.length; at += claimsPerQuery) {
+    const some = candidates.slice(at, at + claimsPerQuery);
     const { rows } = await sql<{ claim: number | bigint; is_true: number | bigint }>`${sql.join(
-      some.map(({ ticketId, address }, claim) => exists(dialect, ticketId, address, claim)),
+      some.map(({ ticketId, address }, claim) => claimQuery(dialect, ticketId, address, claim)),
       sql` union all `,
     )}`.execute(db);
     for (const row of rows) {
@@ -400,8 +403,8 @@ async function participantsOf(
   return found;
 }
 
-/** What is inside a text of the JSON cannot look like this: its quotation marks are escaped. */
-function exists(dialect: SqlDialect, ticketId: string, address: string, claim: number) {
+/** A text inside the JSON cannot match: its quotation marks are escaped. */
+function claimQuery(dialect: SqlDialect, ticketId: string, address: string, claim: number) {
   const bytes = (text: RawBuilder<unknown>) => (dialect.kind === 'mysql' ? sql`cast(${text} as binary)` : text);
   const written = JSON.stringify({ address }).slice(1, -1);
   const holds = (column: string) => sql`instr(${bytes(sql`lower(${sql.ref(column)})`)}, ${bytes(sql`${written}`)}) > 0`;
@@ -410,20 +413,15 @@ function exists(dialect: SqlDialect, ticketId: string, address: string, claim: n
       or ${holds('message.to_json')} or ${holds('message.cc_json')})) as is_true`;
 }
 
-/**
- * The addresses of all mailboxes: who writes from one of them is one of us.
- *
- * They are read again when they are some seconds old, so that thousands of mailboxes are not read for every window; a
- * visit knows the addresses of its own mailbox besides.
- */
+/* The addresses of all mailboxes, cached so that thousands of mailboxes are not read for every batch. */
 
-const freshMs = 10_000;
+const ownAddressesMaxAgeMs = 10_000;
 
 function createOwnAddresses(db: SqlExecutor): () => Promise<ReadonlySet<string>> {
   let read: { readonly atMs: number; readonly addresses: Promise<ReadonlySet<string>> } | null = null;
   return async () => {
-    if (read === null || performance.now() - read.atMs > freshMs) {
-      const reading = { atMs: performance.now(), addresses: readAll(db) };
+    if (read === null || performance.now() - read.atMs > ownAddressesMaxAgeMs) {
+      const reading = { atMs: performance.now(), addresses: readOwnAddresses(db) };
       read = reading;
       reading.addresses.catch(() => {
         if (read === reading) read = null;
@@ -433,7 +431,7 @@ function createOwnAddresses(db: SqlExecutor): () => Promise<ReadonlySet<string>>
   };
 }
 
-async function readAll(db: SqlExecutor): Promise<ReadonlySet<string>> {
+async function readOwnAddresses(db: SqlExecutor): Promise<ReadonlySet<string>> {
   const rows = await db
     .selectFrom('mailboxes')
     .select([mailboxColumn('addresses'), mailboxColumn('username')])

@@ -1,12 +1,9 @@
 /**
- * Mails in quarantine: the outcome rows that nobody has resolved, and those that were discarded.
+ * Quarantine store: the unresolved and the discarded outcome rows of quarantined messages.
  *
- * Every write asks in the same statement whether the row still waits, so that of two who resolve the same mail one does
- * and the other is told. Mailboxes that were removed have no rows.
+ * Every write checks in the same statement that the row is still unresolved, so that of two concurrent resolutions exactly
+ * one succeeds and the other returns false. Removed mailboxes have no rows.
  */
-
-import { sql } from 'kysely';
-import type { Batch, NewOutcome } from '../../../ingest/model.ts';
 import type { QuarantineReader } from '../../../ingest/ports.ts';
 import type {
   QuarantinedMessage,
@@ -15,28 +12,27 @@ import type {
   QuarantineStore,
   Requarantine,
 } from '../../../ingest/stores.ts';
-import { hashOf } from '../rows/messages.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
-import { fromDatabaseTime, fromOptionalTime, toClaimedTime } from '../sql/values.ts';
+import { fromDatabaseTime, fromOptionalTime } from '../sql/values.ts';
 
 const rowsPerPage = 500;
 
 export function quarantineStore(db: SqlExecutor, dialect: SqlDialect): QuarantineStore & QuarantineReader {
   return {
-    quarantineCounts: () => quarantine(db),
+    quarantineCounts: () => quarantineCounts(db),
     quarantinedMessages: (filter) => quarantinedMessages(db, filter),
     quarantinedByUid: (mailboxId, folderEpoch, uid, discarded) =>
       quarantinedByUid(db, mailboxId, folderEpoch, uid, discarded ?? false),
     quarantinedByName: (name, discarded) => quarantinedByName(db, name, discarded),
     quarantinePage: (reason, offset, limit) => quarantinePage(db, reason, offset, limit),
-    discard: (mail) => discard(db, dialect, mail),
-    undiscard: (mail) => undiscard(db, mail),
-    requarantine: (mail, found) => requarantine(db, mail, found),
+    discard: (message) => discard(db, dialect, message),
+    undiscard: (message) => undiscard(db, message),
+    requarantine: (message, found) => requarantine(db, message, found),
   };
 }
 
-async function quarantine(db: SqlExecutor): ReturnType<QuarantineReader['quarantineCounts']> {
+async function quarantineCounts(db: SqlExecutor): ReturnType<QuarantineReader['quarantineCounts']> {
   const rows = await db
     .selectFrom('outcome')
     .select('reason')
@@ -53,13 +49,13 @@ async function quarantine(db: SqlExecutor): ReturnType<QuarantineReader['quarant
   };
 }
 
-function held(db: SqlExecutor, discarded: boolean) {
-  return heldRows(db)
+function quarantined(db: SqlExecutor, discarded: boolean) {
+  return quarantineRows(db)
     .where('outcome.outcome', '=', 'quarantined')
     .where('outcome.resolved_at', discarded ? 'is not' : 'is', null);
 }
 
-function heldRows(db: SqlExecutor) {
+function quarantineRows(db: SqlExecutor) {
   return db
     .selectFrom('outcome')
     .innerJoin('mailboxes', 'mailboxes.id', 'outcome.mailbox_id')
@@ -68,11 +64,11 @@ function heldRows(db: SqlExecutor) {
     .select(['outcome.raw_segment', 'outcome.raw_offset', 'outcome.raw_length', 'outcome.raw_sha256']);
 }
 
-type HeldRow = Awaited<ReturnType<ReturnType<typeof heldRows>['execute']>>[number];
+type QuarantineRow = Awaited<ReturnType<ReturnType<typeof quarantineRows>['execute']>>[number];
 
-function toHeldMail(row: HeldRow): QuarantinedMessage {
+function toQuarantinedMessage(row: QuarantineRow): QuarantinedMessage {
   const { raw_segment: segment, raw_offset: offset, raw_length: lengthBytes, raw_sha256: sha256 } = row;
-  const isKept = segment !== null && offset !== null && lengthBytes !== null;
+  const hasSource = segment !== null && offset !== null && lengthBytes !== null;
   return {
     mailboxId: row.mailbox_id,
     mailbox: row.name,
@@ -83,7 +79,7 @@ function toHeldMail(row: HeldRow): QuarantinedMessage {
     discardedAtMs: fromOptionalTime(row.resolved_at),
     receivedAtMs: fromOptionalTime(row.received_at),
     sizeBytes: row.size_bytes,
-    raw: isKept ? { segment, offset, lengthBytes, sha256: sha256 ?? '' } : null,
+    raw: hasSource ? { segment, offset, lengthBytes, sha256: sha256 ?? '' } : null,
   };
 }
 
@@ -91,9 +87,9 @@ async function* quarantinedMessages(
   db: SqlExecutor,
   { mailboxId, reason, discarded = false }: QuarantineFilter,
 ): AsyncIterable<QuarantinedMessage> {
-  let last: HeldRow | undefined;
+  let last: QuarantineRow | undefined;
   do {
-    let query = held(db, discarded)
+    let query = quarantined(db, discarded)
       .orderBy('outcome.mailbox_id')
       .orderBy('outcome.folder_epoch')
       .orderBy('outcome.uid')
@@ -116,7 +112,7 @@ async function* quarantinedMessages(
       );
     }
     const rows = await query.execute();
-    yield* rows.map(toHeldMail);
+    yield* rows.map(toQuarantinedMessage);
     last = rows.length < rowsPerPage ? undefined : rows.at(-1);
   } while (last !== undefined);
 }
@@ -128,26 +124,26 @@ async function quarantinedByUid(
   uid: number,
   discarded: boolean,
 ): Promise<readonly QuarantinedMessage[]> {
-  let query = held(db, discarded).where('outcome.mailbox_id', '=', mailboxId).where('outcome.uid', '=', uid);
+  let query = quarantined(db, discarded).where('outcome.mailbox_id', '=', mailboxId).where('outcome.uid', '=', uid);
   if (folderEpoch !== null) query = query.where('outcome.folder_epoch', '=', folderEpoch);
-  return (await query.orderBy('outcome.folder_epoch').execute()).map(toHeldMail);
+  return (await query.orderBy('outcome.folder_epoch').execute()).map(toQuarantinedMessage);
 }
 
-/** A name is compared to the letter, whatever the collation says. */
+/** The name is compared letter by letter, whatever the collation. */
 async function quarantinedByName(
   db: SqlExecutor,
   name: QuarantineName,
   discarded: boolean,
 ): Promise<readonly QuarantinedMessage[]> {
-  let query = held(db, discarded).where('mailboxes.name', '=', name.mailbox).where('outcome.uid', '=', name.uid);
+  let query = quarantined(db, discarded).where('mailboxes.name', '=', name.mailbox).where('outcome.uid', '=', name.uid);
   if (name.folderEpoch !== null) query = query.where('outcome.folder_epoch', '=', name.folderEpoch);
   const rows = await query.orderBy('outcome.folder_epoch').execute();
-  return rows.filter((row) => row.name === name.mailbox).map(toHeldMail);
+  return rows.filter((row) => row.name === name.mailbox).map(toQuarantinedMessage);
 }
 
 /**
- * The index alone tells which those are, unless a reason is asked for; only their rows are read whole. No condition beside
- * the join: with one, SQLite begins at all that are in quarantine.
+ * The inner query reads the index alone, unless a reason is given; only the rows of the page are read whole. No condition
+ * beside the join: with one, SQLite would start at all quarantined rows.
  */
 async function quarantinePage(
   db: SqlExecutor,
@@ -167,7 +163,7 @@ async function quarantinePage(
     .limit(limit)
     .offset(offset);
   if (reason !== null) chosen = chosen.where('reason', '=', reason);
-  const rows = await heldRows(db)
+  const rows = await quarantineRows(db)
     .innerJoin(chosen.as('chosen'), (join) =>
       join
         .onRef('chosen.mailbox_id', '=', 'outcome.mailbox_id')
@@ -179,11 +175,11 @@ async function quarantinePage(
     .orderBy('outcome.folder_epoch', 'desc')
     .orderBy('outcome.uid', 'desc')
     .execute();
-  return rows.map(toHeldMail);
+  return rows.map(toQuarantinedMessage);
 }
 
-function waiting(db: SqlExecutor, mail: QuarantinedMessage) {
-  return row(db, mail).where('resolved_at', 'is', null);
+function unresolved(db: SqlExecutor, message: QuarantinedMessage) {
+  return row(db, message).where('resolved_at', 'is', null);
 }
 
 function row(db: SqlExecutor, { mailboxId, folderEpoch, uid }: QuarantinedMessage) {
@@ -195,22 +191,25 @@ function row(db: SqlExecutor, { mailboxId, folderEpoch, uid }: QuarantinedMessag
     .where('outcome', '=', 'quarantined');
 }
 
-async function discard(db: SqlExecutor, dialect: SqlDialect, mail: QuarantinedMessage): Promise<boolean> {
-  const result = await waiting(db, mail).set({ resolved_at: dialect.now }).executeTakeFirst();
+async function discard(db: SqlExecutor, dialect: SqlDialect, message: QuarantinedMessage): Promise<boolean> {
+  const result = await unresolved(db, message).set({ resolved_at: dialect.now }).executeTakeFirst();
   return result.numUpdatedRows === 1n;
 }
 
-async function undiscard(db: SqlExecutor, mail: QuarantinedMessage): Promise<boolean> {
-  const result = await row(db, mail).where('resolved_at', 'is not', null).set({ resolved_at: null }).executeTakeFirst();
+async function undiscard(db: SqlExecutor, message: QuarantinedMessage): Promise<boolean> {
+  const result = await row(db, message)
+    .where('resolved_at', 'is not', null)
+    .set({ resolved_at: null })
+    .executeTakeFirst();
   return result.numUpdatedRows === 1n;
 }
 
 async function requarantine(
   db: SqlExecutor,
-  mail: QuarantinedMessage,
+  message: QuarantinedMessage,
   { reason, raw, sizeBytes }: Requarantine,
 ): Promise<boolean> {
-  const result = await waiting(db, mail)
+  const result = await unresolved(db, message)
     .set({
       reason,
       size_bytes: sizeBytes,
@@ -221,111 +220,4 @@ async function requarantine(
     })
     .executeTakeFirst();
   return result.numUpdatedRows === 1n;
-}
-
-/**
- * Mails in quarantine that come again because their folder was numbered anew: known by what is kept of them, and one of which
- * the header alone was fetched by its size and its Message-ID.
- *
- * The row under the old number gives way to the new one, since the mail is to be found under that now; one that somebody has
- * discarded stays discarded, and one that somebody has released is a duplicate. Part of the transaction that stores the new row.
- */
-
-export async function matchRequarantined(
-  db: SqlExecutor,
-  dialect: SqlDialect,
-  mailboxId: string,
-  { outcomes, cursor: { folderEpoch } }: Pick<Batch, 'outcomes' | 'cursor'>,
-): Promise<void> {
-  for (const outcome of outcomes) {
-    const { raw } = outcome;
-    if (outcome.outcome !== 'quarantined' || raw === null) continue;
-    const place = { mailboxId, folderEpoch, uid: outcome.uid };
-    const before = await heldBefore(db, place, raw.sha256);
-    for (const old of before) if (old.resolved_at === null) await giveWay(db, mailboxId, old);
-    if (before.some((old) => old.resolved_at !== null))
-      await present(db, place).set({ resolved_at: dialect.now }).execute();
-    // A mail that was parsed is known by its identity.
-    else if (outcome.dedupKey === null) await recogniseReleased(db, dialect, place, outcome);
-  }
-}
-
-type Place = { readonly mailboxId: string; readonly folderEpoch: number; readonly uid: number };
-
-function present(db: SqlExecutor, { mailboxId, folderEpoch, uid }: Place) {
-  return db
-    .updateTable('outcome')
-    .where('mailbox_id', '=', mailboxId)
-    .where('folder_epoch', '=', folderEpoch)
-    .where('uid', '=', uid);
-}
-
-/** Under other folder epochs. The index by outcome and time of resolution leads there: quarantine is small. */
-function heldBefore(db: SqlExecutor, { mailboxId, folderEpoch }: Place, sha256: string) {
-  return db
-    .selectFrom('outcome')
-    .select(['folder_epoch', 'uid', 'resolved_at'])
-    .where('outcome', '=', 'quarantined')
-    .where('mailbox_id', '=', mailboxId)
-    .where('folder_epoch', '<>', folderEpoch)
-    .where('raw_sha256', '=', sha256)
-    .execute();
-}
-
-/** What was taken out of quarantine is in the same index. */
-async function recogniseReleased(
-  db: SqlExecutor,
-  dialect: SqlDialect,
-  place: Place,
-  outcome: NewOutcome,
-): Promise<void> {
-  const old = await db
-    .selectFrom('outcome')
-    .leftJoin('message', 'message.id', 'outcome.message_id')
-    .select(['outcome.ticket_id', 'outcome.message_id'])
-    .where('outcome.outcome', 'in', ['ticket_opened', 'reply_added', 'recorded'])
-    .where('outcome.resolved_at', 'is not', null)
-    .where('outcome.mailbox_id', '=', place.mailboxId)
-    .where('outcome.folder_epoch', '<>', place.folderEpoch)
-    .where(isSameMail(outcome))
-    .limit(1)
-    .executeTakeFirst();
-  if (old === undefined) return;
-  const { ticket_id, message_id } = old;
-  const known = { outcome: 'duplicate', reason: 'seen_before', ticket_id, message_id };
-  await present(db, place)
-    .set({ ...known, resolved_at: dialect.now })
-    .execute();
-}
-
-/** The same source; or, of a header, the same size with the same Message-ID, else, where that is not known, the same arrival. */
-function isSameMail({ raw, reason, sizeBytes, receivedAtMs, headMessageId }: NewOutcome) {
-  const same = sql<boolean>`outcome.raw_sha256 = ${raw?.sha256 ?? ''}`;
-  if (reason !== 'too_large' && reason !== 'source_empty') return same;
-  const id = headMessageId === undefined ? sql`1 = 0` : sql`message.message_id_hash = ${hashOf(headMessageId)}`;
-  const receivedAt = toClaimedTime(receivedAtMs);
-  const arrival =
-    receivedAt === null ? sql`1 = 0` : sql`outcome.received_at = ${receivedAt} and ${isUnnamed(headMessageId)}`;
-  return sql<boolean>`(${same} or (outcome.size_bytes = ${sizeBytes} and (${id} or (${arrival}))))`;
-}
-
-/** One without a Message-ID, or whose message somebody has deleted. */
-function isUnnamed(headMessageId: string | undefined) {
-  return headMessageId === undefined
-    ? sql`(message.id is null or message.message_id_missing = 1)`
-    : sql`message.id is null`;
-}
-
-async function giveWay(
-  db: SqlExecutor,
-  mailboxId: string,
-  old: { readonly folder_epoch: number; readonly uid: number },
-): Promise<void> {
-  await db
-    .deleteFrom('outcome')
-    .where('mailbox_id', '=', mailboxId)
-    .where('folder_epoch', '=', old.folder_epoch)
-    .where('uid', '=', old.uid)
-    .where('resolved_at', 'is', null)
-    .execute();
 }

@@ -1,7 +1,7 @@
 /**
- * Reading back: tickets with their messages, outcomes page after page, and the counts of `reconcile`.
+ * Ticket reader: tickets with their messages, outcomes page by page (keyset pagination), and the counts of `reconcile`.
  *
- * Nothing is read without a bound but the messages of one ticket. Pages go by key, so a page costs the same anywhere.
+ * Only the messages of one ticket are read without a bound. A page costs the same anywhere in the table.
  */
 import { sql } from 'kysely';
 import type {
@@ -21,7 +21,7 @@ import { reconcile } from './reconcile.ts';
 import { linksOf, noTicket } from './tickets.ts';
 
 const outcomesPerPage = 500;
-/** With their texts, which can have megabytes each. */
+/** Messages with their texts, megabytes each at worst. */
 const messagesPerPage = 20;
 
 export function ticketReader(db: SqlExecutor): TicketReader {

@@ -1,11 +1,13 @@
 /**
- * Outcomes as they are compared with a folder on the server, the row of a mail that was passed over, and messages that are put
- * back where their row is gone.
+ * Reconcile store: outcomes to compare with a folder on the server, files that rows refer to, lost messages, and counts.
+ *
+ * A message that the server has and no outcome names is quarantined as `missed`. A lost message, whose row was deleted
+ * without its ticket, is restored from its source.
  */
 
 import { sql } from 'kysely';
 import { isFailure } from '../../../errors.ts';
-import type { ConsistencyCounts, Outcome } from '../../../ingest/model.ts';
+import { type ConsistencyCounts, type Outcome, storedOutcomes } from '../../../ingest/model.ts';
 import type {
   ComparedOutcome,
   InconsistentRow,
@@ -122,7 +124,7 @@ function toCompared(row: ComparedRow): ComparedOutcome {
   };
 }
 
-/** Its place is the primary key: of two who find the same mail one puts it in. */
+/** The primary key admits one row per UID: of two concurrent calls one inserts it. */
 async function quarantineMissed(
   db: SqlExecutor,
   dialect: SqlDialect,
@@ -144,7 +146,7 @@ async function quarantineMissed(
     await db.insertInto('outcome').values(row).execute();
     return true;
   } catch (error) {
-    // The failure of a key that is taken names it.
+    // A duplicate key: the failure names it.
     if (isFailure(error, 'database_failed') && error.fields['key'] !== undefined) return false;
     throw error;
   }
@@ -159,7 +161,7 @@ function lost(db: SqlExecutor, mailboxId: string) {
     .select(['outcome.size_bytes', 'outcome.received_at', 'outcome.created_at', 'outcome.dedup_key'])
     .select(['outcome.raw_segment', 'outcome.raw_offset', 'outcome.raw_length', 'outcome.raw_sha256'])
     .where('outcome.mailbox_id', '=', mailboxId)
-    .where('outcome.outcome', 'in', ['ticket_opened', 'reply_added', 'recorded'])
+    .where('outcome.outcome', 'in', storedOutcomes)
     .where('outcome.message_id', 'is not', null)
     .where('message.id', 'is', null)
     .where((where) => where.or([where('outcome.ticket_id', 'is', null), where('ticket.id', 'is not', null)]))
@@ -187,7 +189,7 @@ type LostRow = Awaited<ReturnType<ReturnType<typeof lost>['execute']>>[number];
 
 function toLost(row: LostRow, mailboxId: string): LostMessage {
   const { raw_segment: segment, raw_offset: offset, raw_length: lengthBytes } = row;
-  const isKept = segment !== null && offset !== null && lengthBytes !== null;
+  const hasSource = segment !== null && offset !== null && lengthBytes !== null;
   return {
     mailboxId,
     folderEpoch: row.folder_epoch,
@@ -197,12 +199,12 @@ function toLost(row: LostRow, mailboxId: string): LostMessage {
     messageId: row.message_id ?? '',
     sizeBytes: row.size_bytes,
     receivedAtMs: fromOptionalTime(row.received_at) ?? fromDatabaseTime(row.created_at),
-    raw: isKept ? { segment, offset, lengthBytes, sha256: row.raw_sha256 ?? '' } : null,
+    raw: hasSource ? { segment, offset, lengthBytes, sha256: row.raw_sha256 ?? '' } : null,
     dedupKey: row.dedup_key,
   };
 }
 
-/** The mailbox is held, so that of two who restore the same message one does. */
+/** The mailbox is locked, so that of two concurrent restores one succeeds. */
 async function restoreMessage(
   db: SqlExecutor,
   dialect: SqlDialect,
@@ -227,7 +229,7 @@ async function restoreMessage(
   return true;
 }
 
-/** The ticket that has the messages of `id` by now. */
+/** The ticket that `id` was merged into, followed to the end. */
 async function mergedInto(db: SqlExecutor, id: string): Promise<string> {
   for (let [now, steps] = [id, 0]; ; steps += 1) {
     const row = await db.selectFrom('ticket').select('merged_into').where('id', '=', now).executeTakeFirst();
@@ -237,59 +239,57 @@ async function mergedInto(db: SqlExecutor, id: string): Promise<string> {
   }
 }
 
-/**
- * Counts what must be 0 in a healthy database: outcomes, messages, tickets and cursors that do not fit together; and how
- * much there is.
- *
- * What a helpdesk deletes on purpose leaves rows behind that name it: they are counted apart, and are nothing wrong.
+/*
+ * Consistency counts: inconsistent outcomes, messages, tickets and cursors, which are 0 in a healthy database, and totals.
+ * Rows that refer to tickets or messages that a helpdesk deleted on purpose are counted apart and are no inconsistency.
  */
 
-/** An outcome that names a message which is not there. */
+/** An outcome whose message row is missing. */
 const namesNoMessage = sql`message.id is null and (outcome.message_id is not null
-  or outcome.outcome in ('ticket_opened', 'reply_added', 'recorded'))`;
-/** Somebody has deleted its ticket, too. */
+  or outcome.outcome in (${sql.join(storedOutcomes.map((outcome) => sql.lit(outcome)))}))`;
+/** Its ticket was deleted as well. */
 const isDeleted = sql`outcome.ticket_id is not null
   and not exists (select 1 from ticket where ticket.id = outcome.ticket_id)`;
 
-/** What is to be 0: where the rows are, and of what they tell in `WrongRow`. */
-const wrongs = {
+/** Inconsistencies: the rows of each, and the columns that describe them. */
+const inconsistencies = {
   outcomesWithoutMessage: {
     from: sql`outcome left join message on message.id = outcome.message_id
       left join mailboxes on mailboxes.id = outcome.mailbox_id left join ticket on ticket.id = outcome.ticket_id
       where ${namesNoMessage} and not (${isDeleted})`,
-    told: sql`mailboxes.name as mailbox, outcome.uid as uid, ticket.ref as ticket, outcome.message_id as message`,
+    columns: sql`mailboxes.name as mailbox, outcome.uid as uid, ticket.ref as ticket, outcome.message_id as message`,
   },
-  // The outcomes of a removed mailbox are gone on purpose.
+  // The outcomes of a removed mailbox were deleted with it.
   messagesWithoutOutcome: {
     from: sql`message inner join mailboxes on mailboxes.id = message.mailbox_id
       left join ticket on ticket.id = message.ticket_id
       where not exists (select 1 from outcome where outcome.message_id = message.id)`,
-    told: sql`mailboxes.name as mailbox, null as uid, ticket.ref as ticket, message.id as message`,
+    columns: sql`mailboxes.name as mailbox, null as uid, ticket.ref as ticket, message.id as message`,
   },
-  // What was merged has given its messages to another ticket.
+  // The messages of a merged ticket belong to another ticket.
   ticketsWithoutMessage: {
     from: sql`ticket left join mailboxes on mailboxes.id = ticket.mailbox_id
       where merged_into is null and status <> 'merged'
         and not exists (select 1 from message where message.ticket_id = ticket.id)`,
-    told: sql`mailboxes.name as mailbox, null as uid, ticket.ref as ticket, null as message`,
+    columns: sql`mailboxes.name as mailbox, null as uid, ticket.ref as ticket, null as message`,
   },
   mergedTicketsWithMessage: {
     from: sql`ticket left join mailboxes on mailboxes.id = ticket.mailbox_id
       where merged_into is not null and exists (select 1 from message where message.ticket_id = ticket.id)`,
-    told: sql`mailboxes.name as mailbox, null as uid, ticket.ref as ticket, null as message`,
+    columns: sql`mailboxes.name as mailbox, null as uid, ticket.ref as ticket, null as message`,
   },
   outcomesAboveCursor: {
     from: sql`outcome inner join mailbox_state on mailbox_state.mailbox_id = outcome.mailbox_id
       left join mailboxes on mailboxes.id = outcome.mailbox_id left join ticket on ticket.id = outcome.ticket_id
       where outcome.folder_epoch = mailbox_state.cursor_folder_epoch and outcome.uid > mailbox_state.cursor_uid`,
-    told: sql`mailboxes.name as mailbox, outcome.uid as uid, ticket.ref as ticket, outcome.message_id as message`,
+    columns: sql`mailboxes.name as mailbox, outcome.uid as uid, ticket.ref as ticket, outcome.message_id as message`,
   },
 } as const;
 
-type Wrong = keyof typeof wrongs;
+type InconsistencyName = keyof typeof inconsistencies;
 
-/** One query for each number. */
-const counts: Readonly<Record<Exclude<keyof ConsistencyCounts, Wrong>, ReturnType<typeof sql>>> = {
+/** One query for each total. */
+const counts: Readonly<Record<Exclude<keyof ConsistencyCounts, InconsistencyName>, ReturnType<typeof sql>>> = {
   outcomes: sql`select count(*) as count from outcome`,
   messages: sql`select count(*) as count from message`,
   links: sql`select count(*) as count from ticket_link`,
@@ -306,13 +306,13 @@ const counts: Readonly<Record<Exclude<keyof ConsistencyCounts, Wrong>, ReturnTyp
 
 export async function reconcile(db: SqlExecutor): Promise<ConsistencyCounts> {
   const found: [string, number][] = [];
-  for (const [name, { from }] of Object.entries(wrongs))
+  for (const [name, { from }] of Object.entries(inconsistencies))
     found.push([name, await count(db, sql`select count(*) as count from ${from}`)]);
   for (const [name, query] of Object.entries(counts)) found.push([name, await count(db, query)]);
   return Object.fromEntries(found) as ConsistencyCounts;
 }
 
-/** The first rows of each of `names` that is to be 0. */
+/** The first rows of each inconsistency among `names`. */
 async function inconsistentRows(
   db: SqlExecutor,
   names: readonly (keyof ConsistencyCounts)[],
@@ -320,18 +320,18 @@ async function inconsistentRows(
 ): Promise<readonly InconsistentRow[]> {
   const found: InconsistentRow[] = [];
   for (const name of names) {
-    if (!isWrong(name)) continue;
-    const { from, told } = wrongs[name];
+    if (!isInconsistency(name)) continue;
+    const { from, columns } = inconsistencies[name];
     const { rows } = await sql<
       Omit<InconsistentRow, 'count'>
-    >`select ${told} from ${from} limit ${sql.lit(limit)}`.execute(db);
+    >`select ${columns} from ${from} limit ${sql.lit(limit)}`.execute(db);
     for (const { mailbox, uid, ticket, message } of rows) found.push({ count: name, mailbox, uid, ticket, message });
   }
   return found;
 }
 
-function isWrong(name: keyof ConsistencyCounts): name is Wrong {
-  return Object.hasOwn(wrongs, name);
+function isInconsistency(name: keyof ConsistencyCounts): name is InconsistencyName {
+  return Object.hasOwn(inconsistencies, name);
 }
 
 async function count(db: SqlExecutor, query: ReturnType<typeof sql>): Promise<number> {

@@ -1,12 +1,12 @@
 /**
- * Stored messages with the places of their sources, and a message as it is replaced by what its source says today.
+ * Reprocess store: stored messages with the location of their sources, and their replacement after a new parse.
  *
- * The row keeps its id, its mailbox, the time it arrived and the time it was stored. What changed is told by the name of the
- * column; where nothing changed nothing is written.
+ * The row keeps its id, its mailbox and its times of arrival and insertion. The result names the changed columns; without a
+ * change nothing is written.
  */
 import { isDeepStrictEqual } from 'node:util';
 import { Failure } from '../../../errors.ts';
-import type { NewMessage, Outcome } from '../../../ingest/model.ts';
+import { type NewMessage, type Outcome, storedOutcomes } from '../../../ingest/model.ts';
 import type { MessageReplacement, ReprocessStore, ReprocessTarget } from '../../../ingest/stores.ts';
 import { dedupKey } from '../../../mail/fingerprint.ts';
 import { attachmentRow, hashOf, messageRow, ticketRow } from '../rows/messages.ts';
@@ -19,9 +19,8 @@ import { touchTickets } from './batch.ts';
 import { addLinks, mergeTickets } from './tickets.ts';
 
 const rowsPerPage = 500;
-const storing = ['ticket_opened', 'reply_added', 'recorded'] as const;
-/** Of these the row is the truth, not the source. */
-const staying: ReadonlySet<string> = new Set([
+/** Columns that a new parse of the source never changes. */
+const unchangedColumns: ReadonlySet<string> = new Set([
   'id',
   'mailbox_id',
   'ticket_id',
@@ -58,7 +57,7 @@ async function reprocessTarget(db: SqlExecutor, id: string): Promise<ReprocessTa
   };
 }
 
-/** Its own outcome, or that of the same mail under another number: the same source. */
+/** The source of its own outcome, or that of the same message under another UID. */
 async function sourceOf(db: SqlExecutor, id: string): Promise<ReprocessTarget['source']> {
   const rows = await db
     .selectFrom('outcome')
@@ -67,21 +66,17 @@ async function sourceOf(db: SqlExecutor, id: string): Promise<ReprocessTarget['s
     .orderBy('created_at')
     .limit(rowsPerPage)
     .execute();
-  const kept = rows.flatMap((row) => {
+  const withSource = rows.flatMap((row) => {
     const { raw_segment: segment, raw_offset: offset, raw_length: lengthBytes, raw_sha256: sha256 } = row;
     if (segment === null || offset === null || lengthBytes === null) return [];
     return [{ row, raw: { segment, offset, lengthBytes, sha256: sha256 ?? '' } }];
   });
-  const own = rows.find(({ outcome }) => isStoring(outcome));
-  const last = kept.at(-1);
+  const own = rows.find(({ outcome }) => storedOutcomes.some((stored) => stored === outcome));
+  const last = withSource.at(-1);
   if (own === undefined || last === undefined) return null;
-  const { raw } = kept.find(({ row }) => row === own) ?? last;
+  const { raw } = withSource.find(({ row }) => row === own) ?? last;
   const { folder_epoch: folderEpoch, uid, size_bytes: sizeBytes } = own;
   return { folderEpoch, uid, outcome: own.outcome as Outcome, sizeBytes, raw };
-}
-
-function isStoring(outcome: string): boolean {
-  return storing.some((one) => one === outcome);
 }
 
 async function* messageIdsSince(db: SqlExecutor, mailboxId: string, sinceMs: number | null): AsyncGenerator<string> {
@@ -117,7 +112,7 @@ async function replaceMessage(
   { parsed, joined }: MessageReplacement,
 ): Promise<readonly string[]> {
   const { id, mailboxId, receivedAtMs } = mail;
-  const before = await heldMessage(db, mail);
+  const before = await lockMessage(db, mail);
   const [inTicket] = joined?.messages ?? [];
   const message: NewMessage = inTicket ?? { id, ticketId: null, threadRule: null, receivedAtMs, parsed, missing: [] };
   const after = messageRow(message, mailboxId, dialect.now);
@@ -136,11 +131,11 @@ async function replaceMessage(
     await updateOutcome(db, id, message, joined);
   }
   if (joined !== null) await mergeTickets(db, dialect, joined.merges);
-  return [...changed.map(toldName), ...(hasOther ? ['attachments'] : []), ...(joined === null ? [] : ['ticket'])];
+  return [...changed.map(fieldName), ...(hasOther ? ['attachments'] : []), ...(joined === null ? [] : ['ticket'])];
 }
 
-/** Locked until the commit. */
-async function heldMessage(db: SqlExecutor, { id, ticketId }: ReprocessTarget): Promise<MessageRow> {
+/** The row, locked until the commit. */
+async function lockMessage(db: SqlExecutor, { id, ticketId }: ReprocessTarget): Promise<MessageRow> {
   const held = await db
     .updateTable('message')
     .set((row) => ({ kind: row.ref('kind') }))
@@ -153,18 +148,18 @@ async function heldMessage(db: SqlExecutor, { id, ticketId }: ReprocessTarget): 
 
 function changedColumns(before: MessageRow, after: ReturnType<typeof messageRow>): readonly string[] {
   return Object.keys(after).filter(
-    (name) => !staying.has(name) && before[name as keyof MessageRow] !== after[name as keyof typeof after],
+    (name) => !unchangedColumns.has(name) && before[name as keyof MessageRow] !== after[name as keyof typeof after],
   );
 }
 
-/** The field as `--json` has it. */
-function toldName(column: string): string {
+/** The name of the field in `--json`. */
+function fieldName(column: string): string {
   return column.replace(/_json$|_full$|^body_|_hash$/u, '');
 }
 
 async function attachmentsOf(db: SqlExecutor, id: string): Promise<readonly AttachmentRow[]> {
   const rows = await db.selectFrom('attachment').selectAll().where('message_id', '=', id).orderBy('position').execute();
-  // A row of a driver is no plain object.
+  // Rows of the drivers are no plain objects.
   return rows.map((row) => ({ ...row }));
 }
 
@@ -191,7 +186,7 @@ async function joinTicket(
   await addLinks(db, dialect, joined.links);
 }
 
-/** The kind is the reason why something was only recorded. */
+/** The reason of a recorded message is its kind. */
 async function updateOutcome(
   db: SqlExecutor,
   id: string,
@@ -205,11 +200,11 @@ async function updateOutcome(
     const { outcome, reason, ticketId } = next;
     await rows
       .set({ outcome, reason, ticket_id: ticketId, ...dedup })
-      .where('outcome', 'in', storing)
+      .where('outcome', 'in', storedOutcomes)
       .execute();
     await rows.set({ ticket_id: ticketId }).where('outcome', '=', 'duplicate').execute();
     return;
   }
-  await rows.set(dedup).where('outcome', 'in', storing).execute();
+  await rows.set(dedup).where('outcome', 'in', storedOutcomes).execute();
   await rows.set({ reason: parsed.kind }).where('outcome', '=', 'recorded').where('reason', '<>', 'own_mail').execute();
 }

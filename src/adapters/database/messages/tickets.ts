@@ -1,11 +1,12 @@
 /**
- * Links between tickets, and tickets that go into others.
+ * Ticket store: links between tickets, merges, the state of a ticket, and the key of the reply tokens.
  */
 
 import { randomBytes } from 'node:crypto';
 import { sql } from 'kysely';
 import { Failure } from '../../../errors.ts';
-import type { LinkReason, MessageCopy, TicketLink, TicketLinkView, TicketMerge } from '../../../ingest/model.ts';
+import type { MessageCopy } from '../../../ingest/batch-lookup.ts';
+import type { LinkReason, TicketLink, TicketLinkView, TicketMerge } from '../../../ingest/model.ts';
 import type { TicketHeader, TicketStore } from '../../../ingest/stores.ts';
 import { mailboxColumn } from '../rows/mailbox-columns.ts';
 import { toAddresses } from '../rows/mailboxes.ts';
@@ -14,7 +15,7 @@ import type { SqlDialect } from '../sql/dialect.ts';
 import { chunks } from '../sql/statements.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
 
-/** One that is there already stays. */
+/** An existing link stays. */
 export async function addLinks(db: SqlExecutor, dialect: SqlDialect, links: readonly TicketLink[]): Promise<void> {
   for (const chunk of chunks(links)) {
     const rows = chunk.map(({ ticketId, otherId, reason }) => ({
@@ -26,10 +27,7 @@ export async function addLinks(db: SqlExecutor, dialect: SqlDialect, links: read
   }
 }
 
-/**
- * The tickets are locked already (batch-store.ts). `database_conflict` when one of them is not open any more: somebody
- * works on it.
- */
+/** The caller has locked the tickets (batch.ts). `database_conflict` when one of them is no longer open. */
 export async function mergeTickets(
   db: SqlExecutor,
   dialect: SqlDialect,
@@ -43,12 +41,12 @@ export async function mergeTickets(
       .where('status', '=', 'open')
       .executeTakeFirst();
     if (numUpdatedRows !== 1n)
-      throw new Failure('database_conflict', 'A ticket that was to be merged is not open.', { fields: { key: null } });
+      throw new Failure('database_conflict', 'A ticket to merge is not open.', { fields: { key: null } });
     await moveMessages(db, ticketId, intoId);
   }
 }
 
-/** Outcomes are found by their messages: there is no index of their tickets. */
+/** Outcomes are found by their messages: they have no index by ticket. */
 async function moveMessages(db: SqlExecutor, ticketId: string, intoId: string): Promise<void> {
   const rows = await db.selectFrom('message').select('id').where('ticket_id', '=', ticketId).execute();
   const moved = { ticket_id: intoId };
@@ -64,7 +62,7 @@ export async function linkCopies(
   mailboxId: string,
   copies: readonly MessageCopy[],
 ): Promise<void> {
-  const ours = new Map(copies.map((copy) => [`${hashOf(copy.messageId)} ${copy.contentHash}`, copy.ticketId]));
+  const ticketIds = new Map(copies.map((copy) => [`${hashOf(copy.messageId)} ${copy.contentHash}`, copy.ticketId]));
   const hashes = [...new Set(copies.map(({ messageId }) => hashOf(messageId)))];
   const links: TicketLink[] = [];
   for (const chunk of chunks(hashes)) {
@@ -77,14 +75,14 @@ export async function linkCopies(
       .where('ticket.status', '<>', sql.lit('merged'))
       .execute();
     for (const { message_id_hash: hash, content_hash: content, id: otherId } of rows) {
-      const ticketId = ours.get(`${hash} ${content}`);
+      const ticketId = ticketIds.get(`${hash} ${content}`);
       if (ticketId !== undefined && ticketId !== otherId) links.push({ ticketId, otherId, reason: 'same_message' });
     }
   }
   await addLinks(db, dialect, links);
 }
 
-/** Of each of these tickets, in the order in which the links were made. */
+/** The links of each ticket, oldest first. */
 export async function linksOf(
   db: SqlExecutor,
   ticketIds: readonly string[],
@@ -111,10 +109,6 @@ export async function linksOf(
   }
   return links;
 }
-
-/**
- * One ticket for the commands: where it is, its state, and the key of its reply tokens.
- */
 
 export function ticketStore(db: SqlExecutor, dialect: SqlDialect): TicketStore {
   return {
@@ -160,30 +154,27 @@ async function setTicketState(
   return numUpdatedRows === 1n;
 }
 
-/** What a ticket that is not there is told with. */
-
 export function noTicket(ref: string): Failure {
   return new Failure('not_found', `There is no ticket ${JSON.stringify(ref)}.`, {
     hint: 'See ticketmaild ticket list.',
   });
 }
 
-/**
- * The key of the reply tokens: 32 random bytes in the database, so that every worker and a restored backup share it.
- *
- * Made once, by whoever asks for a token first; of several at the same moment one is the first. It opens no password: it
- * keeps strangers out of tickets.
+/*
+ * The key of the reply tokens: 32 random bytes in the database, so that every worker and a restored backup share it. It is
+ * created with the first token; of several workers at the same moment one inserts it. It protects tickets from strangers
+ * and opens no password.
  */
 
 const keyBytes = 32;
 
-/** null as long as nobody needed one. */
+/** null until the first token was needed. */
 export async function readReplyKey(db: SqlExecutor): Promise<Uint8Array | null> {
   const row = await db.selectFrom('reply_key').select('secret').where('id', '=', 1).executeTakeFirst();
   return row?.secret ?? null;
 }
 
-/** Makes it if there is none. */
+/** Creates the key if there is none. */
 async function replyKey(db: SqlExecutor, dialect: SqlDialect): Promise<Uint8Array> {
   const stored = await readReplyKey(db);
   if (stored !== null) return stored;

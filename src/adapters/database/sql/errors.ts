@@ -1,9 +1,9 @@
 /**
- * The one place that turns errors of mysql2 and node:sqlite into a Failure.
+ * Error translation: the only place that converts errors of mysql2 and node:sqlite into a Failure.
  *
- * What the server says about a statement can quote the values in it, and mysql2 hangs the whole statement on its
- * errors. So neither the error nor its text goes on, but for the codes below that speak of the connection or the
- * schema alone; the code itself is in the fields `cause` and `errno`.
+ * The text of a server error can quote values of the statement, and mysql2 attaches the whole statement to its errors.
+ * Neither is passed on, except the texts of the codes below that concern the connection or the schema alone; the code itself
+ * is in the fields `cause` and `errno`.
  */
 import { causeCode, Failure, type FailureCode, type FailureFields } from '../../../errors.ts';
 
@@ -43,7 +43,7 @@ const sqliteNumbers = new Map<number, FailureCode>([
   [23, 'database_denied'],
 ]);
 
-/** What a second row under a unique key means. MySQL names the key, SQLite the column. */
+/** Meanings of duplicate keys. MySQL names the key, SQLite the column. */
 const uniqueKeys = new Map<string, readonly [FailureCode, string]>([
   ['mailboxes_name', ['already_exists', 'A mailbox of this name exists already.']],
   ['mailboxes.name', ['already_exists', 'A mailbox of this name exists already.']],
@@ -57,30 +57,30 @@ const sentences: Partial<Record<FailureCode, string>> = {
   database_unavailable: 'The database cannot be used right now',
   database_denied: 'The database refuses access',
   database_outdated: 'The database does not have the tables that this program needs',
-  database_conflict: 'Another writer was in the way',
-  row_refused: 'The database does not take the content of a row',
+  database_conflict: 'A concurrent write conflicts',
+  row_refused: 'The database refused the content of a row',
   disk_full: 'The disk of the database is full',
 };
 
 const serverDiskHint = 'Free space on the disk of the database server; nothing is lost meanwhile.';
-/** Their texts name users, hosts, databases, tables and columns, never values. */
-const speakingNumbers = new Set([1040, 1044, 1045, 1047, 1049, 1053, 1054, 1129, 1130, 1142, 1146, 1227, 1290, 1836]);
+/** Errors whose texts name users, hosts, databases, tables and columns, never values. */
+const safeTextNumbers = new Set([1040, 1044, 1045, 1047, 1049, 1053, 1054, 1129, 1130, 1142, 1146, 1227, 1290, 1836]);
 
 const duplicateEntry = 1062;
 const sqliteUnique = new Set([1555, 2067, 2579]);
 
-/** `where` is the server as people write it, `host:port` or the path of the socket. */
+/** `where` is `host:port` or the path of the socket. */
 export function mysqlFailure(error: unknown, where: string): Failure {
   if (error instanceof Failure) return error;
   const number = numberOf(error, 'errno');
   const fields: FailureFields = { cause: causeCode(error), ...(number === null ? {} : { errno: number }) };
-  const said = error instanceof Error ? error.message : '';
-  if (number === duplicateEntry) return duplicate(/for key '(?:[^'.]*\.)?([^'.]*)'$/.exec(said)?.[1], fields);
+  const text = error instanceof Error ? error.message : '';
+  if (number === duplicateEntry) return duplicate(/for key '(?:[^'.]*\.)?([^'.]*)'$/.exec(text)?.[1], fields);
   const code =
     number === null || number < 1000 ? connectionCode(error) : (mysqlNumbers.get(number) ?? 'database_failed');
-  const speaks = number === null || number < 1000 || speakingNumbers.has(number);
+  const isSafeText = number === null || number < 1000 || safeTextNumbers.has(number);
   const sentence = sentences[code] ?? 'The database reported an error';
-  const detail = speaks && said !== '' ? said.replace(/\.$/, '') : causeCode(error);
+  const detail = isSafeText && text !== '' ? text.replace(/\.$/, '') : causeCode(error);
   const message = code === 'row_refused' ? `${sentence} (${detail}).` : `${sentence} at ${where}: ${detail}.`;
   return new Failure(code, message, { fields, ...hintOf(code, error) });
 }
@@ -95,7 +95,7 @@ function hintOf(code: FailureCode, error: unknown): { hint?: string } {
   return {};
 }
 
-/** An error without a number of the server: the network's, or the driver's. */
+/** Codes for errors of the network and the driver, which have no server number. */
 function connectionCode(error: unknown): FailureCode {
   const cause = causeCode(error);
   if (cause === 'AUTH_SWITCH_PLUGIN_ERROR' || cause === 'MYSQL_CLEAR_PASSWORD_NOT_ENABLED') return 'database_denied';
@@ -110,26 +110,26 @@ function connectionCode(error: unknown): FailureCode {
 export function sqliteFailure(error: unknown, where: string): Failure {
   if (error instanceof Failure) return error;
   const number = numberOf(error, 'errcode');
-  const said = error instanceof Error ? error.message : '';
+  const text = error instanceof Error ? error.message : '';
   const fields: FailureFields = { cause: causeCode(error), ...(number === null ? {} : { errno: number }) };
   if (number !== null && sqliteUnique.has(number))
-    return duplicate(/failed: ([a-z_]+\.[a-z_]+)/.exec(said)?.[1], fields);
-  const code = number === null ? systemCode(error) : resultCode(number, said);
+    return duplicate(/failed: ([a-z_]+\.[a-z_]+)/.exec(text)?.[1], fields);
+  const code = number === null ? systemCode(error) : resultCode(number, text);
   const sentence = sentences[code] ?? 'The database reported an error';
-  // SQLite's own sentences name tables, columns and files; they quote no value.
-  const detail = said === '' ? causeCode(error) : said;
+  // SQLite's own texts name tables, columns and files; they quote no value.
+  const detail = text === '' ? causeCode(error) : text;
   return new Failure(code, code === 'row_refused' ? `${sentence} (${detail}).` : `${sentence}, ${where}: ${detail}.`, {
     fields,
   });
 }
 
-/** SQLite has one number for all errors in a statement, so a missing table is told by its words alone. */
-function resultCode(number: number, said: string): FailureCode {
-  if (number === 1 && /^no such (table|column)|has no column/.test(said)) return 'database_outdated';
+/** SQLite has one number for all errors in a statement; a missing table is recognised by its text alone. */
+function resultCode(number: number, text: string): FailureCode {
+  if (number === 1 && /^no such (table|column)|has no column/.test(text)) return 'database_outdated';
   return sqliteNumbers.get(number & 0xff) ?? 'database_failed';
 }
 
-/** The file cannot be made or opened. */
+/** Codes for a file that cannot be created or opened. */
 function systemCode(error: unknown): FailureCode {
   switch (causeCode(error)) {
     case 'EACCES':
@@ -161,14 +161,14 @@ function numberOf(error: unknown, property: 'errno' | 'errcode'): number | null 
   return typeof value === 'number' && value > 0 ? value : null;
 }
 
-/** True when the same transaction may succeed at once: a deadlock, or a lock that somebody held for too long. */
+/** True when a retry may succeed: a deadlock, a lock timeout, a certification conflict. */
 export function isTransient(failure: Failure): boolean {
   return failure.code === 'database_conflict' && failure.fields.key === undefined && failure.fields.errno !== undefined;
 }
 
-const givenUpNumbers: ReadonlySet<unknown> = new Set([1020, 1213]);
+const rolledBackNumbers: ReadonlySet<unknown> = new Set([1020, 1213]);
 
-/** True when the server undid all of the statement to end a conflict, so that even `n = n + 1` may be sent again. */
+/** True when the server rolled back the whole statement, so that even `n = n + 1` may be sent again. */
 export function isRolledBackConflict(failure: Failure): boolean {
-  return failure.code === 'database_conflict' && givenUpNumbers.has(failure.fields.errno);
+  return failure.code === 'database_conflict' && rolledBackNumbers.has(failure.fields.errno);
 }

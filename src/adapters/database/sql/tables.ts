@@ -1,13 +1,14 @@
 /**
- * The tables as Kysely sees them; the same columns in both dialects (made by migrations.ts).
+ * Table types for Kysely: the same columns in both dialects, created by schema/baseline.ts.
  *
- * Ids are UUIDs in text form; others may give a mailbox any id of up to 36 characters. Times are text (times.ts). Yes and no are 1 and 0. Columns that end in `_json` hold JSON
- * text. A column `x` beside `x_full` holds what fits an index; `x_full` holds the whole value, where it was longer.
+ * Ids are UUIDs in text form; another program may give a mailbox any id of up to 36 characters. Times are texts
+ * (values.ts), flags are 1 and 0, columns ending in `_json` hold JSON. A column `x` beside `x_full` holds what fits an
+ * index, and `x_full` the whole value where that is longer.
  */
 import type { ColumnType, Generated, Kysely, Selectable } from 'kysely';
 
 type Flag = 0 | 1;
-/** Written once: no statement may set it again. */
+/** Set at insertion alone: no UPDATE compiles. */
 type Fixed<T> = ColumnType<T, T, never>;
 
 export type MailboxTable = {
@@ -26,18 +27,18 @@ export type MailboxTable = {
   on_success: string;
   on_success_folder: string | null;
   poll_interval_ms: number | null;
-  /** Separated by commas; null: the user name, if it is an address. */
+  /** Comma-separated; null: the user name, if it is an address. */
   addresses: Generated<string | null>;
   state: string;
   password: Uint8Array;
   password_form: string;
-  /** Of a sealed password; null where somebody else wrote the row. */
+  /** The key of a sealed password; null where another program wrote the row. */
   password_key_id: string | null;
-  /** The password stood readable here between these times, as far as this program saw it. */
+  /** When the password was stored in plain text, as far as this program observed it. */
   plaintext_since: string | null;
   plaintext_until: string | null;
   created_at: Fixed<string>;
-  /** Changes with every change of the row; kept by the database. */
+  /** Version of the settings, maintained by the database. */
   changed_at: Generated<string>;
 };
 
@@ -56,14 +57,14 @@ export type MailboxStateTable = {
   last_error_hint: string | null;
   last_error_at: string | null;
   failing_since: string | null;
-  /** Refused logins in a row with the row as it was at `login_failed_version`. */
+  /** Consecutive login failures with the row at `changed_at` = `login_failed_version`. */
   login_failures: Generated<number>;
   login_failed_version: string | null;
-  /** How often the folder was found set back under the same UIDVALIDITY. */
+  /** How often the folder was found restored from a backup under the same UIDVALIDITY. */
   folder_generation: Generated<number>;
-  /** The cursor at which the first visit in this UIDVALIDITY began. */
+  /** The cursor at the first poll in this folder epoch. */
   cursor_start_uid: Generated<number | null>;
-  /** Of which folder the cursor is (SHA-256); null: not known. */
+  /** SHA-256 of the folder that the cursor belongs to (`folderKey`); null: unknown. */
   cursor_folder_hash: Generated<string | null>;
 };
 
@@ -78,10 +79,10 @@ export type TicketTable = {
   status: string;
   created_at: Fixed<string>;
   updated_at: string;
-  /** When the status became `closed`; null where whoever wrote that did not say: `updated_at` then. */
+  /** When the status became `closed`; null where another program set that without a time: `updated_at` counts. */
   closed_at: Generated<string | null>;
   merged_into: Generated<string | null>;
-  /** Opened by an answer to mail that was not here. */
+  /** Opened by a reply to a message that is not stored here. */
   is_orphan: Generated<Flag>;
 };
 
@@ -149,7 +150,7 @@ export type OutcomeTable = {
   action_pending: Flag;
   created_at: Fixed<string>;
   resolved_at: string | null;
-  /** SHA-256 of Message-ID and content; null for what was never parsed. */
+  /** SHA-256 of Message-ID and content; null for a message that was never parsed. */
   dedup_key: Generated<string | null>;
 };
 
@@ -160,7 +161,7 @@ export type TicketLinkTable = {
   created_at: Fixed<string>;
 };
 
-/** A stored message (`message_id` is its row) names the Message-ID with that SHA-256. */
+/** The stored message `message_id` references the Message-ID with that SHA-256, for messages out of order. */
 export type MessageReferenceTable = {
   mailbox_id: Fixed<string>;
   reference_hash: Fixed<string>;
@@ -182,7 +183,7 @@ export type EncryptionSwitchTable = {
   changed_by: string;
   operation_owner: string | null;
   operation_until: string | null;
-  /** How many transactions have changed passwords. */
+  /** Number of transactions that wrote passwords. */
   password_writes: Generated<number>;
 };
 
@@ -190,7 +191,7 @@ export type WorkerTable = {
   worker: Fixed<string>;
   host: string;
   pid: number;
-  /** Separated by commas. */
+  /** Comma-separated. */
   key_ids: string;
   vault: string;
   revision: number;
@@ -213,7 +214,7 @@ export type AuditTable = {
 export type AdminAccountTable = {
   id: Fixed<string>;
   name: Fixed<string>;
-  /** The name as it is compared. */
+  /** The name in the form that is compared. */
   name_key: Fixed<string>;
   password_hash: string;
   created_at: Fixed<string>;
@@ -228,7 +229,7 @@ export type AdminSessionTable = {
   seen_at: string;
 };
 
-/** Sign-ins that were tried, counted in a bucket (an address, a name) until its window ends. */
+/** Sign-in attempts, counted per bucket (an address, a name) until its window ends. */
 export type AdminAttemptTable = { bucket: Fixed<string>; count: number; window_until: string };
 
 /** One row, whose id is 1. */
