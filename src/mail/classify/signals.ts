@@ -52,7 +52,7 @@ const mailerAddress =
 /** Delivery programs, by their display name. */
 const mailerName =
   /^["' ]{0,3}(?:(?:internet )?mail deliver[a-z]{0,3} (?:sub)?(?:system|service)|delivery (?:sub)?system|mailer[- ]?da?emon|interscan|pmdf)\b/iu;
-/** Programs that do more than carry mail (forms of web sites too), and persons who mind them; they need more signals. */
+/** Programs that do more than deliver (web forms too), and their administrators; classification needs more evidence. */
 const mailAdminAddress =
   /^(?:[\w-]{0,24}(?:anti[-_]?(?:virus|spam)|gateway)[\w-]{0,40}|mail[-_]?(?:er|system)|auto-?mailer)@/iu;
 const mailAdminName =

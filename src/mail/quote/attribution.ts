@@ -12,12 +12,13 @@ import { openingWords, speakingWords, writingParts, writingWords } from './words
 const lineLengthMax = 400;
 /** Gmail wraps at 78 columns, and a long name with its address takes four lines of that at the most. */
 const wrappedLinesMax = 5;
-/** No conversation has so many attributions; what goes on like that was made to take long. */
+/** No real conversation has so many attributions. */
 const readLinesMax = 20_000;
 /** A line without date and address, as "John wrote:", is an attribution only if it is short. */
 const bareLengthMax = 80;
 
-const signs = { verb: 1, date: 2, address: 4, opening: 8, prose: 16, addressAtEnd: 32, speech: 64 } as const;
+/** Components of an attribution, one bit each. */
+const components = { verb: 1, date: 2, address: 4, opening: 8, prose: 16, addressAtEnd: 32, speech: 64 } as const;
 
 const alternatives = (table: readonly string[]) =>
   table
@@ -25,50 +26,50 @@ const alternatives = (table: readonly string[]) =>
     .map((words) => words.replace(/[()]/gu, String.raw`\$&`))
     .join('|');
 
-/** Gmail in English ends with `<a@b.example>wrote:`, so that no blank is asked for before the word. */
-const verb = new RegExp(
+/** Gmail in English ends with `<a@b.example>wrote:`, so that no blank is required before the word. */
+const verbPattern = new RegExp(
   `(?<![\\p{L}\\p{N}])(?:${alternatives(writingWords)})(?![\\p{L}\\p{N}])|${alternatives(writingParts)}`,
   'iu',
 );
-const speech = new RegExp(`(?<!\\p{L})(?:${alternatives(speakingWords)})[\\s\\p{Cf}*_]*[:：]`, 'iu');
+const speechPattern = new RegExp(`(?<!\\p{L})(?:${alternatives(speakingWords)})[\\s\\p{Cf}*_]*[:：]`, 'iu');
 /** A year, a time, or a date of figures. */
-const date = /\b(?:19|20)\d\d\b|\d[:.h]\d\d(?!\d)|\d{1,4}[./-]\d{1,2}[./-]\d{1,4}|\d[年년]/u;
-const address = /[^\s<>@]@[^\s<>@]/u;
+const datePattern = /\b(?:19|20)\d\d\b|\d[:.h]\d\d(?!\d)|\d{1,4}[./-]\d{1,2}[./-]\d{1,4}|\d[年년]/u;
+const addressPattern = /[^\s<>@]@[^\s<>@]/u;
 /** Gmail in Russian or Japanese has no word for writing: date, name, `<address>:`. */
-const addressAtEnd = /@[^\s<>@]{1,250}[>)\]]\p{Cf}?\s?[>]?\p{Cf}?[:：][\s\p{Cf}]*$/u;
-/** Dashes and marks of direction may stand before the first word (Yahoo: `--- On …`). */
-const opening = new RegExp(
+const addressAtEndPattern = /@[^\s<>@]{1,250}[>)\]]\p{Cf}?\s?[>]?\p{Cf}?[:：][\s\p{Cf}]*$/u;
+/** Dashes and marks of direction may precede the first word (Yahoo: `--- On …`). */
+const openingPattern = new RegExp(
   `^[\\s\\p{Cf}*_-]{0,12}(?:(?:${alternatives(openingWords)})[\\s,.:]|\\d|\\p{L}{1,5}\\.?,? \\d|(?:在|於|于|ב|في)\\S)`,
   'iu',
 );
-const figure = /\d/u;
+const digit = /\d/u;
 /** A sentence that ends within the line. */
-const prose = /[\p{L}]{3}[.!?] \p{Lu}/u;
+const prosePattern = /[\p{L}]{3}[.!?] \p{Lu}/u;
 
-/** First line of an attribution that ends with the line `last`, not before `floor`; -1 if it is none. */
+/** The first line of an attribution that ends with the line `last`, not before `floor`; -1 for none. */
 export type AttributionFinder = (last: number, floor: number, isQuoteBelow: boolean) => number;
 
 export function attributionFinder(lines: TextLines): AttributionFinder {
-  const known = new Map<number, number>();
-  const signsAt = (index: number) => {
-    const before = known.get(index);
+  const cache = new Map<number, number>();
+  const componentsAt = (index: number) => {
+    const before = cache.get(index);
     if (before !== undefined) return before;
-    if (known.size >= readLinesMax) return 0;
-    const found = readSigns(lines, index);
-    known.set(index, found);
-    return found;
+    if (cache.size >= readLinesMax) return 0;
+    const result = componentsOf(lines, index);
+    cache.set(index, result);
+    return result;
   };
   return (last, floor, isQuoteBelow) => {
     const lowest = firstOfWrapped(lines, last, floor);
-    let sum = 0;
-    let enough = -1;
+    let found = 0;
+    let sufficient = -1;
     for (let index = last; index >= lowest; index -= 1) {
-      const own = signsAt(index);
-      sum |= own;
-      if (isWhole(sum, own)) return index === last ? withName(lines, index, floor) : index;
-      if (isQuoteBelow && enough === -1 && isEnough(lines, index, sum, index === last)) enough = index;
+      const ofLine = componentsAt(index);
+      found |= ofLine;
+      if (isComplete(found, ofLine)) return index === last ? withName(lines, index, floor) : index;
+      if (isQuoteBelow && sufficient === -1 && isSufficient(lines, index, found, index === last)) sufficient = index;
     }
-    return isQuoteBelow ? enough : -1;
+    return isQuoteBelow ? sufficient : -1;
   };
 }
 
@@ -84,38 +85,38 @@ function firstOfWrapped(lines: TextLines, last: number, floor: number): number {
   return index + 1;
 }
 
-function readSigns(lines: TextLines, index: number): number {
+function componentsOf(lines: TextLines, index: number): number {
   const line = lineAt(lines, index);
-  let found = 0;
-  if (verb.test(line)) found |= signs.verb;
-  if (speech.test(line)) found |= signs.speech;
-  if (date.test(line)) found |= signs.date;
-  if (address.test(line)) found |= signs.address;
-  if (figure.test(line) && opening.test(line)) found |= signs.opening;
-  if (prose.test(line)) found |= signs.prose;
-  if (has(found, signs.address) && addressAtEnd.test(line)) found |= signs.addressAtEnd;
-  return found;
+  let result = 0;
+  if (verbPattern.test(line)) result |= components.verb;
+  if (speechPattern.test(line)) result |= components.speech;
+  if (datePattern.test(line)) result |= components.date;
+  if (addressPattern.test(line)) result |= components.address;
+  if (digit.test(line) && openingPattern.test(line)) result |= components.opening;
+  if (prosePattern.test(line)) result |= components.prose;
+  if (has(result, components.address) && addressAtEndPattern.test(line)) result |= components.addressAtEnd;
+  return result;
 }
 
-function has(sum: number, wanted: number): boolean {
-  return (sum & wanted) === wanted;
+function has(found: number, wanted: number): boolean {
+  return (found & wanted) === wanted;
 }
 
-/** Nothing further up is needed: the line begins as an attribution does, or all of it is there. */
-function isWhole(sum: number, own: number): boolean {
-  if (!has(sum, signs.date)) return false;
-  if (has(own, signs.opening)) return has(sum, signs.verb) || has(sum, signs.addressAtEnd);
-  return has(sum, signs.verb | signs.address);
+/** Complete: the line begins as an attribution does, or all components were found. */
+function isComplete(found: number, ofLine: number): boolean {
+  if (!has(found, components.date)) return false;
+  if (has(ofLine, components.opening)) return has(found, components.verb) || has(found, components.addressAtEnd);
+  return has(found, components.verb | components.address);
 }
 
-/** Less is asked for where quoted lines follow. */
-function isEnough(lines: TextLines, index: number, sum: number, isOneLine: boolean): boolean {
-  if (has(sum, signs.address) && (has(sum, signs.verb) || has(sum, signs.date))) return true;
-  if (!isOneLine || !(has(sum, signs.verb) || has(sum, signs.speech))) return false;
-  return has(sum, signs.date) || (lengthOf(lines, index) <= bareLengthMax && !has(sum, signs.prose));
+/** Less is required where quoted lines follow. */
+function isSufficient(lines: TextLines, index: number, found: number, isOneLine: boolean): boolean {
+  if (has(found, components.address) && (has(found, components.verb) || has(found, components.date))) return true;
+  if (!isOneLine || !(has(found, components.verb) || has(found, components.speech))) return false;
+  return has(found, components.date) || (lengthOf(lines, index) <= bareLengthMax && !has(found, components.prose));
 }
 
-/** `<a@b.example> wrote on …:` has the name on the line above. */
+/** `<a@b.example> wrote on …:` may have the name on the line above. */
 function withName(lines: TextLines, index: number, floor: number): number {
   if (lines.text.charAt(firstCharacter(lines, index)) !== '<' || index <= floor) return index;
   const isName = lines.kinds[index - 1] === lineKinds.text && lengthOf(lines, index - 1) <= bareLengthMax;

@@ -10,40 +10,40 @@ import { type HeaderRole, headerLabels } from './words.ts';
 
 const labelLengthMax = 24;
 const blockLinesMax = 24;
-/** A long list of recipients is wrapped. */
-const wrappedHeaderLinesMax = 6;
-/** A text with more labels than that is data, and no block is looked for in the rest of it. */
+/** Lines between two fields: a long list of recipients is wrapped. */
+const wrappedLinesMax = 6;
+/** A text with more labels is data; the rest of it is not searched. */
 const triesMax = 5_000;
 
-/** A bit for each meaning; a word may mean several things, and `read` says that the line was looked at. */
-const bits: Readonly<Record<HeaderRole, number>> = { from: 1, sent: 2, to: 4, subject: 8, other: 16 };
+/** One bit for each role; a label may have several. `read` marks a line that was read. */
+const roleBits: Readonly<Record<HeaderRole, number>> = { from: 1, sent: 2, to: 4, subject: 8, other: 16 };
 const read = 32;
-const labels = new Map<string, number>();
+const rolesByLabel = new Map<string, number>();
 for (const [role, row] of headerLabels) {
-  for (const label of row.split('|')) labels.set(label, (labels.get(label) ?? 0) | bits[role]);
+  for (const label of row.split('|')) rolesByLabel.set(label, (rolesByLabel.get(label) ?? 0) | roleBits[role]);
 }
 
 const formatting = /[*_\p{Cf}]/gu;
 
-/** The line after a block of fields that begins with the line `index`; -1 where none does. */
+/** The line after a header block that begins with the line `index`; -1 for none. */
 export type HeaderBlockFinder = (index: number) => number;
 
-/** Each line is read once, however many blocks it could belong to. */
+/** Finds header blocks; each line is read once, however many blocks it could belong to. */
 export function headerBlockFinder(lines: TextLines): HeaderBlockFinder {
-  let known: Uint8Array | null = null;
+  let rolesOfLines: Uint8Array | null = null;
   let tries = 0;
   const rolesAt: RolesAt = (index) => {
     if (lines.kinds[index] !== lineKinds.text) return 0;
-    known ??= new Uint8Array(lines.count);
-    const before = known[index] ?? 0;
+    rolesOfLines ??= new Uint8Array(lines.count);
+    const before = rolesOfLines[index] ?? 0;
     if (before !== 0) return before - read;
     const found = readRoles(lines, index);
-    known[index] = found + read;
+    rolesOfLines[index] = found + read;
     return found;
   };
   return (index) => {
-    // Nearly all lines have no label, and need no note of it.
-    const first = known === null ? readRoles(lines, index) : rolesAt(index);
+    // Nearly all lines have no label, and are not remembered.
+    const first = rolesOfLines === null ? readRoles(lines, index) : rolesAt(index);
     if (first === 0 || tries >= triesMax) return -1;
     tries += 1;
     return blockEnd(lines, index, rolesAt);
@@ -52,7 +52,7 @@ export function headerBlockFinder(lines: TextLines): HeaderBlockFinder {
 
 type RolesAt = (index: number) => number;
 
-/** Meanings of the label with which a line begins, 0 where it has none. */
+/** Roles of the label with which a line begins; 0 for none. */
 function readRoles(lines: TextLines, index: number): number {
   const start = firstCharacter(lines, index);
   const limit = Math.min(start + labelLengthMax, startOf(lines, index + 1));
@@ -60,7 +60,7 @@ function readRoles(lines: TextLines, index: number): number {
     const code = lines.text.charCodeAt(at);
     if (code !== 58 && code !== 0xff1a) continue;
     const label = lines.text.slice(start, at).replace(formatting, '').replaceAll('\u00a0', ' ').trim();
-    return labels.get(lowered(label).replace(/\s{2,}/gu, ' ')) ?? 0;
+    return rolesByLabel.get(lowered(label).replace(/\s{2,}/gu, ' ')) ?? 0;
   }
   return 0;
 }
@@ -69,37 +69,39 @@ function blockEnd(lines: TextLines, index: number, rolesAt: RolesAt): number {
   let found = 0;
   let count = 0;
   let end = index;
-  let wrapped = 0;
+  let wrappedLines = 0;
   for (let at = index; at < lines.count && at < index + blockLinesMax; at += 1) {
-    const meanings = rolesAt(at);
-    if (meanings === 0) {
-      if (wrapped >= wrappedHeaderLinesMax || !mayFollow(lines, at, rolesAt)) break;
-      wrapped += 1;
+    const roles = rolesAt(at);
+    if (roles === 0) {
+      if (wrappedLines >= wrappedLinesMax || !continuesBlock(lines, at, rolesAt)) break;
+      wrappedLines += 1;
       continue;
     }
-    found |= meanings;
+    found |= roles;
     count += 1;
     end = at + 1;
-    wrapped = 0;
+    wrappedLines = 0;
   }
   const others =
-    Number((found & bits.sent) !== 0) + Number((found & bits.to) !== 0) + Number((found & bits.subject) !== 0);
-  return count >= 3 && (found & bits.from) !== 0 && others >= 2 ? withWrapped(lines, end) : -1;
+    Number((found & roleBits.sent) !== 0) +
+    Number((found & roleBits.to) !== 0) +
+    Number((found & roleBits.subject) !== 0);
+  return count >= 3 && (found & roleBits.from) !== 0 && others >= 2 ? withWrapped(lines, end) : -1;
 }
 
-/** A blank line between two fields (made of HTML), or the rest of a wrapped one. */
-function mayFollow(lines: TextLines, index: number, rolesAt: RolesAt): boolean {
+/** True for a blank line between two fields (text made of HTML), and for the rest of a wrapped field. */
+function continuesBlock(lines: TextLines, index: number, rolesAt: RolesAt): boolean {
   const kind = lines.kinds[index];
   return kind === lineKinds.blank ? rolesAt(index + 1) !== 0 : kind !== lineKinds.quote;
 }
 
-/** The last field may be wrapped as well: what follows it without a blank line, if a blank line then comes. */
+/** Includes the second line of a wrapped last field, which a blank line must follow. */
 function withWrapped(lines: TextLines, end: number): number {
   const isWrapped = lines.kinds[end] === lineKinds.text && lines.kinds[end + 1] === lineKinds.blank;
   return isWrapped && lengthOf(lines, end - 1) > 60 ? end + 1 : end;
 }
 
-/** The line after all that begin with a label, from the line `index` on: what stands below a title may be one field. */
+/** The line after all lines with a label, from the line `index` on: below a title there may be a single field. */
 export function labelledEnd(lines: TextLines, index: number): number {
   let end = index;
   while (end < lines.count && end < index + blockLinesMax && lines.kinds[end] === lineKinds.text) {

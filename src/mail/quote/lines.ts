@@ -1,23 +1,26 @@
 /**
- * The lines of a text, as offsets: nothing is copied until a line is asked for.
+ * Line index of a text: offsets and kinds of its lines; a line is copied only when it is requested.
  *
- * A line is told by its first and last characters whether it is blank, quoted, or text, so that a mail without any
- * mark costs one look at each line. Offsets are UTF-16 code units; only LF ends a line.
+ * The first characters of a line decide whether it is blank, quoted, or text. Offsets are UTF-16 code units; only LF ends
+ * a line.
  */
 
-/** What a line begins with. `weak` is a prefix that is a quote only next to other signs of one. */
+/** Kinds of lines. `weak` is a prefix that is a quote only beside other evidence. */
 export const lineKinds = { blank: 0, text: 1, quote: 2, weak: 3 } as const;
+
+/** Lines from `start` until before `end`. */
+export type LineRange = { readonly start: number; readonly end: number };
 
 export type TextLines = {
   readonly text: string;
   readonly count: number;
-  /** Offset of each line's first character, and one more: the offset after the text. */
+  /** Offset of the first character of each line, then the offset after the text. */
   readonly starts: Uint32Array;
   /** One of `lineKinds` for each line. */
   readonly kinds: Uint8Array;
 };
 
-/** Room for the lines of a usual mail; it doubles as needed, since a text may have millions. */
+/** Capacity for the lines of a usual message; it doubles as needed, since a text may have millions. */
 const firstRoom = 128;
 
 export function splitLines(text: string): TextLines {
@@ -52,7 +55,7 @@ export function lineAt(lines: TextLines, index: number): string {
   return lines.text.slice(startOf(lines, index), startOf(lines, index + 1)).trimEnd();
 }
 
-/** Offset of the first character of a line, of the first one after the text for any later line. */
+/** Offset of the first character of a line; the length of the text for lines after the last. */
 export function startOf(lines: TextLines, index: number): number {
   return index < lines.count ? (lines.starts[index] ?? 0) : lines.text.length;
 }
@@ -61,21 +64,21 @@ export function lengthOf(lines: TextLines, index: number): number {
   return startOf(lines, index + 1) - startOf(lines, index);
 }
 
-/** The first line from `index` on that is not blank, at most `end`. */
+/** The first non-blank line from `index` on, at most `end`. */
 export function skipBlank(lines: TextLines, index: number, end: number): number {
   let at = index;
   while (at < end && lines.kinds[at] === lineKinds.blank) at += 1;
   return at;
 }
 
-/** The line after the last one before `index` that is not blank, at least `start`. */
+/** The line after the last non-blank one before `index`, at least `start`. */
 export function skipBlankBack(lines: TextLines, index: number, start: number): number {
   let at = index;
   while (at > start && lines.kinds[at - 1] === lineKinds.blank) at -= 1;
   return at;
 }
 
-/** Blank, and the marks of direction and width zero that mail of right-to-left languages puts before a line. */
+/** Blanks, and the invisible marks that right-to-left text has before a line. */
 export function isBlankCode(code: number): boolean {
   return (
     code === 32 ||
@@ -85,7 +88,7 @@ export function isBlankCode(code: number): boolean {
   );
 }
 
-/** `>`, and the same in the width of East Asian letters. */
+/** `>`, and its fullwidth form. */
 function isQuoteCode(code: number): boolean {
   return code === 62 || code === 0xff1e;
 }

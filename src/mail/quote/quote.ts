@@ -1,117 +1,124 @@
 /**
- * Finds what in the text of a mail is not new: the quoted history of the conversation, and the signature.
+ * Quoted history and signatures: marks what in the text of a message is not new (reply extraction).
  *
- * History is lines with `>` and their attribution, and everything from a title ("Original Message"), a block of
- * fields, an attribution without `>`, or the line of a helpdesk on. Answers between quotes stay. What a forward
- * passes on is no history. The text is never cut; it never fails, and takes time linear in the length of the text.
+ * History is lines with `>` and their attribution, and everything after a title ("Original Message"), a header block, an
+ * attribution without `>`, or the line of a helpdesk. Replies between quotes stay. A forwarded message is no history. The
+ * text is never cut. Linear in the length of the text; never fails.
  */
 
 import type { Mark } from '../message.ts';
 import { type AttributionFinder, attributionFinder } from './attribution.ts';
 import { type HeaderBlockFinder, headerBlockFinder, labelledEnd } from './header-block.ts';
-import { lengthOf, lineAt, lineKinds, skipBlank, skipBlankBack, splitLines, startOf, type TextLines } from './lines.ts';
+import {
+  type LineRange,
+  lengthOf,
+  lineAt,
+  lineKinds,
+  skipBlank,
+  skipBlankBack,
+  splitLines,
+  startOf,
+  type TextLines,
+} from './lines.ts';
 import { signatureRanges } from './signature.ts';
 import { subjectKind } from './subject.ts';
 import { endsWithColon, isRule, mayEndAttribution, plainReplyAbove, titleAt } from './titles.ts';
 
-/** Lines from `start` until before `end`. */
-type Range = { readonly start: number; readonly end: number };
+/** Start of a history, end of its introduction, and the form of it. */
+type Introduction = LineRange & { readonly by: 'title' | 'fields' | 'attribution' | 'reply_above' };
 
-/** Where a history begins, where its introduction ends, and what introduces it. */
-type Introduction = Range & { readonly by: 'title' | 'fields' | 'attribution' | 'reply_above' };
-
-type Walk = {
+type Scan = {
   readonly lines: TextLines;
   readonly findAttribution: AttributionFinder;
   readonly findHeaderBlock: HeaderBlockFinder;
   readonly subject: ReturnType<typeof subjectKind>;
-  /** The line that asks for the answer above it, without any decoration; -1 where there is none. */
-  readonly plainAbove: number;
-  readonly quotes: Range[];
-  /** The first line that no quote has taken yet. */
+  /** The undecorated line that asks for the reply above it; -1 for none. */
+  readonly plainReplyAboveLine: number;
+  readonly quotes: LineRange[];
+  /** The first line after the last quote. */
   floor: number;
-  /** True once the sender's own words were passed. */
+  /** True after words of the sender. */
   hasWords: boolean;
 };
 
-/** Of a longer text only so much is looked at: nobody writes so much, and programs sign nothing. */
-const lookedAtMax = 400_000;
+/** Characters of a text that are searched; people write less, and programs do not sign. */
+const searchedMax = 400_000;
 
 /**
- * Stretches of `text`, ascending and without overlap, each of whole lines. The subject tells a forward, whose text
- * from the first sign of an older mail on is left alone. Beyond `lookedAtMax` characters nothing begins or is signed.
+ * Marks of `text`, ascending and without overlap, each of whole lines. In a forward, by the subject, nothing is marked
+ * from the forwarded message on. Beyond `searchedMax` characters no mark begins, and none is a signature.
  */
 export function markText(text: string, subject = ''): readonly Mark[] {
-  if (text.length <= lookedAtMax) return marksIn(text, subject);
-  const cut = text.lastIndexOf('\n', lookedAtMax - 1) + 1;
+  if (text.length <= searchedMax) return marksIn(text, subject);
+  const cut = text.lastIndexOf('\n', searchedMax - 1) + 1;
   const start = text.slice(0, cut);
   const lastWords = start.trimEnd();
   const lastLine = lastWords.slice(lastWords.lastIndexOf('\n') + 1).trimStart();
   return marksIn(start, subject).flatMap((mark) => {
     if (mark.end < lastWords.length) return [mark];
     if (mark.kind === 'signature') return [];
-    // What is quoted line by line may have an answer below, history has not.
+    // Lines quoted one by one may have a reply below, history has none.
     return [lastLine.startsWith('>') ? mark : { ...mark, end: text.length }];
   });
 }
 
 function marksIn(text: string, subject: string): readonly Mark[] {
   const lines = splitLines(text);
-  const walk: Walk = {
+  const scan: Scan = {
     lines,
     findAttribution: attributionFinder(lines),
     findHeaderBlock: headerBlockFinder(lines),
     subject: subjectKind(subject),
-    plainAbove: plainReplyAbove(lines),
+    plainReplyAboveLine: plainReplyAbove(lines),
     quotes: [],
     floor: 0,
     hasWords: false,
   };
-  const end = walkLines(walk);
-  return allMarks(lines, walk.quotes, end);
+  const end = scanLines(scan);
+  return allMarks(lines, scan.quotes, end);
 }
 
-/** Where the walk goes on, or that it is over: `end` is the line from which on nothing is marked. */
+/** The line that is read next; or the end, the line from which on nothing is marked. */
 type Step = { readonly next: number } | { readonly end: number };
 
-/** Fills `walk.quotes`; the line from which on nothing is marked, which is where a forwarded mail begins. */
-function walkLines(walk: Walk): number {
-  const { lines } = walk;
+/** Fills `walk.quotes`. Returns the line from which on nothing is marked: the beginning of a forwarded message. */
+function scanLines(scan: Scan): number {
+  const { lines } = scan;
   let index = skipBlank(lines, 0, lines.count);
   while (index < lines.count) {
-    const step = lines.kinds[index] === lineKinds.text ? textStep(walk, index) : quoteStep(walk, index);
+    const step = lines.kinds[index] === lineKinds.text ? textStep(scan, index) : quoteStep(scan, index);
     if ('end' in step) return step.end;
     index = skipBlank(lines, step.next, lines.count);
   }
   return lines.count;
 }
 
-function quoteStep(walk: Walk, index: number): Step {
-  const run = quotedRun(walk, index);
+function quoteStep(scan: Scan, index: number): Step {
+  const run = quotedRun(scan, index);
   if (run === null) return { next: index + 1 };
-  return walk.subject === 'forward' ? { end: run.start } : { next: take(walk, run) };
+  return scan.subject === 'forward' ? { end: run.start } : { next: addQuote(scan, run) };
 }
 
-function textStep(walk: Walk, index: number): Step {
-  if (titleAt(walk.lines, index) === 'forward') return { end: withRuleAbove(walk, index) };
-  const introduction = introductionAt(walk, index);
+function textStep(scan: Scan, index: number): Step {
+  if (titleAt(scan.lines, index) === 'forward') return { end: withRuleAbove(scan, index) };
+  const introduction = introductionAt(scan, index);
   if (introduction === null) return { next: index + 1 };
-  if (walk.subject === 'forward' && introduction.by !== 'reply_above') return { end: introduction.start };
-  const next = takeHistory(walk, introduction);
-  return next === null ? { end: walk.lines.count } : { next };
+  if (scan.subject === 'forward' && introduction.by !== 'reply_above') return { end: introduction.start };
+  const next = addHistory(scan, introduction);
+  return next === null ? { end: scan.lines.count } : { next };
 }
 
-/** Lines with `>`, blank ones between them, and the attribution above; null where it is none. */
-function quotedRun(walk: Walk, index: number): Range | null {
-  const { lines, floor } = walk;
+/** Lines with `>`, blank ones between them, and the attribution above; null for no quote. */
+function quotedRun(scan: Scan, index: number): LineRange | null {
+  const { lines, floor } = scan;
   const above = skipBlankBack(lines, index, floor) - 1;
   const isNear = above >= floor && lines.kinds[above] === lineKinds.text;
-  const attribution = isNear ? walk.findAttribution(above, floor, true) : -1;
-  // The run is measured only where it counts, since it is long in a text of nothing else.
+  const attribution = isNear ? scan.findAttribution(above, floor, true) : -1;
+  // The run is measured only where it counts, since it may be the whole text.
   if (attribution === -1 && lines.kinds[index] === lineKinds.weak && !areInitials(lines, index)) return null;
   const end = endOfRun(lines, index);
-  if (attribution !== -1) return { start: withRuleAbove(walk, attribution), end };
-  return end === index + 1 && isStray(lines, index) ? null : { start: index, end };
+  if (attribution !== -1) return { start: withRuleAbove(scan, attribution), end };
+  return end === index + 1 && isStrayBracket(lines, index) ? null : { start: index, end };
 }
 
 const initials = /^\s{0,3}[A-Z]{1,3}>(?:[ >]|$)/u;
@@ -131,8 +138,8 @@ function endOfRun(lines: TextLines, index: number): number {
   return end;
 }
 
-/** A `>` that quotes nothing: `>From ` as mailbox files escape it, and the end of an address in `<…>` that was wrapped. */
-function isStray(lines: TextLines, index: number): boolean {
+/** A `>` that quotes nothing: `>From ` as mbox files escape it, and the end of a wrapped address in `<…>`. */
+function isStrayBracket(lines: TextLines, index: number): boolean {
   const line = lineAt(lines, index);
   if (line.startsWith('>From ')) return true;
   if (index === 0 || line.length > 200) return false;
@@ -140,84 +147,84 @@ function isStray(lines: TextLines, index: number): boolean {
   return above.lastIndexOf('<') > above.lastIndexOf('>');
 }
 
-function introductionAt(walk: Walk, index: number): Introduction | null {
-  const { lines, floor } = walk;
+function introductionAt(scan: Scan, index: number): Introduction | null {
+  const { lines, floor } = scan;
   const title = titleAt(lines, index);
-  if (title === 'reply_above' || index === walk.plainAbove) {
-    return { start: withAttributionAbove(walk, index), end: index + 1, by: 'reply_above' };
+  if (title === 'reply_above' || index === scan.plainReplyAboveLine) {
+    return { start: withAttributionAbove(scan, index), end: index + 1, by: 'reply_above' };
   }
-  if (title !== null) return { start: withRuleAbove(walk, index), end: endOfTitle(walk, index), by: 'title' };
-  const fieldsEnd = walk.findHeaderBlock(index);
-  if (fieldsEnd !== -1) return { start: withAttributionAbove(walk, index), end: fieldsEnd, by: 'fields' };
+  if (title !== null) return { start: withRuleAbove(scan, index), end: endOfTitle(scan, index), by: 'title' };
+  const fieldsEnd = scan.findHeaderBlock(index);
+  if (fieldsEnd !== -1) return { start: withAttributionAbove(scan, index), end: fieldsEnd, by: 'fields' };
   if (!mayEndAttribution(lines, index)) return null;
   const below = skipBlank(lines, index + 1, lines.count);
-  // Where quoted lines follow they take the attribution with them.
+  // Quoted lines that follow include the attribution.
   if (below < lines.count && lines.kinds[below] !== lineKinds.text) return null;
-  const attribution = walk.findAttribution(index, floor, false);
-  return attribution === -1 ? null : { start: withRuleAbove(walk, attribution), end: index + 1, by: 'attribution' };
+  const attribution = scan.findAttribution(index, floor, false);
+  return attribution === -1 ? null : { start: withRuleAbove(scan, attribution), end: index + 1, by: 'attribution' };
 }
 
-/** A title has a block of fields below it, or an attribution, or neither. */
-function endOfTitle(walk: Walk, index: number): number {
-  const { lines } = walk;
+/** The end of a title with the header block, or the attribution, below it. */
+function endOfTitle(scan: Scan, index: number): number {
+  const { lines } = scan;
   const below = skipBlank(lines, index + 1, lines.count);
-  const fieldsEnd = below < lines.count ? walk.findHeaderBlock(below) : -1;
+  const fieldsEnd = below < lines.count ? scan.findHeaderBlock(below) : -1;
   if (fieldsEnd !== -1) return fieldsEnd;
   for (let at = below; at < lines.count && at < below + 5 && lines.kinds[at] === lineKinds.text; at += 1) {
-    if (endsWithColon(lines, at) && walk.findAttribution(at, below, true) !== -1) return at + 1;
+    if (endsWithColon(lines, at) && scan.findAttribution(at, below, true) !== -1) return at + 1;
   }
   const fields = labelledEnd(lines, below);
   return fields > below ? fields : index + 1;
 }
 
-/** The line that is drawn above `index`, if one is. */
-function withRuleAbove(walk: Walk, index: number): number {
-  const above = skipBlankBack(walk.lines, index, walk.floor) - 1;
-  return above >= walk.floor && isRule(lineAt(walk.lines, above)) ? above : index;
+/** The drawn line above `index`, else `index`. */
+function withRuleAbove(scan: Scan, index: number): number {
+  const above = skipBlankBack(scan.lines, index, scan.floor) - 1;
+  return above >= scan.floor && isRule(lineAt(scan.lines, above)) ? above : index;
 }
 
-/** Fields, and the line of a helpdesk, may stand under an attribution; and that under a drawn line. */
-function withAttributionAbove(walk: Walk, index: number): number {
-  const { lines, floor } = walk;
+/** A header block and the line of a helpdesk may have an attribution above them, and that a drawn line. */
+function withAttributionAbove(scan: Scan, index: number): number {
+  const { lines, floor } = scan;
   const above = skipBlankBack(lines, index, floor) - 1;
   const isNear = above >= floor && lines.kinds[above] === lineKinds.text && lengthOf(lines, above) <= 400;
-  const attribution = isNear && endsWithColon(lines, above) ? walk.findAttribution(above, floor, true) : -1;
-  return withRuleAbove(walk, attribution === -1 ? index : attribution);
+  const attribution = isNear && endsWithColon(lines, above) ? scan.findAttribution(above, floor, true) : -1;
+  return withRuleAbove(scan, attribution === -1 ? index : attribution);
 }
 
-/** Takes a history; the line to go on from, or null where everything is told. */
-function takeHistory(walk: Walk, introduction: Introduction): number | null {
-  const { lines } = walk;
+/** Marks a history. Returns the line after it, or null where nothing else is to be marked. */
+function addHistory(scan: Scan, introduction: Introduction): number | null {
+  const { lines } = scan;
   const { start, end, by } = introduction;
   const body = skipBlank(lines, end, lines.count);
   const isQuoted = body < lines.count && lines.kinds[body] === lineKinds.quote;
-  if (isQuoted && by !== 'reply_above') return take(walk, { start, end: endOfRun(lines, body) });
-  const hasWords = walk.hasWords || skipBlank(lines, walk.floor, start) < start;
-  if (hasWords || (walk.subject === 'reply' && (by === 'title' || by === 'fields'))) {
-    take(walk, { start, end: lines.count });
+  if (isQuoted && by !== 'reply_above') return addQuote(scan, { start, end: endOfRun(lines, body) });
+  const hasWords = scan.hasWords || skipBlank(lines, scan.floor, start) < start;
+  if (hasWords || (scan.subject === 'reply' && (by === 'title' || by === 'fields'))) {
+    addQuote(scan, { start, end: lines.count });
     return null;
   }
-  // Nothing new stands above, so that what is below is what the sender wants read.
+  // With nothing new above, the text below is what the sender wants read.
   if (by === 'title' || by === 'fields') return null;
-  return take(walk, { start, end });
+  return addQuote(scan, { start, end });
 }
 
-/** Notes a quote; the line after it. */
-function take(walk: Walk, { start, end }: Range): number {
-  walk.hasWords ||= skipBlank(walk.lines, walk.floor, start) < start;
-  walk.quotes.push({ start, end });
-  walk.floor = end;
+/** Adds a quote and returns the line after it. */
+function addQuote(scan: Scan, { start, end }: LineRange): number {
+  scan.hasWords ||= skipBlank(scan.lines, scan.floor, start) < start;
+  scan.quotes.push({ start, end });
+  scan.floor = end;
   return end;
 }
 
-/** Nobody signs so many answers in one mail. */
+/** Stretches between quotes that are searched for a signature. */
 const signedStretchesMax = 1_000;
 
-/** A conversation of fifty mails has a few hundred; what comes after so many is not marked. */
+/** Marks of one message; a conversation of fifty messages has a few hundred. */
 const marksMax = 10_000;
 
-/** Quotes, and the signatures of what stands between them, until before the line `end`. */
-function allMarks(lines: TextLines, quotes: readonly Range[], end: number): readonly Mark[] {
+/** Quotes, and the signatures in the text between them, before the line `end`. */
+function allMarks(lines: TextLines, quotes: readonly LineRange[], end: number): readonly Mark[] {
   const marks: Mark[] = [];
   let floor = 0;
   for (const [index, quote] of [...quotes, { start: end, end }].entries()) {
@@ -230,11 +237,11 @@ function allMarks(lines: TextLines, quotes: readonly Range[], end: number): read
   return marks;
 }
 
-function markOf(lines: TextLines, kind: Mark['kind'], range: Range): Mark {
+function markOf(lines: TextLines, kind: Mark['kind'], range: LineRange): Mark {
   return { kind, start: startOf(lines, range.start), end: startOf(lines, range.end) };
 }
 
-/** What is left without the marked stretches: the sender's new words, a blank line where something was. */
+/** The text without the marks: the sender's new words, with a blank line in place of each mark. */
 export function replyTextOf(text: string, marks: readonly Mark[]): string {
   const pieces: string[] = [];
   let from = 0;
@@ -246,7 +253,7 @@ export function replyTextOf(text: string, marks: readonly Mark[]): string {
   return pieces.join('\n\n').trim();
 }
 
-/** Without blank lines at both ends; the indentation of the first line stays. */
+/** Strips blank lines at both ends; the indentation of the first line stays. */
 function withoutBlankEnds(piece: string): string {
   const first = piece.length - piece.trimStart().length;
   return piece.slice(piece.lastIndexOf('\n', first) + 1).trimEnd();

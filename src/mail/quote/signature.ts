@@ -1,20 +1,25 @@
 /**
- * Finds the signature in what the sender wrote: lines of text, none of them quoted.
+ * Signatures in the unquoted lines of a text: after `-- ` (RFC 3676 section 4.3), a contact block under a drawn line, the
+ * line of a mobile device, a legal notice, PGP armour.
  *
- * A signature is what follows `-- ` (RFC 3676 section 4.3), a short block with contact data after a drawn line, the
- * line of a mobile, a legal notice at the end, the armor of a PGP signature. Closing words with a name are none: they
- * are the letter's own. It never fails, and looks at the last lines only, but for `-- `.
+ * Closing words with a name are no signature. Except for `-- ` only the last 60 lines are searched. Never fails.
  */
-import { lengthOf, lineAt, lineKinds, skipBlank, skipBlankBack, startOf, type TextLines } from './lines.ts';
+import {
+  type LineRange,
+  lengthOf,
+  lineAt,
+  lineKinds,
+  skipBlank,
+  skipBlankBack,
+  startOf,
+  type TextLines,
+} from './lines.ts';
 import { endsWithColon, isRule } from './titles.ts';
 import { deviceNames, mobileBeginnings, mobileEndings, noticeBeginnings, noticeSubjects } from './words.ts';
 
-/** Lines from `start` until before `end`. */
-type Range = { readonly start: number; readonly end: number };
-
-/** How many lines from the end are looked at for what has no `-- ` above it. */
+/** Lines from the end that are searched for signatures without `-- `. */
 const tailLinesMax = 60;
-/** A list's footer is longer than a person's card. */
+/** Lines after `-- `: the footer of a list is longer than the signature of a person. */
 const markedLinesMax = 60;
 const unmarkedLinesMax = 12;
 const contactLinesMax = 8;
@@ -29,37 +34,37 @@ const escaped = (words: string) => words.replace(/[.()]/gu, String.raw`\$&`);
 const anyOf = (table: readonly string[]) => rows(table).map(escaped).join('|');
 const beginsMobile = new RegExp(`^[*_\\[\\p{Cf}]{0,4}(?:${anyOf(mobileBeginnings)})`, 'iu');
 const endings = rows(mobileEndings);
-/** What may follow the last word: a full stop, then formatting. */
+/** A full stop and formatting after the last word. */
 const afterEnding = /[*_\]\p{Cf}]{0,4}[.。]?[*_\]\p{Cf}]{0,4}$/u;
 const endingLengthMax = 24;
 const namesDevice = new RegExp(`(?<!\\p{L})(?:${anyOf(deviceNames)})`, 'iu');
 const beginsNotice = new RegExp(`^[*_\\p{Cf}]{0,4}(?:${anyOf(noticeBeginnings)})`, 'iu');
 const noticeWords = new RegExp(anyOf(noticeSubjects), 'giu');
-const asks = /[?？](?:\s|$)/u;
-/** A link, as text made of HTML has it. */
-const link = /[<[(]?https?:\/\/[^\s>\])]{1,300}[>\])]?/giu;
-const contact = /[^\s<>@]@[^\s<>@]|https?:\/\/|\bwww\.|(?:\+|\(0|\b0)\d[\d ()/.-]{5,20}/iu;
-/** Signs of other kinds underline a heading, or make a table. */
-const drawn = /^\s{0,8}[-_‐‑–—―─]{3,}\s*$/u;
-/** What a form on a web page sends, unless it is how to reach someone. */
-const field = /^\s{0,8}[^\s:：,][^:：,]{0,24}[:：](?!\/\/)/u;
+const question = /[?？](?:\s|$)/u;
+/** A link, as in text made of HTML. */
+const linkPattern = /[<[(]?https?:\/\/[^\s>\])]{1,300}[>\])]?/giu;
+const contactPattern = /[^\s<>@]@[^\s<>@]|https?:\/\/|\bwww\.|(?:\+|\(0|\b0)\d[\d ()/.-]{5,20}/iu;
+/** A drawn line of dashes; other signs underline a heading, or make a table. */
+const dashLine = /^\s{0,8}[-_‐‑–—―─]{3,}\s*$/u;
+/** A field as in a web form, unless it is a contact field. */
+const fieldPattern = /^\s{0,8}[^\s:：,][^:：,]{0,24}[:：](?!\/\/)/u;
 const contactField =
   /^\s{0,8}(?:t|p|f|m|e|w|tel|phone|fax|mobil|mob|cell|office|direct|e-?mail|mail|web|www|internet|home|skype|url|list|see|icq|tél|e-?post|correo|téléphone|telefon|telefono|teléfono|website|site)(?!\p{L})/iu;
 const sentenceSign = /[.,;!?。！？]/u;
 const wordsMax = 8;
 
-/** Signatures among the lines from `start` until before `end`: ascending, without overlap. */
-export function signatureRanges(lines: TextLines, start: number, end: number): readonly Range[] {
+/** Signatures in the lines from `start` until before `end`, ascending and without overlap. */
+export function signatureRanges(lines: TextLines, start: number, end: number): readonly LineRange[] {
   const first = skipBlank(lines, start, end);
   const last = skipBlankBack(lines, end, first);
   if (first >= last) return [];
   const delimiter = delimiterIn(lines, first, last);
   const bodyEnd = skipBlankBack(lines, delimiter, first);
   const tail = Math.max(first, bodyEnd - tailLinesMax);
-  const found: Range[] = [];
-  const opening = openEnded(lines, tail, bodyEnd);
+  const found: LineRange[] = [];
+  const opening = trailingSignature(lines, tail, bodyEnd);
   for (let index = tail; index < opening; index += 1) {
-    if (isMobile(lines, index, first, last)) found.push({ start: index, end: index + 1 });
+    if (isMobileSignature(lines, index, first, last)) found.push({ start: index, end: index + 1 });
   }
   const from = opening < bodyEnd ? opening : delimiter;
   if (from < last) found.push({ start: from, end: last });
@@ -78,8 +83,8 @@ function delimiterIn(lines: TextLines, start: number, end: number): number {
   return end;
 }
 
-/** The first line of what is signature until the end: a notice, a contact block, PGP's armor; else `end`. */
-function openEnded(lines: TextLines, start: number, end: number): number {
+/** The first line of a signature that reaches to the end: a notice, a contact block, PGP armour; else `end`. */
+function trailingSignature(lines: TextLines, start: number, end: number): number {
   for (let index = start; index < end; index += 1) {
     if (lines.kinds[index] !== lineKinds.text) continue;
     const isFirst = index === start || lines.kinds[index - 1] === lineKinds.blank || isRule(lineAt(lines, index - 1));
@@ -96,13 +101,13 @@ function withRule(lines: TextLines, index: number, start: number): number {
 }
 
 /**
- * A paragraph that begins as a notice does and speaks of what notices speak of, but asks nothing. Once is enough under
- * a drawn line, and where the text ends with it.
+ * A paragraph that begins as a legal notice and has two of its words, but no question. One word is sufficient under a
+ * drawn line, and in the last paragraph.
  */
 function isNotice(lines: TextLines, index: number, end: number): boolean {
   const start = startOf(lines, index);
   const text = lines.text.slice(start, Math.min(startOf(lines, end), start + noticeHeadLength));
-  if (!beginsNotice.test(text.trimStart()) || asks.test(text)) return false;
+  if (!beginsNotice.test(text.trimStart()) || question.test(text)) return false;
   const subjects = new Set((text.match(noticeWords) ?? []).map((word) => word.toLowerCase())).size;
   if (subjects !== 1) return subjects > 1;
   return isRule(lineAt(lines, index - 1)) || isLastParagraph(lines, index, end);
@@ -114,9 +119,9 @@ function isLastParagraph(lines: TextLines, index: number, end: number): boolean 
   return skipBlank(lines, at, end) === end;
 }
 
-/** A drawn line with text above, and a few short lines below until the end, of which one says how to reach someone. */
+/** A drawn line with text above it, and a few short lines below until the end, one of them with contact data. */
 function isContactBlock(lines: TextLines, index: number, start: number, end: number): boolean {
-  if (lengthOf(lines, index) > 200 || !drawn.test(lineAt(lines, index))) return false;
+  if (lengthOf(lines, index) > 200 || !dashLine.test(lineAt(lines, index))) return false;
   const above = skipBlankBack(lines, index, 0);
   const isHeading = index > start && above === index && skipBlankBack(lines, index - 1, start) <= start;
   if (above === 0 || isHeading || endsWithColon(lines, above - 1)) return false;
@@ -125,13 +130,13 @@ function isContactBlock(lines: TextLines, index: number, start: number, end: num
   let fields = 0;
   for (let at = index + 1; at < end; at += 1) {
     const line = lineAt(lines, at);
-    hasContact ||= contact.test(line);
-    if (field.test(line) && !contactField.test(line)) fields += 1;
+    hasContact ||= contactPattern.test(line);
+    if (fieldPattern.test(line) && !contactField.test(line)) fields += 1;
   }
   return hasContact && fields < 2;
 }
 
-/** At most so many lines that are not blank, at least one, none of them long. */
+/** At least one non-blank line and at most `max`, none of them long. */
 function isShortBlock(lines: TextLines, start: number, end: number, max: number): boolean {
   let count = 0;
   for (let at = start; at < end; at += 1) {
@@ -142,15 +147,15 @@ function isShortBlock(lines: TextLines, start: number, end: number, max: number)
   return count > 0;
 }
 
-/** Short, but for the addresses of links. */
+/** Short without the URLs of links. */
 function isShort(lines: TextLines, index: number): boolean {
   const length = lengthOf(lines, index);
   if (length <= contactLengthMax) return true;
-  return length <= linkedLengthMax && lineAt(lines, index).replace(link, '').length <= contactLengthMax;
+  return length <= linkedLengthMax && lineAt(lines, index).replace(linkPattern, '').length <= contactLengthMax;
 }
 
-/** "Sent from my iPhone" on a line of its own: with a blank line, or nothing, above or below. */
-function isMobile(lines: TextLines, index: number, first: number, last: number): boolean {
+/** "Sent from my iPhone" on a line of its own: with a blank line, or none, above or below. */
+function isMobileSignature(lines: TextLines, index: number, first: number, last: number): boolean {
   if (lines.kinds[index] !== lineKinds.text || lengthOf(lines, index) > 2 * mobileLengthMax) return false;
   const isAlone =
     index === first ||
@@ -163,7 +168,7 @@ function isMobile(lines: TextLines, index: number, first: number, last: number):
 function isMobileLine(sent: string): boolean {
   const begins = beginsMobile.test(sent);
   if (!begins && !(endsMobile(sent) && namesDevice.test(sent))) return false;
-  const line = sent.replace(link, '').trim();
+  const line = sent.replace(linkPattern, '').trim();
   if (line.length > mobileLengthMax) return false;
   if (namesDevice.test(line)) return true;
   return !sentenceSign.test(line) && line.split(' ').length <= wordsMax;
@@ -174,9 +179,9 @@ function endsMobile(sent: string): boolean {
   return endings.some((ending) => end.endsWith(ending));
 }
 
-/** Ranges with nothing but blank lines between them are one. */
-function joined(lines: TextLines, ranges: readonly Range[]): readonly Range[] {
-  const whole: Range[] = [];
+/** Joins ranges with nothing but blank lines between them. */
+function joined(lines: TextLines, ranges: readonly LineRange[]): readonly LineRange[] {
+  const whole: LineRange[] = [];
   for (const range of ranges) {
     const before = whole.at(-1);
     if (before !== undefined && skipBlank(lines, before.end, range.start) === range.start) {

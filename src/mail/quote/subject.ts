@@ -9,20 +9,20 @@
 import { lineKinds, splitLines } from './lines.ts';
 import { titleAt } from './titles.ts';
 
-/** `either` is reply in one language and forward in another. */
+/** `either` is a reply in one language and a forward in another. */
 type SubjectKind = 'reply' | 'forward' | 'either';
 
 /** The title of a forward is near the beginning. */
 const titleSearchMax = 400_000;
 
-/** How a subject begins: `either` for a prefix that only the text can tell; null where it has none. */
+/** The kind of the first prefix: `either` where only the text can decide; null for none. */
 export function subjectKind(subject: string): SubjectKind | null {
-  return read(subject).kind;
+  return parseSubject(subject).kind;
 }
 
 /**
- * True for a mail that passes another one on. The subject decides where its prefix is clear, also against the text;
- * without one, or with `VS:`, a title of a forward decides that stands before any quoted line.
+ * True for a forwarded message. An unambiguous prefix of the subject decides, also against the text; without one, or with
+ * `VS:`, the title of a forward above any quoted line decides.
  */
 export function isForward(subject: string, text: string): boolean {
   const kind = subjectKind(subject);
@@ -36,12 +36,12 @@ export function isForward(subject: string, text: string): boolean {
   return false;
 }
 
-/** True where the first prefix says forward in every language that uses it. */
+/** True where the first prefix is a forward in every language that uses it. */
 export function isForwardSubject(subject: string): boolean {
   return subjectKind(subject) === 'forward';
 }
 
-/** True where the first prefix says reply, in some language at least. */
+/** True where the first prefix is a reply, in some language at least. */
 export function isReplySubject(subject: string): boolean {
   const kind = subjectKind(subject);
   return kind === 'reply' || kind === 'either';
@@ -49,22 +49,22 @@ export function isReplySubject(subject: string): boolean {
 
 /** The subject without reply and forward prefixes and their counters, trimmed; tags in brackets stay in place. */
 export function bareSubject(subject: string): string {
-  return read(subject).bare;
+  return parseSubject(subject).bare;
 }
 
-/** What the subject is, read from its left end: the kind of its first prefix, and the rest without all of them. */
-type Reading = { readonly kind: SubjectKind | null; readonly bare: string };
+/** The kind of the first prefix, and the subject without all of them. */
+type ParsedSubject = { readonly kind: SubjectKind | null; readonly bare: string };
 
-function read(subject: string): Reading {
+function parseSubject(subject: string): ParsedSubject {
   const whole = subject.trim();
-  const inner = wrapped.exec(whole)?.[1];
-  if (inner !== undefined) return { kind: 'forward', bare: read(inner).bare };
+  const inner = bracketForm.exec(whole)?.[1];
+  if (inner !== undefined) return { kind: 'forward', bare: parseSubject(inner).bare };
   const hasTrailer = trailer.test(whole);
   const { kind, bare } = readPrefixes(hasTrailer ? whole.slice(0, -'(fwd)'.length).trimEnd() : whole);
   return { kind: kind ?? (hasTrailer ? 'forward' : null), bare };
 }
 
-function readPrefixes(subject: string): Reading {
+function readPrefixes(subject: string): ParsedSubject {
   let kind: SubjectKind | null = null;
   let tags = '';
   let at = 0;
@@ -92,9 +92,9 @@ function prefixAt(subject: string, at: number): { readonly kind: SubjectKind; re
   return kind === undefined ? null : { kind, end: wordForm.lastIndex };
 }
 
-/** Words in lower case; they are found in any case, with a counter (`[2]`, `(2)`, `^2`) and before `:` or `：`. */
+/** Prefixes in lower case; matched in any case, with a counter (`[2]`, `(2)`, `^2`), before `:` or `：`. */
 const prefixes: readonly (readonly [kind: SubjectKind, words: string])[] = [
-  // Latin, and what every program writes that follows RFC 5322 section 3.6.5; the second in Cyrillic letters.
+  // Latin, as RFC 5322 section 3.6.5 recommends; the second in Cyrillic letters.
   ['reply', 're|ре'],
   ['forward', 'fwd|fw|forward|forwarded'],
   // German. "Antw" is GroupWise, in Dutch as well.
@@ -154,7 +154,7 @@ const prefixes: readonly (readonly [kind: SubjectKind, words: string])[] = [
   ['forward', '转发|轉寄|轉發|転送|전달'],
 ];
 
-/** Italian "risposta" and "inoltro". A single letter counts as a capital alone, and with a blank after the colon. */
+/** Italian "risposta" and "inoltro". A single letter counts only as a capital, and with a blank after the colon. */
 const letters: readonly (readonly [kind: SubjectKind, letter: string])[] = [
   ['reply', 'R'],
   ['forward', 'I'],
@@ -168,8 +168,8 @@ const letterKinds: ReadonlyMap<string, SubjectKind> = new Map(letters.map(([kind
 /** A word of up to two parts, a counter, a colon. The table decides whether it is a prefix. */
 const wordForm =
   /([\p{L}\p{M}]{1,15}(?: [\p{L}\p{M}]{1,10})?)\.?(?: ?[[(^*-]? ?\d{1,4} ?[\])]?)?\s{0,3}[:：](\s?)\s*/uy;
-/** A tag that a list or a ticket system put in front; it stays. */
+/** A tag of a list or a ticket system; it stays. */
 const tagForm = /\[[^[\]]{1,80}\]\s*/uy;
 /** `[Fwd: x]` of Mozilla and `x (fwd)` of Pine: RFC 5256 section 2.1, subj-fwd. */
-const wrapped = /^\[fwd:\s?(.{0,2000})\]$/isu;
+const bracketForm = /^\[fwd:\s?(.{0,2000})\]$/isu;
 const trailer = /\(fwd\)$/iu;

@@ -7,7 +7,7 @@
 import { isBlankCode, lengthOf, lineAt, startOf, type TextLines } from './lines.ts';
 import { forwardTitleBeginnings, forwardTitles, originalTitles, replyAboveParts } from './words.ts';
 
-/** What a line announces: a mail passed on, the mail that is answered, or that the answer stands above it. */
+/** A title announces a forwarded message, the message replied to, or that the reply goes above it. */
 type TitleKind = 'forward' | 'original' | 'reply_above';
 
 const titleLengthMax = 200;
@@ -19,13 +19,13 @@ const titles: ReadonlyMap<string, TitleKind> = new Map<string, TitleKind>([
 ]);
 const beginnings = rows(forwardTitleBeginnings);
 const above = new RegExp(rows(replyAboveParts).join('|'), 'u');
-/** Some helpdesks put no sign before their line; these are looked for in the whole text. */
+/** Some helpdesks write their line without decoration; it is searched for in the whole text. */
 const plainAbove = ['above this line', 'Above this line', 'ABOVE THIS LINE', 'Above This Line'];
 
-/** Dashes of all kinds, and what else is put around a title or drawn as a line. */
+/** Dashes of all kinds, and other signs around a title or in a drawn line. */
 const decoration = new Set('-‐‑‒–—―─━═_=*~#+');
 
-/** True for a line of at least three signs of decoration, and nothing else but blanks. */
+/** True for a drawn line: at least three signs of decoration, and nothing else but blanks. */
 export function isRule(line: string): boolean {
   if (line.length > titleLengthMax) return false;
   let signs = 0;
@@ -36,7 +36,7 @@ export function isRule(line: string): boolean {
   return signs >= 3;
 }
 
-/** What the line at `index` announces, null for nearly all. */
+/** The title at `index`; null for nearly all lines. */
 export function titleAt(lines: TextLines, index: number): TitleKind | null {
   if (lengthOf(lines, index) > titleLengthMax) return null;
   const start = firstCharacter(lines, index);
@@ -49,12 +49,12 @@ function titleOf(line: string, isDecorated: boolean): TitleKind | null {
   const words = lowered(withoutDecoration(line));
   if (words === '') return null;
   const found = titles.get(words) ?? (beginnings.some((beginning) => words.startsWith(beginning)) ? 'forward' : null);
-  // Apple Mail has no dashes but a colon; "Original message" without dashes is how people speak.
+  // Apple Mail has no dashes but a colon; "Original message" without dashes may be a sentence of a person.
   if (found === 'forward' || (found === 'original' && isDecorated)) return found;
   return isDecorated && above.test(words) ? 'reply_above' : null;
 }
 
-/** The first line that asks for the answer above it although nothing decorates it, or -1. */
+/** The first undecorated line that asks for the reply above it; -1 for none. */
 export function plainReplyAbove(lines: TextLines): number {
   for (const words of plainAbove) {
     const at = lines.text.indexOf(words);
@@ -86,7 +86,7 @@ function withoutDecoration(line: string): string {
   return line.slice(start, end).replaceAll('\u00a0', ' ');
 }
 
-/** In lower case as the tables are; the dotted capital of Turkish becomes two characters otherwise. */
+/** Lower case as in the tables; the dotted capital of Turkish would become two characters. */
 export function lowered(words: string): string {
   const low = words.toLowerCase();
   return low.includes('\u0307') ? low.replaceAll('i\u0307', 'i') : low;
@@ -100,7 +100,7 @@ export function firstCharacter(lines: TextLines, index: number): number {
   return at;
 }
 
-/** True where the last sign of the line is a colon; blanks, `*` and `_` after it are formatting. */
+/** True where the last character of the line is a colon; blanks, `*`, `_` and `-` after it are formatting. */
 export function endsWithColon(lines: TextLines, index: number): boolean {
   let at = startOf(lines, index + 1) - 1;
   const start = startOf(lines, index);
@@ -109,7 +109,7 @@ export function endsWithColon(lines: TextLines, index: number): boolean {
   return code === 58 || code === 0xff1a;
 }
 
-/** True where a line may end an attribution: with a colon, or between dashes as Zoho writes it. */
+/** True for a line that may end an attribution: with a colon, or between dashes as Zoho writes it. */
 export function mayEndAttribution(lines: TextLines, index: number): boolean {
   if (endsWithColon(lines, index)) return true;
   if (!lines.text.startsWith('--', firstCharacter(lines, index)) || lengthOf(lines, index) > 400) return false;

@@ -1,10 +1,11 @@
 /**
- * The words by which programs of many languages say: here begins an older mail. Tables alone.
+ * Word tables for quoted history, forwards and signatures in many languages: attributions, header labels, titles, lines of
+ * mobile devices, legal notices.
  *
- * One row a language or program. All are in lower case and compared so; a row is added without touching any code.
+ * Tables only, in lower case, one row for each language or program: a language is added as a row, without any code.
  */
 
-/** "wrote" before a colon: Gmail, Apple Mail, Thunderbird, and people. Longest forms are not needed: parts are found. */
+/** "wrote" before a colon: Gmail, Apple Mail, Thunderbird, and people. */
 export const writingWords: readonly string[] = [
   // English; German; Dutch, Afrikaans.
   'wrote|writes|schrieb|schreibt|geschrieben|schreef|schrijft|geschreven|geskryf',
@@ -21,7 +22,7 @@ export const writingWords: readonly string[] = [
   'yazdı|yazmış|viết|menulis|ysgrifennodd',
 ];
 
-/** The same where words are not parted by blanks: found anywhere in the line. */
+/** The same in languages without blanks between words: matched anywhere in the line. */
 export const writingParts: readonly string[] = [
   // Japanese; Chinese, simplified and traditional; Korean.
   '書きました|書いた|のメール|のメッセージ|写道|寫道|写到|寫到|编写|撰写|撰寫|來信|작성|씀|썼습니다|님의 말',
@@ -29,10 +30,10 @@ export const writingParts: readonly string[] = [
   'เขียน|כתב|כתבה|מאת|كتب|كتبت|كتابة|نوشت|ने लिखा',
 ];
 
-/** Words that people use of speech as well: they count before quoted lines alone. */
+/** Words for speech, which people use in other sentences too: they count only before quoted lines. */
 export const speakingWords: readonly string[] = ['said|says|sent|posted|sagte|meinte|dit|dijo|disse|zei|sade|sagde'];
 
-/** First words of an attribution line, before a date. What begins with a digit or a day of the week needs none. */
+/** First words of an attribution line, before a date. Lines that begin with a digit or a weekday need none. */
 export const openingWords: readonly string[] = [
   'on|at|in|am|op|le|el|il|em|a|no dia|dia|den|w dniu|dnia|dne|dňa|dana|dne|în|la data de|pe data de|al|lun|en date de',
   'в|во|у|на|от|στις|τη|vào|lúc|pada|pada tanggal|kl|þann|quoting|citando|citát|zitat von|en|em|tarihinde|op',
@@ -41,7 +42,7 @@ export const openingWords: readonly string[] = [
 
 export type HeaderRole = 'from' | 'sent' | 'to' | 'subject' | 'other';
 
-/** Labels of the block that Outlook and others put above the mail they answer. */
+/** Labels of the header block that Outlook and others put above the message replied to. */
 export const headerLabels: readonly (readonly [role: HeaderRole, labels: string])[] = [
   // English.
   ['from', 'from'],
@@ -149,7 +150,7 @@ export const originalTitles: readonly string[] = [
   'ข้อความต้นฉบับ|ข้อความเดิม|הודעה מקורית|الرسالة الأصلية|رسالة أصلية|پیام اصلی',
 ];
 
-/** A line of a helpdesk above which the answer belongs: Zendesk, Jira, Freshdesk and many more. Any of these parts. */
+/** Parts of the line of a helpdesk above which the reply belongs: Zendesk, Jira, Freshdesk and many more. */
 export const replyAboveParts: readonly string[] = [
   'reply above this line|type your reply above|write your reply above|reply above the line|respond above this line',
   'reply above this text|add your reply above|enter your reply above|reply above here|answer above this line',
@@ -165,11 +166,7 @@ export const replyAboveParts: readonly string[] = [
   'מעל שורה זו|מעל לשורה זו|فوق هذا السطر|เหนือบรรทัดนี้',
 ];
 
-/**
- * The titles by which programs of many languages say: here begins a mail that I pass on. A table alone.
- *
- * One row a language. In lower case, without the dashes and the colon around them.
- */
+// Titles of forwarded messages, without the dashes and the colon around them
 
 /** Between dashes (Gmail, Thunderbird, Yahoo, GMX) or before a colon (Apple Mail). */
 export const forwardTitles: readonly string[] = [
@@ -200,18 +197,14 @@ export const forwardTitles: readonly string[] = [
   'הודעה שהועברה|התחלת ההודעה שהועברה|رسالة محولة|رسالة معاد توجيهها|بدء الرسالة المعاد توجيهها|پیام ارسال شده',
 ];
 
-/** The same with a name behind: mutt, Notes. Compared with the beginning. */
+/** Beginnings of such titles, before a name: mutt, Notes. */
 export const forwardTitleBeginnings: readonly string[] = [
   'forwarded message from |forwarded by |weitergeleitet von |transféré par |inoltrato da |reenviado por |encaminhado por ',
 ];
 
-/**
- * The words of signatures that programs add, and of legal notices that companies add. Tables alone.
- *
- * One row a language or program, in lower case. What people write themselves, as "Best regards", is not here.
- */
+// Signatures that programs add and legal notices of companies; words of people, as "Best regards", are not listed
 
-/** How the line of a mobile begins. The rest of it is short; see `signature.ts` for what else is asked of it. */
+/** Beginnings of the signature line of a mobile device; `signature.ts` has the other conditions. */
 export const mobileBeginnings: readonly string[] = [
   // English; links to the program that Outlook and Yahoo add.
   'sent from|sent via|sent with|sent by|sent using|get outlook for|get the outlook app|download outlook for',
@@ -237,19 +230,19 @@ export const mobileBeginnings: readonly string[] = [
   '내 |ส่งจาก|נשלח מ|أُرسلت من|أرسلت من|تم الإرسال من|ارسال شده از',
 ];
 
-/** How it ends where the word for "sent" comes last: German, Turkish, Japanese, Korean, Hungarian, Finnish. */
+/** Endings of it where the word for "sent" is last: German, Turkish, Japanese, Korean, Hungarian, Finnish. */
 export const mobileEndings: readonly string[] = [
   'gesendet|gönderildi|から送信|より送信|から送信しました|에서 보냄|에서 전송함|發送|傳送|发送|küldve|lähetetty',
 ];
 
-/** Names of devices and mail programs: with one of them the line may go on, as "… please excuse my spelling". */
+/** Names of devices and mail programs: with one of them the line may continue, as "… please excuse my spelling". */
 export const deviceNames: readonly string[] = [
   'iphone|ipad|ipod|imac|macbook|android|samsung|galaxy|blackberry|nokia|huawei|honor|xiaomi|redmi|htc|motorola|oneplus',
   'sony xperia|lg mobile|windows|outlook|yahoo|proton|protonmail|tutanota|tuta|thunderbird|fairemail|k-9|bluemail|gmx',
   'web.de|aquamail|mailbird|zoho|airmail|polymail|superhuman|spark|mobile device|smartphone|mobiltelefon|handy|smarttelefon',
 ];
 
-/** How a legal notice begins, and the notes of virus scanners and of who would save paper. */
+/** Beginnings of legal notices, and of notes about virus scanners and about saving paper. */
 export const noticeBeginnings: readonly string[] = [
   // English.
   'this e-mail|this email|this message|this communication|this transmission|the information contained in|the information in',
@@ -276,7 +269,7 @@ export const noticeBeginnings: readonly string[] = [
   'το παρόν|αυτό το μήνυμα|このメール|この電子メール|本メール|本邮件|此邮件|本電子郵件|此電子郵件|이 메일|본 메일',
 ];
 
-/** What the same paragraph speaks of. Without one of these it may be anything. */
+/** Words that the same paragraph must have. */
 export const noticeSubjects: readonly string[] = [
   'confidential|privileged|intended recipient|intended only|intended solely|for viruses|virus-free|before printing|before you print|legally',
   'vertraulich|auf viren|virenfrei|ausdrucken|rechtlich geschützt|vertrouwelijk|uitsluitend bestemd|confidentiel|destinataire|imprimer',
