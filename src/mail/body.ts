@@ -1,11 +1,10 @@
 /**
- * What there is to read in a mail, and what is attached to it, from the tree of its parts.
+ * Body and attachments of a message, from its MIME tree.
  *
- * Text parts without a name are read, in their order; of alternatives the text and the HTML are one piece. All else is
- * attached, a mail within the mail as a whole. winmail.dat and signed envelopes are opened, invitations described.
- * Nothing of a part is lost for being of an unknown kind; it never fails.
+ * Text parts without a file name are read in order; the plain text and the HTML of alternatives are one piece. Everything
+ * else is attached, an embedded message as a whole. winmail.dat and opaque S/MIME signatures are opened, invitations are
+ * described. A part of an unknown type is attached. Bounded: three nested signatures, 20 invitations. Never fails.
  */
-
 import { envelopeWork, isEnvelope, readOpaqueSigned } from './formats/cms.ts';
 import { describeInvitation } from './formats/invitation.ts';
 import { clearTextOf, type DescribedPart, protectionOf } from './formats/protection.ts';
@@ -19,7 +18,7 @@ import { readHtmlPart, readPlainPart } from './mime/text.ts';
 import { decodeTransfer } from './mime/transfer-encoding.ts';
 import { readTree } from './mime/tree.ts';
 
-/** `text` is readable whatever form it was sent in; `html` as sent. */
+/** `text` is readable, whatever form it was sent in; `html` as sent. */
 type Body = {
   readonly text: string;
   readonly html: string | null;
@@ -27,31 +26,34 @@ type Body = {
   readonly attachments: readonly Attachment[];
 };
 
-/** Signed, and signed again on the way. Each level is attached, so that all of them are in memory. */
+/** Text, HTML, or both where the message gives them as alternatives. */
+type Piece = { readonly text: string | null; readonly html: string | null };
+
+/** Levels of opaque signatures, as of a message signed again in transit. Each level is attached, and so in memory. */
 const openedDepthMax = 3;
 const inviteName = 'invite.ics';
-/** Calendars of one mail that are described; all of them are attached. */
+/** Calendars of one message that are described; all of them are attached. */
 const invitesMax = 20;
 
-/** What is found on the way through the tree, in order. */
+/** Collected on the way through the tree, in order. */
 type Findings = {
   readonly charset: string | null;
   readonly described: DescribedPart[];
   readonly attached: AttachmentPart[];
   readonly invites: Set<string>;
-  /** How many calendars were looked at. */
+  /** Number of calendars that were described. */
   calendars: number;
-  /** Of winmail.dat: read only where the mail has no other text. */
+  /** Bodies of winmail.dat: read only where the message has no other text. */
   readonly hidden: { readonly piece: Piece; readonly file: AttachmentPart }[];
   readonly budget: HtmlBudget;
   readonly work: ReturnType<typeof envelopeWork>;
   openedDepth: number;
 };
 
-/** Reads the tree of a whole mail. `charset` is for raw bytes in the fields of signed envelopes. */
+/** Reads the tree of a whole message. `charset` is for raw bytes in the fields of signed envelopes. */
 export function readBody(tree: MimePart, charset: string | null): Body {
   const budget = htmlBudget();
-  const found: Findings = {
+  const findings: Findings = {
     charset,
     described: [],
     attached: [],
@@ -62,24 +64,25 @@ export function readBody(tree: MimePart, charset: string | null): Body {
     work: envelopeWork(),
     openedDepth: 0,
   };
-  const read = readPart(tree, found, true).filter((piece) => !isEmpty(piece));
-  const hidden = found.hidden.map((one) => one.piece);
+  const read = readPart(tree, findings, true).filter((piece) => !isEmpty(piece));
+  const hidden = findings.hidden.map((one) => one.piece);
   const piece = joinPieces(read.length > 0 ? read : hidden, budget) ?? { text: '', html: null };
   const text = readableText(piece, budget);
-  if (read.length > 0) keepUntold(text, found);
+  if (read.length > 0) attachUnshownTnef(text, findings);
   const shownIds = shownContentIds(piece.html);
   return {
-    text: withInvites(clearTextOf(text) ?? text, found.invites),
+    text: withInvites(clearTextOf(text) ?? text, findings.invites),
     html: piece.html === '' ? null : piece.html,
-    protection: protectionOf(found.described, text),
-    attachments: makeAttachments(found.attached, shownIds),
+    protection: protectionOf(findings.described, text),
+    attachments: makeAttachments(findings.attached, shownIds),
   };
 }
 
-/** What a winmail.dat says is the same as the mail nearly always; where it is not, nobody would see it. */
-function keepUntold(text: string, found: Findings): void {
-  for (const { piece, file } of found.hidden) {
-    if (!found.attached.includes(file) && !hasWords(text, readableText(piece, found.budget))) found.attached.push(file);
+/** Attaches a winmail.dat whose body has words that the text of the message lacks; otherwise they would be lost. */
+function attachUnshownTnef(text: string, findings: Findings): void {
+  for (const { piece, file } of findings.hidden) {
+    if (!findings.attached.includes(file) && !hasWords(text, readableText(piece, findings.budget)))
+      findings.attached.push(file);
   }
 }
 
@@ -91,71 +94,75 @@ function withInvites(text: string, invites: ReadonlySet<string>): string {
   return text.trim() === '' ? summary : `${text.trimEnd()}\n\n${summary}`;
 }
 
-/** The pieces of a part to be read; its other contents are added to `found`. */
-function readPart(part: MimePart, found: Findings, isRoot: boolean): readonly Piece[] {
-  found.described.push({ type: part.type, params: part.parameters, name: part.name });
-  if (part.parts.length > 0) return readMultipart(part, found);
-  if (!isReadable(part, isRoot)) return attach(part, found);
+// Parts
+
+/** The readable pieces of a part; its other contents are added to `findings`. */
+function readPart(part: MimePart, findings: Findings, isRoot: boolean): readonly Piece[] {
+  findings.described.push({ type: part.type, params: part.parameters, name: part.name });
+  if (part.parts.length > 0) return readMultipart(part, findings);
+  if (!isReadable(part, isRoot)) return attach(part, findings);
   if (part.type === 'text/html') return [{ text: null, html: readHtmlPart(part) }];
   const { text, files } = readPlainPart(part);
   for (const { name, content } of files)
-    found.attached.push({ name, type: typeOfName(name), disposition: 'attachment', contentId: null, content });
+    findings.attached.push({ name, type: typeOfName(name), disposition: 'attachment', contentId: null, content });
   return [{ text, html: null }];
 }
 
-function readMultipart({ type, parts, parameters }: MimePart, found: Findings): readonly Piece[] {
+function readMultipart({ type, parts, parameters }: MimePart, findings: Findings): readonly Piece[] {
   if (type === 'multipart/alternative') {
     const isPlainThere = parts.some((child) => child.type === 'text/plain');
     const piece = joinAlternatives(
-      parts.map((child) => (isPlainThere && isEnriched(child) ? attach(child, found) : readPart(child, found, false))),
-      found.budget,
+      parts.map((child) =>
+        isPlainThere && isEnriched(child) ? attach(child, findings) : readPart(child, findings, false),
+      ),
+      findings.budget,
     );
     return piece === null ? [] : [piece];
   }
-  if (type !== 'multipart/related') return parts.flatMap((child) => readPart(child, found, false));
+  if (type !== 'multipart/related') return parts.flatMap((child) => readPart(child, findings, false));
   const start = parameters.get('start');
   const root = start === undefined ? parts[0] : (parts.find((part) => contentIdOf(part) === start) ?? parts[0]);
-  return parts.flatMap((child) => (child === root ? readPart(child, found, false) : readRelated(child, found)));
+  return parts.flatMap((child) => (child === root ? readPart(child, findings, false) : readRelated(child, findings)));
 }
 
-/** The same once more, in a form that nobody writes today. */
+/** text/enriched repeats the plain text beside it. */
 const isEnriched = ({ type }: MimePart) => type === 'text/enriched' || type === 'text/richtext';
 
-/** What belongs to a page is no text of its own, unless nothing could refer to it; it is shown there unless it says no. */
-function readRelated(part: MimePart, found: Findings): readonly Piece[] {
+/** A related part that the HTML can refer to is attached, inline unless declared otherwise; any other is read. */
+function readRelated(part: MimePart, findings: Findings): readonly Piece[] {
   const hasId = contentIdOf(part) !== null;
   const isReferred = hasId || firstRaw(part.headers, 'content-location') !== null;
-  if (!isReferred || part.parts.length > 0) return readPart(part, found, false);
-  found.described.push({ type: part.type, params: part.parameters, name: part.name });
-  return attach(hasId && part.disposition === '' ? { ...part, disposition: 'inline' } : part, found);
+  if (!isReferred || part.parts.length > 0) return readPart(part, findings, false);
+  findings.described.push({ type: part.type, params: part.parameters, name: part.name });
+  return attach(hasId && part.disposition === '' ? { ...part, disposition: 'inline' } : part, findings);
 }
 
 const readableTypes: ReadonlySet<string> = new Set(['text/plain', 'text/html', 'text/enriched', 'text/richtext']);
 
-/** Text that somebody named, or attached, is a file; the only part of a mail is its text even so. */
+/** Text with a file name, or attached, is a file; the only part of a message is its text even so. */
 function isReadable({ type, name, disposition }: MimePart, isRoot: boolean): boolean {
   return readableTypes.has(type) && disposition !== 'attachment' && (name === '' || isRoot);
 }
 
-function attach(part: MimePart, found: Findings): readonly Piece[] {
+function attach(part: MimePart, findings: Findings): readonly Piece[] {
   const content = decodeTransfer(part.raw, part.encoding);
-  if (isTnef(part) && openTnef(part, content, found)) return [];
+  if (isTnef(part) && openTnef(part, content, findings)) return [];
   const isInvite = part.type === 'text/calendar';
-  if (isInvite && found.calendars < invitesMax) {
-    found.calendars += 1;
+  if (isInvite && findings.calendars < invitesMax) {
+    findings.calendars += 1;
     const invite = describeInvitation(readPlainPart({ ...part, type: 'text/plain' }).text);
-    if (invite !== null) found.invites.add(invite);
+    if (invite !== null) findings.invites.add(invite);
   }
-  found.attached.push({
+  findings.attached.push({
     name: part.name === '' && isInvite ? inviteName : part.name,
     type: part.type,
     disposition: part.disposition,
     contentId: contentIdOf(part),
     description:
-      part.name === '' ? decodeField(firstRaw(part.headers, 'content-description') ?? '', found.charset) : '',
+      part.name === '' ? decodeField(firstRaw(part.headers, 'content-description') ?? '', findings.charset) : '',
     content,
   });
-  return isEnvelope({ ...part, params: part.parameters }) ? openSigned(content, found) : [];
+  return isEnvelope({ ...part, params: part.parameters }) ? openSigned(content, findings) : [];
 }
 
 function contentIdOf({ headers }: MimePart): string | null {
@@ -166,48 +173,40 @@ function contentIdOf({ headers }: MimePart): string | null {
 const isTnef = ({ type, name }: MimePart) =>
   type === 'application/ms-tnef' || type === 'application/vnd.ms-tnef' || /^winmail\.dat$/iu.test(name);
 
-function openTnef({ name, type }: MimePart, content: Uint8Array<ArrayBuffer>, found: Findings): boolean {
+function openTnef({ name, type }: MimePart, content: Uint8Array<ArrayBuffer>, findings: Findings): boolean {
   const tnef = readTnef(content);
-  // Some hold form data alone, as meeting requests do: better an odd file than none.
+  // Some hold form data only, as meeting requests do: an odd file is better than none.
   if (tnef === null || (tnef.attachments.length === 0 && tnef.text === null && tnef.html === null)) return false;
-  found.attached.push(...tnef.attachments);
+  findings.attached.push(...tnef.attachments);
   const file = { name, type, disposition: 'attachment', contentId: null, content };
-  if (!tnef.isWhole) found.attached.push(file);
+  if (!tnef.isWhole) findings.attached.push(file);
   if (tnef.text !== null || tnef.html !== null)
-    found.hidden.push({ piece: { text: tnef.text, html: tnef.html }, file });
+    findings.hidden.push({ piece: { text: tnef.text, html: tnef.html }, file });
   return true;
 }
 
-/** The mail within a signature, read as if it stood in its place. The envelope stays attached, as the proof. */
-function openSigned(content: Uint8Array, found: Findings): readonly Piece[] {
-  if (found.openedDepth >= openedDepthMax) return [];
-  const signed = readOpaqueSigned(content, found.work);
+/** Reads the message within an opaque signature in place of the envelope, which stays attached as the proof. */
+function openSigned(content: Uint8Array, findings: Findings): readonly Piece[] {
+  if (findings.openedDepth >= openedDepthMax) return [];
+  const signed = readOpaqueSigned(content, findings.work);
   if (signed === null) return [];
-  found.described[found.described.length - 1] = openedEnvelope;
+  findings.described[findings.described.length - 1] = openedEnvelope;
   const bytes = Buffer.from(signed.buffer, signed.byteOffset, signed.byteLength);
   const { headers, bodyStart } = readPartHead(bytes, 0);
-  found.openedDepth += 1;
-  const pieces = readPart(readTree(bytes, headers, bodyStart, found.charset), found, true);
-  found.openedDepth -= 1;
+  findings.openedDepth += 1;
+  const pieces = readPart(readTree(bytes, headers, bodyStart, findings.charset), findings, true);
+  findings.openedDepth -= 1;
   return pieces;
 }
 
-/** What was opened is signed, whatever its fields say, and however few they are. */
+/** An opened envelope is signed, whatever its fields declare. */
 const openedEnvelope: DescribedPart = {
   type: 'application/pkcs7-mime',
   params: new Map([['smime-type', 'signed-data']]),
   name: '',
 };
 
-/**
- * The stretches of readable text of a mail, and how they become one text and one HTML.
- *
- * A piece is text, HTML, or both when the mail gives them as alternatives of each other. Pieces are joined in order; a
- * single piece stays as it was sent. What HTML says is asked for within the budget of the mail.
- */
-
-/** At least one of the two is there. */
-type Piece = { readonly text: string | null; readonly html: string | null };
+// Pieces of readable text, and how they become one text and one HTML; a single piece stays as it was sent
 
 const isBlank = (text: string | null) => text === null || text.trim() === '';
 
@@ -238,19 +237,19 @@ function joinPieces(sent: readonly Piece[], budget: HtmlBudget): Piece | null {
   return { text: texts.length === 0 ? null : joinTexts(texts), html: hasHtml ? joinHtml(pieces) : null };
 }
 
-/** What the HTML of a piece says: it is asked for more than once, and takes long. */
-const told = new WeakMap<Piece, string>();
+/** Text of the HTML of a piece: it is needed more than once, and conversion is slow. */
+const textsOfHtml = new WeakMap<Piece, string>();
 
-/** What is to be read of a piece: its text, else what its HTML says. */
+/** The text of a piece, else the text of its HTML. */
 function readableText(piece: Piece, budget: HtmlBudget): string {
   const { text, html } = piece;
   if (html === null || !isBlank(text)) return text ?? '';
-  const known = told.get(piece) ?? textOfHtml(html, budget);
-  told.set(piece, known);
-  return known;
+  const converted = textsOfHtml.get(piece) ?? textOfHtml(html, budget);
+  textsOfHtml.set(piece, converted);
+  return converted;
 }
 
-/** Text, and the same as HTML beside it where it should be an alternative: some programs know no other form. */
+/** Joins a text and the HTML after it that repeats it, as of programs that write no alternatives. */
 function withoutRepeats(pieces: readonly Piece[], budget: HtmlBudget): readonly Piece[] {
   const kept: Piece[] = [];
   for (const piece of pieces) {
@@ -273,12 +272,12 @@ function sameWords(left: string, right: string): boolean {
 
 const comparedLengthMax = 200_000;
 
-/** True when every word of `part` is in `text` too; a very long part is taken for something else. */
+/** True when every word of `part` is in `text` too; false for a very long part. */
 function hasWords(text: string, part: string): boolean {
   if (part.length > comparedLengthMax) return false;
   const wordsOf = (one: string) => one.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
-  const known = new Set(wordsOf(text.slice(0, 2 * comparedLengthMax)));
-  return wordsOf(part).every((word) => known.has(word));
+  const textWords = new Set(wordsOf(text.slice(0, 2 * comparedLengthMax)));
+  return wordsOf(part).every((word) => textWords.has(word));
 }
 
 function joinTexts(texts: readonly string[]): string {

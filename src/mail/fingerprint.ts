@@ -1,66 +1,65 @@
 /**
- * By what a mail is recognised again, wherever a server moved it: the hash of what its sender wrote.
+ * Message fingerprint for deduplication: a content hash that survives a move between servers, and the key under which a
+ * mailbox remembers that a message was handled.
  *
- * SHA-256 over the named fields and the body bytes. Trace fields (RFC 5322 section 3.6.7) are left out, since each
- * server on the way adds its own; white space in fields is collapsed, since servers fold anew. A mail without a
- * Message-ID is another matter: a device may send the same words twice and mean it, so there every byte counts, trace
- * fields included. Everything is hashed where it lies, without a copy.
+ * SHA-256 over the named fields and the bytes of the body. Trace fields (RFC 5322 section 3.6.7) are left out, since each
+ * server on the way adds its own; white space in fields is collapsed, since servers fold lines again. Of a message without a
+ * Message-ID all bytes are hashed, trace fields included: a device may send the same words twice on purpose. The bytes are
+ * hashed without a copy.
  */
-
 import { createHash, hash } from 'node:crypto';
 import type { ParsedMessage } from './message.ts';
 import type { SplitMessage } from './mime/headers.ts';
 import { type ThreadKeys, threadKeysOf } from './thread/keys.ts';
+
+/** A parsed message with the keys of its lookups, which are made once, in the parse thread. */
+export type FingerprintedMessage = {
+  readonly parsed: ParsedMessage;
+  readonly threadKeys: ThreadKeys;
+  readonly dedupKey: string;
+};
+
+export function fingerprintMessage(parsed: ParsedMessage): FingerprintedMessage {
+  return { parsed, threadKeys: threadKeysOf(parsed), dedupKey: dedupKey(parsed) };
+}
+
+/**
+ * SHA-256 (64 hex digits) of Message-ID and content hash, the same in every mailbox. A mailbox remembers it after the
+ * message and its ticket were deleted.
+ */
+export function dedupKey({ messageId, contentHash }: Pick<ParsedMessage, 'messageId' | 'contentHash'>): string {
+  return hash('sha256', `${contentHash} ${messageId.toWellFormed()}`, 'hex');
+}
 
 const hashedFields = [
   ...['from', 'sender', 'reply-to', 'to', 'cc', 'date', 'subject', 'message-id', 'in-reply-to', 'references'],
   ...['content-type', 'content-transfer-encoding'],
 ];
 
-/** 64 lower-case hex digits. */
+/** The hash of what the sender wrote, 64 lower-case hex digits. */
 export function contentHash({ headers, body }: SplitMessage): string {
   const hash = createHash('sha256');
   for (const field of hashedFields) {
     for (const [name, rawValue] of headers) {
-      if (name === field) hash.update(`${name}:${squeezed(rawValue)}\n`, 'latin1');
+      if (name === field) hash.update(`${name}:${collapsed(rawValue)}\n`, 'latin1');
     }
   }
   return hash.update('\n').update(body).digest('hex');
 }
 
-const squeezedLengthMax = 1_000_000;
+const collapsedLengthMax = 1_000_000;
 
-/** Folded the same way everywhere; what is too long for that was not written by a mailer, and counts as it is. */
-function squeezed(rawValue: string): string {
-  return rawValue.length > squeezedLengthMax ? rawValue : rawValue.replace(/\s+/gu, ' ').trim();
+/** The value with white space collapsed; a value too long for that, which no mail program writes, as it is. */
+function collapsed(rawValue: string): string {
+  return rawValue.length > collapsedLengthMax ? rawValue : rawValue.replace(/\s+/gu, ' ').trim();
 }
 
-/** 64 lower-case hex digits, for a mail without a Message-ID. */
+/** The hash of all bytes, for a message without a Message-ID; 64 lower-case hex digits. */
 export function sourceHash(source: Uint8Array): string {
   return createHash('sha256').update(source).digest('hex');
 }
 
-/** The made-up Message-ID of a mail without one: the same mail gets the same one (`invalid`: RFC 2606 section 2). */
+/** Message-ID for a message without one, made from its hash (`invalid`: RFC 2606 section 2). */
 export function placeholderMessageId(hash: string): string {
   return `${hash}@missing.invalid`;
-}
-
-/** By what a mail is known again in its mailbox even after its ticket and its message were deleted. */
-
-/** SHA-256 (64 hex digits) of Message-ID and content; the same in every mailbox. */
-export function dedupKey({ messageId, contentHash }: Pick<ParsedMessage, 'messageId' | 'contentHash'>): string {
-  return hash('sha256', `${contentHash} ${messageId.toWellFormed()}`, 'hex');
-}
-
-/** What a mail is looked up by, made once, beside the mail itself: in a parse thread, as far as it comes from one. */
-
-export type FingerprintedMessage = {
-  readonly parsed: ParsedMessage;
-  readonly threadKeys: ThreadKeys;
-  /** See `mailIdentity`. */
-  readonly dedupKey: string;
-};
-
-export function fingerprintMessage(parsed: ParsedMessage): FingerprintedMessage {
-  return { parsed, threadKeys: threadKeysOf(parsed), dedupKey: dedupKey(parsed) };
 }

@@ -1,22 +1,22 @@
 /**
- * What only some mails need of libraries: made when the first such mail comes, not when a parse thread starts.
+ * Lazy loading of libraries: on first use, not when a parse thread starts, since only some messages need them.
  *
- * Reading a mail waits for nothing, so a library is loaded with `require`, which has it at once, and kept compiled for the
- * next start. One that is not there, since an upgrade has replaced the files of a running process, is no fault of the mail:
- * `parser_unavailable`.
+ * Parsing is synchronous, so that a library is loaded with `require`, and stays in the compile cache for the next start. A
+ * missing library, after an upgrade has replaced the files of a running process, is no fault of the message: it throws
+ * `parser_unavailable`, and the next message tries again.
  */
 import { createRequire, flushCompileCache } from 'node:module';
 import { causeCode, Failure } from '../errors.ts';
 
 const load = createRequire(import.meta.url);
 
-/** What `make` makes, once. It is given what loads a library by its name. */
+/** Returns the result of `make`, which is called once, on first use, with the `require` to load a library. */
 export function lazyRequire<T>(make: (require: typeof load) => T): () => T {
   let made: { readonly value: T } | null = null;
   return () => {
     if (made !== null) return made.value;
     made = { value: loaded(make) };
-    // Threads are ended, and do not come to the end where it would be written.
+    // Parse threads are terminated, and never reach the exit at which Node writes the cache.
     flushCompileCache();
     return made.value;
   };
@@ -27,6 +27,6 @@ function loaded<T>(make: (require: typeof load) => T): T {
     return make(load);
   } catch (cause) {
     const fields = { cause: causeCode(cause) };
-    throw new Failure('parser_unavailable', 'a library that this mail needs cannot be loaded', { fields, cause });
+    throw new Failure('parser_unavailable', 'a library that this message needs cannot be loaded', { fields, cause });
   }
 }

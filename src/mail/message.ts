@@ -1,50 +1,50 @@
 /**
- * The data of one mail once it is parsed: plain frozen values, nothing of any library.
+ * Parsed message: the plain, frozen values that everything in `mail/` takes and returns; no type of any library.
  *
- * Everything in `mail/` takes and returns these types. Lists keep the order of the mail. A value that the mail does
- * not have is `null` or an empty list, never a made-up one, but for the Message-ID (see `messageId`).
+ * Lists are in the order of the message. A missing value is `null` or an empty list, never a made-up one, except the
+ * Message-ID (see `messageId`).
  */
 
 /** One mailbox of RFC 5322 section 3.4; groups are flattened. Both fields are decoded text, `name` may be empty. */
 export type Address = { readonly name: string; readonly address: string };
 
 /**
- * What wrote the mail: a person, an automatic answer (RFC 3834), a delivery report (RFC 3464, and those older than it),
- * a mailing list (RFC 2919), a complaint (RFC 5965), a confirmation of reading (RFC 8098).
+ * Kind of a message: from a person, an automatic reply (RFC 3834), a delivery report (RFC 3464, and older forms), from a
+ * mailing list (RFC 2919), a complaint (RFC 5965), a read receipt (RFC 8098).
  */
 export type MessageKind = 'human' | 'auto_reply' | 'bounce' | 'list' | 'feedback_report' | 'read_receipt';
 
 /** One recipient of a delivery report. */
 export type BouncedRecipient = {
-  /** As the report names it, without angle brackets and type (`rfc822;`). */
+  /** As in the report, without angle brackets and type (`rfc822;`). */
   readonly address: string;
-  /** Enhanced status code of RFC 3463, as `5.1.1`; null where the report has none and none follows from it. */
+  /** Enhanced status code (RFC 3463), as `5.1.1`; null where the report has none and none can be inferred. */
   readonly status: string | null;
-  /** True when the mail will never be delivered to this recipient and a later one would not be either. */
+  /** Hard bounce: no later message would be delivered to this recipient either. */
   readonly hard: boolean;
-  /** What the other server said, one line; empty where the report does not tell. */
+  /** Reply of the refusing server, one line; empty where the report has none. */
   readonly diagnostic: string;
 };
 
-/** What a delivery report says. */
+/** Content of a delivery report. */
 export type Bounce = {
-  /** Each recipient once, in the order of the report; empty where it names none. */
+  /** Each recipient once, in the order of the report. */
   readonly recipients: readonly BouncedRecipient[];
-  /** Of the whole report: that of the first recipient which failed for good, else of the first. */
+  /** Status of the first hard bounce, else of the first recipient. */
   readonly status: string | null;
-  /** True when it failed for good for any recipient. False for a delay, and for trouble that may pass. */
+  /** True when any recipient bounced hard. False for a delay, and for failures that may pass. */
   readonly hard: boolean;
 };
 
-/** A stretch of `text`, in UTF-16 code units, that is not the sender's new words: `end` is the first one after it. */
+/** A range of `text`, in UTF-16 code units, that is not the sender's new words: `end` is the first unit after it. */
 export type Mark = { readonly kind: 'quote' | 'signature'; readonly start: number; readonly end: number };
 
-/** Signed or encrypted by S/MIME (RFC 8551) or PGP (RFC 3156, RFC 9580), as far as the mail's form says; not verified. */
+/** Signed or encrypted by S/MIME (RFC 8551) or PGP (RFC 3156, RFC 9580), by the form of the message; not verified. */
 export type Protection = 'smime_signed' | 'smime_encrypted' | 'pgp_signed' | 'pgp_encrypted';
 
-/** A part of the mail that is not its readable text. `sha256` is of the decoded bytes, 64 hex digits. */
+/** A part of the message that is not its readable text. `sha256` is of the decoded bytes, 64 hex digits. */
 export type Attachment = {
-  /** File name as sent, control characters and path separators replaced; made from the type if none was given. */
+  /** File name as sent, control characters and path separators replaced; made from the type for a part without one. */
   readonly name: string;
   /** Media type, lower case, as `application/pdf`. */
   readonly type: string;
@@ -52,9 +52,9 @@ export type Attachment = {
   readonly sha256: string;
   /** Content-ID without angle brackets (RFC 2045 section 7). */
   readonly contentId: string | null;
-  /** True for a part that the HTML shows in place: disposition inline, or its Content-ID is referred to. */
+  /** Shown within the HTML: disposition inline, or its Content-ID is referred to. */
   readonly inline: boolean;
-  /** The decoded bytes; they own their whole ArrayBuffer, so that they can be moved to another thread. */
+  /** The decoded bytes; they own their whole ArrayBuffer, so that they can be transferred to another thread. */
   readonly content: Uint8Array<ArrayBuffer>;
 };
 
@@ -62,30 +62,30 @@ export type Attachment = {
 export type Header = readonly [name: string, value: string];
 
 export type ParsedMessage = {
-  /** Without angle brackets, any length. Missing or empty in the mail: `<content hash>@missing.invalid`. */
+  /** Without angle brackets, any length. Missing or empty in the message: `<content hash>@missing.invalid`. */
   readonly messageId: string;
   readonly messageIdMissing: boolean;
-  /** Message-IDs without angle brackets, in the order of the field; empty where there is none. */
+  /** Message-IDs without angle brackets, in the order of the field. */
   readonly inReplyTo: readonly string[];
   readonly references: readonly string[];
   readonly from: Address | null;
   readonly replyTo: readonly Address[];
   readonly to: readonly Address[];
   readonly cc: readonly Address[];
-  /** Decoded, unfolded, control characters removed; any length; empty where there is none. */
+  /** Decoded, unfolded, control characters removed; any length. */
   readonly subject: string;
   /** Date field in milliseconds since 1970 (UTC); null where it is missing or unreadable. */
   readonly sentAtMs: number | null;
-  /** The readable text: text/plain parts, else made from the HTML. Line ends are LF, no NUL. */
+  /** Readable text: text/plain parts, else made from the HTML. LF line ends, no NUL. */
   readonly text: string;
-  /** The HTML as sent, decoded to text, never sanitised here; null where there is none. */
+  /** The HTML as sent, decoded to text, not sanitised; null where there is none. */
   readonly html: string | null;
-  /** The fields that later rules ask for, see `keptHeaders` in `headers.ts`. */
+  /** The fields listed in `storedHeaderNames` of `mime/headers.ts`. */
   readonly headers: readonly Header[];
   readonly kind: MessageKind;
-  /** What a delivery report says; null for every other kind. */
+  /** Content of a delivery report; null for every other kind. */
   readonly bounce: Bounce | null;
-  /** For a bounce, a feedback report, a read receipt: the Message-ID of the mail that it is about, where it tells. */
+  /** Message-ID of the message that a bounce, a feedback report or a read receipt is about; null where it is missing. */
   readonly reportedMessageId: string | null;
   /** Quoted history and signature in `text`, ascending and without overlap; `text` itself is never cut. */
   readonly marks: readonly Mark[];
@@ -93,15 +93,15 @@ export type ParsedMessage = {
   readonly attachments: readonly Attachment[];
   /**
    * SHA-256 (64 hex digits) of what the sender wrote: originator fields and body bytes, but no trace fields (Received,
-   * Delivered-To, Return-Path), so that the same mail is recognised after a server moved it. Of a mail without a
-   * Message-ID, of all its bytes.
+   * Delivered-To, Return-Path), so that the hash survives a move between servers. Of a message without a Message-ID, of
+   * all its bytes.
    */
   readonly contentHash: string;
-  /** Servers that it passed (fields Received); absent where nobody counted. */
+  /** Number of Received fields; absent where they were not counted. */
   readonly hopCount?: number;
 };
 
-/** What the classification of a message and the reading of a delivery report look at. */
+/** The part of a message that classification and delivery reports are read from. */
 export type MessageContent = {
   /** All values of a header field, unfolded and decoded, by its lower-case name. */
   readonly fields: (name: string) => readonly string[];

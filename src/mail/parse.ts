@@ -1,10 +1,10 @@
 /**
- * Reads one mail: bytes in, plain data out.
+ * Parses one message (RFC 5322, MIME): bytes in, plain data out.
  *
- * Takes any bytes, as mail servers do: what is missing or unreadable is null or empty, a missing Message-ID is made
- * up from the content. Works on the bytes in memory and copies only what is decoded. No mail is known that it cannot
- * read; should a rule fail over one all the same, it throws `parse_failed`, with what happened as the cause, and
- * `parser_unavailable` where a library cannot be loaded. The time it takes grows with the mail, and is for the caller to limit.
+ * Takes any bytes, as mail servers do: missing and unreadable fields are null or empty, a missing Message-ID is made from
+ * the content. Only decoded bytes are copied. No message is known that cannot be parsed; an error in a rule throws
+ * `parse_failed` with its cause, a library that cannot be loaded `parser_unavailable`. The time grows with the message:
+ * the caller sets the deadline.
  */
 import { Failure, isFailure } from '../errors.ts';
 import { readBody } from './body.ts';
@@ -27,7 +27,7 @@ import { markText } from './quote/quote.ts';
 const lineFeed = 0x0a;
 const carriageReturn = 0x0d;
 
-/** Everything of one mail. `source` is only read, and nothing of the result refers to it. */
+/** Parses `source`, which is only read; nothing of the result refers to it. */
 export async function parseMessage(source: Uint8Array): Promise<ParsedMessage> {
   try {
     return readMessage(source);
@@ -39,22 +39,22 @@ export async function parseMessage(source: Uint8Array): Promise<ParsedMessage> {
 
 function readMessage(source: Uint8Array): ParsedMessage {
   const bytes = withLineFeeds(Buffer.from(source.buffer, source.byteOffset, source.byteLength));
-  const mail = splitMessage(bytes);
-  const { headers } = mail;
-  const charset = headerCharset(bytes, mail);
+  const message = splitMessage(bytes);
+  const { headers } = message;
+  const charset = headerCharset(bytes, message);
   const raw = (name: string) => firstRaw(headers, name) ?? '';
   const addresses = (name: string) => readAddresses(headers, name, charset);
 
-  const tree = readTree(bytes, headers, bytes.length - mail.body.length, charset);
+  const tree = readTree(bytes, headers, bytes.length - message.body.length, charset);
   const { text, html, protection, attachments } = readBody(tree, charset);
   const messageId = readMessageId(unfold(raw('message-id'), charset));
-  const hash = messageId === null ? sourceHash(source) : contentHash(mail);
+  const hash = messageId === null ? sourceHash(source) : contentHash(message);
   const senders = addresses('from');
-  // A broken field may stand before the one that names somebody.
+  // A broken address may precede the valid one.
   const from = senders.find(({ address }) => address.includes('@')) ?? senders[0] ?? null;
-  const kept = storedHeaders(headers, charset);
+  const stored = storedHeaders(headers, charset);
   const subject = decodeField(raw('subject'), charset);
-  const verdict = classify({ fields: fieldsOf(headers, charset), from, subject, text, html, attachments });
+  const classification = classify({ fields: fieldsOf(headers, charset), from, subject, text, html, attachments });
   return {
     messageId: messageId ?? placeholderMessageId(hash),
     messageIdMissing: messageId === null,
@@ -68,8 +68,8 @@ function readMessage(source: Uint8Array): ParsedMessage {
     sentAtMs: readSentAt(unfold(raw('date'), charset)),
     text,
     html,
-    headers: kept,
-    ...verdict,
+    headers: stored,
+    ...classification,
     marks: markText(text, subject),
     protection,
     attachments,
@@ -78,13 +78,13 @@ function readMessage(source: Uint8Array): ParsedMessage {
   };
 }
 
-/** Mails of old Macintoshes end their lines with CR alone. */
+/** Messages of old Macintoshes end their lines with CR alone. */
 function withLineFeeds(bytes: Buffer): Buffer {
   if (bytes.includes(lineFeed) || !bytes.includes(carriageReturn)) return bytes;
   return Buffer.from(bytes.map((byte) => (byte === carriageReturn ? lineFeed : byte)));
 }
 
-/** All values of a field, decoded when they are asked for, by its lower-case name. */
+/** Looks up all values of a field by its lower-case name; decodes them only then. */
 function fieldsOf(headers: readonly RawHeader[], charset: string | null): (name: string) => readonly string[] {
   const rawValues = Map.groupBy(headers, ([name]) => name);
   return (name) => (rawValues.get(name) ?? []).map(([, rawValue]) => decodeField(rawValue, charset));
