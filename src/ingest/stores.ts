@@ -5,13 +5,13 @@
  */
 
 import type { ParsedMessage } from '../mail/message.ts';
+import type { LookupStore } from './batch-lookup.ts';
 import type {
   AuditActor,
   Batch,
   Connection,
   ConsistencyCounts,
   Cursor,
-  LookupStore,
   Mailbox,
   MailboxHealth,
   MessageDetails,

@@ -8,14 +8,8 @@
 import type { ParsedMessage } from '../../mail/message.ts';
 import { participantKinds, type StoredThreads } from '../../mail/thread/match.ts';
 import { isValidToken, withoutSubaddress } from '../../mail/thread/reply-token.ts';
-import {
-  type LookupMessage,
-  type LookupResult,
-  type LookupTicket,
-  type Mailbox,
-  type NewMessage,
-  postActionRules,
-} from '../model.ts';
+import type { LookupMessage, LookupResult, LookupTicket } from '../batch-lookup.ts';
+import { type Mailbox, type NewMessage, postActionRules } from '../model.ts';
 
 /** Rules that the operator sets. */
 export type TicketRules = {

@@ -7,8 +7,9 @@
  */
 import { isFailure } from '../../errors.ts';
 import { withoutSubaddress } from '../../mail/thread/reply-token.ts';
+import type { LookupResult, MessageCopy } from '../batch-lookup.ts';
 import type { StoredMessage } from '../fetch/fetched-message.ts';
-import type { Batch, LookupResult, MessageCopy } from '../model.ts';
+import type { Batch } from '../model.ts';
 import type { IngestStore, Lease } from '../stores.ts';
 import { type BatchContext, recipientsOf } from './batch-context.ts';
 import { type Decision, decide } from './decide.ts';

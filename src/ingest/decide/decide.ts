@@ -10,17 +10,9 @@
 import type { Address, ParsedMessage } from '../../mail/message.ts';
 import type { ThreadKeys } from '../../mail/thread/keys.ts';
 import { type Candidate, findTicket, neverOpensTicket, type ThreadRule } from '../../mail/thread/match.ts';
+import type { LookupResult, LookupTicket } from '../batch-lookup.ts';
 import type { StoredMessage } from '../fetch/fetched-message.ts';
-import type {
-  LookupResult,
-  LookupTicket,
-  NewMessage,
-  NewOutcome,
-  NewTicket,
-  QuarantineReason,
-  TicketLink,
-  TicketMerge,
-} from '../model.ts';
+import type { NewMessage, NewOutcome, NewTicket, QuarantineReason, TicketLink, TicketMerge } from '../model.ts';
 import { type BatchContext, type BatchState, batchState, recipientsOf } from './batch-context.ts';
 import { loopOrFloodReason, representedBy } from './loop-protection.ts';
 import { linksOf, mergesOf, ticketForReply } from './ticket-relations.ts';

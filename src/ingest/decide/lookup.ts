@@ -2,8 +2,8 @@
 
 import { canParticipate } from '../../mail/thread/match.ts';
 import { tokenInMessageId } from '../../mail/thread/reply-token.ts';
+import type { LookupRequest } from '../batch-lookup.ts';
 import type { StoredMessage } from '../fetch/fetched-message.ts';
-import type { LookupRequest } from '../model.ts';
 import type { BatchContext } from './batch-context.ts';
 import { senderSpan } from './loop-protection.ts';
 import { closedBefore } from './ticket-relations.ts';

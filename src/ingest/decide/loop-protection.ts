@@ -6,7 +6,8 @@
  */
 import type { Address, MessageKind, ParsedMessage } from '../../mail/message.ts';
 import type { ThreadKeys } from '../../mail/thread/keys.ts';
-import type { QuarantineReason, SenderSpan } from '../model.ts';
+import type { SenderSpan } from '../batch-lookup.ts';
+import type { QuarantineReason } from '../model.ts';
 import type { BatchContext, BatchState, TicketRules } from './batch-context.ts';
 
 /** Received fields. RFC 5321 section 6.3: servers refuse at 100. A loop through a helpdesk adds few per round. */

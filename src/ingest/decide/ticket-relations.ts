@@ -6,7 +6,8 @@
 
 import type { ParsedMessage } from '../../mail/message.ts';
 import { type Candidate, connectedTickets, forwardedFrom } from '../../mail/thread/match.ts';
-import type { LinkReason, LookupTicket } from '../model.ts';
+import type { LookupTicket } from '../batch-lookup.ts';
+import type { LinkReason } from '../model.ts';
 import type { BatchState, TicketRules } from './batch-context.ts';
 
 /** A message that opens a ticket. */

@@ -13,21 +13,17 @@ export type FetchLimits = {
   readonly batchTimeoutMs: number;
 };
 
-/** Batches in order. A message larger than `bytesMax` is a batch of its own. */
-export function batchesOf<T extends { readonly sizeBytes: number }>(
+/** The messages that are fetched next. One that is larger than `bytesMax` is a batch of its own. */
+export function firstBatch<T extends { readonly sizeBytes: number }>(
   all: readonly T[],
-  bounds: BatchBounds,
-): readonly (readonly T[])[] {
-  const batches: T[][] = [];
+  { messagesMax, bytesMax }: BatchBounds,
+): readonly T[] {
   let bytes = 0;
-  for (const message of all) {
-    const open = batches.at(-1);
-    const fits = open !== undefined && open.length < bounds.messagesMax && bytes + message.sizeBytes <= bounds.bytesMax;
-    if (fits) open.push(message);
-    else batches.push([message]);
-    bytes = fits ? bytes + message.sizeBytes : message.sizeBytes;
-  }
-  return batches;
+  const end = all.findIndex(({ sizeBytes }, index) => {
+    bytes += sizeBytes;
+    return index > 0 && (index >= messagesMax || bytes > bytesMax);
+  });
+  return end < 0 ? all : all.slice(0, end);
 }
 
 /** Pieces of at most `size`, in order. */

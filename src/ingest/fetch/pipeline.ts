@@ -32,7 +32,7 @@ import type { Outcome } from '../model.ts';
 import { leaseLost, type PollRound } from '../poll/poll-context.ts';
 import { applyPostActions, pendingUids } from '../poll/post-actions.ts';
 import type { ListedMessage, MessageParser, ParseResult, Session } from '../ports.ts';
-import { batchesOf, bytesOf, type FetchLimits } from './batches.ts';
+import { bytesOf, type FetchLimits, firstBatch } from './batches.ts';
 import type { CompressedSource, FetchedMessage, StoredMessage } from './fetched-message.ts';
 import {
   afterFetchFailure,
@@ -274,18 +274,22 @@ async function* fetchBatches(
   let areSizesTrue = true;
   for await (const chunk of chunks) {
     for (let left = chunk; left.length > 0; ) {
-      const batch: readonly SizedMessage[] = areSizesTrue ? (batchesOf(left, limits.batch)[0] ?? []) : left.slice(0, 1);
+      const batch: readonly SizedMessage[] = areSizesTrue ? firstBatch(left, limits.batch) : left.slice(0, 1);
       const passesGate = !areSizesTrue || isLarge(batch, limits);
-      if ((passesGate && !(await gate.enter())) || stop.aborted) return;
+      if (!(await mayFetch(passesGate, gate, stop))) return;
       isolation.attempt = { ...isolation.attempt, requested: batch };
       const fetched = await fetchBatch(context, batch);
       const { length } = fetched.messages;
-      areSizesTrue &&= length === batch.length;
+      areSizesTrue = areSizesTrue && length === batch.length;
       if (length > 0) yield { ...fetched, isLarge: passesGate };
       if (fetched.error !== undefined) throw fetched.error;
       left = left.slice(length);
     }
   }
+}
+
+async function mayFetch(passesGate: boolean, gate: Gate, stop: AbortSignal): Promise<boolean> {
+  return (!passesGate || (await gate.enter())) && !stop.aborted;
 }
 
 /** The whole batch, or its beginning where the server sent far more than it had announced, or failed. */

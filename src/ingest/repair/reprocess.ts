@@ -12,6 +12,7 @@ import { batchContextOf } from '../decide/batch-context.ts';
 import { type Decision, decide } from '../decide/decide.ts';
 import { lookupRequestFor } from '../decide/lookup.ts';
 import type { StoredMessage } from '../fetch/fetched-message.ts';
+import { isOnTicket, type TicketOutcome } from '../model.ts';
 import type { PollPorts, PollSettings } from '../poll/poll-context.ts';
 import type { MailboxStore, MessageReplacement, ReprocessStore, ReprocessTarget } from '../stores.ts';
 
@@ -21,7 +22,7 @@ export type ReprocessResult =
       readonly what: 'reprocessed';
       readonly changed: readonly string[];
       readonly ref: string | null;
-      readonly outcome: 'ticket_opened' | 'reply_added' | null;
+      readonly outcome: TicketOutcome | null;
     }
   /** It cannot be parsed now, and is unchanged. */
   | { readonly what: 'failed'; readonly reason: string }
@@ -70,8 +71,8 @@ async function replace(
   try {
     const changed = await ports.store.replaceMessage(target, { parsed, joined: joinedBy(decision, target) });
     const outcome = decision?.outcome.outcome;
-    const isIn = outcome === 'ticket_opened' || outcome === 'reply_added';
-    return { what: 'reprocessed', changed, ref: isIn ? (decision?.ref ?? null) : null, outcome: isIn ? outcome : null };
+    const joined = outcome !== undefined && isOnTicket(outcome) ? outcome : null;
+    return { what: 'reprocessed', changed, ref: joined === null ? null : (decision?.ref ?? null), outcome: joined };
   } catch (error) {
     if (!isFailure(error, 'database_conflict') || attemptsLeft <= 1) throw error;
     return await replace(await ports.store.reprocessTarget(target.id), parsed, ports, settings, attemptsLeft - 1);
@@ -105,8 +106,7 @@ async function decideAgain(
   const others = known.messages.filter(({ id }) => id !== target.id);
   const [decision] = decide([message], { ...known, messages: others, handled: [] }, context);
   if (decision === undefined || decision.message?.ticketId === null) return null;
-  const { outcome } = decision.outcome;
-  return outcome === 'ticket_opened' || outcome === 'reply_added' ? decision : null;
+  return isOnTicket(decision.outcome.outcome) ? decision : null;
 }
 
 function joinedBy(decision: Decision | null, { id }: ReprocessTarget): MessageReplacement['joined'] {

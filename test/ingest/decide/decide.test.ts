@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import type { LookupMessage } from '../../../src/ingest/batch-lookup.ts';
 import { decide } from '../../../src/ingest/decide/decide.ts';
 import { lookupRequestFor } from '../../../src/ingest/decide/lookup.ts';
-import type { LookupMessage } from '../../../src/ingest/model.ts';
 import { dedupKey } from '../../../src/mail/fingerprint.ts';
 import { known, knownMessage, knownTicket, maker } from './known.ts';
 import { mailArrival } from './mails.ts';

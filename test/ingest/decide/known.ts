@@ -1,7 +1,7 @@
 /** What the database says, and what makes new rows, for tests of the decisions. */
 
+import type { LookupMessage, LookupResult, LookupTicket } from '../../../src/ingest/batch-lookup.ts';
 import type { BatchContext } from '../../../src/ingest/decide/batch-context.ts';
-import type { LookupMessage, LookupResult, LookupTicket } from '../../../src/ingest/model.ts';
 
 export function maker(given: Partial<BatchContext> = {}): BatchContext {
   let ids = 0;

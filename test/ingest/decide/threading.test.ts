@@ -1,7 +1,7 @@
 /** Out of order, tags, tokens, forwards, closed tickets: what a mail joins, and what it only is linked with. */
 import { describe, expect, test } from 'vitest';
+import type { ReferencingMessage } from '../../../src/ingest/batch-lookup.ts';
 import { decide } from '../../../src/ingest/decide/decide.ts';
-import type { ReferencingMessage } from '../../../src/ingest/model.ts';
 import type { ParsedMessage } from '../../../src/mail/message.ts';
 import { replyAddress, replyMessageId } from '../../../src/mail/thread/reply-token.ts';
 import { known, knownMessage, knownTicket, maker } from './known.ts';

@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Failure, type FailureFields } from '../../../src/errors.ts';
 import { backoffMs, failedResult, suspendsLogins } from '../../../src/ingest/poll/backoff.ts';
@@ -130,4 +131,27 @@ test.each([
   ['server_busy', 9, false],
 ] as const)('%s after %i refused logins pauses logins: %j', (code, loginFailures, pauses) => {
   expect(suspendsLogins(new Failure(code, 'no'), { loginFailures }, { loginFailuresMax: 3 })).toBe(pauses);
+});
+
+describe('the backoff', () => {
+  test('doubles from the first failure and stops at the limit', () => {
+    const waits = [1, 2, 3, 4, 50].map((failures) => backoffMs(failures, 10_000, 60_000, 0));
+    expect(waits).toEqual([10_000, 20_000, 40_000, 60_000, 60_000]);
+  });
+
+  test('jitter only ever shortens, by a quarter at most, and never below most of a second', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 0, max: 1000 }),
+        fc.nat(600_000),
+        fc.double({ min: 0, max: 1, noNaN: true }),
+        (failures, interval, random) => {
+          const wait = backoffMs(failures, interval, 900_000, random);
+          const full = backoffMs(failures, interval, 900_000, 0);
+          expect(wait).toBeGreaterThanOrEqual(Math.max(750, Math.floor(full * 0.75)));
+          expect(wait).toBeLessThanOrEqual(full);
+        },
+      ),
+    );
+  });
 });

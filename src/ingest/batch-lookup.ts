@@ -1,0 +1,98 @@
+/**
+ * Batch lookup: what the messages of a batch need from the database before they are decided, as one request and result.
+ *
+ * All messages of a batch are looked up together, so that the number of queries does not grow with them; what no message
+ * needs is not queried. Ticket references are in upper case, addresses and Message-IDs as `mail/thread/keys.ts` returns
+ * them.
+ */
+
+/** Senders whose messages are counted by the minute, from `fromMs` to `toMs`. */
+export type SenderSpan = { readonly addresses: readonly string[]; readonly fromMs: number; readonly toMs: number };
+
+/** A lookup request: what a batch needs to know. */
+export type LookupRequest = {
+  readonly mailboxId: string;
+  /** Message-IDs of the batch and in its references: which messages have them, and which reference them. */
+  readonly messageIds: readonly string[];
+  /** Tickets named by a tag or a reply token. */
+  readonly refs: readonly string[];
+  /** Does this sender participate in this ticket. */
+  readonly claims: readonly { readonly ref: string; readonly address: string }[];
+  readonly dedupKeys: readonly string[];
+  /** null: no sender is counted. */
+  readonly senders: SenderSpan | null;
+  /** Tickets that continue one closed before this time; null: not needed. */
+  readonly closedBeforeMs: number | null;
+  /** True when there are reply tokens to verify. */
+  readonly needsReplyKey: boolean;
+};
+
+/** A ticket as threading needs it; in place of a merged ticket the one that it was merged into. */
+export type LookupTicket = {
+  readonly id: string;
+  readonly ref: string;
+  readonly mailboxId: string;
+  readonly status: string;
+  readonly createdAtMs: number;
+  /** null: not closed. */
+  readonly closedAtMs: number | null;
+  readonly isOrphan: boolean;
+  readonly requesterAddress: string;
+};
+
+/** A stored message with one of the Message-IDs. `ticket` null: recorded without one, or its ticket was deleted. */
+export type LookupMessage = {
+  readonly id: string;
+  readonly mailboxId: string;
+  readonly messageId: string;
+  readonly contentHash: string;
+  readonly ticket: LookupTicket | null;
+};
+
+/** A stored message of this mailbox that references a Message-ID which was missing then. */
+export type ReferencingMessage = {
+  readonly named: string;
+  readonly ticket: LookupTicket | null;
+  readonly from: string;
+  /** Addresses in To and Cc. */
+  readonly recipients: readonly string[];
+};
+
+/** A message that was handled before in this mailbox: it is stored, or in quarantine. */
+export type HandledMessage = { readonly dedupKey: string; readonly isQuarantined: boolean };
+
+/** How many stored messages of a sender arrived in the minute that starts at `atMs`. */
+export type SentCount = { readonly address: string; readonly atMs: number; readonly count: number };
+
+/** A lookup result: the answer to a lookup request. */
+export type LookupResult = {
+  /** Oldest first. */
+  readonly messages: readonly LookupMessage[];
+  readonly naming: readonly ReferencingMessage[];
+  readonly tickets: readonly { readonly ref: string; readonly ticket: LookupTicket }[];
+  /** The claims that are true. */
+  readonly participants: readonly { readonly ticketId: string; readonly address: string }[];
+  /** Tickets that continue a closed one (`continues`), oldest first. */
+  readonly continuations: readonly { readonly closedId: string; readonly ticket: LookupTicket }[];
+  readonly handled: readonly HandledMessage[];
+  readonly sent: readonly SentCount[];
+  /** When the mailbox was added: earlier messages are no flood, and are not counted. 0: not needed. */
+  readonly addedAtMs: number;
+  /** Addresses of all mailboxes, in lower case, without subaddress (RFC 5233). */
+  readonly ownAddresses: ReadonlySet<string>;
+  /** Key of the reply tokens; null: none was ever issued. */
+  readonly replyKey: Uint8Array | null;
+};
+
+/** A committed message whose copies in other mailboxes are to be linked. */
+export type MessageCopy = { readonly messageId: string; readonly contentHash: string; readonly ticketId: string };
+
+/** Lookup port, implemented by `adapters/database`. */
+export interface LookupStore {
+  lookUp(request: LookupRequest): Promise<LookupResult>;
+  /**
+   * Links the tickets of `copies` with those of the same messages in other mailboxes. Runs after the commit, as two workers
+   * do not see before what they commit at the same moment.
+   */
+  linkCopies(mailboxId: string, copies: readonly MessageCopy[]): Promise<void>;
+}
