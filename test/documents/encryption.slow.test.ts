@@ -1,8 +1,8 @@
 /**
- * The chapter "Switch encryption on" of the README, line by line and in its order, as somebody who follows it would.
+ * The commands of `src/encryption/README.md`, line by line and in their order, as a reader would paste them.
  *
- * A real daemon runs beside, on a real mail server and database; mail must go on becoming tickets after every line. Only the
- * paths of the README are replaced by those of this test.
+ * A real daemon runs beside, on a real mail server and database; mail must become tickets after every line. Only the paths
+ * are replaced by those of this test.
  */
 import { spawnSync } from 'node:child_process';
 import { appendFile, mkdir, readFile, unlink, writeFile } from 'node:fs/promises';
@@ -26,16 +26,15 @@ afterAll(async () => {
   await mariadb?.[Symbol.asyncDispose]();
 });
 
-const readme = await readFile(fileURLToPath(new URL('../../README.md', import.meta.url)), 'utf8');
-const chapter = /^## Switch encryption on\n(.*?)^## /ms.exec(readme)?.[1] ?? '';
+const readme = await readFile(fileURLToPath(new URL('../../src/encryption/README.md', import.meta.url)), 'utf8');
 /** The lines of its shell blocks, in order. */
-const lines = [...chapter.matchAll(/^```sh\n(.*?)^```/gms)].flatMap(([, block]) => (block ?? '').trimEnd().split('\n'));
+const lines = [...readme.matchAll(/^```sh\n(.*?)^```/gms)].flatMap(([, block]) => (block ?? '').trimEnd().split('\n'));
 
 /** What the reader is asked at a terminal, as the options that the README or the help names for scripts. */
 const acknowledgements: Readonly<Record<string, readonly string[]>> = {
   'encryption enable': ['--accept-key-loss', '--backup-prepared'],
   'encryption disable': ['--yes'],
-  'encryption accept-restored': ['--yes'],
+  'encryption trust-restored': ['--yes'],
   'encryption replace-lost-key': ['--accept-password-loss'],
   'key protect': ['--passphrase-stdin'],
 };
@@ -103,7 +102,7 @@ test('the chapter works as it stands there, from enabling to the passphrase', as
     // The key file is gone, and a daemon still runs.
     await unlink(setting.keyFile);
     await daemon.waitFor(named('vault.orphaned'));
-    await follow('key rescue');
+    await follow('key recover');
     await works(daemon);
   }
   await lostFile(setting, follow, works);
@@ -161,7 +160,7 @@ async function restoredBackup(setting: Setting, follow: Follow, works: Works): P
   // "Add its keys to the file in use": cat old.bin >> data/encryption-key.bin
   expect(chapter).toContain('cat old.bin >> data/encryption-key.bin');
   await appendFile(setting.keyFile, old);
-  await follow('encryption accept-restored');
+  await follow('encryption trust-restored');
   await daemon.waitFor(named('switch.recovered'));
   await follow('encryption reseal');
   // A visit may have begun with the old row and met the new one.

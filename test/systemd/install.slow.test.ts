@@ -131,9 +131,9 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
       code: 0,
       stderr: expect.stringContaining(`ticketmaild: ${store}/ticketmaild-database-password cannot be decrypted`),
     });
-    expect(stderr).toContain('Secrets as credentials');
-    const readme = await machine.get(`cat ${home}/current/README.md`);
-    expect(readme).toContain('### Secrets as credentials\n');
+    expect(stderr).toContain('systemd/README.md, Credentials');
+    const readme = await machine.get(`cat ${home}/current/systemd/README.md`);
+    expect(readme).toContain('## Credentials\n');
     for (const command of [
       '--version',
       '--help',
@@ -153,8 +153,8 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     await machine.get('systemctl start ticketmaild');
   });
 
-  test('a data folder elsewhere is opened to the service by what the README says', async () => {
-    const readme = await readFile(fileURLToPath(new URL('../../README.md', import.meta.url)), 'utf8');
+  test('another data folder works with the drop-in of the operator manual', async () => {
+    const readme = await readFile(fileURLToPath(new URL('../../systemd/README.md', import.meta.url)), 'utf8');
     const [, settings = '', make = ''] = /```ini\n\[Service\]\n(.*)\n```\n\n.*`(install -d .*)`/.exec(readme) ?? [];
     await machine.get(`${make} && sed -i 's#^data_dir.*#data_dir = "/srv/mail"#' ${configuration}`);
     await machine.get('systemctl restart ticketmaild');

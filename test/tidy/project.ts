@@ -41,9 +41,3 @@ function unknownCommand(first: string, second: string | undefined, commands: rea
   const name = isGroup && second !== undefined ? `${first} ${second}` : first;
   return commands.includes(name) || (isGroup && second === undefined) ? [] : [name];
 }
-
-/** The commands in the help of a commander program: the first word of each line below "Commands:". */
-export function commandsInHelp(help: string): string[] {
-  const [, list = ''] = /^Commands:\n((?: .*\n?)+)/m.exec(help) ?? [];
-  return [...list.matchAll(/^ {2}([a-z][a-z-]*)/gm)].map(([, name = '']) => name).filter((name) => name !== 'help');
-}
