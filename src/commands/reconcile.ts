@@ -7,7 +7,7 @@
 import type { App } from '../compose/compose.ts';
 import { Failure } from '../errors.ts';
 import { uidValidityOf } from '../ingest/folder-epoch.ts';
-import type { ConsistencyCounts, Mailbox } from '../ingest/model.ts';
+import { type ConsistencyCounts, type Mailbox, postActionRules } from '../ingest/model.ts';
 import type { ListedMessage } from '../ingest/ports.ts';
 import type { Resolution } from '../ingest/quarantine/resolve.ts';
 import type { RestoreResult } from '../ingest/quarantine/source.ts';
@@ -293,13 +293,13 @@ const restoredTexts: Readonly<Record<RestoreResult, string>> = {
 };
 
 function lines(
-  { postAction: after }: Mailbox,
+  { postAction }: Mailbox,
   report: FolderReport,
 ): readonly (readonly [name: string, count: number, meaning: string])[] {
   const { gone } = report;
-  const moved = after.kind === 'delete' ? 'deleted' : 'moved';
-  const mayBeOurs = after.kind !== 'seen' && report.actionsPending > 0;
-  const takenAway = mayBeOurs ? `by somebody else, or ${moved} by this program as it was cut off` : 'by somebody else';
+  const { removesMessage, verb } = postActionRules[postAction.kind];
+  const mayBeOurs = removesMessage && report.actionsPending > 0;
+  const takenAway = mayBeOurs ? `by somebody else, or ${verb} by this program as it was cut off` : 'by somebody else';
   return [
     ['on server', report.onServer, `mails in the folder (UIDVALIDITY ${report.uidValidity})`],
     ['handled', report.handled, 'of them have an outcome'],
@@ -307,11 +307,11 @@ function lines(
     ['waiting', report.waiting, `are above the cursor (UID ${report.cursorUid}): the next visit fetches them`],
     ['before start', report.beforeStart, 'were there before this mailbox was to begin'],
     ['missing', report.missing.length, 'were passed over: at or below the cursor, without an outcome'],
-    ['gone', gone.postAction, `have an outcome and were ${moved}, as this mailbox says`],
+    ['gone', gone.postAction, `have an outcome and were ${verb}, as this mailbox says`],
     ['gone', gone.vanished, 'vanished before they could be fetched'],
     ['gone', gone.quarantined, 'wait in quarantine and are not on the server any more'],
     ['gone', gone.otherwise, `have an outcome, and were taken away ${takenAway}`],
-    ['pending', report.actionsPending, `are still to be ${after.kind === 'seen' ? 'marked' : moved} on the server`],
+    ['pending', report.actionsPending, `are still to be ${verb} on the server`],
   ];
 }
 

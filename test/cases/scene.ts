@@ -11,13 +11,13 @@ import { join } from 'node:path';
 import { afterAll, beforeAll } from 'vitest';
 import type { Mailbox, MessageDetails, OutcomeRow, TicketSummary } from '../../src/ingest/model.ts';
 import type { PollReport } from '../../src/ingest/poll/poll-context.ts';
-import { type TestApp, testApp } from '../support/app.ts';
+import { pollOnce, type TestApp, testApp } from '../support/app.ts';
 import { type Dovecot, startDovecot } from '../support/dovecot.ts';
 import type { AppendOptions } from '../support/maildir.ts';
 import { type Mariadb, startMariadb, type TestDatabase } from '../support/mariadb.ts';
 
 /** The program in this process. */
-export type On = { readonly on: Pick<TestApp, 'app' | 'pollOnce'> };
+export type On = { readonly on: Pick<TestApp, 'app'> };
 
 const never = new AbortController().signal;
 
@@ -118,7 +118,7 @@ export function inClear(port: number, user: string): Pick<Mailbox, 'connection'>
 }
 
 export function visit({ on }: On, mailbox: Mailbox): Promise<PollReport> {
-  return on.pollOnce(mailbox, never);
+  return pollOnce(on.app, mailbox, never);
 }
 
 export async function rowsOf({ on }: On, mailbox: Mailbox): Promise<OutcomeRow[]> {

@@ -62,12 +62,7 @@ export async function testApp(
     app,
     config,
     lines,
-    pollOnce: async (mailbox, stop, observe) => {
-      const { failure, lastRound } = await app.pollOnce(mailbox, stop, observe);
-      if (failure !== null) throw failure;
-      if (lastRound === null) throw new Error('a poll succeeded without a round');
-      return lastRound;
-    },
+    pollOnce: (mailbox, stop, observe) => pollOnce(app, mailbox, stop, observe),
     addMailbox: async (server, user, given = {}) => {
       const mailbox = mailboxOn(server, user, given);
       using password = SecretBytes.take(Buffer.from('pw'));
@@ -78,6 +73,19 @@ export async function testApp(
     },
     [Symbol.asyncDispose]: () => undo.disposeAsync(),
   };
+}
+
+/** One poll in the foreground. Throws its failure. */
+export async function pollOnce(
+  app: Pick<App, 'pollOnce'>,
+  mailbox: Mailbox,
+  stop: AbortSignal,
+  observe?: PollObserver,
+): Promise<PollReport> {
+  const { failure, lastRound } = await app.pollOnce(mailbox, stop, observe);
+  if (failure !== null) throw failure;
+  if (lastRound === null) throw new Error('a poll succeeded without a round');
+  return lastRound;
 }
 
 function mailboxOn(

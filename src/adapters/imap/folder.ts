@@ -181,8 +181,10 @@ async function move(link: ImapConnection, set: string, target: string): Promise<
 export async function applyAction(link: ImapConnection, action: PostAction, uids: readonly number[]): Promise<void> {
   if (action.kind === 'leave') return;
   for (const set of uidSets(uids)) {
+    // A new action does not compile until it is applied here.
     if (action.kind === 'seen') await markSeen(link, set);
     else if (action.kind === 'delete') await remove(link, set);
-    else await move(link, set, action.folder);
+    else if (action.kind === 'move') await move(link, set, action.folder);
+    else action satisfies never;
   }
 }

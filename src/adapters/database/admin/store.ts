@@ -9,7 +9,7 @@ import { type ExpressionBuilder, sql } from 'kysely';
 import type { AdminStore, StoredOperation } from '../../../admin/ports.ts';
 import type { HourlyActivity, OperationKind } from '../../../admin/service.ts';
 import { isFailure } from '../../../errors.ts';
-import type { Outcome } from '../../../ingest/model.ts';
+import { allOutcomes, outcomeRules } from '../../../ingest/model.ts';
 import { lastAudit } from '../rows/audit.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
 import type { SqlExecutor, Tables } from '../sql/tables.ts';
@@ -167,8 +167,7 @@ async function updateOperation(db: SqlExecutor, next: Parameters<AdminStore['upd
  * read, and of it no more than the hours that are asked for. Tickets and messages are not touched.
  */
 
-/** All but `vanished`: of that no mail was ever here. */
-const mails: readonly Outcome[] = ['ticket_opened', 'reply_added', 'recorded', 'duplicate', 'quarantined'];
+const receivedOutcomes = allOutcomes.filter((outcome) => outcomeRules[outcome].isReceived);
 
 type Count = { readonly messages: number; readonly tickets: number };
 
@@ -204,7 +203,7 @@ function untouched(db: SqlExecutor, since: string) {
     .selectFrom('outcome')
     .select(['outcome', hourOf('created_at').as('stored')])
     .select(counted)
-    .where('outcome', 'in', mails)
+    .where('outcome', 'in', receivedOutcomes)
     .where('resolved_at', 'is', null)
     .where('created_at', '>=', since)
     .groupBy(['outcome', 'stored'])
@@ -218,7 +217,7 @@ function resolved(db: SqlExecutor, since: string) {
     .select(['outcome', hourOf('created_at').as('stored'), hourOf('resolved_at').as('resolved')])
     .select(sql<number>`created_at >= ${since}`.as('is_new'))
     .select(counted)
-    .where('outcome', 'in', mails)
+    .where('outcome', 'in', receivedOutcomes)
     .where('resolved_at', '>=', since)
     .groupBy(['outcome', 'stored', 'resolved', 'is_new'])
     .execute();
