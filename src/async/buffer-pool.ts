@@ -36,7 +36,9 @@ export function copyIn(bytes: Uint8Array): Uint8Array {
   return copy;
 }
 
-/** Returns an acquired buffer to the pool. Any other buffer is detached if it owns its memory, and left alone if not. */
+/**
+ * Returns an acquired buffer to the pool. Any other buffer is detached if it owns its memory, and left alone if not.
+ */
 export function release(bytes: Uint8Array): void {
   const { buffer } = bytes;
   if (!acquired.delete(bytes) || buffer instanceof ArrayBuffer) {

@@ -1,10 +1,12 @@
-/** Deadlines on promises: the value in time, or null or a failure once the time is up. The work itself is not cancelled. */
+/**
+ * Deadlines on promises: the value in time, or null or a failure once the time is up. The work itself is not cancelled.
+ */
 import { Failure } from '../errors.ts';
 import type { Clock } from './clock.ts';
 
 type Sleep = Pick<Clock, 'sleep'>;
 
-/** Node's own timer, for adapters that are given no clock. It keeps no process alive. */
+/** Node's own timer, for adapters that are given no clock. It does not keep the process alive. */
 const timer: Sleep = {
   sleep: (ms, signal) =>
     new Promise((resolve) => {

@@ -1,4 +1,7 @@
-/** Promise mutex: critical sections run one at a time, in the order of their calls; a failed one does not block the next. */
+/**
+ * Promise mutex: critical sections run one at a time, in the order of their calls; a failed one does not block the
+ * next.
+ */
 
 export interface Mutex {
   /** Runs `task` once all earlier holders are done. Resolves and rejects as `task` does. */

@@ -53,7 +53,9 @@ export function createGate(): Gate {
   };
 }
 
-/** The same promise with a rejection handler attached: it is awaited later and must not count as unhandled until then. */
+/**
+ * The same promise with a rejection handler attached: it is awaited later and must not count as unhandled until then.
+ */
 export function rejectionObservedLater<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => null);
   return promise;

@@ -6,7 +6,7 @@
 import type { Clock } from './clock.ts';
 
 type Holder = { readonly group: string; isSlow: boolean };
-/** `grant` passes the function that frees the slot, or null: the waiter was turned away. */
+/** `grant` passes the function that frees the slot, or null: the waiter was rejected. */
 type Waiter = { readonly group: string; readonly grant: (release: (() => void) | null) => void };
 
 type Queue = {
@@ -106,8 +106,8 @@ export type FairSemaphore = {
 };
 
 /**
- * Bounded semaphore that is fair by group: waiting groups are served in turn, so a group with many waiters delays only
- * itself. When the queue is full, a group with fewer waiters displaces the last waiter of the group with most.
+ * Bounded semaphore that is fair by group: waiting groups are served round robin, so a group with many waiters delays
+ * only itself. When the queue is full, a group with fewer waiters displaces the last waiter of the group with most.
  */
 export function createFairSemaphore({
   runningMax,
@@ -139,7 +139,7 @@ export function createFairSemaphore({
   };
 }
 
-/** Turns the last waiter of the longest group away. False: `group` would then have no fewer waiters than that one. */
+/** Rejects the last waiter of the longest group. False: `group` would then have no fewer waiters than that one. */
 function makeRoom(queue: Queue, group: string): boolean {
   const byGroup = Map.groupBy(queue.waiting, (waiter) => waiter.group);
   let longest: readonly Waiter[] = [];

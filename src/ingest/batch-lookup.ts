@@ -1,9 +1,9 @@
 /**
  * Batch lookup: what the messages of a batch need from the database before they are decided, as one request and result.
  *
- * All messages of a batch are looked up together, so that the number of queries does not grow with them; what no message
- * needs is not queried. Ticket references are in upper case, addresses and Message-IDs as `mail/thread/keys.ts` returns
- * them.
+ * All messages of a batch are looked up together, so that the number of queries does not grow with them; what no
+ * message needs is not queried. Ticket references are in upper case, addresses and Message-IDs as `mail/thread/keys.ts`
+ * returns them.
  */
 
 /** Senders whose messages are counted by the minute, from `fromMs` to `toMs`. */
@@ -91,8 +91,8 @@ export type MessageCopy = { readonly messageId: string; readonly contentHash: st
 export interface LookupStore {
   lookUp(request: LookupRequest): Promise<LookupResult>;
   /**
-   * Links the tickets of `copies` with those of the same messages in other mailboxes. Runs after the commit, as two workers
-   * do not see before what they commit at the same moment.
+   * Links the tickets of `copies` with those of the same messages in other mailboxes. Runs after the commit, as two
+   * workers do not see before what they commit at the same moment.
    */
   linkCopies(mailboxId: string, copies: readonly MessageCopy[]): Promise<void>;
 }

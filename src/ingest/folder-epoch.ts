@@ -5,8 +5,8 @@
  * violates that. So an epoch is UIDVALIDITY plus generation: how often the folder was found restored before. Both are
  * stored as one number, UIDVALIDITY + generation * 2^32, which is the UIDVALIDITY itself for nearly every folder.
  *
- * Two folders may have the same UIDVALIDITY. So a cursor is stored with the key of its folder, in case the mailbox row is
- * changed to another one.
+ * Two folders may have the same UIDVALIDITY. So a cursor is stored with the key of its folder, in case the mailbox row
+ * is changed to another one.
  */
 import { createHash } from 'node:crypto';
 import type { Connection } from './model.ts';

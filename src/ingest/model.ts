@@ -1,8 +1,8 @@
 /**
  * Model of the ingest: mailboxes, tickets, messages and outcomes as plain values; its comments are the glossary.
  *
- * Times are milliseconds since 1970 (UTC), durations milliseconds, sizes bytes. Column types and lengths are those of the
- * database adapter: a value here has any length.
+ * Times are milliseconds since 1970 (UTC), durations milliseconds, sizes bytes. Column types and lengths are those of
+ * the database adapter: a value here has any length.
  */
 import type { Bounce, Mark, ParsedMessage } from '../mail/message.ts';
 import type { ThreadRule } from '../mail/thread/match.ts';
@@ -48,7 +48,9 @@ export type PostAction =
   | { readonly kind: 'delete' }
   | { readonly kind: 'leave' };
 
-/** The rules of each post-action, for all code that depends on it; `verb` completes "are still to be … on the server". */
+/**
+ * The rules of each post-action, for all code that depends on it; `verb` completes "are still to be … on the server".
+ */
 export const postActionRules = {
   seen: { isNeeded: true, removesMessage: false, verb: 'marked' },
   move: { isNeeded: true, removesMessage: true, verb: 'moved' },
@@ -106,8 +108,8 @@ export function isInvalid({ health }: { readonly health: MailboxHealth }): boole
 }
 
 /**
- * A stored password, as one query read it with the revision of the switch (null: the switch row is missing). `form` is the
- * column `password_form`, never guessed from the bytes.
+ * A stored password, as one query read it with the revision of the switch (null: the switch row is missing). `form` is
+ * the column `password_form`, never guessed from the bytes.
  */
 export type StoredPassword = {
   readonly form: 'plain' | 'sealed';
@@ -118,8 +120,8 @@ export type StoredPassword = {
 };
 
 /**
- * A new password, in the form that the switch requires at `switchRevision` (0: there is no switch row); it is stored at no
- * other revision. `sealed` is a JWE in ASCII.
+ * A new password, in the form that the switch requires at `switchRevision` (0: there is no switch row); it is stored at
+ * no other revision. `sealed` is a JWE in ASCII.
  */
 export type NewPassword = { readonly switchRevision: number } & (
   | { readonly form: 'plain'; readonly password: SecretBytes }
@@ -138,7 +140,9 @@ export type Cursor = { readonly folderEpoch: number; readonly uid: number };
  */
 export type Outcome = 'ticket_opened' | 'reply_added' | 'recorded' | 'duplicate' | 'quarantined' | 'vanished';
 
-/** The rules of each outcome, for all code that depends on it: did its message arrive, is it stored, is it on a ticket. */
+/**
+ * The rules of each outcome, for all code that depends on it: did its message arrive, is it stored, is it on a ticket.
+ */
 export const outcomeRules = {
   ticket_opened: { isReceived: true, isStored: true, isOnTicket: true },
   reply_added: { isReceived: true, isStored: true, isOnTicket: true },
@@ -149,6 +153,7 @@ export const outcomeRules = {
 } as const satisfies Record<Outcome, Readonly<Record<'isReceived' | 'isStored' | 'isOnTicket', boolean>>>;
 
 type OutcomeRules = typeof outcomeRules;
+/** An outcome whose message is on a ticket. */
 export type TicketOutcome = { [O in Outcome]: OutcomeRules[O]['isOnTicket'] extends true ? O : never }[Outcome];
 
 export function isOnTicket(outcome: Outcome): outcome is TicketOutcome {
@@ -197,8 +202,8 @@ export type NewTicket = {
 
 /**
  * Why two tickets are linked. `forward`: it forwards a message of the other one; `mentions`: it names the other one;
- * `continues`: it is a reply to the other one, which was closed for too long; `same_message`: the same message in another
- * mailbox; `merged`: the other one was merged into it.
+ * `continues`: it is a reply to the other one, which was closed for too long; `same_message`: the same message in
+ * another mailbox; `merged`: the other one was merged into it.
  */
 export type LinkReason = 'forward' | 'mentions' | 'continues' | 'same_message' | 'merged';
 

@@ -1,9 +1,10 @@
 /**
- * Polling policy: how long a mailbox waits for its next poll, by how the last one ended, and the longest legitimate wait.
+ * Polling policy: how long a mailbox waits for its next poll, by how the last one ended, and the longest legitimate
+ * wait.
  *
- * A way to end that is added to `PollEnd` does not compile until the table here gives its wait, and the bound follows from
- * the table. A mailbox that waits longer at a start was put off by a wrong clock (scheduler/clock-skew.ts). The backoff of
- * failed polls is in poll/backoff.ts. Pure.
+ * A way to end that is added to `PollEnd` does not compile until the table here gives its wait, and the bound follows
+ * from the table. A mailbox that waits longer at a start was put off by a wrong clock (scheduler/clock-skew.ts). The
+ * backoff of failed polls is in poll/backoff.ts. Pure.
  */
 import type { Mailbox } from './model.ts';
 

@@ -1,8 +1,9 @@
 /**
- * Readiness value: the JSON of `/readyz`, from which `/metrics`, `status`, the admin page and systemd's status line are made.
+ * Readiness value: the JSON of `/readyz`, from which `/metrics`, `status`, the admin page and systemd's status line are
+ * made.
  *
- * A check is `ok`, `warning` (works, and needs attention), `failing`, `waiting` (a key is missing) or `unknown`. Times are
- * ISO 8601 in UTC, null where unknown. `health/describe.ts` words the checks.
+ * A check is `ok`, `warning` (works, and needs attention), `failing`, `waiting` (a key is missing) or `unknown`. Times
+ * are ISO 8601 in UTC, null where unknown. `health/describe.ts` words the checks.
  */
 
 export const checkStatuses = ['ok', 'warning', 'failing', 'waiting', 'unknown'] as const;

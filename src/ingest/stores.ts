@@ -1,7 +1,8 @@
 /**
  * Store ports: the database operations that ingest, quarantine and repair need, implemented by `adapters/database`.
  *
- * Every call may throw a `Failure` of the database. Times are milliseconds since 1970 (UTC).
+ * Every method may reject with a `Failure` of domain `database`, and rejects with nothing else. Times are milliseconds
+ * since 1970 (UTC).
  */
 
 import type { ParsedMessage } from '../mail/message.ts';
@@ -19,7 +20,6 @@ import type {
   Outcome,
   OutcomeRow,
   PollResult,
-  RawLocation,
   StoredPassword,
   StoredSource,
   TicketSummary,
@@ -27,14 +27,17 @@ import type {
 import type { WaitingMailbox } from './polling-policy.ts';
 import type { ListedMessage } from './ports.ts';
 
-/** A mailbox as it is stored: `version` changes with every change of the row but the sealing of its password. */
+/** A mailbox with the version of its row, which changes with every change except the sealing of its password. */
 export type VersionedMailbox = {
   readonly mailbox: Mailbox;
   readonly version: string;
   readonly password: MailboxHealth['password'];
 };
 
-/** Where a password is stored, `switch_changed` is thrown when the switch is not at the revision that it is prepared for. */
+/**
+ * The table of mailboxes. A method that stores a password throws `switch_changed` when the switch is not at the
+ * revision that the password was prepared for.
+ */
 export interface MailboxStore {
   /** Throws `already_exists` when the name is taken. `cursor` is the baseline that a probe found, or null. Audited. */
   addMailbox(mailbox: Mailbox, password: NewPassword, cursor: Cursor | null, by: AuditActor): Promise<void>;
@@ -42,17 +45,17 @@ export interface MailboxStore {
   mailboxByName(name: string): Promise<Mailbox>;
   mailboxById(id: string): Promise<Mailbox | null>;
   listMailboxes(): Promise<readonly (Mailbox & { readonly health: MailboxHealth })[]>;
-  /** Those with a lease in force, and whose it is. */
+  /** Mailboxes with a lease in force, and its owner. */
   leasedMailboxes(): Promise<readonly { readonly id: string; readonly name: string; readonly owner: string }[]>;
   /** Pausing stops polls from the next one on; resuming makes the mailbox due at once. */
   setMailboxState(id: string, state: 'active' | 'paused'): Promise<void>;
-  /** None: the user name counts, where it is an address. Throws `not_found`. */
+  /** Empty: the user name, if that is an address. Throws `not_found`. */
   setAddresses(id: string, addresses: readonly string[]): Promise<void>;
   /** Also makes the mailbox due at once and forgets its failures. Audited. */
   setPassword(id: string, password: NewPassword, by: AuditActor): Promise<void>;
   /**
-   * Writes what differs between two states of a mailbox, and its password unless that is null, in one statement; makes it
-   * due at once and forgets its failures. A new password is audited. Throws `already_exists` when the name is taken,
+   * Writes what differs between two states of a mailbox, and its password unless that is null, in one statement; makes
+   * it due at once and forgets its failures. A new password is audited. Throws `already_exists` when the name is taken,
    * `refused` when the row, or how its password is sealed, is not as in `before` any more.
    */
   changeMailbox(before: VersionedMailbox, after: Mailbox, password: NewPassword | null, by: AuditActor): Promise<void>;
@@ -60,133 +63,130 @@ export interface MailboxStore {
   versionedMailbox(name: string): Promise<VersionedMailbox>;
   /** Removes settings, password, cursor and outcomes; tickets and messages stay. Audited. */
   removeMailbox(id: string, by: AuditActor): Promise<void>;
-  /** Gives mailboxes that somebody else wrote into the table their schedule, due at once; tells how many. */
+  /** Adds a schedule, due at once, for mailboxes that another program inserted; returns their number. */
   scheduleNewMailboxes(): Promise<number>;
   /** null when the mailbox is gone. */
   readPassword(id: string): Promise<StoredPassword | null>;
 }
 
-/** What is stored about the folder epoch of a mailbox's folder (folder-epoch.ts), as a port. */
-
-/** How far a mailbox is. `life`: the last one that was used for any of its folder epochs. */
+/** Folder progress: how far the folder of a mailbox is handled. */
 export type FolderProgress = {
+  /** null: never polled. */
   readonly cursor: Cursor | null;
+  /** The last generation that was used (folder-epoch.ts). */
   readonly generation: number;
-  /** Where the first visit in this folder epoch began; null where that was before this was kept. */
+  /** The UID that the first poll in this epoch started above; null: not recorded. */
   readonly startUid: number | null;
-  /** Of which folder the cursor is (`folderKey`); null where that was not kept. */
+  /** `folderKey` of the folder that the cursor is for; null: not recorded. */
   readonly folder: string | null;
 };
 
-/** A folder epoch that begins, with the folder that it is of (`folderKey`). */
+/** A new folder epoch, with the `folderKey` of its folder. */
 export type NewFolderEpoch = { readonly cursor: Cursor; readonly generation: number; readonly folder: string };
 
-/** `Cursor.uidValidity` is a folder epoch here and everywhere else. */
+/** Folder epochs and cursors of mailboxes. */
 export interface FolderStore {
   /** Throws `not_found` when the mailbox is gone. */
   readFolderProgress(mailboxId: string): Promise<FolderProgress>;
-  /** True when an outcome is kept under that folder epoch. */
+  /** True when an outcome is stored in that epoch. */
   isEpochUsed(mailboxId: string, folderEpoch: number): Promise<boolean>;
-  /** The last mails up to that cursor that have an outcome, at most `limit`. */
+  /** The last messages up to that cursor with an outcome, at most `limit`. */
   lastHandled(mailboxId: string, cursor: Cursor, limit: number): Promise<readonly ListedMessage[]>;
   /** Throws `lease_lost`. */
-  beginFolderEpoch(lease: Lease, beginning: NewFolderEpoch): Promise<void>;
-  /** Keeps of which folder the cursor is, which goes on. Throws `lease_lost`. */
+  beginFolderEpoch(lease: Lease, epoch: NewFolderEpoch): Promise<void>;
+  /** Records the folder that the cursor is for; the cursor stays. Throws `lease_lost`. */
   recordFolder(lease: Lease, folder: string): Promise<void>;
   /**
-   * Forgets what only the folder epochs before `folderEpoch` needed: outcomes of duplicates, whose mail is told by another
-   * outcome; mails in quarantine of which nothing was kept; after-actions, whose mails have other UIDs now. Throws
+   * Deletes what only epochs before `folderEpoch` need: outcomes of duplicates, which another outcome covers;
+   * quarantined messages without a stored source; pending post-actions, whose messages have other UIDs now. Throws
    * `lease_lost`.
    */
   forgetEarlierEpochs(lease: Lease, folderEpoch: number): Promise<void>;
 }
 
-/** Mails in quarantine as rows: what is read of them, and what is written but for taking them in (a batch does that). */
-
-/** A mail that is in quarantine: it waits, or it was discarded. */
+/** A quarantined message: it waits for an operator, or was discarded. */
 export type QuarantinedMessage = {
   readonly mailboxId: string;
   /** Name of the mailbox. */
   readonly mailbox: string;
-  /** See folder-epoch.ts. */
   readonly folderEpoch: number;
   readonly uid: number;
+  /** A `QuarantineReason`, or one of an older or newer version. */
   readonly reason: string;
   readonly quarantinedAtMs: number;
   /** null: it waits. */
   readonly discardedAtMs: number | null;
   readonly receivedAtMs: number | null;
-  /** As the server told it. */
+  /** The size that the server announced. */
   readonly sizeBytes: number;
-  /** What is kept of it: the whole mail, its header alone, or nothing (see quarantine-reasons.ts). */
-  readonly raw: (RawLocation & { readonly sha256: string }) | null;
+  /** The whole message, its header alone, or null (quarantine/reasons.ts). */
+  readonly raw: StoredSource | null;
 };
 
-/** null: any. `discarded`: those that were discarded, instead of those that wait. */
+/** null: any. `discarded`: discarded messages instead of waiting ones. */
 export type QuarantineFilter = {
   readonly mailboxId: string | null;
   readonly reason: string | null;
   readonly discarded?: boolean;
 };
 
-/** What another look at a mail found, while it stays in quarantine. */
+/** What changes when a message is quarantined again. */
 export type Requarantine = Pick<QuarantinedMessage, 'reason' | 'raw' | 'sizeBytes'>;
 
+/** Quarantined messages; releasing one is `IngestStore.commitResolved`. */
 export interface QuarantineStore {
-  /** By mailbox, folder epoch and UID, page after page. */
+  /** Ordered by mailbox, folder epoch and UID; reads page after page. */
   quarantinedMessages(filter: QuarantineFilter): AsyncIterable<QuarantinedMessage>;
-  /** Those of that UID that wait, or that were discarded; `folderEpoch` null: in any folder epoch. */
+  /** Those with that UID that wait, or that were discarded; `folderEpoch` null: in any epoch. */
   quarantinedByUid(
     mailboxId: string,
     folderEpoch: number | null,
     uid: number,
     discarded?: boolean,
   ): Promise<readonly QuarantinedMessage[]>;
-  /** The same by the name of the mailbox. */
+  /** The same, by the name of the mailbox. */
   quarantinedByName(name: QuarantineName, discarded: boolean): Promise<readonly QuarantinedMessage[]>;
   /**
-   * Of those that wait, from the `offset`th on, no more than `limit`: the newest first, and of one time the highest mailbox
-   * id, folder epoch and UID. `reason` null: any.
+   * At most `limit` waiting messages from `offset` on: the newest first, then by descending mailbox id, folder epoch
+   * and UID. `reason` null: any.
    */
   quarantinePage(reason: string | null, offset: number, limit: number): Promise<readonly QuarantinedMessage[]>;
-  /** Ends its waiting without taking it in. False: it did not wait any more. */
-  discard(mail: QuarantinedMessage): Promise<boolean>;
-  /** One that was discarded waits again. False: it is not discarded any more. */
-  undiscard(mail: QuarantinedMessage): Promise<boolean>;
-  /** False: it did not wait any more. */
-  requarantine(mail: QuarantinedMessage, found: Requarantine): Promise<boolean>;
+  /** Gives up a waiting message. False: it no longer waits. */
+  discard(message: QuarantinedMessage): Promise<boolean>;
+  /** Makes a discarded message wait again. False: it is no longer discarded. */
+  undiscard(message: QuarantinedMessage): Promise<boolean>;
+  /** False: it no longer waits. */
+  requarantine(message: QuarantinedMessage, found: Requarantine): Promise<boolean>;
 }
 
-/** What `reconcile` reads and writes beside its counts, as a port. */
-
-/** An outcome as far as it is compared with the server. */
+/** An outcome as it is compared with the folder on the server. */
 export type ComparedOutcome = {
   readonly uid: number;
   readonly outcome: Outcome;
-  /** In quarantine, and nobody has resolved it. */
+  /** In quarantine, and not resolved. */
   readonly waits: boolean;
   readonly actionPending: boolean;
 };
 
-/** A mail that was stored, whose message is not there any more, and was not deleted together with its ticket. */
+/** A message that was stored and whose row is missing, though its ticket was not deleted. */
 export type LostMessage = {
   readonly mailboxId: string;
   readonly folderEpoch: number;
   readonly uid: number;
   readonly ticketId: string | null;
-  /** Reference of its ticket. */
+  /** Reference of its ticket; null: recorded without one. */
   readonly ticket: string | null;
   readonly messageId: string;
   readonly sizeBytes: number;
-  /** Where the server did not tell: when it was stored. */
+  /** INTERNALDATE, or when it was stored if the server gave none. */
   readonly receivedAtMs: number;
   readonly raw: StoredSource | null;
   readonly dedupKey: string | null;
 };
 
-/** One row that is wrong; what it has nothing to do with is null. */
+/** An inconsistent row; fields that do not apply are null. */
 export type InconsistentRow = {
-  /** Which of the counts it is in. */
+  /** The count that it is part of. */
   readonly count: keyof ConsistencyCounts;
   readonly mailbox: string | null;
   readonly uid: number | null;
@@ -195,50 +195,49 @@ export type InconsistentRow = {
   readonly message: string | null;
 };
 
-/** A file of an attachment that messages name. */
+/** An attachment file that messages reference. */
 export type ReferencedBlob = { readonly sha256: string; readonly sizeBytes: number; readonly messageId: string };
 
-/** A file of raw sources that outcomes name. */
+/** A segment file of raw sources that outcomes reference. */
 export type ReferencedSegment = {
   readonly segment: string;
-  /** Where the last source that is named ends. */
+  /** End of the last referenced source. */
   readonly endOffset: number;
   readonly messages: number;
-  /** Of them, those that wait in quarantine: for these the source is all there is. */
+  /** Those of them that wait in quarantine: their source is their only copy. */
   readonly waiting: number;
 };
 
+/** What `reconcile` reads and repairs. */
 export interface ReconcileStore {
   countReferencedBlobs(): Promise<number>;
-  /** Each file once, by its hash, page after page. */
+  /** Each file once, ordered by hash; reads page after page. */
   referencedBlobs(): AsyncIterable<ReferencedBlob>;
   referencedSegments(): Promise<readonly ReferencedSegment[]>;
 
-  /** The first `limit` rows of each count that is to be 0. */
+  /** The first `limit` rows of each of these counts. */
   inconsistentRows(counts: readonly (keyof ConsistencyCounts)[], limit: number): Promise<readonly InconsistentRow[]>;
-  /** Of all folder epochs. */
+  /** In all epochs. */
   lostMessages(mailboxId: string): AsyncIterable<LostMessage>;
-  /** Puts it back under its id and its ticket. False: it is there again, or its ticket is gone by now. */
+  /** Stores it again under its id and ticket. False: its row exists again, or its ticket is gone. */
   restoreMessage(lost: LostMessage, parsed: ParsedMessage): Promise<boolean>;
-  /** By UID, page after page. */
+  /** Ordered by UID; reads page after page. */
   comparedOutcomes(mailboxId: string, folderEpoch: number): AsyncIterable<ComparedOutcome>;
-  /** Puts a mail that has no outcome into quarantine, as `missed`. False: it has one. */
+  /** Quarantines a message without an outcome, as `missed`. False: it has one. */
   quarantineMissed(
     mailboxId: string,
     folderEpoch: number,
-    mail: { readonly uid: number; readonly sizeBytes: number; readonly receivedAtMs: number | null },
+    message: { readonly uid: number; readonly sizeBytes: number; readonly receivedAtMs: number | null },
   ): Promise<boolean>;
 }
 
-/** Stored messages as they are replayed from their raw sources: what is read of them, and what is written. */
-
-/** A stored message with the place of its source. */
+/** A stored message to reprocess, with its source. */
 export type ReprocessTarget = {
   readonly id: string;
   readonly mailboxId: string;
   readonly ticketId: string | null;
   readonly receivedAtMs: number;
-  /** null when its outcome or its source is not kept any more. */
+  /** null: its outcome or its source is no longer stored. */
   readonly source: {
     readonly folderEpoch: number;
     readonly uid: number;
@@ -248,79 +247,80 @@ export type ReprocessTarget = {
   } | null;
 };
 
-/** What a message becomes. */
+/** The new content of a reprocessed message. */
 export type MessageReplacement = {
   readonly parsed: ParsedMessage;
-  /** Of one that was recorded and belongs to a ticket now: all that goes with that. `messages` has it under its id. */
+  /** What to write when a recorded message joins a ticket now, itself included under its id; null: it does not. */
   readonly joined: Omit<Batch, 'cursor'> | null;
 };
 
+/** Stored messages, to be reprocessed. */
 export interface ReprocessStore {
   /** Throws `not_found`. */
   reprocessTarget(id: string): Promise<ReprocessTarget>;
-  /** Ids of the messages of a mailbox that arrived since then, oldest first; null: all. */
+  /** Ids of the messages of a mailbox that arrived at `sinceMs` or later, oldest first; null: all. */
   messageIdsSince(mailboxId: string, sinceMs: number | null): AsyncIterable<string>;
   /**
-   * One transaction: the message, its attachments and its outcome as they are now. Gives the names of what changed; writes
-   * nothing when that is nothing. Throws `database_conflict` when its ticket is not what `mail` says any more.
+   * Updates the message, its attachments and its outcome in one transaction. Returns the names of what changed; writes
+   * nothing when nothing did. Throws `database_conflict` when its ticket is no longer that of `target`.
    */
-  replaceMessage(mail: ReprocessTarget, replacement: MessageReplacement): Promise<readonly string[]>;
+  replaceMessage(target: ReprocessTarget, replacement: MessageReplacement): Promise<readonly string[]>;
 }
 
+/** A ticket without its messages: its state and its mailbox. */
 export type TicketHeader = {
   readonly id: string;
   readonly ref: string;
   readonly status: string;
-  /** Reference of the ticket that it went into. */
+  /** Reference of the ticket that it was merged into; null: none. */
   readonly mergedInto: string | null;
-  /** null when it was removed. */
+  /** null: it was removed. */
   readonly mailbox: { readonly name: string; readonly addresses: readonly string[] } | null;
 };
 
+/** The state of tickets, and the key of reply tokens. */
 export interface TicketStore {
   /** Throws `not_found`. */
   ticketHeader(ref: string): Promise<TicketHeader>;
-  /** False: it was not in the other state, and nothing was changed. */
+  /** False: it was not in the other state, and is unchanged. */
   setTicketState(id: string, state: 'open' | 'closed'): Promise<boolean>;
-  /** The key of the reply tokens, 32 bytes; made when there is none yet. */
+  /** The key of the reply tokens, 32 bytes; generated when there is none yet. */
   replyKey(): Promise<Uint8Array>;
 }
 
 /**
- * What the workflows need from the outside, as types: with the other files called `*-ports.ts` the only thing that
- * `ingest/` knows about adapters.
- *
- * Adapters implement these; `compose.ts` hands them in. Every method rejects with a `Failure` (errors.ts) and with
- * nothing else. Times are milliseconds since 1970 (UTC), durations are milliseconds, sizes are bytes.
+ * A lease: the right of one worker to poll a mailbox until it expires. `epoch` is its fencing token: every write of a
+ * poll carries it, and is refused once another lease was acquired.
  */
-
-/** One worker's claim on a mailbox. Every write of a poll carries `epoch`: who lost the lease cannot write. */
 export type Lease = { readonly mailboxId: string; readonly owner: string; readonly epoch: number };
 
-/** A mailbox that is due. */
+/** A mailbox whose next poll is due, with its schedule. */
 export type DueMailbox = Mailbox & {
   readonly due: {
-    /** How long ago it became due. */
+    /** Time since it became due. */
     readonly overdueMs: number;
+    /** Failed polls in a row. */
     readonly failures: number;
-    /** Refused logins in a row with the row as it is now. */
+    /** Refused logins in a row with this version of the row. */
     readonly loginFailures: number;
-    /** Changes whenever somebody changes the row. */
+    /** Changes with every change of the row. */
     readonly version: string;
-    /** How often it had been leased. */
+    /** Fencing token of its last lease. */
     readonly epoch: number;
   };
 };
 
+/** The version of a mailbox row, and whether it is polled at all. */
 export type MailboxVersion = { readonly version: string; readonly isActive: boolean };
 
+/** Schedule, leases, cursors and batches: what a poll reads and writes. */
 export interface IngestStore extends LookupStore {
   /**
-   * Mailboxes that are active, due by the database's clock and not leased, the longest overdue first; but for those
-   * whose password is sealed under a key (its column) that is none of `keyIds`. One that is left alone after
-   * `loginFailuresMax` refused logins is due as soon as its row changes. Where there are more than `limit`, those that
-   * failed get half of the list at most while others are due, and no server takes all of it from the others. Mailboxes of
-   * `closed` servers are left out, of as many of these as one statement can name.
+   * Mailboxes that are active, due by the database's clock and not leased, the longest overdue first; except those
+   * whose password is sealed under a key (its column) that is not in `keyIds`. A mailbox suspended after
+   * `loginFailuresMax` refused logins is due as soon as its row changes. Beyond `limit`, failing mailboxes get at most
+   * half of the list while others are due, and no server gets all of it. Mailboxes of `closed` servers are left out, as
+   * far as one statement can name these.
    */
   dueMailboxes(
     limit: number,
@@ -328,22 +328,22 @@ export interface IngestStore extends LookupStore {
     loginFailuresMax: number,
     closed?: readonly Pick<Connection, 'host' | 'port'>[],
   ): Promise<readonly DueMailbox[]>;
-  /** How the schedule has a mailbox, due or not; null when it is gone. */
+  /** The schedule of a mailbox, due or not; null: it was removed. */
   scheduleOf(mailboxId: string): Promise<DueMailbox['due'] | null>;
-  /** Makes the mailboxes due, of `host` or of any, that wait after a failure with one of `codes`. */
+  /** Makes due the mailboxes, of `host` or of any, that wait after a failure with one of `codes`. */
   makeDue(codes: readonly string[], host?: string): Promise<void>;
-  /** After the database's clock was set back: what waits without having failed is due, and no failure is in the future. */
+  /** After the database's clock stepped back: mailboxes that did not fail are due, and no failure is in the future. */
   makeAllDue(): Promise<void>;
   /**
-   * The same for what was written while the database's clock ran ahead, as far as that can be seen afterwards: mailboxes that
-   * wait longer than any does are due. `intervalMs`: of those that have no interval of their own.
+   * The same for a clock that ran ahead before this process started, as far as rows show it: mailboxes that did not
+   * fail and wait longer than `longestWaitMs` are due.
    */
   makeStrandedDue(longestWaitMs: (mailbox: WaitingMailbox) => number): Promise<void>;
-  /** How the rows of these mailboxes are now; one that is gone is left out. */
+  /** The versions of these mailboxes; a removed one is left out. */
   mailboxVersions(mailboxIds: readonly string[]): Promise<ReadonlyMap<string, MailboxVersion>>;
   /**
-   * One conditional UPDATE. `dead` names the owner of a lease whose process is known to be gone. null: somebody has it, or
-   * has had it since it had the epoch `seenEpoch`.
+   * Acquires the lease in one conditional UPDATE; null: another worker has it, or had it after epoch `seenEpoch`.
+   * `dead`: an owner whose process is known to have ended, and whose lease is taken over.
    */
   acquireLease(
     mailboxId: string,
@@ -354,55 +354,55 @@ export interface IngestStore extends LookupStore {
   ): Promise<Lease | null>;
   /** The owner of the lease in force, or null. */
   leaseOwner(mailboxId: string): Promise<string | null>;
-  /** Ends the lease of `owner`, who is known not to use it any more, at once, and makes the mailbox due. */
+  /** Ends the lease of `owner`, which is known to be unused, and makes the mailbox due. */
   reclaimLease(mailboxId: string, owner: string): Promise<void>;
-  /** Frees the mailboxes of `owner`, who is known to be gone, and makes them due; tells whether there were any. */
+  /** Ends all leases of `owner`, which is known to be dead, and makes the mailboxes due. False: there were none. */
   reclaimLeasesOf(owner: string): Promise<boolean>;
-  /** Frees the mailboxes of workers other than `me` that have not reported for `liveMs`; tells whose those were. */
+  /** Ends the leases of workers other than `me` without a heartbeat for `liveMs`; returns their owners. */
   reclaimDeadLeases(liveMs: number, me: string): Promise<readonly string[]>;
-  /** Prolongs leases of one owner; gives back those that are lost. */
+  /** Renews leases of one owner; returns those that are lost. */
   renewLeases(leases: readonly Lease[], leaseMs: number): Promise<readonly Lease[]>;
-  /** Writes that a visit went well and keeps the lease. Does nothing if it is lost. */
+  /** Records a successful poll that continues in IDLE, with its lease. Does nothing if it is lost. */
   recordPollSuccess(lease: Lease, nextPollAfterMs: number): Promise<void>;
   /**
-  /**
-   * Writes how the poll went and lets go; null: it came to nothing, and the mailbox is due as it was before. Does nothing
-   * if the lease is lost. When the row is not `version` any more, the poll was about what is no more: the mailbox is due at
-   * once, and nothing is written.
+   * Records the result of the poll and releases the lease; null: the poll was cut off, and the mailbox is due as
+   * before. Does nothing if the lease is lost. When the row is no longer at `version`, the result is obsolete: the
+   * mailbox is due at once, and nothing else is written.
    */
   releaseLease(lease: Lease, result: PollResult | null, version?: string): Promise<void>;
   readCursor(mailboxId: string): Promise<Cursor | null>;
-  /** Sets the baseline, or the start in a new UIDVALIDITY. Throws `lease_lost`. */
+  /** Sets the baseline, or the start in a new epoch. Throws `lease_lost`. */
   setCursor(lease: Lease, cursor: Cursor): Promise<void>;
   /**
-   * One transaction: fence check (cursor and epoch), tickets, messages, attachments, outcomes, links, merges.
-   * Throws `lease_lost`, `database_*` (nothing is stored, or, when the connection broke during the commit, it is
-   * unknown: read the cursor), or `row_refused` (nothing is stored; one of the rows can never be).
+   * Commits a batch in one transaction: check of fencing token and cursor, tickets, messages, attachments, outcomes,
+   * links, merges. Throws `lease_lost`, `database_*` (nothing is stored or, when the connection broke during the
+   * commit, it is unknown: read the cursor), or `row_refused` (nothing is stored; one of the rows can never be).
    */
   commitBatch(lease: Lease, batch: Batch): Promise<void>;
   /**
-   * The same without a lease and without moving the cursor: each outcome takes the place of the one of its UID, in the
-   * folder epoch of `cursor`, that waits in quarantine. `database_conflict` when one of those does not wait any more.
+   * The same without a lease and without moving the cursor: each outcome replaces the one of its UID, in the epoch of
+   * `cursor`, that waits in quarantine. Throws `database_conflict` when one of those no longer waits.
    */
   commitResolved(mailboxId: string, batch: Batch): Promise<void>;
-  /** UIDs whose after-action is still to be driven, ascending. */
+  /** UIDs with a pending post-action, ascending. */
   pendingActions(mailboxId: string, uidValidity: number, limit: number): Promise<readonly number[]>;
   completeActions(lease: Lease, uidValidity: number, uids: readonly number[]): Promise<void>;
 }
 
+/** Tickets and outcomes as commands print them, and what retention must not remove. */
 export interface TicketReader {
   /** Newest first. */
   listTickets(limit: number): Promise<readonly TicketSummary[]>;
   /** Throws `not_found`. Messages oldest first. */
   ticketByRef(ref: string): Promise<TicketSummary & { readonly messages: readonly MessageDetails[] }>;
-  /** By UIDVALIDITY and UID, page after page, so that memory stays flat; `full` brings the messages along. */
+  /** Ordered by epoch and UID, with the messages if `full`; reads page after page, so that memory stays bounded. */
   outcomes(mailboxId: string, full: boolean): AsyncIterable<OutcomeRow>;
   reconcile(): Promise<ConsistencyCounts>;
-  /** Of `hashes` (SHA-256 of blobs), those that no attachment row names. */
+  /** Those of `hashes` (SHA-256 of blobs) that no attachment row references. */
   unreferencedBlobs(hashes: readonly string[]): Promise<readonly string[]>;
-  /** Of `segments`, those that an unresolved quarantined outcome still needs. */
+  /** Those of `segments` that an unresolved quarantined message still needs. */
   retainedSegments(segments: readonly string[]): Promise<readonly string[]>;
 }
 
-/** One way to read an id. `folderEpoch` null: any. */
+/** One way to read a quarantine id; `folderEpoch` null: any. */
 export type QuarantineName = { readonly mailbox: string; readonly folderEpoch: number | null; readonly uid: number };

@@ -15,8 +15,8 @@ export function shellArg(word: string): string {
 const unsafe = /[\p{C}\p{Zl}\p{Zp}\ufffd]/u;
 
 /**
- * `ticketmaild WORDS NAME REST`: `words` and `rest` are literals, `name` is any text, an argument even when it begins with
- * a hyphen (XBD 12.2, guideline 10). null: `name` must not be shown for copying.
+ * `ticketmaild WORDS NAME REST`: `words` and `rest` are literals, `name` is any text, an argument even when it begins
+ * with a hyphen (XBD 12.2, guideline 10). null: `name` must not be shown for copying.
  */
 export function shellCommand(words: string, name: string, rest = ''): string | null {
   if (unsafe.test(name)) return null;

@@ -1,5 +1,6 @@
 /**
- * Health checks of what a worker depends on: the disk under data_dir, the database, and the certificates of mail servers.
+ * Health checks of what a worker depends on: the disk under data_dir, the database, and the certificates of mail
+ * servers.
  *
  * Each is an object that is updated as things happen, and whose `check` gives the value for `/readyz`.
  */
@@ -21,8 +22,8 @@ function failing(failure: Failure, sinceMs: number): Check {
 /**
  * Disk probe: writes a small file under the data folder every ten seconds, and every two while that fails.
  *
- * No poll starts while it fails: what it fetched could not be stored, and would be fetched again and again. A probe that
- * hangs counts as failing. Little free space is a warning.
+ * No poll starts while it fails: what it fetched could not be stored, and would be fetched again and again. A probe
+ * that hangs counts as failing. Little free space is a warning.
  */
 export interface DiskWatch {
   /** Starts a probe when it is time for one; waits for the first one only, for a second at most. */
@@ -139,7 +140,9 @@ const dayMs = 86_400_000;
 /** A little more than the longest poll interval: an older certificate may have been replaced unseen. */
 const seenMsMax = 25 * 3_600_000;
 
-/** Certificate expiry: the certificates that mail servers presented within a day; a warning 14 days before one expires. */
+/**
+ * Certificate expiry: the certificates that mail servers presented within a day; a warning 14 days before one expires.
+ */
 interface Certificates {
   /** `endsAtMs`: notAfter (RFC 5280), in milliseconds since 1970. */
   record(host: string, port: number, endsAtMs: number): void;

@@ -1,5 +1,6 @@
 /**
- * Wording of the readiness checks, the only one: for the status command, the admin page, the systemd status line and the metrics.
+ * Wording of the readiness checks, the only one: for the status command, the admin page, the systemd status line and
+ * the metrics.
  *
  * A check that is added to `Readiness` does not compile until the table here describes it.
  */

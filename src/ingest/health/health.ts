@@ -2,8 +2,8 @@
  * Health and readiness of this worker: recorded by the scheduler as things happen, put together as a value on request.
  *
  * It is ready when database, disk and scheduler are ok, no key is missing, and not every active mailbox fails or waits.
- * One bad mailbox is shown and does not make the worker unready; neither does a key file that vanished while the keys are
- * in memory. Mailboxes and quarantine are read from the database on request.
+ * One bad mailbox is shown and does not make the worker unready; neither does a key file that vanished while the keys
+ * are in memory. Mailboxes and quarantine are read from the database on request.
  */
 import type { Clock } from '../../async/clock.ts';
 import { type Failure, isFailure } from '../../errors.ts';

@@ -101,8 +101,8 @@ function stateOf({ id, health }: Listed, facts: MailboxFacts): Check & Pick<Mail
     const hint = 'A poll takes very long, or all slots are in use: see the log and [poll] concurrency_max.';
     return { status: 'failing', since: isoTime(nextPollAtMs), reason, hint };
   }
-  const renumbered = facts.uidValidityChanges.count(id);
-  if (renumbered > uidValidityChangesMax) return { status: 'warning', since: null, ...unstable(renumbered) };
+  const changes = facts.uidValidityChanges.count(id);
+  if (changes > uidValidityChangesMax) return { status: 'warning', since: null, ...unstable(changes) };
   return { status: 'ok', since: null, reason: null, hint: null };
 }
 

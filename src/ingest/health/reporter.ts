@@ -1,5 +1,6 @@
 /**
- * Reporter: writes polls, database and disk to log, health and metrics; deduplicates repeated failures (log-throttle.ts).
+ * Reporter: writes polls, database and disk to log, health and metrics; deduplicates repeated failures
+ * (log-throttle.ts).
  *
  * A failing poll is logged when its reason changes, and at its 2nd, 4th, 8th … repetition; a failing database or disk
  * once, and once when it recovers.
@@ -17,7 +18,9 @@ import { createLogThrottle } from './log-throttle.ts';
 type ReporterPorts = { readonly log: Log; readonly health: HealthRecorder; readonly meter: Meter };
 
 export interface Reporter {
-  /** One round of a poll. `lagMs`: how long after the mailbox was due it began; null for a round after an announcement. */
+  /**
+   * One round of a poll. `lagMs`: how long after the mailbox was due it began; null for a round after an announcement.
+   */
   roundFinished(mailbox: Mailbox, report: PollReport, lagMs: number | null): void;
   /** `poll` is the id of its last round; null: it had none. */
   pollFailed(mailbox: Mailbox, failure: Failure, durationMs: number, poll: string | null): void;
@@ -92,8 +95,8 @@ type InvalidRowPorts = {
 const invalidRowsMs = 30_000;
 
 /**
- * Logs invalid rows of the table of mailboxes, which no poll would report: each once, and again only after it was valid.
- * Called on every tick, reads the table every 30 s.
+ * Logs invalid rows of the table of mailboxes, which no poll would report: each once, and again only after it was
+ * valid. Called on every tick, reads the table every 30 s.
  */
 export function createInvalidRowReporter({ store, clock, log }: InvalidRowPorts): () => Promise<void> {
   let logged: ReadonlySet<string> = new Set();

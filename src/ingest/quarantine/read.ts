@@ -34,8 +34,8 @@ export function parseQuarantineId(id: string): readonly QuarantineName[] {
 }
 
 /**
- * The message that `id` names: one that waits, else one that was discarded. Throws `usage` when it is no id or ambiguous,
- * `not_found`, and what the database throws.
+ * The message that `id` names: one that waits, else one that was discarded. Throws `usage` when it is no id or
+ * ambiguous, `not_found`, and what the database throws.
  */
 export async function quarantinedById(
   store: Pick<QuarantineStore, 'quarantinedByName'>,

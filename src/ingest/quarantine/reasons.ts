@@ -1,8 +1,8 @@
 /**
  * Quarantine reasons: for each its meaning, the operator's remedy, and how much of the source is stored.
  *
- * A reason that is added to `QuarantineReason` does not compile until the table here describes it. An unknown code (from
- * an older or newer worker) is shown as it is.
+ * A reason that is added to `QuarantineReason` does not compile until the table here describes it. An unknown code
+ * (from an older or newer worker) is shown as it is.
  */
 import type { QuarantineReason } from '../model.ts';
 

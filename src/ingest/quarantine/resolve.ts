@@ -3,8 +3,8 @@
  *
  * No lease is acquired, as a worker may poll the same mailbox for hours. The quarantined row is the claim: the
  * transaction that stores the message replaces it, and fails where it no longer waits. Of two concurrent releases one
- * succeeds, and a crash leaves the message in quarantine. The post-action (seen, move, delete) is left to the next poll.
- * Throws what the database, the disk and the server throw.
+ * succeeds, and a crash leaves the message in quarantine. The post-action (seen, move, delete) is left to the next
+ * poll. Throws what the database, the disk and the server throw.
  */
 import { isFailure } from '../../errors.ts';
 import { fallbackMessage, headerOnlyMessage } from '../../mail/fallback-message.ts';

@@ -1,8 +1,8 @@
 /**
  * Refetch of message sources from the mail server, for quarantined and lost messages whose source is not stored.
  *
- * Uses a read-only session of its own (EXAMINE, RFC 9051 section 6.3.3) beside that of a worker; cursor and lease are not
- * touched. The session stays open for the next message of the same mailbox until it is disposed.
+ * Uses a read-only session of its own (EXAMINE, RFC 9051 section 6.3.3) beside that of a worker; cursor and lease are
+ * not touched. The session stays open for the next message of the same mailbox until it is disposed.
  */
 import { isFailure } from '../../errors.ts';
 import { dedupKey } from '../../mail/fingerprint.ts';
@@ -97,7 +97,10 @@ async function hasSize(session: Session, sizeBytes: number): Promise<boolean> {
   return false;
 }
 
-/** `gone`: its source is neither stored nor on the server; `other`: what is there is another message, or cannot be parsed. */
+/**
+ * `gone`: its source is neither stored nor on the server; `other`: what is there is another message, or cannot be
+ * parsed.
+ */
 export type RestoreResult = 'restored' | 'resolved' | 'gone' | 'other';
 
 type RestorePorts = Pick<PollPorts, 'parser' | 'blobs' | 'raw'> & {

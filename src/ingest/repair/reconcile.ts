@@ -1,9 +1,9 @@
 /**
  * Reconciliation: compares a folder on the server with the stored outcomes, and the files on disk with their rows.
  *
- * Read-only (EXAMINE), beside a worker that polls the mailbox. The server is listed first, then the cursor is read, then
- * the outcomes: whatever happens meanwhile can make a message look handled or waiting, never missing. A repair puts a
- * missing message into quarantine and releases it at once, so it is safe wherever it is interrupted.
+ * Read-only (EXAMINE), beside a worker that polls the mailbox. The server is listed first, then the cursor is read,
+ * then the outcomes: whatever happens meanwhile can make a message look handled or waiting, never missing. A repair
+ * puts a missing message into quarantine and releases it at once, so it is safe wherever it is interrupted.
  */
 import type { Clock } from '../../async/clock.ts';
 import { Failure } from '../../errors.ts';

@@ -2,8 +2,8 @@
  * Reprocessing: parses a stored message again from its raw source, by the rules in force, and updates its row in place.
  *
  * Text, kind, marks, headers and attachments are updated in one transaction. A message that was only recorded joins or
- * opens a ticket where the rules now say so; one with a ticket stays in it. Idempotent: the row keeps its id. Throws what
- * database and disk throw.
+ * opens a ticket where the rules now say so; one with a ticket stays in it. Idempotent: the row keeps its id. Throws
+ * what database and disk throw.
  */
 import { isFailure } from '../../errors.ts';
 import { fingerprintMessage } from '../../mail/fingerprint.ts';
@@ -83,7 +83,10 @@ function isOnlyRecorded({ ticketId, source }: ReprocessTarget): boolean {
   return ticketId === null && source?.outcome === 'recorded';
 }
 
-/** Decides as for a new message, without the guards against loops and floods, which it passed on arrival. null: no ticket. */
+/**
+ * Decides as for a new message, without the guards against loops and floods, which it passed on arrival. null: no
+ * ticket.
+ */
 async function decideAgain(
   target: ReprocessTarget,
   parsed: ParsedMessage,

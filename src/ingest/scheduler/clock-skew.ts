@@ -1,9 +1,10 @@
 /**
- * Clock skew and steps: every ten seconds compares this machine's clock with the database's, which due times are based on.
+ * Clock skew and steps: every ten seconds compares this machine's clock with the database's, which due times are based
+ * on.
  *
- * When the database's clock steps back by an hour, every mailbox would wait an hour more: those that did not fail are made
- * due, and those that failed start their wait again. A step before the first comparison (a reboot that corrected the time)
- * is detected by mailboxes that wait longer than the polling policy allows.
+ * When the database's clock steps back by an hour, every mailbox would wait an hour more: those that did not fail are
+ * made due, and those that failed start their wait again. A step before the first comparison (a reboot that corrected
+ * the time) is detected by mailboxes that wait longer than the polling policy allows.
  */
 import type { Clock } from '../../async/clock.ts';
 import { events, type Log } from '../../events.ts';

@@ -1,5 +1,6 @@
 /**
- * Daemon lifecycle: starts health endpoints, encryption sync, admin page and scheduler; graceful shutdown on the first signal.
+ * Daemon lifecycle: starts health endpoints, encryption sync, admin page and scheduler; graceful shutdown on the first
+ * signal.
  *
  * Nothing outside is needed to start: database and mail servers may all be down, and each is retried. The stop signal
  * prevents new polls and lets those in progress finish their batch; after the shutdown timeout it returns all the same,
@@ -60,7 +61,7 @@ const everyHour = '0 17 * * * *';
 /** The first tick may wait for an unreachable database; the daemon is ready all the same. */
 const firstTickMsMax = 5000;
 
-/** Runs until `stop` fires. `settings` is read anew each time. Throws only what prevents the start (`config_invalid`). */
+/** Runs until `stop` fires. `settings` is read on every use. Throws only what prevents the start (`config_invalid`). */
 export async function serve(ports: DaemonPorts, settings: () => DaemonSettings, stop: AbortSignal): Promise<void> {
   const { log, serviceManager, clock } = ports;
   const { scheduler, health, idleSlots } = parts(ports, settings, stop);
@@ -73,7 +74,7 @@ export async function serve(ports: DaemonPorts, settings: () => DaemonSettings, 
   if (ports.startAdmin !== null) admin.use(await ports.startAdmin(health.readiness));
   using _ticks = ports.cron.schedule(everySecond, () => void scheduler.tick());
   using _retention = ports.cron.schedule(everyHour, () => {
-    // With a wrong clock every file looks expired.
+    // With a wrong clock every file would be expired.
     if (health.isClockRight()) void purgeExpired(ports, settings().rawRetentionDays);
   });
   await within(scheduler.tick(), firstTickMsMax, clock);

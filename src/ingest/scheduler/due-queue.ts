@@ -1,8 +1,8 @@
 /**
  * Due queue: the due mailboxes of the last tick, from which polls start as soon as a concurrency slot becomes free.
  *
- * The queue is at most a second old and is replaced on every tick. A mailbox that another worker has polled meanwhile is
- * left to the next tick (its lease is acquired only at the epoch that was read with it).
+ * The queue is at most a second old and is replaced on every tick. A mailbox that another worker has polled meanwhile
+ * is left to the next tick (its lease is acquired only at the epoch that was read with it).
  */
 import { type Server, serverKey } from '../model.ts';
 import type { DueMailbox } from '../stores.ts';

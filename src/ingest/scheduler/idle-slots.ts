@@ -1,11 +1,11 @@
 /**
  * IDLE slots (RFC 2177): which mailboxes hold a connection on which the server announces new messages.
  *
- * The number of connections is limited, in all and per mail host. A slot goes to the preferred worker of the mailbox. Its
- * row is read every two seconds: when it changed, was paused or removed, or another worker became the preferred one, the
- * slot ends and the mailbox is due. When all slots are taken, a mailbox that just had new messages displaces the one
- * without for longest; when limits are lowered, slots end in that order. A mailbox whose server keeps ending idle
- * connections is only polled for an hour.
+ * The number of connections is limited, in all and per mail host. A slot goes to the preferred worker of the mailbox.
+ * Its row is read every two seconds: when it changed, was paused or removed, or another worker became the preferred
+ * one, the slot ends and the mailbox is due. When all slots are taken, a mailbox that just had new messages displaces
+ * the one without for longest; when limits are lowered, slots end in that order. A mailbox whose server keeps ending
+ * idle connections is only polled for an hour.
  */
 import type { Clock } from '../../async/clock.ts';
 import { createSemaphore, type SemaphoreLimits } from '../../async/semaphore.ts';

@@ -1,5 +1,6 @@
 /**
- * Lease renewal: all leases of this process are renewed together, three times within their length, while their polls last.
+ * Lease renewal: all leases of this process are renewed together, three times within their length, while their polls
+ * last.
  *
  * The loss of a lease fires a signal; writes after that are refused by the fencing token in the database anyway. An
  * unreachable database loses no lease: it stays valid until it expires.

@@ -1,9 +1,9 @@
 /**
  * Listen with retry: the health endpoints start on an address that may not exist yet, or whose port is in use.
  *
- * The address may arrive after the daemon (DHCP, a virtual IP that moves between hosts), and any user of the machine can
- * take the port. Polling does not wait for it: the failure is logged once, and listening is retried every five seconds.
- * Any other failure is one of the configuration and stops the start.
+ * The address may arrive after the daemon (DHCP, a virtual IP that moves between hosts), and any user of the machine
+ * can take the port. Polling does not wait for it: the failure is logged once, and listening is retried every five
+ * seconds. Any other failure is one of the configuration and stops the start.
  */
 import type { Clock } from '../../async/clock.ts';
 import { asFailure, Failure, isFailure } from '../../errors.ts';

@@ -25,7 +25,7 @@ interface Scheduler {
 /** Mailboxes that one query returns. */
 const dueMailboxesMax = 500;
 
-/** `stop` ends polls after their current batch and prevents new ones. `settings` is read anew in every tick. */
+/** `stop` ends polls after their current batch and prevents new ones. `settings` is read on every tick. */
 export function createScheduler(
   ports: SchedulerPorts,
   settings: () => SchedulerSettings,

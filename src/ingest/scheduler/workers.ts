@@ -1,11 +1,11 @@
 /**
  * Membership and failover of the workers of one database, by heartbeats in the table `workers` (encryption/sync.ts).
  *
- * A worker without a heartbeat for ten seconds, by the database's clock, counts as dead: its leases are reclaimed. If it
- * was only suspended, the fencing token refuses what it still writes. A process of this machine that has ended is known
- * to be dead at once. A silent worker of an earlier boot of this machine is removed; if it runs on another machine of
- * the same name, its next heartbeat restores it. This worker counts as live whatever its own row says, as its heartbeats
- * may fail where everything else works.
+ * A worker without a heartbeat for ten seconds, by the database's clock, counts as dead: its leases are reclaimed. If
+ * it was only suspended, the fencing token refuses what it still writes. A process of this machine that has ended is
+ * known to be dead at once. A silent worker of an earlier boot of this machine is removed; if it runs on another
+ * machine of the same name, its next heartbeat restores it. This worker counts as live whatever its own row says, as
+ * its heartbeats may fail where everything else works.
  */
 import type { Clock } from '../../async/clock.ts';
 import { events, type Log } from '../../events.ts';
@@ -57,7 +57,8 @@ export function createLiveWorkers(ports: LiveWorkersPorts): LiveWorkers {
       seen = all.filter((one) => !gone.includes(one));
       for (const { worker } of gone) await remove(worker);
       live = [...new Set([self.name, ...seen.filter((one) => one.live).map((one) => one.worker)])];
-      // Dead in two reads in a row: when the database's clock steps forward, all workers look dead until their next heartbeat.
+      // Dead in two reads in a row: when the database's clock steps forward, all workers are silent until their next
+      // heartbeat.
       if (seen.some(isSilent)) (await store.reclaimDeadLeases(heartbeatMsMax, self.name)).forEach(reportReclaimed);
       refreshedAtMs = clock.monotonicMs();
     },
@@ -93,10 +94,11 @@ function silent({ host, pid }: WorkerRow) {
 }
 
 /**
- * Rendezvous hashing: all workers compute the same preferred worker for a mailbox without coordination; null without any.
+ * Rendezvous hashing: all workers compute the same preferred worker for a mailbox without coordination; null without
+ * any.
  *
- * It is the live worker whose name and the mailbox id together have the highest hash. Mailboxes spread evenly, and when a
- * worker joins or leaves, only its own mailboxes move. A preference only: the lease decides, and any worker polls a
+ * It is the live worker whose name and the mailbox id together have the highest hash. Mailboxes spread evenly, and when
+ * a worker joins or leaves, only its own mailboxes move. A preference only: the lease decides, and any worker polls a
  * mailbox that has been due for some seconds. Pure.
  */
 export function preferredWorker(mailboxId: string, workers: readonly string[]): string | null {
