@@ -1,9 +1,10 @@
 /**
  * Body and attachments of a message, from its MIME tree.
  *
- * Text parts without a file name are read in order; the plain text and the HTML of alternatives are one piece. Everything
- * else is attached, an embedded message as a whole. winmail.dat and opaque S/MIME signatures are opened, invitations are
- * described. A part of an unknown type is attached. Bounded: three nested signatures, 20 invitations. Never fails.
+ * Text parts without a file name are read in order; the plain text and the HTML of alternatives are one piece.
+ * Everything else is attached, an embedded message as a whole. winmail.dat and opaque S/MIME signatures are opened,
+ * invitations are described. A part of an unknown type is attached. Bounded: three nested signatures, 20 invitations.
+ * Never fails.
  */
 import { envelopeWork, isEnvelope, readOpaqueSigned } from './formats/cms.ts';
 import { describeInvitation } from './formats/invitation.ts';
@@ -185,7 +186,7 @@ function openTnef({ name, type }: MimePart, content: Uint8Array<ArrayBuffer>, fi
   return true;
 }
 
-/** Reads the message within an opaque signature in place of the envelope, which stays attached as the proof. */
+/** Reads the message within an opaque signature instead of the envelope, which stays attached as the proof. */
 function openSigned(content: Uint8Array, findings: Findings): readonly Piece[] {
   if (findings.openedDepth >= openedDepthMax) return [];
   const signed = readOpaqueSigned(content, findings.work);

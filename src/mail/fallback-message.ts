@@ -1,9 +1,9 @@
 /**
- * Fallback for a message that cannot be parsed: who sent it and its subject, its header as a small message, and the whole
- * of it as an attachment of a message of its own.
+ * Fallback for a message that cannot be parsed: who sent it and its subject, its header as a small message, and the
+ * whole of it as an attachment of a message of its own.
  *
- * Works on any bytes, also when they end within the header; of a header 256 KiB are read. Message-ID and content hash are
- * those of the whole message, so that it is a duplicate when it arrives again. Never fails.
+ * Works on any bytes, also when they end within the header; of a header 256 KiB are read. Message-ID and content hash
+ * are those of the whole message, so that it is a duplicate when it arrives again. Never fails.
  */
 import { contentHash, placeholderMessageId, sourceHash } from './fingerprint.ts';
 import type { ParsedMessage } from './message.ts';

@@ -2,10 +2,10 @@
  * Message fingerprint for deduplication: a content hash that survives a move between servers, and the key under which a
  * mailbox remembers that a message was handled.
  *
- * SHA-256 over the named fields and the bytes of the body. Trace fields (RFC 5322 section 3.6.7) are left out, since each
- * server on the way adds its own; white space in fields is collapsed, since servers fold lines again. Of a message without a
- * Message-ID all bytes are hashed, trace fields included: a device may send the same words twice on purpose. The bytes are
- * hashed without a copy.
+ * SHA-256 over the named fields and the bytes of the body. Trace fields (RFC 5322 section 3.6.7) are left out, since
+ * each server on the way adds its own; white space in fields is collapsed, since servers fold lines again. Of a message
+ * without a Message-ID all bytes are hashed, trace fields included: a device may send the same words twice on purpose.
+ * The bytes are hashed without a copy.
  */
 import { createHash, hash } from 'node:crypto';
 import type { ParsedMessage } from './message.ts';

@@ -1,9 +1,9 @@
 /**
  * Lazy loading of libraries: on first use, not when a parse thread starts, since only some messages need them.
  *
- * Parsing is synchronous, so that a library is loaded with `require`, and stays in the compile cache for the next start. A
- * missing library, after an upgrade has replaced the files of a running process, is no fault of the message: it throws
- * `parser_unavailable`, and the next message tries again.
+ * Parsing is synchronous, so that a library is loaded with `require`, and stays in the compile cache for the next
+ * start. A missing library, after an upgrade has replaced the files of a running process, is no fault of the message:
+ * it throws `parser_unavailable`, and the next message tries again.
  */
 import { createRequire, flushCompileCache } from 'node:module';
 import { causeCode, Failure } from '../errors.ts';

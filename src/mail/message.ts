@@ -9,8 +9,8 @@
 export type Address = { readonly name: string; readonly address: string };
 
 /**
- * Kind of a message: from a person, an automatic reply (RFC 3834), a delivery report (RFC 3464, and older forms), from a
- * mailing list (RFC 2919), a complaint (RFC 5965), a read receipt (RFC 8098).
+ * Kind of a message: from a person, an automatic reply (RFC 3834), a delivery report (RFC 3464, and older forms), from
+ * a mailing list (RFC 2919), a complaint (RFC 5965), a read receipt (RFC 8098).
  */
 export type MessageKind = 'human' | 'auto_reply' | 'bounce' | 'list' | 'feedback_report' | 'read_receipt';
 
@@ -85,7 +85,9 @@ export type ParsedMessage = {
   readonly kind: MessageKind;
   /** Content of a delivery report; null for every other kind. */
   readonly bounce: Bounce | null;
-  /** Message-ID of the message that a bounce, a feedback report or a read receipt is about; null where it is missing. */
+  /**
+   * Message-ID of the message that a bounce, a feedback report or a read receipt is about; null where it is missing.
+   */
   readonly reportedMessageId: string | null;
   /** Quoted history and signature in `text`, ascending and without overlap; `text` itself is never cut. */
   readonly marks: readonly Mark[];

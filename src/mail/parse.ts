@@ -1,8 +1,8 @@
 /**
  * Parses one message (RFC 5322, MIME): bytes in, plain data out.
  *
- * Takes any bytes, as mail servers do: missing and unreadable fields are null or empty, a missing Message-ID is made from
- * the content. Only decoded bytes are copied. No message is known that cannot be parsed; an error in a rule throws
+ * Takes any bytes, as mail servers do: missing and unreadable fields are null or empty, a missing Message-ID is made
+ * from the content. Only decoded bytes are copied. No message is known that cannot be parsed; an error in a rule throws
  * `parse_failed` with its cause, a library that cannot be loaded `parser_unavailable`. The time grows with the message:
  * the caller sets the deadline.
  */
@@ -84,7 +84,7 @@ function withLineFeeds(bytes: Buffer): Buffer {
   return Buffer.from(bytes.map((byte) => (byte === carriageReturn ? lineFeed : byte)));
 }
 
-/** Looks up all values of a field by its lower-case name; decodes them only then. */
+/** A lookup of all values of a field by its lower-case name; they are decoded on request. */
 function fieldsOf(headers: readonly RawHeader[], charset: string | null): (name: string) => readonly string[] {
   const rawValues = Map.groupBy(headers, ([name]) => name);
   return (name) => (rawValues.get(name) ?? []).map(([, rawValue]) => decodeField(rawValue, charset));

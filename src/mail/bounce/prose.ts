@@ -1,11 +1,11 @@
 /**
- * Delivery reports in prose: recipients that the text names and the reasons it gives, and subjects and sentences of failure
- * in some thirty languages.
+ * Delivery reports in prose: recipients that the text names and the reasons it gives, and subjects and sentences of
+ * failure in some thirty languages.
  *
- * Programs differ in words but hardly in form: a line that begins with the address and continues with the reason, a label
- * before the address, a sentence that names it, an SMTP transcript. The strongest form present counts. The original message
- * is cut off first, so that its addresses are not taken for recipients. All patterns are free of nested repeats, since they
- * match untrusted text. Never fails.
+ * Programs differ in words but hardly in form: a line that begins with the address and continues with the reason, a
+ * label before the address, a sentence that names it, an SMTP transcript. The strongest form present counts. The
+ * original message is cut off first, so that its addresses are not taken for recipients. All patterns are free of
+ * nested repeats, since they match untrusted text. Never fails.
  */
 import { type AddressMatch, addressesIn } from './addresses.ts';
 import { reasonIn } from './reasons.ts';
@@ -48,7 +48,9 @@ type Form = (words: string) => readonly AddressMatch[];
 
 const forms: readonly Form[] = [afterLabel, atLineStart, inSentences, inReplies, inTranscript];
 
-/** The recipients that a report names. `excluded` are addresses that are none (in lower case): its sender and receiver. */
+/**
+ * The recipients that a report names. `excluded` are addresses that are none (in lower case): its sender and receiver.
+ */
 export function recipientsIn(words: string, excluded: ReadonlySet<string>): readonly NamedRecipient[] {
   const isContactAddress = (address: string) =>
     /^(?:post-?ma?ster|mailer-daemon|abuse|support|help\w*)@/iu.test(address);
@@ -70,8 +72,8 @@ export function namesRecipient(words: string, excluded: ReadonlySet<string>): bo
 }
 
 /**
- * Local users of the reporting server, which some programs (AOL) name without the domain: single words on the lines after
- * a sentence of failure. `domain` is the server's.
+ * Local users of the reporting server, which some programs (AOL) name without the domain: single words on the lines
+ * after a sentence of failure. `domain` is the server's.
  */
 export function localRecipientsIn(words: string, domain: string): readonly string[] {
   const lines = words.slice(0, 4000).split('\n');
@@ -132,7 +134,9 @@ const beforeAddress = /^[\s>*•·"'<([-]*(?:(?:mailto|smtp|rfc822|to)[:;= ]\s?)
 const afterAddress =
   /^[>"')\]]*\s*(?:$|[:;,([<]|\.\.\.|-+\s|on \w|was|is |does|did|unknown|user|\d{3}[ -]|=|(?:invalid|error|no|host|not|has|delivery|mailbox|failed|rejected|account)\b)/iu;
 
-/** `<a@b>: reason` (Postfix, qmail), `  a@b` (Exim, Gmail), `a@b on Mon, ...` (Exchange), `a@b (reason)` (GroupWise). */
+/**
+ * `<a@b>: reason` (Postfix, qmail), `  a@b` (Exim, Gmail), `a@b on Mon, ...` (Exchange), `a@b (reason)` (GroupWise).
+ */
 function atLineStart(words: string): readonly AddressMatch[] {
   const found: AddressMatch[] = [];
   const introduction = words.search(/\p{L}/u);

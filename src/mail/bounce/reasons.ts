@@ -1,8 +1,8 @@
 /**
  * Bounce reasons: the detail of an enhanced status code (RFC 3463) that the prose of a server means.
  *
- * Servers answer in many languages, with a code that often says less. The first row that matches decides, so that reasons
- * about the sender or the content precede those about the recipient. Only the first 4,000 characters are read.
+ * Servers answer in many languages, with a code that often says less. The first row that matches decides, so that
+ * reasons about the sender or the content precede those about the recipient. Only the first 4,000 characters are read.
  */
 
 /** `hard`: the address or its domain will not accept mail later either. */
@@ -150,8 +150,8 @@ export type StatusEvidence = {
 };
 
 /**
- * True where the address will not work later either: it, its domain or its server does not exist, accepts no mail or has
- * moved. A permanent failure for any other cause (full, blocked, too large, spam) is not hard.
+ * True where the address will not work later either: it, its domain or its server does not exist, accepts no mail or
+ * has moved. A permanent failure for any other cause (full, blocked, too large, spam) is not hard.
  */
 export function isHard({ status, isServerStatus, reason, isAfterContent }: StatusEvidence): boolean {
   if (status !== null && !status.startsWith('5.')) return false;

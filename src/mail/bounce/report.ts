@@ -1,10 +1,10 @@
 /**
- * Delivery reports (RFC 3464, RFC 6522): recipients that the message did not reach, status, diagnostic, and the Message-ID
- * of the message reported on.
+ * Delivery reports (RFC 3464, RFC 6522): recipients that the message did not reach, status, diagnostic, and the
+ * Message-ID of the message reported on.
  *
- * Sources of recipients, in order: the machine-readable part, Amazon SES notifications, X-Failed-Recipients, the prose, the
- * return path of the original message (VERP), the original message itself. Without any of them there are none. Bounded: 200
- * recipients. Never fails.
+ * Sources of recipients, in order: the machine-readable part, Amazon SES notifications, X-Failed-Recipients, the prose,
+ * the return path of the original message (VERP), the original message itself. Without any of them there are none.
+ * Bounded: 200 recipients. Never fails.
  */
 import type { Bounce, BouncedRecipient, MessageContent } from '../message.ts';
 import { firstRaw, type RawHeader, splitMessage, unfold } from '../mime/headers.ts';
@@ -163,7 +163,7 @@ function quotedRecipient(text: string): string | null {
 
 // Delays and outcomes
 
-/** Words of a program that keeps trying. */
+/** Words of a program that will try again. */
 const delaySubject =
   /\bdelay|^\W{0,5}(?:mail delivery )?warning\b(?!.{0,80}user unknown)|still being retried|verzögert|retard|retras|atraso|ritardo|vertraagd|försen|forsink|opóźni|zpožd|задерж|遅延|延迟|延遲|지연/iu;
 const delayText =
@@ -249,9 +249,9 @@ const looseTypes = /^(?:text\/plain|application\/octet-stream|text\/x-[\w-]{1,40
 const blockMax = 64_000;
 
 /**
- * Message-ID, without brackets, of the message that a report is about; null where it is not stated. For delivery reports,
- * complaints (RFC 5965) and read receipts (RFC 8098): from the original message or its header as a part, an SES
- * notification, a header block inside the text, at last what the report replies to.
+ * Message-ID, without brackets, of the message that a report is about; null where it is not stated. For delivery
+ * reports, complaints (RFC 5965) and read receipts (RFC 8098): from the original message or its header as a part, an
+ * SES notification, a header block inside the text, at last what the report replies to.
  */
 export function reportedMessageId(message: MessageContent): string | null {
   return inParts(message) ?? inNotification(message) ?? inText(message.text) ?? inStatus(message) ?? inAnswer(message);

@@ -1,9 +1,9 @@
 /**
- * Machine-readable delivery status (message/delivery-status, RFC 3464; internationalised, RFC 6533), also where a broken
- * report left it in the text.
+ * Machine-readable delivery status (message/delivery-status, RFC 3464; internationalised, RFC 6533), also where a
+ * broken report left it in the text.
  *
- * Groups of fields are separated by empty lines and by a second recipient field, since programs use both loosely. Lines that
- * are no known field are skipped. Bounded: 200,000 characters, 1,000 groups. Never fails.
+ * Groups of fields are separated by empty lines and by a second recipient field, since programs use both loosely. Lines
+ * that are no known field are skipped. Bounded: 200,000 characters, 1,000 groups. Never fails.
  */
 import { isAddress } from './addresses.ts';
 

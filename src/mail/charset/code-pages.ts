@@ -1,8 +1,8 @@
 /**
  * Windows code pages: decodes bytes by the code page number with which TNEF and RTF declare a charset.
  *
- * The number is believed, since a run of RTF is too short for detection. Unknown numbers are read as windows-1252, in which
- * at least ASCII is right. Unreadable bytes become U+FFFD; never fails.
+ * The number is believed, since a run of RTF is too short for detection. Unknown numbers are read as windows-1252, in
+ * which at least ASCII is right. Unreadable bytes become U+FFFD; never fails.
  */
 import { isUtf8 } from 'node:buffer';
 import { lazyRequire } from '../lazy-require.ts';

@@ -1,10 +1,11 @@
 /**
- * Charset decoding: bytes to text, by the declared charset (RFC 2046 section 4.1.2) and by what the bytes themselves show.
+ * Charset decoding: bytes to text, by the declared charset (RFC 2046 section 4.1.2) and by what the bytes themselves
+ * show.
  *
- * A declared charset counts only as far as the bytes agree: valid UTF-8 is UTF-8 under any single-byte label, the escape
- * sequences of RFC 1468 mean ISO-2022-JP, and bytes that are unreadable in the declared charset are given to detection.
- * TextDecoder knows most charsets, iconv-lite the rare ones; ISO-2022-KR, HZ and broken UTF-16 are handled here, since
- * neither reads them. Any bytes and any label give text; unreadable bytes become U+FFFD. Never fails.
+ * A declared charset counts only as far as the bytes agree: valid UTF-8 is UTF-8 under any single-byte label, the
+ * escape sequences of RFC 1468 mean ISO-2022-JP, and bytes that are unreadable in the declared charset are given to
+ * detection. TextDecoder knows most charsets, iconv-lite the rare ones; ISO-2022-KR, HZ and broken UTF-16 are handled
+ * here, since neither reads them. Any bytes and any label give text; unreadable bytes become U+FFFD. Never fails.
  */
 import { isAscii, isUtf8 } from 'node:buffer';
 import { lazyRequire } from '../lazy-require.ts';
@@ -142,7 +143,9 @@ function newDecoder(charset: string): TextDecoder | null {
 
 const japanese = new TextDecoder('iso-2022-jp');
 
-/** Drops escapes with nothing between them: joined encoded words have them, the Encoding Standard calls them an error. */
+/**
+ * Drops escapes with nothing between them: joined encoded words have them, the Encoding Standard calls them an error.
+ */
 function decodeJapanese(bytes: Uint8Array): string {
   const text = asciiText(bytes).replace(/\x1b(?:\([BIJ]|\$[@B])(?=\x1b)/gu, '');
   return japanese.decode(Buffer.from(text, 'latin1'));

@@ -1,8 +1,9 @@
 /**
  * Charset detection for 8-bit bytes that are no UTF-8 and whose label is missing or wrong.
  *
- * chardet is given a sample of 16 KiB around the first non-ASCII byte, and believed at a confidence of 30 and more with at
- * least four such bytes: of fewer it knows nothing, and windows-1252 is likeliest. null means undecided; never fails.
+ * chardet is given a sample of 16 KiB around the first non-ASCII byte, and believed at a confidence of 30 and more with
+ * at least four such bytes: of fewer it knows nothing, and windows-1252 is likeliest. null means undecided; never
+ * fails.
  */
 import { lazyRequire } from '../lazy-require.ts';
 

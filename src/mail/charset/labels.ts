@@ -1,9 +1,9 @@
 /**
- * Charset labels: maps the name that a message declares to a charset, by the Encoding Standard, a table of the names that
- * old mail programs write, and iconv-lite's names.
+ * Charset labels: maps the name that a message declares to a charset, by the Encoding Standard, a table of the names
+ * that old mail programs write, and iconv-lite's names.
  *
- * Charsets are replaced by the supersets that mail programs really write: GB2312 by GB18030, ISO-8859-1 by windows-1252.
- * null for a label that says nothing, as `x-unknown`, or that is unknown. Never fails.
+ * Charsets are replaced by the supersets that mail programs really write: GB2312 by GB18030, ISO-8859-1 by
+ * windows-1252. null for a label that says nothing, as `x-unknown`, or that is unknown. Never fails.
  */
 import { lazyRequire } from '../lazy-require.ts';
 

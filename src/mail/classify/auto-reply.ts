@@ -2,8 +2,9 @@
  * Automatic replies: vacation notices, acknowledgements of ticket systems, challenges of spam filters (RFC 3834).
  *
  * The fields of RFC 3834 count first, then those of older or careless programs, then the words. Unsolicited mail of a
- * program (`auto-generated`: monitoring, cron) is no reply unless something else shows that it is. In doubt a message is
- * none: an automatic reply taken for a person opens one ticket too many, a person taken for an automatic reply opens none.
+ * program (`auto-generated`: monitoring, cron) is no reply unless something else shows that it is. In doubt a message
+ * is none: an automatic reply taken for a person opens one ticket too many, a person taken for an automatic reply opens
+ * none.
  */
 import type { MessageContent } from '../message.ts';
 import { field, has, isBulk, isSuppressed, refers, type Signals } from './signals.ts';
@@ -183,7 +184,7 @@ function isReplySubject(subject: string): boolean {
 
 // Words in the languages of mail programs, one row for each language or family. `programRows` are written by programs
 // before the subject replied to; with the colon after them no person begins a subject so. Persons write the other rows
-// into their answering programs, but also by hand ("Absence note: how do I set it?"): they count beside another sign only.
+// into their answering programs, but also by hand ("Absence note: how do I set it?"): these count beside another sign.
 
 const programRows: readonly string[] = [
   // English: Exchange, Outlook, Notes, Gmail, vacation(1), GroupWise, Dovecot Pigeonhole
@@ -220,7 +221,9 @@ const awayRows: readonly string[] = [
   'jestem[^\\n.]{0,30}(?:nieobecn|na urlopie|poza biurem)|(?:jsem|budu)[^\\n.]{0,40}(?:mimo kancel|na dovolen|nepřítom)|szabadságon (?:vagyok|leszek)|nem vagyok[^\\n.]{0,30}irod|(?:я|буду|нахожусь)[^\\n.]{0,20}(?:в отпуске|в командировке|вне офиса|отсутств)|(?:я|буду)[^\\n.]{0,20}у відпустці|izindeyim|ofis dışındayım|休暇(?:中|を(?:いただ|頂))|不在に(?:して|し|なり)|不在のため|(?:正在|在)休假|休假中|我[^\\n]{0,6}不在办公室|부재 ?중|휴가 ?중',
 ];
 
-/** Sentences of helpdesks that confirm receipt; none that an alarm would have ("automatically generated, do not reply"). */
+/**
+ * Sentences of helpdesks that confirm receipt; none that an alarm would have ("automatically generated, do not reply").
+ */
 const receiptRows: readonly string[] = [
   '(?:we (?:have )?|has been )received your (?:[\\w -]{0,30})(?:e-?mail|message|request|inquiry|enquiry|ticket|mail)|we got your (?:request|message|e-?mail)|your (?:[\\w -]{0,20})(?:e-?mail|message|request|inquiry|enquiry|ticket|case) (?:\\([^)\\n]{0,40}\\) |[#\\w-]{0,20} )?(?:has been|was) (?:received|created|opened|logged|submitted|registered)|thank(?:s| you)[^\\n]{0,12} for (?:contacting|your (?:e-?mail|message|inquiry|enquiry|request|mail)|you e-?mail|writing|reaching out|getting in touch|e-?mailing)|automatic(?:ally generated)? (?:reply|response|acknowledge?ment|confirmation of receipt)|\\[?(?:request|ticket) received\\]?|acknowledg(?:e|es|ing|e?ment of) (?:the )?receipt',
   '(?:ihre|deine) (?:e-?mail|nachricht|anfrage|mail|mitteilung)[^\\n.]{0,60}(?:erhalten|eingegangen|eingetroffen|empfangen)|(?:vielen )?dank für (?:ihre|deine) (?:e-?mail|nachricht|anfrage|mail|mitteilung)|(?:eingangs|empfangs)bestätigung|automatische (?:antwort|bestätigung)',

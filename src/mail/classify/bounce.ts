@@ -1,9 +1,9 @@
 /**
  * Recognises delivery reports (RFC 3464, RFC 6522, RFC 6533, and what servers send instead of them).
  *
- * A report in the standard form is one. Anything else needs several signals together, the more the less its sender looks like
- * a delivery program: a subject, words of failure at the top of the text, a recipient that the text names. So a person who
- * writes about a bounce, quotes one or attaches one stays a person.
+ * A report in the standard form is one. Anything else needs several signals together, the more the less its sender
+ * resembles a delivery program: a subject, words of failure at the top of the text, a recipient that the text names. So
+ * a person who writes about a bounce, quotes one or attaches one stays a person.
  */
 import {
   asksLikePerson,
@@ -154,7 +154,10 @@ function isSufficient(message: MessageContent, signals: Signals, hasSubject: boo
   });
 }
 
-/** A postmaster with a null reverse-path is a program; so are web forms and forwarders of persons, some without a sender. */
+/**
+ * A postmaster with a null reverse-path is a program; so are web forms and forwarders of persons, some without a
+ * sender.
+ */
 function rowOf({ sender, hasNullReversePath }: Signals): SenderRow {
   if (sender === 'mailer') return sender;
   if (hasNullReversePath) return sender === 'other' || sender === 'mail_admin' ? 'pathless' : 'none';
@@ -190,7 +193,9 @@ function hasTranscript(text: string): boolean {
   return /\bRCPT TO:/u.test(text) && /(?:^|\n)\W{0,8}[45]\d\d[- ]/u.test(text);
 }
 
-/** The server's reply on a line of its own, or on that of the recipient: `<ben@kunde.example>: host mx said: 550 ...`. */
+/**
+ * The server's reply on a line of its own, or on that of the recipient: `<ben@kunde.example>: host mx said: 550 ...`.
+ */
 const replyLine = /^(?:\W{0,12}[45]\d\d[- ](?=\D)|[ \t]{0,8}<[^\s<>@]{1,128}@[^\s<>@]{1,255}>[:.])/mu;
 /** The recipient on a line of its own, or at the end of one: `ben@kunde.example`, `Recipient: <ben@kunde.example>`. */
 const ownLine =

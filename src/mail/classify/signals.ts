@@ -1,8 +1,9 @@
 /**
- * Classification signals: the sender's role, the reverse-path, the content type and Auto-Submitted, read from the header.
+ * Classification signals: the sender's role, the reverse-path, the content type and Auto-Submitted, read from the
+ * header.
  *
- * Each signal costs one lookup of a header field. Rules ask for signals before they search any text, so that a message of a
- * person is classified by a few lookups.
+ * Each signal costs one lookup of a header field. Rules ask for signals before they search any text, so that a message
+ * of a person is classified by a few lookups.
  */
 import type { MessageContent } from '../message.ts';
 

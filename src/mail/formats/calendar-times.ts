@@ -2,7 +2,8 @@
  * Times, time zones and recurrence of calendar events in words (RFC 5545 sections 3.3.4, 3.3.5, 3.6.5 and 3.8.5).
  *
  * A time stays as the local clock shows it. Its UTC offset is taken from the VTIMEZONE, else from the IANA name of the
- * zone; without either none is shown. Zones are evaluated for one year, recurrence rules are described and never expanded.
+ * zone; without either none is shown. Zones are evaluated for one year, recurrence rules are described and never
+ * expanded.
  */
 import { type CalendarComponent, type CalendarProperty, propertyOf, rulePartsOf } from './icalendar.ts';
 

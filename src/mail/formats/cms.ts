@@ -1,15 +1,15 @@
 /**
  * Opaque S/MIME signatures: extracts the MIME content of a CMS SignedData (RFC 8551 section 3.5.2, RFC 5652 section 5).
  *
- * The BER and DER reader (X.690) is own code: it reads only what this envelope needs, copies only content that comes in
- * pieces, and counts its work. It trusts no length: what reaches past the end, nests deeper than ten levels, has tags of
- * several bytes, or exceeds the work shared by all envelopes of a message is null. Signatures are not verified.
+ * The BER and DER reader (X.690) is own code: it reads only what this envelope needs, copies only content that is in
+ * pieces, and counts its work. It trusts no length: what reaches past the end, nests deeper than ten levels, has tags
+ * of several bytes, or exceeds the work shared by all envelopes of a message is null. Signatures are not verified.
  */
 import type { DescribedPart } from './protection.ts';
 
 /**
- * True for a part that may hold a message in a CMS envelope (RFC 8551 section 3.2): not for a signed file, whose name has
- * the extension of the file before `.p7m`, unless its fields declare otherwise.
+ * True for a part that may hold a message in a CMS envelope (RFC 8551 section 3.2): not for a signed file, whose name
+ * has the extension of the file before `.p7m`, unless its fields declare otherwise.
  */
 export function isEnvelope({ type, params, name }: DescribedPart): boolean {
   if (type === 'application/octet-stream') return /^smime\.p7m$/iu.test(name.trim());
@@ -51,7 +51,9 @@ function childrenOf(element: Element | null, work: Work): readonly Element[] {
 
 // BER and DER (X.690)
 
-/** One element; `content` ends before the end mark of an indefinite length, `end` is the first byte after the element. */
+/**
+ * One element; `content` ends before the end mark of an indefinite length, `end` is the first byte after the element.
+ */
 type Element = {
   /** Class, constructed bit and number in one byte. */
   readonly tag: number;

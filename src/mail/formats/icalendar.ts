@@ -1,9 +1,10 @@
 /**
  * iCalendar (RFC 5545): reads a calendar into a tree of components and properties; the only importer of ical.js.
  *
- * ical.js reads single lines only: it refuses a calendar as a whole for one bad line. Only the properties that a summary
- * needs are read. A line that cannot be read is skipped, an open component is closed by the next matching END; null without
- * a VCALENDAR. Bounded: 1,000,000 characters, 20,000 lines, 500 components, eight levels. Never fails; nothing is expanded.
+ * ical.js reads single lines only: it refuses a calendar as a whole for one bad line. Only the properties that a
+ * summary needs are read. A line that cannot be read is skipped, an open component is closed by the next matching END;
+ * null without a VCALENDAR. Bounded: 1,000,000 characters, 20,000 lines, 500 components, eight levels. Never fails;
+ * nothing is expanded.
  */
 import ical from 'ical.js';
 

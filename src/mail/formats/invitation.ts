@@ -1,9 +1,9 @@
 /**
  * Calendar invitations, replies and cancellations (iTIP, RFC 5546) as plain English lines.
  *
- * Takes the text of a text/calendar part; null where it is no calendar, or has nothing to describe. Bounded: five events,
- * 20 attendees, 500 characters a line, 2,000 of the description. Times stay as written, recurrences are described and
- * never expanded. Never fails.
+ * Takes the text of a text/calendar part; null where it is no calendar, or has nothing to describe. Bounded: five
+ * events, 20 attendees, 500 characters a line, 2,000 of the description. Times stay as written, recurrences are
+ * described and never expanded. Never fails.
  */
 
 import { plainLine } from '../mime/headers.ts';

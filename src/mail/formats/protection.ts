@@ -85,9 +85,9 @@ function armourIn(text: string): Protection | null {
 // Cleartext signatures (RFC 9580 section 7)
 
 /**
- * The readable text of a message with a cleartext signature: without armour, dash-escaping undone. Text before and after
- * it stays, and so do words where only armour belongs, since a reader of the message sees them too. null without such a
- * signature.
+ * The readable text of a message with a cleartext signature: without armour, dash-escaping undone. Text before and
+ * after it stays, and so do words where only armour belongs, since a reader of the message sees them too. null without
+ * such a signature.
  */
 export function clearTextOf(text: string): string | null {
   if (armourIn(text) !== 'pgp_signed') return null;

@@ -1,9 +1,9 @@
 /**
  * RTF (version 1.9): extracts the HTML that Outlook encapsulated in it (MS-OXRTFEX), else its plain text.
  *
- * Own code: one pass over untrusted bytes, and the result is never longer than they are. Takes any bytes: groups may stay
- * open, control words may be unknown; bytes that are no RTF give null. Pictures, embedded objects and page headers are left
- * out. Never fails.
+ * Own code: one pass over untrusted bytes, and the result is never longer than they are. Takes any bytes: groups may
+ * stay open, control words may be unknown; bytes that are no RTF give null. Pictures, embedded objects and page headers
+ * are left out. Never fails.
  */
 import { decodeCodePage } from '../charset/code-pages.ts';
 

@@ -1,8 +1,8 @@
 /**
  * Writes a message embedded in a TNEF stream as a MIME message (RFC 5322, RFC 2045), which any program can open.
  *
- * Subject, sender, recipients by name and time become header fields, its body and its attachments become parts. Each part
- * is base64, so that nothing in it can be taken for a boundary. Never fails.
+ * Subject, sender, recipients by name and time become header fields, its body and its attachments become parts. Each
+ * part is base64, so that nothing in it can be taken for a boundary. Never fails.
  */
 import { hash } from 'node:crypto';
 import { type AttachmentPart, safeName } from '../mime/attachments.ts';
@@ -76,7 +76,7 @@ function isAddress(text: string): boolean {
   return /^[\x21-\x3b\x3d\x3f-\x7e]{1,320}$/u.test(text) && text.includes('@');
 }
 
-/** Text as encodedWords words (RFC 2047) of at most 75 characters, folded. */
+/** Text as encoded words (RFC 2047) of at most 75 characters, folded. */
 function encodedWords(text: string): string {
   if (text === '') return '';
   const words: string[] = [];

@@ -1,10 +1,10 @@
 /**
  * TNEF, the winmail.dat of Outlook and Exchange (MS-OXTNEF): extracts the body and the attachments of a message.
  *
- * Own code, since it is one pass over untrusted bytes that trusts no length and no count. Bytes that are no TNEF give null;
- * a truncated stream gives what can be read of it. At most 1,000 attachments, 8,000,000 bytes of RTF in all, three levels
- * of embeddedObject messages, which become message/rfc822. Form data, recipients and Outlook signatures are left out. Contents
- * are views of the bytes read.
+ * Own code, since it is one pass over untrusted bytes that trusts no length and no count. Bytes that are no TNEF give
+ * null; a truncated stream gives what can be read of it. At most 1,000 attachments, 8,000,000 bytes of RTF in all,
+ * three levels of embedded messages, which become message/rfc822. Form data, recipients and Outlook signatures are left
+ * out. Contents are views of the bytes read.
  */
 import { decodeWholeText } from '../charset/code-pages.ts';
 import type { AttachmentPart } from '../mime/attachments.ts';
@@ -64,7 +64,7 @@ const propertyIds = {
   isHidden: 0x7ffe,
 } as const;
 
-/** What is left of the limits; shared with embeddedObject messages. */
+/** What is left of the limits; shared with embedded messages. */
 type RemainingLimits = { rtfBytes: number; attachments: number; isWhole: boolean };
 
 type AttachmentAttributes = { title: Uint8Array | null; data: Uint8Array | null; properties: MapiProperties };
@@ -201,7 +201,7 @@ function isShownInPlace(properties: MapiProperties): boolean {
 const objectType = 0x000d;
 const interfaceBytes = 16;
 
-/** An embeddedObject object, after its interface id: a message is a TNEF stream again, other objects stay as they are. */
+/** An embedded object, after its interface id: a message is a TNEF stream again, other objects stay as they are. */
 function embeddedObject(name: string, value: Uint8Array, limits: RemainingLimits, depth: number): AttachmentPart {
   const content = value.subarray(interfaceBytes);
   const part = { disposition: 'attachment', contentId: null };

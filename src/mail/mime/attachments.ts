@@ -2,8 +2,8 @@
  * Attachments: gives each decoded part a safe file name, a valid media type (RFC 6838), a SHA-256 and bytes of its own.
  *
  * A file name from a message is data, never a path: separators and control characters are replaced, and so are marks of
- * writing direction, which disguise `exe.pdf`. A part without a name is called after its subject, its description or its
- * type. libmime maps extensions to types and back, corrected by `extensions`. Never fails.
+ * writing direction, which disguise `exe.pdf`. A part without a name is called after its subject, its description or
+ * its type. libmime maps extensions to types and back, corrected by `extensions`. Never fails.
  */
 import { hash } from 'node:crypto';
 import { lazyRequire } from '../lazy-require.ts';

@@ -179,8 +179,8 @@ function afterEnd(bytes: Buffer, start: number): number {
 // yEnc
 
 /**
- * Each byte is offset by 42, an escaped one by 64 more; a `=ypart` line before the data is skipped. The size in the last
- * line must be the decoded size, and so must that in the first line, unless the file is one part of several.
+ * Each byte is offset by 42, an escaped one by 64 more; a `=ypart` line before the data is skipped. The size in the
+ * last line must be the decoded size, and so must that in the first line, unless the file is one part of several.
  */
 function decodeYenc(bytes: Buffer, dataStart: number, head: string): DecodedFile | null {
   const isPart = bytes.toString('latin1', dataStart, dataStart + 7) === '=ypart ';

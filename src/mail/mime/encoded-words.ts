@@ -1,9 +1,10 @@
 /**
  * Encoded words (RFC 2047): decodes them within a text, malformed ones too.
  *
- * libmime lost: it leaves malformed words, and words in UTF-7 or ISO-2022-JP, undecoded. Adjacent words of one charset are
- * decoded together, since mail programs split characters between them. Blanks inside a word, a language after the charset
- * (RFC 2231 section 5), a missing end and raw text next to a word are read. One pass over the text; never fails.
+ * libmime lost: it leaves malformed words, and words in UTF-7 or ISO-2022-JP, undecoded. Adjacent words of one charset
+ * are decoded together, since mail programs split characters between them. Blanks inside a word, a language after the
+ * charset (RFC 2231 section 5), a missing end and raw text next to a word are read. One pass over the text; never
+ * fails.
  */
 import { decodeText } from '../charset/decode.ts';
 

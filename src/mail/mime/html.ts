@@ -1,9 +1,9 @@
 /**
  * HTML to readable text, within a budget of conversion cost for each message; nothing is rendered or sanitised.
  *
- * html-to-text converts; its cost and the length of its output grow with elements and words times their nesting depth, so
- * that the cost of untrusted HTML is measured first. HTML that is too long, too deep or over the budget gets its tags cut
- * out instead. Never fails.
+ * html-to-text converts; its cost and the length of its output grow with elements and words times their nesting depth,
+ * so that the cost of untrusted HTML is measured first. HTML that is too long, too deep or over the budget gets its
+ * tags cut out instead. Never fails.
  */
 import { lazyRequire } from '../lazy-require.ts';
 import { storable } from './text.ts';

@@ -2,9 +2,10 @@
  * Parameters of Content-Type and Content-Disposition (RFC 2045 section 5.1), continued and percent-encoded ones too
  * (RFC 2231).
  *
- * libmime's parseHeaderValue lost: it drops the backslashes of Windows paths and all that follows a quote inside quotes.
- * Also read: encoded words inside quotes, missing quotes, a missing semicolon, blanks in unquoted values. The first of two
- * parameters of one name counts. At most 65,536 characters and 500 parameters; unreadable ones are left out. Never fails.
+ * libmime's parseHeaderValue lost: it drops the backslashes of Windows paths and all that follows a quote inside
+ * quotes. Also read: encoded words inside quotes, missing quotes, a missing semicolon, blanks in unquoted values. The
+ * first of two parameters of one name counts. At most 65,536 characters and 500 parameters; unreadable ones are left
+ * out. Never fails.
  */
 import { decodeText } from '../charset/decode.ts';
 import { decodeWords } from './encoded-words.ts';

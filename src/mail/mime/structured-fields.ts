@@ -1,5 +1,6 @@
 /**
- * Structured header fields (RFC 5322): address lists (section 3.4), message identifiers (3.6.4) and dates (3.3 and 4.3).
+ * Structured header fields (RFC 5322): address lists (section 3.4), message identifiers (3.6.4) and dates (3.3 and
+ * 4.3).
  *
  * nodemailer's address parser splits address fields, since it accepts what mail programs write; names are decoded after
  * that, so that a comma within an encoded word separates nothing. Bounded: 500,000 characters and 5,000 addresses per
@@ -116,7 +117,7 @@ const iso =
 /**
  * Milliseconds since 1970 (UTC) of a Date field; null for a missing, impossible or older date. `value` is the unfolded
  * field. Also read: no weekday, no seconds, dots between the digits, C's `asctime`, ISO 8601. A missing or unknown zone
- * counts as UTC, never as the zone of this machine.
+ * counts as UTC, never as the local zone.
  */
 export function readSentAt(value: string): number | null {
   const text = value.slice(0, 200);

@@ -1,9 +1,10 @@
 /**
- * Text parts of a message: transfer encoding and charset decoded, embedded files taken out, format=flowed (RFC 3676) and
- * text/enriched (RFC 1896) undone.
+ * Text parts of a message: transfer encoding and charset decoded, embedded files taken out, format=flowed (RFC 3676)
+ * and text/enriched (RFC 1896) undone.
  *
- * libmime's decodeFlowed lost: it joins `-- ` to the paragraph above it and drops the last line end. HTML may declare its
- * own charset, which counts where the part declares none. Any bytes give text with LF line ends and no NUL; never fails.
+ * libmime's decodeFlowed lost: it joins `-- ` to the paragraph above it and drops the last line end. HTML may declare
+ * its own charset, which counts where the part declares none. Any bytes give text with LF line ends and no NUL; never
+ * fails.
  */
 import { isUtf8 } from 'node:buffer';
 import { decodeText } from '../charset/decode.ts';

@@ -1,8 +1,9 @@
 /**
- * Content-Transfer-Encoding (RFC 2045 section 6): decodes base64, quoted-printable and uuencode; anything else is copied.
+ * Content-Transfer-Encoding (RFC 2045 section 6): decodes base64, quoted-printable and uuencode; anything else is
+ * copied.
  *
  * Reads what mail programs break: padding in the middle, lines cut anywhere, characters outside the alphabet, soft line
- * breaks with trailing blanks, invalid escapes (kept as they are), encoding names with rubbish around them. The result
+ * breaks with trailing blanks, invalid escapes (unchanged), encoding names with rubbish around them. The result
  * owns its whole ArrayBuffer. Never fails.
  */
 import { decodeUuencode } from './embedded-files.ts';
@@ -48,7 +49,9 @@ export function viewDecoded(raw: Buffer, encoding: Encoding): Uint8Array<ArrayBu
   return encoding === 'quoted-printable' ? decodeQuotedPrintable(raw) : decodeTransfer(raw, encoding);
 }
 
-/** The bytes in a buffer of exactly their size. They must start at offset 0 of an unshared buffer, which is detached. */
+/**
+ * The bytes in a buffer of exactly their size. They must start at offset 0 of an unshared buffer, which is detached.
+ */
 function ownBytes({ buffer, length }: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
   return new Uint8Array(buffer.byteLength === length ? buffer : buffer.transfer(length));
 }

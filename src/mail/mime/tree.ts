@@ -3,8 +3,8 @@
  *
  * mailparser and postal-mime lost: they took 2.5 and 3.8 times the CPU on the same messages and agree with fewer of the
  * public ones. Boundaries are compared as whole lines, so that one may begin with another; an outer boundary closes all
- * parts within it; one that never occurs, or is not declared, is guessed from the body. A message/rfc822 part is not cut.
- * What is deeper than `depthMax` or follows `partsMax` parts stays, uncut, in the part that holds it. Never fails.
+ * parts within it; one that never occurs, or is not declared, is guessed from the body. A message/rfc822 part is not
+ * cut. What is deeper than `depthMax` or follows `partsMax` parts stays, uncut, in the part that holds it. Never fails.
  */
 import { type RawHeader, readPartHead } from './headers.ts';
 import { describePart, type MimePart, type PartFields } from './part.ts';

@@ -1,9 +1,9 @@
 /**
  * Attribution lines of quoted history: "On … wrote:" in the languages of `words.ts`.
  *
- * An attribution is recognised by its components: a word for writing, a date, an address, a first word. Each line is read
- * once and by itself, so that an attribution wrapped over several lines costs no more. Bounded: 20,000 lines, five lines
- * each. Never fails.
+ * An attribution is recognised by its components: a word for writing, a date, an address, a first word. Each line is
+ * read once and alone, so that an attribution wrapped over several lines costs no more. Bounded: 20,000 lines, five
+ * lines each. Never fails.
  */
 import { lengthOf, lineAt, lineKinds, type TextLines } from './lines.ts';
 import { endsWithColon, firstCharacter } from './titles.ts';

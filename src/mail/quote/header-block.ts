@@ -1,8 +1,8 @@
 /**
  * Header blocks in text: the fields (From, Sent, To, Subject) that Outlook and others put above the message replied to.
  *
- * A block has the sender and two more fields of different meaning, close together. One such line alone, or the fields of a
- * contact form, are no block. Each line is read once; at most 5,000 blocks are tried. Never fails.
+ * A block has the sender and two more fields of different meaning, close together. One such line alone, or the fields
+ * of a contact form, are no block. Each line is read once; at most 5,000 blocks are tried. Never fails.
  */
 import { lengthOf, lineKinds, startOf, type TextLines } from './lines.ts';
 import { firstCharacter, lowered } from './titles.ts';

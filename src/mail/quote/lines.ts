@@ -1,8 +1,8 @@
 /**
  * Line index of a text: offsets and kinds of its lines; a line is copied only when it is requested.
  *
- * The first characters of a line decide whether it is blank, quoted, or text. Offsets are UTF-16 code units; only LF ends
- * a line.
+ * The first characters of a line decide whether it is blank, quoted, or text. Offsets are UTF-16 code units; only LF
+ * ends a line.
  */
 
 /** Kinds of lines. `weak` is a prefix that is a quote only beside other evidence. */

@@ -1,9 +1,9 @@
 /**
  * Quoted history and signatures: marks what in the text of a message is not new (reply extraction).
  *
- * History is lines with `>` and their attribution, and everything after a title ("Original Message"), a header block, an
- * attribution without `>`, or the line of a helpdesk. Replies between quotes stay. A forwarded message is no history. The
- * text is never cut. Linear in the length of the text; never fails.
+ * History is lines with `>` and their attribution, and everything after a title ("Original Message"), a header block,
+ * an attribution without `>`, or the line of a helpdesk. Replies between quotes stay. A forwarded message is no
+ * history. The text is never cut. Linear in the length of the text; never fails.
  */
 
 import type { Mark } from '../message.ts';
@@ -241,7 +241,7 @@ function markOf(lines: TextLines, kind: Mark['kind'], range: LineRange): Mark {
   return { kind, start: startOf(lines, range.start), end: startOf(lines, range.end) };
 }
 
-/** The text without the marks: the sender's new words, with a blank line in place of each mark. */
+/** The text without the marks: the sender's new words, with a blank line instead of each mark. */
 export function replyTextOf(text: string, marks: readonly Mark[]): string {
   const pieces: string[] = [];
   let from = 0;

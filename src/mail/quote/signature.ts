@@ -1,6 +1,6 @@
 /**
- * Signatures in the unquoted lines of a text: after `-- ` (RFC 3676 section 4.3), a contact block under a drawn line, the
- * line of a mobile device, a legal notice, PGP armour.
+ * Signatures in the unquoted lines of a text: after `-- ` (RFC 3676 section 4.3), a contact block under a drawn line,
+ * the line of a mobile device, a legal notice, PGP armour.
  *
  * Closing words with a name are no signature. Except for `-- ` only the last 60 lines are searched. Never fails.
  */

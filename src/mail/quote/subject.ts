@@ -1,10 +1,10 @@
 /**
- * Subject prefixes of replies and forwards (RFC 5322 section 3.6.5, RFC 5256 section 2.1), in many languages; and forwards
- * by their text.
+ * Subject prefixes of replies and forwards (RFC 5322 section 3.6.5, RFC 5256 section 2.1), in many languages; and
+ * forwards by their text.
  *
- * The outermost prefix counts: `Re: Fwd: x` is a reply. A prefix that is a reply in one language and a forward in another
- * counts as a reply, unless the text has the title of a forward. Tags in brackets stay, and what follows them is read:
- * `[list] Re: x` is a reply. Linear in the length of the subject; never fails.
+ * The outermost prefix counts: `Re: Fwd: x` is a reply. A prefix that is a reply in one language and a forward in
+ * another counts as a reply, unless the text has the title of a forward. Tags in brackets stay, and what follows them
+ * is read: `[list] Re: x` is a reply. Linear in the length of the subject; never fails.
  */
 import { lineKinds, splitLines } from './lines.ts';
 import { titleAt } from './titles.ts';
@@ -21,8 +21,8 @@ export function subjectKind(subject: string): SubjectKind | null {
 }
 
 /**
- * True for a forwarded message. An unambiguous prefix of the subject decides, also against the text; without one, or with
- * `VS:`, the title of a forward above any quoted line decides.
+ * True for a forwarded message. An unambiguous prefix of the subject decides, also against the text; without one, or
+ * with `VS:`, the title of a forward above any quoted line decides.
  */
 export function isForward(subject: string, text: string): boolean {
   const kind = subjectKind(subject);
@@ -47,7 +47,7 @@ export function isReplySubject(subject: string): boolean {
   return kind === 'reply' || kind === 'either';
 }
 
-/** The subject without reply and forward prefixes and their counters, trimmed; tags in brackets stay in place. */
+/** The subject without reply and forward prefixes and their counters, trimmed; tags in brackets stay. */
 export function bareSubject(subject: string): string {
   return parseSubject(subject).bare;
 }

@@ -1,6 +1,6 @@
 /**
- * Title lines in text: "Forwarded message", "Original message", "Reply above this line", in the languages of `words.ts`;
- * and lines that only draw.
+ * Title lines in text: "Forwarded message", "Original message", "Reply above this line", in the languages of
+ * `words.ts`; and lines that only draw.
  *
  * The two ends of a line are read before its words, so that nearly all lines cost a few characters. Never fails.
  */

@@ -1,6 +1,6 @@
 /**
- * Word tables for quoted history, forwards and signatures in many languages: attributions, header labels, titles, lines of
- * mobile devices, legal notices.
+ * Word tables for quoted history, forwards and signatures in many languages: attributions, header labels, titles, lines
+ * of mobile devices, legal notices.
  *
  * Tables only, in lower case, one row for each language or program: a language is added as a row, without any code.
  */

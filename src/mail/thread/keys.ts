@@ -2,9 +2,9 @@
  * Thread keys of a message: the Message-IDs that it references (RFC 5322 section 3.6.4), reply tokens, and ticket
  * references in subject and text.
  *
- * A ticket reference in brackets, `[#261124-7KQ3MX]`, is a tag; without brackets it is a mention. Keys are what the sender
- * claims: `match.ts` decides which of them count. Bounded: 21 referenced ids, 20 tokens, 5 references of each kind; tags are
- * read in the first 65,536 characters of the text, mentions in the first 2,000. Pure; never fails.
+ * A ticket reference in brackets, `[#261124-7KQ3MX]`, is a tag; without brackets it is a mention. Keys are what the
+ * sender claims: `match.ts` decides which of them count. Bounded: 21 referenced ids, 20 tokens, 5 references of each
+ * kind; tags are read in the first 65,536 characters of the text, mentions in the first 2,000. Pure; never fails.
  */
 import type { ParsedMessage } from '../message.ts';
 import { isForward, subjectKind } from '../quote/subject.ts';

@@ -1,10 +1,10 @@
 /**
  * Message threading: finds the ticket that a message belongs to, from its thread keys and what is stored.
  *
- * Rules run in order and the first match decides: Message-IDs that the message references or that a report is about, the
- * nearest first, those of its own mailbox first; a reply token; messages that arrived out of order; at last a tag in
- * subject or text, which counts only for a participant of that ticket. A forward is no reply: only a reply token in a
- * recipient address takes it into a ticket. Pure; never fails.
+ * Rules run in order and the first match decides: Message-IDs that the message references or that a report is about,
+ * the nearest first, those of its own mailbox first; a reply token; messages that arrived out of order; at last a tag
+ * in subject or text, which counts only for a participant of that ticket. A forward is no reply: only a reply token in
+ * a recipient address takes it into a ticket. Pure; never fails.
  */
 import type { MessageKind } from '../message.ts';
 import type { ThreadKeys } from './keys.ts';
@@ -87,7 +87,9 @@ export function forwardedFrom<T extends Ticket>(candidate: Candidate, stored: St
   return (byReferencedId(candidate, stored) ?? (candidate.isOwn ? null : byTag(candidate, stored)))?.ticket ?? null;
 }
 
-/** Tickets of its mailbox that the message connects into one conversation, each once; none for forwards and programs. */
+/**
+ * Tickets of its mailbox that the message connects into one conversation, each once; none for forwards and programs.
+ */
 export function connectedTickets<T extends Ticket>(candidate: Candidate, stored: StoredThreads<T>): readonly T[] {
   if (candidate.threadKeys.isForward || candidate.isOwn || neverOpensTicket(candidate.kind)) return [];
   const { referencedIds } = candidate.threadKeys;
@@ -182,7 +184,9 @@ function siblings<T extends Ticket>(candidate: Candidate, stored: StoredThreads<
     .filter(involves(sender));
 }
 
-/** True for messages from that sender or to it. The claim of a newcomer is no proof: the stored message must name him. */
+/**
+ * True for messages from that sender or to it. The claim of a newcomer is no proof: the stored message must name him.
+ */
 function involves(sender: string): (message: ReferencingMessage<unknown>) => boolean {
   return ({ from, recipients }) => sender !== '' && (from === sender || recipients.includes(sender));
 }

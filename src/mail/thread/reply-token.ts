@@ -2,9 +2,10 @@
  * Ticket references and reply tokens: an HMAC-SHA256 (RFC 2104, cut to 80 bits) over the reference, put into the reply
  * address and the Message-ID of mail that the helpdesk sends, so that a reply finds its ticket.
  *
- * A reference is the day and six random letters (`261124-7KQ3MX`): people can spell it, it sorts by day, and it does not
- * reveal how many tickets there are. It is no secret and gives no access. A token cannot be forged without the key; it is
- * read in upper and lower case, since servers change the case, and never expires. Pure: key and randomness are arguments.
+ * A reference is the day and six random letters (`261124-7KQ3MX`): people can spell it, it sorts by day, and it does
+ * not reveal how many tickets there are. It is no secret and gives no access. A token cannot be forged without the key;
+ * it is read in upper and lower case, since servers change the case, and never expires. Pure: key and randomness are
+ * arguments.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 
