@@ -307,8 +307,8 @@ export async function recordKeyChange(
 /** Throws `daemon_unreachable`, `refused` when there is nothing to recover, `key_file_missing`, `disk_*`. */
 export async function recoverKey(options: CommonOptions, context: Context): Promise<number> {
   const { terminal } = context;
-  return await withApp(options, context, async ({ askDaemon }) => {
-    const answer = await askDaemon.recover();
+  return await withApp(options, context, async ({ daemonClient }) => {
+    const answer = await daemonClient.recover();
     if (options.json === true) await terminal.json(answer);
     else {
       await terminal.line(`written back: ${answer.path}, key ${answer.key_ids.join(', ')}`, 'green');

@@ -39,8 +39,8 @@ export async function setLogLevel(options: CommonOptions & { level: string }, co
   const level = levelNames.find((name) => name === options.level);
   if (level === undefined)
     throw new Failure('usage', `the level must be ${levelNames.join(', ')}, not "${options.level}"`);
-  return await withApp(options, context, async ({ askDaemon }) => {
-    const { answers, failures } = await askDaemon.logLevel(level);
+  return await withApp(options, context, async ({ daemonClient }) => {
+    const { answers, failures } = await daemonClient.logLevel(level);
     if (options.json === true) await terminal.json({ workers: answers });
     else
       for (const { pid, worker, before, level: now } of answers)

@@ -1,6 +1,5 @@
 /**
- * The admin page, put together: what it shows and does comes from the workflows of `src/admin`, and the web server knows
- * only that. Both are loaded when the daemon starts: commands do not pay for them.
+ * The admin page, composed: the workflows of `src/admin` behind the web server, loaded at the start of the daemon.
  */
 import { randomFillSync } from 'node:crypto';
 import { systemClock } from '../adapters/clock/clock.ts';
@@ -31,7 +30,7 @@ export type AdminParts = {
   readonly log: Log;
 };
 
-/** Serves the page until it is disposed. Trouble with the page is told, and keeps nobody from anything else. */
+/** Serves the page until it is disposed. A failure of the page is logged and stops nothing else. */
 export async function startAdmin(parts: AdminParts, readiness: () => Promise<Readiness>): Promise<AsyncDisposable> {
   const { config, log } = parts;
   const { serveAdminPage } = await import('../adapters/web/server.ts');

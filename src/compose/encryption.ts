@@ -1,14 +1,13 @@
 /**
- * Builds everything about keys, sealed passwords and the switch, for the daemon and for the commands alike.
+ * Encryption, composed: key file, vault, sealed passwords and the operations on the switch, for daemon and commands.
  *
- * Nothing is read before the vault's first refresh. The passphrase of a protected key file comes from the file that the
- * configuration names (or systemd's credential), else from whoever sits at the terminal of a command.
+ * Nothing is read before the first refresh of the vault. The passphrase of a protected key file is read from the configured
+ * file or systemd credential, else asked for at the terminal of a command.
  */
 
 import { randomFillSync } from 'node:crypto';
-import type { ControlRequest, LogLevel } from '../adapters/control/protocol.ts';
-import type { ControlHandlers } from '../adapters/control/server.ts';
-import { socketPath, socketPaths } from '../adapters/control/socket.ts';
+import type { LogLevel } from '../adapters/control/protocol.ts';
+import { socketPath } from '../adapters/control/socket.ts';
 import { readPassphraseFile } from '../adapters/keyfile/age.ts';
 import { createKeyFile, type KeyFileMaintenance } from '../adapters/keyfile/key-file.ts';
 import { createProofFile, createSwitchStateFile } from '../adapters/keyfile/state-files.ts';
@@ -17,22 +16,22 @@ import type { Operations } from '../admin/operations/operations.ts';
 import type { AdminStore } from '../admin/ports.ts';
 import type { Clock } from '../async/clock.ts';
 import type { Config } from '../config/config.ts';
-import type { DisableOutcome, EncryptionControl, RecoverAnswer } from '../encryption/control.ts';
+import type { EncryptionControl } from '../encryption/control.ts';
 import type { OperationObserver, OperationPorts } from '../encryption/operations/operation.ts';
 import { createPasswordAccess, type PasswordAccess } from '../encryption/passwords.ts';
 import type { EncryptionStore, KeyFile, ProofFile, SwitchStateFile } from '../encryption/ports.ts';
 import { encryptionChecks } from '../encryption/status.ts';
 import { createSealSweep, startSync } from '../encryption/sync.ts';
 import { createVault, type Vault } from '../encryption/vault.ts';
-import { asFailure, causeCode, type Failure, isFailure } from '../errors.ts';
-import { type AdjustableLog, events, type Log } from '../events.ts';
+import type { AdjustableLog } from '../events.ts';
 import type { AuditActor } from '../ingest/model.ts';
 import type { WorkerIdentity } from '../ingest/ports.ts';
 import type { EncryptionChecks } from '../ingest/readiness.ts';
 import type { MailboxStore } from '../ingest/stores.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
+import { createDaemonClient, createLogLevelSetter, type DaemonClient, startControlSocket } from './control.ts';
 
-/** Asks a person for the passphrase of the key file; null: there is nobody. */
+/** Asks a person for the passphrase of the key file; null: no person is there. */
 export type AskPassphrase = () => Promise<SecretBytes | null>;
 
 export type Encryption = {
@@ -44,13 +43,13 @@ export type Encryption = {
   readonly actor: AuditActor;
   /** The ports of one operation on the switch. */
   operation(observer: OperationObserver): OperationPorts;
-  /** Asks what runs on this data folder. */
-  readonly askDaemon: AskDaemon;
+  readonly daemonClient: DaemonClient;
 };
 
-/** What the daemon needs beside: it keeps in step and answers on the control socket until that is disposed. */
+/** The part of the daemon alone. */
 export type DaemonEncryption = {
-  readonly keep: () => Promise<AsyncDisposable>;
+  /** Synchronizes keys and switch, and serves the control socket, until the result is disposed. */
+  readonly start: () => Promise<AsyncDisposable>;
   readonly checks: () => EncryptionChecks;
   /** Admin page and control socket share the requests and the operation runner. */
   readonly control: EncryptionControl;
@@ -68,7 +67,7 @@ type EncryptionParts = {
   readonly askPassphrase: AskPassphrase | null;
 };
 
-/** `openDaemon` loads what the daemon alone needs. `stop` fires when the daemon stops. */
+/** `openDaemon` loads the modules of the daemon alone. `stop` fires when the daemon stops. */
 export function composeEncryption(parts: EncryptionParts): {
   readonly encryption: Encryption;
   readonly openDaemon: (stop: AbortSignal) => Promise<DaemonEncryption>;
@@ -89,8 +88,8 @@ export function composeEncryption(parts: EncryptionParts): {
     actor,
     random: (bytes) => randomFillSync(bytes),
   });
-  const askDaemon = daemonAt(dataDir, actor.who);
-  const encryption = { vault, keyFile, stateFile, proof, passwords, actor, operation, askDaemon };
+  const daemonClient = createDaemonClient(dataDir, actor.who);
+  const encryption = { vault, keyFile, stateFile, proof, passwords, actor, operation, daemonClient };
   const { host } = actor;
   const syncPorts = { vault, store, sealPlaintext, clock, workers, log, host, pid: process.pid };
   const openDaemon = async (stop: AbortSignal): Promise<DaemonEncryption> => {
@@ -101,121 +100,17 @@ export function composeEncryption(parts: EncryptionParts): {
     const operations = createOperations({ store, vault, workers, clock, log, actor, operation }, stop);
     const startDisable = (who: string) => operations.start('disable', who, true);
     const control = createEncryptionControl({ ...encryption, store, clock, log, startDisable });
-    const keep = async () => {
+    const start = async () => {
       await using building = new AsyncDisposableStack();
       building.use(await startSync(syncPorts));
       building.use(operations.watch());
       const { recover, disable } = control;
-      const setLevel = levelSetter(log, { pid: process.pid, name: config.worker.name });
+      const setLevel = createLogLevelSetter(log, { pid: process.pid, name: config.worker.name });
       const handlers = { recover, disable, log_level: async (who: string, level: LogLevel) => setLevel(who, level) };
       building.use(await startControlSocket(socketPath(dataDir, config.worker.name), handlers, log));
       return building.move();
     };
-    return { keep, checks: () => encryptionChecks(vault), control, operations };
+    return { start, checks: () => encryptionChecks(vault), control, operations };
   };
   return { encryption, openDaemon };
-}
-
-/**
- * Both ends of the control socket, put together: the one of the daemon, and the one of the commands that ask it.
- *
- * Several workers may share a data folder. What one of them can do for all (write the key file back, switch encryption
- * off) is asked of the first that answers; what each does for itself (the log level) is told to every one.
- */
-
-type LevelAnswer = {
-  /** Which daemon this is: its process id. */
-  readonly pid: number;
-  readonly worker: string;
-  readonly before: string;
-  readonly level: string;
-};
-
-/** Asks the daemons that run on a data folder. Each throws `daemon_unreachable`, and what is answered. */
-type AskDaemon = {
-  recover(): Promise<RecoverAnswer>;
-  disable(): Promise<DisableOutcome>;
-  /** Told to every worker that there is. */
-  logLevel(level: LogLevel): Promise<LevelAnswers>;
-};
-
-/** `failures`: of those that are there and did not do it. */
-type LevelAnswers = { readonly answers: readonly LevelAnswer[]; readonly failures: readonly Failure[] };
-
-/** A daemon without its control socket does its work all the same: that is told, and no reason to end. */
-export async function startControlSocket(path: string, handlers: ControlHandlers, log: Log): Promise<AsyncDisposable> {
-  const { startControlServer } = await import('../adapters/control/server.ts');
-  try {
-    return (await startControlServer(path, handlers)) ?? nothing;
-  } catch (error) {
-    log.warn({ error: asFailure(error) }, events.controlFailed);
-    return nothing;
-  }
-}
-
-const nothing: AsyncDisposable = { [Symbol.asyncDispose]: async () => undefined };
-
-/** Sets the level of a log; the line that tells so is written while the more talkative of the two levels holds. */
-export function levelSetter(
-  log: AdjustableLog,
-  worker: { readonly pid: number; readonly name: string },
-): (who: string, level: LogLevel) => LevelAnswer {
-  return (who, level) => {
-    const before = log.level;
-    const tell = (): void => log.warn({ level_before: before, level_now: level, by: who }, events.logLevelChanged);
-    if (level === 'error') tell();
-    log.level = level;
-    if (level !== 'error') tell();
-    return { pid: worker.pid, worker: worker.name, before, level };
-  };
-}
-
-/** The daemons are this program, of the same version and data folder: their answers have these forms. */
-export function daemonAt(dataDir: string, who: string): AskDaemon {
-  return {
-    recover: async () => (await askFirst(dataDir, { command: 'recover', who })) as RecoverAnswer,
-    disable: async () => (await askFirst(dataDir, { command: 'disable', who })) as DisableOutcome,
-    logLevel: (level) => tellAll(dataDir, { command: 'log_level', who, level }),
-  };
-}
-
-/** Loaded when somebody is asked: most commands ask nobody. */
-async function ask(path: string, request: ControlRequest): Promise<Record<string, unknown>> {
-  const { sendControlRequest } = await import('../adapters/control/client.ts');
-  return await sendControlRequest(path, request);
-}
-
-/** The first that answers counts; one that holds no key either leaves it to the next. */
-async function askFirst(dataDir: string, request: ControlRequest): Promise<unknown> {
-  const failures: Failure[] = [];
-  for (const path of await socketPaths(dataDir)) {
-    try {
-      return await ask(path, request);
-    } catch (error) {
-      if (!isFailure(error, 'daemon_unreachable', 'key_file_missing')) throw error;
-      failures.push(error);
-    }
-  }
-  throw mostTelling(failures);
-}
-
-async function tellAll(dataDir: string, request: ControlRequest): Promise<LevelAnswers> {
-  const paths = await socketPaths(dataDir);
-  const told = await Promise.allSettled(paths.map((path) => ask(path, request)));
-  const answers = told.flatMap((one) => (one.status === 'fulfilled' ? [one.value as unknown as LevelAnswer] : []));
-  const failures = told.flatMap((one) => (one.status === 'rejected' ? [asFailure(one.reason)] : []));
-  if (answers.length === 0) throw mostTelling(failures);
-  return { answers, failures: failures.filter((failure) => !isAbsence(failure)) };
-}
-
-/** Nobody is there, or left a socket behind as it died: no worker that could have been told. */
-function isAbsence({ code, cause }: Failure): boolean {
-  return code === 'daemon_unreachable' && ['ENOENT', 'ECONNREFUSED'].includes(causeCode(cause));
-}
-
-/** What a daemon said, or that it hangs, counts more than that another is not there. */
-function mostTelling(failures: readonly Failure[]): Failure {
-  const said = failures.find((failure) => !isAbsence(failure)) ?? failures[0];
-  if (said === undefined) throw new TypeError('nobody was asked');
-  return said;
 }

@@ -1,9 +1,8 @@
 /**
- * A reload (SIGHUP, `systemctl reload`): the configuration is read again, and what can change while the daemon runs does.
+ * Configuration reload (SIGHUP, `systemctl reload`): parse, validate, swap what can change while the daemon runs.
  *
- * That is the level of the log, the tables poll, push, limits, tickets, raw and stop, and the password of the database. What
- * else was changed is named in the log: it holds from the next start on. A configuration that is not valid is told and changes
- * nothing.
+ * That is the log level, the tables poll, idle, limits, tickets, raw and shutdown, and the database password. Other changes are
+ * named in the log and take effect at the next start. An invalid configuration is logged and changes nothing.
  */
 import type { Config, DatabaseConfig } from '../config/config.ts';
 import { asFailure } from '../errors.ts';
@@ -13,7 +12,7 @@ import type { Readiness } from '../ingest/readiness.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import { isoTime } from '../text/time.ts';
 
-/** A login takes no longer. */
+/** The longest login to the database. */
 const loginMsMax = 60_000;
 
 const changeable: ReadonlySet<keyof Config> = new Set<keyof Config>([
@@ -29,7 +28,7 @@ const changeable: ReadonlySet<keyof Config> = new Set<keyof Config>([
 export type ReloadParts = {
   readonly load: () => Promise<Config>;
   readonly log: AdjustableLog;
-  readonly supervisor: ServiceManager;
+  readonly serviceManager: ServiceManager;
   readonly current: () => Config;
   readonly adopt: (config: Config) => void;
   readonly nowMs: () => number;
@@ -37,28 +36,28 @@ export type ReloadParts = {
 
 export type Reload = {
   /** Reads the configuration again. Never rejects. */
-  again(): Promise<void>;
-  /** For `/readyz`: whether the file that was read last is in force. */
+  reload(): Promise<void>;
+  /** For `/readyz`: the result of the last reload. */
   check(): ConfigCheck;
 };
 
 type ConfigCheck = Readiness['checks']['config'];
 
-export function createReload({ load, log, supervisor, current, adopt, nowMs }: ReloadParts): Reload {
+export function createReload({ load, log, serviceManager, current, adopt, nowMs }: ReloadParts): Reload {
   let check: ConfigCheck = { status: 'ok', since: isoTime(nowMs()), reason: null, hint: null, needs_restart: [] };
   return {
-    again: async () => {
-      supervisor.reloading();
+    reload: async () => {
+      serviceManager.reloading();
       const since = isoTime(nowMs());
       try {
         const next = await load();
-        const names = changed(current(), next);
-        const needsRestart = [...new Set(names.filter((key) => needsStart(key, current(), next)).map(inFile))];
+        const names = changedKeys(current(), next);
+        const pending = [...new Set(names.filter((key) => needsRestart(key, current(), next)).map(tableName))];
         adopt(next);
         log.level = next.log.level;
-        check = { ...checkOf(needsRestart), since };
+        check = { ...checkOf(pending), since };
         log.info(
-          { changed: names.map(inFile), needs_restart: needsRestart, level_now: next.log.level },
+          { changed: names.map(tableName), needs_restart: pending, level_now: next.log.level },
           events.configReloaded,
         );
       } catch (error) {
@@ -67,7 +66,7 @@ export function createReload({ load, log, supervisor, current, adopt, nowMs }: R
         check = { ...check, status: 'warning', since, reason, hint: refusedHint };
         log.error({ error: failure }, events.configReloadFailed);
       } finally {
-        supervisor.ready();
+        serviceManager.ready();
       }
     },
     check: () => check,
@@ -75,18 +74,20 @@ export function createReload({ load, log, supervisor, current, adopt, nowMs }: R
 }
 
 const refusedHint =
-  'The configuration before stays in force until the next start, which would fail: correct it, and reload.';
+  'The former configuration stays in force until the next start, which would fail: correct the file and reload.';
 
-function checkOf(needsRestart: readonly string[]): Omit<ConfigCheck, 'since'> {
-  if (needsRestart.length === 0) return { status: 'ok', reason: null, hint: null, needs_restart: [] };
-  const reason = `restart_needed: what changed in ${needsRestart.join(', ')} holds from the next start on`;
-  return { status: 'warning', reason, hint: 'Restart the daemon when it suits.', needs_restart: needsRestart };
+function checkOf(pending: readonly string[]): Omit<ConfigCheck, 'since'> {
+  if (pending.length === 0) return { status: 'ok', reason: null, hint: null, needs_restart: [] };
+  const reason = `restart_needed: what changed in ${pending.join(', ')} takes effect at the next start`;
+  return { status: 'warning', reason, hint: 'Restart the daemon when convenient.', needs_restart: pending };
 }
 
-/** Parts of the configuration that differ, another password of the database included. */
-function changed(before: Config, after: Config): readonly (keyof Config)[] {
+/** Tables of the configuration that differ, also by the database password alone. */
+function changedKeys(before: Config, after: Config): readonly (keyof Config)[] {
   const keys = Object.keys(after) as (keyof Config)[];
-  return keys.filter((key) => shown(before[key]) !== shown(after[key]) || hasOtherPassword(key, before, after));
+  return keys.filter(
+    (key) => serialized(before[key]) !== serialized(after[key]) || hasOtherPassword(key, before, after),
+  );
 }
 
 function hasOtherPassword(key: keyof Config, { database: before }: Config, { database: after }: Config): boolean {
@@ -94,29 +95,36 @@ function hasOtherPassword(key: keyof Config, { database: before }: Config, { dat
   return before.password !== null && after.password !== null && !before.password.equals(after.password);
 }
 
-/** Of the database another password alone holds at once. */
-function needsStart(key: keyof Config, before: Config, after: Config): boolean {
-  return !changeable.has(key) && !(key === 'database' && shown(before.database) === shown(after.database));
+/** A changed database password alone needs no restart. */
+function needsRestart(key: keyof Config, before: Config, after: Config): boolean {
+  return !changeable.has(key) && !(key === 'database' && serialized(before.database) === serialized(after.database));
 }
 
-/** As the file calls it. */
-function inFile(key: keyof Config): string {
+/** The name of the table in the file. */
+function tableName(key: keyof Config): string {
   if (key === 'migrateOnStart') return 'database';
   return key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
+/** The configuration in force after a reload. `usePassword` is given a changed database password. */
+export function applyReload(current: Config, next: Config, usePassword: (password: SecretBytes) => void): Config {
+  const { log, poll, idle, limits, tickets, raw, shutdown } = next;
+  const database = adoptPassword(current.database, next.database, usePassword);
+  return { ...current, log, poll, idle, limits, tickets, raw, shutdown, database };
+}
+
 /**
- * The database as it is from now on: its password where that alone was changed, for the next connection. A password that is
- * not needed is wiped; the former one later, when no login can be under way with it.
+ * The database settings in force: with the new password, used by the next connection, if only that was changed. An unused
+ * password is wiped at once, the former one after a minute, when no login can still use it.
  */
-export function adoptPassword(
+function adoptPassword(
   now: DatabaseConfig,
   next: DatabaseConfig,
   use: (password: SecretBytes) => void,
 ): DatabaseConfig {
   if (now.kind !== 'mysql' || next.kind !== 'mysql' || next.password === null) return now;
   const [former, password] = [now.password, next.password];
-  if (former === null || former.equals(password) || shown(now) !== shown(next)) {
+  if (former === null || former.equals(password) || serialized(now) !== serialized(next)) {
     password.wipe();
     return now;
   }
@@ -125,7 +133,7 @@ export function adoptPassword(
   return { ...now, password };
 }
 
-/** Secrets print as a fixed word: a changed password alone asks for no restart. */
-function shown(value: unknown): string {
+/** Secrets are serialized as a fixed word. */
+function serialized(value: unknown): string {
   return JSON.stringify(value) ?? '';
 }

@@ -98,7 +98,7 @@ test('the admin page confirms what the command asked for, and the other way roun
     expiresAtMs: nowMs + 15 * 60_000,
     checks: null,
   });
-  expect((await asking.confirmDisable('bob'))?.message).toContain('is not there');
+  expect((await asking.confirmDisable('bob'))?.message).toContain('does not exist');
   expect(begun).toBe(0);
   expect(asking.disableRequest()?.checks?.map(({ ok }) => ok)).toEqual([false, false, false]);
   await writeFile(proof(), '');

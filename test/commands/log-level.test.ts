@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { socketPath } from '../../src/adapters/control/socket.ts';
-import { levelSetter, startControlSocket } from '../../src/compose/encryption.ts';
+import { createLogLevelSetter, startControlSocket } from '../../src/compose/control.ts';
 import { Failure } from '../../src/errors.ts';
 import type { AdjustableLog } from '../../src/events.ts';
 import { createLog } from '../../src/log.ts';
@@ -23,7 +23,7 @@ async function worker(
   failure: Failure | null = null,
 ): Promise<AsyncDisposable & { readonly log: AdjustableLog }> {
   const log = createLog({ level: 'info', pretty: false, destination: { write: () => undefined } });
-  const setLevel = levelSetter(log, { pid, name });
+  const setLevel = createLogLevelSetter(log, { pid, name });
   const other = async (): Promise<object> => ({});
   const server = await startControlSocket(
     socketPath(desk.dataDir, name),

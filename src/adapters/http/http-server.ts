@@ -88,7 +88,7 @@ async function serve(incoming: IncomingMessage, outgoing: ServerResponse, option
   const { stream, remoteAddress: peer } = connection;
   const lengthBytes = bodyLength(incoming, limits.bodyBytesMax);
   if (lengthBytes === 0) connection.discardInput();
-  else if (/^100-continue$/i.test(incoming.headers.expect ?? '')) outgoing.writeContinue();
+  else if (/^100-continue$/i.test(incoming.headers.expect ?? '')) setImmediate(continueUnlessWhole, incoming, outgoing);
   const body = await readBody(incoming, lengthBytes);
   if (lengthBytes > 0) hooks.onBody?.();
   if (body === null || stream.destroyed) return;
@@ -101,6 +101,11 @@ async function serve(incoming: IncomingMessage, outgoing: ServerResponse, option
   } catch {
     stream.destroy();
   }
+}
+
+/** Asks the client for the body, unless it sent it with the head (RFC 9110, section 10.1.1). */
+function continueUnlessWhole({ complete }: IncomingMessage, outgoing: ServerResponse): void {
+  if (!complete) outgoing.writeContinue();
 }
 
 /** Only a length that is announced once counts (RFC 9112, section 6.3). */

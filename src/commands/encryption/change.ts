@@ -122,7 +122,7 @@ export async function disableEncryption(options: DisableOptions, context: Contex
     }
     const { state } = await app.vault.refresh();
     const answer =
-      state.kind === 'open' || state.kind === 'closed' ? await here(app, context) : await app.askDaemon.disable();
+      state.kind === 'open' || state.kind === 'closed' ? await here(app, context) : await app.daemonClient.disable();
     if (options.json === true) await terminal.json(answer);
     if (answer.state !== 'requested') return await tellDone(answer, options, context);
     tellAsked(answer, context);

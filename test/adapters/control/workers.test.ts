@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type ControlHandlers, startControlServer } from '../../../src/adapters/control/server.ts';
 import { socketPath, socketPaths } from '../../../src/adapters/control/socket.ts';
-import { daemonAt, levelSetter, startControlSocket } from '../../../src/compose/encryption.ts';
+import { createDaemonClient, createLogLevelSetter, startControlSocket } from '../../../src/compose/control.ts';
 import { Failure } from '../../../src/errors.ts';
 import type { AdjustableLog } from '../../../src/events.ts';
 import { createLog } from '../../../src/log.ts';
@@ -32,7 +32,7 @@ async function worker(
 ): Promise<AsyncDisposable & { readonly log: AdjustableLog; readonly lines: readonly Line[] }> {
   const lines: Line[] = [];
   const log = logOf(lines);
-  const setLevel = levelSetter(log, { pid: 1, name });
+  const setLevel = createLogLevelSetter(log, { pid: 1, name });
   const handlers: ControlHandlers = {
     recover: async () => ({ path: name }),
     disable: async () => ({ state: 'off', who: name }),
@@ -69,9 +69,9 @@ describe('several workers on one data folder', () => {
   test('a recovery is done by the first that answers', async () => {
     await using _b = await worker('b');
     await using _a = await worker('a');
-    expect(await daemonAt(folder.path, 'ann@desk').recover()).toEqual({ path: 'a' });
+    expect(await createDaemonClient(folder.path, 'ann@desk').recover()).toEqual({ path: 'a' });
     await using _only = await worker('');
-    expect(await daemonAt(folder.path, 'ann@desk').recover()).toEqual({ path: '' });
+    expect(await createDaemonClient(folder.path, 'ann@desk').recover()).toEqual({ path: '' });
   });
 
   test('one that died is passed over, and so is one that holds no key', async () => {
@@ -79,13 +79,15 @@ describe('several workers on one data folder', () => {
     await deadWorker('a');
     await using _b = await worker('b', { recover: noKey });
     await using _c = await worker('c');
-    expect(await daemonAt(folder.path, 'ann@desk').recover()).toEqual({ path: 'c' });
+    expect(await createDaemonClient(folder.path, 'ann@desk').recover()).toEqual({ path: 'c' });
   });
 
   test('when none holds a key that is said, not that others are away', async () => {
     await deadWorker('a');
     await using _b = await worker('b', { recover: noKey });
-    await expect(daemonAt(folder.path, 'ann@desk').recover()).rejects.toMatchObject({ code: 'key_file_missing' });
+    await expect(createDaemonClient(folder.path, 'ann@desk').recover()).rejects.toMatchObject({
+      code: 'key_file_missing',
+    });
   });
 
   test('what one refuses is not asked of the next', async () => {
@@ -94,17 +96,17 @@ describe('several workers on one data folder', () => {
     };
     await using _a = await worker('a', { recover: refuse });
     await using _b = await worker('b');
-    await expect(daemonAt(folder.path, 'ann@desk').recover()).rejects.toMatchObject({ code: 'refused' });
+    await expect(createDaemonClient(folder.path, 'ann@desk').recover()).rejects.toMatchObject({ code: 'refused' });
   });
 
   test('nobody there is daemon_unreachable, and names the usual place', async () => {
-    const asked = daemonAt(folder.path, 'ann@desk');
+    const asked = createDaemonClient(folder.path, 'ann@desk');
     for (const ask of [asked.recover, asked.disable, () => asked.logLevel('debug')])
       await expect(ask()).rejects.toMatchObject({
         code: 'daemon_unreachable',
         message: expect.stringContaining(join(folder.path, 'control.sock')),
       });
-    const nowhere = daemonAt(join(folder.path, 'none'), 'ann@desk');
+    const nowhere = createDaemonClient(join(folder.path, 'none'), 'ann@desk');
     await expect(nowhere.recover()).rejects.toMatchObject({ code: 'daemon_unreachable' });
   });
 });
@@ -114,7 +116,7 @@ describe('the log level', () => {
     await using a = await worker('a');
     await using b = await worker('b');
     await deadWorker('');
-    const { answers, failures } = await daemonAt(folder.path, 'ann@desk').logLevel('debug');
+    const { answers, failures } = await createDaemonClient(folder.path, 'ann@desk').logLevel('debug');
     expect(answers).toEqual([
       { pid: 1, worker: 'a', before: 'warn', level: 'debug' },
       { pid: 1, worker: 'b', before: 'warn', level: 'debug' },
@@ -131,7 +133,7 @@ describe('the log level', () => {
     };
     await using _a = await worker('a', { log_level: refuse });
     await using _b = await worker('b');
-    const { answers, failures } = await daemonAt(folder.path, 'ann@desk').logLevel('debug');
+    const { answers, failures } = await createDaemonClient(folder.path, 'ann@desk').logLevel('debug');
     expect(answers.map((one) => one.worker)).toEqual(['b']);
     expect(failures).toMatchObject([{ code: 'usage' }]);
   });
@@ -139,7 +141,7 @@ describe('the log level', () => {
   test('its change is in the log with who asked, also when the new level lets less through', () => {
     const lines: Line[] = [];
     const log = logOf(lines, 'warn');
-    const set = levelSetter(log, { pid: 1, name: '' });
+    const set = createLogLevelSetter(log, { pid: 1, name: '' });
     set('ann@desk', 'error');
     set('bob@desk', 'trace');
     expect(lines).toMatchObject([

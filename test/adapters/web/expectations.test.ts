@@ -1,4 +1,4 @@
-/** Requests that expect something (RFC 9110 section 10.1.1), which Node would answer itself. */
+/** Requests that expect something (RFC 9110 section 10.1.1), which node:http would answer. */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { expect, test } from 'vitest';
@@ -17,7 +17,7 @@ async function opened(page: OpenPage, bytes: string): Promise<Socket> {
   return socket;
 }
 
-test('what nobody here expects is refused by us, and the connection ends', async () => {
+test('an unknown expectation is refused by the page, and the connection ends', async () => {
   const desk = memoryDesk();
   await using page = await openPage(desk);
   const expecting = (value: string, host = 'localhost'): string =>
@@ -29,13 +29,13 @@ test('what nobody here expects is refused by us, and the connection ends', async
   }
   expect(await raw(page.port, expecting('100-continue', 'evil.example'))).toMatch(/^HTTP\/1\.1 421 /);
   expect(desk.refusals.map(({ reason }) => reason)).toEqual([...Array(3).fill('bad_request'), 'foreign_host']);
-  // Those that do not hang up are in nobody's way.
+  // Connections that stay open keep no other out.
   const many = await Promise.all(Array.from({ length: 300 }, () => opened(page, expecting('foo'))));
   expect((await send(`${page.address}/admin/sign-in`, {})).status).toBe(200);
   for (const socket of many) socket.destroy();
 });
 
-test('who waits with a form until told to go on is told so, once', async () => {
+test('a client that waits for 100 Continue is sent it once', async () => {
   const desk = memoryDesk();
   await using page = await openPage(desk);
   const form = `POST /admin/sign-in HTTP/1.1\r\n${head}Content-Length: 6\r\nExpect: 100-continue\r\n\r\n`;

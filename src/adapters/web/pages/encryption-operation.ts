@@ -52,7 +52,7 @@ const words: Readonly<Record<OperationKind, Words>> = {
 };
 
 /** The running or unfinished operation, as the switch shows it where no row says so. */
-function kindOf({ operation, status, unfinished }: EncryptionView): OperationKind {
+export function kindOf({ operation, status, unfinished }: EncryptionView): OperationKind {
   if (operation?.state === 'running') return operation.kind;
   if (unfinished !== null) return unfinished;
   if (status.state === 'rotating' || status.next_key_id !== null) return 'rotate';

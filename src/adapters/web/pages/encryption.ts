@@ -23,7 +23,7 @@ import {
   timestampUtc,
 } from './components.ts';
 import { disableCard, proofCard } from './encryption-disable.ts';
-import { kindOf, lastOperation, progressText, unfinished, working } from './encryption-operation.ts';
+import { kindOf, lastOperation, progressText, runningCard, unfinishedCard } from './encryption-operation.ts';
 import { type EnableForm, type Frame, layout, type Markup, markup, nothing, type Refresh } from './layout.ts';
 
 /** `form`: the boxes that were ticked when enabling was refused. */

@@ -1,0 +1,112 @@
+/**
+ * Control socket, composed: the server of the daemon, and the client of the commands that ask a running daemon.
+ *
+ * Several workers may share a data folder. A request that any worker can serve (recover the key file, disable encryption) goes
+ * to the first that answers; the log level, which each has of its own, goes to all.
+ */
+
+import type { ControlRequest, LogLevel } from '../adapters/control/protocol.ts';
+import type { ControlHandlers } from '../adapters/control/server.ts';
+import { socketPaths } from '../adapters/control/socket.ts';
+import type { DisableOutcome, RecoverAnswer } from '../encryption/control.ts';
+import { asFailure, causeCode, type Failure, isFailure } from '../errors.ts';
+import { type AdjustableLog, events, type Log } from '../events.ts';
+
+type LogLevelAnswer = {
+  /** Which daemon this is: its process id. */
+  readonly pid: number;
+  readonly worker: string;
+  readonly before: string;
+  readonly level: string;
+};
+
+/** Asks the daemons that run on a data folder. Throws `daemon_unreachable`, and the failure in the answer. */
+export type DaemonClient = {
+  recover(): Promise<RecoverAnswer>;
+  disable(): Promise<DisableOutcome>;
+  /** Asks every worker. */
+  logLevel(level: LogLevel): Promise<LogLevelAnswers>;
+};
+
+/** `failures`: of workers that run and refused. */
+type LogLevelAnswers = { readonly answers: readonly LogLevelAnswer[]; readonly failures: readonly Failure[] };
+
+/** A failure is logged, and the daemon runs without its control socket. */
+export async function startControlSocket(path: string, handlers: ControlHandlers, log: Log): Promise<AsyncDisposable> {
+  const { startControlServer } = await import('../adapters/control/server.ts');
+  try {
+    return (await startControlServer(path, handlers)) ?? nothing;
+  } catch (error) {
+    log.warn({ error: asFailure(error) }, events.controlFailed);
+    return nothing;
+  }
+}
+
+const nothing: AsyncDisposable = { [Symbol.asyncDispose]: async () => undefined };
+
+/** Sets the level of a log; the event about it is written under the more verbose of the two levels. */
+export function createLogLevelSetter(
+  log: AdjustableLog,
+  worker: { readonly pid: number; readonly name: string },
+): (who: string, level: LogLevel) => LogLevelAnswer {
+  return (who, level) => {
+    const before = log.level;
+    const logChange = (): void => log.warn({ level_before: before, level_now: level, by: who }, events.logLevelChanged);
+    if (level === 'error') logChange();
+    log.level = level;
+    if (level !== 'error') logChange();
+    return { pid: worker.pid, worker: worker.name, before, level };
+  };
+}
+
+/** The daemons run this program, in the same version: their answers have these types. */
+export function createDaemonClient(dataDir: string, who: string): DaemonClient {
+  return {
+    recover: async () => (await askFirst(dataDir, { command: 'recover', who })) as RecoverAnswer,
+    disable: async () => (await askFirst(dataDir, { command: 'disable', who })) as DisableOutcome,
+    logLevel: (level) => askAll(dataDir, { command: 'log_level', who, level }),
+  };
+}
+
+/** Loaded on demand: most commands ask no daemon. */
+async function ask(path: string, request: ControlRequest): Promise<Record<string, unknown>> {
+  const { sendControlRequest } = await import('../adapters/control/client.ts');
+  return await sendControlRequest(path, request);
+}
+
+/** The first worker that answers; one without the key leaves the request to the next. */
+async function askFirst(dataDir: string, request: ControlRequest): Promise<unknown> {
+  const failures: Failure[] = [];
+  for (const path of await socketPaths(dataDir)) {
+    try {
+      return await ask(path, request);
+    } catch (error) {
+      if (!isFailure(error, 'daemon_unreachable', 'key_file_missing')) throw error;
+      failures.push(error);
+    }
+  }
+  throw mostRelevant(failures);
+}
+
+async function askAll(dataDir: string, request: ControlRequest): Promise<LogLevelAnswers> {
+  const paths = await socketPaths(dataDir);
+  const results = await Promise.allSettled(paths.map((path) => ask(path, request)));
+  const answers = results.flatMap((one) =>
+    one.status === 'fulfilled' ? [one.value as unknown as LogLevelAnswer] : [],
+  );
+  const failures = results.flatMap((one) => (one.status === 'rejected' ? [asFailure(one.reason)] : []));
+  if (answers.length === 0) throw mostRelevant(failures);
+  return { answers, failures: failures.filter((failure) => !isNotRunning(failure)) };
+}
+
+/** There is no worker, or only the socket of one that died. */
+function isNotRunning({ code, cause }: Failure): boolean {
+  return code === 'daemon_unreachable' && ['ENOENT', 'ECONNREFUSED'].includes(causeCode(cause));
+}
+
+/** The failure of a worker that runs goes before that of one that does not. */
+function mostRelevant(failures: readonly Failure[]): Failure {
+  const failure = failures.find((one) => !isNotRunning(one)) ?? failures[0];
+  if (failure === undefined) throw new TypeError('no worker was asked');
+  return failure;
+}

@@ -1,0 +1,124 @@
+/**
+ * The daemon, composed: health endpoints, metrics, admin page, systemd and reload around the workflow of the daemon.
+ *
+ * Its modules are loaded here: other commands do not load them.
+ */
+import { systemClock, systemCron } from '../adapters/clock/clock.ts';
+import type { Database } from '../adapters/database/database.ts';
+import { diskProbe } from '../adapters/files/data-folder.ts';
+import { currentActor, version } from '../adapters/process/worker-identity.ts';
+import type { Config } from '../config/config.ts';
+import { serviceEnvironment } from '../config/load.ts';
+import { type AdjustableLog, events } from '../events.ts';
+import type { PollPorts } from '../ingest/poll/poll-context.ts';
+import { createResolver, type Resolver } from '../ingest/quarantine/resolve.ts';
+import type { Readiness } from '../ingest/readiness.ts';
+import { type DaemonPorts, type DaemonSettings, serve } from '../ingest/scheduler/daemon.ts';
+import { startAdmin } from './admin.ts';
+import type { DaemonEncryption, Encryption } from './encryption.ts';
+import { applyReload, createReload } from './reload.ts';
+
+/** Trigger and source of a configuration reload. */
+export type ReloadSource = {
+  readonly on: (listener: () => void) => Disposable;
+  readonly load: () => Promise<Config>;
+  /** The file of the command line, absolute, which the commands in hints name too; null: none. */
+  readonly configFile: string | null;
+};
+
+/** The configuration in force; a reload replaces it. */
+export type ActiveConfig = { config: Config };
+
+type DaemonParts = {
+  readonly active: ActiveConfig;
+  readonly log: AdjustableLog;
+  readonly store: Database;
+  readonly ports: PollPorts;
+  readonly openDaemon: (stop: AbortSignal) => Promise<DaemonEncryption>;
+  readonly encryption: Encryption;
+};
+
+/** Resolves after `stop` fired and the polls in progress ended. */
+export async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads: ReloadSource): Promise<void> {
+  const { active, log, store, ports, encryption } = parts;
+  const { config } = active;
+  using _lock = await store.lockForDaemon();
+  const [{ createSupervisor }, { createMetrics }, { startHealthServer }] = await Promise.all([
+    import('../adapters/systemd/notify.ts'),
+    import('../adapters/metrics/metrics.ts'),
+    import('../adapters/http/health-server.ts'),
+    // Before the first poll, which would find out too late that a file is missing or was replaced.
+    import('../adapters/imap/session.ts'),
+  ]);
+  const serviceManager = createSupervisor({ ...serviceEnvironment(process.pid), monotonicUs });
+  using metrics = createMetrics({ version });
+  const { http, admin, database } = config;
+  const daemon = await parts.openDaemon(stop);
+  const { control, operations } = daemon;
+  const { raw, worker: workers } = ports;
+  const { configFile } = reloads;
+  // Each call has its own sessions and the current limits, so that several admins can resolve messages at the same time.
+  const resolve: Resolver['resolve'] = async (message, action) => {
+    await using resolver = createResolver({ ...ports, store }, daemonSettings(active.config));
+    return await resolver.resolve(message, action);
+  };
+  const page = { ...{ store, log, encryption, control, operations, resolve, raw, workers }, database, configFile };
+  const reload = createReload({
+    ...{ load: reloads.load, log, serviceManager, nowMs: systemClock.nowMs },
+    current: () => active.config,
+    adopt(next) {
+      active.config = applyReload(active.config, next, (password) => store.usePassword(password));
+    },
+  });
+  using _reloads = reloads.on(() => void reload.reload());
+  const renderMetrics = async (readiness: Readiness) => ({
+    contentType: metrics.contentType,
+    text: await metrics.render(readiness),
+  });
+  const daemonPorts: DaemonPorts = {
+    ...{ ...ports, store, meter: metrics, serviceManager, cron: systemCron },
+    prepare: () => migrate(store, config, log),
+    disk: diskProbe(config.dataDir, `${process.pid}`),
+    startEncryptionSync: daemon.start,
+    encryptionChecks: daemon.checks,
+    configCheck: reload.check,
+    self: selfOf(config, log),
+    listen: http === null ? null : (readiness) => startHealthServer(http, { readiness, metrics: renderMetrics }),
+    startAdmin: admin === null ? null : (readiness) => startAdmin({ ...page, config: admin }, readiness),
+  };
+  await serve(daemonPorts, () => daemonSettings(active.config), stop);
+}
+
+async function migrate(store: Database, config: Config, log: AdjustableLog): Promise<void> {
+  const applied = config.migrateOnStart ? await store.migrations.apply() : 0;
+  if (applied > 0) log.info({ applied }, events.databaseMigrated);
+}
+
+function selfOf(config: Config, log: AdjustableLog): DaemonPorts['self'] {
+  const startedAt = new Date(systemClock.nowMs()).toISOString();
+  const { host } = currentActor();
+  const self = { host, pid: process.pid, name: config.worker.name, version, started_at: startedAt };
+  return () => ({ ...self, log_level: log.level });
+}
+
+function monotonicUs(): bigint {
+  return process.hrtime.bigint() / 1000n;
+}
+
+export function daemonSettings(config: Config): DaemonSettings {
+  const { poll, message } = config;
+  const { intervalMs, backoffMsMax, leaseMs, loginFailuresMax, loginSuspendMs } = poll;
+  const { concurrencyMax, concurrencyPerHostMax } = poll;
+  return {
+    ...{ intervalMs, backoffMsMax, leaseMs, loginFailuresMax, loginSuspendMs, concurrencyMax, concurrencyPerHostMax },
+    idle: config.idle,
+    limits: {
+      messageBytesMax: message.sizeBytesMax,
+      batchTimeoutMs: 2 * poll.commandTimeoutMs,
+      batch: { messagesMax: message.batchMessagesMax, bytesMax: message.batchBytesMax },
+    },
+    rules: { ...config.limits, ...config.tickets },
+    shutdownTimeoutMs: config.shutdown.timeoutMs,
+    rawRetentionDays: config.raw.retentionDays,
+  };
+}
