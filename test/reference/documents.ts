@@ -25,12 +25,14 @@ const parts: readonly Part[] = [
   { document: 'systemd/README.md', name: 'events', text: eventTable },
   { document: 'systemd/README.md', name: 'metrics', text: metricTable },
   { document: 'systemd/README.md', name: 'errors', text: errorList },
+  { document: 'src/README.md', name: 'model', text: modelTable },
 ];
 
 const titles: Readonly<Record<string, string>> = {
   'config/README.md': 'Configuration',
   'src/commands/README.md': 'Commands',
   'systemd/README.md': 'Operation',
+  'src/README.md': 'The source',
 };
 
 /** Every document with its current and its generated content. */
@@ -193,4 +195,20 @@ function errorList(): string {
       .map(([name, { exit, hint }]) => `- ${code(name)} (exit code ${exit}): ${hint}`)
       .join('\n');
   return domains.map((domain) => `**${sentence(domain).slice(0, -1)}**\n\n${listOf(domain)}`).join('\n\n');
+}
+
+/** Each exported type of the model with the first paragraph of its comment. */
+function modelTable(): string {
+  const source = readFileSync(join(root, 'src/ingest/model.ts'), 'utf8');
+  const types = source.matchAll(/^(?:\/\*\*((?:(?!\*\/).)*)\*\/\n)?export type (\w+)/gms);
+  const rows = [...types].map(([, comment = '', name = '']) => [code(name), firstParagraph(comment)]);
+  const undefinedTypes = rows.filter(([, meaning]) => meaning === '').map(([name]) => name);
+  if (undefinedTypes.length > 0) throw new Error(`no comment in src/ingest/model.ts: ${undefinedTypes.join(', ')}`);
+  return table(['type', 'meaning'], rows);
+}
+
+function firstParagraph(comment: string): string {
+  const lines = comment.split('\n').map((line) => line.replace(/^ ?\* ?/, '').trim());
+  const text = lines.join('\n').trim().split('\n\n')[0] ?? '';
+  return text.replaceAll('\n', ' ').trim();
 }
