@@ -1,6 +1,6 @@
 /**
- * The rights that the README gives to the users of the database are enough for the daemon and for every command, and none
- * of them can be left out: of each right on a table some statement makes use.
+ * Least privilege of the database users: the documented rights suffice for the daemon and every command, and each of them is
+ * used by some statement.
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -15,10 +15,10 @@ import { type Dovecot, startDovecot } from '../support/dovecot.ts';
 import { password } from '../support/dovecot-settings.ts';
 import { type Mariadb, startMariadb } from '../support/mariadb.ts';
 
-/** What bringing the tables up to date needs. */
-const migrating = ['SELECT', 'INSERT', 'CREATE', 'ALTER', 'INDEX', 'DROP'];
+/** Needed by `migrate`. */
+const migrating = ['SELECT', 'INSERT', 'CREATE', 'INDEX'];
 
-/** On a database NAME for a user WHO; the second line is for `encryption enable`, which writes that table anew. */
+/** On a database NAME for a user WHO; the second line is for `encryption enable`, which rebuilds that table. */
 const wholeDatabase = `
 GRANT SELECT, INSERT, UPDATE, DELETE ON NAME.* TO WHO;
 GRANT ALTER, CREATE ON NAME.mailboxes TO WHO;`;
@@ -42,7 +42,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON NAME.admin_session TO WHO;
 GRANT SELECT, INSERT, UPDATE, DELETE ON NAME.admin_attempt TO WHO;
 GRANT SELECT, INSERT, UPDATE, DELETE, ALTER, CREATE ON NAME.mailboxes TO WHO;`;
 
-/** Those that need no database, or go on until they are stopped. */
+/** Commands that need no database, or run until they are stopped. */
 const notAsked = ['run', 'logs', 'status', 'log-level'];
 
 let mariadb: Mariadb;
@@ -70,7 +70,7 @@ async function emptyDatabase(grants: string) {
   return { asRoot, name, url: `mysql://${name}:pw@127.0.0.1:${mariadb.port}/${name}` };
 }
 
-/** Rights of single tables for which no statement since the start of the log had any use. */
+/** Rights on single tables that no statement in the log used. */
 async function unusedRights(grants: string): Promise<readonly string[]> {
   const log = await mariadb.query("SELECT LOWER(REPLACE(argument, '`', '')) FROM mysql.general_log;");
   const uses: Readonly<Record<string, (table: string) => string>> = {
@@ -79,7 +79,7 @@ async function unusedRights(grants: string): Promise<readonly string[]> {
     UPDATE: (table) => `update ${table}\\b|insert into ${table}\\b.*on duplicate key update`,
     DELETE: (table) => `delete from ${table}\\b`,
     ALTER: (table) => `alter table ${table}\\b`,
-    // MariaDB makes a new table to write one anew.
+    // MariaDB creates a new table to rebuild one.
     CREATE: (table) => `alter table ${table}\\b`,
   };
   return [...grants.matchAll(/GRANT ([A-Z, ]+) ON NAME\.(\w+)/g)].flatMap(([, rights = '', table = '']) =>
@@ -90,7 +90,7 @@ async function unusedRights(grants: string): Promise<readonly string[]> {
   );
 }
 
-/** With tables, made by somebody who may. */
+/** With tables, created by a user with those rights. */
 async function database(grants: string) {
   const { asRoot, url, name } = await emptyDatabase(`GRANT ${migrating.join(', ')} ON NAME.* TO WHO;`);
   await using desk = await openDesk({ TICKETMAILD_DATABASE_URL: url });
@@ -99,7 +99,7 @@ async function database(grants: string) {
   return { asRoot, url, name };
 }
 
-test('the tables are made with six rights, and each one that is missing is named', { timeout: 60_000 }, async () => {
+test('migrating needs four rights, and an error names each missing one', { timeout: 60_000 }, async () => {
   for (const missing of migrating) {
     const rest = migrating.filter((right) => right !== missing);
     const { url } = await emptyDatabase(`GRANT ${rest.join(', ')} ON NAME.* TO WHO;`);
@@ -109,7 +109,7 @@ test('the tables are made with six rights, and each one that is missing is named
   }
 });
 
-/** Runs commands that must succeed, and remembers which. */
+/** Runs commands that must succeed, and records them. */
 function asker(desk: Desk) {
   const asked = new Set<string>();
   const remember = (args: readonly string[]) => {
@@ -161,7 +161,7 @@ async function everydayCommands({ ask }: ReturnType<typeof asker>, desk: Desk, u
   await ask(`message source --mailbox desk --uid 1 --output ${join(desk.folder, 'source')}`);
 }
 
-/** While the mails lie on the server that `everydayCommands` polled. */
+/** On the messages that `everydayCommands` polled. */
 async function quarantineCommands(
   { ask }: ReturnType<typeof asker>,
   desk: Desk,
@@ -186,7 +186,7 @@ async function quarantineCommands(
 
 const adminPassword = 'Sieben-Pflaumen-im-Korb-7';
 
-/** The commands, and what the page asks of the database: a sign-in that failed, one that did not, an operation. */
+/** The commands, and the database calls of the page: a failed sign-in, a successful one, an operation. */
 async function adminPage({ ask }: ReturnType<typeof asker>, name: string): Promise<void> {
   await ask('admin add ada --password-stdin', adminPassword);
   await ask('admin list');
@@ -215,7 +215,7 @@ async function adminPage({ ask }: ReturnType<typeof asker>, name: string): Promi
   await ask('admin remove ada --yes');
 }
 
-/** As the user of that name, who has the rights that are looked at. */
+/** As the user of that name, with the rights under test. */
 function configOf(name: string): DatabaseConfig {
   return {
     ...{ kind: 'mysql', hosts: [{ host: '127.0.0.1', port: mariadb.port }], socketPath: null, user: name },
@@ -225,7 +225,7 @@ function configOf(name: string): DatabaseConfig {
 
 const passphrase = 'Drei-Birnen-7';
 
-/** While a daemon runs, with whom they have to agree. */
+/** Beside a running daemon. */
 async function encryptionCommands(
   { ask }: ReturnType<typeof asker>,
   desk: Desk,
@@ -319,7 +319,7 @@ test.each([
   expect(commandNames().filter((name) => !commands.asked.has(name) && !notAsked.includes(name))).toEqual([]);
 });
 
-test('enabling encryption without the right to write its table anew says so, and is finished by the same command', {
+test('enabling encryption without the right to rebuild its table fails with a hint, and the same command completes it', {
   timeout: 60_000,
 }, async () => {
   const { url, asRoot } = await database('GRANT SELECT, INSERT, UPDATE, DELETE ON NAME.* TO WHO;');

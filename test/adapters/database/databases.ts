@@ -1,5 +1,5 @@
 /**
- * A migrated database of each kind for a test, and a second way into it: what the helpdesk or a script writes by itself.
+ * Test databases: one migrated database per dialect, and a second connection that writes as a helpdesk or script does.
  */
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';

@@ -1,5 +1,5 @@
 /**
- * Mailboxes, mails and batches for the tests of the database.
+ * Fixtures for the database tests: mailboxes, messages and batches.
  */
 import { randomUUIDv7 } from 'node:crypto';
 import type { EncryptionStore } from '../../../src/encryption/ports.ts';

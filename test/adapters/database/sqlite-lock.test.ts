@@ -26,7 +26,7 @@ async function holder(path: string) {
   };
 }
 
-test('a second daemon on the same file is refused, until the first lets go', async () => {
+test('a second daemon on the same file is refused until the first releases the lock', async () => {
   await using folder = await temporaryFolder('lock');
   const path = join(folder.path, 'tickets.db');
   const first = await lockForDaemon(path);
@@ -53,7 +53,7 @@ test('a daemon that is killed leaves no lock behind', async () => {
   using _second = await lockForDaemon(path);
 });
 
-test('where no lock can be made nothing is held, and nobody is kept from starting', async () => {
+test('without a lock file nothing is locked, and a daemon can start', async () => {
   await using folder = await temporaryFolder('lock');
   const path = join(folder.path, 'missing', 'tickets.db');
   using _first = await lockForDaemon(path);

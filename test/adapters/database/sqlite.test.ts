@@ -1,5 +1,5 @@
 /**
- * What only a file can be: readable for others, locked by another process, missing, or no database at all.
+ * SQLite file faults: permissions, locks of another process, a missing file, a file that is not a database.
  */
 import { mkdir, readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { openDatabase } from '../../../src/adapters/database/database.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
 import { batchOf, by, opened, plain, sampleMailbox } from './samples.ts';
 
-test('the file and its companions are for the owner alone', async () => {
+test('the file and its companions are readable by the owner alone', async () => {
   await using folder = await temporaryFolder('sqlite');
   await using db = await openDatabase({ kind: 'sqlite', path: join(folder.path, 'tickets.db') });
   await db.migrations.apply();
@@ -28,7 +28,7 @@ test('the file keeps a write-ahead log, so that readers never wait for a writer'
   expect(other.prepare('pragma journal_mode').get()).toEqual({ journal_mode: 'wal' });
 });
 
-test('while another process writes we wait beside the event loop, and then go on', async () => {
+test('a write waits for another process without blocking the event loop', async () => {
   await using folder = await temporaryFolder('sqlite');
   const path = join(folder.path, 'tickets.db');
   await using db = await openDatabase({ kind: 'sqlite', path });
@@ -51,7 +51,7 @@ test('while another process writes we wait beside the event loop, and then go on
   await work;
 });
 
-test('a transaction that begins behind another writer sees what that one wrote', async () => {
+test('a transaction that waited for another writer sees its changes', async () => {
   await using folder = await temporaryFolder('sqlite');
   const path = join(folder.path, 'tickets.db');
   await using db = await openDatabase({ kind: 'sqlite', path });
@@ -65,7 +65,7 @@ test('a transaction that begins behind another writer sees what that one wrote',
   expect(await work).toBe(1);
 });
 
-test('a file that cannot be is told, and works once it can be', async () => {
+test('a file that cannot be created is an error until it can', async () => {
   await using folder = await temporaryFolder('sqlite');
   const path = join(folder.path, 'later', 'tickets.db');
   await using db = await openDatabase({ kind: 'sqlite', path });
@@ -75,7 +75,7 @@ test('a file that cannot be is told, and works once it can be', async () => {
   await db.ping();
 });
 
-test('a file that is no database is told', async () => {
+test('a file that is not a database is an error', async () => {
   await using folder = await temporaryFolder('sqlite');
   const path = join(folder.path, 'tickets.db');
   await writeFile(path, 'not a database, but long enough to be taken for one at first'.repeat(100));
@@ -83,7 +83,7 @@ test('a file that is no database is told', async () => {
   await expect(db.ping()).rejects.toMatchObject({ code: 'database_failed', fields: { errno: 26 } });
 });
 
-test('a rebuilding waits for who reads the file, and empties the write-ahead log then', async () => {
+test('a rebuild waits for readers of the file, then truncates the write-ahead log', async () => {
   await using folder = await temporaryFolder('sqlite');
   const path = join(folder.path, 'tickets.db');
   await using db = await openDatabase({ kind: 'sqlite', path });

@@ -1,5 +1,5 @@
 /**
- * The switch, the passwords that change with it, the workers and the audit, on a SQLite file and on a real MariaDB.
+ * Encryption store on SQLite and MariaDB: switch, rewrite of passwords, workers and audit.
  */
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -68,7 +68,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
   }
 
   describe('the switch', () => {
-    test('a new database has its first row: off, at revision 0, without a seal', async () => {
+    test('a new database has the initial row: off, at revision 0, without a seal', async () => {
       const fresh = new AsyncDisposableStack();
       await using _ = fresh;
       const other = kind === 'sqlite' ? await openKind(kind, fresh) : opened;
@@ -87,7 +87,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
       expect(await db.readAudit(10)).toMatchObject([entry()]);
     });
 
-    test('it tells whether a password stands readable, but for mailboxes that are being removed', async () => {
+    test('a reading reports plain passwords, except those of mailboxes in removal', async () => {
       const [mailbox] = await added(1);
       expect(await db.readSwitch()).toEqual({ row: initialSwitchRow, hasPlaintext: true, hasSealed: false });
       await opened.run("update mailboxes set state = 'removing'");
@@ -97,7 +97,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
       expect((await db.readSwitch()).hasPlaintext).toBe(false);
     });
 
-    test('a change that is based on another revision is refused whole', async () => {
+    test('a change based on another revision is refused as a whole', async () => {
       await db.writeSwitch(rowAt(1), 0, []);
       for (const expected of [-1, 0, 2])
         await expect(db.writeSwitch(rowAt(3), expected, [entry()])).rejects.toMatchObject({ code: 'switch_changed' });
@@ -105,7 +105,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
       expect(await db.readAudit(10)).toEqual([]);
     });
 
-    test('of twenty that change it at once exactly one wins', async () => {
+    test('exactly one of twenty concurrent changes succeeds', async () => {
       await using second = await openDatabase(opened.config);
       const writers = Array.from({ length: 20 }, (_, index) => {
         const row = rowAt(1, { changedBy: `writer ${index}` });
@@ -118,7 +118,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
       expect(audit.map(({ detail }) => detail)).toEqual([(await db.readSwitch()).row?.changedBy]);
     });
 
-    test('a row that is gone is told as such, and may be put there once', async () => {
+    test('a deleted row is reported as missing and can be inserted once', async () => {
       await opened.run('delete from encryption_switch');
       expect((await db.readSwitch()).row).toBeNull();
       await expect(db.writeSwitch(rowAt(5), 4, [])).rejects.toMatchObject({ code: 'switch_changed' });
@@ -128,14 +128,14 @@ describe.each(kinds)('encryption on %s', (kind) => {
       expect((await db.readSwitch()).row).toEqual(rowAt(5));
     });
 
-    test('a row that nobody could have written is read all the same', async () => {
+    test('a malformed row is read without an error', async () => {
       await opened.run("update encryption_switch set state = 'ON', seal = 'x', changed_by = 'mallory', revision = 77");
       expect((await db.readSwitch()).row).toMatchObject({ state: 'ON', seal: 'x', revision: 77 });
     });
   });
 
   describe('the claim of an operation', () => {
-    test('of twenty that claim it at once exactly one has it, and the others are told who', async () => {
+    test('exactly one of twenty concurrent claims succeeds, and the others get its owner', async () => {
       const owners = Array.from({ length: 20 }, (_, index) => `worker ${index}`);
       const answers = await Promise.all(owners.map((owner) => db.claimOperation(owner, minuteMs, alive)));
       const winner = owners[answers.indexOf(null)];
@@ -143,7 +143,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
       expect(new Set(answers.filter((answer) => answer !== null))).toEqual(new Set([winner]));
     });
 
-    test('it keeps two operations of one process apart, too, until the first has ended', async () => {
+    test('a claim is not reentrant: two operations of one process exclude each other', async () => {
       expect(await db.claimOperation('me', minuteMs, alive)).toBeNull();
       expect(await db.claimOperation('me', minuteMs, alive)).toBe('me');
       await db.endOperation('somebody else');
@@ -152,7 +152,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
       expect(await db.claimOperation('me', minuteMs, alive)).toBeNull();
     });
 
-    test('one that ran out goes to the next, and the first is told when it goes on', async () => {
+    test('an expired claim goes to the next operation, and the first one fails on renewal', async () => {
       expect(await db.claimOperation('first', 30, alive)).toBeNull();
       await sleep(60);
       await db.renewOperation('first', 30);
@@ -162,7 +162,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
       await db.renewOperation('second', minuteMs);
     });
 
-    test('that of a dead process is free at once, for exactly one', async () => {
+    test('the claim of a dead process is free immediately, for exactly one operation', async () => {
       expect(await db.claimOperation('gone', minuteMs, alive)).toBeNull();
       const owners = Array.from({ length: 10 }, (_, index) => `worker ${index}`);
       const answers = await Promise.all(
@@ -171,7 +171,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
       expect(answers.filter((answer) => answer === null)).toHaveLength(1);
     });
 
-    test('a change of the switch leaves it, and a row that is gone does not keep it from anybody', async () => {
+    test('a change of the switch keeps the claim, and a deleted row does not block claims', async () => {
       expect(await db.claimOperation('me', minuteMs, alive)).toBeNull();
       await db.writeSwitch(rowAt(1), 0, []);
       expect(await db.claimOperation('you', minuteMs, alive)).toBe('me');
@@ -183,7 +183,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
   });
 
   describe('changes of passwords', () => {
-    test('stretch after stretch all of the selection is changed, in the order of the ids', async () => {
+    test('batches rewrite the whole selection in the order of the ids', async () => {
       const mailboxes = await added(7);
       const seen: string[] = [];
       const results = [];
@@ -207,7 +207,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
       expect(await db.passwordCounts()).toEqual({ sealed: 7, plaintext: 0, byKey: [{ keyId, count: 7 }] });
     });
 
-    test('each row comes with all that its password is to be bound to', async () => {
+    test('each row carries the connection that its password is bound to', async () => {
       const { connection, ...mailbox } = sampleMailbox();
       const bound = { ...connection, caPem: 'PEM', fingerprint: 'f'.repeat(64), allowPlaintext: true, port: 143 };
       await db.addMailbox({ ...mailbox, connection: bound }, plain('x'), null, by);
@@ -222,7 +222,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
       ]);
     });
 
-    test('every row gets its own bytes, whatever they are, however many there are', async () => {
+    test('every row gets its own bytes, in batches of any size', async () => {
       const mailboxes = await added(71);
       const bytesOf = (id: string) => Buffer.from(id.replaceAll('-', ''), 'hex');
       const change = async (row: PasswordRow) => {
@@ -238,7 +238,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
       ]);
     });
 
-    test('what is left alone stays as it is, and is seen', async () => {
+    test('an unchanged row stays as it is and counts as seen', async () => {
       const [first, second] = (await added(2)) as [Mailbox, Mailbox];
       const result = await db.rewritePasswords(stretchOf(), async (row) =>
         row.mailboxId === first.id ? null : sealing(row),
@@ -248,7 +248,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
       expect((await db.readAudit(10)).map(({ mailboxId }) => mailboxId)).toEqual([second.id]);
     });
 
-    test('the selection decides: readable ones, sealed ones, or those that are not under a key', async () => {
+    test('a selection is plain passwords, sealed ones, or those not under a key', async () => {
       const [readable, old, newer, unnamed] = (await added(4)) as [Mailbox, Mailbox, Mailbox, Mailbox];
       await db.setPassword(old.id, sealed(keyId), by);
       await db.setPassword(newer.id, sealed(nextKeyId), by);
@@ -270,7 +270,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
       expect(await chosen({ notUnder: nextKeyId })).toEqual([]);
     });
 
-    test('each change is told in the audit, with the keys before and after', async () => {
+    test('the audit records each change with the keys before and after', async () => {
       const [mailbox] = (await added(1)) as [Mailbox];
       await db.rewritePasswords(stretchOf(), sealing);
       const audit = (action: string) => ({ ...by, action });
@@ -292,7 +292,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
       expect(await db.passwordCounts()).toEqual({ sealed: 0, plaintext: 1, byKey: [] });
     });
 
-    test('it is remembered between which times a password stood readable', async () => {
+    test('the period in plain text is recorded', async () => {
       const [mailbox, foreign] = (await added(2)) as [Mailbox, Mailbox];
       const old = `plaintext_since = null, created_at = '2020-01-02 03:04:05.678'`;
       await opened.run(`update mailboxes set ${old} where id = '${foreign.id}'`);
@@ -327,12 +327,12 @@ describe.each(kinds)('encryption on %s', (kind) => {
       expect(await times()).toEqual([undefined, undefined]);
     });
 
-    test('readable passwords are told in the order of the names', async () => {
+    test('periods in plain text are listed by name', async () => {
       for (const name of ['c', 'a', 'b']) await db.addMailbox({ ...sampleMailbox(), name }, plain('x'), null, by);
       expect((await db.plaintextPeriods()).map(({ mailbox }) => mailbox)).toEqual(['a', 'b', 'c']);
     });
 
-    test('at another revision of the switch nothing is even asked', async () => {
+    test('at another revision of the switch no row is read', async () => {
       const [mailbox] = (await added(1)) as [Mailbox];
       let asked = 0;
       const change = async (row: PasswordRow) => {
@@ -345,7 +345,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
       expect(await textOf(mailbox)).toBe('plain p4ss');
     });
 
-    test('a change of the switch waits for the stretch under way, and stops the next one', async () => {
+    test('a change of the switch waits for the batch in progress and stops the next one', async () => {
       const [first, second] = (await added(2)) as [Mailbox, Mailbox];
       await using other = await openDatabase(opened.config);
       await other.ping();
@@ -366,7 +366,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
       expect([await textOf(first), await textOf(second)]).toEqual(['sealed <p4ss>', 'plain p4ss']);
     });
 
-    test('a password that somebody writes during a stretch is never lost: it stands, and is sealed next', async () => {
+    test('a password written during a batch is never lost: it stays and is sealed by the next batch', async () => {
       const [mailbox] = (await added(1)) as [Mailbox];
       await using other = await openDatabase(opened.config);
       await other.ping();
@@ -382,7 +382,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
       expect(await textOf(mailbox)).toBe('sealed <new>');
     });
 
-    test('writers and stretches at the same time: the last password of each is there, sealed in the end', async () => {
+    test('concurrent writers and batches end with the last password of each mailbox, sealed', async () => {
       const mailboxes = await added(30);
       await using other = await openDatabase(opened.config);
       let isWriting = true;
@@ -402,7 +402,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
       for (const mailbox of mailboxes) expect(await textOf(mailbox)).toBe(`sealed <${mailbox.id} 4>`);
     });
 
-    test('when one change fails nothing of the stretch remains, and every buffer is wiped', async () => {
+    test('a failed change rolls back the batch, and every buffer is wiped', async () => {
       const mailboxes = await added(3);
       const lent: Uint8Array[] = [];
       const made = secret('p4ss');
@@ -424,7 +424,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
       expect(await db.readAudit(10)).toEqual([]);
     });
 
-    test('a password that was unsealed is wiped once it is written', async () => {
+    test('an unsealed password is wiped after it is written', async () => {
       const [mailbox] = (await added(1)) as [Mailbox];
       await db.setPassword(mailbox.id, sealed(keyId), by);
       const made = secret('p4ss');
@@ -435,7 +435,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
   });
 
   describe('keys that are not open', () => {
-    test('mailboxes whose password is sealed under one of them are not due, and are counted', async () => {
+    test('mailboxes with a password under a closed key are not due, and are counted', async () => {
       const [readable, under, other, unnamed] = (await added(4)) as [Mailbox, Mailbox, Mailbox, Mailbox];
       await db.setPassword(under.id, sealed(keyId), by);
       await db.setPassword(other.id, sealed(nextKeyId), by);
@@ -459,7 +459,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
       return { worker, host: 'desk', pid: 4_000_000, keyIds: [keyId], vault: 'open', revision: 3, ...more };
     };
 
-    test('a report replaces the one before, but for when the worker started', async () => {
+    test('a heartbeat replaces the previous one, but keeps the start time', async () => {
       await db.reportWorker(report('b', { keyIds: [], vault: 'closed', revision: 0 }));
       await opened.run("update workers set started_at = '2024-01-02 03:04:05.678'");
       await Promise.all([db.reportWorker(report('b', { keyIds: [keyId, nextKeyId] })), db.reportWorker(report('a'))]);
@@ -470,7 +470,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
       expect(Math.abs((second?.seenAtMs ?? 0) - Date.now())).toBeLessThan(10_000);
     });
 
-    test('one that is silent is told as not live, and after a day it is forgotten', async () => {
+    test('a worker without heartbeats is not live, and is deleted after a day', async () => {
       await db.reportWorker(report('silent'));
       await sleep(40);
       expect(await db.listWorkers(20)).toMatchObject([{ worker: 'silent', live: false }]);
@@ -483,7 +483,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
       expect(await opened.run('select count(*) from workers')).toBe('0');
     });
 
-    test('one that ends takes itself off the list', async () => {
+    test('a worker that ends removes its entry', async () => {
       await db.reportWorker(report('a'));
       await db.reportWorker(report('b'));
       await db.removeWorker('a');
@@ -502,7 +502,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
       for (const { atMs } of audit) expect(Math.abs(atMs - Date.now())).toBeLessThan(10_000);
     });
 
-    test('a text that is too long is cut, at a whole character', async () => {
+    test('a text that is too long is cut at a whole character', async () => {
       const long = `${'x'.repeat(254)}${'😀'.repeat(2000)}`;
       await db.audit([entry({ who: long, host: long, detail: long })]);
       expect(await db.readAudit(1)).toMatchObject([
@@ -510,7 +510,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
       ]);
     });
 
-    test('a change of a password, and a removal, are in it with the mailbox', async () => {
+    test('password changes and removals are recorded with the mailbox', async () => {
       const mailbox = sampleMailbox();
       await db.addMailbox(mailbox, plain('x'), null, by);
       await db.setPassword(mailbox.id, sealed(keyId), by);
@@ -525,7 +525,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
     });
   });
 
-  test('after the table is rebuilt its file holds nothing that stood in it before', async () => {
+  test('a rebuilt table file contains no earlier content', async () => {
     const text = `secret-${'q'.repeat(40)}`;
     const mailboxes = await added(300, text);
     // Somebody else deletes, and leaves in the file what was there.

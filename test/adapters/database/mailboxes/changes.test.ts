@@ -1,5 +1,5 @@
 /**
- * Settings of a mailbox that are changed while others change the same row, on a SQLite file and on a real MariaDB.
+ * Concurrent changes of mailbox settings (optimistic locking), on SQLite and MariaDB.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -39,7 +39,7 @@ describe.each(kinds)('settings on %s', (kind) => {
     return stored === null ? 'gone' : `${stored.form} ${Buffer.from(stored.bytes)}`;
   }
 
-  test('what differs is written, all of it comes back, and the mailbox is due without its failures', async () => {
+  test('changed settings are written and read back, and the mailbox is due without its failures', async () => {
     const mailbox = await added();
     await opened.run(`update mailbox_state set failures = 3, login_failures = 3, last_error_code = 'login_refused',
       last_error_message = 'x', last_error_hint = 'y', next_poll_at = '2031-01-01 00:00:00.000'`);
@@ -65,7 +65,7 @@ describe.each(kinds)('settings on %s', (kind) => {
     ]);
   });
 
-  test('a password goes into the same row at the same time, and is audited', async () => {
+  test('a password is written in the same statement, and audited', async () => {
     const mailbox = await added();
     const before = await db.versionedMailbox(mailbox.name);
     await db.changeMailbox(before, at(before.mailbox, 'other.example'), sealed(keyId), by);
@@ -100,7 +100,7 @@ describe.each(kinds)('settings on %s', (kind) => {
     expect(await formOf(mailbox)).not.toContain('mine');
   });
 
-  test('a sealing or rotation meanwhile wins as well, though it makes no other version', async () => {
+  test('a concurrent sealing or rotation wins too, although it does not move the version', async () => {
     const mailbox = await added();
     const refusedWith = async (...forms: readonly MailboxHealth['password'][]): Promise<void> => {
       const before = await db.versionedMailbox(mailbox.name);
@@ -115,7 +115,7 @@ describe.each(kinds)('settings on %s', (kind) => {
     expect((await db.mailboxByName(mailbox.name)).connection).toEqual(mailbox.connection);
   });
 
-  describe('a password that was prepared before the switch was turned', () => {
+  describe('a password prepared before a change of the switch', () => {
     const writes: readonly [string, (mailbox: Mailbox, password: NewPassword) => Promise<void>][] = [
       ['is not set', ({ id }, password) => db.setPassword(id, password, by)],
       [
@@ -158,7 +158,7 @@ describe.each(kinds)('settings on %s', (kind) => {
     });
   });
 
-  test('a name that is taken is refused', async () => {
+  test('a name in use is refused', async () => {
     const [one, two] = [await added(), await added()];
     const before = await db.versionedMailbox(one.name);
     const changing = db.changeMailbox(before, { ...before.mailbox, name: two.name }, null, by);

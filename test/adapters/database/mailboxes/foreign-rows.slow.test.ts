@@ -1,5 +1,5 @@
 /**
- * Rows of mailboxes that the helpdesk or a script wrote: what may be left out, and what a bad one does not stop.
+ * Mailbox rows of other programs: defaults of omitted columns, and isolation of invalid rows.
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type Database, openDatabase } from '../../../../src/adapters/database/database.ts';
@@ -9,7 +9,7 @@ import { by, nowMs, plain, sampleMailbox } from '../samples.ts';
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 const columns = 'name, host, username, password';
 
-describe.each(kinds)('rows of others on %s', (kind) => {
+describe.each(kinds)('mailbox rows of other programs on %s', (kind) => {
   const stack = new AsyncDisposableStack();
   let opened: Opened;
   let db: Database;
@@ -39,7 +39,7 @@ describe.each(kinds)('rows of others on %s', (kind) => {
 
   const dueNames = async (limit = 100) => (await db.dueMailboxes(limit, [], 3)).map(({ name }) => name).sort();
 
-  test('name, host, user and password are enough: the rest is what most want', async () => {
+  test('name, host, user and password suffice: the other columns have defaults', async () => {
     await written();
     const { id, start, ...mailbox } = await db.mailboxByName('desk');
     expect(id).toMatch(uuid);
@@ -55,7 +55,7 @@ describe.each(kinds)('rows of others on %s', (kind) => {
         user: 'ada',
         folder: 'INBOX',
       },
-      after: { kind: 'seen' },
+      postAction: { kind: 'seen' },
       pollIntervalMs: null,
       addresses: [],
       state: 'active',
@@ -70,7 +70,7 @@ describe.each(kinds)('rows of others on %s', (kind) => {
     expect(Math.abs((readable?.sinceMs ?? 0) - Date.now())).toBeLessThan(10_000);
   });
 
-  test('many rows of one statement get ids of their own', async () => {
+  test('every row of one statement gets its own id', async () => {
     const rows = Array.from({ length: 50 }, (_, index) => `('box ${index}', 'h', 'u', 'p')`);
     await opened.run(`insert into mailboxes (${columns}) values ${rows.join(', ')}`);
     const ids = (await db.listMailboxes()).map(({ id }) => id);
@@ -78,7 +78,7 @@ describe.each(kinds)('rows of others on %s', (kind) => {
     for (const id of ids) expect(id).toMatch(uuid);
   });
 
-  test('every column may be given, and an id need not be a UUID', async () => {
+  test('every column can be set, and an id need not be a UUID', async () => {
     const id = 'helpdesk/mailbox:0000000000000000001';
     await written({
       id: `'${id}'`,
@@ -97,7 +97,7 @@ describe.each(kinds)('rows of others on %s', (kind) => {
       id,
       connection: { port: 143, tls: 'starttls', folder: 'Büro 😀', fingerprint: 'ab'.repeat(32) },
       start: { from: 'all' },
-      after: { kind: 'move', folder: 'Done' },
+      postAction: { kind: 'move', folder: 'Done' },
       pollIntervalMs: 60_000,
       state: 'paused',
     });
@@ -106,7 +106,7 @@ describe.each(kinds)('rows of others on %s', (kind) => {
     expect(await db.acquireLease(id, 'me', 60_000, null)).toMatchObject({ mailboxId: id, epoch: 1 });
   });
 
-  test('an empty text stands for NULL where NULL is allowed', async () => {
+  test('an empty text counts as NULL where NULL is allowed', async () => {
     await written({ ca_pem: "''", fingerprint: "''" });
     expect((await db.mailboxByName('desk')).connection).toMatchObject({ caPem: null, fingerprint: null });
   });
@@ -120,12 +120,12 @@ describe.each(kinds)('rows of others on %s', (kind) => {
     expect((await db.mailboxByName('desk')).start).toEqual({ from: 'time', atMs });
   });
 
-  test('without a time to start from it is when the row was made', async () => {
+  test('without a start time messages count from the creation of the row', async () => {
     await written({ since_at: 'null', created_at: "'2026-03-04 05:06:07.890'" });
     expect((await db.mailboxByName('desk')).start).toEqual({ from: 'time', atMs: Date.UTC(2026, 2, 4, 5, 6, 7, 890) });
   });
 
-  test('a password may be text, bytes or a number: its bytes count', async () => {
+  test('a password may be stored as text, bytes or a number', async () => {
     await written({ name: "'text'", password: "'pässwörd 😀'" });
     await written({ name: "'bytes'", password: "x'00ff10'" });
     await written({ name: "'number'", password: '12345' });
@@ -152,7 +152,7 @@ describe.each(kinds)('rows of others on %s', (kind) => {
   });
 
   describe('their schedule', () => {
-    test('they get one, due at once, and exactly once', async () => {
+    test('new rows get a schedule, due immediately, exactly once', async () => {
       for (const name of ['a', 'b', 'c']) await written({ name: `'${name}'` });
       await db.addMailbox({ ...sampleMailbox(), name: 'ours' }, plain('x'), null, by);
       expect(await dueNames()).toEqual(['ours']);
@@ -165,13 +165,13 @@ describe.each(kinds)('rows of others on %s', (kind) => {
       expect(await db.scheduleNewMailboxes()).toBe(0);
     });
 
-    test('more than one statement holds are taken too', async () => {
+    test('more new rows than one statement takes are scheduled', async () => {
       const rows = Array.from({ length: 1203 }, (_, index) => `('box ${index}', 'h', 'u', 'p')`);
       await opened.run(`insert into mailboxes (${columns}) values ${rows.join(', ')}`);
       expect(await db.scheduleNewMailboxes()).toBe(1203);
     });
 
-    test('one that is paused is not due until somebody resumes it', async () => {
+    test('a paused mailbox is not due until it is resumed', async () => {
       await written({ state: "'paused'" });
       expect(await db.scheduleNewMailboxes()).toBe(1);
       expect(await dueNames()).toEqual([]);
@@ -179,13 +179,13 @@ describe.each(kinds)('rows of others on %s', (kind) => {
       expect(await dueNames()).toEqual(['desk']);
     });
 
-    test('one that is being removed gets none', async () => {
+    test('a mailbox in removal gets no schedule', async () => {
       await written({ state: "'removing'" });
       expect(await db.scheduleNewMailboxes()).toBe(0);
     });
   });
 
-  describe('a removal that was interrupted', () => {
+  describe('an interrupted removal', () => {
     const interrupted = async () => {
       await written();
       await db.scheduleNewMailboxes();
@@ -195,7 +195,7 @@ describe.each(kinds)('rows of others on %s', (kind) => {
       return id;
     };
 
-    test('is listed, stays without a schedule, and ends when the mailbox is removed again', async () => {
+    test('is listed, has no schedule, and completes when it is repeated', async () => {
       const id = await interrupted();
       expect(await db.listMailboxes()).toMatchObject([{ id, state: 'removing', health: { nextPollAtMs: null } }]);
       expect(await db.scheduleNewMailboxes()).toBe(0);
@@ -204,14 +204,14 @@ describe.each(kinds)('rows of others on %s', (kind) => {
       expect(await db.readAudit(1)).toMatchObject([{ action: 'mailbox.removed', mailboxId: id, detail: 'desk' }]);
     });
 
-    test('is not undone by resuming it, nor by a new password, and nothing reads its password', async () => {
+    test('is undone neither by resuming nor by a new password, and its password is never read', async () => {
       const id = await interrupted();
       await expect(db.setMailboxState(id, 'active')).rejects.toMatchObject({ code: 'not_found' });
       await expect(db.setPassword(id, plain('x'), by)).rejects.toMatchObject({ code: 'not_found' });
       expect(await db.readPassword(id)).toBeNull();
     });
 
-    test('has taken the password first of all', async () => {
+    test('has emptied the password first', async () => {
       await written();
       await db.scheduleNewMailboxes();
       const { id } = await db.mailboxByName('desk');
@@ -248,29 +248,26 @@ describe.each(kinds)('rows of others on %s', (kind) => {
     ...(kind === 'sqlite' ? ([['since_at', "'soon'", 'since_at is no time']] as const) : []),
   ];
 
-  describe('a row that is no mailbox', () => {
-    test.each(mistakes)(
-      '%s %s: it is listed with what is wrong, and nothing visits it',
-      async (column, value, says) => {
-        await written({ name: "'bad'", [column]: value });
-        await written({ name: "'good'" });
-        await db.scheduleNewMailboxes();
-        const [bad, good] = await db.listMailboxes();
-        expect(bad).toMatchObject({ name: 'bad', state: 'paused', health: { lastError: { code: 'mailbox_invalid' } } });
-        expect(bad?.health.lastError?.message).toContain(`"bad" cannot be used: ${says}`);
-        expect(bad?.health.lastError?.hint).toContain('password_form plain or sealed');
-        expect(bad?.health.failures).toBeGreaterThan(0);
-        expect(Math.abs((bad?.health.lastError?.atMs ?? 0) - Date.now())).toBeLessThan(10_000);
-        expect(good).toMatchObject({ name: 'good', state: 'active', health: { lastError: null, failures: 0 } });
-        expect(await dueNames()).toEqual(['good']);
-        await expect(db.mailboxByName('bad')).rejects.toMatchObject({ code: 'mailbox_invalid' });
-        await expect(db.mailboxById(bad?.id ?? '')).rejects.toMatchObject({ code: 'mailbox_invalid' });
-        await db.removeMailbox(bad?.id ?? '', by);
-        expect((await db.listMailboxes()).map(({ name }) => name)).toEqual(['good']);
-      },
-    );
+  describe('an invalid row', () => {
+    test.each(mistakes)('%s %s: it is listed with the reason and never polled', async (column, value, says) => {
+      await written({ name: "'bad'", [column]: value });
+      await written({ name: "'good'" });
+      await db.scheduleNewMailboxes();
+      const [bad, good] = await db.listMailboxes();
+      expect(bad).toMatchObject({ name: 'bad', state: 'paused', health: { lastError: { code: 'mailbox_invalid' } } });
+      expect(bad?.health.lastError?.message).toContain(`"bad" cannot be used: ${says}`);
+      expect(bad?.health.lastError?.hint).toContain('password_form plain or sealed');
+      expect(bad?.health.failures).toBeGreaterThan(0);
+      expect(Math.abs((bad?.health.lastError?.atMs ?? 0) - Date.now())).toBeLessThan(10_000);
+      expect(good).toMatchObject({ name: 'good', state: 'active', health: { lastError: null, failures: 0 } });
+      expect(await dueNames()).toEqual(['good']);
+      await expect(db.mailboxByName('bad')).rejects.toMatchObject({ code: 'mailbox_invalid' });
+      await expect(db.mailboxById(bad?.id ?? '')).rejects.toMatchObject({ code: 'mailbox_invalid' });
+      await db.removeMailbox(bad?.id ?? '', by);
+      expect((await db.listMailboxes()).map(({ name }) => name)).toEqual(['good']);
+    });
 
-    test('any number of them that are overdue for longest leave room for the others', async () => {
+    test('any number of the longest overdue leave room for valid mailboxes', async () => {
       for (let index = 0; index < 12; index += 1) await written({ name: `'bad ${index}'`, host: "''" });
       for (const name of ['x', 'y', 'z']) await written({ name: `'${name}'` });
       await db.scheduleNewMailboxes();
@@ -280,7 +277,7 @@ describe.each(kinds)('rows of others on %s', (kind) => {
       expect(await dueNames()).toEqual(['x', 'y', 'z']);
     });
 
-    test('a password of unknown form is read by nobody, and its row names the known words', async () => {
+    test('a password of an unknown form is never read, and the error names the known forms', async () => {
       await written({ password_form: "'bcrypt'" });
       const [listed] = await db.listMailboxes();
       await expect(db.readPassword(listed?.id ?? '')).rejects.toMatchObject({
@@ -289,7 +286,7 @@ describe.each(kinds)('rows of others on %s', (kind) => {
       });
     });
 
-    test('its readable password is sealed all the same', async () => {
+    test('has its plain password sealed all the same', async () => {
       await written({ tls_mode: "'ssl'" });
       const revision = (await db.readSwitch()).row?.revision ?? 0;
       const stretch = { selection: 'plain', after: null, limit: 10, revision, audit: { ...by, action: 'x' } } as const;
@@ -302,14 +299,14 @@ describe.each(kinds)('rows of others on %s', (kind) => {
       expect((await db.readSwitch()).hasPlaintext).toBe(false);
     });
 
-    test('what is wrong is told without the value, which may be a password in the wrong column', async () => {
+    test('the error does not quote the value, which may be a password in the wrong column', async () => {
       await written({ tls_mode: "'hunter2'", folder: "'hunter2'" });
       const [listed] = await db.listMailboxes();
       expect(JSON.stringify(listed?.health)).not.toContain('hunter2');
     });
   });
 
-  test('a mailbox of ours and one of the helpdesk are the same kind of thing', async () => {
+  test('a mailbox added by a command and one inserted by a helpdesk behave the same', async () => {
     await written();
     await db.scheduleNewMailboxes();
     const mailbox = await db.mailboxByName('desk');

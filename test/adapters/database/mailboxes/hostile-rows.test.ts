@@ -1,7 +1,8 @@
 /**
- * Rows that somebody wrote to do harm: odd ids, texts and passwords of any size, times that are none or lie in the future.
+ * Malicious rows: odd ids, texts and passwords of any size, invalid times and times in the future.
  *
- * Whoever can write to the tables must not thereby keep a password readable, stop other mailboxes, or use the machine up.
+ * An attacker with write access to the tables cannot thereby keep a password in plain text, stop other mailboxes, or
+ * exhaust the machine.
  */
 import { readFile } from 'node:fs/promises';
 import { DatabaseSync } from 'node:sqlite';
@@ -54,7 +55,7 @@ describe.each(kinds)('hostile rows on %s', (kind) => {
     return { form: 'sealed', sealed: Buffer.from(`<${Buffer.from(row.bytes)}>`), keyId };
   }
 
-  /** All stretches of a selection; how many rows were seen and changed, and the names in the order of the ids. */
+  /** All batches of a selection; how many rows were seen and changed, and the names in the order of the ids. */
   async function sweep(more: Partial<PasswordBatch> = {}, change = sealing) {
     const names: string[] = [];
     let [seen, changed]: [number, number] = [0, 0];
@@ -73,7 +74,7 @@ describe.each(kinds)('hostile rows on %s', (kind) => {
     throw new Error('The sweep does not end.');
   }
 
-  test('whatever its id is, a readable password is met by a sweep, once', async () => {
+  test('a rewrite reaches a plain password with any id, once', async () => {
     const ids = { empty: "''", control: 'char(1)', newline: "'\n'", space: "' !'", letter: "'a'", later: "'zz'" };
     for (const [name, id] of Object.entries(ids)) await written({ name: `'${name}'`, id });
     for (const limit of [1, 2, 5]) {
@@ -81,7 +82,7 @@ describe.each(kinds)('hostile rows on %s', (kind) => {
       expect(names.toSorted()).toEqual(Object.keys(ids).toSorted());
     }
     expect(await sweep({ selection: 'sealable' })).toMatchObject({ seen: 6, changed: 6 });
-    expect(await db.passwordCounts()).toMatchObject({ plain: 0, sealed: 6 });
+    expect(await db.passwordCounts()).toMatchObject({ plaintext: 0, sealed: 6 });
   });
 
   testOnSqlite('an id that is not UTF-8 does not keep a sweep going for ever', async () => {
@@ -95,7 +96,7 @@ describe.each(kinds)('hostile rows on %s', (kind) => {
     const limits = { name: 255, host: 255, username: 1024, folder: 1024, on_success_folder: 1024, ca_pem: 65_536 };
     const cases = Object.entries(limits).filter(([column]) => kind === 'sqlite' || !/^(name|host)$/.test(column));
 
-    test.each(cases)('%s of %d characters is taken, one more makes the row invalid', async (column, max) => {
+    test.each(cases)('%s of %d characters is valid, one more makes the row invalid', async (column, max) => {
       await written({ name: "'good'", id: "'g'", [column]: letters(max) });
       await written({ name: "'bad'", id: "'b'", [column]: letters(max + 1) });
       await db.scheduleNewMailboxes();
@@ -107,7 +108,7 @@ describe.each(kinds)('hostile rows on %s', (kind) => {
       expect(await sweep()).toMatchObject({ seen: 2, changed: 2 });
     });
 
-    test('of a certificate of many megabytes no more is read than shows that', async () => {
+    test('a certificate of many megabytes is read only up to its limit', async () => {
       await written({ ca_pem: letters(12_000_000) });
       const [listed] = await db.listMailboxes();
       expect(listed?.connection.caPem).toHaveLength(65_537);
@@ -119,7 +120,7 @@ describe.each(kinds)('hostile rows on %s', (kind) => {
       expect(lengths).toEqual([65_537]);
     });
 
-    test('characters are counted, not the units of their encoding', async () => {
+    test('limits count characters, not UTF-16 units', async () => {
       await written({ name: `'${'😀'.repeat(255)}'`, folder: `'${'😀'.repeat(1024)}'` });
       expect((await db.mailboxByName('😀'.repeat(255))).connection.folder).toBe('😀'.repeat(1024));
     });
@@ -148,13 +149,13 @@ describe.each(kinds)('hostile rows on %s', (kind) => {
     });
   });
 
-  test('a password that can never be sealed is plain, but not sealable, and does not call for a sweep', async () => {
+  test('a password that cannot be sealed counts as plain but not as sealable, and starts no rewrite', async () => {
     const hopeless = { empty: "''", long: letters(1025), nul: "x'610062'", last: "x'6100'" };
     for (const [name, password] of Object.entries(hopeless)) await written({ name: `'${name}'`, password });
     expect(await db.readSwitch()).toMatchObject({ hasPlaintext: false });
     expect(await sweep({ selection: 'sealable' })).toEqual({ names: [], seen: 0, changed: 0 });
     expect((await sweep({}, async () => null)).names.toSorted()).toEqual(Object.keys(hopeless).toSorted());
-    expect(await db.passwordCounts()).toMatchObject({ plain: 4 });
+    expect(await db.passwordCounts()).toMatchObject({ plaintext: 4 });
     for (const [name, password] of [
       ['short', "'x'"],
       ['number', '12345'],
@@ -169,7 +170,7 @@ describe.each(kinds)('hostile rows on %s', (kind) => {
     expect(await db.readSwitch()).toMatchObject({ hasPlaintext: false });
   });
 
-  test('the switch is read with whether a password is sealed, but for mailboxes that are being removed', async () => {
+  test('a reading of the switch reports sealed passwords, except those of mailboxes in removal', async () => {
     await written({ id: "'a'" });
     expect(await db.readSwitch()).toEqual({ row: initialSwitchRow, hasPlaintext: true, hasSealed: false });
     await db.setPassword('a', sealed(keyId), by);
@@ -187,7 +188,7 @@ describe.each(kinds)('hostile rows on %s', (kind) => {
     const change = async (): Promise<PasswordRewrite> => ({ form: 'sealed', sealed: Buffer.alloc(300, 'y'), keyId });
 
     // Each in a file of its own: where others delete rows, they leave behind what only rebuilding takes away.
-    test('what was readable is in no file once it is sealed', async () => {
+    test('a sealed password is in plain text in no file', async () => {
       await openAnew();
       for (let index = 0; index < 5; index += 1) await written({ name: `'box ${index}'`, password: `'${canary}'` });
       expect(await found()).toContain(true);
@@ -195,7 +196,7 @@ describe.each(kinds)('hostile rows on %s', (kind) => {
       expect(await found()).toEqual([false, false]);
     });
 
-    test('while somebody reads in it, it stays and nothing fails; the next stretch empties it', async () => {
+    test('a reader delays the truncation without an error; the next batch truncates the log', async () => {
       await openAnew();
       await written({ password: `'${canary}'` });
       {
@@ -213,7 +214,7 @@ describe.each(kinds)('hostile rows on %s', (kind) => {
   describe('times in the future', () => {
     const report: WorkerReport = { worker: 'a', host: 'h', pid: 1, keyIds: [keyId], vault: 'open', revision: 0 };
 
-    test('a claim that says to last longer than any operation asks for is free to take', async () => {
+    test('a claim longer than any operation requests is free', async () => {
       for (const [until, holder] of [
         [ahead(9 * minuteMs), 'mallory'],
         [ahead(11 * minuteMs), null],
@@ -226,7 +227,7 @@ describe.each(kinds)('hostile rows on %s', (kind) => {
       await expect(db.renewOperation('mallory', minuteMs)).rejects.toMatchObject({ code: 'operation_running' });
     });
 
-    test('a worker that was heard of in the future is not live, and from a day on it is forgotten', async () => {
+    test('a worker with a heartbeat in the future is not live, and is deleted beyond a day', async () => {
       await db.reportWorker(report);
       for (const [seen, live] of [
         [ahead(30_000), true],
@@ -247,7 +248,7 @@ describe.each(kinds)('hostile rows on %s', (kind) => {
   });
 
   const noTimes = kind === 'sqlite' ? ['garbage', ''] : ['0000-00-00 00:00:00', '2024-00-00', '2024-02-30 12:00:00'];
-  test.each(noTimes)('what is no time (%j) stops nothing', async (text) => {
+  test.each(noTimes)('an invalid time (%j) stops nothing', async (text) => {
     const time = `'${text}'`;
     const lenient = kind === 'sqlite' ? '' : `set sql_mode = 'ALLOW_INVALID_DATES'; `;
     const set = async (table: string, columns: readonly string[]) => {
@@ -284,7 +285,7 @@ describe.each(kinds)('hostile rows on %s', (kind) => {
     expect((await db.readSwitch()).hasSealed).toBe(true);
   });
 
-  test('a second process reads a hostile table as the first one does', async () => {
+  test('a second process reads a malicious table as the first one does', async () => {
     await written({ id: "''", ca_pem: letters(70_000), password: letters(2000) });
     await using other = await openDatabase(opened.config);
     expect(await other.listMailboxes()).toMatchObject([{ id: '', state: 'paused' }]);

@@ -1,5 +1,5 @@
 /**
- * What a failed visit leaves in the schedule, and what ends the wait: on both databases.
+ * Schedule after failed polls, and the events that end a wait, on SQLite and MariaDB.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -63,7 +63,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
 
   const versionOf = async (id: string) => (await on.db.mailboxVersions([id])).get(id)?.version ?? '';
 
-  test('refused logins are counted for the row as it is, and a change of the row ends the pause at once', async () => {
+  test('login failures count for one version of the row, and a change of it ends the pause immediately', async () => {
     const id = await add();
     const version = await versionOf(id);
     for (let refusal = 1; refusal < refusalsMax; refusal += 1) {
@@ -78,7 +78,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     expect(await due()).toMatchObject([{ id, loginFailures: 1 }]);
   });
 
-  test('a change of the row ends the pause once: when the server is away then, it waits as after any failure', async () => {
+  test('a change of the row ends the pause once: an unreachable server then causes the usual wait', async () => {
     const id = await add();
     const version = await versionOf(id);
     for (let refusal = 1; refusal <= refusalsMax; refusal += 1) await fail(id, 'login_refused', 6 * hour, version);
@@ -122,7 +122,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     expect(await due()).toEqual([]);
   });
 
-  test('who found a mailbox due gets no lease on it once somebody else has visited it', async () => {
+  test('a worker that found a mailbox due gets no lease after another worker polled it', async () => {
     const id = await add();
     const [seen] = await due();
     await fail(id, 'login_refused', 6 * hour, seen?.version);
@@ -132,14 +132,14 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     expect(await on.db.acquireLease(id, 'late', minute, null, again?.epoch)).toMatchObject({ owner: 'late' });
   });
 
-  test('a wait for another reason does not end with a change of the row', async () => {
+  test('a change of the row does not end a wait for another reason', async () => {
     const id = await add();
     await fail(id, 'server_busy', hour);
     await touch(id);
     expect(await due()).toEqual([]);
   });
 
-  test('a visit that came to nothing leaves all as it was, but for the lease', async () => {
+  test('a poll without a result releases the lease and changes nothing else', async () => {
     const [failed, alone] = [await add(), await add()];
     await fail(failed, 'connect_refused', 0);
     await fail(alone, 'login_refused', 6 * hour, await versionOf(alone));
@@ -155,7 +155,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     expect(await due()).toMatchObject([{ id: failed, failures: 1 }]);
   });
 
-  test('a visit that went well forgets failures and refusals, and keeps the lease while it rests', async () => {
+  test('a successful poll clears failures and keeps the lease while it is in IDLE', async () => {
     const id = await add();
     await fail(id, 'login_refused', 0, await versionOf(id));
     const held = await lease(id);
@@ -175,7 +175,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     expect(await dueIds()).toEqual([id]);
   });
 
-  test('when a server is back those that could not reach it are due, and nobody else', async () => {
+  test('when a server is back, only the mailboxes that could not reach it are due', async () => {
     const [lost, busy, other] = [await add('back'), await add('back'), await add('away')];
     await fail(lost, 'connect_refused', hour);
     await fail(busy, 'server_busy', hour);
@@ -192,7 +192,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
         : `update mailbox_state set next_poll_at = strftime('%Y-%m-%d %H:%M:%f', next_poll_at, '+1 hour'), last_error_at = strftime('%Y-%m-%d %H:%M:%f', last_error_at, '+1 hour')`,
     );
 
-  test('after the clock was set back those that are well are due, and those that failed wait their time, once', async () => {
+  test('after the clock was set back, healthy mailboxes are due and failed ones wait their time, once', async () => {
     const [well, brief, long] = [await add(), await add(), await add()];
     await on.db.releaseLease(await lease(well), { ok: true, nextPollAfterMs: minute });
     await fail(brief, 'folder_missing', 300);
@@ -222,7 +222,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     );
 
   test.each([hour, 24 * hour, 400 * 24 * hour])(
-    'what a clock that was %i ms ahead has put off is put right',
+    'mailboxes postponed by a clock that was %i ms ahead are corrected',
     async (ms) => {
       const [well, failing, regular, rare, paused] = [await add(), await add(), await add(), await add(), await add()];
       for (const id of [well, regular])
@@ -250,7 +250,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     },
   );
 
-  test('a mailbox that failed waits for no more than the longest pause, whatever was written', async () => {
+  test('a failed mailbox never waits longer than the longest pause', async () => {
     const id = await add();
     await fail(id, 'folder_missing', minute);
     await putOff(id, 'next_poll_at', 800 * hour);
@@ -258,7 +258,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     expect(await dueIds()).toEqual([id]);
   });
 
-  test('a lease that ends later than any can is over, and who had it cannot write', async () => {
+  test('a lease with an impossible end is expired, and its owner cannot write', async () => {
     const id = await add();
     const longest = await on.db.acquireLease(id, 'me', hour, null);
     expect(await dueIds()).toEqual([]);
@@ -272,7 +272,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     await expect(on.db.setCursor(longest as Lease, cursor)).rejects.toMatchObject({ code: 'lease_lost' });
   });
 
-  test('the mailboxes of a worker that was heard of in the future are free', async () => {
+  test('leases of a worker with a heartbeat in the future are free', async () => {
     const id = await add();
     await on.db.reportWorker({ host: 'h', pid: 1, keyIds: [], vault: 'closed', revision: 0, worker: 'silent' });
     await lease(id, 'silent');
@@ -285,14 +285,14 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     expect(await dueIds()).toEqual([id]);
   });
 
-  test('without a step nothing that failed is hurried', async () => {
+  test('without a clock step no failed mailbox becomes due', async () => {
     const id = await add();
     await fail(id, 'folder_missing', hour);
     await on.db.makeAllDue();
     expect(await due()).toEqual([]);
   });
 
-  test('what rests is told changed, paused and gone rows', async () => {
+  test('versions report changed, paused and deleted rows', async () => {
     const [same, changed, paused, gone] = [await add(), await add(), await add(), await add()];
     const named = await add();
     const before = await on.db.mailboxVersions([same, changed, paused, gone, named]);
@@ -308,7 +308,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     expect([...after.keys()].sort()).toEqual([same, changed, paused].sort());
   });
 
-  test('the mailboxes of a worker that fell silent are free and due, those of a live and of an unknown one are not', async () => {
+  test('leases of a worker without heartbeats are free and due, those of a live and of an unknown one are not', async () => {
     const [silent, live, byHand] = [await add(), await add(), await add()];
     const report = { host: 'h', pid: 1, keyIds: [], vault: 'closed', revision: 0 } as const;
     await on.db.reportWorker({ ...report, worker: 'silent' });
@@ -322,7 +322,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     expect([await on.db.leaseOwner(live), await on.db.leaseOwner(byHand)]).toEqual(['live', 'unknown']);
   });
 
-  test('a worker that asks for the mailboxes of silent ones keeps its own, though its reports did not get through', async () => {
+  test('a worker that reclaims leases keeps its own, even without heartbeats of its own', async () => {
     const [mine, silent] = [await add(), await add()];
     for (const [id, worker] of [
       [mine, 'mute'],

@@ -1,5 +1,5 @@
 /**
- * The list of mailboxes that are due: no crowd that cannot be visited keeps the others off it, on both databases.
+ * Due queue with fair shares: mailboxes that cannot be polled never starve the others, on SQLite and MariaDB.
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { kinds, type Opened, openKind } from '../databases.ts';
@@ -47,7 +47,7 @@ describe.each(kinds)('the list of due mailboxes in %s', (kind) => {
     return [all.length, all.filter(({ due: { failures } }) => failures > 0).length];
   };
 
-  test('those that failed and those that did not get half of it each, and what one leaves free is the other’s', async () => {
+  test('failed and healthy mailboxes get half each, and the free part of one goes to the other', async () => {
     await addMany(limit + 5, { overdueS: 600, isFailing: true });
     expect(await countsOf()).toEqual([limit, limit]);
     const fine = await add({ host: 'fine.example', overdueS: 1 });
@@ -63,26 +63,29 @@ describe.each(kinds)('the list of due mailboxes in %s', (kind) => {
     expect((await due()).map(({ id }) => id)).toContain(failing);
   });
 
-  test.each([false, true])('a crowd at one server leaves room for the others (failing: %s)', async (isFailing) => {
-    for (const host of ['hangs.example', 'hangs-too.example'])
-      await addMany(limit + 5, { host, overdueS: 600, isFailing });
-    const others = [
-      await add({ host: 'fine.example', overdueS: 2, isFailing }),
-      await add({ host: 'fine.example', overdueS: 1, isFailing }),
-    ];
-    const listed = await due();
-    expect(listed).toHaveLength(limit);
-    expect(listed.slice(-2).map(({ id }) => id)).toEqual(others);
-  });
+  test.each([false, true])(
+    'many mailboxes at one server leave room for the others (failing: %s)',
+    async (isFailing) => {
+      for (const host of ['hangs.example', 'hangs-too.example'])
+        await addMany(limit + 5, { host, overdueS: 600, isFailing });
+      const others = [
+        await add({ host: 'fine.example', overdueS: 2, isFailing }),
+        await add({ host: 'fine.example', overdueS: 1, isFailing }),
+      ];
+      const listed = await due();
+      expect(listed).toHaveLength(limit);
+      expect(listed.slice(-2).map(({ id }) => id)).toEqual(others);
+    },
+  );
 
-  test('a crowd that is alone has all of it', async () => {
+  test('the mailboxes of a single server get the whole list', async () => {
     await addMany(limit + 5, { host: 'big.example', overdueS: 600 });
     const listed = (await due()).map(({ due: { overdueMs } }) => overdueMs);
     expect(listed).toHaveLength(limit);
     expect(Math.min(...listed)).toBeGreaterThan(597_000);
   });
 
-  test('servers that are closed have nobody on it; which those are goes by the very name and the port', async () => {
+  test('servers with an open circuit have no mailbox on the list, by exact name and port', async () => {
     await addMany(limit + 5, { host: 'buro.example', overdueS: 600 });
     await addMany(2, { host: 'buro.example', overdueS: 600, isFailing: true });
     const others = [

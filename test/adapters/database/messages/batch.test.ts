@@ -1,5 +1,5 @@
 /**
- * The contract of the store, run on a SQLite file and on a real MariaDB: what holds on one holds on the other.
+ * Store contract tests, on SQLite and MariaDB.
  */
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -70,7 +70,7 @@ describe.each(kinds)('the store on %s', (kind) => {
   }
 
   describe('mailboxes', () => {
-    test('every setting of a mailbox comes back as it was given', async () => {
+    test('every setting of a mailbox is read back as written', async () => {
       const full = sampleMailbox({
         name: 'Büro 😀 日本',
         connection: {
@@ -94,14 +94,14 @@ describe.each(kinds)('the store on %s', (kind) => {
       expect(await db.readCursor(full.id)).toEqual({ folderEpoch: 4294967295, uid: 4294967294 });
     });
 
-    test('a name that is taken is refused, and another spelling of it is another name', async () => {
+    test('a name in use is refused, and another spelling is another name', async () => {
       const taken = { ...sampleMailbox(), name: mailbox.name };
       await expect(db.addMailbox(taken, plain('x'), null, by)).rejects.toMatchObject({ code: 'already_exists' });
       expect(await db.mailboxById(taken.id)).toBeNull();
       await db.addMailbox({ ...taken, name: mailbox.name.toUpperCase() }, plain('x'), null, by);
     });
 
-    test('an unknown name, and an unknown id, are told apart from a fault', async () => {
+    test('an unknown name or id is distinguished from a fault', async () => {
       await expect(db.mailboxByName('nobody')).rejects.toMatchObject({ code: 'not_found' });
       await expect(db.setMailboxState('nobody', 'paused')).rejects.toMatchObject({ code: 'not_found' });
       await expect(db.setPassword('nobody', plain('x'), by)).rejects.toMatchObject({ code: 'not_found' });
@@ -109,7 +109,7 @@ describe.each(kinds)('the store on %s', (kind) => {
       expect(await db.readPassword('nobody')).toBeNull();
     });
 
-    test('a password comes back byte for byte, whatever its bytes', async () => {
+    test('a password of any bytes is read back byte for byte', async () => {
       const bytes = Uint8Array.from({ length: 256 }, (_, index) => index);
       await db.setPassword(
         mailbox.id,
@@ -121,7 +121,7 @@ describe.each(kinds)('the store on %s', (kind) => {
       expect(Buffer.from(stored?.bytes ?? []).equals(bytes)).toBe(true);
     });
 
-    test('a paused mailbox is not due, a resumed one is due at once', async () => {
+    test('a paused mailbox is not due, a resumed one is due immediately', async () => {
       await db.releaseLease(await leased(), { ok: true, nextPollAfterMs: minuteMs });
       expect(await isDue(mailbox.id)).toBe(false);
       await db.setMailboxState(mailbox.id, 'paused');
@@ -132,7 +132,7 @@ describe.each(kinds)('the store on %s', (kind) => {
       expect((await db.mailboxById(mailbox.id))?.state).toBe('paused');
     });
 
-    test('a new password makes the mailbox due and forgets its failures', async () => {
+    test('a new password makes the mailbox due and clears its failures', async () => {
       const error = { code: 'login_refused', message: 'no', hint: 'set it' };
       await db.releaseLease(await leased(), { ok: false, nextPollAfterMs: minuteMs, error, refusedVersion: null });
       expect(await healthOf(mailbox.id)).toMatchObject({ failures: 1, lastError: error });
@@ -141,7 +141,7 @@ describe.each(kinds)('the store on %s', (kind) => {
       expect(await isDue(mailbox.id)).toBe(true);
     });
 
-    test('failures are counted, and a success ends the count', async () => {
+    test('failures are counted, and a success resets the count', async () => {
       const error = { code: 'server_busy', message: `long ${'é'.repeat(100_000)}`, hint: '' };
       for (const failures of [1, 2]) {
         await db.releaseLease(await leased(), { ok: false, nextPollAfterMs: 0, error, refusedVersion: null });
@@ -154,7 +154,7 @@ describe.each(kinds)('the store on %s', (kind) => {
       expect(Math.abs((health?.nextPollAtMs ?? 0) - Date.now() - minuteMs)).toBeLessThan(5000);
     });
 
-    test('removing a mailbox takes its outcomes along and leaves tickets and messages', async () => {
+    test('removing a mailbox deletes its outcomes and keeps tickets and messages', async () => {
       const mail = opened(1);
       const lease = await leased();
       await db.commitBatch(lease, batchOf(1, [mail]));
@@ -168,7 +168,7 @@ describe.each(kinds)('the store on %s', (kind) => {
   });
 
   describe('leases', () => {
-    test('of twenty that race for a mailbox exactly one gets it', async () => {
+    test('exactly one of twenty concurrent workers gets the lease', async () => {
       const takers = Array.from({ length: 20 }, (_, index) => `worker ${index}`);
       const leases = await Promise.all(takers.map((owner) => db.acquireLease(mailbox.id, owner, minuteMs, null)));
       const won = leases.filter((lease) => lease !== null);
@@ -178,7 +178,7 @@ describe.each(kinds)('the store on %s', (kind) => {
       expect(await isDue(mailbox.id)).toBe(false);
     });
 
-    test('a lease that ran out goes to the next worker, and the first can write no more', async () => {
+    test('an expired lease goes to the next worker, and the first can no longer write', async () => {
       const first = await db.acquireLease(mailbox.id, 'first', 30, null);
       if (first === null) throw new Error('not taken');
       await sleep(50);
@@ -197,14 +197,14 @@ describe.each(kinds)('the store on %s', (kind) => {
       expect(await db.readCursor(mailbox.id)).toBeNull();
     });
 
-    test('the same worker with an older epoch can write no more either', async () => {
+    test('the same worker with an older epoch can no longer write', async () => {
       const old = await leased('me');
       await db.releaseLease(old, { ok: true, nextPollAfterMs: 0 });
       await leased('me');
       await expect(db.commitBatch(old, batchOf(1, [opened(1)]))).rejects.toMatchObject({ code: 'lease_lost' });
     });
 
-    test('a lease that ran out cannot be written under, but may be renewed while nobody took it', async () => {
+    test('an expired lease permits no writes, but can be renewed until another worker takes it', async () => {
       const lease = await db.acquireLease(mailbox.id, 'me', 20, null);
       if (lease === null) throw new Error('not taken');
       await sleep(40);
@@ -213,13 +213,13 @@ describe.each(kinds)('the store on %s', (kind) => {
       await db.commitBatch(lease, batchOf(1, [opened(1)]));
     });
 
-    test('the lease of a worker that is known to be gone is taken over at once', async () => {
+    test('the lease of a dead worker is taken over immediately', async () => {
       await leased('gone');
       expect(await db.acquireLease(mailbox.id, 'me', minuteMs, 'somebody else')).toBeNull();
       expect(await db.acquireLease(mailbox.id, 'me', minuteMs, 'gone')).toMatchObject({ owner: 'me', epoch: 2 });
     });
 
-    test('the mailbox that is overdue for longest comes first', async () => {
+    test('the longest overdue mailbox is first', async () => {
       const others = [sampleMailbox(), sampleMailbox()];
       for (const other of others) await db.addMailbox(other, plain('x'), null, by);
       const ids = [others[1]?.id ?? '', mailbox.id, others[0]?.id ?? ''];
@@ -234,7 +234,7 @@ describe.each(kinds)('the store on %s', (kind) => {
   });
 
   describe('batches', () => {
-    test('a batch is read back as it was written', async () => {
+    test('a batch is read back as written', async () => {
       const attachment = sampleAttachment({ contentId: 'part1@x', inline: true });
       const parsed = {
         to: [{ name: 'Büro', address: 'b@example.org' }],
@@ -269,7 +269,7 @@ describe.each(kinds)('the store on %s', (kind) => {
       expect(await db.readCursor(mailbox.id)).toEqual({ folderEpoch: 9, uid: 7 });
     });
 
-    test('of a batch that is refused nothing remains', async () => {
+    test('a refused batch leaves nothing', async () => {
       const lease = await leased();
       const first = opened(1);
       await db.commitBatch(lease, batchOf(1, [first]));
@@ -285,14 +285,14 @@ describe.each(kinds)('the store on %s', (kind) => {
       await expect(db.ticketByRef(batch.tickets[0]?.ref ?? '')).rejects.toMatchObject({ code: 'not_found' });
     });
 
-    test('a batch that does not move the cursor is no lost lease', async () => {
+    test('a batch that does not move the cursor is not a lost lease', async () => {
       const lease = await leased();
       await db.setCursor(lease, { folderEpoch: 1, uid: 5 });
       await db.setCursor(lease, { folderEpoch: 1, uid: 5 });
       await db.commitBatch(lease, batchWith({ cursor: { folderEpoch: 1, uid: 5 } }));
     });
 
-    test('a reply moves its ticket up, and one to a ticket that is gone is refused', async () => {
+    test('a reply updates its ticket, and a reply to a deleted ticket is refused', async () => {
       const lease = await leased();
       const mail = opened(1);
       await db.commitBatch(lease, batchOf(1, [mail]));
@@ -315,7 +315,7 @@ describe.each(kinds)('the store on %s', (kind) => {
       await expect(db.commitBatch(lease, batch)).rejects.toMatchObject({ code: 'database_conflict' });
     });
 
-    test('a hundred and fifty mails with texts of every size fit into one batch', async () => {
+    test('one batch takes a hundred and fifty messages with texts of every size', async () => {
       const sizes = [0, 10, 30_000, 200_000];
       const mails = Array.from({ length: 150 }, (_, index) =>
         opened(index + 1, { html: 'é'.repeat(sizes[index % 4] ?? 0) }),
@@ -358,7 +358,7 @@ describe.each(kinds)('the store on %s', (kind) => {
       expect(await knownOf([`${long}@x`])).toHaveLength(1);
     });
 
-    test('two workers on two mailboxes write at the same time', async () => {
+    test('two workers write two mailboxes concurrently', async () => {
       const other = sampleMailbox();
       await db.addMailbox(other, plain('x'), null, by);
       await using second = await openDatabase(config);
@@ -376,7 +376,7 @@ describe.each(kinds)('the store on %s', (kind) => {
   });
 
   describe('reading', () => {
-    test('known messages are found in any number, in any mailbox, oldest first', async () => {
+    test('stored messages are found in any number, in any mailbox, oldest first', async () => {
       const mails = Array.from({ length: 60 }, (_, index) => opened(index + 1, { contentHash: 'd'.repeat(64) }));
       await db.commitBatch(await leased(), batchOf(1, mails));
       const twin = opened(100, { messageId: mails[0]?.message.parsed.messageId ?? '' });
@@ -412,7 +412,7 @@ describe.each(kinds)('the store on %s', (kind) => {
       return lease;
     }
 
-    test('actions that are still to be driven are listed, ascending, until they are done', async () => {
+    test('pending post-actions are listed in ascending order until completed', async () => {
       const lease = await leased();
       await db.commitBatch(lease, batchOf(1, [opened(3), opened(1), opened(2)]));
       await db.commitBatch(lease, batchOf(2, [opened(9)]));
@@ -424,7 +424,7 @@ describe.each(kinds)('the store on %s', (kind) => {
       expect(await db.pendingActions(mailbox.id, 2, 10)).toEqual([9]);
     });
 
-    test('outcomes come page after page, by UIDVALIDITY and UID', async () => {
+    test('outcomes are read in pages, by folder epoch and UID', async () => {
       const lease = await leased();
       const bare = (uid: number) => outcomeOf(uid, 'vanished', null, null, { reason: 'gone', actionPending: false });
       const uids = Array.from({ length: 1203 }, (_, index) => index + 1);
@@ -454,7 +454,7 @@ describe.each(kinds)('the store on %s', (kind) => {
       expect((await db.listTickets(2)).map((ticket) => ticket.ref)).toEqual([refs[2], refs[1]]);
     });
 
-    test('blobs that nothing names and segments that quarantine needs are told', async () => {
+    test('unreferenced blobs and segments needed by quarantine are reported', async () => {
       const named = 'b'.repeat(64);
       const mail = opened(1, { attachments: [sampleAttachment({ sha256: named })] });
       const raw = { segment: 'one', offset: 5, lengthBytes: 10, sha256: 'e'.repeat(64) };
@@ -467,8 +467,8 @@ describe.each(kinds)('the store on %s', (kind) => {
       expect(await db.retainedSegments([])).toEqual([]);
       const segments = (await db.referencedSegments()).filter(({ segment }) => ['one', 'two'].includes(segment));
       expect(segments).toEqual([
-        { segment: 'one', endOffset: 15, mails: 1, waiting: 1 },
-        { segment: 'two', endOffset: 15, mails: 1, waiting: 0 },
+        { segment: 'one', endOffset: 15, messages: 1, waiting: 1 },
+        { segment: 'two', endOffset: 15, messages: 1, waiting: 0 },
       ]);
       const blobs = await Array.fromAsync(db.referencedBlobs());
       expect(blobs).toContainEqual({ sha256: named, sizeBytes: 3, messageId: mail.message.id });
@@ -479,7 +479,7 @@ describe.each(kinds)('the store on %s', (kind) => {
       ]);
     });
 
-    test('reconcile counts what does not fit together', async () => {
+    test('reconcile counts inconsistencies', async () => {
       const before = await db.reconcile();
       const lease = await leased();
       const [whole, noMessage, noOutcome] = [opened(1), opened(2), opened(3)];

@@ -1,6 +1,6 @@
 /**
- * What threading asks of the store and what it writes besides mails, on both databases: look-ups, links, merges, closed
- * tickets, mails out of quarantine, the key of the reply tokens.
+ * Lookups and writes of threading, on SQLite and MariaDB: links, merges, closed tickets, releases from quarantine, the key of
+ * the reply tokens.
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type Database, openDatabase } from '../../../../src/adapters/database/database.ts';
@@ -49,7 +49,7 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
     db.lookUp(questionWith({ mailboxId: mailbox.id, ...parts }));
 
   describe('look-ups', () => {
-    test('who names a Message-ID is found in the own mailbox, with the people of the mail', async () => {
+    test('messages that reference a Message-ID are found in their mailbox, with the people of the message', async () => {
       const mail = await store(1, { cc: [person('Cc@x')], from: person('Bob@x') }, { missing: ['gone@x', 'two@x'] });
       const { naming } = await ask({ messageIds: ['gone@x', 'other@x'] });
       expect(naming).toEqual([
@@ -64,7 +64,7 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
       expect((await ask({ mailboxId: other.id, messageIds: ['gone@x'] })).naming).toEqual([]);
     });
 
-    test('a claim is true for the requester’s neighbours in From, To and Cc, letter by letter', async () => {
+    test('a claim is true for addresses in From, To and Cc, compared letter by letter', async () => {
       const people = {
         from: person('From@x'),
         to: [person('tó@x'), { name: '"address":"liar@x"', address: 't@x' }],
@@ -83,7 +83,7 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
     });
 
     test.each(['human', 'list', 'auto_reply', 'bounce', 'feedback_report', 'read_receipt'] as const)(
-      'whom a mail of the kind %s names takes part, or not',
+      'participants named by a message of kind %s',
       async (kind) => {
         const mail = await store(1, { kind, from: person('from@x'), cc: [person('cc@x')] });
         const ref = mail.ticket.ref.toUpperCase();
@@ -94,7 +94,7 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
       },
     );
 
-    test('what continues a ticket that was closed long ago is found, along a chain, and what was merged is where it went', async () => {
+    test('continuations of a ticket closed long ago are found along a chain and through merges', async () => {
       const [old, second, third, lost, recent] = [
         await store(1, { messageId: 'old@x' }),
         await store(2),
@@ -128,7 +128,7 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
       expect((await ask(asked)).continuations).toEqual([]);
     });
 
-    test('a hundred and fifty claims are answered, too', async () => {
+    test('a hundred and fifty claims are answered', async () => {
       const mail = await store(1);
       const ref = mail.ticket.ref.toUpperCase();
       await place.run(`update ticket set ref = '${ref}' where id = '${mail.ticket.id}'`);
@@ -137,7 +137,7 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
       expect(participants).toEqual([{ ticketId: mail.ticket.id, address: 'ada@example.org' }]);
     });
 
-    test('what was handled is known by its dedup key in its mailbox, after its message is gone, too', async () => {
+    test('a handled message is found by its dedup key in its mailbox, also after its row is deleted', async () => {
       const mail = opened(1);
       const outcomes = [
         { ...mail.outcome, dedupKey: 'a'.repeat(64) },
@@ -157,7 +157,7 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
       expect((await ask({ mailboxId: other.id, dedupKeys })).handled).toEqual([]);
     });
 
-    test('mails of a sender are counted by the minute, in any case of letters, within the span', async () => {
+    test('messages of a sender are counted by minute, ignoring case, within the period', async () => {
       const at = (uid: number, ms: number, address = 'Bot@x') =>
         store(uid, { from: person(address) }, { receivedAtMs: nowMs + ms });
       await at(1, 0);
@@ -174,7 +174,7 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
       expect(addedAtMs).toBe(Date.UTC(2020, 0, 1));
     });
 
-    test('a merged ticket leads to the one that it went into, also over several', async () => {
+    test('a merged ticket resolves to its target, also through several merges', async () => {
       const mails = [await store(1), await store(2), await store(3)];
       const [first, second, third] = mails.map(({ ticket }) => ticket.id);
       await place.run(`update ticket set status = 'merged', merged_into = '${second}' where id = '${first}'`);
@@ -187,7 +187,7 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
       expect((await ask({ refs: [ref] })).tickets).toEqual([]);
     });
 
-    test('a closed ticket tells since when, whoever closed it', async () => {
+    test('a closed ticket has its closing time, also when another program closed it', async () => {
       const mail = await store(1);
       const closed = async () => (await ask({ messageIds: [mail.message.parsed.messageId] })).messages[0]?.ticket;
       await place.run(
@@ -200,7 +200,7 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
       expect(await closed()).toMatchObject({ closedAtMs: Date.UTC(2024, 1, 2, 3, 4, 5) });
     });
 
-    test('the addresses of all mailboxes are our own: those that were told, else the user', async () => {
+    test('own addresses are those of all mailboxes: the configured ones, else the user name', async () => {
       await using fresh = await openDatabase(place.config);
       const [named] = await leasedMailbox(fresh, { addresses: ['desk@example.net', 'help@example.net'] });
       expect((await fresh.mailboxByName(named.name)).addresses).toEqual(['desk@example.net', 'help@example.net']);
@@ -223,7 +223,7 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
         }),
       );
 
-    test('messages and outcomes go along, and the old reference tells where', async () => {
+    test('messages and outcomes move along, and the old reference resolves to the target', async () => {
       const [old, young] = [await store(1), await store(2)];
       await merge(young.ticket.id, old.ticket.id);
       const ticket = await db.ticketByRef(old.ticket.ref);
@@ -248,7 +248,7 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
       expect((await db.ticketByRef(old.ticket.ref)).messages).toHaveLength(2);
     });
 
-    test.each(['closed', 'merged'])('one that is %s meanwhile stays, and nothing is stored', async (status) => {
+    test.each(['closed', 'merged'])('a ticket that is %s meanwhile stays, and nothing is stored', async (status) => {
       const [old, young] = [await store(1), await store(2)];
       await place.run(`update ticket set status = '${status}' where id = '${young.ticket.id}'`);
       await expect(merge(young.ticket.id, old.ticket.id)).rejects.toMatchObject({ code: 'database_conflict' });
@@ -256,7 +256,7 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
       expect((await db.readCursor(mailbox.id))?.uid).toBe(2);
     });
 
-    test('a reply to a ticket that another worker has merged meanwhile is decided anew', async () => {
+    test('a reply to a ticket that another worker merged meanwhile is decided again', async () => {
       const [old, young] = [await store(1), await store(2)];
       await using second = await openDatabase(place.config);
       const [, theirs] = await leasedMailbox(second);
@@ -268,7 +268,7 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
     });
   });
 
-  test('a closed ticket that a person answered is open again, another one stays closed', async () => {
+  test('a closed ticket that a person answered is reopened, another one stays closed', async () => {
     const [one, two] = [await store(1), await store(2)];
     await place.run(`update ticket set status = 'closed', closed_at = '2024-01-01 00:00:00'`);
     const replies = [one, two].map((mail, index) => {
@@ -280,7 +280,7 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
     expect(await db.ticketByRef(two.ticket.ref)).toMatchObject({ status: 'closed', closedAtMs: Date.UTC(2024, 0, 1) });
   });
 
-  test('a helpdesk’s own state is left alone by answers', async () => {
+  test('a reply does not change a status that the helpdesk defined', async () => {
     const one = await store(1);
     await place.run(`update ticket set status = 'waiting' where id = '${one.ticket.id}'`);
     const reply = opened(2);
@@ -293,7 +293,7 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
   });
 
   describe('links', () => {
-    test('the tickets of one mail in two mailboxes are linked once, by whichever comes last', async () => {
+    test('the tickets of one message in two mailboxes are linked once, by the later one', async () => {
       const same = { messageId: 'copy@x', contentHash: '9'.repeat(64) };
       const here = await store(1, same);
       const [theirBox, theirLease] = await leasedMailbox(db);
@@ -311,7 +311,7 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
     });
   });
 
-  describe('mail out of quarantine', () => {
+  describe('a message released from quarantine', () => {
     const raw = { segment: 'one', offset: 5, lengthBytes: 10, sha256: 'e'.repeat(64) };
     const released = (uid: number) => {
       const mail = opened(uid);
@@ -323,7 +323,7 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
       await db.commitBatch(lease, batchWith({ cursor: { folderEpoch: 1, uid: 9 }, outcomes: [held] }));
     });
 
-    test('takes the place of its outcome, without a lease and with the cursor where it was', async () => {
+    test('replaces its outcome, without a lease and without moving the cursor', async () => {
       const { mail, batch } = released(4);
       await db.commitResolved(mailbox.id, batch);
       const rows = await Array.fromAsync(db.outcomes(mailbox.id, true));
@@ -333,13 +333,13 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
       expect(await db.retainedSegments(['one'])).toEqual([]);
     });
 
-    test('of two who take it out one does', async () => {
+    test('exactly one of two concurrent releases succeeds', async () => {
       const results = await Promise.allSettled([1, 2].map(() => db.commitResolved(mailbox.id, released(4).batch)));
       expect(results.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
       expect((await db.listTickets(1000)).filter(({ mailbox: name }) => name === mailbox.name)).toHaveLength(1);
     });
 
-    test('what is no quarantined mail, or is resolved, is not replaced, and nothing is stored', async () => {
+    test('an outcome that is not quarantined, or is resolved, is not replaced, and nothing is stored', async () => {
       await expect(db.commitResolved(mailbox.id, released(5).batch)).rejects.toMatchObject({
         code: 'database_conflict',
       });
@@ -351,14 +351,14 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
       expect((await db.listTickets(1000)).filter(({ mailbox: name }) => name === mailbox.name)).toEqual([]);
     });
 
-    test('a mail that is kept aside again waits on', async () => {
+    test('a message quarantined again stays unresolved', async () => {
       const again = outcomeOf(4, 'quarantined', null, null, { reason: 'row_refused', raw, actionPending: false });
       await db.commitResolved(mailbox.id, batchWith({ cursor: { folderEpoch: 1, uid: 4 }, outcomes: [again] }));
       expect(await db.retainedSegments(['one'])).toEqual(['one']);
     });
   });
 
-  test('the key of the reply tokens is made once, whoever asks first, and is nowhere before', async () => {
+  test('the key of the reply tokens is created once, with the first request', async () => {
     await place.run('delete from reply_key');
     expect((await ask({ needsReplyKey: true })).replyKey).toBeNull();
     await using second = await openDatabase(place.config);

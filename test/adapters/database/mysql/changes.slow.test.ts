@@ -1,6 +1,5 @@
 /**
- * What changes under open connections: a server that falls silent or is only slow, its limits, its mode, connections that
- * somebody ends there, and a commit whose answer never comes.
+ * Changes under open connections: frozen and slow servers, limits, killed connections, and a commit without an answer.
  */
 import { createServer, connect as dial, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -63,10 +62,10 @@ async function holdTable(name: string, seconds: number): Promise<{ readonly ende
   return { ended };
 }
 
-describe('an answer that does not come', () => {
+describe('a missing answer', () => {
   const limits = { probeAfterMs: 150, connectTimeoutMs: 200, statementTimeoutMs: 20_000 };
 
-  test('from a server that stands still is not waited for until the deadline, and the next host is used', async () => {
+  test('of a frozen server ends before the timeout, and the next host is used', async () => {
     await using first = await startFaultProxy(mariadb);
     await using second = await startFaultProxy(mariadb);
     await using db = await openDatabase(at(first, second), limits);
@@ -84,7 +83,7 @@ describe('an answer that does not come', () => {
     expect([first.accepted, second.accepted]).toEqual([5, 1]);
   });
 
-  test('from a server that is at work is waited for', async () => {
+  test('of a busy server is waited for', async () => {
     await using proxy = await startFaultProxy(mariadb);
     await using db = await openDatabase(at(proxy), limits);
     await db.ping();
@@ -98,7 +97,7 @@ describe('an answer that does not come', () => {
     expect(proxy.open).toBe(1);
   });
 
-  test('from a server that has no room to be asked is waited for', async () => {
+  test('of a server without free connections for a probe is waited for', async () => {
     await mariadb.query(`grant usage on *.* to app@'127.0.0.1' with max_user_connections 1`);
     try {
       await using proxy = await startFaultProxy(mariadb);
@@ -114,7 +113,7 @@ describe('an answer that does not come', () => {
   });
 });
 
-test('once the first host works again all go back there, and nobody waits for it as long as it does not', async () => {
+test('failback to the first host once it works, without waiting for it before', async () => {
   await using first = await startFaultProxy(mariadb);
   await using second = await startFaultProxy(mariadb);
   await using db = await openDatabase(at(first, second), {
@@ -147,7 +146,7 @@ test('once the first host works again all go back there, and nobody waits for it
   expect(db.pool()).toMatchObject({ open: 1, busy: 0 });
 });
 
-test('a limit of the size of statements that is raised counts without a restart', async () => {
+test('a raised max_allowed_packet applies without a restart', async () => {
   const before = (await mariadb.query('select @@global.max_allowed_packet')).trim();
   await mariadb.query('set global max_allowed_packet = 1048576');
   try {
@@ -169,7 +168,7 @@ test('a limit of the size of statements that is raised counts without a restart'
   }
 });
 
-test('connections that the server has ended meanwhile, all or some of them, are noticed before they are used', async () => {
+test('connections ended by the server are detected before use', async () => {
   await using db = await openDatabase(config);
   for (let round = 0; round < 10; round += 1) {
     await Promise.all(Array.from({ length: 6 }, () => db.ping()));
@@ -179,7 +178,7 @@ test('connections that the server has ended meanwhile, all or some of them, are 
   }
 });
 
-test('a statement whose connection somebody ends at the server fails at once, and the next one works', async () => {
+test('a statement whose connection is killed at the server fails immediately, and the next one works', async () => {
   await using db = await openDatabase(config);
   await db.ping();
   const { ended } = await holdTable('mailboxes', 1);
@@ -200,8 +199,8 @@ async function endConnections(count: number): Promise<void> {
   await mariadb.query(kills.join('\n')).catch((error: Error) => expect(error.message).toContain('Unknown thread id'));
 }
 
-describe('a commit whose answer is lost', () => {
-  test('is not repeated: what it stored holds, and the next visit goes on after it', async () => {
+describe('a commit without an answer', () => {
+  test('is not repeated: its rows hold, and the next poll continues after it', async () => {
     const losing = { isOn: false, lost: 0 };
     const commits = new WeakSet<Socket>();
     const batches = new WeakSet<Socket>();
@@ -243,7 +242,7 @@ describe('a commit whose answer is lost', () => {
     Buffer.from(`From: a@x.test\r\nTo: b@x.test\r\nSubject: ${id}\r\nMessage-ID: <${id}@x>\r\n\r\nHello\r\n`);
 });
 
-test('rows that a worker holds which stands still within a transaction are free some seconds later', async () => {
+test('row locks of a worker frozen within a transaction are released some seconds later', async () => {
   let isStill = false;
   await using way = await startWay((piece, pass) => {
     isStill ||= piece.includes('insert into `ticket`');

@@ -1,5 +1,5 @@
 /**
- * Several database hosts: which one is used, when another one, and what is said when none works.
+ * Failover between database hosts: order, failback, suspension, and the error when no host works.
  */
 import { CompiledQuery } from 'kysely';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
@@ -49,14 +49,14 @@ describe('the order', () => {
   if (a === undefined || b === undefined || c === undefined) throw new Error('three were made');
   const names = (hosts: MysqlFailover, nowMs = 0) => hosts.order(nowMs).map(({ host }) => host);
 
-  test('is that of the configuration, then the one that worked comes first', () => {
+  test('is that of the configuration, then the host that worked is first', () => {
     const hosts = new MysqlFailover([a, b, c]);
     expect(names(hosts)).toEqual(['a', 'b', 'c']);
     hosts.connected(c, 0, 0);
     expect(names(hosts)).toEqual(['c', 'a', 'b']);
   });
 
-  test('goes on with the next one when the one in use fails, and from the last one to the first', () => {
+  test('continues with the next host after a failure, and from the last to the first', () => {
     const hosts = new MysqlFailover([a, b, c]);
     hosts.connectFailed(b, 0);
     expect(names(hosts)).toEqual(['a', 'b', 'c']);
@@ -70,7 +70,7 @@ describe('the order', () => {
     expect([names(alone), alone.failbackCandidate(90_000)]).toEqual([['a'], null]);
   });
 
-  test('has a way back to the first once a minute, as long as another one is in use', () => {
+  test('tries a failback to the first host once a minute while another one is in use', () => {
     const hosts = new MysqlFailover([a, b, c]);
     expect(hosts.failbackCandidate(1_000_000)).toBeNull();
     hosts.connected(b, 1000, 1000);
@@ -84,7 +84,7 @@ describe('the order', () => {
   const minuteMs = 60_000;
   const deadlineMs = 30_000;
 
-  test('leaves a place where statements end at their deadline, each time for longer, until a change is committed', () => {
+  test('suspends a server after statement timeouts, each time for longer, until a write commits', () => {
     const hosts = new MysqlFailover([a, b]);
     let nowMs = 0;
     const restAfterDeadline = (): number => {
@@ -105,13 +105,13 @@ describe('the order', () => {
     expect(restAfterDeadline()).toBe(2);
   });
 
-  test('takes statements that hang at the same time for one trouble', () => {
+  test('counts concurrent timeouts as one', () => {
     const hosts = new MysqlFailover([a, b]);
     for (const sinceMs of [0, 10, 20_000]) hosts.timedOut(a, sinceMs, sinceMs + deadlineMs);
     expect([2, 2.5].map((minutes) => hosts.failbackCandidate(minutes * minuteMs))).toEqual([null, a]);
   });
 
-  test('stays where a change was committed while a statement waited for its deadline, and where there is no other', () => {
+  test('stays where a write committed before the timeout, and where there is no other server', () => {
     const hosts = new MysqlFailover([a, b]);
     hosts.committed(a, 10);
     hosts.timedOut(a, 5, 5 + deadlineMs);
@@ -127,7 +127,7 @@ describe('the order', () => {
     ]);
   });
 
-  test('has places that rest behind all others, also where another one fails, as long as they rest', () => {
+  test('has suspended servers last, also while another one fails', () => {
     const hosts = new MysqlFailover([a, b, c]);
     hosts.timedOut(a, 0, deadlineMs);
     expect(names(hosts, deadlineMs)).toEqual(['b', 'c', 'a']);
@@ -143,7 +143,7 @@ describe('the order', () => {
     expect(names(hosts, deadlineMs + 2)).toEqual(['a', 'b', 'c']);
   });
 
-  test('does not come back for a login that began before the place was left', () => {
+  test('ignores a login that began before the suspension', () => {
     const hosts = new MysqlFailover([a, b]);
     hosts.timedOut(a, 0, deadlineMs);
     expect([hosts.connected(a, deadlineMs - 1, deadlineMs + 1), names(hosts)]).toEqual([false, ['b', 'a']]);
@@ -151,7 +151,7 @@ describe('the order', () => {
   });
 });
 
-test('a host that refuses is passed over, and what worked is asked first from then on', async () => {
+test('a host that refuses connections is skipped, and the one that worked is first from then on', async () => {
   await using first = await startFaultProxy(mariadb);
   await using second = await startFaultProxy(mariadb);
   await using db = await openDatabase(at(first, second));
@@ -165,7 +165,7 @@ test('a host that refuses is passed over, and what worked is asked first from th
   expect([first.accepted, second.accepted]).toEqual([2, 6]);
 });
 
-test('a host that says nothing is given up after the time for connecting', async () => {
+test('a silent host is abandoned after the connect timeout', async () => {
   await using first = await startFaultProxy(mariadb);
   await using second = await startFaultProxy(mariadb);
   first.fault = { kind: 'blackhole' };
@@ -176,7 +176,7 @@ test('a host that says nothing is given up after the time for connecting', async
   expect([first.accepted, second.accepted]).toEqual([1, 4]);
 });
 
-test('a connection that rested is asked before it is used, and all others to a dead host go with it', async () => {
+test('an idle connection is pinged before use, and all others to a dead host are retired with it', async () => {
   await using first = await startFaultProxy(mariadb);
   await using second = await startFaultProxy(mariadb);
   const limits = { connectTimeoutMs: 200, pingAfterIdleMs: 100, pingTimeoutMs: 150 };
@@ -192,7 +192,7 @@ test('a connection that rested is asked before it is used, and all others to a d
   expect(second.accepted).toBe(8);
 });
 
-test('a host that becomes read-only is left, with all the connections that rest there', async () => {
+test('a host that becomes read-only is abandoned with all its idle connections', async () => {
   await using other = await startMariadb();
   await using first = await startFaultProxy(other);
   await using second = await startFaultProxy(mariadb);
@@ -214,8 +214,8 @@ test('a host that becomes read-only is left, with all the connections that rest 
   expect(await here.mailboxById(mailbox.id)).not.toBeNull();
 });
 
-describe('a host that lets everybody log in', () => {
-  test('and commits nothing is left at the deadline, and not gone back to after the usual minute', async () => {
+describe('a host that accepts logins', () => {
+  test('and commits nothing is abandoned at the timeout, without failback after the usual minute', async () => {
     await using other = await startMariadb();
     await other.query(`create database ${config.database}`);
     await using there = await openDatabase(at(other));
@@ -247,7 +247,7 @@ describe('a host that lets everybody log in', () => {
     expect(await there.mailboxById(again.id)).not.toBeNull();
   });
 
-  test('is kept after a statement that ended at its deadline when the others cannot do the work', async () => {
+  test('stays in use after a timeout when the others cannot do the work', async () => {
     await using replica = await startMariadb();
     await replica.query(`create database ${config.database}`);
     await using there = await openDatabase(at(replica));
@@ -267,7 +267,7 @@ describe('a host that lets everybody log in', () => {
     expect(db.pool()).toMatchObject({ open: 1, busy: 0 });
   });
 
-  test('is not left for one statement that is slow while others commit their changes', async () => {
+  test('is not abandoned for one slow statement while others commit', async () => {
     await using first = await startFaultProxy(mariadb);
     await using second = await startFaultProxy(mariadb);
     await using db = await openDatabase(at(first, second), { statementTimeoutMs: 800 });
@@ -282,12 +282,12 @@ describe('a host that lets everybody log in', () => {
   });
 });
 
-describe('a connection tells', () => {
-  /** One of its own, and what it has told so far. */
+describe('a connection notifies its owner', () => {
+  /** One of its own, and what it has notified so far. */
   async function openLink(deadlineMs: number) {
     const [place] = serversOf(config);
     if (place === undefined) throw new Error('there is one');
-    const told: string[] = [];
+    const notified: string[] = [];
     const limits = {
       ...{
         connectTimeoutMs: 5000,
@@ -299,50 +299,50 @@ describe('a connection tells', () => {
     };
     const link = await MysqlConnection.open(config, place, limits);
     link.setOwner({
-      broken: () => told.push('broken'),
-      slow: () => told.push('slow'),
-      timedOut: () => told.push('timed out'),
-      committed: () => told.push('committed'),
+      broken: () => notified.push('broken'),
+      slow: () => notified.push('slow'),
+      timedOut: () => notified.push('timed out'),
+      committed: () => notified.push('committed'),
     });
     /** What it tells while this is done. */
-    const toldBy = async (...steps: readonly string[]): Promise<readonly string[]> => {
+    const notifiedBy = async (...steps: readonly string[]): Promise<readonly string[]> => {
       for (const step of steps) {
         if (step === 'begin' || step === 'commit' || step === 'rollback') await link[step]();
         else await link.executeQuery(CompiledQuery.raw(step));
       }
-      return told.splice(0);
+      return notified.splice(0);
     };
-    return { link, told, toldBy };
+    return { link, notified, notifiedBy };
   }
 
-  test('of a change once that is committed, and of nothing that changes nothing', async () => {
-    const { link, toldBy } = await openLink(5000);
-    await toldBy('create table probe (a int primary key, b int)');
-    expect(await toldBy('insert into probe values (1, 1), (2, 2)')).toEqual(['committed']);
-    expect(await toldBy('select * from probe', 'update probe set b = 9 where a = 3')).toEqual([]);
-    expect(await toldBy('update probe set b = 1 where a = 1')).toEqual([]);
-    expect(await toldBy('begin', 'update probe set b = 5 where a = 1', 'select 1')).toEqual([]);
-    expect(await toldBy('commit')).toEqual(['committed']);
-    expect(await toldBy('begin', 'delete from probe', 'rollback')).toEqual([]);
-    expect(await toldBy('begin', 'select * from probe', 'commit', 'drop table probe')).toEqual([]);
+  test('of a write after its commit, and not of a statement that changes nothing', async () => {
+    const { link, notifiedBy } = await openLink(5000);
+    await notifiedBy('create table probe (a int primary key, b int)');
+    expect(await notifiedBy('insert into probe values (1, 1), (2, 2)')).toEqual(['committed']);
+    expect(await notifiedBy('select * from probe', 'update probe set b = 9 where a = 3')).toEqual([]);
+    expect(await notifiedBy('update probe set b = 1 where a = 1')).toEqual([]);
+    expect(await notifiedBy('begin', 'update probe set b = 5 where a = 1', 'select 1')).toEqual([]);
+    expect(await notifiedBy('commit')).toEqual(['committed']);
+    expect(await notifiedBy('begin', 'delete from probe', 'rollback')).toEqual([]);
+    expect(await notifiedBy('begin', 'select * from probe', 'commit', 'drop table probe')).toEqual([]);
     await link.close();
   });
 
-  test('of a statement that ended at its deadline before it breaks, but not of a change of a table', async () => {
+  test('of a statement timeout before it breaks, but not of a DDL timeout', async () => {
     const { ended } = await holdTable('ticket', 1.5);
     for (const [sql, expected] of [
       ['select count(*) from ticket', ['timed out', 'broken']],
       [`alter table ticket comment 'x'`, ['broken']],
     ] as const) {
-      const { told, toldBy } = await openLink(300);
-      expect((await failureOf(toldBy(sql))).fields.cause).toBe('deadline');
-      expect(told).toEqual(expected);
+      const { notified, notifiedBy } = await openLink(300);
+      expect((await failureOf(notifiedBy(sql))).fields.cause).toBe('deadline');
+      expect(notified).toEqual(expected);
     }
     await ended;
   });
 });
 
-/** Lets nobody commit until it is told to end, as a disk that hangs; reading and logging in go on. */
+/** Lets nobody commit until it is notified to end, as a disk that hangs; reading and logging in go on. */
 async function holdCommits(server: Mariadb): Promise<() => Promise<void>> {
   const stages = ['start', 'flush', 'block_ddl', 'block_commit'].map((stage) => `backup stage ${stage};`);
   const ended = server.query(`${stages.join(' ')} select sleep(60)`).catch(String);
@@ -361,7 +361,7 @@ async function holdTable(name: string, seconds: number): Promise<{ readonly ende
   return { ended };
 }
 
-test('a connection that is in use when another one breaks is closed once it comes back', async () => {
+test('a connection in use when another one breaks is closed on release', async () => {
   await using proxy = await startFaultProxy(mariadb);
   await using db = await openDatabase(at(proxy), { statementTimeoutMs: 400 });
   await Promise.all([db.ping(), db.ping()]);
@@ -378,7 +378,7 @@ test('a connection that is in use when another one breaks is closed once it come
   expect(db.pool()).toMatchObject({ open: 1, busy: 0, waiting: 0 });
 });
 
-test('when no host works, each of them is named with its reason, again and again in the same words', async () => {
+test('when no host works, the error names each with its reason, in the same words each time', async () => {
   const [one, other] = [await closedPort(), await closedPort()];
   await using db = await openDatabase(at(one, other));
   for (let round = 0; round < 3; round += 1) {
@@ -392,7 +392,7 @@ test('when no host works, each of them is named with its reason, again and again
   }
 });
 
-test('a host that refuses the password is named, and the others are not asked', async () => {
+test('a host that refuses the password is named, and the others are not tried', async () => {
   await using second = await startFaultProxy(mariadb);
   await using db = await openDatabase({ ...at(mariadb, second), password: secret('wrong') });
   const failure = await failureOf(db.ping());

@@ -1,5 +1,5 @@
 /**
- * The login of MySQL 8 and later, step by step, against the same sums done from its description.
+ * caching_sha2_password (MySQL 8 and later), step by step, against values computed from its specification.
  */
 import { constants, createHash, generateKeyPairSync, privateDecrypt } from 'node:crypto';
 import { expect, test } from 'vitest';
@@ -14,20 +14,20 @@ function xor(one: Uint8Array, other: Uint8Array): Buffer {
   return Buffer.from(one.map((byte, at) => byte ^ (other[at % other.length] ?? 0)));
 }
 
-test('the first answer proves the password without telling it', () => {
+test('the first answer proves the password without revealing it', () => {
   const login = cachingSha2Login(secret('pässword'), true);
   const first = sha256(Buffer.from('pässword'));
   expect(login(scramble)).toEqual(xor(first, sha256(sha256(first), scramble.subarray(0, 20))));
   expect(login(Buffer.from([3]))).toBeNull();
 });
 
-test('on a private connection the whole password is sent when the server asks for it', () => {
+test('on a private connection the whole password is sent when the server requests it', () => {
   const login = cachingSha2Login(secret('pässword'), true);
   login(scramble);
   expect(login(Buffer.from([4]))?.toString()).toBe('pässword\0');
 });
 
-test('on an open connection it is sent under the key of the server alone', () => {
+test('on an open connection it is sent encrypted with the key of the server', () => {
   const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
   const login = cachingSha2Login(secret('pässword'), false);
   login(scramble);
@@ -42,7 +42,7 @@ test('no password is an empty answer', () => {
   expect(cachingSha2Login(null, true)(scramble)).toHaveLength(0);
 });
 
-test('a step that is not in the description is refused', () => {
+test('an unknown step is refused', () => {
   const login = cachingSha2Login(secret('x'), true);
   login(scramble);
   expect(() => login(Buffer.from([9]))).toThrow('unknown step');

@@ -1,5 +1,5 @@
 /**
- * What only a server can do to us: be down, hang, refuse, hang up, or be somebody else.
+ * MySQL faults: a server that is down, hangs, refuses, disconnects, or is not the expected one.
  */
 import { createServer, connect as dial } from 'node:net';
 import { dirname, join } from 'node:path';
@@ -54,7 +54,7 @@ async function leasedMailbox(db: Database) {
 }
 
 describe('a server that is down', () => {
-  test('a connection that breaks at any moment ends what is under way at once, not at its deadline', async () => {
+  test('a broken connection ends the statement in progress immediately, not at its timeout', async () => {
     await using proxy = await startFaultProxy(mariadb);
     await using db = await openDatabase({ ...config, ...at(proxy) });
     for (let round = 0; round < 150; round += 1) {
@@ -66,7 +66,7 @@ describe('a server that is down', () => {
     }
   });
 
-  test('opening works, statements fail, and they work again once it is back, without opening anew', async () => {
+  test('opening works, statements fail, and they work again once it is back, without reopening', async () => {
     await using db = await openDatabase(config);
     const { lease } = await leasedMailbox(db);
     await mariadb.kill();
@@ -82,14 +82,14 @@ describe('a server that is down', () => {
     await late.ping();
   });
 
-  test('an orderly stop between two statements is met with a fresh connection', async () => {
+  test('after an orderly stop between two statements a new connection is opened', async () => {
     await using db = await openDatabase(config);
     await Promise.all(Array.from({ length: 10 }, () => db.ping()));
     await mariadb.restart();
     await Promise.all(Array.from({ length: 10 }, () => db.ping()));
   });
 
-  test('a connection that breaks within a batch leaves nothing of it', async () => {
+  test('a connection that breaks within a batch leaves nothing of the batch', async () => {
     await using proxy = await startFaultProxy(mariadb);
     await using db = await openDatabase({ ...config, ...at(proxy), connectionsMax: 1 });
     const { mailbox, lease } = await leasedMailbox(db);
@@ -103,7 +103,7 @@ describe('a server that is down', () => {
 });
 
 describe('a server that hangs', () => {
-  test('a statement that waits for a table lock ends at its deadline, and the next one works', async () => {
+  test('a statement that waits for a table lock ends at its timeout, and the next one works', async () => {
     await using db = await openDatabase(config, { statementTimeoutMs: 400 });
     await db.ping();
     const lock = mariadb.query(`use ${database.name}; lock tables mailboxes write; select sleep(1.2)`);
@@ -112,7 +112,7 @@ describe('a server that hangs', () => {
     await db.ping();
   });
 
-  test('a server that accepts and says nothing is given up after the time for connecting', async () => {
+  test('a server that accepts and stays silent is abandoned after the connect timeout', async () => {
     await using proxy = await startFaultProxy(mariadb);
     proxy.fault = { kind: 'blackhole' };
     await using db = await openDatabase({ ...config, ...at(proxy) }, { connectTimeoutMs: 150 });
@@ -121,7 +121,7 @@ describe('a server that hangs', () => {
     await db.ping();
   });
 
-  test('an open connection that falls silent is cut at the deadline', async () => {
+  test('an open connection that becomes silent is cut at the timeout', async () => {
     await using proxy = await startFaultProxy(mariadb);
     await using db = await openDatabase({ ...config, ...at(proxy) }, { statementTimeoutMs: 150 });
     await db.ping();
@@ -131,7 +131,7 @@ describe('a server that hangs', () => {
     await db.ping();
   });
 
-  test('who waits for a free connection waits no longer than for a statement', async () => {
+  test('a wait for a free connection ends at the statement timeout', async () => {
     await using db = await openDatabase({ ...config, connectionsMax: 1 }, { statementTimeoutMs: 300 });
     await db.ping();
     const lock = mariadb.query(`use ${database.name}; lock tables mailboxes write; select sleep(1)`);
@@ -153,7 +153,7 @@ describe('a server that hangs', () => {
 });
 
 describe('a server that refuses', () => {
-  test('a row larger than it takes is refused, the connection stays, and smaller rows go in', async () => {
+  test('a row above max_allowed_packet is refused, the connection stays, and smaller rows are inserted', async () => {
     await using db = await openDatabase({ ...config, connectionsMax: 1 });
     const { lease } = await leasedMailbox(db);
     const large = batchOf(1, [opened(1, { html: 'x'.repeat(packetBytesMax) })]);
@@ -165,7 +165,7 @@ describe('a server that refuses', () => {
     await db.commitBatch(lease, nearly);
   });
 
-  test('a wrong password, an unknown user and an unknown database are told apart from a fault', async () => {
+  test('a wrong password, an unknown user and an unknown database are distinguished from a fault', async () => {
     await using wrong = await openDatabase({ ...config, password: secret('wrong') });
     expect((await failureOf(wrong.ping())).code).toBe('database_denied');
     await using nobody = await openDatabase({ ...config, user: 'nobody', password: null });
@@ -174,7 +174,7 @@ describe('a server that refuses', () => {
     expect((await failureOf(elsewhere.ping())).code).toBe('database_unavailable');
   });
 
-  test('a read-only server is unavailable for writing, and its connections are given up', async () => {
+  test('a read-only server is unavailable for writes, and its connections are closed', async () => {
     await using proxy = await startFaultProxy(mariadb);
     await using db = await openDatabase({ ...config, ...at(proxy) });
     await mariadb.query('set global read_only = 1');
@@ -188,7 +188,7 @@ describe('a server that refuses', () => {
     expect(proxy.accepted).toBe(2);
   });
 
-  test('a full house is unavailable, not broken', async () => {
+  test('too many connections means unavailable, not broken', async () => {
     const before = await mariadb.query('select @@max_connections');
     await mariadb.query('set global max_connections = 10');
     try {
@@ -204,7 +204,7 @@ describe('a server that refuses', () => {
     }
   });
 
-  test('when the server holds no more prepared statements, rows go in all the same', async () => {
+  test('rows are inserted also at the limit of prepared statements', async () => {
     await mariadb.query('set global max_prepared_stmt_count = 0');
     try {
       await using db = await openDatabase(config);
@@ -227,7 +227,7 @@ describe('a server that refuses', () => {
     return { mailbox, lease };
   }
 
-  test('a batch that the server gave up to end a deadlock is tried again and goes in', async () => {
+  test('a batch rolled back by a deadlock is retried and committed', async () => {
     await using db = await openDatabase(config);
     const { mailbox, lease } = await leasedMailbox(db);
     const mail = opened(1);
@@ -259,7 +259,7 @@ describe('a server that refuses', () => {
 
   const deadlocks = async () => Number((await mariadb.query(`show status like 'Innodb_deadlocks'`)).split('\t')[1]);
 
-  test('replies of several workers to the same tickets wait for each other and all go in', async () => {
+  test('replies of several workers to the same tickets are serialized and all committed', async () => {
     await using db = await openDatabase(config);
     const workers = await Promise.all(Array.from({ length: 6 }, () => leasedMailbox(db)));
     const shared = Array.from({ length: 20 }, (_, index) => opened(index + 1));
@@ -279,7 +279,7 @@ describe('a server that refuses', () => {
     await Promise.all(replies);
   });
 
-  test('no value of a statement is in a failure, in no form', async () => {
+  test('a failure contains no value of a statement in any form', async () => {
     await using db = await openDatabase(config);
     const { lease } = await leasedMailbox(db);
     const mail = opened(1, { subject: 'very-private' });
@@ -297,7 +297,7 @@ describe('a server that refuses', () => {
 describe('TLS', () => {
   const verified = (): MysqlConfig => ({ ...config, tls: 'verify', caPem: mariadb.caPem });
 
-  test('a certificate of the given authority for the host is taken, by name and by address', async () => {
+  test('a certificate of the given authority for the host is accepted, by name and by address', async () => {
     for (const host of ['localhost', '127.0.0.1']) {
       await using db = await openDatabase({ ...verified(), ...at({ host, port: mariadb.port }) });
       await db.ping();
@@ -319,7 +319,7 @@ describe('TLS', () => {
     await open.ping();
   });
 
-  test('of several hosts each has to show a certificate for its own name', async () => {
+  test('each of several hosts needs a certificate for its own name', async () => {
     await using between = await startForwarder('127.0.0.2', (bytes) => bytes);
     const wrong = { host: '127.0.0.2', port: between.port };
     await using db = await openDatabase({ ...verified(), ...at(wrong, { host: 'localhost', port: mariadb.port }) });
@@ -328,7 +328,7 @@ describe('TLS', () => {
     expect((await failureOf(bad.ping())).message).toContain('127.0.0.2');
   });
 
-  test('a server whose offer of TLS was taken out on the way gets no login', async () => {
+  test('a server whose TLS offer was stripped on the way gets no login', async () => {
     await using between = await startForwarder('127.0.0.1', withoutTlsOffer);
     await using db = await openDatabase({ ...verified(), ...at({ host: '127.0.0.1', port: between.port }) });
     expect((await failureOf(db.ping())).fields.cause).toBe('HANDSHAKE_NO_SSL_SUPPORT');
@@ -364,14 +364,14 @@ describe('TLS', () => {
   }
 });
 
-test('a unix socket is as good as a port', async () => {
+test('a unix socket works like a port', async () => {
   await using db = await openDatabase({ ...config, socketPath: mariadb.socketPath });
   await db.ping();
   await using none = await openDatabase({ ...config, socketPath: join(dirname(mariadb.socketPath), 'nothing') });
   expect((await failureOf(none.ping())).code).toBe('database_unavailable');
 });
 
-test('escapes, times and emoji are right whatever mode and time zone the server prefers', async () => {
+test('escapes, times and emoji are correct with any SQL mode and time zone of the server', async () => {
   await mariadb.query(`set global sql_mode = 'NO_BACKSLASH_ESCAPES,ANSI_QUOTES'; set global time_zone = '+05:00'`);
   try {
     await using db = await openDatabase(config);

@@ -1,5 +1,5 @@
 /**
- * The pool keeps count: every connection has an owner, rests, or is gone, whatever happens while it is being opened.
+ * Pool accounting: every connection is in use, idle or closed, whatever happens while it opens.
  */
 import { createServer, connect as dial, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -41,7 +41,7 @@ const startLink = () => startFaultLink({ host: '127.0.0.1', port: 0 }, mariadb);
 /** Nobody is asked whether he lives, and logins have all the time of the test. */
 const patient = { connectTimeoutMs: 20_000, probeAfterMs: 60_000, statementTimeoutMs: 2000 };
 
-test('a connection that opens after the time of who waited for it is over is there for the next', async () => {
+test('a connection that opens after its waiter timed out goes to the next waiter', async () => {
   await using link = await startLink();
   await using db = await openDatabase({ ...at(link), connectionsMax: 1 }, patient);
   await db.ping();
@@ -56,7 +56,7 @@ test('a connection that opens after the time of who waited for it is over is the
   expect(await causeOf(db.ping())).toBe('done');
 });
 
-test('who stops waiting while a connection is being opened for him leaves it, and their turn, to the others', async () => {
+test('a waiter that times out while its connection opens leaves it, and the queue, to the others', async () => {
   await using link = await startLink();
   await using db = await openDatabase({ ...at(link), connectionsMax: 1 }, patient);
   await db.ping();
@@ -73,7 +73,7 @@ test('who stops waiting while a connection is being opened for him leaves it, an
   await expect.poll(() => db.pool()).toEqual({ open: 1, busy: 0, waiting: 0, max: 1 });
 });
 
-test('a connection that is opened for somebody after the pool was closed is closed too', async () => {
+test('a connection that opens after the pool was closed is closed too', async () => {
   await using link = await startLink();
   await using db = await openDatabase({ ...at(link), connectionsMax: 1 }, patient);
   await expect.poll(connections).toBe('0\n');
@@ -92,7 +92,7 @@ async function connections(): Promise<string> {
   return mariadb.query(`select count(*) from information_schema.processlist where user = 'app'`);
 }
 
-test('who waits is served at once when a connection breaks in the moment in which it is open', async () => {
+test('a waiter is served immediately when a connection breaks as it opens', async () => {
   await using way = await startShortWay();
   await using db = await openDatabase({ ...at(way), connectionsMax: 1 }, { statementTimeoutMs: 5000 });
   const startedAtMs = performance.now();
@@ -138,7 +138,7 @@ async function startShortWay() {
   };
 }
 
-test('after a time in which no host says a word, and many wait, every connection is free again', async () => {
+test('after a period with silent hosts and many waiters every connection is free again', async () => {
   await using link = await startLink();
   const limits = {
     connectTimeoutMs: 250,

@@ -1,5 +1,5 @@
 /**
- * Many rows in few statements: how they are cut into stretches, and that every way into the table brings the same values.
+ * Multi-row INSERT: chunk sizes, statement texts, and equal values by every protocol.
  */
 import { Kysely, MysqlAdapter, MysqlIntrospector, MysqlQueryCompiler } from 'kysely';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -15,23 +15,23 @@ function sizesOf(rows: readonly object[], dialect = words): readonly number[] {
   return [...insertChunks(rows, dialect)].map(({ length }) => length);
 }
 
-describe('stretches of rows', () => {
+describe('chunks of rows', () => {
   const small = (count: number) => Array.from({ length: count }, (_, id) => ({ id }));
   const large = (count: number, units = 1000) =>
     Array.from({ length: count }, (_, id) => ({ id, text: 'x'.repeat(units) }));
 
-  test('that are small go all together', () => {
+  test('that are small are one chunk', () => {
     expect(sizesOf(small(83))).toEqual([83]);
     expect(sizesOf([])).toEqual([]);
   });
 
-  test('that are larger go in few sizes, the rest together once it is small', () => {
+  test('that are larger have few sizes, and a small rest is one chunk', () => {
     expect(sizesOf(large(100))).toEqual([100]);
     expect(sizesOf(large(83))).toEqual([64, 16, 3]);
     expect(sizesOf(large(225))).toEqual([100, 100, 16, 8, 1]);
   });
 
-  test('are no larger than the dialect likes; a larger row goes alone', () => {
+  test('are within the limit of the dialect; a larger row is a chunk of its own', () => {
     expect(sizesOf(large(5, 900_000))).toEqual([2, 2, 1]);
     expect(sizesOf([...large(1), ...large(1, 3_000_000), ...large(1)])).toEqual([1, 1, 1]);
     expect(
@@ -42,7 +42,7 @@ describe('stretches of rows', () => {
     ).toEqual(Array.from({ length: 12 }, () => 8).concat(4));
   });
 
-  test('of SQLite go one by one', () => {
+  test('of SQLite are single rows', () => {
     expect(sizesOf(small(3), sqliteDialect())).toEqual([1, 1, 1]);
   });
 });
@@ -76,14 +76,14 @@ describe('statements', () => {
   });
   const link = (id: string) => ({ ticket_id: id, other_id: 'o', reason: 'mentions', created_at: words.now }) as const;
 
-  test.each([1, 2, 3])('are what Kysely makes of %i rows', async (count) => {
+  test.each([1, 2, 3])('are those of Kysely for %i rows', async (count) => {
     const rows = Array.from({ length: count }, (_, id) => link(String(id)));
     await insertRows(db, words, 'ticket_link', rows);
     const { sql, parameters } = db.insertInto('ticket_link').values(rows).compile();
     expect(compiled.at(-1)).toEqual({ sql, parameters });
   });
 
-  test("of rows that differ in their columns, or in where the time is the database's own, are so, too", async () => {
+  test('of rows that differ in their columns, or in the use of the database clock, are those of Kysely too', async () => {
     const { created_at: _, ...without } = link('2');
     for (const second of [{ ...link('2'), created_at: '2024-01-01 00:00:00.000' }, without]) {
       const rows = [link('1'), second as ReturnType<typeof link>];
@@ -114,7 +114,7 @@ describe.each(kinds)('values on %s', (kind) => {
   test.each([
     ['small', ''],
     ['large', 'y'.repeat(textProtocolUnitsMax)],
-  ])('of %s rows come back as they were', async (_, more) => {
+  ])('of %s rows are read back as written', async (_, more) => {
     const mailbox = sampleMailbox();
     await on.db.addMailbox(mailbox, plain('p4ss'), null, by);
     const lease = await on.db.acquireLease(mailbox.id, 'me', 60_000, null);

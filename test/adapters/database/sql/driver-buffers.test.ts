@@ -1,5 +1,5 @@
 /**
- * What crosses a socket with a password is wiped, and what a query gives back lies in buffers of its own.
+ * Zeroization of driver buffers: socket data of a password is wiped, and results are in buffers of their own.
  */
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
@@ -34,7 +34,7 @@ test.each([
   expect(readsPasswords(sql)).toBe(reads);
 });
 
-test('bytes of rows move into buffers of their own, and what they were in is wiped', () => {
+test('bytes of rows move into buffers of their own, and the originals are wiped', () => {
   const packet = Buffer.from('name=p4ss;');
   const rows = [{ name: 'a', password: packet.subarray(5, 9), none: null, count: 3 }];
   detachBytes(rows);
@@ -45,7 +45,7 @@ test('bytes of rows move into buffers of their own, and what they were in is wip
   expect(packet.toString('latin1')).toBe('name=\0\0\0\0;');
 });
 
-test('what was received and sent while a socket is watched is zeros afterwards, and arrived as it was', async () => {
+test('data received and sent while a socket is recorded arrives unchanged and is zeros afterwards', async () => {
   await using stack = new AsyncDisposableStack();
   const { client, server } = await connected(stack);
   const received: Buffer[] = [];
@@ -65,7 +65,7 @@ test('what was received and sent while a socket is watched is zeros afterwards, 
   for (const chunk of [...received, sent]) expect(isZero(chunk)).toBe(true);
 });
 
-test('what comes and goes when nobody watches any more is left alone', async () => {
+test('data after the end of the recording is left alone', async () => {
   await using stack = new AsyncDisposableStack();
   const { client, server } = await connected(stack);
   const received: Buffer[] = [];

@@ -1,5 +1,5 @@
 /**
- * Errors of the drivers as failures: what each number means to the workflows, and what of its text may go on.
+ * Error translation: the failure code of each driver error, and the texts that are safe to pass on.
  */
 import { inspect } from 'node:util';
 import { expect, test } from 'vitest';
@@ -38,13 +38,13 @@ test.each<[number | undefined, string, FailureCode]>([
   expect(mysql(errno, name, 'some text')).toMatchObject({ code, fields: { cause: name } });
 });
 
-test('an error that the driver calls fatal, without any code, is a broken connection', () => {
+test('a fatal driver error without a code is a broken connection', () => {
   const error = Object.assign(new Error('connection is in closed state'), { fatal: true });
   expect(mysqlFailure(error, where).code).toBe('database_unavailable');
   expect(mysqlFailure(new TypeError('bind parameters'), where).code).toBe('database_failed');
 });
 
-test('texts that quote values stay behind, texts that name users and tables go on', () => {
+test('texts that quote values are withheld, texts that name users and tables are passed on', () => {
   const quoting = [
     mysql(1366, 'ER_X', "Incorrect string value: 'private-value' for column `a`.`b`"),
     mysql(1064, 'ER_PARSE_ERROR', "You have an error near 'private-value'"),
@@ -62,7 +62,7 @@ test.each([
   ["Duplicate entry 'a' for key 'mailboxes_name'", 'already_exists'],
   ["Duplicate entry 'a' for key 'ticket_ref'", 'database_conflict'],
   ["Duplicate entry 'x' for key 'ticket_ref'' for key 'PRIMARY'", 'database_failed'],
-])('of a second row the key decides, not the value: %s', (message, code) => {
+])('a duplicate is classified by its key, not its value: %s', (message, code) => {
   expect(mysql(1062, 'ER_DUP_ENTRY', message).code).toBe(code);
 });
 
