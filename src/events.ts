@@ -1,8 +1,8 @@
 /**
  * Event catalogue of the structured log: every event with its levels, its fields and its meaning.
  *
- * A log line is one event name and fields, without values inside a sentence: an operator searches for the name, a machine
- * groups by it. The list in `systemd/README.md` is generated from it (`npm run reference`).
+ * A log line is one event name and fields, without values inside a sentence: an operator searches for the name, a
+ * machine groups by it. The list in `systemd/README.md` is generated from it (`npm run reference`).
  */
 
 type LogLevelName = 'debug' | 'info' | 'warn' | 'error';

@@ -1,9 +1,10 @@
 /**
- * The pino factory: one JSON line per event on standard output, for the journal with its priority, or lines for people.
+ * Structured logger (pino): one JSON line per event on standard output, for journald with its priority, or lines for
+ * people.
  *
- * The event name stands in the field `event`. Redaction is the second wall only: no secret is handed to the log in
- * the first place (secrets are `SecretBytes`, which print as a fixed word). A failure is logged as its code, message,
- * hint and fields; the cause as a code alone, because the texts of outside errors may quote values.
+ * The event name is in the field `event`. Redaction is the second wall only: secrets are `SecretBytes`, which print as
+ * a fixed word, and are not passed to the log. A failure is logged as code, message, hint and fields; of its cause only
+ * the code, because texts of foreign errors may quote values.
  */
 
 import { constants, fstatSync, openSync, writeSync } from 'node:fs';
@@ -15,36 +16,17 @@ export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error';
 
 export type LogOptions = {
   readonly level: LogLevel;
-  /** Makes the lines for people of a JSON line, without the last line end; false: JSON as it is. */
+  /** Formats a JSON line for people, without the final line end; false: the JSON line. */
   readonly pretty: false | ((json: string) => string);
-  /** True: each line begins with its priority, `<6>`, which journald takes off again (sd-daemon(3)). */
+  /** True: each line begins with its priority, `<6>`, which journald strips (sd-daemon(3)). */
   readonly journal?: boolean;
-  /** Where the lines go; standard output unless told otherwise. */
+  /** Default: standard output. */
   readonly destination?: DestinationStream;
 };
 
 const secretNames = ['password', 'pass', 'secret', 'passphrase', 'authorization', 'accessToken', 'token', 'auth'];
 
-/** How long lines that are held are waited for at the end. */
-const flushMs = 1000;
-
-/** Of syslog(3). */
-const priorities: Readonly<Record<string, number>> = { error: 3, warn: 4, info: 6, debug: 7, trace: 7 };
-
-/** An error as fields. The stack is kept for what nobody expected, since only there it helps. */
-function errorFields(error: unknown): Record<string, unknown> {
-  const failure = asFailure(error);
-  return {
-    code: failure.code,
-    message: failure.message,
-    hint: failure.hint,
-    ...failure.fields,
-    ...(failure.cause === undefined ? {} : { cause: causeCode(failure.cause) }),
-    ...(failure.code === 'unexpected' && failure.cause instanceof Error ? { stack: failure.cause.stack } : {}),
-  };
-}
-
-/** Its level may be set while it is in use; `flush` gives lines that the reader has not taken yet a last second. */
+/** The level may be changed at run time. `flush` waits up to a second for the reader of buffered lines. */
 export function createLog(options: LogOptions): Logger {
   return pino(
     {
@@ -57,49 +39,69 @@ export function createLog(options: LogOptions): Logger {
       serializers: { error: errorFields },
       redact: { paths: secretNames.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]), censor: '[secret]' },
     },
-    outlet(options),
+    outputOf(options),
   );
 }
 
-type Outlet = DestinationStream & { flush(done: () => void): void };
+/** The stack is logged for unexpected errors only. */
+function errorFields(error: unknown): Record<string, unknown> {
+  const failure = asFailure(error);
+  return {
+    code: failure.code,
+    message: failure.message,
+    hint: failure.hint,
+    ...failure.fields,
+    ...(failure.cause === undefined ? {} : { cause: causeCode(failure.cause) }),
+    ...(failure.code === 'unexpected' && failure.cause instanceof Error ? { stack: failure.cause.stack } : {}),
+  };
+}
 
-function outlet(options: LogOptions): Outlet {
+type LogOutput = DestinationStream & { flush(done: () => void): void };
+
+const flushMsMax = 1000;
+
+function outputOf(options: LogOptions): LogOutput {
   const { destination } = options;
   if (destination !== undefined)
-    return { write: (line) => destination.write(formed(line, options)), flush: (done) => done() };
-  const writer = new LineWriter(stdoutFd(), { lostLine: (count, code) => formed(lostLine(count, code), options) });
+    return { write: (line) => destination.write(formatted(line, options)), flush: (done) => done() };
+  const writer = new LineWriter(stdoutDescriptor(), {
+    droppedLine: (count, code) => formatted(droppedLine(count, code), options),
+  });
   return {
-    write: (line) => writer.write(formed(line, options)),
+    write: (line) => writer.write(formatted(line, options)),
     flush(done) {
-      writer.flush(flushMs);
+      writer.flush(flushMsMax);
       done();
     },
   };
 }
 
 /**
- * Standard output, such that no write waits for its reader. Node makes a pipe or a socket so as it is first looked at, but no
- * terminal: one that is stopped (Ctrl-S, a hanging connection) would stop the daemon, so it is opened once more.
+ * Standard output in non-blocking mode. Node sets it for a pipe or a socket on first use, but not for a terminal, which
+ * would block the daemon while it is stopped (Ctrl-S, a hanging connection): a terminal is opened again.
  */
-function stdoutFd(): number {
+function stdoutDescriptor(): number {
   if (process.stdout.isTTY !== true) return 1;
   try {
     return openSync('/dev/fd/1', constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
   } catch {
-    // That of another user, as after su, may be written to and not opened: then it stays as it is.
+    // The terminal of another user, as after su, can be written to but not opened.
     return 1;
   }
 }
 
-function lostLine(lines: number, cause: string): string {
-  const line = { level: 'warn', time: new Date().toISOString(), lines, cause, event: events.logLost };
+function droppedLine(lines: number, cause: string): string {
+  const line = { level: 'warn', time: new Date().toISOString(), lines, cause, event: events.logDropped };
   return `${JSON.stringify(line)}\n`;
 }
 
-function formed(line: string, { pretty, journal }: LogOptions): string {
+function formatted(line: string, { pretty, journal }: LogOptions): string {
   if (pretty !== false) return `${pretty(line.trimEnd())}\n`;
   return journal === true ? `<${priorityOf(line)}>${line}` : line;
 }
+
+/** Priorities of syslog(3). */
+const priorities: Readonly<Record<string, number>> = { error: 3, warn: 4, info: 6, debug: 7, trace: 7 };
 
 /** The level is the first field of each line. */
 function priorityOf(line: string): number {
@@ -108,8 +110,8 @@ function priorityOf(line: string): number {
 }
 
 /**
- * True when standard output is the journal: `journalStream` is the variable JOURNAL_STREAM, "DEVICE:INODE" of what
- * systemd connected (systemd.exec(5)). A child whose output went elsewhere inherits the variable, so both are compared.
+ * True when the descriptor is the journal: JOURNAL_STREAM is "DEVICE:INODE" of the stream that systemd connected
+ * (systemd.exec(5)). A child process with another output inherits the variable, so both are compared.
  */
 export function isJournal(journalStream: string | undefined, fd = 1): boolean {
   if (journalStream === undefined || journalStream === '') return false;
@@ -117,122 +119,122 @@ export function isJournal(journalStream: string | undefined, fd = 1): boolean {
   return journalStream === `${dev}:${ino}`;
 }
 
-/**
- * Writes log lines to a file descriptor, so that a reader who is slow, gone or full never stops or ends the daemon.
- *
- * Each line is written at once: a crash right after it loses nothing. What a full pipe does not take (EAGAIN) is held, up to
- * `heldBytesMax`, and written in order as soon as there is room. Beyond that, and where writing fails (EPIPE, ENOSPC, EIO),
- * lines are lost; a line of its own tells how many as soon as one can be written again. Nothing is thrown.
- */
-
 export type LineWriterOptions = {
-  /** The line that tells of `count` lines that were lost, with its line end. */
-  readonly lostLine: (count: number, code: string) => string;
-  readonly heldBytesMax?: number;
-  /** As `fs.writeSync`: returns how many bytes were taken. */
+  /** The line, with its line end, that reports `count` dropped lines. */
+  readonly droppedLine: (count: number, code: string) => string;
+  readonly bufferBytesMax?: number;
+  /** As `fs.writeSync`: returns the number of bytes written. */
   readonly writeBytes?: (fd: number, bytes: Uint8Array) => number;
 };
 
-/** `lines`: how many are lost when it is; for the line that tells of lost ones, those too. */
-type Piece = { readonly bytes: Buffer; readonly lines: number };
+/** `lines`: how many are lost when the chunk is dropped; a report counts the lines that it reports. */
+type LineChunk = { readonly bytes: Buffer; readonly lines: number };
 
 const retryMs = 50;
 
+/**
+ * Non-blocking writer of log lines with a bounded buffer: a slow, full or closed reader neither blocks nor ends the
+ * daemon.
+ *
+ * Each line is written at once, so a crash right after it loses nothing. What a full pipe rejects (EAGAIN) is buffered
+ * up to `bufferBytesMax` and retried in order. Beyond that, and on other errors (EPIPE, ENOSPC, EIO), lines are
+ * dropped; a line reports their number as soon as writing succeeds again. Never throws.
+ */
 export class LineWriter {
   readonly #fd: number;
   readonly #options: Required<LineWriterOptions>;
-  readonly #held: Piece[] = [];
-  #heldBytes = 0;
-  /** True when only a part of a line is written yet. */
+  readonly #buffer: LineChunk[] = [];
+  #bufferBytes = 0;
+  /** True when the last line is written in part. */
   #isWithinLine = false;
-  #lost = { count: 0, code: '' };
+  #dropped = { count: 0, code: '' };
   #retry: NodeJS.Timeout | null = null;
 
   constructor(fd: number, options: LineWriterOptions) {
     this.#fd = fd;
-    this.#options = { heldBytesMax: 4 * 1024 * 1024, writeBytes: writeSync, ...options };
+    this.#options = { bufferBytesMax: 4 * 1024 * 1024, writeBytes: writeSync, ...options };
   }
 
-  /** One entry, with the line end at its end. */
+  /** One line, with its line end. */
   write(text: string): void {
     const bytes = Buffer.from(text);
-    if (this.#heldBytes + bytes.length > this.#options.heldBytesMax) this.#lose(1, 'EAGAIN');
+    if (this.#bufferBytes + bytes.length > this.#options.bufferBytesMax) this.#drop(1, 'EAGAIN');
     else {
-      this.#holdLost();
-      this.#hold({ bytes, lines: 1 });
+      this.#appendReport();
+      this.#append({ bytes, lines: 1 });
     }
-    this.#push();
+    this.#drain();
   }
 
-  /** Gives what is held a last chance, for at most `waitMs`: for the end of the process. */
+  /** Retries to write the buffer for at most `waitMs`, blocking the thread: for the end of the process. */
   flush(waitMs: number): void {
     const untilMs = performance.now() + waitMs;
-    this.#holdLost();
-    while (!this.#push() && performance.now() < untilMs) Atomics.wait(nobody, 0, 0, 10);
+    this.#appendReport();
+    while (!this.#drain() && performance.now() < untilMs) Atomics.wait(neverNotified, 0, 0, 10);
   }
 
-  #hold({ bytes, lines }: Piece): void {
-    // A line that broke off for good is ended first.
-    const isAfterBroken = this.#isWithinLine && this.#held.length === 0;
+  #append({ bytes, lines }: LineChunk): void {
+    // A line that broke off is ended first.
+    const isAfterBroken = this.#isWithinLine && this.#buffer.length === 0;
     const whole = isAfterBroken ? Buffer.concat([Buffer.from('\n'), bytes]) : bytes;
-    this.#held.push({ bytes: whole, lines });
-    this.#heldBytes += whole.length;
+    this.#buffer.push({ bytes: whole, lines });
+    this.#bufferBytes += whole.length;
   }
 
-  #holdLost(): void {
-    const { count, code } = this.#lost;
+  #appendReport(): void {
+    const { count, code } = this.#dropped;
     if (count === 0) return;
-    this.#lost = { count: 0, code: '' };
-    this.#hold({ bytes: Buffer.from(this.#options.lostLine(count, code)), lines: count });
+    this.#dropped = { count: 0, code: '' };
+    this.#append({ bytes: Buffer.from(this.#options.droppedLine(count, code)), lines: count });
   }
 
-  #lose(count: number, code: string): void {
-    this.#lost = { count: this.#lost.count + count, code };
+  #drop(count: number, code: string): void {
+    this.#dropped = { count: this.#dropped.count + count, code };
   }
 
-  /** Writes what is held, in order. False when there is no room now: then it is tried again by itself. */
-  #push(): boolean {
-    for (let first = this.#held[0]; first !== undefined; first = this.#held[0]) {
+  /** Writes the buffer, in order. False when the reader accepts nothing more now; a retry is scheduled then. */
+  #drain(): boolean {
+    for (let first = this.#buffer[0]; first !== undefined; first = this.#buffer[0]) {
       try {
-        const taken = this.#options.writeBytes(this.#fd, first.bytes);
-        this.#advance(first, taken);
+        const written = this.#options.writeBytes(this.#fd, first.bytes);
+        this.#advance(first, written);
       } catch (error) {
         const code = causeCode(error);
         if (code === 'EAGAIN') {
-          this.#pushLater();
+          this.#scheduleRetry();
           return false;
         }
-        if (code !== 'EINTR') this.#giveUp(code);
+        if (code !== 'EINTR') this.#dropBuffer(code);
       }
     }
     return true;
   }
 
-  #advance(first: Piece, taken: number): void {
-    this.#heldBytes -= taken;
-    this.#isWithinLine = taken < first.bytes.length;
-    if (this.#isWithinLine) this.#held[0] = { ...first, bytes: first.bytes.subarray(taken) };
-    else this.#held.shift();
+  #advance(first: LineChunk, written: number): void {
+    this.#bufferBytes -= written;
+    this.#isWithinLine = written < first.bytes.length;
+    if (this.#isWithinLine) this.#buffer[0] = { ...first, bytes: first.bytes.subarray(written) };
+    else this.#buffer.shift();
   }
 
-  #giveUp(code: string): void {
-    this.#lose(
-      this.#held.splice(0).reduce((sum, { lines }) => sum + lines, 0),
+  #dropBuffer(code: string): void {
+    this.#drop(
+      this.#buffer.splice(0).reduce((sum, { lines }) => sum + lines, 0),
       code,
     );
-    this.#heldBytes = 0;
+    this.#bufferBytes = 0;
   }
 
-  /** Keeps no process alive. */
-  #pushLater(): void {
+  /** The timer does not keep the process alive. */
+  #scheduleRetry(): void {
     this.#retry ??= setTimeout(() => {
       this.#retry = null;
-      if (!this.#push()) return;
-      this.#holdLost();
-      this.#push();
+      if (!this.#drain()) return;
+      this.#appendReport();
+      this.#drain();
     }, retryMs).unref();
   }
 }
 
-/** Nobody ever wakes who waits here. */
-const nobody = new Int32Array(new SharedArrayBuffer(4));
+/** Waiting on it is a blocking sleep. */
+const neverNotified = new Int32Array(new SharedArrayBuffer(4));

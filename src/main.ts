@@ -1,19 +1,20 @@
 /**
- * From the command line to a command: the only file that acts on import, sets the exit code or listens to signals.
+ * Entry point: parses the command line and runs the command. The only file with effects on import, exit codes and
+ * signals.
  *
- * Whatever is thrown ends here as one line and a hint on standard error. The first SIGINT or SIGTERM asks `run` and
- * `poll` to finish what is under way, any other command and every further signal ends the process at once.
+ * Every error ends here as one line and a hint on standard error. The first SIGINT or SIGTERM starts a graceful
+ * shutdown of `run` and `poll`; for any other command, and as a second signal, it ends the process at once.
  */
 import { asFailure, Failure } from './errors.ts';
 
-/** What is still open this long after the last word is not waited for. */
-const lingerMsMax = 2000;
-/** Started through npm, one Ctrl-C arrives twice: from the terminal and from npm. */
-const echoMsMax = 400;
+/** Grace period before `process.exit` for handles left open by a finished command. */
+const graceMs = 2000;
+/** Under npm, one Ctrl-C arrives twice: from the terminal and from npm. */
+const duplicateSignalMs = 400;
 
-keepDebuggerClosed();
-endQuietlyWithoutReader();
-tellDefects();
+ignoreDebuggerSignal();
+exitOnClosedOutput();
+reportUncaught();
 end(await main(process.argv));
 
 async function main(argv: readonly string[]): Promise<number> {
@@ -29,7 +30,7 @@ async function main(argv: readonly string[]): Promise<number> {
     await program.parseAsync(argv);
     return exitCode;
   } catch (error) {
-    return await tellFailure(error);
+    return await reportFailure(error);
   }
 }
 
@@ -63,7 +64,7 @@ async function makeContext(signal: AbortSignal): Promise<import('./commands/cont
         import('./adapters/terminal/log-lines.ts'),
       ]);
       const coloured = colours && stdout.isTTY === true;
-      // A command tells by itself what is wrong, in its own words: a log line beside would say it twice.
+      // A command prints its own errors; a log line would repeat them.
       const log =
         choice === 'quiet'
           ? createLog({ level: 'error', pretty: false, destination: { write: () => undefined } })
@@ -78,70 +79,73 @@ async function makeContext(signal: AbortSignal): Promise<import('./commands/cont
   };
 }
 
-/** SIGHUP asks for it (systemd's reload); without a listener it ends the process, as it does every program. */
+/** SIGHUP requests a reload (systemd's ExecReload); without a listener it ends the process. */
 function onReload(listener: () => void): Disposable {
   process.on('SIGHUP', listener);
   return { [Symbol.dispose]: () => void process.off('SIGHUP', listener) };
 }
 
-/** The signal that asks the command to stop. */
+/** Aborted by the first SIGINT or SIGTERM. */
 function watchSignals(drains: boolean): AbortSignal {
   const stop = new AbortController();
-  let askedAtMs = Number.NEGATIVE_INFINITY;
+  let signalledAtMs = Number.NEGATIVE_INFINITY;
   for (const [name, number] of [['SIGINT', 2] as const, ['SIGTERM', 15] as const]) {
     process.on(name, () => {
-      const isEcho = performance.now() - askedAtMs < echoMsMax;
-      if (isEcho) return;
+      const isDuplicate = performance.now() - signalledAtMs < duplicateSignalMs;
+      if (isDuplicate) return;
       if (!drains || stop.signal.aborted) process.exit(128 + number);
-      askedAtMs = performance.now();
+      signalledAtMs = performance.now();
       stop.abort();
     });
   }
   return stop.signal;
 }
 
-/** Without a listener SIGUSR1 opens Node's debugger on a port that every user of the machine can reach, and so the key. */
-function keepDebuggerClosed(): void {
+/**
+ * Without a listener, SIGUSR1 opens Node's debugger on a port that every user of the machine can reach, and with it the
+ * key.
+ */
+function ignoreDebuggerSignal(): void {
   process.on('SIGUSR1', () => undefined);
 }
 
-/** A reader such as `head` may leave early: that is no error of ours. */
-function endQuietlyWithoutReader(): void {
+/** A reader such as `head` may close the pipe early: no error. */
+function exitOnClosedOutput(): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(0);
     throw error;
   });
 }
 
-/** Node would print what nobody caught with all of its properties, past the log and its redaction. */
-function tellDefects(): void {
-  let isTold = false;
+/** Node would print an uncaught error with all its properties, past the log and its redaction. */
+function reportUncaught(): void {
+  let isReported = false;
   process.on('uncaughtException', (error) => {
-    if (isTold) process.exit(1);
-    isTold = true;
-    // It may be what telling needs that is broken.
-    setTimeout(() => process.exit(1), lingerMsMax);
-    tellFailure(error).then(
+    if (isReported) process.exit(1);
+    isReported = true;
+    // Reporting itself may be what is broken.
+    setTimeout(() => process.exit(1), graceMs);
+    reportFailure(error).then(
       (exitCode) => process.exit(exitCode),
       () => process.exit(1),
     );
   });
 }
 
-async function tellFailure(error: unknown): Promise<number> {
+async function reportFailure(error: unknown): Promise<number> {
   const { CommanderError } = await import('commander');
   const { printableLine } = await import('./text/printable.ts');
   if (error instanceof CommanderError && error.exitCode === 0) return 0;
   const failure = error instanceof CommanderError ? misuse(error) : asFailure(error);
-  if (await toldJournal(failure)) return failure.exitCode;
+  if (await reportToJournal(failure)) return failure.exitCode;
   process.stderr.write(`ticketmaild: ${printableLine(failure.message)}\nhint: ${printableLine(failure.hint)}\n`);
-  // Nobody expected this one: only its stack tells where it came from.
+  // The stack is the only trace of an unexpected error.
   if (failure.code === 'unexpected' && failure.cause instanceof Error) process.stderr.write(`${failure.cause.stack}\n`);
   return failure.exitCode;
 }
 
-/** In the journal the end of a daemon is a line like every other. False when standard error goes elsewhere. */
-async function toldJournal(failure: Failure): Promise<boolean> {
+/** Under journald the error is a log line like every other. False when standard error is not the journal. */
+async function reportToJournal(failure: Failure): Promise<boolean> {
   const [{ createLog, isJournal }, { events }, { processEnvironment }] = await Promise.all([
     import('./log.ts'),
     import('./events.ts'),
@@ -156,12 +160,12 @@ async function toldJournal(failure: Failure): Promise<boolean> {
 function misuse(error: import('commander').CommanderError): Failure {
   if (error.code === 'commander.help') return new Failure('usage', 'a command is missing', { hint: 'See --help.' });
   const message = error.message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' ');
-  // Commander quotes what is too much; it may be a password that was typed where none belongs.
+  // Commander quotes excess arguments; one may be a misplaced password.
   if (error.code === 'commander.excessArguments') return new Failure('usage', message.replace(/\..*$/, ''));
   return new Failure('usage', message);
 }
 
 function end(exitCode: number): void {
   process.exitCode = exitCode;
-  setTimeout(() => process.exit(exitCode), lingerMsMax).unref();
+  setTimeout(() => process.exit(exitCode), graceMs).unref();
 }

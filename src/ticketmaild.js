@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 /**
- * Where Node begins: looks at its own version, turns the compile cache on and goes on in main.ts.
+ * Launcher: checks the version of Node, enables the compile cache and loads main.ts.
  *
- * In JavaScript, so that an old Node gets as far as saying what it lacks, and because a file that is read before the cache is on
- * would be rid of its types anew each time, which is a third of the time that a short command takes.
+ * Written in JavaScript, so that an old Node can report its version, and because types of a file that is loaded before the
+ * cache is enabled would be stripped at every start, a third of the time of a short command.
  */
 import module from 'node:module';
 import { fileURLToPath } from 'node:url';
@@ -17,8 +17,8 @@ if (Number.parseInt(process.versions.node, 10) < oldestNode) {
   );
   process.exitCode = 2;
 } else {
-  // What is compiled lies beside what it was compiled from, for who may write there; for others everything stays as it is.
-  // Never in a folder for temporary files: what lies in it is run.
+  // The cache is inside the installation, so only its owner fills it; for other users it stays as it is. Never in a folder
+  // for temporary files, since its content is executed.
   module.enableCompileCache(fileURLToPath(new URL('../node_modules/.cache/ticketmaild', import.meta.url)));
   await import('./main.ts');
 }

@@ -20,10 +20,10 @@ function logged(options: Omit<LogOptions, 'destination'>): { log: ReturnType<typ
 describe('lines for the journal', () => {
   test('begin with their priority, and the rest is JSON', () => {
     const { log, lines } = logged({ level: 'trace', pretty: false, journal: true });
-    for (const level of ['error', 'warn', 'info', 'debug', 'trace'] as const) log[level]({ uid: 7 }, 'poll.idle');
+    for (const level of ['error', 'warn', 'info', 'debug', 'trace'] as const) log[level]({ uid: 7 }, 'poll.empty');
     expect(lines.map((line) => line.slice(0, 3))).toEqual(['<3>', '<4>', '<6>', '<7>', '<7>']);
     for (const line of lines) {
-      expect(JSON.parse(line.slice(3))).toMatchObject({ event: 'poll.idle', uid: 7 });
+      expect(JSON.parse(line.slice(3))).toMatchObject({ event: 'poll.empty', uid: 7 });
       expect(line.indexOf('\n')).toBe(line.length - 1);
     }
   });
@@ -31,7 +31,7 @@ describe('lines for the journal', () => {
   test('are only for the journal: without it, and for people, there is no priority', () => {
     for (const options of [{ pretty: false }, { pretty: (json: string) => `* ${json}`, journal: true }] as const) {
       const { log, lines } = logged({ level: 'info', ...options });
-      log.info({}, 'poll.idle');
+      log.info({}, 'poll.empty');
       expect(lines[0]).not.toMatch(/^</);
     }
   });
@@ -72,14 +72,14 @@ describe('a failure in the log', () => {
 
   test('what is named like a secret is not printed', () => {
     const { log, lines } = logged({ level: 'info', pretty: false });
-    log.info({ password: 'hunter2', a: { token: 'hunter2', b: { pass: 'hunter2' } } }, 'poll.idle');
+    log.info({ password: 'hunter2', a: { token: 'hunter2', b: { pass: 'hunter2' } } }, 'poll.empty');
     expect(lines[0]).not.toContain('hunter2');
   });
 });
 
 test('the level can be changed while it is in use', () => {
   const { log, lines } = logged({ level: 'warn', pretty: false });
-  log.info({}, 'poll.idle');
+  log.info({}, 'poll.empty');
   log.level = 'debug';
   log.debug({}, 'poll.started');
   expect(lines.map((line) => JSON.parse(line).event)).toEqual(['poll.started']);
@@ -117,7 +117,7 @@ describe('lines for people', () => {
     expect(pretty({ level: 'info', mailbox: 'sales', ...counts, event: 'poll.finished' })).toBe(
       `${when} INFO  poll.finished          sales  ticket_opened=2 quarantined=1`,
     );
-    expect(pretty({ level: 'info', vanished: 0, event: 'poll.idle' })).toMatch(/vanished=0$/);
+    expect(pretty({ level: 'info', vanished: 0, event: 'poll.empty' })).toMatch(/vanished=0$/);
   });
 
   test('have the lines of a stack below each other', () => {
@@ -126,7 +126,7 @@ describe('lines for people', () => {
   });
 
   test('quote what could be taken for several fields', () => {
-    expect(pretty({ level: 'info', a: 'x y=1', b: ['k1', 'k 2'], c: null, d: { e: 1 }, event: 'poll.idle' })).toMatch(
+    expect(pretty({ level: 'info', a: 'x y=1', b: ['k1', 'k 2'], c: null, d: { e: 1 }, event: 'poll.empty' })).toMatch(
       / {2}a="x y=1" b=k1,"k 2" c=null d=\{"e":1\}$/,
     );
   });
@@ -148,7 +148,7 @@ describe('lines for people', () => {
 
 describe('a reader of the log', () => {
   /** A descriptor that does what `say` says: takes so many bytes, or fails with a code. */
-  function writer(heldBytesMax?: number) {
+  function writer(bufferBytesMax?: number) {
     const state = { say: 1_000_000 as number | string, out: '' };
     const writeBytes = (_: number, bytes: Uint8Array): number => {
       if (typeof state.say === 'string') throw Object.assign(new Error(state.say), { code: state.say });
@@ -156,8 +156,9 @@ describe('a reader of the log', () => {
       state.out += Buffer.from(bytes.subarray(0, taken)).toString();
       return taken;
     };
-    const lostLine = (count: number, code: string): string => `lost ${count} ${code}\n`;
-    const options = heldBytesMax === undefined ? { lostLine, writeBytes } : { lostLine, writeBytes, heldBytesMax };
+    const droppedLine = (count: number, code: string): string => `lost ${count} ${code}\n`;
+    const options =
+      bufferBytesMax === undefined ? { droppedLine, writeBytes } : { droppedLine, writeBytes, bufferBytesMax };
     return { state, writer: new LineWriter(1, options) };
   }
 
@@ -207,7 +208,7 @@ describe('a reader of the log', () => {
       state.out += Buffer.from(bytes.subarray(0, taken)).toString();
       return taken;
     };
-    const breaking = new LineWriter(1, { lostLine: (count) => `lost ${count}\n`, writeBytes });
+    const breaking = new LineWriter(1, { droppedLine: (count) => `lost ${count}\n`, writeBytes });
     breaking.write('broken line\n');
     breaking.write('next\n');
     expect(state.out).toBe('bro\nlost 1\nnext\n');
@@ -232,7 +233,7 @@ describe('a reader of the log', () => {
     return `
       const { createLog } = await import(${JSON.stringify(logModule)});
       const log = createLog({ level: 'info', pretty: false });
-      for (let n = 0; n < ${count}; n++) log.info({ n, pad: 'x'.repeat(200) }, 'poll.idle');
+      for (let n = 0; n < ${count}; n++) log.info({ n, pad: 'x'.repeat(200) }, 'poll.empty');
       process.stderr.write('through ');
       process.once('exit', () => log.flush());
       setTimeout(() => process.stderr.write('done'), 1500);`;
@@ -285,7 +286,7 @@ describe('a reader of the log', () => {
       .trimEnd()
       .split('\n')
       .map((line) => JSON.parse(line));
-    const lost = lines.filter(({ event }) => event === 'log.lost');
+    const lost = lines.filter(({ event }) => event === 'log.dropped');
     expect(lost).toMatchObject([{ level: 'warn', cause: 'EAGAIN' }]);
     expect(lines.length - 1 + lost[0].lines).toBe(60_000);
   });
@@ -321,7 +322,7 @@ test('a log on a full disk does not end the process', () => {
   // /dev/full refuses every write with ENOSPC.
   const full = openSync('/dev/full', 'w');
   try {
-    const out = new LineWriter(full, { lostLine: () => 'lost\n' });
+    const out = new LineWriter(full, { droppedLine: () => 'lost\n' });
     for (let line = 0; line < 100; line++) out.write('line\n');
     out.flush(10);
   } finally {

@@ -1,5 +1,9 @@
 /**
- * Finds and reads the configuration: the file, the environment, and the defaults; answers with the frozen configuration or one line per problem.
+ * Loader of the configuration: finds the file, overlays the environment, validates, and returns the frozen `Config`.
+ * The only reader of `process.env`.
+ *
+ * Strict: an unknown key or variable, a wrong type, an impossible value or combination is `config_invalid`, in one line
+ * with file, line (or variable), key and what is allowed, never a secret.
  */
 
 import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
@@ -8,18 +12,19 @@ import { fileURLToPath } from 'node:url';
 import { causeCode, Failure } from '../errors.ts';
 import type { Config } from './config.ts';
 import { derive } from './derive.ts';
-import { type Environment, failureOf, readDocument, schemaProblems } from './document.ts';
+import { type Environment, readDocument } from './document.ts';
+import { failureOf, schemaProblems } from './problems.ts';
 import { parseSettings } from './schema.ts';
 
-/** Where a configuration comes from; all but the file has the process as its default. */
+/** Sources of a configuration; the defaults are those of the process. */
 export type ConfigSource = {
-  /** The file that the command line names, or null. */
+  /** The file of the command line, or null. */
   readonly file: string | null;
   readonly env?: Environment;
   readonly cwd?: string;
-  /** Throws an error with the code ENOENT when there is no such file. By default regular files up to 1 MiB alone. */
+  /** Throws an error with the code ENOENT when there is no such file. Default: regular files of at most 1 MiB only. */
   readonly readFile?: (path: string) => Uint8Array;
-  /** The file of the machine, and the one that comes with the program. */
+  /** The system-wide file, and the one that comes with the program. */
   readonly systemFile?: string;
   readonly ownFile?: string;
 };
@@ -32,8 +37,11 @@ export function processEnvironment(): Environment {
   return process.env;
 }
 
-/** How systemd started this process `pid` (sd_notify(3), sd_watchdog_enabled(3)); nulls where it did not. */
-export function servicePlace(
+/**
+ * Notify socket and watchdog timeout that systemd passed to process `pid` (sd_notify(3), sd_watchdog_enabled(3)), or
+ * nulls.
+ */
+export function serviceEnvironment(
   pid: number,
   env: Environment = process.env,
 ): { readonly notifySocket: string | null; readonly watchdogMs: number | null } {
@@ -44,18 +52,18 @@ export function servicePlace(
 }
 
 /**
- * Reads and checks the configuration. The file is the one of the command line, else TICKETMAILD_CONFIG, else
+ * Loads and validates the configuration. The file is the one of the command line, else TICKETMAILD_CONFIG, else
  * /etc/ticketmaild/ticketmaild.toml if it exists, else config/ticketmaild.toml of the program.
  * Throws `config_invalid`.
  */
 export function loadConfig(source: ConfigSource): Config {
   const from = { ...{ env: process.env, cwd: process.cwd(), readFile: readRegular, systemFile, ownFile }, ...source };
-  const found = findFile(from);
-  const shown = found === null ? null : shownPath(found.path, from.cwd);
-  const document = readDocument(shown, found?.bytes ?? null, from.env);
+  const file = findFile(from);
+  const shown = file === null ? null : shownPath(file.path, from.cwd);
+  const document = readDocument(shown, file?.bytes ?? null, from.env);
   const parsed = parseSettings(document.root);
   if (!parsed.ok) throw failureOf(document, schemaProblems(document, parsed.issues));
-  const bases = { file: baseOf(found?.path ?? from.ownFile, from.ownFile), variable: from.cwd };
+  const bases = { file: baseOf(file?.path ?? from.ownFile, from.ownFile), variable: from.cwd };
   const credentials = from.env.CREDENTIALS_DIRECTORY || null;
   const { config, problems } = derive({
     ...{ settings: parsed.settings, document, bases, credentials },
@@ -65,9 +73,9 @@ export function loadConfig(source: ConfigSource): Config {
   return frozen(config);
 }
 
-type Found = { readonly path: string; readonly bytes: Uint8Array };
+type ConfigFile = { readonly path: string; readonly bytes: Uint8Array };
 
-function findFile({ file, env, cwd, readFile, systemFile, ownFile }: Required<ConfigSource>): Found | null {
+function findFile({ file, env, cwd, readFile, systemFile, ownFile }: Required<ConfigSource>): ConfigFile | null {
   const named = file ?? (env.TICKETMAILD_CONFIG || null);
   const candidates = named === null ? [systemFile, ownFile] : [resolve(cwd, named)];
   for (const path of candidates) {
@@ -82,13 +90,13 @@ function findFile({ file, env, cwd, readFile, systemFile, ownFile }: Required<Co
 
 const fileBytesMax = 1024 * 1024;
 
-/** Nothing that could keep the reader waiting, such as a FIFO. Throws EINVAL for it, EFBIG for what is over 1 MiB. */
+/** Throws EINVAL for anything that could block the reader, such as a FIFO, EFBIG for a file over 1 MiB. */
 function readRegular(path: string): Uint8Array {
   // Opening a FIFO would wait for a writer.
   const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
     const stat = fstatSync(file);
-    // A folder says by itself what it is.
+    // Reading a folder fails with EISDIR.
     if (!stat.isFile() && !stat.isDirectory()) throw Object.assign(new Error('not a regular file'), { code: 'EINVAL' });
     if (stat.size > fileBytesMax) throw Object.assign(new Error('over 1 MiB'), { code: 'EFBIG' });
     return readFileSync(file);
@@ -97,7 +105,7 @@ function readRegular(path: string): Uint8Array {
   }
 }
 
-const whys: Readonly<Record<string, string>> = {
+const reasons: Readonly<Record<string, string>> = {
   EINVAL: 'is not a regular file',
   EFBIG: 'is larger than 1 MiB',
 };
@@ -110,12 +118,12 @@ function readIfThere(path: string, shown: string, readFile: (path: string) => Ui
     if (code === 'ENOENT') return null;
     throw new Failure(
       'config_invalid',
-      `${shown}: the configuration file ${whys[code] ?? `cannot be read (${code})`}`,
+      `${shown}: the configuration file ${reasons[code] ?? `cannot be read (${code})`}`,
       {
         cause: error,
         hint:
           code === 'EACCES'
-            ? 'This user may not read it. That of the service: sudo ticketmaild …'
+            ? 'This user may not read it. As the user of the service: sudo ticketmaild …'
             : 'It must be a regular file of at most 1 MiB that this user may read.',
       },
     );
@@ -123,15 +131,15 @@ function readIfThere(path: string, shown: string, readFile: (path: string) => Ui
 }
 
 /**
- * What relative paths in a file count from: its own folder, or for the file that comes with the program the checkout.
- * null, so refused, for an installed program and below /etc: data belongs neither there nor to the program's folder.
+ * Base of relative paths in a file: its own folder, or the checkout for the file that comes with the program. null (so
+ * relative paths are refused) for an installed program and below /etc, where no data belongs.
  */
 function baseOf(path: string, ownFile: string): string | null {
   if (path.startsWith('/etc/') || (path === ownFile && path.includes(`${sep}node_modules${sep}`))) return null;
   return path === ownFile ? dirname(dirname(path)) : dirname(path);
 }
 
-/** Relative for a file below the current folder, as people name it; below `/` are all. */
+/** Relative for a file below the working directory, unless that is `/`. */
 function shownPath(path: string, cwd: string): string {
   const short = relative(cwd, path);
   return cwd === sep || short === '' || short.startsWith('..') ? path : short;

@@ -1,9 +1,9 @@
 /**
  * Configuration schema: every key with its type, limits, default and description, strict at every level (zod).
  *
- * The message of each zod issue states what is allowed there ("a whole number of seconds from 1 to 86400"). Names of the
- * environment variables, `config/ticketmaild.toml` and the table in `config/README.md` are derived from it
- * (`npm run reference`).
+ * The message of each zod issue states what is allowed there ("a whole number of seconds from 1 to 86400"). Names of
+ * the environment variables, `config/ticketmaild.toml` and the table in `config/README.md` are derived from it (`npm
+ * run reference`).
  */
 import { isIP } from 'node:net';
 import * as z from 'zod/mini';

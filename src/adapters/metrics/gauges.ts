@@ -51,8 +51,8 @@ export function gaugesIn(registry: Registry): Gauges {
 const labelCharactersMax = 255;
 
 /**
- * A label value: at most 255 characters, well-formed UTF-16, control characters replaced by U+FFFD because parsers of the
- * format disagree on them. A line feed stays: the format escapes it.
+ * A label value: at most 255 characters, well-formed UTF-16, control characters replaced by U+FFFD because parsers of
+ * the format disagree on them. A line feed stays: the format escapes it.
  */
 export function label(name: string): string {
   const short =

@@ -1,5 +1,6 @@
 /**
- * Prometheus metrics of `/metrics` (text format 0.0.4): counters and histograms of the polls, gauges from the readiness, the process.
+ * Prometheus metrics of `/metrics` (text format 0.0.4): counters and histograms of the polls, gauges from the
+ * readiness, the process.
  *
  * Labels are names of mailboxes and hosts, and words fixed in the code: no error text, no sender address, no secret.
  */

@@ -1,5 +1,6 @@
 /**
- * Process metrics under the names of Prometheus' client libraries: CPU, memory, file descriptors, start time, event-loop lag.
+ * Process metrics under the names of Prometheus' client libraries: CPU, memory, file descriptors, start time,
+ * event-loop lag.
  *
  * The default metrics of prom-client start observers that cannot be stopped, so these few are read here.
  */
@@ -10,8 +11,8 @@ import { Counter, type Registry } from 'prom-client';
 import type { Gauges } from './gauges.ts';
 
 /**
- * Period of the timer that measures the lag; the period itself is no lag. Its first period after a reset is not measured, so
- * that the scrape itself does not count.
+ * Period of the timer that measures the lag; the period itself is no lag. Its first period after a reset is not
+ * measured, so that the scrape itself does not count.
  */
 const resolutionMs = 10;
 

@@ -1,7 +1,9 @@
 /**
- * Gauges from the readiness: checks, vault and encryption switch, database, disk, scheduler, workers, servers, quarantine, mailboxes.
+ * Gauges from the readiness: checks, vault and encryption switch, database, disk, scheduler, workers, servers,
+ * quarantine, mailboxes.
  *
- * Reasons and hints stay out: of a reason only its code becomes a label. A count whose check is `unknown` has no sample.
+ * Reasons and hints stay out: of a reason only its code becomes a label. A count whose check is `unknown` has no
+ * sample.
  */
 
 import { describeChecks, reasonCode } from '../../ingest/health/describe.ts';

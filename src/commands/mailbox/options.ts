@@ -5,7 +5,8 @@
  * what was given; a password on an unencrypted connection to another machine is `plaintext_refused`.
  */
 import { isIP } from 'node:net';
-import { isLoopback, readCertificates, unreadableHint } from '../../config/machine.ts';
+import { readCertificates } from '../../config/certificates.ts';
+import { isLoopback, unreadableHint } from '../../config/machine.ts';
 import { causeCode, Failure } from '../../errors.ts';
 import { folderKey } from '../../ingest/folder-epoch.ts';
 import type { Connection, Mailbox, PostAction, StartPoint, TlsMode } from '../../ingest/model.ts';

@@ -1,5 +1,6 @@
 /**
- * Validation of the `/readyz` answer (zod): the peer at that address may be any program, or another version of ticketmaild.
+ * Validation of the `/readyz` answer (zod): the peer at that address may be any program, or another version of
+ * ticketmaild.
  *
  * An answer is accepted when it says whether it is ready, which worker it is, and has checks. A value of another type
  * is replaced by a neutral one and listed in `strange`, so that one odd value does not hide the rest.

@@ -1,8 +1,8 @@
 /**
  * `status`: the readiness of the running daemon on one screen; with `--watch` redrawn every 2 seconds.
  *
- * A daemon that does not answer is `daemon_unreachable`, exit code 1. While watching, the last picture stays, marked as old,
- * until there is an answer again.
+ * A daemon that does not answer is `daemon_unreachable`, exit code 1. While watching, the last picture stays, marked as
+ * old, until there is an answer again.
  */
 
 import { setTimeout as wait } from 'node:timers/promises';

@@ -1,8 +1,9 @@
 /**
- * Targets of `status`: the daemon at `--address`, else at `[http] listen`, else the workers ticketmaild@1 to @9 of this host.
+ * Targets of `status`: the daemon at `--address`, else at `[http] listen`, else the workers ticketmaild@1 to @9 of this
+ * host.
  *
- * An invalid configuration does not prevent the request, since the running daemon uses the one it read before: the default
- * address is asked, and the error is reported beside its answer.
+ * An invalid configuration does not prevent the request, since the running daemon uses the one it read before: the
+ * default address is asked, and the error is reported beside its answer.
  */
 
 import type { Config } from '../../config/config.ts';

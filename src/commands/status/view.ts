@@ -1,9 +1,10 @@
 /**
- * Screen of `status`, as styled lines: readiness and its reasons, the checks, failing mailboxes, a summary of the others.
+ * Screen of `status`, as styled lines: readiness and its reasons, the checks, failing mailboxes, a summary of the
+ * others.
  *
- * Pure. Problems come first, with their reason in colour and the hint below. Mailboxes that fail for the same reason are
- * grouped, ten of them shown unless all are requested, so that an unreachable server takes a few lines and not three hundred.
- * Texts are wrapped to the width.
+ * Pure. Problems come first, with their reason in colour and the hint below. Mailboxes that fail for the same reason
+ * are grouped, ten of them shown unless all are requested, so that an unreachable server takes a few lines and not
+ * three hundred. Texts are wrapped to the width.
  */
 
 import { clockTime } from '../../adapters/terminal/log-lines.ts';

@@ -1,0 +1,47 @@
+/** Input of the derivation, and the resolution of paths and files that keys name. */
+
+import { isAbsolute, resolve } from 'node:path';
+import { causeCode } from '../errors.ts';
+import type { Document } from './document.ts';
+import { unreadableHint } from './machine.ts';
+import { type ConfigProblem, notValue } from './problems.ts';
+import type { Settings } from './schema.ts';
+
+/**
+ * Folders to which relative paths are relative: in the file, and in an environment variable. null: they are refused.
+ */
+type BaseFolders = { readonly file: string | null; readonly variable: string };
+
+export type Derivation = {
+  readonly settings: Settings;
+  readonly document: Document;
+  readonly bases: BaseFolders;
+  /** Folder of the systemd credentials (systemd.exec(5)), or null. */
+  readonly credentials: string | null;
+  readonly readFile: (path: string) => Uint8Array;
+};
+
+/** The absolute path that `value` of the key `path` names; an error where a relative path has no base folder. */
+export function absolute(from: Derivation, path: string, value: string, problems: ConfigProblem[]): string {
+  const { document, bases } = from;
+  if (value === '') problems.push({ path, rule: 'must not be empty' });
+  if (isAbsolute(value)) return resolve(value);
+  const base = document.origin(path).kind === 'variable' ? bases.variable : bases.file;
+  if (base !== null) return resolve(base, value);
+  problems.push({
+    path,
+    rule: `must be an absolute path, such as "/var/lib/ticketmaild"${notValue(document, path) || `, not "${value}"`}`,
+  });
+  return value;
+}
+
+/** The content of the file that a key names; null, and an error, where it cannot be read. */
+export function readNamed(from: Derivation, path: string, file: string, problems: ConfigProblem[]): Uint8Array | null {
+  try {
+    return from.readFile(absolute(from, path, file, problems));
+  } catch (error) {
+    const rule = `names a file that cannot be read (${causeCode(error)})`;
+    problems.push({ path, rule, hint: unreadableHint(error) });
+    return null;
+  }
+}
