@@ -1,9 +1,9 @@
 /**
- * `npm run screenshots [-- FOLDER] [-- --readme]`: the admin page in its main states, as pictures.
+ * Screenshots of the admin page in its main states: `npm run screenshots [-- FOLDER] [-- --readme]`.
  *
- * Starts the real daemon with a mail server and a database of its own, a few mailboxes and mails, and a browser; takes each
- * state in light and dark, and writes PNGs into the folder (a new one when none is named). `--readme` writes the one picture of
- * the README instead. Nothing else stays behind. Exit code 1 when anything fails, 2 for a wrong option.
+ * Starts the real daemon with a mail server, a database and a browser, takes each state in light and dark, and writes PNGs
+ * into the folder (a new one by default). `--readme` writes the two pictures of the documents instead. Exit code 1 when
+ * anything fails, 2 for a wrong option.
  */
 import { mkdtempSync } from 'node:fs';
 import { rename, stat } from 'node:fs/promises';
@@ -16,9 +16,12 @@ import { browserPrograms, screenshot, startBrowser } from '../support/browser.ts
 import { findProgram } from '../support/programs.ts';
 import { type Shot, takeStory } from './story.ts';
 
-const readmePicture = join(import.meta.dirname, 'server-encryption.png');
 const readmeBytesMax = 120_000;
-const readmeState = 'on-verified';
+/** State of the story to picture of the documents. */
+const readmePictures: Readonly<Record<string, string>> = {
+  overview: 'overview',
+  'on-verified': 'server-encryption',
+};
 
 /** What has to be installed; a line with the packages that are missing, or null. */
 function missing(): string | null {
@@ -57,7 +60,8 @@ async function main({
   const { page } = opened;
   const shoot: Shot = async (name) => {
     if (isReadme) {
-      if (name === readmeState) await forReadme(page, scene.dataDir);
+      const picture = readmePictures[name];
+      if (picture !== undefined) await forReadme(page, scene.dataDir, picture);
       return;
     }
     for (const scheme of looks) {
@@ -67,20 +71,21 @@ async function main({
   };
   await takeStory({ scene, page, ada, shoot });
   if (opened.troubles.length > 0) return fail(opened.troubles.join('\n'));
-  say(isReadme ? `Wrote ${readmePicture}` : `The pictures are in ${target}`);
+  if (!isReadme) say(`The pictures are in ${target}`);
   return 0;
 }
 
 /** Of the part of the page that fits into the window. The folder of this run is shown as that of the service. */
-async function forReadme(page: Page, dataDir: string): Promise<void> {
+async function forReadme(page: Page, dataDir: string, name: string): Promise<void> {
   await page.evaluate(
     `for (const code of document.querySelectorAll('main code')) code.textContent = code.textContent.replaceAll(${JSON.stringify(dataDir)}, '/var/lib/ticketmaild'); window.scrollTo(0, 0)`,
   );
-  const path = await screenshot(page, import.meta.dirname, '.server-encryption-new', false);
+  const path = await screenshot(page, import.meta.dirname, `.${name}-new`, false);
   const { size } = await stat(path);
-  if (size > readmeBytesMax)
-    throw new Error(`the picture of the README has ${size} bytes, more than ${readmeBytesMax}`);
-  await rename(path, readmePicture);
+  if (size > readmeBytesMax) throw new Error(`the picture ${name} has ${size} bytes, more than ${readmeBytesMax}`);
+  const picture = join(import.meta.dirname, `${name}.png`);
+  await rename(path, picture);
+  say(`Wrote ${picture}`);
 }
 
 function cookiesOf({ cookies }: SignedIn) {
