@@ -11,8 +11,8 @@ import { makeDataFolder } from '../adapters/files/data-folder.ts';
 import { createStorage } from '../adapters/files/storage.ts';
 import type { ImapOptions } from '../adapters/imap/client.ts';
 import { createDigester } from '../adapters/parser/parser-pool.ts';
-import { createIds } from '../adapters/process/uuid-v7.ts';
-import { tuneEngine } from '../adapters/process/v8-flags.ts';
+import { createUuidV7Generator } from '../adapters/process/uuid-v7.ts';
+import { setV8Flags } from '../adapters/process/v8-flags.ts';
 import { thisWorker } from '../adapters/process/worker-identity.ts';
 import type { Config } from '../config/config.ts';
 import type { AdjustableLog } from '../events.ts';
@@ -52,10 +52,10 @@ export async function compose(
   terminal: { readonly askPassphrase?: AskPassphrase } = {},
 ): Promise<App> {
   await using building = new AsyncDisposableStack();
-  tuneEngine();
+  setV8Flags();
   await makeDataFolder(config.dataDir);
   const store = building.use(await openDatabase(config.database));
-  const newId = createIds(systemClock.nowMs);
+  const newId = createUuidV7Generator(systemClock.nowMs);
   const storage = building.use(createStorage(config.dataDir, systemClock, newId));
   const { blobs, raw } = storage;
   const { parseThreads: threads, parseTimeoutMs: timeoutMs, parseMemoryMb: memoryMb } = config.message;

@@ -1,4 +1,4 @@
-/** The real clock, and wakes on a cron schedule through node-cron. */
+/** System clock, and cron schedules (node-cron). */
 import { setTimeout as wait } from 'node:timers/promises';
 import { schedule } from 'node-cron';
 import type { Clock } from '../../async/clock.ts';
@@ -18,20 +18,20 @@ export const systemClock: Clock = {
 };
 
 /**
- * Wakes at the times of a cron expression, in UTC. A missed wake is not made up for: the next one does its work. When the
- * time of day is set back, the next one would come only when that time has passed: so the schedule is made anew.
+ * Calls `wake` at the times of a cron expression, in UTC. A missed time is skipped. When the clock is stepped, the
+ * schedule is created again: after a step back, the next time would otherwise be late by the step.
  */
 export const systemCron: Cron = {
   schedule: (expression, wake) => {
-    const begin = () => schedule(expression, wake, { timezone: 'UTC', suppressMissedWarning: true });
-    let task = begin();
+    const start = () => schedule(expression, wake, { timezone: 'UTC', suppressMissedWarning: true });
+    let task = start();
     let offsetMs = clockOffsetMs();
     const watch = setInterval(() => {
       const steppedMs = clockOffsetMs() - offsetMs;
       if (Math.abs(steppedMs) < stepMsMin) return;
       offsetMs += steppedMs;
       void task.destroy();
-      task = begin();
+      task = start();
     }, watchMs);
     watch.unref();
     return {
@@ -44,7 +44,7 @@ export const systemCron: Cron = {
 };
 
 const watchMs = 1000;
-/** A clock that is adjusted slowly does not step. */
+/** A slewed clock stays below it. */
 const stepMsMin = 1500;
 
 function clockOffsetMs(): number {

@@ -1,9 +1,9 @@
 /**
- * The place of the control socket: made so that at no moment anybody but its user, and root, can connect.
+ * Control socket file: created atomically, so that at no moment another user than its own, and root, can connect.
  *
- * The socket is bound in a folder of its own with mode 0700, closed to others (0600), and only then linked to its
- * place, which never overwrites one that somebody made meanwhile. What a dead process left there is moved away first.
- * Throws `refused` for a folder that others can enter and for a thing at its place that is no socket, `disk_failed`.
+ * The socket is bound in a private folder (0700), restricted to 0600, and then linked to its path, which never overwrites another
+ * one. A stale socket of a dead process is moved away first. Throws `refused` for a data folder that others can enter and for a
+ * path that is no socket, `disk_failed`.
  */
 
 import { once } from 'node:events';
@@ -16,14 +16,14 @@ import { shellArg } from '../../text/shell.ts';
 const enterable = 0o011;
 const connectWaitMs = 1000;
 
-/** Makes `server` listen at `path`. null: a process that lives listens there. The result removes the socket again. */
+/** Makes `server` listen at `path`. null: a live process listens there. Disposing the result removes the socket. */
 export async function listenAt(path: string, server: Server): Promise<AsyncDisposable | null> {
   try {
     await checkFolder(dirname(path));
     return await listenPrivately(path, server);
   } catch (error) {
     if (error instanceof Failure) throw error;
-    throw new Failure('disk_failed', `the control socket ${path} cannot be made (${causeCode(error)})`, {
+    throw new Failure('disk_failed', `the control socket ${path} cannot be created (${causeCode(error)})`, {
       cause: error,
     });
   }
@@ -34,12 +34,12 @@ async function checkFolder(folder: string): Promise<void> {
   if ((mode & enterable) === 0) return;
   const shown = (mode & 0o777).toString(8).padStart(4, '0');
   throw new Failure('refused', `no control socket: others can enter data_dir ${folder} (mode ${shown})`, {
-    hint: `Close it: chmod 0700 ${shellArg(folder)}; the next start makes the socket.`,
+    hint: `Close it: chmod 0700 ${shellArg(folder)}; the next start creates the socket.`,
   });
 }
 
 async function listenPrivately(path: string, server: Server): Promise<AsyncDisposable | null> {
-  // As short as the name of the socket itself, because the length of a socket's path is limited.
+  // As short as the name of the socket itself: the length of a socket path is limited.
   const own = await mkdtemp(join(dirname(path), '.c-'));
   try {
     if (!(await isFree(path, own))) return null;
@@ -55,24 +55,24 @@ async function listenPrivately(path: string, server: Server): Promise<AsyncDispo
   }
 }
 
-/** False when a process that lives listens at `path`. What a dead one left is moved into the folder `own`. */
+/** False: a live process listens at `path`. A stale socket is moved into the folder `own`. */
 async function isFree(path: string, own: string): Promise<boolean> {
-  const there = await ifThere(lstat(path));
-  if (there === null) return true;
-  if (!there.isSocket()) {
-    const hint = 'Look what it is, and move it away.';
-    throw new Failure('refused', `no control socket: ${path} is there and is no socket`, { hint });
+  const found = await unlessAbsent(lstat(path));
+  if (found === null) return true;
+  if (!found.isSocket()) {
+    const hint = 'Check what it is, and move it away.';
+    throw new Failure('refused', `no control socket: ${path} exists and is no socket`, { hint });
   }
   if (await isAnswered(path)) return false;
   const aside = join(own, 'x');
-  if ((await ifThere(rename(path, aside).then(() => true))) === null) return true;
-  // Between the look and the move somebody else may have replaced it by a socket that lives.
+  if ((await unlessAbsent(rename(path, aside).then(() => true))) === null) return true;
+  // Between the check and the move another process may have replaced it by a live socket.
   if (!(await isAnswered(aside))) return true;
   await linked(aside, path);
   return false;
 }
 
-/** True when somebody listens at the socket, as far as that can be known. */
+/** False: certainly no process listens at the socket. */
 async function isAnswered(path: string): Promise<boolean> {
   const socket = createConnection(path);
   try {
@@ -85,7 +85,7 @@ async function isAnswered(path: string): Promise<boolean> {
   }
 }
 
-/** False when there is something at `path` already. */
+/** False: `to` exists already. */
 async function linked(from: string, path: string): Promise<boolean> {
   try {
     await link(from, path);
@@ -96,14 +96,14 @@ async function linked(from: string, path: string): Promise<boolean> {
   }
 }
 
-/** Leaves one alone that another process made in its place. */
+/** Leaves a socket alone by which another process replaced it. */
 async function removeOwn(path: string, made: { readonly ino: number; readonly dev: number }): Promise<void> {
-  const there = await ifThere(lstat(path));
-  if (there !== null && there.ino === made.ino && there.dev === made.dev) await rm(path, { force: true });
+  const found = await unlessAbsent(lstat(path));
+  if (found !== null && found.ino === made.ino && found.dev === made.dev) await rm(path, { force: true });
 }
 
-/** null when the file is not there. */
-async function ifThere<T>(work: Promise<T>): Promise<T | null> {
+/** null: the file does not exist. */
+async function unlessAbsent<T>(work: Promise<T>): Promise<T | null> {
   try {
     return await work;
   } catch (error) {
@@ -112,22 +112,18 @@ async function ifThere<T>(work: Promise<T>): Promise<T | null> {
   }
 }
 
-/**
- * The control sockets of a data folder: one for each worker that runs on it.
- *
- * The only worker, which has no name, listens at `control.sock`; one that is named listens at `control-NAME.sock`. A
- * command looks for them in that order, because it knows nothing of the names.
- */
+// One control socket per worker: `control.sock` for the only worker, which has no name, `control-NAME.sock` for a named one.
+// A command tries them in that order.
 
 const unnamed = 'control.sock';
 const named = /^control-[a-z0-9-]+\.sock$/;
 
-/** Where the worker of that name listens; '' is the only one. */
+/** The socket of the worker of that name; '' is the only worker. */
 export function socketPath(dataDir: string, workerName: string): string {
   return join(dataDir, workerName === '' ? unnamed : `control-${workerName}.sock`);
 }
 
-/** Every place to ask: `control.sock`, then the named ones that are there, by name. Throws `daemon_unreachable`. */
+/** `control.sock`, then the existing named sockets by name. Throws `daemon_unreachable`. */
 export async function socketPaths(dataDir: string): Promise<readonly string[]> {
   const names = await namesIn(dataDir);
   return [unnamed, ...names.filter((name) => named.test(name)).toSorted()].map((name) => join(dataDir, name));
@@ -139,6 +135,6 @@ async function namesIn(dataDir: string): Promise<readonly string[]> {
   } catch (error) {
     const code = causeCode(error);
     if (code === 'ENOENT') return [];
-    throw new Failure('daemon_unreachable', `no daemon can be looked for in ${dataDir} (${code})`, { cause: error });
+    throw new Failure('daemon_unreachable', `cannot search for a daemon in ${dataDir} (${code})`, { cause: error });
   }
 }

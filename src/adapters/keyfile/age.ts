@@ -1,11 +1,11 @@
 /**
  * age file (age-encryption.org/v1) that protects the keys of a key file with a passphrase (recipient type scrypt).
  *
- * The age library (typage) makes and checks the header. Scrypt and payload are done here, in place of the library's own:
- * it takes a passphrase as a string only, which cannot be wiped, and its streams leave copies of the keys behind. All of
- * the header is checked, the work factor first, before a passphrase is asked for and time and memory are spent. The
- * library is loaded when the first file is wrapped or opened. Errors: `key_file_refused` for a file that is damaged or
- * contains no keys, `key_file_locked` for a missing or wrong passphrase.
+ * The age library (typage) makes and checks the header. Scrypt and payload are done here, in place of the library's
+ * own: it takes a passphrase as a string only, which cannot be wiped, and its streams leave copies of the keys behind.
+ * All of the header is checked, the work factor first, before a passphrase is asked for and time and memory are spent.
+ * The library is loaded when the first file is wrapped or opened. Errors: `key_file_refused` for a file that is damaged
+ * or contains no keys, `key_file_locked` for a missing or wrong passphrase.
  */
 import {
   createCipheriv,
@@ -327,9 +327,9 @@ const passphraseBytesMax = 4096;
 const otherUsersBits = 0o007;
 
 /**
- * The passphrase in a file, without one trailing line end; null: no path, no file, or an empty one. Reads the file at each
- * call, so a change takes effect. Refuses a file that others can read (a systemd credential is readable by its service
- * alone). Throws `key_file_locked`.
+ * The passphrase in a file, without one trailing line end; null: no path, no file, or an empty one. Reads the file at
+ * each call, so a change takes effect. Refuses a file that others can read (a systemd credential is readable by its
+ * service alone). Throws `key_file_locked`.
  */
 export async function readPassphraseFile(path: string | null): Promise<SecretBytes | null> {
   if (path === null) return null;

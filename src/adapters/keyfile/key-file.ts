@@ -2,9 +2,10 @@
  * Key file `encryption-key.bin` in the data folder: raw keys, or the same keys protected by a passphrase (age).
  *
  * Refuses a file that others can read or could have put there: a link, a folder, a pipe, another owner, an open mode.
- * Writes are atomic and retain the passphrase protection. A mutex serializes the operations of one object; two processes
- * are serialized by link(2) and rename(2), and a file that changes during an operation is left as it is. Errors:
- * `key_file_missing`, `key_file_refused`, `key_file_locked`, `already_exists`, `refused`, `disk_full`, `disk_failed`.
+ * Writes are atomic and retain the passphrase protection. A mutex serializes the operations of one object; two
+ * processes are serialized by link(2) and rename(2), and a file that changes during an operation is left as it is.
+ * Errors: `key_file_missing`, `key_file_refused`, `key_file_locked`, `already_exists`, `refused`, `disk_full`,
+ * `disk_failed`.
  */
 import { join } from 'node:path';
 import { createMutex } from '../../async/mutex.ts';
@@ -34,7 +35,9 @@ export type KeyFileMaintenance = {
   unprotect(): Promise<void>;
   /** Copies the file byte by byte to a new file (mode 0600) anywhere. Throws `already_exists`. */
   copyTo(path: string): Promise<void>;
-  /** Key ids in another file, such as a backup, of any owner. Throws `not_found`, `key_file_refused`, `key_file_locked`. */
+  /**
+   * Key ids in another file, such as a backup, of any owner. Throws `not_found`, `key_file_refused`, `key_file_locked`.
+   */
   idsIn(path: string): Promise<readonly KeyId[]>;
 };
 

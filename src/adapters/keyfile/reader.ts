@@ -1,9 +1,9 @@
 /**
  * Cached reader of the key file: an unchanged file costs one stat, and a wrapped one is unwrapped once.
  *
- * The cache of unwrapped keys is keyed by content: name, owner and times do not matter. A wrong passphrase is tried again
- * after five seconds at the earliest. Errors: `key_file_refused`, `key_file_locked`, `disk_failed`; messages name the file,
- * never its content.
+ * The cache of unwrapped keys is keyed by content: name, owner and times do not matter. A wrong passphrase is tried
+ * again after five seconds at the earliest. Errors: `key_file_refused`, `key_file_locked`, `disk_failed`; messages name
+ * the file, never its content.
  */
 
 import type { KeyFileReading } from '../../encryption/ports.ts';

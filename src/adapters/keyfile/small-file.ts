@@ -1,10 +1,11 @@
 /**
- * Small files that decide about security: atomic durable writes, and reads under rules about kind, owner, mode and size.
+ * Small files that decide about security: atomic durable writes, and reads under rules about kind, owner, mode and
+ * size.
  *
  * A write goes to a temporary file (mode 0600, random name) in the same folder, fsync, link(2) without overwriting or
- * rename(2), then fsync of the folder. Root gives the file to the owner of the folder, so that the service can read what a
- * command wrote. The next write removes temporary files that a crash left. A read judges the open file, not its name, so
- * nothing can be exchanged between check and read, and never blocks on a pipe. Errors: the code of the rules,
+ * rename(2), then fsync of the folder. Root gives the file to the owner of the folder, so that the service can read
+ * what a command wrote. The next write removes temporary files that a crash left. A read judges the open file, not its
+ * name, so nothing can be exchanged between check and read, and never blocks on a pipe. Errors: the code of the rules,
  * `already_exists`, `disk_full`, `disk_failed`.
  */
 import { randomBytes } from 'node:crypto';
@@ -154,7 +155,9 @@ type SmallFile = {
   readonly content: Uint8Array<ArrayBuffer> | null;
 };
 
-/** null: no file. A file with the identity `known` is not read. A file that changes during the read is read once more. */
+/**
+ * null: no file. A file with the identity `known` is not read. A file that changes during the read is read once more.
+ */
 export function readSmallFile(path: string, rules: FileRules, known: string | null = null): Promise<SmallFile | null> {
   return onDiskAt(path, async () => {
     for (let tries = 0; tries < 2; tries += 1) {
@@ -259,7 +262,9 @@ export type FileRules = {
   readonly sizeBytesMax: number;
 };
 
-/** A violated rule. `predicate` continues a sentence that begins with the file; `hint` contains the repairing command. */
+/**
+ * A violated rule. `predicate` continues a sentence that begins with the file; `hint` contains the repairing command.
+ */
 export type RuleViolation = { readonly predicate: string; readonly hint: string };
 
 /** No access for group and others, as ssh requires for a private key. */
@@ -271,7 +276,10 @@ function ownUserId(): number {
   return process.geteuid?.() ?? 0;
 }
 
-/** Users whose files in `folder` are trusted: this user and root; for root, the owner of the folder (the service) and root. */
+/**
+ * Users whose files in `folder` are trusted: this user and root; for root, the owner of the folder (the service) and
+ * root.
+ */
 export async function trustedOwners(folder: string): Promise<readonly number[]> {
   const own = ownUserId();
   if (own !== 0) return [own, 0];

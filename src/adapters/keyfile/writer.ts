@@ -29,7 +29,8 @@ export async function replaceKeys(file: KeyFileContext, keys: KeySet): Promise<v
   const { wrapped } = before;
   if (wrapped === null) return await writeBareKeys(keys, (content) => overwrite(file, before, content));
   using asked = cachePassphrase(file.source);
-  // Verifies the passphrase first: a new one in the source alone must not lock the keys under another than the file has.
+  // Verifies the passphrase first: a new one in the source alone must not lock the keys under another than the file
+  // has.
   await withPathInErrors(file.path, () => unwrapKeys(wrapped, asked.passphrase));
   await overwriteWrapped(file, before, keys, await asked.passphrase());
 }

@@ -12,9 +12,9 @@ import { hash } from 'node:crypto';
 import { flushCompileCache } from 'node:module';
 import { constants, zstdCompressSync } from 'node:zlib';
 import { move, transferableSymbol, valueSymbol } from 'piscina';
-import { release } from '../../async/buffer-pool.ts';
+import { detach } from '../../async/buffer-pool.ts';
 import { isFailure } from '../../errors.ts';
-import { type Recognised, recognised } from '../../mail/fingerprint.ts';
+import { type FingerprintedMessage, fingerprintMessage } from '../../mail/fingerprint.ts';
 import { parseMessage } from '../../mail/parse.ts';
 import type { Compressed } from './compress.ts';
 
@@ -24,7 +24,9 @@ flushCompileCache();
 type Source = Uint8Array;
 /** `isCompressed`: that was done elsewhere. */
 export type Portion = { readonly sources: readonly Source[]; readonly isCompressed: boolean };
-export type Parsed = (Recognised & { readonly ok: true }) | { readonly ok: false; readonly reason: 'parse_failed' };
+export type Parsed =
+  | (FingerprintedMessage & { readonly ok: true })
+  | { readonly ok: false; readonly reason: 'parse_failed' };
 /** Says nothing of the mail: a library is missing. */
 export type Unavailable = { readonly ok: false; readonly reason: 'parser_unavailable' };
 
@@ -38,7 +40,7 @@ export async function digest({ sources, isCompressed }: Portion): Promise<unknow
   for (const source of sources) {
     const answer = await parsed(source);
     const raw = isCompressed ? null : compress(source);
-    release(source);
+    detach(source);
     if (raw !== null) buffers.add(raw.compressed.buffer);
     if (answer.ok) for (const { content } of answer.parsed.attachments) buffers.add(content.buffer);
     answers.push({ ...answer, ...raw });
@@ -56,7 +58,7 @@ function compress(source: Source): Compressed {
 
 async function parsed(source: Source): Promise<Parsed | Unavailable> {
   try {
-    return { ok: true, ...recognised(await parseMessage(source)) };
+    return { ok: true, ...fingerprintMessage(await parseMessage(source)) };
   } catch (error) {
     if (isFailure(error, 'parse_failed')) return { ok: false, reason: 'parse_failed' };
     if (isFailure(error, 'parser_unavailable')) return { ok: false, reason: 'parser_unavailable' };

@@ -13,9 +13,9 @@
 import { getCompileCacheDir } from 'node:module';
 import { dirname } from 'node:path';
 import { Piscina } from 'piscina';
-import { giveBack, takeOver } from '../../async/buffer-pool.ts';
+import { release, transferOwnership } from '../../async/buffer-pool.ts';
 import { causeCode, Failure, isFailure } from '../../errors.ts';
-import type { Digested, Digester } from '../../ingest/ports.ts';
+import type { MessageParser, ParseResult } from '../../ingest/ports.ts';
 import { type Compressed, compress, compressLarge, decompress } from './compress.ts';
 import { createQueue } from './fair-queue.ts';
 import type { Parsed, Portion, Unavailable } from './parse.worker.ts';
@@ -29,7 +29,7 @@ type Task = { readonly source: Source; readonly isAlone: boolean; readonly large
 type Pool = { readonly threads: Piscina; readonly running: Set<AbortController>; broken: unknown };
 type Threads = { readonly options: DigesterOptions; readonly deadlines: Deadlines; pool: Pool | null };
 /** How a thread ended. */
-type Death = Exclude<Digested, { ok: true }>['reason'];
+type Death = Exclude<ParseResult, { ok: true }>['reason'];
 
 const triesMax = 2;
 const youngGenerationMb = 16;
@@ -41,9 +41,9 @@ const together = {
 const goodMail = Buffer.from('From: a@example.test\r\nSubject: good\r\n\r\ngood\r\n');
 
 /** A pool of `threads` workers, started when the first source comes, or is said to come soon. */
-export function createDigester(options: DigesterOptions): Digester {
+export function createDigester(options: DigesterOptions): MessageParser {
   const threads: Threads = { options, deadlines: new Deadlines(), pool: null };
-  const queue = createQueue<Task, Digested | null>((tasks) => digestPortion(threads, tasks), {
+  const queue = createQueue<Task, ParseResult | null>((tasks) => digestPortion(threads, tasks), {
     ...together,
     runningMax: options.threads,
     bytesOf: ({ source, isAlone }) => (isAlone ? together.bytesMax + 1 : source.length),
@@ -54,13 +54,13 @@ export function createDigester(options: DigesterOptions): Digester {
     prepare: () => {
       poolOf(threads);
     },
-    digest: async (source, lane, isFollowed) => {
+    parse: async (source, lane, isFollowed) => {
       // It comes late: more of its lane may have come to an end before.
       if (source.length > together.bytesMax) return await alone({ source, large: await compressLarge(source) }, lane);
       const task = { source, large: null };
       return (await queue.add({ ...task, isAlone: false }, lane, isFollowed)) ?? (await alone(task, lane));
     },
-    hurry: queue.hurry,
+    flush: queue.hurry,
     compress,
     [Symbol.asyncDispose]: async () => {
       await threads.pool?.threads.destroy();
@@ -106,7 +106,10 @@ function startPool(options: DigesterOptions): Pool {
 }
 
 /** One answer for each task, in order; null: it was in a portion at which a thread died, and is to be tried alone. */
-async function digestPortion(threads: Threads, tasks: readonly Task[]): Promise<readonly Promise<Digested | null>[]> {
+async function digestPortion(
+  threads: Threads,
+  tasks: readonly Task[],
+): Promise<readonly Promise<ParseResult | null>[]> {
   const [first] = tasks;
   if (tasks.length === 1 && first !== undefined) {
     const digested = digestAlone(threads, first);
@@ -114,9 +117,9 @@ async function digestPortion(threads: Threads, tasks: readonly Task[]): Promise<
     return [digested];
   }
   const portion = { sources: tasks.map(({ source }) => source), isCompressed: false };
-  const answers = await run<Digested>(threads, portion, together.deadlineShare);
+  const answers = await run<ParseResult>(threads, portion, together.deadlineShare);
   if (typeof answers === 'string') return tasks.map(() => Promise.resolve(null));
-  for (const { source } of tasks) giveBack(source);
+  for (const { source } of tasks) release(source);
   return answers.map((answer) => Promise.resolve(answer));
 }
 
@@ -124,7 +127,7 @@ async function digestPortion(threads: Threads, tasks: readonly Task[]): Promise<
  * Tries again once, for a death that need not be the message's fault; a deadline passed alone is proof enough, and so is
  * the memory that a large one took, which nobody else is to wait for twice.
  */
-async function digestAlone(threads: Threads, { source, large }: Task): Promise<Digested> {
+async function digestAlone(threads: Threads, { source, large }: Task): Promise<ParseResult> {
   let death: Death = 'parse_failed';
   const isProven = () => death === 'parse_timeout' || (death === 'parse_memory' && large !== null);
   for (let attempt = 1; attempt <= triesMax && !isProven(); attempt += 1) {
@@ -136,17 +139,17 @@ async function digestAlone(threads: Threads, { source, large }: Task): Promise<D
   return { ok: false, reason: death, ...(large ?? (await compress(source))) };
 }
 
-async function trySmall(threads: Threads, source: Source): Promise<Digested | Death> {
-  const answers = await run<Digested>(threads, { sources: [source], isCompressed: false });
+async function trySmall(threads: Threads, source: Source): Promise<ParseResult | Death> {
+  const answers = await run<ParseResult>(threads, { sources: [source], isCompressed: false });
   if (typeof answers === 'string') return answers;
-  giveBack(source);
+  release(source);
   return answers[0] ?? 'parse_failed';
 }
 
 /** `source` is moved to the thread, and is empty when it was before. */
-async function tryLarge(threads: Threads, source: Source, large: Compressed): Promise<Digested | Death> {
-  const moved = takeOver(source.length > 0 ? source : await decompress(large));
-  giveBack(source);
+async function tryLarge(threads: Threads, source: Source, large: Compressed): Promise<ParseResult | Death> {
+  const moved = transferOwnership(source.length > 0 ? source : await decompress(large));
+  release(source);
   const answers = await run<Parsed>(threads, { sources: [moved], isCompressed: true }, 1, [moved.buffer]);
   if (typeof answers === 'string') return answers;
   const [answer] = answers;
@@ -158,7 +161,7 @@ function neverNull(): never {
 }
 
 /** The answers of a thread, or how it died; then the next task gets a new pool. */
-async function run<Answer extends Parsed | Digested>(
+async function run<Answer extends Parsed | ParseResult>(
   threads: Threads,
   portion: Portion,
   deadlineShare = 1,
@@ -188,7 +191,7 @@ async function run<Answer extends Parsed | Digested>(
   }
 }
 
-function usable<Answer extends Parsed | Digested>(answer: Answer | Unavailable): Answer {
+function usable<Answer extends Parsed | ParseResult>(answer: Answer | Unavailable): Answer {
   if (answer.ok || answer.reason !== 'parser_unavailable') return answer as Answer;
   throw new Failure('parser_unavailable', 'a library that a mail needs cannot be loaded', {
     hint: 'Files of ticketmaild are missing: install it anew, or, when an upgrade has just replaced them, restart it. No mail is touched meanwhile.',

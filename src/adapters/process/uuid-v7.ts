@@ -1,16 +1,16 @@
 /**
- * Ids that sort in the order in which this process made them: UUIDv7 with a counter (RFC 9562 section 6.2, method 1).
+ * Monotonic UUIDv7 (RFC 9562 section 6.2, method 1): ids sort in the order in which this process generates them.
  *
- * The plain UUIDv7 of one millisecond sort by chance; mails of one batch would be shown in any order. A clock that is
- * set back does not disturb the order: the last time is used until the clock has passed it.
+ * Plain UUIDv7 of one millisecond sort at random, which would shuffle the messages of a batch. After a step back of the
+ * clock the last time is used until the clock has passed it.
  */
 import { randomUUIDv7 } from 'node:crypto';
 
 const counterMax = 0xfff;
 const variantAndRandomAt = 19;
 
-/** A maker of ids; two makers never make the same one. */
-export function createIds(nowMs: () => number): () => string {
+/** Ids of two generators never collide. */
+export function createUuidV7Generator(nowMs: () => number): () => string {
   let atMs = 0;
   let counter = 0;
   return () => {

@@ -1,49 +1,46 @@
 /**
- * Who this worker is, and which workers of this machine are gone.
+ * Worker identity: a name that no other process ever has, and detection of dead workers on this machine.
  *
- * The name holds host, boot, PID name space, PID and the start time of the process, so that a reused PID, a reboot or
- * a container with the same host name is never taken for the same worker. Only a process of this very boot and name
- * space can be known to be dead; of every other one nothing is claimed, and its lease runs out by itself. One of another boot
- * is most likely of an earlier one; but another machine may have the same name, so that alone is no proof.
+ * The name contains host, boot id, PID namespace, PID and start time, so a reused PID, a reboot or a container with the
+ * same host name is another worker. Only a process of the same boot and namespace can be known to be dead; the lease of
+ * any other one expires. A worker of another boot most likely died with it, but another machine may have the same host
+ * name.
  */
 
 import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { processEnvironment } from '../../config/load.ts';
-import { thisUser } from '../../config/machine.ts';
 import { causeCode } from '../../errors.ts';
-import type { AuditActor } from '../../ingest/model.ts';
 import type { WorkerIdentity } from '../../ingest/ports.ts';
 
-/** This process as a worker. Without /proc (not Linux) nobody is ever known to be dead. */
+/** Without /proc (not Linux) no worker is ever known to be dead. */
 export function thisWorker(): WorkerIdentity {
   const [host, boot] = [hostname().slice(0, 64), bootId()];
-  const place = `${host}/${boot ?? 'boot'}/${pidSpace()}`;
+  const prefix = `${host}/${boot ?? 'boot'}/${pidNamespace()}`;
   const stat = readOrNull('/proc/self/stat');
   const start = stat === null ? null : startTimeIn(stat);
   return {
-    name: `${place}/${process.pid}/${start ?? 0}`,
-    isDead: (owner) => isDeadAt(owner, place, start !== null),
+    name: `${prefix}/${process.pid}/${start ?? 0}`,
+    isDead: (owner) => isDeadWorker(owner, prefix, start !== null),
     isOfEarlierBoot: (owner) => boot !== null && isOfAnotherBoot(owner, host, boot),
   };
 }
 
-function isDeadAt(owner: string, place: string, procWorks: boolean): boolean {
-  if (!procWorks || !owner.startsWith(`${place}/`)) return false;
-  const [pid, start] = owner.slice(place.length + 1).split('/');
+function isDeadWorker(owner: string, prefix: string, hasProc: boolean): boolean {
+  if (!hasProc || !owner.startsWith(`${prefix}/`)) return false;
+  const [pid, start] = owner.slice(prefix.length + 1).split('/');
   const stat = readOrNull(`/proc/${pid}/stat`);
-  // /proc may hide it, as it hides the workers of two units from one another; a signal finds it all the same.
-  return stat === null ? !isThere(Number(pid)) : startTimeIn(stat) !== start;
+  // /proc may hide the process, as between the workers of two units; a signal still finds it.
+  return stat === null ? !processExists(Number(pid)) : startTimeIn(stat) !== start;
 }
 
-/** False for what is no name of a worker, too. */
+/** Also false for anything but a worker name. */
 function isOfAnotherBoot(owner: string, host: string, boot: string): boolean {
   const parts = owner.split('/');
   return parts.length === 5 && parts[0] === host && bootIdPattern.test(parts[1] ?? '') && parts[1] !== boot;
 }
 
-/** False for what is no PID, too. */
-function isThere(pid: number): boolean {
+/** Also false for anything but a PID. */
+function processExists(pid: number): boolean {
   try {
     return process.kill(pid, 0);
   } catch (error) {
@@ -57,7 +54,7 @@ function bootId(): string | null {
   return readOrNull('/proc/sys/kernel/random/boot_id')?.slice(0, 8) ?? null;
 }
 
-function pidSpace(): string {
+function pidNamespace(): string {
   try {
     return readlinkSync('/proc/self/ns/pid').replace(/\D/g, '');
   } catch (error) {
@@ -80,23 +77,3 @@ function readOrNull(path: string): string | null {
     throw error;
   }
 }
-
-/** Who runs this program, for the audit table. */
-
-/**
- * `user@host`; a user without a name is shown by number. Behind sudo, and behind the command that becomes the user of the
- * service, it is who called.
- */
-export function currentActor(
-  environment: { readonly SUDO_USER?: string | undefined } = processEnvironment(),
-): AuditActor {
-  const host = hostname().slice(0, 64);
-  const caller = /^[\w.@-]{1,64}$/.exec(environment.SUDO_USER ?? '')?.[0];
-  return { who: `${caller ?? thisUser().slice(0, 64)}@${host}`, host };
-}
-
-/** The version of this program, as package.json has it. */
-
-export const version: string = JSON.parse(
-  readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'),
-).version;

@@ -1,60 +1,60 @@
 /**
- * Tells systemd how the daemon fares: the protocol of sd_notify(3), one datagram a message.
+ * systemd notification protocol (sd_notify(3)): readiness, reload, status and watchdog, one datagram per message.
  *
- * The datagrams are sent by the C library through node:ffi, so that no addon is needed. Without a socket nothing is loaded
- * and nothing happens. A message that cannot be sent at once is dropped: the daemon neither waits for its manager nor
- * fails because of it. Only a place that can never work is refused, once, as it is made (`config_invalid`).
+ * The C library sends the datagrams through node:ffi, so no addon is needed; without NOTIFY_SOCKET nothing is loaded. A
+ * message that cannot be sent at once is dropped: the daemon neither waits for systemd nor fails because of it. Only a
+ * socket that can never work is an error, once, at creation (`config_invalid`).
  */
 import type { WrappedFunction } from 'node:ffi';
 import { causeCode, Failure } from '../../errors.ts';
-import type { Supervisor } from '../../ingest/ports.ts';
+import type { ServiceManager } from '../../ingest/ports.ts';
 
-/** How systemd started us. */
-export type SupervisorPlace = {
-  /** `NOTIFY_SOCKET`: a path, or `@` and a name that lies in no file system (unix(7)); null: nobody listens. */
+/** The variables that systemd passes, and its clock. */
+export type SystemdEnvironment = {
+  /** `NOTIFY_SOCKET`: a path, or `@` and an abstract name (unix(7)); null: not started by systemd. */
   readonly notifySocket: string | null;
-  /** Within so many milliseconds `alive` must be heard; null: nobody watches. */
+  /** Timeout of the watchdog; null: no watchdog. */
   readonly watchdogMs: number | null;
   /** CLOCK_MONOTONIC in microseconds. */
   readonly monotonicUs: () => bigint;
 };
 
-type Send = (message: string) => void;
+type SendDatagram = (message: string) => void;
 
 const statusLengthMax = 200;
-/** Room in `sockaddr_un`, a zero at the end of a path included. */
+/** Size of the path in `sockaddr_un`, its final zero excluded. */
 const pathBytesMax = 107;
 
-// Numbers of Linux, which are the same on x64 and arm64.
+// Constants of Linux, equal on x64 and arm64.
 const unixFamily = 1;
 const datagramClosedOnExec = 0o2000002;
 const noSignalDontWait = 0x4040;
 
-/** Throws `config_invalid` when there is a socket that can never be reached from this process. */
-export function createSupervisor({ notifySocket, watchdogMs, monotonicUs }: SupervisorPlace): Supervisor {
+/** Throws `config_invalid` for a socket that this process can never reach. */
+export function createServiceManager({ notifySocket, watchdogMs, monotonicUs }: SystemdEnvironment): ServiceManager {
   const send = notifySocket === null ? () => undefined : openSocket(notifySocket);
   return {
     watchdogMs,
     ready: () => send('READY=1'),
-    // The time tells a manager that waits for the end of a reload which READY=1 is the answer to it.
+    // The time lets systemd match the following READY=1 to this reload.
     reloading: () => send(`RELOADING=1\nMONOTONIC_USEC=${monotonicUs()}`),
     stopping: () => send('STOPPING=1'),
     status: (sentence) => send(`STATUS=${oneLine(sentence)}`),
-    alive: () => send('WATCHDOG=1'),
+    heartbeat: () => send('WATCHDOG=1'),
   };
 }
 
-/** A line end would begin another message, and systemd drops a status that is no text. */
+/** A line end would start another variable, and systemd drops a status that is not UTF-8. */
 function oneLine(sentence: string): string {
   const clean = sentence
     .toWellFormed()
     .replace(/[\p{Cc}\p{Zl}\p{Zp}\s]+/gu, ' ')
     .trim();
-  const letters = [...clean.slice(0, 2 * statusLengthMax)];
-  return letters.length <= statusLengthMax ? clean : `${letters.slice(0, statusLengthMax - 1).join('')}…`;
+  const characters = [...clean.slice(0, 2 * statusLengthMax)];
+  return characters.length <= statusLengthMax ? clean : `${characters.slice(0, statusLengthMax - 1).join('')}…`;
 }
 
-function openSocket(notifySocket: string): Send {
+function openSocket(notifySocket: string): SendDatagram {
   const address = addressOf(notifySocket);
   const { socket, sendto } = loadLibrary();
   const descriptor = socket(unixFamily, datagramClosedOnExec, 0);
@@ -70,8 +70,8 @@ function addressOf(notifySocket: string): Buffer {
   const isAbstract = notifySocket.startsWith('@');
   const name = Buffer.from(isAbstract ? `\0${notifySocket.slice(1)}` : `${notifySocket}\0`);
   if (!/^[/@]./.test(notifySocket) || name.length > pathBytesMax + 1) {
-    const hint = 'systemd sets it by itself: let nothing else set it.';
-    throw new Failure('config_invalid', 'NOTIFY_SOCKET is no path of a socket, nor @ and a name', { hint });
+    const hint = 'systemd sets it: unset it elsewhere.';
+    throw new Failure('config_invalid', 'NOTIFY_SOCKET is neither the path of a socket nor @ and a name', { hint });
   }
   const address = Buffer.alloc(2 + name.length);
   address.writeUInt16LE(unixFamily, 0);
@@ -79,13 +79,13 @@ function addressOf(notifySocket: string): Buffer {
   return address;
 }
 
-type Library = {
+type SocketLibrary = {
   readonly socket: (family: number, type: number, protocol: number) => number;
   readonly sendto: WrappedFunction;
 };
 
-/** Only now: every other command starts without it. */
-function loadLibrary(): Library {
+/** Loaded on first use: other commands start without it. */
+function loadLibrary(): SocketLibrary {
   try {
     const { dlopen } = process.getBuiltinModule('node:ffi');
     return dlopen(null, {
@@ -93,14 +93,14 @@ function loadLibrary(): Library {
       sendto: { arguments: ['int32', 'buffer', 'uint64', 'int32', 'buffer', 'uint32'], return: 'int64' },
     }).functions;
   } catch (error) {
-    // A TypeError: node:ffi is switched off, or older than what this file knows.
+    // A TypeError: node:ffi is disabled, or of another version.
     if (!(error instanceof TypeError) && !causeCode(error).startsWith('ERR_')) throw error;
     throw unusable(causeCode(error), error);
   }
 }
 
 function unusable(why: string, cause?: unknown): Failure {
-  return new Failure('config_invalid', `systemd cannot be told that the daemon works: no node:ffi (${why})`, {
+  return new Failure('config_invalid', `systemd cannot be notified: node:ffi is unavailable (${why})`, {
     ...(cause === undefined ? {} : { cause }),
     hint: 'Start Node as the unit does: without --no-experimental-ffi, and with --allow-ffi where there is --permission.',
   });

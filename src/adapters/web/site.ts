@@ -17,7 +17,7 @@ import { type CookieSettings, cookieSettings, readForm, tokenInCookie } from './
 import {
   type AllowedHosts,
   checkForm,
-  expectsNothing,
+  isExpectationMet,
   pageOrigin,
   pathOf,
   type RequestRefusal,
@@ -71,7 +71,7 @@ function check(site: Site, incoming: IncomingMessage): RequestRefusal | null {
   const path = pathOf(incoming.url ?? '');
   const route = path === null ? undefined : site.routes.get(path);
   if (path === null || addressOf(site, incoming) === null) return { reason: 'bad_request' };
-  if (!expectsNothing(incoming)) return { reason: 'bad_request', code: 417 };
+  if (!isExpectationMet(incoming)) return { reason: 'bad_request', code: 417 };
   const page = pageOrigin(incoming, site.hosts);
   if ('reason' in page) return page;
   if (!site.assets.byPath.has(path) && route === undefined) return { reason: 'not_found' };

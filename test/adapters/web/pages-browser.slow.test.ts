@@ -209,7 +209,7 @@ describe('the copy of the key file', () => {
     await page.goto(view('on'));
     const copy = Buffer.concat([exampleKey(1), exampleKey(2)]);
     expect(await choose(page, copy)).toBe(
-      `Fingerprints of this copy: ${keyOne}, ${keyTwo}. It is the same: it holds every key of the key file.`,
+      `Fingerprints of this copy: ${keyOne}, ${keyTwo}. The copy holds every key of the key file.`,
     );
     await page.getByRole('button', { name: 'Verify My Backup' }).click();
     await expect.poll(() => server.sent).toHaveLength(1);
@@ -333,7 +333,7 @@ describe('a page that refreshes itself', () => {
     await page.goto(view('overview'));
     await page.locator('#search').fill('berl');
     await page.clock.runFor(11_000);
-    await page.getByText('not refreshed while you use it').waitFor();
+    await page.getByText('not refreshed while in use').waitFor();
     await page.locator('#search').fill('');
     await page.locator('#search').blur();
     expect(server.asked).toEqual(['/view/overview']);
@@ -341,7 +341,7 @@ describe('a page that refreshes itself', () => {
     await page.clock.runFor(11_000);
     await expect.poll(() => server.asked).toEqual(['/view/overview', '/view/overview?refresh=1']);
     await expect.poll(() => page.locator('#by-hour').getAttribute('open')).toBe('');
-    await page.getByText('refreshes itself', { exact: false }).waitFor();
+    await page.getByText('refreshes automatically', { exact: false }).waitFor();
     expect(await focused(page)).toBe('Figures by hour');
   });
 });
@@ -360,7 +360,7 @@ test('what is asked about opens below its button, and closes by it again; no but
   await page.locator('summary').first().click();
   expect(await page.getByRole('button', { name: 'Discard It' }).first().isVisible()).toBe(true);
   expect(await places()).toEqual(before);
-  await page.getByText('Keep it').first().click();
+  await page.getByText('Cancel').first().click();
   expect(await page.getByRole('button', { name: 'Discard It' }).first().isVisible()).toBe(false);
 });
 

@@ -230,14 +230,14 @@ describe('what a page asks for', () => {
     expect(encryptionPage(frame, encryption.on, null)).toContain('content="60;url=/admin/server/encryption?refresh=1"');
   });
 
-  test('every mode refreshes itself and says as of when, but for a form that is being filled in', () => {
+  test('every mode refreshes automatically and shows its time, but for a form that is being filled in', () => {
     for (const { mode, page } of pagesByMode) {
       expect(page, mode).toContain('<p class="asof">As of <span class="nowrap"><time datetime="2026-03-17T14:32:08Z">');
       expect(page, mode).toContain(` data-refresh="${mode === 'working' ? 2 : 10}"`);
     }
     expect(encryptionPage(frame, encryption.off, null)).not.toContain('http-equiv="refresh"');
     const refused = encryptionPage(frame, encryption.off, { keyLoss: true, backup: false });
-    expect(refused).not.toMatch(/data-refresh|refreshes itself/);
+    expect(refused).not.toMatch(/data-refresh|refreshes automatically/);
   });
 
   test('who is not signed in gets no way in', () => {

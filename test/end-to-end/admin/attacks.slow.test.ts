@@ -539,7 +539,7 @@ test('a proof that is stale, foreign or no file does not switch off', async () =
     expect(await state()).toEqual(['on', null]);
     return got.text;
   };
-  expect(await confirm()).toContain('Nobody asked to switch off');
+  expect(await confirm()).toContain('There is no pending request to disable encryption');
   for (const kind of ['enable', 'rotate', 'disable']) {
     expect((await ada.formThenPage('server/encryption/continue', { kind })).text).toContain('Nothing was changed');
     expect(await state()).toEqual(['on', null]);
@@ -548,7 +548,7 @@ test('a proof that is stale, foreign or no file does not switch off', async () =
   await ada.form('server/encryption/request-disable');
   expect(await confirm()).toContain('is older than this request');
   await rm(proof);
-  expect(await confirm()).toContain('is not there');
+  expect(await confirm()).toContain('does not exist');
   await writeFile(proof, '');
   await chown(proof, 65_534, 65_534);
   expect(await confirm()).toContain('belongs to user 65534');
@@ -565,10 +565,12 @@ test('a proof that is stale, foreign or no file does not switch off', async () =
   // It was asked for here: another worker knows nothing of it.
   await writeFile(proof, '');
   const there = await signIn({ address: otherAddress });
-  expect((await there.formThenPage('server/encryption/confirm-disable')).text).toContain('Nobody asked to switch off');
+  expect((await there.formThenPage('server/encryption/confirm-disable')).text).toContain(
+    'There is no pending request to disable encryption',
+  );
   expect(await state()).toEqual(['on', null]);
   await ada.form('server/encryption/cancel-disable');
-  expect(await confirm()).toContain('Nobody asked to switch off');
+  expect(await confirm()).toContain('There is no pending request to disable encryption');
 }, 120_000);
 
 test('no answer was an error of the server, and the daemon fetched mail all the while', async () => {

@@ -176,13 +176,13 @@ test('a key file that others can read, and a switch that somebody forged, are to
   await untilSays('The key file cannot be used');
   expect(await show(encryptionPath, 'refused')).toContain(`chmod 600 ${scene.keyFile}`);
   await chmod(scene.keyFile, 0o600);
-  await untilSays('Ask to Switch Off');
+  await untilSays('Request to Disable');
   await scene.rows(`update encryption_switch set state = 'off', changed_by = '<script>alert(8)</script>'`);
   await untilSays('The encryption switch is forged');
   expect(await show(encryptionPath, 'forged')).toContain('ticketmaild encryption trust-restored');
   await show('/admin/overview', 'forged-overview');
   await scene.rows(`update encryption_switch set state = 'on', changed_by = 'ada (admin page)'`);
-  await untilSays('Ask to Switch Off');
+  await untilSays('Request to Disable');
   expect(dialogs).toBe(0);
 }, 120_000);
 

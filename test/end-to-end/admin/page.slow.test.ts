@@ -242,9 +242,9 @@ test('switching off needs the file: it says which check fails', async () => {
   const checks = () => page.locator('.checks li').evaluateAll((all) => all.map(({ className }) => className));
   // Made before anybody asked.
   await writeFile(proof, '');
-  await page.getByText('Switch encryption off…').click();
+  await page.getByText('Disable encryption…').click();
   await picture('disable-asked');
-  await press('Ask to Switch Off');
+  await press('Request to Disable');
   await press('I Have Created the File');
   await page.locator('.flash.bad').waitFor();
   expect(await checks()).toEqual(['ok', 'ok', 'failed']);
@@ -261,14 +261,14 @@ test('switching off needs the file: it says which check fails', async () => {
   await picture('proof-foreign');
   expect(await passwordForms()).toBe(`sealed\t${polled + resting}`);
   await press('Cancel, Keep Encryption On');
-  await page.getByText('Switch encryption off…').waitFor();
+  await page.getByText('Disable encryption…').waitFor();
   await rm(proof);
 }, 120_000);
 
 test('with the right file it switches off, with progress, and sets the key file aside', async () => {
   const held = await holdMailbox(scene, lastOne);
-  await page.getByText('Switch encryption off…').click();
-  await press('Ask to Switch Off');
+  await page.getByText('Disable encryption…').click();
+  await press('Request to Disable');
   const command = (await page.locator('.command code').first().textContent()) ?? '';
   await picture('proof-asked');
   await shellRun(scene, command);
@@ -277,7 +277,7 @@ test('with the right file it switches off, with progress, and sets the key file 
   expect(await mainText()).toContain('Encryption is being disabled');
   await picture('disabling');
   await held[Symbol.asyncDispose]();
-  await untilShown('Switch encryption on', 60_000);
+  await untilShown('Enable encryption', 60_000);
   expect(await passwordForms()).toBe(`plain\t${polled + resting}`);
   const files = await readdir(scene.dataDir);
   expect(files.filter((name) => name === 'can-disable-encryption.txt' || name === 'encryption-key.bin')).toEqual([]);

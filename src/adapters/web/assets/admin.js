@@ -1,8 +1,8 @@
 /**
- * The script of the admin page. Everything but the fingerprints of a copy works without it.
+ * Script of the admin page, which works without it except for the fingerprints of a backup.
  *
- * It refreshes what is in `main`, copies commands, keeps the button of a form back until its boxes are ticked, and computes
- * the fingerprints of a copy of the key file, which never leaves the browser.
+ * It refreshes `main`, copies commands, disables the button of a form until its boxes are ticked, and computes the fingerprints
+ * of a copy of the key file, which never leaves the browser.
  */
 const main = document.querySelector('#main');
 const notice = document.querySelector('#notice');
@@ -11,23 +11,23 @@ const copyHoldMs = 2000;
 
 document.documentElement.classList.add('script');
 
-/* Refresh: as often as `main` says, while the page is seen and nobody is in the middle of something there. */
+/* Automatic refresh at the interval in `main`, while the page is visible and a person does not use it. */
 
 let announced = main.dataset.announce;
 let timer = 0;
 const flashMs = 8_000;
 
-function plan() {
+function scheduleRefresh() {
   clearTimeout(timer);
   const seconds = Number(main.dataset.refresh);
   if (seconds > 0) timer = setTimeout(refresh, seconds * 1000);
 }
 
-/** True while an exchange would take something away from a person: typed, chosen, opened, marked, focused. */
-function isBusy() {
+/** True while a replacement would discard input: typed, chosen, opened, selected or focused. */
+function isInUse() {
   if (document.hidden) return true;
   const focused = document.activeElement;
-  if (focused !== main && main.contains(focused) && foldOf(focused) === null) return true;
+  if (focused !== main && main.contains(focused) && collapsibleOf(focused) === null) return true;
   const selection = getSelection();
   if (!selection.isCollapsed && main.contains(selection.anchorNode)) return true;
   if (main.querySelector('details[open]:not([id])')) return true;
@@ -37,18 +37,18 @@ function isBusy() {
   );
 }
 
-/** What unfolds and has a name is found again after an exchange, with the focus on it. */
-function foldOf(element) {
-  const fold = element.closest('summary')?.parentElement;
-  return fold?.id ? fold : null;
+/** A collapsible part with an id keeps its state and its focus across a replacement. */
+function collapsibleOf(element) {
+  const collapsible = element.closest('summary')?.parentElement;
+  return collapsible?.id ? collapsible : null;
 }
 
 async function refresh() {
-  if (isBusy()) {
-    tellPause(true);
-    return plan();
+  if (isInUse()) {
+    showPause(true);
+    return scheduleRefresh();
   }
-  tellPause(false);
+  showPause(false);
   const address = new URL(location.href);
   address.searchParams.set('refresh', '1');
   try {
@@ -57,19 +57,19 @@ async function refresh() {
     if (answer.type === 'opaqueredirect' || answer.status === 401 || answer.status === 403) return signedOut();
     if (!answer.ok) throw new Error(`${answer.status}`);
     const text = await answer.text();
-    if (!isBusy()) exchange(new DOMParser().parseFromString(text, 'text/html'));
+    if (!isInUse()) replaceMain(new DOMParser().parseFromString(text, 'text/html'));
     notify('');
   } catch {
     notify('The daemon does not answer at the moment. Trying again…');
   }
-  plan();
+  scheduleRefresh();
 }
 
-function exchange(page) {
+function replaceMain(page) {
   const next = page.querySelector('#main');
   if (!next) return;
   const open = [...main.querySelectorAll('details[open][id]')].map(({ id }) => id);
-  const focused = foldOf(document.activeElement)?.id;
+  const focused = collapsibleOf(document.activeElement)?.id;
   const { scrollX, scrollY } = window;
   main.replaceChildren(...document.adoptNode(next).childNodes);
   for (const name of ['refresh', 'announce']) {
@@ -79,19 +79,19 @@ function exchange(page) {
   for (const id of open) document.getElementById(id)?.setAttribute('open', '');
   if (focused) document.getElementById(focused)?.querySelector('summary').focus({ preventScroll: true });
   window.scrollTo(scrollX, scrollY);
-  forgetFlash(page.title !== document.title);
+  removeFlash(page.title !== document.title);
   document.title = page.title;
   announce();
   prepare();
 }
 
-/** What the last form led to was told of the state before; that all went well need not be read for ever. */
-function forgetFlash(isAnother) {
+/** Removes the flash when the state changed, or a good one after 8 seconds. */
+function removeFlash(hasChanged) {
   const flash = document.querySelector('.flash');
-  if (flash && (isAnother || (flash.matches('.good') && performance.now() > flashMs))) flash.remove();
+  if (flash && (hasChanged || (flash.matches('.good') && performance.now() > flashMs))) flash.remove();
 }
 
-/** Reads out what is another than before; the end of an operation too, when the page stops to refresh itself. */
+/** Announces a changed state to screen readers, also the end of an operation. */
 function announce() {
   const text = main.dataset.announce ?? document.title;
   if (text !== announced) live.textContent = text;
@@ -103,12 +103,12 @@ function notify(text) {
   notice.hidden = text === '';
 }
 
-/** Nothing of the page stays on the screen, and it stops to refresh itself. */
+/** Removes the content of the page and stops the automatic refresh. */
 function signedOut() {
   const [card, heading, text, link] = ['section', 'h1', 'p', 'a'].map((name) => document.createElement(name));
   card.className = 'card';
   heading.textContent = 'Signed out';
-  text.textContent = 'You were signed out: nothing was asked for long, or the password was changed. ';
+  text.textContent = 'You were signed out: the session was idle for too long, or the password was changed. ';
   link.href = '/admin/sign-in';
   link.textContent = 'Sign in again';
   text.append(link);
@@ -121,10 +121,10 @@ function signedOut() {
   live.textContent = heading.textContent;
 }
 
-function tellPause(isPaused) {
+function showPause(isPaused) {
   const text = main.querySelector('[data-live]');
   if (text && !document.hidden)
-    text.textContent = isPaused ? ' · not refreshed while you use it' : ' · refreshes itself';
+    text.textContent = isPaused ? ' · not refreshed while in use' : ' · refreshes automatically';
 }
 
 document.addEventListener('visibilitychange', () => {
@@ -147,14 +147,14 @@ document.addEventListener('click', async ({ target }) => {
   } catch {
     getSelection().selectAllChildren(button.parentElement.querySelector('code'));
     button.textContent = 'Press Ctrl+C';
-    live.textContent = 'The command is marked: copy it with Ctrl+C';
+    live.textContent = 'The command is selected: copy it with Ctrl+C';
   }
   setTimeout(() => {
     button.textContent = 'Copy';
   }, copyHoldMs);
 });
 
-/* A form with boxes answers when all are ticked. */
+/* A form with required boxes is enabled when all are ticked. */
 
 function syncBoxes(form) {
   const button = form.querySelector('button[type="submit"]');
@@ -168,7 +168,7 @@ function prepare() {
 document.addEventListener('change', ({ target }) => {
   if (target.matches('input[type="checkbox"][required]')) syncBoxes(target.form);
   const verify = target.closest('[data-verify]');
-  if (verify) judge(verify);
+  if (verify) checkCopy(verify);
 });
 
 /* The fingerprints of a copy of the key file: the first 16 hex digits of SHA-256("ticketmaild key id\0" || key). */
@@ -178,7 +178,7 @@ const keysMax = 8;
 const idPrefix = new TextEncoder().encode('ticketmaild key id\0');
 const protectedPrefix = 'age-encryption.org/v1';
 
-/** `keyIds` null: it is no key file, and `text` says why. */
+/** `keyIds` is null for a file that is no key file; `text` says why. */
 async function readCopy(file) {
   const size = file.size;
   const start = await file.slice(0, protectedPrefix.length).text();
@@ -206,31 +206,31 @@ async function keyIdOf(key) {
   return [...digest.subarray(0, 8)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
-/** Says what was chosen, and puts its fingerprints into the form. */
-async function judge(verify) {
+/** Shows the result for the chosen file, and puts its fingerprints into the form. */
+async function checkCopy(verify) {
   const verdict = verify.querySelector('[data-verdict]');
   const field = verify.querySelector('[name="key_ids"]');
   const [file] = verify.querySelector('input[type="file"]').files;
   field.value = '';
-  const say = (text, tone) => {
+  const show = (text, tone) => {
     verdict.textContent = text;
     verdict.className = `verdict ${tone}`;
     return field.value !== '';
   };
-  if (!file) return say('Choose the copy of the key file first.', 'bad');
+  if (!file) return show('Choose the copy of the key file first.', 'bad');
   try {
     const { keyIds, text, isProtected } = await readCopy(file);
     if (keyIds === null) {
       if (isProtected) document.getElementById('verify-command').open = true;
-      return say(text, 'bad');
+      return show(text, 'bad');
     }
     field.value = keyIds.join(' ');
     const lacking = verify.dataset.verify.split(' ').filter((id) => id !== '' && !keyIds.includes(id));
     const found = `Fingerprint${keyIds.length === 1 ? '' : 's'} of this copy: ${keyIds.join(', ')}.`;
-    if (lacking.length === 0) return say(`${found} It is the same: it holds every key of the key file.`, 'good');
-    return say(`${found} It lacks ${lacking.join(', ')}: an older copy, or of another server.`, 'bad');
+    if (lacking.length === 0) return show(`${found} The copy holds every key of the key file.`, 'good');
+    return show(`${found} It lacks ${lacking.join(', ')}: it is an older copy, or from another server.`, 'bad');
   } catch {
-    return say('The browser cannot read this file, or it has changed since: choose it again.', 'bad');
+    return show('The browser cannot read this file, or it has changed since: choose it again.', 'bad');
   }
 }
 
@@ -238,15 +238,15 @@ document.addEventListener('submit', async (event) => {
   const verify = event.target.querySelector('[data-verify]');
   if (!verify) return;
   event.preventDefault();
-  // Only the fingerprints: the field of the file has no name.
-  if (await judge(verify)) event.target.submit();
+  // Only the fingerprints are sent: the file input has no name.
+  if (await checkCopy(verify)) event.target.submit();
 });
 
-// The browser keeps ticked boxes when a page is loaded again or gone back to.
+// The browser restores ticked boxes after a reload or a step back.
 addEventListener('pageshow', prepare);
 prepare();
-// A file that was chosen before this script was loaded fired its event unheard.
+// The change event of a file chosen before this script was loaded was missed.
 for (const verify of main.querySelectorAll('[data-verify]')) {
-  if (verify.querySelector('input[type="file"]').files.length > 0) judge(verify);
+  if (verify.querySelector('input[type="file"]').files.length > 0) checkCopy(verify);
 }
-plan();
+scheduleRefresh();

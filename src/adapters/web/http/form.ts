@@ -1,9 +1,8 @@
 /**
- * Reads a form (`application/x-www-form-urlencoded`, URL standard section 5) out of bytes.
+ * Form parser (`application/x-www-form-urlencoded`, URL standard, section 5) on bytes: the password never becomes a string.
  *
- * The password is taken out as bytes and never becomes a string; everything else must be UTF-8 without control characters.
- * What is not such a form is refused as a whole: a name twice, a name that no form of ours could have, more than 50 fields, a
- * percent sign without two hex digits. The bytes are wiped, whatever becomes of them.
+ * Every other field must be UTF-8 without control characters. A body is refused as a whole for a repeated name, a name other than
+ * `[a-z_]`, more than 50 fields, or a percent sign without two hex digits. The bytes are wiped in any case.
  */
 
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
@@ -21,7 +20,7 @@ const equals = 0x3d;
 const percent = 0x25;
 const plus = 0x2b;
 
-/** null: it is no form. Wipes `body`. */
+/** null: not a valid form. Wipes `body`. */
 export function readForm(body: Uint8Array): SubmittedForm | null {
   const texts = new Map<string, string>();
   const passwords: SecretBytes[] = [];
@@ -33,7 +32,7 @@ export function readForm(body: Uint8Array): SubmittedForm | null {
   return null;
 }
 
-/** False: it is none, or one of a name that was there before. */
+/** False: an invalid field, or a repeated name. */
 function takeField(field: Uint8Array, texts: Map<string, string>, passwords: SecretBytes[]): boolean {
   const at = field.indexOf(equals);
   const end = at < 0 ? field.length : at;
@@ -72,7 +71,7 @@ function textOf(bytes: Uint8Array): string | null {
   }
 }
 
-/** In place, so that there is no second copy to wipe; null: a percent sign that begins nothing. */
+/** In place, so that there is no second copy to wipe; null: an incomplete percent sign. */
 function percentDecoded(bytes: Uint8Array): Uint8Array | null {
   let length = 0;
   for (let at = 0; at < bytes.length; at += 1) {
@@ -97,16 +96,12 @@ function hexDigit(byte = 0): number {
   return letter >= 0x61 && letter <= 0x66 ? letter - 0x61 + 10 : -1;
 }
 
-/**
- * The two cookies, and the token that a form must carry.
- *
- * Over https their names begin with `__Host-`: then no other host, and nobody on a connection in clear, can set them
- * (RFC 6265bis section 4.1.3.2), which asks for the path `/`. Before sign-in the form carries the hash of a random cookie:
- * who sends it has seen our page in this browser.
- */
+// Cookies and CSRF tokens. Over https the names begin with `__Host-`, so that no other host and no plaintext connection can set
+// them (RFC 6265bis, section 4.1.3.2). Before sign-in the form carries the hash of a random cookie (double submit), which proves
+// that the page was shown in this browser.
 
 export type CookieSettings = {
-  /** Of who is signed in, and of a browser that has seen the sign-in page. */
+  /** Names: of a signed-in session, and of a browser that was shown the sign-in page. */
   readonly session: string;
   readonly visitor: string;
   readonly attributes: {
@@ -130,17 +125,17 @@ export function tokenInCookie(header: string | undefined, name: string): string 
   return /^[A-Za-z0-9_-]{43}$/.test(value) ? value : null;
 }
 
-/** 256 bits of chance, 43 characters of base64url. */
+/** 256 random bits, 43 characters of base64url. */
 export function newToken(): string {
   return randomBytes(32).toString('base64url');
 }
 
-/** What the sign-in form carries in a browser that has this cookie. */
+/** The CSRF token of the sign-in form in a browser with this cookie. */
 export function signInCsrf(visitor: string): string {
   return createHash('sha256').update(`ticketmaild sign-in form\0${visitor}`).digest('base64url');
 }
 
-/** Takes the same time wherever the two differ. */
+/** Constant-time comparison. */
 export function isSameToken(sent: string | undefined, expected: string): boolean {
   const [one, other] = [sent ?? '', expected].map((text) => createHash('sha256').update(text).digest());
   return one !== undefined && other !== undefined && sent !== undefined && timingSafeEqual(one, other);
