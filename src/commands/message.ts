@@ -104,7 +104,7 @@ export async function saveSource(options: SourceOptions, context: Context): Prom
   if (uid === null) throw new Failure('usage', '--uid must be a whole number of 1 or more');
   return await withApp(options, context, async (app) => {
     const mailbox = await app.store.mailboxByName(options.mailbox);
-    const [place] = await app.store.rawPlaces(mailbox.id, [uid]);
+    const [place] = await app.store.rawLocations(mailbox.id, [uid]);
     if (place === undefined) {
       const list = commandOrNotice(shellCommandWithOption('message list', 'mailbox', mailbox.name));
       const hint = `See which there are: ${list}`;

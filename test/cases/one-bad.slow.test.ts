@@ -186,7 +186,10 @@ test('case 53 (CW#5081): the same mail and its attachments, seen again and again
   const attachment = { type: 'application/pdf', name: 'scan.pdf', content: randomBytes(500_000) };
   const user = at.dovecot.newUser();
   await at.dovecot.append(user, 'INBOX', [mailWith([attachment]), mailWith([attachment])]);
-  const mailbox = await at.on.addMailbox(at.dovecot, user, { ...inClear(proxy.port, user), after: { kind: 'leave' } });
+  const mailbox = await at.on.addMailbox(at.dovecot, user, {
+    ...inClear(proxy.port, user),
+    postAction: { kind: 'leave' },
+  });
   const blobs = join(at.on.config.dataDir, 'blobs');
   const before = await bytesBelow(blobs);
   await visit(at, mailbox);
@@ -256,7 +259,7 @@ test('case 56 (helpyio/helpy#889): a mail that the parser is stuck in is given u
 const givenUp = /^2 quarantined \(parse_(timeout|memory|failed)\)$/;
 
 async function sourceOf({ app }: TestApp, mailbox: Mailbox, uid: number): Promise<Buffer> {
-  const [place] = await app.store.rawPlaces(mailbox.id, [uid]);
+  const [place] = await app.store.rawLocations(mailbox.id, [uid]);
   if (place === undefined) throw new Error('its source was not kept');
   return Buffer.from(await app.raw.read(place));
 }

@@ -28,7 +28,7 @@ import { folderEpochStore } from './mailboxes/folders.ts';
 import { mailboxStore } from './mailboxes/store.ts';
 import { ingestStore } from './messages/batch.ts';
 import { quarantineStore } from './messages/quarantine.ts';
-import { rawPlaces, ticketReader } from './messages/reader.ts';
+import { rawLocations, ticketReader } from './messages/reader.ts';
 import { reconcileStore } from './messages/reconcile.ts';
 import { reprocessStore } from './messages/reprocess.ts';
 import { ticketStore } from './messages/tickets.ts';
@@ -59,7 +59,7 @@ export type Database = MailboxStore &
     /** Locks a SQLite file against a second daemon until disposed. Throws `worker_running`. */
     lockForDaemon(): Promise<Disposable>;
     /** Where the raw sources of these UIDs lie, in their order, in the newest UIDVALIDITY; what has none is left out. */
-    rawPlaces(mailboxId: string, uids: readonly number[]): Promise<readonly RawLocation[]>;
+    rawLocations(mailboxId: string, uids: readonly number[]): Promise<readonly RawLocation[]>;
   };
 
 export type DatabaseLimits = {
@@ -105,7 +105,7 @@ export async function openDatabase(config: DatabaseConfig, limits: Partial<Datab
     lockForDaemon: async () =>
       config.kind === 'sqlite' ? await lockForDaemon(config.path) : { [Symbol.dispose]: () => undefined },
     databaseNowMs: () => databaseNowMs(db, dialect),
-    rawPlaces: (mailboxId, uids) => rawPlaces(db, mailboxId, uids),
+    rawLocations: (mailboxId, uids) => rawLocations(db, mailboxId, uids),
     pool,
     usePassword,
     migrations: createMigrations(db, dialect),

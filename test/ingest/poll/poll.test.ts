@@ -300,7 +300,7 @@ describe.each(['sqlite', 'mariadb'])('a visit, stored in %s', (kind) => {
     await dovecot.append(user, 'INBOX', sources);
     const mailbox = await on.addMailbox(dovecot, user);
     await on.pollOnce(mailbox, never);
-    const places = await on.app.store.rawPlaces(
+    const places = await on.app.store.rawLocations(
       mailbox.id,
       sources.map((_, index) => index + 1),
     );
@@ -333,7 +333,7 @@ test('a mail that the database will never take is quarantined alone, with its so
     '5 ticket_opened',
     '6 reply_added',
   ]);
-  const [place] = await on.app.store.rawPlaces(mailbox.id, [4]);
+  const [place] = await on.app.store.rawLocations(mailbox.id, [4]);
   if (place === undefined) throw new Error('the source of the quarantined mail was not kept');
   expect(huge.equals(await on.app.raw.read(place))).toBe(true);
 });

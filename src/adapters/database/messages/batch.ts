@@ -224,7 +224,7 @@ async function completeActions(
         where.exists(
           where
             .selectFrom('mailbox_state')
-            .select(sql`1`.as('held'))
+            .select(sql`1`.as('owned'))
             .where((state) => isLeaseOwner(state, lease)),
         ),
       )

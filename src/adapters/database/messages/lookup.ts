@@ -133,7 +133,7 @@ async function referencingRows(
     const named = db
       .selectFrom('message_reference')
       .select(['reference_hash', 'message_id'])
-      .select(sql<number>`row_number() over (partition by reference_hash order by message_id desc)`.as('place'))
+      .select(sql<number>`row_number() over (partition by reference_hash order by message_id desc)`.as('age_rank'))
       .where('mailbox_id', '=', mailboxId)
       .where('reference_hash', 'in', chunk);
     const found = await db
@@ -142,7 +142,7 @@ async function referencingRows(
       .leftJoin('ticket', 'ticket.id', 'message.ticket_id')
       .select(['message.id', 'reference_hash', 'from_address', 'to_json', 'cc_json'])
       .select(ticketColumns)
-      .where('place', '<=', referencingMax)
+      .where('age_rank', '<=', referencingMax)
       .execute();
     rows.push(...found);
   }

@@ -168,7 +168,7 @@ async function* outcomesIn(
         atMs: fromDatabaseTime(row.created_at),
         resolvedAtMs: fromOptionalTime(row.resolved_at),
         sizeBytes: row.size_bytes,
-        quarantinedSource: row.outcome === 'quarantined' ? toRawPlace(row) : null,
+        quarantinedSource: row.outcome === 'quarantined' ? toRawLocation(row) : null,
         message: messages.get(row.message_id ?? '') ?? null,
       };
     }
@@ -191,7 +191,7 @@ function outcomePage(db: SqlExecutor, mailboxId: string, folderEpoch: number, af
     .execute();
 }
 
-function toRawPlace(row: Pick<OutcomeTable, 'raw_segment' | 'raw_offset' | 'raw_length'>): RawLocation | null {
+function toRawLocation(row: Pick<OutcomeTable, 'raw_segment' | 'raw_offset' | 'raw_length'>): RawLocation | null {
   const { raw_segment: segment, raw_offset: offset, raw_length: lengthBytes } = row;
   return segment === null || offset === null || lengthBytes === null ? null : { segment, offset, lengthBytes };
 }
@@ -230,12 +230,12 @@ async function retainedSegments(db: SqlExecutor, segments: readonly string[]): P
   return segments.filter((segment) => needed.has(segment));
 }
 
-export async function rawPlaces(
+export async function rawLocations(
   db: SqlExecutor,
   mailboxId: string,
   uids: readonly number[],
 ): Promise<readonly RawLocation[]> {
-  const places = new Map<number, RawLocation>();
+  const locations = new Map<number, RawLocation>();
   for (const chunk of chunks(uids)) {
     const rows = await db
       .selectFrom('outcome')
@@ -245,9 +245,9 @@ export async function rawPlaces(
       .orderBy('folder_epoch')
       .execute();
     for (const row of rows) {
-      const place = toRawPlace(row);
-      if (place !== null) places.set(row.uid, place);
+      const location = toRawLocation(row);
+      if (location !== null) locations.set(row.uid, location);
     }
   }
-  return uids.flatMap((uid) => places.get(uid) ?? []);
+  return uids.flatMap((uid) => locations.get(uid) ?? []);
 }

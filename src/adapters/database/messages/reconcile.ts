@@ -38,7 +38,8 @@ export function reconcileStore(db: SqlExecutor, dialect: SqlDialect): ReconcileS
     lostMessages: (mailboxId) => lostMessages(db, mailboxId),
     restoreMessage: (lost, parsed) =>
       inTransaction(db, (transaction) => restoreMessage(transaction, dialect, lost, parsed)),
-    quarantineMissed: (mailboxId, folderEpoch, mail) => quarantineMissed(db, dialect, mailboxId, folderEpoch, mail),
+    quarantineMissed: (mailboxId, folderEpoch, message) =>
+      quarantineMissed(db, dialect, mailboxId, folderEpoch, message),
   };
 }
 
@@ -130,11 +131,11 @@ async function quarantineMissed(
   dialect: SqlDialect,
   mailboxId: string,
   folderEpoch: number,
-  mail: Parameters<ReconcileStore['quarantineMissed']>[2],
+  message: Parameters<ReconcileStore['quarantineMissed']>[2],
 ): Promise<boolean> {
   const row = outcomeRow(
     {
-      ...mail,
+      ...message,
       ...{ outcome: 'quarantined', reason: 'missed', ticketId: null, messageId: null },
       ...{ raw: null, actionPending: false, dedupKey: null },
     },

@@ -33,8 +33,8 @@ export function reprocessStore(db: SqlExecutor, dialect: SqlDialect): ReprocessS
   return {
     reprocessTarget: (id) => reprocessTarget(db, id),
     messageIdsSince: (mailboxId, sinceMs) => messageIdsSince(db, mailboxId, sinceMs),
-    replaceMessage: (mail, replacement) =>
-      inTransaction(db, (transaction) => replaceMessage(transaction, dialect, mail, replacement)),
+    replaceMessage: (target, replacement) =>
+      inTransaction(db, (transaction) => replaceMessage(transaction, dialect, target, replacement)),
   };
 }
 
@@ -108,11 +108,11 @@ async function* messageIdsSince(db: SqlExecutor, mailboxId: string, sinceMs: num
 async function replaceMessage(
   db: SqlExecutor,
   dialect: SqlDialect,
-  mail: ReprocessTarget,
+  target: ReprocessTarget,
   { parsed, joined }: MessageReplacement,
 ): Promise<readonly string[]> {
-  const { id, mailboxId, receivedAtMs } = mail;
-  const before = await lockMessage(db, mail);
+  const { id, mailboxId, receivedAtMs } = target;
+  const before = await lockMessage(db, target);
   const [inTicket] = joined?.messages ?? [];
   const message: NewMessage = inTicket ?? { id, ticketId: null, threadRule: null, receivedAtMs, parsed, missing: [] };
   const after = messageRow(message, mailboxId, dialect.now);
@@ -136,13 +136,13 @@ async function replaceMessage(
 
 /** The row, locked until the commit. */
 async function lockMessage(db: SqlExecutor, { id, ticketId }: ReprocessTarget): Promise<MessageRow> {
-  const held = await db
+  const locked = await db
     .updateTable('message')
     .set((row) => ({ kind: row.ref('kind') }))
     .where('id', '=', id)
     .executeTakeFirst();
   const row = await db.selectFrom('message').selectAll().where('id', '=', id).executeTakeFirst();
-  if (held.numUpdatedRows === 1n && row !== undefined && row.ticket_id === ticketId) return row;
+  if (locked.numUpdatedRows === 1n && row !== undefined && row.ticket_id === ticketId) return row;
   throw new Failure('database_conflict', 'A message was changed meanwhile.', { fields: { key: null } });
 }
 

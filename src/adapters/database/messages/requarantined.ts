@@ -74,9 +74,9 @@ async function matchReleased(
     .executeTakeFirst();
   if (released === undefined) return;
   const { ticket_id, message_id } = released;
-  const known = { outcome: 'duplicate', reason: 'seen_before', ticket_id, message_id };
+  const duplicate = { outcome: 'duplicate', reason: 'seen_before', ticket_id, message_id };
   await newRow(db, key)
-    .set({ ...known, resolved_at: dialect.now })
+    .set({ ...duplicate, resolved_at: dialect.now })
     .execute();
 }
 

@@ -65,11 +65,11 @@ function insertOf<T extends keyof Tables & string>(
   const columns = Object.keys(first);
   const parameters = parametersOf(rows, columns, dialect.now);
   if (parameters === null) return db.insertInto(table).values(rows).compile();
-  const known = compiled.get(dialect) ?? new Map<string, Statement>();
-  compiled.set(dialect, known);
+  const cached = compiled.get(dialect) ?? new Map<string, Statement>();
+  compiled.set(dialect, cached);
   const key = [table, ...columns.map((column) => (first[column] === dialect.now ? `${column}=now` : column))].join(' ');
-  const statement = known.get(key) ?? statementOf(db.insertInto(table).values(rows.slice(0, 1)).compile().sql);
-  known.set(key, statement);
+  const statement = cached.get(key) ?? statementOf(db.insertInto(table).values(rows.slice(0, 1)).compile().sql);
+  cached.set(key, statement);
   return { ...statement.one, sql: statement.one.sql + statement.further.repeat(rows.length - 1), parameters };
 }
 
