@@ -44,14 +44,14 @@ export async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads
   const { active, log, store, ports, encryption } = parts;
   const { config } = active;
   using _lock = await store.lockForDaemon();
-  const [{ createSupervisor }, { createMetrics }, { startHealthServer }] = await Promise.all([
+  const [{ createServiceManager }, { createMetrics }, { startHealthServer }] = await Promise.all([
     import('../adapters/systemd/notify.ts'),
     import('../adapters/metrics/metrics.ts'),
     import('../adapters/http/health-server.ts'),
     // Before the first poll, which would find out too late that a file is missing or was replaced.
     import('../adapters/imap/session.ts'),
   ]);
-  const serviceManager = createSupervisor({ ...serviceEnvironment(process.pid), monotonicUs });
+  const serviceManager = createServiceManager({ ...serviceEnvironment(process.pid), monotonicUs });
   using metrics = createMetrics({ version });
   const { http, admin, database } = config;
   const daemon = await parts.openDaemon(stop);

@@ -226,7 +226,7 @@ describe('the copy of the key file', () => {
     const { page } = opened;
     await page.goto(view('on'));
     expect(await choose(page, exampleKey(2))).toBe(
-      `Fingerprint of this copy: ${keyTwo}. It lacks ${keyOne}: an older copy, or of another server.`,
+      `Fingerprint of this copy: ${keyTwo}. It lacks ${keyOne}: it is an older copy, or from another server.`,
     );
     expect(await choose(page, Buffer.alloc(33, 7))).toBe(
       'This is not a copy of the key file: it has 33 bytes, and a key file has 32 for each of 1 to 8 keys.',
