@@ -1,6 +1,6 @@
 /**
- * Least privilege of the database users: the documented rights suffice for the daemon and every command, and each of them is
- * used by some statement.
+ * Least privilege of the database users: the documented rights suffice for the daemon and every command, and each of
+ * them is used by some statement.
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -59,7 +59,9 @@ afterAll(async () => {
 
 let databases = 0;
 
-/** An empty database and a user of its own, with the rights that `grants` gives; `NAME` and `WHO` in SQL are the two. */
+/**
+ * An empty database and a user of its own, with the rights that `grants` gives; `NAME` and `WHO` in SQL are the two.
+ */
 async function emptyDatabase(grants: string) {
   databases += 1;
   const name = `rights_${databases}`;

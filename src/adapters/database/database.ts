@@ -58,7 +58,9 @@ export type Database = MailboxStore &
     usePassword(password: SecretBytes): void;
     /** Locks a SQLite file against a second daemon until disposed. Throws `worker_running`. */
     lockForDaemon(): Promise<Disposable>;
-    /** Where the raw sources of these UIDs lie, in their order, in the newest UIDVALIDITY; what has none is left out. */
+    /**
+     * Where the raw sources of these UIDs lie, in their order, in the newest UIDVALIDITY; what has none is left out.
+     */
     rawLocations(mailboxId: string, uids: readonly number[]): Promise<readonly RawLocation[]>;
   };
 
@@ -69,7 +71,10 @@ export type DatabaseLimits = {
   readonly statementTimeoutMs: number;
   /** For DDL, which may copy a table. */
   readonly schemaChangeTimeoutMs: number;
-  /** A statement without an answer for this long starts a liveness probe of its server, and again after each such time. */
+  /**
+   * A statement without an answer for this long starts a liveness probe of its server, and again after each such
+   * time.
+   */
   readonly probeAfterMs: number;
   /** A connection idle for this long is pinged before use. */
   readonly pingAfterIdleMs: number;

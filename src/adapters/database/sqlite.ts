@@ -1,10 +1,10 @@
 /**
  * SQLite driver for Kysely over node:sqlite: one connection, one transaction at a time, and a lock for one daemon.
  *
- * The file has mode 0600, in WAL mode with synchronous=FULL: a committed row survives a power cut. Deleted and overwritten
- * data is filled with zeros (secure_delete). A transaction takes the write lock at its start. While another process holds
- * it, statements retry without blocking the event loop, up to ten seconds; then `database_conflict`. The file is opened
- * with the first statement, and again with the next one if that fails.
+ * The file has mode 0600, in WAL mode with synchronous=FULL: a committed row survives a power cut. Deleted and
+ * overwritten data is filled with zeros (secure_delete). A transaction takes the write lock at its start. While another
+ * process holds it, statements retry without blocking the event loop, up to ten seconds; then `database_conflict`. The
+ * file is opened with the first statement, and again with the next one if that fails.
  */
 
 import { open } from 'node:fs/promises';
@@ -145,8 +145,8 @@ async function openFile(path: string): Promise<SqliteConnection> {
 }
 
 /**
- * SQLite would create the file readable for others; -wal and -shm copy its mode. An existing file is not opened: closing
- * it would drop the POSIX locks that another connection of this process holds on it.
+ * SQLite would create the file readable for others; -wal and -shm copy its mode. An existing file is not opened:
+ * closing it would drop the POSIX locks that another connection of this process holds on it.
  */
 async function createFile(path: string): Promise<void> {
   try {
@@ -184,8 +184,9 @@ export function kyselySqliteDialect(path: string): Dialect {
 }
 
 /*
- * Lock for one daemon per SQLite file, released by the kernel when the process dies: the lock of a second, empty database
- * that nothing else opens. Commands use the first one without restriction. MySQL and MariaDB admit any number of daemons.
+ * Lock for one daemon per SQLite file, released by the kernel when the process dies: the lock of a second, empty
+ * database that nothing else opens. Commands use the first one without restriction. MySQL and MariaDB admit any number
+ * of daemons.
  */
 
 const busy = 5;

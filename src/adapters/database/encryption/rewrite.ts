@@ -1,9 +1,10 @@
 /**
  * Batch rewrite of passwords: sealed, re-encrypted under another key, or unsealed, one transaction per batch.
  *
- * A batch locks the switch row at its revision, so it never commits beside a change of the switch, and every row that it
- * changes: a concurrent write waits and then wins, or came first and is what gets rewritten. Rows are locked by id alone,
- * so that inserts do not wait. Every buffer that held a password is wiped. Errors: `switch_changed`, `database_*`.
+ * A batch locks the switch row at its revision, so it never commits beside a change of the switch, and every row that
+ * it changes: a concurrent write waits and then wins, or came first and is what gets rewritten. Rows are locked by id
+ * alone, so that inserts do not wait. Every buffer that held a password is wiped. Errors: `switch_changed`,
+ * `database_*`.
  */
 import { type ExpressionBuilder, type RawBuilder, sql } from 'kysely';
 import type {

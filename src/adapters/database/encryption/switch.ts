@@ -2,8 +2,8 @@
  * Encryption switch row: compare-and-swap on its revision, and a claim (lease) for one operation at a time.
  *
  * The row is returned as stored; the vault verifies its seal. A change names the revision that it is based on:
- * `switch_changed` when the row is at another. A claim expires by the clock of the database and is not part of the seal; one
- * that is longer than any operation requests is ignored. A missing row means the same as the initial row.
+ * `switch_changed` when the row is at another. A claim expires by the clock of the database and is not part of the
+ * seal; one that is longer than any operation requests is ignored. A missing row means the same as the initial row.
  */
 import { type SqlBool, sql } from 'kysely';
 import type { AuditEntry, SwitchReading } from '../../../encryption/ports.ts';
@@ -125,8 +125,8 @@ export async function lockSwitchForWrite(db: SqlExecutor, dialect: SqlDialect, r
 }
 
 /**
- * Writes to the locked switch row. On Galera a lock is local to its node, and only a write makes one of two transactions
- * on different nodes fail at certification.
+ * Writes to the locked switch row. On Galera a lock is local to its node, and only a write makes one of two
+ * transactions on different nodes fail at certification.
  */
 export async function countPasswordWrite(db: SqlExecutor): Promise<void> {
   await db

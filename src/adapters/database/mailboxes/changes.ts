@@ -1,9 +1,10 @@
 /**
  * Changes of a stored mailbox: state, addresses, password, settings (optimistic locking by `changed_at`).
  *
- * Each change but that of the addresses makes the mailbox due immediately. Each moves `changed_at`, by which a worker in
- * IDLE notices it. A password is written at the switch revision that it was prepared for, or not at all, because its key
- * may be gone after that. Errors are Failures: `not_found`, `already_exists`, `refused`, `switch_changed`, `database_*`.
+ * Each change but that of the addresses makes the mailbox due immediately. Each moves `changed_at`, by which a worker
+ * in IDLE notices it. A password is written at the switch revision that it was prepared for, or not at all, because its
+ * key may be gone after that. Errors are Failures: `not_found`, `already_exists`, `refused`, `switch_changed`,
+ * `database_*`.
  */
 import type { AuditEntry } from '../../../encryption/ports.ts';
 import { Failure } from '../../../errors.ts';

@@ -1,8 +1,9 @@
 /**
- * Folder store: the cursor of a mailbox within a folder epoch (UIDVALIDITY and generation), and cleanup of earlier epochs.
+ * Folder store: the cursor of a mailbox within a folder epoch (UIDVALIDITY and generation), and cleanup of earlier
+ * epochs.
  *
- * Every write names the lease (fencing). Cleanup runs in batches, so that no statement locks many rows for long; when it
- * is interrupted, the rest stays until the next cleanup, which is harmless.
+ * Every write names the lease (fencing). Cleanup runs in batches, so that no statement locks many rows for long; when
+ * it is interrupted, the rest stays until the next cleanup, which is harmless.
  */
 import { type ExpressionBuilder, sql, type Updateable } from 'kysely';
 import { Failure } from '../../../errors.ts';

@@ -1,9 +1,9 @@
 /**
  * Mailbox leases with fencing tokens: one worker polls a mailbox at a time, and records the result and the cursor.
  *
- * A lease is taken with one conditional UPDATE, so exactly one of many workers gets it, on Galera too. It expires by the
- * clock of the database. Each acquisition increments the epoch (the fencing token), and every later write names it: a
- * worker that lost the lease cannot write.
+ * A lease is taken with one conditional UPDATE, so exactly one of many workers gets it, on Galera too. It expires by
+ * the clock of the database. Each acquisition increments the epoch (the fencing token), and every later write names it:
+ * a worker that lost the lease cannot write.
  */
 import { type ExpressionBuilder, type RawBuilder, type SqlBool, sql } from 'kysely';
 import { Failure } from '../../../errors.ts';
@@ -64,8 +64,8 @@ export async function leaseOwner(db: SqlExecutor, dialect: SqlDialect, mailboxId
 }
 
 /**
- * Expired, or further ahead than any lease: the clock of the database was ahead when it was written. Should the owner be
- * alive, nothing is stored twice: the next owner increments the epoch, and writes with the old one are refused.
+ * Expired, or further ahead than any lease: the clock of the database was ahead when it was written. Should the owner
+ * be alive, nothing is stored twice: the next owner increments the epoch, and writes with the old one are refused.
  */
 export function isLeaseExpired(where: StateWhere, dialect: SqlDialect) {
   return where.or([where('lease_until', '<=', dialect.now), where('lease_until', '>', dialect.nowPlus(leaseMsMax))]);
@@ -86,9 +86,10 @@ export async function reclaimLease(
 }
 
 /**
- * Frees the leases of workers without a heartbeat for `liveMs`, or with one in the future: their clock was wrong then, and
- * their heartbeat would never expire. A program without heartbeats (a manual poll) keeps its lease until it expires. A
- * worker that was only suspended finds its lease lost, and the fence refuses its writes. `me` is alive by definition.
+ * Frees the leases of workers without a heartbeat for `liveMs`, or with one in the future: their clock was wrong then,
+ * and their heartbeat would never expire. A program without heartbeats (a manual poll) keeps its lease until it
+ * expires. A worker that was only suspended finds its lease lost, and the fence refuses its writes. `me` is alive by
+ * definition.
  */
 export async function reclaimDeadLeases(
   db: SqlExecutor,
@@ -219,8 +220,8 @@ function isChangedSince(version: RawBuilder<unknown>): RawBuilder<boolean> {
 
 /**
  * Counts login failures of the row at `version`. With null the poll failed for another reason: failures of an earlier
- * version are cleared, or the mailbox would stay due as changed. The count is set first: MySQL assigns columns in order,
- * and the expression reads the version before.
+ * version are cleared, or the mailbox would stay due as changed. The count is set first: MySQL assigns columns in
+ * order, and the expression reads the version before.
  */
 function loginFailures(version: string | null) {
   if (version === null) {

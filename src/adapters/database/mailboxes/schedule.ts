@@ -1,10 +1,10 @@
 /**
  * Due queue in SQL with fair shares: the longest overdue mailboxes first, without starvation by failing ones.
  *
- * A plain list of the longest overdue would fill up with mailboxes that cannot be polled, which stay the longest overdue.
- * Failing and healthy mailboxes therefore share the list: half each, and the free part of one goes to the other. A server
- * with very many due mailboxes (it hangs, or its limit is reached) is excluded from a further query, so that it cannot
- * take a whole share. Servers with an open circuit breaker are excluded from the start.
+ * A plain list of the longest overdue would fill up with mailboxes that cannot be polled, which stay the longest
+ * overdue. Failing and healthy mailboxes therefore share the list: half each, and the free part of one goes to the
+ * other. A server with very many due mailboxes (it hangs, or its limit is reached) is excluded from a further query, so
+ * that it cannot take a whole share. Servers with an open circuit breaker are excluded from the start.
  */
 import { type ExpressionBuilder, type SqlBool, sql } from 'kysely';
 import type { Connection } from '../../../ingest/model.ts';

@@ -120,9 +120,9 @@ async function leasedMailboxes(db: SqlExecutor, dialect: SqlDialect) {
 }
 
 /**
- * First the password is emptied, and state `removing` keeps the mailbox off the schedule. Then `mailbox_state` is deleted:
- * without it no worker can take or renew a lease, so nothing is added meanwhile. The settings are deleted last: an
- * interrupted removal is found by name and completed by repeating it.
+ * First the password is emptied, and state `removing` keeps the mailbox off the schedule. Then `mailbox_state` is
+ * deleted: without it no worker can take or renew a lease, so nothing is added meanwhile. The settings are deleted
+ * last: an interrupted removal is found by name and completed by repeating it.
  */
 async function removeMailbox(db: SqlExecutor, dialect: SqlDialect, id: string, by: AuditActor): Promise<void> {
   await db

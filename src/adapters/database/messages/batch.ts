@@ -3,8 +3,9 @@
  *
  * The fence is the first statement: a worker without the lease writes nothing, and two workers are serialized. Rows are
  * inserted in few statements of bounded size. A deadlock or lock timeout is retried (transactions.ts), then
- * `database_conflict`. A reference that is taken, or a ticket that is gone or merged, is `database_conflict` immediately:
- * the caller must decide again. After a connection that broke during the commit the result is unknown: read the cursor.
+ * `database_conflict`. A reference that is taken, or a ticket that is gone or merged, is `database_conflict`
+ * immediately: the caller must decide again. After a connection that broke during the commit the result is unknown:
+ * read the cursor.
  */
 import { sql } from 'kysely';
 import { Failure } from '../../../errors.ts';

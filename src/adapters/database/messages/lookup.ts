@@ -1,8 +1,8 @@
 /**
  * Batch lookup: everything stored that the decisions about a batch of messages need, in a fixed number of queries.
  *
- * Messages by Message-ID, messages that reference them, tickets by reference, dedup keys, counts per sender. The queries
- * run concurrently, lists of more than 500 keys in chunks; what the request does not ask for is not queried.
+ * Messages by Message-ID, messages that reference them, tickets by reference, dedup keys, counts per sender. The
+ * queries run concurrently, lists of more than 500 keys in chunks; what the request does not ask for is not queried.
  */
 
 import { type RawBuilder, type Selectable, sql } from 'kysely';

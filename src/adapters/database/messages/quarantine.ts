@@ -1,8 +1,8 @@
 /**
  * Quarantine store: the unresolved and the discarded outcome rows of quarantined messages.
  *
- * Every write checks in the same statement that the row is still unresolved, so that of two concurrent resolutions exactly
- * one succeeds and the other returns false. Removed mailboxes have no rows.
+ * Every write checks in the same statement that the row is still unresolved, so that of two concurrent resolutions
+ * exactly one succeeds and the other returns false. Removed mailboxes have no rows.
  */
 import type { QuarantineReader } from '../../../ingest/ports.ts';
 import type {
@@ -142,8 +142,8 @@ async function quarantinedByName(
 }
 
 /**
- * The inner query reads the index alone, unless a reason is given; only the rows of the page are read whole. No condition
- * beside the join: with one, SQLite would start at all quarantined rows.
+ * The inner query reads the index alone, unless a reason is given; only the rows of the page are read whole. No
+ * condition beside the join: with one, SQLite would start at all quarantined rows.
  */
 async function quarantinePage(
   db: SqlExecutor,

@@ -1,5 +1,6 @@
 /**
- * Reconcile store: outcomes to compare with a folder on the server, files that rows refer to, lost messages, and counts.
+ * Reconcile store: outcomes to compare with a folder on the server, files that rows refer to, lost messages, and
+ * counts.
  *
  * A message that the server has and no outcome names is quarantined as `missed`. A lost message, whose row was deleted
  * without its ticket, is restored from its source.
@@ -241,8 +242,9 @@ async function mergedInto(db: SqlExecutor, id: string): Promise<string> {
 }
 
 /*
- * Consistency counts: inconsistent outcomes, messages, tickets and cursors, which are 0 in a healthy database, and totals.
- * Rows that refer to tickets or messages that a helpdesk deleted on purpose are counted apart and are no inconsistency.
+ * Consistency counts: inconsistent outcomes, messages, tickets and cursors, which are 0 in a healthy database, and
+ * totals. Rows that refer to tickets or messages that a helpdesk deleted on purpose are counted apart and are no
+ * inconsistency.
  */
 
 /** An outcome whose message row is missing. */

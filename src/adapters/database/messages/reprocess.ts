@@ -1,8 +1,8 @@
 /**
  * Reprocess store: stored messages with the location of their sources, and their replacement after a new parse.
  *
- * The row keeps its id, its mailbox and its times of arrival and insertion. The result names the changed columns; without a
- * change nothing is written.
+ * The row keeps its id, its mailbox and its times of arrival and insertion. The result names the changed columns;
+ * without a change nothing is written.
  */
 import { isDeepStrictEqual } from 'node:util';
 import { Failure } from '../../../errors.ts';

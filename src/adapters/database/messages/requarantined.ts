@@ -80,7 +80,10 @@ async function matchReleased(
     .execute();
 }
 
-/** The same source. For a header alone: the same size and Message-ID, or without a Message-ID the same time of arrival. */
+/**
+ * The same source. For a header alone: the same size and Message-ID, or without a Message-ID the same time of
+ * arrival.
+ */
 function isSameMessage({ raw, reason, sizeBytes, receivedAtMs, headMessageId }: NewOutcome) {
   const same = sql<boolean>`outcome.raw_sha256 = ${raw?.sha256 ?? ''}`;
   if (reason !== 'too_large' && reason !== 'source_empty') return same;

@@ -161,9 +161,9 @@ export function noTicket(ref: string): Failure {
 }
 
 /*
- * The key of the reply tokens: 32 random bytes in the database, so that every worker and a restored backup share it. It is
- * created with the first token; of several workers at the same moment one inserts it. It protects tickets from strangers
- * and opens no password.
+ * The key of the reply tokens: 32 random bytes in the database, so that every worker and a restored backup share it. It
+ * is created with the first token; of several workers at the same moment one inserts it. It protects tickets from
+ * strangers and opens no password.
  */
 
 const keyBytes = 32;

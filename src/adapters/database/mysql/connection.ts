@@ -1,11 +1,11 @@
 /**
  * MySQL connection with statement timeouts, as Kysely drives it: every error is a Failure.
  *
- * At its timeout a statement fails with `database_unavailable` and the connection is cut; the owner is notified earlier,
- * when the result is slow. A statement above `max_allowed_packet` is not sent, because the server would drop the
- * connection: `row_refused`. After a connection error nothing more is sent, and the pool opens another connection. A
- * statement with bytes among its values is sent as a prepared statement, so that a password never becomes text. Outside a
- * transaction, a statement that the server rolled back (deadlock, certification conflict) is retried.
+ * At its timeout a statement fails with `database_unavailable` and the connection is cut; the owner is notified
+ * earlier, when the result is slow. A statement above `max_allowed_packet` is not sent, because the server would drop
+ * the connection: `row_refused`. After a connection error nothing more is sent, and the pool opens another connection.
+ * A statement with bytes among its values is sent as a prepared statement, so that a password never becomes text.
+ * Outside a transaction, a statement that the server rolled back (deadlock, certification conflict) is retried.
  */
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';

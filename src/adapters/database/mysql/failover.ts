@@ -4,10 +4,10 @@
  * A host that fails is tried last from then on. While another than the first is in use, the pool tries the first one
  * again once a minute, in the background (failback).
  *
- * A hanging disk, or a primary cut off from its majority, lets clients log in and read, and completes no write. A server
- * where a statement timed out, without a commit since it was sent, therefore counts as failed too. A login there proves
- * nothing, so the server is suspended: 2 minutes, then 4, 8, at most 15, until a write commits there. A suspended server is
- * used when no other one works. Waits for locks end before the statement timeout and do not count.
+ * A hanging disk, or a primary cut off from its majority, lets clients log in and read, and completes no write. A
+ * server where a statement timed out, without a commit since it was sent, therefore counts as failed too. A login there
+ * proves nothing, so the server is suspended: 2 minutes, then 4, 8, at most 15, until a write commits there. A
+ * suspended server is used when no other one works. Waits for locks end before the statement timeout and do not count.
  */
 import { Failure } from '../../../errors.ts';
 import { type MysqlServer, serverName } from './options.ts';
@@ -56,7 +56,10 @@ export class MysqlFailover {
     this.#choose(this.servers.indexOf(next), nowMs);
   }
 
-  /** A connection to `server`, requested at `sinceMs`, opened. False: the server was suspended since, so it proves nothing. */
+  /**
+   * A connection to `server`, requested at `sinceMs`, opened. False: the server was suspended since, so it proves
+   * nothing.
+   */
   connected(server: MysqlServer, sinceMs: number, nowMs: number): boolean {
     if ((this.#suspensions.get(server)?.sinceMs ?? Number.NEGATIVE_INFINITY) > sinceMs) return false;
     const index = this.servers.indexOf(server);
@@ -70,7 +73,9 @@ export class MysqlFailover {
     this.#suspensions.delete(server);
   }
 
-  /** A statement sent to `server` at `sinceMs` timed out. One that was sent before the suspension does not extend it. */
+  /**
+   * A statement sent to `server` at `sinceMs` timed out. One that was sent before the suspension does not extend it.
+   */
   timedOut(server: MysqlServer, sinceMs: number, nowMs: number): void {
     const lastCommitAtMs = this.#lastCommitAtMs.get(server) ?? Number.NEGATIVE_INFINITY;
     if (this.servers.length === 1 || lastCommitAtMs >= sinceMs) return;

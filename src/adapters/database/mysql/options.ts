@@ -17,7 +17,10 @@ export type MysqlLimits = {
   readonly statementTimeoutMs: number;
   /** For DDL, which may copy a table. */
   readonly schemaChangeTimeoutMs: number;
-  /** A statement without an answer for this long starts a liveness probe of its server, and again after each such time. */
+  /**
+   * A statement without an answer for this long starts a liveness probe of its server, and again after each such
+   * time.
+   */
   readonly probeAfterMs: number;
   /** A connection idle for this long is pinged before use. */
   readonly pingAfterIdleMs: number;
@@ -112,9 +115,10 @@ function tlsOptions(caPem: string | null): NonNullable<ConnectionOptions['ssl']>
 
 /*
  * Login. mysql2 wants the password as a string and stores it in every connection. It gets instead the SHA-1 of the
- * password, which is all that `mysql_native_password` needs, and the plugin below for `caching_sha2_password` (the default
- * since MySQL 8), which borrows the bytes for one login. The whole password leaves only through TLS, through a unix
- * socket, or encrypted with the server's RSA key. Other methods are refused: `sha256_password`, `mysql_clear_password`.
+ * password, which is all that `mysql_native_password` needs, and the plugin below for `caching_sha2_password` (the
+ * default since MySQL 8), which borrows the bytes for one login. The whole password leaves only through TLS, through a
+ * unix socket, or encrypted with the server's RSA key. Other methods are refused: `sha256_password`,
+ * `mysql_clear_password`.
  */
 
 const requestServerKey = Buffer.from([2]);

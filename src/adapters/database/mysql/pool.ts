@@ -4,7 +4,8 @@
  * Nothing connects before the first statement, so a program starts while the database is down and recovers
  * automatically. A wait for a free connection ends at the statement timeout: `database_unavailable`. mysql2's own pool
  * lost: it neither fails over between hosts nor retires the other connections to a server where one broke. A server
- * that leaves a statement unanswered is probed with a new login (probe.ts); when that fails, all its connections are cut.
+ * that leaves a statement unanswered is probed with a new login (probe.ts); when that fails, all its connections are
+ * cut.
  */
 import {
   type DatabaseConnection,
@@ -237,7 +238,10 @@ export class MysqlPool implements Driver {
     return promise;
   }
 
-  /** After one connection broke, the others to its server are not trusted: it may be dead, read-only or without quorum. */
+  /**
+   * After one connection broke, the others to its server are not trusted: it may be dead, read-only or without
+   * quorum.
+   */
   #remove(connection: MysqlConnection): void {
     this.#connections.delete(connection);
     this.#retireAll(connection.server);

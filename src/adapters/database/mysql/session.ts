@@ -1,10 +1,11 @@
 /**
  * Session setup of a new MySQL connection: SQL mode, lock and idle timeouts, Galera causality, fitness checks.
  *
- * A Galera node that is out of sync or without quorum accepts connections and refuses every table: `database_unavailable`,
- * so that the next host is tried. A read-only server counts the same when there are several hosts; a single one may still
- * be read. On Galera every read and write waits until the node has applied all earlier commits (`wsrep_sync_wait`), so
- * that after a failover no worker reads a cursor older than its own, and none leaves a lease behind.
+ * A Galera node that is out of sync or without quorum accepts connections and refuses every table:
+ * `database_unavailable`, so that the next host is tried. A read-only server counts the same when there are several
+ * hosts; a single one may still be read. On Galera every read and write waits until the node has applied all earlier
+ * commits (`wsrep_sync_wait`), so that after a failover no worker reads a cursor older than its own, and none leaves a
+ * lease behind.
  */
 import { Failure } from '../../../errors.ts';
 

@@ -1,7 +1,8 @@
 /**
  * Audit log, append-only: changes of passwords, keys, the switch and mailboxes, quarantine actions, admin sign-ins.
  *
- * Each entry is part of the transaction of its change. A text that is too long is cut: a change never fails for its audit.
+ * Each entry is part of the transaction of its change. A text that is too long is cut: a change never fails for its
+ * audit.
  */
 import type { Selectable } from 'kysely';
 import type { AuditEntry, AuditTopic, StoredAuditEntry } from '../../../encryption/ports.ts';

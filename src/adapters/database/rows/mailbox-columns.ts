@@ -2,8 +2,8 @@
  * Column catalogue of the table `mailboxes`: the one record that selections, changes, length checks and the SQLite
  * trigger are derived from. A column of the table that is missing here does not compile.
  *
- * Other programs write rows too, and SQLite stores texts of any length: a text is selected up to one character beyond its
- * limit, which is enough to refuse it.
+ * Other programs write rows too, and SQLite stores texts of any length: a text is selected up to one character beyond
+ * its limit, which is enough to refuse it.
  */
 import { type AliasedRawBuilder, sql } from 'kysely';
 import type { MailboxRow, MailboxTable } from '../sql/tables.ts';

@@ -1,9 +1,9 @@
 /**
  * Password columns of `mailboxes`, read and written as bytes, never as text.
  *
- * A password is read into a buffer of its own, which the caller wipes. On SQLite another program may have stored a text of
- * any size: it is read up to one byte beyond the limit. The columns `plaintext_since` and `plaintext_until` record when
- * the password was stored in plain text.
+ * A password is read into a buffer of its own, which the caller wipes. On SQLite another program may have stored a text
+ * of any size: it is read up to one byte beyond the limit. The columns `plaintext_since` and `plaintext_until` record
+ * when the password was stored in plain text.
  */
 import { type ExpressionBuilder, type RawBuilder, type SqlBool, sql } from 'kysely';
 import type { NewPassword, StoredPassword } from '../../../ingest/model.ts';

@@ -1,8 +1,8 @@
 /**
  * Worker registry: heartbeats of the running workers, and the keys that each has open.
  *
- * Liveness is judged by the clock of the database. A heartbeat in the future does not count as live: that clock was ahead
- * then. Heartbeats older than a day, or more than a day ahead, are deleted.
+ * Liveness is judged by the clock of the database. A heartbeat in the future does not count as live: that clock was
+ * ahead then. Heartbeats older than a day, or more than a day ahead, are deleted.
  */
 import { sql } from 'kysely';
 import type { StoredWorker, WorkerReport } from '../../../encryption/ports.ts';

@@ -2,8 +2,8 @@
  * Schema migration runner: applies the missing migrations in order, also when many processes start at once.
  *
  * MySQL: one connection holds a named lock (GET_LOCK, with its answer checked). The lock is per server (on Galera per
- * node), so each step is idempotent as well: "exists already" counts as applied. SQLite: each step is one transaction that
- * takes the write lock first. Tables of a newer program are refused: `database_outdated`.
+ * node), so each step is idempotent as well: "exists already" counts as applied. SQLite: each step is one transaction
+ * that takes the write lock first. Tables of a newer program are refused: `database_outdated`.
  */
 import { createHash } from 'node:crypto';
 import { sql } from 'kysely';

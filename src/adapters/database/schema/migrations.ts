@@ -2,8 +2,8 @@
  * Schema migrations: the numbered DDL statements of the baseline, and of every later change, for both dialects.
  *
  * MySQL cannot roll back DDL, so a step is one statement, which a crash may leave applied but not recorded. A table and
- * each of its indexes therefore are steps of their own. A step that one dialect does not need is null there, but has its
- * number. Later steps are appended and never edited.
+ * each of its indexes therefore are steps of their own. A step that one dialect does not need is null there, but has
+ * its number. Later steps are appended and never edited.
  */
 import { settingColumns } from '../rows/mailbox-columns.ts';
 import { baselineTables, type Column, type Table } from './baseline.ts';

@@ -13,8 +13,8 @@ export type SqlDialect = {
   /** Row counts of INSERT statements, largest first: few different statements, so that they stay prepared. */
   readonly insertSizes: readonly [number, ...number[]];
   /**
-   * Row counts of an UPDATE by keys, largest first. With many more keys the server scans the whole table and waits for the
-   * lock of every row in it.
+   * Row counts of an UPDATE by keys, largest first. With many more keys the server scans the whole table and waits for
+   * the lock of every row in it.
    */
   readonly updateSizes: readonly [number, ...number[]];
   /** Limit for the values of an INSERT of several rows, in UTF-16 units of 3 bytes at most. */

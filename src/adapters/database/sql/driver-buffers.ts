@@ -1,9 +1,10 @@
 /**
  * Zeroization of driver buffers: passwords are moved out of the rows, and what the driver read and sent is wiped.
  *
- * mysql2 returns views into received packets, but it copies a packet that arrived in two pieces together, and the pieces
- * stay; it sends from a buffer of its own. Every chunk that crosses the socket during a statement with a password is
- * therefore recorded until the answer, and then filled with zeros. Buffers inside the runtime and SQLite are out of reach.
+ * mysql2 returns views into received packets, but it copies a packet that arrived in two pieces together, and the
+ * pieces stay; it sends from a buffer of its own. Every chunk that crosses the socket during a statement with a
+ * password is therefore recorded until the answer, and then filled with zeros. Buffers inside the runtime and SQLite
+ * are out of reach.
  */
 import type { Duplex } from 'node:stream';
 

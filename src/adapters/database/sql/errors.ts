@@ -2,8 +2,8 @@
  * Error translation: the only place that converts errors of mysql2 and node:sqlite into a Failure.
  *
  * The text of a server error can quote values of the statement, and mysql2 attaches the whole statement to its errors.
- * Neither is passed on, except the texts of the codes below that concern the connection or the schema alone; the code itself
- * is in the fields `cause` and `errno`.
+ * Neither is passed on, except the texts of the codes below that concern the connection or the schema alone; the code
+ * itself is in the fields `cause` and `errno`.
  */
 import { causeCode, Failure, type FailureCode, type FailureFields } from '../../../errors.ts';
 

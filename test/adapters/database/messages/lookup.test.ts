@@ -1,6 +1,6 @@
 /**
- * Lookups and writes of threading, on SQLite and MariaDB: links, merges, closed tickets, releases from quarantine, the key of
- * the reply tokens.
+ * Lookups and writes of threading, on SQLite and MariaDB: links, merges, closed tickets, releases from quarantine, the
+ * key of the reply tokens.
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type Database, openDatabase } from '../../../../src/adapters/database/database.ts';

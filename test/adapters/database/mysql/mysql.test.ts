@@ -355,7 +355,9 @@ describe('TLS', () => {
     return { port, [Symbol.asyncDispose]: () => new Promise<void>((resolve) => listener.close(() => resolve())) };
   }
 
-  /** Protocol::HandshakeV10: the low half of the capabilities follows version, connection id, 8 bytes of salt and a 0. */
+  /**
+   * Protocol::HandshakeV10: the low half of the capabilities follows version, connection id, 8 bytes of salt and a 0.
+   */
   function withoutTlsOffer(greeting: Buffer): Buffer {
     const capabilitiesAt = greeting.indexOf(0, 5) + 1 + 4 + 8 + 1;
     const tlsOffer = 0x0800;
