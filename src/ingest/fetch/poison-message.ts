@@ -126,7 +126,7 @@ export function messageToGiveUp(state: IsolationState, attempt: FetchAttempt): L
   const [first] = attempt.requested;
   if (first === undefined || !isAlone(state, attempt) || state.state !== 'confirm' || state.uid !== first.uid)
     return null;
-  return !attempt.isTooSlow ? first : null;
+  return attempt.control === 'delivered' && !attempt.isTooSlow ? first : null;
 }
 
 /** The state after the attempt failed. */

@@ -293,7 +293,7 @@ describe('the message for each UID', () => {
           (thrown: unknown) => thrown,
         );
         uid = came.at(-1)?.uid ?? uid;
-        yield { came: texts(came), error };
+        yield { came: texts(came), messages: came, error };
       }
     }
 
@@ -327,6 +327,16 @@ describe('the message for each UID', () => {
       // What came after one that is too large is not taken before it.
       const late = await pollsTo(failing(3, { sizes: server.sizes }), 3).next();
       expect(late.value?.came).toEqual(['1 parsed']);
+    });
+
+    test('only the batch that failed is fetched one by one, and a message that is given up has its announced size', async () => {
+      const server = failing(2);
+      const pairs = { ...limits, batch: { messagesMax: 2, bytesMax: 10_000 } };
+      const polls = await Array.fromAsync(pollsTo(server, 6, pairs));
+      expect(polls.map(({ messages }) => messages.map(({ uid, sizeBytes }) => [uid, sizeBytes])).at(-2)).toEqual([
+        [2, 10],
+      ]);
+      expect(server.asked).toEqual([[1, 2], [2], [2], [6], [2], [3, 4], [5, 6]]);
     });
 
     test('the next message is not requested while one is processed', async () => {
