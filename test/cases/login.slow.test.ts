@@ -36,7 +36,7 @@ async function refusedMailbox(name: string) {
   return { user, mailbox };
 }
 
-const remove = (id: string): Promise<void> => desk.app.store.removeMailbox(id, desk.app.author);
+const remove = (id: string): Promise<void> => desk.app.store.removeMailbox(id, desk.app.actor);
 
 // Instead of a token that cannot be refreshed: a password that is refused.
 test('case 76 (ZA#3294): a mailbox whose login fails does not stop those after it', async () => {

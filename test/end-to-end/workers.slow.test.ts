@@ -233,7 +233,7 @@ test('a worker whose reports do not get through says so and goes on with its vis
     const { workers } = (await readiness(daemon)).body.checks;
     return workers.status === 'warning' ? workers : null;
   });
-  expect(check.reason).toBe('the reports of this worker do not get through to the database');
+  expect(check.reason).toBe('the heartbeats of this worker do not reach the database');
   // Three looks at the workers.
   await sleep(6000);
   expect(daemon.lines.filter((line) => named('lease.reclaimed')(line) || named('poll.failed')(line))).toEqual([]);

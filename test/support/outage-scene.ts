@@ -44,8 +44,8 @@ export async function openDesk({ database = null, dataDir: given, env: more }: D
     TICKETMAILD_DATA_DIR: dataDir,
     TICKETMAILD_HTTP_LISTEN: '127.0.0.1:0',
     TICKETMAILD_POLL_INTERVAL_S: '1',
-    TICKETMAILD_POLL_BACK_OFF_S_MAX: '1',
-    TICKETMAILD_PUSH_CONNECTIONS_MAX: '0',
+    TICKETMAILD_POLL_BACKOFF_MAX_S: '1',
+    TICKETMAILD_IDLE_CONNECTIONS_MAX: '0',
     ...(database === null ? {} : { TICKETMAILD_DATABASE_URL: database.url }),
     ...more,
   };
@@ -67,7 +67,7 @@ export async function openDesk({ database = null, dataDir: given, env: more }: D
 async function setPassword({ app }: TestApp, mailbox: Mailbox, text: string): Promise<void> {
   using password = SecretBytes.take(Buffer.from(text));
   await app.passwords.store(mailbox, password, 'command', (prepared) =>
-    app.store.setPassword(mailbox.id, prepared, app.author),
+    app.store.setPassword(mailbox.id, prepared, app.actor),
   );
 }
 

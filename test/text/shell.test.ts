@@ -1,6 +1,5 @@
 /**
- * Commands that are shown for copying, run by a shell as they stand: of whatever name somebody wrote into the database,
- * exactly that name arrives as one argument, and nothing else runs.
+ * Shell quoting, run by real shells: any name from the database arrives as exactly one argument, and nothing else runs.
  */
 import { spawnSync } from 'node:child_process';
 import { readdirSync, writeFileSync } from 'node:fs';
@@ -46,7 +45,7 @@ const notForShells = [
   ...['a\u200bb', 'a\u2028b', '\ud800', 'a\ufffdb', '\u{e0041}'],
 ];
 
-/** What `ticketmaild` gets from each of the lines, one argument a line. */
+/** The arguments that `ticketmaild` receives from these lines. */
 function argumentsOf(lines: readonly string[], shell = 'sh'): readonly string[] {
   const line = lines.join('\n');
   const env = { PATH: `${folder.path}:${process.env.PATH ?? ''}`, HOME: '/nowhere' };
@@ -57,7 +56,7 @@ function argumentsOf(lines: readonly string[], shell = 'sh'): readonly string[] 
   return stdout.split('\n').slice(0, -1);
 }
 
-/** The command that ends a hint or a sentence, as a person copies it; null: there is none. */
+/** The command at the end of a hint or a sentence; null: there is none. */
 function commandIn(text: string): string | null {
   const at = text.indexOf('ticketmaild ');
   return at < 0 ? null : text.slice(at);
@@ -80,7 +79,7 @@ function held(mailbox: string): QuarantinedMessage {
 
 const characters: Readonly<Record<string, string>> = { lt: '<', gt: '>', amp: '&', quot: '"', '#39': "'" };
 
-/** What the button of the page copies. */
+/** The command that the button of the page copies. */
 function onThePage(mailbox: string): string | null {
   const [line] = quarantine.messages.list.map((mail) => ({ ...mail, mailbox, id: `${mailbox}/7/1` }));
   const list = line === undefined ? [] : [line];
@@ -130,10 +129,10 @@ async function ofAnUnpolled(name: string): Promise<string | null> {
 async function ofTwoMails(name: string): Promise<string> {
   const store = { quarantinedByName: () => Promise.resolve([held('other'), held(name)]) };
   const failure = await quarantinedById(store, 'other/1').catch((error: unknown) => error);
-  return (failure as { readonly hint: string }).hint.replace('Give this: ', '');
+  return (failure as { readonly hint: string }).hint.replace('Use the full id, for example: ', '');
 }
 
-test.each(hostile)('of the name %j exactly that arrives, and nothing else runs', async (name) => {
+test.each(hostile)('the name %j arrives as one argument, and nothing else runs', async (name) => {
   const lead = name.startsWith('-') ? ['--'] : [];
   const id = `${name}/7/1`;
   const lines: readonly (readonly [string | null, readonly string[]])[] = [
@@ -151,19 +150,22 @@ test.each(hostile)('of the name %j exactly that arrives, and nothing else runs',
   expect(argumentsOf(lines.map(([line]) => line ?? ''))).toEqual(lines.flatMap(([, expected]) => expected));
 });
 
-test('the same in bash, with several words', () => {
+/** zsh and fish are tested where they are installed. */
+const shells = ['bash', 'zsh', 'fish'].filter((name) => spawnSync(name, ['-c', 'true']).status === 0);
+
+test.each(shells)('several words arrive unchanged in %s', (shell) => {
   const line = `ticketmaild ${hostile.map(shellArg).join(' ')} ${shellArg('')}`;
-  expect(argumentsOf([line], 'bash')).toEqual([...hostile, '']);
+  expect(argumentsOf([line], shell)).toEqual([...hostile, '']);
 });
 
-test.each(notForShells)('of the name %j no command is shown at all', async (name) => {
+test.each(notForShells)('for the name %j no command is shown', async (name) => {
   expect([shellCommand('poll', name), shellCommandWithOption('message list', 'mailbox', name)]).toEqual([null, null]);
   expect([shellArgOrNotice(name), await ofTwoMails(name)]).toEqual([noCommandNotice, noCommandNotice]);
   expect(onThePage(name)).toBeNull();
   expect([ofARemoval(name), await ofALargeMail(name), await ofAnUnpolled(name)]).toEqual([null, null, null]);
 });
 
-test('a plain name stands as it is', () => {
+test('a plain name is not quoted', () => {
   expect(shellCommand('mailbox remove', 'support-berlin')).toBe('ticketmaild mailbox remove support-berlin');
   expect(shellArg('/var/lib/ticketmaild/encryption-key.bin')).toBe('/var/lib/ticketmaild/encryption-key.bin');
 });

@@ -24,15 +24,15 @@ function sql(statement: string): void {
   database.close();
 }
 
-test('what is no time is unknown for people and null for scripts', () => {
+test('an invalid time is unknown for people and null for scripts', () => {
   for (const ms of [Number.NaN, Number.POSITIVE_INFINITY, 8.64e15 + 1])
     expect([shortTime(ms), isoTime(ms)]).toEqual(['unknown', null]);
   expect([shortTime(null), isoTime(null)]).toEqual(['never', null]);
   expect([shortTime(0), isoTime(0)]).toEqual(['1970-01-01 00:00:00', '1970-01-01T00:00:00.000Z']);
 });
 
-describe.each(['garbage', '', '2026-99-99 00:00:00.000'])('with %j where a time belongs', (text) => {
-  test('encryption status forgets a worker that was seen then, and shows one that was started then', async () => {
+describe.each(['garbage', '', '2026-99-99 00:00:00.000'])('with %j in place of a time', (text) => {
+  test('encryption status omits a worker with that heartbeat, and shows one with that start', async () => {
     await using app = await desk.open();
     const idle = { keyIds: [], vault: 'closed', revision: 0 };
     await app.store.reportWorker({ worker: 'w1', host: 'elsewhere', pid: 4711, ...idle });
@@ -60,7 +60,7 @@ describe.each(['garbage', '', '2026-99-99 00:00:00.000'])('with %j where a time 
     });
   });
 
-  test('a switch row is shown beside the one in force, and that one is put back', async () => {
+  test('a switch row is shown beside the one in force, which is restored', async () => {
     sql(`update encryption_switch set changed_at = '${text}'`);
     const { code, json } = await desk.run(['encryption', 'status', '--json']);
     expect(code).toBe(0);
@@ -71,14 +71,14 @@ describe.each(['garbage', '', '2026-99-99 00:00:00.000'])('with %j where a time 
     expect((await desk.run(['encryption', 'status', '--json'])).json).toMatchObject([{ state: 'on', problem: null }]);
   });
 
-  test('a switch row that was found is printed without its time for scripts', async () => {
+  test('a switch row is printed without its time for scripts', async () => {
     sql(`update encryption_switch set changed_at = '${text}'`);
     const { code, json } = await desk.run(['encryption', 'trust-restored', '--yes', '--json']);
     expect(code).toBe(0);
     expect(json).toMatchObject([{ state: 'on', found: { state: 'on', changed_at: null } }]);
   });
 
-  test('a switch row that nobody here can check ends both commands in an orderly way', async () => {
+  test('a switch row that cannot be verified ends both commands with a failure', async () => {
     await rm(join(desk.dataDir, 'encryption-key.bin'));
     await rm(join(desk.dataDir, 'switch-state'));
     sql(`update encryption_switch set changed_at = '${text}'`);

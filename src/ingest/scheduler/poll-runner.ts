@@ -93,15 +93,10 @@ export function createPollRunner(
     };
     running.set(id, entry);
     circuitBreaker.attemptStarted(connection, id);
-    const requestIdleSlot = (hadMessages: boolean) => {
-      const slot = ports.idleSlots.request(mailbox, mailbox.due.version, hadMessages);
-      if (slot === null) return null;
+    const options = optionsOf(mailbox, ports, stop, () => {
       entry.isIdling = true;
       slotFreed();
-      ports.log.debug({ mailbox: mailbox.name }, events.idleStarted);
-      return slot;
-    };
-    const options = { ...optionsOf(mailbox, ports, stop), requestIdleSlot };
+    });
     entry.ended = pollMailbox(mailbox, ports, settings, options, observerOf(mailbox, ports))
       .then((summary) => ended(mailbox, summary))
       .finally(() => {
@@ -134,8 +129,24 @@ export function createPollRunner(
   };
 }
 
-function optionsOf({ due }: DueMailbox, { health }: SchedulerPorts, stop: AbortSignal): PollOptions {
-  return { due, stop, uidValidityChanges: health.uidValidityChanges, folderChecks: health.folderChecks };
+/** `idles` is called when the connection of the poll got an IDLE slot. */
+function optionsOf(
+  mailbox: DueMailbox,
+  { health, idleSlots, log }: SchedulerPorts,
+  stop: AbortSignal,
+  idles: () => void,
+): PollOptions {
+  const { due, name } = mailbox;
+  return {
+    ...{ due, stop, uidValidityChanges: health.uidValidityChanges, folderChecks: health.folderChecks },
+    requestIdleSlot: (hadMessages) => {
+      const slot = idleSlots.request(mailbox, due.version, hadMessages);
+      if (slot === null) return null;
+      idles();
+      log.debug({ mailbox: name }, events.idleStarted);
+      return slot;
+    },
+  };
 }
 
 /** Passes what happens in the poll to health and reporter. */

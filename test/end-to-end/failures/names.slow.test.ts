@@ -135,7 +135,7 @@ test.concurrent('a certificate tells the days that are left, has ended, and is r
     const check = await certificates();
     return check.status === 'warning' ? check : null;
   });
-  expect(soon.reason).toBe(`the certificate of localhost:${front.port} ends in 4 days`);
+  expect(soon.reason).toBe(`the certificate of localhost:${front.port} expires in 4 days`);
   expect(soon.list).toMatchObject([{ host: 'localhost', port: front.port, days_left: 4 }]);
   expect((await readiness(daemon)).status).toBe(200);
   const end = new RegExp(

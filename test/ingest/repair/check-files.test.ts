@@ -1,4 +1,4 @@
-/** Which files count as missing: the database and the disk are fakes, both are tested with real ones elsewhere. */
+/** Check of files against their rows, with a fake database and disk. */
 import { expect, test } from 'vitest';
 import { checkFiles } from '../../../src/ingest/repair/reconcile.ts';
 import type { ReferencedSegment } from '../../../src/ingest/stores.ts';
@@ -33,7 +33,7 @@ function check(lengths: Readonly<Record<string, number>>, segments: readonly Ref
 
 const whole = { a: 5, b: 5, c: 5, d: 5 };
 
-test('all is well when each file is there and as long as it should be', async () => {
+test('files that exist with the right length are fine', async () => {
   const { report, seen } = check({ ...whole, one: 100 }, [segment('one')]);
   expect(await report).toEqual({
     ...{ attachmentFiles: 4, damagedAttachmentFiles: 0, damagedBlobs: [], sourceFiles: 1, damagedSegments: [] },
@@ -41,17 +41,17 @@ test('all is well when each file is there and as long as it should be', async ()
   expect(seen.at(-1)).toEqual([4, 4]);
 });
 
-test('a missing attachment is wrong, and one of another length; as many are named as are wanted', async () => {
+test('a missing attachment is damaged, and one of another length; the list is limited', async () => {
   const { report } = check({ a: 5, b: 4, c: 6 }, [], 2);
   expect(await report).toMatchObject({ damagedAttachmentFiles: 3, damagedBlobs: [blobs[1], blobs[2]] });
 });
 
-test('a segment may be longer than what is named in it; a shorter one is wrong, and a missing one', async () => {
+test('a segment may be longer than its last source; a shorter or missing one is damaged', async () => {
   const { report } = check({ ...whole, long: 101, short: 99 }, [segment('long'), segment('short'), segment('gone')]);
   expect((await report).damagedSegments.map(({ segment: name }) => name)).toEqual(['short', 'gone']);
 });
 
-test('an expired segment may be gone, unless a mail in quarantine needs it', async () => {
+test('an expired segment may be missing, unless a quarantined message needs it', async () => {
   const { report } = check(whole, [segment('old'), segment('old and needed', { waiting: 1 })]);
   expect(await report).toMatchObject({ sourceFiles: 1, damagedSegments: [{ segment: 'old and needed' }] });
 });
