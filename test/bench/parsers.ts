@@ -14,13 +14,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type AddressObject, type ParsedMail, type SimpleParserOptions, simpleParser } from 'mailparser';
 import PostalMime, { type Address, type Email } from 'postal-mime';
 import { parseMessage } from '../../src/mail/parse.ts';
-import { compare, count, type Reading, readingOf, type Tally } from '../mail/agreement.ts';
+import { compare, count, type ParsedFields, parsedFieldsOf, type Tally } from '../mail/agreement.ts';
 import { corpusFolder, corpusPresent, crlf, readExpectations, readMail, readManifest } from '../mail/corpus.ts';
 
 type Parser = {
   readonly name: string;
   readonly parse: (source: Uint8Array<ArrayBuffer>) => Promise<unknown>;
-  readonly read: (source: Uint8Array<ArrayBuffer>) => Promise<Reading>;
+  readonly read: (source: Uint8Array<ArrayBuffer>) => Promise<ParsedFields>;
 };
 
 const parseDeadlineMs = 10_000;
@@ -39,7 +39,7 @@ const withMailparser = (options: SimpleParserOptions) => (source: Uint8Array<Arr
 const withPostalMime = (source: Uint8Array<ArrayBuffer>) => PostalMime.parse(source, { forceRfc822Attachments: true });
 
 const parsers: readonly Parser[] = [
-  { name: 'ours', parse: parseMessage, read: async (source) => readingOf(await parseMessage(source)) },
+  { name: 'ours', parse: parseMessage, read: async (source) => parsedFieldsOf(await parseMessage(source)) },
   { name: 'mailparser lean', parse: withMailparser(leanOptions), read: readWithMailparser(leanOptions) },
   { name: 'mailparser', parse: withMailparser({}), read: readWithMailparser({}) },
   { name: 'postal-mime', parse: withPostalMime, read: async (source) => fromPostalMime(await withPostalMime(source)) },
@@ -50,7 +50,7 @@ function readWithMailparser(options: SimpleParserOptions) {
   return async (source: Uint8Array<ArrayBuffer>) => fromMailparser(await parse(source));
 }
 
-function fromMailparser(mail: ParsedMail): Reading {
+function fromMailparser(mail: ParsedMail): ParsedFields {
   const from = mail.from?.value[0];
   return {
     subject: mail.subject ?? '',
@@ -72,7 +72,7 @@ function fromMailparser(mail: ParsedMail): Reading {
   };
 }
 
-function fromPostalMime(mail: Email): Reading {
+function fromPostalMime(mail: Email): ParsedFields {
   const flat = (list: readonly Address[]) => list.flatMap((one) => one.group ?? [one]);
   const from = flat(mail.from === undefined ? [] : [mail.from])[0];
   const sentAtMs = Date.parse(mail.date ?? '');

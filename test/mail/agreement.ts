@@ -1,13 +1,13 @@
 /**
- * Compares one parsed mail with what an upstream test suite states about it, field by field.
+ * Compares one parsed message with the statements of an upstream test suite about it, field by field.
  *
  * A comparison is loose where upstream suites differ from each other by habit: white space is collapsed, and an
- * attachment agrees when any part of the mail has all that is stated of it.
+ * attachment agrees when any part of the message has all that is stated about it.
  */
 import type { ParsedMessage } from '../../src/mail/message.ts';
 import type { Expectation } from './corpus.ts';
 
-/** What is compared, whoever parsed it. */
+/** The compared fields, from any parser. */
 export type ParsedFields = {
   readonly subject: string;
   readonly fromAddress: string;
@@ -25,8 +25,8 @@ export type ParsedFields = {
   }[];
 };
 
-/** What our own reader makes of a mail. */
-export const readingOf = (parsed: ParsedMessage): ParsedFields => ({
+/** The fields as our own parser reads them. */
+export const parsedFieldsOf = (parsed: ParsedMessage): ParsedFields => ({
   subject: parsed.subject,
   fromAddress: parsed.from?.address ?? '',
   fromName: parsed.from?.name ?? '',
@@ -38,7 +38,7 @@ export const readingOf = (parsed: ParsedMessage): ParsedFields => ({
   attachments: parsed.attachments.map(({ name, type, sizeBytes, sha256 }) => ({ name, type, size: sizeBytes, sha256 })),
 });
 
-/** Name of a field, and whether the reading agrees. Only stated fields are given. */
+/** Name of a stated field, and true where the parsed field agrees. */
 export type FieldAgreement = readonly [field: string, agrees: boolean];
 
 const collapsed = (text: string) => text.replace(/\s+/gu, ' ').trim();
@@ -47,55 +47,55 @@ const contains = (text: string, wanted: readonly string[]) =>
   wanted.every((piece) => collapsed(text).includes(collapsed(piece)));
 const firstLine = (text: string) => text.split('\n').find((line) => line.trim() !== '') ?? '';
 
-/** Every stated field of `expected` with its verdict. */
-export function compare(expected: Expectation, reading: ParsedFields): readonly FieldAgreement[] {
-  return [...compareHeaders(expected, reading), ...compareBody(expected, reading), ...compareParts(expected, reading)];
+/** Every stated field of `expected` with its agreement. */
+export function compare(expected: Expectation, parsed: ParsedFields): readonly FieldAgreement[] {
+  return [...compareHeaders(expected, parsed), ...compareBody(expected, parsed), ...compareParts(expected, parsed)];
 }
 
-function compareHeaders(expected: Expectation, reading: ParsedFields): readonly FieldAgreement[] {
+function compareHeaders(expected: Expectation, parsed: ParsedFields): readonly FieldAgreement[] {
   const { subject, from_addr, from_name, to_addrs, message_id, date_utc } = expected;
-  const verdicts: FieldAgreement[] = [];
-  if (subject !== undefined) verdicts.push(['subject', sameText(subject, reading.subject)]);
+  const agreements: FieldAgreement[] = [];
+  if (subject !== undefined) agreements.push(['subject', sameText(subject, parsed.subject)]);
   if (from_addr !== undefined)
-    verdicts.push(['from_addr', from_addr.toLowerCase() === reading.fromAddress.toLowerCase()]);
-  if (from_name !== undefined) verdicts.push(['from_name', sameText(from_name, reading.fromName)]);
-  if (to_addrs !== undefined) verdicts.push(['to_addrs', sameText(to_addrs.join(), reading.toAddresses.join())]);
-  if (message_id !== undefined) verdicts.push(['message_id', sameText(message_id, reading.messageId)]);
-  if (date_utc !== undefined) verdicts.push(['date', Date.parse(`${date_utc}Z`) === reading.sentAtMs]);
-  return verdicts;
+    agreements.push(['from_addr', from_addr.toLowerCase() === parsed.fromAddress.toLowerCase()]);
+  if (from_name !== undefined) agreements.push(['from_name', sameText(from_name, parsed.fromName)]);
+  if (to_addrs !== undefined) agreements.push(['to_addrs', sameText(to_addrs.join(), parsed.toAddresses.join())]);
+  if (message_id !== undefined) agreements.push(['message_id', sameText(message_id, parsed.messageId)]);
+  if (date_utc !== undefined) agreements.push(['date', Date.parse(`${date_utc}Z`) === parsed.sentAtMs]);
+  return agreements;
 }
 
-function compareBody(expected: Expectation, reading: ParsedFields): readonly FieldAgreement[] {
+function compareBody(expected: Expectation, parsed: ParsedFields): readonly FieldAgreement[] {
   const { text_first_line, text_equals, text_contains, html_contains } = expected;
-  const verdicts: FieldAgreement[] = [];
+  const agreements: FieldAgreement[] = [];
   if (text_first_line !== undefined)
-    verdicts.push(['text_first_line', sameText(text_first_line, firstLine(reading.text))]);
-  if (text_equals !== undefined) verdicts.push(['text_equals', sameText(text_equals, reading.text)]);
-  if (text_contains !== undefined) verdicts.push(['text_contains', contains(reading.text, text_contains)]);
-  if (html_contains !== undefined) verdicts.push(['html_contains', contains(reading.html, html_contains)]);
-  return verdicts;
+    agreements.push(['text_first_line', sameText(text_first_line, firstLine(parsed.text))]);
+  if (text_equals !== undefined) agreements.push(['text_equals', sameText(text_equals, parsed.text)]);
+  if (text_contains !== undefined) agreements.push(['text_contains', contains(parsed.text, text_contains)]);
+  if (html_contains !== undefined) agreements.push(['html_contains', contains(parsed.html, html_contains)]);
+  return agreements;
 }
 
-function compareParts(expected: Expectation, reading: ParsedFields): readonly FieldAgreement[] {
-  const verdicts: FieldAgreement[] = [];
+function compareParts(expected: Expectation, parsed: ParsedFields): readonly FieldAgreement[] {
+  const agreements: FieldAgreement[] = [];
   for (const [index, { name, type, size, sha256 }] of (expected.attachments ?? []).entries()) {
     const part =
-      reading.attachments.find((one) => sha256 !== undefined && one.sha256 === sha256) ??
-      reading.attachments.find((one) => typeof name === 'string' && one.name === name) ??
-      reading.attachments[index];
-    if (typeof name === 'string') verdicts.push(['attachment name', part?.name === name]);
-    if (type !== undefined) verdicts.push(['attachment type', part?.type === type]);
-    if (size !== undefined) verdicts.push(['attachment size', part?.size === size]);
-    if (sha256 !== undefined) verdicts.push(['attachment sha256', part?.sha256 === sha256]);
+      parsed.attachments.find((one) => sha256 !== undefined && one.sha256 === sha256) ??
+      parsed.attachments.find((one) => typeof name === 'string' && one.name === name) ??
+      parsed.attachments[index];
+    if (typeof name === 'string') agreements.push(['attachment name', part?.name === name]);
+    if (type !== undefined) agreements.push(['attachment type', part?.type === type]);
+    if (size !== undefined) agreements.push(['attachment size', part?.size === size]);
+    if (sha256 !== undefined) agreements.push(['attachment sha256', part?.sha256 === sha256]);
   }
-  return verdicts;
+  return agreements;
 }
 
 /** Agreed and disagreed per field. */
 export type Tally = Map<string, { agreed: number; disagreed: number }>;
 
-export function count(tally: Tally, verdicts: readonly FieldAgreement[]): void {
-  for (const [field, agrees] of verdicts) {
+export function count(tally: Tally, agreements: readonly FieldAgreement[]): void {
+  for (const [field, agrees] of agreements) {
     const entry = tally.get(field) ?? { agreed: 0, disagreed: 0 };
     if (agrees) entry.agreed++;
     else entry.disagreed++;

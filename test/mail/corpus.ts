@@ -1,14 +1,13 @@
 /**
- * Reads the folder of public mails that the checkout itself does not hold, for the corpus test and the parser bench.
+ * Reads the corpus of public messages, which is not part of the repository, for the corpus test and the parser bench.
  *
- * The folder is named by TICKETMAILD_CORPUS, else it is `../shared/corpus` beside the checkout. `corpusFolder` tells
- * where it looked; `present` is false when there is no manifest. Bytes are made as an IMAP server would hand them
- * out: no mbox `From ` line, every line end CRLF.
+ * The folder is TICKETMAILD_CORPUS, else `../shared/corpus` beside the checkout; `corpusPresent` is false without a
+ * manifest. Bytes are as an IMAP server would send them: no mbox `From ` line, every line end CRLF.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
-/** What an upstream test suite states about a mail; an absent field is not stated. */
+/** Statements of an upstream test suite about a message; an absent field is not stated. */
 export type Expectation = {
   readonly source: string;
   readonly file: string;
@@ -44,7 +43,7 @@ export function readExpectations(): readonly Expectation[] {
   return lines.map((line) => JSON.parse(line) as Expectation);
 }
 
-/** Path and tags of every mail. */
+/** Path and tags of every message. */
 export function readManifest(): readonly { readonly path: string; readonly tags: readonly string[] }[] {
   const rows = readFileSync(join(corpusFolder, 'manifest.tsv'), 'utf8').trim().split('\n').slice(1);
   return rows.map((row) => {
@@ -53,7 +52,7 @@ export function readManifest(): readonly { readonly path: string; readonly tags:
   });
 }
 
-/** One mail as a server hands it out. */
+/** One message as a server sends it. */
 export function readMail(path: string, tags: readonly string[]): Uint8Array<ArrayBuffer> {
   const bytes = readFileSync(join(corpusFolder, path));
   const start = tags.includes('mbox-from-line') ? bytes.indexOf(10) + 1 : 0;

@@ -1,7 +1,7 @@
 /**
- * What each mail of `test/fixtures/mails/` says, written by hand: whole messages but for hashes and bytes.
+ * Expected readings of the messages in `test/fixtures/mails/`, written by hand: all fields but hashes and bytes.
  *
- * Only what differs from a plain mail without anything is written down; `expectedOf` fills in the rest.
+ * Only differences from a plain message are listed; `expectedOf` adds the rest.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { crlf } from './corpus.ts';
 
 const folder = join(import.meta.dirname, '../fixtures/mails');
 
-/** A mail of ours as a server hands it out. */
+/** A message of the fixtures as a server sends it. */
 export const readFixture = (name: string) => crlf(readFileSync(join(folder, `${name}.eml`)));
 
 export type ShortAttachment = Omit<Attachment, 'content' | 'sha256'>;

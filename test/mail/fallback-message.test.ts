@@ -9,30 +9,30 @@ const source = bytes(
     'References: <b@x> <c@x>\nContent-Type: multipart/mixed; boundary=b\n\n--b\nbroken',
 );
 
-describe('a mail that cannot be parsed', () => {
-  test('has its sender, its subject and its thread from the header, and is attached whole', async () => {
+describe('the fallback for a message that cannot be parsed', () => {
+  test('has sender, subject and thread from the header, and the whole message attached', async () => {
     const head = await parseMessage(headerOnlyMessage(source));
-    const salvaged = fallbackMessage(source, head, 'why');
-    expect(salvaged).toMatchObject({
+    const fallback = fallbackMessage(source, head, 'why');
+    expect(fallback).toMatchObject({
       ...{ from: { name: 'Jürgen', address: 'J@Example.test' }, subject: 'The printer', messageId: 'a@x' },
       ...{ references: ['b@x', 'c@x'], text: 'why', html: null, marks: [] },
       attachments: [{ name: 'original.eml', type: 'message/rfc822', sizeBytes: source.length }],
     });
-    expect(Buffer.from(salvaged.attachments[0]?.content ?? [])).toEqual(Buffer.from(source));
+    expect(Buffer.from(fallback.attachments[0]?.content ?? [])).toEqual(Buffer.from(source));
     expect(source.length).toBeGreaterThan(0);
   });
 
-  test('is known again when it can be parsed some day: Message-ID and content are the same', async () => {
-    const salvaged = fallbackMessage(source, await parseMessage(headerOnlyMessage(source)), 'why');
+  test('has the Message-ID and content hash of the parsed message', async () => {
+    const fallback = fallbackMessage(source, await parseMessage(headerOnlyMessage(source)), 'why');
     const { messageId, contentHash } = await parseMessage(new Uint8Array(source));
-    expect([salvaged.messageId, salvaged.contentHash]).toEqual([messageId, contentHash]);
+    expect([fallback.messageId, fallback.contentHash]).toEqual([messageId, contentHash]);
     const nameless = bytes('From: a@x\nSubject: no id\n\nbody');
     const same = fallbackMessage(nameless, await parseMessage(headerOnlyMessage(nameless)), 'why');
     const parsed = await parseMessage(new Uint8Array(nameless));
     expect([same.messageId, same.contentHash]).toEqual([parsed.messageId, parsed.contentHash]);
   });
 
-  test('is a message even when nothing of it can be read', () => {
+  test('is a message even when nothing can be read', () => {
     expect(fallbackMessage(source, null, 'why')).toMatchObject({
       from: null,
       subject: '',
@@ -42,7 +42,7 @@ describe('a mail that cannot be parsed', () => {
     expect(fallbackMessage(new Uint8Array(0), null, 'why').attachments).toHaveLength(1);
   });
 
-  test('does not take long, whatever its header is', async () => {
+  test('is made within the limit, whatever the header is', async () => {
     const endless = bytes(`From: a@x\nX-A: ${' x'.repeat(2_000_000)}\nSubject: s\n`);
     const folded = bytes(`Subject: s${'\n '.repeat(1_000_000)}`);
     for (const hostile of [endless, folded, bytes('a'.repeat(3_000_000)), bytes('a:b\n'.repeat(500_000))]) {
@@ -54,7 +54,7 @@ describe('a mail that cannot be parsed', () => {
   });
 });
 
-test('who sent a mail and what it is about is read from its beginning, whatever that is', () => {
+test('the header summary is read from the first bytes, whatever they are', () => {
   expect(readHeaderSummary(source)).toEqual({
     from: 'Jürgen <J@Example.test>',
     address: 'j@example.test',

@@ -1,9 +1,9 @@
-/** Libraries that are loaded with the first mail that needs them: once, and never as a fault of that mail. */
+/** Lazy loading: a library is loaded once, on first use; a missing one is no fault of the message. */
 import { expect, test, vi } from 'vitest';
 import { isFailure } from '../../src/errors.ts';
 import { lazyRequire } from '../../src/mail/lazy-require.ts';
 
-test('what is made is made when it is asked for, and once', () => {
+test('the value is made once, on first use', () => {
   const make = vi.fn(() => ({}));
   const get = lazyRequire(make);
   expect(make).not.toHaveBeenCalled();
@@ -11,7 +11,7 @@ test('what is made is made when it is asked for, and once', () => {
   expect(make).toHaveBeenCalledTimes(1);
 });
 
-test('a library that is not there is no fault of the mail, and is tried again with the next one', () => {
+test('a missing library is parser_unavailable, and is tried again by the next message', () => {
   let name = 'a-library-that-nobody-has-written';
   const get = lazyRequire((require): unknown => require(name));
   const isUnavailable = (error: unknown) => isFailure(error, 'parser_unavailable');

@@ -1,4 +1,4 @@
-/** Whole mails through the parser: our own ones field by field, then arbitrary and damaged bytes. */
+/** Whole messages through the parser: our own ones field by field, then arbitrary and damaged bytes. */
 import { hash } from 'node:crypto';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,8 +10,8 @@ import { expectedOf, fixtureNames, readFixture, short } from './expected.ts';
 
 const bytes = (text: string) => new Uint8Array(Buffer.from(text, 'latin1'));
 
-describe('our own mails', () => {
-  test('are all written down', () => {
+describe('our own messages', () => {
+  test('all have an expected reading', () => {
     const files = readdirSync(join(import.meta.dirname, '../fixtures/mails')).map((file) => file.replace('.eml', ''));
     expect(files.toSorted()).toEqual(fixtureNames.toSorted());
   });
@@ -36,18 +36,18 @@ describe('our own mails', () => {
   });
 });
 
-describe('a mail that is declared wrongly', () => {
-  test('is read as windows-1252 when it is no UTF-8', async () => {
+describe('a message with a wrong charset', () => {
+  test('is decoded as windows-1252 when it is no UTF-8', async () => {
     const { text } = await parseMessage(bytes('Content-Type: text/plain; charset=utf-8\r\n\r\nf\xfcr \x80 5\r\n'));
     expect(text).toBe('für € 5\n');
   });
 
-  test('keeps its format=flowed when it is read once more', async () => {
+  test('is decoded again, with format=flowed', async () => {
     const { text } = await parseMessage(bytes('Content-Type: text/plain; format=flowed\r\n\r\nf\xfcr \r\nuns\r\n'));
     expect(text).toBe('für uns\n');
   });
 
-  test('keeps its UTF-8 when a single byte is broken', async () => {
+  test('stays UTF-8 when a single byte is broken', async () => {
     const { text } = await parseMessage(bytes(`\r\n${Buffer.from('für über öfter').toString('latin1')} \xff\r\n`));
     expect(text).toBe('für über öfter \ufffd\n');
   });
@@ -68,8 +68,8 @@ function expectSound(parsed: ParsedMessage): void {
   }
 }
 
-describe('any bytes at all', () => {
-  test('are read without a failure', async () => {
+describe('any bytes', () => {
+  test('are parsed without a failure', async () => {
     await fc.assert(
       fc.asyncProperty(fc.uint8Array({ maxLength: 2000 }), async (source) => {
         const startedAtMs = performance.now();
@@ -80,7 +80,7 @@ describe('any bytes at all', () => {
     );
   });
 
-  test('are read without a failure when they are pieces of mails in disorder', async () => {
+  test('are parsed without a failure when they are pieces of messages out of order', async () => {
     const piece = fc.oneof(
       fc.constantFrom(
         ...['Content-Type: ', 'multipart/mixed', 'multipart/alternative', 'message/rfc822', 'text/html', 'text/plain'],
@@ -138,7 +138,7 @@ describe('any bytes at all', () => {
     );
   });
 
-  test('are read without a failure when they are a damaged mail', async () => {
+  test('are parsed without a failure when they are a damaged message', async () => {
     const change = fc.record({
       at: fc.double({ min: 0, max: 1, noNaN: true }),
       cut: fc.nat(40),

@@ -1,4 +1,4 @@
-/** What a person would see in a mail, or could open, is there, however the mail tries to hide it. */
+/** Everything that a person would see in a message, or could open, is there, however the message hides it. */
 import { expect, test } from 'vitest';
 import { charsetOfLabel } from '../../src/mail/charset/labels.ts';
 import { clearTextOf } from '../../src/mail/formats/protection.ts';
@@ -7,7 +7,7 @@ import { attribute, ids, legacyAttachment, tnef } from './formats/tnef-writer.ts
 
 const parse = (source: string) => parseMessage(new Uint8Array(Buffer.from(source, 'latin1')));
 
-test('words among the fields of signed text, and within the signature, stay', () => {
+test('words among the armour headers of signed text, and within the signature, stay', () => {
   const signed = [
     '-----BEGIN PGP SIGNED MESSAGE-----',
     'Hash: SHA256, SHA512',
@@ -27,7 +27,7 @@ test('words among the fields of signed text, and within the signature, stay', ()
   expect(clearTextOf(signed)).toBe('Pay to account 1.\nNote: pay to account 2.\nHello\nPay to account 3.\n');
 });
 
-test('what is in angle brackets in enriched text and no command stays', async () => {
+test('angle brackets in enriched text that are no command stay', async () => {
   const { text } = await parse(
     'Content-Type: text/enriched\r\n\r\n<bold>Ask</bold> <a@example.test>, <3 of us>, <<x> <no end\r\n',
   );
@@ -35,7 +35,7 @@ test('what is in angle brackets in enriched text and no command stays', async ()
 });
 
 test.each(['base64', 'hex', 'utf7imap', '_internal', '_sbcs', '_dbcs', '_utf32', 'binary', 'ascii8bit'])(
-  'no text is turned into something else under the name %s',
+  'text declared as %s is not transformed',
   async (charset) => {
     const { text } = await parse(`Content-Type: text/plain; charset=${charset}\r\n\r\ngr\xfc\xdfe &AOQ-\r\n`);
     expect(text).toBe('grüße &AOQ-\n');
@@ -53,7 +53,7 @@ test.each([
   'iso-ir-100',
   'hp-roman8',
   'rk1048',
-])('the library is asked for %s', (label) => expect(charsetOfLabel(label)).not.toBeNull());
+])('iconv-lite is used for %s', (label) => expect(charsetOfLabel(label)).not.toBeNull());
 
 const winmail = (stream: Buffer, text = '') =>
   parse(
@@ -63,7 +63,7 @@ const body = (text: string) => attribute(1, ids.body, `${text}\0`);
 const file = legacyAttachment('a.txt', 'aaaa');
 const names = async (stream: Buffer, text = '') => (await winmail(stream, text)).attachments.map(({ name }) => name);
 
-test('winmail.dat is attached beside its files when not all of it was read', async () => {
+test('winmail.dat is attached beside its files when it was not read as a whole', async () => {
   expect(await names(tnef(body('Hello you'), file), 'Hello, you!')).toEqual(['a.txt']);
   expect(await names(tnef(body('Hello you'), file))).toEqual(['a.txt']);
   expect(await names(tnef(body('Something else'), file), 'Hello, you!')).toEqual(['a.txt', 'winmail.dat']);

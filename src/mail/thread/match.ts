@@ -32,14 +32,14 @@ export type StoredThreads<T extends Ticket> = {
   /** Messages of that Message-ID in all mailboxes, oldest first. */
   readonly withId: (id: string) => readonly { readonly mailboxId: string; readonly ticket: T | null }[];
   /** Messages of the same mailbox that reference that Message-ID, oldest first. Addresses in lower case. */
-  readonly referencing: (id: string) => readonly ReferencingMessage<T>[];
+  readonly referencing: (id: string) => readonly StoredReference<T>[];
   readonly ticketOf: (ref: string) => T | null;
   readonly isParticipant: (ticket: T, address: string) => boolean;
   /** True for a token that was made with the key of this installation. */
   readonly isValidToken: (token: ReplyToken) => boolean;
 };
 
-type ReferencingMessage<T> = {
+type StoredReference<T> = {
   readonly ticket: T | null;
   readonly from: string;
   readonly recipients: readonly string[];
@@ -163,7 +163,7 @@ function byDescendant<T extends Ticket>(candidate: Candidate, stored: StoredThre
 function descendants<T extends Ticket>(
   { threadKeys }: Candidate,
   stored: StoredThreads<T>,
-): readonly ReferencingMessage<T>[] {
+): readonly StoredReference<T>[] {
   return stored.referencing(threadKeys.messageId).filter(involves(threadKeys.sender));
 }
 
@@ -175,7 +175,7 @@ function bySibling<T extends Ticket>(candidate: Candidate, stored: StoredThreads
  * Messages that reference the same message, which is not stored, and involve the sender: a circular to hundreds has one
  * Message-ID for all of them, and the replies to it have nothing to do with each other.
  */
-function siblings<T extends Ticket>(candidate: Candidate, stored: StoredThreads<T>): readonly ReferencingMessage<T>[] {
+function siblings<T extends Ticket>(candidate: Candidate, stored: StoredThreads<T>): readonly StoredReference<T>[] {
   const { sender, referencedIds } = candidate.threadKeys;
   if (sender === '') return [];
   return referencedIds
@@ -187,7 +187,7 @@ function siblings<T extends Ticket>(candidate: Candidate, stored: StoredThreads<
 /**
  * True for messages from that sender or to it. The claim of a newcomer is no proof: the stored message must name him.
  */
-function involves(sender: string): (message: ReferencingMessage<unknown>) => boolean {
+function involves(sender: string): (message: StoredReference<unknown>) => boolean {
   return ({ from, recipients }) => sender !== '' && (from === sender || recipients.includes(sender));
 }
 

@@ -1,10 +1,10 @@
-/** Public mails of many servers: what their own test suites state about reports holds, as far as measured. */
+/** Corpus of public messages: at least the measured number of upstream statements about reports is met. */
 import { describe, expect, test } from 'vitest';
 import type { ParsedMessage } from '../../../src/mail/message.ts';
 import { parseMessage } from '../../../src/mail/parse.ts';
 import { corpusFolder, corpusPresent, type Expectation, readExpectations, readMail, readManifest } from '../corpus.ts';
 
-/** What is stated about reports; an absent field is not stated. */
+/** Statements about a report; an absent field is not stated. */
 type Stated = Expectation & {
   readonly bounce?: readonly { readonly status?: string; readonly hard?: boolean }[];
   readonly bounced_recipients?: readonly string[];
@@ -56,7 +56,7 @@ const sameStatus = (stated: string, told: string) =>
   /\.0\.9\d\d$/u.test(stated) ? stated[0] === told[0] : stated === told;
 
 describe.skipIf(!corpusPresent)(`reports among the public mails (in ${corpusFolder}, TICKETMAILD_CORPUS)`, () => {
-  test('are read as is stated', { timeout: 120_000 }, async () => {
+  test('match the figures that the upstream tests state', { timeout: 120_000 }, async () => {
     const stated = new Map(readExpectations().map((one) => [one.file, one as Stated]));
     const counts = new Map<string, { agreed: number; all: number }>();
     for (const { path, tags } of readManifest()) {

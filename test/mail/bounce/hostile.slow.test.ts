@@ -1,4 +1,4 @@
-/** Mails that are made to keep the readers of kinds and reports busy: the time they take grows with the text, no more. */
+/** Hostile messages for classification and bounce reading: the time is linear in the text. */
 import { describe, expect, test } from 'vitest';
 import { classify } from '../../../src/mail/classify/classify.ts';
 import { makeAttachments } from '../../../src/mail/mime/attachments.ts';
@@ -72,7 +72,7 @@ function timeOf(piece: string, contentType: string, from: string): number {
   return performance.now() - start;
 }
 
-describe('a megabyte of one piece is read in time:', () => {
+describe('a megabyte of one repeated piece is read within the limit:', () => {
   test.each(pieces)('%j', (piece) => {
     expect(timeOf(piece, 'multipart/report; report-type=delivery-status', 'a@b.example')).toBeLessThan(msMax);
     expect(timeOf(piece, 'text/plain', 'MAILER-DAEMON@b.example')).toBeLessThan(msMax);

@@ -1,11 +1,11 @@
-/** Delivery reports of every family, as small mails of our own: what is read of each. */
+/** Delivery reports of each family of programs, as small messages, and the recipients read from them. */
 import { describe, expect, test } from 'vitest';
 import { parseMessage } from '../../../src/mail/parse.ts';
 
 const bytes = (lines: readonly string[]) =>
   new Uint8Array(Buffer.from(`${lines.join('\n').replace(/\n/gu, '\r\n')}\r\n`));
 
-/** A mail from a delivery program, or from whom the header says, with a text. */
+/** A message of a delivery program, or with another From field, and a text. */
 function note(
   text: string,
   headers: readonly string[] = [],
@@ -69,12 +69,12 @@ const reports: readonly Case[] = [
     ['5.1.1 hard anna@kunde.example'],
   ],
   [
-    'a status with words, and a type without blank',
+    'a status with words, and an address type without a blank',
     report('Final-Recipient: RFC822;<anna@kunde.example>\nAction: failed\nStatus: 5.2.2 (mailbox full)'),
     ['5.2.2 soft anna@kunde.example'],
   ],
   [
-    'the address that was written, not the one it was expanded to',
+    'the original recipient, not the final one',
     report(
       'Original-Recipient: rfc822;anna@kunde.example\nFinal-Recipient: rfc822;a.berg@inside.kunde.example\nAction: failed\nStatus: 5.1.1',
     ),
@@ -88,7 +88,7 @@ const reports: readonly Case[] = [
     ['5.1.1 hard anna@kunde.example', '5.2.2 soft ben@kunde.example'],
   ],
   [
-    'groups that no empty line parts',
+    'groups without an empty line between them',
     report(
       'Final-Recipient: rfc822; anna@kunde.example\nAction: failed\nStatus: 5.1.1\nFinal-Recipient: rfc822; ben@kunde.example\nAction: failed\nStatus: 5.1.2',
     ),
@@ -102,24 +102,24 @@ const reports: readonly Case[] = [
     ['4.4.1 soft anna@kunde.example'],
   ],
   [
-    'a delay that is given with a final status',
+    'a delay reported with a final status',
     report('Final-Recipient: rfc822; anna@kunde.example\nAction: delayed\nStatus: 5.1.1'),
     ['5.1.1 soft anna@kunde.example'],
   ],
   [
-    'a delivery that went well',
+    'a successful delivery',
     report('Final-Recipient: rfc822; anna@kunde.example\nAction: delivered\nStatus: 2.0.0'),
     ['2.0.0 soft anna@kunde.example'],
   ],
   [
-    'only what failed where some went well',
+    'only the failed recipients beside successful ones',
     report(
       'Final-Recipient: rfc822; ben@kunde.example\nAction: relayed\nStatus: 2.0.0\n\nFinal-Recipient: rfc822; anna@kunde.example\nAction: failed\nStatus: 5.1.1',
     ),
     ['5.1.1 hard anna@kunde.example'],
   ],
   [
-    'the status that the other server said, before a vague one',
+    'the status of the refusing server, before a vague one',
     report(
       'Final-Recipient: rfc822; anna@kunde.example\nAction: failed\nStatus: 5.0.0\nDiagnostic-Code: smtp; 550 5.1.1\n <anna@kunde.example>: User unknown',
     ),
@@ -133,7 +133,7 @@ const reports: readonly Case[] = [
     ['5.7.1 soft anna@kunde.example'],
   ],
   [
-    'a refusal after the content, whatever it says of the user',
+    'a refusal after the content, whatever it states about the user',
     report(
       'Final-Recipient: rfc822; anna@kunde.example\nAction: failed\nStatus: 5.0.0\nDiagnostic-Code: smtp; 550 Unknown user (in reply to end of DATA command)',
     ),
@@ -145,7 +145,7 @@ const reports: readonly Case[] = [
     ['5.1.1 hard anna@kunde.example'],
   ],
   [
-    'an address that only the text tells',
+    'an address that only the text names',
     report('Final-Recipient: x400; /S=berg/\nAction: failed\nStatus: 5.1.1', 'Failed:\n\n  <anna@kunde.example>\n'),
     ['5.1.1 hard anna@kunde.example'],
   ],
@@ -160,7 +160,7 @@ const reports: readonly Case[] = [
     ['5.1.1 hard "anna berg"@kunde.example'],
   ],
   [
-    'the reason of the text where the status is vague',
+    'the reason in the text where the status is vague',
     report(
       'Final-Recipient: rfc822; anna@kunde.example\nAction: failed\nStatus: 5.0.0',
       "Your message wasn't delivered to anna@kunde.example because the address couldn't be found.",
@@ -196,7 +196,7 @@ const notes: readonly Case[] = [
     ['5.1.1 hard anna@kunde.example'],
   ],
   [
-    'Exim that waits',
+    'a delay warning of Exim',
     note(
       'A message that you sent has not yet been delivered to one or more of its\nrecipients after more than 24 hours.\n\nThe message has not yet been delivered to the following addresses:\n\n  anna@kunde.example\n    host mx.kunde.example: connection refused\n',
       ['Subject: Warning: message 1a-b2 delayed 24 hours'],
@@ -298,7 +298,7 @@ const notes: readonly Case[] = [
     ['5.1.1 hard anna@kunde.example'],
   ],
   [
-    'Gmail of old',
+    'an old format of Gmail',
     note(
       `Delivery to the following recipient failed permanently:\n\n     anna@kunde.example\n\nTechnical details of permanent failure:\nThe error that the other server returned was: 550 550 5.1.1 User unknown (state 14).\n\n   ----- Original message -----\n${original}`,
     ),
@@ -345,7 +345,7 @@ const notes: readonly Case[] = [
     ['5.1.1 hard anna@kunde.example'],
   ],
   [
-    'a gateway against viruses',
+    'an antivirus gateway',
     note(
       'Your message with Subject: Order\ncould not be delivered to the following recipients:\n\nanna@kunde.example\n\nPlease do not resend your original message.\nDelivery attempts will continue to be made for 5 day(s).\n',
       ['Subject: Delivery failure notification'],
@@ -354,7 +354,7 @@ const notes: readonly Case[] = [
     ['4.4.7 soft anna@kunde.example'],
   ],
   [
-    'a gateway against spam',
+    'an antispam gateway',
     note(
       'Your message to anna@kunde.example was blocked by our spam filter and has not been delivered.\n',
       ['Subject: Message delivery failed: blocked as spam', 'Return-Path: <>'],
@@ -398,7 +398,7 @@ const notes: readonly Case[] = [
     ['5.1.1 hard anna@kunde.example'],
   ],
   [
-    'a server that tells how many errors there were',
+    'a server that counts the errors',
     note(
       'We had trouble delivering your message. Full details follow:\n\nSubject: Order\n\n1 error(s):\n\nSMTP Server <mx.kunde.example> rejected recipient <anna@kunde.example> (Error following RCPT command). It responded as follows: [550 5.1.1 User unknown]\n',
     ),
@@ -412,7 +412,7 @@ const notes: readonly Case[] = [
     ['5.1.1 hard anna@kunde.example'],
   ],
   [
-    'a list that takes mail of members only',
+    'a list for members only',
     note(
       'You are not a member of this mailing list <talk@list.example>.\n',
       ['Subject: You desk@desk.example are not member (talk ML)'],
@@ -491,7 +491,7 @@ const notes: readonly Case[] = [
     ['5.7.1 soft anna@kunde.example'],
   ],
   [
-    'a transcript and nothing else',
+    'a transcript only',
     note(
       '   ----- Transcript of session follows -----\n550 kunde.example (TCP)... 550 Host unknown\n554 <anna@kunde.example>... 550 Host unknown (Authoritative answer from name server)\n',
       ['Subject: Returned mail: Host unknown'],
@@ -499,7 +499,7 @@ const notes: readonly Case[] = [
     ['5.1.2 hard anna@kunde.example'],
   ],
   [
-    'users of the server itself, without their domain',
+    'local users of the server, without a domain',
     note(
       'Your mail to the following recipients could not be delivered because they are not accepting mail with attachments:\n\tanna\n\tben\n',
       ['Subject: Mail Delivery Problem'],
@@ -559,13 +559,13 @@ const sesBounce = notification({
 });
 const fromSns = (text: string) => note(text, ['Subject: AWS Notification Message'], 'SES <no-reply@sns.example>');
 
-describe('a delivery report tells', () => {
+describe('a delivery report yields', () => {
   test.each(reports)('%s', async (_, mail, recipients) => {
     expect(await read(mail)).toEqual(recipients);
   });
 });
 
-describe('delivery reports in words are read:', () => {
+describe('delivery reports in prose are read:', () => {
   test.each(notes)('%s', async (_, mail, recipients) => {
     expect(await read(mail)).toEqual(recipients);
   });
@@ -573,7 +573,7 @@ describe('delivery reports in words are read:', () => {
   test.each([
     ['plain', sesBounce],
     [
-      'as a string, with an explanation after it',
+      'as a string, followed by an explanation',
       `${JSON.stringify({ Type: 'Notification', Message: sesBounce })}\n\n--\nTo stop {this}, follow the link`,
     ],
     ['with broken lines', sesBounce.replace('bouncedRecipients', 'bounced!\n Recipients')],
@@ -595,7 +595,7 @@ describe('delivery reports in words are read:', () => {
 });
 
 describe('the whole report', () => {
-  test('has the status of the first recipient which failed for good', async () => {
+  test('has the status of the first hard bounce', async () => {
     const { bounce } = await parseMessage(
       report(
         'Final-Recipient: rfc822; ben@kunde.example\nAction: failed\nStatus: 5.2.2\n\nFinal-Recipient: rfc822; anna@kunde.example\nAction: failed\nStatus: 5.1.1',
@@ -604,7 +604,7 @@ describe('the whole report', () => {
     expect([bounce?.status, bounce?.hard]).toEqual(['5.1.1', true]);
   });
 
-  test('may name nobody, and then tells no status that it does not say', async () => {
+  test('may name no recipient, and then has only a stated status', async () => {
     const { bounce } = await parseMessage(
       note('<<< No Message Collected >>>', ['Content-Type: multipart/report; report-type=delivery-status']),
     );
@@ -621,9 +621,9 @@ describe('the whole report', () => {
   });
 });
 
-describe('the mail that a report is about is found', () => {
+describe('the Message-ID of the reported message is found', () => {
   test.each<readonly [string, Uint8Array<ArrayBuffer>, string | null]>([
-    ['in the mail that came back', report('Final-Recipient: rfc822; anna@kunde.example'), 'sent@desk.example'],
+    ['in the original message', report('Final-Recipient: rfc822; anna@kunde.example'), 'sent@desk.example'],
     [
       'in a header block of the text',
       note(`Could not be delivered:\n\n<anna@kunde.example>: full\n\n--- Original message follows.\n${original}`),
@@ -635,19 +635,19 @@ describe('the mail that a report is about is found', () => {
       'sent@desk.example',
     ],
     [
-      'in what the report says of it',
+      'in a field of the report',
       note(
         'This report relates to a message you sent:\n\n  Message-id: <sent@desk.example>\n\nIt could not be delivered.',
       ),
       'sent@desk.example',
     ],
     [
-      'in what it answers to',
+      'in In-Reply-To of the report',
       note('Could not be delivered.', ['In-Reply-To: <sent@desk.example>']),
       'sent@desk.example',
     ],
     [
-      'in its references, the last',
+      'as the last of its References',
       note('Could not be delivered.', ['References: <first@desk.example> <sent@desk.example>']),
       'sent@desk.example',
     ],

@@ -1,11 +1,11 @@
-/** Who wrote a mail: each kind by its signs, and the mails of persons that look like another kind. */
+/** Classification: each kind by its signals, and messages of persons that resemble another kind. */
 import { describe, expect, test } from 'vitest';
 import type { MessageKind } from '../../../src/mail/message.ts';
 import { parseMessage } from '../../../src/mail/parse.ts';
 
 type Fields = Readonly<Record<string, string>>;
 
-/** A mail of a person, unless its fields say otherwise. */
+/** A message of a person, unless its fields declare otherwise. */
 function mail(fields: Fields, text = 'Hello, I have a question.'): Uint8Array<ArrayBuffer> {
   const all = { From: 'Anna <anna@kunde.example>', To: 'desk@desk.example', Subject: 'Order 4711', ...fields };
   const block = Object.entries(all).map(([name, value]) => `${name}: ${value}`);
@@ -22,16 +22,16 @@ const kindOf = async (source: Uint8Array<ArrayBuffer>) => (await parseMessage(so
 const daemon = 'MAILER-DAEMON@mx.example';
 const answer = { 'In-Reply-To': '<sent@desk.example>' };
 
-describe('by its fields a mail is', () => {
+describe('by its header fields a message is', () => {
   test.each<readonly [MessageKind, string, Fields]>([
     ['human', 'a person', {}],
-    ['human', 'monitoring, which is not asked', { 'Auto-Submitted': 'auto-generated' }],
-    ['human', 'a person who says so', { 'Auto-Submitted': 'no' }],
-    ['human', 'a mailer that says it is none', { 'X-Autoreply': 'no' }],
-    ['human', 'a newsletter that names no list', { Precedence: 'bulk' }],
-    ['human', 'a shop with a way to leave', { 'List-Unsubscribe': '<https://shop.example/leave>' }],
-    ['human', 'a person whose company suppresses answers', { 'X-Auto-Response-Suppress': 'All', ...answer }],
-    ['human', 'a person with an empty return path', { 'Return-Path': '<>' }],
+    ['human', 'monitoring, which is unsolicited', { 'Auto-Submitted': 'auto-generated' }],
+    ['human', 'a person with Auto-Submitted: no', { 'Auto-Submitted': 'no' }],
+    ['human', 'a program with X-Autoreply: no', { 'X-Autoreply': 'no' }],
+    ['human', 'a newsletter without List-Id', { Precedence: 'bulk' }],
+    ['human', 'a shop with List-Unsubscribe', { 'List-Unsubscribe': '<https://shop.example/leave>' }],
+    ['human', 'a person whose company suppresses automatic replies', { 'X-Auto-Response-Suppress': 'All', ...answer }],
+    ['human', 'a person with a null reverse-path', { 'Return-Path': '<>' }],
     ['auto_reply', 'RFC 3834', { 'Auto-Submitted': 'Auto-Replied; owner="x"' }],
     ['auto_reply', 'RFC 5436', { 'Auto-Submitted': 'auto-notified' }],
     ['auto_reply', 'X-Autoreply', { 'X-Autoreply': 'yes' }],
@@ -50,19 +50,19 @@ describe('by its fields a mail is', () => {
     ['human', 'a person whom a rule of Exchange redirected', { 'X-MS-Exchange-Inbox-Rules-Loop': 'info@shop.example' }],
     [
       'human',
-      'a desk of people whose program writes all it can',
+      'a helpdesk of persons whose program sets all fields',
       { 'Auto-Submitted': 'auto-generated', 'X-Auto-Response-Suppress': 'All', ...answer },
     ],
     ['auto_reply', 'a vacation program', { 'X-Mailer': 'vacation 1.2.7' }],
     [
       'auto_reply',
-      'an answer of Exchange',
+      'an automatic reply of Exchange',
       { 'Return-Path': '<>', 'Auto-Submitted': 'auto-generated', 'X-Auto-Response-Suppress': 'All', ...answer },
     ],
-    ['human', 'a forwarder without return path', { 'Return-Path': '<>', Subject: 'Re: Your order' }],
-    ['human', 'an answer through one', { 'Return-Path': '<>', ...answer }],
+    ['human', 'a forwarder with a null reverse-path', { 'Return-Path': '<>', Subject: 'Re: Your order' }],
+    ['human', 'a reply through a forwarder', { 'Return-Path': '<>', ...answer }],
     ['list', 'a list', { 'List-Id': '<talk.list.example>' }],
-    ['list', 'a list of old', { 'List-Post': '<mailto:talk@list.example>', Precedence: 'list' }],
+    ['list', 'an old list program', { 'List-Post': '<mailto:talk@list.example>', Precedence: 'list' }],
     [
       'list',
       'a newsletter',
@@ -70,7 +70,7 @@ describe('by its fields a mail is', () => {
     ],
     [
       'list',
-      'a person on a list who writes of bounces',
+      'a person on a list who writes about bounces',
       { 'List-Id': '<mta.list.example>', Subject: 'Undelivered mail: what to do?' },
     ],
     [
@@ -80,14 +80,14 @@ describe('by its fields a mail is', () => {
     ],
     [
       'bounce',
-      'a report, whatever else it says',
+      'a report, whatever its other fields are',
       {
         'Content-Type': 'Multipart/Report; boundary=x; report-type="Delivery-Status"',
         'Auto-Submitted': 'auto-replied',
       },
     ],
     ['bounce', 'Exim and Gmail', { From: daemon, 'X-Failed-Recipients': 'ben@kunde.example' }],
-    ['human', 'a person who has that field from somewhere', { 'X-Failed-Recipients': 'ben@kunde.example' }],
+    ['human', 'a person with a stray X-Failed-Recipients', { 'X-Failed-Recipients': 'ben@kunde.example' }],
     [
       'read_receipt',
       'RFC 8098',
@@ -104,7 +104,7 @@ describe('by its fields a mail is', () => {
   });
 });
 
-describe('answers of programs are known by their subject beside a sign of a machine:', () => {
+describe("a program's subject beside another sign is an automatic reply:", () => {
   test.each([
     'Automatic reply: Order',
     'Out of Office: Order',
@@ -151,7 +151,7 @@ describe('answers of programs are known by their subject beside a sign of a mach
   });
 });
 
-describe('words count only beside a sign of a machine:', () => {
+describe('words of absence and receipt count only beside another sign:', () => {
   test.each([
     ['Thank you for contacting us. We have received your request.'],
     ['I am currently out of the office until Monday.'],
@@ -182,28 +182,28 @@ const attachedBounce = [
   ['message/rfc822', `From: ${daemon}\nSubject: Undelivered Mail\nContent-Type: text/plain\n\n${bounceParts[0][1]}`],
 ] as const;
 
-describe('a person stays a person who', () => {
+describe('a message is from a person who', () => {
   test.each<readonly [string, Uint8Array<ArrayBuffer>]>([
     [
-      'answers to a bounce',
+      'replies to a bounce',
       mail({ Subject: 'Re: Undelivered Mail Returned to Sender', ...answer }, `What is wrong?\n\n${quotedBounce}`),
     ],
     [
-      'answers without an own word',
+      'replies without any words',
       mail({ Subject: 'Re: Undelivered Mail Returned to Sender', ...answer }, quotedBounce),
     ],
-    ['answers below the quote', mail({ Subject: 'AW: Unzustellbar', ...answer }, `${quotedBounce}\n\nWas heißt das?`)],
+    ['replies below the quote', mail({ Subject: 'AW: Unzustellbar', ...answer }, `${quotedBounce}\n\nWas heißt das?`)],
     [
-      'forwards one in the text',
+      'forwards a bounce in the text',
       mail(
         { Subject: 'Fwd: Undelivered Mail Returned to Sender' },
         `What is wrong?\n\n---- Forwarded message ----\nSubject: Undelivered Mail\n\nYour message could not be delivered to ben@kunde.example`,
       ),
     ],
-    ['forwards one as a part', parts('mixed', attachedBounce, { Subject: 'Fwd: Undelivered mail' })],
+    ['forwards a bounce as a part', parts('mixed', attachedBounce, { Subject: 'Fwd: Undelivered mail' })],
     ['keeps its status as a part', parts('mixed', bounceParts, { Subject: 'see below' })],
     [
-      'tells of one',
+      'describes a bounce',
       mail(
         { Subject: 'Delivery failed' },
         'Hello,\n\nmy mail to ben@kunde.example could not be delivered. Do you know why?\n\nAnna',
@@ -227,14 +227,14 @@ describe('a person stays a person who', () => {
     ['plans a holiday', mail({ Subject: 'Urlaub im Juli' }, 'Guten Tag, ist das Hotel frei?')],
     ['asks about automatic replies', mail({ Subject: 'How do I set an automatic reply?' })],
     [
-      'has an alarm system that says what it is',
+      'has an alarm system that declares itself',
       mail(
         { Subject: 'Host down', 'Auto-Submitted': 'auto-generated', Precedence: 'bulk' },
         'This is an automatically generated message, do not reply to this e-mail.\n\nHost db-1 is down.',
       ),
     ],
     [
-      'minds the systems, and their backup failed',
+      'administers systems, and a backup failed',
       mail(
         { From: 'System Administrator <it@kunde.example>', Subject: 'Backup' },
         'Das Backup konnte nicht laufen: fehlgeschlagen.',
@@ -245,51 +245,54 @@ describe('a person stays a person who', () => {
       mail({ 'Return-Path': '<>', Subject: 'Login' }, 'Login failed: user ben@kunde.example not found.'),
     ],
     [
-      'has a virus scanner that tells of a finding',
+      'has a virus scanner that reports a finding',
       mail(
         { From: 'antivirus@kunde.example', Subject: 'Virus found' },
         'The file could not be delivered to quarantine.',
       ),
     ],
     [
-      'gets post on paper',
+      'writes about paper mail',
       mail(
         { Subject: 'Delivery failed' },
         'Your mail could not be delivered. Write to desk@desk.example for a new date, account desk@desk.example.',
       ),
     ],
-    ['gets a newsletter on holidays', mail({ Precedence: 'bulk', Subject: 'Urlaub an der See' }, 'Jetzt buchen.')],
     [
-      'answers under the old subject with the old words on top',
+      'receives a newsletter about holidays',
+      mail({ Precedence: 'bulk', Subject: 'Urlaub an der See' }, 'Jetzt buchen.'),
+    ],
+    [
+      'replies under an automatic subject with its words on top',
       mail(
         { Subject: 'Undelivered Mail Returned to Sender', ...answer },
         'Your message could not be delivered:\n\n<ben@kunde.example>: User unknown\n\nThis came back, why?',
       ),
     ],
-    ['asks for help with one', mail({ Subject: 'Abwesenheitsnotiz einrichten' })],
-    ['complains about one', mail({ Subject: 'Automatic reply not working' })],
-    ['writes its name alone', mail({ Subject: 'Out of office' })],
+    ['asks for help with a bounce', mail({ Subject: 'Abwesenheitsnotiz einrichten' })],
+    ['complains about a bounce', mail({ Subject: 'Automatic reply not working' })],
+    ['writes only the word for it', mail({ Subject: 'Out of office' })],
     ['reads', mail({ Subject: 'Read: this' }, 'Please read the attached page.')],
   ])('%s', async (_, source) => {
     expect(await kindOf(source)).toBe('human');
   });
 });
 
-describe('an automatic answer is no bounce when it', () => {
+describe('an automatic reply is no bounce when it', () => {
   test.each<readonly [string, Uint8Array<ArrayBuffer>]>([
     [
-      'quotes the mail that it answers to',
+      'quotes the message replied to',
       mail({ 'Return-Path': '<>', Subject: 'Re: Order', ...answer }, `I am out of the office.\n\n${quotedBounce}`),
     ],
     [
-      'confirms with an empty return path',
+      'confirms receipt with a null reverse-path',
       mail(
         { 'Return-Path': '<>', Precedence: 'bulk', Subject: 'Thank you for your e-mail' },
         'Thank you. I will answer soon.',
       ),
     ],
     [
-      'asks whether a person wrote',
+      'is a challenge',
       parts('report; report-type=delivery-status', [
         ['text/plain', 'Please add yourself to my guest list.'],
         [
@@ -299,7 +302,7 @@ describe('an automatic answer is no bounce when it', () => {
       ]),
     ],
     [
-      'asks in a plain mail',
+      'is a challenge in a plain message',
       mail(
         { From: 'no-reply@filter.example', Subject: 'Re: Order (verification required)', ...answer },
         'Please confirm that you are a person and not a spammer: https://filter.example/1',
@@ -310,7 +313,7 @@ describe('an automatic answer is no bounce when it', () => {
   });
 });
 
-describe('reports on a mail lead to it:', () => {
+describe('reports have the Message-ID of the reported message:', () => {
   test.each<readonly [string, Uint8Array<ArrayBuffer>, MessageKind]>([
     [
       'a complaint',
@@ -322,14 +325,14 @@ describe('reports on a mail lead to it:', () => {
       'feedback_report',
     ],
     [
-      'a complaint that names its id',
+      'a complaint with the Message-ID in a field',
       parts('report; report-type=feedback-report', [
         ['message/feedback-report', 'Feedback-Type: auth-failure\nMessage-ID: <sent@desk.example>'],
       ]),
       'feedback_report',
     ],
     [
-      'a complaint of old',
+      'an old form of complaint',
       parts(
         'mixed',
         [['message/rfc822', 'X-HmXmrOriginalRecipient: <anna@kunde.example>\nMessage-ID: <sent@desk.example>\n\nx']],
@@ -338,7 +341,7 @@ describe('reports on a mail lead to it:', () => {
       'feedback_report',
     ],
     [
-      'a confirmation',
+      'a read receipt',
       parts('report; report-type=disposition-notification', [
         ['text/plain', 'Displayed.'],
         [
@@ -349,7 +352,7 @@ describe('reports on a mail lead to it:', () => {
       'read_receipt',
     ],
     [
-      'a confirmation that it was deleted unread',
+      'a read receipt for a message deleted unread',
       parts('report', [
         [
           'message/disposition-notification',
@@ -359,7 +362,7 @@ describe('reports on a mail lead to it:', () => {
       'read_receipt',
     ],
     [
-      'a confirmation of Outlook in words',
+      'a read receipt of Outlook in words',
       mail(
         { Subject: 'Read: Order', 'X-MS-Has-Attach': '', ...answer },
         'Your message\n\n  To: Anna\n  Subject: Order\n\nwas read on 24.11.2026 09:15.',

@@ -1,6 +1,6 @@
 /**
- * Mails of persons that have signs of machines: what a desk gets from people who write about bounces, absences and
- * deliveries, and what forms, forwarders and rules write on their way. Each opens a ticket, so each is from a person.
+ * Messages of persons with signs of programs, as a helpdesk receives them: from people who write about bounces, absences
+ * and deliveries, and through forms, forwarders and rules. Each opens a ticket, so each must be classified as a person.
  */
 import { describe, expect, test } from 'vitest';
 import { parseMessage } from '../../../src/mail/parse.ts';
@@ -30,78 +30,106 @@ const status =
   'Reporting-MTA: dns; mx.example\n\nFinal-Recipient: rfc822; ben@kunde.example\nAction: failed\nStatus: 5.1.1';
 
 const absences: readonly Case[] = [
-  ['wants one set up', { Subject: 'Abwesenheitsnotiz: bitte für Frau Berg einrichten' }, 'Sie ist ab Montag weg.'],
   [
-    'wants one set up while away',
+    'wants an automatic reply set up',
+    { Subject: 'Abwesenheitsnotiz: bitte für Frau Berg einrichten' },
+    'Sie ist ab Montag weg.',
+  ],
+  [
+    'wants an automatic reply set up while away',
     { Subject: 'Abwesenheitsnotiz: bitte einrichten' },
     'Guten Tag,\n\nich bin ab Montag nicht im Büro und komme an die Einstellung nicht heran.',
   ],
-  ['wants one for a colleague', { Subject: 'Out of office: please enable it for Bob' }, 'He is ill.'],
-  ['has a broken one', { Subject: 'Autoresponder: does not work any more' }, 'Since Monday nobody gets an answer.'],
-  ['has one too many', { Subject: 'Auto-reply: how do I switch it off?' }, 'I am back from vacation.'],
+  ['wants an automatic reply for a colleague', { Subject: 'Out of office: please enable it for Bob' }, 'He is ill.'],
   [
-    'writes it with Outlook, which repeats the subject',
+    'has a broken automatic reply',
+    { Subject: 'Autoresponder: does not work any more' },
+    'Since Monday nobody gets an answer.',
+  ],
+  [
+    'receives too many automatic replies',
+    { Subject: 'Auto-reply: how do I switch it off?' },
+    'I am back from vacation.',
+  ],
+  [
+    'writes about it with Outlook, which repeats the subject',
     { Subject: 'Out of office: please enable it', 'Thread-Topic': 'Out of office: please enable it' },
     'For Bob.',
   ],
   ['is away next week', { Subject: 'Out of office: next week' }, `${absence}`],
   [
-    'wants one set up, and whom a rule of Exchange redirected',
+    'wants an automatic reply set up, and is redirected by an Exchange rule',
     { Subject: 'Abwesenheitsnotiz: bitte einrichten', 'X-MS-Exchange-Inbox-Rules-Loop': 'info@shop.example' },
     'Für Frau Berg.',
   ],
-  ['wants one set up in a form', { Subject: 'Out of office: please enable it', ...nobody }, 'For Bob.'],
-  ['has a broken one, in a firm that suppresses answers', { Subject: 'Autoresponder: is broken', ...suppressed }, ''],
+  [
+    'wants an automatic reply set up, through a form',
+    { Subject: 'Out of office: please enable it', ...nobody },
+    'For Bob.',
+  ],
+  [
+    'has a broken automatic reply, in a company that suppresses them',
+    { Subject: 'Autoresponder: is broken', ...suppressed },
+    '',
+  ],
 ];
 
 const forms: readonly Case[] = [
   [
-    'came through a rule of Exchange',
+    'is redirected by an Exchange rule',
     { Subject: 'Printer', 'X-MS-Exchange-Inbox-Rules-Loop': 'info@shop.example' },
     'It does not print.',
   ],
   [
-    'came through a rule that makes the envelope empty',
+    'is redirected by a rule that nulls the reverse-path',
     { Subject: 'WG: Drucker', 'X-MS-Exchange-Inbox-Rules-Loop': 'info@shop.example', ...nobody, ...suppressed },
     'Er druckt nicht.',
   ],
-  ['answers through a form', { Subject: 'Re: printer', ...nobody }, 'It still does not print.'],
-  ['answers through a forwarder', { Subject: 'printer', ...nobody, ...answer }, 'It still does not print.'],
+  ['replies through a form', { Subject: 'Re: printer', ...nobody }, 'It still does not print.'],
+  ['replies through a forwarder', { Subject: 'printer', ...nobody, ...answer }, 'It still does not print.'],
   [
     'thanks through a forwarder',
     { Subject: 'Re: printer', ...nobody, ...answer },
     'Thank you for your message. It still does not print.',
   ],
   [
-    'used a form that thanks',
+    'uses a form that thanks',
     { Subject: 'Contact', ...suppressed },
     'Thank you for contacting us\n\nMessage: no network',
   ],
   ['will be away', { Subject: 'Laptop', ...suppressed }, 'I will be on vacation next week, can I return it today?'],
   [
-    'will be away, and answers from a firm that suppresses answers',
+    'will be away, in a company that suppresses automatic replies',
     { Subject: 'Re: Laptop', ...suppressed, ...answer },
     'I will be on vacation next week, can I return it today?',
   ],
   [
-    'thanks from a firm that suppresses answers',
+    'thanks, in a company that suppresses automatic replies',
     { Subject: 'AW: Laptop', ...suppressed, ...answer },
     'Vielen Dank für Ihre Nachricht. Es geht leider immer noch nicht.',
   ],
-  ['is bulk by mistake', { Subject: 'Key card', Precedence: 'bulk' }, `Hi,\n\n${absence}, who takes my key card?`],
+  [
+    'has Precedence: bulk by mistake',
+    { Subject: 'Key card', Precedence: 'bulk' },
+    `Hi,\n\n${absence}, who takes my key card?`,
+  ],
   [
     'asks for leave in a form',
     { Subject: 'Vacation: 3 to 7 May', ...suppressed },
     'I will be on vacation from 3 May. Please approve.',
   ],
-  ['asks for leave in a form without path', { Subject: 'Urlaub: Antrag', ...nobody }, 'Ich bin im Urlaub ab Montag.'],
   [
-    'answers by hand in a desk that writes all fields',
+    'asks for leave in a form with a null reverse-path',
+    { Subject: 'Urlaub: Antrag', ...nobody },
+    'Ich bin im Urlaub ab Montag.',
+  ],
+  [
+    'replies by hand in a helpdesk that sets all fields',
     { Subject: 'Re: Order', 'Auto-Submitted': 'auto-generated', ...suppressed, ...answer },
     'The part is in stock again, do you still want it?',
   ],
   [
-    'confirms and objects',
+    'confirms receipt and objects',
     { Subject: 'Re: Laptop', ...suppressed, ...answer },
     'We have received your message, but the link in it does not work.',
   ],
@@ -114,12 +142,12 @@ const forms: readonly Case[] = [
 
 const failures: readonly Case[] = [
   [
-    'tells us of it',
+    'reports a bounce',
     { Subject: 'Mail could not be delivered' },
     'Hello,\n\nyour message to bob@cust.example could not be delivered, our server was down. Please resend it.\n\nAnna',
   ],
   [
-    'tells us of it without a greeting',
+    'reports a bounce without a greeting',
     { Subject: 'Mail could not be delivered' },
     'Your message to bob@cust.example could not be delivered.',
   ],
@@ -129,22 +157,22 @@ const failures: readonly Case[] = [
     'Outlook says:\n\nYour message to bob@cust.example could not be sent: 550 5.7.1 relaying denied',
   ],
   [
-    'warns us',
+    'warns about a failure',
     { Subject: 'Warning: mail from you not delivered' },
     'Your message to carl@cust.example was not delivered, it was in our spam folder.',
   ],
   [
-    'minds the mail',
+    'is a mail administrator',
     { From: 'Postmaster <post@kunde.example>', Subject: 'Mail delivery problem' },
     'Mail could not be delivered all day.',
   ],
   [
-    'minds the mail, has its address, and a screenshot',
+    'is a mail administrator by address, with a screenshot',
     { From: 'Postmaster <postmaster@kunde.example>', Subject: 'Delivery problems with your newsletter', ...withParts },
     mixed(['text/plain', 'It could not be delivered to ben@kunde.example, see the picture.'], ['image/png', 'x']),
   ],
   [
-    'is called like a program',
+    'is named like a delivery program',
     { From: 'Mail System <it@kunde.example>', Subject: 'Delivery problems with your newsletter' },
     'Your newsletter could not be delivered since Monday.',
   ],
@@ -159,7 +187,7 @@ const failures: readonly Case[] = [
     'Disk full: mail cannot be delivered soon.',
   ],
   [
-    'answers as postmaster with the log',
+    'replies as postmaster with the log',
     { From: 'postmaster@kunde.example', Subject: 'Re: no mail', ...answer },
     'The log says:\n\nRCPT TO:<ben@kunde.example>\n550 User unknown',
   ],
@@ -188,22 +216,22 @@ const failures: readonly Case[] = [
     ),
   ],
   [
-    'forwards a bounce in a form without path',
+    'forwards a bounce in a form with a null reverse-path',
     { Subject: 'Delivery failed', ...nobody },
     `Hello,\n\nI got this, why?\n\n${bounce}`,
   ],
   [
-    'reports it in a form without path',
+    'reports a bounce in a form with a null reverse-path',
     { Subject: 'Mail could not be delivered', ...nobody },
     'Your message to bob@cust.example could not be delivered. Please resend.',
   ],
   [
-    'carries parcels',
+    'delivers parcels',
     { From: 'Parcels <noreply@parcels.example>', Subject: 'Delivery failed: parcel 123' },
     'Your parcel for anna@kunde.example could not be delivered. Choose a new date.',
   ],
   [
-    'carries parcels, by machine',
+    'delivers parcels, notified by a program',
     {
       From: 'Parcels <noreply@parcels.example>',
       Subject: 'Delivery failed: parcel 123',
@@ -213,12 +241,12 @@ const failures: readonly Case[] = [
     'The parcel could not be delivered. Reach us at office@parcels.example.',
   ],
   [
-    'carries parcels, without path',
+    'delivers parcels, with a null reverse-path',
     { From: 'noreply@parcels.example', Subject: 'Zustellung fehlgeschlagen: Paket 123', ...nobody },
     'Ihr Paket konnte nicht zugestellt werden.',
   ],
   [
-    'minds a newsletter',
+    'runs a newsletter',
     { Subject: 'Bounced mail: 120 of our readers' },
     'Our newsletter was not delivered to these:\n\nben@kunde.example\ncarl@kunde.example\n\nWhat should we do?',
   ],
@@ -228,16 +256,20 @@ const failures: readonly Case[] = [
     'Your mail tells me my mailbox anna@kunde.example is full, mail could not be delivered.',
   ],
   [
-    'has a form that says who could not be reached',
+    'has a form about a person who could not be reached',
     { Subject: 'Mail could not be delivered', ...nobody },
     'Mail from a customer to ben@kunde.example could not be delivered: 550 5.1.1 user unknown',
   ],
 ];
 
 const others: readonly Case[] = [
-  ['cannot prove it', { Subject: 'Re: login', ...answer }, '"Please confirm that you are a human". It never works.'],
   [
-    'cannot prove it, with the link',
+    'cannot pass a challenge',
+    { Subject: 'Re: login', ...answer },
+    '"Please confirm that you are a human". It never works.',
+  ],
+  [
+    'cannot pass a challenge, with the link',
     { Subject: 'Re: login', ...answer },
     'It says "please confirm that you are a human" on https://login.example/1. It never works.',
   ],
@@ -256,7 +288,7 @@ const others: readonly Case[] = [
 
 const systems: readonly Case[] = [
   [
-    'minds systems and has a transcript in a sentence',
+    'administers systems and has a transcript in a sentence',
     { From: 'System Administrator <sa@kunde.example>', Subject: 'Mail delivery failed for user ben' },
     'Ben (ben@kunde.example) could not be reached by mail: 550 5.1.1 unknown. Create his mailbox.',
   ],
@@ -291,13 +323,13 @@ const systems: readonly Case[] = [
     'Name: Anna\nMessage: I am out of the office next week',
   ],
   [
-    'is told of by a workflow',
+    'is reported by a workflow',
     { Subject: 'Out of office: Bob left', 'Auto-Submitted': 'auto-generated' },
     'Please disable the account of Bob.',
   ],
 ];
 
-describe('a person stays a person who', () => {
+describe('a message is from a person who', () => {
   test.each([...absences, ...forms, ...failures, ...systems, ...others])('%s', async (_, fields, text) => {
     expect((await parseMessage(source(fields, text))).kind).toBe('human');
   });

@@ -1,4 +1,4 @@
-/** Invitations in words: what, when, where and who; and calendars that are broken, or made to cost. */
+/** Invitations in words, broken calendars, and calendars made to be slow. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { describeInvitation } from '../../../src/mail/formats/invitation.ts';
@@ -33,7 +33,7 @@ const line = (event: string, label: string, zones = '') =>
     .find((one) => one.startsWith(`${label}: `))
     ?.slice(label.length + 2);
 
-test('an invitation is told in plain lines', () => {
+test('an invitation is described in plain lines', () => {
   const event = `SUMMARY:Printer\\, again
 DTSTART;TZID=W. Europe Standard Time:20240701T100000
 DTEND;TZID=W. Europe Standard Time:20240701T113000
@@ -79,7 +79,7 @@ describe('the first line', () => {
     ['DECLINED', 'declined'],
     ['TENTATIVE', 'tentatively accepted'],
     ['X-OTHER', 'no answer yet'],
-  ])('an answer says who answers what: %s', (status, words) => {
+  ])('a reply names the attendee and the answer: %s', (status, words) => {
     const event = `SUMMARY:x\nATTENDEE;CN=Bob;PARTSTAT=${status}:mailto:bob@example.test\nCOMMENT:see you`;
     expect(summary(event, 'REPLY')).toBe(`Answer: x\nAnswer of Bob <bob@example.test>: ${words}\nComment: see you`);
   });
@@ -118,7 +118,7 @@ describe('when', () => {
     ['20240101T000000', '+01:00'],
     ['19000701T000000', '+02:00'],
     ['99990701T000000', '+02:00'],
-  ])('the offset follows the zone that the calendar describes: %s', (time, offset) => {
+  ])('the offset is that of the zone in the calendar: %s', (time, offset) => {
     expect(line(`DTSTART;TZID=W. Europe Standard Time:${time}`, 'When', berlin)).toContain(`UTC${offset}`);
   });
 
@@ -127,7 +127,7 @@ describe('when', () => {
     ['RRULE:FREQ=YEARLY;BYMONTH=3;BYDAY=SU;BYMONTHDAY=8,9,10,11,12,13,14', '20240309T000000', '20240310T030000'],
     ['RRULE:FREQ=YEARLY;BYMONTH=3;BYMONTHDAY=20', '20240319T000000', '20240321T000000'],
     ['RDATE:20240315T020000', '20240314T000000', '20240316T000000'],
-  ])('a zone may say by other rules when its summer begins: %s', (rule, before, after) => {
+  ])('a zone may define summer time by other rules: %s', (rule, before, after) => {
     const part = (name: string, start: string, from: string, to: string, last: string) =>
       `BEGIN:${name}\nDTSTART:${start}\nTZOFFSETFROM:${from}\nTZOFFSETTO:${to}\n${last}\nEND:${name}\n`;
     const zone = `BEGIN:VTIMEZONE\nTZID:Z\n${part('STANDARD', '20001101T020000', '-0400', '-0500', 'RRULE:FREQ=YEARLY;BYMONTH=11;BYDAY=1SU')}${part('DAYLIGHT', '20000301T020000', '-0500', '-0400', rule)}END:VTIMEZONE\n`;
@@ -136,7 +136,7 @@ describe('when', () => {
   });
 });
 
-test('a summer that began last year lasts until this one ends it', () => {
+test('summer time that began last year lasts until it ends', () => {
   const part = (name: string, from: string, to: string, rule: string) =>
     `BEGIN:${name}\nDTSTART:20000101T000000\nTZOFFSETFROM:${from}\nTZOFFSETTO:${to}\nRRULE:FREQ=YEARLY;${rule}\nEND:${name}\n`;
   const zone = `BEGIN:VTIMEZONE\nTZID:South\n${part('STANDARD', '+1100', '+1000', 'BYMONTH=4;BYDAY=1SU')}${part('DAYLIGHT', '+1000', '+1100', 'BYMONTH=10;BYDAY=1SU')}END:VTIMEZONE\n`;
@@ -163,7 +163,7 @@ describe('how often', () => {
     expect(line(`DTSTART:20240701T100000Z\n${rule}`, 'Repeats')).toBe(expected);
   });
 
-  test('a change of one occurrence says of which, and stands after the series', () => {
+  test('a changed occurrence names its date, and follows the series', () => {
     const event = (more: string) => `BEGIN:VEVENT\nSUMMARY:x\n${more}\nEND:VEVENT\n`;
     const said = describeInvitation(
       `BEGIN:VCALENDAR\nMETHOD:REQUEST\n${event('RECURRENCE-ID:20240701T100000Z\nDTSTART:20240701T120000Z')}${event('RRULE:FREQ=DAILY')}END:VCALENDAR`,
@@ -175,7 +175,7 @@ describe('how often', () => {
 });
 
 describe('what is shown', () => {
-  test('has an end', () => {
+  test('is bounded', () => {
     const attendees = Array.from({ length: 30 }, (_, id) => `ATTENDEE:mailto:a${id}@example.test`).join('\n');
     const said = summary(`SUMMARY:${'s'.repeat(3000)}\n${attendees}\nDESCRIPTION:${'word '.repeat(1500)}`);
     expect(said).toContain('- a19@example.test: no answer yet\n- and 10 more\n');
@@ -184,24 +184,24 @@ describe('what is shown', () => {
     expect(describeInvitation(`BEGIN:VCALENDAR\n${events}END:VCALENDAR`)).toMatch(/And 7 more\.$/u);
   });
 
-  test('is text, though the description is HTML or has rows of signs', () => {
+  test('is text, also for a description in HTML or with lines of signs', () => {
     expect(summary('SUMMARY:x\nDESCRIPTION:<p>Hello <b>you</b></p>')).toBe('Invitation: x\n\nHello you');
     expect(summary('SUMMARY:x\nDESCRIPTION:-::~:~::~:~:~:~:~:~:~:~:~\\nJoin')).toBe('Invitation: x\n\nJoin');
   });
 
-  test('is one line where it must be', () => {
+  test('is one line in single-line fields', () => {
     expect(summary('SUMMARY:a\\nWhen: never\u0007')).toBe('Invitation: a When: never');
   });
 });
 
-describe('what is broken', () => {
+describe('a broken calendar', () => {
   test('is null when there is nothing to describe', () => {
     expect(
       ['', 'hello', 'BEGIN:VCALENDAR\nEND:VCALENDAR', 'BEGIN:VEVENT\nSUMMARY:x\nEND:VEVENT'].map(describeInvitation),
     ).toEqual([null, null, null, null]);
   });
 
-  test('is read as far as it can be: lines that are none, wrong values, ends that are missing', () => {
+  test('is read as far as possible: malformed lines, wrong values, missing ends', () => {
     expect(summary('SUMMARY:x\nthis is no line\nDTSTART:garbage\nRRULE:FREQ=X\nATTENDEE;CN="open:mailto:a@b')).toBe(
       'Invitation: x',
     );
@@ -277,7 +277,7 @@ describe('what is broken', () => {
     ['rules', filled(`RRULE:FREQ=DAILY;${'BYDAY=MO;'.repeat(1000)}\n`)],
     ['signs in a description', filled(`DESCRIPTION:${'-~'.repeat(9)}${'- '.repeat(4000)}\n`)],
     ['HTML in a description', calendar('REQUEST', `DESCRIPTION:${'<b>'.repeat(size / 3)}`)],
-  ])('is read in about no time: %s', (_, ics) => {
+  ])('is read within the limit: %s', (_, ics) => {
     const startedAtMs = performance.now();
     describeInvitation(ics);
     expect(performance.now() - startedAtMs).toBeLessThan(limitMs);

@@ -1,4 +1,4 @@
-/** Whether a mail is signed or encrypted, by its form; and what an opaque signature holds. */
+/** Signed and encrypted messages by their form, and the content of opaque signatures. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -40,7 +40,7 @@ describe('by its parts', () => {
     expect(protectionOf([part('multipart/mixed'), one], 'hello')).toBe(expected);
   });
 
-  test('what cannot be read counts more than who signed it', () => {
+  test('encrypted takes precedence over signed', () => {
     const signed = part('multipart/signed', { protocol: 'application/pgp-signature' });
     const encrypted = part('application/pkcs7-mime', { 'smime-type': 'enveloped-data' });
     expect(protectionOf([signed, encrypted], '')).toBe('smime_encrypted');
@@ -80,22 +80,22 @@ describe('by its text', () => {
     expect(protectionOf([], text)).toBe(expected);
   });
 
-  test('what is signed in it is readable without the armour', () => {
+  test('a cleartext signature is readable without the armour', () => {
     expect(clearTextOf(signedText)).toBe('Before.\nHello,\n-- \n- one\n\nAfter.');
     expect(clearTextOf(`${signedText}\n${signedText}`)).toContain('After.\nBefore.');
   });
 
-  test('it stays as it is when the armour does not end', () => {
+  test('armour without an end stays', () => {
     expect(clearTextOf(signedText.replace('-----END PGP SIGNATURE-----', ''))).toBeNull();
     expect(clearTextOf('hello')).toBeNull();
   });
 
   test.each([
-    ['starts without end', '-----BEGIN PGP SIGNED MESSAGE-----\n'],
-    ['armour that nearly is', '-----BEGIN PGP MESSAGE'],
+    ['starts of armour without an end', '-----BEGIN PGP SIGNED MESSAGE-----\n'],
+    ['almost armour', '-----BEGIN PGP MESSAGE'],
     ['white space', '-----BEGIN PGP MESSAGE-----                    x\n'],
     ['signed texts', `${signedText}\n`],
-  ])('it is looked at in about no time: %s', (_, piece) => {
+  ])('is searched within the limit: %s', (_, piece) => {
     const text = piece.repeat(5_000_000 / piece.length);
     const startedAtMs = performance.now();
     protectionOf([], text);
@@ -125,7 +125,7 @@ function signed(octets: Uint8Array): Buffer {
 }
 
 describe('an opaque signature', () => {
-  test.each(['signed-definite.p7m', 'signed-indefinite.p7m'])('%s gives the mail within', (name) => {
+  test.each(['signed-definite.p7m', 'signed-indefinite.p7m'])('%s gives the message within', (name) => {
     expect(Buffer.from(readOpaqueSigned(fixture(name)) ?? []).toString()).toBe(content);
   });
 
@@ -133,7 +133,7 @@ describe('an opaque signature', () => {
     expect(readOpaqueSigned(fixture(name))).toBeNull();
   });
 
-  test('may be in pieces, and pieces of pieces', () => {
+  test('may be constructed of pieces, and pieces of pieces', () => {
     const octet = (text: string) => element(4, Buffer.from(text));
     const read = (octets: Uint8Array) => Buffer.from(readOpaqueSigned(signed(octets)) ?? []).toString();
     expect(read(octet('abc'))).toBe('abc');
@@ -167,9 +167,9 @@ describe('an opaque signature', () => {
     ['open pieces', signed(Buffer.alloc(size, Buffer.of(0x24, 0x80)))],
     ['empty pieces', signed(element(0x24, Buffer.alloc(size, Buffer.of(4, 0))))],
     ['open empty pieces', signed(endless(0x24, Buffer.alloc(size, endless(0x24))))],
-    ['a length without end', Buffer.concat([Buffer.of(0x30, 0x86, 255, 255, 255, 255, 255, 255), Buffer.alloc(size)])],
+    ['an endless length', Buffer.concat([Buffer.of(0x30, 0x86, 255, 255, 255, 255, 255, 255), Buffer.alloc(size)])],
     ['zeros', Buffer.alloc(size)],
-  ])('is read in about no time: %s', (_, bytes) => {
+  ])('is read within the limit: %s', (_, bytes) => {
     const startedAtMs = performance.now();
     readOpaqueSigned(bytes);
     expect(performance.now() - startedAtMs).toBeLessThan(limitMs);

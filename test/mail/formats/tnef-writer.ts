@@ -1,4 +1,4 @@
-/** Writes TNEF streams (MS-OXTNEF) and compressed RTF (MS-OXRTFCP) for tests, from what the specifications say. */
+/** Writes TNEF streams (MS-OXTNEF) and compressed RTF (MS-OXRTFCP) for tests, by the specifications. */
 
 export type Property = { readonly tag: number; readonly value: Uint8Array | string; readonly named?: string };
 

@@ -1,7 +1,7 @@
 /**
- * What winmail.dat hides: names, contents and bodies out of streams that this test writes, and of broken ones.
+ * TNEF (winmail.dat): names, contents and bodies from streams that this test writes, and from broken ones.
  *
- * Where the folder of public mails is there, real streams are read too, and compared with the lists beside them.
+ * With the corpus of public messages real streams are read too, and compared with the lists beside them.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -43,7 +43,7 @@ function fileTime(atMs: number): Buffer {
 const text = (content: Uint8Array | undefined) => Buffer.from(content ?? []).toString();
 
 describe('attachments', () => {
-  test('have the name and the bytes that the first attributes say', () => {
+  test('have the name and the bytes of the first attributes', () => {
     const read = readTnef(tnef(legacyAttachment('LETTER.TXT', 'dear'), legacyAttachment('b.bin', 'x')));
     expect(read?.attachments.map(({ name, content }) => [name, text(content)])).toEqual([
       ['LETTER.TXT', 'dear'],
@@ -80,7 +80,7 @@ describe('attachments', () => {
     ]);
   });
 
-  test('may have their bytes before their name, and none at all', () => {
+  test('may have their bytes before their name, or none', () => {
     const start = attribute(2, ids.attachmentStart, Buffer.alloc(14));
     const read = readTnef(
       tnef(start, attribute(2, ids.data, 'x'), attribute(2, ids.title, 'a.txt\0'), legacyAttachment('empty.txt', '')),
@@ -99,7 +99,7 @@ describe('attachments', () => {
     expect(read?.attachments[0]?.name).toBe('заказ');
   });
 
-  test('that are messages become mails, with what is attached to them', async () => {
+  test('that are messages become MIME messages, with their attachments', async () => {
     const inner = tnef(
       message(
         { tag: 0x0037001f, value: 'Größe?' },
@@ -138,7 +138,7 @@ describe('attachments', () => {
     expect(text(read?.attachments[0]?.content)).toBe('OLE');
   });
 
-  test('messages in messages end somewhere', () => {
+  test('messages in messages are bounded', () => {
     let inner: Buffer = tnef(attribute(1, ids.body, 'deep\0'));
     for (let depth = 0; depth < 50; depth++)
       inner = tnef(attachment({ tag: 0x3701000d, value: Buffer.concat([Buffer.alloc(16), inner]) }));
@@ -161,7 +161,7 @@ describe('the body', () => {
       { text: null, html: '<p>а' },
     ],
     [
-      'UTF-8 whatever the code page is said to be',
+      'UTF-8 under any code page',
       [attribute(1, ids.codePage, Buffer.concat([number32(1251), number32(0)])), attribute(1, ids.body, 'grüße')],
       { text: 'grüße', html: null },
     ],
@@ -184,7 +184,7 @@ describe('the body', () => {
       { text: 'one', html: null },
     ],
     [
-      'HTML that is wrapped in RTF, and the text beside it',
+      'HTML encapsulated in RTF, and the text beside it',
       [
         message(
           { tag: 0x1000001f, value: 'Hi' },
@@ -204,7 +204,7 @@ describe('the body', () => {
 });
 
 describe('compressed RTF', () => {
-  test('repeats what it refers to', () => {
+  test('repeats the bytes that it refers to', () => {
     // The example of MS-OXRTFCP section 4.1
     const example =
       '2d0000002b0000004c5a4675f1c5c7a703000a007263706731323542320af32068656c090020627705b06c647d0a800fa0';
@@ -212,7 +212,7 @@ describe('compressed RTF', () => {
     expect(text(raw ?? undefined)).toBe('{\\rtf1\\ansi\\ansicpg1252\\pard hello world}\r\n');
   });
 
-  test('is no longer than allowed', () => {
+  test('is bounded in length', () => {
     expect(decompressRtf(rtfBomb(100_000), 5000)).toHaveLength(5000);
     expect(decompressRtf(Buffer.from('no such thing at all'), 1000)).toBeNull();
   });
@@ -230,15 +230,11 @@ describe('RTF', () => {
       '日本é',
     ],
     [
-      'characters by number, and what stands for them',
+      'characters by number, and their replacements',
       "{\\rtf1\\uc1 \\u8364\\'80 \\u-10179?\\u-8704? {\\uc0\\u233 x}}",
       '€ 😀 éx',
     ],
-    [
-      'nothing that is not shown',
-      '{\\rtf1{\\fonttbl{\\f0 Arial;}}{\\info{\\title t}}{\\*\\x y}{\\pict 00ff}a{\\v no}b}',
-      'ab',
-    ],
+    ['no hidden text', '{\\rtf1{\\fonttbl{\\f0 Arial;}}{\\info{\\title t}}{\\*\\x y}{\\pict 00ff}a{\\v no}b}', 'ab'],
     ['binary data', '{\\rtf1 a{\\pict\\bin3 }}}}b}', 'ab'],
     ['lines and cells', '{\\rtf1 a\\line b\\tab c\\cell d\\row\\emdash}', 'a\nb\tc\td\n—'],
     [
@@ -252,7 +248,7 @@ describe('RTF', () => {
     expect(read(rtf)).toEqual({ html: null, text: expected });
   });
 
-  test('gives back the HTML that it wraps', () => {
+  test('gives the encapsulated HTML', () => {
     const rtf =
       '{\\rtf1\\ansi\\ansicpg1252\\fromhtml1 \\deff0{\\fonttbl{\\f0 Arial;}}{\\*\\generator X}' +
       '{\\*\\htmltag19 <html>}\r\n{\\*\\htmltag2 \\par }{\\*\\htmltag64 <p>}\\htmlrtf \\pard\\plain{\\htmlrtf0 ' +
@@ -260,13 +256,13 @@ describe('RTF', () => {
     expect(read(rtf)).toEqual({ html: '<html>\n<p>Café &nbsp;{x}</p>', text: null });
   });
 
-  test('is null when it is none', () => {
+  test('is null for other bytes', () => {
     expect(read('hello')).toBeNull();
     expect(read('')).toBeNull();
   });
 });
 
-describe('what is broken', () => {
+describe('a broken calendar', () => {
   const whole = tnef(
     attribute(1, ids.codePage, Buffer.concat([number32(1252), number32(0)])),
     message(
@@ -278,13 +274,13 @@ describe('what is broken', () => {
     attachment({ tag: 0x3707001f, value: 'b.txt' }, { tag: 0x37010102, value: Buffer.from('bbbb') }),
   );
 
-  test('is null when it is no TNEF', () => {
+  test('is null for other bytes', () => {
     expect(readTnef(Buffer.from('this is no such file'))).toBeNull();
     expect(readTnef(new Uint8Array(0))).toBeNull();
     expect(readTnef(whole)?.attachments.map(({ name }) => name)).toEqual(['a.txt', 'b.txt']);
   });
 
-  test('is read as far as it goes, wherever it breaks off', () => {
+  test('is read as far as possible, wherever it is truncated', () => {
     for (let length = 0; length < whole.length; length++) {
       const read = readTnef(whole.subarray(0, length));
       expect(read === null).toBe(length < 6);
@@ -292,7 +288,7 @@ describe('what is broken', () => {
     }
   });
 
-  test('never fails, whatever its bytes say', () => {
+  test('never fails, whatever the bytes are', () => {
     fc.assert(
       fc.property(fc.nat(whole.length - 1), fc.uint8Array({ minLength: 1, maxLength: 12 }), (at, bytes) => {
         const changed = Buffer.from(whole);
@@ -317,17 +313,17 @@ describe('what is broken', () => {
   const rtfOf = (piece: string) => tnef(message({ tag: 0x10090102, value: storedRtf(`{\\rtf1 ${filled(piece)}`) }));
 
   test.each([
-    ['attributes of no length', tnef(many(attribute(1, ids.body, '')))],
-    ['attachments without end', tnef(many(legacyAttachment('a', 'b')))],
+    ['empty attributes', tnef(many(attribute(1, ids.body, '')))],
+    ['endless attachments', tnef(many(legacyAttachment('a', 'b')))],
     ['starts of attachments', tnef(many(attribute(2, ids.attachmentStart, '')))],
     ['an attribute longer than the file', tnef(Buffer.from('010c800200ffffffff', 'hex'), Buffer.alloc(size))],
     [
-      'properties without end',
+      'endless properties',
       tnef(attribute(1, ids.properties, Buffer.concat([number32(0xffffffff), Buffer.alloc(size)]))),
     ],
-    ['lists of properties without end', tnef(many(message({ tag: 0x1000001f, value: '' })))],
+    ['endless lists of properties', tnef(many(message({ tag: 0x1000001f, value: '' })))],
     [
-      'a value with as many values as can be counted',
+      'a property with the maximum number of values',
       tnef(
         attribute(
           1,
@@ -337,7 +333,7 @@ describe('what is broken', () => {
       ),
     ],
     [
-      'values of no length, as many as can be counted',
+      'the maximum number of empty values',
       tnef(attribute(1, ids.properties, Buffer.concat([number32(9), number32(0x10001001), number32(0xffffffff)]))),
     ],
     [
@@ -368,7 +364,7 @@ describe('what is broken', () => {
       ),
     ],
     [
-      'messages without end',
+      'endless messages',
       tnef(
         many(
           attachment({
@@ -387,7 +383,7 @@ describe('what is broken', () => {
         }),
       ),
     ],
-  ])('is read in about no time: %s', (_, bytes) => {
+  ])('is read within the limit: %s', (_, bytes) => {
     const startedAtMs = performance.now();
     readTnef(bytes);
     expect(performance.now() - startedAtMs).toBeLessThan(limitMs);
@@ -401,7 +397,7 @@ describe.skipIf(!present)(`real streams${present ? '' : ` (skipped: no folder ${
   const names = present ? readdirSync(folder).filter((name) => name.endsWith('.tnef')) : [];
   const bodyNames = /^body\.(?:rtf|html)$/u;
 
-  test.each(names)('%s holds what the list beside it says', (name) => {
+  test.each(names)('%s has the content of the list beside it', (name) => {
     const read = readTnef(readFileSync(join(folder, name)));
     const listed = readFileSync(join(folder, name.replace(/tnef$/u, 'list')), 'utf8')
       .split('\n')

@@ -1,4 +1,4 @@
-/** What attachments are called, which of them are shown in place, and which are kept although they were opened. */
+/** Names of attachments, inline ones, and envelopes that stay attached after they were opened. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -24,7 +24,7 @@ describe('parts without a name', () => {
       ['Prüfung.pdf'],
     ],
     [
-      'a sentence, or dots, are no name',
+      'a sentence or dots are no name',
       [
         `Content-Type: application/pdf\r\nContent-Description: ${'Please look at this. '.repeat(5)}\r\n\r\nx`,
         'Content-Type: application/pdf\r\nContent-Description: ../..\r\n\r\nx',
@@ -37,7 +37,7 @@ describe('parts without a name', () => {
       ['.._.._etc_passwd.pdf'],
     ],
     [
-      'a mail is called after its subject, else as it is described',
+      'a message is called after its subject, else after its description',
       [
         'Content-Type: message/rfc822\r\nContent-Description: Undelivered\r\n\r\nSubject: Offer\r\n\r\nx',
         'Content-Type: message/rfc822\r\nContent-Description: Undelivered\r\n\r\nFrom: a@example.test\r\n\r\nx',
@@ -46,7 +46,7 @@ describe('parts without a name', () => {
       ['Offer.eml', 'Undelivered.eml', 'message.eml'],
     ],
     [
-      'pictures, sounds and films are counted by themselves, and never called as another part is',
+      'images, sounds and videos are numbered separately, and never have the name of another part',
       [
         'Content-Type: image/jpeg\r\n\r\nx',
         'Content-Type: image/png\r\n\r\nx',
@@ -62,7 +62,7 @@ describe('parts without a name', () => {
   });
 });
 
-test('a part with a Content-ID that belongs to a page is shown there, unless it says that it is attached', async () => {
+test('a related part with a Content-ID is inline, unless it is declared an attachment', async () => {
   const related = (fields: string) =>
     `Content-Type: multipart/related; boundary=b\r\n\r\n--b\r\nContent-Type: text/html\r\n\r\n<p>Hello\r\n--b\r\n${fields}\r\n\r\nx\r\n--b--\r\n`;
   const inline = async (fields: string) => (await parse(related(fields))).attachments.map((part) => part.inline);
@@ -73,7 +73,7 @@ test('a part with a Content-ID that belongs to a page is shown there, unless it 
   expect(await inline('Content-Type: image/png')).toEqual([false]);
 });
 
-describe('UTF-16 through which line ends of single bytes were written', () => {
+describe('UTF-16 with single-byte line ends written into it', () => {
   const text = async (charset: string, body: string) =>
     (await parse(`Content-Type: text/plain; charset=${charset}\r\n\r\n${body}`)).text;
   const little = (written: string) => Buffer.from(written, 'utf16le').toString('latin1');
@@ -81,24 +81,24 @@ describe('UTF-16 through which line ends of single bytes were written', () => {
 
   test.each<[title: string, charset: string, body: string]>([
     ['CR before each LF', 'utf-16le', little('one\ntwo\n').replaceAll('\n', '\r\n')],
-    ['CR before each LF, where CR was', 'utf-16le', little('one\r\ntwo\r\n').replaceAll('\n', '\r\n')],
+    ['CR before each LF of a CRLF', 'utf-16le', little('one\r\ntwo\r\n').replaceAll('\n', '\r\n')],
     ['CR before each LF, upper byte first', 'utf-16be', big('one\ntwo\n').replaceAll('\n', '\r\n')],
-    ['CR before each LF, upper byte first, where CR was', 'utf-16be', big('one\r\ntwo\r\n').replaceAll('\n', '\r\n')],
+    ['CR before each LF of a CRLF, upper byte first', 'utf-16be', big('one\r\ntwo\r\n').replaceAll('\n', '\r\n')],
     ['a line end between two characters', 'utf-16le', `${little('one\n')}\r\n${little('two\n')}`],
-    ['a line end after all', 'utf-16le', `${little('one\ntwo\n')}\r\n`],
-    ['a line end after all, upper byte first', 'utf-16be', `${big('one\ntwo\n')}\r\n`],
-    ['half a line end after all', 'utf-16le', `${little('one\ntwo\n')}\n`],
-    ['a mark and no name of the order', 'utf-16', `${little('\ufeffone\ntwo\n').replaceAll('\n', '\r\n')}`],
+    ['a line end at the end', 'utf-16le', `${little('one\ntwo\n')}\r\n`],
+    ['a line end at the end, upper byte first', 'utf-16be', `${big('one\ntwo\n')}\r\n`],
+    ['half a line end at the end', 'utf-16le', `${little('one\ntwo\n')}\n`],
+    ['a byte order mark without a declared order', 'utf-16', `${little('\ufeffone\ntwo\n').replaceAll('\n', '\r\n')}`],
   ])('%s', async (_title, charset, body) => {
     expect(await text(charset, body)).toBe('one\ntwo\n');
   });
 
-  test('letters of Indian scripts are no line ends', async () => {
+  test('letters of Indian scripts are not taken for line ends', async () => {
     expect(await text('utf-16be', big('ഊണ് മലയാളം\n'))).toBe('ഊണ് മലയാളം\n');
   });
 });
 
-test('a multipart whose head runs into that of its first part loses no text', async () => {
+test('a multipart whose head is joined to that of its first part loses no text', async () => {
   const { text, html } = await parse(
     mixed(
       'Content-Type: multipart/alternative; boundary=i\r\nContent-Type: text/plain\r\n\r\none\r\n--i\r\nContent-Type: text/html\r\n\r\n<p>one</p>\r\n--i--',
@@ -131,7 +131,7 @@ describe('an envelope of S/MIME', () => {
     expect(await read(fields, fixture('enveloped.p7m'))).toEqual(['smime_encrypted', '', 1]);
   });
 
-  test('around a file is not opened: a document is no text', async () => {
+  test('around a file is not opened, since a document is no text', async () => {
     const fields = 'Content-Type: application/pkcs7-mime; name=contract.pdf.p7m';
     expect(await read(fields, fixture('signed-definite.p7m'))).toEqual([null, '', 1]);
   });
@@ -144,19 +144,19 @@ describe('winmail.dat', () => {
     return attachments.map(({ name, type }) => [name, type]);
   };
 
-  test('gives the files within it the type that their names have', async () => {
+  test('gives its files the types of their names', async () => {
     expect(await attached(tnef(legacyAttachment('offer.pdf', 'x'), legacyAttachment('README', 'x')))).toEqual([
       ['offer.pdf', 'application/pdf'],
       ['README', 'application/octet-stream'],
     ]);
   });
 
-  test('stays where there is nothing to be found in it', async () => {
+  test('stays attached when nothing is found in it', async () => {
     expect(await attached(tnef())).toEqual([['winmail.dat', 'application/ms-tnef']]);
   });
 });
 
-test('words behind the padding of base64 are no part of it', async () => {
+test('words after the padding of base64 are dropped', async () => {
   const fields = 'Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64';
   expect((await parse(`${fields}\r\n\r\nc2Now7ZuCg== ignored\r\n`)).text).toBe('schön\n');
 });

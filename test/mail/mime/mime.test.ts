@@ -1,17 +1,17 @@
-/** Mails as people and programs send them: each row is one habit or one damage, and what must be read all the same. */
+/** MIME messages as programs send them: each row is one habit or one damage, and its correct reading. */
 import { describe, expect, test } from 'vitest';
 import { parseMessage } from '../../../src/mail/parse.ts';
 
 const bytes = (text: string) => new Uint8Array(Buffer.from(text, 'latin1'));
 const parse = (source: string) => parseMessage(bytes(source));
-/** A mail with one part that is `fields` and `body`, after a text. */
+/** A message with a text and one more part of `fields` and `body`. */
 const withPart = (fields: string, body: string) =>
   `Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nSee below.\r\n--b\r\n${fields}\r\n\r\n${body}\r\n--b--\r\n`;
 const contents = async (source: string) =>
   (await parse(source)).attachments.map(({ content }) => Buffer.from(content).toString('latin1'));
 const names = async (source: string) => (await parse(source)).attachments.map(({ name }) => name);
 
-describe('the parts of a mail', () => {
+describe('the parts of a message', () => {
   test.each<[title: string, source: string, text: string, names: readonly string[]]>([
     [
       'a boundary that begins another one',
@@ -27,7 +27,7 @@ describe('the parts of a mail', () => {
     ],
     ['no last boundary', 'Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\n\r\none\r\n', 'one\n', []],
     [
-      'rubbish behind the last boundary',
+      'rubbish after the last boundary',
       'Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\n\r\none\r\n--a--> \r\nvirus free\r\n',
       'one',
       [],
@@ -39,7 +39,7 @@ describe('the parts of a mail', () => {
       [],
     ],
     [
-      'another boundary than it says',
+      'another boundary than the declared one',
       'Content-Type: multipart/mixed; boundary=y\r\n\r\n--x\r\nContent-Type: text/plain\r\n\r\none\r\n--x--\r\n',
       'one',
       [],
@@ -84,7 +84,7 @@ describe('the parts of a mail', () => {
     expect(parsed.attachments.map(({ name }) => name)).toEqual(attached);
   });
 
-  test('beyond the limits stay as bytes where they are', async () => {
+  test('beyond the limits stay uncut in their parent', async () => {
     const many = await parse(
       `Content-Type: multipart/mixed; boundary=b\r\n\r\n${'--b\r\nContent-Type: image/png\r\n\r\nx\r\n'.repeat(10_500)}`,
     );
@@ -99,7 +99,7 @@ describe('the parts of a mail', () => {
   });
 });
 
-describe('what is text, and what is attached', () => {
+describe('text and attachments:', () => {
   const alternative =
     'Content-Type: multipart/alternative; boundary=x\r\n\r\n--x\r\n\r\nplain\r\n--x\r\nContent-Type: text/html\r\n\r\n<p>html</p>\r\n--x--';
   test.each<[title: string, source: string, text: string, html: string | null, names: readonly string[]]>([
@@ -125,7 +125,13 @@ describe('what is text, and what is attached', () => {
       '<p>See <b>below</b>.</p>',
       [],
     ],
-    ['a named text is a file', withPart('Content-Type: text/plain; name=a.log', 'x'), 'See below.', null, ['a.log']],
+    [
+      'a text with a file name is a file',
+      withPart('Content-Type: text/plain; name=a.log', 'x'),
+      'See below.',
+      null,
+      ['a.log'],
+    ],
     [
       'an attached text is a file',
       withPart('Content-Disposition: attachment', 'x'),
@@ -141,14 +147,14 @@ describe('what is text, and what is attached', () => {
       ['a.pdf'],
     ],
     [
-      'a mail inside is a file named after its subject',
+      'an embedded message is a file named after its subject',
       withPart('Content-Type: message/rfc822', 'Subject: =?utf-8?q?Caf=C3=A9?=\r\n\r\nx'),
       'See below.',
       null,
       ['Café.eml'],
     ],
     [
-      'HTML alone is made readable',
+      'HTML without text is made readable',
       'Content-Type: text/html\r\n\r\n<style>p{}</style><div style="display:none">preheader</div><p>Hello</p>',
       'Hello',
       '<style>p{}</style><div style="display:none">preheader</div><p>Hello</p>',
@@ -162,7 +168,7 @@ describe('what is text, and what is attached', () => {
       ['a.txt'],
     ],
     [
-      'words that begin a line are no file',
+      'words like the beginning of a file are no file',
       'Subject: s\r\n\r\nbegin 644 reasons\r\nto do it.\r\n',
       'begin 644 reasons\nto do it.\n',
       null,
@@ -188,16 +194,16 @@ describe('transfer encodings', () => {
   test.each<[title: string, encoding: string, body: string, content: string]>([
     ['base64', 'base64', encoded, 'The quick brown fox'],
     ['base64 cut anywhere', 'BASE-64', encoded.replace(/.{5}/gu, '$& \r\n'), 'The quick brown fox'],
-    ['base64 with strange characters', 'base64', `${encoded.slice(0, 9)}*!${encoded.slice(9)}`, 'The quick brown fox'],
+    ['base64 with invalid characters', 'base64', `${encoded.slice(0, 9)}*!${encoded.slice(9)}`, 'The quick brown fox'],
     ['base64 with a footer', 'base64', `${encoded}\r\n\r\nSent by list, unsubscribe\r\n`, 'The quick brown fox'],
     ['base64 joined', 'base64', 'YQ==\r\nYmM=\r\nZGVm', 'abcdef'],
-    ['base64 that is none', 'base64', 'Hello, this is text.', 'Hello, this is text.'],
+    ['text declared as base64', 'base64', 'Hello, this is text.', 'Hello, this is text.'],
     ['quoted-printable', 'Quoted-Printable', 'a=3D=e9 =\r\nb=20 \r\nc', 'a=\xe9 b \r\nc'],
-    ['quoted-printable with codes that are none', 'quoted-printable', 'a=ZZ =4', 'a=ZZ =4'],
-    ['a soft break with blanks behind it', 'quoted-printable', 'a= \t\r\nb', 'ab'],
+    ['quoted-printable with invalid escapes', 'quoted-printable', 'a=ZZ =4', 'a=ZZ =4'],
+    ['a soft break with trailing blanks', 'quoted-printable', 'a= \t\r\nb', 'ab'],
     ['uuencode', 'x-uuencode', 'begin 644 a.txt\r\n#86)C\r\n`\r\nend\r\n', 'abc'],
     ['8bit', '8bit', 'a\xff\0\r\nb ', 'a\xff\0\r\nb '],
-    ['an unknown one', 'x-secret', 'a=41', 'a=41'],
+    ['an unknown encoding', 'x-secret', 'a=41', 'a=41'],
   ])('%s', async (_, encoding, body, content) => {
     const fields = `Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: ${encoding}`;
     expect(await contents(withPart(fields, body))).toEqual([content]);
@@ -216,7 +222,7 @@ describe('names of files', () => {
     ['RFC 2231', "filename*=utf-8''M%C3%A4rz%20%E2%82%AC.pdf", 'März €.pdf'],
     ['continued', 'filename*0="Rech";\r\n filename*1="nung.pdf"', 'Rechnung.pdf'],
     ['a character split between continuations', "filename*0*=utf-8''M%C3;\r\n filename*1*=%A4rz.pdf", 'März.pdf'],
-    ['continuations in disorder', "filename*1*=b.pdf; filename*0*=utf-8''a", 'ab.pdf'],
+    ['continuations out of order', "filename*1*=b.pdf; filename*0*=utf-8''a", 'ab.pdf'],
     ['an encoded word in quotes', 'filename="=?utf-8?Q?M=C3=A4rz.pdf?="', 'März.pdf'],
     ['two words that split a character', 'filename="=?utf-8?B?TcM=?=\r\n =?utf-8?B?pHJ6LnBkZg==?="', 'März.pdf'],
     ['raw UTF-8', 'filename="M\xc3\xa4rz.pdf"', 'März.pdf'],
@@ -225,9 +231,9 @@ describe('names of files', () => {
     ['quotes inside quotes', 'filename="a "b" c.pdf"', 'a "b" c.pdf'],
     ['no last quote', 'filename="a.pdf', 'a.pdf'],
     ['a semicolon in quotes', 'filename="a;b.pdf"', 'a;b.pdf'],
-    ['a path of Windows', 'filename="C:\\temp\\a.pdf"', 'C:_temp_a.pdf'],
+    ['a Windows path', 'filename="C:\\temp\\a.pdf"', 'C:_temp_a.pdf'],
     ['control characters', 'filename="a\x07b.pdf"', 'ab.pdf'],
-    ['a charset nobody knows', "filename*=x-nobody''a%20b.pdf", 'a b.pdf'],
+    ['an unknown charset', "filename*=x-nobody''a%20b.pdf", 'a b.pdf'],
   ])('%s', async (_, parameter, name) => {
     expect(
       await names(withPart(`Content-Type: application/pdf\r\nContent-Disposition: attachment; ${parameter}`, 'x')),
@@ -271,14 +277,14 @@ describe('fields', () => {
       ],
     ],
     ['nobody', 'undisclosed-recipients:;', []],
-    ['all of it encoded', '=?utf-8?q?Anna_=3Ca=40b.example=3E?=', [['Anna', 'a@b.example']]],
+    ['a field encoded as a whole', '=?utf-8?q?Anna_=3Ca=40b.example=3E?=', [['Anna', 'a@b.example']]],
     ['a dot at the end', 'a@b.example.', [['', 'a@b.example']]],
   ])('addresses: %s', async (_, raw, addresses) => {
     const { to } = await parse(`To: ${raw}\r\n\r\nx`);
     expect(to.map(({ name, address }) => [name, address])).toEqual(addresses);
   });
 
-  test('a From field that names nobody gives way to one that does', async () => {
+  test('a From field without an address is skipped for one with an address', async () => {
     const { from } = await parse('From: [???]\r\nFrom: Anna <a@b.example>\r\n\r\nx');
     expect(from).toEqual({ name: 'Anna', address: 'a@b.example' });
   });

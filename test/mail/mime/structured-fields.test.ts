@@ -1,4 +1,4 @@
-/** The small readers behind the parser, on what mails in the wild hold. */
+/** Header fields, text and names of attachments as found in real messages. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { contentHash } from '../../../src/mail/fingerprint.ts';
@@ -39,7 +39,7 @@ describe('Message-IDs', () => {
     expect(readMessageId(value)).toBe(id);
   });
 
-  test('of an endless thread are the nearest thousand', () => {
+  test('of an endless thread are cut to the nearest thousand', () => {
     const ids = readMessageIds(Array.from({ length: 1500 }, (_, index) => `<${index}@x>`).join(' '));
     expect([ids.length, ids[0], ids.at(-1)]).toEqual([1000, '500@x', '1499@x']);
   });
@@ -95,7 +95,7 @@ describe('header blocks', () => {
     ]);
   });
 
-  test('in raw bytes are read in the charset that a part declares', () => {
+  test('in raw bytes are decoded in the charset that a part declares', () => {
     const mail = splitMessage(bytes('Subject: \xd0\xd2\r\n\r\n--b\r\nContent-Type: text/plain; charset="koi8-r"\r\n'));
     expect(declaredCharset(mail)).toBe('koi8-r');
     expect(decodeField(mail.headers[0]?.[1] ?? '', declaredCharset(mail))).toBe('пр');
@@ -105,7 +105,7 @@ describe('header blocks', () => {
     expect(decodeField('=?iso-8859-2?Q?\xb9_=B9?=', null)).toBe('š š');
   });
 
-  test('keep long values cut, and not more than the limit', () => {
+  test('have values and numbers cut at the limits', () => {
     const kept = storedHeaders(
       Array.from({ length: 300 }, () => ['x-loop', ` ${'a'.repeat(5000)}`] as const),
       null,
@@ -118,7 +118,7 @@ describe('the content hash', () => {
   const hashOf = (source: string) => contentHash(splitMessage(bytes(source)));
   const mail = 'From: a@b\r\nSubject: one\r\n two\r\nMessage-ID: <x@y>\r\n\r\nbody\r\n';
 
-  test('stays when servers add trace fields and fold anew', () => {
+  test('stays when servers add trace fields and fold lines again', () => {
     const moved =
       'Return-Path: <a@b>\r\nReceived: by x\r\nFROM:  a@b\r\nSubject: one two\r\nMessage-ID: <x@y>\r\n\r\nbody\r\n';
     expect(hashOf(moved)).toBe(hashOf(mail));
@@ -147,7 +147,7 @@ describe('names of attachments', () => {
     expect(safeName(sent)).toBe(name);
   });
 
-  test('are at most 255 characters and keep a short extension', () => {
+  test('are at most 255 characters, a short extension included', () => {
     fc.assert(
       fc.property(
         fc.string({ unit: 'binary', maxLength: 400 }),
@@ -162,7 +162,7 @@ describe('names of attachments', () => {
     );
   });
 
-  test('Content-IDs that the HTML shows are found, escaped or not', () => {
+  test('Content-IDs in the HTML are found, escaped or not', () => {
     expect([...shownContentIds('<img src="cid:a@b"><td background=\'CID:c%20d@e\'>')]).toEqual(['a@b', 'c d@e']);
   });
 });
@@ -177,11 +177,11 @@ describe('text', () => {
     expect(textOfHtml(html)).toBe('A\nb\n\n * one\n * two');
   });
 
-  test('of HTML that nests too deep is there all the same', () => {
+  test('of HTML that nests too deep is still read', () => {
     expect(textOfHtml(`${'<div>'.repeat(100_000)}deep &amp; low${'</div>'.repeat(100_000)}`)).toBe('deep & low');
   });
 
-  test('of HTML that nests as deep as is converted is whole', () => {
+  test('of HTML at the nesting limit is whole', () => {
     expect(textOfHtml(`${'<table><tr><td>'.repeat(390)}deep`)).toBe('deep');
   });
 });

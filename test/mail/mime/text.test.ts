@@ -8,7 +8,7 @@ test.each([
   ['Latin', 'line é\r\n'],
   ['other', 'строка 日本\r\n'],
   ['CR alone', 'line\r'],
-  ['two of them', '\r\r\n'],
+  ['two line ends', '\r\r\n'],
 ])('every line end of a long text is LF: %s', (_title, line) => {
   for (const length of [10, 99_999, 100_000, 100_001, 350_000]) {
     const text = `${'x'.repeat(length)}${line.repeat(60_000)}`;
@@ -17,12 +17,12 @@ test.each([
   }
 });
 
-test('a surrogate pair is not taken apart in a long text', () => {
+test('a surrogate pair is not split in a long text', () => {
   const text = `${'x'.repeat(99_999)}😀\r\n`.repeat(4);
   expect(storable(text)).toBe(text.replaceAll('\r', ''));
 });
 
-test('of a very long text the history is marked to its end, and what is quoted line by line as far as was looked', () => {
+test('in a very long text history is marked to its end, quoted lines to the search limit', () => {
   const filler = 'words of the mail before\n'.repeat(40_000);
   const history = `Thanks!\n\n-----Original Message-----\nFrom: a@example.test\nSent: today\nTo: b\nSubject: c\n\n${filler}`;
   expect(markText(history, 'Re: c').at(-1)).toEqual({ kind: 'quote', start: 9, end: history.length });
@@ -42,7 +42,7 @@ test.each([
   ],
   ['paragraphs in cells too', '<table><tr><td><p>9,99</p></td></tr><tr><td><p>2</p></td></tr></table>', '9,99\n\n2'],
   [
-    'a table that only arranges leaves no mark',
+    'a layout table leaves no mark',
     '<table><tr><td> </td><td><table><tr><td><div>Hello</div><div>World</div></td></tr></table></td><td></td></tr></table>',
     'Hello\nWorld',
   ],

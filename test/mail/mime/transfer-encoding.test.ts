@@ -1,4 +1,4 @@
-/** Base64 that is longer than what is decoded at a time: where a piece ends must make no difference. */
+/** Base64 longer than one decoded piece: the end of a piece makes no difference. */
 import { randomBytes } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { decodeTransfer } from '../../../src/mail/mime/transfer-encoding.ts';
@@ -19,7 +19,7 @@ test.each<[title: string, text: string]>([
   ['one line without its padding', content.toString('base64').replace(/=+$/u, '')],
   ['a break in every fourth place', lines(content, 3, '\r\n')],
   [
-    'blanks in front, and a whole piece of them behind',
+    'leading blanks, and a whole piece of trailing ones',
     `${' '.repeat(70_000)}${lines(content, 76, '\r\n')}${'\r\n'.repeat(70_000)}`,
   ],
 ])('%s', (_title, text) => {
@@ -29,20 +29,15 @@ test.each<[title: string, text: string]>([
 });
 
 /** The padding, or what comes after it, is the last of a piece or the first of the next. */
-test.each(Array.from({ length: 9 }, (_, index) => 65_532 + index))(
-  'two files joined, the first one ends at %i',
-  (end) => {
-    const first = content.subarray(0, 49_148);
-    const blanks = '\n'.repeat(Math.max(0, end - 65_532));
-    const bytes = decoded(
-      `${blanks}${first.toString('base64')}\r\n${lines(content.subarray(first.length), 76, '\r\n')}`,
-    );
-    expect(content.equals(bytes)).toBe(true);
-  },
-);
+test.each(Array.from({ length: 9 }, (_, index) => 65_532 + index))('two files joined, the first ends at %i', (end) => {
+  const first = content.subarray(0, 49_148);
+  const blanks = '\n'.repeat(Math.max(0, end - 65_532));
+  const bytes = decoded(`${blanks}${first.toString('base64')}\r\n${lines(content.subarray(first.length), 76, '\r\n')}`);
+  expect(content.equals(bytes)).toBe(true);
+});
 
 test.each(Array.from({ length: 9 }, (_, index) => index))(
-  'a footer after padding and %i more, without a stranger',
+  'a footer after padding and %i more, without invalid characters',
   (more) => {
     const first = content.subarray(0, 49_148);
     const bytes = decoded(`${'\n'.repeat(more)}${first.toString('base64')}\r\nSent by list`);
@@ -50,7 +45,7 @@ test.each(Array.from({ length: 9 }, (_, index) => index))(
   },
 );
 
-test('strange characters far behind are skipped, and a footer is left out', () => {
+test('invalid characters far from the start are skipped, and a footer is left out', () => {
   const text = lines(content, 76, '\r\n');
   const strange = `${text.slice(0, 150_000)}*!${text.slice(150_000)}`;
   expect(content.equals(decoded(strange))).toBe(true);

@@ -1,6 +1,4 @@
-/**
- * Quoted history in mail that has HTML alone, as the programs write it.
- */
+/** Quoted history in messages with HTML only, as mail programs write it. */
 import { expect, test } from 'vitest';
 import { parseMessage } from '../../../src/mail/parse.ts';
 import { replyTextOf } from '../../../src/mail/quote/quote.ts';
@@ -54,7 +52,7 @@ test.each([
   expect(await replyOf(html)).toBe('It works.');
 });
 
-test('a forward in HTML keeps what it passes on', async () => {
+test('a forward in HTML has its forwarded message unmarked', async () => {
   const html = `<div>Please look.</div><div style="border-top:solid 1pt"><p>${fields}${moreFields}</p></div><p>It broke.</p>`;
   expect(await replyOf(html, 'WG: order')).toMatch(/^Please look\..*Ann Lee.*It broke\.$/su);
 });

@@ -1,5 +1,5 @@
 /**
- * Quoted history: attributions of many languages, fields, titles, answers between quotes, and what is none of it.
+ * Quoted history: attributions of many languages, header blocks, titles, replies between quotes, and text that is none.
  */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -73,7 +73,7 @@ const attributions: readonly (readonly [language: string, line: string])[] = [
   ['Arabic', 'في الثلاثاء، 15 يناير 2019 في 11:12 ص تمت كتابة ما يلي بواسطة Ann Lee <ann@shop.example>:'],
 ];
 
-describe('an attribution takes the history with it', () => {
+describe('history is marked with its attribution', () => {
   test.each(attributions)('%s, quoted with >', (_language, line) => {
     const text = `Thank you!\nIt works.\n\n${line}\n\n> Did you try this?\n>\n> Ann\n`;
     expect(reply(text)).toBe('Thank you!\nIt works.');
@@ -83,33 +83,33 @@ describe('an attribution takes the history with it', () => {
     expect(reply(`Thank you!\n\n${line}\n\nDid you try this?\n\nAnn\n`)).toBe('Thank you!');
   });
 
-  test.each(attributions)('%s, with the answer below', (_language, line) => {
+  test.each(attributions)('%s, with the reply below', (_language, line) => {
     expect(reply(`${line}\n> Did you try this?\n\nYes: it works.\n`)).toBe('Yes: it works.');
   });
 
   test.each([
     ['a bare name', 'Ann Lee wrote:'],
-    ['a greeting of Notes', 'Ann Lee <ann@shop.example> writes:'],
+    ['an attribution of Notes', 'Ann Lee <ann@shop.example> writes:'],
     ['no word for writing', '2019-01-15 11:12 GMT+01:00 Ann Lee <ann@shop.example>:'],
     ['a word for speech', 'On 15 January 2019, Ann Lee said:'],
-    ['Gmail of old', '2012/4/3 Ann Lee <ann@shop.example>'],
+    ['an old format of Gmail', '2012/4/3 Ann Lee <ann@shop.example>'],
     ['no colon', 'On 15 January 2019 11:12, Ann Lee <ann@shop.example> wrote'],
   ])('%s counts before quoted lines', (_case, line) => {
     expect(reply(`Hi.\n\n${line}\n> old\n`)).toBe('Hi.');
   });
 
-  test('one at the end with nothing below goes as well', () => {
+  test('an attribution at the end with nothing below is marked as well', () => {
     expect(reply('Fine.\n\nOn 15 Jan 2019, at 11:12, Ann Lee <ann@shop.example> wrote:\n')).toBe('Fine.');
   });
 
-  test('only the nearest line that begins one is its first', () => {
+  test('the nearest possible first line begins an attribution', () => {
     const text =
       'On my computer\nnothing works on 1.1.2019.\nOn 15 Jan 2019 11:12, "Ann Lee" <ann@shop.example> wrote:\n> old';
     expect(reply(text)).toBe('On my computer\nnothing works on 1.1.2019.');
   });
 });
 
-describe('fields above the older mail', () => {
+describe('a header block above the older message', () => {
   const blocks = [
     ['English', 'From: Ann Lee <ann@shop.example>\nSent: Tuesday, January 15, 2019 11:12 AM\nTo: Bob\nSubject: Order'],
     [
@@ -150,19 +150,19 @@ describe('fields above the older mail', () => {
     expect(reply(`Done.\n________________________________\n${block}\n\nPlease do it.`)).toBe('Done.');
   });
 
-  test('answers below a quoted older mail stay', () => {
+  test('replies below a quoted older message stay', () => {
     const text =
       '----- Original Message -----\nFrom: "Ann" <ann@shop.example>\n\n> Did it come?\n\nYes.\n\n> Really?\n\nYes!';
     expect(reply(text, 'Re: order')).toBe('Yes.\n\nYes!');
   });
 
-  test('with nothing above them they are what the sender wants read, unless it is a reply', () => {
+  test('with nothing above it is unmarked, unless the subject is a reply', () => {
     const text = 'From: Ann\nSent: Tuesday\nTo: Bob\nSubject: Order\n\nPlease do it.';
     expect(reply(text, 'Order')).toBe(text);
     expect(reply(text, 'Re: Order')).toBe('');
   });
 
-  test('a contact form is none', () => {
+  test('a contact form is no header block', () => {
     const text = 'You have a message.\n\nFrom: Ann Lee\nPhone: 123\nSubject: Order\nMessage: Where is it?';
     expect(reply(text)).toBe(text);
   });
@@ -207,7 +207,7 @@ describe('titles', () => {
     expect(reply(text)).toBe('Thanks!');
   });
 
-  test('a helpdesk’s own mail keeps what is below its line', () => {
+  test('a helpdesk’s own message has the text below its line unmarked', () => {
     expect(reply('##- Please type your reply above this line -##\n\nYour ticket was solved.')).toBe(
       'Your ticket was solved.',
     );
@@ -223,23 +223,23 @@ describe('a forward', () => {
     '---------- Mensaje reenviado ---------',
     '-------- Пересылаемое сообщение --------',
     '---------- 转发的邮件 ---------',
-  ])('%s keeps what it passes on', (title) => {
+  ])('%s has its forwarded message unmarked', (title) => {
     const text = `Please look.\n\n${title}\nFrom: Ann\nDate: Tuesday\nTo: Bob\nSubject: Order\n\n> It broke.\n\n-- \nAnn`;
     expect(reply(text)).toBe(text);
   });
 
-  test('without a title is told by the subject', () => {
+  test('without a title is recognised by the subject', () => {
     const text = 'Please look.\n\nFrom: Ann\nSent: Tuesday\nTo: Bob\nSubject: Order\n\nIt broke.';
     expect(reply(text, 'WG: Order')).toBe(text);
     expect(reply(text, 'AW: Order')).toBe('Please look.');
   });
 
-  test('keeps it where a program quotes it under a title that nobody knows', () => {
+  test('is unmarked where a program quotes it under an unknown title', () => {
     const text = 'Please look.\n\nHier isset:\n\n> From: Ann\n> Subject: Order\n>\n> It broke.';
     expect(reply(text, 'Fwd: Order')).toBe(text);
   });
 
-  test('keeps its own signature marked above', () => {
+  test('has its own signature marked above', () => {
     expect(reply('See below.\n-- \nBob\n\n---------- Forwarded message ---------\nFrom: Ann\n\nHelp')).toBe(
       'See below.\n\n---------- Forwarded message ---------\nFrom: Ann\n\nHelp',
     );
@@ -247,7 +247,7 @@ describe('a forward', () => {
 });
 
 describe('lines with >', () => {
-  test('answers between them stay', () => {
+  test('replies between them stay', () => {
     expect(reply('> One?\n\nYes.\n\n> Two?\n> > Three?\n\nNo.\n\n\n\n> Four?')).toBe('Yes.\n\nNo.');
   });
 
@@ -323,7 +323,7 @@ describe('whatever the text', () => {
     );
   });
 
-  test('what is left is made of lines of the text, in their order', () => {
+  test('the reply text consists of lines of the text, in order', () => {
     fc.assert(
       fc.property(anyText, (text) => {
         let from = 0;
@@ -337,7 +337,7 @@ describe('whatever the text', () => {
     );
   });
 
-  test('of what is left of a usual reply nothing more goes', () => {
+  test('the reply text of a usual reply has no marks itself', () => {
     const body = fc.array(fc.constantFrom('Thanks.', 'It works now.', '', 'See page 4:', '- one', 'Best regards'), {
       maxLength: 8,
     });

@@ -1,5 +1,5 @@
 /**
- * Signatures: delimiters, lines of mobiles, contact blocks, notices; and closing words, which are none.
+ * Signatures: delimiters, lines of mobile devices, contact blocks, legal notices; and closing words, which are none.
  */
 import { describe, expect, test } from 'vitest';
 import { markText, replyTextOf } from '../../../src/mail/quote/quote.ts';
@@ -12,9 +12,9 @@ describe('a signature is marked as one', () => {
   test.each([
     ['the delimiter of RFC 3676', '-- \nAnn Lee\nShop Ltd'],
     ['the delimiter without its blank', '--\nAnn Lee'],
-    ['a dash of Apple', '—\nAnn Lee\nShop Ltd'],
+    ['a dash as Apple writes it', '—\nAnn Lee\nShop Ltd'],
     ['the delimiter as PGP escapes it', '- -- \nAnn Lee'],
-    ['a drawn line and a card', '______________\nAnn Lee\nTel. +49 30 1234567\nwww.shop.example'],
+    ['a drawn line and contact data', '______________\nAnn Lee\nTel. +49 30 1234567\nwww.shop.example'],
     [
       'the footer of a list',
       '_______________________________________________\nshop mailing list\nshop@lists.example\nhttps://lists.example/shop',
@@ -31,7 +31,7 @@ describe('a signature is marked as one', () => {
       `—\nReply to this directly or view it there [https://shop.example/${'a'.repeat(200)}].`,
     ],
     ['a scanner', 'This email has been checked for viruses by a scanner.\nwww.scanner.example'],
-    ['two of them', 'Sent from my iPad\n\nThis message is confidential.'],
+    ['two signatures', 'Sent from my iPad\n\nThis message is confidential.'],
   ])('%s', (_case, signature) => {
     const text = `Hello,\n\nit works now.\nThank you\n\n${signature}\n`;
     expect(reply(text)).toBe('Hello,\n\nit works now.\nThank you');
@@ -82,7 +82,7 @@ describe('a signature is marked as one', () => {
     expect(reply(`It works.\n\n${line}\n\nAnn wrote:\n> old\n`)).toBe('It works.');
   });
 
-  test('it ends where the history begins', () => {
+  test('a signature ends where the history begins', () => {
     const text = 'Fine.\n-- \nAnn\n\nOn 15 Jan 2019, at 11:12, Bob <bob@site.test> wrote:\n> old\n';
     expect(markText(text).map(({ kind, start, end }) => [kind, text.slice(start, end)])).toEqual([
       ['signature', '-- \nAnn\n'],
@@ -103,7 +103,7 @@ test.each([
   ],
   ['a form under a drawn line', '==========\nsee https://site.example/1'],
   ['a long text after a delimiter', `Hello\n--\n${'a line of the report\n'.repeat(20)}`.trim()],
-  ['a letter that speaks of viruses', 'Hello\n\nThis email contains a virus!\n\nPlease help.'],
+  ['a letter about viruses', 'Hello\n\nThis email contains a virus!\n\nPlease help.'],
   ['a question about secrets', 'Hello\n\nIs it safe?\n\nThis message is confidential. Who reads it?'],
   ['a secret in the middle', 'Hello\n\nThis message is confidential.\n\nI need a new password.'],
   ['a sentence that begins as a notice', 'Hello\n\nThis message came back. Why?'],

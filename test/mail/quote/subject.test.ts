@@ -75,11 +75,11 @@ test.each(['', 'a', 'Order: late', 'R:drive', 'i: a', 'Reply', 'Status: ok', '[#
   },
 );
 
-test('tags stay where they are', () => {
+test('tags stay', () => {
   expect(bareSubject('AW: [#A1] Re: [shop] Order')).toBe('[#A1] [shop] Order');
 });
 
-describe('the text decides where the subject is open', () => {
+describe('the text decides where the subject is ambiguous', () => {
   const forwarded = 'Look.\n\n---------- Forwarded message ---------\nFrom: Ann\n\nHelp';
 
   test.each([
