@@ -1,12 +1,12 @@
 /**
- * What the running daemon does for commands of its host: it holds keys in memory that a command may be unable to open.
+ * Encryption control of the running daemon: recovers the key file, and disables encryption without it, on request.
  *
- * `recover` writes a key file back that vanished or went bad. `disable` switches encryption off for somebody who cannot
- * open the key file but shows that they reach the file system: the request is remembered, and carried out when it comes
- * again after a proof file was made. The admin page asks and confirms by the same request. It is in memory alone: whoever
- * can write the database must not be able to date it back. One thing is done at a time.
+ * The daemon has keys in memory that a command may be unable to open. `recover` writes a lost or damaged key file
+ * again. `disable` is for an operator who cannot open the key file but proves access to the file system: the request is
+ * stored, and carried out when it is repeated after a proof file was created. The admin page uses the same request. A
+ * request exists in memory only, so write access to the database cannot backdate it, and expires after 15 minutes. A
+ * mutex serializes all calls.
  */
-
 import type { Clock } from '../async/clock.ts';
 import { createMutex } from '../async/mutex.ts';
 import { asFailure, Failure, isFailure } from '../errors.ts';
@@ -45,14 +45,14 @@ type StartedDisable = {
 export type RecoverAnswer = {
   readonly path: string;
   readonly key_ids: readonly KeyId[];
-  /** Where the file lies now that was there; null: there was none. */
+  /** New path of the file that was there; null: none. */
   readonly set_aside: string | null;
-  /** False when the database was away, so that the audit table lacks it. */
+  /** False: not in the audit table, as the database was unavailable. */
   readonly recorded: boolean;
 };
 
 export type DisableOutcome =
-  /** The proof file is to be made, then the request made again. `problem`: what is wrong with the one that is there. */
+  /** Next: create the proof file, then repeat the request. `problem`: why the present proof file is not accepted. */
   | {
       readonly state: 'requested';
       readonly requested_at: string;
@@ -61,7 +61,7 @@ export type DisableOutcome =
       readonly problem: string | null;
     }
   | {
-      /** `disabling`: some passwords could not be opened; each is to be set anew, then the request made again. */
+      /** `disabling`: some passwords could not be opened; set each of them, then repeat the request. */
       readonly state: 'off' | 'disabling';
       readonly was_off: boolean;
       readonly unsealed: number;
@@ -71,18 +71,30 @@ export type DisableOutcome =
       readonly set_aside: string | null;
     };
 
+/** A pending request to disable encryption. */
+export type DisableRequest = {
+  /** As in the audit table. */
+  readonly requestedBy: string;
+  readonly requestedAtMs: number;
+  readonly expiresAtMs: number;
+  /** Result of the last check of the proof file; null: not checked yet. */
+  readonly checks: readonly ProofCheck[] | null;
+};
+
 export type EncryptionControl = {
   /** Throws `refused` when there is nothing to recover, `key_file_missing`, `key_file_locked`, `disk_*`. */
   recover(who: string): Promise<RecoverAnswer>;
-  /** Throws `key_file_missing` when this daemon has no key either, and what switching off throws. */
+  /** Throws `key_file_missing` when this daemon has no key either, and the errors of the disable operation. */
   disable(who: string): Promise<DisableOutcome>;
-  /** The request that waits; null: there is none, or its time is over. */
+  /** The pending request; null: none, or expired. */
   disableRequest(): DisableRequest | null;
-  /** Asks to switch off; a request that waits already stays as it is. Throws `key_file_missing`, `database_*`. */
+  /** Requests to disable encryption, unless a request is pending. Throws `key_file_missing`, `database_*`. */
   requestDisable(who: string): Promise<void>;
-  /** Checks the proof file and starts to disable. Returns why not; null: started. Throws `disk_failed`, `database_*`. */
+  /**
+   * Checks the proof file and starts to disable. Returns why not; null: started. Throws `disk_failed`, `database_*`.
+   */
   confirmDisable(who: string): Promise<Failure | null>;
-  /** Throws `database_*`; the request is gone all the same. */
+  /** Throws `database_*`; the request is withdrawn regardless. */
   cancelDisable(who: string): Promise<void>;
 };
 
@@ -139,7 +151,7 @@ async function confirm(
   try {
     await requests.complete();
   } catch (error) {
-    // It has begun, and what is left of the proof is older than any request to come.
+    // The operation has started, and the remaining proof file is older than any later request.
     log.warn({ error: asFailure(error) }, events.controlFailed);
   }
   return null;
@@ -155,7 +167,7 @@ async function recover(ports: EncryptionControlPorts, who: string): Promise<Reco
   await keyFile.create(keys, vault.wrapped());
   await vault.refresh();
   ports.log.info({ key_ids: keyIds(keys), by: who }, events.keyRecovered);
-  const detail = setAside === null ? null : `what was there: ${setAside}`;
+  const detail = setAside === null ? null : `previous file: ${setAside}`;
   const recorded = await record(ports, auditEntryFor(ports, who, 'key.recovered', detail));
   return { path: keyFile.path, key_ids: keyIds(keys), set_aside: setAside, recorded };
 }
@@ -164,37 +176,45 @@ function refuseRecovery(vault: Vault, keys: KeySet, reading: KeyFileReading, pat
   if (keys.length === 0) {
     if (vault.view.state.kind !== 'closed') throw noKeyInMemory(vault);
     throw new Failure('refused', 'there is nothing to recover: encryption is off, and no key is in use', {
-      hint: 'See ticketmaild encryption status.',
+      hint: 'Check it with ticketmaild encryption status',
     });
   }
   if (reading.kind === 'keys' && keys.every(({ id }) => keyById(reading.keys, id) !== null)) {
-    throw new Failure('refused', `there is nothing to recover: the key file ${path} holds every key that is in use`, {
-      hint: 'See ticketmaild key show.',
-    });
+    throw new Failure(
+      'refused',
+      `there is nothing to recover: the key file ${path} contains every key that is in use`,
+      {
+        hint: 'Check it with ticketmaild key show',
+      },
+    );
   }
-  // It is not damaged: somebody protected it, and a bare file in its place would undo that.
+  // Not damaged but protected by a passphrase: an unprotected file would undo that.
   if (reading.kind === 'refused' && reading.failure.code === 'key_file_locked') {
-    throw new Failure('key_file_locked', `the key file ${path} is there; what this daemon lacks is its passphrase`, {
-      hint: 'Give it the passphrase ([encryption] passphrase_file), or move that file away and ask again.',
-    });
+    throw new Failure(
+      'key_file_locked',
+      `the key file ${path} is protected by a passphrase that this daemon does not have`,
+      {
+        hint: 'Configure the passphrase ([encryption] passphrase_file), or move that file away and run the command again.',
+      },
+    );
   }
 }
 
 function noKeyInMemory({ view }: Vault): Failure {
-  const why = 'failure' in view.state ? view.state.failure.message : 'no key is open';
-  return new Failure('key_file_missing', `the daemon has no key in its memory either: ${why}`, {
-    hint: 'Put the key file back from its backup.',
+  const reason = 'failure' in view.state ? view.state.failure.message : 'no key is open';
+  return new Failure('key_file_missing', `the daemon has no key in memory either: ${reason}`, {
+    hint: 'Restore the key file from its backup.',
   });
 }
 
 function requested(
-  { requestedAtMs: askedAtMs, expiresAtMs }: DisableRequest,
+  { requestedAtMs, expiresAtMs }: DisableRequest,
   proofPath: string,
   problem: string | null,
 ): DisableOutcome {
   return {
     state: 'requested',
-    requested_at: new Date(askedAtMs).toISOString(),
+    requested_at: new Date(requestedAtMs).toISOString(),
     expires_at: new Date(expiresAtMs).toISOString(),
     proof_path: proofPath,
     problem,
@@ -215,7 +235,7 @@ async function switchOff(ports: EncryptionControlPorts, who: string): Promise<Di
   };
 }
 
-/** The same vault, where keys whose file is lost count as open: they open every password all the same. */
+/** View of the vault in which keys count as open although their file is lost. */
 export function withKeysInMemory(vault: Vault): Vault {
   const opened = (view: VaultView): VaultView =>
     view.state.kind === 'orphaned' ? { ...view, state: { kind: 'open', keys: view.state.keys } } : view;
@@ -234,7 +254,7 @@ function auditEntryFor(ports: EncryptionControlPorts, who: string, action: strin
   return { who, host: ports.actor.host, action, keyId, nextKeyId, mailboxId: null, detail };
 }
 
-/** False when the database is away: the key file is worth more than the row about it. */
+/** False when the database is unavailable: recovering the key file matters more than its audit row. */
 async function record({ store }: EncryptionControlPorts, entry: AuditEntry): Promise<boolean> {
   try {
     await store.audit([entry]);
@@ -245,29 +265,13 @@ async function record({ store }: EncryptionControlPorts, entry: AuditEntry): Pro
   }
 }
 
-/**
- * The one request to switch off that a daemon can have: who asked, until when it waits, and how its proof was found.
- *
- * Both the control socket and the admin page ask by it. It ends when it is carried out, taken back, or after 15 minutes.
- */
-
-/** Somebody asked to switch off, and it waits for its proof. */
-export type DisableRequest = {
-  /** As in the audit table. */
-  readonly requestedBy: string;
-  readonly requestedAtMs: number;
-  readonly expiresAtMs: number;
-  /** The proof as it was looked at last; null: it was not yet. */
-  readonly checks: readonly ProofCheck[] | null;
-};
-
 type DisableRequests = {
-  /** null: there is none, or its time is over. */
+  /** null: none, or expired. */
   current(): DisableRequest | null;
   create(who: string): Promise<DisableRequest>;
-  /** At its proof; the request remembers what was seen. */
+  /** Checks the proof file, and stores the result in the request. */
   checkProof(request: DisableRequest): Promise<readonly ProofCheck[]>;
-  /** It is carried out: takes its proof away. */
+  /** Ends a request that was carried out; removes the proof file. */
   complete(): Promise<void>;
   cancel(who: string): Promise<void>;
 };
@@ -287,11 +291,11 @@ function createDisableRequests({ proof, clock, record }: DisableRequestPorts): D
   return {
     current,
     create: async (who) => {
-      const askedAtMs = clock.nowMs();
+      const requestedAtMs = clock.nowMs();
       const made: DisableRequest = {
         requestedBy: who,
-        requestedAtMs: askedAtMs,
-        expiresAtMs: askedAtMs + requestLifetimeMs,
+        requestedAtMs,
+        expiresAtMs: requestedAtMs + requestLifetimeMs,
         checks: null,
       };
       request = made;
@@ -315,8 +319,8 @@ function createDisableRequests({ proof, clock, record }: DisableRequestPorts): D
   };
 }
 
-/** What is wrong with a proof, one sentence; null: nothing is. */
+/** Why the proof file is not accepted, one sentence; null: it is. */
 export function proofProblem(checks: readonly ProofCheck[]): string | null {
   const failing = checks.find(({ ok }) => !ok);
-  return failing === undefined ? null : (failing.why ?? 'it could not be looked at');
+  return failing === undefined ? null : (failing.why ?? 'it could not be checked');
 }

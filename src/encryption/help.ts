@@ -1,49 +1,49 @@
 /**
- * What people are told about encryption: what it protects, what is theirs to do, and where readable passwords may remain.
+ * Help texts about encryption: threat model, backup advice, and where plain-text passwords may remain (data remanence).
  *
  * Lines of plain text. Commands in them can be copied as they are.
  */
 import { shellArg } from '../text/shell.ts';
 
-/** Where the passwords are stored. */
+/** The database that contains the passwords. */
 export type DatabaseLocation = { readonly kind: 'sqlite'; readonly path: string } | { readonly kind: 'mysql' };
 
-/** A command never held the key itself; whether a daemon does, that daemon alone knows. */
+/** Only a running daemon may still have the key in memory. */
 export const orRecover =
   'Or, where ticketmaild status says orphaned, the running daemon writes it: ticketmaild key recover.';
 
-/** A command of this program with the configuration file that was given to this one; null: none was. */
+/** A command line with the configuration file of this run; null: none was given. */
 export function commandLine(words: string, configFile: string | null): string {
   return `ticketmaild ${words}${configFile === null ? '' : ` --config ${shellArg(configFile)}`}`;
 }
 
 export function encryptionExplanation(keyFile: string, database: Pick<DatabaseLocation, 'kind'>): readonly string[] {
   return [
-    `Encryption seals the mailbox passwords in the database under a key that lies in ${keyFile}.`,
-    'It protects the database, its dumps and its backups: whoever has only those has no password.',
-    'It does not protect from whoever has both the key file and the database: never put both into the same backup.',
-    'Workers that run take it up within a second; nothing is restarted, and no poll is cut off.',
+    `Encryption seals the mailbox passwords in the database under a key in ${keyFile}.`,
+    'It protects against read access to the database, its dumps and its backups.',
+    'It does not protect against access to both the key file and the database: never put both into the same backup.',
+    'Running workers pick it up within a second: no restart, and no poll is interrupted.',
     ...preparationAdvice(database),
   ];
 }
 
-/** What to have done on the database before encryption is switched on, the line to run set in; empty: nothing. */
+/** Preparation of the database before encryption is enabled; empty: none. */
 export function preparationAdvice({ kind }: Pick<DatabaseLocation, 'kind'>): readonly string[] {
   return kind === 'mysql' ? scrubAdvice : [];
 }
 
-/** It clears undo pages as they are freed, which nothing does afterwards. */
+/** Clears undo pages as they are freed; nothing clears them afterwards. */
 const scrubAdvice = [
-  'With MariaDB, have its administrator run this first:',
+  'With MariaDB, let its administrator run this first:',
   '  SET GLOBAL innodb_immediate_scrub_data_uncompressed = ON;',
 ];
 
 export const questions = {
   keyLoss: 'If data/encryption-key.bin is lost, all sealed passwords are lost with it. Do you accept that?',
-  backup: 'Is a safe way of backing the key file up prepared, apart from the backups of the database?',
+  backup: 'Is a safe backup of the key file prepared, apart from the backups of the database?',
 } as const;
 
-/** What to do once encryption is on. */
+/** Next steps once encryption is on. */
 export function backupAdvice(configFile: string | null): readonly string[] {
   return [
     'Back the key file up now, apart from the backups of the database, and verify the copy:',
@@ -53,31 +53,34 @@ export function backupAdvice(configFile: string | null): readonly string[] {
   ];
 }
 
-/** Where passwords may still be found that stood readable, with what clears it: in that order, as sealing writes logs too. */
+/**
+ * Places that may still contain plain-text passwords, with what clears each: in this order, since sealing writes logs
+ * too.
+ */
 export function plaintextRemnants(database: DatabaseLocation, configFile: string | null): readonly string[] {
   return [
-    'The passwords that stood readable until now may still be found in:',
+    'The passwords that were stored in plain text until now may still be found in:',
     ...(database.kind === 'sqlite' ? sqliteRemnants(database.path) : mysqlRemnants),
     '- snapshots and freed blocks of the file systems below',
-    'Surest is to change them at the provider. Which ones those are:',
+    'The safest remedy is to change them at the provider. To list them:',
     `  ${commandLine('encryption status', configFile)}`,
   ];
 }
 
-/** Measured with MariaDB 10.11: a restart or a slow shutdown clears none of these. */
+/** Measured with MariaDB 10.11: neither a restart nor a slow shutdown clears these. */
 const mysqlRemnants: readonly string[] = [
-  '- older dumps and backups of the database: delete them, or guard them as the passwords themselves',
-  '- the files of the tables and of undo, until changed pages are written. At once, with the former values afterwards:',
+  '- older dumps and backups of the database: delete them, or protect them like the passwords themselves',
+  '- the tablespace and undo files, until changed pages are written. At once, with the former values afterwards:',
   "    wait until SHOW STATUS LIKE 'Innodb_history_list_length' shows 0 (no transaction from before is open)",
   '    SET GLOBAL innodb_max_dirty_pages_pct_lwm = 0; SET GLOBAL innodb_max_dirty_pages_pct = 0;',
   "    wait until SHOW STATUS LIKE 'Innodb_buffer_pool_pages_dirty' shows 0",
-  '- the redo log, until it is written over. At once (MariaDB 10.9 or later), then the former size again:',
+  '- the redo log, until it is overwritten. At once (MariaDB 10.9 or later), then the former size again:',
   '    SET GLOBAL innodb_log_file_size = ANOTHER SIZE;',
-  '- binary logs, on replicas first. Again and again, until SHOW BINARY LOGS shows one:',
+  '- binary logs, on replicas first. Repeat until SHOW BINARY LOGS shows one:',
   "    FLUSH BINARY LOGS; PURGE BINARY LOGS TO 'THE NEWEST ONE';",
   '- the general or slow query log, if one was on: delete those files',
 ];
 
 function sqliteRemnants(path: string): readonly string[] {
-  return [`- older copies and backups of ${path}: delete them, or guard them as the passwords themselves`];
+  return [`- older copies and backups of ${path}: delete them, or protect them like the passwords themselves`];
 }

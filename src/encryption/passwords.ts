@@ -1,9 +1,10 @@
 /**
- * The way of one password: row and switch revision read in one query, opened by the vault, lent to one login, wiped.
+ * Password access: reads row and switch revision in one query, opens with a key of the vault, lends to one login,
+ * wipes.
  *
- * The form is what the column says, never guessed. A sealed password is opened for the very connection that will be
- * used. A readable one that turns up while the switch is on is sealed first, then used. What cannot be opened is thrown:
- * `key_file_missing`, `key_file_refused`, `key_file_locked`, `key_unknown`, `password_damaged`, `password_binding_mismatch`.
+ * The column names the form; it is never guessed. A sealed password opens only for the connection that is used. A
+ * plain-text password found while the switch is on is sealed first, then used. Throws `key_file_missing`,
+ * `key_file_refused`, `key_file_locked`, `key_unknown`, `password_damaged`, `password_binding_mismatch`.
  */
 import { isDeepStrictEqual } from 'node:util';
 import { Failure, isFailure } from '../errors.ts';
@@ -27,16 +28,16 @@ import type { Vault } from './vault.ts';
 export type PasswordAccessPorts = {
   readonly store: Pick<MailboxStore, 'readPassword'>;
   readonly vault: Vault;
-  /** Seals what stands readable, if the switch is on. */
+  /** Seals the plain-text passwords in the table, if the switch is on. */
   readonly sealPlaintext: () => Promise<void>;
 };
 
 export interface PasswordAccess extends Passwords {
-  /** As of `Passwords`; also tells who gave the password, for certain. */
+  /** As in `Passwords`, with the authenticated provenance of the password. */
   withPassword<T>(mailbox: Mailbox, use: (password: SecretBytes, origin: PasswordOrigin) => Promise<T>): Promise<T>;
   /**
-   * Hands `password` to `write` in the form that the switch asks for now; anew when the switch was turned before it was
-   * written (`switch_changed`), 5 times at most. Fails closed: throws when it is on and its key is not open here.
+   * Calls `write` with `password` in the form that the switch requires; again when the switch changed before the write
+   * (`switch_changed`), 5 times at most. Fails closed: throws when the switch is on and its key is not available.
    */
   store<T>(
     mailbox: Mailbox,
@@ -70,7 +71,7 @@ export function createPasswordAccess(ports: PasswordAccessPorts): PasswordAccess
 
 type OpenedPassword = { readonly password: SecretBytes; readonly origin: PasswordOrigin };
 
-/** Key file and password may change between two reads: one that no open key fits is looked at once more. */
+/** Key file and password may change between two reads: retries once when no open key fits. */
 async function openPassword(mailbox: Mailbox, ports: PasswordAccessPorts): Promise<OpenedPassword> {
   const stored = await readStored(mailbox, ports);
   try {
@@ -99,7 +100,7 @@ async function readStored(mailbox: Mailbox, ports: PasswordAccessPorts): Promise
 
 async function readRow({ id, name }: Mailbox, { store }: PasswordAccessPorts): Promise<StoredPassword> {
   const stored = await store.readPassword(id);
-  if (stored === null) throw new Failure('not_found', `mailbox ${name} is gone`);
+  if (stored === null) throw new Failure('not_found', `mailbox ${name} was removed`);
   return stored;
 }
 
@@ -110,15 +111,15 @@ function isOn({ view }: Vault): boolean {
 function openStored({ form, bytes, connection }: StoredPassword, mailbox: Mailbox, vault: Vault): OpenedPassword {
   if (form === 'sealed')
     return { password: unsealPassword(bytes, vault.keys(), sealContextOf(mailbox)), origin: originOfSealed(bytes) };
-  // Nothing binds a readable one: it may have been written with another server, after `mailbox` was read.
+  // Plain text is not bound to a server: it may have been written with another one, after `mailbox` was read.
   if (!isSameConnection(connection, mailbox.connection)) {
     bytes.fill(0);
-    throw new Failure('database_conflict', `mailbox ${mailbox.name} was changed while a visit began`);
+    throw new Failure('database_conflict', `mailbox ${mailbox.name} was changed while a poll began`);
   }
   if (isValidPassword(bytes)) return { password: SecretBytes.take(bytes), origin: isOn(vault) ? 'table' : 'command' };
   bytes.fill(0);
-  const message = `the readable password of mailbox ${mailbox.name} is not 1 to ${passwordBytesMax} bytes without NUL`;
-  throw new Failure('password_damaged', message, { hint: 'Set it anew with mailbox set-password.' });
+  const message = `the plain-text password of mailbox ${mailbox.name} must have 1 to ${passwordBytesMax} bytes and no NUL`;
+  throw new Failure('password_damaged', message, { hint: 'Set the password: ticketmaild mailbox set-password NAME' });
 }
 
 function isSameConnection(stored: StoredPassword['connection'], { folder: _, ...used }: Connection): boolean {
@@ -140,13 +141,13 @@ async function preparePassword(
   const switchRevision = stored?.revision ?? initialSwitchRow.revision;
   const keyId = sealingKeyId(inForce);
   if (keyId === null) {
-    // Without any memory here, a switch whose key is not open looks like off.
+    // Without a remembered switch, one whose key is not available looks like off.
     if (state.kind === 'missing' || (state.kind === 'refused' && inForce.revision > 0)) throw state.failure;
     return { form: 'plain', password, switchRevision };
   }
   const key: Key | null = keyById(vault.keys(), keyId);
   if (key === null)
-    throw 'failure' in state ? state.failure : new Failure('key_unknown', `key ${keyId} is not open here`);
+    throw 'failure' in state ? state.failure : new Failure('key_unknown', `key ${keyId} is not available here`);
   const sealed = sealPassword(password, key, sealContextOf(mailbox), origin);
   return { form: 'sealed', sealed, keyId, switchRevision };
 }

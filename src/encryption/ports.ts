@@ -1,8 +1,8 @@
 /**
- * What the workflows of keys, sealed passwords and the switch need from the outside, as types.
+ * Ports of the encryption workflows: key file, switch state file, store and proof file, as interfaces.
  *
- * Adapters implement these; `compose.ts` hands them in. Every method rejects with a `Failure` and with nothing else.
- * Times are milliseconds since 1970 (UTC).
+ * Adapters implement them; `compose/` passes them in. Every method rejects with a `Failure` and nothing else. Times are
+ * milliseconds since 1970 (UTC).
  */
 import type { Failure } from '../errors.ts';
 import type { KeyId, KeySet } from '../secret/key.ts';
@@ -10,46 +10,48 @@ import type { SealContext } from '../secret/sealed-password.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import type { SwitchRow } from '../secret/switch.ts';
 
-/** What is at the place of the key file. `wrapped`: the file as it is, when a passphrase protects it (age). */
+/** Result of reading the key file. `wrapped`: its content when a passphrase protects it (age). */
 export type KeyFileReading =
   | { readonly kind: 'absent' }
   | { readonly kind: 'keys'; readonly keys: KeySet; readonly wrapped: Uint8Array | null }
   /** `key_file_refused` (owner, mode, size, kind), `key_file_locked` (passphrase missing or wrong), `disk_failed`. */
   | { readonly kind: 'refused'; readonly failure: Failure };
 
-/** The key file. Every write is atomic, and on the disk when it resolves; each throws `disk_full`, `disk_failed`. */
+/** The key file. Every write is atomic, and durable when it resolves; each throws `disk_full`, `disk_failed`. */
 export interface KeyFile {
   readonly path: string;
-  /** Never rejects because of what is there; a file that did not change is not read (nor unwrapped) again. */
+  /** A refused file is a result, not a rejection. An unchanged file is neither read nor unwrapped again. */
   read(): Promise<KeyFileReading>;
-  /** Throws `already_exists` when there is anything at its place. `wrapped` is written as it is, instead of the keys. */
+  /**
+   * Throws `already_exists` for anything at its path. `wrapped`, if given, is written as it is, instead of the keys.
+   */
   create(keys: KeySet, wrapped?: Uint8Array | null): Promise<void>;
-  /** Takes the place of what is there. Protected by the same passphrase when what is there is. */
+  /** Replaces the file. A protected file stays protected by the same passphrase. */
   replace(keys: KeySet): Promise<void>;
-  /** Renames what is there to `encryption-key.bin.REASON-TIME`, overwriting nothing; its new path, or null without a file. */
+  /** Renames the file to `encryption-key.bin.REASON-TIME-RANDOM`. Returns the new path; null: no file. */
   setAside(reason: 'disabled' | 'damaged'): Promise<string | null>;
 }
 
-/** The switch row that was accepted last, beside the key file (`data/switch-state`). */
+/** The switch row that was accepted last, in `data/switch-state`. */
 export interface SwitchStateFile {
-  /** null: none was ever accepted here. Throws `disk_failed` when the file is there and cannot be understood. */
+  /** null: no row was ever accepted here. Throws `disk_failed` for a damaged file. */
   read(): Promise<SwitchRow | null>;
-  /** Does nothing when a later revision is remembered. */
+  /** Does nothing when the file has a later revision. */
   remember(row: SwitchRow): Promise<void>;
-  /** `trust-restored` alone: whatever was remembered. */
+  /** For `encryption trust-restored`: whatever the file contains. */
   overwrite(row: SwitchRow): Promise<void>;
 }
 
 export type SwitchReading = {
   /** null: the table is empty. */
   readonly row: SwitchRow | null;
-  /** True when a password that can be sealed stands readable in the table. */
+  /** A password that can be sealed is stored in plain text. */
   readonly hasPlaintext: boolean;
   /** A password in the table is sealed. */
   readonly hasSealed: boolean;
 };
 
-/** One line of the audit table; `at` is the database's clock. */
+/** One row of the audit table; the database sets its time. */
 export type AuditEntry = {
   /** `user@host`. */
   readonly who: string;
@@ -65,10 +67,10 @@ export type AuditEntry = {
 
 export type StoredAuditEntry = AuditEntry & { readonly atMs: number };
 
-/** `admin`: accounts, and what was done or refused on the admin page beside keys and the switch. */
+/** `admin`: accounts, and actions and refusals of the admin page other than those about encryption. */
 export type AuditTopic = 'quarantine' | 'admin';
 
-/** A password in the middle of a change. `bytes` are wiped by the store when `change` is done. */
+/** A stored password during a rewrite. The store wipes `bytes` when the callback is done. */
 export type PasswordRow = SealContext & {
   readonly name: string;
   readonly form: 'plain' | 'sealed';
@@ -82,8 +84,8 @@ export type PasswordRewrite =
   | null;
 
 /**
- * Which passwords a stretch takes: `plain`; `sealable`: plain, and neither empty nor too long nor with a NUL byte;
- * `sealed`; sealed, but by its column not under this key.
+ * Selection of passwords: `plain`; `sealable`: plain, and neither empty nor too long nor with a NUL byte; `sealed`; or
+ * sealed, but by its column not under this key.
  */
 export type PasswordSelection = 'plain' | 'sealable' | 'sealed' | { readonly notUnder: KeyId };
 
@@ -94,11 +96,11 @@ export type PasswordBatch = {
   readonly limit: number;
   /** The switch must be at this revision when the change is committed. */
   readonly revision: number;
-  /** Of the audit rows, one for each changed password. */
+  /** For the audit rows, one for each changed password. */
   readonly audit: Pick<AuditEntry, 'who' | 'host' | 'action'>;
 };
 
-/** `lastId` null: nothing was left. */
+/** `lastId` null: none was left. */
 export type PasswordBatchResult = { readonly lastId: string | null; readonly seen: number; readonly changed: number };
 
 export type PasswordCounts = {
@@ -107,12 +109,12 @@ export type PasswordCounts = {
   readonly byKey: readonly { readonly keyId: KeyId | null; readonly count: number }[];
 };
 
-/** A password that is or once was readable in the database. */
+/** A period in which a password was stored in plain text. */
 export type PlaintextPeriod = {
   readonly mailbox: string;
-  /** At the latest since then. */
+  /** It began at this time or before. */
   readonly sinceMs: number;
-  /** null: it still is. */
+  /** null: it still lasts. */
   readonly untilMs: number | null;
 };
 
@@ -123,29 +125,32 @@ export type WorkerReport = {
   readonly pid: number;
   readonly keyIds: readonly KeyId[];
   readonly vault: string;
-  /** The revision of the switch that it goes by. */
+  /** The switch revision in force there. */
   readonly revision: number;
 };
 
 export type StoredWorker = WorkerReport & {
   readonly startedAtMs: number;
   readonly seenAtMs: number;
-  /** It reported within `liveMs`, by the database's clock. */
+  /** Its last heartbeat is at most `liveMs` old, by the database's clock. */
   readonly live: boolean;
 };
 
 export interface EncryptionStore {
   readSwitch(): Promise<SwitchReading>;
-  /** Compare and swap on the revision, with its audit row. Throws `switch_changed` when it is at another revision. */
+  /** Compare-and-swap on the revision, with its audit rows. Throws `switch_changed` for another revision. */
   writeSwitch(row: SwitchRow, expectedRevision: number, audit: readonly AuditEntry[]): Promise<void>;
-  /** Claims the switch for one operation; null when it is ours now, else who has it. `isDead` frees a claim at once. */
+  /**
+   * Lease on the switch for one operation. Returns null: acquired; else its owner. A lease of a dead owner is taken
+   * over.
+   */
   claimOperation(owner: string, forMs: number, isDead: (owner: string) => boolean): Promise<string | null>;
-  /** Throws `operation_running` when it is lost. */
+  /** Throws `operation_running` when another owner has it. */
   renewOperation(owner: string, forMs: number): Promise<void>;
   endOperation(owner: string): Promise<void>;
   /**
-   * One transaction: checks the revision, locks the next passwords of the choice, hands each to `change`, writes what
-   * it gives back with an audit row for each. Throws `switch_changed`. A deadlock is tried again.
+   * One transaction: checks the revision, locks the next passwords of the selection, calls `change` for each, and
+   * writes its results with an audit row each. Throws `switch_changed`. Retries after a deadlock.
    */
   rewritePasswords(
     stretch: PasswordBatch,
@@ -155,7 +160,7 @@ export interface EncryptionStore {
   plaintextPeriods(): Promise<readonly PlaintextPeriod[]>;
   /** Active mailboxes whose password is sealed under none of `keyIds`. */
   countMailboxesWithoutKey(keyIds: readonly KeyId[]): Promise<number>;
-  /** Writes the table of mailboxes anew, so that its file holds nothing of what was there before. */
+  /** Rewrites the table of mailboxes, so that its file contains no earlier values. */
   rebuildMailboxTable(): Promise<void>;
   audit(entries: readonly AuditEntry[]): Promise<void>;
   /** Newest first: those about quarantine, or about the admin page, or all the others. */
@@ -166,21 +171,21 @@ export interface EncryptionStore {
   listWorkers(liveMs: number): Promise<readonly StoredWorker[]>;
 }
 
-/** One thing that a proof file must be, in the order in which they are looked at. */
+/** One condition on the proof file, in the order of the checks. */
 export type ProofCheck = {
-  /** It is there, as a regular file; it is of a user whom we trust, and others cannot write it; it is newer than the request. */
+  /** `exists`: a regular file. `owner`: of a trusted user, not writable by others. `newer`: than the request. */
   readonly name: 'exists' | 'owner' | 'newer';
   readonly ok: boolean;
-  /** One sentence; null: it is so, or there is no file to look at. */
+  /** One sentence; null: fulfilled, or there is no file to check. */
   readonly why: string | null;
-  /** What to do, where the sentence does not say it. */
+  /** The repair, where the sentence does not say it. */
   readonly hint: string | null;
 };
 
-/** The file by which somebody shows that they reach the file system: `data/can-disable-encryption.txt`. */
+/** Proof of file system access: `data/can-disable-encryption.txt`. */
 export interface ProofFile {
   readonly path: string;
-  /** Each of the three checks, against a request of `sinceMs`. Throws `disk_failed` when it cannot be looked at. */
+  /** The three checks, for a request of `sinceMs`. Throws `disk_failed` when the file is not accessible. */
   checks(sinceMs: number): Promise<readonly ProofCheck[]>;
   remove(): Promise<void>;
 }

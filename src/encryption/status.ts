@@ -1,8 +1,9 @@
 /**
- * Everything that `encryption status` shows, as one plain object in the words of `--json`: the switch in force and what
- * the table says, the passwords, the vault here, the workers, and which passwords stood readable. Times are ISO 8601 in
- * UTC; what is no time in the table is `unknown`. Fails with `database_*` and what the vault cannot survive; whatever is
- * wrong with key file or switch is shown.
+ * Encryption status as one plain object, in the fields of `encryption status --json`.
+ *
+ * Covers the switch in force and the row in the table, the passwords, the local vault, the workers, and the periods in
+ * which passwords were stored in plain text. Times are ISO 8601 in UTC, `unknown` for an invalid one in the table. A
+ * problem of key file or switch is part of the status. Fails with `database_*`.
  */
 
 import type { Failure } from '../errors.ts';
@@ -20,16 +21,16 @@ export type EncryptionStatus = {
   readonly key_id: KeyId | null;
   readonly next_key_id: KeyId | null;
   readonly revision: number;
-  /** null: never, it is the first row. */
+  /** null: never changed. */
   readonly changed_at: string | null;
   readonly changed_by: string | null;
   readonly sealed: number;
   readonly plaintext: number;
   readonly by_key: readonly { readonly key_id: KeyId | null; readonly count: number }[];
-  /** Active mailboxes that wait for a key that is open neither here nor in a live worker. */
+  /** Active mailboxes whose key is available neither here nor in a live worker. */
   readonly waiting: number;
   readonly problem: { readonly code: string; readonly message: string; readonly hint: string } | null;
-  /** What the table says, when that is not in force: a state, or `gone`. */
+  /** The state in the table when it is not in force; `gone`: no row. */
   readonly stored_state: SwitchState | 'gone' | null;
   readonly vault: {
     readonly state: VaultState['kind'];
@@ -43,7 +44,7 @@ export type EncryptionStatus = {
     readonly pid: number;
     readonly live: boolean;
     readonly key_ids: readonly KeyId[];
-    /** It holds every key that the switch names. */
+    /** It has every key that the switch names. */
     readonly has_key: boolean;
     readonly vault: string;
     readonly revision: number;
@@ -56,7 +57,7 @@ export type EncryptionStatus = {
   }[];
 };
 
-/** A worker that reported within `liveMs` is live. Looks, and changes nothing. */
+/** Read-only. A worker with a heartbeat within `liveMs` is live. */
 export async function encryptionStatus(
   { store, vault }: Pick<OperationPorts, 'store' | 'vault'>,
   liveMs: number,
@@ -113,15 +114,15 @@ function readableStatus({ mailbox, sinceMs, untilMs }: PlaintextPeriod): Encrypt
   return { mailbox, since: isoTime(sinceMs), until: untilMs === null ? null : isoTime(untilMs) };
 }
 
-/** Not null for what is no time: that means never, or still. */
+/** `unknown` for an invalid time; null would mean never, or still. */
 function isoTime(ms: number): string {
   const time = new Date(ms);
   return Number.isNaN(time.getTime()) ? 'unknown' : time.toISOString();
 }
 
-/** The vault and the switch as `/readyz` and `check` tell them. */
-
-/** A key file that is bad while the switch is off is told, and keeps nobody from working. */
+/**
+ * Readiness checks of vault and switch. A bad key file while the switch is off is reported, and does not block polling.
+ */
 export function encryptionChecks({ view, keys }: Pick<Vault, 'view' | 'keys'>): EncryptionChecks {
   const { state, problem, switch: inForce } = view;
   const stateFailure = 'failure' in state ? state.failure : null;
@@ -140,19 +141,15 @@ function checkResult(failure: Failure | null, sinceMs: number) {
   return { status: 'failing', since, reason: `${failure.code}: ${failure.message}`, hint: failure.hint } as const;
 }
 
-/**
- * What is wrong with keys, sealed passwords and the switch, as `encryption status` and the admin page tell it: out of the
- * status alone, the worst first.
- */
-
 export type EncryptionDiagnostic = {
-  /** `switch`: the row in the table is not in force. `vault`: the key file here. `workers`: others lack the key. */
+  /** `switch`: the row in the table is not in force. `vault`: the local key file. `workers`: others lack the key. */
   readonly subject: 'switch' | 'vault' | 'waiting' | 'plain' | 'workers';
   /** One sentence without its full stop. */
   readonly message: string;
   readonly hint: string;
 };
 
+/** Problems of keys, sealed passwords and switch, derived from the status, the worst first. */
 export function encryptionDiagnostics(status: EncryptionStatus): readonly EncryptionDiagnostic[] {
   const { problem, vault, plaintext, waiting, workers, state } = status;
   const lacking = workers.filter(({ live, has_key: hasKey }) => live && !hasKey);
@@ -165,19 +162,19 @@ export function encryptionDiagnostics(status: EncryptionStatus): readonly Encryp
     },
     waiting > 0 && {
       subject: 'waiting',
-      message: `${waiting === 1 ? '1 mailbox waits' : `${waiting} mailboxes wait`}: nobody holds the key of the password`,
-      hint: 'Put the key file with that key back; where it is lost, see encryption replace-lost-key. Which: ticketmaild mailbox list.',
+      message: `${waiting === 1 ? '1 mailbox waits' : `${waiting} mailboxes wait`}: no live worker has the key of the password`,
+      hint: 'Restore the key file with that key; if it is lost: ticketmaild encryption replace-lost-key. To list the mailboxes: ticketmaild mailbox list',
     },
     plaintext > 0 &&
       state === 'on' && {
         subject: 'plain',
-        message: `${countText(plaintext, 'password')} readable although encryption is on`,
-        hint: 'A worker that runs seals within a second; else: ticketmaild encryption reseal.',
+        message: `${countText(plaintext, 'password')} in plain text although encryption is on`,
+        hint: 'A running worker seals them within a second; without one: ticketmaild encryption reseal',
       },
     lacking.length > 0 && {
       subject: 'workers',
       message: `without the key: ${lacking.map(({ host, pid }) => `${host} (pid ${pid})`).join(', ')}`,
-      hint: 'Copy the key file to those hosts (owner, mode 0600): they take it up within a second.',
+      hint: 'Copy the key file to those hosts (same owner, mode 0600): they pick it up within a second.',
     },
   ];
   return found.filter((one) => one !== false);

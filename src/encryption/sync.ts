@@ -1,9 +1,9 @@
 /**
- * Keeps a running daemon in step with key file and switch: file events, a short look at the row, and what follows.
+ * Reconciliation loop of a running daemon: reads key file and switch row every 300 ms, and acts on changes.
  *
- * Every trigger is one turn: refresh the vault, seal what stands readable, tell the database which keys this worker holds.
- * A database that is away ends no turn for good: the next one tries again. A report that fails while the database works is
- * told, since to all others this worker seems dead.
+ * Each iteration refreshes the vault, seals plain-text passwords, and sends a heartbeat with the key ids of this
+ * worker. The loop survives an unavailable database. A heartbeat that fails while the database works is logged: to all
+ * other workers this one seems dead. The vault logs every change that an iteration finds.
  */
 
 import type { Clock } from '../async/clock.ts';
@@ -30,66 +30,65 @@ export type SyncPorts = {
   readonly pid: number;
 };
 
-/** How long after the last look at the row the next one comes. */
+/** Pause between two iterations: the longest delay before a change is read. */
 const syncIntervalMs = 300;
 const firstSyncWaitMs = 1500;
 const deregisterWaitMs = 2000;
-/** A worker that tells nothing for `liveMs` (operation.ts) counts as gone. */
+/** A worker without a heartbeat for `workerLiveMs` (operation.ts) counts as dead. */
 const heartbeatMs = 2000;
 
 /**
- * Takes turns until it is disposed; that also takes this worker off the list. Resolves after the first turn, or after a
- * moment when the database keeps it waiting.
+ * Runs until disposed; disposing also deregisters this worker. Resolves after the first iteration, or after 1.5 s when
+ * the database is slow.
  */
 export async function startSync(ports: SyncPorts): Promise<AsyncDisposable> {
   const ended = new AbortController();
-  const takeTurn = createSyncStep(ports);
-  const troubles = createLogThrottle();
-  const turn = async (): Promise<void> => {
+  const syncOnce = createSyncStep(ports);
+  const throttle = createLogThrottle();
+  const iterate = async (): Promise<void> => {
     try {
-      await takeTurn();
-      troubles.record('turn', null);
+      await syncOnce();
+      throttle.record('sync', null);
     } catch (error) {
       const failure = asFailure(error);
-      // A turn comes three times a second.
-      const { shouldLog: isNews, count } = troubles.record('turn', `${failure.code} ${failure.message}`);
-      if (isNews) ports.log.error({ failures: count, error: failure }, events.schedulerFailed);
+      const { shouldLog, count } = throttle.record('sync', `${failure.code} ${failure.message}`);
+      if (shouldLog) ports.log.error({ failures: count, error: failure }, events.schedulerFailed);
     }
   };
-  const first = turn();
-  const turning = (async () => {
+  const first = iterate();
+  const loop = (async () => {
     await first;
     while (!ended.signal.aborted) {
       await ports.clock.sleep(syncIntervalMs, ended.signal);
-      if (!ended.signal.aborted) await turn();
+      if (!ended.signal.aborted) await iterate();
     }
   })();
   await Promise.race([first, ports.clock.sleep(firstSyncWaitMs, ended.signal)]);
   return {
     [Symbol.asyncDispose]: async () => {
       ended.abort();
-      const gone = turning.then(() => databaseFailureOf(() => ports.store.removeWorker(ports.workers.name)));
-      // A database that is away keeps nobody from stopping: this worker is soon known to be gone anyway.
-      await Promise.race([gone, ports.clock.sleep(deregisterWaitMs, new AbortController().signal)]);
+      const deregistered = loop.then(() => databaseFailureOf(() => ports.store.removeWorker(ports.workers.name)));
+      // An unavailable database does not delay the shutdown: this worker counts as dead soon anyway.
+      await Promise.race([deregistered, ports.clock.sleep(deregisterWaitMs, new AbortController().signal)]);
     },
   };
 }
 
 function createSyncStep(ports: SyncPorts): () => Promise<void> {
-  let told = '';
-  let toldAtMs = Number.NEGATIVE_INFINITY;
-  const tellReport = createHeartbeatLogger(ports.log);
+  let sent = '';
+  let sentAtMs = Number.NEGATIVE_INFINITY;
+  const logFailure = createHeartbeatLogger(ports.log);
   return async () => {
     const view = await ports.vault.refresh();
     if (view.hasPlaintext) await ports.sealPlaintext();
-    const report = heartbeatOf(ports);
-    const text = JSON.stringify(report);
-    if (text === told && ports.clock.monotonicMs() - toldAtMs < heartbeatMs) return;
-    const failure = await databaseFailureOf(() => ports.store.reportWorker(report));
-    tellReport(failure);
+    const heartbeat = heartbeatOf(ports);
+    const text = JSON.stringify(heartbeat);
+    if (text === sent && ports.clock.monotonicMs() - sentAtMs < heartbeatMs) return;
+    const failure = await databaseFailureOf(() => ports.store.reportWorker(heartbeat));
+    logFailure(failure);
     if (failure !== null) return;
-    told = text;
-    toldAtMs = ports.clock.monotonicMs();
+    sent = text;
+    sentAtMs = ports.clock.monotonicMs();
   };
 }
 
@@ -106,16 +105,16 @@ function heartbeatOf({ vault, workers, host, pid }: SyncPorts): WorkerReport {
 }
 
 function createHeartbeatLogger(log: Log): (failure: Failure | null) => void {
-  const troubles = createLogThrottle();
+  const throttle = createLogThrottle();
   return (failure) => {
-    // The scheduler tells that the database is away.
+    // The scheduler logs an unavailable database.
     if (failure?.code === 'database_unavailable') return;
-    const { shouldLog: isNews, count } = troubles.record('report', failure && `${failure.code} ${failure.message}`);
-    if (failure !== null && isNews) log.warn({ failures: count, error: failure }, events.workerHeartbeatFailed);
+    const { shouldLog, count } = throttle.record('heartbeat', failure && `${failure.code} ${failure.message}`);
+    if (failure !== null && shouldLog) log.warn({ failures: count, error: failure }, events.workerHeartbeatFailed);
   };
 }
 
-/** Why the database did not do it; null when it did. */
+/** Runs `task`; returns the database error, or null. */
 async function databaseFailureOf(task: () => Promise<void>): Promise<Failure | null> {
   try {
     await task();
@@ -127,12 +126,12 @@ async function databaseFailureOf(task: () => Promise<void>): Promise<Failure | n
 }
 
 /**
- * Seals what stands readable in the table while the switch is on: what the helpdesk writes, whether it is due or not. Each
- * is marked as one that came out of the table: nobody but its writer has said where it is to go.
+ * Seal sweep: seals the plain-text passwords that a helpdesk writes into the table while the switch is on, and marks
+ * them as `table`, since their writer also chose the server.
  *
- * Stretch by stretch, each in a transaction that checks that the row of the switch is the one that was looked at, so that
- * nothing is sealed after the switch went off. While that row is forged or rolled back, the last good switch counts, here
- * too. What can never be sealed (empty, too long) is not met; one that fails otherwise is left, told, and stops no other.
+ * Works in batches, each in a transaction that verifies the switch revision, so that nothing is sealed after the switch
+ * went off. While the row is forged or rolled back, the last good switch applies. Passwords that can never be sealed
+ * (empty, too long) are not selected; one that fails otherwise is skipped and logged.
  */
 
 type SealSweepPorts = {
@@ -144,13 +143,13 @@ type SealSweepPorts = {
 
 const batchRows = 200;
 
-/** One sweep over the table; does nothing while the switch is not on. Never throws: what fails is told and tried again. */
+/** One sweep over the table; does nothing unless the switch is on. Logs a failure; the next sweep retries. */
 export function createSealSweep(ports: SealSweepPorts): () => Promise<void> {
   let told: string | null = null;
   return async () => {
     const { switch: inForce, stored, problem } = ports.vault.view;
     const key = keyById(ports.vault.keys(), sealingKeyId(inForce));
-    // An operation that is switching on or off does this itself.
+    // While enabling or disabling, the operation rewrites the passwords itself.
     if (key === null || problem?.code === 'key_unknown' || (inForce.state !== 'on' && inForce.state !== 'rotating'))
       return;
     try {

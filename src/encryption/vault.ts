@@ -1,12 +1,12 @@
 /**
- * The vault: which keys are open, and which switch is in force. Every trigger ends in its one function, `refresh`.
+ * Key vault: the open keys and the switch in force, reloaded without a restart. Every trigger calls `refresh`.
  *
- * Read, judge, swap: key file and switch row are read, the row is believed only if the rules of `secret/switch.ts` allow
- * it, and what was good stays until something better is there. A state is told once, when it begins. The database may
- * be away: then the switch stays what it was, at the start what the memory file says.
+ * Parse, validate, swap: `refresh` reads key file and switch row, accepts the row only by the rules of
+ * `secret/switch.ts`, and retains the last good state otherwise. A change of state is logged once. While the database
+ * is unavailable the switch stays as it was; at the start it is the one in the switch state file.
  *
- *     closed -> open -> orphaned -> open      the key file vanished or went bad while we run: work goes on
- *     closed -> missing | refused -> open     the switch is on, and no usable key was seen yet: mailboxes wait
+ *     closed -> open -> orphaned -> open      key file missing or refused: work continues with the keys in memory
+ *     closed -> missing | refused -> open     the switch is on, no usable key was read yet: mailboxes wait
  */
 
 import type { Clock } from '../async/clock.ts';
@@ -24,40 +24,45 @@ import {
 } from '../secret/switch.ts';
 import type { EncryptionStore, KeyFile, KeyFileReading, SwitchReading, SwitchStateFile } from './ports.ts';
 
-/** The part that holds keys. `closed`: no key file, and none is needed. */
+/** `closed`: no key file, and none is needed. */
 export type VaultState =
   | { readonly kind: 'closed' }
   | { readonly kind: 'open'; readonly keys: KeySet }
   /** The switch is on and there is no key file. */
   | { readonly kind: 'missing'; readonly failure: Failure }
-  /** There is a key file that cannot be used, or it lacks the key that the switch names; `keys` are those that it has. */
+  /** The key file cannot be used, or lacks a key that the switch names; `keys`: those that it has. */
   | { readonly kind: 'refused'; readonly keys: KeySet; readonly failure: Failure }
-  /** The key file vanished or went bad while we run: work goes on with the keys in memory. */
+  /** The key file disappeared or is refused; work continues with the keys in memory. */
   | { readonly kind: 'orphaned'; readonly keys: KeySet; readonly failure: Failure };
 
 export type VaultView = {
   readonly state: VaultState;
-  /** The switch in force: the last row that was believed. */
+  /** The switch in force: the row that was accepted last. */
   readonly switch: SwitchRow;
-  /** What the table holds. */
+  /** The row in the table. */
   readonly stored: SwitchRow | null;
-  /** A password stands readable in the table. */
+  /** A password is stored in plain text. */
   readonly hasPlaintext: boolean;
-  /** Why the row in the table is not in force: `switch_forged`, `switch_rolled_back`, `key_unknown`, `disk_failed`; null: it is. */
+  /**
+   * Why the row in the table is not in force: `switch_forged`, `switch_rolled_back`, `key_unknown`, `disk_failed`;
+   * null: it is.
+   */
   readonly problem: Failure | null;
-  /** Since when the state of the vault, and the problem, are what they are. */
+  /** Start of the present state of the vault, and of the present problem. */
   readonly stateSinceMs: number;
   readonly problemSinceMs: number;
 };
 
 export interface Vault {
-  /** As of the last refresh; before the first: closed, off. */
+  /** State of the last refresh; before the first: closed, off. */
   readonly view: VaultView;
-  /** Reads key file and switch, judges, swaps. One at a time: who asks meanwhile gets one that began after the asking. */
+  /**
+   * Reads key file and switch, judges, swaps. One at a time: who asks meanwhile gets one that began after the asking.
+   */
   refresh(): Promise<VaultView>;
-  /** The keys that are open. */
+  /** The open keys. */
   keys(): KeySet;
-  /** The key file as it was when it was last good and protected by a passphrase; null for a bare one. */
+  /** The last usable key file when it is protected by a passphrase; null: unprotected. */
   wrapped(): Uint8Array | null;
 }
 
@@ -69,7 +74,7 @@ export type VaultPorts = {
   readonly log: Log;
 };
 
-/** A vault that is closed until its first refresh. */
+/** A vault, closed until its first refresh. */
 export function createVault(ports: VaultPorts): Vault {
   const nowMs = ports.clock.nowMs();
   let wrapped: Uint8Array | null = null;
@@ -106,18 +111,18 @@ export function createVault(ports: VaultPorts): Vault {
 type Observation = {
   readonly file: KeyFileReading;
   readonly remembered: SwitchRow | null;
-  /** What the memory file says; undefined when it cannot be understood. */
+  /** The row in the switch state file; undefined: it cannot be parsed. */
   readonly fileRow: SwitchRow | null | undefined;
-  /** The memory file cannot be understood. */
+  /** Why the switch state file cannot be used. */
   readonly memoryFailure: Failure | null;
-  /** null: the database does not answer. */
+  /** null: the database is unavailable. */
   readonly reading: SwitchReading | null;
   readonly verdict: SwitchJudgement | null;
 };
 
 /**
- * The file is read before the row and, where the row needs a key that is not there, once more after it: an operation
- * writes the file first when it adds a key, and last when it takes one away.
+ * Reads the key file before the row, and again when the row needs a key that the file lacks: an operation writes the
+ * file first when it adds a key, and last when it removes one.
  */
 async function observe(ports: VaultPorts, view: VaultView, fileRowBefore: SwitchRow | null): Promise<Observation> {
   let file = await ports.keyFile.read();
@@ -137,16 +142,19 @@ async function observe(ports: VaultPorts, view: VaultView, fileRowBefore: Switch
   return { ...recalled, file, reading, verdict };
 }
 
-/** An `off` that nobody proved is not believed while passwords in the table say that encryption has been on. */
+/** Rejects an unproven `off` while sealed passwords show that encryption has been on. */
 function distrustUnprovenOff(verdict: SwitchJudgement): SwitchJudgement {
   const isProven = verdict.kind !== 'accepted' || (verdict.row.revision > 0 && verdict.unproven !== true);
   if (isProven) return verdict;
-  return { kind: 'rolled_back', reason: 'it says that encryption is off, and passwords in the table are sealed' };
+  return { kind: 'rolled_back', reason: 'it is off, and passwords in the table are sealed' };
 }
 
 type RememberedSwitch = Pick<Observation, 'remembered' | 'fileRow' | 'memoryFailure'>;
 
-/** The newer of what this process and the memory file know; but a file that went back was written so by a person. */
+/**
+ * The newer of the row in this process and in the state file; a state file with an older revision was restored by an
+ * operator.
+ */
 async function recallSwitch(
   ports: VaultPorts,
   { switch: inForce }: VaultView,
@@ -167,13 +175,13 @@ async function readRow({ store }: VaultPorts): Promise<SwitchReading | null> {
   try {
     return await store.readSwitch();
   } catch (error) {
-    // The scheduler tells that the database is away.
+    // The scheduler logs an unavailable database.
     if (isFailure(error) && error.domain === 'database') return null;
     throw asFailure(error);
   }
 }
 
-/** That it cannot be written down is told as a problem of the next look; what is in force does not wait for it. */
+/** A write error shows as a problem of the next refresh; the switch takes effect regardless. */
 async function rememberRow(ports: VaultPorts, { verdict, remembered }: Observation): Promise<void> {
   if (verdict?.kind !== 'accepted' || verdict.unproven === true) return;
   const { row } = verdict;
@@ -189,7 +197,7 @@ function nextView(seen: Observation, view: VaultView, ports: VaultPorts): VaultV
   const { verdict, reading, remembered } = seen;
   const nowMs = ports.clock.nowMs();
   const inForce = verdict?.kind === 'accepted' ? verdict.row : (remembered ?? view.switch);
-  // Without any memory of a switch, a row that a key of ours would open says which key is wanted.
+  // Without a remembered switch, an unverifiable row names the key that is needed.
   const wanted = verdict?.kind === 'unverified' && remembered === null ? [verdict.keyId] : requiredKeyIds(inForce);
   const state = stateOf(seen.file, wanted, keysOf(view.state), ports.keyFile.path);
   const problem = seen.memoryFailure ?? problemOf(verdict);
@@ -209,7 +217,7 @@ function problemOf(verdict: SwitchJudgement | null): Failure | null {
   if (verdict.kind === 'forged')
     return new Failure('switch_forged', `the row in encryption_switch is not trusted: ${verdict.reason}`);
   if (verdict.kind === 'rolled_back')
-    return new Failure('switch_rolled_back', `the row in encryption_switch went back: ${verdict.reason}`);
+    return new Failure('switch_rolled_back', `the row in encryption_switch was rolled back: ${verdict.reason}`);
   const message = `the row in encryption_switch is sealed by key ${verdict.keyId}, which is not in the key file`;
   return new Failure('key_unknown', message, { fields: { key_id: verdict.keyId } });
 }
@@ -225,7 +233,7 @@ function stateOf(file: KeyFileReading, wanted: readonly KeyId[], inMemory: KeySe
   return file.kind === 'absent' ? { kind: 'missing', failure } : { kind: 'refused', keys: keysIn(file), failure };
 }
 
-/** Only what still holds the key can write it back. */
+/** Only a process with the key in memory can recover the key file. */
 function lackingKeyFailure(keyId: KeyId, isAbsent: boolean, path: string, isInMemory: boolean): Failure {
   const fields = { key_id: keyId };
   const recover = isInMemory ? ', or let the running daemon write it: ticketmaild key recover' : '';
@@ -234,7 +242,7 @@ function lackingKeyFailure(keyId: KeyId, isAbsent: boolean, path: string, isInMe
     const message = `there is no key file at ${path}, and key ${keyId} is needed`;
     return new Failure('key_file_missing', message, { fields, hint });
   }
-  return new Failure('key_file_refused', `the key file at ${path} does not hold key ${keyId}, which is needed`, {
+  return new Failure('key_file_refused', `the key file at ${path} lacks key ${keyId}, which is needed`, {
     fields,
     hint,
   });
@@ -261,7 +269,7 @@ function isSameState(a: VaultState, b: VaultState): boolean {
   return a.kind === b.kind && codeOf(a) === codeOf(b) && keyIds(keysOf(a)).join() === keyIds(keysOf(b)).join();
 }
 
-/** Each state, switch and problem is told once, when it begins. */
+/** Logs each state, switch and problem once, when it begins. */
 function logChanges(before: VaultView, now: VaultView, log: Log): void {
   logSwitchChanges(before, now, log);
   if (isSameState(before.state, now.state)) return;

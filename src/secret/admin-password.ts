@@ -1,8 +1,8 @@
 /**
- * Password hashing for admins: Argon2id (RFC 9106) in the PHC string format, `$argon2id$v=19$m=…,t=…,p=…$SALT$TAG`.
+ * Password hashing for admins: Argon2id (RFC 9106), in the PHC format `$argon2id$v=19$m=…,t=…,p=…$SALT$TAG`.
  *
- * The hash contains its parameters, so they can be raised later; a hash with lower ones is outdated. Parsing is strict: a
- * hash that costs more than the current parameters is rejected, since this program did not write it. No hash makes a
+ * The hash contains its parameters, so they can be raised later; a hash with lower ones is outdated. Parsing is strict:
+ * a hash that costs more than the current parameters is rejected, since this program did not write it. No hash makes a
  * function here throw. Node computes the hash in its thread pool and wipes its copy of the password.
  */
 import { argon2, timingSafeEqual } from 'node:crypto';
@@ -34,7 +34,9 @@ export async function hashAdminPassword(password: SecretBytes, salt: Uint8Array)
   return formatHash({ ...current, salt, tag: await tagOf(password, { ...current, salt }, tagBytes) });
 }
 
-/** `isOutdated`: hashed with lower parameters than the current ones. A malformed hash is `ok: false`, without any work. */
+/**
+ * `isOutdated`: hashed with lower parameters than the current ones. A malformed hash is `ok: false`, without any work.
+ */
 export async function verifyAdminPassword(
   password: SecretBytes,
   hash: string,

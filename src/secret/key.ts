@@ -1,8 +1,9 @@
 /**
  * Encryption keys (AES-256), their ids, and the key set that a key file contains.
  *
- * A key is 32 random bytes in a Node KeyObject: outside the JavaScript heap, and never printed. A key file is 1 to 8 keys,
- * concatenated. The key id is a truncated hash of the key and is shown as its fingerprint. Errors: `key_file_refused`.
+ * A key is 32 random bytes in a Node KeyObject: outside the JavaScript heap, and never printed. A key file is 1 to 8
+ * keys, concatenated. The key id is a truncated hash of the key and is shown as its fingerprint. Errors:
+ * `key_file_refused`.
  */
 import { createHash, createSecretKey, type KeyObject } from 'node:crypto';
 import { Failure } from '../errors.ts';

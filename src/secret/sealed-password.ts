@@ -2,14 +2,14 @@
  * Sealed password: JWE compact serialization (RFC 7516 section 7.1), direct encryption with AES-256-GCM.
  *
  * The protected header names the key and contains a hash of the context (`ctx`): mailbox, server and user. The tag
- * authenticates the header (AAD), so a sealed password that is copied to another mailbox, or whose mailbox is pointed at
- * another server, does not open. `"from":"table"` marks a password that was found in plain text while encryption was on:
- * its writer also chose the server that it is bound to. Only exactly this header is accepted, byte for byte: no other
- * algorithm, no compression, no further member reaches the decryption. Any doubt fails closed with `password_damaged`.
- * The plaintext is never a string, and every copy made here is wiped.
+ * authenticates the header (AAD), so a sealed password that is copied to another mailbox, or whose mailbox is pointed
+ * at another server, does not open. `"from":"table"` marks a password that was found in plain text while encryption was
+ * on: its writer also chose the server that it is bound to. Only exactly this header is accepted, byte for byte: no
+ * other algorithm, no compression, no further member reaches the decryption. Any doubt fails closed with
+ * `password_damaged`. The plaintext is never a string, and every copy made here is wiped.
  *
- * The cipher runs in this thread. Web Crypto, which the JWE libraries use, runs in a thread pool: the vector registers of
- * an idle thread retain the last block, and a core dump shows them. Here they are overwritten at once.
+ * The cipher runs in this thread. Web Crypto, which the JWE libraries use, runs in a thread pool: the vector registers
+ * of an idle thread retain the last block, and a core dump shows them. Here they are overwritten at once.
  */
 import { createCipheriv, createDecipheriv, createHash, randomFillSync } from 'node:crypto';
 import { causeCode, Failure } from '../errors.ts';
@@ -68,8 +68,8 @@ const headerPattern =
 const jwePrefix = Buffer.from(Buffer.from(`{"alg":"${alg}","enc":"${enc}","kid":"`).toString('base64url'));
 
 /**
- * Returns the ASCII bytes of the JWE; borrows the password. Throws `password_damaged` unless it is 1 to 1024 bytes without
- * NUL.
+ * Returns the ASCII bytes of the JWE; borrows the password. Throws `password_damaged` unless it is 1 to 1024 bytes
+ * without NUL.
  */
 export function sealPassword(
   password: SecretBytes,

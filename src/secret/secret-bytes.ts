@@ -1,8 +1,8 @@
 /**
  * Secret bytes: redacted in every printed form (JSON, string, inspection) and zeroed after use.
  *
- * Each secret has an ArrayBuffer of its own of at least 4 KiB: V8 keeps typed arrays of up to 64 bytes on its moving heap
- * and leaves copies of them behind. After `wipe` the bytes are zeros and `use` throws.
+ * Each secret has an ArrayBuffer of its own of at least 4 KiB: V8 keeps typed arrays of up to 64 bytes on its moving
+ * heap and leaves copies of them behind. After `wipe` the bytes are zeros and `use` throws.
  */
 import { timingSafeEqual } from 'node:crypto';
 import { inspect } from 'node:util';
@@ -63,7 +63,10 @@ export class SecretBytes {
   }
 }
 
-/** Zeroed buffer for a secret, in an ArrayBuffer that V8 never moves, so that a wipe leaves no copy. The caller wipes it. */
+/**
+ * Zeroed buffer for a secret, in an ArrayBuffer that V8 never moves, so that a wipe leaves no copy. The caller wipes
+ * it.
+ */
 export function secretBuffer(sizeBytes: number): Uint8Array<ArrayBuffer> {
   return new Uint8Array(new ArrayBuffer(Math.max(blockBytes, sizeBytes)), 0, sizeBytes);
 }

@@ -4,9 +4,9 @@
  *     off -> enabling(k) -> on(k) -> on(k, next k2) -> rotating(k, k2) -> on(k2) -> disabling(k2) -> off
  *
  * Write access to the database is not enough to change it: a row is accepted only with its seal, an HMAC-SHA-256 (RFC
- * 2104) over all fields, under a key derived (HKDF, RFC 5869) from a key of the key file. Replay of an older valid row is
- * rejected by the revision, which only increases: each worker stores the last row that it accepted. `on` with a next key:
- * a rotation is announced and waits until every worker has that key.
+ * 2104) over all fields, under a key derived (HKDF, RFC 5869) from a key of the key file. Replay of an older valid row
+ * is rejected by the revision, which only increases: each worker stores the last row that it accepted. `on` with a next
+ * key: a rotation is announced and waits until every worker has that key.
  */
 import { createHmac, hkdfSync, timingSafeEqual } from 'node:crypto';
 import { type Key, type KeyId, type KeySet, keyById } from './key.ts';
@@ -53,8 +53,8 @@ export const initialSwitchRow: SwitchRow = {
 const hkdfInfo = 'ticketmaild switch seal 1';
 
 /**
- * `change` with its seal under `key`, which must be its `keyId` unless it is `off`. Refuses to seal a malformed row: every
- * worker would reject it.
+ * `change` with its seal under `key`, which must be its `keyId` unless it is `off`. Refuses to seal a malformed row:
+ * every worker would reject it.
  */
 export function sealSwitchRow(change: UnsealedSwitchRow, key: Key): SwitchRow {
   const isOurs = change.keyId === null || change.keyId === key.id;
@@ -72,7 +72,9 @@ function hmac(change: UnsealedSwitchRow, key: Key): string {
   return seal;
 }
 
-/** Accepts or rejects a stored row. `row` null: the table is empty. `remembered` null: no row was ever accepted here. */
+/**
+ * Accepts or rejects a stored row. `row` null: the table is empty. `remembered` null: no row was ever accepted here.
+ */
 export function judgeSwitchRow(row: SwitchRow | null, keys: KeySet, remembered: SwitchRow | null): SwitchJudgement {
   const last = remembered ?? initialSwitchRow;
   if (row === null) {

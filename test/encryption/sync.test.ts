@@ -32,7 +32,7 @@ async function scene() {
           signal.addEventListener('abort', () => resolve());
         }),
     },
-    workers: { me: 'me', isDead: () => false },
+    workers: { name: 'me', isDead: () => false },
     log: { debug: note, info: note, warn: note, error: note },
     ...{ host: 'desk', pid: 1 },
   };

@@ -1,11 +1,11 @@
 /**
- * Switches encryption off: `disabling`, every password made readable again, `off`, the key file set aside.
+ * Disable operation: writes `disabling`, restores every password to plain text, writes `off`, sets the key file aside.
  *
  *     enabling(k) or on(k) -> disabling(k) -> off
  *
- * While a password cannot be opened it stays `disabling` and gives those back: each must be set anew, or its mailbox
- * removed. The key file is renamed, never deleted, and only when no sealed password is left. Cut off anywhere, it goes on
- * when it is run again. Refused while the switch is rotating.
+ * Stays `disabling` and returns the passwords that cannot be opened: each must be set, or its mailbox removed. Renames
+ * the key file, never deletes it, and only when no sealed password is left. Resumes when it is run again after an
+ * interruption. Refused while rotating.
  */
 import { keyById } from '../../secret/key.ts';
 import type { SwitchRow } from '../../secret/switch.ts';
@@ -30,16 +30,16 @@ export type DisableResult = {
   readonly unsealed: number;
   /** Not empty: the switch is still `disabling`. */
   readonly unopened: readonly UnopenedPassword[];
-  /** Where the key file is now; null: it stayed where it was, or there was none. */
+  /** New path of the key file; null: not renamed, or none. */
   readonly setAside: string | null;
-  /** It was off before. */
+  /** Encryption was off before. */
   readonly wasOff: boolean;
 };
 
 type DisableRun = { unsealed: number; wasOff: boolean | null };
 
 /**
- * Throws `refused`, `key_file_*`, `operation_running`, `interrupted`, what is wrong with the switch, `disk_*`,
+ * Throws `refused`, `key_file_*`, `operation_running`, `interrupted`, the problem of the switch, `disk_*`,
  * `database_*`.
  */
 export async function disable(ports: OperationPorts, options: OperationOptions): Promise<DisableResult> {
@@ -73,15 +73,15 @@ async function unsealAndSwitch(operation: Operation, run: DisableRun, view: Vaul
   if (unopened.size > 0) {
     return { unsealed: run.unsealed, unopened: [...unopened.values()], setAside: null, wasOff: false };
   }
-  const audit = [{ action: 'switch.off', detail: `${run.unsealed} passwords made readable` }];
+  const audit = [{ action: 'switch.off', detail: `${run.unsealed} passwords restored to plain text` }];
   await changeSwitch(operation, row, { state: 'off', keyId: null, nextKeyId: null }, key, audit);
   operation.ports.observer.step({ step: 'encryption_off' });
   return null;
 }
 
-/** Also after an earlier run that was cut off behind `off`. */
+/** Runs also after an interruption behind `off`. */
 async function finish(operation: Operation, run: DisableRun, row: SwitchRow): Promise<DisableResult> {
-  const { keyFile, store, vault, observer: tell } = operation.ports;
+  const { keyFile, store, vault, observer } = operation.ports;
   const done = { unsealed: run.unsealed, unopened: [], wasOff: run.wasOff === true };
   if (!(await isKeyFileUnneeded(operation, run, row))) return { ...done, setAside: null };
   operation.throwIfStopped();
@@ -90,11 +90,13 @@ async function finish(operation: Operation, run: DisableRun, row: SwitchRow): Pr
   const entry = { action: 'key.set_aside', keyId: sealerKeyId(row), nextKeyId: null, detail: null };
   await store.audit([auditEntry(operation.ports, entry)]);
   await vault.refresh();
-  tell.step({ step: 'key_file_set_aside' });
+  observer.step({ step: 'key_file_set_aside' });
   return { ...done, setAside };
 }
 
-/** When it was off before, only a file with the very key that switched off is: one that came since is to switch on. */
+/**
+ * When it was off before, only a file with the key that sealed `off` is unneeded: a newer file is for enabling again.
+ */
 async function isKeyFileUnneeded({ ports }: Operation, run: DisableRun, row: SwitchRow): Promise<boolean> {
   if (run.wasOff === true) {
     const reading = await ports.keyFile.read();
@@ -106,7 +108,7 @@ async function isKeyFileUnneeded({ ports }: Operation, run: DisableRun, row: Swi
   return false;
 }
 
-/** The key that sealed the row; null for the first row of a database, which no operation made. */
+/** The key that sealed the row; null for the initial row of a database. */
 function sealerKeyId({ seal }: SwitchRow): string | null {
   return seal?.split(':')[0] ?? null;
 }

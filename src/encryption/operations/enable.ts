@@ -1,10 +1,11 @@
 /**
- * Switches encryption on: key file, `enabling`, every readable password sealed, `on`.
+ * Enable operation: creates the key file, writes `enabling`, seals every plain-text password, writes `on`.
  *
  *     off -> enabling(k) -> on(k)
  *
- * Nothing but the key file is changed before every live worker holds the key. Cut off anywhere, it goes on when it is
- * run again; run while encryption is on, it seals what is readable. Refused while the switch is rotating or disabling.
+ * Changes nothing but the key file before every live worker has the key. Resumes when it is run again after an
+ * interruption; while encryption is on, it seals the remaining plain-text passwords. Refused while rotating or
+ * disabling.
  */
 import { Failure, isFailure } from '../../errors.ts';
 import { generateKey, type Key, type KeyId } from '../../secret/key.ts';
@@ -33,7 +34,7 @@ export type EnableResult = {
   readonly sealed: number;
   /** Passwords that cannot be sealed, and stay as they are. */
   readonly unopened: readonly UnopenedPassword[];
-  /** It was on before. */
+  /** Encryption was on before. */
   readonly wasOn: boolean;
 };
 
@@ -42,15 +43,15 @@ type EnableRun = {
   createdKeyFile: boolean;
   sealed: number;
   wasOn: boolean | null;
-  /** The key that every live worker holds. */
+  /** The key that every live worker has. */
   keyHeldByAll: KeyId | null;
 };
 
 const listedPasswordsMax = 10;
 
 /**
- * Throws `refused`, `workers_lack_key`, `key_file_*`, `operation_running`, `interrupted`, `password_damaged` (a password
- * that cannot be sealed is left: it stays `enabling`), what is wrong with the switch, `disk_*`, `database_*`.
+ * Throws `refused`, `workers_lack_key`, `key_file_*`, `operation_running`, `interrupted`, `password_damaged` (some
+ * passwords cannot be sealed: the switch stays `enabling`), the problem of the switch, `disk_*`, `database_*`.
  */
 export async function enable(ports: OperationPorts, options: OperationOptions): Promise<EnableResult> {
   return await withClaim(ports, options.signal, (operation) => {
@@ -73,7 +74,7 @@ async function announce(operation: Operation, run: EnableRun, row: SwitchRow): P
   const key = await ensureKey(operation, run);
   if (run.keyHeldByAll !== key.id) {
     await waitForKey(operation, key.id, run.options);
-    // The key file may be another one by now: it is looked at again before the row names its key.
+    // The key file may have changed meanwhile: the next step reads it again before the row names its key.
     run.keyHeldByAll = key.id;
     return null;
   }
@@ -84,9 +85,9 @@ async function announce(operation: Operation, run: EnableRun, row: SwitchRow): P
   return null;
 }
 
-/** The first key of the key file, which is made where there is none. Throws `key_file_refused`, `key_file_locked`. */
+/** The first key of the key file; creates the file if there is none. Throws `key_file_refused`, `key_file_locked`. */
 async function ensureKey(operation: Operation, run: EnableRun): Promise<Key> {
-  const { keyFile, vault, random, observer: tell } = operation.ports;
+  const { keyFile, vault, random, observer } = operation.ports;
   const found = await firstKeyInFile(keyFile);
   if (found !== null) return found;
   const key = generateKey(random);
@@ -94,14 +95,14 @@ async function ensureKey(operation: Operation, run: EnableRun): Promise<Key> {
   try {
     await keyFile.create([key]);
   } catch (error) {
-    // Somebody was quicker; what is there now and cannot be read as a file is in the way.
+    // Another process created it first.
     const theirs = isFailure(error, 'already_exists') ? await firstKeyInFile(keyFile) : null;
     if (theirs === null) throw error;
     return theirs;
   }
   run.createdKeyFile = true;
   await vault.refresh();
-  tell.step({ step: 'key_file_created', keyId: key.id });
+  observer.step({ step: 'key_file_created', keyId: key.id });
   return key;
 }
 
@@ -110,7 +111,7 @@ async function firstKeyInFile(keyFile: KeyFile): Promise<Key | null> {
   if (reading.kind === 'refused') throw reading.failure;
   if (reading.kind === 'absent') return null;
   const [key] = reading.keys;
-  if (key === undefined) throw new Failure('key_file_refused', `the key file at ${keyFile.path} holds no key`);
+  if (key === undefined) throw new Failure('key_file_refused', `the key file ${keyFile.path} contains no key`);
   return key;
 }
 
@@ -126,14 +127,14 @@ async function sealAndSwitch(operation: Operation, run: EnableRun, view: VaultVi
   return null;
 }
 
-/** Also after an earlier run that was cut off behind `on`. */
+/** Runs also after an interruption behind `on`. */
 async function finish(operation: Operation, run: EnableRun, view: VaultView): Promise<EnableResult> {
-  const { store, observer: tell } = operation.ports;
+  const { store, observer } = operation.ports;
   const key = requireKey(requireOpenKeys(view), view.switch.keyId);
   const unsealable = await sealPlaintextOnce(operation, key, view.switch.revision, counter(run));
   operation.throwIfStopped();
   await store.rebuildMailboxTable();
-  tell.step({ step: 'table_rewritten' });
+  observer.step({ step: 'table_rewritten' });
   const { createdKeyFile, sealed, wasOn } = run;
   return { keyId: key.id, createdKeyFile, sealed, unopened: [...unsealable.values()], wasOn: wasOn === true };
 }
@@ -146,8 +147,8 @@ function counter(run: EnableRun): (changed: number) => void {
 
 function cannotBeSealed(unsealable: UnopenedByName): Failure {
   const hint =
-    'Set these passwords anew with mailbox set-password, or remove the mailboxes; then run the same command again.';
-  const message = `the switch stays at enabling: some passwords cannot be sealed: ${describeUnsealable(unsealable)}`;
+    'Set these passwords (ticketmaild mailbox set-password NAME) or remove the mailboxes, then run the same command again.';
+  const message = `the switch stays at enabling, since some passwords cannot be sealed: ${describeUnsealable(unsealable)}`;
   return new Failure('password_damaged', message, { hint, fields: { count: unsealable.size } });
 }
 

@@ -1,11 +1,11 @@
 /**
- * What every operation on the switch has in common: its ports, how it tells what it does, the claim on the switch that
- * keeps two of them from running at once, and the way in which one change is made.
+ * Resumable operation on the switch: ports, progress, the lease that excludes a second operation, compare-and-swap
+ * changes.
  *
- * An operation goes step by step: each step looks at the switch in force and does the next thing, so that one that was
- * cut off anywhere goes on when it is run again. A row that is not believed stops it with that failure
- * (`switch_forged`, `switch_rolled_back`, `key_unknown`, `disk_failed`); a stop is `interrupted`, a claim that
- * somebody else has is `operation_running`.
+ * An operation is a state machine: each step reads the switch in force and does the next thing, so an interrupted one
+ * resumes when it is run again. A row that is not accepted ends it with that failure (`switch_forged`,
+ * `switch_rolled_back`, `key_unknown`, `disk_failed`); a stop is `interrupted`, a lease of another owner
+ * `operation_running`.
  */
 
 import type { Clock } from '../../async/clock.ts';
@@ -41,27 +41,27 @@ export type OperationObserver = {
 };
 
 export type OperationOptions = {
-  /** Go on although live workers lack the key. */
+  /** Continue although live workers lack the key. */
   readonly force: boolean;
   /** How long to wait for them. */
   readonly waitMs: number;
-  /** Ends the operation at the next safe place: `interrupted`. */
+  /** Stops the operation at the next safe point: `interrupted`. */
   readonly signal: AbortSignal;
 };
 
 /** A password that could not be opened, and why. */
 export type UnopenedPassword = { readonly mailbox: string; readonly code: string; readonly message: string };
 
-/** An operation that has the claim on the switch. */
+/** A running operation with the lease on the switch. */
 export type Operation = {
   readonly ports: OperationPorts;
-  /** Fires when the operation shall end. */
+  /** Aborts when the operation has to stop. */
   readonly stopping: AbortSignal;
-  /** Throws `interrupted` or `operation_running` when it shall end; called where nothing is half done. */
+  /** Throws `interrupted` or `operation_running` when it has to stop; called at safe points. */
   throwIfStopped(): void;
 };
 
-/** A worker that has reported within this time counts as running. */
+/** A worker with a heartbeat within this time counts as live. */
 export const workerLiveMs = 10_000;
 
 type LiveWorkersPorts = {
@@ -69,7 +69,7 @@ type LiveWorkersPorts = {
   readonly workers: Pick<WorkerIdentity, 'isDead'>;
 };
 
-/** The workers that run: they reported lately, and are not known to be dead. */
+/** Workers with a recent heartbeat that are not known to be dead. */
 export async function liveWorkers({ store, workers }: LiveWorkersPorts): Promise<readonly StoredWorker[]> {
   return (await store.listWorkers(workerLiveMs)).filter(({ live, worker }) => live && !workers.isDead(worker));
 }
@@ -77,7 +77,7 @@ export async function liveWorkers({ store, workers }: LiveWorkersPorts): Promise
 const claimMs = 30_000;
 const attemptsMax = 5;
 
-/** Runs `work` with the claim on the switch. Throws `operation_running` when somebody else has it. */
+/** Runs `work` with the lease on the switch. Throws `operation_running` when another operation has it. */
 export async function withClaim<T>(
   ports: OperationPorts,
   stop: AbortSignal,
@@ -86,14 +86,14 @@ export async function withClaim<T>(
   const { store, workers } = ports;
   const owner = await store.claimOperation(workers.name, claimMs, (other) => workers.isDead(other));
   if (owner !== null) {
-    throw new Failure('operation_running', `another operation on the switch is under way in ${owner}`, {
+    throw new Failure('operation_running', `another operation on the switch is running in ${owner}`, {
       fields: { owner },
     });
   }
   using claim = startClaimRenewal(ports);
   const check = () => {
     if (claim.lost.aborted)
-      throw new Failure('operation_running', 'the claim on the switch was lost to another operation');
+      throw new Failure('operation_running', 'another operation has taken over the lease on the switch');
     if (stop.aborted) throw interrupted();
   };
   try {
@@ -104,11 +104,11 @@ export async function withClaim<T>(
 }
 
 function interrupted(): Failure {
-  const hint = 'Run the same command again: it goes on where this one ended.';
-  return new Failure('interrupted', 'the operation was stopped on request before it was done', { hint });
+  const hint = 'Run the same command again: it resumes where this one ended.';
+  return new Failure('interrupted', 'the operation was stopped on request before it finished', { hint });
 }
 
-/** Renews the claim three times in its length until disposed. `lost` fires when somebody else has it. */
+/** Renews the lease every third of its length until disposed. `lost` aborts when another owner has it. */
 function startClaimRenewal(ports: OperationPorts): Disposable & { readonly lost: AbortSignal } {
   const lost = new AbortController();
   const ended = new AbortController();
@@ -116,7 +116,7 @@ function startClaimRenewal(ports: OperationPorts): Disposable & { readonly lost:
   return { lost: lost.signal, [Symbol.dispose]: () => ended.abort() };
 }
 
-/** A database that cannot be reached is no loss: the claim runs until its end. */
+/** An unavailable database loses nothing: the lease lasts until its end. */
 async function renewUntilEnded(ports: OperationPorts, lost: AbortController, ended: AbortSignal): Promise<void> {
   while (!ended.aborted && !lost.signal.aborted) {
     await ports.clock.sleep(claimMs / 3, ended);
@@ -129,7 +129,7 @@ async function renewUntilEnded(ports: OperationPorts, lost: AbortController, end
   }
 }
 
-/** What is not ended here ends by itself: how the operation went matters more. */
+/** Ignores a failure: the lease expires anyway, and the result of the operation matters more. */
 async function releaseClaim({ store, workers }: OperationPorts): Promise<void> {
   try {
     await store.endOperation(workers.name);
@@ -138,7 +138,7 @@ async function releaseClaim({ store, workers }: OperationPorts): Promise<void> {
   }
 }
 
-/** Takes steps until one has a result. When the switch was changed under a step, it is decided anew, 5 times at most. */
+/** Runs steps until one returns a result. Repeats a step when the switch was changed meanwhile, 5 times at most. */
 export async function runSteps<T>(operation: Operation, step: () => Promise<T | null>): Promise<T> {
   for (let attempts = 1; ; ) {
     operation.throwIfStopped();
@@ -152,7 +152,7 @@ export async function runSteps<T>(operation: Operation, step: () => Promise<T | 
   }
 }
 
-/** The vault as it is now. Throws why the row in the table is not in force, when it is not. */
+/** The refreshed vault. Throws the problem when the row in the table is not in force. */
 export async function trustedView({ ports }: Operation): Promise<VaultView> {
   const view = await ports.vault.refresh();
   if (view.problem !== null) throw view.problem;
@@ -169,14 +169,15 @@ export function requireOpenKeys({ state }: VaultView): KeySet {
 /** Throws `key_unknown`. */
 export function requireKey(keys: KeySet, id: KeyId | null): Key {
   const key = keyById(keys, id);
-  if (key === null)
-    throw new Failure('key_unknown', `the key file does not hold key ${id}`, { fields: { key_id: id } });
+  if (key === null) throw new Failure('key_unknown', `the key file lacks key ${id}`, { fields: { key_id: id } });
   return key;
 }
 
 export type NextSwitch = Pick<SwitchRow, 'state' | 'keyId' | 'nextKeyId'>;
 
-/** Seals and writes the row that follows `before`, and remembers it. Throws `switch_changed` when another came between. */
+/**
+ * Seals and writes the row after `before` (compare-and-swap), and stores it in the state file. Throws `switch_changed`.
+ */
 export async function changeSwitch(
   { ports, throwIfStopped: check }: Operation,
   before: SwitchRow,
@@ -191,7 +192,7 @@ export async function changeSwitch(
   await ports.stateFile.remember(row);
 }
 
-/** A sealed row of now. */
+/** A new sealed row with the current time. */
 export function sealedRow(
   { clock, actor }: Pick<OperationPorts, 'clock' | 'actor'>,
   { state, keyId, nextKeyId }: NextSwitch,
@@ -201,7 +202,7 @@ export function sealedRow(
   return sealSwitchRow({ state, keyId, nextKeyId, revision, changedAtMs: clock.nowMs(), changedBy: actor.who }, key);
 }
 
-/** An entry about the switch or a key, by whom the operation runs for. */
+/** An audit entry about the switch or a key. */
 export function auditEntry(
   { actor }: Pick<OperationPorts, 'actor'>,
   entry: Pick<AuditEntry, 'action' | 'detail' | 'keyId' | 'nextKeyId'>,
@@ -210,68 +211,66 @@ export function auditEntry(
 }
 
 const finishingCommands: Readonly<Record<Exclude<SwitchState, 'on'>, string>> = {
-  off: 'Switch encryption on first: ticketmaild encryption enable.',
-  enabling: 'Switching on is not finished: ticketmaild encryption enable goes on with it.',
-  rotating: 'A rotation is not finished: ticketmaild encryption rotate goes on with it.',
-  disabling: 'Switching off is not finished: ticketmaild encryption disable goes on with it.',
+  off: 'Enable encryption first: ticketmaild encryption enable',
+  enabling: 'Finish enabling first: ticketmaild encryption enable',
+  rotating: 'Finish the rotation first: ticketmaild encryption rotate',
+  disabling: 'Finish disabling first: ticketmaild encryption disable',
 };
 
-/** `what` is refused in this state of the switch; the hint names the command that leads out of it. */
+/** `what` is refused in this state of the switch; the hint contains the command that leaves the state. */
 export function refusedInState(state: Exclude<SwitchState, 'on'>, what: string): Failure {
   return new Failure('refused', `${what} is not possible while the switch is ${state}`, {
     hint: finishingCommands[state],
   });
 }
 
-/**
- * Waits until every live worker is ready for the next step of an operation: asks the database again and again.
- *
- * A worker that has not reported for 10 seconds counts as gone. Fails with `workers_lack_key`, which names each worker
- * that is not ready, and with `interrupted`.
- */
-
 const workerPollMs = 200;
 const listedWorkersMax = 20;
 
-/** Throws `workers_lack_key` when some still lack the key after `waitMs`, unless the operation goes on by force. */
+/**
+ * Barrier: polls the table of workers until every live worker has the key. Throws `workers_lack_key`, which names the
+ * others, after `waitMs`, unless `force` is set.
+ */
 export async function waitForKey(operation: Operation, keyId: KeyId, options: OperationOptions): Promise<void> {
-  const { observer: tell } = operation.ports;
+  const { observer } = operation.ports;
   const lacksKey = ({ keyIds }: StoredWorker): boolean => !keyIds.includes(keyId);
-  const lacking = await waitWhileAny(operation, lacksKey, options.waitMs, (workers) => tell.workersWithoutKey(workers));
+  const lacking = await waitWhileAny(operation, lacksKey, options.waitMs, (workers) =>
+    observer.workersWithoutKey(workers),
+  );
   if (lacking.length === 0) return;
-  const message = `${countText(lacking.length)} not hold the key ${keyId}: ${namesOf(lacking)}`;
+  const message = `${countText(lacking.length)} key ${keyId}: ${namesOf(lacking)}`;
   if (!options.force) {
     const fields = { key_id: keyId, workers: lacking.length };
     throw new Failure('workers_lack_key', message, { fields });
   }
-  tell.step({ step: 'forced', count: lacking.length });
+  observer.step({ step: 'forced', count: lacking.length });
 }
 
-/** Waits until every live worker goes by `revision` of the switch; that some do not, after `waitMs`, is no error. */
+/** Waits at most `waitMs` until every live worker has `revision` of the switch in force; a timeout is no error. */
 export async function waitForRevision(operation: Operation, revision: number, waitMs: number): Promise<void> {
   await waitWhileAny(operation, (worker) => worker.revision < revision, waitMs);
 }
 
-/** The live workers that are still so after `waitMs`. */
+/** The live workers that still match after `waitMs`. */
 async function waitWhileAny(
   operation: Operation,
-  isSo: (worker: StoredWorker) => boolean,
+  matches: (worker: StoredWorker) => boolean,
   waitMs: number,
-  told?: (workers: readonly StoredWorker[]) => void,
+  onPoll?: (workers: readonly StoredWorker[]) => void,
 ): Promise<readonly StoredWorker[]> {
   const { clock } = operation.ports;
   const endMs = clock.monotonicMs() + waitMs;
   for (;;) {
     operation.throwIfStopped();
-    const workers = (await liveWorkers(operation.ports)).filter(isSo);
-    told?.(workers);
+    const workers = (await liveWorkers(operation.ports)).filter(matches);
+    onPoll?.(workers);
     if (workers.length === 0 || clock.monotonicMs() >= endMs) return workers;
     await clock.sleep(workerPollMs, operation.stopping);
   }
 }
 
 function countText(count: number): string {
-  return count === 1 ? '1 live worker does' : `${count} live workers do`;
+  return count === 1 ? '1 live worker lacks' : `${count} live workers lack`;
 }
 
 function namesOf(workers: readonly StoredWorker[]): string {

@@ -1,10 +1,9 @@
 /**
- * A new key in the place of one that is lost for good: the last resort, when neither a backup of the key file nor a
- * running worker has it any more.
+ * Replaces a lost key with a new one: the last resort, when neither a backup nor a running worker has the key.
  *
- * The passwords that were sealed under the lost key stay as they are and can never be opened; their mailboxes wait until
- * each is set anew. Refused while the key is open here, or in a live worker that could write it back (`key recover`). Cut
- * off anywhere, it goes on when it is run again.
+ * The passwords sealed under the lost key stay as they are and can never be opened; their mailboxes wait until each is
+ * set again. Refused while the key is available here, or in a live worker that could write it (`key recover`). Resumes
+ * when it is run again after an interruption.
  */
 import { Failure } from '../../errors.ts';
 import { generateKey, type KeyId, keyById } from '../../secret/key.ts';
@@ -25,18 +24,20 @@ import {
 export type ReplaceKeyResult = {
   readonly keyId: KeyId;
   readonly lostKeyId: KeyId;
-  /** Passwords that nobody can open any more. */
+  /** Passwords that can no longer be opened. */
   readonly lost: number;
-  /** Where the file lies now that was at the place of the key file; null: there was none, or it is the one now in use. */
+  /** New path of the previous key file; null: none, or it is the one now in use. */
   readonly setAside: string | null;
 };
 
-/** For a compare and swap on a table without a row. */
+/** Expected revision for a compare-and-swap on a table without a row. */
 const revisionOfNoRow = -1;
 
 type Run = { setAside: string | null };
 
-/** Throws `refused`, `operation_running`, `interrupted`, `workers_lack_key`, `switch_changed`, `disk_*`, `database_*`. */
+/**
+ * Throws `refused`, `operation_running`, `interrupted`, `workers_lack_key`, `switch_changed`, `disk_*`, `database_*`.
+ */
 export async function replaceLostKey(ports: OperationPorts, options: OperationOptions): Promise<ReplaceKeyResult> {
   return await withClaim(ports, options.signal, (operation) => {
     const run: Run = { setAside: null };
@@ -69,7 +70,7 @@ async function replace(operation: Operation, options: OperationOptions, run: Run
   return { keyId: key.id, lostKeyId, lost, setAside: run.setAside };
 }
 
-/** Of the row that was in force here; on a host that never saw one, of the row in the table. */
+/** The key of the row that was in force here; on a host that never accepted one, of the row in the table. */
 function lostKey(stored: SwitchRow | null, remembered: SwitchRow | null): KeyId {
   const row = remembered ?? stored;
   if (row === null || row.keyId === null) throw refusedInState('off', 'replacing a lost key');
@@ -78,16 +79,18 @@ function lostKey(stored: SwitchRow | null, remembered: SwitchRow | null): KeyId 
 
 async function refuseIfKeyIsAlive({ ports }: Operation, lostKeyId: KeyId): Promise<void> {
   if (keyById(ports.vault.keys(), lostKeyId) !== null) {
-    const hint = 'To change it, run ticketmaild encryption rotate.';
-    throw new Failure('refused', `key ${lostKeyId} is not lost: it is open here`, { hint });
+    const hint = 'To change it: ticketmaild encryption rotate';
+    throw new Failure('refused', `key ${lostKeyId} is not lost: it is available here`, { hint });
   }
   const holder = (await liveWorkers(ports)).find(({ keyIds }) => keyIds.includes(lostKeyId));
   if (holder === undefined) return;
-  const hint = 'Let it write the key file back: ticketmaild key recover, on that host.';
-  throw new Failure('refused', `key ${lostKeyId} is not lost: ${holder.host} (pid ${holder.pid}) holds it`, { hint });
+  const hint = 'Recover the key file on that host: ticketmaild key recover';
+  throw new Failure('refused', `key ${lostKeyId} is not lost: ${holder.host} (pid ${holder.pid}) has it in memory`, {
+    hint,
+  });
 }
 
-/** A good key file is taken for the one that an interrupted run made; anything else at its place is set aside. */
+/** Uses a valid key file, as an interrupted run may have created it; anything else at its path is set aside. */
 async function newKeyFile({ ports }: Operation, run: Run) {
   const { keyFile } = ports;
   const reading = await keyFile.read();

@@ -1,9 +1,10 @@
 /**
- * Changes all passwords of a choice, stretch by stretch, each stretch in a transaction that checks the switch.
+ * Batch rewrite of stored passwords (seal, reseal, unseal): each batch is one transaction that verifies the switch
+ * revision.
  *
- * What cannot be opened (`password_damaged`, `password_binding_mismatch`, `key_unknown`) is left as it is and told at the
- * end; anything else is thrown. A stop ends it between two stretches. Nothing is kept of a stretch that is done, so that
- * memory stays flat. A pass that changed something is repeated: others write meanwhile.
+ * Passwords that cannot be opened (`password_damaged`, `password_binding_mismatch`, `key_unknown`) stay as they are and
+ * are returned at the end; any other error is thrown. A stop takes effect between two batches. Memory does not grow
+ * with the number of passwords. A pass that changed something is repeated, since others write meanwhile.
  */
 import { Failure, isFailure } from '../../errors.ts';
 import type { Key, KeyId, KeySet } from '../../secret/key.ts';
@@ -18,32 +19,31 @@ import { SecretBytes } from '../../secret/secret-bytes.ts';
 import type { PasswordBatch, PasswordCounts, PasswordRewrite, PasswordRow, PasswordSelection } from '../ports.ts';
 import type { Operation, UnopenedPassword } from './operation.ts';
 
-/** By mailbox name, so that one that is met twice is told once. */
+/** By mailbox name: a password that is read twice counts once. */
 export type UnopenedByName = ReadonlyMap<string, UnopenedPassword>;
 
 export type RewritePass = {
   readonly selection: PasswordSelection;
   /** The switch must stay at this revision. */
   readonly revision: number;
-  /** Of the audit row of each changed password. */
+  /** For the audit row of each changed password. */
   readonly action: 'password.sealed' | 'password.resealed' | 'password.unsealed';
-  /** What `kept` holds is wiped when the stretch is written. */
-  change(row: PasswordRow, kept: DisposableStack): Promise<PasswordRewrite>;
-  /** Told after each stretch how many more were changed. */
+  /** Secrets in `secrets` are wiped when the batch is written. */
+  change(row: PasswordRow, secrets: DisposableStack): Promise<PasswordRewrite>;
+  /** Called after each batch with the number of changed passwords. */
   countChanged(changed: number): void;
 };
 
-/** Where a pass counts. */
 export type CountChanged = RewritePass['countChanged'];
 
 const batchRows = 200;
 const unopenedMax = 1000;
-/** Passes in a row that change nothing although some are left: they are none that this could ever reach. */
+/** Consecutive passes without any change although passwords are left: none of them can be reached. */
 const fruitlessPassesMax = 5;
 
 type PassResult = { readonly changed: number; readonly unopened: UnopenedByName };
 
-/** One pass over all passwords of the choice; `total` is for the progress alone. Throws `switch_changed`. */
+/** One pass over the selection; `total` is only for the progress. Throws `switch_changed`. */
 async function rewriteAll(operation: Operation, pass: RewritePass, total: number): Promise<PassResult> {
   const unopened = new Map<string, UnopenedPassword>();
   let [after, seen, changed]: [string | null, number, number] = [null, 0, 0];
@@ -59,14 +59,14 @@ async function rewriteAll(operation: Operation, pass: RewritePass, total: number
   return { changed, unopened };
 }
 
-/** The store may hand out a row a second time, after a deadlock: what is told is how it went in the end. */
+/** After a deadlock the store repeats the batch: only the last outcome of a row counts. */
 async function rewriteBatch(
   { ports }: Operation,
   { selection: choice, revision, action, change }: RewritePass,
   after: string | null,
   unopened: Map<string, UnopenedPassword>,
 ) {
-  using kept = new DisposableStack();
+  using secrets = new DisposableStack();
   const { who, host } = ports.actor;
   const stretch: PasswordBatch = {
     selection: choice,
@@ -77,7 +77,7 @@ async function rewriteBatch(
   };
   return await ports.store.rewritePasswords(stretch, async (row) => {
     try {
-      const changed = await change(row, kept);
+      const changed = await change(row, secrets);
       unopened.delete(row.name);
       return changed;
     } catch (error) {
@@ -89,7 +89,7 @@ async function rewriteBatch(
   });
 }
 
-/** Passes until one changes nothing and no password is left that could be reached; those that could not be opened. */
+/** Repeats passes until no reachable password is left; returns those that could not be opened. */
 async function rewriteUntilNoneLeft(
   operation: Operation,
   pass: RewritePass,
@@ -103,12 +103,12 @@ async function rewriteUntilNoneLeft(
     if (changed === 0 && (total === 0 || unopened.size > 0)) return unopened;
     idle = changed === 0 ? idle + 1 : 0;
   }
-  throw new Failure('unexpected', `${total} passwords are counted as left to do, and no pass over them meets one`);
+  throw new Failure('unexpected', `${total} passwords are left, and no pass over them selects one`);
 }
 
 /**
- * Seals all that is readable under `key`, for a switch that is not on yet: what stands there is what has been in use. What
- * cannot be sealed (empty, too long) is what it gives back.
+ * Seals all plain-text passwords under `key`, for a switch that is not on yet: they are the ones in use. Returns those
+ * that cannot be sealed (empty, too long).
  */
 export async function sealAllPlaintext(
   operation: Operation,
@@ -156,7 +156,7 @@ async function resealRow(row: PasswordRow, keys: KeySet, key: Key): Promise<Pass
   return sealRow(password, key, row, originOfSealed(row.bytes));
 }
 
-/** Reseals under `key` all that, by its column, is under another or under none. */
+/** Reseals under `key` all passwords that, by their column, are under another key or none. */
 export async function resealByColumn(
   operation: Operation,
   keys: KeySet,
@@ -183,8 +183,8 @@ export async function resealByColumn(
 export type HeaderPassResult = { readonly unopened: UnopenedByName; readonly neededIds: ReadonlySet<KeyId> };
 
 /**
- * One pass over every sealed password itself, whose column anybody may have written, that reseals what is not under
- * `key`. Of those that are left: what is wrong with them, and the keys that they need.
+ * Reseals by the header of each sealed password, since its column may be wrong: one pass over all that are not under
+ * `key`. Returns those that cannot be opened, and the keys that they need.
  */
 export async function resealByHeader(
   operation: Operation,
@@ -210,15 +210,15 @@ export async function resealByHeader(
   return { unopened, neededIds };
 }
 
-/** Makes all that is sealed readable again. */
+/** Restores all sealed passwords to plain text. */
 export async function unsealAll(
   operation: Operation,
   keys: KeySet,
   revision: number,
   count: CountChanged,
 ): Promise<UnopenedByName> {
-  const change = async (row: PasswordRow, kept: DisposableStack): Promise<PasswordRewrite> => {
-    return { form: 'plain', password: kept.use(unsealPassword(row.bytes, keys, row)) };
+  const change = async (row: PasswordRow, secrets: DisposableStack): Promise<PasswordRewrite> => {
+    return { form: 'plain', password: secrets.use(unsealPassword(row.bytes, keys, row)) };
   };
   const pass: RewritePass = { selection: 'sealed', revision, action: 'password.unsealed', countChanged: count, change };
   return await rewriteUntilNoneLeft(operation, pass, ({ sealed: left }) => left);

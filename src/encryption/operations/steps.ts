@@ -1,8 +1,9 @@
 /**
- * Operation steps as data, and the sentence of each: operations report `OperationStep` values, terminal and page describe them.
+ * Operation steps as data, and the sentence of each: operations report `OperationStep` values, terminal and page
+ * describe them.
  *
- * A step is a name from a closed list with at most one typed value: a key id or a count. `parseStep` accepts a stored step
- * only in exactly that form, so no text that somebody wrote into the database becomes part of a sentence.
+ * A step is a name from a closed list with at most one typed value: a key id or a count. `parseStep` accepts a stored
+ * step only in exactly that form, so no text that somebody wrote into the database becomes part of a sentence.
  */
 import { isKeyId, type KeyId } from '../../secret/key.ts';
 

@@ -1,12 +1,12 @@
 /**
- * Puts a switch in force again when the row in the table is not believed: after a restored backup, or when somebody
- * else wrote it.
+ * Trust-restored operation: puts a switch in force again after a restored backup or a forged row, which no worker
+ * accepts.
  *
- * Only on the host. A row that a key of the key file sealed counts as it is. One that nobody sealed, or none at all, says
- * nothing: then what was accepted last stays in force, or what the sealed passwords tell. That encryption would be off
- * after it was on has to be said expressly (`refused`). What is to count is written anew above every revision that was
- * accepted, so that it counts everywhere; so is a memory of the last row that cannot be understood. Fails with
- * `key_unknown` when the key that is needed is not in the key file.
+ * Runs on the host only. A row sealed with a key of the key file is trusted as it is. For an unsealed or missing row,
+ * the row that was accepted last stays in force, or the state that the sealed passwords prove. Off after on must be
+ * confirmed explicitly (`refused`). The trusted state is written with a revision above every accepted one, so that all
+ * workers accept it; a damaged switch state file is replaced. Fails with `key_unknown` when the key file lacks a needed
+ * key.
  */
 import { Failure, isFailure } from '../../errors.ts';
 import { type Key, type KeyId, type KeySet, keyById } from '../../secret/key.ts';
@@ -24,7 +24,7 @@ import {
 } from './operation.ts';
 
 export type TrustResult = {
-  /** What the table held. */
+  /** The row in the table. */
   readonly found: SwitchRow | null;
   readonly remembered: SwitchRow | null;
   readonly trusted: SwitchRow;
@@ -40,8 +40,8 @@ type SwitchEvidence = {
 };
 
 /**
- * `acceptOff`: encryption may be off afterwards although it was on. Throws `refused`, `key_unknown`, `key_file_refused`,
- * `key_file_locked`, `switch_changed`, `operation_running`, `disk_*`, `database_*`.
+ * `acceptOff`: allows encryption to be off afterwards although it was on. Throws `refused`, `key_unknown`,
+ * `key_file_refused`, `key_file_locked`, `switch_changed`, `operation_running`, `disk_*`, `database_*`.
  */
 export async function trustRestored(
   ports: OperationPorts,
@@ -85,8 +85,8 @@ async function recall(memory: SwitchStateFile): Promise<Pick<SwitchEvidence, 're
 function switchToTrust(known: SwitchEvidence, acceptOff: boolean): NextSwitch {
   const { remembered, keys, counts } = known;
   if (isInForce(known)) {
-    const hint = 'See ticketmaild encryption status.';
-    throw new Failure('refused', 'there is nothing to accept: the row in encryption_switch is in force', { hint });
+    const hint = 'Check it with ticketmaild encryption status';
+    throw new Failure('refused', 'there is nothing to trust: the row in encryption_switch is in force', { hint });
   }
   const said = switchClaimedByRow(known);
   if (said !== null && said.state !== 'off') return requireKeysOf(said, keys);
@@ -103,7 +103,7 @@ function isInForce({ found, remembered, isStateFileDamaged, keys, counts }: Swit
   return isProven || counts.sealed === 0;
 }
 
-/** What the row says by itself; null when that is nothing: it is gone, or not ours. Throws `key_unknown`. */
+/** The state of the row without regard to earlier rows; null: no row, or a forged one. Throws `key_unknown`. */
 function switchClaimedByRow({ found, keys }: SwitchEvidence): NextSwitch | null {
   if (found === null) return null;
   const verdict = judgeSwitchRow(found, keys, null);
@@ -111,7 +111,7 @@ function switchClaimedByRow({ found, keys }: SwitchEvidence): NextSwitch | null 
   return verdict.kind === 'accepted' ? found : null;
 }
 
-/** The switch that was in force here; on a host that remembers none, the one that the sealed passwords tell. */
+/** The switch that was in force here; on a host without one, the state that the sealed passwords prove. */
 function switchBeforeRestore({ remembered, keys, counts }: SwitchEvidence): NextSwitch {
   if (remembered !== null && (remembered.state !== 'off' || counts.sealed === 0))
     return requireKeysOf(remembered, keys);
@@ -122,7 +122,7 @@ function switchBeforeRestore({ remembered, keys, counts }: SwitchEvidence): Next
   return initialSwitchRow;
 }
 
-/** Throws `key_unknown` when a key that it needs is not there. */
+/** Throws `key_unknown` when the key file lacks a needed key. */
 function requireKeysOf(next: NextSwitch, keys: KeySet): NextSwitch {
   const lacking = requiredKeyIds({ ...initialSwitchRow, ...next }).find((id) => keyById(keys, id) === null);
   if (lacking !== undefined) throw keyNotInFile(lacking);
@@ -130,9 +130,9 @@ function requireKeysOf(next: NextSwitch, keys: KeySet): NextSwitch {
 }
 
 function wouldSwitchOff(): Failure {
-  const message = 'encryption was on, and would be off: readable passwords would be stored from then on';
+  const message = 'encryption was on, and would be off: new passwords would be stored in plain text';
   const hint =
-    'If that is meant (a backup from before it was switched on), say so with --accept-off; then enable it again.';
+    'If that is intended (a backup from before encryption was enabled), add --accept-off; then enable encryption again.';
   return new Failure('refused', message, { fields: { would_be_off: true }, hint });
 }
 
@@ -144,9 +144,9 @@ async function writeTrusted(
 ): Promise<SwitchRow> {
   const { ports } = operation;
   const { found, remembered } = known;
-  // The revision of a row that is not ours may be any number.
-  const isOurs = found !== null && judgeSwitchRow(found, known.keys, null).kind === 'accepted';
-  const revision = Math.max(isOurs ? found.revision : 0, remembered?.revision ?? 0) + 1;
+  // A forged row may have any revision.
+  const isAuthentic = found !== null && judgeSwitchRow(found, known.keys, null).kind === 'accepted';
+  const revision = Math.max(isAuthentic ? found.revision : 0, remembered?.revision ?? 0) + 1;
   const row = sealedRow(ports, next, revision, key);
   const { keyId, nextKeyId } = row;
   operation.throwIfStopped();
@@ -156,14 +156,14 @@ async function writeTrusted(
   return row;
 }
 
-/** Without a key nothing can be sealed: the first row, which needs no seal, is taken for what it is. */
+/** Without any key nothing can be sealed: trusts the initial row, which needs no seal. */
 async function trustInitialRow(
   { store, stateFile: memory, ...ports }: OperationPorts,
   known: SwitchEvidence,
 ): Promise<SwitchRow> {
   const { sealed } = known.counts;
   if (sealed > 0) {
-    const hint = 'Put the key file back from its backup, or set these passwords anew with mailbox set-password.';
+    const hint = 'Restore the key file from its backup, or set these passwords: ticketmaild mailbox set-password NAME';
     throw new Failure('key_unknown', `${sealed} passwords are sealed, and there is no key file`, { hint });
   }
   const { found } = known;
@@ -177,13 +177,13 @@ async function trustInitialRow(
 
 function detailOf({ found, remembered, isStateFileDamaged }: SwitchEvidence): string {
   const text = (row: SwitchRow | null) => (row === null ? 'no row' : `${row.state} at revision ${row.revision}`);
-  return `found ${text(found)}, remembered ${isStateFileDamaged ? 'nothing that can be read' : text(remembered)}`;
+  return `found ${text(found)}, remembered ${isStateFileDamaged ? 'nothing, as the state file is damaged' : text(remembered)}`;
 }
 
 function keyNotInFile(keyId: KeyId): Failure {
   const hint =
-    'Put the backup of the key file from that time back. A key file may hold several keys, one after the other: ' +
-    'cat OLD >> encryption-key.bin adds those of OLD.';
+    'Restore the key file of that time. A key file may contain several keys, concatenated; to add those of OLD: ' +
+    'cat OLD >> encryption-key.bin';
   const message = `the row in encryption_switch needs key ${keyId}, which is not in the key file`;
   return new Failure('key_unknown', message, { fields: { key_id: keyId }, hint });
 }

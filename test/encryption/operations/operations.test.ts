@@ -51,7 +51,7 @@ describe('switching on', () => {
     const ports = startProcess(world);
     const done = await enable(ports, options);
     const [key] = keysInFile(world);
-    expect(done).toEqual({ keyId: key?.id, createdKeyFile: true, sealed: 405, wasOn: false });
+    expect(done).toEqual({ keyId: key?.id, createdKeyFile: true, sealed: 405, unopened: [], wasOn: false });
     expect(world.row).toMatchObject({
       state: 'on',
       keyId: key?.id,
@@ -429,8 +429,8 @@ describe('every operation', () => {
     world.workers = [worker('east', [])];
     const stop = new AbortController();
     const ports = startProcess(world);
-    const tell = { ...ports.observer, waiting: () => stop.abort() };
-    await expect(enable({ ...ports, observer: tell }, { ...options, signal: stop.signal })).rejects.toMatchObject({
+    const observer = { ...ports.observer, workersWithoutKey: () => stop.abort() };
+    await expect(enable({ ...ports, observer }, { ...options, signal: stop.signal })).rejects.toMatchObject({
       code: 'interrupted',
     });
   });

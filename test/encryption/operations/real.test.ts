@@ -26,7 +26,7 @@ describe.each(['sqlite', 'mariadb'] as const)('the operations on %s', (kind) => 
     await host.addMailboxes(3);
     const on = await enable(start(), options);
     expect(on).toMatchObject({ createdKeyFile: true, sealed: 3, wasOn: false });
-    expect(await host.status()).toMatchObject({ state: 'on', sealed: 3, plain: 0, vault: { key_ids: [on.keyId] } });
+    expect(await host.status()).toMatchObject({ state: 'on', sealed: 3, plaintext: 0, vault: { key_ids: [on.keyId] } });
     await host.addMailboxes(1);
     const rotated = await rotate(start(), options);
     expect(rotated).toMatchObject({ formerKeyId: on.keyId, resealed: 3, unopened: [], isFormerKeyKept: false });
@@ -35,7 +35,7 @@ describe.each(['sqlite', 'mariadb'] as const)('the operations on %s', (kind) => 
     expect(await host.openAll()).toEqual([password, password, password, password]);
     expect(await reseal(start(), options)).toMatchObject({ resealed: 0, sealed: 0, droppedKeyIds: [] });
     expect(await disable(start(), options)).toMatchObject({ unsealed: 4, setAside: expect.any(String) });
-    const off = { state: 'off', sealed: 0, plain: 4, problem: null, vault: { state: 'closed' } };
+    const off = { state: 'off', sealed: 0, plaintext: 4, problem: null, vault: { state: 'closed' } };
     expect(await host.status()).toMatchObject(off);
     expect(await host.openAll()).toEqual([password, password, password, password]);
     const again = await enable(start(), options);
@@ -56,7 +56,7 @@ describe.each(['sqlite', 'mariadb'] as const)('the operations on %s', (kind) => 
     const { found, trusted, counts } = await trustRestored(host.start(), { acceptOff: true });
     expect(found).toEqual({ ...initialSwitchRow, changedAtMs: expect.any(Number) });
     expect(trusted).toMatchObject({ state: 'off', revision: 3 });
-    expect(counts).toMatchObject({ sealed: 0, plain: 2 });
+    expect(counts).toMatchObject({ sealed: 0, plaintext: 2 });
     expect(await enable(host.start(), options)).toMatchObject({ sealed: 2, createdKeyFile: false });
     expect(await host.openAll()).toEqual([password, password]);
   });

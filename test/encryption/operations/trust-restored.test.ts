@@ -31,7 +31,7 @@ describe('accepting what was restored', () => {
     const remembered = world.remembered;
     expect(await problemOf(world)).toBe('switch_rolled_back');
     const done = await trustRestored(startProcess(world), asItIs);
-    expect(done).toMatchObject({ found, remembered, counts: { sealed: 1, plain: 0 } });
+    expect(done).toMatchObject({ found, remembered, counts: { sealed: 1, plaintext: 0 } });
     expect(done.trusted).toMatchObject({ state: 'enabling', keyId: keys[1].id, revision: 10, changedBy: 'ada@desk' });
     expect(world.row).toEqual(done.trusted);
     expect(world.remembered).toEqual(done.trusted);
@@ -59,7 +59,7 @@ describe('accepting what was restored', () => {
     const done = await trustRestored(startProcess(world), { acceptOff: true });
     expect(done).toMatchObject({ found: initialSwitchRow, trusted: { state: 'off', keyId: null, revision: 10 } });
     expect(done.trusted.seal).toContain(key?.id);
-    expect(done.counts).toMatchObject({ sealed: 0, plain: 2 });
+    expect(done.counts).toMatchObject({ sealed: 0, plaintext: 2 });
     expect(await enable(startProcess(world), options)).toMatchObject({ keyId: key?.id, sealed: 2 });
     expect(world.row).toMatchObject({ state: 'on', revision: 12 });
   });
@@ -173,14 +173,14 @@ describe('the status', () => {
       changed_at: null,
       changed_by: null,
       sealed: 0,
-      plain: 1,
+      plaintext: 1,
       by_key: [],
       waiting: 0,
       problem: null,
       stored_state: null,
       vault: { state: 'closed', key_ids: [], reason: null, hint: null },
       workers: [],
-      readable: [{ mailbox: 'desk', since: '1970-01-01T00:00:01.000Z', until: null }],
+      plaintext_periods: [{ mailbox: 'desk', since: '1970-01-01T00:00:01.000Z', until: null }],
     });
   });
 
