@@ -8,8 +8,8 @@
 import { randomBytes } from 'node:crypto';
 import { json } from 'node:stream/consumers';
 import { systemClock } from '../../src/adapters/clock/clock.ts';
-import { createDigester } from '../../src/adapters/parser/parser-pool.ts';
-import { createIds } from '../../src/adapters/process/uuid-v7.ts';
+import { createParserPool } from '../../src/adapters/parser/parser-pool.ts';
+import { createUuidV7Generator } from '../../src/adapters/process/uuid-v7.ts';
 import { thisWorker } from '../../src/adapters/process/worker-identity.ts';
 import { type App, compose } from '../../src/compose/compose.ts';
 import type { Config } from '../../src/config/config.ts';
@@ -71,7 +71,7 @@ async function fetchAlone({ session, config, uids }: Work): Promise<number> {
 async function digestAnd(stage: Exclude<Stage, 'fetch'>, given: Work): Promise<number> {
   const { app, config, uids } = given;
   const { parseThreads: threads, parseTimeoutMs: timeoutMs, parseMemoryMb: memoryMb } = config.message;
-  await using parser = createDigester({ threads, timeoutMs, memoryMb });
+  await using parser = createParserPool({ threads, timeoutMs, memoryMb });
   const fetched = fetchMessages(fetchContextOf(given, parser), uids);
   if (stage === 'parse') return await counted(fetched, async () => undefined);
   const stored = storeFiles(fetched, app);
@@ -113,7 +113,7 @@ async function commitTarget({ app, config, mailbox, session }: Work): Promise<Co
   await app.store.setCursor(lease, { folderEpoch: uidValidity, uid: 0 });
   const source = {
     clock: systemClock,
-    newId: createIds(systemClock.nowMs),
+    newId: createUuidV7Generator(systemClock.nowMs),
     newRef: () => newReference(systemClock.nowMs(), randomBytes),
   };
   return {

@@ -6,14 +6,14 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { systemClock } from '../../src/adapters/clock/clock.ts';
 import { createStorage } from '../../src/adapters/files/storage.ts';
-import { createDigester } from '../../src/adapters/parser/parser-pool.ts';
+import { createParserPool } from '../../src/adapters/parser/parser-pool.ts';
 import { fetchMessages } from '../../src/ingest/fetch/pipeline.ts';
 import { createIsolationStates } from '../../src/ingest/fetch/poison-message.ts';
 import type { MessageParser, Session } from '../../src/ingest/ports.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 
 const started = vi.fn();
-const parserPool = () => createDigester({ threads: 1, timeoutMs: 10_000, memoryMb: 256 });
+const parserPool = () => createParserPool({ threads: 1, timeoutMs: 10_000, memoryMb: 256 });
 const mail = () => new Uint8Array(Buffer.from('Subject: prepared\r\n\r\ntext\r\n'));
 
 beforeEach(() => {

@@ -38,10 +38,10 @@ function mentioned({ threadKeys }: Candidate, { stored }: BatchState): readonly 
   return [...refs].flatMap((ref) => stored.ticketOf(ref) ?? []);
 }
 
-// Merges. Messages that arrive out of order may open two tickets for one conversation; a later message connects them. The
-// younger ticket is merged into the older one, and only where that discloses nothing: it was opened by a reply to a message
-// that was missing, both are open, and its requester takes part in the connecting message or opened the older ticket too.
-// Only tickets of one mailbox are merged: its lease keeps other workers away.
+// Merges. Messages that arrive out of order may open two tickets for one conversation; a later message connects them.
+// The younger ticket is merged into the older one, and only where that discloses nothing: it was opened by a reply to a
+// message that was missing, both are open, and its requester takes part in the connecting message or opened the older
+// ticket too. Only tickets of one mailbox are merged: its lease keeps other workers away.
 
 type Merge = { readonly from: LookupTicket; readonly into: LookupTicket };
 
@@ -74,9 +74,9 @@ function isOpenIn(mailboxId: string) {
   return (ticket: LookupTicket) => ticket.mailboxId === mailboxId && ticket.status === 'open';
 }
 
-// Reopen policy. A reply that arrives too long after its ticket was closed opens a new ticket, which continues the closed
-// one; further replies join that one, so that a conversation does not open a ticket per message. Continuations can be
-// continued, and are not followed in a circle.
+// Reopen policy. A reply that arrives too long after its ticket was closed opens a new ticket, which continues the
+// closed one; further replies join that one, so that a conversation does not open a ticket per message. Continuations
+// can be continued, and are not followed in a circle.
 
 /** The ticket that a reply joins, or the last one that stays closed, to be continued by a new one. */
 type ReplyTarget =

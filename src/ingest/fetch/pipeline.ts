@@ -436,7 +436,9 @@ function pendingOf(decisions: readonly Decision[]): readonly number[] {
   return decisions.flatMap(({ outcome: { uid, actionPending } }) => (actionPending ? [uid] : []));
 }
 
-/** Runs the post-actions of `uids`, or all that are pending. One that breaks the session is run last in the next round. */
+/**
+ * Runs the post-actions of `uids`, or all that are pending. One that breaks the session is run last in the next round.
+ */
 async function runPostActions(round: PollRound, uids?: readonly number[]): Promise<Failure | null> {
   const { isolation } = round;
   try {

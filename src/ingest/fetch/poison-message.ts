@@ -10,10 +10,10 @@
  * - `slow`: the fetch of `uid` alone exceeded its time limit, `timeouts` times in a row. Each attempt gets twice the
  *   time of the attempt before, up to 16 times the limit. A slow message is never given up.
  * - `suspect`: the fetch of `uid` alone failed once.
- * - `confirm`: the fetch of `uid` alone failed twice in a row. The next attempt first fetches a control message, another
- *   message of the folder, in the same session. If the control message arrives and `uid` fails again, `uid` is given up.
- *   If the control message fails too, the server is at fault: the state is `suspect` again, and the next confirmation
- *   uses another control message.
+ * - `confirm`: the fetch of `uid` alone failed twice in a row. The next attempt first fetches a control message,
+ *   another message of the folder, in the same session. If the control message arrives and `uid` fails again, `uid` is
+ *   given up. If the control message fails too, the server is at fault: the state is `suspect` again, and the next
+ *   confirmation uses another control message.
  *
  * In every state but `normal`, messages up to `lastUid` are fetched one by one. A state ends when all new messages were
  * fetched, when the cursor has passed `lastUid`, and when the folder starts another epoch. States are kept in memory: a
@@ -39,7 +39,9 @@ export type IsolationState =
 export type FetchAttempt = {
   /** The messages that the server was asked for; none while the pipeline itself rejects an answer. */
   readonly requested: readonly ListedMessage[];
-  /** The control message of a confirmation. `pending` after its own fetch failed; `absent`: gone, or without content. */
+  /**
+   * The control message of a confirmation. `pending` after its own fetch failed; `absent`: gone, or without content.
+   */
   readonly control: 'none' | 'pending' | 'absent' | 'delivered';
   /** The answer exceeded the time limit. */
   readonly isTooSlow: boolean;

@@ -1,9 +1,9 @@
 /**
  * Durable files before rows: writes the files of a batch, attachments as blobs and raw sources in a segment.
  *
- * All files of a batch are synced when it is yielded, and the memory that held them is released. After a crash, files that
- * no row names are left behind; retention removes them. The source of a duplicate is written in vain: that is the price
- * of writing files while the batch before is committed.
+ * All files of a batch are synced when it is yielded, and the memory that held them is released. After a crash, files
+ * that no row names are left behind; retention removes them. The source of a duplicate is written in vain: that is the
+ * price of writing files while the batch before is committed.
  */
 import type { RawLocation, StoredSource } from '../model.ts';
 import type { Blobs, RawSources } from '../ports.ts';

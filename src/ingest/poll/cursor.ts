@@ -1,11 +1,11 @@
 /**
  * Start cursor of a round: continues where the last round ended, or starts a new epoch of the folder.
  *
- * A cursor in the folder's current epoch is used as it is. A new epoch starts for a folder that is new, that has another
- * UIDVALIDITY (RFC 9051 section 2.3.1.1), that was restored from a backup under the same UIDVALIDITY, so that UIDs will
- * be used again, or that is another folder than before, because the row of the mailbox was changed. It starts where the
- * mailbox's start point says: at the first message, or at the first that arrived since a time. Messages that were handled
- * before are recognised later, by Message-ID and content.
+ * A cursor in the folder's current epoch is used as it is. A new epoch starts for a folder that is new, that has
+ * another UIDVALIDITY (RFC 9051 section 2.3.1.1), that was restored from a backup under the same UIDVALIDITY, so that
+ * UIDs will be used again, or that is another folder than before, because the row of the mailbox was changed. It starts
+ * where the mailbox's start point says: at the first message, or at the first that arrived since a time. Messages that
+ * were handled before are recognised later, by Message-ID and content.
  */
 
 import { events } from '../../events.ts';
@@ -101,10 +101,10 @@ function logNewEpoch(
 }
 
 /**
- * True when UIDs up to the cursor will be used again. UIDNEXT is above every UID that was ever used; where the server does
- * not announce it, or has messages above it, it proves nothing. When as many messages arrived as the backup lacked, or
- * more, UIDNEXT is above the cursor all the same: then the messages up to the cursor are others. `cursor` must be older
- * than the session.
+ * True when UIDs up to the cursor will be used again. UIDNEXT is above every UID that was ever used; where the server
+ * does not announce it, or has messages above it, it proves nothing. When as many messages arrived as the backup
+ * lacked, or more, UIDNEXT is above the cursor all the same: then the messages up to the cursor are others. `cursor`
+ * must be older than the session.
  */
 export async function isRestoredFromBackup(
   mailboxId: string,

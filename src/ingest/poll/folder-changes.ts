@@ -2,7 +2,8 @@
  * Rate limits for folders: how often a server changes UIDVALIDITY, and when a quiet folder is compared again.
  *
  * Counted by this worker, in memory. A server that changes UIDVALIDITY again and again has every message fetched again
- * and again. Nothing is lost or stored twice, but it costs, so such a mailbox is polled less often and a warning is shown.
+ * and again. Nothing is lost or stored twice, but it costs, so such a mailbox is polled less often and a warning is
+ * shown.
  */
 import type { Clock } from '../../async/clock.ts';
 
@@ -31,7 +32,9 @@ export function createUidValidityChanges(clock: Pick<Clock, 'monotonicMs'>): Uid
   };
 }
 
-/** Checking whether a quiet folder was restored from a backup takes two commands: once an hour, and once per session. */
+/**
+ * Checking whether a quiet folder was restored from a backup takes two commands: once an hour, and once per session.
+ */
 const checkIntervalMs = 3_600_000;
 
 export interface FolderChecks {

@@ -1,5 +1,6 @@
 /**
- * IDLE loop (RFC 2177) of a poll: the connection idles until the server announces messages, runs a round, and idles again.
+ * IDLE loop (RFC 2177) of a poll: the connection idles until the server announces messages, runs a round, and idles
+ * again.
  *
  * Polling stays as the safety net: after the poll interval, five minutes at most, a round runs without an announcement,
  * which also detects a dead connection. A connection that ends while it idles is no failure: no message was in transit,

@@ -1,8 +1,8 @@
 /**
  * Types of one poll: its ports, settings, options, observer and result, and the session and rounds inside it.
  *
- * A poll takes the lease of a mailbox, opens a session and runs one round; where its connection idles afterwards, it runs
- * another round after each announcement of new messages.
+ * A poll takes the lease of a mailbox, opens a session and runs one round; where its connection idles afterwards, it
+ * runs another round after each announcement of new messages.
  */
 import type { Clock } from '../../async/clock.ts';
 import { Failure } from '../../errors.ts';

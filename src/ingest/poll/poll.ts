@@ -1,10 +1,11 @@
 /**
  * One poll of one mailbox: lease, session, a round, and further rounds while the connection idles.
  *
- * A round is: cursor, then the fetch pipeline with its commits and post-actions. The cursor moves only in the transaction
- * that stores the outcomes, and the server is changed only after it, so that a poll may end anywhere: the next one
- * continues from what the database says, or proceeds in another way where this one broke at a message or a post-action
- * (poison-message.ts). `stop` lets the batch in progress finish; a lost lease, or a stop during the login, ends at once.
+ * A round is: cursor, then the fetch pipeline with its commits and post-actions. The cursor moves only in the
+ * transaction that stores the outcomes, and the server is changed only after it, so that a poll may end anywhere: the
+ * next one continues from what the database says, or proceeds in another way where this one broke at a message or a
+ * post-action (poison-message.ts). `stop` lets the batch in progress finish; a lost lease, or a stop during the login,
+ * ends at once.
  */
 import { asFailure, Failure, isFailure } from '../../errors.ts';
 import { runPipeline } from '../fetch/pipeline.ts';
@@ -34,8 +35,8 @@ type PollRecord = { -readonly [K in Exclude<keyof PollSummary, 'failure' | 'dura
 type StartedPoll = Omit<OpenPoll, 'session' | 'lost' | 'folderCheck'> & { readonly record: PollRecord };
 
 /**
- * Polls `mailbox`. Never rejects: every failure, `lease_taken` among them, is in the summary. `settings` is read in every
- * round, since a connection may idle for days.
+ * Polls `mailbox`. Never rejects: every failure, `lease_taken` among them, is in the summary. `settings` is read in
+ * every round, since a connection may idle for days.
  */
 export async function pollMailbox(
   mailbox: Mailbox,
@@ -59,8 +60,8 @@ export async function pollMailbox(
 
 /**
  * Takes over at once from a process of this machine that is known to be dead, otherwise only an expired lease. Not when
- * the mailbox was polled since it was found due: what that poll found (a refused password, a server that asks to wait) is
- * not known here.
+ * the mailbox was polled since it was found due: what that poll found (a refused password, a server that asks to wait)
+ * is not known here.
  */
 async function acquireLease(
   mailbox: Mailbox,

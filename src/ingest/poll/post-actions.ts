@@ -13,8 +13,9 @@ const uidsAtOnce = 500;
 const pendingMax = 100_000;
 
 /**
- * Applies the mailbox's post-action to `uids`. Returns the server's refusal; throws when the session breaks. What cannot
- * be undone is left to the next poll when the row of the mailbox was changed: it may ask for another action by now.
+ * Applies the mailbox's post-action to `uids`. Returns the server's refusal; throws when the session breaks. What
+ * cannot be undone is left to the next poll when the row of the mailbox was changed: it may ask for another action by
+ * now.
  */
 export async function applyPostActions(round: PollRound, uids: readonly number[]): Promise<Failure | null> {
   const { mailbox, session, ports, lease, poll, folderEpoch } = round;

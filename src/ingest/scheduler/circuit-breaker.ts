@@ -7,7 +7,7 @@
 import type { Clock } from '../../async/clock.ts';
 import { asFailure, type Failure } from '../../errors.ts';
 import { type Server, serverKey } from '../model.ts';
-import { isServerFailure, isUnrelatedToServer, serverRetryMsMax } from '../poll/backoff.ts';
+import { isServerFailure, isUnrelatedToServer, serverRetryMsMax } from '../poll/server-failures.ts';
 import type { ServerCheck } from '../readiness.ts';
 
 export interface CircuitBreaker {

@@ -2,7 +2,7 @@
  * The network and the server going wrong at every moment: each ends in the right failure, in time, and none in a crash.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { isServerFailure } from '../../../src/ingest/poll/backoff.ts';
+import { isServerFailure } from '../../../src/ingest/poll/server-failures.ts';
 import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
 import { type FaultProxy, startFaultProxy } from '../../support/fault-proxy.ts';
 import { freePort } from '../../support/programs.ts';

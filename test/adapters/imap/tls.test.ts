@@ -6,7 +6,7 @@ import { createServer, type Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Connection } from '../../../src/ingest/model.ts';
-import { isServerFailure } from '../../../src/ingest/poll/backoff.ts';
+import { isServerFailure } from '../../../src/ingest/poll/server-failures.ts';
 import { type CertificateKind, readCertificates } from '../../support/authority.ts';
 import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
 import { freePort } from '../../support/programs.ts';

@@ -1,6 +1,6 @@
 /**
- * Answers that no real server gives on demand: missing bodies, messages that vanish in between. So the session is a fake;
- * everything that a real server does is tested with one.
+ * Answers that no real server gives on demand: missing bodies, messages that vanish in between. So the session is a
+ * fake; everything that a real server does is tested with one.
  */
 import { describe, expect, test } from 'vitest';
 import { systemClock } from '../../../src/adapters/clock/clock.ts';

@@ -34,7 +34,7 @@ const quiet: EncryptionChecks = {
 type Scene = {
   readonly health?: readonly MailboxHealth[];
   readonly encryption?: EncryptionChecks;
-  readonly beside?: Partial<ReturnType<HealthPorts['beside']>>;
+  readonly otherParts?: Partial<ReturnType<HealthPorts['otherParts']>>;
   readonly quarantine?: Awaited<ReturnType<QuarantineReader['quarantineCounts']>>;
   readonly clock?: HealthPorts['clock'];
   /** Of each mailbox; left out: the default one. */
@@ -47,7 +47,7 @@ function healthOf(scene: Scene) {
     health: one,
   }));
   const worker = { host: 'desk', pid: 1, name: '', version: '0', started_at: '', log_level: 'info' };
-  const beside = {
+  const defaults = {
     ...{ worker, polls: 0, due: 0, dueMs: 0, isIdling: () => false, loginFailuresMax: 3 },
     ...{ config: { ...good, needs_restart: [] }, disk: { ...good, free_bytes: 1 } },
     ...{ workers: { ...good, live: 1, list: [] }, openCircuits: [] },
@@ -61,7 +61,7 @@ function healthOf(scene: Scene) {
       pool: () => null,
     },
     encryption: () => scene.encryption ?? quiet,
-    beside: () => ({ ...beside, ...scene.beside }),
+    otherParts: () => ({ ...defaults, ...scene.otherParts }),
   });
 }
 
@@ -124,7 +124,7 @@ describe('ready or not', () => {
       hint: 'free some',
       free_bytes: 0,
     } as const;
-    expect(await awake({ beside: { disk } }).readiness()).toMatchObject({ ready: false });
+    expect(await awake({ otherParts: { disk } }).readiness()).toMatchObject({ ready: false });
   });
 
   test('a stuck scheduler is detected by its lag, and a step of the system time is no lag', async () => {
@@ -272,10 +272,10 @@ describe('warnings that do not make it unready', () => {
         next_attempt: '',
       } as const),
     }));
-    const { servers } = (await awake({ health: [fine], beside: { openCircuits } }).readiness()).checks;
+    const { servers } = (await awake({ health: [fine], otherParts: { openCircuits } }).readiness()).checks;
     expect(servers).toMatchObject({ status: 'failing', list: [{ host: 'mail.example.test' }] });
     expect(servers.list).toHaveLength(1);
-    expect((await awake({ health: [], beside: { openCircuits } }).readiness()).checks.servers).toMatchObject({
+    expect((await awake({ health: [], otherParts: { openCircuits } }).readiness()).checks.servers).toMatchObject({
       status: 'ok',
     });
   });
