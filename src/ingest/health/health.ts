@@ -43,7 +43,7 @@ export type HealthPorts = {
   readonly store: Pick<MailboxStore, 'listMailboxes'> & QuarantineReader & Pick<DatabaseHealth, 'pool'>;
   readonly encryption: () => EncryptionChecks;
   /** The checks of other parts, read on request. */
-  readonly beside: () => Pick<Readiness['checks'], 'config' | 'disk' | 'workers' | 'idle'> & {
+  readonly otherParts: () => Pick<Readiness['checks'], 'config' | 'disk' | 'workers' | 'idle'> & {
     readonly worker: Readiness['worker'];
     readonly openCircuits: readonly ServerCheck[];
     readonly polls: number;
@@ -95,7 +95,7 @@ export function createHealth(ports: HealthPorts): Health {
     recordCertificate: certificates.record,
     isClockRight: () => clockCheck.status === 'ok',
     obstacle: () => {
-      const checks = [database.check(), ports.beside().disk, liveness.check()];
+      const checks = [database.check(), ports.otherParts().disk, liveness.check()];
       const { needsKey, vault } = ports.encryption();
       return checks.find(({ status }) => status === 'failing')?.reason ?? (needsKey ? vault.reason : null);
     },
@@ -111,7 +111,7 @@ export function createHealth(ports: HealthPorts): Health {
               nowMs: databaseNowMs(),
             })
           : noStoredChecks;
-      const { worker, config, disk, workers, openCircuits, idle, polls, due, dueMs } = ports.beside();
+      const { worker, config, disk, workers, openCircuits, idle, polls, due, dueMs } = ports.otherParts();
       const isUsed = (server: Server) => used === null || used.has(serverKey(server));
       const scheduler = { ...liveness.check(), polls, due, due_oldest_age_ms: dueMs };
       const allFail = mailboxes.failing + mailboxes.waiting > 0 && mailboxes.ok === 0;
@@ -159,12 +159,12 @@ const noStoredChecks: StoredChecks = {
 
 /** The checks that are computed from the tables. */
 async function storedChecks(
-  { store, beside }: HealthPorts,
+  { store, otherParts }: HealthPorts,
   facts: Pick<MailboxFacts, 'troubles' | 'vault' | 'uidValidityChanges' | 'nowMs'>,
 ): Promise<StoredChecks> {
   try {
     const [all, quarantined] = await Promise.all([store.listMailboxes(), store.quarantineCounts()]);
-    const { isIdling, loginFailuresMax } = beside();
+    const { isIdling, loginFailuresMax } = otherParts();
     const active = all.filter(({ state }) => state === 'active');
     return {
       used: new Set(active.map(({ connection }) => serverKey(connection))),

@@ -37,9 +37,12 @@ const emptyTable: Check = {
   hint: 'Add one: ticketmaild mailbox add. If there should be some, check [database] url.',
 };
 
-type Listed = Mailbox & { readonly health: MailboxHealth };
+type MailboxWithHealth = Mailbox & { readonly health: MailboxHealth };
 
-export function mailboxChecks(all: readonly Listed[], facts: MailboxFacts): Readiness['checks']['mailboxes'] {
+export function mailboxChecks(
+  all: readonly MailboxWithHealth[],
+  facts: MailboxFacts,
+): Readiness['checks']['mailboxes'] {
   const active = all.filter((mailbox) => mailbox.state === 'active' || isInvalid(mailbox));
   const list = active
     .map((mailbox) => mailboxCheck(mailbox, facts))
@@ -64,7 +67,7 @@ export function mailboxChecks(all: readonly Listed[], facts: MailboxFacts): Read
   return { status: 'failing', since, reason: reason.filter((part) => part !== '').join(', '), hint, ...counts };
 }
 
-function mailboxCheck(mailbox: Listed, facts: MailboxFacts): MailboxCheck {
+function mailboxCheck(mailbox: MailboxWithHealth, facts: MailboxFacts): MailboxCheck {
   const { id, name, connection, health } = mailbox;
   return {
     ...stateOf(mailbox, facts),
@@ -77,7 +80,7 @@ function mailboxCheck(mailbox: Listed, facts: MailboxFacts): MailboxCheck {
   };
 }
 
-function stateOf({ id, health }: Listed, facts: MailboxFacts): Check & Pick<MailboxCheck, 'stored'> {
+function stateOf({ id, health }: MailboxWithHealth, facts: MailboxFacts): Check & Pick<MailboxCheck, 'stored'> {
   const { troubles, vault, nowMs, loginFailuresMax } = facts;
   const { lastError, failures, failingSinceMs, lastSuccessAtMs, nextPollAtMs, password, loginFailures } = health;
   if (password.form === 'sealed' && password.keyId !== null && !vault.key_ids.includes(password.keyId)) {

@@ -33,14 +33,14 @@ export interface ServerSources extends AsyncDisposable {
   fetch(message: ServerMessage, mailbox: Mailbox, sizeBytesMax: number | null): Promise<ServerFetch>;
 }
 
-type Open = { readonly mailboxId: string; readonly literalBytesMax: number; readonly session: Session };
+type OpenSession = { readonly mailboxId: string; readonly literalBytesMax: number; readonly session: Session };
 
 const sizesPerQuery = 500;
 /** A server may send a little more than the size that it announced. */
 const excessBytesMax = 1024 * 1024;
 
 export function serverSources(ports: ServerSourcesPorts, usualBytesMax: number): ServerSources {
-  let open: Open | null = null;
+  let open: OpenSession | null = null;
   const close = async (): Promise<void> => {
     const closing = open;
     open = null;

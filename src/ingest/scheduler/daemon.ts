@@ -105,7 +105,7 @@ function parts(ports: DaemonPorts, settings: () => DaemonSettings, stop: AbortSi
     clock,
     store,
     encryption: ports.encryptionChecks,
-    beside: () => ({
+    otherParts: () => ({
       worker: ports.self(),
       config: ports.configCheck(),
       disk: disk.check(),
