@@ -34,7 +34,7 @@ export async function plainNow(store: Pick<EncryptionStore, 'readSwitch'>, text:
   return { ...plain(text), switchRevision: (await store.readSwitch()).row?.revision ?? 0 };
 }
 
-/** What stands for a sealed password: the store does not look into it. */
+/** A placeholder for a sealed password: the store never parses it. */
 export function sealed(keyId: string, text = `sealed under ${keyId}`): NewPassword {
   return { form: 'sealed', sealed: Buffer.from(text), keyId, switchRevision: 0 };
 }
@@ -104,7 +104,7 @@ export function sampleAttachment(more: Partial<Attachment> = {}): Attachment {
 
 type Opened = { readonly ticket: NewTicket; readonly message: NewMessage; readonly outcome: NewOutcome };
 
-/** A mail that opens a ticket. */
+/** A message that opens a ticket. */
 export function opened(uid: number, more: Partial<ParsedMessage> = {}): Opened {
   const parsed = sampleParsed(more);
   const ticket: NewTicket = {
@@ -148,7 +148,7 @@ export function outcomeOf(
   };
 }
 
-/** A batch of such mails; the cursor comes to stand at the last of them. */
+/** A batch of such messages; the cursor ends at the last of them. */
 export function batchOf(folderEpoch: number, mails: readonly Opened[]): Batch {
   return batchWith({
     cursor: { folderEpoch, uid: Math.max(...mails.map((mail) => mail.outcome.uid)) },

@@ -12,7 +12,7 @@ import type { MailboxStore } from '../../../ingest/stores.ts';
 import { lockSwitchForWrite } from '../encryption/switch.ts';
 import { addAudit } from '../rows/audit.ts';
 import { listedColumns, mailboxColumn } from '../rows/mailbox-columns.ts';
-import { mailboxRow, toListedMailbox, toMailbox } from '../rows/mailboxes.ts';
+import { healthSelection, mailboxRow, toListedMailbox, toMailbox } from '../rows/mailboxes.ts';
 import { readPassword, withPasswordColumns } from '../rows/passwords.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
@@ -21,23 +21,6 @@ import { mailboxChanges, nameOf, passwordSet } from './changes.ts';
 
 const outcomesPerDelete = 2000;
 const newPerInsert = 500;
-
-const stateColumns = [
-  'mailbox_state.cursor_folder_epoch',
-  'mailbox_state.cursor_uid',
-  'mailbox_state.lease_owner',
-  'mailbox_state.lease_epoch',
-  'mailbox_state.lease_until',
-  'mailbox_state.next_poll_at',
-  'mailbox_state.failures',
-  'mailbox_state.last_success_at',
-  'mailbox_state.last_error_code',
-  'mailbox_state.last_error_message',
-  'mailbox_state.last_error_hint',
-  'mailbox_state.last_error_at',
-  'mailbox_state.failing_since',
-  'mailbox_state.login_failures',
-] as const;
 
 export function mailboxStore(db: SqlExecutor, dialect: SqlDialect): MailboxStore {
   return {
@@ -102,7 +85,7 @@ async function listMailboxes(db: SqlExecutor, dialect: SqlDialect) {
   const rows = await db
     .selectFrom('mailboxes')
     .leftJoin('mailbox_state', 'mailbox_state.mailbox_id', 'mailboxes.id')
-    .select([...listedColumns, ...stateColumns, dialect.now.as('now')])
+    .select([...listedColumns, ...healthSelection, dialect.now.as('now')])
     .orderBy('mailboxes.name')
     .execute();
   return rows.map(toListedMailbox);

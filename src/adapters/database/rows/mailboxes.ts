@@ -98,16 +98,31 @@ function readMailbox(row: ListedMailboxRow): Mailbox | Failure {
   }
 }
 
-type StateRow = {
-  readonly [K in Exclude<
-    keyof MailboxStateRow,
-    'mailbox_id' | 'login_failed_version' | 'folder_generation' | 'cursor_start_uid' | 'cursor_folder_hash'
-  >]: MailboxStateRow[K] | null;
-};
+const healthColumns = [
+  'cursor_folder_epoch',
+  'cursor_uid',
+  'next_poll_at',
+  'failures',
+  'failing_since',
+  'login_failures',
+  'last_success_at',
+  'last_error_code',
+  'last_error_message',
+  'last_error_hint',
+  'last_error_at',
+] as const satisfies readonly (keyof MailboxStateRow)[];
+
+type HealthColumn = (typeof healthColumns)[number];
+
+/** The selection of `HealthRow`. */
+export const healthSelection = healthColumns.map((column) => `mailbox_state.${column}` as const);
+
+/** All null for a mailbox without a state. */
+type HealthRow = { readonly [C in HealthColumn]: MailboxStateRow[C] | null };
 
 /** An invalid row is listed as paused, with the reason as its last error. `now` is the clock of the database. */
 export function toListedMailbox(
-  row: ListedMailboxRow & StateRow & { readonly now: string },
+  row: ListedMailboxRow & HealthRow & { readonly now: string },
 ): Mailbox & { readonly health: MailboxHealth } {
   const read = readMailbox(row);
   const health = toHealth(row);
@@ -171,7 +186,7 @@ function postActionFolder(action: PostAction): string | null {
   }
 }
 
-function toHealth(row: StateRow & Pick<ListedMailboxRow, 'password_form' | 'password_key_id'>): MailboxHealth {
+function toHealth(row: HealthRow & Pick<ListedMailboxRow, 'password_form' | 'password_key_id'>): MailboxHealth {
   return {
     nextPollAtMs: fromOptionalTime(row.next_poll_at),
     failures: row.failures ?? 0,

@@ -4,6 +4,7 @@
  * MySQL: one connection holds a named lock (GET_LOCK, with its answer checked). The lock is per server (on Galera per
  * node), so each step is idempotent as well: "exists already" counts as applied. SQLite: each step is one transaction
  * that takes the write lock first. Tables of a newer program are refused: `database_outdated`.
+ * Kysely's Migrator lost: its MySQL lock ignores the answer of GET_LOCK, and it cannot resume within a migration.
  */
 import { createHash } from 'node:crypto';
 import { sql } from 'kysely';

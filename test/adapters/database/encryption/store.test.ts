@@ -321,7 +321,7 @@ describe.each(kinds)('encryption on %s', (kind) => {
       }));
       const [again] = await times();
       expect(again?.untilMs).toBeNull();
-      // It is the same password, so it stays told that it was readable before.
+      // The same password: its earlier period in plain text stays recorded.
       expect(again?.sinceMs).toBe(after[0]?.sinceMs);
       for (const one of [mailbox, foreign]) await db.setPassword(one.id, sealed(keyId), by);
       expect(await times()).toEqual([undefined, undefined]);

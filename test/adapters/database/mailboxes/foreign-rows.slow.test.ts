@@ -226,7 +226,7 @@ describe.each(kinds)('mailbox rows of other programs on %s', (kind) => {
     });
   });
 
-  /** A column, what somebody wrote into it, and what the message says. */
+  /** A column, its invalid value, and the text of the error. */
   const mistakes: readonly (readonly [column: string, value: string, says: string])[] = [
     ['host', "''", 'host is empty'],
     ['host', "'  '", 'host is empty'],

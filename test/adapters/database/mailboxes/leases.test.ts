@@ -170,7 +170,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     expect(await on.db.leaseOwner(id)).toBe('me');
     await on.db.recordPollSuccess({ ...held, epoch: held.epoch - 1 }, 0);
     expect((await on.db.listMailboxes())[0]?.health.nextPollAtMs).toBeGreaterThan(Date.now() + hour / 2);
-    // Whoever rested there is gone: nobody hears of new mail.
+    // The worker in IDLE there is gone: new messages are not noticed.
     await on.db.reclaimLease(id, 'me');
     expect(await dueIds()).toEqual([id]);
   });
@@ -203,7 +203,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     await on.db.makeAllDue();
     expect(await dueIds()).toEqual([well]);
     await sleep(400);
-    // A second worker that notices the step makes nobody wait longer.
+    // A second worker that notices the clock step lengthens no wait.
     await on.db.makeAllDue();
     expect(await dueIds()).toEqual([well, brief].sort());
     const rows = await on.db.listMailboxes();

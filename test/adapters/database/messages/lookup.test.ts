@@ -37,7 +37,7 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
     return [added, taken];
   }
 
-  /** Commits mails that open tickets; `missing` is what each of them names. */
+  /** Commits messages that open tickets; `missing` are the Message-IDs that each of them references. */
   async function store(uid: number, parsed: Partial<ParsedMessage> = {}, more: Partial<NewMessage> = {}) {
     const mail = opened(uid, parsed);
     const message = { ...mail.message, ...more };

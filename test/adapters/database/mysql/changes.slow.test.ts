@@ -55,7 +55,7 @@ async function leasedMailbox(db: Database) {
   return { mailbox, lease };
 }
 
-/** Holds all of a table for so long; resolves once it is held, with what to await its end by. */
+/** Locks a whole table for that time; resolves once it is locked, with a promise of the end. */
 async function holdTable(name: string, seconds: number): Promise<{ readonly ended: Promise<string> }> {
   const ended = mariadb.query(`use ${config.database}; lock tables ${name} write; select sleep(${seconds})`);
   await expect.poll(() => mariadb.query('show open tables where in_use > 0')).toContain(name);
@@ -90,7 +90,7 @@ describe('a missing answer', () => {
     const { ended } = await holdTable('mailboxes', 0.8);
     await db.ping();
     await ended;
-    // It was asked more than once meanwhile, and the connection was kept.
+    // It was probed more than once meanwhile, and the connection stayed.
     expect(proxy.accepted).toBeGreaterThan(2);
     await expect.poll(() => proxy.open).toBe(1);
     await db.ping();
@@ -233,7 +233,7 @@ describe('a commit without an answer', () => {
     expect(stored.map(({ uid, outcome }) => [uid, outcome])).toEqual([1, 2, 3].map((uid) => [uid, 'ticket_opened']));
     expect(await app.app.store.listTickets(9)).toHaveLength(3);
     expect((await app.app.store.reconcile()).outcomesWithoutMessage).toBe(0);
-    // Seen is what the visit does after its commit.
+    // Marking as seen follows the commit.
     const flags = [...(await dovecot.listFlags(user, 'INBOX')).values()];
     expect(flags.every((set) => set.has('\\Seen'))).toBe(true);
   });
@@ -261,7 +261,7 @@ test('row locks of a worker frozen within a transaction are released some second
   expect(await other.readCursor(mailbox.id)).toBeNull();
 });
 
-/** A way to the database on which somebody decides what becomes of each piece, and of each answer. */
+/** A proxy to the database that decides about each chunk in both directions. */
 async function startWay(
   toServer: (piece: Buffer, pass: () => void, client: Socket) => void,
   toClient: (piece: Buffer, pass: () => void, client: Socket) => void = (_piece, pass) => pass(),

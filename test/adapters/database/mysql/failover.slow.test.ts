@@ -304,7 +304,7 @@ describe('a connection notifies its owner', () => {
       timedOut: () => notified.push('timed out'),
       committed: () => notified.push('committed'),
     });
-    /** What it tells while this is done. */
+    /** The notifications during these statements. */
     const notifiedBy = async (...steps: readonly string[]): Promise<readonly string[]> => {
       for (const step of steps) {
         if (step === 'begin' || step === 'commit' || step === 'rollback') await link[step]();
@@ -342,7 +342,7 @@ describe('a connection notifies its owner', () => {
   });
 });
 
-/** Lets nobody commit until it is notified to end, as a disk that hangs; reading and logging in go on. */
+/** Blocks all commits until it ends, like a hanging disk; reads and logins continue. */
 async function holdCommits(server: Mariadb): Promise<() => Promise<void>> {
   const stages = ['start', 'flush', 'block_ddl', 'block_commit'].map((stage) => `backup stage ${stage};`);
   const ended = server.query(`${stages.join(' ')} select sleep(60)`).catch(String);
@@ -354,7 +354,7 @@ async function holdCommits(server: Mariadb): Promise<() => Promise<void>> {
   };
 }
 
-/** Holds all of a table for so long; resolves once it is held, with what to await its end by. */
+/** Locks a whole table for that time; resolves once it is locked, with a promise of the end. */
 async function holdTable(name: string, seconds: number): Promise<{ readonly ended: Promise<string> }> {
   const ended = mariadb.query(`use ${config.database}; lock tables ${name} write; select sleep(${seconds})`);
   await expect.poll(() => mariadb.query('show open tables where in_use > 0')).toContain(name);
