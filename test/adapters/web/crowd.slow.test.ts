@@ -3,13 +3,13 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { memoryDesk } from './memory-desk.ts';
+import { memoryService } from './memory-service.ts';
 import { openPage, signedIn } from './page-client.ts';
 
 const crowd = fileURLToPath(new URL('./slow-crowd.ts', import.meta.url));
 
 test('400 slow connections that begin anew whenever they end keep nobody out', async () => {
-  await using page = await openPage(memoryDesk());
+  await using page = await openPage(memoryService());
   const child = spawn(process.execPath, [crowd, `${page.port}`]);
   try {
     await once(child.stdout, 'data');

@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { expect, test } from 'vitest';
-import { memoryDesk } from './memory-desk.ts';
+import { memoryService } from './memory-service.ts';
 import { type OpenPage, openPage, raw, send } from './page-client.ts';
 
 const head = 'Host: localhost\r\nOrigin: http://localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n';
@@ -18,8 +18,8 @@ async function opened(page: OpenPage, bytes: string): Promise<Socket> {
 }
 
 test('an unknown expectation is refused by the page, and the connection ends', async () => {
-  const desk = memoryDesk();
-  await using page = await openPage(desk);
+  const service = memoryService();
+  await using page = await openPage(service);
   const expecting = (value: string, host = 'localhost'): string =>
     `GET /x HTTP/1.1\r\nHost: ${host}\r\nConnection: keep-alive\r\nExpect: ${value}\r\n\r\n`;
   for (const value of ['foo', '100-continue, foo', '100-continue\r\nExpect: 100-continue']) {
@@ -28,7 +28,7 @@ test('an unknown expectation is refused by the page, and the connection ends', a
     expect(got).toContain('content-security-policy');
   }
   expect(await raw(page.port, expecting('100-continue', 'evil.example'))).toMatch(/^HTTP\/1\.1 421 /);
-  expect(desk.refusals.map(({ reason }) => reason)).toEqual([...Array(3).fill('bad_request'), 'foreign_host']);
+  expect(service.refusals.map(({ reason }) => reason)).toEqual([...Array(3).fill('bad_request'), 'foreign_host']);
   // Connections that stay open keep no other out.
   const many = await Promise.all(Array.from({ length: 300 }, () => opened(page, expecting('foo'))));
   expect((await send(`${page.address}/admin/sign-in`, {})).status).toBe(200);
@@ -36,8 +36,8 @@ test('an unknown expectation is refused by the page, and the connection ends', a
 });
 
 test('a client that waits for 100 Continue is sent it once', async () => {
-  const desk = memoryDesk();
-  await using page = await openPage(desk);
+  const service = memoryService();
+  await using page = await openPage(service);
   const form = `POST /admin/sign-in HTTP/1.1\r\n${head}Content-Length: 6\r\nExpect: 100-continue\r\n\r\n`;
   const socket = await opened(page, form);
   let got = '';
@@ -49,5 +49,5 @@ test('a client that waits for 100 Continue is sent it once', async () => {
   await once(socket, 'close');
   expect(got.match(/^HTTP\/1\.1 \d+/gm)).toEqual(['HTTP/1.1 100', 'HTTP/1.1 403']);
   expect(await raw(page.port, `${form}csrf=x`)).toMatch(/^HTTP\/1\.1 403 /);
-  expect(desk.refusals.map(({ reason }) => reason)).toEqual(['csrf', 'csrf']);
+  expect(service.refusals.map(({ reason }) => reason)).toEqual(['csrf', 'csrf']);
 });

@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { afterEach, expect, test, vi } from 'vitest';
-import { memoryDesk } from './memory-desk.ts';
+import { memoryService } from './memory-service.ts';
 import { type OpenPage, openPage, raw, send, signedIn } from './page-client.ts';
 
 const sockets = new Set<Socket>();
@@ -29,7 +29,7 @@ const head =
   'POST /admin/sign-in HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n';
 
 test('a head or a body that does not come is waited for a while', async () => {
-  await using page = await openPage(memoryDesk(), {}, { headMs: 150, bodyMs: 150 });
+  await using page = await openPage(memoryService(), {}, { headMs: 150, bodyMs: 150 });
   const slow = await Promise.all([
     opened(page),
     opened(page, 'GET /admin HTTP/1.1\r\nHost: loc'),
@@ -40,7 +40,7 @@ test('a head or a body that does not come is waited for a while', async () => {
 });
 
 test('a head that comes byte by byte is not waited for longer', async () => {
-  await using page = await openPage(memoryDesk(), {}, { headMs: 300 });
+  await using page = await openPage(memoryService(), {}, { headMs: 300 });
   const socket = await opened(page, 'GET / HTTP/1.1\r\n');
   const drip = setInterval(() => socket.write('X: y\r\n'), 20);
   await ended(socket);
@@ -48,7 +48,7 @@ test('a head that comes byte by byte is not waited for longer', async () => {
 });
 
 test('connections that send nothing keep nobody out', async () => {
-  await using page = await openPage(memoryDesk(), {}, { headMs: 20_000 });
+  await using page = await openPage(memoryService(), {}, { headMs: 20_000 });
   await Promise.all(Array.from({ length: 400 }, () => opened(page, 'GET ')));
   const got = await Promise.all(Array.from({ length: 20 }, () => send(`${page.address}/admin/sign-in`, {})));
   expect(got.map(({ status }) => status)).toEqual(Array(20).fill(200));
@@ -58,13 +58,13 @@ test('connections that send nothing keep nobody out', async () => {
 test('while 64 requests are being answered the next ones are cut off, and later ones are not', async () => {
   const { promise, resolve } = Promise.withResolvers<boolean>();
   let asked = 0;
-  const desk = memoryDesk({
+  const service = memoryService({
     hasNoAccount() {
       asked += 1;
       return promise;
     },
   });
-  await using page = await openPage(desk);
+  await using page = await openPage(service);
   const many = Array.from({ length: 64 }, () => send(`${page.address}/admin/sign-in`, {}));
   await vi.waitFor(() => expect(asked).toBe(64));
   await expect(send(`${page.address}/admin/sign-in`, {})).rejects.toThrow();
@@ -74,21 +74,21 @@ test('while 64 requests are being answered the next ones are cut off, and later 
 });
 
 test('of many requests in one piece the first is answered, and the connection ends', async () => {
-  const desk = memoryDesk();
+  const service = memoryService();
   let asked = 0;
   const hasNoAccount = async (): Promise<boolean> => {
     asked += 1;
     return false;
   };
-  await using page = await openPage({ ...desk, hasNoAccount });
+  await using page = await openPage({ ...service, hasNoAccount });
   const got = await raw(page.port, 'GET /admin/sign-in HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(1_000));
   expect(got.match(/^HTTP\/1\.1 /gm)).toHaveLength(1);
   expect(asked).toBe(1);
 });
 
 test('what follows a form is no second request', async () => {
-  const desk = memoryDesk();
-  await using page = await openPage(desk);
+  const service = memoryService();
+  await using page = await openPage(service);
   const user = await signedIn(page);
   const cookie = [...user.cookies].map(([name, value]) => `${name}=${value}`).join('; ');
   const form = `csrf=${user.csrf}`;
@@ -98,12 +98,12 @@ test('what follows a form is no second request', async () => {
   // Two lengths in one, to the eyes of one reader or the other.
   await raw(page.port, rotate.replace('Content-Length', `Content-Length: 0\r\nContent-Length`) + rotate);
   await raw(page.port, rotate.replace('Content-Length', `X: y\n Content-Length: 0\r\nContent-Length`) + rotate);
-  expect(desk.done.filter((line) => line.startsWith('start'))).toEqual(['start rotate ada']);
+  expect(service.done.filter((line) => line.startsWith('start'))).toEqual(['start rotate ada']);
 });
 
 test('a form that comes byte by byte, or whose sender says no more, is read whole', async () => {
-  const desk = memoryDesk();
-  await using page = await openPage(desk);
+  const service = memoryService();
+  await using page = await openPage(service);
   const body = 'csrf=x&name=ada&password=secret';
   const request = `${head}Content-Length: ${body.length}\r\nConnection: keep-alive\r\n\r\n${body}`;
   const socket = connect({ host: '127.0.0.1', port: page.port, allowHalfOpen: true });
@@ -120,5 +120,5 @@ test('a form that comes byte by byte, or whose sender says no more, is read whol
   await ended(socket);
   expect(got).toMatch(/^HTTP\/1\.1 403 /);
   expect(got).toContain('out of date');
-  expect(desk.refusals).toMatchObject([{ reason: 'csrf' }]);
+  expect(service.refusals).toMatchObject([{ reason: 'csrf' }]);
 });

@@ -7,7 +7,7 @@ import type { AdminService } from '../../../src/admin/service.ts';
 import type { AdminConfig } from '../../../src/config/config.ts';
 import type { Failure } from '../../../src/errors.ts';
 import type { EventName, Log, LogFields } from '../../../src/events.ts';
-import { adminName, adminPassword } from './memory-desk.ts';
+import { adminName, adminPassword } from './memory-service.ts';
 
 export type Line = { readonly level: string; readonly event: EventName; readonly fields: LogFields };
 
@@ -29,12 +29,12 @@ export type OpenPage = AsyncDisposable & {
 };
 
 export async function openPage(
-  desk: AdminService,
+  service: AdminService,
   config: Partial<AdminConfig> = {},
   pace: Partial<AdminLimits> = {},
 ): Promise<OpenPage> {
   const log = memoryLog();
-  const page = await serveAdminPage({ ...loopback, ...config }, desk, log, pace);
+  const page = await serveAdminPage({ ...loopback, ...config }, service, log, pace);
   const [line] = log.lines;
   const address = line?.fields.address;
   if (typeof address !== 'string') throw (line?.fields.error as Failure) ?? new Error('it does not listen');

@@ -13,9 +13,9 @@ import { quarantinePage } from '../../../src/adapters/web/pages/quarantine.ts';
 import { signInPage } from '../../../src/adapters/web/pages/sign-in.ts';
 import type { EncryptionView } from '../../../src/admin/service.ts';
 import { frame, pages, strangerFrame } from './views.ts';
+import * as troubles from './views-diagnostics.ts';
 import * as encryption from './views-encryption.ts';
 import * as mail from './views-mail.ts';
-import * as troubles from './views-troubles.ts';
 
 type Tag = { readonly name: string; readonly attributes: ReadonlyMap<string, string> };
 type Reading = { readonly tags: readonly Tag[]; readonly text: string };

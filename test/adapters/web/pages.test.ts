@@ -1,26 +1,26 @@
-/** What is asked of the desk, what becomes of the answer, and what is shown when there is none. */
+/** What is asked of the service, what becomes of the answer, and what is shown when there is none. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { AdminService } from '../../../src/admin/service.ts';
 import { Failure } from '../../../src/errors.ts';
-import { type MemoryDesk, memoryDesk } from './memory-desk.ts';
+import { type MemoryService, memoryService } from './memory-service.ts';
 import { browser, openPage, signedIn } from './page-client.ts';
 
-let desk: MemoryDesk;
+let service: MemoryService;
 
 beforeEach(() => {
-  desk = memoryDesk();
+  service = memoryService();
 });
 
 const encryption = '/admin/server/encryption';
 const both = { accept_key_loss: 'yes', backup_prepared: 'yes' };
 
 async function opened(instead: Partial<AdminService> = {}, responseMs = 30_000) {
-  desk = memoryDesk(instead);
-  const page = await openPage(desk, {}, { responseMs });
+  service = memoryService(instead);
+  const page = await openPage(service, {}, { responseMs });
   const browser = await signedIn(page);
-  const [session] = desk.sessions.values();
+  const [session] = service.sessions.values();
   const user = { ...browser, csrf: session?.csrf ?? '' };
-  desk.done.length = 0;
+  service.done.length = 0;
   return { page, user, [Symbol.asyncDispose]: () => page[Symbol.asyncDispose]() };
 }
 
@@ -39,7 +39,7 @@ describe('what is asked', () => {
   ])('%s', async (path, line) => {
     await using place = await opened();
     expect((await place.user.get(path)).status).toBe(200);
-    expect(desk.done).toEqual([line]);
+    expect(service.done).toEqual([line]);
   });
 
   test.each([
@@ -58,11 +58,11 @@ describe('what is asked', () => {
     await using place = await opened();
     const { user } = place;
     const got = await user.post(`${encryption}/${name}`, { csrf: user.csrf, ...fields });
-    expect([got.status, got.headers.location, desk.done]).toEqual([303, encryption, [line]]);
+    expect([got.status, got.headers.location, service.done]).toEqual([303, encryption, [line]]);
     expect((await user.get(`${encryption}?refresh=1`)).text).not.toContain(text);
     expect((await user.get(encryption)).text).toContain(text);
     expect((await user.get(encryption)).text).not.toContain(text);
-    expect(desk.refusals).toEqual([]);
+    expect(service.refusals).toEqual([]);
   });
 
   test('what came of a form is told to nobody else', async () => {
@@ -81,7 +81,7 @@ describe('what is asked', () => {
       const fields = { csrf: user.csrf, id: 'desk/7/12', action: way, page: '2', reason: 'parse_timeout' };
       const got = await user.post('/admin/quarantine/resolve', fields);
       expect([got.status, got.headers.location]).toEqual([303, '/admin/quarantine?page=2&reason=parse_timeout']);
-      expect(desk.done).toEqual([`resolve desk/7/12 ${way} ada`]);
+      expect(service.done).toEqual([`resolve desk/7/12 ${way} ada`]);
       expect((await user.get('/admin/quarantine')).text).toContain('It became ticket TM-1.');
     },
   );
@@ -94,12 +94,12 @@ describe('what is asked', () => {
     const good = await ask('0123456789abcdef');
     expect([good.status, good.headers['content-type']]).toEqual([200, 'application/json; charset=utf-8']);
     expect(JSON.parse(good.text)).toEqual({ verdict: 'same', key_ids: [] });
-    desk.verdict = { kind: 'lacks', keyIds: ['fedcba9876543210'] };
+    service.verdict = { kind: 'lacks', keyIds: ['fedcba9876543210'] };
     expect(JSON.parse((await ask('0123456789abcdef')).text)).toEqual({
       verdict: 'lacks',
       key_ids: ['fedcba9876543210'],
     });
-    desk.verdict = { kind: 'no_key' };
+    service.verdict = { kind: 'no_key' };
     expect(JSON.parse((await ask('0123456789abcdef')).text)).toEqual({ verdict: 'no_key', key_ids: [] });
     for (const wrong of ['', 'x', '0123456789abcde', Array.from({ length: 9 }, () => '0123456789abcdef').join(' ')])
       expect((await ask(wrong)).status).toBe(422);
@@ -119,11 +119,11 @@ describe('what is refused', () => {
     const { user } = place;
     const got = await user.post(`${encryption}/enable`, { csrf: user.csrf, ...boxes } as Record<string, string>);
     expect(got.status).toBe(422);
-    expect(desk.done).toEqual([]);
+    expect(service.done).toEqual([]);
     expect(got.text).toContain('both boxes must be ticked');
     const ticked = (name: string) => new RegExp(`<input[^>]*name="${name}"[^>]* checked`).test(got.text);
     expect([ticked('accept_key_loss'), ticked('backup_prepared')]).toEqual([keyLoss, backup]);
-    expect(desk.refusals).toMatchObject([{ reason: 'not_acknowledged', about: 'encryption enable', who: 'ada' }]);
+    expect(service.refusals).toMatchObject([{ reason: 'not_acknowledged', about: 'encryption enable', who: 'ada' }]);
     expect((await user.get(encryption)).text).not.toContain('both boxes must be ticked');
   });
 
@@ -132,19 +132,19 @@ describe('what is refused', () => {
     const { user } = place;
     for (const kind of ['enable', 'rotate', 'disable'])
       await user.post(`${encryption}/continue`, { csrf: user.csrf, kind });
-    desk.unfinished = 'rotate';
+    service.unfinished = 'rotate';
     await user.post(`${encryption}/continue`, { csrf: user.csrf, kind: 'disable' });
     expect((await user.post(`${encryption}/continue`, { csrf: user.csrf, kind: 'x' })).status).toBe(422);
-    expect(desk.done).toEqual([]);
-    expect(desk.refusals.map(({ reason }) => reason)).toEqual([...Array(4).fill('not_possible_now'), 'bad_request']);
+    expect(service.done).toEqual([]);
+    expect(service.refusals.map(({ reason }) => reason)).toEqual([...Array(4).fill('not_possible_now'), 'bad_request']);
     await user.post(`${encryption}/continue`, { csrf: user.csrf, kind: 'rotate' });
-    expect(desk.done).toEqual(['start rotate ada']);
+    expect(service.done).toEqual(['start rotate ada']);
   });
 
-  test('what the desk refuses, with its sentence', async () => {
+  test('what the service refuses, with its sentence', async () => {
     await using place = await opened();
     const { user } = place;
-    desk.started = { kind: 'refused', sentence: 'The file is older than the request.' };
+    service.started = { kind: 'refused', sentence: 'The file is older than the request.' };
     for (const [name, fields, reason] of [
       ['confirm-disable', {}, 'proof_refused'],
       ['rotate', {}, 'not_possible_now'],
@@ -152,7 +152,7 @@ describe('what is refused', () => {
     ] as const) {
       expect((await user.post(`${encryption}/${name}`, { csrf: user.csrf, ...fields })).status).toBe(303);
       expect((await user.get(encryption)).text).toContain('The file is older than the request.');
-      expect(desk.refusals.at(-1)).toMatchObject({ reason, who: 'ada', about: `encryption ${name}` });
+      expect(service.refusals.at(-1)).toMatchObject({ reason, who: 'ada', about: `encryption ${name}` });
     }
   });
 
@@ -165,7 +165,7 @@ describe('what is refused', () => {
     const given = { by: 'ada', requestedAtMs: 0, expiresAtMs: 1, path: '/x', command: 'touch /x', checks };
     await using place = await opened({
       confirmDisable: async () => ({ kind: 'refused', sentence: 'The proof file is not accepted.' }),
-      encryption: async () => ({ ...(await memoryDesk().encryption()), proofRequest: given }),
+      encryption: async () => ({ ...(await memoryService().encryption()), proofRequest: given }),
     });
     const { user } = place;
     await user.post(`${encryption}/confirm-disable`, { csrf: user.csrf });
@@ -182,7 +182,7 @@ describe('what is refused', () => {
     expect((await user.get(encryption)).text).toContain('rotate runs on desk-1');
     await user.post('/admin/quarantine/resolve', { csrf: user.csrf, id: 'desk/1', action: 'requeue' });
     expect((await user.get('/admin/quarantine')).text).toContain('rotate runs on desk-1');
-    expect(desk.refusals.map(({ reason }) => reason)).toEqual(['operation_running', 'operation_running']);
+    expect(service.refusals.map(({ reason }) => reason)).toEqual(['operation_running', 'operation_running']);
   });
 
   test.each([
@@ -194,7 +194,7 @@ describe('what is refused', () => {
     await using place = await opened();
     const { user } = place;
     const got = await user.post('/admin/quarantine/resolve', { csrf: user.csrf, ...fields } as Record<string, string>);
-    expect([got.status, desk.done]).toEqual([422, []]);
+    expect([got.status, service.done]).toEqual([422, []]);
   });
 });
 
@@ -239,7 +239,7 @@ describe('what fails', () => {
   });
 
   test('a database that is away keeps strangers at the sign-in page as well', async () => {
-    await using page = await openPage(memoryDesk({ session: away, hasNoAccount: away }));
+    await using page = await openPage(memoryService({ session: away, hasNoAccount: away }));
     const user = browser(page);
     expect((await user.get('/admin/sign-in')).status).toBe(503);
     user.cookies.set('ticketmaild', 'x'.repeat(43));

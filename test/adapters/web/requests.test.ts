@@ -1,21 +1,21 @@
 /** Requests that no page of ours makes: each is refused, told, and never an error of ours. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { type MemoryDesk, memoryDesk } from './memory-desk.ts';
+import { type MemoryService, memoryService } from './memory-service.ts';
 import { browser, type OpenPage, openPage, raw, send, signedIn } from './page-client.ts';
 
-let desk: MemoryDesk;
+let service: MemoryService;
 let page: OpenPage;
 let user: Awaited<ReturnType<typeof signedIn>>;
 
 beforeAll(async () => {
-  desk = memoryDesk();
-  page = await openPage(desk);
+  service = memoryService();
+  page = await openPage(service);
   user = await signedIn(page);
 });
 
 beforeEach(() => {
-  desk.refusals.length = 0;
-  desk.done.length = 0;
+  service.refusals.length = 0;
+  service.done.length = 0;
 });
 
 afterAll(() => page[Symbol.asyncDispose]());
@@ -29,11 +29,11 @@ const all = {
 };
 
 function changed(): readonly string[] {
-  return desk.done.filter((line) => changes.test(line));
+  return service.done.filter((line) => changes.test(line));
 }
 
 function told(): readonly string[] {
-  return desk.refusals.map(({ reason, about }) => `${reason}: ${about}`);
+  return service.refusals.map(({ reason, about }) => `${reason}: ${about}`);
 }
 
 const guarded = {
@@ -127,7 +127,7 @@ describe('a name that is not ours', () => {
     async (host) => {
       const got = await raw(page.port, `GET /admin/sign-in HTTP/1.1\r\n${host}\r\n`);
       expect(got).toMatch(/^HTTP\/1\.1 4(00|21) /);
-      expect(desk.refusals).toHaveLength(1);
+      expect(service.refusals).toHaveLength(1);
     },
   );
 });
@@ -181,8 +181,8 @@ describe('tricks with the path', () => {
     const got = await raw(page.port, Buffer.from(bytes, 'latin1'));
     expect(got).toMatch(/^HTTP\/1\.1 (400|404) /);
     expect(got).not.toMatch(/root:|@fastify|evil/);
-    expect(desk.refusals).toHaveLength(1);
-    expect(desk.refusals[0]?.about).toBe('request');
+    expect(service.refusals).toHaveLength(1);
+    expect(service.refusals[0]?.about).toBe('request');
   });
 
   test.each([
@@ -196,7 +196,7 @@ describe('tricks with the path', () => {
     const got = await user.get(`/admin/overview${query}`);
     expect(got.status).toBe(200);
     expect(got.text).not.toContain('<script>');
-    expect(desk.refusals).toEqual([]);
+    expect(service.refusals).toEqual([]);
   });
 
   test('a head that is too long is refused', async () => {
@@ -243,7 +243,7 @@ describe('a form', () => {
   test.each(changing)('%s without an admin session leads to the sign-in', async (path) => {
     const got = await browser(page).post(path, { csrf: user.csrf, ...all });
     expect([got.status, got.headers.location]).toEqual([303, '/admin/sign-in']);
-    expect(desk.refusals).toMatchObject([{ reason: 'not_signed_in', who: null, address: '127.0.0.1' }]);
+    expect(service.refusals).toMatchObject([{ reason: 'not_signed_in', who: null, address: '127.0.0.1' }]);
     expect(changed()).toEqual([]);
   });
 
@@ -253,8 +253,8 @@ describe('a form', () => {
       expect(got.status).toBe(403);
     }
     expect(changed()).toEqual([]);
-    expect(desk.refusals).toHaveLength(4);
-    expect(desk.refusals[0]).toMatchObject({ reason: 'csrf', who: 'ada' });
+    expect(service.refusals).toHaveLength(4);
+    expect(service.refusals[0]).toMatchObject({ reason: 'csrf', who: 'ada' });
   });
 
   test.each([
@@ -276,7 +276,7 @@ describe('a form', () => {
     const got = await user.post('/admin/server/encryption/rotate', { csrf: user.csrf }, headers);
     expect(got.status).toBe(status);
     expect(changed()).toEqual(reason === null ? ['start rotate ada'] : []);
-    expect(desk.refusals.map((refusal) => refusal.reason)).toEqual(reason === null ? [] : [reason]);
+    expect(service.refusals.map((refusal) => refusal.reason)).toEqual(reason === null ? [] : [reason]);
   });
 
   test('without an origin is refused', async () => {

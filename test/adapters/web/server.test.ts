@@ -8,7 +8,7 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { serveAdminPage } from '../../../src/adapters/web/server.ts';
 import { certificatesTemplate } from '../../support/templates.ts';
 import { type TemporaryFolder, temporaryFolder } from '../../support/temporary.ts';
-import { memoryDesk } from './memory-desk.ts';
+import { memoryService } from './memory-service.ts';
 import { browser, loopback, memoryLog, openPage, raw, send, signedIn } from './page-client.ts';
 
 let folder: TemporaryFolder;
@@ -64,7 +64,7 @@ test('a taken port is told once, tried again, and served when it is free', async
   const taken = await listening();
   const log = memoryLog();
   const config = { ...loopback, port: portOf(taken) };
-  await using _page = await serveAdminPage(config, memoryDesk(), log, { retryMs: 10 });
+  await using _page = await serveAdminPage(config, memoryService(), log, { retryMs: 10 });
   expect(log.lines).toMatchObject([
     { level: 'warn', event: 'admin.listen_failed', fields: { error: { code: 'address_in_use' } } },
   ]);
@@ -81,14 +81,14 @@ test('a taken port is told once, tried again, and served when it is free', async
 
 test('an address that is not of this machine is told, and given up when it is disposed', async () => {
   const log = memoryLog();
-  const page = await serveAdminPage({ ...loopback, host: '192.0.2.1' }, memoryDesk(), log, { retryMs: 60_000 });
+  const page = await serveAdminPage({ ...loopback, host: '192.0.2.1' }, memoryService(), log, { retryMs: 60_000 });
   expect(log.lines).toMatchObject([{ event: 'admin.listen_failed', fields: { error: { code: 'config_invalid' } } }]);
   await page[Symbol.asyncDispose]();
 });
 
 test('with TLS it speaks 1.2 and 1.3 and nothing older, with cookies for https', async () => {
   const { files } = await pair('versions');
-  await using page = await openPage(memoryDesk(), { tls: files });
+  await using page = await openPage(memoryService(), { tls: files });
   expect(page.address).toMatch(/^https:/);
   const user = await signedIn({ address: page.address, ca });
   const shown = await user.get('/admin/overview');
@@ -107,7 +107,7 @@ test('a certificate that comes later is waited for, and told once', async () => 
   const { files, renew } = await pair('later');
   await rm(files.keyFile);
   const log = memoryLog();
-  await using _page = await serveAdminPage({ ...loopback, tls: files }, memoryDesk(), log, { retryMs: 10 });
+  await using _page = await serveAdminPage({ ...loopback, tls: files }, memoryService(), log, { retryMs: 10 });
   expect(log.lines).toMatchObject([{ event: 'admin.listen_failed' }]);
   expect(`${log.lines[0]?.fields.error}`).toContain('later.key cannot be read (ENOENT)');
   await renew('good');
@@ -116,7 +116,7 @@ test('a certificate that comes later is waited for, and told once', async () => 
 
 test('a renewed certificate is taken up without a restart, and one that is no good leaves the former in use', async () => {
   const { files, put, renew } = await pair('renewed');
-  await using page = await openPage(memoryDesk(), { tls: files }, { certificateMs: 10 });
+  await using page = await openPage(memoryService(), { tls: files }, { certificateMs: 10 });
   expect((await handshake(page.port)).name).toBe('CN=localhost');
   await renew('other_name');
   await vi.waitFor(async () => expect((await handshake(page.port)).name).toBe('CN=mail.example.test'));
@@ -134,32 +134,32 @@ test('a renewed certificate is taken up without a restart, and one that is no go
 });
 
 test('behind a proxy its word about the client is taken, and nobody else gets an answer', async () => {
-  const desk = memoryDesk();
+  const service = memoryService();
   const behind = { proxies: ['127.0.0.1'], origin: 'https://desk.example.org' };
-  await using page = await openPage(desk, behind);
+  await using page = await openPage(service, behind);
   const headers = { host: 'desk.example.org', 'x-forwarded-for': '203.0.113.9, 198.51.100.4' };
   const user = browser(page);
   expect((await user.get('/admin/sign-in', headers)).status).toBe(200);
   expect((await user.get('/admin/sign-in', { ...headers, 'x-forwarded-for': 'unknown' })).status).toBe(400);
   await user.post('/admin/sign-out', {}, { ...headers, origin: 'https://desk.example.org' });
-  expect(desk.refusals.map(({ reason, address }) => [reason, address])).toEqual([
+  expect(service.refusals.map(({ reason, address }) => [reason, address])).toEqual([
     ['bad_request', '127.0.0.1'],
     ['not_signed_in', '198.51.100.4'],
   ]);
-  await using other = await openPage(desk, { ...behind, proxies: ['198.51.100.7'] });
+  await using other = await openPage(service, { ...behind, proxies: ['198.51.100.7'] });
   expect(await raw(other.port, 'GET /admin/sign-in HTTP/1.1\r\nHost: desk.example.org\r\n\r\n')).toBe('');
 });
 
 test('it stops at once for those who only wait, and lets an answer under way be given', async () => {
   const asked = Promise.withResolvers<void>();
   const answer = Promise.withResolvers<never>();
-  const desk = memoryDesk({
+  const service = memoryService({
     quarantine() {
       asked.resolve();
       return answer.promise;
     },
   });
-  const page = await openPage(desk);
+  const page = await openPage(service);
   const user = await signedIn(page);
   const idle = connect({ host: '127.0.0.1', port: page.port });
   await once(idle, 'connect');

@@ -1,20 +1,20 @@
 /** Signing in and out, and the cookies of it. */
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { SecretBytes } from '../../../src/secret/secret-bytes.ts';
-import { adminName, adminPassword, type MemoryDesk, memoryDesk } from './memory-desk.ts';
+import { adminName, adminPassword, type MemoryService, memoryService } from './memory-service.ts';
 import { browser, csrfIn, type OpenPage, openPage, signedIn } from './page-client.ts';
 
-let desk: MemoryDesk;
+let service: MemoryService;
 let page: OpenPage;
 
 beforeAll(async () => {
-  desk = memoryDesk();
-  page = await openPage(desk);
+  service = memoryService();
+  page = await openPage(service);
 });
 
 beforeEach(() => {
-  desk.refusals.length = 0;
-  desk.done.length = 0;
+  service.refusals.length = 0;
+  service.done.length = 0;
 });
 
 afterAll(() => page[Symbol.asyncDispose]());
@@ -69,7 +69,7 @@ test('without the cookie of the visitor, or with the token of another, nobody is
     expect(one.cookies.has('ticketmaild')).toBe(false);
     expect((await one.post('/admin/sign-in', { csrf: csrfIn(got.text), ...right })).status).toBe(303);
   }
-  expect(desk.refusals.map(({ reason }) => reason)).toEqual(['csrf', 'csrf']);
+  expect(service.refusals.map(({ reason }) => reason)).toEqual(['csrf', 'csrf']);
 });
 
 test('a token that was planted before is not the one after, and does not live on', async () => {
@@ -96,7 +96,7 @@ test('signing out ends the session and takes the cookie back', async () => {
 test.each(['', 'short', 'x'.repeat(44), 'a b', '%41'.repeat(43), '../'.repeat(14)])(
   'a cookie of another form (%j) is looked up nowhere',
   async (value) => {
-    desk.uses.length = 0;
+    service.uses.length = 0;
     const user = browser(page);
     user.cookies.set('ticketmaild', value);
     user.cookies.set('ticketmaild-visitor', value);
@@ -104,21 +104,21 @@ test.each(['', 'short', 'x'.repeat(44), 'a b', '%41'.repeat(43), '../'.repeat(14
     const { text, set } = await user.get('/admin/sign-in');
     expect(set).toHaveLength(1);
     expect(csrfIn(text)).toHaveLength(43);
-    expect(desk.uses).toEqual([]);
+    expect(service.uses).toEqual([]);
   },
 );
 
 test('a page that refreshes itself is no use of the session', async () => {
   const user = await signedIn(page);
-  desk.uses.length = 0;
+  service.uses.length = 0;
   await user.get('/admin/overview?refresh=1');
   await user.get('/admin/overview?show=failing');
-  expect(desk.uses).toEqual([false, true]);
+  expect(service.uses).toEqual([false, true]);
 });
 
-test('the password goes to the desk as bytes and is wiped afterwards, whatever the form was', async () => {
+test('the password goes to the service as bytes and is wiped afterwards, whatever the form was', async () => {
   const seen: SecretBytes[] = [];
-  const watched = memoryDesk({
+  const watched = memoryService({
     async signIn(_name, password) {
       seen.push(password);
       expect(password).toBeInstanceOf(SecretBytes);
@@ -137,7 +137,7 @@ test('whoever comes with the cookie of a sign-in that has ended is told so, and 
   const user = await signedIn(page);
   const text = 'You were signed out: the session was idle for too long, or the password was changed.';
   expect((await browser(page).get('/admin/sign-in')).text).not.toContain(text);
-  desk.sessions.clear();
+  service.sessions.clear();
   expect((await user.get('/admin/overview')).headers.location).toBe('/admin/sign-in');
   const shown = await user.get('/admin/sign-in');
   expect(shown.text).toContain(text);
@@ -146,12 +146,12 @@ test('whoever comes with the cookie of a sign-in that has ended is told so, and 
 });
 
 test('where there is no account, the page says how one is made', async () => {
-  await using own = await openPage(memoryDesk({ hasNoAccount: async () => true }));
+  await using own = await openPage(memoryService({ hasNoAccount: async () => true }));
   expect((await browser(own).get('/admin/sign-in')).text).toContain('There is no admin account');
 });
 
 test('behind https the cookies are secure and of this host alone', async () => {
-  await using own = await openPage(desk, { origin: 'https://desk.example.org' });
+  await using own = await openPage(service, { origin: 'https://desk.example.org' });
   const user = browser(own);
   const host = { host: 'desk.example.org', origin: 'https://desk.example.org' };
   const shown = await user.get('/admin/sign-in', host);

@@ -1,7 +1,7 @@
 /**
  * Every page of the admin by its name, ready to be sent: all faces, with and without trouble.
  *
- * What they show is in views-mail.ts, views-encryption.ts and views-troubles.ts.
+ * What they show is in views-mail.ts, views-encryption.ts and views-diagnostics.ts.
  */
 import { encryptionPage } from '../../../src/adapters/web/pages/encryption.ts';
 import type { EnableForm, Frame } from '../../../src/adapters/web/pages/layout.ts';
@@ -10,9 +10,9 @@ import { overviewPage } from '../../../src/adapters/web/pages/overview.ts';
 import { quarantinePage } from '../../../src/adapters/web/pages/quarantine.ts';
 import { type SignInView, signInPage } from '../../../src/adapters/web/pages/sign-in.ts';
 import type { EncryptionView } from '../../../src/admin/service.ts';
+import * as troubles from './views-diagnostics.ts';
 import * as encryption from './views-encryption.ts';
 import * as mail from './views-mail.ts';
-import * as troubles from './views-troubles.ts';
 
 export const frame: Frame = {
   session: { accountId: 'a', name: 'marta', csrf: 'c'.repeat(43), signedInAtMs: encryption.nowMs - encryption.hourMs },

@@ -43,7 +43,7 @@ export function overviewOf({ app }: TestApp, given: Partial<OverviewServicePorts
   };
   const health = createHealth({
     ...{ clock: systemClock, store, encryption: () => encryption },
-    beside: () => ({
+    otherParts: () => ({
       ...{ ...beside, worker, openCircuits: [], polls: 0, due: 0, dueMs: 0, loginFailuresMax: 3 },
       isIdling: () => false,
     }),

@@ -7,7 +7,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { connect, createServer } from 'node:net';
+import { createServer, Socket } from 'node:net';
 
 /** Longer than a head and a body together, and read in one piece. */
 const overwrittenBytes = 48 * 1024;
@@ -18,13 +18,15 @@ export async function overwriteReadBuffer(): Promise<void> {
   // An abstract unix socket (unix(7)): no file, no network, and gone with the server.
   const path = `\0ticketmaild-${randomUUID()}`;
   const server = createServer((socket) => socket.on('error', () => undefined).end(Buffer.alloc(overwrittenBytes)));
+  const client = new Socket();
   const signal = AbortSignal.timeout(waitMs);
   try {
     await once(server.listen(path), 'listening', { signal });
-    await once(connect(path).resume(), 'end', { signal });
+    await once(client.connect(path).resume(), 'end', { signal });
   } catch {
     // Not Linux, or no file descriptor is left.
   } finally {
+    client.destroy();
     server.close();
   }
 }

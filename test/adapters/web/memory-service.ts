@@ -1,4 +1,4 @@
-/** A desk of the admin page that remembers what it was asked, with accounts and admin sessions in memory. */
+/** A service of the admin page that remembers what it was asked, with accounts and admin sessions in memory. */
 import { randomBytes } from 'node:crypto';
 import type {
   AdminService,
@@ -14,7 +14,7 @@ import type {
 import type { EncryptionStatus } from '../../../src/encryption/status.ts';
 import type { SecretBytes } from '../../../src/secret/secret-bytes.ts';
 
-export type MemoryDesk = AdminService & {
+export type MemoryService = AdminService & {
   readonly refusals: Refusal[];
   /** What was changed, a line each: the call and its values. */
   readonly done: string[];
@@ -31,15 +31,15 @@ export type MemoryDesk = AdminService & {
 export const adminName = 'ada';
 export const adminPassword = 'päss wörd&=%+0';
 
-export function memoryDesk(instead: Partial<AdminService> = {}): MemoryDesk {
+export function memoryService(instead: Partial<AdminService> = {}): MemoryService {
   const done: string[] = [];
   const sessions = new Map<string, AdminSession>();
-  const desk: MemoryDesk = {
+  const service: MemoryService = {
     ...{ refusals: [], done, uses: [], sessions, instead },
     ...{ verdict: { kind: 'same' }, started: { kind: 'started' }, unfinished: null },
-    signIn: async (name, password, address) => signIn(desk, name, password, address),
+    signIn: async (name, password, address) => signIn(service, name, password, address),
     async session(token, isUse) {
-      desk.uses.push(isUse);
+      service.uses.push(isUse);
       return sessions.get(token) ?? null;
     },
     async signOut(token) {
@@ -47,21 +47,21 @@ export function memoryDesk(instead: Partial<AdminService> = {}): MemoryDesk {
       sessions.delete(token);
     },
     hasNoAccount: async () => false,
-    recordRefusal: (refusal) => void desk.refusals.push(refusal),
-    encryption: async () => encryptionView(desk.unfinished),
+    recordRefusal: (refusal) => void service.refusals.push(refusal),
+    encryption: async () => encryptionView(service.unfinished),
     async startOperation(kind, by) {
       done.push(`start ${kind} ${by}`);
-      return desk.started;
+      return service.started;
     },
     requestDisable: async (by) => void done.push(`request-disable ${by}`),
     async confirmDisable(by) {
       done.push(`confirm-disable ${by}`);
-      return desk.started;
+      return service.started;
     },
     cancelDisable: async (by) => void done.push(`cancel-disable ${by}`),
     async verifyBackup(keyIds, by) {
       done.push(`verify-backup ${keyIds.join(' ')} ${by}`);
-      return desk.verdict;
+      return service.verdict;
     },
     async overview(query) {
       done.push(`overview ${JSON.stringify(query)}`);
@@ -77,20 +77,25 @@ export function memoryDesk(instead: Partial<AdminService> = {}): MemoryDesk {
     },
     ...instead,
   };
-  return desk;
+  return service;
 }
 
-async function signIn(desk: MemoryDesk, name: string, password: SecretBytes, address: string): Promise<SignInResult> {
+async function signIn(
+  service: MemoryService,
+  name: string,
+  password: SecretBytes,
+  address: string,
+): Promise<SignInResult> {
   const isRight =
     password.use((bytes) => new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes)) === adminPassword;
   password.wipe();
-  desk.done.push(`sign in ${name} from ${address}`);
+  service.done.push(`sign in ${name} from ${address}`);
   if (name === 'limited') return { kind: 'limited', retryAfterS: 90 };
   if (name === 'busy') return { kind: 'busy' };
   if (name !== adminName || !isRight) return { kind: 'refused' };
   const token = randomBytes(32).toString('base64url');
   const session = { accountId: '1', name, csrf: randomBytes(32).toString('base64url'), signedInAtMs: 0 };
-  desk.sessions.set(token, session);
+  service.sessions.set(token, session);
   return { kind: 'signed_in', token, session };
 }
 
