@@ -131,7 +131,7 @@ test('a request that is taken back is over, and its proof proves nothing any mor
   expect(cancelled.map(({ who }) => who)).toEqual(['eve (admin page)']);
 });
 
-test('a request that fails keeps nobody from the next one', async () => {
+test('a failed request does not block the next one', async () => {
   const failing = control({
     proof: {
       path: proof(),

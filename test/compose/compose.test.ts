@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { runCommand } from '../support/daemon.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 
-test('a data folder that everybody can write to is refused with the command that closes it', async () => {
+test('a world-writable data folder is refused with the command that restricts it', async () => {
   await using folder = await temporaryFolder('compose');
   const dataDir = join(folder.path, 'data');
   await mkdir(dataDir);
@@ -12,12 +12,12 @@ test('a data folder that everybody can write to is refused with the command that
   const ended = await runCommand(['mailbox', 'list'], { env: { TICKETMAILD_DATA_DIR: dataDir } });
   expect(ended.code).toBe(3);
   expect(ended.stderr).toBe(
-    `ticketmaild: data_dir ${dataDir} can be written by everybody\n` +
-      `hint: Close it: chmod o-w ${dataDir}; then look for files in it that are not yours.\n`,
+    `ticketmaild: data_dir ${dataDir} is world-writable\n` +
+      `hint: Restrict it: chmod o-w ${dataDir}; then check it for files of others.\n`,
   );
 });
 
-test('a data folder that cannot be made is told at once', async () => {
+test('a data folder that cannot be created fails at once', async () => {
   for (const dataDir of ['/proc/x/y', '/dev/null/x']) {
     const ended = await runCommand(['mailbox', 'list'], { env: { TICKETMAILD_DATA_DIR: dataDir } });
     expect(ended).toMatchObject({

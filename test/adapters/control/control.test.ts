@@ -59,7 +59,7 @@ async function connected(): Promise<Socket> {
   return socket;
 }
 
-/** A socket file that nobody listens to any more, as after kill -9. */
+/** A stale socket file, as after kill -9. */
 async function leaveStaleSocket(): Promise<void> {
   const server = createServer().listen(path);
   await once(server, 'listening');
@@ -81,7 +81,7 @@ async function failureOf(work: Promise<unknown>): Promise<Failure> {
 }
 
 describe('a request', () => {
-  test('reaches its handler with who asks, and its result is the answer', async () => {
+  test('reaches its handler with the user, and the result is the answer', async () => {
     await using _server = await startControlServer(path, echo);
     expect(await sendControlRequest(path, request)).toEqual({ done: 'recover', who: 'ann@desk' });
     expect(await sendControlRequest(path, { command: 'disable', who: 'bob@desk' })).toEqual({
@@ -95,7 +95,7 @@ describe('a request', () => {
     });
   });
 
-  test('that fails comes back as the same failure, code, text and hint', async () => {
+  test('that fails is thrown as the same failure, with code, text and hint', async () => {
     const refuse = async (): Promise<object> => {
       throw new Failure('key_file_missing', 'there is no key here either', { hint: 'Look for a backup.' });
     };
@@ -108,7 +108,7 @@ describe('a request', () => {
     });
   });
 
-  test('that a defect answers is told as one, and the daemon goes on', async () => {
+  test('that fails by a defect is unexpected, and the daemon continues', async () => {
     const broken = async (): Promise<object> => {
       throw new TypeError('x is not a function');
     };
@@ -185,7 +185,7 @@ describe('the socket', () => {
     expect(await readdir(folder.path)).toEqual(['control.sock']);
   });
 
-  test('of a process that lives is left alone, and goes on', async () => {
+  test('of a live process is left alone, and continues to work', async () => {
     await using first = await startControlServer(path, echo);
     const second = await startControlServer(path, { ...echo, recover: async () => ({ done: 'by the second' }) });
     expect(first).not.toBeNull();
@@ -198,13 +198,13 @@ describe('the socket', () => {
     for (let round = 0; round < 20; round += 1) {
       await leaveStaleSocket();
       const starts = Array.from({ length: 8 }, async (_, index) => {
-        // Some look while others have made theirs already.
+        // Some check while others have created theirs already.
         await wait(index % 4);
         return await startControlServer(path, echo);
       });
       const servers = await Promise.all(starts);
       expect(servers.filter((server) => server !== null)).toHaveLength(1);
-      // The connections of those who looked are over.
+      // The connections of the checks are over.
       await wait(20);
       expect(await sendControlRequest(path, request)).toMatchObject({ done: 'recover' });
       for (const server of servers) await server?.[Symbol.asyncDispose]();
@@ -212,7 +212,7 @@ describe('the socket', () => {
     }
   });
 
-  test('never takes the place of a thing that is no socket', async () => {
+  test('never replaces a file that is no socket', async () => {
     await writeFile(path, 'precious');
     expect(await failureOf(startControlServer(path, echo))).toMatchObject({ code: 'refused' });
     expect((await lstat(path)).isFile()).toBe(true);
@@ -247,7 +247,7 @@ describe('a client that misbehaves', () => {
     expect(got).toEqual({ status: 200, body: { done: 'recover' } });
   });
 
-  test('and comes with many connections gets four, and the others are closed', async () => {
+  test('and opens many connections gets four, and the others are closed', async () => {
     await using _server = await startControlServer(path, echo);
     const flood = await Promise.all(Array.from({ length: 40 }, connected));
     const open = new Set(flood);
@@ -275,7 +275,7 @@ describe('a client that misbehaves', () => {
     expect(await sendControlRequest(path, request)).toMatchObject({ done: 'recover' });
   });
 
-  test('and leaves in the middle of its request keeps nobody waiting', async () => {
+  test('and leaves in the middle of its request delays no other', async () => {
     const server = await startControlServer(path, { ...echo, recover: () => wait(200, {}) });
     const socket = await connected();
     socket.write(post('recover', '{"who":"ann@desk"}'));
@@ -290,7 +290,7 @@ describe('a client that misbehaves', () => {
 });
 
 describe('a daemon that cannot be asked is daemon_unreachable', () => {
-  test('when there is none, or a dead one', async () => {
+  test('when none runs, or it died', async () => {
     const none = await failureOf(sendControlRequest(path, request));
     expect(none).toMatchObject({ code: 'daemon_unreachable', message: `no daemon answers at ${path} (ENOENT)` });
     await leaveStaleSocket();
@@ -317,7 +317,7 @@ describe('a daemon that cannot be asked is daemon_unreachable', () => {
     expect(failure.message).toContain(why);
   });
 
-  test('and a code that is none of ours is not believed', async () => {
+  test('and an unknown code is unexpected', async () => {
     const answer = 'HTTP/1.1 409 Conflict\r\n\r\n{"code":"toString","message":"x"}';
     const server = createServer((socket) => void socket.resume().end(answer));
     server.listen(path);

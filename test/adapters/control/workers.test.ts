@@ -58,7 +58,7 @@ const noKey = async (): Promise<object> => {
 };
 
 describe('several workers on one data folder', () => {
-  test('have a socket each, looked for by name, the one without a name first', async () => {
+  test('have a socket each, tried by name, the one without a name first', async () => {
     await using _b = await worker('b');
     await using _a = await worker('a');
     await writeFile(join(folder.path, 'control-a.sock.old'), '');
@@ -74,7 +74,7 @@ describe('several workers on one data folder', () => {
     expect(await createDaemonClient(folder.path, 'ann@desk').recover()).toEqual({ path: '' });
   });
 
-  test('one that died is passed over, and so is one that holds no key', async () => {
+  test('one that died is skipped, and so is one without the key', async () => {
     await deadWorker('');
     await deadWorker('a');
     await using _b = await worker('b', { recover: noKey });
@@ -82,7 +82,7 @@ describe('several workers on one data folder', () => {
     expect(await createDaemonClient(folder.path, 'ann@desk').recover()).toEqual({ path: 'c' });
   });
 
-  test('when none holds a key that is said, not that others are away', async () => {
+  test('when none has a key that is the failure, not that others do not run', async () => {
     await deadWorker('a');
     await using _b = await worker('b', { recover: noKey });
     await expect(createDaemonClient(folder.path, 'ann@desk').recover()).rejects.toMatchObject({
@@ -90,7 +90,7 @@ describe('several workers on one data folder', () => {
     });
   });
 
-  test('what one refuses is not asked of the next', async () => {
+  test('a refusal of one is not sent to the next', async () => {
     const refuse = async (): Promise<object> => {
       throw new Failure('refused', 'there is nothing to recover');
     };
@@ -99,7 +99,7 @@ describe('several workers on one data folder', () => {
     await expect(createDaemonClient(folder.path, 'ann@desk').recover()).rejects.toMatchObject({ code: 'refused' });
   });
 
-  test('nobody there is daemon_unreachable, and names the usual place', async () => {
+  test('without any worker it is daemon_unreachable, with the default path', async () => {
     const asked = createDaemonClient(folder.path, 'ann@desk');
     for (const ask of [asked.recover, asked.disable, () => asked.logLevel('debug')])
       await expect(ask()).rejects.toMatchObject({
@@ -112,7 +112,7 @@ describe('several workers on one data folder', () => {
 });
 
 describe('the log level', () => {
-  test('is told to every worker, and each says what it was', async () => {
+  test('is sent to every worker, and each answers with its former level', async () => {
     await using a = await worker('a');
     await using b = await worker('b');
     await deadWorker('');
@@ -127,7 +127,7 @@ describe('the log level', () => {
     expect(a.lines.at(-1)).toMatchObject({ event: 'poll.empty' });
   });
 
-  test('that one of them does not take is told beside', async () => {
+  test('that one of them refuses is a failure beside the answers', async () => {
     const refuse = async (): Promise<object> => {
       throw new Failure('usage', 'the request is not known here');
     };
@@ -138,7 +138,7 @@ describe('the log level', () => {
     expect(failures).toMatchObject([{ code: 'usage' }]);
   });
 
-  test('its change is in the log with who asked, also when the new level lets less through', () => {
+  test('its change is logged with the user, also when the new level logs less', () => {
     const lines: Line[] = [];
     const log = logOf(lines, 'warn');
     const set = createLogLevelSetter(log, { pid: 1, name: '' });
@@ -151,7 +151,7 @@ describe('the log level', () => {
   });
 });
 
-test('a daemon whose socket cannot be made says so and goes on', async () => {
+test('a daemon whose socket cannot be created logs it and continues', async () => {
   await writeFile(socketPath(folder.path, ''), 'precious');
   await using unnamed = await worker('');
   expect(unnamed.lines).toMatchObject([{ event: 'control.failed', error: { code: 'refused' } }]);

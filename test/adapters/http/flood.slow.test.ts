@@ -1,4 +1,4 @@
-/** Connections that send without reading, and ones that never finish their request: the endpoints stay small and in time. */
+/** Floods: connections that pipeline without reading, and requests that are never finished; memory and latency stay bounded. */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
@@ -33,7 +33,7 @@ async function memory(): Promise<number> {
   return bytes;
 }
 
-/** Sends `bytes` over and over for as long as they are taken, reads nothing, and comes back whenever it is cut off. */
+/** Sends `bytes` repeatedly as long as they are read, reads nothing, and reconnects whenever it is closed. */
 function flood(bytes: Buffer): void {
   const socket = connect(Number(new URL(address).port), '127.0.0.1', () => socket.write(bytes));
   sockets.add(socket.pause());
@@ -74,7 +74,7 @@ test.each(['HTTP/1.1', 'HTTP/1.0'])(
   60_000,
 );
 
-test('256 requests that are never finished keep nobody waiting for longer than seven seconds', async () => {
+test('256 requests that are never finished delay others by at most seven seconds', async () => {
   const opened = Array.from({ length: 256 }, async () => {
     const socket = connect(Number(new URL(address).port), '127.0.0.1');
     sockets.add(socket.on('error', () => undefined).resume());

@@ -1,4 +1,4 @@
-/** The endpoints as a probe, a scraper and a stranger see them. */
+/** The health endpoints as seen by a probe, a scraper and a stranger. */
 import { connect } from 'node:net';
 import { expect, test, vi } from 'vitest';
 import { type HealthSources, startHealthServer } from '../../../src/adapters/http/health-server.ts';
@@ -6,7 +6,7 @@ import type { Readiness } from '../../../src/ingest/readiness.ts';
 
 const somewhere = { host: '127.0.0.1', port: 0 };
 
-/** As much of a readiness as the endpoints look at. */
+/** The part of a readiness that the endpoints read. */
 function readiness(ready: boolean, mailboxes: readonly string[] = []): Readiness {
   return { ready, checks: { mailboxes: { list: mailboxes.map((mailbox) => ({ mailbox })) } } } as unknown as Readiness;
 }
@@ -26,7 +26,7 @@ async function listed(address: string): Promise<Listed> {
   return body.checks.mailboxes;
 }
 
-/** What comes back for bytes that no client library would send. */
+/** The response to bytes that no client library would send. */
 function raw(address: string, request: string): Promise<string> {
   const { hostname, port } = new URL(address);
   return new Promise((resolve, reject) => {
@@ -41,7 +41,7 @@ function raw(address: string, request: string): Promise<string> {
   });
 }
 
-test('/readyz answers 200 or 503 with the readiness, /livez answers always, and nothing is kept by caches', async () => {
+test('/readyz answers 200 or 503 with the readiness, /livez answers always, and no cache stores a response', async () => {
   await using up = await startHealthServer(somewhere, answers());
   await using down = await startHealthServer(somewhere, answers({ readiness: async () => readiness(false) }));
   const got = await Promise.all(
@@ -68,7 +68,7 @@ test('/readyz lists the first 200 mailboxes and says how many it leaves out', as
   expect(whole).toMatchObject({ not_listed: 0 });
 });
 
-test('/metrics gives the text with its content type, made of the readiness; without metrics there is none', async () => {
+test('/metrics renders the readiness with its content type; without metrics it is not found', async () => {
   const metrics = vi.fn(async ({ ready }: Readiness) => ({
     contentType: 'text/plain; version=0.0.4; charset=utf-8',
     text: `ticketmaild_ready ${Number(ready)}\n`,
@@ -164,7 +164,7 @@ test('what throws gives a 500 that says nothing of it, and the next request is a
   expect((await fetch(`${server.address}/readyz`)).status).toBe(200);
 });
 
-test('an address that is taken, one that is not there, and one that is none are told apart', async () => {
+test('a taken, an unavailable and an invalid address are different failures', async () => {
   await using first = await startHealthServer(somewhere, answers());
   const port = Number(new URL(first.address).port);
   await expect(startHealthServer({ host: '127.0.0.1', port }, answers())).rejects.toMatchObject({

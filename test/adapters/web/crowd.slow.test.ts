@@ -1,4 +1,4 @@
-/** Many that are slow, from the one address that everybody shares. */
+/** Many slow connections from one shared address. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
@@ -8,7 +8,7 @@ import { openPage, signedIn } from './page-client.ts';
 
 const crowd = fileURLToPath(new URL('./slow-crowd.ts', import.meta.url));
 
-test('400 slow connections that begin anew whenever they end keep nobody out', async () => {
+test('400 slow connections that reconnect whenever they are closed keep no other client out', async () => {
   await using page = await openPage(memoryService());
   const child = spawn(process.execPath, [crowd, `${page.port}`]);
   try {

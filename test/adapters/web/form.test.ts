@@ -1,4 +1,4 @@
-/** Forms out of bytes: what is one, what is none, and that no password stays behind. */
+/** Form parser: valid and invalid bodies, and that no password remains. */
 import { expect, test } from 'vitest';
 import { readForm } from '../../../src/adapters/web/http/form.ts';
 

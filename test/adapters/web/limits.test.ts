@@ -1,4 +1,4 @@
-/** Clients that are slow, many, or send without end: the page goes on, and each request is one. */
+/** Clients that are slow, many, or send without end: others are served, and a connection is one request. */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { afterEach, expect, test, vi } from 'vitest';
@@ -28,7 +28,7 @@ function ended(socket: Socket): Promise<void> {
 const head =
   'POST /admin/sign-in HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n';
 
-test('a head or a body that does not come is waited for a while', async () => {
+test('a head or a body that does not arrive is waited for until its limit', async () => {
   await using page = await openPage(memoryService(), {}, { headMs: 150, bodyMs: 150 });
   const slow = await Promise.all([
     opened(page),
@@ -39,7 +39,7 @@ test('a head or a body that does not come is waited for a while', async () => {
   expect((await send(`${page.address}/admin/sign-in`, {})).status).toBe(200);
 });
 
-test('a head that comes byte by byte is not waited for longer', async () => {
+test('a head that arrives byte by byte is not waited for longer', async () => {
   await using page = await openPage(memoryService(), {}, { headMs: 300 });
   const socket = await opened(page, 'GET / HTTP/1.1\r\n');
   const drip = setInterval(() => socket.write('X: y\r\n'), 20);
@@ -47,7 +47,7 @@ test('a head that comes byte by byte is not waited for longer', async () => {
   clearInterval(drip);
 });
 
-test('connections that send nothing keep nobody out', async () => {
+test('connections that send nothing keep no other client out', async () => {
   await using page = await openPage(memoryService(), {}, { headMs: 20_000 });
   await Promise.all(Array.from({ length: 400 }, () => opened(page, 'GET ')));
   const got = await Promise.all(Array.from({ length: 20 }, () => send(`${page.address}/admin/sign-in`, {})));
@@ -101,7 +101,7 @@ test('what follows a form is no second request', async () => {
   expect(service.done.filter((line) => line.startsWith('start'))).toEqual(['start rotate ada']);
 });
 
-test('a form that comes byte by byte, or whose sender says no more, is read whole', async () => {
+test('a form that arrives byte by byte, or whose sender half-closes, is read whole', async () => {
   const service = memoryService();
   await using page = await openPage(service);
   const body = 'csrf=x&name=ada&password=secret';

@@ -79,7 +79,7 @@ export function send(
   return promise;
 }
 
-/** What comes back for bytes that no client library would send, until the other end hangs up. */
+/** The response to bytes that no client library would send, until the other end closes. */
 export function raw(port: number, bytes: string | Buffer, host = '127.0.0.1'): Promise<string> {
   return new Promise((resolve) => {
     let got = '';
@@ -99,7 +99,7 @@ export type Browser = {
   post(path: string, fields: Record<string, string>, headers?: Record<string, string>): Promise<Got>;
 };
 
-/** Where a browser goes, and whom it trusts. */
+/** The address of a page, and the CA that the browser trusts. */
 export type Reached = { readonly address: string; readonly ca?: string };
 
 export function browser(page: Reached): Browser {
@@ -135,7 +135,7 @@ export function csrfIn(html: string): string {
   return /name="csrf" value="([^"]*)"/.exec(html)?.[1] ?? '';
 }
 
-/** Somebody who is signed in; `csrf`: what their forms carry. */
+/** A signed-in browser; `csrf`: the token of its forms. */
 export async function signedIn(page: Reached): Promise<Browser & { readonly csrf: string }> {
   const user = browser(page);
   const { text } = await user.get('/admin/sign-in');

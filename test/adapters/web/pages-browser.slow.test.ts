@@ -94,7 +94,7 @@ async function tabs(page: Page, count: number): Promise<readonly unknown[]> {
 }
 
 describe('with the keyboard', () => {
-  test('the way goes from the top to the end, and past the navigation by one link', async () => {
+  test('the tab order runs from the top to the end, and skips the navigation by one link', async () => {
     await using opened = await browser.open();
     const { page } = opened;
     await page.goto(view('off'));
@@ -145,7 +145,7 @@ describe('with the keyboard', () => {
 });
 
 describe('without a script', () => {
-  test('every page is whole, and loads itself again where something is under way', async () => {
+  test('every page is complete, and reloads automatically during an operation', async () => {
     await using opened = await browser.open({ hasScript: false });
     const { page } = opened;
     server.answers.set('/admin/server/encryption', () => encryptionPage(frame, working, null));
@@ -157,7 +157,7 @@ describe('without a script', () => {
     await expect.poll(() => server.asked.filter((path) => path === '/admin/server/encryption')).toHaveLength(2);
   });
 
-  test('a mail is discarded after it was asked about', async () => {
+  test('a message is discarded after a confirmation', async () => {
     await using opened = await browser.open({ hasScript: false });
     const { page } = opened;
     await page.goto(view('quarantine'));
@@ -221,7 +221,7 @@ describe('the copy of the key file', () => {
     expect(opened.troubles).toEqual([]);
   });
 
-  test('is told from what is none', async () => {
+  test('is distinguished from another file', async () => {
     await using opened = await browser.open();
     const { page } = opened;
     await page.goto(view('on'));
@@ -245,11 +245,11 @@ describe('the copy of the key file', () => {
   });
 });
 
-describe('a page that refreshes itself', () => {
+describe('a page that refreshes automatically', () => {
   const address = '/admin/server/encryption';
   const asRefresh = `${address}?refresh=1`;
 
-  test('shows what is under way and then the end of it, and looks less often then', async () => {
+  test('shows the progress and the end of an operation, and refreshes less often then', async () => {
     let done = 120;
     server.answers.set(address, () =>
       encryptionPage(frame, done < 200 ? { ...working, progress: { done, total: 200 } } : onVerified, null),
@@ -271,7 +271,7 @@ describe('a page that refreshes itself', () => {
     expect(opened.troubles).toEqual([]);
   });
 
-  test('keeps what the last form led to until the state is another one', async () => {
+  test('keeps the flash until the state changes', async () => {
     const flash = { tone: 'bad', text: 'It is being enabled.' } as const;
     let [told, view]: [Frame, EncryptionView] = [{ ...frame, flash }, working];
     server.answers.set(address, () => encryptionPage(told, view, null));
@@ -286,7 +286,7 @@ describe('a page that refreshes itself', () => {
     expect(await page.getByText(flash.text).count()).toBe(0);
   });
 
-  test('that all went well goes after a while', async () => {
+  test('a good flash disappears after a while', async () => {
     const flash = { tone: 'good', text: 'It is being enabled.' } as const;
     let told: Frame = { ...frame, flash };
     server.answers.set(address, () => encryptionPage(told, onVerified, null));
@@ -299,7 +299,7 @@ describe('a page that refreshes itself', () => {
     await page.getByText(flash.text).waitFor({ state: 'detached' });
   });
 
-  test('says that nobody is signed in any more, shows nothing else, and stops', async () => {
+  test('says that the session is over, shows nothing else, and stops', async () => {
     let isSignedIn = true;
     server.answers.set(address, () => (isSignedIn ? encryptionPage(frame, working, null) : { to: '/admin/sign-in' }));
     await using opened = await browser.open();
@@ -315,7 +315,7 @@ describe('a page that refreshes itself', () => {
     expect(await axeFindings(opened.page)).toEqual([]);
   });
 
-  test('says that the daemon does not answer, and goes on when it does', async () => {
+  test('says that the daemon does not answer, and continues when it does', async () => {
     await using opened = await browser.open();
     server.answers.set(address, () => encryptionPage(frame, working, null));
     await opened.page.goto(`${server.origin}${address}`);
@@ -328,7 +328,7 @@ describe('a page that refreshes itself', () => {
   test('waits while a person is in the middle of something, and keeps open what was unfolded', async () => {
     await using opened = await browser.open();
     const { page } = opened;
-    // The clock of the page is ours: a refresh comes when it is wound on, and at no other time.
+    // The test controls the clock of the page, and with it every refresh.
     await page.clock.install();
     await page.goto(view('overview'));
     await page.locator('#search').fill('berl');
@@ -375,7 +375,7 @@ test('a long word of a list is not broken in a narrow window: its box scrolls', 
   expect(await axeFindings(opened.page)).toEqual([]);
 });
 
-test('a command is copied as it stands', async () => {
+test('a command is copied verbatim', async () => {
   await using opened = await browser.open();
   await opened.context.grantPermissions(['clipboard-read', 'clipboard-write']);
   await opened.page.goto(view('missing'));

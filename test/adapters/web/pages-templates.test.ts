@@ -24,7 +24,7 @@ const voidTags = new Set(['meta', 'link', 'input', 'img']);
 const tagPattern = /<(\/?)([a-z][a-z0-9]*)((?: [a-z-]+(?:[A-Z]\w+)?(?:="[^"<>]*")?)*)(\/?)>/y;
 const textPattern = /[^<>]+/y;
 
-/** Throws at the first thing that is not of ours. */
+/** Throws at the first foreign element. */
 function readMarkup(page: string): Reading {
   const start = '<!doctype html>';
   expect(page.startsWith(start)).toBe(true);
@@ -111,7 +111,7 @@ function pagesWith(text: string): Readonly<Record<string, string>> {
 
 const pagesByMode = encryptionViews.map(([, view]) => ({ mode: view.mode, page: encryptionPage(frame, view, null) }));
 
-describe('whatever stands in a view', () => {
+describe('any text in a view', () => {
   test('there is a view of every mode', () => {
     expect(new Set(encryptionViews.map(([, { mode }]) => mode))).toEqual(
       new Set(['off', 'working', 'on', 'disabling']),
@@ -162,7 +162,7 @@ describe.each(Object.entries(pages))('the page %s', (_, make) => {
     expect(make()).toMatch(/<script [^>]*><\/script>/);
   });
 
-  test('sends each form that changes something by POST, with the proof that it is ours', () => {
+  test('sends each form that changes something by POST, with its CSRF token', () => {
     const forms = make().match(/<form [\s\S]*?<\/form>/g) ?? [];
     for (const form of forms) {
       if (form.includes('role="search"')) expect(form).toContain('method="get"');
@@ -182,7 +182,7 @@ describe.each(Object.entries(pages))('the page %s', (_, make) => {
 });
 
 describe('what a page asks for', () => {
-  test('both boxes and the button, in words that nobody can mistake', () => {
+  test('both boxes and the button, in unmistakable words', () => {
     const page = encryptionPage(frame, encryption.off, null);
     const boxes = readMarkup(page).tags.filter(({ attributes }) => attributes.get('type') === 'checkbox');
     expect(
@@ -203,7 +203,7 @@ describe('what a page asks for', () => {
     expect(page).toContain('role="alert">Nothing was changed: tick the other box too.');
   });
 
-  test('each form of a mail knows the part of the list that it is on', () => {
+  test('each form of a message has the position in the list', () => {
     const { messages, query } = mail.quarantineChosen;
     const view = { ...mail.quarantineChosen, messages: { ...messages, page: 3, pages: 4 } };
     const forms = quarantinePage(frame, view).match(/<form [^>]*resolve.*?<\/form>/gs) ?? [];
@@ -222,7 +222,7 @@ describe('what a page asks for', () => {
     expect(page).not.toContain('enctype');
   });
 
-  test('a refresh by itself is marked as one', () => {
+  test('an automatic refresh is marked as one', () => {
     expect(encryptionPage(frame, encryption.working, null)).toContain(
       '<noscript><meta http-equiv="refresh" content="2;url=/admin/server/encryption?refresh=1"></noscript>',
     );
@@ -240,7 +240,7 @@ describe('what a page asks for', () => {
     expect(refused).not.toMatch(/data-refresh|refreshes automatically/);
   });
 
-  test('who is not signed in gets no way in', () => {
+  test('without a session there is no navigation', () => {
     const view = { title: 'Not found', text: 'No.', hint: null, isRepeatable: false };
     const page = messagePage(strangerFrame, { ...view, isKnown: false });
     expect(page).toContain('Go to the sign-in');
@@ -312,9 +312,9 @@ describe('what a page says', () => {
     expect(proofFaults(checks.map((check) => ({ ...check, ok: true })))).toEqual([]);
   });
 
-  test('of what to run first: a sentence, and the line by itself', () => {
+  test('of a command to run first: a sentence, and the line alone', () => {
     const page = encryptionPage(frame, encryption.offMariadb, null);
-    expect(page).toContain('<p>With MariaDB, have its administrator run this first:</p>');
+    expect(page).toContain('<p>With MariaDB, let its administrator run this first:</p>');
     const [line = ''] = /<pre>.*?<\/pre>/.exec(page) ?? [];
     expect(line.replace(/<[^>]*>/g, '')).toBe('SET GLOBAL innodb_immediate_scrub_data_uncompressed = ON;');
   });

@@ -1,4 +1,4 @@
-/** What is asked of the service, what becomes of the answer, and what is shown when there is none. */
+/** Routes of the pages: calls of the service, the responses to its results, and to its failures. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { AdminService } from '../../../src/admin/service.ts';
 import { Failure } from '../../../src/errors.ts';
@@ -65,7 +65,7 @@ describe('what is asked', () => {
     expect(service.refusals).toEqual([]);
   });
 
-  test('what came of a form is told to nobody else', async () => {
+  test('the flash of a form is shown in no other session', async () => {
     await using place = await opened();
     const other = await signedIn(place.page);
     await place.user.post(`${encryption}/rotate`, { csrf: place.user.csrf });
@@ -74,7 +74,7 @@ describe('what is asked', () => {
   });
 
   test.each(['requeue', 'release', 'discard'])(
-    '%s of a mail, which leads back to the same part of the list',
+    '%s of a message, which redirects to the same part of the list',
     async (way) => {
       await using place = await opened();
       const { user } = place;
@@ -127,7 +127,7 @@ describe('what is refused', () => {
     expect((await user.get(encryption)).text).not.toContain('both boxes must be ticked');
   });
 
-  test('going on with what nobody began, or with another kind', async () => {
+  test('continuing an operation that was not begun, or of another kind', async () => {
     await using place = await opened();
     const { user } = place;
     for (const kind of ['enable', 'rotate', 'disable'])
@@ -231,7 +231,7 @@ describe('what fails', () => {
     expect(page.lines).toHaveLength(1);
   });
 
-  test('who is signed in is led back to the overview, and a stranger to the sign-in', async () => {
+  test('a signed-in admin is redirected to the overview, and a stranger to the sign-in', async () => {
     await using place = await opened();
     expect((await place.user.get('/admin/none')).text).toContain('Back to the overview');
     expect((await place.user.post(`${encryption}/rotate`, { csrf: 'x' })).text).toContain('Back to the overview');

@@ -1,4 +1,4 @@
-/** Whose request it is and under which name it comes: hosts, origins, proxies. */
+/** Request checks: allowed hosts, origins and trusted proxies. */
 import { describe, expect, test } from 'vitest';
 import { createAllowedHosts, createTrustedProxies } from '../../../src/adapters/web/http/request-checks.ts';
 
@@ -65,7 +65,7 @@ describe('the name of the page', () => {
   });
 });
 
-describe('who is at the other end', () => {
+describe('the client', () => {
   test('is the peer where no proxy is named, whatever a header says', () => {
     const peers = createTrustedProxies([]);
     expect(peers.mayConnect('198.51.100.7')).toBe(true);
@@ -90,7 +90,7 @@ describe('who is at the other end', () => {
     '198.51.100.1, x',
     '1.2.3',
     'fe80::1%eth0x y',
-  ])('is nobody when a proxy writes %j', (header) => {
+  ])('is unknown when a proxy writes %j', (header) => {
     expect(createTrustedProxies(['10.0.0.7']).clientAddress('10.0.0.7', [header])).toBeNull();
   });
 

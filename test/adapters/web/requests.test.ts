@@ -1,4 +1,4 @@
-/** Requests that no page of ours makes: each is refused, told, and never an error of ours. */
+/** Requests that no page sends: each is refused and recorded, and none is an error of the server. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type MemoryService, memoryService } from './memory-service.ts';
 import { browser, type OpenPage, openPage, raw, send, signedIn } from './page-client.ts';
@@ -66,7 +66,7 @@ test.each([
   expect(got.headers).not.toHaveProperty('strict-transport-security');
 });
 
-test('what is no HTTP at all is answered with every header too, and told', async () => {
+test('what is not HTTP is answered with every header too, and recorded', async () => {
   const got = await raw(page.port, 'canary /admin HTTP/1.1\r\nHost: localhost\r\n\r\n');
   expect(got).toMatch(/^HTTP\/1\.1 400 Bad Request\r\n/);
   for (const [name, value] of Object.entries(guarded)) expect(got).toContain(`${name}: ${value}\r\n`);
@@ -79,7 +79,7 @@ describe('style, script and icon', () => {
     ['admin.css', 'text/css; charset=utf-8'],
     ['admin.js', 'text/javascript; charset=utf-8'],
     ['icon.svg', 'image/svg+xml'],
-  ])('%s is there for everybody, kept for ever under its version', async (name, type) => {
+  ])('%s is public, and cached for ever under its version', async (name, type) => {
     const { text } = await browser(page).get('/admin/sign-in');
     const [version] = /(?<=\?v=)[0-9a-f]+/.exec(text) ?? [];
     const path = `${page.address}/admin/assets/${name}`;
@@ -109,7 +109,7 @@ describe('style, script and icon', () => {
   });
 });
 
-describe('a name that is not ours', () => {
+describe('a foreign host name', () => {
   test.each(['evil.example', 'localhost.evil.example:8026', '127.0.0.1.nip.io'])('%s is refused', async (host) => {
     const got = await send(`${page.address}/admin/sign-in`, { headers: { host } });
     expect(got.status).toBe(421);
@@ -118,9 +118,12 @@ describe('a name that is not ours', () => {
     expect(told()).toEqual(['foreign_host: sign-in']);
   });
 
-  test.each(['localhost', 'localhost:1', '127.0.0.1:65535', '[::1]:8026'])('%s is ours on loopback', async (host) => {
-    expect((await send(`${page.address}/admin/sign-in`, { headers: { host } })).status).toBe(200);
-  });
+  test.each(['localhost', 'localhost:1', '127.0.0.1:65535', '[::1]:8026'])(
+    '%s is allowed on loopback',
+    async (host) => {
+      expect((await send(`${page.address}/admin/sign-in`, { headers: { host } })).status).toBe(200);
+    },
+  );
 
   test.each(['', 'Host: localhost\r\nHost: localhost\r\n', 'Host: localhost\r\nHost: evil.example\r\n', 'Host:\r\n'])(
     'no host, or several: %j',
@@ -192,7 +195,7 @@ describe('tricks with the path', () => {
     '?__proto__=1',
     `?${'x'.repeat(7000)}`,
     '?page=-1&show=%00&search=%3Cscript%3E',
-  ])('whatever stands behind the question mark (%j) is a page', async (query) => {
+  ])('any query (%j) shows a page', async (query) => {
     const got = await user.get(`/admin/overview${query}`);
     expect(got.status).toBe(200);
     expect(got.text).not.toContain('<script>');
@@ -296,7 +299,7 @@ describe('a form', () => {
     'csrf=1&csrf=2',
     'name=%ff',
     Array.from({ length: 51 }, (_, i) => `f${'_'.repeat(i)}=`).join('&'),
-  ])('that is none (%j) is refused', async (body) => {
+  ])('that is invalid (%j) is refused', async (body) => {
     const headers = {
       origin: page.address,
       'content-type': 'application/x-www-form-urlencoded',

@@ -1,4 +1,4 @@
-/** Listening, and going on listening: taken ports, certificates that come, change and break, proxies, and stopping. */
+/** The server of the admin page: taken ports, certificates that appear, change and break, trusted proxies, and stopping. */
 import { once } from 'node:events';
 import { copyFile, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
@@ -60,7 +60,7 @@ async function handshake(port: number, options: object = {}): Promise<{ name: st
   }
 }
 
-test('a taken port is told once, tried again, and served when it is free', async () => {
+test('a taken port is logged once, retried, and served when it is free', async () => {
   const taken = await listening();
   const log = memoryLog();
   const config = { ...loopback, port: portOf(taken) };
@@ -79,7 +79,7 @@ test('a taken port is told once, tried again, and served when it is free', async
   expect((await send(`http://127.0.0.1:${config.port}/admin/sign-in`, {})).status).toBe(200);
 });
 
-test('an address that is not of this machine is told, and given up when it is disposed', async () => {
+test('an address of another machine is logged, and given up when the page is disposed', async () => {
   const log = memoryLog();
   const page = await serveAdminPage({ ...loopback, host: '192.0.2.1' }, memoryService(), log, { retryMs: 60_000 });
   expect(log.lines).toMatchObject([{ event: 'admin.listen_failed', fields: { error: { code: 'config_invalid' } } }]);
@@ -103,7 +103,7 @@ test('with TLS it speaks 1.2 and 1.3 and nothing older, with cookies for https',
   expect((await user.get('/admin/overview')).status).toBe(200);
 });
 
-test('a certificate that comes later is waited for, and told once', async () => {
+test('a certificate that appears later is waited for, and logged once', async () => {
   const { files, renew } = await pair('later');
   await rm(files.keyFile);
   const log = memoryLog();
@@ -114,7 +114,7 @@ test('a certificate that comes later is waited for, and told once', async () => 
   await vi.waitFor(() => expect(log.lines.at(-1)).toMatchObject({ event: 'admin.listening' }));
 });
 
-test('a renewed certificate is taken up without a restart, and one that is no good leaves the former in use', async () => {
+test('a renewed certificate is loaded without a restart, and an invalid one leaves the former in use', async () => {
   const { files, put, renew } = await pair('renewed');
   await using page = await openPage(memoryService(), { tls: files }, { certificateMs: 10 });
   expect((await handshake(page.port)).name).toBe('CN=localhost');
@@ -133,7 +133,7 @@ test('a renewed certificate is taken up without a restart, and one that is no go
   expect(JSON.stringify(page.lines)).not.toMatch(/nonsense|PRIVATE/);
 });
 
-test('behind a proxy its word about the client is taken, and nobody else gets an answer', async () => {
+test('behind a trusted proxy its X-Forwarded-For counts, and no other address is answered', async () => {
   const service = memoryService();
   const behind = { proxies: ['127.0.0.1'], origin: 'https://desk.example.org' };
   await using page = await openPage(service, behind);
@@ -150,7 +150,7 @@ test('behind a proxy its word about the client is taken, and nobody else gets an
   expect(await raw(other.port, 'GET /admin/sign-in HTTP/1.1\r\nHost: desk.example.org\r\n\r\n')).toBe('');
 });
 
-test('it stops at once for those who only wait, and lets an answer under way be given', async () => {
+test('stopping closes idle connections at once, and lets a response in progress be sent', async () => {
   const asked = Promise.withResolvers<void>();
   const answer = Promise.withResolvers<never>();
   const service = memoryService({

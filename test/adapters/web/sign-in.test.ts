@@ -21,7 +21,7 @@ afterAll(() => page[Symbol.asyncDispose]());
 
 const right = { name: adminName, password: adminPassword };
 
-test('the right name and password give a new cookie, and drop that of the visitor', async () => {
+test('the right name and password set a new cookie, and delete that of the visitor', async () => {
   const user = browser(page);
   const shown = await user.get('/admin/sign-in');
   expect(shown.set).toEqual([
@@ -58,7 +58,7 @@ test.each([
   expect((await user.post('/admin/sign-in', { csrf, ...right })).status).toBe(303);
 });
 
-test('without the cookie of the visitor, or with the token of another, nobody is signed in', async () => {
+test('without the cookie of the visitor, or with the token of another, no session begins', async () => {
   const [user, other] = [browser(page), browser(page)];
   const { text } = await user.get('/admin/sign-in');
   await other.get('/admin/sign-in');
@@ -108,7 +108,7 @@ test.each(['', 'short', 'x'.repeat(44), 'a b', '%41'.repeat(43), '../'.repeat(14
   },
 );
 
-test('a page that refreshes itself is no use of the session', async () => {
+test('an automatic refresh does not extend the session', async () => {
   const user = await signedIn(page);
   service.uses.length = 0;
   await user.get('/admin/overview?refresh=1');
@@ -133,7 +133,7 @@ test('the password goes to the service as bytes and is wiped afterwards, whateve
   expect(() => seen[0]?.use(() => 1)).toThrow('after wipe');
 });
 
-test('whoever comes with the cookie of a sign-in that has ended is told so, and a stranger is not', async () => {
+test('a browser with the cookie of an ended session is shown that it ended, and a stranger is not', async () => {
   const user = await signedIn(page);
   const text = 'You were signed out: the session was idle for too long, or the password was changed.';
   expect((await browser(page).get('/admin/sign-in')).text).not.toContain(text);
