@@ -6,7 +6,6 @@
  * process holds it, statements retry without blocking the event loop, up to ten seconds; then `database_conflict`. The
  * file is opened with the first statement, and again with the next one if that fails.
  */
-
 import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';

@@ -5,7 +5,6 @@
  * sign-in and a change of the password at the same moment the later one sees what the earlier one did. A time that is
  * none counts as 1970, and a session of such a time as long over. Errors are Failures.
  */
-
 import { type Selectable, sql } from 'kysely';
 import type { AdminAccount, AdminStore, StoredAdminSession } from '../../../admin/ports.ts';
 import type { AuditEntry } from '../../../encryption/ports.ts';

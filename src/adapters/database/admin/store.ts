@@ -4,7 +4,6 @@
  * Accounts and sessions, sign-ins that were tried, the row of the operation, and the figures of the overview each have a
  * file of their own.
  */
-
 import { type ExpressionBuilder, sql } from 'kysely';
 import type { AdminStore, StoredOperation } from '../../../admin/ports.ts';
 import type { HourlyActivity, OperationKind } from '../../../admin/service.ts';

@@ -4,7 +4,6 @@
  * Messages by Message-ID, messages that reference them, tickets by reference, dedup keys, counts per sender. The
  * queries run concurrently, lists of more than 500 keys in chunks; what the request does not ask for is not queried.
  */
-
 import { type RawBuilder, type Selectable, sql } from 'kysely';
 import type {
   HandledMessage,

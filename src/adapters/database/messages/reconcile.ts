@@ -5,7 +5,6 @@
  * A message that the server has and no outcome names is quarantined as `missed`. A lost message, whose row was deleted
  * without its ticket, is restored from its source.
  */
-
 import { sql } from 'kysely';
 import { isFailure } from '../../../errors.ts';
 import { type ConsistencyCounts, type Outcome, storedOutcomes } from '../../../ingest/model.ts';

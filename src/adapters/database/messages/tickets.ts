@@ -1,7 +1,6 @@
 /**
  * Ticket store: links between tickets, merges, the state of a ticket, and the key of the reply tokens.
  */
-
 import { randomBytes } from 'node:crypto';
 import { sql } from 'kysely';
 import { Failure } from '../../../errors.ts';
@@ -14,6 +13,58 @@ import { hashOf } from '../rows/messages.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
 import { chunks } from '../sql/statements.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
+
+export function ticketStore(db: SqlExecutor, dialect: SqlDialect): TicketStore {
+  return {
+    ticketHeader: (ref) => ticketHeader(db, ref),
+    setTicketState: (id, state) => setTicketState(db, dialect, id, state),
+    replyKey: () => replyKey(db, dialect),
+  };
+}
+
+async function ticketHeader(db: SqlExecutor, ref: string): Promise<TicketHeader> {
+  const row = await db
+    .selectFrom('ticket')
+    .leftJoin('mailboxes', 'mailboxes.id', 'ticket.mailbox_id')
+    .leftJoin('ticket as other', 'other.id', 'ticket.merged_into')
+    .select(['ticket.id', 'ticket.ref', 'ticket.status', 'other.ref as merged_into_ref'])
+    .select([
+      'mailboxes.id as mailbox_id',
+      mailboxColumn('name'),
+      mailboxColumn('addresses'),
+      mailboxColumn('username'),
+    ])
+    .where('ticket.ref', '=', ref)
+    .executeTakeFirst();
+  if (row === undefined) throw noTicket(ref);
+  return {
+    ...{ id: row.id, ref: row.ref, status: row.status, mergedInto: row.merged_into_ref },
+    mailbox: row.mailbox_id === null ? null : { name: row.name, addresses: toAddresses(row) },
+  };
+}
+
+async function setTicketState(
+  db: SqlExecutor,
+  dialect: SqlDialect,
+  id: string,
+  state: 'open' | 'closed',
+): Promise<boolean> {
+  const { numUpdatedRows } = await db
+    .updateTable('ticket')
+    .set({ status: state, closed_at: state === 'closed' ? dialect.now : null, updated_at: dialect.now })
+    .where('id', '=', id)
+    .where('status', 'not in', [state, 'merged'])
+    .executeTakeFirst();
+  return numUpdatedRows === 1n;
+}
+
+export function noTicket(ref: string): Failure {
+  return new Failure('not_found', `There is no ticket ${JSON.stringify(ref)}.`, {
+    hint: 'See ticketmaild ticket list.',
+  });
+}
+
+/* Links and merges. */
 
 /** An existing link stays. */
 export async function addLinks(db: SqlExecutor, dialect: SqlDialect, links: readonly TicketLink[]): Promise<void> {
@@ -108,56 +159,6 @@ export async function linksOf(
     }
   }
   return links;
-}
-
-export function ticketStore(db: SqlExecutor, dialect: SqlDialect): TicketStore {
-  return {
-    ticketHeader: (ref) => ticketHeader(db, ref),
-    setTicketState: (id, state) => setTicketState(db, dialect, id, state),
-    replyKey: () => replyKey(db, dialect),
-  };
-}
-
-async function ticketHeader(db: SqlExecutor, ref: string): Promise<TicketHeader> {
-  const row = await db
-    .selectFrom('ticket')
-    .leftJoin('mailboxes', 'mailboxes.id', 'ticket.mailbox_id')
-    .leftJoin('ticket as other', 'other.id', 'ticket.merged_into')
-    .select(['ticket.id', 'ticket.ref', 'ticket.status', 'other.ref as merged_into_ref'])
-    .select([
-      'mailboxes.id as mailbox_id',
-      mailboxColumn('name'),
-      mailboxColumn('addresses'),
-      mailboxColumn('username'),
-    ])
-    .where('ticket.ref', '=', ref)
-    .executeTakeFirst();
-  if (row === undefined) throw noTicket(ref);
-  return {
-    ...{ id: row.id, ref: row.ref, status: row.status, mergedInto: row.merged_into_ref },
-    mailbox: row.mailbox_id === null ? null : { name: row.name, addresses: toAddresses(row) },
-  };
-}
-
-async function setTicketState(
-  db: SqlExecutor,
-  dialect: SqlDialect,
-  id: string,
-  state: 'open' | 'closed',
-): Promise<boolean> {
-  const { numUpdatedRows } = await db
-    .updateTable('ticket')
-    .set({ status: state, closed_at: state === 'closed' ? dialect.now : null, updated_at: dialect.now })
-    .where('id', '=', id)
-    .where('status', 'not in', [state, 'merged'])
-    .executeTakeFirst();
-  return numUpdatedRows === 1n;
-}
-
-export function noTicket(ref: string): Failure {
-  return new Failure('not_found', `There is no ticket ${JSON.stringify(ref)}.`, {
-    hint: 'See ticketmaild ticket list.',
-  });
 }
 
 /*

@@ -3,7 +3,6 @@
  *
  * Every option is set, so that no default of the driver decides. TLS verifies certificate and host name.
  */
-
 import { constants, createHash, publicEncrypt } from 'node:crypto';
 import { connect, type OnReadOpts, type Socket } from 'node:net';
 import type { AuthPlugin, ConnectionOptions } from 'mysql2';

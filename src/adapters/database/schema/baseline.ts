@@ -7,14 +7,14 @@
  */
 import type { Tables } from '../sql/tables.ts';
 
-export type Column = { readonly mysql: string; readonly sqlite: string };
+export type ColumnDefinition = { readonly mysql: string; readonly sqlite: string };
 
-export type Table<Row> = {
-  readonly columns: { readonly [C in keyof Row]: Column };
+export type TableDefinition<Row> = {
+  readonly columns: { readonly [C in keyof Row]: ColumnDefinition };
   readonly primaryKey: readonly (keyof Row)[];
   readonly unique?: keyof Row;
   /** Named after the table and their first column. */
-  readonly indexes?: readonly (readonly (keyof Row | Column)[])[];
+  readonly indexes?: readonly (readonly [keyof Row, ...(keyof Row | ColumnDefinition)[]])[];
   /** SQLite: clustered by a key other than an integer. */
   readonly withoutRowid: boolean;
 };
@@ -22,7 +22,10 @@ export type Table<Row> = {
 /* Column types. What follows the type (`not null`, a default) is the same in both dialects. */
 
 function columnType(mysql: string, sqlite: string) {
-  return (constraint: string): Column => ({ mysql: `${mysql} ${constraint}`, sqlite: `${sqlite} ${constraint}` });
+  return (constraint: string): ColumnDefinition => ({
+    mysql: `${mysql} ${constraint}`,
+    sqlite: `${sqlite} ${constraint}`,
+  });
 }
 
 const ascii = 'character set ascii collate ascii_bin';
@@ -50,7 +53,7 @@ const sqliteNow = `(strftime('%Y-%m-%d %H:%M:%f', 'now'))`;
 const sqliteUuid = `(lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2)
       || '-' || substr('89AB', 1 + (random() & 3), 1) || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6))))`;
 
-function timeDefaultNow(nullability: 'null' | 'not null'): Column {
+function timeDefaultNow(nullability: 'null' | 'not null'): ColumnDefinition {
   return {
     mysql: `datetime(3) ${nullability} default (utc_timestamp(3))`,
     sqlite: `text ${nullability} default ${sqliteNow}`,
@@ -58,13 +61,13 @@ function timeDefaultNow(nullability: 'null' | 'not null'): Column {
 }
 
 /** SQLite takes any integer, and node:sqlite throws beyond 2^53: one such row would hide all rows beside it. */
-function safeInteger(column: Column, name: string, least: number): Column {
+function safeInteger(column: ColumnDefinition, name: string, least: number): ColumnDefinition {
   return { ...column, sqlite: `${column.sqlite} check (${name} between ${least} and ${Number.MAX_SAFE_INTEGER})` };
 }
 
-const anySafeInteger = (column: Column, name: string) => safeInteger(column, name, -Number.MAX_SAFE_INTEGER);
+const anySafeInteger = (column: ColumnDefinition, name: string) => safeInteger(column, name, -Number.MAX_SAFE_INTEGER);
 
-const mailboxes: Table<Tables['mailboxes']> = {
+const mailboxes: TableDefinition<Tables['mailboxes']> = {
   columns: {
     id: { mysql: `char(36) ${ascii} not null default (uuid())`, sqlite: `text not null default ${sqliteUuid}` },
     name: exactText(255)('not null'),
@@ -102,7 +105,7 @@ const mailboxes: Table<Tables['mailboxes']> = {
   withoutRowid: true,
 };
 
-const mailboxState: Table<Tables['mailbox_state']> = {
+const mailboxState: TableDefinition<Tables['mailbox_state']> = {
   columns: {
     mailbox_id: uuid('not null'),
     cursor_folder_epoch: bigint('null'),
@@ -129,7 +132,7 @@ const mailboxState: Table<Tables['mailbox_state']> = {
   withoutRowid: true,
 };
 
-const ticket: Table<Tables['ticket']> = {
+const ticket: TableDefinition<Tables['ticket']> = {
   columns: {
     id: uuid('not null'),
     ref: exactText(64)('not null'),
@@ -151,7 +154,7 @@ const ticket: Table<Tables['ticket']> = {
   withoutRowid: false,
 };
 
-const message: Table<Tables['message']> = {
+const message: TableDefinition<Tables['message']> = {
   columns: {
     id: uuid('not null'),
     mailbox_id: uuid('not null'),
@@ -193,7 +196,7 @@ const message: Table<Tables['message']> = {
   withoutRowid: false,
 };
 
-const attachment: Table<Tables['attachment']> = {
+const attachment: TableDefinition<Tables['attachment']> = {
   columns: {
     message_id: uuid('not null'),
     position: int('not null'),
@@ -210,7 +213,7 @@ const attachment: Table<Tables['attachment']> = {
   withoutRowid: true,
 };
 
-const outcome: Table<Tables['outcome']> = {
+const outcome: TableDefinition<Tables['outcome']> = {
   columns: {
     mailbox_id: uuid('not null'),
     folder_epoch: bigint('not null'),
@@ -241,7 +244,7 @@ const outcome: Table<Tables['outcome']> = {
   withoutRowid: true,
 };
 
-const ticketLink: Table<Tables['ticket_link']> = {
+const ticketLink: TableDefinition<Tables['ticket_link']> = {
   columns: {
     ticket_id: uuid('not null'),
     other_id: uuid('not null'),
@@ -253,13 +256,13 @@ const ticketLink: Table<Tables['ticket_link']> = {
   withoutRowid: true,
 };
 
-const messageReference: Table<Tables['message_reference']> = {
+const messageReference: TableDefinition<Tables['message_reference']> = {
   columns: { mailbox_id: uuid('not null'), reference_hash: sha256('not null'), message_id: uuid('not null') },
   primaryKey: ['mailbox_id', 'reference_hash', 'message_id'],
   withoutRowid: true,
 };
 
-const replyKey: Table<Tables['reply_key']> = {
+const replyKey: TableDefinition<Tables['reply_key']> = {
   columns: {
     id: flag('not null'),
     secret: { mysql: 'varbinary(32) not null', sqlite: 'blob not null' },
@@ -269,7 +272,7 @@ const replyKey: Table<Tables['reply_key']> = {
   withoutRowid: false,
 };
 
-const encryptionSwitch: Table<Tables['encryption_switch']> = {
+const encryptionSwitch: TableDefinition<Tables['encryption_switch']> = {
   columns: {
     id: flag('not null'),
     state: word('not null'),
@@ -291,7 +294,7 @@ const encryptionSwitch: Table<Tables['encryption_switch']> = {
   withoutRowid: false,
 };
 
-const workers: Table<Tables['workers']> = {
+const workers: TableDefinition<Tables['workers']> = {
   columns: {
     worker: exactText(255)('not null'),
     host: exactText(255)('not null'),
@@ -306,7 +309,7 @@ const workers: Table<Tables['workers']> = {
   withoutRowid: true,
 };
 
-const audit: Table<Tables['audit']> = {
+const audit: TableDefinition<Tables['audit']> = {
   columns: {
     id: { mysql: 'bigint unsigned not null auto_increment', sqlite: 'integer not null' },
     at: time('not null'),
@@ -323,7 +326,7 @@ const audit: Table<Tables['audit']> = {
   withoutRowid: false,
 };
 
-const adminAccount: Table<Tables['admin_account']> = {
+const adminAccount: TableDefinition<Tables['admin_account']> = {
   columns: {
     id: uuid('not null'),
     name: exactText(64)('not null'),
@@ -338,7 +341,7 @@ const adminAccount: Table<Tables['admin_account']> = {
   withoutRowid: true,
 };
 
-const adminSession: Table<Tables['admin_session']> = {
+const adminSession: TableDefinition<Tables['admin_session']> = {
   columns: {
     token_hash: sha256('not null'),
     account_id: uuid('not null'),
@@ -350,7 +353,7 @@ const adminSession: Table<Tables['admin_session']> = {
   withoutRowid: true,
 };
 
-const adminAttempt: Table<Tables['admin_attempt']> = {
+const adminAttempt: TableDefinition<Tables['admin_attempt']> = {
   columns: {
     bucket: sha256('not null'),
     count: safeInteger(int('not null'), 'count', 0),
@@ -361,7 +364,7 @@ const adminAttempt: Table<Tables['admin_attempt']> = {
   withoutRowid: true,
 };
 
-const adminOperation: Table<Tables['admin_operation']> = {
+const adminOperation: TableDefinition<Tables['admin_operation']> = {
   columns: {
     id: flag('not null'),
     number: safeInteger(bigint('not null'), 'number', 0),
@@ -378,21 +381,22 @@ const adminOperation: Table<Tables['admin_operation']> = {
 };
 
 /** Every table but `schema_migration`, which migrate.ts creates. */
-export const baselineTables: { readonly [T in Exclude<keyof Tables, 'schema_migration'>]: Table<Tables[T]> } = {
-  mailboxes,
-  mailbox_state: mailboxState,
-  ticket,
-  message,
-  attachment,
-  outcome,
-  ticket_link: ticketLink,
-  message_reference: messageReference,
-  reply_key: replyKey,
-  encryption_switch: encryptionSwitch,
-  workers,
-  audit,
-  admin_account: adminAccount,
-  admin_session: adminSession,
-  admin_attempt: adminAttempt,
-  admin_operation: adminOperation,
-};
+export const baselineTables: { readonly [T in Exclude<keyof Tables, 'schema_migration'>]: TableDefinition<Tables[T]> } =
+  {
+    mailboxes,
+    mailbox_state: mailboxState,
+    ticket,
+    message,
+    attachment,
+    outcome,
+    ticket_link: ticketLink,
+    message_reference: messageReference,
+    reply_key: replyKey,
+    encryption_switch: encryptionSwitch,
+    workers,
+    audit,
+    admin_account: adminAccount,
+    admin_session: adminSession,
+    admin_attempt: adminAttempt,
+    admin_operation: adminOperation,
+  };

@@ -6,7 +6,7 @@
  * its number. Later steps are appended and never edited.
  */
 import { settingColumns } from '../rows/mailbox-columns.ts';
-import { baselineTables, type Column, type Table } from './baseline.ts';
+import { baselineTables, type ColumnDefinition, type TableDefinition } from './baseline.ts';
 
 export type Migration = {
   readonly number: number;
@@ -19,7 +19,7 @@ export type Migration = {
 
 type Step = Omit<Migration, 'number'>;
 /** A table of any row type. */
-type AnyTable = Table<Record<string, unknown>>;
+type AnyTable = TableDefinition<Record<string, unknown>>;
 
 function tableSteps(name: string, table: AnyTable): readonly Step[] {
   const columns = Object.entries(table.columns);
@@ -44,7 +44,7 @@ function tableSteps(name: string, table: AnyTable): readonly Step[] {
   ];
 }
 
-function indexStep(table: string, columns: readonly (string | Column)[]): Step {
+function indexStep(table: string, columns: readonly (string | ColumnDefinition)[]): Step {
   const name = `${table}_${columns[0]}`;
   const statement = (kind: 'mysql' | 'sqlite') =>
     `create index ${name} on ${table} (${columns.map((one) => (typeof one === 'string' ? one : one[kind])).join(', ')})`;
