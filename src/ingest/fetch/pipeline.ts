@@ -15,8 +15,8 @@
  * and the cursor moves only in that transaction, so that a round may end anywhere and the next one continues.
  *
  * A message that is too large, gone, empty or not parsable is a value. Failures of connection, disk, database and parse
- * threads are thrown, after everything ahead of them was yielded. See poison-message.ts for a message that breaks the
- * fetch again and again.
+ * threads are thrown, after everything ahead of them was yielded. A message that keeps breaking the fetch:
+ * poison-message.ts.
  */
 
 import { release } from '../../async/buffer-pool.ts';
@@ -67,6 +67,7 @@ async function ingestNewMessages(round: PollRound): Promise<Failure | null> {
   ports.log.debug({ mailbox: mailbox.name, poll: round.poll, new_messages: total }, events.pollStarted);
   observe({ what: 'progress', done: 0, total });
   const waits = () => isOneByOne(isolation.state, isolation.attempt);
+  // Stages 2 to 5, one batch ahead of the commit.
   const batches = prefetch(storeFiles(fetchMessages(fetchContextOf(round), uids), ports), waits);
   let done = 0;
   let refusal: Failure | null = null;
@@ -74,12 +75,11 @@ async function ingestNewMessages(round: PollRound): Promise<Failure | null> {
   try {
     for await (const batch of batches) {
       if (lost.aborted) throw leaseLost(mailbox);
-      const decisions = await commitBatch(round, batch);
+      const pending = pendingOf(await commitBatch(round, batch));
       const refused = await postActions;
       refusal ??= refused;
       // Beside the commit of the next batch: one waits for the mail server, the other for the database.
-      if (!isolation.runsPostActionsLast)
-        postActions = rejectionObservedLater(runPostActions(round, pendingOf(decisions)));
+      if (!isolation.runsPostActionsLast) postActions = rejectionObservedLater(runPostActions(round, pending));
       if (waits()) await postActions;
       done += batch.length;
       observe({ what: 'progress', done, total });
@@ -102,9 +102,9 @@ export type FetchContext = {
   readonly stop: AbortSignal;
 };
 
-function fetchContextOf({ session, ports, mailbox, settings, isolation, options: { stop } }: PollRound): FetchContext {
+function fetchContextOf({ session, ports, mailbox, settings, isolation, options }: PollRound): FetchContext {
   const { parser, clock } = ports;
-  return { session, parser, clock, lane: mailbox.id, limits: settings().limits, isolation, stop };
+  return { session, parser, clock, lane: mailbox.id, limits: settings().limits, isolation, stop: options.stop };
 }
 
 /**
@@ -118,6 +118,7 @@ export async function* fetchMessages(
   const { isolation, parser } = context;
   // The parse threads start while sizes and the first sources are on their way.
   if (uids.length > 0) parser.prepare();
+  // Passed by one batch of a large message at a time.
   const gate = createGate();
   const chunks = sizeChunks(context, uids);
   try {
@@ -348,10 +349,9 @@ function wholeOf(batch: readonly SizedMessage[]): readonly SizedMessage[] {
 
 const headerBytesMax = 256 * 1024;
 
-async function parseBatch(context: FetchContext, batch: FetchedBatch): Promise<readonly FetchedMessage[]> {
+async function parseBatch(context: FetchContext, { messages, results }: FetchedBatch): Promise<FetchedMessage[]> {
   const parsed: FetchedMessage[] = [];
-  for (const message of batch.messages)
-    parsed.push(await parsedMessage(context, message, batch.results.get(message.uid)));
+  for (const message of messages) parsed.push(await parsedMessage(context, message, results.get(message.uid)));
   return parsed;
 }
 
@@ -360,18 +360,18 @@ async function parsedMessage(
   { disposition, ...listed }: SizedMessage,
   result: Promise<ParseResult> | undefined,
 ): Promise<FetchedMessage> {
-  if (disposition === 'gone') return { ...listed, what: 'vanished' };
+  const vanished = { ...listed, what: 'vanished' } as const;
+  if (disposition === 'gone') return vanished;
+  const quarantined = { ...listed, what: 'quarantined' } as const;
   if (disposition === 'too_large')
-    return { ...listed, what: 'quarantined', reason: 'too_large', ...(await headerOnly(context, listed.uid)) };
+    return { ...quarantined, reason: 'too_large', ...(await headerOnly(context, listed.uid)) };
   if (result === undefined) {
-    const sizes = await sizesOf(context.session, [listed.uid]);
-    return sizes?.length === 0
-      ? { ...listed, what: 'vanished' }
-      : { ...listed, what: 'quarantined', reason: 'source_empty', ...(await headerOnly(context, listed.uid)) };
+    const isGone = (await sizesOf(context.session, [listed.uid]))?.length === 0;
+    return isGone ? vanished : { ...quarantined, reason: 'source_empty', ...(await headerOnly(context, listed.uid)) };
   }
   const done = await result;
   const raw = { compressed: done.compressed, sha256: done.sha256 };
-  if (!done.ok) return { ...listed, what: 'quarantined', reason: done.reason, raw };
+  if (!done.ok) return { ...quarantined, reason: done.reason, raw };
   const { parsed, threadKeys, dedupKey } = done;
   return { ...listed, what: 'parsed', parsed, threadKeys, dedupKey, raw };
 }
@@ -436,9 +436,7 @@ function pendingOf(decisions: readonly Decision[]): readonly number[] {
   return decisions.flatMap(({ outcome: { uid, actionPending } }) => (actionPending ? [uid] : []));
 }
 
-/**
- * Runs the post-actions of `uids`, or all that are pending. One that breaks the session is run last in the next round.
- */
+/** Runs the post-actions of `uids`, or all pending ones. The next round runs last what broke the session. */
 async function runPostActions(round: PollRound, uids?: readonly number[]): Promise<Failure | null> {
   const { isolation } = round;
   try {

@@ -16,7 +16,7 @@
  *   confirmation uses another control message.
  *
  * In every state but `normal`, messages up to `lastUid` are fetched one by one. A state ends when all new messages were
- * fetched, when the cursor has passed `lastUid`, and when the folder starts another epoch. States are kept in memory: a
+ * fetched, when the cursor has passed `lastUid`, and when the folder starts another epoch. States live in memory: a
  * restart begins with `normal`, which only repeats the search. The functions are pure; pipeline.ts applies them.
  */
 import { type FailureCode, isFailure } from '../../errors.ts';

@@ -5,6 +5,7 @@
  * Each is an object that is updated as things happen, and whose `check` gives the value for `/readyz`.
  */
 import type { Clock } from '../../async/clock.ts';
+import { within } from '../../async/deadline.ts';
 import { asFailure, Failure } from '../../errors.ts';
 import { type Server, serverKey } from '../model.ts';
 import type { Disk } from '../ports.ts';
@@ -37,6 +38,8 @@ export interface DiskWatch {
 const probeMs = 10_000;
 const probeWhileFailingMs = 2000;
 const probeMsMax = 10_000;
+/** The first tick waits for the first probe, but not for a disk that hangs. */
+const firstProbeMsMax = 1000;
 const freeBytesMin = 512 * 1024 * 1024;
 
 type DiskState = {
@@ -80,7 +83,7 @@ export function createDiskWatch(disk: Disk, clock: Clock, onChange: (failure: Fa
       const isFirst = probedAtMs === Number.NEGATIVE_INFINITY;
       probedAtMs = clock.monotonicMs();
       probing = probe();
-      if (isFirst) await Promise.race([probing, clock.sleep(1000, new AbortController().signal)]);
+      if (isFirst) await within(probing, firstProbeMsMax, clock);
     },
     requestProbe: () => {
       if (state.failure === null && clock.monotonicMs() - probedAtMs > probeWhileFailingMs) probedAtMs = -probeMs;

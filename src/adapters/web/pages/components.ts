@@ -1,11 +1,13 @@
 /**
- * Components of the pages as pure functions from values to markup: badges, times, commands, forms, collapsible parts, pagers.
+ * Components of the pages as pure functions from values to markup: badges, times, commands, forms, collapsible parts,
+ * pagers.
  *
  * A status colour never stands alone: the same is said in words and by a shape.
  */
 
 import { isQuarantineReason } from '../../../ingest/quarantine/reasons.ts';
 import { isoTime } from '../../../text/time.ts';
+import { spanText } from '../../../text/units.ts';
 import type { Frame } from './layout.ts';
 import { type Markup, markup, nothing } from './layout.ts';
 
@@ -59,18 +61,9 @@ export function relativeTime(atMs: number | null, nowMs: number): Markup {
 
 /** `33 s ago`, `in 5 min`. */
 function distance(ms: number): string {
-  const text = duration(Math.abs(ms));
+  const text = spanText(Math.abs(ms));
   if (Math.abs(ms) < 1000) return 'now';
   return ms < 0 ? `${text} ago` : `in ${text}`;
-}
-
-function duration(ms: number): string {
-  const seconds = Math.round(ms / 1000);
-  if (seconds < 120) return `${seconds} s`;
-  const minutes = Math.round(seconds / 60);
-  if (minutes < 120) return `${minutes} min`;
-  const hours = Math.round(minutes / 60);
-  return hours < 48 ? `${hours} h` : `${Math.round(hours / 24)} days`;
 }
 
 /** `1 password`, `2,000 passwords`. */
