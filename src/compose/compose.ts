@@ -1,8 +1,8 @@
 /**
  * Composition root: builds the adapters from the configuration and injects them into the workflows.
  *
- * Only the data folder is touched: the database connects on the first query, the threads start with the first message. Disposing
- * the result undoes everything in reverse order.
+ * Only the data folder is touched: the database connects on the first query, the threads start with the first message.
+ * Disposing the result undoes everything in reverse order.
  */
 import { randomBytes } from 'node:crypto';
 import { systemClock } from '../adapters/clock/clock.ts';
@@ -10,7 +10,7 @@ import { type Database, openDatabase } from '../adapters/database/database.ts';
 import { makeDataFolder } from '../adapters/files/data-folder.ts';
 import { createStorage } from '../adapters/files/storage.ts';
 import type { ImapOptions } from '../adapters/imap/client.ts';
-import { createDigester } from '../adapters/parser/parser-pool.ts';
+import { createParserPool } from '../adapters/parser/parser-pool.ts';
 import { createUuidV7Generator } from '../adapters/process/uuid-v7.ts';
 import { setV8Flags } from '../adapters/process/v8-flags.ts';
 import { thisWorker } from '../adapters/process/worker-identity.ts';
@@ -59,7 +59,7 @@ export async function compose(
   const storage = building.use(createStorage(config.dataDir, systemClock, newId));
   const { blobs, raw } = storage;
   const { parseThreads: threads, parseTimeoutMs: timeoutMs, parseMemoryMb: memoryMb } = config.message;
-  const parserPool = building.use(createDigester({ threads, timeoutMs, memoryMb }));
+  const parserPool = building.use(createParserPool({ threads, timeoutMs, memoryMb }));
   const parser: MessageParser = {
     ...parserPool,
     // A parsed message is stored next: both kinds of threads load at the same time.
@@ -114,7 +114,10 @@ function sessionsOnDemand(options: () => ImapOptions): Sessions {
   };
 }
 
-/** Limit of an IMAP literal: a server may announce a size and send more, so it leaves room for one message and its envelope. */
+/**
+ * Limit of an IMAP literal: a server may announce a size and send more, so it leaves room for one message and its
+ * envelope.
+ */
 function literalBytesMax(config: Config): number {
   return config.message.sizeBytesMax + 1024 * 1024;
 }

@@ -58,7 +58,8 @@ export async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads
   const { control, operations } = daemon;
   const { raw, worker: workers } = ports;
   const { configFile } = reloads;
-  // Each call has its own sessions and the current limits, so that several admins can resolve messages at the same time.
+  // Each call has its own sessions and the current limits, so that several admins can resolve messages at the same
+  // time.
   const resolve: Resolver['resolve'] = async (message, action) => {
     await using resolver = createResolver({ ...ports, store }, daemonSettings(active.config));
     return await resolver.resolve(message, action);

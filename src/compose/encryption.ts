@@ -1,8 +1,8 @@
 /**
  * Encryption, composed: key file, vault, sealed passwords and the operations on the switch, for daemon and commands.
  *
- * Nothing is read before the first refresh of the vault. The passphrase of a protected key file is read from the configured
- * file or systemd credential, else asked for at the terminal of a command.
+ * Nothing is read before the first refresh of the vault. The passphrase of a protected key file is read from the
+ * configured file or systemd credential, else asked for at the terminal of a command.
  */
 
 import { randomFillSync } from 'node:crypto';

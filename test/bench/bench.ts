@@ -58,7 +58,7 @@ const usage = [
   '       npm run bench -- fleet [--mailboxes N] [--count N] [--json]',
 ].join('\n');
 const lifeMsMax = 250;
-/** A larger mail is one of those that the daemon does not fetch ([message] bytes_max_mb). */
+/** A larger mail is one of those that the daemon does not fetch ([message] max_size_mb). */
 const hugeMbMax = 49;
 
 type EncryptionName = keyof typeof encryptionBenchmarks;

@@ -75,14 +75,14 @@ async function killRepeatedly(
   let atWork = 0;
   for (let kill = 1; kill <= kills; kill += 1) {
     await using daemon = startDaemon(['run'], { env });
-    const started = await daemon.waitFor((line) => line['event'] === 'poll.started' || line['event'] === 'poll.idle');
+    const started = await daemon.waitFor((line) => line['event'] === 'poll.started' || line['event'] === 'poll.empty');
     await sleep(random.between(0, lifeMsMax));
-    const isDone = started['new_mails'] === 0 || daemon.lines.some((line) => line['event'] === 'poll.finished');
+    const isDone = started['new_messages'] === 0 || daemon.lines.some((line) => line['event'] === 'poll.finished');
     daemon.signal('SIGKILL');
     await daemon.exit;
     if (!isDone) atWork += 1;
     const stored = daemon.lines.filter((line) => String(line['event']).startsWith('message.')).length;
-    progress(`kill ${kill} of ${kills}: ${started['new_mails']} mails to fetch, ${stored} stored in this life`);
+    progress(`kill ${kill} of ${kills}: ${started['new_messages']} mails to fetch, ${stored} stored in this life`);
   }
   return atWork;
 }

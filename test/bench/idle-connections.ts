@@ -83,7 +83,7 @@ async function step<T>(
   const { databaseUrl } = setting;
   const startedAt = timeText(Date.now());
   await runSql(databaseUrl, `UPDATE mailbox_state SET next_poll_at = '${startedAt}'`);
-  const limits = { TICKETMAILD_PUSH_CONNECTIONS_MAX: `${open}`, TICKETMAILD_PUSH_CONNECTIONS_PER_HOST_MAX: `${open}` };
+  const limits = { TICKETMAILD_IDLE_CONNECTIONS_MAX: `${open}`, TICKETMAILD_IDLE_CONNECTIONS_PER_HOST_MAX: `${open}` };
   const startedAtMs = performance.now();
   await using daemon = setting.start(['run'], { env: limits });
   using memory = watchMemory(daemon.pid);

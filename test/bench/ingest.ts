@@ -87,7 +87,7 @@ export async function ingestFilled(
     ...serviceEnv,
     TICKETMAILD_DATA_DIR: dataDir,
     TICKETMAILD_DATABASE_URL: databaseUrl,
-    TICKETMAILD_LIMITS_SENDER_PER_HOUR: `${sentByOneMax}`,
+    TICKETMAILD_LIMITS_SENDER_LIMIT_PER_HOUR: `${sentByOneMax}`,
   };
   await addMailbox(dovecot, user, { env });
   progress('fetching them with the daemon');
@@ -145,7 +145,7 @@ function withCrlf(bytes: Uint8Array): Uint8Array {
 
 export async function addMailbox(dovecot: Dovecot, user: string, options: ChildOptions): Promise<void> {
   const server = ['--host', dovecot.host, '--port', String(dovecot.tlsPort), '--ca-file', dovecot.caFile];
-  const account = ['--name', mailboxName, '--user', user, '--password-stdin', '--from', 'all'];
+  const account = ['--name', mailboxName, '--user', user, '--password-stdin', '--since', 'all'];
   await runMeasured([mainFile, 'mailbox', 'add', ...server, ...account], { ...options, input: `${password}\n` });
 }
 

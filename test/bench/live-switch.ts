@@ -80,7 +80,7 @@ export async function liveSwitchRun(options: LiveOptions): Promise<LiveReport> {
   return {
     mailboxes,
     mails: expected.length,
-    visits: countOf(lines, 'poll.idle') + countOf(lines, 'poll.finished'),
+    visits: countOf(lines, 'poll.empty') + countOf(lines, 'poll.finished'),
     failedByServer: (await dovecot.log()).split('\n').filter((line) => refusal.test(line)).length,
     failedByDaemon: countOf(lines, 'poll.failed'),
     verification,

@@ -100,8 +100,8 @@ function env(intervalS: number): Readonly<Record<string, string>> {
     TICKETMAILD_POLL_INTERVAL_S: `${intervalS}`,
     TICKETMAILD_POLL_CONCURRENCY_MAX: visitsAtOnce,
     TICKETMAILD_POLL_CONCURRENCY_PER_HOST_MAX: visitsAtOnce,
-    TICKETMAILD_PUSH_CONNECTIONS_MAX: '0',
-    TICKETMAILD_PUSH_CONNECTIONS_PER_HOST_MAX: '0',
+    TICKETMAILD_IDLE_CONNECTIONS_MAX: '0',
+    TICKETMAILD_IDLE_CONNECTIONS_PER_HOST_MAX: '0',
     // Each visit leaves a line that tells its end and how long it took.
     TICKETMAILD_LOG_LEVEL: 'debug',
   };
@@ -191,7 +191,7 @@ async function askAgain(address: string, everyMs: number): Promise<Pick<QuietRep
 type Ended = { readonly mailbox: string; readonly begunAtMs: number; readonly durationMs: number };
 
 function visitsOf({ lines }: Daemon, from: number): readonly Ended[] {
-  const ended = lines.slice(from).filter(({ event }) => event === 'poll.idle' || event === 'poll.finished');
+  const ended = lines.slice(from).filter(({ event }) => event === 'poll.empty' || event === 'poll.finished');
   return ended.map((line) => {
     const durationMs = Number(line['duration_ms']);
     return { mailbox: String(line['mailbox']), begunAtMs: Date.parse(String(line['time'])) - durationMs, durationMs };

@@ -44,7 +44,7 @@ export const daemonEnv = {
   TICKETMAILD_POLL_INTERVAL_S: '1',
   TICKETMAILD_POLL_CONCURRENCY_MAX: '32',
   TICKETMAILD_POLL_CONCURRENCY_PER_HOST_MAX: '32',
-  TICKETMAILD_POLL_BACK_OFF_S_MAX: '1',
+  TICKETMAILD_POLL_BACKOFF_MAX_S: '1',
   TICKETMAILD_LOG_LEVEL: 'trace',
 } as const;
 
@@ -66,7 +66,7 @@ export async function untilVisited(daemon: Daemon, mailboxes: number, rounds: nu
   await daemon.waitFor(() => {
     for (; looked < daemon.lines.length; looked += 1) {
       const line = daemon.lines[looked];
-      if (line?.['event'] === 'poll.idle') visits.set(line['mailbox'], (visits.get(line['mailbox']) ?? 0) + 1);
+      if (line?.['event'] === 'poll.empty') visits.set(line['mailbox'], (visits.get(line['mailbox']) ?? 0) + 1);
       if (line?.['event'] === 'poll.failed') throw new Error(`a visit failed: ${JSON.stringify(line)}`);
     }
     return visits.size === mailboxes && [...visits.values()].every((count) => count >= rounds);
@@ -119,7 +119,7 @@ export async function sceneAtWork(scene: string, daemon: Daemon, canary: Uint8Ar
 }
 
 function loginsOf(daemon: Daemon): number {
-  return daemon.lines.filter((line) => line['event'] === 'poll.idle').length;
+  return daemon.lines.filter((line) => line['event'] === 'poll.empty').length;
 }
 
 function isFound({ memory, core, log }: Searched): boolean {

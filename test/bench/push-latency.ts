@@ -83,8 +83,8 @@ export async function pushLatencyRun(options: LatencyOptions): Promise<LatencyRe
   const dovecot = undo.use(await startDovecot({ settings: options.serverSettings }));
   const boxes = await openBoxes(dovecot, mailboxes, undo);
   const rows = boxes.map(({ row }) => row);
-  const more = { TICKETMAILD_PUSH_CONNECTIONS_MAX: `${mailboxes}` };
-  const perHost = { TICKETMAILD_PUSH_CONNECTIONS_PER_HOST_MAX: `${mailboxes}` };
+  const more = { TICKETMAILD_IDLE_CONNECTIONS_MAX: `${mailboxes}` };
+  const perHost = { TICKETMAILD_IDLE_CONNECTIONS_PER_HOST_MAX: `${mailboxes}` };
   const { setting } = undo.use(await openFleet(mariadb, rows, { ...env, ...more, ...perHost }));
   const daemon = undo.use(setting.start(['run'], { nodeOptions: profiling(profileFolder) }));
   const address = await addressOf(daemon);

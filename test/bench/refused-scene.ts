@@ -90,7 +90,7 @@ async function untilFailed(daemon: Daemon, mailboxes: number): Promise<void> {
   await daemon.waitFor(() => {
     for (; looked < daemon.lines.length; looked += 1) {
       const line = daemon.lines[looked];
-      if (line?.['event'] === 'poll.idle') throw new Error(`a login succeeded: ${JSON.stringify(line)}`);
+      if (line?.['event'] === 'poll.empty') throw new Error(`a login succeeded: ${JSON.stringify(line)}`);
       if (line?.['event'] === 'poll.failed') failures.set(line['mailbox'], (failures.get(line['mailbox']) ?? 0) + 1);
     }
     return failures.size === mailboxes && [...failures.values()].every((count) => count >= failuresEach);

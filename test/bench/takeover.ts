@@ -66,10 +66,10 @@ export async function takeoverRun(options: TakeoverOptions): Promise<readonly Ta
   const pushed = {
     // A mailbox that was visited by another worker than its home rests only after the next visit.
     TICKETMAILD_POLL_INTERVAL_S: '30',
-    TICKETMAILD_PUSH_CONNECTIONS_MAX: max,
-    TICKETMAILD_PUSH_CONNECTIONS_PER_HOST_MAX: max,
+    TICKETMAILD_IDLE_CONNECTIONS_MAX: max,
+    TICKETMAILD_IDLE_CONNECTIONS_PER_HOST_MAX: max,
   };
-  const polled = { TICKETMAILD_POLL_INTERVAL_S: `${polledIntervalS}`, TICKETMAILD_PUSH_CONNECTIONS_MAX: '0' };
+  const polled = { TICKETMAILD_POLL_INTERVAL_S: `${polledIntervalS}`, TICKETMAILD_IDLE_CONNECTIONS_MAX: '0' };
   const courses: readonly Course[] = [
     { course: 'pushed, killed', isPushed: true, end: 'SIGKILL', env: pushed },
     { course: 'pushed, frozen', isPushed: true, end: 'SIGSTOP', env: pushed },
@@ -171,7 +171,7 @@ function visitsOf(daemons: readonly Daemon[], from = 0): readonly Visit[] {
   return daemons
     .flatMap(({ lines, pid }) =>
       lines.flatMap(({ event, mailbox, time }) => {
-        if (event !== 'poll.idle' && event !== 'poll.finished') return [];
+        if (event !== 'poll.empty' && event !== 'poll.finished') return [];
         return [{ name: String(mailbox), pid, atMs: Date.parse(String(time)) }];
       }),
     )

@@ -272,7 +272,7 @@ describe('the journal', () => {
     );
     const { out } = (await asked([], `cat ${file}`)).seen;
     expect(plainLines(out)).toEqual([
-      expect.stringMatching(/^\d{4}-.+ poll\.idle/),
+      expect.stringMatching(/^\d{4}-.+ poll\.empty/),
       expect.stringMatching(/^@1 \d{4}-.+ poll\.finished/),
       expect.stringMatching(/^@1 +hint: Look\.$/),
       '@2 Started it.',

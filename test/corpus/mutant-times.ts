@@ -5,9 +5,9 @@
  * The clock also counts while others have the processor, so a late one is parsed again, alone: it is a violation when it is
  * late each time. So is one at which a thread dies, or gives up.
  */
-import { createDigester } from '../../src/adapters/parser/parser-pool.ts';
+import { createParserPool } from '../../src/adapters/parser/parser-pool.ts';
 import { isFailure } from '../../src/errors.ts';
-import type { Digester } from '../../src/ingest/ports.ts';
+import type { MessageParser } from '../../src/ingest/ports.ts';
 import { parseMessage } from '../../src/mail/parse.ts';
 import type { Progress } from '../faults/progress.ts';
 import type { Mutant } from './mutants.ts';
@@ -46,7 +46,7 @@ export async function timeMutants(
   first: number,
   progress: Pick<Progress, 'counting'>,
 ): Promise<TimedRun> {
-  await using digester = createDigester({ threads, timeoutMs, memoryMb });
+  await using digester = createParserPool({ threads, timeoutMs, memoryMb });
   const times: number[] = [];
   const violations: Violation[] = [];
   const late: Mutant[] = [];
@@ -65,7 +65,7 @@ export async function timeMutants(
     }
   };
   // Threads start with the first mail, which is not its fault.
-  await digester.digest(new Uint8Array(Buffer.from('Subject: first\r\n\r\nx\r\n')), 'first');
+  await digester.parse(new Uint8Array(Buffer.from('Subject: first\r\n\r\nx\r\n')), 'first');
   await Promise.all(Array.from({ length: threads }, worker));
   for (const mutant of late) {
     const ms = await bestOf(digester, mutant);
@@ -82,7 +82,7 @@ function withOne(slowest: readonly Timed[], timed: Timed): readonly Timed[] {
 }
 
 async function timeOne(
-  digester: Digester,
+  digester: MessageParser,
   mutant: Mutant,
   lane: string,
 ): Promise<{ ms: number; wrong: string | null }> {
@@ -90,7 +90,7 @@ async function timeOne(
   const source = mutant.bytes.slice();
   const startedAt = performance.now();
   try {
-    const digested = await digester.digest(source, lane);
+    const digested = await digester.parse(source, lane);
     const ms = performance.now() - startedAt;
     return { ms, wrong: digested.ok ? null : `${digested.reason}${await whyOf(mutant, digested.reason)}` };
   } catch (error) {
@@ -99,7 +99,7 @@ async function timeOne(
   }
 }
 
-async function bestOf(digester: Digester, mutant: Mutant): Promise<number> {
+async function bestOf(digester: MessageParser, mutant: Mutant): Promise<number> {
   let best = Number.POSITIVE_INFINITY;
   for (let attempt = 0; attempt < triesMax && best > parseLimitS * 1000; attempt += 1)
     best = Math.min(best, (await timeOne(digester, mutant, 'again')).ms);

@@ -1,4 +1,4 @@
-/** The data folder: made for us alone, and refused where everybody could put something into it. */
+/** Data folder: created with mode 0700, refused when world-writable; and the write probe of its disk. */
 
 import { existsSync } from 'node:fs';
 import { mkdir, open, rm, stat, statfs } from 'node:fs/promises';
@@ -9,7 +9,7 @@ import { shellArg } from '../../text/shell.ts';
 
 const writableByOthers = 0o002;
 
-/** Throws `disk_failed` when it cannot be made, `refused` when everybody can write to it. */
+/** Throws `disk_failed` when it cannot be created, `refused` when it is world-writable. */
 export async function makeDataFolder(dataDir: string): Promise<void> {
   try {
     await makeFolder(dataDir);
@@ -18,11 +18,11 @@ export async function makeDataFolder(dataDir: string): Promise<void> {
   } catch (error) {
     throw new Failure('disk_failed', `data_dir ${dataDir} cannot be made (${causeCode(error)})`, { cause: error });
   }
-  const hint = `Close it: chmod o-w ${shellArg(dataDir)}; then look for files in it that are not yours.`;
-  throw new Failure('refused', `data_dir ${dataDir} can be written by everybody`, { hint });
+  const hint = `Restrict it: chmod o-w ${shellArg(dataDir)}; then check it for files of others.`;
+  throw new Failure('refused', `data_dir ${dataDir} is world-writable`, { hint });
 }
 
-/** Like a recursive mkdir, which never ends where a parent exists and can hold nothing (/proc). */
+/** Recursive mkdir; Node's own never returns below a parent such as /proc, which exists and accepts no files. */
 async function makeFolder(path: string): Promise<void> {
   try {
     await mkdir(path, { mode: 0o700 });
@@ -35,19 +35,17 @@ async function makeFolder(path: string): Promise<void> {
   }
 }
 
-/** Whether a file can be written and synced under the data folder, and how much room is left there. */
-
-/** Larger than what a full file system may still find room for. */
+/** More than a full file system may still accept. */
 const probeBytes = 16 * 1024;
 
-/** `name` tells the files of several workers apart. */
+/** Write probe: writes, syncs and removes a file, and measures the free space. `name` is unique per worker. */
 export function diskProbe(dataDir: string, name: string): Disk {
   const path = join(dataDir, `.disk-probe-${name}`);
   return {
     probe: () =>
       onDisk(`a file under data_dir ${dataDir}`, async () => {
         try {
-          await write(path);
+          await writeProbe(path);
         } finally {
           await rm(path, { force: true });
         }
@@ -57,7 +55,7 @@ export function diskProbe(dataDir: string, name: string): Disk {
   };
 }
 
-async function write(path: string): Promise<void> {
+async function writeProbe(path: string): Promise<void> {
   await using file = await open(path, 'w', 0o600);
   await file.writeFile(new Uint8Array(probeBytes).fill(1));
   await file.sync();

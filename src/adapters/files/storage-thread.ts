@@ -1,54 +1,62 @@
 /**
- * The storage thread as the main thread sees it: started when the first task comes, or is said to come soon; ended by
+ * Main-thread side of the storage thread: starts it with the first task or `prepare`, batches tasks, ends it with
  * `end`.
  *
- * What is asked in the same turn goes there in one message and comes back in one, so that a window costs one of each.
- * When the thread dies (out of memory, a defect), what waits for it fails with the reason, and the next task starts another
- * one. It keeps the process alive only while somebody waits for it.
+ * Tasks of one event-loop turn travel in one message, and so do their results. When the thread dies (out of memory, a
+ * defect), its pending tasks fail with the reason, and the next task starts a new thread. It keeps the process alive
+ * only while tasks are pending.
  */
-import { getCompileCacheDir } from 'node:module';
-import { dirname } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import type { Answered, Asked, Ended, Folders, Start, Task } from './writers.ts';
+import { workerEnvironment } from '../process/worker-environment.ts';
+import type {
+  SegmentOffset,
+  StorageFolders,
+  StorageReply,
+  StorageRequest,
+  StorageResult,
+  StorageTask,
+} from './writers.ts';
 
 export type StorageThread = {
-  /** Starts the thread, without waiting for it. Never throws: what is wrong is told to the first task. */
+  /** Starts the thread without waiting for it. Never throws: the first task reports the error. */
   readonly prepare: () => void;
-  /** Where the sources of an append begin. Rejects with an error that has the code of the file system, or of the death. */
-  readonly run: (task: Task) => Promise<Start | null>;
-  /** To be called when nobody waits any more. */
+  /**
+   * Offset of the first appended source, or null. Rejects with the code of the file system, or of the thread's death.
+   */
+  readonly run: (task: StorageTask) => Promise<SegmentOffset | null>;
+  /** Call when no task is pending. */
   readonly end: () => Promise<void>;
 };
 
-type Asking = {
-  readonly task: Task;
-  readonly resolve: (start: Start | null) => void;
+type PendingTask = {
+  readonly task: StorageTask;
+  readonly resolve: (start: SegmentOffset | null) => void;
   readonly reject: (error: unknown) => void;
 };
-type Thread = { readonly worker: Worker; readonly waiting: Map<number, readonly Asking[]> };
+type RunningThread = { readonly worker: Worker; readonly waiting: Map<number, readonly PendingTask[]> };
 
-/** Of what V8 manages: a task is small, its bytes lie outside. */
+/** Limits of the V8 heap; the bytes of tasks are outside of it. */
 const resourceLimits = { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 16 };
 
-export function createStorageThread(folders: Folders): StorageThread {
-  let thread: Thread | null = null;
-  let asking: Asking[] = [];
+export function createStorageThread(folders: StorageFolders): StorageThread {
+  let thread: RunningThread | null = null;
+  let pending: PendingTask[] = [];
   let count = 0;
-  const started = (): Thread => {
+  const started = (): RunningThread => {
     const starting = startThread(folders, () => {
       if (thread === starting) thread = null;
     });
     return starting;
   };
   const send = () => {
-    const sending = asking;
-    asking = [];
+    const batch = pending;
+    pending = [];
     count += 1;
     try {
       thread ??= started();
-      ask(thread, count, sending);
+      sendTasks(thread, count, batch);
     } catch (error) {
-      for (const { reject } of sending) reject(error);
+      for (const { reject } of batch) reject(error);
     }
   };
   return {
@@ -56,13 +64,13 @@ export function createStorageThread(folders: Folders): StorageThread {
       try {
         thread ??= started();
       } catch {
-        // The first task tries again, and is told.
+        // The first task tries again and reports the error.
       }
     },
     run: (task) => {
-      const { promise, resolve, reject } = Promise.withResolvers<Start | null>();
-      asking.push({ task, resolve, reject });
-      if (asking.length === 1) queueMicrotask(send);
+      const { promise, resolve, reject } = Promise.withResolvers<SegmentOffset | null>();
+      pending.push({ task, resolve, reject });
+      if (pending.length === 1) queueMicrotask(send);
       return promise;
     },
     end: async () => {
@@ -71,60 +79,54 @@ export function createStorageThread(folders: Folders): StorageThread {
   };
 }
 
-/** `onEnd` is called before those who wait are told. */
-function startThread(folders: Folders, onEnd: () => void): Thread {
+/** `onEnd` is called before the pending tasks are rejected. */
+function startThread(folders: StorageFolders, onEnd: () => void): RunningThread {
   const worker = new Worker(new URL('./storage.worker.ts', import.meta.url), {
     name: 'storage',
     workerData: folders,
-    env: environment(),
+    env: workerEnvironment(),
     execArgv: [],
     resourceLimits,
   });
-  const thread: Thread = { worker, waiting: new Map() };
+  const thread: RunningThread = { worker, waiting: new Map() };
   let reason: unknown = Object.assign(new Error('the storage thread ended'), { code: 'ERR_WORKER_NOT_RUNNING' });
-  worker.on('message', (answered: Answered) => settle(thread, answered));
+  worker.on('message', (reply: StorageReply) => handleReply(thread, reply));
   worker.on('error', (error) => {
     reason = error;
   });
   worker.on('exit', () => {
     onEnd();
-    for (const asking of thread.waiting.values()) for (const { reject } of asking) reject(reason);
+    for (const pending of thread.waiting.values()) for (const { reject } of pending) reject(reason);
   });
   worker.unref();
   return thread;
 }
 
-/** Nothing but where compiled code lies, if the process keeps any: a thread starts in a third of the time with it. */
-function environment(): Readonly<Record<string, string>> {
-  const folder = getCompileCacheDir();
-  return folder === undefined ? {} : { NODE_COMPILE_CACHE: dirname(folder) };
-}
-
-function ask({ worker, waiting }: Thread, number: number, asking: readonly Asking[]): void {
-  const tasks = asking.map(({ task }) => task);
-  const asked: Asked = { number, tasks };
-  worker.postMessage(asked, tasks.flatMap(buffersOf));
-  waiting.set(number, asking);
+function sendTasks({ worker, waiting }: RunningThread, number: number, pending: readonly PendingTask[]): void {
+  const tasks = pending.map(({ task }) => task);
+  const request: StorageRequest = { number, tasks };
+  worker.postMessage(request, tasks.flatMap(buffersOf));
+  waiting.set(number, pending);
   worker.ref();
 }
 
-function buffersOf(task: Task): readonly ArrayBuffer[] {
+function buffersOf(task: StorageTask): readonly ArrayBuffer[] {
   return task.what === 'append'
     ? task.sources.map(({ buffer }) => buffer)
     : task.blobs.map(({ content }) => content.buffer);
 }
 
-function settle({ worker, waiting }: Thread, { number, ended }: Answered): void {
-  const asking = waiting.get(number) ?? [];
+function handleReply({ worker, waiting }: RunningThread, { number, results: ended }: StorageReply): void {
+  const pending = waiting.get(number) ?? [];
   waiting.delete(number);
   if (waiting.size === 0) worker.unref();
   ended.forEach((end, index) => {
-    const asked = asking[index];
-    if (asked !== undefined) settleOne(asked, end);
+    const request = pending[index];
+    if (request !== undefined) settle(request, end);
   });
 }
 
-function settleOne({ resolve, reject }: Asking, end: Ended): void {
+function settle({ resolve, reject }: PendingTask, end: StorageResult): void {
   if (end.ok) resolve(end.start);
   else reject(Object.assign(new Error(end.message), { code: end.code }));
 }

@@ -1,23 +1,23 @@
 /**
- * Runs in a worker thread: attachments and raw sources in, told when they are on the disk.
+ * Storage worker thread: writes attachments and raw sources, and replies when they are durable (fsync).
  *
- * What the file system refuses is an answer; what is a defect of ours ends the thread. Calls that only touch memory of the
- * system are synchronous: they are cheaper so, and nobody but the storage waits for this thread.
+ * An error of the file system is a result; a defect ends the thread. Calls that only reach the page cache are
+ * synchronous, which is cheaper and delays no other thread.
  */
 import { flushCompileCache } from 'node:module';
 import { parentPort, workerData } from 'node:worker_threads';
 import { causeCode } from '../../errors.ts';
-import type { Answered, Asked, Ended, Folders, Task } from './writers.ts';
+import type { StorageFolders, StorageReply, StorageRequest, StorageResult, StorageTask } from './writers.ts';
 import { createBlobWriter, createSegmentWriter } from './writers.ts';
 
-// Threads are ended, and do not come to the end where it would be written.
+// The thread is terminated, so the cache is not written at exit.
 flushCompileCache();
 
-const folders: Folders = workerData;
+const folders: StorageFolders = workerData;
 const writeBlobs = createBlobWriter(folders.blobs);
 const append = createSegmentWriter(folders.raw);
 
-async function endOf(task: Task): Promise<Ended> {
+async function run(task: StorageTask): Promise<StorageResult> {
   try {
     if (task.what === 'append') return { ok: true, start: await append(task) };
     await writeBlobs(task);
@@ -27,9 +27,9 @@ async function endOf(task: Task): Promise<Ended> {
   }
 }
 
-parentPort?.on('message', async ({ number, tasks }: Asked) => {
-  const answered: Answered = { number, ended: await Promise.all(tasks.map(endOf)) };
-  parentPort?.postMessage(answered);
+parentPort?.on('message', async ({ number, tasks }: StorageRequest) => {
+  const reply: StorageReply = { number, results: await Promise.all(tasks.map(run)) };
+  parentPort?.postMessage(reply);
 });
 
 parentPort?.on('messageerror', (error) => {

@@ -1,56 +1,54 @@
 /**
- * A queue that hands what waits to a worker in portions, and takes turns between lanes.
+ * Fair queue: round-robin between lanes, in batches bounded by count and bytes, with a limit of concurrent batches.
  *
- * One task alone when nothing else waits, several of one lane together when they do; then the next lane has its turn,
- * so that who queues much, or what takes long, keeps nobody else waiting for more than one portion. Bounded by count
- * and bytes for a portion, and by portions under way at a time. A lane that expects more tasks at once waits for enough of
- * them, since every portion has its price.
+ * No lane waits longer than one batch of each other lane. A lane that expects more tasks waits until a batch is worth
+ * its cost, or until `flush`.
  */
 
-export type QueueBounds<T> = {
+export type FairQueueLimits<T> = {
   readonly runningMax: number;
   readonly countMax: number;
   readonly bytesMax: number;
-  /** So many tasks, or bytes, of a lane that expects more are worth a portion. */
+  /** Tasks, or bytes, that are worth a batch of a lane that expects more. */
   readonly countEnough: number;
   readonly bytesEnough: number;
   readonly bytesOf: (task: T) => number;
 };
 
-type Waiting<T, R> = {
+type QueuedTask<T, R> = {
   readonly task: T;
   readonly resolve: (result: Promise<R>) => void;
   readonly reject: (error: unknown) => void;
 };
 
-export type Queue<T, R> = {
-  /** Resolves with the answer. `isFollowed`: the lane expects more, until `hurry`. */
+export type FairQueue<T, R> = {
+  /** Resolves with the result. `isFollowed`: the lane expects more, until `flush`. */
   add(task: T, lane: string, isFollowed?: boolean): Promise<R>;
-  /** Nothing follows in that lane: what waits is handed out. */
-  hurry(lane: string): void;
+  /** Nothing follows in that lane: its queued tasks are due. */
+  flush(lane: string): void;
 };
 
-type Lane<T, R> = { readonly waiting: Waiting<T, R>[]; bytes: number; isFollowed: boolean };
+type QueueLane<T, R> = { readonly waiting: QueuedTask<T, R>[]; bytes: number; isFollowed: boolean };
 
-/** `work` answers each task of a portion, in order. */
-export function createQueue<T, R>(
-  work: (portion: readonly T[]) => Promise<readonly Promise<R>[]>,
-  bounds: QueueBounds<T>,
-): Queue<T, R> {
-  // In the order of their turns; a lane without tasks is left out.
-  const lanes = new Map<string, Lane<T, R>>();
+/** `work` returns one result per task of a batch, in order. */
+export function createFairQueue<T, R>(
+  work: (batch: readonly T[]) => Promise<readonly Promise<R>[]>,
+  limits: FairQueueLimits<T>,
+): FairQueue<T, R> {
+  // In round-robin order; empty lanes are absent.
+  const lanes = new Map<string, QueueLane<T, R>>();
   let running = 0;
-  const isWorthIt = ({ waiting, bytes, isFollowed }: Lane<T, R>) =>
-    !isFollowed || waiting.length >= bounds.countEnough || bytes >= bounds.bytesEnough;
+  const isDue = ({ waiting, bytes, isFollowed }: QueueLane<T, R>) =>
+    !isFollowed || waiting.length >= limits.countEnough || bytes >= limits.bytesEnough;
   const next = () => {
-    const [name, lane] = lanes.entries().find(([, one]) => isWorthIt(one)) ?? [null, null];
-    if (running >= bounds.runningMax || lane === null) return;
+    const [name, lane] = lanes.entries().find(([, one]) => isDue(one)) ?? [null, null];
+    if (running >= limits.runningMax || lane === null) return;
     running += 1;
-    const portion = takePortion(lane.waiting, bounds);
-    lane.bytes -= bytesOf(portion, bounds);
+    const batch = takeBatch(lane.waiting, limits);
+    lane.bytes -= bytesOf(batch, limits);
     lanes.delete(name);
     if (lane.waiting.length > 0) lanes.set(name, lane);
-    void handOut(work, portion).finally(() => {
+    void runBatch(work, batch).finally(() => {
       running -= 1;
       next();
     });
@@ -61,12 +59,12 @@ export function createQueue<T, R>(
       new Promise((resolve, reject) => {
         const lane = lanes.get(name) ?? { waiting: [], bytes: 0, isFollowed };
         lane.waiting.push({ task, resolve, reject });
-        lane.bytes += bounds.bytesOf(task);
+        lane.bytes += limits.bytesOf(task);
         lane.isFollowed = isFollowed;
         lanes.set(name, lane);
         next();
       }),
-    hurry: (name) => {
+    flush: (name) => {
       const lane = lanes.get(name);
       if (lane === undefined) return;
       lane.isFollowed = false;
@@ -75,33 +73,33 @@ export function createQueue<T, R>(
   };
 }
 
-function bytesOf<T, R>(tasks: readonly Waiting<T, R>[], bounds: QueueBounds<T>): number {
-  return tasks.reduce((sum, { task }) => sum + bounds.bytesOf(task), 0);
+function bytesOf<T, R>(tasks: readonly QueuedTask<T, R>[], limits: FairQueueLimits<T>): number {
+  return tasks.reduce((sum, { task }) => sum + limits.bytesOf(task), 0);
 }
 
-async function handOut<T, R>(
-  work: (portion: readonly T[]) => Promise<readonly Promise<R>[]>,
-  portion: readonly Waiting<T, R>[],
+async function runBatch<T, R>(
+  work: (batch: readonly T[]) => Promise<readonly Promise<R>[]>,
+  batch: readonly QueuedTask<T, R>[],
 ): Promise<void> {
   try {
-    const results = await work(portion.map(({ task }) => task));
-    for (const [index, { resolve, reject }] of portion.entries()) {
+    const results = await work(batch.map(({ task }) => task));
+    for (const [index, { resolve, reject }] of batch.entries()) {
       const result = results[index];
-      if (result === undefined) reject(new Error('a task of a portion was not answered'));
+      if (result === undefined) reject(new Error('a task of a batch has no result'));
       else resolve(result);
     }
   } catch (error) {
-    for (const { reject } of portion) reject(error);
+    for (const { reject } of batch) reject(error);
   }
 }
 
-/** Takes from the front as many as the bounds allow, and one at least. */
-function takePortion<T, R>(waiting: Waiting<T, R>[], bounds: QueueBounds<T>): readonly Waiting<T, R>[] {
+/** Takes from the front as many as the limits allow, at least one. */
+function takeBatch<T, R>(waiting: QueuedTask<T, R>[], limits: FairQueueLimits<T>): readonly QueuedTask<T, R>[] {
   let count = 0;
   let bytes = 0;
   for (const { task } of waiting) {
-    bytes += bounds.bytesOf(task);
-    if (count === bounds.countMax || (count > 0 && bytes > bounds.bytesMax)) break;
+    bytes += limits.bytesOf(task);
+    if (count === limits.countMax || (count > 0 && bytes > limits.bytesMax)) break;
     count += 1;
   }
   return waiting.splice(0, count);

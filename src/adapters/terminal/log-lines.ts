@@ -1,9 +1,9 @@
 /**
- * Log lines for people: the one renderer of `run --pretty` and `logs`.
+ * Renderer of JSON log lines for people, used by `run --pretty` and `logs`.
  *
- * Time (local), level, event, mailbox and ticket come first, then what went wrong as `code: message`, then the fields that
- * matter in reading order, last and dim the ids that connect lines. The hint has a line of its own, and so has each line
- * of a stack. What is not one of our JSON lines is `null` to the reader, and shown as it is.
+ * Local time, level, event, mailbox and ticket come first, then the error as `code: message`, then the fields in
+ * reading order, last and dim the ids that connect lines. The hint, and each line of a stack, is a line of its own.
+ * Anything but a log line is shown unchanged.
  */
 import { events } from '../../events.ts';
 import type { Style } from './text-layout.ts';
@@ -17,21 +17,21 @@ export type LogEntry = {
   readonly fields: Readonly<Record<string, unknown>>;
 };
 
-/** From the least to the most urgent. */
+/** In ascending order of severity. */
 export const levelNames = ['trace', 'debug', 'info', 'warn', 'error'] as const;
 
 export type LevelName = (typeof levelNames)[number];
 
 const levelStyles: Readonly<Record<string, Style>> = { error: 'bold red', warn: 'yellow', info: 'green' };
 const readFirst = ['reason', 'failures', 'after_failures', 'code', 'action', 'count', 'uid'];
-/** Of no use to a reader but to find the lines that belong together. */
+/** Ids, which only connect lines. */
 const readLast = ['uid_validity', 'worker', 'poll', 'message'];
 const eventWidth = 21;
 const counting = events.pollFinished;
 const indent = ' '.repeat(26);
 const journalPriority = /^<[0-7]>(?=\{)/;
 
-/** A JSON line of ours, with or without the journal's priority before it; null for anything else. */
+/** A log line, with or without a journal priority in front; null for anything else. */
 export function readLogEntry(line: string): LogEntry | null {
   const text = line.replace(journalPriority, '');
   if (!text.startsWith('{')) return null;
@@ -52,11 +52,11 @@ function parsed(text: string): unknown {
   }
 }
 
-/** The lines of an entry: one, and those of hint and stack. Of the counts of a visit those that are zero are left out. */
+/** One line, then those of hint and stack. Counts of zero of a poll are omitted. */
 export function logEntryLines({ level, timeMs, event, fields }: LogEntry): readonly StyledLine[] {
-  const { mailbox, ticket, error, hint, ...told } = fields;
+  const { mailbox, ticket, error, hint, ...rest } = fields;
   const others =
-    event === counting ? Object.fromEntries(Object.entries(told).filter(([, count]) => count !== 0)) : told;
+    event === counting ? Object.fromEntries(Object.entries(rest).filter(([, count]) => count !== 0)) : rest;
   const { code, message, hint: ownHint, stack, ...about } = objectOf(error);
   const failure = code === undefined && message === undefined ? '' : `${text(code)}: ${text(message)}`;
   const style = levelStyles[level] ?? 'dim';
@@ -78,21 +78,21 @@ export function logEntryLines({ level, timeMs, event, fields }: LogEntry): reado
   ];
 }
 
-/** Makes one text of a JSON line, as `run --pretty` prints it. */
+/** A JSON line as text, for `run --pretty`. */
 export function prettyLine(json: string, colours: boolean): string {
   const entry = readLogEntry(json);
   const lines = entry === null ? [[json]] : logEntryLines(entry);
   return lines.map((line) => styledText(line, colours)).join('\n');
 }
 
-/** `2026-01-31 08:30:00` where this machine is. */
+/** `2026-01-31 08:30:00` in the time zone of this machine. */
 export function localTime(ms: number): string {
   const time = new Date(ms);
   const day = [time.getFullYear(), time.getMonth() + 1, time.getDate()].map(twoDigits).join('-');
   return `${day} ${[time.getHours(), time.getMinutes(), time.getSeconds()].map(twoDigits).join(':')}`;
 }
 
-/** The same with the distance to UTC: `2026-01-31 08:30:00 +01:00`. */
+/** With the offset from UTC: `2026-01-31 08:30:00 +01:00`. */
 export function clockTime(ms: number): string {
   const minutes = -new Date(ms).getTimezoneOffset();
   const distance = Math.abs(minutes);
@@ -112,13 +112,13 @@ function fieldPieces(fields: Readonly<Record<string, unknown>>): readonly Piece[
   });
 }
 
-/** What is in neither list keeps its order, between the two. */
+/** A field in neither list keeps its position, between the two. */
 function rank(name: string): number {
   if (readFirst.includes(name)) return readFirst.indexOf(name) - readFirst.length;
   return readLast.indexOf(name) + 1;
 }
 
-/** Without the space that fills the last column up. */
+/** Without the padding of the last column. */
 function trimmed(line: StyledLine): StyledLine {
   const last = line.at(-1);
   if (last === undefined || typeof last === 'string') return line;
@@ -134,7 +134,7 @@ function text(one: unknown): string {
   return typeof one === 'string' ? one : (JSON.stringify(one) ?? '?');
 }
 
-/** In quotation marks when it could be taken for more than one field. */
+/** Quoted when it could be read as more than one field. */
 function value(one: unknown): string {
   if (typeof one === 'string') return /^[^\s"=]+$/.test(one) ? one : JSON.stringify(one);
   if (Array.isArray(one)) return one.map(value).join(',');

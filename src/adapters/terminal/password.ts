@@ -1,7 +1,7 @@
 /**
- * Passwords from the prompt and from standard input: bytes from the first to the last, never a string.
+ * Password input from the prompt and from standard input, as bytes throughout, never as a string.
  *
- * Every buffer that a byte passed through is wiped. An empty password is `password_missing`, Ctrl-C is `interrupted`,
+ * Every buffer that a byte passes through is wiped. An empty password is `password_missing`, Ctrl-C is `interrupted`,
  * a NUL (which no IMAP login can carry, RFC 4616) or more than 1,024 bytes is `usage`.
  */
 import type { ReadStream } from 'node:tty';
@@ -21,8 +21,8 @@ const key = {
   delete: 127,
 } as const;
 
-/** Bytes as they arrive, in one buffer of fixed size. */
-class Collected {
+/** Input bytes in one buffer of fixed size. */
+class PasswordBuffer {
   readonly #bytes = secretBuffer(passwordBytesMax + 2);
   #length = 0;
 
@@ -31,7 +31,7 @@ class Collected {
     this.#bytes[this.#length++] = byte;
   }
 
-  /** Takes the last character off: its first byte and all the continuation bytes after it (RFC 3629). */
+  /** Removes the last character: its first byte and all its continuation bytes (UTF-8, RFC 3629). */
   removeCharacter(): void {
     let removed = 0x80;
     while (this.#length > 0 && (removed & 0xc0) === 0x80) {
@@ -45,7 +45,7 @@ class Collected {
     this.#length = 0;
   }
 
-  /** One line end at the end is not part of a password that came from a file or a pipe. */
+  /** One line end at the end of a file or a pipe is not part of the password. */
   removeLineEnd(): void {
     if (this.#bytes[this.#length - 1] !== key.lineFeed) return;
     this.#length--;
@@ -61,47 +61,47 @@ class Collected {
   }
 }
 
-/** All of `input` up to its end, without one line end there. */
+/** All of `input`, without one line end at its end. */
 export async function readPasswordToEnd(input: AsyncIterable<Uint8Array | string>): Promise<SecretBytes> {
-  const collected = new Collected();
+  const buffer = new PasswordBuffer();
   try {
     for await (const chunk of input) {
       if (typeof chunk === 'string') throw new TypeError('the input must not have an encoding');
-      takeIn(chunk, collected);
+      addChunk(chunk, buffer);
     }
-    collected.removeLineEnd();
-    return collected.take();
+    buffer.removeLineEnd();
+    return buffer.take();
   } finally {
-    collected.clear();
+    buffer.clear();
   }
 }
 
-function takeIn(chunk: Uint8Array, collected: Collected): void {
+function addChunk(chunk: Uint8Array, buffer: PasswordBuffer): void {
   try {
-    for (const byte of chunk) collected.add(byte);
+    for (const byte of chunk) buffer.add(byte);
   } finally {
     chunk.fill(0);
   }
 }
 
-/** What a prompt needs of a terminal. */
+/** The part of a terminal that the prompt uses. */
 export type Keyboard = Pick<ReadStream, 'setRawMode' | 'resume' | 'pause' | 'on' | 'off'>;
 
-/** Asks on `print` and reads the keys of `keyboard` without an echo. Backspace and Ctrl-U correct. */
+/** Prints the question and reads keys without an echo. Backspace and Ctrl-U delete. */
 export async function promptPassword(
   question: string,
   keyboard: Keyboard,
   print: (text: string) => void,
 ): Promise<SecretBytes> {
-  const collected = new Collected();
-  // Before the question is seen: whoever types at once must not be echoed.
+  const buffer = new PasswordBuffer();
+  // Before the question appears: input typed at once must not be echoed.
   keyboard.setRawMode(true);
   try {
     print(question);
-    await typed(keyboard, collected);
-    return collected.take();
+    await readKeys(keyboard, buffer);
+    return buffer.take();
   } finally {
-    collected.clear();
+    buffer.clear();
     keyboard.setRawMode(false);
     keyboard.pause();
     print('\n');
@@ -109,11 +109,11 @@ export async function promptPassword(
 }
 
 /** Resolves once the line is ended. */
-function typed(keyboard: Keyboard, collected: Collected): Promise<void> {
+function readKeys(keyboard: Keyboard, buffer: PasswordBuffer): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const onData = (chunk: Uint8Array): void => {
     try {
-      if (typeKeys(chunk, collected)) resolve();
+      if (applyKeys(chunk, buffer)) resolve();
     } catch (error) {
       reject(error);
     } finally {
@@ -131,15 +131,15 @@ function typed(keyboard: Keyboard, collected: Collected): Promise<void> {
 }
 
 /** True when one of the keys ended the line. */
-function typeKeys(keys: Uint8Array, collected: Collected): boolean {
-  // A key such as an arrow sends a sequence of its own, in one piece: no part of a password.
+function applyKeys(keys: Uint8Array, buffer: PasswordBuffer): boolean {
+  // An arrow key sends an escape sequence in one piece: no part of a password.
   if (keys[0] === key.escape) return false;
   for (const byte of keys) {
     if (byte === key.lineFeed || byte === key.carriageReturn || byte === key.ctrlD) return true;
     if (byte === key.ctrlC) throw interrupted();
-    if (byte === key.backspace || byte === key.delete) collected.removeCharacter();
-    else if (byte === key.ctrlU) collected.clear();
-    else collected.add(byte);
+    if (byte === key.backspace || byte === key.delete) buffer.removeCharacter();
+    else if (byte === key.ctrlU) buffer.clear();
+    else buffer.add(byte);
   }
   return false;
 }

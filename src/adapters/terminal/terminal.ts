@@ -1,9 +1,9 @@
 /**
- * Standard input, output and error as the commands use them: lines, tables, JSON, questions, passwords, progress.
+ * Terminal I/O of the commands: lines, tables, JSON, questions, passwords, progress.
  *
- * Text goes through `printable`, so nothing of a mail reaches a terminal as a command to it. Every write waits for a
- * slow reader, so memory stays flat however long a listing is. What is asked goes to standard error, results alone go
- * to standard output. What measures text is loaded when it is needed: most listings are JSON. Colours only on a terminal, and not when NO_COLOR is set (no-color.org).
+ * Text passes through `printable`, so no control sequence of a message reaches the terminal. Every write waits for a
+ * slow reader, so the memory of a long listing is bounded. Results go to standard output, everything else to standard
+ * error. Colours on a terminal only, and not when NO_COLOR is set (no-color.org).
  */
 
 import { once } from 'node:events';
@@ -12,15 +12,9 @@ import { Failure } from '../../errors.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { jsonLine, printableLine, printableText } from '../../text/printable.ts';
 import { type Keyboard, promptPassword, readPasswordToEnd } from './password.ts';
-import {
-  type Column,
-  cutToWidth,
-  inStyle,
-  type Style,
-  type StyledLine,
-  styledText,
-  tableLines,
-} from './text-layout.ts';
+import { type Progress, progressBar, silentProgress } from './progress.ts';
+import { createScreen, type Screen, type ScreenSize } from './screen.ts';
+import { type Column, inStyle, type Style, type StyledLine, styledText, tableLines } from './text-layout.ts';
 
 type Output = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number; readonly rows?: number };
 type Input = NodeJS.ReadableStream & { readonly isTTY?: boolean };
@@ -29,42 +23,39 @@ export type TerminalStreams = {
   readonly stdin: Input;
   readonly stdout: Output;
   readonly stderr: Output;
-  /** False to print without colours, whatever the streams are. */
+  /** False: no colours, whatever the streams are. */
   readonly colours: boolean;
   readonly nowMs: () => number;
 };
 
 export interface Terminal {
-  /** True when somebody looks at standard output. */
+  /** True when standard output is a terminal. */
   readonly isInteractive: boolean;
-  /** One line of result, made printable, in `style` where colours are shown. */
+  /** One result line, made printable, in `style` where colours are shown. */
   line(text: string, style?: Style): Promise<void>;
   /** Text of several lines, made printable. */
   text(text: string): Promise<void>;
   json(value: unknown): Promise<void>;
   table(columns: readonly Column[], rows: readonly (readonly string[])[]): Promise<void>;
-  /** Columns and rows of the terminal at standard output; null where that is none. */
-  size(): Size | null;
-  /** Lines of result, made printable; nothing is cut. */
+  /** Columns and rows of the terminal at standard output; null where it is none. */
+  size(): ScreenSize | null;
+  /** Result lines, made printable; nothing is cut. */
   styled(lines: readonly StyledLine[]): Promise<void>;
-  /** A picture that is drawn again and again. Throws `usage` where standard output is no terminal. */
+  /** A full-screen picture. Throws `usage` where standard output is no terminal. */
   screen(): Promise<Screen>;
   /** One line on standard error: for people, never for scripts. */
   note(text: string, style?: Style): void;
-  /** Shows a stage of work in place on standard error, if that is a terminal; '' takes it away. */
+  /** Shows the current stage in place on standard error, if it is a terminal; '' removes it. */
   stage(text: string): void;
   progress(label: string): Promise<Progress>;
-  /** True for yes. Throws `usage` where there is nobody to ask. */
+  /** True for yes. Throws `usage` without a terminal. */
   confirm(question: string, otherwise: string): Promise<boolean>;
-  /** From the prompt. Throws `password_missing` where there is nobody to ask. */
+  /** From the prompt. Throws `password_missing` without a terminal. */
   askPassword(question: string): Promise<SecretBytes>;
-  /** All of standard input, as `--password-stdin` promises. */
+  /** All of standard input, for `--password-stdin`. */
   readPassword(): Promise<SecretBytes>;
 }
 
-const silentProgress: Progress = { update: () => undefined, clear: () => undefined };
-
-/** The terminal of a process, or of a test. */
 export function openTerminal(streams: TerminalStreams): Terminal {
   const { stdin, stdout, stderr } = streams;
   const out = (text: string): Promise<void> => writeAll(stdout, text);
@@ -85,7 +76,7 @@ export function openTerminal(streams: TerminalStreams): Terminal {
       await out(lines.map((line) => `${styledText(line, coloured)}\n`).join(''));
     },
     async screen() {
-      if (stdout.isTTY !== true) throw new Failure('usage', 'standard output is no terminal to draw on');
+      if (stdout.isTTY !== true) throw new Failure('usage', 'standard output is not a terminal');
       return createScreen(out, () => sizeOf(stdout) ?? { columns: 80, rows: 24 }, streams.colours);
     },
     note: (text, style) => err(`${styled(streams, stderr, printableLine(text), style)}\n`),
@@ -102,7 +93,7 @@ export function openTerminal(streams: TerminalStreams): Terminal {
       throw new Failure('password_missing', 'there is no terminal to ask for the password at');
     },
     readPassword() {
-      // Typed by hand after all: then without an echo, too.
+      // Typed at a terminal: without an echo, too.
       if (isKeyboard(stdin)) return promptPassword('Password: ', stdin, err);
       return readPasswordToEnd(stdin as AsyncIterable<Uint8Array | string>);
     },
@@ -114,8 +105,8 @@ function styled(streams: TerminalStreams, output: Output, text: string, style: S
   return inStyle(text, style);
 }
 
-/** A terminal that does not know its size says 0. */
-function sizeOf(output: Output): Size | null {
+/** A terminal of unknown size reports 0. */
+function sizeOf(output: Output): ScreenSize | null {
   return output.isTTY === true ? { columns: output.columns || 80, rows: output.rows || 24 } : null;
 }
 
@@ -130,99 +121,9 @@ function isKeyboard(input: Input): input is Input & Keyboard {
 async function confirm({ stdin, stderr }: TerminalStreams, question: string, otherwise: string): Promise<boolean> {
   if (stdin.isTTY !== true) throw new Failure('usage', 'there is no terminal to ask at', { hint: otherwise });
   using questions = createInterface({ input: stdin, output: stderr });
-  // Ctrl-C and Ctrl-D close the questions without an answer: that is a no.
+  // Ctrl-C and Ctrl-D close the interface without an answer: no.
   const closed = once(questions, 'close').then(() => '');
   const asked = questions.question(`${question} [y/N] `).catch(() => '');
   const answer = await Promise.race([asked, closed]);
   return /^y(es)?$/i.test(answer.trim());
-}
-
-/**
- * A picture on a terminal that is drawn again and again, in place and without flicker.
- *
- * Each picture is one write that overwrites the one before line by line; nothing is blank in between. Lines are cut to the
- * width, and the picture to the height, of the terminal as it is at that moment.
- */
-
-export type Size = { readonly columns: number; readonly rows: number };
-
-export type Screen = {
-  draw(lines: readonly StyledLine[]): Promise<void>;
-  /** Leaves the last picture where it is, and the cursor below it. */
-  end(): Promise<void>;
-};
-
-const clear = '\x1b[2J';
-const home = '\x1b[H';
-const toLineEnd = '\x1b[K';
-const toScreenEnd = '\x1b[J';
-const hideCursor = '\x1b[?25l';
-const showCursor = '\x1b[?25h';
-// A terminal that knows it shows the whole picture at once; any other ignores it.
-const beginPicture = '\x1b[?2026h';
-const endPicture = '\x1b[?2026l';
-
-export function createScreen(print: (text: string) => Promise<void>, size: () => Size, colours: boolean): Screen {
-  let drawnIn: Size | null = null;
-  return {
-    async draw(lines) {
-      const { columns, rows } = size();
-      // The text of a window that changed its size is somewhere else.
-      const isNew = drawnIn?.columns !== columns || drawnIn.rows !== rows;
-      drawnIn = { columns, rows };
-      const shown = cutToHeight(lines, rows - 1).map((line) => `${styledText(line, colours, columns)}${toLineEnd}\n`);
-      const start = isNew ? hideCursor + clear + home : home;
-      await print(`${beginPicture}${start}${shown.join('')}${toScreenEnd}${endPicture}`);
-    },
-    async end() {
-      if (drawnIn !== null) await print(showCursor);
-      drawnIn = null;
-    },
-  };
-}
-
-function cutToHeight(lines: readonly StyledLine[], height: number): readonly StyledLine[] {
-  if (lines.length <= height) return lines;
-  const kept = Math.max(0, height - 1);
-  return [...lines.slice(0, kept), [[`… ${lines.length - kept} more lines: make the window taller`, 'dim']]];
-}
-
-/**
- * A progress bar on one line, redrawn in place: for a terminal, and only when there is much to do.
- *
- * It is drawn at most ten times a second, and taken away without a trace when the work is done.
- */
-
-export type Progress = {
-  update(done: number, total: number): void;
-  clear(): void;
-};
-
-const totalMin = 50;
-const redrawAfterMs = 100;
-const barWidth = 30;
-const toLineStart = '\r\x1b[K';
-
-/** `print` writes to a terminal `width()` columns wide. */
-function progressBar(label: string, print: (text: string) => void, width: () => number, nowMs: () => number): Progress {
-  let drawnAtMs: number | null = null;
-  return {
-    update(done, total) {
-      const now = nowMs();
-      if (total < totalMin || (drawnAtMs !== null && now - drawnAtMs < redrawAfterMs && done < total)) return;
-      drawnAtMs = now;
-      print(toLineStart + cutToWidth(barLine(label, done, total), width() - 1));
-    },
-    clear() {
-      if (drawnAtMs !== null) print(toLineStart);
-      drawnAtMs = null;
-    },
-  };
-}
-
-function barLine(label: string, done: number, total: number): string {
-  const share = Math.min(1, done / total);
-  const filled = Math.round(share * barWidth);
-  const bar = '█'.repeat(filled) + '░'.repeat(barWidth - filled);
-  return `${label} ${bar} ${Math.floor(share * 100)} % (${done} of ${total})`;
 }

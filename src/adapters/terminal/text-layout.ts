@@ -1,8 +1,9 @@
 /**
- * Tables that are read at a glance: aligned columns, cut to the width of the terminal.
+ * Text layout for terminals: tables with aligned columns, styled lines, wrapping and truncation by display width.
  *
- * Only columns that are marked `shrinks` give way, the widest first, down to a few characters; the others keep their
- * width. Widths are those that a terminal shows: wide East Asian characters count two.
+ * Only columns marked `shrinks` are narrowed to fit, the widest first. Wide East Asian characters count two columns.
+ * Texts are made printable here, so that no control sequence from outside reaches the terminal; styles are added
+ * afterwards.
  */
 
 import { styleText } from 'node:util';
@@ -20,7 +21,7 @@ const gap = '  ';
 const shrunkWidthMin = 8;
 const segments = new Intl.Segmenter();
 
-/** Lines of a table, title line first; `width` null: as wide as it needs to be. Cells are made printable here. */
+/** Lines of a table, title line first; `width` null: unlimited. */
 export function tableLines(
   columns: readonly Column[],
   rows: readonly (readonly string[])[],
@@ -35,18 +36,18 @@ export function tableLines(
   });
 }
 
-/** `text` cut to `width` columns, with an ellipsis where something was cut. */
+/** `text` cut to `width` columns; an ellipsis marks the cut. */
 export function cutToWidth(text: string, width: number): string {
   if (stringWidth(text) <= width) return text;
-  let kept = '';
+  let start = '';
   let used = 0;
   for (const { segment } of segments.segment(text)) {
     const more = stringWidth(segment);
     if (used + more > width - 1) break;
-    kept += segment;
+    start += segment;
     used += more;
   }
-  return `${kept}…`;
+  return `${start}…`;
 }
 
 function fitted(columns: readonly Column[], needed: readonly number[], width: number): readonly number[] {
@@ -77,19 +78,12 @@ function cell(text: string, width: number, align: 'left' | 'right'): string {
   return align === 'right' ? space + cut : cut + space;
 }
 
-/**
- * Lines of which parts have a style: what `status` and `logs` are made of.
- *
- * Texts are made printable here, so that nothing from outside reaches a terminal as a command to it; styles are put around
- * them afterwards, and only where colours are shown.
- */
-
-/** Text as it is, or in a style. */
+/** Plain text, or text with a style. */
 export type Piece = string | readonly [text: string, style: Style];
 
 export type StyledLine = readonly Piece[];
 
-/** One line without its end; `width` in columns, null for as wide as it is. */
+/** One line without its end, cut to `width` columns; null: unlimited. */
 export function styledText(line: StyledLine, colours: boolean, width: number | null = null): string {
   let left = width ?? Number.POSITIVE_INFINITY;
   let text = '';
@@ -106,13 +100,13 @@ function partsOf(piece: Piece): readonly [text: string, style: Style | null] {
   return typeof piece === 'string' ? [printableLine(piece), null] : [printableLine(piece[0]), piece[1]];
 }
 
-/** `text` in lines of at most `width` columns, broken at spaces; a word that is longer is cut in pieces. */
+/** `text` in lines of at most `width` columns, wrapped at spaces; a longer word is split. */
 export function wrapped(text: string, width: number): readonly string[] {
   const lines: string[] = [];
   let line = '';
   for (const word of printableLine(text)
     .split(' ')
-    .flatMap((one) => broken(one, width))) {
+    .flatMap((one) => splitWord(one, width))) {
     if (line === '') line = word;
     else if (stringWidth(line) + 1 + stringWidth(word) <= width) line += ` ${word}`;
     else {
@@ -123,8 +117,8 @@ export function wrapped(text: string, width: number): readonly string[] {
   return [...lines, line];
 }
 
-/** Pieces of `word` that fit. */
-function broken(word: string, width: number): readonly string[] {
+/** Parts of `word` that fit. */
+function splitWord(word: string, width: number): readonly string[] {
   if (stringWidth(word) <= width) return [word];
   const pieces = [''];
   for (const { segment } of segments.segment(word)) {
@@ -134,8 +128,6 @@ function broken(word: string, width: number): readonly string[] {
   }
   return pieces;
 }
-
-/** Colours and weight of text on a terminal, by name. */
 
 const formats = {
   bold: ['bold'],
@@ -150,7 +142,7 @@ const formats = {
 
 export type Style = keyof typeof formats;
 
-/** `text` in a style, as a terminal understands it. */
+/** `text` with the escape sequences of a style. */
 export function inStyle(text: string, style: Style): string {
   return styleText([...formats[style]], text, { validateStream: false });
 }

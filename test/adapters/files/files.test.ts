@@ -149,6 +149,6 @@ describe('raw sources in segments', () => {
     const [place] = await raw.append([compressed('short-lived')]);
     if (place === undefined) throw new Error('nothing was appended');
     await raw.remove(place.segment);
-    await expect(raw.read(place)).rejects.toSatisfy((error) => isFailure(error, 'source_gone'));
+    await expect(raw.read(place)).rejects.toSatisfy((error) => isFailure(error, 'source_missing'));
   });
 });

@@ -7,7 +7,7 @@ import type { Worker } from 'node:worker_threads';
 import { zstdCompressSync } from 'node:zlib';
 import { expect, test, vi } from 'vitest';
 import { createStorage } from '../../../src/adapters/files/storage.ts';
-import type { RawPlace } from '../../../src/ingest/model.ts';
+import type { RawLocation } from '../../../src/ingest/model.ts';
 import type { RawSources } from '../../../src/ingest/ports.ts';
 import { runProgram } from '../../support/programs.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
@@ -30,7 +30,7 @@ async function threadOf(start: () => Promise<unknown>): Promise<Worker> {
   return await promise;
 }
 
-async function textsAt(raw: RawSources, places: readonly RawPlace[]): Promise<string[]> {
+async function textsAt(raw: RawSources, places: readonly RawLocation[]): Promise<string[]> {
   return await Promise.all(places.map(async (place) => Buffer.from(await raw.read(place)).toString()));
 }
 
@@ -98,7 +98,7 @@ test('appends lie in the order in which they were asked for', async () => {
   await using folder = await temporaryFolder('storage');
   await using storage = open(folder.path);
   const texts = Array.from({ length: 30 }, (_, index) => `source ${index}`);
-  const appending: Promise<readonly RawPlace[]>[] = [];
+  const appending: Promise<readonly RawLocation[]>[] = [];
   for (const text of texts) {
     appending.push(storage.raw.append([compressed(text), compressed(`${text}, second`)]));
     // Some go in one message, some in messages of their own.
@@ -216,7 +216,7 @@ test.skipIf(!isRoot)(
 test('when the thread dies, what waits fails, and the next window starts another one', async () => {
   await using folder = await temporaryFolder('storage');
   await using storage = open(folder.path);
-  const before: RawPlace[] = [];
+  const before: RawLocation[] = [];
   const thread = await threadOf(async () => before.push(...(await storage.raw.append([compressed('before')]))));
   const waiting = Promise.allSettled([storage.raw.append([compressed('lost')]), storage.blobs.write(blobsOf(64))]);
   await thread.terminate();

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { createQueue } from '../../../src/adapters/parser/fair-queue.ts';
+import { createFairQueue } from '../../../src/adapters/parser/fair-queue.ts';
 
 const bounds = {
   runningMax: 1,
@@ -15,7 +15,7 @@ const bounds = {
 function noted(given: Partial<typeof bounds> = {}) {
   const portions: (readonly string[])[] = [];
   const running = { now: 0, most: 0 };
-  const queue = createQueue<string, string>(
+  const queue = createFairQueue<string, string>(
     async (portion) => {
       portions.push(portion);
       running.now += 1;
@@ -77,8 +77,8 @@ test('what waits is handed out when nothing follows, and others do not wait for 
   const waiting = queue.add('a', 'one', true);
   await queue.add('b', 'two');
   expect(portions).toEqual([['b']]);
-  queue.hurry('one');
-  queue.hurry('never seen');
+  queue.flush('one');
+  queue.flush('never seen');
   expect(await waiting).toBe('A');
   const next = queue.add('c', 'one', true);
   await queue.add('d', 'one');

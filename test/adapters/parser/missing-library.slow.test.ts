@@ -24,11 +24,11 @@ test('a mail that needs it stays where it is, and others are parsed', async () =
   await using folder = await temporaryFolder('missing');
   await copyWithout(folder.path, 'html-to-text');
   const code = `
-    const { createDigester } = await import(${JSON.stringify(join(folder.path, 'src/adapters/parser/parser-pool.ts'))});
-    await using digester = createDigester({ threads: 1, timeoutMs: 20_000, memoryMb: 256 });
-    const digest = (text) => digester.digest(Buffer.from('From: a@example.test\\r\\nContent-Type: ' + text), 'a');
-    const told = await Promise.allSettled([digest('text/html\\r\\n\\r\\n<p>one</p>'), digest('text/plain\\r\\n\\r\\ntwo')]);
-    const after = await digest('text/plain\\r\\n\\r\\nthree');
+    const { createParserPool } = await import(${JSON.stringify(join(folder.path, 'src/adapters/parser/parser-pool.ts'))});
+    await using parser = createParserPool({ threads: 1, timeoutMs: 20_000, memoryMb: 256 });
+    const parse = (text) => parser.parse(Buffer.from('From: a@example.test\\r\\nContent-Type: ' + text), 'a');
+    const told = await Promise.allSettled([parse('text/html\\r\\n\\r\\n<p>one</p>'), parse('text/plain\\r\\n\\r\\ntwo')]);
+    const after = await parse('text/plain\\r\\n\\r\\nthree');
     console.log(JSON.stringify([told[0].reason?.code ?? told[0].value, after.parsed.text]));
   `;
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', code]);

@@ -1,7 +1,7 @@
 import { hash, randomBytes } from 'node:crypto';
 import { zstdDecompressSync } from 'node:zlib';
 import { expect, test } from 'vitest';
-import { createDigester } from '../../../src/adapters/parser/parser-pool.ts';
+import { createParserPool } from '../../../src/adapters/parser/parser-pool.ts';
 import { isFailure } from '../../../src/errors.ts';
 
 const mail = (text: string) => new Uint8Array(Buffer.from(text.replaceAll('\n', '\r\n')));
@@ -25,10 +25,10 @@ aGVsbG8=
 `;
 
 test('a source comes back parsed, hashed and compressed, and its memory is given back', async () => {
-  await using digester = createDigester({ threads: 1, timeoutMs: 10_000, memoryMb: 256 });
+  await using digester = createParserPool({ threads: 1, timeoutMs: 10_000, memoryMb: 256 });
   const source = mail(simple);
   const before = Buffer.from(source);
-  const digested = await digester.digest(source, 'a');
+  const digested = await digester.parse(source, 'a');
   if (!digested.ok) throw new Error(digested.reason);
   expect(digested.parsed).toMatchObject({ subject: 'The printer', messageId: 'one@example.test' });
   expect(Buffer.from(digested.parsed.attachments[0]?.content ?? []).toString()).toBe('hello');
@@ -38,13 +38,13 @@ test('a source comes back parsed, hashed and compressed, and its memory is given
 });
 
 test('a large source is moved, not copied, and comes back just as a small one does', async () => {
-  await using digester = createDigester({ threads: 1, timeoutMs: 10_000, memoryMb: 256 });
+  await using digester = createParserPool({ threads: 1, timeoutMs: 10_000, memoryMb: 256 });
   const content = randomBytes(3_000_000);
   const encoded = content.toString('base64').replace(/.{76}/gu, '$&\r\n');
   const large = mail(simple.replace('aGVsbG8=', encoded));
   const before = Buffer.from(large);
-  const digesting = digester.digest(large, 'a');
-  expect(await digester.digest(mail(simple), 'a')).toMatchObject({ ok: true });
+  const digesting = digester.parse(large, 'a');
+  expect(await digester.parse(mail(simple), 'a')).toMatchObject({ ok: true });
   const digested = await digesting;
   if (!digested.ok) throw new Error(digested.reason);
   expect(content.equals(digested.parsed.attachments[0]?.content ?? new Uint8Array(0))).toBe(true);
@@ -59,25 +59,25 @@ const page = `--b\nContent-Type: text/html\n\n${'<div>'.repeat(98)}${'<b>x</b>'.
 const slow = mail(`Subject: slow\nContent-Type: multipart/mixed; boundary=b\n\n${page.repeat(1500)}`);
 
 test('a mail that takes too long is answered with the reason and its source, and the next one is parsed', async () => {
-  await using digester = createDigester({ threads: 1, timeoutMs: 2000, memoryMb: 2000 });
+  await using digester = createParserPool({ threads: 1, timeoutMs: 2000, memoryMb: 2000 });
   const before = Buffer.from(slow);
-  const digested = await digester.digest(new Uint8Array(slow), 'a');
+  const digested = await digester.parse(new Uint8Array(slow), 'a');
   expect(digested).toMatchObject({ ok: false, reason: 'parse_timeout' });
   expect(before.equals(zstdDecompressSync(digested.compressed))).toBe(true);
   expect(digested.sha256).toBe(hash('sha256', before, 'hex'));
-  expect(await digester.digest(mail(simple), 'a')).toMatchObject({ ok: true });
+  expect(await digester.parse(mail(simple), 'a')).toMatchObject({ ok: true });
 });
 
 test('threads that cannot even parse a good mail fail the poll, and blame no mail', async () => {
-  await using digester = createDigester({ threads: 1, timeoutMs: 1, memoryMb: 256 });
-  await expect(digester.digest(mail(simple), 'a')).rejects.toSatisfy((error) => isFailure(error, 'parser_unavailable'));
+  await using digester = createParserPool({ threads: 1, timeoutMs: 1, memoryMb: 256 });
+  await expect(digester.parse(mail(simple), 'a')).rejects.toSatisfy((error) => isFailure(error, 'parser_unavailable'));
 });
 
 test('a mail that takes too much memory costs its thread, not the process; others are parsed all the same', async () => {
-  await using digester = createDigester({ threads: 1, timeoutMs: 20_000, memoryMb: 64 });
+  await using digester = createParserPool({ threads: 1, timeoutMs: 20_000, memoryMb: 64 });
   const [first, second] = await Promise.all([
-    digester.digest(new Uint8Array(slow), 'a'),
-    digester.digest(mail(simple), 'a'),
+    digester.parse(new Uint8Array(slow), 'a'),
+    digester.parse(mail(simple), 'a'),
   ]);
   expect(first).toMatchObject({ ok: false, reason: 'parse_memory', sha256: hash('sha256', slow, 'hex') });
   // Moved to a thread, and gone with it.
@@ -86,19 +86,19 @@ test('a mail that takes too much memory costs its thread, not the process; other
 });
 
 test('threads that die before they can begin fail the poll, and the next one finds new threads', async () => {
-  await using digester = createDigester({ threads: 1, timeoutMs: 20_000, memoryMb: 8 });
+  await using digester = createParserPool({ threads: 1, timeoutMs: 20_000, memoryMb: 8 });
   for (let poll = 0; poll < 2; poll += 1) {
-    await expect(digester.digest(mail(simple), 'a')).rejects.toSatisfy((error) =>
+    await expect(digester.parse(mail(simple), 'a')).rejects.toSatisfy((error) =>
       isFailure(error, 'parser_unavailable'),
     );
   }
 });
 
 test('many sources at the same time keep their order and their content', async () => {
-  await using digester = createDigester({ threads: 2, timeoutMs: 10_000, memoryMb: 256 });
+  await using digester = createParserPool({ threads: 2, timeoutMs: 10_000, memoryMb: 256 });
   const subjects = Array.from({ length: 60 }, (_, index) => `number ${index}`);
   const digested = await Promise.all(
-    subjects.map((subject) => digester.digest(mail(`Subject: ${subject}\n\ntext`), 'a')),
+    subjects.map((subject) => digester.parse(mail(`Subject: ${subject}\n\ntext`), 'a')),
   );
   expect(digested.map((one) => (one.ok ? one.parsed.subject : one.reason))).toEqual(subjects);
 });

@@ -3,12 +3,13 @@ import { once } from 'node:events';
 import { userInfo } from 'node:os';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { createIds } from '../../../src/adapters/process/uuid-v7.ts';
-import { thisAuthor, thisWorker } from '../../../src/adapters/process/worker-identity.ts';
+import { currentActor } from '../../../src/adapters/process/audit-actor.ts';
+import { createUuidV7Generator } from '../../../src/adapters/process/uuid-v7.ts';
+import { thisWorker } from '../../../src/adapters/process/worker-identity.ts';
 
 describe('ids', () => {
   test('are UUIDs of version 7 that hold the time', () => {
-    const id = createIds(() => 0x0123456789ab)();
+    const id = createUuidV7Generator(() => 0x0123456789ab)();
     expect(id).toMatch(/^01234567-89ab-7000-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
   });
 
@@ -16,7 +17,7 @@ describe('ids', () => {
     fc.assert(
       fc.property(fc.array(fc.nat(3), { minLength: 1, maxLength: 50 }), (clock) => {
         let reading = 0;
-        const next = createIds(() => 1_800_000_000_000 + (clock[reading++ % clock.length] ?? 0));
+        const next = createUuidV7Generator(() => 1_800_000_000_000 + (clock[reading++ % clock.length] ?? 0));
         const ids = Array.from({ length: 10_000 }, next);
         expect(ids.toSorted()).toEqual(ids);
         expect(new Set(ids).size).toBe(ids.length);
@@ -30,10 +31,10 @@ describe('workers', () => {
   test('a worker that runs is not dead, and one whose process has ended is', async () => {
     const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)']);
     const workers = thisWorker();
-    const [place] = /^.*(?=\/\d+\/\d+$)/.exec(workers.me) ?? [''];
+    const [place] = /^.*(?=\/\d+\/\d+$)/.exec(workers.name) ?? [''];
     await once(child, 'spawn');
     const theirs = `${place}/${child.pid}`;
-    expect(workers.isDead(workers.me)).toBe(false);
+    expect(workers.isDead(workers.name)).toBe(false);
     child.kill('SIGKILL');
     await once(child, 'exit');
     expect(workers.isDead(`${theirs}/1`)).toBe(true);
@@ -41,7 +42,7 @@ describe('workers', () => {
 
   test('a reused PID is not taken for the worker that had it before', () => {
     const workers = thisWorker();
-    expect(workers.isDead(workers.me.replace(/\d+$/, '1'))).toBe(true);
+    expect(workers.isDead(workers.name.replace(/\d+$/, '1'))).toBe(true);
   });
 
   test('of a worker on another host or boot nothing is claimed', () => {
@@ -52,7 +53,7 @@ describe('workers', () => {
 
   test('a worker of this host and another boot is told by its name, and by nothing else', () => {
     const workers = thisWorker();
-    const [host, boot, ...rest] = workers.me.split('/');
+    const [host, boot, ...rest] = workers.name.split('/');
     const named = (...parts: readonly (string | undefined)[]) => workers.isOfEarlierBoot(parts.join('/'));
     expect(named(host, '00000000', '1', '1', '1')).toBe(true);
     expect(named(host, boot, '1', '1', '1')).toBe(false);
@@ -71,5 +72,5 @@ test.each([
   ['', new RegExp(`^${userInfo().username}@`)],
   ['two words\n', new RegExp(`^${userInfo().username}@`)],
 ])('who called by way of sudo is the author (%j)', (caller, who) => {
-  expect(thisAuthor({ SUDO_USER: caller }).who).toMatch(who);
+  expect(currentActor({ SUDO_USER: caller }).who).toMatch(who);
 });

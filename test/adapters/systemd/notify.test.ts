@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { createSupervisor } from '../../../src/adapters/systemd/notify.ts';
+import { createServiceManager } from '../../../src/adapters/systemd/notify.ts';
 import { ended } from '../../support/programs.ts';
 import { startNotifyListener } from '../../support/systemd-listener.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
@@ -66,7 +66,7 @@ test('a status is one short line of text, whatever is in it', async () => {
 test('nothing happens without a manager, and node:ffi is not even loaded', async () => {
   const calls = ['ready', 'status=x', 'reloading', 'heartbeat', 'stopping'];
   expect(await notify(null, calls, ['--no-experimental-ffi'])).toEqual(silent);
-  const supervisor = createSupervisor({ notifySocket: null, watchdogMs: 10_000, monotonicUs: () => 0n });
+  const supervisor = createServiceManager({ notifySocket: null, watchdogMs: 10_000, monotonicUs: () => 0n });
   expect(supervisor.watchdogMs).toBe(10_000);
 });
 
@@ -89,7 +89,7 @@ test.each([
   const { code, output } = await notify(address, ['ready']);
   expect({ code, told: JSON.parse(output) }).toEqual({
     code: 0,
-    told: ['config_invalid', 'NOTIFY_SOCKET is no path of a socket, nor @ and a name', expect.any(String)],
+    told: ['config_invalid', 'NOTIFY_SOCKET is neither the path of a socket nor @ and a name', expect.any(String)],
   });
 });
 
@@ -114,7 +114,7 @@ test.each([
     code: 0,
     told: [
       'config_invalid',
-      `systemd cannot be told that the daemon works: no node:ffi (${why})`,
+      `systemd cannot be notified: node:ffi is unavailable (${why})`,
       expect.stringContaining('--allow-ffi'),
     ],
   });

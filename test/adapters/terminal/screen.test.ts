@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { createScreen, type Size } from '../../../src/adapters/terminal/terminal.ts';
+import { createScreen, type ScreenSize } from '../../../src/adapters/terminal/screen.ts';
 
 /** What each picture prints. */
 function screen(colours = false) {
@@ -8,7 +8,7 @@ function screen(colours = false) {
   const print = async (text: string): Promise<void> => void drawn.push(text);
   return {
     drawn,
-    size: size as { -readonly [name in keyof Size]: Size[name] },
+    size: size as { -readonly [name in keyof ScreenSize]: ScreenSize[name] },
     ...createScreen(print, () => size, colours),
   };
 }

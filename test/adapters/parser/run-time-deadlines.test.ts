@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { Deadlines } from '../../../src/adapters/parser/parser-pool.ts';
+import { RunTimeDeadlines } from '../../../src/adapters/parser/run-time-deadlines.ts';
 
 test('each is over when its time has passed, once, and none that was disposed', async () => {
-  const deadlines = new Deadlines();
+  const deadlines = new RunTimeDeadlines();
   const over: string[] = [];
   using _short = deadlines.start(60, () => over.push('short'));
   using _long = deadlines.start(400, () => over.push('long'));
@@ -19,7 +19,7 @@ test('each is over when its time has passed, once, and none that was disposed', 
 
 test('time in which everything stood still does not count', async () => {
   let pausedMs = 0;
-  const deadlines = new Deadlines(() => performance.now() + pausedMs);
+  const deadlines = new RunTimeDeadlines(() => performance.now() + pausedMs);
   let isOver = false;
   using _deadline = deadlines.start(3_000, () => {
     isOver = true;
