@@ -1,8 +1,8 @@
 /**
  * Control socket, composed: the server of the daemon, and the client of the commands that ask a running daemon.
  *
- * Several workers may share a data folder. A request that any worker can serve (recover the key file, disable encryption) goes
- * to the first that answers; the log level, which each has of its own, goes to all.
+ * Several workers may share a data folder. A request that any worker can serve (recover the key file, disable
+ * encryption) goes to the first that answers; the log level, which each has of its own, goes to all.
  */
 
 import type { ControlRequest, LogLevel } from '../adapters/control/protocol.ts';

@@ -1,8 +1,9 @@
 /**
  * Configuration reload (SIGHUP, `systemctl reload`): parse, validate, swap what can change while the daemon runs.
  *
- * That is the log level, the tables poll, idle, limits, tickets, raw and shutdown, and the database password. Other changes are
- * named in the log and take effect at the next start. An invalid configuration is logged and changes nothing.
+ * That is the log level, the tables poll, idle, limits, tickets, raw and shutdown, and the database password. Other
+ * changes are named in the log and take effect at the next start. An invalid configuration is logged and changes
+ * nothing.
  */
 import type { Config, DatabaseConfig } from '../config/config.ts';
 import { asFailure } from '../errors.ts';
@@ -114,8 +115,8 @@ export function applyReload(current: Config, next: Config, usePassword: (passwor
 }
 
 /**
- * The database settings in force: with the new password, used by the next connection, if only that was changed. An unused
- * password is wiped at once, the former one after a minute, when no login can still use it.
+ * The database settings in force: with the new password, used by the next connection, if only that was changed. An
+ * unused password is wiped at once, the former one after a minute, when no login can still use it.
  */
 function adoptPassword(
   now: DatabaseConfig,

@@ -1,8 +1,8 @@
 /**
  * Control client: sends one request to the running daemon over its control socket.
  *
- * A daemon that is not there, refuses this user or is silent for 5 seconds is `daemon_unreachable`; a failure in its answer is
- * thrown as it is.
+ * A daemon that is not there, refuses this user or is silent for 5 seconds is `daemon_unreachable`; a failure in its
+ * answer is thrown as it is.
  */
 import { once } from 'node:events';
 import { request as httpRequest, type IncomingMessage } from 'node:http';

@@ -1,9 +1,10 @@
 /**
- * Control protocol: HTTP/1.1 with JSON over a unix socket. `POST /recover`, `/disable` and `/log_level` with `{who, level?}`.
+ * Control protocol: HTTP/1.1 with JSON over a unix socket. `POST /recover`, `/disable` and `/log_level` with `{who,
+ * level?}`.
  *
- * Status 200 answers with an object, any other with `{code, message, hint}`. While a request is worked on, the daemon sends
- * `102 Processing` (RFC 2518, section 10.1) every second as a heartbeat, which tells a busy daemon from one that hangs. No
- * request and no answer holds a secret.
+ * Status 200 answers with an object, any other with `{code, message, hint}`. While a request is worked on, the daemon
+ * sends `102 Processing` (RFC 2518, section 10.1) every second as a heartbeat, which tells a busy daemon from one that
+ * hangs. No request and no answer holds a secret.
  */
 
 import type { Config } from '../../config/config.ts';
@@ -15,8 +16,6 @@ export type LogLevel = Config['log']['level'];
 export type ControlRequest =
   | { readonly command: 'recover' | 'disable'; readonly who: string }
   | { readonly command: 'log_level'; readonly who: string; readonly level: LogLevel };
-
-export type ControlCommand = ControlRequest['command'];
 
 /** From the most lines to the fewest. */
 const logLevels: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error'];

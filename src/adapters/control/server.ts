@@ -1,8 +1,8 @@
 /**
  * Control server: HTTP on a unix socket of mode 0600, for commands of the daemon's own user and of root.
  *
- * At most 4 connections, 4 KiB and 5 seconds for a request, one request per connection. Whatever a client sends or fails to
- * send, the daemon continues; a failure of a handler becomes the answer.
+ * At most 4 connections, 4 KiB and 5 seconds for a request, one request per connection. Whatever a client sends or
+ * fails to send, the daemon continues; a failure of a handler becomes the answer.
  */
 import { once } from 'node:events';
 import type { Server } from 'node:http';

@@ -1,9 +1,9 @@
 /**
  * Control socket file: created atomically, so that at no moment another user than its own, and root, can connect.
  *
- * The socket is bound in a private folder (0700), restricted to 0600, and then linked to its path, which never overwrites another
- * one. A stale socket of a dead process is moved away first. Throws `refused` for a data folder that others can enter and for a
- * path that is no socket, `disk_failed`.
+ * The socket is bound in a private folder (0700), restricted to 0600, and then linked to its path, which never
+ * overwrites another one. A stale socket of a dead process is moved away first. Throws `refused` for a data folder that
+ * others can enter and for a path that is no socket, `disk_failed`.
  */
 
 import { once } from 'node:events';
@@ -112,8 +112,8 @@ async function unlessAbsent<T>(work: Promise<T>): Promise<T | null> {
   }
 }
 
-// One control socket per worker: `control.sock` for the only worker, which has no name, `control-NAME.sock` for a named one.
-// A command tries them in that order.
+// One control socket per worker: `control.sock` for the only worker, which has no name, `control-NAME.sock` for a named
+// one. A command tries them in that order.
 
 const unnamed = 'control.sock';
 const named = /^control-[a-z0-9-]+\.sock$/;

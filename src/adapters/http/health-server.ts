@@ -1,9 +1,9 @@
 /**
  * Health endpoints for probes and Prometheus: `GET /livez` (liveness), `GET /readyz` (readiness), `GET /metrics`.
  *
- * GET and HEAD only. Every other response is fixed: nothing of a request and no text of an error is in it, or in the log.
- * Bodies are discarded, a head has 4 KiB at most, and a slow client is closed after 5 seconds. Concurrent requests share one
- * lookup (single-flight), and each is answered within 5 seconds even if the lookup hangs.
+ * GET and HEAD only. Every other response is fixed: nothing of a request and no text of an error is in it, or in the
+ * log. Bodies are discarded, a head has 4 KiB at most, and a slow client is closed after 5 seconds. Concurrent requests
+ * share one lookup (single-flight), and each is answered within 5 seconds even if the lookup hangs.
  */
 
 import { once } from 'node:events';
@@ -40,7 +40,9 @@ const limits = {
 };
 const headers = { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' };
 
-/** Listens; resolves with the address that was bound. Throws `address_in_use`, `address_missing` or `config_invalid`. */
+/**
+ * Listens; resolves with the address that was bound. Throws `address_in_use`, `address_missing` or `config_invalid`.
+ */
 export async function startHealthServer(options: HttpOptions, sources: HealthSources): Promise<HttpServer> {
   const open = new Set<Socket>();
   const hooks = {
@@ -145,7 +147,10 @@ function shortened(
   return { ...readiness, checks: { ...checks, mailboxes } };
 }
 
-/** A taken address, or one that may appear later, may be tried again; any other reason is a wrong setting, as a port below 1024. */
+/**
+ * A taken address, or one that may appear later, may be tried again; any other reason is a wrong setting, as a port
+ * below 1024.
+ */
 function listenFailure({ host, port }: HttpOptions, error: unknown): Failure {
   const code = causeCode(error);
   const message = `cannot listen on ${host}:${port} (${code})`;

@@ -1,9 +1,11 @@
 /**
- * HTTP/1.1 server: node:http with a Hono application behind it, for the health endpoints, the admin page and the control socket.
+ * HTTP/1.1 server: node:http with a Hono application behind it, for the health endpoints, the admin page and the
+ * control socket.
  *
- * A request reaches the application once it is there whole, its body as bytes that are overwritten when the connection closes;
- * a longer body than `bodyBytesMax`, or one without Content-Length, is discarded and reads as empty. One request per
- * connection. The limits on time and connections are those of node:http. Nothing streams: bodies and responses are bounded.
+ * A request reaches the application once it is there whole, its body as bytes that are overwritten when the connection
+ * closes; a longer body than `bodyBytesMax`, or one without Content-Length, is discarded and reads as empty. One
+ * request per connection. The limits on time and connections are those of node:http. Nothing streams: bodies and
+ * responses are bounded.
  */
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -134,8 +136,8 @@ function readBody(incoming: IncomingMessage, lengthBytes: number): Promise<Uint8
 }
 
 /**
- * The request for the application. Its URL has the query alone: `rawPath` is the path, which a URL would rewrite. HEAD is
- * routed like GET, since node:http leaves the body out; TRACE, which fetch forbids, like OPTIONS.
+ * The request for the application. Its URL has the query alone: `rawPath` is the path, which a URL would rewrite. HEAD
+ * is routed like GET, since node:http leaves the body out; TRACE, which fetch forbids, like OPTIONS.
  */
 function requestOf({ method = '', url = '', headersDistinct }: IncomingMessage): Request {
   const headers = new Headers();
@@ -146,7 +148,7 @@ function requestOf({ method = '', url = '', headersDistinct }: IncomingMessage):
 }
 
 /** The path as it stands in the request, neither decoded nor normalized. */
-export function rawPath(url: string): string {
+function rawPath(url: string): string {
   const [path = ''] = url.split('?', 1);
   return path;
 }
@@ -154,7 +156,7 @@ export function rawPath(url: string): string {
 /** For `new Hono`: routes by the raw path. */
 export const byRawPath = {
   getPath: (_request: Request, options?: { env?: unknown }): string =>
-    rawPath((options?.env as NodeBindings).incoming.url ?? ''),
+    rawPath((options?.env as NodeBindings | undefined)?.incoming.url ?? ''),
 };
 
 function send(

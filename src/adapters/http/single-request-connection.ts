@@ -1,11 +1,12 @@
 /**
- * Single-request connection: hands a socket to node:http in slices of 64 bytes and discards input after the first request.
+ * Single-request connection: hands a socket to node:http in slices of 64 bytes and discards input after the first
+ * request.
  *
- * node:http parses whatever arrives before a handler can object: one read of 64 KiB may hold thousands of pipelined requests,
- * each an object and a response that nothing reads. Here the parser sees one request and at most a few bytes of the next.
- * Every piece is overwritten after it was parsed, because a body may hold a password. A client that half-closes is answered;
- * after the response, up to 4 MiB of input are discarded until the other end closes, for `lingerMs` at most, so that no reset
- * loses the response (RFC 9112, section 9.6).
+ * node:http parses whatever arrives before a handler can object: one read of 64 KiB may hold thousands of pipelined
+ * requests, each an object and a response that nothing reads. Here the parser sees one request and at most a few bytes
+ * of the next. Every piece is overwritten after it was parsed, because a body may hold a password. A client that
+ * half-closes is answered; after the response, up to 4 MiB of input are discarded until the other end closes, for
+ * `lingerMs` at most, so that no reset loses the response (RFC 9112, section 9.6).
  */
 
 import type { IncomingMessage } from 'node:http';

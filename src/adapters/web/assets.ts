@@ -1,8 +1,8 @@
 /**
  * Static assets of the admin page: style, script and icon, read and compressed once, with a version from their content.
  *
- * A URL with the current version is cached for ever, any other is revalidated (RFC 9111, RFC 8246). Pages are not compressed:
- * they hold the CSRF token beside text that a stranger chose, and the length would reveal it (BREACH).
+ * A URL with the current version is cached for ever, any other is revalidated (RFC 9111, RFC 8246). Pages are not
+ * compressed: they hold the CSRF token beside text that a stranger chose, and the length would reveal it (BREACH).
  */
 
 import { createHash } from 'node:crypto';

@@ -1,8 +1,8 @@
 /**
  * TLS certificate with hot reload: reads certificate and key from their files, and again when the files change.
  *
- * A certificate and a key that do not match (one of them is just being renewed) are refused like a file that cannot be read,
- * and the former pair stays in use. The minimum is TLS 1.2 (RFC 8996).
+ * A certificate and a key that do not match (one of them is just being renewed) are refused like a file that cannot be
+ * read, and the former pair stays in use. The minimum is TLS 1.2 (RFC 8996).
  */
 
 import { readFile, stat } from 'node:fs/promises';
@@ -28,7 +28,10 @@ const bytesMax = 1024 * 1024;
 /** SSL_OP_CLEANSE_PLAINTEXT of OpenSSL, for which Node has no name: decrypted bytes are wiped once they were read. */
 const cleansePlaintext = 2;
 
-/** `report` gets each failed reload, and null after a check that went well. Throws `config_invalid` if the first read fails. */
+/**
+ * `report` gets each failed reload, and null after a check that went well. Throws `config_invalid` if the first read
+ * fails.
+ */
 export async function watchCertificate(
   files: TlsFiles,
   everyMs: number,

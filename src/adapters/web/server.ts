@@ -1,9 +1,9 @@
 /**
  * Admin page server: listens, retries every 5 seconds while it cannot, and starts again after a failure.
  *
- * A failure here never stops the daemon: a taken port or an unreadable certificate is logged once and retried. With trusted
- * proxies configured, other addresses are closed before a TLS handshake. One request per connection, the body in one buffer
- * that is wiped; connections are limited per client, the oldest idle one makes room.
+ * A failure here never stops the daemon: a taken port or an unreadable certificate is logged once and retried. With
+ * trusted proxies configured, other addresses are closed before a TLS handshake. One request per connection, the body
+ * in one buffer that is wiped; connections are limited per client, the oldest idle one makes room.
  */
 
 import { once } from 'node:events';
@@ -39,7 +39,10 @@ const headBytesMax = 8 * 1024;
 const lingerMs = 2_000;
 const closeMs = 5_000;
 
-/** Serves the admin page until it is disposed. Resolves after the first attempt to listen, successful or not. Never rejects. */
+/**
+ * Serves the admin page until it is disposed. Resolves after the first attempt to listen, successful or not. Never
+ * rejects.
+ */
 export async function serveAdminPage(
   config: AdminConfig,
   service: AdminService,

@@ -1,8 +1,8 @@
 /**
  * Admin page application (Hono): checks a request, routes it, and writes the response with strict headers.
  *
- * Nothing of a request and no text of an error is in a response. A refused request is reported to the audit by fixed names. A
- * failure becomes a page that says so. A response is sent within 30 seconds, even if a lookup hangs.
+ * Nothing of a request and no text of an error is in a response. A refused request is reported to the audit by fixed
+ * names. A failure becomes a page that says so. A response is sent within 30 seconds, even if a lookup hangs.
  */
 
 import type { IncomingMessage } from 'node:http';
@@ -160,8 +160,9 @@ function sendAsset(asset: Asset, { version }: Assets, request: SiteRequest): Res
 }
 
 /**
- * Own files alone, no framing, no form to another origin. `same-origin` and not `no-referrer`: with the latter browsers send
- * `Origin: null` with a form (Fetch standard, "append a request Origin header"), and the origin could not be checked.
+ * Own files alone, no framing, no form to another origin. `same-origin` and not `no-referrer`: with the latter browsers
+ * send `Origin: null` with a form (Fetch standard, "append a request Origin header"), and the origin could not be
+ * checked.
  */
 const everyResponse = {
   'content-security-policy':

@@ -1,4 +1,7 @@
-/** Floods: connections that pipeline without reading, and requests that are never finished; memory and latency stay bounded. */
+/**
+ * Floods: connections that pipeline without reading, and requests that are never finished; memory and latency stay
+ * bounded.
+ */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';

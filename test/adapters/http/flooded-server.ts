@@ -1,4 +1,7 @@
-/** The endpoints as a process of their own, with an answer as large as they come. Prints its address; sends its memory when asked. */
+/**
+ * The endpoints as a process of their own, with an answer as large as they come. Prints its address; sends its memory
+ * when asked.
+ */
 import { startHealthServer } from '../../../src/adapters/http/health-server.ts';
 import type { Readiness } from '../../../src/ingest/readiness.ts';
 

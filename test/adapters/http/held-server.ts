@@ -1,4 +1,7 @@
-/** The HTTP server with an application that keeps every request until the test answers it, and clients that send raw bytes. */
+/**
+ * The HTTP server with an application that keeps every request until the test answers it, and clients that send raw
+ * bytes.
+ */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { Hono } from 'hono';
@@ -12,7 +15,7 @@ import {
 
 export type HeldRequest = NodeBindings & { respond(text: string): void };
 
-export const limits = {
+const limits = {
   ...{ headBytesMax: 1024, bodyBytesMax: 64, headMs: 5_000, bodyMs: 5_000, connectionMs: 5_000, lingerMs: 100 },
 };
 

@@ -5,7 +5,10 @@ import { createConnectionLimit } from '../../../src/adapters/web/http/connection
 import { createTrustedProxies } from '../../../src/adapters/web/http/request-checks.ts';
 import { openHeldServer } from '../http/held-server.ts';
 
-/** A server with six connections and four answers at once; clients are called as `names` says, in the order of their connections. */
+/**
+ * A server with six connections and four answers at once; clients are called as `names` says, in the order of their
+ * connections.
+ */
 async function openLimited(names: readonly (string | null)[] = []) {
   const limit = createConnectionLimit({ connectionsMax: 6, answersMax: 4 });
   let count = 0;

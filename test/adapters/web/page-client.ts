@@ -1,4 +1,6 @@
-/** The admin page on a free port, and a browser of a few lines: cookies, forms, and bytes that no browser would send. */
+/**
+ * The admin page on a free port, and a browser of a few lines: cookies, forms, and bytes that no browser would send.
+ */
 import { request as httpRequest, type IncomingHttpHeaders, type RequestOptions } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { connect } from 'node:net';

@@ -1,6 +1,6 @@
 /**
- * Every page and face in a real browser, under the real headers: wide and narrow, light and dark, with the keyboard, and
- * without a script; and what the script does.
+ * Every page and face in a real browser, under the real headers: wide and narrow, light and dark, with the keyboard,
+ * and without a script; and what the script does.
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

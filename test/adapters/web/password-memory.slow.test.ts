@@ -1,6 +1,7 @@
 /**
- * The password that an admin types into a real browser is nowhere in the memory of the daemon once they are signed in: not in
- * what the network was read into, nor in what was freed since. The daemon is idle, so nothing else overwrites it.
+ * The password that an admin types into a real browser is nowhere in the memory of the daemon once they are signed in:
+ * not in what the network was read into, nor in what was freed since. The daemon is idle, so nothing else overwrites
+ * it.
  */
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';

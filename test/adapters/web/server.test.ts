@@ -1,4 +1,6 @@
-/** The server of the admin page: taken ports, certificates that appear, change and break, trusted proxies, and stopping. */
+/**
+ * The server of the admin page: taken ports, certificates that appear, change and break, trusted proxies, and stopping.
+ */
 import { once } from 'node:events';
 import { copyFile, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';

@@ -1,7 +1,7 @@
 /**
- * A process with 200 connections to a port that send half a head, and 200 that send a head and half a body; each that ends
- * reconnects at once. Argument: the port. It prints `ready` when all were there, and a line with how many it opened
- * each time it gets one; it ends when its standard input does.
+ * A process with 200 connections to a port that send half a head, and 200 that send a head and half a body; each that
+ * ends reconnects at once. Argument: the port. It prints `ready` when all were there, and a line with how many it
+ * opened each time it gets one; it ends when its standard input does.
  */
 import { connect } from 'node:net';
 

@@ -1,8 +1,8 @@
 /**
  * Script of the admin page, which works without it except for the fingerprints of a backup.
  *
- * It refreshes `main`, copies commands, disables the button of a form until its boxes are ticked, and computes the fingerprints
- * of a copy of the key file, which never leaves the browser.
+ * It refreshes `main`, copies commands, disables the button of a form until its boxes are ticked, and computes the
+ * fingerprints of a copy of the key file, which never leaves the browser.
  */
 const main = document.querySelector('#main');
 const notice = document.querySelector('#notice');

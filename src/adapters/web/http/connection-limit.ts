@@ -1,9 +1,9 @@
 /**
  * Connection limit: when full, evicts the oldest idle connection of the client that has most of them.
  *
- * A connection is idle until its request is whole, and again once its response is written. So slow connections, however many,
- * keep no client out that sends its request in one go. A connection whose request is being answered is not evicted; the number
- * of those is limited in all, and for one client to half of that.
+ * A connection is idle until its request is whole, and again once its response is written. So slow connections, however
+ * many, keep no client out that sends its request in one go. A connection whose request is being answered is not
+ * evicted; the number of those is limited in all, and for one client to half of that.
  */
 
 import type { Socket } from 'node:net';

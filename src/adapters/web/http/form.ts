@@ -1,8 +1,9 @@
 /**
- * Form parser (`application/x-www-form-urlencoded`, URL standard, section 5) on bytes: the password never becomes a string.
+ * Form parser (`application/x-www-form-urlencoded`, URL standard, section 5) on bytes: the password never becomes a
+ * string.
  *
- * Every other field must be UTF-8 without control characters. A body is refused as a whole for a repeated name, a name other than
- * `[a-z_]`, more than 50 fields, or a percent sign without two hex digits. The bytes are wiped in any case.
+ * Every other field must be UTF-8 without control characters. A body is refused as a whole for a repeated name, a name
+ * other than `[a-z_]`, more than 50 fields, or a percent sign without two hex digits. The bytes are wiped in any case.
  */
 
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
@@ -96,9 +97,9 @@ function hexDigit(byte = 0): number {
   return letter >= 0x61 && letter <= 0x66 ? letter - 0x61 + 10 : -1;
 }
 
-// Cookies and CSRF tokens. Over https the names begin with `__Host-`, so that no other host and no plaintext connection can set
-// them (RFC 6265bis, section 4.1.3.2). Before sign-in the form carries the hash of a random cookie (double submit), which proves
-// that the page was shown in this browser.
+// Cookies and CSRF tokens. Over https the names begin with `__Host-`, so that no other host and no plaintext connection
+// can set them (RFC 6265bis, section 4.1.3.2). Before sign-in the form carries the hash of a random cookie (double
+// submit), which proves that the page was shown in this browser.
 
 export type CookieSettings = {
   /** Names: of a signed-in session, and of a browser that was shown the sign-in page. */
@@ -118,7 +119,10 @@ export function cookieSettings(isSecure: boolean): CookieSettings {
   return { session: `${prefix}ticketmaild`, visitor: `${prefix}ticketmaild-visitor`, attributes };
 }
 
-/** The token in the first cookie of that name in a Cookie header (RFC 6265); null: there is none, or it is written otherwise. */
+/**
+ * The token in the first cookie of that name in a Cookie header (RFC 6265); null: there is none, or it is written
+ * otherwise.
+ */
 export function tokenInCookie(header: string | undefined, name: string): string | null {
   const cookies = (header ?? '').split(';').map((cookie) => cookie.trim());
   const value = cookies.find((cookie) => cookie.startsWith(`${name}=`))?.slice(name.length + 1) ?? '';

@@ -1,8 +1,9 @@
 /**
- * Request checks before routing: path, Host (against DNS rebinding), Origin and Fetch Metadata (against CSRF), trusted proxies.
+ * Request checks before routing: path, Host (against DNS rebinding), Origin and Fetch Metadata (against CSRF), trusted
+ * proxies.
  *
- * A path must match literally, without decoding or normalization. A form must be sent by a page of this origin: browsers state
- * it in `Origin` (Fetch standard) and `Sec-Fetch-Site` (W3C Fetch Metadata), which no script can forge.
+ * A path must match literally, without decoding or normalization. A form must be sent by a page of this origin:
+ * browsers state it in `Origin` (Fetch standard) and `Sec-Fetch-Site` (W3C Fetch Metadata), which no script can forge.
  */
 
 import type { IncomingMessage } from 'node:http';
@@ -60,8 +61,9 @@ export function checkForm(request: IncomingMessage, pageOrigin: string): Request
   return Number(length) > bodyBytesMax ? { reason: 'too_large' } : null;
 }
 
-// Allowed hosts. A foreign name is not served: a page whose name resolves to this address (DNS rebinding) would have the same
-// origin as this one. On loopback every loopback name is allowed with any port, because tunnels choose their own.
+// Allowed hosts. A foreign name is not served: a page whose name resolves to this address (DNS rebinding) would have
+// the same origin as this one. On loopback every loopback name is allowed with any port, because tunnels choose their
+// own.
 
 export type AllowedHosts = {
   /** Browsers reach the page by https. */
@@ -92,15 +94,18 @@ function hostNameIn(host: string): string | null {
   return Number(port ?? 0) > 65_535 ? null : ((ipv6 ?? name)?.toLowerCase() ?? null);
 }
 
-// Trusted proxies. X-Forwarded-For is read from its end, where each proxy appends the address that it saw. Entries before the
-// first address that is no proxy were written by the client and are ignored.
+// Trusted proxies. X-Forwarded-For is read from its end, where each proxy appends the address that it saw. Entries
+// before the first address that is no proxy were written by the client and are ignored.
 
 export type TrustedProxies = {
   /** False for all but the proxies, if any are configured. */
   mayConnect(address: string): boolean;
   /** The client's address, given the X-Forwarded-For headers in order; null: a proxy wrote an invalid entry. */
   clientAddress(peer: string, forwarded: readonly string[]): string | null;
-  /** The client to which connections are counted, an IPv6 one by its /64; null: many share the address, by proxy or tunnel. */
+  /**
+   * The client to which connections are counted, an IPv6 one by its /64; null: many share the address, by proxy or
+   * tunnel.
+   */
   connectionGroup(peer: string): string | null;
 };
 

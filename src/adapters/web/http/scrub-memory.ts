@@ -1,8 +1,10 @@
 /**
- * Scrubs memory of the process in which Node leaves a copy of what it read from a socket: its read buffer and the stack.
+ * Scrubs memory of the process in which Node leaves a copy of what it read from a socket: its read buffer and the
+ * stack.
  *
- * Node reads all plain sockets of a process through one buffer of 64 KiB and copies from it; TLS decrypts into 16 KiB of the
- * stack. Neither is wiped or reachable, so both are overwritten by ordinary use. Measured by `password-memory.slow.test.ts`.
+ * Node reads all plain sockets of a process through one buffer of 64 KiB and copies from it; TLS decrypts into 16 KiB
+ * of the stack. Neither is wiped or reachable, so both are overwritten by ordinary use. Measured by
+ * `password-memory.slow.test.ts`.
  */
 
 import { randomUUID } from 'node:crypto';
@@ -13,7 +15,10 @@ import { createServer, Socket } from 'node:net';
 const overwrittenBytes = 48 * 1024;
 const waitMs = 1_000;
 
-/** Reads zeros from a connection to itself. Never rejects: a copy that remains is overwritten by the next reads from the network. */
+/**
+ * Reads zeros from a connection to itself. Never rejects: a copy that remains is overwritten by the next reads from the
+ * network.
+ */
 export async function overwriteReadBuffer(): Promise<void> {
   // An abstract unix socket (unix(7)): no file, no network, and gone with the server.
   const path = `\0ticketmaild-${randomUUID()}`;

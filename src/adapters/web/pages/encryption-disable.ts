@@ -1,5 +1,6 @@
 /**
- * Disabling encryption on the page: the reason why it needs a file on the server, the request, and the checks of the proof file.
+ * Disabling encryption on the page: the reason why it needs a file on the server, the request, and the checks of the
+ * proof file.
  */
 import type { EncryptionView, ProofRequest } from '../../../admin/service.ts';
 import { shellArg } from '../../../text/shell.ts';

@@ -1,5 +1,6 @@
 /**
- * Server › Encryption page: problems first, then the part for the mode (off, runningCard, on, disabling), then state and workers.
+ * Server › Encryption page: problems first, then the part for the mode (off, working, on, disabling), then state and
+ * workers.
  *
  * Problems, an interrupted operation and the last operation are shown in every mode.
  */
@@ -91,8 +92,9 @@ function diagnosticCard({
 `;
 }
 
-// Backup of the key file: how it is made, and its comparison with the keys in use. The script reads the chosen copy, computes
-// the fingerprints of its keys in the browser, and sends those alone: the file input has no name, so that no browser sends it.
+// Backup of the key file: how it is made, and its comparison with the keys in use. The script reads the chosen copy,
+// computes the fingerprints of its keys in the browser, and sends those alone: the file input has no name, so that no
+// browser sends it.
 
 function backup(frame: Frame, view: EncryptionView): Markup {
   const { backup: verified, keyFile, commands, status } = view;
@@ -192,7 +194,8 @@ function missing({ keyLoss, backup }: EnableForm): string {
   return keyLoss || backup ? 'tick the other box too.' : 'tick both boxes.';
 }
 
-// Encryption is on: its state in figures, the workers with the key, passwords that were once readable, and the rotation.
+// Encryption is on: its state in figures, the workers with the key, passwords that were once readable, and the
+// rotation.
 
 function state({ status, keyFile }: EncryptionView): Markup {
   const underOthers = status.by_key.filter(({ key_id: id }) => id !== status.key_id);

@@ -1,8 +1,9 @@
 /**
  * Page layout: head, navigation, the signed-in admin, the flash of the last form, and one `main` element.
  *
- * A page that refreshes automatically says how often: the script fetches it and replaces the content of `main`; without script
- * the browser loads it again. What is outside `main` stays, except the flash, which is removed when the state changes.
+ * A page that refreshes automatically says how often: the script fetches it and replaces the content of `main`; without
+ * script the browser loads it again. What is outside `main` stays, except the flash, which is removed when the state
+ * changes.
  */
 
 import { html } from 'hono/html';
@@ -112,8 +113,9 @@ export type EnableForm = { readonly keyLoss: boolean; readonly backup: boolean }
 /**
  * Safe HTML as a type: the result of a template in which every text is escaped.
  *
- * `markup` is the only way to make it. It takes texts, numbers, markup and lists of these: an object, a promise or a boolean in
- * a template is a type error. Attributes are always quoted, so that escaping protects them too; a link begins with a fixed path.
+ * `markup` is the only way to make it. It takes texts, numbers, markup and lists of these: an object, a promise or a
+ * boolean in a template is a type error. Attributes are always quoted, so that escaping protects them too; a link
+ * begins with a fixed path.
  */
 
 declare const escaped: unique symbol;

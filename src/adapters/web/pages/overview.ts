@@ -130,8 +130,8 @@ function workers({ workers: all, atMs }: OverviewView): Markup {
   return card('plain', 'Workers', markup`${list(rows.slice(0, workersShown))}${rest}`);
 }
 
-// Chart of messages and tickets by hour: bars (SVG), and a table with the same figures. The drawing has no text, so that it
-// stretches to any width; its scale stands beside it.
+// Chart of messages and tickets by hour: bars (SVG), and a table with the same figures. The drawing has no text, so
+// that it stretches to any width; its scale stands beside it.
 
 const slot = 10;
 const height = 100;
@@ -194,8 +194,8 @@ function table(activity: HourlyActivity): Markup {
   return markup`<table class="small hourly"><caption class="unseen">Messages and new tickets by hour, the newest first</caption><thead><tr><th scope="col">Hour (UTC)</th><th scope="col">Messages</th><th scope="col">New tickets</th></tr></thead><tbody>${rows}</tbody></table>`;
 }
 
-// Mailboxes: a choice of states, a search, and a row per mailbox with its error and a hint. In a narrow window each row becomes
-// a card; the style sheet has the names of its columns for that.
+// Mailboxes: a choice of states, a search, and a row per mailbox with its error and a hint. In a narrow window each row
+// becomes a card; the style sheet has the names of its columns for that.
 
 /** The address of a part of the list, to which one more parameter can be added. */
 function overviewAddress({ show, search }: Pick<OverviewQuery, 'show' | 'search'>): string {

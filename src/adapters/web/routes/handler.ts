@@ -1,5 +1,6 @@
 /**
- * Request handler: authenticates the session, checks the CSRF token, calls the route, and maps failures and timeouts to pages.
+ * Request handler: authenticates the session, checks the CSRF token, calls the route, and maps failures and timeouts to
+ * pages.
  */
 import type { AdminService, RefusalReason } from '../../../admin/service.ts';
 import { asFailure, type Failure } from '../../../errors.ts';

@@ -92,7 +92,10 @@ export function redirectWithFlash(
   return redirectTo(to);
 }
 
-/** The response of `work`; if a rule refused it, a redirect to `to` with the reason. Rethrows database and unexpected failures. */
+/**
+ * The response of `work`; if a rule refused it, a redirect to `to` with the reason. Rethrows database and unexpected
+ * failures.
+ */
 export async function redirectOnRefusal(
   to: string,
   request: SignedInRequest,
@@ -151,7 +154,10 @@ const refusals: Readonly<Record<RefusalReason, MessageText>> = {
   not_possible_now: { code: 409, title: 'Not possible now', text: seeState, hint: null },
 };
 
-/** `isKnown`: the client is signed in, or was. `isForm`: it form a form, so that loading the address again shows no page. */
+/**
+ * `isKnown`: the client is signed in, or was. `isForm`: it form a form, so that loading the address again shows no
+ * page.
+ */
 export type Requester = { readonly isKnown: boolean; readonly isForm: boolean };
 
 const stranger: Requester = { isKnown: false, isForm: true };
@@ -191,7 +197,10 @@ function messageResponse({ code, ...view }: MessageText, assets: string, { isKno
   return page(messagePage(frame, { ...view, isKnown, isRepeatable: !isForm }), code);
 }
 
-/** Flash messages: the result of a form, for the next page of that admin session. In memory, bounded, by hash of the token. */
+/**
+ * Flash messages: the result of a form, for the next page of that admin session. In memory, bounded, by hash of the
+ * token.
+ */
 
 type Flashes = {
   put(token: string, flash: Flash): void;

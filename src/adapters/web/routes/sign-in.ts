@@ -1,8 +1,10 @@
 /**
- * Sign-in and sign-out, with login CSRF protection: the form carries the hash of a random cookie that the sign-in page set.
+ * Sign-in and sign-out, with login CSRF protection: the form carries the hash of a random cookie that the sign-in page
+ * set.
  *
- * A form from another site therefore signs no browser in to a foreign account. Signing in issues a fresh token and deletes that
- * cookie, so that a planted cookie is worthless (session fixation). An error is shown in the response, without a redirect.
+ * A form from another site therefore signs no browser in to a foreign account. Signing in issues a fresh token and
+ * deletes that cookie, so that a planted cookie is worthless (session fixation). An error is shown in the response,
+ * without a redirect.
  */
 import type { SignInResult } from '../../../admin/service.ts';
 import { isSameToken, newToken, type SubmittedForm, signInCsrf } from '../http/form.ts';
