@@ -1,6 +1,6 @@
 /**
- * Mails in quarantine, taken out of it: on a real Dovecot, on both databases, while somebody else holds the mailbox, twice at
- * the same time, and with a crash in the middle. Each is stored once, and none is lost.
+ * Quarantine release with a real Dovecot and both databases: while a worker has the lease, twice at the same time, and with
+ * a crash in the middle. Each message is stored once, and none is lost.
  */
 
 import { randomBytes, randomUUIDv7 } from 'node:crypto';
@@ -56,7 +56,7 @@ async function theOne(on: TestApp, mailbox: Mailbox): Promise<QuarantinedMessage
   return mail;
 }
 
-/** Puts a mail into quarantine as if a visit had. */
+/** Quarantines a message as a poll does. */
 async function hold(
   on: TestApp,
   mailbox: Mailbox,
@@ -73,7 +73,7 @@ async function hold(
   return (await store.quarantinedByUid(mailbox.id, 7, uid))[0] ?? missed;
 }
 
-/** A resolver whose parse threads fail at mails with `broken` in their body, and whose store may fail at a commit. */
+/** A resolver whose parser fails at messages with `broken` in their body, and whose store may fail at a commit. */
 function resolverOn({ app }: TestApp, given: Partial<ResolverPorts['store']> = {}) {
   const digest = async (source: Uint8Array<ArrayBuffer>): Promise<ParseResult> => {
     const raw = { compressed: zstdCompressSync(source), sha256: 'b'.repeat(64) };
@@ -99,7 +99,7 @@ async function databaseOf(kind: (typeof databases)[number]): Promise<DatabaseCon
 }
 
 describe.each(databases)('a mail in quarantine, in %s', (kind) => {
-  test('that is too large stays when it is tried again, and is fetched when it is released', async () => {
+  test('that is too large stays when it is requeued, and is fetched when it is released', async () => {
     await using on = await testApp(await databaseOf(kind), small);
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', [mail('a'), large('big'), mail('b')]);
@@ -114,14 +114,14 @@ describe.each(databases)('a mail in quarantine, in %s', (kind) => {
       (row) => row.message ?? [],
     );
     expect(messages.find(({ messageId }) => messageId === 'big@example.test')?.text).toHaveLength(77 * 20_000 + 1);
-    // The action on the server is the worker's.
+    // The post-action is left to the worker.
     expect((await dovecot.listFlags(user, 'INBOX')).get(2)?.has('\\Seen')).toBe(false);
     await on.pollOnce(mailbox, never);
     expect((await dovecot.listFlags(user, 'INBOX')).get(2)?.has('\\Seen')).toBe(true);
     expect(await on.app.store.reconcile()).toMatchObject({ outcomesWithoutMessage: 0, messagesWithoutOutcome: 0 });
   });
 
-  test('is taken in while a worker holds the mailbox, and once when two do it at the same time', async () => {
+  test('is stored while a worker has the lease, and once by two concurrent releases', async () => {
     await using on = await testApp(await databaseOf(kind), small);
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', [large('big')]);
@@ -136,7 +136,7 @@ describe.each(databases)('a mail in quarantine, in %s', (kind) => {
     expect(await on.app.store.listTickets(10)).toHaveLength(1);
   });
 
-  test('two of the same content, released at the same time, are one ticket', async () => {
+  test('with the same content as another, released at the same time, is one ticket with it', async () => {
     await using on = await testApp(await databaseOf(kind));
     const mailbox = await on.addMailbox(dovecot, dovecot.newUser());
     const first = await hold(on, mailbox, 1, 'mail_loop', mail('same'));
@@ -150,7 +150,7 @@ describe.each(databases)('a mail in quarantine, in %s', (kind) => {
     ]);
   });
 
-  test('whose source is kept is parsed from there, without its server', async () => {
+  test('with a stored source is parsed from it, without its server', async () => {
     await using on = await testApp(await databaseOf(kind));
     const mailbox = await on.addMailbox({ ...dovecot, tlsPort: 1 }, 'nobody');
     const held = await hold(on, mailbox, 5, 'sender_flood', mail('kept'));
@@ -159,11 +159,11 @@ describe.each(databases)('a mail in quarantine, in %s', (kind) => {
     expect((await on.app.store.quarantineCounts()).reasons).toEqual([]);
   });
 
-  test('that a rule holds back is held by it again when it is tried again, and is never taken for its own duplicate', async () => {
+  test('that a guard quarantined is quarantined again when it is requeued, and is never its own duplicate', async () => {
     await using on = await testApp(await databaseOf(kind), { TICKETMAILD_LIMITS_SENDER_LIMIT_PER_HOUR: '1' });
     const user = dovecot.newUser();
     const mailbox = await on.addMailbox(dovecot, user);
-    // What came before the mailbox was added is an import and no flood.
+    // Messages from before the mailbox was added are an import and no flood.
     const receivedAt = new Date(Date.now() + 5000);
     await dovecot.append(user, 'INBOX', [mail('one'), mail('two')], { receivedAt });
     await on.pollOnce(mailbox, never);
@@ -174,7 +174,7 @@ describe.each(databases)('a mail in quarantine, in %s', (kind) => {
     expect(await outcomesOf(on, mailbox)).toEqual(['1 ticket_opened', '2 ticket_opened']);
   });
 
-  test('that cannot be parsed becomes a ticket with its header, and the mail attached', async () => {
+  test('that cannot be parsed becomes a ticket with its header, and the message attached', async () => {
     await using on = await testApp(await databaseOf(kind));
     const mailbox = await on.addMailbox(dovecot, dovecot.newUser());
     const source = mail('bad', 'Date: Tue, 24 Nov 2026 10:00:00 +0000\r\n', 'a broken body');
@@ -196,7 +196,7 @@ describe.each(databases)('a mail in quarantine, in %s', (kind) => {
     expect(source.equals(await on.app.blobs.read(sha256))).toBe(true);
   });
 
-  test('stays there when a command dies before its commit, and is stored once when it dies after it', async () => {
+  test('stays in quarantine when a command dies before its commit, and is stored once when it dies after it', async () => {
     await using on = await testApp(await databaseOf(kind));
     const mailbox = await on.addMailbox(dovecot, dovecot.newUser());
     const held = await hold(on, mailbox, 1, 'sender_flood', mail('crash'));
@@ -216,7 +216,7 @@ describe.each(databases)('a mail in quarantine, in %s', (kind) => {
     expect(await on.app.store.listTickets(10)).toHaveLength(1);
   });
 
-  test('that was discarded is resolved, without a ticket, and its source is not needed any more', async () => {
+  test('that was discarded is resolved without a ticket, and its source is no longer retained', async () => {
     await using on = await testApp(await databaseOf(kind));
     const mailbox = await on.addMailbox(dovecot, dovecot.newUser());
     const held = await hold(on, mailbox, 1, 'parse_failed', mail('gone'));
@@ -235,13 +235,13 @@ describe.each(databases)('a mail in quarantine, in %s', (kind) => {
     expect(await on.app.resolve(discarded, 'release')).toMatchObject({ what: 'stored', outcome: 'ticket_opened' });
   });
 
-  test('that is gone from the server and was never fetched is released as its header, and retried not at all', async () => {
+  test('that is gone from the server and was never fetched is released as its header, and cannot be requeued', async () => {
     await using on = await testApp(await databaseOf(kind), small);
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', [large('big')]);
     const mailbox = await on.addMailbox(dovecot, user);
     await on.pollOnce(mailbox, never);
-    // Numbered anew, and nobody has noticed yet: it is there all the same.
+    // A new UIDVALIDITY that no poll has seen yet: the message exists all the same.
     const restore = await dovecot.backUp(user, 'INBOX');
     await dovecot.changeUidValidity(user, 'INBOX');
     {
@@ -263,7 +263,7 @@ describe.each(databases)('a mail in quarantine, in %s', (kind) => {
   });
 });
 
-test('a mail that the database will not take is released with its header, and the mail attached', async () => {
+test('a message that the database refuses is released with its header, and the message attached', async () => {
   await using narrow = await startMariadb({ args: ['--max-allowed-packet=1M'] });
   await using on = await testApp((await narrow.createDatabase()).config);
   const user = dovecot.newUser();

@@ -1,6 +1,6 @@
 /**
- * Several workers on one database: they share the mailboxes evenly, take over from one that dies or stands still, and no
- * mail is lost or doubled, whatever the one that stood still does when it goes on.
+ * Failover of several workers on one database: they share the mailboxes evenly and take over from one that dies or is
+ * suspended; no message is lost or doubled, whatever a suspended one does when it resumes.
  */
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -29,7 +29,7 @@ afterAll(() => stack.disposeAsync());
 type Worker = { readonly name: string; readonly daemon: Daemon };
 type Box = { readonly id: string; readonly name: string; readonly user: string };
 
-/** Daemons as on hosts of their own: each has its own data folder. */
+/** Daemons as on separate hosts: each has its own data folder. */
 async function startWorkers(desk: Desk, count: number): Promise<readonly Worker[]> {
   const daemons = Array.from({ length: count }, (_, index) =>
     desk.start({ TICKETMAILD_DATA_DIR: join(desk.folder, `host${index + 1}`) }),
@@ -53,7 +53,7 @@ async function addBoxes(desk: Desk): Promise<readonly Box[]> {
   );
 }
 
-/** Mail that goes on arriving until it is told to stop; each mail has a subject of its own. */
+/** Messages that keep arriving until they are stopped, each with a subject of its own. */
 function mailFlow(boxes: readonly Box[], everyMs: number) {
   const sent: string[] = [];
   const stopped = new AbortController();
@@ -79,7 +79,7 @@ function mailFlow(boxes: readonly Box[], everyMs: number) {
   return { sent, send, stop };
 }
 
-/** When each mailbox was first visited after a moment, by any of `workers`; those that were not are left out. */
+/** When each mailbox was first polled after a moment, by any of `workers`; those that were not are left out. */
 function visitsAfter(workers: readonly Worker[], atMs: number): ReadonlyMap<string, number> {
   const first = new Map<string, number>();
   for (const { daemon } of workers) {
@@ -91,16 +91,16 @@ function visitsAfter(workers: readonly Worker[], atMs: number): ReadonlyMap<stri
   return first;
 }
 
-/** Waits until others have visited all of `boxes`; the longest that one of them was alone, in milliseconds. */
+/** Waits until others have polled all of `boxes`; the longest time that one of them was not polled, in milliseconds. */
 async function takenOver(boxes: readonly Box[], others: readonly Worker[], sinceMs: number): Promise<number> {
-  const visits = await until('every mailbox is visited by another worker', () => {
+  const polls = await until('every mailbox is polled by another worker', () => {
     const seen = visitsAfter(others, sinceMs);
     return boxes.every(({ name }) => seen.has(name)) ? seen : null;
   });
-  return Math.max(...boxes.map(({ name }) => (visits.get(name) ?? 0) - sinceMs));
+  return Math.max(...boxes.map(({ name }) => (polls.get(name) ?? 0) - sinceMs));
 }
 
-test('four workers share the mailboxes, and one that is killed and one that stands still cost seconds and no mail', async () => {
+test('four workers share the mailboxes; a killed one and a suspended one cost seconds and no message', async () => {
   const database = await mariadb.createDatabase();
   await using desk = await openDesk({
     database,
@@ -122,7 +122,7 @@ test('four workers share the mailboxes, and one that is killed and one that stan
     const rows = await query('select mailbox_id, lease_owner from mailbox_state where lease_owner is not null');
     return new Map(rows.split('\n').flatMap((row) => (row === '' ? [] : [row.split('\t') as [string, string]])));
   };
-  /** All of them rest with the worker that each is at home with. */
+  /** All of them idle at their preferred worker. */
   const settled = async (live: readonly Worker[]) => {
     const [names, held] = [live.map(({ name }) => name), await owners()];
     return boxes.every(({ id }) => held.get(id) === preferredWorker(id, names)) ? held : null;
@@ -132,7 +132,10 @@ test('four workers share the mailboxes, and one that is killed and one that stan
     return boxes.filter(({ id }) => held.get(id) === name);
   };
 
-  const shares = Map.groupBy([...(await until('all are at home', () => settled(workers))).values()], (owner) => owner);
+  const shares = Map.groupBy(
+    [...(await until('all are at their preferred worker', () => settled(workers))).values()],
+    (owner) => owner,
+  );
   expect(Math.min(...workers.map(({ name }) => shares.get(name)?.length ?? 0))).toBeGreaterThanOrEqual(3);
   const [first, second, ...rest] = workers as [Worker, Worker, ...Worker[]];
 
@@ -141,15 +144,15 @@ test('four workers share the mailboxes, and one that is killed and one that stan
   first.daemon.signal('SIGKILL');
   const killCostsMs = await takenOver(ofFirst, [second, ...rest], killedAtMs);
   expect(killCostsMs).toBeLessThan(8000);
-  await until('the three are at home', () => settled([second, ...rest]));
+  await until('all are at the three', () => settled([second, ...rest]));
 
-  // In the middle of a long visit, with a lease that ends meanwhile.
+  // In the middle of a long poll, with a lease that expires meanwhile.
   const ofSecond = await boxesOf(second);
   const [long] = ofSecond as [Box];
   const isOfLong = (line: LogLine) => line['mailbox'] === long.name;
   const before = second.daemon.lines.filter(isOfLong).length;
   await flow.send(long, 200);
-  await until('the visit is under way', () => second.daemon.lines.filter(isOfLong).length >= before + 8);
+  await until('the poll is in progress', () => second.daemon.lines.filter(isOfLong).length >= before + 8);
   second.daemon.signal('SIGSTOP');
   const stoodStillAtMs = Date.now();
   const stillCostsMs = await takenOver(ofSecond, rest, stoodStillAtMs);
@@ -157,11 +160,11 @@ test('four workers share the mailboxes, and one that is killed and one that stan
   await sleep(Math.max(0, leaseMs + 2000 - (Date.now() - stoodStillAtMs)));
   second.daemon.signal('SIGCONT');
   await second.daemon.waitFor((line) => isOfLong(line) && isCutOff(line));
-  await until('the three are at home again', () => settled([second, ...rest]));
+  await until('all are at the three again', () => settled([second, ...rest]));
 
   await flow.stop();
   const subjects = async () => (await query('select subject from ticket')).split('\n').filter((line) => line !== '');
-  await until('all mail', async () => (await subjects()).length >= flow.sent.length);
+  await until('all messages', async () => (await subjects()).length >= flow.sent.length);
   expect((await subjects()).sort()).toEqual([...flow.sent].sort());
   const outcomes = await query('select count(*), count(distinct mailbox_id, folder_epoch, uid) from outcome');
   expect(outcomes).toBe(`${flow.sent.length}\t${flow.sent.length}\n`);
@@ -176,20 +179,20 @@ async function endInOrder(workers: readonly Worker[]): Promise<void> {
   for (const { daemon } of workers) expect((await daemon.exit).code).toBe(0);
 }
 
-/** Another worker has the mailbox; or, where it stood still within a transaction, the database has cut that off. */
+/** Another worker has the mailbox; or the database has cut off the transaction that it was suspended in. */
 function isCutOff(line: LogLine): boolean {
   const code = String(Reflect.get(Object(line['error']), 'code'));
   return named('poll.failed')(line) && ['lease_lost', 'database_unavailable'].includes(code);
 }
 
-/** Mails that more than one visit of all workers says it has stored. */
+/** Messages that more than one poll of all workers reports as stored. */
 function repeated(workers: readonly Worker[]): readonly string[] {
   const lines = workers.flatMap(({ daemon }) => daemon.lines.filter(named('message.ticket_opened')));
   const keys = lines.map((line) => [line['mailbox'], line['uid_validity'], line['uid']].join(' '));
   return keys.filter((key, index) => keys.indexOf(key) !== index);
 }
 
-/** A server that becomes a read-only replica is told with its reason, and what came meanwhile is stored when it is over. */
+/** A server that becomes a read-only replica is reported with its reason; what arrived meanwhile is stored afterwards. */
 async function readOnlyForAWhile(
   workers: readonly Worker[],
   send: () => Promise<void>,
@@ -200,7 +203,7 @@ async function readOnlyForAWhile(
     Promise.all(workers.map(async ({ daemon }) => (await readiness(daemon)).body.checks.database));
   await mariadb.query('set global read_only = 1');
   try {
-    const checks = await until('all say so', async () => {
+    const checks = await until('all report it', async () => {
       const said = await databaseChecks();
       return said.every(({ status }) => status === 'failing') ? said : null;
     });
@@ -211,11 +214,11 @@ async function readOnlyForAWhile(
   } finally {
     await mariadb.query('set global read_only = 0');
   }
-  await until('all are well', async () => (await databaseChecks()).every(({ status }) => status === 'ok'));
-  await until('the mail', async () => (await subjects()).length === sent.length);
+  await until('all have recovered', async () => (await databaseChecks()).every(({ status }) => status === 'ok'));
+  await until('the messages', async () => (await subjects()).length === sent.length);
 }
 
-test('a worker whose reports do not get through says so and goes on with its visits', async () => {
+test('a worker whose heartbeats fail reports that and continues to poll', async () => {
   const database = await mariadb.createDatabase();
   await using desk = await openDesk({
     database,
@@ -229,21 +232,24 @@ test('a worker whose reports do not get through says so and goes on with its vis
   const trigger = "create trigger no_reports before update on workers for each row signal sqlstate '45000'";
   await mariadb.query(`use ${database.name}; ${trigger}`);
   await daemon.waitFor(named('worker.heartbeat_failed'));
-  const check = await until('it is taken for dead', async () => {
+  const check = await until('it counts as dead', async () => {
     const { workers } = (await readiness(daemon)).body.checks;
     return workers.status === 'warning' ? workers : null;
   });
   expect(check.reason).toBe('the heartbeats of this worker do not reach the database');
-  // Three looks at the workers.
+  // Three reads of the heartbeats.
   await sleep(6000);
   expect(daemon.lines.filter((line) => named('lease.reclaimed')(line) || named('poll.failed')(line))).toEqual([]);
   await dovecot.append(user, 'INBOX', [mail('all-the-same')]);
   await daemon.waitFor(named('message.ticket_opened'));
   await mariadb.query(`use ${database.name}; drop trigger no_reports`);
-  await until('it is heard again', async () => (await readiness(daemon)).body.checks.workers.status === 'ok' || null);
+  await until(
+    'its heartbeats arrive again',
+    async () => (await readiness(daemon)).body.checks.workers.status === 'ok' || null,
+  );
 }, 60_000);
 
-test('after a start of the machine its workers of before are forgotten, and those of other hosts are shown', async () => {
+test('after a reboot the workers of the former boot are removed, and those of other hosts are shown', async () => {
   const database = await mariadb.createDatabase();
   await using desk = await openDesk({ database });
   const user = dovecot.newUser();
@@ -258,14 +264,14 @@ test('after a start of the machine its workers of before are forgotten, and thos
     where mailbox_id = '${id}'`);
   const daemon = desk.start();
   await daemon.waitFor(named('message.ticket_opened'));
-  await until('it is forgotten', async () => {
+  await until('it is removed', async () => {
     const { list } = (await readiness(daemon)).body.checks.workers;
     return list.length === 2 && list.every(({ host }) => host !== 'here') ? list : null;
   });
   expect((await query('select worker from workers')).split('\n')).not.toContain(before);
 }, 60_000);
 
-test('a second daemon on a SQLite file is refused with a hint, and takes over when the first is gone', async () => {
+test('a second daemon on a SQLite file is refused with a hint, and takes over when the first has ended', async () => {
   await using desk = await openDesk();
   const first = desk.start();
   await first.waitFor(named('daemon.ready'));

@@ -1,6 +1,6 @@
 /**
- * Promises two and three together: database and mail server crash again and again while mail is being fetched; one
- * daemon, never restarted, brings all of it in, once.
+ * Promises two and three together: database and mail server crash repeatedly while messages are fetched; one daemon, never
+ * restarted, stores each of them once.
  */
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -15,7 +15,7 @@ import { temporaryFolder } from '../../support/temporary.ts';
 const count = 600;
 const outages = 9;
 
-test('crashes of the database and of the mail server cost time, no mail and no restart', async () => {
+test('crashes of the database and of the mail server cost time, but no message and no restart', async () => {
   await using folder = await temporaryFolder('outage');
   await using dovecot = await startDovecot();
   await using mariadb = await startMariadb({ durable: true });
