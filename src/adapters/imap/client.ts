@@ -1,9 +1,9 @@
 /**
- * Builds the imapflow client of one connection. Every option is set here, none is left to a default of the library.
+ * imapflow client factory: sets every option explicitly, and a logger that captures refusals.
  *
- * Its own logger is never used (passing none would switch it on): the logger given keeps the last refusal, because
- * several methods answer a NO with `false` and say why only there, tells at once of a throttled command, which imapflow
- * would wait out for minutes without a word, and drops the rest.
+ * imapflow uses a logger of its own when none is passed. The one passed here stores the last refusal, since several
+ * methods return `false` for a NO and report the reason only there; reports a throttled command at once, which imapflow
+ * would wait out silently for minutes; and drops the rest.
  */
 import type { ImapFlowOptions } from 'imapflow';
 import { isLoopback } from '../../config/machine.ts';
@@ -16,23 +16,23 @@ import type { ServerRefusal } from './throttling.ts';
 import type { SocketTransport } from './transport.ts';
 
 export type ImapOptions = {
-  /** For name, TCP and TLS together, and once more for the greeting. */
+  /** For DNS, TCP and TLS together, and again for the greeting. */
   readonly connectTimeoutMs: number;
-  /** How long the server may be silent during a command. */
+  /** Longest silence of the server during a command. */
   readonly commandTimeoutMs: number;
-  /** The largest mail that is taken; a server that announces a larger one loses the connection. */
+  /** Size limit of a message; the announcement of a larger literal closes the connection. */
   readonly literalBytesMax: number;
 };
 
-/** A SEARCH answer is one line: 200,000 UIDs are about 2 MB. */
+/** A SEARCH response is one line: 200,000 UIDs are about 2 MB. */
 export const lineBytesMax = 64 * 1024 * 1024;
 const framingBytesMax = 1024 * 1024;
-/** The longest delay of a timer: the library's own watchdog would also end a session that rests between commands. */
+/** Longest delay of a timer: disables imapflow's own watchdog, which would also close an idle session. */
 const timerMaxMs = 2 ** 31 - 1;
 
 export type ClientHandle = { readonly imap: ImapClient; readonly lastRefusal: () => ServerRefusal | null };
 
-/** What a client tells beside the results of its methods. */
+/** Events of a client beside the results of its methods. */
 export type ClientEvents = {
   /** The login begins. */
   beforeLogin(): void;
@@ -52,18 +52,19 @@ function refusalLogger(throttled: ClientEvents['throttled']): {
     if (isThrottled((entry as { err: unknown }).err)) throttled(refusal);
   };
   const drop = (): void => undefined;
-  // Without methods for `trace`, `debug` and `info` nothing is composed for them, which costs time on every mail.
+  // Without `trace`, `debug` and `info` methods imapflow formats no messages for them, which saves time for every
+  // message.
   const logger = { warn, error: drop, fatal: drop } as unknown as NonNullable<ImapFlowOptions['logger']>;
   return { logger, lastRefusal: () => last };
 }
 
-/** Throws `plaintext_refused` when the password would cross a network in clear and nobody allowed that. */
+/** Throws `plaintext_refused` when the password would cross a network unencrypted without permission. */
 export function checkPlaintext({ tls, host, allowPlaintext }: Connection): void {
   if (tls === 'none' && !allowPlaintext && !isLoopback(host))
     throw new Failure('plaintext_refused', 'The connection would be unencrypted.', { fields: { host } });
 }
 
-/** A client that has not connected yet. */
+/** An unconnected client. */
 export function newClient(
   connection: Connection,
   password: SecretBytes,
@@ -86,7 +87,7 @@ export function newClient(
     disableCompression: true,
     disableBinary: true,
     disableAutoEnable: false,
-    // Some servers announce revision 2 and answer SEARCH wrongly in it; nothing here needs it.
+    // Some servers announce IMAP4rev2 with a faulty SEARCH; nothing here needs it.
     disableIMAP4rev2: true,
     qresync: false,
     verifyOnly: false,

@@ -1,12 +1,12 @@
 /**
- * One connection with its guards: deadline, abort, one command at a time, errors as failures.
+ * IMAP connection with guards: deadlines, abort, one command at a time, a byte budget, errors as failures.
  *
- * A command fails when the server is silent for `commandTimeoutMs` (bytes that arrive feed the watchdog, so a large
- * slow mail is fine), when it takes three times as long in all although bytes flow (a fetch may take longer), when the
- * connection breaks, when the server says far more than was asked, and when the signal fires. Each of these ends the connection; the first reason is what every
- * later command is told. The watchdog is our own: it does not depend on the library settling its promises. A throttled command also ends the
- * connection at once: the library would sleep for minutes and then ask again. The link never throws by itself, and an
- * error event of the client is always heard, before, during and after.
+ * A command fails when the server is silent for `commandTimeoutMs` (any received byte resets it, so a large slow
+ * message is fine), when it takes three times as long in total (except a fetch), when the connection breaks, when the
+ * server sends far more than requested, and when the signal aborts. Each of these closes the connection, and every
+ * later command fails with the first reason. The watchdog does not depend on imapflow settling its promises. A
+ * throttled command closes the connection at once: imapflow would sleep for minutes and repeat it. The client always
+ * has an error listener.
  */
 
 import { acquire } from '../../async/buffer-pool.ts';
@@ -24,9 +24,9 @@ const logoutMs = 2000;
 const connecting: ReadonlySet<ConnectionStage> = new Set<ConnectionStage>(['name', 'connect', 'tls', 'greeting']);
 
 export type CommandBounds = {
-  /** False for what may take as long as bytes flow. */
+  /** False: no limit on the total time while bytes arrive. */
   readonly limitsTotalTime?: boolean;
-  /** What the server may say meanwhile, beside the literals that are expected; null goes on with what is left. */
+  /** Byte budget beside the expected literals; null: continue with the rest of the present one. */
   readonly bytesMax?: number | null;
 };
 
@@ -61,7 +61,7 @@ export class ImapConnection {
         stage('login');
         readLiteralsInPlace(internals(this.imap).streamer, acquire);
       },
-      // Once the library waits: closing ends the wait, and with it what is in flight.
+      // In a microtask, once imapflow waits: closing ends the wait and the command.
       throttled: (refusal) => queueMicrotask(() => this.end(refusalFailure(refusal, this.#circumstances))),
     });
     this.imap.on('error', (error) => this.end(toFailure(error, this.#circumstances)));
@@ -69,7 +69,7 @@ export class ImapConnection {
     signal.addEventListener('abort', this.#onAbort, { once: true });
   }
 
-  /** Connects and logs in. Rejects with a `Failure`; the password is borrowed until this settles. */
+  /** Connects and logs in. Rejects with a `Failure`; borrows the password until it settles. */
   static async open(
     connection: Connection,
     password: SecretBytes,
@@ -78,7 +78,7 @@ export class ImapConnection {
     enter: (stage: ConnectionStage) => void,
   ): Promise<ImapConnection> {
     checkPlaintext(connection);
-    if (signal.aborted) throw new Failure('interrupted', 'The connection was not begun: a stop was asked for.');
+    if (signal.aborted) throw new Failure('interrupted', 'The connection was not opened: a stop was requested.');
     const link = new ImapConnection(connection, password, options, signal, enter);
     try {
       await link.run('logging in', () => link.imap.connect(), { bytesMax: loginBytesMax });
@@ -90,7 +90,7 @@ export class ImapConnection {
     return link;
   }
 
-  /** The largest mail that is taken. */
+  /** Size limit of a message. */
   get literalBytesMax(): number {
     return this.#options.literalBytesMax;
   }
@@ -99,12 +99,12 @@ export class ImapConnection {
     return this.#client.imap;
   }
 
-  /** True once nothing more can be asked. */
+  /** True once the connection is closed. */
   get isEnded(): boolean {
     return this.#ended !== null;
   }
 
-  /** Throws the failure that ended the connection, if one has. */
+  /** Throws the failure that closed the connection, if any. */
   assertOpen(): void {
     if (this.#ended !== null) throw this.#ended;
   }
@@ -113,10 +113,10 @@ export class ImapConnection {
     return { stage: this.#stage, doing: this.#doing, goodbye: this.imap.byeReason ?? null };
   }
 
-  readonly #onAbort = (): void => this.end(new Failure('interrupted', `A stop was asked for while ${this.#doing}.`));
+  readonly #onAbort = (): void => this.end(new Failure('interrupted', `A stop was requested while ${this.#doing}.`));
 
   /**
-   * Runs one command. `doing` says what, for messages. The command may let the watchdog rest. Rejects with a `Failure`.
+   * Runs one command, which may pause the watchdog. `doing` names it in messages. Rejects with a `Failure`.
    */
   async run<T>(
     doing: string,
@@ -125,7 +125,7 @@ export class ImapConnection {
   ): Promise<T> {
     this.assertOpen();
     if (this.#fail !== null)
-      throw new Failure('unexpected', `A session was asked for ${doing} before it was done with the last thing.`);
+      throw new Failure('unexpected', `A session was used for ${doing} before the previous command ended.`);
     this.#doing = doing;
     const { promise: failed, reject } = Promise.withResolvers<never>();
     this.#fail = reject;
@@ -142,7 +142,7 @@ export class ImapConnection {
     }
   }
 
-  /** Like `run`, for the methods that answer a NO with `false`: that becomes a `Failure`. */
+  /** Like `run`, for methods of imapflow that return `false` for a NO: that becomes a `Failure`. */
   async require<T>(
     doing: string,
     command: () => Promise<T>,
@@ -157,7 +157,7 @@ export class ImapConnection {
     throw new Failure('server_refused', `The server does not allow ${doing}.`);
   }
 
-  /** Runs `work` in a stage of its own, which says what a refusal means. */
+  /** Runs `work` in a stage of its own, which decides the meaning of a refusal. */
   async inStage<T>(stage: 'folder' | 'act', work: () => Promise<T>): Promise<T> {
     this.#stage = stage;
     try {
@@ -167,7 +167,7 @@ export class ImapConnection {
     }
   }
 
-  /** Ends the connection at once; the first reason stays. */
+  /** Closes the connection at once; the first reason wins. */
   end(reason: Failure): void {
     if (this.#ended !== null) return;
     this.#ended = reason;
@@ -176,12 +176,12 @@ export class ImapConnection {
     this.imap.close();
   }
 
-  /** Says goodbye when nothing is in flight, waits 2 s at most, then closes. Never rejects. */
+  /** Sends LOGOUT when no command is in flight, waits at most 2 s, then closes. Never rejects. */
   async close(): Promise<void> {
     if (this.#ended === null && this.#fail === null) {
       const { promise: late, resolve } = Promise.withResolvers<void>();
       const timer = setTimeout(resolve, logoutMs);
-      // Whatever becomes of the goodbye, the connection is closed right after.
+      // The connection is closed next, whether LOGOUT succeeds or not.
       await Promise.race([this.imap.logout().then(resolve, () => resolve()), late]);
       clearTimeout(timer);
     }
@@ -190,7 +190,7 @@ export class ImapConnection {
 
   #silenceMsMax(): number {
     const { connectTimeoutMs, commandTimeoutMs } = this.#options;
-    // The library keeps the deadlines of these stages, one for the connection and one for the greeting.
+    // imapflow enforces the deadlines of these stages, one for the connection and one for the greeting.
     return connecting.has(this.#stage) ? 2 * connectTimeoutMs + 1000 : commandTimeoutMs;
   }
 
@@ -200,20 +200,16 @@ export class ImapConnection {
       return new Failure('tls_failed', 'The server did not finish the TLS handshake in time.', { fields });
     const sentence =
       what === 'silent'
-        ? `The server fell silent while ${this.#doing}.`
+        ? `The server sent nothing while ${this.#doing}.`
         : `The server did not finish ${this.#doing} in time.`;
     return new Failure('server_timeout', sentence, { fields });
   }
 
   #tooMuch(): Failure {
-    return new Failure(
-      'server_protocol_error',
-      `The server said far more than it was asked for while ${this.#doing}.`,
-      {
-        fields: stageField(this.#stage),
-        hint: 'A great change in the folder by somebody else may be the reason; if it stays, report it to those who run the server.',
-      },
-    );
+    return new Failure('server_protocol_error', `The server sent far more data than requested while ${this.#doing}.`, {
+      fields: stageField(this.#stage),
+      hint: 'Another client may have changed many messages at once; if it persists, report it to the operator of the mail server.',
+    });
   }
 
   #watch(whole: boolean): Watchdog {

@@ -1,10 +1,9 @@
 /**
- * The one place that turns errors of imapflow and Node into failures.
+ * Error mapping: turns errors of imapflow and Node into failures, by error code, response code (RFC 5530) and stage.
  *
- * It decides by error code, response code (RFC 5530) and the stage that the connection had reached; throttling.ts also
- * looks at words. A server may repeat the password in whatever it says, in clear or in any disguise, so none
- * of its words is ever shown. A failure tells the status (NO, BAD) and the response code if it is a known one, exactly;
- * the cause is cut down to name and code. It carries no command, no response object and no mail content.
+ * throttling.ts also matches words. A server may echo the password in any text, in clear or encoded, so no text of a
+ * server is ever shown: a failure contains the status (NO, BAD) and the response code if it is a known one, and its
+ * cause is reduced to name and code. It contains no command, no response object and no message content.
  */
 import { Failure, type FailureCode, type FailureFields } from '../../errors.ts';
 import {
@@ -16,16 +15,175 @@ import {
 } from './throttling.ts';
 import type { ConnectionStage } from './transport.ts';
 
-/** What is known about the connection when an error comes up. */
+/** State of the connection when an error occurs. */
 export type ErrorContext = {
   readonly stage: ConnectionStage;
-  /** What was being done, for the sentence: `opening the folder`. */
+  /** The activity, for the message: `opening the folder`. */
   readonly doing: string;
-  /** The words of the server's BYE: to decide by, not to be shown. null before it. */
+  /** Text of the server's BYE, to be matched, never shown; null: none. */
   readonly goodbye: string | null;
 };
 
-/** These are no verdict on user and password. */
+/** Maps any error of this adapter to a failure; a failure is returned as it is. */
+export function toFailure(error: unknown, circumstances: ErrorContext): Failure {
+  if (error instanceof Failure) return error;
+  const refusal = refusalIn(error);
+  const code = textProperty(error, 'code');
+  if (refusal !== null) return refusalFailure(refusal, circumstances);
+  const known = code === null ? null : byCode(code, error, circumstances);
+  if (known !== null) return known;
+  // imapflow marks a refused or missing STARTTLS only by this property.
+  if (code === null && typeof error === 'object' && error !== null && 'tlsFailed' in error)
+    return new Failure('starttls_missing', 'The server offers no STARTTLS.');
+  return new Failure('unexpected', `An unexpected error occurred while ${circumstances.doing}.`, {
+    cause: bareCause(error),
+    fields: { cause: code },
+  });
+}
+
+function byCode(code: string, error: unknown, circumstances: ErrorContext): Failure | null {
+  const cause = bareCause(error);
+  if (lostCodes.has(code) || (networkCodes.has(code) && isConnected(circumstances.stage)))
+    return connectionLost(circumstances, error);
+  const meaning = Object.hasOwn(meanings, code) ? meanings[code] : undefined;
+  if (meaning !== undefined) {
+    const hint = Object.hasOwn(hints, code) ? hints[code] : undefined;
+    const more = { cause, fields: { cause: code } };
+    return new Failure(meaning[0], meaning[1], hint === undefined ? more : { ...more, hint });
+  }
+  if (untrustedCodes.has(code))
+    return new Failure('tls_untrusted', 'The certificate of the server is not trusted.', {
+      cause,
+      fields: { cause: code },
+    });
+  if (nonsenseCodes.has(code) || code.startsWith('ParserError'))
+    return new Failure('server_protocol_error', `The server did not speak IMAP while ${circumstances.doing}.`, {
+      cause,
+      fields: { cause: code },
+    });
+  if (code === 'EPROTO' || code.startsWith('ERR_SSL_') || code.startsWith('ERR_TLS_'))
+    return new Failure('tls_failed', 'TLS could not be agreed with the server.', { cause, fields: { cause: code } });
+  return null;
+}
+
+/** The failure of a NO or BAD. */
+export function refusalFailure(refusal: ServerRefusal, { stage, doing }: ErrorContext): Failure {
+  const found = meaningOfRefusal(refusal, stage);
+  const code = found?.code ?? refusedCode(refusal, stage);
+  const isKnown = refusal.code !== null && knownResponseCodes.has(refusal.code);
+  const more = found === null ? { fields: {} } : hintAndDelay(found);
+  return new Failure(code, refusedSentence(code, doing), {
+    ...more,
+    fields: {
+      status: refusal.status,
+      ...(isKnown ? { response_code: refusal.code } : {}),
+      ...more.fields,
+      ...(code === 'server_busy' ? stageField(stage) : {}),
+    },
+  });
+}
+
+/** The failure of a lost connection. A BYE before the end of the login means that the server is busy. */
+export function connectionLost({ stage, doing, goodbye }: ErrorContext, cause?: unknown): Failure {
+  const more = cause === undefined ? {} : { cause: bareCause(cause) };
+  if (stage === 'tls')
+    return new Failure('tls_failed', 'The server aborted the TLS handshake.', { ...more, fields: stageField(stage) });
+  const found = goodbye === null ? null : meaningOfBye(goodbye);
+  const busy = found === null ? { fields: {} } : hintAndDelay(found);
+  const fields = { ...busy.fields, ...stageField(stage) };
+  if (goodbye !== null && beforeLogin.has(stage))
+    return new Failure('server_busy', 'The server closed the connection before the login.', {
+      ...more,
+      ...busy,
+      fields,
+    });
+  if (found !== null)
+    return new Failure('server_busy', `The server is too busy for ${doing}.`, { ...more, ...busy, fields });
+  return new Failure('connection_lost', `The connection was lost while ${doing}.`, { ...more, fields });
+}
+
+/** The NO or BAD in an error of imapflow; null: none. */
+export function refusalIn(error: unknown): ServerRefusal | null {
+  const status = textProperty(error, 'responseStatus');
+  // Exchange: accepts the login, and refuses the first command after it.
+  if (status === null && typeof error === 'object' && error !== null && 'authenticationFailed' in error)
+    return { status: 'BAD', code: null, text: textProperty(error, 'response') ?? '' };
+  if (status !== 'NO' && status !== 'BAD') return null;
+  const response: unknown = Reflect.get(Object(error), 'response');
+  const first =
+    typeof response === 'object' ? (response as { attributes?: { section?: { value?: unknown }[] }[] }) : null;
+  const inBrackets = first?.attributes?.[0]?.section?.[0]?.value;
+  const inWords = isThrottled(error) ? 'THROTTLED' : null;
+  const code =
+    inWords ?? textProperty(error, 'serverResponseCode') ?? (typeof inBrackets === 'string' ? inBrackets : null);
+  return { status, code: code?.toUpperCase() ?? null, text: textProperty(error, 'responseText') ?? '' };
+}
+
+/** True when imapflow classified the NO or BAD as throttling, and is about to wait. */
+export function isThrottled(error: unknown): boolean {
+  return textProperty(error, 'code') === 'ETHROTTLE';
+}
+
+function refusedCode({ status, code }: ServerRefusal, stage: ConnectionStage): FailureCode {
+  if (stage === 'login') {
+    if (code === 'PRIVACYREQUIRED') return 'login_unsupported';
+    return status === 'NO' && !(code !== null && otherLoginCodes.has(code)) ? 'login_refused' : 'server_refused';
+  }
+  if (stage === 'folder' && code === 'NONEXISTENT') return 'folder_missing';
+  return 'server_refused';
+}
+
+function refusedSentence(code: FailureCode, doing: string): string {
+  if (code === 'login_refused') return 'The server refused user or password.';
+  return code === 'server_busy' ? `The server is too busy for ${doing}.` : `The server refused ${doing}.`;
+}
+
+const beforeLogin: ReadonlySet<ConnectionStage> = new Set<ConnectionStage>([
+  'name',
+  'connect',
+  'tls',
+  'greeting',
+  'greeted',
+  'login',
+]);
+
+/** The stage, before the login: distinguishes problems of the host from those of one user. */
+export function stageField(stage: ConnectionStage): FailureFields {
+  return beforeLogin.has(stage) ? { stage: stage === 'greeted' ? 'greeting' : stage } : {};
+}
+
+function hintAndDelay(found: RefusalMeaning): { fields: FailureFields; hint?: string } {
+  const fields = found.retryAfterMs === null ? {} : { retry_after_ms: found.retryAfterMs };
+  return found.hint === null ? { fields } : { fields, hint: found.hint };
+}
+
+function isConnected(stage: ConnectionStage): boolean {
+  return stage !== 'name' && stage !== 'connect';
+}
+
+function textProperty(error: unknown, name: string): string | null {
+  if (typeof error !== 'object' || error === null || !(name in error)) return null;
+  const value: unknown = Reflect.get(error, name);
+  return typeof value === 'string' ? value : null;
+}
+
+/** Stack without the message, which may quote server data, as in "Unknown encoding: …". */
+function framesOf(error: Error): string | null {
+  const head = `${error.name}: ${error.message}`;
+  return error.stack?.startsWith(head) === true ? `${error.name}${error.stack.slice(head.length)}` : null;
+}
+
+/** A new error with only name and code: errors of imapflow contain commands and responses. */
+function bareCause(error: unknown): Error {
+  const code = textProperty(error, 'code');
+  const bare = new Error(code ?? 'no code');
+  bare.name = error instanceof Error ? error.name : typeof error;
+  // These are bugs, which are found by their stack.
+  if (error instanceof TypeError || error instanceof RangeError) bare.stack = framesOf(error) ?? bare.name;
+  return code === null ? bare : Object.assign(bare, { code });
+}
+
+/** Codes of a refused login that say nothing about user and password. */
 const otherLoginCodes: ReadonlySet<string> = new Set([
   'SERVERBUG',
   'CONTACTADMIN',
@@ -46,11 +204,11 @@ const meanings: Readonly<Record<string, readonly [FailureCode, string]>> = {
   ENODATA: ['name_not_found', 'The host name has no address.'],
   ECONNREFUSED: ['connect_refused', 'The server refuses the connection.'],
   ETIMEDOUT: ['connect_timeout', 'The server does not answer.'],
-  ENETUNREACH: ['connect_timeout', 'There is no way to the network of the server.'],
-  EHOSTUNREACH: ['connect_timeout', 'There is no way to the server.'],
+  ENETUNREACH: ['connect_timeout', 'There is no route to the network of the server.'],
+  EHOSTUNREACH: ['connect_timeout', 'There is no route to the server.'],
   EHOSTDOWN: ['connect_timeout', 'The server does not answer.'],
   ENETDOWN: ['connect_timeout', 'The network is down.'],
-  EADDRNOTAVAIL: ['connect_timeout', 'There is no way to the network of the server.'],
+  EADDRNOTAVAIL: ['connect_timeout', 'No local address is available for the connection.'],
   ENONET: ['connect_timeout', 'The network is down.'],
   ERR_SOCKET_CONNECTION_TIMEOUT: ['connect_timeout', 'The server does not answer.'],
   EMFILE: ['connect_refused', 'This process has no free file handle for a connection.'],
@@ -59,30 +217,30 @@ const meanings: Readonly<Record<string, readonly [FailureCode, string]>> = {
   ENOMEM: ['connect_refused', 'This machine has no memory left for a connection.'],
   EACCES: ['connect_refused', 'This machine forbids the connection.'],
   EPERM: ['connect_refused', 'This machine forbids the connection.'],
-  CONNECT_TIMEOUT: ['connect_timeout', 'The connection was not made in time.'],
+  CONNECT_TIMEOUT: ['connect_timeout', 'The connection was not established in time.'],
   GREETING_TIMEOUT: ['connect_timeout', 'The server accepted the connection and sent no greeting.'],
   UPGRADE_TIMEOUT: ['tls_failed', 'The server did not finish the TLS handshake in time.'],
-  STARTTLS_INJECTION: ['tls_failed', 'Somebody put data between STARTTLS and the handshake.'],
+  STARTTLS_INJECTION: ['tls_failed', 'Data was injected between STARTTLS and the TLS handshake.'],
   CERT_HAS_EXPIRED: ['tls_expired', 'The certificate of the server has expired.'],
   CERT_NOT_YET_VALID: ['tls_expired', 'The certificate of the server is not valid yet.'],
   ERR_TLS_CERT_ALTNAME_INVALID: ['tls_name_mismatch', 'The certificate is for another host name.'],
   HOSTNAME_MISMATCH: ['tls_name_mismatch', 'The certificate is for another host name.'],
-  ETIMEOUT: ['server_timeout', 'The server stopped answering.'],
+  ETIMEOUT: ['server_timeout', 'The server stopped responding.'],
 };
 
-/** Where the code knows more than the failure it becomes. */
+/** Hints for codes that are more specific than their failure. */
 const hints: Readonly<Record<string, string>> = {
-  GREETING_TIMEOUT: 'Perhaps the port wants TLS from the first byte (as 993 does): try --tls implicit.',
+  GREETING_TIMEOUT: 'The port may expect implicit TLS, as 993 does: try --tls implicit.',
   CERT_NOT_YET_VALID:
     'Check the clock of this machine (timedatectl); if it is right, the mail server shows a certificate too early.',
-  EAI_AGAIN: 'The name could not be asked for: check the DNS of this machine.',
+  EAI_AGAIN: 'Check the DNS configuration of this machine: resolvectl status',
   EMFILE: 'Raise LimitNOFILE of the service, or lower the number of connections.',
   ENFILE: 'Raise fs.file-max of this machine, or lower the number of connections.',
-  ENOBUFS: 'Look at the memory of this machine.',
-  ENOMEM: 'Look at the memory of this machine.',
+  ENOBUFS: 'Check the free memory of this machine: free -m',
+  ENOMEM: 'Check the free memory of this machine: free -m',
 };
 
-/** What Node calls a chain that it does not trust (X509_V_ERR names without the prefix). */
+/** Node's codes for an untrusted chain (X509_V_ERR names without the prefix). */
 const untrustedCodes: ReadonlySet<string> = new Set([
   'DEPTH_ZERO_SELF_SIGNED_CERT',
   'SELF_SIGNED_CERT_IN_CHAIN',
@@ -114,7 +272,7 @@ const lostCodes: ReadonlySet<string> = new Set([
   'ERR_STREAM_PREMATURE_CLOSE',
 ]);
 
-/** These mean another thing once there is a connection. */
+/** On an established connection these mean that it is lost. */
 const networkCodes: ReadonlySet<string> = new Set([
   'ETIMEDOUT',
   'ENETUNREACH',
@@ -123,10 +281,6 @@ const networkCodes: ReadonlySet<string> = new Set([
   'ENETDOWN',
   'ENONET',
 ]);
-
-function isConnected(stage: ConnectionStage): boolean {
-  return stage !== 'name' && stage !== 'connect';
-}
 
 const nonsenseCodes: ReadonlySet<string> = new Set([
   'UnexpectedTag',
@@ -141,154 +295,3 @@ const nonsenseCodes: ReadonlySet<string> = new Set([
   'MAX_IMAP_NESTING_REACHED',
   'COMPRESS_TRAILING_DATA',
 ]);
-
-function textProperty(error: unknown, name: string): string | null {
-  if (typeof error !== 'object' || error === null || !(name in error)) return null;
-  const value: unknown = Reflect.get(error, name);
-  return typeof value === 'string' ? value : null;
-}
-
-/** Where an error came from. Its message goes: it may quote what was read, as in "Unknown encoding: …". */
-function framesOf(error: Error): string | null {
-  const head = `${error.name}: ${error.message}`;
-  return error.stack?.startsWith(head) === true ? `${error.name}${error.stack.slice(head.length)}` : null;
-}
-
-/** A new error with nothing but name and code; errors of imapflow carry commands and responses. */
-function bareCause(error: unknown): Error {
-  const code = textProperty(error, 'code');
-  const bare = new Error(code ?? 'no code');
-  bare.name = error instanceof Error ? error.name : typeof error;
-  // These come from a defect, which can be found by its place alone.
-  if (error instanceof TypeError || error instanceof RangeError) bare.stack = framesOf(error) ?? bare.name;
-  return code === null ? bare : Object.assign(bare, { code });
-}
-
-/** The NO or BAD in an error of imapflow; null when it is none. */
-export function refusalIn(error: unknown): ServerRefusal | null {
-  const status = textProperty(error, 'responseStatus');
-  // The only one of imapflow's own: Exchange took the login and refused the first command after it.
-  if (status === null && typeof error === 'object' && error !== null && 'authenticationFailed' in error)
-    return { status: 'BAD', code: null, text: textProperty(error, 'response') ?? '' };
-  if (status !== 'NO' && status !== 'BAD') return null;
-  const response: unknown = Reflect.get(Object(error), 'response');
-  const first =
-    typeof response === 'object' ? (response as { attributes?: { section?: { value?: unknown }[] }[] }) : null;
-  const inBrackets = first?.attributes?.[0]?.section?.[0]?.value;
-  const inWords = isThrottled(error) ? 'THROTTLED' : null;
-  const code =
-    inWords ?? textProperty(error, 'serverResponseCode') ?? (typeof inBrackets === 'string' ? inBrackets : null);
-  return { status, code: code?.toUpperCase() ?? null, text: textProperty(error, 'responseText') ?? '' };
-}
-
-/** True when imapflow took the NO or BAD for a throttled command, and is about to wait. */
-export function isThrottled(error: unknown): boolean {
-  return textProperty(error, 'code') === 'ETHROTTLE';
-}
-
-function refusedCode({ status, code }: ServerRefusal, stage: ConnectionStage): FailureCode {
-  if (stage === 'login') {
-    if (code === 'PRIVACYREQUIRED') return 'login_unsupported';
-    return status === 'NO' && !(code !== null && otherLoginCodes.has(code)) ? 'login_refused' : 'server_refused';
-  }
-  if (stage === 'folder' && code === 'NONEXISTENT') return 'folder_missing';
-  return 'server_refused';
-}
-
-function refusedSentence(code: FailureCode, doing: string): string {
-  if (code === 'login_refused') return 'The server refused user or password.';
-  return code === 'server_busy' ? `The server is too busy for ${doing}.` : `The server refused ${doing}.`;
-}
-
-const beforeLogin: ReadonlySet<ConnectionStage> = new Set<ConnectionStage>([
-  'name',
-  'connect',
-  'tls',
-  'greeting',
-  'greeted',
-  'login',
-]);
-
-/** How far the connection had come when it was not logged in yet: whether it is about the host or about one user. */
-export function stageField(stage: ConnectionStage): FailureFields {
-  return beforeLogin.has(stage) ? { stage: stage === 'greeted' ? 'greeting' : stage } : {};
-}
-
-function hintAndDelay(found: RefusalMeaning): { fields: FailureFields; hint?: string } {
-  const fields = found.retryAfterMs === null ? {} : { retry_after_ms: found.retryAfterMs };
-  return found.hint === null ? { fields } : { fields, hint: found.hint };
-}
-
-/** The failure of a NO or BAD. */
-export function refusalFailure(refusal: ServerRefusal, { stage, doing }: ErrorContext): Failure {
-  const found = meaningOfRefusal(refusal, stage);
-  const code = found?.code ?? refusedCode(refusal, stage);
-  const isKnown = refusal.code !== null && knownResponseCodes.has(refusal.code);
-  const more = found === null ? { fields: {} } : hintAndDelay(found);
-  return new Failure(code, refusedSentence(code, doing), {
-    ...more,
-    fields: {
-      status: refusal.status,
-      ...(isKnown ? { response_code: refusal.code } : {}),
-      ...more.fields,
-      ...(code === 'server_busy' ? stageField(stage) : {}),
-    },
-  });
-}
-
-/** The failure of a connection that is gone; a server that says goodbye before the login is done has no room for us. */
-export function connectionLost({ stage, doing, goodbye }: ErrorContext, cause?: unknown): Failure {
-  const more = cause === undefined ? {} : { cause: bareCause(cause) };
-  if (stage === 'tls')
-    return new Failure('tls_failed', 'The server broke the TLS handshake off.', { ...more, fields: stageField(stage) });
-  const found = goodbye === null ? null : meaningOfBye(goodbye);
-  const busy = found === null ? { fields: {} } : hintAndDelay(found);
-  const fields = { ...busy.fields, ...stageField(stage) };
-  if (goodbye !== null && beforeLogin.has(stage))
-    return new Failure('server_busy', 'The server said goodbye before the login.', { ...more, ...busy, fields });
-  if (found !== null)
-    return new Failure('server_busy', `The server is too busy for ${doing}.`, { ...more, ...busy, fields });
-  return new Failure('connection_lost', `The connection broke while ${doing}.`, { ...more, fields });
-}
-
-function byCode(code: string, error: unknown, circumstances: ErrorContext): Failure | null {
-  const cause = bareCause(error);
-  if (lostCodes.has(code) || (networkCodes.has(code) && isConnected(circumstances.stage)))
-    return connectionLost(circumstances, error);
-  const meaning = Object.hasOwn(meanings, code) ? meanings[code] : undefined;
-  if (meaning !== undefined) {
-    const hint = Object.hasOwn(hints, code) ? hints[code] : undefined;
-    const more = { cause, fields: { cause: code } };
-    return new Failure(meaning[0], meaning[1], hint === undefined ? more : { ...more, hint });
-  }
-  if (untrustedCodes.has(code))
-    return new Failure('tls_untrusted', 'The certificate of the server is not trusted.', {
-      cause,
-      fields: { cause: code },
-    });
-  if (nonsenseCodes.has(code) || code.startsWith('ParserError'))
-    return new Failure('server_protocol_error', `The server did not speak IMAP while ${circumstances.doing}.`, {
-      cause,
-      fields: { cause: code },
-    });
-  if (code === 'EPROTO' || code.startsWith('ERR_SSL_') || code.startsWith('ERR_TLS_'))
-    return new Failure('tls_failed', 'TLS could not be agreed with the server.', { cause, fields: { cause: code } });
-  return null;
-}
-
-/** Any error of this adapter as a failure. A failure comes back as it is. */
-export function toFailure(error: unknown, circumstances: ErrorContext): Failure {
-  if (error instanceof Failure) return error;
-  const refusal = refusalIn(error);
-  const code = textProperty(error, 'code');
-  if (refusal !== null) return refusalFailure(refusal, circumstances);
-  const known = code === null ? null : byCode(code, error, circumstances);
-  if (known !== null) return known;
-  // imapflow marks a refused or missing STARTTLS by this property alone.
-  if (code === null && typeof error === 'object' && error !== null && 'tlsFailed' in error)
-    return new Failure('starttls_missing', 'The server offers no STARTTLS.');
-  return new Failure('unexpected', `An unexpected error came up while ${circumstances.doing}.`, {
-    cause: bareCause(error),
-    fields: { cause: code },
-  });
-}

@@ -1,8 +1,9 @@
 /**
- * Selecting a folder, and telling a folder that is not there from one that the server does not give.
+ * Folder commands of IMAP: SELECT, LIST, SEARCH, UID sets, and the actions after a fetch.
  *
- * Names are Unicode here; imapflow encodes them (modified UTF-7, or UTF-8 where the server allows it) and puts the
- * personal name space's prefix in front where the server wants one.
+ * Names are Unicode; imapflow encodes them (modified UTF-7, or UTF-8 where the server allows it) and adds the prefix of
+ * the personal namespace where the server requires one. An action is idempotent; a UID that no longer exists is no
+ * error.
  */
 
 import type { ListResponse, MailboxObject } from 'imapflow';
@@ -19,7 +20,7 @@ const uidBytesMax = 11;
 /** Some ten thousand folders. */
 const foldersBytesMax = 4 * 1024 * 1024;
 
-/** Paths of the folders that can hold mail, as people write them. */
+/** Unicode paths of the selectable folders. */
 export async function listFolders(link: ImapConnection): Promise<readonly string[]> {
   const entries: readonly ListResponse[] = await link.require(
     'listing the folders',
@@ -29,7 +30,7 @@ export async function listFolders(link: ImapConnection): Promise<readonly string
   return entries.filter(({ flags }) => !flags.has('\\Noselect') && !flags.has('\\NonExistent')).map(({ path }) => path);
 }
 
-/** True when the server lists the folder; the prefix of the name space counts as written. */
+/** True when the server lists the folder, with or without the namespace prefix. */
 async function isListed(link: ImapConnection, path: string): Promise<boolean> {
   const prefix = link.imap.namespace?.prefix ?? '';
   const folders = await listFolders(link);
@@ -38,7 +39,7 @@ async function isListed(link: ImapConnection, path: string): Promise<boolean> {
   );
 }
 
-/** UIDs of the selected folder; the answer may name each of its mails. */
+/** SEARCH in the selected folder; the budget allows for a response that names each of its messages. */
 export async function search(
   link: ImapConnection,
   doing: string,
@@ -51,10 +52,10 @@ export async function search(
   return Array.isArray(found) ? found : [];
 }
 
-/** UIDNEXT where the server does not tell it at SELECT (RFC 9051 section 6.3.2 requires it, old servers do not). */
+/** UIDNEXT, also of an old server that omits it at SELECT (RFC 9051 section 6.3.2 requires it). */
 async function uidNextOf(link: ImapConnection, mailbox: MailboxObject): Promise<number> {
   if (mailbox.uidNext > 0) return mailbox.uidNext;
-  return ((await search(link, 'finding the last mail', { uid: '1:*' })).at(-1) ?? 0) + 1;
+  return ((await search(link, 'finding the last message', { uid: '1:*' })).at(-1) ?? 0) + 1;
 }
 
 async function open(link: ImapConnection, path: string, isReadOnly: boolean): Promise<MailboxObject> {
@@ -65,7 +66,7 @@ async function open(link: ImapConnection, path: string, isReadOnly: boolean): Pr
       }),
     );
   } catch (error) {
-    // Not every server says NONEXISTENT (RFC 5530).
+    // Not every server sends NONEXISTENT (RFC 5530): a folder that is not listed does not exist.
     if (!isFailure(error, 'server_refused') || link.isEnded || (await isListed(link, path))) throw error;
     throw new Failure('folder_missing', 'The folder does not exist.', { fields: error.fields, cause: error.cause });
   }
@@ -79,20 +80,15 @@ export async function selectFolder(link: ImapConnection, path: string, isReadOnl
   const mailbox = await open(link, path, isReadOnly);
   const uidValidity = Number(mailbox.uidValidity ?? 0);
   if (uidValidity < 1 || uidValidity > uidMax)
-    throw new Failure('server_protocol_error', 'The server tells no usable UIDVALIDITY for the folder.');
+    throw new Failure('server_protocol_error', 'The server reports no usable UIDVALIDITY for the folder.');
   const folder = { uidValidity, uidNext: await uidNextOf(link, mailbox), messageCount: mailbox.exists };
   return Object.freeze(mailbox.uidNext > 0 ? folder : { ...folder, isUidNextGuessed: true });
 }
 
-/**
- * UIDs as IMAP sequence sets (RFC 9051 section 9): `4:9,12`. Only the given UIDs are named, never a gap between them.
- *
- * A set is cut where a command line would grow past what servers accept (RFC 7162 section 4 asks for 8,192 bytes).
- */
-
+/** Servers accept command lines of at least 8,192 bytes (RFC 7162 section 4). */
 const setBytesMax = 7000;
 
-/** Any number of UIDs, in any order, as one or more sets in ascending order; none for no UID. */
+/** UID sets (RFC 9051 section 9), such as `4:9,12`: ascending, without gaps, as many as the line length requires. */
 export function* uidSets(uids: readonly number[]): Generator<string> {
   const sorted = uids.toSorted((a, b) => a - b);
   let set = '';
@@ -112,42 +108,40 @@ export function* uidSets(uids: readonly number[]): Generator<string> {
   if (set !== '') yield set;
 }
 
-/**
- * What is done to mails on the server once they are stored here. Each is idempotent; a UID that is gone is no error.
- *
- * A bare EXPUNGE is never sent: it removes what others have marked too. Without UIDPLUS (RFC 4315) mails are marked
- * as deleted and left to the next one who tidies up. Without MOVE (RFC 6851) a mail is copied and then removed; mails
- * that are marked already were copied by an earlier try and are not copied again.
- */
+// Actions after a fetch. A plain EXPUNGE is never sent: it would remove messages that other clients marked. Without
+// UIDPLUS
+// (RFC 4315) messages are only marked as deleted. Without MOVE (RFC 6851) a message is copied, then removed; one that
+// is
+// marked already was copied by an earlier attempt and is not copied again.
 
 const byUid = { uid: true, silent: true } as const;
 
 async function markSeen(link: ImapConnection, set: string): Promise<void> {
-  await link.require('marking mails as read', () => link.imap.messageFlagsAdd(set, ['\\Seen'], byUid));
+  await link.require('marking messages as read', () => link.imap.messageFlagsAdd(set, ['\\Seen'], byUid));
 }
 
 async function remove(link: ImapConnection, set: string): Promise<void> {
   if (link.imap.capabilities.has('UIDPLUS')) {
-    await link.require('deleting mails', () => link.imap.messageDelete(set, byUid));
+    await link.require('deleting messages', () => link.imap.messageDelete(set, byUid));
   } else {
-    await link.require('marking mails as deleted', () => link.imap.messageFlagsAdd(set, ['\\Deleted'], byUid));
+    await link.require('marking messages as deleted', () => link.imap.messageFlagsAdd(set, ['\\Deleted'], byUid));
   }
 }
 
 async function copyAndRemove(link: ImapConnection, set: string, target: string): Promise<void> {
-  const uncopied = await search(link, 'looking for mails', { uid: set, deleted: false });
+  const uncopied = await search(link, 'searching for messages', { uid: set, deleted: false });
   for (const rest of uidSets(uncopied)) {
-    await link.require('copying mails', () => link.imap.messageCopy(rest, target, byUid));
+    await link.require('copying messages', () => link.imap.messageCopy(rest, target, byUid));
   }
   await remove(link, set);
 }
 
 async function moveOnce(link: ImapConnection, set: string, target: string): Promise<void> {
   if (!link.imap.capabilities.has('MOVE')) await copyAndRemove(link, set, target);
-  else await link.require('moving mails', () => link.imap.messageMove(set, target, byUid));
+  else await link.require('moving messages', () => link.imap.messageMove(set, target, byUid));
 }
 
-/** RFC 9051 section 7.1: TRYCREATE says that the folder is missing; not every server says it. */
+/** TRYCREATE (RFC 9051 section 7.1) or no such folder in the list: not every server sends the code. */
 async function isTargetMissing(link: ImapConnection, refusal: Failure, target: string): Promise<boolean> {
   return refusal.fields.response_code === 'TRYCREATE' || !(await isListed(link, target));
 }
@@ -158,7 +152,7 @@ async function create(link: ImapConnection, target: string): Promise<void> {
   } catch (error) {
     if (!isFailure(error, 'server_refused')) throw error;
     const separator = /^[!-~]$/.exec(link.imap.namespace?.delimiter ?? '')?.[0];
-    const help = separator === undefined ? '' : ` Its names of folders are separated by "${separator}".`;
+    const help = separator === undefined ? '' : ` Its hierarchy separator is "${separator}".`;
     throw new Failure('server_refused', `The server refused to create the folder ${JSON.stringify(target)}.`, {
       ...{ fields: error.fields, cause: error.cause },
       hint: `Make it on the server, or name another one: mailbox set NAME --on-success move:FOLDER.${help}`,
@@ -177,7 +171,7 @@ async function move(link: ImapConnection, set: string, target: string): Promise<
   }
 }
 
-/** Applies `action` to the mails of the selected folder. `Failure` `server_refused` when the server says no. */
+/** Applies `action` to messages of the selected folder. Throws `server_refused`. */
 export async function applyAction(link: ImapConnection, action: PostAction, uids: readonly number[]): Promise<void> {
   if (action.kind === 'leave') return;
   for (const set of uidSets(uids)) {

@@ -1,17 +1,19 @@
 /**
- * What imapflow has and its types do not show, in one place. login.ts, idle.ts, pace.ts and announcements.ts build on it.
+ * Internals of imapflow that its types do not declare, in one place, and an in-place literal reader built on its
+ * parser.
  *
- * Relied upon: `exec` with `onPlusTag`, whose tagged answer holds the reader until `next`; one command on the wire at
- * a time; `setAuthenticationState`, `writeSocket`, `expectCapabilityUpdate`; a handler in `untaggedHandlers` hears every
- * line of its kind that the command in flight does not take for itself; of the parser, a Transform that calls back once it
- * has taken a chunk, what `ImapParser` names, where a literal may be filled from outside. library.test.ts checks each.
+ * Relied upon, and checked by library.test.ts: `exec` with `onPlusTag`, whose tagged response blocks the reader until
+ * `next`; one command in flight at a time; `setAuthenticationState`, `writeSocket`, `expectCapabilityUpdate`; a handler
+ * in `untaggedHandlers` receives every line of its kind that the command in flight does not consume; the parser is a
+ * Transform that calls back once it has consumed a chunk, has the fields of `ImapParser`, and lets a literal be filled
+ * from outside.
  */
 import type { Transform, Writable } from 'node:stream';
 import type { ImapFlow } from 'imapflow';
 
 export type CommandToken = { readonly type: 'ATOM' | 'TEXT'; readonly value: string };
 
-/** The tagged OK of a command; nothing more is read until `next` is called. A NO or BAD is a rejection instead. */
+/** The tagged OK of a command; nothing more is read until `next` is called. NO and BAD reject instead. */
 type TaggedResponse = { next(): void };
 
 type ImapFlowInternals = {
@@ -28,16 +30,16 @@ type ImapFlowInternals = {
   readonly streamer: ImapParser;
 };
 
-/** Cuts what arrives into lines and literals. */
+/** Parser stream: splits the input into lines and literals. */
 export type ImapParser = Transform & {
   /** One of `parserState`. */
   state: number;
-  /** How much of the literal that has begun is still to come, and the pieces that have come. */
+  /** Missing bytes of the current literal, and its pieces received so far. */
   literalWaiting: number;
   literalBuffer: readonly Buffer[];
-  /** Those of the line under way that are whole. */
+  /** Complete literals of the current line. */
   readonly literals: Buffer[];
-  /** All that it got, for `stats()`. */
+  /** Received bytes, for `stats()`. */
   readBytesCounter: number;
 };
 
@@ -47,28 +49,26 @@ export function internals(imap: ImapFlow): ImapFlowInternals {
   return imap as unknown as ImapFlowInternals;
 }
 
-/**
- * Stands before the parser of imapflow: mails go past it into memory of ours, and the rest in turns.
- *
- * A literal (RFC 9051 section 4.3) is copied from what the socket gives into the one place where it stays; the parser would
- * collect its pieces and join them. What is not a literal costs a thousand times as much: imapflow takes whatever the socket
- * holds in one go, half a megabyte and more, thousands of short lines, during which no other mailbox is heard. So it gets
- * little at a time, and the event loop turns in between. Relied upon: what inside.ts names of the parser. Only for a
- * connection on which TLS is settled: what somebody puts behind the answer to STARTTLS is found by its place in the same chunk.
- */
-
-/** What is looked at between two glances at the clock: fifty short lines. */
+/** Input parsed between two looks at the clock: about fifty short lines. */
 const sliceBytes = 8 * 1024;
-/** After so long the others have their turn. */
+/** Then the parser yields to the event loop. */
 const parseSliceMs = 2;
 
-/** From now on literals of `parser` lie in what `take` gives for their length, and it gets the rest slice by slice. */
-export function readLiteralsInPlace(parser: ImapParser, take: (lengthBytes: number) => Buffer): void {
+/**
+ * Literal reader: copies literals (RFC 9051 section 4.3) past the parser into buffers of `allocate`, and feeds it the
+ * rest in slices.
+ *
+ * The parser would collect the pieces of a literal and concatenate them. Everything else costs a thousand times as
+ * much: imapflow parses all that the socket delivers in one go, half a megabyte and more, thousands of short lines, and
+ * blocks the other mailboxes. So it gets small slices, and yields to the event loop in between. Only for a connection
+ * whose TLS is established: an injection behind the STARTTLS response is detected by its position in the same chunk.
+ */
+export function readLiteralsInPlace(parser: ImapParser, allocate: (lengthBytes: number) => Buffer): void {
   const parse = parser._transform.bind(parser);
-  let turnedAtMs = 0;
+  let yieldedAtMs = 0;
   let literal: { readonly bytes: Buffer; filled: number } | null = null;
 
-  /** Puts what belongs to the literal that has begun into its place; returns where the rest of the chunk begins. */
+  /** Copies the part of the chunk that belongs to the current literal; returns the start of the rest. */
   const fill = (chunk: Buffer, from: number): number => {
     literal ??= begin();
     const { bytes } = literal;
@@ -84,11 +84,11 @@ export function readLiteralsInPlace(parser: ImapParser, take: (lengthBytes: numb
     }
     return from + count;
   };
-  /** With what the parser has of it already. */
+  /** Starts with the pieces that the parser has already received. */
   const begin = () => {
     const pieces = parser.literalBuffer;
     const filled = pieces.reduce((sum, piece) => sum + piece.length, 0);
-    const bytes = take(filled + parser.literalWaiting);
+    const bytes = allocate(filled + parser.literalWaiting);
     let at = 0;
     for (const piece of pieces) at += piece.copy(bytes, at);
     parser.literalBuffer = [];
@@ -104,17 +104,17 @@ export function readLiteralsInPlace(parser: ImapParser, take: (lengthBytes: numb
         return;
       }
       const to = Math.min(from + sliceBytes, chunk.length);
-      parse(chunk.subarray(from, to), encoding, () => afterTurn(() => step(to)));
+      parse(chunk.subarray(from, to), encoding, () => yieldIfDue(() => step(to)));
     };
     step(0);
   };
-  const afterTurn = (next: () => void): void => {
-    if (performance.now() - turnedAtMs < parseSliceMs) {
+  const yieldIfDue = (next: () => void): void => {
+    if (performance.now() - yieldedAtMs < parseSliceMs) {
       next();
       return;
     }
     setImmediate(() => {
-      turnedAtMs = performance.now();
+      yieldedAtMs = performance.now();
       next();
     });
   };

@@ -1,16 +1,17 @@
 /**
- * Counts what the server sends, before anything is parsed, and tells when it is more than it may be.
+ * Limits on one command: a byte budget for what the server sends, and a watchdog for silence and total time.
  *
- * A line costs a thousand times what its bytes cost on the way in, so a server that talks without end would take the
- * whole thread long before a deadline. Each command, each rest and each pause between two has its own bound. Mails
- * that were asked for come as literals (RFC 9051 section 4.3) and are cheap: those that are expected count apart.
+ * The budget is counted before anything is parsed: parsing a line costs a thousand times what receiving it costs, so a
+ * server that floods the connection would block the thread long before a deadline. Each command, each IDLE and each
+ * pause between two commands has its own budget. Requested messages arrive as literals (RFC 9051 section 4.3), which
+ * are cheap: expected ones are counted separately.
  */
 
-/** From the greeting until the login is done. */
+/** From the greeting to the end of the login. */
 export const loginBytesMax = 64 * 1024;
-/** Beyond what a command asks for: a change of flags of some ten thousand mails. */
+/** Unsolicited data during a command: flag changes of some ten thousand messages. */
 export const commandBytesMax = 1024 * 1024;
-/** When a folder is opened, and while nothing was asked for: in IDLE, and between two commands. */
+/** SELECT, IDLE, and between two commands. */
 export const idleBytesMax = 256 * 1024;
 
 const lineFeed = 0x0a;
@@ -21,34 +22,34 @@ const marker = /(\{?)([0-9]+)\}\r?\n$/;
 export class InboundLimit {
   readonly #exceeded: () => void;
   #left = loginBytesMax;
-  /** Of literals that are expected. */
+  /** Expected literal bytes. */
   #expected = 0;
-  /** Still to come of the literal that has begun. */
+  /** Remaining bytes of the current literal. */
   #literal = 0;
-  /** The end of what has come of the line that has begun, in latin1. */
+  /** End of the current line as received so far, in latin1. */
   #tail = '';
 
-  /** `exceeded` may be called more than once. */
+  /** `exceeded` can be called more than once. */
   constructor(exceeded: () => void) {
     this.#exceeded = exceeded;
   }
 
-  /** Begins anew with so many bytes; literals that are expected stay. */
+  /** Resets the budget; expected literals stay. */
   allow(bytes: number): void {
     this.#left = bytes;
   }
 
-  /** So many bytes more may come as literals. */
+  /** Adds to the expected literal bytes. */
   expectLiterals(literalBytes: number): void {
     this.#expected += literalBytes;
   }
 
-  /** No literal is expected any more. */
+  /** Resets the expected literal bytes. */
   expectNoLiterals(): void {
     this.#expected = 0;
   }
 
-  /** Counts what has arrived, in its order. */
+  /** Counts a received chunk. */
   count(chunk: Buffer): void {
     for (let at = 0; at < chunk.length && this.#left >= 0; ) {
       at += this.#literal > 0 ? this.#takeLiteral(chunk.length - at) : this.#takeLine(chunk, at);
@@ -75,41 +76,38 @@ export class InboundLimit {
     return to - from;
   }
 
-  /** The bytes of the literal that the end of a line announces. */
+  /** Size of the literal that the end of a line announces. */
   #announcedIn(tail: string): number {
     const [all = '', brace, digits = '0'] = marker.exec(tail) ?? [];
-    // Zeros in front, by the dozen: no server does that, but where the literal ends would be seen differently later.
+    // Dozens of leading zeros: no server sends them, and the parser would see another end of the literal.
     if (all.length === markerBytesMax && brace === '') this.#left = -1;
     return brace === '{' ? Number(digits) : 0;
   }
 }
 
-/**
- * Notices that a server is silent, or too slow in all, during one command. It only looks and tells; it ends nothing.
- *
- * Bytes that arrive are what counts, not answers. It can rest while silence is no sign (IDLE): it has no timer then.
- */
-
 const checksPerTimeout = 8;
 const checkMsMin = 5;
-/** A main thread that was busy is not a silent server: after a long turn there is only one check, and input to read. */
+/**
+ * A busy main thread is not a silent server: after a long block of the event loop, input is pending at the first check.
+ */
 const quietChecksMin = 4;
 const wholeCommandFactor = 3;
 
 type WatchdogOptions = {
   /** Bytes received so far. */
   received(): number;
-  /** Connecting and what follows have different deadlines: a slow network takes nothing from the login. */
+  /** The connection phase has a deadline of its own: a slow network takes no time from the login. */
   isConnecting(): boolean;
   silenceMaxMs(): number;
   /** The shortest of the deadlines. */
   readonly deadlineMinMs: number;
-  /** False for what may take as long as bytes flow; else it may take three deadlines in all. */
+  /** True: at most three deadlines in total. False: no limit while bytes arrive. */
   readonly limitsTotalTime: boolean;
-  /** `silent`: no byte for the deadline; `late`: bytes, but no end. May be called more than once. */
+  /** `silent`: no byte within the deadline; `late`: bytes, but no completion. Can be called more than once. */
   overdue(what: 'silent' | 'late', afterMs: number): void;
 };
 
+/** Watchdog timer for one command: reports silence and excess total time, by received bytes. It ends nothing itself. */
 export class Watchdog {
   readonly #watched: WatchdogOptions;
   #timer: NodeJS.Timeout | null = null;
@@ -119,19 +117,19 @@ export class Watchdog {
   #received = 0;
   #quietChecks = 0;
 
-  /** Watches from now on, until `rest`. */
+  /** Starts at once. */
   constructor(watched: WatchdogOptions) {
     this.#watched = watched;
     this.resume();
   }
 
-  /** Stops watching; again is fine. */
+  /** Stops the timer, as in IDLE, where silence is normal. Idempotent. */
   pause(): void {
     if (this.#timer !== null) clearInterval(this.#timer);
     this.#timer = null;
   }
 
-  /** Watches anew, with whole deadlines. */
+  /** Restarts with full deadlines. */
   resume(): void {
     this.pause();
     this.#begun = performance.now();

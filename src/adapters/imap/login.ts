@@ -1,12 +1,12 @@
 /**
- * The login, written by hand.
+ * IMAP login with bytes: SASL PLAIN (RFC 4616), SASL LOGIN, or the LOGIN command with literals (RFC 9051 section
+ * 6.2.3).
  *
- * imapflow wants the password as a string and joins it to further strings; strings cannot be wiped. Here the bytes go
- * from the secret into one scratch buffer, from there to the socket, and the buffer is wiped when the socket has
- * taken them. SASL PLAIN (RFC 4616) if the server offers it, else SASL LOGIN, else the LOGIN command with literals
- * (RFC 9051 section 6.2.3) unless the server forbids that. A server that asks once more than the mechanism has
- * answers gets the cancel line, never the password again. Relied upon: `authenticate` is called once TLS is settled,
- * and what inside.ts names.
+ * Replaces the login of imapflow, which takes the password as a string and concatenates it; strings cannot be wiped.
+ * Here the bytes go from the secret into one scratch buffer, from there to the socket, and the buffer is wiped once the
+ * socket has taken them. The first mechanism of `loginMethods` that the server offers is used. A server that sends one
+ * challenge more than the mechanism has responses gets the cancel line, never the password again. Relies on: imapflow
+ * calls `authenticate` once TLS is established, and on `imapflow-internals.ts`.
  */
 import type { Writable } from 'node:stream';
 import { ImapFlow, type ImapFlowOptions } from 'imapflow';
@@ -14,14 +14,14 @@ import { Failure } from '../../errors.ts';
 import { type SecretBytes, secretBuffer } from '../../secret/secret-bytes.ts';
 import { type CommandToken, internals } from './imapflow-internals.ts';
 
-/** One answer to a `+`: fills the scratch buffer from its start and says how many bytes the line has. */
+/** Writes one response line into the scratch buffer, from its start; returns its length in bytes. */
 type WriteResponse = (scratch: Uint8Array<ArrayBuffer>) => number;
 
 const alphabet = Buffer.from('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/');
 const padding = 0x3d;
 const scratchBytesMin = 8192;
 
-/** base64 (RFC 4648) of `source` at the start of `target`, from bytes to bytes; returns how many were written. */
+/** Writes the base64 (RFC 4648) of `source` to the start of `target`, without a string; returns the number of bytes. */
 function writeBase64(target: Uint8Array, source: Uint8Array): number {
   let at = 0;
   for (let i = 0; i < source.length; i += 3) {
@@ -40,7 +40,7 @@ function appendCrLf(target: Uint8Array, at: number): number {
   return at + 2;
 }
 
-/** The base64 line of what `fill` writes; both lie in the one scratch buffer, the clear form in its upper half. */
+/** A base64 line of the bytes that `fill` writes; the clear form is in the upper half of the same scratch buffer. */
 function base64Line(lengthBytes: number, fill: (clear: Uint8Array) => void): WriteResponse {
   return (scratch) => {
     const clear = scratch.subarray(scratch.length - lengthBytes);
@@ -74,7 +74,7 @@ function loginResponses(user: Uint8Array, password: Uint8Array): readonly WriteR
   ];
 }
 
-/** The first literal is the user with the announcement of the second, which is the password. */
+/** First literal: the user and the announcement of the second; second literal: the password. */
 function literalResponses(user: Uint8Array, password: Uint8Array): readonly WriteResponse[] {
   return [
     (scratch) => {
@@ -88,7 +88,7 @@ function literalResponses(user: Uint8Array, password: Uint8Array): readonly Writ
   ];
 }
 
-/** Writes one line and waits until the socket has taken it; the scratch buffer is wiped in any case. */
+/** Writes one line and waits until the socket has taken it; always wipes the scratch buffer. */
 async function writeLine(socket: Writable, scratch: Uint8Array<ArrayBuffer>, lengthBytes: number): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   socket.write(scratch.subarray(0, lengthBytes), (error) => {
@@ -99,28 +99,50 @@ async function writeLine(socket: Writable, scratch: Uint8Array<ArrayBuffer>, len
   await promise;
 }
 
+type Mechanism = 'sasl_plain' | 'sasl_login' | 'login_command';
+
 type LoginMethod = {
-  readonly command: string;
-  readonly tokens: readonly CommandToken[];
-  readonly answers: (user: Uint8Array, password: Uint8Array) => readonly WriteResponse[];
+  readonly isOffered: (capabilities: ReadonlyMap<string, unknown>) => boolean;
+  readonly command: 'AUTHENTICATE' | 'LOGIN';
+  readonly argument: (user: Uint8Array) => CommandToken;
+  /**
+   * One writer for each continuation request (`+`) of the server. A writer does not see the server's challenge, and the
+   * secret has at most `passwordBytesMax` (1,024) bytes: a mechanism that needs more changes this signature first.
+   */
+  readonly responses: (user: Uint8Array, password: Uint8Array) => readonly WriteResponse[];
 };
 
-function chooseMethod(capabilities: ReadonlyMap<string, unknown>, user: Uint8Array): LoginMethod {
-  if (capabilities.has('AUTH=PLAIN')) {
-    return { command: 'AUTHENTICATE', tokens: [{ type: 'ATOM', value: 'PLAIN' }], answers: plainResponses };
-  }
-  if (capabilities.has('AUTH=LOGIN')) {
-    return { command: 'AUTHENTICATE', tokens: [{ type: 'ATOM', value: 'LOGIN' }], answers: loginResponses };
-  }
-  if (!capabilities.has('LOGINDISABLED')) {
-    return { command: 'LOGIN', tokens: [{ type: 'TEXT', value: `{${user.length}}` }], answers: literalResponses };
-  }
+/** In order of preference. A new mechanism is one entry here. */
+const loginMethods = {
+  sasl_plain: {
+    isOffered: (capabilities) => capabilities.has('AUTH=PLAIN'),
+    command: 'AUTHENTICATE',
+    argument: () => ({ type: 'ATOM', value: 'PLAIN' }),
+    responses: plainResponses,
+  },
+  sasl_login: {
+    isOffered: (capabilities) => capabilities.has('AUTH=LOGIN'),
+    command: 'AUTHENTICATE',
+    argument: () => ({ type: 'ATOM', value: 'LOGIN' }),
+    responses: loginResponses,
+  },
+  login_command: {
+    isOffered: (capabilities) => !capabilities.has('LOGINDISABLED'),
+    command: 'LOGIN',
+    argument: (user) => ({ type: 'TEXT', value: `{${user.length}}` }),
+    responses: literalResponses,
+  },
+} as const satisfies Record<Mechanism, LoginMethod>;
+
+function chooseMethod(capabilities: ReadonlyMap<string, unknown>): LoginMethod {
+  const method = Object.values<LoginMethod>(loginMethods).find(({ isOffered }) => isOffered(capabilities));
+  if (method !== undefined) return method;
   throw new Failure('login_unsupported', 'The server offers neither PLAIN nor LOGIN on this connection.', {
-    hint: 'Many servers allow a login over TLS only: use --tls implicit or starttls.',
+    hint: 'Many servers allow a login over TLS only: use --tls implicit or --tls starttls.',
   });
 }
 
-/** An imapflow client that logs in with bytes. It holds the password until the login, and no longer. */
+/** imapflow client that logs in with bytes. Retains the password until the login only. */
 export class ImapClient extends ImapFlow {
   readonly #user: Uint8Array;
   readonly #beforeLogin: () => void;
@@ -133,48 +155,48 @@ export class ImapClient extends ImapFlow {
     this.#beforeLogin = beforeLogin;
   }
 
-  /** Called by imapflow once the connection is as secure as it will be. */
+  /** Called by imapflow once TLS is established, or not used. */
   async authenticate(): Promise<boolean> {
     const password = this.#password;
     this.#password = null;
     if (this.state !== this.states.NOT_AUTHENTICATED) return true;
     this.#beforeLogin();
     if (password === null) throw new Error('a client logs in once');
-    await this.#login(chooseMethod(this.capabilities, this.#user), password);
+    await this.#login(chooseMethod(this.capabilities), password);
     this.authenticated = true;
     await internals(this).setAuthenticationState();
     return true;
   }
 
-  async #login(mechanism: LoginMethod, password: SecretBytes): Promise<void> {
+  async #login(method: LoginMethod, password: SecretBytes): Promise<void> {
     const user = this.#user;
     const scratch = secretBuffer(scratchBytesMin + 4 * (user.length + password.length));
     const inner = internals(this);
     let step = 0;
     let broken: unknown = null;
-    const answer = async (): Promise<void> => {
+    const respond = async (): Promise<void> => {
       const socket = inner.writeSocket;
-      // Closed meanwhile: that ends the command.
+      // Closed meanwhile, which ends the command.
       if (socket === null) return;
       const lengthBytes = password.use((bytes) => {
-        const fill = mechanism.answers(user, bytes)[step] ?? plainLine('*');
-        return fill(scratch);
+        const write = method.responses(user, bytes)[step] ?? plainLine('*');
+        return write(scratch);
       });
       step += 1;
       await writeLine(socket, scratch, lengthBytes);
     };
     const onPlusTag = async (): Promise<void> => {
       try {
-        await answer();
+        await respond();
       } catch (error) {
-        // imapflow only logs what is thrown here and would wait for an answer that never comes.
+        // imapflow only logs an error thrown here, and would wait forever for a response.
         broken = error;
         this.close();
       }
     };
     inner.expectCapabilityUpdate = true;
     try {
-      const tagged = await inner.exec(mechanism.command, mechanism.tokens, { onPlusTag });
+      const tagged = await inner.exec(method.command, [method.argument(user)], { onPlusTag });
       tagged.next();
     } catch (error) {
       throw broken ?? error;

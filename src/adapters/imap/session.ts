@@ -1,8 +1,10 @@
 /**
- * A selected folder: lists, fetches, and acts on mails by UID, and waits for new ones.
+ * IMAP session (RFC 9051, and RFC 3501 servers) on one selected folder, and the probe of a mail server.
  *
- * Every method rejects with a `Failure` and nothing else. One thing at a time: a second call before the first is
- * done, or inside the loop over `fetch`, is refused as `unexpected`, because it would wait for itself.
+ * Lists, fetches and acts on messages by UID, and waits for new ones by IDLE. Every method rejects with a `Failure` and
+ * nothing else. Calls must not overlap: a second call before the first has ended, or inside the loop over `fetch`, is
+ * refused as `unexpected`, since it would deadlock. Connections are not pooled: a session ends with its poll. Only this
+ * folder knows imapflow.
  */
 
 import { TLSSocket } from 'node:tls';
@@ -22,7 +24,7 @@ import type { ConnectionStage } from './transport.ts';
 
 const dayMs = 24 * 60 * 60 * 1000;
 const datesPerFetch = 500;
-/** An answer to FETCH without its literal: number, UID, size, date, and what a server adds. */
+/** Upper limit of a FETCH response without its literal: number, UID, size, date, and extensions. */
 const rowBytesMax = 512;
 
 function toListed(row: FetchMessageObject): ListedMessage {
@@ -31,7 +33,7 @@ function toListed(row: FetchMessageObject): ListedMessage {
   return { uid: row.uid, sizeBytes: row.size ?? 0, receivedAtMs: atMs > 0 ? atMs : null };
 }
 
-/** The UIDs that were asked for and not answered yet; what a server tells unasked is told apart by it. */
+/** Requested UIDs without a response so far; distinguishes responses from unsolicited FETCH data. */
 class PendingFetch {
   readonly #open: Set<number>;
   readonly #withoutBody = new Set<number>();
@@ -40,7 +42,7 @@ class PendingFetch {
     this.#open = new Set(uids);
   }
 
-  /** The source in `row`, or null when the row is no answer (a change of flags, another mail, a second answer). */
+  /** The source in `row`; null: no response (a flag change, another message, a duplicate). */
   match(row: FetchMessageObject): FetchedSource | null {
     if (!this.#open.has(row.uid)) return null;
     if (!row.source || row.source.length === 0) {
@@ -51,18 +53,18 @@ class PendingFetch {
     return { uid: row.uid, source: copyIn(row.source) };
   }
 
-  /** How many are to come, at most. */
+  /** Number of outstanding responses. */
   get openCount(): number {
     return this.#open.size;
   }
 
-  /** Those that the server mentioned and gave no body of. */
+  /** UIDs for which the server sent data, but no body. */
   bodiless(): readonly number[] {
     return [...this.#withoutBody].filter((uid) => this.#open.has(uid));
   }
 }
 
-/** The next answer among the rows; null after the last. What is no answer does not count as progress. */
+/** The next response among the rows; null after the last. Other rows do not count as progress. */
 async function nextMatch<T>(
   rows: AsyncGenerator<FetchMessageObject>,
   take: (row: FetchMessageObject) => T | null,
@@ -92,15 +94,15 @@ class ImapSession implements Session {
 
   async listAbove(uid: number): Promise<readonly number[]> {
     this.#announcements.reset();
-    const uids = await this.#search('listing the mails', { uid: `${uid + 1}:*` });
-    // RFC 9051 section 9: `n:*` names the last mail even when its UID is below n.
+    const uids = await this.#search('listing the messages', { uid: `${uid + 1}:*` });
+    // RFC 9051 section 9: `n:*` includes the last message even when its UID is below n.
     const from = uids.findIndex((found) => found > uid);
     return from === 0 ? uids : from < 0 ? [] : uids.slice(from);
   }
 
   async uidBefore(atMs: number): Promise<number> {
-    // SINCE knows days only, in the time zone of the server: begin a day early, then look at the exact times.
-    const uids = await this.#search('finding the first mail', { since: new Date(atMs - dayMs) });
+    // SINCE has a resolution of days, in the time zone of the server: search a day earlier, then compare exact times.
+    const uids = await this.#search('finding the first message', { since: new Date(atMs - dayMs) });
     for (let at = 0; at < uids.length; at += datesPerFetch) {
       const dated = await this.sizes(uids.slice(at, at + datesPerFetch));
       const first = dated.find(({ receivedAtMs }) => receivedAtMs !== null && receivedAtMs >= atMs);
@@ -113,7 +115,7 @@ class ImapSession implements Session {
     const asked = new Set(uids);
     const found = new Map<number, ListedMessage>();
     const query = { uid: true, size: true, internalDate: true };
-    // A row without a size may be a change of flags that comes by itself, or all that the server tells of the mail.
+    // A row without a size is an unsolicited flag change, or all that the server reports of the message.
     const sized = new Set<number>();
     const take = (row: FetchMessageObject): ListedMessage | null => {
       const isMore = row.size === undefined ? !found.has(row.uid) : !sized.has(row.uid);
@@ -121,7 +123,7 @@ class ImapSession implements Session {
       if (row.size !== undefined) sized.add(row.uid);
       return toListed(row);
     };
-    for await (const one of this.#answers('reading sizes of mails', uids, query, take)) found.set(one.uid, one);
+    for await (const one of this.#answers('reading message sizes', uids, query, take)) found.set(one.uid, one);
     return [...found.values()].sort((a, b) => a.uid - b.uid);
   }
 
@@ -132,14 +134,14 @@ class ImapSession implements Session {
     intake.expectLiterals(literalBytesMax);
     try {
       const query = { uid: true, source: true };
-      for await (const answer of this.#answers('fetching mails', uids, query, (row) => asked.match(row), false)) {
+      for await (const answer of this.#answers('fetching messages', uids, query, (row) => asked.match(row), false)) {
         intake.expectLiterals(answer.source?.length ?? 0);
         yield answer;
       }
       isAbandoned = false;
     } finally {
       intake.expectNoLiterals();
-      // The rest comes all the same, in front of the answer to the next command.
+      // The server still sends the rest, before its response to the next command.
       if (isAbandoned) intake.expectLiterals(asked.openCount * literalBytesMax);
     }
     for (const uid of asked.bodiless()) yield { uid, source: null };
@@ -148,7 +150,7 @@ class ImapSession implements Session {
   async fetchHeader(uid: number, bytesMax: number): Promise<Uint8Array | null> {
     const query = { uid: true, bodyParts: [{ key: 'HEADER', start: 0, maxLength: bytesMax }] };
     let header: Uint8Array | null = null;
-    // A server that ignores the partial range is cut here.
+    // Truncates the response of a server that ignores the partial range.
     const take = (row: FetchMessageObject): Uint8Array | null =>
       row.uid === uid && row.headers && header === null ? new Uint8Array(row.headers.subarray(0, bytesMax)) : null;
     this.#link.inboundLimit.expectLiterals(this.#link.literalBytesMax);
@@ -158,11 +160,11 @@ class ImapSession implements Session {
   }
 
   async apply(action: PostAction, uids: readonly number[]): Promise<void> {
-    this.#assertFree('changing mails');
+    this.#assertNotFetching('changing messages');
     await this.#link.inStage('act', () => applyAction(this.#link, action, uids));
   }
 
-  /** Also false once the server has refused to idle. IDLE is part of revision 2 (RFC 9051 appendix E). */
+  /** False also once the server has refused IDLE. IDLE is part of IMAP4rev2 (RFC 9051 appendix E). */
   get supportsIdle(): boolean {
     const { capabilities } = this.#link.imap;
     const isOffered = capabilities.has('IDLE') || (capabilities.has('IMAP4rev2') && !capabilities.has('IMAP4rev1'));
@@ -170,12 +172,12 @@ class ImapSession implements Session {
   }
 
   /**
-   * See `Session.watch`. A server may end an IDLE on its own after a while: that is `quiet`, early. `server_refused`
-   * and `server_busy` leave the session usable, and after `server_refused` `supportsIdle` is false.
+   * See `Session.idle`. A server may end IDLE early on its own: `quiet`. The session remains usable after
+   * `server_refused`, which makes `supportsIdle` false, and after `server_busy`.
    */
   async idle(ms: number, stop: AbortSignal): Promise<IdleEnd> {
-    this.#assertFree('new mail');
-    if (!this.supportsIdle) throw new Failure('unexpected', 'The server announces no mail: it is to be asked instead.');
+    this.#assertNotFetching('waiting for new mail');
+    if (!this.supportsIdle) throw new Failure('unexpected', 'The server does not support IDLE.');
     this.#link.assertOpen();
     if (stop.aborted) return 'stopped';
     if (this.#announcements.hasNewMail) return 'news';
@@ -201,16 +203,18 @@ class ImapSession implements Session {
     await this.close();
   }
 
-  #assertFree(doing: string): void {
-    if (this.#isFetching) throw new Failure('unexpected', `A session was asked for ${doing} in the middle of a fetch.`);
+  #assertNotFetching(doing: string): void {
+    if (this.#isFetching) throw new Failure('unexpected', `A session was used for ${doing} during a fetch.`);
   }
 
   async #search(doing: string, query: Parameters<ImapConnection['imap']['search']>[0]): Promise<readonly number[]> {
-    this.#assertFree(doing);
+    this.#assertNotFetching(doing);
     return await search(this.#link, doing, query);
   }
 
-  /** What `take` finds in the rows as they arrive; the next is read from the connection when the consumer asks for it. */
+  /**
+   * What `take` finds in the rows as they arrive; the next is read from the connection when the consumer asks for it.
+   */
   async *#answers<T>(
     doing: string,
     uids: readonly number[],
@@ -219,7 +223,7 @@ class ImapSession implements Session {
     whole = true,
   ): AsyncGenerator<T, void, undefined> {
     for (const set of uidSets(uids)) {
-      this.#assertFree(doing);
+      this.#assertNotFetching(doing);
       const rows = this.#link.imap.fetch(set, query, { uid: true });
       this.#isFetching = true;
       this.#link.inboundLimit.allow(commandBytesMax + uids.length * rowBytesMax);
@@ -235,14 +239,14 @@ class ImapSession implements Session {
       } finally {
         this.#isFetching = false;
         this.#link.inboundLimit.allow(idleBytesMax);
-        // On a connection that has ended there is nothing to wait for.
+        // A closed connection sends nothing more.
         if (!this.#link.isEnded) await rows.return();
       }
     }
   }
 }
 
-/** Selects the folder of `connection`, for reading and writing or for reading alone. Closes the link when that fails. */
+/** Selects the folder (EXAMINE when read-only). Closes the connection when that fails. */
 async function openSession(link: ImapConnection, { folder }: Connection, isReadOnly: boolean): Promise<Session> {
   try {
     const announcements = new NewMailAnnouncements(link.imap);
@@ -253,13 +257,7 @@ async function openSession(link: ImapConnection, { folder }: Connection, isReadO
   }
 }
 
-/**
- * The mail server as the workflows see it: sessions over IMAP (RFC 9051, and RFC 3501 servers), and probes.
- *
- * This folder is the only one that knows imapflow. Connections are not kept: a session ends with its poll.
- */
-
-/** `options` is asked anew for each connection: deadlines in milliseconds, and the largest mail that may be fetched. */
+/** Sessions and probes over IMAP. Calls `options` for each connection: deadlines, and the largest message to fetch. */
 export function imapSessions(options: () => ImapOptions): Sessions {
   const ignore = (): void => undefined;
   return {
@@ -272,12 +270,6 @@ export function imapSessions(options: () => ImapOptions): Sessions {
     probe: (connection, password, step) => probe(connection, password, options(), step),
   };
 }
-
-/**
- * Looks at a mail server and changes nothing there: name, connection, certificate, login, folder (EXAMINE, RFC 9051
- * section 6.3.3), folders and capabilities. Fails like a session does, at the first stage that does not work; when
- * only the folder is missing, the failure names those that are there.
- */
 
 const foldersTextLengthMax = 500;
 const reportedStages: ReadonlySet<ConnectionStage> = new Set<ConnectionStage>([
@@ -307,7 +299,11 @@ async function report(link: ImapConnection, connection: Connection): Promise<Pro
   return { address, certificate, capabilities: [...link.imap.capabilities.keys()].sort(), folder, folders };
 }
 
-/** See `Sessions.probe`: `step` is told `name`, `connect`, `tls`, `login`, `folder` as each begins. */
+/**
+ * Read-only probe of a mail server: name, connection, certificate, login, folder (EXAMINE, RFC 9051 section 6.3.3),
+ * list of folders and capabilities. Calls `step` with `name`, `connect`, `tls`, `login`, `folder` as each stage begins.
+ * Fails like a session, at the first stage that fails; a missing folder is reported with the existing ones.
+ */
 async function probe(
   connection: Connection,
   password: SecretBytes,

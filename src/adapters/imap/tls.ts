@@ -1,11 +1,15 @@
 /**
- * Which certificate is trusted: one of the authorities, one of the given ones (PEM), or exactly one by fingerprint.
+ * TLS trust of mail servers: system authorities, given authorities (PEM), or one pinned certificate (SHA-256).
  *
- * A pinned fingerprint stands alone: name, issuer and dates do not matter then, and authorities do not help. The pin
- * is checked by the transport right after the handshake, before it lets a byte of IMAP through. Nothing here
- * switches the check off: without a pin the handshake itself fails on what is not trusted.
+ * A pinned fingerprint replaces all other checks: name, issuer and dates do not matter, and authorities do not help.
+ * The transport checks it right after the handshake, before any IMAP data. Without a pin the handshake itself fails for
+ * an untrusted certificate; nothing here disables verification.
+ *
+ * System authorities are reloaded without a restart: the store file (written by `update-ca-certificates` or
+ * `update-ca-trust`) is checked for a change at each connection, since Node reads it once per process. The authorities
+ * bundled with Node are trusted too, so that a machine without a store works, and those that Node finds in
+ * SSL_CERT_FILE or SSL_CERT_DIR at the first connection.
  */
-
 import { readFileSync, statSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import tls, { type ConnectionOptions, type SecureContext, TLSSocket } from 'node:tls';
@@ -16,14 +20,6 @@ import type { ProbeReport } from '../../ingest/ports.ts';
 const minVersion = 'TLSv1.2';
 const givenContextsMax = 64;
 
-/**
- * The authorities that this machine trusts, as they are now: with a new one in its store no restart is needed.
- *
- * The store is one file (what `update-ca-certificates` or `update-ca-trust` writes); whether it changed is asked for each
- * connection. Node reads it once a process, so it is read here. Those that Node carries are trusted as well, so that a
- * machine without a store works too, and those that it finds elsewhere (SSL_CERT_FILE, SSL_CERT_DIR), as they were then.
- */
-
 /** Debian and Ubuntu; Fedora and RHEL; Alpine and openSUSE. */
 const systemStoreFiles = [
   '/etc/ssl/certs/ca-certificates.crt',
@@ -32,41 +28,13 @@ const systemStoreFiles = [
 ];
 const certificateForm = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g;
 
-/**
- * Which certificate is trusted: one of the authorities, one of the given ones (PEM), or exactly one by fingerprint.
- *
- * A pinned fingerprint stands alone: name, issuer and dates do not matter then, and authorities do not help. The pin
- * is checked by the transport right after the handshake, before it lets a byte of IMAP through. Nothing here
- * switches the check off: without a pin the handshake itself fails on what is not trusted.
- */
-
-/** Contexts are shared: one takes 30 KiB outside the heap, and a process holds up to a thousand sessions. */
+/** Contexts are shared: one takes 30 KiB outside the heap, and a process has up to a thousand sessions. */
 const systemContext = systemAuthorities();
 let pinnedContext: SecureContext | null = null;
-/** By PEM, the latest last. */
+/** LRU cache by PEM, the latest last. */
 const caPemContexts = new Map<string, SecureContext>();
 
-function contextForCaPem(caPem: string): SecureContext {
-  const context = caPemContexts.get(caPem) ?? newGivenContext(caPem);
-  caPemContexts.delete(caPem);
-  caPemContexts.set(caPem, context);
-  const [eldest] = caPemContexts.keys();
-  if (caPemContexts.size > givenContextsMax && eldest !== undefined) caPemContexts.delete(eldest);
-  return context;
-}
-
-function newGivenContext(caPem: string): SecureContext {
-  try {
-    return tls.createSecureContext({ minVersion, ca: caPem });
-  } catch (error) {
-    throw new Failure('tls_untrusted', 'The given CA file holds no certificate that can be read.', {
-      cause: error,
-      hint: 'Give a PEM file with the certificate of the authority.',
-    });
-  }
-}
-
-/** Options for `tls.connect` without host and socket. `Failure` `tls_untrusted` when the given PEM is no certificate. */
+/** Options for `tls.connect` without host and socket. Throws `tls_untrusted` for a PEM without certificate. */
 export function tlsOptions(connection: Connection): ConnectionOptions {
   if (connection.fingerprint !== null) {
     pinnedContext ??= tls.createSecureContext({ minVersion });
@@ -76,31 +44,51 @@ export function tlsOptions(connection: Connection): ConnectionOptions {
   return { secureContext, rejectUnauthorized: true };
 }
 
-/** SHA-256 of the certificate that the server proved to own in this handshake, 64 lower-case hex digits. */
-function fingerprintOf(socket: TLSSocket): string | null {
-  const certificate = socket.getPeerX509Certificate();
-  return certificate === undefined ? null : certificate.fingerprint256.replaceAll(':', '').toLowerCase();
+function contextForCaPem(caPem: string): SecureContext {
+  const context = caPemContexts.get(caPem) ?? newGivenContext(caPem);
+  caPemContexts.delete(caPem);
+  caPemContexts.set(caPem, context);
+  const [oldest] = caPemContexts.keys();
+  if (caPemContexts.size > givenContextsMax && oldest !== undefined) caPemContexts.delete(oldest);
+  return context;
 }
 
-/** null when the certificate may be talked to. To be called once the handshake is complete, before anything is sent. */
+function newGivenContext(caPem: string): SecureContext {
+  try {
+    return tls.createSecureContext({ minVersion, ca: caPem });
+  } catch (error) {
+    throw new Failure('tls_untrusted', 'The CA file contains no readable certificate.', {
+      cause: error,
+      hint: 'Provide a PEM file with the certificate of the authority: --ca-file FILE',
+    });
+  }
+}
+
+/** null: accepted. Call it once the handshake is complete, before anything is sent. */
 export function certificateRefusal(socket: TLSSocket, connection: Connection): Failure | null {
   if (connection.fingerprint === null) {
     return socket.authorized ? null : new Failure('tls_untrusted', 'The certificate of the server is not trusted.');
   }
   const shown = fingerprintOf(socket);
   if (shown === connection.fingerprint) return null;
-  return new Failure('tls_pin_mismatch', 'The server shows another certificate than the pinned one.', {
+  return new Failure('tls_pin_mismatch', 'The server presents another certificate than the pinned one.', {
     fields: { pinned: connection.fingerprint, shown },
   });
 }
 
-/** When the certificate of the server ends; null without TLS. */
+/** SHA-256 fingerprint of the peer certificate, 64 lower-case hex digits. */
+function fingerprintOf(socket: TLSSocket): string | null {
+  const certificate = socket.getPeerX509Certificate();
+  return certificate === undefined ? null : certificate.fingerprint256.replaceAll(':', '').toLowerCase();
+}
+
+/** Expiry (notAfter) of the server certificate; null without TLS. */
 export function certificateNotAfterMs(socket: Socket | null): number | null {
   const certificate = socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined;
   return certificate?.validToDate.getTime() ?? null;
 }
 
-/** The certificate of a connection for people; null without TLS. */
+/** The certificate in readable form; null without TLS. */
 export function describeCertificate(socket: TLSSocket): ProbeReport['certificate'] {
   const certificate = socket.getPeerX509Certificate();
   if (certificate === undefined) return null;
@@ -112,7 +100,7 @@ export function describeCertificate(socket: TLSSocket): ProbeReport['certificate
   };
 }
 
-/** Gives the context of now. Sharing it matters: one takes 30 KiB outside the heap, and there are a thousand sessions. */
+/** Returns the current context at each call; rebuilds it when the store file has changed. */
 export function systemAuthorities(files: readonly string[] = systemStoreFiles): () => SecureContext {
   let context: SecureContext | null = null;
   let mark: string | null = null;
@@ -129,7 +117,7 @@ export function systemAuthorities(files: readonly string[] = systemStoreFiles): 
   };
 }
 
-/** The first file that is there, and what changes with it. */
+/** The first existing store file, and its version. */
 function storeVersion(files: readonly string[]): readonly [file: string | null, mark: string] {
   for (const file of files) {
     const found = statSync(file, { throwIfNoEntry: false });
@@ -147,7 +135,7 @@ function pemsIn(file: string): readonly string[] {
   }
 }
 
-/** Lines may be of another length. */
+/** Compares without white space: line lengths differ. */
 function certificatesNotIn(some: readonly string[], all: readonly string[]): readonly string[] {
   const bare = (pem: string): string => pem.replace(/\s/g, '');
   const known = new Set(some.map(bare));

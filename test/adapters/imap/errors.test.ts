@@ -31,7 +31,7 @@ test.each([
   ['ECONNRESET', 'connection_lost'],
 ])('%s before the connection is %s', (code, expected) => {
   const failure = failed(code, code.startsWith('EAI') || code === 'ENOTFOUND' ? 'name' : 'connect');
-  expect(failure).toMatchObject({ code: expected, retry: 'later' });
+  expect(failure).toMatchObject({ code: expected, domain: 'server' });
   expect(`${failure.message}${failure.hint}`).not.toContain('says');
 });
 

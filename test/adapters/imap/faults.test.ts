@@ -50,7 +50,7 @@ function throughProxy(user: string): ReturnType<typeof connectionTo> {
 
 test('a name that does not resolve is name_not_found', async () => {
   const refused = await failure(openSession(plainTo(993, { host: 'nowhere.invalid', tls: 'implicit' })));
-  expect(refused).toMatchObject({ code: 'name_not_found', retry: 'later' });
+  expect(refused).toMatchObject({ code: 'name_not_found', domain: 'server' });
 });
 
 test('a port where nobody listens is connect_refused', async () => {

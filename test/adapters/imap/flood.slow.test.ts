@@ -92,7 +92,7 @@ test.each([
     })(),
   );
   expect(await tookMs(refused)).toBeLessThan(4000);
-  expect(await refused).toMatchObject({ code: 'server_protocol_error', retry: 'later' });
+  expect(await refused).toMatchObject({ code: 'server_protocol_error', domain: 'server' });
   await expect.poll(() => flood.isClosed).toBe(true);
   expect(flood.bytes).toBeLessThan(onTheWayBytes);
   if (session !== null) expect((await failure((session as Session).listAbove(0))).code).toBe('server_protocol_error');

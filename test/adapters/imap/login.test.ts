@@ -151,7 +151,7 @@ test('a failure carries no command, no response and no object of the library', a
 
 test('the password crosses no network in clear unless the mailbox allows it', async () => {
   const far = plainTo(143, { host: 'mail.example.test' });
-  expect(await failure(openSession(far))).toMatchObject({ code: 'plaintext_refused', retry: 'never' });
+  expect(await failure(openSession(far))).toMatchObject({ code: 'plaintext_refused', domain: 'configuration' });
   expect(await failure(sessions.probe(far, secret(), () => undefined))).toMatchObject({ code: 'plaintext_refused' });
   const allowed = plainTo(1, { host: '0.0.0.0', allowPlaintext: true });
   expect(await failure(openSession(allowed))).toMatchObject({ code: 'connect_refused' });

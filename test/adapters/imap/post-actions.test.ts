@@ -121,7 +121,7 @@ test('a target folder that the server does not make is named, with the separator
   expect(refused).toMatchObject({
     code: 'server_refused',
     message: 'The server refused to create the folder "Büro/Done".',
-    hint: expect.stringContaining('--on-success move:FOLDER. Its names of folders are separated by ".".'),
+    hint: expect.stringContaining('--on-success move:FOLDER. Its hierarchy separator is ".".'),
   });
 });
 

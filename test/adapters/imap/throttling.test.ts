@@ -108,24 +108,24 @@ test.each([
 });
 
 const password = /set-password/;
-const microsoft = /Microsoft has ended passwords/;
+const microsoft = /no longer supports passwords/;
 const browser = /web browser/;
 
 test.each<[string, string, number | undefined, RegExp]>([
   // Too much
-  ['NO [OVERQUOTA] Account exceeded command or bandwidth limits. (Failure)', 'server_busy', 15 * minute, /slow down/],
-  ['NO [ALERT] Account exceeded command or bandwidth limits. (Failure)', 'server_busy', 15 * minute, /slow down/],
-  ['NO [ALERT] Too many simultaneous connections. (Failure)', 'server_busy', minute, /slow down/],
-  ['NO [UNAVAILABLE] Maximum number of connections from user+IP exceeded', 'server_busy', minute, /slow down/],
-  ['NO [UNAVAILABLE] Temporary System Error', 'server_busy', minute, /slow down/],
-  ['NO Server Unavailable. 15', 'server_busy', minute, /slow down/],
-  ['NO [THROTTLED] later', 'server_busy', minute, /slow down/],
-  ['NO [LIMIT] LOGIN Rate limit hit.', 'server_busy', 5 * minute, /slow down/],
-  ['NO [ALERT] Lockdown in Sector 4', 'server_busy', 15 * minute, /slow down/],
-  ['NO [UNAVAILABLE] later', 'server_busy', undefined, /slow down/],
-  ['NO [UNAVAILABLE] Please try again in 3 minutes', 'server_busy', 3 * minute, /slow down/],
-  ['NO [X-NEVER-HEARD] Rate limit exceeded', 'server_busy', 5 * minute, /slow down/],
-  ['BAD User is authenticated but not connected.', 'server_busy', 5 * minute, /IMAP switched on/],
+  ['NO [OVERQUOTA] Account exceeded command or bandwidth limits. (Failure)', 'server_busy', 15 * minute, /slower rate/],
+  ['NO [ALERT] Account exceeded command or bandwidth limits. (Failure)', 'server_busy', 15 * minute, /slower rate/],
+  ['NO [ALERT] Too many simultaneous connections. (Failure)', 'server_busy', minute, /slower rate/],
+  ['NO [UNAVAILABLE] Maximum number of connections from user+IP exceeded', 'server_busy', minute, /slower rate/],
+  ['NO [UNAVAILABLE] Temporary System Error', 'server_busy', minute, /slower rate/],
+  ['NO Server Unavailable. 15', 'server_busy', minute, /slower rate/],
+  ['NO [THROTTLED] later', 'server_busy', minute, /slower rate/],
+  ['NO [LIMIT] LOGIN Rate limit hit.', 'server_busy', 5 * minute, /slower rate/],
+  ['NO [ALERT] Lockdown in Sector 4', 'server_busy', 15 * minute, /slower rate/],
+  ['NO [UNAVAILABLE] later', 'server_busy', undefined, /slower rate/],
+  ['NO [UNAVAILABLE] Please try again in 3 minutes', 'server_busy', 3 * minute, /slower rate/],
+  ['NO [X-NEVER-HEARD] Rate limit exceeded', 'server_busy', 5 * minute, /slower rate/],
+  ['BAD User is authenticated but not connected.', 'server_busy', 5 * minute, /IMAP is enabled/],
   // No password, whatever it is
   ['NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)', 'login_refused', undefined, password],
   ['NO [AUTHENTICATIONFAILED] Too many login failures', 'login_refused', 15 * minute, /locked the login/],
@@ -139,7 +139,7 @@ test.each<[string, string, number | undefined, RegExp]>([
   ['NO AUTHENTICATE failed. LogonDenied-BasicAuthBlocked', 'login_refused', undefined, microsoft],
   ['NO AUTHENTICATE failed, basic authentication is disabled.', 'login_refused', undefined, microsoft],
   ['NO AUTHENTICATE failed.', 'login_refused', undefined, /set-password.*Microsoft 365/],
-  ['NO [ALERT] IMAP access is disabled for your domain.', 'login_refused', undefined, /switched off/],
+  ['NO [ALERT] IMAP access is disabled for your domain.', 'login_refused', undefined, /IMAP is disabled/],
   ['NO Login failed for user', 'login_refused', undefined, password],
   ['NO [EXPIRED] Too many connections', 'login_refused', undefined, password],
 ])('the answer "%s" to a login is %s', async (answer, code, retryAfterMs, hint) => {
