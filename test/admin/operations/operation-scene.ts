@@ -1,8 +1,7 @@
 /**
- * Workers with the operations of the admin page over one real database and one data folder, that can die at any effect.
+ * Workers that run operations over one real database and one data folder, and can die at any effect.
  *
- * Sleeps are cut short, so that what the daemon looks at every few seconds is looked at at once; waits for workers end a
- * hundred times as fast.
+ * Sleeps are shortened to 20 ms, and waits for workers to a twentieth.
  */
 import { join } from 'node:path';
 import { systemClock } from '../../../src/adapters/clock/clock.ts';
@@ -46,7 +45,7 @@ export type Scene = AsyncDisposable & {
   addMailboxes(count: number): Promise<void>;
   /** A process without operations of the page: a command, or something to ask. */
   command(): Process;
-  /** A worker that looks around at once. `given`: what its operations get instead. `isReporting`: it tells its keys. */
+  /** A worker that checks for orphaned operations at once. `isReporting`: it reports its keys. */
   worker(given?: { fate?: Fate; store?: Partial<Database>; isReporting?: boolean }): Promise<Worker>;
   /** It is dead to all others from now on. */
   bury(worker: Worker): void;
@@ -58,10 +57,9 @@ export type Scene = AsyncDisposable & {
 
 export const password = 'p4ss';
 
-/** For what is not expected to sleep long. */
 const quickClock: Clock = {
   nowMs: systemClock.nowMs,
-  monotonicMs: () => systemClock.monotonicMs() * 100,
+  monotonicMs: () => systemClock.monotonicMs() * 20,
   sleep: (ms, signal) => systemClock.sleep(Math.min(ms, 20), signal),
 };
 

@@ -74,7 +74,7 @@ describe('operations of the page', () => {
     expect(told).toEqual([start, end, start, end, start, end]);
   });
 
-  test('that cannot begin now are refused with the reason, and nothing is changed', async () => {
+  test('that cannot start now are refused with the reason, and nothing is changed', async () => {
     const worker = await scene.worker();
     const refusal = async (kind: OperationKind) => {
       const answer = await worker.operations.start(kind, 'ann');
@@ -88,7 +88,7 @@ describe('operations of the page', () => {
     expect(await worker.operations.view()).toBeNull();
   });
 
-  test('that fail say why: a live worker without the key, and another operation under way', async () => {
+  test('that fail say why: a live worker lacks the key, or another operation runs', async () => {
     const report = { host: 'far', pid: 7, keyIds: [], vault: 'closed', revision: 0 };
     await scene.database.reportWorker({ worker: 'far/1/1/7/0', ...report });
     const worker = await scene.worker();
@@ -131,7 +131,7 @@ describe('operations of the page', () => {
 });
 
 describe('two that begin at the same moment', () => {
-  test('one wins, and the other is told who began what', async () => {
+  test('one wins, and the other is refused with who started what', async () => {
     await scene.addMailboxes(2);
     const [one, other] = await Promise.all([scene.worker({ isReporting: true }), scene.worker({ isReporting: true })]);
     const answers = await Promise.all([
@@ -209,7 +209,7 @@ async function replaceRow(row: StoredOperation): Promise<void> {
   expect(await scene.database.beginOperation(row, await scene.database.readOperation())).toBe(true);
 }
 
-describe('a row that somebody wrote into the database', () => {
+describe('a forged row', () => {
   test.for([
     ['off', 'enable'],
     ['off', 'rotate'],
@@ -261,7 +261,7 @@ describe('a row that somebody wrote into the database', () => {
     expect(await world()).toEqual(before);
   });
 
-  test('goes only as far as the switch says at the moment when it is worked on', async () => {
+  test('runs only what the switch shows as unfinished at that moment', async () => {
     await bringTo('on');
     const before = await world();
     for (const kind of ['disable', 'rotate', 'enable'] as const)
@@ -269,7 +269,7 @@ describe('a row that somebody wrote into the database', () => {
     expect(await world()).toEqual(before);
   });
 
-  test('goes on with what the switch says, and not in the name that somebody wrote', async () => {
+  test('resumes what the switch shows as unfinished, and not in the forged name', async () => {
     await bringTo('disabling');
     await replaceRow(forged('disable'));
     expect(await viewWhen(await scene.worker(), isOver)).toMatchObject({ state: 'done', by: 'eve' });
@@ -330,7 +330,7 @@ describe('a row that somebody wrote into the database', () => {
     },
   );
 
-  test('under the name of another worker that runs is ended by that one', async () => {
+  test('with the name of another live worker is ended by that worker', async () => {
     const [looking, other] = [await scene.worker({ isReporting: true }), await scene.worker({ isReporting: true })];
     await replaceRow(forged('enable', { worker: other.process.workers.name }));
     expect(await viewWhen(looking, isOver)).toMatchObject({ state: 'failed', error: { code: 'interrupted' } });
@@ -338,7 +338,7 @@ describe('a row that somebody wrote into the database', () => {
     expect(await startedAndOver(looking, 'enable')).toMatchObject({ state: 'done' });
   });
 
-  test('of a kind or state that there is not counts as none, and the next operation takes its place', async () => {
+  test('of an unknown kind or state counts as none, and the next operation replaces it', async () => {
     await scene.addMailboxes(1);
     for (const odd of [{ kind: 'erase' as OperationKind }, { state: 'paused' as 'running' }]) {
       await replaceRow(forged('enable', odd));
@@ -355,7 +355,7 @@ describe('a daemon that ends in the middle', () => {
     ['announced', 'rotate', 'on'],
     ['rotating', 'rotate', 'on'],
     ['disabling', 'disable', 'off'],
-  ] as const)('leaves the switch at %s, and another one goes on with %s', async ([state, kind, end]) => {
+  ] as const)('leaves the switch at %s, and another one resumes %s', async ([state, kind, end]) => {
     await bringTo(state);
     const next = await scene.worker();
     const view = await viewWhen(next, isOver);
@@ -365,7 +365,7 @@ describe('a daemon that ends in the middle', () => {
     expect(await scene.openAll()).toEqual([password, password]);
   });
 
-  test('behind the last change of a rotation: it is over, and the former key stays until somebody drops it', async () => {
+  test('after the last change of a rotation: it is done, and the former key stays until an admin drops it', async () => {
     await bringTo('behind');
     const before = await world();
     expect(before.keys[0]).toHaveLength(2 * 64);
@@ -383,7 +383,7 @@ describe('a daemon that ends in the middle', () => {
     expect(await scene.openAll()).toEqual([password, password]);
   });
 
-  test('behind the last change of switching off: it is over, and the key file stays until somebody sets it aside', async () => {
+  test('after the last change of disabling: it is done, and the key file stays until an admin sets it aside', async () => {
     await bringTo('done');
     const before = await world();
     expect(before.files).toEqual(['encryption-key.bin']);
@@ -394,7 +394,7 @@ describe('a daemon that ends in the middle', () => {
     expect((await disable(scene.command(), options)).setAside).toContain('.disabled-');
   });
 
-  test('that was only slow, and ended what another one goes on with: that is over, too', async () => {
+  test('that was only slow, and completed what another one resumes: that is done, too', async () => {
     await bringTo('enabling');
     const { promise: held, resolve: release } = Promise.withResolvers<void>();
     const claimOperation: Scene['database']['claimOperation'] = async (...given) => {
@@ -411,7 +411,7 @@ describe('a daemon that ends in the middle', () => {
     expect(await scene.row()).toMatchObject({ state: 'on' });
   });
 
-  test('because it was stopped leaves the row running, and the next start goes on', async () => {
+  test('because it was stopped leaves the row running, and the next start resumes it', async () => {
     await scene.addMailboxes(2);
     let stopping: Promise<void> | null = null;
     const fate = (effect: string, when: 'before' | 'after') => {

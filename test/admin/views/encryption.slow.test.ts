@@ -133,7 +133,7 @@ describe('the page', () => {
     expect(rotated).toMatchObject({ mode: 'on', backup: null, operation: { state: 'done' } });
   });
 
-  test('tells that a key file is protected, and its keys, when it is locked as well', async () => {
+  test('shows that a key file is protected, and its keys, also when it is locked', async () => {
     const keyId = await switchOn();
     using passphrase = SecretBytes.take(Buffer.from('correct horse'));
     await app.keyFile.protect(passphrase);
@@ -143,7 +143,7 @@ describe('the page', () => {
     expect(await locked.service.verifyBackup(['0123456789abcdef'], 'ann')).toEqual({ kind: 'lacks', keyIds: [keyId] });
   });
 
-  test('does not take another key file for the one in use', async () => {
+  test('does not mistake another key file for the one in use', async () => {
     const keyId = await switchOn();
     const other = generateKey(app.operation(silent).random);
     await app.keyFile.replace([other]);
@@ -153,7 +153,7 @@ describe('the page', () => {
 });
 
 describe('switching off', () => {
-  test('needs a proof file that is there, of ours, and newer than the request', async () => {
+  test('needs a proof file that exists, belongs to the daemon, and is newer than the request', async () => {
     await addMailboxes(2);
     await switchOn();
     expect(await service.confirmDisable('ann')).toMatchObject({
@@ -216,7 +216,7 @@ describe('switching off', () => {
     while (Date.now() <= ctimeMs + 20) await new Promise((resolve) => setTimeout(resolve, 5));
   }
 
-  test('is over after 15 minutes, when it is taken back, and when nobody needs to ask', async () => {
+  test('expires after 15 minutes, when it is withdrawn, and while encryption is off', async () => {
     await service.requestDisable('ann');
     expect((await service.encryption()).proofRequest).toBeNull();
     await switchOn();
@@ -293,7 +293,7 @@ describe('what is wrong', () => {
     await app.keyFile.replace([generateKey(app.operation(silent).random)]);
     const [other] = await diagnostics((await restarted()).service);
     expect(other).toMatchObject({ title: 'The key file cannot be used', command: putBack() });
-    expect(other?.description).toContain('does not hold key');
+    expect(other?.description).toContain('lacks key');
     await writeFile(keyFile, content.subarray(0, 31));
     const [short] = await diagnostics((await restarted()).service);
     expect(short).toMatchObject({ title: 'The key file cannot be used' });
@@ -314,7 +314,7 @@ describe('what is wrong', () => {
     expect(locked?.remedy).toContain('passphrase_file');
   });
 
-  test('a key that is in memory alone: that this daemon must not be restarted, and the recovery', async () => {
+  test('a key that exists only in memory: this daemon must not be restarted, and the recovery', async () => {
     await switchOn();
     expect(await diagnostics()).toEqual([]);
     await rm(keyFile);
@@ -351,7 +351,7 @@ describe('what is wrong', () => {
     expect((await diagnostics())[0]).toMatchObject({ title: 'The key of the switch is missing', command: putBack() });
   });
 
-  test('a memory of the switch that is damaged', async () => {
+  test('a switch state file that is damaged', async () => {
     await switchOn();
     await writeFile(join(host.config.dataDir, 'switch-state'), '{}');
     const [damaged] = await diagnostics();
@@ -359,15 +359,15 @@ describe('what is wrong', () => {
     expect(damaged?.command).toBe(`ticketmaild encryption trust-restored${withConfig}`);
   });
 
-  test('passwords that are readable although it is on', async () => {
+  test('plain-text passwords although it is on', async () => {
     await switchOn();
     await addMailboxes(1);
     const [plainly] = await diagnostics();
     expect(plainly).toMatchObject({ command: `ticketmaild encryption reseal${withConfig}` });
-    expect(plainly?.description).toBe('1 password readable although encryption is on.');
+    expect(plainly?.description).toBe('1 password in plain text although encryption is on.');
   });
 
-  test('workers without the key, and no command has a name in it that the database gave', async () => {
+  test('workers that lack the key: no command contains a name from the database', async () => {
     await switchOn();
     const report = { pid: 7, keyIds: [], vault: 'missing', revision: 1 };
     await app.store.reportWorker({ ...report, worker: 'evil/1/1/7/0', host: 'evil.example' });

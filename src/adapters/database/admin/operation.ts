@@ -1,0 +1,139 @@
+/**
+ * Operation row: compare-and-swap on the one row that describes the last operation on the encryption switch.
+ *
+ * The row records progress; mutual exclusion is the claim on the switch. Every change names the row that it replaces. A row that
+ * this program did not write (unknown kind or state, invalid name, time or number) counts as none. Values are compared by this
+ * program, not by the database, whose collations and number formats differ. A detail that is too long is not read.
+ */
+import { sql } from 'kysely';
+import type { AdminStore, StoredOperation } from '../../../admin/ports.ts';
+import type { OperationKind } from '../../../admin/service.ts';
+import { isFailure } from '../../../errors.ts';
+import type { SqlDialect } from '../sql/dialect.ts';
+import type { SqlExecutor } from '../sql/tables.ts';
+import { inTransaction } from '../sql/transactions.ts';
+import { fromForeignTime, fromOptionalTime, toDatabaseTime, truncate } from '../sql/values.ts';
+
+type OperationStore = Pick<AdminStore, 'readOperation' | 'beginOperation' | 'updateOperation'>;
+type State = StoredOperation['state'];
+
+const operationId = 1;
+const nameCharacters = 255;
+/** Kinds, states and times are shorter. */
+const wordCharacters = 64;
+/** This program writes no longer detail. */
+const detailBytesMax = 65_536;
+const kinds: readonly OperationKind[] = ['enable', 'rotate', 'disable'];
+const states: readonly State[] = ['running', 'done', 'failed'];
+
+export function adminOperation(db: SqlExecutor, dialect: SqlDialect): OperationStore {
+  return {
+    readOperation: async () => {
+      const row = await selectRow(db).executeTakeFirst();
+      return row === undefined ? null : toOperation(row);
+    },
+    beginOperation: (next, before) => beginOperation(db, dialect, next, before),
+    updateOperation: (next) => updateOperation(db, next),
+  };
+}
+
+/** Reads one character more than each limit: enough to see that a text is too long. */
+function selectRow(db: SqlExecutor) {
+  const short = <C extends string>(column: C, characters: number) =>
+    sql<string | null>`substr(${sql.ref(column)}, 1, ${sql.lit(characters + 1)})`.as(column);
+  return db
+    .selectFrom('admin_operation')
+    .where('id', '=', operationId)
+    .select([
+      // As text: the SQLite driver refuses integers beyond the safe range of JavaScript.
+      sql<string>`cast(number as char(24))`.as('number'),
+      short('kind', wordCharacters),
+      short('state', wordCharacters),
+      short('started_by', nameCharacters),
+      short('worker', nameCharacters),
+      short('started_at', wordCharacters),
+      short('ended_at', wordCharacters),
+      sql<string | null>`case when octet_length(detail) <= ${sql.lit(detailBytesMax)} then detail end`.as('detail'),
+    ]);
+}
+
+type Row = NonNullable<Awaited<ReturnType<ReturnType<typeof selectRow>['executeTakeFirst']>>>;
+
+/** null: this program did not write the row. */
+function toOperation(row: Row): StoredOperation | null {
+  const kind = kinds.find((one) => one === row.kind);
+  const state = states.find((one) => one === row.state);
+  const number = /^\d{1,16}$/.test(row.number) ? Number(row.number) : Number.NaN;
+  const startedAtMs = fromForeignTime(row.started_at);
+  if (kind === undefined || state === undefined || !Number.isSafeInteger(number) || startedAtMs === null) return null;
+  const [by, worker] = [validName(row.started_by), validName(row.worker)];
+  if (by === null || worker === null) return null;
+  const endedAtMs = fromOptionalTime(row.ended_at);
+  return { number, kind, by, startedAtMs, endedAtMs, worker, state, detail: row.detail ?? '' };
+}
+
+function validName(text: string | null): string | null {
+  return text === null || [...text].length > nameCharacters ? null : text;
+}
+
+function toRow(operation: StoredOperation) {
+  return {
+    number: operation.number,
+    kind: operation.kind,
+    started_by: truncate(operation.by, nameCharacters),
+    started_at: toDatabaseTime(operation.startedAtMs),
+    ...progressColumns(operation),
+    worker: operation.worker,
+  };
+}
+
+function progressColumns({ state, endedAtMs, detail }: Pick<StoredOperation, 'state' | 'endedAtMs' | 'detail'>) {
+  return { state, ended_at: endedAtMs === null ? null : toDatabaseTime(endedAtMs), detail: detail.toWellFormed() };
+}
+
+async function beginOperation(
+  db: SqlExecutor,
+  dialect: SqlDialect,
+  next: StoredOperation,
+  before: StoredOperation | null,
+): Promise<boolean> {
+  const result = await inTransaction(db, async (transaction) => {
+    const query = selectRow(transaction);
+    const row = await (dialect.kind === 'mysql' ? query.forUpdate() : query).executeTakeFirst();
+    if (row === undefined) return 'absent';
+    if (!isSame(toOperation(row), before)) return 'another';
+    await transaction.updateTable('admin_operation').set(toRow(next)).where('id', '=', operationId).execute();
+    return 'replaced';
+  });
+  return result === 'replaced' || (result === 'absent' && before === null && (await addFirst(db, next)));
+}
+
+function isSame(one: StoredOperation | null, other: StoredOperation | null): boolean {
+  if (one === null || other === null) return one === other;
+  return one.number === other.number && one.worker === other.worker && one.state === other.state;
+}
+
+/** False: another worker was faster. */
+async function addFirst(db: SqlExecutor, next: StoredOperation): Promise<boolean> {
+  try {
+    await db
+      .insertInto('admin_operation')
+      .values({ id: operationId, ...toRow(next) })
+      .execute();
+    return true;
+  } catch (error) {
+    if (isFailure(error, 'database_failed') && error.fields['key'] !== undefined) return false;
+    throw error;
+  }
+}
+
+async function updateOperation(db: SqlExecutor, next: Parameters<AdminStore['updateOperation']>[0]): Promise<boolean> {
+  const result = await db
+    .updateTable('admin_operation')
+    .set(progressColumns(next))
+    .where('id', '=', operationId)
+    .where('number', '=', next.number)
+    .where('worker', '=', next.worker)
+    .executeTakeFirst();
+  return result.numUpdatedRows === 1n;
+}
