@@ -59,7 +59,7 @@ describe.each(databases)('a folder, stored in %s', (kind) => {
       expect.objectContaining({ level: 'warn', uid_next: 4, uid_before: 5 }),
     ]);
     expect(await on.app.store.readFolderProgress(mailbox.id)).toMatchObject({
-      life: 1,
+      generation: 1,
       startUid: 0,
       cursor: { uid: 3 },
     });

@@ -12,7 +12,7 @@ import { createIsolationStates } from '../../../src/ingest/fetch/poison-message.
 import { serialized } from '../../../src/ingest/poll/serialized-session.ts';
 import type { FetchedSource, ListedMessage, MessageParser, ParseResult, Session } from '../../../src/ingest/ports.ts';
 import { fingerprintMessage } from '../../../src/mail/fingerprint.ts';
-import { mailArrival } from '../decide/mails.ts';
+import { storedMessage } from '../decide/messages.ts';
 
 const limits = { messageBytesMax: 1000, batch: { messagesMax: 2, bytesMax: 10_000 }, batchTimeoutMs: 60_000 };
 const never = new AbortController().signal;
@@ -23,7 +23,7 @@ const parser: MessageParser = {
   parse: (source) => {
     const text = Buffer.from(source).toString();
     const raw = { compressed: source, sha256: 'b'.repeat(64) };
-    const message = mailArrival(1, { subject: text });
+    const message = storedMessage(1, { subject: text });
     const result: ParseResult =
       text === 'unparsable' || message.what !== 'parsed'
         ? { ok: false, reason: 'parse_failed', ...raw }

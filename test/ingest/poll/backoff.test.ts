@@ -23,16 +23,16 @@ describe('the wait after failures in a row', () => {
     expect(waits).toEqual([15, 30, 60, 120, 240, 480, 900, 900, 900]);
   });
 
-  test('begins with the interval where that is shorter, but with no less than a second', () => {
+  test('starts with the interval where that is shorter, but with no less than a second', () => {
     expect([1, 2, 3].map((failures) => backoffMs(failures, 4 * second, minute, 0))).toEqual([4000, 8000, 16_000]);
     expect(backoffMs(1, 10, minute, 0)).toBe(second);
   });
 
-  test('is at least its beginning, however low the limit is', () => {
+  test('is at least the first wait, however low the limit is', () => {
     expect(backoffMs(5, minute, second, 0)).toBe(15 * second);
   });
 
-  test('loses up to a quarter to jitter, and never grows by it', () => {
+  test('is shortened by jitter, up to a quarter, and never extended', () => {
     expect(backoffMs(3, minute, 15 * minute, 1)).toBe(45 * second);
     expect(backoffMs(3, minute, 15 * minute, 0.5)).toBe(52.5 * second);
   });
@@ -45,8 +45,8 @@ const dueAfter = (due: { failures?: number; loginFailures?: number }) =>
   dueMailbox('a', undefined, { version: 'v7', ...due }).due;
 const resultOf = (failure: Failure, due = dueAfter({})) => failedResult(failure, mailbox('a'), settings, due, 0);
 
-describe('what a failed visit writes down', () => {
-  test('is its code, sentence and hint, and a wait that goes by the failures before it', () => {
+describe('the result of a failed poll', () => {
+  test('is code, message and hint, and a wait by the failures before it', () => {
     expect(resultOf(lost, dueAfter({ failures: 2 }))).toEqual({
       ok: false,
       nextPollAfterMs: minute,
@@ -55,12 +55,12 @@ describe('what a failed visit writes down', () => {
     });
   });
 
-  test('a server that says how long to wait is obeyed where that is longer', () => {
+  test('is the wait that the server asks for, where that is longer', () => {
     expect(resultOf(asked(20 * minute)).nextPollAfterMs).toBe(20 * minute);
     expect(resultOf(asked(second)).nextPollAfterMs).toBe(15 * second);
   });
 
-  test('after trouble of its server it waits for a minute at most, unless the server asked for more', () => {
+  test('is a wait of a minute at most after a server failure, unless the server asked for more', () => {
     const waitAfter = (failure: Failure) => resultOf(failure, dueAfter({ failures: 9 })).nextPollAfterMs;
     const at = (code: Failure['code'], fields: FailureFields) => waitAfter(new Failure(code, 'no', { fields }));
     expect(at('connect_refused', {})).toBe(minute);
@@ -73,7 +73,7 @@ describe('what a failed visit writes down', () => {
     expect(resultOf(new Failure('connect_refused', 'no')).nextPollAfterMs).toBe(15 * second);
   });
 
-  test('so that a server with a single mailbox is tried once a minute, too', () => {
+  test('so that a server with a single mailbox is probed once a minute, too', () => {
     const clock = handClock();
     const hosts = createCircuitBreaker(clock, () => 0);
     const server = mailbox('a').connection;
@@ -91,7 +91,7 @@ describe('what a failed visit writes down', () => {
     expect(waits).toEqual([15, 30, ...Array(10).fill(60)]);
   });
 
-  test('the third refused login of the same row leaves the mailbox alone for hours', () => {
+  test('is a suspension of logins for hours after the third refused login of the same row', () => {
     expect(resultOf(refused(), dueAfter({ loginFailures: 1 }))).toMatchObject({
       nextPollAfterMs: 15 * second,
       refusedVersion: 'v7',
@@ -103,20 +103,20 @@ describe('what a failed visit writes down', () => {
     expect(resultOf(refused(), dueAfter({ loginFailures: 9 })).nextPollAfterMs).toBe(6 * hour);
   });
 
-  test('a lock-out that lasts longer than that is waited for', () => {
+  test('is the time of a lock-out that lasts longer than that', () => {
     expect(resultOf(refused({ retry_after_ms: 24 * hour }), dueAfter({ loginFailures: 2 })).nextPollAfterMs).toBe(
       24 * hour,
     );
   });
 
-  test('another failure after refused logins is no refused login', () => {
+  test('is no suspension where another failure follows refused logins', () => {
     expect(resultOf(lost, dueAfter({ loginFailures: 5 }))).toMatchObject({
       nextPollAfterMs: 15 * second,
       refusedVersion: null,
     });
   });
 
-  test('a visit that somebody asked for counts no refused login: the schedule knows nothing of it', () => {
+  test('is no suspension for a poll by a command outside the schedule', () => {
     expect(failedResult(refused(), mailbox('a'), settings, null, 0)).toMatchObject({
       refusedVersion: null,
       nextPollAfterMs: 15 * second,
@@ -129,7 +129,7 @@ test.each([
   ['login_refused', 1, false],
   ['login_refused', 5, true],
   ['server_busy', 9, false],
-] as const)('%s after %i refused logins pauses logins: %j', (code, loginFailures, pauses) => {
+] as const)('%s after %i refused logins suspends logins: %j', (code, loginFailures, pauses) => {
   expect(suspendsLogins(new Failure(code, 'no'), { loginFailures }, { loginFailuresMax: 3 })).toBe(pauses);
 });
 

@@ -63,8 +63,8 @@ async function begun(scene: Scene, notes = createUidValidityChanges(handClock())
   return { cursor, stored, named, events, forgotten };
 }
 
-describe('where a round begins', () => {
-  test('a cursor of the same folderEpoch is taken as it is', async () => {
+describe('the start cursor of a round', () => {
+  test('a cursor in the current epoch is used as it is', async () => {
     const place = at(7, 5);
     expect(await begun({ place, folder: folder(7, 6) })).toEqual({
       cursor: place.cursor,
@@ -74,7 +74,7 @@ describe('where a round begins', () => {
     });
   });
 
-  test('a new folder begins at its first mail', async () => {
+  test('a new folder starts at its first message', async () => {
     const found = await begun({
       place: { cursor: null, generation: 0, startUid: null, folder: null },
       folder: folder(7, 6),
@@ -86,12 +86,12 @@ describe('where a round begins', () => {
     });
   });
 
-  test('a folder under another UIDVALIDITY is begun anew, and what only the old one needed is forgotten', async () => {
+  test('another UIDVALIDITY starts a new epoch, and what only the earlier ones needed is purged', async () => {
     const found = await begun({ place: at(7, 5), folder: folder(8, 6) });
     expect(found).toMatchObject({ cursor: { folderEpoch: 8, uid: 0 }, events: ['folder.reset'], forgotten: [8] });
   });
 
-  test('a folder whose next UID was used already was set back: its numbers count anew', async () => {
+  test('a folder whose next UID was used already was restored from a backup: a new epoch starts', async () => {
     const found = await begun({ place: at(7, 5), folder: folder(7, 5), used: [7] });
     const folderEpoch = epochOf(7, 1);
     expect(found).toMatchObject({
@@ -102,7 +102,7 @@ describe('where a round begins', () => {
     expect(found.events).toEqual(['folder.restored_from_backup']);
   });
 
-  test('when new mail came first, the mails up to the cursor are others, by size and by time', async () => {
+  test('when messages arrived after the restore, those up to the cursor are others, by size and by time', async () => {
     const place = at(7, 5);
     const one = { uid: 5, sizeBytes: 100, receivedAtMs: 1000 };
     const scene = { place, folder: folder(7, 20), handled: [one], used: [7] };
@@ -114,18 +114,18 @@ describe('where a round begins', () => {
     expect((await begun({ ...unknown, listed: [{ ...one, sizeBytes: 1 }] })).events).toEqual([]);
   });
 
-  describe('when just as much new mail came as the backup lacked', () => {
+  describe('when as many messages arrived as the backup lacked', () => {
     const one = { uid: 5, sizeBytes: 100, receivedAtMs: 1000 };
     const other = { ...one, sizeBytes: 99, receivedAtMs: 2000 };
     const scene = { place: at(7, 5), folder: folder(7, 6), handled: [one], used: [7] };
 
-    test('that is found out when it is looked, which is not at every visit', async () => {
+    test('the check finds out, which is not due in every poll', async () => {
       expect((await begun({ ...scene, listed: [other] })).events).toEqual(['folder.restored_from_backup']);
       expect((await begun({ ...scene, listed: [other], isCheckDue: false })).events).toEqual([]);
       expect((await begun({ ...scene, listed: [one] })).events).toEqual([]);
     });
 
-    test('it is looked in a session that stays, once, before more mail covers it', async () => {
+    test('an idling session is checked once, before more messages hide it', async () => {
       const folderCheck = { isVerified: false };
       const first = { ...scene, isCheckDue: false, folderCheck };
       expect((await begun({ ...first, listed: [other] })).events).toEqual([]);
@@ -138,7 +138,7 @@ describe('where a round begins', () => {
     });
   });
 
-  test('it can be set back again', async () => {
+  test('a folder can be restored from a backup again', async () => {
     const found = await begun({
       place: at(epochOf(7, 1), 5, 1),
       folder: folder(7, 3),
@@ -147,16 +147,16 @@ describe('where a round begins', () => {
     expect(found).toMatchObject({ cursor: { folderEpoch: epochOf(7, 2), uid: 0 }, stored: { generation: 2 } });
   });
 
-  test('a cursor of which no folder was kept is taken to be of the one that is visited', async () => {
+  test('a cursor without a stored folder belongs to the folder that is polled', async () => {
     const found = await begun({ place: { ...at(7, 5), folder: null }, folder: folder(7, 6) });
     expect(found).toMatchObject({ cursor: { folderEpoch: 7, uid: 5 }, stored: null, named: here, events: [] });
   });
 
-  describe('when the row points to another folder than before', () => {
+  describe('when the row names another folder than before', () => {
     const elsewhere = { ...at(7, 5), folder: 'a'.repeat(64) };
     const one = { uid: 5, sizeBytes: 100, receivedAtMs: 1000 };
 
-    test('it is begun anew, though it has the same UIDVALIDITY and more mail', async () => {
+    test('a new epoch starts, though the folder has the same UIDVALIDITY and more messages', async () => {
       const found = await begun({ place: elsewhere, folder: folder(7, 50), handled: [one], used: [7] });
       expect(found).toMatchObject({
         ...{ cursor: { folderEpoch: epochOf(7, 1), uid: 0 }, stored: { generation: 1, folder: here }, named: null },
@@ -164,29 +164,29 @@ describe('where a round begins', () => {
       });
     });
 
-    test('also where the mails that were handled last are there: another account may have got the same', async () => {
+    test('also where the messages handled last are there: another account may have received the same', async () => {
       const scene = { place: elsewhere, folder: folder(7, 6), handled: [one], listed: [one], used: [7] };
       expect((await begun(scene)).cursor).toEqual({ folderEpoch: epochOf(7, 1), uid: 0 });
     });
 
-    test('and the server numbered it anew as well, that is no sign of an unstable server', async () => {
+    test('and another UIDVALIDITY too, the server is not unstable for that', async () => {
       const notes = createUidValidityChanges(handClock());
       for (let times = 0; times < uidValidityChangesMax + 2; times += 1)
         expect((await begun({ place: elsewhere, folder: folder(8, 6) }, notes)).events).toEqual(['folder.reset']);
     });
   });
 
-  test('later in a session the numbers of its beginning prove nothing', async () => {
+  test('later in a session the folder state of its beginning proves nothing', async () => {
     expect((await begun({ place: at(7, 9), folder: folder(7, 5), isFirst: false })).events).toEqual([]);
   });
 
-  test('a next UID that is guessed, or that the server itself contradicts, proves nothing', async () => {
+  test('a next UID that is guessed, or that the server contradicts, proves nothing', async () => {
     const guessed = { ...folder(7, 3), isUidNextGuessed: true } as const;
     expect((await begun({ place: at(7, 9), folder: guessed })).events).toEqual([]);
     expect((await begun({ place: at(7, 9), folder: folder(7, 3, [1, 9]) })).events).toEqual([]);
   });
 
-  test('more often than now and then within a day is told', async () => {
+  test('too many changes within a day are reported', async () => {
     const clock = handClock();
     const notes = createUidValidityChanges(clock);
     const scene = { place: at(7, 5), folder: folder(8, 6) };

@@ -59,11 +59,11 @@ async function execute({ config }: TestApp, sql: string): Promise<void> {
   database.close();
 }
 
-describe.each(['sqlite', 'mariadb'])('a visit, stored in %s', (kind) => {
+describe.each(['sqlite', 'mariadb'])('a poll, stored in %s', (kind) => {
   const database = async (): Promise<DatabaseConfig | null> =>
     kind === 'sqlite' ? null : (await mariadb.createDatabase()).config;
 
-  test('turns mails into tickets and replies, and marks them seen', async () => {
+  test('turns messages into tickets and replies, and marks them seen', async () => {
     await using on = await testApp(await database());
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', [
@@ -91,7 +91,7 @@ describe.each(['sqlite', 'mariadb'])('a visit, stored in %s', (kind) => {
     });
   });
 
-  test('a second visit finds nothing new: one mail, one ticket, however often the timer fires (18)', async () => {
+  test('a second poll finds nothing new: one message, one ticket, however often the timer fires (18)', async () => {
     await using on = await testApp(await database());
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', [mail({})]);
@@ -100,7 +100,7 @@ describe.each(['sqlite', 'mariadb'])('a visit, stored in %s', (kind) => {
     expect(await outcomesOf(on, mailbox)).toEqual(['1 ticket_opened']);
   });
 
-  test('two visits at the same time: one goes, the other is told that the mailbox is taken (19, 35)', async () => {
+  test('of two polls at the same time one runs, and the other fails with lease_taken (19, 35)', async () => {
     await using on = await testApp(await database());
     const user = dovecot.newUser();
     await dovecot.append(
@@ -115,7 +115,7 @@ describe.each(['sqlite', 'mariadb'])('a visit, stored in %s', (kind) => {
     expect(await outcomesOf(on, mailbox)).toHaveLength(30);
   });
 
-  test('a mail that another client has read already is fetched all the same (1, 3)', async () => {
+  test('a message that another client has read is fetched all the same (1, 3)', async () => {
     await using on = await testApp(await database());
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', [mail({})], { flags: ['\\Seen'] });
@@ -124,7 +124,7 @@ describe.each(['sqlite', 'mariadb'])('a visit, stored in %s', (kind) => {
     expect(await outcomesOf(on, mailbox)).toEqual(['1 ticket_opened']);
   });
 
-  test('mails without a Message-ID, or with an empty one, are all kept apart (7, 8)', async () => {
+  test('messages without a Message-ID, or with an empty one, are distinct (7, 8)', async () => {
     await using on = await testApp(await database());
     const user = dovecot.newUser();
     const empty = (body: string) => mail({ id: null, headers: ['Message-ID: '], body });
@@ -160,7 +160,7 @@ describe.each(['sqlite', 'mariadb'])('a visit, stored in %s', (kind) => {
     expect((await on.pollOnce(mailbox, never)).outcomes).toMatchObject({ ticket_opened: 4, duplicate: 0 });
   });
 
-  test('a folder that was rebuilt under a new UIDVALIDITY brings nothing twice (28, 83)', async () => {
+  test('a folder with a new UIDVALIDITY stores nothing twice (28, 83)', async () => {
     await using on = await testApp(await database());
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', [mail({ id: 'a@x' }), mail({ id: null, body: 'no id' })]);
@@ -174,7 +174,7 @@ describe.each(['sqlite', 'mariadb'])('a visit, stored in %s', (kind) => {
     expect(on.lines.some(({ event }) => event === 'folder.reset')).toBe(true);
   });
 
-  test('a mailbox that starts now does not bring old mail, not even after a new UIDVALIDITY', async () => {
+  test('a mailbox that starts now ignores old messages, also after a new UIDVALIDITY', async () => {
     await using on = await testApp(await database());
     const user = dovecot.newUser();
     const lastYear = new Date(Date.now() - 400 * 86_400_000);
@@ -189,7 +189,7 @@ describe.each(['sqlite', 'mariadb'])('a visit, stored in %s', (kind) => {
     expect((await on.pollOnce(mailbox, never)).outcomes).toMatchObject({ duplicate: 1, ticket_opened: 0 });
   });
 
-  test('a mail that is too large is kept aside with its headers, unread, and the others go on (60, 61)', async () => {
+  test('a message that is too large is quarantined with its header, unread, and the others are stored (60, 61)', async () => {
     await using on = await testApp(await database(), {
       TICKETMAILD_MESSAGE_MAX_SIZE_MB: '1',
       TICKETMAILD_MESSAGE_BATCH_MAX_MB: '1',
@@ -235,7 +235,7 @@ describe.each(['sqlite', 'mariadb'])('a visit, stored in %s', (kind) => {
     expect(second).toMatchObject({ subject: 'Drucker 🖨️ 👍', text: expect.stringContaining('👋🏽') });
   });
 
-  test('moving, deleting and leaving happen on the server as the mailbox says, after the commit (11, 16)', async () => {
+  test('messages are moved, deleted or left on the server as the mailbox says, after the commit (11, 16)', async () => {
     await using on = await testApp(await database());
     const visit = async (postAction: Mailbox['postAction']) => {
       const user = dovecot.newUser();
@@ -255,7 +255,7 @@ describe.each(['sqlite', 'mariadb'])('a visit, stored in %s', (kind) => {
     expect([...(await dovecot.listFlags(left, 'INBOX')).values()].map((set) => set.has('\\Seen'))).toEqual([false]);
   });
 
-  test('an action that a crash kept from happening is driven by the next visit (22, 23)', async () => {
+  test('a post-action that a crash cut off is repeated by the next poll (22, 23)', async () => {
     await using on = await testApp(await database());
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', [mail({})]);
@@ -280,7 +280,7 @@ describe.each(['sqlite', 'mariadb'])('a visit, stored in %s', (kind) => {
     }
   });
 
-  test('a reply to a ticket that somebody deleted opens a new one, and blocks nothing (27, 55)', async () => {
+  test('a reply to a deleted ticket opens a new one, and blocks nothing (27, 55)', async () => {
     await using on = await testApp(await database());
     const user = dovecot.newUser();
     const mailbox = await on.addMailbox(dovecot, user);
@@ -293,7 +293,7 @@ describe.each(['sqlite', 'mariadb'])('a visit, stored in %s', (kind) => {
     expect(await on.app.store.listTickets(10)).toHaveLength(2);
   });
 
-  test('the raw source of every stored mail can be read back as it was', async () => {
+  test('the raw source of every stored message can be read back unchanged', async () => {
     await using on = await testApp(await database());
     const user = dovecot.newUser();
     const sources = Array.from({ length: 25 }, (_, index) => mail({ id: `${index}@x`, body: `body ${index}` }));
@@ -309,7 +309,7 @@ describe.each(['sqlite', 'mariadb'])('a visit, stored in %s', (kind) => {
   });
 });
 
-test('a mail that the database will never take is quarantined alone, with its source; the rest of its window is stored (43, 52)', async () => {
+test('a message that the database refuses for good is quarantined alone, with its source; the rest is stored (43, 52)', async () => {
   await using narrow = await startMariadb({ args: ['--max-allowed-packet=1M'] });
   await using on = await testApp((await narrow.createDatabase()).config);
   const user = dovecot.newUser();

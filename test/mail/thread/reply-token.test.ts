@@ -9,7 +9,7 @@ import {
   tokenInMessageId,
   tokensInAddresses,
 } from '../../../src/mail/thread/reply-token.ts';
-import { mailArrival } from '../../ingest/decide/mails.ts';
+import { storedMessage } from '../../ingest/decide/messages.ts';
 
 const key = Uint8Array.from({ length: 32 }, (_, index) => index);
 const ref = '261124-7KQ3MX';
@@ -56,7 +56,7 @@ describe('a reply token', () => {
 });
 
 function threadKeysFrom(given: Partial<ParsedMessage>) {
-  const arrival = mailArrival(1, given);
+  const arrival = storedMessage(1, given);
   if (arrival.what !== 'parsed') throw new Error('no message');
   return threadKeysOf(arrival.parsed);
 }

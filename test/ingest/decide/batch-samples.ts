@@ -1,9 +1,9 @@
-/** What the database says, and what makes new rows, for tests of the decisions. */
+/** Sample lookup results and batch contexts for tests of the decision rules. */
 
 import type { LookupMessage, LookupResult, LookupTicket } from '../../../src/ingest/batch-lookup.ts';
 import type { BatchContext } from '../../../src/ingest/decide/batch-context.ts';
 
-export function maker(given: Partial<BatchContext> = {}): BatchContext {
+export function batchContext(given: Partial<BatchContext> = {}): BatchContext {
   let ids = 0;
   let refs = 0;
   return {
@@ -19,7 +19,7 @@ export function maker(given: Partial<BatchContext> = {}): BatchContext {
   };
 }
 
-export function knownTicket(given: Partial<LookupTicket> = {}): LookupTicket {
+export function lookupTicket(given: Partial<LookupTicket> = {}): LookupTicket {
   return {
     id: 't0',
     ref: '261124-AAAAAA',
@@ -33,19 +33,19 @@ export function knownTicket(given: Partial<LookupTicket> = {}): LookupTicket {
   };
 }
 
-export function knownMessage(given: Partial<LookupMessage> = {}): LookupMessage {
+export function lookupMessage(given: Partial<LookupMessage> = {}): LookupMessage {
   return {
     id: 'm0',
     mailboxId: 'box',
     messageId: 'old@example.test',
     contentHash: 'c'.repeat(64),
-    ticket: knownTicket(),
+    ticket: lookupTicket(),
     ...given,
   };
 }
 
-/** These things are known, and nothing else. */
-export function known(given: Partial<LookupResult> = {}): LookupResult {
+/** A lookup that found this and nothing else. */
+export function lookupResult(given: Partial<LookupResult> = {}): LookupResult {
   return {
     messages: [],
     naming: [],

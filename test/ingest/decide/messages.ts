@@ -1,9 +1,9 @@
-/** Parsed mails and arrivals for tests of the rules; every field can be given. */
+/** Sample messages for tests of the decision rules; every field can be given. */
 import type { StoredMessage } from '../../../src/ingest/fetch/fetched-message.ts';
 import { fingerprintMessage } from '../../../src/mail/fingerprint.ts';
 import type { ParsedMessage } from '../../../src/mail/message.ts';
 
-function parsedMail(given: Partial<ParsedMessage> = {}): ParsedMessage {
+function parsedMessage(given: Partial<ParsedMessage> = {}): ParsedMessage {
   return {
     messageId: 'one@example.test',
     messageIdMissing: false,
@@ -29,14 +29,14 @@ function parsedMail(given: Partial<ParsedMessage> = {}): ParsedMessage {
   };
 }
 
-export function mailArrival(uid: number, given: Partial<ParsedMessage> = {}): StoredMessage {
+export function storedMessage(uid: number, given: Partial<ParsedMessage> = {}): StoredMessage {
   return {
     uid,
     sizeBytes: 1000,
     receivedAtMs: 1_700_000_000_000 + uid,
     what: 'parsed',
     ...fingerprintMessage(
-      parsedMail({ messageId: `${uid}@example.test`, contentHash: String(uid).padStart(64, '0'), ...given }),
+      parsedMessage({ messageId: `${uid}@example.test`, contentHash: String(uid).padStart(64, '0'), ...given }),
     ),
     raw: { segment: '20261124-a.zst', offset: uid, lengthBytes: 10, sha256: 'b'.repeat(64) },
   };
