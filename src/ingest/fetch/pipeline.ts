@@ -15,7 +15,7 @@
  * and the cursor moves only in that transaction, so that a round may end anywhere and the next one continues.
  *
  * A message that is too large, gone, empty or not parsable is a value. Failures of connection, disk, database and parse
- * threads are thrown, after everything ahead of them. poison-message.ts isolates a message that keeps breaking the fetch.
+ * threads are thrown, after everything ahead of them. poison-message.ts isolates one that keeps breaking the fetch.
  */
 import { release } from '../../async/buffer-pool.ts';
 import type { Clock } from '../../async/clock.ts';
