@@ -1,13 +1,11 @@
-/**
- * The mailboxes as the overview lists them: those in trouble first, then by name; a page of those that are asked for.
- */
+/** Mailbox list of the overview: failing mailboxes first, then by name; filter, search and pagination. */
 import { hintOf } from '../../errors.ts';
 import type { Mailbox, MailboxHealth } from '../../ingest/model.ts';
 import type { CheckStatus, MailboxCheck } from '../../ingest/readiness.ts';
 import { commandOrNotice, shellCommand } from '../../text/shell.ts';
 import type { ListPage, MailboxLine, OverviewQuery } from '../service.ts';
 
-/** `words`: what a search looks into, lower-case. */
+/** `words`: searched, lower-case. */
 export type ListedMailbox = { readonly line: MailboxLine; readonly words: readonly [name: string, host: string] };
 
 export type StoredMailbox = Mailbox & { readonly health: MailboxHealth };
@@ -15,13 +13,13 @@ export type StoredMailbox = Mailbox & { readonly health: MailboxHealth };
 const order: readonly CheckStatus[] = ['failing', 'waiting', 'warning', 'unknown', 'ok'];
 const collator = new Intl.Collator('en');
 
-/** `beside`: those that are not among the checks, as nobody visits them. */
+/** `unpolled`: mailboxes that have no check. */
 export function listedMailboxes(
   checks: readonly MailboxCheck[],
-  beside: readonly StoredMailbox[],
+  unpolled: readonly StoredMailbox[],
 ): readonly ListedMailbox[] {
   const active = checks.map((check) => ({ rank: order.indexOf(check.status), line: checkedLine(check) }));
-  const paused = beside.map((mailbox) => ({ rank: order.indexOf('ok'), line: pausedLine(mailbox) }));
+  const paused = unpolled.map((mailbox) => ({ rank: order.indexOf('ok'), line: pausedLine(mailbox) }));
   return [...active, ...paused]
     .sort((a, b) => a.rank - b.rank || collator.compare(a.line.name, b.line.name))
     .map(({ line }) => ({ line, words: [line.name.toLowerCase(), line.host.toLowerCase()] }));
@@ -40,29 +38,29 @@ function checkedLine(check: MailboxCheck): MailboxLine {
   };
 }
 
-/** A warning keeps nobody from visiting it. */
+/** A mailbox with a warning is polled like any other. */
 function stateOf({ status, last_success: success }: MailboxCheck): MailboxLine['state'] {
   if (status !== 'ok' && status !== 'warning') return status;
   return success === null ? 'unknown' : 'ok';
 }
 
-const otherCode = 'an error that this version does not know';
+const unknownError = 'an error that this version does not know';
 
 /**
- * A stored error: by its code the program knows what to do; what else the table has is not told as if the program said so.
- * One that this worker met itself since it started is all its own words.
+ * A stored error: its code selects the hint, and its message is quoted, because the table may be forged. An error of this worker
+ * since its start contains texts of this program only.
  */
 function errorOf({ reason, hint, since, stored }: MailboxCheck): MailboxLine['error'] {
   if (reason === null) return null;
   const sinceMs = timestampMs(since);
   if (stored === undefined) return { reason, storedMessage: null, hint, sinceMs };
   const { code, message } = stored;
-  const ours = hintOf(code);
-  // Behind the message stands what was made of it.
+  const known = hintOf(code);
+  // The check appends its own text to the stored message.
   const added = reason.slice(`${code}: ${message}`.length).trim();
-  const advice = [added, ours ?? ''].filter((part) => part !== '').join(' ');
+  const advice = [added, known ?? ''].filter((part) => part !== '').join(' ');
   return {
-    ...{ reason: ours === null ? otherCode : code, storedMessage: message === '' ? null : message },
+    ...{ reason: known === null ? unknownError : code, storedMessage: message === '' ? null : message },
     ...{ hint: advice === '' ? null : advice, sinceMs },
   };
 }
@@ -77,7 +75,7 @@ function pausedLine({ name, connection, state, health }: StoredMailbox): Mailbox
   };
 }
 
-/** Of ISO 8601. What is no time is null. */
+/** From ISO 8601; null for anything else. */
 export function timestampMs(iso: string | null): number | null {
   const ms = iso === null ? Number.NaN : Date.parse(iso);
   return Number.isNaN(ms) ? null : ms;
@@ -93,7 +91,7 @@ export function selectMailboxes(
   );
 }
 
-/** Where `page` lies among `total`, counted from 1; one behind the last is the last. `from`: of its first, from 0. */
+/** Pages count from 1; a page after the last is the last. `from`: index of its first entry, from 0. */
 export function pageBounds(
   total: number,
   page: number,

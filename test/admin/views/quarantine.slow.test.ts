@@ -115,7 +115,7 @@ describe.each(['sqlite', 'mariadb'] as const)('in %s', (kind) => {
     expect(await on.app.store.reconcile()).toMatchObject({ outcomesWithoutMessage: 0, messagesWithoutOutcome: 0 });
   });
 
-  test('of two admins at the same moment one takes it in, and the other hears of it', async () => {
+  test('of two admins at the same moment one resolves it, and the other sees that', async () => {
     await using on = await start();
     await visited(on, [looped('a'), looped('b')]);
     const [one, two] = [overviewOf(on).desk, overviewOf(on).desk];
@@ -130,13 +130,13 @@ describe.each(['sqlite', 'mariadb'] as const)('in %s', (kind) => {
         other.resolveQuarantined(id, 'release', bob),
       ]);
       const sentences = told.map(({ sentence }) => sentence.replace(/ticket_opened \S+\./u, 'ticket')).sort();
-      expect(sentences).toEqual([`${id}: somebody else has resolved it.`, `${id}: ticket`]);
+      expect(sentences).toEqual([`${id}: it was already resolved elsewhere.`, `${id}: ticket`]);
       expect(told.map(({ isDone }) => isDone)).toEqual([true, true]);
     }
     expect(await on.app.store.listTickets(10)).toHaveLength(2);
   });
 
-  test('what fails on the mail server is told with a hint, and the mail waits', async () => {
+  test('a failure on the mail server shows with a hint, and the message stays in quarantine', async () => {
     await using on = await start();
     const { user } = await visited(on, [large('a')]);
     const { desk } = overviewOf(on);
@@ -145,7 +145,7 @@ describe.each(['sqlite', 'mariadb'] as const)('in %s', (kind) => {
     await dovecot.expunge(user, 'INBOX', [1]);
     expect(await desk.resolveQuarantined(id, 'requeue', ada)).toEqual({
       isDone: false,
-      sentence: expect.stringContaining('its source is not kept, and not under its number on the server'),
+      sentence: expect.stringContaining('its source is not stored, and not on the server under its UID'),
     });
     expect((await desk.resolveQuarantined(id, 'release', ada)).sentence).toContain('from its header');
   });

@@ -105,7 +105,7 @@ test('what hostile mail, servers and rows say is shown and never runs', async ()
     );
   }
   await scene.rows(
-    `insert into admin_operation values (1, 1, 'enable', ${word(hostile[1])}, now(3), now(3), ${word(hostile[0])}, 'failed', ${word(JSON.stringify({ steps: hostile, unopened: [{ mailbox: hostile[0], code: hostile[1], message: hostile[2] }], setAside: hostile[3], waiting: [], error: { code: hostile[0], message: hostile[1], hint: hostile[2] } }))})`,
+    `insert into admin_operation values (1, 1, 'enable', ${word(hostile[1])}, now(3), now(3), ${word(hostile[0])}, 'failed', ${word(JSON.stringify({ steps: [...hostile, ...hostile.map((text) => ({ step: text, keyId: text, count: text })), { step: 'resealing_started', keyId: hostile[0] }], unopened: [{ mailbox: hostile[0], code: hostile[1], message: hostile[2] }], setAside: hostile[3], waiting: [], error: { code: hostile[0], message: hostile[1], hint: hostile[2] } }))})`,
   );
   await until(
     'the mails wait',
@@ -130,6 +130,7 @@ test('what hostile mail, servers and rows say is shown and never runs', async ()
     '<svg/onload=alert(3)>',
   ])
     expect(seen).toContain(part);
+  expect(seen).toContain('unknown step');
   expect(await page.evaluate('document.documentElement.dataset.ran ?? null')).toBeNull();
   expect(await page.locator('main script, main iframe, main svg[onload], main img[onerror]').count()).toBe(0);
   expect(dialogs).toBe(0);
