@@ -131,7 +131,9 @@ test('case 75 (FS#2793, FS#3502, Mailu/Mailu#2996): folders with umlauts and Cyr
   for (const folder of ['Büro/Anfragen & Mehr', 'Входящие/Заявки', '受信トレイ']) {
     const user = at.dovecot.newUser();
     await at.dovecot.append(user, folder, [mail()]);
-    const mailbox = await at.on.addMailbox(at.dovecot, user, { after: { kind: 'move', folder: `${folder} erledigt` } });
+    const mailbox = await at.on.addMailbox(at.dovecot, user, {
+      postAction: { kind: 'move', folder: `${folder} erledigt` },
+    });
     const inFolder = { ...mailbox, connection: { ...mailbox.connection, folder } };
     await visit(at, inFolder);
     expect(await ticketsOf(at, mailbox)).toHaveLength(1);

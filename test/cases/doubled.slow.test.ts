@@ -27,7 +27,7 @@ const at = sceneOfFile({ TICKETMAILD_MESSAGE_BATCH_MESSAGES_MAX: '10' });
 
 test('case 18 (OT#494): one mail is one ticket, however often it is looked for', async () => {
   // Neither a read flag nor a folder tells that it was fetched.
-  const { mailbox } = await boxWith(at, [mail()], { after: { kind: 'leave' } });
+  const { mailbox } = await boxWith(at, [mail()], { postAction: { kind: 'leave' } });
   for (let run = 0; run < 4; run += 1) await visit(at, mailbox);
   expect(await outcomesOf(at, mailbox)).toEqual(['1 ticket_opened']);
   expect(await ticketsOf(at, mailbox)).toHaveLength(1);

@@ -162,7 +162,7 @@ test('case 10 (OTRS PR#694): a mail that the server lists and answers without a 
   });
   const mailbox = await at.on.addMailbox(at.dovecot, 'empty', {
     ...inClear(server.port, 'empty'),
-    after: { kind: 'delete' },
+    postAction: { kind: 'delete' },
   });
   await visit(at, mailbox);
   expect(await outcomesOf(at, mailbox)).toEqual(['1 ticket_opened', '2 quarantined (source_empty)']);
@@ -175,7 +175,7 @@ test('case 10 (OTRS PR#694): a mail that the server lists and answers without a 
 });
 
 test('case 11 (OT#2998): a mail whose ticket could not be stored is not deleted', async () => {
-  const { user, mailbox } = await boxWith(at, mailsOf(3), { after: { kind: 'delete' } });
+  const { user, mailbox } = await boxWith(at, mailsOf(3), { postAction: { kind: 'delete' } });
   await whileNothingIsStored(at, () => expect(visit(at, mailbox)).rejects.toMatchObject({ code: 'database_failed' }));
   expect((await at.dovecot.listFlags(user, 'INBOX')).size).toBe(3);
   expect(await ticketsOf(at, mailbox)).toEqual([]);
@@ -267,7 +267,7 @@ function writeOlder(older: string, newer: string): void {
 
 test('case 16 (OT#6407): a mail that was stored and not moved is moved by the next visit, and one that staff moves back is no second ticket', async () => {
   const source = mail();
-  const { user, mailbox } = await boxWith(at, [source], { after: { kind: 'move', folder: 'a//b' } });
+  const { user, mailbox } = await boxWith(at, [source], { postAction: { kind: 'move', folder: 'a//b' } });
   await expect(visit(at, mailbox)).rejects.toMatchObject({
     code: expect.stringMatching(/^(server_refused|folder_missing)$/),
   });

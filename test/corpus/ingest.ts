@@ -43,7 +43,7 @@ type Listed = Partial<Stored> & {
 type Place = { readonly env: Readonly<Record<string, string>>; readonly dataFolder: string };
 
 /** All at once from few senders is what this is, and no flood. */
-const corpusEnv = { TICKETMAILD_LIMITS_SENDER_PER_HOUR: '0' };
+const corpusEnv = { TICKETMAILD_LIMITS_SENDER_LIMIT_PER_HOUR: '0' };
 const mailsAtOnce = 200;
 const commandsAtOnce = 2;
 const peakMbMax = 400;

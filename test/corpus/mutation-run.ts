@@ -162,7 +162,7 @@ async function pollPortion({ mutants }: Portion, mariadb: Mariadb | null): Promi
     TICKETMAILD_DATA_DIR: join(folder.path, 'data'),
     TICKETMAILD_DATABASE_URL: url,
     TICKETMAILD_MESSAGE_PARSE_TIMEOUT_S: String(parseLimitS),
-    TICKETMAILD_LIMITS_SENDER_PER_HOUR: '0',
+    TICKETMAILD_LIMITS_SENDER_LIMIT_PER_HOUR: '0',
   };
   const row = mailboxOn(dovecot, 'implicit', mailboxName, Buffer.from(password));
   await runMeasured([mainFile, 'migrate'], { env });
