@@ -10,6 +10,7 @@ import type { ParsedMessage } from '../message.ts';
 import { isForward, subjectKind } from '../quote/subject.ts';
 import { type ReplyToken, tokenInMessageId, tokensInAddresses } from './reply-token.ts';
 
+/** Everything in a message that may lead to a ticket. */
 export type ThreadKeys = {
   readonly messageId: string;
   /** Each once: of the report, then In-Reply-To, then References from the nearest on. */
@@ -49,7 +50,7 @@ export function threadKeysOf(parsed: ParsedMessage): ThreadKeys {
   const { messageId, subject, text } = parsed;
   const mentioning = `${subject}\n${text.slice(0, mentionTextMax)}`;
   return {
-    messageId: messageId,
+    messageId,
     referencedIds: referencedIdsOf(parsed),
     ownToken: tokenInMessageId(messageId),
     recipientTokens: tokensInAddresses(recipientTexts(parsed)),
