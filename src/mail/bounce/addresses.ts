@@ -1,5 +1,5 @@
 /**
- * Finds mail addresses in prose, as people and servers write them; no full parser of RFC 5321.
+ * Address scanner: finds mail addresses in prose, as people and servers write them; no full parser of RFC 5321.
  *
  * Scans outwards from each @, so that the cost is linear in the text. A local part has at most 128 characters, a domain
  * 255.

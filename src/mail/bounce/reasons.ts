@@ -112,7 +112,7 @@ const rows: readonly Row[] = [
     false,
     /connection (?:refused|reset|lost|dropped|closed|to mail exchanger failed)|connect (?:failed|error)|can't connect|could not connect|unable to connect|failed to connect|no route to host|network (?:is )?unreachable|not respond|no answer|socket error|did not accept our requests|server (?:is )?(?:unavailable|busy|down)|unreachable|temporary|temporarily|try again later/iu,
   ],
-  // Said of addresses that do not exist, and by a few servers of everything they refuse
+  // Mostly for addresses that do not exist; a few servers reply so to everything they refuse
   ['1.1', true, /mailbox (?:is )?(?:unavailable|not available)|\buser not local|not local\b/iu],
   [
     '3.0',

@@ -3,7 +3,7 @@
  * that old mail programs write, and iconv-lite's names.
  *
  * Charsets are replaced by the supersets that mail programs really write: GB2312 by GB18030, ISO-8859-1 by
- * windows-1252. null for a label that says nothing, as `x-unknown`, or that is unknown. Never fails.
+ * windows-1252. null for a label without a meaning, as `x-unknown`, or that is unknown. Never fails.
  */
 import { lazyRequire } from '../lazy-require.ts';
 

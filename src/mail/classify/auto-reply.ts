@@ -138,7 +138,7 @@ function hasReplyPrefixInside(subject: string): boolean {
   return replyPrefixInside.test(subject.slice(0, 200));
 }
 
-/** A subject that asks for something, after whatever it begins with. */
+/** True for a subject that asks for something. */
 function asksInSubject(subject: string): boolean {
   return requestWords.test(subject.slice(0, 300));
 }

@@ -1,5 +1,5 @@
 /**
- * Recognises delivery reports (RFC 3464, RFC 6522, RFC 6533, and what servers send instead of them).
+ * Bounce detection: recognises delivery reports (RFC 3464, RFC 6522, RFC 6533), and what servers send instead of them.
  *
  * A report in the standard form is one. Anything else needs several signals together, the more the less its sender
  * resembles a delivery program: a subject, words of failure at the top of the text, a recipient that the text names. So

@@ -1,5 +1,5 @@
 /**
- * Writes a message embedded in a TNEF stream as a MIME message (RFC 5322, RFC 2045), which any program can open.
+ * Conversion of a message embedded in a TNEF stream to a MIME message (RFC 5322, RFC 2045), which any program can open.
  *
  * Subject, sender, recipients by name and time become header fields, its body and its attachments become parts. Each
  * part is base64, so that nothing in it can be taken for a boundary. Never fails.
@@ -30,7 +30,7 @@ const propertyIds = {
   times: [0x0039, 0x0e06],
 } as const;
 
-/** The bytes of the mail, all ASCII. */
+/** The bytes of the MIME message, all ASCII. */
 export function messageOfTnef(message: TnefMessage): Uint8Array {
   const parts = partsOf(message);
   const boundary = `=_${hash('sha256', parts.join('\n')).slice(0, 32)}`;

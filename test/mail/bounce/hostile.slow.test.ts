@@ -53,7 +53,7 @@ function attached(type: string, text: string) {
   return makeAttachments([{ name: '', type, disposition: '', contentId: null, content }], new Set());
 }
 
-/** From everybody, and with the same piece wherever there is text. */
+/** From each kind of sender, with the same piece in each text. */
 function timeOf(piece: string, contentType: string, from: string): number {
   const text = piece.repeat(Math.ceil(length / piece.length));
   const facts = {

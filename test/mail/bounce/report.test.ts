@@ -15,7 +15,7 @@ function note(
   return bytes([`From: ${from}`, 'To: desk@desk.example', ...subject, ...headers, '', text]);
 }
 
-/** A report of RFC 3464 with that machine's part, and the mail that came back. */
+/** A report of RFC 3464 with that machine-readable part, and the original message. */
 function report(
   status: string,
   words = 'It failed.',
