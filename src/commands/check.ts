@@ -1,16 +1,15 @@
 /**
- * `check`: tries the configuration, the data folder, the key file, the database, its tables, the switch and every mailbox,
- * and says in plain words what is wrong.
+ * `check`: self-test of configuration, data folder, key file, database, tables, encryption switch and every mailbox.
  *
- * Each part is tried even when another failed, as far as that makes sense. Exit code 1 when anything failed, 2 when
- * it is the configuration.
+ * Independent parts are tested even when another one failed. Exit code 1 when anything failed, 2 when it is the
+ * configuration.
  */
 import { randomUUID } from 'node:crypto';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { App } from '../compose/compose.ts';
 import type { Config, DatabaseConfig } from '../config/config.ts';
-import { orRecover } from '../encryption/help.ts';
+import { recoverAdvice } from '../encryption/help.ts';
 import { asFailure, causeCode, Failure, isFailure } from '../errors.ts';
 import type { Mailbox } from '../ingest/model.ts';
 import { type KeySet, keyIds } from '../secret/key.ts';
@@ -18,18 +17,18 @@ import { countText } from '../text/units.ts';
 import { type CommonOptions, type Context, composeFor } from './context.ts';
 import { certificateText, probeMailbox } from './mailbox/probe.ts';
 
-type Outcome<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly failure: Failure };
+type CheckResult<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly failure: Failure };
 
-/** Tries one part, prints its line, and gives back what the next parts need. */
-type Try = <T>(part: string, work: () => Promise<T>, told: (value: T) => string) => Promise<Outcome<T>>;
+/** Tests one part, prints its line, and returns the value that later parts need. */
+type RunCheck = <T>(part: string, work: () => Promise<T>, describe: (value: T) => string) => Promise<CheckResult<T>>;
 
 export async function check(options: CommonOptions, context: Context): Promise<number> {
-  const results: Outcome<unknown>[] = [];
+  const results: CheckResult<unknown>[] = [];
   const failedFirst = new Map<string, string>();
-  const attempt: Try = async (part, work, told) => {
+  const attempt: RunCheck = async (part, work, describe) => {
     const result = await outcomeOf(work);
     results.push(result);
-    if (result.ok) await print(options, context, part, told(result.value));
+    if (result.ok) await print(options, context, part, describe(result.value));
     else await printFailure(options, context, part, result.failure, failedFirst);
     return result;
   };
@@ -64,21 +63,21 @@ async function writeInto(dataDir: string): Promise<void> {
     await writeFile(path, 'check', { flag: 'wx', mode: 0o600 });
     await rm(path);
   } catch (error) {
-    // On a full disk the file is made all the same, and stays empty.
+    // On a full disk the file is created and stays empty.
     await rm(path, { force: true }).catch(() => undefined);
     const code = causeCode(error);
     const isFull = code === 'ENOSPC' || code === 'EDQUOT';
-    throw new Failure(isFull ? 'disk_full' : 'disk_failed', `data_dir ${dataDir} cannot be written to (${code})`, {
+    throw new Failure(isFull ? 'disk_full' : 'disk_failed', `data_dir ${dataDir} is not writable (${code})`, {
       cause: error,
     });
   }
 }
 
-async function checkApp(app: App, config: Config, context: Context, attempt: Try): Promise<void> {
+async function checkApp(app: App, config: Config, context: Context, attempt: RunCheck): Promise<void> {
   await attempt('key file', () => readKeyFile(app), keysText);
   const database = await attempt(
     'database',
-    () => reach(app),
+    () => pingDatabase(app),
     () => databaseText(config.database),
   );
   if (!database.ok) return;
@@ -87,7 +86,7 @@ async function checkApp(app: App, config: Config, context: Context, attempt: Try
   await attempt(
     'switch',
     () => checkSwitch(app),
-    (told) => told,
+    (text) => text,
   );
   const mailboxes = await attempt(
     'mailboxes',
@@ -98,13 +97,13 @@ async function checkApp(app: App, config: Config, context: Context, attempt: Try
     await attempt(
       `mailbox ${mailbox.name}`,
       () => checkMailbox(app, mailbox, context),
-      (told) => told,
+      (text) => text,
     );
   }
 }
 
-/** Without tables the database answers all the same; they are the next part. */
-async function reach(app: App): Promise<void> {
+/** Missing tables are reported by the next part. */
+async function pingDatabase(app: App): Promise<void> {
   try {
     await app.store.ping();
   } catch (error) {
@@ -112,7 +111,7 @@ async function reach(app: App): Promise<void> {
   }
 }
 
-/** How many migrations are to be applied; a failure where starting would not apply them. */
+/** Number of pending migrations; a failure where the start does not apply them. */
 async function pendingMigrations(app: App, config: Config): Promise<number> {
   const pending = (await app.migrations.status()).filter(({ appliedAtMs }) => appliedAtMs === null).length;
   if (pending === 0 || config.migrateOnStart) return pending;
@@ -120,11 +119,11 @@ async function pendingMigrations(app: App, config: Config): Promise<number> {
 }
 
 function tablesText(pending: number): string {
-  return pending === 0 ? 'up to date' : `${pending} migrations to apply, which the next start does`;
+  return pending === 0 ? 'up to date' : `${pending} migrations pending; the next start applies them`;
 }
 
 async function checkMailbox(app: App, mailbox: Mailbox, context: Context): Promise<string> {
-  if (mailbox.state === 'removing') return `its removal was interrupted: mailbox remove ${mailbox.name} ends it`;
+  if (mailbox.state === 'removing') return `its removal was interrupted: mailbox remove ${mailbox.name} completes it`;
   const report = await app.passwords.withPassword(mailbox, (password) =>
     probeMailbox(app, mailbox.connection, password, context),
   );
@@ -132,7 +131,7 @@ async function checkMailbox(app: App, mailbox: Mailbox, context: Context): Promi
   return `${report.folder.messageCount} messages in ${mailbox.connection.folder}, ${certificateText(report)}${paused}`;
 }
 
-/** null: there is none, which is wrong only while the switch is on. */
+/** null: no key file, which is an error only while encryption is on. */
 async function readKeyFile({ keyFile }: App): Promise<KeySet | null> {
   const reading = await keyFile.read();
   if (reading.kind === 'refused') throw reading.failure;
@@ -154,10 +153,10 @@ async function checkSwitch({ vault, store }: App): Promise<string> {
 }
 
 function rescuable({ code, message, fields, hint }: Failure): Failure {
-  return new Failure(code, message, { fields, hint: `${hint} ${orRecover}` });
+  return new Failure(code, message, { fields, hint: `${hint} ${recoverAdvice}` });
 }
 
-async function outcomeOf<T>(work: () => Promise<T>): Promise<Outcome<T>> {
+async function outcomeOf<T>(work: () => Promise<T>): Promise<CheckResult<T>> {
   try {
     return { ok: true, value: await work() };
   } catch (error) {
@@ -170,7 +169,7 @@ async function print(options: CommonOptions, { terminal }: Context, part: string
   else await terminal.line(`ok      ${part}: ${text}`, 'green');
 }
 
-/** For people a failure that stands above already, such as a key that every mailbox wants, is told by its part alone. */
+/** For people, a repeated failure, such as a missing key, is not printed again: it refers to the first part. */
 async function printFailure(
   options: CommonOptions,
   { terminal }: Context,
@@ -184,7 +183,7 @@ async function printFailure(
   }
   const sameAs = failedFirst.get(`${code} ${message}`);
   if (sameAs !== undefined) {
-    await terminal.line(`failed  ${part}: for the same reason as ${sameAs}`, 'red');
+    await terminal.line(`failed  ${part}: same reason as ${sameAs}`, 'red');
     return;
   }
   failedFirst.set(`${code} ${message}`, part);

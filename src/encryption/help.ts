@@ -9,8 +9,8 @@ import { shellArg } from '../text/shell.ts';
 export type DatabaseLocation = { readonly kind: 'sqlite'; readonly path: string } | { readonly kind: 'mysql' };
 
 /** Only a running daemon may still have the key in memory. */
-export const orRecover =
-  'Or, where ticketmaild status says orphaned, the running daemon writes it: ticketmaild key recover.';
+export const recoverAdvice =
+  'Or, if ticketmaild status shows orphaned, let the running daemon write it: ticketmaild key recover';
 
 /** A command line with the configuration file of this run; null: none was given. */
 export function commandLine(words: string, configFile: string | null): string {

@@ -141,7 +141,7 @@ async function preparePassword(
   const switchRevision = stored?.revision ?? initialSwitchRow.revision;
   const keyId = sealingKeyId(inForce);
   if (keyId === null) {
-    // Without a remembered switch, one whose key is not available looks like off.
+    // Without a remembered switch, one whose key is not available would seem off.
     if (state.kind === 'missing' || (state.kind === 'refused' && inForce.revision > 0)) throw state.failure;
     return { form: 'plain', password, switchRevision };
   }

@@ -11,7 +11,7 @@ import type { EncryptionChecks } from '../ingest/readiness.ts';
 import { type KeyId, keyIds } from '../secret/key.ts';
 import { isSameSwitchRow, requiredKeyIds, type SwitchRow, type SwitchState } from '../secret/switch.ts';
 import { countText } from '../text/units.ts';
-import { orRecover } from './help.ts';
+import { recoverAdvice } from './help.ts';
 import type { OperationPorts } from './operations/operation.ts';
 import type { PasswordCounts, PlaintextPeriod, StoredWorker } from './ports.ts';
 import type { Vault, VaultState, VaultView } from './vault.ts';
@@ -158,7 +158,7 @@ export function encryptionDiagnostics(status: EncryptionStatus): readonly Encryp
     vault.reason !== null && {
       subject: 'vault',
       message: vault.reason,
-      hint: vault.state === 'missing' ? `${vault.hint} ${orRecover}` : (vault.hint ?? ''),
+      hint: vault.state === 'missing' ? `${vault.hint} ${recoverAdvice}` : (vault.hint ?? ''),
     },
     waiting > 0 && {
       subject: 'waiting',

@@ -145,7 +145,7 @@ const batchRows = 200;
 
 /** One sweep over the table; does nothing unless the switch is on. Logs a failure; the next sweep retries. */
 export function createSealSweep(ports: SealSweepPorts): () => Promise<void> {
-  let told: string | null = null;
+  let logged: string | null = null;
   return async () => {
     const { switch: inForce, stored, problem } = ports.vault.view;
     const key = keyById(ports.vault.keys(), sealingKeyId(inForce));
@@ -155,11 +155,12 @@ export function createSealSweep(ports: SealSweepPorts): () => Promise<void> {
     try {
       const sealed = await sweep(ports, key, stored?.revision ?? initialSwitchRow.revision);
       if (sealed > 0) ports.log.info({ count: sealed, key_id: key.id }, events.passwordsSealed);
-      told = null;
+      logged = null;
     } catch (error) {
       if (!isFailure(error)) throw error;
-      if (error.code !== told && error.code !== 'switch_changed') ports.log.warn({ error }, events.passwordsSealFailed);
-      told = error.code;
+      if (error.code !== logged && error.code !== 'switch_changed')
+        ports.log.warn({ error }, events.passwordsSealFailed);
+      logged = error.code;
     }
   };
 }

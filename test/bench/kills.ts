@@ -113,12 +113,12 @@ async function wrongStatus(copy: Copy, operation: Operation): Promise<readonly s
     state: operation === 'disable' ? 'off' : 'on',
     next_key_id: null,
     sealed,
-    plain: killMailboxes - sealed,
+    plaintext: killMailboxes - sealed,
     waiting: 0,
     problem: null,
     stored_state: null,
   };
-  const readable = await plaintextPeriods(copy);
+  const readable = await countPlaintext(copy);
   return [
     ...Object.entries(wanted)
       .filter(([name, value]) => status[name] !== value)
@@ -128,7 +128,7 @@ async function wrongStatus(copy: Copy, operation: Operation): Promise<readonly s
 }
 
 /** By their bytes, whatever the column beside them says. */
-async function plaintextPeriods({ databaseUrl }: Copy): Promise<number> {
+async function countPlaintext({ databaseUrl }: Copy): Promise<number> {
   const hex = Buffer.from(password).toString('hex');
   const rows = await runSql(
     databaseUrl,

@@ -129,7 +129,7 @@ describe('key recover', () => {
     await daemon.waitFor(({ event }) => event === 'daemon.ready');
     expect(await desk.run(['key', 'recover'])).toMatchObject({
       code: 1,
-      err: expect.stringMatching(/^the daemon has no key in its memory either: .+\nhint: Put the key file back.+\n$/),
+      err: expect.stringMatching(/^the daemon has no key in memory either: .+\nhint: Restore the key file.+\n$/),
     });
   });
 });

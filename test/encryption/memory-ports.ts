@@ -1,8 +1,8 @@
 /**
- * A host and a database in memory that keep the contracts of the operations: the world is what outlives every process.
+ * In-memory host and database that fulfil the port contracts; the `World` survives every simulated process.
  *
- * Rows are handed out as the database does it: as copies, which are wiped, and what comes back is written in the end.
- * Time passes while somebody sleeps for a moment; a long sleep ends only with what it waits for.
+ * Rows are copies, which are wiped, and results are written at the end, as in the database. Time advances during short
+ * sleeps; a long sleep ends only with the event that it waits for.
  */
 import type {
   AuditEntry,

@@ -1,5 +1,5 @@
 /**
- * Who gave a password, through all that happens to it: the mark of one that came out of the table while encryption was on.
+ * Provenance of a password: the mark of plain text found while encryption was on survives every rewrite.
  */
 import { describe, expect, test } from 'vitest';
 import { enable } from '../../src/encryption/operations/enable.ts';
@@ -20,7 +20,7 @@ const log = createLog({ level: 'error', pretty: false, destination: { write: () 
 const origins = (world: World): Readonly<Record<string, PasswordOrigin>> =>
   Object.fromEntries([...world.passwords.values()].map(({ name, bytes }) => [name, originOfSealed(bytes)]));
 
-/** What a worker does with what it finds readable. */
+/** Seals plain text as a worker does. */
 async function sealOnSight(world: World): Promise<void> {
   const ports = startProcess(world);
   await ports.vault.refresh();
@@ -42,7 +42,7 @@ describe('the mark', () => {
     expect(origins(await bothKinds())).toEqual(both);
   });
 
-  test('is put on what a rotation or resealing finds readable', async () => {
+  test('marks plain text that a rotation or resealing finds', async () => {
     for (const operation of [rotate, reseal]) {
       const world = await worldAt('on', [randomKey()], ['command']);
       putPlain(world, 'table');
@@ -80,7 +80,7 @@ describe('the mark', () => {
   });
 });
 
-test('who lends a password tells its origin, and one that is moved to another server keeps it', async () => {
+test('lending a password reports its origin, and a password moved to another server retains it', async () => {
   const world = await bothKinds();
   putPlain(world, 'new');
   const { vault } = startProcess(world);

@@ -1,5 +1,5 @@
 /**
- * Passwords in the world of a test: put there readable or sealed, and all of them opened as a worker would.
+ * Passwords in the world of a test: stored in plain text or sealed, and opened as a worker does.
  */
 import { randomFillSync } from 'node:crypto';
 import { Failure } from '../../src/errors.ts';
@@ -27,7 +27,7 @@ export function putPlain(world: World, ...all: readonly string[]): void {
   }
 }
 
-/** `column` is what the row says about its key, the key itself unless told otherwise. */
+/** `column`: the key id in the row; by default that of the key. */
 export async function putSealed(
   world: World,
   key: Key,

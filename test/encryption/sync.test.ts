@@ -5,7 +5,7 @@ import type { LogFields } from '../../src/events.ts';
 
 const view = { state: { kind: 'closed' }, switch: { revision: 0 }, hasPlaintext: false };
 
-/** A keeper whose turns come by hand; `at.failure` is what becomes of its reports. */
+/** A sync loop with manual iterations; `at.failure`: the result of its heartbeats. */
 async function scene() {
   const at: { failure: Failure | null; monotonicMs: number } = { failure: null, monotonicMs: 0 };
   const reports: string[] = [];
@@ -36,7 +36,7 @@ async function scene() {
     log: { debug: note, info: note, warn: note, error: note },
     ...{ host: 'desk', pid: 1 },
   };
-  const keeper = await startSync(ports as unknown as SyncPorts);
+  const sync = await startSync(ports as unknown as SyncPorts);
   const turns = async (count: number) => {
     for (let turn = 0; turn < count; turn += 1) {
       at.monotonicMs += 2000;
@@ -46,12 +46,12 @@ async function scene() {
       await new Promise((resolve) => setImmediate(resolve));
     }
   };
-  return { at, reports, lines, turns, [Symbol.asyncDispose]: () => keeper[Symbol.asyncDispose]() };
+  return { at, reports, lines, turns, [Symbol.asyncDispose]: () => sync[Symbol.asyncDispose]() };
 }
 
-test('a report that fails is told when its reason changes and now and then, and comes again with the next turn', async () => {
-  await using keeper = await scene();
-  const { at, reports, lines, turns } = keeper;
+test('a failing heartbeat is logged when its reason changes and at growing intervals, and retried by the next iteration', async () => {
+  await using sync = await scene();
+  const { at, reports, lines, turns } = sync;
   await turns(1);
   expect(reports).toEqual(['me', 'me']);
   at.failure = new Failure('database_failed', 'The database reported an error.');
@@ -71,12 +71,12 @@ test('a report that fails is told when its reason changes and now and then, and 
   expect(lines).toHaveLength(4);
 });
 
-test('a database that is away is told by the scheduler, not for each worker that cannot report', async () => {
-  await using keeper = await scene();
-  keeper.at.failure = new Failure('database_unavailable', 'away');
-  await keeper.turns(5);
-  expect(keeper.lines).toEqual([]);
-  keeper.at.failure = null;
-  await keeper.turns(1);
-  expect(keeper.reports).toHaveLength(2);
+test('an unavailable database is logged by the scheduler, not for each failed heartbeat', async () => {
+  await using sync = await scene();
+  sync.at.failure = new Failure('database_unavailable', 'away');
+  await sync.turns(5);
+  expect(sync.lines).toEqual([]);
+  sync.at.failure = null;
+  await sync.turns(1);
+  expect(sync.reports).toHaveLength(2);
 });

@@ -28,7 +28,7 @@ function off(revision: number, key: Key): SwitchRow {
   return on(key, revision, { state: 'off', keyId: null });
 }
 
-/** Key file, memory file and row are variables that a test sets; what is told is collected. */
+/** Key file, state file and row are variables of the test; log lines are collected. */
 function world() {
   const lines: { event: EventName; fields: LogFields }[] = [];
   const collect = (fields: LogFields, event: EventName): void => void lines.push({ event, fields });
@@ -140,7 +140,7 @@ describe('the vault', () => {
     expect(told()).toEqual(['switch.changed', 'vault.opened']);
   });
 
-  test('closes when the switch went off by its own key and the key file is gone', async () => {
+  test('closes when its own key switched off and the key file is gone', async () => {
     const { at, vault, told } = world();
     at.file = holds(first);
     at.row = on(first, 1);
@@ -176,7 +176,7 @@ describe('the vault', () => {
     expect(told()).toEqual(['switch.recovered']);
   });
 
-  test('goes by an off that it cannot verify when it has neither key nor memory, and does not remember it', async () => {
+  test('accepts an unverifiable off without a key and a state file, and does not store it', async () => {
     const { at, vault, told } = world();
     at.row = off(7, first);
     expect(await vault.refresh()).toMatchObject({ state: { kind: 'closed' }, switch: { revision: 7 }, problem: null });
@@ -209,7 +209,7 @@ describe('the vault', () => {
     expect((await vault.refresh()).problem?.code).toMatch(/switch_rolled_back|key_unknown/);
   });
 
-  test('goes back to an older row when a person wrote its memory file back', async () => {
+  test('returns to an older row when an operator restored the switch state file', async () => {
     const { at, vault } = world();
     at.file = holds(first);
     at.row = on(first, 5);
@@ -221,7 +221,7 @@ describe('the vault', () => {
     expect(await vault.refresh()).toMatchObject({ switch: { state: 'off', revision: 0 }, problem: null });
   });
 
-  test('goes by what it knows when its memory file cannot be understood, and tells that', async () => {
+  test('keeps the switch in force when the state file is damaged, and reports that', async () => {
     const { at, vault, told } = world();
     at.file = holds(first);
     at.row = on(first, 1);
@@ -233,7 +233,7 @@ describe('the vault', () => {
     expect(told()).toEqual(['switch.state_file_invalid']);
   });
 
-  test('refreshes one at a time, and who asks in the middle gets one that began after the asking', async () => {
+  test('coalesces refreshes: a caller gets one that started after its call', async () => {
     const { at, vault } = world();
     at.file = holds(first);
     const running = vault.refresh();

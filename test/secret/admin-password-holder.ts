@@ -1,7 +1,7 @@
 /**
- * A process that hashes and verifies the password of an admin and wipes it, then rests, to be looked at.
+ * Process that hashes, verifies and wipes an admin password, then idles, for a core dump.
  *
- * The password comes in hex as the first argument, so that it stands nowhere as it is. With a second one, `kept`, it is
+ * The password is the first argument, in hex, so that it occurs nowhere in clear. With a second argument, `kept`, it is
  * not wiped: the search must find it then.
  */
 import { randomBytes } from 'node:crypto';

@@ -1,6 +1,5 @@
 /**
- * The password of an admin is nowhere in a core dump once it was looked at: neither in memory that was freed nor in the
- * registers of the threads that computed its hash.
+ * Core dump after verifying an admin password: neither freed memory nor a register of a hashing thread contains it.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -29,7 +28,7 @@ async function hitsAfter(...how: readonly string[]): Promise<number> {
   }
 }
 
-test('a password that was hashed and verified is in no memory and in no register afterwards', async () => {
+test('after hashing and verifying, no memory and no register contains the password', async () => {
   expect(await hitsAfter('kept')).toBeGreaterThan(0);
   expect(await hitsAfter()).toBe(0);
 }, 90_000);

@@ -12,7 +12,7 @@ import { SecretBytes } from '../../src/secret/secret-bytes.ts';
 const secret = (text: string): SecretBytes => SecretBytes.take(Buffer.from(text));
 const random = (bytes: Uint8Array): Uint8Array => randomFillSync(bytes);
 
-/** What somebody could write into a row: any parameters, of a hash of theirs. */
+/** A hash with any parameters, as an attacker could write it into a row. */
 function forged(m: string | number, t: string | number, p: string | number, salt = 'c29tc2FsdHNvbWVzYWx0aA'): string {
   return `$argon2id$v=19$m=${m},t=${t},p=${p}$${salt}$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc`;
 }
@@ -34,7 +34,7 @@ describe('a password of an admin', () => {
     expect(await verifyAdminPassword(password, reference)).toEqual({ ok: true, isOutdated: true });
   });
 
-  test('under higher parameters is nobody’s, even where it fits: whoever wrote that row chose what looking at it costs', async () => {
+  test('with higher parameters never matches: its writer would choose the cost of verifying it', async () => {
     using password = secret('password');
     const parameters = { message: 'password', nonce: 'somesaltsomesalt', parallelism: 4, tagLength: 32, passes: 3 };
     const of = (memory: number): string => {
@@ -55,7 +55,7 @@ describe('a password of an admin', () => {
     expect(adminPasswordProblem(SecretBytes.take(Buffer.alloc(1025, 1)))).toMatch(/too long/);
   });
 
-  test('is looked at without holding up anything else', async () => {
+  test('is checked without blocking anything else', async () => {
     using password = secret('Regen im Mai, 7 Tage');
     let isDone = false;
     const verified = verifyAdminPassword(password, decoyHash(random)).finally(() => {

@@ -53,7 +53,7 @@ describe('a key', () => {
     expect(isWiped(bytes)).toBe(true);
   });
 
-  test('that is new is what the source of chance gave, in memory that does not move, and wiped', () => {
+  test('that is new consists of the random bytes, in memory that does not move, and wiped', () => {
     const given: Uint8Array[] = [];
     const key = generateKey((bytes) => {
       given.push(bytes);

@@ -1,8 +1,8 @@
 /**
- * A process that opens a sealed password again and again and wipes it each time, then rests, to be looked at.
+ * Process that opens and wipes a sealed password repeatedly, then idles, for a core dump.
  *
- * Argument `pool`: opened by Web Crypto, which works in a pool of threads; else as the daemon does it. The password comes
- * in hex as the second argument, so that it stands nowhere as it is.
+ * Argument `pool`: opened by Web Crypto, in a thread pool; else as the daemon does it. The password is the second
+ * argument, in hex, so that it occurs nowhere in clear.
  */
 import { randomFillSync } from 'node:crypto';
 import { CompactEncrypt, compactDecrypt } from 'jose';

@@ -1,5 +1,5 @@
 /**
- * A core dump holds the vector registers of every thread, and a resting thread keeps what it worked on last.
+ * Vector registers in a core dump: the thread that opened a password does not retain it, unlike an idle pool thread.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -28,7 +28,7 @@ async function hitsAfter(how: 'pool' | 'daemon'): Promise<number> {
   }
 }
 
-test('a password that was opened is in no register afterwards, where a pool of threads would keep it', async () => {
+test('after opening a password no register contains it, unlike in a thread pool', async () => {
   expect(await hitsAfter('daemon')).toBe(0);
   // The search would see it: known of processors with vector AES.
   const flags = await readFile('/proc/cpuinfo', 'utf8');

@@ -1,7 +1,7 @@
 /**
- * A process that seals and opens a password that it never has as a string, then looks for it in its own heap.
+ * Process that seals and opens a password that is never a string, then searches its own heap for it.
  *
- * Prints whether it is there, and whether the search finds a string that is there on purpose.
+ * Prints whether the password is there, and whether the search finds a control string.
  */
 import { randomFillSync, randomInt } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';

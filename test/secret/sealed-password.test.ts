@@ -39,7 +39,7 @@ const context: SealContext = {
   },
 };
 const password = 'correct horse';
-/** Made once with the key of the bytes 1 to 32. What is in a database today must open with every later version. */
+/** Test vector, sealed with the key of the bytes 1 to 32: every later version must open it. */
 const stored =
   'eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIiwia2lkIjoiZmI2YTBhYWYzYTk0NWQ4YyIsImN0eCI6IjhnNHdaTlJnMGtxcWt3TFk0M1RLTmxOaVdyOEtfanlCVnl2bXQ5Yy1YMHcifQ..lJWEtTD6nD2lxQuB.aagMWOSWIPhDNfVydA.g0LvSHyapMp8Za-kmUccFQ';
 const header = { alg: 'dir', enc: 'A256GCM', kid: key.id, ctx: '8g4wZNRg0kqqkwLY43TKNlNiWr8K_jyBVyvmt9c-X0w' };
@@ -90,7 +90,7 @@ async function refusal(sealed: string | Uint8Array, keys: KeySet = [key], to = c
 
 const encoded = (text: string | Uint8Array): string => Buffer.from(text as string).toString('base64url');
 
-/** A sealed password with any header and content, whose tag fits: only somebody who has the key can make one. */
+/** A sealed password with any header and content and a valid tag, which requires the key. */
 function forged(headerText: string, content: string | Uint8Array = password, under: Key = key): string {
   const iv = randomFillSync(Buffer.alloc(12));
   const cipher = createCipheriv('aes-256-gcm', under.object, iv).setAAD(ascii(encoded(headerText)));
@@ -141,7 +141,7 @@ describe('a password that was sealed', () => {
     expect(parts.map((part) => Buffer.from(part, 'base64url').length).slice(1)).toEqual([0, 12, 13, 16]);
   });
 
-  test('looks different each time', async () => {
+  test('differs each time', async () => {
     const sealed = await Promise.all(Array.from({ length: 100 }, () => seal(password)));
     expect(new Set(sealed.map((text) => text.split('.')[2])).size).toBe(100);
   });
@@ -230,7 +230,7 @@ describe('no copy of a password stays', () => {
     expect(`${contentOf(given)}`).toBe(password);
   });
 
-  test('of a plain password that was taken for a sealed one: it never becomes a string', () => {
+  test('of a plain password in place of a sealed one never becomes a string', () => {
     const plain = ascii(password);
     const made = [vi.spyOn(Buffer.prototype, 'toString'), vi.spyOn(TextDecoder.prototype, 'decode')];
     const failure = ((): unknown => {
@@ -309,7 +309,7 @@ function expectedCode(changed: string): FailureCode {
 }
 
 describe('a sealed password that was changed', () => {
-  test('is refused, whatever byte becomes whatever other', async () => {
+  test('is refused for any change of any byte', async () => {
     const wrong: string[] = [];
     const codes = new Map<FailureCode | null, number>();
     for (let at = 0; at < stored.length; at += 1) {
@@ -470,7 +470,7 @@ describe('a key', () => {
     expect(await refusal(stored, [impostor])).toBe('password_damaged');
   });
 
-  test('that is unknown comes before a context that differs, and that before a tag that does not fit', async () => {
+  test('that is unknown is reported before another context, and that before a wrong tag', async () => {
     const other = { ...context, mailboxId: 'x' };
     const torn = withParts({ 4: 'A'.repeat(22) });
     expect(await refusal(torn, [otherKey], other)).toBe('key_unknown');
@@ -595,7 +595,7 @@ describe('a header', () => {
   });
 });
 
-describe('what only looks like a sealed password', () => {
+describe('bytes that only resemble a sealed password', () => {
   const [first = '', , iv = '', ciphertext = '', tag = ''] = stored.split('.');
   /** The same bytes, with a bit set that belongs to none of them. */
   const stray = (part: string): string => {
@@ -682,7 +682,7 @@ describe('what only looks like a sealed password', () => {
   });
 });
 
-test('of what the cipher says, a failure keeps the code alone', () => {
+test('contains only the code of a cipher error', () => {
   const failure = thrown(() => unsealPassword(ascii(withParts({ 4: 'A'.repeat(22) })), [key], context));
   expect(failure).toMatchObject({ code: 'password_damaged', fields: { cause: expect.any(String) } });
   expect((failure as Failure).cause).toBeUndefined();

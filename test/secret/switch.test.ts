@@ -28,7 +28,7 @@ function change(
   return { state, keyId, nextKeyId, revision, ...changed };
 }
 
-/** The picture in the module, with the key that seals each row. */
+/** The state diagram of the module, with the key that seals each row. */
 const picture: readonly (readonly [UnsealedSwitchRow, Key])[] = [
   [change(1, 'enabling', one.id), one],
   [change(2, 'on', one.id), one],
@@ -45,11 +45,11 @@ const onRow = sealSwitchRow(change(2, 'on', one.id), one);
 const judged = (row: SwitchRow | null, remembered: SwitchRow | null, keys: readonly Key[] = [one, two]): string =>
   judgeSwitchRow(row, keys, remembered).kind;
 
-/** A row as somebody could write it who can write the database. */
+/** A row as an attacker with write access to the database could write it. */
 const written = (row: Readonly<Record<string, unknown>>): SwitchRow => row as unknown as SwitchRow;
 
 describe('the picture', () => {
-  test('is accepted in its order, and each row again', () => {
+  test('is accepted in order, and each row repeatedly', () => {
     let remembered: SwitchRow | null = null;
     for (const row of [initialSwitchRow, ...rows]) {
       expect(judgeSwitchRow(row, [one, two], remembered)).toEqual({ kind: 'accepted', row });
@@ -67,7 +67,7 @@ describe('the picture', () => {
     );
   });
 
-  test('goes on after it was off, with another key', () => {
+  test('continues after off, with another key', () => {
     const again = sealSwitchRow(change(8, 'enabling', stranger.id), stranger);
     expect(judged(again, rows.at(-1) ?? null, [stranger])).toBe('accepted');
   });
@@ -149,7 +149,7 @@ describe('a seal', () => {
     expect(judged({ ...onRow, seal }, null)).toBe('forged');
   });
 
-  test('is of the key that the row names, although another of ours made it', () => {
+  test('must be made with the key that the row names, not with another key of the file', () => {
     const row = { ...onRow, seal: sealSwitchRow(change(2, 'off', null), two).seal };
     expect(judged(row, null)).toBe('forged');
   });
@@ -160,7 +160,7 @@ describe('a seal', () => {
     expect(judged(onRow, null, [impostor])).toBe('forged');
   });
 
-  test('by a key that is not open here is told apart', () => {
+  test('by an unavailable key is unverified', () => {
     expect(judgeSwitchRow(onRow, [two], null)).toEqual({ kind: 'unverified', keyId: one.id });
     expect(judgeSwitchRow(onRow, [], initialSwitchRow)).toEqual({ kind: 'unverified', keyId: one.id });
     const off = sealSwitchRow(change(9, 'off', null), stranger);
@@ -255,7 +255,7 @@ describe('going back', () => {
 });
 
 describe('the same revision', () => {
-  test('with another content is refused, although our key sealed it', () => {
+  test('with other content is refused, although it has a valid seal', () => {
     const other = sealSwitchRow({ ...change(2, 'on', one.id), changedBy: 'eve@desk.example.test' }, one);
     expect(judgeSwitchRow(other, [one], onRow)).toEqual({
       kind: 'forged',
@@ -286,7 +286,7 @@ describe('the same revision', () => {
   });
 });
 
-describe('a worker that never accepted a row', () => {
+describe('a worker without an accepted row', () => {
   test('takes an empty table, and the row of a new database, for off', () => {
     expect(judgeSwitchRow(null, [], null)).toEqual({ kind: 'accepted', row: initialSwitchRow });
     expect(judgeSwitchRow(null, [], initialSwitchRow)).toEqual({ kind: 'accepted', row: initialSwitchRow });

@@ -70,9 +70,9 @@ export function newClient(
   password: SecretBytes,
   transport: SocketTransport,
   options: ImapOptions,
-  told: ClientEvents,
+  events: ClientEvents,
 ): ClientHandle {
-  const { logger, lastRefusal } = refusalLogger(told.throttled);
+  const { logger, lastRefusal } = refusalLogger(events.throttled);
   const flow: ImapFlowOptions = {
     host: connection.host,
     port: connection.port,
@@ -102,5 +102,5 @@ export function newClient(
     maxResponseSize: Math.max(lineBytesMax, options.literalBytesMax) + framingBytesMax,
     maxResponseTokens: 1_000_000,
   };
-  return { imap: new ImapClient(flow, connection.user, password, told.beforeLogin), lastRefusal };
+  return { imap: new ImapClient(flow, connection.user, password, events.beforeLogin), lastRefusal };
 }

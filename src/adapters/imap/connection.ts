@@ -79,15 +79,15 @@ export class ImapConnection {
   ): Promise<ImapConnection> {
     checkPlaintext(connection);
     if (signal.aborted) throw new Failure('interrupted', 'The connection was not opened: a stop was requested.');
-    const link = new ImapConnection(connection, password, options, signal, enter);
+    const opened = new ImapConnection(connection, password, options, signal, enter);
     try {
-      await link.run('logging in', () => link.imap.connect(), { bytesMax: loginBytesMax });
+      await opened.run('logging in', () => opened.imap.connect(), { bytesMax: loginBytesMax });
     } catch (error) {
-      link.end(toFailure(error, link.#circumstances));
+      opened.end(toFailure(error, opened.#circumstances));
       throw error;
     }
-    link.#stage = 'open';
-    return link;
+    opened.#stage = 'open';
+    return opened;
   }
 
   /** Size limit of a message. */

@@ -21,19 +21,19 @@ const uidBytesMax = 11;
 const foldersBytesMax = 4 * 1024 * 1024;
 
 /** Unicode paths of the selectable folders. */
-export async function listFolders(link: ImapConnection): Promise<readonly string[]> {
-  const entries: readonly ListResponse[] = await link.require(
+export async function listFolders(connection: ImapConnection): Promise<readonly string[]> {
+  const entries: readonly ListResponse[] = await connection.require(
     'listing the folders',
-    () => link.imap.list({ listOnly: true }),
+    () => connection.imap.list({ listOnly: true }),
     { bytesMax: foldersBytesMax },
   );
   return entries.filter(({ flags }) => !flags.has('\\Noselect') && !flags.has('\\NonExistent')).map(({ path }) => path);
 }
 
 /** True when the server lists the folder, with or without the namespace prefix. */
-async function isListed(link: ImapConnection, path: string): Promise<boolean> {
-  const prefix = link.imap.namespace?.prefix ?? '';
-  const folders = await listFolders(link);
+async function isListed(connection: ImapConnection, path: string): Promise<boolean> {
+  const prefix = connection.imap.namespace?.prefix ?? '';
+  const folders = await listFolders(connection);
   return folders.some(
     (folder) => folder === path || folder === prefix + path || (path.toUpperCase() === 'INBOX' && folder === 'INBOX'),
   );
@@ -41,33 +41,33 @@ async function isListed(link: ImapConnection, path: string): Promise<boolean> {
 
 /** SEARCH in the selected folder; the budget allows for a response that names each of its messages. */
 export async function search(
-  link: ImapConnection,
+  connection: ImapConnection,
   doing: string,
   query: Parameters<ImapConnection['imap']['search']>[0],
 ): Promise<readonly number[]> {
-  const { mailbox } = link.imap;
+  const { mailbox } = connection.imap;
   const answerBytes = mailbox === false ? 0 : Math.min(mailbox.exists * uidBytesMax, lineBytesMax);
   const bytesMax = commandBytesMax + answerBytes;
-  const found = await link.require(doing, () => link.imap.search(query, { uid: true }), { bytesMax });
+  const found = await connection.require(doing, () => connection.imap.search(query, { uid: true }), { bytesMax });
   return Array.isArray(found) ? found : [];
 }
 
 /** UIDNEXT, also of an old server that omits it at SELECT (RFC 9051 section 6.3.2 requires it). */
-async function uidNextOf(link: ImapConnection, mailbox: MailboxObject): Promise<number> {
+async function uidNextOf(connection: ImapConnection, mailbox: MailboxObject): Promise<number> {
   if (mailbox.uidNext > 0) return mailbox.uidNext;
-  return ((await search(link, 'finding the last message', { uid: '1:*' })).at(-1) ?? 0) + 1;
+  return ((await search(connection, 'finding the last message', { uid: '1:*' })).at(-1) ?? 0) + 1;
 }
 
-async function open(link: ImapConnection, path: string, isReadOnly: boolean): Promise<MailboxObject> {
+async function open(connection: ImapConnection, path: string, isReadOnly: boolean): Promise<MailboxObject> {
   try {
-    return await link.inStage('folder', () =>
-      link.run('opening the folder', () => link.imap.mailboxOpen(path, { readOnly: isReadOnly }), {
+    return await connection.inStage('folder', () =>
+      connection.run('opening the folder', () => connection.imap.mailboxOpen(path, { readOnly: isReadOnly }), {
         bytesMax: idleBytesMax,
       }),
     );
   } catch (error) {
     // Not every server sends NONEXISTENT (RFC 5530): a folder that is not listed does not exist.
-    if (!isFailure(error, 'server_refused') || link.isEnded || (await isListed(link, path))) throw error;
+    if (!isFailure(error, 'server_refused') || connection.isEnded || (await isListed(connection, path))) throw error;
     throw new Failure('folder_missing', 'The folder does not exist.', { fields: error.fields, cause: error.cause });
   }
 }
@@ -76,12 +76,16 @@ async function open(link: ImapConnection, path: string, isReadOnly: boolean): Pr
  * Selects `path` (SELECT, or EXAMINE when `isReadOnly`). `Failure`: `folder_missing`, `server_refused`, and
  * `server_protocol_error` when the server has no usable UIDVALIDITY.
  */
-export async function selectFolder(link: ImapConnection, path: string, isReadOnly: boolean): Promise<FolderState> {
-  const mailbox = await open(link, path, isReadOnly);
+export async function selectFolder(
+  connection: ImapConnection,
+  path: string,
+  isReadOnly: boolean,
+): Promise<FolderState> {
+  const mailbox = await open(connection, path, isReadOnly);
   const uidValidity = Number(mailbox.uidValidity ?? 0);
   if (uidValidity < 1 || uidValidity > uidMax)
     throw new Failure('server_protocol_error', 'The server reports no usable UIDVALIDITY for the folder.');
-  const folder = { uidValidity, uidNext: await uidNextOf(link, mailbox), messageCount: mailbox.exists };
+  const folder = { uidValidity, uidNext: await uidNextOf(connection, mailbox), messageCount: mailbox.exists };
   return Object.freeze(mailbox.uidNext > 0 ? folder : { ...folder, isUidNextGuessed: true });
 }
 
@@ -116,42 +120,44 @@ export function* uidSets(uids: readonly number[]): Generator<string> {
 
 const byUid = { uid: true, silent: true } as const;
 
-async function markSeen(link: ImapConnection, set: string): Promise<void> {
-  await link.require('marking messages as read', () => link.imap.messageFlagsAdd(set, ['\\Seen'], byUid));
+async function markSeen(connection: ImapConnection, set: string): Promise<void> {
+  await connection.require('marking messages as read', () => connection.imap.messageFlagsAdd(set, ['\\Seen'], byUid));
 }
 
-async function remove(link: ImapConnection, set: string): Promise<void> {
-  if (link.imap.capabilities.has('UIDPLUS')) {
-    await link.require('deleting messages', () => link.imap.messageDelete(set, byUid));
+async function remove(connection: ImapConnection, set: string): Promise<void> {
+  if (connection.imap.capabilities.has('UIDPLUS')) {
+    await connection.require('deleting messages', () => connection.imap.messageDelete(set, byUid));
   } else {
-    await link.require('marking messages as deleted', () => link.imap.messageFlagsAdd(set, ['\\Deleted'], byUid));
+    await connection.require('marking messages as deleted', () =>
+      connection.imap.messageFlagsAdd(set, ['\\Deleted'], byUid),
+    );
   }
 }
 
-async function copyAndRemove(link: ImapConnection, set: string, target: string): Promise<void> {
-  const uncopied = await search(link, 'searching for messages', { uid: set, deleted: false });
+async function copyAndRemove(connection: ImapConnection, set: string, target: string): Promise<void> {
+  const uncopied = await search(connection, 'searching for messages', { uid: set, deleted: false });
   for (const rest of uidSets(uncopied)) {
-    await link.require('copying messages', () => link.imap.messageCopy(rest, target, byUid));
+    await connection.require('copying messages', () => connection.imap.messageCopy(rest, target, byUid));
   }
-  await remove(link, set);
+  await remove(connection, set);
 }
 
-async function moveOnce(link: ImapConnection, set: string, target: string): Promise<void> {
-  if (!link.imap.capabilities.has('MOVE')) await copyAndRemove(link, set, target);
-  else await link.require('moving messages', () => link.imap.messageMove(set, target, byUid));
+async function moveOnce(connection: ImapConnection, set: string, target: string): Promise<void> {
+  if (!connection.imap.capabilities.has('MOVE')) await copyAndRemove(connection, set, target);
+  else await connection.require('moving messages', () => connection.imap.messageMove(set, target, byUid));
 }
 
 /** TRYCREATE (RFC 9051 section 7.1) or no such folder in the list: not every server sends the code. */
-async function isTargetMissing(link: ImapConnection, refusal: Failure, target: string): Promise<boolean> {
-  return refusal.fields.response_code === 'TRYCREATE' || !(await isListed(link, target));
+async function isTargetMissing(connection: ImapConnection, refusal: Failure, target: string): Promise<boolean> {
+  return refusal.fields.response_code === 'TRYCREATE' || !(await isListed(connection, target));
 }
 
-async function create(link: ImapConnection, target: string): Promise<void> {
+async function create(connection: ImapConnection, target: string): Promise<void> {
   try {
-    await link.require('creating the target folder', () => link.imap.mailboxCreate(target));
+    await connection.require('creating the target folder', () => connection.imap.mailboxCreate(target));
   } catch (error) {
     if (!isFailure(error, 'server_refused')) throw error;
-    const separator = /^[!-~]$/.exec(link.imap.namespace?.delimiter ?? '')?.[0];
+    const separator = /^[!-~]$/.exec(connection.imap.namespace?.delimiter ?? '')?.[0];
     const help = separator === undefined ? '' : ` Its hierarchy separator is "${separator}".`;
     throw new Failure('server_refused', `The server refused to create the folder ${JSON.stringify(target)}.`, {
       ...{ fields: error.fields, cause: error.cause },
@@ -160,25 +166,33 @@ async function create(link: ImapConnection, target: string): Promise<void> {
   }
 }
 
-async function move(link: ImapConnection, set: string, target: string): Promise<void> {
+async function move(connection: ImapConnection, set: string, target: string): Promise<void> {
   try {
-    await moveOnce(link, set, target);
+    await moveOnce(connection, set, target);
   } catch (error) {
-    if (!isFailure(error, 'server_refused') || link.isEnded || !(await isTargetMissing(link, error, target)))
+    if (
+      !isFailure(error, 'server_refused') ||
+      connection.isEnded ||
+      !(await isTargetMissing(connection, error, target))
+    )
       throw error;
-    await create(link, target);
-    await moveOnce(link, set, target);
+    await create(connection, target);
+    await moveOnce(connection, set, target);
   }
 }
 
 /** Applies `action` to messages of the selected folder. Throws `server_refused`. */
-export async function applyAction(link: ImapConnection, action: PostAction, uids: readonly number[]): Promise<void> {
+export async function applyAction(
+  connection: ImapConnection,
+  action: PostAction,
+  uids: readonly number[],
+): Promise<void> {
   if (action.kind === 'leave') return;
   for (const set of uidSets(uids)) {
     // A new action does not compile until it is applied here.
-    if (action.kind === 'seen') await markSeen(link, set);
-    else if (action.kind === 'delete') await remove(link, set);
-    else if (action.kind === 'move') await move(link, set, action.folder);
+    if (action.kind === 'seen') await markSeen(connection, set);
+    else if (action.kind === 'delete') await remove(connection, set);
+    else if (action.kind === 'move') await move(connection, set, action.folder);
     else action satisfies never;
   }
 }

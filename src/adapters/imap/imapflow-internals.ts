@@ -49,7 +49,7 @@ export function internals(imap: ImapFlow): ImapFlowInternals {
   return imap as unknown as ImapFlowInternals;
 }
 
-/** Input parsed between two looks at the clock: about fifty short lines. */
+/** Input parsed between two checks of the clock: about fifty short lines. */
 const sliceBytes = 8 * 1024;
 /** Then the parser yields to the event loop. */
 const parseSliceMs = 2;

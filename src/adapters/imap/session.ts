@@ -80,16 +80,16 @@ async function nextMatch<T>(
 class ImapSession implements Session {
   readonly folder: FolderState;
   readonly certificateEndsAtMs: number | null;
-  readonly #link: ImapConnection;
+  readonly #connection: ImapConnection;
   readonly #announcements: NewMailAnnouncements;
   #isFetching = false;
   #isIdleRefused = false;
 
-  constructor(link: ImapConnection, announcements: NewMailAnnouncements, folder: FolderState) {
-    this.#link = link;
+  constructor(opened: ImapConnection, announcements: NewMailAnnouncements, folder: FolderState) {
+    this.#connection = opened;
     this.#announcements = announcements;
     this.folder = folder;
-    this.certificateEndsAtMs = certificateNotAfterMs(link.transport.socket());
+    this.certificateEndsAtMs = certificateNotAfterMs(opened.transport.socket());
   }
 
   async listAbove(uid: number): Promise<readonly number[]> {
@@ -129,7 +129,7 @@ class ImapSession implements Session {
 
   async *fetch(uids: readonly number[]): AsyncGenerator<FetchedSource, void, undefined> {
     const asked = new PendingFetch(uids);
-    const { inboundLimit: intake, literalBytesMax } = this.#link;
+    const { inboundLimit: intake, literalBytesMax } = this.#connection;
     let isAbandoned = true;
     intake.expectLiterals(literalBytesMax);
     try {
@@ -153,20 +153,20 @@ class ImapSession implements Session {
     // Truncates the response of a server that ignores the partial range.
     const take = (row: FetchMessageObject): Uint8Array | null =>
       row.uid === uid && row.headers && header === null ? new Uint8Array(row.headers.subarray(0, bytesMax)) : null;
-    this.#link.inboundLimit.expectLiterals(this.#link.literalBytesMax);
+    this.#connection.inboundLimit.expectLiterals(this.#connection.literalBytesMax);
     for await (const one of this.#answers('fetching a header', [uid], query, take)) header = one;
-    this.#link.inboundLimit.expectNoLiterals();
+    this.#connection.inboundLimit.expectNoLiterals();
     return header;
   }
 
   async apply(action: PostAction, uids: readonly number[]): Promise<void> {
     this.#assertNotFetching('changing messages');
-    await this.#link.inStage('act', () => applyAction(this.#link, action, uids));
+    await this.#connection.inStage('act', () => applyAction(this.#connection, action, uids));
   }
 
   /** False also once the server has refused IDLE. IDLE is part of IMAP4rev2 (RFC 9051 appendix E). */
   get supportsIdle(): boolean {
-    const { capabilities } = this.#link.imap;
+    const { capabilities } = this.#connection.imap;
     const isOffered = capabilities.has('IDLE') || (capabilities.has('IMAP4rev2') && !capabilities.has('IMAP4rev1'));
     return isOffered && !this.#isIdleRefused;
   }
@@ -178,12 +178,12 @@ class ImapSession implements Session {
   async idle(ms: number, stop: AbortSignal): Promise<IdleEnd> {
     this.#assertNotFetching('waiting for new mail');
     if (!this.supportsIdle) throw new Failure('unexpected', 'The server does not support IDLE.');
-    this.#link.assertOpen();
+    this.#connection.assertOpen();
     if (stop.aborted) return 'stopped';
     if (this.#announcements.hasNewMail) return 'news';
-    const { imap } = this.#link;
+    const { imap } = this.#connection;
     try {
-      return await this.#link.run(
+      return await this.#connection.run(
         'waiting for new mail',
         (watchdog) => idle(imap, this.#announcements, ms, stop, watchdog),
         { bytesMax: idleBytesMax },
@@ -195,8 +195,8 @@ class ImapSession implements Session {
   }
 
   async close(): Promise<void> {
-    if (this.#isFetching) this.#link.end(new Failure('connection_lost', 'The session is closed.'));
-    await this.#link.close();
+    if (this.#isFetching) this.#connection.end(new Failure('connection_lost', 'The session is closed.'));
+    await this.#connection.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -209,7 +209,7 @@ class ImapSession implements Session {
 
   async #search(doing: string, query: Parameters<ImapConnection['imap']['search']>[0]): Promise<readonly number[]> {
     this.#assertNotFetching(doing);
-    return await search(this.#link, doing, query);
+    return await search(this.#connection, doing, query);
   }
 
   /**
@@ -224,12 +224,12 @@ class ImapSession implements Session {
   ): AsyncGenerator<T, void, undefined> {
     for (const set of uidSets(uids)) {
       this.#assertNotFetching(doing);
-      const rows = this.#link.imap.fetch(set, query, { uid: true });
+      const rows = this.#connection.imap.fetch(set, query, { uid: true });
       this.#isFetching = true;
-      this.#link.inboundLimit.allow(commandBytesMax + uids.length * rowBytesMax);
+      this.#connection.inboundLimit.allow(commandBytesMax + uids.length * rowBytesMax);
       try {
         for (;;) {
-          const answer = await this.#link.run(doing, () => nextMatch(rows, take), {
+          const answer = await this.#connection.run(doing, () => nextMatch(rows, take), {
             limitsTotalTime: whole,
             bytesMax: null,
           });
@@ -238,21 +238,21 @@ class ImapSession implements Session {
         }
       } finally {
         this.#isFetching = false;
-        this.#link.inboundLimit.allow(idleBytesMax);
+        this.#connection.inboundLimit.allow(idleBytesMax);
         // A closed connection sends nothing more.
-        if (!this.#link.isEnded) await rows.return();
+        if (!this.#connection.isEnded) await rows.return();
       }
     }
   }
 }
 
 /** Selects the folder (EXAMINE when read-only). Closes the connection when that fails. */
-async function openSession(link: ImapConnection, { folder }: Connection, isReadOnly: boolean): Promise<Session> {
+async function openSession(opened: ImapConnection, { folder }: Connection, isReadOnly: boolean): Promise<Session> {
   try {
-    const announcements = new NewMailAnnouncements(link.imap);
-    return new ImapSession(link, announcements, await selectFolder(link, folder, isReadOnly));
+    const announcements = new NewMailAnnouncements(opened.imap);
+    return new ImapSession(opened, announcements, await selectFolder(opened, folder, isReadOnly));
   } catch (error) {
-    await link.close();
+    await opened.close();
     throw error;
   }
 }
@@ -264,8 +264,8 @@ export function imapSessions(options: () => ImapOptions): Sessions {
     open: async (connection, password, signal, { readOnly, literalBytesMax } = {}) => {
       const usual = options();
       const chosen = literalBytesMax === undefined ? usual : { ...usual, literalBytesMax };
-      const link = await ImapConnection.open(connection, password, chosen, signal, ignore);
-      return openSession(link, connection, readOnly === true);
+      const opened = await ImapConnection.open(connection, password, chosen, signal, ignore);
+      return openSession(opened, connection, readOnly === true);
     },
     probe: (connection, password, step) => probe(connection, password, options(), step),
   };
@@ -280,9 +280,9 @@ const reportedStages: ReadonlySet<ConnectionStage> = new Set<ConnectionStage>([
   'folder',
 ]);
 
-async function examine(link: ImapConnection, path: string, folders: readonly string[]): Promise<FolderState> {
+async function examine(opened: ImapConnection, path: string, folders: readonly string[]): Promise<FolderState> {
   try {
-    return await selectFolder(link, path, true);
+    return await selectFolder(opened, path, true);
   } catch (error) {
     if (!isFailure(error, 'folder_missing')) throw error;
     const fields = { ...error.fields, folders: folders.join(', ').slice(0, foldersTextLengthMax) };
@@ -290,13 +290,13 @@ async function examine(link: ImapConnection, path: string, folders: readonly str
   }
 }
 
-async function report(link: ImapConnection, connection: Connection): Promise<ProbeReport> {
-  const socket = link.transport.socket();
+async function report(opened: ImapConnection, connection: Connection): Promise<ProbeReport> {
+  const socket = opened.transport.socket();
   const address = `${socket?.remoteAddress ?? connection.host}:${socket?.remotePort ?? connection.port}`;
   const certificate = socket instanceof TLSSocket ? describeCertificate(socket) : null;
-  const folders = await listFolders(link);
-  const folder = await examine(link, connection.folder, folders);
-  return { address, certificate, capabilities: [...link.imap.capabilities.keys()].sort(), folder, folders };
+  const folders = await listFolders(opened);
+  const folder = await examine(opened, connection.folder, folders);
+  return { address, certificate, capabilities: [...opened.imap.capabilities.keys()].sort(), folder, folders };
 }
 
 /**
@@ -313,11 +313,11 @@ async function probe(
   const enter = (stage: ConnectionStage): void => {
     if (reportedStages.has(stage)) step(stage);
   };
-  const link = await ImapConnection.open(connection, password, options, new AbortController().signal, enter);
+  const opened = await ImapConnection.open(connection, password, options, new AbortController().signal, enter);
   try {
     step('folder');
-    return await report(link, connection);
+    return await report(opened, connection);
   } finally {
-    await link.close();
+    await opened.close();
   }
 }

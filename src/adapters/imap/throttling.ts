@@ -54,15 +54,16 @@ function meaningByCode(code: string, text: string, stage: ConnectionStage): Refu
   const ms = Object.hasOwn(busyCodes, code) ? busyCodes[code] : undefined;
   // OVERQUOTA is a full mailbox when storing, and a traffic limit otherwise.
   if (ms === undefined || (code === 'OVERQUOTA' && stage === 'act')) return null;
-  const told = retryAfterInWords(text) ?? ms;
-  return { code: 'server_busy', retryAfterMs: told === null ? null : bounded(told), hint: null };
+  const statedMs = retryAfterInWords(text) ?? ms;
+  return { code: 'server_busy', retryAfterMs: statedMs === null ? null : bounded(statedMs), hint: null };
 }
 
 function meaningByRule(rule: WordingRule, text: string): RefusalMeaning {
-  const told = retryAfterInWords(text);
+  const statedMs = retryAfterInWords(text);
   const implied = rule.retryAfterMs ?? null;
   // The provider decides when a lockout ends; an earlier retry would only prolong it.
-  const ms = rule.code === 'login_refused' && implied !== null ? Math.max(implied, told ?? 0) : (told ?? implied);
+  const ms =
+    rule.code === 'login_refused' && implied !== null ? Math.max(implied, statedMs ?? 0) : (statedMs ?? implied);
   return { code: rule.code, retryAfterMs: ms === null ? null : bounded(ms), hint: rule.hint ?? null };
 }
 

@@ -91,13 +91,13 @@ export async function withClaim<T>(
     });
   }
   using claim = startClaimRenewal(ports);
-  const check = () => {
+  const throwIfStopped = () => {
     if (claim.lost.aborted)
       throw new Failure('operation_running', 'another operation has taken over the lease on the switch');
     if (stop.aborted) throw interrupted();
   };
   try {
-    return await work({ ports, stopping: AbortSignal.any([stop, claim.lost]), throwIfStopped: check });
+    return await work({ ports, stopping: AbortSignal.any([stop, claim.lost]), throwIfStopped });
   } finally {
     await releaseClaim(ports);
   }
@@ -179,13 +179,13 @@ export type NextSwitch = Pick<SwitchRow, 'state' | 'keyId' | 'nextKeyId'>;
  * Seals and writes the row after `before` (compare-and-swap), and stores it in the state file. Throws `switch_changed`.
  */
 export async function changeSwitch(
-  { ports, throwIfStopped: check }: Operation,
+  { ports, throwIfStopped }: Operation,
   before: SwitchRow,
   next: NextSwitch,
   key: Key,
   audit: readonly Pick<AuditEntry, 'action' | 'detail'>[],
 ): Promise<void> {
-  check();
+  throwIfStopped();
   const row = sealedRow(ports, next, before.revision + 1, key);
   const entries = audit.map((entry) => auditEntry(ports, { ...entry, keyId: key.id, nextKeyId: next.nextKeyId }));
   await ports.store.writeSwitch(row, before.revision, entries);

@@ -251,11 +251,11 @@ async function dropKeys(
   const needed = new Set([row.keyId, row.nextKeyId, ...neededIds, ...byKey.map(({ keyId }) => keyId)]);
   const inFile = await keysInFile(keyFile);
   requireKey(inFile, row.keyId);
-  const kept = inFile.filter(({ id }) => needed.has(id) || keyById(keys, id) === null);
-  const dropped = keyIds(inFile).filter((id) => keyById(kept, id) === null);
+  const retained = inFile.filter(({ id }) => needed.has(id) || keyById(keys, id) === null);
+  const dropped = keyIds(inFile).filter((id) => keyById(retained, id) === null);
   if (dropped.length === 0) return dropped;
   operation.throwIfStopped();
-  await keyFile.replace(kept);
+  await keyFile.replace(retained);
   const entry = { action: 'key.dropped', nextKeyId: null, detail: null };
   await store.audit(dropped.map((keyId) => auditEntry(operation.ports, { ...entry, keyId })));
   await vault.refresh();

@@ -1,5 +1,5 @@
 /**
- * A server that repeats the password, wherever it can and in whatever form: no failure carries any of it.
+ * Servers that echo the password in any form: no failure contains it.
  */
 import { expect, test } from 'vitest';
 import type { Failure } from '../../../src/errors.ts';

@@ -1,5 +1,5 @@
 /**
- * Errors of the network before and after there is a connection: each has a code of its own, none is a defect of ours.
+ * Network errors before and after the connection is established: each has its own code, none counts as a bug.
  */
 import { expect, test } from 'vitest';
 import { connectionLost, toFailure } from '../../../src/adapters/imap/errors.ts';
@@ -45,7 +45,7 @@ test.each(['ETIMEDOUT', 'ENETUNREACH', 'EHOSTUNREACH', 'ENETDOWN', 'ECONNRESET',
   },
 );
 
-test('a handshake that is broken off tells its stage, one that comes to nothing by what the server says does not', () => {
+test('an aborted TLS handshake reports its stage, one refused by the server does not', () => {
   const expected = { code: 'tls_failed', fields: { stage: 'tls' } };
   expect(failed('ECONNRESET', 'tls')).toMatchObject(expected);
   expect(connectionLost({ stage: 'tls', doing: 'logging in', goodbye: null })).toMatchObject(expected);

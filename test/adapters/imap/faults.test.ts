@@ -1,5 +1,5 @@
 /**
- * The network and the server going wrong at every moment: each ends in the right failure, in time, and none in a crash.
+ * Faults of network and server at every moment: the right failure, in time, and no crash.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { isServerFailure } from '../../../src/ingest/poll/server-failures.ts';
@@ -53,7 +53,7 @@ test('a name that does not resolve is name_not_found', async () => {
   expect(refused).toMatchObject({ code: 'name_not_found', domain: 'server' });
 });
 
-test('a port where nobody listens is connect_refused', async () => {
+test('a port without a listener is connect_refused', async () => {
   const port = await freePort();
   expect((await failure(openSession(plainTo(port)))).code).toBe('connect_refused');
   expect((await failure(openSession(plainTo(port, { host: 'localhost', tls: 'implicit' })))).code).toBe(
@@ -84,7 +84,7 @@ test.each([
   expect((await refused).code).toBe(code);
 });
 
-test('a fetch that is cut in the middle of a mail is connection_lost, and so is all that follows', async () => {
+test('a fetch that breaks within a message is connection_lost, and so is every later call', async () => {
   await using session = await openSession(throughProxy(await filled()));
   proxy.fault = { kind: 'cut_after', bytes: 400_000 };
   expect((await failure(fetchAll(session, [1, 2, 3, 4]))).code).toBe('connection_lost');
@@ -101,7 +101,7 @@ test('a BYE in the middle is connection_lost', async () => {
   expect(await failure(session.listAbove(0))).toMatchObject({ code: 'connection_lost', fields: {} });
 });
 
-test('a refused search or fetch is server_refused, and the session goes on', async () => {
+test('a refused search or fetch is server_refused, and the session remains usable', async () => {
   const script: Script = (command, _rest, tag, { say }) => {
     if (command === 'UID SEARCH' || command === 'UID FETCH') say(`${tag} NO [SERVERBUG] broken index`);
     return command === 'UID SEARCH' || command === 'UID FETCH';
@@ -186,7 +186,7 @@ test('closing in the middle of a fetch does not wait for its rest', async () => 
   }
 });
 
-test('a connection that breaks while nobody asks anything is told at the next question', async () => {
+test('a connection that is lost between commands is reported by the next command', async () => {
   const session = await openSession(throughProxy(await filled()));
   proxy.kill('reset');
   await new Promise((resolve) => setTimeout(resolve, 50));

@@ -1,5 +1,5 @@
 /**
- * What stands before the parser of imapflow: literals in memory of ours, all bytes in their order, turns in between.
+ * Literal reader in front of imapflow's parser: own buffers, all bytes in order, yields to the event loop.
  */
 import { Transform } from 'node:stream';
 import { finished } from 'node:stream/promises';
@@ -15,7 +15,7 @@ function newParser(): ImapParser {
   return internals(new ImapFlow({ host: '127.0.0.1', port: 1, secure: false, logger: false })).streamer;
 }
 
-/** What the parser makes of `text`, given in chunks of `chunkBytes`, and how many bytes it has counted. */
+/** The parser's output for `text` in chunks of `chunkBytes`, and its byte count. */
 async function parsed(parser: ImapParser, text: Buffer, chunkBytes: number) {
   const items: { readonly line: string; readonly literals: readonly Buffer[] }[] = [];
   parser.on('data', ({ payload, literals, next }: Item) => {
@@ -88,7 +88,7 @@ function slowParser(ms: number) {
   return { parser: parser as ImapParser, got, turnsAt };
 }
 
-test('lines that take long get the event loop turned in between, and come in their order', async () => {
+test('slow lines yield to the event loop in between, and arrive in order', async () => {
   const { parser, got, turnsAt } = slowParser(3);
   readLiteralsInPlace(parser, Buffer.alloc);
   const all = Buffer.from(Array.from({ length: 100_000 }, (_, at) => (at * 7) % 251));

@@ -1,5 +1,5 @@
 /**
- * Servers that talk without end: each is left soon, whatever it was asked, and what is much and in order is taken.
+ * Servers that flood the connection are disconnected at every stage; large regular traffic is accepted.
  */
 import type { Duplex } from 'node:stream';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -12,7 +12,7 @@ import { connectionTo, failure, fetchAll, mail, never, openSession, plainTo, sec
 
 const longMs = 20_000;
 const capabilities = 'IMAP4rev1 AUTH=PLAIN IDLE UIDPLUS';
-/** What the sockets of both sides hold. */
+/** Capacity of the socket buffers of both sides. */
 const onTheWayBytes = 16 * 1024 * 1024;
 
 let dovecot: Dovecot;
@@ -122,7 +122,7 @@ test.each([
   expect(await session.idle(100, never)).toBe('quiet');
 });
 
-test('a server that floods while nobody asks anything is left as well', async () => {
+test('a server that floods between commands is disconnected too', async () => {
   const flood: Flood = { bytes: 0, isClosed: false };
   const script: Script = (command, _rest, _tag, { socket }) => {
     if (command === 'UID SEARCH') setTimeout(() => pour(socket, greeting, flood), 50);
@@ -136,7 +136,7 @@ test('a server that floods while nobody asks anything is left as well', async ()
   expect((await failure(session.listAbove(0))).code).toBe('server_protocol_error');
 });
 
-test('mails are no flood: many that are nearly as large as allowed, and the rest of a fetch that was abandoned', async () => {
+test('messages are no flood: many of nearly the size limit, and the rest of an abandoned fetch', async () => {
   const user = dovecot.newUser();
   const mails = Array.from({ length: 30 }, () => mail('a', 290_000));
   await dovecot.append(user, 'INBOX', mails);

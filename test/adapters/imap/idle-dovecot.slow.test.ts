@@ -1,5 +1,5 @@
 /**
- * Waiting for new mail on a real server: while it idles, while mails are fetched, and round after round.
+ * IDLE on a real server: while it idles, during a fetch, and over several rounds.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -39,7 +39,7 @@ test.each(['implicit', 'starttls', 'none'] as const)(
   },
 );
 
-test('mail that is delivered during a fetch is news after it', async () => {
+test('mail delivered during a fetch is news after it', async () => {
   const user = dovecot.newUser();
   await dovecot.append(
     user,
@@ -55,7 +55,7 @@ test('mail that is delivered during a fetch is news after it', async () => {
   expect(await session.listAbove(3)).toEqual([4]);
 });
 
-test('a folder that is moved out as it is read tells only of the mail that is left to read', async () => {
+test('a folder whose messages are moved while it is read lists only the unread rest', async () => {
   const user = dovecot.newUser();
   await using session = await openSession(connectionTo(dovecot, user));
   let last = 0;
@@ -132,7 +132,7 @@ test.each(['implicit', 'starttls'] as const)('with --tls %s a rest is bounded as
   expect((await next.listAbove(0)).length).toBe(12_000);
 });
 
-test('flags of 5,000 mails that somebody changes during a rest, and then during commands, are no flood', async () => {
+test('flag changes of 5,000 messages by another client, between and during commands, are no flood', async () => {
   const user = dovecot.newUser();
   await dovecot.append(
     user,

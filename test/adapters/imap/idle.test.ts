@@ -1,5 +1,5 @@
 /**
- * Waiting for new mail: no announcement is missed, whenever it comes, and the session can be used on afterwards.
+ * IDLE: no announcement is missed, whenever it arrives, and the session remains usable.
  */
 import { getEventListeners } from 'node:events';
 import { expect, test } from 'vitest';
@@ -9,7 +9,7 @@ import { failure, fetchAll, never, openHastily, plainTo, tookMs } from './settin
 const capabilities = 'IMAP4rev1 AUTH=PLAIN IDLE';
 const longMs = 20_000;
 
-/** What a server does once it idles, and around that. */
+/** Behaviour of a server in IDLE and around it. */
 type Idling = {
   /** Lines in front of the `+`. */
   readonly before?: readonly string[];
@@ -49,7 +49,7 @@ function count(server: ScriptedServer, end: string): number {
 
 const soon = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-test('mail that is announced while waiting is news, at once, and the session can be used on', async () => {
+test('mail announced while waiting is news at once, and the session remains usable', async () => {
   await using server = await startIdling({
     whenIdle: ({ say }) => setTimeout(() => say('* 4 EXISTS', '* 1 RECENT'), 50),
   });
@@ -130,7 +130,7 @@ test.each([
   expect(await session.idle(100, never)).toBe('quiet');
 });
 
-test('mail that comes while nobody asks anything is news at the next wait', async () => {
+test('mail that arrives between commands is news at the next wait', async () => {
   let talk: Talk | null = null;
   await using server = await startIdling({
     script: (_command, _rest, _tag, current) => {
@@ -145,7 +145,7 @@ test('mail that comes while nobody asks anything is news at the next wait', asyn
   expect(await session.idle(longMs, never)).toBe('news');
 });
 
-test('nothing within the time is quiet, and the server was asked whether it is still there', async () => {
+test('silence within the time is quiet, after a check that the server is alive', async () => {
   await using server = await startIdling({});
   await using session = await openHastily(plainTo(server.port), 200);
   const took = await tookMs(session.idle(900, never));
@@ -155,7 +155,7 @@ test('nothing within the time is quiet, and the server was asked whether it is s
   expect(await session.idle(2 ** 40, AbortSignal.timeout(50))).toBe('stopped');
 });
 
-test('mail that is announced in the answer to the DONE is news, also when the time was over', async () => {
+test('mail announced in the response to DONE is news, also after the time limit', async () => {
   await using server = await startScriptedServer({
     capabilities,
     script: (command, _rest, tag, { say, next }) => {
@@ -179,7 +179,7 @@ test('a server that does not answer the DONE is server_timeout by the deadline, 
   expect((await failure(session.idle(50, never))).code).toBe('server_timeout');
 });
 
-test('a server that goes on talking and never answers the DONE is server_timeout after three deadlines', async () => {
+test('a server that keeps sending and never responds to DONE is server_timeout after three deadlines', async () => {
   let timer: NodeJS.Timeout | undefined;
   await using server = await startIdling({
     answers: false,
@@ -230,14 +230,14 @@ test.each(['NO [CANNOT] not here', 'BAD unknown command'])(
   },
 );
 
-test('a server that ends IDLE at once by itself is server_refused, so that nobody asks in a loop', async () => {
+test('a server that ends IDLE at once is server_refused, which prevents a busy loop', async () => {
   await using server = await startIdling({ endsAfterMs: 0 });
   await using session = await openHastily(plainTo(server.port));
   expect((await failure(session.idle(longMs, never))).code).toBe('server_refused');
   expect(session.supportsIdle).toBe(false);
 });
 
-test('a server that ends IDLE after a while by itself is quiet', async () => {
+test('a server that ends IDLE after a while is quiet', async () => {
   await using server = await startIdling({ endsAfterMs: 1100 });
   await using session = await openHastily(plainTo(server.port));
   expect(await session.idle(longMs, never)).toBe('quiet');

@@ -1,6 +1,6 @@
 /**
- * What the adapter relies on in imapflow beyond its types. When a new version breaks one of these, read inside.ts and
- * what builds on it anew.
+ * Internals of imapflow that the adapter relies on. When a new version breaks one, review `imapflow-internals.ts` and
+ * its users.
  */
 import { createRequire } from 'node:module';
 import { ImapFlow } from 'imapflow';

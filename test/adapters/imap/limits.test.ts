@@ -1,5 +1,5 @@
 /**
- * The count of what a server sends.
+ * Byte budget of a server.
  */
 import { expect, test } from 'vitest';
 import { InboundLimit } from '../../../src/adapters/imap/limits.ts';

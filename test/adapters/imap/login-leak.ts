@@ -1,7 +1,7 @@
 /**
- * A process that logs in 20 times with a password that it never has as a string, then looks for it in its own heap.
+ * Process that logs in 20 times with a password that is never a string, then searches its own heap for it.
  *
- * Prints whether it is there, and whether the search finds a string that is there on purpose. Arguments: two ports.
+ * Prints whether the password is there, and whether the search finds a control string. Arguments: two ports.
  */
 import { randomInt } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
@@ -25,7 +25,7 @@ async function heap(): Promise<Buffer> {
   return Buffer.concat(pieces);
 }
 
-/** The part of the base64 form that does not depend on what stands before it in the line. */
+/** The part of the base64 form that does not depend on the bytes before it in the line. */
 function base64Core(password: Uint8Array, offset: number): Uint8Array {
   const from = (3 - (offset % 3)) % 3;
   const alphabet = Buffer.from('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/');

@@ -1,5 +1,5 @@
 /**
- * Logins: every mechanism, every TLS mode, every way to be refused, and no password left behind.
+ * Logins: every mechanism, every TLS mode, every refusal, and no password left in memory.
  */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';

@@ -1,5 +1,5 @@
 /**
- * A server in JavaScript (hoodiecrow) that is used for demonstrations: the whole way of a session through it.
+ * A complete session with hoodiecrow, a demonstration server in JavaScript.
  */
 import { createRequire } from 'node:module';
 import type { AddressInfo, Server } from 'node:net';

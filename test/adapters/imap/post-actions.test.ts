@@ -1,5 +1,5 @@
 /**
- * What is done to mails on the server: it is done once, can be repeated, and never touches the mails of others.
+ * Actions after a fetch: idempotent, and never on messages of other clients.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
@@ -48,7 +48,7 @@ test('leave does nothing, and nothing is done for no UID', async () => {
   expect((await left(dovecot, user)).length).toBe(4);
 });
 
-test('delete removes the mails and leaves what others have marked', async () => {
+test('delete removes the messages and leaves those that others have marked', async () => {
   const user = await filled(dovecot);
   await using session = await openSession(connectionTo(dovecot, user));
   await session.apply({ kind: 'delete' }, [1, 3]);
@@ -65,7 +65,7 @@ test('move makes the target folder when it is missing, and moves on in it', asyn
   expect((await left(dovecot, user, 'Erledigt/Grüße')).length).toBe(2);
 });
 
-test('without MOVE a mail is copied and removed, once however often it is tried', async () => {
+test('without MOVE a message is copied and removed, only once over several attempts', async () => {
   const user = await filled(simple);
   await using session = await openSession(connectionTo(simple, user));
   await session.apply({ kind: 'move', folder: 'Done' }, [1, 2]);
@@ -80,7 +80,7 @@ const bare: Script = (command, rest, tag, { say }) => {
   return command === 'UID SEARCH';
 };
 
-test('without UIDPLUS mails are marked as deleted, and no EXPUNGE is ever sent', async () => {
+test('without UIDPLUS messages are marked as deleted, and no EXPUNGE is ever sent', async () => {
   await using server = await startScriptedServer({ script: bare });
   await using session = await openSession(plainTo(server.port));
   await session.apply({ kind: 'delete' }, [1, 2]);

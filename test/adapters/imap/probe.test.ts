@@ -1,5 +1,5 @@
 /**
- * A probe looks, tells its steps, and changes nothing.
+ * Probe: read-only, reports its steps.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ProbeReport } from '../../../src/ingest/ports.ts';
@@ -21,7 +21,7 @@ async function probed(connection: ReturnType<typeof plainTo>): Promise<{ report:
   return { report, steps };
 }
 
-test.each(['implicit', 'starttls'] as const)('a probe with --tls %s tells its steps and what it saw', async (tls) => {
+test.each(['implicit', 'starttls'] as const)('a probe with --tls %s reports its steps and results', async (tls) => {
   const user = dovecot.newUser();
   await dovecot.append(user, 'Büro', [mail('a'), mail('b')]);
   const { report, steps } = await probed(connectionTo(dovecot, user, { tls, folder: 'Büro' }));

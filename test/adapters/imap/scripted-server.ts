@@ -1,8 +1,7 @@
 /**
- * A mail server that says what a test wants, for servers that no real one here behaves like.
+ * Scripted IMAP server, for behaviour that no real server here shows.
  *
- * It knows just enough IMAP for a login and a SELECT; `script` may answer any command first. All lines that clients
- * send are kept.
+ * Implements a login and a SELECT; `script` may respond to any command first. Records all lines of the clients.
  */
 import { createServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';

@@ -1,5 +1,5 @@
 /**
- * Reading a folder: listing, dates, sizes, sources and headers, in real and in odd servers.
+ * Reading a folder: lists, dates, sizes, sources and headers, from real and from odd servers.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { release } from '../../../src/async/buffer-pool.ts';
@@ -19,7 +19,7 @@ function numbers(count: number, from = 1): number[] {
   return Array.from({ length: count }, (_, index) => from + index);
 }
 
-test('the folder tells its UIDVALIDITY, the next UID and the number of mails', async () => {
+test('the folder reports UIDVALIDITY, UIDNEXT and the number of messages', async () => {
   const user = dovecot.newUser();
   await dovecot.append(user, 'INBOX', [mail('a'), mail('b'), mail('c')]);
   await dovecot.expunge(user, 'INBOX', [2]);
@@ -42,7 +42,7 @@ test('the list holds the UIDs above the given one alone, also when there are non
   expect(await session.listAbove(4_000_000_000)).toEqual([]);
 });
 
-test('5,000 mails are listed and sized', async () => {
+test('5,000 messages are listed with their sizes', async () => {
   const user = dovecot.newUser();
   await dovecot.append(
     user,
@@ -57,7 +57,7 @@ test('5,000 mails are listed and sized', async () => {
   expect(new Set(sizes.map(({ sizeBytes }) => sizeBytes))).toEqual(new Set([mail('a').length]));
 });
 
-test('200,000 UIDs are listed within the memory of their line', async () => {
+test('listing 200,000 UIDs takes only the memory of their line', async () => {
   const all = numbers(200_000, 1_000_000);
   const script: Script = (command, _rest, tag, { say }) => {
     if (command === 'UID SEARCH') say(`* SEARCH ${all.join(' ')}`, `${tag} OK`);
@@ -69,7 +69,7 @@ test('200,000 UIDs are listed within the memory of their line', async () => {
   expect((await session.listAbove(1_100_000)).length).toBe(99_999);
 });
 
-test('sizes and arrival times are told, and UIDs that are gone are left out', async () => {
+test('sizes and arrival times are listed, without removed UIDs', async () => {
   const user = dovecot.newUser();
   const receivedAt = new Date('2024-02-29T23:59:58Z');
   await dovecot.append(user, 'INBOX', [mail('a', 5000)], { receivedAt });
@@ -79,7 +79,7 @@ test('sizes and arrival times are told, and UIDs that are gone are left out', as
   expect(await session.sizes([])).toEqual([]);
 });
 
-test('sources come in order, byte by byte, each in memory that can be given back at once', async () => {
+test('sources arrive in order, byte by byte, each in a buffer that can be released at once', async () => {
   const user = dovecot.newUser();
   const bytes = Buffer.from(Array.from({ length: 70_000 }, (_, at) => 1 + ((at * 7) % 255)));
   const binary = Buffer.concat([
@@ -113,7 +113,7 @@ test('nothing that reads sets the read flag', async () => {
   );
 });
 
-test('a header comes alone and is cut to its bound; of a mail that is gone there is none', async () => {
+test('a header is fetched alone and truncated to its limit; a removed message has none', async () => {
   const user = dovecot.newUser();
   await dovecot.append(user, 'INBOX', [mail('subject', 100_000)]);
   await using session = await openSession(connectionTo(dovecot, user));
@@ -124,7 +124,7 @@ test('a header comes alone and is cut to its bound; of a mail that is gone there
   expect(await session.fetchHeader(2, 10)).toBeNull();
 });
 
-describe('the first mail from a time on', () => {
+describe('the first message since a time', () => {
   test('is found by its exact time of arrival', async () => {
     const user = dovecot.newUser();
     const at = (text: string): Date => new Date(text);
@@ -139,7 +139,7 @@ describe('the first mail from a time on', () => {
     expect(await session.uidBefore(at('2025-01-02T00:00:02Z').getTime())).toBe(3);
   });
 
-  test('is looked for a day earlier, because the server counts days in its own time zone', async () => {
+  test('is searched a day earlier, because the server counts days in its own time zone', async () => {
     const asked: string[] = [];
     const script: Script = (command, rest, tag, { say }) => {
       if (command === 'UID SEARCH') {
@@ -160,7 +160,7 @@ describe('the first mail from a time on', () => {
   });
 });
 
-test('what a server tells unasked during a fetch is no answer', async () => {
+test('unsolicited data during a fetch is no response', async () => {
   const script: Script = (command, _rest, tag, { say }) => {
     if (command === 'UID FETCH') {
       say('* 9 FETCH (UID 9 FLAGS (\\Seen))', '* 1 FETCH (FLAGS (\\Seen))', '* 1 FETCH (UID 1 FLAGS (\\Seen))');
@@ -180,7 +180,7 @@ test('what a server tells unasked during a fetch is no answer', async () => {
   ]);
 });
 
-test('a mail whose size the server does not tell is there all the same, and a size that it tells counts', async () => {
+test('a message without a reported size is listed, and a reported size wins', async () => {
   const script: Script = (command, _rest, tag, { say }) => {
     if (command === 'UID FETCH') {
       say(
@@ -205,7 +205,7 @@ test('a mail whose size the server does not tell is there all the same, and a si
   ]);
 });
 
-test('many scattered UIDs go out in lines that every server accepts', async () => {
+test('many scattered UIDs are sent in lines that every server accepts', async () => {
   const user = dovecot.newUser();
   await dovecot.append(user, 'INBOX', [mail('a'), mail('b'), mail('c')]);
   await using session = await openSession(connectionTo(dovecot, user));
@@ -215,7 +215,7 @@ test('many scattered UIDs go out in lines that every server accepts', async () =
   expect([...(await dovecot.listFlags(user, 'INBOX')).values()].map((flags) => flags.size)).toEqual([1, 0, 1]);
 });
 
-test('an abandoned fetch leaves a session that can be asked on', async () => {
+test('an abandoned fetch leaves the session usable', async () => {
   const user = dovecot.newUser();
   await dovecot.append(
     user,
@@ -227,7 +227,7 @@ test('an abandoned fetch leaves a session that can be asked on', async () => {
   expect(await session.listAbove(18)).toEqual([19, 20]);
 });
 
-test('asking within the loop of a fetch is refused instead of waiting for itself', async () => {
+test('a call within the loop of a fetch is refused instead of a deadlock', async () => {
   const user = dovecot.newUser();
   await dovecot.append(user, 'INBOX', [mail('a')]);
   await using session = await openSession(connectionTo(dovecot, user));
@@ -280,7 +280,7 @@ test.each([
   expect((await failure(openSession(plainTo(server.port, { folder })))).code).toBe(code);
 });
 
-test('a server that tells no UIDNEXT is asked for the last UID', async () => {
+test('without UIDNEXT the last UID is searched', async () => {
   const script: Script = (command, _rest, tag, { say }) => {
     if (command === 'SELECT') say('* 3 EXISTS', '* OK [UIDVALIDITY 7] yes', `${tag} OK`);
     if (command === 'UID SEARCH') say('* SEARCH 4 9 12', `${tag} OK`);

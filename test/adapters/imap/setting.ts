@@ -1,5 +1,5 @@
 /**
- * What the tests of the IMAP adapter share: short deadlines, connections to the test server, mails, passwords.
+ * Fixtures of the IMAP tests: short deadlines, connections to the test server, messages, passwords.
  */
 import { imapSessions } from '../../../src/adapters/imap/session.ts';
 import { Failure } from '../../../src/errors.ts';
@@ -38,7 +38,7 @@ export function plainTo(port: number, more: Partial<Connection> = {}): Connectio
   return { host: '127.0.0.1', port, tls: 'none', user: 'ada', folder: 'INBOX', ...none, ...more };
 }
 
-/** A connection to the test Dovecot, over TLS unless told otherwise. */
+/** A connection to the test Dovecot, over TLS by default. */
 export function connectionTo(dovecot: Dovecot, user: string, more: Partial<Connection> = {}): Connection {
   const tls = more.tls ?? 'implicit';
   const port = tls === 'implicit' ? dovecot.tlsPort : dovecot.port;

@@ -1,6 +1,6 @@
 /**
- * A server that sends far more than the sizes it tells, through a real connection: what is skipped there is fetched again, and no
- * byte of one mail gets into another.
+ * A server that sends far more than the announced sizes: skipped messages are fetched again, and no byte of one message
+ * gets into another.
  */
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';

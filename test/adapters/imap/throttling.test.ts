@@ -1,6 +1,6 @@
 /**
- * Servers that want us to slow down, and logins refused for another reason than the password: the failure, how long to
- * wait, and the hint. None of the server's words is ever shown.
+ * Throttling servers and logins refused for another reason than the password: failure, delay and hint. No text of a
+ * server is shown.
  */
 import { afterEach, describe, expect, test } from 'vitest';
 import { meaningOfRefusal } from '../../../src/adapters/imap/throttling.ts';
@@ -49,7 +49,7 @@ async function started(script: Script, greeting = '* OK ready'): Promise<Scripte
 }
 
 describe.each(['NO', 'BAD'])('Microsoft 365 that throttles with %s', (status) => {
-  test.each(commands)('at %s is server_busy at once, asked once, with the time to wait', async (command) => {
+  test.each(commands)('at %s is server_busy at once, after one command, with the delay', async (command) => {
     const busy = await started(answering(command, `${status} ${throttled}`));
     const refused = visit(busy);
     expect(await tookMs(refused)).toBeLessThan(1000);
@@ -67,14 +67,14 @@ test.each(['UID FETCH', 'SELECT'])('a throttled %s with a BYE behind it is still
   expect(await visit(busy)).toMatchObject({ code: 'server_busy', fields: { retry_after_ms: 299_876 } });
 });
 
-test('a throttled session is over: nothing more is asked of it', async () => {
+test('a throttled session is closed and sends no further command', async () => {
   const busy = await started(answering('UID FETCH', `BAD ${throttled}`));
   await using session = await openHastily(plainTo(busy.port));
   expect((await failure(fetchAll(session, [1]))).code).toBe('server_busy');
   expect((await failure(session.listAbove(0))).code).toBe('server_busy');
 });
 
-test('an IDLE that is refused as too much is server_busy, and may be asked for again', async () => {
+test('an IDLE that is refused by throttling is server_busy, and can be repeated', async () => {
   const busy = await started(answering('IDLE', 'NO [THROTTLED] slow down'));
   await using session = await openHastily(plainTo(busy.port));
   expect(await failure(session.idle(50, never))).toMatchObject({ code: 'server_busy' });

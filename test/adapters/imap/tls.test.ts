@@ -1,5 +1,5 @@
 /**
- * Whom the adapter trusts with a password, and that nothing is said before that is settled.
+ * TLS trust: no byte of IMAP before the certificate is accepted.
  */
 import { readFile } from 'node:fs/promises';
 import { createServer, type Socket } from 'node:net';
@@ -29,7 +29,7 @@ function pin(shown: string): string {
   return shown.replaceAll(':', '').toLowerCase();
 }
 
-/** A server with the certificate of `kind`, and all that it is told, before and inside TLS. */
+/** A server with the certificate of `kind`, and all lines that it receives, before and inside TLS. */
 async function startTlsServer(
   kind: CertificateKind,
   tls: 'implicit' | 'starttls',
@@ -110,14 +110,14 @@ test.each(modes)(
   },
 );
 
-test('an untrusted certificate ends the connection before a word is said, too', async () => {
+test('an untrusted certificate also closes the connection before any IMAP data', async () => {
   await using server = await startTlsServer('good', 'implicit');
   expect((await failure(openSession(to(server, 'implicit', {})))).code).toBe('tls_untrusted');
   await new Promise((resolve) => setTimeout(resolve, 50));
   expect(server.lines).toEqual([]);
 });
 
-test('a CA file that holds no certificate is said to be one', async () => {
+test('a CA file without a certificate is reported as such', async () => {
   const refused = await failure(openSession(connectionTo(dovecot, 'ada', { caPem: 'nonsense' })));
   expect(refused.code).toBe('tls_untrusted');
 });
@@ -156,7 +156,7 @@ test.each<[string, (socket: Socket) => void]>([
   },
 );
 
-test('clear text to a TLS port, where nobody speaks first, ends by its deadline', async () => {
+test('plain text to a TLS port, where neither side speaks first, ends at the deadline', async () => {
   const refused = await failure(openHastily(plainTo(dovecot.tlsPort)));
   expect(refused.code).toBe('connect_timeout');
 });

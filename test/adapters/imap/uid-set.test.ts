@@ -1,5 +1,5 @@
 /**
- * UIDs as sequence sets: exactly the given ones, in lines of bounded length.
+ * UID sets: exactly the given UIDs, in lines of bounded length.
  */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';

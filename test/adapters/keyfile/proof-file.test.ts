@@ -21,7 +21,7 @@ afterEach(() => folder[Symbol.asyncDispose]());
 
 const proof = (dataDir = folder.path) => createProofFile({ dataDir });
 const problem = async (sinceMs: number) => proofProblem(await proof().checks(sinceMs));
-/** Asked a moment ago; the times of a disk are coarse. */
+/** A request of a moment ago: file timestamps are coarse. */
 async function asked(): Promise<number> {
   const sinceMs = Date.now();
   await pause(30);
@@ -29,26 +29,26 @@ async function asked(): Promise<number> {
 }
 
 describe('the proof', () => {
-  test('counts when it is made after the asking, even empty, and with the usual mode', async () => {
+  test('counts when created after the request, even empty, and with the usual mode', async () => {
     const sinceMs = await asked();
     await writeFile(path, '', { mode: 0o644 });
     expect(await problem(sinceMs)).toBeNull();
     expect(proof().path).toBe(path);
   });
 
-  test('counts when it is touched after the asking', async () => {
+  test('counts when touched after the request', async () => {
     await writeFile(path, 'yes');
     const sinceMs = await asked();
     execFileSync('touch', [path]);
     expect(await problem(sinceMs)).toBeNull();
   });
 
-  test('that is missing is asked for', async () => {
+  test('that is missing is requested', async () => {
     expect(await problem(0)).toBe(`${path} does not exist: create it with touch ${path}`);
     expect(proofProblem(await proof(join(folder.path, 'no')).checks(0))).toContain('does not exist');
   });
 
-  test('that was there before the asking does not count, whatever its times are set to', async () => {
+  test('that existed before the request does not count, whatever its times are set to', async () => {
     await writeFile(path, 'yes');
     const tomorrow = Date.now() / 1000 + 86_400;
     await utimes(path, tomorrow, tomorrow);
@@ -56,7 +56,7 @@ describe('the proof', () => {
     expect(await problem(sinceMs)).toContain('is older than this request');
   });
 
-  test('that was only renamed or closed after the asking does not count', async () => {
+  test('that was only renamed or closed after the request does not count', async () => {
     await writeFile(path, 'yes', { mode: 0o666 });
     const sinceMs = await asked();
     await chmod(path, 0o600);
@@ -95,7 +95,7 @@ describe('the proof', () => {
     expect(await problem(0).finally(() => process.seteuid?.(0))).toBeNull();
   });
 
-  test('is told check by check', async () => {
+  test('is reported check by check', async () => {
     const named = async (sinceMs: number) =>
       (await proof().checks(sinceMs)).map(({ name, ok, why, hint }) => [name, ok, why, hint]);
     const unseen = (name: string) => [name, false, null, null];
@@ -133,7 +133,7 @@ describe('the proof', () => {
     expect((await failureOf(proof().remove())).code).toBe('disk_failed');
   });
 
-  test.runIf(isRoot)('that cannot be looked at is disk_failed', async () => {
+  test.runIf(isRoot)('that cannot be checked is disk_failed', async () => {
     process.seteuid?.(stranger);
     const failure = await failureOf(problem(0)).finally(() => process.seteuid?.(0));
     expect(failure.code).toBe('disk_failed');

@@ -47,7 +47,7 @@ const replaced = (content: Uint8Array, from: string | RegExp, to: string) =>
   Buffer.from(Buffer.from(content).toString('latin1').replace(from, to), 'latin1');
 
 describe('a protected key file', () => {
-  test('is opened with its passphrase, and tells its bytes as they are', async () => {
+  test('is opened with its passphrase, and returns its bytes unchanged', async () => {
     const keys = freshKeys(3);
     const content = await wrapped(keys);
     await write(content);
@@ -56,7 +56,7 @@ describe('a protected key file', () => {
     expect(reading.kind === 'keys' && Buffer.from(reading.wrapped ?? []).equals(content)).toBe(true);
   });
 
-  test('made here is opened by the age tool', async () => {
+  test('created here is opened by the age tool', async () => {
     const keys = freshKeys(8);
     await write(await wrapKeys(keys, passphraseOf(right)));
     await runAge(['-d', '-o', join(folder.path, 'plain'), path], right);
@@ -64,7 +64,7 @@ describe('a protected key file', () => {
     await expect(runAge(['-d', '-o', join(folder.path, 'other'), path], wrong)).rejects.toThrow('incorrect passphrase');
   });
 
-  test('made by the age tool is opened here', async () => {
+  test('created by the age tool is opened here', async () => {
     const plain = join(folder.path, 'plain');
     const keys = freshKeys(2);
     await writeFile(plain, contentOf(keys), { mode: 0o600 });
@@ -74,7 +74,7 @@ describe('a protected key file', () => {
     expect(said(await keyFileIn(folder.path, { says: wrong }).read())).toBe('key_file_locked');
   });
 
-  test('goes to and fro with the age library too, with each number of keys', async () => {
+  test('is compatible with the age library in both directions, with each number of keys', async () => {
     for (let count = 1; count <= 8; count += 1) {
       const keys = freshKeys(count);
       const decrypter = new Decrypter();
@@ -85,7 +85,7 @@ describe('a protected key file', () => {
     }
   });
 
-  test('is unwrapped once, also when its times, its name or its mode change', async () => {
+  test('is unwrapped once, even when its times, its name or its mode change', async () => {
     await write(await wrapped(freshKeys()));
     const keyFile = keyFileIn(folder.path, { says: right });
     await keyFile.read();
@@ -139,7 +139,7 @@ describe('a locked key file', () => {
     expect(said(await keyFile.read())).toHaveLength(1);
   });
 
-  test('tells the failure of the passphrase itself, and an interruption goes through', async () => {
+  test('reports the failure of the passphrase itself, and passes an interruption on', async () => {
     await write(await wrapped(freshKeys()));
     const failing = (failure: Failure) => keyFileIn(folder.path, { passphrase: () => Promise.reject(failure) });
     const locked = new Failure('key_file_locked', 'the passphrase file is readable by all users', { hint: 'chmod' });
@@ -163,7 +163,7 @@ describe('a locked key file', () => {
   });
 });
 
-describe('an age file that is not to be opened is refused before anybody is asked', () => {
+describe('an age file that must not be opened is refused before the passphrase is requested', () => {
   const refused = async (content: Uint8Array): Promise<Failure> => {
     await write(content);
     const keyFile = keyFileIn(folder.path, { says: right });
@@ -205,7 +205,7 @@ describe('an age file that is not to be opened is refused before anybody is aske
     expect(failure.hint).toContain('age -p');
   });
 
-  test('one with two stanzas, whoever adds the second', async () => {
+  test('one with two stanzas, wherever the second is', async () => {
     const content = await wrapped(freshKeys());
     const stanza = /-> scrypt [^-]+/.exec(Buffer.from(content).toString('latin1'))?.[0] ?? '';
     expect((await refused(replaced(content, '---', `${stanza}---`))).message).toContain('beside the passphrase');
@@ -280,7 +280,7 @@ describe('protecting', () => {
     expect((await failureOf(keyFile.protect(passphraseOf(right)))).code).toBe('key_file_refused');
   });
 
-  test('leaves a file alone that another process changed meanwhile', async () => {
+  test('does not touch a file that another process changed meanwhile', async () => {
     await write(contentOf(freshKeys()));
     const keyFile = keyFileIn(folder.path, { workFactor: 16 });
     const protecting = failureOf(keyFile.protect(passphraseOf(right)));
@@ -312,7 +312,7 @@ describe('unprotecting', () => {
 });
 
 describe('replacing the keys of a protected file', () => {
-  test('keeps the protection, by the same passphrase', async () => {
+  test('retains the protection, by the same passphrase', async () => {
     await write(await wrapped(freshKeys()));
     const keyFile = keyFileIn(folder.path, { says: right });
     const next = freshKeys(2);
@@ -362,7 +362,7 @@ describe('copies', () => {
     expect(await readFile(join(folder.path, 'taken'), 'utf8')).toBe('mine');
   });
 
-  test('are refused of what is no key file, is none of ours, or is not there', async () => {
+  test('are refused for a file that is no key file, has another owner, or is missing', async () => {
     const keyFile = keyFileIn(folder.path);
     const target = join(folder.path, 'copy');
     expect((await failureOf(keyFile.copyTo(target))).code).toBe('key_file_missing');
@@ -385,7 +385,7 @@ describe('copies', () => {
 });
 
 describe('the keys of another file', () => {
-  test('are told whoever can read it, and through a link', async () => {
+  test('are listed whatever its mode, and through a link', async () => {
     const keys = freshKeys();
     const copy = join(folder.path, 'copy');
     await writeFile(copy, contentOf(keys), { mode: 0o644 });
@@ -393,7 +393,7 @@ describe('the keys of another file', () => {
     expect(await keyFileIn(folder.path).idsIn(join(folder.path, 'link'))).toEqual(keyIds(keys));
   });
 
-  test('are not told of a file that is missing, damaged, locked, a folder or endless', async () => {
+  test('cannot be listed for a file that is missing, damaged, locked, a folder or endless', async () => {
     const keyFile = keyFileIn(folder.path, { says: wrong });
     const code = async (name: string) => (await failureOf(keyFile.idsIn(join(folder.path, name)))).code;
     await writeFile(join(folder.path, 'damaged'), randomBytes(31));

@@ -35,7 +35,7 @@ beforeEach(async () => {
 afterEach(() => folder[Symbol.asyncDispose]());
 
 const write = (content: Uint8Array, mode = 0o600) => writeFile(path, content, { mode });
-/** Its clock is a minute ahead, so every file has been there for long. */
+/** Its clock is a minute ahead, so every file is old. */
 const laterKeyFile = () => keyFileIn(folder.path, { nowMs: () => Date.now() + 60_000 });
 
 describe('a key file', () => {
@@ -81,7 +81,7 @@ describe('a key file', () => {
   });
 });
 
-describe('what is no file of ours is refused, with what to do', () => {
+describe('a file that breaks a rule is refused, with the repairing command', () => {
   test('a symbolic link, also to a good key file, and one that leads nowhere', async () => {
     const real = join(folder.path, 'real');
     await writeFile(real, contentOf(freshKeys()), { mode: 0o600 });

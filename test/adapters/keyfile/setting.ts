@@ -1,4 +1,6 @@
-/** Key files, passphrases and failures for the tests of the key file; every secret made here is looked for in failures. */
+/**
+ * Fixtures of the key file tests: key files, passphrases, failures; failures are searched for every secret made here.
+ */
 import { randomFillSync } from 'node:crypto';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
@@ -79,7 +81,7 @@ export function failureIn(reading: KeyFileReading): Failure {
   return holdsNoSecret(reading.failure);
 }
 
-/** What `task` fails with. */
+/** The failure of `task`. */
 export async function failureOf(task: Promise<unknown>): Promise<Failure> {
   const error = await task.then(
     () => null,

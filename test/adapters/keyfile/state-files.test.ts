@@ -29,13 +29,13 @@ const row = (revision: number): SwitchRow =>
 const memory = () => createSwitchStateFile({ dataDir: folder.path });
 const write = (text: string) => writeFile(path, text, { mode: 0o600 });
 
-describe('the remembered switch', () => {
-  test('is none at first, and without a folder', async () => {
+describe('the switch state file', () => {
+  test('is absent at first, and without a folder', async () => {
     expect(await memory().read()).toBeNull();
     expect(await createSwitchStateFile({ dataDir: join(folder.path, 'missing') }).read()).toBeNull();
   });
 
-  test.each([initialSwitchRow, row(7)])('is read as it was remembered', async (given) => {
+  test.each([initialSwitchRow, row(7)])('is read as it was written', async (given) => {
     await memory().remember(given);
     expect(await memory().read()).toEqual(given);
     expect((await stat(path)).mode & 0o7777).toBe(0o600);
@@ -53,25 +53,25 @@ describe('the remembered switch', () => {
     expect((await one.read())?.revision).toBe(3);
   });
 
-  test('ends at the latest of many that are remembered at once', async () => {
+  test('contains the latest of many concurrent rows', async () => {
     const one = memory();
     await Promise.all([4, 9, 2, 7, 1, 8].map((revision) => one.remember(row(revision))));
     expect((await one.read())?.revision).toBe(9);
   });
 
-  test('is not written again when it says the same', async () => {
+  test('is not written again when nothing changed', async () => {
     await memory().remember(row(7));
     await utimes(path, 1, 1);
     await memory().remember(row(7));
     expect((await stat(path)).mtimeMs).toBe(1000);
   });
 
-  test('holds nothing but the row, whatever else the object has', async () => {
+  test('contains only the row, whatever else the object has', async () => {
     await memory().remember({ ...row(7), more: 'x' } as SwitchRow);
     expect(Object.keys(JSON.parse(await readFile(path, 'utf8')))).toEqual(Object.keys(initialSwitchRow));
   });
 
-  test('clears what a crash left beside it', async () => {
+  test('removes temporary files of a crash', async () => {
     const leftOver = join(folder.path, `.switch-state.${'0'.repeat(32)}.tmp`);
     await writeFile(leftOver, 'x');
     await utimes(leftOver, 1, 1);
@@ -82,7 +82,7 @@ describe('the remembered switch', () => {
 
 const whole = (change: object): string => JSON.stringify({ ...row(7), ...change });
 
-describe('a file that is not what this program writes is disk_failed, and never taken for none', () => {
+describe('a file that this program did not write is disk_failed, and never counts as absent', () => {
   test.each([
     ['nothing', ''],
     ['half of it', whole({}).slice(0, 40)],

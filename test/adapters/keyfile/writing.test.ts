@@ -237,7 +237,7 @@ describe.runIf(isRoot)('root, in a data folder of the service', () => {
     expect(said(reading)).toHaveLength(2);
   });
 
-  test('keeps a copy elsewhere for itself', async () => {
+  test('owns a copy elsewhere itself', async () => {
     await using elsewhere = await temporaryFolder('backup');
     const keyFile = keyFileIn(folder.path);
     await keyFile.create(freshKeys());
@@ -245,7 +245,7 @@ describe.runIf(isRoot)('root, in a data folder of the service', () => {
     expect((await stat(join(elsewhere.path, 'copy'))).uid).toBe(0);
   });
 
-  test('the service can set aside a file that root left to itself', async () => {
+  test('the service can set aside a file that belongs to root', async () => {
     await writeFile(path, contentOf(freshKeys()), { mode: 0o600 });
     process.seteuid?.(service);
     const aside = await keyFileIn(folder.path, { nowMs: () => now })

@@ -1,5 +1,5 @@
 /**
- * What each operation begins with, and what must be true when it is done, however often it died on the way.
+ * Scenarios for crash tests: the initial state of each operation, and the invariants after its end.
  */
 import { expect } from 'vitest';
 import { disable } from '../../../src/encryption/operations/disable.ts';
@@ -99,7 +99,7 @@ export const stories: readonly Story[] = [
   },
 ];
 
-/** What a worker that starts now sees: a switch in force, whose keys are open, and every password opens. */
+/** A worker that starts now has a switch in force with open keys, and opens every password. */
 export async function expectHealthy(world: World): Promise<void> {
   expect(await wrongPasswords(world)).toEqual([]);
   const { problem, state } = await startProcess(world).vault.refresh();

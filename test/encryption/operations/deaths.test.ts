@@ -1,5 +1,5 @@
 /**
- * An operation that dies at any of its effects leaves every password to be opened, and is finished when it is run again.
+ * Crash consistency: an operation that dies at any effect loses no password, and finishes when it is run again.
  */
 import { describe, expect, test } from 'vitest';
 import { trustRestored } from '../../../src/encryption/operations/trust-restored.ts';

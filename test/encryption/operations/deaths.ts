@@ -1,5 +1,5 @@
 /**
- * Lets a process die before or after each of its effects, one after the other, as kill -9 would between any two.
+ * Crash injection: a process dies before or after each of its effects in turn, as with kill -9.
  */
 import { expect } from 'vitest';
 import { Death, type Fate } from './process.ts';
@@ -7,7 +7,7 @@ import { Death, type Fate } from './process.ts';
 /** Runs a process until it ends or dies; true when it died. */
 export type Life = (run: (fate: Fate) => Promise<unknown>) => Promise<boolean>;
 
-/** Calls `story` with one life after the other, each with a later death, until nobody dies; how many deaths there were. */
+/** Runs `story` repeatedly with a later death each time, until it survives; returns the number of deaths. */
 export async function eachDeath(story: (life: Life) => Promise<void>): Promise<number> {
   for (let deaths = 0; ; deaths += 1) {
     let hasDied = false;

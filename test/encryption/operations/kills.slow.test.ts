@@ -1,6 +1,5 @@
 /**
- * Deaths of an operation, the long way: between stretches, and twice, at any of its effects and again at any of the
- * effects of the command that is run again.
+ * Exhaustive crash tests: between batches, and twice, at any effect and at any effect of the rerun.
  */
 import { describe, expect, test } from 'vitest';
 import { copyOf, startProcess } from '../memory-ports.ts';
@@ -12,7 +11,7 @@ const passwords = 401;
 const timeout = 300_000;
 
 describe.each(stories)('$title', (story) => {
-  test('is finished by the same command after a death between its stretches', { timeout }, async () => {
+  test('is finished by the same command after a kill between its batches', { timeout }, async () => {
     expect(await dieEverywhere(story, passwords)).toBeGreaterThanOrEqual(story.deathsMin + 4);
   });
 

@@ -31,21 +31,21 @@ function worker(host: string, keyIds: readonly string[], given: Partial<StoredWo
 const actionsOf = (world: World) => world.audit.map(({ action }) => action);
 const formsOf = (world: World) => [...new Set([...world.passwords.values()].map(({ form }) => form))];
 
-/** A process that is told to stop after so many stretches. */
-function stopAfter(stretches: number, process: Process): { ports: Process; stop: AbortSignal } {
+/** A process that is stopped after `batches` batches. */
+function stopAfter(batches: number, process: Process): { ports: Process; stop: AbortSignal } {
   const stop = new AbortController();
-  let left = stretches;
+  let left = batches;
   const rewritePasswords: Process['store']['rewritePasswords'] = async (...given) => {
     const result = await process.store.rewritePasswords(...given);
     left -= 1;
     if (left === 0) stop.abort();
     return result;
   };
-  return { ports: { ...process, store: { ...process.store, rewritePasswords: rewritePasswords } }, stop: stop.signal };
+  return { ports: { ...process, store: { ...process.store, rewritePasswords } }, stop: stop.signal };
 }
 
 describe('switching on', () => {
-  test('makes the key file, seals every password in stretches, is audited, and writes the table anew', async () => {
+  test('creates the key file, seals every password in batches, is audited, and rewrites the table', async () => {
     const world = newWorld();
     putPlain(world, ...names(405));
     const ports = startProcess(world);
@@ -86,7 +86,7 @@ describe('switching on', () => {
     expect(actionsOf(world)).not.toContain('key.created');
   });
 
-  test('takes the key file that somebody else made a moment before', async () => {
+  test('uses the key file that another process created a moment before', async () => {
     const world = newWorld();
     const theirs = randomKey();
     const ports = startProcess(world);
@@ -128,7 +128,7 @@ describe('switching on', () => {
     expect(await enable(startProcess(world), options)).toMatchObject({ keyId: key?.id, sealed: 1 });
   });
 
-  test('goes on by force, and says so', async () => {
+  test('continues by force, and reports it', async () => {
     const world = newWorld();
     world.workers = [worker('east', [])];
     const ports = startProcess(world);
@@ -154,7 +154,7 @@ describe('switching on', () => {
     expect(world.row?.keyId).toBe(second.id);
   });
 
-  test('goes on with the key of an earlier run', async () => {
+  test('resumes with the key of an earlier run', async () => {
     const [other, key] = [randomKey(), randomKey()];
     const world = await worldAt('enabling', [key], ['a']);
     world.file = [other, key];
@@ -163,7 +163,7 @@ describe('switching on', () => {
     expect(await wrongPasswords(world)).toEqual([]);
   });
 
-  test('seals what is readable while it is on, and writes the table anew as a cut-off run would have', async () => {
+  test('seals plain text while it is on, and rewrites the table as an interrupted run would have', async () => {
     const world = await worldAt('on', [randomKey()], ['a']);
     putPlain(world, 'b');
     expect(await enable(startProcess(world), options)).toMatchObject({ sealed: 1, wasOn: true });
@@ -172,7 +172,7 @@ describe('switching on', () => {
     expect(world.rebuilds).toBe(1);
   });
 
-  test('is not on before nothing is readable any more, whatever is written while it seals', async () => {
+  test('is not on before no plain text is left, whatever is written while it seals', async () => {
     const world = newWorld();
     putPlain(world, 'm1', 'm2');
     const ports = startProcess(world);
@@ -222,7 +222,7 @@ describe('switching on', () => {
 });
 
 describe('switching off', () => {
-  test('makes every password readable, seals its row, and sets the key file aside', async () => {
+  test('restores every password to plain text, seals its row, and sets the key file aside', async () => {
     const key = randomKey();
     const world = await worldAt('on', [key], names(405));
     const done = await disable(startProcess(world), options);
@@ -241,7 +241,7 @@ describe('switching off', () => {
     ]);
   });
 
-  test('stays at disabling while a password cannot be opened, then goes on', async () => {
+  test('stays at disabling while a password cannot be opened, then resumes', async () => {
     const [key, lost] = [randomKey(), randomKey()];
     const world = await worldAt('on', [key], ['a', 'b', 'c', 'd']);
     pointElsewhere(world, 'b');
@@ -263,7 +263,7 @@ describe('switching off', () => {
     expect(world.row?.state).toBe('off');
   });
 
-  test('goes on from enabling with the key that was being taken into use', async () => {
+  test('resumes from enabling with the key of that operation', async () => {
     const world = await worldAt('enabling', [randomKey()], ['a']);
     putPlain(world, 'b');
     expect(await disable(startProcess(world), options)).toMatchObject({ unsealed: 1, wasOff: false });
@@ -278,7 +278,7 @@ describe('switching off', () => {
     expect(world.asideFiles[0]?.keys).toEqual([key, next]);
   });
 
-  test('sets aside the key file that a cut-off run left, and no other', async () => {
+  test('sets aside the key file that an interrupted run left, and no other', async () => {
     const key = randomKey();
     const world = await worldAt('off', [key], ['a'], { revision: 4 });
     expect(await disable(startProcess(world), options)).toMatchObject({ wasOff: true, setAside: expect.any(String) });
@@ -340,7 +340,7 @@ describe('every operation', () => {
     await expect(enable(startProcess(world), options)).resolves.toMatchObject({ wasOn: false });
   });
 
-  test('renews its claim every 10 seconds, and ends when it is lost', async () => {
+  test('renews its lease every 10 seconds, and ends when it is lost', async () => {
     const world = await worldAt('on', [randomKey()], ['a']);
     const ports = startProcess(world);
     const sleeps: number[] = [];
@@ -394,7 +394,7 @@ describe('every operation', () => {
     await expect(disable(startProcess(world), options)).rejects.toMatchObject({ code: 'key_file_missing' });
   });
 
-  test('decides anew when the switch is changed under it, five times at most', async () => {
+  test('repeats a step when the switch changes meanwhile, five times at most', async () => {
     const world = await worldAt('on', [randomKey()], ['a']);
     const ports = startProcess(world);
     let refusals = 4;
@@ -410,7 +410,7 @@ describe('every operation', () => {
     await expect(disable({ ...failing, store }, options)).rejects.toMatchObject({ code: 'switch_changed' });
   });
 
-  test('ends at the next stretch when it is stopped, and goes on when it is run again', async () => {
+  test('stops at the next batch, and resumes when it is run again', async () => {
     const world = newWorld();
     putPlain(world, ...names(450));
     const { ports, stop } = stopAfter(2, startProcess(world));
@@ -445,12 +445,12 @@ describe('every operation', () => {
         if (made?.form === 'plain') lent.push(made.password.use((bytes) => bytes));
         return made;
       });
-    await disable({ ...ports, store: { ...ports.store, rewritePasswords: rewritePasswords } }, options);
+    await disable({ ...ports, store: { ...ports.store, rewritePasswords } }, options);
     expect(lent).toHaveLength(2);
     expect(lent.every((bytes) => bytes.every((byte) => byte === 0))).toBe(true);
   });
 
-  test('remembers each row that it wrote before it looks at anything else', async () => {
+  test('stores each row that it wrote before it reads anything else', async () => {
     const world = await worldAt('on', [randomKey()], ['a']);
     const ports = startProcess(world);
     const refresh = async () => {
@@ -461,7 +461,7 @@ describe('every operation', () => {
     expect(world.row?.state).toBe('off');
   });
 
-  test('throws on at once what it does not expect from a password', async () => {
+  test('rethrows an unexpected error of a password at once', async () => {
     const world = await worldAt('on', [randomKey()], ['a']);
     const ports = startProcess(world);
     const rewritePasswords = () => Promise.reject(new Failure('database_unavailable', 'away'));

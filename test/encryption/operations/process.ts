@@ -1,8 +1,8 @@
 /**
- * The ports of one process over what outlives it: key file, memory file and database, real ones or in memory.
+ * Ports of one simulated process over shared parts: key file, state file and database, real or in memory.
  *
- * Every effect on the outside goes through one place, where a test can let the process die before or after it, as kill
- * -9 would: from then on nothing of that process has any effect. Another process over the same parts goes on from there.
+ * Every effect passes through one function, where a test can let the process die before or after it, as with kill -9:
+ * from then on the process has no effect. Another process over the same parts resumes.
  */
 import { randomFillSync } from 'node:crypto';
 import type { Clock } from '../../../src/async/clock.ts';
@@ -11,7 +11,7 @@ import { describeStep } from '../../../src/encryption/operations/steps.ts';
 import type { EncryptionStore, KeyFile, SwitchStateFile } from '../../../src/encryption/ports.ts';
 import { createVault } from '../../../src/encryption/vault.ts';
 
-/** What outlives every process. */
+/** Survives every process. */
 export type Parts = {
   readonly keyFile: KeyFile;
   readonly memory: SwitchStateFile;
@@ -28,7 +28,7 @@ export type Process = OperationPorts & {
   };
 };
 
-/** It is told each effect before it takes place and after; throws `Death` to let the process die there. */
+/** Called before and after each effect; throws `Death` to let the process die there. */
 export type Fate = (effect: string, when: 'before' | 'after') => void;
 
 export class Death extends Error {}

@@ -1,5 +1,5 @@
 /**
- * A real database with its tables, and a data folder with a real key file and memory file, for processes to run over.
+ * A real database with its tables, and a data folder with real key file and state file, shared by processes of a test.
  */
 import { join } from 'node:path';
 import { systemClock } from '../../../src/adapters/clock/clock.ts';

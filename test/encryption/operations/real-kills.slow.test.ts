@@ -1,5 +1,5 @@
 /**
- * An operation on a real database, key file and memory file that dies at any of its effects, and is run again.
+ * Crash tests on a real database, key file and state file: dies at any effect, then is run again.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { disable } from '../../../src/encryption/operations/disable.ts';

@@ -1,5 +1,5 @@
 /**
- * The operations on a real database, a real key file and a real memory file: what holds in memory holds there.
+ * Operations on a real database, key file and state file.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { disable } from '../../../src/encryption/operations/disable.ts';
@@ -20,7 +20,7 @@ describe.each(['sqlite', 'mariadb'] as const)('the operations on %s', (kind) => 
   });
   afterAll(() => server[Symbol.asyncDispose]());
 
-  test('go all the way: on, a new key, everything resealed, off, and on again', async () => {
+  test('run through: on, a new key, everything resealed, off, and on again', async () => {
     const host = (await server.newHost())(await server.newDatabase());
     const { start } = host;
     await host.addMailboxes(3);
@@ -44,7 +44,7 @@ describe.each(['sqlite', 'mariadb'] as const)('the operations on %s', (kind) => 
     expect(await host.openAll()).toEqual([password, password, password, password]);
   });
 
-  test('accept what was restored from before it was switched on', async () => {
+  test('trust a backup from before encryption was enabled', async () => {
     const folder = await server.newHost();
     const before = folder(await server.newDatabase());
     await before.addMailboxes(2);

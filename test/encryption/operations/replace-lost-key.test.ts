@@ -9,7 +9,7 @@ import { keysInFile, putSealed, randomKey, rowOf, worldAt } from '../stored-pass
 const options = { force: false, waitMs: 1000, signal: new AbortController().signal };
 
 describe('replacing a lost key', () => {
-  test('puts a new key in force, leaves the lost passwords, and what is set anew opens', async () => {
+  test('puts a new key in force, leaves the lost passwords, and opens those that are set again', async () => {
     const lost = randomKey();
     const world = await worldAt('on', [lost], ['a', 'b']);
     world.file = null;
@@ -25,7 +25,7 @@ describe('replacing a lost key', () => {
     expect(world.audit.map(({ action }) => action)).toContain('switch.lost_key_replaced');
   });
 
-  test('goes on with the key file that an interrupted run made', async () => {
+  test('resumes with the key file that an interrupted run created', async () => {
     const world = await worldAt('rotating', [randomKey(), randomKey()], ['a'], { nextKeyId: '0123456789abcdef' });
     const key = randomKey();
     world.file = [key];
@@ -38,7 +38,7 @@ describe('replacing a lost key', () => {
     expect((await replaceLostKey(startProcess(world), options)).setAside).toEqual(expect.any(String));
   });
 
-  test('also goes on above an older row of a restored database', async () => {
+  test('continues above an older row of a restored database too', async () => {
     const key = randomKey();
     const world = await worldAt('on', [key], ['a'], { revision: 9 });
     world.row = rowOf(key, { revision: 4 });

@@ -25,7 +25,7 @@ const keyColumns = (world: World) => [...new Set([...world.passwords.values()].m
 const switchActions = (world: World) =>
   world.audit.map(({ action }) => action).filter((action) => !action.startsWith('password.'));
 
-/** The live worker of this host, which holds what the key file holds and goes by the row in the table. */
+/** The live worker of this host, with the keys of the key file and the row in the table in force. */
 function followingWorker(world: World, given: () => Partial<StoredWorker> = () => ({})): Process['store'] {
   const { store } = startProcess(world);
   const listWorkers = async (): Promise<readonly StoredWorker[]> => {
@@ -68,7 +68,7 @@ describe('a rotation', () => {
     expect(seen).toEqual([waited, waited, waited, waited, ['on', false, 2, done.keyId]]);
   });
 
-  test('waits for workers, and goes on with the announced key when it is run again', async () => {
+  test('waits for workers, and resumes with the announced key when it is run again', async () => {
     const former = randomKey();
     const world = await worldAt('on', [former], ['a']);
     const store = followingWorker(world, () => ({ keyIds: [former.id], host: 'east' }));
@@ -92,7 +92,7 @@ describe('a rotation', () => {
     expect(await wrongPasswords(world)).toEqual([]);
   });
 
-  test('keeps the announced key that it holds itself when it decides anew', async () => {
+  test('retains its announced key when it repeats a step', async () => {
     const former = randomKey();
     const world = await worldAt('on', [former], ['a']);
     const ports = startProcess(world);
@@ -105,7 +105,7 @@ describe('a rotation', () => {
     expect(announced.slice(0, 2)).toEqual([done.keyId, done.keyId]);
   });
 
-  test('goes on from rotating', async () => {
+  test('resumes from rotating', async () => {
     const [former, next] = [randomKey(), randomKey()];
     const world = await worldAt('rotating', [former, next], ['a', 'b'], { nextKeyId: next.id });
     await putSealed(world, next, ['b']);
@@ -118,7 +118,7 @@ describe('a rotation', () => {
     });
   });
 
-  test('keeps the former key when a password cannot be opened, and tells which', async () => {
+  test('retains the former key when a password cannot be opened, and reports which', async () => {
     const [former, lost] = [randomKey(), randomKey()];
     const world = await worldAt('on', [former], ['a', 'b', 'c']);
     pointElsewhere(world, 'b');
@@ -133,7 +133,7 @@ describe('a rotation', () => {
     expect(world.row?.state).toBe('on');
   });
 
-  test('keeps the former key as well when what cannot be opened names another one', async () => {
+  test('retains the former key too when an unopened password names another one', async () => {
     const [former, lost] = [randomKey(), randomKey()];
     const world = await worldAt('on', [former], ['a']);
     await putSealed(world, lost, ['c']);
@@ -143,7 +143,7 @@ describe('a rotation', () => {
     expect((await reseal(startProcess(world), options)).droppedKeyIds).toEqual([former.id]);
   });
 
-  test('tells a readable password that cannot be sealed, which is no reason to keep the former key', async () => {
+  test('reports a plain-text password that cannot be sealed, and still removes the former key', async () => {
     const world = await worldAt('on', [randomKey()], ['a']);
     putPlain(world, 'empty');
     storedOf(world, 'empty').bytes = new Uint8Array(0);
@@ -166,7 +166,7 @@ describe('a rotation', () => {
     expect(await wrongPasswords(world)).toEqual([]);
   });
 
-  test('keeps a key that somebody adds to the file, or that a password needs, while it waits for the workers', async () => {
+  test('retains a key that is added to the file, or needed by a password, while it waits for the workers', async () => {
     const [former, added, needed] = [randomKey(), randomKey(), randomKey()];
     const world = await worldAt('on', [former, needed], ['a']);
     const ports = startProcess(world);
@@ -256,7 +256,7 @@ describe('resealing', () => {
     ]);
   });
 
-  test('keeps the announced key, and each key that a password needs that cannot be opened, whatever its column says', async () => {
+  test('retains the announced key, and each key that an unopened password needs, whatever its column says', async () => {
     const [key, next, old, other] = [randomKey(), randomKey(), randomKey(), randomKey()];
     const world = await worldAt('on', [key, next, old, other], ['a'], { nextKeyId: next.id });
     await putSealed(world, old, ['b']);
@@ -283,7 +283,7 @@ describe('resealing', () => {
     });
   });
 
-  test('tells at most a thousand passwords that cannot be opened, and keeps their keys', async () => {
+  test('reports at most a thousand unopened passwords, and retains their keys', async () => {
     const [key, lost] = [randomKey(), randomKey()];
     const world = await worldAt('on', [key, lost], []);
     await putSealed(world, lost, names(1100));
@@ -293,7 +293,7 @@ describe('resealing', () => {
     expect(done.resealed).toBe(0);
   });
 
-  test('tells how it went in the end with a password that the database hands out a second time', async () => {
+  test('reports the last outcome of a password that the database returns twice', async () => {
     const [key, old] = [randomKey(), randomKey()];
     const world = await worldAt('on', [key, old], []);
     await putSealed(world, old, ['misnamed'], key.id);

@@ -8,7 +8,7 @@ import { initialSwitchRow, type SwitchRow } from '../../../src/secret/switch.ts'
 import { newWorld, startProcess, type World } from '../memory-ports.ts';
 import { keysInFile, putPlain, putSealed, randomKey, rowOf, worldAt, wrongPasswords } from '../stored-passwords.ts';
 
-/** Nobody has said that encryption may be off afterwards. */
+/** Off afterwards is not allowed. */
 const asItIs = { acceptOff: false };
 const options = { force: false, waitMs: 1000, signal: new AbortController().signal };
 
@@ -23,8 +23,8 @@ async function problemOf(world: World): Promise<string | null> {
   return (await startProcess(world).vault.refresh()).problem?.code ?? null;
 }
 
-describe('accepting what was restored', () => {
-  test('writes the older row anew above every revision that was seen', async () => {
+describe('trusting a restored switch', () => {
+  test('rewrites the older row above every accepted revision', async () => {
     const keys = [randomKey(), randomKey()] as const;
     const found = rowOf(keys[1], { revision: 4, state: 'enabling' });
     const world = await restoredTo(found, keys);
@@ -41,14 +41,14 @@ describe('accepting what was restored', () => {
     ]);
   });
 
-  test('accepts another row of the same revision, as two histories have', async () => {
+  test('trusts another row of the same revision, as from two histories', async () => {
     const keys = [randomKey(), randomKey()] as const;
     const world = await restoredTo(rowOf(keys[0], { revision: 9, changedBy: 'bob@desk' }), keys);
     expect(await problemOf(world)).toBe('switch_forged');
     expect((await trustRestored(startProcess(world), asItIs)).trusted).toMatchObject({ state: 'on', revision: 10 });
   });
 
-  test('accepts the first row of a backup from before it was switched on when that is said, and enable seals', async () => {
+  test('trusts the initial row of an older backup when off is confirmed, and enable seals', async () => {
     const world = await restoredTo(initialSwitchRow);
     putPlain(world, 'a', 'b');
     const [key] = keysInFile(world);
@@ -67,8 +67,8 @@ describe('accepting what was restored', () => {
   test.each([
     ['the first row', initialSwitchRow],
     ['no row', null],
-    ['a row that nobody sealed', { ...initialSwitchRow, revision: 2 ** 50 }],
-  ] as const)('puts what was in force back in the place of %s while passwords are sealed', async (_, row) => {
+    ['an unsealed row', { ...initialSwitchRow, revision: 2 ** 50 }],
+  ] as const)('restores the switch in force in place of %s while passwords are sealed', async (_, row) => {
     const keys = [randomKey(), randomKey()] as const;
     const world = await restoredTo(row, keys);
     const done = await trustRestored(startProcess(world), { acceptOff: true });
@@ -76,7 +76,7 @@ describe('accepting what was restored', () => {
     expect(await problemOf(world)).toBeNull();
   });
 
-  test('takes the key of the sealed passwords for that of the switch where nobody remembers one', async () => {
+  test('uses the key of the sealed passwords on a host without a remembered switch', async () => {
     const keys = [randomKey(), randomKey()] as const;
     const world = await restoredTo(initialSwitchRow, keys);
     world.remembered = null;
@@ -85,7 +85,7 @@ describe('accepting what was restored', () => {
     expect(done.trusted).toMatchObject({ state: 'on', keyId: keys[0].id, revision: 1 });
   });
 
-  test('accepts the first row without any key, which it cannot seal, when no password is sealed', async () => {
+  test('trusts the initial row without any key when no password is sealed', async () => {
     const world = await restoredTo(initialSwitchRow);
     world.file = null;
     await expect(trustRestored(startProcess(world), asItIs)).rejects.toMatchObject({ code: 'key_unknown' });
@@ -100,7 +100,7 @@ describe('accepting what was restored', () => {
     expect(world.audit.map(({ action }) => action)).toEqual(['switch.restored_trusted']);
   });
 
-  test('says which key is needed, and how to add it', async () => {
+  test('reports the needed key, and how to add it', async () => {
     const [key, old] = [randomKey(), randomKey()];
     const world = await restoredTo(rowOf(old, { revision: 4 }), [key, randomKey()]);
     await expect(trustRestored(startProcess(world), asItIs)).rejects.toMatchObject({
@@ -112,7 +112,7 @@ describe('accepting what was restored', () => {
     expect((await trustRestored(startProcess(world), asItIs)).trusted.keyId).toBe(old.id);
   });
 
-  test('asks for both keys of a rotation', async () => {
+  test('requires both keys of a rotation', async () => {
     const [key, next] = [randomKey(), randomKey()];
     const row = rowOf(key, { revision: 4, state: 'rotating', nextKeyId: next.id });
     const world = await restoredTo(row, [key, randomKey()]);
@@ -124,7 +124,7 @@ describe('accepting what was restored', () => {
     });
   });
 
-  test('never goes by a row that nobody sealed', async () => {
+  test('never trusts an unsealed row', async () => {
     const keys = [randomKey(), randomKey()] as const;
     const rows = [
       { ...rowOf(keys[0], { revision: 4, state: 'off', keyId: null }), seal: null },
@@ -138,14 +138,14 @@ describe('accepting what was restored', () => {
     }
   });
 
-  test('has nothing to accept when the row is in force', async () => {
+  test('has nothing to trust when the row is in force', async () => {
     for (const world of [newWorld(), await worldAt('on', [randomKey()], ['a'])]) {
       await expect(trustRestored(startProcess(world), asItIs)).rejects.toMatchObject({ code: 'refused' });
       expect(world.audit).toEqual([]);
     }
   });
 
-  test('writes a memory anew that cannot be understood', async () => {
+  test('replaces a damaged switch state file', async () => {
     const world = await worldAt('on', [randomKey()], ['a'], { revision: 9 });
     world.remembered = new Failure('disk_failed', 'switch-state is damaged');
     expect(await problemOf(world)).toBe('disk_failed');
@@ -162,7 +162,7 @@ describe('accepting what was restored', () => {
 });
 
 describe('the status', () => {
-  test('of a new database says that it is off', async () => {
+  test('of a new database is off', async () => {
     const world = newWorld();
     putPlain(world, 'a');
     expect(await encryptionStatus(startProcess(world), workerLiveMs)).toEqual({
@@ -221,7 +221,7 @@ describe('the status', () => {
     expect(status.workers[1]).toMatchObject({ live: false, has_key: false });
   });
 
-  test('shows what is wrong: the row that is not believed, and the key file', async () => {
+  test('shows the problems: a row that is not accepted, and the key file', async () => {
     const world = await restoredTo(initialSwitchRow);
     world.file = null;
     expect(await encryptionStatus(startProcess(world), workerLiveMs)).toMatchObject({
