@@ -104,7 +104,7 @@ async function askedToSwitchOff(parts: Parts): Promise<void> {
 async function broken(parts: Parts): Promise<void> {
   const { scene, ada, shoot } = parts;
   await rename(scene.keyFile, `${scene.keyFile}.away`);
-  await until('it is orphaned', async () => (await ada.get(encryptionPath)).text.includes('in memory alone'));
+  await until('it is orphaned', async () => (await ada.get(encryptionPath)).text.includes('only in memory'));
   await open(parts, encryptionPath);
   await shoot('orphaned');
   await mustRun(scene.command(['key', 'recover']));

@@ -27,7 +27,7 @@ import {
   untilSwitch,
 } from '../../admin/admin-scene.ts';
 import { type Attacker, changingForms, cookieOf, createAttacker } from '../../admin/attacker.ts';
-import { holdMailbox } from '../../admin/held-row.ts';
+import { lockMailbox } from '../../admin/locked-row.ts';
 import type { Daemon } from '../../support/daemon.ts';
 import { count, until } from '../../support/outage-scene.ts';
 import { freePort } from '../../support/programs.ts';
@@ -507,7 +507,7 @@ test('two admins at the same moment, on two workers, begin one operation', async
   const there = await signIn({ address: otherAddress });
   const race = async (path: string, fields: Readonly<Record<string, string>> = {}) => {
     // It lasts at least as long as all four are asked.
-    await using _held = await holdMailbox(scene, (await scene.rows('select max(id) from mailboxes'))[0] ?? '');
+    await using _held = await lockMailbox(scene, (await scene.rows('select max(id) from mailboxes'))[0] ?? '');
     const began = async () =>
       (await scene.rows(`select count(*) from audit where action = 'admin.operation_started'`))[0];
     const before = Number(await began());

@@ -69,7 +69,7 @@ test('neither a mailbox password nor that of an admin is in any answer, line or 
   await operationOver(scene);
   await look(ada);
   await chmod(scene.keyFile, 0o644);
-  await until('it is orphaned', async () => (await ada.get(encryptionPath)).text.includes('in memory alone'));
+  await until('it is orphaned', async () => (await ada.get(encryptionPath)).text.includes('only in memory'));
   await look(ada);
   await rename(scene.keyFile, `${scene.keyFile}.away`);
   seen.push(await restarted(daemon));

@@ -21,7 +21,7 @@ import {
   streamMail,
   untilSwitch,
 } from '../../admin/admin-scene.ts';
-import { holdMailbox } from '../../admin/held-row.ts';
+import { lockMailbox } from '../../admin/locked-row.ts';
 import { shellRun } from '../../admin/shell.ts';
 import { type OpenedPage, startBrowser, type TestBrowser } from '../../support/browser.ts';
 import type { Daemon } from '../../support/daemon.ts';
@@ -134,7 +134,7 @@ test('the button answers when both boxes are ticked, and not before', async () =
 }, 60_000);
 
 test('enabling goes on through a reload and the death of the daemon, and ends by itself', async () => {
-  const held = await holdMailbox(scene, lastOne);
+  const held = await lockMailbox(scene, lastOne);
   await press('Generate Key File & Enable Encryption');
   await page.waitForURL(`**${encryptionPath}`);
   await until('some are sealed', async () => (await progress()).done >= polled);
@@ -215,7 +215,7 @@ test('a backup is verified without a byte of it leaving the browser', async () =
 
 test('a rotation shows its progress and takes another key into use', async () => {
   const [before = ''] = await keyIds();
-  const held = await holdMailbox(scene, lastOne);
+  const held = await lockMailbox(scene, lastOne);
   await page.getByText('Rotate the key…').click();
   await picture('rotate-asked');
   await press('Generate New Key & Rotate');
@@ -266,7 +266,7 @@ test('switching off needs the file: it says which check fails', async () => {
 }, 120_000);
 
 test('with the right file it switches off, with progress, and sets the key file aside', async () => {
-  const held = await holdMailbox(scene, lastOne);
+  const held = await lockMailbox(scene, lastOne);
   await page.getByText('Disable encryption…').click();
   await press('Request to Disable');
   const command = (await page.locator('.command code').first().textContent()) ?? '';
