@@ -1,9 +1,9 @@
 /**
- * `logs`: the daemon's JSON log, of the journal, a file or standard input, as lines for people. Those of the journal have the
- * worker before them, where that has a name.
+ * `logs`: renders the JSON log of the journal, a file or standard input for people, with filters.
  *
- * One piece of input is held at a time, and with `--lines` so many lines. A line that is not JSON is shown as it is, made
- * printable; it has no fields, so `--mailbox` and `--event` leave it out, and with `--since` it goes with the line before it.
+ * Memory is bounded by one chunk of input, and by the lines of `--lines`. A line that is not JSON is shown unchanged,
+ * made printable: without fields, `--mailbox` and `--event` exclude it, and `--since` treats it like the line before.
+ * Lines of the journal begin with the name of the worker, where it has one.
  */
 
 import { spawn } from 'node:child_process';
@@ -26,12 +26,12 @@ const lineCharactersMax = 1024 * 1024;
 /** Throws `usage`, and `check_failed` when journalctl fails. */
 export async function showLogs(options: LogsOptions, context: Context): Promise<number> {
   const { terminal, nowMs } = context;
-  const wish = readLogsOptions(options, nowMs());
-  const source = await sourceOf(options, wish, context);
-  const isWanted = filterOf(wish, source.knowsSince);
+  const filter = readLogsOptions(options, nowMs());
+  const source = await sourceOf(options, filter, context);
+  const isWanted = predicateOf(filter, source.filtersSince);
   const tail = tailOf(source.tailMax);
   let hasShown = false;
-  const show = async (lines: readonly Line[]): Promise<void> => {
+  const show = async (lines: readonly LogLine[]): Promise<void> => {
     if (lines.length === 0) return;
     hasShown = true;
     await terminal.styled(lines.flatMap(linesFor));
@@ -43,52 +43,52 @@ export async function showLogs(options: LogsOptions, context: Context): Promise<
   return 0;
 }
 
-type Source = {
+type LogSource = {
   readonly pieces: Pieces;
-  /** The log lines in a line of it. */
+  /** The log lines in one line of input. */
   readonly read: (text: string) => readonly JournalLine[];
-  /** True when it gives nothing older than was asked for. */
-  readonly knowsSince: boolean;
-  /** What to look at when it has nothing. */
+  /** True when the source applies `--since` itself. */
+  readonly filtersSince: boolean;
+  /** Advice when it has no lines. */
   readonly advice: string;
-  /** How many lines of the past are to be chosen here; null: all that come. */
+  /** Number of past lines to select here; null: all lines of the source. */
   readonly tailMax: number | null;
 };
 
-async function sourceOf(options: LogsOptions, wish: LogsWish, context: Context): Promise<Source> {
+async function sourceOf(options: LogsOptions, filter: LogFilter, context: Context): Promise<LogSource> {
   const { isAttended, outside, signal } = context;
   const { file, unit } = options;
   if (unit !== undefined && file !== undefined) throw new Failure('usage', '--unit is for the journal, not for a file');
-  const tailMax = wish.linesMax;
-  if (file !== undefined) return { ...plain, pieces: await outside.filePieces(file, wish.follow, signal), tailMax };
-  // Who names a unit wants the journal, also where standard input is no terminal, as in a script.
+  const tailMax = filter.linesMax;
+  if (file !== undefined) return { ...plain, pieces: await outside.filePieces(file, filter.follow, signal), tailMax };
+  // --unit selects the journal, also where standard input is not a terminal, as in a script.
   if (!isAttended && unit === undefined)
-    return { ...plain, pieces: await outside.inputPieces(), tailMax: wish.follow ? null : tailMax };
-  // What journalctl counts is not filtered yet; and of what it follows nobody can tell where the past ends.
-  const countsThere = wish.follow || (wish.mailbox === null && wish.level === null && wish.event === null);
+    return { ...plain, pieces: await outside.inputPieces(), tailMax: filter.follow ? null : tailMax };
+  // journalctl counts lines before these filters; and when it follows, the end of the past is unknown.
+  const countsInJournal = filter.follow || (filter.mailbox === null && filter.level === null && filter.event === null);
   const units = unit === undefined ? ownUnits : [unit];
-  const args = journalArgs(units, { ...wish, linesMax: countsThere ? tailMax : null });
+  const args = journalArgs(units, { ...filter, linesMax: countsInJournal ? tailMax : null });
   const pieces = await outside.programPieces('journalctl', args, signal);
-  const advice = `: is it the unit ${units.join(' or ')} (--unit), and may you read the journal (root, group systemd-journal)?`;
-  return { pieces, read: readJournalLine, knowsSince: true, tailMax: countsThere ? null : tailMax, advice };
+  const advice = `: is ${units.join(' or ')} the unit (--unit), and may you read the journal (root, group systemd-journal)?`;
+  return { pieces, read: readJournalLine, filtersSince: true, tailMax: countsInJournal ? null : tailMax, advice };
 }
 
-/** A file or standard input: lines as they are. */
-const plain = { read: (text: string) => [{ text, worker: '' }], knowsSince: false, advice: '.' };
+/** A file or standard input: each line is a log line. */
+const plain = { read: (text: string) => [{ text, worker: '' }], filtersSince: false, advice: '.' };
 
-/** `text` is that of a line that is no entry. */
-type Line = { readonly entry: LogEntry | null; readonly text: string; readonly worker: string };
+/** `text`: of a line that is not JSON. */
+type LogLine = { readonly entry: LogEntry | null; readonly text: string; readonly worker: string };
 
-/** The whole lines of each piece; null where the past has been read. A line without an end is cut into several. */
-async function* linesOf(pieces: Pieces, read: Source['read']): AsyncIterable<readonly Line[] | null> {
+/** The complete lines of each chunk; null at the end of the past. A line beyond 1 Mi characters is split. */
+async function* linesOf(pieces: Pieces, read: LogSource['read']): AsyncIterable<readonly LogLine[] | null> {
   const decoder = new TextDecoder();
   let unfinished = '';
-  for await (const piece of pieces) {
-    if (piece === null) {
+  for await (const chunk of pieces) {
+    if (chunk === null) {
       yield null;
       continue;
     }
-    const lines = (unfinished + decoder.decode(piece, { stream: true })).split('\n');
+    const lines = (unfinished + decoder.decode(chunk, { stream: true })).split('\n');
     unfinished = lines.pop() ?? '';
     if (unfinished.length > lineCharactersMax) {
       lines.push(unfinished);
@@ -100,14 +100,14 @@ async function* linesOf(pieces: Pieces, read: Source['read']): AsyncIterable<rea
   if (unfinished !== '') yield read(unfinished).map(lineOf);
 }
 
-function lineOf({ text, worker }: JournalLine): Line {
+function lineOf({ text, worker }: JournalLine): LogLine {
   const entry = readLogEntry(text);
   return { entry, text: entry === null ? text : '', worker };
 }
 
-function filterOf({ sinceMs, mailbox, level, event }: LogsWish, knowsSince: boolean): (line: Line) => boolean {
+function predicateOf({ sinceMs, mailbox, level, event }: LogFilter, filtersSince: boolean): (line: LogLine) => boolean {
   const tooLow: readonly string[] = level === null ? [] : levelNames.slice(0, levelNames.indexOf(level));
-  let isRecent = sinceMs === null || knowsSince;
+  let isRecent = sinceMs === null || filtersSince;
   return ({ entry }) => {
     if (entry === null) return isRecent && mailbox === null && event === null;
     isRecent = sinceMs === null || entry.timeMs >= sinceMs;
@@ -120,40 +120,39 @@ function filterOf({ sinceMs, mailbox, level, event }: LogsWish, knowsSince: bool
   };
 }
 
-/** Holds the last lines of the past back until it is read; from then on lines pass. */
-function tailOf(linesMax: number | null): { take(lines: readonly Line[]): readonly Line[]; end(): readonly Line[] } {
-  let held: Line[] | null = linesMax === null ? null : [];
+/** Buffers the last lines of the past until its end; later lines pass through. */
+function tailOf(linesMax: number | null): {
+  take(lines: readonly LogLine[]): readonly LogLine[];
+  end(): readonly LogLine[];
+} {
+  let buffered: LogLine[] | null = linesMax === null ? null : [];
   return {
     take(lines) {
-      if (held === null || linesMax === null) return lines;
-      held.push(...lines.map(({ entry, text, worker }) => ({ entry, text: apart(text), worker: apart(worker) })));
-      if (held.length > 2 * linesMax) held = held.slice(-linesMax);
+      if (buffered === null || linesMax === null) return lines;
+      buffered.push(...lines.map(({ entry, text, worker }) => ({ entry, text: copyOf(text), worker: copyOf(worker) })));
+      if (buffered.length > 2 * linesMax) buffered = buffered.slice(-linesMax);
       return [];
     },
     end() {
-      const last = held === null || linesMax === null ? [] : held.slice(-linesMax);
-      held = null;
+      const last = buffered === null || linesMax === null ? [] : buffered.slice(-linesMax);
+      buffered = null;
       return last;
     },
   };
 }
 
-/** A copy, because a part of a text keeps the whole of it in memory. */
-function apart(text: string): string {
+/** A copy, because a slice of a string keeps the whole string in memory. */
+function copyOf(text: string): string {
   return Buffer.from(text).toString();
 }
 
-function linesFor({ entry, text, worker }: Line): readonly StyledLine[] {
+function linesFor({ entry, text, worker }: LogLine): readonly StyledLine[] {
   const lines = entry === null ? [[text]] : logEntryLines(entry);
   return worker === '' ? lines : lines.map((line) => [[`@${worker} `, 'dim'], ...line]);
 }
 
-/**
- * How `logs` asks the journal, and what it makes of an answer.
- *
- * Each line of journalctl is a JSON object (journalctl(1), "Journal JSON Format"), since a plain line does not say which unit
- * it is from. A message that is no clean text comes as a list of bytes, one of several lines is several lines here.
- */
+// The journal. Each line of journalctl is a JSON object (journalctl(1), "Journal JSON Format"), since a plain line
+// lacks its unit. A message that is not clean text is an array of bytes; one with line ends is several lines here.
 
 /** A log line; `worker` is the N of the unit ticketmaild@N, '' for any other. */
 export type JournalLine = { readonly text: string; readonly worker: string };
@@ -163,10 +162,10 @@ export const ownUnits = ['ticketmaild', 'ticketmaild@*'] as const;
 
 const fields = ['MESSAGE', '_SYSTEMD_UNIT', 'UNIT'];
 
-/** Arguments for journalctl. `--all`: it leaves long messages out otherwise. */
+/** Arguments for journalctl; without `--all` it omits long messages. */
 export function journalArgs(
   units: readonly string[],
-  { follow, sinceMs, linesMax }: Pick<LogsWish, 'follow' | 'sinceMs' | 'linesMax'>,
+  { follow, sinceMs, linesMax }: Pick<LogFilter, 'follow' | 'sinceMs' | 'linesMax'>,
 ): readonly string[] {
   return [
     ...units.map((unit) => `--unit=${unit}`),
@@ -177,11 +176,11 @@ export function journalArgs(
   ];
 }
 
-/** The lines of one entry; what is no entry is a line as it is. */
+/** The lines of one entry; anything else is one line. */
 export function readJournalLine(text: string): readonly JournalLine[] {
   const entry = parsed(text);
   if (entry === null || !('MESSAGE' in entry)) return [{ text, worker: '' }];
-  // What systemd says about a unit is of its own unit, and names the other one.
+  // A message of systemd about a unit names that unit in UNIT.
   const unit = [entry['UNIT'], entry['_SYSTEMD_UNIT']].find((name) => typeof name === 'string') ?? '';
   const worker = /^ticketmaild@(.+)\.service$/.exec(unit)?.[1] ?? '';
   return textOf(entry['MESSAGE'])
@@ -201,7 +200,7 @@ function parsed(text: string): Readonly<Record<string, unknown>> | null {
   }
 }
 
-/** A field that an entry has several times is a list of its values; the first is the message. */
+/** A repeated field is an array of its values; the first is the message. */
 function textOf(message: unknown): string {
   if (typeof message === 'string') return message;
   if (!Array.isArray(message)) return '';
@@ -209,9 +208,7 @@ function textOf(message: unknown): string {
   return textOf(message[0]);
 }
 
-/**
- * The options of `logs`, read and checked. What is wrong is `usage`.
- */
+// Options
 
 export type LogsOptions = {
   readonly file?: string;
@@ -224,30 +221,30 @@ export type LogsOptions = {
   readonly unit?: string;
 };
 
-/** null: not asked for. */
-export type LogsWish = {
+/** null: no filter. */
+export type LogFilter = {
   readonly follow: boolean;
   readonly sinceMs: number | null;
   readonly linesMax: number | null;
   readonly mailbox: string | null;
-  /** The least urgent level to show. */
+  /** Lowest severity to show. */
   readonly level: LevelName | null;
   readonly event: string | null;
 };
 
 const linesMaxMax = 100_000;
-/** What is shown of the past where only the future is asked for, as tail and journalctl have it. */
+/** Past lines shown with `--follow` alone, as in tail and journalctl. */
 const followedLines = 10;
 const unitMs = { s: 1000, min: 60_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
-export function readLogsOptions(options: LogsOptions, nowMs: number): LogsWish {
+export function readLogsOptions(options: LogsOptions, nowMs: number): LogFilter {
   const follow = options.follow === true;
   const sinceMs = options.since === undefined ? null : readSince(options.since, nowMs);
-  const asked = options.lines === undefined ? null : readLines(options.lines);
+  const linesMax = options.lines === undefined ? null : readLines(options.lines);
   return {
     follow,
     sinceMs,
-    linesMax: asked ?? (follow && sinceMs === null ? followedLines : null),
+    linesMax: linesMax ?? (follow && sinceMs === null ? followedLines : null),
     mailbox: options.mailbox ?? null,
     level: options.level === undefined ? null : readLevel(options.level),
     event: options.event ?? null,
@@ -266,11 +263,14 @@ function readLevel(text: string): LevelName {
   throw new Failure('usage', `--level must be ${levelNames.join(', ')}, not "${text}"`);
 }
 
-/** Milliseconds since 1970 of `15min`, `2h`, `3d` (ago), `08:30`, `today`, or a local date and time, or one with a zone. */
+/**
+ * Milliseconds since 1970 of `15min`, `2h`, `3d` (ago), `08:30`, `today`, a local date and time, or one with a time
+ * zone.
+ */
 export function readSince(text: string, nowMs: number): number {
   const ms = readAgo(text, nowMs) ?? readTime(text, nowMs);
   if (ms !== null) return ms;
-  throw new Failure('usage', `--since "${text}" is no time`, {
+  throw new Failure('usage', `--since "${text}" is not a time`, {
     hint: 'Such as 15min, 2h, 3d, 08:30, today, 2026-01-31, "2026-01-31 08:30" (local), 2026-01-31T08:30Z.',
   });
 }
@@ -290,15 +290,15 @@ function readTime(text: string, nowMs: number): number | null {
     return new Date(midnight).setHours(Number(hours), Number(minutes), 0, 0);
   const [, day, time] = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d.*))?$/.exec(text) ?? [];
   if (day === undefined) return null;
-  // A day alone would be read as one in UTC.
+  // Date.parse reads a date alone as UTC.
   const ms = Date.parse(`${day}T${time ?? '00:00'}`);
   return Number.isNaN(ms) ? null : ms;
 }
 
-const pieceBytes = 64 * 1024;
-const lookAgainMs = 300;
+const chunkBytes = 64 * 1024;
+const pollMs = 300;
 
-/** The bytes of a file; with `follow` also those that are added, until `stop` fires. */
+/** The bytes of a file; with `follow` also appended ones, also after a rotation, until `stop` fires. */
 export async function* filePieces(path: string, follow: boolean, stop: AbortSignal): Pieces {
   let file = await openFile(path);
   try {
@@ -311,7 +311,7 @@ export async function* filePieces(path: string, follow: boolean, stop: AbortSign
       else {
         if (!hasCaughtUp) yield null;
         hasCaughtUp = true;
-        await wait(lookAgainMs, undefined, { signal: stop }).catch(() => undefined);
+        await wait(pollMs, undefined, { signal: stop }).catch(() => undefined);
         const next = await nextFile(path, file, at);
         if (next === file && at > (await file.stat()).size) at = 0;
         if (next !== file) {
@@ -336,13 +336,13 @@ async function openFile(path: string): Promise<FileHandle> {
 
 async function readAt(file: FileHandle, at: number, path: string) {
   try {
-    return await file.read(Buffer.allocUnsafe(pieceBytes), 0, pieceBytes, isPipe(await file.stat()) ? null : at);
+    return await file.read(Buffer.allocUnsafe(chunkBytes), 0, chunkBytes, isPipe(await file.stat()) ? null : at);
   } catch (error) {
     throw unreadable(path, error);
   }
 }
 
-/** A pipe, as of a shell's `<(…)`, has no places to read at. */
+/** A pipe, as of a shell's `<(…)`, has no offsets. */
 function isPipe(stats: { isFIFO(): boolean; isCharacterDevice(): boolean }): boolean {
   return stats.isFIFO() || stats.isCharacterDevice();
 }
@@ -353,28 +353,28 @@ function unreadable(path: string, error: unknown): Failure {
   return new Failure('usage', `${path}: ${why}`, { cause: error, hint: 'Name a file of log lines that you may read.' });
 }
 
-/** The file that has taken the name meanwhile, or the same one. What was rotated is read to its end first. */
+/** The file that has the name now, or the same one. A rotated file is read to its end first. */
 async function nextFile(path: string, file: FileHandle, at: number): Promise<FileHandle> {
   try {
-    const [named, held] = await Promise.all([stat(path), file.stat()]);
-    return named.ino === held.ino || at < held.size ? file : await open(path);
+    const [named, buffered] = await Promise.all([stat(path), file.stat()]);
+    return named.ino === buffered.ino || at < buffered.size ? file : await open(path);
   } catch (error) {
-    // Between the two steps of a rotation there is none.
+    // Between the two steps of a rotation the name is missing.
     if (causeCode(error) === 'ENOENT') return file;
     throw unreadable(path, error);
   }
 }
 
-/** What a program prints; its messages go to standard error as they are. Throws when it ends with an exit code. */
+/** Standard output of a program; its standard error is inherited. Throws when its exit code is not 0. */
 export async function* programPieces(name: string, args: readonly string[], stop: AbortSignal): Pieces {
   const child = spawn(name, args, { stdio: ['ignore', 'pipe', 'inherit'], signal: stop });
   const ended = once(child, 'close').then(([code]) => code as number | null);
-  // It is awaited below; until then a failure to start is nobody's.
+  // Awaited below; until then a failure to start must not be an unhandled rejection.
   ended.catch(() => undefined);
-  for await (const piece of child.stdout) yield piece;
+  for await (const chunk of child.stdout) yield chunk;
   const code = await endOf(ended, name, stop);
   if (code === 0 || code === null) return;
-  throw new Failure('check_failed', `${name} ended with exit code ${code}`, { hint: 'What it says stands above.' });
+  throw new Failure('check_failed', `${name} ended with exit code ${code}`, { hint: 'Its messages are above.' });
 }
 
 async function endOf(ended: Promise<number | null>, name: string, stop: AbortSignal): Promise<number | null> {
@@ -383,7 +383,7 @@ async function endOf(ended: Promise<number | null>, name: string, stop: AbortSig
   } catch (error) {
     if (stop.aborted) return null;
     const code = causeCode(error);
-    const why = code === 'ENOENT' ? 'is not on this machine' : `cannot be started (${code})`;
+    const why = code === 'ENOENT' ? 'is not installed' : `cannot be started (${code})`;
     const hint = 'Name a file, or pipe the lines in: ticketmaild logs FILE; docker logs NAME | ticketmaild logs.';
     throw new Failure('usage', `${name} ${why}, so the journal cannot be read`, { cause: error, hint });
   }

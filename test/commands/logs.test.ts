@@ -122,8 +122,8 @@ describe('filters', () => {
     [['--lines', '0'], '--lines must be a whole number from 1 to 100000, not "0"'],
     [['--lines', '1e3'], '--lines must be'],
     [['--level', 'loud'], '--level must be trace, debug, info, warn, error, not "loud"'],
-    [['--since', 'soon'], '--since "soon" is no time'],
-    [['--since', '2026-02-31T99:00'], 'is no time'],
+    [['--since', 'soon'], '--since "soon" is not a time'],
+    [['--since', '2026-02-31T99:00'], 'is not a time'],
     [['a-file', '--unit', 'x'], '--unit is for the journal, not for a file'],
   ])('that are wrong are told: %j', async (args, message) => {
     const { code, err } = await look(['logs', ...args]);
@@ -304,7 +304,7 @@ describe('the journal', () => {
       outside: { programPieces: async (_, args, stop) => programPieces('/nowhere/journalctl', args, stop) },
     });
     expect(none).toMatchObject({ code: 2, out: '' });
-    expect(none.err).toMatch(/^\S+ is not on this machine, so the journal cannot be read\nhint: .+\n$/);
+    expect(none.err).toMatch(/^\S+ is not installed, so the journal cannot be read\nhint: .+\n$/);
   });
 });
 

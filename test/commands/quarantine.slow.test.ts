@@ -69,7 +69,7 @@ test('what is in quarantine is listed and shown with its reason, its sender and 
   expect((await desk.run(['quarantine', 'list', '--json', '--reason', 'parse_failed'])).out).toBe('');
   expect(await desk.run(['quarantine', 'list', '--mailbox', 'sales'])).toMatchObject({ code: 2 });
   const shown = await desk.run(['quarantine', 'show', 'support/2']);
-  expect(shown).toMatchObject({ code: 0, out: expect.stringMatching(/kept +its header alone/) });
+  expect(shown).toMatchObject({ code: 0, out: expect.stringMatching(/source +its header alone/) });
   const { id } = json[0] as { id: string };
   expect((await desk.run(['quarantine', 'show', id, '--json'])).json).toEqual([json[0]]);
   for (const wrong of ['support', 'support/9', 'sales/2', `${id}/1`])
@@ -97,7 +97,7 @@ test('mails are released by sender, retried, discarded, and what is resolved is 
   });
   expect((await desk.run(['quarantine', 'list', '--json'])).json.map(({ uid }) => uid)).toEqual([4]);
   await dovecot.expunge(user, 'INBOX', [4]);
-  expect((await desk.run(['quarantine', 'show', 'support/4'])).out).toContain('takes in its header where it is gone');
+  expect((await desk.run(['quarantine', 'show', 'support/4'])).out).toContain('stores its header where it is gone');
   expect((await desk.run(['quarantine', 'release', 'support/4', '--json'])).json).toMatchObject([
     { result: 'stored', outcome: 'ticket_opened', header_only: true },
   ]);
@@ -325,7 +325,7 @@ test('a folder that was set back on its server is not said to be accounted for',
   expect(await desk.run(['reconcile', 'support'])).toMatchObject({
     code: 1,
     out: '',
-    err: expect.stringMatching(/set back on the server[\s\S]*begins the folder anew/),
+    err: expect.stringMatching(/restored from a backup[\s\S]*starts the folder again/),
   });
   expect(await desk.run(['poll'])).toMatchObject({ code: 0 });
   expect(await desk.run(['reconcile', 'support'])).toMatchObject({ code: 0 });

@@ -85,7 +85,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
   test.each(['INT', 'TERM'])('an upgrade that gets SIG%s while it restarts is taken back', async (signal) => {
     const [old, kept] = [await current(), await versions()];
     const { code, stderr } = await installWith('restart', `rm /root/hand; touch /root/hand; kill -${signal} $PPID`);
-    expect({ code, stderr }).toEqual({ code: 1, stderr: 'install: the old one is back\n' });
+    expect({ code, stderr }).toEqual({ code: 1, stderr: 'install: the previous version is active again\n' });
     expect([await current(), await versions(), await show('ActiveState')]).toEqual([old, kept, 'active']);
     expect(await running()).toMatch(new RegExp(`^${old}/`));
   });
@@ -100,7 +100,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
   test('an upgrade that systemd does not take note of is taken back, and the service runs on', async () => {
     const [old, kept, pid] = [await current(), await versions(), await show('MainPID')];
     const { code, stderr } = await installWith('daemon-reload', 'exit 1');
-    expect({ code, stderr }).toEqual({ code: 1, stderr: 'install: the old one is back\n' });
+    expect({ code, stderr }).toEqual({ code: 1, stderr: 'install: the previous version is active again\n' });
     expect([await current(), await versions(), await show('MainPID')]).toEqual([old, kept, pid]);
   });
 

@@ -349,7 +349,10 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
       'rm -rf /root/new && cp -R /srv/checkout /root/new && echo "throw 1;" >/root/new/src/commands/run.ts',
     );
     const { code, stderr } = await machine.run('/root/new/systemd/install');
-    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining('the old one is back') });
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr: expect.stringContaining('the previous version is active again'),
+    });
     expect([await machine.get(current), await show('ActiveState')]).toEqual([old, 'active']);
   });
 

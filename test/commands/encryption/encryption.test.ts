@@ -544,7 +544,7 @@ describe('mailbox commands while encryption is on', () => {
     const fine = (await desk.run(['check'])).out;
     expect(fine).toMatch(new RegExp(`^ok {6}key file: key ${id}$`, 'm'));
     expect(fine).toMatch(
-      new RegExp(`^ok {6}switch: encryption is on under key ${id}; 1 password sealed, 0 readable$`, 'm'),
+      new RegExp(`^ok {6}switch: encryption is on under key ${id}; 1 password sealed, 0 in plain text$`, 'm'),
     );
     await writeFile(keyFile, 'x');
     const { code, out } = await desk.run(['check']);

@@ -422,7 +422,7 @@ describe('check and migrate', () => {
     await using fresh = await openDesk();
     const { code, out } = await fresh.run(['check']);
     expect(code).toBe(0);
-    expect(out).toMatch(/^ok {6}tables: \d+ migrations to apply, which the next start does$/m);
+    expect(out).toMatch(/^ok {6}tables: \d+ migrations pending; the next start applies them$/m);
     const before = (await fresh.run(['migrate', '--status', '--json'])).json;
     expect(before.every(({ applied_at }) => applied_at === null)).toBe(true);
     const after = (await fresh.run(['migrate', '--json'])).json;

@@ -115,7 +115,7 @@ test('a row that somebody else pointed elsewhere takes neither the stored passwo
   for (const more of [['--user', 'x'], implicit(), ['--folder', 'Other']]) {
     const { code, err } = await set(...more);
     expect(code).toBe(1);
-    expect(err).toContain('set the password anew with mailbox set-password');
+    expect(err).toContain('set the password again with mailbox set-password');
   }
   const given = await desk.run(['mailbox', 'set', 'one', '--user', 'x', '--password-stdin'], secret);
   expect(given.code).toBe(3);

@@ -52,14 +52,14 @@ describe('status --watch', () => {
     expect(out.endsWith('\x1b[?25h')).toBe(true);
   });
 
-  test('keeps the last picture without its colours while there is no answer, and goes on when there is one', async () => {
+  test('keeps the last picture without its colours while there is no answer, and continues with the next one', async () => {
     const first = await serveSample(fine, 200);
     const watching = watch(first);
     await untilTold(watching, 'READY');
     await first[Symbol.asyncDispose]();
     await untilTold(watching, 'NO ANSWER since');
     expect(picture(watching)[0]).toMatch(/^NO ANSWER since \d{4}-\d\d-\d\d [\d:]+ \(\d+ s\): no daemon answers at/);
-    expect(picture(watching)).toContain('What it said before:');
+    expect(picture(watching)).toContain('The last answer was:');
     const last = watching.out().split('\x1b[?2026h').at(-1) ?? '';
     expect(last).not.toContain('\x1b[32m');
     await using second = await serveSample(fine, 200, first.port);
@@ -87,9 +87,9 @@ describe('status --watch', () => {
   });
 
   test.each([
-    [['--json'], size, '--watch and --json do not go together'],
-    [[], null, '--watch draws on a terminal, and standard output is none'],
-  ])('is refused where it cannot be: %j', async (args, terminal, message) => {
+    [['--json'], size, '--watch and --json exclude each other'],
+    [[], null, '--watch needs a terminal on standard output'],
+  ])('is a usage error where it is impossible: %j', async (args, terminal, message) => {
     const { code, err } = await look(['status', '--watch', ...args], { size: terminal });
     expect({ code, err }).toEqual({ code: 2, err: expect.stringContaining(message) });
   });
