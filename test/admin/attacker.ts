@@ -56,7 +56,7 @@ export function createAttacker(address: string): Attacker {
   };
 }
 
-/** The cookies of somebody as a header. */
+/** Cookies as a header. */
 export function cookieOf({ cookies }: Pick<SignedIn, 'cookies'>): string {
   return [...cookies].map(([name, value]) => `${name}=${value}`).join('; ');
 }

@@ -1,7 +1,6 @@
 /**
- * Switching on with 200 mailboxes and more, by a daemon that dies at each of its effects in turn: the next one goes on by
- * itself where the switch says that it is half way, and nobody but an admin begins it again where it was not begun. Behind
- * the last change of the switch it is over, and the page says what may be left.
+ * Enabling encryption for 250 mailboxes by a daemon that dies at each of its effects in turn: the next one resumes it where the
+ * switch shows it as unfinished. An operation that the switch does not show is started again by an admin only.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Death } from '../../encryption/operations/process.ts';
@@ -10,7 +9,7 @@ import { isOver, password, type Scene, type Server, startServer, viewWhen } from
 /** More than one stretch of passwords. */
 const mailboxes = 250;
 
-/** The effect, the how-manieth of that name, and how far the switch came. */
+/** The effect, its ordinal, and the state of the switch then. */
 const deaths = [
   ['store.claimOperation', 1, 'off'],
   ['keyFile.create', 1, 'off'],
@@ -31,7 +30,7 @@ describe.each(['sqlite', 'mariadb'] as const)('enabling on %s', (kind) => {
   });
   afterAll(() => server[Symbol.asyncDispose]());
 
-  test.for(deaths)('by a daemon that dies behind %s (%d) ends with the next one', async ([effect, count, state]) => {
+  test.for(deaths)('by a daemon that dies after %s (%d) ends with the next one', async ([effect, count, state]) => {
     await using scene = await server.scene();
     await scene.addMailboxes(mailboxes);
     await dieAt(scene, effect, count);
@@ -52,7 +51,7 @@ describe.each(['sqlite', 'mariadb'] as const)('enabling on %s', (kind) => {
     expect(new Set(await scene.openAll())).toEqual(new Set([password]));
   });
 
-  test('by two daemons in turn, each of which dies, ends with the third', async () => {
+  test('by two daemons that die ends with the third', async () => {
     await using scene = await server.scene();
     await scene.addMailboxes(mailboxes);
     await dieAt(scene, 'store.rewritePasswords', 1);
@@ -62,7 +61,7 @@ describe.each(['sqlite', 'mariadb'] as const)('enabling on %s', (kind) => {
   });
 });
 
-/** A worker that begins, or goes on, and dies behind that effect. */
+/** A worker that starts or resumes the operation, and dies after that effect. */
 async function dieAt(scene: Scene, effect: string, count: number): Promise<void> {
   const { promise: dead, resolve: die } = Promise.withResolvers<void>();
   let met = 0;
@@ -72,7 +71,7 @@ async function dieAt(scene: Scene, effect: string, count: number): Promise<void>
       met += 1;
       if (met !== count) return;
       die();
-      throw new Death(`died behind ${name}`);
+      throw new Death(`died after ${name}`);
     },
   });
   if ((await scene.database.readOperation()) === null) await worker.operations.start('enable', 'ann');

@@ -55,7 +55,7 @@ describe('refusals', () => {
 
   const told = () => rows.map(({ who, detail }) => `${who}: ${detail}`);
 
-  test('are told at once, once, and a minute later with how many more there were', async () => {
+  test('are reported at once, once, and a minute later with the number of repetitions', async () => {
     for (let at = 0; at < 1000; at += 1) refusals.recordRefusal(csrf);
     await new Promise(setImmediate);
     expect(rows).toEqual([
@@ -72,7 +72,7 @@ describe('refusals', () => {
     expect(told()).toHaveLength(2);
   });
 
-  test('that come in the next minute are told at once again', async () => {
+  test('of the next minute are reported at once again', async () => {
     refusals.recordRefusal(csrf);
     await clock.minute();
     refusals.recordRefusal(csrf);
@@ -81,7 +81,7 @@ describe('refusals', () => {
     expect(clock.sleeps()).toBe(2);
   });
 
-  test('that differ in reason, place, address or person are told each', async () => {
+  test('that differ in reason, page, address or person are reported one by one', async () => {
     refusals.recordRefusal(csrf);
     refusals.recordRefusal({ ...csrf, reason: 'method' });
     refusals.recordRefusal({ ...csrf, about: 'encryption/enable' });
@@ -118,7 +118,7 @@ describe('refusals', () => {
     ]);
   });
 
-  test('of strangers, however many, hide neither another reason nor somebody who is signed in', async () => {
+  test('of strangers, however many, hide neither another reason nor a signed-in person', async () => {
     for (const reason of ['not_found', 'method', 'bad_request', 'foreign_host', 'csrf'] as const)
       for (let at = 0; at < 300; at += 1)
         refusals.recordRefusal({ reason, who: null, about: 'request', address: `198.51.${at >> 8}.${at & 255}` });
@@ -160,7 +160,7 @@ describe('refusals', () => {
     ]);
   });
 
-  test('while the database does not answer, those of strangers take no place of somebody who is signed in', async () => {
+  test('of strangers use no capacity of a signed-in person while the database does not respond', async () => {
     const { promise, resolve } = Promise.withResolvers<void>();
     audit = async (entries) => {
       await promise;
@@ -177,7 +177,7 @@ describe('refusals', () => {
     expect(told()).toContain('ada (admin page): csrf, sign-in, 192.0.2.1');
   });
 
-  test('that were counted are told when it ends, without waiting for the minute', async () => {
+  test('that were counted are reported on disposal, without waiting for the minute', async () => {
     for (let at = 0; at < 3; at += 1) refusals.recordRefusal(csrf);
     await refusals[Symbol.asyncDispose]();
     expect(told()).toEqual([first, `${first}, 2 more`]);
@@ -187,7 +187,7 @@ describe('refusals', () => {
     expect(clock.sleeps()).toBe(1);
   });
 
-  test('while the database is away are in the log, and lose nothing but their rows', async () => {
+  test('are in the log while the database is unavailable; only their audit rows are lost', async () => {
     audit = () => Promise.reject(new Failure('database_unavailable', 'it is away'));
     refusals.recordRefusal(csrf);
     await clock.minute();
@@ -198,7 +198,7 @@ describe('refusals', () => {
     expect(told()).toEqual([first]);
   });
 
-  test('while the database does not answer wait in a bounded number', async () => {
+  test('queue in a bounded number while the database does not respond', async () => {
     const { promise, resolve } = Promise.withResolvers<void>();
     audit = async (entries) => {
       await promise;

@@ -69,7 +69,7 @@ describe.each(kinds)('signing in on %s', (kind) => {
     ]);
   });
 
-  test('under a name that does not exist is refused alike, and what was typed as a name is nowhere', async () => {
+  test('with an unknown name is refused alike, and the typed name is stored nowhere', async () => {
     await scene.addAccount('Ada');
     for (const name of [password, '', ' Ada', 'Ada\0', '\ud800', 'x'.repeat(100_000), "' or 1=1 --", 'somebody'])
       expect(await scene.try(name)).toEqual({ kind: 'refused' });
@@ -78,7 +78,7 @@ describe.each(kinds)('signing in on %s', (kind) => {
     expect(JSON.stringify([rows, scene.lines])).not.toContain(password);
   });
 
-  test('wipes the password, whatever comes of it', async () => {
+  test('wipes the password, whatever the result', async () => {
     await scene.addAccount('Ada');
     for (const [name, text] of [
       ['Ada', password],
@@ -102,7 +102,7 @@ describe.each(kinds)('signing in on %s', (kind) => {
     expect(csrf).not.toBe((await scene.session(await signedIn(), true))?.csrf);
   });
 
-  test('another password ends every admin session of the account, and those of nobody else', async () => {
+  test('another password ends every session of the account, and of no other', async () => {
     const account = { ...(await scene.addAccount('Ada')), lastSignInAtMs: null };
     await scene.addAccount('Grace');
     const [one, two, grace] = [await signedIn(), await signedIn(), await signedIn('Grace')];
@@ -123,7 +123,7 @@ describe.each(kinds)('signing in on %s', (kind) => {
     await expect(removeAccount(ports(), account)).rejects.toMatchObject({ code: 'not_found' });
   });
 
-  test('whose password is changed while it is looked at is refused', async () => {
+  test('is refused when the password changes during verification', async () => {
     const account = await scene.addAccount('Ada');
     const held = { ...account, lastSignInAtMs: null };
     const store = { ...on.db, accountByName: async () => held };
@@ -140,7 +140,7 @@ describe.each(kinds)('signing in on %s', (kind) => {
     return row;
   }
 
-  test('old admin sessions are removed when somebody signs in', async () => {
+  test('expired sessions are removed at a sign-in', async () => {
     await scene.addAccount('Ada');
     await signedIn();
     scene.clock.ms += 31 * minuteMs;
@@ -148,7 +148,7 @@ describe.each(kinds)('signing in on %s', (kind) => {
     expect((await on.run('select token_hash from admin_session')).split('\n')).toHaveLength(1);
   });
 
-  test('with a hash of lower parameters stores one of those of now, which lets the same password in', async () => {
+  test('with a hash of lower parameters stores one with the current ones, which accepts the same password', async () => {
     await scene.addAccount('Ada');
     const token = await signedIn();
     const hash = await scene.hashOf('Ada');
@@ -181,7 +181,7 @@ describe.each(kinds)('signing in on %s', (kind) => {
     expect(await scene.session(planted, true)).toBe(null);
   });
 
-  test('a success forgets the attempts under the name, and of those from the address itself alone', async () => {
+  test('a success clears the counter of the name, and subtracts one from that of the address', async () => {
     await scene.addAccount('Ada');
     for (let at = 0; at < attemptLimits.perAddress - 1; at += 1) await scene.try('Ada', 'guess');
     await signedIn();
@@ -197,7 +197,7 @@ describe.each(kinds)('signing in on %s', (kind) => {
     expect(await on.run('select count from admin_attempt')).toBe('0');
   }, 120_000);
 
-  test('the time tells no name: one that exists takes as long as one that does not', async () => {
+  test('the response time reveals no name: an existing one takes as long as an unknown one', async () => {
     await scene.addAccount(
       'Ada',
       decoyHash((bytes) => randomFillSync(bytes)),
@@ -230,7 +230,7 @@ describe.each(kinds)('signing in on %s', (kind) => {
     60_000,
   );
 
-  test('at the same moment as twenty others on the same address comes to its turn', async () => {
+  test('parallel to twenty others from the same address is served', async () => {
     await scene.addAccount('Ada');
     const others = Array.from({ length: attemptLimits.perAddress - 1 }, () => scene.try('Eve', 'guess', '127.1.2.3'));
     expect(await scene.try('Ada', password, '127.0.0.1')).toMatchObject({ kind: 'signed_in' });

@@ -23,7 +23,7 @@ describe.each(kinds)('signing in on %s', (kind) => {
     scene = signInOver(on.db);
   });
 
-  test('a token that was not made here is nobody, and stays nobody', async () => {
+  test('a token that was not issued has no session, and gets none', async () => {
     await scene.addAccount('Ada');
     const planted = randomBytes(32).toString('base64url');
     expect(await scene.session(planted, true)).toBe(null);
@@ -49,7 +49,7 @@ describe.each(kinds)('signing in on %s', (kind) => {
     expect(await scene.session(two, true)).toMatchObject({ name: 'Ada' });
   });
 
-  test('an admin session ends when nothing was asked for so long; a page that refreshes itself does not count', async () => {
+  test('a session ends after the idle timeout; automatic refreshes do not extend it', async () => {
     await scene.addAccount('Ada');
     const [used, refreshed] = [await scene.begun(), await scene.begun()];
     for (let minutes = 0; minutes < 60; minutes += 10) {
@@ -65,7 +65,7 @@ describe.each(kinds)('signing in on %s', (kind) => {
     expect(await on.run('select * from admin_session')).toBe('');
   });
 
-  test('an admin session ends after twelve hours, however busy', async () => {
+  test('a session ends after twelve hours, however active', async () => {
     await scene.addAccount('Ada');
     const token = await scene.begun();
     for (let minutes = 20; minutes < 12 * 60; minutes += 20) {
@@ -132,7 +132,7 @@ describe.each(kinds)('signing in on %s', (kind) => {
     expect(rows.length).toBeLessThanOrEqual(attemptLimits.perAddress + 4);
   });
 
-  test('of 200 guesses at once from one address most are sent away, which uses up no try', async () => {
+  test('of 200 parallel guesses from one address most are rejected, without being counted', async () => {
     await scene.addAccount('Ada', 'none');
     const answers = await Promise.all(Array.from({ length: 200 }, (_, at) => scene.try('Ada', `guess ${at}`)));
     const count = (kind: string) => answers.filter((answer) => answer.kind === kind).length;
@@ -157,7 +157,7 @@ describe.each(kinds)('signing in on %s', (kind) => {
     expect(await scene.try('Eve', 'x', '128.0.0.1')).toEqual({ kind: 'refused' });
   });
 
-  test('an address that is over its limit is turned away without the database, but for a question every few seconds', async () => {
+  test('a blocked address is rejected without the database, except for one query every few seconds', async () => {
     await scene.addAccount('Eve', 'none');
     for (let at = 0; at < attemptLimits.perAddress; at += 1) await scene.try('Eve', 'x');
     expect(await scene.try('Eve', 'x')).toMatchObject({ kind: 'limited' });
@@ -178,7 +178,7 @@ describe.each(kinds)('signing in on %s', (kind) => {
     expect(answer.kind).toBe('limited');
   });
 
-  test('an address whose tries were forgotten on the host may try again within seconds', async () => {
+  test('an address whose counter was cleared on the host may try again within seconds', async () => {
     await scene.addAccount('Eve', 'none');
     const rounds = 2;
     for (let round = 0; round < rounds; round += 1) {
@@ -195,7 +195,7 @@ describe.each(kinds)('signing in on %s', (kind) => {
     expect(rows.filter((row) => row.startsWith('admin.sign_in_limited'))).toHaveLength(rounds);
   });
 
-  test('a clock that was set back makes nobody wait for longer', async () => {
+  test('a clock that was set back prolongs no block', async () => {
     await scene.addAccount('Eve', 'none');
     for (let at = 0; at <= attemptLimits.perAddress; at += 1) await scene.try('Eve', 'x');
     await on.empty('admin_attempt');

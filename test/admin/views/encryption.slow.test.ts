@@ -277,7 +277,7 @@ describe('what is wrong', () => {
     expect(missing).toMatchObject({ title: 'The key file is missing', command: putBack() });
     expect(missing?.description).toContain(`there is no key file at ${keyFile}`.slice(1));
     expect(missing?.remedy).toContain(`ticketmaild encryption replace-lost-key${withConfig}`);
-    // That both mailboxes wait has the same cause, and is told with it once.
+    // That both mailboxes wait has the same cause, and is no diagnostic of its own.
     expect(missing?.unaffected).toContain('No mailbox: each waits for the key.');
     expect(more).toEqual([]);
   });
@@ -299,7 +299,7 @@ describe('what is wrong', () => {
     expect(short).toMatchObject({ title: 'The key file cannot be used' });
   });
 
-  test('a key file that is refused while encryption is off keeps nobody from working', async () => {
+  test('a key file that is refused while encryption is off stops no mailbox', async () => {
     await writeFile(keyFile, 'x'.repeat(31), { mode: 0o600 });
     const [bad] = await diagnostics();
     expect(bad?.unaffected).toContain('mail is fetched as before. Encryption cannot be enabled');

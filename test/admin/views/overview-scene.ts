@@ -1,5 +1,5 @@
 /**
- * The overview and the quarantine over a real database, with the real health of a daemon that the test tells what it saw.
+ * Overview and quarantine over a real database, with the real health of a daemon that the test feeds.
  */
 
 import { systemClock } from '../../../src/adapters/clock/clock.ts';
@@ -31,7 +31,7 @@ const beside: Pick<Readiness['checks'], 'config' | 'disk' | 'workers' | 'idle'> 
   ...{ workers: { ...good, live: 1, list }, idle: { open: 0, max: 0 } },
 };
 
-export type OverviewScene = { readonly desk: OverviewService; readonly health: Health };
+export type OverviewScene = { readonly service: OverviewService; readonly health: Health };
 
 /** After a wake that the database answered. */
 export function overviewOf({ app }: TestApp, given: Partial<OverviewServicePorts> = {}): OverviewScene {
@@ -52,5 +52,5 @@ export function overviewOf({ app }: TestApp, given: Partial<OverviewServicePorts
   health.liveness.tick();
   const log = createLog({ level: 'error', pretty: false, destination: { write: () => undefined } });
   const ports = { ...{ store, raw, resolve, actor, log }, clock: systemClock, readiness: health.readiness, ...given };
-  return { desk: createOverviewService(ports), health };
+  return { service: createOverviewService(ports), health };
 }

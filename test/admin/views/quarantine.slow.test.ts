@@ -70,24 +70,24 @@ describe.each(['sqlite', 'mariadb'] as const)('in %s', (kind) => {
   test('each mail is retried, released or discarded as by the command, and the audit has a row of it', async () => {
     await using on = await start();
     const { mailbox } = await visited(on, [mail('a'), large('b'), looped('c'), large('d')]);
-    const { desk } = overviewOf(on);
-    const { messages, reasons } = await desk.quarantine(any);
+    const { service } = overviewOf(on);
+    const { messages, reasons } = await service.quarantine(any);
     expect(reasons.map(({ reason, count }) => `${count} ${reason}`)).toEqual(['2 too_large', '1 mail_loop']);
     expect(messages.list).toHaveLength(3);
     for (const line of messages.list) expect(line).toMatchObject({ from: '"<b>Eve</b>" <eve@example.test>', subject });
     const [b = '', c = '', d = ''] = messages.list.map(({ id }) => id).sort();
-    const retried = await desk.resolveQuarantined(b, 'requeue', ada);
+    const retried = await service.resolveQuarantined(b, 'requeue', ada);
     expect(retried).toMatchObject({
       isDone: false,
       sentence: expect.stringContaining('still in quarantine (too_large). too_large: quarantine release'),
     });
-    expect(await desk.resolveQuarantined(b, 'release', ada)).toEqual({
+    expect(await service.resolveQuarantined(b, 'release', ada)).toEqual({
       isDone: true,
       sentence: expect.stringMatching(new RegExp(`^${b}: ticket_opened \\S+\\.$`)),
     });
-    expect((await desk.resolveQuarantined(c, 'release', bob)).sentence).toContain('ticket_opened');
-    expect(await desk.resolveQuarantined(d, 'discard', bob)).toEqual({ isDone: true, sentence: `${d}: discarded.` });
-    expect((await desk.quarantine(any)).messages).toMatchObject({ list: [], total: 0 });
+    expect((await service.resolveQuarantined(c, 'release', bob)).sentence).toContain('ticket_opened');
+    expect(await service.resolveQuarantined(d, 'discard', bob)).toEqual({ isDone: true, sentence: `${d}: discarded.` });
+    expect((await service.quarantine(any)).messages).toMatchObject({ list: [], total: 0 });
     for (const [id, way] of [
       [b, 'release'],
       [d, 'release'],
@@ -95,7 +95,7 @@ describe.each(['sqlite', 'mariadb'] as const)('in %s', (kind) => {
       ['nobody/7/1', 'requeue'],
       ['<script>', 'requeue'],
     ] as const)
-      expect(await desk.resolveQuarantined(id, way, ada)).toEqual({
+      expect(await service.resolveQuarantined(id, way, ada)).toEqual({
         isDone: false,
         sentence: 'This message is not in quarantine: it was resolved meanwhile, or never existed.',
       });
@@ -118,20 +118,20 @@ describe.each(['sqlite', 'mariadb'] as const)('in %s', (kind) => {
   test('of two admins at the same moment one resolves it, and the other sees that', async () => {
     await using on = await start();
     await visited(on, [looped('a'), looped('b')]);
-    const [one, two] = [overviewOf(on).desk, overviewOf(on).desk];
+    const [one, two] = [overviewOf(on).service, overviewOf(on).service];
     const [a = '', b = ''] = (await one.quarantine(any)).messages.list.map(({ id }) => id).sort();
     // On one worker, and on two.
     for (const [id, other] of [
       [a, one],
       [b, two],
     ] as const) {
-      const told = await Promise.all([
+      const results = await Promise.all([
         one.resolveQuarantined(id, 'release', ada),
         other.resolveQuarantined(id, 'release', bob),
       ]);
-      const sentences = told.map(({ sentence }) => sentence.replace(/ticket_opened \S+\./u, 'ticket')).sort();
+      const sentences = results.map(({ sentence }) => sentence.replace(/ticket_opened \S+\./u, 'ticket')).sort();
       expect(sentences).toEqual([`${id}: it was already resolved elsewhere.`, `${id}: ticket`]);
-      expect(told.map(({ isDone }) => isDone)).toEqual([true, true]);
+      expect(results.map(({ isDone }) => isDone)).toEqual([true, true]);
     }
     expect(await on.app.store.listTickets(10)).toHaveLength(2);
   });
@@ -139,15 +139,15 @@ describe.each(['sqlite', 'mariadb'] as const)('in %s', (kind) => {
   test('a failure on the mail server shows with a hint, and the message stays in quarantine', async () => {
     await using on = await start();
     const { user } = await visited(on, [large('a')]);
-    const { desk } = overviewOf(on);
-    const [line] = (await desk.quarantine(any)).messages.list;
+    const { service } = overviewOf(on);
+    const [line] = (await service.quarantine(any)).messages.list;
     const id = line?.id ?? '';
     await dovecot.expunge(user, 'INBOX', [1]);
-    expect(await desk.resolveQuarantined(id, 'requeue', ada)).toEqual({
+    expect(await service.resolveQuarantined(id, 'requeue', ada)).toEqual({
       isDone: false,
       sentence: expect.stringContaining('its source is not stored, and not on the server under its UID'),
     });
-    expect((await desk.resolveQuarantined(id, 'release', ada)).sentence).toContain('from its header');
+    expect((await service.resolveQuarantined(id, 'release', ada)).sentence).toContain('from its header');
   });
 });
 
@@ -164,71 +164,71 @@ test('the page does not wait for a server that hangs: the action continues in th
   let isPatient = false;
   const sleep = (ms: number, signal: AbortSignal) => systemClock.sleep(isPatient ? ms : Math.min(ms, 200), signal);
   const clock = { ...systemClock, sleep };
-  const { desk } = overviewOf(on, { clock });
+  const { service } = overviewOf(on, { clock });
   const id = `${mailbox.name}/7/1`;
-  expect(await desk.resolveQuarantined(id, 'requeue', ada)).toMatchObject({
+  expect(await service.resolveQuarantined(id, 'requeue', ada)).toMatchObject({
     isDone: false,
     sentence: expect.stringContaining('continues in the background'),
   });
   isPatient = true;
   expect(await auditOf(on)).toEqual([]);
   await expect.poll(() => sockets.size, { timeout: 10_000 }).toBeGreaterThan(0);
-  // Others are not kept waiting by it.
-  expect((await desk.resolveQuarantined(`${mailbox.name}/7/2`, 'discard', bob)).isDone).toBe(true);
-  const ended = desk[Symbol.asyncDispose]();
+  // It does not block others.
+  expect((await service.resolveQuarantined(`${mailbox.name}/7/2`, 'discard', bob)).isDone).toBe(true);
+  const ended = service[Symbol.asyncDispose]();
   for (const socket of sockets) socket.destroy();
   await ended;
   expect(await auditOf(on)).toEqual([
     `${bob} (admin page) quarantine.discarded: 1 missed: 1 discarded: 2`,
     expect.stringMatching(/^Ada \(admin page\) quarantine\.requeued: 1 missed: 1 failed \(\w+\): 1$/),
   ]);
-  expect((await desk.quarantine(any)).messages.list).toMatchObject([{ id }]);
+  expect((await service.quarantine(any)).messages.list).toMatchObject([{ id }]);
 });
 
 test('a mail that is too large for the memory of the daemon is left to the command', async () => {
   await using on = await testApp(null, small);
   const mailbox = await on.addMailbox(dovecot, dovecot.newUser());
   await on.app.store.quarantineMissed(mailbox.id, 7, { uid: 1, sizeBytes: 300 * 1024 * 1024, receivedAtMs: null });
-  const { desk } = overviewOf(on);
-  const { isDone, sentence } = await desk.resolveQuarantined(`${mailbox.name}/7/1`, 'release', ada);
+  const { service } = overviewOf(on);
+  const { isDone, sentence } = await service.resolveQuarantined(`${mailbox.name}/7/1`, 'release', ada);
   expect(isDone).toBe(false);
   expect(sentence).toContain(`: ticketmaild quarantine release ${shellArg(`${mailbox.name}/7/1`)}`);
-  expect((await desk.resolveQuarantined(`${mailbox.name}/7/1`, 'discard', ada)).isDone).toBe(true);
+  expect((await service.resolveQuarantined(`${mailbox.name}/7/1`, 'discard', ada)).isDone).toBe(true);
 });
 
 test('while the database is unavailable the overview says so and shows older data, and quarantine fails', async () => {
   await using server = await startMariadb();
   await using on = await testApp((await server.createDatabase()).config);
-  const { desk, health } = overviewOf(on);
+  const { service, health } = overviewOf(on);
   const mailbox = sampleMailbox({ name: 'support' });
   await on.app.store.addMailbox(mailbox, plain('pw'), null, by);
   await on.app.store.quarantineMissed(mailbox.id, 7, { uid: 1, sizeBytes: 100, receivedAtMs: null });
-  expect((await desk.overview(all)).counts).toMatchObject({ unknown: 1 });
+  expect((await service.overview(all)).counts).toMatchObject({ unknown: 1 });
   await server.stop();
-  health.recordDatabase(new Failure('database_unavailable', 'nobody answers'));
+  health.recordDatabase(new Failure('database_unavailable', 'no response'));
   const away = await expect
-    .poll(() => desk.overview(all), { timeout: 5000 })
+    .poll(() => service.overview(all), { timeout: 5000 })
     .toMatchObject({
       isReady: false,
       counts: { unknown: 1 },
       mailboxes: { list: [{ name: 'support' }] },
       quarantine: { count: 1 },
     })
-    .then(() => desk.overview(all));
+    .then(() => service.overview(all));
   expect(away.failingChecks.map(({ check, reason }) => `${check}: ${reason}`)).toEqual([
-    'database: database_unavailable: nobody answers',
+    'database: database_unavailable: no response',
     'clock: not compared yet',
     expect.stringMatching(/^quarantine: the database does not answer: the data are from 20\d\d-/),
     expect.stringMatching(/^mailboxes: the database does not answer: the data are from 20\d\d-/),
   ]);
-  await expect(desk.quarantine(any)).rejects.toMatchObject({ code: 'database_unavailable' });
-  await expect(desk.resolveQuarantined('support/7/1', 'discard', 'Ada')).rejects.toMatchObject({
+  await expect(service.quarantine(any)).rejects.toMatchObject({ code: 'database_unavailable' });
+  await expect(service.resolveQuarantined('support/7/1', 'discard', 'Ada')).rejects.toMatchObject({
     code: 'database_unavailable',
   });
   await server.restart();
   health.recordDatabase(null);
   await expect
-    .poll(async () => (await desk.overview(all)).failingChecks.map(({ check }) => check), { timeout: 10_000 })
+    .poll(async () => (await service.overview(all)).failingChecks.map(({ check }) => check), { timeout: 10_000 })
     .toEqual(['clock', 'quarantine']);
-  expect((await desk.quarantine(any)).messages.total).toBe(1);
+  expect((await service.quarantine(any)).messages.total).toBe(1);
 });

@@ -1,9 +1,9 @@
-/** The row of a mailbox, held by somebody else's transaction: what changes its password waits. */
+/** Locks the row of a mailbox in another transaction: a change of its password waits. */
 import { createConnection } from 'mysql2/promise';
 import type { AdminScene } from './admin-scene.ts';
 
 /** A daemon waits 10 s for it, and twice in all: then its operation would fail. */
-export async function holdMailbox(
+export async function lockMailbox(
   { mariadb, database }: Pick<AdminScene, 'mariadb' | 'database'>,
   id: string,
 ): Promise<AsyncDisposable> {
