@@ -83,7 +83,9 @@ test('case 77 (ZA#3411): a stored credential is not changed or deleted by logins
   const mailbox = await desk.add(at.dovecot, 'seventy-seven', inClear(server.port, 'seventy-seven'));
   const before = await passwordOf(mailbox.name);
   start();
-  await until('it is left alone', async () => (await checkOf(daemon, mailbox.name))?.reason?.includes('left alone'));
+  await until('logins are suspended', async () =>
+    (await checkOf(daemon, mailbox.name))?.reason?.includes('Logins are suspended'),
+  );
   expect(await passwordOf(mailbox.name)).toBe(before);
   isTaken = true;
   await desk.command('mailbox', 'resume', mailbox.name);

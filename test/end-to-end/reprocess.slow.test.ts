@@ -174,7 +174,7 @@ describe.each(databases)('in %s', (kind) => {
     await dovecot.append(user, 'INBOX', [mail('d')]);
     expect(await on.app.store.acquireLease(mailbox.id, 'another worker', 600_000, null)).not.toBeNull();
     expect(await reconcileFolder(mailbox, on.app)).toMatchObject({
-      ...{ cursorUid: 4, onServer: 4, handled: 2, held: 0, waiting: 1, beforeStart: 1, missing: [] },
+      ...{ cursorUid: 4, onServer: 4, handled: 2, quarantined: 0, waiting: 1, beforeStart: 1, missing: [] },
       ...{ gone: { postAction: 0, vanished: 0, quarantined: 0, otherwise: 1 }, actionsPending: 0 },
     });
     const flags = await dovecot.listFlags(user, 'INBOX');

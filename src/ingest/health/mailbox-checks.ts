@@ -124,6 +124,8 @@ function unstable(count: number): Pick<Check, 'reason' | 'hint'> {
 
 function failing(code: string, message: string, hint: string, sinceMs: number, refusals: number | null): Check {
   const suspended =
-    refusals === null ? '' : ` Logins are suspended after ${refusals} refused ones, so that the account is not locked.`;
+    refusals === null
+      ? ''
+      : ` Logins are suspended after ${refusals} refused logins, so that the account is not locked.`;
   return { status: 'failing', since: isoTime(sinceMs), reason: `${code}: ${message}${suspended}`, hint };
 }

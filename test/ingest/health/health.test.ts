@@ -198,7 +198,7 @@ describe('mailboxes', () => {
 
   test('a suspension after refused logins is in the reason', async () => {
     const { list } = (await awake({ health: [{ ...ill, loginFailures: 3 }] }).readiness()).checks.mailboxes;
-    expect(list[0]?.reason).toMatch(/suspended after 3 refused ones/);
+    expect(list[0]?.reason).toMatch(/suspended after 3 refused logins/);
   });
 
   const sealed: MailboxHealth = { ...fine, password: { form: 'sealed', keyId: '0123456789abcdef' } };
