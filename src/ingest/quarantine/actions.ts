@@ -111,17 +111,17 @@ export function resultSentence(result: ResolveResult): string {
   }
 }
 
-type QuarantineAction = 'quarantine.requeued' | 'quarantine.released' | 'quarantine.discarded';
+type QuarantineAuditAction = 'quarantine.requeued' | 'quarantine.released' | 'quarantine.discarded';
 
 /** The action in the audit log for what an operator does. */
 export const quarantineActions = {
   requeue: 'quarantine.requeued',
   release: 'quarantine.released',
   discard: 'quarantine.discarded',
-} as const satisfies Readonly<Record<ResolveMode | 'discard', QuarantineAction>>;
+} as const satisfies Readonly<Record<ResolveMode | 'discard', QuarantineAuditAction>>;
 
 type AuditRow = AuditActor & {
-  readonly action: QuarantineAction;
+  readonly action: QuarantineAuditAction;
   readonly keyId: null;
   readonly nextKeyId: null;
   readonly mailboxId: string | null;
@@ -137,7 +137,7 @@ export type ResolveTally = {
   readonly results: ReadonlyMap<string, number>;
   add(message: QuarantinedMessage, result: string): void;
   /** Writes the row; none when nothing was done. */
-  write(store: AuditStore, actor: AuditActor, action: QuarantineAction): Promise<void>;
+  write(store: AuditStore, actor: AuditActor, action: QuarantineAuditAction): Promise<void>;
 };
 
 const idsMax = 10;
