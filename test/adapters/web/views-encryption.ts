@@ -1,10 +1,12 @@
 /**
- * Server › Encryption as a daemon with two workers and 200 mailboxes would show it, one view for each face and trouble.
+ * Server › Encryption as a daemon with two workers and 200 mailboxes would show it, one view for each mode and diagnostic.
  *
  * The times are of one afternoon; nothing here is measured.
  */
+
 import type { EncryptionView, OperationView } from '../../../src/admin/service.ts';
 import { preparationAdvice } from '../../../src/encryption/help.ts';
+import { describeStep } from '../../../src/encryption/operations/steps.ts';
 import { importKey } from '../../../src/secret/key.ts';
 
 export const nowMs = Date.UTC(2026, 2, 17, 14, 32, 8);
@@ -114,10 +116,10 @@ const enabled: OperationView = {
   endedAtMs: nowMs - 2 * minuteMs,
   state: 'done',
   steps: [
-    `A key file with the new key ${keyOne} is at ${keyFilePath}.`,
-    `Every live worker holds the key ${keyOne}; passwords are sealed with it from now on.`,
-    'Encryption is on: no password is readable in the table any more.',
-    'The table of mailboxes is written anew, so that its file holds nothing of what was readable.',
+    describeStep({ step: 'key_file_created', keyId: keyOne }),
+    describeStep({ step: 'sealing_started', keyId: keyOne }),
+    describeStep({ step: 'encryption_on' }),
+    describeStep({ step: 'table_rewritten' }),
   ],
   error: null,
   unopened: [],
@@ -185,7 +187,7 @@ export const rotating: EncryptionView = {
     kind: 'rotate',
     state: 'running',
     endedAtMs: null,
-    steps: [`Resealing under the key ${keyTwo}.`],
+    steps: [describeStep({ step: 'resealing_started', keyId: keyTwo })],
   },
   progress: { done: 40, total: 200 },
   keyFile: { ...on.keyFile, keyIds: [keyOne, keyTwo] },
@@ -254,7 +256,7 @@ export const switchedOff: EncryptionView = {
   operation: {
     ...enabled,
     kind: 'disable',
-    steps: ['New passwords are stored readable from now on.', 'Encryption is off.'],
+    steps: [describeStep({ step: 'plaintext_from_now_on' }), describeStep({ step: 'encryption_off' })],
     setAside: '/var/lib/ticketmaild/encryption-key.bin.disabled-20260317T143208Z-0a1b2c3d',
   },
 };
