@@ -47,7 +47,7 @@ export async function verifyAdminPassword(
   return { ok: timingSafeEqual(tag, parsed.tag), isOutdated: isOutdated(parsed) };
 }
 
-/** Dummy hash with random salt and tag: verifying it takes as long as a real one, and no password matches. */
+/** Decoy hash with random salt and tag: verifying it takes as long as a real one, and no password matches. */
 export function decoyHash(random: (bytes: Uint8Array) => Uint8Array): string {
   const salt = random(new Uint8Array(adminSaltBytes));
   return formatHash({ ...current, salt, tag: random(new Uint8Array(tagBytes)) });

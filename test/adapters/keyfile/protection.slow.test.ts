@@ -189,7 +189,7 @@ describe('an age file that must not be opened is refused before the passphrase i
   );
 
   test.each([0, 31, 33, 257, 4000])('one with %i bytes in it', async (size) => {
-    expect((await refused(await ageFile(randomBytes(size)))).message).toContain(`its size is ${size} bytes`);
+    expect((await refused(await ageFile(randomBytes(size)))).message).toContain(`it has ${size} bytes`);
   });
 
   test('one for a recipient instead of a passphrase', async () => {

@@ -248,7 +248,7 @@ describe('encryption status and log', () => {
       ...{ state: 'on', waiting: 1, vault: { state: 'missing', reason: expect.any(String), hint: expect.any(String) } },
     });
     const { out } = await desk.run(['encryption', 'status']);
-    expect(out).toMatch(/^wrong {6}there is no key file at .+\n {2}hint {5}.+key recover\.\n/);
+    expect(out).toMatch(/^wrong {6}there is no key file at .+\n {2}hint {5}.+key recover\n/);
     expect(out).toMatch(/^wrong {6}1 mailbox waits: no live worker has the key/m);
   });
 
