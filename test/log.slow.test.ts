@@ -28,7 +28,7 @@ describe('lines for the journal', () => {
     }
   });
 
-  test('are only for the journal: without it, and for people, there is no priority', () => {
+  test('have a priority for the journal only', () => {
     for (const options of [{ pretty: false }, { pretty: (json: string) => `* ${json}`, journal: true }] as const) {
       const { log, lines } = logged({ level: 'info', ...options });
       log.info({}, 'poll.empty');
@@ -36,7 +36,7 @@ describe('lines for the journal', () => {
     }
   });
 
-  test('the journal is known by device and inode of what standard output is', async () => {
+  test('the journal is recognized by device and inode of standard output', async () => {
     await using folder = await temporaryFolder('journal');
     const path = join(folder.path, 'file');
     const fd = openSync(path, 'w');
@@ -52,7 +52,7 @@ describe('lines for the journal', () => {
 });
 
 describe('a failure in the log', () => {
-  test('has its code, message, hint and fields, and of its cause the code alone', () => {
+  test('has code, message, hint and fields, and of its cause only the code', () => {
     const { log, lines } = logged({ level: 'info', pretty: false });
     const cause = Object.assign(new Error('secret text of the driver'), { code: 'ECONNREFUSED' });
     log.warn({ error: new Failure('connect_refused', 'h:1 refused', { cause, fields: { port: 1 } }) }, 'poll.failed');
@@ -61,7 +61,7 @@ describe('a failure in the log', () => {
     expect(lines[0]).not.toContain('secret text');
   });
 
-  test('that nobody expected has its stack', () => {
+  test('that is unexpected has its stack', () => {
     const { log, lines } = logged({ level: 'info', pretty: false });
     log.error({ error: new TypeError('x is not a function') }, 'scheduler.failed');
     expect(JSON.parse(lines[0] ?? '').error).toMatchObject({
@@ -70,14 +70,14 @@ describe('a failure in the log', () => {
     });
   });
 
-  test('what is named like a secret is not printed', () => {
+  test('a field named like a secret is redacted', () => {
     const { log, lines } = logged({ level: 'info', pretty: false });
     log.info({ password: 'hunter2', a: { token: 'hunter2', b: { pass: 'hunter2' } } }, 'poll.empty');
     expect(lines[0]).not.toContain('hunter2');
   });
 });
 
-test('the level can be changed while it is in use', () => {
+test('the level can be changed at run time', () => {
   const { log, lines } = logged({ level: 'warn', pretty: false });
   log.info({}, 'poll.empty');
   log.level = 'debug';
@@ -112,7 +112,7 @@ describe('lines for people', () => {
     expect(second?.trim()).toBe('hint: Set it anew.');
   });
 
-  test('leave out what a visit did not find', () => {
+  test('omit the zero counts of a poll', () => {
     const counts = { ticket_opened: 2, reply_added: 0, quarantined: 1, vanished: 0 };
     expect(pretty({ level: 'info', mailbox: 'sales', ...counts, event: 'poll.finished' })).toBe(
       `${when} INFO  poll.finished          sales  ticket_opened=2 quarantined=1`,
@@ -120,18 +120,18 @@ describe('lines for people', () => {
     expect(pretty({ level: 'info', vanished: 0, event: 'poll.empty' })).toMatch(/vanished=0$/);
   });
 
-  test('have the lines of a stack below each other', () => {
+  test('have each line of a stack on a line of its own', () => {
     const error = { code: 'unexpected', message: 'x', hint: 'Report it.', stack: 'Error: x\n    at f\n    at g' };
     expect(pretty({ level: 'error', error, event: 'scheduler.failed' }).split('\n')).toHaveLength(5);
   });
 
-  test('quote what could be taken for several fields', () => {
+  test('quote a value that could be read as several fields', () => {
     expect(pretty({ level: 'info', a: 'x y=1', b: ['k1', 'k 2'], c: null, d: { e: 1 }, event: 'poll.empty' })).toMatch(
       / {2}a="x y=1" b=k1,"k 2" c=null d=\{"e":1\}$/,
     );
   });
 
-  test('carry nothing to the terminal but our own colours', () => {
+  test('send no control sequence to the terminal but colours', () => {
     const hostile = '\x1b[2J\x9b31m\u202eboo\x07\r\n';
     const error = { code: hostile, message: hostile, hint: hostile, stack: hostile, [hostile]: hostile };
     const line = { level: 'warn', mailbox: hostile, ticket: hostile, [hostile]: hostile, error, event: hostile };
@@ -139,7 +139,7 @@ describe('lines for people', () => {
       expect(stripVTControlCharacters(shown)).not.toMatch(/[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]/);
   });
 
-  test('that are no entry of ours stay as they are', () => {
+  test('that are not log entries are unchanged', () => {
     for (const text of ['', '{', '[]', '{"level":"info"}', '{"level":"info","time":"x","event":"e"}', 'null', '<6>x'])
       expect(readLogEntry(text)).toBeNull();
     expect(prettyLine('Stopped ticketmaild.', true)).toBe('Stopped ticketmaild.');
@@ -162,7 +162,7 @@ describe('a reader of the log', () => {
     return { state, writer: new LineWriter(1, options) };
   }
 
-  test('that is slow loses nothing, and gets it in order', async () => {
+  test('that is slow loses nothing and gets every line in order', async () => {
     const { state, writer: out } = writer();
     out.write('one\n');
     state.say = 'EAGAIN';
@@ -176,7 +176,7 @@ describe('a reader of the log', () => {
     expect(state.out).toBe('one\ntwo\nthree\nfour\n');
   });
 
-  test('that is too slow is told how many lines it missed', async () => {
+  test('that is too slow gets the number of dropped lines', async () => {
     const { state, writer: out } = writer(20);
     state.say = 'EAGAIN';
     for (let line = 0; line < 10; line++) out.write(`line ${line}\n`);
@@ -187,7 +187,7 @@ describe('a reader of the log', () => {
     expect(state.out).toMatch(/AGAIN\non\n$/);
   });
 
-  test('that is gone or full for a while ends nobody, and is told what it missed', () => {
+  test('that is gone or full for a while does not end the daemon, and gets the number of dropped lines', () => {
     const { state, writer: out } = writer();
     for (const code of ['ENOSPC', 'EPIPE', 'EIO']) {
       state.say = code;
@@ -198,7 +198,7 @@ describe('a reader of the log', () => {
     expect(state.out).toBe('lost 3 EIO\nb\n');
   });
 
-  test('never gets a line that begins within another', () => {
+  test('never gets a line that starts within another', () => {
     const { state, writer: out } = writer();
     let writes = 0;
     const writeBytes = (_: number, bytes: Uint8Array): number => {
@@ -215,7 +215,7 @@ describe('a reader of the log', () => {
     out.write('x\n');
   });
 
-  test('gets what is held when the process ends, if it takes it soon', () => {
+  test('gets the buffered lines when the process ends, if it reads them soon', () => {
     const { state, writer: out } = writer();
     state.say = 'EAGAIN';
     out.write('last\n');
@@ -253,7 +253,7 @@ describe('a reader of the log', () => {
     return heard;
   }
 
-  test('that sleeps behind a real pipe neither stops nor ends the daemon, and wakes to every line', async () => {
+  test('that stops reading a pipe does not block the daemon, and gets every line afterwards', async () => {
     await using folder = await temporaryFolder('pipe');
     const pipe = join(folder.path, 'pipe');
     execFileSync('mkfifo', [pipe]);
@@ -272,7 +272,7 @@ describe('a reader of the log', () => {
     expect(numbers(text)).toEqual(Array.from({ length: 3000 }, (_, n) => n));
   });
 
-  test('that sleeps behind a socket, as the journal does, for too long is told what it missed', async () => {
+  test('that stops reading a socket for too long gets the number of dropped lines', async () => {
     const child = spawn(process.execPath, [...asScript, logging(60_000)], { stdio: ['ignore', 'pipe', 'pipe'] });
     const closed = once(child, 'close');
     await told(child.stderr);
@@ -291,7 +291,7 @@ describe('a reader of the log', () => {
     expect(lines.length - 1 + lost[0].lines).toBe(60_000);
   });
 
-  test('that sleeps behind a terminal, as with Ctrl-S, does not stop the daemon either', async () => {
+  test('that stops a terminal, as with Ctrl-S, does not block the daemon', async () => {
     await using folder = await temporaryFolder('terminal');
     const script = join(folder.path, 'logging.mjs');
     const heard = join(folder.path, 'heard');

@@ -36,7 +36,7 @@ test('plain Node runs it: the version is that of the package', async () => {
   expect(await run(['--version'])).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' });
 });
 
-test('an old Node says what it lacks', async () => {
+test('an old Node reports the required version', async () => {
   const old = `data:text/javascript,Object.defineProperty(process.versions, 'node', { value: '20.20.2' })`;
   const { code, stdout, stderr } = await runCommand(['--version'], { env, nodeOptions: ['--import', old] });
   expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
@@ -49,7 +49,7 @@ test('an old Node says what it lacks', async () => {
 test.each([
   ['thrown where nobody catches', 'throw error'],
   ['a rejection that nobody awaits', 'Promise.reject(error)'],
-])('a defect (%s) ends it with one line and its stack, without the properties of the error', async (_what, how) => {
+])('a defect (%s) is one line and a stack, without the properties of the error', async (_what, how) => {
   const defect = `const error = Object.assign(new Error('a defect'), { options: { pass: ['hunt', 'er2'].join('') } });
     setTimeout(() => { ${how}; }, 1500)`;
   const nodeOptions = ['--import', `data:text/javascript,${encodeURIComponent(defect)}`];
@@ -68,7 +68,7 @@ test('help goes to standard output and names every command', async () => {
     expect(mailbox.stdout).toMatch(new RegExp(`^ {2}${name} `, 'm'));
 });
 
-describe('what is misused ends with one line, a hint and exit code 2', () => {
+describe('a usage error is one line, a hint and exit code 2', () => {
   const seeHelp = 'See --help of the command.';
 
   test.each<[args: readonly string[], message: string, hint: string]>([
@@ -91,7 +91,7 @@ describe('what is misused ends with one line, a hint and exit code 2', () => {
   });
 });
 
-describe('a configuration that is wrong ends with one line, a hint and exit code 2', () => {
+describe('an invalid configuration is one line, a hint and exit code 2', () => {
   test.each(['run', 'check', 'ticket list'])('%s', async (command) => {
     const file = join(folder.path, 'wrong.toml');
     writeFileSync(file, '# desk\n[poll]\ninterval_s = "soon"\n');
@@ -105,7 +105,7 @@ describe('a configuration that is wrong ends with one line, a hint and exit code
       );
   });
 
-  test('the file is found by its variable, and variables that are wrong are named', async () => {
+  test('the file is found by its variable, and invalid variables are named', async () => {
     const [file, variable] = await Promise.all([
       run(['mailbox', 'list'], { env: { TICKETMAILD_CONFIG: 'none.toml' } }),
       run(['mailbox', 'list'], { env: { TICKETMAILD_POLL_INTERVAL_S: 'soon' } }),
@@ -116,7 +116,7 @@ describe('a configuration that is wrong ends with one line, a hint and exit code
   });
 });
 
-test('a safety rule that refuses ends with exit code 3, trouble outside with 1', async () => {
+test('a safety rule is exit code 3, an outside failure 1', async () => {
   const add = ['mailbox', 'add', '--name', 'x', '--user', 'u', '--tls', 'none', '--password-stdin'];
   const [refused, outside] = await Promise.all([
     run([...add, '--host', 'mail.example'], { input: 'pw' }),
@@ -133,7 +133,7 @@ test('a safety rule that refuses ends with exit code 3, trouble outside with 1',
   expect(outside.stderr).toMatch(/^ticketmaild: 127\.0\.0\.1:\d+: [^\n]+\nhint: [^\n]+\n$/);
 });
 
-test('a reader that leaves early is no error', async () => {
+test('a reader that closes the pipe early is no error', async () => {
   const child = spawn(process.execPath, [main, '--help'], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { PATH: process.env.PATH },
@@ -172,7 +172,7 @@ describe('signals', () => {
     expect(added).toMatchObject({ code: 0 });
   }
 
-  test('the first asks run to drain, and it ends with exit code 0', async () => {
+  test('the first starts a graceful shutdown of run, which ends with exit code 0', async () => {
     const own = { ...env, TICKETMAILD_DATA_DIR: join(folder.path, 'idle') };
     await using daemon = startDaemon(['run'], { env: own, cwd: folder.path });
     await daemon.waitFor(({ event }) => event === 'daemon.ready');
@@ -181,7 +181,7 @@ describe('signals', () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   });
 
-  test('SIGUSR1 opens no debugger, and the daemon goes on', async () => {
+  test('SIGUSR1 opens no debugger, and the daemon continues', async () => {
     const own = { ...env, TICKETMAILD_DATA_DIR: join(folder.path, 'debugged') };
     await using daemon = startDaemon(['run'], { env: own, cwd: folder.path });
     await daemon.waitFor(({ event }) => event === 'daemon.ready');
@@ -214,7 +214,7 @@ describe('signals', () => {
     expect(performance.now() - startedAt).toBeLessThan(1000);
   });
 
-  test('one is enough for a command that drains nothing', async () => {
+  test('one is enough for any other command', async () => {
     const own = { ...env, TICKETMAILD_DATA_DIR: join(folder.path, 'tested') };
     await using server = await silentServer();
     await add('silent', server.port, own, ['--user', 'u']);
@@ -249,13 +249,13 @@ describe('at a terminal', () => {
 
   const add = ['mailbox', 'add', '--host', '127.0.0.1', '--tls', 'none', '--user', 'desk', '--no-probe', '--name'];
 
-  test('the password is asked for and not shown', async () => {
+  test('the password is prompted for without an echo', async () => {
     const { code, screen } = await typed([...add, 'typed'], 'Password of "desk": ', 'hunter2\r');
     expect(code).toBe(0);
     expect(screen).toMatch(/^Password of "desk": \r\nadded typed: /);
   });
 
-  test('Ctrl-C at the question stores nothing', async () => {
+  test('Ctrl-C at the prompt stores nothing', async () => {
     const { code, screen } = await typed([...add, 'stopped'], 'Password of "desk": ', 'hunt\u0003');
     expect(code).toBe(1);
     expect(screen).toBe(
@@ -264,7 +264,7 @@ describe('at a terminal', () => {
     expect((await run(['mailbox', 'show', 'stopped'])).code).toBe(2);
   });
 
-  test('remove asks, and anything but a yes keeps the mailbox', async () => {
+  test('remove asks for confirmation, and anything but yes cancels it', async () => {
     await run([...add, 'kept', '--password-stdin'], { input: 'pw' });
     const no = await typed(['mailbox', 'remove', 'kept'], '[y/N]', 'n\r');
     expect(no.code).toBe(1);

@@ -39,7 +39,7 @@ const night = [
   line(10, 'database.unavailable', { level: 'error' }),
 ].join('');
 
-/** The events that are shown, and the first word of what is no entry. */
+/** The events that are shown, and the first word of other lines. */
 function shown(out: string): readonly string[] {
   return plainLines(out)
     .filter((text) => text !== '')
@@ -56,14 +56,14 @@ const everything = [
 ];
 
 describe('lines', () => {
-  test('of standard input and of a file are shown the same way', async () => {
+  test('of standard input and of a file are equal', async () => {
     await writeFile(file, night);
     const [piped, read] = await Promise.all([look(['logs'], { input: night }), look(['logs', file])]);
     expect(shown(piped.out)).toEqual(everything);
     expect(read).toEqual(piped);
   });
 
-  test('that come in small pieces are the same, also where a letter is cut in two', async () => {
+  test('that arrive in small chunks are equal, also when a character is split', async () => {
     const bytes = Buffer.from(line(1, 'poll.failed', { mailbox: 'Käse 🧀' }) + line(1, 'poll.empty'));
     const pieces = Readable.from(Array.from(bytes, (_, index) => bytes.subarray(index, index + 1)));
     const { out } = await look(['logs'], { input: pieces });
@@ -71,11 +71,11 @@ describe('lines', () => {
     expect(out).toContain('Käse 🧀');
   });
 
-  test('without an end, at the end, are shown too', async () => {
+  test('without a final line end are shown too', async () => {
     expect((await look(['logs'], { input: 'half a line' })).out).toBe('half a line\n');
   });
 
-  test('of hostile content send no command to the terminal', async () => {
+  test('of hostile content send no control sequence to the terminal', async () => {
     const evil = '\x1b]0;title\x07\x1b[2J\x9b31m\u202e';
     const input = `${evil}\n${line(1, 'poll.failed', { mailbox: evil, error: { code: evil, message: evil, hint: evil } })}{"${evil}`;
     const { out } = await look(['logs'], { input, size: { columns: 80, rows: 24 }, colours: true });
@@ -83,11 +83,11 @@ describe('lines', () => {
     expect(out).not.toContain('\x1b]');
   });
 
-  test('with the priority of the journal before them are read like any other', async () => {
+  test('with a journal priority in front are read like any other', async () => {
     expect(shown((await look(['logs'], { input: `<4>${line(1, 'poll.failed')}` })).out)).toEqual(['poll.failed']);
   });
 
-  test('have colours on a terminal alone', async () => {
+  test('have colours on a terminal only', async () => {
     const size = { columns: 80, rows: 24 };
     expect((await look(['logs'], { input: night, size, colours: true })).out).toContain('\x1b[');
     expect((await look(['logs'], { input: night, size, colours: false })).out).not.toContain('\x1b[');
@@ -125,12 +125,12 @@ describe('filters', () => {
     [['--since', 'soon'], '--since "soon" is not a time'],
     [['--since', '2026-02-31T99:00'], 'is not a time'],
     [['a-file', '--unit', 'x'], '--unit is for the journal, not for a file'],
-  ])('that are wrong are told: %j', async (args, message) => {
+  ])('that are invalid are usage errors: %j', async (args, message) => {
     const { code, err } = await look(['logs', ...args]);
     expect({ code, err }).toEqual({ code: 2, err: expect.stringContaining(message) });
   });
 
-  test('know times as people write them', () => {
+  test('accept several forms of times', () => {
     const local = (...parts: [number, number, number, number?, number?, number?]): number =>
       new Date(...parts).getTime();
     const today = new Date(nowMs);
@@ -166,7 +166,7 @@ describe('a file that is followed', () => {
     expect(shown(looking.out())).toEqual(events);
   }
 
-  test('shows its last lines and then what is added, filtered', async () => {
+  test('shows its last lines and then appended ones, filtered', async () => {
     await writeFile(file, night);
     const looking = await follow('--lines', '1', '--event', 'poll.');
     await until(looking, ['poll.empty']);
@@ -177,7 +177,7 @@ describe('a file that is followed', () => {
     await looking.stop();
   });
 
-  test('is followed across a rotation and when it is emptied, and loses nothing', async () => {
+  test('is followed across a rotation and a truncation without losing a line', async () => {
     await writeFile(file, line(1, 'daemon.starting'));
     const looking = await follow();
     await until(looking, ['daemon.starting']);
@@ -226,7 +226,7 @@ describe('the journal', () => {
     return lines.map((MESSAGE) => `${JSON.stringify({ __CURSOR: 'x', MESSAGE, _SYSTEMD_UNIT: unit })}\n`).join('');
   }
 
-  test('is read by journalctl where somebody sits at the terminal and names no file', async () => {
+  test('is read with journalctl at a terminal without a file', async () => {
     await writeFile(file, journal(night));
     const { seen, args } = await asked([], `cat ${file}`);
     expect(args).toEqual(usual);
@@ -245,22 +245,22 @@ describe('the journal', () => {
       ['--follow', '--lines', '5', '--mailbox', 'support'],
       ['--follow', '--lines=5'],
     ],
-  ])('is asked for what is wanted: %j', async (args, passed) => {
+  ])('is queried with the filters: %j', async (args, passed) => {
     expect((await asked(args, ':')).args).toEqual([...usual, ...passed]);
   });
 
-  test('of another unit is asked for as one argument, whatever its name', async () => {
+  test('of another unit is queried with one argument, whatever its name', async () => {
     const { args } = await asked(['--unit', 'x --vacuum-time=1s; reboot'], ':');
     expect(args).toEqual(['journalctl', '--unit=x --vacuum-time=1s; reboot', ...form]);
   });
 
-  test('is read without a terminal, as in a script, where its unit is named', async () => {
+  test('is read without a terminal, as in a script, with --unit', async () => {
     const { args } = await asked(['--unit', 'ticketmaild'], ':', '');
     expect(args).toEqual(['journalctl', '--unit=ticketmaild', ...form]);
     expect((await asked([], ':', '')).args).toBeNull();
   });
 
-  test('says of each line which worker it is from, where that has a name', async () => {
+  test('shows the worker of each line, where it has a name', async () => {
     const systemd = { MESSAGE: 'Started it.', UNIT: 'ticketmaild@2.service', _SYSTEMD_UNIT: 'init.scope' };
     await writeFile(
       file,
@@ -279,7 +279,7 @@ describe('the journal', () => {
     ]);
   });
 
-  test('has messages of bytes, of several lines, and what is none of its entries', async () => {
+  test('can have messages of bytes, of several lines, and lines that are not entries', async () => {
     const bytes = { MESSAGE: [...Buffer.from('\x1b[2Jbytes\n')], _SYSTEMD_UNIT: 'ticketmaild.service' };
     const lines = [bytes, { MESSAGE: 'one\ntwo' }, { MESSAGE: ['first', 'second'] }, { MESSAGE: null }, { other: 1 }];
     await writeFile(file, `${lines.map((one) => JSON.stringify(one)).join('\n')}\n-- cursor: x\n`);
@@ -290,13 +290,13 @@ describe('the journal', () => {
     expect(others).toEqual(['one', 'two', 'first', '', '{"other":1}', '-- cursor: x']);
   });
 
-  test('is filtered here', async () => {
+  test('is filtered by mailbox, level and event', async () => {
     await writeFile(file, journal(night));
     const { seen } = await asked(['--lines', '1', '--mailbox', 'support', '--level', 'info'], `cat ${file}`);
     expect(shown(seen.out)).toEqual(['poll.finished']);
   });
 
-  test('that journalctl cannot read is exit code 1, and that there is none is one clear line', async () => {
+  test('that journalctl cannot read is exit code 1, and a missing journalctl is one line', async () => {
     expect((await asked([], 'exit 3')).seen).toMatchObject({ code: 1, err: expect.stringContaining('exit code 3') });
     const { programPieces } = await import('../../src/commands/logs.ts');
     const none = await look(['logs'], {
@@ -308,7 +308,7 @@ describe('the journal', () => {
   });
 });
 
-test('a file that cannot be read is told in one line', async () => {
+test('an unreadable file is a one-line error', async () => {
   for (const path of [join(folder.path, 'none'), folder.path]) {
     const { code, err, out } = await look(['logs', path]);
     expect({ code, out }).toEqual({ code: 2, out: '' });
@@ -322,7 +322,7 @@ test('a file that cannot be read is told in one line', async () => {
 describe('as a process', () => {
   const main = fileURLToPath(new URL('../../src/ticketmaild.js', import.meta.url));
 
-  test('a reader that leaves early is no error, and an endless input does not fill the memory', async () => {
+  test('a reader that closes the pipe early is no error, and an endless input does not fill the memory', async () => {
     const endless = `yes '${line(1, 'poll.empty').trim()}'`;
     const command = `${endless} | '${process.execPath}' --max-old-space-size=40 '${main}' logs | head -200000 | tail -1`;
     const { promisify } = await import('node:util');

@@ -57,7 +57,7 @@ describe('the file that comes with the program', () => {
     expect(defaults.ok && defaults.settings).toEqual(written);
   });
 
-  test('explains every key in the line above it', () => {
+  test('has a comment above every key', () => {
     const lines = readFileSync(ownFile, 'utf8').split('\n');
     const unexplained = lines.filter((line, index) => /^\w+ = /.test(line) && !lines[index - 1]?.startsWith('# '));
     expect(unexplained).toEqual([]);
@@ -79,7 +79,7 @@ test('a list is written as one in the file, and with commas in a variable', () =
   expect(load('', { env: { TICKETMAILD_LIMITS_SENDER_LIMIT_EXEMPT: '' } }).limits.senderExempt).toEqual([]);
 });
 
-describe('what is wrong is told in one line', () => {
+describe('errors are one line', () => {
   const wrong: readonly [toml: string, message: string][] = [
     [
       '[poll]\ninterval_s = "soon"',
@@ -201,7 +201,7 @@ describe('what is wrong is told in one line', () => {
     );
   });
 
-  test('counts the other mistakes, and lists them in the hint', () => {
+  test('counts the other errors, and lists them in the hint', () => {
     const told = failure('[poll]\ninterval_s = 0\nlease_s = 1\n[raw]\nretention_day = 3');
     expect(told.message).toBe(
       'mail.toml:2: poll.interval_s must be a whole number of seconds from 1 to 86400, not 0 (and 2 more)',
@@ -209,13 +209,13 @@ describe('what is wrong is told in one line', () => {
     expect(told.hint).toContain('mail.toml:5: raw.retention_day is not a known key; did you mean raw.retention_days?');
   });
 
-  test('tells a file that is not there from one that cannot be read', () => {
+  test('distinguishes a missing file from an unreadable one', () => {
     expect(failure('', { file: '/etc/no.toml' }).message).toBe('/etc/no.toml: there is no such configuration file');
     const unreadable = (): Config => loadConfig({ file: '/', env: {}, cwd: '/srv' });
     expect(unreadable).toThrow('/: the configuration file cannot be read (EISDIR)');
   });
 
-  test('names the file by its whole path where it is not below the current folder, or all is', () => {
+  test('shows the absolute path of a file that is not below the working directory, or when that is /', () => {
     const readFile = (): Uint8Array => Buffer.from('[poll]\ninterval_s = 0');
     const shown = (cwd: string): string =>
       caught(() => loadConfig({ file: '/etc/ticketmaild/mail.toml', env: {}, cwd, readFile })).message.split(':')[0] ??
@@ -225,7 +225,7 @@ describe('what is wrong is told in one line', () => {
     expect(shown('/etc')).toBe('ticketmaild/mail.toml');
   });
 
-  test('refuses a file that is not UTF-8', () => {
+  test('rejects a file that is not UTF-8', () => {
     const files = { '/srv/desk/mail.toml': Uint8Array.of(0x61, 0xff) };
     expect(failure('', { files }).message).toBe('mail.toml must be text in UTF-8');
   });
@@ -234,7 +234,7 @@ describe('what is wrong is told in one line', () => {
 describe('the admin page', () => {
   const admin = (toml: string, given: Given = {}): Config['admin'] => load(`[admin]\n${toml}`, given).admin;
 
-  test('is served to this machine alone unless told otherwise, and may be off', () => {
+  test('listens on the loopback interface by default, and can be off', () => {
     expect(admin('')).toEqual({
       ...{ host: '127.0.0.1', port: 8026, tls: null, proxies: [], origin: null, sessionTimeoutMs: 1_800_000 },
     });
@@ -246,7 +246,7 @@ describe('the admin page', () => {
     });
   });
 
-  test('may be reached from elsewhere with TLS, its files counting from the folder of the file', () => {
+  test('can be remote with TLS, whose files are relative to the folder of the configuration', () => {
     const files = 'tls_certificate_file = "tls/chain.pem"\ntls_key_file = "/etc/ssl/key.pem"';
     expect(admin(`listen = "10.0.0.5:8026"\n${files}`)).toMatchObject({
       host: '10.0.0.5',
@@ -257,7 +257,7 @@ describe('the admin page', () => {
     expect(admin(`listen = "0.0.0.0:8026"\n${files}\n${origin}`)).toMatchObject({ origin: 'https://desk.example.org' });
   });
 
-  test('may be reached through proxies under their https origin', () => {
+  test('can be behind proxies with an HTTPS origin', () => {
     const env = {
       TICKETMAILD_ADMIN_PROXIES: '10.0.0.7, fd00::7',
       TICKETMAILD_ADMIN_ORIGIN: 'https://desk.example.org:8443',
@@ -278,7 +278,7 @@ describe('the admin page', () => {
   test.each([
     ...['http://desk.example.org', 'https://desk.example.org/', 'https://desk.example.org/admin', 'desk.example.org'],
     ...['https://a@desk.example.org', 'https://desk.example.org?x', 'https://', 'https://a b', 'ftp://localhost', '*'],
-  ])('is refused the origin %s', (origin) => {
+  ])('rejects the origin %s', (origin) => {
     const { message } = failure(`[admin]\norigin = "${origin}"`);
     expect(message).toBe(
       `mail.toml:2: admin.origin must be https://HOST or https://HOST:PORT, without a path (http:// for localhost alone), not "${origin}"`,
@@ -289,7 +289,7 @@ describe('the admin page', () => {
 describe('the database URL', () => {
   const url = (text: string): string => `[database]\nurl = "${text}"`;
 
-  test('is taken apart, the password into bytes', () => {
+  test('is parsed, the password into bytes', () => {
     const { database } = load(url('mysql://desk%40home:p%40ss%C3%A9@db.example:3307/tickets'));
     if (database.kind !== 'mysql') throw new Error('not MySQL');
     expect(database).toMatchObject({
@@ -301,7 +301,7 @@ describe('the database URL', () => {
     expect(JSON.stringify(database)).not.toMatch(/p@ss|p%40ss/);
   });
 
-  test('may name several hosts, in the order in which they are tried', () => {
+  test('can name several hosts, in the order of failover', () => {
     const { database } = load(url('mysql://u:a%2Cb@node1,node2:3307,[fd00::3],127.0.0.1:3308,127.0.0.1:3309/tickets'));
     if (database.kind !== 'mysql') throw new Error('not MySQL');
     expect(database).toMatchObject({
@@ -318,7 +318,7 @@ describe('the database URL', () => {
     expect(database.password?.use((bytes) => new TextDecoder().decode(bytes))).toBe('a,b');
   });
 
-  test('asks for TLS unless the database is on this machine', () => {
+  test('requires TLS unless the database is on this machine', () => {
     const tls = (text: string, more = ''): unknown => {
       const { database } = load(`${url(text)}\n${more}`);
       return database.kind === 'mysql' && database.tls;
@@ -363,14 +363,14 @@ describe('the database URL', () => {
     ['sqlite:', 'must name a file after "sqlite:"'],
     ['sqlite::memory:', 'must name a file after "sqlite:"'],
     ['sqlite://host/x', 'must be sqlite:PATH, without a host'],
-  ])('is refused without being quoted: %s', (text, why) => {
+  ])('is rejected without being quoted: %s', (text, why) => {
     const told = failure(url(text));
     expect(told.message).toContain(`mail.toml:2: database.url ${why}`);
     expect(told.message).toContain('(its value is not shown)');
     expect(JSON.stringify([told.message, told.hint, told.fields])).not.toMatch(/hun|ter2/);
   });
 
-  test('is not quoted by an error of the TOML around it or of its type either', () => {
+  test('is not quoted by an error of TOML or of its type either', () => {
     for (const toml of ['[database]\nurl = "mysql://u:hunter2@h/t', '[database]\nurl = ["hunter2"]'])
       expect(JSON.stringify([failure(toml).message, failure(toml).hint])).not.toContain('hunter2');
   });
@@ -382,7 +382,7 @@ describe('the database URL', () => {
     expect(database.password?.use((bytes) => new TextDecoder().decode(bytes))).toBe('hunter2');
   });
 
-  test('refuses a password file beside a password, an empty one, and one that is not there', () => {
+  test('rejects a password file beside a password, an empty one, and a missing one', () => {
     const files = { '/srv/desk/empty': '\n' };
     const told = (text: string, file: string): string =>
       failure(`${url(text)}\npassword_file = "${file}"`, { files }).message;
@@ -395,7 +395,7 @@ describe('the database URL', () => {
     );
   });
 
-  test('says which user was refused a file that a key names', () => {
+  test('names the user who may not read a file', () => {
     const content = Buffer.from(`${url('mysql://u@h/t')}\npassword_file = "secret"`);
     const readFile = (path: string): Uint8Array => {
       if (path.endsWith('.toml')) return content;
@@ -406,7 +406,7 @@ describe('the database URL', () => {
     expect(told.hint).toMatch(new RegExp(`^The user ${userInfo().username} tried to read it: `));
   });
 
-  test('takes certificates from ca_file, and refuses a file without any', async () => {
+  test('reads certificates from ca_file, and rejects a file without any', async () => {
     const pem = readFileSync(`${await certificatesTemplate()}/ca.pem`, 'utf8');
     const files = { '/srv/desk/ca.pem': pem, '/srv/desk/not.pem': 'hello' };
     const { database } = load(`${url('mysql://u@h/t')}\nca_file = "ca.pem"`, { files });
@@ -418,7 +418,7 @@ describe('the database URL', () => {
 });
 
 describe('where values come from', () => {
-  test('every key has an environment variable of its own, which counts more than the file', () => {
+  test('every key has its own environment variable, which takes precedence over the file', () => {
     expect(new Set(allSettings.map(({ variable }) => variable)).size).toBe(allSettings.length);
     const env = {
       TICKETMAILD_DATA_DIR: '/data',
@@ -437,7 +437,7 @@ describe('where values come from', () => {
     });
   });
 
-  test('the file is that of --config, else of TICKETMAILD_CONFIG, else of the machine, else the own one', () => {
+  test('the file is that of --config, else of TICKETMAILD_CONFIG, else in /etc, else that of the program', () => {
     const keepDays = (days: number): string => `data_dir = "/d"\n[raw]\nretention_days = ${days}`;
     const files: Record<string, string> = {
       '/srv/desk/env.toml': keepDays(2),
@@ -455,38 +455,38 @@ describe('where values come from', () => {
     expect(read({ file: null })).toBe(7);
   });
 
-  test('relative paths count from the folder of the file, of the own file from the checkout, of a variable from here', () => {
+  test('relative paths are relative to the folder of the file, to the checkout for its own file, to the working directory for a variable', () => {
     expect(load('data_dir = "x"').dataDir).toBe('/srv/desk/x');
     expect(load('', { file: null }).dataDir).toBe('/opt/ticketmaild/data');
     expect(load('data_dir = "x"', { env: { TICKETMAILD_DATA_DIR: 'y' } }).dataDir).toBe('/srv/desk/y');
   });
 
-  test('relative paths are refused below /etc', () => {
+  test('relative paths are rejected below /etc', () => {
     const files = { '/etc/ticketmaild/ticketmaild.toml': '\ndata_dir = "data"' };
     expect(failure('', { files, file: null }).message).toBe(
       '/etc/ticketmaild/ticketmaild.toml:2: data_dir must be an absolute path, such as "/var/lib/ticketmaild", not "data"',
     );
   });
 
-  test('the result cannot be changed', () => {
+  test('the result is frozen', () => {
     const config = load('');
     expect(Object.isFrozen(config) && Object.isFrozen(config.poll) && Object.isFrozen(config.database)).toBe(true);
   });
 
-  test('health endpoints are off when told so, and reachable from outside only when told twice', () => {
+  test('health endpoints can be off, and are remote only with allow_remote', () => {
     expect(load('[http]\nlisten = "off"').http).toBeNull();
     expect(load('[http]\nlisten = "0.0.0.0:80"\nallow_remote = true').http).toEqual({ host: '0.0.0.0', port: 80 });
   });
 });
 
 describe('lines of keys', () => {
-  test('are found below texts of several lines, with quotes, dots and comments', () => {
+  test('are found after multi-line strings, with quotes, dots and comments', () => {
     const toml = 'data_dir = """\n[poll]\ninterval_s = 1\n"""\n[ "poll" ] # x\n"lease_s" = 60 # = 1\n  interval_s=0\n';
     expect(failure(toml).message).toContain('mail.toml:7: poll.interval_s must be');
   });
 });
 
-test('only regular files of at most 1 MiB are read, and nothing waits for a FIFO', async () => {
+test('only regular files of at most 1 MiB are read, and a FIFO does not block', async () => {
   await using folder = await temporaryFolder('config');
   const [fifo, large] = ['fifo.toml', 'large.toml'].map((name) => join(folder.path, name)) as [string, string];
   execFileSync('mkfifo', [fifo]);

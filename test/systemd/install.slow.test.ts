@@ -69,7 +69,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     );
   });
 
-  test('nobody but root can lock it, nor have a file written by it', async () => {
+  test('only root can lock it, and no other user can make it write a file', async () => {
     await machine.get('echo precious >/root/precious && ln -sf /root/precious /run/lock/ticketmaild-install');
     await machine.get(`${install} --no-start`);
     expect(await machine.get('cat /root/precious')).toBe('precious');
@@ -82,7 +82,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     });
   });
 
-  test.each(['INT', 'TERM'])('an upgrade that gets SIG%s while it restarts is taken back', async (signal) => {
+  test.each(['INT', 'TERM'])('an upgrade that gets SIG%s while it restarts is rolled back', async (signal) => {
     const [old, kept] = [await current(), await versions()];
     const { code, stderr } = await installWith('restart', `rm /root/hand; touch /root/hand; kill -${signal} $PPID`);
     expect({ code, stderr }).toEqual({ code: 1, stderr: 'install: the previous version is active again\n' });
@@ -90,21 +90,21 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     expect(await running()).toMatch(new RegExp(`^${old}/`));
   });
 
-  test('an upgrade whose terminal is lost while it restarts is finished all the same', async () => {
+  test('an upgrade whose terminal is lost while it restarts is completed', async () => {
     const old = await current();
     expect(await installWith('restart', 'kill -HUP $PPID; kill -PIPE $PPID')).toMatchObject({ code: 0, stderr: '' });
     expect(await current()).not.toBe(old);
     expect(await running()).toMatch(new RegExp(`^${await current()}/`));
   });
 
-  test('an upgrade that systemd does not take note of is taken back, and the service runs on', async () => {
+  test('an upgrade whose daemon-reload fails is rolled back, and the service keeps running', async () => {
     const [old, kept, pid] = [await current(), await versions(), await show('MainPID')];
     const { code, stderr } = await installWith('daemon-reload', 'exit 1');
     expect({ code, stderr }).toEqual({ code: 1, stderr: 'install: the previous version is active again\n' });
     expect([await current(), await versions(), await show('MainPID')]).toEqual([old, kept, pid]);
   });
 
-  test('a version that cannot be taken back stays whole', async () => {
+  test('a version that cannot be rolled back stays whole', async () => {
     const old = await current();
     const { code } = await installWith('restart', `mkdir -p ${home}/next/x; exit 1`);
     expect({ code, current: await current() }).toMatchObject({ code: 1, current: expect.not.stringContaining(old) });
@@ -112,14 +112,14 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     expect(await running()).toMatch(new RegExp(`^${await current()}/`));
   });
 
-  test.each(['/root/link', '/root/there/packages'])('packages at %s, by way of a link, are copied', async (folder) => {
+  test.each(['/root/link', '/root/there/packages'])('packages at %s, behind a link, are copied', async (folder) => {
     await machine.get('ln -sfn /srv/packages /root/link && ln -sfn /srv /root/there');
     await machine.get(`sleep 1; ${install} --no-start --packages ${folder}`);
     const modules = `${await current()}/node_modules`;
     expect(await machine.get(`readlink -e ${modules}`)).toBe(modules);
   });
 
-  test('a credential that cannot be decrypted is named, and takes nothing else away', async () => {
+  test('a credential that cannot be decrypted is reported and ignored', async () => {
     const store = '/etc/credstore.encrypted';
     const encrypt = `systemd-creds encrypt --name=ticketmaild-key-passphrase - ${store}/ticketmaild-key-passphrase`;
     await machine.get('ticketmaild encryption enable --accept-key-loss --backup-prepared');
@@ -145,7 +145,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     await machine.get(`rm ${store}/ticketmaild-database-password`);
   });
 
-  test('mails are exported from quarantine to where only root can write, and nothing of root stays in the data', async () => {
+  test('messages are exported from quarantine to a folder of root, and no file of root is left in the data', async () => {
     await machine.get('systemctl stop ticketmaild && ticketmaild quarantine export --all --folder /root/held');
     expect(await machine.get("stat -c '%U %a' /root/held; find /var/lib/ticketmaild ! -user ticketmaild")).toBe(
       'root 700',
@@ -194,7 +194,7 @@ async function openPlace(): Promise<Place> {
   return { machine, port, [Symbol.asyncDispose]: () => undo.disposeAsync() };
 }
 
-/** In front of systemctl: first what lies at /root/hand, as a part of it. */
+/** A wrapper around systemctl that first sources /root/hand. */
 const systemctlWithHand = `
 printf '%s\\n' '#!/bin/sh' '[ ! -e /root/hand ] || . /root/hand' 'exec /usr/bin/systemctl "$@"' >/usr/local/sbin/systemctl
 chmod 755 /usr/local/sbin/systemctl`;

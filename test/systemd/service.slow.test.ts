@@ -24,7 +24,7 @@ const data = '/var/lib/ticketmaild';
 const configuration = '/etc/ticketmaild/ticketmaild.toml';
 const current = 'readlink -f /usr/local/lib/ticketmaild/current';
 const [databasePassword, keyPassphrase] = ['ticketmaild-database-password', 'ticketmaild-key-passphrase'];
-/** Ten times what systemd-analyze prints. */
+/** Ten times the exposure level of systemd-analyze. */
 const exposureMax = 11;
 
 /** Of the one daemon here; the unit says 30. */
@@ -32,7 +32,7 @@ const watchdogS = 3;
 
 const units = fileURLToPath(new URL('../../systemd/', import.meta.url));
 
-test('the unit of several workers is the other one but for name and address', async () => {
+test('the template unit equals the service unit except for name and addresses', async () => {
   const [one = '', many = ''] = await Promise.all(
     ['ticketmaild.service', 'ticketmaild@.service'].map(async (name) => {
       const text = await readFile(join(units, name), 'utf8');
@@ -47,7 +47,7 @@ test('the unit of several workers is the other one but for name and address', as
   ).toBe(one);
 });
 
-test('nothing that is installed starts Node without its debugger kept closed', async () => {
+test('every installed start of Node has the debugger signal disabled', async () => {
   for (const name of ['ticketmaild.service', 'ticketmaild@.service', 'ticketmaild', 'install']) {
     const text = await readFile(join(units, name), 'utf8');
     const starts = text
@@ -57,13 +57,13 @@ test('nothing that is installed starts Node without its debugger kept closed', a
   }
 });
 
-/** The function of the installer that tells which version still runs, asked about a folder. */
+/** The function of the installer that detects a running version. */
 function runsFolder(installer: string, folder: string): boolean {
   const [body = ''] = /^runs\(\) \{\n[\s\S]*?^\}$/m.exec(installer) ?? [];
   return spawnSync('sh', ['-euc', `${body}\nruns "$1"`, 'sh', folder]).status === 0;
 }
 
-test('the installer knows a version that a process still runs, wherever the process is', async () => {
+test('the installer detects a version that a process still runs', async () => {
   const installer = await readFile(join(units, 'install'), 'utf8');
   expect(installer).toContain('*) runs "$folder" || rm -rf "$folder" ;;');
   await using folder = await temporaryFolder('version');
@@ -76,7 +76,7 @@ test('the installer knows a version that a process still runs, wherever the proc
   await once(child, 'exit');
 });
 
-test('Node refuses fsync under its permission model whatever is allowed, which is why the units are without it', () => {
+test('Node refuses fsync under its permission model, which is why the units do not use it', () => {
   const allowed = [...process.allowedNodeEnvironmentFlags]
     .filter((flag) => flag.startsWith('--allow-'))
     .map((flag) => (/-fs-(read|write)$/.test(flag) ? `${flag}=*` : flag));
@@ -118,7 +118,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
   };
   const configure = (toml: string) => machine.get(`cat >>${configuration} <<'TOML'\n${toml}\nTOML\n`);
 
-  test('wrong use of the installer is told in one line', async () => {
+  test('a usage error of the installer is one line', async () => {
     const told = (code: number, line: string) => ({ code, stdout: '', stderr: `install: ${line}\n` });
     expect(await machine.run(`${install} --start`)).toEqual(told(2, '--start is not known: see --help'));
     expect(await machine.run(`${install} --packages`)).toEqual(told(2, 'a folder must follow --packages: see --help'));
@@ -145,7 +145,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     expect(await machine.get('getent passwd ticketmaild')).toMatch(/:\/nonexistent:\/usr\/sbin\/nologin$/);
   });
 
-  test('it is active once it is ready, and says in a sentence how it fares', async () => {
+  test('it is active once it is ready, with a status sentence', async () => {
     const isListening = (entry: JournalEntry) => isOurs(entry) && JSON.parse(entry.MESSAGE).event === 'http.listening';
     const listening = (await journal()).find(isListening);
     const active = Number(await show('ActiveEnterTimestampMonotonic'));
@@ -164,7 +164,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     }
   });
 
-  test('systemd finds nothing wrong with the units, and little that is open', async () => {
+  test('systemd verifies the units, and rates their exposure as low', async () => {
     for (const unit of ['ticketmaild.service', 'ticketmaild@1.service']) {
       expect(await machine.run(`systemd-analyze verify ${unit}`)).toEqual({ code: 0, stdout: '', stderr: '' });
       const analysed = await machine.run(`systemd-analyze security --threshold=${exposureMax} ${unit}`);
@@ -172,7 +172,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     }
   });
 
-  test('no memory of it gets into a core dump, it writes to its data alone, and runs no other program', async () => {
+  test('it has no core dumps, writes to its data only, and executes no other program', async () => {
     const pid = await show('MainPID');
     expect(await machine.get(`cat /proc/${pid}/coredump_filter`)).toBe('00000000');
     expect(await machine.get(`grep 'core file' /proc/${pid}/limits`)).toMatch(/size +0 +0 +bytes/);
@@ -217,7 +217,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     await untilLogged('message.ticket_opened', () => place.deliver('Subject: second\r\n\r\nHello\r\n'));
   });
 
-  test('it is reloaded without a restart, and keeps what it has when the configuration is wrong', async () => {
+  test('a reload needs no restart, and an invalid configuration is not applied', async () => {
     const pid = await show('MainPID');
     await configure('[shutdown]\ntimeout_s = 1\n[message]\nbatch_messages_max = 50\n[log]\nlevel = "debug"');
     const reload = () => machine.get('systemctl reload ticketmaild');
@@ -242,7 +242,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
       20_000,
     );
 
-  test('it is killed and started again when its event loop stands still, and not before', async () => {
+  test('the watchdog restarts it when its event loop is blocked, and not before', async () => {
     const age =
       '$(cut -d. -f1 /proc/uptime) - $(systemctl show ticketmaild -p ExecMainStartTimestampMonotonic --value) / 1000000';
     await machine.until(`[ $((${age})) -gt ${2 * watchdogS} ]`);
@@ -252,12 +252,12 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     expect((await journal()).some((entry) => entry['UNIT_RESULT'] === 'watchdog')).toBe(true);
   });
 
-  test('it is started again after it was killed', async () => {
+  test('it is restarted after it was killed', async () => {
     await machine.get('systemctl kill --signal=KILL --kill-who=main ticketmaild');
     await untilRestarts(2);
   });
 
-  test('a start with a wrong configuration is not tried again', async () => {
+  test('a start with an invalid configuration is not retried', async () => {
     await configure('[nonsense]');
     expect(await machine.run('systemctl restart ticketmaild')).toMatchObject({ code: 1 });
     // One that is to be tried again would be "activating".
@@ -271,7 +271,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     await machine.get(`sed -i '/nonsense/d' ${configuration} && systemctl start ticketmaild`);
   });
 
-  test('it stops in order within the time to drain, even with a mail server that says nothing', async () => {
+  test('it shuts down gracefully within the timeout, even with a mail server that does not answer', async () => {
     await using silent = await startSilentServer();
     const server = `--host 127.0.0.1 --port ${silent.port} --tls starttls --user x`;
     await machine.get(`printf pw | ticketmaild mailbox add --name silent ${server} --no-probe --password-stdin`);
@@ -284,7 +284,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     await machine.get('ticketmaild mailbox remove silent --yes && systemctl start ticketmaild');
   });
 
-  test('an upgrade keeps data, key and configuration, and the version before', async () => {
+  test('an upgrade preserves data, key and configuration, and the previous version', async () => {
     const kept = `sha256sum ${configuration} ${data}/encryption-key.bin`;
     const [before, pid, old] = [await machine.get(kept), await show('MainPID'), await machine.get(current)];
     const { code, stdout } = await machine.run(`${install} --packages /srv/packages`);
@@ -303,7 +303,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     expect(lines(await machine.get('ls -d /usr/local/lib/ticketmaild/*-*'))).toHaveLength(2);
   });
 
-  test('a version that still runs stays, however many come after it', async () => {
+  test('a version that still runs is not removed by later upgrades', async () => {
     const versions = async () => lines(await machine.get('ls -d /usr/local/lib/ticketmaild/*-*'));
     const running = await machine.get(current);
     // Two versions of one second would have one name.
@@ -314,7 +314,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     expect(await versions()).toHaveLength(2);
   });
 
-  test('going back to the version before leaves its folder, where somebody stands', async () => {
+  test('a downgrade does not remove the folder from which it is run', async () => {
     const now = await machine.get(current);
     const versions = lines(await machine.get('ls -d /usr/local/lib/ticketmaild/*-*'));
     const before = versions.find((version) => version !== now) ?? '';
@@ -333,7 +333,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
       'echo "throw 1;" >/root/new/src/main.ts',
       'the program does not start on this machine',
     ],
-  ])('an upgrade %s leaves the old version at work', async (_what, spoil, told) => {
+  ])('an upgrade %s leaves the old version running', async (_what, spoil, told) => {
     const [pid, old] = [await show('MainPID'), await machine.get(current)];
     await machine.get(`rm -rf /root/new && cp -R /srv/checkout /root/new && ${spoil}`);
     const { code, stderr } = await machine.run('/root/new/systemd/install');
@@ -343,10 +343,10 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     expect(lines(await machine.get('ls -d /usr/local/lib/ticketmaild/*-*'))).toHaveLength(2);
   });
 
-  test('an upgrade whose daemon does not get ready is taken back', async () => {
+  test('an upgrade whose daemon does not become ready is rolled back', async () => {
     const old = await machine.get(current);
     await machine.get(
-      'rm -rf /root/new && cp -R /srv/checkout /root/new && echo "throw 1;" >/root/new/src/commands/run.ts',
+      'rm -rf /root/new && cp -R /srv/checkout /root/new && echo "throw 1;" >/root/new/src/commands/service.ts',
     );
     const { code, stderr } = await machine.run('/root/new/systemd/install');
     expect({ code, stderr }).toEqual({
@@ -370,7 +370,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     );
   });
 
-  test('several workers run on one host, each with an address of its own', async () => {
+  test('several workers run on one host, each with its own address', async () => {
     await machine.get('systemctl disable --now ticketmaild');
     for (const [name, port] of Object.entries(place.workerPorts)) {
       const listen = `Environment=TICKETMAILD_HTTP_LISTEN=127.0.0.1:${port}`;
@@ -386,10 +386,10 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     expect(await machine.run('systemctl is-enabled ticketmaild')).toMatchObject({ stdout: 'disabled\n' });
   });
 
-  test('a worker does not take the other one for dead, though it cannot see its processes', async () => {
+  test('a worker does not consider another one dead whose processes it cannot see', async () => {
     const started = (await logged('ticketmaild@1')).findLast(({ event }) => event === 'daemon.starting');
     const ask = [
-      "import { thisWorker } from '/usr/local/lib/ticketmaild/current/src/adapters/process/workers.ts';",
+      "import { thisWorker } from '/usr/local/lib/ticketmaild/current/src/adapters/process/worker-identity.ts';",
       'process.exit(thisWorker().isDead(process.argv[2]) ? 9 : 0);',
     ].join('\n');
     await machine.run('cat >/etc/ticketmaild/ask.ts', { input: ask });
@@ -400,7 +400,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     expect(await show('ExecMainStatus', 'ticketmaild@3')).toBe('0');
   });
 
-  test('removing it leaves data, key file, configuration and user', async () => {
+  test('uninstalling preserves data, key file, configuration and user', async () => {
     const { code, stdout, stderr } = await machine.run('/srv/checkout/systemd/uninstall');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     for (const left of [data, '/etc/ticketmaild', 'encryption-key.bin', 'user ticketmaild']) {

@@ -60,7 +60,7 @@ export function createMetrics(options: { readonly version: string }): Metrics {
 function definitionOf(metric: object): MetricDefinition {
   const { name, help, labelNames } = metric as Pick<MetricDefinition, 'name' | 'help'> & { labelNames: string[] };
   const type = metric instanceof Counter ? 'counter' : metric instanceof Histogram ? 'histogram' : 'gauge';
-  // The bucket limit `le` is part of the format, not a label of ours.
+  // The bucket limit `le` is part of the format, not a label here.
   return { name, type, help, labels: labelNames.filter((one) => one !== 'le') };
 }
 

@@ -22,14 +22,14 @@ async function tinyDisk() {
   };
 }
 
-test('a folder that can be written tells its free space, and nothing stays in it', async () => {
+test('the probe of a writable folder returns its free space and leaves no file', async () => {
   await using folder = await temporaryFolder('probe');
   const { freeBytes } = await diskProbe(folder.path, '1').probe();
   expect(freeBytes).toBeGreaterThan(0);
   expect(await readdir(folder.path)).toEqual([]);
 });
 
-test('a folder that is gone is disk_failed, named, and well again when it is back', async () => {
+test('a missing folder is disk_failed, and ok again when it is back', async () => {
   await using folder = await temporaryFolder('probe');
   const path = join(folder.path, 'data');
   const disk = diskProbe(path, '1');
@@ -39,7 +39,7 @@ test('a folder that is gone is disk_failed, named, and well again when it is bac
   await expect(disk.probe()).resolves.toMatchObject({ freeBytes: expect.any(Number) });
 });
 
-test('each worker on a folder has a file of its own', async () => {
+test('each worker has a probe file of its own', async () => {
   await using folder = await temporaryFolder('probe');
   // In the way of the second one alone.
   await mkdir(join(folder.path, '.disk-probe-2'));

@@ -45,7 +45,7 @@ describe('attachments on the disk', () => {
     expect(await readFile(path, 'utf8')).toBe('the whole scan');
   });
 
-  test('one that was damaged is written anew when a mail has it again', async () => {
+  test('a damaged one is written again with the next message that has it', async () => {
     await using storage = createStorage(folder, clock, randomUUIDv7);
     const blob = blobOf('the whole scan');
     await storage.blobs.write([blob]);
@@ -63,13 +63,13 @@ describe('attachments on the disk', () => {
     expect(names).toEqual([]);
   });
 
-  test('a name that is no hash never becomes a path', async () => {
+  test('a name that is not a hash never becomes a path', async () => {
     await using storage = createStorage(folder, clock, randomUUIDv7);
     const { blobs } = storage;
     await expect(blobs.read('../../etc/passwd')).rejects.toSatisfy((error) => isFailure(error, 'not_found'));
   });
 
-  test('a blob that is needed again is not removed as unused', async () => {
+  test('a blob that is used again is not removed as unused', async () => {
     await using storage = createStorage(folder, clock, randomUUIDv7);
     const { blobs } = storage;
     const [old, again] = [blobOf('old'), blobOf('again')];
@@ -96,7 +96,7 @@ describe('attachments on the disk', () => {
 });
 
 describe('raw sources in segments', () => {
-  test('are read from their beginning, as far as asked, however much they become', async () => {
+  test('are decompressed up to the requested length only', async () => {
     await using storage = createStorage(folder, clock, randomUUIDv7);
     const { raw } = storage;
     const noise = Buffer.from(Array.from({ length: 50_000 }, () => Math.random()).join('\n'));
@@ -110,7 +110,7 @@ describe('raw sources in segments', () => {
 
   const compressed = (text: string) => zstdCompressSync(text);
 
-  test('come back as they were, from one file for a day', async () => {
+  test('are read back unchanged, from one file per day', async () => {
     await using storage = createStorage(folder, clock, randomUUIDv7);
     const { raw } = storage;
     const places = [
@@ -122,7 +122,7 @@ describe('raw sources in segments', () => {
     expect(new Set(places.map(({ segment }) => segment)).size).toBe(1);
   });
 
-  test('appends that run at the same time do not mix', async () => {
+  test('concurrent appends do not mix', async () => {
     await using storage = createStorage(folder, clock, randomUUIDv7);
     const { raw } = storage;
     const texts = Array.from({ length: 50 }, (_, index) => `message ${index} ${'x'.repeat(index * 10)}`);
@@ -131,7 +131,7 @@ describe('raw sources in segments', () => {
     expect(found).toEqual(texts);
   });
 
-  test('a new day begins a new segment; old ones are listed once their day is over and the time has passed', async () => {
+  test('a new day starts a new segment; old ones are listed once their day is over and the retention has passed', async () => {
     let now = Date.UTC(2026, 10, 20, 23);
     await using storage = createStorage(folder, { nowMs: () => now }, randomUUIDv7);
     const { raw } = storage;
@@ -143,7 +143,7 @@ describe('raw sources in segments', () => {
     expect(await raw.segmentsBefore(Date.UTC(2026, 10, 21))).toEqual([first?.segment]);
   });
 
-  test('a source whose segment has expired is gone, and says so', async () => {
+  test('a source whose segment has expired is source_missing', async () => {
     await using storage = createStorage(folder, clock, randomUUIDv7);
     const { raw } = storage;
     const [place] = await raw.append([compressed('short-lived')]);

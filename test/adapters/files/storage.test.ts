@@ -39,7 +39,7 @@ async function filesBelow(path: string): Promise<string[]> {
   return found.filter((entry) => entry.isFile()).map(({ name }) => name);
 }
 
-test('what is given is gone; a part of a larger buffer is copied', async () => {
+test('buffers are transferred; a part of a larger buffer is copied', async () => {
   await using folder = await temporaryFolder('storage');
   await using storage = open(folder.path);
   const [own, part] = [bytesOf('its own'), bytesOf('before|a part|after').subarray(7, 13)];
@@ -56,7 +56,7 @@ test('what is given is gone; a part of a larger buffer is copied', async () => {
   expect(await textsAt(storage.raw, places)).toEqual(['own source', 'a', 'b']);
 });
 
-test('the memory of an equal one is given back, too', async () => {
+test('the memory of a duplicate is released, too', async () => {
   await using folder = await temporaryFolder('storage');
   await using storage = open(folder.path);
   const twice = [blobOf(bytesOf('the same')), blobOf(bytesOf('the same'))];
@@ -65,7 +65,7 @@ test('the memory of an equal one is given back, too', async () => {
   expect(await filesBelow(folder.path)).toEqual([twice[0]?.sha256]);
 });
 
-test('bytes that were given before are never written as an empty file', async () => {
+test('a detached buffer is never written as an empty file', async () => {
   await using folder = await temporaryFolder('storage');
   await using storage = open(folder.path);
   const blob = blobOf(bytesOf('once'));
@@ -83,7 +83,7 @@ test('an empty attachment is an empty file', async () => {
   expect(await storage.blobs.read(empty.sha256)).toHaveLength(0);
 });
 
-test('a window is one message there and one back', async () => {
+test('a batch is one message there and one back', async () => {
   await using folder = await temporaryFolder('storage');
   await using storage = open(folder.path);
   const thread = await threadOf(() => storage.raw.append([compressed('first')]));
@@ -94,7 +94,7 @@ test('a window is one message there and one back', async () => {
   expect([asked.mock.calls.length, answered.mock.calls.length]).toEqual([1, 1]);
 });
 
-test('appends lie in the order in which they were asked for', async () => {
+test('appends are stored in the order of their calls', async () => {
   await using folder = await temporaryFolder('storage');
   await using storage = open(folder.path);
   const texts = Array.from({ length: 30 }, (_, index) => `source ${index}`);
@@ -110,7 +110,7 @@ test('appends lie in the order in which they were asked for', async () => {
   expect(await readdir(join(folder.path, 'raw'))).toEqual([places[0]?.segment]);
 });
 
-test('folders are for their owner alone, and made again when somebody removed them', async () => {
+test('folders have mode 0700, and are created again when they were removed', async () => {
   await using folder = await temporaryFolder('storage');
   await using storage = open(folder.path);
   const [blob] = blobsOf(1);
@@ -154,7 +154,7 @@ test.each(takenAway)('when %s while it is written to, later sources are found ag
   expect(await textsAt(storage.raw, later)).toEqual(['after', 'last']);
 });
 
-test('what the file system refuses is told with its code, for the one alone, and passes', async () => {
+test('an error of the file system fails its task only, with its code, and later tasks succeed', async () => {
   await using folder = await temporaryFolder('storage');
   await using storage = open(folder.path);
   await writeFile(join(folder.path, 'raw'), 'a file where a folder should be');
@@ -174,7 +174,7 @@ test('what the file system refuses is told with its code, for the one alone, and
   expect(await textsAt(storage.raw, await storage.raw.append([compressed('again')]))).toEqual(['again']);
 });
 
-test('when one of many fails, the temporary files of the others do not stay', async () => {
+test('when one of many fails, the temporary files of the others are removed', async () => {
   await using folder = await temporaryFolder('storage');
   await using storage = open(folder.path);
   const blobs = blobsOf(40);
@@ -213,7 +213,7 @@ test.skipIf(!isRoot)(
   },
 );
 
-test('when the thread dies, what waits fails, and the next window starts another one', async () => {
+test('when the thread dies, pending tasks fail, and the next batch starts a new thread', async () => {
   await using folder = await temporaryFolder('storage');
   await using storage = open(folder.path);
   const before: RawLocation[] = [];
@@ -228,7 +228,7 @@ test('when the thread dies, what waits fails, and the next window starts another
   expect(after[0]).toMatchObject({ offset: 0, segment: expect.not.stringMatching(before[0]?.segment ?? '') });
 });
 
-test('a defect in the thread ends it alone, and its reason is the cause', async () => {
+test('a defect ends the thread only, and is the cause of the failure', async () => {
   await using folder = await temporaryFolder('storage');
   await using storage = open(folder.path);
   const thread = await threadOf(() => storage.blobs.write(blobsOf(1)));
@@ -240,7 +240,7 @@ test('a defect in the thread ends it alone, and its reason is the cause', async 
   await storage.blobs.write(blobsOf(2));
 });
 
-test('disposing lets what is under way come to its end; what comes later is refused', async () => {
+test('disposing waits for writes in progress; later writes fail', async () => {
   await using folder = await temporaryFolder('storage');
   const storage = open(folder.path);
   const thread = await threadOf(() => storage.blobs.write(blobsOf(1)));
@@ -257,7 +257,7 @@ test('disposing lets what is under way come to its end; what comes later is refu
   await expect(storage.raw.append([compressed('x')])).rejects.toMatchObject({ code: 'interrupted' });
 });
 
-test('disposing without a file written starts nothing', async () => {
+test('disposing without a write starts no thread', async () => {
   await using folder = await temporaryFolder('storage');
   const started = vi.fn();
   process.once('worker', started);
@@ -266,7 +266,7 @@ test('disposing without a file written starts nothing', async () => {
   expect(started).not.toHaveBeenCalled();
 });
 
-test('a process that ends without disposing waits for what is under way, and for nothing else', async () => {
+test('a process that ends without disposing waits for writes in progress only', async () => {
   await using folder = await temporaryFolder('storage');
   const module = new URL('../../../src/adapters/files/storage.ts', import.meta.url).href;
   const code = `

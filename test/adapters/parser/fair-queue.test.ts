@@ -31,7 +31,7 @@ function noted(given: Partial<typeof bounds> = {}) {
   return { queue, portions, running };
 }
 
-test('what waits goes together, within the bounds, and each task gets its own answer', async () => {
+test('queued tasks run in batches within the limits, and each task gets its own result', async () => {
   const { queue, portions, running } = noted();
   const answers = await Promise.all(
     ['a', 'b', 'c', 'd', 'e', 'x'.repeat(100), 'f'].map((task) => queue.add(task, 'one')),
@@ -41,7 +41,7 @@ test('what waits goes together, within the bounds, and each task gets its own an
   expect(running.most).toBe(1);
 });
 
-test('a lane that queues much keeps another waiting for one portion only', async () => {
+test('a lane with many tasks delays another lane by one batch only', async () => {
   const { queue, portions } = noted();
   const much = Array.from({ length: 12 }, (_, index) => queue.add(`m${index}`, 'much'));
   const little = queue.add('l', 'little');
@@ -55,13 +55,13 @@ test('a task that fails fails alone', async () => {
   expect(answers.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
 });
 
-test('as many portions as allowed are under way', async () => {
+test('the number of concurrent batches is limited', async () => {
   const { queue, running } = noted({ runningMax: 2, countMax: 1 });
   await Promise.all(['a', 'b', 'c', 'd'].map((task) => queue.add(task, task)));
   expect(running.most).toBe(2);
 });
 
-test('a lane that expects more waits until there is enough for a portion, by count or by bytes', async () => {
+test('a lane that expects more waits until a batch is worth it, by count or by bytes', async () => {
   const { queue, portions } = noted();
   const alone = queue.add('a', 'one', true);
   await sleep(10);
@@ -72,7 +72,7 @@ test('a lane that expects more waits until there is enough for a portion, by cou
   expect(portions).toEqual([['x'.repeat(60)], ['a', 'b']]);
 });
 
-test('what waits is handed out when nothing follows, and others do not wait for it', async () => {
+test('flush runs the queued tasks of a lane, and other lanes do not wait for it', async () => {
   const { queue, portions } = noted();
   const waiting = queue.add('a', 'one', true);
   await queue.add('b', 'two');

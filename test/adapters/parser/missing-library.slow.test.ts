@@ -1,6 +1,6 @@
 /**
- * A library that the parse threads cannot load, since an upgrade has replaced the files of a running process: the visit
- * fails, and no mail is put into quarantine for it.
+ * A library that the parser threads cannot load, since an upgrade replaced the files of a running process: the poll
+ * fails, and no message is quarantined.
  */
 import { execFile } from 'node:child_process';
 import { cp, mkdir, readdir, symlink } from 'node:fs/promises';
@@ -20,7 +20,7 @@ async function copyWithout(folder: string, missing: string): Promise<void> {
   for (const name of await readdir(from)) if (name !== missing) await symlink(join(from, name), join(to, name));
 }
 
-test('a mail that needs it stays where it is, and others are parsed', async () => {
+test('a message that needs it stays on the server, and others are parsed', async () => {
   await using folder = await temporaryFolder('missing');
   await copyWithout(folder.path, 'html-to-text');
   const code = `

@@ -24,7 +24,7 @@ aGVsbG8=
 --b--
 `;
 
-test('a source comes back parsed, hashed and compressed, and its memory is given back', async () => {
+test('a source is parsed, hashed and compressed, and its memory is released', async () => {
   await using digester = createParserPool({ threads: 1, timeoutMs: 10_000, memoryMb: 256 });
   const source = mail(simple);
   const before = Buffer.from(source);
@@ -37,7 +37,7 @@ test('a source comes back parsed, hashed and compressed, and its memory is given
   expect(source).toHaveLength(0);
 });
 
-test('a large source is moved, not copied, and comes back just as a small one does', async () => {
+test('a large source is transferred, not copied, and its result is that of a small one', async () => {
   await using digester = createParserPool({ threads: 1, timeoutMs: 10_000, memoryMb: 256 });
   const content = randomBytes(3_000_000);
   const encoded = content.toString('base64').replace(/.{76}/gu, '$&\r\n');
@@ -58,7 +58,7 @@ test('a large source is moved, not copied, and comes back just as a small one do
 const page = `--b\nContent-Type: text/html\n\n${'<div>'.repeat(98)}${'<b>x</b>'.repeat(9800)}\n`;
 const slow = mail(`Subject: slow\nContent-Type: multipart/mixed; boundary=b\n\n${page.repeat(1500)}`);
 
-test('a mail that takes too long is answered with the reason and its source, and the next one is parsed', async () => {
+test('a message that takes too long is returned with the reason and its source, and the next one is parsed', async () => {
   await using digester = createParserPool({ threads: 1, timeoutMs: 2000, memoryMb: 2000 });
   const before = Buffer.from(slow);
   const digested = await digester.parse(new Uint8Array(slow), 'a');
@@ -68,12 +68,12 @@ test('a mail that takes too long is answered with the reason and its source, and
   expect(await digester.parse(mail(simple), 'a')).toMatchObject({ ok: true });
 });
 
-test('threads that cannot even parse a good mail fail the poll, and blame no mail', async () => {
+test('threads that fail on a known-good message fail the poll and blame no message', async () => {
   await using digester = createParserPool({ threads: 1, timeoutMs: 1, memoryMb: 256 });
   await expect(digester.parse(mail(simple), 'a')).rejects.toSatisfy((error) => isFailure(error, 'parser_unavailable'));
 });
 
-test('a mail that takes too much memory costs its thread, not the process; others are parsed all the same', async () => {
+test('a message that takes too much memory costs its thread, not the process; others are parsed', async () => {
   await using digester = createParserPool({ threads: 1, timeoutMs: 20_000, memoryMb: 64 });
   const [first, second] = await Promise.all([
     digester.parse(new Uint8Array(slow), 'a'),
@@ -85,7 +85,7 @@ test('a mail that takes too much memory costs its thread, not the process; other
   expect(second).toMatchObject({ ok: true });
 });
 
-test('threads that die before they can begin fail the poll, and the next one finds new threads', async () => {
+test('threads that die at their start fail the poll, and the next poll gets new threads', async () => {
   await using digester = createParserPool({ threads: 1, timeoutMs: 20_000, memoryMb: 8 });
   for (let poll = 0; poll < 2; poll += 1) {
     await expect(digester.parse(mail(simple), 'a')).rejects.toSatisfy((error) =>
@@ -94,7 +94,7 @@ test('threads that die before they can begin fail the poll, and the next one fin
   }
 });
 
-test('many sources at the same time keep their order and their content', async () => {
+test('many concurrent sources keep their order and content', async () => {
   await using digester = createParserPool({ threads: 2, timeoutMs: 10_000, memoryMb: 256 });
   const subjects = Array.from({ length: 60 }, (_, index) => `number ${index}`);
   const digested = await Promise.all(

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { RunTimeDeadlines } from '../../../src/adapters/parser/run-time-deadlines.ts';
 
-test('each is over when its time has passed, once, and none that was disposed', async () => {
+test('each fires once after its time, and not after disposal', async () => {
   const deadlines = new RunTimeDeadlines();
   const over: string[] = [];
   using _short = deadlines.start(60, () => over.push('short'));
@@ -17,7 +17,7 @@ test('each is over when its time has passed, once, and none that was disposed', 
   expect(over).toEqual(['short', 'long', 'later']);
 });
 
-test('time in which everything stood still does not count', async () => {
+test('time during which the process was suspended does not count', async () => {
   let pausedMs = 0;
   const deadlines = new RunTimeDeadlines(() => performance.now() + pausedMs);
   let isOver = false;

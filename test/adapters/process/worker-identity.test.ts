@@ -13,7 +13,7 @@ describe('ids', () => {
     expect(id).toMatch(/^01234567-89ab-7000-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
   });
 
-  test('sort in the order in which they were made, whatever the clock does', () => {
+  test('sort in the order of their generation, also after a step of the clock', () => {
     fc.assert(
       fc.property(fc.array(fc.nat(3), { minLength: 1, maxLength: 50 }), (clock) => {
         let reading = 0;
@@ -28,7 +28,7 @@ describe('ids', () => {
 });
 
 describe('workers', () => {
-  test('a worker that runs is not dead, and one whose process has ended is', async () => {
+  test('a running worker is not dead, and one whose process has ended is', async () => {
     const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)']);
     const workers = thisWorker();
     const [place] = /^.*(?=\/\d+\/\d+$)/.exec(workers.name) ?? [''];
@@ -40,18 +40,18 @@ describe('workers', () => {
     expect(workers.isDead(`${theirs}/1`)).toBe(true);
   });
 
-  test('a reused PID is not taken for the worker that had it before', () => {
+  test('a reused PID is another worker', () => {
     const workers = thisWorker();
     expect(workers.isDead(workers.name.replace(/\d+$/, '1'))).toBe(true);
   });
 
-  test('of a worker on another host or boot nothing is claimed', () => {
+  test('a worker on another host or boot is not known to be dead', () => {
     const workers = thisWorker();
     expect(workers.isDead('elsewhere/00000000/1/1/1')).toBe(false);
     expect(workers.isOfEarlierBoot('elsewhere/00000000/1/1/1')).toBe(false);
   });
 
-  test('a worker of this host and another boot is told by its name, and by nothing else', () => {
+  test('a worker of this host and another boot is recognized by its name alone', () => {
     const workers = thisWorker();
     const [host, boot, ...rest] = workers.name.split('/');
     const named = (...parts: readonly (string | undefined)[]) => workers.isOfEarlierBoot(parts.join('/'));
@@ -71,6 +71,6 @@ test.each([
   [undefined, new RegExp(`^${userInfo().username}@`)],
   ['', new RegExp(`^${userInfo().username}@`)],
   ['two words\n', new RegExp(`^${userInfo().username}@`)],
-])('who called by way of sudo is the author (%j)', (caller, who) => {
+])('the caller of sudo is the audit actor (%j)', (caller, who) => {
   expect(currentActor({ SUDO_USER: caller }).who).toMatch(who);
 });

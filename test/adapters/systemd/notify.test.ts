@@ -11,7 +11,7 @@ import { temporaryFolder } from '../../support/temporary.ts';
 
 const notifier = fileURLToPath(new URL('../../support/systemd-notifier.ts', import.meta.url));
 
-/** Runs the notifier; what it printed, and its exit code. */
+/** Runs the notifier; returns its output and exit code. */
 async function notify(
   socket: string | null,
   calls: readonly string[],
@@ -34,20 +34,25 @@ async function notify(
 
 const silent = { code: 0, output: '' };
 
-test.each([['on a path'], ['with an abstract name']])('a manager hears everything at a socket %s', async (kind) => {
-  await using folder = await temporaryFolder('notify');
-  const path = join(folder.path, 'socket');
-  const address = kind === 'on a path' ? path : `@${path}`;
-  await using listener = await startNotifyListener(address);
-  expect(await notify(address, ['ready', 'status=12 mailboxes', 'reloading', 'heartbeat', 'stopping'])).toEqual(silent);
-  expect([
-    await listener.next(),
-    await listener.next(),
-    await listener.next(),
-    await listener.next(),
-    await listener.next(),
-  ]).toEqual(['READY=1', 'STATUS=12 mailboxes', 'RELOADING=1\nMONOTONIC_USEC=1234', 'WATCHDOG=1', 'STOPPING=1']);
-});
+test.each([['on a path'], ['with an abstract name']])(
+  'the service manager receives every message at a socket %s',
+  async (kind) => {
+    await using folder = await temporaryFolder('notify');
+    const path = join(folder.path, 'socket');
+    const address = kind === 'on a path' ? path : `@${path}`;
+    await using listener = await startNotifyListener(address);
+    expect(await notify(address, ['ready', 'status=12 mailboxes', 'reloading', 'heartbeat', 'stopping'])).toEqual(
+      silent,
+    );
+    expect([
+      await listener.next(),
+      await listener.next(),
+      await listener.next(),
+      await listener.next(),
+      await listener.next(),
+    ]).toEqual(['READY=1', 'STATUS=12 mailboxes', 'RELOADING=1\nMONOTONIC_USEC=1234', 'WATCHDOG=1', 'STOPPING=1']);
+  },
+);
 
 test('a status is one short line of text, whatever is in it', async () => {
   await using folder = await temporaryFolder('notify');
@@ -63,14 +68,14 @@ test('a status is one short line of text, whatever is in it', async () => {
   expect(await listener.next()).toBe('WATCHDOG=1');
 });
 
-test('nothing happens without a manager, and node:ffi is not even loaded', async () => {
+test('without NOTIFY_SOCKET nothing is sent, and node:ffi is not loaded', async () => {
   const calls = ['ready', 'status=x', 'reloading', 'heartbeat', 'stopping'];
   expect(await notify(null, calls, ['--no-experimental-ffi'])).toEqual(silent);
   const supervisor = createServiceManager({ notifySocket: null, watchdogMs: 10_000, monotonicUs: () => 0n });
   expect(supervisor.watchdogMs).toBe(10_000);
 });
 
-test('a manager that is gone is no trouble, nor one that does not read', async () => {
+test('a service manager that is gone or does not read is no error', async () => {
   await using folder = await temporaryFolder('notify');
   const address = join(folder.path, 'socket');
   expect(await notify(address, ['ready', 'heartbeat'])).toEqual(silent);
@@ -85,7 +90,7 @@ test.each([
   ['no name', '@'],
   ['a path that fits no address', `/${'x'.repeat(107)}`],
   ['an abstract name that fits no address', `@${'x'.repeat(108)}`],
-])('a socket that cannot be one is refused: %s', async (_what, address) => {
+])('an invalid socket is an error: %s', async (_what, address) => {
   const { code, output } = await notify(address, ['ready']);
   expect({ code, told: JSON.parse(output) }).toEqual({
     code: 0,
@@ -108,7 +113,7 @@ test('the longest path and the longest name work', async () => {
 test.each([
   ['switched off', ['--no-experimental-ffi'], 'TypeError'],
   ['not allowed', ['--permission', '--allow-fs-read=*'], 'ERR_ACCESS_DENIED'],
-])('a Node whose node:ffi is %s is told at once, with what to do', async (_what, nodeOptions, why) => {
+])('a Node whose node:ffi is %s is an error at the start, with a hint', async (_what, nodeOptions, why) => {
   const { code, output } = await notify('/run/nobody/notify', ['ready'], nodeOptions);
   expect({ code, told: JSON.parse(output) }).toEqual({
     code: 0,

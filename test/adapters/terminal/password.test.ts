@@ -23,7 +23,7 @@ test.each([
   expect(text(await readPasswordToEnd(input(given).stream))).toBe(expected);
 });
 
-test('what was read is wiped', async () => {
+test('input buffers are wiped', async () => {
   const { chunks, stream } = input('hun', 'ter2\n');
   expect(text(await readPasswordToEnd(stream))).toBe('hunter2');
   expect(Buffer.concat(chunks).every((byte) => byte === 0)).toBe(true);
@@ -35,7 +35,7 @@ test.each([
   ['a\0b', 'usage'],
   ['x'.repeat(1025), 'usage'],
   ['x'.repeat(100_000), 'usage'],
-])('standard input that is no password is refused (%#)', async (given, code) => {
+])('standard input that is not a valid password is an error (%#)', async (given, code) => {
   await expect(readPasswordToEnd(input(given).stream)).rejects.toMatchObject({ code });
 });
 
@@ -75,12 +75,12 @@ test('the prompt shows the question and nothing of the answer', async () => {
   expect(keys.listenerCount('data')).toBe(0);
 });
 
-test('backspace takes a whole character away, Ctrl-U all, and arrows do nothing', async () => {
+test('backspace deletes a whole character, Ctrl-U everything, and arrow keys nothing', async () => {
   expect(await typing(new Keys(), 'abé', '\x7f', '\x08', 'c', '\x1b[D', '\r')).toBe('ac');
   expect(await typing(new Keys(), 'wrong', '\x15', '\x7f', 'right', '\n')).toBe('right');
 });
 
-test('Ctrl-C interrupts, an empty answer is no password, and the terminal is left as it was', async () => {
+test('Ctrl-C interrupts, an empty line is no password, and the terminal mode is restored', async () => {
   const keys = new Keys();
   await expect(typing(keys, 'abc', '\x03')).rejects.toMatchObject({ code: 'interrupted' });
   await expect(typing(keys, '\r')).rejects.toMatchObject({ code: 'password_missing' });

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { createScreen, type ScreenSize } from '../../../src/adapters/terminal/screen.ts';
 
-/** What each picture prints. */
+/** The output of each picture. */
 function screen(colours = false) {
   const drawn: string[] = [];
   const size = { columns: 20, rows: 6 };
@@ -13,7 +13,7 @@ function screen(colours = false) {
   };
 }
 
-test('a picture is one write, and blanks nothing before it is drawn anew', async () => {
+test('a picture is one write, without clearing the screen first', async () => {
   const { drawn, draw } = screen();
   await draw([['one'], ['two']]);
   await draw([['three']]);
@@ -22,7 +22,7 @@ test('a picture is one write, and blanks nothing before it is drawn anew', async
   expect(drawn[1]).toBe('\x1b[?2026h\x1b[Hthree\x1b[K\n\x1b[J\x1b[?2026l');
 });
 
-test('a window that changed its size is cleared', async () => {
+test('a change of the terminal size clears the screen', async () => {
   const { drawn, draw, size } = screen();
   await draw([['one']]);
   size.columns = 10;
@@ -30,7 +30,7 @@ test('a window that changed its size is cleared', async () => {
   expect(drawn[1]).toContain('\x1b[2J');
 });
 
-test('a picture is cut to the window, so that it never scrolls', async () => {
+test('a picture is cut to the height of the terminal, so that it never scrolls', async () => {
   const { drawn, draw } = screen();
   await draw(Array.from({ length: 9 }, (_, index) => [`line ${index} ${'x'.repeat(40)}`]));
   const [text = ''] = drawn;
@@ -40,7 +40,7 @@ test('a picture is cut to the window, so that it never scrolls', async () => {
   expect(text).toContain('… 5 more lines: mak…');
 });
 
-test('a cut does not leave a colour on', async () => {
+test('a cut line resets its colour', async () => {
   const { drawn, draw } = screen(true);
   await draw([
     [
@@ -52,7 +52,7 @@ test('a cut does not leave a colour on', async () => {
   expect(drawn[0]).not.toContain('never');
 });
 
-test('the end gives the cursor back, once, and only where it was taken', async () => {
+test('the end shows the cursor again, once, and only if it was hidden', async () => {
   const { drawn, draw, end } = screen();
   await end();
   expect(drawn).toEqual([]);

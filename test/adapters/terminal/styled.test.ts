@@ -3,20 +3,20 @@ import stringWidth from 'string-width';
 import { expect, test } from 'vitest';
 import { styledText, wrapped } from '../../../src/adapters/terminal/text-layout.ts';
 
-test('what is hostile in a piece is made printable, whatever its style', () => {
+test('control sequences are made printable, whatever the style', () => {
   const evil = '\x1b[2J\x9b\u202e\n';
   expect(styledText([evil, [evil, 'red']], false)).toBe('\\x1b[2J\\x9b\\u202e \\x1b[2J\\x9b\\u202e ');
   expect(styledText([[evil, 'red']], true)).toBe('\x1b[31m\\x1b[2J\\x9b\\u202e \x1b[39m');
 });
 
-test('text is broken at spaces, and a long word in pieces', () => {
+test('text is wrapped at spaces, and a long word is split', () => {
   expect(wrapped('to be or not to be', 8)).toEqual(['to be or', 'not to', 'be']);
   expect(wrapped('a abcdefghij b', 4)).toEqual(['a', 'abcd', 'efgh', 'ij b']);
   expect(wrapped('日本語の件名', 5)).toEqual(['日本', '語の', '件名']);
   expect(wrapped('', 5)).toEqual(['']);
 });
 
-test('no line is wider than it may be, and nothing is lost', () => {
+test('no line exceeds the width, and no character is lost', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'grapheme', maxLength: 60 }), fc.integer({ min: 4, max: 30 }), (text, width) => {
       const lines = wrapped(text, width);

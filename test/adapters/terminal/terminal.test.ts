@@ -29,7 +29,7 @@ function screen(options: { isTTY?: boolean; colours?: boolean; columns?: number 
   return { terminal, out: () => shown.out, err: () => shown.err };
 }
 
-test('colours are for a terminal alone, and not for one where NO_COLOR is set', async () => {
+test('colours are used on a terminal only, and not when NO_COLOR is set', async () => {
   const coloured = screen({ isTTY: true });
   await coloured.terminal.line('ok', 'green');
   expect(coloured.out()).toBe('\x1b[32mok\x1b[39m\n');
@@ -39,7 +39,7 @@ test('colours are for a terminal alone, and not for one where NO_COLOR is set', 
   }
 });
 
-test('a subject cannot send commands to the terminal', async () => {
+test('a subject cannot send control sequences to the terminal', async () => {
   const { terminal, out } = screen({ isTTY: true, colours: false, columns: 80 });
   await terminal.table([{ title: 'SUBJECT', shrinks: true }], [['\x1b[2Jboo\x07']]);
   await terminal.text('body \x1b]0;title\x07');
@@ -53,7 +53,7 @@ test('a long listing waits for its reader', async () => {
   expect(out().split('\n')).toHaveLength(21);
 });
 
-test('progress is drawn for much work on a terminal, and leaves nothing behind', async () => {
+test('progress is shown for 50 steps or more on a terminal, and removed at the end', async () => {
   const busy = screen({ isTTY: true, columns: 80 });
   const bar = await busy.terminal.progress('support');
   for (let done = 0; done <= 100; done += 10) {
@@ -73,7 +73,7 @@ test('progress is drawn for much work on a terminal, and leaves nothing behind',
   expect(little.err() + piped.err()).toBe('');
 });
 
-test('questions need somebody to ask', async () => {
+test('questions need a terminal', async () => {
   const { terminal } = screen();
   await expect(terminal.confirm('Sure?', 'Use --yes.')).rejects.toMatchObject({ code: 'usage', hint: 'Use --yes.' });
   expect(() => terminal.askPassword('Password: ')).toThrow('there is no terminal to ask for the password at');

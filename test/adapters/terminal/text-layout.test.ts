@@ -12,7 +12,7 @@ test('columns are aligned, numbers to the right', () => {
   expect(tableLines(columns, rows, null)).toEqual(['REF     N  SUBJECT', 'A-1     7  short', 'A-100  12  x']);
 });
 
-test('what shrinks is cut to the width of the terminal, in columns as it shows them', () => {
+test('columns that shrink are cut to the width of the terminal, by display width', () => {
   const lines = tableLines(columns, [['A-1', '1', '日本語の件名はとても長いことがあります']], 24);
   expect(lines.map((line) => stringWidth(line)).every((width) => width <= 24)).toBe(true);
   expect(lines[1]).toBe('A-1  1  日本語の件名は…');

@@ -27,7 +27,7 @@ async function started(...more: string[]): Promise<Daemon> {
   return startDaemon(['run', ...more], { env, cwd: folder.path });
 }
 
-test('a running daemon is seen with its trouble, its level changes, and its log is read', async () => {
+test('status shows a running daemon with its failures, log-level changes its level, and logs reads its log', async () => {
   await using daemon = await started();
   await daemon.waitFor(({ event }) => event === 'daemon.ready');
   await daemon.waitFor(({ event }) => event === 'poll.failed');
@@ -57,7 +57,7 @@ test('a running daemon is seen with its trouble, its level changes, and its log 
   expect(await runCommand(['status'], { env })).toMatchObject({ code: 1, stdout: '' });
 });
 
-test('run --pretty prints what logs makes of the same events', async () => {
+test('run --pretty and logs render events equally', async () => {
   await using daemon = await started('--pretty');
   const untilMs = performance.now() + 15_000;
   while (!/poll\.failed/.test(daemon.stdout()) && performance.now() < untilMs) await wait(50);

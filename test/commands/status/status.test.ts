@@ -119,7 +119,7 @@ describe('a daemon that is not ready', () => {
     expect(out).not.toMatch(/[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]/);
   });
 
-  test('has colours on a terminal alone', async () => {
+  test('has colours on a terminal only', async () => {
     const size = { columns: 80, rows: 24 };
     expect((await status([], { size, colours: true })).out).toContain('\x1b[31m');
     expect((await status([], { colours: true })).out).not.toContain('\x1b');
@@ -285,7 +285,7 @@ describe('an invalid configuration', () => {
 describe('workers of this host', () => {
   const workers = { '127.0.0.1:8031': worker('1', fine), '127.0.0.1:8033': worker('3', bad) };
 
-  test('are asked where the daemon itself does not answer, and shown one below the other', async () => {
+  test('are asked when the daemon itself does not answer, and shown one below the other', async () => {
     const { code, out } = await look(['status'], { ...answering(workers), size: { columns: 80, rows: 24 } });
     expect(code).toBe(1);
     const lines = plainLines(out);
@@ -342,7 +342,7 @@ describe('where to ask', () => {
     expect(asked).toBe(url);
   });
 
-  test.each(['off', '127.0.0.1:0'])('is nowhere with [http] listen = %s, and that is told', async (listen) => {
+  test.each(['off', '127.0.0.1:0'])('is unknown with [http] listen = %s, which is reported', async (listen) => {
     const { code, err } = await look(['status'], { ...answering({}), env: { TICKETMAILD_HTTP_LISTEN: listen } });
     expect(code).toBe(1);
     expect(err).toMatch(/^the daemon (has no health endpoints|listens on any free port).+\nhint: /);

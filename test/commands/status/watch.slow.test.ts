@@ -36,7 +36,7 @@ async function untilTold(looking: Looking, text: string): Promise<void> {
 }
 
 describe('status --watch', () => {
-  test('draws again in place, follows what changes, and ends at once with the last exit code', async () => {
+  test('redraws in place, follows changes, and ends at once with the last exit code', async () => {
     await using server = await serveSample(fine, 200);
     const watching = watch(server);
     await untilTold(watching, 'READY');
@@ -68,7 +68,7 @@ describe('status --watch', () => {
     expect(await watching.stop()).toBe(0);
   });
 
-  test('may begin before the daemon does, and ends while a question is under way', async () => {
+  test('can start before the daemon, and ends during a request', async () => {
     await using server = await serveSample(fine, 0);
     const watching = watch(server);
     await wait(100);
@@ -77,7 +77,7 @@ describe('status --watch', () => {
     expect(performance.now() - startedAt).toBeLessThan(500);
   });
 
-  test('never draws more than the terminal has', async () => {
+  test('never draws more lines than the terminal has', async () => {
     await using server = await serveSample(bad, 503);
     const watching = watch(server, { size: { columns: 60, rows: 10 } });
     await untilTold(watching, 'NOT READY');
