@@ -70,6 +70,7 @@ export function createHttpServer(options: HttpServerOptions): Server {
   const parse = server.listeners('connection');
   server.removeAllListeners('connection');
   server.on('connection', (socket) => {
+    socket.on('error', () => socket.destroy());
     const peer = socket.remoteAddress ?? '';
     const stream = hooks.open === undefined ? socket : hooks.open(socket);
     if (stream === null) return void socket.destroy();
