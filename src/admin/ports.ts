@@ -51,14 +51,17 @@ export interface AdminStore {
   addAccount(account: Omit<AdminAccount, 'lastSignInAtMs'>, audit: AuditEntry): Promise<void>;
   /** Also ends every session of the account. False: there is no such account. */
   setPasswordHash(accountId: string, passwordHash: string, changedAtMs: number, audit: AuditEntry): Promise<boolean>;
-  /** Stores a hash of the same password with higher parameters: sessions stay. Does nothing when the hash is no longer `before`. */
+  /**
+   * Stores a hash of the same password with higher parameters: sessions stay. Does nothing when the hash is no longer
+   * `before`.
+   */
   upgradePasswordHash(accountId: string, before: string, passwordHash: string): Promise<void>;
   /** Also ends its sessions. False: there is no such account. */
   removeAccount(accountId: string, audit: AuditEntry): Promise<boolean>;
 
   /**
-   * `tokenHash`: SHA-256 of the token, 64 hex digits. Also sets `lastSignInAtMs`. False, and nothing is written: the account
-   * was removed, or its password changed, since it was read.
+   * `tokenHash`: SHA-256 of the token, 64 hex digits. Also sets `lastSignInAtMs`. False, and nothing is written: the
+   * account was removed, or its password changed, since it was read.
    */
   addSession(
     tokenHash: string,
@@ -91,9 +94,9 @@ export interface AdminStore {
   /** The newest audit row of that action. */
   lastAudit(action: string): Promise<StoredAuditEntry | null>;
   /**
-   * By full hours in UTC, by the clock of the database, without empty hours. Messages: outcomes stored since then, duplicates
-   * and quarantine included, but not messages that vanished before they were fetched. Tickets: opened by such messages; a
-   * quarantined message counts when it is released.
+   * By full hours in UTC, by the clock of the database, without empty hours. Messages: outcomes stored since then,
+   * duplicates and quarantine included, but not messages that vanished before they were fetched. Tickets: opened by
+   * such messages; a quarantined message counts when it is released.
    */
   activitySince(sinceMs: number): Promise<HourlyActivity>;
 }

@@ -1,8 +1,8 @@
 /**
  * Service interface of the admin page: view models and actions. The web adapter knows nothing else.
  *
- * An action runs the same workflow as the command of that name. Times are milliseconds since 1970 (UTC). No value contains a
- * secret but the session token of `SignInResult`.
+ * An action runs the same workflow as the command of that name. Times are milliseconds since 1970 (UTC). No value
+ * contains a secret but the session token of `SignInResult`.
  */
 import type { UnopenedPassword } from '../encryption/operations/operation.ts';
 import type { EncryptionStatus } from '../encryption/status.ts';
@@ -102,8 +102,8 @@ export type BackupVerified = { readonly atMs: number; readonly by: string; reado
 
 export type EncryptionView = {
   /**
-   * Main content of the page. `working`: an operation runs or is unfinished. `disabling`: encryption is on, and a request to
-   * disable it waits for the proof file (`proofRequest`).
+   * Main content of the page. `working`: an operation runs or is unfinished. `disabling`: encryption is on, and a
+   * request to disable it waits for the proof file (`proofRequest`).
    */
   readonly mode: 'off' | 'working' | 'on' | 'disabling';
   readonly status: EncryptionStatus;

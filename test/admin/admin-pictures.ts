@@ -1,7 +1,9 @@
 /**
- * Each state of the admin page as people see it: pictures in light and dark, wide and narrow, and what is wrong with it.
+ * Each state of the admin page as people see it: pictures in light and dark, wide and narrow, and what is wrong with
+ * it.
  *
- * The pictures lie outside of the repository: in the folder that TICKETMAILD_SCREENSHOTS names, else in the temporary one.
+ * The pictures lie outside of the repository: in the folder that TICKETMAILD_SCREENSHOTS names, else in the temporary
+ * one.
  */
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,7 +19,9 @@ const looks = [
   { name: 'dark', scheme: 'dark', width: 1280 },
 ] as const;
 
-/** Takes all pictures of the page as it stands, and gives what axe finds and what can be scrolled sideways, a line each. */
+/**
+ * Takes all pictures of the page as it stands, and gives what axe finds and what can be scrolled sideways, a line each.
+ */
 export async function pictured(page: Page, name: string, folder = picturesFolder): Promise<readonly string[]> {
   const wrong: string[] = [];
   for (const look of looks) {

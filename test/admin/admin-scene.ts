@@ -1,9 +1,9 @@
 /**
- * A helpdesk with its admin page for end-to-end tests: mailboxes on a real Dovecot, a real MariaDB, an admin created by the
- * command, daemons as processes, and a minimal HTTP client that can send anything.
+ * A helpdesk with its admin page for end-to-end tests: mailboxes on a real Dovecot, a real MariaDB, an admin created by
+ * the command, daemons as processes, and a minimal HTTP client that can send anything.
  *
- * The page has the same address after every restart. Polls run every few seconds and IDLE is off, so that each poll logs in again
- * with the password of its mailbox.
+ * The page has the same address after every restart. Polls run every few seconds and IDLE is off, so that each poll
+ * logs in again with the password of its mailbox.
  */
 import { join } from 'node:path';
 import { type Browser, browser, csrfIn, type Got } from '../adapters/web/page-client.ts';

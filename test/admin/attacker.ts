@@ -1,6 +1,6 @@
 /**
- * Somebody who sends whatever they like to the admin page: every request is noted with its answer, so that in the end all of
- * them can be looked at together.
+ * Somebody who sends whatever they like to the admin page: every request is noted with its answer, so that in the end
+ * all of them can be looked at together.
  */
 import type { RequestOptions } from 'node:http';
 import { type Got, raw, send } from '../adapters/web/page-client.ts';

@@ -8,7 +8,10 @@ import type { AdminScene } from './admin-scene.ts';
 
 const main = fileURLToPath(new URL('../../src/ticketmaild.js', import.meta.url));
 
-/** Throws with what it printed when it fails. `ticketmaild` is the program under test, with the environment of its daemon. */
+/**
+ * Throws with what it printed when it fails. `ticketmaild` is the program under test, with the environment of its
+ * daemon.
+ */
 export async function shellRun(
   { folder, env }: Pick<AdminScene, 'folder' | 'env'>,
   line: string,

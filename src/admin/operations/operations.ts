@@ -3,9 +3,9 @@
  *
  *     running -> done | failed
  *
- * One row of the database holds the last operation, so the page of any worker shows it; compare-and-swap on that row elects the
- * worker that runs it. Orphaned operations are resumed (`resume-orphaned.ts`). On shutdown `enable` and `rotate` end at the next
- * safe point, `disable` gets a grace period, and the row stays `running` for the next start.
+ * One row of the database holds the last operation, so the page of any worker shows it; compare-and-swap on that row
+ * elects the worker that runs it. Orphaned operations are resumed (`resume-orphaned.ts`). On shutdown `enable` and
+ * `rotate` end at the next safe point, `disable` gets a grace period, and the row stays `running` for the next start.
  */
 import { within } from '../../async/deadline.ts';
 import { createMutex } from '../../async/mutex.ts';
@@ -24,13 +24,13 @@ export type StartedOperation = { readonly ended: Promise<OperationOutcome | Fail
 
 export type Operations = {
   /**
-   * `who`: as in the audit. `isProven`: a proof file was accepted; without it `disable` only completes an unfinished one.
-   * Returns why it cannot start. Throws `database_*`.
+   * `who`: as in the audit. `isProven`: a proof file was accepted; without it `disable` only completes an unfinished
+   * one. Returns why it cannot start. Throws `database_*`.
    */
   start(kind: OperationKind, who: string, isProven: boolean): Promise<StartedOperation | Failure>;
   /**
-   * Checks for orphaned operations at once and every 3 s. Ends when `stop` fires or it is disposed: that waits until the running
-   * operation has ended, or its grace period is over.
+   * Checks for orphaned operations at once and every 3 s. Ends when `stop` fires or it is disposed: that waits until
+   * the running operation has ended, or its grace period is over.
    */
   watch(): AsyncDisposable;
 };

@@ -1,9 +1,9 @@
 /**
  * Failover of operations: resumes an operation whose worker is dead when the sealed switch shows it as unfinished.
  *
- * For every other orphaned row only the row is ended, and no key, file or password is touched: `done` when the switch reached
- * the target of the operation, else `failed` with `interrupted`. Anyone with write access to the database can write that row,
- * so it orders nothing: it only points to what the switch says.
+ * For every other orphaned row only the row is ended, and no key, file or password is touched: `done` when the switch
+ * reached the target of the operation, else `failed` with `interrupted`. Anyone with write access to the database can
+ * write that row, so it orders nothing: it only points to what the switch says.
  */
 import { liveWorkers } from '../../encryption/operations/operation.ts';
 import type { VaultView } from '../../encryption/vault.ts';

@@ -1,8 +1,9 @@
 /**
- * Background job runner for one encryption operation: runs the workflow of the command of that name and records progress in a row.
+ * Background job runner for one encryption operation: runs the workflow of the command of that name and records
+ * progress in a row.
  *
- * It never rejects: a failure ends in the row and in the log. When the daemon stops, the row stays `running` and the next
- * start resumes it (`resume-orphaned.ts`).
+ * It never rejects: a failure ends in the row and in the log. When the daemon stops, the row stays `running` and the
+ * next start resumes it (`resume-orphaned.ts`).
  */
 import type { Clock } from '../../async/clock.ts';
 import { withKeysInMemory } from '../../encryption/control.ts';
@@ -145,7 +146,10 @@ async function retryWhileClaimed<T>(clock: Clock, stopping: AbortSignal, work: (
   }
 }
 
-/** Runs one workflow. `isGuarded`: only while the sealed switch shows it as unfinished. Throws what it throws, and `interrupted`. */
+/**
+ * Runs one workflow. `isGuarded`: only while the sealed switch shows it as unfinished. Throws what it throws, and
+ * `interrupted`.
+ */
 export async function runWorkflow(
   kind: OperationKind,
   isGuarded: boolean,

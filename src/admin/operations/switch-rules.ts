@@ -1,8 +1,8 @@
 /**
  * Preconditions of operations: which one the sealed switch allows to start, has left unfinished, or shows as completed.
  *
- * Only the switch decides. A resumed operation runs on a guarded vault: at every refresh it fails with `interrupted` unless the
- * switch says that this very operation is unfinished, so a forged row starts nothing.
+ * Only the switch decides. A resumed operation runs on a guarded vault: at every refresh it fails with `interrupted`
+ * unless the switch says that this very operation is unfinished, so a forged row starts nothing.
  */
 import { refusedInState } from '../../encryption/operations/operation.ts';
 import type { Vault } from '../../encryption/vault.ts';

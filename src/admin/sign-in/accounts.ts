@@ -1,8 +1,8 @@
 /**
  * Admin accounts: add, change password, remove, unlock.
  *
- * Passwords are stored as Argon2id hashes (`src/secret/admin-password.ts`). A new password ends every session of its account.
- * A change and its audit row are one transaction.
+ * Passwords are stored as Argon2id hashes (`src/secret/admin-password.ts`). A new password ends every session of its
+ * account. A change and its audit row are one transaction.
  */
 
 import type { Clock } from '../../async/clock.ts';

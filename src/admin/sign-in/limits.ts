@@ -1,9 +1,9 @@
 /**
  * Rate limits for sign-in: 20 attempts per address and 50 per name in 15 minutes, counted in the database.
  *
- * An address counts for all workers of the database, a name for each worker alone. Each attempt is counted before its outcome is
- * known; a successful one is subtracted. A blocked address is cached here: the database is asked about it every 3 s only, which
- * also shows when an admin on the host cleared the counters.
+ * An address counts for all workers of the database, a name for each worker alone. Each attempt is counted before its
+ * outcome is known; a successful one is subtracted. A blocked address is cached here: the database is asked about it
+ * every 3 s only, which also shows when an admin on the host cleared the counters.
  */
 import { createHash, createHmac } from 'node:crypto';
 import type { Clock } from '../../async/clock.ts';
@@ -96,8 +96,9 @@ async function reportLimited({ store, actor, log }: AttemptPorts, { about, addre
   await store.audit([adminAudit({ ...actor, who }, 'admin.sign_in_limited', `limit of the ${about}, ${address}`)]);
 }
 
-// Buckets: the key of a counter, one for the address and one for the typed name. People type passwords into the name field, so
-// the bucket of a name is an HMAC under a key of this process, and reveals nothing to a reader of the database.
+// Buckets: the key of a counter, one for the address and one for the typed name. People type passwords into the name
+// field, so the bucket of a name is an HMAC under a key of this process, and reveals nothing to a reader of the
+// database.
 
 /** 64 hex digits, for the group of the address. */
 export function addressBucket(address: string): string {
@@ -107,8 +108,8 @@ export function addressBucket(address: string): string {
 }
 
 /**
- * 64 hex digits; independent of case. A changed password starts a new bucket: the way out for an admin whose name strangers
- * have blocked. `changedAtMs` null: there is no such account.
+ * 64 hex digits; independent of case. A changed password starts a new bucket: the way out for an admin whose name
+ * strangers have blocked. `changedAtMs` null: there is no such account.
  */
 export function nameBucket(key: Uint8Array, name: string, changedAtMs: number | null): string {
   const text = name.normalize('NFC').toLowerCase().toWellFormed();
@@ -118,8 +119,8 @@ export function nameBucket(key: Uint8Array, name: string, changedAtMs: number | 
 }
 
 /**
- * Addresses that belong to one client: the /64 of IPv6 (RFC 6177); `loopback` for 127.0.0.0/8 (RFC 1122 section 3.2.1.3) and
- * ::1 (RFC 4291 section 2.5.3); an IPv4 address itself, also when it is mapped (RFC 4291 section 2.5.5.2).
+ * Addresses that belong to one client: the /64 of IPv6 (RFC 6177); `loopback` for 127.0.0.0/8 (RFC 1122 section
+ * 3.2.1.3) and ::1 (RFC 4291 section 2.5.3); an IPv4 address itself, also when it is mapped (RFC 4291 section 2.5.5.2).
  */
 export function addressGroup(address: string): string {
   const ipv6 = address.includes(':') ? groupsOf(address) : null;

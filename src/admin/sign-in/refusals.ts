@@ -1,9 +1,9 @@
 /**
  * Rate-limited reporting of refused requests to audit and log: an attacker can neither flood them nor hide in them.
  *
- * Per person and reason: the first of equal refusals is reported at once, the others of the same minute together with their
- * count, and more than 16 unequal ones as a number. Strangers use no capacity of a signed-in person. The database is never
- * waited for: audit rows that it does not take are dropped, their log lines are not.
+ * Per person and reason: the first of equal refusals is reported at once, the others of the same minute together with
+ * their count, and more than 16 unequal ones as a number. Strangers use no capacity of a signed-in person. The database
+ * is never waited for: audit rows that it does not take are dropped, their log lines are not.
  */
 import type { Clock } from '../../async/clock.ts';
 import type { AuditEntry, EncryptionStore } from '../../encryption/ports.ts';

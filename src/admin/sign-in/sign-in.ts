@@ -1,9 +1,9 @@
 /**
  * Sign-in with Argon2id passwords and random session tokens, of which the database stores the SHA-256 only.
  *
- * An attempt is counted before its password is verified, so parallel attempts gain nothing; and only once a hashing slot is
- * free, so that a rejected one costs none. An unknown name takes the same time and gets the same result. Rejects with
- * `database_*` only.
+ * An attempt is counted before its password is verified, so parallel attempts gain nothing; and only once a hashing
+ * slot is free, so that a rejected one costs none. An unknown name takes the same time and gets the same result.
+ * Rejects with `database_*` only.
  */
 import { createHash } from 'node:crypto';
 import type { Clock } from '../../async/clock.ts';

@@ -1,8 +1,8 @@
 /**
  * Diagnostics of keys, sealed passwords and the switch for the page: what happened, what is unaffected, what to do.
  *
- * The findings are those of `encryption status`, with its sentences. Names in them may come from the database, so from anyone
- * with write access to it: no command contains one.
+ * The findings are those of `encryption status`, with its sentences. Names in them may come from the database, so from
+ * anyone with write access to it: no command contains one.
  */
 import { commandLine } from '../../encryption/help.ts';
 import { type EncryptionDiagnostic, type EncryptionStatus, encryptionDiagnostics } from '../../encryption/status.ts';

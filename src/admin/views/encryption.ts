@@ -1,9 +1,9 @@
 /**
- * View model and actions of the page Server > Encryption. Each action runs the workflow of the command of that name, with the
- * same rules and the same audit.
+ * View model and actions of the page Server > Encryption. Each action runs the workflow of the command of that name,
+ * with the same rules and the same audit.
  *
- * To start disabling takes a proof file newer than the request, which only a person with access to the file system can create.
- * The request is in the memory of this daemon, so it is confirmed here.
+ * To start disabling takes a proof file newer than the request, which only a person with access to the file system can
+ * create. The request is in the memory of this daemon, so it is confirmed here.
  */
 import type { DisableRequest, EncryptionControl } from '../../encryption/control.ts';
 import { commandLine, type DatabaseLocation, plaintextRemnants, preparationAdvice } from '../../encryption/help.ts';
@@ -107,7 +107,10 @@ async function readEncryptionView(ports: EncryptionServicePorts): Promise<Encryp
   };
 }
 
-/** In the home folder of the user who runs the command; the name contains the key id, so copies of different keys coexist. */
+/**
+ * In the home folder of the user who runs the command; the name contains the key id, so copies of different keys
+ * coexist.
+ */
 function backupPath({ key_id: keyId, next_key_id: next }: EncryptionStatus): string {
   return `~/ticketmaild-key-${[keyId, next].filter(isKeyId).join('-') || 'copy'}.bin`;
 }
@@ -136,8 +139,9 @@ function keyFileView(path: string, reading: KeyFileReading, vault: Vault): Encry
 }
 
 /**
- * Keys that a backup must hold: every key of the key file, and those that the switch requires, which a replaced file may lack.
- * When the file cannot be read: the keys in memory, and those that the stored switch names, even if it cannot be verified.
+ * Keys that a backup must hold: every key of the key file, and those that the switch requires, which a replaced file
+ * may lack. When the file cannot be read: the keys in memory, and those that the stored switch names, even if it cannot
+ * be verified.
  */
 function requiredInBackup(reading: KeyFileReading, { view, keys }: Vault): readonly KeyId[] {
   const { problem, stored, switch: inForce } = view;
@@ -175,7 +179,10 @@ async function verify(ports: EncryptionServicePorts, given: readonly string[], b
 
 export type OperationProgress = Pick<EncryptionView, 'mode' | 'progress' | 'unfinished'>;
 
-/** Progress from the state of the switch, the counted passwords and the operation. `isRequested`: disabling waits for its proof file. Pure. */
+/**
+ * Progress from the state of the switch, the counted passwords and the operation. `isRequested`: disabling waits for
+ * its proof file. Pure.
+ */
 export function operationProgress(
   status: EncryptionStatus,
   operation: OperationView | null,

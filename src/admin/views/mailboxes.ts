@@ -47,8 +47,8 @@ function stateOf({ status, last_success: success }: MailboxCheck): MailboxLine['
 const unknownError = 'an error that this version does not know';
 
 /**
- * A stored error: its code selects the hint, and its message is quoted, because the table may be forged. An error of this worker
- * since its start contains texts of this program only.
+ * A stored error: its code selects the hint, and its message is quoted, because the table may be forged. An error of
+ * this worker since its start contains texts of this program only.
  */
 function errorOf({ reason, hint, since, stored }: MailboxCheck): MailboxLine['error'] {
   if (reason === null) return null;

@@ -1,8 +1,9 @@
 /**
  * Rendering of a stored operation for the page: data of the row in, sentences of this program out.
  *
- * Anyone with write access to the database can forge the row. Of its texts only the actor and mailbox names reach the page, as
- * names; a step that is not known is shown as "unknown step". Advice follows from the code of a failure and the kind.
+ * Anyone with write access to the database can forge the row. Of its texts only the actor and mailbox names reach the
+ * page, as names; a step that is not known is shown as "unknown step". Advice follows from the code of a failure and
+ * the kind.
  */
 import { commandLine } from '../../encryption/help.ts';
 import { describeStep } from '../../encryption/operations/steps.ts';

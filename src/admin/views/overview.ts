@@ -1,8 +1,9 @@
 /**
  * View models of the overview and the quarantine, and the actions on quarantined messages.
  *
- * Data are cached for 1 s and looked up by one query at a time (stale-while-revalidate): no request waits long, and older data
- * show with a failing check while the database is unavailable. Throws `database_unavailable` while there are no data at all.
+ * Data are cached for 1 s and looked up by one query at a time (stale-while-revalidate): no request waits long, and
+ * older data show with a failing check while the database is unavailable. Throws `database_unavailable` while there are
+ * no data at all.
  */
 import type { Clock } from '../../async/clock.ts';
 import { withDatabaseDeadline, within } from '../../async/deadline.ts';
@@ -50,7 +51,9 @@ type ReasonCounts = Awaited<ReturnType<QuarantineReader['quarantineCounts']>>['r
 const mailboxesPerPage = 50;
 const messagesPerPage = 25;
 const cache = { freshMs: 1000, usableMs: 30_000, quickMs: 25, waitMs: 3000 };
-/** Counting a day of outcomes may be slow: it takes at most 1/400 of the time, and the page shows without it meanwhile. */
+/**
+ * Counting a day of outcomes may be slow: it takes at most 1/400 of the time, and the page shows without it meanwhile.
+ */
 const activityCache = {
   ...{ freshMs: (tookMs: number) => Math.max(cache.freshMs, 400 * tookMs), usableMs: 10 * 60_000 },
   ...{ quickMs: cache.quickMs, waitMs: cache.quickMs },
@@ -144,8 +147,8 @@ async function quarantinedLine(
   };
 }
 
-// Data of the overview: readiness, and the mailboxes that are not polled. While the database is unavailable, mailboxes and
-// quarantine show as read last, and the check says when that was.
+// Data of the overview: readiness, and the mailboxes that are not polled. While the database is unavailable, mailboxes
+// and quarantine show as read last, and the check says when that was.
 
 export type OverviewDataPorts = {
   readonly readiness: () => Promise<Readiness>;
@@ -232,7 +235,9 @@ function failingChecks(checks: Readiness['checks'], staleSinceMs: number | null)
   );
 }
 
-/** Hints of stored errors and unknown reasons are texts of the tables: sentences of this program do not contain them. */
+/**
+ * Hints of stored errors and unknown reasons are texts of the tables: sentences of this program do not contain them.
+ */
 function withoutTableTexts({ mailboxes, quarantine }: Pick<Readiness['checks'], 'mailboxes' | 'quarantine'>) {
   const { count, reasons } = quarantine;
   const isFailing = mailboxes.status === 'failing';

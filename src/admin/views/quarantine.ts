@@ -1,8 +1,9 @@
 /**
- * Quarantine actions of the page: the same as `quarantine requeue`, `release` and `discard` for one message, with the same audit row.
+ * Quarantine actions of the page: the same as `quarantine requeue`, `release` and `discard` for one message, with the
+ * same audit row.
  *
- * An action continues in the background when the page stops waiting. Actions on one message run one after the other; the later
- * one returns the result of the earlier. Throws the failures of database and disk.
+ * An action continues in the background when the page stops waiting. Actions on one message run one after the other;
+ * the later one returns the result of the earlier. Throws the failures of database and disk.
  */
 import type { Clock } from '../../async/clock.ts';
 import { within } from '../../async/deadline.ts';

@@ -1,6 +1,7 @@
 /**
- * Enabling encryption for 250 mailboxes by a daemon that dies at each of its effects in turn: the next one resumes it where the
- * switch shows it as unfinished. An operation that the switch does not show is started again by an admin only.
+ * Enabling encryption for 250 mailboxes by a daemon that dies at each of its effects in turn: the next one resumes it
+ * where the switch shows it as unfinished. An operation that the switch does not show is started again by an admin
+ * only.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Death } from '../../encryption/operations/process.ts';

@@ -1,6 +1,6 @@
 /**
- * What the admin page turned away, told to log and audit within bounds: a clock that the test turns, rows that are kept,
- * and once the real thing.
+ * What the admin page turned away, told to log and audit within bounds: a clock that the test turns, rows that are
+ * kept, and once the real thing.
  */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Refusal } from '../../../src/admin/service.ts';

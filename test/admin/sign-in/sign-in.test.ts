@@ -1,6 +1,6 @@
 /**
- * Admin sessions and the limits of sign-ins, on a SQLite file and on a real MariaDB; what takes the time of a hash is in
- * sign-in.slow.test.ts.
+ * Admin sessions and the limits of sign-ins, on a SQLite file and on a real MariaDB; what takes the time of a hash is
+ * in sign-in.slow.test.ts.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';

@@ -1,4 +1,7 @@
-/** The page Server > Encryption over a real application: its view, the proof, a backup that is compared, and every trouble. */
+/**
+ * The page Server > Encryption over a real application: its view, the proof, a backup that is compared, and every
+ * trouble.
+ */
 import { chmod, chown, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';

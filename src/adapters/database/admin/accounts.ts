@@ -1,8 +1,9 @@
 /**
  * Admin accounts and their sessions.
  *
- * A change and its audit row are one transaction, which writes the account row first: of a concurrent sign-in and password change
- * the later one sees the earlier. An invalid time counts as 1970, so such a session has expired. Errors are Failures.
+ * A change and its audit row are one transaction, which writes the account row first: of a concurrent sign-in and
+ * password change the later one sees the earlier. An invalid time counts as 1970, so such a session has expired. Errors
+ * are Failures.
  */
 import type { Selectable } from 'kysely';
 import type { AdminAccount, AdminStore, StoredAdminSession } from '../../../admin/ports.ts';

@@ -1,8 +1,9 @@
 /**
  * Rate-limit counters of sign-in attempts: fixed windows per bucket (an address or a name).
  *
- * The clock of the database decides, and one upsert counts, so no parallel attempt is missed. A window that ends later than a new
- * one would was written under another clock, and counts as ended. Expired buckets are deleted in chunks when a window starts.
+ * The clock of the database decides, and one upsert counts, so no parallel attempt is missed. A window that ends later
+ * than a new one would was written under another clock, and counts as ended. Expired buckets are deleted in chunks when
+ * a window starts.
  */
 import { sql } from 'kysely';
 import type { AdminStore } from '../../../admin/ports.ts';

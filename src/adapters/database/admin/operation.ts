@@ -1,9 +1,10 @@
 /**
  * Operation row: compare-and-swap on the one row that describes the last operation on the encryption switch.
  *
- * The row records progress; mutual exclusion is the claim on the switch. Every change names the row that it replaces. A row that
- * this program did not write (unknown kind or state, invalid name, time or number) counts as none. Values are compared by this
- * program, not by the database, whose collations and number formats differ. A detail that is too long is not read.
+ * The row records progress; mutual exclusion is the claim on the switch. Every change names the row that it replaces. A
+ * row that this program did not write (unknown kind or state, invalid name, time or number) counts as none. Values are
+ * compared by this program, not by the database, whose collations and number formats differ. A detail that is too long
+ * is not read.
  */
 import { sql } from 'kysely';
 import type { AdminStore, StoredOperation } from '../../../admin/ports.ts';
