@@ -115,7 +115,7 @@ describe('key recover', () => {
     await daemon.waitFor(({ event }) => event === 'vault.orphaned');
     expect(await desk.run(['key', 'recover'])).toMatchObject({
       code: 1,
-      err: expect.stringContaining('what this daemon lacks is its passphrase'),
+      err: expect.stringContaining('is protected by a passphrase that this daemon does not have'),
     });
     expect(await readFile(keyFile)).toEqual(content);
   });
@@ -146,7 +146,7 @@ describe('encryption disable where the key cannot be opened', () => {
     expect(asked.json).toEqual([
       {
         state: 'requested',
-        asked_at: expect.stringMatching(/Z$/),
+        requested_at: expect.stringMatching(/Z$/),
         expires_at: expect.stringMatching(/Z$/),
         proof_path: proof(),
         problem: null,
