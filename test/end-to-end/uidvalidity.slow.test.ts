@@ -42,7 +42,7 @@ async function databaseOf(kind: (typeof databases)[number]): Promise<DatabaseCon
 }
 
 describe.each(databases)('a folder, stored in %s', (kind) => {
-  test('that is restored from a backup uses its numbers again: new mail under old numbers comes in', async () => {
+  test('that is restored from a backup reuses UIDs: new messages under old UIDs are stored', async () => {
     await using on = await testApp(await databaseOf(kind));
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', [mail('a'), mail('b')]);
@@ -69,7 +69,7 @@ describe.each(databases)('a folder, stored in %s', (kind) => {
     expect((await on.app.store.reconcile()).outcomesAboveCursor).toBe(0);
   });
 
-  test('that is restored, and has more new mail by then than the backup lacked, loses none of it', async () => {
+  test('that is restored, and has more new messages by then than the backup lacked, loses none', async () => {
     await using on = await testApp(await databaseOf(kind));
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', [mail('a')]);
@@ -86,7 +86,7 @@ describe.each(databases)('a folder, stored in %s', (kind) => {
     expect(on.lines.filter(({ event }) => event === 'folder.restored_from_backup')).toHaveLength(1);
   });
 
-  test('that is restored, and has just as much new mail as the backup lacked, loses none of it', async () => {
+  test('that is restored, and has as many new messages as the backup lacked, loses none', async () => {
     await using on = await testApp(await databaseOf(kind));
     const user = dovecot.newUser();
     const receivedAt = new Date(Date.now() - 60_000);
@@ -103,7 +103,7 @@ describe.each(databases)('a folder, stored in %s', (kind) => {
     expect(await on.app.store.listTickets(10)).toHaveLength(4);
   });
 
-  test('that takes an old UIDVALIDITY on again is told apart from its first time', async () => {
+  test('that returns to an old UIDVALIDITY starts another epoch', async () => {
     await using on = await testApp(await databaseOf(kind));
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', [mail('a')]);
@@ -118,7 +118,7 @@ describe.each(databases)('a folder, stored in %s', (kind) => {
     expect(await on.app.store.listTickets(10)).toHaveLength(2);
   });
 
-  test('that is numbered anew brings what is in quarantine under its new number, and what was discarded not at all', async () => {
+  test('with a new UIDVALIDITY has quarantined messages under their new UIDs, and discarded ones not at all', async () => {
     await using on = await testApp(await databaseOf(kind), {
       TICKETMAILD_MESSAGE_MAX_SIZE_MB: '1',
       TICKETMAILD_MESSAGE_BATCH_MAX_MB: '1',
@@ -132,7 +132,7 @@ describe.each(databases)('a folder, stored in %s', (kind) => {
     const [first] = await held();
     if (first === undefined) throw new Error('nothing is in quarantine');
     await on.app.store.discard(first);
-    for (let visit = 0; visit < 2; visit += 1) {
+    for (let poll = 0; poll < 2; poll += 1) {
       await dovecot.changeUidValidity(user, 'INBOX');
       await on.pollOnce(mailbox, never);
       expect((await held()).map(({ uid }) => uid)).toEqual([2]);
@@ -141,7 +141,7 @@ describe.each(databases)('a folder, stored in %s', (kind) => {
     if (second === undefined) throw new Error('nothing is in quarantine');
     expect(await on.app.resolve(second, 'release')).toMatchObject({ what: 'stored', outcome: 'ticket_opened' });
     // What was released is known again, too.
-    for (let visit = 0; visit < 2; visit += 1) {
+    for (let poll = 0; poll < 2; poll += 1) {
       await dovecot.changeUidValidity(user, 'INBOX');
       await on.pollOnce(mailbox, never);
       expect(await held()).toEqual([]);
@@ -152,13 +152,13 @@ describe.each(databases)('a folder, stored in %s', (kind) => {
     expect(await on.app.store.listTickets(10)).toHaveLength(1);
   });
 
-  test('that is numbered anew at every visit keeps its outcomes once, and is told', async () => {
+  test('with a new UIDVALIDITY in every poll has its outcomes once, and is reported', async () => {
     await using on = await testApp(await databaseOf(kind));
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', [mail('a'), mail('b'), mail('c')]);
     const mailbox = await on.addMailbox(dovecot, user);
     await on.pollOnce(mailbox, never);
-    for (let visit = 0; visit < 5; visit += 1) {
+    for (let poll = 0; poll < 5; poll += 1) {
       await dovecot.changeUidValidity(user, 'INBOX');
       expect((await on.pollOnce(mailbox, never)).outcomes).toMatchObject({ duplicate: 3, ticket_opened: 0 });
     }
@@ -200,7 +200,7 @@ function mailboxAt(on: TestApp, port: number): Promise<Mailbox> {
   return on.addMailbox(dovecot, 'first', { connection: { ...connection, ...trust }, postAction: { kind: 'leave' } });
 }
 
-test('a row that points to another account is begun there, also where both have the same UIDVALIDITY', async () => {
+test('a row that names another account starts another epoch, also where both have the same UIDVALIDITY', async () => {
   const account = (names: string, uids: readonly number[]): Scripted => {
     return { names, uids, more: ['* OK [UIDVALIDITY 1] yes', `* OK [UIDNEXT ${uids.length + 1}] yes`] };
   };
@@ -230,7 +230,7 @@ test('a row that points to another account is begun there, also where both have 
   expect(await on.app.store.listTickets(10)).toHaveLength(8);
 });
 
-test('mails that are taken away are no restored backup, also where the server tells no UIDNEXT', async () => {
+test('removed messages are no restored backup, also where the server announces no UIDNEXT', async () => {
   let uids = [7, 9];
   await using server = await startFolder(() => ({ names: 'm', uids, more: ['* OK [UIDVALIDITY 7] yes'] }));
   await using on = await testApp(null);
@@ -241,7 +241,7 @@ test('mails that are taken away are no restored backup, also where the server te
   expect(on.lines.some(({ event }) => event === 'folder.restored_from_backup')).toBe(false);
 });
 
-test('a server that turns the read flag back, and a client that reads first, change nothing', async () => {
+test('a server that clears the read flag, and a client that reads first, change nothing', async () => {
   await using on = await testApp(null);
   const user = dovecot.newUser();
   await dovecot.append(user, 'INBOX', [mail('a')], { flags: ['\\Seen'] });
@@ -252,7 +252,7 @@ test('a server that turns the read flag back, and a client that reads first, cha
   expect(await outcomesOf(on, mailbox)).toEqual(['1 ticket_opened']);
 });
 
-test('nothing is deleted any more once somebody has asked for it to stay, in the middle of a visit too', async () => {
+test('nothing is deleted once the row says to leave messages, also in the middle of a poll', async () => {
   await using on = await testApp(null);
   const user = dovecot.newUser();
   await dovecot.append(user, 'INBOX', [mail('a'), mail('b')]);
@@ -262,7 +262,7 @@ test('nothing is deleted any more once somebody has asked for it to stay, in the
     const before = await on.app.store.versionedMailbox(mailbox.name);
     await on.app.store.changeMailbox(before, { ...before.mailbox, postAction: { kind: 'leave' } }, null, on.app.actor);
   };
-  // It is done on a SQLite file before the visit has its sources.
+  // It is done on a SQLite file before the poll has its sources.
   await on.pollOnce(mailbox, never, (event) => {
     if (event.what === 'progress' && event.done === 0) changing ??= change();
   });

@@ -29,10 +29,10 @@ async function outcomesOf({ app }: Pick<TestApp, 'app'>, mailbox: Mailbox): Prom
   return rows.map(({ uid, outcome, reason }) => `${uid} ${reason ?? outcome}`);
 }
 
-/** How each of some visits ended: `ok`, or the code of its failure. */
-async function visits(on: TestApp, mailbox: Mailbox, count: number): Promise<string[]> {
+/** How each of some polls ended: `ok`, or the code of its failure. */
+async function pollTimes(on: TestApp, mailbox: Mailbox, count: number): Promise<string[]> {
   const ends: string[] = [];
-  for (let visit = 0; visit < count; visit += 1)
+  for (let poll = 0; poll < count; poll += 1)
     ends.push(
       await on.pollOnce(mailbox, never).then(
         () => 'ok',
@@ -61,20 +61,20 @@ const bodies = ({ lines }: { readonly lines: readonly string[] }) =>
   lines.flatMap((line) => / UID FETCH (\S+) .*BODY\.PEEK\[\]/.exec(line)?.[1] ?? []);
 
 describe('on a real Dovecot', () => {
-  test('a mail whose file cannot be read is set aside, and comes in once it can be', async () => {
+  test('a message whose file cannot be read is quarantined, and taken in once it can be read', async () => {
     await using on = await testApp(null);
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', mailsOf(5));
     const mailbox = await on.addMailbox(dovecot, user);
     const [, , third = ''] = await filesOf(user);
     await chmod(third, 0o000);
-    expect(await visits(on, mailbox, 2)).toEqual(['connection_lost', 'connection_lost']);
+    expect(await pollTimes(on, mailbox, 2)).toEqual(['connection_lost', 'connection_lost']);
     expect(await outcomesOf(on, mailbox)).toEqual(tickets([1, 2]));
-    expect(await visits(on, mailbox, 2)).toEqual(['connection_lost', 'ok']);
+    expect(await pollTimes(on, mailbox, 2)).toEqual(['connection_lost', 'ok']);
     const healthOf = async () => (await on.app.store.listMailboxes())[0]?.health;
     // The rest is not to wait for the interval.
     expect((await healthOf())?.nextPollAtMs).toBeLessThan(Date.now() + 1000);
-    expect(await visits(on, mailbox, 1)).toEqual(['ok']);
+    expect(await pollTimes(on, mailbox, 1)).toEqual(['ok']);
     expect(await outcomesOf(on, mailbox)).toEqual([...tickets([1, 2]), '3 fetch_failed', ...tickets([4, 5])]);
     expect(await healthOf()).toMatchObject({ failures: 0, cursor: { uid: 5 }, lastError: null });
     const [held] = await Array.fromAsync(on.app.store.quarantinedMessages({ mailboxId: mailbox.id, reason: null }));
@@ -86,7 +86,7 @@ describe('on a real Dovecot', () => {
     expect(await outcomesOf(on, mailbox)).toEqual(tickets([1, 2, 3, 4, 5]));
   });
 
-  test('a mail whose file is gone while it is listed costs the others nothing', async () => {
+  test('a message whose file is gone while it is listed does not stop the others', async () => {
     await using on = await testApp(null);
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', mailsOf(5));
@@ -94,13 +94,13 @@ describe('on a real Dovecot', () => {
     await dovecot.listFlags(user, 'INBOX');
     const [, , third = ''] = await filesOf(user);
     await rm(third);
-    await visits(on, mailbox, 2);
+    await pollTimes(on, mailbox, 2);
     const outcomes = await outcomesOf(on, mailbox);
     expect(outcomes.filter((line) => !line.startsWith('3 '))).toEqual(tickets([1, 2, 4, 5]));
     expect(outcomes.filter((line) => line.startsWith('3 ') && line !== '3 vanished')).toEqual([]);
   });
 
-  test('a daemon goes on by itself', async () => {
+  test('a daemon continues without an operator', async () => {
     await using desk = await openDesk();
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', mailsOf(6));
@@ -115,11 +115,11 @@ describe('on a real Dovecot', () => {
     ]);
     await daemon.waitFor(named('poll.recovered'));
     expect(daemon.lines.filter(named('message.quarantined'))).toHaveLength(2);
-    // Eight visits, a second apart at least.
+    // Eight polls, a second apart at least.
   }, 120_000);
 });
 
-describe('a mail at which the server', () => {
+describe('a message at which the server', () => {
   const fails = {
     'refuses the fetch': { endsAt: (uid, asked) => (uid === 3 && isBody(asked) ? 'refused' : null) },
     'drops the connection': { endsAt: (uid, asked) => (uid === 3 && isBody(asked) ? 'dropped' : null) },
@@ -129,24 +129,24 @@ describe('a mail at which the server', () => {
     },
   } as const satisfies Record<string, Pick<ScriptedMailboxOptions, 'answerTo' | 'endsAt'>>;
 
-  test.each(Object.entries(fails))('%s is set aside', async (_title, how) => {
+  test.each(Object.entries(fails))('%s is quarantined', async (_title, how) => {
     await using on = await testApp(null, { TICKETMAILD_MESSAGE_MAX_SIZE_MB: '1' });
     await using at = await scripted(on, { sources: mailsOf(5), ...how });
     const { server, mailbox } = at;
-    expect((await visits(on, mailbox, 5)).slice(3)).toEqual(['ok', 'ok']);
+    expect((await pollTimes(on, mailbox, 5)).slice(3)).toEqual(['ok', 'ok']);
     expect(await outcomesOf(on, mailbox)).toEqual([...tickets([1, 2]), '3 fetch_failed', ...tickets([4, 5])]);
     // From now on it costs nothing more, and is not asked for.
     const before = server.lines.length;
     server.arrive(mailsOf(1)[0] ?? Buffer.alloc(0));
     server.arrive(mailsOf(1)[0] ?? Buffer.alloc(0));
-    expect(await visits(on, mailbox, 1)).toEqual(['ok']);
+    expect(await pollTimes(on, mailbox, 1)).toEqual(['ok']);
     const asked = server.lines.slice(before);
     expect(bodies({ lines: asked })).toEqual(['6:7']);
     expect(asked.filter((line) => /UID SEARCH/.test(line))).toHaveLength(1);
     expect(await outcomesOf(on, mailbox)).toHaveLength(7);
   });
 
-  test('fails, and the only one there is, is left failing until another one comes', async () => {
+  test('fails, the only one of its folder, is retried until another one arrives', async () => {
     await using on = await testApp(null);
     await using at = await scripted(on, { sources: mailsOf(1), endsAt: fails['refuses the fetch'].endsAt });
     const { server, mailbox } = at;
@@ -155,49 +155,52 @@ describe('a mail at which the server', () => {
       endsAt: (_, asked) => (isBody(asked) ? 'refused' : null),
     };
     await using lone = await scripted(on, one);
-    expect(await visits(on, lone.mailbox, 7)).toEqual(Array.from({ length: 7 }, () => 'server_refused'));
+    expect(await pollTimes(on, lone.mailbox, 7)).toEqual(Array.from({ length: 7 }, () => 'server_refused'));
     expect(await outcomesOf(on, lone.mailbox)).toEqual([]);
-    expect(await visits(on, mailbox, 1)).toEqual(['ok']);
+    expect(await pollTimes(on, mailbox, 1)).toEqual(['ok']);
     for (const source of mailsOf(2)) server.arrive(source);
-    expect(await visits(on, mailbox, 4)).toEqual(['server_refused', 'server_refused', 'server_refused', 'ok']);
+    expect(await pollTimes(on, mailbox, 4)).toEqual(['server_refused', 'server_refused', 'server_refused', 'ok']);
     expect(await outcomesOf(on, mailbox)).toEqual([...tickets([1, 2]), '3 fetch_failed']);
   });
 });
 
 describe('a server', () => {
-  test.each(['refused', 'dropped'] as const)('that is ill altogether (%s) costs no mail its ticket', async (how) => {
-    await using on = await testApp(null);
-    let isIll = true;
-    await using at = await scripted(on, {
-      sources: mailsOf(4),
-      endsAt: (_, asked) => (isIll && isBody(asked) ? how : null),
-    });
-    expect(await visits(on, at.mailbox, 12)).not.toContain('ok');
-    expect(await outcomesOf(on, at.mailbox)).toEqual([]);
-    isIll = false;
-    expect(await visits(on, at.mailbox, 1)).toEqual(['ok']);
-    expect(await outcomesOf(on, at.mailbox)).toEqual(tickets([1, 2, 3, 4]));
-    expect(
-      bodies(at.server)
-        .slice(-4)
-        .every((uids) => /^\d$/.test(uids)),
-    ).toBe(true);
-  });
+  test.each(['refused', 'dropped'] as const)(
+    'that fails at every message (%s) costs no message its ticket',
+    async (how) => {
+      await using on = await testApp(null);
+      let isIll = true;
+      await using at = await scripted(on, {
+        sources: mailsOf(4),
+        endsAt: (_, asked) => (isIll && isBody(asked) ? how : null),
+      });
+      expect(await pollTimes(on, at.mailbox, 12)).not.toContain('ok');
+      expect(await outcomesOf(on, at.mailbox)).toEqual([]);
+      isIll = false;
+      expect(await pollTimes(on, at.mailbox, 1)).toEqual(['ok']);
+      expect(await outcomesOf(on, at.mailbox)).toEqual(tickets([1, 2, 3, 4]));
+      expect(
+        bodies(at.server)
+          .slice(-4)
+          .every((uids) => /^\d$/.test(uids)),
+      ).toBe(true);
+    },
+  );
 
-  test('that has no room at a mail, or is away, is waited for', async () => {
+  test('that is busy at a message, or unreachable, is waited for', async () => {
     await using on = await testApp(null);
     await using at = await scripted(on, {
       sources: mailsOf(4),
       endsAt: (uid, asked) => (uid === 3 && isBody(asked) ? 'throttled' : null),
     });
-    expect(new Set(await visits(on, at.mailbox, 8))).toEqual(new Set(['server_busy']));
+    expect(new Set(await pollTimes(on, at.mailbox, 8))).toEqual(new Set(['server_busy']));
     expect(await outcomesOf(on, at.mailbox)).toEqual(tickets([1, 2]));
     await at.server[Symbol.asyncDispose]();
-    expect(new Set(await visits(on, at.mailbox, 8))).toEqual(new Set(['connect_refused']));
+    expect(new Set(await pollTimes(on, at.mailbox, 8))).toEqual(new Set(['connect_refused']));
     expect(await outcomesOf(on, at.mailbox)).toEqual(tickets([1, 2]));
   });
 
-  test('that breaks the connection at what is to be done with a mail keeps new mail out no longer', async () => {
+  test('that breaks the connection at a post-action does not keep new messages out', async () => {
     await using on = await testApp(null);
     const storesEnd: ScriptedMailboxOptions['script'] = (command, _rest, _tag, { socket }) => {
       if (command !== 'UID STORE') return false;
@@ -207,7 +210,7 @@ describe('a server', () => {
     await using at = await scripted(on, { sources: mailsOf(2), script: storesEnd });
     const { server, mailbox } = at;
     for (const count of [2, 3, 4, 5]) {
-      expect(await visits(on, mailbox, 1)).toEqual(['connection_lost']);
+      expect(await pollTimes(on, mailbox, 1)).toEqual(['connection_lost']);
       expect(await outcomesOf(on, mailbox)).toHaveLength(count);
       server.arrive(mailsOf(1)[0] ?? Buffer.alloc(0));
     }
@@ -215,7 +218,7 @@ describe('a server', () => {
 });
 
 describe('the command poll', () => {
-  test('gets past such mails in one run', async () => {
+  test('gets past such messages in one run', async () => {
     await using desk = await openDesk();
     await using server = await startScriptedMailbox({
       sources: mailsOf(7),
@@ -228,7 +231,7 @@ describe('the command poll', () => {
     expect(await outcomesOf(desk, mailbox)).toHaveLength(7);
   });
 
-  test('ends soon where the server is ill, and logs in once where the password is refused', async () => {
+  test('ends soon where the server fails, and logs in once where the password is refused', async () => {
     await using desk = await openDesk();
     await using ill = await startScriptedMailbox({
       sources: mailsOf(3),
