@@ -1,4 +1,8 @@
-/** The validated configuration, as one frozen value in milliseconds, bytes and absolute paths. */
+/**
+ * Validated configuration: one frozen value, in milliseconds, bytes and absolute paths.
+ *
+ * `load.ts` reads it, `schema.ts` defines its keys, `derive.ts` converts them.
+ */
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 
 /** The database. The password of a MySQL URL is moved into bytes while it is parsed. */

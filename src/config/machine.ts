@@ -1,7 +1,12 @@
-/** The current user, for hints on files that it may not read, and the loopback names of this machine. */
+/**
+ * This process and machine: its user, for hints on files that it may not read, the environment of its worker threads, and
+ * the loopback names.
+ */
 
+import { getCompileCacheDir } from 'node:module';
 import { isIPv4 } from 'node:net';
 import { userInfo } from 'node:os';
+import { dirname } from 'node:path';
 import { causeCode } from '../errors.ts';
 
 /** Name of the user of this process; `uid 995` for one without a name. */
@@ -20,6 +25,12 @@ export function unreadableHint(error: unknown): string | null {
   const code = causeCode(error);
   if (code !== 'EACCES' && code !== 'EPERM') return null;
   return `The user ${thisUser()} tried to read it: let that user read the file and enter the folders above it.`;
+}
+
+/** Environment of worker threads: the compile cache alone, with which a thread starts in a third of the time. */
+export function workerEnvironment(): Readonly<Record<string, string>> {
+  const folder = getCompileCacheDir();
+  return folder === undefined ? {} : { NODE_COMPILE_CACHE: dirname(folder) };
 }
 
 /**

@@ -7,7 +7,7 @@
  * only while tasks are pending.
  */
 import { Worker } from 'node:worker_threads';
-import { workerEnvironment } from '../process/worker-environment.ts';
+import { workerEnvironment } from '../../config/machine.ts';
 import type {
   SegmentOffset,
   StorageFolders,

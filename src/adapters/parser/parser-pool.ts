@@ -12,9 +12,9 @@
 
 import { Piscina } from 'piscina';
 import { release, transferOwnership } from '../../async/buffer-pool.ts';
+import { workerEnvironment } from '../../config/machine.ts';
 import { causeCode, Failure, isFailure } from '../../errors.ts';
 import type { MessageParser, ParseResult } from '../../ingest/ports.ts';
-import { workerEnvironment } from '../process/worker-environment.ts';
 import { type CompressedSource, compress, compressLarge, decompress } from './compress.ts';
 import { createFairQueue } from './fair-queue.ts';
 import type { ParseBatch, ParseReply, ParserUnavailable } from './parse.worker.ts';
