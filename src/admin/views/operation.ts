@@ -69,7 +69,7 @@ const pageHints: ReadonlyMap<string, string> = new Map([
 
 const unopenedReasons: ReadonlyMap<string, string> = new Map([
   ['password_damaged', 'it is not what was stored, or cannot be sealed'],
-  ['password_bound_elsewhere', 'it was sealed for another mailbox, server or user'],
+  ['password_binding_mismatch', 'it was sealed for another mailbox, server or user'],
   ['key_unknown', 'the key that it needs is not open here'],
 ]);
 
