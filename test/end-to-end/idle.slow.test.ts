@@ -1,6 +1,6 @@
 /**
- * Push with the real daemon and a real Dovecot: mail is fetched as it is announced, and a connection that rests hears
- * of a changed row, of a stop and of its own end.
+ * IDLE (RFC 2177) with the real daemon and a real Dovecot: messages are fetched as they are announced, and a connection
+ * that idles ends when its mailbox changes.
  */
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -23,9 +23,9 @@ const mail = (id: string) =>
 
 const named = (event: string) => (line: LogLine) => line['event'] === event;
 
-/** A daemon that polls once an hour, so that whatever comes sooner came by push. */
+/** A daemon that polls once an hour, so that whatever is fetched sooner was announced. */
 async function scene(more: Readonly<Record<string, string>> = {}) {
-  const folder = await temporaryFolder('push');
+  const folder = await temporaryFolder('idle');
   const env = {
     TICKETMAILD_DATA_DIR: join(folder.path, 'data'),
     TICKETMAILD_HTTP_LISTEN: '127.0.0.1:0',
@@ -59,7 +59,7 @@ async function until(what: string, isSo: () => boolean | Promise<boolean>, timeo
   throw new Error(`it never came: ${what}`);
 }
 
-test.concurrent('mail is fetched as it is announced, on one login, and a stop ends the rest at once', async () => {
+test.concurrent('messages are fetched as they are announced, on one login, and a stop ends the IDLE at once', async () => {
   await using at = await scene();
   await at.daemon.waitFor(named('idle.started'));
   for (let count = 1; count <= 5; count += 1) {
@@ -74,7 +74,7 @@ test.concurrent('mail is fetched as it is announced, on one login, and a stop en
   expect(Date.now() - startedAt).toBeLessThan(3000);
 });
 
-test.concurrent('a mail that arrives while others are fetched is not missed (rust-imap#263)', async () => {
+test.concurrent('a message that arrives while others are fetched is not missed (rust-imap#263)', async () => {
   await using at = await scene();
   await at.daemon.waitFor(named('idle.started'));
   const bursts = 40;
@@ -85,7 +85,7 @@ test.concurrent('a mail that arrives while others are fetched is not missed (rus
   await until('all of them', () => opened(at.daemon) === bursts);
 });
 
-test.concurrent('a mailbox that is paused, or changed, is let go of within seconds', async () => {
+test.concurrent('the connection of a mailbox that is paused or changed ends within seconds', async () => {
   await using at = await scene();
   await at.daemon.waitFor(named('idle.started'));
   expect(await runCommand(['mailbox', 'pause', at.user], { env: at.env })).toMatchObject({ code: 0 });
@@ -97,7 +97,7 @@ test.concurrent('a mailbox that is paused, or changed, is let go of within secon
   await until('the mail', () => opened(at.daemon) === 1);
 });
 
-test.concurrent('a mailbox that rested with a worker that was killed is visited at once by the next one', async () => {
+test.concurrent('a mailbox that idled in a killed worker is polled at once by the next worker', async () => {
   await using at = await scene();
   await at.daemon.waitFor(named('idle.started'));
   const isDueLater = async () => {
@@ -112,7 +112,7 @@ test.concurrent('a mailbox that rested with a worker that was killed is visited 
   await until('the mail', () => opened(next) === 1);
 });
 
-test.concurrent('a mailbox that could not be reached is shown as well as soon as it rests again', async () => {
+test.concurrent('a mailbox that could not be reached is shown as ok once it idles again', async () => {
   await using server = await startDovecot();
   await using desk = await openDesk({
     env: { TICKETMAILD_IDLE_CONNECTIONS_MAX: '2', TICKETMAILD_POLL_INTERVAL_S: '3600', TICKETMAILD_LOG_LEVEL: 'debug' },
@@ -127,18 +127,18 @@ test.concurrent('a mailbox that could not be reached is shown as well as soon as
   await until('it is well', async () => (await readiness(daemon)).body.checks.mailboxes.status === 'ok', 5000);
 });
 
-test.concurrent('a connection that is cut while it rests is made anew, and is no failure of the mailbox', async () => {
+test.concurrent('a connection that is cut while it idles is replaced, and is no failure of the mailbox', async () => {
   await using at = await scene();
   await at.daemon.waitFor(named('idle.started'));
   await dovecot.kick(at.user);
   await at.daemon.waitFor(named('idle.ended'));
-  await until('a new rest', () => at.daemon.lines.filter(named('idle.started')).length === 2);
+  await until('another IDLE', () => at.daemon.lines.filter(named('idle.started')).length === 2);
   await dovecot.append(at.user, 'INBOX', [mail('after')]);
   await until('the mail', () => opened(at.daemon) === 1);
   expect(at.daemon.lines.filter(named('poll.failed'))).toEqual([]);
 });
 
-test.concurrent('with no connections allowed to stay, mailboxes are polled only', async () => {
+test.concurrent('without connections allowed to idle, mailboxes are only polled', async () => {
   await using at = await scene({ TICKETMAILD_IDLE_CONNECTIONS_MAX: '0', TICKETMAILD_POLL_INTERVAL_S: '1' });
   await at.daemon.waitFor(named('daemon.ready'));
   await dovecot.append(at.user, 'INBOX', [mail('polled')]);
@@ -146,7 +146,7 @@ test.concurrent('with no connections allowed to stay, mailboxes are polled only'
   expect(at.daemon.lines.filter(named('idle.started'))).toEqual([]);
 });
 
-test.concurrent('a connection that rests is renewed at every interval, on the same login', async () => {
+test.concurrent('an IDLE is renewed at every interval, on the same login', async () => {
   await using at = await scene({ TICKETMAILD_POLL_INTERVAL_S: '2' });
   await at.daemon.waitFor(named('idle.started'));
   await until('three renewals', () => at.daemon.lines.filter(named('poll.empty')).length >= 4);
@@ -162,7 +162,7 @@ test.concurrent('a connection that rests is renewed at every interval, on the sa
   expect(at.daemon.lines.filter(named('idle.started'))).toHaveLength(1);
 });
 
-test.concurrent('no more connections stay than may, and what finds no place is polled', async () => {
+test.concurrent('no more connections idle than allowed, and a mailbox without an idle slot is polled', async () => {
   await using desk = await openDesk({ env: { TICKETMAILD_IDLE_CONNECTIONS_MAX: '2', TICKETMAILD_LOG_LEVEL: 'debug' } });
   const users = Array.from({ length: 5 }, () => dovecot.newUser());
   // Two hosts, so that the bound for all of them counts.
@@ -172,7 +172,7 @@ test.concurrent('no more connections stay than may, and what finds no place is p
     const connection = { host, port, caPem, user, tls: 'implicit', fingerprint: null, allowPlaintext: false } as const;
     await desk.add(dovecot, user, { connection: { ...connection, folder: 'INBOX' } });
   }
-  // All have mail before they rest: one that had none gives its place to one that has.
+  // All have messages before they idle: a mailbox without any is displaced by one that has some.
   for (const user of users) await dovecot.append(user, 'INBOX', [mail(`round-1-${user}`)]);
   const daemon = desk.start();
   await until('both places are taken', async () => (await readiness(daemon)).body.checks.idle.open === 2);
@@ -186,7 +186,7 @@ test.concurrent('no more connections stay than may, and what finds no place is p
   expect(daemon.lines.filter(named('idle.started'))).toHaveLength(2);
 });
 
-test.concurrent('a server that cannot announce mail (no IDLE) is polled, and that is no failure', async () => {
+test.concurrent('a server without IDLE is polled, and that is no failure', async () => {
   await using plain = await startDovecot({ settings: 'imap_capability = IMAP4rev1 UIDPLUS MOVE LITERAL+' });
   await using desk = await openDesk({
     env: { TICKETMAILD_IDLE_CONNECTIONS_MAX: '10', TICKETMAILD_LOG_LEVEL: 'debug' },
