@@ -1,6 +1,6 @@
 /**
- * This process and machine: its user, for hints on files that it may not read, the environment of its worker threads, and
- * the loopback names.
+ * This process and machine: its user, for hints on files that it may not read, the environment of its worker threads,
+ * and the loopback names.
  */
 
 import { getCompileCacheDir } from 'node:module';
