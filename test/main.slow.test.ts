@@ -7,9 +7,9 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Ended, runCommand, startDaemon } from './support/daemon.ts';
-import { startDovecot } from './support/dovecot.ts';
-import { startFaultProxy } from './support/fault-proxy.ts';
-import { freePort } from './support/programs.ts';
+import { startFaultProxy } from './support/faults/proxy.ts';
+import { startDovecot } from './support/servers/dovecot.ts';
+import { freePort } from './support/servers/programs.ts';
 import { type TemporaryFolder, temporaryFolder } from './support/temporary.ts';
 
 /** Runs a command in a pseudo-terminal (util-linux). */

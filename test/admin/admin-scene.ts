@@ -8,10 +8,10 @@
 import { join } from 'node:path';
 import { type Browser, browser, csrfIn, type Got } from '../adapters/web/page-client.ts';
 import { type Daemon, type Ended, type LogLine, runCommand, startDaemon } from '../support/daemon.ts';
-import { type Dovecot, type DovecotOptions, startDovecot } from '../support/dovecot.ts';
-import { type Mariadb, startMariadb } from '../support/mariadb.ts';
-import { type Env, named, until } from '../support/outage-scene.ts';
-import { freePort } from '../support/programs.ts';
+import { type Env, named, until } from '../support/faults/outage-scene.ts';
+import { type Dovecot, type DovecotOptions, startDovecot } from '../support/servers/dovecot.ts';
+import { type Mariadb, startMariadb } from '../support/servers/mariadb.ts';
+import { freePort } from '../support/servers/programs.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 
 export type AdminScene = AsyncDisposable & {

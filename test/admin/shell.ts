@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { ended } from '../support/programs.ts';
+import { ended } from '../support/servers/programs.ts';
 import type { AdminScene } from './admin-scene.ts';
 
 const main = fileURLToPath(new URL('../../src/ticketmaild.js', import.meta.url));

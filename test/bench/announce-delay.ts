@@ -7,8 +7,8 @@
  * exception: its process waits for the first change alone, and goes back to work at once.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Dovecot, startDovecot } from '../support/dovecot.ts';
-import { password } from '../support/dovecot-settings.ts';
+import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
+import { password } from '../support/servers/dovecot-settings.ts';
 import { type BareImap, openBareImap } from './bare-imap.ts';
 import { type Quantiles, quantilesOf } from './quantiles.ts';
 import { seededRandom } from './random.ts';

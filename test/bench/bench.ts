@@ -27,8 +27,8 @@
  * started here, with their data in temporary folders.
  */
 import { parseArgs } from 'node:util';
-import { startDovecot } from '../support/dovecot.ts';
-import { startMariadb } from '../support/mariadb.ts';
+import { startDovecot } from '../support/servers/dovecot.ts';
+import { startMariadb } from '../support/servers/mariadb.ts';
 import { crashRun } from './crash.ts';
 import { type EncryptionOptions, encryptionBenchmarks } from './encryption-benchmarks.ts';
 import { defaultCount } from './generate.ts';

@@ -9,7 +9,7 @@
 import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { causeCode } from '../../src/errors.ts';
-import { endWithUs } from '../support/programs.ts';
+import { endWithUs } from '../support/servers/programs.ts';
 
 export type Measured = {
   readonly stdout: string;

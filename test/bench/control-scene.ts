@@ -2,8 +2,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { hitCount, smallCore } from '../support/memory-search.ts';
-import { ended } from '../support/programs.ts';
+import { hitCount, smallCore } from '../support/leaks/memory-search.ts';
+import { ended } from '../support/servers/programs.ts';
 import { type Place, type SceneReport, searchProcess } from './memory-scene.ts';
 import type { PlainLogin } from './plain-login.ts';
 

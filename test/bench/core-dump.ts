@@ -5,9 +5,9 @@
  * in clear. Each scene is a process of its own. The control logs in as imapflow documents it and must be found: a search that
  * finds nothing there proves nothing. Fails when a command fails or a round of visits does not end.
  */
-import { newCanary } from '../support/canary.ts';
-import { startDovecot } from '../support/dovecot.ts';
-import type { Mariadb } from '../support/mariadb.ts';
+import { newCanary } from '../support/leaks/canary.ts';
+import { startDovecot } from '../support/servers/dovecot.ts';
+import type { Mariadb } from '../support/servers/mariadb.ts';
 import { controlScene } from './control-scene.ts';
 import { addMailboxes, mailboxOn, type NewRow } from './many-mailboxes.ts';
 import {

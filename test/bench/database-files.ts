@@ -9,9 +9,9 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Connection, createConnection } from 'mysql2/promise';
-import { newCanary } from '../support/canary.ts';
-import { type FileKind, hitsByKind, searchFiles } from '../support/files-search.ts';
-import { type Mariadb, startMariadb } from '../support/mariadb.ts';
+import { newCanary } from '../support/leaks/canary.ts';
+import { type FileKind, hitsByKind, searchFiles } from '../support/leaks/files-search.ts';
+import { type Mariadb, startMariadb } from '../support/servers/mariadb.ts';
 import { addMailboxes, type NewRow } from './many-mailboxes.ts';
 import { enable, openSetting, type Setting } from './setting.ts';
 

@@ -3,9 +3,10 @@
  *
  * Each prints a table, or one JSON object, and gives 0 when everything is as promised, else 1.
  */
-import { startDovecot } from '../support/dovecot.ts';
-import { type Mariadb, startMariadb } from '../support/mariadb.ts';
-import { type Hits, hitCount } from '../support/memory-search.ts';
+
+import { type Hits, hitCount } from '../support/leaks/memory-search.ts';
+import { startDovecot } from '../support/servers/dovecot.ts';
+import { type Mariadb, startMariadb } from '../support/servers/mariadb.ts';
 import { columnsText } from './columns.ts';
 import { coreDumpRun } from './core-dump.ts';
 import { type FilesReport, filesRun, type StepHits } from './database-files.ts';

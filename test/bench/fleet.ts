@@ -7,9 +7,9 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Daemon } from '../support/daemon.ts';
-import type { Dovecot } from '../support/dovecot.ts';
-import { password } from '../support/dovecot-settings.ts';
-import type { Mariadb } from '../support/mariadb.ts';
+import type { Dovecot } from '../support/servers/dovecot.ts';
+import { password } from '../support/servers/dovecot-settings.ts';
+import type { Mariadb } from '../support/servers/mariadb.ts';
 import { addMailboxes, mailboxOn, type NewRow, runSql } from './many-mailboxes.ts';
 import { enable, openSetting, type Setting } from './setting.ts';
 

@@ -8,9 +8,9 @@
  */
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Dovecot } from '../support/dovecot.ts';
-import { password } from '../support/dovecot-settings.ts';
-import type { Mariadb } from '../support/mariadb.ts';
+import type { Dovecot } from '../support/servers/dovecot.ts';
+import { password } from '../support/servers/dovecot-settings.ts';
+import type { Mariadb } from '../support/servers/mariadb.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 import { type ChildOptions, type Measured, runMeasured, serviceEnv } from './child.ts';
 import type { Account, Dropped } from './fetch-and-drop.ts';

@@ -7,9 +7,9 @@
 import { copyFile, cp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { runCommand } from '../support/daemon.ts';
-import type { Dovecot } from '../support/dovecot.ts';
-import { password } from '../support/dovecot-settings.ts';
-import type { Mariadb } from '../support/mariadb.ts';
+import type { Dovecot } from '../support/servers/dovecot.ts';
+import { password } from '../support/servers/dovecot-settings.ts';
+import type { Mariadb } from '../support/servers/mariadb.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 import { addMailboxes, mailboxOn, runSql } from './many-mailboxes.ts';
 import { enable, openSetting, type Setting } from './setting.ts';

@@ -9,9 +9,9 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Dovecot } from '../support/dovecot.ts';
-import { password } from '../support/dovecot-settings.ts';
-import type { Mariadb } from '../support/mariadb.ts';
+import type { Dovecot } from '../support/servers/dovecot.ts';
+import { password } from '../support/servers/dovecot-settings.ts';
+import type { Mariadb } from '../support/servers/mariadb.ts';
 import { type Copy, commandIn, killMailboxes, makeTemplate, type Template } from './kill-template.ts';
 import { runSql } from './many-mailboxes.ts';
 import { disable, enable, rotate } from './setting.ts';
@@ -45,7 +45,7 @@ export type KillOptions = {
   readonly progress: (line: string) => void;
 };
 
-const preload = fileURLToPath(new URL('../support/kill-at.ts', import.meta.url));
+const preload = fileURLToPath(new URL('../support/faults/kill-at.ts', import.meta.url));
 const commands = { enable, rotate, disable } as const;
 const keyBytes = 32;
 /** What a key file or switch memory that is being written looks like. */

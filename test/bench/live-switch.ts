@@ -8,9 +8,9 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Daemon, LogLine } from '../support/daemon.ts';
-import type { Dovecot } from '../support/dovecot.ts';
-import { password } from '../support/dovecot-settings.ts';
-import type { Mariadb } from '../support/mariadb.ts';
+import type { Dovecot } from '../support/servers/dovecot.ts';
+import { password } from '../support/servers/dovecot-settings.ts';
+import type { Mariadb } from '../support/servers/mariadb.ts';
 import { generateMails } from './generate.ts';
 import { addMailboxes, mailboxOn, runSql } from './many-mailboxes.ts';
 import { untilVisited } from './memory-scene.ts';

@@ -6,7 +6,7 @@
 import { randomUUID } from 'node:crypto';
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
 import { createConnection } from 'mysql2/promise';
-import type { Dovecot } from '../support/dovecot.ts';
+import type { Dovecot } from '../support/servers/dovecot.ts';
 
 export type NewRow = {
   readonly name: string;

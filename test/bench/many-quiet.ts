@@ -8,8 +8,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Daemon } from '../support/daemon.ts';
-import { type Dovecot, startDovecot } from '../support/dovecot.ts';
-import type { Mariadb } from '../support/mariadb.ts';
+import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
+import type { Mariadb } from '../support/servers/mariadb.ts';
 import { addressOf, ask, type Fleet, openFleet, profiling, rowsOn, spread, stopped, timeText, until } from './fleet.ts';
 import { generateMails } from './generate.ts';
 import { runSql } from './many-mailboxes.ts';

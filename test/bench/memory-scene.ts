@@ -7,10 +7,10 @@
 import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Daemon } from '../support/daemon.ts';
-import type { Dovecot } from '../support/dovecot.ts';
-import { countFormsIn, type FormCount } from '../support/form-search.ts';
-import type { Mariadb } from '../support/mariadb.ts';
-import { gcore, type Hits, hitCount, searchCore, searchMemory, smallCore } from '../support/memory-search.ts';
+import { countFormsIn, type FormCount } from '../support/leaks/form-search.ts';
+import { gcore, type Hits, hitCount, searchCore, searchMemory, smallCore } from '../support/leaks/memory-search.ts';
+import type { Dovecot } from '../support/servers/dovecot.ts';
+import type { Mariadb } from '../support/servers/mariadb.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 import { runSql } from './many-mailboxes.ts';
 import type { Setting } from './setting.ts';

@@ -11,9 +11,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Connection, createConnection, type RowDataPacket } from 'mysql2/promise';
 import type { Daemon, LogLine } from '../support/daemon.ts';
-import { type Dovecot, startDovecot } from '../support/dovecot.ts';
-import { password } from '../support/dovecot-settings.ts';
-import type { Mariadb } from '../support/mariadb.ts';
+import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
+import { password } from '../support/servers/dovecot-settings.ts';
+import type { Mariadb } from '../support/servers/mariadb.ts';
 import { type AnnouncingProxy, startAnnouncingProxy } from './announcing-proxy.ts';
 import { addressOf, openFleet, openPush, profiling, stopped, until } from './fleet.ts';
 import { type GeneratedMail, generateMails } from './generate.ts';

@@ -6,10 +6,10 @@
  */
 import { connect } from 'node:net';
 import { ImapFlow } from 'imapflow';
-import { newCanary } from '../support/canary.ts';
 import type { Daemon } from '../support/daemon.ts';
-import type { Dovecot } from '../support/dovecot.ts';
-import { startFaultProxy } from '../support/fault-proxy.ts';
+import { startFaultProxy } from '../support/faults/proxy.ts';
+import { newCanary } from '../support/leaks/canary.ts';
+import type { Dovecot } from '../support/servers/dovecot.ts';
 import { addMailboxes, mailboxOn, type NewRow } from './many-mailboxes.ts';
 import { daemonEnv, type Place, type SceneReport, sceneAtRest, startSearchable } from './memory-scene.ts';
 import { enable, openSetting } from './setting.ts';

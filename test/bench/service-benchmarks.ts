@@ -4,7 +4,7 @@
  * Each prints a table and whether its aim is met, or one JSON object, and gives 0 when the work was done right and the aim is
  * met, else 1. Aims are those of a machine with nothing else to do.
  */
-import { type Mariadb, startMariadb } from '../support/mariadb.ts';
+import { type Mariadb, startMariadb } from '../support/servers/mariadb.ts';
 import { announceRun, hibernation } from './announce-delay.ts';
 import { columnsText } from './columns.ts';
 import { idleRun } from './idle-connections.ts';

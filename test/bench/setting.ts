@@ -6,7 +6,7 @@
  */
 import { join } from 'node:path';
 import { type Daemon, type DaemonOptions, type Ended, runCommand, startDaemon } from '../support/daemon.ts';
-import type { Mariadb } from '../support/mariadb.ts';
+import type { Mariadb } from '../support/servers/mariadb.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 import { serviceEnv } from './child.ts';
 

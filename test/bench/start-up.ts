@@ -8,7 +8,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Daemon } from '../support/daemon.ts';
-import type { Mariadb } from '../support/mariadb.ts';
+import type { Mariadb } from '../support/servers/mariadb.ts';
 import { addressOf, ask, type Fleet, openFleet, spread, stopped } from './fleet.ts';
 import type { NewRow } from './many-mailboxes.ts';
 import { type Quantiles, quantilesOf } from './quantiles.ts';

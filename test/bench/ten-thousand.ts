@@ -5,8 +5,8 @@
  * No mail server is asked. The database syncs every commit, as in production. A command that fails throws with what it
  * printed.
  */
-import { newCanary } from '../support/canary.ts';
-import type { Mariadb } from '../support/mariadb.ts';
+import { newCanary } from '../support/leaks/canary.ts';
+import type { Mariadb } from '../support/servers/mariadb.ts';
 import { runMeasured } from './child.ts';
 import { mainFile } from './ingest.ts';
 import { addMailboxes, type NewRow } from './many-mailboxes.ts';

@@ -3,8 +3,8 @@
  */
 import { expect, test } from 'vitest';
 import { startScriptedServer } from '../adapters/imap/scripted-server.ts';
-import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
-import { checkOf, count, metrics, named, openDesk, opened, until } from '../support/outage-scene.ts';
+import { checkOf, count, metrics, named, openDesk, opened, until } from '../support/faults/outage-scene.ts';
+import { type FaultProxy, startFaultProxy } from '../support/faults/proxy.ts';
 import { boxWith, inClear, mail, mailsOf, outcomesOf, sceneOfFile, ticketsOf, visit } from './scene.ts';
 
 const at = sceneOfFile();

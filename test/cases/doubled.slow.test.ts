@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { startDaemon } from '../support/daemon.ts';
-import { startFaultProxy } from '../support/fault-proxy.ts';
-import { named, openDesk, opened, until } from '../support/outage-scene.ts';
+import { named, openDesk, opened, until } from '../support/faults/outage-scene.ts';
+import { startFaultProxy } from '../support/faults/proxy.ts';
 import {
   boxWith,
   flagged,

@@ -12,13 +12,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startScriptedServer } from '../adapters/imap/scripted-server.ts';
-import { newCanary } from '../support/canary.ts';
 import { type Daemon, runCommand, startDaemon } from '../support/daemon.ts';
-import { type Dovecot, startDovecot } from '../support/dovecot.ts';
 import { named, openSetting, type Setting } from '../support/encryption-setting.ts';
-import { countFormsIn } from '../support/form-search.ts';
-import { type Mariadb, startMariadb } from '../support/mariadb.ts';
-import { checkOf, count, opened, readiness, until } from '../support/outage-scene.ts';
+import { checkOf, count, opened, readiness, until } from '../support/faults/outage-scene.ts';
+import { newCanary } from '../support/leaks/canary.ts';
+import { countFormsIn } from '../support/leaks/form-search.ts';
+import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
+import { type Mariadb, startMariadb } from '../support/servers/mariadb.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 import { mail } from './scene.ts';
 
@@ -174,7 +174,7 @@ test('case 108 (EE commits 5c62ac4, 52f0527, e577825): no secret file is for oth
 });
 
 test('case 106 (forwardemail/forwardemail.net#571): a change of the key that is killed half-way loses no mailbox', async () => {
-  const preload = fileURLToPath(new URL('../support/kill-at.ts', import.meta.url));
+  const preload = fileURLToPath(new URL('../support/faults/kill-at.ts', import.meta.url));
   const before = (await passwords()).split('\n').length;
   let killed = 0;
   for (const at of [8, 20, 32]) {

@@ -8,7 +8,16 @@ import { beforeAll, expect, test } from 'vitest';
 import { startScriptedServer } from '../adapters/imap/scripted-server.ts';
 import type { Daemon } from '../support/daemon.ts';
 import { runCommand } from '../support/daemon.ts';
-import { checkOf, type Desk, metrics, named, openDesk, opened, readiness, until } from '../support/outage-scene.ts';
+import {
+  checkOf,
+  type Desk,
+  metrics,
+  named,
+  openDesk,
+  opened,
+  readiness,
+  until,
+} from '../support/faults/outage-scene.ts';
 import { inClear, mail, sceneOfFile } from './scene.ts';
 
 const at = sceneOfFile();

@@ -10,8 +10,8 @@ import { migrations } from '../../src/adapters/database/schema/migrations.ts';
 import { clockVariables, findFaketime, setClock } from '../faults/faked-clock.ts';
 import { testApp } from '../support/app.ts';
 import { runCommand } from '../support/daemon.ts';
-import { startFaultProxy } from '../support/fault-proxy.ts';
-import { named, openDesk, opened, until } from '../support/outage-scene.ts';
+import { named, openDesk, opened, until } from '../support/faults/outage-scene.ts';
+import { startFaultProxy } from '../support/faults/proxy.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 import {
   boxWith,

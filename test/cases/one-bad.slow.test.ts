@@ -8,8 +8,8 @@ import { expect, test } from 'vitest';
 import type { Mailbox } from '../../src/ingest/model.ts';
 import { parseMessage } from '../../src/mail/parse.ts';
 import { type TestApp, testApp } from '../support/app.ts';
-import { startFaultProxy } from '../support/fault-proxy.ts';
-import { named, openDesk, opened, until } from '../support/outage-scene.ts';
+import { named, openDesk, opened, until } from '../support/faults/outage-scene.ts';
+import { startFaultProxy } from '../support/faults/proxy.ts';
 import {
   boxWith,
   bytesBelow,

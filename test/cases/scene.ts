@@ -12,9 +12,9 @@ import { afterAll, beforeAll } from 'vitest';
 import type { Mailbox, MessageDetails, OutcomeRow, TicketSummary } from '../../src/ingest/model.ts';
 import type { PollReport } from '../../src/ingest/poll/poll-context.ts';
 import { pollOnce, type TestApp, testApp } from '../support/app.ts';
-import { type Dovecot, startDovecot } from '../support/dovecot.ts';
-import type { AppendOptions } from '../support/maildir.ts';
-import { type Mariadb, startMariadb, type TestDatabase } from '../support/mariadb.ts';
+import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
+import type { AppendOptions } from '../support/servers/maildir.ts';
+import { type Mariadb, startMariadb, type TestDatabase } from '../support/servers/mariadb.ts';
 
 /** The program in this process. */
 export type On = { readonly on: Pick<TestApp, 'app'> };

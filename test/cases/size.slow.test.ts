@@ -7,8 +7,8 @@ import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { failure, openHastily, plainTo, tookMs } from '../adapters/imap/setting.ts';
 import type { Daemon } from '../support/daemon.ts';
-import { startFaultProxy } from '../support/fault-proxy.ts';
-import { metrics, openDesk, opened, readiness, until } from '../support/outage-scene.ts';
+import { metrics, openDesk, opened, readiness, until } from '../support/faults/outage-scene.ts';
+import { startFaultProxy } from '../support/faults/proxy.ts';
 import { boxWith, inClear, mail, mailWith, messagesOf, outcomesOf, sceneOfFile, ticketsOf, visit } from './scene.ts';
 
 const at = sceneOfFile({ TICKETMAILD_MESSAGE_BATCH_MESSAGES_MAX: '10' });

@@ -6,8 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, expect, test, vi } from 'vitest';
 import type { Mailbox } from '../../src/ingest/model.ts';
 import type { Daemon } from '../support/daemon.ts';
-import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
-import { checkOf, type Desk, metrics, named, openDesk, opened, until } from '../support/outage-scene.ts';
+import { checkOf, type Desk, metrics, named, openDesk, opened, until } from '../support/faults/outage-scene.ts';
+import { type FaultProxy, startFaultProxy } from '../support/faults/proxy.ts';
 import { boxWith, inClear, mail, mailsOf, outcomesOf, rowsOf, sceneOfFile, ticketsOf, visit } from './scene.ts';
 import { startScriptedMailbox } from './scripted-mailbox.ts';
 

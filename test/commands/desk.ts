@@ -10,7 +10,7 @@ import { PassThrough, Readable, Writable } from 'node:stream';
 import { expect } from 'vitest';
 import { openTerminal } from '../../src/adapters/terminal/terminal.ts';
 import type { Context } from '../../src/commands/context.ts';
-import { filePieces, programPieces } from '../../src/commands/logs.ts';
+import { fileChunks, programChunks } from '../../src/commands/logs.ts';
 import { buildProgram } from '../../src/commands/program.ts';
 import { fetchJson } from '../../src/commands/status/client.ts';
 import { type App, compose } from '../../src/compose/compose.ts';
@@ -96,11 +96,11 @@ async function run(args: readonly string[], seat: Seat): Promise<Ran> {
     nowMs: () => nowMs,
     readFile: readFileSync,
     writeNewFile: (path, bytes) => writeFileSync(path, bytes, { flag: 'wx', mode: 0o600 }),
-    outside: {
+    inputs: {
       fetchJson,
-      inputPieces: async () => seat.stdin,
-      filePieces: async (...args) => filePieces(...args),
-      programPieces: async (...args) => programPieces(...args),
+      stdinChunks: async () => seat.stdin,
+      fileChunks: async (...args) => fileChunks(...args),
+      programChunks: async (...args) => programChunks(...args),
     },
     loadConfig: async (file) => configOf(file, seat.env),
     compose: (config, _, people) =>

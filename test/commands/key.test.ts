@@ -1,7 +1,7 @@
 import { chmod, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { freePort } from '../support/programs.ts';
+import { freePort } from '../support/servers/programs.ts';
 import { type Desk, openDesk, type Ran } from './desk.ts';
 
 let desk: Desk;

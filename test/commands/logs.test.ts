@@ -202,15 +202,15 @@ describe('the journal', () => {
     script: string,
     input: string | null = null,
   ): Promise<{ seen: Awaited<ReturnType<typeof look>>; args: unknown }> {
-    const { programPieces } = await import('../../src/commands/logs.ts');
+    const { programChunks } = await import('../../src/commands/logs.ts');
     let called: unknown = null;
     const seen = await look(['logs', ...args], {
       input,
       nowMs: now,
-      outside: {
-        programPieces: async (name, given, stop) => {
+      inputs: {
+        programChunks: async (name, given, stop) => {
           called = [name, ...given];
-          return programPieces('/bin/sh', ['-c', script], stop);
+          return programChunks('/bin/sh', ['-c', script], stop);
         },
       },
     });
@@ -298,10 +298,10 @@ describe('the journal', () => {
 
   test('that journalctl cannot read is exit code 1, and a missing journalctl is one line', async () => {
     expect((await asked([], 'exit 3')).seen).toMatchObject({ code: 1, err: expect.stringContaining('exit code 3') });
-    const { programPieces } = await import('../../src/commands/logs.ts');
+    const { programChunks } = await import('../../src/commands/logs.ts');
     const none = await look(['logs'], {
       input: null,
-      outside: { programPieces: async (_, args, stop) => programPieces('/nowhere/journalctl', args, stop) },
+      inputs: { programChunks: async (_, args, stop) => programChunks('/nowhere/journalctl', args, stop) },
     });
     expect(none).toMatchObject({ code: 2, out: '' });
     expect(none.err).toMatch(/^\S+ is not installed, so the journal cannot be read\nhint: .+\n$/);

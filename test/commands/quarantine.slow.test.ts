@@ -5,7 +5,7 @@ import { readdirSync, readFileSync, rmSync, statSync, truncateSync } from 'node:
 import { glob } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Dovecot, startDovecot } from '../support/dovecot.ts';
+import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
 import { type Desk, openDesk } from './desk.ts';
 
 let dovecot: Dovecot;

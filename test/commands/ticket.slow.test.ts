@@ -1,7 +1,7 @@
 /** Tickets on the command line: state, reply tokens, addresses, and what becomes of mails that use them. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Mailbox } from '../../src/ingest/model.ts';
-import { type Dovecot, startDovecot } from '../support/dovecot.ts';
+import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
 import { type Desk, openDesk } from './desk.ts';
 
 let dovecot: Dovecot;

@@ -9,7 +9,7 @@ import type { Config } from '../../src/config/config.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { allSettings, parseSettings } from '../../src/config/schema.ts';
 import { Failure } from '../../src/errors.ts';
-import { certificatesTemplate } from '../support/templates.ts';
+import { certificatesTemplate } from '../support/servers/templates.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 
 const ownFile = fileURLToPath(new URL('../../config/ticketmaild.toml', import.meta.url));

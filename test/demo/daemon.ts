@@ -9,7 +9,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { events } from '../../src/events.ts';
-import { findProgram } from '../support/programs.ts';
+import { findProgram } from '../support/servers/programs.ts';
 
 export type Daemon = {
   /** Resolves once something may have been stored since the last call; rejects when the daemon or `signal` ends it. */

@@ -13,7 +13,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, styleText } from 'node:util';
 import { runMeasured } from '../bench/child.ts';
-import { freePort } from '../support/programs.ts';
+import { freePort } from '../support/servers/programs.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 import { type Daemon, startDaemon } from './daemon.ts';
 import { type ListedMessage, messageLine } from './lines.ts';

@@ -10,9 +10,9 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Daemon, runCommand, startDaemon } from '../support/daemon.ts';
-import { type Dovecot, startDovecot } from '../support/dovecot.ts';
 import { named, openSetting, type Setting } from '../support/encryption-setting.ts';
-import { type Mariadb, startMariadb } from '../support/mariadb.ts';
+import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
+import { type Mariadb, startMariadb } from '../support/servers/mariadb.ts';
 
 let dovecot: Dovecot;
 let mariadb: Mariadb;

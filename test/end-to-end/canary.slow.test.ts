@@ -8,13 +8,13 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { newCanary } from '../support/canary.ts';
 import { runCommand, startDaemon } from '../support/daemon.ts';
-import { startDovecot } from '../support/dovecot.ts';
 import { named, openSetting } from '../support/encryption-setting.ts';
-import { startFaultProxy } from '../support/fault-proxy.ts';
-import { countFormsIn } from '../support/form-search.ts';
-import { startMariadb } from '../support/mariadb.ts';
+import { startFaultProxy } from '../support/faults/proxy.ts';
+import { newCanary } from '../support/leaks/canary.ts';
+import { countFormsIn } from '../support/leaks/form-search.ts';
+import { startDovecot } from '../support/servers/dovecot.ts';
+import { startMariadb } from '../support/servers/mariadb.ts';
 
 const shown: readonly (readonly string[])[] = [
   ['mailbox', 'list'],

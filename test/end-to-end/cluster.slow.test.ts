@@ -10,8 +10,8 @@ import type { Readiness } from '../../src/ingest/readiness.ts';
 import { batchOf, batchWith, by, opened, plain, sampleMailbox } from '../adapters/database/samples.ts';
 import { testApp } from '../support/app.ts';
 import { type Daemon, type LogLine, runCommand, startDaemon } from '../support/daemon.ts';
-import { type Dovecot, startDovecot } from '../support/dovecot.ts';
-import { type ClusterDatabase, type Galera, type GaleraNode, startGalera } from '../support/galera.ts';
+import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
+import { type ClusterDatabase, type Galera, type GaleraNode, startGalera } from '../support/servers/galera.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 
 const minuteMs = 60_000;

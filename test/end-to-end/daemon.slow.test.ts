@@ -6,9 +6,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Readiness } from '../../src/ingest/readiness.ts';
 import { type Daemon, type LogLine, runCommand, startDaemon } from '../support/daemon.ts';
-import { type Dovecot, startDovecot } from '../support/dovecot.ts';
-import { startFaultProxy } from '../support/fault-proxy.ts';
-import { startMariadb } from '../support/mariadb.ts';
+import { startFaultProxy } from '../support/faults/proxy.ts';
+import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
+import { startMariadb } from '../support/servers/mariadb.ts';
 import { type TemporaryFolder, temporaryFolder } from '../support/temporary.ts';
 
 let dovecot: Dovecot;

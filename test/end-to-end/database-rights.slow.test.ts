@@ -11,9 +11,9 @@ import type { DatabaseConfig } from '../../src/config/config.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';
 import { type Desk, openDesk } from '../commands/desk.ts';
 import { startDaemon } from '../support/daemon.ts';
-import { type Dovecot, startDovecot } from '../support/dovecot.ts';
-import { password } from '../support/dovecot-settings.ts';
-import { type Mariadb, startMariadb } from '../support/mariadb.ts';
+import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
+import { password } from '../support/servers/dovecot-settings.ts';
+import { type Mariadb, startMariadb } from '../support/servers/mariadb.ts';
 
 /** Needed by `migrate`. */
 const migrating = ['SELECT', 'INSERT', 'CREATE', 'INDEX'];

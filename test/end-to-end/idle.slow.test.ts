@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Daemon, type LogLine, runCommand, startDaemon } from '../support/daemon.ts';
-import { type Dovecot, startDovecot } from '../support/dovecot.ts';
-import { metrics, openDesk, readiness } from '../support/outage-scene.ts';
+import { metrics, openDesk, readiness } from '../support/faults/outage-scene.ts';
+import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 
 let dovecot: Dovecot;

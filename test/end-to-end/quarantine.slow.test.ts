@@ -16,8 +16,8 @@ import { fingerprintMessage } from '../../src/mail/fingerprint.ts';
 import { parseMessage } from '../../src/mail/parse.ts';
 import { newReference } from '../../src/mail/thread/reply-token.ts';
 import { type TestApp, testApp } from '../support/app.ts';
-import { type Dovecot, startDovecot } from '../support/dovecot.ts';
-import { type Mariadb, startMariadb } from '../support/mariadb.ts';
+import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
+import { type Mariadb, startMariadb } from '../support/servers/mariadb.ts';
 
 let dovecot: Dovecot;
 let mariadb: Mariadb;

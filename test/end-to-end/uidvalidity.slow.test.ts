@@ -8,8 +8,8 @@ import type { Mailbox } from '../../src/ingest/model.ts';
 import { reconcileFolder } from '../../src/ingest/repair/reconcile.ts';
 import { startScriptedServer } from '../adapters/imap/scripted-server.ts';
 import { type TestApp, testApp } from '../support/app.ts';
-import { type Dovecot, startDovecot } from '../support/dovecot.ts';
-import { type Mariadb, startMariadb } from '../support/mariadb.ts';
+import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
+import { type Mariadb, startMariadb } from '../support/servers/mariadb.ts';
 
 let dovecot: Dovecot;
 let mariadb: Mariadb;

@@ -8,9 +8,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { preferredWorker } from '../../src/ingest/scheduler/workers.ts';
 import type { Daemon, LogLine } from '../support/daemon.ts';
-import { type Dovecot, startDovecot } from '../support/dovecot.ts';
-import { type Mariadb, startMariadb } from '../support/mariadb.ts';
-import { type Desk, mail, named, openDesk, readiness, until } from '../support/outage-scene.ts';
+import { type Desk, mail, named, openDesk, readiness, until } from '../support/faults/outage-scene.ts';
+import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
+import { type Mariadb, startMariadb } from '../support/servers/mariadb.ts';
 
 const mailboxCount = 40;
 const leaseMs = 5000;

@@ -7,7 +7,7 @@
  * `visible` gets what a worker answers now and what it answered before the fault.
  */
 import type { SeededRandom } from '../bench/random.ts';
-import type { LinkFault } from '../support/fault-link.ts';
+import type { LinkFault } from '../support/faults/link.ts';
 import * as actions from './actions.ts';
 import type { Scene } from './scene.ts';
 import { metricSum, type Sample } from './watcher.ts';

@@ -3,7 +3,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { seededRandom } from '../bench/random.ts';
-import { countFormsIn } from '../support/form-search.ts';
+import { countFormsIn } from '../support/leaks/form-search.ts';
 import { type Injected, outcomes, type Ports, runCampaign } from './campaign.ts';
 import { type Kind, kinds, possibleKinds } from './kinds.ts';
 import type { SentMail } from './mail.ts';

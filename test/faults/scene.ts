@@ -8,12 +8,12 @@
 import { spawnSync } from 'node:child_process';
 import { chmod, copyFile, mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { newCanary } from '../support/canary.ts';
-import { type Dovecot, startDovecot } from '../support/dovecot.ts';
-import { startFaultLink } from '../support/fault-link.ts';
-import { childrenNamed, signalGroup } from '../support/fault-process.ts';
-import { type Mariadb, startMariadb } from '../support/mariadb.ts';
-import { findProgram, freePort, runProgram } from '../support/programs.ts';
+import { startFaultLink } from '../support/faults/link.ts';
+import { childrenNamed, signalGroup } from '../support/faults/process.ts';
+import { newCanary } from '../support/leaks/canary.ts';
+import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
+import { type Mariadb, startMariadb } from '../support/servers/mariadb.ts';
+import { findProgram, freePort, runProgram } from '../support/servers/programs.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 import { createFakedClock, type FakedClock, findFaketime } from './faked-clock.ts';
 import { mailMbMax } from './mail.ts';

@@ -11,8 +11,8 @@ import { once } from 'node:events';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { FaultLink } from '../support/fault-link.ts';
-import { ended, findProgram, runProgram } from '../support/programs.ts';
+import type { FaultLink } from '../support/faults/link.ts';
+import { ended, findProgram, runProgram } from '../support/servers/programs.ts';
 import { clockVariables, setClock } from './faked-clock.ts';
 import { collectLines, type Printed } from './log-lines.ts';
 

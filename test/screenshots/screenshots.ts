@@ -13,7 +13,7 @@ import { parseArgs } from 'node:util';
 import type { Page } from 'playwright-core';
 import { openAdminScene, type SignedIn, signIn } from '../admin/admin-scene.ts';
 import { browserPrograms, screenshot, startBrowser } from '../support/browser.ts';
-import { findProgram } from '../support/programs.ts';
+import { findProgram } from '../support/servers/programs.ts';
 import { type Shot, takeStory } from './story.ts';
 
 const readmeBytesMax = 120_000;

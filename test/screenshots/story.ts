@@ -10,7 +10,7 @@ import {
   type SignedIn,
   untilSwitch,
 } from '../admin/admin-scene.ts';
-import { until } from '../support/outage-scene.ts';
+import { until } from '../support/faults/outage-scene.ts';
 
 /** Takes the page as it stands, under a name. */
 export type Shot = (name: string) => Promise<void>;

@@ -5,8 +5,8 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { newCanary } from '../support/canary.ts';
-import { gcore, searchCore, smallCore } from '../support/memory-search.ts';
+import { newCanary } from '../support/leaks/canary.ts';
+import { gcore, searchCore, smallCore } from '../support/leaks/memory-search.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 
 const holder = fileURLToPath(new URL('./admin-password-holder.ts', import.meta.url));

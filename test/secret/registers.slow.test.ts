@@ -6,8 +6,8 @@ import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { newCanary } from '../support/canary.ts';
-import { gcore, searchCore, smallCore } from '../support/memory-search.ts';
+import { newCanary } from '../support/leaks/canary.ts';
+import { gcore, searchCore, smallCore } from '../support/leaks/memory-search.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 
 const holder = fileURLToPath(new URL('./registers-holder.ts', import.meta.url));

@@ -13,7 +13,7 @@ import type { PollObserver, PollReport } from '../../src/ingest/poll/poll-contex
 import { createLog } from '../../src/log.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';
 import type { LogLine } from './daemon.ts';
-import type { Dovecot } from './dovecot.ts';
+import type { Dovecot } from './servers/dovecot.ts';
 import { temporaryFolder } from './temporary.ts';
 
 export type TestApp = {

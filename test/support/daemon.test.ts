@@ -3,7 +3,7 @@
  */
 import { expect, test } from 'vitest';
 import { runCommand, startDaemon } from './daemon.ts';
-import { freePort } from './programs.ts';
+import { freePort } from './servers/programs.ts';
 import { temporaryFolder } from './temporary.ts';
 
 test('log lines arrive as objects, and a signal ends the daemon in order', async () => {

@@ -7,7 +7,7 @@
  */
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { ended, endWithUs } from './programs.ts';
+import { ended, endWithUs } from './servers/programs.ts';
 
 export type LogLine = Readonly<Record<string, unknown>>;
 
@@ -46,7 +46,7 @@ export function startDaemon(args: readonly string[], options: DaemonOptions = {}
     // Tests send as much as they like.
     env: {
       PATH: process.env.PATH,
-      TICKETMAILD_LIMITS_SENDER_PER_HOUR: '0',
+      TICKETMAILD_LIMITS_SENDER_LIMIT_PER_HOUR: '0',
       TICKETMAILD_ADMIN_LISTEN: 'off',
       ...options.env,
     },

@@ -5,8 +5,8 @@
  */
 import { join } from 'node:path';
 import { type Daemon, type LogLine, runCommand, startDaemon } from './daemon.ts';
-import type { Dovecot } from './dovecot.ts';
-import type { Mariadb } from './mariadb.ts';
+import type { Dovecot } from './servers/dovecot.ts';
+import type { Mariadb } from './servers/mariadb.ts';
 import { temporaryFolder } from './temporary.ts';
 
 export type Ran = { readonly code: number | string; readonly stderr: string; readonly json: LogLine };
@@ -47,7 +47,7 @@ export async function openSetting(
     return { code, stderr, json: stdout.startsWith('{') ? JSON.parse(stdout) : {} };
   };
   const setting = { dataDir, keyFile: join(dataDir, 'encryption-key.bin'), env, database, user, command };
-  const server = ['--host', 'localhost', '--port', `${dovecot.tlsPort}`, '--ca-file', dovecot.caFile, '--from', 'all'];
+  const server = ['--host', 'localhost', '--port', `${dovecot.tlsPort}`, '--ca-file', dovecot.caFile, '--since', 'all'];
   const add = ['mailbox', 'add', '--name', user, '--user', user, '--password-stdin', ...server];
   const added = await command(add, Buffer.from(password).toString());
   if (added.code !== 0) throw new Error(added.stderr);

@@ -4,7 +4,7 @@
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { certificatesTemplate, mariadbTemplate } from './templates.ts';
+import { certificatesTemplate, mariadbTemplate } from './servers/templates.ts';
 import { runFolderVariable } from './temporary.ts';
 
 /** Vitest calls it before the first file, and what it returns after the last one. */

@@ -9,9 +9,9 @@ import { chmod, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { freePort } from '../support/programs.ts';
-import { bootSystemd, type Machine, whyNoSystemd } from '../support/systemd.ts';
-import { copyCheckout, copyPackages, dropIn, npmStandIn } from '../support/systemd-checkout.ts';
+import { freePort } from '../support/servers/programs.ts';
+import { copyCheckout, copyPackages, dropIn, npmStandIn } from '../support/systemd/checkout.ts';
+import { bootSystemd, type Machine, whyNoSystemd } from '../support/systemd/systemd.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 
 const install = '/srv/checkout/systemd/install';

@@ -12,11 +12,11 @@ import { createServer } from 'node:net';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Dovecot, startDovecot } from '../support/dovecot.ts';
-import { startMariadb } from '../support/mariadb.ts';
-import { freePort } from '../support/programs.ts';
-import { bootSystemd, type Machine, whyNoSystemd } from '../support/systemd.ts';
-import { copyCheckout, copyPackages, dropIn, npmStandIn } from '../support/systemd-checkout.ts';
+import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
+import { startMariadb } from '../support/servers/mariadb.ts';
+import { freePort } from '../support/servers/programs.ts';
+import { copyCheckout, copyPackages, dropIn, npmStandIn } from '../support/systemd/checkout.ts';
+import { bootSystemd, type Machine, whyNoSystemd } from '../support/systemd/systemd.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 
 const install = '/srv/checkout/systemd/install';

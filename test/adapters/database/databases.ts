@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { type Database, openDatabase } from '../../../src/adapters/database/database.ts';
 import type { DatabaseConfig } from '../../../src/config/config.ts';
-import { startMariadb } from '../../support/mariadb.ts';
+import { startMariadb } from '../../support/servers/mariadb.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
 
 export const kinds = ['sqlite', 'mariadb'] as const;

@@ -9,7 +9,7 @@ import { expect, test, vi } from 'vitest';
 import { createStorage } from '../../../src/adapters/files/storage.ts';
 import type { RawLocation } from '../../../src/ingest/model.ts';
 import type { RawSources } from '../../../src/ingest/ports.ts';
-import { runProgram } from '../../support/programs.ts';
+import { runProgram } from '../../support/servers/programs.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
 
 const isRoot = process.getuid?.() === 0;

@@ -3,9 +3,9 @@
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { isServerFailure } from '../../../src/ingest/poll/server-failures.ts';
-import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
-import { type FaultProxy, startFaultProxy } from '../../support/fault-proxy.ts';
-import { freePort } from '../../support/programs.ts';
+import { type FaultProxy, startFaultProxy } from '../../support/faults/proxy.ts';
+import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
+import { freePort } from '../../support/servers/programs.ts';
 import { type Script, startScriptedServer } from './scripted-server.ts';
 import {
   connectionTo,

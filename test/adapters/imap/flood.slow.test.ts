@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { commandBytesMax, idleBytesMax, loginBytesMax } from '../../../src/adapters/imap/limits.ts';
 import { imapSessions } from '../../../src/adapters/imap/session.ts';
 import type { Session } from '../../../src/ingest/ports.ts';
-import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
+import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { type Script, startScriptedServer } from './scripted-server.ts';
 import { connectionTo, failure, fetchAll, mail, never, openSession, plainTo, secret, tookMs } from './setting.ts';
 

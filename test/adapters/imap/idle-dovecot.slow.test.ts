@@ -3,8 +3,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
-import { type FaultProxy, startFaultProxy } from '../../support/fault-proxy.ts';
+import { type FaultProxy, startFaultProxy } from '../../support/faults/proxy.ts';
+import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { connectionTo, failure, fetchAll, mail, never, openHastily, openSession, plainTo, tookMs } from './setting.ts';
 
 let dovecot: Dovecot;

@@ -2,7 +2,7 @@
  * Actions after a fetch: idempotent, and never on messages of other clients.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
+import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { type Script, startScriptedServer } from './scripted-server.ts';
 import { connectionTo, failure, mail, openSession, plainTo } from './setting.ts';
 

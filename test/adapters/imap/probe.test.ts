@@ -3,7 +3,7 @@
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ProbeReport } from '../../../src/ingest/ports.ts';
-import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
+import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { startScriptedServer } from './scripted-server.ts';
 import { connectionTo, failure, mail, openSession, plainTo, secret, sessions } from './setting.ts';
 

@@ -6,7 +6,7 @@ import { Failure } from '../../../src/errors.ts';
 import type { Connection } from '../../../src/ingest/model.ts';
 import type { Session } from '../../../src/ingest/ports.ts';
 import { SecretBytes } from '../../../src/secret/secret-bytes.ts';
-import type { Dovecot } from '../../support/dovecot.ts';
+import type { Dovecot } from '../../support/servers/dovecot.ts';
 
 /** Milliseconds until `work` is done. */
 export async function tookMs(work: Promise<unknown>): Promise<number> {

@@ -3,8 +3,8 @@
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { imapSessions } from '../../../src/adapters/imap/session.ts';
-import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
-import { type FaultProxy, startFaultProxy } from '../../support/fault-proxy.ts';
+import { type FaultProxy, startFaultProxy } from '../../support/faults/proxy.ts';
+import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { type Script, startScriptedServer, type Talk } from './scripted-server.ts';
 import { connectionTo, failure, fetchAll, mail, never, openHastily, plainTo, secret, tookMs } from './setting.ts';
 

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import tls, { type SecureContext } from 'node:tls';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { systemAuthorities } from '../../../src/adapters/imap/tls.ts';
-import { readCertificates } from '../../support/authority.ts';
-import { certificatesTemplate } from '../../support/templates.ts';
+import { readCertificates } from '../../support/servers/authority.ts';
+import { certificatesTemplate } from '../../support/servers/templates.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
 
 const stack = new AsyncDisposableStack();

@@ -7,10 +7,10 @@ import { TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Connection } from '../../../src/ingest/model.ts';
 import { isServerFailure } from '../../../src/ingest/poll/server-failures.ts';
-import { type CertificateKind, readCertificates } from '../../support/authority.ts';
-import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
-import { freePort } from '../../support/programs.ts';
-import { certificatesTemplate } from '../../support/templates.ts';
+import { type CertificateKind, readCertificates } from '../../support/servers/authority.ts';
+import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
+import { freePort } from '../../support/servers/programs.ts';
+import { certificatesTemplate } from '../../support/servers/templates.ts';
 import { converse, type ScriptedServer, startScriptedServer } from './scripted-server.ts';
 import { connectionTo, failure, openHastily, openSession, plainTo } from './setting.ts';
 

@@ -1,6 +1,6 @@
 /** The age tool, which asks for a passphrase at a terminal: script of util-linux is that terminal. */
 import { spawn } from 'node:child_process';
-import { ended, findProgram } from '../../support/programs.ts';
+import { ended, findProgram } from '../../support/servers/programs.ts';
 
 const prompt = /assphrase[^:]*:/g;
 

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { wrapKeys } from '../../../src/adapters/keyfile/age.ts';
 import { Failure } from '../../../src/errors.ts';
 import { type KeySet, keyIds } from '../../../src/secret/key.ts';
-import { runProgram } from '../../support/programs.ts';
+import { runProgram } from '../../support/servers/programs.ts';
 import { type TemporaryFolder, temporaryFolder } from '../../support/temporary.ts';
 import { runAge } from './age-tool.ts';
 import {

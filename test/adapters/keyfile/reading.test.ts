@@ -18,7 +18,7 @@ import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { parseKeySet } from '../../../src/secret/key.ts';
-import { runProgram } from '../../support/programs.ts';
+import { runProgram } from '../../support/servers/programs.ts';
 import { type TemporaryFolder, temporaryFolder } from '../../support/temporary.ts';
 import { contentOf, failureIn, freshKeys, keyFileIn, pathIn, pause, said } from './setting.ts';
 

@@ -4,7 +4,7 @@ import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { wrapKeys } from '../../../src/adapters/keyfile/age.ts';
 import { keyIds } from '../../../src/secret/key.ts';
-import { ended, runProgram } from '../../support/programs.ts';
+import { ended, runProgram } from '../../support/servers/programs.ts';
 import { type TemporaryFolder, temporaryFolder } from '../../support/temporary.ts';
 import {
   contentOf,

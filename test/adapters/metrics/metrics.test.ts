@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { createMetrics } from '../../../src/adapters/metrics/metrics.ts';
-import { findProgram, runProgram } from '../../support/programs.ts';
+import { findProgram, runProgram } from '../../support/servers/programs.ts';
 import { readExposition, valuesOf } from './exposition.ts';
 import { announced, fine, fullRender, mailboxCheck, refusedMailbox, sampleReadiness } from './samples.ts';
 

@@ -6,7 +6,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { buildProgram } from '../../../src/commands/program.ts';
-import { findProgram, runProgram } from '../../support/programs.ts';
+import { findProgram, runProgram } from '../../support/servers/programs.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
 import { readExposition } from './exposition.ts';
 import { announced, fullRender, mailboxCheck, sampleReadiness } from './samples.ts';

@@ -5,11 +5,11 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { createServiceManager } from '../../../src/adapters/systemd/notify.ts';
-import { ended } from '../../support/programs.ts';
-import { startNotifyListener } from '../../support/systemd-listener.ts';
+import { ended } from '../../support/servers/programs.ts';
+import { startNotifyListener } from '../../support/systemd/listener.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
 
-const notifier = fileURLToPath(new URL('../../support/systemd-notifier.ts', import.meta.url));
+const notifier = fileURLToPath(new URL('../../support/systemd/notifier.ts', import.meta.url));
 
 /** Runs the notifier; returns its output and exit code. */
 async function notify(

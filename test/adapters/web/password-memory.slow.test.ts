@@ -7,11 +7,11 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { mustRun } from '../../admin/admin-scene.ts';
 import { startBrowser, type TestBrowser } from '../../support/browser.ts';
-import { newCanary } from '../../support/canary.ts';
 import { runCommand, startDaemon } from '../../support/daemon.ts';
-import { searchMemory } from '../../support/memory-search.ts';
-import { freePort } from '../../support/programs.ts';
-import { certificatesTemplate } from '../../support/templates.ts';
+import { newCanary } from '../../support/leaks/canary.ts';
+import { searchMemory } from '../../support/leaks/memory-search.ts';
+import { freePort } from '../../support/servers/programs.ts';
+import { certificatesTemplate } from '../../support/servers/templates.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
 
 let chromium: TestBrowser;

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { connect as tlsConnect } from 'node:tls';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { serveAdminPage } from '../../../src/adapters/web/server.ts';
-import { certificatesTemplate } from '../../support/templates.ts';
+import { certificatesTemplate } from '../../support/servers/templates.ts';
 import { type TemporaryFolder, temporaryFolder } from '../../support/temporary.ts';
 import { memoryService } from './memory-service.ts';
 import { browser, loopback, memoryLog, openPage, raw, send, signedIn } from './page-client.ts';

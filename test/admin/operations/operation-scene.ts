@@ -21,7 +21,7 @@ import type { EventName, Log, LogFields } from '../../../src/events.ts';
 import type { SwitchRow } from '../../../src/secret/switch.ts';
 import { by, plainNow, sampleMailbox } from '../../adapters/database/samples.ts';
 import { type Fate, type Process, processOver } from '../../encryption/operations/process.ts';
-import { startMariadb } from '../../support/mariadb.ts';
+import { startMariadb } from '../../support/servers/mariadb.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
 
 /** The operation runner as the page uses it. */

@@ -8,7 +8,7 @@ import type { Mailbox } from '../../../src/ingest/model.ts';
 import { by, plain, sampleMailbox } from '../../adapters/database/samples.ts';
 import { frame } from '../../adapters/web/views.ts';
 import { type TestApp, testApp } from '../../support/app.ts';
-import { startMariadb } from '../../support/mariadb.ts';
+import { startMariadb } from '../../support/servers/mariadb.ts';
 import { overviewOf } from './overview-scene.ts';
 
 const kinds = ['sqlite', 'mariadb'] as const;

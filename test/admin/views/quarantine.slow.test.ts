@@ -10,8 +10,8 @@ import type { Mailbox } from '../../../src/ingest/model.ts';
 import { shellArg } from '../../../src/text/shell.ts';
 import { by, plain, sampleMailbox } from '../../adapters/database/samples.ts';
 import { type TestApp, testApp } from '../../support/app.ts';
-import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
-import { type Mariadb, startMariadb } from '../../support/mariadb.ts';
+import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
+import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
 import { overviewOf } from './overview-scene.ts';
 
 let dovecot: Dovecot;

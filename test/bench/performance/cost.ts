@@ -7,7 +7,7 @@
  */
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Dovecot } from '../../support/dovecot.ts';
+import type { Dovecot } from '../../support/servers/dovecot.ts';
 import { runMeasured } from '../child.ts';
 import { addMailbox, mailboxName } from '../ingest.ts';
 import { openSetting, type Setting } from '../setting.ts';

@@ -4,7 +4,7 @@
  * The daemon leaves the mails where they are and marks them as read; that mark is taken away between runs. Fails with what
  * the mail server says.
  */
-import type { Dovecot } from '../../support/dovecot.ts';
+import type { Dovecot } from '../../support/servers/dovecot.ts';
 import { generateMails } from '../generate.ts';
 import { appendMails, type FilledMailbox, ingestBesideDrop, type Servers } from '../ingest.ts';
 import { type RunFigures, runFigures } from '../report.ts';

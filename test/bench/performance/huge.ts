@@ -8,8 +8,8 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createConnection, type RowDataPacket } from 'mysql2/promise';
-import type { Dovecot } from '../../support/dovecot.ts';
-import { password } from '../../support/dovecot-settings.ts';
+import type { Dovecot } from '../../support/servers/dovecot.ts';
+import { password } from '../../support/servers/dovecot-settings.ts';
 import { base64Lines } from '../encodings.ts';
 import { type GeneratedMail, generateMails } from '../generate.ts';
 import { appendMails } from '../ingest.ts';

@@ -3,8 +3,8 @@
  *
  * Each run stores as many mails of a single mailbox first. Fails with what a command printed.
  */
-import type { Dovecot } from '../../support/dovecot.ts';
-import { password } from '../../support/dovecot-settings.ts';
+import type { Dovecot } from '../../support/servers/dovecot.ts';
+import { password } from '../../support/servers/dovecot-settings.ts';
 import { generateMails } from '../generate.ts';
 import { appendMails, ingestFilled } from '../ingest.ts';
 import { mailboxOn, type NewRow } from '../many-mailboxes.ts';

@@ -5,8 +5,8 @@
  * Aims are those of a machine with nothing else to do. Throws when a command fails.
  */
 import { availableParallelism, loadavg } from 'node:os';
-import { startDovecot } from '../../support/dovecot.ts';
-import { startMariadb } from '../../support/mariadb.ts';
+import { startDovecot } from '../../support/servers/dovecot.ts';
+import { startMariadb } from '../../support/servers/mariadb.ts';
 import { rounded } from '../quantiles.ts';
 import { cost } from './cost.ts';
 import { emptyVisit } from './empty-visit.ts';

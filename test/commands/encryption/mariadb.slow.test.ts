@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Mariadb, startMariadb } from '../../support/mariadb.ts';
+import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
 import { type Desk, openDesk } from '../desk.ts';
 
 let mariadb: Mariadb;

@@ -3,8 +3,8 @@ import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'n
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
-import { freePort } from '../../support/programs.ts';
+import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
+import { freePort } from '../../support/servers/programs.ts';
 import { type Desk, nowMs, openDesk, type Ran } from '../desk.ts';
 
 let dovecot: Dovecot;

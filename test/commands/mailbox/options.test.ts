@@ -3,7 +3,7 @@ import { userInfo } from 'node:os';
 import { describe, expect, test } from 'vitest';
 import { type MailboxOptions, type NewMailbox, readMailboxOptions } from '../../../src/commands/mailbox/options.ts';
 import { Failure } from '../../../src/errors.ts';
-import { certificatesTemplate } from '../../support/templates.ts';
+import { certificatesTemplate } from '../../support/servers/templates.ts';
 
 const nowMs = Date.UTC(2026, 0, 31, 8, 30);
 const least: MailboxOptions = { name: 'support', host: 'mail.example', user: 'desk' };

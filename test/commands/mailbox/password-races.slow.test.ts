@@ -5,7 +5,7 @@
 import { connect, createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Mariadb, startMariadb } from '../../support/mariadb.ts';
+import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
 import { type Desk, openDesk } from '../desk.ts';
 
 const former = 'Zucker-und-Salz-91';

@@ -4,7 +4,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { serverText } from '../../../src/commands/mailbox/view.ts';
 import type { Connection } from '../../../src/ingest/model.ts';
-import { certificatesTemplate } from '../../support/templates.ts';
+import { certificatesTemplate } from '../../support/servers/templates.ts';
 import { type Desk, openDesk, type Ran } from '../desk.ts';
 
 let desk: Desk;

@@ -4,8 +4,8 @@
 import { PassThrough, Readable, Writable } from 'node:stream';
 import { stripVTControlCharacters } from 'node:util';
 import { openTerminal } from '../../../src/adapters/terminal/terminal.ts';
-import type { Context, Outside } from '../../../src/commands/context.ts';
-import { filePieces, programPieces } from '../../../src/commands/logs.ts';
+import type { Context, ExternalInputs } from '../../../src/commands/context.ts';
+import { fileChunks, programChunks } from '../../../src/commands/logs.ts';
 import { buildProgram } from '../../../src/commands/program.ts';
 import { fetchJson } from '../../../src/commands/status/client.ts';
 import { loadConfig } from '../../../src/config/load.ts';
@@ -19,7 +19,7 @@ export type SightOptions = {
   /** Size of the terminal at standard output; null: it is a pipe. */
   readonly size?: { readonly columns: number; readonly rows: number } | null;
   readonly colours?: boolean;
-  readonly outside?: Partial<Outside>;
+  readonly inputs?: Partial<ExternalInputs>;
   readonly stop?: AbortSignal;
 };
 
@@ -70,12 +70,12 @@ function contextOf(options: SightOptions, out: Collector, err: Collector): Conte
     writeNewFile: notHere,
     compose: notHere,
     loadConfig: async (file) => loadConfig({ file, env: options.env ?? {}, systemFile: '/nowhere' }),
-    outside: {
+    inputs: {
       fetchJson,
-      filePieces: async (...a) => filePieces(...a),
-      programPieces: async (...a) => programPieces(...a),
-      inputPieces: async () => stdin,
-      ...options.outside,
+      fileChunks: async (...a) => fileChunks(...a),
+      programChunks: async (...a) => programChunks(...a),
+      stdinChunks: async () => stdin,
+      ...options.inputs,
     },
   };
 }

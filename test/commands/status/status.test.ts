@@ -167,7 +167,7 @@ describe('an unusable answer', () => {
   test('comes from a daemon that hangs', async () => {
     server.status = 0;
     const { fetchJson } = await import('../../../src/commands/status/client.ts');
-    const err = await failure({ outside: { fetchJson: (url) => fetchJson(url, 200) } });
+    const err = await failure({ inputs: { fetchJson: (url) => fetchJson(url, 200) } });
     expect(err).toMatch(/does not answer within 0\.2 s\nhint: It hangs/);
   });
 });
@@ -179,7 +179,7 @@ function answering(answers: Readonly<Record<string, { status: number; body: unkn
     if (answer === undefined) throw new Failure('daemon_unreachable', `no daemon answers at ${new URL(url).host}`);
     return answer;
   };
-  return { nowMs, outside: { fetchJson } };
+  return { nowMs, inputs: { fetchJson } };
 }
 
 function worker(name: string, answer: Readiness): { status: number; body: unknown } {
@@ -338,7 +338,7 @@ describe('where to ask', () => {
       TICKETMAILD_HTTP_ALLOW_REMOTE: 'true',
       TICKETMAILD_DATA_DIR: '/nowhere',
     };
-    expect(await look(['status'], { env, outside: { fetchJson } })).toMatchObject({ code: 0, err: '' });
+    expect(await look(['status'], { env, inputs: { fetchJson } })).toMatchObject({ code: 0, err: '' });
     expect(asked).toBe(url);
   });
 

@@ -11,7 +11,7 @@ import { createPasswordAccess } from '../../../src/encryption/passwords.ts';
 import { type EncryptionStatus, encryptionStatus } from '../../../src/encryption/status.ts';
 import type { Mailbox } from '../../../src/ingest/model.ts';
 import { by, plainNow, sampleMailbox } from '../../adapters/database/samples.ts';
-import { startMariadb } from '../../support/mariadb.ts';
+import { startMariadb } from '../../support/servers/mariadb.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
 import { type Fate, type Process, processOver } from './process.ts';
 

@@ -29,8 +29,8 @@ import {
 import { type Attacker, changingForms, cookieOf, createAttacker } from '../../admin/attacker.ts';
 import { lockMailbox } from '../../admin/locked-row.ts';
 import type { Daemon } from '../../support/daemon.ts';
-import { count, until } from '../../support/outage-scene.ts';
-import { freePort } from '../../support/programs.ts';
+import { count, until } from '../../support/faults/outage-scene.ts';
+import { freePort } from '../../support/servers/programs.ts';
 
 let scene: AdminScene;
 let daemon: Daemon;

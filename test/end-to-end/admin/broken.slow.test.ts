@@ -18,7 +18,7 @@ import {
 } from '../../admin/admin-scene.ts';
 import { type OpenedPage, startBrowser, type TestBrowser } from '../../support/browser.ts';
 import type { Daemon } from '../../support/daemon.ts';
-import { count, until } from '../../support/outage-scene.ts';
+import { count, until } from '../../support/faults/outage-scene.ts';
 
 let scene: AdminScene;
 let browser: TestBrowser;

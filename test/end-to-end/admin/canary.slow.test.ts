@@ -19,10 +19,10 @@ import {
   untilSwitch,
 } from '../../admin/admin-scene.ts';
 import { changingForms, createAttacker } from '../../admin/attacker.ts';
-import { newCanary } from '../../support/canary.ts';
 import type { Daemon } from '../../support/daemon.ts';
-import { countFormsIn } from '../../support/form-search.ts';
-import { named, until } from '../../support/outage-scene.ts';
+import { named, until } from '../../support/faults/outage-scene.ts';
+import { newCanary } from '../../support/leaks/canary.ts';
+import { countFormsIn } from '../../support/leaks/form-search.ts';
 
 const pages = [
   '/admin/sign-in',

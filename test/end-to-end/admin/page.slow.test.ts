@@ -25,7 +25,7 @@ import { lockMailbox } from '../../admin/locked-row.ts';
 import { shellRun } from '../../admin/shell.ts';
 import { type OpenedPage, startBrowser, type TestBrowser } from '../../support/browser.ts';
 import type { Daemon } from '../../support/daemon.ts';
-import { count, named, until } from '../../support/outage-scene.ts';
+import { count, named, until } from '../../support/faults/outage-scene.ts';
 
 const polled = 200;
 const resting = 250;

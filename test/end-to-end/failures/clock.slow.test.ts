@@ -8,8 +8,6 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { clockVariables, createFakedClock, type FakedClock, findFaketime, setClock } from '../../faults/faked-clock.ts';
-import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
-import { type Mariadb, startMariadb } from '../../support/mariadb.ts';
 import {
   checkOf,
   count,
@@ -21,7 +19,9 @@ import {
   opened,
   readiness,
   until,
-} from '../../support/outage-scene.ts';
+} from '../../support/faults/outage-scene.ts';
+import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
+import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
 
 const library = findFaketime();

@@ -4,8 +4,6 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
-import { startMariadb } from '../../support/mariadb.ts';
 import {
   count,
   type Desk,
@@ -17,7 +15,9 @@ import {
   readiness,
   until,
   untilWell,
-} from '../../support/outage-scene.ts';
+} from '../../support/faults/outage-scene.ts';
+import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
+import { startMariadb } from '../../support/servers/mariadb.ts';
 
 const stack = new AsyncDisposableStack();
 let dovecot: Dovecot;

@@ -7,9 +7,6 @@ import { mkdir, readdir, readFile, rm, statfs, writeFile } from 'node:fs/promise
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
-import { startFaultProxy } from '../../support/fault-proxy.ts';
-import { type Mariadb, startMariadb } from '../../support/mariadb.ts';
 import {
   count,
   type Desk,
@@ -21,8 +18,11 @@ import {
   readiness,
   until,
   untilWell,
-} from '../../support/outage-scene.ts';
-import { runProgram } from '../../support/programs.ts';
+} from '../../support/faults/outage-scene.ts';
+import { startFaultProxy } from '../../support/faults/proxy.ts';
+import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
+import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
+import { runProgram } from '../../support/servers/programs.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
 
 const isRoot = process.getuid?.() === 0;

@@ -5,9 +5,6 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
-import { startFaultProxy } from '../../support/fault-proxy.ts';
-import { startMariadb } from '../../support/mariadb.ts';
 import {
   checkOf,
   count,
@@ -18,7 +15,10 @@ import {
   readiness,
   until,
   untilWell,
-} from '../../support/outage-scene.ts';
+} from '../../support/faults/outage-scene.ts';
+import { startFaultProxy } from '../../support/faults/proxy.ts';
+import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
+import { startMariadb } from '../../support/servers/mariadb.ts';
 
 const stack = new AsyncDisposableStack();
 let dovecot: Dovecot;

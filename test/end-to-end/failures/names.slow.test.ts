@@ -9,12 +9,12 @@ import { createSecureContext, createServer } from 'node:tls';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Readiness } from '../../../src/ingest/readiness.ts';
 import { prepareWorker } from '../../faults/worker.ts';
-import { readCertificates } from '../../support/authority.ts';
-import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
-import { startFaultLink } from '../../support/fault-link.ts';
-import { checkOf, mail, metrics, openDesk, opened, readiness, until } from '../../support/outage-scene.ts';
-import { freePort, runProgram } from '../../support/programs.ts';
-import { certificatesTemplate } from '../../support/templates.ts';
+import { startFaultLink } from '../../support/faults/link.ts';
+import { checkOf, mail, metrics, openDesk, opened, readiness, until } from '../../support/faults/outage-scene.ts';
+import { readCertificates } from '../../support/servers/authority.ts';
+import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
+import { freePort, runProgram } from '../../support/servers/programs.ts';
+import { certificatesTemplate } from '../../support/servers/templates.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
 
 const isRoot = process.getuid?.() === 0;

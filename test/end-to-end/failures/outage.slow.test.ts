@@ -8,8 +8,8 @@ import { expect, test } from 'vitest';
 import { addMailbox, fillMailbox, mailboxName } from '../../bench/ingest.ts';
 import { isExact, verifyIngest } from '../../bench/verify.ts';
 import { runCommand, startDaemon } from '../../support/daemon.ts';
-import { startDovecot } from '../../support/dovecot.ts';
-import { startMariadb } from '../../support/mariadb.ts';
+import { startDovecot } from '../../support/servers/dovecot.ts';
+import { startMariadb } from '../../support/servers/mariadb.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
 
 const count = 600;

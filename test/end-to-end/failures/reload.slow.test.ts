@@ -7,9 +7,9 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Daemon, startDaemon } from '../../support/daemon.ts';
-import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
-import { startMariadb } from '../../support/mariadb.ts';
-import { count, mail, named, openDesk, opened, readiness, until } from '../../support/outage-scene.ts';
+import { count, mail, named, openDesk, opened, readiness, until } from '../../support/faults/outage-scene.ts';
+import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
+import { startMariadb } from '../../support/servers/mariadb.ts';
 
 const stack = new AsyncDisposableStack();
 let dovecot: Dovecot;

@@ -4,8 +4,17 @@
  */
 import { expect, test } from 'vitest';
 import { type Script, startScriptedServer } from '../../adapters/imap/scripted-server.ts';
-import { startDovecot } from '../../support/dovecot.ts';
-import { checkOf, count, mail, metrics, openDesk, opened, readiness, until } from '../../support/outage-scene.ts';
+import {
+  checkOf,
+  count,
+  mail,
+  metrics,
+  openDesk,
+  opened,
+  readiness,
+  until,
+} from '../../support/faults/outage-scene.ts';
+import { startDovecot } from '../../support/servers/dovecot.ts';
 
 const second = 1000;
 const minute = 60 * second;

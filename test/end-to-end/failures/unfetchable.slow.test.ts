@@ -9,8 +9,8 @@ import type { Mailbox } from '../../../src/ingest/model.ts';
 import { inClear, mailsOf } from '../../cases/scene.ts';
 import { type ScriptedMailboxOptions, startScriptedMailbox } from '../../cases/scripted-mailbox.ts';
 import { type TestApp, testApp } from '../../support/app.ts';
-import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
-import { named, openDesk, until } from '../../support/outage-scene.ts';
+import { named, openDesk, until } from '../../support/faults/outage-scene.ts';
+import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { runFolder } from '../../support/temporary.ts';
 
 const never = new AbortController().signal;

@@ -4,8 +4,8 @@
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { crashRun } from '../../bench/crash.ts';
-import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
-import { type Mariadb, startMariadb } from '../../support/mariadb.ts';
+import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
+import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
 
 let dovecot: Dovecot;
 let mariadb: Mariadb;

@@ -5,8 +5,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openDesk } from '../../commands/desk.ts';
 import { runCommand, startDaemon } from '../../support/daemon.ts';
-import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
-import { type Mariadb, startMariadb } from '../../support/mariadb.ts';
+import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
+import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
 
 let dovecot: Dovecot;
 let mariadb: Mariadb;

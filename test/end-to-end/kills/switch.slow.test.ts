@@ -4,8 +4,8 @@
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { killRun, operations } from '../../bench/kills.ts';
-import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
-import { type Mariadb, startMariadb } from '../../support/mariadb.ts';
+import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
+import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
 
 /** Few moments, others in each run of the tests. */
 const stride = 28;

@@ -8,8 +8,8 @@ import type { DatabaseConfig } from '../../../src/config/config.ts';
 import { isFailure } from '../../../src/errors.ts';
 import type { Mailbox, MessageDetails } from '../../../src/ingest/model.ts';
 import { type TestApp, testApp } from '../../support/app.ts';
-import { type Dovecot, startDovecot } from '../../support/dovecot.ts';
-import { type Mariadb, startMariadb } from '../../support/mariadb.ts';
+import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
+import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
 
 let dovecot: Dovecot;
 let mariadb: Mariadb;

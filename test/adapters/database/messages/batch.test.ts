@@ -9,7 +9,7 @@ import type { DatabaseConfig } from '../../../../src/config/config.ts';
 import type { Mailbox, OutcomeRow } from '../../../../src/ingest/model.ts';
 import type { Lease } from '../../../../src/ingest/stores.ts';
 import { SecretBytes } from '../../../../src/secret/secret-bytes.ts';
-import { startMariadb } from '../../../support/mariadb.ts';
+import { startMariadb } from '../../../support/servers/mariadb.ts';
 import { temporaryFolder } from '../../../support/temporary.ts';
 import {
   batchOf,

@@ -7,10 +7,10 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vite
 import { type Database, openDatabase } from '../../../../src/adapters/database/database.ts';
 import { Failure } from '../../../../src/errors.ts';
 import { testApp } from '../../../support/app.ts';
-import { type Dovecot, startDovecot } from '../../../support/dovecot.ts';
-import { startFaultProxy } from '../../../support/fault-proxy.ts';
-import { type Mariadb, type MysqlConfig, startMariadb } from '../../../support/mariadb.ts';
-import { reset } from '../../../support/reset.ts';
+import { startFaultProxy } from '../../../support/faults/proxy.ts';
+import { reset } from '../../../support/faults/reset.ts';
+import { type Dovecot, startDovecot } from '../../../support/servers/dovecot.ts';
+import { type Mariadb, type MysqlConfig, startMariadb } from '../../../support/servers/mariadb.ts';
 import { batchOf, by, opened, plain, sampleMailbox } from '../samples.ts';
 
 const minuteMs = 60_000;

@@ -8,9 +8,9 @@ import { MysqlConnection } from '../../../../src/adapters/database/mysql/connect
 import { MysqlFailover } from '../../../../src/adapters/database/mysql/failover.ts';
 import { serversOf } from '../../../../src/adapters/database/mysql/options.ts';
 import { Failure } from '../../../../src/errors.ts';
-import { startFaultProxy } from '../../../support/fault-proxy.ts';
-import { type Mariadb, type MysqlConfig, startMariadb } from '../../../support/mariadb.ts';
-import { freePort } from '../../../support/programs.ts';
+import { startFaultProxy } from '../../../support/faults/proxy.ts';
+import { type Mariadb, type MysqlConfig, startMariadb } from '../../../support/servers/mariadb.ts';
+import { freePort } from '../../../support/servers/programs.ts';
 import { by, plain, sampleMailbox, secret } from '../samples.ts';
 
 const stack = new AsyncDisposableStack();

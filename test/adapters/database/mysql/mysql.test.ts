@@ -8,8 +8,8 @@ import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Database, openDatabase } from '../../../../src/adapters/database/database.ts';
 import { Failure } from '../../../../src/errors.ts';
-import { startFaultProxy } from '../../../support/fault-proxy.ts';
-import { type Mariadb, type MysqlConfig, startMariadb, type TestDatabase } from '../../../support/mariadb.ts';
+import { startFaultProxy } from '../../../support/faults/proxy.ts';
+import { type Mariadb, type MysqlConfig, startMariadb, type TestDatabase } from '../../../support/servers/mariadb.ts';
 import { batchOf, batchWith, by, opened, plain, sampleMailbox, secret } from '../samples.ts';
 
 const minuteMs = 60_000;

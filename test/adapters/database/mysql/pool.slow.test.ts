@@ -6,8 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openDatabase } from '../../../../src/adapters/database/database.ts';
 import { Failure } from '../../../../src/errors.ts';
-import { startFaultLink } from '../../../support/fault-link.ts';
-import { type Mariadb, type MysqlConfig, startMariadb } from '../../../support/mariadb.ts';
+import { startFaultLink } from '../../../support/faults/link.ts';
+import { type Mariadb, type MysqlConfig, startMariadb } from '../../../support/servers/mariadb.ts';
 
 const stack = new AsyncDisposableStack();
 let mariadb: Mariadb;

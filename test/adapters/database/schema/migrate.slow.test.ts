@@ -12,7 +12,7 @@ import { type SettingColumn, settingColumns } from '../../../../src/adapters/dat
 import { migrations } from '../../../../src/adapters/database/schema/migrations.ts';
 import type { DatabaseConfig } from '../../../../src/config/config.ts';
 import { initialSwitchRow } from '../../../../src/secret/switch.ts';
-import { type Mariadb, startMariadb } from '../../../support/mariadb.ts';
+import { type Mariadb, startMariadb } from '../../../support/servers/mariadb.ts';
 import { temporaryFolder } from '../../../support/temporary.ts';
 
 const databaseModule = new URL('../../../../src/adapters/database/database.ts', import.meta.url).href;

@@ -3,7 +3,7 @@
  */
 import { ImapFlow } from 'imapflow';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { newCanary } from './canary.ts';
+import { newCanary } from '../leaks/canary.ts';
 import { type Dovecot, startDovecot } from './dovecot.ts';
 
 let dovecot: Dovecot;

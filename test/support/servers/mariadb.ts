@@ -7,12 +7,12 @@
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { DatabaseConfig } from '../../src/config/config.ts';
-import { SecretBytes } from '../../src/secret/secret-bytes.ts';
+import type { DatabaseConfig } from '../../../src/config/config.ts';
+import { SecretBytes } from '../../../src/secret/secret-bytes.ts';
+import { temporaryFolder } from '../temporary.ts';
 import { readCertificates } from './authority.ts';
 import { freePort, type RunningServer, runProgram, startServer, untilGreets } from './programs.ts';
 import { certificatesTemplate, mariadbFileOptions, mariadbTemplate } from './templates.ts';
-import { temporaryFolder } from './temporary.ts';
 
 export type MysqlConfig = Extract<DatabaseConfig, { kind: 'mysql' }>;
 

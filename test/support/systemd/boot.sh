@@ -2,7 +2,7 @@
 # Becomes systemd, PID 1 of its own namespaces, on a copy of this machine that vanishes with them.
 #
 # Called by systemd.ts inside fresh mount, PID, UTS, IPC and cgroup namespaces, whose mounts reach nobody outside:
-#   systemd-boot.sh FOLDER [OUTSIDE INSIDE]…
+#   boot.sh FOLDER [OUTSIDE INSIDE]…
 # FOLDER is an empty folder for the mounts; each pair is a folder that is seen inside, read-only.
 # Root is an overlay: what is read comes from the machine, what is written goes into memory.
 set -euo pipefail

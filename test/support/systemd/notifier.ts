@@ -1,14 +1,14 @@
 /**
- * A process that tells its manager things: `node systemd-notifier.ts ready status=WORDS …`, each argument one call.
+ * A process that tells its manager things: `node notifier.ts ready status=WORDS …`, each argument one call.
  *
  * The socket is the one of the environment, as for a service. A failure is printed as its code, message and hint.
  */
 
-import { createSupervisor } from '../../src/adapters/systemd/notify.ts';
-import { isFailure } from '../../src/errors.ts';
+import { createServiceManager } from '../../../src/adapters/systemd/notify.ts';
+import { isFailure } from '../../../src/errors.ts';
 
 function tell(calls: readonly string[]): void {
-  const supervisor = createSupervisor({
+  const supervisor = createServiceManager({
     notifySocket: process.env.NOTIFY_SOCKET ?? null,
     watchdogMs: null,
     monotonicUs: () => 1234n,

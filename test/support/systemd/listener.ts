@@ -6,7 +6,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { findProgram } from './programs.ts';
+import { findProgram } from '../servers/programs.ts';
 
 export type NotifyListener = {
   /** The next message. */

@@ -4,7 +4,7 @@
 import { connect, createServer, type Socket } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { type FaultProxy, startFaultProxy } from './fault-proxy.ts';
+import { type FaultProxy, startFaultProxy } from './proxy.ts';
 
 /** Sends back what it gets. */
 const echo = createServer({ allowHalfOpen: true }, (socket) => {

@@ -7,8 +7,8 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { describe, expect, test } from 'vitest';
-import { ended } from './programs.ts';
-import { temporaryFolder } from './temporary.ts';
+import { ended } from '../servers/programs.ts';
+import { temporaryFolder } from '../temporary.ts';
 
 const preload = join(import.meta.dirname, 'kill-at.ts');
 

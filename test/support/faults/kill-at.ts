@@ -1,7 +1,7 @@
 /**
  * A preload that counts the outside effects of a process and kills it (SIGKILL) just before the n-th of them.
  *
- *     KILL_AT=7 node --import ./test/support/kill-at.ts src/ticketmaild.js COMMAND
+ *     KILL_AT=7 node --import ./test/support/faults/kill-at.ts src/ticketmaild.js COMMAND
  *
  * Effects are what changes a file or a name of one, what goes out on a network socket, and what SQLite is asked to do;
  * each call counts once, whatever Node does inside of it. KILL_AT=0, or a number that is never reached, kills nothing. The

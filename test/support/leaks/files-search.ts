@@ -7,7 +7,7 @@
  */
 import { type FileHandle, open, readdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { causeCode } from '../../src/errors.ts';
+import { causeCode } from '../../../src/errors.ts';
 import { countForms, type FormCount } from './form-search.ts';
 
 export type FileKind = (typeof kinds)[number][0] | 'other';

@@ -4,7 +4,7 @@
  * Test servers are children of this process and lead a process group of their own. Linux only: it reads /proc.
  */
 import { readdirSync, readFileSync } from 'node:fs';
-import { causeCode } from '../../src/errors.ts';
+import { causeCode } from '../../../src/errors.ts';
 
 /** PIDs of our children whose command line begins with a program of this name. */
 export function childrenNamed(program: string): readonly number[] {

@@ -1,7 +1,7 @@
 import { connect, createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type FaultLink, startFaultLink } from './fault-link.ts';
+import { type FaultLink, startFaultLink } from './link.ts';
 
 let stack: AsyncDisposableStack;
 let link: FaultLink;

@@ -10,10 +10,10 @@ import { existsSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { causeCode } from '../../src/errors.ts';
-import type { Ended } from './daemon.ts';
-import { ended, findProgram, type RunningServer, runProgram, startServer } from './programs.ts';
-import { temporaryFolder } from './temporary.ts';
+import { causeCode } from '../../../src/errors.ts';
+import type { Ended } from '../daemon.ts';
+import { ended, findProgram, type RunningServer, runProgram, startServer } from '../servers/programs.ts';
+import { temporaryFolder } from '../temporary.ts';
 
 export type Machine = {
   /** Runs a script of the shell inside, as root; never rejects for its exit code. */
@@ -24,7 +24,7 @@ export type Machine = {
   until(script: string, timeoutMs?: number): Promise<void>;
 } & AsyncDisposable;
 
-const bootScript = fileURLToPath(new URL('systemd-boot.sh', import.meta.url));
+const bootScript = fileURLToPath(new URL('boot.sh', import.meta.url));
 const bootTimeoutMs = 20_000;
 const groupName = 'ticketmaild-test-';
 

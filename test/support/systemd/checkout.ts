@@ -7,9 +7,9 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile, symlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { runProgram } from './programs.ts';
+import { runProgram } from '../servers/programs.ts';
 
-const root = fileURLToPath(new URL('../..', import.meta.url));
+const root = fileURLToPath(new URL('../../..', import.meta.url));
 const parts = ['src', 'config', 'systemd', 'package.json', 'package-lock.json', '.npmrc', 'README.md', 'LICENSE'];
 
 /** Copies the checkout without packages and tests to `to`, which must not exist. */

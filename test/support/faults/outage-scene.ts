@@ -6,14 +6,14 @@
  */
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { DatabaseConfig } from '../../src/config/config.ts';
-import type { Mailbox } from '../../src/ingest/model.ts';
-import type { Readiness } from '../../src/ingest/readiness.ts';
-import { SecretBytes } from '../../src/secret/secret-bytes.ts';
-import { type TestApp, testApp } from './app.ts';
-import { type Daemon, type Ended, type LogLine, runCommand, startDaemon } from './daemon.ts';
-import type { Dovecot } from './dovecot.ts';
-import { temporaryFolder } from './temporary.ts';
+import type { DatabaseConfig } from '../../../src/config/config.ts';
+import type { Mailbox } from '../../../src/ingest/model.ts';
+import type { Readiness } from '../../../src/ingest/readiness.ts';
+import { SecretBytes } from '../../../src/secret/secret-bytes.ts';
+import { type TestApp, testApp } from '../app.ts';
+import { type Daemon, type Ended, type LogLine, runCommand, startDaemon } from '../daemon.ts';
+import type { Dovecot } from '../servers/dovecot.ts';
+import { temporaryFolder } from '../temporary.ts';
 
 export type Env = Readonly<Record<string, string>>;
 

@@ -7,12 +7,12 @@
  */
 import { chmod, chown, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { temporaryFolder } from '../temporary.ts';
 import { type CertificateKind, readCertificates, type ServerCertificate } from './authority.ts';
 import { type DovecotLayout, dovecotSettings, mailOwner, passwordFile, specialUser } from './dovecot-settings.ts';
 import { type AppendOptions, deliver, makeMaildir } from './maildir.ts';
 import { freePort, type RunningServer, runProgram, startServer, untilGreets } from './programs.ts';
 import { certificatesTemplate } from './templates.ts';
-import { temporaryFolder } from './temporary.ts';
 
 export type Dovecot = {
   /** The name in the server's certificate, which is also for 127.0.0.1. */

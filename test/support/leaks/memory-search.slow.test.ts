@@ -7,13 +7,13 @@ import { once } from 'node:events';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { ended } from '../servers/programs.ts';
+import { temporaryFolder } from '../temporary.ts';
 import { canaryBytes, formsOf, newCanary, saslPlainForm } from './canary.ts';
 import { type Held, mask } from './canary-holder.ts';
 import { searchFiles } from './files-search.ts';
 import { countForms, countFormsIn } from './form-search.ts';
 import { gcore, type Hits, hitCount, parseMappings, searchCore, searchMemory, smallCore } from './memory-search.ts';
-import { ended } from './programs.ts';
-import { temporaryFolder } from './temporary.ts';
 
 const holder = spawn(process.execPath, [...smallCore, join(import.meta.dirname, 'canary-holder.ts')], {
   stdio: ['pipe', 'pipe', 'inherit'],

@@ -5,15 +5,15 @@
  * Pages that it never touched are known to hold nothing and are passed over (/proc/PID/pagemap). It refuses to search the process that searches, which holds the canary. Without the right to trace the process it
  * throws one sentence. What the kernel does not hand out is counted, not silently left out.
  *
- *     node test/support/memory-search.ts PID < CANARY
+ *     node test/support/leaks/memory-search.ts PID < CANARY
  */
 import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { causeCode } from '../../src/errors.ts';
+import { causeCode } from '../../../src/errors.ts';
+import { findProgram, runProgram } from '../servers/programs.ts';
 import { countForms, type FormCount } from './form-search.ts';
-import { findProgram, runProgram } from './programs.ts';
 
 /**
  * Options of Node for a process of which gcore is to write a core: without them WebAssembly, which strips the types from our

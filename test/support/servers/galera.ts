@@ -11,12 +11,12 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { SecretBytes } from '../../src/secret/secret-bytes.ts';
+import { SecretBytes } from '../../../src/secret/secret-bytes.ts';
+import { temporaryFolder } from '../temporary.ts';
 import { copyMethod, writeCopyScript } from './galera-copy.ts';
 import { type MysqlConfig, usersSql } from './mariadb.ts';
 import { findProgram, freePort, type RunningServer, runProgram, startServer } from './programs.ts';
 import { mariadbFileOptions, mariadbTemplate } from './templates.ts';
-import { temporaryFolder } from './temporary.ts';
 
 /** Where Debian, Fedora and SUSE keep it. */
 export const galeraLibraries: readonly string[] = [

@@ -7,9 +7,9 @@ import { existsSync } from 'node:fs';
 import { mkdir, rename } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
+import { runFolder } from '../temporary.ts';
 import { makeCertificates } from './authority.ts';
 import { runProgram } from './programs.ts';
-import { runFolder } from './temporary.ts';
 
 /** Options that shape the data files: the template and every start must agree on them. */
 export const mariadbFileOptions: readonly string[] = [
