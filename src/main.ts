@@ -51,11 +51,11 @@ async function makeContext(signal: AbortSignal): Promise<import('./commands/cont
     readFile: readFileSync,
     writeNewFile: (path, bytes) => writeFileSync(path, bytes, { flag: 'wx', mode: 0o600 }),
     loadConfig: async (file) => loadConfig({ file }),
-    outside: {
+    inputs: {
       fetchJson: async (...args) => (await import('./commands/status/client.ts')).fetchJson(...args),
-      inputPieces: async () => stdin,
-      filePieces: async (...args) => (await import('./commands/logs.ts')).filePieces(...args),
-      programPieces: async (...args) => (await import('./commands/logs.ts')).programPieces(...args),
+      stdinChunks: async () => stdin,
+      fileChunks: async (...args) => (await import('./commands/logs.ts')).fileChunks(...args),
+      programChunks: async (...args) => (await import('./commands/logs.ts')).programChunks(...args),
     },
     async compose(config, choice, people) {
       const [{ compose }, { createLog, isJournal }, { prettyLine }] = await Promise.all([

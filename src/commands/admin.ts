@@ -62,7 +62,7 @@ export async function listAdmins(options: CommonOptions, context: Context): Prom
     const accounts = await store.listAccounts();
     if (options.json === true) for (const account of accounts) await terminal.json(accountJson(account));
     else if (accounts.length === 0) terminal.note('There is no admin yet: add one with ticketmaild admin add NAME.');
-    else await terminal.table(columns, accounts.map(cells));
+    else await terminal.table(columns, accounts.map(tableRow));
     return 0;
   });
 }
@@ -77,7 +77,7 @@ function accountJson(account: AdminAccount): Record<string, unknown> {
   };
 }
 
-function cells({ name, createdAtMs, passwordChangedAtMs, lastSignInAtMs }: AdminAccount): readonly string[] {
+function tableRow({ name, createdAtMs, passwordChangedAtMs, lastSignInAtMs }: AdminAccount): readonly string[] {
   return [name, shortTime(createdAtMs), shortTime(passwordChangedAtMs), shortTime(lastSignInAtMs)];
 }
 
@@ -168,7 +168,7 @@ export async function newAdminPassword(
     check(first);
     if (!isPiped) {
       using second = await terminal.askPassword('The same again: ');
-      if (!isEqual(first, second)) throw different();
+      if (!isEqual(first, second)) throw passwordsDiffer();
     }
     return first;
   } catch (error) {
@@ -181,6 +181,6 @@ function isEqual(a: SecretBytes, b: SecretBytes): boolean {
   return a.length === b.length && a.use((first) => b.use((second) => timingSafeEqual(first, second)));
 }
 
-function different(): Failure {
+function passwordsDiffer(): Failure {
   return new Failure('usage', 'the two passwords are not the same', { hint: 'Nothing was changed: try it again.' });
 }

@@ -1,15 +1,17 @@
 /**
- * What a command is given beside its options. `main.ts` makes it of the process, a test of whatever it likes.
+ * Dependency injection for commands: terminal, clock, signals, files and the application. `main.ts` provides those of
+ * the process, tests provide their own.
  */
+
 import type { Terminal } from '../adapters/terminal/terminal.ts';
 import type { App } from '../compose/compose.ts';
 import type { Config } from '../config/config.ts';
-import { isFailure } from '../errors.ts';
+import { causeCode, Failure, isFailure } from '../errors.ts';
 import { SecretBytes } from '../secret/secret-bytes.ts';
 
 export type Context = {
   readonly terminal: Terminal;
-  /** True when somebody sits at standard input, who can be asked. */
+  /** True when standard input is a terminal, so that questions can be asked. */
   readonly isAttended: boolean;
   /** Fires when the process is asked to stop. */
   readonly signal: AbortSignal;
@@ -18,37 +20,42 @@ export type Context = {
   readonly nowMs: () => number;
   /** Reads the configuration; `file` is the option `--config`. Throws `config_invalid`. */
   readonly loadConfig: (file: string | null) => Promise<Config>;
-  /** Bytes of a file that an option names. */
+  /** Reads a file that an option names. */
   readonly readFile: (path: string) => Uint8Array;
-  /** Writes a file for its owner alone; throws an error with the code EEXIST when there is one of that name. */
+  /** Writes a file that its owner alone can read. Throws an error with the code EEXIST if the file exists. */
   readonly writeNewFile: (path: string, bytes: Uint8Array) => void;
-  readonly outside: Outside;
-  /** Builds the application; `log` says where its log lines go. */
-  readonly compose: (config: Config, log: LogChoice, people?: People) => Promise<App>;
+  readonly inputs: ExternalInputs;
+  /** Builds the application; `log` selects where its log lines are written. */
+  readonly compose: (config: Config, log: LogChoice, people?: Prompts) => Promise<App>;
 };
 
-/** What `status` and `logs` reach beyond the data folder. */
-export type Outside = {
+/** Inputs of `status` and `logs` outside the data folder. */
+export type ExternalInputs = {
   /** GET of JSON. Throws `daemon_unreachable`. */
-  readonly fetchJson: (url: string, timeoutMs: number) => Promise<Answer>;
+  readonly fetchJson: (url: string, timeoutMs: number) => Promise<JsonResponse>;
   /** Standard input. */
-  readonly inputPieces: () => Promise<Pieces>;
-  /** A file; with `follow` also what is added to it, until `stop` fires. Throws `usage`. */
-  readonly filePieces: (path: string, follow: boolean, stop: AbortSignal) => Promise<Pieces>;
-  /** What a program prints. Throws `usage` where there is none of that name, `check_failed` when it fails. */
-  readonly programPieces: (name: string, args: readonly string[], stop: AbortSignal) => Promise<Pieces>;
+  readonly stdinChunks: () => Promise<ByteChunks>;
+  /** Reads a file; with `follow` also what is appended, until `stop` fires. Throws `usage`. */
+  readonly fileChunks: (path: string, follow: boolean, stop: AbortSignal) => Promise<ByteChunks>;
+  /** Reads the output of a program. Throws `usage` if there is no such program, `check_failed` when it fails. */
+  readonly programChunks: (name: string, args: readonly string[], stop: AbortSignal) => Promise<ByteChunks>;
 };
 
-/** `askPassphrase` asks for the passphrase of the key file; null: nobody gave one. */
-export type People = { readonly askPassphrase?: () => Promise<SecretBytes | null> };
+/** `askPassphrase` asks for the passphrase of the key file; null: none was given. */
+export type Prompts = { readonly askPassphrase?: () => Promise<SecretBytes | null> };
 
 /** `daemon`: lines of JSON on standard output; `daemon_pretty`: for people; `quiet`: nowhere. */
 export type LogChoice = 'daemon' | 'daemon_pretty' | 'quiet';
 
+/** Bytes as they arrive. `null` follows, once, what was there before the wait for more. */
+export type ByteChunks = AsyncIterable<Uint8Array | null>;
+
+export type JsonResponse = { readonly status: number; readonly body: unknown };
+
 /** Options of every command. */
 export type CommonOptions = { readonly config?: string; readonly json?: boolean };
 
-/** Runs `work` with an application and takes that down again, whatever happens. */
+/** Runs `work` with an application and disposes of it afterwards, also after an error. */
 export async function withApp<T>(
   options: CommonOptions,
   context: Context,
@@ -59,7 +66,7 @@ export async function withApp<T>(
   return await work(app, config);
 }
 
-/** The application of a command, with somebody to ask for a passphrase where there is one. */
+/** Composes the application; at a terminal it can ask for the passphrase of the key file. */
 export async function composeFor(config: Config, context: Context, log: LogChoice = 'quiet'): Promise<App> {
   if (!context.isAttended) return await context.compose(config, log);
   const person = askOnce(() => askPassphrase(context));
@@ -71,7 +78,7 @@ export async function composeFor(config: Config, context: Context, log: LogChoic
   return { ...app, [Symbol.asyncDispose]: end };
 }
 
-/** Each asking gets a copy of the first answer: a rotation opens the key file several times. Disposing wipes it. */
+/** Asks once and returns a copy to each caller: a rotation opens the key file several times. Disposing wipes it. */
 function askOnce(question: () => Promise<SecretBytes | null>): Disposable & {
   readonly ask: () => Promise<SecretBytes | null>;
 } {
@@ -93,7 +100,7 @@ function copyOf(bytes: Uint8Array): SecretBytes {
   return SecretBytes.take(copy);
 }
 
-/** Nothing typed is no passphrase; what needs the key then says that it is locked. */
+/** An empty passphrase counts as none; operations that need the key then report it as locked. */
 async function askPassphrase({ terminal }: Context): Promise<SecretBytes | null> {
   try {
     return await terminal.askPassword('Passphrase of the key file: ');
@@ -103,25 +110,19 @@ async function askPassphrase({ terminal }: Context): Promise<SecretBytes | null>
   }
 }
 
-/** Brings the tables up to date first, unless the configuration leaves that to `ticketmaild migrate`. */
+/** Applies pending migrations, unless the configuration leaves that to `ticketmaild migrate`. */
 export async function migrateFirst(app: App, config: Config): Promise<void> {
   if (config.migrateOnStart) await app.migrations.apply();
 }
 
-/**
- * Where `logs` reads from: a file, which may grow and be rotated, or a program.
- *
- * Pieces of bytes as they come, never the whole. Where something goes on, `null` says once that all there was so far has
- * been read. What cannot be read is `usage`.
- */
-
-export type Pieces = AsyncIterable<Uint8Array | null>;
-
-/**
- * One question to the HTTP side of a running daemon, and where that listens.
- *
- * The answer is limited in time and size. Whatever keeps it away is `daemon_unreachable`, with the hint that helps: the
- * daemon does not run, it listens elsewhere, or something else listens there.
- */
-
-export type Answer = { readonly status: number; readonly body: unknown };
+/** Writes a new file. Throws `already_exists`, `usage`. */
+export function saveNewFile(path: string, bytes: Uint8Array, { writeNewFile }: Context): void {
+  try {
+    writeNewFile(path, bytes);
+  } catch (error) {
+    const code = causeCode(error);
+    const hint = 'Name another file.';
+    if (code === 'EEXIST') throw new Failure('already_exists', `${path} exists already`, { hint });
+    throw new Failure('usage', `${path} cannot be written (${code})`, { hint, cause: error });
+  }
+}

@@ -15,9 +15,9 @@ import { type KeyId, keyIds } from '../secret/key.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import { requiredKeyIds } from '../secret/switch.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
-import { sayer } from './encryption/operation.ts';
+import { lineWriter } from './encryption/operation.ts';
 
-type Shown = {
+type KeyFileSummary = {
   readonly path: string;
   readonly state: 'absent' | 'ok' | 'refused';
   /** null: they cannot be known. */
@@ -33,9 +33,9 @@ type Shown = {
 export async function showKey(options: CommonOptions, context: Context): Promise<number> {
   const { terminal } = context;
   return await withApp(options, context, async (app) => {
-    const shown = await look(app);
+    const shown = await summarize(app);
     if (options.json === true) await terminal.json(shown);
-    else for (const line of lines(shown)) await terminal.line(line);
+    else for (const line of summaryLines(shown)) await terminal.line(line);
     if (shown.problem !== null && options.json !== true) {
       await terminal.line(`problem    ${shown.problem.message}`, 'red');
       await terminal.line(`hint       ${shown.problem.hint}`);
@@ -44,7 +44,7 @@ export async function showKey(options: CommonOptions, context: Context): Promise
   });
 }
 
-async function look({ keyFile }: App): Promise<Shown> {
+async function summarize({ keyFile }: App): Promise<KeyFileSummary> {
   const reading = await keyFile.read();
   const failure = reading.kind === 'refused' ? reading.failure : null;
   return {
@@ -62,7 +62,7 @@ function isProtected(reading: KeyFileReading): boolean | null {
   return reading.kind === 'refused' && reading.failure.code === 'key_file_locked' ? true : null;
 }
 
-async function ownership(path: string): Promise<Pick<Shown, 'owner' | 'mode'>> {
+async function ownership(path: string): Promise<Pick<KeyFileSummary, 'owner' | 'mode'>> {
   try {
     const { uid, mode } = await lstat(path);
     return { owner: ownerName(uid), mode: (mode & 0o7777).toString(8).padStart(4, '0') };
@@ -77,7 +77,14 @@ function ownerName(uid: number): string {
   return uid === process.getuid?.() ? userInfo().username : `uid ${uid}`;
 }
 
-function lines({ path, state, key_ids: ids, protected: isLocked, owner, mode }: Shown): readonly string[] {
+function summaryLines({
+  path,
+  state,
+  key_ids: ids,
+  protected: isLocked,
+  owner,
+  mode,
+}: KeyFileSummary): readonly string[] {
   if (state === 'absent') return [`key file   none at ${path}`];
   const words = isLocked === null ? [] : [`protected  ${isLocked ? 'by a passphrase' : 'no: bare keys'}`];
   return [
@@ -120,9 +127,9 @@ function resultText(file: string, held: readonly KeyId[], inUse: readonly KeyId[
   return `not the same: ${file} is another key, ${held.join(', ')}; in use is ${inUse.join(', ')}`;
 }
 
-type InUse = { readonly ids: readonly KeyId[]; readonly isSwitchRead: boolean };
+type KeysInUse = { readonly ids: readonly KeyId[]; readonly isSwitchRead: boolean };
 
-async function idsInUse(app: App, { terminal }: Context): Promise<InUse> {
+async function idsInUse(app: App, { terminal }: Context): Promise<KeysInUse> {
   const { state, problem, stored, switch: inForce } = await app.vault.refresh();
   const isSwitchRead = await isDatabaseThere(app);
   if (!isSwitchRead) terminal.note('note: the database does not answer: compared with the key file alone', 'yellow');
@@ -162,13 +169,13 @@ export async function protectKey(options: ProtectOptions, context: Context): Pro
   const { terminal } = context;
   return await withApp(options, context, async (app, config) => {
     await requireBareKeyFile(app);
-    if (config.encryption.passphraseFile === null) warn(context);
+    if (config.encryption.passphraseFile === null) warnNoPassphraseFile(context);
     using passphrase = await newPassphrase(options, context);
     await app.keyFile.protect(passphrase);
     const recorded = await recordKeyChange(app, context, 'key.protected', null);
     if (options.json === true) await terminal.json({ path: app.keyFile.path, protected: true, recorded });
     else await terminal.line(`protected the key file ${app.keyFile.path} by a passphrase`, 'green');
-    const say = sayer(options, terminal);
+    const say = lineWriter(options, terminal);
     for (const line of daemonAdvice(config)) await say(line);
     await say('Backups of the key file from before are still without one.');
     return 0;
@@ -200,7 +207,7 @@ async function requireBareKeyFile({ keyFile }: App): Promise<void> {
   if (reading.kind === 'refused') throw reading.failure;
 }
 
-function warn({ terminal }: Context): void {
+function warnNoPassphraseFile({ terminal }: Context): void {
   terminal.note(
     'warning: the configuration names no [encryption] passphrase_file. Unless the daemon gets the',
     'yellow',
@@ -265,7 +272,7 @@ export async function backUpKey(options: CommonOptions & { readonly file: string
     const recorded = await recordKeyChange(app, context, 'key.backed_up', `to ${file}`);
     if (options.json === true) await terminal.json({ file, key_file: app.keyFile.path, recorded });
     else await terminal.line(`copied the key file to ${file}`, 'green');
-    const say = sayer(options, terminal);
+    const say = lineWriter(options, terminal);
     await say(
       `Verify it now, and wherever you bring it: ${commandLine(`key verify ${options.file}`, options.config ?? null)}`,
     );

@@ -19,7 +19,7 @@ import {
 } from '../adapters/terminal/log-lines.ts';
 import type { StyledLine } from '../adapters/terminal/text-layout.ts';
 import { causeCode, Failure } from '../errors.ts';
-import type { Context, Pieces } from './context.ts';
+import type { ByteChunks, Context } from './context.ts';
 
 const lineCharactersMax = 1024 * 1024;
 
@@ -36,7 +36,7 @@ export async function showLogs(options: LogsOptions, context: Context): Promise<
     hasShown = true;
     await terminal.styled(lines.flatMap(linesFor));
   };
-  for await (const lines of linesOf(source.pieces, source.read))
+  for await (const lines of linesOf(source.chunks, source.read))
     await show(lines === null ? tail.end() : tail.take(lines.filter(isWanted)));
   await show(tail.end());
   if (!hasShown && terminal.isInteractive) terminal.note(`No line was found${source.advice}`, 'dim');
@@ -44,7 +44,7 @@ export async function showLogs(options: LogsOptions, context: Context): Promise<
 }
 
 type LogSource = {
-  readonly pieces: Pieces;
+  readonly chunks: ByteChunks;
   /** The log lines in one line of input. */
   readonly read: (text: string) => readonly JournalLine[];
   /** True when the source applies `--since` itself. */
@@ -56,21 +56,21 @@ type LogSource = {
 };
 
 async function sourceOf(options: LogsOptions, filter: LogFilter, context: Context): Promise<LogSource> {
-  const { isAttended, outside, signal } = context;
+  const { isAttended, inputs, signal } = context;
   const { file, unit } = options;
   if (unit !== undefined && file !== undefined) throw new Failure('usage', '--unit is for the journal, not for a file');
   const tailMax = filter.linesMax;
-  if (file !== undefined) return { ...plain, pieces: await outside.filePieces(file, filter.follow, signal), tailMax };
+  if (file !== undefined) return { ...plain, chunks: await inputs.fileChunks(file, filter.follow, signal), tailMax };
   // --unit selects the journal, also where standard input is not a terminal, as in a script.
   if (!isAttended && unit === undefined)
-    return { ...plain, pieces: await outside.inputPieces(), tailMax: filter.follow ? null : tailMax };
+    return { ...plain, chunks: await inputs.stdinChunks(), tailMax: filter.follow ? null : tailMax };
   // journalctl counts lines before these filters; and when it follows, the end of the past is unknown.
   const countsInJournal = filter.follow || (filter.mailbox === null && filter.level === null && filter.event === null);
   const units = unit === undefined ? ownUnits : [unit];
   const args = journalArgs(units, { ...filter, linesMax: countsInJournal ? tailMax : null });
-  const pieces = await outside.programPieces('journalctl', args, signal);
+  const chunks = await inputs.programChunks('journalctl', args, signal);
   const advice = `: is ${units.join(' or ')} the unit (--unit), and may you read the journal (root, group systemd-journal)?`;
-  return { pieces, read: readJournalLine, filtersSince: true, tailMax: countsInJournal ? null : tailMax, advice };
+  return { chunks, read: readJournalLine, filtersSince: true, tailMax: countsInJournal ? null : tailMax, advice };
 }
 
 /** A file or standard input: each line is a log line. */
@@ -80,10 +80,10 @@ const plain = { read: (text: string) => [{ text, worker: '' }], filtersSince: fa
 type LogLine = { readonly entry: LogEntry | null; readonly text: string; readonly worker: string };
 
 /** The complete lines of each chunk; null at the end of the past. A line beyond 1 Mi characters is split. */
-async function* linesOf(pieces: Pieces, read: LogSource['read']): AsyncIterable<readonly LogLine[] | null> {
+async function* linesOf(chunks: ByteChunks, read: LogSource['read']): AsyncIterable<readonly LogLine[] | null> {
   const decoder = new TextDecoder();
   let unfinished = '';
-  for await (const chunk of pieces) {
+  for await (const chunk of chunks) {
     if (chunk === null) {
       yield null;
       continue;
@@ -299,7 +299,7 @@ const chunkBytes = 64 * 1024;
 const pollMs = 300;
 
 /** The bytes of a file; with `follow` also appended ones, also after a rotation, until `stop` fires. */
-export async function* filePieces(path: string, follow: boolean, stop: AbortSignal): Pieces {
+export async function* fileChunks(path: string, follow: boolean, stop: AbortSignal): ByteChunks {
   let file = await openFile(path);
   try {
     let at = 0;
@@ -366,7 +366,7 @@ async function nextFile(path: string, file: FileHandle, at: number): Promise<Fil
 }
 
 /** Standard output of a program; its standard error is inherited. Throws when its exit code is not 0. */
-export async function* programPieces(name: string, args: readonly string[], stop: AbortSignal): Pieces {
+export async function* programChunks(name: string, args: readonly string[], stop: AbortSignal): ByteChunks {
   const child = spawn(name, args, { stdio: ['ignore', 'pipe', 'inherit'], signal: stop });
   const ended = once(child, 'close').then(([code]) => code as number | null);
   // Awaited below; until then a failure to start must not be an unhandled rejection.

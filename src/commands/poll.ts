@@ -1,9 +1,10 @@
 /**
- * `poll [MAILBOX]`: one visit in the foreground, to one mailbox or to each active one after the other.
+ * `poll [NAME]`: polls one mailbox, or each active one in turn, once in the foreground.
  *
- * A failing mailbox does not stop the others; the exit code is 1 when any failed. Where a visit ends at a mail that the
- * server does not deliver, the next ones follow at once: nobody would know of it in the next run.
+ * A failing mailbox does not stop the others; the exit code is 1 when any failed. A poll that fails at a message is
+ * repeated at once, so that poison-message isolation can finish: its state ends with the process.
  */
+
 import type { App } from '../compose/compose.ts';
 import { asFailure, Failure } from '../errors.ts';
 import { allOutcomes, type Mailbox, type Outcome } from '../ingest/model.ts';
@@ -11,15 +12,15 @@ import type { PollObserver, PollReport } from '../ingest/poll/poll-context.ts';
 import { durationText } from '../text/units.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';
 
-/** Throws `not_found` for a mailbox that is named but not there. */
+/** Throws `not_found` for an unknown name. */
 export async function pollMailboxes(options: CommonOptions & { name?: string }, context: Context): Promise<number> {
   return await withApp(options, context, async (app, config) => {
     await migrateFirst(app, config);
-    // Rows that the helpdesk wrote have no schedule before somebody gives them one.
+    // Rows inserted by the helpdesk have no schedule yet.
     await app.store.scheduleNewMailboxes();
     const { problem } = await app.vault.refresh();
     if (problem !== null) context.terminal.note(`${problem.message} (${problem.code}); hint: ${problem.hint}`, 'red');
-    const mailboxes = await chosen(app, options.name ?? null);
+    const mailboxes = await selectMailboxes(app, options.name ?? null);
     if (mailboxes.length === 0) context.terminal.note('There is no active mailbox to poll.');
     let failed = false;
     for (const mailbox of mailboxes) {
@@ -30,13 +31,13 @@ export async function pollMailboxes(options: CommonOptions & { name?: string }, 
   });
 }
 
-/** A paused mailbox is polled when it is named: somebody asks for it. */
-async function chosen(app: App, name: string | null): Promise<readonly Mailbox[]> {
+/** A paused mailbox is polled only when it is named. */
+async function selectMailboxes(app: App, name: string | null): Promise<readonly Mailbox[]> {
   if (name !== null) return [await app.store.mailboxByName(name)];
   return (await app.store.listMailboxes()).filter(({ state }) => state === 'active');
 }
 
-/** Polls in a row that may fail at a message; the next one may give the message up. */
+/** Failed polls in a row that are repeated; the next one may quarantine the message. */
 const isolatingPollsMax = 3;
 
 async function pollOne(app: App, mailbox: Mailbox, json: boolean, { terminal, signal }: Context): Promise<boolean> {
@@ -51,7 +52,7 @@ async function pollOne(app: App, mailbox: Mailbox, json: boolean, { terminal, si
     return true;
   } catch (error) {
     bar.clear();
-    const failure = toldFailure(asFailure(error), mailbox);
+    const failure = explainLeaseTaken(asFailure(error), mailbox);
     if (json) await terminal.json(failureJson(mailbox.name, failure));
     terminal.note(`${mailbox.name}: ${failure.message}`, 'red');
     terminal.note(`hint: ${failure.hint}`);
@@ -59,7 +60,7 @@ async function pollOne(app: App, mailbox: Mailbox, json: boolean, { terminal, si
   }
 }
 
-/** A poll, and further ones while each proceeds in another way than the one before; what all of them have stored. */
+/** Polls again while each poll proceeds in another way than the one before. Returns the sum of their reports. */
 async function pollUntilDone(
   app: App,
   mailbox: Mailbox,
@@ -72,24 +73,24 @@ async function pollUntilDone(
     failures = failure === null ? 0 : failures + 1;
     const isLast = !changesCourse || failures > isolatingPollsMax || signal.aborted;
     if (failure !== null && isLast) throw failure;
-    if (lastRound !== null) sum = added(sum, lastRound);
+    if (lastRound !== null) sum = sumReports(sum, lastRound);
     if (failure === null && sum !== null && isLast) return sum;
   }
 }
 
-function added(sum: PollReport | null, report: PollReport): PollReport {
+function sumReports(sum: PollReport | null, report: PollReport): PollReport {
   if (sum === null) return report;
   const outcomes = { ...report.outcomes };
   for (const name of allOutcomes) outcomes[name] += sum.outcomes[name];
   return { ...report, outcomes, durationMs: sum.durationMs + report.durationMs };
 }
 
-/** The visit knows only that its lease is taken; here it matters that this is no trouble. */
-function toldFailure(failure: Failure, { name }: Mailbox): Failure {
+/** A lease taken by a running daemon needs no action, so the failure says that. */
+function explainLeaseTaken(failure: Failure, { name }: Mailbox): Failure {
   if (failure.code !== 'lease_taken') return failure;
-  return new Failure('lease_taken', `a running daemon has mailbox ${name} and fetches its mail`, {
+  return new Failure('lease_taken', `a running daemon polls mailbox ${name}`, {
     cause: failure,
-    hint: 'ticketmaild status shows how it fares there; new mail is fetched without this command.',
+    hint: 'ticketmaild status shows its health there; new mail is fetched without this command.',
   });
 }
 
@@ -101,7 +102,7 @@ function failureJson(name: string, { code, message, hint }: Failure): Record<str
   return { mailbox: name, ok: false, error: { code, message, hint } };
 }
 
-const words: Readonly<Record<Outcome, readonly [one: string, many: string]>> = {
+const outcomeWords: Readonly<Record<Outcome, readonly [one: string, many: string]>> = {
   ticket_opened: ['ticket opened', 'tickets opened'],
   reply_added: ['reply added', 'replies added'],
   recorded: ['recorded', 'recorded'],
@@ -113,6 +114,6 @@ const words: Readonly<Record<Outcome, readonly [one: string, many: string]>> = {
 function outcomesText({ outcomes }: PollReport): string {
   const parts = allOutcomes
     .filter((outcome) => outcomes[outcome] > 0)
-    .map((outcome) => `${outcomes[outcome]} ${words[outcome][outcomes[outcome] === 1 ? 0 : 1]}`);
+    .map((outcome) => `${outcomes[outcome]} ${outcomeWords[outcome][outcomes[outcome] === 1 ? 0 : 1]}`);
   return parts.length === 0 ? 'no new mail' : parts.join(', ');
 }

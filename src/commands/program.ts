@@ -1,41 +1,40 @@
 /**
- * The command line: every command with its options, as commander reads it.
+ * Command line parser (commander): every command with its arguments, options and the module that implements it.
  *
- * A command's module is loaded when it is called, so that `--help` and a typing error cost little. What is misused
- * is thrown by commander and told by `main.ts`; nothing here prints or exits.
+ * That module is imported when its command is called, so that `--help` and usage errors stay fast. commander throws
+ * usage errors and `main.ts` prints them; nothing here prints or exits.
  */
 
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import type { Context } from './context.ts';
 
-/** Where help and the version are written. */
+/** Writes help and the version. */
 export type Print = (text: string) => void;
 
-const ticketRef = ['<ref>', 'reference of the ticket'] as const;
-const mailboxName = ['<name>', 'name of the mailbox'] as const;
-const passwordStdin = ['--password-stdin', 'read the password from standard input instead of asking for it'] as const;
+/** Runs a called command. `drains`: the first signal to stop lets it finish the item in progress. */
+export type Start = (
+  command: (context: Context) => Promise<number>,
+  how: { readonly drains: boolean },
+) => Promise<void>;
 
-/** The whole command line; parsing it calls `start` for the command that is meant. */
+/** Parsing this program calls `start` for the command that the arguments name. */
 export function buildProgram(start: Start, print: Print): Command {
   const program = new Command('ticketmaild')
-    .description('Reads ticket mailboxes over IMAP and turns each mail into a ticket.')
+    .description('Reads ticket mailboxes over IMAP and turns each message into a ticket.')
     .version(version(), '--version', 'show the version')
     .helpOption('--help', 'show this help')
     .exitOverride()
     .configureOutput({ writeOut: print, writeErr: () => undefined, outputError: () => undefined });
-  const actions = actionsOf(start);
-  addDaemonCommands(program, actions);
-  addSightCommands(program, actions);
-  const mailbox = program.command('mailbox').description('add, list, test and change mailboxes');
-  addMailboxCommands(mailbox, actions);
-  addChangeCommands(mailbox, actions);
-  addTicketCommands(program, actions);
-  addReconcileCommand(program, actions);
-  addQuarantineCommands(program, actions);
-  addKeyCommands(program, actions);
-  addEncryptionCommands(program, actions);
-  addAdminCommands(program, actions);
+  const add = createAddTo(start);
+  addDaemonCommands(program, add);
+  addMailboxCommands(program, add);
+  addTicketCommands(program, add);
+  addMessageCommands(program, add);
+  addQuarantineCommands(program, add);
+  addKeyCommands(program, add);
+  addEncryptionCommands(program, add);
+  addAdminCommands(program, add);
   return program;
 }
 
@@ -44,367 +43,261 @@ function version(): string {
   return text;
 }
 
-function addDaemonCommands(program: Command, { plain, draining }: Actions): void {
-  configured(program, 'run', 'run the daemon: poll every mailbox when it is due')
-    .option('--pretty', 'log lines for people instead of JSON')
-    .option('--no-migrate', 'leave the tables as they are')
-    .action(draining(async () => (await import('./service.ts')).runDaemon));
-  const poll = draining(async () => (await import('./poll.ts')).pollMailboxes);
-  listing(program, 'poll', 'visit one mailbox, or all that are active, once')
-    .argument('[mailbox]', 'name of the mailbox')
-    .action((name, options) => poll({ ...options, name }));
-  listing(program, 'check', 'try the configuration, the database and every mailbox').action(
-    plain(async () => (await import('./check.ts')).check),
+type Handler = (options: never, context: Context) => Promise<number>;
+type HandlerName<M> = { [K in keyof M]: M[K] extends Handler ? K : never }[keyof M];
+
+/** Adds a command to a group. Its handler gets each argument under the argument's name, beside the options. */
+type Add<M> = (name: string, description: string, handler: HandlerName<M>, mode?: 'drains') => Command;
+
+/** `plain`: no common option; `configured`: `--config`; `listing` and `reporting`: `--json` as well. */
+type Adders<M> = { readonly [kind in 'plain' | 'configured' | 'listing' | 'reporting']: Add<M> };
+
+/** The handlers of the added commands are in the module that `load` imports. */
+type AddTo = <M>(group: Command, load: () => Promise<M>) => Adders<M>;
+
+const config = ['--config <file>', 'the configuration file'] as const;
+const jsonLines = ['--json', 'print JSON, one object a line'] as const;
+const jsonObject = ['--json', 'print the result as one JSON object'] as const;
+
+function createAddTo(start: Start): AddTo {
+  return <M>(group: Command, load: () => Promise<M>) => {
+    const adder =
+      (...common: readonly (readonly [flags: string, description: string])[]): Add<M> =>
+      (name, description, handler, mode) => {
+        const command = group.command(name).description(description);
+        for (const option of common) command.option(...option);
+        return command.action(async () => {
+          const values = command.registeredArguments.map((one, index) => [one.name(), command.processedArgs[index]]);
+          const options: object = { ...command.opts(), ...Object.fromEntries(values) };
+          const run = async (context: Context) => await ((await load())[handler] as Handler)(options as never, context);
+          await start(run, { drains: mode === 'drains' });
+        });
+      };
+    return {
+      plain: adder(),
+      configured: adder(config),
+      listing: adder(config, jsonLines),
+      reporting: adder(config, jsonObject),
+    };
+  };
+}
+
+const mailboxName = ['<name>', 'name of the mailbox'] as const;
+const passwordStdin = ['--password-stdin', 'read the password from standard input instead of asking for it'] as const;
+const yes = ['--yes', 'do not ask for confirmation'] as const;
+const limit = ['--limit <count>', 'at most this many (default: 50, with --json all)'] as const;
+
+function addDaemonCommands(program: Command, add: AddTo): void {
+  const { configured, listing, reporting } = add(program, () => import('./service.ts'));
+  configured('run', 'Run the daemon: poll every mailbox when it is due', 'runDaemon', 'drains')
+    .option('--pretty', 'write human-readable log lines instead of JSON')
+    .option('--no-migrate', 'do not migrate the tables');
+  add(program, () => import('./poll.ts'))
+    .listing('poll', 'Poll one mailbox, or all active ones, once', 'pollMailboxes', 'drains')
+    .argument('[name]', 'name of the mailbox');
+  add(program, () => import('./check.ts')).listing(
+    'check',
+    'Check the configuration, the database and every mailbox',
+    'check',
   );
-  listing(program, 'migrate', 'bring the tables up to date')
-    .option('--status', 'only show what is applied')
-    .action(plain(async () => (await import('./service.ts')).migrate));
-}
-
-/** What an operator looks at. */
-function addSightCommands(program: Command, { plain, draining }: Actions): void {
-  reporting(program, 'status', 'ask the running daemon how it fares; exit code 1 when it is not ready')
-    .option('--watch', 'draw it anew every 2 seconds, until Ctrl-C')
-    .option('--all', 'with the mailboxes that are fine')
-    .option('--address <host:port>', 'where to ask (default: http.listen, else the workers ticketmaild@1 to @9)')
-    .action(draining(async () => (await import('./status/status.ts')).showStatus));
-  const logs = plain(async () => (await import('./logs.ts')).showLogs);
-  program
-    .command('logs')
-    .description('show the log for people: the journal, a file, or what is piped in')
+  listing('migrate', 'Apply pending migrations to the tables', 'migrate').option(
+    '--status',
+    'only list the migrations',
+  );
+  add(program, () => import('./status/status.ts'))
+    .reporting(
+      'status',
+      'Show the health of the running daemon; exit code 1 unless it is ready',
+      'showStatus',
+      'drains',
+    )
+    .option('--watch', 'redraw every 2 seconds, until Ctrl-C')
+    .option('--all', 'include healthy mailboxes')
+    .option(
+      '--address <host:port>',
+      'HTTP address of the daemon (default: http.listen, else the workers ticketmaild@1 to @9)',
+    );
+  add(program, () => import('./logs.ts'))
+    .plain('logs', 'Format log lines from the journal, a file or standard input', 'showLogs')
     .argument('[file]', 'a file of JSON log lines')
-    .option('--follow', 'go on as lines are added')
-    .option('--since <time>', 'from then on: 15min, 2h, 08:30, today, 2026-01-31, "2026-01-31 08:30"')
-    .option('--lines <count>', 'only the last ones')
-    .option('--mailbox <name>', 'only of this mailbox')
-    .option('--level <level>', 'only of this level and above')
-    .option('--event <prefix>', 'only events that begin so, such as poll. or poll.failed')
-    .option('--unit <unit>', 'the unit of the journal (default: ticketmaild and ticketmaild@*)')
-    .action((file, options) => logs({ ...options, ...(file === undefined ? {} : { file }) }));
-  const level = plain(async () => (await import('./service.ts')).setLogLevel);
-  reporting(program, 'log-level', 'let the running daemon log more or less, until it starts or reloads')
-    .argument('<level>', 'trace, debug, info, warn or error')
-    .action((name, options) => level({ ...options, level: name }));
+    .option('--follow', 'continue as lines are appended')
+    .option('--since <time>', 'start at: 15min, 2h, 08:30, today, 2026-01-31, "2026-01-31 08:30"')
+    .option('--lines <count>', 'only the last lines')
+    .option('--mailbox <name>', 'only lines about this mailbox')
+    .option('--level <level>', 'only lines of this level and above')
+    .option('--event <prefix>', 'only events with this prefix, such as poll. or poll.failed')
+    .option('--unit <unit>', 'unit of the journal (default: ticketmaild and ticketmaild@*)');
+  reporting(
+    'log-level',
+    'Change the log level of the running daemon until its next start or reload',
+    'setLogLevel',
+  ).argument('<level>', 'trace, debug, info, warn or error');
 }
 
-function addMailboxCommands(mailbox: Command, { plain }: Actions): void {
-  listing(mailbox, 'add', 'add a mailbox, once a probe of it succeeds')
-    .option('--name <name>', 'what it is to be called (required)')
-    .option('--host <host>', 'the IMAP server (required)')
-    .option('--port <port>', 'its port (default: 993, or 143 with starttls and none)')
+function addMailboxCommands(program: Command, add: AddTo): void {
+  const mailbox = program.command('mailbox').description('Add, list, test and change mailboxes');
+  const { listing } = add(mailbox, () => import('./mailbox/view.ts'));
+  add(mailbox, () => import('./mailbox/add.ts'))
+    .listing('add', 'Probe a mailbox and add it', 'addMailbox')
+    .option('--name <name>', 'name of the mailbox (required)')
+    .option('--host <host>', 'IMAP server (required)')
+    .option('--port <port>', 'port of the server (default: 993, or 143 with starttls and none)')
     .option('--tls <mode>', 'implicit, starttls or none (default: implicit)')
     .option('--ca-file <file>', 'certificates (PEM) to trust instead of those of the system')
-    .option('--fingerprint <sha256>', 'the one certificate to trust')
-    .option('--user <user>', 'the login name (required)')
+    .option('--fingerprint <sha256>', 'the only certificate to trust')
+    .option('--user <user>', 'login name (required)')
     .option(...passwordStdin)
-    .option('--folder <folder>', 'the folder to poll (default: INBOX)')
-    .option('--since <start>', 'which mails: now, all or a date such as 2026-01-31 (default: now)')
-    .option('--on-success <action>', 'then: seen, move:FOLDER, delete or leave (default: seen)')
+    .option('--folder <folder>', 'folder to poll (default: INBOX)')
+    .option('--since <start>', 'which messages: now, all or a date such as 2026-01-31 (default: now)')
+    .option('--on-success <action>', 'action on a stored message: seen, move:FOLDER, delete or leave (default: seen)')
     .option('--interval <seconds>', 'seconds between two polls (default: poll.interval_s)')
     .option(
       '--address <address>',
-      'where it gets its mail; may be repeated (default: the user, if it is an address)',
+      'address that receives its mail; may be repeated (default: the user, if it is an address)',
       repeated,
     )
-    .option('--allow-plaintext', 'accept a password in clear to another machine with --tls none')
-    .option('--no-probe', 'store it untried')
-    .action(plain(async () => (await import('./mailbox/add.ts')).addMailbox));
-  listing(mailbox, 'list', 'list the mailboxes and how they fare').action(
-    plain(async () => (await import('./mailbox/view.ts')).listMailboxes),
-  );
-  const show = plain(async () => (await import('./mailbox/view.ts')).showMailbox);
-  listing(mailbox, 'show', 'show one mailbox, but for its password')
-    .argument(...mailboxName)
-    .action((name, options) => show({ ...options, name }));
-  const test = plain(async () => (await import('./mailbox/probe.ts')).testMailbox);
-  listing(mailbox, 'test', 'try to log in and open the folder, changing nothing')
-    .argument(...mailboxName)
-    .action((name, options) => test({ ...options, name }));
+    .option('--allow-plaintext', 'allow an unencrypted password to another machine with --tls none')
+    .option('--no-probe', 'store it without a probe');
+  listing('list', 'List the mailboxes and their health', 'listMailboxes');
+  listing('show', 'Show one mailbox, without its password', 'showMailbox').argument(...mailboxName);
+  add(mailbox, () => import('./mailbox/probe.ts'))
+    .listing('test', 'Log in and open the folder, read-only', 'testMailbox')
+    .argument(...mailboxName);
+  addMailboxChanges(mailbox, add);
 }
 
-function addChangeCommands(mailbox: Command, { plain }: Actions): void {
-  const pause = plain(async () => (await import('./mailbox/state.ts')).pauseMailbox);
-  configured(mailbox, 'pause', 'poll it no more until it is resumed')
+function addMailboxChanges(mailbox: Command, add: AddTo): void {
+  const { configured } = add(mailbox, () => import('./mailbox/state.ts'));
+  const settings = add(mailbox, () => import('./mailbox/set.ts'));
+  configured('pause', 'Stop polling a mailbox until it is resumed', 'pauseMailbox').argument(...mailboxName);
+  configured('resume', 'Resume polling a mailbox, at once', 'resumeMailbox').argument(...mailboxName);
+  configured('remove', 'Remove the settings, password and cursor of a mailbox; its tickets stay', 'removeMailbox')
     .argument(...mailboxName)
-    .action((name, options) => pause({ ...options, name }));
-  const resume = plain(async () => (await import('./mailbox/state.ts')).resumeMailbox);
-  configured(mailbox, 'resume', 'poll it again, at once')
-    .argument(...mailboxName)
-    .action((name, options) => resume({ ...options, name }));
-  const remove = plain(async () => (await import('./mailbox/state.ts')).removeMailbox);
-  configured(mailbox, 'remove', 'forget its settings, password and cursor; tickets stay')
-    .argument(...mailboxName)
-    .option('--yes', 'do not ask')
-    .action((name, options) => remove({ ...options, name }));
-  const set = plain(async () => (await import('./mailbox/set.ts')).setMailbox);
-  listing(mailbox, 'set', 'change settings, once a probe of the new ones succeeds')
-    .argument(...mailboxName)
-    .option('--name <name>', 'what it is to be called')
-    .option('--host <host>', 'the IMAP server')
-    .option('--port <port>', 'its port')
+    .option(...yes);
+  settings
+    .listing('set', 'Probe changed settings of a mailbox and store them', 'setMailbox')
+    .argument('<mailbox>', 'name of the mailbox')
+    .option('--name <name>', 'new name of the mailbox')
+    .option('--host <host>', 'IMAP server')
+    .option('--port <port>', 'port of the server')
     .option('--tls <mode>', 'implicit, starttls or none')
     .option('--ca-file <file>', 'certificates (PEM) to trust instead of those of the system')
-    .option('--fingerprint <sha256>', 'the one certificate to trust')
-    .option('--system-ca', 'trust the authorities of the system again')
-    .option('--user <user>', 'the login name')
-    .option('--new-password', 'ask for another password, too')
+    .option('--fingerprint <sha256>', 'the only certificate to trust')
+    .option('--system-ca', 'trust the certificate authorities of the system again')
+    .option('--user <user>', 'login name')
+    .option('--new-password', 'ask for a new password as well')
     .option(...passwordStdin)
-    .option('--folder <folder>', 'the folder to poll')
-    .option('--since <start>', 'where another folder begins: now, all or a date (default: as before)')
+    .option('--folder <folder>', 'folder to poll')
+    .option('--since <start>', 'where another folder begins: now, all or a date (default: unchanged)')
     .option('--on-success <action>', 'seen, move:FOLDER, delete or leave')
     .option('--interval <seconds>', 'seconds between two polls, or default')
-    .option('--allow-plaintext', 'accept a password in clear to another machine with --tls none')
-    .option('--no-probe', 'store it untried')
-    .action((name, options) => set({ ...options, mailbox: name }));
-  const setAddresses = plain(async () => (await import('./mailbox/set.ts')).setMailboxAddresses);
-  configured(mailbox, 'set-addresses', 'tell at which addresses it gets its mail')
+    .option('--allow-plaintext', 'allow an unencrypted password to another machine with --tls none')
+    .option('--no-probe', 'store them without a probe');
+  settings
+    .configured('set-addresses', 'Set the addresses whose mail a mailbox receives', 'setMailboxAddresses')
     .argument(...mailboxName)
-    .argument('[addresses...]', 'all of them (none: the user, if it is an address)')
-    .action((name, addresses, options) => setAddresses({ ...options, name, addresses }));
-  const setPassword = plain(async () => (await import('./mailbox/state.ts')).setMailboxPassword);
-  configured(mailbox, 'set-password', 'store another password')
+    .argument('[addresses...]', 'all of them (none: the user, if it is an address)');
+  configured('set-password', 'Store another password', 'setMailboxPassword')
     .argument(...mailboxName)
     .option(...passwordStdin)
-    .option('--accept-connection', 'the server is yours, although the stored password does not vouch for it')
-    .action((name, options) => setPassword({ ...options, name }));
+    .option(
+      '--accept-connection',
+      'acknowledge that the server is yours, although the stored password does not prove it',
+    );
 }
 
 function repeated(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value];
 }
 
-function addTicketCommands(program: Command, actions: Actions): void {
-  const { plain } = actions;
-  const ticket = program.command('ticket').description('list, show and close tickets, make reply tokens');
-  listing(ticket, 'list', 'list tickets, the newest first')
-    .option('--limit <count>', 'at most so many (default: 50, with --json all)')
-    .action(plain(async () => (await import('./ticket.ts')).listTickets));
-  const show = plain(async () => (await import('./ticket.ts')).showTicket);
-  listing(ticket, 'show', 'show one ticket with its messages')
+const ticketRef = ['<ref>', 'reference of the ticket'] as const;
+
+function addTicketCommands(program: Command, add: AddTo): void {
+  const ticket = program.command('ticket').description('List, show and close tickets, create reply tokens');
+  const { configured, listing, reporting } = add(ticket, () => import('./ticket.ts'));
+  listing('list', 'List tickets, newest first', 'listTickets').option(...limit);
+  listing('show', 'Show one ticket with its messages', 'showTicket').argument(...ticketRef);
+  configured('close', 'Close one ticket; a reply reopens it', 'closeTicket').argument(...ticketRef);
+  configured('reopen', 'Reopen one ticket', 'reopenTicket').argument(...ticketRef);
+  reporting('reply-address', 'Print an address whose replies join this ticket', 'printReplyAddress')
     .argument(...ticketRef)
-    .action((ref, options) => show({ ...options, ref }));
-  const close = plain(async () => (await import('./ticket.ts')).closeTicket);
-  configured(ticket, 'close', 'close one ticket; an answer opens it again')
+    .option('--address <address>', 'address to put the token into (default: the first of the mailbox)');
+  reporting('message-id', 'Print a new Message-ID whose replies join this ticket', 'printMessageId')
     .argument(...ticketRef)
-    .action((ref, options) => close({ ...options, ref }));
-  const reopen = plain(async () => (await import('./ticket.ts')).reopenTicket);
-  configured(ticket, 'reopen', 'open one ticket again')
-    .argument(...ticketRef)
-    .action((ref, options) => reopen({ ...options, ref }));
-  const replyAddress = plain(async () => (await import('./ticket.ts')).printReplyAddress);
-  reporting(ticket, 'reply-address', 'print the address whose answers come into this ticket')
-    .argument(...ticketRef)
-    .option('--address <address>', 'the address to put the token into (default: the first of the mailbox)')
-    .action((ref, options) => replyAddress({ ...options, ref }));
-  const messageId = plain(async () => (await import('./ticket.ts')).printMessageId);
-  reporting(ticket, 'message-id', 'print a new Message-ID whose answers come into this ticket')
-    .argument(...ticketRef)
-    .option('--domain <domain>', 'what stands behind the @ (default: that of the mailbox)')
-    .action((ref, options) => messageId({ ...options, ref }));
-  const message = program.command('message').description('list what became of each mail');
-  listing(message, 'list', 'list the outcome of every mail of a mailbox')
+    .option('--domain <domain>', 'domain after the @ (default: that of the mailbox)');
+}
+
+function addMessageCommands(program: Command, add: AddTo): void {
+  const message = program.command('message').description('List the outcome of each message, reprocess stored ones');
+  const { configured, listing } = add(message, () => import('./message.ts'));
+  listing('list', 'List the outcome of every message of a mailbox', 'listMessages')
     .requiredOption('--mailbox <name>', 'name of the mailbox')
-    .option('--full', 'with the stored messages')
-    .action(plain(async () => (await import('./message.ts')).listMessages));
-  configured(message, 'source', 'save the raw source of one mail as a file')
+    .option('--full', 'include the stored messages');
+  configured('source', 'Save the raw source of one message as a file', 'saveSource')
     .requiredOption('--mailbox <name>', 'name of the mailbox')
-    .requiredOption('--uid <uid>', 'its UID, as message list shows it')
-    .requiredOption('--output <file>', 'the file to write; it must not exist yet')
-    .action(plain(async () => (await import('./message.ts')).saveSource));
-  addReprocessCommand(message, actions);
-}
-
-/**
- * What the commands have in common as commander declares them: their options, and how their actions are run.
- */
-
-/** How a called command is run. `drains`: the first signal to stop lets it finish what is under way. */
-export type Start = (
-  command: (context: Context) => Promise<number>,
-  how: { readonly drains: boolean },
-) => Promise<void>;
-
-/** Makes the action of a command of the function that `load` gives. */
-type Action = <T>(load: () => Promise<(args: T, context: Context) => Promise<number>>) => (args: T) => Promise<void>;
-
-export type Actions = { readonly plain: Action; readonly draining: Action };
-
-/** A command's module is loaded when the command is called, so that the others do not pay for it. */
-function actionsOf(start: Start): Actions {
-  const action =
-    (drains: boolean): Action =>
-    (load) =>
-    (args) =>
-      start(async (context) => (await load())(args, context), { drains });
-  return { plain: action(false), draining: action(true) };
-}
-
-function configured(parent: Command, name: string, purpose: string): Command {
-  return parent.command(name).description(purpose).option('--config <file>', 'the configuration file');
-}
-
-function listing(parent: Command, name: string, purpose: string): Command {
-  return configured(parent, name, purpose).option('--json', 'print JSON, one object a line');
-}
-
-function reporting(parent: Command, name: string, purpose: string): Command {
-  return configured(parent, name, purpose).option('--json', 'print the result as one JSON object');
-}
-
-/**
- * The commands of the admin page's accounts, with their options, as commander reads them.
- */
-
-const adminName = ['<name>', 'name of the admin'] as const;
-
-function addAdminCommands(program: Command, { plain }: Actions): void {
-  const admin = program.command('admin').description('who may sign in to the admin page');
-  const add = plain(async () => (await import('./admin.ts')).addAdmin);
-  configured(admin, 'add', 'let somebody sign in to the admin page')
-    .argument(...adminName)
-    .option(...passwordStdin)
-    .action((name, options) => add({ ...options, name }));
-  listing(admin, 'list', 'list who may sign in, and when they last did').action(
-    plain(async () => (await import('./admin.ts')).listAdmins),
-  );
-  const setPassword = plain(async () => (await import('./admin.ts')).setAdminPassword);
-  configured(admin, 'set-password', 'store another password, and sign out whoever used the former one')
-    .argument(...adminName)
-    .option(...passwordStdin)
-    .action((name, options) => setPassword({ ...options, name }));
-  const remove = plain(async () => (await import('./admin.ts')).removeAdmin);
-  configured(admin, 'remove', 'remove an admin, and sign them out')
-    .argument(...adminName)
-    .option('--yes', 'do not ask')
-    .action((name, options) => remove({ ...options, name }));
-  configured(admin, 'unlock', 'let every address and name try to sign in again, which tried too often').action(
-    plain(async () => (await import('./admin.ts')).unlockAdmins),
-  );
-  listing(admin, 'log', 'show who signed in or was refused, and what changed about accounts')
-    .option('--limit <count>', 'at most so many (default: 50, with --json all)')
-    .action(plain(async () => (await import('./audit-log.ts')).listAdminLog));
-}
-
-/**
- * The commands of the key file and of encryption, with their options, as commander reads them.
- */
-
-const yes = ['--yes', 'do not ask'] as const;
-const wait = ['--wait <seconds>', 'how long to wait for workers that lack the key (default: 30)'] as const;
-const force = ['--force', 'go on although a worker that runs lacks the key'] as const;
-
-function addKeyCommands(program: Command, { plain }: Actions): void {
-  const key = program.command('key').description('show, back up, protect and recover the key file');
-  reporting(key, 'show', 'show the fingerprints and the state of the key file, never its bytes').action(
-    plain(async () => (await import('./key.ts')).showKey),
-  );
-  const backup = plain(async () => (await import('./key.ts')).backUpKey);
-  reporting(key, 'backup', 'copy the key file as it is, for its owner alone')
-    .argument('<file>', 'the copy to write; it must not exist yet')
-    .action((file, options) => backup({ ...options, file }));
-  const verify = plain(async () => (await import('./key.ts')).verifyKey);
-  reporting(key, 'verify', 'compare a backup with the key in use; exit code 1 when it is not the same')
-    .argument('<file>', 'the backup')
-    .action((file, options) => verify({ ...options, file }));
-  reporting(key, 'protect', 'protect the key file with a passphrase')
-    .option('--passphrase-stdin', 'read the passphrase from standard input instead of asking for it')
-    .action(plain(async () => (await import('./key.ts')).protectKey));
-  reporting(key, 'unprotect', 'write the key file without its passphrase').action(
-    plain(async () => (await import('./key.ts')).unprotectKey),
-  );
-  reporting(key, 'recover', 'let the running daemon write a lost key file back').action(
-    plain(async () => (await import('./key.ts')).recoverKey),
-  );
-}
-
-function addEncryptionCommands(program: Command, { plain, draining }: Actions): void {
-  const encryption = program.command('encryption').description('seal the passwords in the database under a key file');
-  reporting(encryption, 'status', 'show what is sealed, under which key, and what is wrong').action(
-    plain(async () => (await import('./encryption/status.ts')).showEncryption),
-  );
-  reporting(encryption, 'enable', 'switch encryption on: make a key file and seal every password')
-    .option('--accept-key-loss', 'acknowledge that who loses the key file loses the passwords')
-    .option('--backup-prepared', 'acknowledge that a safe backup of the key file is prepared')
-    .option(...force)
-    .option(...wait)
-    .action(draining(async () => (await import('./encryption/change.ts')).enableEncryption));
-  reporting(encryption, 'rotate', 'seal every password under a new key')
-    .option(...force)
-    .option(...wait)
-    .action(draining(async () => (await import('./encryption/change.ts')).rotateKey));
-  reporting(
-    encryption,
-    'reseal',
-    'seal what is not sealed under the key in use, and drop keys that nothing needs',
-  ).action(draining(async () => (await import('./encryption/change.ts')).resealPasswords));
-  reporting(encryption, 'disable', 'switch encryption off: store every password readable')
-    .option(...yes)
-    .action(draining(async () => (await import('./encryption/change.ts')).disableEncryption));
-  reporting(encryption, 'trust-restored', 'put the switch in force again after a restored backup or a foreign row')
-    .option(...yes)
-    .option('--accept-off', 'acknowledge that encryption, which was on, may be off afterwards')
-    .action(plain(async () => (await import('./encryption/change.ts')).trustRestoredSwitch));
-  reporting(encryption, 'replace-lost-key', 'put a new key in the place of one that is lost for good')
-    .option('--accept-password-loss', 'acknowledge that passwords under the lost key have to be set anew')
-    .option(...force)
-    .option(...wait)
-    .action(draining(async () => (await import('./encryption/change.ts')).replaceKey));
-  listing(encryption, 'log', 'list what was changed, by whom, the newest first')
-    .option('--limit <count>', 'at most so many (default: 50, with --json all)')
-    .action(plain(async () => (await import('./audit-log.ts')).listAudit));
-}
-
-/**
- * The commands of quarantine and replay, with their options, as commander reads them.
- */
-
-function addReconcileCommand(program: Command, { draining }: Actions): void {
-  const reconcile = draining(async () => (await import('./reconcile.ts')).reconcile);
-  listing(program, 'reconcile', 'count whether every mail seen is accounted for')
-    .argument('[mailbox]', 'compare with the folder of this mailbox on its server')
-    .option('--repair', 'fetch the mails of that mailbox that were passed over, and put lost messages back')
-    .option('--files', 'look whether attachments and raw sources are on the disk, too')
-    .action((name, options) => reconcile({ ...options, name }));
-}
-
-function addQuarantineCommands(program: Command, { plain, draining }: Actions): void {
-  const quarantine = program.command('quarantine').description('look at mails that were kept aside, and resolve them');
-  filtered(listing(quarantine, 'list', 'list the mails that wait in quarantine, and why'))
-    .option('--discarded', 'those that were discarded, instead of those that wait')
-    .action(plain(async () => (await import('./quarantine.ts')).listQuarantine));
-  const show = plain(async () => (await import('./quarantine.ts')).showHeldMail);
-  listing(quarantine, 'show', 'show one mail in quarantine')
-    .argument('<id>', 'as quarantine list shows it')
-    .action((id, options) => show({ ...options, id }));
-  const requeue = draining(async () => (await import('./quarantine.ts')).retryHeldMails);
-  settling(listing(quarantine, 'requeue', 'parse and decide mails again, under the rules and limits of now')).action(
-    (ids, options) => requeue({ ...options, ids }),
-  );
-  const release = draining(async () => (await import('./quarantine.ts')).releaseHeldMails);
-  settling(listing(quarantine, 'release', 'take mails in as they are, whatever held them back')).action(
-    (ids, options) => release({ ...options, ids }),
-  );
-  const discard = draining(async () => (await import('./quarantine.ts')).discardHeldMails);
-  selecting(listing(quarantine, 'discard', 'give mails up, without a ticket'))
-    .option('--yes', 'do not ask')
-    .action((ids, options) => discard({ ...options, ids }));
-  const save = plain(async () => (await import('./quarantine.ts')).exportHeldMails);
-  selecting(configured(quarantine, 'export', 'save what was kept of mails as files'))
-    .option('--output <file>', 'the file to write, for one id; it must not exist yet')
-    .option('--folder <dir>', 'the folder to write files into; it is made where there is none')
-    .action((ids, options) => save({ ...options, ids }));
-  listing(quarantine, 'log', 'show who took what out of quarantine, or discarded it')
-    .option('--limit <count>', 'at most so many (default: 50, with --json all)')
-    .action(plain(async () => (await import('./audit-log.ts')).listQuarantineLog));
-}
-
-function addReprocessCommand(message: Command, { draining }: Actions): void {
-  const reprocess = draining(async () => (await import('./message.ts')).reprocessMessages);
-  listing(message, 'reprocess', 'read stored mails again from their sources, under the rules of now')
+    .requiredOption('--uid <uid>', 'UID of the message, as message list shows it')
+    .requiredOption('--output <file>', 'file to write; it must not exist yet');
+  listing(
+    'reprocess',
+    'Parse stored messages again from their sources, under the present rules',
+    'reprocessMessages',
+    'drains',
+  )
     .argument('[id]', 'id of one message, as message list --full --json shows it')
-    .option('--mailbox <name>', 'all of this mailbox')
-    .option('--since <time>', 'of those, what arrived since: 2h, 3d, today, 2026-01-31')
-    .action((id, options) => reprocess({ ...options, id }));
+    .option('--mailbox <name>', 'all messages of this mailbox')
+    .option('--since <time>', 'of those, messages received since: 2h, 3d, today, 2026-01-31');
+  add(program, () => import('./reconcile.ts'))
+    .listing(
+      'reconcile',
+      'Verify that every message has one outcome and every outcome its message',
+      'reconcile',
+      'drains',
+    )
+    .argument('[name]', 'compare the outcomes with the folder of this mailbox on its server')
+    .option('--repair', 'fetch skipped messages of that mailbox and restore lost ones')
+    .option('--files', 'verify that attachments and raw sources exist on disk');
+}
+
+const discarded = ['--discarded', 'select discarded messages instead of waiting ones'] as const;
+const verbose = ['-v, --verbose', 'print a line for each of many messages'] as const;
+
+function addQuarantineCommands(program: Command, add: AddTo): void {
+  const quarantine = program.command('quarantine').description('Inspect quarantined messages and resolve them');
+  const { configured, listing } = add(quarantine, () => import('./quarantine.ts'));
+  filtered(listing('list', 'List quarantined messages with their reasons', 'listQuarantine')).option(...discarded);
+  listing('show', 'Show one quarantined message', 'showQuarantined').argument(
+    '<id>',
+    'id, as quarantine list shows it',
+  );
+  selecting(
+    listing(
+      'requeue',
+      'Requeue quarantined messages: parse and decide again under the present rules',
+      'requeueQuarantined',
+      'drains',
+    ),
+  )
+    .option(...discarded)
+    .option(...verbose);
+  selecting(
+    listing(
+      'release',
+      'Release quarantined messages: store them despite their reasons',
+      'releaseQuarantined',
+      'drains',
+    ),
+  )
+    .option(...discarded)
+    .option(...verbose);
+  selecting(
+    listing('discard', 'Discard quarantined messages, without a ticket', 'discardQuarantined', 'drains'),
+  ).option(...yes);
+  selecting(configured('export', 'Save the stored sources of quarantined messages as files', 'exportQuarantined'))
+    .option('--output <file>', 'file to write, for one id; it must not exist yet')
+    .option('--folder <dir>', 'folder to write files into; created if missing');
+  add(quarantine, () => import('./audit-log.ts'))
+    .listing('log', 'List who released, requeued or discarded quarantined messages', 'listQuarantineLog')
+    .option(...limit);
 }
 
 function filtered(command: Command): Command {
@@ -415,11 +308,98 @@ function filtered(command: Command): Command {
 }
 
 function selecting(command: Command): Command {
-  return filtered(command.argument('[ids...]', 'ids, as quarantine list shows them')).option('--all', 'all there are');
+  return filtered(command.argument('[ids...]', 'ids, as quarantine list shows them')).option('--all', 'all of them');
 }
 
-function settling(command: Command): Command {
-  return selecting(command)
-    .option('--discarded', 'of those that were discarded, instead of those that wait')
-    .option('-v, --verbose', 'a line for each of many mails');
+const wait = ['--wait <seconds>', 'how long to wait for workers that lack the key (default: 30)'] as const;
+const force = ['--force', 'continue although a running worker lacks the key'] as const;
+
+function addKeyCommands(program: Command, add: AddTo): void {
+  const key = program.command('key').description('Show, back up, protect and recover the key file');
+  const { reporting } = add(key, () => import('./key.ts'));
+  reporting('show', 'Show the key ids and the state of the key file, never its bytes', 'showKey');
+  reporting('backup', 'Copy the key file, readable by its owner alone', 'backUpKey').argument(
+    '<file>',
+    'copy to write; it must not exist yet',
+  );
+  reporting(
+    'verify',
+    'Compare a backup with the key in use; exit code 1 unless they are the same',
+    'verifyKey',
+  ).argument('<file>', 'backup of the key file');
+  reporting('protect', 'Protect the key file with a passphrase', 'protectKey').option(
+    '--passphrase-stdin',
+    'read the passphrase from standard input instead of asking for it',
+  );
+  reporting('unprotect', 'Remove the passphrase of the key file', 'unprotectKey');
+  reporting('recover', 'Have the running daemon write a lost key file back', 'recoverKey');
+}
+
+function addEncryptionCommands(program: Command, add: AddTo): void {
+  const encryption = program
+    .command('encryption')
+    .description('Encrypt the passwords in the database under a key file');
+  const { reporting } = add(encryption, () => import('./encryption/change.ts'));
+  add(encryption, () => import('./encryption/status.ts')).reporting(
+    'status',
+    'Show how passwords are stored, under which key, and any problem',
+    'showEncryption',
+  );
+  reporting('enable', 'Enable encryption: create a key file and encrypt every password', 'enableEncryption', 'drains')
+    .option('--accept-key-loss', 'acknowledge that losing the key file loses the passwords')
+    .option('--backup-prepared', 'acknowledge that a safe backup of the key file is prepared')
+    .option(...force)
+    .option(...wait);
+  reporting('rotate', 'Re-encrypt every password under a new key', 'rotateKey', 'drains')
+    .option(...force)
+    .option(...wait);
+  reporting(
+    'reseal',
+    'Encrypt passwords that are not under the key in use, and drop unused keys',
+    'resealPasswords',
+    'drains',
+  );
+  reporting('disable', 'Disable encryption: store every password in plain text', 'disableEncryption', 'drains').option(
+    ...yes,
+  );
+  reporting(
+    'trust-restored',
+    'Trust the encryption switch again after a restored backup or a foreign row',
+    'trustRestoredSwitch',
+  )
+    .option(...yes)
+    .option('--accept-off', 'acknowledge that encryption, which was on, may be off afterwards');
+  reporting(
+    'replace-lost-key',
+    'Replace a key that is lost for good by a new one',
+    'replaceLostEncryptionKey',
+    'drains',
+  )
+    .option('--accept-password-loss', 'acknowledge that passwords under the lost key must be set again')
+    .option(...force)
+    .option(...wait);
+  add(encryption, () => import('./audit-log.ts'))
+    .listing('log', 'List changes of keys, passwords and the switch, newest first', 'listEncryptionLog')
+    .option(...limit);
+}
+
+const adminName = ['<name>', 'name of the admin'] as const;
+
+function addAdminCommands(program: Command, add: AddTo): void {
+  const admin = program.command('admin').description('Manage the accounts of the admin page');
+  const { configured, listing } = add(admin, () => import('./admin.ts'));
+  configured('add', 'Add an account for the admin page', 'addAdmin')
+    .argument(...adminName)
+    .option(...passwordStdin);
+  listing('list', 'List the accounts and their last sign-ins', 'listAdmins');
+  configured('set-password', 'Store another password, and end the sessions of the account', 'setAdminPassword')
+    .argument(...adminName)
+    .option(...passwordStdin);
+  configured('remove', 'Remove an account, and end its sessions', 'removeAdmin')
+    .argument(...adminName)
+    .option(...yes);
+  configured('unlock', 'Clear the failed sign-in attempts of all addresses and names', 'unlockAdmins');
+  add(admin, () => import('./audit-log.ts'))
+    .listing('log', 'List sign-ins, refusals and changes of accounts, newest first', 'listAdminLog')
+    .option(...limit);
 }

@@ -1,7 +1,7 @@
 /**
- * `quarantine list` and `quarantine show`: which mails wait in quarantine, why, and what helps.
+ * Quarantine commands: list, show, export, requeue, release and discard quarantined messages.
  *
- * Sender and subject are read from what was kept, and are a stranger's: the terminal makes them printable.
+ * Senders and subjects are read from the stored sources and are untrusted: the terminal makes them printable.
  */
 
 import { mkdirSync } from 'node:fs';
@@ -27,7 +27,7 @@ import type { ResolveMode } from '../ingest/quarantine/resolve.ts';
 import type { QuarantinedMessage } from '../ingest/stores.ts';
 import type { HeaderSummary } from '../mail/fallback-message.ts';
 import { isoTime, shortTime } from '../text/time.ts';
-import { type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';
+import { type CommonOptions, type Context, migrateFirst, saveNewFile, withApp } from './context.ts';
 
 const columns = [
   { title: 'ID' },
@@ -39,17 +39,17 @@ const columns = [
 ];
 const rowsPerTable = 200;
 
-/** Page by page, so that memory stays flat. Throws `not_found`. */
+/** Prints page by page, so that memory stays flat. Throws `not_found`. */
 export async function listQuarantine(options: SelectionOptions, context: Context): Promise<number> {
   const { terminal } = context;
   return await withApp(options, context, async (app) => {
     const reasons = new Set<string>();
     let page: (readonly string[])[] = [];
-    for await (const mail of chosenMails(app, options)) {
-      const head = await headerOf(app.raw, mail);
-      reasons.add(mail.reason);
-      if (options.json === true) await terminal.json(heldJson(mail, head));
-      else page.push(cells(mail, head));
+    for await (const message of selectedMessages(app, options)) {
+      const head = await headerOf(app.raw, message);
+      reasons.add(message.reason);
+      if (options.json === true) await terminal.json(quarantinedJson(message, head));
+      else page.push(tableRow(message, head));
       if (page.length < rowsPerTable) continue;
       await terminal.table(columns, page);
       page = [];
@@ -57,7 +57,7 @@ export async function listQuarantine(options: SelectionOptions, context: Context
     if (page.length > 0) await terminal.table(columns, page);
     if (options.json === true) return 0;
     if (reasons.size === 0)
-      terminal.note(options.discarded === true ? 'Nothing was discarded.' : 'Nothing is in quarantine.');
+      terminal.note(options.discarded === true ? 'No message was discarded.' : 'The quarantine is empty.');
     for (const reason of [...reasons].sort()) {
       const { meaning, hint } = describeReason(reason);
       terminal.note(`${reason}: ${meaning} ${hint}`);
@@ -67,192 +67,175 @@ export async function listQuarantine(options: SelectionOptions, context: Context
 }
 
 /** Throws `not_found`, `usage`. */
-export async function showHeldMail(options: CommonOptions & { id: string }, context: Context): Promise<number> {
+export async function showQuarantined(options: CommonOptions & { id: string }, context: Context): Promise<number> {
   const { terminal } = context;
   return await withApp(options, context, async (app) => {
-    const mail = await quarantinedById(app.store, options.id);
-    const head = await headerOf(app.raw, mail);
-    if (options.json === true) await terminal.json(heldJson(mail, head));
-    else for (const [name, text] of lines(mail, head)) await terminal.line(`${name.padEnd(10)}${text}`);
+    const message = await quarantinedById(app.store, options.id);
+    const head = await headerOf(app.raw, message);
+    if (options.json === true) await terminal.json(quarantinedJson(message, head));
+    else for (const [name, text] of detailLines(message, head)) await terminal.line(`${name.padEnd(10)}${text}`);
     return 0;
   });
 }
 
-function lines(
-  mail: QuarantinedMessage,
+function detailLines(
+  message: QuarantinedMessage,
   head: HeaderSummary | null,
 ): readonly (readonly [name: string, text: string])[] {
-  const { meaning, hint } = describeReason(mail.reason);
+  const { meaning, hint } = describeReason(message.reason);
   return [
-    ['id', quarantineId(mail)],
-    ['reason', mail.reason],
+    ['id', quarantineId(message)],
+    ['reason', message.reason],
     ['meaning', meaning],
     ['hint', hint],
-    ['since', shortTime(mail.quarantinedAtMs)],
-    ...(mail.discardedAtMs === null ? [] : [['discarded', shortTime(mail.discardedAtMs)] as const]),
-    ['received', mail.receivedAtMs === null ? 'unknown' : shortTime(mail.receivedAtMs)],
-    ['size', `${mail.sizeBytes} bytes`],
-    ['source', keptTexts[keptOf(mail, head)]],
+    ['since', shortTime(message.quarantinedAtMs)],
+    ...(message.discardedAtMs === null ? [] : [['discarded', shortTime(message.discardedAtMs)] as const]),
+    ['received', message.receivedAtMs === null ? 'unknown' : shortTime(message.receivedAtMs)],
+    ['size', `${message.sizeBytes} bytes`],
+    ['source', storedExtentTexts[storedExtent(message, head)]],
     ['from', head?.from ?? 'unknown'],
     ['subject', head?.subject ?? 'unknown'],
   ];
 }
 
-type Kept = 'whole' | 'header' | 'none' | 'elsewhere';
+type StoredExtent = 'whole' | 'header' | 'none' | 'elsewhere';
 
-const keptTexts: Readonly<Record<Kept, string>> = {
-  whole: 'the whole mail',
-  header: 'its header alone; the mail is fetched from the server again',
-  none: 'nothing; the mail is fetched from the server again',
-  elsewhere: 'not on this machine; the mail is fetched from the server again',
+const storedExtentTexts: Readonly<Record<StoredExtent, string>> = {
+  whole: 'the whole message',
+  header: 'its header alone; requeue fetches the message from the server again',
+  none: 'nothing; requeue fetches the message from the server again',
+  elsewhere: 'not on this machine; requeue fetches the message from the server again',
 };
 
-function keptOf({ raw, reason }: QuarantinedMessage, head: HeaderSummary | null): Kept {
+function storedExtent({ raw, reason }: QuarantinedMessage, head: HeaderSummary | null): StoredExtent {
   if (raw === null) return 'none';
   if (head === null) return 'elsewhere';
   return hasWholeSource(reason) ? 'whole' : 'header';
 }
 
-function cells(mail: QuarantinedMessage, head: HeaderSummary | null): readonly string[] {
-  const { reason, quarantinedAtMs: sinceMs, sizeBytes } = mail;
-  return [quarantineId(mail), reason, shortTime(sinceMs), `${sizeBytes}`, head?.from ?? '', head?.subject ?? ''];
+function tableRow(message: QuarantinedMessage, head: HeaderSummary | null): readonly string[] {
+  const { reason, quarantinedAtMs: sinceMs, sizeBytes } = message;
+  return [quarantineId(message), reason, shortTime(sinceMs), `${sizeBytes}`, head?.from ?? '', head?.subject ?? ''];
 }
 
-/** The field names are a promise to scripts. */
-export function heldJson(mail: QuarantinedMessage, head: HeaderSummary | null): Record<string, unknown> {
-  const { meaning, hint } = describeReason(mail.reason);
+/** The field names are stable for scripts. */
+function quarantinedJson(message: QuarantinedMessage, head: HeaderSummary | null): Record<string, unknown> {
+  const { meaning, hint } = describeReason(message.reason);
   return {
-    id: quarantineId(mail),
-    mailbox: mail.mailbox,
-    uid_validity: uidValidityOf(mail.folderEpoch),
-    folder_generation: generationOf(mail.folderEpoch),
-    uid: mail.uid,
-    reason: mail.reason,
+    id: quarantineId(message),
+    mailbox: message.mailbox,
+    uid_validity: uidValidityOf(message.folderEpoch),
+    folder_generation: generationOf(message.folderEpoch),
+    uid: message.uid,
+    reason: message.reason,
     meaning,
     hint,
-    since: isoTime(mail.quarantinedAtMs),
-    discarded_at: isoTime(mail.discardedAtMs),
-    received_at: isoTime(mail.receivedAtMs),
-    size_bytes: mail.sizeBytes,
-    source: keptOf(mail, head),
+    since: isoTime(message.quarantinedAtMs),
+    discarded_at: isoTime(message.discardedAtMs),
+    received_at: isoTime(message.receivedAtMs),
+    size_bytes: message.sizeBytes,
+    source: storedExtent(message, head),
     from: head?.from ?? null,
     sender: head === null || head.address === '' ? null : head.address,
     subject: head?.subject ?? null,
   };
 }
 
-/** What a mail in quarantine is called in a sentence. */
-export async function heldText(app: App, mail: QuarantinedMessage): Promise<string> {
-  const head = await headerOf(app.raw, mail);
+/** Id, reason and subject, as part of a question. */
+async function quarantinedText(app: App, message: QuarantinedMessage): Promise<string> {
+  const head = await headerOf(app.raw, message);
   const subject = head === null || head.subject === '' ? '' : ` ${JSON.stringify(head.subject)}`;
-  return `${quarantineId(mail)} (${mail.reason})${subject}`;
+  return `${quarantineId(message)} (${message.reason})${subject}`;
 }
-
-/**
- * `quarantine export`: saves what was kept of mails in quarantine as files, for their owner alone, never over another one.
- *
- * To files only: the bytes are a stranger's, and a terminal would obey them. A file of which only the header was kept
- * says so in its name. Throws `not_found`, `source_missing` for one; of many, what is gone is told and the exit code is 1.
- */
 
 export type ExportOptions = SelectionOptions & { readonly output?: string; readonly folder?: string };
 
-export async function exportHeldMails(options: ExportOptions, context: Context): Promise<number> {
-  assertChosen(options);
+/**
+ * `quarantine export`: saves stored sources as new files, readable by their owner alone.
+ *
+ * Never to the terminal, which would interpret untrusted bytes. A file that holds the header alone ends in `.header.eml`.
+ * Throws `usage`, `not_found`, `source_missing`; of many, a missing source is noted and the exit code is 1.
+ */
+export async function exportQuarantined(options: ExportOptions, context: Context): Promise<number> {
+  assertSelection(options);
   const { output, folder, ids = [] } = options;
   if ((output === undefined) === (folder === undefined))
-    throw new Failure('usage', 'give --output FILE for one mail, or --folder DIR for several');
+    throw new Failure('usage', 'give --output FILE for one message, or --folder DIR for several');
   if (output !== undefined && ids.length !== 1) throw new Failure('usage', '--output is for one id: use --folder DIR');
   return await withApp(options, context, async (app) => {
     let failed = 0;
     if (folder !== undefined) makeFolder(folder);
-    for await (const mail of chosenMails(app, options)) {
-      const path = output ?? `${folder}/${fileName(mail)}`;
-      if (!(await exportOne(app, mail, path, { context, isAlone: output !== undefined }))) failed += 1;
+    for await (const message of selectedMessages(app, options)) {
+      const path = output ?? `${folder}/${fileName(message)}`;
+      if (!(await exportOne(app, message, path, { context, isAlone: output !== undefined }))) failed += 1;
     }
     return failed === 0 ? 0 : 1;
   });
 }
 
-/** For its owner alone; one that is there stays as it is. */
+/** Accessible by its owner alone; an existing folder keeps its mode. */
 function makeFolder(folder: string): void {
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
   } catch (error) {
-    const hint = 'Name another place.';
-    throw new Failure('usage', `${folder} cannot be made (${causeCode(error)})`, { hint, cause: error });
+    const hint = 'Name another folder.';
+    throw new Failure('usage', `${folder} cannot be created (${causeCode(error)})`, { hint, cause: error });
   }
 }
 
 async function exportOne(
   app: App,
-  mail: QuarantinedMessage,
+  message: QuarantinedMessage,
   path: string,
   { context, isAlone }: { readonly context: Context; readonly isAlone: boolean },
 ): Promise<boolean> {
   try {
-    if (mail.raw === null) {
-      const hint = 'quarantine requeue asks the server for it again.';
-      throw new Failure('source_missing', `nothing of ${quarantineId(mail)} is kept`, { hint });
+    if (message.raw === null) {
+      const hint = 'quarantine requeue fetches it from the server again.';
+      throw new Failure('source_missing', `no source of ${quarantineId(message)} is stored`, { hint });
     }
-    const source = await app.raw.read(mail.raw);
-    writeFile(path, source, context);
-    const what = hasWholeSource(mail.reason) ? '' : ' (the header alone)';
-    await context.terminal.line(`saved ${quarantineId(mail)} as ${path}, ${source.length} bytes${what}`);
+    const source = await app.raw.read(message.raw);
+    saveNewFile(path, source, context);
+    const what = hasWholeSource(message.reason) ? '' : ' (the header alone)';
+    await context.terminal.line(`saved ${quarantineId(message)} as ${path}, ${source.length} bytes${what}`);
     return true;
   } catch (error) {
     if (isAlone || !isFailure(error, 'source_missing', 'already_exists')) throw error;
-    context.terminal.note(`${quarantineId(mail)}: ${error.message}`, 'red');
+    context.terminal.note(`${quarantineId(message)}: ${error.message}`, 'red');
     return false;
   }
 }
 
-/** Letters, digits and what harms nowhere: a mailbox may be called anything. */
+/** Letters, digits and safe punctuation, whatever the mailbox is called. */
 function fileName({ mailbox, folderEpoch, uid, reason }: QuarantinedMessage): string {
   const name = mailbox.replace(/[^\p{L}\p{N}@._-]/gu, '_').replace(/^\.+/u, '_');
   return `${name}-${epochText(folderEpoch)}-${uid}${hasWholeSource(reason) ? '' : '.header'}.eml`;
 }
 
-function writeFile(path: string, source: Uint8Array, { writeNewFile }: Context): void {
-  try {
-    writeNewFile(path, source);
-  } catch (error) {
-    const code = causeCode(error);
-    if (code === 'EEXIST')
-      throw new Failure('already_exists', `${path} exists already`, { hint: 'Name another file.' });
-    throw new Failure('usage', `${path} cannot be written (${code})`, { hint: 'Name another place.', cause: error });
-  }
-}
-
-/**
- * Which mails in quarantine a command is about: ids, or all of a mailbox, a reason, a sender.
- *
- * A command that changes something refuses to be called without any of them. Throws `usage`, `not_found`.
- */
-
+/** Ids, or filters that must all match. */
 export type SelectionOptions = CommonOptions & {
   readonly ids?: readonly string[];
   readonly mailbox?: string;
   readonly reason?: string;
   readonly sender?: string;
   readonly all?: boolean;
-  /** Those that were discarded, instead of those that wait. */
+  /** Selects discarded messages instead of waiting ones. */
   readonly discarded?: boolean;
 };
 
-/** Throws `usage` where nothing, or two things that exclude each other, were chosen. */
-export function assertChosen({ ids = [], mailbox, reason, sender, all }: SelectionOptions): void {
+/** Throws `usage` without a selection, or for ids together with filters. */
+function assertSelection({ ids = [], mailbox, reason, sender, all }: SelectionOptions): void {
   const isFiltered = mailbox !== undefined || reason !== undefined || sender !== undefined;
   if (ids.length > 0 && (isFiltered || all === true))
     throw new Failure('usage', 'give ids, or --mailbox, --reason, --sender and --all, not both');
   if (ids.length > 0 || isFiltered || all === true) return;
-  throw new Failure('usage', 'nothing was chosen', {
+  throw new Failure('usage', 'no message is selected', {
     hint: 'Give the ids that quarantine list shows, or --mailbox NAME, --reason CODE, --sender ADDRESS, --all.',
   });
 }
 
-/** Those that are chosen, each once, in the order of the ids, else of mailbox and UID. */
-export async function* chosenMails(app: App, options: SelectionOptions): AsyncGenerator<QuarantinedMessage> {
+/** Each once, in the order of the ids, else of mailbox and UID. Throws `not_found`, `usage`. */
+async function* selectedMessages(app: App, options: SelectionOptions): AsyncGenerator<QuarantinedMessage> {
   const { ids = [], mailbox, reason, sender } = options;
   if (ids.length > 0) {
     for (const id of new Set(ids)) yield await quarantinedById(app.store, id);
@@ -262,12 +245,12 @@ export async function* chosenMails(app: App, options: SelectionOptions): AsyncGe
   const address = sender?.trim().toLowerCase();
   await assertReason(app, reason);
   const filter = { mailboxId, reason: reason ?? null, discarded: options.discarded === true };
-  for await (const mail of app.store.quarantinedMessages(filter)) {
-    if (address === undefined || (await headerOf(app.raw, mail))?.address === address) yield mail;
+  for await (const message of app.store.quarantinedMessages(filter)) {
+    if (address === undefined || (await headerOf(app.raw, message))?.address === address) yield message;
   }
 }
 
-/** A code that only an older or a newer worker knows is in the table. */
+/** The table may hold reasons that only an older or a newer version knows. Throws `usage`. */
 async function assertReason(app: App, reason: string | undefined): Promise<void> {
   if (reason === undefined || isQuarantineReason(reason)) return;
   const { reasons } = await app.store.quarantineCounts();
@@ -277,88 +260,88 @@ async function assertReason(app: App, reason: string | undefined): Promise<void>
   });
 }
 
+/** `verbose`: a line for each of many messages, instead of for failures alone. */
+type ResolveOptions = SelectionOptions & { readonly verbose?: boolean };
+
+/** Parses and decides again, under the present rules and limits. Throws `usage`, `not_found`. */
+export function requeueQuarantined(options: ResolveOptions, context: Context): Promise<number> {
+  return resolveSelected(options, context, 'requeue');
+}
+
+/** Stores messages despite their reasons. Throws `usage`, `not_found`. */
+export function releaseQuarantined(options: ResolveOptions, context: Context): Promise<number> {
+  return resolveSelected(options, context, 'release');
+}
+
 /**
- * `quarantine requeue`, `release` and `discard`: what waits in quarantine is taken in, or given up.
- *
- * A line for one mail, counts for many; the exit code is 1 when any of them still waits, and the audit has a row of it. What fails for one mail because of its server
- * or its source does not keep the others; trouble with the database or the disk ends the command.
+ * Prints a line for one message, counts for many, and writes one audit entry. A failure of one message's server or source
+ * does not stop the others; a failure of the database or the disk does. Exit code 1 while any of them still waits.
  */
-
-/** `verbose`: a line for each of many, instead of for failures alone. */
-type SettleOptions = SelectionOptions & { readonly verbose?: boolean };
-
-/** Under the rules and limits of now. Throws `usage`, `not_found`. */
-export function retryHeldMails(options: SettleOptions, context: Context): Promise<number> {
-  return settleAll(options, context, 'requeue');
-}
-
-/** As it is. Throws `usage`, `not_found`. */
-export function releaseHeldMails(options: SettleOptions, context: Context): Promise<number> {
-  return settleAll(options, context, 'release');
-}
-
-async function settleAll(options: SettleOptions, context: Context, way: ResolveMode): Promise<number> {
-  assertChosen(options);
+async function resolveSelected(options: ResolveOptions, context: Context, mode: ResolveMode): Promise<number> {
+  assertSelection(options);
   const { terminal, signal } = context;
   return await withApp(options, context, async (app, config) => {
     await migrateFirst(app, config);
     await app.vault.refresh();
-    const mails = await Array.fromAsync(chosenMails(app, options));
-    if (mails.length === 0) terminal.note('Nothing is in quarantine there.');
-    const each = eachOf(options, mails);
+    const messages = await Array.fromAsync(selectedMessages(app, options));
+    if (messages.length === 0) terminal.note('No quarantined message matches.');
+    const output = outputOf(options, messages);
     const tally = createResolveTally();
     try {
-      const waiting = await settleThose(app, mails, { way, each, tally, context });
-      if (each !== 'json' && mails.length > 1)
-        await terminal.line(`${tally.messages()} mails: ${countsText(tally.results)}`);
+      const waiting = await resolveEach(app, messages, { mode, output, tally, context });
+      if (output !== 'json' && messages.length > 1)
+        await terminal.line(`${tally.messages()} messages: ${countsText(tally.results)}`);
       return waiting === 0 && !signal.aborted ? 0 : 1;
     } finally {
-      await tally.write(app.store, app.actor, quarantineActions[way]);
+      await tally.write(app.store, app.actor, quarantineActions[mode]);
     }
   });
 }
 
-function eachOf({ json, verbose }: SettleOptions, mails: readonly QuarantinedMessage[]): Settlement['each'] {
+function outputOf({ json, verbose }: ResolveOptions, messages: readonly QuarantinedMessage[]): ResolveRun['output'] {
   if (json === true) return 'json';
-  return verbose === true || mails.length === 1 ? 'line' : 'failure';
+  return verbose === true || messages.length === 1 ? 'line' : 'failure';
 }
 
-type Settlement = {
-  readonly way: ResolveMode;
-  readonly each: 'json' | 'line' | 'failure';
+type ResolveRun = {
+  readonly mode: ResolveMode;
+  readonly output: 'json' | 'line' | 'failure';
   readonly tally: ResolveTally;
   readonly context: Context;
 };
 
-/** How many still wait. */
-async function settleThose(
+/** Returns how many still wait. */
+async function resolveEach(
   app: App,
-  mails: readonly QuarantinedMessage[],
-  { way, each, tally, context: { terminal, signal } }: Settlement,
+  messages: readonly QuarantinedMessage[],
+  { mode, output, tally, context: { terminal, signal } }: ResolveRun,
 ): Promise<number> {
-  const bar = await terminal.progress(`quarantine ${way}`);
+  const bar = await terminal.progress(`quarantine ${mode}`);
   const hints = new Set<string>();
   let waiting = 0;
-  for (const [done, mail] of mails.entries()) {
+  for (const [done, message] of messages.entries()) {
     if (signal.aborted) break;
-    bar.update(done, mails.length);
-    const result = await resolveOne(app, mail, way);
+    bar.update(done, messages.length);
+    const result = await resolveOne(app, message, mode);
     bar.clear();
-    tally.add(mail, resultName(result));
+    tally.add(message, resultName(result));
     if (!isResolved(result)) waiting += 1;
-    if (each === 'json') await terminal.json(resultJson(mail, result));
-    else if (each === 'line' || result.what === 'failed' || result.what === 'gone')
-      await terminal.line(`${quarantineId(mail)}: ${resultSentence(result)}`, isResolved(result) ? 'green' : 'yellow');
+    if (output === 'json') await terminal.json(resultJson(message, result));
+    else if (output === 'line' || result.what === 'failed' || result.what === 'gone')
+      await terminal.line(
+        `${quarantineId(message)}: ${resultSentence(result)}`,
+        isResolved(result) ? 'green' : 'yellow',
+      );
     const hint = resultHint(result);
     if (hint !== null) hints.add(hint);
   }
   bar.clear();
-  if (each !== 'json') for (const hint of hints) terminal.note(`hint: ${hint}`);
+  if (output !== 'json') for (const hint of hints) terminal.note(`hint: ${hint}`);
   return waiting;
 }
 
-function resultJson(mail: QuarantinedMessage, result: ResolveResult): Record<string, unknown> {
-  const id = quarantineId(mail);
+function resultJson(message: QuarantinedMessage, result: ResolveResult): Record<string, unknown> {
+  const id = quarantineId(message);
   if (result.what === 'failed') {
     const { code, message, hint } = result.failure;
     return { id, result: 'failed', error: { code, message, hint } };
@@ -372,22 +355,23 @@ function resultJson(mail: QuarantinedMessage, result: ResolveResult): Record<str
 
 type DiscardOptions = SelectionOptions & { readonly yes?: boolean };
 
-/** Asks first, unless told `--yes`. Nothing is done on the server. Throws `usage`, `not_found`. */
-export async function discardHeldMails(options: DiscardOptions, context: Context): Promise<number> {
-  assertChosen(options);
+/** Asks for confirmation without `--yes`. Nothing is done on the server. Throws `usage`, `not_found`. */
+export async function discardQuarantined(options: DiscardOptions, context: Context): Promise<number> {
+  assertSelection(options);
   const { terminal } = context;
   return await withApp(options, context, async (app) => {
-    const mails = await Array.fromAsync(chosenMails(app, options));
-    if (mails.length === 0) terminal.note('Nothing is in quarantine there.');
-    else if (!(await isWanted(app, mails, options, context))) {
+    const messages = await Array.fromAsync(selectedMessages(app, options));
+    if (messages.length === 0) terminal.note('No quarantined message matches.');
+    else if (!(await isConfirmed(app, messages, options, context))) {
       terminal.note('Nothing was changed.');
       return 1;
     }
     const tally = createResolveTally();
     try {
-      for (const mail of mails) await discardIt(app, mail, { tally, context, each: eachOf(options, mails) });
-      if (options.json !== true && mails.length > 1)
-        await terminal.line(`${mails.length} mails: ${countsText(tally.results)}`);
+      for (const message of messages)
+        await discardMessage(app, message, { tally, context, output: outputOf(options, messages) });
+      if (options.json !== true && messages.length > 1)
+        await terminal.line(`${messages.length} messages: ${countsText(tally.results)}`);
     } finally {
       await tally.write(app.store, app.actor, quarantineActions.discard);
     }
@@ -395,30 +379,30 @@ export async function discardHeldMails(options: DiscardOptions, context: Context
   });
 }
 
-async function discardIt(
+async function discardMessage(
   app: App,
-  mail: QuarantinedMessage,
-  { tally, context: { terminal }, each }: Omit<Settlement, 'way'>,
+  message: QuarantinedMessage,
+  { tally, context: { terminal }, output }: Omit<ResolveRun, 'mode'>,
 ): Promise<void> {
-  const { what: result } = await discardOne(app.store, mail);
-  tally.add(mail, result);
-  if (each === 'json') await terminal.json({ id: quarantineId(mail), result });
-  else if (each === 'line' || result === 'resolved')
-    await terminal.line(
-      `${quarantineId(mail)}: ${result === 'discarded' ? result : 'somebody has resolved it already'}`,
-    );
+  const { what: result } = await discardOne(app.store, message);
+  tally.add(message, result);
+  if (output === 'json') await terminal.json({ id: quarantineId(message), result });
+  else if (output === 'line' || result === 'resolved')
+    await terminal.line(`${quarantineId(message)}: ${result === 'discarded' ? result : 'already resolved'}`);
 }
 
-async function isWanted(
+async function isConfirmed(
   app: App,
-  mails: readonly QuarantinedMessage[],
+  messages: readonly QuarantinedMessage[],
   { yes }: DiscardOptions,
   { terminal }: Context,
 ): Promise<boolean> {
   if (yes === true) return true;
-  const [first, ...more] = mails;
+  const [first, ...more] = messages;
   const what =
-    first !== undefined && more.length === 0 ? await heldText(app, first) : `${mails.length} mails in quarantine`;
+    first !== undefined && more.length === 0
+      ? await quarantinedText(app, first)
+      : `${messages.length} quarantined messages`;
   const question = `Discard ${what}, without a ticket? Its source is removed after [raw] retention_days.`;
-  return await terminal.confirm(question, 'Say that you are sure with --yes.');
+  return await terminal.confirm(question, 'Confirm it with --yes.');
 }

@@ -1,7 +1,8 @@
 /**
- * `reconcile`: counts whether every message seen has one outcome and every outcome what it says. `reconcile MAILBOX`
- * compares the folder on the server with the outcomes, and with `--repair` fetches what was passed over. `reconcile --files`
- * also looks for the files that rows name.
+ * Reconciliation: verifies that every message seen has one outcome and every outcome its message.
+ *
+ * `reconcile` counts over all mailboxes, with `--files` also the files that rows name. `reconcile NAME` compares the
+ * folder on the server with the outcomes; `--repair` fetches skipped messages and restores lost ones.
  */
 
 import type { App } from '../compose/compose.ts';
@@ -21,36 +22,28 @@ export type ReconcileOptions = CommonOptions & {
   readonly files?: boolean;
 };
 
-type Row = readonly [key: keyof ConsistencyCounts, json: string, meaning: string];
+type CountLabel = readonly [key: keyof ConsistencyCounts, json: string, meaning: string];
 
-/** Numbers that are 0 in a healthy database, with what a row of them is. */
-const wrongs: readonly Row[] = [
+/** Counts that are 0 in a healthy database. */
+const wrongCounts: readonly CountLabel[] = [
   ['outcomesWithoutMessage', 'outcomes_without_message', 'outcomes whose message is missing'],
   ['messagesWithoutOutcome', 'messages_without_outcome', 'messages that no outcome names'],
   ['ticketsWithoutMessage', 'tickets_without_message', 'tickets without a message'],
-  [
-    'mergedTicketsWithMessage',
-    'merged_tickets_with_message',
-    'tickets that were merged and have messages all the same',
-  ],
+  ['mergedTicketsWithMessage', 'merged_tickets_with_message', 'merged tickets that still have messages'],
   ['outcomesAboveCursor', 'outcomes_above_cursor', 'outcomes beyond the cursor of their mailbox'],
 ];
 
-/** Left over where a helpdesk deletes tickets or messages. */
-const leftovers: readonly Row[] = [
-  [
-    'deletedMessages',
-    'deleted',
-    'mails whose ticket and message somebody deleted; they are known when they come again',
-  ],
-  ['linksWithoutTicket', 'links_without_ticket', 'links to tickets that somebody deleted'],
-  ['referencesWithoutMessage', 'references_without_message', 'references of messages that somebody deleted'],
+/** Counts of rows that remain after a helpdesk deletes tickets or messages. */
+const leftoverCounts: readonly CountLabel[] = [
+  ['deletedMessages', 'deleted', 'messages deleted with their tickets; still recognized as duplicates'],
+  ['linksWithoutTicket', 'links_without_ticket', 'links to deleted tickets'],
+  ['referencesWithoutMessage', 'references_without_message', 'references of deleted messages'],
 ];
 
-/** Of each number that is wrong. */
+/** Of each wrong count. */
 const rowsShownMax = 20;
 
-/** Exit code 1 when a number is wrong, or a file. */
+/** Exit code 1 when a count or a file is wrong. */
 export async function reconcile(options: ReconcileOptions, context: Context): Promise<number> {
   if (options.name !== undefined) {
     if (options.files === true) throw new Failure('usage', '--files is for all mailboxes: name none');
@@ -59,36 +52,37 @@ export async function reconcile(options: ReconcileOptions, context: Context): Pr
   if (options.repair === true) throw new Failure('usage', '--repair is for one mailbox: name it');
   return await withApp(options, context, async (app, config) => {
     const numbers = await app.store.reconcile();
-    const wrong = wrongs.map(([key]) => key).filter((key) => numbers[key] !== 0);
+    const wrong = wrongCounts.map(([key]) => key).filter((key) => numbers[key] !== 0);
     const rows = wrong.length === 0 ? [] : await app.store.inconsistentRows(wrong, rowsShownMax);
-    const files = options.files === true ? await filesOf(app, config.raw.retentionDays, rowsShownMax, context) : null;
-    const ok = wrong.length === 0 && (files === null || areThere(files));
-    await (options.json === true ? tellJson : tell)({ ok, numbers, rows, files }, context);
+    const files =
+      options.files === true ? await checkStoredFiles(app, config.raw.retentionDays, rowsShownMax, context) : null;
+    const ok = wrong.length === 0 && (files === null || areFilesIntact(files));
+    await (options.json === true ? printReportJson : printReport)({ ok, numbers, rows, files }, context);
     return ok ? 0 : 1;
   });
 }
 
-type Found = {
+type ConsistencyReport = {
   readonly ok: boolean;
   readonly numbers: ConsistencyCounts;
-  /** Some of those that are wrong. */
+  /** Some of the wrong rows. */
   readonly rows: readonly InconsistentRow[];
-  /** null: they were not looked for. */
+  /** null: not checked. */
   readonly files: FilesReport | null;
 };
 
-async function tellJson({ ok, numbers, rows, files }: Found, { terminal }: Context): Promise<void> {
+async function printReportJson({ ok, numbers, rows, files }: ConsistencyReport, { terminal }: Context): Promise<void> {
   const more = files === null ? {} : filesJson(files);
-  await terminal.json({ ok, ...numbersJson(numbers), inconsistent: rows.map(rowJson), ...more });
+  await terminal.json({ ok, ...countsJson(numbers), inconsistent: rows.map(rowJson), ...more });
 }
 
-async function tell({ ok, numbers, rows, files }: Found, context: Context): Promise<void> {
-  await tellNumbers(numbers, rows, context);
-  if (files !== null) await tellFiles(files, rowsShownMax, context);
+async function printReport({ ok, numbers, rows, files }: ConsistencyReport, context: Context): Promise<void> {
+  await printCounts(numbers, rows, context);
+  if (files !== null) await printFiles(files, rowsShownMax, context);
   await context.terminal.line(ok ? 'all accounted for' : 'not all accounted for', ok ? 'green' : 'red');
 }
 
-async function tellNumbers(
+async function printCounts(
   found: ConsistencyCounts,
   rows: readonly InconsistentRow[],
   { terminal }: Context,
@@ -96,10 +90,10 @@ async function tellNumbers(
   const { outcomes, messages, links, references, mergedTickets } = found;
   await terminal.line(`${outcomes} outcomes, ${messages} messages`);
   await terminal.line(`${links} links between tickets, ${references} references, ${mergedTickets} merged tickets`);
-  for (const [key, , meaning] of leftovers) {
+  for (const [key, , meaning] of leftoverCounts) {
     if (found[key] !== 0) await terminal.line(`left over: ${found[key]} ${meaning}`);
   }
-  for (const [key, , meaning] of wrongs) {
+  for (const [key, , meaning] of wrongCounts) {
     if (found[key] === 0) continue;
     await terminal.line(`wrong: ${found[key]} ${meaning}`, 'red');
     const shown = rows.filter(({ count }) => count === key);
@@ -107,12 +101,12 @@ async function tellNumbers(
     if (shown.length < found[key]) await terminal.line('  …');
   }
   if (found.outcomesWithoutMessage > 0)
-    terminal.note('hint: reconcile MAILBOX --repair puts messages back whose source is kept, or is on the server.');
+    terminal.note('hint: reconcile NAME --repair restores messages from their stored sources or the server.');
 }
 
-function numbersJson(found: ConsistencyCounts): Record<string, number> {
+function countsJson(found: ConsistencyCounts): Record<string, number> {
   const { outcomes, messages, links, references, mergedTickets: merged_tickets } = found;
-  const rows = [...wrongs, ...leftovers].map(([key, name]) => [name, found[key]]);
+  const rows = [...wrongCounts, ...leftoverCounts].map(([key, name]) => [name, found[key]]);
   return { outcomes, messages, links, references, merged_tickets, ...Object.fromEntries(rows) };
 }
 
@@ -127,35 +121,33 @@ function rowText({ mailbox, uid, ticket, message }: InconsistentRow): string {
 }
 
 function rowJson({ count, mailbox, uid, ticket, message }: InconsistentRow): Record<string, unknown> {
-  return { count: wrongs.find(([key]) => key === count)?.[1], mailbox, uid, ticket, message };
+  return { count: wrongCounts.find(([key]) => key === count)?.[1], mailbox, uid, ticket, message };
 }
 
-/**
- * `reconcile MAILBOX`: is there a mail on the server that was passed over, or one that was stored and lost its message?
- *
- * Looks only, and works while the daemon runs. `--repair` fetches what is missing and puts back what is lost. The exit code is 1
- * when anything is missing afterwards. Throws `not_found`, `check_failed` when there is nothing to compare with, and what a login throws.
- */
-
-type MailboxOptions = CommonOptions & { readonly name: string; readonly repair?: boolean };
-type Repaired = { readonly uid: number; readonly result: Resolution };
-type Lost = { readonly lost: LostMessage; readonly result: RestoreResult | null };
+type ReconcileMailboxOptions = CommonOptions & { readonly name: string; readonly repair?: boolean };
+type RepairedMessage = { readonly uid: number; readonly result: Resolution };
+type RestoreAttempt = { readonly lost: LostMessage; readonly result: RestoreResult | null };
 
 const uidsShownMax = 50;
 
-export async function reconcileMailbox(options: MailboxOptions, context: Context): Promise<number> {
+/**
+ * `reconcile NAME`: read-only without `--repair`, also while the daemon runs. Exit code 1 when anything is still missing.
+ *
+ * Throws `not_found`, the failures of a login, and `check_failed` when there is nothing to compare with.
+ */
+async function reconcileMailbox(options: ReconcileMailboxOptions, context: Context): Promise<number> {
   return await withApp(options, context, async (app, config) => {
     await migrateFirst(app, config);
     await app.vault.refresh();
     const mailbox = await app.store.mailboxByName(options.name);
     const report = await reconcileFolder(mailbox, app);
     const repaired = options.repair === true ? await repair(app, mailbox, report, context) : [];
-    // What is in quarantine now is not passed over any more.
-    const losses = await lossesOf(app, mailbox, options.repair === true, context);
-    const left = report.missing.length - repaired.length + losses.filter(isLeft).length;
+    // A quarantined message no longer counts as missing.
+    const losses = await restoreLost(app, mailbox, options.repair === true, context);
+    const left = report.missing.length - repaired.length + losses.filter(isStillLost).length;
     const found = { report, repaired, losses, left };
-    if (options.json === true) await context.terminal.json(reportJson(mailbox, found));
-    else await reportMailbox(mailbox, found, context);
+    if (options.json === true) await context.terminal.json(mailboxReportJson(mailbox, found));
+    else await printMailboxReport(mailbox, found, context);
     return left === 0 ? 0 : 1;
   });
 }
@@ -165,36 +157,36 @@ async function repair(
   mailbox: Mailbox,
   report: FolderReport,
   { terminal, signal }: Context,
-): Promise<readonly Repaired[]> {
+): Promise<readonly RepairedMessage[]> {
   const bar = await terminal.progress(`repair ${mailbox.name}`);
-  const repaired: Repaired[] = [];
-  for (const mail of report.missing) {
+  const repaired: RepairedMessage[] = [];
+  for (const message of report.missing) {
     if (signal.aborted) break;
     bar.update(repaired.length, report.missing.length);
-    repaired.push({ uid: mail.uid, result: await repairOne(app, mailbox, report, mail) });
+    repaired.push({ uid: message.uid, result: await repairOne(app, mailbox, report, message) });
   }
   bar.clear();
   return repaired;
 }
 
-/** Into quarantine first: from there on it cannot be lost, wherever this ends. */
-async function repairOne(app: App, mailbox: Mailbox, report: FolderReport, mail: ListedMessage): Promise<Resolution> {
-  await app.store.quarantineMissed(mailbox.id, report.folderEpoch, mail);
-  const [held] = await app.store.quarantinedByUid(mailbox.id, report.folderEpoch, mail.uid);
-  return held === undefined ? { what: 'resolved' } : await app.resolve(held, 'requeue');
+/** Quarantines the message first: from then on it cannot be lost, wherever the repair ends. */
+async function repairOne(app: App, mailbox: Mailbox, report: FolderReport, missed: ListedMessage): Promise<Resolution> {
+  await app.store.quarantineMissed(mailbox.id, report.folderEpoch, missed);
+  const [quarantined] = await app.store.quarantinedByUid(mailbox.id, report.folderEpoch, missed.uid);
+  return quarantined === undefined ? { what: 'resolved' } : await app.resolve(quarantined, 'requeue');
 }
 
-/** Stored mails whose message is gone while their ticket is there. */
-async function lossesOf(
+/** Stored messages that are missing while their ticket exists. */
+async function restoreLost(
   app: App,
   mailbox: Mailbox,
   isRepair: boolean,
   { terminal, signal }: Context,
-): Promise<readonly Lost[]> {
+): Promise<readonly RestoreAttempt[]> {
   const lost = await Array.fromAsync(app.store.lostMessages(mailbox.id));
   if (!isRepair) return lost.map((one) => ({ lost: one, result: null }));
   const bar = await terminal.progress(`restore ${mailbox.name}`);
-  const losses: Lost[] = [];
+  const losses: RestoreAttempt[] = [];
   for (const one of lost) {
     bar.update(losses.length, lost.length);
     losses.push({ lost: one, result: signal.aborted ? null : await app.restore(one) });
@@ -203,19 +195,22 @@ async function lossesOf(
   return losses;
 }
 
-function isLeft({ result }: Lost): boolean {
+function isStillLost({ result }: RestoreAttempt): boolean {
   return result !== 'restored' && result !== 'resolved';
 }
 
-type MailboxFindings = {
+type MailboxReport = {
   readonly report: FolderReport;
-  readonly repaired: readonly Repaired[];
-  readonly losses: readonly Lost[];
-  /** How many are still wrong. */
+  readonly repaired: readonly RepairedMessage[];
+  readonly losses: readonly RestoreAttempt[];
+  /** How many are still missing. */
   readonly left: number;
 };
 
-function reportJson({ name }: Mailbox, { report, repaired, losses, left }: MailboxFindings): Record<string, unknown> {
+function mailboxReportJson(
+  { name }: Mailbox,
+  { report, repaired, losses, left }: MailboxReport,
+): Record<string, unknown> {
   return {
     mailbox: name,
     ok: left === 0,
@@ -251,12 +246,12 @@ function resultJson(result: Resolution): Record<string, unknown> {
   return result.what === 'quarantined' ? { result: 'quarantined', reason: result.reason } : { result: result.what };
 }
 
-async function reportMailbox(
+async function printMailboxReport(
   mailbox: Mailbox,
-  { report, repaired, losses, left }: MailboxFindings,
+  { report, repaired, losses, left }: MailboxReport,
   { terminal }: Context,
 ): Promise<void> {
-  for (const [name, count, meaning] of lines(mailbox, report)) {
+  for (const [name, count, meaning] of folderReportRows(mailbox, report)) {
     if (count > 0 || name === 'on server' || name === 'missing')
       await terminal.line(`${name.padEnd(14)}${`${count}`.padStart(8)}  ${meaning}`);
   }
@@ -268,96 +263,93 @@ async function reportMailbox(
     const more = report.missing.length > uidsShownMax ? ' …' : '';
     await terminal.line(`missing UIDs: ${shown}${more}`, 'red');
   }
-  for (const { uid, result } of repaired) await terminal.line(`${uid}: ${sentence(result)}`);
-  await tellLosses(losses, terminal);
+  for (const { uid, result } of repaired) await terminal.line(`${uid}: ${resolutionText(result)}`);
+  await printRestoreAttempts(losses, terminal);
   if (left > 0 && repaired.length === 0 && losses.every(({ result }) => result === null))
-    terminal.note('hint: reconcile --repair fetches what is missing, and puts lost messages back.');
+    terminal.note('hint: reconcile NAME --repair fetches missing messages and restores lost ones.');
   await terminal.line(left === 0 ? 'all accounted for' : 'not all accounted for', left === 0 ? 'green' : 'red');
 }
 
-async function tellLosses(losses: readonly Lost[], terminal: Context['terminal']): Promise<void> {
+async function printRestoreAttempts(losses: readonly RestoreAttempt[], terminal: Context['terminal']): Promise<void> {
   if (losses.length === 0) return;
-  await terminal.line(`${'lost'.padEnd(14)}${`${losses.length}`.padStart(8)}  were stored, and their message is gone`);
+  await terminal.line(`${'lost'.padEnd(14)}${`${losses.length}`.padStart(8)}  were stored and are missing`);
   for (const { lost, result } of losses.slice(0, uidsShownMax)) {
     const ticket = lost.ticket === null ? '' : ` of ticket ${lost.ticket}`;
-    await terminal.line(`  UID ${lost.uid}${ticket}${result === null ? '' : `: ${restoredTexts[result]}`}`, 'red');
+    await terminal.line(`  UID ${lost.uid}${ticket}${result === null ? '' : `: ${restoreTexts[result]}`}`, 'red');
   }
   if (losses.length > uidsShownMax) await terminal.line('  …');
 }
 
-const restoredTexts: Readonly<Record<RestoreResult, string>> = {
-  restored: 'put back',
-  resolved: 'somebody else has put it back, or deleted its ticket',
-  gone: 'its source is neither kept nor on the server any more',
-  other: 'what is kept of it cannot be parsed, or is another mail',
+const restoreTexts: Readonly<Record<RestoreResult, string>> = {
+  restored: 'restored',
+  resolved: 'already restored, or its ticket was deleted',
+  gone: 'its source is neither stored nor on the server',
+  other: 'its source cannot be parsed, or is another message',
 };
 
-function lines(
+function folderReportRows(
   { postAction }: Mailbox,
   report: FolderReport,
 ): readonly (readonly [name: string, count: number, meaning: string])[] {
   const { gone } = report;
   const { removesMessage, verb } = postActionRules[postAction.kind];
-  const mayBeOurs = removesMessage && report.actionsPending > 0;
-  const takenAway = mayBeOurs ? `by somebody else, or ${verb} by this program as it was cut off` : 'by somebody else';
+  const mayBeInterrupted = removesMessage && report.actionsPending > 0;
+  const removal = mayBeInterrupted ? `by another client, or ${verb} by an interrupted poll` : 'by another client';
   return [
-    ['on server', report.onServer, `mails in the folder (UIDVALIDITY ${report.uidValidity})`],
+    ['on server', report.onServer, `messages in the folder (UIDVALIDITY ${report.uidValidity})`],
     ['handled', report.handled, 'of them have an outcome'],
     ['quarantined', report.quarantined, 'wait in quarantine: quarantine list'],
-    ['waiting', report.waiting, `are above the cursor (UID ${report.cursorUid}): the next visit fetches them`],
-    ['before start', report.beforeStart, 'were there before this mailbox was to begin'],
-    ['missing', report.missing.length, 'were passed over: at or below the cursor, without an outcome'],
-    ['gone', gone.postAction, `have an outcome and were ${verb}, as this mailbox says`],
+    ['waiting', report.waiting, `are above the cursor (UID ${report.cursorUid}): the next poll fetches them`],
+    ['before start', report.beforeStart, 'are older than the start of this mailbox'],
+    ['missing', report.missing.length, 'were skipped: at or below the cursor, without an outcome'],
+    ['gone', gone.postAction, `have an outcome and were ${verb} by the post-action`],
     ['gone', gone.vanished, 'vanished before they could be fetched'],
-    ['gone', gone.quarantined, 'wait in quarantine and are not on the server any more'],
-    ['gone', gone.otherwise, `have an outcome, and were taken away ${takenAway}`],
+    ['gone', gone.quarantined, 'wait in quarantine and are no longer on the server'],
+    ['gone', gone.otherwise, `have an outcome and were removed ${removal}`],
     ['pending', report.actionsPending, `are still to be ${verb} on the server`],
   ];
 }
 
-function sentence(result: Resolution): string {
+function resolutionText(result: Resolution): string {
   if (result.what === 'stored') return `${result.outcome}${result.ref === null ? '' : ` ${result.ref}`}`;
   if (result.what === 'quarantined') return `in quarantine (${result.reason})`;
-  return result.what === 'gone' ? 'in quarantine; it is not on the server any more' : 'somebody else has fetched it';
+  return result.what === 'gone' ? 'in quarantine; it is no longer on the server' : 'already fetched';
 }
 
-/** What `reconcile --files` adds: whether the files that rows name are there, and how that is told. */
-
-/** `listedMax`: how many of what is wrong are named one by one. */
-export async function filesOf(
+async function checkStoredFiles(
   app: App,
-  keepDays: number,
+  retentionDays: number,
   listedMax: number,
   { terminal, nowMs }: Context,
 ): Promise<FilesReport> {
   const bar = await terminal.progress('files');
   try {
-    return await checkFiles({ ...app, clock: { nowMs } }, { retentionDays: keepDays, listedMax }, bar.update);
+    return await checkFiles({ ...app, clock: { nowMs } }, { retentionDays, listedMax }, bar.update);
   } finally {
     bar.clear();
   }
 }
 
-export function areThere({ damagedAttachmentFiles, damagedSegments }: FilesReport): boolean {
+function areFilesIntact({ damagedAttachmentFiles, damagedSegments }: FilesReport): boolean {
   return damagedAttachmentFiles === 0 && damagedSegments.length === 0;
 }
 
-function mailsWithoutSource({ damagedSegments }: FilesReport): {
-  readonly mails: number;
+function countsWithoutSource({ damagedSegments }: FilesReport): {
+  readonly messages: number;
   readonly waiting: number;
 } {
   const sum = (of: 'messages' | 'waiting') => damagedSegments.reduce((all, segment) => all + segment[of], 0);
-  return { mails: sum('messages'), waiting: sum('waiting') };
+  return { messages: sum('messages'), waiting: sum('waiting') };
 }
 
-export function filesJson(report: FilesReport): Record<string, unknown> {
-  const { mails, waiting } = mailsWithoutSource(report);
+function filesJson(report: FilesReport): Record<string, unknown> {
+  const { messages, waiting } = countsWithoutSource(report);
   return {
     attachment_files: report.attachmentFiles,
     attachment_files_damaged: report.damagedAttachmentFiles,
     source_files: report.sourceFiles,
     source_files_damaged: report.damagedSegments.length,
-    messages_without_source: mails,
+    messages_without_source: messages,
     quarantined_without_source: waiting,
     damaged_files: [
       ...report.damagedBlobs.map(({ sha256, messageId }) => ({ attachment: sha256, message: messageId })),
@@ -366,20 +358,20 @@ export function filesJson(report: FilesReport): Record<string, unknown> {
   };
 }
 
-export async function tellFiles(report: FilesReport, listedMax: number, { terminal }: Context): Promise<void> {
+async function printFiles(report: FilesReport, listedMax: number, { terminal }: Context): Promise<void> {
   const { attachmentFiles, damagedAttachmentFiles, damagedBlobs, sourceFiles, damagedSegments } = report;
   await terminal.line(`${attachmentFiles} files of attachments, ${sourceFiles} of raw sources`);
   if (damagedAttachmentFiles > 0)
     await terminal.line(
-      `wrong: ${damagedAttachmentFiles} attachments whose file is missing, or not as long as it was`,
+      `wrong: ${damagedAttachmentFiles} attachments whose file is missing or has another size`,
       'red',
     );
   for (const { sha256, messageId } of damagedBlobs) await terminal.line(`  attachment ${sha256}  message ${messageId}`);
   if (damagedBlobs.length < damagedAttachmentFiles) await terminal.line('  …');
   if (damagedSegments.length === 0) return;
-  const { mails, waiting } = mailsWithoutSource(report);
+  const { messages, waiting } = countsWithoutSource(report);
   const quarantined = waiting === 0 ? '' : `, ${waiting} of them in quarantine`;
-  await terminal.line(`wrong: ${mails} mails whose raw source is missing${quarantined}`, 'red');
+  await terminal.line(`wrong: ${messages} messages whose raw source is missing${quarantined}`, 'red');
   for (const { segment } of damagedSegments.slice(0, listedMax)) await terminal.line(`  source ${segment}`);
   if (damagedSegments.length > listedMax) await terminal.line('  …');
 }

@@ -1,5 +1,5 @@
 /**
- * `ticket show`: one ticket with its messages, oldest first.
+ * Ticket commands: show, list, close and reopen tickets, and print reply tokens.
  */
 
 import { randomBytes } from 'node:crypto';
@@ -14,8 +14,9 @@ import { replyAddress, replyMessageId, withoutSubaddress } from '../mail/thread/
 import { commandOrNotice, shellCommand } from '../text/shell.ts';
 import { isoTime, shortTime } from '../text/time.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
+import { type LimitOptions, noteLimit, readLimit } from './limit.ts';
 
-/** Throws `not_found`. */
+/** Prints one ticket with its messages, oldest first. Throws `not_found`. */
 export async function showTicket(options: CommonOptions & { ref: string }, context: Context): Promise<number> {
   const { terminal } = context;
   return await withApp(options, context, async (app) => {
@@ -34,17 +35,17 @@ export async function showTicket(options: CommonOptions & { ref: string }, conte
   });
 }
 
-/** As a sentence about the ticket that is shown. */
+/** Relation of the shown ticket to the linked one. */
 const linkWords: Readonly<Record<TicketLinkView['reason'], Readonly<Record<TicketLinkView['direction'], string>>>> = {
-  forward: { to: 'opened by a forward of mail in', from: 'mail of it was forwarded into' },
+  forward: { to: 'opened by a message forwarded from', from: 'has a message that was forwarded into' },
   mentions: { to: 'mentions', from: 'is mentioned by' },
-  continues: { to: 'continues the closed', from: 'was closed, and goes on as' },
-  same_message: { to: 'was opened by the same mail as', from: 'was opened by the same mail as' },
-  merged: { to: 'went into', from: 'took in' },
+  continues: { to: 'continues the closed', from: 'was closed, and continues as' },
+  same_message: { to: 'was opened by the same message as', from: 'was opened by the same message as' },
+  merged: { to: 'was merged into', from: 'absorbed' },
 };
 
 function linkText({ ticket, reason, direction }: TicketLinkView): string {
-  return `${linkWords[reason]?.[direction] ?? `has to do (${reason}) with`} ${ticket}`;
+  return `${linkWords[reason]?.[direction] ?? `is linked (${reason}) to`} ${ticket}`;
 }
 
 const protectionWords: Readonly<Record<string, string>> = {
@@ -57,23 +58,19 @@ const protectionWords: Readonly<Record<string, string>> = {
 async function showMessage(message: MessageDetails, { terminal }: Context): Promise<void> {
   await terminal.line('');
   const { kind, threadRule, protection } = message;
-  const known = [...(kind === 'human' ? [] : [kind]), ...(threadRule === null ? [] : [threadRule])];
-  const whatItIs = known.length === 0 ? '' : ` (${known.join(', ')})`;
-  await terminal.line(`${shortTime(message.receivedAtMs)}  ${personText(message.from)}${whatItIs}`, 'bold');
+  const labels = [...(kind === 'human' ? [] : [kind]), ...(threadRule === null ? [] : [threadRule])];
+  const suffix = labels.length === 0 ? '' : ` (${labels.join(', ')})`;
+  await terminal.line(`${shortTime(message.receivedAtMs)}  ${personText(message.from)}${suffix}`, 'bold');
   if (message.to.length > 0) await terminal.line(`to ${message.to.map(personText).join(', ')}`);
   if (protection !== null) await terminal.line(protectionWords[protection] ?? protection);
   await terminal.line(message.subject);
   await terminal.line('');
   const text = message.text.trimEnd();
-  const isSealed = text === '' && protection !== null && protection.endsWith('_encrypted');
-  await terminal.text(isSealed ? '(encrypted: only those whom it was sent to can read it)' : text);
+  const isEncrypted = text === '' && protection !== null && protection.endsWith('_encrypted');
+  await terminal.text(isEncrypted ? '(encrypted: only its recipients can read it)' : text);
   for (const { name, type, sizeBytes } of message.attachments)
     await terminal.line(`attachment: ${name} (${type}, ${sizeBytes} bytes)`);
 }
-
-/**
- * `ticket list`: tickets, newest first.
- */
 
 const columns = [
   { title: 'REF' },
@@ -85,31 +82,21 @@ const columns = [
   { title: 'SUBJECT', shrinks: true },
 ];
 
-const limitForPeople = 50;
-const limitMax = 2_147_483_647;
-
-/** Scripts (`--json`) get all tickets, people the newest, unless told a limit. Throws `usage`. */
-export async function listTickets(options: CommonOptions & { limit?: string }, context: Context): Promise<number> {
+/** Newest first. Throws `usage`. */
+export async function listTickets(options: LimitOptions, context: Context): Promise<number> {
   const { terminal } = context;
-  const limit = readLimit(options.limit) ?? (options.json === true ? limitMax : limitForPeople);
+  const limit = readLimit(options);
   return await withApp(options, context, async (app) => {
     const tickets = await app.store.listTickets(limit);
     if (options.json === true) for (const ticket of tickets) await terminal.json(ticketJson(ticket));
     else if (tickets.length === 0) terminal.note('There is no ticket yet.');
-    else await terminal.table(columns, tickets.map(row));
-    const more = options.json !== true && options.limit === undefined && tickets.length === limit;
-    if (more) terminal.note(`These are the newest ${limit}; --limit shows more.`);
+    else await terminal.table(columns, tickets.map(tableRow));
+    noteLimit(options, tickets.length, terminal);
     return 0;
   });
 }
 
-function readLimit(text: string | undefined): number | null {
-  if (text === undefined) return null;
-  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
-  throw new Failure('usage', `--limit must be a whole number from 1 to 999999999, not ${JSON.stringify(text)}`);
-}
-
-function row(ticket: TicketSummary): readonly string[] {
+function tableRow(ticket: TicketSummary): readonly string[] {
   const { ref, status, messageCount, updatedAtMs, mailbox, requester, subject } = ticket;
   return [
     ref,
@@ -122,49 +109,39 @@ function row(ticket: TicketSummary): readonly string[] {
   ];
 }
 
-/**
- * `ticket close` and `ticket reopen`: what a helpdesk may also do itself, in the columns `status` and `closed_at`.
- */
-
 type RefOptions = CommonOptions & { readonly ref: string };
 
-/** An answer of a person opens it again (`[tickets] reopen_days`). Throws `not_found`, `refused`. */
+/** A reply by a person reopens it (`[tickets] reopen_days`). Throws `not_found`, `refused`. */
 export function closeTicket(options: RefOptions, context: Context): Promise<number> {
-  return setState(options, context, 'closed', 'closed');
+  return setTicketState(options, context, 'closed', 'closed');
 }
 
 /** Throws `not_found`, `refused`. */
 export function reopenTicket(options: RefOptions, context: Context): Promise<number> {
-  return setState(options, context, 'open', 'reopened');
+  return setTicketState(options, context, 'open', 'reopened');
 }
 
-async function setState(
+async function setTicketState(
   options: RefOptions,
   context: Context,
   state: 'open' | 'closed',
-  told: string,
+  verb: string,
 ): Promise<number> {
   return await withApp(options, context, async (app) => {
     const ticket = await app.store.ticketHeader(referenceOf(options.ref));
     if (ticket.status === 'merged')
-      throw new Failure(
-        'refused',
-        `ticket ${ticket.ref} was merged into ${ticket.mergedInto ?? 'a ticket that is gone'}`,
-        {
-          hint: 'Its mails are there, and so is its state.',
-        },
-      );
+      throw new Failure('refused', `ticket ${ticket.ref} was merged into ${ticket.mergedInto ?? 'a deleted ticket'}`, {
+        hint: 'Its messages and its state are in that ticket.',
+      });
     const isChanged = await app.store.setTicketState(ticket.id, state);
-    await context.terminal.line(isChanged ? `${told} ${ticket.ref}` : `${ticket.ref} is ${state} already`);
+    await context.terminal.line(isChanged ? `${verb} ${ticket.ref}` : `${ticket.ref} is ${state} already`);
     return 0;
   });
 }
 
-/**
- * Tickets and messages as `--json` prints them: the field names are a promise to scripts.
- */
+// Objects that `--json` prints: their field names are stable for scripts.
 
-export function ticketJson(ticket: TicketSummary): Record<string, unknown> {
+function ticketJson(ticket: TicketSummary): Record<string, unknown> {
   return {
     ref: ticket.ref,
     subject: ticket.subject,
@@ -212,7 +189,7 @@ function bounceJson({ recipients, status, hard }: Bounce, original: string | nul
   return { recipients: addresses, status, hard, original_message_id: original, details: recipients };
 }
 
-/** One line of `message list`; the fields of the message follow where one is stored and was asked for. */
+/** One line of `message list`, with the fields of its message if that was read. */
 export function outcomeJson(row: OutcomeRow): Record<string, unknown> {
   return {
     uid: row.uid,
@@ -237,15 +214,14 @@ function person({ name, address }: { readonly name: string; readonly address: st
   return { name, address };
 }
 
-/** `Name <address>`, or what there is of it. */
+/** `Name <address>`, or the address alone. */
 export function personText(of: { readonly name: string; readonly address: string } | null): string {
-  if (of === null) return '(nobody)';
+  if (of === null) return '(unknown)';
   return of.name === '' ? of.address : `${of.name} <${of.address}>`;
 }
 
-/** A ticket's reference as people write it: `261124-7kq3mx`, `#261124-7KQ3MX`, `[#261124-7KQ3MX]`. */
-
-export function referenceOf(text: string): string {
+/** Normalizes a reference as people write it: `261124-7kq3mx`, `#261124-7KQ3MX`, `[#261124-7KQ3MX]`. */
+function referenceOf(text: string): string {
   return text
     .trim()
     .replace(/^\[?#?/, '')
@@ -253,91 +229,91 @@ export function referenceOf(text: string): string {
     .toUpperCase();
 }
 
-/**
- * `ticket reply-address` and `ticket message-id`: what a helpdesk puts into the mails that it sends, so that their answers
- * find the ticket. Each prints one line, or with `--json` an object.
- */
+// Reply tokens that a helpdesk puts into its messages, so that replies join the ticket.
 
 const randomByteCount = 12;
 const addressForm = /^[^\s@<>,;:"]{1,64}@[^\s@<>,;:"]{1,255}$/u;
 const domainForm = /^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,62})(?:\.[a-z0-9][a-z0-9-]{0,62}){0,20}$/iu;
 
-/** For Reply-To. Throws `not_found`, `usage`. */
+/** Prints an address for Reply-To. Throws `not_found`, `usage`. */
 export async function printReplyAddress(options: RefOptions & { address?: string }, context: Context): Promise<number> {
   return await withApp(options, context, async (app) => {
     const ticket = await app.store.ticketHeader(referenceOf(options.ref));
     const address = options.address ?? (await addressOf(ticket, '--address', app));
     if (!addressForm.test(address))
       throw new Failure('usage', `--address must be a mail address, not ${quoted(address)}`);
-    const made = replyAddress(await app.store.replyKey(), ticket.ref, address);
-    if (made === null)
+    const withToken = replyAddress(await app.store.replyKey(), ticket.ref, address);
+    if (withToken === null)
       throw new Failure('usage', `${quoted(address)} has no room for a reply token`, {
-        hint: 'What stands before the @ may have 64 characters, and the token takes 31 of them: give a shorter address with --address.',
+        hint: 'The local part may have 64 characters, and the token takes 31 of them: give a shorter address with --address.',
       });
-    if (options.address !== undefined) await warnOfForeign(address, ticket, app, context);
-    await print(options, context, { reply_address: made }, made);
+    if (options.address !== undefined) await warnOfForeignAddress(address, ticket, app, context);
+    await printResult(options, context, { reply_address: withToken }, withToken);
     return 0;
   });
 }
 
-/** For Message-ID, another one each time. Throws `not_found`, `usage`. */
+/** Prints a Message-ID, another one each time. Throws `not_found`, `usage`. */
 export async function printMessageId(options: RefOptions & { domain?: string }, context: Context): Promise<number> {
   return await withApp(options, context, async (app) => {
     const ticket = await app.store.ticketHeader(referenceOf(options.ref));
     const domain = options.domain ?? (await addressOf(ticket, '--domain', app)).split('@').at(-1) ?? '';
     if (!domainForm.test(domain)) throw new Failure('usage', `--domain must be a host name, not ${quoted(domain)}`);
     const id = replyMessageId(await app.store.replyKey(), ticket.ref, randomBytes(randomByteCount), domain);
-    await print(options, context, { message_id: id }, `<${id}>`);
+    await printResult(options, context, { message_id: id }, `<${id}>`);
     return 0;
   });
 }
 
-/** The first address of its mailbox. */
+/** The first address of the ticket's mailbox. Throws `usage`. */
 async function addressOf({ ref, mailbox }: TicketHeader, option: '--address' | '--domain', app: App): Promise<string> {
   const [address] = mailbox?.addresses ?? [];
   if (address !== undefined) return address;
   if (mailbox !== null)
     throw new Failure('usage', `mailbox ${mailbox.name} has no address`, {
-      hint: `Give ${option}; or tell which it has: ${commandOrNotice(shellCommand('mailbox set-addresses', mailbox.name, ' ADDRESS'))}`,
+      hint: `Give ${option}, or set its addresses: ${commandOrNotice(shellCommand('mailbox set-addresses', mailbox.name, ' ADDRESS'))}`,
     });
-  const heir = await heirOf(ref, app);
-  const [now = ''] = heir?.addresses ?? [];
+  const successor = await successorMailbox(ref, app);
+  const [now = ''] = successor?.addresses ?? [];
   const value = option === '--address' ? now : now.slice(now.lastIndexOf('@') + 1);
   throw new Failure('usage', `the mailbox of ticket ${ref} was removed`, {
     hint:
-      heir === null
+      successor === null
         ? `Give ${option}.`
-        : `Mailbox ${heir.name} gets mail for ${now}: give ${option} ${value} if it took over.`,
+        : `Mailbox ${successor.name} gets mail for ${now}: give ${option} ${value} if it replaces the removed one.`,
   });
 }
 
-/** The one mailbox that now gets mail for an address which mails of the ticket went to; null for none, or several. */
-async function heirOf(ref: string, { store }: App): Promise<TicketHeader['mailbox']> {
+/** The only mailbox that now receives mail for a recipient of the ticket's messages; null for none or several. */
+async function successorMailbox(ref: string, { store }: App): Promise<TicketHeader['mailbox']> {
   const [{ messages }, mailboxes] = [await store.ticketByRef(ref), await store.listMailboxes()];
-  const written = new Set(
+  const recipients = new Set(
     messages.flatMap(({ to, cc }) => [...to, ...cc]).map(({ address }) => withoutSubaddress(address)),
   );
   const found = mailboxes.flatMap(({ name, addresses }) => {
-    const shared = addresses.filter((address) => written.has(withoutSubaddress(address)));
+    const shared = addresses.filter((address) => recipients.has(withoutSubaddress(address)));
     return shared.length === 0 ? [] : [{ name, addresses: shared }];
   });
   return found.length === 1 ? (found[0] ?? null) : null;
 }
 
-/** An address of nobody's takes the answers elsewhere: that is told, and left to whoever asked. */
-async function warnOfForeign(
+/** Replies to an address of no mailbox are lost unless it is forwarded, so a note says that. */
+async function warnOfForeignAddress(
   address: string,
   { mailbox }: TicketHeader,
   app: App,
   { terminal }: Context,
 ): Promise<void> {
-  const ours = mailbox?.addresses ?? (await app.store.listMailboxes()).flatMap(({ addresses }) => addresses);
-  if (ours.some((one) => withoutSubaddress(one) === withoutSubaddress(address))) return;
+  const known = mailbox?.addresses ?? (await app.store.listMailboxes()).flatMap(({ addresses }) => addresses);
+  if (known.some((one) => withoutSubaddress(one) === withoutSubaddress(address))) return;
   const whose = mailbox === null ? 'any mailbox' : `mailbox ${mailbox.name}`;
-  terminal.note(`${address} is no address of ${whose}: answers to it get here only if it is forwarded.`, 'yellow');
+  terminal.note(
+    `${address} is not an address of ${whose}: replies to it arrive here only if it is forwarded.`,
+    'yellow',
+  );
 }
 
-async function print(
+async function printResult(
   { json }: CommonOptions,
   { terminal }: Context,
   fields: Record<string, unknown>,

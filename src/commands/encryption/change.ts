@@ -20,7 +20,7 @@ import { shellArg } from '../../text/shell.ts';
 import { isoTime, shortTime } from '../../text/time.ts';
 import { countText } from '../../text/units.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from '../context.ts';
-import { operationOptions, runOperation, sayer, tellUnopened, type WaitOptions } from './operation.ts';
+import { lineWriter, noteUnopened, operationOptions, runOperation, type WaitOptions } from './operation.ts';
 
 export type EnableOptions = WaitOptions & { readonly acceptKeyLoss?: boolean; readonly backupPrepared?: boolean };
 
@@ -39,7 +39,7 @@ export async function enableEncryption(options: EnableOptions, context: Context)
     const { terminal } = context;
     if (options.json === true) await terminal.json(enabledJson(done, keyFile));
     else await terminal.line(`encryption is ${done.wasOn ? 'on, as it was' : 'on'}`, 'green');
-    const say = sayer(options, terminal);
+    const say = lineWriter(options, terminal);
     const made = done.createdKeyFile ? 'made now' : 'it was there';
     await say(`sealed    ${countText(done.sealed, 'password')}`);
     await say(`key       ${done.keyId}`);
@@ -49,7 +49,7 @@ export async function enableEncryption(options: EnableOptions, context: Context)
       ...plaintextRemnants(config.database, options.config ?? null),
     ])
       await say(line);
-    tellUnopened(done.unopened, context);
+    noteUnopened(done.unopened, context);
     return 0;
   });
 }
@@ -107,8 +107,8 @@ async function acknowledged(
  */
 
 type DisableOptions = CommonOptions & { readonly yes?: boolean };
-type Asked = Extract<DisableOutcome, { readonly state: 'requested' }>;
-type Done = Exclude<DisableOutcome, Asked>;
+type DisableRequest = Extract<DisableOutcome, { readonly state: 'requested' }>;
+type DisableResult = Exclude<DisableOutcome, DisableRequest>;
 
 /** Throws `usage`, `operation_running`, `daemon_unreachable`, `key_file_*`. */
 export async function disableEncryption(options: DisableOptions, context: Context): Promise<number> {
@@ -122,15 +122,17 @@ export async function disableEncryption(options: DisableOptions, context: Contex
     }
     const { state } = await app.vault.refresh();
     const answer =
-      state.kind === 'open' || state.kind === 'closed' ? await here(app, context) : await app.daemonClient.disable();
+      state.kind === 'open' || state.kind === 'closed'
+        ? await disableLocally(app, context)
+        : await app.daemonClient.disable();
     if (options.json === true) await terminal.json(answer);
-    if (answer.state !== 'requested') return await tellDone(answer, options, context);
-    tellAsked(answer, context);
+    if (answer.state !== 'requested') return await printDisabled(answer, options, context);
+    printProofRequest(answer, context);
     return 1;
   });
 }
 
-async function here(app: App, context: Context): Promise<Done> {
+async function disableLocally(app: App, context: Context): Promise<DisableResult> {
   const how = operationOptions({}, context);
   const done = await runOperation(app, context, 'storing passwords readable', (ports) => disable(ports, how));
   const { unsealed, unopened, setAside, wasOff } = done;
@@ -138,7 +140,7 @@ async function here(app: App, context: Context): Promise<Done> {
   return { state, was_off: wasOff, unsealed, unopened_count: unopened.length, unopened, set_aside: setAside };
 }
 
-async function tellDone(answer: Done, options: CommonOptions, context: Context): Promise<number> {
+async function printDisabled(answer: DisableResult, options: CommonOptions, context: Context): Promise<number> {
   const { terminal } = context;
   if (options.json !== true) {
     if (answer.state === 'disabling')
@@ -148,12 +150,12 @@ async function tellDone(answer: Done, options: CommonOptions, context: Context):
     if (answer.set_aside !== null)
       await terminal.line(`The key file is kept, for backups of the database from before, as ${answer.set_aside}`);
   }
-  tellUnopened(answer.unopened, context);
+  noteUnopened(answer.unopened, context);
   if (answer.state === 'disabling') terminal.note('Then run the command again.');
   return answer.unopened_count === 0 ? 0 : 1;
 }
 
-function tellAsked(answer: Asked, { terminal }: Context): void {
+function printProofRequest(answer: DisableRequest, { terminal }: Context): void {
   if (answer.problem !== null) terminal.note(`the proof file is not accepted: ${answer.problem}`, 'red');
   terminal.note(
     'The key cannot be opened here, so the running daemon was asked. It wants to see that you reach its files:',
@@ -180,14 +182,14 @@ export async function rotateKey(options: WaitOptions, context: Context): Promise
       const keys = { key_id: keyId, former_key_id: formerKeyId, former_key_retained: isFormerKeyKept };
       await terminal.json({ state: 'on', ...keys, key_file: app.keyFile.path, resealed, unopened });
     } else await terminal.line(`${countText(resealed, 'password')} resealed`, 'green');
-    const say = sayer(options, terminal);
+    const say = lineWriter(options, terminal);
     await say(`key       ${keyId}`);
     await say(`former    ${formerKeyId}, ${isFormerKeyKept ? 'still' : 'no longer'} in the key file`);
     await say(`key file  ${app.keyFile.path}`);
     await say('A backup of the key file from before does not hold the new key. Backups of the database from before');
     await say(`need the former one, ${formerKeyId}: keep its backup as long as you keep those.`);
     for (const line of backupAdvice(options.config ?? null).slice(0, -1)) await say(line);
-    tellUnopened(unopened, context);
+    noteUnopened(unopened, context);
     return unopened.length === 0 ? 0 : 1;
   });
 }
@@ -208,7 +210,7 @@ export async function resealPasswords(options: CommonOptions, context: Context):
       );
       if (droppedKeyIds.length > 0) await terminal.line(`dropped from the key file: ${droppedKeyIds.join(', ')}`);
     }
-    tellUnopened(unopened, context);
+    noteUnopened(unopened, context);
     return unopened.length === 0 ? 0 : 1;
   });
 }
@@ -225,7 +227,7 @@ export type ReplaceOptions = WaitOptions & { readonly acceptPasswordLoss?: boole
 const question = 'Give up every password that is sealed under the lost key? Each then has to be set anew.';
 
 /** Throws `usage`, `refused` while the key is held somewhere, `workers_lack_key`, `operation_running`. */
-export async function replaceKey(options: ReplaceOptions, context: Context): Promise<number> {
+export async function replaceLostEncryptionKey(options: ReplaceOptions, context: Context): Promise<number> {
   const how = operationOptions(options, context);
   const { terminal } = context;
   return await withApp(options, context, async (app) => {
@@ -241,7 +243,7 @@ export async function replaceKey(options: ReplaceOptions, context: Context): Pro
     if (options.json === true)
       await terminal.json({ state: 'on', key_id: keyId, lost_key_id: lostKeyId, lost, set_aside: setAside });
     else await terminal.line(`a new key is in use; ${countText(lost, 'password')} under the lost one`, 'green');
-    const say = sayer(options, terminal);
+    const say = lineWriter(options, terminal);
     await say(`key       ${keyId}`);
     await say(`lost      ${lostKeyId}`);
     if (setAside !== null) await say(`what was at its place: ${setAside}`);
@@ -268,15 +270,16 @@ const columns = [
   { title: 'BY', shrinks: true },
 ];
 
-type AcceptOptions = CommonOptions & { readonly yes?: boolean; readonly acceptOff?: boolean };
+type TrustOptions = CommonOptions & { readonly yes?: boolean; readonly acceptOff?: boolean };
 
 /** Throws `usage`, `refused` when there is nothing to accept, `key_unknown`, `switch_forged`. */
-export async function trustRestoredSwitch(options: AcceptOptions, context: Context): Promise<number> {
+export async function trustRestoredSwitch(options: TrustOptions, context: Context): Promise<number> {
   const { terminal } = context;
   return await withApp(options, context, async (app) => {
     const { problem } = await app.vault.refresh();
-    const [{ row }, remembered] = await Promise.all([app.store.readSwitch(), acceptedLast(app)]);
-    if (options.json !== true) await terminal.table(columns, [cells('found', row), cells('accepted last', remembered)]);
+    const [{ row }, remembered] = await Promise.all([app.store.readSwitch(), lastAcceptedSwitch(app)]);
+    if (options.json !== true)
+      await terminal.table(columns, [switchCells('found', row), switchCells('accepted last', remembered)]);
     const question = 'Accept what was found, for this host and every worker?';
     // Where nothing is wrong there is nothing to decide: that is what is told then.
     const sure =
@@ -287,15 +290,15 @@ export async function trustRestoredSwitch(options: AcceptOptions, context: Conte
       terminal.note('Nothing was changed.');
       return 1;
     }
-    const done = await accept(app, options, context);
-    if (options.json === true) await terminal.json(acceptedJson(done));
-    else await terminal.line(acceptedText(done.trusted, done.counts), 'green');
+    const done = await trust(app, options, context);
+    if (options.json === true) await terminal.json(trustedJson(done));
+    else await terminal.line(trustedText(done.trusted, done.counts), 'green');
     return 0;
   });
 }
 
 /** That encryption would be off afterwards is asked for itself, at a terminal. */
-async function accept(app: App, options: AcceptOptions, context: Context): Promise<TrustResult> {
+async function trust(app: App, options: TrustOptions, context: Context): Promise<TrustResult> {
   const run = (acceptOff: boolean): Promise<TrustResult> =>
     runOperation(app, context, 'looking', (ports) => trustRestored(ports, { acceptOff }));
   try {
@@ -308,7 +311,7 @@ async function accept(app: App, options: AcceptOptions, context: Context): Promi
 }
 
 /** null also when the file that remembers it cannot be understood: then there is nothing to compare with. */
-async function acceptedLast({ stateFile }: Pick<App, 'stateFile'>): Promise<SwitchRow | null> {
+async function lastAcceptedSwitch({ stateFile }: Pick<App, 'stateFile'>): Promise<SwitchRow | null> {
   try {
     return await stateFile.read();
   } catch (error) {
@@ -317,28 +320,28 @@ async function acceptedLast({ stateFile }: Pick<App, 'stateFile'>): Promise<Swit
   }
 }
 
-function cells(name: string, row: SwitchRow | null): readonly string[] {
+function switchCells(name: string, row: SwitchRow | null): readonly string[] {
   if (row === null) return [name, 'none', '', '', '', ''];
   const key = [row.keyId, row.nextKeyId].filter((id) => id !== null).join(', next ');
   return [name, row.state, key, `${row.revision}`, shortTime(row.changedAtMs), row.changedBy];
 }
 
-function acceptedText({ state, revision }: SwitchRow, { sealed, plaintext: plain }: PasswordCounts): string {
+function trustedText({ state, revision }: SwitchRow, { sealed, plaintext: plain }: PasswordCounts): string {
   return `accepted: encryption is ${state} (revision ${revision}); ${countText(sealed, 'password')} sealed, ${plain} readable`;
 }
 
-function acceptedJson(done: TrustResult): Record<string, unknown> {
+function trustedJson(done: TrustResult): Record<string, unknown> {
   const { found, remembered, trusted: accepted, counts } = done;
   return {
-    ...rowJson(accepted),
+    ...switchJson(accepted),
     sealed: counts.sealed,
     plaintext: counts.plaintext,
-    found: found === null ? null : rowJson(found),
-    remembered: remembered === null ? null : rowJson(remembered),
+    found: found === null ? null : switchJson(found),
+    remembered: remembered === null ? null : switchJson(remembered),
   };
 }
 
-function rowJson({ state, keyId, nextKeyId, revision, changedAtMs, changedBy }: SwitchRow): Record<string, unknown> {
+function switchJson({ state, keyId, nextKeyId, revision, changedAtMs, changedBy }: SwitchRow): Record<string, unknown> {
   const changed = { changed_at: isoTime(changedAtMs), changed_by: changedBy };
   return { state, key_id: keyId, next_key_id: nextKeyId, revision, ...changed };
 }

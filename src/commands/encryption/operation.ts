@@ -46,7 +46,7 @@ export async function runOperation<T>(
   const tell: OperationObserver = {
     step: (step) => note(describeStep(step)),
     passwords: (done, total) => bar.update(done, total),
-    workersWithoutKey: waitingTeller(note),
+    workersWithoutKey: workerWaitNotes(note),
   };
   // While an operation waits for workers nothing else may be open that keeps the process running.
   const awake = setInterval(() => undefined, awakeMs);
@@ -59,7 +59,7 @@ export async function runOperation<T>(
 }
 
 /** Tells who is waited for, whenever that is not the same as before. */
-function waitingTeller(note: (text: string) => void): (lacking: readonly StoredWorker[]) => void {
+function workerWaitNotes(note: (text: string) => void): (lacking: readonly StoredWorker[]) => void {
   let told = '';
   return (lacking) => {
     const names = lacking.map(({ host, pid }) => `${host} (pid ${pid})`).join(', ');
@@ -70,7 +70,7 @@ function waitingTeller(note: (text: string) => void): (lacking: readonly StoredW
 }
 
 /** For people, the result itself; for a script, beside it on standard error. */
-export function sayer(options: CommonOptions, terminal: Terminal): (text: string) => Promise<void> {
+export function lineWriter(options: CommonOptions, terminal: Terminal): (text: string) => Promise<void> {
   return async (text) => {
     if (options.json === true) terminal.note(text);
     else await terminal.line(text);
@@ -78,7 +78,7 @@ export function sayer(options: CommonOptions, terminal: Terminal): (text: string
 }
 
 /** What could not be opened, each with its reason; the first of many. */
-export function tellUnopened(unopened: readonly UnopenedPassword[], { terminal }: Pick<Context, 'terminal'>): void {
+export function noteUnopened(unopened: readonly UnopenedPassword[], { terminal }: Pick<Context, 'terminal'>): void {
   const shownMax = 20;
   for (const { mailbox, code, message } of unopened.slice(0, shownMax))
     terminal.note(`not opened: mailbox ${mailbox}: ${message} (${code})`, 'red');

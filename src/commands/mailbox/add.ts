@@ -13,8 +13,8 @@ import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { isoTime } from '../../text/time.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from '../context.ts';
 import { type MailboxOptions, type NewMailbox, postActionText, readMailboxOptions } from './options.ts';
-import { certificateText, noteTarget, probeMailbox } from './probe.ts';
-import { placeText } from './view.ts';
+import { certificateText, noteMissingTarget, probeMailbox } from './probe.ts';
+import { locationText } from './view.ts';
 
 export type AddOptions = CommonOptions &
   MailboxOptions & { readonly passwordStdin?: boolean /** false for `--no-probe`. */; readonly probe: boolean };
@@ -30,8 +30,8 @@ export async function addMailbox(options: AddOptions, context: Context): Promise
     using password = await newPassword(options, mailbox, context);
     const report = options.probe ? await probeFirst(app, mailbox, password, context) : null;
     const id = await store(app, mailbox, password, report);
-    await tell(options, context, id, mailbox, report);
-    await warnOfTwin(app, mailbox, context);
+    await printAdded(options, context, id, mailbox, report);
+    await warnOfSharedFolder(app, mailbox, context);
     return 0;
   });
 }
@@ -47,7 +47,7 @@ async function refuseTakenName(app: App, name: string): Promise<void> {
 }
 
 /** Two mailboxes on one folder are allowed, and hardly ever meant: each mail gets a ticket in both. */
-export async function warnOfTwin(
+export async function warnOfSharedFolder(
   app: App,
   { name, connection }: Pick<NewMailbox, 'name' | 'connection'>,
   { terminal }: Context,
@@ -70,7 +70,7 @@ async function probeFirst(
 ): Promise<ProbeReport> {
   try {
     const report = await probeMailbox(app, connection, password, context);
-    noteTarget(postAction, report, context);
+    noteMissingTarget(postAction, report, context);
     return report;
   } catch (error) {
     if (!isFailure(error, 'login_refused')) throw error;
@@ -110,7 +110,7 @@ function baseline({ folder }: ProbeReport): Cursor {
   return { folderEpoch: folder.uidValidity, uid: folder.uidNext - 1 };
 }
 
-async function tell(
+async function printAdded(
   options: AddOptions,
   { terminal }: Context,
   id: string,
@@ -135,5 +135,5 @@ async function tell(
     report === null
       ? 'not probed'
       : `${messages} ${messages === 1 ? 'message' : 'messages'} there; ${certificateText(report)}`;
-  await terminal.line(`added ${name}: ${placeText(mailbox)} (${probed})`);
+  await terminal.line(`added ${name}: ${locationText(mailbox)} (${probed})`);
 }

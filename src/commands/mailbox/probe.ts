@@ -19,14 +19,14 @@ export async function probeMailbox(
   try {
     return await app.sessions.probe(connection, password, (stage) => terminal.stage(`probing: ${stage} …`));
   } catch (error) {
-    throw isFailure(error) ? placed(error, connection) : error;
+    throw isFailure(error) ? withLocation(error, connection) : error;
   } finally {
     terminal.stage('');
   }
 }
 
 /** The failure with the place where it happened. A missing folder is mostly misspelt: the hint lists those there are. */
-function placed(failure: Failure, { host, port, folder }: Connection): Failure {
+function withLocation(failure: Failure, { host, port, folder }: Connection): Failure {
   const { code, fields, cause } = failure;
   const place = code === 'folder_missing' ? `${host}:${port}, folder ${JSON.stringify(folder)}` : `${host}:${port}`;
   const folders = code === 'folder_missing' && typeof fields.folders === 'string' ? fields.folders : null;
@@ -63,7 +63,11 @@ export function probeJson(name: string, report: ProbeReport): Record<string, unk
 }
 
 /** A folder that mails are moved to is made by the first move; a misspelt one, too. */
-export function noteTarget(after: PostAction, { folders }: ProbeReport, { terminal }: Pick<Context, 'terminal'>): void {
+export function noteMissingTarget(
+  after: PostAction,
+  { folders }: ProbeReport,
+  { terminal }: Pick<Context, 'terminal'>,
+): void {
   if (after.kind !== 'move' || folders.includes(after.folder)) return;
   terminal.note(`note: there is no folder ${after.folder} yet: the first move makes it, if the server allows the name`);
 }
@@ -80,7 +84,7 @@ export async function testMailbox(options: CommonOptions & { name: string }, con
     const report = await app.passwords.withPassword(mailbox, (password) =>
       probeMailbox(app, mailbox.connection, password, context),
     );
-    noteTarget(mailbox.postAction, report, context);
+    noteMissingTarget(mailbox.postAction, report, context);
     if (options.json === true) await context.terminal.json(probeJson(mailbox.name, report));
     else for (const line of reportLines(mailbox.name, report)) await context.terminal.line(line);
     return 0;

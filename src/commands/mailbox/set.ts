@@ -17,11 +17,11 @@ import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { commandOrNotice, shellCommand } from '../../text/shell.ts';
 import { isoTime } from '../../text/time.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
-import { newPassword, warnOfTwin } from './add.ts';
+import { newPassword, warnOfSharedFolder } from './add.ts';
 import { type MailboxChanges, readAddresses, readMailboxChanges } from './options.ts';
-import { certificateText, noteTarget, probeMailbox } from './probe.ts';
-import { doubtOf, refuseHalfRemoved } from './state.ts';
-import { placeText, serverText } from './view.ts';
+import { certificateText, noteMissingTarget, probeMailbox } from './probe.ts';
+import { refuseHalfRemoved, serverDoubt } from './state.ts';
+import { locationText, serverText } from './view.ts';
 
 export type SetOptions = CommonOptions &
   MailboxChanges & {
@@ -42,21 +42,21 @@ export async function setMailbox(options: SetOptions, context: Context): Promise
     const after = readMailboxChanges(options, before.mailbox, sources);
     const changed = changedSettings(before.mailbox, after);
     if (changed.length === 0) {
-      refuseNothing(options);
-      await tell(after, changed, null, options, context);
+      refuseEmptyChange(options);
+      await printChanged(after, changed, null, options, context);
       return 0;
     }
     // Whoever is asked for the passphrase of the key file is asked for that first.
     await app.vault.refresh();
-    const report = await change({ app, before, after, options, context });
-    if (report !== null) noteTarget(after.postAction, report, context);
-    await tell(after, changed, report, options, context);
-    await warnOfTwin(app, after, context);
+    const report = await applyChange({ app, before, after, options, context });
+    if (report !== null) noteMissingTarget(after.postAction, report, context);
+    await printChanged(after, changed, report, options, context);
+    await warnOfSharedFolder(app, after, context);
     return 0;
   });
 }
 
-type Change = {
+type PendingChange = {
   readonly app: App;
   readonly before: VersionedMailbox;
   readonly after: Mailbox;
@@ -65,7 +65,7 @@ type Change = {
 };
 
 /** Stored, and before that tried where it points now; null: not tried. */
-async function change(given: Change): Promise<ProbeReport | null> {
+async function applyChange(given: PendingChange): Promise<ProbeReport | null> {
   const { app, before, after, options } = given;
   const isGiven = options.passwordStdin === true || options.newPassword === true;
   const [was, is] = [before.mailbox.connection, after.connection];
@@ -86,7 +86,7 @@ async function change(given: Change): Promise<ProbeReport | null> {
 
 /** A readable password is bound to nothing, so it can stay as it is stored. */
 async function tryAndStore(
-  { app, before, after, options, context }: Change,
+  { app, before, after, options, context }: PendingChange,
   password: SecretBytes,
   origin: PasswordOrigin,
   isNew: boolean,
@@ -101,8 +101,8 @@ async function tryAndStore(
 }
 
 /** As `password_binding_mismatch` does for the stored one: nobody's host gets a new password unseen. */
-async function refuseDoubtfulServer({ app, before, options }: Change): Promise<void> {
-  const doubt = await doubtOf(app, before.mailbox);
+async function refuseDoubtfulServer({ app, before, options }: PendingChange): Promise<void> {
+  const doubt = await serverDoubt(app, before.mailbox);
   if (doubt === null) return;
   const show = commandOrNotice(shellCommand('mailbox show', options.mailbox));
   throw new Failure('refused', doubt.refusal, {
@@ -150,7 +150,7 @@ function isSame<T>(one: T, other: T): boolean {
 }
 
 /** A setting that is so already is fine; none at all is a mistake. Throws `usage`. */
-function refuseNothing(options: SetOptions): void {
+function refuseEmptyChange(options: SetOptions): void {
   const { mailbox, passwordStdin, newPassword: isNew, config: _, json: __, probe: ___, ...settings } = options;
   if (passwordStdin === true || isNew === true) {
     const hint = `For the password alone: ${commandOrNotice(shellCommand('mailbox set-password', mailbox))}`;
@@ -161,7 +161,7 @@ function refuseNothing(options: SetOptions): void {
   throw new Failure('usage', `nothing is to change about mailbox ${mailbox}`, { hint });
 }
 
-async function tell(
+async function printChanged(
   after: Mailbox,
   changed: readonly string[],
   report: ProbeReport | null,
@@ -179,16 +179,16 @@ async function tell(
   }
   const there = `${messages} ${messages === 1 ? 'message' : 'messages'} there`;
   const probed = report === null ? '' : ` (${there}; ${certificateText(report)})`;
-  await terminal.line(`changed ${after.name}: ${changed.join(', ')}; now ${placeText(after)}${probed}`);
-  if (changed.some((word) => elsewhere.includes(word))) terminal.note(beginningText(after));
+  await terminal.line(`changed ${after.name}: ${changed.join(', ')}; now ${locationText(after)}${probed}`);
+  if (changed.some((word) => folderSettings.includes(word))) terminal.note(startText(after));
 }
 
 /** What makes it another folder. */
-const elsewhere: readonly string[] = [
+const folderSettings: readonly string[] = [
   ...[connectionWords.host, connectionWords.port, connectionWords.user, connectionWords.folder],
 ];
 
-function beginningText({ start }: Mailbox): string {
+function startText({ start }: Mailbox): string {
   const begins = start.from === 'all' ? 'all of its mails' : `mails from ${isoTime(start.atMs)} on`;
   return `begun anew there: ${begins} are taken in, but for those that are here already`;
 }

@@ -19,22 +19,22 @@ export type SetPasswordOptions = NameOptions & {
 
 /** The running daemon leaves the mailbox alone from its next poll on. Throws `not_found`. */
 export function pauseMailbox(options: NameOptions, context: Context): Promise<number> {
-  return setState(options, context, 'paused', 'paused');
+  return setMailboxState(options, context, 'paused', 'paused');
 }
 
 /** The mailbox is due at once. Throws `not_found`. */
 export function resumeMailbox(options: NameOptions, context: Context): Promise<number> {
-  return setState(options, context, 'active', 'resumed');
+  return setMailboxState(options, context, 'active', 'resumed');
 }
 
-async function setState(
+async function setMailboxState(
   options: NameOptions,
   context: Context,
   state: 'active' | 'paused',
   told: string,
 ): Promise<number> {
   return await withApp(options, context, async (app) => {
-    const mailbox = await changeable(app, options.name);
+    const mailbox = await requireChangeable(app, options.name);
     await app.store.setMailboxState(mailbox.id, state);
     await context.terminal.line(`${told} ${mailbox.name}`);
     return 0;
@@ -42,7 +42,7 @@ async function setState(
 }
 
 /** What is half removed already can only be removed. Throws `not_found`, `refused`. */
-async function changeable(app: App, name: string): Promise<Mailbox> {
+async function requireChangeable(app: App, name: string): Promise<Mailbox> {
   const mailbox = await app.store.mailboxByName(name);
   refuseHalfRemoved(mailbox);
   return mailbox;
@@ -83,7 +83,7 @@ export async function removeMailbox(options: NameOptions & { yes?: boolean }, co
 export async function setMailboxPassword(options: SetPasswordOptions, context: Context): Promise<number> {
   const { terminal } = context;
   return await withApp(options, context, async (app) => {
-    const mailbox = await changeable(app, options.name);
+    const mailbox = await requireChangeable(app, options.name);
     // Whoever is asked for the passphrase of the key file is asked for that first.
     await app.vault.refresh();
     if (!(await isServerAccepted(app, mailbox, options, context))) {
@@ -111,7 +111,7 @@ async function isServerAccepted(
   context: Context,
 ): Promise<boolean> {
   const { terminal } = context;
-  const doubt = await doubtOf(app, mailbox);
+  const doubt = await serverDoubt(app, mailbox);
   const place = `for ${serverText(mailbox)}`;
   if (doubt === null) {
     terminal.note(place);
@@ -136,7 +136,7 @@ async function isServerAccepted(
  */
 
 /** What a person is told and asked about the server. */
-export type Doubt = {
+export type ServerDoubt = {
   /** One sentence. */
   readonly told: string;
   readonly question: string;
@@ -150,7 +150,7 @@ export type Doubt = {
  * null: the server is the one that a command has given a password for, or encryption is off. Throws what is wrong with the
  * switch or the key file: no new password could be stored then.
  */
-export async function doubtOf({ passwords, vault }: App, mailbox: Mailbox): Promise<Doubt | null> {
+export async function serverDoubt({ passwords, vault }: App, mailbox: Mailbox): Promise<ServerDoubt | null> {
   if (vault.view.problem !== null) throw vault.view.problem;
   try {
     const origin = await passwords.withPassword(mailbox, async (_password, from) => from);
@@ -165,7 +165,7 @@ export async function doubtOf({ passwords, vault }: App, mailbox: Mailbox): Prom
   }
 }
 
-function boundElsewhere({ name }: Mailbox): Doubt {
+function boundElsewhere({ name }: Mailbox): ServerDoubt {
   const changed = 'Host, port, TLS, certificate or user changed since the password was sealed';
   return {
     told: `${changed}, or somebody changed the row of mailbox ${name}.`,
@@ -177,7 +177,7 @@ function boundElsewhere({ name }: Mailbox): Doubt {
 
 const yours = { question: 'Is this your mail server?', condition: 'if this is your mail server' };
 
-function writtenIntoTable({ name }: Mailbox): Doubt {
+function writtenIntoTable({ name }: Mailbox): ServerDoubt {
   return {
     ...yours,
     told: `The stored password of mailbox ${name} was written into the table while encryption was on, not set by a command: who wrote it may have chosen the server, too.`,
@@ -185,7 +185,7 @@ function writtenIntoTable({ name }: Mailbox): Doubt {
   };
 }
 
-function notOpened({ name }: Mailbox): Doubt {
+function notOpened({ name }: Mailbox): ServerDoubt {
   return {
     ...yours,
     told: `The stored password of mailbox ${name} cannot be opened here, so nothing tells where it was meant to go.`,

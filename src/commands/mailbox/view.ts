@@ -15,10 +15,10 @@ import { postActionText } from './options.ts';
 /** As many as a key id has: nobody makes a certificate that begins alike. */
 const shownPinDigits = 16;
 
-type Listed = Mailbox & { readonly health: MailboxHealth };
+type ListedMailbox = Mailbox & { readonly health: MailboxHealth };
 
 /** The object that `--json` prints. Times are ISO 8601 in UTC. */
-export function mailboxJson(mailbox: Listed): Record<string, unknown> {
+export function mailboxJson(mailbox: ListedMailbox): Record<string, unknown> {
   const { connection, health } = mailbox;
   return {
     id: mailbox.id,
@@ -56,14 +56,14 @@ function errorJson(error: MailboxHealth['lastError']): Record<string, unknown> |
 }
 
 /** How the mailbox fares, in a word or two. */
-export function stateText(mailbox: Listed): string {
+export function stateText(mailbox: ListedMailbox): string {
   if (mailbox.state !== 'active') return mailbox.state;
   if (mailbox.health.failures > 0) return `failing (${mailbox.health.failures})`;
   return mailbox.health.lastSuccessAtMs === null ? 'new' : 'ok';
 }
 
 /** Where it is, as one text: `user at host:port, folder`. */
-export function placeText({ connection }: Pick<Mailbox, 'connection'>): string {
+export function locationText({ connection }: Pick<Mailbox, 'connection'>): string {
   return `${connection.user} at ${hostText(connection.host)}:${connection.port}, ${connection.folder}`;
 }
 
@@ -117,32 +117,32 @@ export async function listMailboxes(options: CommonOptions, context: Context): P
   const { terminal } = context;
   return await withApp(options, context, async (app) => {
     const mailboxes = await app.store.listMailboxes();
-    const held = await heldKeys(app);
+    const held = await availableKeys(app);
     if (options.json === true) for (const mailbox of mailboxes) await terminal.json(mailboxJson(mailbox));
     else if (mailboxes.length === 0) terminal.note('There is no mailbox yet: add one with ticketmaild mailbox add.');
     else
       await terminal.table(
         columns,
-        mailboxes.map((mailbox) => row(mailbox, held)),
+        mailboxes.map((mailbox) => tableRow(mailbox, held)),
       );
     return 0;
   });
 }
 
 /** Those that are open here, or in a worker that runs. */
-async function heldKeys({ vault, store }: App): Promise<ReadonlySet<string>> {
+async function availableKeys({ vault, store }: App): Promise<ReadonlySet<string>> {
   await vault.refresh();
   const workers = (await store.listWorkers(workerLiveMs)).filter(({ live }) => live);
   return new Set([...vault.keys().map(({ id }) => id), ...workers.flatMap(({ keyIds }) => keyIds)]);
 }
 
-function row(mailbox: Listed, held: ReadonlySet<string>): readonly string[] {
+function tableRow(mailbox: ListedMailbox, held: ReadonlySet<string>): readonly string[] {
   const { health } = mailbox;
   const { form, keyId } = health.password;
   const waits = form === 'sealed' && keyId !== null && !held.has(keyId);
   const failure = health.lastError === null || health.failures === 0 ? '' : health.lastError.code;
   const problem = waits ? 'waits for its key' : failure;
-  return [mailbox.name, stateText(mailbox), shortTime(health.lastSuccessAtMs), problem, placeText(mailbox)];
+  return [mailbox.name, stateText(mailbox), shortTime(health.lastSuccessAtMs), problem, locationText(mailbox)];
 }
 
 /** Throws `not_found`. */
@@ -154,12 +154,12 @@ export async function showMailbox(options: CommonOptions & { name: string }, con
     if (mailbox === undefined)
       throw new Failure('not_found', `there is no mailbox named ${JSON.stringify(options.name)}`);
     if (options.json === true) await terminal.json(mailboxJson(mailbox));
-    else for (const line of lines(mailbox)) await terminal.line(line);
+    else for (const line of detailLines(mailbox)) await terminal.line(line);
     return 0;
   });
 }
 
-function lines(mailbox: Listed): readonly string[] {
+function detailLines(mailbox: ListedMailbox): readonly string[] {
   const { ca_pem: ca, last_error: _, cursor: __, ...values } = mailboxJson(mailbox);
   const { cursor, lastError } = mailbox.health;
   const extra: Record<string, unknown> = {

@@ -7,12 +7,12 @@
 
 import { request } from 'node:http';
 import { causeCode, Failure } from '../../errors.ts';
-import type { Answer } from '../context.ts';
+import type { JsonResponse } from '../context.ts';
 
 const answerBytesMax = 8 * 1024 * 1024;
 
 /** GET of JSON. Throws `daemon_unreachable`. */
-export async function fetchJson(url: string, timeoutMs: number): Promise<Answer> {
+export async function fetchJson(url: string, timeoutMs: number): Promise<JsonResponse> {
   const { status, text } = await fetchText(url, timeoutMs);
   try {
     return { status, body: JSON.parse(text) };

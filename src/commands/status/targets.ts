@@ -117,9 +117,9 @@ async function askOrFailure(url: string, context: Context): Promise<DaemonAnswer
   }
 }
 
-async function ask(url: string, { outside, signal }: Context): Promise<DaemonAnswer> {
+async function ask(url: string, { inputs, signal }: Context): Promise<DaemonAnswer> {
   const address = new URL(url).host;
-  const { status: code, body } = await unlessAborted(outside.fetchJson(`${url}/readyz`, answerMsMax), signal);
+  const { status: code, body } = await unlessAborted(inputs.fetchJson(`${url}/readyz`, answerMsMax), signal);
   if (code !== 200 && code !== 503) throw notTicketmaild(url, `it answers with HTTP ${code}`);
   const answer = readStatus(body);
   if ('status' in answer) return { address, body, status: answer.status };

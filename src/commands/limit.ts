@@ -1,0 +1,25 @@
+/**
+ * The option `--limit` of commands that list the newest rows first.
+ */
+
+import type { Terminal } from '../adapters/terminal/terminal.ts';
+import { Failure } from '../errors.ts';
+import type { CommonOptions } from './context.ts';
+
+export type LimitOptions = CommonOptions & { readonly limit?: string };
+
+const limitForPeople = 50;
+const limitMax = 2_147_483_647;
+
+/** All rows for scripts (`--json`), the newest 50 for people, unless `--limit` is given. Throws `usage`. */
+export function readLimit({ limit, json }: LimitOptions): number {
+  if (limit === undefined) return json === true ? limitMax : limitForPeople;
+  if (/^[1-9]\d{0,8}$/.test(limit)) return Number(limit);
+  throw new Failure('usage', `--limit must be a whole number from 1 to 999999999, not ${JSON.stringify(limit)}`);
+}
+
+/** Notes that there may be older rows than the `count` shown ones. */
+export function noteLimit({ limit, json }: LimitOptions, count: number, terminal: Terminal): void {
+  if (json === true || limit !== undefined || count < limitForPeople) return;
+  terminal.note(`These are the newest ${count}; --limit shows more.`);
+}
