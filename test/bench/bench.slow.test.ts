@@ -1,19 +1,21 @@
-/** The benchmarks themselves, on a few mails and mailboxes: their JSON, their exactness, their wrong options. */
+/** Smoke tests of the benchmarks on a few messages and mailboxes: JSON output, exactness, wrong options, signals. */
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { glob, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { runFolderVariable, temporaryFolder } from '../support/temporary.ts';
 
 const benchFile = join(import.meta.dirname, 'bench.ts');
 const timeoutMs = 120_000;
 const bench = (...args: readonly string[]) => promisify(execFile)(process.execPath, [benchFile, ...args]);
 
-test.concurrent.each(['mariadb', 'sqlite'])(
-  'a run on 60 mails into %s stores all of them and prints one JSON object',
-  async (database) => {
+describe.each([
+  ['sqlite', []],
+  ['mariadb', ['long']],
+])('into %s', (database, tags) => {
+  test('a run on 60 messages stores all of them and prints one JSON object', { timeout: timeoutMs, tags }, async () => {
     const { stdout } = await bench('ingest', '--count', '60', '--database', database, '--json');
     const report: unknown = JSON.parse(stdout);
     const aNumber: unknown = expect.any(Number);
@@ -23,9 +25,8 @@ test.concurrent.each(['mariadb', 'sqlite'])(
       ...{ lost: 0, doubled: 0, empty_tickets: 0, misplaced: 0, missing_attachments: 0 },
       ...{ messages_per_s: aNumber, fetch_and_drop_per_s: aNumber, ratio_to_fetch_and_drop: aNumber, poll_s: aNumber },
     });
-  },
-  timeoutMs,
-);
+  });
+});
 
 /** The JSON of a run, whatever its exit code: aims are those of a machine with nothing else to do. */
 async function reportOf(...args: readonly string[]): Promise<unknown> {
@@ -79,32 +80,38 @@ const runs: readonly (readonly [args: readonly string[], expected: object])[] = 
 ];
 
 test.concurrent.each(runs)(
-  '%j does its work right and prints one JSON object',
+  '%j does its work correctly and prints one JSON object',
+  { timeout: 2 * timeoutMs, tags: ['long'] },
   async (args, expected) => {
     expect(await reportOf(...args)).toMatchObject(expected);
   },
-  2 * timeoutMs,
 );
 
-test(
-  'a start that finds what an earlier one compiled takes less CPU time than one without',
-  async () => {
-    const report = await reportOf('start-up', '--mailboxes', '10', '--runs', '3');
-    const { courses } = report as { courses: readonly { course: string; cpuMs: { median: number } }[] };
-    const cpuMs = new Map(courses.map((one) => [one.course, one.cpuMs.median]));
-    expect([...cpuMs.keys()]).toEqual(['usual', 'no compile cache', 'no mailboxes']);
-    expect(cpuMs.get('usual')).toBeLessThan(cpuMs.get('no compile cache') ?? 0);
-  },
-  timeoutMs,
-);
+test('a start with a filled compile cache takes less CPU time than one without', {
+  timeout: timeoutMs,
+  tags: ['long'],
+}, async () => {
+  const report = await reportOf('start-up', '--mailboxes', '10', '--runs', '3');
+  const { courses } = report as { courses: readonly { course: string; cpuMs: { median: number } }[] };
+  const cpuMs = new Map(courses.map((one) => [one.course, one.cpuMs.median]));
+  expect([...cpuMs.keys()]).toEqual(['usual', 'no compile cache', 'no mailboxes']);
+  expect(cpuMs.get('usual')).toBeLessThan(cpuMs.get('no compile cache') ?? 0);
+});
 
-test.each([
+type WrongOption = readonly [args: readonly string[], message: string];
+
+const wrongOptions: readonly WrongOption[] = [
+  [['performance', '--database', 'sqlite'], 'performance needs --database mariadb'],
+  [['ingest', '--count', '0'], '--count takes a whole number from 1 on, not 0'],
+  [['ingest', '--fast'], "Unknown option '--fast'"],
+];
+
+const furtherWrongOptions: readonly WrongOption[] = [
   [
     ['nothing'],
     'there is no benchmark nothing: they are performance, ingest, crash, core-dump, switch-kills, live-switch, switch-size, database-files, ' +
       'push-latency, announce-delay, many-quiet, idle-connections, start-up, fleet',
   ],
-  [['performance', '--database', 'sqlite'], 'performance needs --database mariadb'],
   [
     ['--only', 'nothing'],
     '--only takes a scene of the performance report: single, larger, many, huge, empty-visit, embedded, cost',
@@ -117,24 +124,33 @@ test.each([
   [['--huge-mb', '50'], '--huge-mb takes a whole number from 1 to 49, not 50'],
   [['fleet', '--database', 'sqlite'], 'fleet needs --database mariadb'],
   [['many-quiet', '--interval', '0'], '--interval takes a whole number from 1 on, not 0'],
-  [['ingest', '--count', '0'], '--count takes a whole number from 1 on, not 0'],
   [['core-dump', '--mailboxes', '0'], '--mailboxes takes a whole number from 1 on, not 0'],
   [['switch-kills', '--stride', 'x'], '--stride takes a whole number from 1 on, not x'],
   [['ingest', '--database', 'oracle'], '--database takes mariadb or sqlite, not oracle'],
-  [['ingest', '--fast'], "Unknown option '--fast'"],
-])('%j ends with exit code 2 and says why', async (args, message) => {
-  await expect(bench(...args)).rejects.toMatchObject({ code: 2, stderr: expect.stringContaining(message) });
+];
+
+describe.each([
+  { options: wrongOptions, tags: [] },
+  { options: furtherWrongOptions, tags: ['long'] },
+])('wrong options', ({ options, tags }) => {
+  test.each(options)('%j ends with exit code 2 and names the reason', { tags }, async (args, message) => {
+    await expect(bench(...args)).rejects.toMatchObject({ code: 2, stderr: expect.stringContaining(message) });
+  });
 });
 
-test.each(['SIGINT', 'SIGTERM'] as const)('%s leaves no folder and no server behind', async (signal) => {
-  await using folder = await temporaryFolder('interrupted');
-  const env = { ...process.env, TMPDIR: folder.path, [runFolderVariable]: undefined };
-  const child = spawn(process.execPath, [benchFile, '--only', 'single', '--runs', '1'], { env, stdio: 'pipe' });
-  // Dovecot runs then, and a program with children of its own makes the data folder of MariaDB.
-  const madeNow = () => Array.fromAsync(glob('ticketmaild-*/mariadb-template.*', { cwd: folder.path }));
-  await expect.poll(async () => (await madeNow()).length, { timeout: 30_000, interval: 10 }).toBe(1);
-  child.kill(signal);
-  const [code] = await once(child, 'close');
-  expect(code).toBe(signal === 'SIGINT' ? 130 : 143);
-  expect(await readdir(folder.path)).toEqual([]);
-});
+test.each(['SIGINT', 'SIGTERM'] as const)(
+  '%s leaves no folder and no server behind',
+  { tags: ['long'] },
+  async (signal) => {
+    await using folder = await temporaryFolder('interrupted');
+    const env = { ...process.env, TMPDIR: folder.path, [runFolderVariable]: undefined };
+    const child = spawn(process.execPath, [benchFile, '--only', 'single', '--runs', '1'], { env, stdio: 'pipe' });
+    // Dovecot runs then, and a program with children of its own makes the data folder of MariaDB.
+    const madeNow = () => Array.fromAsync(glob('ticketmaild-*/mariadb-template.*', { cwd: folder.path }));
+    await expect.poll(async () => (await madeNow()).length, { timeout: 30_000, interval: 10 }).toBe(1);
+    child.kill(signal);
+    const [code] = await once(child, 'close');
+    expect(code).toBe(signal === 'SIGINT' ? 130 : 143);
+    expect(await readdir(folder.path)).toEqual([]);
+  },
+);

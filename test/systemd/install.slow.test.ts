@@ -21,7 +21,7 @@ const configuration = '/etc/ticketmaild/ticketmaild.toml';
 const why = await whyNoSystemd();
 const title = `the service when something goes wrong${why === null ? '' : ` (left out: ${why})`}`;
 
-describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
+describe.skipIf(why !== null)(title, { timeout: 60_000, tags: ['long'] }, () => {
   let place: Place;
   let machine: Machine;
 

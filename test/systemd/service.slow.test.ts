@@ -30,6 +30,7 @@ const exposureMax = 11;
 /** Of the one daemon here; the unit says 30. */
 const watchdogS = 3;
 
+const long = { tags: ['long'] };
 const units = fileURLToPath(new URL('../../systemd/', import.meta.url));
 
 test('the template unit equals the service unit except for name and addresses', async () => {
@@ -257,7 +258,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     await untilRestarts(2);
   });
 
-  test('a start with an invalid configuration is not retried', async () => {
+  test('a start with an invalid configuration is not retried', long, async () => {
     await configure('[nonsense]');
     expect(await machine.run('systemctl restart ticketmaild')).toMatchObject({ code: 1 });
     // One that is to be tried again would be "activating".
@@ -284,7 +285,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     await machine.get('ticketmaild mailbox remove silent --yes && systemctl start ticketmaild');
   });
 
-  test('an upgrade preserves data, key and configuration, and the previous version', async () => {
+  test('an upgrade preserves data, key and configuration, and the previous version', long, async () => {
     const kept = `sha256sum ${configuration} ${data}/encryption-key.bin`;
     const [before, pid, old] = [await machine.get(kept), await show('MainPID'), await machine.get(current)];
     const { code, stdout } = await machine.run(`${install} --packages /srv/packages`);
@@ -303,7 +304,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     expect(lines(await machine.get('ls -d /usr/local/lib/ticketmaild/*-*'))).toHaveLength(2);
   });
 
-  test('a version that still runs is not removed by later upgrades', async () => {
+  test('a version that still runs is not removed by later upgrades', long, async () => {
     const versions = async () => lines(await machine.get('ls -d /usr/local/lib/ticketmaild/*-*'));
     const running = await machine.get(current);
     // Two versions of one second would have one name.
@@ -314,7 +315,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     expect(await versions()).toHaveLength(2);
   });
 
-  test('a downgrade does not remove the folder from which it is run', async () => {
+  test('a downgrade does not remove the folder from which it is run', long, async () => {
     const now = await machine.get(current);
     const versions = lines(await machine.get('ls -d /usr/local/lib/ticketmaild/*-*'));
     const before = versions.find((version) => version !== now) ?? '';
@@ -333,7 +334,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
       'echo "throw 1;" >/root/new/src/main.ts',
       'the program does not start on this machine',
     ],
-  ])('an upgrade %s leaves the old version running', async (_what, spoil, told) => {
+  ])('an upgrade %s leaves the old version running', long, async (_what, spoil, told) => {
     const [pid, old] = [await show('MainPID'), await machine.get(current)];
     await machine.get(`rm -rf /root/new && cp -R /srv/checkout /root/new && ${spoil}`);
     const { code, stderr } = await machine.run('/root/new/systemd/install');
@@ -343,7 +344,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     expect(lines(await machine.get('ls -d /usr/local/lib/ticketmaild/*-*'))).toHaveLength(2);
   });
 
-  test('an upgrade whose daemon does not become ready is rolled back', async () => {
+  test('an upgrade whose daemon does not become ready is rolled back', long, async () => {
     const old = await machine.get(current);
     await machine.get(
       'rm -rf /root/new && cp -R /srv/checkout /root/new && echo "throw 1;" >/root/new/src/commands/service.ts',
@@ -356,7 +357,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     expect([await machine.get(current), await show('ActiveState')]).toEqual([old, 'active']);
   });
 
-  test('the passphrase of the key file comes from an encrypted credential, to daemon and commands', async () => {
+  test('the passphrase of the key file comes from an encrypted credential, to daemon and commands', long, async () => {
     await encrypt('Drei-Birnen-7', keyPassphrase);
     await machine.get('systemctl restart ticketmaild');
     await machine.get('printf Drei-Birnen-7 | ticketmaild key protect --passphrase-stdin');
@@ -370,7 +371,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     );
   });
 
-  test('several workers run on one host, each with its own address', async () => {
+  test('several workers run on one host, each with its own address', long, async () => {
     await machine.get('systemctl disable --now ticketmaild');
     for (const [name, port] of Object.entries(place.workerPorts)) {
       const listen = `Environment=TICKETMAILD_HTTP_LISTEN=127.0.0.1:${port}`;
@@ -386,7 +387,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     expect(await machine.run('systemctl is-enabled ticketmaild')).toMatchObject({ stdout: 'disabled\n' });
   });
 
-  test('a worker does not consider another one dead whose processes it cannot see', async () => {
+  test('a worker does not consider another one dead whose processes it cannot see', long, async () => {
     const started = (await logged('ticketmaild@1')).findLast(({ event }) => event === 'daemon.starting');
     const ask = [
       "import { thisWorker } from '/usr/local/lib/ticketmaild/current/src/adapters/process/worker-identity.ts';",
@@ -400,7 +401,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
     expect(await show('ExecMainStatus', 'ticketmaild@3')).toBe('0');
   });
 
-  test('uninstalling preserves data, key file, configuration and user', async () => {
+  test('uninstalling preserves data, key file, configuration and user', long, async () => {
     const { code, stdout, stderr } = await machine.run('/srv/checkout/systemd/uninstall');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     for (const left of [data, '/etc/ticketmaild', 'encryption-key.bin', 'user ticketmaild']) {

@@ -42,11 +42,11 @@ const view = (name: string): string => `${server.origin}/view/${name}`;
 const openAll = 'for (const one of document.querySelectorAll("details")) one.open = true';
 
 describe.each([
-  [1280, 'light'],
-  [1280, 'dark'],
-  [360, 'light'],
-  [360, 'dark'],
-] as const)('at %i pixels, %s', (width, scheme) => {
+  [1280, 'light', []],
+  [360, 'dark', []],
+  [1280, 'dark', ['long']],
+  [360, 'light', ['long']],
+] as const)('at %i pixels, %s', (width, scheme, tags) => {
   let opened: OpenedPage;
 
   beforeAll(async () => {
@@ -55,7 +55,7 @@ describe.each([
 
   afterAll(() => opened[Symbol.asyncDispose]());
 
-  test.each(Object.keys(pages))('%s has no fault', async (name) => {
+  test.each(Object.keys(pages))('%s has no fault', { tags: [...tags] }, async (name) => {
     const { page, troubles } = opened;
     await page.goto(view(name));
     expect(await sidewaysPixels(page)).toBe(0);
