@@ -1,6 +1,6 @@
 /**
- * Several workers on a real Galera cluster: one winner of each lease, and no mail lost or doubled while nodes crash and
- * freeze, the quorum is lost, and workers die or stand still. No worker is ever restarted.
+ * Failover on a real Galera cluster: one winner of each lease, and no message is lost or doubled while nodes crash and
+ * freeze, the quorum is lost, and workers die or are suspended. No worker is restarted. Long form of `workers.slow.test.ts`.
  */
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -42,7 +42,9 @@ async function addSample(store: Database | undefined): Promise<string> {
   return mailbox.id;
 }
 
-test('of three workers that reach for a mailbox through three nodes at once, exactly one gets it', async () => {
+test('of three workers that reach for a mailbox through three nodes at once, exactly one gets it', {
+  tags: ['long'],
+}, async () => {
   await using undo = new AsyncDisposableStack();
   const stores = await openStores(undo);
   const id = await addSample(stores[0]);
@@ -59,7 +61,9 @@ test('of three workers that reach for a mailbox through three nodes at once, exa
   }
 });
 
-test('replies that are added to the same ticket through three nodes at once all go in', async () => {
+test('replies that are added to the same ticket through three nodes at once all go in', {
+  tags: ['long'],
+}, async () => {
   await using undo = new AsyncDisposableStack();
   const stores = await openStores(undo);
   const workers = await Promise.all(
@@ -191,7 +195,10 @@ function repeated(workers: readonly Worker[]): readonly string[] {
   return keys.filter((key, index) => keys.indexOf(key) !== index);
 }
 
-test('nodes that crash or freeze, a lost quorum, and workers that die or stand still cost seconds and no mail', async () => {
+test('nodes that crash or freeze, a lost quorum, and workers that die or stand still cost seconds and no message', {
+  timeout: 120_000,
+  tags: ['long'],
+}, async () => {
   await using undo = new AsyncDisposableStack();
   const database = await galera.createDatabase();
   const users = await addMailboxes(database);
@@ -257,4 +264,4 @@ test('nodes that crash or freeze, a lost quorum, and workers that die or stand s
   async function ticketCount(node: GaleraNode): Promise<number> {
     return Number(await node.query(`set session wsrep_dirty_reads = 1; select count(*) from ${database.name}.ticket`));
   }
-}, 120_000);
+});

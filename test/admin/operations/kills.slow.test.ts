@@ -23,7 +23,7 @@ const deaths = [
   ['store.endOperation', 1, 'on'],
 ] as const;
 
-describe.each(['sqlite', 'mariadb'] as const)('enabling on %s', (kind) => {
+describe.each(['sqlite', 'mariadb'] as const)('enabling on %s', { tags: ['long'] }, (kind) => {
   let server: Server;
 
   beforeAll(async () => {

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { removeAccount, setAccountPassword } from '../../../src/admin/sign-in/accounts.ts';
 import { attemptLimits } from '../../../src/admin/sign-in/limits.ts';
 import { decoyHash } from '../../../src/secret/admin-password.ts';
-import { kinds, type Opened, openKind } from '../../adapters/database/databases.ts';
+import { type Kind, type Opened, openKind } from '../../adapters/database/databases.ts';
 import {
   actor,
   address,
@@ -19,7 +19,10 @@ import {
   signInOver,
 } from './sign-in-scene.ts';
 
-describe.each(kinds)('signing in on %s', (kind) => {
+describe('signing in on mariadb', () => signIn('mariadb'));
+describe('signing in on sqlite', { tags: ['long'] }, () => signIn('sqlite'));
+
+function signIn(kind: Kind): void {
   const stack = new AsyncDisposableStack();
   let on: Opened;
   let scene: Scene;
@@ -236,7 +239,7 @@ describe.each(kinds)('signing in on %s', (kind) => {
     expect(await scene.try('Ada', password, '127.0.0.1')).toMatchObject({ kind: 'signed_in' });
     expect(new Set((await Promise.all(others)).map(({ kind }) => kind))).toEqual(new Set(['refused']));
   }, 60_000);
-});
+}
 
 function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;

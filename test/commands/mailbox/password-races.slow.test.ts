@@ -4,7 +4,7 @@
  */
 import { connect, createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
 import { type Desk, openDesk } from '../desk.ts';
 
@@ -87,7 +87,18 @@ const stories = commands.flatMap(([name, args, after]) =>
   ),
 );
 
-test.each(stories)('mailbox $name is held back $moment, and $operation comes', async (story) => {
+type Story = (typeof stories)[number];
+/** Each command once, each operation and each moment. */
+const isShort = ({ operation, moment }: Story): boolean => (operation === 'rotate') === (moment === 'when it writes');
+
+describe.each([
+  { some: stories.filter((story) => isShort(story)), tags: [] },
+  { some: stories.filter((story) => !isShort(story)), tags: ['long'] },
+])('a stored password', ({ some, tags }) => {
+  test.concurrent.each(some)('of mailbox $name, delayed $moment, during $operation', { tags }, race);
+});
+
+async function race(story: Story): Promise<void> {
   const { url } = await mariadb.createDatabase();
   await using hold = await holdAt(story.pattern);
   await using desk = await openDesk({ TICKETMAILD_DATABASE_URL: url });
@@ -114,4 +125,4 @@ test.each(stories)('mailbox $name is held back $moment, and $operation comes', a
   expect(new Set(json.map((one) => one['password_form']))).toEqual(new Set([story.form]));
   desk.expectNothingTold([former, secret]);
   slow.expectNothingTold([former, secret]);
-});
+}

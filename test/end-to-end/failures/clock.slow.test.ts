@@ -1,12 +1,12 @@
 /**
- * Clocks that jump: that of the daemon and that of the database, forward and back. Mail goes on being fetched, the check
- * `clock` tells the difference, and no step is taken for a stand-still or a dead worker.
+ * Clock steps of the daemon and of the database, forward and back: polling continues, the check `clock` reports the
+ * difference, and no step is taken for a hang or a dead worker.
  *
- * The time of day of a process is set with libfaketime (Debian's package `faketime`); without it these tests are left out.
+ * libfaketime (Debian's package `faketime`) sets the time of day of a process; without it these tests are skipped.
  */
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { clockVariables, createFakedClock, type FakedClock, findFaketime, setClock } from '../../faults/faked-clock.ts';
 import {
   checkOf,
@@ -82,7 +82,7 @@ async function timedDesk(database: Parameters<typeof openDesk>[0]) {
 }
 
 test.skipIf(library === null).concurrent(
-  'the clock of the daemon jumps an hour ahead, then an hour back',
+  'the clock of the daemon steps an hour ahead, then an hour back',
   async () => {
     const at = await timedDesk({ database: await mariadb.createDatabase() });
     await using _desk = at.desk;
@@ -116,7 +116,7 @@ test.skipIf(library === null).concurrent(
 );
 
 test.skipIf(library === null).concurrent(
-  'the clock of the database jumps an hour ahead, then two hours back',
+  'the clock of the database steps an hour ahead, then two hours back',
   async () => {
     await using desk = await openDesk({ database: await timedMariadb.createDatabase() });
     const [user, failing] = [dovecot.newUser(), dovecot.newUser()];
@@ -151,27 +151,31 @@ test.skipIf(library === null).concurrent(
   90_000,
 );
 
-test.skipIf(library === null).concurrent(
-  'with the embedded database both clocks are one, and its jumps are seen all the same',
-  async () => {
-    const at = await timedDesk({});
-    await using _desk = at.desk;
-    const daemon = at.start();
-    await fetches(daemon, at.user, 'right');
-    await untilClock(daemon, 'compared', null);
-    await at.set(-hourS);
-    await daemon.waitFor(named('database.clock_stepped'));
-    await fetches(daemon, at.user, 'behind');
-    expect(await clockCheck(daemon)).toMatchObject({ status: 'ok' });
-    await at.set(hourS);
-    await fetches(daemon, at.user, 'ahead');
-  },
-  60_000,
-);
+test
+  .skipIf(library === null)
+  .concurrent(
+    'with the embedded database both clocks are one, and its steps are detected all the same',
+    { timeout: 60_000, tags: ['long'] },
+    async () => {
+      const at = await timedDesk({});
+      await using _desk = at.desk;
+      const daemon = at.start();
+      await fetches(daemon, at.user, 'right');
+      await untilClock(daemon, 'compared', null);
+      await at.set(-hourS);
+      await daemon.waitFor(named('database.clock_stepped'));
+      await fetches(daemon, at.user, 'behind');
+      expect(await clockCheck(daemon)).toMatchObject({ status: 'ok' });
+      await at.set(hourS);
+      await fetches(daemon, at.user, 'ahead');
+    },
+  );
 
-test.skipIf(library === null).concurrent.each([hourS / 2, 48 * hourS, 9000 * hourS])(
-  'a daemon whose clock was %i s ahead when the power went begins at once with the right time',
-  async (aheadS) => {
+describe.skipIf(library === null).concurrent.each([
+  { offsetsS: [48 * hourS], tags: [] },
+  { offsetsS: [hourS / 2, 9000 * hourS], tags: ['long'] },
+])('a daemon whose clock was ahead at a power failure', ({ offsetsS, tags }) => {
+  test.each(offsetsS)('by %i s begins at once with the right time', { timeout: 60_000, tags }, async (aheadS) => {
     const at = await timedDesk({});
     await using _desk = at.desk;
     await at.set(aheadS);
@@ -186,6 +190,5 @@ test.skipIf(library === null).concurrent.each([hourS / 2, 48 * hourS, 9000 * hou
     await fetches(daemon, at.user, 'right');
     daemon.signal('SIGTERM');
     expect((await daemon.exit).code).toBe(0);
-  },
-  60_000,
-);
+  });
+});

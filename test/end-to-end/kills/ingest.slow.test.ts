@@ -1,8 +1,8 @@
 /**
- * Promise two: no mail is lost and none is doubled, whatever dies and when. The long form of this (2,000 mails, 40
- * kills) is `npm run bench -- crash`.
+ * Crash safety of the daemon: SIGKILL at random moments loses and doubles no message. `npm run bench -- crash` is the
+ * same with 2,000 messages and 40 kills.
  */
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { crashRun } from '../../bench/crash.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
@@ -19,22 +19,28 @@ afterAll(async () => {
   await mariadb?.[Symbol.asyncDispose]();
 });
 
-test.each(['mariadb', 'sqlite'] as const)(
-  'kill -9 at random moments loses nothing, doubles nothing, leaves no ticket empty and no attachment missing (%s)',
-  async (database) => {
-    const servers = { dovecot, mariadb: database === 'mariadb' ? mariadb : null };
-    const count = 300;
-    const report = await crashRun(servers, { count, kills: 8, seed: Date.now(), lifeMsMax: 250 }, () => undefined);
-    expect(report.verification).toMatchObject({
-      lost: [],
-      doubled: [],
-      emptyTickets: [],
-      misplaced: [],
-      missingAttachments: [],
-      messages: count,
-    });
-    expect(report).toMatchObject({ exact: true, seen: count, reconciled: true });
-    expect(report.killsAtWork).toBeGreaterThanOrEqual(4);
-  },
-  120_000,
-);
+const databases = ['mariadb', 'sqlite'] as const;
+
+describe.each([
+  { kills: 4, count: 150, tags: [] },
+  { kills: 16, count: 600, tags: ['long'] },
+])('$kills kills during $count messages', ({ kills, count, tags }) => {
+  test.each(databases)(
+    'lose nothing, double nothing, leave no ticket empty and no attachment missing (%s)',
+    { timeout: 180_000, tags },
+    async (database) => {
+      const servers = { dovecot, mariadb: database === 'mariadb' ? mariadb : null };
+      const report = await crashRun(servers, { count, kills, seed: Date.now(), lifeMsMax: 250 }, () => undefined);
+      expect(report.verification).toMatchObject({
+        lost: [],
+        doubled: [],
+        emptyTickets: [],
+        misplaced: [],
+        missingAttachments: [],
+        messages: count,
+      });
+      expect(report).toMatchObject({ exact: true, seen: count, reconciled: true });
+      expect(report.killsAtWork).toBeGreaterThanOrEqual(kills / 2);
+    },
+  );
+});

@@ -1,14 +1,11 @@
 /**
- * Switching encryption on, rotating the key and switching off end well however they are killed on the way. The long form of
- * this, with a kill before every effect, is `npm run bench -- switch-kills`.
+ * Crash safety of the switch operations: enable, rotate and disable, each killed with SIGKILL before one of its effects,
+ * other ones in each run. `npm run bench -- switch-kills` kills before every effect.
  */
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { killRun, operations } from '../../bench/kills.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
-
-/** Few moments, others in each run of the tests. */
-const stride = 28;
 
 let dovecot: Dovecot;
 let mariadb: Mariadb;
@@ -22,13 +19,18 @@ afterAll(async () => {
   await mariadb?.[Symbol.asyncDispose]();
 });
 
-test.each(operations)(
-  '%s, killed before one of its effects and run again, ends as if nothing had happened',
-  async (operation) => {
-    const first = 1 + Math.floor(Math.random() * stride);
-    const report = await killRun(operation, { dovecot, mariadb, stride, first, progress: () => undefined });
-    expect(report).toMatchObject({ failed: [], finished: report.kills });
-    expect(report.kills).toBeGreaterThan(0);
-  },
-  120_000,
-);
+describe.each([
+  { stride: 56, tags: [] },
+  { stride: 14, tags: ['long'] },
+])('one effect of $stride', ({ stride, tags }) => {
+  test.each(operations)(
+    '%s, killed before it and run again, ends as if nothing had happened',
+    { timeout: 240_000, tags },
+    async (operation) => {
+      const first = 1 + Math.floor(Math.random() * stride);
+      const report = await killRun(operation, { dovecot, mariadb, stride, first, progress: () => undefined });
+      expect(report).toMatchObject({ failed: [], finished: report.kills });
+      expect(report.kills).toBeGreaterThan(0);
+    },
+  );
+});
