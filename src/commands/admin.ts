@@ -1,7 +1,7 @@
 /**
- * `admin add`, `list`, `set-password`, `remove` and `unlock`: who may sign in to the admin page.
+ * Account management for the admin page: add, list, set a password, remove, unlock.
  *
- * They work on the database alone, whether the daemon runs or not; it goes by what is there at the next request.
+ * The commands change the database alone; a running daemon reads it at the next request.
  */
 
 import { randomFillSync, randomUUIDv7, timingSafeEqual } from 'node:crypto';
@@ -40,7 +40,7 @@ function portsOf({ store, actor }: App, { nowMs }: Context): AccountPorts {
   return { store, clock: { nowMs }, actor, newId: randomUUIDv7, random: (bytes) => randomFillSync(bytes) };
 }
 
-/** Ends by telling where the page is. Throws `usage`, `already_exists`, `password_missing`. */
+/** Prints the address of the page, too. Throws `usage`, `already_exists`, `password_missing`. */
 export async function addAdmin(options: PasswordOptions, context: Context): Promise<number> {
   const { terminal } = context;
   const name = readAdminName(options.name);
@@ -67,7 +67,7 @@ export async function listAdmins(options: CommonOptions, context: Context): Prom
   });
 }
 
-/** The field names are a promise to scripts. */
+/** The field names are stable for scripts. */
 function accountJson(account: AdminAccount): Record<string, unknown> {
   return {
     name: account.name,
@@ -81,7 +81,7 @@ function tableRow({ name, createdAtMs, passwordChangedAtMs, lastSignInAtMs }: Ad
   return [name, shortTime(createdAtMs), shortTime(passwordChangedAtMs), shortTime(lastSignInAtMs)];
 }
 
-/** Whoever is signed in by the former password is so no more. Throws `not_found`, `usage`, `password_missing`. */
+/** Ends the sessions of the account. Throws `not_found`, `usage`, `password_missing`. */
 export async function setAdminPassword(options: PasswordOptions, context: Context): Promise<number> {
   const { terminal } = context;
   return await withApp(options, context, async (app) => {
@@ -90,57 +90,54 @@ export async function setAdminPassword(options: PasswordOptions, context: Contex
     const { name } = account;
     using password = await newAdminPassword(options, context, { name, check: requireGoodPassword });
     await setAccountPassword(ports, account, password);
-    await terminal.line(`set the password of admin ${name}; whoever was signed in under that name is signed out`);
+    await terminal.line(`set the password of admin ${name}, and ended the sessions of that account`);
     return 0;
   });
 }
 
-/** Asks first, unless told `--yes`. Throws `not_found`, `usage`. */
+/** Asks for confirmation without `--yes`. Throws `not_found`, `usage`. */
 export async function removeAdmin(options: NameOptions & { yes?: boolean }, context: Context): Promise<number> {
   const { terminal } = context;
   return await withApp(options, context, async (app) => {
     const ports = portsOf(app, context);
     const account = await findAccount(ports, options.name);
-    const question = `Remove admin ${account.name}, who is signed out at once?`;
-    const sure = options.yes === true || (await terminal.confirm(question, 'Say that you are sure with --yes.'));
+    const question = `Remove admin ${account.name} and end the sessions of that account?`;
+    const sure = options.yes === true || (await terminal.confirm(question, 'Confirm it with --yes.'));
     if (sure) await removeAccount(ports, account);
     await terminal.line(`${sure ? 'removed' : 'kept'} admin ${account.name}`);
-    if (sure && (await app.store.countAccounts()) === 0) terminal.note('Nobody can sign in to the admin page now.');
+    if (sure && (await app.store.countAccounts()) === 0)
+      terminal.note('No account is left: the admin page refuses every sign-in.');
     return sure ? 0 : 1;
   });
 }
 
-/** For whoever is told of too many tries, which others on the same address may have made. */
+/** Clears all recorded sign-in attempts: others on the same address may have caused a lock. */
 export async function unlockAdmins(options: CommonOptions, context: Context): Promise<number> {
   const { terminal } = context;
   return await withApp(options, context, async (app) => {
     await unlockSignIn(app);
     const seconds = attemptLimits.recheckMs / 1000;
-    await terminal.line(`forgot all tries to sign in; a daemon that runs notices within ${seconds} seconds`);
+    await terminal.line(`cleared all sign-in attempts; a running daemon notices within ${seconds} seconds`);
     return 0;
   });
 }
 
-/**
- * Where the admin page is, in words: its address by the configuration, and how to get there from another machine.
- */
-
-/** `thisHost`: the name of this machine. */
+/** The configured address of the admin page, and the SSH tunnel to it. `thisHost`: the name of this machine. */
 export function pageLines(admin: AdminConfig | null, thisHost: string): readonly string[] {
   if (admin === null) {
     return [
-      'The admin page is off. To have it: [admin] listen = "127.0.0.1:8026" in the configuration, then restart the daemon.',
+      'The admin page is off. To enable it: set [admin] listen = "127.0.0.1:8026" in the configuration, then restart the daemon.',
     ];
   }
   const { host, port, origin } = admin;
   const page = `${origin ?? ownOrigin(admin, thisHost)}/admin`;
-  const there = `Where the daemon serves the admin page: ${page}`;
+  const there = `The daemon serves the admin page at ${page}`;
   if (origin !== null || !isLoopback(host)) return [there];
   const tunnel = `ssh -L ${port}:${inUrl(host)}:${port} ${thisHost}`;
-  return [`${there} (from this machine alone; from another one first: ${tunnel})`];
+  return [`${there} (from this machine alone; from another one run first: ${tunnel})`];
 }
 
-/** One that listens on every address is reached by the name of its machine. */
+/** A page that listens on every address is reached by the name of its machine. */
 function ownOrigin({ host, port, tls }: AdminConfig, thisHost: string): string {
   const isEverywhere = host === '0.0.0.0' || host === '::';
   return `${tls === null ? 'http' : 'https'}://${isEverywhere ? thisHost : inUrl(host)}:${port}`;
@@ -151,11 +148,11 @@ function inUrl(host: string): string {
 }
 
 /**
- * The password of an admin as a person gives it: from the prompt, twice, or all of standard input. Never an argument.
+ * Reads a password from the prompt, twice, or from standard input. `check` runs before it is asked for again.
+ *
+ * Throws the failures of `check`, `password_missing`, and `usage` for two that differ.
  */
-
-/** `check` sees it before it is asked for again. Throws what that throws, `password_missing`, `usage` for two that differ. */
-export async function newAdminPassword(
+async function newAdminPassword(
   { passwordStdin }: { readonly passwordStdin?: boolean },
   { terminal }: Context,
   { name, check }: { readonly name: string; readonly check: (password: SecretBytes) => void },
@@ -182,5 +179,5 @@ function isEqual(a: SecretBytes, b: SecretBytes): boolean {
 }
 
 function passwordsDiffer(): Failure {
-  return new Failure('usage', 'the two passwords are not the same', { hint: 'Nothing was changed: try it again.' });
+  return new Failure('usage', 'the two passwords are not the same', { hint: 'Nothing was changed: try again.' });
 }

@@ -1,5 +1,5 @@
 /**
- * `key show`: fingerprints and state of the key file, from the file alone; never a byte of a key.
+ * Key file commands: show, verify, back up, protect and recover it. They never print a byte of a key.
  */
 
 import { timingSafeEqual } from 'node:crypto';
@@ -20,16 +20,16 @@ import { lineWriter } from './encryption/operation.ts';
 type KeyFileSummary = {
   readonly path: string;
   readonly state: 'absent' | 'ok' | 'refused';
-  /** null: they cannot be known. */
+  /** null: unknown, as the file cannot be opened. */
   readonly key_ids: readonly string[] | null;
   readonly protected: boolean | null;
   readonly owner: string | null;
-  /** As `0600`. */
+  /** Octal, as `0600`. */
   readonly mode: string | null;
   readonly problem: { readonly code: string; readonly message: string; readonly hint: string } | null;
 };
 
-/** Exit code 0 also for a key file that is absent or refused: that is shown. */
+/** Prints the state of the key file, from the file alone. Exit code 0 also for an absent or refused one. */
 export async function showKey(options: CommonOptions, context: Context): Promise<number> {
   const { terminal } = context;
   return await withApp(options, context, async (app) => {
@@ -97,44 +97,48 @@ function summaryLines({
 }
 
 /**
- * `key verify FILE`: is this backup the key in use? Compared are key ids: with the key file, and with what the switch names.
+ * `key verify FILE`: compares the key ids of a backup with the key file and the encryption switch.
  *
- * So a backup can be tried before it is put back, while the key file is lost. Without the database the key file alone is
- * compared with, and that is said.
+ * So a backup can be verified while the key file is lost. Without the database it is compared with the key file alone,
+ * and a note says so. Exit code 1 unless it holds every key in use. Throws `key_file_missing`,
+ * `key_file_refused`, `key_file_locked`.
  */
-
-/** Exit code 1 when it is not the same. Throws `key_file_missing`, `key_file_refused`, `key_file_locked`. */
 export async function verifyKey(options: CommonOptions & { readonly file: string }, context: Context): Promise<number> {
   const { terminal } = context;
   const file = resolve(options.file);
   return await withApp(options, context, async (app) => {
-    const held = await app.keyFile.idsIn(file);
+    const inBackup = await app.keyFile.idsIn(file);
     const { ids: inUse, isSwitchRead } = await idsInUse(app, context);
-    const lacks = inUse.filter((id) => !held.includes(id));
-    const extra = held.filter((id) => !inUse.includes(id));
+    const lacks = inUse.filter((id) => !inBackup.includes(id));
+    const extra = inBackup.filter((id) => !inUse.includes(id));
     const same = lacks.length === 0;
     if (options.json === true)
-      await terminal.json({ same, file, key_ids: held, in_use: inUse, lacks, extra, switch_read: isSwitchRead });
-    else await terminal.line(resultText(file, held, inUse, lacks), same ? 'green' : 'red');
-    if (same && extra.length > 0) terminal.note(`It also holds what is not in use: ${extra.join(', ')}`);
+      await terminal.json({ same, file, key_ids: inBackup, in_use: inUse, lacks, extra, switch_read: isSwitchRead });
+    else await terminal.line(verifyText(file, inBackup, inUse, lacks), same ? 'green' : 'red');
+    if (same && extra.length > 0) terminal.note(`It also holds keys that are not in use: ${extra.join(', ')}`);
     return same ? 0 : 1;
   });
 }
 
-function resultText(file: string, held: readonly KeyId[], inUse: readonly KeyId[], lacks: readonly KeyId[]): string {
+function verifyText(
+  file: string,
+  inBackup: readonly KeyId[],
+  inUse: readonly KeyId[],
+  lacks: readonly KeyId[],
+): string {
   if (lacks.length === 0) return `same: ${file} holds key ${inUse.join(', ')}, which is in use`;
   if (lacks.length < inUse.length) return `not the same: ${file} lacks key ${lacks.join(', ')}, which is in use`;
-  return `not the same: ${file} is another key, ${held.join(', ')}; in use is ${inUse.join(', ')}`;
+  return `not the same: ${file} is another key, ${inBackup.join(', ')}; in use is ${inUse.join(', ')}`;
 }
 
 type KeysInUse = { readonly ids: readonly KeyId[]; readonly isSwitchRead: boolean };
 
 async function idsInUse(app: App, { terminal }: Context): Promise<KeysInUse> {
   const { state, problem, stored, switch: inForce } = await app.vault.refresh();
-  const isSwitchRead = await isDatabaseThere(app);
-  if (!isSwitchRead) terminal.note('note: the database does not answer: compared with the key file alone', 'yellow');
+  const isSwitchRead = await isDatabaseAvailable(app);
+  if (!isSwitchRead) terminal.note('note: the database does not respond: compared with the key file alone', 'yellow');
   if ('failure' in state) terminal.note(`note: compared with the switch alone: ${state.failure.message}`, 'yellow');
-  // The row cannot be verified without its key, which is the very one that is looked for.
+  // The row cannot be verified without its key, which is the lost one.
   const row = problem?.code === 'key_unknown' && stored !== null ? stored : inForce;
   const ids = [...new Set([...keyIds(app.vault.keys()), ...requiredKeyIds(row)])];
   if (ids.length > 0) return { ids, isSwitchRead };
@@ -143,7 +147,7 @@ async function idsInUse(app: App, { terminal }: Context): Promise<KeysInUse> {
   });
 }
 
-async function isDatabaseThere({ store }: App): Promise<boolean> {
+async function isDatabaseAvailable({ store }: App): Promise<boolean> {
   try {
     await store.readSwitch();
     return true;
@@ -153,18 +157,16 @@ async function isDatabaseThere({ store }: App): Promise<boolean> {
   }
 }
 
-/**
- * `key protect` and `key unprotect`: wraps the key file with a passphrase (age), and takes that off again.
- *
- * The key stays the same, and so do all passwords. A daemon that cannot get the passphrase could not open the key file at
- * its next start: that is said before anything is changed.
- */
-
 type ProtectOptions = CommonOptions & { readonly passphraseStdin?: boolean };
 
 const credential = 'ticketmaild-key-passphrase';
 
-/** Throws `usage`, `password_missing`, `refused` when it is protected, `key_file_*`, `disk_*`. */
+/**
+ * `key protect`: encrypts the key file with a passphrase (age). The key and all sealed passwords stay the same.
+ *
+ * Warns first if the daemon may not get the passphrase at its next start. Throws `usage`, `password_missing`, `refused`
+ * when it is protected already, `key_file_*`, `disk_*`.
+ */
 export async function protectKey(options: ProtectOptions, context: Context): Promise<number> {
   const { terminal } = context;
   return await withApp(options, context, async (app, config) => {
@@ -177,45 +179,42 @@ export async function protectKey(options: ProtectOptions, context: Context): Pro
     else await terminal.line(`protected the key file ${app.keyFile.path} by a passphrase`, 'green');
     const say = lineWriter(options, terminal);
     for (const line of daemonAdvice(config)) await say(line);
-    await say('Backups of the key file from before are still without one.');
+    await say('Earlier backups of the key file have no passphrase.');
     return 0;
   });
 }
 
-/** Throws `refused` when it is not protected, `key_file_*`, `disk_*`. */
+/** `key unprotect`: removes the passphrase. Throws `refused` when there is none, `key_file_*`, `disk_*`. */
 export async function unprotectKey(options: CommonOptions, context: Context): Promise<number> {
   const { terminal } = context;
   return await withApp(options, context, async (app) => {
     await app.keyFile.unprotect();
     const recorded = await recordKeyChange(app, context, 'key.unprotected', null);
     if (options.json === true) await terminal.json({ path: app.keyFile.path, protected: false, recorded });
-    else await terminal.line(`the key file ${app.keyFile.path} is without a passphrase now`, 'green');
+    else await terminal.line(`removed the passphrase of the key file ${app.keyFile.path}`, 'green');
     return 0;
   });
 }
 
-/** Before a passphrase is asked for. */
+/** Checked before a passphrase is asked for. */
 async function requireBareKeyFile({ keyFile }: App): Promise<void> {
   const reading = await keyFile.read();
   if (reading.kind === 'absent') throw new Failure('key_file_missing', `there is no key file at ${keyFile.path}`);
   const isLocked = reading.kind === 'refused' && reading.failure.code === 'key_file_locked';
   if (isLocked || (reading.kind === 'keys' && reading.wrapped !== null)) {
     throw new Failure('refused', `the key file ${keyFile.path} is protected already`, {
-      hint: 'For another passphrase take the one off first: ticketmaild key unprotect.',
+      hint: 'For another passphrase remove this one first: ticketmaild key unprotect.',
     });
   }
   if (reading.kind === 'refused') throw reading.failure;
 }
 
 function warnNoPassphraseFile({ terminal }: Context): void {
-  terminal.note(
+  const lines = [
     'warning: the configuration names no [encryption] passphrase_file. Unless the daemon gets the',
-    'yellow',
-  );
-  terminal.note(
     `passphrase as systemd credential ${credential}, it cannot open the key file when it starts.`,
-    'yellow',
-  );
+  ];
+  for (const line of lines) terminal.note(line, 'yellow');
 }
 
 function daemonAdvice({ encryption }: Config): readonly string[] {
@@ -228,14 +227,14 @@ function daemonAdvice({ encryption }: Config): readonly string[] {
   ];
 }
 
-/** From the prompt, twice, or all of standard input. */
+/** From the prompt, twice, or from standard input. Throws `password_missing`, `usage`. */
 async function newPassphrase(options: ProtectOptions, context: Context): Promise<SecretBytes> {
   try {
     return await readPassphrase(options, context);
   } catch (error) {
     if (!isFailure(error, 'password_missing')) throw error;
     const hint = 'Give it at a terminal, or with --passphrase-stdin.';
-    throw new Failure('password_missing', 'a passphrase is needed, and none is given', { hint });
+    throw new Failure('password_missing', 'a passphrase is required', { hint });
   }
 }
 
@@ -258,12 +257,10 @@ function isEqual(a: SecretBytes, b: SecretBytes): boolean {
 }
 
 /**
- * `key backup FILE`: copies the key file as it is, for its owner alone, and never over another file.
+ * `key backup FILE`: copies the key file unchanged to a new file, readable by its owner alone.
  *
- * It needs neither the database nor the passphrase of a protected key file.
+ * It needs neither the database nor the passphrase. Throws `already_exists`, `key_file_missing`, `disk_*`.
  */
-
-/** Throws `already_exists`, `key_file_missing`, `disk_*`. */
 export async function backUpKey(options: CommonOptions & { readonly file: string }, context: Context): Promise<number> {
   const { terminal } = context;
   const file = resolve(options.file);
@@ -274,22 +271,17 @@ export async function backUpKey(options: CommonOptions & { readonly file: string
     else await terminal.line(`copied the key file to ${file}`, 'green');
     const say = lineWriter(options, terminal);
     await say(
-      `Verify it now, and wherever you bring it: ${commandLine(`key verify ${options.file}`, options.config ?? null)}`,
+      `Verify it now, and again where you store it: ${commandLine(`key verify ${options.file}`, options.config ?? null)}`,
     );
-    await say('Keep it apart from the backups of the database: whoever has both has the passwords.');
+    await say('Store it apart from the backups of the database: both together reveal the passwords.');
     if (!relative(config.dataDir, file).startsWith('..'))
-      terminal.note(`note: ${file} lies in data_dir itself: what loses the one loses the other`, 'yellow');
+      terminal.note(`note: ${file} is in data_dir: one failure can lose both`, 'yellow');
     return 0;
   });
 }
 
-/**
- * Rows of the audit table about the key file. The key file is worth more than the row: a database that is away is told,
- * and stops nothing.
- */
-
-/** False, after a note, when the database is away. The keys in the row are those that the switch names. */
-export async function recordKeyChange(
+/** Writes an audit entry with the keys of the switch. Without the database it notes that and returns false. */
+async function recordKeyChange(
   { store, actor }: Pick<App, 'store' | 'actor'>,
   { terminal }: Pick<Context, 'terminal'>,
   action: string,
@@ -307,11 +299,7 @@ export async function recordKeyChange(
   }
 }
 
-/**
- * `key recover`: the key file is lost or damaged, and the daemon that runs still holds the keys: it writes them back.
- */
-
-/** Throws `daemon_unreachable`, `refused` when there is nothing to recover, `key_file_missing`, `disk_*`. */
+/** `key recover`: the running daemon writes a lost key file back from memory. Throws `daemon_unreachable`, `refused`, `key_file_missing`, `disk_*`. */
 export async function recoverKey(options: CommonOptions, context: Context): Promise<number> {
   const { terminal } = context;
   return await withApp(options, context, async ({ daemonClient }) => {
@@ -319,9 +307,9 @@ export async function recoverKey(options: CommonOptions, context: Context): Prom
     if (options.json === true) await terminal.json(answer);
     else {
       await terminal.line(`written back: ${answer.path}, key ${answer.key_ids.join(', ')}`, 'green');
-      if (answer.set_aside !== null) await terminal.line(`what was there is kept as ${answer.set_aside}`);
+      if (answer.set_aside !== null) await terminal.line(`the former file is now ${answer.set_aside}`);
     }
-    if (!answer.recorded) terminal.note('note: this could not be recorded in the database, which does not answer');
+    if (!answer.recorded) terminal.note('note: this could not be recorded in the database, which does not respond');
     return 0;
   });
 }

@@ -1,8 +1,6 @@
 /**
- * `encryption enable`: explains, asks for two acknowledgements, then makes a key file and seals every password.
- *
- * Off a terminal both acknowledgements are options, and without them nothing is touched. Interrupted anywhere, it goes on
- * where it was when it is run again.
+ * Encryption commands that change keys or the switch: enable, disable, rotate, reseal, replace a lost key, trust a
+ * restored switch. An interrupted operation resumes when the command is run again.
  */
 
 import type { App } from '../../compose/compose.ts';
@@ -24,7 +22,12 @@ import { lineWriter, noteUnopened, operationOptions, runOperation, type WaitOpti
 
 export type EnableOptions = WaitOptions & { readonly acceptKeyLoss?: boolean; readonly backupPrepared?: boolean };
 
-/** Throws `usage` for a missing acknowledgement, `workers_lack_key`, `operation_running`, and all that sealing throws. */
+/**
+ * `encryption enable`: asks for two acknowledgements, then creates a key file and seals every password.
+ *
+ * Without a terminal both acknowledgements are options. Throws `usage` for a missing one, `workers_lack_key`,
+ * `operation_running`, and the failures of sealing.
+ */
 export async function enableEncryption(options: EnableOptions, context: Context): Promise<number> {
   const how = operationOptions(options, context);
   if (!context.isAttended) requireFlags(options);
@@ -40,10 +43,10 @@ export async function enableEncryption(options: EnableOptions, context: Context)
     if (options.json === true) await terminal.json(enabledJson(done, keyFile));
     else await terminal.line(`encryption is ${done.wasOn ? 'on, as it was' : 'on'}`, 'green');
     const say = lineWriter(options, terminal);
-    const made = done.createdKeyFile ? 'made now' : 'it was there';
+    const origin = done.createdKeyFile ? 'created' : 'existing';
     await say(`sealed    ${countText(done.sealed, 'password')}`);
     await say(`key       ${done.keyId}`);
-    await say(`key file  ${keyFile} (${made})`);
+    await say(`key file  ${keyFile} (${origin})`);
     for (const line of [
       ...backupAdvice(options.config ?? null),
       ...plaintextRemnants(config.database, options.config ?? null),
@@ -99,23 +102,21 @@ async function acknowledged(
   return true;
 }
 
-/**
- * `encryption disable`: stores every password readable again. It needs the file system, never the database alone.
- *
- * Whoever can open the key file here has shown that. Where it cannot be opened the running daemon does it, which has
- * the key in its memory: it wants to see a proof file in the data folder, made after it was asked.
- */
-
 type DisableOptions = CommonOptions & { readonly yes?: boolean };
 type DisableRequest = Extract<DisableOutcome, { readonly state: 'requested' }>;
 type DisableResult = Exclude<DisableOutcome, DisableRequest>;
 
-/** Throws `usage`, `operation_running`, `daemon_unreachable`, `key_file_*`. */
+/**
+ * `encryption disable`: stores every password in plain text. It needs access to the file system, not the database alone.
+ *
+ * Opening the key file proves that access. Otherwise the running daemon, which has the key in memory, requires a proof
+ * file in the data folder, created after the request. Throws `usage`, `operation_running`, `daemon_unreachable`, `key_file_*`.
+ */
 export async function disableEncryption(options: DisableOptions, context: Context): Promise<number> {
   const { terminal } = context;
   return await withApp(options, context, async (app) => {
-    const question = 'Switch encryption off, and store every password readable in the database?';
-    const sure = options.yes === true || (await terminal.confirm(question, 'Say that you are sure with --yes.'));
+    const question = 'Disable encryption, and store every password in plain text in the database?';
+    const sure = options.yes === true || (await terminal.confirm(question, 'Confirm it with --yes.'));
     if (!sure) {
       terminal.note('Nothing was changed.');
       return 1;
@@ -134,7 +135,7 @@ export async function disableEncryption(options: DisableOptions, context: Contex
 
 async function disableLocally(app: App, context: Context): Promise<DisableResult> {
   const how = operationOptions({}, context);
-  const done = await runOperation(app, context, 'storing passwords readable', (ports) => disable(ports, how));
+  const done = await runOperation(app, context, 'storing passwords in plain text', (ports) => disable(ports, how));
   const { unsealed, unopened, setAside, wasOff } = done;
   const state = unopened.length === 0 ? 'off' : 'disabling';
   return { state, was_off: wasOff, unsealed, unopened_count: unopened.length, unopened, set_aside: setAside };
@@ -144,11 +145,11 @@ async function printDisabled(answer: DisableResult, options: CommonOptions, cont
   const { terminal } = context;
   if (options.json !== true) {
     if (answer.state === 'disabling')
-      await terminal.line('encryption is not off yet: some passwords stay sealed', 'red');
+      await terminal.line('encryption is not off yet: some passwords are still sealed', 'red');
     else await terminal.line(answer.was_off ? 'encryption is off, as it was' : 'encryption is off', 'green');
-    await terminal.line(`${countText(answer.unsealed, 'password')} stored readable`);
+    await terminal.line(`${countText(answer.unsealed, 'password')} stored in plain text`);
     if (answer.set_aside !== null)
-      await terminal.line(`The key file is kept, for backups of the database from before, as ${answer.set_aside}`);
+      await terminal.line(`The key file, which earlier backups of the database need, is now ${answer.set_aside}`);
   }
   noteUnopened(answer.unopened, context);
   if (answer.state === 'disabling') terminal.note('Then run the command again.');
@@ -158,20 +159,18 @@ async function printDisabled(answer: DisableResult, options: CommonOptions, cont
 function printProofRequest(answer: DisableRequest, { terminal }: Context): void {
   if (answer.problem !== null) terminal.note(`the proof file is not accepted: ${answer.problem}`, 'red');
   terminal.note(
-    'The key cannot be opened here, so the running daemon was asked. It wants to see that you reach its files:',
+    'The key cannot be opened here. The running daemon disables encryption once you prove access to its files:',
   );
-  terminal.note(`1. make this file, as the daemon's user or root: touch ${shellArg(answer.proof_path)}`);
+  terminal.note(`1. create this file, as the daemon's user or root: touch ${shellArg(answer.proof_path)}`);
   terminal.note(`2. run the command again before ${answer.expires_at}`);
 }
 
 /**
- * `encryption rotate` and `reseal`: every password under a new key, or every password under the key in use.
+ * `encryption rotate`: re-encrypts every password under a new key, while workers continue to log in.
  *
- * Workers that run go on logging in meanwhile. A password that cannot be opened keeps nobody from the others: it is told,
- * its key is kept, and the exit code is 1.
+ * If a password cannot be opened, the others are still changed, its key stays in the key file, and the exit code is 1.
+ * Throws `workers_lack_key`, `operation_running`, `refused` while encryption is off, `key_file_*`.
  */
-
-/** Throws `workers_lack_key`, `operation_running`, `refused` while encryption is off, `key_file_*`. */
 export async function rotateKey(options: WaitOptions, context: Context): Promise<number> {
   const how = operationOptions(options, context);
   const { terminal } = context;
@@ -186,15 +185,15 @@ export async function rotateKey(options: WaitOptions, context: Context): Promise
     await say(`key       ${keyId}`);
     await say(`former    ${formerKeyId}, ${isFormerKeyKept ? 'still' : 'no longer'} in the key file`);
     await say(`key file  ${app.keyFile.path}`);
-    await say('A backup of the key file from before does not hold the new key. Backups of the database from before');
-    await say(`need the former one, ${formerKeyId}: keep its backup as long as you keep those.`);
+    await say('Earlier backups of the key file do not hold the new key. Earlier backups of the database');
+    await say(`need the former one, ${formerKeyId}: keep its backup as long as those.`);
     for (const line of backupAdvice(options.config ?? null).slice(0, -1)) await say(line);
     noteUnopened(unopened, context);
     return unopened.length === 0 ? 0 : 1;
   });
 }
 
-/** Throws `operation_running`, `refused` while encryption is off, `key_file_*`. */
+/** `encryption reseal`: seals under the key in use. Throws `operation_running`, `refused` while encryption is off, `key_file_*`. */
 export async function resealPasswords(options: CommonOptions, context: Context): Promise<number> {
   const how = operationOptions(options, context);
   const { terminal } = context;
@@ -205,7 +204,7 @@ export async function resealPasswords(options: CommonOptions, context: Context):
       await terminal.json({ state: 'on', key_id: keyId, resealed, sealed, unopened, dropped_key_ids: droppedKeyIds });
     else {
       await terminal.line(
-        `${resealed} resealed, ${sealed} that stood readable sealed, all under key ${keyId}`,
+        `${resealed} resealed, ${sealed} sealed that were in plain text, all under key ${keyId}`,
         'green',
       );
       if (droppedKeyIds.length > 0) await terminal.line(`dropped from the key file: ${droppedKeyIds.join(', ')}`);
@@ -215,18 +214,16 @@ export async function resealPasswords(options: CommonOptions, context: Context):
   });
 }
 
-/**
- * `encryption replace-lost-key`: a new key where the old one is lost for good, and what was sealed under it with it.
- *
- * The last resort, so a person says that the passwords may be given up, at the terminal or with an option. Everything
- * else goes on: mailboxes wait until their passwords are set anew.
- */
-
 export type ReplaceOptions = WaitOptions & { readonly acceptPasswordLoss?: boolean };
 
-const question = 'Give up every password that is sealed under the lost key? Each then has to be set anew.';
+const question = 'Give up every password that is sealed under the lost key? Each must then be set again.';
 
-/** Throws `usage`, `refused` while the key is held somewhere, `workers_lack_key`, `operation_running`. */
+/**
+ * `encryption replace-lost-key`: creates a new key and gives up the passwords under the lost one, after a confirmation.
+ *
+ * Mailboxes wait until their passwords are set. Throws `usage`, `refused` while a worker still has the key,
+ * `workers_lack_key`, `operation_running`.
+ */
 export async function replaceLostEncryptionKey(options: ReplaceOptions, context: Context): Promise<number> {
   const how = operationOptions(options, context);
   const { terminal } = context;
@@ -238,7 +235,7 @@ export async function replaceLostEncryptionKey(options: ReplaceOptions, context:
       terminal.note('Nothing was changed.');
       return 1;
     }
-    const done = await runOperation(app, context, 'looking', (ports) => replaceLostKey(ports, how));
+    const done = await runOperation(app, context, 'replacing the key', (ports) => replaceLostKey(ports, how));
     const { keyId, lostKeyId, lost, setAside } = done;
     if (options.json === true)
       await terminal.json({ state: 'on', key_id: keyId, lost_key_id: lostKeyId, lost, set_aside: setAside });
@@ -246,20 +243,13 @@ export async function replaceLostEncryptionKey(options: ReplaceOptions, context:
     const say = lineWriter(options, terminal);
     await say(`key       ${keyId}`);
     await say(`lost      ${lostKeyId}`);
-    if (setAside !== null) await say(`what was at its place: ${setAside}`);
-    await say('Set each password anew: ticketmaild mailbox set-password NAME. Until then its mailbox waits.');
+    if (setAside !== null) await say(`former file ${setAside}`);
+    await say('Set each password again: ticketmaild mailbox set-password NAME. Until then its mailbox waits.');
     await say('It asks whether the server is yours (in a script: --accept-connection).');
     for (const line of backupAdvice(options.config ?? null)) await say(line);
     return 0;
   });
 }
-
-/**
- * `encryption trust-restored`: after a backup of the database was restored, its older switch is to count again.
- *
- * An older row looks the same whether a backup was restored or somebody wants encryption off unseen, so a person on this
- * host decides: what the database says is shown beside what was accepted last, before anything is changed.
- */
 
 const columns = [
   { title: '' },
@@ -272,7 +262,12 @@ const columns = [
 
 type TrustOptions = CommonOptions & { readonly yes?: boolean; readonly acceptOff?: boolean };
 
-/** Throws `usage`, `refused` when there is nothing to accept, `key_unknown`, `switch_forged`. */
+/**
+ * `encryption trust-restored`: trusts an older switch after a restored backup of the database.
+ *
+ * An attack looks the same as a restored backup, so the command shows the found and the last accepted row and asks.
+ * Throws `usage`, `refused` when there is nothing to accept, `key_unknown`, `switch_forged`.
+ */
 export async function trustRestoredSwitch(options: TrustOptions, context: Context): Promise<number> {
   const { terminal } = context;
   return await withApp(options, context, async (app) => {
@@ -281,11 +276,9 @@ export async function trustRestoredSwitch(options: TrustOptions, context: Contex
     if (options.json !== true)
       await terminal.table(columns, [switchCells('found', row), switchCells('accepted last', remembered)]);
     const question = 'Accept what was found, for this host and every worker?';
-    // Where nothing is wrong there is nothing to decide: that is what is told then.
+    // Without a problem there is nothing to confirm: the operation refuses.
     const sure =
-      problem === null ||
-      options.yes === true ||
-      (await terminal.confirm(question, 'Say that you are sure with --yes.'));
+      problem === null || options.yes === true || (await terminal.confirm(question, 'Confirm it with --yes.'));
     if (!sure) {
       terminal.note('Nothing was changed.');
       return 1;
@@ -297,10 +290,10 @@ export async function trustRestoredSwitch(options: TrustOptions, context: Contex
   });
 }
 
-/** That encryption would be off afterwards is asked for itself, at a terminal. */
+/** At a terminal, a second question confirms that encryption would be off afterwards. */
 async function trust(app: App, options: TrustOptions, context: Context): Promise<TrustResult> {
   const run = (acceptOff: boolean): Promise<TrustResult> =>
-    runOperation(app, context, 'looking', (ports) => trustRestored(ports, { acceptOff }));
+    runOperation(app, context, 'checking the switch', (ports) => trustRestored(ports, { acceptOff }));
   try {
     return await run(options.acceptOff === true);
   } catch (error) {
@@ -310,7 +303,7 @@ async function trust(app: App, options: TrustOptions, context: Context): Promise
   }
 }
 
-/** null also when the file that remembers it cannot be understood: then there is nothing to compare with. */
+/** null also for an invalid state file: then there is nothing to compare with. */
 async function lastAcceptedSwitch({ stateFile }: Pick<App, 'stateFile'>): Promise<SwitchRow | null> {
   try {
     return await stateFile.read();
@@ -327,7 +320,7 @@ function switchCells(name: string, row: SwitchRow | null): readonly string[] {
 }
 
 function trustedText({ state, revision }: SwitchRow, { sealed, plaintext: plain }: PasswordCounts): string {
-  return `accepted: encryption is ${state} (revision ${revision}); ${countText(sealed, 'password')} sealed, ${plain} readable`;
+  return `accepted: encryption is ${state} (revision ${revision}); ${countText(sealed, 'password')} sealed, ${plain} in plain text`;
 }
 
 function trustedJson(done: TrustResult): Record<string, unknown> {

@@ -1,8 +1,7 @@
 /**
- * `encryption status`: what is sealed, under which key, and what is wrong, that first.
+ * `encryption status`: problems first, then the switch, the keys, the passwords and the workers.
  *
- * Passwords that stand or once stood readable are listed with the advice to change them at the provider, unless encryption
- * is off: then all of them do.
+ * While encryption is on, passwords that are or were stored in plain text are listed, to be changed at the provider.
  */
 
 import type { Terminal } from '../../adapters/terminal/terminal.ts';
@@ -12,11 +11,13 @@ import { type EncryptionStatus, encryptionDiagnostics, encryptionStatus } from '
 import { type CommonOptions, type Context, withApp } from '../context.ts';
 import { runOperation } from './operation.ts';
 
-/** Exit code 0 also when something is wrong: that is shown. */
+/** Exit code 0 also with problems. */
 export async function showEncryption(options: CommonOptions, context: Context): Promise<number> {
   const { terminal } = context;
   return await withApp(options, context, async (app) => {
-    const status = await runOperation(app, context, 'looking', (ports) => encryptionStatus(ports, workerLiveMs));
+    const status = await runOperation(app, context, 'reading the status', (ports) =>
+      encryptionStatus(ports, workerLiveMs),
+    );
     if (options.json === true) await terminal.json(status);
     else await print(status, terminal);
     return 0;
@@ -32,8 +33,8 @@ async function print(status: EncryptionStatus, terminal: Terminal): Promise<void
   if (status.workers.length > 0) await terminal.table(workerColumns, status.workers.map(workerRow));
   if (status.state === 'off') terminal.note('Switch it on with: ticketmaild encryption enable');
   if (status.state === 'off' || status.plaintext_periods.length === 0) return;
-  await terminal.line('These passwords stood readable in the database. Change them at the provider:', 'yellow');
-  await terminal.table(readableColumns, status.plaintext_periods.map(readableRow));
+  await terminal.line('These passwords were stored in plain text. Change them at the provider:', 'yellow');
+  await terminal.table(plaintextColumns, status.plaintext_periods.map(plaintextRow));
 }
 
 function summary(status: EncryptionStatus): readonly (readonly [text: string, style?: Style])[] {
@@ -46,10 +47,8 @@ function summary(status: EncryptionStatus): readonly (readonly [text: string, st
     ...(status.stored_state === null ? [] : [[`in table   ${status.stored_state}`, 'red'] as const]),
     ...(keys === '' ? [] : [[`key        ${keys}`] as const]),
     [`vault here ${vault.state}${open}`],
-    [`passwords  ${sealed} sealed, ${plain} readable`],
-    ...status.by_key.map(
-      ({ key_id: id, count }) => [`           ${count} under ${id ?? 'a key that is not named'}`] as const,
-    ),
+    [`passwords  ${sealed} sealed, ${plain} in plain text`],
+    ...status.by_key.map(({ key_id: id, count }) => [`           ${count} under ${id ?? 'an unknown key'}`] as const),
   ];
 }
 
@@ -68,9 +67,9 @@ function workerRow(worker: EncryptionStatus['workers'][number]): readonly string
   return [host, `${pid}`, live ? 'yes' : 'no', hasKey ? 'yes' : 'no', vault, `${revision}`, shown(seenAt)];
 }
 
-const readableColumns = [{ title: 'MAILBOX', shrinks: true }, { title: 'SINCE (UTC)' }, { title: 'UNTIL (UTC)' }];
+const plaintextColumns = [{ title: 'MAILBOX', shrinks: true }, { title: 'SINCE (UTC)' }, { title: 'UNTIL (UTC)' }];
 
-function readableRow({ mailbox, since, until }: EncryptionStatus['plaintext_periods'][number]): readonly string[] {
+function plaintextRow({ mailbox, since, until }: EncryptionStatus['plaintext_periods'][number]): readonly string[] {
   return [mailbox, shown(since), until === null ? 'still' : shown(until)];
 }
 

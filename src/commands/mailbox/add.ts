@@ -1,9 +1,10 @@
 /**
- * `mailbox add`: checks the options, asks for the password, probes the mail server, and only then stores the mailbox.
+ * `mailbox add`: validates the options, asks for the password, probes the mail server, and then stores the mailbox.
  *
- * A failing probe stores nothing. The probe changes nothing on the server; with `--since now` it gives the baseline.
- * While encryption is on the password is stored sealed, or not at all.
+ * A failed probe stores nothing. The probe is read-only; with `--since now` it provides the first cursor. While
+ * encryption is on, the password is stored sealed or not at all.
  */
+
 import { randomUUIDv7 } from 'node:crypto';
 import type { App } from '../../compose/compose.ts';
 import { Failure, isFailure } from '../../errors.ts';
@@ -17,15 +18,19 @@ import { certificateText, noteMissingTarget, probeMailbox } from './probe.ts';
 import { locationText } from './view.ts';
 
 export type AddOptions = CommonOptions &
-  MailboxOptions & { readonly passwordStdin?: boolean /** false for `--no-probe`. */; readonly probe: boolean };
+  MailboxOptions & {
+    readonly passwordStdin?: boolean;
+    /** False for `--no-probe`. */
+    readonly probe: boolean;
+  };
 
-/** Throws `usage`, `already_exists`, `password_missing`, all that a probe throws, and what keeps it from being sealed. */
+/** Throws `usage`, `already_exists`, `password_missing`, and the failures of a probe and of sealing. */
 export async function addMailbox(options: AddOptions, context: Context): Promise<number> {
   const mailbox = readMailboxOptions(options, { readFile: context.readFile, nowMs: context.nowMs() });
   return await withApp(options, context, async (app, config) => {
     await migrateFirst(app, config);
     await refuseTakenName(app, mailbox.name);
-    // Whoever is asked for the passphrase of the key file is asked for that first.
+    // Asks for the passphrase of the key file first.
     await app.vault.refresh();
     using password = await newPassword(options, mailbox, context);
     const report = options.probe ? await probeFirst(app, mailbox, password, context) : null;
@@ -46,7 +51,7 @@ async function refuseTakenName(app: App, name: string): Promise<void> {
   throw new Failure('already_exists', `a mailbox named ${JSON.stringify(name)} exists already`);
 }
 
-/** Two mailboxes on one folder are allowed, and hardly ever meant: each mail gets a ticket in both. */
+/** Two mailboxes on one folder are allowed, but rarely intended: each message opens a ticket in both. */
 export async function warnOfSharedFolder(
   app: App,
   { name, connection }: Pick<NewMailbox, 'name' | 'connection'>,
@@ -56,12 +61,12 @@ export async function warnOfSharedFolder(
   const same = (other: Connection) =>
     other.host.toLowerCase() === host.toLowerCase() && other.user === user && other.folder === folder;
   const others = (await app.store.listMailboxes()).filter((other) => other.name !== name);
-  const twin = others.find((other) => same(other.connection));
-  if (twin !== undefined)
-    terminal.note(`note: mailbox ${twin.name} reads this folder too: each mail opens a ticket in both`);
+  const duplicate = others.find((other) => same(other.connection));
+  if (duplicate !== undefined)
+    terminal.note(`note: mailbox ${duplicate.name} reads this folder too: each message opens a ticket in both`);
 }
 
-/** Nothing is stored yet, so what helps after a refused password is another try at adding. */
+/** Nothing is stored yet, so the hint after a refused password is to add the mailbox again. */
 async function probeFirst(
   app: App,
   { connection, postAction }: NewMailbox,
@@ -79,7 +84,7 @@ async function probeFirst(
   }
 }
 
-/** From the prompt, or all of standard input. */
+/** Reads the password from the prompt or from standard input. */
 export function newPassword(
   options: { readonly passwordStdin?: boolean },
   mailbox: Pick<NewMailbox, 'connection'>,
@@ -98,14 +103,14 @@ async function store(
   const { startsNow, ...settings } = mailbox;
   const added: Mailbox = { ...settings, id: randomUUIDv7(), state: 'active' };
   const cursor = startsNow && report !== null ? baseline(report) : null;
-  // As late as can be: the switch may have been turned while the password was typed and tried.
+  // As late as possible: the switch may have changed while the password was typed and probed.
   await app.passwords.store(added, password, 'command', (prepared) =>
     app.store.addMailbox(added, prepared, cursor, app.actor),
   );
   return added.id;
 }
 
-/** Everything that is in the folder now counts as handled. */
+/** Everything in the folder now counts as handled. */
 function baseline({ folder }: ProbeReport): Cursor {
   return { folderEpoch: folder.uidValidity, uid: folder.uidNext - 1 };
 }

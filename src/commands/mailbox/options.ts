@@ -1,9 +1,10 @@
 /**
- * The options of `mailbox add` and `mailbox set`, checked and turned into a mailbox without its password.
+ * Option parser of `mailbox add` and `mailbox set`: validates texts and returns a mailbox without its password.
  *
- * Pure: files and the clock come in. Each mistake is one `usage` failure that names the option, what is allowed, and
+ * Pure: files and the clock are passed in. Each mistake is one `usage` failure with the option, what is allowed, and
  * what was given; a password on an unencrypted connection to another machine is `plaintext_refused`.
  */
+
 import { isIP } from 'node:net';
 import { readCertificates } from '../../config/certificates.ts';
 import { isLoopback, unreadableHint } from '../../config/machine.ts';
@@ -11,7 +12,7 @@ import { causeCode, Failure } from '../../errors.ts';
 import { folderKey } from '../../ingest/folder-epoch.ts';
 import type { Connection, Mailbox, PostAction, StartPoint, TlsMode } from '../../ingest/model.ts';
 
-/** As the command line has them: texts, not yet checked. */
+/** Unchecked texts of the command line. */
 export type MailboxOptions = {
   readonly name?: string;
   readonly host?: string;
@@ -32,7 +33,7 @@ export type NewMailbox = {
   readonly name: string;
   readonly connection: Connection;
   readonly start: StartPoint;
-  /** True for `--since now`: the mails that are there when the mailbox is added are left alone. */
+  /** True for `--since now`: messages that exist when the mailbox is added are not fetched. */
   readonly startsNow: boolean;
   readonly postAction: PostAction;
   readonly pollIntervalMs: number | null;
@@ -59,20 +60,20 @@ export function readMailboxOptions(options: MailboxOptions, sources: OptionSourc
   };
 }
 
-/** What `mailbox set` changes; what is not named stays. */
+/** Options of `mailbox set`; settings without an option stay unchanged. */
 export type MailboxChanges = Omit<MailboxOptions, 'address'> & {
-  /** Trust the authorities of the system again, and nothing else. */
+  /** Trusts the certificate authorities of the system again, and nothing else. */
   readonly systemCa?: boolean;
 };
 
-/** The mailbox as it is to be. Throws `usage`, `plaintext_refused`. */
+/** Returns the changed mailbox. Throws `usage`, `plaintext_refused`. */
 export function readMailboxChanges(options: MailboxChanges, mailbox: Mailbox, sources: OptionSources): Mailbox {
   const { name, since, onSuccess, interval } = options;
   const connection = changedConnection(options, mailbox.connection, sources.readFile);
   if (since !== undefined && folderKey(connection) === folderKey(mailbox.connection))
     throw new Failure(
       'usage',
-      '--since says where another folder begins: it goes with another host, port, user or folder',
+      '--since sets the start of another folder: use it with another host, port, user or folder',
     );
   return {
     ...mailbox,
@@ -84,7 +85,7 @@ export function readMailboxChanges(options: MailboxChanges, mailbox: Mailbox, so
   };
 }
 
-/** Another mode takes its own usual port along, where the port was the usual one. */
+/** Another TLS mode changes a default port to its own default. */
 function changedConnection(
   options: MailboxChanges,
   { host, port, tls, caPem, fingerprint, allowPlaintext, user, folder }: Connection,
@@ -95,7 +96,7 @@ function changedConnection(
     throw new Failure('usage', '--system-ca excludes --ca-file and --fingerprint');
   const mode = options.tls ?? tls;
   const isUsualPort = mode !== tls && port === defaultPort(tls);
-  const asked = readConnection(
+  const changed = readConnection(
     {
       ...options,
       ...{ host: options.host ?? host, tls: mode, user: options.user ?? user, folder: options.folder ?? folder },
@@ -104,7 +105,7 @@ function changedConnection(
     },
     readFile,
   );
-  return isTrustGiven || asked.tls === 'none' ? asked : { ...asked, caPem, fingerprint };
+  return isTrustGiven || changed.tls === 'none' ? changed : { ...changed, caPem, fingerprint };
 }
 
 function readInterval(text: string): number {
@@ -115,9 +116,9 @@ function changedInterval(text: string): number | null {
   return text === 'default' ? null : readInterval(text);
 }
 
-/** As the option `--on-success` is written. */
-export function postActionText(after: PostAction): string {
-  return after.kind === 'move' ? `move:${after.folder}` : after.kind;
+/** In the form of the option `--on-success`. */
+export function postActionText(action: PostAction): string {
+  return action.kind === 'move' ? `move:${action.folder}` : action.kind;
 }
 
 const addressesMax = 100;
@@ -149,9 +150,12 @@ function readConnection(options: Reachable, readFile: OptionSources['readFile'])
   const port = options.port === undefined ? defaultPort(tls) : wholeNumber('--port', options.port, 1, 65_535);
   const allowPlaintext = options.allowPlaintext === true;
   if (tls === 'none' && (options.caFile ?? options.fingerprint) !== undefined)
-    throw new Failure('usage', '--ca-file and --fingerprint mean nothing with --tls none');
+    throw new Failure('usage', '--ca-file and --fingerprint have no effect with --tls none');
   if (options.caFile !== undefined && options.fingerprint !== undefined)
-    throw new Failure('usage', '--ca-file and --fingerprint exclude each other: a pinned certificate is trusted alone');
+    throw new Failure(
+      'usage',
+      '--ca-file and --fingerprint exclude each other: a pinned certificate is the only trusted one',
+    );
   if (tls === 'none' && !isLoopback(host) && !allowPlaintext)
     throw new Failure('plaintext_refused', `--tls none to ${host}, which is another machine`);
   return {
@@ -212,14 +216,14 @@ function readFingerprint(text: string): string {
 function readStart(text: string, nowMs: number): StartPoint {
   if (text === 'all') return { from: 'all' };
   const atMs = text === 'now' ? nowMs : dateMs(text);
-  if (atMs !== null && atMs > nowMs) throw wrong('--since', 'must not lie in the future', text);
+  if (atMs !== null && atMs > nowMs) throw wrong('--since', 'must not be in the future', text);
   if (atMs !== null) return { from: 'time', atMs };
   throw wrong('--since', 'must be now, all, a date as 2026-01-31 or a time as 2026-01-31T08:30:00Z (UTC)', text);
 }
 
 const dateForm = /^(\d{4})-(\d\d)-(\d\d)(T\d\d:\d\d(:\d\d(\.\d{1,3})?)?(Z|[+-]\d\d:\d\d)?)?$/;
 
-/** A date or ISO 8601 time, UTC unless it says otherwise; null for anything else, 30 February included. */
+/** Parses a date or an ISO 8601 time, UTC without an offset; null for anything else, 30 February included. */
 function dateMs(text: string): number | null {
   const [, year, month, day, time, , , zone] = dateForm.exec(text) ?? [];
   if (year === undefined || month === undefined || day === undefined) return null;

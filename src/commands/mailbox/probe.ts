@@ -1,6 +1,7 @@
 /**
- * A probe as commands show it: each stage in place on the terminal, and a failure that says all there is to say.
+ * Mailbox probe for commands: logs in and opens the folder read-only, and shows each stage on the terminal.
  */
+
 import type { App } from '../../compose/compose.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import type { Connection, PostAction } from '../../ingest/model.ts';
@@ -9,7 +10,7 @@ import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { isoTime } from '../../text/time.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
 
-/** Read-only: nothing is changed on the server. Throws the failures of `Sessions.probe`. */
+/** Throws the failures of `Sessions.probe`, with the server and the folder in their messages. */
 export async function probeMailbox(
   app: Pick<App, 'sessions'>,
   connection: Connection,
@@ -25,17 +26,17 @@ export async function probeMailbox(
   }
 }
 
-/** The failure with the place where it happened. A missing folder is mostly misspelt: the hint lists those there are. */
+/** Names server and folder. A missing folder is mostly misspelt, so its hint lists the existing folders. */
 function withLocation(failure: Failure, { host, port, folder }: Connection): Failure {
   const { code, fields, cause } = failure;
-  const place = code === 'folder_missing' ? `${host}:${port}, folder ${JSON.stringify(folder)}` : `${host}:${port}`;
+  const location = code === 'folder_missing' ? `${host}:${port}, folder ${JSON.stringify(folder)}` : `${host}:${port}`;
   const folders = code === 'folder_missing' && typeof fields.folders === 'string' ? fields.folders : null;
-  const hint = folders === null ? failure.hint : `The folders there are: ${folders}`;
+  const hint = folders === null ? failure.hint : `Existing folders: ${folders}`;
   const shown = code === 'tls_pin_mismatch' && fields.shown ? ` It shows ${fields.shown}.` : '';
-  return new Failure(code, `${place}: ${failure.message}${shown}`, { fields, cause, hint });
+  return new Failure(code, `${location}: ${failure.message}${shown}`, { fields, cause, hint });
 }
 
-/** What is known of the certificate, in a few words. */
+/** One phrase about the certificate. */
 export function certificateText({ certificate }: ProbeReport): string {
   if (certificate === null) return 'no TLS';
   return `certificate valid until ${isoTime(certificate.validUntilMs)?.slice(0, 10)}`;
@@ -62,21 +63,19 @@ export function probeJson(name: string, report: ProbeReport): Record<string, unk
   };
 }
 
-/** A folder that mails are moved to is made by the first move; a misspelt one, too. */
+/** The first move creates the target folder, a misspelt one as well. */
 export function noteMissingTarget(
-  after: PostAction,
+  action: PostAction,
   { folders }: ProbeReport,
   { terminal }: Pick<Context, 'terminal'>,
 ): void {
-  if (after.kind !== 'move' || folders.includes(after.folder)) return;
-  terminal.note(`note: there is no folder ${after.folder} yet: the first move makes it, if the server allows the name`);
+  if (action.kind !== 'move' || folders.includes(action.folder)) return;
+  terminal.note(
+    `note: there is no folder ${action.folder} yet: the first move creates it, if the server allows the name`,
+  );
 }
 
-/**
- * `mailbox test`: probes a stored mailbox, read-only, and says what it found.
- */
-
-/** Throws `not_found`, what keeps its password from being opened, and all that a probe throws. */
+/** `mailbox test`: probes a stored mailbox. Throws `not_found`, and the failures of opening its password and of a probe. */
 export async function testMailbox(options: CommonOptions & { name: string }, context: Context): Promise<number> {
   return await withApp(options, context, async (app) => {
     const mailbox = await app.store.mailboxByName(options.name);

@@ -1,9 +1,9 @@
 /**
- * `mailbox set`: changes settings of a mailbox. What is not named stays as it is.
+ * `mailbox set` and `mailbox set-addresses`: change settings of a mailbox.
  *
- * Another server, account or folder is probed first, and a failing probe changes nothing. The stored password goes along: it
- * is opened for the server that it was sealed for, tried at the new one, and sealed for that. So a row that somebody else
- * pointed elsewhere is refused (`password_binding_mismatch`), whatever is to be changed about its server.
+ * Another server, account or folder is probed first; a failed probe changes nothing. The stored password is opened for the
+ * server that it was sealed for, probed at the new one, and sealed for that. So a change of the server is refused for a row
+ * that was tampered with (`password_binding_mismatch`).
  */
 
 import { isDeepStrictEqual } from 'node:util';
@@ -20,12 +20,12 @@ import { type CommonOptions, type Context, withApp } from '../context.ts';
 import { newPassword, warnOfSharedFolder } from './add.ts';
 import { type MailboxChanges, readAddresses, readMailboxChanges } from './options.ts';
 import { certificateText, noteMissingTarget, probeMailbox } from './probe.ts';
-import { refuseHalfRemoved, serverDoubt } from './state.ts';
+import { refusePartlyRemoved, serverDoubt } from './state.ts';
 import { locationText, serverText } from './view.ts';
 
 export type SetOptions = CommonOptions &
   MailboxChanges & {
-    /** The mailbox as it is called now; `name` is what it is to be called. */
+    /** The present name; `name` is the new one. */
     readonly mailbox: string;
     readonly passwordStdin?: boolean;
     readonly newPassword?: boolean;
@@ -33,11 +33,11 @@ export type SetOptions = CommonOptions &
     readonly probe: boolean;
   };
 
-/** Throws `usage`, `not_found`, `already_exists`, `refused`, all that a probe throws, and what keeps a password closed. */
+/** Throws `usage`, `not_found`, `already_exists`, `refused`, and the failures of opening the password and of a probe. */
 export async function setMailbox(options: SetOptions, context: Context): Promise<number> {
   return await withApp(options, context, async (app) => {
     const before = await app.store.versionedMailbox(options.mailbox);
-    refuseHalfRemoved(before.mailbox);
+    refusePartlyRemoved(before.mailbox);
     const sources = { readFile: context.readFile, nowMs: context.nowMs() };
     const after = readMailboxChanges(options, before.mailbox, sources);
     const changed = changedSettings(before.mailbox, after);
@@ -46,7 +46,7 @@ export async function setMailbox(options: SetOptions, context: Context): Promise
       await printChanged(after, changed, null, options, context);
       return 0;
     }
-    // Whoever is asked for the passphrase of the key file is asked for that first.
+    // Asks for the passphrase of the key file first.
     await app.vault.refresh();
     const report = await applyChange({ app, before, after, options, context });
     if (report !== null) noteMissingTarget(after.postAction, report, context);
@@ -64,7 +64,7 @@ type PendingChange = {
   readonly context: Context;
 };
 
-/** Stored, and before that tried where it points now; null: not tried. */
+/** Probes the changed mailbox and stores it. Returns null without a probe. */
 async function applyChange(given: PendingChange): Promise<ProbeReport | null> {
   const { app, before, after, options } = given;
   const isGiven = options.passwordStdin === true || options.newPassword === true;
@@ -76,23 +76,23 @@ async function applyChange(given: PendingChange): Promise<ProbeReport | null> {
   }
   if (!isGiven)
     return await app.passwords.withPassword(before.mailbox, (password, from) =>
-      tryAndStore(given, password, from, false),
+      probeAndStore(given, password, from, false),
     );
   await refuseDoubtfulServer(given);
   given.context.terminal.note(`for ${serverText(after)}`);
   using password = await newPassword(options, after, given.context);
-  return await tryAndStore(given, password, 'command', true);
+  return await probeAndStore(given, password, 'command', true);
 }
 
-/** A readable password is bound to nothing, so it can stay as it is stored. */
-async function tryAndStore(
+/** A password in plain text is not bound to a server, so its row stays unchanged. */
+async function probeAndStore(
   { app, before, after, options, context }: PendingChange,
   password: SecretBytes,
   origin: PasswordOrigin,
   isNew: boolean,
 ): Promise<ProbeReport | null> {
   const report = options.probe ? await probe(app, after.connection, password, isNew, context) : null;
-  // As late as can be: the switch may have been turned while it was tried.
+  // As late as possible: the switch may have changed during the probe.
   await app.passwords.store(after, password, origin, (prepared) => {
     const isStored = !isNew && prepared.form === 'plain' && before.password.form === 'plain';
     return app.store.changeMailbox(before, after, isStored ? null : prepared, app.actor);
@@ -100,13 +100,13 @@ async function tryAndStore(
   return report;
 }
 
-/** As `password_binding_mismatch` does for the stored one: nobody's host gets a new password unseen. */
+/** A new password is not sent to a server that nothing vouches for. Throws `refused`. */
 async function refuseDoubtfulServer({ app, before, options }: PendingChange): Promise<void> {
   const doubt = await serverDoubt(app, before.mailbox);
   if (doubt === null) return;
   const show = commandOrNotice(shellCommand('mailbox show', options.mailbox));
   throw new Failure('refused', doubt.refusal, {
-    hint: `Look at it first; then, ${doubt.condition}, use mailbox set-password with --accept-connection. To look: ${show}`,
+    hint: `Check the server: ${show}. Then, ${doubt.condition}, use mailbox set-password with --accept-connection.`,
   });
 }
 
@@ -121,7 +121,7 @@ async function probe(
     return await probeMailbox(app, connection, password, context);
   } catch (error) {
     if (!isFailure(error, 'login_refused')) throw error;
-    const help = isNew ? 'Check user and password.' : 'When the password is another one there, add --new-password.';
+    const help = isNew ? 'Check user and password.' : 'If the password differs there, add --new-password.';
     const hint = `Nothing was changed. ${help}`;
     throw new Failure('login_refused', error.message, { fields: error.fields, cause: error.cause, hint });
   }
@@ -132,7 +132,7 @@ const connectionWords: Record<keyof Connection, string> = {
   ...{ allowPlaintext: 'plaintext allowed', user: 'user', folder: 'folder' },
 };
 
-/** In the words of the options. */
+/** Named as the options are. */
 function changedSettings(before: Mailbox, after: Mailbox): readonly string[] {
   const keys = Object.keys(connectionWords) as (keyof Connection)[];
   const connection = keys.filter((key) => before.connection[key] !== after.connection[key]);
@@ -149,16 +149,16 @@ function isSame<T>(one: T, other: T): boolean {
   return isDeepStrictEqual(one, other);
 }
 
-/** A setting that is so already is fine; none at all is a mistake. Throws `usage`. */
+/** Options with the present values are accepted; no option at all is a mistake. Throws `usage`. */
 function refuseEmptyChange(options: SetOptions): void {
   const { mailbox, passwordStdin, newPassword: isNew, config: _, json: __, probe: ___, ...settings } = options;
   if (passwordStdin === true || isNew === true) {
     const hint = `For the password alone: ${commandOrNotice(shellCommand('mailbox set-password', mailbox))}`;
-    throw new Failure('usage', `nothing else is to change about mailbox ${mailbox}`, { hint });
+    throw new Failure('usage', `no other change of mailbox ${mailbox} is given`, { hint });
   }
   if (Object.keys(settings).length > 0) return;
   const hint = 'ticketmaild mailbox set --help lists what can be changed.';
-  throw new Failure('usage', `nothing is to change about mailbox ${mailbox}`, { hint });
+  throw new Failure('usage', `no change of mailbox ${mailbox} is given`, { hint });
 }
 
 async function printChanged(
@@ -174,7 +174,7 @@ async function printChanged(
     return;
   }
   if (changed.length === 0) {
-    await terminal.line(`nothing changed: ${after.name} is so already`);
+    await terminal.line(`nothing changed: ${after.name} has these settings already`);
     return;
   }
   const there = `${messages} ${messages === 1 ? 'message' : 'messages'} there`;
@@ -183,19 +183,17 @@ async function printChanged(
   if (changed.some((word) => folderSettings.includes(word))) terminal.note(startText(after));
 }
 
-/** What makes it another folder. */
+/** Settings that make it another folder. */
 const folderSettings: readonly string[] = [
   ...[connectionWords.host, connectionWords.port, connectionWords.user, connectionWords.folder],
 ];
 
 function startText({ start }: Mailbox): string {
-  const begins = start.from === 'all' ? 'all of its mails' : `mails from ${isoTime(start.atMs)} on`;
-  return `begun anew there: ${begins} are taken in, but for those that are here already`;
+  const messages = start.from === 'all' ? 'all messages' : `messages from ${isoTime(start.atMs)} on`;
+  return `starts with ${messages} there, without those that are stored already`;
 }
 
-/** `mailbox set-addresses`: at which addresses a mailbox gets its mail. */
-
-/** In place of those before; without any the user name counts again, where it is an address. Throws `not_found`, `usage`. */
+/** Replaces the addresses; without any the user name counts, if it is an address. Throws `not_found`, `usage`. */
 export async function setMailboxAddresses(
   options: CommonOptions & { readonly name: string; readonly addresses: readonly string[] },
   context: Context,
@@ -205,7 +203,9 @@ export async function setMailboxAddresses(
     const { id, name } = await app.store.mailboxByName(options.name);
     await app.store.setAddresses(id, addresses);
     const now = (await app.store.mailboxById(id))?.addresses ?? [];
-    await context.terminal.line(now.length === 0 ? `${name} has no address` : `${name} gets mail at ${now.join(', ')}`);
+    await context.terminal.line(
+      now.length === 0 ? `${name} has no address` : `${name} receives mail for ${now.join(', ')}`,
+    );
     return 0;
   });
 }

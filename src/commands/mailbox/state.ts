@@ -1,5 +1,9 @@
 /**
- * `mailbox pause`, `resume`, `remove` and `set-password`: each changes one mailbox, found by its name.
+ * `mailbox pause`, `resume`, `remove` and `set-password`: each changes one mailbox.
+ *
+ * Before a new password is sent to a server, something must vouch for that server: write access to the database could
+ * have pointed the row elsewhere. While encryption is on, the stored password does, if a command set it: it opens for
+ * exactly this connection. A password written into the table, or one that cannot be opened, proves nothing.
  */
 
 import type { App } from '../../compose/compose.ts';
@@ -17,7 +21,7 @@ export type SetPasswordOptions = NameOptions & {
   readonly acceptConnection?: boolean;
 };
 
-/** The running daemon leaves the mailbox alone from its next poll on. Throws `not_found`. */
+/** The running daemon stops polling it after the poll in progress. Throws `not_found`. */
 export function pauseMailbox(options: NameOptions, context: Context): Promise<number> {
   return setMailboxState(options, context, 'paused', 'paused');
 }
@@ -31,44 +35,44 @@ async function setMailboxState(
   options: NameOptions,
   context: Context,
   state: 'active' | 'paused',
-  told: string,
+  verb: string,
 ): Promise<number> {
   return await withApp(options, context, async (app) => {
     const mailbox = await requireChangeable(app, options.name);
     await app.store.setMailboxState(mailbox.id, state);
-    await context.terminal.line(`${told} ${mailbox.name}`);
+    await context.terminal.line(`${verb} ${mailbox.name}`);
     return 0;
   });
 }
 
-/** What is half removed already can only be removed. Throws `not_found`, `refused`. */
+/** A partly removed mailbox can only be removed. Throws `not_found`, `refused`. */
 async function requireChangeable(app: App, name: string): Promise<Mailbox> {
   const mailbox = await app.store.mailboxByName(name);
-  refuseHalfRemoved(mailbox);
+  refusePartlyRemoved(mailbox);
   return mailbox;
 }
 
 /** Throws `refused`. */
-export function refuseHalfRemoved({ name, state }: Mailbox): void {
+export function refusePartlyRemoved({ name, state }: Mailbox): void {
   if (state !== 'removing') return;
   throw new Failure('refused', `the removal of mailbox ${name} was interrupted`, {
-    hint: `End it with: ${commandOrNotice(shellCommand('mailbox remove', name))}`,
+    hint: `Complete it with: ${commandOrNotice(shellCommand('mailbox remove', name))}`,
   });
 }
 
-/** Also one whose row is invalid, which can only be listed: to remove it is one way out. Throws `not_found`. */
+/** Also finds a mailbox whose row is invalid, so that it can be removed. Throws `not_found`. */
 async function anyMailbox(app: App, name: string): Promise<Mailbox> {
   const mailbox = (await app.store.listMailboxes()).find((one) => one.name === name);
   return mailbox ?? (await app.store.mailboxByName(name));
 }
 
-/** Asks first, unless told `--yes`. Tickets and messages stay. Throws `not_found`, `usage`. */
+/** Asks for confirmation without `--yes`. Tickets and messages stay. Throws `not_found`, `usage`. */
 export async function removeMailbox(options: NameOptions & { yes?: boolean }, context: Context): Promise<number> {
   const { terminal } = context;
   return await withApp(options, context, async (app) => {
     const mailbox = await anyMailbox(app, options.name);
     const question = `Remove ${mailbox.name} with its password and cursor (its tickets stay)?`;
-    const sure = options.yes === true || (await terminal.confirm(question, 'Say that you are sure with --yes.'));
+    const sure = options.yes === true || (await terminal.confirm(question, 'Confirm it with --yes.'));
     if (sure) await app.store.removeMailbox(mailbox.id, app.actor);
     await terminal.line(sure ? `removed ${mailbox.name}` : `kept ${mailbox.name}`);
     return sure ? 0 : 1;
@@ -76,15 +80,15 @@ export async function removeMailbox(options: NameOptions & { yes?: boolean }, co
 }
 
 /**
- * Stores another password, sealed while encryption is on; the mailbox is due at once. Where it will be sent is told
- * before it is asked for. Throws `not_found`, `password_missing`, `refused` when nothing vouches for the server and nobody
- * accepts it, and what keeps it from being sealed.
+ * Stores another password, sealed while encryption is on; the mailbox is due at once. The server that gets the password
+ * is shown before it is asked for. Throws `not_found`, `password_missing`, `refused` for a server that nothing vouches
+ * for, and the failures of sealing.
  */
 export async function setMailboxPassword(options: SetPasswordOptions, context: Context): Promise<number> {
   const { terminal } = context;
   return await withApp(options, context, async (app) => {
     const mailbox = await requireChangeable(app, options.name);
-    // Whoever is asked for the passphrase of the key file is asked for that first.
+    // Asks for the passphrase of the key file first.
     await app.vault.refresh();
     if (!(await isServerAccepted(app, mailbox, options, context))) {
       terminal.note('Nothing was changed.');
@@ -100,10 +104,7 @@ export async function setMailboxPassword(options: SetPasswordOptions, context: C
   });
 }
 
-/**
- * A password that is set is sealed for the server that the row names, so where nothing vouches for that, a person looks at
- * it before the password is read. Throws `refused` where nobody can be asked.
- */
+/** Shows the server, and asks for confirmation if nothing vouches for it. Throws `refused` without a terminal. */
 async function isServerAccepted(
   app: App,
   mailbox: Mailbox,
@@ -112,42 +113,34 @@ async function isServerAccepted(
 ): Promise<boolean> {
   const { terminal } = context;
   const doubt = await serverDoubt(app, mailbox);
-  const place = `for ${serverText(mailbox)}`;
+  const target = `for ${serverText(mailbox)}`;
   if (doubt === null) {
-    terminal.note(place);
+    terminal.note(target);
     return true;
   }
-  terminal.note(doubt.told, 'yellow');
+  terminal.note(doubt.statement, 'yellow');
   terminal.note('The new password will be sent to this server:', 'yellow');
-  terminal.note(place, 'bold');
+  terminal.note(target, 'bold');
   if (options.acceptConnection === true) return true;
   const show = commandOrNotice(shellCommand('mailbox show', mailbox.name));
-  const hint = `Look at it first; then, ${doubt.condition}, add --accept-connection. To look: ${show}`;
+  const hint = `Check the server: ${show}. Then, ${doubt.condition}, add --accept-connection.`;
   if (options.passwordStdin === true || !context.isAttended) throw new Failure('refused', doubt.refusal, { hint });
   return await terminal.confirm(doubt.question, hint);
 }
 
-/**
- * Whether anything vouches for the server of a mailbox, before a new password is sent there.
- *
- * Whoever can write to the database can point a mailbox at a server of theirs. While encryption is on, what vouches for the
- * server is the stored password: it opens for exactly this connection, and a command has given it. One that was written into
- * the table was bound to whatever stood beside it; one that cannot be opened is bound to nothing.
- */
-
-/** What a person is told and asked about the server. */
-export type ServerDoubt = {
+/** The statement and the question about a server that nothing vouches for. */
+type ServerDoubt = {
   /** One sentence. */
-  readonly told: string;
+  readonly statement: string;
   readonly question: string;
-  /** Of a refusal, where nobody can be asked. */
+  /** Message of the failure without a terminal. */
   readonly refusal: string;
-  /** "If …", then the new password may go there. */
+  /** "if …": when the new password may be sent there. */
   readonly condition: string;
 };
 
 /**
- * null: the server is the one that a command has given a password for, or encryption is off. Throws what is wrong with the
+ * Returns null for a server that a command set a password for, and while encryption is off. Throws the failure of the
  * switch or the key file: no new password could be stored then.
  */
 export async function serverDoubt({ passwords, vault }: App, mailbox: Mailbox): Promise<ServerDoubt | null> {
@@ -168,9 +161,9 @@ export async function serverDoubt({ passwords, vault }: App, mailbox: Mailbox): 
 function boundElsewhere({ name }: Mailbox): ServerDoubt {
   const changed = 'Host, port, TLS, certificate or user changed since the password was sealed';
   return {
-    told: `${changed}, or somebody changed the row of mailbox ${name}.`,
+    statement: `${changed}, or the row of mailbox ${name} was tampered with.`,
     question: 'Is this your mail server, and was the change yours?',
-    refusal: `mailbox ${name} does not point where its password was sealed for`,
+    refusal: `mailbox ${name} does not point to the server that its password was sealed for`,
     condition: 'if the change is yours',
   };
 }
@@ -180,15 +173,15 @@ const yours = { question: 'Is this your mail server?', condition: 'if this is yo
 function writtenIntoTable({ name }: Mailbox): ServerDoubt {
   return {
     ...yours,
-    told: `The stored password of mailbox ${name} was written into the table while encryption was on, not set by a command: who wrote it may have chosen the server, too.`,
-    refusal: `the stored password of mailbox ${name} was written into the table, so nothing but its row tells where a new one may go`,
+    statement: `The stored password of mailbox ${name} was written into the table while encryption was on, not set by a command: the writer may have chosen the server, too.`,
+    refusal: `the stored password of mailbox ${name} was written into the table, so only its row names the server of a new one`,
   };
 }
 
 function notOpened({ name }: Mailbox): ServerDoubt {
   return {
     ...yours,
-    told: `The stored password of mailbox ${name} cannot be opened here, so nothing tells where it was meant to go.`,
-    refusal: `the stored password of mailbox ${name} cannot be opened here, so nothing tells where it was meant to go`,
+    statement: `The stored password of mailbox ${name} cannot be opened here, so nothing proves which server it was for.`,
+    refusal: `the stored password of mailbox ${name} cannot be opened here, so nothing proves which server it was for`,
   };
 }

@@ -1,5 +1,7 @@
 /**
- * Mailboxes as they are shown: never the password, nor how long it is.
+ * `mailbox list` and `mailbox show`: settings and health, from the database alone.
+ *
+ * They never print a password or its length.
  */
 
 import { domainToASCII } from 'node:url';
@@ -12,13 +14,13 @@ import { isoTime, shortTime } from '../../text/time.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
 import { postActionText } from './options.ts';
 
-/** As many as a key id has: nobody makes a certificate that begins alike. */
+/** As many as a key id has: no other certificate with the same beginning can be made. */
 const shownPinDigits = 16;
 
-type ListedMailbox = Mailbox & { readonly health: MailboxHealth };
+type MailboxWithHealth = Mailbox & { readonly health: MailboxHealth };
 
 /** The object that `--json` prints. Times are ISO 8601 in UTC. */
-export function mailboxJson(mailbox: ListedMailbox): Record<string, unknown> {
+export function mailboxJson(mailbox: MailboxWithHealth): Record<string, unknown> {
   const { connection, health } = mailbox;
   return {
     id: mailbox.id,
@@ -55,40 +57,40 @@ function errorJson(error: MailboxHealth['lastError']): Record<string, unknown> |
   return { code: error.code, message: error.message, hint: error.hint, at: isoTime(error.atMs) };
 }
 
-/** How the mailbox fares, in a word or two. */
-export function stateText(mailbox: ListedMailbox): string {
+/** One or two words on the health of the mailbox. */
+export function stateText(mailbox: MailboxWithHealth): string {
   if (mailbox.state !== 'active') return mailbox.state;
   if (mailbox.health.failures > 0) return `failing (${mailbox.health.failures})`;
   return mailbox.health.lastSuccessAtMs === null ? 'new' : 'ok';
 }
 
-/** Where it is, as one text: `user at host:port, folder`. */
+/** `user at host:port, folder`. */
 export function locationText({ connection }: Pick<Mailbox, 'connection'>): string {
   return `${connection.user} at ${hostText(connection.host)}:${connection.port}, ${connection.folder}`;
 }
 
 /**
- * The server that gets the password, as one text that no user or host name can make look like another:
+ * The server that gets the password, in a form that no user or host name can forge:
  * `user at host:port (TLS implicit, certificate pinned sha256 0123456789abcdef…, own CA)`.
  */
 export function serverText({ connection }: Pick<Mailbox, 'connection'>): string {
   const { user, host, port } = connection;
-  return `${unmistakable(user)} at ${hostText(asciiHost(host))}:${port} (${trustText(connection)})`;
+  return `${quotedIfAmbiguous(user)} at ${hostText(asciiHost(host))}:${port} (${trustText(connection)})`;
 }
 
 function hostText(host: string): string {
   return host.includes(':') ? `[${host}]` : host;
 }
 
-/** As the name is looked up (RFC 5891): letters of another script may look like those that are meant. */
+/** ASCII form for the DNS (RFC 5891): letters of another script may look the same. */
 function asciiHost(host: string): string {
-  if (/^[!-~]+$/.test(host)) return unmistakable(host);
+  if (/^[!-~]+$/.test(host)) return quotedIfAmbiguous(host);
   const ascii = domainToASCII(host);
   return ascii === '' ? JSON.stringify(host) : ascii;
 }
 
-/** In quotation marks when it could be taken for more than one word of the line. */
-function unmistakable(word: string): string {
+/** In quotation marks if it could be read as more than one word. */
+function quotedIfAmbiguous(word: string): string {
   return /[\s()"\p{C}]/u.test(word) ? JSON.stringify(word) : word;
 }
 
@@ -100,10 +102,6 @@ function trustText({ tls, fingerprint, caPem }: Connection): string {
   ];
   return parts.filter((part) => part !== false).join(', ');
 }
-
-/**
- * `mailbox list` and `mailbox show`: settings and health of mailboxes, from the database alone.
- */
 
 const columns = [
   { title: 'NAME', shrinks: true },
@@ -117,29 +115,29 @@ export async function listMailboxes(options: CommonOptions, context: Context): P
   const { terminal } = context;
   return await withApp(options, context, async (app) => {
     const mailboxes = await app.store.listMailboxes();
-    const held = await availableKeys(app);
+    const keyIds = await availableKeys(app);
     if (options.json === true) for (const mailbox of mailboxes) await terminal.json(mailboxJson(mailbox));
     else if (mailboxes.length === 0) terminal.note('There is no mailbox yet: add one with ticketmaild mailbox add.');
     else
       await terminal.table(
         columns,
-        mailboxes.map((mailbox) => tableRow(mailbox, held)),
+        mailboxes.map((mailbox) => tableRow(mailbox, keyIds)),
       );
     return 0;
   });
 }
 
-/** Those that are open here, or in a worker that runs. */
+/** Ids of keys that this process or a running worker has. */
 async function availableKeys({ vault, store }: App): Promise<ReadonlySet<string>> {
   await vault.refresh();
   const workers = (await store.listWorkers(workerLiveMs)).filter(({ live }) => live);
   return new Set([...vault.keys().map(({ id }) => id), ...workers.flatMap(({ keyIds }) => keyIds)]);
 }
 
-function tableRow(mailbox: ListedMailbox, held: ReadonlySet<string>): readonly string[] {
+function tableRow(mailbox: MailboxWithHealth, availableIds: ReadonlySet<string>): readonly string[] {
   const { health } = mailbox;
   const { form, keyId } = health.password;
-  const waits = form === 'sealed' && keyId !== null && !held.has(keyId);
+  const waits = form === 'sealed' && keyId !== null && !availableIds.has(keyId);
   const failure = health.lastError === null || health.failures === 0 ? '' : health.lastError.code;
   const problem = waits ? 'waits for its key' : failure;
   return [mailbox.name, stateText(mailbox), shortTime(health.lastSuccessAtMs), problem, locationText(mailbox)];
@@ -159,7 +157,7 @@ export async function showMailbox(options: CommonOptions & { name: string }, con
   });
 }
 
-function detailLines(mailbox: ListedMailbox): readonly string[] {
+function detailLines(mailbox: MailboxWithHealth): readonly string[] {
   const { ca_pem: ca, last_error: _, cursor: __, ...values } = mailboxJson(mailbox);
   const { cursor, lastError } = mailbox.health;
   const extra: Record<string, unknown> = {
