@@ -3,8 +3,8 @@
  * arrives and is stored.
  *
  * This is time that no client can win back: Dovecot waits for 500 ms after it has seen a change (NOTIFY_DELAY_MSECS in
- * its mailbox-watch.c), so that many changes become one announcement. A hibernated connection (imap_hibernate_timeout) is the
- * exception: its process waits for the first change alone, and goes back to work at once.
+ * its mailbox-watch.c), so that many changes become one announcement. A hibernated connection (imap_hibernate_timeout)
+ * is the exception: its process waits for the first change alone, and goes back to work at once.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
@@ -19,7 +19,9 @@ type Way = {
   readonly way: string;
   readonly settings: string;
   readonly deliver: 'moved' | 'appended';
-  /** The least time between an announcement and the next mail: what comes just before a hibernation is never announced. */
+  /**
+   * The least time between an announcement and the next mail: what comes just before a hibernation is never announced.
+   */
   readonly restMs?: number;
 };
 

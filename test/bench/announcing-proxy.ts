@@ -1,8 +1,8 @@
 /**
  * A TCP proxy before the plain port of a mail server that notes when the server announces mail (`* n EXISTS`).
  *
- * It passes everything on as it is, and at once. For one mailbox: the highest number announced so far is what counts, over
- * all connections, so that a new connection announces what an earlier one did not.
+ * It passes everything on as it is, and at once. For one mailbox: the highest number announced so far is what counts,
+ * over all connections, so that a new connection announces what an earlier one did not.
  */
 import { connect, createServer, type Socket } from 'node:net';
 import { existing, linesOfImap } from './lines-of-imap.ts';

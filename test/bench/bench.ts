@@ -1,30 +1,27 @@
 /**
- * `npm run bench [-- performance] [--only SCENE] [--runs 5] [--count 2000] [--largest 20000] [--mailboxes 50]
- *                                 [--visits 300] [--huge-mb 45] [--json]`
- * `npm run bench -- ingest [--count 2000] [--runs 1] [--database mariadb|sqlite] [--json]`
- * `npm run bench -- crash [--count 2000] [--kills 40] [--database mariadb|sqlite] [--json]`
- * `npm run bench -- core-dump [--mailboxes 200] [--database mariadb|sqlite] [--json]`
- * `npm run bench -- switch-kills [--stride 1] [--database mariadb|sqlite] [--json]`
- * `npm run bench -- live-switch [--mailboxes 1000] [--database mariadb|sqlite] [--json]`
- * `npm run bench -- switch-size [--mailboxes 10000] [--database mariadb|sqlite] [--json]`
- * `npm run bench -- database-files [--mailboxes 1000] [--database mariadb|sqlite] [--json]`
- * `npm run bench -- push-latency [--mailboxes 50] [--count 1000] [--profile FOLDER] [--json]`
- * `npm run bench -- announce-delay [--count 20] [--json]`
- * `npm run bench -- many-quiet [--mailboxes 10000] [--interval 300] [--profile FOLDER] [--database mariadb|sqlite] [--json]`
- * `npm run bench -- idle-connections [--mailboxes 1000] [--count 200] [--interval 60] [--database mariadb|sqlite] [--json]`
- * `npm run bench -- start-up [--mailboxes 1000] [--runs 5] [--database mariadb|sqlite] [--json]`
- * `npm run bench -- fleet [--mailboxes 400] [--count 200] [--json]`
+ * `npm run bench [-- performance] [--only SCENE] [--runs 5] [--count 2000] [--largest 20000] [--mailboxes 50] [--visits
+ * 300] [--huge-mb 45] [--json]` `npm run bench -- ingest [--count 2000] [--runs 1] [--database mariadb|sqlite]
+ * [--json]` `npm run bench -- crash [--count 2000] [--kills 40] [--database mariadb|sqlite] [--json]` `npm run bench --
+ * core-dump [--mailboxes 200] [--database mariadb|sqlite] [--json]` `npm run bench -- switch-kills [--stride 1]
+ * [--database mariadb|sqlite] [--json]` `npm run bench -- live-switch [--mailboxes 1000] [--database mariadb|sqlite]
+ * [--json]` `npm run bench -- switch-size [--mailboxes 10000] [--database mariadb|sqlite] [--json]` `npm run bench --
+ * database-files [--mailboxes 1000] [--database mariadb|sqlite] [--json]` `npm run bench -- push-latency [--mailboxes
+ * 50] [--count 1000] [--profile FOLDER] [--json]` `npm run bench -- announce-delay [--count 20] [--json]` `npm run
+ * bench -- many-quiet [--mailboxes 10000] [--interval 300] [--profile FOLDER] [--database mariadb|sqlite] [--json]`
+ * `npm run bench -- idle-connections [--mailboxes 1000] [--count 200] [--interval 60] [--database mariadb|sqlite]
+ * [--json]` `npm run bench -- start-up [--mailboxes 1000] [--runs 5] [--database mariadb|sqlite] [--json]` `npm run
+ * bench -- fleet [--mailboxes 400] [--count 200] [--json]`
  *
- * Without a name it is `performance`: the report on speed, memory and CPU time, in scenes (performance/), with the aim of
- * each figure beside it. `ingest` measures how fast mails become tickets, beside imapflow fetching and dropping the same
- * mails in the same run, and checks that every one of them is stored as it was sent. `crash` kills the daemon again and
- * again while it works, and counts what is lost, doubled, empty or missing in the end. The others are about sealed
- * passwords: what a core dump holds of them, operations killed before each of their effects, a switch under a daemon at
- * work, its time and memory with many mailboxes, and what the files of the database still hold. The last six are about the
- * daemon at work: from a mail's announcement to its ticket, how late the mail server announces, what many mailboxes and
- * many open connections cost, how long a start takes, and how four workers share the mailboxes of one that is killed. Exit
- * code 1 when something is not as promised, or fails; 2 for a wrong option. Dovecot and MariaDB must be installed; both are
- * started here, with their data in temporary folders.
+ * Without a name it is `performance`: the report on speed, memory and CPU time, in scenes (performance/), with the aim
+ * of each figure beside it. `ingest` measures how fast mails become tickets, beside imapflow fetching and dropping the
+ * same mails in the same run, and checks that every one of them is stored as it was sent. `crash` kills the daemon
+ * again and again while it works, and counts what is lost, doubled, empty or missing in the end. The others are about
+ * sealed passwords: what a core dump holds of them, operations killed before each of their effects, a switch under a
+ * daemon at work, its time and memory with many mailboxes, and what the files of the database still hold. The last six
+ * are about the daemon at work: from a mail's announcement to its ticket, how late the mail server announces, what many
+ * mailboxes and many open connections cost, how long a start takes, and how four workers share the mailboxes of one
+ * that is killed. Exit code 1 when something is not as promised, or fails; 2 for a wrong option. Dovecot and MariaDB
+ * must be installed; both are started here, with their data in temporary folders.
  */
 import { parseArgs } from 'node:util';
 import { startDovecot } from '../support/servers/dovecot.ts';

@@ -1,10 +1,10 @@
 /**
  * Runs one Node program as a child process, and measures it: wall time, CPU time of all its threads, peak memory.
  *
- * CPU time is what the kernel adds to our own count of ended children, so nothing is missed at the end of the child;
- * no other child may end meanwhile. Peak memory is the kernel's high-water mark, and what each thread took is the kernel's
- * count, both read every 50 ms, so that only the last 50 ms can be missed. All are null, or none, where there is no /proc. A child that ends with another exit code than 0
- * throws with what it printed.
+ * CPU time is what the kernel adds to our own count of ended children, so nothing is missed at the end of the child; no
+ * other child may end meanwhile. Peak memory is the kernel's high-water mark, and what each thread took is the kernel's
+ * count, both read every 50 ms, so that only the last 50 ms can be missed. All are null, or none, where there is no
+ * /proc. A child that ends with another exit code than 0 throws with what it printed.
  */
 import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';

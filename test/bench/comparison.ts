@@ -1,6 +1,6 @@
 /**
- * The tables in which what was sent and what is stored are compared: a temporary database of SQLite on the disk, so that
- * memory does not grow with the mails.
+ * The tables in which what was sent and what is stored are compared: a temporary database of SQLite on the disk, so
+ * that memory does not grow with the mails.
  *
  * Everything is added first and asked afterwards. Message-IDs have their angle brackets here.
  */

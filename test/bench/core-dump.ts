@@ -1,9 +1,9 @@
 /**
  * Looks for the password in the memory of the running daemon, and in a core dump of it: what a crash would give away.
  *
- * Real Dovecot and real database; the password of every mailbox is a canary, half of the mailboxes log in over TLS and half
- * in clear. Each scene is a process of its own. The control logs in as imapflow documents it and must be found: a search that
- * finds nothing there proves nothing. Fails when a command fails or a round of visits does not end.
+ * Real Dovecot and real database; the password of every mailbox is a canary, half of the mailboxes log in over TLS and
+ * half in clear. Each scene is a process of its own. The control logs in as imapflow documents it and must be found: a
+ * search that finds nothing there proves nothing. Fails when a command fails or a round of visits does not end.
  */
 import { newCanary } from '../support/leaks/canary.ts';
 import { startDovecot } from '../support/servers/dovecot.ts';

@@ -2,9 +2,9 @@
  * What the files of the database still hold of passwords that stood readable, after `encryption enable` and after each
  * clean-up that could be recommended: a canary is counted in the files of each kind, step by step.
  *
- * MariaDB syncs every commit, has its binary log on, and runs while its files are read, as with a copy of its disk. In the
- * course `recommended` the steps are those that `enable` names, in its order, and every file must end at nothing. The
- * course `others` shows what a slow shutdown, a restart and writing over do without the first of them. SQLite gets
+ * MariaDB syncs every commit, has its binary log on, and runs while its files are read, as with a copy of its disk. In
+ * the course `recommended` the steps are those that `enable` names, in its order, and every file must end at nothing.
+ * The course `others` shows what a slow shutdown, a restart and writing over do without the first of them. SQLite gets
  * `enable` alone. Fails when a command or a statement fails.
  */
 import { setTimeout as sleep } from 'node:timers/promises';

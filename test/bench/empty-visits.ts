@@ -1,9 +1,10 @@
 /**
- * Visits to an empty mailbox, again and again, and the CPU time that one costs: connect, TLS, login, select, search, logout.
+ * Visits to an empty mailbox, again and again, and the CPU time that one costs: connect, TLS, login, select, search,
+ * logout.
  *
- * `bare` is imapflow alone, `session` the program's own session, `whole` a whole visit with lease and database. Reads one
- * JSON object from standard input and prints one. The environment names data folder and database, and the mailbox is set
- * up there. Anything that goes wrong ends it with exit code 1.
+ * `bare` is imapflow alone, `session` the program's own session, `whole` a whole visit with lease and database. Reads
+ * one JSON object from standard input and prints one. The environment names data folder and database, and the mailbox
+ * is set up there. Anything that goes wrong ends it with exit code 1.
  */
 import { json } from 'node:stream/consumers';
 import { type App, compose } from '../../src/compose/compose.ts';

@@ -1,9 +1,9 @@
 /**
- * Many mailboxes on one mail server under one installation of the program, encryption on, and what its daemon answers to
- * HTTP requests.
+ * Many mailboxes on one mail server under one installation of the program, encryption on, and what its daemon answers
+ * to HTTP requests.
  *
- * Rows go straight into the table, as a helpdesk writes them. A fleet is scheduled as one that has been running: due times
- * are spread over a stretch of time, instead of all at once.
+ * Rows go straight into the table, as a helpdesk writes them. A fleet is scheduled as one that has been running: due
+ * times are spread over a stretch of time, instead of all at once.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Daemon } from '../support/daemon.ts';

@@ -1,9 +1,9 @@
 /**
- * What open connections cost: memory of a daemon that holds none, a quarter, a half and all of its mailboxes open in IDLE over
- * TLS, its CPU time while all are quiet, and that mail to any of them is fetched.
+ * What open connections cost: memory of a daemon that holds none, a quarter, a half and all of its mailboxes open in
+ * IDLE over TLS, its CPU time while all are quiet, and that mail to any of them is fetched.
  *
- * Each number of connections is a run of its own, so that none has the memory of the one before. The limit of
- * inotify instances is raised for the run, which takes root.
+ * Each number of connections is a run of its own, so that none has the memory of the one before. The limit of inotify
+ * instances is raised for the run, which takes root.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Daemon } from '../support/daemon.ts';

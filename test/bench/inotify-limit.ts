@@ -1,8 +1,8 @@
 /**
  * The kernel's limit of inotify instances of one user, raised while a benchmark runs.
  *
- * Each process of the mail server needs an instance for its connection in IDLE; one that gets none looks for new mail only
- * every half minute. All mail belongs to one user here, and the usual limit is 128.
+ * Each process of the mail server needs an instance for its connection in IDLE; one that gets none looks for new mail
+ * only every half minute. All mail belongs to one user here, and the usual limit is 128.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { causeCode } from '../../src/errors.ts';
@@ -14,7 +14,10 @@ export type RaisedLimit = AsyncDisposable & {
 
 const limitFile = '/proc/sys/fs/inotify/max_user_instances';
 
-/** At least so many until it is disposed, which sets it back. Where that is not allowed, it stays, and `complaint` says so. */
+/**
+ * At least so many until it is disposed, which sets it back. Where that is not allowed, it stays, and `complaint` says
+ * so.
+ */
 export async function raiseInotifyLimit(least: number): Promise<RaisedLimit> {
   const before = await readOrNull();
   if (before === null || Number(before) >= least) return unchanged(null);

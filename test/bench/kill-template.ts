@@ -1,6 +1,6 @@
 /**
- * Installations that are ready for an operation on the switch, copied from one that was made once: a copy of the tables (or
- * of the SQLite file) and of the data folder takes a fraction of what making it anew takes.
+ * Installations that are ready for an operation on the switch, copied from one that was made once: a copy of the tables
+ * (or of the SQLite file) and of the data folder takes a fraction of what making it anew takes.
  *
  * Six mailboxes, half of them in clear, all with the password of the test server.
  */

@@ -1,10 +1,10 @@
 /**
- * Kills `encryption enable`, `rotate` and `disable` just before each of their outside effects, one after the other, runs the
- * same command again, and looks whether everything is as if nothing had happened.
+ * Kills `encryption enable`, `rotate` and `disable` just before each of their outside effects, one after the other,
+ * runs the same command again, and looks whether everything is as if nothing had happened.
  *
- * An effect is a change of a file, a write on a socket, a statement of SQLite (kill-at.ts). Afterwards the second run must
- * have ended well, the switch say what it should, every mailbox log in, the key file be there exactly when it should, and
- * nothing unknown lie in the data folder. A failure is a line in the report, not an end of it.
+ * An effect is a change of a file, a write on a socket, a statement of SQLite (kill-at.ts). Afterwards the second run
+ * must have ended well, the switch say what it should, every mailbox log in, the key file be there exactly when it
+ * should, and nothing unknown lie in the data folder. A failure is a line in the report, not an end of it.
  */
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,6 +1,6 @@
 /**
- * The lines that an IMAP server sends, out of the pieces in which they arrive; literals (RFC 9051 section 4.3), which hold
- * mails, are passed over.
+ * The lines that an IMAP server sends, out of the pieces in which they arrive; literals (RFC 9051 section 4.3), which
+ * hold mails, are passed over.
  */
 
 /** Give it the pieces in their order; it calls `line` for each line, without its end. */

@@ -1,10 +1,11 @@
 /**
- * Switches encryption on, rotates the key twice and switches it off, while one daemon visits many mailboxes all the time and
- * mail keeps arriving.
+ * Switches encryption on, rotates the key twice and switches it off, while one daemon visits many mailboxes all the
+ * time and mail keeps arriving.
  *
- * Counted in the end: logins that failed (by the mail server's log and by the daemon's), mails lost, doubled or changed, and
- * for each change of the switch how long the running daemon took to see it: from its audit row, by the database's clock,
- * to the event `switch.changed` (all on one machine). Fails when a command fails or the mail is never done.
+ * Counted in the end: logins that failed (by the mail server's log and by the daemon's), mails lost, doubled or
+ * changed, and for each change of the switch how long the running daemon took to see it: from its audit row, by the
+ * database's clock, to the event `switch.changed` (all on one machine). Fails when a command fails or the mail is never
+ * done.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Daemon, LogLine } from '../support/daemon.ts';
@@ -147,7 +148,10 @@ function countOf(lines: readonly LogLine[], event: string): number {
 
 type AuditRow = { readonly at: string | Date; readonly action: string };
 
-/** The revision of a change is its place among the changes. A change that was over before the daemon looked is seen with the next. */
+/**
+ * The revision of a change is its place among the changes. A change that was over before the daemon looked is seen with
+ * the next.
+ */
 async function pickUps({ databaseUrl }: Setting, daemon: Daemon): Promise<readonly PickUp[]> {
   const sql = "SELECT CAST(at AS CHAR) AS at, action FROM audit WHERE action LIKE 'switch.%' ORDER BY id";
   const changes = await runSql<AuditRow>(databaseUrl, sql);

@@ -1,5 +1,6 @@
 /**
- * Puts many mailboxes into the database at once, as the helpdesk does: rows of the table, with their passwords readable.
+ * Puts many mailboxes into the database at once, as the helpdesk does: rows of the table, with their passwords
+ * readable.
  *
  * The tables must be there (`migrate`). Passwords stay bytes on their way. Fails with what the database says.
  */

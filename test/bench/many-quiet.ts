@@ -1,10 +1,10 @@
 /**
  * One worker with many mailboxes that are polled, most of them quiet: what a visit costs and how late it begins.
  *
- * Two of a hundred mailboxes get a mail a minute. After a first round the due times are spread evenly over the interval, and
- * one whole interval is measured. No mail may be lost or doubled meanwhile. A
- * shorter interval than 300 s shrinks everything in proportion: the minute between two mails, too. The lag of a visit is the
- * time from when it was due, by the table, to its beginning, by the daemon's log (its end, less how long it took).
+ * Two of a hundred mailboxes get a mail a minute. After a first round the due times are spread evenly over the
+ * interval, and one whole interval is measured. No mail may be lost or doubled meanwhile. A shorter interval than 300 s
+ * shrinks everything in proportion: the minute between two mails, too. The lag of a visit is the time from when it was
+ * due, by the table, to its beginning, by the daemon's log (its end, less how long it took).
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Daemon } from '../support/daemon.ts';

@@ -1,6 +1,6 @@
 /**
- * One scene of the search for a password in memory: a process that logged in, what was found in it, and whether that is as
- * it must be.
+ * One scene of the search for a password in memory: a process that logged in, what was found in it, and whether that is
+ * as it must be.
  *
  * A process is searched through /proc while it stands still, and then in a dump by gcore, where that is installed.
  */
@@ -27,7 +27,10 @@ export type SceneReport = Searched & {
   readonly scene: string;
   /** Logins that the process made before it was searched. */
   readonly logins: number;
-  /** Found as it must be: nothing, for the control something; where passwords stand readable or are in use, none in the log. */
+  /**
+   * Found as it must be: nothing, for the control something; where passwords stand readable or are in use, none in the
+   * log.
+   */
   readonly passed: boolean;
 };
 
@@ -90,8 +93,8 @@ export async function goOn({ databaseUrl }: Setting): Promise<void> {
 }
 
 /**
- * Searches a daemon at rest, and what it printed. `sealed`: nothing may be there. `readable`: only the log is judged, since
- * SQLite keeps pages of its file in memory, and they hold what the file holds.
+ * Searches a daemon at rest, and what it printed. `sealed`: nothing may be there. `readable`: only the log is judged,
+ * since SQLite keeps pages of its file in memory, and they hold what the file holds.
  */
 export async function sceneAtRest(
   scene: string,
@@ -106,7 +109,9 @@ export async function sceneAtRest(
   return { scene, logins: loginsOf(daemon), ...searched, passed };
 }
 
-/** Searches the memory of a daemon amid its logins, where passwords in use are found: the figure is how many at most. */
+/**
+ * Searches the memory of a daemon amid its logins, where passwords in use are found: the figure is how many at most.
+ */
 export async function sceneAtWork(scene: string, daemon: Daemon, canary: Uint8Array): Promise<SceneReport> {
   let memory = await searchMemory(daemon.pid, canary);
   for (let looks = 1; looks < looksAtWork; looks += 1) {

@@ -1,8 +1,8 @@
 /**
  * The control of the search through memory: logs in the way that imapflow documents it, with the password as text.
  *
- * Reads one line of JSON (`host`, `port`, `caPem`, null for a port in clear; `users`) and then the password, to the end of
- * standard input. It logs in as each user, says `ready`, keeps the connections, and ends when it is killed.
+ * Reads one line of JSON (`host`, `port`, `caPem`, null for a port in clear; `users`) and then the password, to the end
+ * of standard input. It logs in as each user, says `ready`, keeps the connections, and ends when it is killed.
  */
 import { buffer } from 'node:stream/consumers';
 import { ImapFlow } from 'imapflow';

@@ -1,8 +1,8 @@
 /**
  * Logins that go wrong: a password that the server refuses, and connections that break at every stage of a login.
  *
- * Fault proxies cut connections after so many bytes of the server: some before the password is sent, some between it and
- * the answer. Neither password may be in the memory of the daemon afterwards, nor in its log.
+ * Fault proxies cut connections after so many bytes of the server: some before the password is sent, some between it
+ * and the answer. Neither password may be in the memory of the daemon afterwards, nor in its log.
  */
 import { connect } from 'node:net';
 import { ImapFlow } from 'imapflow';

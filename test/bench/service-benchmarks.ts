@@ -1,8 +1,8 @@
 /**
  * The benchmarks of the daemon at work as the command line runs them: servers, report, exit code.
  *
- * Each prints a table and whether its aim is met, or one JSON object, and gives 0 when the work was done right and the aim is
- * met, else 1. Aims are those of a machine with nothing else to do.
+ * Each prints a table and whether its aim is met, or one JSON object, and gives 0 when the work was done right and the
+ * aim is met, else 1. Aims are those of a machine with nothing else to do.
  */
 import { type Mariadb, startMariadb } from '../support/servers/mariadb.ts';
 import { announceRun, hibernation } from './announce-delay.ts';
@@ -52,7 +52,9 @@ export const serviceBenchmarks = {
   { readonly mailboxes: number; readonly count: number; readonly runs: number; readonly run: ServiceBenchmark }
 >;
 
-/** They are about what SQLite has not (a commit that reaches a server's disk, several workers), or choose it themselves. */
+/**
+ * They are about what SQLite has not (a commit that reaches a server's disk, several workers), or choose it themselves.
+ */
 export const withMariadbOnly: readonly string[] = ['performance', 'push-latency', 'fleet'];
 
 async function withDatabase<T>(
@@ -85,7 +87,10 @@ function quantileRow(name: string, { count, median, p90, p99, max }: Quantiles):
   return [name, count, median, p90, p99, max];
 }
 
-/** A mail server as it comes waits for half a second before it tells; so fewer mails, and the figure of hibernated ones counts. */
+/**
+ * A mail server as it comes waits for half a second before it tells; so fewer mails, and the figure of hibernated ones
+ * counts.
+ */
 const usualServerShare = 0.1;
 
 async function pushLatency(options: ServiceOptions, progress: Progress): Promise<number> {

@@ -1,9 +1,10 @@
 /**
- * A mailbox's mails as far as one stage and no further, so that what each stage costs is the difference of two processes.
+ * A mailbox's mails as far as one stage and no further, so that what each stage costs is the difference of two
+ * processes.
  *
- * `fetch` drops the sources as they come; `parse` drops what the parse threads made of them; `store` has hashed and written
- * the files too; `commit` is everything. Reads one JSON object from standard input. The environment names data folder and
- * database, and the mailbox is set up there. Anything that goes wrong ends it with exit code 1.
+ * `fetch` drops the sources as they come; `parse` drops what the parse threads made of them; `store` has hashed and
+ * written the files too; `commit` is everything. Reads one JSON object from standard input. The environment names data
+ * folder and database, and the mailbox is set up there. Anything that goes wrong ends it with exit code 1.
  */
 import { randomBytes } from 'node:crypto';
 import { json } from 'node:stream/consumers';

@@ -1,10 +1,11 @@
 /**
- * How long the daemon takes from the start of its process until it is ready: its line `daemon.ready`, and then a `200` of
- * `/readyz`. That is asked from the line on, since an answer is good for a second: one that came too early would be given again.
+ * How long the daemon takes from the start of its process until it is ready: its line `daemon.ready`, and then a `200`
+ * of `/readyz`. That is asked from the line on, since an answer is good for a second: one that came too early would be
+ * given again.
  *
- * The tables are there, the passwords are sealed, and no mailbox is due for a while, as after a short stop. For comparison
- * the same without Node's compile cache, as where the daemon may not write beside its program and as the first start ever,
- * and with no mailbox at all. Throws when the daemon is not ready in time.
+ * The tables are there, the passwords are sealed, and no mailbox is due for a while, as after a short stop. For
+ * comparison the same without Node's compile cache, as where the daemon may not write beside its program and as the
+ * first start ever, and with no mailbox at all. Throws when the daemon is not ready in time.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Daemon } from '../support/daemon.ts';

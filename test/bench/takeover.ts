@@ -1,11 +1,12 @@
 /**
- * Four workers on one database, as processes of one host: how evenly they share the mailboxes, and how long the mailboxes of
- * one that is gone are without a visit.
+ * Four workers on one database, as processes of one host: how evenly they share the mailboxes, and how long the
+ * mailboxes of one that is gone are without a visit.
  *
- * While mailboxes are pushed, each rests in IDLE at the worker that holds its lease, and waits until another one has visited
- * it. While they are polled, a mailbox belongs to who visited it last, and what counts is the time from when it was due, or
- * from the kill. Workers of one host see at once who was killed; one that is frozen (SIGSTOP) looks like one whose host is
- * gone: it reports no more, and its leases stay. Mail arrives all the while, and none may be lost or doubled.
+ * While mailboxes are pushed, each rests in IDLE at the worker that holds its lease, and waits until another one has
+ * visited it. While they are polled, a mailbox belongs to who visited it last, and what counts is the time from when it
+ * was due, or from the kill. Workers of one host see at once who was killed; one that is frozen (SIGSTOP) looks like
+ * one whose host is gone: it reports no more, and its leases stay. Mail arrives all the while, and none may be lost or
+ * doubled.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Daemon } from '../support/daemon.ts';

@@ -1,6 +1,6 @@
 /**
- * How long enabling, rotating and disabling take, and how much memory, with many mailboxes and with a tenth of them: the
- * time is to grow with their number, the memory is not.
+ * How long enabling, rotating and disabling take, and how much memory, with many mailboxes and with a tenth of them:
+ * the time is to grow with their number, the memory is not.
  *
  * No mail server is asked. The database syncs every commit, as in production. A command that fails throws with what it
  * printed.

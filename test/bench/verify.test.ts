@@ -1,4 +1,6 @@
-/** Each way in which stored mails can differ from the sent ones is found, on a database that is made wrong on purpose. */
+/**
+ * Each way in which stored mails can differ from the sent ones is found, on a database that is made wrong on purpose.
+ */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';

@@ -1,9 +1,9 @@
 /**
  * Credentials that stood readable, were shown, or could not be opened any more, in what others used.
  *
- * One daemon at log level trace goes through most of it, in this order: it begins with readable passwords, encryption is
- * switched on under it, its key is rotated, lost and put back. The password of every mailbox is a canary, which is then
- * looked for, in every form that it could have, where it must not be.
+ * One daemon at log level trace goes through most of it, in this order: it begins with readable passwords, encryption
+ * is switched on under it, its key is rotated, lost and put back. The password of every mailbox is a canary, which is
+ * then looked for, in every form that it could have, where it must not be.
  */
 import { randomBytes } from 'node:crypto';
 import { chmod, cp, mkdir, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';

@@ -1,8 +1,8 @@
 /**
  * Robots that wrote to each other, in what others used.
  *
- * This program sends no mail itself: the other half of a loop is the helpdesk that answers each ticket. What can be done
- * here is to open no tickets for machines, and to stop taking mail from one that does not end.
+ * This program sends no mail itself: the other half of a loop is the helpdesk that answers each ticket. What can be
+ * done here is to open no tickets for machines, and to stop taking mail from one that does not end.
  */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';

@@ -1,6 +1,6 @@
 /**
- * One mail that blocked or killed everything, in what others used: here the mails before and after it become tickets, in
- * the same visit.
+ * One mail that blocked or killed everything, in what others used: here the mails before and after it become tickets,
+ * in the same visit.
  */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';

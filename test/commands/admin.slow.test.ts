@@ -47,7 +47,7 @@ describe('admin add', () => {
     const { code, out, err } = await added();
     expect({ code, out }).toEqual({ code: 0, out: 'added admin Ada\n' });
     expect(err).toMatch(
-      new RegExp(`^Where the daemon serves the admin page: ${page} \\(from this machine alone; .* ssh -L`),
+      new RegExp(`^The daemon serves the admin page at ${page} \\(from this machine alone; .* ssh -L`),
     );
     const [row] = rows('select * from admin_account');
     expect(row).toMatchObject({ name: 'Ada', password_hash: expect.stringMatching(/^\$argon2id\$v=19\$m=65536,/) });
@@ -75,7 +75,7 @@ describe('admin add', () => {
     ] as const;
     const { code, err } = await desk.typed(['admin', 'add', 'Ada'], answers);
     expect(code).toBe(2);
-    expect(err).toContain('the two passwords are not the same\nhint: Nothing was changed: try it again.\n');
+    expect(err).toContain('the two passwords are not the same\nhint: Nothing was changed: try again.\n');
     expect(rows('select * from admin_account')).toEqual([]);
   });
 
@@ -165,7 +165,7 @@ describe('admin set-password', () => {
     const { code, out } = await desk.run(['admin', 'set-password', 'ADA', '--password-stdin'], another);
     expect({ code, out }).toEqual({
       code: 0,
-      out: 'set the password of admin Ada; whoever was signed in under that name is signed out\n',
+      out: 'set the password of admin Ada, and ended the sessions of that account\n',
     });
     expect([await isPassword(password), await isPassword(another)]).toEqual([false, true]);
     expect(rows('select * from admin_session')).toEqual([]);
@@ -184,12 +184,12 @@ describe('admin set-password', () => {
 describe('admin remove', () => {
   test('asks first, removes, and says when nobody is left', async () => {
     await added();
-    const asked = 'Remove admin Ada, who is signed out at once? [y/N]';
+    const asked = 'Remove admin Ada and end the sessions of that account? [y/N]';
     const kept = await desk.typed(['admin', 'remove', 'ada'], [[asked, 'n\r']]);
     expect(kept).toMatchObject({ code: 1, out: 'kept admin Ada\n' });
     const removed = await desk.typed(['admin', 'remove', 'ada'], [[asked, 'y\r']]);
     expect(removed).toMatchObject({ code: 0, out: 'removed admin Ada\n' });
-    expect(removed.err).toContain('Nobody can sign in to the admin page now.\n');
+    expect(removed.err).toContain('No account is left: the admin page refuses every sign-in.\n');
     expect(rows('select * from admin_account')).toEqual([]);
     expect(await desk.run(['admin', 'remove', 'ada', '--yes'])).toMatchObject({ code: 2 });
   });
@@ -211,7 +211,7 @@ describe('admin unlock', () => {
         `insert into admin_attempt (bucket, count, window_until) values ('${bucket}', 21, '2099-01-31 08:30:00.000')`,
       );
     database.close();
-    const out = 'forgot all tries to sign in; a daemon that runs notices within 3 seconds\n';
+    const out = 'cleared all sign-in attempts; a running daemon notices within 3 seconds\n';
     expect(await desk.run(['admin', 'unlock'])).toMatchObject({ code: 0, out });
     expect(rows('select * from admin_attempt')).toEqual([]);
     expect(await desk.run(['admin', 'unlock'])).toMatchObject({ code: 0, out });

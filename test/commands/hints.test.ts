@@ -1,4 +1,7 @@
-/** Commands within hints, of mailboxes whose names somebody wrote into the table: given back to the program as they stand. */
+/**
+ * Commands within hints, of mailboxes whose names somebody wrote into the table: given back to the program as they
+ * stand.
+ */
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -51,6 +54,6 @@ test.each(['box;touch$IFS./pwned;#', "$(touch pwned)'", '--yes', '-x', 'a  b\\']
 test('a name with a character that is not seen leads to no command', async () => {
   rename('a\u200bb', 'removing');
   const { err } = await desk.run(['mailbox', 'pause', '--', 'a\u200bb']);
-  expect(err).toMatch(/End it with: no command is shown/);
+  expect(err).toMatch(/Complete it with: no command is shown/);
   expect(err).not.toContain('ticketmaild mailbox');
 });

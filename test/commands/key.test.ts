@@ -126,7 +126,7 @@ describe('key backup and verify', () => {
     await writeFile(both, Buffer.concat([await readFile(file), await readFile(keyFile)]));
     expect(await desk.run(['key', 'verify', both])).toMatchObject({
       code: 0,
-      err: `It also holds what is not in use: ${former}\n`,
+      err: `It also holds keys that are not in use: ${former}\n`,
     });
     // A key file that still holds the former key: a backup with the new one alone lacks it.
     const alone = join(desk.folder, 'alone.bin');

@@ -1,4 +1,7 @@
-/** `logs` on a real journal: the daemon as a unit of a systemd of its own. Left out, and said so, where that cannot be booted. */
+/**
+ * `logs` on a real journal: the daemon as a unit of a systemd of its own. Left out, and said so, where that cannot be
+ * booted.
+ */
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { bootSystemd, type Machine, whyNoSystemd } from '../support/systemd/systemd.ts';

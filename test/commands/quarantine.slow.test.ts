@@ -146,9 +146,9 @@ test('files that rows name are looked for, and what is missing is named', async 
   rmSync(join(desk.dataDir, source));
   const found = await desk.run(['reconcile', '--files']);
   expect(found.code).toBe(1);
-  expect(found.out).toContain('wrong: 1 attachments whose file is missing, or not as long as it was');
+  expect(found.out).toContain('wrong: 1 attachments whose file is missing or has another size');
   expect(found.out).toMatch(new RegExp(`^ {2}attachment ${basename(picture)}  message \\S+$`, 'm'));
-  expect(found.out).toContain('wrong: 2 mails whose raw source is missing, 1 of them in quarantine');
+  expect(found.out).toContain('wrong: 2 messages whose raw source is missing, 1 of them in quarantine');
   expect(found.out).toMatch(new RegExp(`^ {2}source ${basename(source)}$`, 'm'));
   expect(found.out).toMatch(/^not all accounted for$/m);
   expect((await desk.run(['reconcile', '--files', '--json'])).json).toMatchObject([
@@ -202,7 +202,7 @@ test('stored mails are replayed, one or all of a mailbox', async () => {
   expect(await desk.run(['message', 'reprocess', id])).toMatchObject({ code: 0, out: `${id}: nothing changed\n` });
   expect(await desk.run(['message', 'reprocess', '--mailbox', 'support'])).toMatchObject({
     code: 0,
-    out: '0 changed, 2 as they were, 0 without a source, 0 not to be parsed\n',
+    out: '0 changed, 2 unchanged, 0 without a source, 0 failed to parse\n',
   });
   const all = await desk.run(['message', 'reprocess', '--mailbox', 'support', '--json']);
   expect(all.json).toHaveLength(3);

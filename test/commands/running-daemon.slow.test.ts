@@ -87,7 +87,7 @@ describe('key recover', () => {
     const { code, out } = await desk.run(['key', 'recover']);
     expect(code).toBe(0);
     expect(out).toMatch(
-      /^written back: \S+encryption-key\.bin, key [0-9a-f]{16}\nwhat was there is kept as \S+\.damaged-/,
+      /^written back: \S+encryption-key\.bin, key [0-9a-f]{16}\nthe former file is now \S+\.damaged-/,
     );
     expect(await readFile(keyFile)).toEqual(content);
     const aside = (await readdir(desk.dataDir)).find((name) => name.includes('damaged'));
@@ -167,7 +167,7 @@ describe('encryption disable where the key cannot be opened', () => {
     const done = await desk.run(['encryption', 'disable', '--yes']);
     expect(done).toMatchObject({
       code: 0,
-      out: expect.stringMatching(/^encryption is off\n1 password stored readable\n/),
+      out: expect.stringMatching(/^encryption is off\n1 password stored in plain text\n/),
     });
     expect(await report('encryption', 'status')).toMatchObject({ state: 'off', plaintext: 1 });
     await expect(readFile(proof())).rejects.toThrow('ENOENT');

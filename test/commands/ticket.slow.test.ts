@@ -60,10 +60,10 @@ describe('addresses of a mailbox', () => {
     const show = async () => (await desk.run(['mailbox', 'show', 'addressed', '--json'])).json[0]?.['addresses'];
     expect(await show()).toEqual(['desk@example.net', 'help@example.net']);
     const changed = await desk.run(['mailbox', 'set-addresses', 'addressed', 'new@example.net']);
-    expect(changed.out).toBe('addressed gets mail at new@example.net\n');
+    expect(changed.out).toBe('addressed receives mail for new@example.net\n');
     expect(await show()).toEqual(['new@example.net']);
     const none = await desk.run(['mailbox', 'set-addresses', 'addressed']);
-    expect(none.out).toBe(user.includes('@') ? `addressed gets mail at ${user}\n` : 'addressed has no address\n');
+    expect(none.out).toBe(user.includes('@') ? `addressed receives mail for ${user}\n` : 'addressed has no address\n');
   });
 
   test.each(['nobody', 'a+b@x', 'a@b@c', 'two words@x', 'a,b@x'])('%s is none', async (address) => {
@@ -104,7 +104,7 @@ describe('a reply token', () => {
     ]);
     const foreign = await desk.run(['ticket', 'reply-address', ref, '--json', '--address', 'x@example.com']);
     expect(foreign.json[0]?.['reply_address']).toMatch(/^x\+.*@example\.com$/);
-    expect(foreign.err).toContain('x@example.com is no address of mailbox tokens');
+    expect(foreign.err).toContain('x@example.com is not an address of mailbox tokens');
     expect((await desk.run(['ticket', 'reply-address', ref, '--address', 'SUPPORT@example.org'])).err).toBe('');
   });
 
@@ -189,7 +189,7 @@ describe('what people are shown', () => {
     const { out } = await desk.run(['ticket', 'show', `${opened?.['ticket']}`]);
     expect(out).toMatch(/@example\.org \(in_reply_to\)$/m);
     expect(out).toMatch(/^encrypted \(PGP\)$/m);
-    expect(out).toContain('(encrypted: only those whom it was sent to can read it)');
+    expect(out).toContain('(encrypted: only its recipients can read it)');
     expect((await desk.run(['ticket', 'list'])).out).toMatch(/ MAILBOX .*\n(.*\n)*.* seen /);
   });
 });
@@ -247,7 +247,7 @@ describe('the state of a ticket', () => {
     const forward = `${rows[1]?.['ticket']}`;
     expect((await shown(forward))['links']).toEqual([{ ticket: ref, reason: 'forward', direction: 'to' }]);
     const { out } = await desk.run(['ticket', 'show', ref]);
-    expect(out).toContain(`mail of it was forwarded into ${forward}`);
+    expect(out).toContain(`has a message that was forwarded into ${forward}`);
     expect(out).toContain(`is mentioned by ${rows[2]?.['ticket']}`);
   });
 });

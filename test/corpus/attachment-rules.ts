@@ -1,9 +1,9 @@
 /**
- * How stated attachments are compared. A stated one is looked for by its hash, then its name, then its place; what is stated
- * of it besides must hold of that very part.
+ * How stated attachments are compared. A stated one is looked for by its hash, then its name, then its place; what is
+ * stated of it besides must hold of that very part.
  *
- * Every suite counts by rules of its own. What those rules count that ours do not, or the other way, is a known difference
- * of the mail, with its reason; a rule that can be told from what is stored is applied here (`counted`).
+ * Every suite counts by rules of its own. What those rules count that ours do not, or the other way, is a known
+ * difference of the mail, with its reason; a rule that can be told from what is stored is applied here (`counted`).
  */
 import { sameText } from './loose.ts';
 import type { Check, Rule, Subject } from './rules.ts';

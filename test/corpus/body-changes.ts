@@ -1,4 +1,6 @@
-/** Ways in which the parts of a mail break: boundaries, labels, encodings, and what is put together from several mails. */
+/**
+ * Ways in which the parts of a mail break: boundaries, labels, encodings, and what is put together from several mails.
+ */
 import type { SeededRandom } from '../bench/random.ts';
 import type { Change } from './changes.ts';
 

@@ -1,8 +1,8 @@
 /**
  * Ways in which mails break, one row each: cut, flipped, doubled, mislabelled, put together wrongly.
  *
- * A change takes any text of one character a byte, also one that is no mail any more, and never fails. It may double what it
- * gets, not more, but for the rows that say so.
+ * A change takes any text of one character a byte, also one that is no mail any more, and never fails. It may double
+ * what it gets, not more, but for the rows that say so.
  */
 import type { SeededRandom } from '../bench/random.ts';
 import { bodyChanges } from './body-changes.ts';

@@ -2,9 +2,9 @@
  * Takes the whole corpus through the real thing: each source is a mailbox of a real Dovecot, one `poll` of the program
  * stores all of them in a real MariaDB, and what is compared is what `message list --full --json` prints.
  *
- * A mailbox a source, because mails of two suites may bear one Message-ID without being one conversation; within a suite
- * they are what its authors saw together. Attachments are read as files, by the hash that was printed. A command that fails
- * throws with what it printed; what came out wrong is a violation, in words.
+ * A mailbox a source, because mails of two suites may bear one Message-ID without being one conversation; within a
+ * suite they are what its authors saw together. Attachments are read as files, by the hash that was printed. A command
+ * that fails throws with what it printed; what came out wrong is a violation, in words.
  */
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';

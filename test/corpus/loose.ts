@@ -39,8 +39,8 @@ export function sameAddresses(left: readonly string[], right: readonly string[])
 }
 
 /**
- * Punctuation and order within an address field: `"Name" <a@b>`, `Name <a@b>` and `a@b (Name)` are three ways to write one
- * thing, and each suite prints its own. The words are all there, and no other.
+ * Punctuation and order within an address field: `"Name" <a@b>`, `Name <a@b>` and `a@b (Name)` are three ways to write
+ * one thing, and each suite prints its own. The words are all there, and no other.
  */
 export function sameField(stated: string, people: readonly Person[]): boolean {
   const ours = people.map(({ name, address }) => (name === '' ? address : `${name} <${address}>`)).join(', ');
@@ -63,7 +63,9 @@ export function firstLine(text: string): string {
   return text.split('\n').find((line) => squeezed(line) !== '') ?? '';
 }
 
-/** What HTML shows, roughly, its title not: suites that state text of HTML mails took out the tags, each its own way. */
+/**
+ * What HTML shows, roughly, its title not: suites that state text of HTML mails took out the tags, each its own way.
+ */
 export function shownText(html: string): string {
   return html
     .replace(/<!--[\s\S]*?-->|<(style|script|title|head)\b[\s\S]*?<\/\1\s*>/giu, '')

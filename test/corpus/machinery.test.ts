@@ -1,4 +1,7 @@
-/** The rules of the corpus run themselves: what is a miss, what breaks the list and the ratchet, and that mutants come again. */
+/**
+ * The rules of the corpus run themselves: what is a miss, what breaks the list and the ratchet, and that mutants come
+ * again.
+ */
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';

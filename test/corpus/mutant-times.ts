@@ -1,9 +1,9 @@
 /**
- * How long mutants take in the program's own parse threads, one at a time in each: without servers, for whoever works on a
- * parser, and for a second look at one that was late.
+ * How long mutants take in the program's own parse threads, one at a time in each: without servers, for whoever works
+ * on a parser, and for a second look at one that was late.
  *
- * The clock also counts while others have the processor, so a late one is parsed again, alone: it is a violation when it is
- * late each time. So is one at which a thread dies, or gives up.
+ * The clock also counts while others have the processor, so a late one is parsed again, alone: it is a violation when
+ * it is late each time. So is one at which a thread dies, or gives up.
  */
 import { createParserPool } from '../../src/adapters/parser/parser-pool.ts';
 import { isFailure } from '../../src/errors.ts';

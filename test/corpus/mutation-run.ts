@@ -1,6 +1,6 @@
 /**
- * Takes mutants through the real thing, portion after portion: into a Maildir of a real Dovecot, out of it by one `poll` of
- * the program, into a database of the portion's own, which goes with it, so that the disk stays small.
+ * Takes mutants through the real thing, portion after portion: into a Maildir of a real Dovecot, out of it by one
+ * `poll` of the program, into a database of the portion's own, which goes with it, so that the disk stays small.
  *
  * The program's own deadline for a parse is the promise that is checked (`parseLimitS`): a mail that takes longer is
  * quarantined by it, and is a violation here, as is every mail without exactly one outcome, every one at which a parse
@@ -196,8 +196,8 @@ async function poll(env: Readonly<Record<string, string>>): Promise<Polled> {
 }
 
 /**
- * With so short a deadline a busy machine may not even start a parse thread in time: the program then ends its visit in good
- * order, says so, and goes on where it was in the next one.
+ * With so short a deadline a busy machine may not even start a parse thread in time: the program then ends its visit in
+ * good order, says so, and goes on where it was in the next one.
  */
 async function patiently<T>(work: () => Promise<T>): Promise<T> {
   for (let left = visitsMax - 1; ; left -= 1) {

@@ -1,8 +1,8 @@
 /**
  * What each stated field means for a stored message: one row a field, its comparison, and what it lets pass and why.
  *
- * A field that is not in `rules` must be in `leftOut` with its reason, else the run fails: nothing is dropped unseen. A rule
- * gives no check where the statement says nothing about us (an attachment without a name has no name to compare).
+ * A field that is not in `rules` must be in `leftOut` with its reason, else the run fails: nothing is dropped unseen. A
+ * rule gives no check where the statement says nothing about us (an attachment without a name has no name to compare).
  */
 import libmime from 'libmime';
 import { attachmentRules } from './attachment-rules.ts';
@@ -121,7 +121,9 @@ function isOfHtml(line: string, stated: Stated): boolean {
   return line.includes('</') || (typeof stated['text_source'] === 'string' && stated['text_source'].startsWith('html'));
 }
 
-/** That suite's cleaning drops and joins: its line is the beginning of what the HTML shows, or its title, blanks aside. */
+/**
+ * That suite's cleaning drops and joins: its line is the beginning of what the HTML shows, or its title, blanks aside.
+ */
 function startsHtml(line: string, html: string): boolean {
   const wanted = squeezed(shownText(line));
   return squeezed(shownText(html)).startsWith(wanted) || (wanted !== '' && squeezed(titleText(html)) === wanted);
@@ -133,7 +135,9 @@ function containsAll(text: string, wanted: readonly string[]): boolean {
 
 type StatedBounce = { readonly status?: string; readonly hard?: boolean };
 
-/** `5.0.9xx` and `4.0.9xx` are codes that one suite makes up from its own reasons: of these, only the class is compared. */
+/**
+ * `5.0.9xx` and `4.0.9xx` are codes that one suite makes up from its own reasons: of these, only the class is compared.
+ */
 const madeUpStatus = /^[245]\.0\.9\d\d$/u;
 
 const kindRules: Readonly<Record<string, Rule>> = {
@@ -174,7 +178,9 @@ function bounceChecks(stated: StatedBounce, told: ToldBounce): readonly Check[] 
   return checks;
 }
 
-/** The server still tries, or gave up for a reason that passes; what was no failure for good, where it tells no status. */
+/**
+ * The server still tries, or gave up for a reason that passes; what was no failure for good, where it tells no status.
+ */
 function isTemporary(bounce: Stored['bounce']): boolean {
   if (bounce === null) return false;
   const states = bounce.details.length === 0 ? [bounce] : bounce.details;

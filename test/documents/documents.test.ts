@@ -1,5 +1,6 @@
 /**
- * Rules for all README.md files: links lead to files and headings that exist, commands and scripts exist, tables stay readable.
+ * Rules for all README.md files: links lead to files and headings that exist, commands and scripts exist, tables stay
+ * readable.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -85,7 +86,10 @@ test('unknown commands and scripts are found', () => {
 
 /** Full names of all commands: `run`, `mailbox add`. */
 function commands(): readonly string[] {
-  const program = buildProgram({} as Parameters<typeof buildProgram>[0]);
+  const program = buildProgram(
+    async () => undefined,
+    () => undefined,
+  );
   return program.commands.flatMap((command) =>
     command.commands.length === 0 ? [command.name()] : command.commands.map((one) => `${command.name()} ${one.name()}`),
   );

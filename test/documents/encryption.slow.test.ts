@@ -1,8 +1,8 @@
 /**
  * The commands of `src/encryption/README.md`, line by line and in their order, as a reader would paste them.
  *
- * A real daemon runs beside, on a real mail server and database; mail must become tickets after every line. Only the paths
- * are replaced by those of this test.
+ * A real daemon runs beside, on a real mail server and database; mail must become tickets after every line. Only the
+ * paths are replaced by those of this test.
  */
 import { spawnSync } from 'node:child_process';
 import { appendFile, mkdir, readFile, unlink, writeFile } from 'node:fs/promises';
@@ -85,7 +85,7 @@ async function openReader(setting: Setting): Promise<Reader> {
   };
 }
 
-test('the chapter works as it stands there, from enabling to the passphrase', async () => {
+test('the readme works as it stands there, from enabling to the passphrase', async () => {
   await using setting = await openSetting(mariadb, dovecot);
   const { follow, works, linesLeft } = await openReader(setting);
   {
@@ -116,7 +116,9 @@ test('the chapter works as it stands there, from enabling to the passphrase', as
 type Follow = Reader['follow'];
 type Works = Reader['works'];
 
-/** No daemon runs: the backup is put back. The one that the README has saved is of a key before, so it is saved anew. */
+/**
+ * No daemon runs: the backup is put back. The one that the README has saved is of a key before, so it is saved anew.
+ */
 async function lostFile(setting: Setting, follow: Follow, works: Works): Promise<void> {
   const backup = join(dirname(setting.dataDir), 'safe', 'encryption-key.bin');
   await unlink(backup);
@@ -138,7 +140,7 @@ async function lostForGood(setting: Setting, follow: Follow, works: Works): Prom
   const set = ['mailbox', 'set-password', setting.user, '--password-stdin'];
   expect(await setting.command(set, 'pw\n')).toMatchObject({ code: 3 });
   // "In a script, once you have looked".
-  expect(chapter).toMatch(/set-password NAME`, which asks .+ `--accept-connection`\)\. Nothing else is lost:/s);
+  expect(readme).toMatch(/set-password NAME`, which asks .+ `--accept-connection`\)\. Nothing else is lost:/s);
   expect(await setting.command([...set, '--accept-connection'], 'pw\n')).toMatchObject({ code: 0 });
   await works(daemon);
 }
@@ -158,7 +160,7 @@ async function restoredBackup(setting: Setting, follow: Follow, works: Works): P
     );
   await daemon.waitFor(named('switch.rolled_back'));
   // "Add its keys to the file in use": cat old.bin >> data/encryption-key.bin
-  expect(chapter).toContain('cat old.bin >> data/encryption-key.bin');
+  expect(readme).toContain('cat old.bin >> data/encryption-key.bin');
   await appendFile(setting.keyFile, old);
   await follow('encryption trust-restored');
   await daemon.waitFor(named('switch.recovered'));
@@ -169,7 +171,7 @@ async function restoredBackup(setting: Setting, follow: Follow, works: Works): P
 
 /** The daemon takes the passphrase from systemd's credential of the name that the README gives. */
 async function withPassphrase(setting: Setting, works: Works): Promise<void> {
-  expect(chapter).toContain('`ticketmaild-key-passphrase`');
+  expect(readme).toContain('`ticketmaild-key-passphrase`');
   const credentials = join(dirname(setting.dataDir), 'credentials');
   await mkdir(credentials, { mode: 0o700 });
   const file = join(credentials, 'ticketmaild-key-passphrase');

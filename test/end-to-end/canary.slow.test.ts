@@ -1,9 +1,9 @@
 /**
- * A password that is known to the test alone, looked for in everything that anybody gets to see: log at level trace, HTTP
- * answers, output of every command that shows something, all tables, all files of the data folder.
+ * A password that is known to the test alone, looked for in everything that anybody gets to see: log at level trace,
+ * HTTP answers, output of every command that shows something, all tables, all files of the data folder.
  *
- * Logins succeed, are refused and break off, and sealed passwords cannot be opened meanwhile. That the search finds what
- * is there is shown by the table before encryption is on.
+ * Logins succeed, are refused and break off, and sealed passwords cannot be opened meanwhile. That the search finds
+ * what is there is shown by the table before encryption is on.
  */
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -44,7 +44,8 @@ test('a password is seen nowhere once encryption is on', async () => {
   };
   const hits = (text: string) => countFormsIn(canary, Buffer.from(text));
   expect(hits(await tables())).not.toEqual([]);
-  // One whose server breaks the connection off, one whose password the server does not know, one that is pointed elsewhere.
+  // One whose server breaks the connection off, one whose password the server does not know, one that is pointed
+  // elsewhere.
   const copy = (name: string, port: number, password: string) =>
     `insert into ${database}.mailboxes (name, host, port, tls_mode, username, password)
      select '${name}', '127.0.0.1', ${port}, 'none', '${name}', ${password} from ${database}.mailboxes where name = '${user}'`;

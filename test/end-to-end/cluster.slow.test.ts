@@ -1,6 +1,7 @@
 /**
  * Failover on a real Galera cluster: one winner of each lease, and no message is lost or doubled while nodes crash and
- * freeze, the quorum is lost, and workers die or are suspended. No worker is restarted. Long form of `workers.slow.test.ts`.
+ * freeze, the quorum is lost, and workers die or are suspended. No worker is restarted. Long form of
+ * `workers.slow.test.ts`.
  */
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';

@@ -1,6 +1,6 @@
 /**
- * Encryption under a running daemon, with real servers: every mishap of key file and switch has its state, one alert and
- * a reason on /readyz, and ends without a restart when it is put right. No login fails meanwhile.
+ * Encryption under a running daemon, with real servers: every mishap of key file and switch has its state, one alert
+ * and a reason on /readyz, and ends without a restart when it is put right. No login fails meanwhile.
  */
 import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, readFile, rename, rm, stat, symlink, truncate, unlink, writeFile } from 'node:fs/promises';

@@ -1,6 +1,6 @@
 /**
- * Quarantine release with a real Dovecot and both databases: while a worker has the lease, twice at the same time, and with
- * a crash in the middle. Each message is stored once, and none is lost.
+ * Quarantine release with a real Dovecot and both databases: while a worker has the lease, twice at the same time, and
+ * with a crash in the middle. Each message is stored once, and none is lost.
  */
 
 import { randomBytes, randomUUIDv7 } from 'node:crypto';

@@ -1,5 +1,6 @@
 /**
- * Stored mails read again from their sources, on both databases; and folders compared with their outcomes, on a real Dovecot.
+ * Stored mails read again from their sources, on both databases; and folders compared with their outcomes, on a real
+ * Dovecot.
  */
 import { DatabaseSync } from 'node:sqlite';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';

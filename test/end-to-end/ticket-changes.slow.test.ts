@@ -1,4 +1,7 @@
-/** What happens to tickets over whole visits: opened again, continued, merged, told in the log; mail between two mailboxes. */
+/**
+ * What happens to tickets over whole visits: opened again, continued, merged, told in the log; mail between two
+ * mailboxes.
+ */
 import { expect, test } from 'vitest';
 import { boxWith, mail, rowsOf, sceneOfFile, sql, ticketsOf, visit } from '../cases/scene.ts';
 

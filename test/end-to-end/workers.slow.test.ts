@@ -192,7 +192,9 @@ function repeated(workers: readonly Worker[]): readonly string[] {
   return keys.filter((key, index) => keys.indexOf(key) !== index);
 }
 
-/** A server that becomes a read-only replica is reported with its reason; what arrived meanwhile is stored afterwards. */
+/**
+ * A server that becomes a read-only replica is reported with its reason; what arrived meanwhile is stored afterwards.
+ */
 async function readOnlyForAWhile(
   workers: readonly Worker[],
   send: () => Promise<void>,

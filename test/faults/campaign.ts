@@ -1,9 +1,10 @@
 /**
- * Injects faults, one or two at a time, watches whether each can be seen while it lasts, and waits until all is well again.
+ * Injects faults, one or two at a time, watches whether each can be seen while it lasts, and waits until all is well
+ * again.
  *
- * Every kind comes once before any comes twice; which, when, where and for how long follows from the random numbers. Two
- * faults together are judged each by its own sign, unless one hides the other's (a killed worker shows nothing). What is
- * not well again after a minute is a violation, and the campaign goes on.
+ * Every kind comes once before any comes twice; which, when, where and for how long follows from the random numbers.
+ * Two faults together are judged each by its own sign, unless one hides the other's (a killed worker shows nothing).
+ * What is not well again after a minute is a violation, and the campaign goes on.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { SeededRandom } from '../bench/random.ts';

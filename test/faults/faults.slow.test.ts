@@ -1,6 +1,6 @@
 /**
- * Promises one to four together, in a short form: workers, database, mail server, key file and network fail while mail keeps
- * coming. The long form is `npm run faults`. That its count can fail is tried on the same mails.
+ * Promises one to four together, in a short form: workers, database, mail server, key file and network fail while mail
+ * keeps coming. The long form is `npm run faults`. That its count can fail is tried on the same mails.
  */
 import { expect, test } from 'vitest';
 import type { SentMail } from './mail.ts';
@@ -28,7 +28,9 @@ const silent = {
   [Symbol.dispose]: () => undefined,
 };
 
-/** Makes of one stored mail a lost one, of another a doubled one, and of a third a half one; gives what the count says. */
+/**
+ * Makes of one stored mail a lost one, of another a doubled one, and of a third a half one; gives what the count says.
+ */
 async function spoil(scene: Scene, sent: readonly SentMail[]): Promise<readonly string[]> {
   const [lost, doubled, half] = sent.filter(({ kind }) => kind === 'attachment' || kind === 'broken');
   if (lost === undefined || doubled === undefined || half === undefined) throw new Error('too few mails');

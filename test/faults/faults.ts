@@ -1,11 +1,12 @@
 /**
- * The fault campaign: everything that the daemon depends on fails, again and again, in every way that we can make, while
- * mail keeps coming. It counts what was lost, doubled, half done, hidden from the probes, slow to recover, or printed that
- * must not be.
+ * The fault campaign: everything that the daemon depends on fails, again and again, in every way that we can make,
+ * while mail keeps coming. It counts what was lost, doubled, half done, hidden from the probes, slow to recover, or
+ * printed that must not be.
  *
- * Exit code 1 when one promise was broken, 2 for a wrong option. The same seed gives the same faults in the same order; the
- * moments are as random as the machine. `--once` makes each kind once, `--only` makes only these. As root with libfaketime
- * it can make all of them. The first Ctrl-C ends it early with its report, the second at once; neither leaves anything.
+ * Exit code 1 when one promise was broken, 2 for a wrong option. The same seed gives the same faults in the same order;
+ * the moments are as random as the machine. `--once` makes each kind once, `--only` makes only these. As root with
+ * libfaketime it can make all of them. The first Ctrl-C ends it early with its report, the second at once; neither
+ * leaves anything.
  */
 import { parseArgs } from 'node:util';
 import { wholeNumber } from '../bench/whole-number.ts';

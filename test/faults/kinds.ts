@@ -1,9 +1,9 @@
 /**
  * The table of faults: how each is made and undone, how long it lasts, and how a probe has to see it.
  *
- * A length is chosen so that the fault has to be visible: a mail server that hangs is known when a command has timed out
- * (5 s here), a worker that is gone when it has not reported for 10 s, and disks and clocks are looked at every 10 s.
- * Slow is what makes a round with one mail (three questions to the mail server) take longer than a visit may.
+ * A length is chosen so that the fault has to be visible: a mail server that hangs is known when a command has timed
+ * out (5 s here), a worker that is gone when it has not reported for 10 s, and disks and clocks are looked at every 10
+ * s. Slow is what makes a round with one mail (three questions to the mail server) take longer than a visit may.
  * `visible` gets what a worker answers now and what it answered before the fault.
  */
 import type { SeededRandom } from '../bench/random.ts';
@@ -39,7 +39,10 @@ export type Kind = {
   visible(seen: Seen): Sign;
 };
 
-/** What shows a fault: a check that is not ok, a number; false: nothing does; null: this daemon has nothing to tell it by. */
+/**
+ * What shows a fault: a check that is not ok, a number; false: nothing does; null: this daemon has nothing to tell it
+ * by.
+ */
 export type Sign = string | false | null;
 
 type CheckName = 'database' | 'disk' | 'vault' | 'clock';

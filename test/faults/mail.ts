@@ -1,8 +1,9 @@
 /**
- * The mails of the fault campaign, each with a mark in its subject and in a header of its own, and what must become of it.
+ * The mails of the fault campaign, each with a mark in its subject and in a header of its own, and what must become of
+ * it.
  *
- * Plain mails, mails with an attachment of up to 2 MB, replies, broken MIME, twins (the Message-ID of an earlier mail, with
- * other content) and mails that are larger than the daemon is told to fetch. Chance comes in; times do not matter.
+ * Plain mails, mails with an attachment of up to 2 MB, replies, broken MIME, twins (the Message-ID of an earlier mail,
+ * with other content) and mails that are larger than the daemon is told to fetch. Chance comes in; times do not matter.
  */
 import { createHash } from 'node:crypto';
 import type { SeededRandom } from '../bench/random.ts';

@@ -1,6 +1,6 @@
 /**
- * What a person sees while the campaign runs: on a terminal one line that goes on, with time and count; elsewhere one line
- * for each thing that begins.
+ * What a person sees while the campaign runs: on a terminal one line that goes on, with time and count; elsewhere one
+ * line for each thing that begins.
  */
 
 export type Progress = {

@@ -1,4 +1,7 @@
-/** The report of a campaign for people: one row for each kind of fault, the workers, the count of mails, what was broken. */
+/**
+ * The report of a campaign for people: one row for each kind of fault, the workers, the count of mails, what was
+ * broken.
+ */
 import type { Injected } from './campaign.ts';
 import type { Report } from './run.ts';
 

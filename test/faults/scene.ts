@@ -1,9 +1,10 @@
 /**
- * Everything that the fault campaign runs against: a real Dovecot and MariaDB, mailboxes with sealed passwords, and workers
- * whose way to either server is a link of their own.
+ * Everything that the fault campaign runs against: a real Dovecot and MariaDB, mailboxes with sealed passwords, and
+ * workers whose way to either server is a link of their own.
  *
- * Passwords are canaries: random, and searched for in all that was printed. Without root there are no own file systems and
- * names, so one link leads to the mail server for all workers; without libfaketime clocks stay right. `limits` says so.
+ * Passwords are canaries: random, and searched for in all that was printed. Without root there are no own file systems
+ * and names, so one link leads to the mail server for all workers; without libfaketime clocks stay right. `limits` says
+ * so.
  */
 import { spawnSync } from 'node:child_process';
 import { chmod, copyFile, mkdir, readFile } from 'node:fs/promises';

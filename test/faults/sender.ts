@@ -1,5 +1,6 @@
 /**
- * Delivers mails all the time, several a second, straight into the folders of the mail server, which may be down meanwhile.
+ * Delivers mails all the time, several a second, straight into the folders of the mail server, which may be down
+ * meanwhile.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { itemAt, type SeededRandom } from '../bench/random.ts';

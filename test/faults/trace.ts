@@ -1,6 +1,6 @@
 /**
- * What is known about what went wrong: for a mail the log lines of every worker about it and the faults around its time, for
- * a fault what the workers printed meanwhile.
+ * What is known about what went wrong: for a mail the log lines of every worker about it and the faults around its
+ * time, for a fault what the workers printed meanwhile.
  */
 import type { Injected } from './campaign.ts';
 import type { Scene } from './scene.ts';

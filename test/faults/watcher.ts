@@ -1,8 +1,8 @@
 /**
  * Asks every worker for /readyz and /metrics again and again, as a probe would, and keeps the last answers.
  *
- * A worker that does not answer in time is silent. Checks and numbers that this daemon does not know are absent, never an
- * error. Listeners hear of each answer as it comes.
+ * A worker that does not answer in time is silent. Checks and numbers that this daemon does not know are absent, never
+ * an error. Listeners hear of each answer as it comes.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Readiness } from '../../src/ingest/readiness.ts';

@@ -1,8 +1,8 @@
 /**
  * Reference documentation generated from the code: configuration, commands, error codes, log events and metrics.
  *
- * A generated part stands in its document between two comments, `<!-- generated: NAME -->` and `<!-- end: NAME -->`; the text
- * around it is written by hand. `config/ticketmaild.toml` is generated as a whole.
+ * A generated part stands in its document between two comments, `<!-- generated: NAME -->` and `<!-- end: NAME -->`;
+ * the text around it is written by hand. `config/ticketmaild.toml` is generated as a whole.
  */
 
 import { existsSync, readFileSync } from 'node:fs';

@@ -1,9 +1,9 @@
 /**
  * Screenshots of the admin page in its main states: `npm run screenshots [-- FOLDER] [-- --readme]`.
  *
- * Starts the real daemon with a mail server, a database and a browser, takes each state in light and dark, and writes PNGs
- * into the folder (a new one by default). `--readme` writes the two pictures of the documents instead. Exit code 1 when
- * anything fails, 2 for a wrong option.
+ * Starts the real daemon with a mail server, a database and a browser, takes each state in light and dark, and writes
+ * PNGs into the folder (a new one by default). `--readme` writes the two pictures of the documents instead. Exit code 1
+ * when anything fails, 2 for a wrong option.
  */
 import { mkdtempSync } from 'node:fs';
 import { rename, stat } from 'node:fs/promises';

@@ -1,9 +1,9 @@
 /**
  * Headless Chromium of the system, for tests of pages and for screenshots.
  *
- * Each browser has a new empty profile that is gone afterwards, and reaches loopback alone: a request to any other host is
- * refused and told as trouble. Errors on the console, in a script, and of the content security policy are gathered for
- * each page: `troubles` must be empty in the end.
+ * Each browser has a new empty profile that is gone afterwards, and reaches loopback alone: a request to any other host
+ * is refused and told as trouble. Errors on the console, in a script, and of the content security policy are gathered
+ * for each page: `troubles` must be empty in the end.
  */
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -90,8 +90,8 @@ async function open(browser: Browser, look: Look): Promise<OpenedPage> {
 }
 
 /**
- * Chromium may never answer when a context is closed in the middle of a navigation (a form that was just sent): each page
- * comes to rest before. What does not answer all the same ends with the browser.
+ * Chromium may never answer when a context is closed in the middle of a navigation (a form that was just sent): each
+ * page comes to rest before. What does not answer all the same ends with the browser.
  */
 async function close(context: BrowserContext): Promise<void> {
   for (const page of context.pages()) {
@@ -108,8 +108,8 @@ async function close(context: BrowserContext): Promise<void> {
 let axeSource: Promise<string> | null = null;
 
 /**
- * What axe-core finds on the page as it stands: one line for each, with the first place of it. It runs through the debugger
- * of the browser, to which the policy of the page does not apply.
+ * What axe-core finds on the page as it stands: one line for each, with the first place of it. It runs through the
+ * debugger of the browser, to which the policy of the page does not apply.
  */
 export async function axeFindings(page: Page): Promise<readonly string[]> {
   axeSource ??= readFile(new URL(import.meta.resolve('axe-core/axe.min.js')), 'utf8');

@@ -2,8 +2,8 @@
  * The service as a sysadmin meets it: installed from a clean checkout into this machine's own systemd, then started,
  * reloaded, killed, upgraded and removed. Left out, and said so, where that systemd cannot be booted.
  *
- * The tests follow one another on one machine. Instead of npm a script puts the packages in place, so that no network is
- * needed.
+ * The tests follow one another on one machine. Instead of npm a script puts the packages in place, so that no network
+ * is needed.
  */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';

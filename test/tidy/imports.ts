@@ -140,7 +140,10 @@ export function orphans(sources: readonly Source[]): Problem[] {
     .map(({ path }) => ({ path, line: 1, what: 'nobody imports this file' }));
 }
 
-/** Files on an import cycle (of types too) or between two: peels off files without imports or importers until none is left. */
+/**
+ * Files on an import cycle (of types too) or between two: peels off files without imports or importers until none is
+ * left.
+ */
 export function cycles(sources: readonly Source[]): Problem[] {
   const graph = new Map(
     sources.map((source) => [source.path, importsOf(source).map(({ specifier }) => target(source, specifier))]),

@@ -11,10 +11,12 @@ import { lockProblems } from './project.ts';
 import { crowdedFolders, fileLength, functionLength, functionsOf, percentile } from './size.ts';
 import { makeSource, type Problem, type Rule, type Source } from './source.ts';
 import {
+  commentWidth,
   fileName,
   glossary,
   machineTraces,
   namedExports,
+  namesItsPattern,
   noAny,
   noClockNoChance,
   noConsole,
@@ -76,6 +78,9 @@ const rules: readonly (readonly [title: string, rule: Rule, holdsFor: readonly S
     ],
     ['files have telling names', fileName, [...sources, ...tests], 'src/mail/utils.ts', ''],
     ['there is one word for each thing', glossary, sources, 'src/a.ts', '// The email account is blacklisted.'],
+    ['the dialect is replaced by terms of the field', glossary, sources, 'src/a.ts', '// Nobody is told of it anew.'],
+    ['headers name the pattern', namesItsPattern, sources, 'src/a.ts', '/** What a poll does otherwise. */'],
+    ['comments fit 120 columns', commentWidth, [...sources, ...tests], 'src/a.ts', `// ${'x'.repeat(120)}`],
     ['nothing is left to do', nothingLeftToDo, sources, 'src/a.ts', '/* FIXME: later */'],
     ['any is not used', noAny, [...sources, ...tests], 'src/a.ts', 'function a(b: any): void {}'],
     ['nobody writes to the console', noConsole, [...sources, ...tests], 'src/a.ts', "console.log('a');"],
@@ -145,6 +150,7 @@ describe('what looks like a breach and is none', () => {
       'src/a.ts',
       `function a(): void {\n${'  // why\n'.repeat(20)}}\n\nconst b = [\n${'  1,\n'.repeat(80)}];\n`,
     ],
+    [glossary, 'src/a.ts', '// Circuit breaker, heartbeat, dead letter, watermark: passwords are re-encrypted.'],
     [machineTraces, 'README.md', 'https://example.test/work/a and net/work/b'],
   ] as const)('%o %s %s', (rule, path, good) => {
     expect(rule(makeSource(path, good))).toEqual([]);

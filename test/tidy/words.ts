@@ -15,7 +15,10 @@ export const fileName: Rule = ({ path }) => {
   ];
 };
 
-/** Words that would be a second name for a thing that has one, and what to write instead. */
+/**
+ * Second names for things that have one, and dialect where the field has a term: pattern and replacement. The terms of
+ * the field themselves (circuit breaker, heartbeat, dead letter, watermark, re-encrypt …) are welcome.
+ */
 const replacements: readonly (readonly [RegExp, string])[] = [
   [/\b(e-?mail|mail) accounts?\b/gi, 'mailbox'],
   [/\bmail boxe?s?\b/gi, 'mailbox'],
@@ -24,14 +27,29 @@ const replacements: readonly (readonly [RegExp, string])[] = [
   [/\b(master|slave)s?\b/gi, 'primary, replica'],
   [/\bmaster-?keys?\b/gi, 'key'],
   // Names of things in the code, and the folder of the adapter, are written together.
-  [/(?<![\w/])[Kk]eyfiles?\b(?!\/)/g, 'key file'],
+  [/(?<![\w/`])[Kk]eyfiles?\b(?![/`])/g, 'key file'],
   [/\bencrypted passwords?\b/gi, 'sealed password'],
-  [/\bre-?encrypt(s|ed|ing)?\b/gi, 'reseal'],
-  [/\bdead[- ]letters?\b/gi, 'quarantine'],
-  [/\b(watermark|bookmark)s?\b/gi, 'cursor'],
   [/\bsanity[- ]checks?\b/gi, 'check'],
   [/\butili[sz]e(s|d)?\b/gi, 'use'],
   [/\bdummy\b/gi, 'example'],
+  [/\banew\b/gi, 'again'],
+  [/\bof ours\b/gi, 'our own'],
+  [/\bby (itself|themselves)\b/gi, 'automatically, alone'],
+  [/\b(some|no|every|any)body\b/gi, 'the subject by its name: a caller, a worker, an operator, no process'],
+  [/\bwhoever\b/gi, 'the subject by its name'],
+  [/\b(is|are|was|were|be|been|gets?|not) told\b/gi, 'is reported, is logged, is passed'],
+  [/\btells? (that|what|how|whether|of|which|when|the)\b/gi, 'reports, logs, says'],
+  [/\b(go|goes|went) on\b/gi, 'continues'],
+  [/\bstands? readable\b/gi, 'is stored in plain text'],
+  [/\blook(s|ed|ing)? whether\b/gi, 'checks whether'],
+  [/\bvisit(s|ed|ing)?\b/gi, 'poll'],
+  [/\bmails\b/gi, 'messages'],
+  [/\btold sizes?\b/gi, 'announced size'],
+  [/\b(numbered again|renumber(s|ed|ing|ings)?)\b/gi, 'a new UIDVALIDITY'],
+  [/\bunder way\b/gi, 'in progress'],
+  [/\bleft alone\b/gi, 'circuit open, suspended, not polled'],
+  [/\bfares?\b/gi, 'state, health'],
+  [/\bdesks?\b/gi, 'service, rules'],
 ];
 
 /** `path` may be any file with prose in it: sources and the README. */
@@ -81,6 +99,24 @@ export const noClockNoChance: Rule = (source) =>
         matches(source, searched(source, pattern), pattern, (what) => `${what}: time and chance are passed in`),
       )
     : [];
+
+const headerRiddle = /^(?:#!.*\n)?\/\*\*(?: |\n \* )(What|Who|Whom|Whose|Whether|Which|How|Where|When)\b/;
+
+/** The first sentence of a file names its pattern or protocol; it is no question. */
+export const namesItsPattern: Rule = ({ path, text }) => {
+  const [, word] = headerRiddle.exec(text) ?? [];
+  return word === undefined
+    ? []
+    : [{ path, line: 1, what: `the header begins with "${word}": name the pattern first` }];
+};
+
+const commentColumnsMax = 120;
+
+export const commentWidth: Rule = ({ path, text }) =>
+  text.split('\n').flatMap((line, index) => {
+    const isTooWide = line.length > commentColumnsMax && /^\s*(\*|\/\/|\/\*)/.test(line);
+    return isTooWide ? [{ path, line: index + 1, what: `${line.length} columns, at most ${commentColumnsMax}` }] : [];
+  });
 
 const shortFileLines = 80;
 

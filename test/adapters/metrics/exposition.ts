@@ -1,8 +1,8 @@
 /**
  * A strict reader of the text format of Prometheus, version 0.0.4. What it does not know is an error with its line.
  *
- * Each metric is announced by HELP and TYPE, in this order and once; its samples follow at once; no sample comes twice; the
- * buckets of a histogram grow up to +Inf, which is the count.
+ * Each metric is announced by HELP and TYPE, in this order and once; its samples follow at once; no sample comes twice;
+ * the buckets of a histogram grow up to +Inf, which is the count.
  */
 export type Sample = {
   readonly name: string;

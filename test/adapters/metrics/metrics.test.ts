@@ -1,4 +1,6 @@
-/** Metrics: the text format is valid, counters count, gauges follow the readiness, and no error text becomes a label. */
+/**
+ * Metrics: the text format is valid, counters count, gauges follow the readiness, and no error text becomes a label.
+ */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { createMetrics } from '../../../src/adapters/metrics/metrics.ts';

@@ -1,6 +1,6 @@
 /**
- * Alerts and dashboard: they query metrics and labels that exist, and each alert says what to do. With promtool (Debian:
- * prometheus) their syntax is checked too, and the alerts run through cases.
+ * Alerts and dashboard: they query metrics and labels that exist, and each alert says what to do. With promtool
+ * (Debian: prometheus) their syntax is checked too, and the alerts run through cases.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

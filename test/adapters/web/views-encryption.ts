@@ -1,5 +1,6 @@
 /**
- * Server › Encryption as a daemon with two workers and 200 mailboxes would show it, one view for each mode and diagnostic.
+ * Server › Encryption as a daemon with two workers and 200 mailboxes would show it, one view for each mode and
+ * diagnostic.
  *
  * The times are of one afternoon; nothing here is measured.
  */

@@ -11,7 +11,7 @@ import { openKind } from '../../adapters/database/databases.ts';
 import { actor, collectingLog, type Line } from './sign-in-scene.ts';
 
 const csrf: Refusal = { reason: 'csrf', who: null, address: '192.0.2.1', about: 'sign-in' };
-const first = 'somebody (admin page): csrf, sign-in, 192.0.2.1';
+const first = 'unknown (admin page): csrf, sign-in, 192.0.2.1';
 
 /** A minute passes when the test says so. */
 function handClock() {
@@ -60,7 +60,7 @@ describe('refusals', () => {
     await new Promise(setImmediate);
     expect(rows).toEqual([
       {
-        ...{ who: 'somebody (admin page)', host: 'desk', action: 'admin.refused', detail: 'csrf, sign-in, 192.0.2.1' },
+        ...{ who: 'unknown (admin page)', host: 'desk', action: 'admin.refused', detail: 'csrf, sign-in, 192.0.2.1' },
         ...{ keyId: null, nextKeyId: null, mailboxId: null },
       },
     ]);
@@ -93,7 +93,7 @@ describe('refusals', () => {
       first.replace('csrf', 'method'),
       first.replace('sign-in', 'encryption/enable'),
       first.replace('192.0.2.1', '192.0.2.2'),
-      first.replace('somebody', 'Ada'),
+      first.replace('unknown', 'Ada'),
     ]);
     expect(lines.map(({ level }) => level)).toEqual(['warn', 'info', 'warn', 'warn', 'warn']);
   });
@@ -108,8 +108,8 @@ describe('refusals', () => {
     expect(rows).toHaveLength(2 * 17);
     expect(lines).toHaveLength(2 * 17);
     expect(told().slice(-2)).toEqual([
-      'somebody (admin page): csrf, elsewhere, 9984 more',
-      'somebody (admin page): not_found, elsewhere, 9984 more',
+      'unknown (admin page): csrf, elsewhere, 9984 more',
+      'unknown (admin page): not_found, elsewhere, 9984 more',
     ]);
     const counted = { who: null, about: null, address: null, repeated: 9984, event: 'admin.refused' };
     expect(lines.slice(-2)).toEqual([
@@ -134,7 +134,7 @@ describe('refusals', () => {
     expect(told().slice(before)).toEqual(
       expect.arrayContaining([
         'ada (admin page): csrf, encryption rotate, 127.0.0.1',
-        'somebody (admin page): foreign_origin, encryption rotate, 127.0.0.1',
+        'unknown (admin page): foreign_origin, encryption rotate, 127.0.0.1',
         'ada (admin page): proof_refused, encryption confirm-disable, 127.0.0.1',
         'ada (admin page): not_found, request, 127.0.0.1',
       ]),
@@ -217,7 +217,7 @@ describe('refusals', () => {
   test('with a long address are cut', async () => {
     refusals.recordRefusal({ ...csrf, address: 'f'.repeat(5000) });
     await new Promise(setImmediate);
-    expect(told()).toEqual([`somebody (admin page): csrf, sign-in, ${'f'.repeat(64)}`]);
+    expect(told()).toEqual([`unknown (admin page): csrf, sign-in, ${'f'.repeat(64)}`]);
   });
 });
 

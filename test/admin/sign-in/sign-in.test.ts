@@ -128,7 +128,7 @@ describe.each(kinds)('signing in on %s', (kind) => {
     expect(await scene.try('Grace', password, '192.0.2.2')).toMatchObject({ kind: 'signed_in' });
     const rows = await scene.audit();
     const told = rows.filter((row) => row.startsWith('admin.sign_in_limited'));
-    expect(told).toEqual([`admin.sign_in_limited: somebody (admin page): limit of the address, ${address}`]);
+    expect(told).toEqual([`admin.sign_in_limited: unknown (admin page): limit of the address, ${address}`]);
     expect(rows.length).toBeLessThanOrEqual(attemptLimits.perAddress + 4);
   });
 

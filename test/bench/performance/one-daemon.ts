@@ -1,6 +1,6 @@
 /**
- * One daemon with a new database that visits all of the given mailboxes, due at the same moment, until all their mails are
- * stored.
+ * One daemon with a new database that visits all of the given mailboxes, due at the same moment, until all their mails
+ * are stored.
  *
  * It is the daemon as it comes, `run`, and its own log tells when the first visit began and when the last one was done.
  * Throws when that takes too long, or a visit fails.

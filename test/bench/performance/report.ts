@@ -1,6 +1,6 @@
 /**
- * The performance report: of each scene's figures the median of its runs, the lowest and the highest, its aim and whether
- * that is met; one table for people, one object for machines.
+ * The performance report: of each scene's figures the median of its runs, the lowest and the highest, its aim and
+ * whether that is met; one table for people, one object for machines.
  */
 import { columnsText } from '../columns.ts';
 import { rounded } from '../quantiles.ts';

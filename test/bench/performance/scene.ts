@@ -2,7 +2,8 @@
  * What a scene of the performance report is: a name, its figures with their aims, and a run that measures them several
  * times.
  *
- * A scene throws when a command fails. What is stored otherwise than it was sent, and an aim that is not met, are results.
+ * A scene throws when a command fails. What is stored otherwise than it was sent, and an aim that is not met, are
+ * results.
  */
 import type { Servers } from '../ingest.ts';
 

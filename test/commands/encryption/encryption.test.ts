@@ -68,7 +68,7 @@ describe('encryption enable', () => {
     expect(code).toBe(0);
     const { key_id: id } = await report('encryption', 'status');
     expect(out).toContain('encryption is on\nsealed    3 passwords\n');
-    expect(out).toContain(`key       ${id}\nkey file  ${keyFile} (made now)\n`);
+    expect(out).toContain(`key       ${id}\nkey file  ${keyFile} (created)\n`);
     expect(out).toContain('\n  ticketmaild key backup /PATH/encryption-key.bin\n');
     expect(out).toContain('\n  ticketmaild key verify /PATH/encryption-key.bin\n');
     expect(out).toContain('needs this file system: ticketmaild encryption disable');
@@ -291,7 +291,7 @@ describe('encryption status and log', () => {
     expect(await desk.run(['encryption', 'log'])).toMatchObject({
       code: 0,
       out: '',
-      err: 'Nothing was changed yet.\n',
+      err: 'No change has been recorded yet.\n',
     });
     expect(await desk.run(['encryption', 'log', '--json'])).toMatchObject({ code: 0, out: '' });
   });
@@ -316,7 +316,7 @@ describe('encryption rotate and reseal', () => {
       },
     ]);
     expect(rotated?.key_id).not.toBe(former);
-    expect(err).toContain('A backup of the key file from before does not hold the new key.');
+    expect(err).toContain('Earlier backups of the key file do not hold the new key.');
     expect(await report('key', 'show')).toMatchObject({ key_ids: [rotated?.key_id] });
     const people = await desk.run(['encryption', 'rotate']);
     expect(people.out).toMatch(/^2 passwords resealed\nkey {7}[0-9a-f]{16}\nformer {4}[0-9a-f]{16}, no longer in/);
@@ -324,7 +324,7 @@ describe('encryption rotate and reseal', () => {
       ...{ state: 'on', key_id: expect.any(String), resealed: 0, sealed: 0, unopened: [], dropped_key_ids: [] },
     });
     expect((await desk.run(['encryption', 'reseal'])).out).toMatch(
-      /^0 resealed, 0 that stood readable sealed, all under/,
+      /^0 resealed, 0 sealed that were in plain text, all under/,
     );
   });
 
@@ -363,20 +363,20 @@ describe('encryption rotate and reseal', () => {
 });
 
 describe('encryption disable', () => {
-  test('asks, and stores every password readable', async () => {
+  test('asks, and stores every password in plain text', async () => {
     for (const name of ['one', 'two']) await addMailbox(name);
     await report('encryption', 'enable', ...flags);
     expect(await desk.run(['encryption', 'disable'])).toMatchObject({
       code: 2,
-      err: 'there is no terminal to ask at\nhint: Say that you are sure with --yes.\n',
+      err: 'there is no terminal to ask at\nhint: Confirm it with --yes.\n',
     });
-    const question = 'store every password readable in the database? [y/N]';
+    const question = 'store every password in plain text in the database? [y/N]';
     const no = await desk.typed(['encryption', 'disable'], [[question, 'n\n']]);
     expect(no).toMatchObject({ code: 1, out: '', err: expect.stringContaining('Nothing was changed.') });
     const yes = await desk.typed(['encryption', 'disable'], [[question, 'y\n']]);
     expect(yes).toMatchObject({
       code: 0,
-      out: expect.stringMatching(/^encryption is off\n2 passwords stored readable\n/),
+      out: expect.stringMatching(/^encryption is off\n2 passwords stored in plain text\n/),
     });
     expect(yes.out).toMatch(/as \S+encryption-key\.bin\.disabled-\S+\n$/);
     expect(await report('encryption', 'status')).toMatchObject({ state: 'off', sealed: 0, plaintext: 2 });
@@ -530,7 +530,7 @@ describe('mailbox commands while encryption is on', () => {
     ])
       expect(await desk.run(['mailbox', ...args], secret)).toMatchObject({
         code: 3,
-        err: 'the removal of mailbox one was interrupted\nhint: End it with: ticketmaild mailbox remove one\n',
+        err: 'the removal of mailbox one was interrupted\nhint: Complete it with: ticketmaild mailbox remove one\n',
       });
     expect((await desk.run(['mailbox', 'list'])).out).toMatch(/^one +removing /m);
     expect((await desk.run(['check'])).out).toMatch(/^ok {6}mailbox one: its removal was interrupted/m);

@@ -109,10 +109,10 @@ describe('what is wrong is told in one line', () => {
     [{ fingerprint: 'ab:cd' }, `--fingerprint ${fingerprint}, not "ab:cd"`],
     [{ caFile: '/no/such.pem' }, '--ca-file "/no/such.pem" cannot be read (ENOENT)'],
     [{ caFile: '/etc/passwd' }, '--ca-file "/etc/passwd" holds no certificate (PEM)'],
-    [{ tls: 'none', host: 'localhost', caFile: 'x' }, '--ca-file and --fingerprint mean nothing with --tls none'],
+    [{ tls: 'none', host: 'localhost', caFile: 'x' }, '--ca-file and --fingerprint have no effect with --tls none'],
     [
       { caFile: 'x', fingerprint: 'x' },
-      '--ca-file and --fingerprint exclude each other: a pinned certificate is trusted alone',
+      '--ca-file and --fingerprint exclude each other: a pinned certificate is the only trusted one',
     ],
     [{ user: '' }, '--user must be a text on one line, not ""'],
     [{ folder: 'a\nb' }, '--folder must be a text on one line, not "a\\nb"'],

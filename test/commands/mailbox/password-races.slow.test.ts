@@ -1,6 +1,6 @@
 /**
- * A command that stores a password while the switch is turned: its statement is held back on its way to a real MariaDB until
- * the operation has ended, or stands behind it. Afterwards no password is under a key that is gone.
+ * A command that stores a password while the switch is turned: its statement is held back on its way to a real MariaDB
+ * until the operation has ended, or stands behind it. Afterwards no password is under a key that is gone.
  */
 import { connect, createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';

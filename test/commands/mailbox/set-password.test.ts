@@ -120,7 +120,7 @@ describe('the password of a mailbox for whose server nothing vouches', () => {
   const evil = `port = 994, password = cast('x' as blob), ${written}`;
   const table = /^The stored password of mailbox one was written into the table while encryption was on, /;
   const closed =
-    /^The stored password of mailbox one cannot be opened here, so nothing tells where it was meant to go\./;
+    /^The stored password of mailbox one cannot be opened here, so nothing proves which server it was for\./;
 
   test.each<[title: string, told: RegExp, change: () => Promise<void> | void]>([
     ['written with another server', table, () => sql(`update mailboxes set ${evil}`)],
@@ -165,7 +165,7 @@ describe('the password of a mailbox for whose server nothing vouches', () => {
     expect(refused.err).toMatch(told);
     expect(refused.err).toContain(`The new password will be sent to this server:\n${place}`);
     expect(refused.err).toMatch(
-      /\nhint: Look at it first; then, if this is your mail server, add --accept-connection\. /,
+      /\nhint: Check the server: .*\. Then, if this is your mail server, add --accept-connection\.\n/,
     );
     const asked = await desk.typed(setPassword, [['Is this your mail server? [y/N]', 'n\n']]);
     expect(asked).toMatchObject({ code: 1, out: '', err: expect.stringMatching(told) });
@@ -190,7 +190,7 @@ describe('the password of a mailbox that somebody pointed elsewhere', () => {
       const { code, out, err } = await desk.run([...setPassword, ...more], '');
       expect({ code, out }).toEqual({ code: 3, out: '' });
       expect(err).toContain(theirs);
-      expect(err).toMatch(/since the password was sealed, or somebody changed the row of mailbox one\.\n/);
+      expect(err).toMatch(/since the password was sealed, or the row of mailbox one was tampered with\.\n/);
       expect(err).toMatch(
         /\nhint: Look at it first; [^\n]*--accept-connection\. [^\n]*: ticketmaild mailbox show one\n$/,
       );

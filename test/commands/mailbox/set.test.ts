@@ -1,6 +1,6 @@
 /**
- * `mailbox set` with a real Dovecot: what is not named stays, the stored password goes along to another server only after it
- * was tried there, and nothing changes when it is refused.
+ * `mailbox set` with a real Dovecot: what is not named stays, the stored password goes along to another server only
+ * after it was tried there, and nothing changes when it is refused.
  */
 import { once } from 'node:events';
 import { unlink } from 'node:fs/promises';
@@ -75,7 +75,7 @@ describe.each([
     await add();
     if (isOn) await enable();
     const { code, out, err } = await set(...implicit());
-    expect({ code, err }).toEqual({ code: 0, err: expect.stringMatching(/^begun anew there: mails from 2026-01-31T/) });
+    expect({ code, err }).toEqual({ code: 0, err: expect.stringMatching(/^starts with messages from 2026-01-31T/) });
     expect(out).toMatch(
       new RegExp(
         `^changed one: port, TLS; now ${user} at localhost:${dovecot.tlsPort}, INBOX \\(0 messages there; cert`,
@@ -119,7 +119,7 @@ test('a row that somebody else pointed elsewhere takes neither the stored passwo
   }
   const given = await desk.run(['mailbox', 'set', 'one', '--user', 'x', '--password-stdin'], secret);
   expect(given.code).toBe(3);
-  expect(given.err).toContain('does not point where its password was sealed for');
+  expect(given.err).toContain('does not point to the server that its password was sealed for');
   expect(await shown()).toMatchObject({ host: 'evil.example', user });
   // What has nothing to do with the server can be changed all the same.
   expect(await set('--on-success', 'leave')).toMatchObject({ code: 0 });
@@ -226,12 +226,16 @@ describe('nothing is changed', () => {
   test('by a change that changes nothing', async () => {
     await add();
     const same = ['--port', `${dovecot.port}`, '--on-success', 'seen'];
-    expect(await set(...same)).toMatchObject({ code: 0, out: 'nothing changed: one is so already\n', err: '' });
+    expect(await set(...same)).toMatchObject({
+      code: 0,
+      out: 'nothing changed: one has these settings already\n',
+      err: '',
+    });
     expect((await set(...same, '--json')).json).toMatchObject([{ name: 'one', changed: [], probed: false }]);
     const { code, err } = await set();
     expect({ code, err }).toEqual({
       code: 2,
-      err: 'nothing is to change about mailbox one\nhint: ticketmaild mailbox set --help lists what can be changed.\n',
+      err: 'no change of mailbox one is given\nhint: ticketmaild mailbox set --help lists what can be changed.\n',
     });
     const alone = await desk.run(['mailbox', 'set', 'one', '--password-stdin'], secret);
     expect(alone.err).toContain('hint: For the password alone: ticketmaild mailbox set-password one\n');
@@ -241,7 +245,7 @@ describe('nothing is changed', () => {
     ['a name that is taken', ['--name', 'two'], 2, 'A mailbox of this name exists already'],
     ['a folder that is not there', ['--folder', 'Nowhere'], 1, 'folder "Nowhere"'],
     ['a server that is not there', ['--host', '127.0.0.1', '--port', '1'], 1, '127.0.0.1:1'],
-    ['a start without another folder', ['--since', 'all'], 2, '--since says where another folder begins'],
+    ['a start without another folder', ['--since', 'all'], 2, '--since sets the start of another folder'],
     [
       'a password in clear to another machine',
       ['--host', 'mail.example', '--tls', 'none'],

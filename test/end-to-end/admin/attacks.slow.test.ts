@@ -1,8 +1,9 @@
 /**
- * The admin page under attack, by somebody who sends what they like over HTTP, who writes mail, and who writes the database.
+ * The admin page under attack, by somebody who sends what they like over HTTP, who writes mail, and who writes the
+ * database.
  *
- * Each attempt is refused, each refusal that concerns an admin is in the audit, no answer is an error of the server, and the
- * daemon fetches mail all the while.
+ * Each attempt is refused, each refusal that concerns an admin is in the audit, no answer is an error of the server,
+ * and the daemon fetches mail all the while.
  */
 import { randomBytes } from 'node:crypto';
 import { chmod, chown, mkdir, rm, symlink, writeFile } from 'node:fs/promises';
@@ -412,7 +413,8 @@ test('guessing is told nothing about names, and soon told to wait', async () => 
   expect(limited.length).toBe(20 - (20 - 1 - names.length));
   expect(Number(limited[0]?.headers['retry-after'])).toBeGreaterThan(60);
   expect(new Set(limited.map(({ text }) => text)).size).toBe(1);
-  // Not with the right password either, and under no other address of this machine, until somebody on the host allows it.
+  // Not with the right password either, and under no other address of this machine, until somebody on the host allows
+  // it.
   expect((await eve.guess(adminName, adminPassword)).status).toBe(429);
   const elsewhere = guesser('127.0.0.78');
   await elsewhere.open();

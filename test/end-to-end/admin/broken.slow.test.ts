@@ -1,6 +1,7 @@
 /**
- * The admin page when something is wrong: with the key file, the switch, the mail, or with what strangers and whoever writes the
- * database put there. In a real browser, pictured in light and dark, wide and narrow; nothing of it runs as a script.
+ * The admin page when something is wrong: with the key file, the switch, the mail, or with what strangers and whoever
+ * writes the database put there. In a real browser, pictured in light and dark, wide and narrow; nothing of it runs as
+ * a script.
  */
 import { chmod, rename } from 'node:fs/promises';
 import type { Page } from 'playwright-core';

@@ -1,6 +1,6 @@
 /**
- * Two passwords that the test alone knows, that of the mailboxes and that of the admin, looked for in every answer of the admin
- * page in every state of encryption, off too, in the log at level trace, in the audit and in all tables.
+ * Two passwords that the test alone knows, that of the mailboxes and that of the admin, looked for in every answer of
+ * the admin page in every state of encryption, off too, in the log at level trace, in the audit and in all tables.
  *
  * That the search finds what is there is shown by the table of mailboxes before encryption is on.
  */

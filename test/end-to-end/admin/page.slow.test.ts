@@ -1,8 +1,9 @@
 /**
- * The admin page as an admin uses it, in a real browser: from signing in over switching encryption on with 200 polled mailboxes
- * while mail arrives, through a reload and the death of the daemon half way, to switching it off again.
+ * The admin page as an admin uses it, in a real browser: from signing in over switching encryption on with 200 polled
+ * mailboxes while mail arrives, through a reload and the death of the daemon half way, to switching it off again.
  *
- * Every state is pictured in light and dark, wide and narrow, and axe looks at each. The tests are one story, in this order.
+ * Every state is pictured in light and dark, wide and narrow, and axe looks at each. The tests are one story, in this
+ * order.
  */
 import { randomBytes } from 'node:crypto';
 import { chown, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';

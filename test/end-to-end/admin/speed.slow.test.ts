@@ -1,4 +1,7 @@
-/** How large and how quick the admin page is, with 200 mailboxes that are polled meanwhile: budgets, with figures when exceeded. */
+/**
+ * How large and how quick the admin page is, with 200 mailboxes that are polled meanwhile: budgets, with figures when
+ * exceeded.
+ */
 import { expect, test } from 'vitest';
 import { browser as pageClient } from '../../adapters/web/page-client.ts';
 import {

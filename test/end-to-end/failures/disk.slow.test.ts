@@ -1,6 +1,6 @@
 /**
- * A disk under data_dir that is full, or that is read-only: visits wait, the check says why, nothing is lost, and all of it
- * comes in as soon as there is room again. The disk is a small file system of its own, which takes root to mount.
+ * A disk under data_dir that is full, or that is read-only: visits wait, the check says why, nothing is lost, and all
+ * of it comes in as soon as there is room again. The disk is a small file system of its own, which takes root to mount.
  */
 import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, readFile, rm, statfs, writeFile } from 'node:fs/promises';

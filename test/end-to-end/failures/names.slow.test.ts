@@ -1,6 +1,6 @@
 /**
- * Names and certificates of mail servers: a name that does not resolve for a while, and a certificate that is about to end,
- * has ended, and was renewed.
+ * Names and certificates of mail servers: a name that does not resolve for a while, and a certificate that is about to
+ * end, has ended, and was renewed.
  */
 import { readFile } from 'node:fs/promises';
 import { connect } from 'node:net';

@@ -1,6 +1,6 @@
 /**
- * Promises two and three together: database and mail server crash repeatedly while messages are fetched; one daemon, never
- * restarted, stores each of them once.
+ * Promises two and three together: database and mail server crash repeatedly while messages are fetched; one daemon,
+ * never restarted, stores each of them once.
  */
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';

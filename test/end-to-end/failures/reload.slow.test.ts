@@ -1,6 +1,6 @@
 /**
- * A reload (SIGHUP) of a running daemon: what can change while it runs does, what cannot is named, and a configuration that
- * is not valid is refused, said, and changes nothing.
+ * A reload (SIGHUP) of a running daemon: what can change while it runs does, what cannot is named, and a configuration
+ * that is not valid is refused, said, and changes nothing.
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,6 +1,6 @@
 /**
- * Mail providers that want to be left alone for a while, in their own words: the daemon waits as long as they say or mean,
- * shows it, and takes none of it for a wrong password.
+ * Mail providers that want to be left alone for a while, in their own words: the daemon waits as long as they say or
+ * mean, shows it, and takes none of it for a wrong password.
  */
 import { expect, test } from 'vitest';
 import { type Script, startScriptedServer } from '../../adapters/imap/scripted-server.ts';

@@ -1,6 +1,6 @@
 /**
- * Crash safety of the switch operations: enable, rotate and disable, each killed with SIGKILL before one of its effects,
- * other ones in each run. `npm run bench -- switch-kills` kills before every effect.
+ * Crash safety of the switch operations: enable, rotate and disable, each killed with SIGKILL before one of its
+ * effects, other ones in each run. `npm run bench -- switch-kills` kills before every effect.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { killRun, operations } from '../../bench/kills.ts';

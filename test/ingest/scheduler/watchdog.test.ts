@@ -6,7 +6,10 @@ import type { Readiness } from '../../../src/ingest/readiness.ts';
 import { runWatchdog } from '../../../src/ingest/scheduler/watchdog.ts';
 import { sampleReadiness } from '../../adapters/metrics/samples.ts';
 
-/** The watchdog, whose loop runs once per `turn`; that returns what was sent to systemd, `sent` what was sent at the start. */
+/**
+ * The watchdog, whose loop runs once per `turn`; that returns what was sent to systemd, `sent` what was sent at the
+ * start.
+ */
 function scene(watchdogMs: number | null) {
   const heard: string[] = [];
   const state = { atMs: 0, obstacle: null as string | null, load: { polls: 0, due: 0 }, readiness: sampleReadiness() };

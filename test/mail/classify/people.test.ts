@@ -1,6 +1,7 @@
 /**
- * Messages of persons with signs of programs, as a helpdesk receives them: from people who write about bounces, absences
- * and deliveries, and through forms, forwarders and rules. Each opens a ticket, so each must be classified as a person.
+ * Messages of persons with signs of programs, as a helpdesk receives them: from people who write about bounces,
+ * absences and deliveries, and through forms, forwarders and rules. Each opens a ticket, so each must be classified as
+ * a person.
  */
 import { describe, expect, test } from 'vitest';
 import { parseMessage } from '../../../src/mail/parse.ts';

@@ -1,12 +1,12 @@
 /**
  * A preload that counts the outside effects of a process and kills it (SIGKILL) just before the n-th of them.
  *
- *     KILL_AT=7 node --import ./test/support/faults/kill-at.ts src/ticketmaild.js COMMAND
+ * KILL_AT=7 node --import ./test/support/faults/kill-at.ts src/ticketmaild.js COMMAND
  *
  * Effects are what changes a file or a name of one, what goes out on a network socket, and what SQLite is asked to do;
- * each call counts once, whatever Node does inside of it. KILL_AT=0, or a number that is never reached, kills nothing. The
- * number of effects is written to the file that KILL_COUNT_FILE names, if any, when the process ends by itself. What goes
- * to standard output or error is no effect.
+ * each call counts once, whatever Node does inside of it. KILL_AT=0, or a number that is never reached, kills nothing.
+ * The number of effects is written to the file that KILL_COUNT_FILE names, if any, when the process ends by itself.
+ * What goes to standard output or error is no effect.
  */
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';

@@ -1,9 +1,10 @@
 /**
  * A link of a network that goes wrong on request: a TCP proxy at an address of its own, before a real server.
  *
- * Unlike the fault proxy it never takes bytes out of the middle of a stream: what a black hole holds back arrives when the
- * hole closes, as TCP would bring it, so that a commit may reach the database long after its sender has given up. Garbage
- * is what a broken middlebox answers; requests still reach the server. A cut resets what is open and refuses what is new.
+ * Unlike the fault proxy it never takes bytes out of the middle of a stream: what a black hole holds back arrives when
+ * the hole closes, as TCP would bring it, so that a commit may reach the database long after its sender has given up.
+ * Garbage is what a broken middlebox answers; requests still reach the server. A cut resets what is open and refuses
+ * what is new.
  */
 import { randomBytes } from 'node:crypto';
 import { connect, createServer, type Server, type Socket } from 'node:net';

@@ -1,6 +1,6 @@
 /**
- * A helpdesk with real daemons for the tests of what fails outside: mailboxes are written straight into its database, the
- * daemons run as processes, and `/readyz` is asked as an operator would.
+ * A helpdesk with real daemons for the tests of what fails outside: mailboxes are written straight into its database,
+ * the daemons run as processes, and `/readyz` is asked as an operator would.
  *
  * Polls come every second and push is off, unless a test says otherwise.
  */

@@ -68,7 +68,9 @@ function ascii(text: string): readonly number[] {
   return [...Buffer.from(text, 'latin1')];
 }
 
-/** Every form of `canary`, the most usual ones first. The base64 inside a SASL answer is one of its three alignments. */
+/**
+ * Every form of `canary`, the most usual ones first. The base64 inside a SASL answer is one of its three alignments.
+ */
 export function formsOf(canary: Uint8Array): readonly Form[] {
   const forms: Form[] = [];
   const add = (name: FormName, bytes: Buffer): void => {

@@ -1,8 +1,8 @@
 /**
  * Counts the forms of a canary in something long that is read in pieces: memory, a core, a file.
  *
- * Pieces overlap, so that nothing is missed at their edges, and each hit counts once. A hit is whole, or half: the first
- * or the second half of a form without the other one, as in a piece of memory that was partly used again. Only
+ * Pieces overlap, so that nothing is missed at their edges, and each hit counts once. A hit is whole, or half: the
+ * first or the second half of a form without the other one, as in a piece of memory that was partly used again. Only
  * `Buffer.indexOf` looks at every byte, and pieces of zeros are skipped, so a gigabyte takes a second or two.
  */
 import { type Form, type FormName, formsOf } from './canary.ts';

@@ -1,11 +1,12 @@
 /**
  * Finds a canary in the memory of a running process, or in a core file of one. Linux alone.
  *
- * The process is stopped (SIGSTOP), every readable mapping of it is read through /proc/PID/mem, and it goes on (SIGCONT).
- * Pages that it never touched are known to hold nothing and are passed over (/proc/PID/pagemap). It refuses to search the process that searches, which holds the canary. Without the right to trace the process it
- * throws one sentence. What the kernel does not hand out is counted, not silently left out.
+ * The process is stopped (SIGSTOP), every readable mapping of it is read through /proc/PID/mem, and it goes on
+ * (SIGCONT). Pages that it never touched are known to hold nothing and are passed over (/proc/PID/pagemap). It refuses
+ * to search the process that searches, which holds the canary. Without the right to trace the process it throws one
+ * sentence. What the kernel does not hand out is counted, not silently left out.
  *
- *     node test/support/leaks/memory-search.ts PID < CANARY
+ * node test/support/leaks/memory-search.ts PID < CANARY
  */
 import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -16,8 +17,8 @@ import { findProgram, runProgram } from '../servers/programs.ts';
 import { countForms, type FormCount } from './form-search.ts';
 
 /**
- * Options of Node for a process of which gcore is to write a core: without them WebAssembly, which strips the types from our
- * sources, reserves 8 GB that hold nothing, and gcore writes all of them.
+ * Options of Node for a process of which gcore is to write a core: without them WebAssembly, which strips the types
+ * from our sources, reserves 8 GB that hold nothing, and gcore writes all of them.
  */
 export const smallCore = ['--disable-wasm-trap-handler', '--wasm-max-mem-pages=1024'] as const;
 

@@ -20,7 +20,10 @@ export async function copyCheckout(to: string): Promise<void> {
 
 type Lock = { readonly packages: Readonly<Record<string, { readonly dev?: boolean; readonly bin?: unknown }>> };
 
-/** A node_modules at `to` with what `npm ci --omit=dev --ignore-scripts` puts there, copied from the one of this checkout. */
+/**
+ * A node_modules at `to` with what `npm ci --omit=dev --ignore-scripts` puts there, copied from the one of this
+ * checkout.
+ */
 export async function copyPackages(to: string): Promise<void> {
   const lock: Lock = JSON.parse(await readFile(join(root, 'package-lock.json'), 'utf8'));
   const wanted = Object.entries(lock.packages)

@@ -1,6 +1,6 @@
 /**
- * Accounts, sessions, sign-ins that were tried and the row of the operation of the admin page, on a SQLite file and on a
- * real MariaDB.
+ * Accounts, sessions, sign-ins that were tried and the row of the operation of the admin page, on a SQLite file and on
+ * a real MariaDB.
  */
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
