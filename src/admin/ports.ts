@@ -102,9 +102,9 @@ export interface AdminStore {
 }
 
 /** Shown where there is no account. Never the typed name: people type passwords into the name field. */
-const unknownUser = 'somebody';
+const unknownUser = 'unknown';
 
-/** 1 to 64 printable characters (Unicode scalar values), no space but U+0020 within, no `-` first; not `somebody`. */
+/** 1 to 64 printable characters (Unicode scalar values), no space but U+0020 within, no `-` first; not `unknown`. */
 export function isAdminName(name: string): boolean {
   return (
     /^(?![ -])[\p{L}\p{M}\p{N}\p{P}\p{S} ]{1,64}(?<! )$/u.test(name) &&

@@ -37,7 +37,8 @@ export function copyIn(bytes: Uint8Array): Uint8Array {
 }
 
 /**
- * Returns an acquired buffer to the pool. Any other buffer is detached if it owns its memory, and left alone if not.
+ * Returns an acquired buffer to the pool. Any other buffer is detached if it owns its memory, and stays as it is if
+ * not.
  */
 export function release(bytes: Uint8Array): void {
   const { buffer } = bytes;
@@ -70,7 +71,7 @@ function pooledSizeOf(lengthBytes: number): number {
 // Memory outside the pool. The garbage collector sees the small handle of a buffer, not the megabytes behind it: left
 // to it, the sources and attachments of many batches would pile up. A detached or transferred buffer has length 0.
 
-/** Frees the memory behind `bytes`. A view of a part of a larger buffer is left alone: others may use the rest. */
+/** Frees the memory behind `bytes`. A view of a part of a larger buffer is not freed: the rest may be in use. */
 export function detach(bytes: Uint8Array): void {
   const { buffer } = bytes;
   if (buffer instanceof ArrayBuffer && buffer.byteLength === bytes.byteLength && !buffer.detached) buffer.transfer(0);

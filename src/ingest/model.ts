@@ -204,8 +204,8 @@ export type NewTicket = {
  * Why a ticket is linked to another one.
  *
  * `forward`: it forwards a message of the other one; `mentions`: it names the other one; `continues`: it is a reply to
- * the other one, which was closed for too long; `same_message`: the same message in another mailbox; `merged`: the other
- * one was merged into it.
+ * the other one, which was closed for too long; `same_message`: the same message in another mailbox; `merged`: the
+ * other one was merged into it.
  */
 export type LinkReason = 'forward' | 'mentions' | 'continues' | 'same_message' | 'merged';
 

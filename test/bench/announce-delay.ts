@@ -1,5 +1,5 @@
 /**
- * How long the mail server itself takes to announce a mail to a client that waits in IDLE, by the way in which the mail
+ * How long the mail server itself takes to announce a message to a client that waits in IDLE, by the way in which the message
  * arrives and is stored.
  *
  * This is time that no client can win back: Dovecot waits for 500 ms after it has seen a change (NOTIFY_DELAY_MSECS in
@@ -20,7 +20,7 @@ type Way = {
   readonly settings: string;
   readonly deliver: 'moved' | 'appended';
   /**
-   * The least time between an announcement and the next mail: what comes just before a hibernation is never announced.
+   * The least time between an announcement and the next message: what comes just before a hibernation is never announced.
    */
   readonly restMs?: number;
 };
@@ -53,10 +53,10 @@ const ways: readonly Way[] = [
 ];
 
 const mail = Buffer.from('From: ada@example.test\r\nSubject: A question\r\n\r\nHello.\r\n');
-/** Between an announcement and the next mail, so that the server is at rest. */
+/** Between an announcement and the next message, so that the server is at rest. */
 const pauseMsMax = 700;
 
-/** So many mails by each way. */
+/** So many messages by each way. */
 export async function announceRun(count: number, progress: (line: string) => void): Promise<readonly WayFigures[]> {
   const figures: WayFigures[] = [];
   for (const way of ways) {

@@ -9,7 +9,7 @@ import { existing, linesOfImap } from './lines-of-imap.ts';
 
 export type AnnouncingProxy = {
   readonly port: number;
-  /** When the mail of that number was announced first (Unix time in milliseconds); null: it was not. */
+  /** When the message of that number was announced first (Unix time in milliseconds); null: it was not. */
   announcedAtMs(number: number): number | null;
 } & AsyncDisposable;
 

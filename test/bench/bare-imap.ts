@@ -1,5 +1,5 @@
 /**
- * An IMAP client of a few lines, in clear, for measurements: it logs in, appends a mail, and waits for announcements.
+ * An IMAP client of a few lines, in clear, for measurements: it logs in, appends a message, and waits for announcements.
  *
  * Throws when the server refuses, or the connection ends.
  */
@@ -9,9 +9,9 @@ import { existing, linesOfImap } from './lines-of-imap.ts';
 export type BareImap = {
   /** Selects INBOX and waits in IDLE (RFC 2177) from then on; resolves once the server waits, too. */
   idle(): Promise<void>;
-  /** Resolves when the server announces that INBOX holds so many mails. */
+  /** Resolves when the server announces that INBOX holds so many messages. */
   announced(count: number): Promise<void>;
-  /** Puts a mail, with CRLF line ends, into INBOX; resolves when the server has it. */
+  /** Puts a message, with CRLF line ends, into INBOX; resolves when the server has it. */
   append(mail: Uint8Array): Promise<void>;
 } & Disposable;
 

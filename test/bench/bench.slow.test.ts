@@ -62,7 +62,7 @@ const runs: readonly (readonly [args: readonly string[], expected: object])[] = 
     ['many-quiet', '--mailboxes', '100', '--interval', '6'],
     {
       sizes: [1, 10, 100].map((mailboxes) => ({ mailboxes, lagMs: figures, exact: true, failed: 0 })),
-      aims: isRight('each mailbox is visited once an interval'),
+      aims: isRight('each mailbox is polled once an interval'),
     },
   ],
   [
@@ -114,7 +114,7 @@ const furtherWrongOptions: readonly WrongOption[] = [
   ],
   [
     ['--only', 'nothing'],
-    '--only takes a scene of the performance report: single, larger, many, huge, empty-visit, embedded, cost',
+    '--only takes a scene of the performance report: single, larger, many, huge, empty-poll, embedded, cost',
   ],
   [['ingest', '--only', 'single'], 'ingest takes no --only'],
   [['single'], 'single is a scene of the performance report: --only single'],

@@ -1,5 +1,5 @@
 /**
- * `npm run bench [-- performance] [--only SCENE] [--runs 5] [--count 2000] [--largest 20000] [--mailboxes 50] [--visits
+ * `npm run bench [-- performance] [--only SCENE] [--runs 5] [--count 2000] [--largest 20000] [--mailboxes 50] [--polls
  * 300] [--huge-mb 45] [--json]` `npm run bench -- ingest [--count 2000] [--runs 1] [--database mariadb|sqlite]
  * [--json]` `npm run bench -- crash [--count 2000] [--kills 40] [--database mariadb|sqlite] [--json]` `npm run bench --
  * core-dump [--mailboxes 200] [--database mariadb|sqlite] [--json]` `npm run bench -- switch-kills [--stride 1]
@@ -13,12 +13,12 @@
  * bench -- fleet [--mailboxes 400] [--count 200] [--json]`
  *
  * Without a name it is `performance`: the report on speed, memory and CPU time, in scenes (performance/), with the aim
- * of each figure beside it. `ingest` measures how fast mails become tickets, beside imapflow fetching and dropping the
- * same mails in the same run, and checks that every one of them is stored as it was sent. `crash` kills the daemon
+ * of each figure beside it. `ingest` measures how fast messages become tickets, beside imapflow fetching and dropping the
+ * same messages in the same run, and checks that every one of them is stored as it was sent. `crash` kills the daemon
  * again and again while it works, and counts what is lost, doubled, empty or missing in the end. The others are about
  * sealed passwords: what a core dump holds of them, operations killed before each of their effects, a switch under a
  * daemon at work, its time and memory with many mailboxes, and what the files of the database still hold. The last six
- * are about the daemon at work: from a mail's announcement to its ticket, how late the mail server announces, what many
+ * are about the daemon at work: from a message's announcement to its ticket, how late the mail server announces, what many
  * mailboxes and many open connections cost, how long a start takes, and how four workers share the mailboxes of one
  * that is killed. Exit code 1 when something is not as promised, or fails; 2 for a wrong option. Dovecot and MariaDB
  * must be installed; both are started here, with their data in temporary folders.
@@ -39,7 +39,7 @@ import { wholeNumber } from './whole-number.ts';
 const database = '[--database mariadb|sqlite] [--json]';
 const usage = [
   'usage: npm run bench [-- performance] [--only SCENE] [--runs N] [--count N] [--largest N] [--mailboxes N]',
-  '                                      [--visits N] [--huge-mb N] [--json]',
+  '                                      [--polls N] [--huge-mb N] [--json]',
   `       npm run bench -- ingest [--count N] [--runs N] ${database}`,
   `       npm run bench -- crash [--count N] [--kills N] ${database}`,
   `       npm run bench -- core-dump [--mailboxes N] ${database}`,
@@ -86,7 +86,7 @@ export function readOptions(args: readonly string[]): Options {
       database: { type: 'string', default: 'mariadb' },
       only: { type: 'string' },
       largest: { type: 'string' },
-      visits: { type: 'string', default: `${performanceDefaults.visits}` },
+      polls: { type: 'string', default: `${performanceDefaults.polls}` },
       'huge-mb': { type: 'string', default: `${performanceDefaults.hugeMb}` },
       json: { type: 'boolean', default: false },
     },
@@ -119,7 +119,7 @@ export function readOptions(args: readonly string[]): Options {
     profileFolder: values.profile ?? null,
     only: values.only ?? null,
     largest: largestOf(values.largest, given('count')),
-    visits: wholeNumber('--visits', values.visits, 1),
+    polls: wholeNumber('--polls', values.polls, 1),
     hugeMb: wholeNumber('--huge-mb', values['huge-mb'], 1, hugeMbMax),
     database,
     json,
@@ -136,7 +136,7 @@ function largestOf(given: string | undefined, count: number): number {
   return given === undefined ? Math.max(performanceDefaults.largest, count) : wholeNumber('--largest', given, count);
 }
 
-/** How much a benchmark does unless told otherwise. */
+/** How much a benchmark does unless set otherwise. */
 function usualOf(benchmark: Options['benchmark']): Pick<Options, 'count' | 'runs' | 'mailboxes'> {
   if (benchmark === 'performance') return performanceDefaults;
   if (isAboutService(benchmark)) return serviceBenchmarks[benchmark];

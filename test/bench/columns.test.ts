@@ -26,7 +26,7 @@ test('two are at work at a time, and results keep their order', async () => {
   expect({ results, most }).toEqual({ results: [60, 2, 2, 2], most: 2 });
 });
 
-test('what throws ends the work when what is under way is done', async () => {
+test('what throws ends the work when what is in progress is done', async () => {
   const done: number[] = [];
   const failing = twoAtOnce([1, 2, 3, 4], async (item) => {
     if (item === 1) throw new Error('no');

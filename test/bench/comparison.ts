@@ -1,6 +1,6 @@
 /**
  * The tables in which what was sent and what is stored are compared: a temporary database of SQLite on the disk, so
- * that memory does not grow with the mails.
+ * that memory does not grow with the messages.
  *
  * Everything is added first and asked afterwards. Message-IDs have their angle brackets here.
  */
@@ -21,7 +21,7 @@ export type Comparison = {
   attachment(row: AttachmentRow): void;
   /** To be called once, after everything is added. */
   compare(): Pick<Verification, 'tickets' | 'messages' | 'lost' | 'doubled' | 'emptyTickets' | 'misplaced'>;
-  /** Of each mail that was sent with an attachment, and whether a row of its message names that. */
+  /** Of each message that was sent with an attachment, and whether a row of its message names that. */
   attached(): Iterable<Attached>;
 } & Disposable;
 

@@ -3,7 +3,7 @@
  *
  * Real Dovecot and real database; the password of every mailbox is a canary, half of the mailboxes log in over TLS and
  * half in clear. Each scene is a process of its own. The control logs in as imapflow documents it and must be found: a
- * search that finds nothing there proves nothing. Fails when a command fails or a round of visits does not end.
+ * search that finds nothing there proves nothing. Fails when a command fails or a round of polls does not end.
  */
 import { newCanary } from '../support/leaks/canary.ts';
 import { startDovecot } from '../support/servers/dovecot.ts';
@@ -18,7 +18,7 @@ import {
   sceneAtRest,
   sceneAtWork,
   startSearchable,
-  untilVisited,
+  untilPolled,
 } from './memory-scene.ts';
 import { refusedScene } from './refused-scene.ts';
 import { enable, openSetting, type Setting } from './setting.ts';
@@ -42,8 +42,8 @@ async function enabledBefore(place: Place): Promise<readonly SceneReport[]> {
   await using setting = await filledSetting(place);
   await setting.succeed(enable);
   await using daemon = startSearchable(setting);
-  place.progress('enabled before the start: two rounds of visits');
-  await untilVisited(daemon, 2 * place.mailboxes, 2);
+  place.progress('enabled before the start: two rounds of polls');
+  await untilPolled(daemon, 2 * place.mailboxes, 2);
   const atWork = await sceneAtWork('enabled before the start, amid logins', daemon, place.canary);
   return [
     atWork,
@@ -55,7 +55,7 @@ async function enabledMeanwhile(place: Place): Promise<readonly SceneReport[]> {
   await using setting = await filledSetting(place);
   await using daemon = startSearchable(setting);
   place.progress('enabled while it runs: a round with readable passwords');
-  await untilVisited(daemon, 2 * place.mailboxes, 1);
+  await untilPolled(daemon, 2 * place.mailboxes, 1);
   const before = await sceneAtRest('readable, before enable', daemon, setting, {
     canary: place.canary,
     stored: 'readable',
@@ -63,7 +63,7 @@ async function enabledMeanwhile(place: Place): Promise<readonly SceneReport[]> {
   await setting.succeed(enable);
   await goOn(setting);
   place.progress('enabled while it runs: a round with sealed passwords');
-  await untilVisited(daemon, 2 * place.mailboxes, 1);
+  await untilPolled(daemon, 2 * place.mailboxes, 1);
   return [
     before,
     await sceneAtRest('enabled while it runs', daemon, setting, { canary: place.canary, stored: 'sealed' }),

@@ -27,7 +27,7 @@ export type CrashReport = {
   readonly killsAtWork: number;
   readonly verification: Verification;
   readonly exact: boolean;
-  /** Mails that were marked as seen on the server in the end. */
+  /** Messages that were marked as seen on the server in the end. */
   readonly seen: number;
   /** The daemon's own count agrees: exit code of `reconcile`. */
   readonly reconciled: boolean;
@@ -87,9 +87,9 @@ async function killRepeatedly(
   return atWork;
 }
 
-/** Visits until a visit finds nothing new, which also drives the actions that were left over. */
+/** Polls until a poll finds nothing new, which also drives the actions that were left over. */
 async function finish(env: Env): Promise<void> {
-  for (let visit = 0; visit < 20; visit += 1) {
+  for (let poll = 0; poll < 20; poll += 1) {
     const { code, stdout, stderr } = await runCommand(['poll', mailboxName, '--json'], { env });
     if (code !== 0) throw new Error(`poll failed: ${stdout}${stderr}`);
     const { outcomes } = JSON.parse(stdout) as { outcomes: Record<string, number> };

@@ -1,5 +1,5 @@
 /**
- * The transfer encodings that the generated mails use, with LF line ends.
+ * The transfer encodings that the generated messages use, with LF line ends.
  *
  * They write the plainest valid form and know no line length of headers: a long encoded word stays in one piece, as
  * several mail programs send it.

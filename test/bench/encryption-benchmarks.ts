@@ -28,7 +28,7 @@ export type EncryptionBenchmark = (options: EncryptionOptions, progress: Progres
 /** Seconds that an operation on 10,000 mailboxes may take. */
 const secondsMax = 20;
 
-/** By their names on the command line, each with how many mailboxes it has unless told otherwise. */
+/** By their names on the command line, each with how many mailboxes it has unless set otherwise. */
 export const encryptionBenchmarks = {
   'core-dump': { mailboxes: 200, run: coreDump },
   'switch-kills': { mailboxes: 6, run: switchKills },
@@ -121,11 +121,11 @@ async function liveSwitch(options: EncryptionOptions, progress: Progress): Promi
   return report.exact && report.failedByServer === 0 && report.failedByDaemon === 0 && isSeen ? 0 : 1;
 }
 
-function liveFigures({ mails, visits, failedByServer, failedByDaemon, verification, pickUps }: LiveReport) {
+function liveFigures({ mails, polls, failedByServer, failedByDaemon, verification, pickUps }: LiveReport) {
   const sorted = pickUps.map(({ ms }) => ms ?? Number.POSITIVE_INFINITY).toSorted((one, other) => one - other);
   return {
     mails,
-    visits,
+    polls,
     failed_by_server: failedByServer,
     failed_by_daemon: failedByDaemon,
     lost: verification.lost.length,

@@ -1,5 +1,5 @@
 /**
- * The yardstick of the ingest benchmark: imapflow fetches every mail of a mailbox and drops it.
+ * The yardstick of the ingest benchmark: imapflow fetches every message of a mailbox and drops it.
  *
  * Reads one JSON object from standard input (`host`, `port`, `caPem`, `user`, `password`) and prints one: `messages`,
  * `bytes`, and `duration_ms` from before the connection to after the logout. Anything that goes wrong ends it with

@@ -1,4 +1,4 @@
-/** The generated mails stay the same, byte for byte, and are what their description says. */
+/** The generated messages stay the same, byte for byte, and are what their description says. */
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
@@ -23,7 +23,7 @@ function shareOut(mails: readonly GeneratedMail[]): Record<string, number> {
   return counts;
 }
 
-test('the default seed gives the same 2,000 mails as ever, in the same mix', () => {
+test('the default seed gives the same 2,000 messages as ever, in the same mix', () => {
   const mails = [...generateMails()];
   expect(checksum(mails)).toBe(checksumOf2000);
   expect(shareOut(mails)).toEqual({ plain: 1200, html: 500, attach: 200, reply: 100 });
@@ -31,7 +31,7 @@ test('the default seed gives the same 2,000 mails as ever, in the same mix', () 
   expect(new Set(mails.map((mail) => mail.messageId)).size).toBe(2000);
 });
 
-test('another seed, count and address give the mails of that seed', () => {
+test('another seed, count and address give the messages of that seed', () => {
   const options = { count: 50, seed: 7, to: 'help@example.test' };
   expect(checksum(generateMails(options))).toBe(checksumOf50WithSeed7);
   expect(checksum(generateMails({ ...options, seed: 8 }))).not.toBe(checksumOf50WithSeed7);
@@ -48,7 +48,7 @@ test('the attachment in the source is the one that the description names', () =>
   }
 });
 
-test('a reply names the first mail of its thread, which came before it and is no reply', () => {
+test('a reply names the first message of its thread, which came before it and is no reply', () => {
   const kinds = new Map<string, string>();
   for (const mail of generateMails({ count: 400 })) {
     if (mail.replyTo !== null) {
@@ -63,7 +63,7 @@ test('every line end is a bare LF', () => {
   for (const mail of generateMails({ count: 20 })) expect(mail.bytes.includes(0x0d)).toBe(false);
 });
 
-test('the command line writes one file a mail and a manifest, and refuses a folder that exists', async () => {
+test('the command line writes one file a message and a manifest, and refuses a folder that exists', async () => {
   const parent = await mkdtemp(join(tmpdir(), 'ticketmaild-generate-'));
   onTestFinished(() => rm(parent, { recursive: true }));
   const run = () =>

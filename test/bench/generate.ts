@@ -1,13 +1,13 @@
 /**
- * Makes the mails of the benchmark and of the crash test: the same seed gives the same bytes on every machine.
+ * Makes the messages of the benchmark and of the crash test: the same seed gives the same bytes on every machine.
  *
  * 60 % plain text of 2 to 8 KB, 25 % HTML of 10 to 40 KB, 10 % with one attachment of 100 to 500 KB, 5 % replies in
  * the thread of an earlier mail. The order of the random calls is part of the format: whoever changes it changes all
- * the mails, and the test that knows their checksum fails.
+ * the messages, and the test that knows their checksum fails.
  *
  *     node test/bench/generate.ts FOLDER [--count 2000] [--seed 20261124] [--to support@bench.test]
  *
- * writes one file a mail, and `manifest.json`. It refuses a folder that exists already.
+ * writes one file a message, and `manifest.json`. It refuses a folder that exists already.
  */
 import { createHash } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
@@ -36,7 +36,7 @@ export type GeneratedMail = {
   readonly from: string;
   /** Decoded. */
   readonly subject: string;
-  /** Message-ID of the mail that began the thread, for a reply. */
+  /** Message-ID of the message that began the thread, for a reply. */
   readonly replyTo: string | null;
   /** Decoded size of the attachment; 0 where there is none. */
   readonly attachBytes: number;
@@ -56,7 +56,7 @@ const firstMailAtMs = Date.UTC(2026, 9, 1, 6, 0, 0);
 const mailGapMs = 97_000;
 const peopleCount = 400;
 const customerCount = 40;
-/** No reply among the first mails: a thread must exist before somebody answers in it. */
+/** No reply among the first messages: a thread must exist before somebody answers in it. */
 const firstReplyIndex = 20;
 const threadShare = 0.3;
 const mailPrograms = ['Outlook 16.0', 'Apple Mail (2.3774)', 'Thunderbird 128.4', 'Gmail'] as const;
@@ -68,7 +68,7 @@ const files = [
   ['logs.zip', 'application/zip'],
 ] as const;
 
-/** The mails one after the other; only one is in memory at a time. */
+/** The messages one after the other; only one is in memory at a time. */
 export function* generateMails(options: GenerateOptions = {}): Iterable<GeneratedMail> {
   const { count = defaultCount, seed = defaultSeed, to = defaultTo } = options;
   const random = seededRandom(seed);
@@ -120,7 +120,7 @@ function oneMail(
   };
 }
 
-/** Exact shares in a shuffled order, the early replies swapped with the last mails that are none. */
+/** Exact shares in a shuffled order, the early replies swapped with the last messages that are none. */
 function mailKinds(random: SeededRandom, count: number): readonly MailKind[] {
   const kinds = Array.from({ length: count }, (_, index) => kindByShare(index / count));
   for (let index = count - 1; index > 0; index--) swap(kinds, index, random.between(0, index));

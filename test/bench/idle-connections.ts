@@ -1,6 +1,6 @@
 /**
  * What open connections cost: memory of a daemon that holds none, a quarter, a half and all of its mailboxes open in
- * IDLE over TLS, its CPU time while all are quiet, and that mail to any of them is fetched.
+ * IDLE over TLS, its CPU time while all are quiet, and that message to any of them is fetched.
  *
  * Each number of connections is a run of its own, so that none has the memory of the one before. The limit of inotify
  * instances is raised for the run, which takes root.
@@ -20,7 +20,7 @@ import { type ExpectedMail, isExact, verifyIngest } from './verify.ts';
 export type IdleOptions = {
   readonly mariadb: Mariadb | null;
   readonly mailboxes: number;
-  /** Mails at the end. */
+  /** Messages at the end. */
   readonly count: number;
   readonly quietS: number;
   readonly progress: (line: string) => void;
@@ -28,7 +28,7 @@ export type IdleOptions = {
 
 export type StepFigures = {
   readonly open: number;
-  /** From the start of the process until all are open; for none, until each mailbox was visited once. */
+  /** From the start of the process until all are open; for none, until each mailbox was polled once. */
   readonly openedS: number;
   readonly rssMb: number | null;
   readonly peakMb: number | null;
@@ -51,14 +51,14 @@ const fetchedTimeoutMs = 120_000;
 const settleMs = 5000;
 const mailsMax = 100_000;
 
-/** Throws when the connections are not open in time, or the mails not fetched in time. */
+/** Throws when the connections are not open in time, or the messages not fetched in time. */
 export async function idleRun(options: IdleOptions): Promise<IdleReport> {
   const { mariadb, mailboxes } = options;
   await using limit = await raiseInotifyLimit(2 * mailboxes + 256);
   if (limit.complaint !== null) options.progress(limit.complaint);
   await using dovecot = await startDovecot();
   await using fleet = await openFleet(mariadb, rowsOn(dovecot, mailboxes), {
-    // Once: the first visit opens the connection.
+    // Once: the first poll opens the connection.
     TICKETMAILD_POLL_INTERVAL_S: '3600',
     TICKETMAILD_POLL_CONCURRENCY_MAX: '64',
     TICKETMAILD_POLL_CONCURRENCY_PER_HOST_MAX: '64',
@@ -88,13 +88,13 @@ async function step<T>(
   await using daemon = setting.start(['run'], { env: limits });
   using memory = watchMemory(daemon.pid);
   const address = await addressOf(daemon);
-  const visitedSql = `SELECT COUNT(*) AS visited FROM mailbox_state WHERE last_success_at >= '${startedAt}'`;
+  const polledSql = `SELECT COUNT(*) AS polled FROM mailbox_state WHERE last_success_at >= '${startedAt}'`;
   const isOpen = async (): Promise<boolean> => {
-    // A visit that keeps its connection may be written down later than the connection is there, or not at all.
+    // A poll that keeps its connection may be written down later than the connection is there, or not at all.
     if (open > 0 && ((await openPush(address)) ?? 0) < open) return false;
     if (open === rows.length) return true;
-    const [row] = await runSql<{ visited: number }>(databaseUrl, visitedSql);
-    return (row?.visited ?? 0) >= rows.length - open;
+    const [row] = await runSql<{ polled: number }>(databaseUrl, polledSql);
+    return (row?.polled ?? 0) >= rows.length - open;
   };
   await until(daemon, `${open} connections`, openTimeoutMs, isOpen, 500);
   const openedS = (performance.now() - startedAtMs) / 1000;
@@ -128,7 +128,7 @@ async function quietAndMails(
   const mails: ExpectedMail[] = [];
   for (const { bytes, ...described } of generateMails({ count: mailsMax })) {
     if (mails.length === count) break;
-    // A reply may be fetched before the mail that it replies to, from another mailbox, and then opens a ticket.
+    // A reply may be fetched before the message that it replies to, from another mailbox, and then opens a ticket.
     if (described.kind === 'reply') continue;
     await dovecot.append(random.pick(rows).user, 'INBOX', [bytes]);
     mails.push(described);

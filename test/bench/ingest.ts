@@ -1,9 +1,9 @@
 /**
- * One run of the ingest benchmark: a mailbox of generated mails in a real Dovecot becomes tickets in a real database.
+ * One run of the ingest benchmark: a mailbox of generated messages in a real Dovecot becomes tickets in a real database.
  *
- * In the same run imapflow first fetches the same mails and drops them, as the yardstick. Then one `poll` of the
+ * In the same run imapflow first fetches the same messages and drops them, as the yardstick. Then one `poll` of the
  * daemon does all its work on them, and everything that was stored is compared with what was sent. The database
- * syncs every commit to the disk, as in production. However many mails there are, few of them are in memory here. A
+ * syncs every commit to the disk, as in production. However many messages there are, few of them are in memory here. A
  * command that fails throws with what it printed.
  */
 import { join } from 'node:path';
@@ -48,7 +48,7 @@ export const mailboxName = 'bench';
 const mailsAtOnce = 100;
 export const mainFile = fileURLToPath(new URL('../../src/ticketmaild.js', import.meta.url));
 const fetchAndDropFile = join(import.meta.dirname, 'fetch-and-drop.ts');
-/** Generated mails have 400 senders: the more mails, the more of each. The limit is looked at all the same. */
+/** Generated messages have 400 senders: the more messages, the more of each. The limit is looked at all the same. */
 const sentByOneMax = 1_000_000;
 
 /** With a mailbox of its own. */
@@ -113,14 +113,14 @@ async function openPlace(mariadb: Mariadb | null): Promise<Place> {
   };
 }
 
-/** Gives what each of the generated mails is. */
+/** Gives what each of the generated messages is. */
 export async function fillMailbox(dovecot: Dovecot, user: string, count: number): Promise<readonly ExpectedMail[]> {
   const expected: ExpectedMail[] = [];
   await appendMails(dovecot, user, generateMails({ count }), (mail) => void expected.push(mail));
   return expected;
 }
 
-/** Appends the mails in portions, so that few of them are in memory at a time; `keep` is told what each of them is. */
+/** Appends the messages in portions, so that few of them are in memory at a time; `keep` is reported what each of them is. */
 export async function appendMails(
   dovecot: Dovecot,
   user: string,
@@ -138,7 +138,7 @@ export async function appendMails(
   if (portion.length > 0) await dovecot.append(user, 'INBOX', portion);
 }
 
-/** The line ends that a mail has on its way (RFC 5322 section 2.1). */
+/** The line ends that a message has on its way (RFC 5322 section 2.1). */
 function withCrlf(bytes: Uint8Array): Uint8Array {
   return Buffer.from(Buffer.from(bytes).toString('latin1').replaceAll('\n', '\r\n'), 'latin1');
 }

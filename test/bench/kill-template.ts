@@ -1,6 +1,6 @@
 /**
  * Installations that are ready for an operation on the switch, copied from one that was made once: a copy of the tables
- * (or of the SQLite file) and of the data folder takes a fraction of what making it anew takes.
+ * (or of the SQLite file) and of the data folder takes a fraction of what making it again takes.
  *
  * Six mailboxes, half of them in clear, all with the password of the test server.
  */
@@ -32,7 +32,7 @@ export async function makeTemplate(dovecot: Dovecot, mariadb: Mariadb | null, se
     mailboxOn(dovecot, index % 2 === 0 ? 'implicit' : 'none', `box-${index}`, Buffer.from(password)),
   );
   await addMailboxes(setting.databaseUrl, rows);
-  // Without a daemon nobody else gives them a schedule.
+  // Without a daemon no other else gives them a schedule.
   const schedule = "SELECT id, '2020-01-01 00:00:00.000' FROM mailboxes";
   await runSql(setting.databaseUrl, `INSERT INTO mailbox_state (mailbox_id, next_poll_at) ${schedule}`);
   if (sealed) await setting.succeed(enable);

@@ -1,6 +1,6 @@
 /**
  * Kills `encryption enable`, `rotate` and `disable` just before each of their outside effects, one after the other,
- * runs the same command again, and looks whether everything is as if nothing had happened.
+ * runs the same command again, and checks whether everything is as if nothing had happened.
  *
  * An effect is a change of a file, a write on a socket, a statement of SQLite (kill-at.ts). Afterwards the second run
  * must have ended well, the switch say what it should, every mailbox log in, the key file be there exactly when it
@@ -40,7 +40,7 @@ export type KillOptions = {
   readonly mariadb: Mariadb | null;
   /** Every so many effects one is killed. */
   readonly stride: number;
-  /** The first of them; 1 unless told otherwise. */
+  /** The first of them; 1 unless set otherwise. */
   readonly first?: number;
   readonly progress: (line: string) => void;
 };
@@ -140,10 +140,10 @@ async function countPlaintext({ databaseUrl }: Copy): Promise<number> {
 /** Every mailbox logs in, opens its folder and lists it. */
 async function wrongLogins(copy: Copy): Promise<readonly string[]> {
   const { code, stdout, stderr } = await commandIn(copy, ['poll', '--json']);
-  const visited = stdout.split('\n').filter((line) => line.includes('"ok":true')).length;
-  return code === 0 && visited === killMailboxes
+  const polled = stdout.split('\n').filter((line) => line.includes('"ok":true')).length;
+  return code === 0 && polled === killMailboxes
     ? []
-    : [`${visited} mailboxes logged in, poll ended with ${code}: ${stderr.trim()}`];
+    : [`${polled} mailboxes logged in, poll ended with ${code}: ${stderr.trim()}`];
 }
 
 async function filesIn(copy: Copy, operation: Operation): Promise<{ unknown: readonly string[]; leftOvers: number }> {

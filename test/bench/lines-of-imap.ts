@@ -1,6 +1,6 @@
 /**
  * The lines that an IMAP server sends, out of the pieces in which they arrive; literals (RFC 9051 section 4.3), which
- * hold mails, are passed over.
+ * hold messages, are passed over.
  */
 
 /** Give it the pieces in their order; it calls `line` for each line, without its end. */
@@ -29,7 +29,7 @@ export function linesOfImap(line: (text: string) => void): (piece: Buffer) => vo
   };
 }
 
-/** How many mails the server says that the folder holds; null for any other line. */
+/** How many messages the server says that the folder holds; null for any other line. */
 export function existing(line: string): number | null {
   const count = /^\* (\d+) EXISTS$/i.exec(line)?.[1];
   return count === undefined ? null : Number(count);

@@ -1,10 +1,10 @@
 /**
- * Switches encryption on, rotates the key twice and switches it off, while one daemon visits many mailboxes all the
+ * Switches encryption on, rotates the key twice and switches it off, while one daemon polls many mailboxes all the
  * time and mail keeps arriving.
  *
- * Counted in the end: logins that failed (by the mail server's log and by the daemon's), mails lost, doubled or
+ * Counted in the end: logins that failed (by the mail server's log and by the daemon's), messages lost, doubled or
  * changed, and for each change of the switch how long the running daemon took to see it: from its audit row, by the
- * database's clock, to the event `switch.changed` (all on one machine). Fails when a command fails or the mail is never
+ * database's clock, to the event `switch.changed` (all on one machine). Fails when a command fails or the message is never
  * done.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -14,7 +14,7 @@ import { password } from '../support/servers/dovecot-settings.ts';
 import type { Mariadb } from '../support/servers/mariadb.ts';
 import { generateMails } from './generate.ts';
 import { addMailboxes, mailboxOn, runSql } from './many-mailboxes.ts';
-import { untilVisited } from './memory-scene.ts';
+import { untilPolled } from './memory-scene.ts';
 import { itemAt, seededRandom } from './random.ts';
 import { disable, enable, openSetting, rotate, type Setting } from './setting.ts';
 import { type ExpectedMail, isExact, type Verification, verifyIngest } from './verify.ts';
@@ -30,7 +30,7 @@ export type PickUp = {
 export type LiveReport = {
   readonly mailboxes: number;
   readonly mails: number;
-  readonly visits: number;
+  readonly polls: number;
   readonly failedByServer: number;
   readonly failedByDaemon: number;
   readonly verification: Verification;
@@ -67,8 +67,8 @@ export async function liveSwitchRun(options: LiveOptions): Promise<LiveReport> {
   await using setting = await openSetting(mariadb, env);
   const users = await fill(setting, options);
   await using daemon = setting.start(['run']);
-  progress(`a first round of ${mailboxes} visits`);
-  await untilVisited(daemon, mailboxes, 1);
+  progress(`a first round of ${mailboxes} polls`);
+  await untilPolled(daemon, mailboxes, 1);
   const writing = new AbortController();
   const mails = writeMails(dovecot, users, writing.signal);
   const seconds = await runCommands(setting, progress);
@@ -81,7 +81,7 @@ export async function liveSwitchRun(options: LiveOptions): Promise<LiveReport> {
   return {
     mailboxes,
     mails: expected.length,
-    visits: countOf(lines, 'poll.empty') + countOf(lines, 'poll.finished'),
+    polls: countOf(lines, 'poll.empty') + countOf(lines, 'poll.finished'),
     failedByServer: (await dovecot.log()).split('\n').filter((line) => refusal.test(line)).length,
     failedByDaemon: countOf(lines, 'poll.failed'),
     verification,
@@ -100,7 +100,7 @@ async function fill(setting: Setting, { dovecot, mailboxes }: LiveOptions): Prom
   return rows.map(({ user }) => user);
 }
 
-/** Delivers one mail after the other to users picked at random until `stop` fires; gives what was sent. */
+/** Delivers one message after the other to users picked at random until `stop` fires; gives what was sent. */
 async function writeMails(
   dovecot: Dovecot,
   users: readonly string[],
@@ -110,7 +110,7 @@ async function writeMails(
   const expected: ExpectedMail[] = [];
   for (const { bytes, ...described } of generateMails({ count: mailsMax })) {
     if (stop.aborted) break;
-    // A reply may be fetched before the mail that it replies to, from another mailbox, and then opens a ticket.
+    // A reply may be fetched before the message that it replies to, from another mailbox, and then opens a ticket.
     if (described.kind === 'reply') continue;
     await dovecot.append(itemAt(users, random.between(0, users.length - 1)), 'INBOX', [bytes]);
     expected.push(described);

@@ -1,9 +1,9 @@
 /**
- * One worker with many mailboxes that are polled, most of them quiet: what a visit costs and how late it begins.
+ * One worker with many mailboxes that are polled, most of them quiet: what a poll costs and how late it begins.
  *
- * Two of a hundred mailboxes get a mail a minute. After a first round the due times are spread evenly over the
- * interval, and one whole interval is measured. No mail may be lost or doubled meanwhile. A shorter interval than 300 s
- * shrinks everything in proportion: the minute between two mails, too. The lag of a visit is the time from when it was
+ * Two of a hundred mailboxes get a message a minute. After a first round the due times are spread evenly over the
+ * interval, and one whole interval is measured. No message may be lost or doubled meanwhile. A shorter interval than 300 s
+ * shrinks everything in proportion: the minute between two messages, too. The lag of a poll is the time from when it was
  * due, by the table, to its beginning, by the daemon's log (its end, less how long it took).
  */
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -29,7 +29,7 @@ export type QuietOptions = {
 
 export type QuietReport = {
   readonly mailboxes: number;
-  readonly visits: number;
+  readonly polls: number;
   readonly mails: number;
   readonly seconds: number;
   readonly firstRoundS: number;
@@ -37,7 +37,7 @@ export type QuietReport = {
   readonly cpuS: CpuFigures;
   readonly memory: MemoryFigures;
   readonly lagMs: Quantiles;
-  readonly visitMs: Quantiles;
+  readonly pollMs: Quantiles;
   readonly readyMs: Quantiles;
   /** null where there is no such endpoint. */
   readonly metricsMs: Quantiles | null;
@@ -54,20 +54,20 @@ export type CpuFigures = {
 const usualIntervalS = 300;
 const busyShare = 0.02;
 const mailGapS = 60;
-const visitsAtOnce = '64';
+const pollsAtOnce = '64';
 const firstRoundTimeoutMs = 900_000;
 const lastMailsTimeoutMs = 120_000;
 const asks = 20;
 const mailsMax = 100_000;
 
-/** Throws when the first round, or the last mails, take too long, or a command fails. */
+/** Throws when the first round, or the last messages, take too long, or a command fails. */
 export async function manyQuietRun(options: QuietOptions): Promise<QuietReport> {
   const { mariadb, mailboxes, intervalS, profileFolder, progress } = options;
   await using dovecot = await startDovecot();
   await using fleet = await openFleet(mariadb, rowsOn(dovecot, mailboxes), env(intervalS));
   await using daemon = fleet.setting.start(['run'], { nodeOptions: profiling(profileFolder) });
   const address = await addressOf(daemon);
-  progress(`a first round of ${mailboxes} visits`);
+  progress(`a first round of ${mailboxes} polls`);
   const startedAtMs = performance.now();
   await firstRound(fleet, daemon);
   const firstRoundS = (performance.now() - startedAtMs) / 1000;
@@ -75,7 +75,7 @@ export async function manyQuietRun(options: QuietOptions): Promise<QuietReport> 
   const lines = daemon.lines.length;
   const due = await spread(fleet.setting, intervalS);
   const measured = await oneInterval(options, { dovecot, fleet, daemon, address });
-  const visits = visitsOf(daemon, lines);
+  const polls = pollsOf(daemon, lines);
   progress('fetching the last mails');
   const exact = await isAllStored(fleet, daemon, measured.mails);
   const failed = daemon.lines.slice(lines).filter(({ event }) => event === 'poll.failed').length;
@@ -83,12 +83,12 @@ export async function manyQuietRun(options: QuietOptions): Promise<QuietReport> 
   const { mails, asked, ...figures } = measured;
   return {
     mailboxes,
-    visits: visits.length,
+    polls: polls.length,
     mails: mails.length,
     firstRoundS,
     ...figures,
-    lagMs: quantilesOf(lags(visits, due)),
-    visitMs: quantilesOf(visits.map(({ durationMs }) => durationMs)),
+    lagMs: quantilesOf(lags(polls, due)),
+    pollMs: quantilesOf(polls.map(({ durationMs }) => durationMs)),
     ...asked,
     failed,
     exact,
@@ -98,11 +98,11 @@ export async function manyQuietRun(options: QuietOptions): Promise<QuietReport> 
 function env(intervalS: number): Readonly<Record<string, string>> {
   return {
     TICKETMAILD_POLL_INTERVAL_S: `${intervalS}`,
-    TICKETMAILD_POLL_CONCURRENCY_MAX: visitsAtOnce,
-    TICKETMAILD_POLL_CONCURRENCY_PER_HOST_MAX: visitsAtOnce,
+    TICKETMAILD_POLL_CONCURRENCY_MAX: pollsAtOnce,
+    TICKETMAILD_POLL_CONCURRENCY_PER_HOST_MAX: pollsAtOnce,
     TICKETMAILD_IDLE_CONNECTIONS_MAX: '0',
     TICKETMAILD_IDLE_CONNECTIONS_PER_HOST_MAX: '0',
-    // Each visit leaves a line that tells its end and how long it took.
+    // Each poll leaves a line that tells its end and how long it took.
     TICKETMAILD_LOG_LEVEL: 'debug',
   };
 }
@@ -113,7 +113,7 @@ async function firstRound({ setting }: Fleet, daemon: Daemon): Promise<void> {
     const [row] = await runSql<{ missing: number }>(setting.databaseUrl, `${sql} WHERE last_success_at IS NULL`);
     return row?.missing === 0;
   };
-  await until(daemon, 'a first visit to each mailbox', firstRoundTimeoutMs, check, 500);
+  await until(daemon, 'a first poll to each mailbox', firstRoundTimeoutMs, check, 500);
 }
 
 type Place = {
@@ -155,7 +155,7 @@ function cpuOf(daemon: Daemon): CpuFigures {
   return { daemon: cpuSOf(daemon.pid), dovecot: server('dovecot'), mariadb: server('mariadbd') };
 }
 
-/** Each of the busy mailboxes gets a mail a minute, all of them in turn. */
+/** Each of the busy mailboxes gets a message a minute, all of them in turn. */
 async function writeMails(
   { dovecot, fleet }: Place,
   intervalS: number,
@@ -166,7 +166,7 @@ async function writeMails(
   const gapMs = ((mailGapS * intervalS) / usualIntervalS / busy.length) * 1000;
   const expected: ExpectedMail[] = [];
   for (const { bytes, ...described } of generateMails({ count: mailsMax })) {
-    // A reply may be fetched before the mail that it replies to, from another mailbox, and then opens a ticket.
+    // A reply may be fetched before the message that it replies to, from another mailbox, and then opens a ticket.
     if (described.kind === 'reply') continue;
     await sleep(2 * gapMs * random.fraction());
     if (stop.aborted) break;
@@ -190,7 +190,7 @@ async function askAgain(address: string, everyMs: number): Promise<Pick<QuietRep
 
 type Ended = { readonly mailbox: string; readonly begunAtMs: number; readonly durationMs: number };
 
-function visitsOf({ lines }: Daemon, from: number): readonly Ended[] {
+function pollsOf({ lines }: Daemon, from: number): readonly Ended[] {
   const ended = lines.slice(from).filter(({ event }) => event === 'poll.empty' || event === 'poll.finished');
   return ended.map((line) => {
     const durationMs = Number(line['duration_ms']);
@@ -198,10 +198,10 @@ function visitsOf({ lines }: Daemon, from: number): readonly Ended[] {
   });
 }
 
-/** Of the first visit to each mailbox after its due time was set; one that began before is of the first round. */
-function lags(visits: readonly Ended[], due: ReadonlyMap<string, number>): readonly number[] {
+/** Of the first poll to each mailbox after its due time was set; one that began before is of the first round. */
+function lags(polls: readonly Ended[], due: ReadonlyMap<string, number>): readonly number[] {
   const seen = new Set<string>();
-  return visits.flatMap(({ mailbox, begunAtMs }) => {
+  return polls.flatMap(({ mailbox, begunAtMs }) => {
     const lagMs = begunAtMs - (due.get(mailbox) ?? Number.NaN);
     if (seen.has(mailbox) || !(lagMs > -1000)) return [];
     seen.add(mailbox);
@@ -209,7 +209,7 @@ function lags(visits: readonly Ended[], due: ReadonlyMap<string, number>): reado
   });
 }
 
-/** Visits the mailboxes once more, so that the mails of the last interval are stored, and compares. */
+/** Polls the mailboxes once more, so that the messages of the last interval are stored, and compares. */
 async function isAllStored({ setting, rows }: Fleet, daemon: Daemon, mails: readonly ExpectedMail[]): Promise<boolean> {
   const busy = rows.slice(0, Math.max(1, Math.round(rows.length * busyShare))).map(({ name }) => `'${name}'`);
   const ids = `SELECT id FROM mailboxes WHERE name IN (${busy.join()})`;

@@ -42,7 +42,7 @@ export type Place = {
   readonly progress: (line: string) => void;
 };
 
-/** Visits follow each other quickly, many at a time, and everything is logged. */
+/** Polls follow each other quickly, many at a time, and everything is logged. */
 export const daemonEnv = {
   TICKETMAILD_POLL_INTERVAL_S: '1',
   TICKETMAILD_POLL_CONCURRENCY_MAX: '32',
@@ -52,7 +52,7 @@ export const daemonEnv = {
 } as const;
 
 const timeoutMs = 120_000;
-/** A daemon that is seen without a visit so often in a row is at rest. */
+/** A daemon that is seen without a poll so often in a row is at rest. */
 const quietLooks = 4;
 const quietMs = 500;
 const looksAtWork = 10;
@@ -61,22 +61,22 @@ export function startSearchable(setting: Setting): Daemon {
   return setting.start(['run'], { nodeOptions: smallCore });
 }
 
-/** Waits until each of so many mailboxes was visited so many times from now on. Throws when a visit fails. */
-export async function untilVisited(daemon: Daemon, mailboxes: number, rounds: number): Promise<void> {
-  const visits = new Map<unknown, number>();
+/** Waits until each of so many mailboxes was polled so many times from now on. Throws when a poll fails. */
+export async function untilPolled(daemon: Daemon, mailboxes: number, rounds: number): Promise<void> {
+  const polls = new Map<unknown, number>();
   const from = daemon.lines.length;
   let looked = from;
   await daemon.waitFor(() => {
     for (; looked < daemon.lines.length; looked += 1) {
       const line = daemon.lines[looked];
-      if (line?.['event'] === 'poll.empty') visits.set(line['mailbox'], (visits.get(line['mailbox']) ?? 0) + 1);
-      if (line?.['event'] === 'poll.failed') throw new Error(`a visit failed: ${JSON.stringify(line)}`);
+      if (line?.['event'] === 'poll.empty') polls.set(line['mailbox'], (polls.get(line['mailbox']) ?? 0) + 1);
+      if (line?.['event'] === 'poll.failed') throw new Error(`a poll failed: ${JSON.stringify(line)}`);
     }
-    return visits.size === mailboxes && [...visits.values()].every((count) => count >= rounds);
+    return polls.size === mailboxes && [...polls.values()].every((count) => count >= rounds);
   }, timeoutMs);
 }
 
-/** Pauses every mailbox and waits until no visit is under way: a password is in memory while it is being used. */
+/** Pauses every mailbox and waits until no poll is in progress: a password is in memory while it is being used. */
 async function comeToRest({ databaseUrl }: Setting): Promise<void> {
   await runSql(databaseUrl, "UPDATE mailboxes SET state = 'paused'");
   const deadlineMs = performance.now() + timeoutMs;
@@ -84,7 +84,7 @@ async function comeToRest({ databaseUrl }: Setting): Promise<void> {
     await sleep(quietMs);
     const busy = await runSql(databaseUrl, 'SELECT mailbox_id FROM mailbox_state WHERE lease_owner IS NOT NULL');
     if (busy.length > 0) quiet = -1;
-    if (performance.now() > deadlineMs) throw new Error(`${busy.length} visits never end`);
+    if (performance.now() > deadlineMs) throw new Error(`${busy.length} polls never end`);
   }
 }
 

@@ -1,6 +1,6 @@
 /**
  * Measures our own MIME reader beside mailparser and postal-mime, in one run: CPU seconds for 1,000
- * generated mails, and agreement with the corpus of public mails. Prints a table and then one JSON object.
+ * generated messages, and agreement with the corpus of public messages. Prints a table and then one JSON object.
  *
  *   node test/bench/parsers.ts FOLDER [--rounds 5]
  *
@@ -92,7 +92,7 @@ function fromPostalMime(mail: Email): ParsedFields {
   };
 }
 
-/** Median CPU seconds (user and system) for 1,000 mails; one round of warming up, parsers take turns. */
+/** Median CPU seconds (user and system) for 1,000 messages; one round of warming up, parsers take turns. */
 async function measureCpu(mails: readonly Uint8Array<ArrayBuffer>[], rounds: number): Promise<Map<string, number>> {
   const seconds = new Map<string, number[]>(parsers.map(({ name }) => [name, []]));
   for (let round = -1; round < rounds; round++) {
@@ -128,7 +128,7 @@ async function identicalBytes({ read }: Parser): Promise<readonly string[]> {
 
 type Agreement = { readonly crashed: string[]; readonly timedOut: string[]; readonly tally: Tally };
 
-/** Every mail of the corpus through one parser. */
+/** Every message of the corpus through one parser. */
 async function measureAgreement({ read }: Parser): Promise<Agreement> {
   const expectations = new Map(readExpectations().map((one) => [one.file, one]));
   const result: Agreement = { crashed: [], timedOut: [], tally: new Map() };

@@ -1,8 +1,8 @@
 /**
- * The words of the generated mails, and the sentences, paragraphs and HTML made of them.
+ * The words of the generated messages, and the sentences, paragraphs and HTML made of them.
  *
  * Nothing here means anything: the texts have the lengths, the line breaks and the share of letters outside ASCII
- * that mails to a helpdesk have. Sizes are bytes in UTF-8.
+ * that messages to a helpdesk have. Sizes are bytes in UTF-8.
  */
 import type { SeededRandom } from './random.ts';
 

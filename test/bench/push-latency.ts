@@ -1,9 +1,9 @@
 /**
- * From a mail's announcement, and from its delivery, to its committed ticket: one mail at a time, while one worker
+ * From a message's announcement, and from its delivery, to its committed ticket: one message at a time, while one worker
  * watches many mailboxes.
  *
  * A proxy for each mailbox stands between the daemon and the mail server's plain port, and notes when the server
- * announces which mail. A mail counts as committed at the time of the daemon's log line about it, which it writes after
+ * announces which mail. A message counts as committed at the time of the daemon's log line about it, which it writes after
  * the commit: so the figures are never too good. To be sure of that, another connection asks the database for the row
  * as soon as the line is seen. Asking the database all the time instead would slow down what is measured. Times are
  * whole milliseconds of one clock. The database syncs every commit, as in production, and passwords are sealed.
@@ -42,9 +42,9 @@ export type LatencyReport = {
   readonly announcedToCommittedMs: Quantiles;
   readonly deliveredToCommittedMs: Quantiles;
   readonly deliveredToAnnouncedMs: Quantiles;
-  /** Mails whose row another connection did not see when the line about it was read. */
+  /** Messages whose row another connection did not see when the line about it was read. */
   readonly unseen: number;
-  /** Committed before the server announced them: found by a visit. */
+  /** Committed before the server announced them: found by a poll. */
   readonly unannounced: number;
   readonly cpuSPer1000: number | null;
   readonly exact: boolean;
@@ -59,13 +59,13 @@ type Sent = {
 };
 
 const env = {
-  // Only announcements lead to a visit.
+  // Only announcements lead to a poll.
   TICKETMAILD_POLL_INTERVAL_S: '3600',
   TICKETMAILD_POLL_CONCURRENCY_MAX: '32',
   TICKETMAILD_POLL_CONCURRENCY_PER_HOST_MAX: '32',
 } as const;
 /**
- * Before the next mail to a mailbox: its connection rests. Dovecot 2.3 never announces what arrives in the half second
+ * Before the next message to a mailbox: its connection rests. Dovecot 2.3 never announces what arrives in the half second
  * before it hibernates a connection, which it does after one second.
  */
 const restMs = 1800;
@@ -74,7 +74,7 @@ const openTimeoutMs = 120_000;
 const fetchedTimeoutMs = 60_000;
 const stored = /^message\.(?:ticket_opened|reply_added|recorded|duplicate|quarantined)$/;
 
-/** Throws when not all mailboxes are watched in time, or a mail is not stored in time. */
+/** Throws when not all mailboxes are watched in time, or a message is not stored in time. */
 export async function pushLatencyRun(options: LatencyOptions): Promise<LatencyReport> {
   const { mariadb, mailboxes, count, profileFolder, progress } = options;
   await using undo = new AsyncDisposableStack();
@@ -121,7 +121,7 @@ async function openBoxes(dovecot: Dovecot, count: number, undo: AsyncDisposableS
   return boxes;
 }
 
-/** Without replies: one that comes before the mail that it replies to, from another mailbox, opens a ticket. */
+/** Without replies: one that comes before the message that it replies to, from another mailbox, opens a ticket. */
 function someMails(count: number): readonly GeneratedMail[] {
   return [...generateMails({ count: 2 * count + 100 })].filter(({ kind }) => kind !== 'reply').slice(0, count);
 }

@@ -3,16 +3,16 @@ import { columnsText } from './columns.ts';
 import type { QuietReport } from './many-quiet.ts';
 import { rounded } from './quantiles.ts';
 
-/** What a visit may be late, and take, at the end of the measured time. */
+/** What a poll may be late, and take, at the end of the measured time. */
 const lateS = 1.5;
 
-/** A visit begins up to a second after it is due: those at the end of the interval are seen after it. */
-export function isVisitedOnce({ visits, mailboxes, seconds }: QuietReport): boolean {
-  return visits >= Math.floor(mailboxes * (0.99 - lateS / seconds));
+/** A poll begins up to a second after it is due: those at the end of the interval are seen after it. */
+export function isPolledOnce({ polls, mailboxes, seconds }: QuietReport): boolean {
+  return polls >= Math.floor(mailboxes * (0.99 - lateS / seconds));
 }
 
-export function cpuPer1000({ cpuS, visits }: QuietReport): number | null {
-  return cpuS.daemon === null ? null : (cpuS.daemon * 1000) / visits;
+export function cpuPer1000({ cpuS, polls }: QuietReport): number | null {
+  return cpuS.daemon === null ? null : (cpuS.daemon * 1000) / polls;
 }
 
 export function ratio(value: number | null, before: number | null): number | null {
@@ -24,10 +24,10 @@ type Row = readonly [name: string, of: (report: QuietReport) => number | null, d
 const perMinute = (cpuS: number | null, { seconds }: QuietReport) => (cpuS === null ? null : (cpuS * 60) / seconds);
 
 const quietRows: readonly Row[] = [
-  ['visits', (one) => one.visits, 0],
+  ['polls', (one) => one.polls, 0],
   ['mails', (one) => one.mails, 0],
   ['first round, s', (one) => one.firstRoundS, 1],
-  ['CPU s per 1,000 visits', cpuPer1000, 2],
+  ['CPU s per 1,000 polls', cpuPer1000, 2],
   ['CPU s per minute', (one) => perMinute(one.cpuS.daemon, one), 2],
   ['… of the mail server', (one) => perMinute(one.cpuS.dovecot, one), 2],
   ['… of the database', (one) => perMinute(one.cpuS.mariadb, one), 2],
@@ -36,8 +36,8 @@ const quietRows: readonly Row[] = [
   ['lag, median, ms', (one) => one.lagMs.median, 0],
   ['lag, p99, ms', (one) => one.lagMs.p99, 0],
   ['lag, max, ms', (one) => one.lagMs.max, 0],
-  ['visit, median, ms', (one) => one.visitMs.median, 0],
-  ['visit, p99, ms', (one) => one.visitMs.p99, 0],
+  ['poll, median, ms', (one) => one.pollMs.median, 0],
+  ['poll, p99, ms', (one) => one.pollMs.p99, 0],
   ['/readyz, median, ms', (one) => one.readyMs.median, 0],
   ['/readyz, max, ms', (one) => one.readyMs.max, 0],
   ['/metrics, median, ms', (one) => one.metricsMs?.median ?? null, 0],

@@ -1,7 +1,7 @@
 /**
  * Pseudo-random numbers that are the same on every machine for the same seed.
  *
- * The generator is mulberry32: 32 bits of state, good enough for test material and for nothing else. Whoever uses it
+ * The generator is mulberry32: 32 bits of state, good enough for test material and for nothing else. A caller that uses it
  * must keep the order of the calls: one call more or less changes everything that follows.
  */
 

@@ -11,7 +11,7 @@ import { idleRun } from './idle-connections.ts';
 import { manyQuietRun, type QuietReport } from './many-quiet.ts';
 import { type LatencyReport, pushLatencyRun } from './push-latency.ts';
 import { type Quantiles, rounded } from './quantiles.ts';
-import { cpuPer1000, isVisitedOnce, quietText, ratio } from './quiet-table.ts';
+import { cpuPer1000, isPolledOnce, quietText, ratio } from './quiet-table.ts';
 import { startUpRun } from './start-up.ts';
 import { takeoverRun } from './takeover.ts';
 
@@ -35,11 +35,11 @@ const aims = {
   idleMbMax: 350,
   startMsMedian: 700,
   takeoverSMax: 30,
-  /** A visit may cost this much more among ten times as many mailboxes: twice as much is still far from quadratic. */
+  /** A poll may cost this much more among ten times as many mailboxes: twice as much is still far from quadratic. */
   growthMax: 2,
 } as const;
 
-/** By their names on the command line, each with how much it does unless told otherwise. */
+/** By their names on the command line, each with how much it does unless set otherwise. */
 export const serviceBenchmarks = {
   'push-latency': { mailboxes: 50, count: 1000, runs: 1, run: pushLatency },
   'announce-delay': { mailboxes: 1, count: 20, runs: 1, run: announce },
@@ -88,7 +88,7 @@ function quantileRow(name: string, { count, median, p90, p99, max }: Quantiles):
 }
 
 /**
- * A mail server as it comes waits for half a second before it tells; so fewer mails, and the figure of hibernated ones
+ * A mail server as it comes waits for half a second before it tells; so fewer messages, and the figure of hibernated ones
  * counts.
  */
 const usualServerShare = 0.1;
@@ -151,12 +151,12 @@ async function manyQuiet(options: ServiceOptions, progress: Progress): Promise<n
   const shown = { interval_s: intervalS, sizes: reports, cpu_s_per_1000: per1000, cpu_growth: growth };
   return print(options, shown, quietText(intervalS, reports), [
     {
-      aim: 'no mail is lost or doubled, and no visit fails',
+      aim: 'no mail is lost or doubled, and no poll fails',
       met: reports.every((one) => one.exact && one.failed === 0),
     },
-    { aim: 'each mailbox is visited once an interval', met: reports.every(isVisitedOnce) },
+    { aim: 'each mailbox is polled once an interval', met: reports.every(isPolledOnce) },
     {
-      aim: 'among ten times as many mailboxes a visit costs no more than twice the CPU time',
+      aim: 'among ten times as many mailboxes a poll costs no more than twice the CPU time',
       met: growth === null || growth <= aims.growthMax,
     },
   ]);
@@ -225,7 +225,7 @@ async function fleet(options: ServiceOptions, progress: Progress): Promise<numbe
   return print(options, { courses }, columnsText(header, rows), [
     { aim: 'no mail is lost or doubled', met: courses.every(({ exact }) => exact) },
     {
-      aim: `mailboxes of a worker that is gone are visited within ${aims.takeoverSMax} s`,
+      aim: `mailboxes of a worker that is gone are polled within ${aims.takeoverSMax} s`,
       met: courses.every(({ waitedS }) => isAtMost(waitedS.max, aims.takeoverSMax)),
     },
   ]);

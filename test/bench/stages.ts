@@ -1,5 +1,5 @@
 /**
- * A mailbox's mails as far as one stage and no further, so that what each stage costs is the difference of two
+ * A mailbox's messages as far as one stage and no further, so that what each stage costs is the difference of two
  * processes.
  *
  * `fetch` drops the sources as they come; `parse` drops what the parse threads made of them; `store` has hashed and
@@ -37,14 +37,14 @@ type Work = {
   readonly config: Config;
   readonly mailbox: Mailbox;
   readonly session: Session;
-  /** Of the mails. */
+  /** Of the messages. */
   readonly uids: readonly number[];
 };
 
 const signal = new AbortController().signal;
 const leaseMs = 600_000;
 
-/** How many mails went as far as the stage. */
+/** How many messages went as far as the stage. */
 async function work({ stage, mailbox: name, count }: StageOrder): Promise<number> {
   const config = loadConfig({ file: null });
   const log = createLog({ level: 'error', pretty: false, destination: { write: () => undefined } });
@@ -106,10 +106,10 @@ function fetchContextOf({ config, mailbox, session }: Work, parser: FetchContext
   };
 }
 
-/** With a lease of its own, and the folder taken from its first mail on. */
+/** With a lease of its own, and the folder taken from its first message on. */
 async function commitTarget({ app, config, mailbox, session }: Work): Promise<CommitTarget> {
   const lease = await app.store.acquireLease(mailbox.id, thisWorker().name, leaseMs, null);
-  if (lease === null) throw new Error('somebody else visits the mailbox');
+  if (lease === null) throw new Error('somebody else polls the mailbox');
   const { uidValidity } = session.folder;
   await app.store.setCursor(lease, { folderEpoch: uidValidity, uid: 0 });
   const source = {

@@ -33,7 +33,7 @@ type Start = {
 
 const askEveryMs = 5;
 const timeoutMs = 30_000;
-/** No visit falls into a start. */
+/** No poll falls into a start. */
 const dueAfterMs = 3_600_000;
 const intervalS = 7_200;
 

@@ -1,9 +1,9 @@
 /**
  * Four workers on one database, as processes of one host: how evenly they share the mailboxes, and how long the
- * mailboxes of one that is gone are without a visit.
+ * mailboxes of one that is gone are without a poll.
  *
  * While mailboxes are pushed, each rests in IDLE at the worker that holds its lease, and waits until another one has
- * visited it. While they are polled, a mailbox belongs to who visited it last, and what counts is the time from when it
+ * polled it. While they are polled, a mailbox belongs to who polled it last, and what counts is the time from when it
  * was due, or from the kill. Workers of one host see at once who was killed; one that is frozen (SIGSTOP) looks like
  * one whose host is gone: it reports no more, and its leases stay. Mail arrives all the while, and none may be lost or
  * doubled.
@@ -23,7 +23,7 @@ import { type ExpectedMail, isExact, verifyIngest } from './verify.ts';
 export type TakeoverOptions = {
   readonly mariadb: Mariadb;
   readonly mailboxes: number;
-  /** Mails in each course. */
+  /** Messages in each course. */
   readonly count: number;
   readonly progress: (line: string) => void;
 };
@@ -34,7 +34,7 @@ export type TakeoverFigures = {
   readonly share: readonly number[];
   /** Mailboxes of the one that is gone. */
   readonly left: number;
-  /** Seconds without a visit that was due. */
+  /** Seconds without a poll that was due. */
   readonly waitedS: Quantiles;
   readonly failed: number;
   readonly mails: number;
@@ -52,7 +52,7 @@ const polledIntervalS = 15;
 const usualEnv = {
   TICKETMAILD_POLL_CONCURRENCY_MAX: '16',
   TICKETMAILD_POLL_CONCURRENCY_PER_HOST_MAX: '16',
-  // Each visit leaves a line that tells when it ended.
+  // Each poll leaves a line that tells when it ended.
   TICKETMAILD_LOG_LEVEL: 'debug',
 } as const;
 const startTimeoutMs = 300_000;
@@ -61,11 +61,11 @@ const lastMailsTimeoutMs = 120_000;
 const lookMs = 100;
 const mailGapMs = 100;
 
-/** Throws when not all workers are at work in time, or the mailboxes of the killed one are not visited in time. */
+/** Throws when not all workers are at work in time, or the mailboxes of the killed one are not polled in time. */
 export async function takeoverRun(options: TakeoverOptions): Promise<readonly TakeoverFigures[]> {
   const max = `${options.mailboxes}`;
   const pushed = {
-    // A mailbox that was visited by another worker than its home rests only after the next visit.
+    // A mailbox that was polled by another worker than its home rests only after the next poll.
     TICKETMAILD_POLL_INTERVAL_S: '30',
     TICKETMAILD_IDLE_CONNECTIONS_MAX: max,
     TICKETMAILD_IDLE_CONNECTIONS_PER_HOST_MAX: max,
@@ -104,10 +104,10 @@ async function courseRun(options: TakeoverOptions, { course, isPushed, end, env 
   const left = [...owners].flatMap(([name, pid]) => (pid === victim.pid ? [name] : []));
   tell(`one that had ${left.length} is gone`);
   const others = daemons.filter((daemon) => daemon !== victim);
-  const visitedAtMs = await untilVisited(fleet, others, left, goneAtMs);
+  const polledAtMs = await untilPolled(fleet, others, left, goneAtMs);
   const waited = left.map((name) => {
     const dueAtMs = isPushed ? goneAtMs : Math.max(goneAtMs, due.get(name) ?? goneAtMs);
-    return Math.max(0, (visitedAtMs.get(name) ?? Number.NaN) - dueAtMs) / 1000;
+    return Math.max(0, (polledAtMs.get(name) ?? Number.NaN) - dueAtMs) / 1000;
   });
   tell('the last mails');
   const mails = await writing;
@@ -150,25 +150,25 @@ function pidOf(owner: string): number {
   return Number(owner.split('/').at(-2));
 }
 
-/** By the last visit to each, after a whole interval in which all workers knew each other. */
+/** By the last poll to each, after a whole interval in which all workers knew each other. */
 async function polledOwners({ rows }: Fleet, daemons: readonly Daemon[]): Promise<Owners> {
   await Promise.all(daemons.map(addressOf));
-  const visited = () => visitsOf(daemons);
+  const polled = () => pollsOf(daemons);
   await until(
     itemAt(daemons, 0),
-    'a first visit to each',
+    'a first poll to each',
     startTimeoutMs,
-    () => new Set(visited().map(({ name }) => name)).size === rows.length,
+    () => new Set(polled().map(({ name }) => name)).size === rows.length,
     500,
   );
   await sleep(2 * polledIntervalS * 1000);
-  return new Map(visited().map(({ name, pid }) => [name, pid]));
+  return new Map(polled().map(({ name, pid }) => [name, pid]));
 }
 
-type Visit = { readonly name: string; readonly pid: number; readonly atMs: number };
+type Poll = { readonly name: string; readonly pid: number; readonly atMs: number };
 
 /** In the order of time. */
-function visitsOf(daemons: readonly Daemon[], from = 0): readonly Visit[] {
+function pollsOf(daemons: readonly Daemon[], from = 0): readonly Poll[] {
   return daemons
     .flatMap(({ lines, pid }) =>
       lines.flatMap(({ event, mailbox, time }) => {
@@ -186,8 +186,8 @@ async function dueTimes({ setting }: Fleet): Promise<ReadonlyMap<string, number>
   return new Map(rows.map(({ name, due }) => [name, Date.parse(`${due.replace(' ', 'T')}Z`)]));
 }
 
-/** When each of them was visited first by another worker. */
-async function untilVisited(
+/** When each of them was polled first by another worker. */
+async function untilPolled(
   { rows }: Fleet,
   others: readonly Daemon[],
   names: readonly string[],
@@ -195,10 +195,10 @@ async function untilVisited(
 ): Promise<ReadonlyMap<string, number>> {
   const first = new Map<string, number>();
   const look = (): boolean => {
-    for (const { name, atMs } of visitsOf(others, goneAtMs)) if (!first.has(name)) first.set(name, atMs);
+    for (const { name, atMs } of pollsOf(others, goneAtMs)) if (!first.has(name)) first.set(name, atMs);
     return names.every((name) => first.has(name));
   };
-  await until(itemAt(others, 0), `visits to ${names.length} of ${rows.length}`, takeoverTimeoutMs, look, lookMs);
+  await until(itemAt(others, 0), `polls to ${names.length} of ${rows.length}`, takeoverTimeoutMs, look, lookMs);
   return first;
 }
 
@@ -208,7 +208,7 @@ async function writeMails(dovecot: Dovecot, { rows }: Fleet, count: number): Pro
   const expected: ExpectedMail[] = [];
   for (const { bytes, ...described } of generateMails({ count: 2 * count + 100 })) {
     if (expected.length === count) break;
-    // A reply may be fetched before the mail that it replies to, from another mailbox, and then opens a ticket.
+    // A reply may be fetched before the message that it replies to, from another mailbox, and then opens a ticket.
     if (described.kind === 'reply') continue;
     await dovecot.append(random.pick(rows).user, 'INBOX', [bytes]);
     expected.push(described);

@@ -2,7 +2,7 @@
 
 const atOnce = 2;
 
-/** Results in the order of `items`. The first that throws ends it, when what is under way is done. */
+/** Results in the order of `items`. The first that throws ends it, when what is in progress is done. */
 export async function twoAtOnce<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<readonly R[]> {
   const results: R[] = [];
   let next = 0;

@@ -1,5 +1,5 @@
 /**
- * Each way in which stored mails can differ from the sent ones is found, on a database that is made wrong on purpose.
+ * Each way in which stored messages can differ from the sent ones is found, on a database that is made wrong on purpose.
  */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -23,7 +23,7 @@ const mails: readonly ExpectedMail[] = [
   { ...other, name: '2.eml', messageId: '<answer@x>', kind: 'reply', replyTo: '<first@x>' },
 ];
 
-/** Stores the three mails as they should be, runs `spoil` on the tables and `dataDir`, and verifies. */
+/** Stores the three messages as they should be, runs `spoil` on the tables and `dataDir`, and verifies. */
 async function verifySpoilt(spoil: (database: DatabaseSync, dataDir: string) => void): Promise<Verification> {
   const folder = await temporaryFolder('verify');
   onTestFinished(() => folder[Symbol.asyncDispose]());
@@ -57,7 +57,7 @@ test('what is stored as it was sent is exact', async () => {
 const spoilings: readonly (readonly [title: string, sql: string, expected: Partial<Verification>])[] = [
   ['a mail that is not stored is lost', "DELETE FROM message WHERE id = 'm3'", { messages: 2, lost: ['<answer@x>'] }],
   [
-    'a mail that is stored twice is doubled',
+    'a message that is stored twice is doubled',
     "INSERT INTO message VALUES ('m4', 'first@x', 't1')",
     { messages: 4, doubled: ['<first@x>'] },
   ],
@@ -68,12 +68,12 @@ const spoilings: readonly (readonly [title: string, sql: string, expected: Parti
     { misplaced: ['<answer@x>'] },
   ],
   [
-    'two mails that are no replies in one ticket are misplaced',
+    'two messages that are no replies in one ticket are misplaced',
     "UPDATE message SET ticket_id = 't1' WHERE id = 'm2'",
     { misplaced: ['<file@x>'], emptyTickets: ['t2'] },
   ],
   [
-    'a mail without a ticket is misplaced',
+    'a message without a ticket is misplaced',
     "UPDATE message SET ticket_id = NULL WHERE id = 'm3'",
     { misplaced: ['<answer@x>'] },
   ],

@@ -1,9 +1,9 @@
 /**
- * Compares what is stored with the mails that were sent: nothing lost, nothing doubled, nothing empty, every attachment
+ * Compares what is stored with the messages that were sent: nothing lost, nothing doubled, nothing empty, every attachment
  * there byte for byte.
  *
  * It reads the tables with SQL of its own and the attachment files from the data folder, and asks the product nothing,
- * so that a mistake of the product cannot hide itself. Mails are known by their Message-ID. Neither the mails nor the
+ * so that a mistake of the product cannot hide itself. Messages are known by their Message-ID. Neither the messages nor the
  * rows are in memory all at once. It throws when the database cannot be read; what is wrong in it comes back as lists.
  */
 import { createHash } from 'node:crypto';
@@ -15,7 +15,7 @@ import { causeCode } from '../../src/errors.ts';
 import { type AttachmentRow, type Comparison, type MessageRow, openComparison, type TicketRow } from './comparison.ts';
 import type { GeneratedMail } from './generate.ts';
 
-/** What is known of a mail that was sent; its source is not needed. */
+/** What is known of a message that was sent; its source is not needed. */
 export type ExpectedMail = Omit<GeneratedMail, 'bytes'>;
 
 export type Verification = {
@@ -31,11 +31,11 @@ export type Verification = {
   /** Ids of tickets without a message. */
   readonly emptyTickets: readonly string[];
   /**
-   * Message-IDs of replies that are not in the ticket of the mail they reply to, and of others that are not in one of
+   * Message-IDs of replies that are not in the ticket of the message they reply to, and of others that are not in one of
    * their own.
    */
   readonly misplaced: readonly string[];
-  /** Message-IDs of mails whose attachment is not there, or not the one that was sent. */
+  /** Message-IDs of messages whose attachment is not there, or not the one that was sent. */
   readonly missingAttachments: readonly string[];
 };
 
@@ -60,7 +60,7 @@ export async function verifyIngest({ mails, databaseUrl, dataDir }: VerifyOption
   return { ...compared, attachmentsIdentical, missingAttachments };
 }
 
-/** True when everything is stored as it was sent: one message a mail, one ticket a mail that is no reply. */
+/** True when everything is stored as it was sent: one message a message, one ticket a message that is no reply. */
 export function isExact(mails: Iterable<ExpectedMail>, verification: Verification): boolean {
   const expected = { messages: 0, tickets: 0 };
   for (const { replyTo } of mails) {

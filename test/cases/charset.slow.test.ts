@@ -5,22 +5,22 @@ import { hash } from 'node:crypto';
 import { expect, test } from 'vitest';
 import type { MessageDetails } from '../../src/ingest/model.ts';
 import { testApp } from '../support/app.ts';
-import { boxWith, mail, mailWith, messagesOf, type On, outcomesOf, sceneOfFile, ticketsOf, visit } from './scene.ts';
+import { boxWith, mail, mailWith, messagesOf, type On, outcomesOf, poll, sceneOfFile, ticketsOf } from './scene.ts';
 import { tnefOf } from './tnef.ts';
 
 const at = sceneOfFile();
 
-/** The one mail as it is stored. */
+/** The one message as it is stored. */
 async function stored(source: Uint8Array, on: On = at): Promise<MessageDetails> {
   const { mailbox } = await boxWith({ ...at, ...on } as typeof at, [source]);
-  await visit(on, mailbox);
+  await poll(on, mailbox);
   expect(await outcomesOf(on, mailbox)).toEqual(['1 ticket_opened']);
   const [message] = await messagesOf(on, mailbox);
   if (message === undefined) throw new Error('the mail was not stored');
   return message;
 }
 
-/** A mail in plain text whose body is `bytes`. */
+/** A message in plain text whose body is `bytes`. */
 function inCharset(charset: string, bytes: Uint8Array, headers: readonly string[] = []): Buffer {
   const head = mail({ headers: [...headers, `Content-Type: text/plain; charset=${charset}`], body: '' });
   return Buffer.concat([head.subarray(0, -2), bytes, Buffer.from('\r\n')]);
@@ -66,7 +66,7 @@ test('case 70 (FS#4282): Japanese in a body that calls itself gb2312 is read', a
   expect(message.text.trim()).toBe(text);
 });
 
-test('case 71 (OT#1475, OT#2883): text goes on after the first emoji, in a database of any character set too', async () => {
+test('case 71 (OT#1475, OT#2883): text continues after the first emoji, in a database of any character set too', async () => {
   const { config } = await at.mariadb.createDatabase({ characterSet: 'utf8mb3' });
   await using on = await testApp(config);
   const emoji = (text: string) => `=?UTF-8?B?${Buffer.from(text).toString('base64')}?=`;
@@ -135,7 +135,7 @@ test('case 75 (FS#2793, FS#3502, Mailu/Mailu#2996): folders with umlauts and Cyr
       postAction: { kind: 'move', folder: `${folder} erledigt` },
     });
     const inFolder = { ...mailbox, connection: { ...mailbox.connection, folder } };
-    await visit(at, inFolder);
+    await poll(at, inFolder);
     expect(await ticketsOf(at, mailbox)).toHaveLength(1);
     expect((await at.dovecot.listFlags(user, folder)).size).toBe(0);
     expect((await at.dovecot.listFlags(user, `${folder} erledigt`)).size).toBe(1);

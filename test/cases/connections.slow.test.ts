@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { startScriptedServer } from '../adapters/imap/scripted-server.ts';
 import { checkOf, count, metrics, named, openDesk, opened, until } from '../support/faults/outage-scene.ts';
 import { type FaultProxy, startFaultProxy } from '../support/faults/proxy.ts';
-import { boxWith, inClear, mail, mailsOf, outcomesOf, sceneOfFile, ticketsOf, visit } from './scene.ts';
+import { boxWith, inClear, mail, mailsOf, outcomesOf, poll, sceneOfFile, ticketsOf } from './scene.ts';
 
 const at = sceneOfFile();
 
@@ -21,12 +21,12 @@ function peakOf(proxy: FaultProxy): { readonly peak: () => number } & Disposable
 test('case 83 (nextcloud/mail PR#2979): after a new UIDVALIDITY nothing is taken for what had its number before', async () => {
   const [first, second, third] = [mail({ subject: 'first' }), mail({ subject: 'second' }), mail({ subject: 'third' })];
   const { user, mailbox } = await boxWith(at, [first, second]);
-  await visit(at, mailbox);
-  // The numbers are given anew, in another order, and one of them to a mail that nobody has seen.
+  await poll(at, mailbox);
+  // The numbers are given again, in another order, and one of them to a message that nobody has seen.
   await at.dovecot.expunge(user, 'INBOX', [1, 2]);
   await at.dovecot.changeUidValidity(user, 'INBOX');
   await at.dovecot.append(user, 'INBOX', [third, second, first]);
-  const report = await visit(at, mailbox);
+  const report = await poll(at, mailbox);
   expect(report.outcomes).toMatchObject({ ticket_opened: 1, duplicate: 2 });
   expect((await ticketsOf(at, mailbox)).map(({ subject }) => subject).sort()).toEqual(['first', 'second', 'third']);
   expect(
@@ -34,7 +34,7 @@ test('case 83 (nextcloud/mail PR#2979): after a new UIDVALIDITY nothing is taken
   ).toHaveLength(1);
   // And what comes next counts from there.
   await at.dovecot.append(user, 'INBOX', [mail()]);
-  expect((await visit(at, mailbox)).outcomes).toMatchObject({ ticket_opened: 1, duplicate: 0 });
+  expect((await poll(at, mailbox)).outcomes).toMatchObject({ ticket_opened: 1, duplicate: 0 });
 });
 
 test.concurrent('case 85 (FS#2563): 22 mailboxes of one server never have more connections than they may', async () => {
@@ -51,12 +51,12 @@ test.concurrent('case 85 (FS#2563): 22 mailboxes of one server never have more c
   }
   const daemon = desk.start();
   await until('mail of all', () => opened(daemon) === 22);
-  await until('each was visited again', async () => {
-    const [, visits = '0'] =
+  await until('each was polled again', async () => {
+    const [, polls = '0'] =
       /^ticketmaild_polls_total\{host="127\.0\.0\.1",result="ok"\} (\d+)$/m.exec(await metrics(daemon)) ?? [];
-    return Number(visits) >= 44;
+    return Number(polls) >= 44;
   });
-  // Four visits, and three that stay; one that ends may still be closing.
+  // Four polls, and three that stay; one that ends may still be closing.
   expect(open.peak()).toBeLessThanOrEqual(8);
   expect(count(daemon, 'poll.failed')).toBe(0);
   daemon.signal('SIGTERM');

@@ -1,5 +1,5 @@
 /**
- * Mail that became two tickets, or was announced twice, in what others used: here each of those mails is one ticket.
+ * Mail that became two tickets, or was announced twice, in what others used: here each of those messages is one ticket.
  */
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -15,25 +15,25 @@ import {
   mail,
   mailsOf,
   outcomesOf,
+  poll,
   rowsOf,
   sceneOfFile,
   sql,
   ticketsOf,
-  visit,
 } from './scene.ts';
 import { startScriptedMailbox } from './scripted-mailbox.ts';
 
 const at = sceneOfFile({ TICKETMAILD_MESSAGE_BATCH_MESSAGES_MAX: '10' });
 
-test('case 18 (OT#494): one mail is one ticket, however often it is looked for', async () => {
+test('case 18 (OT#494): one message is one ticket, however often it is looked for', async () => {
   // Neither a read flag nor a folder tells that it was fetched.
   const { mailbox } = await boxWith(at, [mail()], { postAction: { kind: 'leave' } });
-  for (let run = 0; run < 4; run += 1) await visit(at, mailbox);
+  for (let run = 0; run < 4; run += 1) await poll(at, mailbox);
   expect(await outcomesOf(at, mailbox)).toEqual(['1 ticket_opened']);
   expect(await ticketsOf(at, mailbox)).toHaveLength(1);
 });
 
-test('case 19 (OT#1976): runs that overlap give one ticket for each mail', async () => {
+test('case 19 (OT#1976): runs that overlap give one ticket for each message', async () => {
   await using desk = await openDesk({ env: { TICKETMAILD_MESSAGE_BATCH_MESSAGES_MAX: '5' } });
   const user = at.dovecot.newUser();
   await at.dovecot.append(user, 'INBOX', mailsOf(60));
@@ -41,21 +41,21 @@ test('case 19 (OT#1976): runs that overlap give one ticket for each mail', async
   const runs = await Promise.all([1, 2].map(() => desk.command('poll', mailbox.name)));
   expect(runs.map(({ code }) => code)).toContain(0);
   for (const { code, stderr } of runs)
-    if (code !== 0) expect(stderr).toMatch(/visited by another worker|a running daemon polls mailbox /);
+    if (code !== 0) expect(stderr).toMatch(/polled by another worker|a running daemon polls mailbox /);
   expect(await ticketsOf({ on: desk }, mailbox)).toHaveLength(60);
   expect((await rowsOf({ on: desk }, mailbox)).every(({ outcome }) => outcome === 'ticket_opened')).toBe(true);
 });
 
-test('case 21 (OT#1908): a mail that was delivered twice, and again to a copy address, is one ticket', async () => {
+test('case 21 (OT#1908): a message that was delivered twice, and again to a copy address, is one ticket', async () => {
   const source = mail().toString();
   const traced = (trace: string) =>
     Buffer.from(
       `Return-Path: <${trace}@example.test>\r\nReceived: from ${trace} by mx; Tue, 24 Nov 2026 10:00:00 +0000\r\n${source}`,
     );
   const { mailbox } = await boxWith(at, [traced('a'), traced('b')]);
-  await visit(at, mailbox);
+  await poll(at, mailbox);
   await at.dovecot.append(mailbox.connection.user, 'INBOX', [traced('c')]);
-  await visit(at, mailbox);
+  await poll(at, mailbox);
   expect(await outcomesOf(at, mailbox)).toEqual([
     '1 ticket_opened',
     '2 duplicate (seen_before)',
@@ -70,7 +70,7 @@ test('case 22 (ZA#78): a fetch that is interrupted again and again imports nothi
   const user = at.dovecot.newUser();
   await at.dovecot.append(user, 'INBOX', mailsOf(60, { body: 'x'.repeat(70).concat('\n').repeat(200) }));
   const mailbox = await desk.add(at.dovecot, user, inClear(proxy.port, user));
-  // Killed where it is slow, twice, and then let go on.
+  // Killed where it is slow, twice, and then let continue.
   for (const bytes of [100_000, 400_000]) {
     proxy.fault = { kind: 'stall_after', bytes };
     await using daemon = startDaemon(['run'], { env: desk.env });
@@ -100,9 +100,9 @@ test('case 23 (ZA#1662): a mark that the server refuses, or a connection that en
     },
   });
   const mailbox = await at.on.addMailbox(at.dovecot, 'stored', inClear(server.port, 'stored'));
-  await expect(visit(at, mailbox)).rejects.toMatchObject({ code: 'server_refused' });
-  await expect(visit(at, mailbox)).rejects.toMatchObject({ code: 'connection_lost' });
-  await visit(at, mailbox);
+  await expect(poll(at, mailbox)).rejects.toMatchObject({ code: 'server_refused' });
+  await expect(poll(at, mailbox)).rejects.toMatchObject({ code: 'connection_lost' });
+  await poll(at, mailbox);
   expect(server.lines.filter((line) => line.includes('UID STORE'))).toHaveLength(3);
   expect(await outcomesOf(at, mailbox)).toEqual(['1 ticket_opened']);
   expect(await ticketsOf(at, mailbox)).toHaveLength(1);
@@ -112,22 +112,22 @@ test('case 24 (ZA#1578): the same Message-ID in two mailboxes is one ticket in e
   const source = mail();
   const boxes = [await boxWith(at, [source]), await boxWith(at, [source])];
   for (const { mailbox } of boxes) {
-    await visit(at, mailbox);
+    await poll(at, mailbox);
     expect(await outcomesOf(at, mailbox)).toEqual(['1 ticket_opened']);
     expect(await ticketsOf(at, mailbox)).toHaveLength(1);
   }
 });
 
-test('case 25 (FS#5638): a mail from a mailbox to itself is not two tickets', async () => {
-  // Whether it is known as an address of ours, or not.
+test('case 25 (FS#5638): a message from a mailbox to itself is not two tickets', async () => {
+  // Whether it is known as an address of our own, or not.
   for (const isKnown of [true, false]) {
     const user = at.dovecot.newUser();
     const source = mail({ from: `Support <${user}>`, to: user });
     // As the server delivers it: the copy of what was sent, and what arrived.
     await at.dovecot.append(user, 'INBOX', [source, source]);
     const mailbox = await at.on.addMailbox(at.dovecot, user, { addresses: isKnown ? [user] : [] });
-    await visit(at, mailbox);
-    await visit(at, mailbox);
+    await poll(at, mailbox);
+    await poll(at, mailbox);
     const kept = '1 quarantined (own_address), 2 duplicate (seen_before)';
     const opened = '1 ticket_opened, 2 duplicate (seen_before)';
     expect((await outcomesOf(at, mailbox)).join(', ')).toBe(isKnown ? kept : opened);
@@ -138,7 +138,7 @@ test('case 25 (FS#5638): a mail from a mailbox to itself is not two tickets', as
 test('case 27 (CW#12054): a ticket that somebody deleted is not imported again', async () => {
   const sources = mailsOf(2);
   const { user, mailbox } = await boxWith(at, sources);
-  await visit(at, mailbox);
+  await poll(at, mailbox);
   const mine = `mailbox_id = '${mailbox.id}'`;
   // One with its messages, one without: helpdesks do either.
   await sql(
@@ -147,31 +147,31 @@ test('case 27 (CW#12054): a ticket that somebody deleted is not imported again',
   );
   await at.dovecot.changeUidValidity(user, 'INBOX');
   await at.dovecot.append(user, 'INBOX', [...sources, mail()]);
-  await visit(at, mailbox);
+  await poll(at, mailbox);
   const later = (await rowsOf(at, mailbox)).slice(2);
   expect(later.map(({ outcome }) => outcome)).toEqual([...Array(4).fill('duplicate'), 'ticket_opened']);
   expect(await ticketsOf(at, mailbox)).toHaveLength(1);
 });
 
-test('case 28 (EE#104): old mails are not news when the cursor was lost or a client uploaded them again', async () => {
+test('case 28 (EE#104): old messages are not news when the cursor was lost or a client uploaded them again', async () => {
   const sources = mailsOf(4);
   const { user, mailbox } = await boxWith(at, sources);
-  await visit(at, mailbox);
+  await poll(at, mailbox);
   await sql(at, `DELETE FROM mailbox_state WHERE mailbox_id = '${mailbox.id}'`);
   await at.on.app.store.scheduleNewMailboxes();
-  expect((await visit(at, mailbox)).outcomes).toMatchObject({ ticket_opened: 0 });
+  expect((await poll(at, mailbox)).outcomes).toMatchObject({ ticket_opened: 0 });
   // A client that uploads them again writes its own status into the header.
   const uploaded = sources.map((source) => Buffer.from(`X-Status: RO\r\n${source.toString()}`));
   await at.dovecot.append(user, 'INBOX', [...uploaded, mail()], { receivedAt: new Date('2026-11-20T10:00:00Z') });
-  expect((await visit(at, mailbox)).outcomes).toMatchObject({ ticket_opened: 1, duplicate: 4 });
+  expect((await poll(at, mailbox)).outcomes).toMatchObject({ ticket_opened: 1, duplicate: 4 });
   expect(await ticketsOf(at, mailbox)).toHaveLength(5);
 });
 
-test('case 29 (znuny/Znuny PR#384): the same mail to several of our addresses is a ticket at each of them', async () => {
+test('case 29 (znuny/Znuny PR#384): the same message to several of our addresses is a ticket at each of them', async () => {
   const source = mail({ to: 'sales@example.test, support@example.test', headers: ['Cc: office@example.test'] });
   const boxes = [];
   for (const _ of ['sales', 'support', 'office']) boxes.push((await boxWith(at, [source])).mailbox);
-  await Promise.all(boxes.map((box) => visit(at, box)));
+  await Promise.all(boxes.map((box) => poll(at, box)));
   const tickets = await Promise.all(boxes.map((box) => ticketsOf(at, box)));
   expect(tickets.map((found) => found.length)).toEqual([1, 1, 1]);
   expect(new Set(tickets.flat().map(({ ref }) => ref)).size).toBe(3);

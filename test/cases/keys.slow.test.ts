@@ -1,5 +1,5 @@
 /**
- * Credentials that stood readable, were shown, or could not be opened any more, in what others used.
+ * Credentials that were stored in plain text, were shown, or could not be opened any more, in what others used.
  *
  * One daemon at log level trace goes through most of it, in this order: it begins with readable passwords, encryption
  * is switched on under it, its key is rotated, lost and put back. The password of every mailbox is a canary, which is
@@ -230,7 +230,7 @@ test('case 99 (FS#4395): with another key in the file no stored password changes
   expect(await passwords()).toBe(before);
 });
 
-test('case 101 (nextcloud/mail#3015, #9660): a wrong key is told when it changes, and not at every interval', async () => {
+test('case 101 (nextcloud/mail#3015, #9660): a wrong key is reported when it changes, and not at every interval', async () => {
   const about = () =>
     daemon.lines.filter(({ event }) => /^(vault|switch|poll|sealing)\./.test(`${event}`) && event !== 'poll.started');
   const before = about().length;
@@ -241,7 +241,7 @@ test('case 101 (nextcloud/mail#3015, #9660): a wrong key is told when it changes
   expect(await readiness(daemon)).toMatchObject({ status: 503, body: { checks: { mailboxes: { waiting: 5 } } } });
 });
 
-test('case 104 (SplitTime/OpenSplitTime#1889): with a key that does not match, everything still answers, and passwords can be entered anew', async () => {
+test('case 104 (SplitTime/OpenSplitTime#1889): with a key that does not match, everything still answers, and passwords can be entered again', async () => {
   // There is no page to administrate yet: the commands and /readyz.
   for (const command of [
     ['mailbox', 'list'],

@@ -104,7 +104,7 @@ test('case 77 (ZA#3411): a stored credential is not changed or deleted by logins
 });
 
 // There is no page to administrate yet: the commands, and what /readyz says, must work while the login fails.
-test('case 78 (ZA#3292): while a credential is refused, all that shows it works, and it can be set anew', async () => {
+test('case 78 (ZA#3292): while a credential is refused, all that shows it works, and it can be set again', async () => {
   const { mailbox } = await refusedMailbox('seventy-eight');
   start();
   await until('it fails', async () => (await checkOf(daemon, mailbox.name))?.status === 'failing');
@@ -125,7 +125,7 @@ test('case 78 (ZA#3292): while a credential is refused, all that shows it works,
 }, 60_000);
 
 // Instead of a token that was not renewed.
-test('case 79 (OT#6455): that a login fails is told at once: in the log, on /readyz, in the metrics and by status', async () => {
+test('case 79 (OT#6455): that a login fails is reported at once: in the log, on /readyz, in the metrics and by status', async () => {
   start();
   await daemon.waitFor(named('daemon.ready'));
   const addedAt = performance.now();
@@ -182,7 +182,7 @@ test('case 80 (OT#5390): a provider that has ended passwords is called that, and
   }
 });
 
-// Instead of asking for a new refresh token: setting a password anew, and thinking better of it.
+// Instead of asking for a new refresh token: setting a password again, and thinking better of it.
 test('case 81 (znuny/Znuny#230): a credential is not lost by an attempt to set a new one', async () => {
   const user = at.dovecot.newUser();
   const mailbox = await desk.add(at.dovecot, user, { name: 'eighty-one' });
@@ -196,5 +196,5 @@ test('case 81 (znuny/Znuny#230): a credential is not lost by an attempt to set a
     expect(await passwordOf(mailbox.name)).toBe(before);
   }
   start();
-  await until('it is visited', async () => (await checkOf(daemon, mailbox.name))?.status === 'ok');
+  await until('it is polled', async () => (await checkOf(daemon, mailbox.name))?.status === 'ok');
 });

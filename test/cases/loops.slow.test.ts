@@ -1,39 +1,39 @@
 /**
  * Robots that wrote to each other, in what others used.
  *
- * This program sends no mail itself: the other half of a loop is the helpdesk that answers each ticket. What can be
+ * This program sends no message itself: the other half of a loop is the helpdesk that answers each ticket. What can be
  * done here is to open no tickets for machines, and to stop taking mail from one that does not end.
  */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { boxWith, bytesBelow, mail, mailWith, rowsOf, sceneOfFile, ticketsOf, visit } from './scene.ts';
+import { boxWith, bytesBelow, mail, mailWith, poll, rowsOf, sceneOfFile, ticketsOf } from './scene.ts';
 
 const at = sceneOfFile({ TICKETMAILD_LIMITS_SENDER_LIMIT_PER_HOUR: '100' });
 
 /** Mail that arrives after its mailbox was set up: the server tells whole seconds. */
 const later = () => ({ receivedAt: new Date(Date.now() + 2000) });
 
-test('case 93 (FS#3670): a no-reply robot that answers every mail gets one conversation, and no more', async () => {
+test('case 93 (FS#3670): a no-reply robot that answers every message gets one conversation, and no more', async () => {
   const robot = 'Shop <no-reply@robot.test>';
   const automatic = ['Auto-Submitted: auto-replied', 'Precedence: bulk'];
   const { user, mailbox } = await boxWith(at, [
     mail({ id: 'order@robot.test', from: robot, subject: 'Your order', headers: ['Auto-Submitted: auto-generated'] }),
   ]);
-  await visit(at, mailbox);
+  await poll(at, mailbox);
   for (let round = 1; round <= 11; round += 1) {
     // An answer to what the helpdesk answered, which nobody here has seen.
     const headers = [...automatic, `In-Reply-To: <answer-${round}@helpdesk.test>`];
     await at.dovecot.append(user, 'INBOX', [
       mail({ from: robot, subject: 'Re: Re: This address takes no mail', headers }),
     ]);
-    await visit(at, mailbox);
+    await poll(at, mailbox);
   }
   // One that knows what it answers to.
   await at.dovecot.append(user, 'INBOX', [
     mail({ from: robot, subject: 'Re: Your order', headers: [...automatic, 'In-Reply-To: <order@robot.test>'] }),
   ]);
-  await visit(at, mailbox);
+  await poll(at, mailbox);
   expect((await rowsOf(at, mailbox)).slice(1, 12).map(({ outcome, reason }) => [outcome, reason])).toEqual(
     Array(11).fill(['recorded', 'auto_reply']),
   );
@@ -52,10 +52,10 @@ test('case 95 (FS#4143): a circle of mail is cut, and its attachments are on the
     }),
   );
   await at.dovecot.append(user, 'INBOX', [...circle, mail()], later());
-  await visit(at, mailbox);
+  await poll(at, mailbox);
   const rows = await rowsOf(at, mailbox);
   const taken = rows.filter(({ outcome }) => outcome !== 'quarantined');
-  // A hundred within an hour; the mail after them is from somebody else.
+  // A hundred within an hour; the message after them is from somebody else.
   expect(taken).toHaveLength(101);
   expect(rows.at(-1)).toMatchObject({ outcome: 'ticket_opened' });
   expect(new Set(rows.filter(({ outcome }) => outcome === 'quarantined').map(({ reason }) => reason))).toEqual(
@@ -68,7 +68,7 @@ test('case 95 (FS#4143): a circle of mail is cut, and its attachments are on the
     (_, hop) => `Received: from a by b with SMTP id ${hop}; Tue, 24 Nov 2026 10:00:00 +0000`,
   );
   await at.dovecot.append(user, 'INBOX', [mail({ headers: hops }), mail({ from: `Desk <${user}>` })], later());
-  await visit(at, mailbox);
+  await poll(at, mailbox);
   expect((await rowsOf(at, mailbox)).slice(-2).map(({ outcome, reason }) => [outcome, reason])).toEqual([
     ['quarantined', 'mail_loop'],
     ['quarantined', 'own_address'],
@@ -79,7 +79,7 @@ test('case 96 (OT#1908): the automatic answer of a user who is away opens no tic
   const { user, mailbox } = await boxWith(at, [
     mail({ id: 'question@user.test', from: 'Ada <ada@user.test>', subject: 'The printer' }),
   ]);
-  await visit(at, mailbox);
+  await poll(at, mailbox);
   const away = (headers: readonly string[], subject = 'Out of office: The printer') =>
     mail({ from: 'Ada <ada@user.test>', subject, headers, body: 'I am out of the office until Monday.' });
   await at.dovecot.append(user, 'INBOX', [
@@ -89,7 +89,7 @@ test('case 96 (OT#1908): the automatic answer of a user who is away opens no tic
     away(['X-Auto-Response-Suppress: All', 'Auto-Submitted: auto-generated'], 'Automatic reply: The printer'),
     away(['Auto-Submitted: auto-replied', 'In-Reply-To: <question@user.test>']),
   ]);
-  await visit(at, mailbox);
+  await poll(at, mailbox);
   const rows = (await rowsOf(at, mailbox)).slice(1);
   expect(rows.map(({ outcome }) => outcome)).toEqual([...Array(4).fill('recorded'), 'reply_added']);
   expect(await ticketsOf(at, mailbox)).toMatchObject([{ messageCount: 2 }]);

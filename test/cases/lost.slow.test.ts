@@ -1,5 +1,5 @@
 /**
- * Mail that was lost without a trace, in what others used: here each of those mails becomes a ticket, or is kept where
+ * Mail that was lost without a trace, in what others used: here each of those messages becomes a ticket, or is kept where
  * people see it.
  */
 import { join } from 'node:path';
@@ -22,10 +22,10 @@ import {
   mailsOf,
   messagesOf,
   outcomesOf,
+  poll,
   rowsOf,
   sceneOfFile,
   ticketsOf,
-  visit,
   whileNothingIsStored,
 } from './scene.ts';
 import { startScriptedMailbox } from './scripted-mailbox.ts';
@@ -38,7 +38,7 @@ const at = sceneOfFile({
 
 const numbers = (count: number) => Array.from({ length: count }, (_, index) => index + 1);
 
-test('case 1 (FS#4888): mails of a label folder that were turned read while a fetch broke off all become tickets', async () => {
+test('case 1 (FS#4888): messages of a label folder that were turned read while a fetch broke off all become tickets', async () => {
   await using proxy = await startFaultProxy({ host: '127.0.0.1', port: at.dovecot.port });
   const user = at.dovecot.newUser();
   // Somebody, or a fetch that died, has marked four fifths of them.
@@ -47,20 +47,20 @@ test('case 1 (FS#4888): mails of a label folder that were turned read while a fe
   const { connection } = inClear(proxy.port, user);
   const mailbox = await at.on.addMailbox(at.dovecot, user, { connection: { ...connection, folder: 'Labels/Support' } });
   proxy.fault = { kind: 'cut_after', bytes: 6000 };
-  await expect(visit(at, mailbox)).rejects.toMatchObject({ code: 'connection_lost' });
+  await expect(poll(at, mailbox)).rejects.toMatchObject({ code: 'connection_lost' });
   proxy.fault = { kind: 'none' };
-  await visit(at, mailbox);
+  await poll(at, mailbox);
   expect(await outcomesOf(at, mailbox)).toEqual(numbers(20).map((uid) => `${uid} ticket_opened`));
   expect(await ticketsOf(at, mailbox)).toHaveLength(20);
 });
 
-test('case 3 (FS#3406): a mail that another client has read already is fetched', async () => {
+test('case 3 (FS#3406): a message that another client has read already is fetched', async () => {
   const { mailbox } = await boxWith(at, [mail()], {}, { flags: ['\\Seen'] });
-  await visit(at, mailbox);
+  await poll(at, mailbox);
   expect(await outcomesOf(at, mailbox)).toEqual(['1 ticket_opened']);
 });
 
-test('case 5 (FS#4109): of every mail, whatever it is, a row and a log line say what became of it', async () => {
+test('case 5 (FS#4109): of every message, whatever it is, a row and a log line say what became of it', async () => {
   const twin = mail();
   const { mailbox } = await boxWith(at, [
     mail({ id: 'first@five.test' }),
@@ -73,7 +73,7 @@ test('case 5 (FS#4109): of every mail, whatever it is, a row and a log line say 
     mail({ headers: ['Content-Type: multipart/mixed; boundary=nowhere'], body: '--elsewhere\nbroken' }),
     Buffer.from('\r\n'),
   ]);
-  await visit(at, mailbox);
+  await poll(at, mailbox);
   const rows = await rowsOf(at, mailbox);
   expect(rows.map(({ uid }) => uid)).toEqual(numbers(9));
   expect(rows.map(({ outcome, reason }) => reason ?? outcome)).toEqual([
@@ -106,7 +106,7 @@ test('case 6 (FS#4646): a mail is fetched when it is there, in every time zone, 
     ['Etc/GMT-14', toMidnightS - 3],
     ['Etc/GMT+12', toMidnightS + 3],
   ] as const;
-  const visits = zones.map(async ([zone, offsetS]) => {
+  const polls = zones.map(async ([zone, offsetS]) => {
     const user = at.dovecot.newUser();
     const mailbox = await desk.add(at.dovecot, user, {
       ...inClear(at.dovecot.port, user),
@@ -121,13 +121,13 @@ test('case 6 (FS#4646): a mail is fetched when it is there, in every time zone, 
     expect(code, stderr).toBe(0);
     return await outcomesOf({ on: desk }, mailbox);
   });
-  for (const visited of visits) expect(await visited).toEqual(['2 ticket_opened', '3 ticket_opened']);
+  for (const polled of polls) expect(await polled).toEqual(['2 ticket_opened', '3 ticket_opened']);
 });
 
-test('case 7 (CW#9069): a mail without a Message-ID is read like any other', async () => {
+test('case 7 (CW#9069): a message without a Message-ID is read like any other', async () => {
   const { user, mailbox } = await boxWith(at, [mail({ id: null, subject: 'No id' })]);
-  await visit(at, mailbox);
-  await visit(at, mailbox);
+  await poll(at, mailbox);
+  await poll(at, mailbox);
   expect(await outcomesOf(at, mailbox)).toEqual(['1 ticket_opened']);
   const [message] = await messagesOf(at, mailbox);
   expect(message).toMatchObject({
@@ -137,7 +137,7 @@ test('case 7 (CW#9069): a mail without a Message-ID is read like any other', asy
   expect(await flagged(at, user)).toEqual([1]);
 });
 
-test('case 8 (FS#311): mails with an empty Message-ID are not the same mail', async () => {
+test('case 8 (FS#311): messages with an empty Message-ID are not the same message', async () => {
   const empty = (line: string, body: string) => mail({ id: null, headers: [line], body });
   const { mailbox } = await boxWith(at, [
     empty('Message-ID: ', 'one'),
@@ -145,11 +145,11 @@ test('case 8 (FS#311): mails with an empty Message-ID are not the same mail', as
     empty('Message-ID: <>', 'three'),
     empty('Message-ID: <>', 'four'),
   ]);
-  await visit(at, mailbox);
+  await poll(at, mailbox);
   expect(await outcomesOf(at, mailbox)).toEqual(numbers(4).map((uid) => `${uid} ticket_opened`));
 });
 
-test('case 10 (OTRS PR#694): a mail that the server lists and answers without a body is asked for again, and never deleted', async () => {
+test('case 10 (OTRS PR#694): a message that the server lists and answers without a body is asked for again, and never deleted', async () => {
   const asked: number[] = [];
   const empty = (uid: number) => `* ${uid} FETCH (UID ${uid} BODY[] "")`;
   await using server = await startScriptedMailbox({
@@ -164,7 +164,7 @@ test('case 10 (OTRS PR#694): a mail that the server lists and answers without a 
     ...inClear(server.port, 'empty'),
     postAction: { kind: 'delete' },
   });
-  await visit(at, mailbox);
+  await poll(at, mailbox);
   expect(await outcomesOf(at, mailbox)).toEqual(['1 ticket_opened', '2 quarantined (source_empty)']);
   expect(asked.filter((uid) => uid === 2).length).toBeGreaterThan(1);
   // Deleted is the one whose ticket is stored, and nothing else.
@@ -174,17 +174,17 @@ test('case 10 (OTRS PR#694): a mail that the server lists and answers without a 
   expect(server.lines.filter((line) => / EXPUNGE/.test(line) && !/UID EXPUNGE 1$/.test(line))).toEqual([]);
 });
 
-test('case 11 (OT#2998): a mail whose ticket could not be stored is not deleted', async () => {
+test('case 11 (OT#2998): a message whose ticket could not be stored is not deleted', async () => {
   const { user, mailbox } = await boxWith(at, mailsOf(3), { postAction: { kind: 'delete' } });
-  await whileNothingIsStored(at, () => expect(visit(at, mailbox)).rejects.toMatchObject({ code: 'database_failed' }));
+  await whileNothingIsStored(at, () => expect(poll(at, mailbox)).rejects.toMatchObject({ code: 'database_failed' }));
   expect((await at.dovecot.listFlags(user, 'INBOX')).size).toBe(3);
   expect(await ticketsOf(at, mailbox)).toEqual([]);
-  await visit(at, mailbox);
+  await poll(at, mailbox);
   expect(await ticketsOf(at, mailbox)).toHaveLength(3);
   expect((await at.dovecot.listFlags(user, 'INBOX')).size).toBe(0);
 });
 
-test('case 13 (ZA#5192): counted from end to end, every mail is there once, however often the connection breaks', async () => {
+test('case 13 (ZA#5192): counted from end to end, every message is there once, however often the connection breaks', async () => {
   await using proxy = await startFaultProxy({ host: '127.0.0.1', port: at.dovecot.port });
   const user = at.dovecot.newUser();
   const mailbox = await at.on.addMailbox(at.dovecot, user, inClear(proxy.port, user));
@@ -200,7 +200,7 @@ test('case 13 (ZA#5192): counted from end to end, every mail is there once, howe
       batch.map((subject) => mail({ subject })),
     );
     proxy.fault = sent < subjects.length ? { kind: 'cut_after', bytes: 3000 + Math.random() * 6000 } : { kind: 'none' };
-    await visit(at, mailbox).catch((error: unknown) => {
+    await poll(at, mailbox).catch((error: unknown) => {
       expect(error).toMatchObject({ code: expect.stringMatching(/^(connection_lost|server_protocol_error)$/) });
       broken += 1;
     });
@@ -211,7 +211,7 @@ test('case 13 (ZA#5192): counted from end to end, every mail is there once, howe
   expect(await flagged(at, user)).toEqual(numbers(120));
 });
 
-test('case 14 (CW#6604): after an outage all that came meanwhile is fetched, not just the last mails', async () => {
+test('case 14 (CW#6604): after an outage all that came meanwhile is fetched, not just the last messages', async () => {
   await using proxy = await startFaultProxy({ host: '127.0.0.1', port: at.dovecot.port });
   await using desk = await openDesk();
   const user = at.dovecot.newUser();
@@ -228,22 +228,22 @@ test('case 14 (CW#6604): after an outage all that came meanwhile is fetched, not
   await until('all of them', () => opened(daemon) === 131);
 });
 
-test('case 15 (CW#8829): after an update new mails are detected, and none comes twice', async () => {
+test('case 15 (CW#8829): after an update new messages are detected, and none comes twice', async () => {
   await using folder = await temporaryFolder('versions');
   const [newer, older] = [join(folder.path, 'newer.db'), join(folder.path, 'older.db')];
   const user = at.dovecot.newUser();
   await at.dovecot.append(user, 'INBOX', mailsOf(5));
   await using first = await testApp({ kind: 'sqlite', path: newer });
   const mailbox = await first.addMailbox(at.dovecot, user);
-  await visit({ on: first }, mailbox);
+  await poll({ on: first }, mailbox);
   writeOlder(older, newer);
   await using updated = await testApp({ kind: 'sqlite', path: older });
   await at.dovecot.append(user, 'INBOX', mailsOf(7));
-  expect((await visit({ on: updated }, mailbox)).outcomes).toMatchObject({ ticket_opened: 7, duplicate: 0 });
+  expect((await poll({ on: updated }, mailbox)).outcomes).toMatchObject({ ticket_opened: 7, duplicate: 0 });
   expect(await outcomesOf({ on: updated }, mailbox)).toHaveLength(12);
-  // What the version before has stored is also known again after the server has numbered its mails anew.
+  // What the version before has stored is also known again after the server has numbered its messages again.
   await at.dovecot.changeUidValidity(user, 'INBOX');
-  expect((await visit({ on: updated }, mailbox)).outcomes).toMatchObject({ ticket_opened: 0, duplicate: 12 });
+  expect((await poll({ on: updated }, mailbox)).outcomes).toMatchObject({ ticket_opened: 0, duplicate: 12 });
 });
 
 /** The rows of `newer` in the tables of the version before marks, links and quarantine. */
@@ -265,24 +265,24 @@ function writeOlder(older: string, newer: string): void {
   }
 }
 
-test('case 16 (OT#6407): a mail that was stored and not moved is moved by the next visit, and one that staff moves back is no second ticket', async () => {
+test('case 16 (OT#6407): a message that was stored and not moved is moved by the next poll, and one that staff moves back is no second ticket', async () => {
   const source = mail();
   const { user, mailbox } = await boxWith(at, [source], { postAction: { kind: 'move', folder: 'a//b' } });
-  await expect(visit(at, mailbox)).rejects.toMatchObject({
+  await expect(poll(at, mailbox)).rejects.toMatchObject({
     code: expect.stringMatching(/^(server_refused|folder_missing)$/),
   });
   expect(await outcomesOf(at, mailbox)).toEqual(['1 ticket_opened']);
   const moving = { ...mailbox, after: { kind: 'move', folder: 'Labels/Done' } } as const;
-  await visit(at, moving);
+  await poll(at, moving);
   expect((await at.dovecot.listFlags(user, 'Labels/Done')).size).toBe(1);
   await at.dovecot.append(user, 'INBOX', [source]);
-  await visit(at, moving);
+  await poll(at, moving);
   expect(await outcomesOf(at, mailbox)).toEqual(['1 ticket_opened', '2 duplicate (seen_before)']);
   expect((await at.dovecot.listFlags(user, 'INBOX')).size).toBe(0);
   expect(await ticketsOf(at, mailbox)).toHaveLength(1);
 });
 
-test('case 17 (FS, source names #4624 and #4047): bad mails, gaps and marks shift no window: the newest mails are fetched too', async () => {
+test('case 17 (FS, source names #4624 and #4047): bad messages, gaps and marks shift no window: the newest messages are fetched too', async () => {
   const large = mail({ body: 'x'.repeat(76).concat('\n').repeat(20_000) });
   const { user, mailbox } = await boxWith(at, [
     ...mailsOf(9),
@@ -292,13 +292,13 @@ test('case 17 (FS, source names #4624 and #4047): bad mails, gaps and marks shif
     ...mailsOf(9),
   ]);
   await at.dovecot.expunge(user, 'INBOX', [3, 4, 11, 12, 20]);
-  const visiting = visit(at, mailbox);
+  const polling = poll(at, mailbox);
   // Marks change while the windows of ten are fetched.
   for (const moment of numbers(4)) {
     await sleep(moment);
     await at.dovecot.listFlags(user, 'INBOX');
   }
-  await visiting;
+  await polling;
   const rows = await rowsOf(at, mailbox);
   const expected = numbers(35).filter((uid) => ![3, 4, 11, 12, 20].includes(uid));
   expect(rows.map(({ uid }) => uid)).toEqual(expected);

@@ -1,6 +1,6 @@
 /**
- * One mail that blocked or killed everything, in what others used: here the mails before and after it become tickets,
- * in the same visit.
+ * One message that blocked or killed everything, in what others used: here the messages before and after it become tickets,
+ * in the same poll.
  */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
@@ -20,23 +20,23 @@ import {
   mailWith,
   messagesOf,
   outcomesOf,
+  poll,
   rowsOf,
   sceneOfFile,
   ticketsOf,
-  visit,
   whileNothingIsStored,
 } from './scene.ts';
 
 const at = sceneOfFile({ TICKETMAILD_LIMITS_SENDER_LIMIT_PER_HOUR: '100' });
 
-/** `bad` between two good mails: what became of them, the bad one second. A second visit finds nothing more to do. */
+/** `bad` between two good messages: what became of them, the bad one second. A second poll finds nothing more to do. */
 async function between(...bad: readonly Uint8Array[]): Promise<{ readonly mailbox: Mailbox; readonly user: string }> {
   const box = await boxWith(at, [mail(), ...bad, mail()]);
-  await visit(at, box.mailbox);
+  await poll(at, box.mailbox);
   const rows = await rowsOf(at, box.mailbox);
   expect(rows).toHaveLength(bad.length + 2);
   expect([rows[0]?.outcome, rows.at(-1)?.outcome]).toEqual(['ticket_opened', 'ticket_opened']);
-  const again = await visit(at, box.mailbox);
+  const again = await poll(at, box.mailbox);
   expect(Object.values(again.outcomes).reduce((sum, count) => sum + count)).toBe(0);
   return box;
 }
@@ -53,7 +53,7 @@ async function tookMs(work: Promise<unknown>): Promise<number> {
   return process.cpuUsage(before).user / 1000;
 }
 
-test('case 43 (ZA#2754): a mail that the parser gives up on is kept aside, and the rest of the inbox comes in', async () => {
+test('case 43 (ZA#2754): a message that the parser gives up on is kept aside, and the rest of the inbox comes in', async () => {
   await using on = await testApp(null, {
     TICKETMAILD_MESSAGE_MAX_SIZE_MB: '16',
     TICKETMAILD_MESSAGE_PARSE_MEMORY_MB: '64',
@@ -61,7 +61,7 @@ test('case 43 (ZA#2754): a mail that the parser gives up on is kept aside, and t
   // What this takes to be read kills its thread.
   const bad = mail({ headers: ['Content-Type: text/html'], body: '<p>a<b>'.repeat(1_600_000) });
   const { mailbox, user } = await boxWith({ on, dovecot: at.dovecot }, [mail(), bad, mail()]);
-  await visit({ on }, mailbox);
+  await poll({ on }, mailbox);
   expect(await outcomesOf({ on }, mailbox)).toEqual([
     '1 ticket_opened',
     expect.stringMatching(givenUp),
@@ -107,7 +107,7 @@ test('case 45 (ZA#345): invalid mail of all sorts ends no fetch', async () => {
   expect((await ticketsOf(at, mailbox)).length).toBeGreaterThan(8);
 });
 
-test('case 47 (ZA#6136): looking for signatures and quotes takes no longer than the mail is long', async () => {
+test('case 47 (ZA#6136): looking for signatures and quotes takes no longer than the message is long', async () => {
   const bodies = [
     lines('-- ', 200_000),
     lines(`${'>'.repeat(200)} quoted`, 5000),
@@ -125,7 +125,7 @@ test('case 47 (ZA#6136): looking for signatures and quotes takes no longer than 
   }
 });
 
-test('case 48 (ZA#4463): a mail full of blanks is read in no time', async () => {
+test('case 48 (ZA#4463): a message full of blanks is read in no time', async () => {
   const blanks = [
     ' '.repeat(1_000_000),
     '\t \u00a0'.repeat(200_000),
@@ -144,7 +144,7 @@ test('case 48 (ZA#4463): a mail full of blanks is read in no time', async () => 
   await between(mail({ subject: `a${' '.repeat(100_000)}b`, body: ' '.repeat(2_000_000) }));
 });
 
-test('case 50 (OT#3504): a mail without a From is a ticket, and no error in any run', async () => {
+test('case 50 (OT#3504): a message without a From is a ticket, and no error in any run', async () => {
   const { mailbox } = await between(
     mail({ from: null, subject: 'Nobody' }),
     mail({ from: null, id: null, headers: ['From: '] }),
@@ -153,22 +153,22 @@ test('case 50 (OT#3504): a mail without a From is a ticket, and no error in any 
   expect(at.on.lines.filter((line) => line['mailbox'] === mailbox.name && line['level'] === 'error')).toEqual([]);
 });
 
-test('case 51 (OT#6441): a sender whose mail is not let in stops nobody else', async () => {
+test('case 51 (OT#6441): a sender whose mail is not let in stops no other else', async () => {
   const { user, mailbox } = await boxWith(at, []);
   // More than a sender may; they arrive after the mailbox was set up, and the server tells whole seconds.
   const flood = mailsOf(150, { from: 'Flood <flood@51.test>' });
   await at.dovecot.append(user, 'INBOX', [mail(), ...flood, mail()], { receivedAt: new Date(Date.now() + 2000) });
-  await visit(at, mailbox);
+  await poll(at, mailbox);
   const rows = await rowsOf(at, mailbox);
   expect(rows.map(({ outcome, reason }) => reason ?? outcome)).toEqual([
     ...Array(101).fill('ticket_opened'),
     ...Array(50).fill('sender_flood'),
     'ticket_opened',
   ]);
-  expect((await visit(at, mailbox)).outcomes).toMatchObject({ ticket_opened: 0, quarantined: 0 });
+  expect((await poll(at, mailbox)).outcomes).toMatchObject({ ticket_opened: 0, quarantined: 0 });
 });
 
-test('case 52 (FS#4293): a mail with hundreds of PDFs is stored whole, and stops nothing', async () => {
+test('case 52 (FS#4293): a message with hundreds of PDFs is stored whole, and stops nothing', async () => {
   const files = Array.from({ length: 400 }, (_, index) => ({
     type: 'application/pdf',
     name: `scan-${index}.pdf`,
@@ -181,7 +181,7 @@ test('case 52 (FS#4293): a mail with hundreds of PDFs is stored whole, and stops
   expect(files[399]?.content.equals(first)).toBe(true);
 });
 
-test('case 53 (CW#5081): the same mail and its attachments, seen again and again, fill no disk and no line', async () => {
+test('case 53 (CW#5081): the same message and its attachments, seen again and again, fill no disk and no line', async () => {
   await using proxy = await startFaultProxy({ host: '127.0.0.1', port: at.dovecot.port });
   const attachment = { type: 'application/pdf', name: 'scan.pdf', content: randomBytes(500_000) };
   const user = at.dovecot.newUser();
@@ -192,25 +192,25 @@ test('case 53 (CW#5081): the same mail and its attachments, seen again and again
   });
   const blobs = join(at.on.config.dataDir, 'blobs');
   const before = await bytesBelow(blobs);
-  await visit(at, mailbox);
+  await poll(at, mailbox);
   const [onceBlobs, once] = [await bytesBelow(blobs), await bytesBelow(at.on.config.dataDir)];
   expect(onceBlobs - before).toBe(attachment.content.length);
   const fetched = proxy.bytesFromServer;
-  for (let run = 0; run < 10; run += 1) await visit(at, mailbox);
+  for (let run = 0; run < 10; run += 1) await poll(at, mailbox);
   expect(proxy.bytesFromServer - fetched).toBeLessThan(30_000);
   expect(await bytesBelow(at.on.config.dataDir)).toBe(once);
   // The same again while nothing can be stored.
   await at.dovecot.append(user, 'INBOX', [mailWith([attachment])]);
   await whileNothingIsStored(at, async () => {
     for (let run = 0; run < 4; run += 1)
-      await expect(visit(at, mailbox)).rejects.toMatchObject({ code: 'database_failed' });
+      await expect(poll(at, mailbox)).rejects.toMatchObject({ code: 'database_failed' });
   });
-  await visit(at, mailbox);
+  await poll(at, mailbox);
   expect(await bytesBelow(blobs)).toBe(onceBlobs);
   expect(await ticketsOf(at, mailbox)).toHaveLength(3);
 });
 
-test('case 54 (Peppermint-Lab/peppermint#297): a mail of HTML alone has a text, and ends no process', async () => {
+test('case 54 (Peppermint-Lab/peppermint#297): a message of HTML alone has a text, and ends no process', async () => {
   await using desk = await openDesk();
   const user = at.dovecot.newUser();
   const html =
@@ -237,17 +237,17 @@ test('case 55 (Peppermint-Lab/peppermint#503): a reply to a ticket number that n
   expect(await outcomesOf(at, mailbox)).toEqual([1, 2, 3, 4].map((uid) => `${uid} ticket_opened`));
 });
 
-test('case 56 (helpyio/helpy#889): a mail that the parser is stuck in is given up after a while, with its source', async () => {
+test('case 56 (helpyio/helpy#889): a message that the parser is stuck in is given up after a while, with its source', async () => {
   await using on = await testApp(null, { TICKETMAILD_MESSAGE_PARSE_TIMEOUT_S: '1' });
   const { mailbox, user } = await boxWith({ on, dovecot: at.dovecot }, [mail()]);
-  // On a busy machine even a small mail can take that long: then the visit fails as a whole, and is repeated.
-  const visited = () => until('a visit ends', () => visit({ on }, mailbox).catch(() => null));
-  await visited();
-  // Nearly as large as a mail may be, and full of what takes long: some seconds.
+  // On a busy machine even a small message can take that long: then the poll fails as a whole, and is repeated.
+  const polled = () => until('a poll ends', () => poll({ on }, mailbox).catch(() => null));
+  await polled();
+  // Nearly as large as a message may be, and full of what takes long: some seconds.
   const body = `${'<div>'.repeat(98)}${'<b>x</b>\n'.repeat(5_000_000)}`;
   const stuck = mail({ headers: ['Content-Type: text/html'], body });
   await at.dovecot.append(user, 'INBOX', [stuck, mail()]);
-  await visited();
+  await polled();
   expect(await outcomesOf({ on }, mailbox)).toEqual([
     '1 ticket_opened',
     expect.stringMatching(givenUp),

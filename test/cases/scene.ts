@@ -1,8 +1,8 @@
 /**
- * What the tests of the cases share: a Dovecot and a MariaDB for each file, the program on them, mails, and what became
+ * What the tests of the cases share: a Dovecot and a MariaDB for each file, the program on them, messages, and what became
  * of them.
  *
- * Each mail has a sender and a Message-ID of its own unless told otherwise, so that no rule about senders or replies
+ * Each message has a sender and a Message-ID of its own unless set otherwise, so that no rule about senders or replies
  * joins what a test keeps apart.
  */
 import { existsSync } from 'node:fs';
@@ -44,7 +44,7 @@ export function sceneOfFile(env: Env = {}): Scene {
     scene.on = stack.use(await testApp(scene.database.config, env));
   });
   afterAll(() => stack.disposeAsync());
-  // Whoever reads a part before the tests begin gets undefined, and fails at once.
+  // A caller that reads a part before the tests begin gets undefined, and fails at once.
   return scene as Scene;
 }
 
@@ -61,7 +61,7 @@ export type MailOptions = {
 
 let mails = 0;
 
-/** One mail, plain text unless `headers` say something else. Line ends are CRLF. */
+/** One message, plain text unless `headers` say something else. Line ends are CRLF. */
 export function mail({ id, from, to, subject, headers = [], body = 'It does not print.' }: MailOptions = {}): Buffer {
   mails += 1;
   const name = `${process.pid}-${mails}`;
@@ -82,7 +82,7 @@ export function mailsOf(count: number, options: MailOptions = {}): Buffer[] {
 
 export type Part = { readonly type: string; readonly name?: string; readonly content: Uint8Array };
 
-/** A mail with parts, each in base64. */
+/** A message with parts, each in base64. */
 export function mailWith(parts: readonly Part[], options: MailOptions = {}): Buffer {
   const boundary = 'part-of-a-mail';
   const encoded = parts.map(({ type, name, content }) => {
@@ -99,7 +99,7 @@ export function mailWith(parts: readonly Part[], options: MailOptions = {}): Buf
   return Buffer.concat([head, Buffer.from(`${encoded.join('')}--${boundary}--\r\n`)]);
 }
 
-/** A mailbox of a new user with `sources` in it, not visited yet. */
+/** A mailbox of a new user with `sources` in it, not polled yet. */
 export async function boxWith(
   { dovecot, on }: Pick<Scene, 'dovecot' | 'on'>,
   sources: readonly Uint8Array[],
@@ -117,7 +117,7 @@ export function inClear(port: number, user: string): Pick<Mailbox, 'connection'>
   return { connection: { host: '127.0.0.1', port, tls: 'none', ...trust, user, folder: 'INBOX' } };
 }
 
-export function visit({ on }: On, mailbox: Mailbox): Promise<PollReport> {
+export function poll({ on }: On, mailbox: Mailbox): Promise<PollReport> {
   return pollOnce(on.app, mailbox, never);
 }
 

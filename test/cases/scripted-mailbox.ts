@@ -1,12 +1,12 @@
 /**
- * A mail server with a few mails that says what a test wants, for servers that no real one here behaves like.
+ * A mail server with a few messages that says what a test wants, for servers that no real one here behaves like.
  *
- * It knows as much IMAP as a visit needs; `script` may answer any command first. `arrive` adds a mail without a word.
+ * It knows as much IMAP as a poll needs; `script` may answer any command first. `arrive` adds a message without a word.
  */
 import { type Script, type ScriptedServer, startScriptedServer, type Talk } from '../adapters/imap/scripted-server.ts';
 
 export type ScriptedMailbox = ScriptedServer & {
-  /** UID of the new mail, which is also its number. */
+  /** UID of the new message, which is also its number. */
   arrive(source: Uint8Array): number;
 };
 
@@ -16,7 +16,7 @@ export type ScriptedMailboxOptions = {
   readonly script?: Script;
   /** The answer to a fetch of a source, without its line end; null: as usual. */
   readonly answerTo?: (uid: number) => string | null;
-  /** How a fetch ends at a mail, after the answers before it; null: as usual. `asked` is the fetch without its UIDs. */
+  /** How a fetch ends at a message, after the answers before it; null: as usual. `asked` is the fetch without its UIDs. */
   readonly endsAt?: (uid: number, asked: string) => 'refused' | 'throttled' | 'dropped' | null;
 };
 

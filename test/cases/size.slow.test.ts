@@ -9,7 +9,7 @@ import { failure, openHastily, plainTo, tookMs } from '../adapters/imap/setting.
 import type { Daemon } from '../support/daemon.ts';
 import { metrics, openDesk, opened, readiness, until } from '../support/faults/outage-scene.ts';
 import { startFaultProxy } from '../support/faults/proxy.ts';
-import { boxWith, inClear, mail, mailWith, messagesOf, outcomesOf, sceneOfFile, ticketsOf, visit } from './scene.ts';
+import { boxWith, inClear, mail, mailWith, messagesOf, outcomesOf, poll, sceneOfFile, ticketsOf } from './scene.ts';
 
 const at = sceneOfFile({ TICKETMAILD_MESSAGE_BATCH_MESSAGES_MAX: '10' });
 
@@ -27,7 +27,7 @@ const file = (megabytes: number) => ({
   content: randomBytes(megabytes * megabyte),
 });
 
-/** A mail whose attachment is the same piece of a megabyte again and again, which is quickly made. */
+/** A message whose attachment is the same piece of a megabyte again and again, which is quickly made. */
 function endless(megabytes: number) {
   // Whole lines of base64.
   const piece = randomBytes(57 * 17_544);
@@ -46,10 +46,10 @@ function endless(megabytes: number) {
   };
 }
 
-test('case 58 (FS#4343): a visit to dozens of large mails holds a few of them in memory, not all', async () => {
+test('case 58 (FS#4343): a poll to dozens of large messages holds a few of them in memory, not all', async () => {
   await using desk = await openDesk();
   const user = at.dovecot.newUser();
-  // 63 MB in one visit.
+  // 63 MB in one poll.
   const large = mailWith([file(1)]).toString('latin1');
   const copies = Array.from({ length: 45 }, (_, index) =>
     Buffer.from(large.replace(/^From: .*$/m, `From: Ada <ada-${index}@58.test>`), 'latin1'),
@@ -61,7 +61,7 @@ test('case 58 (FS#4343): a visit to dozens of large mails holds a few of them in
   expect(await peakMb(daemon)).toBeLessThan(400);
 });
 
-test('case 59 (FS#3298, FS#4609, FS#4089): an attachment of 35 MB is stored, and the mail after it too', async () => {
+test('case 59 (FS#3298, FS#4609, FS#4089): an attachment of 35 MB is stored, and the message after it too', async () => {
   await using desk = await openDesk();
   const user = at.dovecot.newUser();
   const source = endless(35);
@@ -87,7 +87,7 @@ test('case 60 (FS#3166): a mail of 95 MB is imported where it is allowed', async
   expect((await messagesOf({ on: desk }, mailbox))[0]?.attachments[0]).toMatchObject(source.attachment);
 });
 
-test('case 61 (ZA#2092): a mail that is too large is told everywhere, and from whom it is', async () => {
+test('case 61 (ZA#2092): a message that is too large is reported everywhere, and from whom it is', async () => {
   await using desk = await openDesk({
     env: { TICKETMAILD_MESSAGE_MAX_SIZE_MB: '1', TICKETMAILD_MESSAGE_BATCH_MAX_MB: '1' },
   });
@@ -101,7 +101,7 @@ test('case 61 (ZA#2092): a mail that is too large is told everywhere, and from w
   expect(await metrics(daemon)).toMatch(/^ticketmaild_quarantine_messages(\{[^}]*too_large[^}]*\})? 1$/m);
   const listed = await desk.command('message', 'list', '--mailbox', mailbox.name);
   expect(listed.stdout).toMatch(/1\s+quarantined\s+too_large/);
-  // This program sends no mail: whoever answers the sender finds the address in what was kept.
+  // This program sends no message: whoever answers the sender finds the address in what was kept.
   const output = `${desk.folder}/headers.eml`;
   expect(
     await desk.command('message', 'source', '--mailbox', mailbox.name, '--uid', '1', '--output', output),
@@ -122,13 +122,13 @@ test('case 63 (FS#5201): a subject of more than 998 characters is stored whole',
     mail({ subject: folded }),
     mail({ subject: encoded }),
   ]);
-  await visit(at, mailbox);
+  await poll(at, mailbox);
   const subjects = (await messagesOf(at, mailbox)).map(({ subject }) => subject);
   expect(subjects.map((subject) => subject.trim())).toEqual([words, words, 'Drucker brennt 🔥 '.repeat(100).trim()]);
   expect((await ticketsOf(at, mailbox)).filter(({ subject }) => subject === words)).toHaveLength(2);
 });
 
-test('case 65 (CW#6082): what was fetched is not downloaded again, neither by later visits nor after one that broke off', async () => {
+test('case 65 (CW#6082): what was fetched is not downloaded again, neither by later polls nor after one that broke off', async () => {
   await using proxy = await startFaultProxy({ host: '127.0.0.1', port: at.dovecot.port });
   const sources = Array.from({ length: 40 }, () => mailWith([{ ...file(0), content: randomBytes(50_000) }]));
   const user = at.dovecot.newUser();
@@ -136,22 +136,22 @@ test('case 65 (CW#6082): what was fetched is not downloaded again, neither by la
   const mailbox = await at.on.addMailbox(at.dovecot, user, inClear(proxy.port, user));
   const total = sources.reduce((sum, source) => sum + source.length, 0);
   proxy.fault = { kind: 'cut_after', bytes: 0.7 * total };
-  await expect(visit(at, mailbox)).rejects.toMatchObject({ code: 'connection_lost' });
+  await expect(poll(at, mailbox)).rejects.toMatchObject({ code: 'connection_lost' });
   proxy.fault = { kind: 'none' };
-  await visit(at, mailbox);
+  await poll(at, mailbox);
   // Of what broke off at most two windows of ten come again.
   expect(proxy.bytesFromServer).toBeLessThan(1.6 * total);
   const before = proxy.bytesFromServer;
-  for (let run = 0; run < 20; run += 1) await visit(at, mailbox);
+  for (let run = 0; run < 20; run += 1) await poll(at, mailbox);
   expect((proxy.bytesFromServer - before) / 20).toBeLessThan(2000);
   expect(await ticketsOf(at, mailbox)).toHaveLength(40);
 });
 
-test('case 66 (Webklex/php-imap#457): a mail with an attachment of 12 MB is read to its end', async () => {
+test('case 66 (Webklex/php-imap#457): a message with an attachment of 12 MB is read to its end', async () => {
   const attachment = file(12);
   const text = { type: 'text/plain; charset=utf-8', content: Buffer.from('See the file. Grüße') };
   const { mailbox } = await boxWith(at, [mailWith([text, attachment, { ...text, content: Buffer.from('After it.') }])]);
-  await visit(at, mailbox);
+  await poll(at, mailbox);
   const [stored] = await messagesOf(at, mailbox);
   expect(stored?.text).toMatch(/^See the file\. Grüße\s+After it\.\s*$/);
   const read = await at.on.app.blobs.read(stored?.attachments[0]?.sha256 ?? '');
@@ -167,9 +167,9 @@ test('case 68 (postalsys/imapflow#401): a literal of 1 MB that never ends is giv
   const fetching = failure(Array.fromAsync(session.fetch([1])));
   expect(await tookMs(fetching)).toBeLessThan(3000);
   expect(await fetching).toMatchObject({ code: 'server_timeout' });
-  // The same mail, once the line is good again.
+  // The same message, once the line is good again.
   proxy.fault = { kind: 'none' };
   const mailbox = await at.on.addMailbox(at.dovecot, user, inClear(proxy.port, user));
-  await visit(at, mailbox);
+  await poll(at, mailbox);
   expect(await outcomesOf(at, mailbox)).toEqual(['1 ticket_opened']);
 });

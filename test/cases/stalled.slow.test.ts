@@ -8,7 +8,7 @@ import type { Mailbox } from '../../src/ingest/model.ts';
 import type { Daemon } from '../support/daemon.ts';
 import { checkOf, type Desk, metrics, named, openDesk, opened, until } from '../support/faults/outage-scene.ts';
 import { type FaultProxy, startFaultProxy } from '../support/faults/proxy.ts';
-import { boxWith, inClear, mail, mailsOf, outcomesOf, rowsOf, sceneOfFile, ticketsOf, visit } from './scene.ts';
+import { boxWith, inClear, mail, mailsOf, outcomesOf, poll, rowsOf, sceneOfFile, ticketsOf } from './scene.ts';
 import { startScriptedMailbox } from './scripted-mailbox.ts';
 
 const at = sceneOfFile();
@@ -35,7 +35,7 @@ beforeAll(async () => {
 
 type Far = { readonly proxy: FaultProxy; readonly user: string; readonly mailbox: Mailbox } & AsyncDisposable;
 
-/** A mailbox of the daemon behind a network of its own, visited once. */
+/** A mailbox of the daemon behind a network of its own, polled once. */
 async function farMailbox(): Promise<Far> {
   const proxy = await startFaultProxy({ host: '127.0.0.1', port: at.dovecot.port });
   const user = at.dovecot.newUser();
@@ -77,7 +77,7 @@ test.concurrent('case 32 (FS#2823): the claim of a fetch that was killed is no h
   expect(await ticketsOf({ on: own }, mailbox)).toHaveLength(3);
 });
 
-test.concurrent('case 33 (FS#3844): a fetch that hangs is cut at its deadline, and the mailbox is visited again', async () => {
+test.concurrent('case 33 (FS#3844): a fetch that hangs is cut at its deadline, and the mailbox is polled again', async () => {
   await using far = await farMailbox();
   far.proxy.fault = { kind: 'stall_after', bytes: 100_000 };
   await at.dovecot.append(far.user, 'INBOX', large(5));
@@ -94,7 +94,7 @@ test.concurrent('case 34 (FS#2838): a fetch that takes longer than the interval 
   await at.dovecot.append(far.user, 'INBOX', large(6));
   await until('it fetches', () => linesOf(far.mailbox, 'poll.started').length === 2);
   // The next run of somebody's timer, in another process.
-  await expect(visit({ on: desk }, far.mailbox)).rejects.toMatchObject({ code: 'lease_taken' });
+  await expect(poll({ on: desk }, far.mailbox)).rejects.toMatchObject({ code: 'lease_taken' });
   await until('all of them', () => opened(daemon, far.mailbox.name) === 7);
   expect(linesOf(far.mailbox, 'poll.started')).toHaveLength(2);
   expect(linesOf(far.mailbox, 'poll.failed')).toEqual([]);
@@ -102,7 +102,7 @@ test.concurrent('case 34 (FS#2838): a fetch that takes longer than the interval 
 
 test.concurrent('case 35 (FS#1696): a second fetch at the same time does not disturb the first', async () => {
   const { user, mailbox } = await boxWith(at, large(10));
-  const [first, second] = await Promise.allSettled([visit(at, mailbox), visit(at, mailbox)]);
+  const [first, second] = await Promise.allSettled([poll(at, mailbox), poll(at, mailbox)]);
   const [failed] = [first, second].filter(({ status }) => status === 'rejected');
   expect(failed).toMatchObject({ reason: { code: 'lease_taken' } });
   expect(await ticketsOf(at, mailbox)).toHaveLength(10);
@@ -110,7 +110,7 @@ test.concurrent('case 35 (FS#1696): a second fetch at the same time does not dis
   expect(logins).toHaveLength(1);
 });
 
-test.concurrent('case 36 (FS#5582): 30 mailboxes far away are visited side by side, and one that hangs keeps none waiting', async () => {
+test.concurrent('case 36 (FS#5582): 30 mailboxes far away are polled side by side, and one that hangs keeps none waiting', async () => {
   await using own = await openDesk({
     env: {
       TICKETMAILD_POLL_INTERVAL_S: '3600',
@@ -138,16 +138,16 @@ test.concurrent('case 36 (FS#5582): 30 mailboxes far away are visited side by si
   expect(tookS).toBeLessThan(Number(total) / 2);
 });
 
-test.concurrent('case 37 (EE#52): who wants a mailbox that is being fetched is told at once, and a fetch that broke lets go of it', async () => {
+test.concurrent('case 37 (EE#52): who wants a mailbox that is being fetched is reported at once, and a fetch that broke lets go of it', async () => {
   await using proxy = await startFaultProxy({ host: '127.0.0.1', port: at.dovecot.port });
   const user = at.dovecot.newUser();
   await at.dovecot.append(user, 'INBOX', large(6));
   const mailbox = await at.on.addMailbox(at.dovecot, user, inClear(proxy.port, user));
   proxy.fault = { kind: 'stall_after', bytes: 200_000 };
-  const stuck = visit(at, mailbox).catch((error: unknown) => error);
+  const stuck = poll(at, mailbox).catch((error: unknown) => error);
   await until('it hangs', () => proxy.bytesFromServer >= 200_000);
   const askedAt = performance.now();
-  const others = await Promise.allSettled(Array.from({ length: 10 }, () => visit(at, mailbox)));
+  const others = await Promise.allSettled(Array.from({ length: 10 }, () => poll(at, mailbox)));
   expect(performance.now() - askedAt).toBeLessThan(2000);
   expect(others).toEqual(
     others.map(() => ({ status: 'rejected', reason: expect.objectContaining({ code: 'lease_taken' }) })),
@@ -155,7 +155,7 @@ test.concurrent('case 37 (EE#52): who wants a mailbox that is being fetched is t
   proxy.kill();
   proxy.fault = { kind: 'none' };
   expect(await stuck).toMatchObject({ code: 'connection_lost' });
-  await visit(at, mailbox);
+  await poll(at, mailbox);
   expect(await ticketsOf(at, mailbox)).toHaveLength(6);
 });
 
@@ -169,7 +169,7 @@ test.concurrent('case 38 (ZA#1861): a mail server that could not be reached once
   await until('it is said', () => linesOf(far.mailbox, 'poll.recovered').length === 1);
 });
 
-test.concurrent('case 39 (ZA#2321): a fetch that hangs is told in the log, on /readyz and in the metrics', async () => {
+test.concurrent('case 39 (ZA#2321): a fetch that hangs is reported in the log, on /readyz and in the metrics', async () => {
   await using far = await farMailbox();
   far.proxy.fault = { kind: 'stall_after', bytes: 100_000 };
   await at.dovecot.append(far.user, 'INBOX', large(5));
@@ -198,14 +198,14 @@ test.concurrent('case 40 (CW#4532): time-outs, however many, turn no mailbox off
   expect(await desk.app.store.mailboxByName(far.mailbox.name)).toMatchObject({ state: 'active' });
 });
 
-test.concurrent('case 41 (jonhoo/rust-imap#263): a mail that arrives between FETCH and IDLE is fetched at once', async () => {
+test.concurrent('case 41 (jonhoo/rust-imap#263): a message that arrives between FETCH and IDLE is fetched at once', async () => {
   let seen = 0;
   let isAnnounced = false;
   await using server = await startScriptedMailbox({
     sources: [mail()],
     capabilities: 'IMAP4rev1 AUTH=PLAIN IDLE',
     script: (command, rest, tag, { say, next }) => {
-      // It arrives while the first is fetched, is told then, and never again.
+      // It arrives while the first is fetched, is reported then, and never again.
       if (command === 'UID FETCH' && rest.includes('BODY.PEEK[]') && !isAnnounced) {
         isAnnounced = true;
         server.arrive(mail());

@@ -2,7 +2,7 @@
  * Mail that landed in a ticket where it did not belong, or missed its own, in what others used.
  */
 import { expect, test } from 'vitest';
-import { boxWith, mail, outcomesOf, rowsOf, sceneOfFile, sql, ticketsOf, visit } from './scene.ts';
+import { boxWith, mail, outcomesOf, poll, rowsOf, sceneOfFile, sql, ticketsOf } from './scene.ts';
 
 const at = sceneOfFile();
 
@@ -13,7 +13,7 @@ async function desk() {
   const { user, mailbox } = await boxWith(at, [
     mail({ id: `first-${Math.random()}@customer.test`, from: ada, subject: 'The printer' }),
   ]);
-  await visit(at, mailbox);
+  await poll(at, mailbox);
   const [ticket] = await ticketsOf(at, mailbox);
   const [row] = await rowsOf(at, mailbox);
   if (ticket === undefined || row?.message == null) throw new Error('there is no ticket');
@@ -21,13 +21,13 @@ async function desk() {
   return { mailbox, ref, id: row.message.messageId, arrive: (...mails: Buffer[]) => arrive(user, mailbox, mails) };
 }
 
-type Box = Parameters<typeof visit>[1];
+type Box = Parameters<typeof poll>[1];
 
-/** What became of the mails that arrive now: outcome, ticket, rule. */
+/** What became of the messages that arrive now: outcome, ticket, rule. */
 async function arrive(user: string, mailbox: Box, mails: readonly Buffer[]) {
   const before = (await rowsOf(at, mailbox)).length;
   await at.dovecot.append(user, 'INBOX', mails);
-  await visit(at, mailbox);
+  await poll(at, mailbox);
   return (await rowsOf(at, mailbox)).slice(before);
 }
 
@@ -40,7 +40,7 @@ async function links(ref: string | null): Promise<string> {
   );
 }
 
-test('case 88 (ZA#4965): a mail forwarded with "WG:" opens a ticket of its own, whatever it refers to', async () => {
+test('case 88 (ZA#4965): a message forwarded with "WG:" opens a ticket of its own, whatever it refers to', async () => {
   const { mailbox, ref, id, arrive } = await desk();
   const forwards = ['WG: The printer', 'Fwd: The printer', `FW: [#${ref}] The printer`, 'TR: The printer'];
   const body =
@@ -78,7 +78,7 @@ test('case 89 (ZA#2444, ZA#5064): a stranger with the ticket number in the subje
   expect(await ticketsOf(at, mailbox)).toHaveLength(3);
 });
 
-test('case 91 (ZA#3894): a ticket number in the plain text of a mail is found, where its sender takes part', async () => {
+test('case 91 (ZA#3894): a ticket number in the plain text of a message is found, where its sender takes part', async () => {
   const { mailbox, ref, arrive } = await desk();
   const rows = await arrive(
     mail({ from: ada, subject: 'One more thing', body: `About my ticket [#${ref}]: it is the second printer too.` }),

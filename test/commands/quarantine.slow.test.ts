@@ -24,7 +24,7 @@ function mail(id: string, from: string, body = 'It does not print.'): Buffer {
 
 const large = (id: string, from: string) => mail(id, from, 'x'.repeat(76).concat('\r\n').repeat(20_000));
 
-/** A desk with the mailbox `support`, visited once. */
+/** A desk with the mailbox `support`, polled once. */
 async function deskWith(sources: readonly Buffer[]): Promise<{ readonly desk: Desk; readonly user: string }> {
   const desk = await openDesk(small);
   const user = dovecot.newUser();

@@ -269,7 +269,7 @@ describe('limits', () => {
 });
 
 describe('a mail to two mailboxes', () => {
-  test('opens a ticket in each, linked, however they are visited', async () => {
+  test('opens a ticket in each, linked, however they are polled', async () => {
     const users = [await added('left', 'left@example.org'), await added('right', 'right@example.org')];
     const sources = Array.from({ length: 5 }, (_, index) =>
       mail([`Message-ID: <both${index}@x>`, 'To: left@example.org', 'Cc: right@example.org', 'Subject: both']),

@@ -3,7 +3,7 @@
  * stated of it besides must hold of that very part.
  *
  * Every suite counts by rules of its own. What those rules count that ours do not, or the other way, is a known
- * difference of the mail, with its reason; a rule that can be told from what is stored is applied here (`counted`).
+ * difference of the message, with its reason; a rule that can be told from what is stored is applied here (`counted`).
  */
 import { sameText } from './loose.ts';
 import type { Check, Rule, Subject } from './rules.ts';
@@ -37,7 +37,7 @@ export const attachmentRules: Readonly<Record<string, Rule>> = {
       value,
       stored.attachments.filter(({ inline }) => !inline),
     ),
-  // Pictures that the HTML shows from within the mail.
+  // Pictures that the HTML shows from within the message.
   embedded_count: (value: number, { stored }: Subject) => {
     const html = stored.html ?? '';
     const shown = stored.attachments.filter(({ content_id: id }) => id !== null && html.includes(`cid:${id}`));
@@ -98,7 +98,7 @@ function attachmentChecks(
   return checks;
 }
 
-/** One suite calls a part without a name by eight digits of a hash of its own: no statement about the mail. */
+/** One suite calls a part without a name by eight digits of a hash of its own: no statement about the message. */
 function isHashName(name: string): boolean {
   return /^[0-9a-f]{8}$/u.test(name);
 }

@@ -1,5 +1,5 @@
 /**
- * Ways in which the parts of a mail break: boundaries, labels, encodings, and what is put together from several mails.
+ * Ways in which the parts of a message break: boundaries, labels, encodings, and what is put together from several messages.
  */
 import type { SeededRandom } from '../bench/random.ts';
 import type { Change } from './changes.ts';

@@ -1,7 +1,7 @@
 /**
- * Ways in which mails break, one row each: cut, flipped, doubled, mislabelled, put together wrongly.
+ * Ways in which messages break, one row each: cut, flipped, doubled, mislabelled, put together wrongly.
  *
- * A change takes any text of one character a byte, also one that is no mail any more, and never fails. It may double
+ * A change takes any text of one character a byte, also one that is no message any more, and never fails. It may double
  * what it gets, not more, but for the rows that say so.
  */
 import type { SeededRandom } from '../bench/random.ts';

@@ -1,6 +1,6 @@
 /**
- * The public mails and a thousand broken ones through the real program: what their suites state is met as before and as
- * listed, each mail has an outcome, none stops a parse, and memory stays flat.
+ * The public messages and a thousand broken ones through the real program: what their suites state is met as before and as
+ * listed, each message has an outcome, none stops a parse, and memory stays flat.
  */
 import { describe, expect, test } from 'vitest';
 import { corpusFolder, corpusPresent } from '../mail/corpus.ts';
@@ -19,7 +19,7 @@ describe.skipIf(!corpusPresent)(`the public mails (looked for in ${corpusFolder}
   }, 180_000);
 });
 
-test('a thousand broken mails have one outcome each and do no harm', async () => {
+test('a thousand broken messages have one outcome each and do no harm', async () => {
   const options = { seed: 1, count: 1_000, isSqlite: false, stop: new AbortController().signal };
   const { mails, violations } = await runMutations(options, readBases(), silent);
   expect(violations.map(({ mutant, what }) => `${mutant?.index ?? 'program'}: ${what}`)).toEqual([]);

@@ -1,5 +1,5 @@
 /**
- * Mails that cost as much as they can: very many, very deep, very long of one thing, 0.1 to 2 MB. One row a thing.
+ * Messages that cost as much as they can: very many, very deep, very long of one thing, 0.1 to 2 MB. One row a thing.
  */
 import type { SeededRandom } from '../bench/random.ts';
 

@@ -1,4 +1,4 @@
-/** Ways in which the header of a mail breaks. */
+/** Ways in which the header of a message breaks. */
 import type { SeededRandom } from '../bench/random.ts';
 import type { Change } from './changes.ts';
 

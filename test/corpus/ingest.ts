@@ -2,7 +2,7 @@
  * Takes the whole corpus through the real thing: each source is a mailbox of a real Dovecot, one `poll` of the program
  * stores all of them in a real MariaDB, and what is compared is what `message list --full --json` prints.
  *
- * A mailbox a source, because mails of two suites may bear one Message-ID without being one conversation; within a
+ * A mailbox a source, because messages of two suites may bear one Message-ID without being one conversation; within a
  * suite they are what its authors saw together. Attachments are read as files, by the hash that was printed. A command
  * that fails throws with what it printed; what came out wrong is a violation, in words.
  */
@@ -28,7 +28,7 @@ export type CorpusRun = {
   readonly blobs: number;
   readonly peakRssMb: number | null;
   readonly checks: readonly Checked[];
-  /** What no mail may cause: one without an outcome, a quarantined one, an attachment that is not what it says. */
+  /** What no message may cause: one without an outcome, a quarantined one, an attachment that is not what it says. */
   readonly violations: readonly string[];
 };
 
@@ -123,7 +123,7 @@ async function listAll(
   return listed;
 }
 
-/** Mails have the UIDs of their order, from 1 on: each of them has one line, and is stored. */
+/** Messages have the UIDs of their order, from 1 on: each of them has one line, and is stored. */
 function outcomeViolations(
   bySource: ReadonlyMap<string, readonly CorpusMail[]>,
   listed: ReadonlyMap<string, readonly Listed[]>,
@@ -133,7 +133,7 @@ function outcomeViolations(
       const lines = (listed.get(source) ?? []).filter(({ uid }) => uid === index + 1);
       const [line] = lines;
       if (line === undefined || lines.length > 1) return [`${file}: has ${lines.length} outcomes instead of one`];
-      // A mail without a byte is no mail, and an error of the server that hands it out.
+      // A message without a byte is no message, and an error of the server that hands it out.
       if (line.outcome === 'quarantined' && sizeBytes === 0) return [];
       if (line.outcome === 'quarantined') return [`${file}: is in quarantine: ${line.reason}`];
       return line.message_id === undefined ? [`${file}: is ${line.outcome}, without a message`] : [];
@@ -144,7 +144,7 @@ function outcomeViolations(
 function compareSource(mails: readonly CorpusMail[], listed: readonly Listed[]): readonly Checked[] {
   const lineOf = (index: number) => listed.find(({ uid }) => uid === index + 1);
   const tickets = new Map(mails.map(({ file }, index) => [basename(file, '.eml'), lineOf(index)?.ticket ?? null]));
-  // The folder need not hold the mail that others answer: then those that answer it are one conversation.
+  // The folder need not hold the message that others answer: then those that answer it are one conversation.
   const ticketOf = (name: string, own: string): string | null => {
     const fellow = mails.find(({ file, stated }) => stated?.['threads_with'] === name && file !== own);
     return tickets.get(name) ?? tickets.get(basename(fellow?.file ?? '', '.eml')) ?? null;

@@ -3,7 +3,7 @@
  *
  * A miss that is not listed is a violation, and so is a listed one that is met, or that nothing states any more: the
  * list says neither less nor more than what is so. `TODO` is no reason. Lines hold the name of a file and of a field,
- * and nothing of the mail itself.
+ * and nothing of the message itself.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -64,7 +64,7 @@ export function firstLine(text: string): string {
 }
 
 /**
- * What HTML shows, roughly, its title not: suites that state text of HTML mails took out the tags, each its own way.
+ * What HTML shows, roughly, its title not: suites that state text of HTML messages took out the tags, each its own way.
  */
 export function shownText(html: string): string {
   return html

@@ -125,7 +125,7 @@ describe('a run is refused', () => {
   });
 });
 
-test('without the folder of public mails the corpus is left out, and that is said', async () => {
+test('without the folder of public messages the corpus is left out, and that is said', async () => {
   const script = join(import.meta.dirname, 'corpus.ts');
   const { stdout } = await runMeasured([script], { env: { TICKETMAILD_CORPUS: join(import.meta.dirname, 'none') } });
   expect(stdout).toBe('');

@@ -64,7 +64,7 @@ export async function timeMutants(
       else slowest = withOne(slowest, { mutant, ms });
     }
   };
-  // Threads start with the first mail, which is not its fault.
+  // Threads start with the first message, which is not its fault.
   await digester.parse(new Uint8Array(Buffer.from('Subject: first\r\n\r\nx\r\n')), 'first');
   await Promise.all(Array.from({ length: threads }, worker));
   for (const mutant of late) {

@@ -1,10 +1,10 @@
 /**
- * Broken mails without end: number `index` of a seed is always the same mail, so that one that does harm can be made
+ * Broken messages without end: number `index` of a seed is always the same message, so that one that does harm can be made
  * again.
  *
- * A mutant begins as a base (mails of ours, generated ones, the public mails where they are there), and one to five
+ * A mutant begins as a base (messages of our own, generated ones, the public messages where they are there), and one to five
  * changes are made to it, each drawn from the table of `changes.ts`; few are made whole by a recipe of `extremes.ts`.
- * Mails are handled as text of one character a byte.
+ * Messages are handled as text of one character a byte.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -32,7 +32,7 @@ const fixtures = join(import.meta.dirname, '../fixtures/mails');
 /** Any odd number that spreads neighbours: each mutant has a sequence of its own. */
 const spreading = 0x9e3779b1;
 
-/** The same order on every machine. Public mails come last. */
+/** The same order on every machine. Public messages come last. */
 export function readBases(): readonly Base[] {
   const ours = readdirSync(fixtures)
     .sort()

@@ -2,8 +2,8 @@
  * Takes mutants through the real thing, portion after portion: into a Maildir of a real Dovecot, out of it by one
  * `poll` of the program, into a database of the portion's own, which goes with it, so that the disk stays small.
  *
- * The program's own deadline for a parse is the promise that is checked (`parseLimitS`): a mail that takes longer is
- * quarantined by it, and is a violation here, as is every mail without exactly one outcome, every one at which a parse
+ * The program's own deadline for a parse is the promise that is checked (`parseLimitS`): a message that takes longer is
+ * quarantined by it, and is a violation here, as is every message without exactly one outcome, every one at which a parse
  * thread died or gave up, an end of the program, books that do not balance, and memory beyond `peakMbMax`.
  */
 import { join } from 'node:path';
@@ -34,10 +34,10 @@ export type MutationRun = {
   readonly wallS: number;
   readonly peakRssMb: number | null;
   readonly outcomes: Readonly<Record<string, number>>;
-  /** How many mails each change, and each extreme, had a part in. */
+  /** How many messages each change, and each extreme, had a part in. */
   readonly made: Readonly<Record<string, number>>;
   readonly violations: readonly Violation[];
-  /** Mails that the program gave up because the machine was busy: alone they are parsed in time. */
+  /** Messages that the program gave up because the machine was busy: alone they are parsed in time. */
   readonly busy: number;
 };
 
@@ -45,9 +45,9 @@ const peakMbMax = 400;
 const portionCount = 5_000;
 const mailsAtOnce = 100;
 const mailboxName = 'mutants';
-const visitsMax = 5;
+const pollsMax = 5;
 
-/** Mails held back by a rule, and not for what they are made of. */
+/** Messages held back by a rule, and not for what they are made of. */
 const heldBack = ['own_address', 'sender_flood', 'mail_loop'];
 
 type Portion = { readonly mutants: readonly Mutant[]; readonly bytes: number };
@@ -196,11 +196,11 @@ async function poll(env: Readonly<Record<string, string>>): Promise<Polled> {
 }
 
 /**
- * With so short a deadline a busy machine may not even start a parse thread in time: the program then ends its visit in
- * good order, says so, and goes on where it was in the next one.
+ * With so short a deadline a busy machine may not even start a parse thread in time: the program then ends its poll in
+ * good order, says so, and continues where it was in the next one.
  */
 async function patiently<T>(work: () => Promise<T>): Promise<T> {
-  for (let left = visitsMax - 1; ; left -= 1) {
+  for (let left = pollsMax - 1; ; left -= 1) {
     try {
       return await work();
     } catch (error) {

@@ -1,5 +1,5 @@
 /**
- * `npm run mutations`: broken mails by the ten thousand through the real program, always the same for a seed.
+ * `npm run mutations`: broken messages by the ten thousand through the real program, always the same for a seed.
  *
  * Exit code 1 when one of them did harm (see `mutation-run.ts`); each is then saved, and `--only INDEX` makes it again
  * and parses it alone. `--extremes 25` parses each of the extremes at that size; `--parse-only` leaves the servers out

@@ -1,9 +1,9 @@
 /**
- * The corpus without servers: parses the mails that something is stated about, and compares, in seconds.
+ * The corpus without servers: parses the messages that something is stated about, and compares, in seconds.
  *
- * What needs a ticket (threads) is left out. Held-out mails are left out too unless `--held-out` asks for them alone or
+ * What needs a ticket (threads) is left out. Held-out messages are left out too unless `--held-out` asks for them alone or
  * `--split` for the figures of both; their misses are never printed by `--split`. Exit code 2 for a wrong option or a
- * folder that is not there, 1 for a mail that cannot be parsed.
+ * folder that is not there, 1 for a message that cannot be parsed.
  */
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';

@@ -10,7 +10,7 @@ export function tableText(checks: readonly Checked[]): string {
   return columnsText(['source', 'field', 'met', 'stated', 'missed', '%'], rows);
 }
 
-/** By field, and in all: of all mails, of those that rules were made on, and of those held out. */
+/** By field, and in all: of all messages, of those that rules were made on, and of those held out. */
 export function summaryText(checks: readonly Checked[]): string {
   const development = checks.filter(({ mail }) => !mail.isHeldOut);
   const heldOut = checks.filter(({ mail }) => mail.isHeldOut);
@@ -30,7 +30,7 @@ export function summaryText(checks: readonly Checked[]): string {
   return `\n${columnsText(header, [...rows, row('in all', (part) => part)])}`;
 }
 
-/** One line a miss, with what was stated and what came. The text of mails is in it: for a screen, not to be kept. */
+/** One line a miss, with what was stated and what came. The text of messages is in it: for a screen, not to be kept. */
 export function missesText(checks: readonly Checked[], characters = shownCharacters): string {
   const missed = checks.filter(({ met }) => !met);
   const lines = missed.map(

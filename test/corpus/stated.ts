@@ -1,14 +1,14 @@
 /**
- * The mails of the corpus folder with what their upstream test suites state about them.
+ * The messages of the corpus folder with what their upstream test suites state about them.
  *
- * Fields are as the folder's own README names them; one that is absent is not stated. A mail whose SHA-256 begins with
+ * Fields are as the folder's own README names them; one that is absent is not stated. A message whose SHA-256 begins with
  * c, d, e or f is held out: its figures tell how general the rules are. What the manifest does not list is not read.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { corpusFolder, readMail } from '../mail/corpus.ts';
 
-/** What is stated of one mail, field by field. */
+/** What is stated of one message, field by field. */
 export type Stated = Readonly<Record<string, unknown>>;
 
 export type CorpusMail = {

@@ -1,4 +1,4 @@
-/** One line of `message list --full --json`, as far as it is compared; and the same of a mail that was only parsed. */
+/** One line of `message list --full --json`, as far as it is compared; and the same of a message that was only parsed. */
 import { messageJson } from '../../src/commands/ticket.ts';
 import type { ParsedMessage } from '../../src/mail/message.ts';
 
@@ -37,7 +37,7 @@ export type Stored = {
   readonly attachments: readonly StoredAttachment[];
 };
 
-/** Where it was put; null for a mail that was only parsed. */
+/** Where it was put; null for a message that was only parsed. */
 export type Placed = { readonly outcome: string; readonly ticket: string | null };
 
 /** As the command would print it, had it been stored. */

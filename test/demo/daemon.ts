@@ -3,7 +3,7 @@
  *
  * It is in a process group of its own, so that Ctrl-C at the terminal reaches the demo alone, which then ends the
  * daemon in order. Warnings, errors and whatever is no log line are handed on to be shown. When the daemon ends
- * before it is told to, whoever waits for it gets an error. It never outlives this process.
+ * before it is reported to, whoever waits for it gets an error. It never outlives this process.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';

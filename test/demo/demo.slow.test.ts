@@ -70,7 +70,7 @@ function ticketLine(output: string, subject: string): { readonly ref: string; re
 }
 
 test(
-  'the demo turns its seven mails into five tickets, a reply and a bounce, and leaves nothing behind',
+  'the demo turns its seven messages into five tickets, a reply and a bounce, and leaves nothing behind',
   async () => {
     const demo = await startDemo('--once');
     expect([await demo.ending, demo.output()]).toEqual([0, expect.any(String)]);

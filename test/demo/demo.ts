@@ -1,10 +1,10 @@
 /**
  * `npm run demo [-- --once]`: the whole daemon on this machine, with nothing installed and nothing left behind.
  *
- * Starts an IMAP server in this process with a few mails in it, configures the daemon with SQLite in a temporary
+ * Starts an IMAP server in this process with a few messages in it, configures the daemon with SQLite in a temporary
  * folder, adds the mailbox through the daemon's own command line, runs the daemon and shows what it makes of the
- * mails. Goes on until Ctrl-C, then ends the daemon in order and removes the folder; a second Ctrl-C forces it.
- * `--once` ends by itself once the mail that arrives in the middle is a ticket. Exit code 1 when anything fails, with
+ * messages. Goes on until Ctrl-C, then ends the daemon in order and removes the folder; a second Ctrl-C forces it.
+ * `--once` ends by itself once the message that arrives in the middle is a ticket. Exit code 1 when anything fails, with
  * whatever the failing command printed; 2 for a wrong option.
  */
 import { writeFile } from 'node:fs/promises';
@@ -41,7 +41,7 @@ async function demo(once: boolean, stop: AbortSignal): Promise<void> {
     undo.defer(() => say('\nEnding the daemon and removing its folder.'));
     await story({ once, waiting: mails.length, mailServer, settings, daemon, stop });
   } catch (error) {
-    // After a Ctrl-C it is the Ctrl-C that broke off whatever went on.
+    // After a Ctrl-C it is the Ctrl-C that broke off whatever continued.
     if (!stop.aborted) throw error;
   }
 }
@@ -55,7 +55,7 @@ type Scene = {
   readonly stop: AbortSignal;
 };
 
-/** Ends when `stop` is aborted, or, with `once`, after the mail that arrives in the middle. */
+/** Ends when `stop` is aborted, or, with `once`, after the message that arrives in the middle. */
 async function story({ once, waiting, mailServer, settings, daemon, stop }: Scene): Promise<void> {
   const showUntil = messageDisplay(daemon, settings, stop);
   say(heading('\nTickets'));

@@ -28,7 +28,7 @@ test('a sender without a name is shown by address, and none at all says so', () 
   expect(messageLine({ ...stored, from: null })).toContain('(no sender)');
 });
 
-test('attachments, bounces and what is set aside say what they are', () => {
+test('attachments, bounces and what is quarantined say what they are', () => {
   expect(messageLine({ ...stored, attachments: [{ name: 'a.pdf' }, { name: 'b.csv' }] })).toMatch(
     /, with a.pdf, b.csv$/,
   );

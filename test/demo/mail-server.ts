@@ -12,7 +12,7 @@ export type DemoMailServer = {
   readonly port: number;
   readonly user: string;
   readonly password: string;
-  /** Puts a mail into the mailbox, as if it had just arrived. */
+  /** Puts a message into the mailbox, as if it had just arrived. */
   deliver(source: string): void;
 } & AsyncDisposable;
 

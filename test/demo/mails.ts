@@ -1,5 +1,5 @@
 /**
- * The mails of the demo: one of each kind that a helpdesk meets.
+ * The messages of the demo: one of each kind that a helpdesk meets.
  *
  * Sources as they travel: ASCII alone, CRLF line ends. All names and addresses are made up, in the domains that are
  * kept for examples (RFC 2606). Their dates count back from the moment that is given.
@@ -30,7 +30,7 @@ export function waitingMails(nowMs: number): readonly string[] {
   return [plain(at(50)), html(at(42)), attachment(at(35)), reply(at(20)), bounce(at(15)), fromJapan(at(5))];
 }
 
-/** The mail that arrives while the daemon runs. */
+/** The message that arrives while the daemon runs. */
 export function arrivingMail(nowMs: number): string {
   return source(
     'From: Pat Okafor <pat@okafor-travel.example>',

@@ -42,7 +42,7 @@ const acknowledgements: Readonly<Record<string, readonly string[]>> = {
 type Reader = {
   /** Runs the next line of the README, which must begin so. */
   follow(begins: string, input?: string): Promise<void>;
-  /** Mail comes in; no visit has failed but for the first `failuresBefore` (0). */
+  /** Mail comes in; no poll has failed but for the first `failuresBefore` (0). */
   works(daemon: Daemon, failuresBefore?: number): Promise<void>;
   linesLeft(): readonly string[];
 };
@@ -165,7 +165,7 @@ async function restoredBackup(setting: Setting, follow: Follow, works: Works): P
   await follow('encryption trust-restored');
   await daemon.waitFor(named('switch.recovered'));
   await follow('encryption reseal');
-  // A visit may have begun with the old row and met the new one.
+  // A poll may have begun with the old row and met the new one.
   await works(daemon, daemon.lines.filter(named('poll.failed')).length);
 }
 

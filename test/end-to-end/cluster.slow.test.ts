@@ -126,7 +126,7 @@ async function addMailboxes(database: ClusterDatabase): Promise<readonly string[
   return users;
 }
 
-/** Mail that goes on arriving until it is told to stop; each mail has a subject of its own. */
+/** Mail that continues arriving until it is reported to stop; each message has a subject of its own. */
 function mailFlow(users: readonly string[], everyMs: number) {
   const sent: string[] = [];
   const stopped = new AbortController();
@@ -181,7 +181,7 @@ async function allSay(workers: readonly Worker[], status: string, reason = /^/):
   return said.every((one) => one.status === status && reason.test(one.reason));
 }
 
-/** Waits until each worker has stored mail since; the longest that one of them took, in milliseconds. */
+/** Waits until each worker has stored message since; the longest that one of them took, in milliseconds. */
 async function allStore(workers: readonly Worker[], sinceMs: number): Promise<number> {
   const isStored = (line: LogLine) =>
     line['event'] === 'message.ticket_opened' && Date.parse(String(line['time'])) > sinceMs;
@@ -189,7 +189,7 @@ async function allStore(workers: readonly Worker[], sinceMs: number): Promise<nu
   return Math.max(...lines.map((line) => Date.parse(String(line['time'])) - sinceMs));
 }
 
-/** Mails that more than one visit of all workers says it has stored. */
+/** Messages that more than one poll of all workers says it has stored. */
 function repeated(workers: readonly Worker[]): readonly string[] {
   const lines = workers.flatMap(({ daemon }) => daemon.lines.filter(({ event }) => event === 'message.ticket_opened'));
   const keys = lines.map((line) => [line['mailbox'], line['uid_validity'], line['uid']].join(' '));
@@ -240,7 +240,7 @@ test('nodes that crash or freeze, a lost quorum, and workers that die or stand s
   second?.daemon.signal('SIGSTOP');
   await sleep(500);
   await flow.stop();
-  // The mailboxes of both go on with the third.
+  // The mailboxes of both continue with the third.
   const subjects = () => ticketSubjects(database, 2);
   await until('all mail of dead workers', 20_000, async () => (await subjects()).length >= flow.sent.length);
   second?.daemon.signal('SIGCONT');

@@ -150,7 +150,7 @@ test.concurrent('an IDLE is renewed at every interval, on the same login', async
   await using at = await scene({ TICKETMAILD_POLL_INTERVAL_S: '2' });
   await at.daemon.waitFor(named('idle.started'));
   await until('three renewals', () => at.daemon.lines.filter(named('poll.empty')).length >= 4);
-  // An announcement may meet a renewal, which then finds the mail: three of them hardly do.
+  // An announcement may meet a renewal, which then finds the message: three of them hardly do.
   for (let count = 1; count <= 3; count += 1) {
     await dovecot.append(at.user, 'INBOX', [mail(`renewed-${count}`)]);
     await until(`mail ${count}`, () => opened(at.daemon) === count);

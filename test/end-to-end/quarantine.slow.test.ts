@@ -98,7 +98,7 @@ async function databaseOf(kind: (typeof databases)[number]): Promise<DatabaseCon
   return kind === 'sqlite' ? null : (await mariadb.createDatabase()).config;
 }
 
-describe.each(databases)('a mail in quarantine, in %s', (kind) => {
+describe.each(databases)('a message in quarantine, in %s', (kind) => {
   test('that is too large stays when it is requeued, and is fetched when it is released', async () => {
     await using on = await testApp(await databaseOf(kind), small);
     const user = dovecot.newUser();

@@ -1,5 +1,5 @@
 /**
- * Stored mails read again from their sources, on both databases; and folders compared with their outcomes, on a real
+ * Stored messages read again from their sources, on both databases; and folders compared with their outcomes, on a real
  * Dovecot.
  */
 import { DatabaseSync } from 'node:sqlite';
@@ -70,7 +70,7 @@ describe.each(databases)('in %s', (kind) => {
   const databaseOf = async (): Promise<DatabaseConfig | null> =>
     kind === 'sqlite' ? null : (await mariadb.createDatabase()).config;
 
-  async function visited(sources: readonly Buffer[], given: Partial<Mailbox> = {}) {
+  async function polled(sources: readonly Buffer[], given: Partial<Mailbox> = {}) {
     await using building = new AsyncDisposableStack();
     const on = building.use(await testApp(await databaseOf()));
     const user = dovecot.newUser();
@@ -82,14 +82,14 @@ describe.each(databases)('in %s', (kind) => {
   }
 
   test('a message that is as its source says is left alone', async () => {
-    await using at = await visited([withFile, mail('b')]);
+    await using at = await polled([withFile, mail('b')]);
     for (const { id } of await messagesOf(at.on, at.mailbox))
       expect(await at.on.app.reprocess(id)).toEqual({ what: 'reprocessed', changed: [], ref: null, outcome: null });
     await expect(at.on.app.reprocess('nobody')).rejects.toMatchObject({ code: 'not_found' });
   });
 
   test('text, headers and attachments are brought up to date, and the ticket stays', async () => {
-    await using at = await visited([withFile]);
+    await using at = await polled([withFile]);
     const [before] = await messagesOf(at.on, at.mailbox);
     if (before === undefined) throw new Error('no message');
     await execute(
@@ -108,7 +108,7 @@ describe.each(databases)('in %s', (kind) => {
   });
 
   test('a person who was taken for a machine gets a ticket, once', async () => {
-    await using at = await visited([mail('one', 'Auto-Submitted: auto-replied\r\n'), mail('two')]);
+    await using at = await polled([mail('one', 'Auto-Submitted: auto-replied\r\n'), mail('two')]);
     expect(await outcomesOf(at.on, at.mailbox)).toEqual(['1 recorded (auto_reply)', '2 ticket_opened']);
     const [, two] = await messagesOf(at.on, at.mailbox);
     await execute(
@@ -126,7 +126,7 @@ describe.each(databases)('in %s', (kind) => {
   });
 
   test('two who replay the same message at the same time open one ticket', async () => {
-    await using at = await visited([mail('two')]);
+    await using at = await polled([mail('two')]);
     const [two] = await messagesOf(at.on, at.mailbox);
     await execute(
       at.on,
@@ -140,7 +140,7 @@ describe.each(databases)('in %s', (kind) => {
   });
 
   test('an automatic answer that was recorded joins the ticket that it answers to', async () => {
-    await using at = await visited([
+    await using at = await polled([
       mail('one'),
       mail('auto', 'Auto-Submitted: auto-replied\r\nIn-Reply-To: <one@example.test>\r\n'),
     ]);
@@ -156,7 +156,7 @@ describe.each(databases)('in %s', (kind) => {
   });
 
   test('a message whose source has expired stays as it is', async () => {
-    await using at = await visited([mail('one')]);
+    await using at = await polled([mail('one')]);
     const [one] = await messagesOf(at.on, at.mailbox);
     for (const segment of await at.on.app.raw.segmentsBefore(Date.now() + 3 * 86_400_000))
       await at.on.app.raw.remove(segment);
@@ -183,7 +183,7 @@ describe.each(databases)('in %s', (kind) => {
   });
 
   test('a message that is lost is named, and put back once, with its attachments, where its ticket is by now', async () => {
-    await using at = await visited([withFile, mail('b')]);
+    await using at = await polled([withFile, mail('b')]);
     const { store } = at.on.app;
     const before = await messagesOf(at.on, at.mailbox);
     const [into] = await store.listTickets(1);
@@ -205,7 +205,7 @@ describe.each(databases)('in %s', (kind) => {
     expect(await messagesOf(at.on, at.mailbox)).toEqual(before);
     expect((await store.ticketByRef(into?.ref ?? '')).messageCount).toBe(2);
     expect(await store.reconcile()).toMatchObject(sound);
-    // Another mail under its number is refused.
+    // Another message under its number is refused.
     await execute(
       at.on,
       `DELETE FROM message; UPDATE outcome SET raw_segment = NULL, dedup_key = '${'f'.repeat(64)}' WHERE uid = 1`,
@@ -214,8 +214,8 @@ describe.each(databases)('in %s', (kind) => {
     expect(again === undefined ? null : await at.on.app.restore(again)).toBe('other');
   });
 
-  test('a mail whose ticket and message were deleted is counted apart', async () => {
-    await using at = await visited([mail('a'), mail('b')]);
+  test('a message whose ticket and message were deleted is counted apart', async () => {
+    await using at = await polled([mail('a'), mail('b')]);
     const { store } = at.on.app;
     await execute(
       at.on,
@@ -235,8 +235,8 @@ describe.each(databases)('in %s', (kind) => {
     ]);
   });
 
-  test('a mail that was passed over is found, fetched, and then it is not missing any more', async () => {
-    await using at = await visited([mail('a'), mail('b'), mail('c')], { postAction: { kind: 'leave' } });
+  test('a message that was passed over is found, fetched, and then it is not missing any more', async () => {
+    await using at = await polled([mail('a'), mail('b'), mail('c')], { postAction: { kind: 'leave' } });
     await execute(
       at.on,
       `DELETE FROM message WHERE message_id = 'b@example.test'; DELETE FROM ticket WHERE subject = 'about b';

@@ -1,9 +1,9 @@
 /**
- * What happens to tickets over whole visits: opened again, continued, merged, told in the log; mail between two
+ * What happens to tickets over whole polls: opened again, continued, merged, told in the log; mail between two
  * mailboxes.
  */
 import { expect, test } from 'vitest';
-import { boxWith, mail, rowsOf, sceneOfFile, sql, ticketsOf, visit } from '../cases/scene.ts';
+import { boxWith, mail, poll, rowsOf, sceneOfFile, sql, ticketsOf } from '../cases/scene.ts';
 
 const at = sceneOfFile({ TICKETMAILD_TICKETS_REOPEN_DAYS: '30' });
 
@@ -19,11 +19,11 @@ const close = (ref: string | undefined, days: number) =>
 test('a closed ticket is opened again, later continued once, and all answers go there', async () => {
   const answer = () => mail({ headers: ['In-Reply-To: <begin@changes.test>'] });
   const { user, mailbox } = await boxWith(at, [mail({ id: 'begin@changes.test' })]);
-  await visit(at, mailbox);
+  await poll(at, mailbox);
   const arrives = async () => {
     const before = (await rowsOf(at, mailbox)).length;
     await at.dovecot.append(user, 'INBOX', [answer()]);
-    await visit(at, mailbox);
+    await poll(at, mailbox);
     return (await rowsOf(at, mailbox)).slice(before)[0];
   };
   const [old] = await ticketsOf(at, mailbox);
@@ -52,7 +52,7 @@ test('two tickets that are merged are told', async () => {
     mail({ ...people, from: 'bob@merge.test', id: 'e@merge.test', headers: ['References: <d@merge.test>'] }),
     mail({ from: 'ann@merge.test', id: 'd@merge.test', headers: ['References: <c@merge.test>'] }),
   ]);
-  await visit(at, mailbox);
+  await poll(at, mailbox);
   const tickets = await ticketsOf(at, mailbox);
   const merged = tickets.find(({ status }) => status === 'merged');
   expect(told('ticket.merged', merged?.ref)).toMatchObject([{ into: merged?.mergedInto, mailbox: mailbox.name }]);
@@ -68,8 +68,8 @@ test('what one of our mailboxes sends or forwards to another is a ticket there, 
     ],
     { addresses: ['support@own.test'] },
   );
-  await visit(at, billing.mailbox);
-  await visit(at, support.mailbox);
+  await poll(at, billing.mailbox);
+  await poll(at, support.mailbox);
   expect((await rowsOf(at, support.mailbox)).map(({ outcome, reason }) => reason ?? outcome)).toEqual([
     'ticket_opened',
     'own_address',

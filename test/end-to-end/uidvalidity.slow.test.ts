@@ -216,7 +216,7 @@ test('a row that names another account starts another epoch, also where both hav
   };
   const begunAnew = () => on.lines.filter(({ event }) => event === 'folder.reset');
   expect((await on.pollOnce(mailbox, never)).outcomes).toMatchObject({ ticket_opened: 3 });
-  // The account has another name now, and is the same: its mails are known again.
+  // The account has another name now, and is the same: its messages are known again.
   const renamed = await called('first@example.test');
   expect((await on.pollOnce(renamed, never)).outcomes).toMatchObject({ ticket_opened: 0, duplicate: 3 });
   // As long as their names: sizes and times are those of the first account.

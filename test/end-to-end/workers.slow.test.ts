@@ -80,7 +80,7 @@ function mailFlow(boxes: readonly Box[], everyMs: number) {
 }
 
 /** When each mailbox was first polled after a moment, by any of `workers`; those that were not are left out. */
-function visitsAfter(workers: readonly Worker[], atMs: number): ReadonlyMap<string, number> {
+function pollsAfter(workers: readonly Worker[], atMs: number): ReadonlyMap<string, number> {
   const first = new Map<string, number>();
   for (const { daemon } of workers) {
     for (const line of daemon.lines.filter(named('poll.started'))) {
@@ -94,7 +94,7 @@ function visitsAfter(workers: readonly Worker[], atMs: number): ReadonlyMap<stri
 /** Waits until others have polled all of `boxes`; the longest time that one of them was not polled, in milliseconds. */
 async function takenOver(boxes: readonly Box[], others: readonly Worker[], sinceMs: number): Promise<number> {
   const polls = await until('every mailbox is polled by another worker', () => {
-    const seen = visitsAfter(others, sinceMs);
+    const seen = pollsAfter(others, sinceMs);
     return boxes.every(({ name }) => seen.has(name)) ? seen : null;
   });
   return Math.max(...boxes.map(({ name }) => (polls.get(name) ?? 0) - sinceMs));

@@ -4,7 +4,7 @@
  *
  * Every kind comes once before any comes twice; which, when, where and for how long follows from the random numbers.
  * Two faults together are judged each by its own sign, unless one hides the other's (a killed worker shows nothing).
- * What is not well again after a minute is a violation, and the campaign goes on.
+ * What is not well again after a minute is a violation, and the campaign continues.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { SeededRandom } from '../bench/random.ts';
@@ -27,7 +27,7 @@ export type Injected = {
   readonly judged: boolean;
   /** All checks ok again at every worker, from the end of the last fault at that time; null: not within the limit. */
   readonly checksOkAfterMs: number | null;
-  /** Every mail that was there at the end has its outcome. */
+  /** Every message that was there at the end has its outcome. */
   readonly caughtUpAfterMs: number | null;
   /** Lines a minute of the worker that printed most, from the beginning until all was well. */
   readonly linesPerMinute: number;
@@ -41,7 +41,7 @@ export type CampaignOptions = {
   readonly once: boolean;
   /** Longest time that a fault lasts, but for those that need longer to be visible; null: as the table says. */
   readonly lastS: number | null;
-  /** Ends it early: what goes on is undone, and no more begins. */
+  /** Ends it early: what continues is undone, and no more begins. */
   readonly stop: AbortSignal;
 };
 
@@ -49,7 +49,7 @@ export type Ports = {
   readonly scene: Scene;
   readonly watcher: Watcher;
   readonly sender: Sender;
-  /** What goes on, for the person who waits. */
+  /** What continues, for the person who waits. */
   readonly tell: (text: string) => void;
   /** The same, of less interest. */
   readonly meanwhile: (text: string) => void;
@@ -58,7 +58,7 @@ export type Ports = {
 };
 
 const goneMsMax = 60_000;
-/** What shows itself by a visit that ends after the fault still counts. */
+/** What shows itself by a poll that ends after the fault still counts. */
 const graceMs = 3_000;
 const pairShare = 0.35;
 const quietMs = { min: 1_500, max: 5_000 } as const;
@@ -124,7 +124,7 @@ function drawRound({ random, once, lastS }: CampaignOptions, scene: Scene, bag: 
   const kind = bag.draw(() => true);
   if (kind === null) throw new RangeError('no kinds of faults');
   const first = drawn(kind, 0);
-  // Two faults of one thing cannot be told apart, and undo each other.
+  // Two faults of one thing cannot be distinguished, and undo each other.
   const other = once || !random.chance(pairShare) ? null : bag.draw(({ layer }) => layer !== kind.layer);
   return other === null ? [first] : [first, drawn(other, random.between(0, first.lastMs))];
 }

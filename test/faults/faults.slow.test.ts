@@ -1,6 +1,6 @@
 /**
  * Promises one to four together, in a short form: workers, database, mail server, key file and network fail while mail
- * keeps coming. The long form is `npm run faults`. That its count can fail is tried on the same mails.
+ * keeps coming. The long form is `npm run faults`. That its count can fail is tried on the same messages.
  */
 import { expect, test } from 'vitest';
 import type { SentMail } from './mail.ts';
@@ -29,7 +29,7 @@ const silent = {
 };
 
 /**
- * Makes of one stored mail a lost one, of another a doubled one, and of a third a half one; gives what the count says.
+ * Makes of one stored message a lost one, of another a doubled one, and of a third a half one; gives what the count says.
  */
 async function spoil(scene: Scene, sent: readonly SentMail[]): Promise<readonly string[]> {
   const [lost, doubled, half] = sent.filter(({ kind }) => kind === 'attachment' || kind === 'broken');
@@ -51,7 +51,7 @@ async function spoil(scene: Scene, sent: readonly SentMail[]): Promise<readonly 
   return wrong.flatMap(({ mail, what }) => (mail === null ? [what] : []));
 }
 
-test('whatever fails is shown, passes without a restart, and costs no mail, no half ticket and no password', async () => {
+test('whatever fails is shown, passes without a restart, and costs no message, no half ticket and no password', async () => {
   let ofNoMail: readonly string[] = [];
   const report = await runFaults(options, silent, async (scene, sent) => {
     ofNoMail = await spoil(scene, sent);

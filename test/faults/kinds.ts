@@ -3,7 +3,7 @@
  *
  * A length is chosen so that the fault has to be visible: a mail server that hangs is known when a command has timed
  * out (5 s here), a worker that is gone when it has not reported for 10 s, and disks and clocks are looked at every 10
- * s. Slow is what makes a round with one mail (three questions to the mail server) take longer than a visit may.
+ * s. Slow is what makes a round with one message (three questions to the mail server) take longer than a poll may.
  * `visible` gets what a worker answers now and what it answered before the fault.
  */
 import type { SeededRandom } from '../bench/random.ts';
@@ -59,29 +59,29 @@ function anyOf(...signs: readonly Sign[]): Sign {
   return shown ?? (signs.includes(null) ? null : false);
 }
 
-const failedVisits = /^ticketmaild_polls_total\{(?!.*result="ok")/;
+const failedPolls = /^ticketmaild_polls_total\{(?!.*result="ok")/;
 
-function visitsFail({ now, before }: Seen): Sign {
+function pollsFail({ now, before }: Seen): Sign {
   const { servers, mailboxes } = now.checks;
   if (servers !== undefined && servers.status !== 'ok') return `servers ${servers.status}`;
   if (mailboxes !== undefined && mailboxes.failing > 0) return 'mailboxes failing';
-  const [counted, countedBefore] = [metricSum(now, failedVisits) ?? 0, metricSum(before, failedVisits) ?? 0];
+  const [counted, countedBefore] = [metricSum(now, failedPolls) ?? 0, metricSum(before, failedPolls) ?? 0];
   if (counted > countedBefore) return 'polls_total';
   return mailboxes === undefined ? null : false;
 }
 
 /** One of the bounds of the daemon's histogram. */
-const slowVisitS = 2.5;
-const fastVisits = /^ticketmaild_poll_duration_seconds_bucket\{(?=.*le="2\.5")/;
-const allVisits = /^ticketmaild_poll_duration_seconds_count/;
+const slowPollS = 2.5;
+const fastPolls = /^ticketmaild_poll_duration_seconds_bucket\{(?=.*le="2\.5")/;
+const allPolls = /^ticketmaild_poll_duration_seconds_count/;
 
-/** Since the fault began visits took long, or failed, or keep others waiting. */
-function visitsAreSlow(seen: Seen): Sign {
-  const failed = anyOf(databaseFails(seen), visitsFail(seen));
+/** Since the fault began polls took long, or failed, or keep others waiting. */
+function pollsAreSlow(seen: Seen): Sign {
+  const failed = anyOf(databaseFails(seen), pollsFail(seen));
   if (typeof failed === 'string') return failed;
-  if ((seen.now.checks.scheduler?.due_oldest_age_ms ?? 0) > slowVisitS * 1000) return 'scheduler due_oldest_age_ms';
+  if ((seen.now.checks.scheduler?.due_oldest_age_ms ?? 0) > slowPollS * 1000) return 'scheduler due_oldest_age_ms';
   const slow = (sample: Sample): number | null => {
-    const [all, fast] = [metricSum(sample, allVisits), metricSum(sample, fastVisits)];
+    const [all, fast] = [metricSum(sample, allPolls), metricSum(sample, fastPolls)];
     return all === null || fast === null ? null : all - fast;
   };
   const [now, before] = [slow(seen.now), slow(seen.before)];
@@ -96,7 +96,7 @@ const slowAnswerS = 0.4;
 function databaseIsSlow(seen: Seen): Sign {
   const answerS = metricSum(seen.now, answerTime);
   const slow = answerS === null ? null : answerS > slowAnswerS && 'database_answer_seconds';
-  return anyOf(visitsAreSlow(seen), slow);
+  return anyOf(pollsAreSlow(seen), slow);
 }
 
 function databaseFails(seen: Seen): Sign {
@@ -121,14 +121,14 @@ type Told = Pick<Kind, 'visibleBy' | 'shownBy' | 'visible'>;
 const silence: Told = { visibleBy: 'endpoint silent', shownBy: 'every', visible: isSilent };
 const gone: Told = { visibleBy: 'endpoint silent, fewer workers live at others', shownBy: 'every', visible: isGone };
 const failedMail: Told = {
-  visibleBy: 'mailboxes failing, servers held or failed visits',
+  visibleBy: 'mailboxes failing, servers held or failed polls',
   shownBy: 'any',
-  visible: visitsFail,
+  visible: pollsFail,
 };
 const slowMail: Told = {
-  visibleBy: `a visit over ${slowVisitS} s, failed or waiting`,
+  visibleBy: `a poll over ${slowPollS} s, failed or waiting`,
   shownBy: 'any',
-  visible: visitsAreSlow,
+  visible: pollsAreSlow,
 };
 const failedDatabase: Told = { visibleBy: 'database failing or 503', shownBy: 'every', visible: databaseFails };
 const slowDatabase: Told = {
@@ -139,7 +139,7 @@ const slowDatabase: Told = {
 const failedDisk: Told = {
   visibleBy: 'disk not ok, or mailboxes failing',
   shownBy: 'every',
-  visible: (seen) => anyOf(badCheck(seen, 'disk'), visitsFail(seen)),
+  visible: (seen) => anyOf(badCheck(seen, 'disk'), pollsFail(seen)),
 };
 const failedKey: Told = { visibleBy: 'vault not ok', shownBy: 'every', visible: (seen) => badCheck(seen, 'vault') };
 const failedClock: Told = { visibleBy: 'clock not ok', shownBy: 'every', visible: (seen) => badCheck(seen, 'clock') };

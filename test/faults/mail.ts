@@ -1,9 +1,9 @@
 /**
- * The mails of the fault campaign, each with a mark in its subject and in a header of its own, and what must become of
+ * The messages of the fault campaign, each with a mark in its subject and in a header of its own, and what must become of
  * it.
  *
- * Plain mails, mails with an attachment of up to 2 MB, replies, broken MIME, twins (the Message-ID of an earlier mail,
- * with other content) and mails that are larger than the daemon is told to fetch. Chance comes in; times do not matter.
+ * Plain messages, messages with an attachment of up to 2 MB, replies, broken MIME, twins (the Message-ID of an earlier mail,
+ * with other content) and messages that are larger than the daemon is reported to fetch. Chance comes in; times do not matter.
  */
 import { createHash } from 'node:crypto';
 import type { SeededRandom } from '../bench/random.ts';
@@ -15,9 +15,9 @@ export type SentMail = {
   readonly mark: string;
   readonly mailbox: number;
   readonly kind: MailKind;
-  /** null: the mail has none. */
+  /** null: the message has none. */
   readonly messageId: string | null;
-  /** Mark of the mail that opened the ticket that this one belongs to; null: it opens its own. */
+  /** Mark of the message that opened the ticket that this one belongs to; null: it opens its own. */
   readonly replyTo: string | null;
   readonly attachmentSha256: string | null;
   readonly sentAtMs: number;
@@ -25,14 +25,14 @@ export type SentMail = {
 
 export type WrittenMail = { readonly mail: SentMail; readonly bytes: Buffer };
 
-/** The daemon is told not to fetch mails of more megabytes. */
+/** The daemon is reported not to fetch messages of more megabytes. */
 export const mailMbMax = 4;
 
 const tooLargeBytes = (mailMbMax + 1) * 1_000_000;
 const attachmentBytesMax = 2_000_000;
 const rememberedMax = 50;
 
-/** One entry of a hundred for each mail in a hundred. */
+/** One entry of a hundred for each message in a hundred. */
 const shares: readonly (readonly [MailKind, number])[] = [
   ['plain', 54],
   ['attachment', 14],
@@ -44,7 +44,7 @@ const shares: readonly (readonly [MailKind, number])[] = [
 
 export type MailWriter = { next(nowMs: number): WrittenMail };
 
-/** Writes mails for `mailboxes` mailboxes; replies and twins are in the mailbox of the mail that they refer to. */
+/** Writes messages for `mailboxes` mailboxes; replies and twins are in the mailbox of the message that they refer to. */
 export function createMailWriter(random: SeededRandom, mailboxes: number): MailWriter {
   let count = 0;
   const openers: SentMail[] = [];
@@ -173,7 +173,7 @@ function base64Lines(content: Buffer): string {
   return content.toString('base64').replaceAll(/.{76}/g, '$&\r\n');
 }
 
-/** Each of them is a mail that a person would still want to read. */
+/** Each of them is a message that a person would still want to read. */
 function brokenBody(random: SeededRandom, mark: string): Body {
   const text = Buffer.from(`This is ${mark}.\r\n`);
   const bare = (fields: readonly string[], ...more: Uint8Array[]): Body => ({

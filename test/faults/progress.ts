@@ -1,10 +1,10 @@
 /**
- * What a person sees while the campaign runs: on a terminal one line that goes on, with time and count; elsewhere one
+ * What a person sees while the campaign runs: on a terminal one line that continues, with time and count; elsewhere one
  * line for each thing that begins.
  */
 
 export type Progress = {
-  /** What goes on from now on. */
+  /** What continues from now on. */
   now(text: string): void;
   /** The same, for a terminal alone. */
   meanwhile(text: string): void;

@@ -1,5 +1,5 @@
 /**
- * The report of a campaign for people: one row for each kind of fault, the workers, the count of mails, what was
+ * The report of a campaign for people: one row for each kind of fault, the workers, the count of messages, what was
  * broken.
  */
 import type { Injected } from './campaign.ts';

@@ -144,7 +144,7 @@ function lastLines({ workers }: Scene): string {
     .join('\n');
 }
 
-/** Until every mail has its outcome and nothing is left to be done on the server. */
+/** Until every message has its outcome and nothing is left to be done on the server. */
 async function drain({ scene, sender, violation }: Ports): Promise<void> {
   const drainingMs = Date.now();
   const deadline = drainingMs + drainMsMax;

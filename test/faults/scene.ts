@@ -196,7 +196,7 @@ async function addMailboxes(
   );
   const columns = 'name, host, port, ca_pem, username, password, since_kind';
   await mariadb.query(`USE ${database}; INSERT INTO mailboxes (${columns}) VALUES ${rows.join(',')};`);
-  // The folders are there before the first visit.
+  // The folders are there before the first poll.
   for (const { user } of mailboxes) await dovecot.append(user, 'INBOX', []);
   await succeed(first, ['encryption', 'enable', '--accept-key-loss', '--backup-prepared']);
   return mailboxes;

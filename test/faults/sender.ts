@@ -1,5 +1,5 @@
 /**
- * Delivers mails all the time, several a second, straight into the folders of the mail server, which may be down
+ * Delivers messages all the time, several a second, straight into the folders of the mail server, which may be down
  * meanwhile.
  */
 import { setTimeout as sleep } from 'node:timers/promises';

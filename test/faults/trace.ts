@@ -1,5 +1,5 @@
 /**
- * What is known about what went wrong: for a mail the log lines of every worker about it and the faults around its
+ * What is known about what went wrong: for a message the log lines of every worker about it and the faults around its
  * time, for a fault what the workers printed meanwhile.
  */
 import type { Injected } from './campaign.ts';
@@ -8,7 +8,7 @@ import type { Wrong } from './verify.ts';
 import type { Worker } from './worker.ts';
 
 export type Trace = {
-  /** A mail, or a fault. */
+  /** A message, or a fault. */
   readonly about: string;
   readonly what: string;
   readonly lines: readonly string[];
@@ -39,7 +39,7 @@ export function tracesOf(wrong: readonly Wrong[], faults: readonly Injected[], s
   });
 }
 
-/** What the workers printed since then that is not about single mails. */
+/** What the workers printed since then that is not about single messages. */
 export function traceSince(what: string, workers: readonly Worker[], sinceMs: number): Trace {
   const lines = workers.flatMap(({ name, printed }) =>
     printed.lines

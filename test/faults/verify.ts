@@ -1,9 +1,9 @@
 /**
- * Counts at the end what became of every mail: in the tables, on the disks of the workers, and on the mail server.
+ * Counts at the end what became of every message: in the tables, on the disks of the workers, and on the mail server.
  *
- * It reads the tables with SQL of its own and asks the product nothing but `reconcile`. Each mail must have exactly one
+ * It reads the tables with SQL of its own and asks the product nothing but `reconcile`. Each message must have exactly one
  * outcome and exactly the message and ticket that its kind calls for, its attachment byte for byte, and the flag that
- * says so on the server. What is wrong comes back as one sentence for each mail.
+ * says so on the server. What is wrong comes back as one sentence for each message.
  */
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
@@ -24,7 +24,7 @@ export type Wrong = Problem & { readonly mail: SentMail | null; readonly uid: nu
 
 export type Verification = {
   readonly mails: number;
-  /** Each mail by the gravest that became of it. */
+  /** Each message by the gravest that became of it. */
   readonly harmed: Readonly<Record<Harm, number>>;
   readonly tickets: number;
   readonly messages: number;
@@ -101,7 +101,7 @@ function ofNoMail(harm: Harm, what: string): Wrong {
 }
 
 type Facts = {
-  /** By mark; more than one entry would be a mail that the server has twice. */
+  /** By mark; more than one entry would be a message that the server has twice. */
   readonly onServer: ReadonlyMap<string, readonly OnServer[]>;
   /** By `mailbox uid`. */
   readonly outcomes: ReadonlyMap<string, readonly OutcomeRow[]>;
@@ -239,7 +239,7 @@ async function readStored(url: string): Promise<Stored> {
   }
 }
 
-/** Every mail of every mailbox, by its mark. */
+/** Every message of every mailbox, by its mark. */
 async function readServer(scene: Scene): Promise<Facts['onServer']> {
   const found = new Map<string, OnServer[]>();
   for (const mailbox of scene.mailboxes)

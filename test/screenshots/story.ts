@@ -12,7 +12,7 @@ import {
 } from '../admin/admin-scene.ts';
 import { until } from '../support/faults/outage-scene.ts';
 
-/** Takes the page as it stands, under a name. */
+/** Takes the page unchanged, under a name. */
 export type Shot = (name: string) => Promise<void>;
 
 type Parts = {

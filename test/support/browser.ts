@@ -79,7 +79,7 @@ async function open(browser: Browser, look: Look): Promise<OpenedPage> {
       await route.abort();
     },
   );
-  // Less than a test has, so that what was waited for is told.
+  // Less than a test has, so that what was waited for is reported.
   context.setDefaultTimeout(waitMs);
   const page = await context.newPage();
   page.on('console', (message) => {
@@ -108,7 +108,7 @@ async function close(context: BrowserContext): Promise<void> {
 let axeSource: Promise<string> | null = null;
 
 /**
- * What axe-core finds on the page as it stands: one line for each, with the first place of it. It runs through the
+ * What axe-core finds on the page unchanged: one line for each, with the first place of it. It runs through the
  * debugger of the browser, to which the policy of the page does not apply.
  */
 export async function axeFindings(page: Page): Promise<readonly string[]> {

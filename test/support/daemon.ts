@@ -38,7 +38,7 @@ export type DaemonOptions = {
 const main = fileURLToPath(new URL('../../src/ticketmaild.js', import.meta.url));
 const waitTimeoutMs = 20_000;
 
-/** Starts a command that goes on until it is told to stop. */
+/** Starts a command that continues until it is reported to stop. */
 export function startDaemon(args: readonly string[], options: DaemonOptions = {}): Daemon {
   const child = spawn(process.execPath, [...(options.nodeOptions ?? []), main, ...args], {
     stdio: ['pipe', 'pipe', 'pipe'],

@@ -419,7 +419,7 @@ describe.skipIf(why !== null)(title, { timeout: 60_000 }, () => {
 type Place = {
   readonly machine: Machine;
   readonly dovecot: Dovecot;
-  /** Who has a mailbox on it, with one mail in it. */
+  /** Who has a mailbox on it, with one message in it. */
   readonly user: string;
   /** Without its password, which is app. */
   readonly databaseUrl: string;

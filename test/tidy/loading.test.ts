@@ -42,7 +42,7 @@ test('a command that asks no mail server loads no IMAP', async () => {
   expect(loaded).not.toContain('imapflow');
 });
 
-test('a parse thread loads libraries when a mail needs them', async () => {
+test('a parse thread loads libraries when a message needs them', async () => {
   const parsing = (source: string) => `
     await import('${root}/src/adapters/parser/parse.worker.ts');
     const { parseMessage } = await import('${root}/src/mail/parse.ts');

@@ -41,7 +41,8 @@ const limits = {
 const headers = { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' };
 
 /**
- * Listens; resolves with the address that was bound. Throws `address_in_use`, `address_unavailable` or `config_invalid`.
+ * Listens; resolves with the address that was bound. Throws `address_in_use`, `address_unavailable` or
+ * `config_invalid`.
  */
 export async function startHealthServer(options: HttpOptions, sources: HealthSources): Promise<HttpServer> {
   const open = new Set<Socket>();

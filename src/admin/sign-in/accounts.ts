@@ -27,7 +27,7 @@ export function readAdminName(text: string): string {
   const name = text.normalize('NFC');
   if (isAdminName(name)) return name;
   const rule =
-    'must be 1 to 64 printable characters, without a space at its ends or "-" at its beginning, and not "somebody"';
+    'must be 1 to 64 printable characters, without a space at its ends or "-" at its beginning, and not "unknown"';
   throw new Failure('usage', `the name of an admin ${rule}`, { hint: 'Choose another name.' });
 }
 

@@ -1,4 +1,6 @@
-/** Mailbox list of the overview: failing mailboxes first, then by name; filter, search and pagination. */
+/**
+ * Mailbox list of the overview: failing mailboxes first, then by name; filter, search and pagination.
+ */
 import { hintOf } from '../../errors.ts';
 import type { Mailbox, MailboxHealth } from '../../ingest/model.ts';
 import type { CheckStatus, MailboxCheck } from '../../ingest/readiness.ts';

@@ -3,7 +3,7 @@
  * describe them.
  *
  * A step is a name from a closed list with at most one typed value: a key id or a count. `parseStep` accepts a stored
- * step only in exactly that form, so no text that somebody wrote into the database becomes part of a sentence.
+ * step only in exactly that form, so no foreign text in the database becomes part of a sentence.
  */
 import { isKeyId, type KeyId } from '../../secret/key.ts';
 

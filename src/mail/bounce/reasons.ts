@@ -122,7 +122,7 @@ const rows: readonly Row[] = [
   ['6.0', false, /\b(?:content|headers?|8-?bit|attachments?|media|malformed)\b/iu],
 ];
 
-/** Details of RFC 3463 that by themselves mean a wrong address. */
+/** Details of RFC 3463 that alone mean a wrong address. */
 const hardDetails: ReadonlySet<string> = new Set(['1.1', '1.2', '1.3', '1.6', '1.10']);
 /** Details that servers use for any cause: the words decide. */
 const vagueDetails: ReadonlySet<string> = new Set([

@@ -31,7 +31,7 @@ const no = /^(?:no|false|0|none|)$/iu;
 
 type SureRule = (message: MessageContent, signals: Signals) => boolean;
 
-/** Each of these is sufficient by itself. */
+/** Each of these is sufficient alone. */
 const sureRules: readonly SureRule[] = [
   // RFC 3834 section 5; RFC 5436 (a filter that notifies)
   (_, { autoSubmitted }) => autoSubmitted === 'auto-replied' || autoSubmitted === 'auto-notified',

@@ -127,7 +127,7 @@ test.each(['implicit', 'starttls'] as const)('with --tls %s a rest is bounded as
   const resting = failure(session.idle(20_000, never));
   await other.apply({ kind: 'seen' }, uids);
   expect((await resting).code).toBe('server_protocol_error');
-  // The mailbox is none the worse for it: the next visit goes as ever.
+  // The mailbox is none the worse for it: the next poll goes as ever.
   await using next = await openSession(connectionTo(dovecot, user, { tls }));
   expect((await next.listAbove(0)).length).toBe(12_000);
 });

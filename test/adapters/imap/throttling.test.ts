@@ -28,7 +28,7 @@ const throttled = 'Request is throttled. Suggested Backoff Time: 299876 millisec
 const commands = ['AUTHENTICATE', 'SELECT', 'UID SEARCH', 'UID FETCH', 'UID STORE', 'IDLE'] as const;
 
 /** Opens a session and asks for everything, until something fails. */
-async function visit(server: ScriptedServer): Promise<Failure> {
+async function poll(server: ScriptedServer): Promise<Failure> {
   return failure(
     (async () => {
       await using session = await openHastily(plainTo(server.port), 5000);
@@ -51,7 +51,7 @@ async function started(script: Script, greeting = '* OK ready'): Promise<Scripte
 describe.each(['NO', 'BAD'])('Microsoft 365 that throttles with %s', (status) => {
   test.each(commands)('at %s is server_busy at once, after one command, with the delay', async (command) => {
     const busy = await started(answering(command, `${status} ${throttled}`));
-    const refused = visit(busy);
+    const refused = poll(busy);
     expect(await tookMs(refused)).toBeLessThan(1000);
     const { code, fields, message } = await refused;
     expect(code).toBe('server_busy');
@@ -64,7 +64,7 @@ describe.each(['NO', 'BAD'])('Microsoft 365 that throttles with %s', (status) =>
 
 test.each(['UID FETCH', 'SELECT'])('a throttled %s with a BYE behind it is still server_busy', async (command) => {
   const busy = await started(answering(command, `BAD ${throttled}\r\n* BYE Connection closed. 14`));
-  expect(await visit(busy)).toMatchObject({ code: 'server_busy', fields: { retry_after_ms: 299_876 } });
+  expect(await poll(busy)).toMatchObject({ code: 'server_busy', fields: { retry_after_ms: 299_876 } });
 });
 
 test('a throttled session is closed and sends no further command', async () => {
@@ -88,7 +88,7 @@ test.each([
   ['* BYE Lockdown in sector 4', 15 * minute],
   ['* BYE go away', undefined],
 ])('the greeting "%s" is server_busy', async (greeting, retryAfterMs) => {
-  const refused = await visit(await started(() => false, greeting));
+  const refused = await poll(await started(() => false, greeting));
   expect(refused.code).toBe('server_busy');
   expect(refused.fields.retry_after_ms).toBe(retryAfterMs);
   expect(refused.fields.stage).toBe('greeting');
@@ -102,7 +102,7 @@ test.each([
     if (command === 'UID SEARCH') say(`* BYE ${words}`);
     return command === 'UID SEARCH';
   };
-  const refused = await visit(await started(script));
+  const refused = await poll(await started(script));
   expect(refused.code).toBe(code);
   expect(refused.fields.retry_after_ms).toBe(retryAfterMs);
 });
@@ -143,7 +143,7 @@ test.each<[string, string, number | undefined, RegExp]>([
   ['NO Login failed for user', 'login_refused', undefined, password],
   ['NO [EXPIRED] Too many connections', 'login_refused', undefined, password],
 ])('the answer "%s" to a login is %s', async (answer, code, retryAfterMs, hint) => {
-  const refused = await visit(await started(answering('AUTHENTICATE', answer)));
+  const refused = await poll(await started(answering('AUTHENTICATE', answer)));
   expect(refused.code).toBe(code);
   expect(refused.fields.retry_after_ms).toBe(retryAfterMs);
   expect(refused.hint).toMatch(hint);
@@ -157,7 +157,7 @@ test.each([
   ['SELECT', 'NO [NONEXISTENT] Rate limit is no folder', 'folder_missing', undefined],
   ['UID SEARCH', 'NO Too many failed attempts', 'server_refused', undefined],
 ])('the answer to %s "%s" is %s', async (command, answer, code, retryAfterMs) => {
-  const refused = await visit(await started(answering(command, answer)));
+  const refused = await poll(await started(answering(command, answer)));
   expect(refused.code).toBe(code);
   expect(refused.fields.retry_after_ms).toBe(retryAfterMs);
 });
@@ -165,7 +165,7 @@ test.each([
 test('Exchange that takes the login and then knows no mailbox is server_busy', async () => {
   const script = answering('NAMESPACE', 'BAD User is authenticated but not connected.');
   server = await startScriptedServer({ capabilities: 'IMAP4rev1 AUTH=PLAIN NAMESPACE', script });
-  expect(await visit(server)).toMatchObject({ code: 'server_busy', fields: { retry_after_ms: 5 * minute } });
+  expect(await poll(server)).toMatchObject({ code: 'server_busy', fields: { retry_after_ms: 5 * minute } });
 });
 
 test.each([

@@ -44,7 +44,7 @@ function mail(id: string, { headers = '', body = 'It does not print.' } = {}): B
 const large = (id: string) => mail(id, { body: 'x'.repeat(76).concat('\r\n').repeat(20_000) });
 const looped = (id: string) => mail(id, { headers: hops });
 
-async function visited(
+async function polled(
   on: TestApp,
   mails: readonly Buffer[],
 ): Promise<{ readonly mailbox: Mailbox; readonly user: string }> {
@@ -69,7 +69,7 @@ describe.each(['sqlite', 'mariadb'] as const)('in %s', (kind) => {
 
   test('each mail is retried, released or discarded as by the command, and the audit has a row of it', async () => {
     await using on = await start();
-    const { mailbox } = await visited(on, [mail('a'), large('b'), looped('c'), large('d')]);
+    const { mailbox } = await polled(on, [mail('a'), large('b'), looped('c'), large('d')]);
     const { service } = overviewOf(on);
     const { messages, reasons } = await service.quarantine(any);
     expect(reasons.map(({ reason, count }) => `${count} ${reason}`)).toEqual(['2 too_large', '1 mail_loop']);
@@ -117,7 +117,7 @@ describe.each(['sqlite', 'mariadb'] as const)('in %s', (kind) => {
 
   test('of two admins at the same moment one resolves it, and the other sees that', async () => {
     await using on = await start();
-    await visited(on, [looped('a'), looped('b')]);
+    await polled(on, [looped('a'), looped('b')]);
     const [one, two] = [overviewOf(on).service, overviewOf(on).service];
     const [a = '', b = ''] = (await one.quarantine(any)).messages.list.map(({ id }) => id).sort();
     // On one worker, and on two.
@@ -138,7 +138,7 @@ describe.each(['sqlite', 'mariadb'] as const)('in %s', (kind) => {
 
   test('a failure on the mail server shows with a hint, and the message stays in quarantine', async () => {
     await using on = await start();
-    const { user } = await visited(on, [large('a')]);
+    const { user } = await polled(on, [large('a')]);
     const { service } = overviewOf(on);
     const [line] = (await service.quarantine(any)).messages.list;
     const id = line?.id ?? '';

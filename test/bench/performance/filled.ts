@@ -1,7 +1,7 @@
 /**
- * One mailbox of generated mails for all the runs of a scene: filled once, and as good as new for each run.
+ * One mailbox of generated messages for all the runs of a scene: filled once, and as good as new for each run.
  *
- * The daemon leaves the mails where they are and marks them as read; that mark is taken away between runs. Fails with
+ * The daemon leaves the messages where they are and marks them as read; that mark is taken away between runs. Fails with
  * what the mail server says.
  */
 import type { Dovecot } from '../../support/servers/dovecot.ts';
@@ -30,7 +30,7 @@ export async function fillOnce(dovecot: Dovecot, count: number, progress: (line:
   };
 }
 
-/** One run beside imapflow, which fetches and drops the same mails. */
+/** One run beside imapflow, which fetches and drops the same messages. */
 export async function runBesideDrop(
   servers: Servers,
   filled: Reusable,

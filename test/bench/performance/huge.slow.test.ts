@@ -1,4 +1,4 @@
-/** The memory of a daemon that stores one mail of 45 MB: at most once what came, what is attached, and what is kept. */
+/** The memory of a daemon that stores one message of 45 MB: at most once what came, what is attached, and what is kept. */
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -7,7 +7,7 @@ import { expect, test } from 'vitest';
 const benchFile = join(import.meta.dirname, '../bench.ts');
 const peakMbMax = 420;
 
-test('a mail of 45 MB is stored as it was sent, in little more memory than it needs once', async () => {
+test('a message of 45 MB is stored as it was sent, in little more memory than it needs once', async () => {
   const args = [...'performance --only huge --huge-mb 45 --count 20 --runs 1'.split(' '), '--json'];
   const { stdout } = await promisify(execFile)(process.execPath, [benchFile, ...args]).catch(
     (error: { readonly stdout: string }) => error,

@@ -1,7 +1,7 @@
 /**
- * `larger`: whether a mailbox of ten times as many mails, or of any number, is as fast and takes no more memory.
+ * `larger`: whether a mailbox of ten times as many messages, or of any number, is as fast and takes no more memory.
  *
- * Runs with few and with many mails take turns, so that both see the same machine. Above 20,000 mails there is one run
+ * Runs with few and with many messages take turns, so that both see the same machine. Above 20,000 messages there is one run
  * with many. Data folder and database are removed after each. Fails with what a command printed.
  */
 import { ingestFilled, measureFetchAndDrop } from '../ingest.ts';

@@ -1,7 +1,7 @@
 /**
- * `many`: whether one daemon stores the mails of many mailboxes, all due at the same moment, as fast as those of one.
+ * `many`: whether one daemon stores the messages of many mailboxes, all due at the same moment, as fast as those of one.
  *
- * Each run stores as many mails of a single mailbox first. Fails with what a command printed.
+ * Each run stores as many messages of a single mailbox first. Fails with what a command printed.
  */
 import type { Dovecot } from '../../support/servers/dovecot.ts';
 import { password } from '../../support/servers/dovecot-settings.ts';
@@ -13,7 +13,7 @@ import { fillOnce } from './filled.ts';
 import { storeWithDaemon } from './one-daemon.ts';
 import { atLeast, figure, type RunValues, type Scene, type SceneContext, type SceneRuns } from './scene.ts';
 
-/** Of the mails of the first mailbox; each has its own. */
+/** Of the messages of the first mailbox; each has its own. */
 const firstSeed = 1;
 
 export const many: Scene = {
@@ -65,7 +65,7 @@ async function runAll({ dovecot, mariadb, mailboxes, runs, progress, ...options 
   return { runs: values, exact: isAllExact };
 }
 
-/** Mails of their own for each: a reply is in the mailbox of the mail that it replies to. */
+/** Messages of their own for each: a reply is in the mailbox of the message that it replies to. */
 async function fillEach(
   dovecot: Dovecot,
   mailboxes: number,

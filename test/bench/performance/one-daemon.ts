@@ -1,9 +1,9 @@
 /**
- * One daemon with a new database that visits all of the given mailboxes, due at the same moment, until all their mails
+ * One daemon with a new database that polls all of the given mailboxes, due at the same moment, until all their messages
  * are stored.
  *
- * It is the daemon as it comes, `run`, and its own log tells when the first visit began and when the last one was done.
- * Throws when that takes too long, or a visit fails.
+ * It is the daemon as it comes, `run`, and its own log tells when the first poll began and when the last one was done.
+ * Throws when that takes too long, or a poll fails.
  */
 import type { LogLine } from '../../support/daemon.ts';
 import { peakRssMbOf } from '../child.ts';
@@ -38,14 +38,14 @@ const outcomes = ['ticket_opened', 'reply_added', 'recorded', 'duplicate', 'quar
 export async function storeWithDaemon({ mariadb, rows, count, mails, watch }: Work): Promise<Stored> {
   await using setting = await openSetting(mariadb);
   await addMailboxes(setting.databaseUrl, rows);
-  // What a mailbox does unless told otherwise.
+  // What a mailbox does unless set otherwise.
   await runSql(setting.databaseUrl, "UPDATE mailboxes SET on_success = 'seen'");
   await using _watch = await watch?.(setting);
   await using daemon = setting.start(['run']);
   const finished = () => daemon.lines.filter(({ event }) => event === 'poll.finished');
   const isDone = (): boolean => {
     const failed = daemon.lines.find(({ event }) => event === 'poll.failed');
-    if (failed !== undefined) throw new Error(`a visit failed: ${JSON.stringify(failed)}`);
+    if (failed !== undefined) throw new Error(`a poll failed: ${JSON.stringify(failed)}`);
     return finished().reduce((sum, line) => sum + handledIn(line), 0) >= count;
   };
   await until(daemon, `${count} mails`, timeoutMs, isDone, 20);

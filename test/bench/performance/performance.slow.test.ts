@@ -15,13 +15,13 @@ async function reportOf(...args: readonly string[]): Promise<unknown> {
 }
 
 /** More than one batch of each mailbox, so that there is a time between commits. */
-const sizes = '--count 240 --largest 300 --mailboxes 4 --visits 6 --huge-mb 2 --runs 1'.split(' ');
+const sizes = '--count 240 --largest 300 --mailboxes 4 --polls 6 --huge-mb 2 --runs 1'.split(' ');
 const scenes: readonly (readonly [scene: string, figures: readonly string[]])[] = [
   ['single', ['messages_per_s', 'client_cpu_s_per_1000', 'peak_rss_mb', 'ratio_to_fetch_and_drop']],
   ['larger', ['ratio', 'memory_ratio', 'messages_per_s', 'small_messages_per_s']],
   ['many', ['ratio', 'messages_per_s', 'single_messages_per_s']],
   ['huge', ['peak_rss_mb', 'same_mailbox_wait_ms', 'other_mailbox_wait_ms']],
-  ['empty-visit', ['ratio', 'session_cpu_ms', 'bare_cpu_ms', 'whole_cpu_ms']],
+  ['empty-poll', ['ratio', 'session_cpu_ms', 'bare_cpu_ms', 'whole_cpu_ms']],
   ['embedded', ['messages_per_s']],
   ['cost', ['fetch_s_per_1000', 'parse_s_per_1000', 'files_s_per_1000', 'database_s_per_1000', 'start_s']],
 ];

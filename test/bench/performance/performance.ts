@@ -9,7 +9,7 @@ import { startDovecot } from '../../support/servers/dovecot.ts';
 import { startMariadb } from '../../support/servers/mariadb.ts';
 import { rounded } from '../quantiles.ts';
 import { cost } from './cost.ts';
-import { emptyVisit } from './empty-visit.ts';
+import { emptyPoll } from './empty-poll.ts';
 import { huge } from './huge.ts';
 import { larger } from './larger.ts';
 import { many } from './many.ts';
@@ -17,17 +17,17 @@ import { closingText, isAllWell, reportText, type SceneReport, sceneReport } fro
 import type { PerformanceOptions, Scene } from './scene.ts';
 import { embedded, single } from './single.ts';
 
-const scenes: readonly Scene[] = [single, larger, many, huge, emptyVisit, embedded, cost];
+const scenes: readonly Scene[] = [single, larger, many, huge, emptyPoll, embedded, cost];
 
 export const sceneNames: readonly string[] = scenes.map(({ name }) => name);
 
-/** How much is done unless told otherwise. */
+/** How much is done unless set otherwise. */
 export const performanceDefaults = {
   count: 2000,
   runs: 5,
   mailboxes: 50,
   largest: 20_000,
-  visits: 300,
+  polls: 300,
   hugeMb: 45,
 } as const;
 
@@ -45,8 +45,8 @@ export async function performanceRun(
   }
   const isMet = isAllWell(reports);
   const machine = { cores: availableParallelism(), load_before: loadBefore, other_sizes: otherSizes(options) };
-  const { count, largest, mailboxes, visits, hugeMb } = options;
-  const sizes = { count, largest, mailboxes, visits, huge_mb: hugeMb };
+  const { count, largest, mailboxes, polls, hugeMb } = options;
+  const sizes = { count, largest, mailboxes, polls, huge_mb: hugeMb };
   const report = { node: process.version, ...machine, ...sizes, is_met: isMet, scenes: reports };
   process.stdout.write(json ? `${JSON.stringify(report)}\n` : reportText(reports) + closingText(reports, machine));
   return isMet ? 0 : 1;
@@ -54,7 +54,7 @@ export async function performanceRun(
 
 /** What is not as usual, as options; an aim is that of the usual size. */
 function otherSizes(options: PerformanceOptions): readonly string[] {
-  const sizes = ['count', 'mailboxes', 'largest', 'visits', 'hugeMb'] as const;
+  const sizes = ['count', 'mailboxes', 'largest', 'polls', 'hugeMb'] as const;
   return sizes
     .filter((size) => options[size] !== performanceDefaults[size])
     .map(

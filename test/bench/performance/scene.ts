@@ -10,15 +10,15 @@ import type { Servers } from '../ingest.ts';
 export type PerformanceOptions = {
   /** How often each figure is measured. */
   readonly runs: number;
-  /** Mails in a mailbox. */
+  /** Messages in a mailbox. */
   readonly count: number;
-  /** Mails in the larger one. */
+  /** Messages in the larger one. */
   readonly largest: number;
   /** Mailboxes that are polled at once. */
   readonly mailboxes: number;
-  /** Visits that are measured, after a sixth of that for warming up. */
-  readonly visits: number;
-  /** Size of the huge mail. */
+  /** Polls that are measured, after a sixth of that for warming up. */
+  readonly polls: number;
+  /** Size of the huge message. */
   readonly hugeMb: number;
 };
 

@@ -214,7 +214,7 @@ describe('encryption status and log', () => {
       plaintext_periods: [{ mailbox: 'one', since: expect.stringMatching(/Z$/), until: null }],
     });
     const { out, err } = await desk.run(['encryption', 'status']);
-    expect(out).toBe('encryption off (revision 0)\nvault here closed\npasswords  0 sealed, 1 readable\n');
+    expect(out).toBe('encryption off (revision 0)\nvault here closed\npasswords  0 sealed, 1 in plain text\n');
     expect(err).toContain('encryption enable');
   });
 
@@ -346,7 +346,7 @@ describe('encryption rotate and reseal', () => {
     expect(await report('encryption', 'reseal')).toMatchObject({ unopened: [], dropped_key_ids: [former] });
   });
 
-  test('seal what somebody wrote readable into the table', async () => {
+  test('seal a password written into the table in plain text', async () => {
     await addMailbox('one');
     await report('encryption', 'enable', ...flags);
     sql(`update mailboxes set password = cast('${secret}' as blob), password_form = 'plain', password_key_id = null`);

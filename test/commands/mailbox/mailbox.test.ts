@@ -361,7 +361,7 @@ describe('poll, ticket, message, reconcile', () => {
     expect(readFileSync(file).equals(source)).toBe(true);
     expect(statSync(file).mode & 0o777).toBe(0o600);
     expect((await fresh.run([...save, '1'])).err).toMatch(/^\S+ exists already\nhint: /);
-    expect((await fresh.run([...save, '7'])).err).toMatch(/^no source of UID 7 in mailbox support is kept\nhint: /);
+    expect((await fresh.run([...save, '7'])).err).toMatch(/^no source of UID 7 in mailbox support is stored\nhint: /);
     expect(await fresh.run([...save, 'x'])).toMatchObject({ code: 2 });
   });
 

@@ -62,7 +62,7 @@ const piped = (...more: string[]): Promise<Ran> => desk.run([...setPassword, '--
 describe('the password of a mailbox that points where it did', () => {
   test.each([
     ['sealed', true],
-    ['readable', false],
+    ['plain', false],
   ])('%s: is set, and where it will be sent is told', async (_title, isOn) => {
     await addMailbox();
     if (isOn) await enable();
@@ -184,7 +184,7 @@ describe('the password of a mailbox that somebody pointed elsewhere', () => {
     pointElsewhere();
   });
 
-  test('is refused off a terminal before anything is read, and the hint says to look first', async () => {
+  test('is refused off a terminal before anything is read, and the hint says to check the server first', async () => {
     // With nothing on standard input, reading it would be the failure `password_missing`.
     for (const more of [['--password-stdin'], []]) {
       const { code, out, err } = await desk.run([...setPassword, ...more], '');
@@ -192,7 +192,7 @@ describe('the password of a mailbox that somebody pointed elsewhere', () => {
       expect(err).toContain(theirs);
       expect(err).toMatch(/since the password was sealed, or the row of mailbox one was tampered with\.\n/);
       expect(err).toMatch(
-        /\nhint: Look at it first; [^\n]*--accept-connection\. [^\n]*: ticketmaild mailbox show one\n$/,
+        /\nhint: Check the server: ticketmaild mailbox show one\. Then, [^\n]*--accept-connection\.\n$/,
       );
     }
     await expect(opened()).rejects.toMatchObject({ code: 'password_binding_mismatch' });
@@ -252,7 +252,7 @@ describe('the password of a mailbox that somebody pointed elsewhere', () => {
     expect(err).not.toContain(question);
   });
 
-  test('a visit fails with a hint to look where it points first', async () => {
+  test('a poll fails with a hint to look where it points first', async () => {
     const { code, err } = await desk.run(['mailbox', 'test', 'one']);
     expect(code).toBe(1);
     expect(err).toMatch(/\nhint: .*look first where it points \(mailbox show NAME\).*set-password\.\n$/);

@@ -172,7 +172,7 @@ test('a form from another origin, or under another name, is refused', async () =
   expect(await state()).toEqual(['off', null]);
 }, 60_000);
 
-test('a path that is none of ours shows nothing', async () => {
+test('a path that is none of our own shows nothing', async () => {
   const paths = [
     '/admin/../../etc/passwd',
     '/admin/assets/../../../../../../etc/passwd',
@@ -257,7 +257,7 @@ test('a query says nothing that the page does not take', async () => {
   }
 }, 60_000);
 
-test('a body that is no form of ours is refused, whole or broken', async () => {
+test('a body that is no form of our own is refused, whole or broken', async () => {
   const path = '/admin/server/encryption/enable';
   const form = `csrf=${ada.csrf}&accept_key_loss=yes&backup_prepared=yes`;
   const bodies = [
@@ -382,7 +382,7 @@ async function unlock(): Promise<void> {
 
 const withoutDate = ({ date: _date, ...headers }: Record<string, unknown>) => headers;
 
-test('guessing is told nothing about names, and soon told to wait', async () => {
+test('guessing is reported nothing about names, and soon told to wait', async () => {
   await unlock();
   const eve = guesser('127.0.0.77');
   await eve.open();

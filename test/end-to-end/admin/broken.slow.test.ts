@@ -1,5 +1,5 @@
 /**
- * The admin page when something is wrong: with the key file, the switch, the mail, or with what strangers and whoever
+ * The admin page when something is wrong: with the key file, the switch, the message, or with what strangers and whoever
  * writes the database put there. In a real browser, pictured in light and dark, wide and narrow; nothing of it runs as
  * a script.
  */
@@ -80,7 +80,7 @@ async function restart(): Promise<void> {
   daemon = await scene.start();
 }
 
-test('what hostile mail, servers and rows say is shown and never runs', async () => {
+test('what hostile message, servers and rows say is shown and never runs', async () => {
   await using server = await startScriptedServer({
     script: (command, _rest, tag, { say }) => {
       if (command !== 'SELECT' && command !== 'EXAMINE') return false;
@@ -138,7 +138,7 @@ test('what hostile mail, servers and rows say is shown and never runs', async ()
   expect(opened.troubles).toEqual([]);
 }, 180_000);
 
-test('a mail is taken out of quarantine with a click', async () => {
+test('a message is taken out of quarantine with a click', async () => {
   await page.goto(`${scene.address}/admin/quarantine`);
   const mails = page.locator('.held > li');
   const before = await mails.count();

@@ -134,7 +134,7 @@ test('the button answers when both boxes are ticked, and not before', async () =
   expect(sent.filter(({ path }) => path !== '/admin/sign-in')).toEqual([]);
 }, 60_000);
 
-test('enabling goes on through a reload and the death of the daemon, and ends by itself', async () => {
+test('enabling continues through a reload and the death of the daemon, and ends by itself', async () => {
   const held = await lockMailbox(scene, lastOne);
   await press('Generate Key File & Enable Encryption');
   await page.waitForURL(`**${encryptionPath}`);
@@ -165,7 +165,7 @@ test('enabling goes on through a reload and the death of the daemon, and ends by
   await picture('on');
 }, 180_000);
 
-test('the fingerprint is that of the key file, and the backup command makes a copy as it stands', async () => {
+test('the fingerprint is that of the key file, and the backup command makes a copy unchanged', async () => {
   const [id = ''] = await keyIds();
   expect(await mainText()).toContain(id);
   const safe = join(scene.folder, 'safe');
@@ -289,7 +289,7 @@ test('with the right file it switches off, with progress, and sets the key file 
   await picture('off-again');
 }, 120_000);
 
-test('every mail became one ticket, no poll failed, and everything is in the audit', async () => {
+test('every message became one ticket, no poll failed, and everything is in the audit', async () => {
   await stream.stop();
   await oneTicketEach(scene, stream.sent);
   expect(stream.sent.length).toBeGreaterThan(500);

@@ -98,7 +98,7 @@ test.skipIf(library === null).concurrent(
     await fetches(daemon, at.user, 'behind');
     await untilClock(daemon, 'behind', /^the clock of this machine is 3(599|600|601) s behind the database's$/);
     const { status, body } = await readiness(daemon);
-    // A wrong clock is a warning: the work goes on, and the wakes are not taken for lost.
+    // A wrong clock is a warning: the work continues, and the wakes are not taken for lost.
     expect([status, body.checks.scheduler.status]).toEqual([200, 'ok']);
     const early = await until('a certificate of a time to come', async () => {
       const check = await checkOf(daemon, encrypted.name);
@@ -181,7 +181,7 @@ describe.skipIf(library === null).concurrent.each([
     await at.set(aheadS);
     const before = at.start();
     await fetches(before, at.user, 'ahead');
-    // The visit ends, and the time of the next one is written.
+    // The poll ends, and the time of the next one is written.
     await sleep(400);
     before.signal('SIGKILL');
     await before.exit;

@@ -30,7 +30,7 @@ afterAll(() => stack.disposeAsync());
 
 type Daemon = ReturnType<Desk['start']>;
 
-/** A server of its own, and a daemon that has fetched its first mail. */
+/** A server of its own, and a daemon that has fetched its first message. */
 async function scene() {
   await using building = new AsyncDisposableStack();
   const mariadb = building.use(await startMariadb());
@@ -55,7 +55,7 @@ async function untilUnready(daemon: Daemon, reason: RegExp): Promise<void> {
   });
 }
 
-test.concurrent('a deadlock costs a moment: the reply goes in, and no visit fails', async () => {
+test.concurrent('a deadlock costs a moment: the reply goes in, and no poll fails', async () => {
   await using at = await scene();
   // Heavier than the batch, which therefore is the one to go: it holds the ticket, and wants the mailbox as soon as
   // the batch, which has that, waits for the ticket.
@@ -85,7 +85,7 @@ test.concurrent('a deadlock costs a moment: the reply goes in, and no visit fail
   await untilWell(at.daemon);
 }, 60_000);
 
-test.concurrent('max_allowed_packet too small: that mail alone is kept aside, and once it is raised its like goes in', async () => {
+test.concurrent('max_allowed_packet too small: that message alone is kept aside, and once it is raised its like goes in', async () => {
   await using at = await scene();
   const large = (id: string) => mail(id, 'a line of text\r\n'.repeat(100_000));
   // A session that is open keeps the limit that it began with.
@@ -130,7 +130,7 @@ test.concurrent('gone for 10 s: told and not repeated, not ready meanwhile, back
   expect((await at.desk.command('reconcile')).code).toBe(0);
 }, 90_000);
 
-test.concurrent('a database that became read-only is told as such, nothing is fetched twice, and it goes on afterwards', async () => {
+test.concurrent('a database that became read-only is reported as such, nothing is fetched twice, and it continues afterwards', async () => {
   await using at = await scene();
   await at.mariadb.query('set global read_only = 1');
   await at.arrive(mail('meanwhile'));

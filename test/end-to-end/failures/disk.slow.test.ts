@@ -1,5 +1,5 @@
 /**
- * A disk under data_dir that is full, or that is read-only: visits wait, the check says why, nothing is lost, and all
+ * A disk under data_dir that is full, or that is read-only: polls wait, the check says why, nothing is lost, and all
  * of it comes in as soon as there is room again. The disk is a small file system of its own, which takes root to mount.
  */
 import { randomBytes } from 'node:crypto';
@@ -86,7 +86,7 @@ const large = (id: string) =>
   );
 
 test.skipIf(!isRoot).concurrent(
-  'a full disk keeps visits waiting, and nothing is lost (needs root to mount one)',
+  'a full disk keeps polls waiting, and nothing is lost (needs root to mount one)',
   async () => {
     await using disk = await smallDisk();
     await using proxy = await startFaultProxy({ host: '127.0.0.1', port: dovecot.tlsPort });
@@ -122,7 +122,7 @@ test.skipIf(!isRoot).concurrent(
 );
 
 test.skipIf(!isRoot).concurrent(
-  'a file system that became read-only keeps visits waiting (needs root to mount one)',
+  'a file system that became read-only keeps polls waiting (needs root to mount one)',
   async () => {
     await using disk = await smallDisk();
     await using desk = await openDesk({ database: await mariadb.createDatabase(), dataDir: disk.path });
@@ -147,7 +147,7 @@ test.skipIf(!isRoot).concurrent(
 );
 
 test.skipIf(!isRoot).concurrent(
-  'the embedded database on a full disk: not ready, no mail lost, and back by itself (needs root)',
+  'the embedded database on a full disk: not ready, no message lost, and back by itself (needs root)',
   async () => {
     await using disk = await smallDisk();
     await using desk = await openDesk({ dataDir: disk.path });

@@ -62,7 +62,7 @@ test.concurrent('a wrong password is tried three times, then logins are suspende
   await second.waitFor(named('message.ticket_opened'));
   await sleep(2500);
   expect([await refusedLogins(wrong), await refusedLogins(other)]).toEqual([3, 3]);
-  // Told to go on with the same password it tries three times more.
+  // Told to continue with the same password it tries three times more.
   expect(await desk.command('mailbox', 'resume', box)).toMatchObject({ code: 0 });
   await until('three more', async () => (await refusedLogins(wrong)) === 6 || null);
   await dovecot.append(wrong, 'INBOX', [mail('set-password')]);
@@ -94,7 +94,7 @@ test.concurrent('of 20 mailboxes of a server that refuses connections one tries 
   const users = Array.from({ length: 20 }, () => server.newUser());
   for (const user of users) await desk.add(server, user);
   const daemon = desk.start();
-  await until('all are visited', () => count(daemon, 'folder.initialized') === 20 || null);
+  await until('all are polled', () => count(daemon, 'folder.initialized') === 20 || null);
   await server.stop();
   const check = await until('the server is told', async () => {
     const { servers } = (await readiness(daemon)).body.checks;

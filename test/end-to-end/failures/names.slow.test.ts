@@ -28,7 +28,7 @@ beforeAll(async () => {
 afterAll(() => stack.disposeAsync());
 
 test.skipIf(!isRoot).concurrent(
-  'a name that does not resolve is told, and its mailbox is back when it does (needs root for an /etc/hosts of its own)',
+  'a name that does not resolve is reported, and its mailbox is back when it does (needs root for an /etc/hosts of its own)',
   async () => {
     await using named = await startDovecot({ certificate: 'other_name' });
     const mailHost = 'mail.example.test';
@@ -65,7 +65,7 @@ test.skipIf(!isRoot).concurrent(
     };
     const check = async () => (await ask())?.checks.mailboxes.list.find(({ mailbox }) => mailbox === box.name);
     worker.start();
-    await until('it is visited', async () => (await check())?.last_success ?? null);
+    await until('it is polled', async () => (await check())?.last_success ?? null);
     await worker.setName(false);
     const failing = await until('the name is told', async () => {
       const found = await check();

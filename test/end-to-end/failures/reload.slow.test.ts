@@ -32,7 +32,7 @@ async function scene(lines: string, mailboxes = 1, env: Readonly<Record<string, 
   for (const user of users) await desk.add(dovecot, user);
   const daemon = building.use(startDaemon(['run', '--config', file], { env }));
   await daemon.waitFor(named('daemon.ready'));
-  await until('all are visited', () => count(daemon, 'folder.initialized') === mailboxes);
+  await until('all are polled', () => count(daemon, 'folder.initialized') === mailboxes);
   const undo = building.move();
   return { users, daemon, write, file, [Symbol.asyncDispose]: () => undo.disposeAsync() };
 }
@@ -82,7 +82,7 @@ test.concurrent('limits of senders and tickets hold for a connection that rests,
   expect(opened(daemon)).toBe(2);
 }, 60_000);
 
-test.concurrent('push is switched on, bounded anew and switched off again', async () => {
+test.concurrent('push is switched on, bounded again and switched off again', async () => {
   await using at = await scene(hourly, 3);
   const { daemon } = at;
   const open = async () => (await readiness(daemon)).body.checks.idle;

@@ -68,7 +68,7 @@ const connectionTo = (port: number, user: string) =>
     folder: 'INBOX',
   }) as const;
 
-test('each provider gets the rest that it asks for, and the other mailboxes go on', async () => {
+test('each provider gets the rest that it asks for, and the other mailboxes continue', async () => {
   await using stack = new AsyncDisposableStack();
   const dovecot = stack.use(await startDovecot());
   const desk = stack.use(await openDesk({ env: { TICKETMAILD_POLL_CONCURRENCY_PER_HOST_MAX: '8' } }));

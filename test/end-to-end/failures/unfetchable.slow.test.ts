@@ -1,6 +1,6 @@
 /**
- * Mails that a server lists and does not deliver, on a real Dovecot and on servers that say what a test wants: those
- * before and after come in, that one is set aside, and a server that is ill altogether costs no mail its ticket.
+ * Messages that a server lists and does not deliver, on a real Dovecot and on servers that say what a test wants: those
+ * before and after come in, that one is quarantined, and a server that is ill altogether costs no message its ticket.
  */
 import { chmod, readdir, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -48,7 +48,7 @@ async function scripted(on: TestApp, options: ScriptedMailboxOptions, given: Par
   return { server, mailbox, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
 }
 
-/** Files of the mails of a user, in the order of their UIDs. */
+/** Files of the messages of a user, in the order of their UIDs. */
 async function filesOf(user: string): Promise<string[]> {
   const all = await readdir(runFolder(), { recursive: true });
   const found = all.filter((path) => path.includes(`/${user}/`) && basename(path).includes('S='));

@@ -1,5 +1,5 @@
 /**
- * Whole visits against a real Dovecot, on both databases: what is fetched, once, and what is done on the server.
+ * Whole polls against a real Dovecot, on both databases: what is fetched, once, and what is done on the server.
  * Titles name what went wrong for others.
  */
 import { DatabaseSync } from 'node:sqlite';
@@ -96,7 +96,7 @@ describe.each(['sqlite', 'mariadb'])('a poll, stored in %s', (kind) => {
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', [mail({})]);
     const mailbox = await on.addMailbox(dovecot, user);
-    for (let visit = 0; visit < 3; visit += 1) await on.pollOnce(mailbox, never);
+    for (let poll = 0; poll < 3; poll += 1) await on.pollOnce(mailbox, never);
     expect(await outcomesOf(on, mailbox)).toEqual(['1 ticket_opened']);
   });
 
@@ -109,8 +109,8 @@ describe.each(['sqlite', 'mariadb'])('a poll, stored in %s', (kind) => {
       Array.from({ length: 30 }, (_, index) => mail({ id: `${index}@x` })),
     );
     const mailbox = await on.addMailbox(dovecot, user);
-    const visits = await Promise.allSettled([on.pollOnce(mailbox, never), on.pollOnce(mailbox, never)]);
-    const refused = visits.filter((visit) => visit.status === 'rejected');
+    const polls = await Promise.allSettled([on.pollOnce(mailbox, never), on.pollOnce(mailbox, never)]);
+    const refused = polls.filter((poll) => poll.status === 'rejected');
     expect(refused.map(({ reason }) => isFailure(reason, 'lease_taken'))).toEqual([true]);
     expect(await outcomesOf(on, mailbox)).toHaveLength(30);
   });
@@ -237,7 +237,7 @@ describe.each(['sqlite', 'mariadb'])('a poll, stored in %s', (kind) => {
 
   test('messages are moved, deleted or left on the server as the mailbox says, after the commit (11, 16)', async () => {
     await using on = await testApp(await database());
-    const visit = async (postAction: Mailbox['postAction']) => {
+    const poll = async (postAction: Mailbox['postAction']) => {
       const user = dovecot.newUser();
       await dovecot.append(user, 'INBOX', [mail({ id: `${user}@x` })]);
       const mailbox = await on.addMailbox(dovecot, user, { postAction });
@@ -245,9 +245,9 @@ describe.each(['sqlite', 'mariadb'])('a poll, stored in %s', (kind) => {
       return user;
     };
     const [moved, deleted, left] = [
-      await visit({ kind: 'move', folder: 'Erledigt/Prüfung' }),
-      await visit({ kind: 'delete' }),
-      await visit({ kind: 'leave' }),
+      await poll({ kind: 'move', folder: 'Erledigt/Prüfung' }),
+      await poll({ kind: 'delete' }),
+      await poll({ kind: 'leave' }),
     ];
     expect((await dovecot.listFlags(moved, 'INBOX')).size).toBe(0);
     expect((await dovecot.listFlags(moved, 'Erledigt/Prüfung')).size).toBe(1);

@@ -84,7 +84,7 @@ export function count(daemon: Daemon, event: string): number {
   return daemon.lines.filter(named(event)).length;
 }
 
-/** How many mails became tickets, by the log. */
+/** How many messages became tickets, by the log. */
 export function opened(daemon: Daemon, mailbox?: string): number {
   const isOf = (line: LogLine) => mailbox === undefined || line['mailbox'] === mailbox;
   return daemon.lines.filter((line) => named('message.ticket_opened')(line) && isOf(line)).length;

@@ -1,5 +1,5 @@
 /**
- * Finds the processes of a test server, so that a fault can stop them (SIGSTOP) and let them go on.
+ * Finds the processes of a test server, so that a fault can stop them (SIGSTOP) and let them continue.
  *
  * Test servers are children of this process and lead a process group of their own. Linux only: it reads /proc.
  */

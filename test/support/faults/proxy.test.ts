@@ -1,5 +1,5 @@
 /**
- * The fault proxy passes everything on, until it is told not to.
+ * The fault proxy passes everything on, until it is reported not to.
  */
 import { connect, createServer, type Socket } from 'node:net';
 import { buffer } from 'node:stream/consumers';

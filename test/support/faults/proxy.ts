@@ -113,7 +113,7 @@ function towardsServer(fault: Fault): Fault {
 
 type Passed = { readonly bytes: Buffer; readonly delayMs: number; readonly after: 'go_on' | 'reset' };
 
-/** What becomes of a piece; `seen` counts the bytes before it. */
+/** The outcome of a piece; `seen` counts the bytes before it. */
 function throughFault(fault: Fault, piece: Buffer, seen: number): Passed {
   switch (fault.kind) {
     case 'none':

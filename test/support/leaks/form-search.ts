@@ -29,7 +29,7 @@ export async function countForms(canary: Uint8Array, read: ReadAt, sizeBytes: nu
     if (got === 0) break;
     offset += got;
     filled += got;
-    // What begins in the last stretch may go on in the next piece, and is counted there.
+    // What begins in the last stretch may continue in the next piece, and is counted there.
     const until = Math.max(counted, filled - marginBytes);
     countIn(buffer.subarray(0, filled), forms, { from: counted, until }, found);
     const dropped = Math.max(0, until - marginBytes);

@@ -86,7 +86,7 @@ test('every copy counts', async () => {
   expect(hitCount(await searchMemory(pid, canary))).toBe(3);
 });
 
-test('the process goes on after it', async () => {
+test('the process continues after it', async () => {
   await searchMemory(pid, newCanary());
   await hold(Buffer.from('still alive'));
 });
@@ -127,7 +127,7 @@ async function searchAsNobody(): Promise<string> {
   return printed;
 }
 
-test('mappings are told apart, and what cannot be read is left out', () => {
+test('mappings are distinguished, and what cannot be read is left out', () => {
   const maps = [
     '00400000-00401000 r-xp 00000000 fd:00 11 /usr/bin/node (deleted)',
     '00500000-00501000 ---p 00000000 00:00 0 ',
@@ -169,7 +169,7 @@ test('forms of a password with special characters', () => {
   });
 });
 
-test('files are told apart by their kind, however deep they lie', async () => {
+test('files are distinguished by their kind, however deep they lie', async () => {
   await using folder = await temporaryFolder('files');
   const canary = newCanary();
   await mkdir(join(folder.path, 'app'));

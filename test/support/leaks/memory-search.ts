@@ -1,7 +1,7 @@
 /**
  * Finds a canary in the memory of a running process, or in a core file of one. Linux alone.
  *
- * The process is stopped (SIGSTOP), every readable mapping of it is read through /proc/PID/mem, and it goes on
+ * The process is stopped (SIGSTOP), every readable mapping of it is read through /proc/PID/mem, and it continues
  * (SIGCONT). Pages that it never touched are known to hold nothing and are passed over (/proc/PID/pagemap). It refuses
  * to search the process that searches, which holds the canary. Without the right to trace the process it throws one
  * sentence. What the kernel does not hand out is counted, not silently left out.
@@ -46,7 +46,7 @@ const stopTimeoutMs = 5000;
 /** The kernel's own pages, the same for every process. */
 const notOfTheProcess = new Set(['[vvar]', '[vsyscall]', '[vvar_vclock]']);
 
-/** Stops process `pid`, searches all of its memory and lets it go on. */
+/** Stops process `pid`, searches all of its memory and lets it continue. */
 export async function searchMemory(pid: number, canary: Uint8Array): Promise<Hits> {
   if (pid === process.pid) throw new Error('a process cannot search its own memory: it holds what it looks for');
   await using memory = await openOf(pid, 'mem');

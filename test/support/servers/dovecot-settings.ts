@@ -14,7 +14,7 @@ export const password = 'pw';
 
 export const specialUser = { name: 'special', password: 'p"w \\ü€{3}' } as const;
 
-/** Who owns the mail: Dovecot refuses to read mail as root. */
+/** Who owns the message: Dovecot refuses to read mail as root. */
 export function mailOwner(): { readonly uid: number; readonly gid: number } {
   const { uid, gid } = userInfo();
   return uid === 0 ? { uid: 65_534, gid: 65_534 } : { uid, gid };

@@ -1,5 +1,5 @@
 /**
- * The Dovecot that tests run against does what it says: mails, flags, numbers, certificates and passwords.
+ * The Dovecot that tests run against does what it says: messages, flags, numbers, certificates and passwords.
  */
 import { ImapFlow } from 'imapflow';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -32,7 +32,7 @@ async function login(user: string, password = 'pw', server = dovecot): Promise<I
   return Object.assign(client, { [Symbol.asyncDispose]: () => client.logout() });
 }
 
-test('mails get UIDs in their order and arrive byte by byte', async () => {
+test('messages get UIDs in their order and arrive byte by byte', async () => {
   const user = dovecot.newUser();
   const mails = Array.from({ length: 30 }, (_, index) => mail(`number ${index + 1}`));
   await dovecot.append(user, 'INBOX', mails.slice(0, 20));
@@ -100,7 +100,7 @@ test('everybody has the password that is given instead', async () => {
   expect(client.authenticated).toBeTruthy();
 });
 
-test('a restart cuts every session and comes back with the same mail on the same ports', async () => {
+test('a restart cuts every session and comes back with the same message on the same ports', async () => {
   const user = dovecot.newUser();
   await dovecot.append(user, 'INBOX', [mail('a')]);
   const client = await login(user);

@@ -2,7 +2,7 @@
  * A real Dovecot 2.3 of our own: free loopback ports (plain with STARTTLS, and TLS), mail in a temporary folder.
  *
  * Any user name exists, with password `pw`; `newUser` gives one that no other test has. What the tests do behind the
- * client's back (mails, flags, expunges, a new UIDVALIDITY) goes through the file system and doveadm. A start that
+ * client's back (messages, flags, expunges, a new UIDVALIDITY) goes through the file system and doveadm. A start that
  * fails throws with the server's own log.
  */
 import { chmod, chown, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -27,16 +27,16 @@ export type Dovecot = {
   /** The one user whose password is not `pw`. */
   readonly specialUser: { readonly name: string; readonly password: string };
   newUser(): string;
-  /** Puts mails into a folder, which is made when it is missing. Their UIDs follow their order. */
+  /** Puts messages into a folder, which is made when it is missing. Their UIDs follow their order. */
   append(user: string, folder: string, messages: readonly Uint8Array[], options?: AppendOptions): Promise<void>;
   createFolder(user: string, folder: string): Promise<void>;
   deleteFolder(user: string, folder: string): Promise<void>;
   /** Flags by UID, `\Recent` left out. */
   listFlags(user: string, folder: string): Promise<Map<number, ReadonlySet<string>>>;
   expunge(user: string, folder: string, uids: readonly number[]): Promise<void>;
-  /** The mails stay and are numbered anew from 1 under a new UIDVALIDITY, as after a restored backup. */
+  /** The messages stay and are numbered again from 1 under a new UIDVALIDITY, as after a restored backup. */
   changeUidValidity(user: string, folder: string): Promise<void>;
-  /** Takes `\Seen` away from every mail, as another client does. */
+  /** Takes `\Seen` away from every message, as another client does. */
   unsee(user: string, folder: string): Promise<void>;
   /** A backup of the folder as it is, numbers included; what it gives puts that back. */
   backUp(user: string, folder: string): Promise<() => Promise<void>>;
@@ -46,7 +46,7 @@ export type Dovecot = {
   log(): Promise<string>;
   /** Ends it at once; its clients see their connections close. */
   stop(): Promise<void>;
-  /** Stops it if it runs, and starts it on the same ports with the same mail. */
+  /** Stops it if it runs, and starts it on the same ports with the same message. */
   restart(): Promise<void>;
 } & AsyncDisposable;
 
@@ -100,7 +100,7 @@ function addresses({ port, tlsPort, certificate }: DovecotLayout): Addresses {
 
 async function writeFiles(layout: DovecotLayout, password?: Uint8Array): Promise<void> {
   const { folder, passwordFile: file } = layout;
-  // Dovecot's own users, the login processes and the owner of the mail have to pass.
+  // Dovecot's own users, the login processes and the owner of the message have to pass.
   await chmod(folder, 0o755);
   await mkdir(join(folder, 'mail'));
   await chown(join(folder, 'mail'), mailOwner().uid, mailOwner().gid);
@@ -122,7 +122,7 @@ async function launch(layout: DovecotLayout): Promise<RunningServer> {
 }
 
 async function end(server: RunningServer): Promise<void> {
-  // An orderly end takes a second, and ten with a client connected; the mails are files and lose nothing.
+  // An orderly end takes a second, and ten with a client connected; the messages are files and lose nothing.
   server.killAll();
   await server.exit;
 }
@@ -182,7 +182,7 @@ async function backUp(maildir: string): Promise<() => Promise<void>> {
   };
 }
 
-/** Without its list of UIDs and its indexes, Dovecot numbers the mails it finds anew. */
+/** Without its list of UIDs and its indexes, Dovecot numbers the messages it finds again. */
 async function forgetNumbers(maildir: string): Promise<void> {
   for (const name of await readdir(maildir)) {
     if (/^dovecot(-uidlist|\.index.*)$/.test(name)) await rm(join(maildir, name));

@@ -1,8 +1,8 @@
 /**
- * Puts mails into a Maildir: the fast way to fill a mailbox, 2,000 mails in well under a second.
+ * Puts messages into a Maildir: the fast way to fill a mailbox, 2,000 messages in well under a second.
  *
  * Dovecot numbers what it finds in the order of the file names, so the names count upwards. They also carry the size
- * on disk and the size on the wire, which spares the server from reading every mail to answer RFC822.SIZE.
+ * on disk and the size on the wire, which spares the server from reading every message to answer RFC822.SIZE.
  */
 import { chownSync, closeSync, futimesSync, mkdirSync, openSync, renameSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
@@ -40,7 +40,7 @@ function makeFolder(path: string, owner: Owner): void {
   for (let at = path; at.length > first.length; at = join(at, '..')) chownSync(at, owner.uid, owner.gid);
 }
 
-/** Writes the mails, in their order, into the Maildir at `path`. Lone line feeds reach a client as CRLF. */
+/** Writes the messages, in their order, into the Maildir at `path`. Lone line feeds reach a client as CRLF. */
 export async function deliver(
   path: string,
   owner: Owner,

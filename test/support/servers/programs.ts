@@ -38,7 +38,7 @@ export async function runProgram(
   args: readonly string[],
   options: { input?: string | Uint8Array; cwd?: string } = {},
 ): Promise<string> {
-  // A group of its own: what it starts, as mariadb-install-db does, ends with us too and makes no folder anew.
+  // A group of its own: what it starts, as mariadb-install-db does, ends with us too and makes no folder again.
   const child = spawn(programPath(name), args, { stdio: ['pipe', 'pipe', 'pipe'], cwd: options.cwd, detached: true });
   endWithUs(child, () => killGroup(child));
   const out: Buffer[] = [];

@@ -1,7 +1,7 @@
 /**
  * This machine's own systemd as PID 1 of a machine apart, that starts in half a second and vanishes without a trace.
  *
- * Its files are those of this machine, seen through an overlay: what is changed inside is in memory and nobody else's.
+ * Its files are those of this machine, seen through an overlay: what is changed inside is in memory and no other else's.
  * It shares the network, so that the other test servers can be reached. Root only: elsewhere, and where the kernel does
  * not allow it, `whyNoSystemd` says why. It ends with the process that started it, even when that is killed.
  */

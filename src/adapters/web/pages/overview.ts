@@ -142,9 +142,9 @@ function chart(activity: HourlyActivity): Markup {
   const most = Math.max(1, ...activity.flatMap((hour) => [hour.messages, hour.tickets]));
   const top = niceTop(most);
   const text = `${countOf(messages, 'message')} and ${countOf(tickets, 'ticket')} in the last ${countOf(activity.length, 'hour')}. The figures are in the table below.`;
-  return markup`<div class="chart"><p class="legend"><span class="mails">Messages</span> <span class="tickets">New tickets</span></p>
+  return markup`<div class="chart"><p class="legend"><span class="messages">Messages</span> <span class="tickets">New tickets</span></p>
 <div class="plot"><p class="scale" aria-hidden="true"><span>${formatNumber(top)}</span><span>${top % 2 === 0 ? formatNumber(top / 2) : ''}</span><span>0</span></p>
-<svg viewBox="0 0 ${activity.length * slot} ${height}" preserveAspectRatio="none" role="img" aria-label="${text}"><path class="grid" d="M0 0H${activity.length * slot}M0 ${height / 2}H${activity.length * slot}M0 ${height}H${activity.length * slot}"/><path class="mails" d="${bars(activity, 1, (hour) => hour.messages / top)}"/><path class="tickets" d="${bars(activity, 5, (hour) => hour.tickets / top)}"/>${activity.map(tooltipOf)}</svg></div>
+<svg viewBox="0 0 ${activity.length * slot} ${height}" preserveAspectRatio="none" role="img" aria-label="${text}"><path class="grid" d="M0 0H${activity.length * slot}M0 ${height / 2}H${activity.length * slot}M0 ${height}H${activity.length * slot}"/><path class="messages" d="${bars(activity, 1, (hour) => hour.messages / top)}"/><path class="tickets" d="${bars(activity, 5, (hour) => hour.tickets / top)}"/>${activity.map(tooltipOf)}</svg></div>
 <p class="hours" aria-hidden="true">${hourMarks(activity)}</p></div>
 ${collapsible('by-hour', 'Figures by hour', table(activity))}`;
 }

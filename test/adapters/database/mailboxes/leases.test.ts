@@ -104,7 +104,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
         error: { code: 'server_busy', message: 'no', hint: 'do' },
       },
     ],
-    ['visit that went well', { ok: true, nextPollAfterMs: hour }],
+    ['poll that went well', { ok: true, nextPollAfterMs: hour }],
   ])('a row that was changed meanwhile is due at once, and a %s says nothing about it', async (_what, result) => {
     const id = await add();
     const version = await versionOf(id);

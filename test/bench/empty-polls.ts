@@ -1,8 +1,8 @@
 /**
- * Visits to an empty mailbox, again and again, and the CPU time that one costs: connect, TLS, login, select, search,
+ * Polls to an empty mailbox, again and again, and the CPU time that one costs: connect, TLS, login, select, search,
  * logout.
  *
- * `bare` is imapflow alone, `session` the program's own session, `whole` a whole visit with lease and database. Reads
+ * `bare` is imapflow alone, `session` the program's own session, `whole` a whole poll with lease and database. Reads
  * one JSON object from standard input and prints one. The environment names data folder and database, and the mailbox
  * is set up there. Anything that goes wrong ends it with exit code 1.
  */
@@ -14,40 +14,40 @@ import { createLog } from '../../src/log.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';
 import { type Account, clientOf } from './fetch-and-drop.ts';
 
-export type VisitKind = 'bare' | 'session' | 'whole';
+export type PollKind = 'bare' | 'session' | 'whole';
 
-export type VisitsOrder = {
-  readonly kind: VisitKind;
+export type PollsOrder = {
+  readonly kind: PollKind;
   readonly account: Account;
   readonly mailbox: string;
   readonly warmUps: number;
-  readonly visits: number;
+  readonly polls: number;
 };
 
-export type VisitsAnswer = { readonly cpu_ms: number; readonly wall_ms: number };
+export type PollsAnswer = { readonly cpu_ms: number; readonly wall_ms: number };
 
 const signal = new AbortController().signal;
 
-async function measure(order: VisitsOrder): Promise<VisitsAnswer> {
-  if (order.kind === 'bare') return await repeat(order, () => visitBare(order.account));
+async function measure(order: PollsOrder): Promise<PollsAnswer> {
+  if (order.kind === 'bare') return await repeat(order, () => pollBare(order.account));
   await using app = await compose(loadConfig({ file: null }), quietLog());
-  if (order.kind === 'session') return await repeat(order, () => visitWithSession(order.account, app));
+  if (order.kind === 'session') return await repeat(order, () => pollWithSession(order.account, app));
   await app.vault.refresh();
   const mailbox = await app.store.mailboxByName(order.mailbox);
   return await repeat(order, async () => void (await app.pollOnce(mailbox, signal)));
 }
 
-/** CPU and wall time of one visit. */
-async function repeat({ warmUps, visits }: VisitsOrder, visit: () => Promise<void>): Promise<VisitsAnswer> {
-  for (let done = 0; done < warmUps; done++) await visit();
+/** CPU and wall time of one poll. */
+async function repeat({ warmUps, polls }: PollsOrder, poll: () => Promise<void>): Promise<PollsAnswer> {
+  for (let done = 0; done < warmUps; done++) await poll();
   const cpuBefore = process.cpuUsage();
   const startedAtMs = performance.now();
-  for (let done = 0; done < visits; done++) await visit();
+  for (let done = 0; done < polls; done++) await poll();
   const { user, system } = process.cpuUsage(cpuBefore);
-  return { cpu_ms: (user + system) / 1000 / visits, wall_ms: (performance.now() - startedAtMs) / visits };
+  return { cpu_ms: (user + system) / 1000 / polls, wall_ms: (performance.now() - startedAtMs) / polls };
 }
 
-async function visitBare(account: Account): Promise<void> {
+async function pollBare(account: Account): Promise<void> {
   const client = clientOf(account);
   await client.connect();
   const lock = await client.getMailboxLock('INBOX');
@@ -56,7 +56,7 @@ async function visitBare(account: Account): Promise<void> {
   await client.logout();
 }
 
-async function visitWithSession({ host, port, caPem, user, password: text }: Account, app: App): Promise<void> {
+async function pollWithSession({ host, port, caPem, user, password: text }: Account, app: App): Promise<void> {
   const connection: Connection = {
     ...{ host, port, caPem, user },
     ...{ tls: 'implicit', fingerprint: null, allowPlaintext: false, folder: 'INBOX' },
@@ -71,6 +71,6 @@ function quietLog(): ReturnType<typeof createLog> {
 }
 
 if (import.meta.main) {
-  const order = (await json(process.stdin)) as VisitsOrder;
+  const order = (await json(process.stdin)) as PollsOrder;
   process.stdout.write(`${JSON.stringify(await measure(order))}\n`);
 }
