@@ -100,7 +100,7 @@ test('everybody has the password that is given instead', async () => {
   expect(client.authenticated).toBeTruthy();
 });
 
-test('a restart cuts every session and comes back with the same message on the same ports', async () => {
+test('a restart cuts every session and comes back with the same mail on the same ports', async () => {
   const user = dovecot.newUser();
   await dovecot.append(user, 'INBOX', [mail('a')]);
   const client = await login(user);

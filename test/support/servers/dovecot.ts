@@ -46,7 +46,7 @@ export type Dovecot = {
   log(): Promise<string>;
   /** Ends it at once; its clients see their connections close. */
   stop(): Promise<void>;
-  /** Stops it if it runs, and starts it on the same ports with the same message. */
+  /** Stops it if it runs, and starts it on the same ports with the same mail. */
   restart(): Promise<void>;
 } & AsyncDisposable;
 
