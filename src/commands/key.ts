@@ -299,7 +299,10 @@ async function recordKeyChange(
   }
 }
 
-/** `key recover`: the running daemon writes a lost key file back from memory. Throws `daemon_unreachable`, `refused`, `key_file_missing`, `disk_*`. */
+/**
+ * `key recover`: the running daemon writes a lost key file back from memory. Throws `daemon_unreachable`, `refused`,
+ * `key_file_missing`, `disk_*`.
+ */
 export async function recoverKey(options: CommonOptions, context: Context): Promise<number> {
   const { terminal } = context;
   return await withApp(options, context, async ({ daemonClient }) => {

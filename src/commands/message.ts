@@ -131,7 +131,8 @@ const idsShownMax = 20;
 /**
  * `message reprocess`: parses one message, or all of a mailbox, again under the present rules, and prints the changes.
  *
- * Exit code 1 when any cannot be parsed. Throws `usage`, `not_found`, and for one message `source_missing`, `parse_failed`.
+ * Exit code 1 when any cannot be parsed. Throws `usage`, `not_found`, and for one message `source_missing`,
+ * `parse_failed`.
  */
 export async function reprocessMessages(options: ReprocessOptions, context: Context): Promise<number> {
   const { id, mailbox, since } = options;

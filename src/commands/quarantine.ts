@@ -153,8 +153,9 @@ export type ExportOptions = SelectionOptions & { readonly output?: string; reado
 /**
  * `quarantine export`: saves stored sources as new files, readable by their owner alone.
  *
- * Never to the terminal, which would interpret untrusted bytes. A file that holds the header alone ends in `.header.eml`.
- * Throws `usage`, `not_found`, `source_missing`; of many, a missing source is noted and the exit code is 1.
+ * Never to the terminal, which would interpret untrusted bytes. A file that holds the header alone ends in
+ * `.header.eml`. Throws `usage`, `not_found`, `source_missing`; of many, a missing source is noted and the exit code is
+ * 1.
  */
 export async function exportQuarantined(options: ExportOptions, context: Context): Promise<number> {
   assertSelection(options);
@@ -274,8 +275,9 @@ export function releaseQuarantined(options: ResolveOptions, context: Context): P
 }
 
 /**
- * Prints a line for one message, counts for many, and writes one audit entry. A failure of one message's server or source
- * does not stop the others; a failure of the database or the disk does. Exit code 1 while any of them still waits.
+ * Prints a line for one message, counts for many, and writes one audit entry. A failure of one message's server or
+ * source does not stop the others; a failure of the database or the disk does. Exit code 1 while any of them still
+ * waits.
  */
 async function resolveSelected(options: ResolveOptions, context: Context, mode: ResolveMode): Promise<number> {
   assertSelection(options);

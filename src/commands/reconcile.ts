@@ -131,7 +131,8 @@ type RestoreAttempt = { readonly lost: LostMessage; readonly result: RestoreResu
 const uidsShownMax = 50;
 
 /**
- * `reconcile NAME`: read-only without `--repair`, also while the daemon runs. Exit code 1 when anything is still missing.
+ * `reconcile NAME`: read-only without `--repair`, also while the daemon runs. Exit code 1 when anything is still
+ * missing.
  *
  * Throws `not_found`, the failures of a login, and `check_failed` when there is nothing to compare with.
  */

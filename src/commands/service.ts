@@ -14,7 +14,10 @@ export type RunOptions = CommonOptions & {
   readonly migrate: boolean;
 };
 
-/** At a terminal it asks for the passphrase of a protected key file. Throws `config_invalid`; trouble outside is logged and tried again, never a reason to end. */
+/**
+ * At a terminal it asks for the passphrase of a protected key file. Throws `config_invalid`; trouble outside is logged
+ * and tried again, never a reason to end.
+ */
 export async function runDaemon(options: RunOptions, context: Context): Promise<number> {
   const load = async () => {
     const written = await context.loadConfig(options.config ?? null);

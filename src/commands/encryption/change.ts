@@ -107,10 +107,12 @@ type DisableRequest = Extract<DisableOutcome, { readonly state: 'requested' }>;
 type DisableResult = Exclude<DisableOutcome, DisableRequest>;
 
 /**
- * `encryption disable`: stores every password in plain text. It needs access to the file system, not the database alone.
+ * `encryption disable`: stores every password in plain text. It needs access to the file system, not the database
+ * alone.
  *
  * Opening the key file proves that access. Otherwise the running daemon, which has the key in memory, requires a proof
- * file in the data folder, created after the request. Throws `usage`, `operation_running`, `daemon_unreachable`, `key_file_*`.
+ * file in the data folder, created after the request. Throws `usage`, `operation_running`, `daemon_unreachable`,
+ * `key_file_*`.
  */
 export async function disableEncryption(options: DisableOptions, context: Context): Promise<number> {
   const { terminal } = context;
@@ -193,7 +195,10 @@ export async function rotateKey(options: WaitOptions, context: Context): Promise
   });
 }
 
-/** `encryption reseal`: seals under the key in use. Throws `operation_running`, `refused` while encryption is off, `key_file_*`. */
+/**
+ * `encryption reseal`: seals under the key in use. Throws `operation_running`, `refused` while encryption is off,
+ * `key_file_*`.
+ */
 export async function resealPasswords(options: CommonOptions, context: Context): Promise<number> {
   const how = operationOptions(options, context);
   const { terminal } = context;

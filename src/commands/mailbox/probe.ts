@@ -75,7 +75,9 @@ export function noteMissingTarget(
   );
 }
 
-/** `mailbox test`: probes a stored mailbox. Throws `not_found`, and the failures of opening its password and of a probe. */
+/**
+ * `mailbox test`: probes a stored mailbox. Throws `not_found`, and the failures of opening its password and of a probe.
+ */
 export async function testMailbox(options: CommonOptions & { name: string }, context: Context): Promise<number> {
   return await withApp(options, context, async (app) => {
     const mailbox = await app.store.mailboxByName(options.name);

@@ -1,9 +1,9 @@
 /**
  * `mailbox set` and `mailbox set-addresses`: change settings of a mailbox.
  *
- * Another server, account or folder is probed first; a failed probe changes nothing. The stored password is opened for the
- * server that it was sealed for, probed at the new one, and sealed for that. So a change of the server is refused for a row
- * that was tampered with (`password_binding_mismatch`).
+ * Another server, account or folder is probed first; a failed probe changes nothing. The stored password is opened for
+ * the server that it was sealed for, probed at the new one, and sealed for that. So a change of the server is refused
+ * for a row that was tampered with (`password_binding_mismatch`).
  */
 
 import { isDeepStrictEqual } from 'node:util';
@@ -33,7 +33,9 @@ export type SetOptions = CommonOptions &
     readonly probe: boolean;
   };
 
-/** Throws `usage`, `not_found`, `already_exists`, `refused`, and the failures of opening the password and of a probe. */
+/**
+ * Throws `usage`, `not_found`, `already_exists`, `refused`, and the failures of opening the password and of a probe.
+ */
 export async function setMailbox(options: SetOptions, context: Context): Promise<number> {
   return await withApp(options, context, async (app) => {
     const before = await app.store.versionedMailbox(options.mailbox);

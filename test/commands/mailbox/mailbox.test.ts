@@ -461,7 +461,7 @@ describe('check and migrate', () => {
     const script = `trap '' XFSZ; ulimit -f 0; exec '${process.execPath}' '${main}' check`;
     mkdirSync(full.dataDir, { mode: 0o700 });
     const { stdout } = spawnSync('/bin/sh', ['-c', script], { env: full.env, encoding: 'utf8' });
-    expect(stdout).toMatch(/^failed {2}data folder: data_dir .+ cannot be written to \(EFBIG\)$/m);
+    expect(stdout).toMatch(/^failed {2}data folder: data_dir .+ is not writable \(EFBIG\)$/m);
     expect(readdirSync(full.dataDir).filter((name) => name.startsWith('.check-'))).toEqual([]);
   });
 });

@@ -252,10 +252,10 @@ describe('the password of a mailbox that somebody pointed elsewhere', () => {
     expect(err).not.toContain(question);
   });
 
-  test('a poll fails with a hint to look where it points first', async () => {
+  test('a poll fails with a hint to check where it points first', async () => {
     const { code, err } = await desk.run(['mailbox', 'test', 'one']);
     expect(code).toBe(1);
-    expect(err).toMatch(/\nhint: .*look first where it points \(mailbox show NAME\).*set-password\.\n$/);
+    expect(err).toMatch(/\nhint: .*check where it points \(mailbox show NAME\).*set-password\.\n$/);
   });
 });
 
