@@ -1,10 +1,11 @@
 /**
- * How long the mail server itself takes to announce a message to a client that waits in IDLE, by the way in which the message
- * arrives and is stored.
+ * How long the mail server itself takes to announce a message to a client that waits in IDLE, by the way in which the
+ * message arrives and is stored.
  *
- * This is time that no client can win back: Dovecot waits for 500 ms after it has seen a change (NOTIFY_DELAY_MSECS in
- * its mailbox-watch.c), so that many changes become one announcement. A hibernated connection (imap_hibernate_timeout)
- * is the exception: its process waits for the first change alone, and goes back to work at once.
+ * This is time that no client can win back: Dovecot waits for 500 ms after it has seen a change (NOTIFY_DELAY_MSECS
+ * in its mailbox-watch.c), so that many changes become one announcement. A hibernated connection
+ * (imap_hibernate_timeout) is the exception: its process waits for the first change alone, and goes back to work at
+ * once.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
@@ -20,7 +21,8 @@ type Way = {
   readonly settings: string;
   readonly deliver: 'moved' | 'appended';
   /**
-   * The least time between an announcement and the next message: what comes just before a hibernation is never announced.
+   * The least time between an announcement and the next message: what comes just before a hibernation is never
+   * announced.
    */
   readonly restMs?: number;
 };

@@ -28,7 +28,7 @@ export async function startAnnouncingProxy(target: {
     for (const [from, to] of [[client, server] as const, [server, client] as const]) {
       sockets.add(from);
       from.setNoDelay();
-      // What goes wrong on one side ends the other: a proxy has nobody to report it to.
+      // What goes wrong on one side ends the other: a proxy has no caller to report it to.
       from.once('error', () => to.destroy());
       from.once('close', () => {
         sockets.delete(from);

@@ -1,5 +1,6 @@
 /**
- * An IMAP client of a few lines, in clear, for measurements: it logs in, appends a message, and waits for announcements.
+ * An IMAP client of a few lines, in clear, for measurements: it logs in, appends a message, and waits for
+ * announcements.
  *
  * Throws when the server refuses, or the connection ends.
  */

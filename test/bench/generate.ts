@@ -2,7 +2,7 @@
  * Makes the messages of the benchmark and of the crash test: the same seed gives the same bytes on every machine.
  *
  * 60 % plain text of 2 to 8 KB, 25 % HTML of 10 to 40 KB, 10 % with one attachment of 100 to 500 KB, 5 % replies in
- * the thread of an earlier mail. The order of the random calls is part of the format: whoever changes it changes all
+ * the thread of an earlier mail. The order of the random calls is part of the format: a change of it changes all
  * the messages, and the test that knows their checksum fails.
  *
  *     node test/bench/generate.ts FOLDER [--count 2000] [--seed 20261124] [--to support@bench.test]
@@ -56,7 +56,7 @@ const firstMailAtMs = Date.UTC(2026, 9, 1, 6, 0, 0);
 const mailGapMs = 97_000;
 const peopleCount = 400;
 const customerCount = 40;
-/** No reply among the first messages: a thread must exist before somebody answers in it. */
+/** No reply among the first messages: a thread must exist before a reply. */
 const firstReplyIndex = 20;
 const threadShare = 0.3;
 const mailPrograms = ['Outlook 16.0', 'Apple Mail (2.3774)', 'Thunderbird 128.4', 'Gmail'] as const;

@@ -1,9 +1,10 @@
 /**
- * One run of the ingest benchmark: a mailbox of generated messages in a real Dovecot becomes tickets in a real database.
+ * One run of the ingest benchmark: a mailbox of generated messages in a real Dovecot becomes tickets in a real
+ * database.
  *
  * In the same run imapflow first fetches the same messages and drops them, as the yardstick. Then one `poll` of the
- * daemon does all its work on them, and everything that was stored is compared with what was sent. The database
- * syncs every commit to the disk, as in production. However many messages there are, few of them are in memory here. A
+ * daemon does all its work on them, and everything that was stored is compared with what was sent. The database syncs
+ * every commit to the disk, as in production. However many messages there are, few of them are in memory here. A
  * command that fails throws with what it printed.
  */
 import { join } from 'node:path';
@@ -120,7 +121,10 @@ export async function fillMailbox(dovecot: Dovecot, user: string, count: number)
   return expected;
 }
 
-/** Appends the messages in portions, so that few of them are in memory at a time; `keep` is reported what each of them is. */
+/**
+ * Appends the messages in portions, so that few of them are in memory at a time; `keep` is reported what each of them
+ * is.
+ */
 export async function appendMails(
   dovecot: Dovecot,
   user: string,

@@ -1,8 +1,8 @@
 /**
  * The kernel's limit of inotify instances of one user, raised while a benchmark runs.
  *
- * Each process of the mail server needs an instance for its connection in IDLE; one that gets none looks for new message
- * only every half minute. All mail belongs to one user here, and the usual limit is 128.
+ * Each process of the mail server needs an instance for its connection in IDLE; one that gets none looks for new
+ * message only every half minute. All mail belongs to one user here, and the usual limit is 128.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { causeCode } from '../../src/errors.ts';

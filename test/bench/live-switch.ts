@@ -4,8 +4,8 @@
  *
  * Counted in the end: logins that failed (by the mail server's log and by the daemon's), messages lost, doubled or
  * changed, and for each change of the switch how long the running daemon took to see it: from its audit row, by the
- * database's clock, to the event `switch.changed` (all on one machine). Fails when a command fails or the message is never
- * done.
+ * database's clock, to the event `switch.changed` (all on one machine). Fails when a command fails or the message is
+ * never done.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Daemon, LogLine } from '../support/daemon.ts';
@@ -59,7 +59,7 @@ const pauseMs = 3000;
 const doneTimeoutMs = 120_000;
 const mailsMax = 100_000;
 const commands = [enable, rotate, rotate, disable];
-/** How Dovecot tells that somebody was not let in. */
+/** Log lines of Dovecot about refused logins. */
 const refusal = /auth failed|authentication failure|password mismatch/i;
 
 export async function liveSwitchRun(options: LiveOptions): Promise<LiveReport> {

@@ -2,9 +2,9 @@
  * One worker with many mailboxes that are polled, most of them quiet: what a poll costs and how late it begins.
  *
  * Two of a hundred mailboxes get a message a minute. After a first round the due times are spread evenly over the
- * interval, and one whole interval is measured. No message may be lost or doubled meanwhile. A shorter interval than 300 s
- * shrinks everything in proportion: the minute between two messages, too. The lag of a poll is the time from when it was
- * due, by the table, to its beginning, by the daemon's log (its end, less how long it took).
+ * interval, and one whole interval is measured. No message may be lost or doubled meanwhile. A shorter interval than
+ * 300 s shrinks everything in proportion: the minute between two messages, too. The lag of a poll is the time from
+ * when it was due, by the table, to its beginning, by the daemon's log (its end, less how long it took).
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Daemon } from '../support/daemon.ts';

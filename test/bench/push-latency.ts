@@ -1,12 +1,13 @@
 /**
- * From a message's announcement, and from its delivery, to its committed ticket: one message at a time, while one worker
- * watches many mailboxes.
+ * From a message's announcement, and from its delivery, to its committed ticket: one message at a time, while one
+ * worker watches many mailboxes.
  *
  * A proxy for each mailbox stands between the daemon and the mail server's plain port, and notes when the server
- * announces which mail. A message counts as committed at the time of the daemon's log line about it, which it writes after
- * the commit: so the figures are never too good. To be sure of that, another connection asks the database for the row
- * as soon as the line is seen. Asking the database all the time instead would slow down what is measured. Times are
- * whole milliseconds of one clock. The database syncs every commit, as in production, and passwords are sealed.
+ * announces which mail. A message counts as committed at the time of the daemon's log line about it, which it writes
+ * after the commit: so the figures are never too good. To be sure of that, another connection asks the database for
+ * the row as soon as the line is seen. Asking the database all the time instead would slow down what is measured.
+ * Times are whole milliseconds of one clock. The database syncs every commit, as in production, and passwords are
+ * sealed.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Connection, createConnection, type RowDataPacket } from 'mysql2/promise';
@@ -65,8 +66,8 @@ const env = {
   TICKETMAILD_POLL_CONCURRENCY_PER_HOST_MAX: '32',
 } as const;
 /**
- * Before the next message to a mailbox: its connection rests. Dovecot 2.3 never announces what arrives in the half second
- * before it hibernates a connection, which it does after one second.
+ * Before the next message to a mailbox: its connection rests. Dovecot 2.3 never announces what arrives in the half
+ * second before it hibernates a connection, which it does after one second.
  */
 const restMs = 1800;
 const mailGapMsMax = 40;

@@ -1,8 +1,8 @@
 /**
  * Pseudo-random numbers that are the same on every machine for the same seed.
  *
- * The generator is mulberry32: 32 bits of state, good enough for test material and for nothing else. A caller that uses it
- * must keep the order of the calls: one call more or less changes everything that follows.
+ * The generator is mulberry32: 32 bits of state, good enough for test material and for nothing else. A caller that
+ * uses it must keep the order of the calls: one call more or less changes everything that follows.
  */
 
 export type SeededRandom = {

@@ -88,8 +88,8 @@ function quantileRow(name: string, { count, median, p90, p99, max }: Quantiles):
 }
 
 /**
- * A mail server as it comes waits for half a second before it tells; so fewer messages, and the figure of hibernated ones
- * counts.
+ * A mail server as it comes waits for half a second before it tells; so fewer messages, and the figure of hibernated
+ * ones counts.
  */
 const usualServerShare = 0.1;
 

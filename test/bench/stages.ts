@@ -109,7 +109,7 @@ function fetchContextOf({ config, mailbox, session }: Work, parser: FetchContext
 /** With a lease of its own, and the folder taken from its first message on. */
 async function commitTarget({ app, config, mailbox, session }: Work): Promise<CommitTarget> {
   const lease = await app.store.acquireLease(mailbox.id, thisWorker().name, leaseMs, null);
-  if (lease === null) throw new Error('somebody else polls the mailbox');
+  if (lease === null) throw new Error('another process polls the mailbox');
   const { uidValidity } = session.folder;
   await app.store.setCursor(lease, { folderEpoch: uidValidity, uid: 0 });
   const source = {

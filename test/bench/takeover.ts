@@ -52,7 +52,7 @@ const polledIntervalS = 15;
 const usualEnv = {
   TICKETMAILD_POLL_CONCURRENCY_MAX: '16',
   TICKETMAILD_POLL_CONCURRENCY_PER_HOST_MAX: '16',
-  // Each poll leaves a line that tells when it ended.
+  // Each poll leaves a line with the time of its end.
   TICKETMAILD_LOG_LEVEL: 'debug',
 } as const;
 const startTimeoutMs = 300_000;

@@ -1,5 +1,6 @@
 /**
- * Each way in which stored messages can differ from the sent ones is found, on a database that is made wrong on purpose.
+ * Each way in which stored messages can differ from the sent ones is found, on a database that is made wrong on
+ * purpose.
  */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -88,7 +89,7 @@ const spoilings: readonly (readonly [title: string, sql: string, expected: Parti
     { attachmentsIdentical: 0, missingAttachments: ['<file@x>'] },
   ],
   [
-    'a stored message that nobody sent is not exact',
+    'a stored message that was not sent is not exact',
     "INSERT INTO message VALUES ('m9', 'who@x', 't1')",
     { messages: 4 },
   ],

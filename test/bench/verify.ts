@@ -1,10 +1,11 @@
 /**
- * Compares what is stored with the messages that were sent: nothing lost, nothing doubled, nothing empty, every attachment
- * there byte for byte.
+ * Compares what is stored with the messages that were sent: nothing lost, nothing doubled, nothing empty, every
+ * attachment there byte for byte.
  *
- * It reads the tables with SQL of its own and the attachment files from the data folder, and asks the product nothing,
- * so that a mistake of the product cannot hide itself. Messages are known by their Message-ID. Neither the messages nor the
- * rows are in memory all at once. It throws when the database cannot be read; what is wrong in it comes back as lists.
+ * It reads the tables with SQL of its own and the attachment files from the data folder, and asks the product
+ * nothing, so that a mistake of the product cannot hide itself. Messages are known by their Message-ID. Neither the
+ * messages nor the rows are in memory all at once. It throws when the database cannot be read; what is wrong in it
+ * comes back as lists.
  */
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
@@ -31,8 +32,8 @@ export type Verification = {
   /** Ids of tickets without a message. */
   readonly emptyTickets: readonly string[];
   /**
-   * Message-IDs of replies that are not in the ticket of the message they reply to, and of others that are not in one of
-   * their own.
+   * Message-IDs of replies that are not in the ticket of the message they reply to, and of others that are not in one
+   * of their own.
    */
   readonly misplaced: readonly string[];
   /** Message-IDs of messages whose attachment is not there, or not the one that was sent. */

@@ -22,7 +22,7 @@ test('case 83 (nextcloud/mail PR#2979): after a new UIDVALIDITY nothing is taken
   const [first, second, third] = [mail({ subject: 'first' }), mail({ subject: 'second' }), mail({ subject: 'third' })];
   const { user, mailbox } = await boxWith(at, [first, second]);
   await poll(at, mailbox);
-  // The numbers are given again, in another order, and one of them to a message that nobody has seen.
+  // The numbers are given again, in another order, and one of them to a new message.
   await at.dovecot.expunge(user, 'INBOX', [1, 2]);
   await at.dovecot.changeUidValidity(user, 'INBOX');
   await at.dovecot.append(user, 'INBOX', [third, second, first]);
@@ -81,9 +81,9 @@ test.concurrent('case 86 (postalsys/imapflow#178): a limit of connections is wai
   const user = at.dovecot.newUser();
   await desk.add(at.dovecot, user);
   const daemon = desk.start();
-  await until('it is told', async () => (await checkOf(daemon, mailbox.name))?.reason?.startsWith('server_busy: '));
+  await until('it is reported', async () => (await checkOf(daemon, mailbox.name))?.reason?.startsWith('server_busy: '));
   await at.dovecot.append(user, 'INBOX', [mail()]);
-  await until('the others go on', () => opened(daemon) === 1);
+  await until('the others continue', () => opened(daemon) === 1);
   await daemon.waitFor((line) => named('poll.recovered')(line) && line['mailbox'] === mailbox.name);
   expect(await metrics(daemon)).not.toMatch(/^ticketmaild_login_failures_total\{host="127/m);
   // Several folders of one account are one connection each, and no more than one at a time for each.

@@ -26,7 +26,7 @@ import { startScriptedMailbox } from './scripted-mailbox.ts';
 const at = sceneOfFile({ TICKETMAILD_MESSAGE_BATCH_MESSAGES_MAX: '10' });
 
 test('case 18 (OT#494): one message is one ticket, however often it is looked for', async () => {
-  // Neither a read flag nor a folder tells that it was fetched.
+  // Neither a read flag nor a folder shows that it was fetched.
   const { mailbox } = await boxWith(at, [mail()], { postAction: { kind: 'leave' } });
   for (let run = 0; run < 4; run += 1) await poll(at, mailbox);
   expect(await outcomesOf(at, mailbox)).toEqual(['1 ticket_opened']);
@@ -135,7 +135,7 @@ test('case 25 (FS#5638): a message from a mailbox to itself is not two tickets',
   }
 });
 
-test('case 27 (CW#12054): a ticket that somebody deleted is not imported again', async () => {
+test('case 27 (CW#12054): a deleted ticket is not imported again', async () => {
   const sources = mailsOf(2);
   const { user, mailbox } = await boxWith(at, sources);
   await poll(at, mailbox);

@@ -105,7 +105,7 @@ test('case 97 (ZA#460): once encryption is on, no password stands in the databas
   expect(hits(await tables())).toEqual([]);
 });
 
-test('case 98 (nylas/sync-engine#108): a password that somebody writes readable into the table is sealed there within seconds', async () => {
+test('case 98 (nylas/sync-engine#108): a password that is written in plain text into the table is sealed there within seconds', async () => {
   await sql(copied('third', readable()));
   await until('it is sealed', async () => (await unsealed()) === 0, 5000);
   expect(hits(await tables())).toEqual([]);

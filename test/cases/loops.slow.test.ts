@@ -22,7 +22,7 @@ test('case 93 (FS#3670): a no-reply robot that answers every message gets one co
   ]);
   await poll(at, mailbox);
   for (let round = 1; round <= 11; round += 1) {
-    // An answer to what the helpdesk answered, which nobody here has seen.
+    // An answer to what the helpdesk answered, which the helpdesk has not seen.
     const headers = [...automatic, `In-Reply-To: <answer-${round}@helpdesk.test>`];
     await at.dovecot.append(user, 'INBOX', [
       mail({ from: robot, subject: 'Re: Re: This address takes no mail', headers }),
@@ -55,7 +55,7 @@ test('case 95 (FS#4143): a circle of mail is cut, and its attachments are on the
   await poll(at, mailbox);
   const rows = await rowsOf(at, mailbox);
   const taken = rows.filter(({ outcome }) => outcome !== 'quarantined');
-  // A hundred within an hour; the message after them is from somebody else.
+  // A hundred within an hour; the message after them is from another sender.
   expect(taken).toHaveLength(101);
   expect(rows.at(-1)).toMatchObject({ outcome: 'ticket_opened' });
   expect(new Set(rows.filter(({ outcome }) => outcome === 'quarantined').map(({ reason }) => reason))).toEqual(

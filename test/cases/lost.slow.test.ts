@@ -1,6 +1,6 @@
 /**
- * Mail that was lost without a trace, in what others used: here each of those messages becomes a ticket, or is kept where
- * people see it.
+ * Mail that was lost without a trace, in what others used: here each of those messages becomes a ticket, or is kept
+ * where people see it.
  */
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -41,7 +41,7 @@ const numbers = (count: number) => Array.from({ length: count }, (_, index) => i
 test('case 1 (FS#4888): messages of a label folder that were turned read while a fetch broke off all become tickets', async () => {
   await using proxy = await startFaultProxy({ host: '127.0.0.1', port: at.dovecot.port });
   const user = at.dovecot.newUser();
-  // Somebody, or a fetch that died, has marked four fifths of them.
+  // A person, or a fetch that died, has marked four fifths of them.
   await at.dovecot.append(user, 'Labels/Support', mailsOf(16), { flags: ['\\Seen'] });
   await at.dovecot.append(user, 'Labels/Support', mailsOf(4));
   const { connection } = inClear(proxy.port, user);

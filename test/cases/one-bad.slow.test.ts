@@ -1,6 +1,6 @@
 /**
- * One message that blocked or killed everything, in what others used: here the messages before and after it become tickets,
- * in the same poll.
+ * One message that blocked or killed everything, in what others used: here the messages before and after it become
+ * tickets, in the same poll.
  */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
@@ -229,7 +229,7 @@ test('case 54 (Peppermint-Lab/peppermint#297): a message of HTML alone has a tex
   expect(first?.html).toContain('<b>printer</b>');
 });
 
-test('case 55 (Peppermint-Lab/peppermint#503): a reply to a ticket number that nobody knows is a ticket of its own', async () => {
+test('case 55 (Peppermint-Lab/peppermint#503): a reply to an unknown ticket number is a ticket of its own', async () => {
   const { mailbox } = await between(
     mail({ subject: 'Re: [#261124-7KQ3MX] The printer', headers: ['In-Reply-To: <gone@example.test>'] }),
     mail({ subject: 'Re: Ticket #0 [#] [#-] [#999999999999999999999]' }),

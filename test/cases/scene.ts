@@ -1,9 +1,9 @@
 /**
- * What the tests of the cases share: a Dovecot and a MariaDB for each file, the program on them, messages, and what became
- * of them.
+ * What the tests of the cases share: a Dovecot and a MariaDB for each file, the program on them, messages, and what
+ * became of them.
  *
- * Each message has a sender and a Message-ID of its own unless set otherwise, so that no rule about senders or replies
- * joins what a test keeps apart.
+ * Each message has a sender and a Message-ID of its own unless set otherwise, so that no rule about senders or
+ * replies joins what a test keeps apart.
  */
 import { existsSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
@@ -145,7 +145,7 @@ export async function flagged({ dovecot }: Scene, user: string, flag = '\\Seen',
   return [...flags].filter(([, set]) => set.has(flag)).map(([uid]) => uid);
 }
 
-/** SQL that the helpdesk, or somebody at its database, runs behind our back. */
+/** SQL that the helpdesk, or its database administrator, runs beside the program. */
 export async function sql({ mariadb, database }: Pick<Scene, 'mariadb' | 'database'>, text: string): Promise<string> {
   return (await mariadb.query(`USE ${database.name}; ${text}`)).trim();
 }

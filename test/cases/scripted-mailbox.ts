@@ -16,7 +16,10 @@ export type ScriptedMailboxOptions = {
   readonly script?: Script;
   /** The answer to a fetch of a source, without its line end; null: as usual. */
   readonly answerTo?: (uid: number) => string | null;
-  /** How a fetch ends at a message, after the answers before it; null: as usual. `asked` is the fetch without its UIDs. */
+  /**
+   * How a fetch ends at a message, after the answers before it; null: as usual. `asked` is the fetch without its
+   * UIDs.
+   */
   readonly endsAt?: (uid: number, asked: string) => 'refused' | 'throttled' | 'dropped' | null;
 };
 

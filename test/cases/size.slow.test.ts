@@ -101,7 +101,7 @@ test('case 61 (ZA#2092): a message that is too large is reported everywhere, and
   expect(await metrics(daemon)).toMatch(/^ticketmaild_quarantine_messages(\{[^}]*too_large[^}]*\})? 1$/m);
   const listed = await desk.command('message', 'list', '--mailbox', mailbox.name);
   expect(listed.stdout).toMatch(/1\s+quarantined\s+too_large/);
-  // This program sends no message: whoever answers the sender finds the address in what was kept.
+  // This program sends no message: a person who answers the sender finds the address in what was kept.
   const output = `${desk.folder}/headers.eml`;
   expect(
     await desk.command('message', 'source', '--mailbox', mailbox.name, '--uid', '1', '--output', output),

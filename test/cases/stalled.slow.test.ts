@@ -93,7 +93,7 @@ test.concurrent('case 34 (FS#2838): a fetch that takes longer than the interval 
   far.proxy.fault = { kind: 'latency', delayMs: 200 };
   await at.dovecot.append(far.user, 'INBOX', large(6));
   await until('it fetches', () => linesOf(far.mailbox, 'poll.started').length === 2);
-  // The next run of somebody's timer, in another process.
+  // The next run of a timer, in another process.
   await expect(poll({ on: desk }, far.mailbox)).rejects.toMatchObject({ code: 'lease_taken' });
   await until('all of them', () => opened(daemon, far.mailbox.name) === 7);
   expect(linesOf(far.mailbox, 'poll.started')).toHaveLength(2);
@@ -159,7 +159,7 @@ test.concurrent('case 37 (EE#52): who wants a mailbox that is being fetched is r
   expect(await ticketsOf(at, mailbox)).toHaveLength(6);
 });
 
-test.concurrent('case 38 (ZA#1861): a mail server that could not be reached once is tried again by itself', async () => {
+test.concurrent('case 38 (ZA#1861): a mail server that could not be reached once is tried again automatically', async () => {
   await using far = await farMailbox();
   far.proxy.fault = { kind: 'refuse' };
   await until('it fails', () => linesOf(far.mailbox, 'poll.failed').length > 0);

@@ -182,7 +182,7 @@ describe('admin set-password', () => {
 });
 
 describe('admin remove', () => {
-  test('asks first, removes, and says when nobody is left', async () => {
+  test('asks first, removes, and notes when no account is left', async () => {
     await added();
     const asked = 'Remove admin Ada and end the sessions of that account? [y/N]';
     const kept = await desk.typed(['admin', 'remove', 'ada'], [[asked, 'n\r']]);
@@ -194,7 +194,7 @@ describe('admin remove', () => {
     expect(await desk.run(['admin', 'remove', 'ada', '--yes'])).toMatchObject({ code: 2 });
   });
 
-  test('does nothing where nobody can be asked, and does it with --yes', async () => {
+  test('changes nothing without a terminal, removes with --yes', async () => {
     await added();
     expect(await desk.run(['admin', 'remove', 'Ada'])).toMatchObject({ code: 2 });
     expect(rows('select * from admin_account')).toHaveLength(1);
@@ -252,7 +252,7 @@ describe('admin log', () => {
   });
 });
 
-describe('the page is told', () => {
+describe('the address of the page is printed', () => {
   const here: AdminConfig = {
     ...{ host: '127.0.0.1', port: 8026, tls: null, proxies: [], origin: null, sessionTimeoutMs: 1_800_000 },
   };

@@ -27,7 +27,7 @@ export type Ran = {
   readonly json: readonly Record<string, unknown>[];
 };
 
-/** What somebody types, once they see the question. */
+/** Keys typed once the question is shown. */
 export type Answers = readonly (readonly [question: string, keys: string])[];
 
 export type Desk = AsyncDisposable & {
@@ -36,7 +36,7 @@ export type Desk = AsyncDisposable & {
   readonly env: Readonly<Record<string, string>>;
   /** Runs one command line; failures end as their message and hint on standard error, as `main.ts` has it. */
   run(args: readonly string[], input?: string): Promise<Ran>;
-  /** The same with somebody at the terminal. */
+  /** The same at a terminal. */
   typed(args: readonly string[], answers: Answers): Promise<Ran>;
   /** The application itself, as another process would have it. */
   open(): Promise<App>;

@@ -1,5 +1,5 @@
 /**
- * Commands within hints, of mailboxes whose names somebody wrote into the table: given back to the program as they
+ * Commands within hints, of mailboxes whose names were written into the table: given back to the program as they
  * stand.
  */
 import { spawnSync } from 'node:child_process';

@@ -62,7 +62,7 @@ describe('key protect and unprotect', () => {
     expect((await readFile(keyFile)).toString('latin1')).toMatch(/^age-encryption.org\/v1/);
     expect((await stat(keyFile)).mode & 0o777).toBe(0o600);
 
-    // Off a terminal nobody can be asked.
+    // Without a terminal there is no prompt.
     expect(await desk.run(['mailbox', 'test', 'one'])).toMatchObject({ code: 1 });
     expect(only(await desk.run(['key', 'show', '--json']))).toMatchObject({
       ...{ state: 'refused', protected: true, key_ids: null, problem: { code: 'key_file_locked' } },

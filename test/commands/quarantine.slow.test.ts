@@ -76,7 +76,7 @@ test('what is in quarantine is listed and shown with its reason, its sender and 
     expect(await desk.run(['quarantine', 'show', wrong])).toMatchObject({ code: 2, out: '' });
 });
 
-test('mails are released by sender, retried, discarded, and what is resolved is not there any more', async () => {
+test('messages are released by sender, requeued and discarded, and resolved ones are gone', async () => {
   const { desk, user } = await deskWith(threeLarge);
   await using _ = desk;
   expect(await desk.run(['quarantine', 'requeue'])).toMatchObject({ code: 2, err: expect.stringContaining('--all') });
@@ -194,7 +194,7 @@ async function execute(desk: Desk, statements: string): Promise<void> {
   database.close();
 }
 
-test('stored mails are replayed, one or all of a mailbox', async () => {
+test('stored messages are reprocessed, one or all of a mailbox', async () => {
   const { desk } = await deskWith([mail('a', 'ada@example.test'), mail('b', 'bob@example.test')]);
   await using _ = desk;
   const { json } = await desk.run(['message', 'list', '--mailbox', 'support', '--full', '--json']);
@@ -225,7 +225,7 @@ test('stored mails are replayed, one or all of a mailbox', async () => {
   expect(await desk.run(['message', 'reprocess', 'nobody'])).toMatchObject({ code: 2 });
 });
 
-test('what was discarded is told apart from what waits, can still be released, and who did what is in the log', async () => {
+test('discarded messages are listed apart from waiting ones, can be released, and are in the audit log', async () => {
   const { desk } = await deskWith(threeLarge);
   await using _ = desk;
   expect(await desk.run(['quarantine', 'discard', 'support/3', '--yes'])).toMatchObject({ code: 0 });
@@ -240,7 +240,7 @@ test('what was discarded is told apart from what waits, can still be released, a
   ]);
   expect((await desk.run(['quarantine', 'show', 'support/3'])).out).toMatch(/discarded +20/);
   expect(await desk.run(['quarantine', 'discard', 'support/3', '--yes'])).toMatchObject({
-    out: expect.stringContaining('somebody has resolved it already'),
+    out: expect.stringContaining('already resolved'),
   });
   expect(await desk.run(['quarantine', 'release', '--all', '--discarded'])).toMatchObject({
     code: 0,
@@ -256,11 +256,11 @@ test('what was discarded is told apart from what waits, can still be released, a
   expect((await desk.run(['encryption', 'log', '--json'])).out).not.toContain('quarantine.');
 });
 
-test('many mails that are retried or released are counted, with a line for each when asked, and a hint for each reason', async () => {
+test('many requeued or released messages are counted, with a line for each with -v, and a hint for each reason', async () => {
   const { desk } = await deskWith(threeLarge);
   await using _ = desk;
   const retried = await desk.run(['quarantine', 'requeue', '--all']);
-  expect(retried).toMatchObject({ code: 1, out: '3 mails: 3 still in quarantine (too_large)\n' });
+  expect(retried).toMatchObject({ code: 1, out: '3 messages: 3 still in quarantine (too_large)\n' });
   expect(retried.err.match(/hint:/gu)).toHaveLength(1);
   expect(await desk.run(['quarantine', 'requeue', '--reason', 'to_large'])).toMatchObject({
     code: 2,
@@ -269,7 +269,7 @@ test('many mails that are retried or released are counted, with a line for each 
   const released = await desk.run(['quarantine', 'release', '--all', '-v']);
   expect(released).toMatchObject({
     code: 0,
-    out: expect.stringMatching(/(support.*\n){3}3 mails: 3 ticket_opened\n$/),
+    out: expect.stringMatching(/(support.*\n){3}3 messages: 3 ticket_opened\n$/),
   });
 });
 
@@ -304,7 +304,10 @@ test('a stored mail that lost its message is named, and put back under its ticke
     { ok: true, without_message_uids: [1, 2], restored: [{ uid: 1, result: 'restored' }, { result: 'restored' }] },
   ]);
   expect((await desk.run(list)).json.slice(0, 2)).toEqual(before.slice(0, 2));
-  expect(await desk.run(['reconcile'])).toMatchObject({ code: 0, out: expect.stringContaining('left over: 1 mails') });
+  expect(await desk.run(['reconcile'])).toMatchObject({
+    code: 0,
+    out: expect.stringContaining('left over: 1 messages'),
+  });
   expect(await desk.run(['reconcile', 'support'])).toMatchObject({ code: 0 });
   // What is neither kept nor on the server stays lost.
   await execute(desk, 'DELETE FROM message; UPDATE outcome SET raw_segment = NULL');

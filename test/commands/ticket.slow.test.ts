@@ -1,4 +1,4 @@
-/** Tickets on the command line: state, reply tokens, addresses, and what becomes of mails that use them. */
+/** Ticket commands: state, reply tokens, addresses, and the messages that use them. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Mailbox } from '../../src/ingest/model.ts';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
@@ -16,12 +16,12 @@ afterAll(async () => {
   await dovecot[Symbol.asyncDispose]();
 });
 
-let mails = 0;
+let messageCount = 0;
 
 function mail(lines: readonly string[], text = 'It does not print.'): Buffer {
-  mails += 1;
-  const sender = lines.some((line) => line.startsWith('From:')) ? [] : [`From: ann${mails}@example.org`];
-  const id = lines.some((line) => line.startsWith('Message-ID:')) ? [] : [`Message-ID: <m${mails}@example.org>`];
+  messageCount += 1;
+  const sender = lines.some((line) => line.startsWith('From:')) ? [] : [`From: ann${messageCount}@example.org`];
+  const id = lines.some((line) => line.startsWith('Message-ID:')) ? [] : [`Message-ID: <m${messageCount}@example.org>`];
   return Buffer.from(`${[...sender, ...id, ...lines].join('\r\n')}\r\n\r\n${text}\r\n`);
 }
 
@@ -55,7 +55,7 @@ async function printed(...args: readonly string[]): Promise<string> {
 }
 
 describe('addresses of a mailbox', () => {
-  test('are told when it is added, shown, and changed later', async () => {
+  test('are given when it is added, shown, and changed later', async () => {
     const user = await added('addressed', 'Desk@Example.net', 'help@example.net');
     const show = async () => (await desk.run(['mailbox', 'show', 'addressed', '--json'])).json[0]?.['addresses'];
     expect(await show()).toEqual(['desk@example.net', 'help@example.net']);
@@ -253,7 +253,7 @@ describe('the state of a ticket', () => {
 });
 
 describe('limits', () => {
-  test('a sender gets three mails an hour into a mailbox, the others wait in quarantine', async () => {
+  test('three messages an hour of a sender are accepted, the others wait in quarantine', async () => {
     const user = await added('flooded', 'flooded@example.org');
     // What is there when the mailbox is added is an import.
     await new Promise((resolve) => setTimeout(resolve, 1100));

@@ -1,5 +1,6 @@
 /**
- * Ways in which the parts of a message break: boundaries, labels, encodings, and what is put together from several messages.
+ * Ways in which the parts of a message break: boundaries, labels, encodings, and what is put together from several
+ * messages.
  */
 import type { SeededRandom } from '../bench/random.ts';
 import type { Change } from './changes.ts';
@@ -75,7 +76,7 @@ export const bodyChanges: readonly Change[] = [
     apply: (text, random) => onOneMatch(text, boundaryLine, random, (line) => `${line.trimEnd()}--\r\n`),
   },
   {
-    name: 'a boundary that goes on',
+    name: 'a boundary that continues',
     apply: (text, random) =>
       onOneMatch(
         text,

@@ -1,6 +1,6 @@
 /**
- * The public messages and a thousand broken ones through the real program: what their suites state is met as before and as
- * listed, each message has an outcome, none stops a parse, and memory stays flat.
+ * The public messages and a thousand broken ones through the real program: what their suites state is met as before
+ * and as listed, each message has an outcome, none stops a parse, and memory stays flat.
  */
 import { describe, expect, test } from 'vitest';
 import { corpusFolder, corpusPresent } from '../mail/corpus.ts';

@@ -79,7 +79,7 @@ describe('a stated field', () => {
     ]);
   });
 
-  test('that nobody decided about stops the run', () => {
+  test('without a rule stops the run', () => {
     expect(() => missed({ colour: 'red' })).toThrow('colour');
     expect(missed({ structure: 'left out, and said why' })).toEqual([]);
   });

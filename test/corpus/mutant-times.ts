@@ -1,5 +1,5 @@
 /**
- * How long mutants take in the program's own parse threads, one at a time in each: without servers, for whoever works
+ * How long mutants take in the program's own parse threads, one at a time in each: without servers, for work
  * on a parser, and for a second look at one that was late.
  *
  * The clock also counts while others have the processor, so a late one is parsed again, alone: it is a violation when
@@ -35,7 +35,7 @@ export type Timing = {
 };
 
 const memoryMb = 512;
-/** Of the threads: long enough to tell how late one is. */
+/** Of the threads: long enough to measure how late one is. */
 const timeoutMs = 20_000;
 const shownCount = 12;
 const triesMax = 3;

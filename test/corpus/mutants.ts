@@ -1,10 +1,10 @@
 /**
- * Broken messages without end: number `index` of a seed is always the same message, so that one that does harm can be made
- * again.
+ * Broken messages without end: number `index` of a seed is always the same message, so that one that does harm can be
+ * made again.
  *
- * A mutant begins as a base (messages of our own, generated ones, the public messages where they are there), and one to five
- * changes are made to it, each drawn from the table of `changes.ts`; few are made whole by a recipe of `extremes.ts`.
- * Messages are handled as text of one character a byte.
+ * A mutant begins as a base (messages of our own, generated ones, the public messages where they are there), and one
+ * to five changes are made to it, each drawn from the table of `changes.ts`; few are made whole by a recipe of
+ * `extremes.ts`. Messages are handled as text of one character a byte.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

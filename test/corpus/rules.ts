@@ -35,7 +35,10 @@ export type Subject = {
   readonly stated: Stated;
   readonly stored: Stored;
   readonly placed: Placed | null;
-  /** Ticket of another message of the same source, by the name of its file without ending, for the message in file `own`. */
+  /**
+   * Ticket of another message of the same source, by the name of its file without ending, for the message in file
+   * `own`.
+   */
   readonly ticketOf: (name: string, own: string) => string | null;
 };
 
@@ -234,7 +237,7 @@ export const leftOut: Readonly<Record<string, string>> = {
 /** Of entries in `bounce`, what is not ours: the SMTP code, and the words of each suite for a reason. */
 const about = new Set(['source', 'file', 'derived_from', 'notes', 'quirk', 'upstream', 'text_source']);
 
-/** Every check of one message. Throws for a stated field that nobody decided about. */
+/** Every check of one message. Throws for a stated field without a rule. */
 export function checkMail(subject: Subject): readonly Check[] {
   return Object.entries(subject.stated).flatMap(([field, value]) => {
     if (about.has(field) || leftOut[field] !== undefined) return [];

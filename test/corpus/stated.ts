@@ -1,8 +1,9 @@
 /**
  * The messages of the corpus folder with what their upstream test suites state about them.
  *
- * Fields are as the folder's own README names them; one that is absent is not stated. A message whose SHA-256 begins with
- * c, d, e or f is held out: its figures tell how general the rules are. What the manifest does not list is not read.
+ * Fields are as the folder's own README names them; one that is absent is not stated. A message whose SHA-256 begins
+ * with c, d, e or f is held out: its figures show how general the rules are. What the manifest does not list is not
+ * read.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

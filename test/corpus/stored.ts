@@ -1,4 +1,6 @@
-/** One line of `message list --full --json`, as far as it is compared; and the same of a message that was only parsed. */
+/**
+ * One line of `message list --full --json`, as far as it is compared; and the same of a message that was only parsed.
+ */
 import { messageJson } from '../../src/commands/ticket.ts';
 import type { ParsedMessage } from '../../src/mail/message.ts';
 

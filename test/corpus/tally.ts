@@ -4,7 +4,9 @@ import type { CorpusMail } from './stated.ts';
 
 export type Met = { readonly met: number; readonly stated: number };
 
-/** A check of a message. `key` names it among those of the message: the field, and its place where there are several. */
+/**
+ * A check of a message. `key` names it among those of the message: the field, and its place where there are several.
+ */
 export type Checked = Check & { readonly mail: CorpusMail; readonly key: string };
 
 /** Gives each check of one message its key. */

@@ -3,7 +3,7 @@
  *
  * It is in a process group of its own, so that Ctrl-C at the terminal reaches the demo alone, which then ends the
  * daemon in order. Warnings, errors and whatever is no log line are handed on to be shown. When the daemon ends
- * before it is reported to, whoever waits for it gets an error. It never outlives this process.
+ * before it is reported to, callers that wait for it get an error. It never outlives this process.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
@@ -33,7 +33,7 @@ export function startDaemon(mainFile: string, configFile: string, show: (line: s
   const changes = latch();
   let ending: Ending = { state: 'running' };
   const ended = endOf(child).then((how) => {
-    if (ending.state === 'running') changes.fail(new Error(`the daemon ended by itself (${how})`));
+    if (ending.state === 'running') changes.fail(new Error(`the daemon exited (${how})`));
     ending = { state: 'ended', how };
     process.removeListener('exit', kill);
     return how;
@@ -47,7 +47,7 @@ export function startDaemon(mainFile: string, configFile: string, show: (line: s
   return {
     changed: changes.opened,
     [Symbol.asyncDispose]: async () => {
-      // Who waited for it was told already.
+      // Callers that waited for it have the error already.
       if (ending.state === 'ended') return;
       ending = { state: 'stopping' };
       child.kill('SIGTERM');

@@ -1,4 +1,4 @@
-/** The demo as a user meets it: what it shows, that it ends by itself or on Ctrl-C, and that nothing stays behind. */
+/** End-to-end test of the demo: its output, its end with --once or on Ctrl-C, and that no file or process remains. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
 import { createConnection } from 'node:net';
@@ -113,7 +113,7 @@ test(
     const commands = [...demo.output().matchAll(/npm run -s ticketmaild -- (.*)/g)].map((match) => match[1] ?? '');
     expect(commands.length).toBeGreaterThan(3);
     for (const command of commands) {
-      // It asks for a password at the terminal, which nobody sits at here.
+      // It asks for a password at the terminal, which this test does not have.
       const asks = command.startsWith('admin add');
       const args = [mainFile, ...command.split(' '), ...(asks ? ['--password-stdin'] : [])];
       const { stdout } = await runMeasured(args, asks ? { input: 'a password of the demo\n' } : {});

@@ -3,8 +3,8 @@
  *
  * Starts an IMAP server in this process with a few messages in it, configures the daemon with SQLite in a temporary
  * folder, adds the mailbox through the daemon's own command line, runs the daemon and shows what it makes of the
- * messages. Goes on until Ctrl-C, then ends the daemon in order and removes the folder; a second Ctrl-C forces it.
- * `--once` ends by itself once the message that arrives in the middle is a ticket. Exit code 1 when anything fails, with
+ * messages. Continues until Ctrl-C, then ends the daemon in order and removes the folder; a second Ctrl-C forces it.
+ * `--once` ends once the message that arrives in the middle is a ticket. Exit code 1 when anything fails, with
  * whatever the failing command printed; 2 for a wrong option.
  */
 import { writeFile } from 'node:fs/promises';
@@ -67,7 +67,7 @@ async function story({ once, waiting, mailServer, settings, daemon, stop }: Scen
   mailServer.deliver(arrivingMail(Date.now()));
   await showUntil(waiting + 1);
   if (once) return;
-  say('\nThe daemon goes on. Ctrl-C ends it.');
+  say('\nThe daemon continues. Ctrl-C ends it.');
   await showUntil(Number.POSITIVE_INFINITY);
 }
 

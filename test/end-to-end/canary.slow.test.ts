@@ -1,5 +1,5 @@
 /**
- * A password that is known to the test alone, looked for in everything that anybody gets to see: log at level trace,
+ * Canary password, known to the test alone, searched in everything that leaves the daemon: log at level trace,
  * HTTP answers, output of every command that shows something, all tables, all files of the data folder.
  *
  * Logins succeed, are refused and break off, and sealed passwords cannot be opened meanwhile. That the search finds

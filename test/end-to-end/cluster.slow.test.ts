@@ -224,7 +224,7 @@ test('nodes that crash or freeze, a lost quorum, and workers that die or stand s
   await one.kill();
   await until('two are left', 20_000, async () => (await clusterSize(three)) === 2);
   two.freeze();
-  await until('the lost quorum is told', 20_000, () =>
+  await until('the lost quorum is reported', 20_000, () =>
     allSay(workers, 'failing', /^database_unavailable: .*(WSREP|wsrep)/),
   );
   const heldBack = await ticketCount(three);

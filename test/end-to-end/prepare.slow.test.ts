@@ -1,5 +1,5 @@
 /**
- * Threads that are told that work comes soon start at once, once, and not for nothing.
+ * Early start of the parse threads: at once, once, and only when work is announced.
  */
 import { randomUUIDv7 } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';

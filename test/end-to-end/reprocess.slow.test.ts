@@ -36,7 +36,7 @@ const withFile = mail(
   '--b\r\n\r\ntext\r\n--b\r\nContent-Type: application/pdf; name=a.pdf\r\n\r\nhello\r\n--b--',
 );
 
-/** What an older version of the program, or somebody at its database, has left there. */
+/** What an older version of the program, or a database administrator, has left there. */
 async function execute({ config }: TestApp, sql: string): Promise<void> {
   if (config.database.kind === 'mysql') {
     await mariadb.query(`USE ${config.database.database}; ${sql}`);
@@ -81,7 +81,7 @@ describe.each(databases)('in %s', (kind) => {
     return { on, user, mailbox, [Symbol.asyncDispose]: () => undo.disposeAsync() };
   }
 
-  test('a message that is as its source says is left alone', async () => {
+  test('a message that equals its source is not changed', async () => {
     await using at = await polled([withFile, mail('b')]);
     for (const { id } of await messagesOf(at.on, at.mailbox))
       expect(await at.on.app.reprocess(id)).toEqual({ what: 'reprocessed', changed: [], ref: null, outcome: null });

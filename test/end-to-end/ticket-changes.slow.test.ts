@@ -45,7 +45,7 @@ test('a closed ticket is opened again, later continued once, and all answers go 
   expect(await ticketsOf(at, mailbox)).toHaveLength(3);
 });
 
-test('two tickets that are merged are told', async () => {
+test('a merge of two tickets is logged', async () => {
   const people = { to: 'ann@merge.test' };
   const { mailbox } = await boxWith(at, [
     mail({ ...people, from: 'bob@merge.test', id: 'c@merge.test', headers: ['References: <b@merge.test>'] }),

@@ -1,5 +1,5 @@
 /**
- * The time of day of a process, set by us: libfaketime follows a file. What measures durations is left alone.
+ * The time of day of a process, set by us: libfaketime follows a file. Monotonic clocks are not changed.
  *
  * The library comes with the package `faketime` of Debian; without it clocks stay right and no clock fault is made.
  */

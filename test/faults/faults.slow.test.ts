@@ -29,7 +29,8 @@ const silent = {
 };
 
 /**
- * Makes of one stored message a lost one, of another a doubled one, and of a third a half one; gives what the count says.
+ * Makes of one stored message a lost one, of another a doubled one, and of a third a half one; gives what the count
+ * says.
  */
 async function spoil(scene: Scene, sent: readonly SentMail[]): Promise<readonly string[]> {
   const [lost, doubled, half] = sent.filter(({ kind }) => kind === 'attachment' || kind === 'broken');

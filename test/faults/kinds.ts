@@ -53,7 +53,7 @@ function badCheck({ now }: Seen, name: CheckName): Sign {
   return check.status !== 'ok' && `${name} ${check.status}`;
 }
 
-/** The first sign that shows; null when none does and one cannot be told. */
+/** The first sign that shows; null when none does, or when it cannot be judged. */
 function anyOf(...signs: readonly Sign[]): Sign {
   const shown = signs.find((sign) => typeof sign === 'string');
   return shown ?? (signs.includes(null) ? null : false);

@@ -1,9 +1,10 @@
 /**
- * The messages of the fault campaign, each with a mark in its subject and in a header of its own, and what must become of
- * it.
+ * The messages of the fault campaign, each with a mark in its subject and in a header of its own, and what must
+ * become of it.
  *
- * Plain messages, messages with an attachment of up to 2 MB, replies, broken MIME, twins (the Message-ID of an earlier mail,
- * with other content) and messages that are larger than the daemon is reported to fetch. Chance comes in; times do not matter.
+ * Plain messages, messages with an attachment of up to 2 MB, replies, broken MIME, twins (the Message-ID of an
+ * earlier mail, with other content) and messages that are larger than the daemon is reported to fetch. Chance comes
+ * in; times do not matter.
  */
 import { createHash } from 'node:crypto';
 import type { SeededRandom } from '../bench/random.ts';
@@ -44,7 +45,9 @@ const shares: readonly (readonly [MailKind, number])[] = [
 
 export type MailWriter = { next(nowMs: number): WrittenMail };
 
-/** Writes messages for `mailboxes` mailboxes; replies and twins are in the mailbox of the message that they refer to. */
+/**
+ * Writes messages for `mailboxes` mailboxes; replies and twins are in the mailbox of the message that they refer to.
+ */
 export function createMailWriter(random: SeededRandom, mailboxes: number): MailWriter {
   let count = 0;
   const openers: SentMail[] = [];
@@ -59,7 +62,7 @@ export function createMailWriter(random: SeededRandom, mailboxes: number): MailW
       const kind = referred !== null && other === null ? 'plain' : wished;
       const written = write({ random, mark, kind, other, mailbox: random.between(0, mailboxes - 1), nowMs });
       if (kind === 'plain') remember(openers, written.mail);
-      // Nobody replies to these, so that an equal Message-ID leaves no doubt where a reply belongs.
+      // No message replies to these, so that an equal Message-ID leaves no doubt where a reply belongs.
       if (kind === 'attachment') remember(twinless, written.mail);
       return written;
     },

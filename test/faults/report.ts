@@ -92,7 +92,7 @@ function workerLine({
   ownEnds,
   stopCode,
 }: Report['workers'][number]): string {
-  return `${worker}: ${memoryNowMb} MB (peak ${memoryPeakMb}), ${lines} log lines, ended by itself ${ownEnds} times, stopped with ${stopCode}`;
+  return `${worker}: ${memoryNowMb} MB (peak ${memoryPeakMb}), ${lines} log lines, exited unasked ${ownEnds} times, stopped with ${stopCode}`;
 }
 
 function violationLines({ violations, traces }: Report): readonly string[] {

@@ -36,7 +36,7 @@ export type WorkerReport = {
   readonly memoryNowMb: number | null;
   readonly memoryPeakMb: number | null;
   readonly lines: number;
-  /** Times at which it ended by itself. */
+  /** Times at which it exited unasked. */
   readonly ownEnds: number;
   readonly stopCode: number | string;
 };
@@ -187,9 +187,9 @@ function endViolations(scene: Scene, { faults, workers, verification }: Found): 
   const found: string[] = [];
   for (const { name, ownEnds } of scene.workers)
     for (const { atMs, code, lastWords } of ownEnds)
-      found.push(`${name} ended by itself at ${new Date(atMs).toISOString()} with ${code}: ${lastWords}`);
+      found.push(`${name} exited unasked at ${new Date(atMs).toISOString()} with ${code}: ${lastWords}`);
   for (const { worker, stopCode } of workers)
-    if (stopCode !== 0) found.push(`${worker} ended with ${stopCode} when it was told to stop`);
+    if (stopCode !== 0) found.push(`${worker} ended with ${stopCode} after SIGTERM`);
   for (const { mail, uid, what } of verification.wrong)
     found.push(mail === null ? what : `${mail.mark} (${mail.kind}, box-${mail.mailbox + 1}, UID ${uid}): ${what}`);
   for (const { kind, linesPerMinute } of faults)

@@ -1,9 +1,9 @@
 /**
  * Counts at the end what became of every message: in the tables, on the disks of the workers, and on the mail server.
  *
- * It reads the tables with SQL of its own and asks the product nothing but `reconcile`. Each message must have exactly one
- * outcome and exactly the message and ticket that its kind calls for, its attachment byte for byte, and the flag that
- * says so on the server. What is wrong comes back as one sentence for each message.
+ * It reads the tables with SQL of its own and asks the product nothing but `reconcile`. Each message must have
+ * exactly one outcome and exactly the message and ticket that its kind calls for, its attachment byte for byte, and
+ * the flag that says so on the server. What is wrong comes back as one sentence for each message.
  */
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
@@ -181,7 +181,7 @@ function checkStored(mail: SentMail, row: OutcomeRow | undefined, facts: Facts):
   return problems;
 }
 
-/** What nobody sent. */
+/** Rows that belong to no sent message. */
 function checkRest(sent: readonly SentMail[], { outcomes, messages, tickets }: Stored): readonly Wrong[] {
   const marks = new Set(sent.map(({ mark }) => mark));
   const used = new Set(messages.map(({ ticketId }) => ticketId));

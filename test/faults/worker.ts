@@ -123,7 +123,7 @@ async function ownFiles(plan: WorkerPlan): Promise<Files> {
     clock: join(plan.folder, 'clock'),
   };
   await writeFile(files.hosts, hostsText(plan, true));
-  // Nobody listens there: a name that is not in the file does not resolve, and that is known at once.
+  // No server listens there: a name that is not in the file does not resolve, and that is known at once.
   await writeFile(files.resolver, `nameserver ${plan.mailLink.host}\noptions timeout:1 attempts:1\n`);
   await setClock(files.clock, 0);
   return files;

@@ -1,5 +1,5 @@
 /**
- * The harness of the daemon tells what happened, in each way that a process can disappoint.
+ * The daemon harness reports each way in which a process can fail, with its output.
  */
 import { expect, test } from 'vitest';
 import { runCommand, startDaemon } from './daemon.ts';

@@ -11,7 +11,7 @@ import { runFolderVariable } from './temporary.ts';
 export async function setup(): Promise<() => void> {
   const folder = mkdtempSync(join(tmpdir(), 'ticketmaild-'));
   const remove = (): void => rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
-  // Also when the run is interrupted: then nobody calls what this function returns.
+  // Also when the run is interrupted: then vitest does not call what this function returns.
   process.once('exit', remove);
   chmodSync(folder, 0o755);
   process.env[runFolderVariable] = folder;

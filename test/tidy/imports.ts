@@ -137,7 +137,7 @@ export function orphans(sources: readonly Source[]): Problem[] {
   );
   return sources
     .filter(({ path }) => path !== 'src/main.ts' && !/\.(worker|d)\.ts$/.test(path) && !reached.has(path))
-    .map(({ path }) => ({ path, line: 1, what: 'nobody imports this file' }));
+    .map(({ path }) => ({ path, line: 1, what: 'no file imports this file' }));
 }
 
 /**

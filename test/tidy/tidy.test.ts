@@ -83,7 +83,7 @@ const rules: readonly (readonly [title: string, rule: Rule, holdsFor: readonly S
     ['comments fit 120 columns', commentWidth, [...sources, ...tests], 'src/a.ts', `// ${'x'.repeat(120)}`],
     ['nothing is left to do', nothingLeftToDo, sources, 'src/a.ts', '/* FIXME: later */'],
     ['any is not used', noAny, [...sources, ...tests], 'src/a.ts', 'function a(b: any): void {}'],
-    ['nobody writes to the console', noConsole, [...sources, ...tests], 'src/a.ts', "console.log('a');"],
+    ['no file writes to the console', noConsole, [...sources, ...tests], 'src/a.ts', "console.log('a');"],
     [
       'only config/load.ts reads the environment',
       powersOfTheProcess,

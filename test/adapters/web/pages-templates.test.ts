@@ -305,10 +305,10 @@ describe('what a page says', () => {
     expect(proofFaults(checks)).toEqual(['is of the wrong user', 'is too old: it must be newer than the request']);
     expect(proofFaults(encryption.disablingLink.proofRequest?.checks ?? [])).toEqual(['is a link, not a file']);
     const absent = { name: 'exists', ok: false } as const;
-    expect(proofFaults([{ ...absent, why: '/x does not exist: create it with touch /x' }])).toEqual(['is missing']);
-    expect(proofFaults([{ ...absent, why: '/x is a folder. Move it away' }])).toEqual(['is no file']);
-    const open = '/x can be changed by others than its owner: its mode is 0666';
-    expect(proofFaults([{ name: 'owner', ok: false, why: open }])).toEqual(['can be changed by others']);
+    expect(proofFaults([{ ...absent, fault: 'missing', why: '/x does not exist' }])).toEqual(['is missing']);
+    expect(proofFaults([{ ...absent, fault: 'not_a_file', why: '/x is a folder' }])).toEqual(['is no file']);
+    const open = { name: 'owner', ok: false, fault: 'writable_by_others', why: '/x has mode 0666' } as const;
+    expect(proofFaults([open])).toEqual(['can be changed by others']);
     expect(proofFaults(checks.map((check) => ({ ...check, ok: true })))).toEqual([]);
   });
 

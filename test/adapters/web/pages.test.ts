@@ -158,9 +158,9 @@ describe('what is refused', () => {
 
   test('a proof that is not right, with which of the three it is', async () => {
     const checks = [
-      { name: 'exists', ok: true, why: null },
-      { name: 'owner', ok: true, why: null },
-      { name: 'newer', ok: false, why: '/x is older than this request' },
+      { name: 'exists', ok: true, fault: null, why: null },
+      { name: 'owner', ok: true, fault: null, why: null },
+      { name: 'newer', ok: false, fault: 'too_old', why: '/x is older than this request' },
     ] as const;
     const given = { by: 'ada', requestedAtMs: 0, expiresAtMs: 1, path: '/x', command: 'touch /x', checks };
     await using place = await opened({

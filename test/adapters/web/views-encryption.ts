@@ -229,13 +229,19 @@ export const disablingRefused: EncryptionView = {
   proofRequest: {
     ...request,
     checks: [
-      { name: 'exists', ok: true, why: null },
+      { name: 'exists', ok: true, fault: null, why: null },
       {
         name: 'owner',
         ok: false,
+        fault: 'wrong_owner',
         why: 'It belongs to uid 1000, not to ticketmaild or root. Remove it, and create it as that user.',
       },
-      { name: 'newer', ok: false, why: 'It was there before the request. Remove it, and create it again.' },
+      {
+        name: 'newer',
+        ok: false,
+        fault: 'too_old',
+        why: 'It was there before the request. Remove it, and create it again.',
+      },
     ],
   },
 };
@@ -245,9 +251,14 @@ export const disablingLink: EncryptionView = {
   proofRequest: {
     ...request,
     checks: [
-      { name: 'exists', ok: false, why: `${proofPath} is a symbolic link. Put the file itself there: rm it` },
-      { name: 'owner', ok: false, why: null },
-      { name: 'newer', ok: false, why: null },
+      {
+        name: 'exists',
+        ok: false,
+        fault: 'link',
+        why: `${proofPath} is a symbolic link. Put the file itself there: rm it`,
+      },
+      { name: 'owner', ok: false, fault: 'unchecked', why: null },
+      { name: 'newer', ok: false, fault: 'unchecked', why: null },
     ],
   },
 };

@@ -1,8 +1,8 @@
 /**
  * One mailbox of generated messages for all the runs of a scene: filled once, and as good as new for each run.
  *
- * The daemon leaves the messages where they are and marks them as read; that mark is taken away between runs. Fails with
- * what the mail server says.
+ * The daemon leaves the messages where they are and marks them as read; that mark is taken away between runs. Fails
+ * with what the mail server says.
  */
 import type { Dovecot } from '../../support/servers/dovecot.ts';
 import { generateMails } from '../generate.ts';

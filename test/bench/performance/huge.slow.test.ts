@@ -1,4 +1,7 @@
-/** The memory of a daemon that stores one message of 45 MB: at most once what came, what is attached, and what is kept. */
+/**
+ * The memory of a daemon that stores one message of 45 MB: at most once what came, what is attached, and what is
+ * kept.
+ */
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';

@@ -1,9 +1,9 @@
 /**
- * One daemon with a new database that polls all of the given mailboxes, due at the same moment, until all their messages
- * are stored.
+ * One daemon with a new database that polls all of the given mailboxes, due at the same moment, until all their
+ * messages are stored.
  *
- * It is the daemon as it comes, `run`, and its own log tells when the first poll began and when the last one was done.
- * Throws when that takes too long, or a poll fails.
+ * It is the daemon itself, `run`, and its log shows when the first poll began and when the last one was done. Throws
+ * when that takes too long, or a poll fails.
  */
 import type { LogLine } from '../../support/daemon.ts';
 import { peakRssMbOf } from '../child.ts';

@@ -37,7 +37,7 @@ test('what could not be measured is shown as such, and no aim is met by it', () 
   expect(reportText([report])).toMatch(/memory, MB +- +299 +299 +below 300 +NOT met/);
 });
 
-test('the table tells what is stored otherwise', () => {
+test('the table lists what is stored otherwise', () => {
   expect(reportText([reportOf([good])])).toMatch(/^scene: some mails \(one run\)\n(?!.*differs)/);
   expect(reportText([reportOf([good], false)])).toContain('What is stored differs from what was sent.');
 });

@@ -168,7 +168,7 @@ describe('encryption enable', () => {
     );
   });
 
-  test('as a process of its own waits as long as it is told, and ends early when it is asked to stop', async () => {
+  test('as a separate process waits as long as --wait says, and ends early on a signal', async () => {
     await addMailbox('one');
     await using app = await desk.open();
     const stays = { worker: 'w1', host: 'elsewhere', pid: 4711, keyIds: [], vault: 'closed', revision: 0 };
@@ -194,7 +194,7 @@ describe('encryption enable', () => {
 });
 
 describe('encryption status and log', () => {
-  test('off: everything is at hand for scripts, and people are told how to switch it on', async () => {
+  test('off: all fields for scripts, and a note on how to enable it for people', async () => {
     await addMailbox('one');
     expect(await report('encryption', 'status')).toEqual({
       state: 'off',
@@ -252,7 +252,7 @@ describe('encryption status and log', () => {
     expect(out).toMatch(/^wrong {6}1 mailbox waits: no live worker has the key/m);
   });
 
-  test('what is wrong comes first, with its hint: somebody switched off in the database', async () => {
+  test('a problem comes first, with its hint: encryption was switched off in the database', async () => {
     await addMailbox('one');
     await report('encryption', 'enable', ...flags);
     sql(`update encryption_switch set state = 'off', key_id = null, revision = revision + 1`);
@@ -268,7 +268,7 @@ describe('encryption status and log', () => {
     expect((await desk.run(['mailbox', 'list', '--json'])).json).toHaveLength(1);
   });
 
-  test('the log tells what was done by whom, the newest first', async () => {
+  test('the log lists who changed what, newest first', async () => {
     await addMailbox('one');
     const { key_id: id } = await report('encryption', 'enable', ...flags);
     const { code, json } = await desk.run(['encryption', 'log', '--json']);
@@ -392,7 +392,7 @@ describe('encryption disable', () => {
     expect(await report('encryption', 'disable', '--yes')).toMatchObject({ state: 'off', was_off: true, unsealed: 0 });
   });
 
-  test('stays disabling while a password cannot be opened, and ends when that is set anew', async () => {
+  test('stays disabling while a password cannot be opened, and ends when that is set again', async () => {
     for (const name of ['one', 'two']) await addMailbox(name);
     await report('encryption', 'enable', ...flags);
     sql(`update mailboxes set username = 'somebody' where name = 'one'`);
@@ -436,7 +436,7 @@ describe('encryption trust-restored', () => {
       /^ +STATE +KEY +REVISION +CHANGED \(UTC\) +BY\nfound +on +[0-9a-f]{16} +2 .*\naccepted last +on /,
     );
 
-    // Its key is the one that was set aside when encryption was switched off.
+    // Its key is the one that was set aside when encryption was disabled.
     const lacking = await desk.run(['encryption', 'trust-restored', '--yes']);
     expect(lacking).toMatchObject({ code: 1, err: expect.stringContaining(`needs key ${id}`) });
     await writeFile(keyFile, Buffer.concat([await readFile(keyFile), await setAside()]));
@@ -464,7 +464,7 @@ describe('encryption trust-restored', () => {
 });
 
 describe('encryption replace-lost-key', () => {
-  test('asks, makes a new key, and leaves what the lost one sealed to be set anew', async () => {
+  test('asks, creates a new key, and gives up the passwords under the lost one', async () => {
     await addMailbox('one');
     const { key_id: former } = await report('encryption', 'enable', ...flags);
     const held = await desk.run(['encryption', 'replace-lost-key', '--accept-password-loss']);

@@ -34,7 +34,7 @@ async function shown(name: string): Promise<Record<string, unknown>> {
 }
 
 describe('mailbox add', () => {
-  test('probes, stores, and starts after the mails that are there', async () => {
+  test('probes, stores, and starts after the existing messages', async () => {
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', [mail('one'), mail('two')]);
     const { code, out, err } = await add('first', user);
@@ -152,10 +152,10 @@ describe('mailbox add', () => {
 
   test('needs a password', async () => {
     const empty = await add('none', 'nobody', ['--no-probe'], '\n');
-    const nobody = await desk.run(['mailbox', 'add', '--name', 'none', '--host', 'h', '--user', 'u', '--no-probe']);
-    expect([empty.code, nobody.code]).toEqual([2, 2]);
+    const unattended = await desk.run(['mailbox', 'add', '--name', 'none', '--host', 'h', '--user', 'u', '--no-probe']);
+    expect([empty.code, unattended.code]).toEqual([2, 2]);
     expect(empty.err).toMatch(/^the password is empty\n/);
-    expect(nobody.err).toMatch(/^there is no terminal to ask for the password at\n/);
+    expect(unattended.err).toMatch(/^there is no terminal to ask for the password at\n/);
   });
 });
 

@@ -90,7 +90,7 @@ test('the certificates of a CA file are kept, and nothing else of it', async () 
   expect(caPem).toMatch(/^-----BEGIN CERTIFICATE-----\n[\s\S]+-----END CERTIFICATE-----\n$/);
 });
 
-describe('what is wrong is told in one line', () => {
+describe('a mistake is one line', () => {
   const name = 'must be 1 to 63 letters, digits, blanks and . _ @ + - with a letter or digit first';
   const host = 'must be a host name or an IP address alone, without a scheme or a port';
   const since = 'must be now, all, a date as 2026-01-31 or a time as 2026-01-31T08:30:00Z (UTC)';

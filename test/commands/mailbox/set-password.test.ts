@@ -36,7 +36,7 @@ async function enable(): Promise<void> {
   expect(await desk.run(['encryption', 'enable', ...flags])).toMatchObject({ code: 0 });
 }
 
-/** What somebody who writes to the database does to the row. */
+/** Changes the row as an attacker with write access to the database would. */
 function sql(statement: string): void {
   const database = new DatabaseSync(join(desk.dataDir, 'ticketmaild.db'));
   database.exec(statement);
@@ -63,7 +63,7 @@ describe('the password of a mailbox that points where it did', () => {
   test.each([
     ['sealed', true],
     ['plain', false],
-  ])('%s: is set, and where it will be sent is told', async (_title, isOn) => {
+  ])('%s: is set, after the server that gets it is shown', async (_title, isOn) => {
     await addMailbox();
     if (isOn) await enable();
     const { code, err } = await piped();
@@ -122,7 +122,7 @@ describe('the password of a mailbox for whose server nothing vouches', () => {
   const closed =
     /^The stored password of mailbox one cannot be opened here, so nothing proves which server it was for\./;
 
-  test.each<[title: string, told: RegExp, change: () => Promise<void> | void]>([
+  test.each<[title: string, statement: RegExp, change: () => Promise<void> | void]>([
     ['written with another server', table, () => sql(`update mailboxes set ${evil}`)],
     [
       '… and sealed on sight',
@@ -133,7 +133,7 @@ describe('the password of a mailbox for whose server nothing vouches', () => {
       },
     ],
     [
-      '… and sealed anew under another key',
+      '… and sealed again under another key',
       table,
       async () => {
         sql(`update mailboxes set ${evil}`);
@@ -155,29 +155,29 @@ describe('the password of a mailbox for whose server nothing vouches', () => {
         await encryption('replace-lost-key', '--accept-password-loss');
       },
     ],
-  ])('%s: is read only after somebody has looked at the server', async (_title, told, change) => {
+  ])('%s: is read only after the server is confirmed', async (_title, statement, change) => {
     await addMailbox();
     await enable();
     await change();
     const place = 'for desk at mail.example:994 (TLS implicit)\n';
     const refused = await piped();
     expect({ code: refused.code, out: refused.out }).toEqual({ code: 3, out: '' });
-    expect(refused.err).toMatch(told);
+    expect(refused.err).toMatch(statement);
     expect(refused.err).toContain(`The new password will be sent to this server:\n${place}`);
     expect(refused.err).toMatch(
       /\nhint: Check the server: .*\. Then, if this is your mail server, add --accept-connection\.\n/,
     );
     const asked = await desk.typed(setPassword, [['Is this your mail server? [y/N]', 'n\n']]);
-    expect(asked).toMatchObject({ code: 1, out: '', err: expect.stringMatching(told) });
+    expect(asked).toMatchObject({ code: 1, out: '', err: expect.stringMatching(statement) });
     expect(asked.err).not.toContain(passwordQuestion);
-    expect(await piped('--accept-connection')).toMatchObject({ code: 0, err: expect.stringMatching(told) });
+    expect(await piped('--accept-connection')).toMatchObject({ code: 0, err: expect.stringMatching(statement) });
     expect(await opened()).toBe(secret);
     // It is one that a command has set now.
     expect(await piped()).toMatchObject({ code: 0, err: place });
   });
 });
 
-describe('the password of a mailbox that somebody pointed elsewhere', () => {
+describe('the password of a mailbox whose row was pointed elsewhere', () => {
   beforeEach(async () => {
     await addMailbox();
     await enable();
@@ -207,7 +207,7 @@ describe('the password of a mailbox that somebody pointed elsewhere', () => {
     },
   );
 
-  test('is set with --accept-connection, with the place told', async () => {
+  test('is set with --accept-connection, with the place statement', async () => {
     const { code, err } = await piped('--accept-connection');
     expect(code).toBe(0);
     expect(err).toMatch(/^Host, port, TLS, certificate or user changed .*\nThe new password will be sent to this/);
@@ -269,7 +269,7 @@ describe('the text of a place', () => {
     [{ user: 'desk@mail.example' }, 'desk@mail.example at mail.example:993 (TLS implicit)'],
     [{ tls: 'none', port: 143 }, 'desk at mail.example:143 (no TLS)'],
     [{ host: '2001:db8::1' }, 'desk at [2001:db8::1]:993 (TLS implicit)'],
-    // A user name that tells of another server, and a host name with a Cyrillic letter.
+    // A user name that names another server, and a host name with a Cyrillic letter.
     [
       { user: 'desk at mail.example:993 (TLS implicit)', host: 'evil.example' },
       '"desk at mail.example:993 (TLS implicit)" at evil.example:993 (TLS implicit)',

@@ -108,7 +108,7 @@ describe.each([
   });
 });
 
-test('a row that somebody else pointed elsewhere takes neither the stored password along nor a new one', async () => {
+test('a row that was pointed elsewhere gets neither the stored password nor a new one', async () => {
   await add();
   await enable();
   sql(`update mailboxes set host = 'evil.example'`);
@@ -125,7 +125,7 @@ test('a row that somebody else pointed elsewhere takes neither the stored passwo
   expect(await set('--on-success', 'leave')).toMatchObject({ code: 0 });
 });
 
-/** The mailbox points to a server of somebody else, who counts who comes; `stored` is what becomes of its password. */
+/** The mailbox points to a foreign server that counts its connections; `stored` changes its password. */
 async function pointToTheirs(stored: string): Promise<AsyncDisposable & { readonly accepted: readonly unknown[] }> {
   const accepted: unknown[] = [];
   const theirs = createServer((socket) => accepted.push(socket.destroy())).listen(0, '127.0.0.1');
@@ -209,7 +209,7 @@ test('other settings are changed one by one, and need no password', async () => 
   expect(await shown('two')).toMatchObject({ folder: 'Anfragen' });
 });
 
-test('another folder begins where it is told, and mail of the folder before is not taken for its own', async () => {
+test('another folder starts at --since, and messages of the former folder are not counted as its own', async () => {
   const mail = (subject: string) => Buffer.from(`From: a@example.org\r\nSubject: ${subject}\r\n\r\nHello\r\n`);
   await dovecot.append(user, 'INBOX', [mail('one'), mail('two')]);
   await dovecot.createFolder(user, 'Anfragen');

@@ -14,7 +14,7 @@ import { isFailure } from '../../../src/errors.ts';
 export type SightOptions = {
   readonly env?: Readonly<Record<string, string>>;
   readonly nowMs?: () => number;
-  /** Standard input; null: somebody sits there. */
+  /** Standard input; null: a terminal. */
   readonly input?: string | Readable | null;
   /** Size of the terminal at standard output; null: it is a pipe. */
   readonly size?: { readonly columns: number; readonly rows: number } | null;
@@ -25,7 +25,7 @@ export type SightOptions = {
 
 export type Seen = { readonly code: number; readonly out: string; readonly err: string };
 
-/** A command that goes on; `out` is what it has printed so far. */
+/** A running command; `out` is its output so far. */
 export type Looking = { readonly out: () => string; readonly end: Promise<Seen> };
 
 export async function look(args: readonly string[], options: SightOptions = {}): Promise<Seen> {
@@ -95,7 +95,7 @@ function collector(properties: object): { stream: Writable; text: () => string }
   return { stream: Object.assign(stream, properties), text: () => text };
 }
 
-/** The lines of text without colours and other sequences of ours. */
+/** The lines without colours and other escape sequences. */
 export function plainLines(text: string): readonly string[] {
   return stripVTControlCharacters(text).trimEnd().split('\n');
 }

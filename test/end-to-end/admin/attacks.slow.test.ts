@@ -1,5 +1,5 @@
 /**
- * The admin page under attack, by somebody who sends what they like over HTTP, who writes mail, and who writes the
+ * Attacks on the admin page by clients that send any bytes over HTTP, by senders of messages, and by writers of the
  * database.
  *
  * Each attempt is refused, each refusal that concerns an admin is in the audit, no answer is an error of the server,
@@ -166,7 +166,7 @@ test('a form from another origin, or under another name, is refused', async () =
   expect(await page('GET /admin/overview HTTP/1.1')).toMatch(/^HTTP\/1\.1 4/);
   expect(await page('GET /admin/overview HTTP/1.1\r\nHost: ')).toMatch(/^HTTP\/1\.1 4/);
   expect(await page('GET /admin/overview HTTP/1.0')).toMatch(/^HTTP\/1\.1 4/);
-  // A header of a proxy counts from nobody here.
+  // No client here is a trusted proxy.
   const forwarded = { ...signedInAs(ada), host: 'evil.example', 'x-forwarded-host': host, forwarded: `host=${host}` };
   expect((await mallory.ask('/admin/overview', { headers: forwarded })).status).toBe(421);
   expect(await state()).toEqual(['off', null]);
@@ -324,7 +324,7 @@ test('bytes that are no request, and heads without end, end the connection', asy
   expect(got.match(/HTTP\/1\.1 /g)).toHaveLength(1);
 }, 60_000);
 
-test('hundreds who say nothing, or say it slowly, keep nobody out', async () => {
+test('hundreds of silent or slow connections keep no other client out', async () => {
   const { port } = new URL(scene.address);
   const silent: Socket[] = [];
   for (let index = 0; index < 300; index += 1) {
@@ -349,7 +349,7 @@ test('hundreds who say nothing, or say it slowly, keep nobody out', async () => 
   }
 }, 60_000);
 
-/** Somebody at another address of this machine. */
+/** A client at another address of this machine. */
 function guesser(from: string) {
   let visitor = { cookie: '', csrf: '' };
   return {
@@ -413,7 +413,8 @@ test('guessing is reported nothing about names, and soon told to wait', async ()
   expect(limited.length).toBe(20 - (20 - 1 - names.length));
   expect(Number(limited[0]?.headers['retry-after'])).toBeGreaterThan(60);
   expect(new Set(limited.map(({ text }) => text)).size).toBe(1);
-  // Not with the right password either, and under no other address of this machine, until somebody on the host allows
+  // Not with the right password either, and under no other address of this machine, until an operator on the host
+  // allows
   // it.
   expect((await eve.guess(adminName, adminPassword)).status).toBe(429);
   const elsewhere = guesser('127.0.0.78');
@@ -458,7 +459,7 @@ test('many guesses at once are no more guesses, and others get their pages', asy
   await unlock();
 }, 60_000);
 
-test('a cookie that somebody planted is worth nothing after the sign-in', async () => {
+test('a planted cookie is worth nothing after the sign-in', async () => {
   const planted = randomBytes(32).toString('base64url');
   const victim = browser(scene);
   victim.cookies.set('ticketmaild', planted);
@@ -467,7 +468,7 @@ test('a cookie that somebody planted is worth nothing after the sign-in', async 
   expect(victim.cookies.get('ticketmaild')).not.toBe(planted);
   for (const cookie of [`ticketmaild=${planted}`, `ticketmaild=${planted}; ticketmaild-visitor=${planted}`])
     expect((await mallory.ask('/admin/overview', { headers: { cookie } })).status).toBe(303);
-  // Somebody's own admin session in the browser of another ends there.
+  // An admin session of another account in the same browser ends there.
   const own = await signIn(scene);
   const trapped = browser(scene);
   trapped.cookies.set('ticketmaild', own.cookies.get('ticketmaild') ?? '');

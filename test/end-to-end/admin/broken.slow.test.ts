@@ -1,5 +1,5 @@
 /**
- * The admin page when something is wrong: with the key file, the switch, the message, or with what strangers and whoever
+ * The admin page when something is wrong: with the key file, the switch, the message, or with what strangers and other
  * writes the database put there. In a real browser, pictured in light and dark, wide and narrow; nothing of it runs as
  * a script.
  */
@@ -172,7 +172,7 @@ test('a key file that vanishes leaves the page working, and says what to do', as
   await show('/admin/overview', 'missing-overview');
 }, 120_000);
 
-test('a key file that others can read, and a switch that somebody forged, are told with what helps', async () => {
+test('a key file that others can read, and a forged switch, are reported with a hint', async () => {
   await rename(`${scene.keyFile}.away`, scene.keyFile);
   await chmod(scene.keyFile, 0o644);
   await untilSays('The key file cannot be used');

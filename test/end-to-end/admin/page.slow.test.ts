@@ -134,7 +134,7 @@ test('the button answers when both boxes are ticked, and not before', async () =
   expect(sent.filter(({ path }) => path !== '/admin/sign-in')).toEqual([]);
 }, 60_000);
 
-test('enabling continues through a reload and the death of the daemon, and ends by itself', async () => {
+test('enabling continues through a reload and the death of the daemon, and ends without an operator', async () => {
   const held = await lockMailbox(scene, lastOne);
   await press('Generate Key File & Enable Encryption');
   await page.waitForURL(`**${encryptionPath}`);
@@ -241,7 +241,7 @@ test('switching off needs the file: it says which check fails', async () => {
     await page.locator('.flash.bad').waitFor();
   };
   const checks = () => page.locator('.checks li').evaluateAll((all) => all.map(({ className }) => className));
-  // Made before anybody asked.
+  // Made before the request.
   await writeFile(proof, '');
   await page.getByText('Disable encryption…').click();
   await picture('disable-asked');

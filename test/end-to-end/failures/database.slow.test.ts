@@ -95,7 +95,7 @@ test.concurrent('max_allowed_packet too small: that message alone is kept aside,
   expect(line).toMatchObject({ reason: 'row_refused', mailbox: at.box.name });
   await until('the small ones', () => opened(at.daemon) === 3 || null);
   // An answer is good for a second: this one may be of before.
-  const held = await until('it is told', async () => {
+  const held = await until('it is reported', async () => {
     const { quarantine } = (await readiness(at.daemon)).body.checks;
     return quarantine.count > 0 ? quarantine : null;
   });
@@ -107,7 +107,7 @@ test.concurrent('max_allowed_packet too small: that message alone is kept aside,
   await untilWell(at.daemon);
 }, 60_000);
 
-test.concurrent('gone for 10 s: told and not repeated, not ready meanwhile, back by itself; a restart in order is no more than that', async () => {
+test.concurrent('gone for 10 s: reported once, not ready meanwhile, recovered without a restart; a regular restart is no more than that', async () => {
   await using at = await scene();
   await at.mariadb.kill();
   await untilUnready(at.daemon, /^database_unavailable: /);

@@ -63,7 +63,7 @@ async function fill(path: string): Promise<void> {
 const diskCheck = async (daemon: ReturnType<Desk['start']>) => (await readiness(daemon)).body.checks.disk;
 
 async function isFailingFor(daemon: ReturnType<Desk['start']>, code: string): Promise<void> {
-  const { status, body } = await until(`${code} is told`, async () => {
+  const { status, body } = await until(`${code} is reported`, async () => {
     const answer = await readiness(daemon);
     return answer.body.checks.disk.status === 'failing' ? answer : null;
   });
@@ -147,7 +147,7 @@ test.skipIf(!isRoot).concurrent(
 );
 
 test.skipIf(!isRoot).concurrent(
-  'the embedded database on a full disk: not ready, no message lost, and back by itself (needs root)',
+  'the embedded database on a full disk: not ready, no message lost, and recovery without a restart (needs root)',
   async () => {
     await using disk = await smallDisk();
     await using desk = await openDesk({ dataDir: disk.path });

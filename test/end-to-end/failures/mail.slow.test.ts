@@ -96,7 +96,7 @@ test.concurrent('of 20 mailboxes of a server that refuses connections one tries 
   const daemon = desk.start();
   await until('all are polled', () => count(daemon, 'folder.initialized') === 20 || null);
   await server.stop();
-  const check = await until('the server is told', async () => {
+  const check = await until('the server is reported', async () => {
     const { servers } = (await readiness(daemon)).body.checks;
     return servers.status === 'failing' ? servers : null;
   });
@@ -125,7 +125,7 @@ test.concurrent('a server that accepts and never greets (a dead one behind a bal
   for (const user of users) await desk.add({ ...dovecot, tlsPort: proxy.port }, user);
   proxy.fault = { kind: 'blackhole' };
   const daemon = desk.start();
-  await until('the server is told', async () => (await readiness(daemon)).body.checks.servers.list[0] ?? null);
+  await until('the server is reported', async () => (await readiness(daemon)).body.checks.servers.list[0] ?? null);
   const atFirst = proxy.accepted;
   expect(atFirst).toBeLessThanOrEqual(8);
   await sleep(5000);

@@ -67,13 +67,13 @@ test.skipIf(!isRoot).concurrent(
     worker.start();
     await until('it is polled', async () => (await check())?.last_success ?? null);
     await worker.setName(false);
-    const failing = await until('the name is told', async () => {
+    const failing = await until('the name is reported', async () => {
       const found = await check();
       return found?.status === 'failing' ? found : null;
     });
     expect(failing.reason).toMatch(/^name_not_found: The (host name does not resolve|name server does not answer)\.$/);
     expect(failing.hint).toMatch(/DNS/);
-    await until('the server is told', async () =>
+    await until('the server is reported', async () =>
       (await ask())?.checks.servers.list.some(({ host }) => host === mailHost),
     );
     expect((await ask())?.ready).toBe(false);
@@ -124,7 +124,7 @@ async function tlsFront(port: number) {
   };
 }
 
-test.concurrent('a certificate tells the days that are left, has ended, and is renewed', async () => {
+test.concurrent('the days left of a certificate are reported, then its end, then its renewal', async () => {
   await using front = await tlsFront(dovecot.port);
   await using desk = await openDesk();
   const user = dovecot.newUser();

@@ -149,7 +149,7 @@ test.concurrent.each([
     expect(message).toContain('ticketmaild.toml:3');
     expect(hint).not.toBe('');
     await dovecot.append(users[0] ?? '', 'INBOX', [mail('still')]);
-    await until('mail goes on', () => opened(daemon) === 1);
+    await until('polling continues', () => opened(daemon) === 1);
     const { body, status } = await readiness(daemon);
     expect([status, body.worker.log_level]).toEqual([200, 'info']);
     await at.write('poll.interval_s = 2\npush.connections_max = 0\nlog.level = "debug"');

@@ -1,5 +1,5 @@
 /**
- * Mail providers that want to be left alone for a while, in their own words: the daemon waits as long as they say or
+ * Throttling mail providers, in their own words: the daemon waits as long as they say or
  * mean, shows it, and takes none of it for a wrong password.
  */
 import { expect, test } from 'vitest';
@@ -85,7 +85,7 @@ test('each provider gets the rest that it asks for, and the other mailboxes cont
   await desk.add(dovecot, good);
   const daemon = desk.start();
   for (const { name, waitMs } of providers) {
-    const check = await until(`${name} is told`, async () => {
+    const check = await until(`${name} is reported`, async () => {
       const found = await checkOf(daemon, name);
       return found?.status === 'failing' ? found : null;
     });
@@ -102,7 +102,7 @@ test('each provider gets the rest that it asks for, and the other mailboxes cont
   expect(Date.parse(`${recovered['time']}`) - Date.parse(`${failedAt}`)).toBeGreaterThanOrEqual(3900);
   await until('brief is ok', async () => (await checkOf(daemon, 'brief'))?.status === 'ok');
   await dovecot.append(good, 'INBOX', [mail('goes-on')]);
-  await until('mail goes on', () => opened(daemon) === 1);
+  await until('polling continues', () => opened(daemon) === 1);
   for (const server of servers) expect(server.lines.filter((line) => line.includes('AUTHENTICATE'))).toHaveLength(1);
   expect(count(daemon, 'poll.failed')).toBe(providers.length + 1);
   expect((await readiness(daemon)).status).toBe(200);

@@ -123,7 +123,7 @@ describe('a message at which the server', () => {
   const fails = {
     'refuses the fetch': { endsAt: (uid, asked) => (uid === 3 && isBody(asked) ? 'refused' : null) },
     'drops the connection': { endsAt: (uid, asked) => (uid === 3 && isBody(asked) ? 'dropped' : null) },
-    'fails to tell the size': { endsAt: (uid) => (uid === 3 ? 'dropped' : null) },
+    'fails to report the size': { endsAt: (uid) => (uid === 3 ? 'dropped' : null) },
     'announces more than is ever taken': {
       answerTo: (uid) => (uid === 3 ? '* 3 FETCH (UID 3 BODY[] {2900000}\r\nFrom: ada@example.test' : null),
     },

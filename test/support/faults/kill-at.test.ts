@@ -14,7 +14,7 @@ const preload = join(import.meta.dirname, 'kill-at.ts');
 
 type Ran = { readonly code: number | string; readonly steps: readonly string[]; readonly effects: number | null };
 
-/** Runs a module in which `step(name)` tells what was reached. Its environment is ours and `env`. */
+/** Runs a module in which `step(name)` prints what was reached. Its environment is ours and `env`. */
 async function run(folder: string, code: string, env: Readonly<Record<string, string>>): Promise<Ran> {
   const script = `const step = (name) => void process.stdout.write(name + '\\n');\n${code}`;
   const countFile = join(folder, 'count');

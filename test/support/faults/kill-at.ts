@@ -5,7 +5,7 @@
  *
  * Effects are what changes a file or a name of one, what goes out on a network socket, and what SQLite is asked to do;
  * each call counts once, whatever Node does inside of it. KILL_AT=0, or a number that is never reached, kills nothing.
- * The number of effects is written to the file that KILL_COUNT_FILE names, if any, when the process ends by itself.
+ * The number of effects is written to the file that KILL_COUNT_FILE names, if any, when the process ends unkilled.
  * What goes to standard output or error is no effect.
  */
 import fs from 'node:fs';

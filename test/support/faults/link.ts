@@ -110,7 +110,7 @@ function accept(state: State, client: Socket, target: Address): void {
     socket.setNoDelay();
     socket.once('close', () => state.pairs.delete(pair));
   }
-  // What goes wrong on one side is passed on to the other as a reset: a link has nobody to report it to.
+  // What goes wrong on one side is passed on to the other as a reset: a link has no caller to report it to.
   client.on('error', () => reset(server));
   server.on('error', () => reset(client));
   if (state.fault.kind === 'garbage') client.write(randomBytes(64));

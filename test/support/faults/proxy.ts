@@ -93,7 +93,7 @@ function accept(state: State, client: Socket, target: { readonly host: string; r
     socket.setNoDelay();
     socket.once('close', () => state.pairs.delete(pair));
   }
-  // What goes wrong on one side is passed on to the other as a reset: a proxy has nobody to report it to.
+  // What goes wrong on one side is passed on to the other as a reset: a proxy has no caller to report it to.
   client.once('error', () => reset(server));
   server.once('error', () => reset(client));
   pass(client, server, (piece) => throughFault(towardsServer(state.fault), piece, 0));

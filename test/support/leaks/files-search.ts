@@ -2,7 +2,7 @@
  * Counts a canary in every file of a folder and of the folders in it, by the kind of file: what a database has on its
  * disk beside what it answers.
  *
- * Kinds are told by file names, those of MariaDB and MySQL (InnoDB) and of SQLite. A file that vanishes meanwhile
+ * Kinds are derived from file names, those of MariaDB and MySQL (InnoDB) and of SQLite. A file that vanishes meanwhile
  * counts as empty; one that cannot be read throws.
  */
 import { type FileHandle, open, readdir } from 'node:fs/promises';

@@ -107,7 +107,7 @@ export function parseMappings(maps: string): readonly Mapping[] {
 
 /**
  * Stretches with pages that are in memory or swapped out. All others of a private mapping are zeros, or the mapped file
- * as it is on the disk; those of a shared one may have been written by somebody else.
+ * as it is on the disk; those of a shared one may have been written by another process.
  */
 async function touchedRuns(pagemap: FileHandle, { start, end, isShared }: Mapping): Promise<readonly Run[]> {
   if (isShared) return [{ start, end }];

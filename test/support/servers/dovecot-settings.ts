@@ -27,7 +27,7 @@ export type DovecotLayout = {
   readonly certificate: ServerCertificate;
   /** Lines to add at the end, which win over the ones before. */
   readonly more: string;
-  /** A file with `password=` and the password of everybody; null: it is `pw`. */
+  /** A file with `password=` and the password of every user; null: it is `pw`. */
   readonly passwordFile: string | null;
 };
 

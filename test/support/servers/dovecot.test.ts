@@ -84,7 +84,7 @@ test('after an expunge the other UIDs stay, after a new UIDVALIDITY they begin a
   expect(await validity()).toBeGreaterThan(before);
 });
 
-test('the special user has its own password, everybody else has pw', async () => {
+test('the special user has its own password, every other user has pw', async () => {
   const { name, password } = dovecot.specialUser;
   await using client = await login(name, password);
   expect(client.authenticated).toBeTruthy();
@@ -92,7 +92,7 @@ test('the special user has its own password, everybody else has pw', async () =>
   await expect(login('anybody', 'wrong')).rejects.toThrow();
 });
 
-test('everybody has the password that is given instead', async () => {
+test('every user has the given password', async () => {
   const password = newCanary();
   await using server = await startDovecot({ password });
   await using client = await login(server.newUser(), Buffer.from(password).toString(), server);

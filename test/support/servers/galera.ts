@@ -57,7 +57,7 @@ export type Galera = {
 
 const startTimeoutMs = 40_000;
 
-/** Once more when it fails: of nine ports that were free, one may be somebody else's by then. */
+/** Once more when it fails: of nine ports that were free, one may be taken by then. */
 export async function startGalera(): Promise<Galera> {
   try {
     return await startNodes();

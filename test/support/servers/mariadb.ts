@@ -91,7 +91,7 @@ export async function startMariadb(options: MariadbOptions = {}): Promise<Mariad
     kill: () => end(server, 'SIGKILL'),
     restart,
     [Symbol.asyncDispose]: async () => {
-      // Nobody needs the data any more, so nothing is gained by an orderly end.
+      // The data is not needed any more, so nothing is gained by an orderly end.
       await end(server, 'SIGKILL');
       await folder[Symbol.asyncDispose]();
     },

@@ -1,5 +1,5 @@
 /**
- * A clean checkout and the packages that the program needs, as somebody has them who is about to install it, and what a
+ * A clean checkout and the packages that the program needs, as an operator has them before an installation, and what a
  * machine gets beside: a stand-in for npm, and settings of its own for a unit.
  */
 
@@ -33,7 +33,7 @@ export async function copyPackages(to: string): Promise<void> {
     .filter((path) => !path.includes('/node_modules/'));
   const node = wanted.find((path) => /^node-(linux|bin)-/.test(path));
   if (node === undefined) throw new Error('no Node among the packages: run npm ci');
-  // Its headers are a third of everything, and read by nobody.
+  // Its headers are a third of everything, and not used.
   const paths = wanted.map((path) => (path === node ? join(path, 'bin') : path));
   await mkdir(join(to, '.bin'), { recursive: true });
   for (const path of paths) {

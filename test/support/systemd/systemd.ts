@@ -1,9 +1,10 @@
 /**
  * This machine's own systemd as PID 1 of a machine apart, that starts in half a second and vanishes without a trace.
  *
- * Its files are those of this machine, seen through an overlay: what is changed inside is in memory and no other else's.
- * It shares the network, so that the other test servers can be reached. Root only: elsewhere, and where the kernel does
- * not allow it, `whyNoSystemd` says why. It ends with the process that started it, even when that is killed.
+ * Its files are those of this machine, seen through an overlay: what is changed inside is in memory and no other
+ * else's. It shares the network, so that the other test servers can be reached. Root only: elsewhere, and where the
+ * kernel does not allow it, `whyNoSystemd` says why. It ends with the process that started it, even when that is
+ * killed.
  */
 import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
