@@ -43,7 +43,7 @@ async function isPassword(text: string, name = 'ada'): Promise<boolean> {
 const added = (name = 'Ada') => desk.run(['admin', 'add', name, '--password-stdin'], `${password}\n`);
 
 describe('admin add', () => {
-  test('stores the password one way, and tells where the page is', async () => {
+  test('stores a one-way hash of the password, and prints the address of the page', async () => {
     const { code, out, err } = await added();
     expect({ code, out }).toEqual({ code: 0, out: 'added admin Ada\n' });
     expect(err).toMatch(
@@ -123,7 +123,7 @@ describe('admin add', () => {
     expect({ code, lines: err.split('\n') }).toEqual({
       code: 2,
       lines: [
-        'the name of an admin must be 1 to 64 printable characters, without a space at its ends or "-" at its beginning, and not "somebody"',
+        'the name of an admin must be 1 to 64 printable characters, without a space at its ends or "-" at its beginning, and not "unknown"',
         'hint: Choose another name.',
         '',
       ],
@@ -242,12 +242,12 @@ describe('admin log', () => {
     expect((await desk.run(['encryption', 'log'])).out).not.toContain('admin.');
   });
 
-  test('says so when there is nothing yet', async () => {
+  test('notes that nothing is recorded yet', async () => {
     await desk.run(['migrate']);
     expect(await desk.run(['admin', 'log'])).toMatchObject({
       code: 0,
       out: '',
-      err: expect.stringMatching(/^Nothing/),
+      err: expect.stringMatching(/^No sign-in/),
     });
   });
 });
@@ -259,16 +259,16 @@ describe('the address of the page is printed', () => {
   const tls = { certificateFile: 'c.pem', keyFile: 'k.pem' };
 
   test.each<[string, AdminConfig | null, RegExp]>([
-    ['off', null, /^The admin page is off\. To have it: \[admin\] listen = /],
+    ['off', null, /^The admin page is off\. To enable it: set \[admin\] listen = /],
     ['on loopback', here, /127\.0\.0\.1:8026\/admin \(.*: ssh -L 8026:127\.0\.0\.1:8026 desk\)$/],
     [
       'on IPv6 loopback',
       { ...here, host: '::1' },
       /http:\/\/\[::1\]:8026\/admin \(.* ssh -L 8026:\[::1\]:8026 desk\)$/,
     ],
-    ['behind a proxy', { ...here, origin: 'https://desk.example.org' }, /: https:\/\/desk\.example\.org\/admin$/],
-    ['with TLS', { ...here, host: '192.0.2.1', tls }, /: https:\/\/192\.0\.2\.1:8026\/admin$/],
-    ['everywhere', { ...here, host: '::', tls }, /: https:\/\/desk:8026\/admin$/],
+    ['behind a proxy', { ...here, origin: 'https://desk.example.org' }, / at https:\/\/desk\.example\.org\/admin$/],
+    ['with TLS', { ...here, host: '192.0.2.1', tls }, / at https:\/\/192\.0\.2\.1:8026\/admin$/],
+    ['everywhere', { ...here, host: '::', tls }, / at https:\/\/desk:8026\/admin$/],
   ])('%s', (_title, config, line) => expect(pageLines(config, 'desk').join('\n')).toMatch(line));
 
   test('by admin add, off', async () => {

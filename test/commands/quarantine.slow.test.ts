@@ -273,7 +273,7 @@ test('many requeued or released messages are counted, with a line for each with 
   });
 });
 
-test('a stored mail that lost its message is named, and put back under its ticket; what was deleted with its ticket is not', async () => {
+test('a lost message is listed and restored under its ticket; one deleted with its ticket is not', async () => {
   const { desk, user } = await deskWith(['a', 'b', 'c'].map((id) => mail(id, `${id}@example.test`)));
   await using _ = desk;
   const list = ['message', 'list', '--mailbox', 'support', '--full', '--json'];
@@ -309,12 +309,12 @@ test('a stored mail that lost its message is named, and put back under its ticke
     out: expect.stringContaining('left over: 1 messages'),
   });
   expect(await desk.run(['reconcile', 'support'])).toMatchObject({ code: 0 });
-  // What is neither kept nor on the server stays lost.
+  // A message without a stored source or one on the server stays lost.
   await execute(desk, 'DELETE FROM message; UPDATE outcome SET raw_segment = NULL');
   await dovecot.expunge(user, 'INBOX', [1]);
   expect(await desk.run(['reconcile', 'support', '--repair'])).toMatchObject({
     code: 1,
-    out: expect.stringMatching(/UID 1 of .*neither kept nor on the server[\s\S]*UID 2 of .*put back/),
+    out: expect.stringMatching(/UID 1 of .*neither stored nor on the server[\s\S]*UID 2 of .*restored/),
   });
 });
 

@@ -230,7 +230,7 @@ describe('the state of a ticket', () => {
     const { code, err } = await desk.run(['ticket', 'close', `${merged?.['ref']}`]);
     expect({ code, err }).toEqual({ code: 3, err: expect.stringContaining(`was merged into ${kept}`) });
     expect((await desk.run(['ticket', 'show', `${merged?.['ref']}`])).out).toContain(`merged into ${kept}`);
-    expect((await desk.run(['ticket', 'show', `${kept}`])).out).toContain(`took in ${merged?.['ref']}`);
+    expect((await desk.run(['ticket', 'show', `${kept}`])).out).toContain(`absorbed ${merged?.['ref']}`);
     expect((await desk.run(['reconcile'])).code).toBe(0);
   });
 
