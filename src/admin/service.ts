@@ -4,7 +4,9 @@
  * An action runs the same workflow as the command of that name. Times are milliseconds since 1970 (UTC). No value
  * contains a secret but the session token of `SignInResult`.
  */
+
 import type { UnopenedPassword } from '../encryption/operations/operation.ts';
+import type { ProofCheck } from '../encryption/ports.ts';
 import type { EncryptionStatus } from '../encryption/status.ts';
 import type { CheckName } from '../ingest/health/describe.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
@@ -93,9 +95,7 @@ export type ProofRequest = {
   readonly path: string;
   readonly command: string;
   /** Result of the last check; null: not checked yet. `why`: what is wrong and what to do. */
-  readonly checks:
-    | readonly { readonly name: 'exists' | 'owner' | 'newer'; readonly ok: boolean; readonly why: string | null }[]
-    | null;
+  readonly checks: readonly Omit<ProofCheck, 'hint'>[] | null;
 };
 
 export type BackupVerified = { readonly atMs: number; readonly by: string; readonly keyIds: readonly string[] };

@@ -171,11 +171,23 @@ export interface EncryptionStore {
   listWorkers(liveMs: number): Promise<readonly StoredWorker[]>;
 }
 
+/** Fault of the proof file. `unchecked`: there is no regular file to check. */
+export type ProofFault =
+  | 'missing'
+  | 'link'
+  | 'not_a_file'
+  | 'wrong_owner'
+  | 'writable_by_others'
+  | 'too_old'
+  | 'unchecked';
+
 /** One condition on the proof file, in the order of the checks. */
 export type ProofCheck = {
   /** `exists`: a regular file. `owner`: of a trusted user, not writable by others. `newer`: than the request. */
   readonly name: 'exists' | 'owner' | 'newer';
   readonly ok: boolean;
+  /** null: fulfilled. */
+  readonly fault: ProofFault | null;
   /** One sentence; null: fulfilled, or there is no file to check. */
   readonly why: string | null;
   /** The repair, where the sentence does not say it. */

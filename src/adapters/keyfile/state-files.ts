@@ -15,7 +15,7 @@ import type { BigIntStats } from 'node:fs';
 import { lstat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createMutex } from '../../async/mutex.ts';
-import type { ProofCheck, ProofFile, SwitchStateFile } from '../../encryption/ports.ts';
+import type { ProofCheck, ProofFault, ProofFile, SwitchStateFile } from '../../encryption/ports.ts';
 import { causeCode, Failure, isFailure } from '../../errors.ts';
 import { isSameSwitchRow, type SwitchRow } from '../../secret/switch.ts';
 import { shellArg } from '../../text/shell.ts';
@@ -136,23 +136,32 @@ async function proofChecks(path: string, folder: string, sinceMs: number): Promi
   const absent: RuleViolation = { predicate: `does not exist: create it with touch ${shellArg(path)}`, hint: '' };
   if (stats === null || !stats.isFile()) {
     const complaint = stats === null ? absent : ruleViolation(path, stats, { ...proofFileRules, owners: null });
-    return [check('exists', path, complaint), unchecked('owner'), unchecked('newer')];
+    const fault = stats === null ? 'missing' : stats.isSymbolicLink() ? 'link' : 'not_a_file';
+    return [check('exists', path, complaint, fault), unchecked('owner'), unchecked('newer')];
   }
-  const complaint = ruleViolation(path, stats, { ...proofFileRules, owners: await trustedOwners(folder) });
+  const owners = await trustedOwners(folder);
+  const complaint = ruleViolation(path, stats, { ...proofFileRules, owners });
   const isNew = Number(stats.mtimeMs) > sinceMs && Number(stats.ctimeMs) > sinceMs;
   const recreate = `rm ${shellArg(path)} && touch ${shellArg(path)}`;
   const age = isNew ? null : { predicate: `is older than this request: create it again with ${recreate}`, hint: '' };
-  return [check('exists', path, null), check('owner', path, complaint), check('newer', path, age)];
+  const isShared = (Number(stats.mode) & writableByOthers) !== 0;
+  const ownerFault = owners.includes(Number(stats.uid)) && isShared ? 'writable_by_others' : 'wrong_owner';
+  return [
+    check('exists', path, null, 'missing'),
+    check('owner', path, complaint, ownerFault),
+    check('newer', path, age, 'too_old'),
+  ];
 }
 
-function check(name: ProofCheck['name'], path: string, complaint: RuleViolation | null): ProofCheck {
-  if (complaint === null) return { name, ok: true, why: null, hint: null };
+/** `fault` is the one that `complaint` describes. */
+function check(name: ProofCheck['name'], path: string, complaint: RuleViolation | null, fault: ProofFault): ProofCheck {
+  if (complaint === null) return { name, ok: true, fault: null, why: null, hint: null };
   const { predicate: why, hint } = complaint;
-  return { name, ok: false, why: `${path} ${why}`, hint: hint === '' ? null : hint };
+  return { name, ok: false, fault, why: `${path} ${why}`, hint: hint === '' ? null : hint };
 }
 
 function unchecked(name: ProofCheck['name']): ProofCheck {
-  return { name, ok: false, why: null, hint: null };
+  return { name, ok: false, fault: 'unchecked', why: null, hint: null };
 }
 
 /** Any size: its content is not read. */

@@ -119,8 +119,8 @@ function proofRequest(
   { requestedBy: by, requestedAtMs: askedAtMs, expiresAtMs, checks }: DisableRequest,
   path: string,
 ): ProofRequest {
-  const explained = checks?.map(({ name, ok, why, hint }: ProofCheck) => {
-    return { name, ok, why: hint === null ? why : `${why}. ${hint}` };
+  const explained = checks?.map(({ name, ok, fault, why, hint }: ProofCheck) => {
+    return { name, ok, fault, why: hint === null ? why : `${why}. ${hint}` };
   });
   return {
     by,

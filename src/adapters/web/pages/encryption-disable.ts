@@ -3,6 +3,7 @@
  * proof file.
  */
 import type { EncryptionView, ProofRequest } from '../../../admin/service.ts';
+import type { ProofFault } from '../../../encryption/ports.ts';
 import { shellArg } from '../../../text/shell.ts';
 import { card, code, command, confirmation, countOf, postForm, timestampUtc } from './components.ts';
 import type { Frame } from './layout.ts';
@@ -11,7 +12,7 @@ import { type Markup, markup, nothing } from './layout.ts';
 const reasonForFile = markup`<p>Every password is then stored in plain text in the database again. A browser alone must not be able to do that: an attacker who takes over an admin's browser would get all of them. So it needs a file on this server, which proves access to its disk.</p>`;
 
 export function disableCard(frame: Frame, { unfinished, status, diagnostics }: EncryptionView): Markup {
-  // Without a key no password can be made readable.
+  // Without a key no password can be unsealed.
   const hasKey = status.vault.state === 'open' || status.vault.state === 'orphaned';
   if (unfinished !== null || status.state !== 'on' || !hasKey) return nothing;
   const question = markup`<p>Nothing changes yet. The next step names the file to create, within 15 minutes.</p>${postForm(
@@ -49,7 +50,7 @@ export function proofCard(frame: Frame, { proofRequest: request, status }: Encry
     'warn',
     'Disable encryption',
     markup`<p>Requested by <bdi>${by}</bdi> at ${timestampUtc(requestedAtMs)}; it expires at ${timestampUtc(expiresAtMs)}. Nothing has changed yet.</p>${reasonForFile}<ol class="tasks"><li><h3>${isReplaced ? 'Create the file again' : 'Create the file'}</h3><p>On this server, as the user of the daemon or as root: ${code(path)}</p>${command(line)}</li>
-<li><h3>Confirm</h3><p>${countOf(status.sealed, 'password')} will be made readable. The file is removed afterwards.</p>${checks === null ? nothing : checkList(checks)}${confirmForm}</li></ol>
+<li><h3>Confirm</h3><p>${countOf(status.sealed, 'password')} will be stored in plain text. The file is removed afterwards.</p>${checks === null ? nothing : checkList(checks)}${confirmForm}</li></ol>
 <div class="aside">${cancelForm}</div>`,
   );
 }
@@ -59,27 +60,21 @@ type Checks = NonNullable<ProofRequest['checks']>;
 /** Faults of the proof file, as ends of a sentence that begins with it. */
 export function proofFaults(checks: Checks): readonly string[] {
   const failing = checks.filter(({ ok }) => !ok);
-  const absent = failing.find(({ name }) => name === 'exists');
-  if (absent !== undefined)
-    return [isLink(absent) ? 'is a link, not a file' : isOther(absent) ? 'is no file' : 'is missing'];
-  return failing.map(({ name, why: reason }) => {
-    if (name !== 'owner') return 'is too old: it must be newer than the request';
-    return reason?.includes(' can be changed by others') === true ? 'can be changed by others' : 'is of the wrong user';
-  });
+  return failing.flatMap(({ fault }) => (fault === null || fault === 'unchecked' ? [] : [faultTexts[fault]]));
 }
 
-function isLink({ why: reason }: Checks[number]): boolean {
-  return reason?.includes(' is a symbolic link') === true;
-}
-
-/** A folder, a pipe or the like is there. */
-function isOther({ why: reason }: Checks[number]): boolean {
-  return reason !== null && !reason.includes(' does not exist');
-}
+const faultTexts = {
+  missing: 'is missing',
+  link: 'is a link, not a file',
+  not_a_file: 'is no file',
+  wrong_owner: 'is of the wrong user',
+  writable_by_others: 'can be changed by others',
+  too_old: 'is too old: it must be newer than the request',
+} as const satisfies Readonly<Record<Exclude<ProofFault, 'unchecked'>, string>>;
 
 function isInTheWay(checks: Checks): boolean {
   const absent = checks.find(({ name, ok }) => name === 'exists' && !ok);
-  return absent === undefined ? checks.some(({ ok }) => !ok) : isLink(absent);
+  return absent === undefined ? checks.some(({ ok }) => !ok) : absent.fault === 'link';
 }
 
 const checkNames = {
@@ -93,8 +88,8 @@ function checkList(checks: Checks): Markup {
   const rows = checks.map((check) => {
     const { name, ok } = check;
     const [good, missing] = checkNames[name];
-    const bad = isLink(check) ? 'It is a link, not a file' : missing;
-    const reason = isLink(check) ? 'Remove it, as above.' : check.why;
+    const bad = check.fault === 'link' ? 'It is a link, not a file' : missing;
+    const reason = check.fault === 'link' ? 'Remove it, as above.' : check.why;
     // Without a file its owner and age are not checked.
     const isOpen = isMissing && name !== 'exists';
     const [mark, spoken, text] = isOpen

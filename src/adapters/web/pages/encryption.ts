@@ -48,11 +48,11 @@ ${lastOperation(view, 'last')}`;
 function modePart(frame: Frame, view: EncryptionView, form: EnableForm | null): Markup {
   if (view.mode === 'off') return offPart(frame, view, form);
   if (view.mode === 'working') return markup`${runningCard(view)}${manualRefresh}${state(view)}${workers(view)}`;
-  const rest = markup`${state(view)}${workers(view)}${readable(view)}${leftovers(view)}`;
+  const rest = markup`${state(view)}${workers(view)}${plaintextPasswords(view)}${leftovers(view)}`;
   if (view.mode === 'disabling') return markup`${proofCard(frame, view)}${backup(frame, view)}${rest}`;
   const isVerified = view.backup !== null;
   const copy = backup(frame, view);
-  return markup`${isVerified ? nothing : copy}${state(view)}${isVerified ? copy : nothing}${workers(view)}${readable(view)}${leftovers(view)}${rotation(frame, view)}${disableCard(frame, view)}`;
+  return markup`${isVerified ? nothing : copy}${state(view)}${isVerified ? copy : nothing}${workers(view)}${plaintextPasswords(view)}${leftovers(view)}${rotation(frame, view)}${disableCard(frame, view)}`;
 }
 
 function stateOf(view: EncryptionView): readonly [Tone, string] {
@@ -142,7 +142,7 @@ function now({ status, keyFile }: EncryptionView): Markup {
   return markup`<section class="card plain"><h2>Now</h2>${definitionList([
     [
       'Passwords',
-      markup`${countOf(status.plaintext, 'password')} readable in the database, ${countOf(status.sealed, 'sealed', 'sealed')}`,
+      markup`${countOf(status.plaintext, 'password')} in plain text in the database, ${countOf(status.sealed, 'sealed', 'sealed')}`,
     ],
     ['Key file', code(keyFile.path)],
     ['Keys in it', key],
@@ -156,7 +156,7 @@ const protection = markup`<div class="halves"><section class="card plain"><h2>Wh
 <section class="card plain"><h2>What it does not protect from</h2><ul class="marks no">
 <li>An attacker who has both the key file and the database, or who is root on this server.</li>
 <li>Key file and database in the same backup: that backup then contains every password.</li>
-<li>Earlier backups and logs of the database: the passwords in them remain readable.</li>
+<li>Earlier backups and logs of the database: the passwords in them remain in plain text.</li>
 </ul></section></div>`;
 
 /** To be done on the database before passwords are sealed: sentences, and indented lines, which are commands. */
@@ -194,7 +194,7 @@ function missing({ keyLoss, backup }: EnableForm): string {
   return keyLoss || backup ? 'tick the other box too.' : 'tick both boxes.';
 }
 
-// Encryption is on: its state in figures, the workers with the key, passwords that were once readable, and the
+// Encryption is on: its state in figures, the workers with the key, passwords that were once in plain text, and the
 // rotation.
 
 function state({ status, keyFile }: EncryptionView): Markup {
@@ -211,7 +211,7 @@ function state({ status, keyFile }: EncryptionView): Markup {
       status.changed_by === null ? null : ['By', markup`<bdi>${status.changed_by}</bdi>`],
       [
         'Passwords',
-        markup`<b>${formatNumber(status.sealed)}</b> sealed, <b>${formatNumber(status.plaintext)}</b> readable`,
+        markup`<b>${formatNumber(status.sealed)}</b> sealed, <b>${formatNumber(status.plaintext)}</b> in plain text`,
       ],
       underOthers.length === 0 ? null : ['Under other keys', others(underOthers)],
       status.waiting === 0
@@ -274,28 +274,28 @@ function keyBadge({ has_key: hasKey, live }: EncryptionView['status']['workers']
   return isRunning ? badge('busy', 'gets the key…') : badge('bad', 'lacks the key');
 }
 
-const readableShown = 10;
-const readableMax = 50;
+const plaintextShown = 10;
+const plaintextMax = 50;
 
-/** Passwords that are or once were readable: known to anyone who could read the database then. */
-function readable({ status, commands }: EncryptionView): Markup {
+/** Passwords that are or once were in plain text: known to anyone who could read the database then. */
+function plaintextPasswords({ status, commands }: EncryptionView): Markup {
   const { plaintext_periods: all } = status;
   if (all.length === 0) return nothing;
   const rows = all
-    .slice(0, readableMax)
+    .slice(0, plaintextMax)
     .map(
       ({ mailbox, since, until }) =>
         markup`<tr><th scope="row"><bdi>${mailbox}</bdi></th><td data-name="Since">${timestamp(since)}</td><td data-name="Until">${until === null ? badge('bad', 'still') : timestamp(until)}</td></tr>`,
     );
   const table = (part: readonly Markup[], name: string): Markup =>
-    markup`<table class="cards small"><caption class="unseen">${name}</caption><thead><tr><th scope="col">Mailbox</th><th scope="col">Readable since (UTC)</th><th scope="col">Until (UTC)</th></tr></thead><tbody>${part}</tbody></table>`;
-  const name = 'Passwords that were readable';
+    markup`<table class="cards small"><caption class="unseen">${name}</caption><thead><tr><th scope="col">Mailbox</th><th scope="col">In plain text since (UTC)</th><th scope="col">Until (UTC)</th></tr></thead><tbody>${part}</tbody></table>`;
+  const name = 'Passwords that were in plain text';
   const more = all.length - rows.length;
   const rest = more === 0 ? nothing : markup`<p>${formatNumber(more)} more: ${code(commands.status)}</p>`;
   const list =
-    rows.length > readableShown
+    rows.length > plaintextShown
       ? collapsible(
-          'readable',
+          'plaintext',
           `Show ${countOf(rows.length, 'mailbox', 'mailboxes')}`,
           markup`${table(rows, name)}${rest}`,
         )
@@ -303,7 +303,7 @@ function readable({ status, commands }: EncryptionView): Markup {
   return card(
     'plain',
     'Change these passwords at the provider',
-    markup`<p>${countOf(all.length, 'password')} were once readable in the database. Anyone who could read it, or a backup of it, may know ${all.length === 1 ? 'it' : 'them'}. Only a new password undoes that.</p>${list}`,
+    markup`<p>${countOf(all.length, 'password')} were once in plain text in the database. Anyone who could read it, or a backup of it, may know ${all.length === 1 ? 'it' : 'them'}. Only a new password undoes that.</p>${list}`,
   );
 }
 
