@@ -19,7 +19,10 @@ function stepsOf(document: string): readonly Step[] {
 function isDeclared({ file, name }: Step): boolean {
   const path = join(source, file);
   if (!existsSync(path)) return false;
-  const declaration = new RegExp(`\\bfunction\\*? ${name}\\b|\\bconst ${name} =|^\\s+(?:async )?${name}\\(`, 'm');
+  const declaration = new RegExp(
+    `\\bfunction\\*? ${name}\\b|\\bconst ${name} =|^\\s+(?:async )?${name}(?:\\(|: async)`,
+    'm',
+  );
   return declaration.test(readFileSync(path, 'utf8'));
 }
 
