@@ -1,17 +1,17 @@
 /**
  * Changes under open connections: frozen and slow servers, limits, killed connections, and a commit without an answer.
  */
-import { createServer, connect as dial, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { type Database, openDatabase } from '../../../../src/adapters/database/database.ts';
-import { Failure } from '../../../../src/errors.ts';
 import { testApp } from '../../../support/app.ts';
 import { startFaultProxy } from '../../../support/faults/proxy.ts';
 import { reset } from '../../../support/faults/reset.ts';
 import { type Dovecot, startDovecot } from '../../../support/servers/dovecot.ts';
 import { type Mariadb, type MysqlConfig, startMariadb } from '../../../support/servers/mariadb.ts';
 import { batchOf, by, opened, plain, sampleMailbox } from '../samples.ts';
+import { type ChunkProxy, failureOf, type Host, hostsOf, type OnChunk, startChunkProxy } from './hosts-scene.ts';
 
 const minuteMs = 60_000;
 
@@ -31,20 +31,9 @@ beforeAll(async () => {
 afterAll(() => stack.disposeAsync());
 afterEach(() => vi.restoreAllMocks());
 
-type Host = { readonly host: string; readonly port: number };
-
 /** The configuration with these hosts instead. */
 function at(...hosts: readonly Host[]): MysqlConfig {
-  return { ...config, hosts: hosts.map(({ host, port }) => ({ host, port })) };
-}
-
-async function failureOf(work: Promise<unknown>): Promise<Failure> {
-  const error = await work.then(
-    () => null,
-    (reason: unknown) => reason,
-  );
-  if (error instanceof Failure) return error;
-  throw new Error('expected a failure', { cause: error });
+  return { ...config, ...hostsOf(...hosts) };
 }
 
 async function leasedMailbox(db: Database) {
@@ -262,28 +251,6 @@ test('row locks of a worker frozen within a transaction are released some second
 });
 
 /** A proxy to the database that decides about each chunk in both directions. */
-async function startWay(
-  toServer: (piece: Buffer, pass: () => void, client: Socket) => void,
-  toClient: (piece: Buffer, pass: () => void, client: Socket) => void = (_piece, pass) => pass(),
-) {
-  const sockets = new Set<Socket>();
-  const listener = createServer((client) => {
-    const server = dial(mariadb.port, '127.0.0.1');
-    client.on('data', (piece: Buffer) => toServer(piece, () => void server.write(piece), client));
-    server.on('data', (piece: Buffer) => toClient(piece, () => void client.write(piece), client));
-    for (const [one, another] of [[client, server] as const, [server, client] as const]) {
-      sockets.add(one);
-      one.on('error', () => another.destroy());
-      one.on('close', () => another.destroy());
-    }
-  });
-  await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve));
-  const { port } = listener.address() as { port: number };
-  return {
-    ...{ host: '127.0.0.1', port },
-    [Symbol.asyncDispose]: async () => {
-      for (const socket of sockets) socket.destroy();
-      await new Promise<void>((resolve) => listener.close(() => resolve()));
-    },
-  };
+function startWay(toServer: OnChunk, toClient?: OnChunk): Promise<ChunkProxy> {
+  return startChunkProxy(mariadb.port, () => ({ toServer, ...(toClient === undefined ? {} : { toClient }) }));
 }

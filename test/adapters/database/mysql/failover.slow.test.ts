@@ -7,11 +7,11 @@ import { openDatabase } from '../../../../src/adapters/database/database.ts';
 import { MysqlConnection } from '../../../../src/adapters/database/mysql/connection.ts';
 import { MysqlFailover } from '../../../../src/adapters/database/mysql/failover.ts';
 import { serversOf } from '../../../../src/adapters/database/mysql/options.ts';
-import { Failure } from '../../../../src/errors.ts';
 import { startFaultProxy } from '../../../support/faults/proxy.ts';
 import { type Mariadb, type MysqlConfig, startMariadb } from '../../../support/servers/mariadb.ts';
 import { freePort } from '../../../support/servers/programs.ts';
 import { by, plain, sampleMailbox, secret } from '../samples.ts';
+import { failureOf, type Host, hostsOf } from './hosts-scene.ts';
 
 const stack = new AsyncDisposableStack();
 let mariadb: Mariadb;
@@ -26,20 +26,9 @@ beforeAll(async () => {
 afterAll(() => stack.disposeAsync());
 afterEach(() => vi.restoreAllMocks());
 
-type Host = { readonly host: string; readonly port: number };
-
 /** The configuration with these hosts instead. */
 function at(...hosts: readonly Host[]): MysqlConfig {
-  return { ...config, hosts: hosts.map(({ host, port }) => ({ host, port })) };
-}
-
-async function failureOf(work: Promise<unknown>): Promise<Failure> {
-  const error = await work.then(
-    () => null,
-    (reason: unknown) => reason,
-  );
-  if (error instanceof Failure) return error;
-  throw new Error('expected a failure', { cause: error });
+  return { ...config, ...hostsOf(...hosts) };
 }
 
 const closedPort = async (): Promise<Host> => ({ host: '127.0.0.1', port: await freePort() });

@@ -7,10 +7,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Database, openDatabase } from '../../../../src/adapters/database/database.ts';
-import { Failure } from '../../../../src/errors.ts';
+import type { Failure } from '../../../../src/errors.ts';
 import { startFaultProxy } from '../../../support/faults/proxy.ts';
 import { type Mariadb, type MysqlConfig, startMariadb, type TestDatabase } from '../../../support/servers/mariadb.ts';
 import { batchOf, batchWith, by, opened, plain, sampleMailbox, secret } from '../samples.ts';
+import { failureOf, hostsOf } from './hosts-scene.ts';
 
 const minuteMs = 60_000;
 const packetBytesMax = 1_048_576;
@@ -29,22 +30,6 @@ beforeAll(async () => {
 });
 afterAll(() => stack.disposeAsync());
 
-type Host = { readonly host: string; readonly port: number };
-
-/** These hosts instead of those of a configuration. */
-function at(...hosts: readonly Host[]): Pick<MysqlConfig, 'hosts'> {
-  return { hosts: hosts.map(({ host, port }) => ({ host, port })) };
-}
-
-async function failureOf(work: Promise<unknown>): Promise<Failure> {
-  const error = await work.then(
-    () => null,
-    (reason: unknown) => reason,
-  );
-  if (error instanceof Failure) return error;
-  throw new Error('expected a failure', { cause: error });
-}
-
 async function leasedMailbox(db: Database) {
   const mailbox = sampleMailbox();
   await db.addMailbox(mailbox, plain('x'), null, by);
@@ -56,7 +41,7 @@ async function leasedMailbox(db: Database) {
 describe('a server that is down', () => {
   test('a broken connection ends the statement in progress immediately, not at its timeout', async () => {
     await using proxy = await startFaultProxy(mariadb);
-    await using db = await openDatabase({ ...config, ...at(proxy) });
+    await using db = await openDatabase({ ...config, ...hostsOf(proxy) });
     for (let round = 0; round < 150; round += 1) {
       const statements = Promise.allSettled([db.ping(), db.listMailboxes(), db.listTickets(5)]);
       await sleep(Math.random() * 3);
@@ -91,7 +76,7 @@ describe('a server that is down', () => {
 
   test('a connection that breaks within a batch leaves nothing of the batch', async () => {
     await using proxy = await startFaultProxy(mariadb);
-    await using db = await openDatabase({ ...config, ...at(proxy), connectionsMax: 1 });
+    await using db = await openDatabase({ ...config, ...hostsOf(proxy), connectionsMax: 1 });
     const { mailbox, lease } = await leasedMailbox(db);
     proxy.fault = { kind: 'latency', delayMs: 20 };
     const work = failureOf(db.commitBatch(lease, batchOf(1, [opened(1)])));
@@ -115,7 +100,7 @@ describe('a server that hangs', () => {
   test('a server that accepts and stays silent is abandoned after the connect timeout', async () => {
     await using proxy = await startFaultProxy(mariadb);
     proxy.fault = { kind: 'blackhole' };
-    await using db = await openDatabase({ ...config, ...at(proxy) }, { connectTimeoutMs: 150 });
+    await using db = await openDatabase({ ...config, ...hostsOf(proxy) }, { connectTimeoutMs: 150 });
     expect(await failureOf(db.ping())).toMatchObject({ code: 'database_unavailable', fields: { cause: 'ETIMEDOUT' } });
     proxy.fault = { kind: 'none' };
     await db.ping();
@@ -123,7 +108,7 @@ describe('a server that hangs', () => {
 
   test('an open connection that becomes silent is cut at the timeout', async () => {
     await using proxy = await startFaultProxy(mariadb);
-    await using db = await openDatabase({ ...config, ...at(proxy) }, { statementTimeoutMs: 150 });
+    await using db = await openDatabase({ ...config, ...hostsOf(proxy) }, { statementTimeoutMs: 150 });
     await db.ping();
     proxy.fault = { kind: 'blackhole' };
     expect((await failureOf(db.ping())).fields.cause).toBe('deadline');
@@ -176,7 +161,7 @@ describe('a server that refuses', () => {
 
   test('a read-only server is unavailable for writes, and its connections are closed', async () => {
     await using proxy = await startFaultProxy(mariadb);
-    await using db = await openDatabase({ ...config, ...at(proxy) });
+    await using db = await openDatabase({ ...config, ...hostsOf(proxy) });
     await mariadb.query('set global read_only = 1');
     try {
       const failure = await failureOf(db.addMailbox(sampleMailbox(), plain('x'), null, by));
@@ -299,7 +284,7 @@ describe('TLS', () => {
 
   test('a certificate of the given authority for the host is accepted, by name and by address', async () => {
     for (const host of ['localhost', '127.0.0.1']) {
-      await using db = await openDatabase({ ...verified(), ...at({ host, port: mariadb.port }) });
+      await using db = await openDatabase({ ...verified(), ...hostsOf({ host, port: mariadb.port }) });
       await db.ping();
     }
   });
@@ -313,26 +298,29 @@ describe('TLS', () => {
 
   test('a certificate for another address is refused, though it is one for localhost', async () => {
     await using between = await startForwarder('127.0.0.2', (bytes) => bytes);
-    await using db = await openDatabase({ ...verified(), ...at({ host: '127.0.0.2', port: between.port }) });
+    await using db = await openDatabase({ ...verified(), ...hostsOf({ host: '127.0.0.2', port: between.port }) });
     expect((await failureOf(db.ping())).message).toContain('127.0.0.2');
-    await using open = await openDatabase({ ...config, ...at({ host: '127.0.0.2', port: between.port }) });
+    await using open = await openDatabase({ ...config, ...hostsOf({ host: '127.0.0.2', port: between.port }) });
     await open.ping();
   });
 
   test('each of several hosts needs a certificate for its own name', async () => {
     await using between = await startForwarder('127.0.0.2', (bytes) => bytes);
     const wrong = { host: '127.0.0.2', port: between.port };
-    await using db = await openDatabase({ ...verified(), ...at(wrong, { host: 'localhost', port: mariadb.port }) });
+    await using db = await openDatabase({
+      ...verified(),
+      ...hostsOf(wrong, { host: 'localhost', port: mariadb.port }),
+    });
     await db.ping();
-    await using bad = await openDatabase({ ...verified(), ...at(wrong, wrong) });
+    await using bad = await openDatabase({ ...verified(), ...hostsOf(wrong, wrong) });
     expect((await failureOf(bad.ping())).message).toContain('127.0.0.2');
   });
 
   test('a server whose TLS offer was stripped on the way gets no login', async () => {
     await using between = await startForwarder('127.0.0.1', withoutTlsOffer);
-    await using db = await openDatabase({ ...verified(), ...at({ host: '127.0.0.1', port: between.port }) });
+    await using db = await openDatabase({ ...verified(), ...hostsOf({ host: '127.0.0.1', port: between.port }) });
     expect((await failureOf(db.ping())).fields.cause).toBe('HANDSHAKE_NO_SSL_SUPPORT');
-    await using open = await openDatabase({ ...config, ...at({ host: '127.0.0.1', port: between.port }) });
+    await using open = await openDatabase({ ...config, ...hostsOf({ host: '127.0.0.1', port: between.port }) });
     await open.ping();
   });
 

@@ -1,13 +1,13 @@
 /**
  * Pool accounting: every connection is in use, idle or closed, whatever happens while it opens.
  */
-import { createServer, connect as dial, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openDatabase } from '../../../../src/adapters/database/database.ts';
 import { Failure } from '../../../../src/errors.ts';
 import { startFaultLink } from '../../../support/faults/link.ts';
 import { type Mariadb, type MysqlConfig, startMariadb } from '../../../support/servers/mariadb.ts';
+import { type ChunkProxy, type Host, hostsOf, startChunkProxy } from './hosts-scene.ts';
 
 const stack = new AsyncDisposableStack();
 let mariadb: Mariadb;
@@ -21,11 +21,9 @@ beforeAll(async () => {
 });
 afterAll(() => stack.disposeAsync());
 
-type Host = { readonly host: string; readonly port: number };
-
 /** The configuration with these hosts instead. */
 function at(...hosts: readonly Host[]): MysqlConfig {
-  return { ...config, hosts: hosts.map(({ host, port }) => ({ host, port })) };
+  return { ...config, ...hostsOf(...hosts) };
 }
 
 async function causeOf(work: Promise<unknown>): Promise<unknown> {
@@ -106,36 +104,22 @@ test('a waiter is served immediately when a connection breaks as it opens', asyn
 const killed = Buffer.from('\x0e\x00\x00\x00\xff\x87\x07#70100Killed', 'latin1');
 
 /** A way to the database on which the first connection is ended in the same piece as the last answer to its login. */
-async function startShortWay() {
-  const sockets = new Set<Socket>();
+function startShortWay(): Promise<ChunkProxy> {
   let ends = 1;
-  const listener = createServer((client) => {
-    const server = dial(mariadb.port, '127.0.0.1');
+  return startChunkProxy(mariadb.port, () => {
     let isLast = false;
-    client.on('data', (piece: Buffer) => {
-      isLast = ends > 0 && piece.includes('set session idle_transaction_timeout');
-      server.write(piece);
-    });
-    server.on('data', (piece: Buffer) => {
-      if (isLast) ends -= 1;
-      client.write(isLast ? Buffer.concat([piece, killed]) : piece);
-      isLast = false;
-    });
-    for (const [one, other] of [[client, server] as const, [server, client] as const]) {
-      sockets.add(one);
-      one.on('error', () => other.destroy());
-      one.on('close', () => other.destroy());
-    }
+    return {
+      toServer: (chunk, pass) => {
+        isLast = ends > 0 && chunk.includes('set session idle_transaction_timeout');
+        pass();
+      },
+      toClient: (chunk, pass) => {
+        if (isLast) ends -= 1;
+        pass(isLast ? Buffer.concat([chunk, killed]) : chunk);
+        isLast = false;
+      },
+    };
   });
-  await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve));
-  const { port } = listener.address() as { port: number };
-  return {
-    ...{ host: '127.0.0.1', port },
-    [Symbol.asyncDispose]: async () => {
-      for (const socket of sockets) socket.destroy();
-      await new Promise<void>((resolve) => listener.close(() => resolve()));
-    },
-  };
 }
 
 test('after a period with silent hosts and many waiters every connection is free again', async () => {
