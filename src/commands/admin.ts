@@ -4,7 +4,7 @@
  * The commands change the database alone; a running daemon reads it at the next request.
  */
 
-import { randomFillSync, randomUUIDv7, timingSafeEqual } from 'node:crypto';
+import { randomFillSync, randomUUIDv7 } from 'node:crypto';
 import type { AdminAccount } from '../admin/ports.ts';
 import {
   type AccountPorts,
@@ -21,10 +21,9 @@ import { attemptLimits } from '../admin/sign-in/limits.ts';
 import type { App } from '../compose/compose.ts';
 import type { AdminConfig } from '../config/config.ts';
 import { isLoopback } from '../config/machine.ts';
-import { Failure } from '../errors.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import { isoTime, shortTime } from '../text/time.ts';
-import { type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';
+import { askTwice, type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';
 
 type NameOptions = CommonOptions & { readonly name: string };
 type PasswordOptions = NameOptions & { readonly passwordStdin?: boolean };
@@ -157,27 +156,14 @@ async function newAdminPassword(
   { terminal }: Context,
   { name, check }: { readonly name: string; readonly check: (password: SecretBytes) => void },
 ): Promise<SecretBytes> {
-  const isPiped = passwordStdin === true;
-  const first = isPiped
-    ? await terminal.readPassword()
-    : await terminal.askPassword(`New password of admin ${JSON.stringify(name)}: `);
+  if (passwordStdin !== true)
+    return await askTwice(terminal, `New password of admin ${JSON.stringify(name)}: `, 'passwords', check);
+  const password = await terminal.readPassword();
   try {
-    check(first);
-    if (!isPiped) {
-      using second = await terminal.askPassword('The same again: ');
-      if (!isEqual(first, second)) throw passwordsDiffer();
-    }
-    return first;
+    check(password);
+    return password;
   } catch (error) {
-    first.wipe();
+    password.wipe();
     throw error;
   }
-}
-
-function isEqual(a: SecretBytes, b: SecretBytes): boolean {
-  return a.length === b.length && a.use((first) => b.use((second) => timingSafeEqual(first, second)));
-}
-
-function passwordsDiffer(): Failure {
-  return new Failure('usage', 'the two passwords are not the same', { hint: 'Nothing was changed: try again.' });
 }

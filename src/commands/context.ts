@@ -3,6 +3,7 @@
  * the process, tests provide their own.
  */
 
+import { timingSafeEqual } from 'node:crypto';
 import type { Terminal } from '../adapters/terminal/terminal.ts';
 import type { App } from '../compose/compose.ts';
 import type { Config } from '../config/config.ts';
@@ -106,6 +107,25 @@ async function askPassphrase({ terminal }: Context): Promise<SecretBytes | null>
     return await terminal.askPassword('Passphrase of the key file: ');
   } catch (error) {
     if (isFailure(error, 'password_missing')) return null;
+    throw error;
+  }
+}
+
+/** Asks for a secret twice; `check` runs before the second time. Throws its failures, and `usage` for two that differ. */
+export async function askTwice(
+  terminal: Terminal,
+  question: string,
+  what: 'passwords' | 'passphrases',
+  check: (secret: SecretBytes) => void = () => undefined,
+): Promise<SecretBytes> {
+  const first = await terminal.askPassword(question);
+  try {
+    check(first);
+    using second = await terminal.askPassword('The same again: ');
+    if (first.length === second.length && first.use((a) => second.use((b) => timingSafeEqual(a, b)))) return first;
+    throw new Failure('usage', `the two ${what} are not the same`, { hint: 'Nothing was changed: try again.' });
+  } catch (error) {
+    first.wipe();
     throw error;
   }
 }

@@ -2,7 +2,6 @@
  * Key file commands: show, verify, back up, protect and recover it. They never print a byte of a key.
  */
 
-import { timingSafeEqual } from 'node:crypto';
 import { lstat } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { relative, resolve } from 'node:path';
@@ -14,7 +13,7 @@ import { causeCode, Failure, isFailure } from '../errors.ts';
 import { type KeyId, keyIds } from '../secret/key.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import { requiredKeyIds } from '../secret/switch.ts';
-import { type CommonOptions, type Context, withApp } from './context.ts';
+import { askTwice, type CommonOptions, type Context, withApp } from './context.ts';
 import { lineWriter } from './encryption/operation.ts';
 
 type KeyFileSummary = {
@@ -240,20 +239,7 @@ async function newPassphrase(options: ProtectOptions, context: Context): Promise
 
 async function readPassphrase({ passphraseStdin }: ProtectOptions, { terminal }: Context): Promise<SecretBytes> {
   if (passphraseStdin === true) return await terminal.readPassword();
-  const first = await terminal.askPassword('New passphrase: ');
-  try {
-    using second = await terminal.askPassword('The same again: ');
-    if (isEqual(first, second)) return first;
-  } catch (error) {
-    first.wipe();
-    throw error;
-  }
-  first.wipe();
-  throw new Failure('usage', 'the two passphrases are not the same', { hint: 'Nothing was changed: try it again.' });
-}
-
-function isEqual(a: SecretBytes, b: SecretBytes): boolean {
-  return a.length === b.length && a.use((first) => b.use((second) => timingSafeEqual(first, second)));
+  return await askTwice(terminal, 'New passphrase: ', 'passphrases');
 }
 
 /**

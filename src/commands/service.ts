@@ -1,5 +1,5 @@
 /**
- * `run`: the daemon. Ends when it is told to stop and what was under way is drained.
+ * `run`, `log-level` and `migrate`: start the daemon, change its log level, and migrate the tables.
  */
 
 import { resolve } from 'node:path';
@@ -10,13 +10,14 @@ import { type CommonOptions, type Context, composeFor, withApp } from './context
 
 export type RunOptions = CommonOptions & {
   readonly pretty?: boolean;
-  /** false for `--no-migrate`: the tables are left as they are, whatever the configuration says. */
+  /** False for `--no-migrate`, which overrides the configuration. */
   readonly migrate: boolean;
 };
 
 /**
- * At a terminal it asks for the passphrase of a protected key file. Throws `config_invalid`; trouble outside is logged
- * and tried again, never a reason to end.
+ * Runs the daemon until it is asked to stop and has drained. At a terminal it asks for the passphrase of the key file.
+ *
+ * Throws `config_invalid`. Failures of servers and the database are logged and retried.
  */
 export async function runDaemon(options: RunOptions, context: Context): Promise<number> {
   const load = async () => {
@@ -31,12 +32,10 @@ export async function runDaemon(options: RunOptions, context: Context): Promise<
 }
 
 /**
- * `log-level`: the daemons that run on this data folder log more or less, without a restart.
+ * `log-level`: changes the level of the running daemons of this data folder until their next start or reload.
  *
- * It lasts until the next start or reload; what lasts longer stands in the configuration.
+ * Throws `usage`, `daemon_unreachable`. Exit code 1 when one of several workers refuses.
  */
-
-/** Throws `usage`, `daemon_unreachable`. Exit code 1 when one of several workers did not do it. */
 export async function setLogLevel(options: CommonOptions & { level: string }, context: Context): Promise<number> {
   const { terminal } = context;
   const level = levelNames.find((name) => name === options.level);
@@ -49,18 +48,14 @@ export async function setLogLevel(options: CommonOptions & { level: string }, co
       for (const { pid, worker, before, level: now } of answers)
         await terminal.line(`${worker === '' ? '' : `worker ${worker}, `}pid ${pid}: ${before} -> ${now}`);
     if (options.json !== true) terminal.note('until its next start or reload; to keep it, set [log] level', 'dim');
-    for (const { message, hint } of failures) terminal.note(`not done: ${message} (${hint})`, 'red');
+    for (const { message, hint } of failures) terminal.note(`not changed: ${message} (${hint})`, 'red');
     return failures.length === 0 ? 0 : 1;
   });
 }
 
-/**
- * `migrate`: brings the tables up to date, and shows every migration with the time it was applied.
- */
-
 const columns = [{ title: 'NUMBER', align: 'right' as const }, { title: 'NAME' }, { title: 'APPLIED (UTC)' }];
 
-/** Changes nothing with `--status`. Exit code 0 also when nothing was to be done. */
+/** Lists every migration with its time; `--status` applies none. Exit code 0 also when none is pending. */
 export async function migrate(options: CommonOptions & { status?: boolean }, context: Context): Promise<number> {
   const { terminal } = context;
   return await withApp(options, context, async (app) => {

@@ -61,7 +61,7 @@ describe('log-level', () => {
     await using refusing = await worker('b', 8, new Failure('usage', 'not known here', { hint: 'Update it.' }));
     const { code, out, err } = await desk.run(['log-level', 'debug']);
     expect({ code, out }).toEqual({ code: 1, out: 'pid 7: info -> debug\n' });
-    expect(err).toContain('not done: not known here (Update it.)');
+    expect(err).toContain('not changed: not known here (Update it.)');
     expect([only.log.level, refusing.log.level]).toEqual(['debug', 'info']);
   });
 

@@ -240,7 +240,7 @@ describe('encryption status and log', () => {
     expect(out).toMatch(/Change them at the provider:\nMAILBOX +SINCE \(UTC\) +UNTIL \(UTC\)\none +20/);
   });
 
-  test('what is wrong comes first, with its hint: the key file is lost', async () => {
+  test('a problem comes first, with its hint: the key file is lost', async () => {
     await addMailbox('one');
     await report('encryption', 'enable', ...flags);
     await rename(keyFile, join(desk.folder, 'away'));
@@ -328,7 +328,7 @@ describe('encryption rotate and reseal', () => {
     );
   });
 
-  test('leave what cannot be opened, tell it, and keep its key', async () => {
+  test('leave and list what cannot be opened, and retain its key', async () => {
     for (const name of ['one', 'two']) await addMailbox(name);
     const { key_id: former } = await report('encryption', 'enable', ...flags);
     sql(`update mailboxes set host = 'elsewhere.example' where name = 'one'`);
@@ -520,7 +520,7 @@ describe('mailbox commands while encryption is on', () => {
     expect(out).toMatch(/^failed {2}mailbox one: same reason as switch$/m);
   });
 
-  test('leave alone what is half removed, but for removing it', async () => {
+  test('change nothing of a partly removed mailbox, but remove it', async () => {
     await addMailbox('one');
     sql(`update mailboxes set state = 'removing'`);
     for (const args of [

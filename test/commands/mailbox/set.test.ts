@@ -69,7 +69,7 @@ const implicit = (): string[] => ['--tls', 'implicit', '--port', `${dovecot.tlsP
 
 describe.each([
   ['sealed', true],
-  ['readable', false],
+  ['in plain text', false],
 ])('a mailbox whose password is stored %s', (form, isOn) => {
   test('goes to another port, with the password that it has, and is polled there', async () => {
     await add();
@@ -172,7 +172,7 @@ describe('a new password goes to no server for which nothing vouches', () => {
     expect(theirs.accepted).toEqual([]);
   });
 
-  test('nor after the stored one, written into the table, was taken along to another place', async () => {
+  test('a stored one written into the table was moved to another server', async () => {
     await add();
     await enable();
     sql(`update mailboxes set password = cast('${password}' as blob), password_form = 'plain', password_key_id = null`);
