@@ -5,7 +5,8 @@ import { hash } from 'node:crypto';
 import { expect, test } from 'vitest';
 import type { MessageDetails } from '../../src/ingest/model.ts';
 import { testApp } from '../support/app.ts';
-import { boxWith, mail, mailWith, messagesOf, type On, outcomesOf, poll, sceneOfFile, ticketsOf } from './scene.ts';
+import { messagesOf, outcomesOf } from '../support/outcomes.ts';
+import { boxWith, mail, mailWith, type On, poll, sceneOfFile, ticketsOf } from './scene.ts';
 import { tnefOf } from './tnef.ts';
 
 const at = sceneOfFile();
@@ -14,8 +15,8 @@ const at = sceneOfFile();
 async function stored(source: Uint8Array, on: On = at): Promise<MessageDetails> {
   const { mailbox } = await boxWith({ ...at, ...on } as typeof at, [source]);
   await poll(on, mailbox);
-  expect(await outcomesOf(on, mailbox)).toEqual(['1 ticket_opened']);
-  const [message] = await messagesOf(on, mailbox);
+  expect(await outcomesOf(on.on, mailbox)).toEqual(['1 ticket_opened']);
+  const [message] = await messagesOf(on.on, mailbox);
   if (message === undefined) throw new Error('the mail was not stored');
   return message;
 }

@@ -5,7 +5,8 @@ import { expect, test } from 'vitest';
 import { startScriptedServer } from '../adapters/imap/scripted-server.ts';
 import { checkOf, count, metrics, named, openDesk, opened, until } from '../support/faults/outage-scene.ts';
 import { type FaultProxy, startFaultProxy } from '../support/faults/proxy.ts';
-import { boxWith, inClear, mail, mailsOf, outcomesOf, poll, sceneOfFile, ticketsOf } from './scene.ts';
+import { outcomesOf } from '../support/outcomes.ts';
+import { boxWith, inClear, mail, mailsOf, poll, sceneOfFile, ticketsOf } from './scene.ts';
 
 const at = sceneOfFile();
 
@@ -110,5 +111,5 @@ test.concurrent('case 87 (maathimself/mailflow#384): a mailbox gets its mail at 
   const mailboxes = daemon.lines.filter(named('message.ticket_opened')).map((line) => line['mailbox']);
   expect(mailboxes.indexOf(small.name)).toBeLessThan(600);
   expect(count(daemon, 'poll.failed')).toBe(0);
-  expect(await outcomesOf({ on: desk }, small)).toEqual(['1 ticket_opened']);
+  expect(await outcomesOf(desk, small)).toEqual(['1 ticket_opened']);
 });

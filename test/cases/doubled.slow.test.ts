@@ -7,20 +7,8 @@ import { expect, test } from 'vitest';
 import { startDaemon } from '../support/daemon.ts';
 import { named, openDesk, opened, until } from '../support/faults/outage-scene.ts';
 import { startFaultProxy } from '../support/faults/proxy.ts';
-import {
-  boxWith,
-  flagged,
-  healthy,
-  inClear,
-  mail,
-  mailsOf,
-  outcomesOf,
-  poll,
-  rowsOf,
-  sceneOfFile,
-  sql,
-  ticketsOf,
-} from './scene.ts';
+import { outcomesOf, rowsOf } from '../support/outcomes.ts';
+import { boxWith, flagged, healthy, inClear, mail, mailsOf, poll, sceneOfFile, sql, ticketsOf } from './scene.ts';
 import { startScriptedMailbox } from './scripted-mailbox.ts';
 
 const at = sceneOfFile({ TICKETMAILD_MESSAGE_BATCH_MESSAGES_MAX: '10' });
@@ -29,7 +17,7 @@ test('case 18 (OT#494): one message is one ticket, however often it is looked fo
   // Neither a read flag nor a folder shows that it was fetched.
   const { mailbox } = await boxWith(at, [mail()], { postAction: { kind: 'leave' } });
   for (let run = 0; run < 4; run += 1) await poll(at, mailbox);
-  expect(await outcomesOf(at, mailbox)).toEqual(['1 ticket_opened']);
+  expect(await outcomesOf(at.on, mailbox)).toEqual(['1 ticket_opened']);
   expect(await ticketsOf(at, mailbox)).toHaveLength(1);
 });
 
@@ -43,7 +31,7 @@ test('case 19 (OT#1976): runs that overlap give one ticket for each message', as
   for (const { code, stderr } of runs)
     if (code !== 0) expect(stderr).toMatch(/polled by another worker|a running daemon polls mailbox /);
   expect(await ticketsOf({ on: desk }, mailbox)).toHaveLength(60);
-  expect((await rowsOf({ on: desk }, mailbox)).every(({ outcome }) => outcome === 'ticket_opened')).toBe(true);
+  expect((await rowsOf(desk, mailbox)).every(({ outcome }) => outcome === 'ticket_opened')).toBe(true);
 });
 
 test('case 21 (OT#1908): a message that was delivered twice, and again to a copy address, is one ticket', async () => {
@@ -56,7 +44,7 @@ test('case 21 (OT#1908): a message that was delivered twice, and again to a copy
   await poll(at, mailbox);
   await at.dovecot.append(mailbox.connection.user, 'INBOX', [traced('c')]);
   await poll(at, mailbox);
-  expect(await outcomesOf(at, mailbox)).toEqual([
+  expect(await outcomesOf(at.on, mailbox)).toEqual([
     '1 ticket_opened',
     '2 duplicate (seen_before)',
     '3 duplicate (seen_before)',
@@ -82,7 +70,7 @@ test('case 22 (ZA#78): a fetch that is interrupted again and again imports nothi
   }
   proxy.fault = { kind: 'none' };
   expect(await desk.command('poll', mailbox.name)).toMatchObject({ code: 0 });
-  expect((await rowsOf({ on: desk }, mailbox)).map(({ outcome }) => outcome)).toEqual(Array(60).fill('ticket_opened'));
+  expect((await rowsOf(desk, mailbox)).map(({ outcome }) => outcome)).toEqual(Array(60).fill('ticket_opened'));
   expect(await ticketsOf({ on: desk }, mailbox)).toHaveLength(60);
   expect(await flagged(at, user)).toHaveLength(60);
 });
@@ -104,7 +92,7 @@ test('case 23 (ZA#1662): a mark that the server refuses, or a connection that en
   await expect(poll(at, mailbox)).rejects.toMatchObject({ code: 'connection_lost' });
   await poll(at, mailbox);
   expect(server.lines.filter((line) => line.includes('UID STORE'))).toHaveLength(3);
-  expect(await outcomesOf(at, mailbox)).toEqual(['1 ticket_opened']);
+  expect(await outcomesOf(at.on, mailbox)).toEqual(['1 ticket_opened']);
   expect(await ticketsOf(at, mailbox)).toHaveLength(1);
 });
 
@@ -113,7 +101,7 @@ test('case 24 (ZA#1578): the same Message-ID in two mailboxes is one ticket in e
   const boxes = [await boxWith(at, [source]), await boxWith(at, [source])];
   for (const { mailbox } of boxes) {
     await poll(at, mailbox);
-    expect(await outcomesOf(at, mailbox)).toEqual(['1 ticket_opened']);
+    expect(await outcomesOf(at.on, mailbox)).toEqual(['1 ticket_opened']);
     expect(await ticketsOf(at, mailbox)).toHaveLength(1);
   }
 });
@@ -130,7 +118,7 @@ test('case 25 (FS#5638): a message from a mailbox to itself is not two tickets',
     await poll(at, mailbox);
     const kept = '1 quarantined (own_address), 2 duplicate (seen_before)';
     const opened = '1 ticket_opened, 2 duplicate (seen_before)';
-    expect((await outcomesOf(at, mailbox)).join(', ')).toBe(isKnown ? kept : opened);
+    expect((await outcomesOf(at.on, mailbox)).join(', ')).toBe(isKnown ? kept : opened);
     expect(await ticketsOf(at, mailbox)).toHaveLength(isKnown ? 0 : 1);
   }
 });
@@ -148,7 +136,7 @@ test('case 27 (CW#12054): a deleted ticket is not imported again', async () => {
   await at.dovecot.changeUidValidity(user, 'INBOX');
   await at.dovecot.append(user, 'INBOX', [...sources, mail()]);
   await poll(at, mailbox);
-  const later = (await rowsOf(at, mailbox)).slice(2);
+  const later = (await rowsOf(at.on, mailbox)).slice(2);
   expect(later.map(({ outcome }) => outcome)).toEqual([...Array(4).fill('duplicate'), 'ticket_opened']);
   expect(await ticketsOf(at, mailbox)).toHaveLength(1);
 });
@@ -192,7 +180,7 @@ test('case 31 (oroinc/platform#411): two workers that fetch the same mailbox whi
     if (burst === 4) workers[0]?.signal('SIGKILL');
     await sleep(150);
   }
-  await until('all of them', async () => (await rowsOf({ on: desk }, mailbox)).length === 80);
+  await until('all of them', async () => (await rowsOf(desk, mailbox)).length === 80);
   expect(await ticketsOf({ on: desk }, mailbox)).toHaveLength(80);
   expect(workers.reduce((sum, worker) => sum + opened(worker), 0)).toBeLessThanOrEqual(80);
   expect(await desk.app.store.reconcile()).toMatchObject({ outcomes: 80, messages: 80, ...healthy });

@@ -7,7 +7,8 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { boxWith, bytesBelow, mail, mailWith, poll, rowsOf, sceneOfFile, ticketsOf } from './scene.ts';
+import { rowsOf } from '../support/outcomes.ts';
+import { boxWith, bytesBelow, mail, mailWith, poll, sceneOfFile, ticketsOf } from './scene.ts';
 
 const at = sceneOfFile({ TICKETMAILD_LIMITS_SENDER_LIMIT_PER_HOUR: '100' });
 
@@ -34,7 +35,7 @@ test('case 93 (FS#3670): a no-reply robot that answers every message gets one co
     mail({ from: robot, subject: 'Re: Your order', headers: [...automatic, 'In-Reply-To: <order@robot.test>'] }),
   ]);
   await poll(at, mailbox);
-  expect((await rowsOf(at, mailbox)).slice(1, 12).map(({ outcome, reason }) => [outcome, reason])).toEqual(
+  expect((await rowsOf(at.on, mailbox)).slice(1, 12).map(({ outcome, reason }) => [outcome, reason])).toEqual(
     Array(11).fill(['recorded', 'auto_reply']),
   );
   expect(await ticketsOf(at, mailbox)).toMatchObject([{ subject: 'Your order', messageCount: 2 }]);
@@ -53,7 +54,7 @@ test('case 95 (FS#4143): a circle of mail is cut, and its attachments are on the
   );
   await at.dovecot.append(user, 'INBOX', [...circle, mail()], later());
   await poll(at, mailbox);
-  const rows = await rowsOf(at, mailbox);
+  const rows = await rowsOf(at.on, mailbox);
   const taken = rows.filter(({ outcome }) => outcome !== 'quarantined');
   // A hundred within an hour; the message after them is from another sender.
   expect(taken).toHaveLength(101);
@@ -69,7 +70,7 @@ test('case 95 (FS#4143): a circle of mail is cut, and its attachments are on the
   );
   await at.dovecot.append(user, 'INBOX', [mail({ headers: hops }), mail({ from: `Desk <${user}>` })], later());
   await poll(at, mailbox);
-  expect((await rowsOf(at, mailbox)).slice(-2).map(({ outcome, reason }) => [outcome, reason])).toEqual([
+  expect((await rowsOf(at.on, mailbox)).slice(-2).map(({ outcome, reason }) => [outcome, reason])).toEqual([
     ['quarantined', 'mail_loop'],
     ['quarantined', 'own_address'],
   ]);
@@ -90,7 +91,7 @@ test('case 96 (OT#1908): the automatic answer of a user who is away opens no tic
     away(['Auto-Submitted: auto-replied', 'In-Reply-To: <question@user.test>']),
   ]);
   await poll(at, mailbox);
-  const rows = (await rowsOf(at, mailbox)).slice(1);
+  const rows = (await rowsOf(at.on, mailbox)).slice(1);
   expect(rows.map(({ outcome }) => outcome)).toEqual([...Array(4).fill('recorded'), 'reply_added']);
   expect(await ticketsOf(at, mailbox)).toMatchObject([{ messageCount: 2 }]);
 });

@@ -12,6 +12,7 @@ import { testApp } from '../support/app.ts';
 import { runCommand } from '../support/daemon.ts';
 import { named, openDesk, opened, until } from '../support/faults/outage-scene.ts';
 import { startFaultProxy } from '../support/faults/proxy.ts';
+import { messagesOf, outcomesOf, rowsOf } from '../support/outcomes.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 import {
   boxWith,
@@ -20,10 +21,7 @@ import {
   inClear,
   mail,
   mailsOf,
-  messagesOf,
-  outcomesOf,
   poll,
-  rowsOf,
   sceneOfFile,
   ticketsOf,
   whileNothingIsStored,
@@ -50,14 +48,14 @@ test('case 1 (FS#4888): messages of a label folder that were turned read while a
   await expect(poll(at, mailbox)).rejects.toMatchObject({ code: 'connection_lost' });
   proxy.fault = { kind: 'none' };
   await poll(at, mailbox);
-  expect(await outcomesOf(at, mailbox)).toEqual(numbers(20).map((uid) => `${uid} ticket_opened`));
+  expect(await outcomesOf(at.on, mailbox)).toEqual(numbers(20).map((uid) => `${uid} ticket_opened`));
   expect(await ticketsOf(at, mailbox)).toHaveLength(20);
 });
 
 test('case 3 (FS#3406): a message that another client has read already is fetched', async () => {
   const { mailbox } = await boxWith(at, [mail()], {}, { flags: ['\\Seen'] });
   await poll(at, mailbox);
-  expect(await outcomesOf(at, mailbox)).toEqual(['1 ticket_opened']);
+  expect(await outcomesOf(at.on, mailbox)).toEqual(['1 ticket_opened']);
 });
 
 test('case 5 (FS#4109): of every message, whatever it is, a row and a log line say what became of it', async () => {
@@ -74,7 +72,7 @@ test('case 5 (FS#4109): of every message, whatever it is, a row and a log line s
     Buffer.from('\r\n'),
   ]);
   await poll(at, mailbox);
-  const rows = await rowsOf(at, mailbox);
+  const rows = await rowsOf(at.on, mailbox);
   expect(rows.map(({ uid }) => uid)).toEqual(numbers(9));
   expect(rows.map(({ outcome, reason }) => reason ?? outcome)).toEqual([
     'ticket_opened',
@@ -119,7 +117,7 @@ test('case 6 (FS#4646): a mail is fetched when it is there, in every time zone, 
     const clock = library === null ? {} : clockVariables(library, clockFile);
     const { code, stderr } = await runCommand(['poll', mailbox.name], { env: { ...desk.env, ...clock, TZ: zone } });
     expect(code, stderr).toBe(0);
-    return await outcomesOf({ on: desk }, mailbox);
+    return await outcomesOf(desk, mailbox);
   });
   for (const polled of polls) expect(await polled).toEqual(['2 ticket_opened', '3 ticket_opened']);
 });
@@ -128,8 +126,8 @@ test('case 7 (CW#9069): a message without a Message-ID is read like any other', 
   const { user, mailbox } = await boxWith(at, [mail({ id: null, subject: 'No id' })]);
   await poll(at, mailbox);
   await poll(at, mailbox);
-  expect(await outcomesOf(at, mailbox)).toEqual(['1 ticket_opened']);
-  const [message] = await messagesOf(at, mailbox);
+  expect(await outcomesOf(at.on, mailbox)).toEqual(['1 ticket_opened']);
+  const [message] = await messagesOf(at.on, mailbox);
   expect(message).toMatchObject({
     subject: 'No id',
     messageId: expect.stringMatching(/^[0-9a-f]{64}@missing\.invalid$/),
@@ -146,7 +144,7 @@ test('case 8 (FS#311): messages with an empty Message-ID are not the same messag
     empty('Message-ID: <>', 'four'),
   ]);
   await poll(at, mailbox);
-  expect(await outcomesOf(at, mailbox)).toEqual(numbers(4).map((uid) => `${uid} ticket_opened`));
+  expect(await outcomesOf(at.on, mailbox)).toEqual(numbers(4).map((uid) => `${uid} ticket_opened`));
 });
 
 test('case 10 (OTRS PR#694): a message that the server lists and answers without a body is asked for again, and never deleted', async () => {
@@ -165,7 +163,7 @@ test('case 10 (OTRS PR#694): a message that the server lists and answers without
     postAction: { kind: 'delete' },
   });
   await poll(at, mailbox);
-  expect(await outcomesOf(at, mailbox)).toEqual(['1 ticket_opened', '2 quarantined (source_empty)']);
+  expect(await outcomesOf(at.on, mailbox)).toEqual(['1 ticket_opened', '2 quarantined (source_empty)']);
   expect(asked.filter((uid) => uid === 2).length).toBeGreaterThan(1);
   // Deleted is the one whose ticket is stored, and nothing else.
   expect(server.lines.filter((line) => /STORE/.test(line)).map((line) => / STORE (\S+)/.exec(line)?.[1])).toEqual([
@@ -191,7 +189,7 @@ test('case 13 (ZA#5192): counted from end to end, every message is there once, h
   const subjects = numbers(120).map((number) => `count-${number}`);
   let sent = 0;
   let broken = 0;
-  while ((await rowsOf(at, mailbox)).length < subjects.length) {
+  while ((await rowsOf(at.on, mailbox)).length < subjects.length) {
     const batch = subjects.slice(sent, sent + 20);
     sent += batch.length;
     await at.dovecot.append(
@@ -206,7 +204,7 @@ test('case 13 (ZA#5192): counted from end to end, every message is there once, h
     });
   }
   expect(broken).toBeGreaterThan(0);
-  expect((await messagesOf(at, mailbox)).map(({ subject }) => subject)).toEqual(subjects);
+  expect((await messagesOf(at.on, mailbox)).map(({ subject }) => subject)).toEqual(subjects);
   expect((await ticketsOf(at, mailbox)).map(({ subject }) => subject).sort()).toEqual(subjects.toSorted());
   expect(await flagged(at, user)).toEqual(numbers(120));
 });
@@ -240,7 +238,7 @@ test('case 15 (CW#8829): after an update new messages are detected, and none com
   await using updated = await testApp({ kind: 'sqlite', path: older });
   await at.dovecot.append(user, 'INBOX', mailsOf(7));
   expect((await poll({ on: updated }, mailbox)).outcomes).toMatchObject({ ticket_opened: 7, duplicate: 0 });
-  expect(await outcomesOf({ on: updated }, mailbox)).toHaveLength(12);
+  expect(await outcomesOf(updated, mailbox)).toHaveLength(12);
   // What the version before has stored is also known again after the server has numbered its messages again.
   await at.dovecot.changeUidValidity(user, 'INBOX');
   expect((await poll({ on: updated }, mailbox)).outcomes).toMatchObject({ ticket_opened: 0, duplicate: 12 });
@@ -271,13 +269,13 @@ test('case 16 (OT#6407): a message that was stored and not moved is moved by the
   await expect(poll(at, mailbox)).rejects.toMatchObject({
     code: expect.stringMatching(/^(server_refused|folder_missing)$/),
   });
-  expect(await outcomesOf(at, mailbox)).toEqual(['1 ticket_opened']);
+  expect(await outcomesOf(at.on, mailbox)).toEqual(['1 ticket_opened']);
   const moving = { ...mailbox, after: { kind: 'move', folder: 'Labels/Done' } } as const;
   await poll(at, moving);
   expect((await at.dovecot.listFlags(user, 'Labels/Done')).size).toBe(1);
   await at.dovecot.append(user, 'INBOX', [source]);
   await poll(at, moving);
-  expect(await outcomesOf(at, mailbox)).toEqual(['1 ticket_opened', '2 duplicate (seen_before)']);
+  expect(await outcomesOf(at.on, mailbox)).toEqual(['1 ticket_opened', '2 duplicate (seen_before)']);
   expect((await at.dovecot.listFlags(user, 'INBOX')).size).toBe(0);
   expect(await ticketsOf(at, mailbox)).toHaveLength(1);
 });
@@ -299,7 +297,7 @@ test('case 17 (FS, source names #4624 and #4047): bad messages, gaps and marks s
     await at.dovecot.listFlags(user, 'INBOX');
   }
   await polling;
-  const rows = await rowsOf(at, mailbox);
+  const rows = await rowsOf(at.on, mailbox);
   const expected = numbers(35).filter((uid) => ![3, 4, 11, 12, 20].includes(uid));
   expect(rows.map(({ uid }) => uid)).toEqual(expected);
   expect(rows.filter(({ outcome }) => outcome === 'ticket_opened').length).toBeGreaterThanOrEqual(expected.length - 2);

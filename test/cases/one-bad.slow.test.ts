@@ -10,6 +10,7 @@ import { parseMessage } from '../../src/mail/parse.ts';
 import { type TestApp, testApp } from '../support/app.ts';
 import { named, openDesk, opened, until } from '../support/faults/outage-scene.ts';
 import { startFaultProxy } from '../support/faults/proxy.ts';
+import { messagesOf, outcomesOf, rowsOf } from '../support/outcomes.ts';
 import {
   boxWith,
   bytesBelow,
@@ -18,10 +19,7 @@ import {
   mail,
   mailsOf,
   mailWith,
-  messagesOf,
-  outcomesOf,
   poll,
-  rowsOf,
   sceneOfFile,
   ticketsOf,
   whileNothingIsStored,
@@ -33,7 +31,7 @@ const at = sceneOfFile({ TICKETMAILD_LIMITS_SENDER_LIMIT_PER_HOUR: '100' });
 async function between(...bad: readonly Uint8Array[]): Promise<{ readonly mailbox: Mailbox; readonly user: string }> {
   const box = await boxWith(at, [mail(), ...bad, mail()]);
   await poll(at, box.mailbox);
-  const rows = await rowsOf(at, box.mailbox);
+  const rows = await rowsOf(at.on, box.mailbox);
   expect(rows).toHaveLength(bad.length + 2);
   expect([rows[0]?.outcome, rows.at(-1)?.outcome]).toEqual(['ticket_opened', 'ticket_opened']);
   const again = await poll(at, box.mailbox);
@@ -62,11 +60,7 @@ test('case 43 (ZA#2754): a message that the parser gives up on is kept aside, an
   const bad = mail({ headers: ['Content-Type: text/html'], body: '<p>a<b>'.repeat(1_600_000) });
   const { mailbox, user } = await boxWith({ on, dovecot: at.dovecot }, [mail(), bad, mail()]);
   await poll({ on }, mailbox);
-  expect(await outcomesOf({ on }, mailbox)).toEqual([
-    '1 ticket_opened',
-    expect.stringMatching(givenUp),
-    '3 ticket_opened',
-  ]);
+  expect(await outcomesOf(on, mailbox)).toEqual(['1 ticket_opened', expect.stringMatching(givenUp), '3 ticket_opened']);
   expect(bad.equals(await sourceOf(on, mailbox, 2))).toBe(true);
   expect(await flagged(at, user)).toEqual([1, 3]);
 });
@@ -102,7 +96,7 @@ test('case 45 (ZA#345): invalid mail of all sorts ends no fetch', async () => {
     mail({ headers: ['Content-Type: ; ; =', 'Content-Disposition: attachment; filename*0*=%; filename*=x'] }),
   );
   // Broken as it is, people can read it.
-  const unread = (await rowsOf(at, mailbox)).filter(({ reason }) => reason?.startsWith('parse_') === true);
+  const unread = (await rowsOf(at.on, mailbox)).filter(({ reason }) => reason?.startsWith('parse_') === true);
   expect(unread).toEqual([]);
   expect((await ticketsOf(at, mailbox)).length).toBeGreaterThan(8);
 });
@@ -149,7 +143,7 @@ test('case 50 (OT#3504): a message without a From is a ticket, and no error in a
     mail({ from: null, subject: 'Nobody' }),
     mail({ from: null, id: null, headers: ['From: '] }),
   );
-  expect(await outcomesOf(at, mailbox)).toEqual([1, 2, 3, 4].map((uid) => `${uid} ticket_opened`));
+  expect(await outcomesOf(at.on, mailbox)).toEqual([1, 2, 3, 4].map((uid) => `${uid} ticket_opened`));
   expect(at.on.lines.filter((line) => line['mailbox'] === mailbox.name && line['level'] === 'error')).toEqual([]);
 });
 
@@ -159,7 +153,7 @@ test('case 51 (OT#6441): a sender whose mail is not let in stops no other else',
   const flood = mailsOf(150, { from: 'Flood <flood@51.test>' });
   await at.dovecot.append(user, 'INBOX', [mail(), ...flood, mail()], { receivedAt: new Date(Date.now() + 2000) });
   await poll(at, mailbox);
-  const rows = await rowsOf(at, mailbox);
+  const rows = await rowsOf(at.on, mailbox);
   expect(rows.map(({ outcome, reason }) => reason ?? outcome)).toEqual([
     ...Array(101).fill('ticket_opened'),
     ...Array(50).fill('sender_flood'),
@@ -175,7 +169,7 @@ test('case 52 (FS#4293): a message with hundreds of PDFs is stored whole, and st
     content: Buffer.concat([Buffer.from('%PDF-1.7\n'), randomBytes(2000)]),
   }));
   const { mailbox } = await between(mailWith(files));
-  const stored = (await messagesOf(at, mailbox))[1];
+  const stored = (await messagesOf(at.on, mailbox))[1];
   expect(stored?.attachments.map(({ name }) => name)).toEqual(files.map(({ name }) => name));
   const first = await at.on.app.blobs.read(stored?.attachments[399]?.sha256 ?? '');
   expect(files[399]?.content.equals(first)).toBe(true);
@@ -224,7 +218,7 @@ test('case 54 (Peppermint-Lab/peppermint#297): a message of HTML alone has a tex
   // Case 55, in the same process.
   await at.dovecot.append(user, 'INBOX', mailsOf(2, { subject: 'Re: [#999999-ABCDEF] Nobody knows it' }));
   await until('those after it', () => opened(daemon) === 3);
-  const [first] = await messagesOf({ on: desk }, mailbox);
+  const [first] = await messagesOf(desk, mailbox);
   expect(first?.text.replaceAll(/\s+/g, ' ').trim()).toMatch(/^The printer is on fire\. Room 7$/);
   expect(first?.html).toContain('<b>printer</b>');
 });
@@ -234,7 +228,7 @@ test('case 55 (Peppermint-Lab/peppermint#503): a reply to an unknown ticket numb
     mail({ subject: 'Re: [#261124-7KQ3MX] The printer', headers: ['In-Reply-To: <gone@example.test>'] }),
     mail({ subject: 'Re: Ticket #0 [#] [#-] [#999999999999999999999]' }),
   );
-  expect(await outcomesOf(at, mailbox)).toEqual([1, 2, 3, 4].map((uid) => `${uid} ticket_opened`));
+  expect(await outcomesOf(at.on, mailbox)).toEqual([1, 2, 3, 4].map((uid) => `${uid} ticket_opened`));
 });
 
 test('case 56 (helpyio/helpy#889): a message that the parser is stuck in is given up after a while, with its source', async () => {
@@ -248,11 +242,7 @@ test('case 56 (helpyio/helpy#889): a message that the parser is stuck in is give
   const stuck = mail({ headers: ['Content-Type: text/html'], body });
   await at.dovecot.append(user, 'INBOX', [stuck, mail()]);
   await polled();
-  expect(await outcomesOf({ on }, mailbox)).toEqual([
-    '1 ticket_opened',
-    expect.stringMatching(givenUp),
-    '3 ticket_opened',
-  ]);
+  expect(await outcomesOf(on, mailbox)).toEqual(['1 ticket_opened', expect.stringMatching(givenUp), '3 ticket_opened']);
   expect(stuck.equals(await sourceOf(on, mailbox, 2))).toBe(true);
 }, 60_000);
 

@@ -9,7 +9,7 @@ import { existsSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll } from 'vitest';
-import type { Mailbox, MessageDetails, OutcomeRow, TicketSummary } from '../../src/ingest/model.ts';
+import type { Mailbox, TicketSummary } from '../../src/ingest/model.ts';
 import type { PollReport } from '../../src/ingest/poll/poll-context.ts';
 import { pollOnce, type TestApp, testApp } from '../support/app.ts';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
@@ -119,20 +119,6 @@ export function inClear(port: number, user: string): Pick<Mailbox, 'connection'>
 
 export function poll({ on }: On, mailbox: Mailbox): Promise<PollReport> {
   return pollOnce(on.app, mailbox, never);
-}
-
-export async function rowsOf({ on }: On, mailbox: Mailbox): Promise<OutcomeRow[]> {
-  return await Array.fromAsync(on.app.store.outcomes(mailbox.id, true));
-}
-
-/** As `1 ticket_opened` and `2 quarantined (too_large)`. */
-export async function outcomesOf(scene: On, mailbox: Mailbox): Promise<string[]> {
-  const rows = await rowsOf(scene, mailbox);
-  return rows.map(({ uid, outcome, reason }) => `${uid} ${outcome}${reason === null ? '' : ` (${reason})`}`);
-}
-
-export async function messagesOf(scene: On, mailbox: Mailbox): Promise<MessageDetails[]> {
-  return (await rowsOf(scene, mailbox)).flatMap(({ message }) => message ?? []);
 }
 
 export async function ticketsOf({ on }: On, mailbox: Mailbox): Promise<TicketSummary[]> {

@@ -9,7 +9,8 @@ import { failure, openHastily, plainTo, tookMs } from '../adapters/imap/setting.
 import type { Daemon } from '../support/daemon.ts';
 import { metrics, openDesk, opened, readiness, until } from '../support/faults/outage-scene.ts';
 import { startFaultProxy } from '../support/faults/proxy.ts';
-import { boxWith, inClear, mail, mailWith, messagesOf, outcomesOf, poll, sceneOfFile, ticketsOf } from './scene.ts';
+import { messagesOf, outcomesOf } from '../support/outcomes.ts';
+import { boxWith, inClear, mail, mailWith, poll, sceneOfFile, ticketsOf } from './scene.ts';
 
 const at = sceneOfFile({ TICKETMAILD_MESSAGE_BATCH_MESSAGES_MAX: '10' });
 
@@ -70,7 +71,7 @@ test('case 59 (FS#3298, FS#4609, FS#4089): an attachment of 35 MB is stored, and
   const daemon = desk.start();
   await until('both', () => opened(daemon) === 2);
   expect(await peakMb(daemon)).toBeLessThan(700);
-  expect((await messagesOf({ on: desk }, mailbox))[0]?.attachments[0]).toMatchObject(source.attachment);
+  expect((await messagesOf(desk, mailbox))[0]?.attachments[0]).toMatchObject(source.attachment);
 });
 
 test('case 60 (FS#3166): a mail of 95 MB is imported where it is allowed', async () => {
@@ -83,8 +84,8 @@ test('case 60 (FS#3166): a mail of 95 MB is imported where it is allowed', async
   await at.dovecot.append(user, 'INBOX', [source.bytes]);
   const mailbox = await desk.add(at.dovecot, user);
   expect(await desk.command('poll', mailbox.name)).toMatchObject({ code: 0 });
-  expect(await outcomesOf({ on: desk }, mailbox)).toEqual(['1 ticket_opened']);
-  expect((await messagesOf({ on: desk }, mailbox))[0]?.attachments[0]).toMatchObject(source.attachment);
+  expect(await outcomesOf(desk, mailbox)).toEqual(['1 ticket_opened']);
+  expect((await messagesOf(desk, mailbox))[0]?.attachments[0]).toMatchObject(source.attachment);
 });
 
 test('case 61 (ZA#2092): a message that is too large is reported everywhere, and from whom it is', async () => {
@@ -123,7 +124,7 @@ test('case 63 (FS#5201): a subject of more than 998 characters is stored whole',
     mail({ subject: encoded }),
   ]);
   await poll(at, mailbox);
-  const subjects = (await messagesOf(at, mailbox)).map(({ subject }) => subject);
+  const subjects = (await messagesOf(at.on, mailbox)).map(({ subject }) => subject);
   expect(subjects.map((subject) => subject.trim())).toEqual([words, words, 'Drucker brennt 🔥 '.repeat(100).trim()]);
   expect((await ticketsOf(at, mailbox)).filter(({ subject }) => subject === words)).toHaveLength(2);
 });
@@ -152,7 +153,7 @@ test('case 66 (Webklex/php-imap#457): a message with an attachment of 12 MB is r
   const text = { type: 'text/plain; charset=utf-8', content: Buffer.from('See the file. Grüße') };
   const { mailbox } = await boxWith(at, [mailWith([text, attachment, { ...text, content: Buffer.from('After it.') }])]);
   await poll(at, mailbox);
-  const [stored] = await messagesOf(at, mailbox);
+  const [stored] = await messagesOf(at.on, mailbox);
   expect(stored?.text).toMatch(/^See the file\. Grüße\s+After it\.\s*$/);
   const read = await at.on.app.blobs.read(stored?.attachments[0]?.sha256 ?? '');
   expect(attachment.content.equals(read)).toBe(true);
@@ -171,5 +172,5 @@ test('case 68 (postalsys/imapflow#401): a literal of 1 MB that never ends is giv
   proxy.fault = { kind: 'none' };
   const mailbox = await at.on.addMailbox(at.dovecot, user, inClear(proxy.port, user));
   await poll(at, mailbox);
-  expect(await outcomesOf(at, mailbox)).toEqual(['1 ticket_opened']);
+  expect(await outcomesOf(at.on, mailbox)).toEqual(['1 ticket_opened']);
 });

@@ -8,7 +8,8 @@ import type { Mailbox } from '../../src/ingest/model.ts';
 import type { Daemon } from '../support/daemon.ts';
 import { checkOf, type Desk, metrics, named, openDesk, opened, until } from '../support/faults/outage-scene.ts';
 import { type FaultProxy, startFaultProxy } from '../support/faults/proxy.ts';
-import { boxWith, inClear, mail, mailsOf, outcomesOf, poll, rowsOf, sceneOfFile, ticketsOf } from './scene.ts';
+import { outcomesOf, rowsOf } from '../support/outcomes.ts';
+import { boxWith, inClear, mail, mailsOf, poll, sceneOfFile, ticketsOf } from './scene.ts';
 import { startScriptedMailbox } from './scripted-mailbox.ts';
 
 const at = sceneOfFile();
@@ -224,8 +225,8 @@ test.concurrent('case 41 (jonhoo/rust-imap#263): a message that arrives between 
   const mailbox = await own.add(at.dovecot, 'between', inClear(server.port, 'between'));
   const worker = own.start();
   await until('both', () => opened(worker) === 2, 10_000);
-  expect(await outcomesOf({ on: own }, mailbox)).toEqual(['1 ticket_opened', '2 ticket_opened']);
+  expect(await outcomesOf(own, mailbox)).toEqual(['1 ticket_opened', '2 ticket_opened']);
   await until('it rests', () => seen > 0);
   await sleep(200);
-  expect(await rowsOf({ on: own }, mailbox)).toHaveLength(2);
+  expect(await rowsOf(own, mailbox)).toHaveLength(2);
 });

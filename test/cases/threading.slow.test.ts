@@ -2,7 +2,8 @@
  * Mail that landed in a ticket where it did not belong, or missed its own, in what others used.
  */
 import { expect, test } from 'vitest';
-import { boxWith, mail, outcomesOf, poll, rowsOf, sceneOfFile, sql, ticketsOf } from './scene.ts';
+import { outcomesOf, rowsOf } from '../support/outcomes.ts';
+import { boxWith, mail, poll, sceneOfFile, sql, ticketsOf } from './scene.ts';
 
 const at = sceneOfFile();
 
@@ -15,7 +16,7 @@ async function desk() {
   ]);
   await poll(at, mailbox);
   const [ticket] = await ticketsOf(at, mailbox);
-  const [row] = await rowsOf(at, mailbox);
+  const [row] = await rowsOf(at.on, mailbox);
   if (ticket === undefined || row?.message == null) throw new Error('there is no ticket');
   const { ref } = ticket;
   return { mailbox, ref, id: row.message.messageId, arrive: (...mails: Buffer[]) => arrive(user, mailbox, mails) };
@@ -25,10 +26,10 @@ type Box = Parameters<typeof poll>[1];
 
 /** What became of the messages that arrive now: outcome, ticket, rule. */
 async function arrive(user: string, mailbox: Box, mails: readonly Buffer[]) {
-  const before = (await rowsOf(at, mailbox)).length;
+  const before = (await rowsOf(at.on, mailbox)).length;
   await at.dovecot.append(user, 'INBOX', mails);
   await poll(at, mailbox);
-  return (await rowsOf(at, mailbox)).slice(before);
+  return (await rowsOf(at.on, mailbox)).slice(before);
 }
 
 /** Why two tickets have to do with each other, seen from `ref`. */
@@ -93,5 +94,5 @@ test('case 91 (ZA#3894): a ticket number in the plain text of a message is found
     ['ticket_opened', false],
   ]);
   expect(rows[0]?.message?.threadRule).toBe('body_tag');
-  expect(await outcomesOf(at, mailbox)).toHaveLength(3);
+  expect(await outcomesOf(at.on, mailbox)).toHaveLength(3);
 });

@@ -16,6 +16,7 @@ import { fingerprintMessage } from '../../src/mail/fingerprint.ts';
 import { parseMessage } from '../../src/mail/parse.ts';
 import { newReference } from '../../src/mail/thread/reply-token.ts';
 import { type TestApp, testApp } from '../support/app.ts';
+import { outcomesOf } from '../support/outcomes.ts';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
 import { type Mariadb, startMariadb } from '../support/servers/mariadb.ts';
 
@@ -40,11 +41,6 @@ function mail(id: string, headers = '', body = 'It does not print.'): Buffer {
 
 const large = (id: string) => mail(id, '', 'x'.repeat(76).concat('\r\n').repeat(20_000));
 const small = { TICKETMAILD_MESSAGE_MAX_SIZE_MB: '1', TICKETMAILD_MESSAGE_BATCH_MAX_MB: '1' };
-
-async function outcomesOf({ app }: TestApp, mailbox: Mailbox): Promise<string[]> {
-  const rows = await Array.fromAsync(app.store.outcomes(mailbox.id, false));
-  return rows.map(({ uid, outcome, reason }) => `${uid} ${outcome}${reason === null ? '' : ` (${reason})`}`);
-}
 
 async function heldIn({ app }: TestApp, mailbox: Mailbox): Promise<QuarantinedMessage[]> {
   return await Array.fromAsync(app.store.quarantinedMessages({ mailboxId: mailbox.id, reason: null }));

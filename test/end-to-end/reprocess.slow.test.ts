@@ -2,12 +2,12 @@
  * Stored messages read again from their sources, on both databases; and folders compared with their outcomes, on a real
  * Dovecot.
  */
-import { DatabaseSync } from 'node:sqlite';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { DatabaseConfig } from '../../src/config/config.ts';
-import type { Mailbox, MessageDetails } from '../../src/ingest/model.ts';
+import type { Mailbox } from '../../src/ingest/model.ts';
 import { reconcileFolder } from '../../src/ingest/repair/reconcile.ts';
-import { type TestApp, testApp } from '../support/app.ts';
+import { testApp } from '../support/app.ts';
+import { execute, messagesOf, outcomesOf } from '../support/outcomes.ts';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
 import { type Mariadb, startMariadb } from '../support/servers/mariadb.ts';
 
@@ -35,26 +35,6 @@ const withFile = mail(
   'Content-Type: multipart/mixed; boundary=b\r\n',
   '--b\r\n\r\ntext\r\n--b\r\nContent-Type: application/pdf; name=a.pdf\r\n\r\nhello\r\n--b--',
 );
-
-/** What an older version of the program, or a database administrator, has left there. */
-async function execute({ config }: TestApp, sql: string): Promise<void> {
-  if (config.database.kind === 'mysql') {
-    await mariadb.query(`USE ${config.database.database}; ${sql}`);
-    return;
-  }
-  const database = new DatabaseSync(config.database.path);
-  database.exec(sql);
-  database.close();
-}
-
-async function messagesOf({ app }: TestApp, mailbox: Mailbox): Promise<MessageDetails[]> {
-  return (await Array.fromAsync(app.store.outcomes(mailbox.id, true))).flatMap((row) => row.message ?? []);
-}
-
-async function outcomesOf({ app }: TestApp, mailbox: Mailbox): Promise<string[]> {
-  const rows = await Array.fromAsync(app.store.outcomes(mailbox.id, false));
-  return rows.map(({ uid, outcome, reason }) => `${uid} ${outcome}${reason === null ? '' : ` (${reason})`}`);
-}
 
 const sound = {
   outcomesWithoutMessage: 0,
@@ -94,6 +74,7 @@ describe.each(databases)('in %s', (kind) => {
     if (before === undefined) throw new Error('no message');
     await execute(
       at.on,
+      mariadb,
       `UPDATE message SET body_text = 'old', headers_json = '[]', subject = 'old'; DELETE FROM attachment`,
     );
     expect(await at.on.app.reprocess(before.id)).toEqual({
@@ -113,6 +94,7 @@ describe.each(databases)('in %s', (kind) => {
     const [, two] = await messagesOf(at.on, at.mailbox);
     await execute(
       at.on,
+      mariadb,
       `DELETE FROM ticket; UPDATE message SET ticket_id = NULL, kind = 'auto_reply';
        UPDATE outcome SET outcome = 'recorded', reason = 'auto_reply', ticket_id = NULL`,
     );
@@ -130,6 +112,7 @@ describe.each(databases)('in %s', (kind) => {
     const [two] = await messagesOf(at.on, at.mailbox);
     await execute(
       at.on,
+      mariadb,
       `DELETE FROM ticket; UPDATE message SET ticket_id = NULL, kind = 'auto_reply';
        UPDATE outcome SET outcome = 'recorded', reason = 'auto_reply', ticket_id = NULL`,
     );
@@ -146,6 +129,7 @@ describe.each(databases)('in %s', (kind) => {
     ]);
     await execute(
       at.on,
+      mariadb,
       `UPDATE message SET ticket_id = NULL WHERE message_id = 'auto@example.test';
        UPDATE outcome SET outcome = 'recorded', reason = 'auto_reply', ticket_id = NULL WHERE uid = 2`,
     );
@@ -189,6 +173,7 @@ describe.each(databases)('in %s', (kind) => {
     const [into] = await store.listTickets(1);
     await execute(
       at.on,
+      mariadb,
       `UPDATE ticket SET status = 'merged', merged_into = (SELECT ticket_id FROM outcome WHERE uid = 2)
          WHERE subject = 'about file';
        DELETE FROM attachment; DELETE FROM message WHERE message_id = 'file@example.test'`,
@@ -208,6 +193,7 @@ describe.each(databases)('in %s', (kind) => {
     // Another message under its number is refused.
     await execute(
       at.on,
+      mariadb,
       `DELETE FROM message; UPDATE outcome SET raw_segment = NULL, dedup_key = '${'f'.repeat(64)}' WHERE uid = 1`,
     );
     const [again] = await Array.fromAsync(store.lostMessages(at.mailbox.id));
@@ -219,11 +205,12 @@ describe.each(databases)('in %s', (kind) => {
     const { store } = at.on.app;
     await execute(
       at.on,
+      mariadb,
       `DELETE FROM message WHERE message_id = 'b@example.test'; DELETE FROM ticket WHERE subject = 'about b'`,
     );
     expect(await store.reconcile()).toMatchObject({ ...sound, deletedMessages: 1 });
     expect(await Array.fromAsync(store.lostMessages(at.mailbox.id))).toEqual([]);
-    await execute(at.on, 'DELETE FROM message');
+    await execute(at.on, mariadb, 'DELETE FROM message');
     expect(await store.reconcile()).toMatchObject({
       outcomesWithoutMessage: 1,
       ticketsWithoutMessage: 1,
@@ -239,6 +226,7 @@ describe.each(databases)('in %s', (kind) => {
     await using at = await polled([mail('a'), mail('b'), mail('c')], { postAction: { kind: 'leave' } });
     await execute(
       at.on,
+      mariadb,
       `DELETE FROM message WHERE message_id = 'b@example.test'; DELETE FROM ticket WHERE subject = 'about b';
        DELETE FROM outcome WHERE uid = 2`,
     );

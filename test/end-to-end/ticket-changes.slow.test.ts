@@ -3,7 +3,8 @@
  * mailboxes.
  */
 import { expect, test } from 'vitest';
-import { boxWith, mail, poll, rowsOf, sceneOfFile, sql, ticketsOf } from '../cases/scene.ts';
+import { boxWith, mail, poll, sceneOfFile, sql, ticketsOf } from '../cases/scene.ts';
+import { rowsOf } from '../support/outcomes.ts';
 
 const at = sceneOfFile({ TICKETMAILD_TICKETS_REOPEN_DAYS: '30' });
 
@@ -21,10 +22,10 @@ test('a closed ticket is opened again, later continued once, and all answers go 
   const { user, mailbox } = await boxWith(at, [mail({ id: 'begin@changes.test' })]);
   await poll(at, mailbox);
   const arrives = async () => {
-    const before = (await rowsOf(at, mailbox)).length;
+    const before = (await rowsOf(at.on, mailbox)).length;
     await at.dovecot.append(user, 'INBOX', [answer()]);
     await poll(at, mailbox);
-    return (await rowsOf(at, mailbox)).slice(before)[0];
+    return (await rowsOf(at.on, mailbox)).slice(before)[0];
   };
   const [old] = await ticketsOf(at, mailbox);
   await close(old?.ref, 3);
@@ -70,7 +71,7 @@ test('what one of our mailboxes sends or forwards to another is a ticket there, 
   );
   await poll(at, billing.mailbox);
   await poll(at, support.mailbox);
-  expect((await rowsOf(at, support.mailbox)).map(({ outcome, reason }) => reason ?? outcome)).toEqual([
+  expect((await rowsOf(at.on, support.mailbox)).map(({ outcome, reason }) => reason ?? outcome)).toEqual([
     'ticket_opened',
     'own_address',
   ]);

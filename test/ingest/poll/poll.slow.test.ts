@@ -2,12 +2,12 @@
  * Whole polls against a real Dovecot, on both databases: what is fetched, once, and what is done on the server.
  * Titles name what went wrong for others.
  */
-import { DatabaseSync } from 'node:sqlite';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { DatabaseConfig } from '../../../src/config/config.ts';
 import { isFailure } from '../../../src/errors.ts';
-import type { Mailbox, MessageDetails } from '../../../src/ingest/model.ts';
-import { type TestApp, testApp } from '../../support/app.ts';
+import type { Mailbox } from '../../../src/ingest/model.ts';
+import { testApp } from '../../support/app.ts';
+import { execute, messagesOf, outcomesOf } from '../../support/outcomes.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
 
@@ -36,27 +36,6 @@ function mail({ id, subject = 'The printer', headers = [], body = 'It does not p
     ...headers,
   ];
   return Buffer.from(`${lines.join('\r\n')}\r\n\r\n${body}\r\n`);
-}
-
-async function outcomesOf(on: TestApp, mailbox: Mailbox): Promise<string[]> {
-  const rows = await Array.fromAsync(on.app.store.outcomes(mailbox.id, false));
-  return rows.map((row) => `${row.uid} ${row.outcome}${row.reason === null ? '' : ` (${row.reason})`}`);
-}
-
-async function messagesOf(on: TestApp, mailbox: Mailbox): Promise<MessageDetails[]> {
-  const rows = await Array.fromAsync(on.app.store.outcomes(mailbox.id, true));
-  return rows.flatMap((row) => row.message ?? []);
-}
-
-/** What the helpdesk, or somebody at its database, does behind our back. */
-async function execute({ config }: TestApp, sql: string): Promise<void> {
-  if (config.database.kind === 'mysql') {
-    await mariadb.query(`USE ${config.database.database}; ${sql}`);
-    return;
-  }
-  const database = new DatabaseSync(config.database.path);
-  database.exec(sql);
-  database.close();
 }
 
 describe.each(['sqlite', 'mariadb'])('a poll, stored in %s', (kind) => {
@@ -286,7 +265,7 @@ describe.each(['sqlite', 'mariadb'])('a poll, stored in %s', (kind) => {
     const mailbox = await on.addMailbox(dovecot, user);
     await dovecot.append(user, 'INBOX', [mail({ id: 'a@x' })]);
     await on.pollOnce(mailbox, never);
-    await execute(on, 'DELETE FROM ticket');
+    await execute(on, mariadb, 'DELETE FROM ticket');
     await dovecot.append(user, 'INBOX', [mail({ id: 'b@x', headers: ['In-Reply-To: <a@x>'] }), mail({ id: 'c@x' })]);
     await on.pollOnce(mailbox, never);
     expect(await outcomesOf(on, mailbox)).toEqual(['1 ticket_opened', '2 ticket_opened', '3 ticket_opened']);

@@ -277,12 +277,25 @@ describe.each(kinds)('the store on %s', (kind) => {
       const batch = batchOf(1, [opened(2), { ...clash, ticket: { ...clash.ticket, ref: first.ticket.ref } }]);
       await expect(db.commitBatch(lease, batch)).rejects.toMatchObject({ code: 'database_conflict' });
       const again = batchOf(1, [opened(4), opened(1)]);
-      await expect(db.commitBatch(lease, again)).rejects.toMatchObject({ code: 'database_failed' });
+      await expect(db.commitBatch(lease, again)).rejects.toMatchObject({ code: 'row_refused' });
       expect(await outcomesOf(mailbox.id)).toHaveLength(1);
       expect(await db.readCursor(mailbox.id)).toEqual({ folderEpoch: 1, uid: 1 });
       const ids = [...batch.messages, ...again.messages].map((message) => message.parsed.messageId);
       expect(await knownOf(ids)).toEqual([]);
       await expect(db.ticketByRef(batch.tickets[0]?.ref ?? '')).rejects.toMatchObject({ code: 'not_found' });
+    });
+
+    test('a row without a required value, or with a taken id, is refused as one row', async () => {
+      const lease = await leased();
+      const first = opened(1);
+      await db.commitBatch(lease, batchOf(1, [first]));
+      const incomplete = opened(2);
+      Object.assign(incomplete.message.parsed, { contentHash: null });
+      await expect(db.commitBatch(lease, batchOf(1, [incomplete]))).rejects.toMatchObject({ code: 'row_refused' });
+      const second = opened(3);
+      const clash = { ...second, message: { ...second.message, id: first.message.id } };
+      await expect(db.commitBatch(lease, batchOf(1, [clash]))).rejects.toMatchObject({ code: 'row_refused' });
+      expect(await db.readCursor(mailbox.id)).toEqual({ folderEpoch: 1, uid: 1 });
     });
 
     test('a batch that does not move the cursor is not a lost lease', async () => {

@@ -28,6 +28,10 @@ test.each<[number | undefined, string, FailureCode]>([
   [1153, 'ER_NET_PACKET_TOO_LARGE', 'row_refused'],
   [1366, 'ER_TRUNCATED_WRONG_VALUE_FOR_FIELD', 'row_refused'],
   [1406, 'ER_DATA_TOO_LONG', 'row_refused'],
+  [1048, 'ER_BAD_NULL_ERROR', 'row_refused'],
+  [1364, 'ER_NO_DEFAULT_FOR_FIELD', 'row_refused'],
+  [3819, 'ER_CHECK_CONSTRAINT_VIOLATED', 'row_refused'],
+  [4025, 'ER_CONSTRAINT_FAILED', 'row_refused'],
   [1114, 'ER_RECORD_FILE_FULL', 'disk_full'],
   [1064, 'ER_PARSE_ERROR', 'database_failed'],
   [-111, 'ECONNREFUSED', 'database_unavailable'],
@@ -61,7 +65,7 @@ test.each([
   ["Duplicate entry 'a' for key 'mailboxes.mailboxes_name'", 'already_exists'],
   ["Duplicate entry 'a' for key 'mailboxes_name'", 'already_exists'],
   ["Duplicate entry 'a' for key 'ticket_ref'", 'database_conflict'],
-  ["Duplicate entry 'x' for key 'ticket_ref'' for key 'PRIMARY'", 'database_failed'],
+  ["Duplicate entry 'x' for key 'ticket_ref'' for key 'PRIMARY'", 'row_refused'],
 ])('a duplicate is classified by its key, not its value: %s', (message, code) => {
   expect(mysql(1062, 'ER_DUP_ENTRY', message).code).toBe(code);
 });
@@ -78,7 +82,12 @@ test.each<[number, string, FailureCode]>([
   [11, 'database disk image is malformed', 'database_failed'],
   [2067, 'UNIQUE constraint failed: mailboxes.name', 'already_exists'],
   [2067, 'UNIQUE constraint failed: ticket.ref', 'database_conflict'],
-  [1555, 'UNIQUE constraint failed: message.id', 'database_failed'],
+  [1555, 'UNIQUE constraint failed: message.id', 'row_refused'],
+  [1299, 'NOT NULL constraint failed: message.content_hash', 'row_refused'],
+  [275, 'CHECK constraint failed: port', 'row_refused'],
+  [3091, 'cannot store TEXT value in INTEGER column outcome.uid', 'row_refused'],
+  [20, 'datatype mismatch', 'row_refused'],
+  [1811, 'a trigger of the helpdesk', 'database_failed'],
 ])('result %i of SQLite (%s) is %s', (errcode, message, code) => {
   const error = Object.assign(new Error(message), { code: 'ERR_SQLITE_ERROR', errcode });
   expect(sqliteFailure(error, 'tickets.db')).toMatchObject({ code, fields: { errno: errcode } });
