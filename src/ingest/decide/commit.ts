@@ -1,15 +1,16 @@
 /**
  * Batch commit: one transaction for the rows of a batch, whose files are on disk, and the cursor.
  *
- * When the database refuses a row for good, the batch is bisected until the one message is found, which is quarantined
- * alone with its source. Every other failure is thrown: nothing of the batch is stored then, the cursor has not moved,
- * and the next poll repeats it.
+ * When the database refuses a row for good (`row_refused`), the batch is bisected until the one message is found, which
+ * is quarantined alone with its source. Each part is a transaction of its own. Where the quarantine row is refused as
+ * well, it is reduced to UID and reason. Every other failure is thrown, and a refusal of that minimal row: the parts
+ * committed before stay committed and are reported, the cursor is at their end, and the next poll repeats the rest.
  */
 import { isFailure } from '../../errors.ts';
 import { withoutSubaddress } from '../../mail/thread/reply-token.ts';
 import type { LookupResult, MessageCopy } from '../batch-lookup.ts';
 import type { StoredMessage } from '../fetch/fetched-message.ts';
-import type { Batch } from '../model.ts';
+import type { Batch, StoredSource } from '../model.ts';
 import type { IngestStore, Lease } from '../stores.ts';
 import { type BatchContext, recipientsOf } from './batch-context.ts';
 import { type Decision, decide } from './decide.ts';
@@ -20,7 +21,11 @@ export type CommitTarget = {
   readonly lease: Lease | null;
   readonly folderEpoch: number;
   readonly batchContext: BatchContext;
+  /** Receives the decisions of each part, in order, immediately after its commit. */
+  readonly onCommitted?: (decisions: readonly Decision[]) => void;
 };
+
+type CommitStore = Pick<IngestStore, 'lookUp' | 'commitBatch' | 'commitResolved' | 'linkCopies'>;
 
 const conflictsMax = 4;
 
@@ -28,7 +33,7 @@ const conflictsMax = 4;
 export async function commitMessages(
   batch: readonly StoredMessage[],
   target: CommitTarget,
-  store: IngestStore,
+  store: CommitStore,
 ): Promise<readonly Decision[]> {
   const first = batch[0];
   if (first === undefined) return [];
@@ -36,25 +41,36 @@ export async function commitMessages(
     return await commitOnce(batch, target, store, conflictsMax);
   } catch (error) {
     if (!isFailure(error, 'row_refused')) throw error;
-    if (batch.length === 1) return commitOnce([refused(first)], target, store, conflictsMax);
+    if (batch.length === 1) return await quarantineRefused(first, target, store);
     const half = Math.ceil(batch.length / 2);
     const before = await commitMessages(batch.slice(0, half), target, store);
     return [...before, ...(await commitMessages(batch.slice(half), target, store))];
   }
 }
 
-/** The message as one to be quarantined, since the database refuses its rows. */
-function refused(message: StoredMessage): StoredMessage {
+/** Quarantines a message whose rows the database refuses; without its source where that row is refused too. */
+async function quarantineRefused(
+  message: StoredMessage,
+  target: CommitTarget,
+  store: CommitStore,
+): Promise<readonly Decision[]> {
   const { uid, sizeBytes, receivedAtMs } = message;
-  const raw = message.what === 'vanished' ? null : message.raw;
-  return { uid, sizeBytes, receivedAtMs, what: 'quarantined', reason: 'row_refused', raw };
+  const raw: StoredSource | null = message.what === 'vanished' ? null : message.raw;
+  const refused = { uid, what: 'quarantined', reason: 'row_refused' } as const;
+  try {
+    return await commitOnce([{ ...refused, sizeBytes, receivedAtMs, raw }], target, store, conflictsMax);
+  } catch (error) {
+    if (!isFailure(error, 'row_refused')) throw error;
+    const minimal = { ...refused, sizeBytes: 0, receivedAtMs: null, raw: null };
+    return await commitOnce([minimal], target, store, conflictsMax);
+  }
 }
 
 /** Decides and commits. After a conflict (equal references, a ticket that was merged meanwhile) it decides again. */
 async function commitOnce(
   batch: readonly StoredMessage[],
   target: CommitTarget,
-  store: IngestStore,
+  store: CommitStore,
   triesLeft: number,
 ): Promise<readonly Decision[]> {
   const { lease, folderEpoch, batchContext } = target;
@@ -69,6 +85,7 @@ async function commitOnce(
     if (!isFailure(error, 'database_conflict') || triesLeft <= 1) throw error;
     return commitOnce(batch, target, store, triesLeft - 1);
   }
+  target.onCommitted?.(decisions);
   await linkCopies(decisions, found, batchContext, store);
   return decisions;
 }
@@ -93,7 +110,7 @@ async function linkCopies(
   decisions: readonly Decision[],
   { ownAddresses }: LookupResult,
   { mailboxId, addresses }: BatchContext,
-  store: IngestStore,
+  store: CommitStore,
 ): Promise<void> {
   const here = new Set(addresses.map(withoutSubaddress));
   const isElsewhere = (address: string) =>

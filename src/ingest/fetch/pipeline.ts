@@ -73,7 +73,7 @@ async function ingestNewMessages(round: PollRound): Promise<Failure | null> {
   try {
     for await (const batch of batches) {
       if (lost.aborted) throw leaseLost(mailbox);
-      const pending = pendingOf(await commitBatch(round, batch));
+      const pending = pendingOf(await commitAndReport(round, batch));
       const refused = await postActions;
       refusal ??= refused;
       // Beside the commit of the next batch: one waits for the mail server, the other for the database.
@@ -387,12 +387,13 @@ async function headerOnly(
 
 // Stage 6: commit
 
-async function commitBatch(round: PollRound, batch: readonly StoredMessage[]): Promise<readonly Decision[]> {
+async function commitAndReport(round: PollRound, batch: readonly StoredMessage[]): Promise<readonly Decision[]> {
   const { mailbox, lease, ports, settings, folderEpoch } = round;
   const batchContext = batchContextOf(mailbox, ports, settings().rules);
-  const decisions = await commitMessages(batch, { lease, folderEpoch, batchContext }, ports.store);
-  for (const decision of decisions) reportCommitted(round, decision);
-  return decisions;
+  const onCommitted = (decisions: readonly Decision[]) => {
+    for (const decision of decisions) reportCommitted(round, decision);
+  };
+  return await commitMessages(batch, { lease, folderEpoch, batchContext, onCommitted }, ports.store);
 }
 
 const eventOf: Readonly<Record<Outcome, EventName>> = {

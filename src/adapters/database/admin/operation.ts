@@ -9,8 +9,8 @@
 import { sql } from 'kysely';
 import type { AdminStore, StoredOperation } from '../../../admin/ports.ts';
 import type { OperationKind } from '../../../admin/service.ts';
-import { isFailure } from '../../../errors.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
+import { isDuplicateKey } from '../sql/errors.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
 import { inTransaction } from '../sql/transactions.ts';
 import { fromForeignTime, fromOptionalTime, toDatabaseTime, truncate } from '../sql/values.ts';
@@ -123,7 +123,7 @@ async function addFirst(db: SqlExecutor, next: StoredOperation): Promise<boolean
       .execute();
     return true;
   } catch (error) {
-    if (isFailure(error, 'database_failed') && error.fields['key'] !== undefined) return false;
+    if (isDuplicateKey(error)) return false;
     throw error;
   }
 }

@@ -12,6 +12,7 @@ import { initialSwitchRow, type SwitchRow, type SwitchState } from '../../../sec
 import { addAudit } from '../rows/audit.ts';
 import { isSealable } from '../rows/passwords.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
+import { isDuplicateKey } from '../sql/errors.ts';
 import type { EncryptionSwitchTable, SqlExecutor } from '../sql/tables.ts';
 import { inTransaction } from '../sql/transactions.ts';
 import { fromDatabaseTime, toDatabaseTime } from '../sql/values.ts';
@@ -94,7 +95,7 @@ async function addSwitch(db: SqlExecutor, row: SwitchRow): Promise<void> {
       .values({ id: switchId, ...fromSwitchRow(row) })
       .execute();
   } catch (error) {
-    if (isFailure(error, 'database_failed') && error.fields['key'] !== undefined) throw switchChanged(-1);
+    if (isDuplicateKey(error)) throw switchChanged(-1);
     throw error;
   }
 }

@@ -6,7 +6,6 @@
  * without its ticket, is restored from its source.
  */
 import { sql } from 'kysely';
-import { isFailure } from '../../../errors.ts';
 import { type ConsistencyCounts, type Outcome, storedOutcomes } from '../../../ingest/model.ts';
 import type {
   ComparedOutcome,
@@ -20,6 +19,7 @@ import type { ParsedMessage } from '../../../mail/message.ts';
 import { lockMailbox } from '../mailboxes/leases.ts';
 import { attachmentRow, messageRow, outcomeRow } from '../rows/messages.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
+import { isDuplicateKey } from '../sql/errors.ts';
 import { insertRows } from '../sql/statements.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
 import { inTransaction } from '../sql/transactions.ts';
@@ -147,8 +147,7 @@ async function quarantineMissed(
     await db.insertInto('outcome').values(row).execute();
     return true;
   } catch (error) {
-    // A duplicate key: the failure names it.
-    if (isFailure(error, 'database_failed') && error.fields['key'] !== undefined) return false;
+    if (isDuplicateKey(error)) return false;
     throw error;
   }
 }

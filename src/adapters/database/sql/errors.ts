@@ -5,7 +5,7 @@
  * Neither is passed on, except the texts of the codes below that concern the connection or the schema alone; the code
  * itself is in the fields `cause` and `errno`.
  */
-import { causeCode, Failure, type FailureCode, type FailureFields } from '../../../errors.ts';
+import { causeCode, Failure, type FailureCode, type FailureFields, isFailure } from '../../../errors.ts';
 
 type Entry = readonly [code: FailureCode, numbers: readonly number[]];
 
@@ -24,7 +24,8 @@ const mysqlNumbers = new Map<number, FailureCode>(
       ['database_denied', [1044, 1045, 1130, 1131, 1142, 1143, 1227, 1251, 1370, 1410, 1698, 1820, 1862, 3118, 3159]],
       ['database_outdated', [1054, 1146]],
       ['database_conflict', [1020, 1205, 1213]],
-      ['row_refused', [1118, 1153, 1264, 1265, 1292, 1300, 1301, 1366, 1406, 1977]],
+      // Too large, out of range, of another type or character set; NOT NULL (1048, 1364), CHECK (3819, 4025).
+      ['row_refused', [1048, 1118, 1153, 1264, 1265, 1292, 1300, 1301, 1364, 1366, 1406, 1977, 3819, 4025]],
       ['disk_full', [1021, 1114]],
     ] satisfies readonly Entry[]
   ).flatMap(([code, numbers]) => numbers.map((number): [number, FailureCode] => [number, code])),
@@ -40,10 +41,14 @@ const sqliteNumbers = new Map<number, FailureCode>([
   [13, 'disk_full'],
   [14, 'database_unavailable'],
   [18, 'row_refused'],
+  [20, 'row_refused'],
   [23, 'database_denied'],
 ]);
 
-/** Meanings of duplicate keys. MySQL names the key, SQLite the column. */
+/** Extended result codes of SQLite for a row: CHECK, NOT NULL, the type of a STRICT column. */
+const sqliteConstraints: ReadonlySet<number> = new Set([275, 1299, 3091]);
+
+/** Meanings of duplicate keys; any other key is `row_refused`. MySQL names the key, SQLite the column. */
 const uniqueKeys = new Map<string, readonly [FailureCode, string]>([
   ['mailboxes_name', ['already_exists', 'A mailbox of this name exists already.']],
   ['mailboxes.name', ['already_exists', 'A mailbox of this name exists already.']],
@@ -126,6 +131,7 @@ export function sqliteFailure(error: unknown, where: string): Failure {
 /** SQLite has one number for all errors in a statement; a missing table is recognised by its text alone. */
 function resultCode(number: number, text: string): FailureCode {
   if (number === 1 && /^no such (table|column)|has no column/.test(text)) return 'database_outdated';
+  if (sqliteConstraints.has(number)) return 'row_refused';
   return sqliteNumbers.get(number & 0xff) ?? 'database_failed';
 }
 
@@ -151,7 +157,7 @@ function systemCode(error: unknown): FailureCode {
 }
 
 function duplicate(key: string | undefined, fields: FailureFields): Failure {
-  const [code, message] = uniqueKeys.get(key ?? '') ?? ['database_failed', 'A row of this key exists already.'];
+  const [code, message] = uniqueKeys.get(key ?? '') ?? ['row_refused', 'A row of this key exists already.'];
   return new Failure(code, message, { fields: { ...fields, key: key ?? null } });
 }
 
@@ -159,6 +165,11 @@ function numberOf(error: unknown, property: 'errno' | 'errcode'): number | null 
   if (typeof error !== 'object' || error === null) return null;
   const value: unknown = Reflect.get(error, property);
   return typeof value === 'number' && value > 0 ? value : null;
+}
+
+/** True for a second row of one key: in an insert of a single row, another worker inserted it first. */
+export function isDuplicateKey(error: unknown): boolean {
+  return isFailure(error, 'row_refused') && error.fields['key'] !== undefined;
 }
 
 /** True when a retry may succeed: a deadlock, a lock timeout, a certification conflict. */
