@@ -73,8 +73,8 @@ export function isExact(mails: Iterable<ExpectedMail>, verification: Verificatio
   return wrong.length === 0 && verification.messages === expected.messages && verification.tickets === expected.tickets;
 }
 
-/** Of the bytes on the disk; null when there is no such file. */
-async function blobSha256(dataDir: string, sha256: string): Promise<string | null> {
+/** SHA-256 of the bytes of a stored attachment; null when there is no such file. */
+export async function blobSha256(dataDir: string, sha256: string): Promise<string | null> {
   try {
     const bytes = await readFile(join(dataDir, 'blobs', sha256.slice(0, 2), sha256));
     return createHash('sha256').update(bytes).digest('hex');

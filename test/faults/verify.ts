@@ -5,12 +5,9 @@
  * exactly one outcome and exactly the message and ticket that its kind calls for, its attachment byte for byte, and
  * the flag that says so on the server. What is wrong comes back as one sentence for each message.
  */
-import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { ImapFlow } from 'imapflow';
 import { createConnection } from 'mysql2/promise';
-import { causeCode } from '../../src/errors.ts';
+import { blobSha256 } from '../bench/verify.ts';
 import type { SentMail } from './mail.ts';
 import type { Mailbox, Scene } from './scene.ts';
 
@@ -203,22 +200,11 @@ async function checkAttachment(mail: SentMail, facts: Facts, { workers }: Scene)
   const rows = message === undefined ? [] : (facts.attachments.get(message.id) ?? []);
   if (rows.length !== 1 || rows[0]?.sha256 !== sha256) return `${rows.length} attachments, or another one`;
   for (const { dataDir } of workers) {
-    const found = await hashOf(join(dataDir, 'blobs', sha256.slice(0, 2), sha256));
+    const found = await blobSha256(dataDir, sha256);
     if (found === sha256) return null;
     if (found !== null) return 'the file of its attachment holds other bytes';
   }
   return 'the file of its attachment is on no disk';
-}
-
-async function hashOf(path: string): Promise<string | null> {
-  try {
-    return createHash('sha256')
-      .update(await readFile(path))
-      .digest('hex');
-  } catch (error) {
-    if (causeCode(error) === 'ENOENT') return null;
-    throw error;
-  }
 }
 
 async function readStored(url: string): Promise<Stored> {

@@ -3,28 +3,13 @@
  *
  * Prints whether the password is there, and whether the search finds a control string.
  */
-import { randomFillSync, randomInt } from 'node:crypto';
+import { randomFillSync } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
-import { getHeapSnapshot } from 'node:v8';
 import { isFailure } from '../../src/errors.ts';
 import { generateKey } from '../../src/secret/key.ts';
 import { sealPassword, unsealPassword } from '../../src/secret/sealed-password.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';
-
-const lengthBytes = 30;
-
-function randomLetters(): Uint8Array {
-  const letters = new Uint8Array(new ArrayBuffer(4096), 0, lengthBytes);
-  for (let at = 0; at < lengthBytes; at += 1) letters[at] = 97 + randomInt(26);
-  return letters;
-}
-
-/** The snapshot holds every string of the heap as text. */
-async function heap(): Promise<Buffer> {
-  const pieces: Buffer[] = [];
-  for await (const piece of getHeapSnapshot()) pieces.push(piece as Buffer);
-  return Buffer.concat(pieces);
-}
+import { heapSnapshot, randomLetters } from '../support/leaks/heap.ts';
 
 async function refused(sealed: Uint8Array): Promise<void> {
   try {
@@ -50,5 +35,5 @@ for (let count = 0; count < 20; count += 1) {
   await refused(sealed.with(-1, 65).with(-2, 65));
 }
 await setImmediate();
-const text = await heap();
+const text = await heapSnapshot();
 process.stdout.write(JSON.stringify({ control: text.includes(control), password: text.includes(password) }));

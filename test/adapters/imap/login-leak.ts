@@ -3,27 +3,11 @@
  *
  * Prints whether the password is there, and whether the search finds a control string. Arguments: two ports.
  */
-import { randomInt } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
-import { getHeapSnapshot } from 'node:v8';
 import { imapSessions } from '../../../src/adapters/imap/session.ts';
 import type { Session } from '../../../src/ingest/ports.ts';
 import { SecretBytes } from '../../../src/secret/secret-bytes.ts';
-
-const lengthBytes = 30;
-
-function randomLetters(): Uint8Array {
-  const letters = new Uint8Array(new ArrayBuffer(4096), 0, lengthBytes);
-  for (let at = 0; at < lengthBytes; at += 1) letters[at] = 97 + randomInt(26);
-  return letters;
-}
-
-/** The snapshot holds every string of the heap as text. */
-async function heap(): Promise<Buffer> {
-  const pieces: Buffer[] = [];
-  for await (const piece of getHeapSnapshot()) pieces.push(piece as Buffer);
-  return Buffer.concat(pieces);
-}
+import { heapSnapshot, randomLetters } from '../../support/leaks/heap.ts';
 
 /** The part of the base64 form that does not depend on the bytes before it in the line. */
 function base64Core(password: Uint8Array, offset: number): Uint8Array {
@@ -51,7 +35,7 @@ for (let count = 0; count < 20; count += 1) {
   open.push(await sessions.open(to, secret, new AbortController().signal));
 }
 await setImmediate();
-const text = await heap();
+const text = await heapSnapshot();
 const found = {
   control: text.includes(control) && kept.length === 1,
   clear: text.includes(password),
