@@ -1,5 +1,5 @@
 /**
- * How long the mail server itself takes to announce a message to a client that waits in IDLE, by the way in which the
+ * Delay of the mail server itself until it announces a message to a client in IDLE, by the way in which the
  * message arrives and is stored.
  *
  * This is time that no client can win back: Dovecot waits for 500 ms after it has seen a change (NOTIFY_DELAY_MSECS

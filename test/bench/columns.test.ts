@@ -1,4 +1,4 @@
-/** What the benchmarks print and work with: columns of a report, and lists that two workers share. */
+/** Columns of a report, and lists that two workers share. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { columnsText } from './columns.ts';

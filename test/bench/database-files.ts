@@ -1,5 +1,5 @@
 /**
- * What the files of the database still hold of passwords that were stored in plain text, after `encryption enable` and after each
+ * Plain-text passwords that remain in the files of the database after `encryption enable` and after each
  * clean-up that could be recommended: a canary is counted in the files of each kind, step by step.
  *
  * MariaDB syncs every commit, has its binary log on, and runs while its files are read, as with a copy of its disk. In

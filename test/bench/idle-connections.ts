@@ -1,6 +1,6 @@
 /**
- * What open connections cost: memory of a daemon that holds none, a quarter, a half and all of its mailboxes open in
- * IDLE over TLS, its CPU time while all are quiet, and that message to any of them is fetched.
+ * Cost of open connections: memory of a daemon that holds none, a quarter, a half and all of its mailboxes open in
+ * IDLE over TLS, its CPU time while all are quiet, and that a message to any of them is fetched.
  *
  * Each number of connections is a run of its own, so that none has the memory of the one before. The limit of inotify
  * instances is raised for the run, which takes root.

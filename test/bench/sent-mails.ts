@@ -1,5 +1,5 @@
 /**
- * What is known of the messages that were sent, on the disk: however many there are, few of them are in memory.
+ * List of the messages that were sent, on the disk: however many there are, few of them are in memory.
  *
  * They lie in a temporary database of SQLite, which the system removes. Fails only when the disk is full.
  */

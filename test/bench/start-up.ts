@@ -1,7 +1,7 @@
 /**
- * How long the daemon takes from the start of its process until it is ready: its line `daemon.ready`, and then a `200`
- * of `/readyz`. That is asked from the line on, since an answer is good for a second: one that came too early would be
- * given again.
+ * Start-up time of the daemon, from the start of its process until it is ready: its line `daemon.ready`, and then a
+ * `200` of `/readyz`. That is asked from the line on, since an answer is good for a second: one that came too early
+ * would be given again.
  *
  * The tables are there, the passwords are sealed, and no mailbox is due for a while, as after a short stop. For
  * comparison the same without Node's compile cache, as where the daemon may not write beside its program and as the

@@ -1,5 +1,5 @@
 /**
- * How long enabling, rotating and disabling take, and how much memory, with many mailboxes and with a tenth of them:
+ * Time and memory of enabling, rotating and disabling with many mailboxes and with a tenth of them:
  * the time is to grow with their number, the memory is not.
  *
  * No mail server is asked. The database syncs every commit, as in production. A command that fails throws with what it

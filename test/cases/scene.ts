@@ -1,5 +1,5 @@
 /**
- * What the tests of the cases share: a Dovecot and a MariaDB for each file, the program on them, messages, and what
+ * Scene of the cases: a Dovecot and a MariaDB for each file, the program on them, messages, and what
  * became of them.
  *
  * Each message has a sender and a Message-ID of its own unless set otherwise, so that no rule about senders or

@@ -1,5 +1,5 @@
 /**
- * How stated attachments are compared. A stated one is looked for by its hash, then its name, then its place; what is
+ * Comparison of stated attachments. A stated one is looked for by its hash, then its name, then its place; what is
  * stated of it besides must hold of that very part.
  *
  * Every suite counts by rules of its own. What those rules count that ours do not, or the other way, is a known

@@ -1,5 +1,5 @@
 /**
- * What is stated and not met, one line each, with our reason: `known-differences.tsv`.
+ * Known differences: statements that are not met, one line each, with the reason, in `known-differences.tsv`.
  *
  * A miss that is not listed is a violation, and so is a listed one that is met, or that nothing states any more: the
  * list says neither less nor more than what is so. `TODO` is no reason. Lines hold the name of a file and of a field,

@@ -1,5 +1,5 @@
 /**
- * How long mutants take in the program's own parse threads, one at a time in each: without servers, for work
+ * Parse times of mutants in the program's own parse threads, one at a time in each: without servers, for work
  * on a parser, and for a second look at one that was late.
  *
  * The clock also counts while others have the processor, so a late one is parsed again, alone: it is a violation when

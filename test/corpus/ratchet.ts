@@ -1,6 +1,6 @@
 /**
- * What was met before must be met now: `ratchet.json` holds met and stated for each source and field, and the floors
- * hold whatever it says. A figure that rises is written down by `--write`; one that falls never is.
+ * Ratchet: what was met before must be met now. `ratchet.json` holds met and stated for each source and field, and
+ * the floors hold whatever it says. A figure that rises is written down by `--write`; one that falls never is.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-/** What a run of the corpus found, as text: a table per source and field, totals, and the misses. */
+/** Report of a corpus run as text: a table per source and field, totals, and the misses. */
 import { columnsText } from '../bench/columns.ts';
 import { type Checked, type Met, metBy, metOf, share } from './tally.ts';
 

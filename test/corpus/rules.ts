@@ -1,5 +1,5 @@
 /**
- * What each stated field means for a stored message: one row a field, its comparison, and what it lets pass and why.
+ * Meaning of each stated field for a stored message: one row a field, its comparison, and what it lets pass and why.
  *
  * A field that is not in `rules` must be in `leftOut` with its reason, else the run fails: nothing is dropped unseen. A
  * rule gives no check where the statement says nothing about us (an attachment without a name has no name to compare).

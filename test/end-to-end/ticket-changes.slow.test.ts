@@ -1,5 +1,5 @@
 /**
- * What happens to tickets over whole polls: opened again, continued, merged, told in the log; mail between two
+ * Ticket changes over whole polls: reopened, continued, merged, logged; messages between two
  * mailboxes.
  */
 import { expect, test } from 'vitest';

@@ -1,5 +1,5 @@
 /**
- * What the faults do, each giving what undoes it. An undo finds the world as other faults have left it: a worker may
+ * Actions of the faults; each returns its undo. An undo finds the world as other faults have left it: a worker may
  * have been killed and started again meanwhile, and a stopped process may be gone.
  */
 import { chmod, rename, statfs } from 'node:fs/promises';

@@ -1,4 +1,4 @@
-/** What one worker printed, over all its lives: lines with the time they came at. */
+/** Log of one worker over all its processes: lines with the time of their arrival. */
 
 export type PrintedLine = { readonly atMs: number; readonly text: string };
 

@@ -1,5 +1,5 @@
 /**
- * What a person sees while the campaign runs: on a terminal one line that continues, with time and count; elsewhere one
+ * Progress display of the campaign: on a terminal one line that continues, with time and count; elsewhere one
  * line for each thing that begins.
  */
 

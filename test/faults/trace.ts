@@ -1,5 +1,5 @@
 /**
- * What is known about what went wrong: for a message the log lines of every worker about it and the faults around its
+ * Trace of a violation: for a message the log lines of every worker about it and the faults around its
  * time, for a fault what the workers printed meanwhile.
  */
 import type { Injected } from './campaign.ts';

@@ -1,5 +1,5 @@
 /**
- * Who may import what: the arrows between the parts of src, the one home of each package, and no I/O in the rules.
+ * Import rules: the arrows between the parts of src, the one home of each package, and no I/O in the rules.
  *
  * A part that is not in the table may not exist, a package that is not in the table may not be imported: adding one
  * means saying here where it belongs.

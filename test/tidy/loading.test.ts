@@ -1,5 +1,5 @@
 /**
- * What a process does not load before it needs it: a start is paid by every command.
+ * Lazy loading: modules that a process does not load before it needs them, since every command pays for its start.
  */
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';

@@ -1,5 +1,5 @@
 /**
- * What a scene of the performance report is: a name, its figures with their aims, and a run that measures them several
+ * Scene of the performance report: a name, its figures with their aims, and a run that measures them several
  * times.
  *
  * A scene throws when a command fails. What is stored otherwise than it was sent, and an aim that is not met, are

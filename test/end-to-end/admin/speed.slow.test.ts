@@ -1,5 +1,5 @@
 /**
- * How large and how quick the admin page is, with 200 mailboxes that are polled meanwhile: budgets, with figures when
+ * Size and latency budgets of the admin page with 200 mailboxes that are polled meanwhile, with figures when
  * exceeded.
  */
 import { expect, test } from 'vitest';

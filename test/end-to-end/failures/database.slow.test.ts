@@ -1,5 +1,5 @@
 /**
- * What fails at the database while the daemon runs: deadlock, a limit that is too small, a restart, read-only, and an
+ * Failures of the database while the daemon runs: deadlock, a limit that is too small, a restart, read-only, and an
  * outage of ten seconds. Each has its reason on `/readyz` or costs nothing at all, and ends without a restart.
  */
 import { setTimeout as sleep } from 'node:timers/promises';

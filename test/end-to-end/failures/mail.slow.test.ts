@@ -1,5 +1,5 @@
 /**
- * What fails at mail servers and in the network before them: each failure has its reason on `/readyz`, costs the other
+ * Failures of mail servers and of the network before them: each has its reason on `/readyz`, costs the other
  * mailboxes nothing, and ends without a restart.
  */
 import { join } from 'node:path';

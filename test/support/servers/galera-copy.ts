@@ -1,5 +1,5 @@
 /**
- * How a node of a test cluster gets its data: a script that copies the folder of another one.
+ * State transfer between nodes of a test cluster: a script that copies the folder of another one.
  *
  * The two ends of a state transfer, as wsrep_sst_common of MariaDB describes them: the joiner says where it waits, the
  * donor copies its files while the server holds them still, and both name the state that they hold.

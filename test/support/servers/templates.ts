@@ -1,5 +1,5 @@
 /**
- * What every test server starts from, made once: the certificates and an empty MariaDB data folder.
+ * Templates of the test servers, made once: the certificates and an empty MariaDB data folder.
  *
  * The global setup of a test run makes them in the run's folder; outside a run the first use in a process does.
  */
