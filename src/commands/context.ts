@@ -111,7 +111,7 @@ async function askPassphrase({ terminal }: Context): Promise<SecretBytes | null>
   }
 }
 
-/** Asks for a secret twice; `check` runs before the second time. Throws its failures, and `usage` for two that differ. */
+/** Asks for a secret twice; `check` runs after the first time. Throws its failures, and `usage` for two that differ. */
 export async function askTwice(
   terminal: Terminal,
   question: string,
