@@ -151,9 +151,7 @@ async function printDisabled(answer: DisableResult, options: CommonOptions, cont
     else await terminal.line(answer.was_off ? 'encryption is off, as it was' : 'encryption is off', 'green');
     await terminal.line(`${countText(answer.unsealed, 'password')} stored in plain text`);
     if (answer.set_aside !== null)
-      await terminal.line(
-        `The key file, which earlier backups of the database need, is set aside as ${answer.set_aside}`,
-      );
+      await terminal.line(`The key file, which earlier backups of the database need, is stored as ${answer.set_aside}`);
   }
   noteUnopened(answer.unopened, context);
   if (answer.state === 'disabling') terminal.note('Then run the command again.');
