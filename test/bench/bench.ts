@@ -13,15 +13,15 @@
  * bench -- fleet [--mailboxes 400] [--count 200] [--json]`
  *
  * Without a name it is `performance`: the report on speed, memory and CPU time, in scenes (performance/), with the aim
- * of each figure beside it. `ingest` measures how fast messages become tickets, beside imapflow fetching and dropping the
- * same messages in the same run, and checks that every one of them is stored as it was sent. `crash` kills the daemon
- * again and again while it works, and counts what is lost, doubled, empty or missing in the end. The others are about
- * sealed passwords: what a core dump holds of them, operations killed before each of their effects, a switch under a
- * daemon at work, its time and memory with many mailboxes, and what the files of the database still hold. The last six
- * are about the daemon at work: from a message's announcement to its ticket, how late the mail server announces, what many
- * mailboxes and many open connections cost, how long a start takes, and how four workers share the mailboxes of one
- * that is killed. Exit code 1 when something is not as promised, or fails; 2 for a wrong option. Dovecot and MariaDB
- * must be installed; both are started here, with their data in temporary folders.
+ * of each figure beside it. `ingest` measures how fast messages become tickets, beside imapflow fetching and dropping
+ * the same messages in the same run, and checks that every one of them is stored as it was sent. `crash` kills the
+ * daemon again and again while it works, and counts what is lost, doubled, empty or missing in the end. The others are
+ * about sealed passwords: what a core dump holds of them, operations killed before each of their effects, a switch
+ * under a daemon at work, its time and memory with many mailboxes, and what the files of the database still hold. The
+ * last six are about the daemon at work: from a message's announcement to its ticket, how late the mail server
+ * announces, what many mailboxes and many open connections cost, how long a start takes, and how four workers share the
+ * mailboxes of one that is killed. Exit code 1 when something is not as promised, or fails; 2 for a wrong option.
+ * Dovecot and MariaDB must be installed; both are started here, with their data in temporary folders.
  */
 import { parseArgs } from 'node:util';
 import { startDovecot } from '../support/servers/dovecot.ts';

@@ -2,10 +2,10 @@
  * `npm run corpus`: public messages of every kind through the real program, and how much of what their own test suites
  * state about them is met, per source and field.
  *
- * Exit code 1 when a floor or the ratchet is broken, a miss is not a known difference, or a message has no outcome; 2 for
- * a wrong option. Without the folder of messages it says so and ends with 0. `--split` tells messages that rules were made on
- * from those held out; `--misses` prints each miss, with text of the messages; `--write` brings the list of known
- * differences and the ratchet up to date, unless a figure fell.
+ * Exit code 1 when a floor or the ratchet is broken, a miss is not a known difference, or a message has no outcome; 2
+ * for a wrong option. Without the folder of messages it says so and ends with 0. `--split` tells messages that rules
+ * were made on from those held out; `--misses` prints each miss, with text of the messages; `--write` brings the list
+ * of known differences and the ratchet up to date, unless a figure fell.
  */
 import { parseArgs } from 'node:util';
 import { showProgress } from '../faults/progress.ts';

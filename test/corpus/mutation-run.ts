@@ -3,8 +3,8 @@
  * `poll` of the program, into a database of the portion's own, which goes with it, so that the disk stays small.
  *
  * The program's own deadline for a parse is the promise that is checked (`parseLimitS`): a message that takes longer is
- * quarantined by it, and is a violation here, as is every message without exactly one outcome, every one at which a parse
- * thread died or gave up, an end of the program, books that do not balance, and memory beyond `peakMbMax`.
+ * quarantined by it, and is a violation here, as is every message without exactly one outcome, every one at which a
+ * parse thread died or gave up, an end of the program, books that do not balance, and memory beyond `peakMbMax`.
  */
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';

@@ -3,8 +3,8 @@
  *
  * Exit code 1 when one of them did harm (see `mutation-run.ts`); each is then saved, and `--only INDEX` makes it again
  * and parses it alone. `--extremes 25` parses each of the extremes at that size; `--parse-only` leaves the servers out
- * and prints how long the slowest took; `--sqlite` stores without a database server. Exit code 2 for a wrong option. The
- * first Ctrl-C ends it with its report.
+ * and prints how long the slowest took; `--sqlite` stores without a database server. Exit code 2 for a wrong option.
+ * The first Ctrl-C ends it with its report.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';

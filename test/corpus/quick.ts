@@ -1,7 +1,8 @@
 /**
  * The corpus without servers: parses the messages that something is stated about, and compares, in seconds.
  *
- * What needs a ticket (threads) is left out. Held-out messages are left out too unless `--held-out` asks for them alone or
+ * What needs a ticket (threads) is left out. Held-out messages are left out too unless `--held-out` asks for them alone
+ * or
  * `--split` for the figures of both; their misses are never printed by `--split`. Exit code 2 for a wrong option or a
  * folder that is not there, 1 for a message that cannot be parsed.
  */

@@ -6,7 +6,7 @@ import { enable } from '../../src/encryption/operations/enable.ts';
 import type { OperationOptions } from '../../src/encryption/operations/operation.ts';
 import { reseal, rotate } from '../../src/encryption/operations/rotate.ts';
 import { createPasswordAccess } from '../../src/encryption/passwords.ts';
-import { createSealSweep } from '../../src/encryption/sync.ts';
+import { createSealSweep } from '../../src/encryption/seal-sweep.ts';
 import { createLog } from '../../src/log.ts';
 import { originOfSealed, type PasswordOrigin, sealPassword } from '../../src/secret/sealed-password.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';

@@ -5,16 +5,22 @@ import type { LogFields } from '../../src/events.ts';
 
 const view = { state: { kind: 'closed' }, switch: { revision: 0 }, hasPlaintext: false };
 
-/** A sync loop with manual iterations; `at.failure`: the result of its heartbeats. */
+/** A sync loop with manual iterations; `at.failure`: of its heartbeats, `at.refreshFailure`: of the vault. */
 async function scene() {
-  const at: { failure: Failure | null; monotonicMs: number } = { failure: null, monotonicMs: 0 };
+  const at: { failure: Failure | null; refreshFailure: Failure | null; monotonicMs: number } = {
+    ...{ failure: null, refreshFailure: null, monotonicMs: 0 },
+  };
+  const refresh = async () => {
+    if (at.refreshFailure !== null) throw at.refreshFailure;
+    return view;
+  };
   const reports: string[] = [];
   const lines: unknown[] = [];
   let waiting: (() => void)[] = [];
   const note = (fields: LogFields, event: string) =>
     void lines.push([event, (fields['error'] as Failure).code, fields['failures']]);
   const ports = {
-    vault: { view, refresh: async () => view, keys: () => [], wrapped: () => null },
+    vault: { view, refresh, keys: () => [], wrapped: () => null },
     store: {
       reportWorker: async ({ worker }: { worker: string }) => {
         if (at.failure !== null) throw at.failure;
@@ -22,7 +28,7 @@ async function scene() {
       },
       removeWorker: async () => undefined,
     },
-    sealReadable: async () => undefined,
+    sealPlaintext: async () => undefined,
     clock: {
       nowMs: () => at.monotonicMs,
       monotonicMs: () => at.monotonicMs,
@@ -79,4 +85,14 @@ test('an unavailable database is logged by the scheduler, not for each failed he
   sync.at.failure = null;
   await sync.turns(1);
   expect(sync.reports).toHaveLength(2);
+});
+
+test('an iteration that fails is logged as a failed sync', async () => {
+  await using sync = await scene();
+  sync.at.refreshFailure = new Failure('disk_failed', 'The key file cannot be read.');
+  await sync.turns(2);
+  expect(sync.lines).toEqual([
+    ['encryption.sync_failed', 'disk_failed', 1],
+    ['encryption.sync_failed', 'disk_failed', 2],
+  ]);
 });

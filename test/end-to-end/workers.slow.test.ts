@@ -100,19 +100,21 @@ async function takenOver(boxes: readonly Box[], others: readonly Worker[], since
   return Math.max(...boxes.map(({ name }) => (polls.get(name) ?? 0) - sinceMs));
 }
 
+const sharedEnv = {
+  TICKETMAILD_LOG_LEVEL: 'debug',
+  TICKETMAILD_POLL_INTERVAL_S: '2',
+  TICKETMAILD_POLL_LEASE_S: `${leaseMs / 1000}`,
+  TICKETMAILD_POLL_COMMAND_TIMEOUT_S: `${leaseMs / 1000}`,
+  TICKETMAILD_POLL_CONCURRENCY_PER_HOST_MAX: '8',
+  TICKETMAILD_IDLE_CONNECTIONS_MAX: '100',
+  TICKETMAILD_MESSAGE_BATCH_MESSAGES_MAX: '5',
+};
+
 test('four workers share the mailboxes; a killed one and a suspended one cost seconds and no message', async () => {
   const database = await mariadb.createDatabase();
   await using desk = await openDesk({
     database,
-    env: {
-      TICKETMAILD_LOG_LEVEL: 'debug',
-      TICKETMAILD_POLL_INTERVAL_S: '2',
-      TICKETMAILD_POLL_LEASE_S: `${leaseMs / 1000}`,
-      TICKETMAILD_POLL_COMMAND_TIMEOUT_S: `${leaseMs / 1000}`,
-      TICKETMAILD_POLL_CONCURRENCY_PER_HOST_MAX: '8',
-      TICKETMAILD_IDLE_CONNECTIONS_MAX: '100',
-      TICKETMAILD_MESSAGE_BATCH_MESSAGES_MAX: '5',
-    },
+    env: sharedEnv,
   });
   const boxes = await addBoxes(desk);
   const workers = await startWorkers(desk, 4);

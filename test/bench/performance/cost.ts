@@ -1,9 +1,9 @@
 /**
  * `cost`: where the CPU time of a mail goes: fetch, parse, files, database.
  *
- * Processes that go as far as one stage each are measured whole, with one message and with all; what a stage costs is the
- * difference to the stage before, without the start of the process, and with all that V8 compiles while it warms up.
- * Fails with what a process printed.
+ * Processes that go as far as one stage each are measured whole, with one message and with all; what a stage costs is
+ * the difference to the stage before, without the start of the process, and with all that V8 compiles while it warms
+ * up. Fails with what a process printed.
  */
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';

@@ -1,6 +1,6 @@
 /**
- * `huge`: what one huge message among small ones costs: the memory of the daemon, and how long the small ones wait, those
- * of the same mailbox and those of another one that is polled at the same time.
+ * `huge`: what one huge message among small ones costs: the memory of the daemon, and how long the small ones wait,
+ * those of the same mailbox and those of another one that is polled at the same time.
  *
  * The wait is the longest time in which no message of a mailbox was committed, from its first commit to its last; the
  * database is asked every 20 ms. Fails with what a command printed.

@@ -1,8 +1,8 @@
 /**
  * `larger`: whether a mailbox of ten times as many messages, or of any number, is as fast and takes no more memory.
  *
- * Runs with few and with many messages take turns, so that both see the same machine. Above 20,000 messages there is one run
- * with many. Data folder and database are removed after each. Fails with what a command printed.
+ * Runs with few and with many messages take turns, so that both see the same machine. Above 20,000 messages there is
+ * one run with many. Data folder and database are removed after each. Fails with what a command printed.
  */
 import { ingestFilled, measureFetchAndDrop } from '../ingest.ts';
 import { fillOnce, type Reusable } from './filled.ts';

@@ -1,5 +1,6 @@
 /**
- * `many`: whether one daemon stores the messages of many mailboxes, all due at the same moment, as fast as those of one.
+ * `many`: whether one daemon stores the messages of many mailboxes, all due at the same moment, as fast as those of
+ * one.
  *
  * Each run stores as many messages of a single mailbox first. Fails with what a command printed.
  */

@@ -1,6 +1,6 @@
 /**
- * `single` and `embedded`: how fast the messages of one mailbox become tickets, in MariaDB that syncs every commit and in
- * SQLite, beside imapflow fetching and dropping the same messages in the same run.
+ * `single` and `embedded`: how fast the messages of one mailbox become tickets, in MariaDB that syncs every commit and
+ * in SQLite, beside imapflow fetching and dropping the same messages in the same run.
  *
  * Fails with what a command printed.
  */

@@ -135,6 +135,8 @@ describe('switching on', () => {
     await enable(ports, { ...options, force: true });
     expect(world.row?.state).toBe('on');
     expect(ports.told.steps).toContain('Continuing by force: live workers without the key: 1.');
+    expect(ports.told.steps.join('\n')).not.toContain('Every live worker holds');
+    expect(ports.told.steps.join('\n')).toMatch(/New passwords are sealed with key \w+ from now on, although/);
     expect(ports.told.waiting.at(-1)).toEqual(['east']);
   });
 

@@ -4,8 +4,8 @@
  *
  * `kill` is a crash of one node, `freeze` stops it as a dead network would (SIGSTOP): it neither answers nor goes away.
  * A silent node is given up after two to three seconds. A node that comes back takes a full copy from another one, by a
- * script of our own: those of MariaDB come with a package that would start a service. A start that fails throws with the
- * node's own log.
+ * script of our own: those of MariaDB come with a package that would start a service. A start that fails throws with
+ * the node's own log.
  */
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm } from 'node:fs/promises';

@@ -1,6 +1,6 @@
 /**
- * Fixtures of the MySQL tests: a configuration with other hosts, the failure of a call, and a TCP proxy that decides about
- * each chunk in both directions.
+ * Fixtures of the MySQL tests: a configuration with other hosts, the failure of a call, and a TCP proxy that decides
+ * about each chunk in both directions.
  */
 import { createServer, connect as dial, type Socket } from 'node:net';
 import { Failure } from '../../../../src/errors.ts';

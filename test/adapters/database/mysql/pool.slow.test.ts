@@ -44,10 +44,13 @@ test('a connection that opens after its waiter timed out goes to the next waiter
   await using db = await openDatabase({ ...at(link), connectionsMax: 1 }, patient);
   await db.ping();
   link.set({ kind: 'blackhole' });
-  const first = causeOf(db.ping());
+  const ping = db.ping();
+  const message = ping.catch((error: Error) => error.message);
+  const first = causeOf(ping);
   await sleep(1000);
   const second = causeOf(db.ping());
   expect(await first).toBe('deadline');
+  expect(await message).toMatch(/did not answer a statement within 2 s\.$/);
   expect(await second).toBe('pool_busy');
   link.set({ kind: 'none' });
   await expect.poll(() => db.pool(), { timeout: 3000 }).toEqual({ open: 1, busy: 0, waiting: 0, max: 1 });
