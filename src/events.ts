@@ -256,6 +256,12 @@ const definitions = {
     'The file `data/switch-state`, which stores the last valid row, is damaged.',
   ),
   switchRecovered: event('switch.recovered', 'info', switchRow, 'The row is valid again.'),
+  encryptionSyncFailed: event(
+    'encryption.sync_failed',
+    'error',
+    'error failures',
+    'Key file and switch row could not be read, or plain-text passwords not be sealed; the next attempt is in 300 ms.',
+  ),
   passwordsSealed: event('passwords.sealed', 'info', 'count key_id', 'Plain-text passwords in the table were sealed.'),
   passwordsSealFailed: event('passwords.seal_failed', 'warn', 'error', 'They could not be sealed.'),
   keyRecovered: event('key.recovered', 'info', 'key_ids by', 'The key file was written back from memory.'),

@@ -3,7 +3,8 @@
  * wipes.
  *
  * The column names the form; it is never guessed. A sealed password opens only for the connection that is used. A
- * plain-text password found while the switch is on is sealed first, then used. Throws `key_file_missing`,
+ * plain-text password found while the switch is on is sealed first, then read again. Where sealing fails, which is
+ * logged, the plain text is used: the login does not wait for the sealing. Throws `key_file_missing`,
  * `key_file_refused`, `key_file_locked`, `key_unknown`, `password_damaged`, `password_binding_mismatch`.
  */
 import { isDeepStrictEqual } from 'node:util';
@@ -23,7 +24,7 @@ import {
 } from '../secret/sealed-password.ts';
 import { SecretBytes } from '../secret/secret-bytes.ts';
 import { initialSwitchRow, sealingKeyId } from '../secret/switch.ts';
-import type { Vault } from './vault.ts';
+import { isEncryptionOn, type Vault } from './vault.ts';
 
 export type PasswordAccessPorts = {
   readonly store: Pick<MailboxStore, 'readPassword'>;
@@ -91,8 +92,13 @@ async function openPassword(mailbox: Mailbox, ports: PasswordAccessPorts): Promi
 
 async function readStored(mailbox: Mailbox, ports: PasswordAccessPorts): Promise<StoredPassword> {
   const stored = await readRow(mailbox, ports);
-  if (stored.switchRevision !== (ports.vault.view.stored?.revision ?? null)) await ports.vault.refresh();
-  if (stored.form === 'sealed' || !isOn(ports.vault)) return stored;
+  try {
+    if (stored.switchRevision !== (ports.vault.view.stored?.revision ?? null)) await ports.vault.refresh();
+  } catch (error) {
+    stored.bytes.fill(0);
+    throw error;
+  }
+  if (stored.form === 'sealed' || !isEncryptionOn(ports.vault.view)) return stored;
   stored.bytes.fill(0);
   await ports.sealPlaintext();
   return await readRow(mailbox, ports);
@@ -104,10 +110,6 @@ async function readRow({ id, name }: Mailbox, { store }: PasswordAccessPorts): P
   return stored;
 }
 
-function isOn({ view }: Vault): boolean {
-  return view.switch.state === 'on' || view.switch.state === 'rotating';
-}
-
 function openStored({ form, bytes, connection }: StoredPassword, mailbox: Mailbox, vault: Vault): OpenedPassword {
   if (form === 'sealed')
     return { password: unsealPassword(bytes, vault.keys(), sealContextOf(mailbox)), origin: originOfSealed(bytes) };
@@ -116,7 +118,8 @@ function openStored({ form, bytes, connection }: StoredPassword, mailbox: Mailbo
     bytes.fill(0);
     throw new Failure('database_conflict', `mailbox ${mailbox.name} was changed while a poll began`);
   }
-  if (isValidPassword(bytes)) return { password: SecretBytes.take(bytes), origin: isOn(vault) ? 'table' : 'command' };
+  if (isValidPassword(bytes))
+    return { password: SecretBytes.take(bytes), origin: isEncryptionOn(vault.view) ? 'table' : 'command' };
   bytes.fill(0);
   const message = `the plain-text password of mailbox ${mailbox.name} must have 1 to ${passwordBytesMax} bytes and no NUL`;
   throw new Failure('password_damaged', message, { hint: 'Set the password: ticketmaild mailbox set-password NAME' });

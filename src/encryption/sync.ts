@@ -10,13 +10,9 @@ import type { Clock } from '../async/clock.ts';
 import { asFailure, type Failure, isFailure } from '../errors.ts';
 import { events, type Log } from '../events.ts';
 import { createLogThrottle } from '../ingest/health/log-throttle.ts';
-import type { AuditActor } from '../ingest/model.ts';
 import type { WorkerIdentity } from '../ingest/ports.ts';
-import { type Key, keyById, keyIds } from '../secret/key.ts';
-import { sealPassword } from '../secret/sealed-password.ts';
-import { SecretBytes } from '../secret/secret-bytes.ts';
-import { initialSwitchRow, sealingKeyId } from '../secret/switch.ts';
-import type { EncryptionStore, PasswordRewrite, PasswordRow, WorkerReport } from './ports.ts';
+import { keyIds } from '../secret/key.ts';
+import type { EncryptionStore, WorkerReport } from './ports.ts';
 import type { Vault } from './vault.ts';
 
 export type SyncPorts = {
@@ -52,7 +48,7 @@ export async function startSync(ports: SyncPorts): Promise<AsyncDisposable> {
     } catch (error) {
       const failure = asFailure(error);
       const { shouldLog, count } = throttle.record('sync', `${failure.code} ${failure.message}`);
-      if (shouldLog) ports.log.error({ failures: count, error: failure }, events.schedulerFailed);
+      if (shouldLog) ports.log.error({ failures: count, error: failure }, events.encryptionSyncFailed);
     }
   };
   const first = iterate();
@@ -123,69 +119,4 @@ async function databaseFailureOf(task: () => Promise<void>): Promise<Failure | n
     if (isFailure(error) && error.domain === 'database') return error;
     throw error;
   }
-}
-
-/**
- * Seal sweep: seals the plain-text passwords that a helpdesk writes into the table while the switch is on, and marks
- * them as `table`, since their writer also chose the server.
- *
- * Works in batches, each in a transaction that verifies the switch revision, so that nothing is sealed after the switch
- * went off. While the row is forged or rolled back, the last good switch applies. Passwords that can never be sealed
- * (empty, too long) are not selected; one that fails otherwise is skipped and logged.
- */
-
-type SealSweepPorts = {
-  readonly store: Pick<EncryptionStore, 'rewritePasswords'>;
-  readonly vault: Vault;
-  readonly log: Log;
-  readonly actor: AuditActor;
-};
-
-const batchRows = 200;
-
-/** One sweep over the table; does nothing unless the switch is on. Logs a failure; the next sweep retries. */
-export function createSealSweep(ports: SealSweepPorts): () => Promise<void> {
-  let logged: string | null = null;
-  return async () => {
-    const { switch: inForce, stored, problem } = ports.vault.view;
-    const key = keyById(ports.vault.keys(), sealingKeyId(inForce));
-    // While enabling or disabling, the operation rewrites the passwords itself.
-    if (key === null || problem?.code === 'key_unknown' || (inForce.state !== 'on' && inForce.state !== 'rotating'))
-      return;
-    try {
-      const sealed = await sweep(ports, key, stored?.revision ?? initialSwitchRow.revision);
-      if (sealed > 0) ports.log.info({ count: sealed, key_id: key.id }, events.passwordsSealed);
-      logged = null;
-    } catch (error) {
-      if (!isFailure(error)) throw error;
-      if (error.code !== logged && error.code !== 'switch_changed')
-        ports.log.warn({ error }, events.passwordsSealFailed);
-      logged = error.code;
-    }
-  };
-}
-
-async function sweep(ports: SealSweepPorts, key: Key, revision: number): Promise<number> {
-  const audit = { ...ports.actor, action: 'password.sealed' };
-  let sealed = 0;
-  let refusal: Failure | null = null;
-  const change = async (row: PasswordRow): Promise<PasswordRewrite> => {
-    try {
-      using password = SecretBytes.take(row.bytes);
-      return { form: 'sealed', sealed: sealPassword(password, key, row, 'table'), keyId: key.id };
-    } catch (error) {
-      if (!isFailure(error)) throw error;
-      refusal ??= error;
-      return null;
-    }
-  };
-  for (let after: string | null = null; ; ) {
-    const stretch = { selection: 'sealable', after, limit: batchRows, revision, audit } as const;
-    const { lastId, changed } = await ports.store.rewritePasswords(stretch, change);
-    sealed += changed;
-    if (lastId === null) break;
-    after = lastId;
-  }
-  if (refusal !== null && sealed === 0) throw refusal;
-  return sealed;
 }

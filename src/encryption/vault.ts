@@ -66,6 +66,11 @@ export interface Vault {
   wrapped(): Uint8Array | null;
 }
 
+/** True while workers seal every plain-text password: not while an operation enables or disables encryption. */
+export function isEncryptionOn({ switch: { state } }: Pick<VaultView, 'switch'>): boolean {
+  return state === 'on' || state === 'rotating';
+}
+
 export type VaultPorts = {
   readonly keyFile: Pick<KeyFile, 'read' | 'path'>;
   readonly stateFile: Pick<SwitchStateFile, 'read' | 'remember'>;

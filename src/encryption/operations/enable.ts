@@ -3,8 +3,8 @@
  *
  *     off -> enabling(k) -> on(k)
  *
- * Changes nothing but the key file before every live worker has the key. Resumes when it is run again after an
- * interruption; while encryption is on, it seals the remaining plain-text passwords. Refused while rotating or
+ * Changes nothing but the key file before every live worker has the key, unless forced. Resumes when it is run again
+ * after an interruption; while encryption is on, it seals the remaining plain-text passwords. Refused while rotating or
  * disabling.
  */
 import { Failure, isFailure } from '../../errors.ts';
@@ -43,8 +43,9 @@ type EnableRun = {
   createdKeyFile: boolean;
   sealed: number;
   wasOn: boolean | null;
-  /** The key that every live worker has. */
-  keyHeldByAll: KeyId | null;
+  /** The key that the run has waited for: every live worker has it, or the run continues by force. */
+  awaitedKeyId: KeyId | null;
+  isForced: boolean;
 };
 
 const listedPasswordsMax = 10;
@@ -55,7 +56,10 @@ const listedPasswordsMax = 10;
  */
 export async function enable(ports: OperationPorts, options: OperationOptions): Promise<EnableResult> {
   return await withClaim(ports, options.signal, (operation) => {
-    const run: EnableRun = { options, createdKeyFile: false, sealed: 0, wasOn: null, keyHeldByAll: null };
+    const run: EnableRun = {
+      ...{ options, createdKeyFile: false, sealed: 0, wasOn: null },
+      ...{ awaitedKeyId: null, isForced: false },
+    };
     return runSteps(operation, () => takeStep(operation, run));
   });
 }
@@ -72,16 +76,16 @@ async function takeStep(operation: Operation, run: EnableRun): Promise<EnableRes
 
 async function announce(operation: Operation, run: EnableRun, row: SwitchRow): Promise<null> {
   const key = await ensureKey(operation, run);
-  if (run.keyHeldByAll !== key.id) {
-    await waitForKey(operation, key.id, run.options);
+  if (run.awaitedKeyId !== key.id) {
+    run.isForced = !(await waitForKey(operation, key.id, run.options));
     // The key file may have changed meanwhile: the next step reads it again before the row names its key.
-    run.keyHeldByAll = key.id;
+    run.awaitedKeyId = key.id;
     return null;
   }
   const created = run.createdKeyFile ? [{ action: 'key.created', detail: null }] : [];
   const audit = [...created, { action: 'switch.enabling', detail: null }];
   await changeSwitch(operation, row, { state: 'enabling', keyId: key.id, nextKeyId: null }, key, audit);
-  operation.ports.observer.step({ step: 'sealing_started', keyId: key.id });
+  operation.ports.observer.step({ step: run.isForced ? 'sealing_forced' : 'sealing_started', keyId: key.id });
   return null;
 }
 

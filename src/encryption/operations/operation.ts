@@ -229,21 +229,22 @@ const listedWorkersMax = 20;
 
 /**
  * Barrier: polls the table of workers until every live worker has the key. Throws `workers_lack_key`, which names the
- * others, after `waitMs`, unless `force` is set.
+ * others, after `waitMs`; with `force` returns false instead.
  */
-export async function waitForKey(operation: Operation, keyId: KeyId, options: OperationOptions): Promise<void> {
+export async function waitForKey(operation: Operation, keyId: KeyId, options: OperationOptions): Promise<boolean> {
   const { observer } = operation.ports;
   const lacksKey = ({ keyIds }: StoredWorker): boolean => !keyIds.includes(keyId);
   const lacking = await waitWhileAny(operation, lacksKey, options.waitMs, (workers) =>
     observer.workersWithoutKey(workers),
   );
-  if (lacking.length === 0) return;
+  if (lacking.length === 0) return true;
   const message = `${countText(lacking.length)} key ${keyId}: ${namesOf(lacking)}`;
   if (!options.force) {
     const fields = { key_id: keyId, workers: lacking.length };
     throw new Failure('workers_lack_key', message, { fields });
   }
   observer.step({ step: 'forced', count: lacking.length });
+  return false;
 }
 
 /** Waits at most `waitMs` until every live worker has `revision` of the switch in force; a timeout is no error. */

@@ -21,6 +21,8 @@ const plainSteps = {
 const keySteps = {
   key_file_created: (key: KeyId) => `Key file created with the new key ${key}.`,
   sealing_started: (key: KeyId) => `Every live worker holds key ${key}; new passwords are sealed with it from now on.`,
+  sealing_forced: (key: KeyId) =>
+    `New passwords are sealed with key ${key} from now on, although live workers lack it.`,
   key_added: (key: KeyId) => `New key ${key} added to the key file, beside the key in use.`,
   resealing_started: (key: KeyId) => `Resealing passwords under key ${key}.`,
   key_in_use: (key: KeyId) => `Key ${key} is in use; the former key is removed from the key file next.`,

@@ -6,6 +6,11 @@
  * UIDs will be used again, or that is another folder than before, because the row of the mailbox was changed. It starts
  * where the mailbox's start point says: at the first message, or at the first that arrived since a time. Messages that
  * were handled before are recognised later, by Message-ID and content.
+ *
+ * Rows of earlier epochs are cleaned up after the new cursor is stored, never before: the earlier UIDVALIDITY may
+ * return. When that cleanup is interrupted, the next new epoch does it, since it covers all earlier ones. Until then
+ * nothing is wrong: pending post-actions are read for the current epoch alone, duplicates only take room, and a
+ * quarantined message without a source stays listed until it is discarded.
  */
 
 import { events } from '../../events.ts';

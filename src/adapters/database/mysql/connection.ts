@@ -226,7 +226,7 @@ export class MysqlConnection implements DatabaseConnection {
       }
       const slow = setInterval(() => this.#owner?.slow(), this.#limits.probeAfterMs);
       const deadline = setTimeout(() => {
-        const message = `The database at ${this.#name} did not result a statement within ${deadlineMs / 1000} s.`;
+        const message = `The database at ${this.#name} did not answer a statement within ${deadlineMs / 1000} s.`;
         stopWaiting();
         reject(new Failure('database_unavailable', message, { fields: { cause: 'deadline' } }));
         // The duration of DDL says nothing about the health of the server.
