@@ -35,7 +35,7 @@ describe('the name of an admin', () => {
     ['a space without a width', 'A\u200bda'],
     ['a space that is not U+0020', 'Ada\u00a0L'],
     ['half a character', 'Ada\ud800'],
-    ['the word for strangers', 'Somebody'],
+    ['the word for a client without an account', 'Unknown'],
     ['what a command takes for an option', '-x'],
     ['the mark of an option', '-'],
   ])('is not %s', (_title, name) => {
