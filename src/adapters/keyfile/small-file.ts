@@ -75,7 +75,7 @@ async function createFile(path: string): Promise<FileHandle> {
   }
 }
 
-export function existsAlreadyFailure(path: string, cause: unknown): Failure {
+function existsAlreadyFailure(path: string, cause: unknown): Failure {
   const hint = `Check what it is, and move it away or choose another name: ls -ld ${shellArg(path)}`;
   return new Failure('already_exists', `${path} exists already`, { cause, hint });
 }
@@ -214,7 +214,7 @@ async function isUnchanged(file: FileHandle, path: string, before: BigIntStats, 
 }
 
 /** Equal identities: the same file, unchanged as far as timestamps can tell. */
-export function identityOf(stats: BigIntStats): string {
+function identityOf(stats: BigIntStats): string {
   const { dev, ino, size, mtimeNs, ctimeNs, mode, uid } = stats;
   return [dev, ino, size, mtimeNs, ctimeNs, mode, uid].join(':');
 }
