@@ -168,8 +168,8 @@ test('case 80 (OT#5390): a provider that has ended passwords is called that, and
   await using blocked = await refusing('NO LogonDenied-BasicAuthBlocked');
   const servers = [
     [disabled, 'login_unsupported', /TLS/],
-    [microsoft, 'login_refused', /Microsoft has ended passwords for IMAP/],
-    [blocked, 'login_refused', /Microsoft has ended passwords for IMAP/],
+    [microsoft, 'login_refused', /Microsoft no longer supports passwords for IMAP/],
+    [blocked, 'login_refused', /Microsoft no longer supports passwords for IMAP/],
   ] as const;
   for (const [server, code, hint] of servers) {
     const name = `eighty-${server.port}`;

@@ -270,7 +270,7 @@ test('case 16 (OT#6407): a message that was stored and not moved is moved by the
     code: expect.stringMatching(/^(server_refused|folder_missing)$/),
   });
   expect(await outcomesOf(at.on, mailbox)).toEqual(['1 ticket_opened']);
-  const moving = { ...mailbox, after: { kind: 'move', folder: 'Labels/Done' } } as const;
+  const moving = { ...mailbox, postAction: { kind: 'move', folder: 'Labels/Done' } } as const;
   await poll(at, moving);
   expect((await at.dovecot.listFlags(user, 'Labels/Done')).size).toBe(1);
   await at.dovecot.append(user, 'INBOX', [source]);

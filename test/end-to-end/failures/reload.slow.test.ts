@@ -46,7 +46,7 @@ async function reload(daemon: Daemon) {
   return until('an answer to SIGHUP', () => daemon.lines.filter(isAnswer)[before]);
 }
 
-const hourly = 'poll.interval_s = 3600\npush.connections_max = 0';
+const hourly = 'poll.interval_s = 3600\nidle.connections_max = 0';
 
 test.concurrent('a shorter interval and another log level hold at once', async () => {
   await using at = await scene(hourly);
@@ -54,7 +54,7 @@ test.concurrent('a shorter interval and another log level hold at once', async (
   await dovecot.append(users[0] ?? '', 'INBOX', [mail('news')]);
   await sleep(2500);
   expect(opened(daemon)).toBe(0);
-  await at.write('poll.interval_s = 1\npush.connections_max = 0\nlog.level = "debug"');
+  await at.write('poll.interval_s = 1\nidle.connections_max = 0\nlog.level = "debug"');
   expect(await reload(daemon)).toMatchObject({ event: 'config.reloaded', needs_restart: [] });
   await until('the mail', () => opened(daemon) === 1);
   await daemon.waitFor(named('poll.empty'));
@@ -82,7 +82,7 @@ test.concurrent('limits of senders and tickets hold for a connection that rests,
   expect(opened(daemon)).toBe(2);
 }, 60_000);
 
-test.concurrent('push is switched on, bounded again and switched off again', async () => {
+test.concurrent('IDLE is enabled, bounded again and disabled again', async () => {
   await using at = await scene(hourly, 3);
   const { daemon } = at;
   const open = async () => (await readiness(daemon)).body.checks.idle;
@@ -92,7 +92,7 @@ test.concurrent('push is switched on, bounded again and switched off again', asy
     [1, 3600],
     [0, 3600],
   ]) {
-    await at.write(`poll.interval_s = ${interval}\npush.connections_max = ${max}`);
+    await at.write(`poll.interval_s = ${interval}\nidle.connections_max = ${max}`);
     await reload(daemon);
     await until(`${max} stay`, async () => (await open()).open === max);
     expect((await open()).max).toBe(max);
@@ -139,7 +139,7 @@ test.concurrent.each([
 ])(
   '%s is refused and said, nothing changes, and the mended file is taken',
   async (_, lines, place) => {
-    await using at = await scene('poll.interval_s = 1\npush.connections_max = 0');
+    await using at = await scene('poll.interval_s = 1\nidle.connections_max = 0');
     const { daemon, users } = at;
     await at.write(`${lines}\nlog.level = "error"`);
     const answer = await reload(daemon);
@@ -152,7 +152,7 @@ test.concurrent.each([
     await until('polling continues', () => opened(daemon) === 1);
     const { body, status } = await readiness(daemon);
     expect([status, body.worker.log_level]).toEqual([200, 'info']);
-    await at.write('poll.interval_s = 2\npush.connections_max = 0\nlog.level = "debug"');
+    await at.write('poll.interval_s = 2\nidle.connections_max = 0\nlog.level = "debug"');
     expect(await reload(daemon)).toMatchObject({ event: 'config.reloaded', needs_restart: [] });
   },
   60_000,

@@ -94,7 +94,7 @@ test('each provider gets the rest that it asks for, and the other mailboxes cont
     const askedMs = Date.parse(check.next_poll ?? '') - Date.parse(check.since ?? '');
     expect(Math.abs(askedMs - waitMs), `${name}: ${askedMs} ms`).toBeLessThan(3000);
   }
-  expect((await checkOf(daemon, 'microsoft-unconnected'))?.hint).toMatch(/is IMAP switched on/);
+  expect((await checkOf(daemon, 'microsoft-unconnected'))?.hint).toMatch(/check that IMAP is enabled/);
   const failedAt = daemon.lines.find((line) => line['mailbox'] === 'brief' && line['event'] === 'poll.failed')?.[
     'time'
   ];
