@@ -12,12 +12,17 @@ import { axeFindings, screenshot, sidewaysPixels } from '../support/browser.ts';
 
 const picturesFolder = process.env['TICKETMAILD_SCREENSHOTS'] ?? join(tmpdir(), 'ticketmaild-screenshots');
 
-const looks = [
+const allLooks = [
   { name: 'light', scheme: 'light', width: 1280 },
   { name: 'light-narrow', scheme: 'light', width: 360 },
   { name: 'dark-narrow', scheme: 'dark', width: 360 },
   { name: 'dark', scheme: 'dark', width: 1280 },
 ] as const;
+
+/** Two of them by default: the templates are tested in all four by `pages-browser.slow.test.ts`. */
+const looks = allLooks.filter(
+  ({ name }) => process.env['TICKETMAILD_SCREENSHOTS'] !== undefined || name === 'light' || name === 'dark-narrow',
+);
 
 /**
  * Takes all pictures of the page as it stands, and gives what axe finds and what can be scrolled sideways, a line each.

@@ -10,7 +10,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll } from 'vitest';
 import type { Mailbox, TicketSummary } from '../../src/ingest/model.ts';
-import type { PollReport } from '../../src/ingest/poll/poll-context.ts';
+import type { RoundReport } from '../../src/ingest/poll/poll-context.ts';
 import { pollOnce, type TestApp, testApp } from '../support/app.ts';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
 import type { AppendOptions } from '../support/servers/maildir.ts';
@@ -117,7 +117,7 @@ export function inClear(port: number, user: string): Pick<Mailbox, 'connection'>
   return { connection: { host: '127.0.0.1', port, tls: 'none', ...trust, user, folder: 'INBOX' } };
 }
 
-export function poll({ on }: On, mailbox: Mailbox): Promise<PollReport> {
+export function poll({ on }: On, mailbox: Mailbox): Promise<RoundReport> {
   return pollOnce(on.app, mailbox, never);
 }
 

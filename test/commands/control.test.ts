@@ -38,7 +38,7 @@ afterEach(async () => {
 
 function control(given: Partial<EncryptionControlPorts> = {}): EncryptionControl {
   const log = createLog({ level: 'error', pretty: false, destination: { write: () => undefined } });
-  const parts = { ...app, log, workers: thisWorker() };
+  const parts = { ...app, log, worker: thisWorker() };
   const operations = createOperations({ ...parts, clock: systemClock }, new AbortController().signal);
   const startDisable = (who: string) => operations.start('disable', who, true);
   return createEncryptionControl({ ...parts, startDisable, clock: { nowMs: () => nowMs }, ...given });

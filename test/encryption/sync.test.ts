@@ -38,7 +38,7 @@ async function scene() {
           signal.addEventListener('abort', () => resolve());
         }),
     },
-    workers: { name: 'me', isDead: () => false },
+    worker: { name: 'me', isDead: () => false },
     log: { debug: note, info: note, warn: note, error: note },
     ...{ host: 'desk', pid: 1 },
   };

@@ -8,6 +8,7 @@ import type { Mailbox } from '../../src/ingest/model.ts';
 import { reconcileFolder } from '../../src/ingest/repair/reconcile.ts';
 import { startScriptedServer } from '../adapters/imap/scripted-server.ts';
 import { type TestApp, testApp } from '../support/app.ts';
+import { type DatabaseKind, databaseKinds } from '../support/database-kinds.ts';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
 import { type Mariadb, startMariadb } from '../support/servers/mariadb.ts';
 
@@ -35,139 +36,138 @@ async function outcomesOf(on: TestApp, mailbox: Mailbox): Promise<string[]> {
   return rows.map(({ uid, outcome }) => `${uid} ${outcome}`);
 }
 
-const databases = ['sqlite', 'mariadb'] as const;
-
-async function databaseOf(kind: (typeof databases)[number]): Promise<DatabaseConfig | null> {
+async function databaseOf(kind: DatabaseKind): Promise<DatabaseConfig | null> {
   return kind === 'sqlite' ? null : (await mariadb.createDatabase()).config;
 }
 
-describe.each(databases)('a folder, stored in %s', (kind) => {
-  test('that is restored from a backup reuses UIDs: new messages under old UIDs are stored', async () => {
-    await using on = await testApp(await databaseOf(kind));
-    const user = dovecot.newUser();
-    await dovecot.append(user, 'INBOX', [mail('a'), mail('b')]);
-    const mailbox = await on.addMailbox(dovecot, user, { postAction: { kind: 'leave' } });
-    await on.pollOnce(mailbox, never);
-    const restore = await dovecot.backUp(user, 'INBOX');
-    await dovecot.append(user, 'INBOX', [mail('lost1'), mail('lost2'), mail('lost3')]);
-    await on.pollOnce(mailbox, never);
-    await restore();
-    await dovecot.append(user, 'INBOX', [mail('new')]);
-    const report = await on.pollOnce(mailbox, never);
-    expect(report.outcomes).toMatchObject({ duplicate: 2, ticket_opened: 1 });
-    expect(on.lines.filter(({ event }) => event === 'folder.restored_from_backup')).toEqual([
-      expect.objectContaining({ level: 'warn', uid_next: 4, uid_before: 5 }),
-    ]);
-    expect(await on.app.store.readFolderProgress(mailbox.id)).toMatchObject({
-      generation: 1,
-      startUid: 0,
-      cursor: { uid: 3 },
+for (const { kind, tags } of databaseKinds)
+  describe(`a folder, stored in ${kind}`, { tags }, () => {
+    test('that is restored from a backup reuses UIDs: new messages under old UIDs are stored', async () => {
+      await using on = await testApp(await databaseOf(kind));
+      const user = dovecot.newUser();
+      await dovecot.append(user, 'INBOX', [mail('a'), mail('b')]);
+      const mailbox = await on.addMailbox(dovecot, user, { postAction: { kind: 'leave' } });
+      await on.pollOnce(mailbox, never);
+      const restore = await dovecot.backUp(user, 'INBOX');
+      await dovecot.append(user, 'INBOX', [mail('lost1'), mail('lost2'), mail('lost3')]);
+      await on.pollOnce(mailbox, never);
+      await restore();
+      await dovecot.append(user, 'INBOX', [mail('new')]);
+      const report = await on.pollOnce(mailbox, never);
+      expect(report.outcomes).toMatchObject({ duplicate: 2, ticket_opened: 1 });
+      expect(on.lines.filter(({ event }) => event === 'folder.restored_from_backup')).toEqual([
+        expect.objectContaining({ level: 'warn', uid_next: 4, uid_before: 5 }),
+      ]);
+      expect(await on.app.store.readFolderProgress(mailbox.id)).toMatchObject({
+        generation: 1,
+        startUid: 0,
+        cursor: { uid: 3 },
+      });
+      await dovecot.append(user, 'INBOX', [mail('later')]);
+      expect((await on.pollOnce(mailbox, never)).outcomes).toMatchObject({ duplicate: 0, ticket_opened: 1 });
+      expect(await on.app.store.listTickets(10)).toHaveLength(7);
+      expect((await on.app.store.reconcile()).outcomesAboveCursor).toBe(0);
     });
-    await dovecot.append(user, 'INBOX', [mail('later')]);
-    expect((await on.pollOnce(mailbox, never)).outcomes).toMatchObject({ duplicate: 0, ticket_opened: 1 });
-    expect(await on.app.store.listTickets(10)).toHaveLength(7);
-    expect((await on.app.store.reconcile()).outcomesAboveCursor).toBe(0);
-  });
 
-  test('that is restored, and has more new messages by then than the backup lacked, loses none', async () => {
-    await using on = await testApp(await databaseOf(kind));
-    const user = dovecot.newUser();
-    await dovecot.append(user, 'INBOX', [mail('a')]);
-    const mailbox = await on.addMailbox(dovecot, user);
-    await on.pollOnce(mailbox, never);
-    const restore = await dovecot.backUp(user, 'INBOX');
-    const receivedAt = new Date(Date.now() - 60_000);
-    await dovecot.append(user, 'INBOX', [mail('lost1'), mail('lost2')], { receivedAt });
-    await on.pollOnce(mailbox, never);
-    await restore();
-    await dovecot.append(user, 'INBOX', [mail('new-1'), mail('new-22'), mail('new-333'), mail('new-4444')]);
-    expect((await on.pollOnce(mailbox, never)).outcomes).toMatchObject({ duplicate: 1, ticket_opened: 4 });
-    expect(await on.app.store.listTickets(10)).toHaveLength(7);
-    expect(on.lines.filter(({ event }) => event === 'folder.restored_from_backup')).toHaveLength(1);
-  });
-
-  test('that is restored, and has as many new messages as the backup lacked, loses none', async () => {
-    await using on = await testApp(await databaseOf(kind));
-    const user = dovecot.newUser();
-    const receivedAt = new Date(Date.now() - 60_000);
-    await dovecot.append(user, 'INBOX', [mail('a'), mail('b')], { receivedAt });
-    const mailbox = await on.addMailbox(dovecot, user);
-    const restore = await dovecot.backUp(user, 'INBOX');
-    await dovecot.append(user, 'INBOX', [mail('lost')], { receivedAt });
-    await on.pollOnce(mailbox, never);
-    await restore();
-    await dovecot.append(user, 'INBOX', [mail('another')]);
-    await expect(reconcileFolder(mailbox, on.app)).rejects.toMatchObject({ code: 'check_failed' });
-    expect((await on.pollOnce(mailbox, never)).outcomes).toMatchObject({ duplicate: 2, ticket_opened: 1 });
-    expect((await on.pollOnce(mailbox, never)).outcomes).toMatchObject({ duplicate: 0, ticket_opened: 0 });
-    expect(await on.app.store.listTickets(10)).toHaveLength(4);
-  });
-
-  test('that returns to an old UIDVALIDITY starts another epoch', async () => {
-    await using on = await testApp(await databaseOf(kind));
-    const user = dovecot.newUser();
-    await dovecot.append(user, 'INBOX', [mail('a')]);
-    const mailbox = await on.addMailbox(dovecot, user);
-    await on.pollOnce(mailbox, never);
-    const restore = await dovecot.backUp(user, 'INBOX');
-    await dovecot.changeUidValidity(user, 'INBOX');
-    await on.pollOnce(mailbox, never);
-    await restore();
-    await dovecot.append(user, 'INBOX', [mail('new')]);
-    expect((await on.pollOnce(mailbox, never)).outcomes).toMatchObject({ duplicate: 1, ticket_opened: 1 });
-    expect(await on.app.store.listTickets(10)).toHaveLength(2);
-  });
-
-  test('with a new UIDVALIDITY has quarantined messages under their new UIDs, and discarded ones not at all', async () => {
-    await using on = await testApp(await databaseOf(kind), {
-      TICKETMAILD_MESSAGE_MAX_SIZE_MB: '1',
-      TICKETMAILD_MESSAGE_BATCH_MAX_MB: '1',
+    test('that is restored, and has more new messages by then than the backup lacked, loses none', async () => {
+      await using on = await testApp(await databaseOf(kind));
+      const user = dovecot.newUser();
+      await dovecot.append(user, 'INBOX', [mail('a')]);
+      const mailbox = await on.addMailbox(dovecot, user);
+      await on.pollOnce(mailbox, never);
+      const restore = await dovecot.backUp(user, 'INBOX');
+      const receivedAt = new Date(Date.now() - 60_000);
+      await dovecot.append(user, 'INBOX', [mail('lost1'), mail('lost2')], { receivedAt });
+      await on.pollOnce(mailbox, never);
+      await restore();
+      await dovecot.append(user, 'INBOX', [mail('new-1'), mail('new-22'), mail('new-333'), mail('new-4444')]);
+      expect((await on.pollOnce(mailbox, never)).outcomes).toMatchObject({ duplicate: 1, ticket_opened: 4 });
+      expect(await on.app.store.listTickets(10)).toHaveLength(7);
+      expect(on.lines.filter(({ event }) => event === 'folder.restored_from_backup')).toHaveLength(1);
     });
-    const user = dovecot.newUser();
-    const large = (id: string) => mail(id, 'x'.repeat(76).concat('\r\n').repeat(20_000));
-    await dovecot.append(user, 'INBOX', [large('one'), large('two')]);
-    const mailbox = await on.addMailbox(dovecot, user);
-    await on.pollOnce(mailbox, never);
-    const held = () => Array.fromAsync(on.app.store.quarantinedMessages({ mailboxId: mailbox.id, reason: null }));
-    const [first] = await held();
-    if (first === undefined) throw new Error('nothing is in quarantine');
-    await on.app.store.discard(first);
-    for (let poll = 0; poll < 2; poll += 1) {
+
+    test('that is restored, and has as many new messages as the backup lacked, loses none', async () => {
+      await using on = await testApp(await databaseOf(kind));
+      const user = dovecot.newUser();
+      const receivedAt = new Date(Date.now() - 60_000);
+      await dovecot.append(user, 'INBOX', [mail('a'), mail('b')], { receivedAt });
+      const mailbox = await on.addMailbox(dovecot, user);
+      const restore = await dovecot.backUp(user, 'INBOX');
+      await dovecot.append(user, 'INBOX', [mail('lost')], { receivedAt });
+      await on.pollOnce(mailbox, never);
+      await restore();
+      await dovecot.append(user, 'INBOX', [mail('another')]);
+      await expect(reconcileFolder(mailbox, on.app)).rejects.toMatchObject({ code: 'check_failed' });
+      expect((await on.pollOnce(mailbox, never)).outcomes).toMatchObject({ duplicate: 2, ticket_opened: 1 });
+      expect((await on.pollOnce(mailbox, never)).outcomes).toMatchObject({ duplicate: 0, ticket_opened: 0 });
+      expect(await on.app.store.listTickets(10)).toHaveLength(4);
+    });
+
+    test('that returns to an old UIDVALIDITY starts another epoch', async () => {
+      await using on = await testApp(await databaseOf(kind));
+      const user = dovecot.newUser();
+      await dovecot.append(user, 'INBOX', [mail('a')]);
+      const mailbox = await on.addMailbox(dovecot, user);
+      await on.pollOnce(mailbox, never);
+      const restore = await dovecot.backUp(user, 'INBOX');
       await dovecot.changeUidValidity(user, 'INBOX');
       await on.pollOnce(mailbox, never);
-      expect((await held()).map(({ uid }) => uid)).toEqual([2]);
-    }
-    const [second] = await held();
-    if (second === undefined) throw new Error('nothing is in quarantine');
-    expect(await on.app.resolve(second, 'release')).toMatchObject({ what: 'stored', outcome: 'ticket_opened' });
-    // What was released is known again, too.
-    for (let poll = 0; poll < 2; poll += 1) {
-      await dovecot.changeUidValidity(user, 'INBOX');
-      await on.pollOnce(mailbox, never);
-      expect(await held()).toEqual([]);
-      const rows = await Array.fromAsync(on.app.store.outcomes(mailbox.id, false));
-      const last = rows.filter(({ uid }) => uid === 2).at(-1);
-      expect(last).toMatchObject({ outcome: 'duplicate', reason: 'seen_before', ticket: expect.any(String) });
-    }
-    expect(await on.app.store.listTickets(10)).toHaveLength(1);
-  });
+      await restore();
+      await dovecot.append(user, 'INBOX', [mail('new')]);
+      expect((await on.pollOnce(mailbox, never)).outcomes).toMatchObject({ duplicate: 1, ticket_opened: 1 });
+      expect(await on.app.store.listTickets(10)).toHaveLength(2);
+    });
 
-  test('with a new UIDVALIDITY in every poll has its outcomes once, and is reported', async () => {
-    await using on = await testApp(await databaseOf(kind));
-    const user = dovecot.newUser();
-    await dovecot.append(user, 'INBOX', [mail('a'), mail('b'), mail('c')]);
-    const mailbox = await on.addMailbox(dovecot, user);
-    await on.pollOnce(mailbox, never);
-    for (let poll = 0; poll < 5; poll += 1) {
-      await dovecot.changeUidValidity(user, 'INBOX');
-      expect((await on.pollOnce(mailbox, never)).outcomes).toMatchObject({ duplicate: 3, ticket_opened: 0 });
-    }
-    expect((await outcomesOf(on, mailbox)).sort()).toEqual([
-      ...['1 duplicate', '1 ticket_opened', '2 duplicate', '2 ticket_opened', '3 duplicate', '3 ticket_opened'],
-    ]);
-    expect(on.lines.filter(({ event }) => event === 'folder.reset')).toHaveLength(5);
+    test('with a new UIDVALIDITY has quarantined messages under their new UIDs, and discarded ones not at all', async () => {
+      await using on = await testApp(await databaseOf(kind), {
+        TICKETMAILD_MESSAGE_MAX_SIZE_MB: '1',
+        TICKETMAILD_MESSAGE_BATCH_MAX_MB: '1',
+      });
+      const user = dovecot.newUser();
+      const large = (id: string) => mail(id, 'x'.repeat(76).concat('\r\n').repeat(20_000));
+      await dovecot.append(user, 'INBOX', [large('one'), large('two')]);
+      const mailbox = await on.addMailbox(dovecot, user);
+      await on.pollOnce(mailbox, never);
+      const held = () => Array.fromAsync(on.app.store.quarantinedMessages({ mailboxId: mailbox.id, reason: null }));
+      const [first] = await held();
+      if (first === undefined) throw new Error('nothing is in quarantine');
+      await on.app.store.discard(first);
+      for (let poll = 0; poll < 2; poll += 1) {
+        await dovecot.changeUidValidity(user, 'INBOX');
+        await on.pollOnce(mailbox, never);
+        expect((await held()).map(({ uid }) => uid)).toEqual([2]);
+      }
+      const [second] = await held();
+      if (second === undefined) throw new Error('nothing is in quarantine');
+      expect(await on.app.resolve(second, 'release')).toMatchObject({ what: 'stored', outcome: 'ticket_opened' });
+      // What was released is known again, too.
+      for (let poll = 0; poll < 2; poll += 1) {
+        await dovecot.changeUidValidity(user, 'INBOX');
+        await on.pollOnce(mailbox, never);
+        expect(await held()).toEqual([]);
+        const rows = await Array.fromAsync(on.app.store.outcomes(mailbox.id, false));
+        const last = rows.filter(({ uid }) => uid === 2).at(-1);
+        expect(last).toMatchObject({ outcome: 'duplicate', reason: 'seen_before', ticket: expect.any(String) });
+      }
+      expect(await on.app.store.listTickets(10)).toHaveLength(1);
+    });
+
+    test('with a new UIDVALIDITY in every poll has its outcomes once, and is reported', async () => {
+      await using on = await testApp(await databaseOf(kind));
+      const user = dovecot.newUser();
+      await dovecot.append(user, 'INBOX', [mail('a'), mail('b'), mail('c')]);
+      const mailbox = await on.addMailbox(dovecot, user);
+      await on.pollOnce(mailbox, never);
+      for (let poll = 0; poll < 5; poll += 1) {
+        await dovecot.changeUidValidity(user, 'INBOX');
+        expect((await on.pollOnce(mailbox, never)).outcomes).toMatchObject({ duplicate: 3, ticket_opened: 0 });
+      }
+      expect((await outcomesOf(on, mailbox)).sort()).toEqual([
+        ...['1 duplicate', '1 ticket_opened', '2 duplicate', '2 ticket_opened', '3 duplicate', '3 ticket_opened'],
+      ]);
+      expect(on.lines.filter(({ event }) => event === 'folder.reset')).toHaveLength(5);
+    });
   });
-});
 
 type Scripted = { readonly uids: readonly number[]; readonly names: string; readonly more: readonly string[] };
 

@@ -222,7 +222,10 @@ async function readOnlyForAWhile(
   await until('the messages', async () => (await subjects()).length === sent.length);
 }
 
-test('a worker whose heartbeats fail reports that and continues to poll', async () => {
+test('a worker whose heartbeats fail reports that and continues to poll', {
+  timeout: 60_000,
+  tags: ['long'],
+}, async () => {
   const database = await mariadb.createDatabase();
   await using desk = await openDesk({
     database,
@@ -251,7 +254,7 @@ test('a worker whose heartbeats fail reports that and continues to poll', async 
     'its heartbeats arrive again',
     async () => (await readiness(daemon)).body.checks.workers.status === 'ok' || null,
   );
-}, 60_000);
+});
 
 test('after a reboot the workers of the former boot are removed, and those of other hosts are shown', async () => {
   const database = await mariadb.createDatabase();

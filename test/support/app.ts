@@ -9,7 +9,7 @@ import { type App, compose } from '../../src/compose/compose.ts';
 import type { Config, DatabaseConfig } from '../../src/config/config.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import type { Mailbox } from '../../src/ingest/model.ts';
-import type { PollObserver, PollReport } from '../../src/ingest/poll/poll-context.ts';
+import type { PollObserver, RoundReport } from '../../src/ingest/poll/poll-context.ts';
 import { createLog } from '../../src/log.ts';
 import { SecretBytes } from '../../src/secret/secret-bytes.ts';
 import type { LogLine } from './daemon.ts';
@@ -21,7 +21,7 @@ export type TestApp = {
   readonly config: Config;
   readonly lines: readonly LogLine[];
   /** One poll in the foreground. Throws its failure. */
-  pollOnce(mailbox: Mailbox, stop: AbortSignal, observe?: PollObserver): Promise<PollReport>;
+  pollOnce(mailbox: Mailbox, stop: AbortSignal, observe?: PollObserver): Promise<RoundReport>;
   /** Adds an active mailbox on the test server for a new user; `given` overrides. */
   addMailbox(
     server: Pick<Dovecot, 'host' | 'tlsPort' | 'caPem'>,
@@ -81,7 +81,7 @@ export async function pollOnce(
   mailbox: Mailbox,
   stop: AbortSignal,
   observe?: PollObserver,
-): Promise<PollReport> {
+): Promise<RoundReport> {
   const { failure, lastRound } = await app.pollOnce(mailbox, stop, observe);
   if (failure !== null) throw failure;
   if (lastRound === null) throw new Error('a poll succeeded without a round');

@@ -98,7 +98,7 @@ async function openScene(config: Parameters<typeof openDatabase>[0] | null): Pro
     },
     worker: async ({ fate, store, isReporting = false } = {}) => {
       const process = processOver(parts, fate, alive);
-      alive.push(process.workers.name);
+      alive.push(process.worker.name);
       const worker = await startWorker(process, logOf(logged), isReporting, store ?? {});
       const stop = async () => {
         await worker.disposeAsync();
@@ -115,8 +115,8 @@ async function openScene(config: Parameters<typeof openDatabase>[0] | null): Pro
   };
 }
 
-function bury(alive: string[], { workers }: Process): void {
-  if (alive.includes(workers.name)) alive.splice(alive.indexOf(workers.name), 1);
+function bury(alive: string[], { worker }: Process): void {
+  if (alive.includes(worker.name)) alive.splice(alive.indexOf(worker.name), 1);
 }
 
 function logOf(logged: (readonly [EventName, LogFields])[]): Log {

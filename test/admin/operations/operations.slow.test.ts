@@ -231,7 +231,7 @@ describe('a forged row', () => {
       expect(view).toMatchObject({ state: 'failed', error: { code: 'interrupted' }, by: 'eve' });
       expect(view.error?.hint).toContain('press the button again');
       expect(await world()).toEqual(before);
-      await replaceRow(forged(kind, { worker: looking.process.workers.name, number: 7 }));
+      await replaceRow(forged(kind, { worker: looking.process.worker.name, number: 7 }));
       expect(await viewWhen(looking, isOver)).toMatchObject({ error: { code: 'interrupted' } });
       expect(await world()).toEqual(before);
       await looking.stop();
@@ -332,9 +332,9 @@ describe('a forged row', () => {
 
   test('with the name of another live worker is ended by that worker', async () => {
     const [looking, other] = [await scene.worker({ isReporting: true }), await scene.worker({ isReporting: true })];
-    await replaceRow(forged('enable', { worker: other.process.workers.name }));
+    await replaceRow(forged('enable', { worker: other.process.worker.name }));
     expect(await viewWhen(looking, isOver)).toMatchObject({ state: 'failed', error: { code: 'interrupted' } });
-    expect(await scene.database.readOperation()).toMatchObject({ worker: other.process.workers.name });
+    expect(await scene.database.readOperation()).toMatchObject({ worker: other.process.worker.name });
     expect(await startedAndOver(looking, 'enable')).toMatchObject({ state: 'done' });
   });
 
@@ -452,10 +452,10 @@ describe('a daemon that ends in the middle', () => {
     await busy.operations.start('enable', 'ann');
     await viewWhen(other, ({ steps }) => steps.join(' ').includes('sealed with it from now on'));
     expect(await other.operations.start('enable', 'ben')).toMatchObject({ kind: 'refused' });
-    expect(await scene.database.readOperation()).toMatchObject({ worker: busy.process.workers.name, number: 1 });
+    expect(await scene.database.readOperation()).toMatchObject({ worker: busy.process.worker.name, number: 1 });
     release();
     expect(await viewWhen(other, isOver)).toMatchObject({ state: 'done' });
-    expect(await scene.database.readOperation()).toMatchObject({ worker: busy.process.workers.name, number: 1 });
+    expect(await scene.database.readOperation()).toMatchObject({ worker: busy.process.worker.name, number: 1 });
   });
 });
 

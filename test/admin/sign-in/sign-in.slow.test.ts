@@ -6,7 +6,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { removeAccount, setAccountPassword } from '../../../src/admin/sign-in/accounts.ts';
 import { attemptLimits } from '../../../src/admin/sign-in/limits.ts';
 import { decoyHash } from '../../../src/secret/admin-password.ts';
-import { type Kind, type Opened, openKind } from '../../adapters/database/databases.ts';
+import { type Opened, openKind } from '../../adapters/database/databases.ts';
+import { databaseKinds } from '../../support/database-kinds.ts';
 import {
   actor,
   address,
@@ -19,12 +20,7 @@ import {
   signInOver,
 } from './sign-in-scene.ts';
 
-const runs: readonly { readonly kind: Kind; readonly tags: string[] }[] = [
-  { kind: 'mariadb', tags: [] },
-  { kind: 'sqlite', tags: ['long'] },
-];
-
-for (const { kind, tags } of runs)
+for (const { kind, tags } of databaseKinds)
   describe(`signing in on ${kind}`, { tags }, () => {
     const stack = new AsyncDisposableStack();
     let on: Opened;

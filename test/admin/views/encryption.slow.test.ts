@@ -53,7 +53,7 @@ afterEach(() => kept.disposeAsync());
 
 function serviceOf(over: App, given: Partial<EncryptionServicePorts> = {}): EncryptionService {
   const clock = { ...systemClock, nowMs: () => systemClock.nowMs() - askedAgoMs };
-  const parts = { ...over, workers: thisWorker(), log };
+  const parts = { ...over, worker: thisWorker(), log };
   const operations = createOperations({ ...parts, clock: systemClock }, new AbortController().signal);
   kept.use(operations.watch());
   const startDisable = (who: string) => operations.start('disable', who, true);

@@ -10,6 +10,7 @@ import type { Mailbox } from '../../../src/ingest/model.ts';
 import { shellArg } from '../../../src/text/shell.ts';
 import { by, plain, sampleMailbox } from '../../adapters/database/samples.ts';
 import { type TestApp, testApp } from '../../support/app.ts';
+import { databaseKinds } from '../../support/database-kinds.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
 import { overviewOf } from './overview-scene.ts';
@@ -63,93 +64,98 @@ async function auditOf({ app }: TestApp): Promise<readonly string[]> {
   });
 }
 
-describe.each(['sqlite', 'mariadb'] as const)('in %s', (kind) => {
-  const start = async (env = small) =>
-    await testApp(kind === 'sqlite' ? null : (await mariadb.createDatabase()).config, env);
+for (const { kind, tags } of databaseKinds)
+  describe(`in ${kind}`, { tags }, () => {
+    const start = async (env = small) =>
+      await testApp(kind === 'sqlite' ? null : (await mariadb.createDatabase()).config, env);
 
-  test('each mail is retried, released or discarded as by the command, and the audit has a row of it', async () => {
-    await using on = await start();
-    const { mailbox } = await polled(on, [mail('a'), large('b'), looped('c'), large('d')]);
-    const { service } = overviewOf(on);
-    const { messages, reasons } = await service.quarantine(any);
-    expect(reasons.map(({ reason, count }) => `${count} ${reason}`)).toEqual(['2 too_large', '1 mail_loop']);
-    expect(messages.list).toHaveLength(3);
-    for (const line of messages.list) expect(line).toMatchObject({ from: '"<b>Eve</b>" <eve@example.test>', subject });
-    const [b = '', c = '', d = ''] = messages.list.map(({ id }) => id).sort();
-    const retried = await service.resolveQuarantined(b, 'requeue', ada);
-    expect(retried).toMatchObject({
-      isDone: false,
-      sentence: expect.stringContaining('still in quarantine (too_large). too_large: quarantine release'),
-    });
-    expect(await service.resolveQuarantined(b, 'release', ada)).toEqual({
-      isDone: true,
-      sentence: expect.stringMatching(new RegExp(`^${b}: ticket_opened \\S+\\.$`)),
-    });
-    expect((await service.resolveQuarantined(c, 'release', bob)).sentence).toContain('ticket_opened');
-    expect(await service.resolveQuarantined(d, 'discard', bob)).toEqual({ isDone: true, sentence: `${d}: discarded.` });
-    expect((await service.quarantine(any)).messages).toMatchObject({ list: [], total: 0 });
-    for (const [id, way] of [
-      [b, 'release'],
-      [d, 'release'],
-      [d, 'discard'],
-      ['nobody/7/1', 'requeue'],
-      ['<script>', 'requeue'],
-    ] as const)
-      expect(await service.resolveQuarantined(id, way, ada)).toEqual({
+    test('each mail is retried, released or discarded as by the command, and the audit has a row of it', async () => {
+      await using on = await start();
+      const { mailbox } = await polled(on, [mail('a'), large('b'), looped('c'), large('d')]);
+      const { service } = overviewOf(on);
+      const { messages, reasons } = await service.quarantine(any);
+      expect(reasons.map(({ reason, count }) => `${count} ${reason}`)).toEqual(['2 too_large', '1 mail_loop']);
+      expect(messages.list).toHaveLength(3);
+      for (const line of messages.list)
+        expect(line).toMatchObject({ from: '"<b>Eve</b>" <eve@example.test>', subject });
+      const [b = '', c = '', d = ''] = messages.list.map(({ id }) => id).sort();
+      const retried = await service.resolveQuarantined(b, 'requeue', ada);
+      expect(retried).toMatchObject({
         isDone: false,
-        sentence: 'This message is not in quarantine: it was resolved meanwhile, or never existed.',
+        sentence: expect.stringContaining('still in quarantine (too_large). too_large: quarantine release'),
       });
-    expect(await auditOf(on)).toEqual([
-      `${ada} (admin page) quarantine.requeued: 1 too_large: 1 still in quarantine (too_large): 2`,
-      `${ada} (admin page) quarantine.released: 1 too_large: 1 ticket_opened: 2`,
-      `${bob} (admin page) quarantine.released: 1 mail_loop: 1 ticket_opened: 3`,
-      `${bob} (admin page) quarantine.discarded: 1 too_large: 1 discarded: 4`,
-    ]);
-    const rows = await Array.fromAsync(on.app.store.outcomes(mailbox.id, false));
-    expect(rows.map(({ outcome }) => outcome)).toEqual([
-      'ticket_opened',
-      'ticket_opened',
-      'ticket_opened',
-      'quarantined',
-    ]);
-    expect(await on.app.store.reconcile()).toMatchObject({ outcomesWithoutMessage: 0, messagesWithoutOutcome: 0 });
-  });
-
-  test('of two admins at the same moment one resolves it, and the other sees that', async () => {
-    await using on = await start();
-    await polled(on, [looped('a'), looped('b')]);
-    const [one, two] = [overviewOf(on).service, overviewOf(on).service];
-    const [a = '', b = ''] = (await one.quarantine(any)).messages.list.map(({ id }) => id).sort();
-    // On one worker, and on two.
-    for (const [id, other] of [
-      [a, one],
-      [b, two],
-    ] as const) {
-      const results = await Promise.all([
-        one.resolveQuarantined(id, 'release', ada),
-        other.resolveQuarantined(id, 'release', bob),
+      expect(await service.resolveQuarantined(b, 'release', ada)).toEqual({
+        isDone: true,
+        sentence: expect.stringMatching(new RegExp(`^${b}: ticket_opened \\S+\\.$`)),
+      });
+      expect((await service.resolveQuarantined(c, 'release', bob)).sentence).toContain('ticket_opened');
+      expect(await service.resolveQuarantined(d, 'discard', bob)).toEqual({
+        isDone: true,
+        sentence: `${d}: discarded.`,
+      });
+      expect((await service.quarantine(any)).messages).toMatchObject({ list: [], total: 0 });
+      for (const [id, way] of [
+        [b, 'release'],
+        [d, 'release'],
+        [d, 'discard'],
+        ['nobody/7/1', 'requeue'],
+        ['<script>', 'requeue'],
+      ] as const)
+        expect(await service.resolveQuarantined(id, way, ada)).toEqual({
+          isDone: false,
+          sentence: 'This message is not in quarantine: it was resolved meanwhile, or never existed.',
+        });
+      expect(await auditOf(on)).toEqual([
+        `${ada} (admin page) quarantine.requeued: 1 too_large: 1 still in quarantine (too_large): 2`,
+        `${ada} (admin page) quarantine.released: 1 too_large: 1 ticket_opened: 2`,
+        `${bob} (admin page) quarantine.released: 1 mail_loop: 1 ticket_opened: 3`,
+        `${bob} (admin page) quarantine.discarded: 1 too_large: 1 discarded: 4`,
       ]);
-      const sentences = results.map(({ sentence }) => sentence.replace(/ticket_opened \S+\./u, 'ticket')).sort();
-      expect(sentences).toEqual([`${id}: it was already resolved elsewhere.`, `${id}: ticket`]);
-      expect(results.map(({ isDone }) => isDone)).toEqual([true, true]);
-    }
-    expect(await on.app.store.listTickets(10)).toHaveLength(2);
-  });
-
-  test('a failure on the mail server shows with a hint, and the message stays in quarantine', async () => {
-    await using on = await start();
-    const { user } = await polled(on, [large('a')]);
-    const { service } = overviewOf(on);
-    const [line] = (await service.quarantine(any)).messages.list;
-    const id = line?.id ?? '';
-    await dovecot.expunge(user, 'INBOX', [1]);
-    expect(await service.resolveQuarantined(id, 'requeue', ada)).toEqual({
-      isDone: false,
-      sentence: expect.stringContaining('its source is not stored, and not on the server under its UID'),
+      const rows = await Array.fromAsync(on.app.store.outcomes(mailbox.id, false));
+      expect(rows.map(({ outcome }) => outcome)).toEqual([
+        'ticket_opened',
+        'ticket_opened',
+        'ticket_opened',
+        'quarantined',
+      ]);
+      expect(await on.app.store.reconcile()).toMatchObject({ outcomesWithoutMessage: 0, messagesWithoutOutcome: 0 });
     });
-    expect((await service.resolveQuarantined(id, 'release', ada)).sentence).toContain('from its header');
+
+    test('of two admins at the same moment one resolves it, and the other sees that', async () => {
+      await using on = await start();
+      await polled(on, [looped('a'), looped('b')]);
+      const [one, two] = [overviewOf(on).service, overviewOf(on).service];
+      const [a = '', b = ''] = (await one.quarantine(any)).messages.list.map(({ id }) => id).sort();
+      // On one worker, and on two.
+      for (const [id, other] of [
+        [a, one],
+        [b, two],
+      ] as const) {
+        const results = await Promise.all([
+          one.resolveQuarantined(id, 'release', ada),
+          other.resolveQuarantined(id, 'release', bob),
+        ]);
+        const sentences = results.map(({ sentence }) => sentence.replace(/ticket_opened \S+\./u, 'ticket')).sort();
+        expect(sentences).toEqual([`${id}: it was already resolved elsewhere.`, `${id}: ticket`]);
+        expect(results.map(({ isDone }) => isDone)).toEqual([true, true]);
+      }
+      expect(await on.app.store.listTickets(10)).toHaveLength(2);
+    });
+
+    test('a failure on the mail server shows with a hint, and the message stays in quarantine', async () => {
+      await using on = await start();
+      const { user } = await polled(on, [large('a')]);
+      const { service } = overviewOf(on);
+      const [line] = (await service.quarantine(any)).messages.list;
+      const id = line?.id ?? '';
+      await dovecot.expunge(user, 'INBOX', [1]);
+      expect(await service.resolveQuarantined(id, 'requeue', ada)).toEqual({
+        isDone: false,
+        sentence: expect.stringContaining('its source is not stored, and not on the server under its UID'),
+      });
+      expect((await service.resolveQuarantined(id, 'release', ada)).sentence).toContain('from its header');
+    });
   });
-});
 
 test('the page does not wait for a server that hangs: the action continues in the background, and the audit has its end', async () => {
   const sockets = new Set<Socket>();

@@ -326,14 +326,14 @@ describe('every operation', () => {
   test('is refused while another one has the claim, and names its owner', async () => {
     const world = newWorld();
     const other = startProcess(world);
-    world.claim = { owner: other.workers.name, untilMs: world.nowMs + 1000 };
-    const ports = startProcess(world, undefined, [other.workers.name]);
+    world.claim = { owner: other.worker.name, untilMs: world.nowMs + 1000 };
+    const ports = startProcess(world, undefined, [other.worker.name]);
     await expect(enable(ports, options)).rejects.toMatchObject({
       code: 'operation_running',
-      message: expect.stringContaining(other.workers.name),
+      message: expect.stringContaining(other.worker.name),
     });
     expect(world.file).toBeNull();
-    expect(world.claim?.owner).toBe(other.workers.name);
+    expect(world.claim?.owner).toBe(other.worker.name);
   });
 
   test('takes over at once from a process that is known to be dead', async () => {

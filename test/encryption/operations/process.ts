@@ -69,7 +69,7 @@ export function processOver(parts: Parts, fate: Fate = () => undefined, alive: r
     store,
     vault: createVault({ keyFile, stateFile: memory, store, clock: parts.clock, log: silent }),
     clock: parts.clock,
-    workers: {
+    worker: {
       name: me,
       isDead: (owner) => owner.startsWith(placeOfProcesses) && owner !== me && !alive.includes(owner),
       isOfEarlierBoot: () => false,

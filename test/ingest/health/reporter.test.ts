@@ -4,7 +4,7 @@ import type { Log } from '../../../src/events.ts';
 import type { HealthRecorder } from '../../../src/ingest/health/health.ts';
 import { createReporter, type Reporter } from '../../../src/ingest/health/reporter.ts';
 import type { Mailbox } from '../../../src/ingest/model.ts';
-import type { PollReport } from '../../../src/ingest/poll/poll-context.ts';
+import type { RoundReport } from '../../../src/ingest/poll/poll-context.ts';
 import { noMeter } from '../../../src/ingest/ports.ts';
 import type { DueMailbox } from '../../../src/ingest/stores.ts';
 
@@ -24,10 +24,10 @@ const mailbox = { id: 'a', name: 'a', connection: { host: 'h' } } as Mailbox;
 
 test('an action that every poll is refused is logged at growing intervals, and again after a successful round', () => {
   const { reporter, logged } = recording();
-  const refusal = { poll: 'p', action: 'move' as const, count: 1, failure: new Failure('server_refused', 'no') };
+  const refusal = { roundId: 'p', action: 'move' as const, count: 1, failure: new Failure('server_refused', 'no') };
   for (let poll = 0; poll < 10; poll += 1) reporter.actionRefused(mailbox, refusal);
   expect(logged().map(({ failures }) => failures)).toEqual([1, 2, 4, 8]);
-  const report = { poll: 'p', mailbox: 'a', outcomes: {}, durationMs: 1 } as unknown as PollReport;
+  const report = { roundId: 'p', mailbox: 'a', outcomes: {}, durationMs: 1 } as unknown as RoundReport;
   reporter.roundFinished(mailbox, report, null);
   reporter.actionRefused(mailbox, refusal);
   expect(logged().map(({ failures }) => failures)).toEqual([1, 2, 4, 8, 1]);

@@ -3,7 +3,7 @@ import type { EventName } from '../../../src/events.ts';
 import { epochOf, folderKey } from '../../../src/ingest/folder-epoch.ts';
 import { startCursor } from '../../../src/ingest/poll/cursor.ts';
 import { createUidValidityChanges, uidValidityChangesMax } from '../../../src/ingest/poll/folder-changes.ts';
-import type { FolderCheck } from '../../../src/ingest/poll/poll-context.ts';
+import type { FolderVerification } from '../../../src/ingest/poll/poll-context.ts';
 import type { FolderState, ListedMessage, Session } from '../../../src/ingest/ports.ts';
 import type { FolderProgress, NewFolderEpoch } from '../../../src/ingest/stores.ts';
 import { handClock, mailbox } from '../samples.ts';
@@ -17,7 +17,7 @@ type Scene = {
   readonly isFirst?: boolean;
   /** false: it was checked a short while ago. */
   readonly isCheckDue?: boolean;
-  readonly folderCheck?: FolderCheck;
+  readonly folderVerification?: FolderVerification;
   readonly used?: readonly number[];
 };
 
@@ -54,10 +54,10 @@ async function begun(scene: Scene, notes = createUidValidityChanges(handClock())
     listAbove: async (uid: number) => (scene.folder.uids ?? []).filter((one) => one > uid),
   } as unknown as Session;
   const box = mailbox('support');
-  const folderChecks = { isDue: () => scene.isCheckDue ?? true, note: () => undefined };
-  const folderCheck = scene.folderCheck ?? { isVerified: false };
-  const options = { uidValidityChanges: notes, folderChecks };
-  const begin = { mailbox: box, lease, poll: 'p', isFirst: scene.isFirst ?? true, options, folderCheck };
+  const folderCheckSchedule = { isDue: () => scene.isCheckDue ?? true, note: () => undefined };
+  const folderVerification = scene.folderVerification ?? { isVerified: false };
+  const options = { uidValidityChanges: notes, folderCheckSchedule };
+  const begin = { mailbox: box, lease, roundId: 'p', isFirst: scene.isFirst ?? true, options, folderVerification };
   const log = { debug: write, info: write, warn: write, error: write };
   const cursor = await startCursor(begin, session, { store, log });
   return { cursor, stored, named, events, forgotten };
@@ -126,14 +126,14 @@ describe('the start cursor of a round', () => {
     });
 
     test('an idling session is checked once, before more messages hide it', async () => {
-      const folderCheck = { isVerified: false };
-      const first = { ...scene, isCheckDue: false, folderCheck };
+      const folderVerification = { isVerified: false };
+      const first = { ...scene, isCheckDue: false, folderVerification };
       expect((await begun({ ...first, listed: [other] })).events).toEqual([]);
       expect((await begun({ ...first, listed: [other], isFirst: false })).events).toEqual([
         'folder.restored_from_backup',
       ]);
       expect((await begun({ ...first, listed: [one], isFirst: false })).events).toEqual([]);
-      expect(folderCheck.isVerified).toBe(true);
+      expect(folderVerification.isVerified).toBe(true);
       expect((await begun({ ...first, listed: [other], isFirst: false })).events).toEqual([]);
     });
   });

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { Failure } from '../../../src/errors.ts';
 import { idle } from '../../../src/ingest/poll/idle-loop.ts';
-import type { IdleSlot, OpenPoll, PollReport } from '../../../src/ingest/poll/poll-context.ts';
+import type { IdleSlot, OpenPoll, RoundReport } from '../../../src/ingest/poll/poll-context.ts';
 import type { Session } from '../../../src/ingest/ports.ts';
 import { handClock, mailbox } from '../samples.ts';
 
@@ -63,10 +63,10 @@ function scene(
       },
     },
   } as unknown as OpenPoll;
-  const round = async (): Promise<PollReport> => {
+  const round = async (): Promise<RoundReport> => {
     seen.rounds += 1;
-    const outcomes = { ticket_opened: current.hasMessages === true ? 1 : 0 } as PollReport['outcomes'];
-    return { poll: 'p', mailbox: 'a', outcomes, durationMs: 1 };
+    const outcomes = { ticket_opened: current.hasMessages === true ? 1 : 0 } as RoundReport['outcomes'];
+    return { roundId: 'p', mailbox: 'a', outcomes, durationMs: 1 };
   };
   return { seen, lost, idling: () => idle(open, slot, round) };
 }

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { Failure } from '../../../src/errors.ts';
-import { createLeases, reclaimLeases } from '../../../src/ingest/scheduler/leases.ts';
+import { createLeases, reclaimUnusedLeases } from '../../../src/ingest/scheduler/leases.ts';
 import type { Lease } from '../../../src/ingest/stores.ts';
 
 const leaseOf = (mailboxId: string): Lease => ({ mailboxId, owner: 'me', epoch: 1 });
@@ -93,7 +93,10 @@ test('leases of dead processes of this machine, and own ones that no poll uses, 
   };
   const log = { info: (fields: unknown, event: string) => void lines.push([event, fields]) };
   const worker = { name: 'me', isDead: (owner: string) => owner === 'dead' };
-  await reclaimLeases({ store, log, worker } as unknown as Parameters<typeof reclaimLeases>[0], (id) => id === 'd');
+  await reclaimUnusedLeases(
+    { store, log, worker } as unknown as Parameters<typeof reclaimUnusedLeases>[0],
+    (id) => id === 'd',
+  );
   expect(reclaimed).toEqual(['a', 'c']);
   expect(lines[0]).toEqual(['lease.reclaimed', { mailbox: 'box-a', worker: 'dead' }]);
 });

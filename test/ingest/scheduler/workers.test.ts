@@ -30,7 +30,7 @@ function scene() {
           ([worker, live]): WorkerRow => ({ worker, host: `host-${worker}`, pid: 7, live, seenAtMs: at.seenAtMs }),
         );
       },
-      reclaimDeadLeases: async (_liveMs, me) => {
+      reclaimLeasesOfDeadWorkers: async (_liveMs, me) => {
         seen.deadReclaims += 1;
         const reclaimed = dead().filter((owner) => owner !== me);
         for (const owner of reclaimed) leased.delete(owner);

@@ -279,9 +279,9 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     const seenAhead = (ms: number) =>
       on.run(`update workers set heartbeat_at = '${toDatabaseTime(Date.now() + ms)}' where worker = 'silent'`);
     await seenAhead(minute / 2);
-    expect(await on.db.reclaimDeadLeases(10_000, 'me')).toEqual([]);
+    expect(await on.db.reclaimLeasesOfDeadWorkers(10_000, 'me')).toEqual([]);
     await seenAhead(2 * minute);
-    expect(await on.db.reclaimDeadLeases(10_000, 'me')).toEqual(['silent']);
+    expect(await on.db.reclaimLeasesOfDeadWorkers(10_000, 'me')).toEqual(['silent']);
     expect(await dueIds()).toEqual([id]);
   });
 
@@ -317,7 +317,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     await on.db.reportWorker({ ...report, worker: 'live' });
     await lease(live, 'live');
     await lease(byHand, 'unknown');
-    expect(await on.db.reclaimDeadLeases(300, 'me')).toEqual(['silent']);
+    expect(await on.db.reclaimLeasesOfDeadWorkers(300, 'me')).toEqual(['silent']);
     expect(await dueIds()).toEqual([silent]);
     expect([await on.db.leaseOwner(live), await on.db.leaseOwner(byHand)]).toEqual(['live', 'unknown']);
   });
@@ -332,7 +332,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
       await lease(id, worker);
     }
     await sleep(40);
-    expect(await on.db.reclaimDeadLeases(20, 'mute')).toEqual(['silent']);
+    expect(await on.db.reclaimLeasesOfDeadWorkers(20, 'mute')).toEqual(['silent']);
     expect(await on.db.leaseOwner(mine)).toBe('mute');
   });
 });
