@@ -8,7 +8,7 @@
 import type { App } from '../compose/compose.ts';
 import { asFailure, Failure } from '../errors.ts';
 import { allOutcomes, type Mailbox, type Outcome } from '../ingest/model.ts';
-import type { PollObserver, PollReport } from '../ingest/poll/poll-context.ts';
+import type { PollObserver, RoundReport } from '../ingest/poll/poll-context.ts';
 import { durationText } from '../text/units.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';
 
@@ -66,8 +66,8 @@ async function pollUntilDone(
   mailbox: Mailbox,
   signal: AbortSignal,
   observe: PollObserver,
-): Promise<PollReport> {
-  let sum: PollReport | null = null;
+): Promise<RoundReport> {
+  let sum: RoundReport | null = null;
   for (let failures = 0; ; ) {
     const { failure, lastRound, changesCourse } = await app.pollOnce(mailbox, signal, observe);
     failures = failure === null ? 0 : failures + 1;
@@ -78,7 +78,7 @@ async function pollUntilDone(
   }
 }
 
-function sumReports(sum: PollReport | null, report: PollReport): PollReport {
+function sumReports(sum: RoundReport | null, report: RoundReport): RoundReport {
   if (sum === null) return report;
   const outcomes = { ...report.outcomes };
   for (const name of allOutcomes) outcomes[name] += sum.outcomes[name];
@@ -94,7 +94,7 @@ function explainLeaseTaken(failure: Failure, { name }: Mailbox): Failure {
   });
 }
 
-function reportJson(report: PollReport): Record<string, unknown> {
+function reportJson(report: RoundReport): Record<string, unknown> {
   return { mailbox: report.mailbox, ok: true, outcomes: report.outcomes, duration_ms: Math.round(report.durationMs) };
 }
 
@@ -111,7 +111,7 @@ const outcomeWords: Readonly<Record<Outcome, readonly [one: string, many: string
   vanished: ['vanished', 'vanished'],
 };
 
-function outcomesText({ outcomes }: PollReport): string {
+function outcomesText({ outcomes }: RoundReport): string {
   const parts = allOutcomes
     .filter((outcome) => outcomes[outcome] > 0)
     .map((outcome) => `${outcomes[outcome]} ${outcomeWords[outcome][outcomes[outcome] === 1 ? 0 : 1]}`);

@@ -26,7 +26,7 @@ export type AdminParts = {
   readonly operations: Operations;
   readonly resolve: Resolver['resolve'];
   readonly raw: RawSources;
-  readonly workers: WorkerIdentity;
+  readonly worker: WorkerIdentity;
   readonly log: Log;
 };
 
@@ -52,9 +52,9 @@ async function openService(
       import('../admin/views/encryption.ts'),
       import('../admin/views/overview.ts'),
     ]);
-  const { config, database, configFile, store, encryption, control, operations, resolve, raw, workers, log } = parts;
+  const { config, database, configFile, store, encryption, control, operations, resolve, raw, worker, log } = parts;
   const { actor } = encryption;
-  const common = { store, actor, log, workers, clock: systemClock };
+  const common = { store, actor, log, worker, clock: systemClock };
   const refusals = building.use(createRefusals(common));
   const random = (bytes: Uint8Array): Uint8Array => randomFillSync(bytes);
   const signIn = createSignIn({ ...common, random, idleMs: () => config.sessionTimeoutMs });

@@ -72,7 +72,7 @@ export async function compose(
   const sessions = sessionsOnDemand(() => ({ ...active.config.poll, literalBytesMax: literalBytesMax(config) }));
   const worker = thisWorker();
   const askPassphrase = terminal.askPassphrase ?? null;
-  const parts = { config, log, store, workers: worker, clock: systemClock, askPassphrase };
+  const parts = { config, log, store, worker, clock: systemClock, askPassphrase };
   const { encryption, openDaemon } = composeEncryption(parts);
   const ports: PollPorts = {
     ...{ store, passwords: encryption.passwords, sessions, parser, blobs, raw, worker, clock: systemClock, log },

@@ -56,7 +56,7 @@ export async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads
   const { http, admin, database } = config;
   const daemon = await parts.openDaemon(stop);
   const { control, operations } = daemon;
-  const { raw, worker: workers } = ports;
+  const { raw, worker } = ports;
   const { configFile } = reloads;
   // Each call has its own sessions and the current limits, so that several admins can resolve messages at the same
   // time.
@@ -64,7 +64,7 @@ export async function serveDaemon(parts: DaemonParts, stop: AbortSignal, reloads
     await using resolver = createResolver({ ...ports, store }, daemonSettings(active.config));
     return await resolver.resolve(message, action);
   };
-  const page = { ...{ store, log, encryption, control, operations, resolve, raw, workers }, database, configFile };
+  const page = { ...{ store, log, encryption, control, operations, resolve, raw, worker }, database, configFile };
   const reload = createReload({
     ...{ load: reloads.load, log, serviceManager, nowMs: systemClock.nowMs },
     current: () => active.config,

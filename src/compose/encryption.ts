@@ -63,7 +63,7 @@ type EncryptionParts = {
   readonly store: EncryptionStore &
     Pick<MailboxStore, 'readPassword'> &
     Pick<AdminStore, 'readOperation' | 'beginOperation' | 'updateOperation'>;
-  readonly workers: WorkerIdentity;
+  readonly worker: WorkerIdentity;
   readonly clock: Clock;
   readonly askPassphrase: AskPassphrase | null;
 };
@@ -73,7 +73,7 @@ export function composeEncryption(parts: EncryptionParts): {
   readonly encryption: Encryption;
   readonly openDaemon: (stop: AbortSignal) => Promise<DaemonEncryption>;
 } {
-  const { config, log, store, workers, clock } = parts;
+  const { config, log, store, worker, clock } = parts;
   const { dataDir } = config;
   const passphrase = async () =>
     (await readPassphraseFile(config.encryption.passphraseFile)) ?? (await parts.askPassphrase?.()) ?? null;
@@ -85,20 +85,20 @@ export function composeEncryption(parts: EncryptionParts): {
   const sealPlaintext = createSealSweep({ store, vault, log, actor: { ...actor, who: `ticketmaild@${actor.host}` } });
   const passwords = createPasswordAccess({ store, vault, sealPlaintext });
   const operation = (observer: OperationObserver): OperationPorts => ({
-    ...{ keyFile, stateFile, store, vault, clock, workers, observer },
+    ...{ keyFile, stateFile, store, vault, clock, worker, observer },
     actor,
     random: (bytes) => randomFillSync(bytes),
   });
   const daemonClient = createDaemonClient(dataDir, actor.who);
   const encryption = { vault, keyFile, stateFile, proof, passwords, actor, operation, daemonClient };
   const { host } = actor;
-  const syncPorts = { vault, store, sealPlaintext, clock, workers, log, host, pid: process.pid };
+  const syncPorts = { vault, store, sealPlaintext, clock, worker, log, host, pid: process.pid };
   const openDaemon = async (stop: AbortSignal): Promise<DaemonEncryption> => {
     const [{ createEncryptionControl }, { createOperations }] = await Promise.all([
       import('../encryption/control.ts'),
       import('../admin/operations/operations.ts'),
     ]);
-    const operations = createOperations({ store, vault, workers, clock, log, actor, operation }, stop);
+    const operations = createOperations({ store, vault, worker, clock, log, actor, operation }, stop);
     const startDisable = (who: string) => operations.start('disable', who, true);
     const control = createEncryptionControl({ ...encryption, store, clock, log, startDisable });
     const start = async () => {

@@ -119,7 +119,7 @@ export type PlaintextPeriod = {
 };
 
 export type WorkerReport = {
-  /** As in `Workers.me`. */
+  /** As in `WorkerIdentity.name`. */
   readonly worker: string;
   readonly host: string;
   readonly pid: number;
@@ -141,7 +141,7 @@ export interface EncryptionStore {
   /** Compare-and-swap on the revision, with its audit rows. Throws `switch_changed` for another revision. */
   writeSwitch(row: SwitchRow, expectedRevision: number, audit: readonly AuditEntry[]): Promise<void>;
   /**
-   * Lease on the switch for one operation. Returns null: acquired; else its owner. A lease of a dead owner is taken
+   * Claim on the switch for one operation. Returns null: acquired; else its owner. A claim of a dead owner is taken
    * over.
    */
   claimOperation(owner: string, forMs: number, isDead: (owner: string) => boolean): Promise<string | null>;
@@ -153,7 +153,7 @@ export interface EncryptionStore {
    * writes its results with an audit row each. Throws `switch_changed`. Retries after a deadlock.
    */
   rewritePasswords(
-    stretch: PasswordBatch,
+    batch: PasswordBatch,
     change: (row: PasswordRow) => Promise<PasswordRewrite>,
   ): Promise<PasswordBatchResult>;
   passwordCounts(): Promise<PasswordCounts>;

@@ -64,7 +64,7 @@ export async function encryptionStatus(
 ): Promise<EncryptionStatus> {
   const view = await vault.refresh();
   const ids = keyIds(vault.keys());
-  const [counts, workers, readable] = await Promise.all([
+  const [counts, workers, periods] = await Promise.all([
     store.passwordCounts(),
     store.listWorkers(liveMs),
     store.plaintextPeriods(),
@@ -77,7 +77,7 @@ export async function encryptionStatus(
     waiting,
     vault: vaultStatus(view.state, ids),
     workers: workers.map((worker) => workerStatus(worker, view.switch)),
-    plaintext_periods: readable.map(readableStatus),
+    plaintext_periods: periods.map(periodStatus),
   };
 }
 
@@ -110,7 +110,7 @@ function workerStatus(stored: StoredWorker, { keyId, nextKeyId }: SwitchRow): En
   return { worker, host, pid, live, key_ids: ids, has_key: has, vault, revision, seen_at: isoTime(seenAtMs) };
 }
 
-function readableStatus({ mailbox, sinceMs, untilMs }: PlaintextPeriod): EncryptionStatus['plaintext_periods'][number] {
+function periodStatus({ mailbox, sinceMs, untilMs }: PlaintextPeriod): EncryptionStatus['plaintext_periods'][number] {
   return { mailbox, since: isoTime(sinceMs), until: untilMs === null ? null : isoTime(untilMs) };
 }
 

@@ -20,7 +20,7 @@ export type SyncPorts = {
   readonly store: Pick<EncryptionStore, 'reportWorker' | 'removeWorker'>;
   readonly sealPlaintext: () => Promise<void>;
   readonly clock: Clock;
-  readonly workers: WorkerIdentity;
+  readonly worker: WorkerIdentity;
   readonly log: Log;
   readonly host: string;
   readonly pid: number;
@@ -63,7 +63,7 @@ export async function startSync(ports: SyncPorts): Promise<AsyncDisposable> {
   return {
     [Symbol.asyncDispose]: async () => {
       ended.abort();
-      const deregistered = loop.then(() => databaseFailureOf(() => ports.store.removeWorker(ports.workers.name)));
+      const deregistered = loop.then(() => databaseFailureOf(() => ports.store.removeWorker(ports.worker.name)));
       // An unavailable database does not delay the shutdown: this worker counts as dead soon anyway.
       await Promise.race([deregistered, ports.clock.sleep(deregisterWaitMs, new AbortController().signal)]);
     },
@@ -88,10 +88,10 @@ function createSyncStep(ports: SyncPorts): () => Promise<void> {
   };
 }
 
-function heartbeatOf({ vault, workers, host, pid }: SyncPorts): WorkerReport {
+function heartbeatOf({ vault, worker, host, pid }: SyncPorts): WorkerReport {
   const { state, switch: inForce } = vault.view;
   return {
-    worker: workers.name,
+    worker: worker.name,
     host,
     pid,
     keyIds: keyIds(vault.keys()),

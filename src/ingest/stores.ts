@@ -319,14 +319,14 @@ export interface IngestStore extends LookupStore {
    * Mailboxes that are active, due by the database's clock and not leased, the longest overdue first; except those
    * whose password is sealed under a key (its column) that is not in `keyIds`. A mailbox suspended after
    * `loginFailuresMax` refused logins is due as soon as its row changes. Beyond `limit`, failing mailboxes get at most
-   * half of the list while others are due, and no server gets all of it. Mailboxes of `closed` servers are left out, as
-   * far as one statement can name these.
+   * half of the list while others are due, and no server gets all of it. Mailboxes of `excludedServers` are left out, as far
+   * as one statement can name these.
    */
   dueMailboxes(
     limit: number,
     keyIds: readonly string[],
     loginFailuresMax: number,
-    closed?: readonly Pick<Connection, 'host' | 'port'>[],
+    excludedServers?: readonly Pick<Connection, 'host' | 'port'>[],
   ): Promise<readonly DueMailbox[]>;
   /** The schedule of a mailbox, due or not; null: it was removed. */
   scheduleOf(mailboxId: string): Promise<DueMailbox['due'] | null>;
@@ -359,7 +359,7 @@ export interface IngestStore extends LookupStore {
   /** Ends all leases of `owner`, which is known to be dead, and makes the mailboxes due. False: there were none. */
   reclaimLeasesOf(owner: string): Promise<boolean>;
   /** Ends the leases of workers other than `me` without a heartbeat for `liveMs`; returns their owners. */
-  reclaimDeadLeases(liveMs: number, me: string): Promise<readonly string[]>;
+  reclaimLeasesOfDeadWorkers(liveMs: number, me: string): Promise<readonly string[]>;
   /** Renews leases of one owner; returns those that are lost. */
   renewLeases(leases: readonly Lease[], leaseMs: number): Promise<readonly Lease[]>;
   /** Records a successful poll that continues in IDLE, with its lease. Does nothing if it is lost. */
@@ -371,10 +371,10 @@ export interface IngestStore extends LookupStore {
    */
   releaseLease(lease: Lease, result: PollResult | null, version?: string): Promise<void>;
   readCursor(mailboxId: string): Promise<Cursor | null>;
-  /** Sets the baseline, or the start in a new epoch. Throws `lease_lost`. */
+  /** Moves the cursor alone, fenced by the lease as a batch is. Throws `lease_lost`. */
   setCursor(lease: Lease, cursor: Cursor): Promise<void>;
   /**
-   * Commits a batch in one transaction: check of fencing token and cursor, tickets, messages, attachments, outcomes,
+   * Commits a batch in one transaction: cursor, fenced by the lease, tickets, messages, attachments, outcomes,
    * links, merges. Throws `lease_lost`, `database_*` (nothing is stored or, when the connection broke during the
    * commit, it is unknown: read the cursor), or `row_refused` (nothing is stored; one of the rows can never be).
    */
@@ -385,8 +385,8 @@ export interface IngestStore extends LookupStore {
    */
   commitResolved(mailboxId: string, batch: Batch): Promise<void>;
   /** UIDs with a pending post-action, ascending. */
-  pendingActions(mailboxId: string, uidValidity: number, limit: number): Promise<readonly number[]>;
-  completeActions(lease: Lease, uidValidity: number, uids: readonly number[]): Promise<void>;
+  pendingActions(mailboxId: string, folderEpoch: number, limit: number): Promise<readonly number[]>;
+  completeActions(lease: Lease, folderEpoch: number, uids: readonly number[]): Promise<void>;
 }
 
 /** Tickets and outcomes as commands print them, and what retention must not remove. */

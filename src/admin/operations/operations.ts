@@ -97,7 +97,7 @@ async function start(
   who: string,
   isProven: boolean,
 ): Promise<StartedOperation | Failure> {
-  const { store, vault, clock, workers, actor } = runner.ports;
+  const { store, vault, clock, worker, actor } = runner.ports;
   const before = await store.readOperation();
   if (before?.state === 'running') return alreadyRunning(before);
   const { switch: inForce } = await vault.refresh();
@@ -105,7 +105,7 @@ async function start(
   if (refusal !== null) return refusal;
   const row: StoredOperation = {
     ...{ number: nextNumber(before), kind, by: who, startedAtMs: clock.nowMs(), endedAtMs: null },
-    ...{ worker: workers.name, state: 'running', detail: serializeRecord(emptyRecord) },
+    ...{ worker: worker.name, state: 'running', detail: serializeRecord(emptyRecord) },
   };
   if (!(await store.beginOperation(row, before))) return alreadyRunning(await store.readOperation());
   const { keyId, nextKeyId } = inForce;

@@ -37,14 +37,14 @@ export function nextNumber(before: StoredOperation | null): number {
   return before !== null && before.number < Number.MAX_SAFE_INTEGER ? before.number + 1 : 1;
 }
 
-function nextRow(row: StoredOperation, { workers }: RunnerPorts, record: OperationRecord): StoredOperation {
+function nextRow(row: StoredOperation, { worker }: RunnerPorts, record: OperationRecord): StoredOperation {
   const detail = serializeRecord(record);
-  return { ...row, number: nextNumber(row), worker: workers.name, endedAtMs: null, detail };
+  return { ...row, number: nextNumber(row), worker: worker.name, endedAtMs: null, detail };
 }
 
 /** Its worker is dead, or silent, or this one, which does not run it. */
 async function isOrphaned({ ports, active }: Runner, { worker, number }: StoredOperation): Promise<boolean> {
-  if (worker === ports.workers.name) return !active.has(number);
+  if (worker === ports.worker.name) return !active.has(number);
   return !(await liveWorkers(ports)).some((other) => other.worker === worker);
 }
 
@@ -71,6 +71,6 @@ function canRun(kind: OperationKind, { problem, state }: VaultView): boolean {
 /** Another live worker holds every key that the switch requires. */
 async function canAnotherWorkerRun(ports: RunnerPorts, view: VaultView): Promise<boolean> {
   const required = requiredKeyIds(view.switch);
-  const others = (await liveWorkers(ports)).filter(({ worker }) => worker !== ports.workers.name);
+  const others = (await liveWorkers(ports)).filter(({ worker }) => worker !== ports.worker.name);
   return others.some(({ keyIds, vault }) => vault === 'open' && required.every((id) => keyIds.includes(id)));
 }

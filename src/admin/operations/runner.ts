@@ -32,7 +32,7 @@ export type RunnerPorts = {
   readonly store: Pick<AdminStore, 'readOperation' | 'beginOperation' | 'updateOperation'> &
     Pick<EncryptionStore, 'audit' | 'listWorkers'>;
   readonly vault: Vault;
-  readonly workers: WorkerIdentity;
+  readonly worker: WorkerIdentity;
   readonly clock: Clock;
   readonly log: Log;
   readonly actor: AuditActor;

@@ -41,7 +41,7 @@ export type EncryptionServicePorts = {
   /** The control socket uses the same one. */
   readonly control: EncryptionControl;
   readonly operations: Pick<Operations, 'start'>;
-  readonly workers: Pick<WorkerIdentity, 'name'>;
+  readonly worker: Pick<WorkerIdentity, 'name'>;
   readonly actor: AuditActor;
   /** Absolute; null: the daemon was started without one. */
   readonly configFile: string | null;
@@ -81,7 +81,7 @@ export function startResult(result: unknown): OperationStart {
 }
 
 async function readEncryptionView(ports: EncryptionServicePorts): Promise<EncryptionView> {
-  const { store, keyFile, vault, control, configFile, database, workers, actor } = ports;
+  const { store, keyFile, vault, control, configFile, database, worker, actor } = ports;
   const [status, row, reading] = await Promise.all([
     encryptionStatus({ store, vault }, workerLiveMs),
     store.readOperation(),
@@ -89,7 +89,7 @@ async function readEncryptionView(ports: EncryptionServicePorts): Promise<Encryp
   ]);
   const operation = row && operationView(row, { keyFilePath: keyFile.path, configFile });
   const request = control.disableRequest();
-  const context = { keyFilePath: keyFile.path, configFile, me: workers.name, host: actor.host, user: ports.user };
+  const context = { keyFilePath: keyFile.path, configFile, me: worker.name, host: actor.host, user: ports.user };
   return {
     ...operationProgress(status, operation, request !== null),
     status,

@@ -1,10 +1,10 @@
 /**
- * Resumable operation on the switch: ports, progress, the lease that excludes a second operation, compare-and-swap
+ * Resumable operation on the switch: ports, progress, the claim that excludes a second operation, compare-and-swap
  * changes.
  *
  * An operation is a state machine: each step reads the switch in force and does the next thing, so an interrupted one
  * resumes when it is run again. A row that is not accepted ends it with that failure (`switch_forged`,
- * `switch_rolled_back`, `key_unknown`, `disk_failed`); a stop is `interrupted`, a lease of another owner
+ * `switch_rolled_back`, `key_unknown`, `disk_failed`); a stop is `interrupted`, a claim of another owner
  * `operation_running`.
  */
 
@@ -24,7 +24,7 @@ export type OperationPorts = {
   readonly store: EncryptionStore;
   readonly vault: Vault;
   readonly clock: Clock;
-  readonly workers: WorkerIdentity;
+  readonly worker: WorkerIdentity;
   readonly actor: AuditActor;
   /** Fills with random bytes. */
   readonly random: (bytes: Uint8Array) => Uint8Array;
@@ -52,7 +52,7 @@ export type OperationOptions = {
 /** A password that could not be opened, and why. */
 export type UnopenedPassword = { readonly mailbox: string; readonly code: string; readonly message: string };
 
-/** A running operation with the lease on the switch. */
+/** A running operation with the claim on the switch. */
 export type Operation = {
   readonly ports: OperationPorts;
   /** Aborts when the operation has to stop. */
@@ -66,25 +66,26 @@ export const workerLiveMs = 10_000;
 
 type LiveWorkersPorts = {
   readonly store: Pick<EncryptionStore, 'listWorkers'>;
-  readonly workers: Pick<WorkerIdentity, 'isDead'>;
+  readonly worker: Pick<WorkerIdentity, 'isDead'>;
 };
 
 /** Workers with a recent heartbeat that are not known to be dead. */
-export async function liveWorkers({ store, workers }: LiveWorkersPorts): Promise<readonly StoredWorker[]> {
-  return (await store.listWorkers(workerLiveMs)).filter(({ live, worker }) => live && !workers.isDead(worker));
+export async function liveWorkers(ports: LiveWorkersPorts): Promise<readonly StoredWorker[]> {
+  const stored = await ports.store.listWorkers(workerLiveMs);
+  return stored.filter(({ live, worker }) => live && !ports.worker.isDead(worker));
 }
 
 const claimMs = 30_000;
 const attemptsMax = 5;
 
-/** Runs `work` with the lease on the switch. Throws `operation_running` when another operation has it. */
+/** Runs `work` with the claim on the switch. Throws `operation_running` when another operation has it. */
 export async function withClaim<T>(
   ports: OperationPorts,
   stop: AbortSignal,
   work: (operation: Operation) => Promise<T>,
 ): Promise<T> {
-  const { store, workers } = ports;
-  const owner = await store.claimOperation(workers.name, claimMs, (other) => workers.isDead(other));
+  const { store, worker } = ports;
+  const owner = await store.claimOperation(worker.name, claimMs, (other) => worker.isDead(other));
   if (owner !== null) {
     throw new Failure('operation_running', `another operation on the switch is running in ${owner}`, {
       fields: { owner },
@@ -93,7 +94,7 @@ export async function withClaim<T>(
   using claim = startClaimRenewal(ports);
   const throwIfStopped = () => {
     if (claim.lost.aborted)
-      throw new Failure('operation_running', 'another operation has taken over the lease on the switch');
+      throw new Failure('operation_running', 'another operation has taken over the claim on the switch');
     if (stop.aborted) throw interrupted();
   };
   try {
@@ -108,7 +109,7 @@ function interrupted(): Failure {
   return new Failure('interrupted', 'the operation was stopped on request before it finished', { hint });
 }
 
-/** Renews the lease every third of its length until disposed. `lost` aborts when another owner has it. */
+/** Renews the claim every third of its length until disposed. `lost` aborts when another owner has it. */
 function startClaimRenewal(ports: OperationPorts): Disposable & { readonly lost: AbortSignal } {
   const lost = new AbortController();
   const ended = new AbortController();
@@ -116,23 +117,23 @@ function startClaimRenewal(ports: OperationPorts): Disposable & { readonly lost:
   return { lost: lost.signal, [Symbol.dispose]: () => ended.abort() };
 }
 
-/** An unavailable database loses nothing: the lease lasts until its end. */
+/** An unavailable database loses nothing: the claim lasts until its end. */
 async function renewUntilEnded(ports: OperationPorts, lost: AbortController, ended: AbortSignal): Promise<void> {
   while (!ended.aborted && !lost.signal.aborted) {
     await ports.clock.sleep(claimMs / 3, ended);
     if (ended.aborted) return;
     try {
-      await ports.store.renewOperation(ports.workers.name, claimMs);
+      await ports.store.renewOperation(ports.worker.name, claimMs);
     } catch (error) {
       if (isFailure(error, 'operation_running')) lost.abort();
     }
   }
 }
 
-/** Ignores a failure: the lease expires anyway, and the result of the operation matters more. */
-async function releaseClaim({ store, workers }: OperationPorts): Promise<void> {
+/** Ignores a failure: the claim expires anyway, and the result of the operation matters more. */
+async function releaseClaim({ store, worker }: OperationPorts): Promise<void> {
   try {
-    await store.endOperation(workers.name);
+    await store.endOperation(worker.name);
   } catch (error) {
     if (!isFailure(error)) throw error;
   }

@@ -49,11 +49,11 @@ async function rewriteAll(operation: Operation, pass: RewritePass, total: number
   let [after, seen, changed]: [string | null, number, number] = [null, 0, 0];
   do {
     operation.throwIfStopped();
-    const stretch = await rewriteBatch(operation, pass, after, unopened);
-    pass.countChanged(stretch.changed);
-    after = stretch.lastId;
-    seen += stretch.seen;
-    changed += stretch.changed;
+    const result = await rewriteBatch(operation, pass, after, unopened);
+    pass.countChanged(result.changed);
+    after = result.lastId;
+    seen += result.seen;
+    changed += result.changed;
     if (after !== null) operation.ports.observer.passwords(seen, Math.max(seen, total));
   } while (after !== null);
   return { changed, unopened };
@@ -62,20 +62,20 @@ async function rewriteAll(operation: Operation, pass: RewritePass, total: number
 /** After a deadlock the store repeats the batch: only the last outcome of a row counts. */
 async function rewriteBatch(
   { ports }: Operation,
-  { selection: choice, revision, action, change }: RewritePass,
+  { selection, revision, action, change }: RewritePass,
   after: string | null,
   unopened: Map<string, UnopenedPassword>,
 ) {
   using secrets = new DisposableStack();
   const { who, host } = ports.actor;
-  const stretch: PasswordBatch = {
-    selection: choice,
+  const batch: PasswordBatch = {
+    selection,
     after,
     limit: batchRows,
     revision,
     audit: { who, host, action },
   };
-  return await ports.store.rewritePasswords(stretch, async (row) => {
+  return await ports.store.rewritePasswords(batch, async (row) => {
     try {
       const changed = await change(row, secrets);
       unopened.delete(row.name);
@@ -123,7 +123,7 @@ export async function sealAllPlaintext(
   );
 }
 
-/** As `sealPlain`, in one pass: for a switch that is on, where workers seal as well, and mark what they seal. */
+/** As `sealAllPlaintext`, in one pass: for a switch that is on, where workers seal as well, and mark what they seal. */
 export async function sealPlaintextOnce(
   operation: Operation,
   key: Key,
@@ -164,9 +164,8 @@ export async function resealByColumn(
   revision: number,
   count: CountChanged,
 ): Promise<UnopenedByName> {
-  const choice = { notUnder: key.id };
   const pass: RewritePass = {
-    selection: choice,
+    selection: { notUnder: key.id },
     revision,
     action: 'password.resealed',
     countChanged: count,

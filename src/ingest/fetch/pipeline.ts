@@ -27,7 +27,7 @@ import { batchContextOf } from '../decide/batch-context.ts';
 import { commitMessages } from '../decide/commit.ts';
 import type { Decision } from '../decide/decide.ts';
 import type { Outcome } from '../model.ts';
-import { leaseLost, type PollRound } from '../poll/poll-context.ts';
+import { leaseLost, type RoundContext } from '../poll/poll-context.ts';
 import { applyPostActions, pendingUids } from '../poll/post-actions.ts';
 import type { ListedMessage, MessageParser, ParseResult, Session } from '../ports.ts';
 import { bytesOf, type FetchLimits, firstBatch } from './batches.ts';
@@ -48,7 +48,7 @@ import { storeFiles } from './store-files.ts';
 import { withTransferDeadline } from './transfer-deadline.ts';
 
 /** Runs the pipeline once. Returns the first post-action that the server refused: that keeps no new message out. */
-export async function runPipeline(round: PollRound): Promise<Failure | null> {
+export async function runPipeline(round: RoundContext): Promise<Failure | null> {
   const { isolation, options } = round;
   const before = isolation.runsPostActionsLast ? null : await runPostActions(round);
   const during = await ingestNewMessages(round);
@@ -58,11 +58,11 @@ export async function runPipeline(round: PollRound): Promise<Failure | null> {
   return before ?? during ?? after;
 }
 
-async function ingestNewMessages(round: PollRound): Promise<Failure | null> {
+async function ingestNewMessages(round: RoundContext): Promise<Failure | null> {
   const { session, ports, isolation, mailbox, lost, observe } = round;
   const uids = await listNew(session, isolation);
   const total = uids.length;
-  ports.log.debug({ mailbox: mailbox.name, poll: round.poll, new_messages: total }, events.pollStarted);
+  ports.log.debug({ mailbox: mailbox.name, poll: round.roundId, new_messages: total }, events.pollStarted);
   observe({ what: 'progress', done: 0, total });
   const waits = () => isOneByOne(isolation.state, isolation.attempt);
   // Stages 2 to 5, one batch ahead of the commit.
@@ -100,7 +100,7 @@ export type FetchContext = {
   readonly stop: AbortSignal;
 };
 
-function fetchContextOf({ session, ports, mailbox, settings, isolation, options }: PollRound): FetchContext {
+function fetchContextOf({ session, ports, mailbox, settings, isolation, options }: RoundContext): FetchContext {
   const { parser, clock } = ports;
   return { session, parser, clock, lane: mailbox.id, limits: settings().limits, isolation, stop: options.stop };
 }
@@ -387,7 +387,7 @@ async function headerOnly(
 
 // Stage 6: commit
 
-async function commitAndReport(round: PollRound, batch: readonly StoredMessage[]): Promise<readonly Decision[]> {
+async function commitAndReport(round: RoundContext, batch: readonly StoredMessage[]): Promise<readonly Decision[]> {
   const { mailbox, lease, ports, settings, folderEpoch } = round;
   const batchContext = batchContextOf(mailbox, ports, settings().rules);
   const onCommitted = (decisions: readonly Decision[]) => {
@@ -406,13 +406,13 @@ const eventOf: Readonly<Record<Outcome, EventName>> = {
 };
 
 /** Counts and logs what is committed. */
-function reportCommitted(round: PollRound, { outcome, ref, changes }: Decision): void {
-  const { mailbox, session, ports, outcomes, poll } = round;
+function reportCommitted(round: RoundContext, { outcome, ref, changes }: Decision): void {
+  const { mailbox, session, ports, outcomes, roundId } = round;
   outcomes[outcome.outcome] += 1;
   ports.meter.outcome(mailbox.name, outcome.outcome);
   const fields = {
     mailbox: mailbox.name,
-    poll,
+    poll: roundId,
     uid_validity: session.folder.uidValidity,
     uid: outcome.uid,
     size_bytes: outcome.sizeBytes,
@@ -423,7 +423,7 @@ function reportCommitted(round: PollRound, { outcome, ref, changes }: Decision):
   if (outcome.outcome === 'quarantined') ports.log.warn(fields, eventOf.quarantined);
   else ports.log.info(fields, eventOf[outcome.outcome]);
   for (const change of changes) {
-    const about = { mailbox: mailbox.name, poll, message: outcome.messageId, ticket: change.ref };
+    const about = { mailbox: mailbox.name, poll: roundId, message: outcome.messageId, ticket: change.ref };
     if (change.what === 'reopened') ports.log.info(about, events.ticketReopened);
     else ports.log.info({ ...about, into: change.into }, events.ticketMerged);
   }
@@ -436,7 +436,7 @@ function pendingOf(decisions: readonly Decision[]): readonly number[] {
 }
 
 /** Runs the post-actions of `uids`, or all pending ones. The next round runs last what broke the session. */
-async function runPostActions(round: PollRound, uids?: readonly number[]): Promise<Failure | null> {
+async function runPostActions(round: RoundContext, uids?: readonly number[]): Promise<Failure | null> {
   const { isolation } = round;
   try {
     return await applyPostActions(round, uids ?? (await pendingUids(round)));

@@ -10,9 +10,9 @@ import { type Failure, isFailure } from '../../errors.ts';
 import { isoTime } from '../../text/time.ts';
 import { type Server, serverKey } from '../model.ts';
 import {
-  createFolderChecks,
+  createFolderCheckSchedule,
   createUidValidityChanges,
-  type FolderChecks,
+  type FolderCheckSchedule,
   type UidValidityChanges,
 } from '../poll/folder-changes.ts';
 import type { DatabaseHealth, QuarantineReader } from '../ports.ts';
@@ -33,7 +33,7 @@ export interface HealthRecorder {
   /** null: the poll succeeded. A failure counts even when it could not be stored. */
   recordPoll(mailboxId: string, failure: Failure | null): void;
   readonly uidValidityChanges: UidValidityChanges;
-  readonly folderChecks: FolderChecks;
+  readonly folderCheckSchedule: FolderCheckSchedule;
   /** A mail server presented a certificate with this notAfter. */
   recordCertificate(host: string, port: number, endsAtMs: number): void;
 }
@@ -81,7 +81,7 @@ export function createHealth(ports: HealthPorts): Health {
   return {
     liveness,
     uidValidityChanges,
-    folderChecks: createFolderChecks(clock),
+    folderCheckSchedule: createFolderCheckSchedule(clock),
     recordDatabase: database.record,
     recordDatabasePing: database.recordPing,
     recordClockOffset: (ms) => {

@@ -9,7 +9,7 @@ import type { Clock } from '../../async/clock.ts';
 import type { Failure } from '../../errors.ts';
 import { events, type Log } from '../../events.ts';
 import { isInvalid, type Mailbox } from '../model.ts';
-import type { ActionRefusal, PollReport } from '../poll/poll-context.ts';
+import type { ActionRefusal, RoundReport } from '../poll/poll-context.ts';
 import type { Meter } from '../ports.ts';
 import type { DueMailbox, MailboxStore } from '../stores.ts';
 import type { HealthRecorder } from './health.ts';
@@ -21,9 +21,9 @@ export interface Reporter {
   /**
    * One round of a poll. `lagMs`: how long after the mailbox was due it began; null for a round after an announcement.
    */
-  roundFinished(mailbox: Mailbox, report: PollReport, lagMs: number | null): void;
-  /** `poll` is the id of its last round; null: it had none. */
-  pollFailed(mailbox: Mailbox, failure: Failure, durationMs: number, poll: string | null): void;
+  roundFinished(mailbox: Mailbox, report: RoundReport, lagMs: number | null): void;
+  /** `roundId` is that of its last round; null: it had none. */
+  pollFailed(mailbox: Mailbox, failure: Failure, durationMs: number, roundId: string | null): void;
   /** Its login was refused so often that it is not polled for `ms`, or until its row changes. */
   loginsSuspended(mailbox: DueMailbox, ms: number): void;
   /** The server refused a post-action; the poll fails for it at its end. */
@@ -41,23 +41,23 @@ export function createReporter(ports: ReporterPorts): Reporter {
     roundFinished: (mailbox, report, lagMs) => {
       health.recordPoll(mailbox.id, null);
       refusals.record(mailbox.id, null);
-      const { outcomes, durationMs, poll } = report;
+      const { outcomes, durationMs, roundId } = report;
       const { shouldLog: isRecovered, count } = troubles.record(mailbox.id, null);
-      if (isRecovered) log.info({ mailbox: mailbox.name, poll, after_failures: count }, events.pollRecovered);
+      if (isRecovered) log.info({ mailbox: mailbox.name, poll: roundId, after_failures: count }, events.pollRecovered);
       meter.poll({ mailbox: mailbox.name, host: mailbox.connection.host, result: 'ok', durationMs, lagMs });
-      const fields = { mailbox: mailbox.name, poll, duration_ms: Math.round(durationMs) };
+      const fields = { mailbox: mailbox.name, poll: roundId, duration_ms: Math.round(durationMs) };
       const handled = Object.values(outcomes).reduce((sum, count) => sum + count, 0);
       if (handled > 0) log.info({ ...fields, ...outcomes }, events.pollFinished);
       else log.debug(fields, events.pollEmpty);
     },
-    pollFailed: (mailbox, failure, durationMs, poll) => {
+    pollFailed: (mailbox, failure, durationMs, roundId) => {
       if (failure.code === 'lease_taken' || failure.code === 'interrupted') return;
       const { id, name, connection } = mailbox;
       meter.poll({ mailbox: name, host: connection.host, result: failure.code, durationMs, lagMs: null });
       const { shouldLog, count } = troubles.record(id, failure.code);
       health.recordPoll(id, failure);
       const about = { mailbox: name, server: `${connection.host}:${connection.port}` };
-      const fields = { ...about, ...(poll === null ? {} : { poll }), failures: count, error: failure };
+      const fields = { ...about, ...(roundId === null ? {} : { poll: roundId }), failures: count, error: failure };
       if (!shouldLog) log.debug(fields, events.pollFailed);
       else if (failure.code === 'unexpected') log.error(fields, events.pollFailed);
       else log.warn(fields, events.pollFailed);
@@ -67,9 +67,9 @@ export function createReporter(ports: ReporterPorts): Reporter {
       const fields = { mailbox: name, server, login_failures: due.loginFailures + 1, suspended_h: ms / 3_600_000 };
       log.warn(fields, events.loginSuspended);
     },
-    actionRefused: ({ id, name }, { poll, action, count, failure }) => {
+    actionRefused: ({ id, name }, { roundId, action, count, failure }) => {
       const { shouldLog, count: failures } = refusals.record(id, failure.code);
-      const fields = { mailbox: name, poll, action, count, failures, error: failure };
+      const fields = { mailbox: name, poll: roundId, action, count, failures, error: failure };
       if (shouldLog) log.warn(fields, events.actionFailed);
       else log.debug(fields, events.actionFailed);
     },

@@ -19,7 +19,7 @@ import type { Cursor, Mailbox } from '../model.ts';
 import type { FolderState, ListedMessage, Session } from '../ports.ts';
 import type { FolderProgress, FolderStore, Lease } from '../stores.ts';
 import { uidValidityChangesMax } from './folder-changes.ts';
-import type { FolderCheck, PollOptions, PollPorts } from './poll-context.ts';
+import type { FolderVerification, PollOptions, PollPorts } from './poll-context.ts';
 
 /** Number of last handled messages that are compared. */
 const comparedMax = 5;
@@ -27,11 +27,11 @@ const comparedMax = 5;
 type RoundStart = {
   readonly mailbox: Mailbox;
   readonly lease: Lease;
-  readonly poll: string;
-  readonly options: Pick<PollOptions, 'uidValidityChanges' | 'folderChecks'>;
+  readonly roundId: string;
+  readonly options: Pick<PollOptions, 'uidValidityChanges' | 'folderCheckSchedule'>;
   /** The folder state is that of this moment. In later rounds it is older than the cursor. */
   readonly isFirst: boolean;
-  readonly folderCheck: FolderCheck;
+  readonly folderVerification: FolderVerification;
 };
 
 type CursorPorts = Pick<PollPorts, 'log'> & { readonly store: FolderStore };
@@ -59,18 +59,18 @@ export async function startCursor(start: RoundStart, session: Session, ports: Cu
 /** True while the UIDs up to the cursor name the messages that were handled. */
 async function isSameEpoch(
   cursor: Cursor,
-  { mailbox, isFirst, folderCheck, options }: RoundStart,
+  { mailbox, isFirst, folderVerification, options }: RoundStart,
   session: Session,
   store: FolderStore,
 ): Promise<boolean> {
   const { uidValidity, uidNext } = session.folder;
   if (uidValidityOf(cursor.folderEpoch) !== uidValidity) return false;
-  if (folderCheck.isVerified) return true;
+  if (folderVerification.isVerified) return true;
   const isQuiet = isFirst && uidNext === cursor.uid + 1;
-  if (isQuiet && options.folderChecks?.isDue(mailbox.id) === false) return true;
+  if (isQuiet && options.folderCheckSchedule?.isDue(mailbox.id) === false) return true;
   const isOther = await (isFirst ? isRestoredFromBackup : isReplaced)(mailbox.id, session, cursor, store);
-  options.folderChecks?.note(mailbox.id);
-  folderCheck.isVerified = !isOther;
+  options.folderCheckSchedule?.note(mailbox.id);
+  folderVerification.isVerified = !isOther;
   return !isOther;
 }
 
@@ -80,13 +80,13 @@ export function isOtherFolder({ folder }: Pick<FolderProgress, 'folder'>, { conn
 }
 
 function logNewEpoch(
-  { mailbox, poll, options }: RoundStart,
+  { mailbox, roundId, options }: RoundStart,
   { folder }: Session,
   progress: FolderProgress,
   started: Cursor,
   { log }: CursorPorts,
 ): void {
-  const fields = { mailbox: mailbox.name, poll, uid_validity: folder.uidValidity, uid: started.uid };
+  const fields = { mailbox: mailbox.name, poll: roundId, uid_validity: folder.uidValidity, uid: started.uid };
   const before = progress.cursor;
   if (before === null) {
     log.info(fields, events.folderInitialized);
@@ -102,7 +102,8 @@ function logNewEpoch(
   else
     log.warn({ ...fields, uid_validity_before: uidValidityBefore, reason: 'uidvalidity_changed' }, events.folderReset);
   const count = options.uidValidityChanges?.note(mailbox.id) ?? 0;
-  if (count > uidValidityChangesMax) log.warn({ mailbox: mailbox.name, poll, count }, events.folderUidvalidityUnstable);
+  if (count > uidValidityChangesMax)
+    log.warn({ mailbox: mailbox.name, poll: roundId, count }, events.folderUidvalidityUnstable);
 }
 
 /**

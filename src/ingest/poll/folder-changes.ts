@@ -37,12 +37,12 @@ export function createUidValidityChanges(clock: Pick<Clock, 'monotonicMs'>): Uid
  */
 const checkIntervalMs = 3_600_000;
 
-export interface FolderChecks {
+export interface FolderCheckSchedule {
   isDue(mailboxId: string): boolean;
   note(mailboxId: string): void;
 }
 
-export function createFolderChecks(clock: Pick<Clock, 'monotonicMs'>): FolderChecks {
+export function createFolderCheckSchedule(clock: Pick<Clock, 'monotonicMs'>): FolderCheckSchedule {
   const times = new Map<string, number>();
   return {
     isDue: (id) => clock.monotonicMs() - (times.get(id) ?? Number.NEGATIVE_INFINITY) >= checkIntervalMs,

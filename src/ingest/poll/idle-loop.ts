@@ -9,7 +9,7 @@
 import { asFailure, type Failure, isFailure } from '../../errors.ts';
 import { events } from '../../events.ts';
 import { intervalOf, type PollEnd, waitAfterPollMs } from '../polling-policy.ts';
-import { hadMessages, type IdleSlot, leaseLost, type OpenPoll, type PollReport } from './poll-context.ts';
+import { hadMessages, type IdleSlot, leaseLost, type OpenPoll, type RoundReport } from './poll-context.ts';
 
 const idleMsMax = 5 * 60_000;
 /** An IDLE that the server ends sooner than this, and sooner than requested, counts as a broken connection. */
@@ -20,7 +20,7 @@ const falseAlarmMs = 100;
 type IdleEnd = 'news' | 'quiet' | 'stopped' | Failure;
 
 /** Resolves with the time until the mailbox is due again. Throws what a round throws, and `lease_lost`. */
-export async function idle(open: OpenPoll, slot: IdleSlot, runRound: () => Promise<PollReport>): Promise<number> {
+export async function idle(open: OpenPoll, slot: IdleSlot, runRound: () => Promise<RoundReport>): Promise<number> {
   const { mailbox, session, settings, options, lease, lost, ports } = open;
   const { clock, store } = ports;
   const end = AbortSignal.any([options.stop, slot.end, lost]);
@@ -66,7 +66,7 @@ async function roundAfter(
   ended: 'news' | 'quiet',
   { ports: { clock, meter } }: OpenPoll,
   slot: IdleSlot,
-  runRound: () => Promise<PollReport>,
+  runRound: () => Promise<RoundReport>,
 ): Promise<boolean> {
   const announcedAtMs = clock.monotonicMs();
   const found = await slot.runRound(async () => ({ hadMessages: hadMessages(await runRound()) }));

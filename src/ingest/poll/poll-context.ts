@@ -22,7 +22,7 @@ import type {
   WorkerIdentity,
 } from '../ports.ts';
 import type { DueMailbox, FolderStore, IngestStore, Lease } from '../stores.ts';
-import type { FolderChecks, UidValidityChanges } from './folder-changes.ts';
+import type { FolderCheckSchedule, UidValidityChanges } from './folder-changes.ts';
 
 export type PollPorts = {
   readonly store: IngestStore & FolderStore;
@@ -67,7 +67,7 @@ export type PollOptions = {
   /** Absent: not counted, as by a command. */
   readonly uidValidityChanges?: UidValidityChanges;
   /** Absent: the folder is checked in every poll. */
-  readonly folderChecks?: FolderChecks;
+  readonly folderCheckSchedule?: FolderCheckSchedule;
   /** Asks for a slot in which the connection idles after the first round; null, or absent: the session is closed. */
   readonly requestIdleSlot?: (hadMessages: boolean) => IdleSlot | null;
 };
@@ -88,9 +88,9 @@ export type IdleSlot = Disposable & {
 };
 
 /** One round, from the list to the commit. */
-export type PollReport = {
+export type RoundReport = {
   /** Names the round in all its log lines. */
-  readonly poll: string;
+  readonly roundId: string;
   readonly mailbox: string;
   readonly outcomes: Readonly<Record<Outcome, number>>;
   readonly durationMs: number;
@@ -98,7 +98,7 @@ export type PollReport = {
 
 /** A post-action that the server refused. */
 export type ActionRefusal = {
-  readonly poll: string;
+  readonly roundId: string;
   readonly action: PostAction['kind'];
   /** Number of messages. */
   readonly count: number;
@@ -111,7 +111,7 @@ export type PollEvent =
   | { readonly what: 'progress'; readonly done: number; readonly total: number }
   | ({ readonly what: 'action_refused' } & ActionRefusal)
   /** A round succeeded: the first one, or one after an announcement. */
-  | { readonly what: 'round_finished'; readonly report: PollReport };
+  | { readonly what: 'round_finished'; readonly report: RoundReport };
 
 export type PollObserver = (event: PollEvent) => void;
 
@@ -120,11 +120,11 @@ export type PollSummary = {
   /** The failure that ended it, which the schedule has by now where that was possible; null: success. */
   readonly failure: Failure | null;
   /** Names the last round; null: the lease was not acquired. */
-  readonly poll: string | null;
+  readonly roundId: string | null;
   /** True when the session was open: the failure says nothing about whether the server can be reached. */
   readonly wasConnected: boolean;
   /** The last round that began to fetch, also where it failed; null: none did. */
-  readonly lastRound: PollReport | null;
+  readonly lastRound: RoundReport | null;
   /** The next poll proceeds in another way (poison-message.ts), so that polling again at once may help. */
   readonly changesCourse: boolean;
   readonly durationMs: number;
@@ -142,18 +142,18 @@ export type OpenPoll = {
   readonly settings: () => PollSettings;
   /** Fires when another worker has acquired the lease. */
   readonly lost: AbortSignal;
-  readonly folderCheck: FolderCheck;
+  readonly folderVerification: FolderVerification;
 };
 
 /** The result of checks in this session so far. */
-export type FolderCheck = {
+export type FolderVerification = {
   /** The messages handled last were compared: this is the folder that they are in. */
   isVerified: boolean;
 };
 
 /** One round of a poll. */
-export type PollRound = OpenPoll & {
-  readonly poll: string;
+export type RoundContext = OpenPoll & {
+  readonly roundId: string;
   readonly folderEpoch: number;
   readonly isolation: Isolation;
   /** Counted as batches are committed. */
@@ -161,7 +161,7 @@ export type PollRound = OpenPoll & {
 };
 
 /** True when the round had any message to decide about. */
-export function hadMessages({ outcomes }: PollReport): boolean {
+export function hadMessages({ outcomes }: RoundReport): boolean {
   return Object.values(outcomes).some((count) => count > 0);
 }
 

@@ -23,16 +23,16 @@ import {
   type PollObserver,
   type PollOptions,
   type PollPorts,
-  type PollReport,
   type PollSettings,
   type PollSummary,
+  type RoundReport,
 } from './poll-context.ts';
 import { serialized } from './serialized-session.ts';
 
 /** What is filled in as the poll proceeds: its summary is known also where it fails. */
 type PollRecord = { -readonly [K in Exclude<keyof PollSummary, 'failure' | 'durationMs'>]: PollSummary[K] };
 
-type StartedPoll = Omit<OpenPoll, 'session' | 'lost' | 'folderCheck'> & { readonly record: PollRecord };
+type StartedPoll = Omit<OpenPoll, 'session' | 'lost' | 'folderVerification'> & { readonly record: PollRecord };
 
 /**
  * Polls `mailbox`. Never rejects: every failure, `lease_taken` among them, is in the summary. `settings` is read in
@@ -47,7 +47,7 @@ export async function pollMailbox(
 ): Promise<PollSummary> {
   const { clock } = ports;
   const startedAtMs = clock.monotonicMs();
-  const record: PollRecord = { poll: null, wasConnected: false, lastRound: null, changesCourse: false };
+  const record: PollRecord = { roundId: null, wasConnected: false, lastRound: null, changesCourse: false };
   let failure: Failure | null = null;
   try {
     const lease = await acquireLease(mailbox, ports, settings(), options);
@@ -112,13 +112,13 @@ async function releaseFailed({ lease, ports, options }: StartedPoll, result: Pol
 /** Resolves with the time until the mailbox is due again. */
 async function pollWithSession(poll: StartedPoll): Promise<number> {
   const { mailbox, lease, ports, settings, options, record } = poll;
-  record.poll = ports.newId();
+  record.roundId = ports.newId();
   using renewed = ports.leases.autoRenew(lease);
   await using session = await login(poll, renewed.lost);
   record.wasConnected = true;
   poll.observe({ what: 'connected', certificateEndsAtMs: session.certificateEndsAtMs });
-  const open = { ...poll, session: serialized(session), lost: renewed.lost, folderCheck: { isVerified: false } };
-  const { report, hasGivenUp } = await runRound(open, record.poll, true);
+  const open = { ...poll, session: serialized(session), lost: renewed.lost, folderVerification: { isVerified: false } };
+  const { report, hasGivenUp } = await runRound(open, record.roundId, true);
   if (hasGivenUp) return waitAfterPollMs('message_given_up', mailbox, settings());
   const mayIdle = session.supportsIdle && !options.stop.aborted;
   using slot = mayIdle ? (options.requestIdleSlot?.(hadMessages(report)) ?? null) : null;
@@ -143,23 +143,23 @@ async function login({ mailbox, ports, options: { stop } }: StartedPoll, lost: A
   }
 }
 
-type RoundEnd = { readonly report: PollReport; readonly hasGivenUp: boolean };
+type RoundEnd = { readonly report: RoundReport; readonly hasGivenUp: boolean };
 
-/** `poll` names the round. A refused post-action is thrown at the end, when everything new is committed. */
-async function runRound(open: OpenPoll & StartedPoll, poll: string, isFirst: boolean): Promise<RoundEnd> {
+/** A refused post-action is thrown at the end, when everything new is committed. */
+async function runRound(open: OpenPoll & StartedPoll, roundId: string, isFirst: boolean): Promise<RoundEnd> {
   const { mailbox, ports, record } = open;
   const { clock } = ports;
   const startedAtMs = clock.monotonicMs();
   const outcomes = noOutcomes();
-  record.poll = poll;
-  const cursor = await startCursor({ ...open, poll, isFirst }, open.session, ports);
+  record.roundId = roundId;
+  const cursor = await startCursor({ ...open, roundId, isFirst }, open.session, ports);
   const isolation = ports.isolations.begin(mailbox.id, cursor);
   try {
-    const refusal = await runPipeline({ ...open, poll, folderEpoch: cursor.folderEpoch, isolation, outcomes });
+    const refusal = await runPipeline({ ...open, roundId, folderEpoch: cursor.folderEpoch, isolation, outcomes });
     if (refusal !== null) throw refusal;
   } finally {
     const durationMs = clock.monotonicMs() - startedAtMs;
-    record.lastRound = { poll, mailbox: mailbox.name, outcomes, durationMs };
+    record.lastRound = { roundId, mailbox: mailbox.name, outcomes, durationMs };
     record.changesCourse = isolation.changesCourse;
   }
   open.observe({ what: 'round_finished', report: record.lastRound });

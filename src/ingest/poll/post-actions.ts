@@ -7,7 +7,7 @@
 import { type Failure, isFailure } from '../../errors.ts';
 import { chunksOf } from '../fetch/batches.ts';
 import { postActionRules } from '../model.ts';
-import type { PollRound } from './poll-context.ts';
+import type { RoundContext } from './poll-context.ts';
 
 const uidsAtOnce = 500;
 const pendingMax = 100_000;
@@ -17,8 +17,8 @@ const pendingMax = 100_000;
  * cannot be undone is left to the next poll when the row of the mailbox was changed: it may ask for another action by
  * now.
  */
-export async function applyPostActions(round: PollRound, uids: readonly number[]): Promise<Failure | null> {
-  const { mailbox, session, ports, lease, poll, folderEpoch } = round;
+export async function applyPostActions(round: RoundContext, uids: readonly number[]): Promise<Failure | null> {
+  const { mailbox, session, ports, lease, roundId, folderEpoch } = round;
   const { postAction } = mailbox;
   try {
     for (const chunk of chunksOf(uids, uidsAtOnce)) {
@@ -29,16 +29,22 @@ export async function applyPostActions(round: PollRound, uids: readonly number[]
     return null;
   } catch (error) {
     if (!isFailure(error, 'server_refused', 'folder_missing')) throw error;
-    round.observe({ what: 'action_refused', poll, action: postAction.kind, count: uids.length, failure: error });
+    round.observe({
+      what: 'action_refused',
+      roundId,
+      action: postAction.kind,
+      count: uids.length,
+      failure: error,
+    });
     return error;
   }
 }
 
-async function isRowChanged({ mailbox: { id }, ports, options: { due } }: PollRound): Promise<boolean> {
+async function isRowChanged({ mailbox: { id }, ports, options: { due } }: RoundContext): Promise<boolean> {
   return due !== null && (await ports.store.mailboxVersions([id])).get(id)?.version !== due.version;
 }
 
 /** Left by a crash, by a refusal, and by messages that were released from quarantine. */
-export function pendingUids({ mailbox, ports, folderEpoch }: PollRound): Promise<readonly number[]> {
+export function pendingUids({ mailbox, ports, folderEpoch }: RoundContext): Promise<readonly number[]> {
   return ports.store.pendingActions(mailbox.id, folderEpoch, pendingMax);
 }

@@ -61,7 +61,7 @@ export function createLeases(
  * Reclaims leases whose owner cannot use them: a dead process of this machine, or this process where no poll of it uses
  * the lease (it could not be released while the database was unavailable). `isPolled`: a poll of this process does.
  */
-export async function reclaimLeases(
+export async function reclaimUnusedLeases(
   ports: Pick<PollPorts, 'worker' | 'log'> & { readonly store: IngestStore & Pick<MailboxStore, 'leasedMailboxes'> },
   isPolled: (mailboxId: string) => boolean,
 ): Promise<void> {

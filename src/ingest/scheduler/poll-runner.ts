@@ -17,7 +17,7 @@ import type { DatabaseHealth } from '../ports.ts';
 import type { DueMailbox, MailboxStore } from '../stores.ts';
 import type { CircuitBreaker } from './circuit-breaker.ts';
 import type { IdleLimits, IdleSlots } from './idle-slots.ts';
-import { reclaimLeases } from './leases.ts';
+import { reclaimUnusedLeases } from './leases.ts';
 import type { LiveWorkers } from './workers.ts';
 
 export type ConcurrencyLimits = { readonly concurrencyMax: number; readonly concurrencyPerHostMax: number };
@@ -52,7 +52,7 @@ export interface PollRunner {
   /** From now on failures are not reported: the shutdown timeout is over, and polls are being cut off. */
   suppressReports(): void;
   /** Reclaims leases that no poll of this process uses, if there may be any. */
-  reclaimLeases(): Promise<void>;
+  reclaimUnusedLeases(): Promise<void>;
 }
 
 export function isRetry({ due }: DueMailbox): boolean {
@@ -74,14 +74,14 @@ export function createPollRunner(
   // At the start those of a process that died; later those of a poll that lost the database.
   let mayHoldLeases = true;
 
-  const ended = (mailbox: DueMailbox, { failure, poll, wasConnected, durationMs }: PollSummary): void => {
+  const ended = (mailbox: DueMailbox, { failure, roundId, wasConnected, durationMs }: PollSummary): void => {
     if (failure === null) return;
     // How an open session ends says nothing about its server now: that may have gone away and come back meanwhile.
     if (!wasConnected) attemptEnded(mailbox, failure, ports);
     if (isSuppressed) return;
     if (failure.domain === 'database') mayHoldLeases = true;
     if (failure.domain === 'disk') disk.requestProbe();
-    reporter.pollFailed(mailbox, failure, durationMs, poll);
+    reporter.pollFailed(mailbox, failure, durationMs, roundId);
     const { loginSuspendMs } = settings();
     if (suspendsLogins(failure, mailbox.due, settings())) reporter.loginsSuspended(mailbox, loginSuspendMs);
   };
@@ -116,12 +116,12 @@ export function createPollRunner(
     suppressReports: () => {
       isSuppressed = true;
     },
-    reclaimLeases: async () => {
+    reclaimUnusedLeases: async () => {
       if (!mayHoldLeases) return;
       // A poll may leave a lease behind during the query: then the next tick reclaims it.
       mayHoldLeases = false;
       try {
-        await reclaimLeases(ports, (id) => running.has(id));
+        await reclaimUnusedLeases(ports, (id) => running.has(id));
       } catch (error) {
         mayHoldLeases = true;
         throw error;
@@ -139,7 +139,7 @@ function optionsOf(
 ): PollOptions {
   const { due, name } = mailbox;
   return {
-    ...{ due, stop, uidValidityChanges: health.uidValidityChanges, folderChecks: health.folderChecks },
+    ...{ due, stop, uidValidityChanges: health.uidValidityChanges, folderCheckSchedule: health.folderCheckSchedule },
     requestIdleSlot: (hadMessages) => {
       const slot = idleSlots.request(mailbox, due.version, hadMessages);
       if (slot === null) return null;

@@ -99,7 +99,7 @@ function createRefill(
 
   return async () => {
     await prepare();
-    await runner.reclaimLeases();
+    await runner.reclaimUnusedLeases();
     await workers.refresh();
     await compareClocks();
     const startedAtMs = clock.monotonicMs();
@@ -108,12 +108,12 @@ function createRefill(
     await reportInvalidRows();
     await idleSlots.refresh();
     await applyInterval();
-    const closedServers = circuitBreaker.openCircuits().filter((server) => !circuitBreaker.allows(server));
+    const excludedServers = circuitBreaker.openCircuits().filter((server) => !circuitBreaker.allows(server));
     const due = await store.dueMailboxes(
       dueMailboxesMax,
       passwords.keyIds(),
       settings().loginFailuresMax,
-      closedServers,
+      excludedServers,
     );
     queue.replace(due, due.length < dueMailboxesMax);
   };

@@ -15,7 +15,7 @@ import type { Readiness } from '../readiness.ts';
 import type { IngestStore } from '../stores.ts';
 
 export type LiveWorkersPorts = {
-  readonly store: Pick<IngestStore, 'reclaimDeadLeases' | 'reclaimLeasesOf'> &
+  readonly store: Pick<IngestStore, 'reclaimLeasesOfDeadWorkers' | 'reclaimLeasesOf'> &
     WorkerList & { removeWorker(worker: string): Promise<void> };
   readonly worker: WorkerIdentity;
   readonly clock: Clock;
@@ -59,7 +59,8 @@ export function createLiveWorkers(ports: LiveWorkersPorts): LiveWorkers {
       live = [...new Set([self.name, ...seen.filter((one) => one.live).map((one) => one.worker)])];
       // Dead in two reads in a row: when the database's clock steps forward, all workers are silent until their next
       // heartbeat.
-      if (seen.some(isSilent)) (await store.reclaimDeadLeases(heartbeatMsMax, self.name)).forEach(reportReclaimed);
+      if (seen.some(isSilent))
+        (await store.reclaimLeasesOfDeadWorkers(heartbeatMsMax, self.name)).forEach(reportReclaimed);
       refreshedAtMs = clock.monotonicMs();
     },
     isPreferredHere: (mailboxId) => preferredWorker(mailboxId, live) === self.name,

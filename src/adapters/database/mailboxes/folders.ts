@@ -24,7 +24,7 @@ export function folderEpochStore(db: SqlExecutor, dialect: SqlDialect): FolderSt
     readFolderProgress: (mailboxId) => readFolderProgress(db, mailboxId),
     isEpochUsed: (mailboxId, folderEpoch) => isEpochUsed(db, mailboxId, folderEpoch),
     lastHandled: (mailboxId, cursor, limit) => lastHandled(db, mailboxId, cursor, limit),
-    beginFolderEpoch: (lease, folderEpoch) => beginFolderEpoch(db, dialect, lease, folderEpoch),
+    beginFolderEpoch: (lease, start) => beginFolderEpoch(db, dialect, lease, start),
     recordFolder: (lease, folder) => recordFolder(db, dialect, lease, folder),
     forgetEarlierEpochs: (lease, folderEpoch) => forgetEarlierEpochs(db, lease, folderEpoch),
   };
@@ -80,10 +80,10 @@ async function beginFolderEpoch(
   db: SqlExecutor,
   dialect: SqlDialect,
   lease: Lease,
-  { cursor: { folderEpoch: uidValidity, uid }, generation: life, folder }: NewFolderEpoch,
+  { cursor: { folderEpoch, uid }, generation, folder }: NewFolderEpoch,
 ): Promise<void> {
-  const cursor = { cursor_folder_epoch: uidValidity, cursor_uid: uid, cursor_start_uid: uid };
-  await setState(db, dialect, lease, { ...cursor, folder_generation: life, cursor_folder_hash: folder });
+  const cursor = { cursor_folder_epoch: folderEpoch, cursor_uid: uid, cursor_start_uid: uid };
+  await setState(db, dialect, lease, { ...cursor, folder_generation: generation, cursor_folder_hash: folder });
 }
 
 async function recordFolder(db: SqlExecutor, dialect: SqlDialect, lease: Lease, folder: string): Promise<void> {
@@ -106,13 +106,13 @@ async function setState(
 }
 
 async function forgetEarlierEpochs(db: SqlExecutor, lease: Lease, present: number): Promise<void> {
-  for (let folderEpoch = await numberingAfter(db, lease.mailboxId, -1); folderEpoch !== null; ) {
-    if (folderEpoch !== present) await forgetNumbering(db, lease, folderEpoch);
-    folderEpoch = await numberingAfter(db, lease.mailboxId, folderEpoch);
+  for (let folderEpoch = await epochAfter(db, lease.mailboxId, -1); folderEpoch !== null; ) {
+    if (folderEpoch !== present) await forgetEpoch(db, lease, folderEpoch);
+    folderEpoch = await epochAfter(db, lease.mailboxId, folderEpoch);
   }
 }
 
-async function numberingAfter(db: SqlExecutor, mailboxId: string, after: number): Promise<number | null> {
+async function epochAfter(db: SqlExecutor, mailboxId: string, after: number): Promise<number | null> {
   const row = await db
     .selectFrom('outcome')
     .select('folder_epoch')
@@ -125,7 +125,7 @@ async function numberingAfter(db: SqlExecutor, mailboxId: string, after: number)
 }
 
 /** Batches by UID: a DELETE with a limit is not in both dialects. */
-async function forgetNumbering(db: SqlExecutor, { mailboxId, ...lease }: Lease, folderEpoch: number): Promise<void> {
+async function forgetEpoch(db: SqlExecutor, { mailboxId, ...lease }: Lease, folderEpoch: number): Promise<void> {
   for (let after = -1; ; ) {
     const last = await lastOfBatch(db, mailboxId, folderEpoch, after);
     if (last === null) return;

@@ -91,7 +91,7 @@ export async function reclaimLease(
  * expires. A worker that was only suspended finds its lease lost, and the fence refuses its writes. `me` is alive by
  * definition.
  */
-export async function reclaimDeadLeases(
+export async function reclaimLeasesOfDeadWorkers(
   db: SqlExecutor,
   dialect: SqlDialect,
   liveMs: number,
@@ -242,7 +242,12 @@ export async function readCursor(db: SqlExecutor, mailboxId: string): Promise<Cu
 }
 
 /** The fence of every batch: moves the cursor only for the lease owner, and locks the row until the commit. */
-export async function setCursor(db: SqlExecutor, dialect: SqlDialect, lease: Lease, cursor: Cursor): Promise<void> {
+export async function advanceCursorFenced(
+  db: SqlExecutor,
+  dialect: SqlDialect,
+  lease: Lease,
+  cursor: Cursor,
+): Promise<void> {
   const result = await db
     .updateTable('mailbox_state')
     .set({ cursor_folder_epoch: cursor.folderEpoch, cursor_uid: cursor.uid })

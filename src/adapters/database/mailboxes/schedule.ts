@@ -28,7 +28,7 @@ type DueQuery = {
   readonly keyIds: readonly string[];
   readonly loginFailuresMax: number;
   /** Servers with an open circuit breaker. */
-  readonly closed: readonly Server[];
+  readonly excludedServers: readonly Server[];
 };
 
 /** `at` is the text of the column, which sorts as in the table. */
@@ -63,13 +63,13 @@ async function candidates(
   limit: number,
 ): Promise<readonly Candidate[]> {
   const found = new Map<string, Candidate>();
-  let excluded = query.closed.slice(0, excludedMax);
+  let excludedServers = query.excludedServers.slice(0, excludedMax);
   for (let count = 0; count < queriesMax && limit > 0; count += 1) {
-    const some = await longestDue(db, dialect, { ...query, closed: excluded }, isFailing, limit);
+    const some = await longestDue(db, dialect, { ...query, excludedServers }, isFailing, limit);
     for (const candidate of some) found.set(candidate.mailbox.id, candidate);
     const crowds = some.length < limit ? [] : crowdsOf(some, limit);
     if (crowds.length === 0) break;
-    excluded = [...excluded, ...crowds];
+    excludedServers = [...excludedServers, ...crowds];
   }
   return [...found.values()];
 }
@@ -95,13 +95,13 @@ async function longestDue(
 }
 
 function duePage(db: SqlExecutor, dialect: SqlDialect, query: DueQuery, isFailing: boolean) {
-  const { keyIds, loginFailuresMax, closed } = query;
+  const { keyIds, loginFailuresMax, excludedServers } = query;
   const due = scheduled(db, dialect)
     .select(listedColumns)
     .where('mailboxes.state', '=', 'active')
     .where((where) => where.or([where('lease_owner', 'is', null), isLeaseExpired(where, dialect)]))
     .where((where) => where.not(lacksOpenKey(where as unknown as MailboxWhere, keyIds)))
-    .where((where) => where.and(closed.map((server) => where.not(isAt(server, dialect)))))
+    .where((where) => where.and(excludedServers.map((server) => where.not(isAt(server, dialect)))))
     .orderBy('mailbox_state.next_poll_at')
     .orderBy('mailbox_state.mailbox_id');
   if (!isFailing) return due.where('failures', '=', 0).where('mailbox_state.next_poll_at', '<=', dialect.now);

@@ -13,18 +13,18 @@ import { type Batch, type NewMessage, outcomeRules, storedOutcomes } from '../..
 import type { IngestStore, Lease } from '../../../ingest/stores.ts';
 import {
   acquireLease,
+  advanceCursorFenced,
   isLeaseOwner,
   leaseLost,
   leaseOwner,
   lockMailbox,
   readCursor,
-  reclaimDeadLeases,
   reclaimLease,
   reclaimLeasesOf,
+  reclaimLeasesOfDeadWorkers,
   recordPollSuccess,
   releaseLease,
   renewLeases,
-  setCursor,
 } from '../mailboxes/leases.ts';
 import {
   dueMailboxes,
@@ -45,8 +45,8 @@ import { addLinks, mergeTickets } from './tickets.ts';
 
 export function ingestStore(db: SqlExecutor, dialect: SqlDialect): IngestStore {
   return {
-    dueMailboxes: (limit, keyIds, loginFailuresMax, closed = []) =>
-      dueMailboxes(db, dialect, { limit, keyIds, loginFailuresMax, closed }),
+    dueMailboxes: (limit, keyIds, loginFailuresMax, excludedServers = []) =>
+      dueMailboxes(db, dialect, { limit, keyIds, loginFailuresMax, excludedServers }),
     scheduleOf: (mailboxId) => scheduleOf(db, dialect, mailboxId),
     makeDue: (codes, host) => makeDue(db, dialect, codes, host),
     makeAllDue: () => makeAllDue(db, dialect),
@@ -56,12 +56,12 @@ export function ingestStore(db: SqlExecutor, dialect: SqlDialect): IngestStore {
     leaseOwner: (mailboxId) => leaseOwner(db, dialect, mailboxId),
     reclaimLease: (mailboxId, owner) => reclaimLease(db, dialect, mailboxId, owner),
     reclaimLeasesOf: (owner) => reclaimLeasesOf(db, dialect, owner),
-    reclaimDeadLeases: (liveMs, me) => reclaimDeadLeases(db, dialect, liveMs, me),
+    reclaimLeasesOfDeadWorkers: (liveMs, me) => reclaimLeasesOfDeadWorkers(db, dialect, liveMs, me),
     renewLeases: (leases, leaseMs) => renewLeases(db, dialect, leases, leaseMs),
     recordPollSuccess: (lease, nextPollAfterMs) => recordPollSuccess(db, dialect, lease, nextPollAfterMs),
     releaseLease: (lease, result, version) => releaseLease(db, dialect, lease, result, version),
     readCursor: (mailboxId) => readCursor(db, mailboxId),
-    setCursor: (lease, cursor) => setCursor(db, dialect, lease, cursor),
+    setCursor: (lease, cursor) => advanceCursorFenced(db, dialect, lease, cursor),
     ...lookupStore(db, dialect),
     commitBatch: (lease, batch) => commitBatch(db, dialect, lease, batch),
     commitResolved: (mailboxId, batch) => commitResolved(db, dialect, mailboxId, batch),
@@ -73,7 +73,7 @@ export function ingestStore(db: SqlExecutor, dialect: SqlDialect): IngestStore {
 async function commitBatch(db: SqlExecutor, dialect: SqlDialect, lease: Lease, batch: Batch): Promise<void> {
   const { mailboxId } = lease;
   await inTransaction(db, async (transaction) => {
-    await setCursor(transaction, dialect, lease, batch.cursor);
+    await advanceCursorFenced(transaction, dialect, lease, batch.cursor);
     await writeMessages(transaction, dialect, mailboxId, batch);
     await insertRows(transaction, dialect, 'outcome', outcomesOf(batch, mailboxId, dialect));
     await matchRequarantined(transaction, dialect, mailboxId, batch);

@@ -92,10 +92,10 @@ export function attachmentRow(attachment: Attachment, messageId: string, positio
   };
 }
 
-export function outcomeRow(outcome: NewOutcome, mailboxId: string, uidValidity: number, now: RawBuilder<string>) {
+export function outcomeRow(outcome: NewOutcome, mailboxId: string, folderEpoch: number, now: RawBuilder<string>) {
   return {
     mailbox_id: mailboxId,
-    folder_epoch: uidValidity,
+    folder_epoch: folderEpoch,
     uid: outcome.uid,
     outcome: outcome.outcome,
     reason: outcome.reason,
