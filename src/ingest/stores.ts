@@ -319,8 +319,8 @@ export interface IngestStore extends LookupStore {
    * Mailboxes that are active, due by the database's clock and not leased, the longest overdue first; except those
    * whose password is sealed under a key (its column) that is not in `keyIds`. A mailbox suspended after
    * `loginFailuresMax` refused logins is due as soon as its row changes. Beyond `limit`, failing mailboxes get at most
-   * half of the list while others are due, and no server gets all of it. Mailboxes of `excludedServers` are left out, as far
-   * as one statement can name these.
+   * half of the list while others are due, and no server gets all of it. Mailboxes of `excludedServers` are left out,
+   * as far as one statement can name these.
    */
   dueMailboxes(
     limit: number,
