@@ -6,8 +6,8 @@
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
-import { findFaketime } from './faults/faked-clock.ts';
 import { browserPrograms } from './support/browser.ts';
+import { findFaketime } from './support/faults/faked-clock.ts';
 import { galeraLibraries } from './support/servers/galera.ts';
 import { findProgram, runProgram } from './support/servers/programs.ts';
 

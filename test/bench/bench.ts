@@ -26,15 +26,15 @@
 import { parseArgs } from 'node:util';
 import { startDovecot } from '../support/servers/dovecot.ts';
 import { startMariadb } from '../support/servers/mariadb.ts';
-import { crashRun } from './crash.ts';
-import { type EncryptionOptions, encryptionBenchmarks } from './encryption-benchmarks.ts';
-import { defaultCount } from './generate.ts';
-import { type IngestRun, ingestOnce, type Servers } from './ingest.ts';
+import { wholeNumber } from '../support/whole-number.ts';
+import { type EncryptionOptions, encryptionBenchmarks } from './encryption/encryption-benchmarks.ts';
+import { crashRun } from './ingest/crash.ts';
+import { type IngestRun, ingestOnce, type Servers } from './ingest/ingest.ts';
+import { medianRun, type Report, runFigures, tableOf } from './ingest/report.ts';
+import { defaultCount } from './messages/generate.ts';
 import { performanceDefaults, performanceRun, sceneNames } from './performance/performance.ts';
 import type { PerformanceOptions } from './performance/scene.ts';
-import { medianRun, type Report, runFigures, tableOf } from './report.ts';
-import { type ServiceOptions, serviceBenchmarks, withMariadbOnly } from './service-benchmarks.ts';
-import { wholeNumber } from './whole-number.ts';
+import { type ServiceOptions, serviceBenchmarks, withMariadbOnly } from './service/service-benchmarks.ts';
 
 const database = '[--database mariadb|sqlite] [--json]';
 const usage = [

@@ -5,10 +5,10 @@
  * A command that was expected to succeed and does not throws with what it printed.
  */
 import { join } from 'node:path';
+import { serviceEnv } from '../support/child.ts';
 import { type Daemon, type DaemonOptions, type Ended, runCommand, startDaemon } from '../support/daemon.ts';
 import type { Mariadb } from '../support/servers/mariadb.ts';
 import { temporaryFolder } from '../support/temporary.ts';
-import { serviceEnv } from './child.ts';
 
 export type Setting = {
   /** Holds everything of this installation; the data folder and an embedded database are in it. */

@@ -5,10 +5,10 @@
 import { describe, expect, test } from 'vitest';
 import { corpusFolder, corpusPresent } from '../mail/corpus.ts';
 import { corpusViolations } from './corpus.ts';
+import { readCorpus } from './expectations/stated.ts';
 import { ingestCorpus } from './ingest.ts';
-import { readBases } from './mutants.ts';
-import { runMutations } from './mutation-run.ts';
-import { readCorpus } from './stated.ts';
+import { readBases } from './mutations/mutants.ts';
+import { runMutations } from './mutations/mutation-run.ts';
 
 const silent = { now: () => undefined, counting: () => ({ [Symbol.dispose]: () => undefined }) };
 

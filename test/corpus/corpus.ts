@@ -8,15 +8,15 @@
  * of known differences and the ratchet up to date, unless a figure fell.
  */
 import { parseArgs } from 'node:util';
-import { showProgress } from '../faults/progress.ts';
 import { corpusFolder, corpusPresent } from '../mail/corpus.ts';
+import { showProgress } from '../support/progress.ts';
+import { differenceViolations, readKnownDifferences, writeKnownDifferences } from './expectations/known-differences.ts';
+import { floorViolations, ratchetViolations, readRatchet, writeRatchet } from './expectations/ratchet.ts';
+import { leftOut } from './expectations/rules.ts';
+import { readCorpus } from './expectations/stated.ts';
+import { metBy, metOf } from './expectations/tally.ts';
 import { type CorpusRun, ingestCorpus } from './ingest.ts';
-import { differenceViolations, readKnownDifferences, writeKnownDifferences } from './known-differences.ts';
-import { floorViolations, ratchetViolations, readRatchet, writeRatchet } from './ratchet.ts';
 import { missesText, summaryText, tableText } from './report.ts';
-import { leftOut } from './rules.ts';
-import { readCorpus } from './stated.ts';
-import { metBy, metOf } from './tally.ts';
 
 const usage = 'usage: npm run corpus -- [--split] [--misses] [--json] [--write]\n';
 

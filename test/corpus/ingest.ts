@@ -9,18 +9,18 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { runMeasured } from '../bench/child.ts';
-import { mainFile } from '../bench/ingest.ts';
+import { mainFile } from '../bench/ingest/ingest.ts';
 import { addMailboxes, mailboxOn } from '../bench/many-mailboxes.ts';
-import type { Progress } from '../faults/progress.ts';
+import { runMeasured } from '../support/child.ts';
+import type { Progress } from '../support/progress.ts';
 import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
 import { password } from '../support/servers/dovecot-settings.ts';
 import { startMariadb } from '../support/servers/mariadb.ts';
 import { temporaryFolder } from '../support/temporary.ts';
-import { checkMail } from './rules.ts';
-import type { CorpusMail } from './stated.ts';
-import type { Stored, StoredAttachment } from './stored.ts';
-import { type Checked, keyed } from './tally.ts';
+import { checkMail } from './expectations/rules.ts';
+import type { CorpusMail } from './expectations/stated.ts';
+import type { Stored, StoredAttachment } from './expectations/stored.ts';
+import { type Checked, keyed } from './expectations/tally.ts';
 
 export type CorpusRun = {
   readonly mails: number;

@@ -5,15 +5,15 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { runMeasured } from '../bench/child.ts';
-import { differenceViolations } from './known-differences.ts';
-import { sameAddresses, sameField, sameMarkdown, sameText } from './loose.ts';
-import { mutantOf, readBases } from './mutants.ts';
-import { floorViolations, ratchetViolations } from './ratchet.ts';
-import { type Check, checkMail } from './rules.ts';
-import type { CorpusMail } from './stated.ts';
-import type { Stored } from './stored.ts';
-import { type Checked, keyed } from './tally.ts';
+import { runMeasured } from '../support/child.ts';
+import { differenceViolations } from './expectations/known-differences.ts';
+import { sameAddresses, sameField, sameMarkdown, sameText } from './expectations/loose.ts';
+import { floorViolations, ratchetViolations } from './expectations/ratchet.ts';
+import { type Check, checkMail } from './expectations/rules.ts';
+import type { CorpusMail } from './expectations/stated.ts';
+import type { Stored } from './expectations/stored.ts';
+import { type Checked, keyed } from './expectations/tally.ts';
+import { mutantOf, readBases } from './mutations/mutants.ts';
 
 const mail: CorpusMail = {
   file: 'suite/one.eml',

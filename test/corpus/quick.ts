@@ -10,11 +10,11 @@ import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { parseMessage } from '../../src/mail/parse.ts';
 import { corpusFolder, corpusPresent } from '../mail/corpus.ts';
+import { checkMail, subjectOf } from './expectations/rules.ts';
+import { type CorpusMail, readCorpus } from './expectations/stated.ts';
+import { asStored } from './expectations/stored.ts';
+import { type Checked, keyed } from './expectations/tally.ts';
 import { missesText, summaryText, tableText } from './report.ts';
-import { checkMail, subjectOf } from './rules.ts';
-import { type CorpusMail, readCorpus } from './stated.ts';
-import { asStored } from './stored.ts';
-import { type Checked, keyed } from './tally.ts';
 
 const usage =
   'usage: node test/corpus/quick.ts [--source NAME] [--field NAME] [--file TEXT] [--held-out | --split] [--misses] [--write-misses FILE]\n';

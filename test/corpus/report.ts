@@ -1,6 +1,6 @@
 /** Report of a corpus run as text: a table per source and field, totals, and the misses. */
-import { columnsText } from '../bench/columns.ts';
-import { type Checked, type Met, metBy, metOf, share } from './tally.ts';
+import { columnsText } from '../bench/measure/columns.ts';
+import { type Checked, type Met, metBy, metOf, share } from './expectations/tally.ts';
 
 const shownCharacters = 400;
 

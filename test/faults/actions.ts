@@ -3,10 +3,10 @@
  * have been killed and started again meanwhile, and a stopped process may be gone.
  */
 import { chmod, rename, statfs } from 'node:fs/promises';
+import { setClock } from '../support/faults/faked-clock.ts';
 import type { LinkFault } from '../support/faults/link.ts';
 import { childrenNamed, signalGroup } from '../support/faults/process.ts';
 import { runProgram } from '../support/servers/programs.ts';
-import { setClock } from './faked-clock.ts';
 import type { Scene } from './scene.ts';
 import { inMountsOf, type Worker } from './worker.ts';
 

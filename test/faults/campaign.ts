@@ -7,7 +7,7 @@
  * What is not well again after a minute is a violation, and the campaign continues.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { SeededRandom } from '../bench/random.ts';
+import type { SeededRandom } from '../support/random.ts';
 import type { Kind } from './kinds.ts';
 import type { Scene } from './scene.ts';
 import type { Sender } from './sender.ts';

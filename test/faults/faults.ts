@@ -9,10 +9,10 @@
  * leaves anything.
  */
 import { parseArgs } from 'node:util';
-import { wholeNumber } from '../bench/whole-number.ts';
 import { stopSignal } from '../demo/stop-signals.ts';
+import { showProgress } from '../support/progress.ts';
+import { wholeNumber } from '../support/whole-number.ts';
 import { kinds } from './kinds.ts';
-import { showProgress } from './progress.ts';
 import { reportText } from './report.ts';
 import { type FaultOptions, type Report, runFaults } from './run.ts';
 

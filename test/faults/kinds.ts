@@ -6,8 +6,9 @@
  * s. Slow is what makes a round with one message (three questions to the mail server) take longer than a poll may.
  * `visible` gets what a worker answers now and what it answered before the fault.
  */
-import type { SeededRandom } from '../bench/random.ts';
+
 import type { LinkFault } from '../support/faults/link.ts';
+import type { SeededRandom } from '../support/random.ts';
 import * as actions from './actions.ts';
 import type { Scene } from './scene.ts';
 import { metricSum, type Sample } from './watcher.ts';

@@ -7,7 +7,7 @@
  * in; times do not matter.
  */
 import { createHash } from 'node:crypto';
-import type { SeededRandom } from '../bench/random.ts';
+import type { SeededRandom } from '../support/random.ts';
 
 export type MailKind = 'plain' | 'attachment' | 'reply' | 'broken' | 'twin' | 'too_large';
 

@@ -2,12 +2,12 @@
  * One run of the fault campaign from nothing to its report: scene, mail, faults, the time to drain, and the count.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { seededRandom } from '../bench/random.ts';
 import { countFormsIn } from '../support/leaks/form-search.ts';
+import type { Progress } from '../support/progress.ts';
+import { seededRandom } from '../support/random.ts';
 import { type Injected, outcomes, type Ports, runCampaign } from './campaign.ts';
 import { type Kind, kinds, possibleKinds } from './kinds.ts';
 import type { SentMail } from './mail.ts';
-import type { Progress } from './progress.ts';
 import { openScene, type Scene } from './scene.ts';
 import { startSender } from './sender.ts';
 import { type Trace, traceSince, tracesOf } from './trace.ts';

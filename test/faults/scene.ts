@@ -9,6 +9,7 @@
 import { spawnSync } from 'node:child_process';
 import { chmod, copyFile, mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { createFakedClock, type FakedClock, findFaketime } from '../support/faults/faked-clock.ts';
 import { startFaultLink } from '../support/faults/link.ts';
 import { childrenNamed, signalGroup } from '../support/faults/process.ts';
 import { newCanary } from '../support/leaks/canary.ts';
@@ -16,7 +17,6 @@ import { type Dovecot, startDovecot } from '../support/servers/dovecot.ts';
 import { type Mariadb, startMariadb } from '../support/servers/mariadb.ts';
 import { findProgram, freePort, runProgram } from '../support/servers/programs.ts';
 import { temporaryFolder } from '../support/temporary.ts';
-import { createFakedClock, type FakedClock, findFaketime } from './faked-clock.ts';
 import { mailMbMax } from './mail.ts';
 import { prepareWorker, type Worker } from './worker.ts';
 

@@ -3,7 +3,7 @@
  * meanwhile.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { itemAt, type SeededRandom } from '../bench/random.ts';
+import { itemAt, type SeededRandom } from '../support/random.ts';
 import { createMailWriter, type SentMail } from './mail.ts';
 import type { Scene } from './scene.ts';
 

@@ -7,7 +7,7 @@
  */
 import { ImapFlow } from 'imapflow';
 import { createConnection } from 'mysql2/promise';
-import { blobSha256 } from '../bench/verify.ts';
+import { blobSha256 } from '../support/verification/verify.ts';
 import type { SentMail } from './mail.ts';
 import type { Mailbox, Scene } from './scene.ts';
 

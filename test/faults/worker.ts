@@ -11,9 +11,9 @@ import { once } from 'node:events';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { clockVariables, setClock } from '../support/faults/faked-clock.ts';
 import type { FaultLink } from '../support/faults/link.ts';
 import { ended, findProgram, runProgram } from '../support/servers/programs.ts';
-import { clockVariables, setClock } from './faked-clock.ts';
 import { collectLines, type Printed } from './log-lines.ts';
 
 export type OwnEnd = { readonly atMs: number; readonly code: number | string; readonly lastWords: string };

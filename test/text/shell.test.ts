@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { systemClock } from '../../src/adapters/clock/clock.ts';
 import { quarantinePage } from '../../src/adapters/web/pages/quarantine.ts';
-import { listedMailboxes } from '../../src/admin/views/mailboxes.ts';
-import { createQuarantineActions } from '../../src/admin/views/quarantine.ts';
+import { createQuarantineActions } from '../../src/admin/quarantine-actions.ts';
+import { listedMailboxes } from '../../src/admin/views/overview.ts';
 import { quarantinedById } from '../../src/ingest/quarantine/read.ts';
 import { type ReconcilePorts, reconcileFolder } from '../../src/ingest/repair/reconcile.ts';
 import type { QuarantinedMessage } from '../../src/ingest/stores.ts';
@@ -20,8 +20,8 @@ import {
   shellCommandWithOption,
 } from '../../src/text/shell.ts';
 import { by, sampleMailbox } from '../adapters/database/samples.ts';
-import { frame } from '../adapters/web/views.ts';
-import { quarantine } from '../adapters/web/views-mail.ts';
+import { frame } from '../adapters/web/pages/views.ts';
+import { quarantine } from '../adapters/web/pages/views-mail.ts';
 import { type TemporaryFolder, temporaryFolder } from '../support/temporary.ts';
 
 let folder: TemporaryFolder;

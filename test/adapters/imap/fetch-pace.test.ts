@@ -6,7 +6,7 @@ import { finished } from 'node:stream/promises';
 import { ImapFlow } from 'imapflow';
 import { expect, test } from 'vitest';
 import { type ImapParser, internals, readLiteralsInPlace } from '../../../src/adapters/imap/imapflow-internals.ts';
-import { seededRandom } from '../../bench/random.ts';
+import { seededRandom } from '../../support/random.ts';
 
 type Item = { readonly payload: Buffer; readonly literals: readonly Buffer[]; readonly next: () => void };
 

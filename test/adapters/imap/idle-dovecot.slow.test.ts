@@ -21,7 +21,7 @@ afterAll(async () => {
 });
 
 test.each(['implicit', 'starttls', 'none'] as const)(
-  'with --tls %s mail that is delivered while waiting is news, listed and fetched; flags and expunges are not',
+  'with --tls %s mail that is delivered while waiting ends the wait, is listed and fetched; flags and expunges are not',
   async (tls) => {
     const user = dovecot.newUser();
     await dovecot.append(user, 'INBOX', [mail('a'), mail('b')]);
@@ -30,16 +30,16 @@ test.each(['implicit', 'starttls', 'none'] as const)(
     const waiting = session.idle(10_000, never);
     await sleep(50);
     await dovecot.append(user, 'INBOX', [mail('c')]);
-    expect(await waiting).toBe('news');
+    expect(await waiting).toBe('new_messages');
     expect(await session.listAbove(2)).toEqual([3]);
     expect((await fetchAll(session, [3])).length).toBe(1);
     const quiet = session.idle(700, never);
     await dovecot.expunge(user, 'INBOX', [1]);
-    expect(await quiet).toBe('quiet');
+    expect(await quiet).toBe('timed_out');
   },
 );
 
-test('mail delivered during a fetch is news after it', async () => {
+test('mail delivered during a fetch ends the wait after it', async () => {
   const user = dovecot.newUser();
   await dovecot.append(
     user,
@@ -51,7 +51,7 @@ test('mail delivered during a fetch is news after it', async () => {
   for await (const { uid } of session.fetch(uids)) {
     if (uid === 1) await dovecot.append(user, 'INBOX', [mail('late')]);
   }
-  expect(await session.idle(10_000, never)).toBe('news');
+  expect(await session.idle(10_000, never)).toBe('new_messages');
   expect(await session.listAbove(3)).toEqual([4]);
 });
 
@@ -61,13 +61,13 @@ test('a folder whose messages are moved while it is read lists only the unread r
   let last = 0;
   for (let round = 1; round <= 3; round += 1) {
     await dovecot.append(user, 'INBOX', [mail(`${round}`)]);
-    expect(await session.idle(10_000, never)).toBe('news');
+    expect(await session.idle(10_000, never)).toBe('new_messages');
     const uids = await session.listAbove(last);
     expect(uids).toEqual([round]);
     last = round;
     await session.apply({ kind: 'move', folder: 'Done' }, uids);
   }
-  expect(await session.idle(300, never)).toBe('quiet');
+  expect(await session.idle(300, never)).toBe('timed_out');
 });
 
 test('a network that is cut without a word while waiting is found when the wait is over', async () => {
@@ -106,7 +106,7 @@ test('30 rounds in one session miss nothing', async () => {
     // Now and then the mail is there before the wait, at its start, or in its middle.
     const delivering = sleep((round % 3) * 10).then(() => dovecot.append(user, 'INBOX', [mail(`${round}`)]));
     if (round % 5 === 0) await delivering;
-    expect(await session.idle(10_000, never)).toBe('news');
+    expect(await session.idle(10_000, never)).toBe('new_messages');
     await delivering;
     const uids = await session.listAbove(last);
     expect(uids).toEqual([round]);
@@ -144,11 +144,11 @@ test('flag changes of 5,000 messages by another client, between and during comma
   const uids = await other.listAbove(0);
   const resting = session.idle(3000, never);
   await other.apply({ kind: 'seen' }, uids);
-  expect(await resting).toBe('quiet');
+  expect(await resting).toBe('timed_out');
   await other.apply({ kind: 'delete' }, uids.slice(0, 4000));
   expect((await other.listAbove(0)).length).toBe(1000);
   await session.listAbove(0);
-  expect(await session.idle(2000, never)).toBe('quiet');
+  expect(await session.idle(2000, never)).toBe('timed_out');
   expect((await session.listAbove(0)).length).toBe(1000);
   expect((await session.sizes(uids)).length).toBe(1000);
 });

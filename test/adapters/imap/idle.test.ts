@@ -49,7 +49,7 @@ function count(server: ScriptedServer, end: string): number {
 
 const soon = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-test('mail announced while waiting is news at once, and the session remains usable', async () => {
+test('mail announced while waiting ends it at once, and the session remains usable', async () => {
   await using server = await startIdling({
     whenIdle: ({ say }) => setTimeout(() => say('* 4 EXISTS', '* 1 RECENT'), 50),
   });
@@ -75,10 +75,10 @@ test.each<[string, Idling]>([
     },
   ],
   ['after an expunge, with the same count as before', { withPlus: ['* 2 EXPUNGE', '* 3 EXISTS'] }],
-])('mail that is announced %s is news', async (_when, idling) => {
+])('mail that is announced %s ends the wait', async (_when, idling) => {
   await using server = await startIdling(idling);
   await using session = await openHastily(plainTo(server.port));
-  expect(await session.idle(longMs, never)).toBe('news');
+  expect(await session.idle(longMs, never)).toBe('new_messages');
   expect(count(server, 'DONE')).toBe(1);
 });
 
@@ -87,13 +87,13 @@ test.each<[string, readonly string[]]>([
   ['changed flags', ['* 1 FETCH (FLAGS (\\Seen))', '* 2 FETCH (UID 2 FLAGS ())']],
   ['counts that are known', ['* 3 EXISTS', '* 0 RECENT']],
   ['a greeting every now and then', ['* OK Still here', '* OK Still here']],
-])('%s are no news', async (_what, lines) => {
+])('%s do not end the wait', async (_what, lines) => {
   await using server = await startIdling({ withPlus: lines });
   await using session = await openHastily(plainTo(server.port));
-  expect(await session.idle(150, never)).toBe('quiet');
+  expect(await session.idle(150, never)).toBe('timed_out');
 });
 
-test('a RECENT that stays as it was at SELECT is no news', async () => {
+test('a RECENT that stays as it was at SELECT does not end the wait', async () => {
   await using server = await startIdling({
     withPlus: ['* 2 RECENT'],
     script: (command, _rest, _tag, { say }) => {
@@ -102,7 +102,7 @@ test('a RECENT that stays as it was at SELECT is no news', async () => {
     },
   });
   await using session = await openHastily(plainTo(server.port));
-  expect(await session.idle(100, never)).toBe('quiet');
+  expect(await session.idle(100, never)).toBe('timed_out');
 });
 
 test.each([
@@ -110,7 +110,7 @@ test.each([
   ['UID SEARCH', ['* 4 EXISTS', '* SEARCH 1 2 3']],
   ['UID SEARCH', ['* SEARCH 1 2 3', '* 4 EXISTS']],
   ['UID STORE', ['* 4 EXISTS']],
-])('mail that is announced during %s is news at the next wait, once', async (announcing, lines) => {
+])('mail that is announced during %s ends the next wait, once', async (announcing, lines) => {
   let isOver = false;
   await using server = await startIdling({
     script: (command, _rest, tag, { say }) => {
@@ -123,14 +123,14 @@ test.each([
   expect((await fetchAll(session, [1, 2])).length).toBe(announcing === 'UID FETCH' ? 2 : 0);
   await session.apply({ kind: 'seen' }, [1]);
   isOver = true;
-  expect(await session.idle(longMs, never)).toBe('news');
-  expect(await session.idle(longMs, never)).toBe('news');
+  expect(await session.idle(longMs, never)).toBe('new_messages');
+  expect(await session.idle(longMs, never)).toBe('new_messages');
   expect(count(server, 'IDLE')).toBe(0);
   await session.listAbove(3);
-  expect(await session.idle(100, never)).toBe('quiet');
+  expect(await session.idle(100, never)).toBe('timed_out');
 });
 
-test('mail that arrives between commands is news at the next wait', async () => {
+test('mail that arrives between commands ends the next wait', async () => {
   let talk: Talk | null = null;
   await using server = await startIdling({
     script: (_command, _rest, _tag, current) => {
@@ -142,7 +142,7 @@ test('mail that arrives between commands is news at the next wait', async () => 
   await session.listAbove(0);
   (talk as Talk | null)?.say('* 4 EXISTS');
   await soon(50);
-  expect(await session.idle(longMs, never)).toBe('news');
+  expect(await session.idle(longMs, never)).toBe('new_messages');
 });
 
 test('silence within the time is quiet, after a check that the server is alive', async () => {
@@ -155,7 +155,7 @@ test('silence within the time is quiet, after a check that the server is alive',
   expect(await session.idle(2 ** 40, AbortSignal.timeout(50))).toBe('stopped');
 });
 
-test('mail announced in the response to DONE is news, also after the time limit', async () => {
+test('mail announced in the response to DONE ends the wait, also after the time limit', async () => {
   await using server = await startScriptedServer({
     capabilities,
     script: (command, _rest, tag, { say, next }) => {
@@ -166,7 +166,7 @@ test('mail announced in the response to DONE is news, also after the time limit'
     },
   });
   await using session = await openHastily(plainTo(server.port));
-  expect(await session.idle(50, never)).toBe('news');
+  expect(await session.idle(50, never)).toBe('new_messages');
 });
 
 test('a server that does not answer the DONE is server_timeout by the deadline, and the connection is ended', async () => {
@@ -240,7 +240,7 @@ test('a server that ends IDLE at once is server_refused, which prevents a busy l
 test('a server that ends IDLE after a while is quiet', async () => {
   await using server = await startIdling({ endsAfterMs: 1100 });
   await using session = await openHastily(plainTo(server.port));
-  expect(await session.idle(longMs, never)).toBe('quiet');
+  expect(await session.idle(longMs, never)).toBe('timed_out');
   expect(session.supportsIdle).toBe(true);
 });
 
@@ -318,7 +318,7 @@ test('the silence of an idling server is normal, and nothing ticks meanwhile', a
   const waits = sessions.map((session) => session.idle(1000, never));
   await soon(300);
   const during = timers();
-  expect(await Promise.all(waits)).toEqual(waits.map(() => 'quiet'));
+  expect(await Promise.all(waits)).toEqual(waits.map(() => 'timed_out'));
   await Promise.all(sessions.map((session) => session.close()));
   await soon(10);
   // Each has the one timer of its wait; the rest is leeway for the test runner's own.
@@ -331,7 +331,7 @@ test('a second question while waiting is refused', async () => {
   const waiting = session.idle(200, never);
   expect((await failure(session.listAbove(0))).code).toBe('unexpected');
   expect((await failure(session.idle(10, never))).code).toBe('unexpected');
-  expect(await waiting).toBe('quiet');
+  expect(await waiting).toBe('timed_out');
 });
 
 test('from the announcement to the answer it takes about one round trip', async () => {
@@ -346,7 +346,7 @@ test('from the announcement to the answer it takes about one round trip', async 
   await using session = await openHastily(plainTo(server.port));
   const took: number[] = [];
   for (let round = 0; round < 20; round += 1) {
-    expect(await session.idle(longMs, never)).toBe('news');
+    expect(await session.idle(longMs, never)).toBe('new_messages');
     took.push(performance.now() - announcedAt);
     await session.listAbove(0);
   }

@@ -7,12 +7,12 @@ import { InboundLimit } from '../../../src/adapters/imap/limits.ts';
 /** How often the bound of `allowed` bytes was exceeded by `text`, in chunks of `chunkBytes`. */
 function exceeded(text: string, chunkBytes: number, allowed: number, expected: number): boolean {
   let isExceeded = false;
-  const intake = new InboundLimit(() => {
+  const limit = new InboundLimit(() => {
     isExceeded = true;
   });
-  intake.allow(allowed);
-  intake.expectLiterals(expected);
-  for (let at = 0; at < text.length; at += chunkBytes) intake.count(Buffer.from(text.slice(at, at + chunkBytes)));
+  limit.allow(allowed);
+  limit.expectLiterals(expected);
+  for (let at = 0; at < text.length; at += chunkBytes) limit.count(Buffer.from(text.slice(at, at + chunkBytes)));
   return isExceeded;
 }
 

@@ -7,13 +7,13 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { systemClock } from '../../../src/adapters/clock/clock.ts';
 import { thisWorker } from '../../../src/adapters/process/worker-identity.ts';
-import { createOperations } from '../../../src/admin/operations/operations.ts';
-import type { Diagnostic, EncryptionView } from '../../../src/admin/service.ts';
 import {
   createEncryptionService,
   type EncryptionService,
   type EncryptionServicePorts,
-} from '../../../src/admin/views/encryption.ts';
+} from '../../../src/admin/encryption-service.ts';
+import { createOperations } from '../../../src/admin/operations/operations.ts';
+import type { Diagnostic, EncryptionView } from '../../../src/admin/service.ts';
 import { type App, compose } from '../../../src/compose/compose.ts';
 import { createEncryptionControl } from '../../../src/encryption/control.ts';
 import { enable } from '../../../src/encryption/operations/enable.ts';

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { emptyRecord, type OperationRecord, serializeRecord } from '../../../src/admin/operations/record.ts';
-import { operationView } from '../../../src/admin/views/operation.ts';
+import { operationView } from '../../../src/admin/views/encryption.ts';
 
 const keyFilePath = '/data/a (b)/encryption-key.bin';
 const renderer = { keyFilePath, configFile: '/etc/t.toml' };

@@ -3,11 +3,9 @@
  */
 
 import { systemClock } from '../../../src/adapters/clock/clock.ts';
-import {
-  createOverviewService,
-  type OverviewService,
-  type OverviewServicePorts,
-} from '../../../src/admin/views/overview.ts';
+import { createQuarantineActions, type QuarantineActionPorts } from '../../../src/admin/quarantine-actions.ts';
+import type { AdminService } from '../../../src/admin/service.ts';
+import { createOverviewViews, type OverviewPorts } from '../../../src/admin/views/overview.ts';
 import { createHealth, type Health } from '../../../src/ingest/health/health.ts';
 import type { Check, Readiness } from '../../../src/ingest/readiness.ts';
 import { createLog } from '../../../src/log.ts';
@@ -31,10 +29,15 @@ const beside: Pick<Readiness['checks'], 'config' | 'disk' | 'workers' | 'idle'> 
   ...{ workers: { ...good, live: 1, list }, idle: { open: 0, max: 0 } },
 };
 
-export type OverviewScene = { readonly service: OverviewService; readonly health: Health };
+type Ports = OverviewPorts & QuarantineActionPorts;
+
+export type OverviewScene = {
+  readonly service: AsyncDisposable & Pick<AdminService, 'overview' | 'quarantine' | 'resolveQuarantined'>;
+  readonly health: Health;
+};
 
 /** After a wake that the database answered. */
-export function overviewOf({ app }: TestApp, given: Partial<OverviewServicePorts> = {}): OverviewScene {
+export function overviewOf({ app }: TestApp, given: Partial<Ports> = {}): OverviewScene {
   const { store, raw, resolve, actor } = app;
   const encryption = {
     needsKey: false,
@@ -52,5 +55,6 @@ export function overviewOf({ app }: TestApp, given: Partial<OverviewServicePorts
   health.liveness.tick();
   const log = createLog({ level: 'error', pretty: false, destination: { write: () => undefined } });
   const ports = { ...{ store, raw, resolve, actor, log }, clock: systemClock, readiness: health.readiness, ...given };
-  return { service: createOverviewService(ports), health };
+  const views = createOverviewViews(ports);
+  return { service: { ...views, ...createQuarantineActions(ports, views.quarantineChanged) }, health };
 }

@@ -6,7 +6,7 @@ import { quarantinePage } from '../../../src/adapters/web/pages/quarantine.ts';
 import { Failure } from '../../../src/errors.ts';
 import type { Mailbox } from '../../../src/ingest/model.ts';
 import { by, plain, sampleMailbox } from '../../adapters/database/samples.ts';
-import { frame } from '../../adapters/web/views.ts';
+import { frame } from '../../adapters/web/pages/views.ts';
 import { type TestApp, testApp } from '../../support/app.ts';
 import { startMariadb } from '../../support/servers/mariadb.ts';
 import { overviewOf } from './overview-scene.ts';

@@ -7,16 +7,16 @@
  */
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { runMeasured } from '../../support/child.ts';
 import type { Dovecot } from '../../support/servers/dovecot.ts';
-import { runMeasured } from '../child.ts';
-import { addMailbox, mailboxName } from '../ingest.ts';
+import { isExact, verifyIngest } from '../../support/verification/verify.ts';
+import { addMailbox, mailboxName } from '../ingest/ingest.ts';
+import { type Stage, type StageOrder, stages } from '../ingest/stages.ts';
 import { openSetting, type Setting } from '../setting.ts';
-import { type Stage, type StageOrder, stages } from '../stages.ts';
-import { isExact, verifyIngest } from '../verify.ts';
 import { fillOnce, type Reusable } from './filled.ts';
 import { figure, type RunValues, type Scene, type SceneContext, type SceneRuns } from './scene.ts';
 
-const stagesFile = join(import.meta.dirname, '../stages.ts');
+const stagesFile = join(import.meta.dirname, '../ingest/stages.ts');
 /** What the program's own start uses, so that this one is as quick. */
 const compileCache = fileURLToPath(new URL('../../../node_modules/.cache/ticketmaild', import.meta.url));
 

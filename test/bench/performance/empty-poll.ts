@@ -4,13 +4,13 @@
  * Each kind of poll has a process of its own; they take turns. Fails with what a process printed.
  */
 import { join } from 'node:path';
-import { runMeasured } from '../child.ts';
-import type { PollKind, PollsAnswer, PollsOrder } from '../empty-polls.ts';
-import { accountOf, addMailbox, mailboxName } from '../ingest.ts';
+import { runMeasured } from '../../support/child.ts';
+import type { PollKind, PollsAnswer, PollsOrder } from '../ingest/empty-polls.ts';
+import { accountOf, addMailbox, mailboxName } from '../ingest/ingest.ts';
 import { openSetting } from '../setting.ts';
 import { atMost, figure, type RunValues, type Scene, type SceneContext, type SceneRuns } from './scene.ts';
 
-const pollsFile = join(import.meta.dirname, '../empty-polls.ts');
+const pollsFile = join(import.meta.dirname, '../ingest/empty-polls.ts');
 const warmUpShare = 1 / 6;
 
 export const emptyPoll: Scene = {

@@ -5,10 +5,10 @@
  * with what the mail server says.
  */
 import type { Dovecot } from '../../support/servers/dovecot.ts';
-import { generateMails } from '../generate.ts';
-import { appendMails, type FilledMailbox, ingestBesideDrop, type Servers } from '../ingest.ts';
-import { type RunFigures, runFigures } from '../report.ts';
-import { openSentMails } from '../sent-mails.ts';
+import { openSentMails } from '../../support/verification/sent-mails.ts';
+import { appendMails, type FilledMailbox, ingestBesideDrop, type Servers } from '../ingest/ingest.ts';
+import { type RunFigures, runFigures } from '../ingest/report.ts';
+import { generateMails } from '../messages/generate.ts';
 import type { SceneContext } from './scene.ts';
 
 export type Reusable = FilledMailbox & { readonly asNew: () => Promise<void> } & Disposable;

@@ -4,7 +4,7 @@
  * Runs with few and with many messages take turns, so that both see the same machine. Above 20,000 messages there is
  * one run with many. Data folder and database are removed after each. Fails with what a command printed.
  */
-import { ingestFilled, measureFetchAndDrop } from '../ingest.ts';
+import { ingestFilled, measureFetchAndDrop } from '../ingest/ingest.ts';
 import { fillOnce, type Reusable } from './filled.ts';
 import { atLeast, atMost, figure, medianOf, ratioOf, type Scene, type SceneContext, type SceneRuns } from './scene.ts';
 

@@ -6,10 +6,10 @@
  */
 import type { Dovecot } from '../../support/servers/dovecot.ts';
 import { password } from '../../support/servers/dovecot-settings.ts';
-import { generateMails } from '../generate.ts';
-import { appendMails, ingestFilled } from '../ingest.ts';
+import { openSentMails, type SentMails } from '../../support/verification/sent-mails.ts';
+import { appendMails, ingestFilled } from '../ingest/ingest.ts';
 import { mailboxOn, type NewRow } from '../many-mailboxes.ts';
-import { openSentMails, type SentMails } from '../sent-mails.ts';
+import { generateMails } from '../messages/generate.ts';
 import { fillOnce } from './filled.ts';
 import { storeWithDaemon } from './one-daemon.ts';
 import { atLeast, figure, type RunValues, type Scene, type SceneContext, type SceneRuns } from './scene.ts';

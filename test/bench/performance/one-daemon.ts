@@ -5,13 +5,14 @@
  * It is the daemon itself, `run`, and its log shows when the first poll began and when the last one was done. Throws
  * when that takes too long, or a poll fails.
  */
+
+import { peakRssMbOf } from '../../support/child.ts';
 import type { LogLine } from '../../support/daemon.ts';
-import { peakRssMbOf } from '../child.ts';
-import { stopped, until } from '../fleet.ts';
+import { type ExpectedMail, isExact, verifyIngest } from '../../support/verification/verify.ts';
 import { addMailboxes, type NewRow, runSql } from '../many-mailboxes.ts';
+import { cpuSOf } from '../measure/usage.ts';
+import { stopped, until } from '../service/fleet.ts';
 import { openSetting, type Setting } from '../setting.ts';
-import { cpuSOf } from '../usage.ts';
-import { type ExpectedMail, isExact, verifyIngest } from '../verify.ts';
 import type { SceneContext } from './scene.ts';
 
 export type Stored = {

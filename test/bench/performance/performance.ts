@@ -7,7 +7,7 @@
 import { availableParallelism, loadavg } from 'node:os';
 import { startDovecot } from '../../support/servers/dovecot.ts';
 import { startMariadb } from '../../support/servers/mariadb.ts';
-import { rounded } from '../quantiles.ts';
+import { rounded } from '../measure/quantiles.ts';
 import { cost } from './cost.ts';
 import { emptyPoll } from './empty-poll.ts';
 import { huge } from './huge.ts';

@@ -2,8 +2,8 @@
  * The performance report: of each scene's figures the median of its runs, the lowest and the highest, its aim and
  * whether that is met; one table for people, one object for machines.
  */
-import { columnsText } from '../columns.ts';
-import { rounded } from '../quantiles.ts';
+import { columnsText } from '../measure/columns.ts';
+import { rounded } from '../measure/quantiles.ts';
 import { type Aim, type FigureInfo, isMet, medianOf, type RunValues, type SceneRuns } from './scene.ts';
 
 /** Names with underscores: they are the names in the JSON. Of a scene of one run all three values are the same. */

@@ -5,7 +5,7 @@
  * A scene throws when a command fails. What is stored otherwise than it was sent, and an aim that is not met, are
  * results.
  */
-import type { Servers } from '../ingest.ts';
+import type { Servers } from '../ingest/ingest.ts';
 
 export type PerformanceOptions = {
   /** How often each figure is measured. */

@@ -7,7 +7,13 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { clockVariables, createFakedClock, type FakedClock, findFaketime, setClock } from '../../faults/faked-clock.ts';
+import {
+  clockVariables,
+  createFakedClock,
+  type FakedClock,
+  findFaketime,
+  setClock,
+} from '../../support/faults/faked-clock.ts';
 import {
   checkOf,
   count,

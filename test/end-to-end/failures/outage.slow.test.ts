@@ -5,12 +5,12 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { addMailbox, fillMailbox, mailboxName } from '../../bench/ingest.ts';
-import { isExact, verifyIngest } from '../../bench/verify.ts';
+import { addMailbox, fillMailbox, mailboxName } from '../../bench/ingest/ingest.ts';
 import { runCommand, startDaemon } from '../../support/daemon.ts';
 import { startDovecot } from '../../support/servers/dovecot.ts';
 import { startMariadb } from '../../support/servers/mariadb.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
+import { isExact, verifyIngest } from '../../support/verification/verify.ts';
 
 const count = 600;
 const outages = 9;

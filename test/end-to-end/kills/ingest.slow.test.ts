@@ -3,7 +3,7 @@
  * same with 2,000 messages and 40 kills.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { crashRun } from '../../bench/crash.ts';
+import { crashRun } from '../../bench/ingest/crash.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
 

@@ -3,7 +3,7 @@
  * effects, other ones in each run. `npm run bench -- switch-kills` kills before every effect.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { killRun, operations } from '../../bench/kills.ts';
+import { killRun, operations } from '../../bench/encryption/kills.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
 

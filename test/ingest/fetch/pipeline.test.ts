@@ -49,7 +49,7 @@ function session(script: Script): Session & { readonly asked: (readonly number[]
     folder: { uidValidity: 1, uidNext: 100, messageCount: 0 },
     certificateEndsAtMs: null,
     supportsIdle: false,
-    idle: () => Promise.resolve('quiet'),
+    idle: () => Promise.resolve('timed_out'),
     listAbove: () => Promise.resolve([]),
     uidBefore: () => Promise.resolve(0),
     sizes: (uids) => Promise.resolve(script.sizes(uids, ++sizeCalls)),

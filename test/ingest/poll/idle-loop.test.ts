@@ -2,15 +2,14 @@ import { expect, test } from 'vitest';
 import { Failure } from '../../../src/errors.ts';
 import { idle } from '../../../src/ingest/poll/idle-loop.ts';
 import type { IdleSlot, OpenPoll, RoundReport } from '../../../src/ingest/poll/poll-context.ts';
-import type { Session } from '../../../src/ingest/ports.ts';
+import type { IdleEnd, Session } from '../../../src/ingest/ports.ts';
 import { handClock, mailbox } from '../samples.ts';
 
 const minute = 60_000;
 const intervalMs = 10 * minute;
 const quietMs = 5 * minute;
 
-type IdleEnd = 'news' | 'quiet' | 'stopped' | Failure;
-type Step = { readonly ended: IdleEnd; readonly afterMs?: number; readonly hasMessages?: boolean };
+type Step = { readonly ended: IdleEnd | Failure; readonly afterMs?: number; readonly hasMessages?: boolean };
 
 /** A connection whose IDLE ends as `steps` say, one after the other, and is stopped after them. */
 function scene(
@@ -29,7 +28,7 @@ function scene(
     idle: async (ms) => {
       seen.asked.push(ms);
       current = left.shift() ?? { ended: 'stopped' };
-      clock.at.ms += current.afterMs ?? (current.ended === 'quiet' ? ms : minute);
+      clock.at.ms += current.afterMs ?? (current.ended === 'timed_out' ? ms : minute);
       if (current.ended instanceof Failure) throw current.ended;
       return current.ended;
     },
@@ -73,9 +72,9 @@ function scene(
 
 test('an announcement starts a round, and so do five minutes of silence at most: polling is the safety net', async () => {
   const { seen, idling } = scene([
-    { ended: 'news', hasMessages: true },
-    { ended: 'quiet' },
-    { ended: 'quiet', hasMessages: true },
+    { ended: 'new_messages', hasMessages: true },
+    { ended: 'timed_out' },
+    { ended: 'timed_out', hasMessages: true },
   ]);
   expect(await idling()).toBe(intervalMs);
   expect(seen).toMatchObject({ rounds: 3, deliveries: 1, connectionEnds: [], notes: Array(4).fill(intervalMs) });
@@ -84,7 +83,7 @@ test('an announcement starts a round, and so do five minutes of silence at most:
 
 test('another poll interval is in force from the next round on', async () => {
   let now = intervalMs;
-  const steps = [{ ended: 'quiet' }, { ended: 'quiet' }] as const;
+  const steps = [{ ended: 'timed_out' }, { ended: 'timed_out' }] as const;
   const { seen, idling } = scene(steps, { intervalMs: () => now });
   const ended = idling();
   now = 2 * minute;
@@ -107,7 +106,7 @@ test.each<[string, boolean, number]>([
 });
 
 test('a silent connection that exceeds its deadline counts as ended', async () => {
-  const { seen, idling } = scene([{ ended: 'quiet' }, { ended: new Failure('server_timeout', 'silent') }]);
+  const { seen, idling } = scene([{ ended: 'timed_out' }, { ended: new Failure('server_timeout', 'silent') }]);
   expect(await idling()).toBe(1000);
   expect(seen).toMatchObject({ rounds: 1, lines: ['idle.ended'], polls: ['server_timeout'] });
 });
@@ -127,26 +126,26 @@ test('a server that asks to wait, and a defect, end the poll with their failure'
 });
 
 test('a server that ends each IDLE at once counts as one that ends the connection', async () => {
-  const { seen, idling } = scene([{ ended: 'quiet', afterMs: 1500 }]);
+  const { seen, idling } = scene([{ ended: 'timed_out', afterMs: 1500 }]);
   expect(await idling()).toBe(1000);
   expect(seen).toMatchObject({ rounds: 0, connectionEnds: [false], lines: [] });
 });
 
 test('a lease that is lost while the connection idles ends the poll before another round', async () => {
-  const { seen, lost, idling } = scene([{ ended: 'news', hasMessages: true }]);
+  const { seen, lost, idling } = scene([{ ended: 'new_messages', hasMessages: true }]);
   lost.abort();
   await expect(idling()).rejects.toMatchObject({ code: 'lease_lost' });
   expect(seen.rounds).toBe(0);
 });
 
 test('false alarms are followed at growing intervals, until one brings a message', async () => {
-  const alarm = { ended: 'news' } as const;
+  const alarm = { ended: 'new_messages' } as const;
   const { seen, idling } = scene([
     alarm,
     alarm,
     alarm,
     alarm,
-    { ended: 'news', hasMessages: true },
+    { ended: 'new_messages', hasMessages: true },
     alarm,
     ...Array(20).fill(alarm),
   ]);

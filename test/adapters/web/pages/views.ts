@@ -1,0 +1,79 @@
+/**
+ * Every page of the admin by its name, ready to be sent: all faces, with and without trouble.
+ *
+ * What they show is in views-mail.ts, views-encryption.ts and views-diagnostics.ts.
+ */
+import { encryptionPage } from '../../../../src/adapters/web/pages/encryption.ts';
+import type { EnableForm, Frame } from '../../../../src/adapters/web/pages/layout.ts';
+import { messagePage } from '../../../../src/adapters/web/pages/layout.ts';
+import { overviewPage } from '../../../../src/adapters/web/pages/overview.ts';
+import { quarantinePage } from '../../../../src/adapters/web/pages/quarantine.ts';
+import { type SignInView, signInPage } from '../../../../src/adapters/web/pages/sign-in.ts';
+import type { EncryptionView } from '../../../../src/admin/service.ts';
+import * as troubles from './views-diagnostics.ts';
+import * as encryption from './views-encryption.ts';
+import * as mail from './views-mail.ts';
+
+export const frame: Frame = {
+  session: { accountId: 'a', name: 'marta', csrf: 'c'.repeat(43), signedInAtMs: encryption.nowMs - encryption.hourMs },
+  csrf: 'c'.repeat(43),
+  flash: null,
+  assets: 'test',
+  atMs: encryption.nowMs,
+};
+
+export const strangerFrame: Frame = { ...frame, session: null };
+
+function encryptionIs(view: EncryptionView, form: EnableForm | null = null, more: Partial<Frame> = {}): () => string {
+  return () => encryptionPage({ ...frame, ...more }, view, form);
+}
+
+function signInIs(more: Partial<SignInView>): () => string {
+  return () => signInPage(strangerFrame, { error: null, wasSignedOut: false, hasNoAccount: false, ...more });
+}
+
+const notFound = {
+  title: 'Not found',
+  text: 'There is no such page.',
+  hint: 'Check the address, or go on from the overview.',
+};
+
+const halfForm: EnableForm = { keyLoss: true, backup: false };
+
+/** Every page and face, by its name. */
+export const pages: Readonly<Record<string, () => string>> = {
+  'sign-in': signInIs({}),
+  'sign-in-first': signInIs({ hasNoAccount: true }),
+  'sign-in-refused': signInIs({ error: 'Name or password is wrong.' }),
+  'sign-in-ended': signInIs({ wasSignedOut: true }),
+  overview: () => overviewPage(frame, mail.overview),
+  'overview-calm': () => overviewPage(frame, mail.overviewCalm),
+  'overview-broken': () => overviewPage(frame, mail.overviewBroken),
+  quarantine: () =>
+    quarantinePage({ ...frame, flash: { tone: 'good', text: 'Released: it is ticket 4711.' } }, mail.quarantine),
+  'quarantine-empty': () => quarantinePage(frame, mail.quarantineEmpty),
+  'quarantine-chosen': () => quarantinePage(frame, mail.quarantineChosen),
+  off: encryptionIs(encryption.off),
+  'off-mariadb': encryptionIs(encryption.offMariadb),
+  'off-refused': encryptionIs(encryption.off, halfForm),
+  'off-after': encryptionIs(encryption.switchedOff),
+  starting: encryptionIs(encryption.starting),
+  working: encryptionIs(encryption.working),
+  rotating: encryptionIs(encryption.rotating),
+  on: encryptionIs(encryption.on),
+  'on-verified': encryptionIs(encryption.onVerified),
+  'on-protected': encryptionIs(encryption.onProtected),
+  'on-unopened': encryptionIs(encryption.leftUnopened),
+  disabling: encryptionIs(encryption.disabling),
+  'disabling-refused': encryptionIs(encryption.disablingRefused, null, {
+    flash: { tone: 'bad', text: 'The file is not right yet: see below.' },
+  }),
+  'disabling-link': encryptionIs(encryption.disablingLink),
+  unfinished: encryptionIs(encryption.unfinished),
+  missing: encryptionIs(troubles.missing),
+  refused: encryptionIs(troubles.refused),
+  orphaned: encryptionIs(troubles.orphaned),
+  forged: encryptionIs(troubles.forged),
+  message: () => messagePage(strangerFrame, { ...notFound, isKnown: true, isRepeatable: false }),
+  'message-away': () => messagePage(strangerFrame, { ...notFound, isKnown: true, isRepeatable: true }),
+};

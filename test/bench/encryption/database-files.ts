@@ -1,0 +1,213 @@
+/**
+ * Plain-text passwords that remain in the files of the database after `encryption enable` and after each
+ * clean-up that could be recommended: a canary is counted in the files of each kind, step by step.
+ *
+ * MariaDB syncs every commit, has its binary log on, and runs while its files are read, as with a copy of its disk. In
+ * the course `recommended` the steps are those that `enable` names, in its order, and every file must end at nothing.
+ * The course `others` shows what a slow shutdown, a restart and writing over do without the first of them. SQLite gets
+ * `enable` alone. Fails when a command or a statement fails.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Connection, createConnection } from 'mysql2/promise';
+import { newCanary } from '../../support/leaks/canary.ts';
+import { type FileKind, hitsByKind, searchFiles } from '../../support/leaks/files-search.ts';
+import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
+import { addMailboxes, type NewRow } from '../many-mailboxes.ts';
+import { enable, openSetting, type Setting } from '../setting.ts';
+
+export type Course = 'recommended' | 'others' | 'sqlite';
+
+export type StepHits = {
+  readonly step: string;
+  readonly hits: readonly { readonly kind: FileKind; readonly count: number }[];
+};
+
+export type FilesReport = {
+  readonly course: Course;
+  readonly steps: readonly StepHits[];
+  /** Nothing is left after the last step. */
+  readonly isClean: boolean;
+};
+
+type Place = { readonly setting: Setting; readonly mariadb: Mariadb; readonly snapshot: Connection };
+type Step = readonly [name: string, act: (place: Place) => Promise<void>];
+
+const mariadbArgs = ['--log-bin=mysql-bin', '--server-id=1', '--innodb-log-file-size=64M'];
+const waitMs = 200;
+const waitsMax = 150;
+/** More than the redo log holds, and than undo and the doublewrite buffer do. */
+const overwrittenRows = 40_000;
+
+const enableStep: Step = ['encryption enable', async ({ setting }) => void (await setting.succeed(enable))];
+/** As a backup or a report does: while it is open, the server keeps every former value. */
+const openSnapshot: Step = [
+  'a snapshot is opened',
+  async ({ snapshot }) => void (await snapshot.query('START TRANSACTION WITH CONSISTENT SNAPSHOT')),
+];
+const closeSnapshot: Step = ['the snapshot is closed', async ({ snapshot }) => void (await snapshot.query('COMMIT'))];
+const purge: Step = ['purge has caught up (history list 0)', ({ mariadb }) => untilPurged(mariadb)];
+const flush: Step = ['changed pages written (innodb_max_dirty_pages_pct 0)', ({ mariadb }) => flushPages(mariadb)];
+const redo: Step = ['SET GLOBAL innodb_log_file_size', ({ mariadb }) => resizeRedoLog(mariadb)];
+const binaryLogs: Step = [
+  'FLUSH BINARY LOGS, PURGE BINARY LOGS TO the newest',
+  ({ mariadb }) => purgeBinaryLogs(mariadb),
+];
+
+const recommended: readonly Step[] = [
+  ['SET GLOBAL innodb_immediate_scrub_data_uncompressed = ON', ({ mariadb }) => scrub(mariadb)],
+  openSnapshot,
+  enableStep,
+  flush,
+  closeSnapshot,
+  purge,
+  flush,
+  redo,
+  binaryLogs,
+];
+
+const others: readonly Step[] = [
+  openSnapshot,
+  enableStep,
+  flush,
+  closeSnapshot,
+  purge,
+  flush,
+  ['slow shutdown (innodb_fast_shutdown 0) and restart', ({ mariadb }) => restartSlowly(mariadb)],
+  [
+    'OPTIMIZE TABLE mailboxes',
+    async ({ setting, mariadb }) => void (await mariadb.query(`OPTIMIZE TABLE ${tableOf(setting)}`)),
+  ],
+  ['PURGE BINARY LOGS BEFORE NOW(), once', ({ mariadb }) => purgeOnce(mariadb)],
+  ['another table written and dropped, not in the binary log', ({ setting, mariadb }) => overwrite(setting, mariadb)],
+  purge,
+  flush,
+  redo,
+  binaryLogs,
+];
+
+export async function filesRun(
+  course: Course,
+  mailboxes: number,
+  progress: (line: string) => void,
+): Promise<FilesReport> {
+  const canary = newCanary();
+  const rows = rowsWith(canary, mailboxes);
+  const steps: StepHits[] = [];
+  const look = async (step: string, folder: string): Promise<void> => {
+    progress(`${course}: ${step}`);
+    const found = hitsByKind(await searchFiles(folder, canary));
+    steps.push({ step, hits: [...found].map(([kind, count]) => ({ kind, count })) });
+  };
+  if (course === 'sqlite') await sqliteCourse(rows, look);
+  else await mariadbCourse(course === 'recommended' ? recommended : others, rows, look);
+  const isClean = steps.at(-1)?.hits.every(({ count }) => count === 0) === true;
+  return { course, steps, isClean };
+}
+
+type Look = (step: string, folder: string) => Promise<void>;
+
+async function sqliteCourse(rows: readonly NewRow[], look: Look): Promise<void> {
+  await using setting = await openSetting(null);
+  await addMailboxes(setting.databaseUrl, rows);
+  await look('passwords stored readable', setting.folder);
+  await setting.succeed(enable);
+  await look('encryption enable', setting.folder);
+}
+
+async function mariadbCourse(course: readonly Step[], rows: readonly NewRow[], look: Look): Promise<void> {
+  await using mariadb = await startMariadb({ durable: true, args: mariadbArgs });
+  await using setting = await openSetting(mariadb);
+  const snapshot = await createConnection(setting.databaseUrl);
+  await addMailboxes(setting.databaseUrl, rows);
+  await flushPages(mariadb);
+  await look('passwords stored readable', mariadb.dataFolder);
+  for (const [name, act] of course) {
+    await act({ setting, mariadb, snapshot });
+    await look(name, mariadb.dataFolder);
+  }
+  snapshot.destroy();
+}
+
+function rowsWith(password: Uint8Array, count: number): readonly NewRow[] {
+  const server = { host: 'mail.example.test', port: 993, tls: 'implicit' as const, caPem: null };
+  return Array.from({ length: count }, (_, index) => ({
+    name: `box-${index}`,
+    ...server,
+    user: `user-${index}`,
+    password,
+  }));
+}
+
+function databaseOf({ databaseUrl }: Setting): string {
+  return new URL(databaseUrl).pathname.slice(1);
+}
+
+function tableOf(setting: Setting): string {
+  return `${databaseOf(setting)}.mailboxes`;
+}
+
+async function scrub(mariadb: Mariadb): Promise<void> {
+  await mariadb.query('SET GLOBAL innodb_immediate_scrub_data_uncompressed = ON');
+}
+
+/** Asks again and again; throws when the answer never comes. */
+async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {
+  for (let wait = 0; wait < waitsMax; wait += 1) {
+    if (await isSo()) return;
+    await sleep(waitMs);
+  }
+  throw new Error(`the database never gets there: ${what}`);
+}
+
+async function untilPurged(mariadb: Mariadb): Promise<void> {
+  await until('history list 0', async () =>
+    /History list length 0\b/.test(await mariadb.query('SHOW ENGINE INNODB STATUS')),
+  );
+}
+
+async function flushPages(mariadb: Mariadb): Promise<void> {
+  const limits = ['innodb_max_dirty_pages_pct_lwm', 'innodb_max_dirty_pages_pct'] as const;
+  const before = (await mariadb.query(`SELECT ${limits.map((name) => `@@${name}`).join()}`)).trim().split('\t');
+  for (const name of limits) await mariadb.query(`SET GLOBAL ${name} = 0`);
+  await until('no changed pages', async () =>
+    /\t0$/m.test(await mariadb.query("SHOW STATUS LIKE 'Innodb_buffer_pool_pages_dirty'")),
+  );
+  for (const [index, name] of [...limits.entries()].toReversed())
+    await mariadb.query(`SET GLOBAL ${name} = ${before[index]}`);
+}
+
+async function resizeRedoLog(mariadb: Mariadb): Promise<void> {
+  const size = async () => Number(await mariadb.query('SELECT @@innodb_log_file_size'));
+  const wanted = 2 * (await size());
+  await mariadb.query(`SET GLOBAL innodb_log_file_size = ${wanted}`);
+  await until('another size of the redo log', async () => (await size()) === wanted);
+}
+
+/** A log is kept, without an error, until the server has noted that recovery needs it no more. */
+async function purgeBinaryLogs(mariadb: Mariadb): Promise<void> {
+  await until('one binary log', async () => {
+    await mariadb.query('FLUSH BINARY LOGS');
+    const logs = (await mariadb.query('SHOW BINARY LOGS')).trim().split('\n');
+    await mariadb.query(`PURGE BINARY LOGS TO '${logs.at(-1)?.split('\t')[0]}'`);
+    return (await mariadb.query('SHOW BINARY LOGS')).trim().split('\n').length === 1;
+  });
+}
+
+async function purgeOnce(mariadb: Mariadb): Promise<void> {
+  await mariadb.query('FLUSH BINARY LOGS; PURGE BINARY LOGS BEFORE NOW()');
+}
+
+async function restartSlowly(mariadb: Mariadb): Promise<void> {
+  await mariadb.query('SET GLOBAL innodb_fast_shutdown = 0');
+  await mariadb.restart();
+}
+
+async function overwrite(setting: Setting, mariadb: Mariadb): Promise<void> {
+  const fill = `SET sql_log_bin = 0; USE ${databaseOf(setting)}`;
+  const rows = `SELECT REPEAT('x', 1000) FROM seq_1_to_${overwrittenRows}`;
+  const table = 'CREATE TABLE overwriting (id INT AUTO_INCREMENT PRIMARY KEY, filling VARBINARY(4096)) ENGINE=InnoDB';
+  await mariadb.query(`${fill}; ${table}; INSERT INTO overwriting (filling) ${rows}`);
+  for (const letter of 'abcd')
+    await mariadb.query(`${fill}; UPDATE overwriting SET filling = REPEAT('${letter}', 1000)`);
+  await mariadb.query(`${fill}; DROP TABLE overwriting`);
+}
