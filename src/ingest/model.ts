@@ -48,18 +48,17 @@ export type PostAction =
   | { readonly kind: 'delete' }
   | { readonly kind: 'leave' };
 
+type PostActionRules = { readonly isNeeded: boolean; readonly removesMessage: boolean; readonly verb: string };
+
 /**
  * The rules of each post-action, for all code that depends on it; `verb` completes "are still to be … on the server".
  */
-export const postActionRules = {
+export const postActionRules: Readonly<Record<PostAction['kind'], PostActionRules>> = {
   seen: { isNeeded: true, removesMessage: false, verb: 'marked' },
   move: { isNeeded: true, removesMessage: true, verb: 'moved' },
   delete: { isNeeded: true, removesMessage: true, verb: 'deleted' },
   leave: { isNeeded: false, removesMessage: false, verb: 'left' },
-} as const satisfies Record<
-  PostAction['kind'],
-  { readonly isNeeded: boolean; readonly removesMessage: boolean; readonly verb: string }
->;
+};
 
 /** A mailbox: a folder on a mail server that is polled, with its settings. */
 export type Mailbox = {
@@ -140,32 +139,91 @@ export type Cursor = { readonly folderEpoch: number; readonly uid: number };
  */
 export type Outcome = 'ticket_opened' | 'reply_added' | 'recorded' | 'duplicate' | 'quarantined' | 'vanished';
 
-/**
- * The rules of each outcome, for all code that depends on it: did its message arrive, is it stored, is it on a ticket.
- */
-export const outcomeRules = {
-  ticket_opened: { isReceived: true, isStored: true, isOnTicket: true },
-  reply_added: { isReceived: true, isStored: true, isOnTicket: true },
-  recorded: { isReceived: true, isStored: true, isOnTicket: false },
-  duplicate: { isReceived: true, isStored: false, isOnTicket: false },
-  quarantined: { isReceived: true, isStored: false, isOnTicket: false },
-  vanished: { isReceived: false, isStored: false, isOnTicket: false },
-} as const satisfies Record<Outcome, Readonly<Record<'isReceived' | 'isStored' | 'isOnTicket', boolean>>>;
-
-type OutcomeRules = typeof outcomeRules;
 /** An outcome whose message is on a ticket. */
-export type TicketOutcome = { [O in Outcome]: OutcomeRules[O]['isOnTicket'] extends true ? O : never }[Outcome];
+export type TicketOutcome = 'ticket_opened' | 'reply_added';
+
+type OutcomeRules<O extends Outcome = Outcome> = {
+  /** False: the message was gone before it could be fetched. */
+  readonly isReceived: boolean;
+  /** A message row exists. */
+  readonly isStored: boolean;
+  readonly isOnTicket: O extends TicketOutcome ? true : false;
+  /** The mailbox's post-action is run on the message; false: it stays untouched on the server. */
+  readonly runsPostAction: boolean;
+  /** What makes another message with its dedup key a duplicate; null: its row makes none. */
+  readonly handledAs: 'stored' | 'quarantined' | null;
+  /** Its row when the folder starts another epoch. `deleted_without_source`: if it waits, and has no stored source. */
+  readonly inEarlierEpoch: 'retained' | 'deleted' | 'deleted_without_source';
+};
+
+/** The rules of each outcome, for all code that depends on it. */
+export const outcomeRules: { readonly [O in Outcome]: OutcomeRules<O> } = {
+  ticket_opened: {
+    isReceived: true,
+    isStored: true,
+    isOnTicket: true,
+    runsPostAction: true,
+    handledAs: 'stored',
+    inEarlierEpoch: 'retained',
+  },
+  reply_added: {
+    isReceived: true,
+    isStored: true,
+    isOnTicket: true,
+    runsPostAction: true,
+    handledAs: 'stored',
+    inEarlierEpoch: 'retained',
+  },
+  recorded: {
+    isReceived: true,
+    isStored: true,
+    isOnTicket: false,
+    runsPostAction: true,
+    handledAs: 'stored',
+    inEarlierEpoch: 'retained',
+  },
+  // The original has an outcome of its own.
+  duplicate: {
+    isReceived: true,
+    isStored: false,
+    isOnTicket: false,
+    runsPostAction: true,
+    handledAs: null,
+    inEarlierEpoch: 'deleted',
+  },
+  quarantined: {
+    isReceived: true,
+    isStored: false,
+    isOnTicket: false,
+    runsPostAction: false,
+    handledAs: 'quarantined',
+    inEarlierEpoch: 'deleted_without_source',
+  },
+  vanished: {
+    isReceived: false,
+    isStored: false,
+    isOnTicket: false,
+    runsPostAction: false,
+    handledAs: null,
+    inEarlierEpoch: 'retained',
+  },
+};
+
+export const allOutcomes = Object.keys(outcomeRules) as readonly Outcome[];
+
+/** The outcomes whose rules have a property, for queries and for rows that a newer version may have written. */
+export function outcomesWhere(holds: (rules: OutcomeRules) => boolean): readonly Outcome[] {
+  return allOutcomes.filter((outcome) => holds(outcomeRules[outcome]));
+}
+
+export const storedOutcomes = outcomesWhere(({ isStored }) => isStored);
 
 export function isOnTicket(outcome: Outcome): outcome is TicketOutcome {
   return outcomeRules[outcome].isOnTicket;
 }
 
-export const allOutcomes = Object.keys(outcomeRules) as readonly Outcome[];
-/** Outcomes of which a message row exists. */
-export const storedOutcomes = allOutcomes.filter((outcome) => outcomeRules[outcome].isStored);
-
 export function noOutcomes(): Record<Outcome, number> {
-  return { ticket_opened: 0, reply_added: 0, recorded: 0, duplicate: 0, quarantined: 0, vanished: 0 };
+  return Object.fromEntries(allOutcomes.map((outcome) => [outcome, 0])) as Record<Outcome, number>;
 }
 
 /** A quarantine reason: why a message waits for an operator; quarantine/reasons.ts describes each. */

@@ -3,8 +3,12 @@
  * wait.
  *
  * A way to end that is added to `PollEnd` does not compile until the table here gives its wait, and the bound follows
- * from the table. A mailbox that waits longer at a start was put off by a wrong clock (scheduler/clock-skew.ts). The
- * backoff of failed polls is in poll/backoff.ts. Pure.
+ * from the table. Each rule sees the mailbox; that of failed polls receives the backoff (poll/backoff.ts). A mailbox
+ * that waits longer than the bound at a start was put off by a wrong clock (scheduler/clock-skew.ts).
+ *
+ * The policy only sets due times. A connection in IDLE runs a round at each announcement (poll/idle-loop.ts), and
+ * `makeDue` ends waits when a server or the disk works again. A rule about the time of day belongs in `selectRunnable`
+ * (scheduler/due-queue.ts), which every scheduled poll passes. Pure.
  */
 import type { Mailbox } from './model.ts';
 
@@ -22,46 +26,58 @@ export type PollEnd =
   /** The server ended the connection in IDLE. */
   | 'idle_connection_ended';
 
-/** `waitMs`: by the interval of the mailbox. `isExpectedAtStart` false: a start does not wait for the rest of it. */
-type WaitRule = { readonly waitMs: (intervalMs: number) => number; readonly isExpectedAtStart: boolean };
+/** What a rule sees of a mailbox. The bound needs it as well, so `makeStrandedDue` reads the same columns. */
+type PolledMailbox = Pick<Mailbox, 'pollIntervalMs'>;
+
+type WaitRule = {
+  /** `backoffMs`: that of a failed poll, else 0. */
+  readonly waitMs: (mailbox: PolledMailbox, settings: PollInterval, backoffMs: number) => number;
+  /** False: a start does not wait for the rest of it. */
+  readonly isExpectedAtStart: boolean;
+};
 
 const unstableFolderMs = 60 * 60_000;
 /** A server that keeps ending connections is not contacted again immediately. */
 const reconnectMs = 1000;
 
-const waits = {
-  finished: { waitMs: (intervalMs) => intervalMs, isExpectedAtStart: true },
+const waits: Readonly<Record<PollEnd | 'failed', WaitRule>> = {
+  finished: { waitMs: intervalOf, isExpectedAtStart: true },
   // Changes of the UIDVALIDITY are counted in memory: after a start the folder is polled once.
-  folder_unstable: { waitMs: (intervalMs) => Math.max(intervalMs, unstableFolderMs), isExpectedAtStart: false },
+  folder_unstable: {
+    waitMs: (mailbox, settings) => Math.max(intervalOf(mailbox, settings), unstableFolderMs),
+    isExpectedAtStart: false,
+  },
   message_given_up: { waitMs: () => 0, isExpectedAtStart: true },
   idle_slot_ended: { waitMs: () => 0, isExpectedAtStart: true },
   idle_connection_ended: { waitMs: () => reconnectMs, isExpectedAtStart: true },
-} as const satisfies Readonly<Record<PollEnd, WaitRule>>;
+  failed: { waitMs: (_mailbox, _settings, backoffMs) => backoffMs, isExpectedAtStart: true },
+};
 
 /** The interval of the mailbox, or the configured one. */
-export function intervalOf({ pollIntervalMs }: Pick<Mailbox, 'pollIntervalMs'>, { intervalMs }: PollInterval): number {
+export function intervalOf({ pollIntervalMs }: PolledMailbox, { intervalMs }: PollInterval): number {
   return pollIntervalMs ?? intervalMs;
 }
 
 /** Milliseconds from a successful poll until the mailbox is due again. */
-export function waitAfterPollMs(
-  end: PollEnd,
-  mailbox: Pick<Mailbox, 'pollIntervalMs'>,
-  settings: PollInterval,
-): number {
-  return waits[end].waitMs(intervalOf(mailbox, settings));
+export function waitAfterPollMs(end: PollEnd, mailbox: PolledMailbox, settings: PollInterval): number {
+  return waits[end].waitMs(mailbox, settings, 0);
 }
 
-/** The longest suspension of logins ([poll] login_suspend_h), and a day: no failed mailbox waits longer. */
-const failedWaitMsMax = 31 * 86_400_000;
+/** The same after a failed poll. */
+export function waitAfterFailureMs(backoffMs: number, mailbox: PolledMailbox, settings: PollInterval): number {
+  return waits.failed.waitMs(mailbox, settings, backoffMs);
+}
+
+/** The longest suspension of logins ([poll] login_suspend_h), and a day: no backoff is longer. */
+const backoffMsMax = 31 * 86_400_000;
 
 /** What decides how long a mailbox may wait; `failures` is the number of failed polls in a row. */
-export type WaitingMailbox = Pick<Mailbox, 'pollIntervalMs'> & { readonly failures: number };
+export type WaitingMailbox = PolledMailbox & { readonly failures: number };
 
 /** Milliseconds that a mailbox may still have to wait at a start; clocks aside, none waits longer. */
 export function longestWaitMs(mailbox: WaitingMailbox, settings: PollInterval): number {
-  if (mailbox.failures > 0) return failedWaitMsMax;
-  const rules: readonly WaitRule[] = Object.values(waits);
-  const expected = rules.filter(({ isExpectedAtStart }) => isExpectedAtStart);
-  return Math.max(...expected.map(({ waitMs }) => waitMs(intervalOf(mailbox, settings))));
+  const { failed, ...successful } = waits;
+  const possible = mailbox.failures > 0 ? [failed] : Object.values(successful);
+  const expected = possible.filter(({ isExpectedAtStart }) => isExpectedAtStart);
+  return Math.max(...expected.map(({ waitMs }) => waitMs(mailbox, settings, backoffMsMax)));
 }

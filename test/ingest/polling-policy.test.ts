@@ -1,6 +1,12 @@
 /** Polling policy: the wait after each kind of poll, and the longest wait of a mailbox at a start. */
 import { expect, test } from 'vitest';
-import { intervalOf, longestWaitMs, type PollEnd, waitAfterPollMs } from '../../src/ingest/polling-policy.ts';
+import {
+  intervalOf,
+  longestWaitMs,
+  type PollEnd,
+  waitAfterFailureMs,
+  waitAfterPollMs,
+} from '../../src/ingest/polling-policy.ts';
 
 const minute = 60_000;
 const hour = 60 * minute;
@@ -20,6 +26,14 @@ test.each<[PollEnd, number, number]>([
   ['idle_connection_ended', 1000, 1000],
 ])('after a poll that ended as %s', (end, usualMs, rareMs) => {
   expect([usual, rare].map((mailbox) => waitAfterPollMs(end, mailbox, settings))).toEqual([usualMs, rareMs]);
+});
+
+test('after a failed poll the wait is its backoff, and within the bound', () => {
+  const suspendMs = 30 * 24 * hour;
+  for (const mailbox of [usual, rare]) {
+    expect(waitAfterFailureMs(suspendMs, mailbox, settings)).toBe(suspendMs);
+    expect(longestWaitMs({ ...mailbox, failures: 1 }, settings)).toBeGreaterThan(suspendMs);
+  }
 });
 
 test('at a start a mailbox waits for its interval at most, and one that failed for the longest suspension and a day', () => {

@@ -12,7 +12,16 @@ import type { ThreadKeys } from '../../mail/thread/keys.ts';
 import { type Candidate, findTicket, neverOpensTicket, type ThreadRule } from '../../mail/thread/match.ts';
 import type { LookupResult, LookupTicket } from '../batch-lookup.ts';
 import type { StoredMessage } from '../fetch/fetched-message.ts';
-import type { NewMessage, NewOutcome, NewTicket, QuarantineReason, TicketLink, TicketMerge } from '../model.ts';
+import {
+  type NewMessage,
+  type NewOutcome,
+  type NewTicket,
+  type Outcome,
+  outcomeRules,
+  type QuarantineReason,
+  type TicketLink,
+  type TicketMerge,
+} from '../model.ts';
 import { type BatchContext, type BatchState, batchState, recipientsOf } from './batch-context.ts';
 import { loopOrFloodReason, representedBy } from './loop-protection.ts';
 import { linksOf, mergesOf, ticketForReply } from './ticket-relations.ts';
@@ -42,7 +51,7 @@ type Incoming = {
   readonly threadKeys: ThreadKeys;
   readonly candidate: Candidate;
   readonly arrivedAtMs: number;
-  readonly base: Pick<NewOutcome, 'uid' | 'sizeBytes' | 'receivedAtMs' | 'raw' | 'actionPending' | 'dedupKey'>;
+  readonly base: Pick<NewOutcome, 'uid' | 'sizeBytes' | 'receivedAtMs' | 'raw' | 'dedupKey'>;
 };
 
 const nothing = { ref: null, ticket: null, message: null, links: [], merges: [], answered: null, changes: [] };
@@ -55,7 +64,9 @@ export function decide(
 ): readonly Decision[] {
   const state = batchState(found, context);
   return batch.map((message) =>
-    message.what === 'parsed' ? decideParsed(incoming(message, state, context), state, context) : notParsed(message),
+    message.what === 'parsed'
+      ? decideParsed(incoming(message, state, context), state, context)
+      : notParsed(message, context),
   );
 }
 
@@ -69,7 +80,7 @@ function incoming(message: StoredMessage & { what: 'parsed' }, state: BatchState
       recipients: once(() => recipientsOf(parsed)),
     },
     arrivedAtMs: receivedAtMs ?? context.nowMs,
-    base: { uid, sizeBytes, receivedAtMs, raw, actionPending: context.hasPostAction, dedupKey },
+    base: { uid, sizeBytes, receivedAtMs, raw, dedupKey },
   };
 }
 
@@ -81,20 +92,30 @@ function once<T>(make: () => T): () => T {
   };
 }
 
-/** What is not stored as a message stays untouched on the server. */
-function notParsed(message: Exclude<StoredMessage, { what: 'parsed' }>): Decision {
+type PostActionChoice = Pick<BatchContext, 'hasPostAction'>;
+
+/** The outcome to store. Its post-action is pending where the mailbox has one and the rules of the outcome run it. */
+function newOutcome(
+  outcome: Outcome,
+  values: Omit<NewOutcome, 'outcome' | 'actionPending'>,
+  { hasPostAction }: PostActionChoice,
+): NewOutcome {
+  return { ...values, outcome, actionPending: hasPostAction && outcomeRules[outcome].runsPostAction };
+}
+
+function notParsed(message: Exclude<StoredMessage, { what: 'parsed' }>, context: BatchContext): Decision {
   const { uid, sizeBytes, receivedAtMs } = message;
-  const base = { uid, sizeBytes, receivedAtMs, actionPending: false, ticketId: null, messageId: null, dedupKey: null };
+  const base = { uid, sizeBytes, receivedAtMs, ticketId: null, messageId: null, dedupKey: null };
   if (message.what === 'vanished')
-    return { ...nothing, outcome: { ...base, outcome: 'vanished', reason: null, raw: null } };
+    return { ...nothing, outcome: newOutcome('vanished', { ...base, reason: null, raw: null }, context) };
   const { reason, raw, headMessageId } = message;
-  return { ...nothing, outcome: { ...base, outcome: 'quarantined', reason, raw, headMessageId } };
+  return { ...nothing, outcome: newOutcome('quarantined', { ...base, reason, raw, headMessageId }, context) };
 }
 
 /** The first rule that applies decides. */
 function decideParsed(message: Incoming, state: BatchState, context: BatchContext): Decision {
   return (
-    seenBefore(message, state) ??
+    seenBefore(message, state, context) ??
     sentByHelpdesk(message, state, context) ??
     quarantinedByGuard(message, state, context) ??
     threaded(message, state, context)
@@ -102,20 +123,23 @@ function decideParsed(message: Incoming, state: BatchState, context: BatchContex
 }
 
 /** A message that was handled before: only its outcome is stored. */
-function seenBefore(message: Incoming, state: BatchState): Decision | null {
+function seenBefore(message: Incoming, state: BatchState, context: BatchContext): Decision | null {
   const stored = state.duplicateOf(message.parsed);
-  if (stored !== null) return duplicate(message, stored.id, stored.ticket);
+  if (stored !== null) return duplicate(message, stored.id, stored.ticket, context);
   const handled = message.base.dedupKey === null ? null : state.handledAs(message.base.dedupKey);
-  if (handled === 'stored') return duplicate(message, null, null);
+  if (handled === 'stored') return duplicate(message, null, null, context);
   // Its source is in quarantine: like that one, it stays untouched on the server.
-  const untouched = { ...message, base: { ...message.base, actionPending: false } };
-  return handled === 'quarantined' ? duplicate(untouched, null, null) : null;
+  return handled === 'quarantined' ? duplicate(message, null, null, { hasPostAction: false }) : null;
 }
 
-function duplicate({ base }: Incoming, messageId: string | null, ticket: LookupTicket | null): Decision {
-  const ticketId = ticket?.id ?? null;
-  const outcome = { ...base, outcome: 'duplicate', reason: 'seen_before', ticketId, messageId } as const;
-  return { ...nothing, ref: ticket?.ref ?? null, outcome };
+function duplicate(
+  { base }: Incoming,
+  messageId: string | null,
+  ticket: LookupTicket | null,
+  choice: PostActionChoice,
+): Decision {
+  const values = { ...base, reason: 'seen_before', ticketId: ticket?.id ?? null, messageId };
+  return { ...nothing, ref: ticket?.ref ?? null, outcome: newOutcome('duplicate', values, choice) };
 }
 
 /**
@@ -129,16 +153,16 @@ function sentByHelpdesk(message: Incoming, state: BatchState, context: BatchCont
   return stored(message, state, context, { ticket, rule: ticket === null ? null : 'own', reason: 'own_mail' });
 }
 
-/** Quarantined with its source, and untouched on the server. */
+/** Quarantined with its source. */
 function quarantinedByGuard(message: Incoming, state: BatchState, context: BatchContext): Decision | null {
   const reason = loopOrFloodReason(message, state, context);
-  return reason === null ? null : quarantined(message, reason, state);
+  return reason === null ? null : quarantined(message, reason, state, context);
 }
 
-function quarantined({ base }: Incoming, reason: QuarantineReason, state: BatchState): Decision {
+function quarantined({ base }: Incoming, reason: QuarantineReason, state: BatchState, context: BatchContext): Decision {
   if (base.dedupKey !== null) state.noteQuarantined(base.dedupKey);
-  const none = { ticketId: null, messageId: null, actionPending: false };
-  return { ...nothing, outcome: { ...base, ...none, outcome: 'quarantined', reason } };
+  const values = { ...base, reason, ticketId: null, messageId: null };
+  return { ...nothing, outcome: newOutcome('quarantined', values, context) };
 }
 
 /** Joins the ticket that threading finds, opens one, or is recorded without one. */
@@ -154,7 +178,7 @@ function threaded(message: Incoming, state: BatchState, context: BatchContext): 
   if (target.joined === null) return opened(message, state, context, target.continued);
   const { joined } = target;
   const copy = joined.mailboxId === context.mailboxId ? undefined : copyIn(joined, message, state);
-  if (copy !== undefined) return duplicate(message, copy.id, joined);
+  if (copy !== undefined) return duplicate(message, copy.id, joined, context);
   const merges = mergesOf(candidate, joined, state);
   const ticket = merges[0]?.into ?? joined;
   const decision = stored(message, state, context, { ticket, rule: match.rule, reason: null });
@@ -180,7 +204,8 @@ function opened(message: Incoming, state: BatchState, context: BatchContext, con
   const represented = state.isHelpdeskAddress(candidate.threadKeys.sender)
     ? representedBy(parsed, candidate.isOwn ? state.isOwn : state.isHelpdeskAddress)
     : null;
-  if (candidate.isOwn && represented === null && !context.isReleased) return quarantined(message, 'own_address', state);
+  if (candidate.isOwn && represented === null && !context.isReleased)
+    return quarantined(message, 'own_address', state, context);
   const isApart = candidate.threadKeys.isForward || continued !== null;
   const missing = isApart ? [] : missingOf(message, state, context);
   const ticket = newTicket(parsed, represented ?? requesterOf(parsed), arrivedAtMs, missing.length > 0, context);
@@ -196,8 +221,8 @@ function opened(message: Incoming, state: BatchState, context: BatchContext, con
   const links = related.map(({ other, reason }) => ({ ticketId: ticket.id, otherId: other.id, reason }));
   state.add(row, asStored);
   if (continued !== null) state.noteContinuation(continued.id, asStored);
-  const ids = { ticketId: ticket.id, messageId: row.id };
-  const outcome = { ...message.base, ...ids, outcome: 'ticket_opened', reason: null } as const;
+  const values = { ...message.base, ticketId: ticket.id, messageId: row.id, reason: null };
+  const outcome = newOutcome('ticket_opened', values, context);
   return { ...nothing, ref: ticket.ref, ticket, message: row, outcome, links };
 }
 
@@ -225,7 +250,7 @@ function stored(
   if (isReopened) state.replace(now.id, now);
   state.add(row, now);
   const name = reason === null ? 'reply_added' : 'recorded';
-  const outcome = { ...base, outcome: name, reason, ticketId, messageId: row.id } as const;
+  const outcome = newOutcome(name, { ...base, reason, ticketId, messageId: row.id }, context);
   const changes = isReopened ? [{ what: 'reopened', ref: now.ref } as const] : [];
   return { ...nothing, ref: ticket?.ref ?? null, message: row, outcome, answered: answers ? ticketId : null, changes };
 }

@@ -8,7 +8,7 @@
  */
 import type { Failure } from '../../errors.ts';
 import type { Mailbox, PollResult } from '../model.ts';
-import { intervalOf } from '../polling-policy.ts';
+import { intervalOf, waitAfterFailureMs } from '../polling-policy.ts';
 import type { DueMailbox } from '../stores.ts';
 import type { PollSettings } from './poll-context.ts';
 import { isServerFailure, serverRetryMsMax } from './server-failures.ts';
@@ -44,7 +44,7 @@ export function failedResult(
   const suspendMs = isSuspended ? settings.loginSuspendMs : 0;
   return {
     ok: false,
-    nextPollAfterMs: Math.max(waitMs, requestedWaitMs(failure), suspendMs),
+    nextPollAfterMs: waitAfterFailureMs(Math.max(waitMs, requestedWaitMs(failure), suspendMs), mailbox, settings),
     error: { code, message, hint },
     refusedVersion,
   };

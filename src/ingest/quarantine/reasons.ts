@@ -16,7 +16,7 @@ export type ReasonDescription = {
 const releaseHint = 'quarantine release stores it as it is.';
 const attachedHint = 'quarantine release stores its header, with the whole message attached as original.eml.';
 
-const descriptions = {
+const descriptions: Readonly<Record<QuarantineReason, ReasonDescription>> = {
   // Not fetched, or not whole
   too_large: {
     source: 'header',
@@ -75,7 +75,7 @@ const descriptions = {
     meaning: 'It was here before, or passed too many servers: two machines may be answering each other.',
     hint: releaseHint,
   },
-} as const satisfies Readonly<Record<QuarantineReason, ReasonDescription>>;
+};
 
 /** In the order of the table. */
 export const quarantineReasons = Object.keys(descriptions) as readonly QuarantineReason[];

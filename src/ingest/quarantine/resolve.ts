@@ -13,7 +13,7 @@ import type { ParsedMessage } from '../../mail/message.ts';
 import { batchContextOf } from '../decide/batch-context.ts';
 import { commitMessages } from '../decide/commit.ts';
 import type { Decision } from '../decide/decide.ts';
-import type { Mailbox, Outcome, StoredSource } from '../model.ts';
+import type { Mailbox, Outcome, StoredSource, TicketOutcome } from '../model.ts';
 import { isOtherFolder } from '../poll/cursor.ts';
 import type { PollPorts, PollSettings } from '../poll/poll-context.ts';
 import type { ParseResult } from '../ports.ts';
@@ -24,11 +24,28 @@ import { type RestoreResult, restoreMessage, type ServerSources, serverSources }
 /** `requeue`: by the rules and limits in force. `release`: regardless of them. */
 export type ResolveMode = 'requeue' | 'release';
 
+/** An outcome with which a message leaves quarantine. */
+type ReleasedOutcome = TicketOutcome | 'recorded' | 'duplicate';
+
+/** How each outcome of an attempt resolves the message. A released message is not fetched anew, and cannot vanish. */
+const resolvedAs: { readonly [O in Outcome]: O extends ReleasedOutcome ? 'stored' : 'quarantined' | 'gone' } = {
+  ticket_opened: 'stored',
+  reply_added: 'stored',
+  recorded: 'stored',
+  duplicate: 'stored',
+  quarantined: 'quarantined',
+  vanished: 'gone',
+};
+
+function isReleased(outcome: Outcome): outcome is ReleasedOutcome {
+  return resolvedAs[outcome] === 'stored';
+}
+
 /** The result of one attempt. */
 export type Resolution =
   | {
       readonly what: 'stored';
-      readonly outcome: Outcome;
+      readonly outcome: ReleasedOutcome;
       /** Reference of its ticket; null when it has none. */
       readonly ref: string | null;
       readonly messageId: string | null;
@@ -38,7 +55,7 @@ export type Resolution =
        */
       readonly form: 'whole' | 'attached' | 'header';
     }
-  /** It requarantined in quarantine, for this reason. */
+  /** It stays in quarantine, for this reason. */
   | { readonly what: 'quarantined'; readonly reason: string }
   /** Its source is neither stored nor on the server. */
   | { readonly what: 'gone' }
@@ -113,9 +130,9 @@ async function resolveMessage(context: ResolveContext): Promise<Resolution> {
 
 type Form = (Resolution & { what: 'stored' })['form'];
 
-function resolutionOf({ outcome, ref }: Decision, form: Form): Resolution {
-  if (outcome.outcome === 'quarantined') return { what: 'quarantined', reason: outcome.reason ?? '' };
-  return { what: 'stored', outcome: outcome.outcome, ref, messageId: outcome.messageId, form };
+function resolutionOf({ outcome: { outcome, reason, messageId }, ref }: Decision, form: Form): Resolution {
+  if (isReleased(outcome)) return { what: 'stored', outcome, ref, messageId, form };
+  return resolvedAs[outcome] === 'gone' ? { what: 'gone' } : { what: 'quarantined', reason: reason ?? '' };
 }
 
 async function wholeSource(context: ResolveContext): Promise<SourceLookup> {

@@ -9,7 +9,7 @@ import type { Clock } from '../../async/clock.ts';
 import { Failure } from '../../errors.ts';
 import { commandOrNotice, shellCommand } from '../../text/shell.ts';
 import { uidValidityOf } from '../folder-epoch.ts';
-import { type Mailbox, postActionRules } from '../model.ts';
+import { type Mailbox, outcomesWhere, postActionRules } from '../model.ts';
 import { isOtherFolder, isRestoredFromBackup } from '../poll/cursor.ts';
 import type { Blobs, ListedMessage, Passwords, RawSources, Session, Sessions } from '../ports.ts';
 import type {
@@ -142,13 +142,17 @@ async function compare(
   };
 }
 
+const neverReceived = outcomesWhere(({ isReceived }) => !isReceived);
+const changedOnServer = outcomesWhere(({ runsPostAction }) => runsPostAction);
+
 function whyGone(
   { outcome, waits, actionPending }: ComparedOutcome,
   { postAction }: Mailbox,
 ): keyof FolderReport['gone'] {
-  if (outcome === 'vanished') return 'vanished';
+  if (neverReceived.includes(outcome)) return 'vanished';
   if (waits) return 'quarantined';
-  const isRemoved = postActionRules[postAction.kind].removesMessage && !actionPending && outcome !== 'quarantined';
+  const isRemoved =
+    postActionRules[postAction.kind].removesMessage && !actionPending && changedOnServer.includes(outcome);
   return isRemoved ? 'postAction' : 'otherwise';
 }
 

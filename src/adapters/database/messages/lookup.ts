@@ -15,6 +15,7 @@ import type {
   ReferencingMessage,
   SentCount,
 } from '../../../ingest/batch-lookup.ts';
+import { outcomesWhere } from '../../../ingest/model.ts';
 import { participantKinds } from '../../../mail/thread/match.ts';
 import { withoutSubaddress } from '../../../mail/thread/reply-token.ts';
 import { mailboxColumn } from '../rows/mailbox-columns.ts';
@@ -166,7 +167,10 @@ function addressesIn(json: string): readonly string[] {
   return (JSON.parse(json) as { readonly address: string }[]).map(({ address }) => address.toLowerCase());
 }
 
-/** Without duplicates: the original has an outcome of its own. */
+const unhandledOutcomes = outcomesWhere(({ handledAs }) => handledAs === null);
+const quarantinedOutcomes: readonly string[] = outcomesWhere(({ handledAs }) => handledAs === 'quarantined');
+
+/** An outcome of a newer version counts as stored. */
 async function handledBefore(
   db: SqlExecutor,
   mailboxId: string,
@@ -179,11 +183,11 @@ async function handledBefore(
       .select(['dedup_key', 'outcome'])
       .where('mailbox_id', '=', mailboxId)
       .where('dedup_key', 'in', chunk)
-      .where('outcome', '<>', 'duplicate')
+      .where('outcome', 'not in', unhandledOutcomes)
       .execute();
     for (const row of rows)
       if (row.dedup_key !== null)
-        handled.push({ dedupKey: row.dedup_key, isQuarantined: row.outcome === 'quarantined' });
+        handled.push({ dedupKey: row.dedup_key, isQuarantined: quarantinedOutcomes.includes(row.outcome) });
   }
   return handled;
 }

@@ -8,6 +8,7 @@
 import { sql } from 'kysely';
 import type { Batch, NewOutcome } from '../../../ingest/model.ts';
 import { storedOutcomes } from '../../../ingest/model.ts';
+import { describeReason } from '../../../ingest/quarantine/reasons.ts';
 import { hashOf } from '../rows/messages.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
@@ -86,7 +87,7 @@ async function matchReleased(
  */
 function isSameMessage({ raw, reason, sizeBytes, receivedAtMs, headMessageId }: NewOutcome) {
   const same = sql<boolean>`outcome.raw_sha256 = ${raw?.sha256 ?? ''}`;
-  if (reason !== 'too_large' && reason !== 'source_empty') return same;
+  if (reason === null || describeReason(reason).source !== 'header') return same;
   const id = headMessageId === undefined ? sql`1 = 0` : sql`message.message_id_hash = ${hashOf(headMessageId)}`;
   const receivedAt = toClaimedTime(receivedAtMs);
   const arrival =

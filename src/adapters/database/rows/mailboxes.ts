@@ -19,7 +19,7 @@ import type {
 } from '../../../ingest/model.ts';
 import type { MailboxStateRow } from '../sql/tables.ts';
 import { fromForeignTime, fromOptionalTime, toDatabaseTime } from '../sql/values.ts';
-import { type ListedMailboxRow, type SettingColumn, tooLongText } from './mailbox-columns.ts';
+import { type ListedMailboxRow, type SettingColumn, settingColumns, tooLongText } from './mailbox-columns.ts';
 
 const portMax = 65_535;
 const intervalMsMin = 1000;
@@ -27,27 +27,68 @@ const intervalMsMax = 86_400_000;
 
 /** Throws `mailbox_invalid`. */
 export function toMailbox(row: ListedMailboxRow): Mailbox {
-  for (const column of ['id', 'name', 'host', 'username', 'folder'] as const)
-    if (row[column].trim() === '') throw invalid(row, column, 'is empty');
-    else if (/\p{Cc}/u.test(row[column])) throw invalid(row, column, 'has a control character');
+  assertName(row, 'id');
+  passwordForm(row);
   const tooLong = tooLongText(row);
   if (tooLong !== null) throw invalid(row, tooLong.column, `has more than ${tooLong.charactersMax} characters`);
-  if (!isWithin(row.port, 1, portMax)) throw invalid(row, 'port', `is not 1 to ${portMax}`);
-  passwordForm(row);
-  const tls = keyword(row, 'tls_mode', tlsModes);
-  const connection = rowConnection(row);
-  if (connection.fingerprint !== null && !/^[0-9a-f]{64}$/.test(connection.fingerprint))
-    throw invalid(row, 'fingerprint', 'is not 64 hex digits');
+  for (const column of settingColumns) checks[column](row);
   return {
     id: row.id,
     name: row.name,
-    connection: { ...connection, tls, folder: row.folder },
+    connection: { ...rowConnection(row), tls: toTlsMode(row), folder: row.folder },
     start: toStartPoint(row),
     postAction: toPostAction(row),
     pollIntervalMs: toInterval(row),
     addresses: toAddresses(row),
-    state: keyword(row, 'state', states),
+    state: toState(row),
   };
+}
+
+/** Checks of the columns that a command sets: each throws `mailbox_invalid`. A column without one does not compile. */
+const checks: { readonly [C in SettingColumn]: (row: ListedMailboxRow) => unknown } = {
+  name: (row) => assertName(row, 'name'),
+  host: (row) => assertName(row, 'host'),
+  port: assertPort,
+  tls_mode: toTlsMode,
+  ca_pem: anyValue,
+  fingerprint: assertFingerprint,
+  allow_plaintext: anyValue,
+  username: (row) => assertName(row, 'username'),
+  folder: (row) => assertName(row, 'folder'),
+  since_kind: toStartPoint,
+  since_at: toStartPoint,
+  on_success: toPostAction,
+  on_success_folder: toPostAction,
+  poll_interval_ms: toInterval,
+  addresses: anyValue,
+  state: toState,
+};
+
+function anyValue(): void {
+  // What it cannot mean is ignored.
+}
+
+function assertName(row: ListedMailboxRow, column: 'id' | 'name' | 'host' | 'username' | 'folder'): void {
+  if (row[column].trim() === '') throw invalid(row, column, 'is empty');
+  if (/\p{Cc}/u.test(row[column])) throw invalid(row, column, 'has a control character');
+}
+
+function assertPort(row: ListedMailboxRow): void {
+  if (!isWithin(row.port, 1, portMax)) throw invalid(row, 'port', `is not 1 to ${portMax}`);
+}
+
+function assertFingerprint(row: ListedMailboxRow): void {
+  const { fingerprint } = rowConnection(row);
+  if (fingerprint !== null && !/^[0-9a-f]{64}$/.test(fingerprint))
+    throw invalid(row, 'fingerprint', 'is not 64 hex digits');
+}
+
+function toTlsMode(row: ListedMailboxRow): TlsMode {
+  return keyword(row, 'tls_mode', tlsModes);
+}
+
+function toState(row: ListedMailboxRow): Mailbox['state'] {
+  return keyword(row, 'state', states);
 }
 
 /** The addresses of the column in lower case, else the user name where it is an address. */
