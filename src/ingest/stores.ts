@@ -5,6 +5,7 @@
  * since 1970 (UTC).
  */
 
+import { Failure } from '../errors.ts';
 import type { ParsedMessage } from '../mail/message.ts';
 import type { LookupStore } from './batch-lookup.ts';
 import type {
@@ -75,9 +76,9 @@ export type FolderProgress = {
   readonly cursor: Cursor | null;
   /** The last generation that was used (folder-epoch.ts). */
   readonly generation: number;
-  /** The UID that the first poll in this epoch started above; null: not recorded. */
+  /** The UID that the first poll in this epoch started above; null: earlier epochs are not cleaned up yet. */
   readonly startUid: number | null;
-  /** `folderKey` of the folder that the cursor is for; null: not recorded. */
+  /** `folderKey` of the folder that the cursor is for; null: never polled. */
   readonly folder: string | null;
 };
 
@@ -92,16 +93,16 @@ export interface FolderStore {
   isEpochUsed(mailboxId: string, folderEpoch: number): Promise<boolean>;
   /** The last messages up to that cursor with an outcome, at most `limit`. */
   lastHandled(mailboxId: string, cursor: Cursor, limit: number): Promise<readonly ListedMessage[]>;
-  /** Throws `lease_lost`. */
+  /** Stores the cursor without its start UID. Throws `lease_lost`. */
   beginFolderEpoch(lease: Lease, epoch: NewFolderEpoch): Promise<void>;
-  /** Records the folder that the cursor is for; the cursor stays. Throws `lease_lost`. */
-  recordFolder(lease: Lease, folder: string): Promise<void>;
   /**
    * Deletes what only epochs before `folderEpoch` need: outcomes of duplicates, which another outcome covers;
    * quarantined messages without a stored source; pending post-actions, whose messages have other UIDs now. Throws
    * `lease_lost`.
    */
   forgetEarlierEpochs(lease: Lease, folderEpoch: number): Promise<void>;
+  /** Earlier epochs are cleaned up. Throws `lease_lost`. */
+  recordStartUid(lease: Lease, uid: number): Promise<void>;
 }
 
 /** A quarantined message: it waits for an operator, or was discarded. */
@@ -294,6 +295,11 @@ export interface TicketStore {
  */
 export type Lease = { readonly mailboxId: string; readonly owner: string; readonly epoch: number };
 
+/** `lease_lost`, for the mailbox of that name or id. */
+export function leaseLost(mailbox: string): Failure {
+  return new Failure('lease_lost', `another worker has acquired the lease of mailbox ${mailbox}`);
+}
+
 /** A mailbox whose next poll is due, with its schedule. */
 export type DueMailbox = Mailbox & {
   readonly due: {
@@ -313,8 +319,8 @@ export type DueMailbox = Mailbox & {
 /** The version of a mailbox row, and whether it is polled at all. */
 export type MailboxVersion = { readonly version: string; readonly isActive: boolean };
 
-/** Schedule, leases, cursors and batches: what a poll reads and writes. */
-export interface IngestStore extends LookupStore {
+/** Due times of mailboxes, by the database's clock. */
+export interface ScheduleStore {
   /**
    * Mailboxes that are active, due by the database's clock and not leased, the longest overdue first; except those
    * whose password is sealed under a key (its column) that is not in `keyIds`. A mailbox suspended after
@@ -341,6 +347,10 @@ export interface IngestStore extends LookupStore {
   makeStrandedDue(longestWaitMs: (mailbox: WaitingMailbox) => number): Promise<void>;
   /** The versions of these mailboxes; a removed one is left out. */
   mailboxVersions(mailboxIds: readonly string[]): Promise<ReadonlyMap<string, MailboxVersion>>;
+}
+
+/** Leases with fencing tokens, and the results of polls. */
+export interface LeaseStore {
   /**
    * Acquires the lease in one conditional UPDATE; null: another worker has it, or had it after epoch `seenEpoch`.
    * `dead`: an owner whose process is known to have ended, and whose lease is taken over.
@@ -354,10 +364,11 @@ export interface IngestStore extends LookupStore {
   ): Promise<Lease | null>;
   /** The owner of the lease in force, or null. */
   leaseOwner(mailboxId: string): Promise<string | null>;
-  /** Ends the lease of `owner`, which is known to be unused, and makes the mailbox due. */
-  reclaimLease(mailboxId: string, owner: string): Promise<void>;
-  /** Ends all leases of `owner`, which is known to be dead, and makes the mailboxes due. False: there were none. */
-  reclaimLeasesOf(owner: string): Promise<boolean>;
+  /**
+   * Ends the leases of `owner`, which are known to be unused, and makes the mailboxes due: all, or the one on
+   * `mailboxId`. False: there was none.
+   */
+  reclaimLeases(owner: string, mailboxId?: string): Promise<boolean>;
   /** Ends the leases of workers other than `me` without a heartbeat for `liveMs`; returns their owners. */
   reclaimLeasesOfDeadWorkers(liveMs: number, me: string): Promise<readonly string[]>;
   /** Renews leases of one owner; returns those that are lost. */
@@ -370,9 +381,10 @@ export interface IngestStore extends LookupStore {
    * mailbox is due at once, and nothing else is written.
    */
   releaseLease(lease: Lease, result: PollResult | null, version?: string): Promise<void>;
-  readCursor(mailboxId: string): Promise<Cursor | null>;
-  /** Moves the cursor alone, fenced by the lease as a batch is. Throws `lease_lost`. */
-  setCursor(lease: Lease, cursor: Cursor): Promise<void>;
+}
+
+/** Batches of decided messages, and their post-actions. */
+export interface BatchStore {
   /**
    * Commits a batch in one transaction: cursor, fenced by the lease, tickets, messages, attachments, outcomes,
    * links, merges. Throws `lease_lost`, `database_*` (nothing is stored or, when the connection broke during the
@@ -388,6 +400,9 @@ export interface IngestStore extends LookupStore {
   pendingActions(mailboxId: string, folderEpoch: number, limit: number): Promise<readonly number[]>;
   completeActions(lease: Lease, folderEpoch: number, uids: readonly number[]): Promise<void>;
 }
+
+/** What a poll reads and writes. */
+export interface IngestStore extends ScheduleStore, LeaseStore, LookupStore, BatchStore {}
 
 /** Tickets and outcomes as commands print them, and what retention must not remove. */
 export interface TicketReader {

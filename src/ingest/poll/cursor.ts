@@ -8,9 +8,8 @@
  * were handled before are recognised later, by Message-ID and content.
  *
  * Rows of earlier epochs are cleaned up after the new cursor is stored, never before: the earlier UIDVALIDITY may
- * return. When that cleanup is interrupted, the next new epoch does it, since it covers all earlier ones. Until then
- * nothing is wrong: pending post-actions are read for the current epoch alone, duplicates only take room, and a
- * quarantined message without a source stays listed until it is discarded.
+ * return. The start UID is recorded last: while it is missing the cleanup was interrupted, and the next round resumes
+ * it before anything is fetched, so that the cursor is still at the start.
  */
 
 import { events } from '../../events.ts';
@@ -18,8 +17,8 @@ import { epochOf, folderKey, uidValidityOf } from '../folder-epoch.ts';
 import type { Cursor, Mailbox } from '../model.ts';
 import type { FolderState, ListedMessage, Session } from '../ports.ts';
 import type { FolderProgress, FolderStore, Lease } from '../stores.ts';
-import { uidValidityChangesMax } from './folder-changes.ts';
 import type { FolderVerification, PollOptions, PollPorts } from './poll-context.ts';
+import { uidValidityChangesMax } from './uidvalidity-changes.ts';
 
 /** Number of last handled messages that are compared. */
 const comparedMax = 5;
@@ -42,18 +41,22 @@ export async function startCursor(start: RoundStart, session: Session, ports: Cu
   const { store } = ports;
   const progress = await store.readFolderProgress(mailbox.id);
   const { cursor } = progress;
-  const folder = folderKey(mailbox.connection);
   if (cursor !== null && !isOtherFolder(progress, mailbox) && (await isSameEpoch(cursor, start, session, store))) {
-    if (progress.folder === null) await store.recordFolder(lease, folder);
+    if (progress.startUid === null) await forgetEarlierEpochs(lease, cursor, store);
     return cursor;
   }
   const { folderEpoch, generation } = await nextEpoch(mailbox.id, session.folder, progress, store);
   const uid = mailbox.start.from === 'all' ? 0 : await session.uidBefore(mailbox.start.atMs);
   const started = { folderEpoch, uid };
-  await store.beginFolderEpoch(lease, { cursor: started, generation, folder });
-  if (cursor !== null) await store.forgetEarlierEpochs(lease, folderEpoch);
+  await store.beginFolderEpoch(lease, { cursor: started, generation, folder: folderKey(mailbox.connection) });
   logNewEpoch(start, session, progress, started, ports);
+  await forgetEarlierEpochs(lease, started, store);
   return started;
+}
+
+async function forgetEarlierEpochs(lease: Lease, { folderEpoch, uid }: Cursor, store: FolderStore): Promise<void> {
+  await store.forgetEarlierEpochs(lease, folderEpoch);
+  await store.recordStartUid(lease, uid);
 }
 
 /** True while the UIDs up to the cursor name the messages that were handled. */

@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest';
+import { Failure } from '../../../src/errors.ts';
 import type { EventName } from '../../../src/events.ts';
 import { epochOf, folderKey } from '../../../src/ingest/folder-epoch.ts';
 import { startCursor } from '../../../src/ingest/poll/cursor.ts';
-import { createUidValidityChanges, uidValidityChangesMax } from '../../../src/ingest/poll/folder-changes.ts';
 import type { FolderVerification } from '../../../src/ingest/poll/poll-context.ts';
+import { createUidValidityChanges, uidValidityChangesMax } from '../../../src/ingest/poll/uidvalidity-changes.ts';
 import type { FolderState, ListedMessage, Session } from '../../../src/ingest/ports.ts';
 import type { FolderProgress, NewFolderEpoch } from '../../../src/ingest/stores.ts';
 import { handClock, mailbox } from '../samples.ts';
@@ -19,6 +20,8 @@ type Scene = {
   readonly isCheckDue?: boolean;
   readonly folderVerification?: FolderVerification;
   readonly used?: readonly number[];
+  /** The cleanup of earlier epochs fails. */
+  readonly isInterrupted?: boolean;
 };
 
 const lease = { mailboxId: 'support', owner: 'me', epoch: 1 };
@@ -34,7 +37,7 @@ async function begun(scene: Scene, notes = createUidValidityChanges(handClock())
   const events: EventName[] = [];
   const forgotten: number[] = [];
   let stored: NewFolderEpoch | null = null;
-  let named: string | null = null;
+  let startUid: number | null = null;
   const write = (_: unknown, event: EventName) => void events.push(event);
   const store = {
     readFolderProgress: async () => scene.place,
@@ -43,10 +46,13 @@ async function begun(scene: Scene, notes = createUidValidityChanges(handClock())
     beginFolderEpoch: async (_: unknown, beginning: NewFolderEpoch) => {
       stored = beginning;
     },
-    recordFolder: async (_: unknown, name: string) => {
-      named = name;
+    forgetEarlierEpochs: async (_: unknown, folderEpoch: number) => {
+      if (scene.isInterrupted === true) throw new Failure('database_unavailable', 'gone');
+      forgotten.push(folderEpoch);
     },
-    forgetEarlierEpochs: async (_: unknown, folderEpoch: number) => void forgotten.push(folderEpoch),
+    recordStartUid: async (_: unknown, uid: number) => {
+      startUid = uid;
+    },
   };
   const session = {
     folder: scene.folder,
@@ -59,8 +65,8 @@ async function begun(scene: Scene, notes = createUidValidityChanges(handClock())
   const options = { uidValidityChanges: notes, folderCheckSchedule };
   const begin = { mailbox: box, lease, roundId: 'p', isFirst: scene.isFirst ?? true, options, folderVerification };
   const log = { debug: write, info: write, warn: write, error: write };
-  const cursor = await startCursor(begin, session, { store, log });
-  return { cursor, stored, named, events, forgotten };
+  const cursor = await startCursor(begin, session, { store, log }).catch((failure: Failure) => failure.code);
+  return { cursor, stored, startUid, events, forgotten };
 }
 
 describe('the start cursor of a round', () => {
@@ -68,7 +74,7 @@ describe('the start cursor of a round', () => {
     const place = at(7, 5);
     expect(await begun({ place, folder: folder(7, 6) })).toEqual({
       cursor: place.cursor,
-      ...{ stored: null, named: null },
+      ...{ stored: null, startUid: null },
       events: [],
       forgotten: [],
     });
@@ -82,13 +88,27 @@ describe('the start cursor of a round', () => {
     expect(found).toMatchObject({
       cursor: { folderEpoch: 7, uid: 0 },
       stored: { generation: 0, folder: here },
+      startUid: 0,
       events: ['folder.initialized'],
     });
   });
 
   test('another UIDVALIDITY starts a new epoch, and what only the earlier ones needed is purged', async () => {
     const found = await begun({ place: at(7, 5), folder: folder(8, 6) });
-    expect(found).toMatchObject({ cursor: { folderEpoch: 8, uid: 0 }, events: ['folder.reset'], forgotten: [8] });
+    expect(found).toMatchObject({
+      ...{ cursor: { folderEpoch: 8, uid: 0 }, startUid: 0 },
+      ...{ events: ['folder.reset'], forgotten: [8] },
+    });
+  });
+
+  test('a cleanup that was interrupted is resumed by the next round, and then not again', async () => {
+    const scene = { place: at(7, 5), folder: folder(8, 6) };
+    const interrupted = await begun({ ...scene, isInterrupted: true });
+    expect(interrupted).toMatchObject({ cursor: 'database_unavailable', startUid: null, events: ['folder.reset'] });
+    expect(interrupted.stored).toMatchObject({ cursor: { folderEpoch: 8, uid: 0 } });
+    const resumed = await begun({ ...scene, place: { ...at(8, 0), startUid: null } });
+    expect(resumed).toMatchObject({ cursor: { folderEpoch: 8, uid: 0 }, stored: null, startUid: 0, forgotten: [8] });
+    expect(await begun({ ...scene, place: at(8, 0) })).toMatchObject({ startUid: null, forgotten: [] });
   });
 
   test('a folder whose next UID was used already was restored from a backup: a new epoch starts', async () => {
@@ -147,11 +167,6 @@ describe('the start cursor of a round', () => {
     expect(found).toMatchObject({ cursor: { folderEpoch: epochOf(7, 2), uid: 0 }, stored: { generation: 2 } });
   });
 
-  test('a cursor without a stored folder belongs to the folder that is polled', async () => {
-    const found = await begun({ place: { ...at(7, 5), folder: null }, folder: folder(7, 6) });
-    expect(found).toMatchObject({ cursor: { folderEpoch: 7, uid: 5 }, stored: null, named: here, events: [] });
-  });
-
   describe('when the row names another folder than before', () => {
     const elsewhere = { ...at(7, 5), folder: 'a'.repeat(64) };
     const one = { uid: 5, sizeBytes: 100, receivedAtMs: 1000 };
@@ -159,7 +174,7 @@ describe('the start cursor of a round', () => {
     test('a new epoch starts, though the folder has the same UIDVALIDITY and more messages', async () => {
       const found = await begun({ place: elsewhere, folder: folder(7, 50), handled: [one], used: [7] });
       expect(found).toMatchObject({
-        ...{ cursor: { folderEpoch: epochOf(7, 1), uid: 0 }, stored: { generation: 1, folder: here }, named: null },
+        ...{ cursor: { folderEpoch: epochOf(7, 1), uid: 0 }, stored: { generation: 1, folder: here } },
         ...{ events: ['folder.reset'], forgotten: [epochOf(7, 1)] },
       });
     });

@@ -3,19 +3,25 @@
  * epochs.
  *
  * Every write names the lease (fencing). Cleanup runs in batches, so that no statement locks many rows for long; when
- * it is interrupted, the rest stays until the next cleanup, which is harmless.
+ * it is interrupted, the start UID is not recorded, and the next round resumes it (poll/cursor.ts).
  */
 import { type ExpressionBuilder, sql, type Updateable } from 'kysely';
 import { Failure } from '../../../errors.ts';
-import type { Cursor } from '../../../ingest/model.ts';
+import { type Cursor, outcomesWhere } from '../../../ingest/model.ts';
 import type { ListedMessage } from '../../../ingest/ports.ts';
-import type { FolderProgress, FolderStore, Lease, NewFolderEpoch } from '../../../ingest/stores.ts';
+import {
+  type FolderProgress,
+  type FolderStore,
+  type Lease,
+  leaseLost,
+  type NewFolderEpoch,
+} from '../../../ingest/stores.ts';
 import { toCursor } from '../rows/mailboxes.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
 import type { SqlExecutor, Tables } from '../sql/tables.ts';
 import { inTransaction } from '../sql/transactions.ts';
 import { fromOptionalTime } from '../sql/values.ts';
-import { isLeaseOwner, leaseLost } from './leases.ts';
+import { isLeaseOwner } from './leases.ts';
 
 const rowsPerBatch = 2000;
 
@@ -25,8 +31,8 @@ export function folderEpochStore(db: SqlExecutor, dialect: SqlDialect): FolderSt
     isEpochUsed: (mailboxId, folderEpoch) => isEpochUsed(db, mailboxId, folderEpoch),
     lastHandled: (mailboxId, cursor, limit) => lastHandled(db, mailboxId, cursor, limit),
     beginFolderEpoch: (lease, start) => beginFolderEpoch(db, dialect, lease, start),
-    recordFolder: (lease, folder) => recordFolder(db, dialect, lease, folder),
     forgetEarlierEpochs: (lease, folderEpoch) => forgetEarlierEpochs(db, lease, folderEpoch),
+    recordStartUid: (lease, uid) => setState(db, dialect, lease, { cursor_start_uid: uid }),
   };
 }
 
@@ -82,12 +88,8 @@ async function beginFolderEpoch(
   lease: Lease,
   { cursor: { folderEpoch, uid }, generation, folder }: NewFolderEpoch,
 ): Promise<void> {
-  const cursor = { cursor_folder_epoch: folderEpoch, cursor_uid: uid, cursor_start_uid: uid };
+  const cursor = { cursor_folder_epoch: folderEpoch, cursor_uid: uid, cursor_start_uid: null };
   await setState(db, dialect, lease, { ...cursor, folder_generation: generation, cursor_folder_hash: folder });
-}
-
-async function recordFolder(db: SqlExecutor, dialect: SqlDialect, lease: Lease, folder: string): Promise<void> {
-  await setState(db, dialect, lease, { cursor_folder_hash: folder });
 }
 
 async function setState(
@@ -102,7 +104,7 @@ async function setState(
     .where((where) => isLeaseOwner(where, lease))
     .where('lease_until', '>', dialect.now)
     .executeTakeFirst();
-  if (result.numUpdatedRows !== 1n) throw leaseLost(lease);
+  if (result.numUpdatedRows !== 1n) throw leaseLost(lease.mailboxId);
 }
 
 async function forgetEarlierEpochs(db: SqlExecutor, lease: Lease, present: number): Promise<void> {
@@ -154,12 +156,15 @@ async function forgetEpoch(db: SqlExecutor, { mailboxId, ...lease }: Lease, fold
   }
 }
 
-/** Duplicates, and unresolved quarantined messages without a source: under an old UID they cannot be fetched. */
+const deletedOutcomes = outcomesWhere(({ inEarlierEpoch }) => inEarlierEpoch === 'deleted');
+const deletedWithoutSource = outcomesWhere(({ inEarlierEpoch }) => inEarlierEpoch === 'deleted_without_source');
+
+/** Under an old UID a waiting message without a source cannot be fetched. */
 function isObsolete(where: ExpressionBuilder<Tables, 'outcome'>) {
   return where.or([
-    where('outcome', '=', 'duplicate'),
+    where('outcome', 'in', deletedOutcomes),
     where.and([
-      where('outcome', '=', 'quarantined'),
+      where('outcome', 'in', deletedWithoutSource),
       where('resolved_at', 'is', null),
       where('raw_segment', 'is', null),
     ]),
@@ -192,5 +197,5 @@ async function assertLease(db: SqlExecutor, lease: Lease): Promise<void> {
     .set({ lease_epoch: sql<number>`lease_epoch` })
     .where((where) => isLeaseOwner(where, lease))
     .executeTakeFirst();
-  if (result.numUpdatedRows !== 1n) throw leaseLost(lease);
+  if (result.numUpdatedRows !== 1n) throw leaseLost(lease.mailboxId);
 }
