@@ -6,9 +6,15 @@
  * invitations are described. A part of an unknown type is attached. Bounded: three nested signatures, 20 invitations.
  * Never fails.
  */
-import { envelopeWork, isEnvelope, readOpaqueSigned } from './formats/cms.ts';
 import { describeInvitation } from './formats/invitation.ts';
-import { clearTextOf, type DescribedPart, protectionOf } from './formats/protection.ts';
+import {
+  clearTextOf,
+  type DescribedPart,
+  envelopeWork,
+  isEnvelope,
+  protectionOf,
+  readOpaqueSigned,
+} from './formats/protection.ts';
 import { readTnef } from './formats/tnef.ts';
 import type { Attachment, Protection } from './message.ts';
 import { type AttachmentPart, makeAttachments, shownContentIds, typeOfName } from './mime/attachments.ts';

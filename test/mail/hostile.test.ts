@@ -1,6 +1,6 @@
 /** Hostile messages: each is small and must be read within the limit. Named after the part that could be slow. */
 import { expect, test } from 'vitest';
-import { readOpaqueSigned } from '../../src/mail/formats/cms.ts';
+import { readOpaqueSigned } from '../../src/mail/formats/protection.ts';
 import { parseMessage } from '../../src/mail/parse.ts';
 
 const head = 'From: a@example.test\r\nMessage-ID: <x@example.test>\r\nSubject: s\r\n';

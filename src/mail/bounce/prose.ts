@@ -7,7 +7,6 @@
  * original message is cut off first, so that its addresses are not taken for recipients. All patterns are free of
  * nested repeats, since they match untrusted text. Never fails.
  */
-import { type AddressMatch, addressesIn } from './addresses.ts';
 import { reasonIn } from './reasons.ts';
 import { oneLine } from './status.ts';
 
@@ -37,6 +36,46 @@ function isOriginalLine(line: string): boolean {
 /** True where words precede the line; some programs begin with such a line and put the addresses after it. */
 function hasWords(lines: readonly string[], index: number): boolean {
   return lines.slice(0, index).some((line) => /@|\p{L}{3}/u.test(line));
+}
+
+// Addresses in prose, as people and servers write them; no full parser of RFC 5321. The cost is linear in the text.
+
+/** An address and its position in the text. */
+type AddressMatch = { readonly address: string; readonly start: number; readonly end: number };
+
+const localMax = 128;
+const domainMax = 255;
+/** Non-ASCII letters (RFC 6531) only of scripts that separate words by blanks, so that no sentence is swallowed. */
+const localPart = /[\w!#$%&'*+/=?^`{|}~.\u00c0-\u024f\u0370-\u052f-]/u;
+const domainPart = /[\w.\u00c0-\u024f\u0370-\u052f-]/u;
+
+/** All addresses of a text, in order. */
+export function addressesIn(text: string): readonly AddressMatch[] {
+  const found: AddressMatch[] = [];
+  for (let at = text.indexOf('@'); at >= 0; at = text.indexOf('@', at + 1)) {
+    const start = localStart(text, at);
+    const end = domainEnd(text, at + 1);
+    const address = text.slice(start, end);
+    if (start < at && /@[^@]*[^@.]$/u.test(address) && end > at + 1) found.push({ address, start, end });
+  }
+  return found;
+}
+
+function localStart(text: string, at: number): number {
+  const quote = text[at - 1] === '"' ? text.lastIndexOf('"', at - 2) : -1;
+  if (quote >= 0 && at - quote <= localMax && !text.slice(quote, at).includes('\n')) return quote;
+  let start = at;
+  while (start > 0 && at - start < localMax && localPart.test(text[start - 1] ?? '')) start -= 1;
+  // Quotation marks and markup around an address do not belong to it.
+  while (start < at && /['`*=|{}/&~]/u.test(text[start] ?? '') && !text.startsWith('=?', start)) start += 1;
+  return start;
+}
+
+function domainEnd(text: string, from: number): number {
+  let end = from;
+  while (end < text.length && end - from < domainMax && domainPart.test(text[end] ?? '')) end += 1;
+  while (end > from && /[.\-_]/u.test(text[end - 1] ?? '')) end -= 1;
+  return end;
 }
 
 // Recipients
@@ -89,17 +128,12 @@ export function localRecipientsIn(words: string, domain: string): readonly strin
 /** Each address once, with the words from its line to that of the next one. */
 function withDiagnostics(words: string, found: readonly AddressMatch[]): readonly NamedRecipient[] {
   const seen = new Set<string>();
-  const firsts = found.filter(({ address }) => {
-    const isFirst = !seen.has(address.toLowerCase());
-    seen.add(address.toLowerCase());
-    return isFirst;
-  });
+  const firsts = found.filter(({ address }) => !seen.has(address.toLowerCase()) && seen.add(address.toLowerCase()));
   return firsts.slice(0, recipientsMax).map(({ address, start }, index) => {
     const isOnly = firsts.length === 1;
-    const own = isOnly
-      ? words
-      : words.slice(lineStart(words, start), lineStart(words, firsts[index + 1]?.start ?? words.length + 1));
-    return { address, words: own.slice(0, 4000), diagnostic: diagnosticIn(own.slice(0, 4000), address) };
+    const end = lineStart(words, firsts[index + 1]?.start ?? words.length + 1);
+    const own = (isOnly ? words : words.slice(lineStart(words, start), end)).slice(0, 4000);
+    return { address, words: own, diagnostic: diagnosticIn(own, address) };
   });
 }
 
@@ -116,18 +150,21 @@ function afterLabel(words: string): readonly AddressMatch[] {
     /^[ \t]*Original address: /gimu,
     /^[ \t>*-]{0,12}(?:Recipient(?: address)?|Failed recipient|Addressed to|Invalid recipient|Intended recipient|Destinataire|Destinatario|Empfänger|宛先)(?:\(s\))? ?[:：]/gimu,
   ]) {
-    const found = [...words.matchAll(label)].flatMap(({ index, 0: text }) =>
-      firstOf(words, index + text.length, words.indexOf('\n', index + text.length)),
-    );
+    const found = addressesAfter(words, label);
     if (found.length > 0) return found;
   }
   return [];
 }
 
-function firstOf(words: string, from: number, to: number): readonly AddressMatch[] {
-  return addressesIn(words.slice(from, to < 0 ? undefined : to))
-    .slice(0, 1)
-    .map(({ address, start, end }) => ({ address, start: start + from, end: end + from }));
+/** The first address after each match, on the same line. */
+function addressesAfter(words: string, pattern: RegExp): readonly AddressMatch[] {
+  return [...words.matchAll(pattern)].flatMap(({ index, 0: text }) => {
+    const from = index + text.length;
+    const lineEnd = words.indexOf('\n', from);
+    return addressesIn(words.slice(from, lineEnd < 0 ? undefined : lineEnd))
+      .slice(0, 1)
+      .map(({ address, start, end }) => ({ address, start: start + from, end: end + from }));
+  });
 }
 
 const beforeAddress = /^[\s>*•·"'<([-]*(?:(?:mailto|smtp|rfc822|to)[:;= ]\s?)?[<"']?$/iu;
@@ -185,16 +222,12 @@ function inSentences(words: string): readonly AddressMatch[] {
 
 /** `550 <a@b>... User unknown`, as sendmail ends its transcript. */
 function inReplies(words: string): readonly AddressMatch[] {
-  return [
-    ...words.matchAll(/^[45]\d\d (?:[45]\.\d{1,3}\.\d{1,3} )?<?(?=[^\s<>@]{1,128}@[^\n]{1,255}\.\.\.)/gmu),
-  ].flatMap(({ index, 0: text }) => firstOf(words, index + text.length, words.indexOf('\n', index)));
+  return addressesAfter(words, /^[45]\d\d (?:[45]\.\d{1,3}\.\d{1,3} )?<?(?=[^\s<>@]{1,128}@[^\n]{1,255}\.\.\.)/gmu);
 }
 
 /** The commands of the SMTP session. */
 function inTranscript(words: string): readonly AddressMatch[] {
-  return [...words.matchAll(/\bRCPT TO: ?</giu), ...words.matchAll(/\bRCPT TO: ?(?=[^<\s])/giu)].flatMap(
-    ({ index, 0: text }) => firstOf(words, index + text.length, words.indexOf('\n', index + text.length)),
-  );
+  return [/\bRCPT TO: ?</giu, /\bRCPT TO: ?(?=[^<\s])/giu].flatMap((pattern) => addressesAfter(words, pattern));
 }
 
 /** The most informative line: one with an SMTP reply code, else one that names a reason. */

@@ -9,11 +9,23 @@
 import type { Bounce, BouncedRecipient, MessageContent } from '../message.ts';
 import { firstRaw, type RawHeader, splitMessage, unfold } from '../mime/headers.ts';
 import { readMessageId, readMessageIds } from '../mime/structured-fields.ts';
-import { addressesIn, isAddress } from './addresses.ts';
-import { diagnosticIn, localRecipientsIn, type NamedRecipient, recipientsIn, reportWords } from './prose.ts';
+import {
+  addressesIn,
+  diagnosticIn,
+  localRecipientsIn,
+  type NamedRecipient,
+  recipientsIn,
+  reportWords,
+} from './prose.ts';
 import { type BounceReason, isHard, reasonIn } from './reasons.ts';
-import { readSesNotification } from './ses.ts';
-import { readStatusPart, readStatusText, type StatusGroup, statusIn } from './status.ts';
+import {
+  isAddress,
+  readSesNotification,
+  readStatusPart,
+  readStatusText,
+  type StatusGroup,
+  statusIn,
+} from './status.ts';
 
 /** RFC 3464 and RFC 6533. */
 const statusTypes: ReadonlySet<string> = new Set(['message/delivery-status', 'message/global-delivery-status']);
@@ -36,14 +48,7 @@ export function readBounce(message: MessageContent): Bounce {
   return { recipients, status: isStated ? whole.status : null, hard: whole.hard };
 }
 
-const noStatus: StatusGroup = {
-  address: '',
-  addresses: [],
-  action: '',
-  status: '',
-  diagnostic: '',
-  diagnosticType: '',
-};
+const noStatus: StatusGroup = { address: '', addresses: [], action: '', status: '', diagnostic: '' };
 
 function recipientReports(message: MessageContent, words: string): readonly RecipientReport[] {
   const excluded = new Set(
@@ -111,12 +116,8 @@ function recipientNamed(address: string, named: readonly NamedRecipient[], words
 }
 
 function withoutDuplicates(all: readonly RecipientReport[]): readonly RecipientReport[] {
-  const seen = new Map<string, RecipientReport>();
-  for (const recipient of all) {
-    const key = recipient.address.toLowerCase();
-    if (recipient.address !== '' && !seen.has(key)) seen.set(key, recipient);
-  }
-  return [...seen.values()];
+  const seen = new Set(['']);
+  return all.filter(({ address }) => !seen.has(address.toLowerCase()) && seen.add(address.toLowerCase()));
 }
 
 // Recipients that the text does not name
@@ -227,24 +228,11 @@ function inferredStatus(reason: BounceReason | null, text: string, isDelay: bool
 
 // The message reported on
 
-/** Parts that begin with the header of the original message, and the field that holds its Message-ID there. */
-const returnedTypes: ReadonlyMap<string, string> = new Map([
-  ['message/rfc822', 'message-id'],
-  ['message/rfc822-headers', 'message-id'],
-  ['text/rfc822-headers', 'message-id'],
-  ['text/rfc822-header', 'message-id'],
-  ['text/rfc822', 'message-id'],
-  ['message/global', 'message-id'],
-  ['message/global-headers', 'message-id'],
-  ['message/partial', 'message-id'],
-  // RFC 8098 section 3.2.5
-  ['message/disposition-notification', 'original-message-id'],
-  // RFC 6591 section 3.1
-  ['message/feedback-report', 'message-id'],
-  ['message/delivery-status', 'original-message-id'],
-]);
-/** Types under which some programs send such a header. */
-const looseTypes = /^(?:text\/plain|application\/octet-stream|text\/x-[\w-]{1,40})$/u;
+/** Parts that begin with the header of the original message, also under the types that some programs declare. */
+const returnedTypes =
+  /^(?:message\/(?:rfc822|rfc822-headers|global|global-headers|partial|feedback-report)|text\/(?:rfc822|rfc822-headers?|plain|x-[\w-]{1,40})|application\/octet-stream)$/u;
+/** Parts that name it in a field of their own: RFC 8098 section 3.2.5, and some delivery reports. */
+const namingTypes = /^message\/(?:disposition-notification|delivery-status)$/u;
 
 const blockMax = 64_000;
 
@@ -259,12 +247,14 @@ export function reportedMessageId(message: MessageContent): string | null {
 
 function inParts({ attachments }: MessageContent): string | null {
   for (const { type, content } of attachments) {
-    const name = returnedTypes.get(type) ?? (looseTypes.test(type) ? 'message-id' : null);
-    if (name === null) continue;
+    const isNaming = namingTypes.test(type);
+    if (!isNaming && !returnedTypes.test(type)) continue;
     const { headers, body } = splitMessage(content.subarray(0, blockMax));
     // A report inside a report: the original message is further inside.
     const isReport = /^\s*multipart\/report\b/iu.test(firstRaw(headers, 'content-type') ?? '');
-    const id = (isReport ? inText(Buffer.from(body).toString('latin1')) : null) ?? idIn(headers, name);
+    const id =
+      (isReport ? inText(Buffer.from(body).toString('latin1')) : null) ??
+      idIn(headers, isNaming ? 'original-message-id' : 'message-id');
     if (id !== null) return id;
   }
   return null;

@@ -1,11 +1,10 @@
 /**
- * Machine-readable delivery status (message/delivery-status, RFC 3464; internationalised, RFC 6533), also where a
- * broken report left it in the text.
+ * Machine-readable delivery status: message/delivery-status (RFC 3464; internationalised, RFC 6533), also where a broken
+ * report left it in the text, and the JSON notifications of Amazon SES.
  *
  * Groups of fields are separated by empty lines and by a second recipient field, since programs use both loosely. Lines
  * that are no known field are skipped. Bounded: 200,000 characters, 1,000 groups. Never fails.
  */
-import { isAddress } from './addresses.ts';
 
 /** The fields of one recipient; empty text for missing ones. */
 export type StatusGroup = {
@@ -18,8 +17,6 @@ export type StatusGroup = {
   /** Enhanced status code (RFC 3463), as `5.1.1`. */
   readonly status: string;
   readonly diagnostic: string;
-  /** The type of the diagnostic code, as `smtp`, `x-unix`. */
-  readonly diagnosticType: string;
 };
 
 const textMax = 200_000;
@@ -31,13 +28,9 @@ type Fields = Map<string, string>;
 
 /** The groups of one delivery-status part, in order. */
 export function readStatusPart(content: Uint8Array): readonly StatusGroup[] {
-  return readStatusText(decodeText(content.subarray(0, textMax)));
-}
-
-/** UTF-8, or ISO-2022-JP by its escape sequences. */
-function decodeText(content: Uint8Array): string {
-  const charset = content.includes(0x1b) ? 'iso-2022-jp' : 'utf-8';
-  return new TextDecoder(charset).decode(content);
+  const bytes = content.subarray(0, textMax);
+  // Escape sequences mean ISO-2022-JP.
+  return readStatusText(new TextDecoder(bytes.includes(0x1b) ? 'iso-2022-jp' : 'utf-8').decode(bytes));
 }
 
 /** The groups in a text, as of a report whose parts were not separated. */
@@ -46,7 +39,7 @@ export function readStatusText(text: string): readonly StatusGroup[] {
   let fields: Fields = new Map();
   let last = '';
   const end = (): void => {
-    if (groups.length < groupsMax && isGroup(fields)) groups.push(groupOf(fields));
+    if (groups.length < groupsMax && addressFields.some((name) => fields.has(name))) groups.push(groupOf(fields));
     fields = new Map();
     last = '';
   };
@@ -55,7 +48,7 @@ export function readStatusText(text: string): readonly StatusGroup[] {
     const key = name.toLowerCase();
     if (line.trim() === '') end();
     else if (key !== '' && groupFields.has(key)) {
-      if (startsAnother(key, fields)) end();
+      if (addressFields.includes(key) && fields.has(key)) end();
       if (!fields.has(key)) fields.set(key, value.trim());
       last = key;
     } else if (/^[ \t]/u.test(line) && last !== '')
@@ -66,36 +59,21 @@ export function readStatusText(text: string): readonly StatusGroup[] {
   return groups;
 }
 
-const groupFields: ReadonlySet<string> = new Set([
-  'original-recipient',
-  'final-recipient',
-  'x-actual-recipient',
-  'action',
-  'status',
-  'diagnostic-code',
-]);
-
-function startsAnother(key: string, fields: Fields): boolean {
-  return key.endsWith('-recipient') && fields.has(key);
-}
-
-function isGroup(fields: Fields): boolean {
-  return ['final-recipient', 'original-recipient', 'x-actual-recipient'].some((name) => fields.has(name));
-}
+const addressFields = ['original-recipient', 'final-recipient', 'x-actual-recipient'];
+const groupFields: ReadonlySet<string> = new Set([...addressFields, 'action', 'status', 'diagnostic-code']);
 
 function groupOf(fields: Fields): StatusGroup {
-  const addresses = ['original-recipient', 'final-recipient', 'x-actual-recipient']
+  const addresses = addressFields
     .map((name) => readAddress(fields.get(name) ?? ''))
     .filter((address) => address !== '');
-  const [, diagnosticType = '', said = ''] =
-    /^([\w.-]{1,40})\s{0,5};(.*)$/su.exec(fields.get('diagnostic-code') ?? '') ?? [];
+  const diagnostic = fields.get('diagnostic-code') ?? '';
   return {
     address: addresses.find(isAddress) ?? addresses[0] ?? '',
     addresses,
     action: /^[a-z]{1,20}/u.exec((fields.get('action') ?? '').toLowerCase())?.[0] ?? '',
-    status: statusCode.exec(fields.get('status') ?? '')?.[1] ?? '',
-    diagnostic: oneLine(diagnosticType === '' ? (fields.get('diagnostic-code') ?? '') : said),
-    diagnosticType: diagnosticType.toLowerCase(),
+    status: statusIn(fields.get('status') ?? ''),
+    // Without its type, as `smtp;` or `x-unix;`
+    diagnostic: oneLine(diagnostic.replace(/^[\w.-]{1,40}\s{0,5};/u, '')),
   };
 }
 
@@ -131,4 +109,93 @@ export function oneLine(text: string): string {
     .trim()
     .slice(0, 1000)
     .toWellFormed();
+}
+
+/** True for `local@domain`, whatever the two parts are. */
+export function isAddress(text: string): boolean {
+  return /^[^\s<>]{1,256}@[^\s<>@]{1,255}$/u.test(text);
+}
+
+// Amazon SES notifications (bounces, complaints, deliveries), which arrive as JSON through SNS: it may wrap the JSON as a
+// string, append an explanation and break its lines
+
+type SesNotification = {
+  readonly type: 'bounce' | 'complaint' | 'delivery';
+  readonly groups: readonly StatusGroup[];
+  /** Message-ID field of the original message, as written; null where it is missing. */
+  readonly messageId: string | null;
+};
+
+const sesTypes: ReadonlyMap<string, SesNotification['type']> = new Map([
+  ['Bounce', 'bounce'],
+  ['Complaint', 'complaint'],
+  ['Delivery', 'delivery'],
+]);
+
+type Json = Readonly<Record<string, unknown>>;
+
+/** The notification in a text, or null. */
+export function readSesNotification({ text }: { readonly text: string }): SesNotification | null {
+  const start = /^\s{0,20}\{/u.test(text.slice(0, 32)) && text.length <= textMax;
+  if (!start || !/"(?:notificationType|eventType|Message)\\?"\s{0,3}:/u.test(text)) return null;
+  const outer = parseJson(text);
+  const inner = typeof outer?.Message === 'string' ? parseJson(outer.Message) : outer;
+  const type = sesTypes.get(String(inner?.notificationType ?? inner?.eventType));
+  return inner === null || type === undefined ? null : readSesEvent(type, inner);
+}
+
+function parseJson(text: string): Json | null {
+  // Broken lines: "!", line end, blank
+  const whole = text.slice(0, text.lastIndexOf('}') + 1).replace(/!\r?\n ?/gu, '');
+  const footer = whole.indexOf('\n--\n');
+  const body = footer < 0 ? whole : whole.slice(0, whole.lastIndexOf('}', footer) + 1);
+  for (const candidate of [whole, body, whole.replace(/\r?\n ?/gu, '')]) {
+    try {
+      const value: unknown = JSON.parse(candidate);
+      if (isObject(value)) return value;
+    } catch (error) {
+      if (!(error instanceof SyntaxError)) throw error;
+    }
+  }
+  return null;
+}
+
+function isObject(value: unknown): value is Json {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+const text = (value: unknown) => (typeof value === 'string' ? value : '');
+const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value.slice(0, 1000) : []);
+const object = (value: unknown): Json => (isObject(value) ? value : {});
+
+function readSesEvent(type: SesNotification['type'], json: Json): SesNotification {
+  const event = object(json[type]);
+  const recipients = list(event.bouncedRecipients ?? event.complainedRecipients ?? event.recipients);
+  return {
+    type,
+    groups: recipients
+      .map((one) => statusGroupOf(one, text(event.smtpResponse)))
+      .filter(({ address }) => isAddress(address)),
+    messageId: messageIdOf(object(json.mail)),
+  };
+}
+
+function statusGroupOf(one: unknown, response: string): StatusGroup {
+  const address = typeof one === 'string' ? one : text(object(one).emailAddress);
+  const diagnostic = text(object(one).diagnosticCode) || response;
+  return {
+    address,
+    addresses: [address],
+    action: text(object(one).action).toLowerCase() || (response === '' ? '' : 'delivered'),
+    status: statusIn(text(object(one).status)) || statusIn(response),
+    diagnostic: oneLine(diagnostic.replace(/^[\w-]{1,20};/u, '')),
+  };
+}
+
+function messageIdOf(mail: Json): string | null {
+  const common = text(object(mail.commonHeaders).messageId);
+  const header = list(mail.headers)
+    .map(object)
+    .find(({ name }) => text(name).toLowerCase() === 'message-id');
+  return text(header?.value) || common || null;
 }

@@ -4,14 +4,15 @@
  *
  * A declared charset counts only as far as the bytes agree: valid UTF-8 is UTF-8 under any single-byte label, the
  * escape sequences of RFC 1468 mean ISO-2022-JP, and bytes that are unreadable in the declared charset are given to
- * detection. TextDecoder knows most charsets, iconv-lite the rare ones; ISO-2022-KR, HZ and broken UTF-16 are handled
- * here, since neither reads them. Any bytes and any label give text; unreadable bytes become U+FFFD. Never fails.
+ * detection (chardet). TextDecoder knows most charsets, iconv-lite the rare ones; ISO-2022-KR, HZ and broken UTF-16
+ * are handled here, since neither reads them. Any bytes and any label give text; unreadable bytes become U+FFFD. Never
+ * fails.
  */
 import { isAscii, isUtf8 } from 'node:buffer';
 import { lazyRequire } from '../lazy-require.ts';
-import { detectCharset, isMostlyNonAscii } from './detect.ts';
-import { charsetOfLabel } from './labels.ts';
+import { charsetOfCodePage, charsetOfLabel, standardDecoder } from './labels.ts';
 
+const chardet = lazyRequire((require) => require('chardet') as typeof import('chardet'));
 const iconv = lazyRequire((require) => require('iconv-lite') as typeof import('iconv-lite'));
 
 const escapeByte = 0x1b;
@@ -41,22 +42,8 @@ export function decodeText(bytes: Uint8Array, label: string | null, hint: string
 }
 
 /** Charsets whose text is ASCII bytes, or full of NUL, so that the bytes do not reveal them. */
-const hiddenCharsets: ReadonlySet<string> = new Set([
-  'utf-7',
-  'iso-2022-kr',
-  'hz-gb-2312',
-  'utf-16le',
-  'utf-16be',
-  'utf-16',
-]);
-const doubleByteCharsets: ReadonlySet<string> = new Set([
-  'gb18030',
-  'big5',
-  'euc-jp',
-  'euc-kr',
-  'shift_jis',
-  'iso-2022-jp',
-]);
+const hiddenCharsets: ReadonlySet<string> = new Set('utf-7 iso-2022-kr hz-gb-2312 utf-16le utf-16be utf-16'.split(' '));
+const doubleByteCharsets: ReadonlySet<string> = new Set('gb18030 big5 euc-jp euc-kr shift_jis iso-2022-jp'.split(' '));
 
 /** Decodes by a byte order mark, which overrides any label; null without one. */
 function decodeByMark(bytes: Uint8Array): string | null {
@@ -103,7 +90,8 @@ const hasReplacements = (text: string) => text.includes('\ufffd');
 const asciiText = (bytes: Uint8Array) => bufferOf(bytes).toString('latin1');
 const utf8Text = (bytes: Uint8Array) => bufferOf(bytes).toString('utf8');
 
-function bufferOf(bytes: Uint8Array): Buffer {
+/** The same bytes as a Buffer, without a copy. */
+export function bufferOf(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
@@ -115,40 +103,105 @@ function decodeAs(bytes: Uint8Array, charset: string): string {
   if (charset === 'hz-gb-2312') return decodeHz(bytes);
   if (charset === 'utf-7') return decodeUtf7(bytes);
   if (charset.startsWith('utf-16')) return decodeUtf16(bytes, charset);
-  const decoder = decoderOf(charset);
-  return decoder === null ? iconv().decode(bufferOf(bytes), charset) : decoder.decode(bytes);
+  return decodeStandard(bytes, charset);
 }
 
 const decoders = new Map<string, TextDecoder | null>();
 
-/** null for charsets that only iconv-lite knows. */
-function decoderOf(charset: string): TextDecoder | null {
-  const known = decoders.get(charset);
-  if (known !== undefined) return known;
-  const decoder = newDecoder(charset);
-  decoders.set(charset, decoder);
-  return decoder;
+/** By TextDecoder, or by iconv-lite for a charset that only it knows. */
+function decodeStandard(bytes: Uint8Array, charset: string): string {
+  let decoder = decoders.get(charset);
+  if (decoder === undefined) {
+    decoder = standardDecoder(charset);
+    decoders.set(charset, decoder);
+  }
+  return decoder === null ? iconv().decode(bufferOf(bytes), charset) : decoder.decode(bytes);
 }
 
-function newDecoder(charset: string): TextDecoder | null {
-  try {
-    return new TextDecoder(charset, { ignoreBOM: true });
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    return null;
+// Windows code pages
+
+const utf8CodePage = 65_001;
+const utf16CodePage = 1200;
+/** Double-byte code pages, in which valid UTF-8 may be other text. */
+const doubleByteCodePages: ReadonlySet<number> = new Set([932, 936, 949, 950, 1361, 54936]);
+
+/** Text in that code page. The number is believed, since a run of RTF is too short for detection. */
+export function decodeCodePage(bytes: Uint8Array, codePage: number): string {
+  const charset = charsetOfCodePage(codePage);
+  const text = decodeStandard(bytes, charset);
+  return charset.startsWith('utf-') && text.startsWith('\ufeff') ? text.slice(1) : text;
+}
+
+/** As `decodeCodePage`, for a whole text, which some programs write in UTF-8 under any number. */
+export function decodeWholeText(bytes: Uint8Array, codePage: number): string {
+  const isWrongNumber = codePage !== utf16CodePage && !doubleByteCodePages.has(codePage) && isUtf8(bytes);
+  return decodeCodePage(bytes, isWrongNumber && bytes.some((byte) => byte > 0x7f) ? utf8CodePage : codePage);
+}
+
+// Detection, for 8-bit bytes that are no UTF-8 and whose label is missing or wrong
+
+const countedBytesMax = 65_536;
+const sampleBytesMax = 16_384;
+/** Of fewer non-ASCII bytes chardet knows nothing, and windows-1252 is likeliest. */
+const nonAsciiBytesMin = 4;
+const confidenceMin = 30;
+
+/** Charsets that chardet reports, and what they are decoded as. Others are not believed. */
+const believed: ReadonlyMap<string, string> = new Map([
+  ...(
+    'Shift_JIS EUC-JP ISO-2022-JP ISO-2022-KR GB18030 Big5 EUC-KR KOI8-R ISO-8859-2 ISO-8859-5 ' +
+    'windows-1250 windows-1251 windows-1252 windows-1253 windows-1254 windows-1255 windows-1256'
+  )
+    .split(' ')
+    .map((name) => [name, name.toLowerCase()] as const),
+  ['ISO-8859-1', 'windows-1252'],
+  ['ISO-8859-6', 'windows-1256'],
+  ['ISO-8859-7', 'windows-1253'],
+  ['ISO-8859-8', 'windows-1255'],
+  ['ISO-8859-9', 'windows-1254'],
+]);
+
+/** The charset of a sample around the first non-ASCII byte; null where it is undecided. */
+export function detectCharset(bytes: Uint8Array): string | null {
+  const first = bytes.findIndex((byte) => byte > 0x7f);
+  if (first < 0) return null;
+  const start = Math.max(0, first - 256);
+  const sample = bytes.subarray(start, start + sampleBytesMax);
+  if (!hasEnough(sample)) return null;
+  const best = chardet()
+    .analyse(sample)
+    .find(({ name }) => believed.has(name));
+  return best === undefined || best.confidence < confidenceMin ? null : (believed.get(best.name) ?? null);
+}
+
+function hasEnough(sample: Uint8Array): boolean {
+  let nonAscii = 0;
+  for (const byte of sample) {
+    if (byte > 0x7f) nonAscii += 1;
+    if (nonAscii >= nonAsciiBytesMin) return true;
   }
+  return false;
+}
+
+/** True where more bytes are non-ASCII than Latin letters: no language has so many, so that a Latin label is wrong. */
+export function isMostlyNonAscii(bytes: Uint8Array): boolean {
+  let nonAscii = 0;
+  let letters = 0;
+  for (const byte of bytes.subarray(0, countedBytesMax)) {
+    if (byte > 0x7f) nonAscii += 1;
+    else if (byte > 0x40) letters += 1;
+  }
+  return nonAscii > letters;
 }
 
 // ISO-2022-JP (RFC 1468) and UTF-7 (RFC 2152)
-
-const japanese = new TextDecoder('iso-2022-jp');
 
 /**
  * Drops escapes with nothing between them: joined encoded words have them, the Encoding Standard calls them an error.
  */
 function decodeJapanese(bytes: Uint8Array): string {
   const text = asciiText(bytes).replace(/\x1b(?:\([BIJ]|\$[@B])(?=\x1b)/gu, '');
-  return japanese.decode(Buffer.from(text, 'latin1'));
+  return decodeStandard(Buffer.from(text, 'latin1'), 'iso-2022-jp');
 }
 
 /** 8-bit bytes labelled ISO-2022-JP, which has none: some programs write EUC-JP or Shift_JIS under its name. */
@@ -175,9 +228,6 @@ const tilde = 0x7e;
 const openBrace = 0x7b;
 const closeBrace = 0x7d;
 
-const korean = new TextDecoder('euc-kr');
-const chinese = new TextDecoder('gb18030');
-
 /** ISO-2022-KR: SO and SI shift, the designator at the beginning is dropped. */
 function decodeIso2022Kr(bytes: Uint8Array): string {
   const out = new Uint8Array(bytes.length);
@@ -188,7 +238,7 @@ function decodeIso2022Kr(bytes: Uint8Array): string {
     else if (byte === shiftIn) upper = 0;
     else out[length++] = byte > 0x20 ? byte | upper : byte;
   }
-  return korean.decode(out.subarray(0, length)).replaceAll('\x1b$)C', '');
+  return decodeStandard(out.subarray(0, length), 'euc-kr').replaceAll('\x1b$)C', '');
 }
 
 /** HZ: `~{` and `~}` shift, `~~` is a tilde, a tilde at the end of a line joins it to the next. */
@@ -209,7 +259,7 @@ function decodeHz(bytes: Uint8Array): string {
     if (next === tilde) out[length++] = tilde;
     else upper = next === openBrace ? 0x80 : 0;
   }
-  return chinese.decode(out.subarray(0, length));
+  return decodeStandard(out.subarray(0, length), 'gb18030');
 }
 
 // UTF-16 (RFC 2781), also where a transport wrote single-byte line ends into it
@@ -217,20 +267,15 @@ function decodeHz(bytes: Uint8Array): string {
 const carriageReturn = 0x0d;
 const lineEnd = Buffer.from('\r\n');
 
-const utf16 = {
-  'utf-16le': new TextDecoder('utf-16le', { ignoreBOM: true }),
-  'utf-16be': new TextDecoder('utf-16be', { ignoreBOM: true }),
-} as const;
-
 /** `charset` is `utf-16le`, `utf-16be`, or anything else for a byte order detected from the bytes. */
 function decodeUtf16(bytes: Uint8Array, charset: string): string {
   const order = charset === 'utf-16le' || charset === 'utf-16be' ? charset : orderOf(bytes);
   const repaired = withWholeLineEnds(bytes, order === 'utf-16le');
-  return utf16[order].decode(repaired.subarray(0, repaired.length - (repaired.length % 2)));
+  return decodeStandard(repaired.subarray(0, repaired.length - (repaired.length % 2)), order);
 }
 
 /** Byte order without a mark: the half that is mostly zero is the upper one; else big-endian (RFC 2781 section 4.3). */
-function orderOf(bytes: Uint8Array): keyof typeof utf16 {
+function orderOf(bytes: Uint8Array): 'utf-16le' | 'utf-16be' {
   let upperFirst = 0;
   let upperLast = 0;
   for (let at = 0; at + 1 < Math.min(bytes.length, 1000); at += 2) {
@@ -242,7 +287,7 @@ function orderOf(bytes: Uint8Array): keyof typeof utf16 {
 
 /** Repairs single-byte line ends: they become UTF-16 ones where they replaced one, and are dropped elsewhere. */
 function withWholeLineEnds(bytes: Uint8Array, isLittle: boolean): Uint8Array {
-  if (!Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).includes(lineEnd)) return bytes;
+  if (!bufferOf(bytes).includes(lineEnd)) return bytes;
   const damageAt = isLittle ? damageInLittleEndian : damageInBigEndian;
   const feed = isLittle ? ([lineFeed, 0] as const) : ([0, lineFeed] as const);
   const out = new Uint8Array(bytes.length);

@@ -10,23 +10,12 @@ import type { MessageContent } from '../message.ts';
 import { field, has, isBulk, isSuppressed, refers, type Signals } from './signals.ts';
 
 /** Fields of automatic replies; a value of `no` means none. */
-const autoReplyFields: readonly string[] = [
-  // cPanel, Exim's and Courier's autoresponders, Mailcow, Plesk, vpopmail, GroupWise, SmarterMail, Kerio
-  'x-autoreply',
-  'x-auto-reply',
-  'x-autorespond',
-  'x-autoresponder',
-  'x-auto-response',
-  'x-autoreply-from',
-  'x-auto-reply-from',
-  'x-autoreply-domain',
-  'x-mail-autoreply',
-  'x-vacation',
-  'x-away-message',
-  'x-autoreplied',
-  // Zoho, Amavis
-  'x-zoho-autoreply',
-];
+const autoReplyFields: readonly string[] =
+  // cPanel, Exim's and Courier's autoresponders, Mailcow, Plesk, vpopmail, GroupWise, SmarterMail, Kerio; Zoho, Amavis
+  (
+    'x-autoreply x-auto-reply x-autorespond x-autoresponder x-auto-response x-autoreply-from x-auto-reply-from ' +
+    'x-autoreply-domain x-mail-autoreply x-vacation x-away-message x-autoreplied x-zoho-autoreply'
+  ).split(' ');
 const no = /^(?:no|false|0|none|)$/iu;
 
 type SureRule = (message: MessageContent, signals: Signals) => boolean;
@@ -67,12 +56,13 @@ const weakRules: readonly WeakRule[] = [
     suppressed &&
     refers(message) &&
     (generated || hasExchangeRule(message)) &&
-    !isForwardSubject(message.subject),
+    !forwardPrefix.test(message.subject.slice(0, 40)),
   // vacation(1) and its imitations
   (message, weak) => hasTwoWeakSigns(weak) && (opensAway(message.text) || soundsAutomatic(message.subject)),
   (message, weak) => hasTwoWeakSigns(weak) && soundsAutomatic(message.text.slice(0, 300)),
   // Absence in subject and text, in reply to a message
-  (message, weak) => hasWeakSign(weak) && refers(message) && namesAbsence(message.subject) && opensAway(message.text),
+  (message, weak) =>
+    hasWeakSign(weak) && refers(message) && looseSubject.test(message.subject.slice(0, 200)) && opensAway(message.text),
   // A reply with a null reverse-path
   (message, { nullPath }) =>
     nullPath && hasReplyForm(message) && (opensAway(message.text) || opensReceipt(message.text)),
@@ -114,13 +104,13 @@ function isProgramBehindSubject(message: MessageContent, weak: WeakSigns): boole
   if (has(message, 'list-id') || has(message, 'list-post')) return false;
   const { generated, nullPath, suppressed, bulk } = weak;
   const isExchange = nullPath || suppressed || hasExchangeRule(message);
-  if (isExchange && (generated || refers(message) || !asksInSubject(message.subject))) return true;
+  if (isExchange && (generated || refers(message) || !requestWords.test(message.subject.slice(0, 300)))) return true;
   if (generated && refers(message)) return true;
-  if (!generated && !bulk && !refers(message) && !hasReplyPrefixInside(message.subject)) return false;
+  if (!generated && !bulk && !refers(message) && !replyPrefixInside.test(message.subject.slice(0, 200))) return false;
   return opensAway(message.text) || opensReceipt(message.text);
 }
 
-const hasReplyForm = (message: MessageContent) => refers(message) || isReplySubject(message.subject);
+const hasReplyForm = (message: MessageContent) => refers(message) || replyPrefix.test(message.subject.slice(0, 40));
 
 // Subjects and first sentences
 
@@ -131,16 +121,6 @@ const openingMax = 300;
 function isProgramSubject(subject: string): boolean {
   const start = subject.slice(0, 200);
   return programSubject.test(start) || absenceSubject.test(start);
-}
-
-/** A program's subject before that of a reply: `Automatic reply: Re: Order`. */
-function hasReplyPrefixInside(subject: string): boolean {
-  return replyPrefixInside.test(subject.slice(0, 200));
-}
-
-/** True for a subject that asks for something. */
-function asksInSubject(subject: string): boolean {
-  return requestWords.test(subject.slice(0, 300));
 }
 
 /** The text opens with words of absence. */
@@ -161,25 +141,10 @@ function opening(text: string, max = openingMax): string {
   return end < 0 ? start : start.slice(0, end);
 }
 
-/** `Fwd:` and its kin. */
-function isForwardSubject(subject: string): boolean {
-  return forwardPrefix.test(subject.slice(0, 40));
-}
-
 /** A subject, or the beginning of a text, with words of absence or of receipt. */
 function soundsAutomatic(words: string): boolean {
   const start = opening(words, 1000);
   return away.test(start) || receipt.test(start);
-}
-
-/** A subject that begins with a word for absence or for an automatic reply. */
-function namesAbsence(subject: string): boolean {
-  return looseSubject.test(subject.slice(0, 200));
-}
-
-/** `Re:` and its kin. */
-function isReplySubject(subject: string): boolean {
-  return replyPrefix.test(subject.slice(0, 40));
 }
 
 // Words in the languages of mail programs, one row for each language or family. `programRows` are written by programs
@@ -250,10 +215,13 @@ const absenceSubject = new RegExp(
 const looseSubject = new RegExp(`${lead}(?:${[...programRows, ...absenceRows].join('|')})(?![\\p{L}\\d])`, 'iu');
 const away = new RegExp(awayRows.join('|'), 'iu');
 const receipt = new RegExp(receiptRows.join('|'), 'iu');
+/** `Re:` and its kin. */
 const replyPrefix =
   /^\s{0,5}(?:re|aw|antw|sv|vs|r|odp|ynt|rif|ref|回复|答复|回覆|antwort)\s{0,2}(?:\[\d{1,4}\])?[:：]/iu;
+/** A program's subject before that of a reply: `Automatic reply: Re: Order`. */
 const replyPrefixInside =
   /[:：]\s{0,5}(?:re|aw|antw|sv|vs|r|odp|ynt|rif|ref|回复|答复|回覆|fwd?|wg)\s{0,2}(?:\[\d{1,4}\])?[:：]/iu;
+/** `Fwd:` and its kin. */
 const forwardPrefix = /^\s{0,5}(?:fwd?|wg|tr|rv|enc|i|doorst|vl|vb|pd|转发|轉寄)\s{0,2}[:：]/iu;
 /** Words of a person after a first sentence of thanks. */
 const objectionWords =
@@ -272,17 +240,9 @@ const challengeSubject =
   /\((?:action|verification|confirmation) required\)|^please confirm your (?:message|e-?mail|mail)\b|\bsender (?:verification|confirmation)\b|\bspam ?arrest\b/iu;
 
 /** Each alternative of `challengeText` has one of these, and nearly no message has any. */
-const challengeParts = [
-  'approved',
-  'guest list',
-  'waitlisted',
-  'held ',
-  'quarantined',
-  'that you',
-  ' this verif',
-  'boxbe',
-  'challenge',
-];
+const challengeParts = 'approved|guest list|waitlisted|held |quarantined|that you| this verif|boxbe|challenge'.split(
+  '|',
+);
 
 /** A program asks with a link or a code to reply by; a person only quotes the question. */
 const answerMeans = /https?:\/\/|\b(?:code|pin|token)\b[^\n]{0,20}[:=]? {0,3}[A-Z0-9]{4,}/u;

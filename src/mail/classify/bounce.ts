@@ -15,7 +15,7 @@ import {
   saysAutomatic,
   saysFailure,
 } from '../bounce/prose.ts';
-import { readSesNotification } from '../bounce/ses.ts';
+import { readSesNotification } from '../bounce/status.ts';
 import type { MessageContent } from '../message.ts';
 import { has, hasPart, isBulk, isSuppressed, type Sender, type Signals } from './signals.ts';
 
@@ -71,61 +71,29 @@ type SenderRow = Exclude<Sender, 'mail_admin'> | 'pathless';
 /** Sufficient evidence by sender; `pathless` is any other sender with a null reverse-path. */
 const sufficient: Readonly<Record<SenderRow, (evidence: Evidence) => boolean>> = {
   mailer: ({ hasSubject, opensWithFailure }) => hasSubject || opensWithFailure,
-  postmaster: ({
-    hasSubject,
-    opensWithFailure,
-    isReply,
-    isMarked,
-    isForm,
-    hasOriginal,
-    hasNamedRecipient,
-    hasParts,
-    isHeadline,
-    isTranscript,
-    soundsLikePerson,
-  }) => {
-    if (soundsLikePerson()) return false;
-    if (isReply) return isHeadline && isTranscript();
-    if (hasSubject && isMarked) return opensWithFailure || hasParts || hasNamedRecipient();
-    return hasSubject ? (hasOriginal() || isForm) && (opensWithFailure || hasNamedRecipient()) : isTranscript();
+  postmaster: (found) => {
+    if (found.soundsLikePerson()) return false;
+    if (found.isReply) return found.isHeadline && found.isTranscript();
+    if (!found.hasSubject) return found.isTranscript();
+    if (found.isMarked) return found.opensWithFailure || found.hasParts || found.hasNamedRecipient();
+    return (found.hasOriginal() || found.isForm) && (found.opensWithFailure || found.hasNamedRecipient());
   },
   none: ({ hasSubject, opensWithFailure, hasNamedRecipient }) =>
     opensWithFailure && (hasSubject || hasNamedRecipient()),
-  pathless: ({
-    hasSubject,
-    opensWithFailure,
-    isReply,
-    isMarked,
-    addressesSender,
-    isForm,
-    hasNamedRecipient,
-    hasOriginal,
-    hasProof,
-    givesReason,
-    soundsLikePerson,
-  }) => {
-    if (!opensWithFailure || isReply || soundsLikePerson() || !(addressesSender || hasOriginal() || isForm))
-      return false;
-    if (hasSubject) return isMarked || hasProof() || (givesReason() && hasNamedRecipient());
-    return hasNamedRecipient() && (isMarked || hasProof());
+  pathless: (found) => {
+    if (!found.opensWithFailure || found.isReply || found.soundsLikePerson()) return false;
+    if (!(found.addressesSender || found.hasOriginal() || found.isForm)) return false;
+    if (!found.hasSubject) return found.hasNamedRecipient() && (found.isMarked || found.hasProof());
+    return found.isMarked || found.hasProof() || (found.givesReason() && found.hasNamedRecipient());
   },
-  other: ({
-    hasSubject,
-    opensWithFailure,
-    isReply,
-    isMarked,
-    addressesSender,
-    hasNamedRecipient,
-    hasProof,
-    soundsLikePerson,
-  }) =>
-    hasSubject &&
-    opensWithFailure &&
-    !isReply &&
-    isMarked &&
-    addressesSender &&
-    !soundsLikePerson() &&
-    (hasNamedRecipient() || hasProof()),
+  other: (found) =>
+    found.hasSubject &&
+    found.opensWithFailure &&
+    !found.isReply &&
+    found.isMarked &&
+    found.addressesSender &&
+    !found.soundsLikePerson() &&
+    (found.hasNamedRecipient() || found.hasProof()),
 };
 
 function isSufficient(message: MessageContent, signals: Signals, hasSubject: boolean): boolean {
@@ -193,9 +161,7 @@ function hasTranscript(text: string): boolean {
   return /\bRCPT TO:/u.test(text) && /(?:^|\n)\W{0,8}[45]\d\d[- ]/u.test(text);
 }
 
-/**
- * The server's reply on a line of its own, or on that of the recipient: `<ben@kunde.example>: host mx said: 550 ...`.
- */
+/** The server's reply on a line of its own, or on that of the recipient: `<ben@kunde.example>: host mx said: 550 …`. */
 const replyLine = /^(?:\W{0,12}[45]\d\d[- ](?=\D)|[ \t]{0,8}<[^\s<>@]{1,128}@[^\s<>@]{1,255}>[:.])/mu;
 /** The recipient on a line of its own, or at the end of one: `ben@kunde.example`, `Recipient: <ben@kunde.example>`. */
 const ownLine =

@@ -5,7 +5,7 @@
  * (`Auto-Submitted: auto-generated`) counts as from a person, since monitoring opens tickets. Never fails.
  */
 import { readBounce, reportedMessageId } from '../bounce/report.ts';
-import { readSesNotification } from '../bounce/ses.ts';
+import { readSesNotification } from '../bounce/status.ts';
 import type { MessageContent, MessageKind, ParsedMessage } from '../message.ts';
 import { splitMessage } from '../mime/headers.ts';
 import { isAutoReply, isChallenge } from './auto-reply.ts';
@@ -80,15 +80,10 @@ const receiptSubject =
   /^(?:read|not read|deleted|gelesen|nicht gelesen|ungelesen gelöscht|lu|non lu|le[ií]d[oa]|no le[ií]do|não lida|lida|letto|non letto|gelezen|niet gelezen|läst|inte läst|læst|lest|luettu|přečteno|przeczytano|olvasva|citit|прочтено|прочитано|okundu|開封済み|已读|已讀|읽음|return receipt(?: \(displayed\))?)\s{0,2}[:：-]/iu;
 
 /** Fields that Exchange and Outlook write. */
-const machineFields = [
-  'x-ms-has-attach',
-  'x-ms-tnef-correlator',
-  'x-ms-exchange-organization-authas',
-  'x-ms-exchange-crosstenant-id',
-  'x-ms-exchange-transport-crosstenantheadersstamped',
-  'x-ms-publictraffictype',
-  'x-mimeole',
-] as const;
+const machineFields = (
+  'x-ms-has-attach x-ms-tnef-correlator x-ms-exchange-organization-authas x-ms-exchange-crosstenant-id ' +
+  'x-ms-exchange-transport-crosstenantheadersstamped x-ms-publictraffictype x-mimeole'
+).split(' ');
 
 /** Exchange's own form: `Your message`, then `To:` and `Subject:` on lines of their own, then the outcome. */
 const receiptForm =
@@ -116,20 +111,8 @@ function isMachine(message: MessageContent, { autoSubmitted, hasNullReversePath 
 // Mailing lists (RFC 2919, RFC 2369) and newsletters. List-Id names the list. Without it, the fields of RFC 2369 need a
 // second sign, since shops and ticket systems put List-Unsubscribe on messages to one person.
 
-/** Fields that only list programs write. */
-const listOnly = [
-  // RFC 2919
-  'list-id',
-  // ezmlm, Yahoo Groups
-  'mailing-list',
-  // Majordomo and its heirs
-  'x-mailing-list',
-  // Mailman
-  'x-mailman-version',
-  'x-beenthere',
-  // FML
-  'x-ml-name',
-] as const;
+/** Fields that only list programs write: RFC 2919; ezmlm and Yahoo Groups; Majordomo; Mailman; FML. */
+const listOnly = 'list-id mailing-list x-mailing-list x-mailman-version x-beenthere x-ml-name'.split(' ');
 
 /** Fields of RFC 2369. List-Unsubscribe-Post (RFC 8058) is on bulk mail only. */
 const listCommands = ['list-unsubscribe', 'list-post', 'list-help', 'list-subscribe'] as const;

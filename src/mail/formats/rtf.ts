@@ -5,7 +5,7 @@
  * stay open, control words may be unknown; bytes that are no RTF give null. Pictures, embedded objects and page headers
  * are left out. Never fails.
  */
-import { decodeCodePage } from '../charset/code-pages.ts';
+import { bufferOf, decodeCodePage } from '../charset/decode.ts';
 
 /** Either HTML or text. Line ends are LF. */
 export type RtfBody = { readonly html: string; readonly text: null } | { readonly html: null; readonly text: string };
@@ -33,7 +33,7 @@ type Group = {
 };
 
 type Reader = {
-  readonly bytes: Uint8Array;
+  readonly bytes: Buffer;
   readonly output: RtfOutput;
   readonly groups: Group[];
   readonly fonts: Map<number, number>;
@@ -53,14 +53,15 @@ type Reader = {
 
 /** null for bytes that do not start like RTF. */
 export function readRtf(bytes: Uint8Array): RtfBody | null {
-  if (Buffer.from(bytes.subarray(0, 5)).toString('latin1') !== '{\\rtf') return null;
-  const reader = startReader(bytes);
+  const buffer = bufferOf(bytes);
+  if (buffer.toString('latin1', 0, 5) !== '{\\rtf') return null;
+  const reader = startReader(buffer);
   while (reader.at < bytes.length) readNext(reader);
   const text = reader.output.text();
   return reader.isHtml ? { html: text, text: null } : { html: null, text };
 }
 
-function startReader(bytes: Uint8Array): Reader {
+function startReader(bytes: Buffer): Reader {
   return {
     bytes,
     output: makeRtfOutput(bytes.length),
@@ -133,11 +134,11 @@ function readControl(reader: Reader): void {
 
 function readWord(reader: Reader, start: number): void {
   const { bytes } = reader;
-  const word = latin1(bytes, start, reader.at);
+  const word = bytes.toString('latin1', start, reader.at);
   const numberStart = reader.at;
   if (bytes[reader.at] === 0x2d) reader.at += 1;
   while (isDigit(bytes[reader.at]) && reader.at - numberStart < 11) reader.at += 1;
-  const digits = latin1(bytes, numberStart, reader.at);
+  const digits = bytes.toString('latin1', numberStart, reader.at);
   if (bytes[reader.at] === 0x20) reader.at += 1;
   const number = digits === '' || digits === '-' ? null : Number(digits);
   applyWord(reader, word, number);
@@ -147,7 +148,7 @@ function readWord(reader: Reader, start: number): void {
 function readSymbol(reader: Reader): void {
   const sign = String.fromCharCode(reader.bytes[reader.at++] ?? 0);
   if (sign === "'") {
-    const byte = Number.parseInt(latin1(reader.bytes, reader.at, reader.at + 2), 16);
+    const byte = Number.parseInt(reader.bytes.toString('latin1', reader.at, reader.at + 2), 16);
     reader.at += 2;
     if (!Number.isNaN(byte)) writeByte(reader, byte);
   } else if (sign === '*') reader.isStarred = true;
@@ -163,12 +164,6 @@ function isLetter(byte = 0): boolean {
 
 function isDigit(byte = 0): boolean {
   return byte >= 0x30 && byte <= 0x39;
-}
-
-function latin1(bytes: Uint8Array, start: number, end: number): string {
-  let text = '';
-  for (let at = start; at < end && at < bytes.length; at++) text += String.fromCharCode(bytes[at] ?? 0);
-  return text;
 }
 
 // Control words
@@ -263,15 +258,8 @@ function writeUnicode(reader: Reader, number: number): void {
 
 /** Control words and symbols for a character. Words that are in no table are skipped. */
 const characters: ReadonlyMap<string, string> = new Map([
-  ['par', '\n'],
-  ['line', '\n'],
-  ['row', '\n'],
-  ['sect', '\n'],
-  ['page', '\n'],
-  ['nestrow', '\n'],
-  ['tab', '\t'],
-  ['cell', '\t'],
-  ['nestcell', '\t'],
+  ...['par', 'line', 'row', 'sect', 'page', 'nestrow', '\n', '\r'].map((word) => [word, '\n'] as const),
+  ...['tab', 'cell', 'nestcell'].map((word) => [word, '\t'] as const),
   ['lquote', '\u2018'],
   ['rquote', '\u2019'],
   ['ldblquote', '\u201c'],
@@ -282,45 +270,19 @@ const characters: ReadonlyMap<string, string> = new Map([
   ['enspace', '\u2002'],
   ['emspace', '\u2003'],
   ['qmspace', '\u2005'],
-  // The byte after the backslash is the whole word.
+  // Symbols: the byte after the backslash is the whole word, as are the line ends above.
   ['~', '\u00a0'],
   ['_', '\u2011'],
-  ['{', '{'],
-  ['}', '}'],
-  ['\\', '\\'],
-  ['\n', '\n'],
-  ['\r', '\n'],
+  ...['{', '}', '\\'].map((sign) => [sign, sign] as const),
 ]);
 
 /** Groups that are not shown. */
-const hiddenGroups: ReadonlySet<string> = new Set([
-  'fonttbl',
-  'colortbl',
-  'stylesheet',
-  'info',
-  'pict',
-  'objdata',
-  'header',
-  'headerl',
-  'headerr',
-  'headerf',
-  'footer',
-  'footerl',
-  'footerr',
-  'footerf',
-  'fldinst',
-  'nonesttables',
-  'nonshppict',
-  'bkmkstart',
-  'bkmkend',
-  'datafield',
-  'themedata',
-  'listtable',
-  'listoverridetable',
-  'rsidtbl',
-  'generator',
-  'xmlnstbl',
-]);
+const hiddenGroups: ReadonlySet<string> = new Set(
+  (
+    'fonttbl colortbl stylesheet info pict objdata header headerl headerr headerf footer footerl footerr footerf fldinst ' +
+    'nonesttables nonshppict bkmkstart bkmkend datafield themedata listtable listoverridetable rsidtbl generator xmlnstbl'
+  ).split(' '),
+);
 
 /** Control words that choose the code page of the whole document. */
 const documentCodePages: ReadonlyMap<string, number> = new Map([

@@ -5,7 +5,7 @@
  * No length and no count is trusted: a value that reaches past the end is cut there, an unreadable one ends the list.
  * Values are views of the bytes read. Checksums are ignored: a damaged file is better than none.
  */
-import { decodeCodePage, decodeWholeText } from '../charset/code-pages.ts';
+import { decodeCodePage, decodeWholeText } from '../charset/decode.ts';
 
 // Attributes
 
@@ -18,34 +18,25 @@ const attributeTailBytes = 2;
 /** One attribute: `id` is the whole 32-bit identifier, type included. */
 type TnefAttribute = { readonly level: number; readonly id: number; readonly value: Uint8Array };
 
-/** The attributes in their order; null for bytes that are no TNEF. */
-export function readAttributes(bytes: Uint8Array): Iterable<TnefAttribute> | null {
+/** The attributes in their order; null for bytes that are no TNEF. `onDamage`: something was cut off or appended. */
+export function readAttributes(bytes: Uint8Array, onDamage: () => void): Iterable<TnefAttribute> | null {
   if (bytes.length < headerBytes || viewOf(bytes).getUint32(0, true) !== signature) return null;
-  return attributesOf(bytes);
+  return attributesOf(bytes, onDamage);
 }
 
-function* attributesOf(bytes: Uint8Array): Iterable<TnefAttribute> {
+function* attributesOf(bytes: Uint8Array, onDamage: () => void): Iterable<TnefAttribute> {
   const view = viewOf(bytes);
   let at = headerBytes;
   while (at + attributeHeadBytes <= bytes.length) {
     const level = view.getUint8(at);
-    // Anything else was appended by a gateway.
-    if (level !== 1 && level !== 2) return;
+    if (level !== 1 && level !== 2) break;
     const length = view.getUint32(at + 5, true);
     const start = at + attributeHeadBytes;
     yield { level, id: view.getUint32(at + 1, true), value: bytes.subarray(start, start + length) };
     at = start + length + attributeTailBytes;
   }
-}
-
-/** True when the attributes reach to the end of the stream, but for padding: nothing was cut off or appended. */
-export function isWholeStream(bytes: Uint8Array): boolean {
-  const view = viewOf(bytes);
-  let at = headerBytes;
-  while (at + attributeHeadBytes <= bytes.length && (view.getUint8(at) === 1 || view.getUint8(at) === 2)) {
-    at += attributeHeadBytes + view.getUint32(at + 5, true) + attributeTailBytes;
-  }
-  return at <= bytes.length && bytes.subarray(at).every((byte) => byte <= 0x20);
+  // Padding may follow; anything else was appended by a gateway.
+  if (at > bytes.length || bytes.subarray(at).some((byte) => byte > 0x20)) onDamage();
 }
 
 // Properties
@@ -61,18 +52,9 @@ const firstNamedProperty = 0x8000;
 
 /** Bytes of a value by its type, padding included; types of variable length are not listed. */
 const fixedBytes: ReadonlyMap<number, number> = new Map([
-  [0x0000, 0],
-  [0x0001, 0],
-  [0x0002, 4],
-  [0x0003, 4],
-  [0x0004, 4],
-  [0x0005, 8],
-  [0x0006, 8],
-  [0x0007, 8],
-  [0x000a, 4],
-  [0x000b, 4],
-  [0x0014, 8],
-  [0x0040, 8],
+  ...[0x0000, 0x0001].map((type) => [type, 0] as const),
+  ...[0x0002, 0x0003, 0x0004, 0x000a, 0x000b].map((type) => [type, 4] as const),
+  ...[0x0005, 0x0006, 0x0007, 0x0014, 0x0040].map((type) => [type, 8] as const),
   [0x0048, 16],
 ]);
 
@@ -205,9 +187,8 @@ const initialDictionary =
  */
 export function decompressRtf(bytes: Uint8Array, lengthMax: number): Uint8Array | null {
   if (bytes.length < rtfHeaderBytes) return null;
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const statedLength = view.getUint32(4, true);
-  const mark = view.getUint32(8, true);
+  const statedLength = numberIn(bytes.subarray(4));
+  const mark = numberIn(bytes.subarray(8));
   const body = bytes.subarray(rtfHeaderBytes);
   if (mark === storedMark) return body.subarray(0, Math.min(statedLength, lengthMax));
   return mark === compressedMark ? inflate(body, Math.min(statedLength, lengthMax, body.length * 9)) : null;

@@ -8,7 +8,7 @@
 import { hash } from 'node:crypto';
 import { lazyRequire } from '../lazy-require.ts';
 import type { Attachment } from '../message.ts';
-import { declaredCharset, decodeField, firstRaw, splitMessage } from './headers.ts';
+import { declaredCharset, decodeField, firstRaw, splitMessage, withoutEscapes } from './headers.ts';
 
 /** A decoded part. `type`, `name` and `description` are as sent. */
 export type AttachmentPart = {
@@ -63,11 +63,8 @@ function withoutBrackets(sent: string): string {
 /** The Content-IDs that the HTML shows inline (`cid:` URLs, RFC 2392). */
 export function shownContentIds(html: string | null): ReadonlySet<string> {
   if (html === null) return new Set();
-  return new Set(Array.from(html.matchAll(/\bcid:([^\s"'<>)]{1,500})/giu), (match) => unescaped(match[1] ?? '')));
-}
-
-function unescaped(address: string): string {
-  return address.replace(/%([0-9a-f]{2})/giu, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 16)));
+  const ids = html.matchAll(/\bcid:([^\s"'<>)]{1,500})/giu);
+  return new Set(Array.from(ids, ([, id = '']) => withoutEscapes(id, /%([0-9a-f]{2})/giu)));
 }
 
 /** The type as sent where it is valid; derived from the file name where it is missing. */
@@ -183,23 +180,21 @@ function extensionOf(type: string): string {
 
 const unknownExtension = 'bin';
 
-/** Types whose usual extension libmime does not know, or maps to a rare one. */
-const extensions: ReadonlyMap<string, string> = new Map([
-  ['image/jpeg', 'jpg'],
-  ['image/jpg', 'jpg'],
-  ['image/pjpeg', 'jpg'],
-  ['image/x-png', 'png'],
-  ['image/tiff', 'tif'],
-  ['audio/mpeg', 'mp3'],
-  ['audio/mp3', 'mp3'],
-  ['audio/mp4', 'm4a'],
-  ['audio/ogg', 'ogg'],
-  ['audio/amr', 'amr'],
-  ['message/rfc822', 'eml'],
-  ['message/global', 'eml'],
-  ['text/vcard', 'vcf'],
-  ['text/rtf', 'rtf'],
-  ['application/pgp-signature', 'asc'],
-  ['application/pkcs7-mime', 'p7m'],
-  ['application/x-pkcs7-mime', 'p7m'],
-]);
+/** Extensions of types that libmime does not know, or maps to a rare one. */
+const extensionRows: readonly (readonly [extension: string, types: string])[] = [
+  ['jpg', 'image/jpeg image/jpg image/pjpeg'],
+  ['png', 'image/x-png'],
+  ['tif', 'image/tiff'],
+  ['mp3', 'audio/mpeg audio/mp3'],
+  ['m4a', 'audio/mp4'],
+  ['ogg', 'audio/ogg'],
+  ['amr', 'audio/amr'],
+  ['eml', 'message/rfc822 message/global'],
+  ['vcf', 'text/vcard'],
+  ['rtf', 'text/rtf'],
+  ['asc', 'application/pgp-signature'],
+  ['p7m', 'application/pkcs7-mime application/x-pkcs7-mime'],
+];
+const extensions: ReadonlyMap<string, string> = new Map(
+  extensionRows.flatMap(([extension, types]) => types.split(' ').map((type) => [type, extension] as const)),
+);

@@ -6,11 +6,9 @@
  * that are no field are skipped; never fails.
  */
 import { isUtf8 } from 'node:buffer';
-import { decodeText } from '../charset/decode.ts';
-import { detectCharset, isMostlyNonAscii } from '../charset/detect.ts';
+import { bufferOf, decodeText, detectCharset, isMostlyNonAscii } from '../charset/decode.ts';
 import { charsetOfLabel } from '../charset/labels.ts';
 import type { Header } from '../message.ts';
-import { decodeWords } from './encoded-words.ts';
 
 /** One field: name in lower case, value as raw bytes (one character per byte), still folded. */
 export type RawHeader = readonly [name: string, rawValue: string];
@@ -19,46 +17,18 @@ export type RawHeader = readonly [name: string, rawValue: string];
 export type SplitMessage = { readonly headers: readonly RawHeader[]; readonly body: Uint8Array };
 
 /** Fields that are stored with the message; values are cut at `storedValueLengthMax` characters. */
-const storedHeaderNames: ReadonlySet<string> = new Set([
+const storedHeaderNames: ReadonlySet<string> = new Set(
   // Kind of the sender: a person, a program, a list
-  'auto-submitted',
-  'precedence',
-  'x-autoreply',
-  'x-autorespond',
-  'x-auto-response-suppress',
-  'x-loop',
-  'x-failed-recipients',
-  'list-id',
-  'list-post',
-  'list-unsubscribe',
-  'list-unsubscribe-post',
-  'feedback-id',
-  'content-type',
-  'x-mailer',
-  'user-agent',
-  // Where replies go, and the address that the message was delivered to
-  'return-path',
-  'reply-to',
-  'sender',
-  'errors-to',
-  'delivered-to',
-  'x-original-to',
-  'x-envelope-to',
-  'envelope-to',
-  'resent-from',
-  'resent-to',
-  // Trust, and urgency as the sender declares it
-  'authentication-results',
-  'received-spf',
-  'x-spam-flag',
-  'x-spam-status',
-  'importance',
-  'priority',
-  'x-priority',
-  'content-language',
-  'thread-index',
-  'thread-topic',
-]);
+  (
+    'auto-submitted precedence x-autoreply x-autorespond x-auto-response-suppress x-loop x-failed-recipients list-id ' +
+    'list-post list-unsubscribe list-unsubscribe-post feedback-id content-type x-mailer user-agent ' +
+    // Where replies go, and the address that the message was delivered to
+    'return-path reply-to sender errors-to delivered-to x-original-to x-envelope-to envelope-to resent-from resent-to ' +
+    // Trust, and urgency as the sender declares it
+    'authentication-results received-spf x-spam-flag x-spam-status importance priority x-priority content-language ' +
+    'thread-index thread-topic'
+  ).split(' '),
+);
 
 const storedValueLengthMax = 2000;
 const storedHeadersMax = 200;
@@ -78,7 +48,7 @@ const semicolon = 59;
 
 /** Splits at the first empty line and lists the fields before it. */
 export function splitMessage(source: Uint8Array): SplitMessage {
-  const bytes = Buffer.from(source.buffer, source.byteOffset, source.byteLength);
+  const bytes = bufferOf(source);
   const bodyStart = findBody(bytes);
   return { headers: readFields(bytes.toString('latin1', 0, bodyStart)), body: source.subarray(bodyStart) };
 }
@@ -94,8 +64,8 @@ function findBody(source: Buffer): number {
   return source.length;
 }
 
-/** The head of a part: its fields, and where its body begins. */
-export type PartHead = { readonly headers: readonly RawHeader[]; readonly bodyStart: number };
+/** The fields of a part, and where its body begins. */
+type PartHead = { readonly headers: readonly RawHeader[]; readonly bodyStart: number };
 
 /**
  * Reads the head of a part that begins at `start`. Where the empty line is missing, the head ends before the first
@@ -182,8 +152,8 @@ export function firstRaw(headers: readonly RawHeader[], name: string): string | 
  * declares; null where none but ASCII or UTF-8 is declared.
  */
 export function declaredCharset({ headers, body }: SplitMessage): string | null {
-  const bodyStart = Buffer.from(body.buffer, body.byteOffset, Math.min(body.length, charsetSearchBytes));
-  for (const text of [firstRaw(headers, 'content-type') ?? '', bodyStart.toString('latin1')]) {
+  const bodyStart = bufferOf(body).toString('latin1', 0, charsetSearchBytes);
+  for (const text of [firstRaw(headers, 'content-type') ?? '', bodyStart]) {
     for (const [, charset = ''] of text.matchAll(/\bcharset\s*=\s*"?([\w.:-]+)/giu)) {
       if (!/^(?:utf-?8|us-ascii)$/iu.test(charset)) return charset;
     }
@@ -258,4 +228,100 @@ function cut(value: string): string {
   return value.length <= storedValueLengthMax
     ? value
     : value.slice(0, storedValueLengthMax).replace(/[\ud800-\udbff]$/u, '');
+}
+
+// Encoded words (RFC 2047). libmime lost: it leaves malformed words, and words in UTF-7 or ISO-2022-JP, undecoded.
+// Adjacent words of one charset are decoded together, since mail programs split characters between them. Blanks inside
+// a word, a language after the charset (RFC 2231 section 5), a missing end and raw text next to a word are read.
+
+type EncodedWord = { readonly charset: string; readonly bytes: Buffer; readonly end: number };
+
+const charsetLengthMax = 80;
+const charsetPattern = /^[\w.:*'"+ -]{1,80}$/u;
+
+/** Adjacent words of one charset. */
+type WordRun = { readonly charset: string; readonly pieces: Buffer[] };
+
+/** The text with all its encoded words decoded; anything else stays as it is. */
+export function decodeWords(text: string): string {
+  let start = text.indexOf('=?');
+  if (start < 0) return text;
+  const lastEnd = text.lastIndexOf('?=');
+  let decoded = '';
+  let copied = 0;
+  let run: WordRun | null = null;
+  while (start >= 0) {
+    const word = readWord(text, start, lastEnd);
+    if (word === null) {
+      start = text.indexOf('=?', start + 2);
+      continue;
+    }
+    const between = text.slice(copied, start);
+    // White space between two words is not part of the text (section 6.2).
+    const isJoined: boolean = run !== null && between.trim() === '';
+    if (!isJoined || run?.charset !== word.charset) {
+      decoded += textOf(run) + (isJoined ? '' : between);
+      run = { charset: word.charset, pieces: [] };
+    }
+    run.pieces.push(word.bytes);
+    copied = word.end;
+    start = text.indexOf('=?', copied);
+  }
+  return decoded + textOf(run) + text.slice(copied);
+}
+
+function textOf(run: WordRun | null): string {
+  return run === null ? '' : decodeText(Buffer.concat(run.pieces), run.charset);
+}
+
+/** The word at `start`, or null. A word without an end reaches to the next blank. */
+function readWord(text: string, start: number, lastEnd: number): EncodedWord | null {
+  const charsetEnd = text.indexOf('?', start + 2);
+  if (charsetEnd < 0 || charsetEnd - start > charsetLengthMax) return null;
+  const charset = text.slice(start + 2, charsetEnd);
+  const encoding = text.charAt(charsetEnd + 1).toUpperCase();
+  if ((encoding !== 'B' && encoding !== 'Q') || text.charAt(charsetEnd + 2) !== '?') return null;
+  if (!charsetPattern.test(charset)) return null;
+  const from = charsetEnd + 3;
+  const to = from <= lastEnd ? endOfWord(text, from, encoding) : -1;
+  const isOpen = to < 0;
+  const end = isOpen ? endOfRun(text, from) : to;
+  if (isOpen && end === from) return null;
+  const encoded = text.slice(from, end);
+  const bytes = encoding === 'B' ? Buffer.from(encoded, 'base64') : decodeQ(encoded);
+  return { charset: charset.toLowerCase().replace(/\*.*$/u, ''), bytes, end: isOpen ? end : end + 2 };
+}
+
+/** In the Q encoding a raw question mark may precede an escape, which looks like the end of the word. */
+function endOfWord(text: string, from: number, encoding: string): number {
+  let end = text.indexOf('?=', from);
+  if (encoding !== 'Q') return end;
+  for (let tries = 0; tries < 20 && end >= 0; tries += 1) {
+    if (!/^[0-9A-F]{2}[^\s?]*\?=/u.test(text.slice(end + 2, end + 100))) return end;
+    end = text.indexOf('?=', end + 2);
+  }
+  return end;
+}
+
+function endOfRun(text: string, from: number): number {
+  for (let at = from; at < text.length; at += 1) {
+    if (/[\s"<>]/u.test(text.charAt(at))) return at;
+  }
+  return text.length;
+}
+
+/** Characters beyond one byte do not belong there; they are taken as UTF-8. */
+function decodeQ(encoded: string): Buffer {
+  const text = encoded.replaceAll('_', ' ');
+  if (!text.includes('=')) return bytesOf(text);
+  return bytesOf(withoutEscapes(text, /=([0-9a-f]{2})/giu));
+}
+
+/** Replaces each match of `form`, whose group is two hex digits, by the character of that number. */
+export function withoutEscapes(text: string, form: RegExp): string {
+  return text.replace(form, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 16)));
+}
+
+function bytesOf(text: string): Buffer {
+  return /[\u0100-\uffff]/u.test(text) ? Buffer.from(text, 'utf8') : Buffer.from(text, 'latin1');
 }

@@ -30,7 +30,7 @@ const hiddenSelectors = [
 const cellMark = '\u001f';
 
 const converter = lazyRequire((require) => {
-  const { compile } = require('html-to-text') as typeof import('html-to-text');
+  const { compile } = require('html-to-text') as { compile: (options: object) => (html: string) => string };
   return compile({
     wordwrap: false,
     selectors: [

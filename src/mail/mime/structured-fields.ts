@@ -8,8 +8,7 @@
  */
 import parseAddresses from 'nodemailer/lib/addressparser';
 import type { Address } from '../message.ts';
-import { decodeWords } from './encoded-words.ts';
-import { plainLine, type RawHeader, unfold } from './headers.ts';
+import { decodeWords, plainLine, type RawHeader, unfold } from './headers.ts';
 
 // Address lists
 
@@ -97,14 +96,8 @@ const months = ['jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', '
 
 /** Obsolete zones (RFC 5322 section 4.3), hours east of UTC. */
 const zoneHours: Readonly<Record<string, number>> = {
-  est: -5,
-  edt: -4,
-  cst: -6,
-  cdt: -5,
-  mst: -7,
-  mdt: -6,
-  pst: -8,
-  pdt: -7,
+  ...{ est: -5, edt: -4, cst: -6, cdt: -5 },
+  ...{ mst: -7, mdt: -6, pst: -8, pdt: -7 },
 };
 
 const rfcDate =

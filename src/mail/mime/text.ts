@@ -7,7 +7,7 @@
  * fails.
  */
 import { isUtf8 } from 'node:buffer';
-import { decodeText } from '../charset/decode.ts';
+import { bufferOf, decodeText } from '../charset/decode.ts';
 import { type EmbeddedFile, findEmbeddedFiles } from './embedded-files.ts';
 import type { MimePart } from './part.ts';
 import { viewDecoded } from './transfer-encoding.ts';
@@ -27,13 +27,13 @@ export function readHtmlPart(part: MimePart): string {
 
 /** The charset that the HTML declares (`meta`), or null. */
 function charsetOfHtml(bytes: Uint8Array): string | null {
-  const start = asBuffer(bytes).toString('latin1', 0, metaSearchBytes);
+  const start = bufferOf(bytes).toString('latin1', 0, metaSearchBytes);
   return /\bcharset\s{0,9}=\s{0,9}["']?([\w.:-]{1,40})/iu.exec(start)?.[1] ?? null;
 }
 
 /** The text of a part without markup, and the files embedded in it. */
 export function readPlainPart(part: MimePart): { readonly text: string; readonly files: readonly EmbeddedFile[] } {
-  const bytes = asBuffer(viewDecoded(part.raw, part.encoding));
+  const bytes = bufferOf(viewDecoded(part.raw, part.encoding));
   const files = findEmbeddedFiles(bytes);
   const text = storable(decodeText(withoutFiles(bytes, files), part.parameters.get('charset') ?? null));
   return { text: readable(part, text), files };
@@ -65,8 +65,6 @@ function withoutMarkup(text: string): string {
     mark === '<<' ? '<' : '',
   );
 }
-
-const asBuffer = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 const signatureLine = '-- ';
 

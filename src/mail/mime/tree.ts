@@ -6,6 +6,7 @@
  * parts within it; one that never occurs, or is not declared, is guessed from the body. A message/rfc822 part is not
  * cut. What is deeper than `depthMax` or follows `partsMax` parts stays, uncut, in the part that holds it. Never fails.
  */
+import { bufferOf } from '../charset/decode.ts';
 import { type RawHeader, readPartHead } from './headers.ts';
 import { describePart, type MimePart, type PartFields } from './part.ts';
 import { viewDecoded } from './transfer-encoding.ts';
@@ -254,7 +255,7 @@ function finish(scan: Scan, part: OpenPart, depth: number): MimePart {
 
 /** A multipart without parts: encoded as a whole, or cut by another boundary than the declared one, or by none. */
 function guess({ charset, count }: Scan, fields: PartFields, raw: Buffer, depth: number): MimePart {
-  const decoded = fields.encoding === 'none' ? raw : asBuffer(viewDecoded(raw, fields.encoding));
+  const decoded = fields.encoding === 'none' ? raw : bufferOf(viewDecoded(raw, fields.encoding));
   const boundary = count.guesses < guessesMax ? likelyBoundary(decoded) : null;
   if (boundary === null) {
     const type = /^\s*<(?:!doctype|html|body)\b/iu.test(decoded.toString('latin1', 0, 1000))
@@ -266,8 +267,6 @@ function guess({ charset, count }: Scan, fields: PartFields, raw: Buffer, depth:
   const parameters = new Map(fields.parameters).set('boundary', boundary);
   return cut(newScan(decoded, charset, count), { ...fields, parameters, encoding: 'none' }, 0, depth);
 }
-
-const asBuffer = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 /** The first line of two dashes and more that is followed by a field of a part. */
 function likelyBoundary(bytes: Buffer): string | null {

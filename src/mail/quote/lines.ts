@@ -88,16 +88,13 @@ export function isBlankCode(code: number): boolean {
   );
 }
 
-/** `>`, and its fullwidth form. */
-function isQuoteCode(code: number): boolean {
-  return code === 62 || code === 0xff1e;
-}
-
 function kindOf(text: string, start: number, end: number): number {
   let at = start;
   while (at < end && isBlankCode(text.charCodeAt(at))) at += 1;
   if (at === end) return lineKinds.blank;
-  if (isQuoteCode(text.charCodeAt(at))) return lineKinds.quote;
+  const first = text.charCodeAt(at);
+  // `>`, and its fullwidth form
+  if (first === 62 || first === 0xff1e) return lineKinds.quote;
   return isWeak(text, at, end) ? lineKinds.weak : lineKinds.text;
 }
 
@@ -112,4 +109,49 @@ function isWeak(text: string, start: number, end: number): boolean {
 
 function isLatin(code: number): boolean {
   return (code >= 65 && code <= 90) || (code >= 97 && code <= 122);
+}
+
+// Parts of a line
+
+/** Offset of the first character of a line that is no blank. */
+export function firstCharacter(lines: TextLines, index: number): number {
+  let at = startOf(lines, index);
+  const end = startOf(lines, index + 1);
+  while (at < end && isBlankCode(lines.text.charCodeAt(at))) at += 1;
+  return at;
+}
+
+/** True where the last character of the line is a colon; blanks, `*`, `_` and `-` after it are formatting. */
+export function endsWithColon(lines: TextLines, index: number): boolean {
+  let at = startOf(lines, index + 1) - 1;
+  const start = startOf(lines, index);
+  while (at > start && isFormatting(lines.text.charCodeAt(at))) at -= 1;
+  const code = lines.text.charCodeAt(at);
+  return code === 58 || code === 0xff1a;
+}
+
+function isFormatting(code: number): boolean {
+  return code === 42 || code === 95 || code === 45 || isBlankCode(code);
+}
+
+/** Dashes of all kinds, and other signs around a title or in a drawn line. */
+export const decoration = new Set('-‐‑‒–—―─━═_=*~#+');
+
+const ruleLengthMax = 200;
+
+/** True for a drawn line: at least three signs of decoration, and nothing else but blanks. */
+export function isRule(line: string): boolean {
+  if (line.length > ruleLengthMax) return false;
+  let signs = 0;
+  for (const sign of line) {
+    if (decoration.has(sign)) signs += 1;
+    else if (!isBlankCode(sign.charCodeAt(0))) return false;
+  }
+  return signs >= 3;
+}
+
+/** Lower case as in the tables; the dotted capital of Turkish would become two characters. */
+export function lowered(words: string): string {
+  const low = words.toLowerCase();
+  return low.includes('\u0307') ? low.replaceAll('i\u0307', 'i') : low;
 }

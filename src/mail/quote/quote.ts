@@ -7,9 +7,18 @@
  */
 
 import type { Mark } from '../message.ts';
-import { type AttributionFinder, attributionFinder } from './attribution.ts';
-import { type HeaderBlockFinder, headerBlockFinder, labelledEnd } from './header-block.ts';
+import { plainReplyAbove, type SubjectKind, subjectKind, titleAt } from './forward.ts';
 import {
+  type AttributionFinder,
+  attributionFinder,
+  type HeaderBlockFinder,
+  headerBlockFinder,
+  labelledEnd,
+  mayEndAttribution,
+} from './introductions.ts';
+import {
+  endsWithColon,
+  isRule,
   type LineRange,
   lengthOf,
   lineAt,
@@ -21,8 +30,6 @@ import {
   type TextLines,
 } from './lines.ts';
 import { signatureRanges } from './signature.ts';
-import { subjectKind } from './subject.ts';
-import { endsWithColon, isRule, mayEndAttribution, plainReplyAbove, titleAt } from './titles.ts';
 
 /** Start of a history, end of its introduction, and the form of it. */
 type Introduction = LineRange & { readonly by: 'title' | 'fields' | 'attribution' | 'reply_above' };
@@ -31,7 +38,7 @@ type Scan = {
   readonly lines: TextLines;
   readonly findAttribution: AttributionFinder;
   readonly findHeaderBlock: HeaderBlockFinder;
-  readonly subject: ReturnType<typeof subjectKind>;
+  readonly subject: SubjectKind | null;
   /** The undecorated line that asks for the reply above it; -1 for none. */
   readonly plainReplyAboveLine: number;
   readonly quotes: LineRange[];

@@ -5,6 +5,8 @@
  * Closing words with a name are no signature. Except for `-- ` only the last 60 lines are searched. Never fails.
  */
 import {
+  endsWithColon,
+  isRule,
   type LineRange,
   lengthOf,
   lineAt,
@@ -14,8 +16,15 @@ import {
   startOf,
   type TextLines,
 } from './lines.ts';
-import { endsWithColon, isRule } from './titles.ts';
-import { deviceNames, mobileBeginnings, mobileEndings, noticeBeginnings, noticeSubjects } from './words.ts';
+import {
+  anyOf,
+  deviceNames,
+  entriesOf,
+  mobileBeginnings,
+  mobileEndings,
+  noticeBeginnings,
+  noticeSubjects,
+} from './words.ts';
 
 /** Lines from the end that are searched for signatures without `-- `. */
 const tailLinesMax = 60;
@@ -29,11 +38,8 @@ const mobileLengthMax = 160;
 const noticeHeadLength = 600;
 const pgpLengthMax = 80;
 
-const rows = (table: readonly string[]) => table.flatMap((row) => row.split('|'));
-const escaped = (words: string) => words.replace(/[.()]/gu, String.raw`\$&`);
-const anyOf = (table: readonly string[]) => rows(table).map(escaped).join('|');
 const beginsMobile = new RegExp(`^[*_\\[\\p{Cf}]{0,4}(?:${anyOf(mobileBeginnings)})`, 'iu');
-const endings = rows(mobileEndings);
+const endings = entriesOf(mobileEndings);
 /** A full stop and formatting after the last word. */
 const afterEnding = /[*_\]\p{Cf}]{0,4}[.。]?[*_\]\p{Cf}]{0,4}$/u;
 const endingLengthMax = 24;

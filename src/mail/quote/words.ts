@@ -2,8 +2,17 @@
  * Word tables for quoted history, forwards and signatures in many languages: attributions, header labels, titles, lines
  * of mobile devices, legal notices.
  *
- * Tables only, in lower case, one row for each language or program: a language is added as a row, without any code.
+ * Tables in lower case, one row for each language or program, `|` between entries: a language is added as a row.
  */
+
+/** The entries of all rows. */
+export const entriesOf = (table: readonly string[]): readonly string[] => table.flatMap((row) => row.split('|'));
+
+/** Part of a regular expression that matches any entry. */
+export const anyOf = (table: readonly string[]): string =>
+  entriesOf(table)
+    .map((words) => words.replace(/[.()]/gu, String.raw`\$&`))
+    .join('|');
 
 /** "wrote" before a colon: Gmail, Apple Mail, Thunderbird, and people. */
 export const writingWords: readonly string[] = [

@@ -7,7 +7,7 @@
  * kind; tags are read in the first 65,536 characters of the text, mentions in the first 2,000. Pure; never fails.
  */
 import type { ParsedMessage } from '../message.ts';
-import { isForward, subjectKind } from '../quote/subject.ts';
+import { isForward } from '../quote/forward.ts';
 import { type ReplyToken, tokenInMessageId, tokensInAddresses } from './reply-token.ts';
 
 /** Everything in a message that may lead to a ticket. */
@@ -58,15 +58,10 @@ export function threadKeysOf(parsed: ParsedMessage): ThreadKeys {
     textTags: text.includes('[#') ? refsIn(text.slice(0, tagTextMax), tag) : [],
     mentions: mentionStart.test(mentioning) ? refsIn(mentioning, mention) : [],
     sender: (parsed.from?.address ?? '').toLowerCase(),
-    isForward: forwards(subject, text),
+    // A reply with a new subject may quote a forward.
+    isForward: isForward(subject, text),
     isAutomatic: isAutomatic(parsed),
   };
-}
-
-/** The text decides only where the subject's prefix is ambiguous: a reply with a new subject may quote a forward. */
-function forwards(subject: string, text: string): boolean {
-  const kind = subjectKind(subject);
-  return kind === 'forward' || (kind === 'either' && isForward(subject, text));
 }
 
 function isAutomatic({ headers, kind }: ParsedMessage): boolean {

@@ -66,8 +66,8 @@ type ThreadingRule = {
 const rules: readonly ThreadingRule[] = [
   { appliesToForwards: false, appliesToOwn: true, find: byReferencedId },
   { appliesToForwards: true, appliesToOwn: true, find: byRecipient },
-  { appliesToForwards: true, appliesToOwn: false, find: byDescendant },
-  { appliesToForwards: false, appliesToOwn: false, find: bySibling },
+  { appliesToForwards: true, appliesToOwn: false, find: (...given) => firstMatch('descendant', descendants(...given)) },
+  { appliesToForwards: false, appliesToOwn: false, find: (...given) => firstMatch('sibling', siblings(...given)) },
   { appliesToForwards: false, appliesToOwn: false, find: byTag },
 ];
 
@@ -155,20 +155,12 @@ function ticketOfTokens<T extends Ticket>(tokens: readonly (ReplyToken | null)[]
   return null;
 }
 
-function byDescendant<T extends Ticket>(candidate: Candidate, stored: StoredThreads<T>): Match<T> | null {
-  return firstMatch('descendant', descendants(candidate, stored));
-}
-
 /** Messages that reference this one and involve its sender: the id alone may have gone to many recipients. */
 function descendants<T extends Ticket>(
   { threadKeys }: Candidate,
   stored: StoredThreads<T>,
 ): readonly StoredReference<T>[] {
   return stored.referencing(threadKeys.messageId).filter(involves(threadKeys.sender));
-}
-
-function bySibling<T extends Ticket>(candidate: Candidate, stored: StoredThreads<T>): Match<T> | null {
-  return firstMatch('sibling', siblings(candidate, stored));
 }
 
 /**

@@ -3,8 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { readOpaqueSigned } from '../../../src/mail/formats/cms.ts';
-import { clearTextOf, protectionOf } from '../../../src/mail/formats/protection.ts';
+import { clearTextOf, protectionOf, readOpaqueSigned } from '../../../src/mail/formats/protection.ts';
 
 /** 5 MB take under half a second on an idle machine; tests may run on a busy one. */
 const limitMs = 3000;

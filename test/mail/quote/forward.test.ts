@@ -2,7 +2,7 @@
  * Forwards and replies by their subjects, and forwards by their text.
  */
 import { describe, expect, test } from 'vitest';
-import { bareSubject, isForward, isForwardSubject, isReplySubject } from '../../../src/mail/quote/subject.ts';
+import { isForward, subjectKind } from '../../../src/mail/quote/forward.ts';
 
 test.each([
   'Fwd: a',
@@ -30,9 +30,7 @@ test.each([
   '[list] Fwd: a',
   '[Fwd: Re: a]',
 ])('%j is the subject of a forward', (subject) => {
-  expect(isForwardSubject(subject)).toBe(true);
-  expect(isReplySubject(subject)).toBe(false);
-  expect(bareSubject(subject).replace('[list] ', '')).toBe('a');
+  expect(subjectKind(subject)).toBe('forward');
 });
 
 test.each([
@@ -44,7 +42,6 @@ test.each([
   'AW: a',
   'Antw: a',
   'SV: a',
-  'VS: a',
   'R: a',
   'RIF: a',
   'RES: a',
@@ -63,35 +60,38 @@ test.each([
   '[list] Re: a',
   'Re: AW: SV: a',
 ])('%j is the subject of a reply', (subject) => {
-  expect(isReplySubject(subject)).toBe(true);
-  expect(isForwardSubject(subject)).toBe(false);
-  expect(bareSubject(subject).replace('[list] ', '')).toBe('a');
+  expect(subjectKind(subject)).toBe('reply');
+});
+
+test.each(['VS: a', 'vs: a', '[list] VS: a'])('%j is a reply in one language and a forward in another', (subject) => {
+  expect(subjectKind(subject)).toBe('either');
 });
 
 test.each(['', 'a', 'Order: late', 'R:drive', 'i: a', 'Reply', 'Status: ok', '[#A1] Order', 'Refund: a', '12: a'])(
   '%j has no prefix',
   (subject) => {
-    expect([isForwardSubject(subject), isReplySubject(subject), bareSubject(subject)]).toEqual([false, false, subject]);
+    expect(subjectKind(subject)).toBeNull();
   },
 );
 
-test('tags stay', () => {
-  expect(bareSubject('AW: [#A1] Re: [shop] Order')).toBe('[#A1] [shop] Order');
+test('the first of several prefixes counts, whatever tags are between them', () => {
+  expect(subjectKind('AW: [#A1] Fwd: [shop] Order')).toBe('reply');
+  expect(subjectKind('[#A1] [shop] Fwd: AW: Order')).toBe('forward');
 });
 
 describe('the text decides where the subject is ambiguous', () => {
   const forwarded = 'Look.\n\n---------- Forwarded message ---------\nFrom: Ann\n\nHelp';
 
   test.each([
-    ['Order', forwarded, true],
+    ['Order', forwarded, false],
     ['VS: Order', forwarded, true],
     ['VS: Order', 'Yes.\n\n> Help?', false],
-    ['Order', 'Yes.\n\nBegin forwarded message:\n\n> From: Ann', true],
+    ['VS: Order', 'Yes.\n\nBegin forwarded message:\n\n> From: Ann', true],
     ['Re: Order', forwarded, false],
     ['Fwd: Order', 'Look.', true],
-    ['Order', '> ---------- Forwarded message ---------', false],
-    ['Order', 'I forwarded message one.', false],
-    ['Order', '-----Original Message-----\n\n---------- Forwarded message ---------', false],
+    ['VS: Order', '> ---------- Forwarded message ---------', false],
+    ['VS: Order', 'I forwarded message one.', false],
+    ['VS: Order', '-----Original Message-----\n\n---------- Forwarded message ---------', false],
   ] as const)('%j, %j', (subject, text, expected) => {
     expect(isForward(subject, text)).toBe(expected);
   });
@@ -105,7 +105,7 @@ test('hostile subjects take linear time', () => {
     '[fwd:'.repeat(200_000),
     `Re:${' '.repeat(1_000_000)}`,
   ]) {
-    bareSubject(subject);
+    subjectKind(subject);
   }
   // Time of the processor, since others may use it; far below what anything quadratic would take.
   expect(process.cpuUsage(before).user / 1000).toBeLessThan(1500);
