@@ -206,7 +206,7 @@ export async function untilSwitch(scene: Pick<AdminScene, 'json'>, state: string
 }
 
 export type MailStream = AsyncDisposable & {
-  /** Subjects of the mails that were delivered so far. */
+  /** Subjects of the messages that were delivered so far. */
   readonly sent: readonly string[];
   stop(): Promise<void>;
 };

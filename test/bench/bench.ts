@@ -1,36 +1,20 @@
 /**
- * `npm run bench [-- performance] [--only SCENE] [--runs 5] [--count 2000] [--largest 20000] [--mailboxes 50] [--polls
- * 300] [--huge-mb 45] [--json]` `npm run bench -- ingest [--count 2000] [--runs 1] [--database mariadb|sqlite]
- * [--json]` `npm run bench -- crash [--count 2000] [--kills 40] [--database mariadb|sqlite] [--json]` `npm run bench --
- * core-dump [--mailboxes 200] [--database mariadb|sqlite] [--json]` `npm run bench -- switch-kills [--stride 1]
- * [--database mariadb|sqlite] [--json]` `npm run bench -- live-switch [--mailboxes 1000] [--database mariadb|sqlite]
- * [--json]` `npm run bench -- switch-size [--mailboxes 10000] [--database mariadb|sqlite] [--json]` `npm run bench --
- * database-files [--mailboxes 1000] [--database mariadb|sqlite] [--json]` `npm run bench -- push-latency [--mailboxes
- * 50] [--count 1000] [--profile FOLDER] [--json]` `npm run bench -- announce-delay [--count 20] [--json]` `npm run
- * bench -- many-quiet [--mailboxes 10000] [--interval 300] [--profile FOLDER] [--database mariadb|sqlite] [--json]`
- * `npm run bench -- idle-connections [--mailboxes 1000] [--count 200] [--interval 60] [--database mariadb|sqlite]
- * [--json]` `npm run bench -- start-up [--mailboxes 1000] [--runs 5] [--database mariadb|sqlite] [--json]` `npm run
- * bench -- fleet [--mailboxes 400] [--count 200] [--json]`
+ * Command line of the benchmarks: `npm run bench -- [NAME] [OPTION …]`; `--help` lists names and options.
  *
  * Without a name it is `performance`: the report on speed, memory and CPU time, in scenes (performance/), with the aim
- * of each figure beside it. `ingest` measures how fast messages become tickets, beside imapflow fetching and dropping
- * the same messages in the same run, and checks that every one of them is stored as it was sent. `crash` kills the
- * daemon again and again while it works, and counts what is lost, doubled, empty or missing in the end. The others are
- * about sealed passwords: what a core dump holds of them, operations killed before each of their effects, a switch
- * under a daemon at work, its time and memory with many mailboxes, and what the files of the database still hold. The
- * last six are about the daemon at work: from a message's announcement to its ticket, how late the mail server
- * announces, what many mailboxes and many open connections cost, how long a start takes, and how four workers share the
- * mailboxes of one that is killed. Exit code 1 when something is not as promised, or fails; 2 for a wrong option.
- * Dovecot and MariaDB must be installed; both are started here, with their data in temporary folders.
+ * of each figure beside it. `crash` kills the daemon again and again while it works, and counts what is lost, doubled,
+ * empty or missing in the end. Others are about sealed passwords (encryption/) and about the daemon at work (service/).
+ * Exit code 1 when something is not as promised, or fails; 2 for a wrong option. Dovecot and MariaDB must be installed;
+ * both are started here, with their data in temporary folders.
  */
 import { parseArgs } from 'node:util';
 import { startDovecot } from '../support/servers/dovecot.ts';
 import { startMariadb } from '../support/servers/mariadb.ts';
+import { findingCounts } from '../support/verification.ts';
 import { wholeNumber } from '../support/whole-number.ts';
 import { type EncryptionOptions, encryptionBenchmarks } from './encryption/encryption-benchmarks.ts';
 import { crashRun } from './ingest/crash.ts';
-import { type IngestRun, ingestOnce, type Servers } from './ingest/ingest.ts';
-import { medianRun, type Report, runFigures, tableOf } from './ingest/report.ts';
+import type { Servers } from './ingest/ingest.ts';
 import { defaultCount } from './messages/generate.ts';
 import { performanceDefaults, performanceRun, sceneNames } from './performance/performance.ts';
 import type { PerformanceOptions } from './performance/scene.ts';
@@ -40,7 +24,6 @@ const database = '[--database mariadb|sqlite] [--json]';
 const usage = [
   'usage: npm run bench [-- performance] [--only SCENE] [--runs N] [--count N] [--largest N] [--mailboxes N]',
   '                                      [--polls N] [--huge-mb N] [--json]',
-  `       npm run bench -- ingest [--count N] [--runs N] ${database}`,
   `       npm run bench -- crash [--count N] [--kills N] ${database}`,
   `       npm run bench -- core-dump [--mailboxes N] ${database}`,
   `       npm run bench -- switch-kills [--stride N] ${database}`,
@@ -65,7 +48,7 @@ type ServiceName = keyof typeof serviceBenchmarks;
 type Options = EncryptionOptions &
   ServiceOptions &
   PerformanceOptions & {
-    readonly benchmark: 'performance' | 'ingest' | 'crash' | EncryptionName | ServiceName;
+    readonly benchmark: 'performance' | 'crash' | EncryptionName | ServiceName;
     readonly kills: number;
     /** The one scene of the performance report; null: all of them. */
     readonly only: string | null;
@@ -146,7 +129,6 @@ function usualOf(benchmark: Options['benchmark']): Pick<Options, 'count' | 'runs
 
 const names: readonly string[] = [
   'performance',
-  'ingest',
   'crash',
   ...Object.keys(encryptionBenchmarks),
   ...Object.keys(serviceBenchmarks),
@@ -164,24 +146,6 @@ function isAboutService(name: string): name is ServiceName {
   return Object.hasOwn(serviceBenchmarks, name);
 }
 
-async function measure({ count, runs, database }: Options): Promise<Report> {
-  await using undo = new AsyncDisposableStack();
-  const { dovecot, mariadb } = await startServers(undo, database);
-  const done: IngestRun[] = [];
-  for (let run = 1; run <= runs; run++) {
-    done.push(await ingestOnce({ dovecot, mariadb }, count, (line) => progress(`run ${run} of ${runs}: ${line}`)));
-  }
-  const figures = done.map((run) => runFigures(run, count));
-  return {
-    ...medianRun(figures),
-    exact: done.every((run) => run.exact),
-    count,
-    database,
-    node: process.version,
-    runs: figures,
-  };
-}
-
 async function startServers(undo: AsyncDisposableStack, database: Options['database']): Promise<Servers> {
   const dovecot = undo.use(await startDovecot());
   const mariadb = database === 'mariadb' ? undo.use(await startMariadb({ durable: true })) : null;
@@ -194,12 +158,11 @@ async function crash({ count, kills, database, json }: Options): Promise<number>
   const servers = await startServers(undo, database);
   const seed = Date.now() % 1_000_000;
   const report = await crashRun(servers, { count, kills, seed, lifeMsMax }, progress);
-  const { lost, doubled, emptyTickets, missingAttachments, misplaced, ...counts } = report.verification;
-  const wrong = { lost, doubled, emptyTickets, missingAttachments, misplaced };
+  const { findings: _, ...counts } = report.verification;
   const figures = {
     kills,
     kills_at_work: report.killsAtWork,
-    ...Object.fromEntries(Object.entries(wrong).map(([name, list]) => [name, list.length])),
+    ...findingCounts(report.verification),
     ...counts,
     seen_on_server: report.seen,
     reconciled: report.reconciled,
@@ -234,10 +197,7 @@ async function main(args: readonly string[]): Promise<number> {
   if (isAboutEncryption(benchmark)) return encryptionBenchmarks[benchmark].run(options, progress);
   if (isAboutService(benchmark)) return serviceBenchmarks[benchmark].run(options, progress);
   if (benchmark === 'performance') return performanceRun(options, progress);
-  if (benchmark === 'crash') return crash(options);
-  const report = await measure(options);
-  process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : tableOf(report));
-  return report.exact ? 0 : 1;
+  return crash(options);
 }
 
 /** Servers and daemons end with this process, and its folder goes as it exits. Once: npm passes a Ctrl-C on. */

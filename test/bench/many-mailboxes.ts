@@ -74,22 +74,3 @@ function addToSqlite(path: string, rows: readonly NewRow[]): void {
     database.close();
   }
 }
-
-/** The rows that any statement gives, one object each; none for one that gives none. */
-export async function runSql<T>(databaseUrl: string, sql: string): Promise<readonly T[]> {
-  if (databaseUrl.startsWith('sqlite:')) {
-    const database = new DatabaseSync(databaseUrl.slice('sqlite:'.length), { timeout: busyMs });
-    try {
-      return database.prepare(sql).all() as T[];
-    } finally {
-      database.close();
-    }
-  }
-  const connection = await createConnection(databaseUrl);
-  try {
-    const [rows] = await connection.query(sql);
-    return Array.isArray(rows) ? (rows as T[]) : [];
-  } finally {
-    await connection.end();
-  }
-}

@@ -93,14 +93,14 @@ function fromPostalMime(mail: Email): ParsedFields {
 }
 
 /** Median CPU seconds (user and system) for 1,000 messages; one round of warming up, parsers take turns. */
-async function measureCpu(mails: readonly Uint8Array<ArrayBuffer>[], rounds: number): Promise<Map<string, number>> {
+async function measureCpu(messages: readonly Uint8Array<ArrayBuffer>[], rounds: number): Promise<Map<string, number>> {
   const seconds = new Map<string, number[]>(parsers.map(({ name }) => [name, []]));
   for (let round = -1; round < rounds; round++) {
     for (const { name, parse } of parsers) {
       const before = process.cpuUsage();
-      for (const mail of mails) await parse(mail);
+      for (const mail of messages) await parse(mail);
       const { user, system } = process.cpuUsage(before);
-      if (round >= 0) seconds.get(name)?.push((((user + system) / 1e6) * 1000) / mails.length);
+      if (round >= 0) seconds.get(name)?.push((((user + system) / 1e6) * 1000) / messages.length);
     }
   }
   return new Map([...seconds].map(([name, list]) => [name, list.toSorted((a, b) => a - b)[rounds >> 1] ?? Number.NaN]));
@@ -180,7 +180,7 @@ async function main(): Promise<void> {
     files.map((file) => crlf(readFileSync(join(folder, file)))),
     rounds,
   );
-  print(`CPU seconds per 1,000 mails, median of ${rounds}, ${files.length} mails`);
+  print(`CPU seconds per 1,000 messages, median of ${rounds}, ${files.length} messages`);
   for (const [name, seconds] of cpu) print(`${name.padEnd(20)}${seconds.toFixed(3).padStart(18)}`);
 
   const identical: Record<string, readonly string[]> = {};

@@ -6,7 +6,7 @@ import { startScriptedServer } from '../adapters/imap/scripted-server.ts';
 import { checkOf, count, metrics, named, openDesk, opened, until } from '../support/faults/outage-scene.ts';
 import { type FaultProxy, startFaultProxy } from '../support/faults/proxy.ts';
 import { outcomesOf } from '../support/outcomes.ts';
-import { boxWith, inClear, mail, mailsOf, poll, sceneOfFile, ticketsOf } from './scene.ts';
+import { boxWith, inClear, mail, newMessages, poll, sceneOfFile, ticketsOf } from './scene.ts';
 
 const at = sceneOfFile();
 
@@ -99,7 +99,7 @@ test.concurrent('case 87 (maathimself/mailflow#384): a mailbox gets its mail at 
   });
   for (let box = 0; box < 3; box += 1) {
     const user = at.dovecot.newUser();
-    await at.dovecot.append(user, 'INBOX', mailsOf(250));
+    await at.dovecot.append(user, 'INBOX', newMessages(250));
     await desk.add(at.dovecot, user, inClear(proxy.port, user));
   }
   const user = at.dovecot.newUser();

@@ -8,7 +8,7 @@ import { startDaemon } from '../support/daemon.ts';
 import { named, openDesk, opened, until } from '../support/faults/outage-scene.ts';
 import { startFaultProxy } from '../support/faults/proxy.ts';
 import { outcomesOf, rowsOf } from '../support/outcomes.ts';
-import { boxWith, flagged, healthy, inClear, mail, mailsOf, poll, sceneOfFile, sql, ticketsOf } from './scene.ts';
+import { boxWith, flagged, healthy, inClear, mail, newMessages, poll, sceneOfFile, sql, ticketsOf } from './scene.ts';
 import { startScriptedMailbox } from './scripted-mailbox.ts';
 
 const at = sceneOfFile({ TICKETMAILD_MESSAGE_BATCH_MESSAGES_MAX: '10' });
@@ -24,7 +24,7 @@ test('case 18 (OT#494): one message is one ticket, however often it is looked fo
 test('case 19 (OT#1976): runs that overlap give one ticket for each message', async () => {
   await using desk = await openDesk({ env: { TICKETMAILD_MESSAGE_BATCH_MESSAGES_MAX: '5' } });
   const user = at.dovecot.newUser();
-  await at.dovecot.append(user, 'INBOX', mailsOf(60));
+  await at.dovecot.append(user, 'INBOX', newMessages(60));
   const mailbox = await desk.add(at.dovecot, user);
   const runs = await Promise.all([1, 2].map(() => desk.command('poll', mailbox.name)));
   expect(runs.map(({ code }) => code)).toContain(0);
@@ -56,7 +56,7 @@ test('case 22 (ZA#78): a fetch that is interrupted again and again imports nothi
   await using proxy = await startFaultProxy({ host: '127.0.0.1', port: at.dovecot.port });
   await using desk = await openDesk({ env: { TICKETMAILD_MESSAGE_BATCH_MESSAGES_MAX: '5' } });
   const user = at.dovecot.newUser();
-  await at.dovecot.append(user, 'INBOX', mailsOf(60, { body: 'x'.repeat(70).concat('\n').repeat(200) }));
+  await at.dovecot.append(user, 'INBOX', newMessages(60, { body: 'x'.repeat(70).concat('\n').repeat(200) }));
   const mailbox = await desk.add(at.dovecot, user, inClear(proxy.port, user));
   // Killed where it is slow, twice, and then let continue.
   for (const bytes of [100_000, 400_000]) {
@@ -124,7 +124,7 @@ test('case 25 (FS#5638): a message from a mailbox to itself is not two tickets',
 });
 
 test('case 27 (CW#12054): a deleted ticket is not imported again', async () => {
-  const sources = mailsOf(2);
+  const sources = newMessages(2);
   const { user, mailbox } = await boxWith(at, sources);
   await poll(at, mailbox);
   const mine = `mailbox_id = '${mailbox.id}'`;
@@ -142,7 +142,7 @@ test('case 27 (CW#12054): a deleted ticket is not imported again', async () => {
 });
 
 test('case 28 (EE#104): old messages are not news when the cursor was lost or a client uploaded them again', async () => {
-  const sources = mailsOf(4);
+  const sources = newMessages(4);
   const { user, mailbox } = await boxWith(at, sources);
   await poll(at, mailbox);
   await sql(at, `DELETE FROM mailbox_state WHERE mailbox_id = '${mailbox.id}'`);
@@ -175,7 +175,7 @@ test('case 31 (oroinc/platform#411): two workers that fetch the same mailbox whi
   const workers = ['one', 'two'].map((name) => desk.start({ TICKETMAILD_DATA_DIR: join(desk.folder, name) }));
   for (const worker of workers) await worker.waitFor(named('daemon.ready'));
   for (let burst = 0; burst < 8; burst += 1) {
-    await at.dovecot.append(user, 'INBOX', mailsOf(10));
+    await at.dovecot.append(user, 'INBOX', newMessages(10));
     // The one that is there is killed in the middle.
     if (burst === 4) workers[0]?.signal('SIGKILL');
     await sleep(150);

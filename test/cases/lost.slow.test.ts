@@ -20,7 +20,7 @@ import {
   healthy,
   inClear,
   mail,
-  mailsOf,
+  newMessages,
   poll,
   sceneOfFile,
   ticketsOf,
@@ -40,8 +40,8 @@ test('case 1 (FS#4888): messages of a label folder that were turned read while a
   await using proxy = await startFaultProxy({ host: '127.0.0.1', port: at.dovecot.port });
   const user = at.dovecot.newUser();
   // A person, or a fetch that died, has marked four fifths of them.
-  await at.dovecot.append(user, 'Labels/Support', mailsOf(16), { flags: ['\\Seen'] });
-  await at.dovecot.append(user, 'Labels/Support', mailsOf(4));
+  await at.dovecot.append(user, 'Labels/Support', newMessages(16), { flags: ['\\Seen'] });
+  await at.dovecot.append(user, 'Labels/Support', newMessages(4));
   const { connection } = inClear(proxy.port, user);
   const mailbox = await at.on.addMailbox(at.dovecot, user, { connection: { ...connection, folder: 'Labels/Support' } });
   proxy.fault = { kind: 'cut_after', bytes: 6000 };
@@ -111,7 +111,7 @@ test('case 6 (FS#4646): a mail is fetched when it is there, in every time zone, 
       start: { from: 'time', atMs: now - 5000 },
     });
     await at.dovecot.append(user, 'INBOX', [mail()], { receivedAt: new Date(now - 86_400_000) });
-    await at.dovecot.append(user, 'INBOX', mailsOf(2));
+    await at.dovecot.append(user, 'INBOX', newMessages(2));
     const clockFile = join(desk.folder, `clock-${offsetS}`);
     await setClock(clockFile, offsetS);
     const clock = library === null ? {} : clockVariables(library, clockFile);
@@ -151,7 +151,7 @@ test('case 10 (OTRS PR#694): a message that the server lists and answers without
   const asked: number[] = [];
   const empty = (uid: number) => `* ${uid} FETCH (UID ${uid} BODY[] "")`;
   await using server = await startScriptedMailbox({
-    sources: mailsOf(2),
+    sources: newMessages(2),
     answerTo: (uid) => {
       const isWhole = uid === 1 && asked.includes(1);
       asked.push(uid);
@@ -173,7 +173,7 @@ test('case 10 (OTRS PR#694): a message that the server lists and answers without
 });
 
 test('case 11 (OT#2998): a message whose ticket could not be stored is not deleted', async () => {
-  const { user, mailbox } = await boxWith(at, mailsOf(3), { postAction: { kind: 'delete' } });
+  const { user, mailbox } = await boxWith(at, newMessages(3), { postAction: { kind: 'delete' } });
   await whileNothingIsStored(at, () => expect(poll(at, mailbox)).rejects.toMatchObject({ code: 'database_failed' }));
   expect((await at.dovecot.listFlags(user, 'INBOX')).size).toBe(3);
   expect(await ticketsOf(at, mailbox)).toEqual([]);
@@ -220,7 +220,7 @@ test('case 14 (CW#6604): after an outage all that came meanwhile is fetched, not
   proxy.fault = { kind: 'refuse' };
   proxy.kill();
   await daemon.waitFor(named('poll.failed'));
-  await at.dovecot.append(user, 'INBOX', mailsOf(130));
+  await at.dovecot.append(user, 'INBOX', newMessages(130));
   await sleep(1500);
   proxy.fault = { kind: 'none' };
   await until('all of them', () => opened(daemon) === 131);
@@ -230,13 +230,13 @@ test('case 15 (CW#8829): after an update new messages are detected, and none com
   await using folder = await temporaryFolder('versions');
   const [newer, older] = [join(folder.path, 'newer.db'), join(folder.path, 'older.db')];
   const user = at.dovecot.newUser();
-  await at.dovecot.append(user, 'INBOX', mailsOf(5));
+  await at.dovecot.append(user, 'INBOX', newMessages(5));
   await using first = await testApp({ kind: 'sqlite', path: newer });
   const mailbox = await first.addMailbox(at.dovecot, user);
   await poll({ on: first }, mailbox);
   writeOlder(older, newer);
   await using updated = await testApp({ kind: 'sqlite', path: older });
-  await at.dovecot.append(user, 'INBOX', mailsOf(7));
+  await at.dovecot.append(user, 'INBOX', newMessages(7));
   expect((await poll({ on: updated }, mailbox)).outcomes).toMatchObject({ ticket_opened: 7, duplicate: 0 });
   expect(await outcomesOf(updated, mailbox)).toHaveLength(12);
   // What the version before has stored is also known again after the server has numbered its messages again.
@@ -283,11 +283,11 @@ test('case 16 (OT#6407): a message that was stored and not moved is moved by the
 test('case 17 (FS, source names #4624 and #4047): bad messages, gaps and marks shift no window: the newest messages are fetched too', async () => {
   const large = mail({ body: 'x'.repeat(76).concat('\n').repeat(20_000) });
   const { user, mailbox } = await boxWith(at, [
-    ...mailsOf(9),
+    ...newMessages(9),
     large,
-    ...mailsOf(15),
+    ...newMessages(15),
     Buffer.from('\0\0\r\n'),
-    ...mailsOf(9),
+    ...newMessages(9),
   ]);
   await at.dovecot.expunge(user, 'INBOX', [3, 4, 11, 12, 20]);
   const polling = poll(at, mailbox);

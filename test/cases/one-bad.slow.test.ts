@@ -17,8 +17,8 @@ import {
   flagged,
   inClear,
   mail,
-  mailsOf,
   mailWith,
+  newMessages,
   poll,
   sceneOfFile,
   ticketsOf,
@@ -150,7 +150,7 @@ test('case 50 (OT#3504): a message without a From is a ticket, and no error in a
 test('case 51 (OT#6441): a sender whose mail is not let in stops no other else', async () => {
   const { user, mailbox } = await boxWith(at, []);
   // More than a sender may; they arrive after the mailbox was set up, and the server tells whole seconds.
-  const flood = mailsOf(150, { from: 'Flood <flood@51.test>' });
+  const flood = newMessages(150, { from: 'Flood <flood@51.test>' });
   await at.dovecot.append(user, 'INBOX', [mail(), ...flood, mail()], { receivedAt: new Date(Date.now() + 2000) });
   await poll(at, mailbox);
   const rows = await rowsOf(at.on, mailbox);
@@ -216,7 +216,7 @@ test('case 54 (Peppermint-Lab/peppermint#297): a message of HTML alone has a tex
   const daemon = desk.start();
   await daemon.waitFor(named('message.ticket_opened'));
   // Case 55, in the same process.
-  await at.dovecot.append(user, 'INBOX', mailsOf(2, { subject: 'Re: [#999999-ABCDEF] Nobody knows it' }));
+  await at.dovecot.append(user, 'INBOX', newMessages(2, { subject: 'Re: [#999999-ABCDEF] Nobody knows it' }));
   await until('those after it', () => opened(daemon) === 3);
   const [first] = await messagesOf(desk, mailbox);
   expect(first?.text.replaceAll(/\s+/g, ' ').trim()).toMatch(/^The printer is on fire\. Room 7$/);

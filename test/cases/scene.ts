@@ -59,12 +59,12 @@ export type MailOptions = {
   readonly body?: string;
 };
 
-let mails = 0;
+let messages = 0;
 
 /** One message, plain text unless `headers` say something else. Line ends are CRLF. */
 export function mail({ id, from, to, subject, headers = [], body = 'It does not print.' }: MailOptions = {}): Buffer {
-  mails += 1;
-  const name = `${process.pid}-${mails}`;
+  messages += 1;
+  const name = `${process.pid}-${messages}`;
   const lines = [
     ...(from === null ? [] : [`From: ${from ?? `Ada <ada-${name}@example.test>`}`]),
     `To: ${to ?? 'support@example.test'}`,
@@ -76,7 +76,7 @@ export function mail({ id, from, to, subject, headers = [], body = 'It does not 
   return Buffer.from(`${lines.join('\r\n')}\r\n\r\n${body.replaceAll(/\r?\n/g, '\r\n')}\r\n`);
 }
 
-export function mailsOf(count: number, options: MailOptions = {}): Buffer[] {
+export function newMessages(count: number, options: MailOptions = {}): Buffer[] {
   return Array.from({ length: count }, () => mail(options));
 }
 

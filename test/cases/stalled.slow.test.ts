@@ -9,7 +9,7 @@ import type { Daemon } from '../support/daemon.ts';
 import { checkOf, type Desk, metrics, named, openDesk, opened, until } from '../support/faults/outage-scene.ts';
 import { type FaultProxy, startFaultProxy } from '../support/faults/proxy.ts';
 import { outcomesOf, rowsOf } from '../support/outcomes.ts';
-import { boxWith, inClear, mail, mailsOf, poll, sceneOfFile, ticketsOf } from './scene.ts';
+import { boxWith, inClear, mail, newMessages, poll, sceneOfFile, ticketsOf } from './scene.ts';
 import { startScriptedMailbox } from './scripted-mailbox.ts';
 
 const at = sceneOfFile();
@@ -56,7 +56,7 @@ async function failsWith(mailbox: Mailbox, code: string, times = 1): Promise<voi
   });
 }
 
-const large = (count: number) => mailsOf(count, { body: 'x'.repeat(70).concat('\n').repeat(1500) });
+const large = (count: number) => newMessages(count, { body: 'x'.repeat(70).concat('\n').repeat(1500) });
 
 test.concurrent('case 32 (FS#2823): the claim of a fetch that was killed is no hindrance to the next one', async () => {
   await using own = await openDesk();

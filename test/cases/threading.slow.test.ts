@@ -19,15 +19,20 @@ async function desk() {
   const [row] = await rowsOf(at.on, mailbox);
   if (ticket === undefined || row?.message == null) throw new Error('there is no ticket');
   const { ref } = ticket;
-  return { mailbox, ref, id: row.message.messageId, arrive: (...mails: Buffer[]) => arrive(user, mailbox, mails) };
+  return {
+    mailbox,
+    ref,
+    id: row.message.messageId,
+    arrive: (...messages: Buffer[]) => arrive(user, mailbox, messages),
+  };
 }
 
 type Box = Parameters<typeof poll>[1];
 
 /** What became of the messages that arrive now: outcome, ticket, rule. */
-async function arrive(user: string, mailbox: Box, mails: readonly Buffer[]) {
+async function arrive(user: string, mailbox: Box, messages: readonly Buffer[]) {
   const before = (await rowsOf(at.on, mailbox)).length;
-  await at.dovecot.append(user, 'INBOX', mails);
+  await at.dovecot.append(user, 'INBOX', messages);
   await poll(at, mailbox);
   return (await rowsOf(at.on, mailbox)).slice(before);
 }

@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { socketPath } from '../../src/adapters/control/socket.ts';
-import { createLogLevelSetter, startControlSocket } from '../../src/compose/control.ts';
+import { createLogLevelSetter, startControlSocket } from '../../src/compose/control-socket.ts';
 import { Failure } from '../../src/errors.ts';
 import type { AdjustableLog } from '../../src/events.ts';
 import { createLog } from '../../src/log.ts';

@@ -12,7 +12,7 @@ import { runMutations } from './mutations/mutation-run.ts';
 
 const silent = { now: () => undefined, counting: () => ({ [Symbol.dispose]: () => undefined }) };
 
-describe.skipIf(!corpusPresent)(`the public mails (looked for in ${corpusFolder}, TICKETMAILD_CORPUS)`, () => {
+describe.skipIf(!corpusPresent)(`the public messages (looked for in ${corpusFolder}, TICKETMAILD_CORPUS)`, () => {
   test('are stored and read back as their own test suites state, but for the known differences', async () => {
     const run = await ingestCorpus(readCorpus(), silent);
     expect(corpusViolations(run)).toEqual([]);
@@ -21,7 +21,7 @@ describe.skipIf(!corpusPresent)(`the public mails (looked for in ${corpusFolder}
 
 test('a thousand broken messages have one outcome each and do no harm', async () => {
   const options = { seed: 1, count: 1_000, isSqlite: false, stop: new AbortController().signal };
-  const { mails, violations } = await runMutations(options, readBases(), silent);
+  const { messages, violations } = await runMutations(options, readBases(), silent);
   expect(violations.map(({ mutant, what }) => `${mutant?.index ?? 'program'}: ${what}`)).toEqual([]);
-  expect(mails).toBe(1_000);
+  expect(messages).toBe(1_000);
 }, 120_000);

@@ -50,7 +50,7 @@ async function main(args: readonly string[]): Promise<number> {
   }
   if (!corpusPresent) {
     process.stderr.write(
-      `left out: there are no public mails in ${corpusFolder} (TICKETMAILD_CORPUS names the folder)\n`,
+      `left out: there are no public messages in ${corpusFolder} (TICKETMAILD_CORPUS names the folder)\n`,
     );
     return 0;
   }
@@ -81,7 +81,7 @@ function reportText(run: CorpusRun, violations: readonly string[], options: Opti
     options.misses ? missesText(checks) : '',
     tableText(checks),
     summaryText(shown),
-    `\n${run.mails} mails: ${counts.join(', ')}; ${run.blobs} attachments compared byte by byte, `,
+    `\n${run.messages} messages: ${counts.join(', ')}; ${run.blobs} attachments compared byte by byte, `,
     `${run.peakRssMb === null ? 'memory not measured' : `${Math.round(run.peakRssMb)} MB of memory at most`}\n`,
     `known differences: ${readKnownDifferences().length}; fields not compared: ${leftOutText()}\n`,
     ...violations.slice(0, shownViolations).map((violation) => `wrong: ${violation}\n`),
@@ -107,9 +107,9 @@ function jsonText({ checks, ...run }: CorpusRun, violations: readonly string[]):
     { ...metOf(part), fields: Object.fromEntries(metBy(part, ({ field }) => field)) },
   ]);
   const sources = Object.fromEntries(metBy(checks, ({ mail, field }) => `${mail.source} ${field}`));
-  const { mails, outcomes, blobs, peakRssMb: peak_rss_mb } = run;
+  const { messages, outcomes, blobs, peakRssMb: peak_rss_mb } = run;
   const report = {
-    mails,
+    messages,
     outcomes,
     blobs,
     peak_rss_mb,

@@ -23,7 +23,7 @@ import type { Stored, StoredAttachment } from './expectations/stored.ts';
 import { type Checked, keyed } from './expectations/tally.ts';
 
 export type CorpusRun = {
-  readonly mails: number;
+  readonly messages: number;
   readonly outcomes: Readonly<Record<string, number>>;
   readonly blobs: number;
   readonly peakRssMb: number | null;
@@ -44,22 +44,25 @@ type Place = { readonly env: Readonly<Record<string, string>>; readonly dataFold
 
 /** All at once from few senders is what this is, and no flood. */
 const corpusEnv = { TICKETMAILD_LIMITS_SENDER_LIMIT_PER_HOUR: '0' };
-const mailsAtOnce = 200;
+const messagesAtOnce = 200;
 const commandsAtOnce = 2;
 const peakMbMax = 400;
 
-export async function ingestCorpus(mails: readonly CorpusMail[], progress: Pick<Progress, 'now'>): Promise<CorpusRun> {
+export async function ingestCorpus(
+  messages: readonly CorpusMail[],
+  progress: Pick<Progress, 'now'>,
+): Promise<CorpusRun> {
   await using folder = await temporaryFolder('corpus');
   await using dovecot = await startDovecot();
   await using mariadb = await startMariadb();
   const { url } = await mariadb.createDatabase();
   const dataFolder = join(folder.path, 'data');
   const place = { env: { ...corpusEnv, TICKETMAILD_DATA_DIR: dataFolder, TICKETMAILD_DATABASE_URL: url }, dataFolder };
-  const bySource = Map.groupBy(mails, ({ source }) => source);
-  progress.now(`filling ${bySource.size} mailboxes with ${mails.length} mails`);
+  const bySource = Map.groupBy(messages, ({ source }) => source);
+  progress.now(`filling ${bySource.size} mailboxes with ${messages.length} messages`);
   await run(place, ['migrate']);
   await fill(dovecot, url, bySource);
-  progress.now(`fetching ${mails.length} mails`);
+  progress.now(`fetching ${messages.length} messages`);
   const { peakRssMb } = await runMeasured([mainFile, 'poll', '--json'], place);
   progress.now('reading back');
   const listed = await listAll(place, bySource);
@@ -74,7 +77,7 @@ export async function ingestCorpus(mails: readonly CorpusMail[], progress: Pick<
   const attachments = [...listed.values()].flat().flatMap((line) => line.attachments ?? []);
   const blobs = await checkBlobs(place.dataFolder, attachments);
   return {
-    mails: mails.length,
+    messages: messages.length,
     outcomes: countOf([...listed.values()].flat().map(({ outcome }) => outcome)),
     blobs: blobs.count,
     peakRssMb,
@@ -95,9 +98,9 @@ async function fill(
   const rows = [...bySource.keys()].map((source) => mailboxOn(dovecot, 'implicit', source, Buffer.from(password)));
   await addMailboxes(databaseUrl, rows);
   for (const { name, user } of rows) {
-    const mails = bySource.get(name) ?? [];
-    for (let at = 0; at < mails.length; at += mailsAtOnce) {
-      const portion = mails.slice(at, at + mailsAtOnce).map((mail) => mail.read());
+    const messages = bySource.get(name) ?? [];
+    for (let at = 0; at < messages.length; at += messagesAtOnce) {
+      const portion = messages.slice(at, at + messagesAtOnce).map((mail) => mail.read());
       await dovecot.append(user, 'INBOX', portion);
     }
   }
@@ -128,8 +131,8 @@ function outcomeViolations(
   bySource: ReadonlyMap<string, readonly CorpusMail[]>,
   listed: ReadonlyMap<string, readonly Listed[]>,
 ): string[] {
-  return [...bySource].flatMap(([source, mails]) =>
-    mails.flatMap(({ file, sizeBytes }, index) => {
+  return [...bySource].flatMap(([source, messages]) =>
+    messages.flatMap(({ file, sizeBytes }, index) => {
       const lines = (listed.get(source) ?? []).filter(({ uid }) => uid === index + 1);
       const [line] = lines;
       if (line === undefined || lines.length > 1) return [`${file}: has ${lines.length} outcomes instead of one`];
@@ -141,15 +144,15 @@ function outcomeViolations(
   );
 }
 
-function compareSource(mails: readonly CorpusMail[], listed: readonly Listed[]): readonly Checked[] {
+function compareSource(messages: readonly CorpusMail[], listed: readonly Listed[]): readonly Checked[] {
   const lineOf = (index: number) => listed.find(({ uid }) => uid === index + 1);
-  const tickets = new Map(mails.map(({ file }, index) => [basename(file, '.eml'), lineOf(index)?.ticket ?? null]));
+  const tickets = new Map(messages.map(({ file }, index) => [basename(file, '.eml'), lineOf(index)?.ticket ?? null]));
   // The folder need not hold the message that others answer: then those that answer it are one conversation.
   const ticketOf = (name: string, own: string): string | null => {
-    const fellow = mails.find(({ file, stated }) => stated?.['threads_with'] === name && file !== own);
+    const fellow = messages.find(({ file, stated }) => stated?.['threads_with'] === name && file !== own);
     return tickets.get(name) ?? tickets.get(basename(fellow?.file ?? '', '.eml')) ?? null;
   };
-  return mails.flatMap((mail, index) => {
+  return messages.flatMap((mail, index) => {
     const line = lineOf(index);
     if (mail.stated === null || line === undefined || line.message_id === undefined) return [];
     const { source, file, stated } = mail;

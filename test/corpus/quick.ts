@@ -72,14 +72,14 @@ async function main(args: readonly string[]): Promise<number> {
     process.stderr.write(`no corpus in ${corpusFolder} (TICKETMAILD_CORPUS)\n`);
     return 2;
   }
-  const mails = readCorpus().filter(
+  const messages = readCorpus().filter(
     ({ source, file, isHeldOut }) =>
       (options.source === undefined || source === options.source) &&
       (options.file === undefined || file.includes(options.file)) &&
       (options.split || isHeldOut === options.heldOut),
   );
   const checks: Checked[] = [];
-  for (const mail of mails) checks.push(...(await checksOf(mail)));
+  for (const mail of messages) checks.push(...(await checksOf(mail)));
   print(
     options,
     checks.filter(({ field }) => options.field === undefined || field === options.field),

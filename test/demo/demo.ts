@@ -18,7 +18,7 @@ import { temporaryFolder } from '../support/temporary.ts';
 import { type Daemon, startDaemon } from './daemon.ts';
 import { type ListedMessage, messageLine } from './lines.ts';
 import { type DemoMailServer, startMailServer } from './mail-server.ts';
-import { arrivingMail, waitingMails } from './mails.ts';
+import { arrivingMail, waitingMessages } from './messages.ts';
 import { stopSignal } from './stop-signals.ts';
 
 const mailbox = 'demo';
@@ -31,15 +31,17 @@ type Settings = { readonly configFile: string; readonly healthAddress: string; r
 async function demo(once: boolean, stop: AbortSignal): Promise<void> {
   await using undo = new AsyncDisposableStack();
   const folder = undo.use(await temporaryFolder('demo'));
-  const mails = waitingMails(Date.now());
-  const mailServer = undo.use(await startMailServer(mails));
-  say(`A mail server of the demo listens at ${mailServer.host}:${mailServer.port}; ${mails.length} mails wait in it.`);
+  const messages = waitingMessages(Date.now());
+  const mailServer = undo.use(await startMailServer(messages));
+  say(
+    `A mail server of the demo listens at ${mailServer.host}:${mailServer.port}; ${messages.length} messages wait in it.`,
+  );
   try {
     const settings = await writeSettings(folder.path);
     await addMailbox(mailServer, settings);
     const daemon = undo.use(startDaemon(mainFile, settings.configFile, (line) => say(`daemon: ${line}`)));
     undo.defer(() => say('\nEnding the daemon and removing its folder.'));
-    await story({ once, waiting: mails.length, mailServer, settings, daemon, stop });
+    await story({ once, waiting: messages.length, mailServer, settings, daemon, stop });
   } catch (error) {
     // After a Ctrl-C it is the Ctrl-C that broke off whatever continued.
     if (!stop.aborted) throw error;

@@ -51,7 +51,7 @@ async function openReader(setting: Setting): Promise<Reader> {
   const safe = join(dirname(setting.dataDir), 'safe');
   await mkdir(safe);
   const left = [...lines];
-  let mails = 0;
+  let messages = 0;
   const here = (line: string): string =>
     line.replaceAll('/media/safe', safe).replace(/(?<= )data\//g, `${setting.dataDir}/`);
   const run = async (line: string, input: string): Promise<void> => {
@@ -75,8 +75,8 @@ async function openReader(setting: Setting): Promise<Reader> {
     },
     works: async (daemon, failuresBefore = 0) => {
       const before = daemon.lines.filter(named('message.ticket_opened')).length;
-      mails += 1;
-      const mail = `From: ada@example.test\r\nSubject: ${mails}\r\nMessage-ID: <${mails}@x>\r\n\r\nHello\r\n`;
+      messages += 1;
+      const mail = `From: ada@example.test\r\nSubject: ${messages}\r\nMessage-ID: <${messages}@x>\r\n\r\nHello\r\n`;
       await dovecot.append(setting.user, 'INBOX', [Buffer.from(mail)]);
       let count = 0;
       await daemon.waitFor((line) => named('message.ticket_opened')(line) && ++count > before);

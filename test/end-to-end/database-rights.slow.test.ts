@@ -264,7 +264,7 @@ const large = (id: number) =>
     `Subject: large ${id}\r\nMessage-ID: <large${id}@x.example>\r\n\r\n${'x'.repeat(76).concat('\r\n').repeat(20_000)}`,
   );
 
-const firstMails = [
+const firstMessages = [
   Buffer.from('Subject: first\r\nMessage-ID: <1@x.example>\r\n\r\nHello\r\n'),
   Buffer.from('Subject: Fwd: first\r\nReferences: <1@x.example>\r\nMessage-ID: <2@x.example>\r\n\r\nSee below\r\n'),
   Buffer.from('Subject: Re: lost\r\nIn-Reply-To: <0@x.example>\r\nMessage-ID: <3@x.example>\r\n\r\nWell\r\n'),
@@ -297,7 +297,7 @@ test.each([
     TICKETMAILD_MESSAGE_BATCH_MAX_MB: '1',
   });
   const user = dovecot.newUser();
-  await dovecot.append(user, 'INBOX', firstMails);
+  await dovecot.append(user, 'INBOX', firstMessages);
   const commands = asker(desk);
   await mariadb.query("SET GLOBAL log_output = 'TABLE'; SET GLOBAL general_log = 1; TRUNCATE mysql.general_log;");
   await everydayCommands(commands, desk, user);

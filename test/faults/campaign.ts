@@ -246,7 +246,8 @@ async function recover(endMs: number, what: string, ports: Ports): Promise<Recov
   const { workers } = ports.scene;
   if (checksOkAfterMs === null)
     ports.violation(`checks not ok 60 s after ${what}: ${wrong.slice(0, 6).join('; ')}`, workers, endMs);
-  if (caughtUpAfterMs === null) ports.violation(`${missing} mails without outcome 60 s after ${what}`, workers, endMs);
+  if (caughtUpAfterMs === null)
+    ports.violation(`${missing} messages without outcome 60 s after ${what}`, workers, endMs);
   return { checksOkAfterMs, caughtUpAfterMs };
 }
 

@@ -38,7 +38,7 @@ function readOptions(args: readonly string[]): Options {
     minutes: wholeNumber('--minutes', values.minutes, 1),
     workers: wholeNumber('--workers', values.workers, 2),
     mailboxes: 40,
-    mailsPerS: 3,
+    messagesPerS: 3,
     once: values.once,
     lastS: null,
     only: values.only === undefined ? null : namesOf(values.only),

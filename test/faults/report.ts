@@ -75,10 +75,10 @@ function isText(column: number): boolean {
 }
 
 function mailLines({ verification }: Report): readonly string[] {
-  const { mails, harmed, tickets, messages, outcomes, attachmentsIdentical, seen } = verification;
+  const { sent, harmed, tickets, messages, outcomes, attachmentsIdentical, seen } = verification;
   const each = Object.entries(outcomes).map(([outcome, count]) => `${outcome} ${count}`);
   return [
-    `${mails} mails: ${harmed.lost} lost, ${harmed.doubled} doubled, ${harmed.half} half done;`,
+    `${sent} messages: ${harmed.lost} lost, ${harmed.doubled} doubled, ${harmed.half} half done;`,
     `${each.join(', ')}; ${tickets} tickets, ${messages} messages,`,
     `${attachmentsIdentical} attachments identical on disk, ${seen} marked as seen.`,
   ];

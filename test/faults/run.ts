@@ -20,7 +20,7 @@ export type FaultOptions = {
   readonly minutes: number;
   readonly workers: number;
   readonly mailboxes: number;
-  readonly mailsPerS: number;
+  readonly messagesPerS: number;
   /** Each kind once, instead of until the time is up. */
   readonly once: boolean;
   /** Longest time that a fault lasts, but for those that need longer to be visible; null: as the table says. */
@@ -77,8 +77,8 @@ export async function runFaults(options: FaultOptions, progress: Progress, inspe
   for (const worker of scene.workers) worker.start();
   await using watcher = startWatcher(scene.workers);
   await allUp(scene, watcher);
-  await using sender = startSender(scene, options.mailsPerS, seededRandom(options.seed + 1));
-  using _counting = progress.counting(() => `${sender.sent.length} mails sent`);
+  await using sender = startSender(scene, options.messagesPerS, seededRandom(options.seed + 1));
+  using _counting = progress.counting(() => `${sender.sent.length} messages sent`);
   const ports: Ports = { scene, watcher, sender, ...told };
   const untilMs = Date.now() + options.minutes * 60_000;
   const { once, lastS, stop } = options;
@@ -159,7 +159,7 @@ async function drain({ scene, sender, violation }: Ports): Promise<void> {
     if (missing <= 0 && pending === 0) return;
   } while (Date.now() < deadline);
   violation(
-    `in the end ${missing} mails have no outcome, and ${pending} actions are pending`,
+    `in the end ${missing} messages have no outcome, and ${pending} actions are pending`,
     scene.workers,
     drainingMs,
   );

@@ -13,14 +13,14 @@ export type Sender = {
   stop(): Promise<void>;
 } & AsyncDisposable;
 
-export function startSender(scene: Scene, mailsPerS: number, random: SeededRandom): Sender {
+export function startSender(scene: Scene, messagesPerS: number, random: SeededRandom): Sender {
   const sent: SentMail[] = [];
   const stop = new AbortController();
   const writer = createMailWriter(random, scene.mailboxes.length);
   const sending = (async () => {
     while (!stop.signal.aborted) {
       // Gaps as between independent events, so that some come in a bunch.
-      await sleep((-Math.log(1 - random.fraction()) * 1_000) / mailsPerS);
+      await sleep((-Math.log(1 - random.fraction()) * 1_000) / messagesPerS);
       const { mail, bytes } = writer.next(Date.now());
       await scene.dovecot.append(itemAt(scene.mailboxes, mail.mailbox).user, 'INBOX', [bytes]);
       sent.push(mail);

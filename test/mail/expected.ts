@@ -1,5 +1,5 @@
 /**
- * Expected readings of the messages in `test/fixtures/mails/`, written by hand: all fields but hashes and bytes.
+ * Expected readings of the messages in `test/fixtures/messages/`, written by hand: all fields but hashes and bytes.
  *
  * Only differences from a plain message are listed; `expectedOf` adds the rest.
  */
@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import type { Attachment, ParsedMessage } from '../../src/mail/message.ts';
 import { crlf } from './corpus.ts';
 
-const folder = join(import.meta.dirname, '../fixtures/mails');
+const folder = join(import.meta.dirname, '../fixtures/messages');
 
 /** A message of the fixtures as a server sends it. */
 export const readFixture = (name: string) => crlf(readFileSync(join(folder, `${name}.eml`)));

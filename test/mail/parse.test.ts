@@ -12,7 +12,9 @@ const bytes = (text: string) => new Uint8Array(Buffer.from(text, 'latin1'));
 
 describe('our own messages', () => {
   test('all have an expected reading', () => {
-    const files = readdirSync(join(import.meta.dirname, '../fixtures/mails')).map((file) => file.replace('.eml', ''));
+    const files = readdirSync(join(import.meta.dirname, '../fixtures/messages')).map((file) =>
+      file.replace('.eml', ''),
+    );
     expect(files.toSorted()).toEqual(fixtureNames.toSorted());
   });
 

@@ -29,7 +29,7 @@ const subjects = [
 ];
 
 export async function takeStory(parts: Parts): Promise<void> {
-  await mails(parts);
+  await messages(parts);
   await off(parts);
   await on(parts);
   await askedToSwitchOff(parts);
@@ -41,7 +41,7 @@ async function open({ scene, page }: Parts, path: string): Promise<void> {
 }
 
 /** Some become tickets; those from addresses of the helpdesk itself wait in quarantine. */
-async function mails(parts: Parts): Promise<void> {
+async function messages(parts: Parts): Promise<void> {
   const { scene, ada, shoot } = parts;
   const { users, dovecot } = scene;
   for (const [index, user] of users.entries()) {
@@ -62,7 +62,7 @@ async function mails(parts: Parts): Promise<void> {
     async () => Number((await scene.rows('select count(*) from ticket'))[0]) >= count - 7,
   );
   await until(
-    'two mails wait',
+    'two messages wait',
     async () => (await scene.rows(`select count(*) from outcome where outcome = 'quarantined'`))[0] === '2',
   );
   await until('one fails', async () => (await ada.get('/admin/overview?show=failing')).text.includes('press'));

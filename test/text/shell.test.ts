@@ -126,7 +126,7 @@ async function ofAnUnpolled(name: string): Promise<string | null> {
   return commandIn((failure as { readonly hint: string }).hint);
 }
 
-async function ofTwoMails(name: string): Promise<string> {
+async function ofTwoMessages(name: string): Promise<string> {
   const store = { quarantinedByName: () => Promise.resolve([held('other'), held(name)]) };
   const failure = await quarantinedById(store, 'other/1').catch((error: unknown) => error);
   return (failure as { readonly hint: string }).hint.replace('Use the full id, for example: ', '');
@@ -144,7 +144,7 @@ test.each(hostile)('the name %j arrives as one argument, and nothing else runs',
     [ofARemoval(name), ['mailbox', 'remove', ...lead, name]],
     [await ofALargeMail(name), ['quarantine', 'release', ...lead, id]],
     [await ofAnUnpolled(name), ['poll', ...lead, name]],
-    [`ticketmaild ${await ofTwoMails(name)}`, [id]],
+    [`ticketmaild ${await ofTwoMessages(name)}`, [id]],
   ];
   expect(lines.filter(([line]) => line === null)).toEqual([]);
   expect(argumentsOf(lines.map(([line]) => line ?? ''))).toEqual(lines.flatMap(([, expected]) => expected));
@@ -160,7 +160,7 @@ test.each(shells)('several words arrive unchanged in %s', (shell) => {
 
 test.each(notForShells)('for the name %j no command is shown', async (name) => {
   expect([shellCommand('poll', name), shellCommandWithOption('message list', 'mailbox', name)]).toEqual([null, null]);
-  expect([shellArgOrNotice(name), await ofTwoMails(name)]).toEqual([noCommandNotice, noCommandNotice]);
+  expect([shellArgOrNotice(name), await ofTwoMessages(name)]).toEqual([noCommandNotice, noCommandNotice]);
   expect(onThePage(name)).toBeNull();
   expect([ofARemoval(name), await ofALargeMail(name), await ofAnUnpolled(name)]).toEqual([null, null, null]);
 });

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type ControlHandlers, startControlServer } from '../../../src/adapters/control/server.ts';
 import { socketPath, socketPaths } from '../../../src/adapters/control/socket.ts';
-import { createDaemonClient, createLogLevelSetter, startControlSocket } from '../../../src/compose/control.ts';
+import { createDaemonClient, createLogLevelSetter, startControlSocket } from '../../../src/compose/control-socket.ts';
 import { Failure } from '../../../src/errors.ts';
 import type { AdjustableLog } from '../../../src/events.ts';
 import { createLog } from '../../../src/log.ts';

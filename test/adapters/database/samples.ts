@@ -149,12 +149,12 @@ export function outcomeOf(
 }
 
 /** A batch of such messages; the cursor ends at the last of them. */
-export function batchOf(folderEpoch: number, mails: readonly Opened[]): Batch {
+export function batchOf(folderEpoch: number, messages: readonly Opened[]): Batch {
   return batchWith({
-    cursor: { folderEpoch, uid: Math.max(...mails.map((mail) => mail.outcome.uid)) },
-    tickets: mails.map((mail) => mail.ticket),
-    messages: mails.map((mail) => mail.message),
-    outcomes: mails.map((mail) => mail.outcome),
+    cursor: { folderEpoch, uid: Math.max(...messages.map((mail) => mail.outcome.uid)) },
+    tickets: messages.map((mail) => mail.ticket),
+    messages: messages.map((mail) => mail.message),
+    outcomes: messages.map((mail) => mail.outcome),
   });
 }
 

@@ -86,8 +86,8 @@ test('sources arrive in order, byte by byte, each in a buffer that can be releas
     mail('binary'),
     Buffer.from(bytes.toString('latin1').replaceAll(/[\r\n]/g, '-'), 'latin1'),
   ]);
-  const mails = [mail('a'), binary, mail('b', 40_000), mail('c', 1_400_000)];
-  await dovecot.append(user, 'INBOX', mails);
+  const messages = [mail('a'), binary, mail('b', 40_000), mail('c', 1_400_000)];
+  await dovecot.append(user, 'INBOX', messages);
   await using session = await openSession(connectionTo(dovecot, user));
   const found: Buffer[] = [];
   for await (const { source } of session.fetch([4, 1, 2, 3, 99])) {
@@ -95,7 +95,7 @@ test('sources arrive in order, byte by byte, each in a buffer that can be releas
     found.push(Buffer.from(source));
     release(source);
   }
-  expect(found.map((one, index) => one.equals(mails[index] ?? Buffer.alloc(0)))).toEqual([true, true, true, true]);
+  expect(found.map((one, index) => one.equals(messages[index] ?? Buffer.alloc(0)))).toEqual([true, true, true, true]);
 });
 
 test('nothing that reads sets the read flag', async () => {

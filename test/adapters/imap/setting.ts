@@ -71,7 +71,7 @@ export async function failure(promise: Promise<unknown>): Promise<Failure> {
   throw new Error('it did not fail');
 }
 
-/** All mails of a fetch as [UID, source as text or null]. */
+/** All messages of a fetch as [UID, source as text or null]. */
 export async function fetchAll(session: Session, uids: readonly number[]): Promise<[number, string | null][]> {
   const found: [number, string | null][] = [];
   for await (const { uid, source } of session.fetch(uids)) {

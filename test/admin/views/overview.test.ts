@@ -190,21 +190,21 @@ test('a stored message shows in the chart within seconds where counting is fast'
   });
   const { service } = overviewOf(on, { clock, store });
   const mailbox = await addMailbox(on, 'one');
-  const mails = async () => (await service.overview(all)).activity?.reduce((sum, hour) => sum + hour.messages, 0);
-  expect(await mails()).toBe(0);
+  const messages = async () => (await service.overview(all)).activity?.reduce((sum, hour) => sum + hour.messages, 0);
+  expect(await messages()).toBe(0);
   await quarantineMessage(on, mailbox, 1, 'mail_loop');
-  expect(await mails()).toBe(0);
+  expect(await messages()).toBe(0);
   at.ms += 10_000;
-  expect(await mails()).toBe(1);
+  expect(await messages()).toBe(1);
   // A slow lookup is not repeated so soon.
   at.tookMs = 150;
   at.ms += 10_000;
-  await mails();
+  await messages();
   expect(at.lookups).toBe(3);
   at.ms += 30_000;
-  await mails();
+  await messages();
   at.ms += 31_000;
-  await mails();
+  await messages();
   await expect.poll(() => at.lookups).toBe(4);
 });
 

@@ -1,5 +1,5 @@
 /**
- * Mails in quarantine on the admin page: real ones of a real Dovecot, taken out one by one, twice at the same moment,
+ * Messages in quarantine on the admin page: real ones of a real Dovecot, taken out one by one, twice at the same moment,
  * from a server that hangs, and while the database is away.
  */
 import { createServer, type Socket } from 'node:net';
@@ -47,10 +47,10 @@ const looped = (id: string) => mail(id, { headers: hops });
 
 async function polled(
   on: TestApp,
-  mails: readonly Buffer[],
+  messages: readonly Buffer[],
 ): Promise<{ readonly mailbox: Mailbox; readonly user: string }> {
   const user = dovecot.newUser();
-  await dovecot.append(user, 'INBOX', mails);
+  await dovecot.append(user, 'INBOX', messages);
   const mailbox = await on.addMailbox(dovecot, user);
   await on.pollOnce(mailbox, never);
   return { mailbox, user };

@@ -7,6 +7,7 @@
 import { type Hits, hitCount } from '../../support/leaks/memory-search.ts';
 import { startDovecot } from '../../support/servers/dovecot.ts';
 import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts';
+import { findingCounts } from '../../support/verification.ts';
 import { columnsText } from '../measure/columns.ts';
 import { coreDumpRun } from './core-dump.ts';
 import { type FilesReport, filesRun, type StepHits } from './database-files.ts';
@@ -121,16 +122,14 @@ async function liveSwitch(options: EncryptionOptions, progress: Progress): Promi
   return report.exact && report.failedByServer === 0 && report.failedByDaemon === 0 && isSeen ? 0 : 1;
 }
 
-function liveFigures({ mails, polls, failedByServer, failedByDaemon, verification, pickUps }: LiveReport) {
+function liveFigures({ messages, polls, failedByServer, failedByDaemon, verification, pickUps }: LiveReport) {
   const sorted = pickUps.map(({ ms }) => ms ?? Number.POSITIVE_INFINITY).toSorted((one, other) => one - other);
   return {
-    mails,
+    messages,
     polls,
     failed_by_server: failedByServer,
     failed_by_daemon: failedByDaemon,
-    lost: verification.lost.length,
-    doubled: verification.doubled.length,
-    missing_attachments: verification.missingAttachments.length,
+    ...findingCounts(verification),
     pick_up_ms_median: sorted[(sorted.length - 1) >> 1] ?? null,
     pick_up_ms_max: sorted.at(-1) ?? null,
   };

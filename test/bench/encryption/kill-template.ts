@@ -10,8 +10,9 @@ import { runCommand } from '../../support/daemon.ts';
 import type { Dovecot } from '../../support/servers/dovecot.ts';
 import { password } from '../../support/servers/dovecot-settings.ts';
 import type { Mariadb } from '../../support/servers/mariadb.ts';
+import { runSql } from '../../support/sql.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
-import { addMailboxes, mailboxOn, runSql } from '../many-mailboxes.ts';
+import { addMailboxes, mailboxOn } from '../many-mailboxes.ts';
 import { enable, openSetting, type Setting } from '../setting.ts';
 
 export const killMailboxes = 6;

@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import type { Dovecot } from '../../support/servers/dovecot.ts';
 import { password } from '../../support/servers/dovecot-settings.ts';
 import type { Mariadb } from '../../support/servers/mariadb.ts';
-import { runSql } from '../many-mailboxes.ts';
+import { runSql } from '../../support/sql.ts';
 import { twoAtOnce } from '../measure/two-at-once.ts';
 import { disable, enable, rotate } from '../setting.ts';
 import { type Copy, commandIn, killMailboxes, makeTemplate, type Template } from './kill-template.ts';

@@ -13,9 +13,10 @@ import { itemAt, seededRandom } from '../../support/random.ts';
 import type { Dovecot } from '../../support/servers/dovecot.ts';
 import { password } from '../../support/servers/dovecot-settings.ts';
 import type { Mariadb } from '../../support/servers/mariadb.ts';
-import { type ExpectedMail, isExact, type Verification, verifyIngest } from '../../support/verification/verify.ts';
-import { addMailboxes, mailboxOn, runSql } from '../many-mailboxes.ts';
-import { generateMails } from '../messages/generate.ts';
+import { runSql } from '../../support/sql.ts';
+import { isExact, type SentMessage, type Verification, verifyStored } from '../../support/verification.ts';
+import { addMailboxes, mailboxOn } from '../many-mailboxes.ts';
+import { generateMessages } from '../messages/generate.ts';
 import { disable, enable, openSetting, rotate, type Setting } from '../setting.ts';
 import { untilPolled } from './memory-scene.ts';
 
@@ -29,7 +30,7 @@ export type PickUp = {
 
 export type LiveReport = {
   readonly mailboxes: number;
-  readonly mails: number;
+  readonly messages: number;
   readonly polls: number;
   readonly failedByServer: number;
   readonly failedByDaemon: number;
@@ -57,7 +58,7 @@ const mailGapMs = 25;
 /** Between two commands, so that each state is worked in. */
 const pauseMs = 3000;
 const doneTimeoutMs = 120_000;
-const mailsMax = 100_000;
+const messagesMax = 100_000;
 const commands = [enable, rotate, rotate, disable];
 /** Log lines of Dovecot about refused logins. */
 const refusal = /auth failed|authentication failure|password mismatch/i;
@@ -70,22 +71,22 @@ export async function liveSwitchRun(options: LiveOptions): Promise<LiveReport> {
   progress(`a first round of ${mailboxes} polls`);
   await untilPolled(daemon, mailboxes, 1);
   const writing = new AbortController();
-  const mails = writeMails(dovecot, users, writing.signal);
+  const messages = writeMessages(dovecot, users, writing.signal);
   const seconds = await runCommands(setting, progress);
   writing.abort();
-  const expected = await mails;
-  progress(`waiting for the last of ${expected.length} mails`);
+  const expected = await messages;
+  progress(`waiting for the last of ${expected.length} messages`);
   await untilStored(setting, expected.length);
-  const verification = await verifyIngest({ mails: expected, ...setting });
+  const verification = await verifyStored({ sent: expected, ...setting });
   const lines = daemon.lines;
   return {
     mailboxes,
-    mails: expected.length,
+    messages: expected.length,
     polls: countOf(lines, 'poll.empty') + countOf(lines, 'poll.finished'),
     failedByServer: (await dovecot.log()).split('\n').filter((line) => refusal.test(line)).length,
     failedByDaemon: countOf(lines, 'poll.failed'),
     verification,
-    exact: isExact(expected, verification),
+    exact: isExact(verification),
     pickUps: await pickUps(setting, daemon),
     commands: seconds,
   };
@@ -101,14 +102,14 @@ async function fill(setting: Setting, { dovecot, mailboxes }: LiveOptions): Prom
 }
 
 /** Delivers one message after the other to users picked at random until `stop` fires; gives what was sent. */
-async function writeMails(
+async function writeMessages(
   dovecot: Dovecot,
   users: readonly string[],
   stop: AbortSignal,
-): Promise<readonly ExpectedMail[]> {
+): Promise<readonly SentMessage[]> {
   const random = seededRandom(1);
-  const expected: ExpectedMail[] = [];
-  for (const { bytes, ...described } of generateMails({ count: mailsMax })) {
+  const expected: SentMessage[] = [];
+  for (const { bytes, ...described } of generateMessages({ count: messagesMax })) {
     if (stop.aborted) break;
     // A reply may be fetched before the message that it replies to, from another mailbox, and then opens a ticket.
     if (described.kind === 'reply') continue;

@@ -11,8 +11,8 @@ import { countFormsIn, type FormCount } from '../../support/leaks/form-search.ts
 import { gcore, type Hits, hitCount, searchCore, searchMemory, smallCore } from '../../support/leaks/memory-search.ts';
 import type { Dovecot } from '../../support/servers/dovecot.ts';
 import type { Mariadb } from '../../support/servers/mariadb.ts';
+import { runSql } from '../../support/sql.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
-import { runSql } from '../many-mailboxes.ts';
 import type { Setting } from '../setting.ts';
 
 export type Searched = {

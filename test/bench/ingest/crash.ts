@@ -11,8 +11,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { runCommand, startDaemon } from '../../support/daemon.ts';
 import { seededRandom } from '../../support/random.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
-import { isExact, type Verification, verifyIngest } from '../../support/verification/verify.ts';
-import { addMailbox, fillMailbox, mailboxName, type Servers } from './ingest.ts';
+import { isExact, type Verification, verifyStored } from '../../support/verification.ts';
+import { generateMessages } from '../messages/generate.ts';
+import { addMailbox, appendMessages, mailboxName, type Servers } from './ingest.ts';
 
 export type CrashOptions = {
   readonly count: number;
@@ -54,15 +55,15 @@ export async function crashRun(
     TICKETMAILD_MESSAGE_BATCH_MESSAGES_MAX: '20',
   };
   const user = dovecot.newUser();
-  const mails = await fillMailbox(dovecot, user, options.count);
+  const sent = await appendMessages(dovecot, user, generateMessages({ count: options.count }));
   await addMailbox(dovecot, user, { env });
   const killsAtWork = await killRepeatedly(env, options, progress);
   await finish(env);
-  const verification = await verifyIngest({ mails, databaseUrl, dataDir });
+  const verification = await verifyStored({ sent, databaseUrl, dataDir });
   const flags = await dovecot.listFlags(user, 'INBOX');
   const reconciled = (await runCommand(['reconcile'], { env })).code === 0;
   const seen = [...flags.values()].filter((set) => set.has('\\Seen')).length;
-  return { killsAtWork, verification, exact: isExact(mails, verification), seen, reconciled };
+  return { killsAtWork, verification, exact: isExact(verification), seen, reconciled };
 }
 
 /** The number of kills that found the daemon at work. */
@@ -82,7 +83,7 @@ async function killRepeatedly(
     await daemon.exit;
     if (!isDone) atWork += 1;
     const stored = daemon.lines.filter((line) => String(line['event']).startsWith('message.')).length;
-    progress(`kill ${kill} of ${kills}: ${started['new_messages']} mails to fetch, ${stored} stored in this life`);
+    progress(`kill ${kill} of ${kills}: ${started['new_messages']} messages to fetch, ${stored} stored in this life`);
   }
   return atWork;
 }

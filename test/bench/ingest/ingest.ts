@@ -4,8 +4,8 @@
  *
  * In the same run imapflow first fetches the same messages and drops them, as the yardstick. Then one `poll` of the
  * daemon does all its work on them, and everything that was stored is compared with what was sent. The database syncs
- * every commit to the disk, as in production. However many messages there are, few of them are in memory here. A
- * command that fails throws with what it printed.
+ * every commit to the disk, as in production. Of the messages, few are
+ * in memory at a time. A command that fails throws with what it printed.
  */
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -14,9 +14,8 @@ import type { Dovecot } from '../../support/servers/dovecot.ts';
 import { password } from '../../support/servers/dovecot-settings.ts';
 import type { Mariadb } from '../../support/servers/mariadb.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
-import { openSentMails } from '../../support/verification/sent-mails.ts';
-import { type ExpectedMail, isExact, type Verification, verifyIngest } from '../../support/verification/verify.ts';
-import { type GeneratedMail, generateMails } from '../messages/generate.ts';
+import { isExact, type SentMessage, type Verification, verifyStored } from '../../support/verification.ts';
+import type { GeneratedMail } from '../messages/generate.ts';
 import type { Account, Dropped } from './fetch-and-drop.ts';
 
 /** A running MariaDB, or null for SQLite in a file. */
@@ -42,28 +41,15 @@ export type IngestRun = {
 export type FilledMailbox = {
   readonly user: string;
   readonly count: number;
-  readonly mails: Iterable<ExpectedMail>;
+  readonly sent: readonly SentMessage[];
 };
 
 export const mailboxName = 'bench';
-const mailsAtOnce = 100;
+const messagesAtOnce = 100;
 export const mainFile = fileURLToPath(new URL('../../../src/ticketmaild.js', import.meta.url));
 const fetchAndDropFile = join(import.meta.dirname, 'fetch-and-drop.ts');
 /** Generated messages have 400 senders: the more messages, the more of each. The limit is looked at all the same. */
 const sentByOneMax = 1_000_000;
-
-/** With a mailbox of its own. */
-export async function ingestOnce(
-  servers: Servers,
-  count: number,
-  progress: (line: string) => void,
-): Promise<IngestRun> {
-  using sent = openSentMails();
-  const user = servers.dovecot.newUser();
-  progress(`filling a mailbox with ${count} mails`);
-  await appendMails(servers.dovecot, user, generateMails({ count }), sent.add);
-  return await ingestBesideDrop(servers, { user, count, mails: sent.mails }, progress);
-}
 
 /** Fetched and dropped first, then with the daemon into a new database. */
 export async function ingestBesideDrop(
@@ -79,7 +65,7 @@ export async function ingestBesideDrop(
 /** Into a new database and data folder, which are removed at the end. */
 export async function ingestFilled(
   { dovecot, mariadb }: Servers,
-  { user, mails }: FilledMailbox,
+  { user, sent }: FilledMailbox,
   progress: (line: string) => void,
 ): Promise<Omit<IngestRun, 'fetchAndDrop'>> {
   await using place = await openPlace(mariadb);
@@ -94,8 +80,8 @@ export async function ingestFilled(
   progress('fetching them with the daemon');
   const product = await measurePoll({ env });
   progress('comparing what is stored with what was sent');
-  const verification = await verifyIngest({ mails, databaseUrl, dataDir });
-  return { product, verification, exact: isExact(mails, verification) };
+  const verification = await verifyStored({ sent, databaseUrl, dataDir });
+  return { product, verification, exact: isExact(verification) };
 }
 
 type Place = { readonly dataDir: string; readonly databaseUrl: string } & AsyncDisposable;
@@ -114,32 +100,23 @@ async function openPlace(mariadb: Mariadb | null): Promise<Place> {
   };
 }
 
-/** Gives what each of the generated messages is. */
-export async function fillMailbox(dovecot: Dovecot, user: string, count: number): Promise<readonly ExpectedMail[]> {
-  const expected: ExpectedMail[] = [];
-  await appendMails(dovecot, user, generateMails({ count }), (mail) => void expected.push(mail));
-  return expected;
-}
-
-/**
- * Appends the messages in portions, so that few of them are in memory at a time; `keep` is reported what each of them
- * is.
- */
-export async function appendMails(
+/** Appends messages in portions, so that few of them are in memory at a time; gives a description of each. */
+export async function appendMessages(
   dovecot: Dovecot,
   user: string,
-  mails: Iterable<GeneratedMail>,
-  keep: (mail: ExpectedMail) => void,
-): Promise<void> {
+  messages: Iterable<GeneratedMail>,
+): Promise<readonly SentMessage[]> {
+  const sent: SentMessage[] = [];
   let portion: Uint8Array[] = [];
-  for (const { bytes, ...described } of mails) {
-    keep(described);
+  for (const { bytes, ...described } of messages) {
+    sent.push(described);
     portion.push(withCrlf(bytes));
-    if (portion.length < mailsAtOnce) continue;
+    if (portion.length < messagesAtOnce) continue;
     await dovecot.append(user, 'INBOX', portion);
     portion = [];
   }
   if (portion.length > 0) await dovecot.append(user, 'INBOX', portion);
+  return sent;
 }
 
 /** The line ends that a message has on its way (RFC 5322 section 2.1). */
@@ -159,7 +136,7 @@ export async function measureFetchAndDrop(
 ): Promise<IngestRun['fetchAndDrop']> {
   const { stdout, cpuS } = await runMeasured([fetchAndDropFile], { input: JSON.stringify(accountOf(dovecot, user)) });
   const dropped = JSON.parse(stdout) as Dropped;
-  if (dropped.messages !== count) throw new Error(`imapflow fetched ${dropped.messages} mails of ${count}`);
+  if (dropped.messages !== count) throw new Error(`imapflow fetched ${dropped.messages} messages of ${count}`);
   return { durationS: dropped.duration_ms / 1000, cpuS, bytes: dropped.bytes };
 }
 

@@ -21,6 +21,7 @@ import { chunksOf } from '../../../src/ingest/fetch/batches.ts';
 import { type FetchContext, fetchMessages } from '../../../src/ingest/fetch/pipeline.ts';
 import { createIsolationStates } from '../../../src/ingest/fetch/poison-message.ts';
 import { storeFiles } from '../../../src/ingest/fetch/store-files.ts';
+import { folderKey } from '../../../src/ingest/folder-epoch.ts';
 import type { Mailbox } from '../../../src/ingest/model.ts';
 import { serialized } from '../../../src/ingest/poll/serialized-session.ts';
 import type { Session } from '../../../src/ingest/ports.ts';
@@ -111,7 +112,8 @@ async function commitTarget({ app, config, mailbox, session }: Work): Promise<Co
   const lease = await app.store.acquireLease(mailbox.id, thisWorker().name, leaseMs, null);
   if (lease === null) throw new Error('another process polls the mailbox');
   const { uidValidity } = session.folder;
-  await app.store.setCursor(lease, { folderEpoch: uidValidity, uid: 0 });
+  const cursor = { folderEpoch: uidValidity, uid: 0 };
+  await app.store.beginFolderEpoch(lease, { cursor, generation: 0, folder: folderKey(mailbox.connection) });
   const source = {
     clock: systemClock,
     newId: createUuidV7Generator(systemClock.nowMs),
@@ -127,5 +129,5 @@ async function commitTarget({ app, config, mailbox, session }: Work): Promise<Co
 if (import.meta.main) {
   const order = (await json(process.stdin)) as StageOrder;
   const done = await work(order);
-  if (done !== order.count) throw new Error(`${done} mails of ${order.count} went as far as ${order.stage}`);
+  if (done !== order.count) throw new Error(`${done} messages of ${order.count} went as far as ${order.stage}`);
 }

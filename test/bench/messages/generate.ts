@@ -41,7 +41,7 @@ export type GeneratedMail = {
   /** Decoded size of the attachment; 0 where there is none. */
   readonly attachBytes: number;
   /** SHA-256 of the decoded attachment, 64 hex digits. */
-  readonly attachSha256: string | null;
+  readonly attachmentSha256: string | null;
 };
 
 type GenerateOptions = { readonly count?: number; readonly seed?: number; readonly to?: string };
@@ -69,7 +69,7 @@ const files = [
 ] as const;
 
 /** The messages one after the other; only one is in memory at a time. */
-export function* generateMails(options: GenerateOptions = {}): Iterable<GeneratedMail> {
+export function* generateMessages(options: GenerateOptions = {}): Iterable<GeneratedMail> {
   const { count = defaultCount, seed = defaultSeed, to = defaultTo } = options;
   const random = seededRandom(seed);
   const threads: Thread[] = [];
@@ -116,7 +116,7 @@ function oneMail(
     subject,
     replyTo: thread === null ? null : itemAt(thread.messageIds, 0),
     attachBytes: body.attached?.sizeBytes ?? 0,
-    attachSha256: body.attached?.sha256 ?? null,
+    attachmentSha256: body.attached?.sha256 ?? null,
   };
 }
 
@@ -250,17 +250,17 @@ function multipart(boundary: string, parts: readonly string[]): string {
   return `${parts.map((one) => `--${boundary}\n${one}\n`).join('')}--${boundary}--\n`;
 }
 
-async function writeMails(folder: string, options: GenerateOptions): Promise<string> {
+async function writeMessages(folder: string, options: GenerateOptions): Promise<string> {
   await mkdir(folder);
   const manifest: Omit<GeneratedMail, 'bytes'>[] = [];
   const checksum = createHash('sha256');
-  for (const { bytes, ...described } of generateMails(options)) {
+  for (const { bytes, ...described } of generateMessages(options)) {
     await writeFile(join(folder, described.name), bytes);
     checksum.update(bytes);
     manifest.push(described);
   }
   await writeFile(join(folder, 'manifest.json'), JSON.stringify(manifest));
-  return `${manifest.length} mails in ${folder}, SHA-256 of all: ${checksum.digest('hex')}\n`;
+  return `${manifest.length} messages in ${folder}, SHA-256 of all: ${checksum.digest('hex')}\n`;
 }
 
 async function main(): Promise<void> {
@@ -272,7 +272,7 @@ async function main(): Promise<void> {
   if (folder === undefined) throw new TypeError('usage: generate.ts FOLDER [--count N] [--seed N] [--to ADDRESS]');
   const count = wholeNumber('--count', values.count ?? String(defaultCount));
   const seed = wholeNumber('--seed', values.seed ?? String(defaultSeed));
-  process.stdout.write(await writeMails(folder, { count, seed, to: values.to ?? defaultTo }));
+  process.stdout.write(await writeMessages(folder, { count, seed, to: values.to ?? defaultTo }));
 }
 
 if (import.meta.main) await main();

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { runMeasured } from '../../support/child.ts';
 import type { Dovecot } from '../../support/servers/dovecot.ts';
-import { isExact, verifyIngest } from '../../support/verification/verify.ts';
+import { isExact, verifyStored } from '../../support/verification.ts';
 import { addMailbox, mailboxName } from '../ingest/ingest.ts';
 import { type Stage, type StageOrder, stages } from '../ingest/stages.ts';
 import { openSetting, type Setting } from '../setting.ts';
@@ -23,7 +23,7 @@ const compileCache = fileURLToPath(new URL('../../../node_modules/.cache/ticketm
 export const cost: Scene = {
   name: 'cost',
   about: ({ count }) =>
-    `CPU seconds per 1,000 mails by stage, each the difference of two processes, ${count} mails of one mailbox into MariaDB`,
+    `CPU seconds per 1,000 messages by stage, each the difference of two processes, ${count} messages of one mailbox into MariaDB`,
   database: 'mariadb',
   figures: [
     figure('fetch_s_per_1000', 'fetch', 2),
@@ -37,7 +37,7 @@ export const cost: Scene = {
 };
 
 async function runAll({ dovecot, mariadb, count, runs, progress }: SceneContext): Promise<SceneRuns> {
-  using filled = await fillOnce(dovecot, count, progress);
+  const filled = await fillOnce(dovecot, count, progress);
   const values: RunValues[] = [];
   let isAllExact = true;
   for (let run = 1; run <= runs; run++) {
@@ -46,7 +46,7 @@ async function runAll({ dovecot, mariadb, count, runs, progress }: SceneContext)
     await using whole = await openWith(dovecot, mariadb, filled);
     const start = await cpuByStage(first, 1);
     const all = await cpuByStage(whole, count);
-    isAllExact &&= isExact(filled.mails, await verifyIngest({ mails: filled.mails, ...whole }));
+    isAllExact &&= isExact(await verifyStored({ sent: filled.sent, ...whole }));
     values.push(valuesOf(start, all, count));
   }
   return { runs: values, exact: isAllExact };
@@ -77,13 +77,13 @@ async function cpuByStage({ env }: Setting, count: number): Promise<CpuByStage> 
 }
 
 function valuesOf(start: CpuByStage, all: CpuByStage, count: number): RunValues {
-  const mails = Math.max(1, count - 1);
-  const perMails = (stage: Stage) => difference(all[stage], start[stage], mails / 1000);
+  const messages = Math.max(1, count - 1);
+  const perMessages = (stage: Stage) => difference(all[stage], start[stage], messages / 1000);
   const upTo = {
-    fetch: perMails('fetch'),
-    parse: perMails('parse'),
-    store: perMails('store'),
-    commit: perMails('commit'),
+    fetch: perMessages('fetch'),
+    parse: perMessages('parse'),
+    store: perMessages('store'),
+    commit: perMessages('commit'),
   };
   return {
     fetch_s_per_1000: upTo.fetch,

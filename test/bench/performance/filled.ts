@@ -5,29 +5,18 @@
  * with what the mail server says.
  */
 import type { Dovecot } from '../../support/servers/dovecot.ts';
-import { openSentMails } from '../../support/verification/sent-mails.ts';
-import { appendMails, type FilledMailbox, ingestBesideDrop, type Servers } from '../ingest/ingest.ts';
-import { type RunFigures, runFigures } from '../ingest/report.ts';
-import { generateMails } from '../messages/generate.ts';
+import { appendMessages, type FilledMailbox, ingestBesideDrop, type Servers } from '../ingest/ingest.ts';
+import { generateMessages } from '../messages/generate.ts';
+import { type RunFigures, runFigures } from './run-figures.ts';
 import type { SceneContext } from './scene.ts';
 
-export type Reusable = FilledMailbox & { readonly asNew: () => Promise<void> } & Disposable;
+export type Reusable = FilledMailbox & { readonly asNew: () => Promise<void> };
 
 export async function fillOnce(dovecot: Dovecot, count: number, progress: (line: string) => void): Promise<Reusable> {
-  progress(`filling a mailbox with ${count} mails`);
+  progress(`filling a mailbox with ${count} messages`);
   const user = dovecot.newUser();
-  const sent = openSentMails();
-  try {
-    await appendMails(dovecot, user, generateMails({ count }), sent.add);
-  } catch (error) {
-    sent[Symbol.dispose]();
-    throw error;
-  }
-  return {
-    ...{ user, count, mails: sent.mails },
-    asNew: () => dovecot.unsee(user, 'INBOX'),
-    [Symbol.dispose]: () => sent[Symbol.dispose](),
-  };
+  const sent = await appendMessages(dovecot, user, generateMessages({ count }));
+  return { user, count, sent, asNew: () => dovecot.unsee(user, 'INBOX') };
 }
 
 /** One run beside imapflow, which fetches and drops the same messages. */

@@ -10,16 +10,16 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createConnection, type RowDataPacket } from 'mysql2/promise';
 import type { Dovecot } from '../../support/servers/dovecot.ts';
 import { password } from '../../support/servers/dovecot-settings.ts';
-import { openSentMails, type SentMails } from '../../support/verification/sent-mails.ts';
-import { appendMails } from '../ingest/ingest.ts';
+import type { SentMessage } from '../../support/verification.ts';
+import { appendMessages } from '../ingest/ingest.ts';
 import { mailboxOn, type NewRow } from '../many-mailboxes.ts';
 import { base64Lines } from '../messages/encodings.ts';
-import { type GeneratedMail, generateMails } from '../messages/generate.ts';
+import { type GeneratedMail, generateMessages } from '../messages/generate.ts';
 import type { Setting } from '../setting.ts';
 import { storeWithDaemon } from './one-daemon.ts';
 import { atMost, below, figure, type RunValues, type Scene, type SceneContext, type SceneRuns } from './scene.ts';
 
-const smallMails = 200;
+const smallMessages = 200;
 const lookMs = 20;
 const [sameBox, otherBox] = ['same', 'other'];
 const [sameSeed, otherSeed] = [2, 3];
@@ -27,7 +27,7 @@ const [sameSeed, otherSeed] = [2, 3];
 export const huge: Scene = {
   name: 'huge',
   about: ({ hugeMb, count }) =>
-    `a mail of ${hugeMb} MB among ${smallMails} small ones, beside another mailbox of ${count} mails`,
+    `a mail of ${hugeMb} MB among ${smallMessages} small ones, beside another mailbox of ${count} messages`,
   database: 'mariadb',
   figures: [
     figure('peak_rss_mb', 'peak memory, MB', 0, below(400)),
@@ -39,10 +39,9 @@ export const huge: Scene = {
 };
 
 async function runAll({ dovecot, mariadb, count, hugeMb, runs, progress }: SceneContext): Promise<SceneRuns> {
-  using sent = openSentMails();
-  progress(`filling two mailboxes, one with a mail of ${hugeMb} MB`);
-  const rows = await fillBoth(dovecot, { count, hugeMb }, sent);
-  const total = smallMails + 1 + count;
+  progress(`filling two mailboxes, one with a message of ${hugeMb} MB`);
+  const { rows, sent } = await fillBoth(dovecot, { count, hugeMb });
+  const total = smallMessages + 1 + count;
   const values: RunValues[] = [];
   let isExact = true;
   for (let run = 1; run <= runs; run++) {
@@ -50,7 +49,7 @@ async function runAll({ dovecot, mariadb, count, hugeMb, runs, progress }: Scene
     for (const { user } of rows) await dovecot.unsee(user, 'INBOX');
     const waits = new Map<string, number>();
     const watch = (setting: Setting) => watchCommits(setting, waits);
-    const stored = await storeWithDaemon({ mariadb, rows, count: total, mails: sent.mails, watch });
+    const stored = await storeWithDaemon({ mariadb, rows, count: total, sent, watch });
     isExact &&= stored.exact;
     values.push({
       peak_rss_mb: stored.peakRssMb,
@@ -65,23 +64,24 @@ async function runAll({ dovecot, mariadb, count, hugeMb, runs, progress }: Scene
 async function fillBoth(
   dovecot: Dovecot,
   { count, hugeMb }: Pick<SceneContext, 'count' | 'hugeMb'>,
-  sent: SentMails,
-): Promise<readonly NewRow[]> {
+): Promise<{ readonly rows: readonly NewRow[]; readonly sent: readonly SentMessage[] }> {
   const rows = [sameBox, otherBox].map((name) => mailboxOn(dovecot, 'implicit', name, Buffer.from(password)));
   const [same, other] = rows.map(({ user }) => user);
   if (same === undefined || other === undefined) throw new Error('two mailboxes are needed');
-  await appendMails(dovecot, same, withHuge(hugeMb), sent.add);
-  await appendMails(dovecot, other, generateMails({ count, seed: otherSeed }), sent.add);
-  return rows;
+  const sent = [
+    ...(await appendMessages(dovecot, same, withHuge(hugeMb))),
+    ...(await appendMessages(dovecot, other, generateMessages({ count, seed: otherSeed }))),
+  ];
+  return { rows, sent };
 }
 
 /** In the middle of the small ones. */
 function* withHuge(hugeMb: number): Iterable<GeneratedMail> {
   let small = 0;
-  for (const mail of generateMails({ count: 2 * smallMails, seed: sameSeed })) {
+  for (const mail of generateMessages({ count: 2 * smallMessages, seed: sameSeed })) {
     if (mail.kind !== 'plain') continue;
-    if (small === smallMails / 2) yield hugeMail(hugeMb);
-    if (small === smallMails) return;
+    if (small === smallMessages / 2) yield hugeMail(hugeMb);
+    if (small === smallMessages) return;
     small += 1;
     yield mail;
   }
@@ -114,7 +114,7 @@ function hugeMail(hugeMb: number): GeneratedMail {
     ...{ name: 'huge.eml', kind: 'attach', messageId, from, subject, replyTo: null },
     bytes: Buffer.from([...head, '', mark, ...text, mark, ...file, `${mark}--`, ''].join('\n')),
     attachBytes: content.length,
-    attachSha256: createHash('sha256').update(content).digest('hex'),
+    attachmentSha256: createHash('sha256').update(content).digest('hex'),
   };
 }
 

@@ -12,7 +12,7 @@ const repeatedMax = 20_000;
 
 export const larger: Scene = {
   name: 'larger',
-  about: ({ count, largest }) => `${largest} mails of one mailbox into MariaDB, in turns with ${count}`,
+  about: ({ count, largest }) => `${largest} messages of one mailbox into MariaDB, in turns with ${count}`,
   database: 'mariadb',
   figures: [
     figure('ratio', 'messages per second, ratio to the smaller one', 2, atLeast(0.9)),
@@ -29,8 +29,8 @@ export const larger: Scene = {
 async function runAll(context: SceneContext): Promise<SceneRuns> {
   const { dovecot, count, largest, progress } = context;
   const runs = largest > repeatedMax ? 1 : context.runs;
-  using few = await fillOnce(dovecot, count, progress);
-  using many = await fillOnce(dovecot, largest, progress);
+  const few = await fillOnce(dovecot, count, progress);
+  const many = await fillOnce(dovecot, largest, progress);
   progress('reading all of them once, so that each run finds them as the others do');
   for (const filled of [few, many]) await measureFetchAndDrop(dovecot, filled);
   const small: Measured[] = [await measure(context, few)];
@@ -65,7 +65,7 @@ type Measured = {
 async function measure({ dovecot, mariadb, progress }: SceneContext, filled: Reusable): Promise<Measured> {
   const { count } = filled;
   await filled.asNew();
-  const tell = (line: string) => progress(`${count} mails: ${line}`);
+  const tell = (line: string) => progress(`${count} messages: ${line}`);
   const { product, exact } = await ingestFilled({ dovecot, mariadb }, filled, tell);
   const { durationS, wallS, cpuS, peakRssMb } = product;
   const cpuSPer1000 = cpuS === null ? null : (cpuS * 1000) / count;

@@ -6,10 +6,10 @@
  */
 import type { Dovecot } from '../../support/servers/dovecot.ts';
 import { password } from '../../support/servers/dovecot-settings.ts';
-import { openSentMails, type SentMails } from '../../support/verification/sent-mails.ts';
-import { appendMails, ingestFilled } from '../ingest/ingest.ts';
+import type { SentMessage } from '../../support/verification.ts';
+import { appendMessages, ingestFilled } from '../ingest/ingest.ts';
 import { mailboxOn, type NewRow } from '../many-mailboxes.ts';
-import { generateMails } from '../messages/generate.ts';
+import { generateMessages } from '../messages/generate.ts';
 import { fillOnce } from './filled.ts';
 import { storeWithDaemon } from './one-daemon.ts';
 import { atLeast, figure, type RunValues, type Scene, type SceneContext, type SceneRuns } from './scene.ts';
@@ -20,7 +20,7 @@ const firstSeed = 1;
 export const many: Scene = {
   name: 'many',
   about: ({ count, mailboxes }) =>
-    `${mailsOfEach(count, mailboxes)} mails of each of ${mailboxes} mailboxes into MariaDB`,
+    `${messagesOfEach(count, mailboxes)} messages of each of ${mailboxes} mailboxes into MariaDB`,
   database: 'mariadb',
   figures: [
     figure('ratio', 'messages per second, ratio to one mailbox', 2, atLeast(0.9)),
@@ -32,17 +32,16 @@ export const many: Scene = {
   run: runAll,
 };
 
-function mailsOfEach(count: number, mailboxes: number): number {
+function messagesOfEach(count: number, mailboxes: number): number {
   return Math.max(1, Math.round(count / mailboxes));
 }
 
 async function runAll({ dovecot, mariadb, mailboxes, runs, progress, ...options }: SceneContext): Promise<SceneRuns> {
-  const each = mailsOfEach(options.count, mailboxes);
+  const each = messagesOfEach(options.count, mailboxes);
   const count = each * mailboxes;
-  using one = await fillOnce(dovecot, count, progress);
-  using sent = openSentMails();
-  progress(`filling ${mailboxes} mailboxes with ${each} mails each`);
-  const rows = await fillEach(dovecot, mailboxes, each, sent);
+  const one = await fillOnce(dovecot, count, progress);
+  progress(`filling ${mailboxes} mailboxes with ${each} messages each`);
+  const { rows, sent } = await fillEach(dovecot, mailboxes, each);
   const values: RunValues[] = [];
   let isAllExact = true;
   for (let run = 1; run <= runs; run++) {
@@ -51,7 +50,7 @@ async function runAll({ dovecot, mariadb, mailboxes, runs, progress, ...options 
     const { product, exact } = await ingestFilled({ dovecot, mariadb }, one, () => undefined);
     progress(`run ${run} of ${runs}: ${mailboxes} mailboxes`);
     for (const { user } of rows) await dovecot.unsee(user, 'INBOX');
-    const stored = await storeWithDaemon({ mariadb, rows, count, mails: sent.mails });
+    const stored = await storeWithDaemon({ mariadb, rows, count, sent });
     isAllExact &&= exact && stored.exact;
     const perSecond = count / stored.durationS;
     const singlePerSecond = count / (product.durationS ?? product.wallS);
@@ -71,13 +70,13 @@ async function fillEach(
   dovecot: Dovecot,
   mailboxes: number,
   each: number,
-  sent: SentMails,
-): Promise<readonly NewRow[]> {
+): Promise<{ readonly rows: readonly NewRow[]; readonly sent: readonly SentMessage[] }> {
   const rows: NewRow[] = [];
+  const sent: SentMessage[] = [];
   for (let index = 0; index < mailboxes; index++) {
     const row = mailboxOn(dovecot, 'implicit', `box-${index}`, Buffer.from(password));
-    await appendMails(dovecot, row.user, generateMails({ count: each, seed: firstSeed + index }), sent.add);
+    sent.push(...(await appendMessages(dovecot, row.user, generateMessages({ count: each, seed: firstSeed + index }))));
     rows.push(row);
   }
-  return rows;
+  return { rows, sent };
 }

@@ -8,8 +8,9 @@
 
 import { peakRssMbOf } from '../../support/child.ts';
 import type { LogLine } from '../../support/daemon.ts';
-import { type ExpectedMail, isExact, verifyIngest } from '../../support/verification/verify.ts';
-import { addMailboxes, type NewRow, runSql } from '../many-mailboxes.ts';
+import { runSql } from '../../support/sql.ts';
+import { isExact, type SentMessage, verifyStored } from '../../support/verification.ts';
+import { addMailboxes, type NewRow } from '../many-mailboxes.ts';
 import { cpuSOf } from '../measure/usage.ts';
 import { stopped, until } from '../service/fleet.ts';
 import { openSetting, type Setting } from '../setting.ts';
@@ -28,7 +29,7 @@ export type Work = {
   readonly mariadb: SceneContext['mariadb'];
   readonly rows: readonly NewRow[];
   readonly count: number;
-  readonly mails: Iterable<ExpectedMail>;
+  readonly sent: readonly SentMessage[];
   /** Watches the database from before the start of the daemon on, until disposed. */
   readonly watch?: (setting: Setting) => Promise<AsyncDisposable>;
 };
@@ -36,7 +37,7 @@ export type Work = {
 const timeoutMs = 600_000;
 const outcomes = ['ticket_opened', 'reply_added', 'recorded', 'duplicate', 'quarantined', 'vanished'] as const;
 
-export async function storeWithDaemon({ mariadb, rows, count, mails, watch }: Work): Promise<Stored> {
+export async function storeWithDaemon({ mariadb, rows, count, sent, watch }: Work): Promise<Stored> {
   await using setting = await openSetting(mariadb);
   await addMailboxes(setting.databaseUrl, rows);
   // What a mailbox does unless set otherwise.
@@ -49,13 +50,13 @@ export async function storeWithDaemon({ mariadb, rows, count, mails, watch }: Wo
     if (failed !== undefined) throw new Error(`a poll failed: ${JSON.stringify(failed)}`);
     return finished().reduce((sum, line) => sum + handledIn(line), 0) >= count;
   };
-  await until(daemon, `${count} mails`, timeoutMs, isDone, 20);
+  await until(daemon, `${count} messages`, timeoutMs, isDone, 20);
   const [cpuS, peakRssMb] = [cpuSOf(daemon.pid), peakRssMbOf(daemon.pid)];
   await stopped(daemon);
   const ends = finished().map(({ time }) => Date.parse(String(time)));
   const begins = finished().map(({ time, duration_ms }) => Date.parse(String(time)) - Number(duration_ms));
   const durationS = (Math.max(...ends) - Math.min(...begins)) / 1000;
-  return { durationS, cpuS, peakRssMb, exact: isExact(mails, await verifyIngest({ mails, ...setting })) };
+  return { durationS, cpuS, peakRssMb, exact: isExact(await verifyStored({ sent, ...setting })) };
 }
 
 /** Whatever became of them: whether that is right is looked at in the database. */

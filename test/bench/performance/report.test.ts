@@ -5,7 +5,7 @@ import { atLeast, atMost, below, figure, isMet, medianOf } from './scene.ts';
 
 const scene = {
   name: 'scene',
-  about: 'some mails',
+  about: 'some messages',
   figures: [
     figure('rate', 'messages per second', 0, atLeast(100)),
     figure('memory', 'memory, MB', 0, below(300)),
@@ -38,7 +38,7 @@ test('what could not be measured is shown as such, and no aim is met by it', () 
 });
 
 test('the table lists what is stored otherwise', () => {
-  expect(reportText([reportOf([good])])).toMatch(/^scene: some mails \(one run\)\n(?!.*differs)/);
+  expect(reportText([reportOf([good])])).toMatch(/^scene: some messages \(one run\)\n(?!.*differs)/);
   expect(reportText([reportOf([good], false)])).toContain('What is stored differs from what was sent.');
 });
 

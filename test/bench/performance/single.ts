@@ -42,7 +42,7 @@ function figuresOf({ rate, cpu, peak, ratio }: Aims): Scene['figures'] {
 
 export const single: Scene = {
   name: 'single',
-  about: ({ count }) => `${count} mails of one mailbox into MariaDB`,
+  about: ({ count }) => `${count} messages of one mailbox into MariaDB`,
   database: 'mariadb',
   figures: figuresOf({ rate: atLeast(1200), cpu: atMost(1.4), peak: below(300), ratio: atLeast(0.28) }),
   run: runAll,
@@ -50,14 +50,14 @@ export const single: Scene = {
 
 export const embedded: Scene = {
   name: 'embedded',
-  about: ({ count }) => `${count} mails of one mailbox into SQLite`,
+  about: ({ count }) => `${count} messages of one mailbox into SQLite`,
   database: 'sqlite',
   figures: figuresOf({ rate: atLeast(1000), cpu: null, peak: null, ratio: null }),
   run: runAll,
 };
 
 async function runAll({ dovecot, mariadb, count, runs, progress }: SceneContext): Promise<SceneRuns> {
-  using filled = await fillOnce(dovecot, count, progress);
+  const filled = await fillOnce(dovecot, count, progress);
   const values: RunValues[] = [];
   let isExact = true;
   for (let run = 1; run <= runs; run++) {

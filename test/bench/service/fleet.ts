@@ -10,7 +10,8 @@ import type { Daemon } from '../../support/daemon.ts';
 import type { Dovecot } from '../../support/servers/dovecot.ts';
 import { password } from '../../support/servers/dovecot-settings.ts';
 import type { Mariadb } from '../../support/servers/mariadb.ts';
-import { addMailboxes, mailboxOn, type NewRow, runSql } from '../many-mailboxes.ts';
+import { runSql } from '../../support/sql.ts';
+import { addMailboxes, mailboxOn, type NewRow } from '../many-mailboxes.ts';
 import { enable, openSetting, type Setting } from '../setting.ts';
 
 export type Fleet = { readonly setting: Setting; readonly rows: readonly NewRow[] } & AsyncDisposable;

@@ -10,11 +10,11 @@ import type { Daemon } from '../../support/daemon.ts';
 import { seededRandom } from '../../support/random.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import type { Mariadb } from '../../support/servers/mariadb.ts';
-import { type ExpectedMail, isExact, verifyIngest } from '../../support/verification/verify.ts';
-import { runSql } from '../many-mailboxes.ts';
+import { runSql } from '../../support/sql.ts';
+import { isExact, type SentMessage, verifyStored } from '../../support/verification.ts';
 import { raiseInotifyLimit } from '../measure/inotify-limit.ts';
 import { childNamed, cpuSOf, rssMbOf, treeCpuSOf, watchMemory } from '../measure/usage.ts';
-import { generateMails } from '../messages/generate.ts';
+import { generateMessages } from '../messages/generate.ts';
 import { addressOf, type Fleet, openFleet, openPush, rowsOn, stopped, timeText, until } from './fleet.ts';
 
 export type IdleOptions = {
@@ -41,7 +41,7 @@ export type IdleReport = {
   /** With all open and nothing to do. */
   readonly cpuSPerMinute: number | null;
   readonly dovecotCpuSPerMinute: number | null;
-  readonly mails: number;
+  readonly messages: number;
   readonly fetchedS: number;
   readonly exact: boolean;
 };
@@ -49,7 +49,7 @@ export type IdleReport = {
 const openTimeoutMs = 300_000;
 const fetchedTimeoutMs = 120_000;
 const settleMs = 5000;
-const mailsMax = 100_000;
+const messagesMax = 100_000;
 
 /** Throws when the connections are not open in time, or the messages not fetched in time. */
 export async function idleRun(options: IdleOptions): Promise<IdleReport> {
@@ -67,7 +67,7 @@ export async function idleRun(options: IdleOptions): Promise<IdleReport> {
   for (const share of [0, 0.25, 0.5]) {
     steps.push((await step(fleet, Math.round(share * mailboxes), options, async () => null)).figures);
   }
-  const last = await step(fleet, mailboxes, options, (daemon) => quietAndMails(dovecot, fleet, daemon, options));
+  const last = await step(fleet, mailboxes, options, (daemon) => quietAndMessages(dovecot, fleet, daemon, options));
   return { complaint: limit.complaint, steps: [...steps, last.figures], ...last.result };
 }
 
@@ -109,7 +109,7 @@ async function step<T>(
 
 type Last = Omit<IdleReport, 'complaint' | 'steps'>;
 
-async function quietAndMails(
+async function quietAndMessages(
   dovecot: Dovecot,
   { setting, rows }: Fleet,
   daemon: Daemon,
@@ -123,27 +123,27 @@ async function quietAndMails(
     const from = before[index] ?? null;
     return after === null || from === null ? null : ((after - from) * 60) / quietS;
   });
-  progress(`${count} mails`);
+  progress(`${count} messages`);
   const random = seededRandom(1);
-  const mails: ExpectedMail[] = [];
-  for (const { bytes, ...described } of generateMails({ count: mailsMax })) {
-    if (mails.length === count) break;
+  const messages: SentMessage[] = [];
+  for (const { bytes, ...described } of generateMessages({ count: messagesMax })) {
+    if (messages.length === count) break;
     // A reply may be fetched before the message that it replies to, from another mailbox, and then opens a ticket.
     if (described.kind === 'reply') continue;
     await dovecot.append(random.pick(rows).user, 'INBOX', [bytes]);
-    mails.push(described);
+    messages.push(described);
   }
   const writtenAtMs = performance.now();
   const isFetched = async (): Promise<boolean> => {
     const [row] = await runSql<{ stored: number }>(setting.databaseUrl, 'SELECT COUNT(*) AS stored FROM outcome');
     return (row?.stored ?? 0) >= count;
   };
-  await until(daemon, 'all mails', fetchedTimeoutMs, isFetched);
+  await until(daemon, 'all messages', fetchedTimeoutMs, isFetched);
   return {
     cpuSPerMinute: perMinute[0] ?? null,
     dovecotCpuSPerMinute: perMinute[1] ?? null,
-    mails: mails.length,
+    messages: messages.length,
     fetchedS: (performance.now() - writtenAtMs) / 1000,
-    exact: isExact(mails, await verifyIngest({ mails, ...setting })),
+    exact: isExact(await verifyStored({ sent: messages, ...setting })),
   };
 }

@@ -11,11 +11,11 @@ import type { Daemon } from '../../support/daemon.ts';
 import { itemAt, seededRandom } from '../../support/random.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import type { Mariadb } from '../../support/servers/mariadb.ts';
-import { type ExpectedMail, isExact, verifyIngest } from '../../support/verification/verify.ts';
-import { runSql } from '../many-mailboxes.ts';
+import { runSql } from '../../support/sql.ts';
+import { isExact, type SentMessage, verifyStored } from '../../support/verification.ts';
 import { type Quantiles, quantilesOf } from '../measure/quantiles.ts';
 import { childNamed, cpuSOf, type MemoryFigures, treeCpuSOf, watchMemory } from '../measure/usage.ts';
-import { generateMails } from '../messages/generate.ts';
+import { generateMessages } from '../messages/generate.ts';
 import { addressOf, ask, type Fleet, openFleet, profiling, rowsOn, spread, stopped, timeText, until } from './fleet.ts';
 
 export type QuietOptions = {
@@ -30,7 +30,7 @@ export type QuietOptions = {
 export type QuietReport = {
   readonly mailboxes: number;
   readonly polls: number;
-  readonly mails: number;
+  readonly messages: number;
   readonly seconds: number;
   readonly firstRoundS: number;
   /** In the measured interval. */
@@ -56,9 +56,9 @@ const busyShare = 0.02;
 const mailGapS = 60;
 const pollsAtOnce = '64';
 const firstRoundTimeoutMs = 900_000;
-const lastMailsTimeoutMs = 120_000;
+const lastMessagesTimeoutMs = 120_000;
 const asks = 20;
-const mailsMax = 100_000;
+const messagesMax = 100_000;
 
 /** Throws when the first round, or the last messages, take too long, or a command fails. */
 export async function manyQuietRun(options: QuietOptions): Promise<QuietReport> {
@@ -76,15 +76,15 @@ export async function manyQuietRun(options: QuietOptions): Promise<QuietReport> 
   const due = await spread(fleet.setting, intervalS);
   const measured = await oneInterval(options, { dovecot, fleet, daemon, address });
   const polls = pollsOf(daemon, lines);
-  progress('fetching the last mails');
-  const exact = await isAllStored(fleet, daemon, measured.mails);
+  progress('fetching the last messages');
+  const exact = await isAllStored(fleet, daemon, measured.messages);
   const failed = daemon.lines.slice(lines).filter(({ event }) => event === 'poll.failed').length;
   await stopped(daemon);
-  const { mails, asked, ...figures } = measured;
+  const { messages, asked, ...figures } = measured;
   return {
     mailboxes,
     polls: polls.length,
-    mails: mails.length,
+    messages: messages.length,
     firstRoundS,
     ...figures,
     lagMs: quantilesOf(lags(polls, due)),
@@ -124,7 +124,7 @@ type Place = {
 };
 
 type Measured = Pick<QuietReport, 'seconds' | 'cpuS' | 'memory'> & {
-  readonly mails: readonly ExpectedMail[];
+  readonly messages: readonly SentMessage[];
   readonly asked: Pick<QuietReport, 'readyMs' | 'metricsMs'>;
 };
 
@@ -133,7 +133,7 @@ async function oneInterval({ intervalS }: QuietOptions, place: Place): Promise<M
   using memory = watchMemory(daemon.pid);
   const [before, startedAtMs] = [cpuOf(daemon), performance.now()];
   const writing = new AbortController();
-  const mails = writeMails(place, intervalS, writing.signal);
+  const messages = writeMessages(place, intervalS, writing.signal);
   const asked = askAgain(address, (intervalS * 1000) / asks);
   await sleep(intervalS * 1000);
   writing.abort();
@@ -144,7 +144,7 @@ async function oneInterval({ intervalS }: QuietOptions, place: Place): Promise<M
     return from === null || to === null ? null : to - from;
   };
   const cpuS = { daemon: spent('daemon'), dovecot: spent('dovecot'), mariadb: spent('mariadb') };
-  return { seconds, cpuS, memory: memory.stop(), mails: await mails, asked: await asked };
+  return { seconds, cpuS, memory: memory.stop(), messages: await messages, asked: await asked };
 }
 
 function cpuOf(daemon: Daemon): CpuFigures {
@@ -156,16 +156,16 @@ function cpuOf(daemon: Daemon): CpuFigures {
 }
 
 /** Each of the busy mailboxes gets a message a minute, all of them in turn. */
-async function writeMails(
+async function writeMessages(
   { dovecot, fleet }: Place,
   intervalS: number,
   stop: AbortSignal,
-): Promise<readonly ExpectedMail[]> {
+): Promise<readonly SentMessage[]> {
   const random = seededRandom(1);
   const busy = fleet.rows.slice(0, Math.max(1, Math.round(fleet.rows.length * busyShare)));
   const gapMs = ((mailGapS * intervalS) / usualIntervalS / busy.length) * 1000;
-  const expected: ExpectedMail[] = [];
-  for (const { bytes, ...described } of generateMails({ count: mailsMax })) {
+  const expected: SentMessage[] = [];
+  for (const { bytes, ...described } of generateMessages({ count: messagesMax })) {
     // A reply may be fetched before the message that it replies to, from another mailbox, and then opens a ticket.
     if (described.kind === 'reply') continue;
     await sleep(2 * gapMs * random.fraction());
@@ -210,7 +210,11 @@ function lags(polls: readonly Ended[], due: ReadonlyMap<string, number>): readon
 }
 
 /** Polls the mailboxes once more, so that the messages of the last interval are stored, and compares. */
-async function isAllStored({ setting, rows }: Fleet, daemon: Daemon, mails: readonly ExpectedMail[]): Promise<boolean> {
+async function isAllStored(
+  { setting, rows }: Fleet,
+  daemon: Daemon,
+  messages: readonly SentMessage[],
+): Promise<boolean> {
   const busy = rows.slice(0, Math.max(1, Math.round(rows.length * busyShare))).map(({ name }) => `'${name}'`);
   const ids = `SELECT id FROM mailboxes WHERE name IN (${busy.join()})`;
   const due = `next_poll_at = '${timeText(Date.now() - 1000)}'`;
@@ -218,8 +222,8 @@ async function isAllStored({ setting, rows }: Fleet, daemon: Daemon, mails: read
   const check = async (): Promise<boolean> => {
     await runSql(setting.databaseUrl, `UPDATE mailbox_state SET ${due} WHERE mailbox_id IN (${ids})`);
     const [row] = await runSql<{ stored: number }>(setting.databaseUrl, countSql);
-    return (row?.stored ?? 0) >= mails.length;
+    return (row?.stored ?? 0) >= messages.length;
   };
-  await until(daemon, 'the last mails', lastMailsTimeoutMs, check, 1000);
-  return isExact(mails, await verifyIngest({ mails, ...setting }));
+  await until(daemon, 'the last messages', lastMessagesTimeoutMs, check, 1000);
+  return isExact(await verifyStored({ sent: messages, ...setting }));
 }

@@ -16,12 +16,12 @@ import { itemAt, seededRandom } from '../../support/random.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import { password } from '../../support/servers/dovecot-settings.ts';
 import type { Mariadb } from '../../support/servers/mariadb.ts';
-import { isExact, verifyIngest } from '../../support/verification/verify.ts';
+import { isExact, verifyStored } from '../../support/verification.ts';
 import { mailboxOn, type NewRow } from '../many-mailboxes.ts';
 import { raiseInotifyLimit } from '../measure/inotify-limit.ts';
 import { type Quantiles, quantilesOf } from '../measure/quantiles.ts';
 import { cpuSOf } from '../measure/usage.ts';
-import { type GeneratedMail, generateMails } from '../messages/generate.ts';
+import { type GeneratedMail, generateMessages } from '../messages/generate.ts';
 import { type AnnouncingProxy, startAnnouncingProxy } from './announcing-proxy.ts';
 import { addressOf, openFleet, openPush, profiling, stopped, until } from './fleet.ts';
 
@@ -39,7 +39,7 @@ export type LatencyOptions = {
 export type LatencyReport = {
   readonly mailboxes: number;
   /** Without the first one to each mailbox, which only warms up. */
-  readonly mails: number;
+  readonly messages: number;
   readonly announcedToCommittedMs: Quantiles;
   readonly deliveredToCommittedMs: Quantiles;
   readonly deliveredToAnnouncedMs: Quantiles;
@@ -51,7 +51,7 @@ export type LatencyReport = {
   readonly exact: boolean;
 };
 
-type Box = { readonly row: NewRow; readonly proxy: AnnouncingProxy; mails: number; committedAtMs: number };
+type Box = { readonly row: NewRow; readonly proxy: AnnouncingProxy; messages: number; committedAtMs: number };
 type Sent = {
   readonly delivered: number;
   readonly announced: number | null;
@@ -95,20 +95,20 @@ export async function pushLatencyRun(options: LatencyOptions): Promise<LatencyRe
   const connection = await createConnection(setting.databaseUrl);
   undo.defer(() => connection.end());
   const place = { dovecot, daemon, connection };
-  const mails = someMails(mailboxes + count);
+  const messages = someMessages(mailboxes + count);
   progress('the first mail of each mailbox');
-  await sendAll(place, boxes, mails.slice(0, mailboxes), () => undefined);
+  await sendAll(place, boxes, messages.slice(0, mailboxes), () => undefined);
   const cpuBeforeS = cpuSOf(daemon.pid);
-  const sent = await sendAll(place, boxes, mails.slice(mailboxes), (number) => {
-    if (number % 100 === 0) progress(`${number} of ${count} mails`);
+  const sent = await sendAll(place, boxes, messages.slice(mailboxes), (number) => {
+    if (number % 100 === 0) progress(`${number} of ${count} messages`);
   });
   const cpuAfterS = cpuSOf(daemon.pid);
   await stopped(daemon);
   return {
-    ...{ mailboxes, mails: sent.length },
+    ...{ mailboxes, messages: sent.length },
     ...timesOf(sent),
     cpuSPer1000: cpuBeforeS === null || cpuAfterS === null ? null : ((cpuAfterS - cpuBeforeS) * 1000) / count,
-    exact: isExact(mails, await verifyIngest({ mails, ...setting })),
+    exact: isExact(await verifyStored({ sent: messages, ...setting })),
   };
 }
 
@@ -117,14 +117,14 @@ async function openBoxes(dovecot: Dovecot, count: number, undo: AsyncDisposableS
   for (let index = 0; index < count; index += 1) {
     const proxy = undo.use(await startAnnouncingProxy({ host: '127.0.0.1', port: dovecot.port }));
     const row = mailboxOn(dovecot, 'none', `box-${index}`, Buffer.from(password));
-    boxes.push({ row: { ...row, port: proxy.port }, proxy, mails: 0, committedAtMs: 0 });
+    boxes.push({ row: { ...row, port: proxy.port }, proxy, messages: 0, committedAtMs: 0 });
   }
   return boxes;
 }
 
 /** Without replies: one that comes before the message that it replies to, from another mailbox, opens a ticket. */
-function someMails(count: number): readonly GeneratedMail[] {
-  return [...generateMails({ count: 2 * count + 100 })].filter(({ kind }) => kind !== 'reply').slice(0, count);
+function someMessages(count: number): readonly GeneratedMail[] {
+  return [...generateMessages({ count: 2 * count + 100 })].filter(({ kind }) => kind !== 'reply').slice(0, count);
 }
 
 type Place = { readonly dovecot: Dovecot; readonly daemon: Daemon; readonly connection: Connection };
@@ -133,12 +133,12 @@ type Place = { readonly dovecot: Dovecot; readonly daemon: Daemon; readonly conn
 async function sendAll(
   place: Place,
   boxes: readonly Box[],
-  mails: readonly GeneratedMail[],
+  messages: readonly GeneratedMail[],
   done: (number: number) => void,
 ): Promise<readonly Sent[]> {
   const random = seededRandom(1);
   const sent: Sent[] = [];
-  for (const { bytes } of mails) {
+  for (const { bytes } of messages) {
     const box = itemAt(boxes, sent.length % boxes.length);
     const isRestedAtMs = box.committedAtMs + restMs;
     await sleep(mailGapMsMax * random.fraction() + Math.max(0, isRestedAtMs - Date.now()));
@@ -150,8 +150,8 @@ async function sendAll(
 
 /** The UIDs of a mailbox begin at 1, as do the numbers that are announced. */
 async function sendOne({ dovecot, daemon, connection }: Place, box: Box, mail: Uint8Array): Promise<Sent> {
-  box.mails += 1;
-  const { row, proxy, mails: uid } = box;
+  box.messages += 1;
+  const { row, proxy, messages: uid } = box;
   const isCommitted = (line: LogLine) =>
     line['mailbox'] === row.name && line['uid'] === uid && stored.test(String(line['event']));
   const committing = daemon.waitFor(isCommitted, fetchedTimeoutMs);

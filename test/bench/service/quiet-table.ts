@@ -25,7 +25,7 @@ const perMinute = (cpuS: number | null, { seconds }: QuietReport) => (cpuS === n
 
 const quietRows: readonly Row[] = [
   ['polls', (one) => one.polls, 0],
-  ['mails', (one) => one.mails, 0],
+  ['messages', (one) => one.messages, 0],
   ['first round, s', (one) => one.firstRoundS, 1],
   ['CPU s per 1,000 polls', cpuPer1000, 2],
   ['CPU s per minute', (one) => perMinute(one.cpuS.daemon, one), 2],

@@ -81,7 +81,7 @@ function isAtMost(value: number | null, most: number): boolean {
   return value !== null && value <= most;
 }
 
-const quantileHeader = ['', 'mails', 'median, ms', 'p90', 'p99', 'max'];
+const quantileHeader = ['', 'messages', 'median, ms', 'p90', 'p99', 'max'];
 
 function quantileRow(name: string, { count, median, p90, p99, max }: Quantiles): readonly (string | number | null)[] {
   return [name, count, median, p90, p99, max];
@@ -96,9 +96,9 @@ const usualServerShare = 0.1;
 async function pushLatency(options: ServiceOptions, progress: Progress): Promise<number> {
   const { mailboxes, count, profileFolder } = options;
   await using mariadb = await startMariadb({ durable: true });
-  const run = (name: string, serverSettings: string, mails: number) =>
+  const run = (name: string, serverSettings: string, messages: number) =>
     pushLatencyRun({
-      ...{ mariadb, mailboxes, serverSettings, count: mails },
+      ...{ mariadb, mailboxes, serverSettings, count: messages },
       ...{ profileFolder, progress: (line) => progress(`${name}: ${line}`) },
     });
   const hibernating = await run('hibernating', hibernation, count);
@@ -124,7 +124,7 @@ function latencyRows(server: string, report: LatencyReport): readonly (readonly 
     [server, ...quantileRow('announced to committed', report.announcedToCommittedMs)],
     ['', ...quantileRow('delivered to announced', report.deliveredToAnnouncedMs)],
     ['', ...quantileRow('delivered to committed', report.deliveredToCommittedMs)],
-    ['', `CPU s per 1,000 mails: ${rounded(cpuSPer1000, 2)}`, null, null, null, null, null],
+    ['', `CPU s per 1,000 messages: ${rounded(cpuSPer1000, 2)}`, null, null, null, null, null],
     ['', 'found before they were announced', unannounced, null, null, null, null],
   ];
 }
@@ -178,7 +178,7 @@ async function idle(options: ServiceOptions, progress: Progress): Promise<number
   const more = [
     `CPU seconds per minute while quiet: ${rounded(report.cpuSPerMinute, 2)}`,
     `… of the mail server: ${rounded(report.dovecotCpuSPerMinute, 2)}`,
-    `${report.mails} mails fetched ${rounded(report.fetchedS, 1)} s after the last was delivered`,
+    `${report.messages} messages fetched ${rounded(report.fetchedS, 1)} s after the last was delivered`,
   ];
   if (report.complaint !== null) more.push(report.complaint);
   const text = `${columnsText(['open', 'opened after, s', 'memory, MB', 'peak, MB'], rows)}${more.join('\n')}\n`;

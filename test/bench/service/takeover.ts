@@ -13,11 +13,11 @@ import type { Daemon } from '../../support/daemon.ts';
 import { itemAt, seededRandom } from '../../support/random.ts';
 import { type Dovecot, startDovecot } from '../../support/servers/dovecot.ts';
 import type { Mariadb } from '../../support/servers/mariadb.ts';
-import { type ExpectedMail, isExact, verifyIngest } from '../../support/verification/verify.ts';
-import { runSql } from '../many-mailboxes.ts';
+import { runSql } from '../../support/sql.ts';
+import { isExact, type SentMessage, verifyStored } from '../../support/verification.ts';
 import { raiseInotifyLimit } from '../measure/inotify-limit.ts';
 import { type Quantiles, quantilesOf } from '../measure/quantiles.ts';
-import { generateMails } from '../messages/generate.ts';
+import { generateMessages } from '../messages/generate.ts';
 import { addressOf, type Fleet, openFleet, openPush, rowsOn, stopped, until } from './fleet.ts';
 
 export type TakeoverOptions = {
@@ -37,7 +37,7 @@ export type TakeoverFigures = {
   /** Seconds without a poll that was due. */
   readonly waitedS: Quantiles;
   readonly failed: number;
-  readonly mails: number;
+  readonly messages: number;
   readonly exact: boolean;
 };
 
@@ -57,7 +57,7 @@ const usualEnv = {
 } as const;
 const startTimeoutMs = 300_000;
 const takeoverTimeoutMs = 180_000;
-const lastMailsTimeoutMs = 120_000;
+const lastMessagesTimeoutMs = 120_000;
 const lookMs = 100;
 const mailGapMs = 100;
 
@@ -96,7 +96,7 @@ async function courseRun(options: TakeoverOptions, { course, isPushed, end, env 
   const owners = isPushed ? await pushedOwners(fleet, daemons) : await polledOwners(fleet, daemons);
   const counts = daemons.map(({ pid }) => [...owners.values()].filter((owner) => owner === pid).length);
   const victim = daemons[counts.indexOf(Math.max(...counts))] as Daemon;
-  const writing = writeMails(dovecot, fleet, count);
+  const writing = writeMessages(dovecot, fleet, count);
   await sleep(1000);
   const due = await dueTimes(fleet);
   victim.signal(end);
@@ -109,9 +109,9 @@ async function courseRun(options: TakeoverOptions, { course, isPushed, end, env 
     const dueAtMs = isPushed ? goneAtMs : Math.max(goneAtMs, due.get(name) ?? goneAtMs);
     return Math.max(0, (polledAtMs.get(name) ?? Number.NaN) - dueAtMs) / 1000;
   });
-  tell('the last mails');
-  const mails = await writing;
-  const exact = await isAllStored(fleet, others, mails);
+  tell('the last messages');
+  const messages = await writing;
+  const exact = await isAllStored(fleet, others, messages);
   await Promise.all(others.map(stopped));
   return {
     course,
@@ -119,7 +119,7 @@ async function courseRun(options: TakeoverOptions, { course, isPushed, end, env 
     left: left.length,
     waitedS: quantilesOf(waited, 1),
     failed: daemons.flatMap(({ lines }) => lines.filter(({ event }) => event === 'poll.failed')).length,
-    mails: mails.length,
+    messages: messages.length,
     exact,
   };
 }
@@ -203,10 +203,10 @@ async function untilPolled(
 }
 
 /** To all mailboxes in turn. */
-async function writeMails(dovecot: Dovecot, { rows }: Fleet, count: number): Promise<readonly ExpectedMail[]> {
+async function writeMessages(dovecot: Dovecot, { rows }: Fleet, count: number): Promise<readonly SentMessage[]> {
   const random = seededRandom(1);
-  const expected: ExpectedMail[] = [];
-  for (const { bytes, ...described } of generateMails({ count: 2 * count + 100 })) {
+  const expected: SentMessage[] = [];
+  for (const { bytes, ...described } of generateMessages({ count: 2 * count + 100 })) {
     if (expected.length === count) break;
     // A reply may be fetched before the message that it replies to, from another mailbox, and then opens a ticket.
     if (described.kind === 'reply') continue;
@@ -220,12 +220,12 @@ async function writeMails(dovecot: Dovecot, { rows }: Fleet, count: number): Pro
 async function isAllStored(
   { setting }: Fleet,
   others: readonly Daemon[],
-  mails: readonly ExpectedMail[],
+  messages: readonly SentMessage[],
 ): Promise<boolean> {
   const isStored = async (): Promise<boolean> => {
     const [row] = await runSql<{ stored: number }>(setting.databaseUrl, 'SELECT COUNT(*) AS stored FROM outcome');
-    return (row?.stored ?? 0) >= mails.length;
+    return (row?.stored ?? 0) >= messages.length;
   };
-  await until(itemAt(others, 0), 'the last mails', lastMailsTimeoutMs, isStored, 500);
-  return isExact(mails, await verifyIngest({ mails, ...setting }));
+  await until(itemAt(others, 0), 'the last messages', lastMessagesTimeoutMs, isStored, 500);
+  return isExact(await verifyStored({ sent: messages, ...setting }));
 }

@@ -69,7 +69,7 @@ export const extremes: readonly Extreme[] = [
   text('nearly boundaries', 'multipart/mixed; boundary=b', '--bb\r\n'),
   text('parts', 'multipart/mixed; boundary=b', '--b\r\nContent-Type: image/png; name=a.png\r\n\r\nx\r\n'),
   text('parts of the same type', 'multipart/alternative; boundary=b', '--b\r\nContent-Type: text/html\r\n\r\n<p>x\r\n'),
-  text('mails in mails', 'message/rfc822', 'Content-Type: message/rfc822\r\n\r\n'),
+  text('messages in messages', 'message/rfc822', 'Content-Type: message/rfc822\r\n\r\n'),
   text('TNEF', 'application/ms-tnef\r\nContent-Transfer-Encoding: base64', 'eJ8+IgAAAAAB'),
   text('lines of an event', 'text/calendar', 'BEGIN:VEVENT\r\n'),
   field('a long subject', 'Subject', 'a '),

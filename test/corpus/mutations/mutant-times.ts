@@ -21,7 +21,7 @@ export type Violation = { readonly mutant: Mutant | null; readonly what: string 
 type Timed = { readonly mutant: Mutant; readonly ms: number };
 
 export type TimedRun = {
-  readonly mails: number;
+  readonly messages: number;
   readonly medianMs: number;
   readonly slowest: readonly Timed[];
   readonly violations: readonly Violation[];
@@ -73,7 +73,7 @@ export async function timeMutants(
     if (ms > parseLimitS * 1000) violations.push({ mutant, what: `takes ${Math.round(ms)} ms, alone` });
   }
   const medianMs = times.toSorted((one, other) => one - other)[Math.floor(times.length / 2)] ?? 0;
-  return { mails: times.length, medianMs, slowest, violations };
+  return { messages: times.length, medianMs, slowest, violations };
 }
 
 function withOne(slowest: readonly Timed[], timed: Timed): readonly Timed[] {

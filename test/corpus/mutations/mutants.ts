@@ -8,7 +8,7 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { generateMails } from '../../bench/messages/generate.ts';
+import { generateMessages } from '../../bench/messages/generate.ts';
 import { corpusPresent, crlf } from '../../mail/corpus.ts';
 import { type SeededRandom, seededRandom } from '../../support/random.ts';
 import { readCorpus } from '../expectations/stated.ts';
@@ -28,7 +28,7 @@ const generatedCount = 60;
 const extremeShare = 0.02;
 const changesMax = 5;
 const baseBytesMax = 300_000;
-const fixtures = join(import.meta.dirname, '../../fixtures/mails');
+const fixtures = join(import.meta.dirname, '../../fixtures/messages');
 /** Any odd number that spreads neighbours: each mutant has a sequence of its own. */
 const spreading = 0x9e3779b1;
 
@@ -37,7 +37,7 @@ export function readBases(): readonly Base[] {
   const ours = readdirSync(fixtures)
     .sort()
     .map((name) => baseOf(name, crlf(readFileSync(join(fixtures, name)))));
-  const generated = [...generateMails({ count: generatedCount })].map(({ name, bytes }) =>
+  const generated = [...generateMessages({ count: generatedCount })].map(({ name, bytes }) =>
     baseOf(`generated-${name}`, crlf(bytes)),
   );
   const small = [...ours, ...generated];

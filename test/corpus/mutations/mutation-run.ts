@@ -28,7 +28,7 @@ export type MutationOptions = {
 };
 
 export type MutationRun = {
-  readonly mails: number;
+  readonly messages: number;
   readonly bytes: number;
   readonly largestBytes: number;
   readonly wallS: number;
@@ -43,7 +43,7 @@ export type MutationRun = {
 
 const peakMbMax = 400;
 const portionCount = 5_000;
-const mailsAtOnce = 100;
+const messagesAtOnce = 100;
 const mailboxName = 'mutants';
 const pollsMax = 5;
 
@@ -66,7 +66,7 @@ export async function runMutations(
   const startedAt = performance.now();
   await using mariadb = options.isSqlite ? null : await startMariadb();
   const total = emptyTotal();
-  using _count = progress.counting(() => `${total.mails} of ${options.count}, ${total.violations.length} wrong`);
+  using _count = progress.counting(() => `${total.messages} of ${options.count}, ${total.violations.length} wrong`);
   progress.now('mutants, portion after portion');
   let next = makePortion(options, bases, 0);
   for (let first = 0; first < options.count && !options.stop.aborted; first += portionCount) {
@@ -104,7 +104,7 @@ async function againAlone(
 }
 
 type Total = {
-  mails: number;
+  messages: number;
   bytes: number;
   largestBytes: number;
   peakRssMb: number | null;
@@ -114,17 +114,17 @@ type Total = {
 };
 
 function emptyTotal(): Total {
-  return { mails: 0, bytes: 0, largestBytes: 0, peakRssMb: null, names: new Map(), made: new Map(), violations: [] };
+  return { messages: 0, bytes: 0, largestBytes: 0, peakRssMb: null, names: new Map(), made: new Map(), violations: [] };
 }
 
 function add(total: Total, { mutants, bytes }: Portion, { listed, peakRssMb, wrong }: Polled): void {
-  total.mails += mutants.length;
+  total.messages += mutants.length;
   total.bytes += bytes;
   total.largestBytes = Math.max(total.largestBytes, ...mutants.map((mutant) => mutant.bytes.length));
   if (peakRssMb !== null) total.peakRssMb = Math.max(total.peakRssMb ?? 0, peakRssMb);
   for (const { outcome, reason } of listed) plusOne(total.names, reason === null ? outcome : `${outcome} (${reason})`);
   for (const { made } of mutants) for (const name of made) if (!isBase(name)) plusOne(total.made, name);
-  const from = `mails from ${mutants[0]?.index} on: `;
+  const from = `messages from ${mutants[0]?.index} on: `;
   total.violations.push(
     ...wrong.map((what) => ({ mutant: null, what: from + what })),
     ...mailViolations(mutants, listed),
@@ -148,7 +148,7 @@ async function makePortion({ seed, count }: MutationOptions, bases: readonly Bas
     const mutant = mutantOf(seed, index, bases);
     mutants.push(mutant);
     bytes += mutant.bytes.length;
-    if (index % mailsAtOnce === 0) await setImmediate();
+    if (index % messagesAtOnce === 0) await setImmediate();
   }
   return { mutants, bytes };
 }
@@ -167,8 +167,8 @@ async function pollPortion({ mutants }: Portion, mariadb: Mariadb | null): Promi
   const row = mailboxOn(dovecot, 'implicit', mailboxName, Buffer.from(password));
   await runMeasured([mainFile, 'migrate'], { env });
   await addMailboxes(url, [row]);
-  for (let at = 0; at < mutants.length; at += mailsAtOnce) {
-    const portion = mutants.slice(at, at + mailsAtOnce).map(({ bytes }) => bytes);
+  for (let at = 0; at < mutants.length; at += messagesAtOnce) {
+    const portion = mutants.slice(at, at + messagesAtOnce).map(({ bytes }) => bytes);
     await dovecot.append(row.user, 'INBOX', portion);
   }
   const polled = await poll(env);

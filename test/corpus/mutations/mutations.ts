@@ -73,7 +73,7 @@ async function main(args: readonly string[]): Promise<number> {
   }
   using progress = showProgress(process.stderr, null);
   using stop = stopSignal(() => process.exit(130));
-  progress.now(`reading mails to break${corpusPresent ? '' : ' (there are no public mails: of our own alone)'}`);
+  progress.now(`reading messages to break${corpusPresent ? '' : ' (there are no public messages: of our own alone)'}`);
   const bases = readBases();
   const make = makerOf(options, bases);
   const run =
@@ -110,27 +110,27 @@ function reportText(run: MutationRun | TimedRun): string {
 }
 
 function mutationText(run: MutationRun): string {
-  const { mails, wallS, bytes, largestBytes, peakRssMb } = run;
+  const { messages, wallS, bytes, largestBytes, peakRssMb } = run;
   const figures: readonly (readonly [string, string | number | null])[] = [
-    ['mails', mails],
+    ['messages', messages],
     ['megabytes', Math.round(bytes / 1e6)],
     ['largest mail, kilobytes', Math.round(largestBytes / 1e3)],
     ['seconds', Math.round(wallS)],
-    ['mails a second', Math.round(mails / wallS)],
+    ['messages a second', Math.round(messages / wallS)],
     ['given up because the machine was busy', run.busy],
     ['memory at most, MB', peakRssMb === null ? null : Math.round(peakRssMb)],
   ];
   return [
-    columnsText(['what was done to them', 'mails'], Object.entries(run.made)),
-    columnsText(['outcome', 'mails'], Object.entries(run.outcomes)),
+    columnsText(['what was done to them', 'messages'], Object.entries(run.made)),
+    columnsText(['outcome', 'messages'], Object.entries(run.outcomes)),
     columnsText(['in all', ''], figures),
   ].join('\n');
 }
 
-function timedText({ mails, medianMs, slowest }: TimedRun): string {
+function timedText({ messages, medianMs, slowest }: TimedRun): string {
   const rows = slowest.map(({ mutant, ms }) => [mutant.index, Math.round(ms), mutant.bytes.length, madeText(mutant)]);
   const table = columnsText(['mutant', 'ms', 'bytes', 'made of'], rows);
-  return `${mails} parsed, half of them in ${medianMs.toFixed(2)} ms or less; the slowest:\n${table}`;
+  return `${messages} parsed, half of them in ${medianMs.toFixed(2)} ms or less; the slowest:\n${table}`;
 }
 
 function endText({ seed, save: folder }: Options, violations: readonly Violation[]): string {
@@ -141,7 +141,7 @@ function endText({ seed, save: folder }: Options, violations: readonly Violation
   if (shown.length < lines.length) shown.push('… and more: --json has them all\n');
   const replay = `again: --seed ${seed} --only INDEX; saved in ${folder}\n`;
   const end = lines.length === 0 ? 'none did harm\n' : `${replay}${lines.length} wrong\n`;
-  return `\nseed ${seed}, ${corpusPresent ? 'with' : 'without'} public mails\n${shown.join('')}${end}`;
+  return `\nseed ${seed}, ${corpusPresent ? 'with' : 'without'} public messages\n${shown.join('')}${end}`;
 }
 
 function madeText({ made, bytes }: Mutant): string {

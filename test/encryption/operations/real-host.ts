@@ -6,7 +6,6 @@ import { systemClock } from '../../../src/adapters/clock/clock.ts';
 import { type Database, openDatabase } from '../../../src/adapters/database/database.ts';
 import { createKeyFile } from '../../../src/adapters/keyfile/key-file.ts';
 import { createSwitchStateFile } from '../../../src/adapters/keyfile/state-files.ts';
-import { workerLiveMs } from '../../../src/encryption/operations/operation.ts';
 import { createPasswordAccess } from '../../../src/encryption/passwords.ts';
 import { type EncryptionStatus, encryptionStatus } from '../../../src/encryption/status.ts';
 import type { Mailbox } from '../../../src/ingest/model.ts';
@@ -74,6 +73,6 @@ function hostOver(database: Database, dataDir: string): RealHost {
         passwords.withPassword(mailbox, async (lent) => lent.use((bytes) => new TextDecoder().decode(bytes)));
       return await Promise.all((await database.listMailboxes()).map(textOf));
     },
-    status: () => encryptionStatus(start(), workerLiveMs),
+    status: () => encryptionStatus(start()),
   };
 }

@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest';
 import { enable } from '../../../src/encryption/operations/enable.ts';
-import { workerLiveMs } from '../../../src/encryption/operations/operation.ts';
 import { trustRestored } from '../../../src/encryption/operations/trust-restored.ts';
 import { encryptionStatus } from '../../../src/encryption/status.ts';
 import { Failure } from '../../../src/errors.ts';
@@ -165,7 +164,7 @@ describe('the status', () => {
   test('of a new database is off', async () => {
     const world = newWorld();
     putPlain(world, 'a');
-    expect(await encryptionStatus(startProcess(world), workerLiveMs)).toEqual({
+    expect(await encryptionStatus(startProcess(world))).toEqual({
       state: 'off',
       key_id: null,
       next_key_id: null,
@@ -193,7 +192,7 @@ describe('the status', () => {
       { worker: 'east/1', host: 'east', keyIds: [key.id, next.id], ...facts },
       { worker: 'west/1', host: 'west', keyIds: [key.id], ...facts, live: false },
     ];
-    const status = await encryptionStatus(startProcess(world), workerLiveMs);
+    const status = await encryptionStatus(startProcess(world));
     expect(status).toMatchObject({
       state: 'on',
       key_id: key.id,
@@ -224,7 +223,7 @@ describe('the status', () => {
   test('shows the problems: a row that is not accepted, and the key file', async () => {
     const world = await restoredTo(initialSwitchRow);
     world.file = null;
-    expect(await encryptionStatus(startProcess(world), workerLiveMs)).toMatchObject({
+    expect(await encryptionStatus(startProcess(world))).toMatchObject({
       state: 'on',
       revision: 9,
       stored_state: 'off',
@@ -238,14 +237,14 @@ describe('the status', () => {
     });
     world.file = [randomKey()];
     world.remembered = new Failure('disk_failed', 'switch-state is damaged');
-    expect(await encryptionStatus(startProcess(world), workerLiveMs)).toMatchObject({
+    expect(await encryptionStatus(startProcess(world))).toMatchObject({
       problem: { code: 'disk_failed' },
       stored_state: null,
     });
     world.file = null;
     world.remembered = rowOf(randomKey(), { revision: 9 });
     world.row = null;
-    expect(await encryptionStatus(startProcess(world), workerLiveMs)).toMatchObject({ stored_state: 'gone' });
+    expect(await encryptionStatus(startProcess(world))).toMatchObject({ stored_state: 'gone' });
     expect(await wrongPasswords(world)).toEqual(['a: key_unknown']);
   });
 });

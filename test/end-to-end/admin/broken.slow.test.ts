@@ -90,13 +90,13 @@ test('what hostile message, servers and rows say is shown and never runs', async
   });
   const [user = '', second = ''] = scene.users;
   // Mail from an address of the helpdesk itself waits in quarantine, under its subject.
-  const mails = hostile.map((text, index) => {
+  const messages = hostile.map((text, index) => {
     const line = text.replaceAll(/[\u0001-\u001f]/g, '');
     return Buffer.from(
       `From: "${line.replaceAll('"', '\\"')}" <${user}>\r\nTo: ${second}\r\nSubject: ${line}\r\nMessage-ID: <hostile-${index}@example.test>\r\n\r\nHello\r\n`,
     );
   });
-  await scene.dovecot.append(user, 'INBOX', mails);
+  await scene.dovecot.append(user, 'INBOX', messages);
   const word = (text: string) => `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
   const columns = 'tls_mode, allow_plaintext, since_kind, on_success, password';
   for (const [index, text] of hostile.entries()) {
@@ -109,7 +109,7 @@ test('what hostile message, servers and rows say is shown and never runs', async
     `insert into admin_operation values (1, 1, 'enable', ${word(hostile[1])}, now(3), now(3), ${word(hostile[0])}, 'failed', ${word(JSON.stringify({ steps: [...hostile, ...hostile.map((text) => ({ step: text, keyId: text, count: text })), { step: 'resealing_started', keyId: hostile[0] }], unopened: [{ mailbox: hostile[0], code: hostile[1], message: hostile[2] }], setAside: hostile[3], waiting: [], error: { code: hostile[0], message: hostile[1], hint: hostile[2] } }))})`,
   );
   await until(
-    'the mails wait',
+    'the messages wait',
     async () => (await ada.get('/admin/quarantine')).text.match(/<li><div class="mail">/g)?.length === hostile.length,
   );
   await until(
@@ -140,16 +140,16 @@ test('what hostile message, servers and rows say is shown and never runs', async
 
 test('a message is taken out of quarantine with a click', async () => {
   await page.goto(`${scene.address}/admin/quarantine`);
-  const mails = page.locator('.held > li');
-  const before = await mails.count();
-  await mails
+  const messages = page.locator('.held > li');
+  const before = await messages.count();
+  await messages
     .first()
     .getByRole('button', { name: /^Release/ })
     .click();
   await page.locator('.flash').waitFor();
   wrong.push(...(await pictured(page, 'quarantine-released')));
   expect(await page.locator('.flash.good').count()).toBe(1);
-  expect(await mails.count()).toBe(before - 1);
+  expect(await messages.count()).toBe(before - 1);
   expect(dialogs).toBe(0);
 }, 60_000);
 

@@ -39,7 +39,7 @@ async function scene() {
   const user = dovecot.newUser();
   const box = await desk.add(dovecot, user);
   const daemon = desk.start();
-  const arrive = (...mails: readonly Buffer[]) => dovecot.append(user, 'INBOX', mails);
+  const arrive = (...messages: readonly Buffer[]) => dovecot.append(user, 'INBOX', messages);
   await arrive(mail(`first-${user}`));
   await until('the first mail', () => opened(daemon) === 1 || null);
   await untilWell(daemon);

@@ -98,8 +98,8 @@ test.skipIf(!isRoot).concurrent(
     await until('the first mail', () => opened(daemon) === 1 || null);
     expect(await diskCheck(daemon)).toMatchObject({ status: 'warning', free_bytes: expect.any(Number) });
     await fill(disk.path);
-    const mails = Array.from({ length: 20 }, (_, index) => large(`full-${index}`));
-    await dovecot.append(user, 'INBOX', mails);
+    const messages = Array.from({ length: 20 }, (_, index) => large(`full-${index}`));
+    await dovecot.append(user, 'INBOX', messages);
     await isFailingFor(daemon, 'disk_full');
     const { accepted } = proxy;
     await sleep(4000);

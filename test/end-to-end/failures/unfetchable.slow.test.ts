@@ -6,7 +6,7 @@ import { chmod, readdir, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Mailbox } from '../../../src/ingest/model.ts';
-import { inClear, mailsOf } from '../../cases/scene.ts';
+import { inClear, newMessages } from '../../cases/scene.ts';
 import { type ScriptedMailboxOptions, startScriptedMailbox } from '../../cases/scripted-mailbox.ts';
 import { type TestApp, testApp } from '../../support/app.ts';
 import { named, openDesk, until } from '../../support/faults/outage-scene.ts';
@@ -64,7 +64,7 @@ describe('on a real Dovecot', () => {
   test('a message whose file cannot be read is quarantined, and taken in once it can be read', async () => {
     await using on = await testApp(null);
     const user = dovecot.newUser();
-    await dovecot.append(user, 'INBOX', mailsOf(5));
+    await dovecot.append(user, 'INBOX', newMessages(5));
     const mailbox = await on.addMailbox(dovecot, user);
     const [, , third = ''] = await filesOf(user);
     await chmod(third, 0o000);
@@ -89,7 +89,7 @@ describe('on a real Dovecot', () => {
   test('a message whose file is gone while it is listed does not stop the others', async () => {
     await using on = await testApp(null);
     const user = dovecot.newUser();
-    await dovecot.append(user, 'INBOX', mailsOf(5));
+    await dovecot.append(user, 'INBOX', newMessages(5));
     const mailbox = await on.addMailbox(dovecot, user);
     await dovecot.listFlags(user, 'INBOX');
     const [, , third = ''] = await filesOf(user);
@@ -103,7 +103,7 @@ describe('on a real Dovecot', () => {
   test('a daemon continues without an operator', async () => {
     await using desk = await openDesk();
     const user = dovecot.newUser();
-    await dovecot.append(user, 'INBOX', mailsOf(6));
+    await dovecot.append(user, 'INBOX', newMessages(6));
     const [, second = '', , fourth = ''] = await filesOf(user);
     await Promise.all([second, fourth].map((path) => chmod(path, 0o000)));
     const mailbox = await desk.add(dovecot, user);
@@ -131,14 +131,14 @@ describe('a message at which the server', () => {
 
   test.each(Object.entries(fails))('%s is quarantined', async (_title, how) => {
     await using on = await testApp(null, { TICKETMAILD_MESSAGE_MAX_SIZE_MB: '1' });
-    await using at = await scripted(on, { sources: mailsOf(5), ...how });
+    await using at = await scripted(on, { sources: newMessages(5), ...how });
     const { server, mailbox } = at;
     expect((await pollTimes(on, mailbox, 5)).slice(3)).toEqual(['ok', 'ok']);
     expect(await outcomesOf(on, mailbox)).toEqual([...tickets([1, 2]), '3 fetch_failed', ...tickets([4, 5])]);
     // From now on it costs nothing more, and is not asked for.
     const before = server.lines.length;
-    server.arrive(mailsOf(1)[0] ?? Buffer.alloc(0));
-    server.arrive(mailsOf(1)[0] ?? Buffer.alloc(0));
+    server.arrive(newMessages(1)[0] ?? Buffer.alloc(0));
+    server.arrive(newMessages(1)[0] ?? Buffer.alloc(0));
     expect(await pollTimes(on, mailbox, 1)).toEqual(['ok']);
     const asked = server.lines.slice(before);
     expect(bodies({ lines: asked })).toEqual(['6:7']);
@@ -148,17 +148,17 @@ describe('a message at which the server', () => {
 
   test('fails, the only one of its folder, is retried until another one arrives', async () => {
     await using on = await testApp(null);
-    await using at = await scripted(on, { sources: mailsOf(1), endsAt: fails['refuses the fetch'].endsAt });
+    await using at = await scripted(on, { sources: newMessages(1), endsAt: fails['refuses the fetch'].endsAt });
     const { server, mailbox } = at;
     const one: ScriptedMailboxOptions = {
-      sources: mailsOf(1),
+      sources: newMessages(1),
       endsAt: (_, asked) => (isBody(asked) ? 'refused' : null),
     };
     await using lone = await scripted(on, one);
     expect(await pollTimes(on, lone.mailbox, 7)).toEqual(Array.from({ length: 7 }, () => 'server_refused'));
     expect(await outcomesOf(on, lone.mailbox)).toEqual([]);
     expect(await pollTimes(on, mailbox, 1)).toEqual(['ok']);
-    for (const source of mailsOf(2)) server.arrive(source);
+    for (const source of newMessages(2)) server.arrive(source);
     expect(await pollTimes(on, mailbox, 4)).toEqual(['server_refused', 'server_refused', 'server_refused', 'ok']);
     expect(await outcomesOf(on, mailbox)).toEqual([...tickets([1, 2]), '3 fetch_failed']);
   });
@@ -171,7 +171,7 @@ describe('a server', () => {
       await using on = await testApp(null);
       let isIll = true;
       await using at = await scripted(on, {
-        sources: mailsOf(4),
+        sources: newMessages(4),
         endsAt: (_, asked) => (isIll && isBody(asked) ? how : null),
       });
       expect(await pollTimes(on, at.mailbox, 12)).not.toContain('ok');
@@ -190,7 +190,7 @@ describe('a server', () => {
   test('that is busy at a message, or unreachable, is waited for', async () => {
     await using on = await testApp(null);
     await using at = await scripted(on, {
-      sources: mailsOf(4),
+      sources: newMessages(4),
       endsAt: (uid, asked) => (uid === 3 && isBody(asked) ? 'throttled' : null),
     });
     expect(new Set(await pollTimes(on, at.mailbox, 8))).toEqual(new Set(['server_busy']));
@@ -207,12 +207,12 @@ describe('a server', () => {
       socket.end();
       return true;
     };
-    await using at = await scripted(on, { sources: mailsOf(2), script: storesEnd });
+    await using at = await scripted(on, { sources: newMessages(2), script: storesEnd });
     const { server, mailbox } = at;
     for (const count of [2, 3, 4, 5]) {
       expect(await pollTimes(on, mailbox, 1)).toEqual(['connection_lost']);
       expect(await outcomesOf(on, mailbox)).toHaveLength(count);
-      server.arrive(mailsOf(1)[0] ?? Buffer.alloc(0));
+      server.arrive(newMessages(1)[0] ?? Buffer.alloc(0));
     }
   });
 });
@@ -221,7 +221,7 @@ describe('the command poll', () => {
   test('gets past such messages in one run', async () => {
     await using desk = await openDesk();
     await using server = await startScriptedMailbox({
-      sources: mailsOf(7),
+      sources: newMessages(7),
       endsAt: (uid, asked) => (uid % 3 === 0 && isBody(asked) ? 'dropped' : null),
     });
     const mailbox = await desk.add(nowhere, 'seven', inClear(server.port, 'ada'));
@@ -234,7 +234,7 @@ describe('the command poll', () => {
   test('ends soon where the server fails, and logs in once where the password is refused', async () => {
     await using desk = await openDesk();
     await using ill = await startScriptedMailbox({
-      sources: mailsOf(3),
+      sources: newMessages(3),
       endsAt: (_, asked) => (isBody(asked) ? 'refused' : null),
     });
     await using refusing = await startScriptedMailbox({

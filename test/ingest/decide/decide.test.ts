@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { LookupMessage } from '../../../src/ingest/batch-lookup.ts';
 import { decide } from '../../../src/ingest/decide/decide.ts';
-import { lookupRequestFor } from '../../../src/ingest/decide/lookup.ts';
+import { lookupRequestFor } from '../../../src/ingest/decide/lookup-request.ts';
 import { dedupKey } from '../../../src/mail/fingerprint.ts';
 import { batchContext, lookupMessage, lookupResult, lookupTicket } from './batch-samples.ts';
 import { storedMessage } from './messages.ts';

@@ -101,9 +101,9 @@ describe("a message from another mailbox's address", () => {
 
 describe('the limit of messages per sender', () => {
   test('lets so many messages an hour pass, and quarantines the others', () => {
-    const mails = [1, 2, 3, 4].map((uid) => storedMessage(uid));
+    const messages = [1, 2, 3, 4].map((uid) => storedMessage(uid));
     const another = storedMessage(5, from('bob@example.test'));
-    const decisions = decide([...mails, another], lookupResult(), limited(2));
+    const decisions = decide([...messages, another], lookupResult(), limited(2));
     expect(reasons(decisions)).toEqual([
       'ticket_opened',
       'ticket_opened',
@@ -131,9 +131,9 @@ describe('the limit of messages per sender', () => {
     ['an exempt sender', from('Monitor@example.test'), {}, false],
     ['released messages', {}, {}, true],
   ])('does not apply to %s', (_, given, state, isReleased) => {
-    const mails = [1, 2, 3].map((uid) => storedMessage(uid, given));
+    const messages = [1, 2, 3].map((uid) => storedMessage(uid, given));
     const { rules } = limited(1);
-    const decisions = decide(mails, lookupResult(state), batchContext({ rules, isReleased }));
+    const decisions = decide(messages, lookupResult(state), batchContext({ rules, isReleased }));
     expect(reasons(decisions)).not.toContain('sender_flood');
   });
 

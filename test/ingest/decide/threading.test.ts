@@ -171,14 +171,14 @@ describe('messages that arrive out of order', () => {
 
   test('a batch in reverse order ends in one ticket', () => {
     const people = { ...from('bob@example.test'), ...to('ada@example.test') };
-    const mails = [
+    const messages = [
       storedMessage(5, { ...people, inReplyTo: ['4@example.test'] }),
       storedMessage(3, { ...people, references: ['1@example.test', '2@example.test'] }),
       storedMessage(4, { inReplyTo: ['3@example.test'] }),
       storedMessage(2, { inReplyTo: ['1@example.test'] }),
       storedMessage(1),
     ];
-    const decisions = decide(mails, lookupResult(), batchContext());
+    const decisions = decide(messages, lookupResult(), batchContext());
     const merged = new Map(decisions.flatMap(({ merges }) => merges.map(({ ticketId, intoId }) => [ticketId, intoId])));
     const final = decisions.map(({ message }) => merged.get(message?.ticketId ?? '') ?? message?.ticketId);
     expect(new Set(final).size).toBe(1);

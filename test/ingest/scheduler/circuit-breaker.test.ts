@@ -88,7 +88,7 @@ test('a failure beside the probe, from before the outage, does not close it', ()
   breaker.attemptEnded(mail, 'old', null);
   breaker.attemptEnded(mail, 'a', refused);
   breaker.attemptEnded(mail, 'b', refused);
-  const late = [new Failure('server_timeout', 'silent while fetching mails'), new Failure('login_refused', 'no')];
+  const late = [new Failure('server_timeout', 'silent while fetching messages'), new Failure('login_refused', 'no')];
   for (const failure of late) expect(breaker.attemptEnded(mail, 'old', failure)).toBeNull();
   expect(breaker.allows(mail)).toBe(false);
   clock.at.ms += 2000;

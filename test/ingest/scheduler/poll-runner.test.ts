@@ -117,7 +117,7 @@ test('a password that is refused while the daemon stops counts as a failure', as
 
 test('the end of sessions from before an outage neither closes the circuit nor keeps it from opening', async () => {
   const { circuitBreaker, poll, end, seen } = scene((user) => (user.startsWith('old') ? null : refused));
-  const cut = new Failure('server_timeout', 'silent while fetching mails');
+  const cut = new Failure('server_timeout', 'silent while fetching messages');
   for (const name of ['old-1', 'old-2', 'old-3', 'a']) await poll(name);
   await end('old-1', cut);
   await poll('b');

@@ -3,7 +3,7 @@ import { Failure } from '../../../src/errors.ts';
 import type { EventName } from '../../../src/events.ts';
 import { createReporter } from '../../../src/ingest/health/reporter.ts';
 import { createSchedulerLiveness } from '../../../src/ingest/health/scheduler-liveness.ts';
-import { createFolderCheckSchedule, createUidValidityChanges } from '../../../src/ingest/poll/folder-changes.ts';
+import { createFolderCheckSchedule, createUidValidityChanges } from '../../../src/ingest/poll/uidvalidity-changes.ts';
 import { noMeter } from '../../../src/ingest/ports.ts';
 import { type CircuitBreaker, createCircuitBreaker } from '../../../src/ingest/scheduler/circuit-breaker.ts';
 import type { SchedulerPorts, SchedulerSettings } from '../../../src/ingest/scheduler/poll-runner.ts';

@@ -36,7 +36,7 @@ function scene() {
         for (const owner of reclaimed) leased.delete(owner);
         return reclaimed;
       },
-      reclaimLeasesOf: async (owner) => {
+      reclaimLeases: async (owner) => {
         seen.reclaimedOf.push(owner);
         return leased.delete(owner);
       },

@@ -55,7 +55,7 @@ const sorted = (addresses: readonly string[]) =>
 const sameStatus = (stated: string, told: string) =>
   /\.0\.9\d\d$/u.test(stated) ? stated[0] === told[0] : stated === told;
 
-describe.skipIf(!corpusPresent)(`reports among the public mails (in ${corpusFolder}, TICKETMAILD_CORPUS)`, () => {
+describe.skipIf(!corpusPresent)(`reports among the public messages (in ${corpusFolder}, TICKETMAILD_CORPUS)`, () => {
   test('match the figures that the upstream tests state', { timeout: 120_000 }, async () => {
     const stated = new Map(readExpectations().map((one) => [one.file, one as Stated]));
     const counts = new Map<string, { agreed: number; all: number }>();

@@ -34,15 +34,15 @@ async function login(user: string, password = 'pw', server = dovecot): Promise<I
 
 test('messages get UIDs in their order and arrive byte by byte', async () => {
   const user = dovecot.newUser();
-  const mails = Array.from({ length: 30 }, (_, index) => mail(`number ${index + 1}`));
-  await dovecot.append(user, 'INBOX', mails.slice(0, 20));
+  const messages = Array.from({ length: 30 }, (_, index) => mail(`number ${index + 1}`));
+  await dovecot.append(user, 'INBOX', messages.slice(0, 20));
   await using client = await login(user);
   await client.mailboxOpen('INBOX');
-  await dovecot.append(user, 'INBOX', mails.slice(20), { flags: ['\\Seen'] });
+  await dovecot.append(user, 'INBOX', messages.slice(20), { flags: ['\\Seen'] });
   await client.noop();
   const fetched = await client.fetchAll('1:*', { uid: true, source: true, size: true });
   expect(fetched.map((message) => [message.uid, message.source?.toString(), message.size])).toEqual(
-    mails.map((source, index) => [index + 1, source.toString(), source.length]),
+    messages.map((source, index) => [index + 1, source.toString(), source.length]),
   );
 });
 

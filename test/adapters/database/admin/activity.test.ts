@@ -1,5 +1,5 @@
 /**
- * Mails and tickets by the hour, on a SQLite file and on a real MariaDB.
+ * Messages and tickets by the hour, on a SQLite file and on a real MariaDB.
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Database } from '../../../../src/adapters/database/database.ts';
@@ -11,7 +11,7 @@ const hourMs = 3_600_000;
 /** 09:00 of the day of `nowMs`. */
 const nineMs = Date.UTC(2024, 4, 17, 9);
 
-describe.each(kinds)('mails and tickets by the hour on %s', (kind) => {
+describe.each(kinds)('messages and tickets by the hour on %s', (kind) => {
   const stack = new AsyncDisposableStack();
   let on: Opened;
   let db: Database;
@@ -46,16 +46,16 @@ describe.each(kinds)('mails and tickets by the hour on %s', (kind) => {
 
   test('what a batch stores counts in the hour in which it was stored', async () => {
     const held = await lease();
-    const mails = [openedBy(1), openedBy(2)];
-    const ticket = mails[0]?.ticket.id ?? '';
+    const messages = [openedBy(1), openedBy(2)];
+    const ticket = messages[0]?.ticket.id ?? '';
     await db.commitBatch(
       held,
       batchWith({
         cursor: { folderEpoch: 1, uid: 6 },
-        tickets: mails.map((mail) => mail.ticket),
-        messages: mails.map((mail) => mail.message),
+        tickets: messages.map((mail) => mail.ticket),
+        messages: messages.map((mail) => mail.message),
         outcomes: [
-          ...mails.map((mail) => mail.outcome),
+          ...messages.map((mail) => mail.outcome),
           outcomeOf(3, 'duplicate', ticket, null),
           outcomeOf(4, 'recorded', null, null),
           outcomeOf(5, 'quarantined', null, null, { reason: 'too_large' }),

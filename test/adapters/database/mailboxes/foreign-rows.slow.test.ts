@@ -4,7 +4,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type Database, openDatabase } from '../../../../src/adapters/database/database.ts';
 import { kinds, type Opened, openKind } from '../databases.ts';
-import { by, nowMs, plain, sampleMailbox } from '../samples.ts';
+import { batchWith, by, nowMs, plain, sampleMailbox } from '../samples.ts';
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 const columns = 'name, host, username, password';
@@ -312,7 +312,7 @@ describe.each(kinds)('mailbox rows of other programs on %s', (kind) => {
     const mailbox = await db.mailboxByName('desk');
     const lease = await db.acquireLease(mailbox.id, 'me', 60_000, null);
     if (lease === null) throw new Error('not taken');
-    await db.setCursor(lease, { folderEpoch: 1, uid: 5 });
+    await db.commitBatch(lease, batchWith({ cursor: { folderEpoch: 1, uid: 5 } }));
     await db.releaseLease(lease, { ok: true, nextPollAfterMs: 60_000 });
     expect(await dueNames()).toEqual([]);
     await expect(

@@ -8,7 +8,7 @@ import type { PollResult } from '../../../../src/ingest/model.ts';
 import { longestWaitMs } from '../../../../src/ingest/polling-policy.ts';
 import type { Lease } from '../../../../src/ingest/stores.ts';
 import { kinds, type Opened, openKind } from '../databases.ts';
-import { by, plain, sampleMailbox } from '../samples.ts';
+import { batchWith, by, plain, sampleMailbox } from '../samples.ts';
 
 const minute = 60_000;
 const hour = 60 * minute;
@@ -171,7 +171,7 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     await on.db.recordPollSuccess({ ...held, epoch: held.epoch - 1 }, 0);
     expect((await on.db.listMailboxes())[0]?.health.nextPollAtMs).toBeGreaterThan(Date.now() + hour / 2);
     // The worker in IDLE there is gone: new messages are not noticed.
-    await on.db.reclaimLease(id, 'me');
+    await on.db.reclaimLeases('me', id);
     expect(await dueIds()).toEqual([id]);
   });
 
@@ -268,8 +268,8 @@ describe.each(kinds)('the schedule in %s', (kind) => {
     expect(await dueIds()).toEqual([id]);
     expect(await on.db.leaseOwner(id)).toBeNull();
     expect(await on.db.acquireLease(id, 'you', minute, null)).toMatchObject({ owner: 'you', epoch: 2 });
-    const cursor = { folderEpoch: 1, uid: 1 };
-    await expect(on.db.setCursor(longest as Lease, cursor)).rejects.toMatchObject({ code: 'lease_lost' });
+    const batch = batchWith({ cursor: { folderEpoch: 1, uid: 1 } });
+    await expect(on.db.commitBatch(longest as Lease, batch)).rejects.toMatchObject({ code: 'lease_lost' });
   });
 
   test('leases of a worker with a heartbeat in the future are free', async () => {

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type Database, openDatabase } from '../../../../src/adapters/database/database.ts';
 import type { DatabaseConfig } from '../../../../src/config/config.ts';
-import type { Mailbox, OutcomeRow } from '../../../../src/ingest/model.ts';
+import type { Cursor, Mailbox, OutcomeRow } from '../../../../src/ingest/model.ts';
 import type { Lease } from '../../../../src/ingest/stores.ts';
 import { SecretBytes } from '../../../../src/secret/secret-bytes.ts';
 import { startMariadb } from '../../../support/servers/mariadb.ts';
@@ -61,6 +61,10 @@ describe.each(kinds)('the store on %s', (kind) => {
     return Array.fromAsync(db.outcomes(id, full));
   }
 
+  async function cursorOf(id: string): Promise<Cursor | null> {
+    return (await db.readFolderProgress(id)).cursor;
+  }
+
   async function knownOf(messageIds: readonly string[]) {
     return (await db.lookUp(questionWith({ mailboxId: mailbox.id, messageIds }))).messages;
   }
@@ -91,7 +95,7 @@ describe.each(kinds)('the store on %s', (kind) => {
       await db.addMailbox(full, plain('x'), { folderEpoch: 4294967295, uid: 4294967294 }, by);
       expect(await db.mailboxByName(full.name)).toEqual(full);
       expect(await db.mailboxById(full.id)).toEqual(full);
-      expect(await db.readCursor(full.id)).toEqual({ folderEpoch: 4294967295, uid: 4294967294 });
+      expect(await cursorOf(full.id)).toEqual({ folderEpoch: 4294967295, uid: 4294967294 });
     });
 
     test('a name in use is refused, and another spelling is another name', async () => {
@@ -188,13 +192,12 @@ describe.each(kinds)('the store on %s', (kind) => {
       expect(second.epoch).toBe(first.epoch + 1);
       const lost = { code: 'lease_lost' };
       await expect(db.commitBatch(first, batchOf(1, [opened(1)]))).rejects.toMatchObject(lost);
-      await expect(db.setCursor(first, { folderEpoch: 1, uid: 1 })).rejects.toMatchObject(lost);
       expect(await db.renewLeases([first], minuteMs)).toEqual([first]);
       await expect(db.completeActions(first, 1, [1])).rejects.toMatchObject(lost);
       await db.releaseLease(first, { ok: true, nextPollAfterMs: 0 });
       expect(await db.leaseOwner(mailbox.id)).toBe('second');
       expect(await outcomesOf(mailbox.id)).toEqual([]);
-      expect(await db.readCursor(mailbox.id)).toBeNull();
+      expect(await cursorOf(mailbox.id)).toBeNull();
     });
 
     test('the same worker with an older epoch can no longer write', async () => {
@@ -266,7 +269,7 @@ describe.each(kinds)('the store on %s', (kind) => {
       const [row] = await outcomesOf(mailbox.id, true);
       expect(row).toMatchObject({ folderEpoch: 9, uid: 7, outcome: 'ticket_opened', ticket: mail.ticket.ref });
       expect(row?.message).toMatchObject(expected);
-      expect(await db.readCursor(mailbox.id)).toEqual({ folderEpoch: 9, uid: 7 });
+      expect(await cursorOf(mailbox.id)).toEqual({ folderEpoch: 9, uid: 7 });
     });
 
     test('a refused batch leaves nothing', async () => {
@@ -279,7 +282,7 @@ describe.each(kinds)('the store on %s', (kind) => {
       const again = batchOf(1, [opened(4), opened(1)]);
       await expect(db.commitBatch(lease, again)).rejects.toMatchObject({ code: 'row_refused' });
       expect(await outcomesOf(mailbox.id)).toHaveLength(1);
-      expect(await db.readCursor(mailbox.id)).toEqual({ folderEpoch: 1, uid: 1 });
+      expect(await cursorOf(mailbox.id)).toEqual({ folderEpoch: 1, uid: 1 });
       const ids = [...batch.messages, ...again.messages].map((message) => message.parsed.messageId);
       expect(await knownOf(ids)).toEqual([]);
       await expect(db.ticketByRef(batch.tickets[0]?.ref ?? '')).rejects.toMatchObject({ code: 'not_found' });
@@ -295,13 +298,12 @@ describe.each(kinds)('the store on %s', (kind) => {
       const second = opened(3);
       const clash = { ...second, message: { ...second.message, id: first.message.id } };
       await expect(db.commitBatch(lease, batchOf(1, [clash]))).rejects.toMatchObject({ code: 'row_refused' });
-      expect(await db.readCursor(mailbox.id)).toEqual({ folderEpoch: 1, uid: 1 });
+      expect(await cursorOf(mailbox.id)).toEqual({ folderEpoch: 1, uid: 1 });
     });
 
     test('a batch that does not move the cursor is not a lost lease', async () => {
       const lease = await leased();
-      await db.setCursor(lease, { folderEpoch: 1, uid: 5 });
-      await db.setCursor(lease, { folderEpoch: 1, uid: 5 });
+      await db.commitBatch(lease, batchWith({ cursor: { folderEpoch: 1, uid: 5 } }));
       await db.commitBatch(lease, batchWith({ cursor: { folderEpoch: 1, uid: 5 } }));
     });
 
@@ -330,14 +332,14 @@ describe.each(kinds)('the store on %s', (kind) => {
 
     test('one batch takes a hundred and fifty messages with texts of every size', async () => {
       const sizes = [0, 10, 30_000, 200_000];
-      const mails = Array.from({ length: 150 }, (_, index) =>
+      const messages = Array.from({ length: 150 }, (_, index) =>
         opened(index + 1, { html: 'é'.repeat(sizes[index % 4] ?? 0) }),
       );
       const lease = await leased();
-      await db.commitBatch(lease, batchOf(1, mails));
+      await db.commitBatch(lease, batchOf(1, messages));
       const rows = await outcomesOf(mailbox.id, true);
-      expect(rows.map((row) => row.message?.html?.length)).toEqual(mails.map((_, index) => sizes[index % 4]));
-      expect(rows.map((row) => row.ticket)).toEqual(mails.map((mail) => mail.ticket.ref));
+      expect(rows.map((row) => row.message?.html?.length)).toEqual(messages.map((_, index) => sizes[index % 4]));
+      expect(rows.map((row) => row.ticket)).toEqual(messages.map((mail) => mail.ticket.ref));
     });
 
     test('values longer than any column, emoji and half characters are stored', async () => {
@@ -376,11 +378,11 @@ describe.each(kinds)('the store on %s', (kind) => {
       await db.addMailbox(other, plain('x'), null, by);
       await using second = await openDatabase(config);
       const leases = [await leased(), await second.acquireLease(other.id, 'them', minuteMs, null)] as const;
-      const mails = (from: number) => Array.from({ length: 20 }, (_, index) => opened(from + index));
+      const messages = (from: number) => Array.from({ length: 20 }, (_, index) => opened(from + index));
       for (let from = 1; from < 100; from += 20) {
         await Promise.all([
-          db.commitBatch(leases[0], batchOf(1, mails(from))),
-          second.commitBatch(leases[1] as Lease, batchOf(1, mails(from))),
+          db.commitBatch(leases[0], batchOf(1, messages(from))),
+          second.commitBatch(leases[1] as Lease, batchOf(1, messages(from))),
         ]);
       }
       expect(await outcomesOf(mailbox.id)).toHaveLength(100);
@@ -390,13 +392,13 @@ describe.each(kinds)('the store on %s', (kind) => {
 
   describe('reading', () => {
     test('stored messages are found in any number, in any mailbox, oldest first', async () => {
-      const mails = Array.from({ length: 60 }, (_, index) => opened(index + 1, { contentHash: 'd'.repeat(64) }));
-      await db.commitBatch(await leased(), batchOf(1, mails));
-      const twin = opened(100, { messageId: mails[0]?.message.parsed.messageId ?? '' });
+      const messages = Array.from({ length: 60 }, (_, index) => opened(index + 1, { contentHash: 'd'.repeat(64) }));
+      await db.commitBatch(await leased(), batchOf(1, messages));
+      const twin = opened(100, { messageId: messages[0]?.message.parsed.messageId ?? '' });
       const earlier = { ...twin, message: { ...twin.message, receivedAtMs: nowMs - 1 } };
       const lease = await leasedAgain();
       await db.commitBatch(lease, batchOf(1, [earlier]));
-      const ids = mails.map((mail) => mail.message.parsed.messageId);
+      const ids = messages.map((mail) => mail.message.parsed.messageId);
       const asked = [...Array.from({ length: 1200 }, (_, index) => `unknown ${index}`), ...ids];
       const known = await knownOf(asked);
       expect(known).toHaveLength(61);
@@ -457,8 +459,8 @@ describe.each(kinds)('the store on %s', (kind) => {
     });
 
     test('tickets are listed newest first, up to the limit', async () => {
-      const mails = [1, 2, 3].map((uid) => opened(uid));
-      const later = mails.map((mail, index) => ({
+      const messages = [1, 2, 3].map((uid) => opened(uid));
+      const later = messages.map((mail, index) => ({
         ...mail,
         ticket: { ...mail.ticket, createdAtMs: Date.UTC(2030, 0, index + 1) },
       }));

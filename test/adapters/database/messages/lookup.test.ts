@@ -175,12 +175,12 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
     });
 
     test('a merged ticket resolves to its target, also through several merges', async () => {
-      const mails = [await store(1), await store(2), await store(3)];
-      const [first, second, third] = mails.map(({ ticket }) => ticket.id);
+      const stored = [await store(1), await store(2), await store(3)];
+      const [first, second, third] = stored.map(({ ticket }) => ticket.id);
       await place.run(`update ticket set status = 'merged', merged_into = '${second}' where id = '${first}'`);
       await place.run(`update ticket set status = 'merged', merged_into = '${third}' where id = '${second}'`);
-      const ref = mails[0]?.ticket.ref ?? '';
-      const { messages, tickets } = await ask({ messageIds: [mails[0]?.message.parsed.messageId ?? ''], refs: [ref] });
+      const ref = stored[0]?.ticket.ref ?? '';
+      const { messages, tickets } = await ask({ messageIds: [stored[0]?.message.parsed.messageId ?? ''], refs: [ref] });
       expect(messages[0]?.ticket?.id).toBe(third);
       expect(tickets.map(({ ticket }) => ticket.id)).toEqual([third]);
       await place.run(`update ticket set status = 'merged', merged_into = '${first}' where id = '${third}'`);
@@ -253,7 +253,7 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
       await place.run(`update ticket set status = '${status}' where id = '${young.ticket.id}'`);
       await expect(merge(young.ticket.id, old.ticket.id)).rejects.toMatchObject({ code: 'database_conflict' });
       expect((await db.ticketByRef(old.ticket.ref)).messages).toHaveLength(1);
-      expect((await db.readCursor(mailbox.id))?.uid).toBe(2);
+      expect((await db.readFolderProgress(mailbox.id)).cursor?.uid).toBe(2);
     });
 
     test('a reply to a ticket that another worker merged meanwhile is decided again', async () => {
@@ -328,7 +328,7 @@ describe.each(kinds)('threads in the store on %s', (kind) => {
       await db.commitResolved(mailbox.id, batch);
       const rows = await Array.fromAsync(db.outcomes(mailbox.id, true));
       expect(rows).toMatchObject([{ uid: 4, outcome: 'ticket_opened', reason: null, ticket: mail.ticket.ref }]);
-      expect(await db.readCursor(mailbox.id)).toEqual({ folderEpoch: 1, uid: 9 });
+      expect((await db.readFolderProgress(mailbox.id)).cursor).toEqual({ folderEpoch: 1, uid: 9 });
       expect(await db.pendingActions(mailbox.id, 1, 10)).toEqual([4]);
       expect(await db.retainedSegments(['one'])).toEqual([]);
     });

@@ -144,8 +144,8 @@ describe('a server that refuses', () => {
     const large = batchOf(1, [opened(1, { html: 'x'.repeat(packetBytesMax) })]);
     const failure = await failureOf(db.commitBatch(lease, large));
     expect(failure).toMatchObject({ code: 'row_refused', domain: 'message', fields: { errno: 1153 } });
-    const mails = Array.from({ length: 40 }, (_, index) => opened(index + 1, { html: '"é'.repeat(40_000) }));
-    await db.commitBatch(lease, batchOf(1, mails));
+    const messages = Array.from({ length: 40 }, (_, index) => opened(index + 1, { html: '"é'.repeat(40_000) }));
+    await db.commitBatch(lease, batchOf(1, messages));
     const nearly = batchOf(1, [opened(100, { html: 'é'.repeat(packetBytesMax / 2 - 2000) })]);
     await db.commitBatch(lease, nearly);
   });
@@ -250,18 +250,18 @@ describe('a server that refuses', () => {
     const shared = Array.from({ length: 20 }, (_, index) => opened(index + 1));
     const [first] = workers;
     if (first !== undefined) await db.commitBatch(first.lease, batchOf(1, shared));
-    const replies = workers.map(({ lease }, worker) => {
-      const mails = shared.map((mail, index) => {
+    const commits = workers.map(({ lease }, worker) => {
+      const replies = shared.map((mail, index) => {
         const fresh = opened(100 + index);
         const message = { ...fresh.message, ticketId: mail.ticket.id };
         return { message, outcome: { ...fresh.outcome, ticketId: mail.ticket.id } };
       });
-      const order = worker % 2 === 0 ? mails : mails.toReversed();
+      const order = worker % 2 === 0 ? replies : replies.toReversed();
       const cursor = { folderEpoch: 1, uid: 200 };
       const messages = order.map((mail) => mail.message);
       return db.commitBatch(lease, batchWith({ cursor, messages, outcomes: order.map((mail) => mail.outcome) }));
     });
-    await Promise.all(replies);
+    await Promise.all(commits);
   });
 
   test('a failure contains no value of a statement in any form', async () => {
@@ -366,7 +366,7 @@ test('escapes, times and emoji are correct with any SQL mode and time zone of th
   try {
     await using db = await openDatabase(config);
     const { mailbox, lease } = await leasedMailbox(db);
-    await db.setCursor(lease, { folderEpoch: 1, uid: 1 });
+    await db.commitBatch(lease, batchWith({ cursor: { folderEpoch: 1, uid: 1 } }));
     const error = { code: 'x', message: `it's \\' "here" 😀`, hint: '\\' };
     await db.releaseLease(lease, { ok: false, nextPollAfterMs: 1000, error, refusedVersion: null });
     const health = (await db.listMailboxes()).find(({ id }) => id === mailbox.id)?.health;

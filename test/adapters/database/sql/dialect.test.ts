@@ -120,11 +120,11 @@ describe.each(kinds)('values on %s', (kind) => {
     const lease = await on.db.acquireLease(mailbox.id, 'me', 60_000, null);
     if (lease === null) throw new Error('the lease is taken');
     const texts = [...hostile, ...hostile].map((text) => `${text}${more}`);
-    const mails = texts.map((text, index) =>
+    const messages = texts.map((text, index) =>
       opened(index + 1, { subject: text, text, html: text, from: { name: text.slice(0, 200), address: 'a@b' } }),
     );
-    await on.db.commitBatch(lease, batchOf(1, mails));
-    for (const [index, { ticket }] of mails.entries()) {
+    await on.db.commitBatch(lease, batchOf(1, messages));
+    for (const [index, { ticket }] of messages.entries()) {
       const [message] = (await on.db.ticketByRef(ticket.ref)).messages;
       const text = texts[index];
       expect(message).toMatchObject({ subject: text, text, html: text, from: { name: text?.slice(0, 200) } });

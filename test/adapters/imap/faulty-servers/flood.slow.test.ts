@@ -138,14 +138,14 @@ test('a server that floods between commands is disconnected too', async () => {
 
 test('messages are no flood: many of nearly the size limit, and the rest of an abandoned fetch', async () => {
   const user = dovecot.newUser();
-  const mails = Array.from({ length: 30 }, () => mail('a', 290_000));
-  await dovecot.append(user, 'INBOX', mails);
+  const messages = Array.from({ length: 30 }, () => mail('a', 290_000));
+  await dovecot.append(user, 'INBOX', messages);
   const options = { connectTimeoutMs: 5000, commandTimeoutMs: 10_000, literalBytesMax: 300_000 };
   const sessions = imapSessions(() => options);
   await using session = await sessions.open(connectionTo(dovecot, user), secret(), never);
   const uids = await session.listAbove(0);
   expect((await fetchAll(session, uids)).map(([, source]) => source?.length)).toEqual(
-    mails.map(({ length }) => length),
+    messages.map(({ length }) => length),
   );
   for await (const { uid } of session.fetch(uids)) if (uid === 2) break;
   expect(await session.listAbove(0)).toEqual(uids);

@@ -15,7 +15,7 @@ import { type Script, startScriptedServer } from '../scripted-server.ts';
 import { mail, never, openSession, plainTo } from '../setting.ts';
 
 const uids = [1, 2, 3, 4, 5, 6, 7, 8, 9];
-const mails = new Map(uids.map((uid) => [uid, mail(`number ${uid}`, 200_000 + uid * 1_000)]));
+const messages = new Map(uids.map((uid) => [uid, mail(`number ${uid}`, 200_000 + uid * 1_000)]));
 const hashOf = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
 
 /** UIDs of a set such as `1:3,7`. */
@@ -30,7 +30,7 @@ const script: Script = (command, rest, tag, { say, socket }) => {
   if (command !== 'UID FETCH') return false;
   const isSizes = rest.includes('RFC822.SIZE');
   for (const uid of uidsIn(rest.split(' ')[0] ?? '')) {
-    const source = mails.get(uid) ?? Buffer.alloc(0);
+    const source = messages.get(uid) ?? Buffer.alloc(0);
     if (isSizes) say(`* ${uid} FETCH (UID ${uid} RFC822.SIZE 1 INTERNALDATE "17-May-2024 09:30:15 +0000")`);
     else
       socket.write(
@@ -70,6 +70,6 @@ test('all of them come, once, in order, as they were sent', async () => {
   };
   const batches = await Array.fromAsync(fetchMessages(from, uids));
   const found = batches.flat().map((one) => [one.uid, one.what === 'quarantined' ? one.raw?.sha256 : one.what]);
-  expect(found).toEqual([...mails].map(([uid, bytes]) => [uid, hashOf(bytes)]));
+  expect(found).toEqual([...messages].map(([uid, bytes]) => [uid, hashOf(bytes)]));
   expect(batches.map((one) => one.length)).toEqual([3, 1, 1, 1, 1, 1, 1]);
 });

@@ -10,7 +10,7 @@ import { proofFaults } from '../../../../src/adapters/web/pages/encryption-disab
 import { messagePage } from '../../../../src/adapters/web/pages/layout.ts';
 import { overviewPage } from '../../../../src/adapters/web/pages/overview.ts';
 import { quarantinePage } from '../../../../src/adapters/web/pages/quarantine.ts';
-import { signInPage } from '../../../../src/adapters/web/pages/sign-in.ts';
+import { signInPage } from '../../../../src/adapters/web/routes/sign-in.ts';
 import type { EncryptionView } from '../../../../src/admin/service.ts';
 import { frame, pages, strangerFrame } from './views.ts';
 import * as troubles from './views-diagnostics.ts';

@@ -78,8 +78,8 @@ const mailboxes: readonly MailboxLine[] = [
 const hours = Array.from({ length: 24 }, (_, index) => {
   const startMs = Math.floor(nowMs / hourMs) * hourMs - (23 - index) * hourMs;
   const hour = new Date(startMs).getUTCHours();
-  const mails = Math.round(18 + 160 * Math.exp(-((hour - 10) ** 2) / 12) + 90 * Math.exp(-((hour - 15) ** 2) / 6));
-  return { startMs, messages: index === 23 ? 71 : mails, tickets: Math.round(mails * 0.41) };
+  const messages = Math.round(18 + 160 * Math.exp(-((hour - 10) ** 2) / 12) + 90 * Math.exp(-((hour - 15) ** 2) / 6));
+  return { startMs, messages: index === 23 ? 71 : messages, tickets: Math.round(messages * 0.41) };
 });
 
 const reasons: readonly ReasonLine[] = [
@@ -98,7 +98,7 @@ const reasons: readonly ReasonLine[] = [
   {
     reason: 'sender_flood',
     count: 41,
-    meaning: 'Its sender has sent more mails within the hour than the limit allows.',
+    meaning: 'Its sender has sent more messages within the hour than the limit allows.',
     hint: 'Where they are wanted: ticketmaild quarantine release --sender ADDRESS.',
   },
 ];

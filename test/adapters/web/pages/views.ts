@@ -8,7 +8,7 @@ import type { EnableForm, Frame } from '../../../../src/adapters/web/pages/layou
 import { messagePage } from '../../../../src/adapters/web/pages/layout.ts';
 import { overviewPage } from '../../../../src/adapters/web/pages/overview.ts';
 import { quarantinePage } from '../../../../src/adapters/web/pages/quarantine.ts';
-import { type SignInView, signInPage } from '../../../../src/adapters/web/pages/sign-in.ts';
+import { type SignInView, signInPage } from '../../../../src/adapters/web/routes/sign-in.ts';
 import type { EncryptionView } from '../../../../src/admin/service.ts';
 import * as troubles from './views-diagnostics.ts';
 import * as encryption from './views-encryption.ts';

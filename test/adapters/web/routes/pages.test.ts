@@ -86,25 +86,27 @@ describe('what is asked', () => {
     },
   );
 
-  test('the script gets the verdict about a backup as JSON', async () => {
+  test('the verdict about a backup', async () => {
     await using place = await opened();
     const { user } = place;
-    const ask = (key_ids: string) =>
-      user.post(`${encryption}/verify-backup`, { csrf: user.csrf, key_ids }, { accept: 'application/json' });
-    const good = await ask('0123456789abcdef');
-    expect([good.status, good.headers['content-type']]).toEqual([200, 'application/json; charset=utf-8']);
-    expect(JSON.parse(good.text)).toEqual({ verdict: 'same', key_ids: [] });
+    const ask = async (key_ids: string) => {
+      const got = await user.post(`${encryption}/verify-backup`, { csrf: user.csrf, key_ids });
+      expect([got.status, got.headers.location]).toEqual([303, encryption]);
+      return (await user.get(encryption)).text;
+    };
+    expect(await ask('0123456789abcdef')).toContain('The copy holds every key of the key file.');
     service.verdict = { kind: 'lacks', keyIds: ['fedcba9876543210'] };
-    expect(JSON.parse((await ask('0123456789abcdef')).text)).toEqual({
-      verdict: 'lacks',
-      key_ids: ['fedcba9876543210'],
-    });
+    expect(await ask('0123456789abcdef')).toContain('The copy lacks keys that are in use: fedcba9876543210.');
     service.verdict = { kind: 'no_key' };
-    expect(JSON.parse((await ask('0123456789abcdef')).text)).toEqual({ verdict: 'no_key', key_ids: [] });
+    expect(await ask('0123456789abcdef')).toContain('There is no key here to compare with.');
+    expect(service.refusals).toEqual([]);
     for (const wrong of ['', 'x', '0123456789abcde', Array.from({ length: 9 }, () => '0123456789abcdef').join(' ')])
-      expect((await ask(wrong)).status).toBe(422);
+      expect(await ask(wrong)).toContain('Give the fingerprints of the copy');
+    const refused = { reason: 'bad_request', about: 'encryption verify-backup', who: 'ada' };
+    expect(service.refusals).toMatchObject([refused, refused, refused, refused]);
     user.cookies.clear();
-    expect((await ask('0123456789abcdef')).status).toBe(401);
+    const stranger = await user.post(`${encryption}/verify-backup`, { csrf: user.csrf, key_ids: '0123456789abcdef' });
+    expect([stranger.status, stranger.headers.location]).toEqual([303, '/admin/sign-in']);
   });
 });
 

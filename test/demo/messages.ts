@@ -25,7 +25,7 @@ const japanese = {
 };
 
 /** What lies in the mailbox when the daemon starts: four tickets' worth, a reply and a bounce. */
-export function waitingMails(nowMs: number): readonly string[] {
+export function waitingMessages(nowMs: number): readonly string[] {
   const at = (minutesAgo: number) => mailDate(nowMs - minutesAgo * minuteMs);
   return [plain(at(50)), html(at(42)), attachment(at(35)), reply(at(20)), bounce(at(15)), fromJapan(at(5))];
 }

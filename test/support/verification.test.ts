@@ -6,22 +6,21 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { expect, onTestFinished, test } from 'vitest';
-import { temporaryFolder } from '../temporary.ts';
-import { type ExpectedMail, isExact, type Verification, verifyIngest } from './verify.ts';
+import { temporaryFolder } from './temporary.ts';
+import {
+  type Findings,
+  isExact,
+  noFindings,
+  type SentMessage,
+  type Verification,
+  verifyStored,
+} from './verification.ts';
 
 const helloSha256 = '2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824';
-const other = {
-  kind: 'plain',
-  from: 'a@example.test',
-  subject: 'Hello',
-  replyTo: null,
-  attachBytes: 0,
-  attachSha256: null,
-} as const;
-const mails: readonly ExpectedMail[] = [
-  { ...other, name: '0.eml', messageId: '<first@x>' },
-  { ...other, name: '1.eml', messageId: '<file@x>', kind: 'attach', attachBytes: 5, attachSha256: helloSha256 },
-  { ...other, name: '2.eml', messageId: '<answer@x>', kind: 'reply', replyTo: '<first@x>' },
+const sent: readonly SentMessage[] = [
+  { messageId: '<first@x>', replyTo: null, attachmentSha256: null },
+  { messageId: '<file@x>', replyTo: null, attachmentSha256: helloSha256 },
+  { messageId: '<answer@x>', replyTo: '<first@x>', attachmentSha256: null },
 ];
 
 /** Stores the three messages as they should be, runs `spoil` on the tables and `dataDir`, and verifies. */
@@ -35,34 +34,48 @@ async function verifySpoilt(spoil: (database: DatabaseSync, dataDir: string) => 
   const database = new DatabaseSync(path);
   database.exec(`
     CREATE TABLE ticket (id TEXT);
-    CREATE TABLE message (id TEXT, message_id TEXT, ticket_id TEXT);
+    CREATE TABLE message (id TEXT, message_id TEXT, ticket_id TEXT, subject TEXT DEFAULT '');
     CREATE TABLE attachment (message_id TEXT, sha256 TEXT);
     INSERT INTO ticket VALUES ('t1'), ('t2');
-    INSERT INTO message VALUES ('m1', 'first@x', 't1'), ('m2', 'file@x', 't2'), ('m3', 'answer@x', 't1');
+    INSERT INTO message (id, message_id, ticket_id)
+      VALUES ('m1', 'first@x', 't1'), ('m2', 'file@x', 't2'), ('m3', 'answer@x', 't1');
     INSERT INTO attachment VALUES ('m2', '${helloSha256}');
   `);
   spoil(database, folder.path);
   database.close();
-  return await verifyIngest({ mails, databaseUrl: `sqlite:${path}`, dataDir: folder.path });
+  return await verifyStored({ sent, databaseUrl: `sqlite:${path}`, dataDir: folder.path });
 }
 
 const whole = { tickets: 2, messages: 3, attachmentsIdentical: 1 };
-const nothingWrong = { lost: [], doubled: [], emptyTickets: [], misplaced: [], missingAttachments: [] };
 
 test('what is stored as it was sent is exact', async () => {
   const verification = await verifySpoilt(() => undefined);
-  expect(verification).toEqual({ ...whole, ...nothingWrong });
-  expect(isExact(mails, verification)).toBe(true);
+  expect(verification).toEqual({ ...whole, findings: noFindings });
+  expect(isExact(verification)).toBe(true);
 });
 
-const spoilings: readonly (readonly [title: string, sql: string, expected: Partial<Verification>])[] = [
-  ['a mail that is not stored is lost', "DELETE FROM message WHERE id = 'm3'", { messages: 2, lost: ['<answer@x>'] }],
+const insert = 'INSERT INTO message (id, message_id, ticket_id) VALUES';
+
+test.each<[title: string, sql: string, findings: Partial<Findings>, counts?: Partial<typeof whole>]>([
+  [
+    'a message that is not stored is lost',
+    "DELETE FROM message WHERE id = 'm3'",
+    { lost: ['<answer@x>'] },
+    { messages: 2 },
+  ],
   [
     'a message that is stored twice is doubled',
-    "INSERT INTO message VALUES ('m4', 'first@x', 't1')",
-    { messages: 4, doubled: ['<first@x>'] },
+    `${insert} ('m4', 'first@x', 't1')`,
+    { doubled: ['<first@x>'] },
+    { messages: 4 },
   ],
-  ['a ticket without a message is empty', "INSERT INTO ticket VALUES ('t3')", { tickets: 3, emptyTickets: ['t3'] }],
+  [
+    'a message that was not sent is unknown',
+    `${insert} ('m9', 'who@x', 't1')`,
+    { unknown: ['<who@x>'] },
+    { messages: 4 },
+  ],
+  ['a ticket without a message is empty', "INSERT INTO ticket VALUES ('t3')", { emptyTickets: ['t3'] }, { tickets: 3 }],
   [
     'a reply in another ticket is misplaced',
     "UPDATE message SET ticket_id = 't2' WHERE id = 'm3'",
@@ -79,26 +92,33 @@ const spoilings: readonly (readonly [title: string, sql: string, expected: Parti
     { misplaced: ['<answer@x>'] },
   ],
   [
+    'a message whose ticket is gone is misplaced',
+    "DELETE FROM ticket WHERE id = 't2'",
+    { misplaced: ['<file@x>'] },
+    { tickets: 1 },
+  ],
+  [
     'an attachment without a row is missing',
     'DELETE FROM attachment',
-    { attachmentsIdentical: 0, missingAttachments: ['<file@x>'] },
+    { missingAttachments: ['<file@x>'] },
+    { attachmentsIdentical: 0 },
   ],
   [
     'an attachment whose row names another file is missing',
     "UPDATE attachment SET sha256 = 'other'",
-    { attachmentsIdentical: 0, missingAttachments: ['<file@x>'] },
+    { missingAttachments: ['<file@x>'] },
+    { attachmentsIdentical: 0 },
   ],
   [
-    'a stored message that was not sent is not exact',
-    "INSERT INTO message VALUES ('m9', 'who@x', 't1')",
-    { messages: 4 },
+    'an attachment with a second row is not the one that was sent',
+    "INSERT INTO attachment VALUES ('m2', 'other')",
+    { missingAttachments: ['<file@x>'] },
+    { attachmentsIdentical: 0 },
   ],
-];
-
-test.each(spoilings)('%s', async (_title, sql, expected) => {
+])('%s', async (_title, sql, findings, counts = {}) => {
   const verification = await verifySpoilt((database) => database.exec(sql));
-  expect(verification).toEqual({ ...whole, ...nothingWrong, ...expected });
-  expect(isExact(mails, verification)).toBe(false);
+  expect(verification).toEqual({ ...whole, ...counts, findings: { ...noFindings, ...findings } });
+  expect(isExact(verification)).toBe(false);
 });
 
 const blobPath = (dataDir: string) => join(dataDir, 'blobs', helloSha256.slice(0, 2), helloSha256);
@@ -109,6 +129,6 @@ const blobSpoilings: readonly (readonly [title: string, spoil: (dataDir: string)
 
 test.each(blobSpoilings)('%s', async (_title, spoil) => {
   const verification = await verifySpoilt((_database, dataDir) => spoil(dataDir));
-  expect(verification.missingAttachments).toEqual(['<file@x>']);
-  expect(isExact(mails, verification)).toBe(false);
+  expect(verification.findings.missingAttachments).toEqual(['<file@x>']);
+  expect(isExact(verification)).toBe(false);
 });

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { Failure } from '../../../src/errors.ts';
-import { createLeases, reclaimUnusedLeases } from '../../../src/ingest/scheduler/leases.ts';
+import { createLeases, reclaimUnusedLeases } from '../../../src/ingest/scheduler/lease-renewal.ts';
 import type { Lease } from '../../../src/ingest/stores.ts';
 
 const leaseOf = (mailboxId: string): Lease => ({ mailboxId, owner: 'me', epoch: 1 });
@@ -89,7 +89,7 @@ test('leases of dead processes of this machine, and own ones that no poll uses, 
   const lines: unknown[] = [];
   const store = {
     leasedMailboxes: async () => Object.entries(owners).map(([id, owner]) => ({ id, name: `box-${id}`, owner })),
-    reclaimLease: async (id: string) => void reclaimed.push(id),
+    reclaimLeases: async (_owner: string, id: string) => void reclaimed.push(id),
   };
   const log = { info: (fields: unknown, event: string) => void lines.push([event, fields]) };
   const worker = { name: 'me', isDead: (owner: string) => owner === 'dead' };
