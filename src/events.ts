@@ -307,5 +307,10 @@ export interface Log {
   error(fields: LogFields, event: EventName): void;
 }
 
-/** A log whose level can be changed at run time: `trace`, `debug`, `info`, `warn` or `error`. */
+/** From the most lines to the fewest. */
+export const logLevels = ['trace', 'debug', 'info', 'warn', 'error'] as const;
+
+export type LogLevel = (typeof logLevels)[number];
+
+/** A log whose level can be changed at run time, to a `LogLevel`. */
 export type AdjustableLog = Log & { level: string };

@@ -10,9 +10,7 @@
 import { constants, fstatSync, openSync, writeSync } from 'node:fs';
 import { type DestinationStream, type Logger, pino, stdTimeFunctions } from 'pino';
 import { asFailure, causeCode } from './errors.ts';
-import { events } from './events.ts';
-
-export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error';
+import { events, type LogLevel } from './events.ts';
 
 export type LogOptions = {
   readonly level: LogLevel;

@@ -14,7 +14,7 @@ import { type KeyId, keyIds } from '../secret/key.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import { requiredKeyIds } from '../secret/switch.ts';
 import { askTwice, type CommonOptions, type Context, withApp } from './context.ts';
-import { lineWriter } from './encryption/operation.ts';
+import { printLines, printResult } from './output.ts';
 
 type KeyFileSummary = {
   readonly path: string;
@@ -103,7 +103,6 @@ function summaryLines({
  * `key_file_refused`, `key_file_locked`.
  */
 export async function verifyKey(options: CommonOptions & { readonly file: string }, context: Context): Promise<number> {
-  const { terminal } = context;
   const file = resolve(options.file);
   return await withApp(options, context, async (app) => {
     const inBackup = await app.keyFile.idsIn(file);
@@ -111,10 +110,10 @@ export async function verifyKey(options: CommonOptions & { readonly file: string
     const lacks = inUse.filter((id) => !inBackup.includes(id));
     const extra = inBackup.filter((id) => !inUse.includes(id));
     const same = lacks.length === 0;
-    if (options.json === true)
-      await terminal.json({ same, file, key_ids: inBackup, in_use: inUse, lacks, extra, switch_read: isSwitchRead });
-    else await terminal.line(verifyText(file, inBackup, inUse, lacks), same ? 'green' : 'red');
-    if (same && extra.length > 0) terminal.note(`It also holds keys that are not in use: ${extra.join(', ')}`);
+    const fields = { same, file, key_ids: inBackup, in_use: inUse, lacks, extra, switch_read: isSwitchRead };
+    const text = verifyText(file, inBackup, inUse, lacks);
+    await printResult(options, context, fields, text, same ? 'green' : 'red');
+    if (same && extra.length > 0) context.terminal.note(`It also holds keys that are not in use: ${extra.join(', ')}`);
     return same ? 0 : 1;
   });
 }
@@ -167,30 +166,29 @@ const credential = 'ticketmaild-key-passphrase';
  * when it is protected already, `key_file_*`, `disk_*`.
  */
 export async function protectKey(options: ProtectOptions, context: Context): Promise<number> {
-  const { terminal } = context;
   return await withApp(options, context, async (app, config) => {
     await requireBareKeyFile(app);
     if (config.encryption.passphraseFile === null) warnNoPassphraseFile(context);
     using passphrase = await newPassphrase(options, context);
     await app.keyFile.protect(passphrase);
     const recorded = await recordKeyChange(app, context, 'key.protected', null);
-    if (options.json === true) await terminal.json({ path: app.keyFile.path, protected: true, recorded });
-    else await terminal.line(`protected the key file ${app.keyFile.path} by a passphrase`, 'green');
-    const say = lineWriter(options, terminal);
-    for (const line of daemonAdvice(config)) await say(line);
-    await say('Earlier backups of the key file have no passphrase.');
+    const { path } = app.keyFile;
+    const done = `protected the key file ${path} by a passphrase`;
+    await printResult(options, context, { path, protected: true, recorded }, done, 'green');
+    const advice = [...daemonAdvice(config), 'Earlier backups of the key file have no passphrase.'];
+    await printLines(options, context, advice);
     return 0;
   });
 }
 
 /** `key unprotect`: removes the passphrase. Throws `refused` when there is none, `key_file_*`, `disk_*`. */
 export async function unprotectKey(options: CommonOptions, context: Context): Promise<number> {
-  const { terminal } = context;
   return await withApp(options, context, async (app) => {
     await app.keyFile.unprotect();
     const recorded = await recordKeyChange(app, context, 'key.unprotected', null);
-    if (options.json === true) await terminal.json({ path: app.keyFile.path, protected: false, recorded });
-    else await terminal.line(`removed the passphrase of the key file ${app.keyFile.path}`, 'green');
+    const { path } = app.keyFile;
+    const done = `removed the passphrase of the key file ${path}`;
+    await printResult(options, context, { path, protected: false, recorded }, done, 'green');
     return 0;
   });
 }
@@ -248,20 +246,18 @@ async function readPassphrase({ passphraseStdin }: ProtectOptions, { terminal }:
  * It needs neither the database nor the passphrase. Throws `already_exists`, `key_file_missing`, `disk_*`.
  */
 export async function backUpKey(options: CommonOptions & { readonly file: string }, context: Context): Promise<number> {
-  const { terminal } = context;
   const file = resolve(options.file);
   return await withApp(options, context, async (app, config) => {
     await app.keyFile.copyTo(file);
     const recorded = await recordKeyChange(app, context, 'key.backed_up', `to ${file}`);
-    if (options.json === true) await terminal.json({ file, key_file: app.keyFile.path, recorded });
-    else await terminal.line(`copied the key file to ${file}`, 'green');
-    const say = lineWriter(options, terminal);
-    await say(
+    const fields = { file, key_file: app.keyFile.path, recorded };
+    await printResult(options, context, fields, `copied the key file to ${file}`, 'green');
+    await printLines(options, context, [
       `Verify it now, and again where you store it: ${commandLine(`key verify ${options.file}`, options.config ?? null)}`,
-    );
-    await say('Store it apart from the backups of the database: both together reveal the passwords.');
+      'Store it apart from the backups of the database: both together reveal the passwords.',
+    ]);
     if (!relative(config.dataDir, file).startsWith('..'))
-      terminal.note(`note: ${file} is in data_dir: one failure can lose both`, 'yellow');
+      context.terminal.note(`note: ${file} is in data_dir: one failure can lose both`, 'yellow');
     return 0;
   });
 }

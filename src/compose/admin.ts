@@ -45,12 +45,13 @@ async function openService(
   readiness: () => Promise<Readiness>,
   building: AsyncDisposableStack,
 ): Promise<AdminService> {
-  const [{ createSignIn }, { createRefusals }, { createEncryptionService }, { createOverviewService }] =
+  const [{ createSignIn }, { createRefusals }, { createEncryptionService }, { createOverviewViews }, actions] =
     await Promise.all([
       import('../admin/sign-in/sign-in.ts'),
       import('../admin/sign-in/refusals.ts'),
-      import('../admin/views/encryption.ts'),
+      import('../admin/encryption-service.ts'),
       import('../admin/views/overview.ts'),
+      import('../admin/quarantine-actions.ts'),
     ]);
   const { config, database, configFile, store, encryption, control, operations, resolve, raw, worker, log } = parts;
   const { actor } = encryption;
@@ -60,6 +61,10 @@ async function openService(
   const signIn = createSignIn({ ...common, random, idleMs: () => config.sessionTimeoutMs });
   const page = { control, operations, configFile, user: thisUser(), database };
   const encryptionService = createEncryptionService({ ...encryption, ...common, ...page });
-  const overview = building.use(createOverviewService({ ...common, readiness, raw, resolve }));
-  return { ...signIn, recordRefusal: (refusal) => refusals.recordRefusal(refusal), ...encryptionService, ...overview };
+  const views = createOverviewViews({ ...common, readiness, raw });
+  const { resolveQuarantined } = building.use(
+    actions.createQuarantineActions({ ...common, resolve }, views.quarantineChanged),
+  );
+  const recordRefusal: AdminService['recordRefusal'] = (refusal) => refusals.recordRefusal(refusal);
+  return { ...signIn, ...encryptionService, ...views, recordRefusal, resolveQuarantined };
 }

@@ -24,7 +24,7 @@ import type { Blobs, MessageParser, RawSources, Sessions } from '../ingest/ports
 import { noMeter } from '../ingest/ports.ts';
 import { createResolver, type Resolver } from '../ingest/quarantine/resolve.ts';
 import { type ReprocessResult, reprocessMessage } from '../ingest/repair/reprocess.ts';
-import { createLeases } from '../ingest/scheduler/leases.ts';
+import { createLeases } from '../ingest/scheduler/lease-renewal.ts';
 import { newReference } from '../mail/thread/reply-token.ts';
 import { type ActiveConfig, daemonSettings, type ReloadSource, serveDaemon } from './daemon.ts';
 import { type AskPassphrase, composeEncryption, type Encryption } from './encryption.ts';

@@ -6,7 +6,6 @@
  */
 
 import { randomFillSync } from 'node:crypto';
-import type { LogLevel } from '../adapters/control/protocol.ts';
 import { socketPath } from '../adapters/control/socket.ts';
 import { readPassphraseFile } from '../adapters/keyfile/age.ts';
 import { createKeyFile, type KeyFileMaintenance } from '../adapters/keyfile/key-file.ts';
@@ -24,13 +23,13 @@ import { createSealSweep } from '../encryption/seal-sweep.ts';
 import { encryptionChecks } from '../encryption/status.ts';
 import { startSync } from '../encryption/sync.ts';
 import { createVault, type Vault } from '../encryption/vault.ts';
-import type { AdjustableLog } from '../events.ts';
+import type { AdjustableLog, LogLevel } from '../events.ts';
 import type { AuditActor } from '../ingest/model.ts';
 import type { WorkerIdentity } from '../ingest/ports.ts';
 import type { EncryptionChecks } from '../ingest/readiness.ts';
 import type { MailboxStore } from '../ingest/stores.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
-import { createDaemonClient, createLogLevelSetter, type DaemonClient, startControlSocket } from './control.ts';
+import { createDaemonClient, createLogLevelSetter, type DaemonClient, startControlSocket } from './control-socket.ts';
 
 /** Asks a person for the passphrase of the key file; null: no person is there. */
 export type AskPassphrase = () => Promise<SecretBytes | null>;

@@ -167,7 +167,7 @@ export interface EncryptionStore {
   readAudit(limit: number, about?: AuditTopic): Promise<readonly StoredAuditEntry[]>;
   reportWorker(report: WorkerReport): Promise<void>;
   removeWorker(worker: string): Promise<void>;
-  /** Also forgets those that have been silent for a day. */
+  /** Also forgets those that have been silent for a day. Live ones: `liveWorkers` (scheduler/workers.ts). */
   listWorkers(liveMs: number): Promise<readonly StoredWorker[]>;
 }
 

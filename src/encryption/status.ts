@@ -8,6 +8,7 @@
 
 import type { Failure } from '../errors.ts';
 import type { EncryptionChecks } from '../ingest/readiness.ts';
+import { workerLiveMs } from '../ingest/scheduler/workers.ts';
 import { type KeyId, keyIds } from '../secret/key.ts';
 import { isSameSwitchRow, requiredKeyIds, type SwitchRow, type SwitchState } from '../secret/switch.ts';
 import { countText } from '../text/units.ts';
@@ -57,16 +58,16 @@ export type EncryptionStatus = {
   }[];
 };
 
-/** Read-only. A worker with a heartbeat within `liveMs` is live. */
-export async function encryptionStatus(
-  { store, vault }: Pick<OperationPorts, 'store' | 'vault'>,
-  liveMs: number,
-): Promise<EncryptionStatus> {
+/** Read-only. */
+export async function encryptionStatus({
+  store,
+  vault,
+}: Pick<OperationPorts, 'store' | 'vault'>): Promise<EncryptionStatus> {
   const view = await vault.refresh();
   const ids = keyIds(vault.keys());
   const [counts, workers, periods] = await Promise.all([
     store.passwordCounts(),
-    store.listWorkers(liveMs),
+    store.listWorkers(workerLiveMs),
     store.plaintextPeriods(),
   ]);
   const keyIdsOfLiveWorkers = workers.filter(({ live }) => live).flatMap((worker) => worker.keyIds);

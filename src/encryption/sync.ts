@@ -30,7 +30,7 @@ export type SyncPorts = {
 const syncIntervalMs = 300;
 const firstSyncWaitMs = 1500;
 const deregisterWaitMs = 2000;
-/** A worker without a heartbeat for `workerLiveMs` (operation.ts) counts as dead. */
+/** A worker without a heartbeat for `workerLiveMs` (scheduler/workers.ts) counts as dead. */
 const heartbeatMs = 2000;
 
 /**

@@ -40,6 +40,9 @@ export type ListedMessage = { readonly uid: number; readonly sizeBytes: number; 
 /** A fetched source; null: the server answered without a body. */
 export type FetchedSource = { readonly uid: number; readonly source: Uint8Array | null };
 
+/** Why an IDLE ended. */
+export type IdleEnd = 'new_messages' | 'timed_out' | 'stopped';
+
 /** One IMAP connection with its folder selected. Every command has a deadline. Closing never throws. */
 export interface Session extends AsyncDisposable {
   readonly folder: FolderState;
@@ -58,11 +61,11 @@ export interface Session extends AsyncDisposable {
   /** True when the server supports IDLE (RFC 2177). */
   readonly supportsIdle: boolean;
   /**
-   * Waits in IDLE for new messages. `news`: the server announced messages since the last `listAbove`, also before this
-   * call; `quiet`: nothing within `ms`; `stopped`: `stop` fired. IDLE has ended in all three, so that the session can
-   * be used further. Throws when the connection is lost, or the server does not answer in time.
+   * Waits in IDLE for new messages. `new_messages`: the server announced some since the last `listAbove`, also before
+   * this call; `timed_out`: none within `ms`; `stopped`: `stop` fired. IDLE has ended in all three, so that the session
+   * can be used further. Throws when the connection is lost, or the server does not answer in time.
    */
-  idle(ms: number, stop: AbortSignal): Promise<'news' | 'quiet' | 'stopped'>;
+  idle(ms: number, stop: AbortSignal): Promise<IdleEnd>;
   /** Idempotent. A UID that no longer exists is no error. */
   apply(action: PostAction, uids: readonly number[]): Promise<void>;
   /** Idempotent. */
@@ -96,15 +99,15 @@ export interface Sessions {
   probe(connection: Connection, password: SecretBytes, step: (name: string) => void): Promise<ProbeReport>;
 }
 
-/** The result of parsing one source, with the compressed source (zstd) and the SHA-256 of the source. */
-export type ParseResult =
-  | (FingerprintedMessage & { readonly ok: true; readonly compressed: Uint8Array; readonly sha256: string })
-  | {
-      readonly ok: false;
-      readonly reason: 'parse_timeout' | 'parse_memory' | 'parse_failed';
-      readonly compressed: Uint8Array;
-      readonly sha256: string;
-    };
+/** A raw source, compressed (zstd), and the SHA-256 of the bytes before compression. */
+export type CompressedSource = { readonly compressed: Uint8Array; readonly sha256: string };
+
+/** The result of parsing one source. */
+export type ParseResult = CompressedSource &
+  (
+    | (FingerprintedMessage & { readonly ok: true })
+    | { readonly ok: false; readonly reason: 'parse_timeout' | 'parse_memory' | 'parse_failed' }
+  );
 
 /** Parse threads: parse, hash and compress sources. A source is consumed: its memory is released afterwards. */
 export interface MessageParser extends AsyncDisposable {
@@ -118,7 +121,7 @@ export interface MessageParser extends AsyncDisposable {
   /** No more sources follow in that lane for now. */
   flush(lane: string): void;
   /** Compresses (zstd) and hashes without parsing. */
-  compress(source: Uint8Array): Promise<{ readonly compressed: Uint8Array; readonly sha256: string }>;
+  compress(source: Uint8Array): Promise<CompressedSource>;
 }
 
 /** Content-addressed files of attachments. */

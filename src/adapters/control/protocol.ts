@@ -7,18 +7,13 @@
  * hangs. No request and no answer holds a secret.
  */
 
-import type { Config } from '../../config/config.ts';
-import { Failure, type FailureCode } from '../../errors.ts';
-
-export type LogLevel = Config['log']['level'];
+import { Failure, type FailureCode, failureMeanings } from '../../errors.ts';
+import { type LogLevel, logLevels } from '../../events.ts';
 
 /** `who`: the user who asks, as `user@host`. */
 export type ControlRequest =
   | { readonly command: 'recover' | 'disable'; readonly who: string }
   | { readonly command: 'log_level'; readonly who: string; readonly level: LogLevel };
-
-/** From the most lines to the fewest. */
-const logLevels: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error'];
 
 export const requestBytesMax = 4096;
 export const answerBytesMax = 64 * 1024;
@@ -65,37 +60,11 @@ export function readObject(text: string): Record<string, unknown> | null {
   }
 }
 
-/** The failures that a daemon answers with; any other code is taken for `unexpected`. */
-const answered: readonly FailureCode[] = [
-  'usage',
-  'refused',
-  'interrupted',
-  'unexpected',
-  'key_file_missing',
-  'key_file_refused',
-  'key_file_locked',
-  'key_unknown',
-  'already_exists',
-  'password_damaged',
-  'password_binding_mismatch',
-  'switch_changed',
-  'switch_forged',
-  'switch_rolled_back',
-  'operation_running',
-  'workers_lack_key',
-  'database_unavailable',
-  'database_denied',
-  'database_outdated',
-  'database_conflict',
-  'database_failed',
-  'row_refused',
-  'disk_full',
-  'disk_failed',
-];
+const failureCodes = Object.keys(failureMeanings) as readonly FailureCode[];
 
-/** The failure in an answer. */
+/** The failure in an answer; an unknown code is taken for `unexpected`. */
 export function answeredFailure({ code, message, hint }: Record<string, unknown>): Failure {
-  const known = answered.find((one) => one === code) ?? 'unexpected';
+  const known = failureCodes.find((one) => one === code) ?? 'unexpected';
   const text = typeof message === 'string' ? message : 'the daemon answered with a failure that it does not explain';
   return new Failure(known, text, typeof hint === 'string' ? { hint } : {});
 }

@@ -9,12 +9,12 @@ import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import { type Context, Hono } from 'hono';
 import { asFailure, Failure } from '../../errors.ts';
+import type { LogLevel } from '../../events.ts';
 import { byRawPath, createHttpServer, type NodeEnv } from '../http/http-server.ts';
 import {
   answerMs,
   checkPath,
   heartbeatMs,
-  type LogLevel,
   logLevelIn,
   readObject,
   requestBytesMax,

@@ -25,8 +25,11 @@ import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { adminStore } from './admin/store.ts';
 import { encryptionStore } from './encryption/store.ts';
 import { folderEpochStore } from './mailboxes/folders.ts';
+import { leaseStore } from './mailboxes/leases.ts';
+import { scheduleStore } from './mailboxes/schedule.ts';
 import { mailboxStore } from './mailboxes/store.ts';
-import { ingestStore } from './messages/batch.ts';
+import { batchStore } from './messages/batch.ts';
+import { lookupStore } from './messages/lookup.ts';
 import { quarantineStore } from './messages/quarantine.ts';
 import { rawLocations, ticketReader } from './messages/reader.ts';
 import { reconcileStore } from './messages/reconcile.ts';
@@ -94,8 +97,11 @@ export async function openDatabase(config: DatabaseConfig, limits: Partial<Datab
   const db = new Kysely<Tables>({ dialect: kyselyDialect });
   return {
     ...mailboxStore(db, dialect),
-    ...ingestStore(db, dialect),
+    ...scheduleStore(db, dialect),
+    ...leaseStore(db, dialect),
     ...folderEpochStore(db, dialect),
+    ...lookupStore(db, dialect),
+    ...batchStore(db, dialect),
     ...quarantineStore(db, dialect),
     ...reconcileStore(db, dialect),
     ...reprocessStore(db, dialect),

@@ -6,8 +6,7 @@ import { createHash, hash } from 'node:crypto';
 import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
 import { createZstdCompress, zstdCompress, zstdDecompress } from 'node:zlib';
-
-export type CompressedSource = { readonly compressed: Uint8Array; readonly sha256: string };
+import type { CompressedSource } from '../../ingest/ports.ts';
 
 /** Of input and output. */
 const chunkBytes = 256 * 1024;

@@ -16,9 +16,9 @@ import { constants, zstdCompressSync } from 'node:zlib';
 import { move, transferableSymbol, valueSymbol } from 'piscina';
 import { detach } from '../../async/buffer-pool.ts';
 import { isFailure } from '../../errors.ts';
+import type { CompressedSource } from '../../ingest/ports.ts';
 import { type FingerprintedMessage, fingerprintMessage } from '../../mail/fingerprint.ts';
 import { parseMessage } from '../../mail/parse.ts';
-import type { CompressedSource } from './compress.ts';
 
 // The thread is terminated, so the cache is not written at exit.
 flushCompileCache();

@@ -2,7 +2,7 @@
  * Progress record of an operation, stored as JSON in its row: completed steps, workers waited for, error, unopened
  * passwords.
  *
- * The row holds data; sentences are rendered on reading (`views/operation.ts`). Anyone with write access to the
+ * The row holds data; sentences are rendered on reading (`views/encryption.ts`). Anyone with write access to the
  * database can forge it: `parseRecord` bounds every list and text, and replaces a step of any other form by null.
  * Nothing is decided by it.
  */

@@ -3,7 +3,7 @@
  * progress in a row.
  *
  * It never rejects: a failure ends in the row and in the log. When the daemon stops, the row stays `running` and the
- * next start resumes it (`resume-orphaned.ts`).
+ * next start resumes it (`operations.ts`).
  */
 import type { Clock } from '../../async/clock.ts';
 import { withKeysInMemory } from '../../encryption/control.ts';

@@ -1,46 +1,33 @@
 /**
- * View model and actions of the page Server > Encryption. Each action runs the workflow of the command of that name,
- * with the same rules and the same audit.
- *
- * To start disabling takes a proof file newer than the request, which only a person with access to the file system can
- * create. The request is in the memory of this daemon, so it is confirmed here.
+ * View model of the page Server > Encryption: status, diagnostics, the last operation and its progress, the key file, the
+ * last verified backup.
  */
 import type { DisableRequest, EncryptionControl } from '../../encryption/control.ts';
 import { commandLine, type DatabaseLocation, plaintextRemnants, preparationAdvice } from '../../encryption/help.ts';
-import { workerLiveMs } from '../../encryption/operations/operation.ts';
+import { describeStep } from '../../encryption/operations/steps.ts';
 import type { EncryptionStore, KeyFile, KeyFileReading, ProofCheck, ProofFile } from '../../encryption/ports.ts';
 import { type EncryptionStatus, encryptionStatus } from '../../encryption/status.ts';
 import type { Vault } from '../../encryption/vault.ts';
-import { isFailure } from '../../errors.ts';
+import { hintOf } from '../../errors.ts';
 import type { AuditActor } from '../../ingest/model.ts';
 import type { WorkerIdentity } from '../../ingest/ports.ts';
 import { isKeyId, type KeyId, keyIds } from '../../secret/key.ts';
 import { requiredKeyIds } from '../../secret/switch.ts';
 import { shellArg } from '../../text/shell.ts';
-import type { Operations } from '../operations/operations.ts';
+import { actorIn } from '../operations/operations.ts';
+import { type OperationRecord, parseRecord } from '../operations/record.ts';
 import { unfinishedKind } from '../operations/switch-rules.ts';
-import { type AdminStore, pageActor } from '../ports.ts';
-import type {
-  AdminService,
-  BackupVerdict,
-  BackupVerified,
-  EncryptionView,
-  OperationKind,
-  OperationStart,
-  OperationView,
-  ProofRequest,
-} from '../service.ts';
+import type { AdminStore, StoredOperation } from '../ports.ts';
+import type { BackupVerified, EncryptionView, OperationKind, OperationView, ProofRequest } from '../service.ts';
 import { diagnose } from './diagnostics.ts';
-import { operationView } from './operation.ts';
 
-export type EncryptionServicePorts = {
+export type EncryptionViewPorts = {
   readonly store: EncryptionStore & Pick<AdminStore, 'readOperation' | 'lastAudit'>;
   readonly vault: Vault;
   readonly keyFile: Pick<KeyFile, 'path' | 'read'>;
   readonly proof: Pick<ProofFile, 'path'>;
   /** The control socket uses the same one. */
   readonly control: EncryptionControl;
-  readonly operations: Pick<Operations, 'start'>;
   readonly worker: Pick<WorkerIdentity, 'name'>;
   readonly actor: AuditActor;
   /** Absolute; null: the daemon was started without one. */
@@ -50,40 +37,13 @@ export type EncryptionServicePorts = {
   readonly database: DatabaseLocation;
 };
 
-export type EncryptionService = Pick<
-  AdminService,
-  'encryption' | 'startOperation' | 'requestDisable' | 'confirmDisable' | 'cancelDisable' | 'verifyBackup'
->;
-
 /** Audit action of a backup that holds every key; its detail is their ids. */
-const verifiedAction = 'key.backup_verified';
+export const backupVerifiedAction = 'key.backup_verified';
 
-export function createEncryptionService(ports: EncryptionServicePorts): EncryptionService {
-  const { control, vault, operations } = ports;
-  return {
-    encryption: () => readEncryptionView(ports),
-    startOperation: async (kind, by) => startResult(await operations.start(kind, pageActor(by), false)),
-    requestDisable: async (by) => {
-      const { switch: inForce } = await vault.refresh();
-      if (inForce.state !== 'off') await control.requestDisable(pageActor(by));
-    },
-    confirmDisable: async (by) => startResult(await control.confirmDisable(pageActor(by))),
-    cancelDisable: (by) => control.cancelDisable(pageActor(by)),
-    verifyBackup: (held, by) => verify(ports, held, by),
-  };
-}
-
-/** A Failure: nothing was started. */
-export function startResult(result: unknown): OperationStart {
-  if (!isFailure(result)) return { kind: 'started' };
-  const { message, hint } = result;
-  return { kind: 'refused', sentence: `${message.charAt(0).toUpperCase()}${message.slice(1)}. ${hint}` };
-}
-
-async function readEncryptionView(ports: EncryptionServicePorts): Promise<EncryptionView> {
+export async function readEncryptionView(ports: EncryptionViewPorts): Promise<EncryptionView> {
   const { store, keyFile, vault, control, configFile, database, worker, actor } = ports;
   const [status, row, reading] = await Promise.all([
-    encryptionStatus({ store, vault }, workerLiveMs),
+    encryptionStatus({ store, vault }),
     store.readOperation(),
     keyFile.read(),
   ]);
@@ -143,7 +103,7 @@ function keyFileView(path: string, reading: KeyFileReading, vault: Vault): Encry
  * may lack. When the file cannot be read: the keys in memory, and those that the stored switch names, even if it cannot
  * be verified.
  */
-function requiredInBackup(reading: KeyFileReading, { view, keys }: Vault): readonly KeyId[] {
+export function requiredInBackup(reading: KeyFileReading, { view, keys }: Vault): readonly KeyId[] {
   const { problem, stored, switch: inForce } = view;
   const row = problem?.code === 'key_unknown' && stored !== null ? stored : inForce;
   const inFile = keyIds(reading.kind === 'keys' ? reading.keys : keys());
@@ -151,30 +111,11 @@ function requiredInBackup(reading: KeyFileReading, { view, keys }: Vault): reado
 }
 
 /** null when the backup compared last lacks a key that is required now. */
-async function lastVerified(
-  { store }: EncryptionServicePorts,
-  wanted: readonly KeyId[],
-): Promise<BackupVerified | null> {
-  const row = wanted.length === 0 ? null : await store.lastAudit(verifiedAction);
+async function lastVerified({ store }: EncryptionViewPorts, wanted: readonly KeyId[]): Promise<BackupVerified | null> {
+  const row = wanted.length === 0 ? null : await store.lastAudit(backupVerifiedAction);
   if (row === null) return null;
   const held = (row.detail ?? '').split(' ').filter(isKeyId);
   return wanted.every((id) => held.includes(id)) ? { atMs: row.atMs, by: row.who, keyIds: held } : null;
-}
-
-async function verify(ports: EncryptionServicePorts, given: readonly string[], by: string): Promise<BackupVerdict> {
-  const { keyFile, vault, store, actor } = ports;
-  const { switch: inForce } = await vault.refresh();
-  const wanted = requiredInBackup(await keyFile.read(), vault);
-  if (wanted.length === 0) return { kind: 'no_key' };
-  const lacks = wanted.filter((id) => !given.includes(id));
-  const isSame = lacks.length === 0;
-  // Of the ids that a browser sent, only known ones are written to the audit.
-  const held = wanted.filter((id) => given.includes(id));
-  const detail = isSame ? held.join(' ') : `lacks ${lacks.join(' ')}`;
-  const { keyId, nextKeyId } = inForce;
-  const entry = { who: pageActor(by), host: actor.host, keyId, nextKeyId, mailboxId: null, detail };
-  await store.audit([{ ...entry, action: isSame ? verifiedAction : 'key.backup_differs' }]);
-  return isSame ? { kind: 'same' } : { kind: 'lacks', keyIds: lacks };
 }
 
 export type OperationProgress = Pick<EncryptionView, 'mode' | 'progress' | 'unfinished'>;
@@ -216,4 +157,95 @@ function countUnderNewKey(status: EncryptionStatus, running: OperationView | nul
   const isAnnounced = nextKeyId !== null || running === null || Date.parse(changedAt ?? '') >= running.startedAtMs;
   if (!isAnnounced) return 0;
   return byKey.find(({ key_id: id }) => id === (nextKeyId ?? keyId))?.count ?? 0;
+}
+
+// Rendering of a stored operation: data of the row in, sentences of this program out. Anyone with write access to the
+// database can forge the row. Of its texts only the actor and mailbox names reach the page, as names; a step that is not
+// known is shown as "unknown step". Advice follows from the code of a failure and the kind.
+
+/** Properties of the daemon that renders it. */
+type Renderer = { readonly keyFilePath: string; readonly configFile: string | null };
+
+export function operationView(row: StoredOperation, { keyFilePath, configFile }: Renderer): OperationView {
+  const { kind, startedAtMs, endedAtMs, state } = row;
+  const record = parseRecord(row.detail);
+  const { steps, waiting, unopened, setAside } = record;
+  const lacking = waiting.map(({ host, pid }) => `${host} (pid ${pid})`).join(', ');
+  const waits = state === 'running' && lacking !== '' ? [`Waiting for workers that lack the key: ${lacking}.`] : [];
+  const isCutShort = state === 'done' && steps.some((step) => step?.step === 'ended_early');
+  return {
+    ...{ kind, by: actorIn(row), startedAtMs, endedAtMs, state },
+    steps: [...steps.map((step) => (step === null ? 'unknown step' : describeStep(step))), ...waits],
+    error: errorView(record, kind, lacking),
+    unopened: unopened.map(({ mailbox, code }) => ({ mailbox, ...unopenedReason(code) })),
+    setAside: setAside !== null && isSetAsidePath(setAside, keyFilePath) ? setAside : null,
+    followUp: isCutShort ? followUp(kind, configFile) : null,
+  };
+}
+
+/** null: no error, or a code that does not exist. */
+function errorView({ error }: OperationRecord, kind: OperationKind, lacking: string): OperationView['error'] {
+  const hint = error && (pageHints.get(error.code) ?? hintOf(error.code));
+  if (error === null || hint === null) return null;
+  return { code: error.code, message: errorMessage(error, kind, lacking), hint };
+}
+
+function errorMessage(
+  { code, count }: NonNullable<OperationRecord['error']>,
+  kind: OperationKind,
+  lacking: string,
+): string {
+  if (code === 'workers_lack_key' && lacking !== '') return `live workers do not hold the key: ${lacking}`;
+  if (code === 'password_damaged' && kind === 'disable' && count !== null)
+    return `the switch stays at disabling: ${count} of the passwords cannot be opened`;
+  if (code === 'refused' && count !== null) return `the key file holds ${count} keys and has no room for one more`;
+  return errorMessages.get(code) ?? 'the log of the daemon has the details';
+}
+
+const errorMessages: ReadonlyMap<string, string> = new Map([
+  ['interrupted', 'the daemon that ran it stopped, and the switch shows nothing to resume'],
+  ['operation_running', 'another operation on the switch is running'],
+  ['password_damaged', 'the switch stays at enabling: some passwords cannot be sealed'],
+  ['refused', 'the state of the switch does not allow it'],
+  ['key_file_missing', 'there is no key file'],
+  ['key_unknown', 'the key file does not hold a key that is needed'],
+]);
+
+/** Where the page has other advice than the commands have. */
+const pageHints: ReadonlyMap<string, string> = new Map([
+  ['interrupted', 'If it is still wanted, press the button again.'],
+  ['password_damaged', 'Set each of these again: ticketmaild mailbox set-password NAME. Then continue.'],
+]);
+
+const unopenedReasons: ReadonlyMap<string, string> = new Map([
+  ['password_damaged', 'it is not what was stored, or cannot be sealed'],
+  ['password_binding_mismatch', 'it was sealed for another mailbox, server or user'],
+  ['key_unknown', 'the key that it needs is not open here'],
+]);
+
+function unopenedReason(code: string): { readonly code: string; readonly message: string } {
+  const message = unopenedReasons.get(code);
+  return message === undefined ? { code: 'password_damaged', message: 'it could not be opened' } : { code, message };
+}
+
+const followUps: Readonly<Record<OperationKind, readonly [what: string, words: string]>> = {
+  enable: [
+    'The table of mailboxes may not have been rewritten: its file may still contain plain-text passwords. This rewrites it:',
+    'encryption enable',
+  ],
+  rotate: [
+    'The former key may still be in the key file. This removes it, unless a password needs it:',
+    'encryption reseal',
+  ],
+  disable: ['The key file may still be in its place. This sets it aside:', 'encryption disable'],
+};
+
+function followUp(kind: OperationKind, configFile: string | null): OperationView['followUp'] {
+  const [what, words] = followUps[kind];
+  return { what, command: commandLine(words, configFile) };
+}
+
+/** True for a name that the key file of this daemon is renamed to when encryption is disabled. */
+function isSetAsidePath(path: string, keyFilePath: string): boolean {
+  return path.startsWith(keyFilePath) && /^\.disabled-\d{8}T\d{6}Z-[0-9a-f]{8}$/.test(path.slice(keyFilePath.length));
 }

@@ -1,5 +1,5 @@
 /**
- * View models of the overview and the quarantine, and the actions on quarantined messages.
+ * View models of the overview and the quarantine.
  *
  * Data are cached for 1 s and looked up by one query at a time (stale-while-revalidate): no request waits long, and
  * older data show with a failing check while the database is unavailable. Throws `database_unavailable` while there are
@@ -8,43 +8,40 @@
 import type { Clock } from '../../async/clock.ts';
 import { withDatabaseDeadline, within } from '../../async/deadline.ts';
 import { type StaleWhileRevalidate, staleWhileRevalidate } from '../../async/single-flight.ts';
-import { type Failure, isFailure } from '../../errors.ts';
+import { type Failure, hintOf, isFailure } from '../../errors.ts';
 import { describeChecks } from '../../ingest/health/describe.ts';
+import type { Mailbox, MailboxHealth } from '../../ingest/model.ts';
 import type { QuarantineReader, RawSources } from '../../ingest/ports.ts';
 import { headerOf, quarantineId } from '../../ingest/quarantine/read.ts';
 import { describeReason, isQuarantineReason } from '../../ingest/quarantine/reasons.ts';
-import type { Readiness } from '../../ingest/readiness.ts';
-import type { MailboxStore, QuarantinedMessage } from '../../ingest/stores.ts';
+import type { CheckStatus, MailboxCheck, Readiness } from '../../ingest/readiness.ts';
+import type { MailboxStore, QuarantinedMessage, QuarantineStore } from '../../ingest/stores.ts';
+import { commandOrNotice, shellCommand } from '../../text/shell.ts';
 import { isoTime } from '../../text/time.ts';
 import type { AdminStore } from '../ports.ts';
 import type {
   AdminService,
   FailingCheck,
   HourlyActivity,
+  ListPage,
+  MailboxLine,
+  OverviewQuery,
   OverviewView,
   QuarantinedLine,
   ReasonLine,
   WorkerLine,
 } from '../service.ts';
-import {
-  type ListedMailbox,
-  listedMailboxes,
-  pageBounds,
-  type StoredMailbox,
-  selectMailboxes,
-  timestampMs,
-} from './mailboxes.ts';
-import { createQuarantineActions, type QuarantineActionPorts } from './quarantine.ts';
 
 /** `readiness`: what `/readyz` is made of. */
-export type OverviewServicePorts = OverviewDataPorts &
-  QuarantineActionPorts & {
-    readonly store: QuarantineReader & Pick<AdminStore, 'activitySince'>;
-    readonly raw: Pick<RawSources, 'read'>;
-  };
+export type OverviewPorts = OverviewDataPorts & {
+  readonly store: QuarantineReader & QuarantineStore & Pick<AdminStore, 'activitySince'>;
+  readonly raw: Pick<RawSources, 'read'>;
+};
 
-/** Disposing waits for the quarantine actions that run. */
-export type OverviewService = AsyncDisposable & Pick<AdminService, 'overview' | 'quarantine' | 'resolveQuarantined'>;
+export type OverviewViews = Pick<AdminService, 'overview' | 'quarantine'> & {
+  /** A message left quarantine: the cached counts are outdated. */
+  quarantineChanged(): void;
+};
 
 type ReasonCounts = Awaited<ReturnType<QuarantineReader['quarantineCounts']>>['reasons'];
 
@@ -61,12 +58,11 @@ const activityCache = {
 /** Headers of messages are read from the disk. */
 const headerWaitMs = 1000;
 
-export function createOverviewService(ports: OverviewServicePorts): OverviewService {
+export function createOverviewViews(ports: OverviewPorts): OverviewViews {
   const { clock, store } = ports;
   const data = staleWhileRevalidate(overviewDataReader(ports), clock, cache);
   const reasons = staleWhileRevalidate(async () => (await store.quarantineCounts()).reasons, clock, cache);
   const activity = staleWhileRevalidate(() => store.activitySince(firstHourMs(clock.nowMs())), clock, activityCache);
-  const actions = createQuarantineActions(ports, reasons.invalidate);
   return {
     overview: async (query) => {
       const { value, trouble } = await data.get();
@@ -80,8 +76,7 @@ export function createOverviewService(ports: OverviewServicePorts): OverviewServ
       const list = await Promise.all(messages.map((message) => quarantinedLine(message, ports)));
       return { query, reasons: value.map(reasonLine), messages: { ...bounds, list } };
     },
-    resolveQuarantined: actions.resolveQuarantined,
-    [Symbol.asyncDispose]: () => actions[Symbol.asyncDispose](),
+    quarantineChanged: reasons.invalidate,
   };
 }
 
@@ -136,7 +131,7 @@ function reasonLine({ reason, count }: ReasonCounts[number]): ReasonLine {
 
 async function quarantinedLine(
   message: QuarantinedMessage,
-  { raw, clock }: Pick<OverviewServicePorts, 'raw' | 'clock'>,
+  { raw, clock }: Pick<OverviewPorts, 'raw' | 'clock'>,
 ): Promise<QuarantinedLine> {
   const header = (await within(headerOf(raw, message), headerWaitMs, clock))?.value ?? null;
   const { mailbox, reason, quarantinedAtMs: sinceMs, sizeBytes } = message;
@@ -273,4 +268,100 @@ function everyHour(counted: HourlyActivity, nowMs: number): HourlyActivity {
     const startMs = first + index * hourMs;
     return byStart.get(startMs) ?? { startMs, messages: 0, tickets: 0 };
   });
+}
+
+// Mailbox list: failing mailboxes first, then by name; filter, search and pagination.
+
+/** `words`: searched, lower-case. */
+type ListedMailbox = { readonly line: MailboxLine; readonly words: readonly [name: string, host: string] };
+
+type StoredMailbox = Mailbox & { readonly health: MailboxHealth };
+
+const order: readonly CheckStatus[] = ['failing', 'waiting', 'warning', 'unknown', 'ok'];
+const collator = new Intl.Collator('en');
+
+/** `unpolled`: mailboxes that have no check. */
+export function listedMailboxes(
+  checks: readonly MailboxCheck[],
+  unpolled: readonly StoredMailbox[],
+): readonly ListedMailbox[] {
+  const active = checks.map((check) => ({ rank: order.indexOf(check.status), line: checkedLine(check) }));
+  const paused = unpolled.map((mailbox) => ({ rank: order.indexOf('ok'), line: pausedLine(mailbox) }));
+  return [...active, ...paused]
+    .sort((a, b) => a.rank - b.rank || collator.compare(a.line.name, b.line.name))
+    .map(({ line }) => ({ line, words: [line.name.toLowerCase(), line.host.toLowerCase()] }));
+}
+
+function checkedLine(check: MailboxCheck): MailboxLine {
+  const { mailbox, host, last_success: success } = check;
+  return {
+    name: mailbox,
+    host,
+    state: stateOf(check),
+    lastSuccessMs: timestampMs(success),
+    nextPollMs: timestampMs(check.next_poll),
+    isIdling: check.idling,
+    error: errorOf(check),
+  };
+}
+
+/** A mailbox with a warning is polled like any other. */
+function stateOf({ status, last_success: success }: MailboxCheck): MailboxLine['state'] {
+  if (status !== 'ok' && status !== 'warning') return status;
+  return success === null ? 'unknown' : 'ok';
+}
+
+const unknownError = 'an error that this version does not know';
+
+/**
+ * A stored error: its code selects the hint, and its message is quoted, because the table may be forged. An error of
+ * this worker since its start contains texts of this program only.
+ */
+function errorOf({ reason, hint, since, stored }: MailboxCheck): MailboxLine['error'] {
+  if (reason === null) return null;
+  const sinceMs = timestampMs(since);
+  if (stored === undefined) return { reason, storedMessage: null, hint, sinceMs };
+  const { code, message } = stored;
+  const known = hintOf(code);
+  // The check appends its own text to the stored message.
+  const added = reason.slice(`${code}: ${message}`.length).trim();
+  const advice = [added, known ?? ''].filter((part) => part !== '').join(' ');
+  return {
+    ...{ reason: known === null ? unknownError : code, storedMessage: message === '' ? null : message },
+    ...{ hint: advice === '' ? null : advice, sinceMs },
+  };
+}
+
+function pausedLine({ name, connection, state, health }: StoredMailbox): MailboxLine {
+  const reason = 'its removal was interrupted';
+  const hint = `Remove it again: ${commandOrNotice(shellCommand('mailbox remove', name))}`;
+  return {
+    ...{ name, host: connection.host, state: 'paused', lastSuccessMs: health.lastSuccessAtMs },
+    ...{ nextPollMs: null, isIdling: false },
+    error: state === 'removing' ? { reason, storedMessage: null, hint, sinceMs: null } : null,
+  };
+}
+
+/** From ISO 8601; null for anything else. */
+function timestampMs(iso: string | null): number | null {
+  const ms = iso === null ? Number.NaN : Date.parse(iso);
+  return Number.isNaN(ms) ? null : ms;
+}
+
+function selectMailboxes(all: readonly ListedMailbox[], { show, search }: OverviewQuery): readonly ListedMailbox[] {
+  if (show === 'all' && search === '') return all;
+  return all.filter(
+    ({ line, words }) => (show === 'all' || line.state === show) && words.some((word) => word.includes(search)),
+  );
+}
+
+/** Pages count from 1; a page after the last is the last. `from`: index of its first entry, from 0. */
+function pageBounds(
+  total: number,
+  page: number,
+  size: number,
+): Omit<ListPage<never>, 'list'> & { readonly from: number } {
+  const pages = Math.max(1, Math.ceil(total / size));
+  const shown = Math.min(Math.max(1, Math.trunc(page) || 1), pages);
+  return { page: shown, pages, total, from: (shown - 1) * size };
 }

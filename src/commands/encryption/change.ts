@@ -18,7 +18,8 @@ import { shellArg } from '../../text/shell.ts';
 import { isoTime, shortTime } from '../../text/time.ts';
 import { countText } from '../../text/units.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from '../context.ts';
-import { lineWriter, noteUnopened, operationOptions, runOperation, type WaitOptions } from './operation.ts';
+import { isConfirmed, nothingChanged, printLines, printResult, printTable, type TableColumn } from '../output.ts';
+import { noteUnopened, operationOptions, runOperation, type WaitOptions } from './operation-progress.ts';
 
 export type EnableOptions = WaitOptions & { readonly acceptKeyLoss?: boolean; readonly backupPrepared?: boolean };
 
@@ -33,25 +34,19 @@ export async function enableEncryption(options: EnableOptions, context: Context)
   if (!context.isAttended) requireFlags(options);
   return await withApp(options, context, async (app, config) => {
     const keyFile = app.keyFile.path;
-    if (!(await acknowledged(options, context, encryptionExplanation(keyFile, config.database)))) {
-      context.terminal.note('Nothing was changed.');
-      return 1;
-    }
+    if (!(await acknowledged(options, context, encryptionExplanation(keyFile, config.database))))
+      return nothingChanged(context);
     await migrateFirst(app, config);
     const done = await runOperation(app, context, 'sealing passwords', (ports) => enable(ports, how));
-    const { terminal } = context;
-    if (options.json === true) await terminal.json(enabledJson(done, keyFile));
-    else await terminal.line(`encryption is ${done.wasOn ? 'on, as it was' : 'on'}`, 'green');
-    const say = lineWriter(options, terminal);
-    const origin = done.createdKeyFile ? 'created' : 'existing';
-    await say(`sealed    ${countText(done.sealed, 'password')}`);
-    await say(`key       ${done.keyId}`);
-    await say(`key file  ${keyFile} (${origin})`);
-    for (const line of [
+    const state = `encryption is ${done.wasOn ? 'on, as it was' : 'on'}`;
+    await printResult(options, context, enabledJson(done, keyFile), state, 'green');
+    await printLines(options, context, [
+      `sealed    ${countText(done.sealed, 'password')}`,
+      `key       ${done.keyId}`,
+      `key file  ${keyFile} (${done.createdKeyFile ? 'created' : 'existing'})`,
       ...backupAdvice(options.config ?? null),
       ...plaintextRemnants(config.database, options.config ?? null),
-    ])
-      await say(line);
+    ]);
     noteUnopened(done.unopened, context);
     return 0;
   });
@@ -115,20 +110,15 @@ type DisableResult = Exclude<DisableOutcome, DisableRequest>;
  * `key_file_*`.
  */
 export async function disableEncryption(options: DisableOptions, context: Context): Promise<number> {
-  const { terminal } = context;
   return await withApp(options, context, async (app) => {
     const question = 'Disable encryption, and store every password in plain text in the database?';
-    const sure = options.yes === true || (await terminal.confirm(question, 'Confirm it with --yes.'));
-    if (!sure) {
-      terminal.note('Nothing was changed.');
-      return 1;
-    }
+    if (!(await isConfirmed(options, context, question))) return nothingChanged(context);
     const { state } = await app.vault.refresh();
     const answer =
       state.kind === 'open' || state.kind === 'closed'
         ? await disableLocally(app, context)
         : await app.daemonClient.disable();
-    if (options.json === true) await terminal.json(answer);
+    if (options.json === true) await context.terminal.json(answer);
     if (answer.state !== 'requested') return await printDisabled(answer, options, context);
     printProofRequest(answer, context);
     return 1;
@@ -175,21 +165,20 @@ function printProofRequest(answer: DisableRequest, { terminal }: Context): void 
  */
 export async function rotateKey(options: WaitOptions, context: Context): Promise<number> {
   const how = operationOptions(options, context);
-  const { terminal } = context;
   return await withApp(options, context, async (app) => {
     const done = await runOperation(app, context, 'resealing passwords', (ports) => rotate(ports, how));
     const { keyId, formerKeyId, resealed, unopened, isFormerKeyKept } = done;
-    if (options.json === true) {
-      const keys = { key_id: keyId, former_key_id: formerKeyId, former_key_retained: isFormerKeyKept };
-      await terminal.json({ state: 'on', ...keys, key_file: app.keyFile.path, resealed, unopened });
-    } else await terminal.line(`${countText(resealed, 'password')} resealed`, 'green');
-    const say = lineWriter(options, terminal);
-    await say(`key       ${keyId}`);
-    await say(`former    ${formerKeyId}, ${isFormerKeyKept ? 'still' : 'no longer'} in the key file`);
-    await say(`key file  ${app.keyFile.path}`);
-    await say('Earlier backups of the key file do not hold the new key. Earlier backups of the database');
-    await say(`need the former one, ${formerKeyId}: keep its backup as long as those.`);
-    for (const line of backupAdvice(options.config ?? null).slice(0, -1)) await say(line);
+    const keys = { key_id: keyId, former_key_id: formerKeyId, former_key_retained: isFormerKeyKept };
+    const fields = { state: 'on', ...keys, key_file: app.keyFile.path, resealed, unopened };
+    await printResult(options, context, fields, `${countText(resealed, 'password')} resealed`, 'green');
+    await printLines(options, context, [
+      `key       ${keyId}`,
+      `former    ${formerKeyId}, ${isFormerKeyKept ? 'still' : 'no longer'} in the key file`,
+      `key file  ${app.keyFile.path}`,
+      'Earlier backups of the key file do not hold the new key. Earlier backups of the database',
+      `need the former one, ${formerKeyId}: keep its backup as long as those.`,
+      ...backupAdvice(options.config ?? null).slice(0, -1),
+    ]);
     noteUnopened(unopened, context);
     return unopened.length === 0 ? 0 : 1;
   });
@@ -201,19 +190,14 @@ export async function rotateKey(options: WaitOptions, context: Context): Promise
  */
 export async function resealPasswords(options: CommonOptions, context: Context): Promise<number> {
   const how = operationOptions(options, context);
-  const { terminal } = context;
   return await withApp(options, context, async (app) => {
     const done = await runOperation(app, context, 'resealing passwords', (ports) => reseal(ports, how));
     const { keyId, resealed, sealed, unopened, droppedKeyIds } = done;
-    if (options.json === true)
-      await terminal.json({ state: 'on', key_id: keyId, resealed, sealed, unopened, dropped_key_ids: droppedKeyIds });
-    else {
-      await terminal.line(
-        `${resealed} resealed, ${sealed} sealed that were in plain text, all under key ${keyId}`,
-        'green',
-      );
-      if (droppedKeyIds.length > 0) await terminal.line(`dropped from the key file: ${droppedKeyIds.join(', ')}`);
-    }
+    const fields = { state: 'on', key_id: keyId, resealed, sealed, unopened, dropped_key_ids: droppedKeyIds };
+    const text = `${resealed} resealed, ${sealed} sealed that were in plain text, all under key ${keyId}`;
+    await printResult(options, context, fields, text, 'green');
+    if (droppedKeyIds.length > 0 && options.json !== true)
+      await context.terminal.line(`dropped from the key file: ${droppedKeyIds.join(', ')}`);
     noteUnopened(unopened, context);
     return unopened.length === 0 ? 0 : 1;
   });
@@ -231,38 +215,37 @@ const question = 'Give up every password that is sealed under the lost key? Each
  */
 export async function replaceLostEncryptionKey(options: ReplaceOptions, context: Context): Promise<number> {
   const how = operationOptions(options, context);
-  const { terminal } = context;
   return await withApp(options, context, async (app) => {
     const sure =
       options.acceptPasswordLoss === true ||
-      (await terminal.confirm(question, 'Acknowledge it with --accept-password-loss.'));
-    if (!sure) {
-      terminal.note('Nothing was changed.');
-      return 1;
-    }
+      (await context.terminal.confirm(question, 'Acknowledge it with --accept-password-loss.'));
+    if (!sure) return nothingChanged(context);
     const done = await runOperation(app, context, 'replacing the key', (ports) => replaceLostKey(ports, how));
     const { keyId, lostKeyId, lost, setAside } = done;
-    if (options.json === true)
-      await terminal.json({ state: 'on', key_id: keyId, lost_key_id: lostKeyId, lost, set_aside: setAside });
-    else await terminal.line(`a new key is in use; ${countText(lost, 'password')} under the lost one`, 'green');
-    const say = lineWriter(options, terminal);
-    await say(`key       ${keyId}`);
-    await say(`lost      ${lostKeyId}`);
-    if (setAside !== null) await say(`former file ${setAside}`);
-    await say('Set each password again: ticketmaild mailbox set-password NAME. Until then its mailbox waits.');
-    await say('It asks whether the server is yours (in a script: --accept-connection).');
-    for (const line of backupAdvice(options.config ?? null)) await say(line);
+    const fields = { state: 'on', key_id: keyId, lost_key_id: lostKeyId, lost, set_aside: setAside };
+    const text = `a new key is in use; ${countText(lost, 'password')} under the lost one`;
+    await printResult(options, context, fields, text, 'green');
+    await printLines(options, context, [
+      `key       ${keyId}`,
+      `lost      ${lostKeyId}`,
+      ...(setAside === null ? [] : [`former file ${setAside}`]),
+      'Set each password again: ticketmaild mailbox set-password NAME. Until then its mailbox waits.',
+      'It asks whether the server is yours (in a script: --accept-connection).',
+      ...backupAdvice(options.config ?? null),
+    ]);
     return 0;
   });
 }
 
-const columns = [
-  { title: '' },
-  { title: 'STATE' },
-  { title: 'KEY' },
-  { title: 'REVISION', align: 'right' as const },
-  { title: 'CHANGED (UTC)' },
-  { title: 'BY', shrinks: true },
+type NamedSwitch = readonly [name: string, row: SwitchRow | null];
+
+const columns: readonly TableColumn<NamedSwitch>[] = [
+  { title: '', cell: ([name]) => name },
+  { title: 'STATE', cell: ([, row]) => row?.state ?? 'none' },
+  { title: 'KEY', cell: ([, row]) => [row?.keyId, row?.nextKeyId].filter((id) => id).join(', next ') },
+  { title: 'REVISION', align: 'right', cell: ([, row]) => `${row?.revision ?? ''}` },
+  { title: 'CHANGED (UTC)', cell: ([, row]) => (row === null ? '' : shortTime(row.changedAtMs)) },
+  { title: 'BY', shrinks: true, cell: ([, row]) => row?.changedBy ?? '' },
 ];
 
 type TrustOptions = CommonOptions & { readonly yes?: boolean; readonly acceptOff?: boolean };
@@ -274,23 +257,19 @@ type TrustOptions = CommonOptions & { readonly yes?: boolean; readonly acceptOff
  * Throws `usage`, `refused` when there is nothing to accept, `key_unknown`, `switch_forged`.
  */
 export async function trustRestoredSwitch(options: TrustOptions, context: Context): Promise<number> {
-  const { terminal } = context;
   return await withApp(options, context, async (app) => {
     const { problem } = await app.vault.refresh();
     const [{ row }, remembered] = await Promise.all([app.store.readSwitch(), lastAcceptedSwitch(app)]);
-    if (options.json !== true)
-      await terminal.table(columns, [switchCells('found', row), switchCells('accepted last', remembered)]);
+    const rows: readonly NamedSwitch[] = [
+      ['found', row],
+      ['accepted last', remembered],
+    ];
+    if (options.json !== true) await printTable(columns, rows, context);
     const question = 'Accept what was found, for this host and every worker?';
     // Without a problem there is nothing to confirm: the operation refuses.
-    const sure =
-      problem === null || options.yes === true || (await terminal.confirm(question, 'Confirm it with --yes.'));
-    if (!sure) {
-      terminal.note('Nothing was changed.');
-      return 1;
-    }
+    if (problem !== null && !(await isConfirmed(options, context, question))) return nothingChanged(context);
     const done = await trust(app, options, context);
-    if (options.json === true) await terminal.json(trustedJson(done));
-    else await terminal.line(trustedText(done.trusted, done.counts), 'green');
+    await printResult(options, context, trustedJson(done), trustedText(done.trusted, done.counts), 'green');
     return 0;
   });
 }
@@ -316,12 +295,6 @@ async function lastAcceptedSwitch({ stateFile }: Pick<App, 'stateFile'>): Promis
     if (isFailure(error, 'disk_failed')) return null;
     throw error;
   }
-}
-
-function switchCells(name: string, row: SwitchRow | null): readonly string[] {
-  if (row === null) return [name, 'none', '', '', '', ''];
-  const key = [row.keyId, row.nextKeyId].filter((id) => id !== null).join(', next ');
-  return [name, row.state, key, `${row.revision}`, shortTime(row.changedAtMs), row.changedBy];
 }
 
 function trustedText({ state, revision }: SwitchRow, { sealed, plaintext: plain }: PasswordCounts): string {

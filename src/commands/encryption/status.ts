@@ -6,18 +6,16 @@
 
 import type { Terminal } from '../../adapters/terminal/terminal.ts';
 import type { Style } from '../../adapters/terminal/text-layout.ts';
-import { workerLiveMs } from '../../encryption/operations/operation.ts';
 import { type EncryptionStatus, encryptionDiagnostics, encryptionStatus } from '../../encryption/status.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
-import { runOperation } from './operation.ts';
+import { printTable, type TableColumn } from '../output.ts';
+import { runOperation } from './operation-progress.ts';
 
 /** Exit code 0 also with problems. */
 export async function showEncryption(options: CommonOptions, context: Context): Promise<number> {
   const { terminal } = context;
   return await withApp(options, context, async (app) => {
-    const status = await runOperation(app, context, 'reading the status', (ports) =>
-      encryptionStatus(ports, workerLiveMs),
-    );
+    const status = await runOperation(app, context, 'reading the status', (ports) => encryptionStatus(ports));
     if (options.json === true) await terminal.json(status);
     else await print(status, terminal);
     return 0;
@@ -30,11 +28,11 @@ async function print(status: EncryptionStatus, terminal: Terminal): Promise<void
     await terminal.line(`  hint     ${hint}`);
   }
   for (const [text, style] of summary(status)) await terminal.line(text, style);
-  if (status.workers.length > 0) await terminal.table(workerColumns, status.workers.map(workerRow));
+  if (status.workers.length > 0) await printTable(workerColumns, status.workers, { terminal });
   if (status.state === 'off') terminal.note('Switch it on with: ticketmaild encryption enable');
   if (status.state === 'off' || status.plaintext_periods.length === 0) return;
   await terminal.line('These passwords were stored in plain text. Change them at the provider:', 'yellow');
-  await terminal.table(plaintextColumns, status.plaintext_periods.map(plaintextRow));
+  await printTable(plaintextColumns, status.plaintext_periods, { terminal });
 }
 
 function summary(status: EncryptionStatus): readonly (readonly [text: string, style?: Style])[] {
@@ -52,26 +50,21 @@ function summary(status: EncryptionStatus): readonly (readonly [text: string, st
   ];
 }
 
-const workerColumns = [
-  { title: 'WORKER ON' },
-  { title: 'PID', align: 'right' as const },
-  { title: 'RUNS' },
-  { title: 'HAS KEY' },
-  { title: 'VAULT' },
-  { title: 'REVISION', align: 'right' as const },
-  { title: 'SEEN (UTC)' },
+const workerColumns: readonly TableColumn<EncryptionStatus['workers'][number]>[] = [
+  { title: 'WORKER ON', cell: ({ host }) => host },
+  { title: 'PID', align: 'right', cell: ({ pid }) => `${pid}` },
+  { title: 'RUNS', cell: ({ live }) => (live ? 'yes' : 'no') },
+  { title: 'HAS KEY', cell: ({ has_key: hasKey }) => (hasKey ? 'yes' : 'no') },
+  { title: 'VAULT', cell: ({ vault }) => vault },
+  { title: 'REVISION', align: 'right', cell: ({ revision }) => `${revision}` },
+  { title: 'SEEN (UTC)', cell: ({ seen_at: seenAt }) => shown(seenAt) },
 ];
 
-function workerRow(worker: EncryptionStatus['workers'][number]): readonly string[] {
-  const { host, pid, live, has_key: hasKey, vault, revision, seen_at: seenAt } = worker;
-  return [host, `${pid}`, live ? 'yes' : 'no', hasKey ? 'yes' : 'no', vault, `${revision}`, shown(seenAt)];
-}
-
-const plaintextColumns = [{ title: 'MAILBOX', shrinks: true }, { title: 'SINCE (UTC)' }, { title: 'UNTIL (UTC)' }];
-
-function plaintextRow({ mailbox, since, until }: EncryptionStatus['plaintext_periods'][number]): readonly string[] {
-  return [mailbox, shown(since), until === null ? 'still' : shown(until)];
-}
+const plaintextColumns: readonly TableColumn<EncryptionStatus['plaintext_periods'][number]>[] = [
+  { title: 'MAILBOX', shrinks: true, cell: ({ mailbox }) => mailbox },
+  { title: 'SINCE (UTC)', cell: ({ since }) => shown(since) },
+  { title: 'UNTIL (UTC)', cell: ({ until }) => (until === null ? 'still' : shown(until)) },
+];
 
 /** `2026-01-31 08:30:00` of an ISO 8601 time. */
 function shown(time: string): string {

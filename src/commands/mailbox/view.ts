@@ -6,13 +6,15 @@
 
 import { domainToASCII } from 'node:url';
 import type { App } from '../../compose/compose.ts';
-import { workerLiveMs } from '../../encryption/operations/operation.ts';
+import { urlHost } from '../../config/machine.ts';
 import { Failure } from '../../errors.ts';
 import { uidValidityOf } from '../../ingest/folder-epoch.ts';
 import type { Connection, Mailbox, MailboxHealth } from '../../ingest/model.ts';
+import { workerLiveMs } from '../../ingest/scheduler/workers.ts';
 import { isoTime, shortTime } from '../../text/time.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
-import { postActionText } from './options.ts';
+import { printList, type TableColumn } from '../output.ts';
+import { postActionText } from './post-actions.ts';
 
 /** As many as a key id has: no other certificate with the same beginning can be made. */
 const shownPinDigits = 16;
@@ -21,25 +23,11 @@ type MailboxWithHealth = Mailbox & { readonly health: MailboxHealth };
 
 /** The object that `--json` prints. Times are ISO 8601 in UTC. */
 export function mailboxJson(mailbox: MailboxWithHealth): Record<string, unknown> {
-  const { connection, health } = mailbox;
+  const { health } = mailbox;
   return {
-    id: mailbox.id,
-    name: mailbox.name,
-    state: mailbox.state,
-    host: connection.host,
-    port: connection.port,
-    tls: connection.tls,
-    ca_pem: connection.caPem,
-    fingerprint: connection.fingerprint,
-    allow_plaintext: connection.allowPlaintext,
-    user: connection.user,
-    folder: connection.folder,
-    addresses: mailbox.addresses,
-    since: mailbox.start.from === 'all' ? 'all' : isoTime(mailbox.start.atMs),
-    on_success: postActionText(mailbox.postAction),
+    ...settingsJson(mailbox),
     password_form: health.password.form,
     password_key_id: health.password.keyId,
-    interval_s: mailbox.pollIntervalMs === null ? null : mailbox.pollIntervalMs / 1000,
     next_poll_at: isoTime(health.nextPollAtMs),
     failures: health.failures,
     login_failures: health.loginFailures,
@@ -50,6 +38,28 @@ export function mailboxJson(mailbox: MailboxWithHealth): Record<string, unknown>
         ? null
         : { uid_validity: uidValidityOf(health.cursor.folderEpoch), uid: health.cursor.uid },
   };
+}
+
+/** A setting that is missing here does not compile. */
+function settingsJson({ connection, start, postAction, pollIntervalMs, ...mailbox }: Mailbox): Record<string, unknown> {
+  const fields = {
+    id: ['id', mailbox.id],
+    name: ['name', mailbox.name],
+    state: ['state', mailbox.state],
+    host: ['host', connection.host],
+    port: ['port', connection.port],
+    tls: ['tls', connection.tls],
+    caPem: ['ca_pem', connection.caPem],
+    fingerprint: ['fingerprint', connection.fingerprint],
+    allowPlaintext: ['allow_plaintext', connection.allowPlaintext],
+    user: ['user', connection.user],
+    folder: ['folder', connection.folder],
+    addresses: ['addresses', mailbox.addresses],
+    start: ['since', start.from === 'all' ? 'all' : isoTime(start.atMs)],
+    postAction: ['on_success', postActionText(postAction)],
+    pollIntervalMs: ['interval_s', pollIntervalMs === null ? null : pollIntervalMs / 1000],
+  } satisfies Record<Exclude<keyof Mailbox, 'connection'> | keyof Connection, readonly [name: string, value: unknown]>;
+  return Object.fromEntries(Object.values(fields));
 }
 
 function errorJson(error: MailboxHealth['lastError']): Record<string, unknown> | null {
@@ -66,7 +76,7 @@ export function stateText(mailbox: MailboxWithHealth): string {
 
 /** `user at host:port, folder`. */
 export function locationText({ connection }: Pick<Mailbox, 'connection'>): string {
-  return `${connection.user} at ${hostText(connection.host)}:${connection.port}, ${connection.folder}`;
+  return `${connection.user} at ${urlHost(connection.host)}:${connection.port}, ${connection.folder}`;
 }
 
 /**
@@ -75,11 +85,7 @@ export function locationText({ connection }: Pick<Mailbox, 'connection'>): strin
  */
 export function serverText({ connection }: Pick<Mailbox, 'connection'>): string {
   const { user, host, port } = connection;
-  return `${quotedIfAmbiguous(user)} at ${hostText(asciiHost(host))}:${port} (${trustText(connection)})`;
-}
-
-function hostText(host: string): string {
-  return host.includes(':') ? `[${host}]` : host;
+  return `${quotedIfAmbiguous(user)} at ${urlHost(asciiHost(host))}:${port} (${trustText(connection)})`;
 }
 
 /** ASCII form for the DNS (RFC 5891): letters of another script may look the same. */
@@ -103,26 +109,23 @@ function trustText({ tls, fingerprint, caPem }: Connection): string {
   return parts.filter((part) => part !== false).join(', ');
 }
 
-const columns = [
-  { title: 'NAME', shrinks: true },
-  { title: 'STATE' },
-  { title: 'LAST SUCCESS (UTC)' },
-  { title: 'PROBLEM' },
-  { title: 'WHERE', shrinks: true },
-];
+/** `availableIds`: of the keys that some worker has. */
+function columns(availableIds: ReadonlySet<string>): readonly TableColumn<MailboxWithHealth>[] {
+  return [
+    { title: 'NAME', shrinks: true, cell: ({ name }) => name },
+    { title: 'STATE', cell: stateText },
+    { title: 'LAST SUCCESS (UTC)', cell: ({ health }) => shortTime(health.lastSuccessAtMs) },
+    { title: 'PROBLEM', cell: ({ health }) => problemText(health, availableIds) },
+    { title: 'WHERE', shrinks: true, cell: locationText },
+  ];
+}
 
 export async function listMailboxes(options: CommonOptions, context: Context): Promise<number> {
-  const { terminal } = context;
   return await withApp(options, context, async (app) => {
     const mailboxes = await app.store.listMailboxes();
-    const keyIds = await availableKeys(app);
-    if (options.json === true) for (const mailbox of mailboxes) await terminal.json(mailboxJson(mailbox));
-    else if (mailboxes.length === 0) terminal.note('There is no mailbox yet: add one with ticketmaild mailbox add.');
-    else
-      await terminal.table(
-        columns,
-        mailboxes.map((mailbox) => tableRow(mailbox, keyIds)),
-      );
+    const whenEmpty = 'There is no mailbox yet: add one with ticketmaild mailbox add.';
+    const view = { columns: columns(await availableKeys(app)), json: mailboxJson, whenEmpty };
+    await printList(mailboxes, view, options, context);
     return 0;
   });
 }
@@ -134,13 +137,10 @@ async function availableKeys({ vault, store }: App): Promise<ReadonlySet<string>
   return new Set([...vault.keys().map(({ id }) => id), ...workers.flatMap(({ keyIds }) => keyIds)]);
 }
 
-function tableRow(mailbox: MailboxWithHealth, availableIds: ReadonlySet<string>): readonly string[] {
-  const { health } = mailbox;
-  const { form, keyId } = health.password;
-  const waits = form === 'sealed' && keyId !== null && !availableIds.has(keyId);
-  const failure = health.lastError === null || health.failures === 0 ? '' : health.lastError.code;
-  const problem = waits ? 'waits for its key' : failure;
-  return [mailbox.name, stateText(mailbox), shortTime(health.lastSuccessAtMs), problem, locationText(mailbox)];
+function problemText({ password, lastError, failures }: MailboxHealth, availableIds: ReadonlySet<string>): string {
+  const { form, keyId } = password;
+  if (form === 'sealed' && keyId !== null && !availableIds.has(keyId)) return 'waits for its key';
+  return lastError === null || failures === 0 ? '' : lastError.code;
 }
 
 /** Throws `not_found`. */

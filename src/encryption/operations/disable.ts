@@ -19,10 +19,9 @@ import {
   refusedInState,
   requireKey,
   requireOpenKeys,
-  runSteps,
+  runOperation,
   trustedView,
   type UnopenedPassword,
-  withClaim,
 } from './operation.ts';
 import { unsealAll } from './rewrite.ts';
 
@@ -38,15 +37,10 @@ export type DisableResult = {
 
 type DisableRun = { unsealed: number; wasOff: boolean | null };
 
-/**
- * Throws `refused`, `key_file_*`, `operation_running`, `interrupted`, the problem of the switch, `disk_*`,
- * `database_*`.
- */
+/** Throws `refused`, `key_file_*`, the problem of the switch. */
 export async function disable(ports: OperationPorts, options: OperationOptions): Promise<DisableResult> {
-  return await withClaim(ports, options.signal, (operation) => {
-    const run: DisableRun = { unsealed: 0, wasOff: null };
-    return runSteps(operation, () => takeStep(operation, run));
-  });
+  const run: DisableRun = { unsealed: 0, wasOff: null };
+  return await runOperation(ports, options.signal, (operation) => takeStep(operation, run));
 }
 
 async function takeStep(operation: Operation, run: DisableRun): Promise<DisableResult | null> {

@@ -20,11 +20,10 @@ import {
   refusedInState,
   requireKey,
   requireOpenKeys,
-  runSteps,
+  runOperation,
   trustedView,
   type UnopenedPassword,
   waitForKey,
-  withClaim,
 } from './operation.ts';
 import { sealAllPlaintext, sealPlaintextOnce, type UnopenedByName } from './rewrite.ts';
 
@@ -51,17 +50,13 @@ type EnableRun = {
 const listedPasswordsMax = 10;
 
 /**
- * Throws `refused`, `workers_lack_key`, `key_file_*`, `operation_running`, `interrupted`, `password_damaged` (some
- * passwords cannot be sealed: the switch stays `enabling`), the problem of the switch, `disk_*`, `database_*`.
+ * Throws `refused`, `workers_lack_key`, `key_file_*`, the problem of the switch, and `password_damaged` when some
+ * passwords cannot be sealed: the switch stays `enabling`.
  */
 export async function enable(ports: OperationPorts, options: OperationOptions): Promise<EnableResult> {
-  return await withClaim(ports, options.signal, (operation) => {
-    const run: EnableRun = {
-      ...{ options, createdKeyFile: false, sealed: 0, wasOn: null },
-      ...{ awaitedKeyId: null, isForced: false },
-    };
-    return runSteps(operation, () => takeStep(operation, run));
-  });
+  const progress = { createdKeyFile: false, sealed: 0, wasOn: null, awaitedKeyId: null, isForced: false };
+  const run: EnableRun = { options, ...progress };
+  return await runOperation(ports, options.signal, (operation) => takeStep(operation, run));
 }
 
 async function takeStep(operation: Operation, run: EnableRun): Promise<EnableResult | null> {

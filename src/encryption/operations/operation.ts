@@ -12,6 +12,7 @@ import type { Clock } from '../../async/clock.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import type { AuditActor } from '../../ingest/model.ts';
 import type { WorkerIdentity } from '../../ingest/ports.ts';
+import { liveWorkers } from '../../ingest/scheduler/workers.ts';
 import { type Key, type KeyId, type KeySet, keyById } from '../../secret/key.ts';
 import { type SwitchRow, type SwitchState, sealSwitchRow } from '../../secret/switch.ts';
 import type { AuditEntry, EncryptionStore, KeyFile, StoredWorker, SwitchStateFile } from '../ports.ts';
@@ -61,25 +62,23 @@ export type Operation = {
   throwIfStopped(): void;
 };
 
-/** A worker with a heartbeat within this time counts as live. */
-export const workerLiveMs = 10_000;
-
-type LiveWorkersPorts = {
-  readonly store: Pick<EncryptionStore, 'listWorkers'>;
-  readonly worker: Pick<WorkerIdentity, 'isDead'>;
-};
-
-/** Workers with a recent heartbeat that are not known to be dead. */
-export async function liveWorkers(ports: LiveWorkersPorts): Promise<readonly StoredWorker[]> {
-  const stored = await ports.store.listWorkers(workerLiveMs);
-  return stored.filter(({ live, worker }) => live && !ports.worker.isDead(worker));
-}
-
 const claimMs = 30_000;
 const attemptsMax = 5;
 
-/** Runs `work` with the claim on the switch. Throws `operation_running` when another operation has it. */
-export async function withClaim<T>(
+/**
+ * Runs an operation: with the claim on the switch, steps until one returns a result. Every operation begins here, and
+ * throws `operation_running`, `interrupted`, `disk_*` and `database_*` beside its own failures.
+ */
+export async function runOperation<T>(
+  ports: OperationPorts,
+  stop: AbortSignal,
+  step: (operation: Operation) => Promise<T | null>,
+): Promise<T> {
+  return await withClaim(ports, stop, (operation) => runSteps(operation, step));
+}
+
+/** Throws `operation_running` when another operation has the claim. */
+async function withClaim<T>(
   ports: OperationPorts,
   stop: AbortSignal,
   work: (operation: Operation) => Promise<T>,
@@ -139,12 +138,12 @@ async function releaseClaim({ store, worker }: OperationPorts): Promise<void> {
   }
 }
 
-/** Runs steps until one returns a result. Repeats a step when the switch was changed meanwhile, 5 times at most. */
-export async function runSteps<T>(operation: Operation, step: () => Promise<T | null>): Promise<T> {
+/** Repeats a step when the switch was changed meanwhile, 5 times at most. */
+async function runSteps<T>(operation: Operation, step: (operation: Operation) => Promise<T | null>): Promise<T> {
   for (let attempts = 1; ; ) {
     operation.throwIfStopped();
     try {
-      const result = await step();
+      const result = await step(operation);
       if (result !== null) return result;
     } catch (error) {
       if (!isFailure(error, 'switch_changed') || attempts === attemptsMax) throw error;

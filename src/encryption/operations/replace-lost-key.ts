@@ -6,19 +6,18 @@
  * when it is run again after an interruption.
  */
 import { Failure } from '../../errors.ts';
+import { liveWorkers } from '../../ingest/scheduler/workers.ts';
 import { generateKey, type KeyId, keyById } from '../../secret/key.ts';
 import type { SwitchRow } from '../../secret/switch.ts';
 import {
   auditEntry,
-  liveWorkers,
   type Operation,
   type OperationOptions,
   type OperationPorts,
   refusedInState,
-  runSteps,
+  runOperation,
   sealedRow,
   waitForKey,
-  withClaim,
 } from './operation.ts';
 
 export type ReplaceKeyResult = {
@@ -35,14 +34,10 @@ const revisionOfNoRow = -1;
 
 type Run = { setAside: string | null };
 
-/**
- * Throws `refused`, `operation_running`, `interrupted`, `workers_lack_key`, `switch_changed`, `disk_*`, `database_*`.
- */
+/** Throws `refused`, `workers_lack_key`, `switch_changed`. */
 export async function replaceLostKey(ports: OperationPorts, options: OperationOptions): Promise<ReplaceKeyResult> {
-  return await withClaim(ports, options.signal, (operation) => {
-    const run: Run = { setAside: null };
-    return runSteps(operation, () => replace(operation, options, run));
-  });
+  const run: Run = { setAside: null };
+  return await runOperation(ports, options.signal, (operation) => replace(operation, options, run));
 }
 
 async function replace(operation: Operation, options: OperationOptions, run: Run): Promise<ReplaceKeyResult> {

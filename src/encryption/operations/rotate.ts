@@ -26,12 +26,11 @@ import {
   refusedInState,
   requireKey,
   requireOpenKeys,
-  runSteps,
+  runOperation,
   trustedView,
   type UnopenedPassword,
   waitForKey,
   waitForRevision,
-  withClaim,
 } from './operation.ts';
 import { resealByColumn, resealByHeader, sealPlaintextOnce, type UnopenedByName } from './rewrite.ts';
 
@@ -59,28 +58,16 @@ type RotateRun = {
 
 const revisionWaitMs = 5000;
 
-/**
- * Throws `refused`, `workers_lack_key`, `key_file_*`, `operation_running`, `interrupted`, the problem of the switch,
- * `disk_*`, `database_*`.
- */
+/** Throws `refused`, `workers_lack_key`, `key_file_*`, the problem of the switch. */
 export async function rotate(ports: OperationPorts, options: OperationOptions): Promise<RotateResult> {
-  return await withClaim(ports, options.signal, async (operation) => {
-    const none: UnopenedByName = new Map();
-    const run: RotateRun = {
-      options,
-      generatedKeys: [],
-      awaitedKeyId: null,
-      rotated: null,
-      resealed: 0,
-      unopened: none,
-      unsealable: none,
-    };
-    try {
-      return await runSteps(operation, () => takeStep(operation, run));
-    } catch (error) {
-      throw run.rotated !== null && isFailure(error, 'interrupted') ? interruptedAfterSwitch(run.rotated) : error;
-    }
-  });
+  const none: UnopenedByName = new Map();
+  const progress = { generatedKeys: [], awaitedKeyId: null, resealed: 0, unopened: none, unsealable: none };
+  const run: RotateRun = { options, rotated: null, ...progress };
+  try {
+    return await runOperation(ports, options.signal, (operation) => takeStep(operation, run));
+  } catch (error) {
+    throw run.rotated !== null && isFailure(error, 'interrupted') ? interruptedAfterSwitch(run.rotated) : error;
+  }
 }
 
 async function takeStep(operation: Operation, run: RotateRun): Promise<RotateResult | null> {
@@ -204,15 +191,10 @@ type ResealResult = {
 
 type ResealRun = { resealed: number; sealed: number };
 
-/**
- * Throws `refused`, `key_file_*`, `operation_running`, `interrupted`, the problem of the switch, `disk_*`,
- * `database_*`.
- */
+/** Throws `refused`, `key_file_*`, the problem of the switch. */
 export async function reseal(ports: OperationPorts, options: OperationOptions): Promise<ResealResult> {
-  return await withClaim(ports, options.signal, (operation) => {
-    const run: ResealRun = { resealed: 0, sealed: 0 };
-    return runSteps(operation, () => resealEverything(operation, run));
-  });
+  const run: ResealRun = { resealed: 0, sealed: 0 };
+  return await runOperation(ports, options.signal, (operation) => resealEverything(operation, run));
 }
 
 async function resealEverything(operation: Operation, run: ResealRun): Promise<ResealResult> {

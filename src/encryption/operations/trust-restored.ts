@@ -18,9 +18,8 @@ import {
   type Operation,
   type OperationPorts,
   requireKey,
-  runSteps,
+  runOperation,
   sealedRow,
-  withClaim,
 } from './operation.ts';
 
 export type TrustResult = {
@@ -41,16 +40,14 @@ type SwitchEvidence = {
 
 /**
  * `acceptOff`: allows encryption to be off afterwards although it was on. Throws `refused`, `key_unknown`,
- * `key_file_refused`, `key_file_locked`, `switch_changed`, `operation_running`, `disk_*`, `database_*`.
+ * `key_file_refused`, `key_file_locked`, `switch_changed`.
  */
 export async function trustRestored(
   ports: OperationPorts,
   { acceptOff }: { readonly acceptOff: boolean },
 ): Promise<TrustResult> {
   const neverStopped = new AbortController().signal;
-  return await withClaim(ports, neverStopped, (operation) =>
-    runSteps(operation, () => trustEvidence(operation, acceptOff)),
-  );
+  return await runOperation(ports, neverStopped, (operation) => trustEvidence(operation, acceptOff));
 }
 
 async function trustEvidence(operation: Operation, acceptOff: boolean): Promise<TrustResult> {

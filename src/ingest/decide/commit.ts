@@ -14,7 +14,7 @@ import type { Batch, StoredSource } from '../model.ts';
 import type { IngestStore, Lease } from '../stores.ts';
 import { type BatchContext, recipientsOf } from './batch-context.ts';
 import { type Decision, decide } from './decide.ts';
-import { lookupRequestFor } from './lookup.ts';
+import { lookupRequestFor } from './lookup-request.ts';
 
 export type CommitTarget = {
   /** null: messages that are released from quarantine, without a lease; their outcomes replace the quarantined ones. */

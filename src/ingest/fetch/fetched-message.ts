@@ -1,9 +1,7 @@
 /** Fetched messages: the values that pass from stage to stage of the fetch pipeline. */
 import type { FingerprintedMessage } from '../../mail/fingerprint.ts';
 import type { QuarantineReason, StoredSource } from '../model.ts';
-
-/** A raw source, compressed (zstd), and the SHA-256 of the bytes before compression. */
-export type CompressedSource = { readonly compressed: Uint8Array; readonly sha256: string };
+import type { CompressedSource } from '../ports.ts';
 
 /** What arrived for one UID. `Source`: the raw source in memory, or its location on disk. */
 export type FetchedMessage<Source = CompressedSource> = {

@@ -27,11 +27,12 @@ import { batchContextOf } from '../decide/batch-context.ts';
 import { commitMessages } from '../decide/commit.ts';
 import type { Decision } from '../decide/decide.ts';
 import type { Outcome } from '../model.ts';
-import { leaseLost, type RoundContext } from '../poll/poll-context.ts';
+import type { RoundContext } from '../poll/poll-context.ts';
 import { applyPostActions, pendingUids } from '../poll/post-actions.ts';
-import type { ListedMessage, MessageParser, ParseResult, Session } from '../ports.ts';
+import type { CompressedSource, ListedMessage, MessageParser, ParseResult, Session } from '../ports.ts';
+import { leaseLost } from '../stores.ts';
 import { bytesOf, type FetchLimits, firstBatch } from './batches.ts';
-import type { CompressedSource, FetchedMessage, StoredMessage } from './fetched-message.ts';
+import type { FetchedMessage, StoredMessage } from './fetched-message.ts';
 import {
   afterFetchFailure,
   breaksSession,
@@ -72,7 +73,7 @@ async function ingestNewMessages(round: RoundContext): Promise<Failure | null> {
   let postActions: Promise<Failure | null> = Promise.resolve(null);
   try {
     for await (const batch of batches) {
-      if (lost.aborted) throw leaseLost(mailbox);
+      if (lost.aborted) throw leaseLost(mailbox.name);
       const pending = pendingOf(await commitAndReport(round, batch));
       const refused = await postActions;
       refusal ??= refused;

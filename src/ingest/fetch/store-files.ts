@@ -6,8 +6,8 @@
  * price of writing files while the batch before is committed.
  */
 import type { RawLocation, StoredSource } from '../model.ts';
-import type { Blobs, RawSources } from '../ports.ts';
-import type { CompressedSource, FetchedMessage, StoredMessage } from './fetched-message.ts';
+import type { Blobs, CompressedSource, RawSources } from '../ports.ts';
+import type { FetchedMessage, StoredMessage } from './fetched-message.ts';
 
 type FileStores = { readonly blobs: Blobs; readonly raw: RawSources };
 

@@ -14,7 +14,7 @@ import {
   createUidValidityChanges,
   type FolderCheckSchedule,
   type UidValidityChanges,
-} from '../poll/folder-changes.ts';
+} from '../poll/uidvalidity-changes.ts';
 import type { DatabaseHealth, QuarantineReader } from '../ports.ts';
 import type { Check, EncryptionChecks, Readiness, ServerCheck } from '../readiness.ts';
 import type { MailboxStore } from '../stores.ts';

@@ -6,7 +6,7 @@
 import type { Failure } from '../../errors.ts';
 import { isoTime } from '../../text/time.ts';
 import { isInvalid, type Mailbox, type MailboxHealth } from '../model.ts';
-import { type UidValidityChanges, uidValidityChangesMax } from '../poll/folder-changes.ts';
+import { type UidValidityChanges, uidValidityChangesMax } from '../poll/uidvalidity-changes.ts';
 import type { Check, CheckStatus, MailboxCheck, Readiness } from '../readiness.ts';
 
 /** The last failure of this worker at a mailbox, and since when it has failed there; milliseconds since 1970. */

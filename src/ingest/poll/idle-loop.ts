@@ -9,15 +9,14 @@
 import { asFailure, type Failure, isFailure } from '../../errors.ts';
 import { events } from '../../events.ts';
 import { intervalOf, type PollEnd, waitAfterPollMs } from '../polling-policy.ts';
-import { hadMessages, type IdleSlot, leaseLost, type OpenPoll, type RoundReport } from './poll-context.ts';
+import type { IdleEnd } from '../ports.ts';
+import { leaseLost } from '../stores.ts';
+import { hadMessages, type IdleSlot, type OpenPoll, type RoundReport } from './poll-context.ts';
 
 const idleMsMax = 5 * 60_000;
 /** An IDLE that the server ends sooner than this, and sooner than requested, counts as a broken connection. */
 const idleMsMin = 5000;
 const falseAlarmMs = 100;
-
-/** How an IDLE ended: `news` and `quiet` as in `Session.idle`. */
-type IdleEnd = 'news' | 'quiet' | 'stopped' | Failure;
 
 /** Resolves with the time until the mailbox is due again. Throws what a round throws, and `lease_lost`. */
 export async function idle(open: OpenPoll, slot: IdleSlot, runRound: () => Promise<RoundReport>): Promise<number> {
@@ -32,14 +31,14 @@ export async function idle(open: OpenPoll, slot: IdleSlot, runRound: () => Promi
     const idleMs = Math.min(intervalOf(mailbox, settings()), idleMsMax);
     const sinceMs = clock.monotonicMs();
     const ended = await endOf(() => session.idle(idleMs, end));
-    if (lost.aborted) throw leaseLost(mailbox);
+    if (lost.aborted) throw leaseLost(mailbox.name);
     if (ended === 'stopped') return wait(slot.isDueAtOnce() ? 'idle_slot_ended' : 'finished');
-    const isCutShort = ended === 'quiet' && clock.monotonicMs() - sinceMs < Math.min(idleMsMin, idleMs / 2);
+    const isCutShort = ended === 'timed_out' && clock.monotonicMs() - sinceMs < Math.min(idleMsMin, idleMs / 2);
     if (isFailure(ended) || isCutShort)
       return wait(mayIdleAgain(ended, open, slot) ? 'idle_connection_ended' : 'finished');
     const foundMessages = await roundAfter(ended, open, slot, runRound);
     await store.recordPollSuccess(lease, wait('finished'));
-    falseAlarms = ended === 'quiet' || foundMessages ? 0 : falseAlarms + 1;
+    falseAlarms = ended === 'timed_out' || foundMessages ? 0 : falseAlarms + 1;
     await clock.sleep(Math.min(falseAlarmPause(falseAlarms), idleMs), end);
   }
 }
@@ -50,7 +49,7 @@ function falseAlarmPause(falseAlarms: number): number {
 }
 
 /** After an IDLE that the server ended. Throws `server_busy`, which may say how long to wait. */
-function mayIdleAgain(ended: IdleEnd, { mailbox, ports: { log, meter } }: OpenPoll, slot: IdleSlot): boolean {
+function mayIdleAgain(ended: IdleEnd | Failure, { mailbox, ports: { log, meter } }: OpenPoll, slot: IdleSlot): boolean {
   if (!isFailure(ended)) return slot.connectionEnded();
   if (ended.code === 'server_busy') throw ended;
   const { name, connection } = mailbox;
@@ -63,14 +62,14 @@ function mayIdleAgain(ended: IdleEnd, { mailbox, ports: { log, meter } }: OpenPo
 
 /** True when the round found messages. */
 async function roundAfter(
-  ended: 'news' | 'quiet',
+  ended: 'new_messages' | 'timed_out',
   { ports: { clock, meter } }: OpenPoll,
   slot: IdleSlot,
   runRound: () => Promise<RoundReport>,
 ): Promise<boolean> {
   const announcedAtMs = clock.monotonicMs();
   const found = await slot.runRound(async () => ({ hadMessages: hadMessages(await runRound()) }));
-  if (ended === 'news' && found.hadMessages) meter.idleDelivery(clock.monotonicMs() - announcedAtMs);
+  if (ended === 'new_messages' && found.hadMessages) meter.idleDelivery(clock.monotonicMs() - announcedAtMs);
   return found.hadMessages;
 }
 

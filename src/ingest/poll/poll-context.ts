@@ -5,7 +5,7 @@
  * runs another round after each announcement of new messages.
  */
 import type { Clock } from '../../async/clock.ts';
-import { Failure } from '../../errors.ts';
+import type { Failure } from '../../errors.ts';
 import type { Log } from '../../events.ts';
 import type { TicketRules } from '../decide/batch-context.ts';
 import type { FetchLimits } from '../fetch/batches.ts';
@@ -22,7 +22,7 @@ import type {
   WorkerIdentity,
 } from '../ports.ts';
 import type { DueMailbox, FolderStore, IngestStore, Lease } from '../stores.ts';
-import type { FolderCheckSchedule, UidValidityChanges } from './folder-changes.ts';
+import type { FolderCheckSchedule, UidValidityChanges } from './uidvalidity-changes.ts';
 
 export type PollPorts = {
   readonly store: IngestStore & FolderStore;
@@ -163,8 +163,4 @@ export type RoundContext = OpenPoll & {
 /** True when the round had any message to decide about. */
 export function hadMessages({ outcomes }: RoundReport): boolean {
   return Object.values(outcomes).some((count) => count > 0);
-}
-
-export function leaseLost(mailbox: Mailbox): Failure {
-  return new Failure('lease_lost', `another worker has acquired the lease of mailbox ${mailbox.name}`);
 }

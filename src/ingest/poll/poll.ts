@@ -15,7 +15,6 @@ import { waitAfterPollMs } from '../polling-policy.ts';
 import type { Lease } from '../stores.ts';
 import { failedResult } from './backoff.ts';
 import { startCursor } from './cursor.ts';
-import { uidValidityChangesMax } from './folder-changes.ts';
 import { idle } from './idle-loop.ts';
 import {
   hadMessages,
@@ -28,6 +27,7 @@ import {
   type RoundReport,
 } from './poll-context.ts';
 import { serialized } from './serialized-session.ts';
+import { uidValidityChangesMax } from './uidvalidity-changes.ts';
 
 /** What is filled in as the poll proceeds: its summary is known also where it fails. */
 type PollRecord = { -readonly [K in Exclude<keyof PollSummary, 'failure' | 'durationMs'>]: PollSummary[K] };

@@ -10,7 +10,7 @@ import { fingerprintMessage } from '../../mail/fingerprint.ts';
 import type { ParsedMessage } from '../../mail/message.ts';
 import { batchContextOf } from '../decide/batch-context.ts';
 import { type Decision, decide } from '../decide/decide.ts';
-import { lookupRequestFor } from '../decide/lookup.ts';
+import { lookupRequestFor } from '../decide/lookup-request.ts';
 import type { StoredMessage } from '../fetch/fetched-message.ts';
 import { isOnTicket, type TicketOutcome } from '../model.ts';
 import type { PollPorts, PollSettings } from '../poll/poll-context.ts';

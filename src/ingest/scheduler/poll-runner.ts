@@ -17,7 +17,7 @@ import type { DatabaseHealth } from '../ports.ts';
 import type { DueMailbox, MailboxStore } from '../stores.ts';
 import type { CircuitBreaker } from './circuit-breaker.ts';
 import type { IdleLimits, IdleSlots } from './idle-slots.ts';
-import { reclaimUnusedLeases } from './leases.ts';
+import { reclaimUnusedLeases } from './lease-renewal.ts';
 import type { LiveWorkers } from './workers.ts';
 
 export type ConcurrencyLimits = { readonly concurrencyMax: number; readonly concurrencyPerHostMax: number };

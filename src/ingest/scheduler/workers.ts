@@ -14,8 +14,23 @@ import type { WorkerIdentity, WorkerList, WorkerRow } from '../ports.ts';
 import type { Readiness } from '../readiness.ts';
 import type { IngestStore } from '../stores.ts';
 
+/** A worker with a heartbeat within this time, by the database's clock, counts as live. */
+export const workerLiveMs = 10_000;
+
+/** Workers with a recent heartbeat that are not known to be dead. */
+export async function liveWorkers<Row extends WorkerRow>(ports: {
+  readonly store: { listWorkers(liveMs: number): Promise<readonly Row[]> };
+  readonly worker: Pick<WorkerIdentity, 'isDead'>;
+}): Promise<readonly Row[]> {
+  return (await ports.store.listWorkers(workerLiveMs)).filter((row) => isLive(row, ports.worker));
+}
+
+function isLive({ live, worker }: WorkerRow, self: Pick<WorkerIdentity, 'isDead'>): boolean {
+  return live && !self.isDead(worker);
+}
+
 export type LiveWorkersPorts = {
-  readonly store: Pick<IngestStore, 'reclaimLeasesOfDeadWorkers' | 'reclaimLeasesOf'> &
+  readonly store: Pick<IngestStore, 'reclaimLeasesOfDeadWorkers' | 'reclaimLeases'> &
     WorkerList & { removeWorker(worker: string): Promise<void> };
   readonly worker: WorkerIdentity;
   readonly clock: Clock;
@@ -30,7 +45,6 @@ export interface LiveWorkers {
   check(): Readiness['checks']['workers'];
 }
 
-const heartbeatMsMax = 10_000;
 const refreshMs = 2000;
 
 export function createLiveWorkers(ports: LiveWorkersPorts): LiveWorkers {
@@ -42,7 +56,7 @@ export function createLiveWorkers(ports: LiveWorkersPorts): LiveWorkers {
   const reportReclaimed = (worker: string): void => log.warn({ worker }, events.leaseReclaimed);
 
   const remove = async (worker: string): Promise<void> => {
-    if (await store.reclaimLeasesOf(worker)) reportReclaimed(worker);
+    if (await store.reclaimLeases(worker)) reportReclaimed(worker);
     await store.removeWorker(worker);
   };
 
@@ -50,17 +64,17 @@ export function createLiveWorkers(ports: LiveWorkersPorts): LiveWorkers {
     refresh: async () => {
       if (clock.monotonicMs() - refreshedAtMs < refreshMs) return;
       const before = new Set(seen.filter((one) => !one.live).map((one) => one.worker));
-      const all = await store.listWorkers(heartbeatMsMax);
+      const all = await store.listWorkers(workerLiveMs);
       const isSilent = ({ worker, live }: WorkerRow) => !live && worker !== self.name && before.has(worker);
       const isGone = (one: WorkerRow) => self.isDead(one.worker) || (isSilent(one) && self.isOfEarlierBoot(one.worker));
       const gone = all.filter((one) => one.worker !== self.name && isGone(one));
       seen = all.filter((one) => !gone.includes(one));
       for (const { worker } of gone) await remove(worker);
-      live = [...new Set([self.name, ...seen.filter((one) => one.live).map((one) => one.worker)])];
+      live = [...new Set([self.name, ...seen.filter((one) => isLive(one, self)).map((one) => one.worker)])];
       // Dead in two reads in a row: when the database's clock steps forward, all workers are silent until their next
       // heartbeat.
       if (seen.some(isSilent))
-        (await store.reclaimLeasesOfDeadWorkers(heartbeatMsMax, self.name)).forEach(reportReclaimed);
+        (await store.reclaimLeasesOfDeadWorkers(workerLiveMs, self.name)).forEach(reportReclaimed);
       refreshedAtMs = clock.monotonicMs();
     },
     isPreferredHere: (mailboxId) => preferredWorker(mailboxId, live) === self.name,

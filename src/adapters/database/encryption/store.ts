@@ -1,7 +1,7 @@
 /**
  * Encryption store: counts of sealed and plain passwords, table rebuild, and truncation of SQLite's write-ahead log.
  *
- * Implements EncryptionStore of the ports together with switch.ts and rewrite.ts. A mailbox in removal counts nowhere:
+ * Implements EncryptionStore of the ports together with switch-row.ts and password-batch.ts. A mailbox in removal counts nowhere:
  * it has no password any more. Errors are Failures.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -15,8 +15,8 @@ import { listWorkers, removeWorker, reportWorker } from '../rows/workers.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
 import { fromForeignTime } from '../sql/values.ts';
-import { rewritePasswords } from './rewrite.ts';
-import { claimOperation, endOperation, readSwitch, renewOperation, writeSwitch } from './switch.ts';
+import { rewritePasswords } from './password-batch.ts';
+import { claimOperation, endOperation, readSwitch, renewOperation, writeSwitch } from './switch-row.ts';
 
 const truncateTriesMax = 100;
 const truncateRetryMs = 50;

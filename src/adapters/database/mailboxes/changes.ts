@@ -10,7 +10,7 @@ import type { AuditEntry } from '../../../encryption/ports.ts';
 import { Failure } from '../../../errors.ts';
 import type { AuditActor, Mailbox, NewPassword } from '../../../ingest/model.ts';
 import type { MailboxStore, VersionedMailbox } from '../../../ingest/stores.ts';
-import { lockSwitchForWrite } from '../encryption/switch.ts';
+import { lockSwitchForWrite } from '../encryption/switch-row.ts';
 import { addAudit } from '../rows/audit.ts';
 import { listedColumns, mailboxColumn } from '../rows/mailbox-columns.ts';
 import { passwordForm, settingsRow, toMailbox } from '../rows/mailboxes.ts';

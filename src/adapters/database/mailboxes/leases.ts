@@ -8,8 +8,7 @@
 import { type ExpressionBuilder, type RawBuilder, type SqlBool, sql } from 'kysely';
 import { Failure } from '../../../errors.ts';
 import type { Cursor, PollResult } from '../../../ingest/model.ts';
-import type { Lease } from '../../../ingest/stores.ts';
-import { toCursor } from '../rows/mailboxes.ts';
+import { type Lease, type LeaseStore, leaseLost } from '../../../ingest/stores.ts';
 import { clockSkewMsMax } from '../rows/workers.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
 import { chunks } from '../sql/statements.ts';
@@ -20,7 +19,19 @@ type StateWhere = ExpressionBuilder<Tables, 'mailbox_state'>;
 /** The longest valid lease: `[poll] lease_s` is an hour at most, plus the clock skew between nodes. */
 const leaseMsMax = 3_600_000 + clockSkewMsMax;
 
-export async function acquireLease(
+export function leaseStore(db: SqlExecutor, dialect: SqlDialect): LeaseStore {
+  return {
+    acquireLease: (...from) => acquireLease(db, dialect, ...from),
+    leaseOwner: (mailboxId) => leaseOwner(db, dialect, mailboxId),
+    reclaimLeases: (...from) => reclaimLeases(db, dialect, ...from),
+    reclaimLeasesOfDeadWorkers: (liveMs, me) => reclaimLeasesOfDeadWorkers(db, dialect, liveMs, me),
+    renewLeases: (leases, leaseMs) => renewLeases(db, dialect, leases, leaseMs),
+    recordPollSuccess: (lease, nextPollAfterMs) => recordPollSuccess(db, dialect, lease, nextPollAfterMs),
+    releaseLease: (lease, result, version) => releaseLease(db, dialect, lease, result, version),
+  };
+}
+
+async function acquireLease(
   db: SqlExecutor,
   dialect: SqlDialect,
   mailboxId: string,
@@ -52,7 +63,7 @@ export async function acquireLease(
   return result.numAffectedRows === 1n ? { mailboxId, owner, epoch: Number(result.insertId) } : null;
 }
 
-export async function leaseOwner(db: SqlExecutor, dialect: SqlDialect, mailboxId: string): Promise<string | null> {
+async function leaseOwner(db: SqlExecutor, dialect: SqlDialect, mailboxId: string): Promise<string | null> {
   const row = await db
     .selectFrom('mailbox_state')
     .select('lease_owner')
@@ -71,27 +82,13 @@ export function isLeaseExpired(where: StateWhere, dialect: SqlDialect) {
   return where.or([where('lease_until', '<=', dialect.now), where('lease_until', '>', dialect.nowPlus(leaseMsMax))]);
 }
 
-export async function reclaimLease(
-  db: SqlExecutor,
-  dialect: SqlDialect,
-  mailboxId: string,
-  owner: string,
-): Promise<void> {
-  await db
-    .updateTable('mailbox_state')
-    .set({ lease_owner: null, lease_until: null, next_poll_at: dialect.now })
-    .where('mailbox_id', '=', mailboxId)
-    .where('lease_owner', '=', owner)
-    .execute();
-}
-
 /**
  * Frees the leases of workers without a heartbeat for `liveMs`, or with one in the future: their clock was wrong then,
  * and their heartbeat would never expire. A program without heartbeats (a manual poll) keeps its lease until it
  * expires. A worker that was only suspended finds its lease lost, and the fence refuses its writes. `me` is alive by
  * definition.
  */
-export async function reclaimLeasesOfDeadWorkers(
+async function reclaimLeasesOfDeadWorkers(
   db: SqlExecutor,
   dialect: SqlDialect,
   liveMs: number,
@@ -111,21 +108,26 @@ export async function reclaimLeasesOfDeadWorkers(
     )
     .execute();
   const owners = rows.map((row) => row.worker);
-  for (const owner of owners) await reclaimLeasesOf(db, dialect, owner);
+  for (const owner of owners) await reclaimLeases(db, dialect, owner);
   return owners;
 }
 
-export async function reclaimLeasesOf(db: SqlExecutor, dialect: SqlDialect, owner: string): Promise<boolean> {
-  const result = await db
+async function reclaimLeases(
+  db: SqlExecutor,
+  dialect: SqlDialect,
+  owner: string,
+  mailboxId?: string,
+): Promise<boolean> {
+  const all = db
     .updateTable('mailbox_state')
     .set({ lease_owner: null, lease_until: null, next_poll_at: dialect.now })
-    .where('lease_owner', '=', owner)
-    .executeTakeFirst();
+    .where('lease_owner', '=', owner);
+  const result = await (mailboxId === undefined ? all : all.where('mailbox_id', '=', mailboxId)).executeTakeFirst();
   return result.numUpdatedRows > 0n;
 }
 
 /** Also renews an expired lease that no other worker took. */
-export async function renewLeases(
+async function renewLeases(
   db: SqlExecutor,
   dialect: SqlDialect,
   leases: readonly Lease[],
@@ -156,7 +158,7 @@ export async function renewLeases(
 const noError = { last_error_code: null, last_error_message: null, last_error_hint: null, last_error_at: null };
 const noTrouble = { ...noError, failures: 0, failing_since: null, login_failures: 0, login_failed_version: null };
 
-export async function recordPollSuccess(
+async function recordPollSuccess(
   db: SqlExecutor,
   dialect: SqlDialect,
   lease: Lease,
@@ -169,7 +171,7 @@ export async function recordPollSuccess(
     .execute();
 }
 
-export async function releaseLease(
+async function releaseLease(
   db: SqlExecutor,
   dialect: SqlDialect,
   lease: Lease,
@@ -232,15 +234,6 @@ function loginFailures(version: string | null) {
   return { login_failures: again, login_failed_version: version };
 }
 
-export async function readCursor(db: SqlExecutor, mailboxId: string): Promise<Cursor | null> {
-  const row = await db
-    .selectFrom('mailbox_state')
-    .select(['cursor_folder_epoch', 'cursor_uid'])
-    .where('mailbox_id', '=', mailboxId)
-    .executeTakeFirst();
-  return row === undefined ? null : toCursor(row);
-}
-
 /** The fence of every batch: moves the cursor only for the lease owner, and locks the row until the commit. */
 export async function advanceCursorFenced(
   db: SqlExecutor,
@@ -254,7 +247,7 @@ export async function advanceCursorFenced(
     .where((where) => isLeaseOwner(where, lease))
     .where('lease_until', '>', dialect.now)
     .executeTakeFirst();
-  if (result.numUpdatedRows !== 1n) throw leaseLost(lease);
+  if (result.numUpdatedRows !== 1n) throw leaseLost(lease.mailboxId);
 }
 
 /** Locks the mailbox against batches until the commit. Throws `not_found`. */
@@ -275,8 +268,4 @@ export function isLeaseOwner(where: StateWhere, lease: Lease) {
       where('mailbox_state.lease_epoch', '=', lease.epoch),
     ])
     .$castTo<SqlBool>();
-}
-
-export function leaseLost(lease: Lease): Failure {
-  return new Failure('lease_lost', 'The lease on the mailbox was lost.', { fields: { mailbox: lease.mailboxId } });
 }

@@ -9,7 +9,7 @@
 import { type ExpressionBuilder, type SqlBool, sql } from 'kysely';
 import type { Connection } from '../../../ingest/model.ts';
 import type { WaitingMailbox } from '../../../ingest/polling-policy.ts';
-import type { DueMailbox, MailboxVersion } from '../../../ingest/stores.ts';
+import type { DueMailbox, MailboxVersion, ScheduleStore } from '../../../ingest/stores.ts';
 import { listedColumns, mailboxColumn } from '../rows/mailbox-columns.ts';
 import { mailboxOrNull } from '../rows/mailboxes.ts';
 import { lacksOpenKey } from '../rows/passwords.ts';
@@ -41,11 +41,19 @@ const crowdDivisor = 4;
 /** Servers that one statement excludes. */
 const excludedMax = 100;
 
-export async function dueMailboxes(
-  db: SqlExecutor,
-  dialect: SqlDialect,
-  query: DueQuery,
-): Promise<readonly DueMailbox[]> {
+export function scheduleStore(db: SqlExecutor, dialect: SqlDialect): ScheduleStore {
+  return {
+    dueMailboxes: (limit, keyIds, loginFailuresMax, excludedServers = []) =>
+      dueMailboxes(db, dialect, { limit, keyIds, loginFailuresMax, excludedServers }),
+    scheduleOf: (mailboxId) => scheduleOf(db, dialect, mailboxId),
+    makeDue: (codes, host) => makeDue(db, dialect, codes, host),
+    makeAllDue: () => makeAllDue(db, dialect),
+    makeStrandedDue: (longestWaitMs) => makeStrandedDue(db, dialect, longestWaitMs),
+    mailboxVersions: (mailboxIds) => mailboxVersions(db, mailboxIds),
+  };
+}
+
+async function dueMailboxes(db: SqlExecutor, dialect: SqlDialect, query: DueQuery): Promise<readonly DueMailbox[]> {
   const { limit } = query;
   const healthy = await candidates(db, dialect, query, false, limit);
   const failingMax = Math.max(Math.floor(limit / 2), limit - healthy.length);
@@ -160,11 +168,7 @@ function compareTexts(a: string, b: string): number {
 /* Changes of the schedule. Due times use the clock of the database. */
 
 /** The schedule of one mailbox, due or not. */
-export async function scheduleOf(
-  db: SqlExecutor,
-  dialect: SqlDialect,
-  mailboxId: string,
-): Promise<DueMailbox['due'] | null> {
+async function scheduleOf(db: SqlExecutor, dialect: SqlDialect, mailboxId: string): Promise<DueMailbox['due'] | null> {
   const row = await scheduled(db, dialect).where('mailbox_state.mailbox_id', '=', mailboxId).executeTakeFirst();
   return row === undefined ? null : dueOf(row);
 }
@@ -198,12 +202,7 @@ function dueOf(row: ScheduledRow): DueMailbox['due'] {
 }
 
 /** Makes mailboxes due that wait after a failure with one of `codes`. */
-export async function makeDue(
-  db: SqlExecutor,
-  dialect: SqlDialect,
-  codes: readonly string[],
-  host?: string,
-): Promise<void> {
+async function makeDue(db: SqlExecutor, dialect: SqlDialect, codes: readonly string[], host?: string): Promise<void> {
   const all = db
     .selectFrom('mailbox_state')
     .innerJoin('mailboxes', 'mailboxes.id', 'mailbox_state.mailbox_id')
@@ -222,7 +221,7 @@ export async function makeDue(
   }
 }
 
-export async function makeAllDue(db: SqlExecutor, dialect: SqlDialect): Promise<void> {
+async function makeAllDue(db: SqlExecutor, dialect: SqlDialect): Promise<void> {
   await db
     .updateTable('mailbox_state')
     .set({ next_poll_at: dialect.now })
@@ -256,7 +255,7 @@ async function restartBackoff(db: SqlExecutor, dialect: SqlDialect): Promise<voi
  * Makes due what a clock that ran ahead has put off. A failed mailbox starts its wait again, as its row says when that
  * began; any other one is due when it waits longer than `longestWaitMs`. One poll too many does no harm.
  */
-export async function makeStrandedDue(
+async function makeStrandedDue(
   db: SqlExecutor,
   dialect: SqlDialect,
   longestWaitMs: (mailbox: WaitingMailbox) => number,
@@ -279,7 +278,7 @@ export async function makeStrandedDue(
     await db.updateTable('mailbox_state').set({ next_poll_at: dialect.now }).where('mailbox_id', 'in', ids).execute();
 }
 
-export async function mailboxVersions(
+async function mailboxVersions(
   db: SqlExecutor,
   mailboxIds: readonly string[],
 ): Promise<ReadonlyMap<string, MailboxVersion>> {

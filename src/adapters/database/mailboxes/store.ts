@@ -9,7 +9,7 @@ import { Failure } from '../../../errors.ts';
 import { folderKey } from '../../../ingest/folder-epoch.ts';
 import type { AuditActor, Cursor, Mailbox, NewPassword } from '../../../ingest/model.ts';
 import type { MailboxStore } from '../../../ingest/stores.ts';
-import { lockSwitchForWrite } from '../encryption/switch.ts';
+import { lockSwitchForWrite } from '../encryption/switch-row.ts';
 import { addAudit } from '../rows/audit.ts';
 import { listedColumns, mailboxColumn } from '../rows/mailbox-columns.ts';
 import { healthSelection, mailboxRow, toListedMailbox, toMailbox } from '../rows/mailboxes.ts';

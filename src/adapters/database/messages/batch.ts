@@ -10,59 +10,18 @@
 import { sql } from 'kysely';
 import { Failure } from '../../../errors.ts';
 import { type Batch, type NewMessage, outcomeRules, storedOutcomes } from '../../../ingest/model.ts';
-import type { IngestStore, Lease } from '../../../ingest/stores.ts';
-import {
-  acquireLease,
-  advanceCursorFenced,
-  isLeaseOwner,
-  leaseLost,
-  leaseOwner,
-  lockMailbox,
-  readCursor,
-  reclaimLease,
-  reclaimLeasesOf,
-  reclaimLeasesOfDeadWorkers,
-  recordPollSuccess,
-  releaseLease,
-  renewLeases,
-} from '../mailboxes/leases.ts';
-import {
-  dueMailboxes,
-  mailboxVersions,
-  makeAllDue,
-  makeDue,
-  makeStrandedDue,
-  scheduleOf,
-} from '../mailboxes/schedule.ts';
+import { type BatchStore, type Lease, leaseLost } from '../../../ingest/stores.ts';
+import { advanceCursorFenced, isLeaseOwner, lockMailbox } from '../mailboxes/leases.ts';
 import { attachmentRow, hashOf, messageRow, outcomeRow, ticketRow } from '../rows/messages.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
 import { chunks, insertRows } from '../sql/statements.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
 import { inTransaction } from '../sql/transactions.ts';
-import { lookupStore } from './lookup.ts';
 import { matchRequarantined } from './requarantined.ts';
 import { addLinks, mergeTickets } from './tickets.ts';
 
-export function ingestStore(db: SqlExecutor, dialect: SqlDialect): IngestStore {
+export function batchStore(db: SqlExecutor, dialect: SqlDialect): BatchStore {
   return {
-    dueMailboxes: (limit, keyIds, loginFailuresMax, excludedServers = []) =>
-      dueMailboxes(db, dialect, { limit, keyIds, loginFailuresMax, excludedServers }),
-    scheduleOf: (mailboxId) => scheduleOf(db, dialect, mailboxId),
-    makeDue: (codes, host) => makeDue(db, dialect, codes, host),
-    makeAllDue: () => makeAllDue(db, dialect),
-    makeStrandedDue: (longestWaitMs) => makeStrandedDue(db, dialect, longestWaitMs),
-    mailboxVersions: (mailboxIds) => mailboxVersions(db, mailboxIds),
-    acquireLease: (...from) => acquireLease(db, dialect, ...from),
-    leaseOwner: (mailboxId) => leaseOwner(db, dialect, mailboxId),
-    reclaimLease: (mailboxId, owner) => reclaimLease(db, dialect, mailboxId, owner),
-    reclaimLeasesOf: (owner) => reclaimLeasesOf(db, dialect, owner),
-    reclaimLeasesOfDeadWorkers: (liveMs, me) => reclaimLeasesOfDeadWorkers(db, dialect, liveMs, me),
-    renewLeases: (leases, leaseMs) => renewLeases(db, dialect, leases, leaseMs),
-    recordPollSuccess: (lease, nextPollAfterMs) => recordPollSuccess(db, dialect, lease, nextPollAfterMs),
-    releaseLease: (lease, result, version) => releaseLease(db, dialect, lease, result, version),
-    readCursor: (mailboxId) => readCursor(db, mailboxId),
-    setCursor: (lease, cursor) => advanceCursorFenced(db, dialect, lease, cursor),
-    ...lookupStore(db, dialect),
     commitBatch: (lease, batch) => commitBatch(db, dialect, lease, batch),
     commitResolved: (mailboxId, batch) => commitResolved(db, dialect, mailboxId, batch),
     pendingActions: (mailboxId, folderEpoch, limit) => pendingActions(db, mailboxId, folderEpoch, limit),
@@ -230,6 +189,6 @@ async function completeActions(
         ),
       )
       .executeTakeFirst();
-    if (result.numUpdatedRows === 0n) throw leaseLost(lease);
+    if (result.numUpdatedRows === 0n) throw leaseLost(lease.mailboxId);
   }
 }

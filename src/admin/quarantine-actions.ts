@@ -5,12 +5,12 @@
  * An action continues in the background when the page stops waiting. Actions on one message run one after the other;
  * the later one returns the result of the earlier. Throws the failures of database and disk.
  */
-import type { Clock } from '../../async/clock.ts';
-import { within } from '../../async/deadline.ts';
-import type { EncryptionStore } from '../../encryption/ports.ts';
-import { isFailure } from '../../errors.ts';
-import { events, type Log } from '../../events.ts';
-import type { AuditActor } from '../../ingest/model.ts';
+import type { Clock } from '../async/clock.ts';
+import { within } from '../async/deadline.ts';
+import type { EncryptionStore } from '../encryption/ports.ts';
+import { isFailure } from '../errors.ts';
+import { events, type Log } from '../events.ts';
+import type { AuditActor } from '../ingest/model.ts';
 import {
   createResolveTally,
   discardOne,
@@ -21,13 +21,13 @@ import {
   resultHint,
   resultName,
   resultSentence,
-} from '../../ingest/quarantine/actions.ts';
-import { quarantinedById, quarantineId } from '../../ingest/quarantine/read.ts';
-import type { Resolver } from '../../ingest/quarantine/resolve.ts';
-import type { QuarantinedMessage, QuarantineStore } from '../../ingest/stores.ts';
-import { commandOrNotice, shellCommand } from '../../text/shell.ts';
-import { pageActor } from '../ports.ts';
-import type { AdminService, QuarantineActionResult } from '../service.ts';
+} from '../ingest/quarantine/actions.ts';
+import { quarantinedById, quarantineId } from '../ingest/quarantine/read.ts';
+import type { Resolver } from '../ingest/quarantine/resolve.ts';
+import type { QuarantinedMessage, QuarantineStore } from '../ingest/stores.ts';
+import { commandOrNotice, shellCommand } from '../text/shell.ts';
+import { pageActor } from './ports.ts';
+import type { AdminService, QuarantineActionResult } from './service.ts';
 
 export type QuarantineActionPorts = {
   readonly store: QuarantineStore & Pick<EncryptionStore, 'audit'>;

@@ -5,12 +5,12 @@
  * encryption) goes to the first that answers; the log level, which each has of its own, goes to all.
  */
 
-import type { ControlRequest, LogLevel } from '../adapters/control/protocol.ts';
+import type { ControlRequest } from '../adapters/control/protocol.ts';
 import type { ControlHandlers } from '../adapters/control/server.ts';
 import { socketPaths } from '../adapters/control/socket.ts';
 import type { DisableOutcome, RecoverAnswer } from '../encryption/control.ts';
 import { asFailure, causeCode, type Failure, isFailure } from '../errors.ts';
-import { type AdjustableLog, events, type Log } from '../events.ts';
+import { type AdjustableLog, events, type Log, type LogLevel } from '../events.ts';
 
 type LogLevelAnswer = {
   /** Which daemon this is: its process id. */

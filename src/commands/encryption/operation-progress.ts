@@ -4,7 +4,6 @@
  * Steps, a progress bar and the workers that lack the key are written to standard error, the result to standard output.
  */
 
-import type { Terminal } from '../../adapters/terminal/terminal.ts';
 import type { App } from '../../compose/compose.ts';
 import type {
   OperationObserver,
@@ -14,8 +13,8 @@ import type {
 } from '../../encryption/operations/operation.ts';
 import { describeStep } from '../../encryption/operations/steps.ts';
 import type { StoredWorker } from '../../encryption/ports.ts';
-import { Failure } from '../../errors.ts';
 import type { CommonOptions, Context } from '../context.ts';
+import { wholeNumber } from '../option-values.ts';
 
 export type WaitOptions = CommonOptions & { readonly force?: boolean; readonly wait?: string };
 
@@ -25,10 +24,8 @@ const waitSecondsMax = 86_400;
 
 /** Throws `usage`. */
 export function operationOptions({ force, wait }: WaitOptions, { signal }: Context): OperationOptions {
-  const seconds = wait === undefined ? waitSeconds : /^\d{1,5}$/.test(wait) ? Number(wait) : Number.NaN;
-  if (seconds <= waitSecondsMax) return { force: force === true, waitMs: seconds * 1000, signal };
-  const rule = `must be a whole number of seconds from 0 to ${waitSecondsMax}`;
-  throw new Failure('usage', `--wait ${rule}, not ${JSON.stringify(wait)}`);
+  const seconds = wait === undefined ? waitSeconds : wholeNumber('--wait', wait, 0, waitSecondsMax, 'seconds');
+  return { force: force === true, waitMs: seconds * 1000, signal };
 }
 
 /** Runs `work` with a progress bar of that name, and clears the bar at the end. */
@@ -66,14 +63,6 @@ function workerWaitNotes(note: (text: string) => void): (lacking: readonly Store
     if (names === noted) return;
     note(names === '' ? 'every running worker has the key' : `waiting for workers that lack the key: ${names}`);
     noted = names;
-  };
-}
-
-/** Writes lines for people to standard output, with `--json` to standard error. */
-export function lineWriter(options: CommonOptions, terminal: Terminal): (text: string) => Promise<void> {
-  return async (text) => {
-    if (options.json === true) terminal.note(text);
-    else await terminal.line(text);
   };
 }
 

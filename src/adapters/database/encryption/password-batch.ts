@@ -23,7 +23,7 @@ import type { SqlDialect } from '../sql/dialect.ts';
 import { chunksOfSizes } from '../sql/statements.ts';
 import type { SqlExecutor, Tables } from '../sql/tables.ts';
 import { inTransaction } from '../sql/transactions.ts';
-import { countPasswordWrite, lockSwitch } from './switch.ts';
+import { countPasswordWrite, lockSwitch } from './switch-row.ts';
 
 type Rewrite = (row: PasswordRow) => Promise<PasswordRewrite>;
 type NewForm = Exclude<PasswordRewrite, null>;
