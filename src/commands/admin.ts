@@ -20,19 +20,20 @@ import {
 import { attemptLimits } from '../admin/sign-in/limits.ts';
 import type { App } from '../compose/compose.ts';
 import type { AdminConfig } from '../config/config.ts';
-import { isLoopback } from '../config/machine.ts';
+import { isLoopback, urlHost } from '../config/machine.ts';
 import type { SecretBytes } from '../secret/secret-bytes.ts';
 import { isoTime, shortTime } from '../text/time.ts';
 import { askTwice, type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';
+import { isConfirmed, printList, type TableColumn } from './output.ts';
 
 type NameOptions = CommonOptions & { readonly name: string };
 type PasswordOptions = NameOptions & { readonly passwordStdin?: boolean };
 
-const columns = [
-  { title: 'NAME', shrinks: true },
-  { title: 'ADDED (UTC)' },
-  { title: 'PASSWORD SET (UTC)' },
-  { title: 'LAST SIGN-IN (UTC)' },
+const columns: readonly TableColumn<AdminAccount>[] = [
+  { title: 'NAME', shrinks: true, cell: ({ name }) => name },
+  { title: 'ADDED (UTC)', cell: ({ createdAtMs }) => shortTime(createdAtMs) },
+  { title: 'PASSWORD SET (UTC)', cell: ({ passwordChangedAtMs }) => shortTime(passwordChangedAtMs) },
+  { title: 'LAST SIGN-IN (UTC)', cell: ({ lastSignInAtMs }) => shortTime(lastSignInAtMs) },
 ];
 
 function portsOf({ store, actor }: App, { nowMs }: Context): AccountPorts {
@@ -56,28 +57,20 @@ export async function addAdmin(options: PasswordOptions, context: Context): Prom
 }
 
 export async function listAdmins(options: CommonOptions, context: Context): Promise<number> {
-  const { terminal } = context;
   return await withApp(options, context, async ({ store }) => {
-    const accounts = await store.listAccounts();
-    if (options.json === true) for (const account of accounts) await terminal.json(accountJson(account));
-    else if (accounts.length === 0) terminal.note('There is no admin yet: add one with ticketmaild admin add NAME.');
-    else await terminal.table(columns, accounts.map(tableRow));
+    const whenEmpty = 'There is no admin yet: add one with ticketmaild admin add NAME.';
+    await printList(await store.listAccounts(), { columns, json: accountJson, whenEmpty }, options, context);
     return 0;
   });
 }
 
-/** The field names are stable for scripts. */
 function accountJson(account: AdminAccount): Record<string, unknown> {
   return {
     name: account.name,
     added_at: isoTime(account.createdAtMs),
     password_set_at: isoTime(account.passwordChangedAtMs),
-    last_sign_in_at: account.lastSignInAtMs === null ? null : isoTime(account.lastSignInAtMs),
+    last_sign_in_at: isoTime(account.lastSignInAtMs),
   };
-}
-
-function tableRow({ name, createdAtMs, passwordChangedAtMs, lastSignInAtMs }: AdminAccount): readonly string[] {
-  return [name, shortTime(createdAtMs), shortTime(passwordChangedAtMs), shortTime(lastSignInAtMs)];
 }
 
 /** Ends the sessions of the account. Throws `not_found`, `usage`, `password_missing`. */
@@ -101,7 +94,7 @@ export async function removeAdmin(options: NameOptions & { yes?: boolean }, cont
     const ports = portsOf(app, context);
     const account = await findAccount(ports, options.name);
     const question = `Remove admin ${account.name} and end the sessions of that account?`;
-    const sure = options.yes === true || (await terminal.confirm(question, 'Confirm it with --yes.'));
+    const sure = await isConfirmed(options, context, question);
     if (sure) await removeAccount(ports, account);
     await terminal.line(`${sure ? 'removed' : 'kept'} admin ${account.name}`);
     if (sure && (await app.store.countAccounts()) === 0)
@@ -132,18 +125,14 @@ export function pageLines(admin: AdminConfig | null, thisHost: string): readonly
   const page = `${origin ?? ownOrigin(admin, thisHost)}/admin`;
   const there = `The daemon serves the admin page at ${page}`;
   if (origin !== null || !isLoopback(host)) return [there];
-  const tunnel = `ssh -L ${port}:${inUrl(host)}:${port} ${thisHost}`;
+  const tunnel = `ssh -L ${port}:${urlHost(host)}:${port} ${thisHost}`;
   return [`${there} (from this machine alone; from another one run first: ${tunnel})`];
 }
 
 /** A page that listens on every address is reached by the name of its machine. */
 function ownOrigin({ host, port, tls }: AdminConfig, thisHost: string): string {
   const isEverywhere = host === '0.0.0.0' || host === '::';
-  return `${tls === null ? 'http' : 'https'}://${isEverywhere ? thisHost : inUrl(host)}:${port}`;
-}
-
-function inUrl(host: string): string {
-  return host.includes(':') ? `[${host}]` : host;
+  return `${tls === null ? 'http' : 'https'}://${isEverywhere ? thisHost : urlHost(host)}:${port}`;
 }
 
 /**

@@ -5,7 +5,8 @@
 import type { StoredAuditEntry } from '../encryption/ports.ts';
 import { isoTime, shortTime } from '../text/time.ts';
 import { type Context, withApp } from './context.ts';
-import { type LimitOptions, noteLimit, readLimit } from './limit.ts';
+import { type LimitOptions, noteLimit, readLimit } from './option-values.ts';
+import { printList, type TableColumn } from './output.ts';
 
 type AuditLogView = {
   /** Undefined: entries about keys, sealed passwords and the switch. */
@@ -31,39 +32,30 @@ export function listAdminLog(options: LimitOptions, context: Context): Promise<n
 }
 
 async function list({ topic, whenEmpty }: AuditLogView, options: LimitOptions, context: Context): Promise<number> {
-  const { terminal } = context;
   const limit = readLimit(options);
   return await withApp(options, context, async ({ store }) => {
-    const entries = await store.readAudit(limit, topic);
-    if (options.json === true) for (const entry of entries) await terminal.json(entryJson(entry));
-    else if (entries.length === 0) terminal.note(whenEmpty);
-    else await terminal.table(columns(topic), entries.map(topic === undefined ? cellsWithKey : cells));
-    noteLimit(options, entries.length, terminal);
+    const view = { columns: columns(topic), json: entryJson, whenEmpty };
+    const count = await printList(await store.readAudit(limit, topic), view, options, context);
+    noteLimit(options, count, context.terminal);
     return 0;
   });
 }
 
 /** Only changes of encryption name a key. */
-function columns(topic: AuditLogView['topic']): Parameters<Context['terminal']['table']>[0] {
+function columns(topic: AuditLogView['topic']): readonly TableColumn<StoredAuditEntry>[] {
+  const key: TableColumn<StoredAuditEntry> = {
+    title: 'KEY',
+    cell: ({ keyId, nextKeyId }) => [keyId, nextKeyId].filter((id) => id !== null).join(', next '),
+  };
   return [
-    { title: 'WHEN (UTC)' },
-    { title: 'WHO', shrinks: true },
-    { title: 'WHAT' },
-    ...(topic === undefined ? [{ title: 'KEY' }] : []),
-    { title: 'DETAIL', shrinks: true },
+    { title: 'WHEN (UTC)', cell: ({ atMs }) => shortTime(atMs) },
+    { title: 'WHO', shrinks: true, cell: ({ who }) => who },
+    { title: 'WHAT', cell: ({ action }) => action },
+    ...(topic === undefined ? [key] : []),
+    { title: 'DETAIL', shrinks: true, cell: ({ detail }) => detail ?? '' },
   ];
 }
 
-function cells({ atMs, who, action, detail }: StoredAuditEntry): readonly string[] {
-  return [shortTime(atMs), who, action, detail ?? ''];
-}
-
-function cellsWithKey({ atMs, who, action, keyId, nextKeyId, detail }: StoredAuditEntry): readonly string[] {
-  const key = [keyId, nextKeyId].filter((id) => id !== null).join(', next ');
-  return [shortTime(atMs), who, action, key, detail ?? ''];
-}
-
-/** The field names are stable for scripts. */
 function entryJson(entry: StoredAuditEntry): Record<string, unknown> {
   return {
     at: isoTime(entry.atMs),

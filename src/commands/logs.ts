@@ -10,16 +10,12 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { setTimeout as wait } from 'node:timers/promises';
-import {
-  type LevelName,
-  type LogEntry,
-  levelNames,
-  logEntryLines,
-  readLogEntry,
-} from '../adapters/terminal/log-lines.ts';
+import { type LogEntry, logEntryLines, readLogEntry } from '../adapters/terminal/log-lines.ts';
 import type { StyledLine } from '../adapters/terminal/text-layout.ts';
 import { causeCode, Failure } from '../errors.ts';
+import { type LogLevel, logLevels } from '../events.ts';
 import type { ByteChunks, Context } from './context.ts';
+import { oneOf, wholeNumber } from './option-values.ts';
 
 const lineCharactersMax = 1024 * 1024;
 
@@ -106,7 +102,7 @@ function lineOf({ text, worker }: JournalLine): LogLine {
 }
 
 function predicateOf({ sinceMs, mailbox, level, event }: LogFilter, filtersSince: boolean): (line: LogLine) => boolean {
-  const tooLow: readonly string[] = level === null ? [] : levelNames.slice(0, levelNames.indexOf(level));
+  const tooLow: readonly string[] = level === null ? [] : logLevels.slice(0, logLevels.indexOf(level));
   let isRecent = sinceMs === null || filtersSince;
   return ({ entry }) => {
     if (entry === null) return isRecent && mailbox === null && event === null;
@@ -228,7 +224,7 @@ export type LogFilter = {
   readonly linesMax: number | null;
   readonly mailbox: string | null;
   /** Lowest severity to show. */
-  readonly level: LevelName | null;
+  readonly level: LogLevel | null;
   readonly event: string | null;
 };
 
@@ -240,27 +236,15 @@ const unitMs = { s: 1000, min: 60_000, m: 60_000, h: 3_600_000, d: 86_400_000 } 
 export function readLogsOptions(options: LogsOptions, nowMs: number): LogFilter {
   const follow = options.follow === true;
   const sinceMs = options.since === undefined ? null : readSince(options.since, nowMs);
-  const linesMax = options.lines === undefined ? null : readLines(options.lines);
+  const linesMax = options.lines === undefined ? null : wholeNumber('--lines', options.lines, 1, linesMaxMax);
   return {
     follow,
     sinceMs,
     linesMax: linesMax ?? (follow && sinceMs === null ? followedLines : null),
     mailbox: options.mailbox ?? null,
-    level: options.level === undefined ? null : readLevel(options.level),
+    level: options.level === undefined ? null : oneOf('--level', options.level, logLevels),
     event: options.event ?? null,
   };
-}
-
-function readLines(text: string): number {
-  const lines = /^\d+$/.test(text) ? Number(text) : 0;
-  if (lines >= 1 && lines <= linesMaxMax) return lines;
-  throw new Failure('usage', `--lines must be a whole number from 1 to ${linesMaxMax}, not "${text}"`);
-}
-
-function readLevel(text: string): LevelName {
-  const level = levelNames.find((name) => name === text);
-  if (level !== undefined) return level;
-  throw new Failure('usage', `--level must be ${levelNames.join(', ')}, not "${text}"`);
 }
 
 /**

@@ -12,32 +12,42 @@ import { commandOrNotice, shellCommandWithOption } from '../text/shell.ts';
 import { shortTime } from '../text/time.ts';
 import { type CommonOptions, type Context, migrateFirst, saveNewFile, withApp } from './context.ts';
 import { readSince } from './logs.ts';
+import { forEachWithProgress, printList, printResult, type TableColumn } from './output.ts';
 import { outcomeJson, personText } from './ticket.ts';
 
-const columns = [
-  { title: 'UID', align: 'right' as const },
-  { title: 'OUTCOME' },
-  { title: 'REASON' },
-  { title: 'TICKET' },
-  { title: 'WHEN (UTC)' },
-  { title: 'BYTES', align: 'right' as const },
+const columns: readonly TableColumn<OutcomeWithHeader>[] = [
+  { title: 'UID', align: 'right', cell: ([{ uid }]) => `${uid}` },
+  { title: 'OUTCOME', cell: ([{ outcome }]) => outcome },
+  { title: 'REASON', cell: ([row]) => reasonText(row) },
+  { title: 'TICKET', cell: ([{ ticket }]) => ticket ?? '' },
+  { title: 'WHEN (UTC)', cell: ([{ atMs }]) => shortTime(atMs) },
+  { title: 'BYTES', align: 'right', cell: ([{ sizeBytes }]) => `${sizeBytes}` },
 ];
 /** `full` also reads the stored messages, and the headers of quarantined ones. */
-const fullColumns = [...columns, { title: 'FROM', shrinks: true }, { title: 'SUBJECT', shrinks: true }];
-
-const rowsPerTable = 200;
+const fullColumns: readonly TableColumn<OutcomeWithHeader>[] = [
+  ...columns,
+  {
+    title: 'FROM',
+    shrinks: true,
+    cell: ([{ message }, header]) => (message === null ? (header?.from ?? '') : personText(message.from)),
+  },
+  {
+    title: 'SUBJECT',
+    shrinks: true,
+    cell: ([{ message }, header]) => message?.subject ?? header?.subject ?? '',
+  },
+];
 
 type ListOptions = CommonOptions & { readonly mailbox: string; readonly full?: boolean };
 
-/** Prints one row per outcome, page by page, so that memory stays flat. Throws `not_found`. */
+/** Prints one row per outcome. Throws `not_found`. */
 export async function listMessages(options: ListOptions, context: Context): Promise<number> {
-  const { terminal } = context;
   const full = options.full === true;
   return await withApp(options, context, async (app) => {
     const mailbox = await app.store.mailboxByName(options.mailbox);
     const rows = withHeaders(app, app.store.outcomes(mailbox.id, full), full);
-    if (options.json === true) for await (const [row, header] of rows) await terminal.json(rowJson(row, header));
-    else await printTables(rows, full ? fullColumns : columns, context);
+    const whenEmpty = 'No message of this mailbox has an outcome yet.';
+    await printList(rows, { columns: full ? fullColumns : columns, json: rowJson, whenEmpty }, options, context);
     return 0;
   });
 }
@@ -56,34 +66,9 @@ async function* withHeaders(
     ];
 }
 
-async function printTables(
-  rows: AsyncIterable<OutcomeWithHeader>,
-  shown: typeof fullColumns,
-  { terminal }: Context,
-): Promise<void> {
-  let page: (readonly string[])[] = [];
-  let printed = false;
-  for await (const [row, header] of rows) {
-    page.push(tableRow(row, header).slice(0, shown.length));
-    if (page.length < rowsPerTable) continue;
-    await terminal.table(shown, page);
-    page = [];
-    printed = true;
-  }
-  if (page.length > 0) await terminal.table(shown, page);
-  else if (!printed) terminal.note('No message of this mailbox has an outcome yet.');
-}
-
-function rowJson(row: OutcomeRow, header: HeaderSummary | null): Record<string, unknown> {
+function rowJson([row, header]: OutcomeWithHeader): Record<string, unknown> {
   if (header === null) return outcomeJson(row);
   return { ...outcomeJson(row), sender: header.address === '' ? null : header.address, subject: header.subject };
-}
-
-function tableRow(row: OutcomeRow, header: HeaderSummary | null): readonly string[] {
-  const { uid, outcome, ticket, atMs, sizeBytes, message } = row;
-  const from = message === null ? (header?.from ?? '') : personText(message.from);
-  const subject = message?.subject ?? header?.subject ?? '';
-  return [`${uid}`, outcome, reasonText(row), ticket ?? '', shortTime(atMs), `${sizeBytes}`, from, subject];
 }
 
 function reasonText({ outcome, reason, resolvedAtMs }: OutcomeRow): string {
@@ -156,8 +141,7 @@ async function reprocessOne(app: App, id: string, json: boolean, { terminal }: C
     throw new Failure('parse_failed', `message ${id} cannot be parsed (${result.reason}); it is unchanged`, {
       hint: 'See [message] parse_timeout_s and parse_memory_mb.',
     });
-  if (json) await terminal.json(resultJson(id, result));
-  else await terminal.line(`${id}: ${reprocessText(result)}`);
+  await printResult({ json }, { terminal }, resultJson(id, result), `${id}: ${reprocessText(result)}`);
   return 0;
 }
 
@@ -172,21 +156,17 @@ async function reprocessMailbox(
   const ids = await Array.fromAsync(app.store.messageIdsSince(mailbox.id, sinceMs));
   const counts = { changed: 0, unchanged: 0, source_missing: 0, failed: 0 };
   const sourceless: string[] = [];
-  const bar = await terminal.progress(`reprocess ${name}`);
-  for (const [done, id] of ids.entries()) {
-    if (signal.aborted) break;
-    bar.update(done, ids.length);
+  await forEachWithProgress(`reprocess ${name}`, ids, context, async (id, hideBar) => {
     const result = await app.reprocess(id);
     const kind = resultKind(result);
     counts[kind] += 1;
     if (kind === 'source_missing' && sourceless.length < idsShownMax) sourceless.push(id);
     if (json) await terminal.json(resultJson(id, result));
     else if (kind === 'changed' || kind === 'failed') {
-      bar.clear();
+      hideBar();
       await terminal.line(`${id}: ${reprocessText(result)}`);
     }
-  }
-  bar.clear();
+  });
   if (json) await terminal.json({ mailbox: name, messages: ids.length, ...counts });
   else await printCounts(counts, sourceless, context);
   return counts.failed === 0 && !signal.aborted ? 0 : 1;

@@ -28,42 +28,45 @@ import type { QuarantinedMessage } from '../ingest/stores.ts';
 import type { HeaderSummary } from '../mail/fallback-message.ts';
 import { isoTime, shortTime } from '../text/time.ts';
 import { type CommonOptions, type Context, migrateFirst, saveNewFile, withApp } from './context.ts';
+import { forEachWithProgress, isConfirmed, nothingChanged, printList, type TableColumn } from './output.ts';
 
-const columns = [
-  { title: 'ID' },
-  { title: 'REASON' },
-  { title: 'SINCE (UTC)' },
-  { title: 'BYTES', align: 'right' as const },
-  { title: 'FROM', shrinks: true },
-  { title: 'SUBJECT', shrinks: true },
+type MessageWithHeader = readonly [message: QuarantinedMessage, head: HeaderSummary | null];
+
+const columns: readonly TableColumn<MessageWithHeader>[] = [
+  { title: 'ID', cell: ([message]) => quarantineId(message) },
+  { title: 'REASON', cell: ([{ reason }]) => reason },
+  { title: 'SINCE (UTC)', cell: ([{ quarantinedAtMs }]) => shortTime(quarantinedAtMs) },
+  { title: 'BYTES', align: 'right', cell: ([{ sizeBytes }]) => `${sizeBytes}` },
+  { title: 'FROM', shrinks: true, cell: ([, head]) => head?.from ?? '' },
+  { title: 'SUBJECT', shrinks: true, cell: ([, head]) => head?.subject ?? '' },
 ];
-const rowsPerTable = 200;
 
-/** Prints page by page, so that memory stays flat. Throws `not_found`. */
+/** Throws `not_found`. */
 export async function listQuarantine(options: SelectionOptions, context: Context): Promise<number> {
-  const { terminal } = context;
   return await withApp(options, context, async (app) => {
     const reasons = new Set<string>();
-    let page: (readonly string[])[] = [];
-    for await (const message of selectedMessages(app, options)) {
-      const head = await headerOf(app.raw, message);
-      reasons.add(message.reason);
-      if (options.json === true) await terminal.json(quarantinedJson(message, head));
-      else page.push(tableRow(message, head));
-      if (page.length < rowsPerTable) continue;
-      await terminal.table(columns, page);
-      page = [];
-    }
-    if (page.length > 0) await terminal.table(columns, page);
+    const rows = withHeaders(app, selectedMessages(app, options), reasons);
+    const whenEmpty = options.discarded === true ? 'No message was discarded.' : 'The quarantine is empty.';
+    await printList(rows, { columns, json: quarantinedJson, whenEmpty }, options, context);
     if (options.json === true) return 0;
-    if (reasons.size === 0)
-      terminal.note(options.discarded === true ? 'No message was discarded.' : 'The quarantine is empty.');
     for (const reason of [...reasons].sort()) {
       const { meaning, hint } = describeReason(reason);
-      terminal.note(`${reason}: ${meaning} ${hint}`);
+      context.terminal.note(`${reason}: ${meaning} ${hint}`);
     }
     return 0;
   });
+}
+
+/** Adds the reason of each message to `reasons`. */
+async function* withHeaders(
+  app: App,
+  messages: AsyncIterable<QuarantinedMessage>,
+  reasons: Set<string>,
+): AsyncGenerator<MessageWithHeader> {
+  for await (const message of messages) {
+    reasons.add(message.reason);
+    yield [message, await headerOf(app.raw, message)];
+  }
 }
 
 /** Throws `not_found`, `usage`. */
@@ -72,7 +75,7 @@ export async function showQuarantined(options: CommonOptions & { id: string }, c
   return await withApp(options, context, async (app) => {
     const message = await quarantinedById(app.store, options.id);
     const head = await headerOf(app.raw, message);
-    if (options.json === true) await terminal.json(quarantinedJson(message, head));
+    if (options.json === true) await terminal.json(quarantinedJson([message, head]));
     else for (const [name, text] of detailLines(message, head)) await terminal.line(`${name.padEnd(10)}${text}`);
     return 0;
   });
@@ -113,13 +116,7 @@ function storedExtent({ raw, reason }: QuarantinedMessage, head: HeaderSummary |
   return hasWholeSource(reason) ? 'whole' : 'header';
 }
 
-function tableRow(message: QuarantinedMessage, head: HeaderSummary | null): readonly string[] {
-  const { reason, quarantinedAtMs: sinceMs, sizeBytes } = message;
-  return [quarantineId(message), reason, shortTime(sinceMs), `${sizeBytes}`, head?.from ?? '', head?.subject ?? ''];
-}
-
-/** The field names are stable for scripts. */
-function quarantinedJson(message: QuarantinedMessage, head: HeaderSummary | null): Record<string, unknown> {
+function quarantinedJson([message, head]: MessageWithHeader): Record<string, unknown> {
   const { meaning, hint } = describeReason(message.reason);
   return {
     id: quarantineId(message),
@@ -287,45 +284,55 @@ async function resolveSelected(options: ResolveOptions, context: Context, mode: 
     await app.vault.refresh();
     const messages = await Array.fromAsync(selectedMessages(app, options));
     if (messages.length === 0) terminal.note('No quarantined message matches.');
-    const output = outputOf(options, messages);
-    const tally = createResolveTally();
-    try {
-      const waiting = await resolveEach(app, messages, { mode, output, tally, context });
-      if (output !== 'json' && messages.length > 1)
-        await terminal.line(`${tally.messages()} messages: ${countsText(tally.results)}`);
-      return waiting === 0 && !signal.aborted ? 0 : 1;
-    } finally {
-      await tally.write(app.store, app.actor, quarantineActions[mode]);
-    }
+    const waiting = await withTally(app, mode, messages, options, context, (run) =>
+      resolveEach(app, messages, mode, run),
+    );
+    return waiting === 0 && !signal.aborted ? 0 : 1;
   });
 }
 
-function outputOf({ json, verbose }: ResolveOptions, messages: readonly QuarantinedMessage[]): ResolveRun['output'] {
-  if (json === true) return 'json';
-  return verbose === true || messages.length === 1 ? 'line' : 'failure';
-}
-
 type ResolveRun = {
-  readonly mode: ResolveMode;
+  /** Prints JSON, a line for each message, or for failures alone. */
   readonly output: 'json' | 'line' | 'failure';
   readonly tally: ResolveTally;
   readonly context: Context;
 };
 
+/** Prints the counts of many messages at the end, and writes one audit entry, also after a failure. */
+async function withTally<T>(
+  app: App,
+  action: keyof typeof quarantineActions,
+  messages: readonly QuarantinedMessage[],
+  { json, verbose }: ResolveOptions,
+  context: Context,
+  work: (run: ResolveRun) => Promise<T>,
+): Promise<T> {
+  const isAlone = messages.length === 1;
+  const output = json === true ? 'json' : verbose === true || isAlone ? 'line' : 'failure';
+  const tally = createResolveTally();
+  try {
+    const result = await work({ output, tally, context });
+    if (output !== 'json' && messages.length > 1)
+      await context.terminal.line(`${tally.messages()} messages: ${countsText(tally.results)}`);
+    return result;
+  } finally {
+    await tally.write(app.store, app.actor, quarantineActions[action]);
+  }
+}
+
 /** Returns how many still wait. */
 async function resolveEach(
   app: App,
   messages: readonly QuarantinedMessage[],
-  { mode, output, tally, context: { terminal, signal } }: ResolveRun,
+  mode: ResolveMode,
+  { output, tally, context }: ResolveRun,
 ): Promise<number> {
-  const bar = await terminal.progress(`quarantine ${mode}`);
+  const { terminal } = context;
   const hints = new Set<string>();
   let waiting = 0;
-  for (const [done, message] of messages.entries()) {
-    if (signal.aborted) break;
-    bar.update(done, messages.length);
+  await forEachWithProgress(`quarantine ${mode}`, messages, context, async (message, hideBar) => {
     const result = await resolveOne(app, message, mode);
-    bar.clear();
+    hideBar();
     tally.add(message, resultName(result));
     if (!isResolved(result)) waiting += 1;
     if (output === 'json') await terminal.json(resultJson(message, result));
@@ -336,8 +343,7 @@ async function resolveEach(
       );
     const hint = resultHint(result);
     if (hint !== null) hints.add(hint);
-  }
-  bar.clear();
+  });
   if (output !== 'json') for (const hint of hints) terminal.note(`hint: ${hint}`);
   return waiting;
 }
@@ -360,23 +366,14 @@ type DiscardOptions = SelectionOptions & { readonly yes?: boolean };
 /** Asks for confirmation without `--yes`. Nothing is done on the server. Throws `usage`, `not_found`. */
 export async function discardQuarantined(options: DiscardOptions, context: Context): Promise<number> {
   assertSelection(options);
-  const { terminal } = context;
   return await withApp(options, context, async (app) => {
     const messages = await Array.fromAsync(selectedMessages(app, options));
-    if (messages.length === 0) terminal.note('No quarantined message matches.');
-    else if (!(await isConfirmed(app, messages, options, context))) {
-      terminal.note('Nothing was changed.');
-      return 1;
-    }
-    const tally = createResolveTally();
-    try {
-      for (const message of messages)
-        await discardMessage(app, message, { tally, context, output: outputOf(options, messages) });
-      if (options.json !== true && messages.length > 1)
-        await terminal.line(`${messages.length} messages: ${countsText(tally.results)}`);
-    } finally {
-      await tally.write(app.store, app.actor, quarantineActions.discard);
-    }
+    if (messages.length === 0) context.terminal.note('No quarantined message matches.');
+    else if (!(await isConfirmed(options, context, await discardQuestion(app, messages))))
+      return nothingChanged(context);
+    await withTally(app, 'discard', messages, options, context, async (run) => {
+      for (const message of messages) await discardMessage(app, message, run);
+    });
     return 0;
   });
 }
@@ -384,7 +381,7 @@ export async function discardQuarantined(options: DiscardOptions, context: Conte
 async function discardMessage(
   app: App,
   message: QuarantinedMessage,
-  { tally, context: { terminal }, output }: Omit<ResolveRun, 'mode'>,
+  { output, tally, context: { terminal } }: ResolveRun,
 ): Promise<void> {
   const { what: result } = await discardOne(app.store, message);
   tally.add(message, result);
@@ -393,18 +390,11 @@ async function discardMessage(
     await terminal.line(`${quarantineId(message)}: ${result === 'discarded' ? result : 'already resolved'}`);
 }
 
-async function isConfirmed(
-  app: App,
-  messages: readonly QuarantinedMessage[],
-  { yes }: DiscardOptions,
-  { terminal }: Context,
-): Promise<boolean> {
-  if (yes === true) return true;
+async function discardQuestion(app: App, messages: readonly QuarantinedMessage[]): Promise<string> {
   const [first, ...more] = messages;
   const what =
     first !== undefined && more.length === 0
       ? await quarantinedText(app, first)
       : `${messages.length} quarantined messages`;
-  const question = `Discard ${what}, without a ticket? Its source is removed after [raw] retention_days.`;
-  return await terminal.confirm(question, 'Confirm it with --yes.');
+  return `Discard ${what}, without a ticket? Its source is removed after [raw] retention_days.`;
 }

@@ -15,6 +15,7 @@ import type { RestoreResult } from '../ingest/quarantine/source.ts';
 import { checkFiles, type FilesReport, type FolderReport, reconcileFolder } from '../ingest/repair/reconcile.ts';
 import type { InconsistentRow, LostMessage } from '../ingest/stores.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from './context.ts';
+import { forEachWithProgress } from './output.ts';
 
 export type ReconcileOptions = CommonOptions & {
   readonly name?: string;
@@ -157,16 +158,12 @@ async function repair(
   app: App,
   mailbox: Mailbox,
   report: FolderReport,
-  { terminal, signal }: Context,
+  context: Context,
 ): Promise<readonly RepairedMessage[]> {
-  const bar = await terminal.progress(`repair ${mailbox.name}`);
   const repaired: RepairedMessage[] = [];
-  for (const message of report.missing) {
-    if (signal.aborted) break;
-    bar.update(repaired.length, report.missing.length);
+  await forEachWithProgress(`repair ${mailbox.name}`, report.missing, context, async (message) => {
     repaired.push({ uid: message.uid, result: await repairOne(app, mailbox, report, message) });
-  }
-  bar.clear();
+  });
   return repaired;
 }
 
@@ -182,18 +179,15 @@ async function restoreLost(
   app: App,
   mailbox: Mailbox,
   isRepair: boolean,
-  { terminal, signal }: Context,
+  context: Context,
 ): Promise<readonly RestoreAttempt[]> {
   const lost = await Array.fromAsync(app.store.lostMessages(mailbox.id));
-  if (!isRepair) return lost.map((one) => ({ lost: one, result: null }));
-  const bar = await terminal.progress(`restore ${mailbox.name}`);
-  const losses: RestoreAttempt[] = [];
-  for (const one of lost) {
-    bar.update(losses.length, lost.length);
-    losses.push({ lost: one, result: signal.aborted ? null : await app.restore(one) });
-  }
-  bar.clear();
-  return losses;
+  const results: RestoreResult[] = [];
+  if (isRepair)
+    await forEachWithProgress(`restore ${mailbox.name}`, lost, context, async (one) => {
+      results.push(await app.restore(one));
+    });
+  return lost.map((one, index) => ({ lost: one, result: results[index] ?? null }));
 }
 
 function isStillLost({ result }: RestoreAttempt): boolean {

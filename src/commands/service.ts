@@ -3,10 +3,12 @@
  */
 
 import { resolve } from 'node:path';
-import { levelNames } from '../adapters/terminal/log-lines.ts';
-import { Failure } from '../errors.ts';
+import type { App } from '../compose/compose.ts';
+import { logLevels } from '../events.ts';
 import { isoTime, shortTime } from '../text/time.ts';
 import { type CommonOptions, type Context, composeFor, withApp } from './context.ts';
+import { oneOf } from './option-values.ts';
+import { printList, type TableColumn } from './output.ts';
 
 export type RunOptions = CommonOptions & {
   readonly pretty?: boolean;
@@ -38,9 +40,7 @@ export async function runDaemon(options: RunOptions, context: Context): Promise<
  */
 export async function setLogLevel(options: CommonOptions & { level: string }, context: Context): Promise<number> {
   const { terminal } = context;
-  const level = levelNames.find((name) => name === options.level);
-  if (level === undefined)
-    throw new Failure('usage', `the level must be ${levelNames.join(', ')}, not "${options.level}"`);
+  const level = oneOf('the level', options.level, logLevels);
   return await withApp(options, context, async ({ daemonClient }) => {
     const { answers, failures } = await daemonClient.logLevel(level);
     if (options.json === true) await terminal.json({ workers: answers });
@@ -53,27 +53,28 @@ export async function setLogLevel(options: CommonOptions & { level: string }, co
   });
 }
 
-const columns = [{ title: 'NUMBER', align: 'right' as const }, { title: 'NAME' }, { title: 'APPLIED (UTC)' }];
+type MigrationStatus = Awaited<ReturnType<App['migrations']['status']>>[number];
+
+const columns: readonly TableColumn<MigrationStatus>[] = [
+  { title: 'NUMBER', align: 'right', cell: ({ number }) => `${number}` },
+  { title: 'NAME', cell: ({ name }) => name },
+  { title: 'APPLIED (UTC)', cell: ({ appliedAtMs }) => (appliedAtMs === null ? 'not yet' : shortTime(appliedAtMs)) },
+];
+
+function migrationJson({ number, name, appliedAtMs }: MigrationStatus): Record<string, unknown> {
+  return { number, name, applied_at: isoTime(appliedAtMs) };
+}
 
 /** Lists every migration with its time; `--status` applies none. Exit code 0 also when none is pending. */
 export async function migrate(options: CommonOptions & { status?: boolean }, context: Context): Promise<number> {
-  const { terminal } = context;
   return await withApp(options, context, async (app) => {
     const applied = options.status === true ? 0 : await app.migrations.apply();
     const migrations = await app.migrations.status();
-    if (options.json === true) {
-      for (const { number, name, appliedAtMs } of migrations)
-        await terminal.json({ number, name, applied_at: isoTime(appliedAtMs) });
-      return 0;
-    }
-    const rows = migrations.map(({ number, name, appliedAtMs }) => [
-      `${number}`,
-      name,
-      appliedAtMs === null ? 'not yet' : shortTime(appliedAtMs),
-    ]);
-    await terminal.table(columns, rows);
+    const view = { columns, json: migrationJson, whenEmpty: 'There is no migration.' };
+    await printList(migrations, view, options, context);
+    if (options.json === true) return 0;
     const pending = migrations.filter(({ appliedAtMs }) => appliedAtMs === null).length;
-    terminal.note(options.status === true ? `${pending} to apply` : `${applied} applied`);
+    context.terminal.note(options.status === true ? `${pending} to apply` : `${applied} applied`);
     return 0;
   });
 }

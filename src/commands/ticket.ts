@@ -14,7 +14,8 @@ import { replyAddress, replyMessageId, withoutSubaddress } from '../mail/thread/
 import { commandOrNotice, shellCommand } from '../text/shell.ts';
 import { isoTime, shortTime } from '../text/time.ts';
 import { type CommonOptions, type Context, withApp } from './context.ts';
-import { type LimitOptions, noteLimit, readLimit } from './limit.ts';
+import { type LimitOptions, noteLimit, quoted, readLimit } from './option-values.ts';
+import { printList, printResult, type TableColumn } from './output.ts';
 
 /** Prints one ticket with its messages, oldest first. Throws `not_found`. */
 export async function showTicket(options: CommonOptions & { ref: string }, context: Context): Promise<number> {
@@ -72,41 +73,25 @@ async function showMessage(message: MessageDetails, { terminal }: Context): Prom
     await terminal.line(`attachment: ${name} (${type}, ${sizeBytes} bytes)`);
 }
 
-const columns = [
-  { title: 'REF' },
-  { title: 'STATUS' },
-  { title: 'MESSAGES', align: 'right' as const },
-  { title: 'UPDATED (UTC)' },
-  { title: 'MAILBOX', shrinks: true },
-  { title: 'REQUESTER', shrinks: true },
-  { title: 'SUBJECT', shrinks: true },
+const columns: readonly TableColumn<TicketSummary>[] = [
+  { title: 'REF', cell: ({ ref }) => ref },
+  { title: 'STATUS', cell: ({ status }) => status },
+  { title: 'MESSAGES', align: 'right', cell: ({ messageCount }) => `${messageCount}` },
+  { title: 'UPDATED (UTC)', cell: ({ updatedAtMs }) => shortTime(updatedAtMs) },
+  { title: 'MAILBOX', shrinks: true, cell: ({ mailbox }) => mailbox ?? '(removed)' },
+  { title: 'REQUESTER', shrinks: true, cell: ({ requester }) => personText(requester) },
+  { title: 'SUBJECT', shrinks: true, cell: ({ subject }) => subject },
 ];
 
 /** Newest first. Throws `usage`. */
 export async function listTickets(options: LimitOptions, context: Context): Promise<number> {
-  const { terminal } = context;
   const limit = readLimit(options);
-  return await withApp(options, context, async (app) => {
-    const tickets = await app.store.listTickets(limit);
-    if (options.json === true) for (const ticket of tickets) await terminal.json(ticketJson(ticket));
-    else if (tickets.length === 0) terminal.note('There is no ticket yet.');
-    else await terminal.table(columns, tickets.map(tableRow));
-    noteLimit(options, tickets.length, terminal);
+  return await withApp(options, context, async ({ store }) => {
+    const view = { columns, json: ticketJson, whenEmpty: 'There is no ticket yet.' };
+    const count = await printList(await store.listTickets(limit), view, options, context);
+    noteLimit(options, count, context.terminal);
     return 0;
   });
-}
-
-function tableRow(ticket: TicketSummary): readonly string[] {
-  const { ref, status, messageCount, updatedAtMs, mailbox, requester, subject } = ticket;
-  return [
-    ref,
-    status,
-    `${messageCount}`,
-    shortTime(updatedAtMs),
-    mailbox ?? '(removed)',
-    personText(requester),
-    subject,
-  ];
 }
 
 type RefOptions = CommonOptions & { readonly ref: string };
@@ -311,18 +296,4 @@ async function warnOfForeignAddress(
     `${address} is not an address of ${whose}: replies to it arrive here only if it is forwarded.`,
     'yellow',
   );
-}
-
-async function printResult(
-  { json }: CommonOptions,
-  { terminal }: Context,
-  fields: Record<string, unknown>,
-  text: string,
-): Promise<void> {
-  if (json === true) await terminal.json(fields);
-  else await terminal.line(text);
-}
-
-function quoted(text: string): string {
-  return JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}…` : text);
 }

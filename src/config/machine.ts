@@ -1,6 +1,6 @@
 /**
  * This process and machine: its user, for hints on files that it may not read, the environment of its worker threads,
- * and the loopback names.
+ * loopback names, and hosts in URLs.
  */
 
 import { getCompileCacheDir } from 'node:module';
@@ -40,4 +40,9 @@ export function workerEnvironment(): Readonly<Record<string, string>> {
 export function isLoopback(host: string): boolean {
   const name = host.toLowerCase();
   return name === 'localhost' || name === '::1' || (isIPv4(name) && name.startsWith('127.'));
+}
+
+/** A host as in a URL (RFC 3986 section 3.2.2): an IPv6 address in brackets. */
+export function urlHost(host: string): string {
+  return host.includes(':') ? `[${host}]` : host;
 }

@@ -62,10 +62,10 @@ export class ImapConnection {
         readLiteralsInPlace(internals(this.imap).streamer, acquire);
       },
       // In a microtask, once imapflow waits: closing ends the wait and the command.
-      throttled: (refusal) => queueMicrotask(() => this.end(refusalFailure(refusal, this.#circumstances))),
+      throttled: (refusal) => queueMicrotask(() => this.end(refusalFailure(refusal, this.#errorContext))),
     });
-    this.imap.on('error', (error) => this.end(toFailure(error, this.#circumstances)));
-    this.imap.on('close', () => this.end(connectionLost(this.#circumstances)));
+    this.imap.on('error', (error) => this.end(toFailure(error, this.#errorContext)));
+    this.imap.on('close', () => this.end(connectionLost(this.#errorContext)));
     signal.addEventListener('abort', this.#onAbort, { once: true });
   }
 
@@ -83,7 +83,7 @@ export class ImapConnection {
     try {
       await opened.run('logging in', () => opened.imap.connect(), { bytesMax: loginBytesMax });
     } catch (error) {
-      opened.end(toFailure(error, opened.#circumstances));
+      opened.end(toFailure(error, opened.#errorContext));
       throw error;
     }
     opened.#stage = 'open';
@@ -109,7 +109,7 @@ export class ImapConnection {
     if (this.#ended !== null) throw this.#ended;
   }
 
-  get #circumstances(): ErrorContext {
+  get #errorContext(): ErrorContext {
     return { stage: this.#stage, doing: this.#doing, goodbye: this.imap.byeReason ?? null };
   }
 
@@ -134,7 +134,7 @@ export class ImapConnection {
     try {
       return await Promise.race([command(watchdog), failed]);
     } catch (error) {
-      throw this.#ended ?? toFailure(error, this.#circumstances);
+      throw this.#ended ?? toFailure(error, this.#errorContext);
     } finally {
       watchdog.pause();
       if (bytesMax !== null) this.inboundLimit.allow(idleBytesMax);
@@ -153,7 +153,7 @@ export class ImapConnection {
     if (result !== false && result !== undefined) return result as Exclude<T, false | undefined>;
     this.assertOpen();
     const refusal = this.#client.lastRefusal();
-    if (refusal !== null && refusal !== before) throw refusalFailure(refusal, this.#circumstances);
+    if (refusal !== null && refusal !== before) throw refusalFailure(refusal, this.#errorContext);
     throw new Failure('server_refused', `The server does not allow ${doing}.`);
   }
 

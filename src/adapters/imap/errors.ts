@@ -25,26 +25,26 @@ export type ErrorContext = {
 };
 
 /** Maps any error of this adapter to a failure; a failure is returned as it is. */
-export function toFailure(error: unknown, circumstances: ErrorContext): Failure {
+export function toFailure(error: unknown, context: ErrorContext): Failure {
   if (error instanceof Failure) return error;
   const refusal = refusalIn(error);
   const code = textProperty(error, 'code');
-  if (refusal !== null) return refusalFailure(refusal, circumstances);
-  const known = code === null ? null : byCode(code, error, circumstances);
+  if (refusal !== null) return refusalFailure(refusal, context);
+  const known = code === null ? null : byCode(code, error, context);
   if (known !== null) return known;
   // imapflow marks a refused or missing STARTTLS only by this property.
   if (code === null && typeof error === 'object' && error !== null && 'tlsFailed' in error)
     return new Failure('starttls_missing', 'The server offers no STARTTLS.');
-  return new Failure('unexpected', `An unexpected error occurred while ${circumstances.doing}.`, {
+  return new Failure('unexpected', `An unexpected error occurred while ${context.doing}.`, {
     cause: bareCause(error),
     fields: { cause: code },
   });
 }
 
-function byCode(code: string, error: unknown, circumstances: ErrorContext): Failure | null {
+function byCode(code: string, error: unknown, context: ErrorContext): Failure | null {
   const cause = bareCause(error);
-  if (lostCodes.has(code) || (networkCodes.has(code) && isConnected(circumstances.stage)))
-    return connectionLost(circumstances, error);
+  if (lostCodes.has(code) || (networkCodes.has(code) && isConnected(context.stage)))
+    return connectionLost(context, error);
   const meaning = Object.hasOwn(meanings, code) ? meanings[code] : undefined;
   if (meaning !== undefined) {
     const hint = Object.hasOwn(hints, code) ? hints[code] : undefined;
@@ -57,7 +57,7 @@ function byCode(code: string, error: unknown, circumstances: ErrorContext): Fail
       fields: { cause: code },
     });
   if (nonsenseCodes.has(code) || code.startsWith('ParserError'))
-    return new Failure('server_protocol_error', `The server did not speak IMAP while ${circumstances.doing}.`, {
+    return new Failure('server_protocol_error', `The server did not speak IMAP while ${context.doing}.`, {
       cause,
       fields: { cause: code },
     });

@@ -8,10 +8,9 @@
  */
 import type { ImapFlow } from 'imapflow';
 import { Failure } from '../../errors.ts';
+import type { IdleEnd } from '../../ingest/ports.ts';
 import { internals } from './imapflow-internals.ts';
 import type { Watchdog } from './limits.ts';
-
-export type IdleEnd = 'news' | 'quiet' | 'stopped';
 
 /** The longest delay of a timer; a longer one would fire at once. */
 const timerMaxMs = 2 ** 31 - 1;
@@ -43,7 +42,7 @@ class IdleCommand {
     tagged.next();
     if (this.#end !== null) return this.#end;
     // Some servers regularly end it after a while.
-    if (this.#startedAtMs !== null && performance.now() - this.#startedAtMs >= serverEndMinMs) return 'quiet';
+    if (this.#startedAtMs !== null && performance.now() - this.#startedAtMs >= serverEndMinMs) return 'timed_out';
     throw new Failure('server_refused', 'The server offers IDLE and ends it at once.');
   }
 
@@ -73,14 +72,14 @@ export async function idle(
 ): Promise<IdleEnd> {
   const command = new IdleCommand(imap, watchdog);
   const onStop = (): void => command.end('stopped');
-  const timer = setTimeout(() => command.end('quiet'), Math.min(ms, timerMaxMs));
+  const timer = setTimeout(() => command.end('timed_out'), Math.min(ms, timerMaxMs));
   stop.addEventListener('abort', onStop, { once: true });
-  announcements.listen(() => command.end('news'));
-  if (announcements.hasNewMail) command.end('news');
+  announcements.listen(() => command.end('new_messages'));
+  if (announcements.hasNewMail) command.end('new_messages');
   try {
     const end = await command.run();
     // Many servers check for new mail once more before they respond to DONE.
-    return end === 'quiet' && announcements.hasNewMail ? 'news' : end;
+    return end === 'timed_out' && announcements.hasNewMail ? 'new_messages' : end;
   } finally {
     announcements.listen(null);
     stop.removeEventListener('abort', onStop);

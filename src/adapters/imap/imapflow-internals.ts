@@ -13,6 +13,9 @@ import type { ImapFlow } from 'imapflow';
 
 export type CommandToken = { readonly type: 'ATOM' | 'TEXT'; readonly value: string };
 
+/** A continuation request (`+`); its text is the only token, and an empty one has none. */
+export type ContinuationRequest = { readonly attributes?: readonly ({ readonly value?: unknown } | null)[] | false };
+
 /** The tagged OK of a command; nothing more is read until `next` is called. NO and BAD reject instead. */
 type TaggedResponse = { next(): void };
 
@@ -20,7 +23,7 @@ type ImapFlowInternals = {
   readonly exec: (
     command: string,
     tokens: readonly CommandToken[],
-    options: { onPlusTag(): Promise<void> },
+    options: { onPlusTag(request: ContinuationRequest): Promise<void> },
   ) => Promise<TaggedResponse>;
   readonly setAuthenticationState: () => Promise<void>;
   /** null once the client is closed. */
@@ -47,6 +50,12 @@ const parserState = { line: 1, literal: 2 } as const;
 
 export function internals(imap: ImapFlow): ImapFlowInternals {
   return imap as unknown as ImapFlowInternals;
+}
+
+/** Text of a continuation request: the challenge of a SASL mechanism, in base64; '' without one. */
+export function continuationText({ attributes }: ContinuationRequest): string {
+  const value = attributes ? attributes[0]?.value : undefined;
+  return typeof value === 'string' ? value : '';
 }
 
 /** Input parsed between two checks of the clock: about fifty short lines. */

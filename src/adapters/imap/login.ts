@@ -4,18 +4,21 @@
  *
  * Replaces the login of imapflow, which takes the password as a string and concatenates it; strings cannot be wiped.
  * Here the bytes go from the secret into one scratch buffer, from there to the socket, and the buffer is wiped once the
- * socket has taken them. The first mechanism of `loginMethods` that the server offers is used. A server that sends one
- * challenge more than the mechanism has responses gets the cancel line, never the password again. Relies on: imapflow
- * calls `authenticate` once TLS is established, and on `imapflow-internals.ts`.
+ * socket has taken them. The first of `loginMethods` is used that takes a password and that the server offers. A server
+ * that sends one challenge more than the mechanism has responses gets the cancel line, never the password again. Relies
+ * on: imapflow calls `authenticate` once TLS is established, and on `imapflow-internals.ts`.
  */
 import type { Writable } from 'node:stream';
 import { ImapFlow, type ImapFlowOptions } from 'imapflow';
 import { Failure } from '../../errors.ts';
 import { type SecretBytes, secretBuffer } from '../../secret/secret-bytes.ts';
-import { type CommandToken, internals } from './imapflow-internals.ts';
+import { type CommandToken, type ContinuationRequest, continuationText, internals } from './imapflow-internals.ts';
 
-/** Writes one response line into the scratch buffer, from its start; returns its length in bytes. */
-type WriteResponse = (scratch: Uint8Array<ArrayBuffer>) => number;
+/**
+ * Writes one response line into the scratch buffer, from its start; returns its length in bytes. `challenge`: of the
+ * server, in base64; '' for an empty one.
+ */
+type WriteResponse = (scratch: Uint8Array<ArrayBuffer>, challenge: string) => number;
 
 const alphabet = Buffer.from('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/');
 const padding = 0x3d;
@@ -49,11 +52,10 @@ function base64Line(lengthBytes: number, fill: (clear: Uint8Array) => void): Wri
   };
 }
 
-function plainLine(line: string): WriteResponse {
-  return (scratch) => {
-    const { buffer, byteOffset, length } = scratch;
-    return appendCrLf(scratch, Buffer.from(buffer, byteOffset, length).write(line, 'latin1'));
-  };
+/** A line without a secret. */
+function writeLine(scratch: Uint8Array<ArrayBuffer>, line: string): number {
+  const { buffer, byteOffset, length } = scratch;
+  return appendCrLf(scratch, Buffer.from(buffer, byteOffset, length).write(line, 'latin1'));
 }
 
 /** RFC 4616 section 2: authorization identity (none), NUL, user, NUL, password. */
@@ -79,7 +81,7 @@ function literalResponses(user: Uint8Array, password: Uint8Array): readonly Writ
   return [
     (scratch) => {
       scratch.set(user);
-      return user.length + plainLine(` {${password.length}}`)(scratch.subarray(user.length));
+      return user.length + writeLine(scratch.subarray(user.length), ` {${password.length}}`);
     },
     (scratch) => {
       scratch.set(password);
@@ -89,7 +91,7 @@ function literalResponses(user: Uint8Array, password: Uint8Array): readonly Writ
 }
 
 /** Writes one line and waits until the socket has taken it; always wipes the scratch buffer. */
-async function writeLine(socket: Writable, scratch: Uint8Array<ArrayBuffer>, lengthBytes: number): Promise<void> {
+async function send(socket: Writable, scratch: Uint8Array<ArrayBuffer>, lengthBytes: number): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   socket.write(scratch.subarray(0, lengthBytes), (error) => {
     scratch.fill(0);
@@ -101,41 +103,55 @@ async function writeLine(socket: Writable, scratch: Uint8Array<ArrayBuffer>, len
 
 type Mechanism = 'sasl_plain' | 'sasl_login' | 'login_command';
 
+/** The secret that a mechanism sends. Only passwords are stored so far. */
+type Credential = 'password' | 'token';
+
 type LoginMethod = {
+  /** A server that offers a mechanism gets no secret of another kind by it. */
+  readonly credential: Credential;
   readonly isOffered: (capabilities: ReadonlyMap<string, unknown>) => boolean;
   readonly command: 'AUTHENTICATE' | 'LOGIN';
   readonly argument: (user: Uint8Array) => CommandToken;
   /**
-   * One writer for each continuation request (`+`) of the server. A writer does not see the server's challenge, and the
-   * secret has at most `passwordBytesMax` (1,024) bytes: a mechanism that needs more changes this signature first.
+   * One writer for each continuation request (`+`) of the server. No initial response (SASL-IR, RFC 4959) is sent with
+   * the command, since imapflow writes commands as strings: it answers the first, empty challenge.
    */
-  readonly responses: (user: Uint8Array, password: Uint8Array) => readonly WriteResponse[];
+  readonly responses: (user: Uint8Array, secret: Uint8Array) => readonly WriteResponse[];
 };
 
-/** In order of preference. A new mechanism is one entry here. */
-const loginMethods = {
+/**
+ * In order of preference. A new mechanism is a member of `Mechanism` and an entry here; one that answers an error
+ * challenge (RFC 7628 section 3.2.3) has a writer more. For tokens, `ImapClient` must also be given one: a stored secret
+ * has at most `passwordBytesMax` bytes.
+ */
+const loginMethods: Readonly<Record<Mechanism, LoginMethod>> = {
   sasl_plain: {
+    credential: 'password',
     isOffered: (capabilities) => capabilities.has('AUTH=PLAIN'),
     command: 'AUTHENTICATE',
     argument: () => ({ type: 'ATOM', value: 'PLAIN' }),
     responses: plainResponses,
   },
   sasl_login: {
+    credential: 'password',
     isOffered: (capabilities) => capabilities.has('AUTH=LOGIN'),
     command: 'AUTHENTICATE',
     argument: () => ({ type: 'ATOM', value: 'LOGIN' }),
     responses: loginResponses,
   },
   login_command: {
+    credential: 'password',
     isOffered: (capabilities) => !capabilities.has('LOGINDISABLED'),
     command: 'LOGIN',
     argument: (user) => ({ type: 'TEXT', value: `{${user.length}}` }),
     responses: literalResponses,
   },
-} as const satisfies Record<Mechanism, LoginMethod>;
+};
 
-function chooseMethod(capabilities: ReadonlyMap<string, unknown>): LoginMethod {
-  const method = Object.values<LoginMethod>(loginMethods).find(({ isOffered }) => isOffered(capabilities));
+function chooseMethod(capabilities: ReadonlyMap<string, unknown>, credential: Credential): LoginMethod {
+  const method = Object.values(loginMethods).find(
+    (one) => one.credential === credential && one.isOffered(capabilities),
+  );
   if (method !== undefined) return method;
   throw new Failure('login_unsupported', 'The server offers neither PLAIN nor LOGIN on this connection.', {
     hint: 'Many servers allow a login over TLS only: use --tls implicit or --tls starttls.',
@@ -162,7 +178,7 @@ export class ImapClient extends ImapFlow {
     if (this.state !== this.states.NOT_AUTHENTICATED) return true;
     this.#beforeLogin();
     if (password === null) throw new Error('a client logs in once');
-    await this.#login(chooseMethod(this.capabilities), password);
+    await this.#login(chooseMethod(this.capabilities, 'password'), password);
     this.authenticated = true;
     await internals(this).setAuthenticationState();
     return true;
@@ -174,20 +190,20 @@ export class ImapClient extends ImapFlow {
     const inner = internals(this);
     let step = 0;
     let broken: unknown = null;
-    const respond = async (): Promise<void> => {
+    const respond = async (challenge: string): Promise<void> => {
       const socket = inner.writeSocket;
       // Closed meanwhile, which ends the command.
       if (socket === null) return;
       const lengthBytes = password.use((bytes) => {
-        const write = method.responses(user, bytes)[step] ?? plainLine('*');
-        return write(scratch);
+        const write = method.responses(user, bytes)[step];
+        return write === undefined ? writeLine(scratch, '*') : write(scratch, challenge);
       });
       step += 1;
-      await writeLine(socket, scratch, lengthBytes);
+      await send(socket, scratch, lengthBytes);
     };
-    const onPlusTag = async (): Promise<void> => {
+    const onPlusTag = async (request: ContinuationRequest): Promise<void> => {
       try {
-        await respond();
+        await respond(continuationText(request));
       } catch (error) {
         // imapflow only logs an error thrown here, and would wait forever for a response.
         broken = error;

@@ -12,12 +12,20 @@ import type { FetchMessageObject } from 'imapflow';
 import { copyIn } from '../../async/buffer-pool.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import type { Connection, PostAction } from '../../ingest/model.ts';
-import type { FetchedSource, FolderState, ListedMessage, ProbeReport, Session, Sessions } from '../../ingest/ports.ts';
+import type {
+  FetchedSource,
+  FolderState,
+  IdleEnd,
+  ListedMessage,
+  ProbeReport,
+  Session,
+  Sessions,
+} from '../../ingest/ports.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import type { ImapOptions } from './client.ts';
 import { ImapConnection } from './connection.ts';
 import { applyAction, listFolders, search, selectFolder, uidSets } from './folder.ts';
-import { type IdleEnd, idle, NewMailAnnouncements } from './idle.ts';
+import { idle, NewMailAnnouncements } from './idle.ts';
 import { commandBytesMax, idleBytesMax } from './limits.ts';
 import { certificateNotAfterMs, describeCertificate } from './tls.ts';
 import type { ConnectionStage } from './transport.ts';
@@ -129,20 +137,20 @@ class ImapSession implements Session {
 
   async *fetch(uids: readonly number[]): AsyncGenerator<FetchedSource, void, undefined> {
     const asked = new PendingFetch(uids);
-    const { inboundLimit: intake, literalBytesMax } = this.#connection;
+    const { inboundLimit, literalBytesMax } = this.#connection;
     let isAbandoned = true;
-    intake.expectLiterals(literalBytesMax);
+    inboundLimit.expectLiterals(literalBytesMax);
     try {
       const query = { uid: true, source: true };
       for await (const answer of this.#answers('fetching messages', uids, query, (row) => asked.match(row), false)) {
-        intake.expectLiterals(answer.source?.length ?? 0);
+        inboundLimit.expectLiterals(answer.source?.length ?? 0);
         yield answer;
       }
       isAbandoned = false;
     } finally {
-      intake.expectNoLiterals();
+      inboundLimit.expectNoLiterals();
       // The server still sends the rest, before its response to the next command.
-      if (isAbandoned) intake.expectLiterals(asked.openCount * literalBytesMax);
+      if (isAbandoned) inboundLimit.expectLiterals(asked.openCount * literalBytesMax);
     }
     for (const uid of asked.bodiless()) yield { uid, source: null };
   }
@@ -172,7 +180,7 @@ class ImapSession implements Session {
   }
 
   /**
-   * See `Session.idle`. A server may end IDLE early on its own: `quiet`. The session remains usable after
+   * See `Session.idle`. A server may end IDLE early on its own: `timed_out`. The session remains usable after
    * `server_refused`, which makes `supportsIdle` false, and after `server_busy`.
    */
   async idle(ms: number, stop: AbortSignal): Promise<IdleEnd> {
@@ -180,7 +188,7 @@ class ImapSession implements Session {
     if (!this.supportsIdle) throw new Failure('unexpected', 'The server does not support IDLE.');
     this.#connection.assertOpen();
     if (stop.aborted) return 'stopped';
-    if (this.#announcements.hasNewMail) return 'news';
+    if (this.#announcements.hasNewMail) return 'new_messages';
     const { imap } = this.#connection;
     try {
       return await this.#connection.run(

@@ -17,11 +17,6 @@ export type LogEntry = {
   readonly fields: Readonly<Record<string, unknown>>;
 };
 
-/** In ascending order of severity. */
-export const levelNames = ['trace', 'debug', 'info', 'warn', 'error'] as const;
-
-export type LevelName = (typeof levelNames)[number];
-
 const levelStyles: Readonly<Record<string, Style>> = { error: 'bold red', warn: 'yellow', info: 'green' };
 const readFirst = ['reason', 'failures', 'after_failures', 'code', 'action', 'count', 'uid'];
 /** Ids, which only connect lines. */

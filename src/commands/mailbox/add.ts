@@ -13,8 +13,9 @@ import type { ProbeReport } from '../../ingest/ports.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { isoTime } from '../../text/time.ts';
 import { type CommonOptions, type Context, migrateFirst, withApp } from '../context.ts';
-import { type MailboxOptions, type NewMailbox, postActionText, readMailboxOptions } from './options.ts';
-import { certificateText, noteMissingTarget, probeMailbox } from './probe.ts';
+import { type MailboxOptions, type NewMailbox, readMailboxOptions } from './options.ts';
+import { postActionText } from './post-actions.ts';
+import { noteMissingTarget, probedText, probeMailbox } from './probe.ts';
 import { locationText } from './view.ts';
 
 export type AddOptions = CommonOptions &
@@ -23,6 +24,8 @@ export type AddOptions = CommonOptions &
     /** False for `--no-probe`. */
     readonly probe: boolean;
   };
+
+const loginHint = 'Nothing was stored: check --user and the password, then add it again.';
 
 /** Throws `usage`, `already_exists`, `password_missing`, and the failures of a probe and of sealing. */
 export async function addMailbox(options: AddOptions, context: Context): Promise<number> {
@@ -33,7 +36,8 @@ export async function addMailbox(options: AddOptions, context: Context): Promise
     // Asks for the passphrase of the key file first.
     await app.vault.refresh();
     using password = await newPassword(options, mailbox, context);
-    const report = options.probe ? await probeFirst(app, mailbox, password, context) : null;
+    const report = options.probe ? await probeMailbox(app, mailbox.connection, password, context, loginHint) : null;
+    if (report !== null) noteMissingTarget(mailbox.postAction, report, context);
     const id = await store(app, mailbox, password, report);
     await printAdded(options, context, id, mailbox, report);
     await warnOfSharedFolder(app, mailbox, context);
@@ -64,24 +68,6 @@ export async function warnOfSharedFolder(
   const duplicate = others.find((other) => same(other.connection));
   if (duplicate !== undefined)
     terminal.note(`note: mailbox ${duplicate.name} reads this folder too: each message opens a ticket in both`);
-}
-
-/** Nothing is stored yet, so the hint after a refused password is to add the mailbox again. */
-async function probeFirst(
-  app: App,
-  { connection, postAction }: NewMailbox,
-  password: SecretBytes,
-  context: Context,
-): Promise<ProbeReport> {
-  try {
-    const report = await probeMailbox(app, connection, password, context);
-    noteMissingTarget(postAction, report, context);
-    return report;
-  } catch (error) {
-    if (!isFailure(error, 'login_refused')) throw error;
-    const hint = 'Nothing was stored: check --user and the password, then add it again.';
-    throw new Failure('login_refused', error.message, { fields: error.fields, cause: error.cause, hint });
-  }
 }
 
 /** Reads the password from the prompt or from standard input. */
@@ -136,9 +122,6 @@ async function printAdded(
     });
     return;
   }
-  const probed =
-    report === null
-      ? 'not probed'
-      : `${messages} ${messages === 1 ? 'message' : 'messages'} there; ${certificateText(report)}`;
+  const probed = report === null ? 'not probed' : probedText(report);
   await terminal.line(`added ${name}: ${locationText(mailbox)} (${probed})`);
 }

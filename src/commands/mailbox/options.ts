@@ -11,6 +11,8 @@ import { isLoopback, unreadableHint } from '../../config/machine.ts';
 import { causeCode, Failure } from '../../errors.ts';
 import { folderKey } from '../../ingest/folder-epoch.ts';
 import type { Connection, Mailbox, PostAction, StartPoint, TlsMode } from '../../ingest/model.ts';
+import { oneLine, quoted, wholeNumber, wrongValue } from '../option-values.ts';
+import { readPostAction, refuseMoveIntoItself } from './post-actions.ts';
 
 /** Unchecked texts of the command line. */
 export type MailboxOptions = {
@@ -47,14 +49,21 @@ export type OptionSources = { readonly readFile: (path: string) => Uint8Array; r
 export function readMailboxOptions(options: MailboxOptions, sources: OptionSources): NewMailbox {
   const { name, host, user } = options;
   if (name === undefined || host === undefined || user === undefined) throw missing(options);
-  const connection = readConnection({ ...options, host, user }, sources.readFile);
+  const { port, tls, caFile, fingerprint, folder } = options;
+  const allowPlaintext = options.allowPlaintext === true;
+  const connection = readConnection(
+    { host, port, tls, caFile, fingerprint, allowPlaintext, user, folder },
+    sources.readFile,
+  );
   const from = options.since ?? 'now';
+  const postAction = readPostAction(options.onSuccess ?? 'seen');
+  refuseMoveIntoItself(postAction, connection.folder);
   return {
     name: readName(name),
     connection,
     start: readStart(from, sources.nowMs),
     startsNow: from === 'now',
-    postAction: readPostAction(options.onSuccess ?? 'seen', connection.folder),
+    postAction,
     pollIntervalMs: options.interval === undefined ? null : readInterval(options.interval),
     addresses: readAddresses(options.address ?? []),
   };
@@ -75,12 +84,16 @@ export function readMailboxChanges(options: MailboxChanges, mailbox: Mailbox, so
       'usage',
       '--since sets the start of another folder: use it with another host, port, user or folder',
     );
+  const postAction = onSuccess === undefined ? mailbox.postAction : readPostAction(onSuccess);
+  refuseMoveIntoItself(postAction, connection.folder);
   return {
-    ...mailbox,
+    id: mailbox.id,
+    state: mailbox.state,
+    addresses: mailbox.addresses,
     name: name === undefined ? mailbox.name : readName(name),
     connection,
     start: since === undefined ? mailbox.start : readStart(since, sources.nowMs),
-    postAction: readPostAction(onSuccess ?? postActionText(mailbox.postAction), connection.folder),
+    postAction,
     pollIntervalMs: interval === undefined ? mailbox.pollIntervalMs : changedInterval(interval),
   };
 }
@@ -88,24 +101,30 @@ export function readMailboxChanges(options: MailboxChanges, mailbox: Mailbox, so
 /** Another TLS mode changes a default port to its own default. */
 function changedConnection(
   options: MailboxChanges,
-  { host, port, tls, caPem, fingerprint, allowPlaintext, user, folder }: Connection,
+  present: Connection,
   readFile: OptionSources['readFile'],
 ): Connection {
-  const isTrustGiven = options.systemCa === true || (options.caFile ?? options.fingerprint) !== undefined;
-  if (options.systemCa === true && (options.caFile ?? options.fingerprint) !== undefined)
+  const { caFile, fingerprint } = options;
+  const isTrustGiven = options.systemCa === true || (caFile ?? fingerprint) !== undefined;
+  if (options.systemCa === true && (caFile ?? fingerprint) !== undefined)
     throw new Failure('usage', '--system-ca excludes --ca-file and --fingerprint');
-  const mode = options.tls ?? tls;
-  const isUsualPort = mode !== tls && port === defaultPort(tls);
+  const tls = options.tls ?? present.tls;
+  const isUsualPort = tls !== present.tls && present.port === defaultPort(present.tls);
   const changed = readConnection(
     {
-      ...options,
-      ...{ host: options.host ?? host, tls: mode, user: options.user ?? user, folder: options.folder ?? folder },
-      ...(options.port === undefined && !isUsualPort ? { port: `${port}` } : {}),
-      allowPlaintext: mode === 'none' && (options.allowPlaintext === true || allowPlaintext),
+      host: options.host ?? present.host,
+      port: options.port ?? (isUsualPort ? undefined : `${present.port}`),
+      tls,
+      caFile,
+      fingerprint,
+      allowPlaintext: tls === 'none' && (options.allowPlaintext === true || present.allowPlaintext),
+      user: options.user ?? present.user,
+      folder: options.folder ?? present.folder,
     },
     readFile,
   );
-  return isTrustGiven || changed.tls === 'none' ? changed : { ...changed, caPem, fingerprint };
+  if (isTrustGiven || changed.tls === 'none') return changed;
+  return { ...changed, caPem: present.caPem, fingerprint: present.fingerprint };
 }
 
 function readInterval(text: string): number {
@@ -116,18 +135,13 @@ function changedInterval(text: string): number | null {
   return text === 'default' ? null : readInterval(text);
 }
 
-/** In the form of the option `--on-success`. */
-export function postActionText(action: PostAction): string {
-  return action.kind === 'move' ? `move:${action.folder}` : action.kind;
-}
-
 const addressesMax = 100;
 
 /** Lower-case, each once. Throws `usage`. */
 export function readAddresses(texts: readonly string[]): readonly string[] {
   for (const text of texts)
     if (!/^[^\s@,;<>"+]{1,64}@[^\s@,;<>"]{1,255}$/u.test(text))
-      throw wrong('--address', 'must be a mail address without a plus part', text);
+      throw wrongValue('--address', 'must be a mail address without a plus part', text);
   if (texts.length > addressesMax) throw new Failure('usage', `a mailbox has at most ${addressesMax} addresses`);
   return [...new Set(texts.map((text) => text.toLowerCase()))];
 }
@@ -139,19 +153,28 @@ function missing(options: MailboxOptions): Failure {
 
 function readName(name: string): string {
   if (/^[\p{L}\p{N}][\p{L}\p{N}\p{M}._@+ -]{0,62}$/u.test(name) && !name.endsWith(' ')) return name.normalize('NFC');
-  throw wrong('--name', 'must be 1 to 63 letters, digits, blanks and . _ @ + - with a letter or digit first', name);
+  throw wrongValue(
+    '--name',
+    'must be 1 to 63 letters, digits, blanks and . _ @ + - with a letter or digit first',
+    name,
+  );
 }
 
-type Reachable = MailboxOptions & { readonly host: string; readonly user: string };
+/** The texts of every setting of a connection, so that neither add nor set can omit one; undefined: its default. */
+type ConnectionTexts = Readonly<
+  Record<Exclude<keyof Connection, 'host' | 'user' | 'caPem' | 'allowPlaintext'> | 'caFile', string | undefined>
+> &
+  Readonly<Record<'host' | 'user', string>> &
+  Pick<Connection, 'allowPlaintext'>;
 
-function readConnection(options: Reachable, readFile: OptionSources['readFile']): Connection {
-  const host = readHost(options.host);
-  const tls = readTls(options.tls ?? 'implicit');
-  const port = options.port === undefined ? defaultPort(tls) : wholeNumber('--port', options.port, 1, 65_535);
-  const allowPlaintext = options.allowPlaintext === true;
-  if (tls === 'none' && (options.caFile ?? options.fingerprint) !== undefined)
+function readConnection(texts: ConnectionTexts, readFile: OptionSources['readFile']): Connection {
+  const { allowPlaintext, caFile, fingerprint } = texts;
+  const host = readHost(texts.host);
+  const tls = readTls(texts.tls ?? 'implicit');
+  const port = texts.port === undefined ? defaultPort(tls) : wholeNumber('--port', texts.port, 1, 65_535);
+  if (tls === 'none' && (caFile ?? fingerprint) !== undefined)
     throw new Failure('usage', '--ca-file and --fingerprint have no effect with --tls none');
-  if (options.caFile !== undefined && options.fingerprint !== undefined)
+  if (caFile !== undefined && fingerprint !== undefined)
     throw new Failure(
       'usage',
       '--ca-file and --fingerprint exclude each other: a pinned certificate is the only trusted one',
@@ -160,10 +183,10 @@ function readConnection(options: Reachable, readFile: OptionSources['readFile'])
     throw new Failure('plaintext_refused', `--tls none to ${host}, which is another machine`);
   return {
     ...{ host, port, tls, allowPlaintext },
-    caPem: options.caFile === undefined ? null : readCaFile(options.caFile, readFile),
-    fingerprint: options.fingerprint === undefined ? null : readFingerprint(options.fingerprint),
-    user: oneLine('--user', options.user),
-    folder: oneLine('--folder', options.folder ?? 'INBOX'),
+    caPem: caFile === undefined ? null : readCaFile(caFile, readFile),
+    fingerprint: fingerprint === undefined ? null : readFingerprint(fingerprint),
+    user: oneLine('--user', texts.user),
+    folder: oneLine('--folder', texts.folder ?? 'INBOX'),
   };
 }
 
@@ -176,12 +199,12 @@ function readHost(text: string): string {
     )
   )
     return host;
-  throw wrong('--host', 'must be a host name or an IP address alone, without a scheme or a port', text);
+  throw wrongValue('--host', 'must be a host name or an IP address alone, without a scheme or a port', text);
 }
 
 function readTls(text: string): TlsMode {
   if (text === 'implicit' || text === 'starttls' || text === 'none') return text;
-  throw wrong('--tls', 'must be implicit, starttls or none', text);
+  throw wrongValue('--tls', 'must be implicit, starttls or none', text);
 }
 
 function defaultPort(tls: TlsMode): number {
@@ -210,15 +233,15 @@ function readFingerprint(text: string): string {
     .replaceAll(/[:\s]/g, '')
     .toLowerCase();
   if (/^[0-9a-f]{64}$/.test(digits)) return digits;
-  throw wrong('--fingerprint', 'must be a SHA-256 fingerprint, 64 hexadecimal digits, colons allowed', text);
+  throw wrongValue('--fingerprint', 'must be a SHA-256 fingerprint, 64 hexadecimal digits, colons allowed', text);
 }
 
 function readStart(text: string, nowMs: number): StartPoint {
   if (text === 'all') return { from: 'all' };
   const atMs = text === 'now' ? nowMs : dateMs(text);
-  if (atMs !== null && atMs > nowMs) throw wrong('--since', 'must not be in the future', text);
+  if (atMs !== null && atMs > nowMs) throw wrongValue('--since', 'must not be in the future', text);
   if (atMs !== null) return { from: 'time', atMs };
-  throw wrong('--since', 'must be now, all, a date as 2026-01-31 or a time as 2026-01-31T08:30:00Z (UTC)', text);
+  throw wrongValue('--since', 'must be now, all, a date as 2026-01-31 or a time as 2026-01-31T08:30:00Z (UTC)', text);
 }
 
 const dateForm = /^(\d{4})-(\d\d)-(\d\d)(T\d\d:\d\d(:\d\d(\.\d{1,3})?)?(Z|[+-]\d\d:\d\d)?)?$/;
@@ -231,32 +254,4 @@ function dateMs(text: string): number | null {
   if (midnight.toISOString().slice(0, 10) !== `${year}-${month}-${day}`) return null;
   const ms = Date.parse(time === undefined ? `${text}T00:00:00Z` : zone === undefined ? `${text}Z` : text);
   return Number.isNaN(ms) ? null : ms;
-}
-
-function readPostAction(text: string, polledFolder: string): PostAction {
-  if (text === 'seen' || text === 'delete' || text === 'leave') return { kind: text };
-  const folder = /^move:(.+)$/u.exec(text)?.[1];
-  if (folder === undefined) throw wrong('--on-success', 'must be seen, move:FOLDER, delete or leave', text);
-  if (folder.toLowerCase() === polledFolder.toLowerCase())
-    throw new Failure('usage', `--on-success must move to another folder than the polled one, not ${quoted(text)}`);
-  return { kind: 'move', folder: oneLine('--on-success', folder) };
-}
-
-function wholeNumber(option: string, text: string, from: number, to: number): number {
-  const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
-  if (value >= from && value <= to) return value;
-  throw wrong(option, `must be a whole number from ${from} to ${to}`, text);
-}
-
-function oneLine(option: string, text: string): string {
-  if (text !== '' && text.length <= 1000 && !/\p{Cc}/u.test(text)) return text.normalize('NFC');
-  throw wrong(option, 'must be a text on one line', text);
-}
-
-function wrong(option: string, rule: string, given: string): Failure {
-  return new Failure('usage', `${option} ${rule}, not ${quoted(given)}`);
-}
-
-function quoted(text: string): string {
-  return JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}…` : text);
 }

@@ -8,30 +8,37 @@ import type { Connection, PostAction } from '../../ingest/model.ts';
 import type { ProbeReport } from '../../ingest/ports.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { isoTime } from '../../text/time.ts';
+import { countText } from '../../text/units.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
+import { targetFolder } from './post-actions.ts';
 
-/** Throws the failures of `Sessions.probe`, with the server and the folder in their messages. */
+/**
+ * Throws the failures of `Sessions.probe`, with the server and the folder in their messages. `loginHint` replaces the
+ * hint of `login_refused`.
+ */
 export async function probeMailbox(
   app: Pick<App, 'sessions'>,
   connection: Connection,
   password: SecretBytes,
   { terminal }: Pick<Context, 'terminal'>,
+  loginHint: string | null = null,
 ): Promise<ProbeReport> {
   try {
     return await app.sessions.probe(connection, password, (stage) => terminal.stage(`probing: ${stage} …`));
   } catch (error) {
-    throw isFailure(error) ? withLocation(error, connection) : error;
+    throw isFailure(error) ? withLocation(error, connection, loginHint) : error;
   } finally {
     terminal.stage('');
   }
 }
 
 /** Names server and folder. A missing folder is mostly misspelt, so its hint lists the existing folders. */
-function withLocation(failure: Failure, { host, port, folder }: Connection): Failure {
+function withLocation(failure: Failure, { host, port, folder }: Connection, loginHint: string | null): Failure {
   const { code, fields, cause } = failure;
   const location = code === 'folder_missing' ? `${host}:${port}, folder ${JSON.stringify(folder)}` : `${host}:${port}`;
   const folders = code === 'folder_missing' && typeof fields.folders === 'string' ? fields.folders : null;
-  const hint = folders === null ? failure.hint : `Existing folders: ${folders}`;
+  const usualHint = (code === 'login_refused' ? loginHint : null) ?? failure.hint;
+  const hint = folders === null ? usualHint : `Existing folders: ${folders}`;
   const shown = code === 'tls_pin_mismatch' && fields.shown ? ` It shows ${fields.shown}.` : '';
   return new Failure(code, `${location}: ${failure.message}${shown}`, { fields, cause, hint });
 }
@@ -40,6 +47,11 @@ function withLocation(failure: Failure, { host, port, folder }: Connection): Fai
 export function certificateText({ certificate }: ProbeReport): string {
   if (certificate === null) return 'no TLS';
   return `certificate valid until ${isoTime(certificate.validUntilMs)?.slice(0, 10)}`;
+}
+
+/** `3 messages there; certificate valid until 2026-01-31`. */
+export function probedText(report: ProbeReport): string {
+  return `${countText(report.folder.messageCount, 'message')} there; ${certificateText(report)}`;
 }
 
 /** The object that `mailbox test --json` prints. */
@@ -69,10 +81,9 @@ export function noteMissingTarget(
   { folders }: ProbeReport,
   { terminal }: Pick<Context, 'terminal'>,
 ): void {
-  if (action.kind !== 'move' || folders.includes(action.folder)) return;
-  terminal.note(
-    `note: there is no folder ${action.folder} yet: the first move creates it, if the server allows the name`,
-  );
+  const folder = targetFolder(action);
+  if (folder === null || folders.includes(folder)) return;
+  terminal.note(`note: there is no folder ${folder} yet: the first move creates it, if the server allows the name`);
 }
 
 /**

@@ -8,7 +8,7 @@
 
 import { isDeepStrictEqual } from 'node:util';
 import type { App } from '../../compose/compose.ts';
-import { Failure, isFailure } from '../../errors.ts';
+import { Failure } from '../../errors.ts';
 import type { Connection, Mailbox } from '../../ingest/model.ts';
 import type { ProbeReport } from '../../ingest/ports.ts';
 import type { VersionedMailbox } from '../../ingest/stores.ts';
@@ -19,7 +19,7 @@ import { isoTime } from '../../text/time.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
 import { newPassword, warnOfSharedFolder } from './add.ts';
 import { type MailboxChanges, readAddresses, readMailboxChanges } from './options.ts';
-import { certificateText, noteMissingTarget, probeMailbox } from './probe.ts';
+import { noteMissingTarget, probedText, probeMailbox } from './probe.ts';
 import { refusePartlyRemoved, serverDoubt } from './state.ts';
 import { locationText, serverText } from './view.ts';
 
@@ -93,7 +93,10 @@ async function probeAndStore(
   origin: PasswordOrigin,
   isNew: boolean,
 ): Promise<ProbeReport | null> {
-  const report = options.probe ? await probe(app, after.connection, password, isNew, context) : null;
+  const help = isNew ? 'Check user and password.' : 'If the password differs there, add --new-password.';
+  const report = options.probe
+    ? await probeMailbox(app, after.connection, password, context, `Nothing was changed. ${help}`)
+    : null;
   // As late as possible: the switch may have changed during the probe.
   await app.passwords.store(after, password, origin, (prepared) => {
     const isStored = !isNew && prepared.form === 'plain' && before.password.form === 'plain';
@@ -112,39 +115,40 @@ async function refuseDoubtfulServer({ app, before, options }: PendingChange): Pr
   });
 }
 
-async function probe(
-  app: App,
-  connection: Connection,
-  password: SecretBytes,
-  isNew: boolean,
-  context: Context,
-): Promise<ProbeReport> {
-  try {
-    return await probeMailbox(app, connection, password, context);
-  } catch (error) {
-    if (!isFailure(error, 'login_refused')) throw error;
-    const help = isNew ? 'Check user and password.' : 'If the password differs there, add --new-password.';
-    const hint = `Nothing was changed. ${help}`;
-    throw new Failure('login_refused', error.message, { fields: error.fields, cause: error.cause, hint });
-  }
-}
-
-const connectionWords: Record<keyof Connection, string> = {
-  ...{ host: 'host', port: 'port', tls: 'TLS', caPem: 'authorities', fingerprint: 'fingerprint' },
-  ...{ allowPlaintext: 'plaintext allowed', user: 'user', folder: 'folder' },
+type SettingWords = {
+  readonly [K in Exclude<keyof Mailbox, 'id' | 'state' | 'addresses'>]: K extends 'connection'
+    ? Readonly<Record<keyof Connection, string>>
+    : string;
 };
 
-/** Named as the options are. */
+/** How a change of each setting is reported, named as the options are. A setting without a word does not compile. */
+const settingWords: SettingWords = {
+  name: 'name',
+  connection: {
+    ...{ host: 'host', port: 'port', tls: 'TLS', caPem: 'authorities', fingerprint: 'fingerprint' },
+    ...{ allowPlaintext: 'plaintext allowed', user: 'user', folder: 'folder' },
+  },
+  start: 'since',
+  postAction: 'on_success',
+  pollIntervalMs: 'interval',
+};
+
 function changedSettings(before: Mailbox, after: Mailbox): readonly string[] {
-  const keys = Object.keys(connectionWords) as (keyof Connection)[];
-  const connection = keys.filter((key) => before.connection[key] !== after.connection[key]);
+  const { name, connection, ...others } = settingWords;
   return [
-    ...(before.name === after.name ? [] : ['name']),
-    ...connection.map((key) => connectionWords[key]),
-    ...(isSame(before.start, after.start) ? [] : ['since']),
-    ...(isSame(before.postAction, after.postAction) ? [] : ['on_success']),
-    ...(before.pollIntervalMs === after.pollIntervalMs ? [] : ['interval']),
+    ...changedWords({ name }, before, after),
+    ...changedWords(connection, before.connection, after.connection),
+    ...changedWords(others, before, after),
   ];
+}
+
+function changedWords<K extends string>(
+  words: Readonly<Record<K, string>>,
+  before: Readonly<Record<NoInfer<K>, unknown>>,
+  after: Readonly<Record<NoInfer<K>, unknown>>,
+): readonly string[] {
+  const keys = Object.keys(words) as K[];
+  return keys.filter((key) => !isSame(before[key], after[key])).map((key) => words[key]);
 }
 
 function isSame<T>(one: T, other: T): boolean {
@@ -179,16 +183,14 @@ async function printChanged(
     await terminal.line(`nothing changed: ${after.name} has these settings already`);
     return;
   }
-  const there = `${messages} ${messages === 1 ? 'message' : 'messages'} there`;
-  const probed = report === null ? '' : ` (${there}; ${certificateText(report)})`;
+  const probed = report === null ? '' : ` (${probedText(report)})`;
   await terminal.line(`changed ${after.name}: ${changed.join(', ')}; now ${locationText(after)}${probed}`);
   if (changed.some((word) => folderSettings.includes(word))) terminal.note(startText(after));
 }
 
+const { host, port, user, folder } = settingWords.connection;
 /** Settings that make it another folder. */
-const folderSettings: readonly string[] = [
-  ...[connectionWords.host, connectionWords.port, connectionWords.user, connectionWords.folder],
-];
+const folderSettings: readonly string[] = [host, port, user, folder];
 
 function startText({ start }: Mailbox): string {
   const messages = start.from === 'all' ? 'all messages' : `messages from ${isoTime(start.atMs)} on`;

@@ -11,6 +11,7 @@ import { Failure, isFailure } from '../../errors.ts';
 import type { Mailbox } from '../../ingest/model.ts';
 import { commandOrNotice, shellCommand } from '../../text/shell.ts';
 import { type CommonOptions, type Context, withApp } from '../context.ts';
+import { isConfirmed, nothingChanged } from '../output.ts';
 import { newPassword } from './add.ts';
 import { serverText } from './view.ts';
 
@@ -72,7 +73,7 @@ export async function removeMailbox(options: NameOptions & { yes?: boolean }, co
   return await withApp(options, context, async (app) => {
     const mailbox = await anyMailbox(app, options.name);
     const question = `Remove ${mailbox.name} with its password and cursor (its tickets stay)?`;
-    const sure = options.yes === true || (await terminal.confirm(question, 'Confirm it with --yes.'));
+    const sure = await isConfirmed(options, context, question);
     if (sure) await app.store.removeMailbox(mailbox.id, app.actor);
     await terminal.line(sure ? `removed ${mailbox.name}` : `kept ${mailbox.name}`);
     return sure ? 0 : 1;
@@ -90,10 +91,7 @@ export async function setMailboxPassword(options: SetPasswordOptions, context: C
     const mailbox = await requireChangeable(app, options.name);
     // Asks for the passphrase of the key file first.
     await app.vault.refresh();
-    if (!(await isServerAccepted(app, mailbox, options, context))) {
-      terminal.note('Nothing was changed.');
-      return 1;
-    }
+    if (!(await isServerAccepted(app, mailbox, options, context))) return nothingChanged(context);
     using password = await newPassword(options, mailbox, context);
     await app.passwords.store(mailbox, password, 'command', (prepared) =>
       app.store.setPassword(mailbox.id, prepared, app.actor),

@@ -7,6 +7,7 @@
  */
 
 import type { Config } from '../../config/config.ts';
+import { urlHost } from '../../config/machine.ts';
 import { Failure, isFailure } from '../../errors.ts';
 import type { CommonOptions, Context } from '../context.ts';
 import { isLate, readStatus, type Status } from './answer.ts';
@@ -64,17 +65,13 @@ function configuredUrl(http: Config['http']): string {
     throw new Failure('daemon_unreachable', 'the daemon listens on any free port: [http] listen has port 0', {
       hint: 'Its event http.listening contains the port: pass it with --address.',
     });
-  return `http://${hostInUrl(reachable(http.host))}:${http.port}`;
+  return `http://${urlHost(reachable(http.host))}:${http.port}`;
 }
 
 /** A wildcard address is reachable on the loopback interface. */
 function reachable(host: string): string {
   if (host === '0.0.0.0') return '127.0.0.1';
   return host === '::' ? '::1' : host;
-}
-
-function hostInUrl(host: string): string {
-  return host.includes(':') ? `[${host}]` : host;
 }
 
 /** From the option `--address`, HOST:PORT. Throws `usage`. */

@@ -36,7 +36,7 @@ test.each([
 });
 
 test.each(['ETIMEDOUT', 'ENETUNREACH', 'EHOSTUNREACH', 'ENETDOWN', 'ECONNRESET', 'EPIPE'])(
-  '%s within the connection is connection_lost; before the login the stage is told',
+  '%s within the connection is connection_lost; before the login the stage is named',
   (code) => {
     expect(failed(code, 'open')).toMatchObject({ code: 'connection_lost', fields: {} });
     expect(failed(code, 'open').fields.stage).toBeUndefined();

@@ -17,7 +17,7 @@ type Idling = {
   readonly withPlus?: readonly string[];
   /** Called when it idles. */
   readonly whenIdle?: (talk: Talk) => void;
-  /** Ends it by itself after so long. */
+  /** Ends it automatically after so long. */
   readonly endsAfterMs?: number;
   /** False: no answer to DONE. */
   readonly answers?: boolean;
@@ -145,7 +145,7 @@ test('mail that arrives between commands ends the next wait', async () => {
   expect(await session.idle(longMs, never)).toBe('new_messages');
 });
 
-test('silence within the time is quiet, after a check that the server is alive', async () => {
+test('silence within the time ends as timed_out, after a check that the server is alive', async () => {
   await using server = await startIdling({});
   await using session = await openHastily(plainTo(server.port), 200);
   const took = await tookMs(session.idle(900, never));
@@ -213,7 +213,7 @@ test.each<[string, (talk: Talk) => void]>([
 });
 
 test.each(['NO [CANNOT] not here', 'BAD unknown command'])(
-  'a server that answers IDLE with "%s" is server_refused: it is not to be asked again, and the session goes on',
+  'a server that answers IDLE with "%s" is server_refused: it is not to be asked again, and the session continues',
   async (answer) => {
     await using server = await startScriptedServer({
       capabilities,
@@ -237,7 +237,7 @@ test('a server that ends IDLE at once is server_refused, which prevents a busy l
   expect(session.supportsIdle).toBe(false);
 });
 
-test('a server that ends IDLE after a while is quiet', async () => {
+test('a server that ends IDLE after a while counts as timed_out', async () => {
   await using server = await startIdling({ endsAfterMs: 1100 });
   await using session = await openHastily(plainTo(server.port));
   expect(await session.idle(longMs, never)).toBe('timed_out');

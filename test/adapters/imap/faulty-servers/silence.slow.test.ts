@@ -96,7 +96,7 @@ test.each([
   ['LIST', '* LIST () "/" INBOX'],
   ['UID FETCH', '* 9 FETCH (UID 9 FLAGS (\\Seen))'],
   ['UID FETCH', '* 1 FETCH (UID 1 RFC822.SIZE 5)'],
-])('a server that goes on and on at %s ends after three deadlines, even when bytes flow', async (flooded, line) => {
+])('a server that sends without end at %s ends after three deadlines, even when bytes flow', async (flooded, line) => {
   let timer: NodeJS.Timeout | undefined;
   const script: Script = (command, rest, tag, { say }) => {
     const isFlooded = command === flooded && rest !== '"" ""';
@@ -145,7 +145,7 @@ test('a busy main thread is not the silence of the server', async () => {
   const script: Script = (command, _rest, tag, { say }) => {
     if (command !== 'UID SEARCH') return false;
     say('* SEARCH 1 2', `${tag} OK`);
-    // The answer is on its way, and nobody in this process can read it for a while.
+    // The answer is on its way, and this process cannot read it for a while.
     const until = performance.now() + 600;
     while (performance.now() < until);
     return true;

@@ -1,0 +1,71 @@
+/**
+ * Post-actions on the command line: one record from which the parser of `--on-success`, its rule and its help are
+ * derived. A post-action that is missing here does not compile.
+ */
+
+import { Failure } from '../../errors.ts';
+import type { PostAction } from '../../ingest/model.ts';
+import { oneLine, quoted, wrongValue } from '../option-values.ts';
+
+type PostActionForm<A extends PostAction> = {
+  /** As the help shows it: the kind, and after a colon its argument. */
+  readonly form: string;
+  text(action: A): string;
+  /** `argument`: the text after the colon; '' where the form has none. */
+  read(argument: string): A;
+  /** The folder that messages are moved into; null: they stay. */
+  targetFolder(action: A): string | null;
+};
+
+type FormsByKind = {
+  readonly [K in PostAction['kind']]: PostActionForm<Extract<PostAction, { readonly kind: K }>>;
+};
+
+const forms: FormsByKind = {
+  seen: withoutArgument('seen'),
+  move: {
+    form: 'move:FOLDER',
+    text: ({ folder }) => `move:${folder}`,
+    read: (folder) => ({ kind: 'move', folder: oneLine('--on-success', folder) }),
+    targetFolder: ({ folder }) => folder,
+  },
+  delete: withoutArgument('delete'),
+  leave: withoutArgument('leave'),
+};
+
+function withoutArgument<const K extends PostAction['kind']>(kind: K) {
+  return { form: kind, text: () => kind, read: () => ({ kind }), targetFolder: () => null };
+}
+
+/** The same record, for an action of any kind. */
+const formOf: Readonly<Record<PostAction['kind'], PostActionForm<PostAction>>> = forms;
+const words = Object.values(forms).map(({ form }) => form);
+
+/** `seen, move:FOLDER, delete or leave`. */
+export const postActionWords = `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`;
+
+/** In the form of the option `--on-success`. */
+export function postActionText(action: PostAction): string {
+  return formOf[action.kind].text(action);
+}
+
+/** From the text of the option `--on-success`. Throws `usage`. */
+export function readPostAction(text: string): PostAction {
+  const [, kind = '', argument] = /^([^:]*)(?::(.+))?$/u.exec(text) ?? [];
+  const found = Object.entries(formOf).find(([name]) => name === kind)?.[1];
+  if (found === undefined || found.form.includes(':') !== (argument !== undefined))
+    throw wrongValue('--on-success', `must be ${postActionWords}`, text);
+  return found.read(argument ?? '');
+}
+
+/** The folder that messages are moved into; null: they stay in the polled one. */
+export function targetFolder(action: PostAction): string | null {
+  return formOf[action.kind].targetFolder(action);
+}
+
+/** Throws `usage` for a move into the polled folder itself. */
+export function refuseMoveIntoItself(action: PostAction, polledFolder: string): void {
+  if (targetFolder(action)?.toLowerCase() !== polledFolder.toLowerCase()) return;
+  const given = quoted(postActionText(action));
+  throw new Failure('usage', `--on-success must move to another folder than the polled one, not ${given}`);
+}
