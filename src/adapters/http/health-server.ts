@@ -7,14 +7,13 @@
  */
 
 import { once } from 'node:events';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { Hono } from 'hono';
 import { within } from '../../async/deadline.ts';
 import { singleFlight } from '../../async/single-flight.ts';
-import { causeCode, Failure } from '../../errors.ts';
 import type { HttpServer } from '../../ingest/ports.ts';
 import type { Readiness } from '../../ingest/readiness.ts';
-import { byRawPath, createHttpServer, type NodeEnv } from './http-server.ts';
+import { byRawPath, createHttpServer, listenOn, type NodeEnv } from './http-server.ts';
 
 export type HttpOptions = { readonly host: string; readonly port: number };
 
@@ -54,13 +53,7 @@ export async function startHealthServer(options: HttpOptions, sources: HealthSou
   };
   const server = createHttpServer({ app: endpoints(sources), headers, limits, hooks });
   server.maxConnections = connectionsMax;
-  try {
-    server.listen(options);
-    await once(server, 'listening');
-  } catch (error) {
-    throw listenFailure(options, error);
-  }
-  const { address, family, port } = server.address() as AddressInfo;
+  const { address, family, port } = await listenOn(server, options, '[http] listen');
   const host = family === 'IPv6' ? `[${address}]` : address;
   return {
     address: `http://${host}:${port}`,
@@ -146,16 +139,4 @@ function shortened(
     not_listed: Math.max(0, list.length - listedMax),
   };
   return { ...readiness, checks: { ...checks, mailboxes } };
-}
-
-/**
- * A taken address, or one that may appear later, may be tried again; any other reason is a wrong setting, as a port
- * below 1024.
- */
-function listenFailure({ host, port }: HttpOptions, error: unknown): Failure {
-  const code = causeCode(error);
-  const message = `cannot listen on ${host}:${port} (${code})`;
-  if (code === 'EADDRINUSE') return new Failure('address_in_use', message, { cause: error });
-  if (code === 'EADDRNOTAVAIL') return new Failure('address_unavailable', message, { cause: error });
-  return new Failure('config_invalid', message, { cause: error, hint: 'Choose another [http] listen.' });
 }

@@ -8,9 +8,11 @@
  * responses are bounded.
  */
 
+import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { Hono } from 'hono';
+import { causeCode, Failure } from '../../errors.ts';
 import { type ConnectionTimes, SingleRequestConnection } from './single-request-connection.ts';
 
 export type NodeBindings = {
@@ -56,7 +58,7 @@ type ConnectionHooks = {
 /** How often node:http checks for requests that are late. */
 const checkIntervalMs = 500;
 
-/** Call `listen` on the result. */
+/** Call `listen` or `listenOn` for the result. */
 export function createHttpServer(options: HttpServerOptions): Server {
   const { limits, hooks = {} } = options;
   const { headBytesMax, headMs, bodyMs } = limits;
@@ -81,6 +83,29 @@ export function createHttpServer(options: HttpServerOptions): Server {
     server.on(event, (incoming, outgoing) => void serve(incoming, outgoing, options));
   server.on('clientError', (error, connection) => refuseMalformed(error, connection, options));
   return server;
+}
+
+/**
+ * Listens; resolves with the address that was bound. A taken address, or one that may appear later, may be tried again
+ * (`address_in_use`, `address_unavailable`); any other reason is a wrong `setting`, as a port below 1024
+ * (`config_invalid`).
+ */
+export async function listenOn(
+  server: Server,
+  { host, port }: { readonly host: string; readonly port: number },
+  setting: string,
+): Promise<AddressInfo> {
+  try {
+    server.listen({ host, port });
+    await once(server, 'listening');
+  } catch (cause) {
+    const code = causeCode(cause);
+    const message = `cannot listen on ${host}:${port} (${code})`;
+    if (code === 'EADDRINUSE') throw new Failure('address_in_use', message, { cause });
+    if (code === 'EADDRNOTAVAIL') throw new Failure('address_unavailable', message, { cause });
+    throw new Failure('config_invalid', message, { cause, hint: `Choose another ${setting}.` });
+  }
+  return server.address() as AddressInfo;
 }
 
 async function serve(incoming: IncomingMessage, outgoing: ServerResponse, options: HttpServerOptions): Promise<void> {

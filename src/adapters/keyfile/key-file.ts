@@ -3,29 +3,22 @@
  *
  * Refuses a file that others can read or could have put there: a link, a folder, a pipe, another owner, an open mode.
  * Writes are atomic and retain the passphrase protection. A mutex serializes the operations of one object; two
- * processes are serialized by link(2) and rename(2), and a file that changes during an operation is left as it is.
- * Errors: `key_file_missing`, `key_file_refused`, `key_file_locked`, `already_exists`, `refused`, `disk_full`,
- * `disk_failed`.
+ * processes are serialized by link(2) and rename(2): each change compares the file again right before the rename, and
+ * leaves one that another process changed meanwhile as it is. Errors: `key_file_missing`, `key_file_refused`,
+ * `key_file_locked`, `already_exists`, `refused`, `disk_full`, `disk_failed`.
  */
-import { join } from 'node:path';
+import { randomBytes } from 'node:crypto';
+import { rename } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { createMutex } from '../../async/mutex.ts';
 import type { KeyFile, KeyFileReading } from '../../encryption/ports.ts';
-import { Failure, isFailure } from '../../errors.ts';
-import { type KeyId, keyIds } from '../../secret/key.ts';
+import { causeCode, Failure, isFailure } from '../../errors.ts';
+import { checkKeyFileSize, type KeyId, type KeySet, keyIds, serializeKeySet } from '../../secret/key.ts';
 import type { SecretBytes } from '../../secret/secret-bytes.ts';
 import { shellArg } from '../../text/shell.ts';
-import { type PassphraseSource, workFactorDefault } from './age.ts';
-import { backupFileRules, createKeyReader, type KeyReader } from './reader.ts';
-import { readSmallFile, writeNew } from './small-file.ts';
-import {
-  copyKeyFile,
-  type KeyFileContext,
-  protectKeys,
-  replaceKeys,
-  setAside,
-  unprotectKeys,
-  writeBareKeys,
-} from './writer.ts';
+import { cachePassphrase, isWrapped, type PassphraseSource, unwrapKeys, workFactorDefault, wrapKeys } from './age.ts';
+import { backupFileRules, createKeyReader, type KeyReader, keyFileRules, withPathInErrors } from './reader.ts';
+import { type FileRules, onDiskAt, readSmallFile, syncFolder, writeCopy, writeNew, writeOver } from './small-file.ts';
 
 /** Maintenance operations of the `key` commands. */
 export type KeyFileMaintenance = {
@@ -48,6 +41,14 @@ export type KeyFileOptions = {
   readonly nowMs: () => number;
   /** Base-2 logarithm of scrypt's N for a new passphrase. */
   readonly workFactor?: number;
+};
+
+type KeyFileContext = {
+  readonly path: string;
+  readonly folder: string;
+  readonly source: PassphraseSource;
+  readonly reader: KeyReader;
+  readonly workFactor: number;
 };
 
 const fileName = 'encryption-key.bin';
@@ -91,4 +92,110 @@ async function idsIn(path: string, reader: KeyReader): Promise<readonly KeyId[]>
     throw new Failure('not_found', `there is no file at ${path}`, { hint: `Check the path: ls -l ${shellArg(path)}` });
   }
   return keyIds(await reader.keysOfOther(path, found.content));
+}
+
+async function replaceKeys(file: KeyFileContext, keys: KeySet): Promise<void> {
+  const before = await takeSnapshot(file.path);
+  const { wrapped } = before;
+  if (wrapped === null) return await writeBareKeys(keys, (content) => overwrite(file, before, content));
+  using asked = cachePassphrase(file.source);
+  // Verifies the passphrase first: a new one in the source alone must not lock the keys under another than the file
+  // has.
+  await withPathInErrors(file.path, () => unwrapKeys(wrapped, asked.passphrase));
+  await overwriteWrapped(file, before, keys, await asked.passphrase());
+}
+
+async function protectKeys(file: KeyFileContext, passphrase: SecretBytes): Promise<void> {
+  const before = await takeSnapshot(file.path);
+  if (before.wrapped !== null) {
+    const hint = 'To change the passphrase, remove it first: ticketmaild key unprotect';
+    throw new Failure('refused', `the key file ${file.path} is protected already`, { hint });
+  }
+  const reading = await file.reader.read();
+  if (reading === null) throw keyFileMissing(file.path);
+  await overwriteWrapped(file, before, reading.keys, passphrase);
+}
+
+async function unprotectKeys(file: KeyFileContext): Promise<void> {
+  const before = await takeSnapshot(file.path);
+  const { wrapped } = before;
+  if (before.identity === null) throw keyFileMissing(file.path);
+  if (wrapped === null) throw new Failure('refused', `the key file ${file.path} is not protected by a passphrase`);
+  using asked = cachePassphrase(file.source);
+  const keys = await withPathInErrors(file.path, () => unwrapKeys(wrapped, asked.passphrase));
+  await writeBareKeys(keys, (content) => overwrite(file, before, content));
+}
+
+/** An unprotected file must have a valid size: a copy of a broken file is no backup. */
+async function copyKeyFile(file: KeyFileContext, target: string): Promise<void> {
+  const found = await readSmallFile(file.path, await keyFileRules(file.folder));
+  if (found?.content == null) throw keyFileMissing(file.path);
+  const { content } = found;
+  try {
+    if (!isWrapped(content)) await withPathInErrors(file.path, async () => checkKeyFileSize(content.length));
+    await writeCopy(target, content);
+  } finally {
+    content.fill(0);
+  }
+}
+
+/** Renames what is at `path` to `PATH.REASON-20261124T180102Z-RANDOM`, atomically; null: nothing is there. */
+function setAside(path: string, reason: string, nowMs: number): Promise<string | null> {
+  const time = new Date(nowMs).toISOString().replace(/\.\d+/, '').replaceAll(/[-:]/g, '');
+  // The random part keeps two processes from choosing the same name: rename(2) would overwrite.
+  const target = `${path}.${reason}-${time}-${randomBytes(4).toString('hex')}`;
+  return onDiskAt(path, async () => {
+    try {
+      await rename(path, target);
+    } catch (error) {
+      if (causeCode(error) === 'ENOENT') return null;
+      throw error;
+    }
+    await syncFolder(dirname(path));
+    return target;
+  });
+}
+
+/** Lends the content of an unprotected key file to `write`, then wipes it. */
+async function writeBareKeys(keys: KeySet, write: (content: Uint8Array) => Promise<void>): Promise<void> {
+  using content = serializeKeySet(keys);
+  await content.use(write);
+}
+
+async function overwriteWrapped(
+  file: KeyFileContext,
+  before: FileSnapshot,
+  keys: KeySet,
+  passphrase: SecretBytes,
+): Promise<void> {
+  const wrapped = await wrapKeys(keys, passphrase, file.workFactor);
+  await overwrite(file, before, wrapped);
+  file.reader.remember(wrapped, keys);
+}
+
+/** The file before a change. `identity` null: no file. `wrapped` null: no age file. */
+type FileSnapshot = { readonly identity: string | null; readonly wrapped: Uint8Array | null };
+
+async function overwrite({ path }: KeyFileContext, before: FileSnapshot, content: Uint8Array): Promise<void> {
+  await writeOver(path, content, async () => {
+    const { identity } = await takeSnapshot(path);
+    if (identity === before.identity) return;
+    const hint = `Nothing was written. Check the file and run the command again: ls -l ${shellArg(path)}`;
+    throw new Failure('refused', `the key file ${path} was changed by another process meanwhile`, { hint });
+  });
+}
+
+/** Owner and mode of a file to be overwritten do not matter; it must only be readable. */
+const overwriteRules: FileRules = { ...backupFileRules, description: 'the key file', isLinkFollowed: false };
+
+async function takeSnapshot(path: string): Promise<FileSnapshot> {
+  const found = await readSmallFile(path, overwriteRules);
+  if (found?.content == null) return { identity: null, wrapped: null };
+  const wrapped = isWrapped(found.content) ? found.content.slice() : null;
+  found.content.fill(0);
+  return { identity: found.identity, wrapped };
+}
+
+function keyFileMissing(path: string): Failure {
+  return new Failure('key_file_missing', `there is no key file at ${path}`);
 }

@@ -74,42 +74,35 @@ const idleBuckets = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
  */
 function pollCounters(registry: Registry): Meter {
   const registers = [registry];
-  const messages = new Counter({
-    name: 'ticketmaild_messages_total',
-    help: 'Messages by mailbox and outcome.',
-    labelNames: ['mailbox', 'outcome'],
-    registers,
-  });
-  const polls = new Counter({
-    name: 'ticketmaild_polls_total',
-    help: 'Finished polls by mail host and result: ok, or the error code.',
-    labelNames: ['host', 'result'],
-    registers,
-  });
-  const logins = new Counter({
-    name: 'ticketmaild_login_failures_total',
-    help: 'Logins that a mail server refused, by mail host and error code.',
-    labelNames: ['host', 'code'],
-    registers,
-  });
-  const duration = new Histogram({
-    name: 'ticketmaild_poll_duration_seconds',
-    help: 'Duration of polls, whatever their result.',
-    buckets: pollBuckets,
-    registers,
-  });
-  const lag = new Histogram({
-    name: 'ticketmaild_poll_lag_seconds',
-    help: 'Time from the moment a mailbox is due to the start of its poll.',
-    buckets: lagBuckets,
-    registers,
-  });
-  const idleLatency = new Histogram({
-    name: 'ticketmaild_idle_latency_seconds',
-    help: 'Time from the announcement of new messages (IDLE) to their commit.',
-    buckets: idleBuckets,
-    registers,
-  });
+  const counter = (name: string, help: string, labelNames: readonly string[]) =>
+    new Counter({ name, help, labelNames, registers });
+  const histogram = (name: string, help: string, buckets: number[]) =>
+    new Histogram({ name, help, buckets, registers });
+  const messages = counter('ticketmaild_messages_total', 'Messages by mailbox and outcome.', ['mailbox', 'outcome']);
+  const polls = counter('ticketmaild_polls_total', 'Finished polls by mail host and result: ok, or the error code.', [
+    'host',
+    'result',
+  ]);
+  const logins = counter(
+    'ticketmaild_login_failures_total',
+    'Logins that a mail server refused, by mail host and error code.',
+    ['host', 'code'],
+  );
+  const duration = histogram(
+    'ticketmaild_poll_duration_seconds',
+    'Duration of polls, whatever their result.',
+    pollBuckets,
+  );
+  const lag = histogram(
+    'ticketmaild_poll_lag_seconds',
+    'Time from the moment a mailbox is due to the start of its poll.',
+    lagBuckets,
+  );
+  const idleLatency = histogram(
+    'ticketmaild_idle_latency_seconds',
+    'Time from the announcement of new messages (IDLE) to their commit.',
+    idleBuckets,
+  );
   return {
     poll: ({ host: name, result, durationMs, lagMs }) => {
       const host = label(name);

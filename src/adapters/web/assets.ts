@@ -8,8 +8,10 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { gzipSync } from 'node:zlib';
+import type { Context } from 'hono';
+import type { NodeEnv } from '../http/http-server.ts';
 
-export type Asset = {
+type Asset = {
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** RFC 1952. */
   readonly gzipped: Uint8Array<ArrayBuffer>;
@@ -43,4 +45,18 @@ export async function readAssets(): Promise<Assets> {
 
 function digest(bytes: Buffer): string {
   return createHash('sha256').update(bytes).digest('base64url').slice(0, 22);
+}
+
+const forever = 'private, max-age=31536000, immutable';
+
+export function sendAsset(asset: Asset, { version }: Assets, request: Context<NodeEnv>): Response {
+  const { url = '', headers } = request.env.incoming;
+  request.header('etag', asset.etag);
+  request.header('cache-control', url.endsWith(`?v=${version}`) ? forever : 'no-cache');
+  if (headers['if-none-match'] === asset.etag) return request.body(null, 304);
+  request.header('content-type', asset.contentType);
+  request.header('vary', 'accept-encoding');
+  const acceptsGzip = /\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))/i.test(`${headers['accept-encoding'] ?? ''}`);
+  if (acceptsGzip) request.header('content-encoding', 'gzip');
+  return request.body(acceptsGzip ? asset.gzipped : asset.bytes);
 }

@@ -6,14 +6,13 @@
  * in one buffer that is wiped; connections are limited per client, the oldest idle one makes room.
  */
 
-import { once } from 'node:events';
-import type { Server } from 'node:http';
+import { setTimeout } from 'node:timers/promises';
 import type { AdminService } from '../../admin/service.ts';
 import { coalesce } from '../../async/single-flight.ts';
 import type { AdminConfig } from '../../config/config.ts';
-import { asFailure, causeCode, Failure } from '../../errors.ts';
+import { asFailure, type Failure } from '../../errors.ts';
 import { events, type Log } from '../../events.ts';
-import { createHttpServer } from '../http/http-server.ts';
+import { createHttpServer, listenOn } from '../http/http-server.ts';
 import { readAssets } from './assets.ts';
 import { watchCertificate } from './certificate.ts';
 import { type ConnectionLimits, createConnectionLimit } from './http/connection-limit.ts';
@@ -57,7 +56,8 @@ export async function serveAdminPage(
   let page = await tryToOpen(parts);
   const serving = (async () => {
     while (!stop.signal.aborted) {
-      if (page === null) await pause(parts.limits.retryMs, stop.signal);
+      if (page === null)
+        await setTimeout(parts.limits.retryMs, undefined, { signal: stop.signal }).catch(() => undefined);
       else await page.ended;
       if (stop.signal.aborted) return;
       await page?.close();
@@ -141,7 +141,7 @@ async function open({ config, service, log, report, limits }: Parts): Promise<Pa
         service.recordRefusal({ reason: 'bad_request', who: null, address: peer, about: 'request' }),
     },
   });
-  await listen(server, config);
+  const { port } = await listenOn(server, config, '[admin] listen');
   const ended = new Promise<void>((resolve) => void server.once('close', resolve));
   // A broken listening socket: the page starts again.
   server.on('error', () => server.close());
@@ -150,40 +150,10 @@ async function open({ config, service, log, report, limits }: Parts): Promise<Pa
     await connections.close(closeMs);
     await ended;
   });
-  log.info({ address: addressOf(server, config) }, events.adminListening);
+  // The origin as a browser on this machine would write it.
+  const host = config.host.includes(':') ? `[${config.host}]` : config.host;
+  const address = `${config.tls === null ? 'http' : 'https'}://${host}:${port}`;
+  log.info({ address }, events.adminListening);
   const all = undo.move();
   return { ended, close: () => all.disposeAsync() };
-}
-
-async function listen(server: Server, { host, port }: AdminConfig): Promise<void> {
-  try {
-    server.listen({ host, port });
-    await once(server, 'listening');
-  } catch (error) {
-    const code = causeCode(error);
-    const message = `cannot listen on ${host}:${port} (${code})`;
-    const hint =
-      code === 'EADDRINUSE'
-        ? 'Is ticketmaild running already? Otherwise choose another [admin] listen.'
-        : 'Choose another [admin] listen.';
-    throw new Failure(code === 'EADDRINUSE' ? 'address_in_use' : 'config_invalid', message, { cause: error, hint });
-  }
-}
-
-/** The origin as a browser on this machine would write it. */
-function addressOf(server: Server, { host, tls }: AdminConfig): string {
-  const address = server.address();
-  const port = typeof address === 'object' ? (address?.port ?? 0) : 0;
-  return `${tls === null ? 'http' : 'https'}://${host.includes(':') ? `[${host}]` : host}:${port}`;
-}
-
-async function pause(ms: number, stop: AbortSignal): Promise<void> {
-  if (stop.aborted) return;
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const done = (): void => resolve();
-  const timer = setTimeout(done, ms);
-  stop.addEventListener('abort', done);
-  await promise;
-  clearTimeout(timer);
-  stop.removeEventListener('abort', done);
 }

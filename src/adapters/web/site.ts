@@ -1,5 +1,6 @@
 /**
- * Admin page application (Hono): checks a request, routes it, and writes the response with strict headers.
+ * Admin page application (Hono): checks a request, authenticates its session, routes it, and writes the response with
+ * strict headers.
  *
  * Nothing of a request and no text of an error is in a response. A refused request is reported to the audit by fixed
  * names. A failure becomes a page that says so. A response is sent within 30 seconds, even if a lookup hangs.
@@ -10,10 +11,19 @@ import { type Context, Hono } from 'hono';
 import { deleteCookie, setCookie } from 'hono/cookie';
 import type { StatusCode } from 'hono/utils/http-status';
 import type { AdminService, RefusalReason } from '../../admin/service.ts';
-import type { Log } from '../../events.ts';
+import { within } from '../../async/deadline.ts';
+import { asFailure } from '../../errors.ts';
+import { events, type Log } from '../../events.ts';
 import { byRawPath, type NodeEnv } from '../http/http-server.ts';
-import type { Asset, Assets } from './assets.ts';
-import { type CookieSettings, cookieSettings, readForm, tokenInCookie } from './http/form.ts';
+import { type Assets, sendAsset } from './assets.ts';
+import {
+  type CookieSettings,
+  cookieSettings,
+  isSameToken,
+  readForm,
+  type SubmittedForm,
+  tokenInCookie,
+} from './http/form.ts';
 import {
   type AllowedHosts,
   checkForm,
@@ -24,15 +34,22 @@ import {
   type TrustedProxies,
 } from './http/request-checks.ts';
 import { encryptionRoutes } from './routes/encryption.ts';
-import { respond } from './routes/handler.ts';
 import { overviewRoutes } from './routes/overview.ts';
 import {
   createFlashes,
+  databaseUnavailablePage,
+  type FormResponse,
+  failurePage,
+  type PageRequest,
   type PageResponse,
+  paths,
+  type Requester,
   type Route,
   type RouteContext,
   type Routes,
+  redirectTo,
   refusalPage,
+  timeoutPage,
 } from './routes/responses.ts';
 import { signInRoutes } from './routes/sign-in.ts';
 
@@ -108,7 +125,6 @@ function report(site: Site, { env }: SiteRequest, refusal: ReportedRefusal): voi
 }
 
 async function answer(site: Site, request: SiteRequest, route: Route): Promise<Response> {
-  const { service, log, responseMs, assets, cookies } = site;
   const { incoming, body } = request.env;
   const form = incoming.method === 'POST' ? readForm(body) : null;
   if (incoming.method === 'POST' && form === null) return refuse(site, request, { reason: 'bad_request' });
@@ -116,14 +132,63 @@ async function answer(site: Site, request: SiteRequest, route: Route): Promise<R
   const page = {
     address: addressOf(site, incoming) ?? '',
     query,
-    token: tokenInCookie(incoming.headers.cookie, cookies.session),
-    visitor: tokenInCookie(incoming.headers.cookie, cookies.visitor),
+    token: tokenInCookie(incoming.headers.cookie, site.cookies.session),
+    visitor: tokenInCookie(incoming.headers.cookie, site.cookies.visitor),
     isShown: incoming.method !== 'HEAD' && query.get('refresh') !== '1',
-    wantsJson: /^application\/json\b/i.test(incoming.headers.accept ?? ''),
   };
-  const { response, refused } = await respond(route, page, form, { service, log, responseMs, assets: assets.version });
+  const inTime = await within(handle(site, route, page, form), site.responseMs);
+  if (inTime === null) return send(site, request, timeoutPage(site.assets.version, requesterOf(page, form)));
+  const { response, refused } = inTime.value;
   if (refused !== null) report(site, request, { ...refused, about: route.about });
   return send(site, request, response);
+}
+
+type HandledRequest = { readonly response: PageResponse; readonly refused: Omit<ReportedRefusal, 'about'> | null };
+
+/** Checks session and CSRF token, and calls the route. `form`: null for a page; its password is wiped. Never rejects. */
+async function handle(
+  site: Site,
+  route: Route,
+  request: PageRequest,
+  form: SubmittedForm | null,
+): Promise<HandledRequest> {
+  const assets = site.assets.version;
+  let who: string | null = null;
+  const refusal = (reason: RefusalReason): HandledRequest => {
+    return { response: refusalPage(reason, assets, undefined, who !== null), refused: { reason, who } };
+  };
+  const handled = (given: FormResponse | undefined): HandledRequest => {
+    if (given === undefined) return refusal('method');
+    if (!('refused' in given)) return { response: given, refused: null };
+    return { response: given.response, refused: { reason: given.refused, who } };
+  };
+  try {
+    if (route.access === 'public')
+      return handled(form === null ? await route.show?.(request) : await route.change?.(request, form));
+    const { token } = request;
+    const isUse = form !== null || request.query.get('refresh') !== '1';
+    const session = token === null ? null : await site.service.session(token, isUse);
+    if (token === null || session === null)
+      return { response: redirectTo(paths.signIn), refused: form && { reason: 'not_signed_in', who } };
+    who = session.name;
+    const signedIn = { ...request, token, session };
+    if (form === null) return handled(await route.show?.(signedIn));
+    if (!isSameToken(form.fields.get('csrf'), session.csrf)) return refusal('csrf');
+    return handled(await route.change?.(signedIn, form));
+  } catch (error) {
+    const failure = asFailure(error);
+    const requester = requesterOf(request, form);
+    if (failure.domain === 'database') return handled(databaseUnavailablePage(assets, requester));
+    site.log.error({ page: route.about, who, error: failure }, events.adminRequestFailed);
+    return handled(failurePage(assets, requester));
+  } finally {
+    form?.password?.wipe();
+  }
+}
+
+/** A token counts as known without a look-up, since the database may be unavailable. */
+function requesterOf({ token }: PageRequest, form: SubmittedForm | null): Requester {
+  return { isKnown: token !== null, isForm: form !== null };
 }
 
 function send({ cookies }: Site, request: SiteRequest, response: PageResponse): Response {
@@ -134,29 +199,7 @@ function send({ cookies }: Site, request: SiteRequest, response: PageResponse): 
     if (typeof value === 'string') setCookie(request, cookies[name], value, cookies.attributes);
     else if (value === null) deleteCookie(request, cookies[name], cookies.attributes);
   }
-  if ('to' in response) {
-    request.header('location', response.to);
-    return request.body(null);
-  }
-  if ('json' in response) {
-    request.header('content-type', 'application/json; charset=utf-8');
-    return request.body(JSON.stringify(response.json));
-  }
-  return request.html(response.html);
-}
-
-const forever = 'private, max-age=31536000, immutable';
-
-function sendAsset(asset: Asset, { version }: Assets, request: SiteRequest): Response {
-  const { url = '', headers } = request.env.incoming;
-  request.header('etag', asset.etag);
-  request.header('cache-control', url.endsWith(`?v=${version}`) ? forever : 'no-cache');
-  if (headers['if-none-match'] === asset.etag) return request.body(null, 304);
-  request.header('content-type', asset.contentType);
-  request.header('vary', 'accept-encoding');
-  const acceptsGzip = /\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))/i.test(`${headers['accept-encoding'] ?? ''}`);
-  if (acceptsGzip) request.header('content-encoding', 'gzip');
-  return request.body(acceptsGzip ? asset.gzipped : asset.bytes);
+  return 'to' in response ? request.redirect(response.to, 303) : request.html(response.html);
 }
 
 /**

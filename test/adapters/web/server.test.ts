@@ -84,7 +84,9 @@ test('a taken port is logged once, retried, and served when it is free', async (
 test('an address of another machine is logged, and given up when the page is disposed', async () => {
   const log = memoryLog();
   const page = await serveAdminPage({ ...loopback, host: '192.0.2.1' }, memoryService(), log, { retryMs: 60_000 });
-  expect(log.lines).toMatchObject([{ event: 'admin.listen_failed', fields: { error: { code: 'config_invalid' } } }]);
+  expect(log.lines).toMatchObject([
+    { event: 'admin.listen_failed', fields: { error: { code: 'address_unavailable' } } },
+  ]);
   await page[Symbol.asyncDispose]();
 });
 

@@ -152,7 +152,7 @@ describe('two that begin at the same moment', () => {
   });
 });
 
-/** A row as somebody writes it who can write the database. */
+/** A row as an attacker with write access to the database writes it. */
 function forged(kind: OperationKind, given: Partial<StoredOperation> = {}): StoredOperation {
   return {
     ...{ number: 41, kind, by: 'eve', startedAtMs: Date.now(), endedAtMs: null },
@@ -303,32 +303,29 @@ describe('a forged row', () => {
     ['rotate', 'long ago'],
     ['enable', 'now'],
     ['enable', 'long ago'],
-  ] as const)(
-    'that says %s while it is on changes no key and writes no table anew: begun %s',
-    async ([kind, begun]) => {
-      await bringTo('on');
-      const { keyFile, random } = scene.command();
-      const reading = await keyFile.read();
-      if (reading.kind !== 'keys') throw new Error('there is no key file');
-      await keyFile.replace([...reading.keys, generateKey(random)]);
-      // Readable, by somebody who writes the table: sealing it is for the workers.
-      const readable = await plainNow(scene.database, password);
-      await scene.database.setPassword((await scene.database.listMailboxes())[0]?.id ?? '', readable, by);
-      const before = await world();
-      const effects: string[] = [];
-      const looking = await scene.worker({ fate: (effect) => void effects.push(effect) });
-      for (const name of ['eve', 'ada@desk']) {
-        await replaceRow(forged(kind, { by: name, ...(begun === 'now' ? {} : { startedAtMs: 0 }) }));
-        const view = await viewWhen(looking, isOver);
-        if (begun === 'long ago') {
-          expect(view).toMatchObject({ state: 'done', error: null });
-          expect(view.followUp?.command).toMatch(/^ticketmaild encryption (reseal|enable)$/);
-        } else expect(view).toMatchObject({ state: 'failed', error: { code: 'interrupted' }, followUp: null });
-        expect(await world()).toEqual(before);
-      }
-      expect(new Set(effects)).toEqual(new Set(['store.beginOperation']));
-    },
-  );
+  ] as const)('that says %s while it is on changes no key and rewrites no table: begun %s', async ([kind, begun]) => {
+    await bringTo('on');
+    const { keyFile, random } = scene.command();
+    const reading = await keyFile.read();
+    if (reading.kind !== 'keys') throw new Error('there is no key file');
+    await keyFile.replace([...reading.keys, generateKey(random)]);
+    // In plain text, by another program that writes the table: sealing it is for the workers.
+    const readable = await plainNow(scene.database, password);
+    await scene.database.setPassword((await scene.database.listMailboxes())[0]?.id ?? '', readable, by);
+    const before = await world();
+    const effects: string[] = [];
+    const looking = await scene.worker({ fate: (effect) => void effects.push(effect) });
+    for (const name of ['eve', 'ada@desk']) {
+      await replaceRow(forged(kind, { by: name, ...(begun === 'now' ? {} : { startedAtMs: 0 }) }));
+      const view = await viewWhen(looking, isOver);
+      if (begun === 'long ago') {
+        expect(view).toMatchObject({ state: 'done', error: null });
+        expect(view.followUp?.command).toMatch(/^ticketmaild encryption (reseal|enable)$/);
+      } else expect(view).toMatchObject({ state: 'failed', error: { code: 'interrupted' }, followUp: null });
+      expect(await world()).toEqual(before);
+    }
+    expect(new Set(effects)).toEqual(new Set(['store.beginOperation']));
+  });
 
   test('with the name of another live worker is ended by that worker', async () => {
     const [looking, other] = [await scene.worker({ isReporting: true }), await scene.worker({ isReporting: true })];
@@ -485,7 +482,7 @@ describe('a database that is away', () => {
     const worker = await scene.worker({ store: { rewritePasswords } });
     const view = await startedAndOver(worker, 'enable');
     expect(view).toMatchObject({ state: 'failed', error: { code: 'database_unavailable' } });
-    // What failed it is in the log; what the row says about it is not told as ours.
+    // What failed it is in the log; what the row says about it is not repeated.
     expect(view.error?.message).toBe('the log of the daemon has the details');
     expect(await scene.row()).toMatchObject({ state: 'enabling' });
   });

@@ -76,12 +76,12 @@ function onBoth(title: string, run: (on: TestApp) => Promise<void>): void {
 onBoth('failing mailboxes are listed first, then all by name, the paused ones among them', async (on) => {
   const { service, health } = overviewOf(on);
   await addMailbox(on, 'sales', { state: 'paused' });
-  const [zulu, renumbered] = [await addMailbox(on, 'zulu'), await addMailbox(on, 'unstable')];
+  const [zulu, unstable] = [await addMailbox(on, 'zulu'), await addMailbox(on, 'unstable')];
   for (const name of ['Box', 'alpha', 'support']) await addMailbox(on, name);
   health.recordPoll(zulu.id, new Failure('login_refused', 'no such user', { hint: 'set it' }));
   const [alpha] = (await on.app.store.listMailboxes()).filter(({ name }) => name === 'alpha');
   await recordPoll(on, alpha?.id ?? '', null);
-  for (let times = 0; times < 4; times += 1) health.uidValidityChanges.note(renumbered.id);
+  for (let times = 0; times < 4; times += 1) health.uidValidityChanges.note(unstable.id);
   const { mailboxes, counts, isReady, failingChecks, workers } = await service.overview(all);
   expect(mailboxes.list.map(({ name, state }) => `${name} ${state}`)).toEqual([
     ...['zulu failing', 'unstable unknown', 'alpha ok', 'Box unknown', 'sales paused', 'support unknown'],

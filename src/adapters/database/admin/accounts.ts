@@ -10,9 +10,8 @@ import type { AdminAccount, AdminStore, StoredAdminSession } from '../../../admi
 import type { AuditEntry } from '../../../encryption/ports.ts';
 import { addAudit } from '../rows/audit.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
-import type { AdminAccountTable, SqlExecutor } from '../sql/tables.ts';
-import { inTransaction } from '../sql/transactions.ts';
-import { fromForeignTime, toDatabaseTime } from '../sql/values.ts';
+import { inTransaction } from '../sql/statements.ts';
+import { type AdminAccountTable, fromForeignTime, type SqlExecutor, toDatabaseTime } from '../sql/tables.ts';
 
 type Accounts = Pick<
   AdminStore,

@@ -12,9 +12,8 @@ import { isFailure } from '../../../errors.ts';
 import { addAudit } from '../rows/audit.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
 import { isTransient } from '../sql/errors.ts';
-import type { SqlExecutor } from '../sql/tables.ts';
-import { inTransaction, withRetries } from '../sql/transactions.ts';
-import { fromForeignTime } from '../sql/values.ts';
+import { inTransaction, withRetries } from '../sql/statements.ts';
+import { fromForeignTime, type SqlExecutor } from '../sql/tables.ts';
 
 type Attempts = Pick<AdminStore, 'countAttempt' | 'uncountAttempt' | 'clearAttempts' | 'clearAllAttempts'>;
 type Attempt = Awaited<ReturnType<AdminStore['countAttempt']>>;

@@ -11,9 +11,8 @@ import type { AdminStore, StoredOperation } from '../../../admin/ports.ts';
 import type { OperationKind } from '../../../admin/service.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
 import { isDuplicateKey } from '../sql/errors.ts';
-import type { SqlExecutor } from '../sql/tables.ts';
-import { inTransaction } from '../sql/transactions.ts';
-import { fromForeignTime, fromOptionalTime, toDatabaseTime, truncate } from '../sql/values.ts';
+import { inTransaction } from '../sql/statements.ts';
+import { fromForeignTime, fromOptionalTime, type SqlExecutor, toDatabaseTime, truncate } from '../sql/tables.ts';
 
 type OperationStore = Pick<AdminStore, 'readOperation' | 'beginOperation' | 'updateOperation'>;
 type State = StoredOperation['state'];

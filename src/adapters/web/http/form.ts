@@ -9,9 +9,11 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { SecretBytes } from '../../../secret/secret-bytes.ts';
 
+export type FormFields = ReadonlyMap<string, string>;
+
 export type SubmittedForm = {
   /** Every field but the password. */
-  readonly fields: ReadonlyMap<string, string>;
+  readonly fields: FormFields;
   readonly password: SecretBytes | null;
 };
 
@@ -120,8 +122,8 @@ export function cookieSettings(isSecure: boolean): CookieSettings {
 }
 
 /**
- * The token in the first cookie of that name in a Cookie header (RFC 6265); null: there is none, or it is written
- * otherwise.
+ * The token in the first cookie of that name in a Cookie header (RFC 6265); null: there is none, or it has another form.
+ * `getCookie` of Hono would decode it.
  */
 export function tokenInCookie(header: string | undefined, name: string): string | null {
   const cookies = (header ?? '').split(';').map((cookie) => cookie.trim());

@@ -5,16 +5,16 @@
  */
 
 import type { OverviewQuery } from '../../../admin/service.ts';
-import type { SubmittedForm } from '../http/form.ts';
+import type { FormFields, SubmittedForm } from '../http/form.ts';
 import { overviewPage } from '../pages/overview.ts';
 import { quarantinePage } from '../pages/quarantine.ts';
 import {
+  type FormResponse,
   frameFor,
   type PageResponse,
   page,
   pageNumber,
   paths,
-  type RefusedResponse,
   type Route,
   type RouteContext,
   type Routes,
@@ -23,34 +23,23 @@ import {
   redirectWithFlash,
   refusalPage,
   type SignedInRequest,
+  signedInForm,
+  signedInPage,
 } from './responses.ts';
 
 export function overviewRoutes(context: RouteContext): Routes {
-  const start = async (): Promise<PageResponse> => redirectTo('/admin');
+  const start: Route = { about: 'start', access: 'public', show: async () => redirectTo('/admin') };
   return new Map<string, Route>([
-    ['/', { about: 'start', access: 'public', show: start }],
-    ['/admin/', { about: 'start', access: 'public', show: start }],
-    ['/admin', { about: 'start', access: 'signed_in', show: async () => redirectTo(paths.overview) }],
-    [
-      paths.overview,
-      { about: 'overview', access: 'signed_in', show: (request: SignedInRequest) => showOverview(request, context) },
-    ],
-    [
-      paths.quarantine,
-      {
-        about: 'quarantine',
-        access: 'signed_in',
-        show: (request: SignedInRequest) => showQuarantine(request, context),
-      },
-    ],
+    ['/', start],
+    ['/admin/', start],
+    ['/admin', signedInPage('start', async () => redirectTo(paths.overview))],
+    [paths.overview, signedInPage('overview', (request) => showOverview(request, context))],
+    [paths.quarantine, signedInPage('quarantine', (request) => showQuarantine(request, context))],
     [
       `${paths.quarantine}/resolve`,
-      {
-        about: 'quarantine resolve',
-        access: 'signed_in',
-        change: (request: SignedInRequest, form: SubmittedForm) =>
-          redirectOnRefusal(listPath(form.fields), request, context, () => resolve(request, form, context)),
-      },
+      signedInForm('quarantine resolve', (request, form) =>
+        redirectOnRefusal(listPath(form.fields), request, context, () => resolve(request, form, context)),
+      ),
     ],
   ]);
 }
@@ -88,7 +77,7 @@ async function resolve(
   request: SignedInRequest,
   { fields }: SubmittedForm,
   context: RouteContext,
-): Promise<PageResponse | RefusedResponse> {
+): Promise<FormResponse> {
   const id = fields.get('id') ?? '';
   const action = actions.find((one) => one === fields.get('action'));
   if (action === undefined || id === '' || id.length > idMax)
@@ -97,7 +86,7 @@ async function resolve(
   return redirectWithFlash(listPath(fields), request, context, { tone: isDone ? 'good' : 'bad', text: sentence });
 }
 
-function listPath(fields: SubmittedForm['fields']): string {
+function listPath(fields: FormFields): string {
   const query = new URLSearchParams();
   const number = pageNumber(fields.get('page'));
   const reason = reasonIn(fields.get('reason'));

@@ -18,8 +18,6 @@ export type PageRequest = {
   readonly visitor: string | null;
   /** False for HEAD and for an automatic refresh: a flash is not shown by them. */
   readonly isShown: boolean;
-  /** The script form it, and expects JSON. */
-  readonly wantsJson: boolean;
 };
 
 export type SignedInRequest = PageRequest & { readonly token: string; readonly session: AdminSession };
@@ -29,26 +27,37 @@ export type PageResponse = {
   readonly headers?: Readonly<Record<string, string>>;
   /** New values of the cookies; null deletes one, absent leaves it. */
   readonly cookies?: { readonly session?: string | null; readonly visitor?: string | null };
-} & ({ readonly html: string } | { readonly json: object } | { readonly to: string });
+} & ({ readonly html: string } | { readonly to: string });
 
-/** A request that is refused, with the response to it. */
-export type RefusedResponse = { readonly refused: RefusalReason; readonly response: PageResponse };
+/** The response to a form. `refused`: nothing was changed. */
+export type FormResponse = PageResponse | { readonly refused: RefusalReason; readonly response: PageResponse };
+
+type Show<Request> = (request: Request) => Promise<PageResponse>;
+type Change<Request> = (request: Request, form: SubmittedForm) => Promise<FormResponse>;
 
 /** A page (`show`), or a form that changes something (`change`). `about`: its name in the audit. */
 export type Route =
   | {
       readonly about: string;
       readonly access: 'public';
-      readonly show?: (request: PageRequest) => Promise<PageResponse>;
-      readonly change?: (request: PageRequest, form: SubmittedForm) => Promise<PageResponse | RefusedResponse>;
+      readonly show?: Show<PageRequest>;
+      readonly change?: Change<PageRequest>;
     }
   | {
       readonly about: string;
       readonly access: 'signed_in';
-      readonly show?: (request: SignedInRequest) => Promise<PageResponse>;
+      readonly show?: Show<SignedInRequest>;
       /** The CSRF token of the form was right. */
-      readonly change?: (request: SignedInRequest, form: SubmittedForm) => Promise<PageResponse | RefusedResponse>;
+      readonly change?: Change<SignedInRequest>;
     };
+
+export function signedInPage(about: string, show: Show<SignedInRequest>): Route {
+  return { about, access: 'signed_in', show };
+}
+
+export function signedInForm(about: string, change: Change<SignedInRequest>): Route {
+  return { about, access: 'signed_in', change };
+}
 
 export type Routes = ReadonlyMap<string, Route>;
 
@@ -100,8 +109,8 @@ export async function redirectOnRefusal(
   to: string,
   request: SignedInRequest,
   context: RouteContext,
-  work: () => Promise<PageResponse | RefusedResponse>,
-): Promise<PageResponse | RefusedResponse> {
+  work: () => Promise<FormResponse>,
+): Promise<FormResponse> {
   try {
     return await work();
   } catch (error) {
@@ -117,7 +126,7 @@ export function pageNumber(text: string | null | undefined): number {
   return text !== null && text !== undefined && /^[1-9]\d{0,5}$/.test(text) ? Number(text) : 1;
 }
 
-/** Message pages: for a refused request or a failure. Nothing of the request is in them. */
+// Message pages: for a refused request or a failure. Nothing of the request is in them.
 
 type MessageText = {
   readonly code: number;
@@ -136,7 +145,7 @@ const refusals: Readonly<Record<RefusalReason, MessageText>> = {
   foreign_origin: {
     code: 403,
     title: 'Not from this page',
-    text: 'The form was form from another site. Nothing was changed.',
+    text: 'The form was sent from another site. Nothing was changed.',
     hint: 'Behind a proxy, [admin] origin must be the address in the address bar of the browser.',
   },
   foreign_host: {
@@ -155,12 +164,10 @@ const refusals: Readonly<Record<RefusalReason, MessageText>> = {
 };
 
 /**
- * `isKnown`: the client is signed in, or was. `isForm`: it form a form, so that loading the address again shows no
+ * `isKnown`: the client is signed in, or was. `isForm`: it sent a form, so that loading the address again shows no
  * page.
  */
 export type Requester = { readonly isKnown: boolean; readonly isForm: boolean };
-
-const stranger: Requester = { isKnown: false, isForm: true };
 
 /** `code` replaces the status of the reason. */
 export function refusalPage(reason: RefusalReason, assets: string, code?: number, isKnown = false): PageResponse {
@@ -168,14 +175,14 @@ export function refusalPage(reason: RefusalReason, assets: string, code?: number
   return messageResponse(message, assets, { isKnown: isKnown && reason !== 'not_signed_in', isForm: true });
 }
 
-export function databaseUnavailablePage(assets: string, requester: Requester = stranger): PageResponse {
+export function databaseUnavailablePage(assets: string, requester: Requester): PageResponse {
   const text =
     'The database does not answer, so nothing can be shown or changed. Messages stay on their servers meanwhile.';
   const hint = 'Run ticketmaild status on the host of the daemon.';
   return messageResponse({ code: 503, title: 'The database is unavailable', text, hint }, assets, requester);
 }
 
-export function timeoutPage(assets: string, requester: Requester = stranger): PageResponse {
+export function timeoutPage(assets: string, requester: Requester): PageResponse {
   const text = 'The response took too long. Open the page again to see whether something was changed.';
   return messageResponse(
     { code: 503, title: 'No answer in time', text, hint: 'See ticketmaild status.' },
@@ -184,7 +191,7 @@ export function timeoutPage(assets: string, requester: Requester = stranger): Pa
   );
 }
 
-export function failurePage(assets: string, requester: Requester = stranger): PageResponse {
+export function failurePage(assets: string, requester: Requester): PageResponse {
   const text = 'This is a defect of ticketmaild. Messages are fetched as before.';
   return messageResponse({ code: 500, title: 'Something failed', text, hint: 'See the log of the daemon.' }, assets, {
     ...requester,
@@ -197,10 +204,7 @@ function messageResponse({ code, ...view }: MessageText, assets: string, { isKno
   return page(messagePage(frame, { ...view, isKnown, isRepeatable: !isForm }), code);
 }
 
-/**
- * Flash messages: the result of a form, for the next page of that admin session. In memory, bounded, by hash of the
- * token.
- */
+// Flash messages: the result of a form, for the next page of that admin session. In memory, bounded, by hash of the token.
 
 type Flashes = {
   put(token: string, flash: Flash): void;

@@ -8,34 +8,32 @@
  */
 import type { SignInResult } from '../../../admin/service.ts';
 import { isSameToken, newToken, type SubmittedForm, signInCsrf } from '../http/form.ts';
-import { signInPage } from '../pages/sign-in.ts';
+import { command, postForm } from '../pages/components.ts';
+import { type Frame, layout, markup, nothing } from '../pages/layout.ts';
 import {
+  type FormResponse,
   type PageRequest,
   type PageResponse,
   page,
   paths,
-  type RefusedResponse,
+  type Route,
   type RouteContext,
   type Routes,
   redirectTo,
   type SignedInRequest,
+  signedInForm,
 } from './responses.ts';
 
 export function signInRoutes(context: RouteContext): Routes {
-  return new Map([
-    [
-      paths.signIn,
-      {
-        about: 'sign-in',
-        access: 'public',
-        show: (request: PageRequest) => show(request, context),
-        change: (request: PageRequest, form: SubmittedForm) => signIn(request, form, context),
-      },
-    ],
-    [
-      '/admin/sign-out',
-      { about: 'sign-out', access: 'signed_in', change: (request: SignedInRequest) => signOut(request, context) },
-    ],
+  const signInRoute: Route = {
+    about: 'sign-in',
+    access: 'public',
+    show: (request) => show(request, context),
+    change: (request, form) => signIn(request, form, context),
+  };
+  return new Map<string, Route>([
+    [paths.signIn, signInRoute],
+    ['/admin/sign-out', signedInForm('sign-out', (request) => signOut(request, context))],
   ]);
 }
 
@@ -62,7 +60,7 @@ async function signIn(
   request: PageRequest,
   { fields, password }: SubmittedForm,
   context: RouteContext,
-): Promise<PageResponse | RefusedResponse> {
+): Promise<FormResponse> {
   const failed = async (code: number, error: string): Promise<PageResponse> => ({
     ...(await form(request, context, error)),
     code,
@@ -94,4 +92,34 @@ function sentence(result: Exclude<SignInResult, { kind: 'signed_in' }>): string 
 async function signOut(request: SignedInRequest, { service }: RouteContext): Promise<PageResponse> {
   await service.signOut(request.token);
   return { ...redirectTo(paths.signIn), cookies: { session: null } };
+}
+
+// The page; without any account it shows the command that creates one.
+
+export type SignInView = {
+  /** Why the attempt before was refused. */
+  readonly error: string | null;
+  /** The browser sent the cookie of a session that is over; the reason is not given. */
+  readonly wasSignedOut: boolean;
+  readonly hasNoAccount: boolean;
+};
+
+export function signInPage(frame: Frame, { error, wasSignedOut, hasNoAccount }: SignInView): string {
+  const marks = error === null ? nothing : markup` aria-invalid="true" aria-describedby="sign-in-error"`;
+  const form = postForm(
+    frame,
+    'sign-in',
+    markup`<label for="name">Name</label><input id="name" name="name" type="text" autocomplete="username" autocapitalize="none" spellcheck="false" maxlength="200" required autofocus${marks}>
+<label for="password">Password</label><input id="password" name="password" type="password" autocomplete="current-password" maxlength="1000" required${marks}>
+<button type="submit" class="primary">Sign In</button>`,
+  );
+  const wrong = markup`<p id="sign-in-error" class="error" role="alert">${error}</p>`;
+  const first = markup`<div class="box warn"><h2>There is no admin account</h2><p>Create one on the server. The command asks for a password.</p>${command('ticketmaild admin add NAME')}</div>`;
+  const ended = markup`<p class="box warn">You were signed out: the session was idle for too long, or the password was changed.</p>`;
+  return layout(frame, {
+    title: 'Sign in',
+    navigation: null,
+    width: 'slim',
+    main: markup`<section class="card lone"><h1>Sign In</h1>${error === null ? nothing : wrong}${wasSignedOut ? ended : nothing}${hasNoAccount ? first : nothing}${form}</section>`,
+  });
 }

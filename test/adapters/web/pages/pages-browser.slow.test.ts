@@ -198,7 +198,7 @@ describe('the copy of the key file', () => {
   let copies = 0;
 
   async function choose(page: Page, content: Uint8Array | string): Promise<string> {
-    // A name of its own: the browser does not tell that the same file was chosen again.
+    // A name of its own: the browser reports no change when the same file is chosen again.
     copies += 1;
     const path = join(folder.path, `copy-${copies}.bin`);
     await writeFile(path, content);

@@ -280,16 +280,16 @@ describe('what a page says', () => {
   });
 
   const proofPath = '/var/lib/ticketmaild/can-disable-encryption.txt';
-  const anew = `rm ${proofPath} &amp;&amp; touch ${proofPath}`;
+  const again = `rm ${proofPath} &amp;&amp; touch ${proofPath}`;
 
   test.each([
     [encryption.disabling, false],
     [encryption.disablingRefused, true],
     [encryption.disablingLink, true],
-  ])('of a proof file that is in the way: what takes its place', (view, isAnew) => {
+  ])('of a proof file that is in the way: what takes its place', (view, isAgain) => {
     const page = encryptionPage(frame, view, null);
     const [command = ''] = /<pre>.*?<\/pre>/.exec(page) ?? [];
-    expect(command.replace(/<[^>]*>/g, '')).toBe(isAnew ? anew : `sudo -u ticketmaild touch ${proofPath}`);
+    expect(command.replace(/<[^>]*>/g, '')).toBe(isAgain ? again : `sudo -u ticketmaild touch ${proofPath}`);
   });
 
   test('of a path with a blank in it: a command that a shell takes', () => {
