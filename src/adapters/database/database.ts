@@ -37,8 +37,7 @@ import { reprocessStore } from './messages/reprocess.ts';
 import { ticketStore } from './messages/tickets.ts';
 import { createMigrations, type Migrations } from './schema/migrate.ts';
 import { mysqlDialect, type SqlDialect, sqliteDialect } from './sql/dialect.ts';
-import type { SqlExecutor, Tables } from './sql/tables.ts';
-import { fromDatabaseTime } from './sql/values.ts';
+import { fromDatabaseTime, type SqlExecutor, type Tables } from './sql/tables.ts';
 import { lockForDaemon } from './sqlite.ts';
 
 export type Database = MailboxStore &

@@ -27,8 +27,6 @@ import { batchContextOf } from '../decide/batch-context.ts';
 import { commitMessages } from '../decide/commit.ts';
 import type { Decision } from '../decide/decide.ts';
 import type { Outcome } from '../model.ts';
-import type { RoundContext } from '../poll/poll-context.ts';
-import { applyPostActions, pendingUids } from '../poll/post-actions.ts';
 import type { CompressedSource, ListedMessage, MessageParser, ParseResult, Session } from '../ports.ts';
 import { leaseLost } from '../stores.ts';
 import { bytesOf, type FetchLimits, firstBatch } from './batches.ts';
@@ -45,6 +43,8 @@ import {
   normal,
   requestsOf,
 } from './poison-message.ts';
+import { applyPostActions, pendingUids } from './post-actions.ts';
+import type { RoundContext } from './round-context.ts';
 import { storeFiles } from './store-files.ts';
 import { withTransferDeadline } from './transfer-deadline.ts';
 

@@ -8,8 +8,9 @@
 import type { Clock } from '../../async/clock.ts';
 import type { Failure } from '../../errors.ts';
 import { events, type Log } from '../../events.ts';
+import type { ActionRefusal } from '../fetch/round-context.ts';
 import { isInvalid, type Mailbox } from '../model.ts';
-import type { ActionRefusal, RoundReport } from '../poll/poll-context.ts';
+import type { RoundReport } from '../poll/poll-context.ts';
 import type { Meter } from '../ports.ts';
 import type { DueMailbox, MailboxStore } from '../stores.ts';
 import type { HealthRecorder } from './health.ts';

@@ -4,41 +4,21 @@
  * A poll takes the lease of a mailbox, opens a session and runs one round; where its connection idles afterwards, it
  * runs another round after each announcement of new messages.
  */
-import type { Clock } from '../../async/clock.ts';
 import type { Failure } from '../../errors.ts';
-import type { Log } from '../../events.ts';
-import type { TicketRules } from '../decide/batch-context.ts';
-import type { FetchLimits } from '../fetch/batches.ts';
-import type { Isolation, IsolationStates } from '../fetch/poison-message.ts';
-import type { Mailbox, Outcome, PostAction } from '../model.ts';
-import type {
-  Blobs,
-  MessageParser,
-  Meter,
-  Passwords,
-  RawSources,
-  Session,
-  Sessions,
-  WorkerIdentity,
-} from '../ports.ts';
-import type { DueMailbox, FolderStore, IngestStore, Lease } from '../stores.ts';
+import type { IsolationStates } from '../fetch/poison-message.ts';
+import type { RoundEvent, RoundOptions, RoundPorts, RoundSettings } from '../fetch/round-context.ts';
+import type { Mailbox, Outcome } from '../model.ts';
+import type { Passwords, Session, Sessions, WorkerIdentity } from '../ports.ts';
+import type { FolderStore, Lease } from '../stores.ts';
 import type { FolderCheckSchedule, UidValidityChanges } from './uidvalidity-changes.ts';
 
-export type PollPorts = {
-  readonly store: IngestStore & FolderStore;
+export type PollPorts = RoundPorts & {
+  readonly store: FolderStore;
   readonly passwords: Passwords;
   readonly sessions: Sessions;
   readonly leases: Leases;
   readonly isolations: IsolationStates;
-  readonly parser: MessageParser;
-  readonly blobs: Blobs;
-  readonly raw: RawSources;
   readonly worker: WorkerIdentity;
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly meter: Meter;
-  readonly newId: () => string;
-  readonly newRef: () => string;
   /** From 0 to 1, for jitter. */
   readonly random: () => number;
 };
@@ -49,21 +29,15 @@ export interface Leases {
   autoRenew(lease: Lease): Disposable & { readonly lost: AbortSignal };
 }
 
-export type PollSettings = {
+export type PollSettings = RoundSettings & {
   readonly intervalMs: number;
   readonly backoffMsMax: number;
   readonly leaseMs: number;
   readonly loginFailuresMax: number;
   readonly loginSuspendMs: number;
-  readonly limits: FetchLimits;
-  readonly rules: TicketRules;
 };
 
-export type PollOptions = {
-  /** The entry of the mailbox in the schedule; null: a command started this poll. */
-  readonly due: DueMailbox['due'] | null;
-  /** Ends the login at once, and a round after the batch in progress. */
-  readonly stop: AbortSignal;
+export type PollOptions = RoundOptions & {
   /** Absent: not counted, as by a command. */
   readonly uidValidityChanges?: UidValidityChanges;
   /** Absent: the folder is checked in every poll. */
@@ -96,20 +70,10 @@ export type RoundReport = {
   readonly durationMs: number;
 };
 
-/** A post-action that the server refused. */
-export type ActionRefusal = {
-  readonly roundId: string;
-  readonly action: PostAction['kind'];
-  /** Number of messages. */
-  readonly count: number;
-  readonly failure: Failure;
-};
-
 /** What happens while a poll runs. */
 export type PollEvent =
   | { readonly what: 'connected'; readonly certificateEndsAtMs: number | null }
-  | { readonly what: 'progress'; readonly done: number; readonly total: number }
-  | ({ readonly what: 'action_refused' } & ActionRefusal)
+  | RoundEvent
   /** A round succeeded: the first one, or one after an announcement. */
   | { readonly what: 'round_finished'; readonly report: RoundReport };
 
@@ -149,15 +113,6 @@ export type OpenPoll = {
 export type FolderVerification = {
   /** The messages handled last were compared: this is the folder that they are in. */
   isVerified: boolean;
-};
-
-/** One round of a poll. */
-export type RoundContext = OpenPoll & {
-  readonly roundId: string;
-  readonly folderEpoch: number;
-  readonly isolation: Isolation;
-  /** Counted as batches are committed. */
-  readonly outcomes: Record<Outcome, number>;
 };
 
 /** True when the round had any message to decide about. */

@@ -1,5 +1,5 @@
 /**
- * Rate limits for folders: how often a server changes UIDVALIDITY, and when a quiet folder is compared again.
+ * UIDVALIDITY changes of each folder, counted; and the schedule of the check for a restore that did not change it.
  *
  * Counted by this worker, in memory. A server that changes UIDVALIDITY again and again has every message fetched again
  * and again. Nothing is lost or stored twice, but it costs, so such a mailbox is polled less often and a warning is

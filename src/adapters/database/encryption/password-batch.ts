@@ -20,9 +20,8 @@ import { connectionColumns, mailboxColumn } from '../rows/mailbox-columns.ts';
 import { rowConnection } from '../rows/mailboxes.ts';
 import { isSealable, passwordBytes } from '../rows/passwords.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
-import { chunksOfSizes } from '../sql/statements.ts';
+import { chunksOfSizes, inTransaction } from '../sql/statements.ts';
 import type { SqlExecutor, Tables } from '../sql/tables.ts';
-import { inTransaction } from '../sql/transactions.ts';
 import { countPasswordWrite, lockSwitch } from './switch-row.ts';
 
 type Rewrite = (row: PasswordRow) => Promise<PasswordRewrite>;

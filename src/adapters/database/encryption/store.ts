@@ -13,8 +13,7 @@ import { mailboxColumn } from '../rows/mailbox-columns.ts';
 import { lacksOpenKey } from '../rows/passwords.ts';
 import { listWorkers, removeWorker, reportWorker } from '../rows/workers.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
-import type { SqlExecutor } from '../sql/tables.ts';
-import { fromForeignTime } from '../sql/values.ts';
+import { fromForeignTime, type SqlExecutor } from '../sql/tables.ts';
 import { rewritePasswords } from './password-batch.ts';
 import { claimOperation, endOperation, readSwitch, renewOperation, writeSwitch } from './switch-row.ts';
 

@@ -13,9 +13,8 @@ import { addAudit } from '../rows/audit.ts';
 import { isSealable } from '../rows/passwords.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
 import { isDuplicateKey } from '../sql/errors.ts';
-import type { EncryptionSwitchTable, SqlExecutor } from '../sql/tables.ts';
-import { inTransaction } from '../sql/transactions.ts';
-import { fromDatabaseTime, toDatabaseTime } from '../sql/values.ts';
+import { inTransaction } from '../sql/statements.ts';
+import { type EncryptionSwitchTable, fromDatabaseTime, type SqlExecutor, toDatabaseTime } from '../sql/tables.ts';
 
 const switchId = 1;
 const claimTriesMax = 10;

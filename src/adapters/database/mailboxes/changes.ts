@@ -16,8 +16,8 @@ import { listedColumns, mailboxColumn } from '../rows/mailbox-columns.ts';
 import { passwordForm, settingsRow, toMailbox } from '../rows/mailboxes.ts';
 import { type PasswordColumns, withPasswordColumns } from '../rows/passwords.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
+import { inTransaction } from '../sql/statements.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
-import { inTransaction } from '../sql/transactions.ts';
 
 type Changes = Pick<
   MailboxStore,

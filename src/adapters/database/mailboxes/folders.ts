@@ -18,9 +18,8 @@ import {
 } from '../../../ingest/stores.ts';
 import { toCursor } from '../rows/mailboxes.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
-import type { SqlExecutor, Tables } from '../sql/tables.ts';
-import { inTransaction } from '../sql/transactions.ts';
-import { fromOptionalTime } from '../sql/values.ts';
+import { inTransaction } from '../sql/statements.ts';
+import { fromOptionalTime, type SqlExecutor, type Tables } from '../sql/tables.ts';
 import { isLeaseOwner } from './leases.ts';
 
 const rowsPerBatch = 2000;

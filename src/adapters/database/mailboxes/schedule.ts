@@ -16,8 +16,7 @@ import { lacksOpenKey } from '../rows/passwords.ts';
 import { clockSkewMsMax } from '../rows/workers.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
 import { chunks } from '../sql/statements.ts';
-import type { SqlExecutor, Tables } from '../sql/tables.ts';
-import { fromDatabaseTime } from '../sql/values.ts';
+import { fromDatabaseTime, type SqlExecutor, type Tables } from '../sql/tables.ts';
 import { isLeaseExpired } from './leases.ts';
 
 type MailboxWhere = ExpressionBuilder<Tables, 'mailboxes'>;

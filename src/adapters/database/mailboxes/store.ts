@@ -15,8 +15,8 @@ import { listedColumns, mailboxColumn } from '../rows/mailbox-columns.ts';
 import { healthSelection, mailboxRow, toListedMailbox, toMailbox } from '../rows/mailboxes.ts';
 import { readPassword, withPasswordColumns } from '../rows/passwords.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
+import { inTransaction } from '../sql/statements.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
-import { inTransaction } from '../sql/transactions.ts';
 import { mailboxChanges, nameOf, passwordSet } from './changes.ts';
 
 const outcomesPerDelete = 2000;

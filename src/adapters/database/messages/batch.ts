@@ -2,7 +2,7 @@
  * Batch store: commits a batch in one fenced transaction (cursor, tickets, messages, attachments, outcomes, merges).
  *
  * The fence is the first statement: a worker without the lease writes nothing, and two workers are serialized. Rows are
- * inserted in few statements of bounded size. A deadlock or lock timeout is retried (transactions.ts), then
+ * inserted in few statements of bounded size. A deadlock or lock timeout is retried (statements.ts), then
  * `database_conflict`. A reference that is taken, or a ticket that is gone or merged, is `database_conflict`
  * immediately: the caller must decide again. After a connection that broke during the commit the result is unknown:
  * read the cursor.
@@ -14,9 +14,8 @@ import { type BatchStore, type Lease, leaseLost } from '../../../ingest/stores.t
 import { advanceCursorFenced, isLeaseOwner, lockMailbox } from '../mailboxes/leases.ts';
 import { attachmentRow, hashOf, messageRow, outcomeRow, ticketRow } from '../rows/messages.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
-import { chunks, insertRows } from '../sql/statements.ts';
+import { chunks, insertRows, inTransaction } from '../sql/statements.ts';
 import type { SqlExecutor } from '../sql/tables.ts';
-import { inTransaction } from '../sql/transactions.ts';
 import { matchRequarantined } from './requarantined.ts';
 import { addLinks, mergeTickets } from './tickets.ts';
 

@@ -23,8 +23,14 @@ import { toAddresses } from '../rows/mailboxes.ts';
 import { hashOf } from '../rows/messages.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
 import { chunks } from '../sql/statements.ts';
-import type { MessageTable, SqlExecutor, TicketTable } from '../sql/tables.ts';
-import { fromDatabaseTime, fromOptionalTime, toDatabaseTime } from '../sql/values.ts';
+import {
+  fromDatabaseTime,
+  fromOptionalTime,
+  type MessageTable,
+  type SqlExecutor,
+  type TicketTable,
+  toDatabaseTime,
+} from '../sql/tables.ts';
 import { linkCopies, readReplyKey } from './tickets.ts';
 
 /** The newest of the messages that reference one Message-ID: a circular may have thousands of replies. */

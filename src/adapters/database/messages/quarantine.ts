@@ -13,8 +13,7 @@ import type {
   Requarantine,
 } from '../../../ingest/stores.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
-import type { SqlExecutor } from '../sql/tables.ts';
-import { fromDatabaseTime, fromOptionalTime } from '../sql/values.ts';
+import { fromDatabaseTime, fromOptionalTime, type SqlExecutor } from '../sql/tables.ts';
 
 const rowsPerPage = 500;
 

@@ -15,8 +15,14 @@ import type {
 import type { TicketReader } from '../../../ingest/stores.ts';
 import { toStoredMessage } from '../rows/messages.ts';
 import { chunks } from '../sql/statements.ts';
-import type { AttachmentRow, MessageRow, OutcomeTable, SqlExecutor } from '../sql/tables.ts';
-import { fromDatabaseTime, fromOptionalTime } from '../sql/values.ts';
+import {
+  type AttachmentRow,
+  fromDatabaseTime,
+  fromOptionalTime,
+  type MessageRow,
+  type OutcomeTable,
+  type SqlExecutor,
+} from '../sql/tables.ts';
 import { reconcile } from './reconcile.ts';
 import { linksOf, noTicket } from './tickets.ts';
 

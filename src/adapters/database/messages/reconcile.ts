@@ -20,10 +20,8 @@ import { lockMailbox } from '../mailboxes/leases.ts';
 import { attachmentRow, messageRow, outcomeRow } from '../rows/messages.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
 import { isDuplicateKey } from '../sql/errors.ts';
-import { insertRows } from '../sql/statements.ts';
-import type { SqlExecutor } from '../sql/tables.ts';
-import { inTransaction } from '../sql/transactions.ts';
-import { fromDatabaseTime, fromOptionalTime } from '../sql/values.ts';
+import { insertRows, inTransaction } from '../sql/statements.ts';
+import { fromDatabaseTime, fromOptionalTime, type SqlExecutor } from '../sql/tables.ts';
 
 const rowsPerPage = 5000;
 const mergesMax = 20;

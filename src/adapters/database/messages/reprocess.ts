@@ -11,10 +11,14 @@ import type { MessageReplacement, ReprocessStore, ReprocessTarget } from '../../
 import { dedupKey } from '../../../mail/fingerprint.ts';
 import { attachmentRow, hashOf, messageRow, ticketRow } from '../rows/messages.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
-import { insertRows } from '../sql/statements.ts';
-import type { AttachmentRow, MessageRow, SqlExecutor } from '../sql/tables.ts';
-import { inTransaction } from '../sql/transactions.ts';
-import { fromDatabaseTime, toDatabaseTime } from '../sql/values.ts';
+import { insertRows, inTransaction } from '../sql/statements.ts';
+import {
+  type AttachmentRow,
+  fromDatabaseTime,
+  type MessageRow,
+  type SqlExecutor,
+  toDatabaseTime,
+} from '../sql/tables.ts';
 import { touchTickets } from './batch.ts';
 import { addLinks, mergeTickets } from './tickets.ts';
 

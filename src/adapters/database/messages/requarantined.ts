@@ -6,13 +6,11 @@
  * released one is a duplicate. Part of the transaction that inserts the new row.
  */
 import { sql } from 'kysely';
-import type { Batch, NewOutcome } from '../../../ingest/model.ts';
-import { storedOutcomes } from '../../../ingest/model.ts';
+import { type Batch, type NewOutcome, storedOutcomes } from '../../../ingest/model.ts';
 import { describeReason } from '../../../ingest/quarantine/reasons.ts';
 import { hashOf } from '../rows/messages.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
-import type { SqlExecutor } from '../sql/tables.ts';
-import { toClaimedTime } from '../sql/values.ts';
+import { type SqlExecutor, toClaimedTime } from '../sql/tables.ts';
 
 export async function matchRequarantined(
   db: SqlExecutor,

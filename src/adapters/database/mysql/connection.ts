@@ -15,7 +15,7 @@ import { Failure } from '../../../errors.ts';
 import { textProtocolUnitsMax } from '../sql/dialect.ts';
 import { detachBytes, readsPasswords, recordForWipe } from '../sql/driver-buffers.ts';
 import { isRolledBackConflict, mysqlFailure } from '../sql/errors.ts';
-import { withRetries } from '../sql/transactions.ts';
+import { withRetries } from '../sql/statements.ts';
 import {
   connectionOptions,
   type MysqlConfig,

@@ -4,8 +4,7 @@
  * Nothing connects before the first statement, so a program starts while the database is down and recovers
  * automatically. A wait for a free connection ends at the statement timeout: `database_unavailable`. mysql2's own pool
  * lost: it neither fails over between hosts nor retires the other connections to a server where one broke. A server
- * that leaves a statement unanswered is probed with a new login (probe.ts); when that fails, all its connections are
- * cut.
+ * that leaves a statement unanswered is probed with a new login; when that fails, all its connections are cut.
  */
 import {
   type DatabaseConnection,
@@ -21,7 +20,6 @@ import type { SecretBytes } from '../../../secret/secret-bytes.ts';
 import { MysqlConnection } from './connection.ts';
 import { allHostsFailed, MysqlFailover } from './failover.ts';
 import { type MysqlConfig, type MysqlLimits, type MysqlServer, serverName, serversOf } from './options.ts';
-import { probeFailure } from './probe.ts';
 
 /** An idle connection. */
 type Free = { readonly connection: MysqlConnection; readonly sinceMs: number };
@@ -283,4 +281,26 @@ export function kyselyMysqlDialect(pool: MysqlPool): Dialect {
     createIntrospector: (db) => new MysqlIntrospector(db),
     createQueryCompiler: () => new MysqlQueryCompiler(),
   };
+}
+
+/** Too many connections, in all or of one user: only a live server can answer that. */
+const tooManyConnections: ReadonlySet<unknown> = new Set([1040, 1203, 1226]);
+
+/**
+ * Liveness probe by a new login: a frozen machine or process still accepts connections and stays silent, as a dead
+ * network does, and a statement without an answer cannot distinguish that from hard work. null: the login completes
+ * within the connect timeout. Else the failure for the statements that wait.
+ */
+async function probeFailure(config: MysqlConfig, server: MysqlServer, limits: MysqlLimits): Promise<Failure | null> {
+  try {
+    const connection = await MysqlConnection.open(config, server, limits);
+    await connection.close();
+    return null;
+  } catch (error) {
+    if (!isFailure(error)) throw error;
+    if (error.code !== 'database_unavailable' || tooManyConnections.has(error.fields.errno)) return null;
+    const cause = error.fields.cause ?? 'unknown';
+    const message = `The database at ${serverName(server)} left a statement without an answer, and a new login failed (${cause}).`;
+    return new Failure('database_unavailable', message, { fields: { cause: 'silent' } });
+  }
 }

@@ -8,8 +8,7 @@ import type { Selectable } from 'kysely';
 import type { AuditEntry, AuditTopic, StoredAuditEntry } from '../../../encryption/ports.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
 import { insertRows } from '../sql/statements.ts';
-import type { AuditTable, SqlExecutor } from '../sql/tables.ts';
-import { fromDatabaseTime, truncate } from '../sql/values.ts';
+import { type AuditTable, fromDatabaseTime, type SqlExecutor, truncate } from '../sql/tables.ts';
 
 const nameCharacters = 255;
 const actionCharacters = 64;

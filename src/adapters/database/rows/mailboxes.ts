@@ -17,8 +17,7 @@ import type {
   StartPoint,
   TlsMode,
 } from '../../../ingest/model.ts';
-import type { MailboxStateRow } from '../sql/tables.ts';
-import { fromForeignTime, fromOptionalTime, toDatabaseTime } from '../sql/values.ts';
+import { fromForeignTime, fromOptionalTime, type MailboxStateRow, toDatabaseTime } from '../sql/tables.ts';
 import { type ListedMailboxRow, type SettingColumn, settingColumns, tooLongText } from './mailbox-columns.ts';
 
 const portMax = 65_535;

@@ -8,15 +8,19 @@ import { hash } from 'node:crypto';
 import type { Insertable, RawBuilder } from 'kysely';
 import type { MessageDetails, NewMessage, NewOutcome, NewTicket } from '../../../ingest/model.ts';
 import type { Address, Attachment, Bounce, Header, Mark } from '../../../mail/message.ts';
-import type {
-  AttachmentRow,
-  AttachmentTable,
-  MessageRow,
-  MessageTable,
-  OutcomeTable,
-  TicketTable,
+import {
+  type AttachmentRow,
+  type AttachmentTable,
+  fromDatabaseTime,
+  fromOptionalTime,
+  type MessageRow,
+  type MessageTable,
+  type OutcomeTable,
+  type TicketTable,
+  toClaimedTime,
+  toDatabaseTime,
+  truncate,
 } from '../sql/tables.ts';
-import { fromDatabaseTime, fromOptionalTime, toClaimedTime, toDatabaseTime, truncate } from '../sql/values.ts';
 
 /** A row to insert: plain values, but for the insertion time, which is the clock of the database. */
 type Row<T> = Insertable<T>;

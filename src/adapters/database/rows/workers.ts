@@ -7,8 +7,7 @@
 import { sql } from 'kysely';
 import type { StoredWorker, WorkerReport } from '../../../encryption/ports.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
-import type { SqlExecutor } from '../sql/tables.ts';
-import { fromDatabaseTime } from '../sql/values.ts';
+import { fromDatabaseTime, type SqlExecutor } from '../sql/tables.ts';
 
 const forgottenAfterMs = 86_400_000;
 /** A bound against rows of other programs. */

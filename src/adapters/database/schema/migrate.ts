@@ -10,8 +10,7 @@ import { createHash } from 'node:crypto';
 import { sql } from 'kysely';
 import { Failure, isFailure } from '../../../errors.ts';
 import type { SqlDialect } from '../sql/dialect.ts';
-import type { SqlExecutor } from '../sql/tables.ts';
-import { fromDatabaseTime } from '../sql/values.ts';
+import { fromDatabaseTime, type SqlExecutor } from '../sql/tables.ts';
 import { type Migration, migrations } from './migrations.ts';
 
 export type MigrationStatus = { readonly number: number; readonly name: string; readonly appliedAtMs: number | null };

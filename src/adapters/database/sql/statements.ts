@@ -1,11 +1,14 @@
 /**
- * Statements of bounded size: multi-row INSERT and chunks of keys.
+ * Statements of bounded size (multi-row INSERT, chunks of keys), and transactions with retry and jitter.
  *
  * Small rows are inserted together. Larger ones go in a few fixed sizes, so that their statements stay prepared, and a
  * row above the size limit goes alone. The text that all rows of the same columns share is compiled once.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { CompiledQuery, type InsertObject } from 'kysely';
+import { Failure } from '../../../errors.ts';
 import type { SqlDialect } from './dialect.ts';
+import { isTransient } from './errors.ts';
 import type { SqlExecutor, Tables } from './tables.ts';
 
 type Row = Readonly<Record<string, unknown>>;
@@ -110,5 +113,35 @@ export function* chunksOfSizes<T>(values: readonly T[], sizes: readonly [number,
     const size = sizes.find((one) => one <= values.length - at) ?? 1;
     yield values.slice(at, at + size);
     at += size;
+  }
+}
+
+/*
+ * Transaction retry: after a deadlock, a lock timeout, or a certification conflict at the commit on Galera. Five
+ * attempts within 20 s, with a random pause before each retry; then `database_conflict`. After a connection that broke
+ * during the commit the result is unknown, so nothing is retried: `database_unavailable`.
+ */
+
+const triesMax = 5;
+const retryMsMax = 20_000;
+const pauseMs = 10;
+
+/** `work` runs again in each attempt. It must use its transaction alone: SQLite has only that connection. */
+export async function inTransaction<T>(db: SqlExecutor, work: (transaction: SqlExecutor) => Promise<T>): Promise<T> {
+  return withRetries(() => db.transaction().execute(work), isTransient);
+}
+
+/** Repeats `work` while `isRetryable` accepts its failure. */
+export async function withRetries<T>(work: () => Promise<T>, isRetryable: (failure: Failure) => boolean): Promise<T> {
+  const endMs = performance.now() + retryMsMax;
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof Failure && isRetryable(error))) throw error;
+      if (tries === triesMax || performance.now() > endMs) throw error;
+    }
+    // Jitter, so that two conflicting transactions do not meet again.
+    await sleep(Math.random() * pauseMs * 2 ** tries);
   }
 }

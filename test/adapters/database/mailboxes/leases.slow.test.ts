@@ -3,7 +3,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { toDatabaseTime } from '../../../../src/adapters/database/sql/values.ts';
+import { toDatabaseTime } from '../../../../src/adapters/database/sql/tables.ts';
 import type { PollResult } from '../../../../src/ingest/model.ts';
 import { longestWaitMs } from '../../../../src/ingest/polling-policy.ts';
 import type { Lease } from '../../../../src/ingest/stores.ts';

@@ -5,9 +5,9 @@
  * off. Repeating does no harm.
  */
 import { type Failure, isFailure } from '../../errors.ts';
-import { chunksOf } from '../fetch/batches.ts';
 import { postActionRules } from '../model.ts';
-import type { RoundContext } from './poll-context.ts';
+import { chunksOf } from './batches.ts';
+import type { RoundContext } from './round-context.ts';
 
 const uidsAtOnce = 500;
 const pendingMax = 100_000;
