@@ -8,6 +8,7 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import type { Context } from './context.ts';
+import { addMailboxOptions, passwordStdin } from './mailbox/flags.ts';
 
 /** Writes help and the version. */
 export type Print = (text: string) => void;
@@ -43,8 +44,8 @@ function version(): string {
   return text;
 }
 
-type Handler = (options: never, context: Context) => Promise<number>;
-type HandlerName<M> = { [K in keyof M]: M[K] extends Handler ? K : never }[keyof M];
+type Handler<O> = (options: O, context: Context) => Promise<number>;
+type HandlerName<M> = { [K in keyof M]: M[K] extends Handler<never> ? K : never }[keyof M];
 
 /** Adds a command to a group. Its handler gets each argument under the argument's name, beside the options. */
 type Add<M> = (name: string, description: string, handler: HandlerName<M>, mode?: 'drains') => Command;
@@ -69,7 +70,7 @@ function createAddTo(start: Start): AddTo {
         return command.action(async () => {
           const values = command.registeredArguments.map((one, index) => [one.name(), command.processedArgs[index]]);
           const options: object = { ...command.opts(), ...Object.fromEntries(values) };
-          const run = async (context: Context) => await ((await load())[handler] as Handler)(options as never, context);
+          const run = async (context: Context) => await ((await load())[handler] as Handler<object>)(options, context);
           await start(run, { drains: mode === 'drains' });
         });
       };
@@ -83,7 +84,6 @@ function createAddTo(start: Start): AddTo {
 }
 
 const mailboxName = ['<name>', 'name of the mailbox'] as const;
-const passwordStdin = ['--password-stdin', 'read the password from standard input instead of asking for it'] as const;
 const yes = ['--yes', 'do not ask for confirmation'] as const;
 const limit = ['--limit <count>', 'at most this many (default: 50, with --json all)'] as const;
 
@@ -137,27 +137,8 @@ function addDaemonCommands(program: Command, add: AddTo): void {
 function addMailboxCommands(program: Command, add: AddTo): void {
   const mailbox = program.command('mailbox').description('Add, list, test and change mailboxes');
   const { listing } = add(mailbox, () => import('./mailbox/view.ts'));
-  add(mailbox, () => import('./mailbox/add.ts'))
-    .listing('add', 'Probe a mailbox and add it', 'addMailbox')
-    .option('--name <name>', 'name of the mailbox (required)')
-    .option('--host <host>', 'IMAP server (required)')
-    .option('--port <port>', 'port of the server (default: 993, or 143 with starttls and none)')
-    .option('--tls <mode>', 'implicit, starttls or none (default: implicit)')
-    .option('--ca-file <file>', 'certificates (PEM) to trust instead of those of the system')
-    .option('--fingerprint <sha256>', 'the only certificate to trust')
-    .option('--user <user>', 'login name (required)')
-    .option(...passwordStdin)
-    .option('--folder <folder>', 'folder to poll (default: INBOX)')
-    .option('--since <start>', 'which messages: now, all or a date such as 2026-01-31 (default: now)')
-    .option('--on-success <action>', 'action on a stored message: seen, move:FOLDER, delete or leave (default: seen)')
-    .option('--interval <seconds>', 'seconds between two polls (default: poll.interval_s)')
-    .option(
-      '--address <address>',
-      'address that receives its mail; may be repeated (default: the user, if it is an address)',
-      repeated,
-    )
-    .option('--allow-plaintext', 'allow an unencrypted password to another machine with --tls none')
-    .option('--no-probe', 'store it without a probe');
+  const adding = add(mailbox, () => import('./mailbox/add.ts'));
+  addMailboxOptions(adding.listing('add', 'Probe a mailbox and add it', 'addMailbox'), 'add');
   listing('list', 'List the mailboxes and their health', 'listMailboxes');
   listing('show', 'Show one mailbox, without its password', 'showMailbox').argument(...mailboxName);
   add(mailbox, () => import('./mailbox/probe.ts'))
@@ -174,25 +155,12 @@ function addMailboxChanges(mailbox: Command, add: AddTo): void {
   configured('remove', 'Remove the settings, password and cursor of a mailbox; its tickets stay', 'removeMailbox')
     .argument(...mailboxName)
     .option(...yes);
-  settings
-    .listing('set', 'Probe changed settings of a mailbox and store them', 'setMailbox')
-    .argument('<mailbox>', 'name of the mailbox')
-    .option('--name <name>', 'new name of the mailbox')
-    .option('--host <host>', 'IMAP server')
-    .option('--port <port>', 'port of the server')
-    .option('--tls <mode>', 'implicit, starttls or none')
-    .option('--ca-file <file>', 'certificates (PEM) to trust instead of those of the system')
-    .option('--fingerprint <sha256>', 'the only certificate to trust')
-    .option('--system-ca', 'trust the certificate authorities of the system again')
-    .option('--user <user>', 'login name')
-    .option('--new-password', 'ask for a new password as well')
-    .option(...passwordStdin)
-    .option('--folder <folder>', 'folder to poll')
-    .option('--since <start>', 'where another folder begins: now, all or a date (default: unchanged)')
-    .option('--on-success <action>', 'seen, move:FOLDER, delete or leave')
-    .option('--interval <seconds>', 'seconds between two polls, or default')
-    .option('--allow-plaintext', 'allow an unencrypted password to another machine with --tls none')
-    .option('--no-probe', 'store them without a probe');
+  addMailboxOptions(
+    settings
+      .listing('set', 'Probe changed settings of a mailbox and store them', 'setMailbox')
+      .argument('<mailbox>', 'name of the mailbox'),
+    'set',
+  );
   settings
     .configured('set-addresses', 'Set the addresses whose mail a mailbox receives', 'setMailboxAddresses')
     .argument(...mailboxName)
@@ -204,10 +172,6 @@ function addMailboxChanges(mailbox: Command, add: AddTo): void {
       '--accept-connection',
       'acknowledge that the server is yours, although the stored password does not prove it',
     );
-}
-
-function repeated(value: string, before: readonly string[] = []): readonly string[] {
-  return [...before, value];
 }
 
 const ticketRef = ['<ref>', 'reference of the ticket'] as const;

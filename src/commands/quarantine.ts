@@ -369,7 +369,7 @@ export async function discardQuarantined(options: DiscardOptions, context: Conte
   return await withApp(options, context, async (app) => {
     const messages = await Array.fromAsync(selectedMessages(app, options));
     if (messages.length === 0) context.terminal.note('No quarantined message matches.');
-    else if (!(await isConfirmed(options, context, await discardQuestion(app, messages))))
+    else if (options.yes !== true && !(await isConfirmed(options, context, await discardQuestion(app, messages))))
       return nothingChanged(context);
     await withTally(app, 'discard', messages, options, context, async (run) => {
       for (const message of messages) await discardMessage(app, message, run);

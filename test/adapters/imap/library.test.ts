@@ -5,9 +5,13 @@
 import { createRequire } from 'node:module';
 import { ImapFlow } from 'imapflow';
 import { expect, test } from 'vitest';
-import { internals } from '../../../src/adapters/imap/imapflow-internals.ts';
+import {
+  type ContinuationRequest,
+  continuationText,
+  internals,
+} from '../../../src/adapters/imap/imapflow-internals.ts';
 import { ImapClient } from '../../../src/adapters/imap/login.ts';
-import { newTransport } from '../../../src/adapters/imap/transport.ts';
+import { newTransport, type SocketTransport } from '../../../src/adapters/imap/transport.ts';
 import { startScriptedServer } from './scripted-server.ts';
 import { plainTo, secret } from './setting.ts';
 
@@ -21,10 +25,9 @@ test('imapflow is the version that the login was written for', () => {
   expect(dependencies.imapflow).toBe(ImapFlow.version);
 });
 
-test('imapflow still has the inner methods, and connects through our authenticate with bytes', async () => {
-  for (const name of relied) expect(typeof Reflect.get(ImapFlow.prototype, name)).toBe('function');
-  await using server = await startScriptedServer();
-  const connection = plainTo(server.port);
+/** A client that is not connected yet. */
+function newClient(port: number, beforeLogin: () => void): { client: ImapClient; transport: SocketTransport } {
+  const connection = plainTo(port);
   const transport = newTransport(
     connection,
     () => undefined,
@@ -38,8 +41,14 @@ test('imapflow still has the inner methods, and connects through our authenticat
     logger: false,
     transport,
   } as const;
+  return { client: new ImapClient(options, 'ada', secret('pw'), beforeLogin), transport };
+}
+
+test('imapflow still has the inner methods, and connects through our authenticate with bytes', async () => {
+  for (const name of relied) expect(typeof Reflect.get(ImapFlow.prototype, name)).toBe('function');
+  await using server = await startScriptedServer();
   let logins = 0;
-  const client = new ImapClient(options, 'ada', secret('pw'), () => {
+  const { client, transport } = newClient(server.port, () => {
     logins += 1;
   });
   await client.connect();
@@ -51,5 +60,24 @@ test('imapflow still has the inner methods, and connects through our authenticat
   expect(Object.keys(internals(client).untaggedHandlers)).toEqual(expect.arrayContaining(['EXISTS', 'EXPUNGE']));
   expect(internals(client).untaggedHandlers.RECENT).toBeUndefined();
   expect(server.lines).toContain(Buffer.from('\0ada\0pw').toString('base64'));
+  client.close();
+});
+
+test('the text of each continuation request arrives, whatever the server writes', async () => {
+  const challenges = ['VXNlcm5hbWU6', 'eyJzdGF0dXMiOiI0MDAifQ==', '', 'go ahead', '[ALERT] no'];
+  await using server = await startScriptedServer({
+    script: (command, _rest, tag, { say }) => {
+      if (command !== 'IDLE') return false;
+      say(...challenges.map((text) => `+ ${text}`), '+', `${tag} OK`);
+      return true;
+    },
+  });
+  const { client } = newClient(server.port, () => undefined);
+  await client.connect();
+  const texts: string[] = [];
+  const onPlusTag = async (request: ContinuationRequest): Promise<void> => void texts.push(continuationText(request));
+  const tagged = await internals(client).exec('IDLE', [], { onPlusTag });
+  tagged.next();
+  expect(texts).toEqual([...challenges, '']);
   client.close();
 });

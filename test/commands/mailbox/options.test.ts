@@ -1,8 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { describe, expect, test } from 'vitest';
-import { type MailboxOptions, type NewMailbox, readMailboxOptions } from '../../../src/commands/mailbox/options.ts';
-import { Failure } from '../../../src/errors.ts';
+import {
+  type MailboxOptions,
+  type NewMailbox,
+  readMailboxChanges,
+  readMailboxOptions,
+} from '../../../src/commands/mailbox/options.ts';
+import { postActionText, postActionWords, readPostAction } from '../../../src/commands/mailbox/post-actions.ts';
+import { Failure, hintOf } from '../../../src/errors.ts';
+import { type Mailbox, type PostAction, postActionRules } from '../../../src/ingest/model.ts';
 import { certificatesTemplate } from '../../support/servers/templates.ts';
 
 const nowMs = Date.UTC(2026, 0, 31, 8, 30);
@@ -157,5 +164,43 @@ describe('a mistake is one line', () => {
     const keys = { ...least, caFile: `${folder}/key.pem` };
     const readFile = (): Uint8Array => Buffer.from('-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n');
     expect(() => readMailboxOptions(keys, { readFile, nowMs })).toThrow(/holds a private key$/);
+  });
+});
+
+describe('the post-action', () => {
+  const stored = (postAction: PostAction): Mailbox => {
+    const { startsNow: _, ...settings } = read({});
+    return { ...settings, id: 'id', state: 'active', postAction };
+  };
+  const sources = { readFile: readFileSync, nowMs };
+
+  test('is read from each form that is shown, and printed in that form', () => {
+    const forms = postActionWords.split(/, | or /);
+    expect(forms.map((form) => postActionText(readPostAction(form)))).toEqual(forms);
+    expect(forms.map((form) => readPostAction(form).kind)).toEqual(Object.keys(postActionRules));
+  });
+
+  test.each(['seen:x', 'leave:', 'move', 'constructor', ''])('"%s" is none', (text) => {
+    expect(() => readPostAction(text)).toThrow(`--on-success must be ${postActionWords}, not "${text}"`);
+  });
+
+  test('an unchanged one is checked against a new folder', () => {
+    const mailbox = stored({ kind: 'move', folder: 'Done' });
+    const change = (folder: string) => readMailboxChanges({ folder }, mailbox, sources);
+    expect(change('Other').postAction).toEqual(mailbox.postAction);
+    expect(() => change('done')).toThrow(
+      '--on-success must move to another folder than the polled one, not "move:Done"',
+    );
+  });
+
+  test('an unchanged one that another program wrote is no obstacle to another change', () => {
+    const mailbox = stored({ kind: 'move', folder: 'x'.repeat(1024) });
+    expect(readMailboxChanges({ interval: '60' }, mailbox, sources)).toEqual({ ...mailbox, pollIntervalMs: 60_000 });
+  });
+
+  test('the hint for an invalid row names every one', () => {
+    const kinds = Object.keys(postActionRules);
+    const words = `on_success ${kinds.slice(0, -1).join(', ')} or ${kinds.at(-1)};`;
+    expect(hintOf('mailbox_invalid')).toContain(words);
   });
 });
